@@ -1,0 +1,117 @@
+//! Buffers in ordinary memory, aligned for direct I/O.
+
+use ::std::ops::Range;
+use ::std::rc::Rc;
+
+use super::{BLOCK_BYTES, Buf};
+
+/// A buffer that starts on a multiple of [`BLOCK_BYTES`] in memory.
+#[derive(Debug)]
+pub struct AlignedBuf {
+    memory: Vec<u8>,
+    range: Range<usize>,
+}
+
+impl AlignedBuf {
+    /// A buffer of `bytes` zeros.
+    ///
+    /// # Panics
+    /// If `bytes` is no multiple of [`BLOCK_BYTES`].
+    #[must_use]
+    pub fn zeroed(bytes: usize) -> Self {
+        assert!(
+            bytes.is_multiple_of(BLOCK_BYTES),
+            "{bytes} bytes are not whole blocks"
+        );
+        // Taking a block more than needed and starting inside aligns it without `unsafe`.
+        let memory = vec![0; bytes + BLOCK_BYTES];
+        let start = memory.as_ptr().align_offset(BLOCK_BYTES);
+        assert!(
+            start < BLOCK_BYTES,
+            "a byte pointer can be aligned within one block"
+        );
+        Self {
+            memory,
+            range: start..start + bytes,
+        }
+    }
+}
+
+impl Buf for AlignedBuf {
+    fn as_slice(&self) -> &[u8] {
+        &self.memory[self.range.clone()]
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [u8] {
+        &mut self.memory[self.range.clone()]
+    }
+
+    fn truncate(&mut self, bytes: usize) {
+        assert!(
+            bytes.is_multiple_of(BLOCK_BYTES),
+            "{bytes} bytes are not whole blocks"
+        );
+        assert!(
+            bytes <= self.range.len(),
+            "truncating to {bytes} of {}",
+            self.range.len()
+        );
+        self.range.end = self.range.start + bytes;
+    }
+}
+
+/// Bytes that were read: a part of a buffer shared by reference.
+#[derive(Debug, Clone)]
+pub struct SharedBytes {
+    buf: Rc<AlignedBuf>,
+    range: Range<usize>,
+}
+
+impl SharedBytes {
+    /// The part `range` of `buf`.
+    ///
+    /// # Panics
+    /// If `range` does not lie within the buffer.
+    #[must_use]
+    pub fn new(buf: Rc<AlignedBuf>, range: Range<usize>) -> Self {
+        assert!(
+            range.start <= range.end,
+            "the range {range:?} runs backwards"
+        );
+        assert!(
+            range.end <= buf.as_slice().len(),
+            "the range {range:?} exceeds its buffer"
+        );
+        Self { buf, range }
+    }
+}
+
+impl AsRef<[u8]> for SharedBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.buf.as_slice()[self.range.clone()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_starts_on_a_block_and_shrinks_by_blocks() {
+        let mut buf = AlignedBuf::zeroed(3 * BLOCK_BYTES);
+        assert_eq!(buf.as_slice().as_ptr().align_offset(BLOCK_BYTES), 0);
+        assert_eq!(buf.as_slice().len(), 3 * BLOCK_BYTES);
+        buf.as_mut_slice()[BLOCK_BYTES - 1] = 7;
+        buf.truncate(BLOCK_BYTES);
+        assert_eq!(buf.as_slice().len(), BLOCK_BYTES);
+        assert_eq!(buf.as_slice()[BLOCK_BYTES - 1], 7);
+    }
+
+    #[test]
+    fn shared_bytes_show_their_part() {
+        let mut buf = AlignedBuf::zeroed(BLOCK_BYTES);
+        buf.as_mut_slice()[10..13].copy_from_slice(b"abc");
+        let bytes = SharedBytes::new(Rc::new(buf), 10..13);
+        assert_eq!(bytes.clone().as_ref(), b"abc");
+    }
+}

@@ -1,0 +1,94 @@
+//! Read-only maps of files: the only room of this crate with `unsafe`.
+
+use ::std::io;
+use ::std::ops::Deref;
+use ::std::os::fd::{AsRawFd, BorrowedFd};
+use ::std::rc::Rc;
+
+/// The bytes of a whole file: mapped, or owned where there is nothing to map. It may be made on
+/// one thread and used on another; [`Map`] shares it within a thread.
+#[derive(Debug)]
+pub struct Pages(Inner);
+
+#[derive(Debug)]
+enum Inner {
+    Mapped(memmap2::Mmap),
+    Owned(Vec<u8>),
+}
+
+impl Pages {
+    /// Maps the whole of `file` read-only and makes every page resident.
+    ///
+    /// Of the caller's files, only sealed ones are mapped: they are written, synced and never
+    /// changed again, under a data directory that one process holds by an exclusive lock.
+    ///
+    /// # Errors
+    /// Any error of `fstat` and `mmap`.
+    #[expect(unsafe_code, reason = "memory maps cannot be had without it")]
+    pub fn of_file(file: BorrowedFd<'_>) -> io::Result<Self> {
+        let mut options = memmap2::MmapOptions::new();
+        options.populate();
+        // SAFETY: the file behind the descriptor is sealed: nobody writes or cuts it while the map
+        // lives (a cut would turn reads into SIGBUS, a write would change a shared slice). The
+        // descriptor is open for the duration of the call, which is all that `mmap` needs.
+        let map = unsafe { options.map(file.as_raw_fd()) }?;
+        Ok(Self(Inner::Mapped(map)))
+    }
+
+    /// Bytes in memory that stand in for a map.
+    #[must_use]
+    pub fn owned(bytes: Vec<u8>) -> Self {
+        Self(Inner::Owned(bytes))
+    }
+}
+
+impl Deref for Pages {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Inner::Mapped(map) => map,
+            Inner::Owned(bytes) => bytes,
+        }
+    }
+}
+
+/// [`Pages`] shared within one thread; cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct Map(Rc<Pages>);
+
+impl From<Pages> for Map {
+    fn from(pages: Pages) -> Self {
+        Self(Rc::new(pages))
+    }
+}
+
+impl Deref for Map {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ::std::io::Write;
+    use ::std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn a_map_shows_the_whole_file() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&[7; 5000]).unwrap();
+        let map = Map::from(Pages::of_file(file.as_fd()).unwrap());
+        assert_eq!(&map.clone()[..], &[7; 5000]);
+    }
+
+    #[test]
+    fn an_empty_file_maps_to_no_bytes() {
+        let file = tempfile::tempfile().unwrap();
+        assert!(Pages::of_file(file.as_fd()).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,314 @@
+//! The room of files and directories: one trait pair, and what implements it.
+//!
+//! Lives here: [`Dir`] and [`File`], the buffers they take ([`buf`]), read-only maps ([`map`], the
+//! only `unsafe` of this crate), plain files ([`std`]), a disk in memory that knows what a power cut
+//! would leave ([`memory`]), and, for tests, injected faults (`faulty`) and the suite that every
+//! implementation passes (`conformance`). The io_uring implementation lives with its runtime, in
+//! the node.
+//!
+//! Never lives here: any knowledge of what the bytes mean.
+//!
+//! Laws kept: a buffer given to the disk is frozen (it travels as an [`Rc`]); writes are whole
+//! aligned blocks of [`BLOCK_BYTES`]; a short write is an error, never a partial success.
+
+pub mod buf;
+pub mod map;
+pub mod memory;
+
+use ::std::future::Future;
+use ::std::io;
+use ::std::ops::Range;
+use ::std::pin::pin;
+use ::std::rc::Rc;
+use ::std::task::{Context, Poll, Waker};
+
+use self::map::Map;
+
+/// The unit of writing: positions and lengths of writes are multiples of it, in bytes.
+///
+/// It is the largest logical sector in common use, so a write never shares a sector with another.
+pub const BLOCK_BYTES: usize = 4096;
+
+/// The suffix of a file that [`Dir::write_aside`] has not yet renamed into place.
+pub const ASIDE_SUFFIX: &str = ".new";
+
+/// One entry of a directory.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// The name within its directory.
+    pub name: String,
+    /// Whether it is a directory.
+    pub is_dir: bool,
+    /// The length of the file in bytes; 0 for a directory.
+    pub bytes: u64,
+}
+
+/// How to open a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Open {
+    /// An existing file, for reading only.
+    Read,
+    /// An existing file, for reading and writing.
+    Write,
+    /// A new file, for reading and writing; it is an error if the name is taken.
+    Create,
+}
+
+/// How [`File::allocate`] prepares space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Space {
+    /// Zeros are written, so a later write into the space changes no metadata at all.
+    Zeroed,
+    /// The file system reserves extents that read as zeros; a later sync converts them.
+    Reserved,
+}
+
+/// A directory of files. Cloning it is cheap and gives another handle to the same directory.
+///
+/// Methods that change entries (`create` apart) are durable only after [`Dir::sync`] of the
+/// directories involved.
+pub trait Dir: Clone + 'static {
+    /// A file of this directory.
+    type File: File<Buf = Self::Buf, Bytes = Self::Bytes>;
+    /// The buffer that writes are made of.
+    type Buf: Buf;
+    /// What a read returns.
+    type Bytes: AsRef<[u8]> + Clone + 'static;
+
+    /// A handle to the sub-directory `name`, which need not exist. No I/O.
+    fn child(&self, name: &str) -> Self;
+
+    /// A buffer of `bytes` bytes, a multiple of [`BLOCK_BYTES`], with unspecified contents.
+    fn alloc(&self, bytes: usize) -> Self::Buf;
+
+    /// Names the directory in messages: a path where there is one.
+    fn describe(&self) -> String;
+
+    /// Whether the directory exists.
+    ///
+    /// # Errors
+    /// Any error of the file system but *not found*.
+    fn exists(&self) -> impl Future<Output = io::Result<bool>>;
+
+    /// Makes this directory and its missing ancestors, and makes each new entry durable.
+    /// Existing directories are left as they are.
+    ///
+    /// # Errors
+    /// Any error of the file system.
+    fn create(&self) -> impl Future<Output = io::Result<()>>;
+
+    /// The entries, sorted by name.
+    ///
+    /// # Errors
+    /// `NotFound` if the directory does not exist; any error of the file system.
+    fn list(&self) -> impl Future<Output = io::Result<Vec<Entry>>>;
+
+    /// Opens the file `name`.
+    ///
+    /// # Errors
+    /// `NotFound` for [`Open::Read`] and [`Open::Write`] without such a file, `AlreadyExists` for
+    /// [`Open::Create`] with one; any error of the file system.
+    fn open(&self, name: &str, mode: Open) -> impl Future<Output = io::Result<Self::File>>;
+
+    /// Renames the file or directory `from` to `to` in `to_dir`, atomically, replacing a file of
+    /// that name.
+    ///
+    /// # Errors
+    /// `NotFound` without such an entry; any error of the file system.
+    fn rename(&self, from: &str, to_dir: &Self, to: &str) -> impl Future<Output = io::Result<()>>;
+
+    /// Removes the file `name`.
+    ///
+    /// # Errors
+    /// `NotFound` without such a file; any error of the file system.
+    fn remove(&self, name: &str) -> impl Future<Output = io::Result<()>>;
+
+    /// Removes this directory and all that is in it; a missing one is fine.
+    ///
+    /// # Errors
+    /// Any error of the file system.
+    fn remove_tree(&self) -> impl Future<Output = io::Result<()>>;
+
+    /// Makes the entries of this directory durable.
+    ///
+    /// # Errors
+    /// Any error of the file system; the entries are then in an unknown state.
+    fn sync(&self) -> impl Future<Output = io::Result<()>>;
+
+    /// Maps the whole file `name` read-only, every page of it resident. The file must never be
+    /// written or cut while the map lives.
+    ///
+    /// # Errors
+    /// `NotFound` without such a file; any error of the file system.
+    fn map(&self, name: &str) -> impl Future<Output = io::Result<Map>>;
+
+    /// Reads the whole small file `name`, of at most `bytes_max` bytes.
+    ///
+    /// # Errors
+    /// `FileTooLarge` beyond `bytes_max`; any error of [`Dir::open`] and [`File::read_at`].
+    fn read(&self, name: &str, bytes_max: u64) -> impl Future<Output = io::Result<Vec<u8>>> {
+        async move {
+            let file = Rc::new(self.open(name, Open::Read).await?);
+            let read = read_whole(&*file, bytes_max).await;
+            file.close().await?;
+            read
+        }
+    }
+
+    /// Replaces the small file `name` by `bytes`, durably and at once: whoever looks sees the old
+    /// file or the new one, also after a power cut.
+    ///
+    /// # Errors
+    /// Any error of the file system; the old file is then still there, or already the new one.
+    fn write_aside(&self, name: &str, bytes: &[u8]) -> impl Future<Output = io::Result<()>> {
+        async move {
+            let aside = format!("{name}{ASIDE_SUFFIX}");
+            match self.remove(&aside).await {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let file = Rc::new(self.open(&aside, Open::Create).await?);
+            let written = write_whole(self, &*file, bytes).await;
+            file.close().await?;
+            written?;
+            self.rename(&aside, self, name).await?;
+            self.sync().await
+        }
+    }
+}
+
+/// An open file. Shared as an `Rc`; positions and lengths are in bytes.
+#[expect(
+    clippy::len_without_is_empty,
+    reason = "whether a file is empty is no question here"
+)]
+pub trait File: 'static {
+    /// The buffer that writes are made of.
+    type Buf: Buf;
+    /// What a read returns.
+    type Bytes: AsRef<[u8]> + Clone + 'static;
+
+    /// Reads `len` bytes from `position`, both of any alignment. Fewer bytes come back only at the
+    /// end of the file.
+    ///
+    /// # Errors
+    /// Any error of the file system.
+    fn read_at(&self, position: u64, len: usize) -> impl Future<Output = io::Result<Self::Bytes>>;
+
+    /// Writes the whole of `buf` at `position`; both are multiples of [`BLOCK_BYTES`].
+    ///
+    /// # Errors
+    /// `WriteZero` for a short write; any error of the file system. What is on the disk in the
+    /// range is then unknown.
+    fn write_at(&self, buf: Rc<Self::Buf>, position: u64) -> impl Future<Output = io::Result<()>>;
+
+    /// Makes written bytes, and the length needed to read them, durable.
+    ///
+    /// # Errors
+    /// Any error of the file system. A later success then proves nothing about these bytes.
+    fn fdatasync(&self) -> impl Future<Output = io::Result<()>>;
+
+    /// Makes bytes and all metadata of the file durable.
+    ///
+    /// # Errors
+    /// As for [`File::fdatasync`].
+    fn sync_all(&self) -> impl Future<Output = io::Result<()>>;
+
+    /// Prepares `range`, from a multiple of [`BLOCK_BYTES`] at or beyond the end of what is
+    /// written, to another: it reads as zeros afterwards, and the file is at least that long.
+    ///
+    /// # Errors
+    /// One for which [`is_full`] holds when space runs out; any error of the file system.
+    fn allocate(&self, range: Range<u64>, how: Space) -> impl Future<Output = io::Result<()>>;
+
+    /// Cuts or extends (with zeros) the file to `bytes`.
+    ///
+    /// # Errors
+    /// Any error of the file system.
+    fn set_len(&self, bytes: u64) -> impl Future<Output = io::Result<()>>;
+
+    /// The length in bytes.
+    ///
+    /// # Errors
+    /// Any error of the file system.
+    fn len(&self) -> impl Future<Output = io::Result<u64>>;
+
+    /// Gives up this handle; the descriptor closes when no other handle is left. Syncs nothing.
+    ///
+    /// # Errors
+    /// Any error of the file system.
+    fn close(self: Rc<Self>) -> impl Future<Output = io::Result<()>>;
+}
+
+/// A writable buffer, aligned as its directory needs it.
+pub trait Buf: 'static {
+    /// The bytes.
+    fn as_slice(&self) -> &[u8];
+
+    /// The bytes, writable.
+    fn as_mut_slice(&mut self) -> &mut [u8];
+
+    /// Shortens the buffer to `bytes`, a multiple of [`BLOCK_BYTES`].
+    ///
+    /// # Panics
+    /// If `bytes` exceeds the length or is no multiple of the block.
+    fn truncate(&mut self, bytes: usize);
+}
+
+/// Whether `error` says that the disk, or the quota on it, is full.
+#[must_use]
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
+/// The smallest multiple of [`BLOCK_BYTES`] that is at least `bytes`.
+///
+/// # Panics
+/// If there is none that fits.
+#[must_use]
+pub const fn round_up(bytes: u64) -> u64 {
+    bytes.div_ceil(BLOCK_BYTES as u64) * BLOCK_BYTES as u64
+}
+
+/// Runs a future of std and memory directories, whose operations are all done when they return.
+///
+/// # Panics
+/// If the future waits: nothing else runs that could wake it.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    match poll_once(pin!(future)) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("a future of std or memory directories never waits"),
+    }
+}
+
+/// Polls `future` once, for tests that hold operations back at a gate.
+pub fn poll_once<T>(future: ::std::pin::Pin<&mut impl Future<Output = T>>) -> Poll<T> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Reads a file to its end, refusing more than `bytes_max`.
+async fn read_whole<F: File>(file: &F, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let bytes = file.len().await?;
+    if bytes > bytes_max {
+        let message = format!("{bytes} bytes, at most {bytes_max} are expected");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+    }
+    let len = usize::try_from(bytes).map_err(io::Error::other)?;
+    Ok(file.read_at(0, len).await?.as_ref().to_vec())
+}
+
+/// Writes `bytes` to the start of a new file, cuts it to that length and syncs it.
+async fn write_whole<D: Dir>(dir: &D, file: &D::File, bytes: &[u8]) -> io::Result<()> {
+    if !bytes.is_empty() {
+        let mut buf = dir.alloc(bytes.len().next_multiple_of(BLOCK_BYTES));
+        let (head, tail) = buf.as_mut_slice().split_at_mut(bytes.len());
+        head.copy_from_slice(bytes);
+        tail.fill(0);
+        file.write_at(Rc::new(buf), 0).await?;
+        file.set_len(bytes.len() as u64).await?;
+    }
+    file.sync_all().await
+}
