@@ -1,0 +1,278 @@
+//! Writing batches.
+
+use super::header::CHECKED_FROM;
+use super::{Codec, HEADER_BYTES, Header, PREFIX_BYTES, Rules};
+use crate::checksum::crc32c;
+use crate::{Error, Record, Timestamp};
+
+/// Gathers records into one batch.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    codec: Codec,
+    rules: Rules,
+    /// The records as the format lays them out, not compressed yet.
+    records: Vec<u8>,
+    count: u32,
+    base_timestamp: i64,
+    max_timestamp: i64,
+}
+
+impl Builder {
+    /// An empty batch by the default rules, its records to be compressed by `codec`.
+    pub fn new(codec: Codec) -> Self {
+        Self::with_rules(codec, Rules::default())
+    }
+
+    /// An empty batch by the rules of a certain server.
+    pub const fn with_rules(codec: Codec, rules: Rules) -> Self {
+        Self {
+            codec,
+            rules,
+            records: Vec::new(),
+            count: 0,
+            base_timestamp: 0,
+            max_timestamp: 0,
+        }
+    }
+
+    /// Adds a record; its offset will be the batch's base offset plus the number returned.
+    ///
+    /// # Errors
+    /// [`Error::RecordTooLarge`], [`Error::Timestamp`], or, if it does not fit in this batch any more,
+    /// [`Error::BatchTooLarge`] (counted without compression) or [`Error::Count`]. The batch is
+    /// unchanged then.
+    pub fn append(
+        &mut self,
+        timestamp: Timestamp,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[(&str, Option<&[u8]>)],
+    ) -> Result<u32, Error> {
+        let (time, index) = (timestamp.millis(), self.count);
+        self.admit(time, payload_bytes(key, value, headers))?;
+        let base = if index == 0 {
+            time
+        } else {
+            self.base_timestamp
+        };
+        let body_bytes = body_bytes(time - base, index, key, value, headers);
+        let bytes = self.len_bytes() + varint_bytes(zigzag_len(body_bytes)) + body_bytes;
+        if bytes > self.rules.batch_bytes_max {
+            return Err(Error::BatchTooLarge {
+                bytes,
+                max: self.rules.batch_bytes_max,
+            });
+        }
+        let records = &mut self.records;
+        put_varint(records, zigzag_len(body_bytes));
+        let body_from = records.len();
+        records.push(0);
+        put_varint(records, zigzag(time - base));
+        put_varint(records, zigzag(index.into()));
+        put_nullable(records, key);
+        put_nullable(records, value);
+        put_varint(records, zigzag_len(headers.len()));
+        for (name, value) in headers {
+            put_nullable(records, Some(name.as_bytes()));
+            put_nullable(records, *value);
+        }
+        assert_eq!(
+            records.len() - body_from,
+            body_bytes,
+            "a record is as long as it says"
+        );
+        self.base_timestamp = base;
+        self.max_timestamp = if index == 0 {
+            time
+        } else {
+            self.max_timestamp.max(time)
+        };
+        self.count += 1;
+        Ok(index)
+    }
+
+    /// Adds a copy of `record`.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn append_record(&mut self, record: &Record) -> Result<u32, Error> {
+        let headers: Vec<_> = record
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_deref()))
+            .collect();
+        self.append(
+            record.timestamp,
+            record.key.as_deref(),
+            record.value.as_deref(),
+            &headers,
+        )
+    }
+
+    /// Number of records so far.
+    pub const fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Whether there are no records yet.
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Bytes of the batch so far, without compression: the most it can become.
+    pub const fn len_bytes(&self) -> usize {
+        HEADER_BYTES + self.records.len()
+    }
+
+    /// The batch: base offset 0, epoch and producer fields −1.
+    ///
+    /// Records that compression would not make smaller are stored as they are, so a batch never
+    /// grows beyond [`len_bytes`](Self::len_bytes) and nobody decompresses for nothing.
+    ///
+    /// # Errors
+    /// [`Error::Count`] without records; [`Error::CodecUnavailable`], [`Error::Codec`].
+    pub fn build(self) -> Result<Vec<u8>, Error> {
+        let found = self.count.cast_signed();
+        if self.count == 0 {
+            return Err(Error::Count {
+                found,
+                min: 1,
+                max: self.rules.count_max,
+            });
+        }
+        let compressed = compress(self.codec, &self.records)?;
+        let smaller = compressed.filter(|bytes| bytes.len() < self.records.len());
+        let (codec, records) = match &smaller {
+            Some(compressed) => (self.codec, compressed),
+            None => (Codec::None, &self.records),
+        };
+        let total_bytes = HEADER_BYTES + records.len();
+        let length = i32::try_from(total_bytes - PREFIX_BYTES).ok().ok_or({
+            Error::BatchTooLarge {
+                bytes: total_bytes,
+                max: self.rules.batch_bytes_max,
+            }
+        })?;
+        let mut header = Header {
+            base_offset: 0,
+            length,
+            leader_epoch: -1,
+            crc: 0,
+            attributes: codec.number().into(),
+            last_offset_delta: found - 1,
+            base_timestamp: self.base_timestamp,
+            max_timestamp: self.max_timestamp,
+            producer_id: -1,
+            producer_epoch: -1,
+            base_sequence: -1,
+            count: found,
+        };
+        let mut batch = Vec::with_capacity(total_bytes);
+        batch.extend_from_slice(&header.encode());
+        batch.extend_from_slice(records);
+        header.crc = crc32c(&batch[CHECKED_FROM..]);
+        batch[..HEADER_BYTES].copy_from_slice(&header.encode());
+        Ok(batch)
+    }
+
+    fn admit(&self, time: i64, bytes: usize) -> Result<(), Error> {
+        let (index, max) = (self.count, self.rules.record_bytes_max);
+        if bytes > max {
+            return Err(Error::RecordTooLarge { index, bytes, max });
+        }
+        let max = self.rules.timestamp_max.millis();
+        if !(0..=max).contains(&time) {
+            return Err(Error::Timestamp { found: time, max });
+        }
+        let max = self.rules.count_max;
+        if index >= max {
+            return Err(Error::Count {
+                found: index.cast_signed() + 1,
+                min: 1,
+                max,
+            });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(feature = "compression")]
+fn compress(codec: Codec, records: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+    super::compression::compress(codec, records)
+}
+
+#[cfg(not(feature = "compression"))]
+fn compress(codec: Codec, _records: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+    match codec {
+        Codec::None => Ok(None),
+        codec => Err(Error::CodecUnavailable { codec }),
+    }
+}
+
+fn payload_bytes(
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    headers: &[(&str, Option<&[u8]>)],
+) -> usize {
+    let len = |field: Option<&[u8]>| field.map_or(0, <[u8]>::len);
+    let headers = headers.iter().map(|(name, value)| name.len() + len(*value));
+    headers.fold(len(key).saturating_add(len(value)), usize::saturating_add)
+}
+
+/// Bytes of a record after its length field.
+fn body_bytes(
+    timestamp_delta: i64,
+    index: u32,
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    headers: &[(&str, Option<&[u8]>)],
+) -> usize {
+    let mut bytes = 1 + varint_bytes(zigzag(timestamp_delta)) + varint_bytes(zigzag(index.into()));
+    bytes += nullable_bytes(key) + nullable_bytes(value);
+    bytes += varint_bytes(zigzag_len(headers.len()));
+    for (name, value) in headers {
+        bytes += nullable_bytes(Some(name.as_bytes())) + nullable_bytes(*value);
+    }
+    bytes
+}
+
+fn nullable_bytes(field: Option<&[u8]>) -> usize {
+    match field {
+        Some(bytes) => varint_bytes(zigzag_len(bytes.len())) + bytes.len(),
+        None => varint_bytes(zigzag(-1)),
+    }
+}
+
+fn put_nullable(out: &mut Vec<u8>, field: Option<&[u8]>) {
+    match field {
+        Some(bytes) => {
+            put_varint(out, zigzag_len(bytes.len()));
+            out.extend_from_slice(bytes);
+        }
+        None => put_varint(out, zigzag(-1)),
+    }
+}
+
+/// Small numbers of either sign to small numbers: 0, −1, 1, −2 … become 0, 1, 2, 3 …
+const fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)).cast_unsigned()
+}
+
+/// A length as the format's varints hold it; the record limit keeps it far below `i32::MAX`.
+const fn zigzag_len(length: usize) -> u64 {
+    (length as u64) << 1
+}
+
+const fn varint_bytes(value: u64) -> usize {
+    let bits = u64::BITS - (value | 1).leading_zeros();
+    bits.div_ceil(7) as usize
+}
+
+/// Groups of 7 bits, the least significant first, all but the last marked by the high bit.
+fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push((value & 0x7f) as u8);
+}

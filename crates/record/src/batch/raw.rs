@@ -1,0 +1,225 @@
+//! One record as its bytes: the tight loop under `check` and under every reader.
+
+#![deny(clippy::indexing_slicing)]
+
+use crate::RecordFault;
+
+/// A record's fields, borrowed.
+#[derive(Clone, Debug)]
+pub(super) struct Raw<'a> {
+    pub(super) attributes: u8,
+    pub(super) timestamp_delta: i64,
+    pub(super) offset_delta: i32,
+    pub(super) key: Option<&'a [u8]>,
+    pub(super) value: Option<&'a [u8]>,
+    pub(super) headers: Headers<'a>,
+}
+
+/// A record's headers in order: names and values.
+#[derive(Clone, Debug)]
+pub struct Headers<'a> {
+    /// Walked once already, so reading it again cannot fail.
+    fields: Cursor<'a>,
+    remaining: u32,
+    /// Bytes of names and values.
+    bytes: usize,
+}
+
+/// The bytes not read yet.
+#[derive(Clone, Debug)]
+pub(super) struct Cursor<'a>(pub(super) &'a [u8]);
+
+impl<'a> Raw<'a> {
+    /// Takes the next record off `cursor`: every length in it adds up, every header name is UTF-8.
+    #[inline]
+    pub(super) fn take(cursor: &mut Cursor<'a>) -> Result<Self, RecordFault> {
+        let length = cursor.varint()?;
+        let mut body = Cursor(cursor.bytes(length)?);
+        let attributes = body.byte()?;
+        let timestamp_delta = body.varlong()?;
+        let offset_delta = body.varint()?;
+        let key = body.nullable()?;
+        let value = body.nullable()?;
+        let headers = Headers::take(&mut body)?;
+        if !body.0.is_empty() {
+            return Err(RecordFault::Excess {
+                bytes: body.0.len(),
+            });
+        }
+        Ok(Self {
+            attributes,
+            timestamp_delta,
+            offset_delta,
+            key,
+            value,
+            headers,
+        })
+    }
+
+    /// Bytes that count against the record limit.
+    #[inline]
+    pub(super) fn payload_bytes(&self) -> usize {
+        self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len) + self.headers.bytes
+    }
+}
+
+impl<'a> Headers<'a> {
+    #[inline]
+    fn take(body: &mut Cursor<'a>) -> Result<Self, RecordFault> {
+        let count = body.varint()?;
+        let remaining = u32::try_from(count)
+            .ok()
+            .ok_or(RecordFault::Length { found: count })?;
+        let fields = body.clone();
+        let mut bytes = 0;
+        for _ in 0..remaining {
+            let (name, value) = body.header()?;
+            bytes += name.len() + value.map_or(0, <[u8]>::len);
+        }
+        Ok(Self {
+            fields,
+            remaining,
+            bytes,
+        })
+    }
+}
+
+impl<'a> Iterator for Headers<'a> {
+    type Item = (&'a str, Option<&'a [u8]>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.remaining = self.remaining.checked_sub(1)?;
+        let header = self.fields.header();
+        debug_assert!(
+            header.is_ok(),
+            "headers are walked when their record is taken"
+        );
+        header.ok()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.remaining as usize, Some(self.remaining as usize))
+    }
+}
+
+impl ExactSizeIterator for Headers<'_> {}
+
+impl<'a> Cursor<'a> {
+    #[inline]
+    fn byte(&mut self) -> Result<u8, RecordFault> {
+        let (byte, rest) = self.0.split_first().ok_or(RecordFault::Cut)?;
+        self.0 = rest;
+        Ok(*byte)
+    }
+
+    /// So many bytes; a negative length is a fault.
+    #[inline]
+    fn bytes(&mut self, length: i32) -> Result<&'a [u8], RecordFault> {
+        let count = usize::try_from(length)
+            .ok()
+            .ok_or(RecordFault::Length { found: length })?;
+        let (bytes, rest) = self.0.split_at_checked(count).ok_or(RecordFault::Cut)?;
+        self.0 = rest;
+        Ok(bytes)
+    }
+
+    /// A length and so many bytes; −1 is null.
+    #[inline]
+    fn nullable(&mut self) -> Result<Option<&'a [u8]>, RecordFault> {
+        match self.varint()? {
+            -1 => Ok(None),
+            length => self.bytes(length).map(Some),
+        }
+    }
+
+    fn header(&mut self) -> Result<(&'a str, Option<&'a [u8]>), RecordFault> {
+        let length = self.varint()?;
+        let name = str::from_utf8(self.bytes(length)?)
+            .ok()
+            .ok_or(RecordFault::HeaderName)?;
+        Ok((name, self.nullable()?))
+    }
+
+    /// A zigzag number of at most 32 bits.
+    #[inline]
+    fn varint(&mut self) -> Result<i32, RecordFault> {
+        let zigzag = match self.0.split_first() {
+            Some((&byte, rest)) if byte < 0x80 => {
+                self.0 = rest;
+                u32::from(byte)
+            }
+            _ => u32::try_from(self.groups(u32::BITS)?)
+                .ok()
+                .ok_or(RecordFault::Varint)?,
+        };
+        Ok((zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed())
+    }
+
+    /// A zigzag number of at most 64 bits.
+    #[inline]
+    fn varlong(&mut self) -> Result<i64, RecordFault> {
+        let zigzag = match self.0.split_first() {
+            Some((&byte, rest)) if byte < 0x80 => {
+                self.0 = rest;
+                u64::from(byte)
+            }
+            _ => self.groups(u64::BITS)?,
+        };
+        Ok((zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed())
+    }
+
+    /// Groups of 7 bits, the least significant first, all but the last marked by the high bit.
+    fn groups(&mut self, bits: u32) -> Result<u64, RecordFault> {
+        let mut value = 0u64;
+        let mut shift = 0;
+        loop {
+            let byte = self.byte()?;
+            let group = u64::from(byte & 0x7f);
+            if shift >= bits || (group << shift) >> shift != group {
+                return Err(RecordFault::Varint);
+            }
+            value |= group << shift;
+            if byte < 0x80 {
+                return Ok(value);
+            }
+            shift += 7;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cursor;
+    use crate::RecordFault;
+
+    #[test]
+    fn numbers_of_every_length_are_read() {
+        let varint = |bytes: &[u8]| Cursor(bytes).varint();
+        assert_eq!(varint(&[0]), Ok(0));
+        assert_eq!(varint(&[1]), Ok(-1));
+        assert_eq!(varint(&[2]), Ok(1));
+        assert_eq!(varint(&[0xac, 2]), Ok(150));
+        assert_eq!(varint(&[0xfe, 0xff, 0xff, 0xff, 0x0f]), Ok(i32::MAX));
+        assert_eq!(varint(&[0xff, 0xff, 0xff, 0xff, 0x0f]), Ok(i32::MIN));
+        let longest = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1];
+        assert_eq!(Cursor(&longest).varlong(), Ok(i64::MIN));
+    }
+
+    #[test]
+    fn numbers_with_too_many_bits_or_too_few_bytes_are_faults() {
+        let varint = |bytes: &[u8]| Cursor(bytes).varint();
+        assert_eq!(
+            varint(&[0xff, 0xff, 0xff, 0xff, 0x1f]),
+            Err(RecordFault::Varint)
+        );
+        assert_eq!(
+            varint(&[0x80, 0x80, 0x80, 0x80, 0x80, 0]),
+            Err(RecordFault::Varint)
+        );
+        assert_eq!(varint(&[0x80]), Err(RecordFault::Cut));
+        assert_eq!(varint(&[]), Err(RecordFault::Cut));
+        let too_long = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2];
+        assert_eq!(Cursor(&too_long).varlong(), Err(RecordFault::Varint));
+        assert_eq!(Cursor(&[0x80; 11]).varlong(), Err(RecordFault::Varint));
+    }
+}
