@@ -1,0 +1,243 @@
+//! A connection and its two halves.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_lite::{AsyncRead, AsyncWrite};
+use glommio::net::TcpStream;
+use glommio::timer::Timer;
+use nix::sys::socket::{setsockopt, sockopt};
+
+use super::executor::io_error;
+use crate::sys::fd;
+
+/// A TCP connection of this core.
+#[derive(Debug)]
+pub struct Conn {
+    reader: ReadHalf,
+    writer: WriteHalf,
+    peer: SocketAddr,
+}
+
+impl Conn {
+    /// Connects to `address`.
+    ///
+    /// # Errors
+    /// As the kernel says; `TimedOut` after `timeout`.
+    pub async fn connect(address: SocketAddr, timeout: Duration) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(address, timeout)
+            .await
+            .map_err(io_error)?;
+        Self::accepted(stream)
+    }
+
+    pub(super) fn accepted(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true).map_err(io_error)?;
+        let peer = stream.peer_addr().map_err(io_error)?;
+        keep_alive(&stream)?;
+        let stream = Rc::new(RefCell::new(stream));
+        let reader = ReadHalf {
+            stream: Rc::clone(&stream),
+            timeout: None,
+        };
+        Ok(Self {
+            reader,
+            writer: WriteHalf {
+                stream,
+                timeout: None,
+            },
+            peer,
+        })
+    }
+
+    /// The other side's address.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// The two halves, for two tasks. The connection closes when both are dropped.
+    #[must_use]
+    pub fn split(self) -> (ReadHalf, WriteHalf) {
+        (self.reader, self.writer)
+    }
+}
+
+/// The half of a connection that reads.
+pub struct ReadHalf {
+    stream: Rc<RefCell<TcpStream>>,
+    timeout: Option<Duration>,
+}
+
+impl fmt::Debug for ReadHalf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadHalf")
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ReadHalf {
+    /// Each later read fails with `TimedOut` if nothing arrives for that long.
+    pub fn set_timeout(&mut self, timeout: Option<Duration>) {
+        self.timeout = timeout;
+    }
+
+    /// Reads what is there, or waits for something, into `into`; gives the number of bytes. Zero
+    /// means that the other side will send no more (or that `into` is empty).
+    ///
+    /// May be dropped at any time without losing a byte.
+    ///
+    /// # Errors
+    /// `TimedOut`, or as the kernel says.
+    pub async fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let mut deadline = Deadline::after(self.timeout);
+        poll_fn(|cx| {
+            let polled = Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, into);
+            polled.or_timed_out(&mut deadline, cx)
+        })
+        .await
+    }
+
+    /// Reads at most `bytes_max` and appends them to `into`; gives their number, zero at the end.
+    ///
+    /// May be dropped at any time without losing a byte.
+    ///
+    /// # Errors
+    /// As [`read`](ReadHalf::read).
+    pub async fn read_onto(&mut self, into: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize> {
+        let start = into.len();
+        into.resize(start + bytes_max, 0);
+        // Cuts off what was not read, also if this future is dropped.
+        let mut tail = Tail { into, len: start };
+        let bytes = self.read(&mut tail.into[start..]).await?;
+        tail.len += bytes;
+        Ok(bytes)
+    }
+
+    /// Closes both directions now; the other half's task wakes.
+    pub fn shutdown(&self) {
+        shutdown(&self.stream, Shutdown::Both);
+    }
+}
+
+/// The half of a connection that writes.
+pub struct WriteHalf {
+    stream: Rc<RefCell<TcpStream>>,
+    timeout: Option<Duration>,
+}
+
+impl fmt::Debug for WriteHalf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteHalf")
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl WriteHalf {
+    /// Each later write fails with `TimedOut` if the other side takes nothing for that long.
+    pub fn set_timeout(&mut self, timeout: Option<Duration>) {
+        self.timeout = timeout;
+    }
+
+    /// Writes all of `bytes`.
+    ///
+    /// Do not drop this half-way and go on writing: the other side would see half a frame.
+    ///
+    /// # Errors
+    /// `TimedOut`, `WriteZero`, or as the kernel says; how much went out is unknown then.
+    pub async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let mut deadline = Deadline::after(self.timeout);
+            let written = poll_fn(|cx| {
+                let polled = Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, bytes);
+                polled.or_timed_out(&mut deadline, cx)
+            })
+            .await?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            bytes = bytes.get(written..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Says that no more will be sent; the other side reads to the end of what was.
+    pub fn finish(&self) {
+        shutdown(&self.stream, Shutdown::Write);
+    }
+
+    /// Closes both directions now; the other half's task wakes.
+    pub fn shutdown(&self) {
+        shutdown(&self.stream, Shutdown::Both);
+    }
+}
+
+/// Waits for a time only once there is something to wait for.
+struct Deadline {
+    after: Option<Duration>,
+    timer: Option<Timer>,
+}
+
+impl Deadline {
+    fn after(after: Option<Duration>) -> Self {
+        Self { after, timer: None }
+    }
+}
+
+trait OrTimedOut {
+    fn or_timed_out(self, deadline: &mut Deadline, cx: &mut Context<'_>) -> Self;
+}
+
+impl<T> OrTimedOut for Poll<io::Result<T>> {
+    fn or_timed_out(self, deadline: &mut Deadline, cx: &mut Context<'_>) -> Self {
+        let (Self::Pending, Some(after)) = (&self, deadline.after) else {
+            return self;
+        };
+        let timer = deadline.timer.get_or_insert_with(|| Timer::new(after));
+        Pin::new(timer)
+            .poll(cx)
+            .map(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+struct Tail<'a> {
+    into: &'a mut Vec<u8>,
+    len: usize,
+}
+
+impl Drop for Tail<'_> {
+    fn drop(&mut self) {
+        self.into.truncate(self.len);
+    }
+}
+
+fn shutdown(stream: &RefCell<TcpStream>, how: Shutdown) {
+    // Fails only if the connection is gone already.
+    let _ = nix::sys::socket::shutdown(
+        std::os::fd::AsRawFd::as_raw_fd(&*stream.borrow()),
+        match how {
+            Shutdown::Read => nix::sys::socket::Shutdown::Read,
+            Shutdown::Write => nix::sys::socket::Shutdown::Write,
+            Shutdown::Both => nix::sys::socket::Shutdown::Both,
+        },
+    );
+}
+
+/// Notices a peer whose machine vanished within about two minutes.
+fn keep_alive(stream: &TcpStream) -> io::Result<()> {
+    let socket = fd::borrow(stream);
+    setsockopt(&socket, sockopt::KeepAlive, &true)?;
+    setsockopt(&socket, sockopt::TcpKeepIdle, &60)?;
+    setsockopt(&socket, sockopt::TcpKeepInterval, &15)?;
+    setsockopt(&socket, sockopt::TcpKeepCount, &4)?;
+    Ok(())
+}

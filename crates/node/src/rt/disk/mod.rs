@@ -1,0 +1,13 @@
+//! Directories and files driven by io_uring.
+//!
+//! ```text
+//! dir     a directory; its entries are read and changed on the pool of directory threads
+//! file    a file, read and written around the page cache (except on tmpfs, which has no other)
+//! buf     aligned buffers, registered with the kernel while they fit
+//! ```
+//!
+//! It passes the suite that every implementation of [`corelog_storage::disk::Dir`] passes.
+
+mod dir;
+
+pub use dir::UringDir;

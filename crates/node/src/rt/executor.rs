@@ -1,0 +1,191 @@
+//! A core: one pinned thread that runs tasks.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use glommio::{ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, Placement, PoolPlacement};
+
+use super::{blocking, guard, task, vitals, vitals::Vitals};
+
+/// How a core is run.
+#[derive(Debug, Clone)]
+pub struct CoreConfig {
+    /// The processor to stay on; taken modulo the number of processors, so that more cores than
+    /// processors may be asked for.
+    pub cpu: usize,
+    /// The thread's name; shows in `top -H` and in the watchdog's messages.
+    pub name: String,
+    /// Bytes of I/O buffers to register with the kernel; see
+    /// [`sys::probe::memlock`](crate::sys::probe::memlock), which computes what the limit allows.
+    pub io_memory_bytes: usize,
+    /// How long an idle core looks for work before it sleeps. Zero on small machines; 100 µs
+    /// halves the latency of a hop between cores.
+    pub spin: Duration,
+    is_guarded: bool,
+}
+
+impl CoreConfig {
+    /// A core on processor `cpu` with no spinning and 1 MiB of registered buffers.
+    #[must_use]
+    pub fn new(cpu: usize, name: impl Into<String>) -> Self {
+        Self {
+            cpu,
+            name: name.into(),
+            io_memory_bytes: IO_MEMORY_BYTES,
+            spin: Duration::ZERO,
+            is_guarded: true,
+        }
+    }
+
+    /// Runs without heartbeats, to demonstrate the hang that they prevent.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn without_guard(mut self) -> Self {
+        self.is_guarded = false;
+        self
+    }
+}
+
+/// Why a core could not be started or did not end well.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The kernel refused the rings, the thread or the processor.
+    #[error("cannot start {core} on processor {cpu}")]
+    Start {
+        /// The core's name.
+        core: String,
+        /// The processor it was to run on.
+        cpu: usize,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// The core's thread ended without an answer.
+    #[error("{core} ended abnormally")]
+    Join {
+        /// The core's name.
+        core: String,
+        /// What the thread left.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A running core.
+#[derive(Debug)]
+pub struct CoreThread<T: Send + 'static> {
+    name: String,
+    vitals: Arc<Vitals>,
+    handle: ExecutorJoinHandle<T>,
+}
+
+impl<T: Send + 'static> CoreThread<T> {
+    /// The core's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The counters that the core publishes.
+    #[must_use]
+    pub fn vitals(&self) -> &Arc<Vitals> {
+        &self.vitals
+    }
+
+    /// Waits until the core's main future has returned, and gives its value.
+    ///
+    /// # Errors
+    /// [`Error::Join`] if the thread panicked (in a build that unwinds) or its executor failed.
+    pub fn join(self) -> Result<T, Error> {
+        let Self { name, handle, .. } = self;
+        handle.join().map_err(|source| Error::Join {
+            core: name,
+            source: io_error(source),
+        })
+    }
+}
+
+/// Starts a core and runs `main` on it until it returns.
+///
+/// Detached tasks do not outlive `main` and are not run to their end: `main` waits for what must
+/// be finished. Returns once the core runs.
+///
+/// # Errors
+/// [`Error::Start`] if the kernel refuses the thread, the processor or the rings.
+pub fn spawn_core<G, F, T>(config: &CoreConfig, main: G) -> Result<CoreThread<T>, Error>
+where
+    G: FnOnce() -> F + Send + 'static,
+    F: Future<Output = T> + 'static,
+    T: Send + 'static,
+{
+    // The pool's threads inherit the affinity of the thread that makes them: not a core's.
+    blocking::start();
+    let failed = |source| Error::Start {
+        core: config.name.clone(),
+        cpu: config.cpu,
+        source,
+    };
+    let processors = thread::available_parallelism().map_err(failed)?.get();
+    let vitals = Arc::new(Vitals::new(&config.name));
+    let is_guarded = config.is_guarded;
+    let (started, start) = flume::bounded::<()>(1);
+    let handle = LocalExecutorBuilder::new(Placement::Fixed(config.cpu % processors))
+        .name(&config.name)
+        .io_memory(config.io_memory_bytes)
+        .ring_depth(RING_DEPTH)
+        .preempt_timer(PREEMPT_TIMER)
+        .spin_before_park(config.spin)
+        .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
+        .spawn({
+            let vitals = Arc::clone(&vitals);
+            move || async move {
+                vitals::install(vitals);
+                task::install_background();
+                let beats = if is_guarded {
+                    guard::start()
+                } else {
+                    Vec::new()
+                };
+                // The receiver waits just below; it cannot be gone.
+                let _ = started.send(());
+                let value = main().await;
+                drop(beats);
+                value
+            }
+        })
+        .map_err(|source| failed(io_error(source)))?;
+    // The rings are made on the new thread, so a refusal only shows when it ends.
+    if start.recv().is_err() {
+        return Err(match handle.join() {
+            Err(source) => failed(io_error(source)),
+            Ok(_) => failed(io::Error::other("the core ended before it began")),
+        });
+    }
+    Ok(CoreThread {
+        name: config.name.clone(),
+        vitals,
+        handle,
+    })
+}
+
+/// The plain I/O error inside a glommio error, its number preserved.
+pub(super) fn io_error<T>(error: GlommioError<T>) -> io::Error {
+    match error {
+        GlommioError::IoError(source) | GlommioError::EnhancedIoError { source, .. } => source,
+        other => io::Error::from(other),
+    }
+}
+
+/// Registered I/O buffers of a core unless told otherwise.
+const IO_MEMORY_BYTES: usize = 1 << 20;
+
+/// Operations that one submission carries.
+const RING_DEPTH: usize = 128;
+
+/// Timers and completions are looked at when this fires or when nothing is runnable: with the
+/// default of 100 ms a busy core answers 100 ms late.
+const PREEMPT_TIMER: Duration = Duration::from_millis(1);

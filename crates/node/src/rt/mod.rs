@@ -1,0 +1,51 @@
+//! The runtime's own small vocabulary.
+//!
+//! ```text
+//! executor     a pinned thread that runs tasks: `spawn_core`
+//! task         `spawn`, `spawn_background`, `yield_if_needed`
+//! clock        `now`, `wall_clock`, `sleep`, `timeout`
+//! blocking     what must not run on a core: the pool of directory threads
+//! vitals       what a core has outstanding, published for the watchdog
+//! guard        heartbeats that keep a core from sleeping on runnable tasks
+//! watchdog     the plain thread that notices a core that no longer turns
+//! port         a claimed TCP port, and sockets that share it
+//! listener     accepting connections
+//! conn         a connection and its two halves
+//! semaphore    bounded resources, first come first served
+//! notify       "something changed" among tasks of one core
+//! disk/        directories and files driven by io_uring
+//! ```
+//!
+//! This is the only room that names glommio, and no glommio type stands in a public signature, so
+//! that another back end (compio, plain threads) could take its place here. Nothing in here knows
+//! what a record, a partition or a frame is.
+//!
+//! The law of the room: a core never blocks and never sleeps while it has something to do.
+
+mod blocking;
+mod clock;
+mod conn;
+mod disk;
+mod executor;
+mod guard;
+mod listener;
+mod notify;
+mod port;
+mod semaphore;
+mod task;
+mod vitals;
+
+pub use blocking::blocking;
+pub use clock::{now, sleep, timeout, wall_clock};
+pub use conn::{Conn, ReadHalf, WriteHalf};
+pub use disk::UringDir;
+pub use executor::{CoreConfig, CoreThread, Error, spawn_core};
+pub use listener::Listener;
+pub use notify::{Notified, Notify};
+pub use port::Port;
+pub use semaphore::{Permit, Semaphore};
+pub use task::{Task, spawn, spawn_background, yield_if_needed};
+pub use vitals::{Outstanding, Vitals, Work, outstanding};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! "Something changed" among tasks of one core.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+/// Wakes the tasks that wait for a change.
+///
+/// No wake-up is lost if a waiter takes its [`Notified`] first, then looks at the state, and only
+/// then awaits.
+#[derive(Debug, Clone, Default)]
+pub struct Notify(Rc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Counts notifications: a waiter is done when it has moved on.
+    generation: Cell<u64>,
+    waiter_next: Cell<u64>,
+    wakers: RefCell<BTreeMap<u64, Waker>>,
+}
+
+impl Notify {
+    /// A notifier nobody waits for.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Wakes everyone who waits now.
+    pub fn notify(&self) {
+        self.0.generation.set(self.0.generation.get() + 1);
+        // Taken out first: a waker may run code that waits anew.
+        let wakers = self.0.wakers.take();
+        wakers.into_values().for_each(Waker::wake);
+    }
+
+    /// A future that is ready after the next [`notify`](Notify::notify), counted from this call.
+    #[must_use = "a future does nothing unless awaited"]
+    pub fn notified(&self) -> Notified {
+        let waiter = self.0.waiter_next.get();
+        self.0.waiter_next.set(waiter + 1);
+        Notified {
+            state: Rc::clone(&self.0),
+            seen: self.0.generation.get(),
+            waiter,
+        }
+    }
+}
+
+/// Ready after the next notification. May be dropped at any time.
+#[derive(Debug)]
+pub struct Notified {
+    state: Rc<State>,
+    seen: u64,
+    waiter: u64,
+}
+
+impl Future for Notified {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.state.generation.get() != self.seen {
+            return Poll::Ready(());
+        }
+        self.state
+            .wakers
+            .borrow_mut()
+            .insert(self.waiter, cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Notified {
+    fn drop(&mut self) {
+        self.state.wakers.borrow_mut().remove(&self.waiter);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_lite::future::{block_on, poll_once};
+
+    use super::*;
+
+    #[test]
+    fn a_notification_between_looking_and_waiting_is_not_lost() {
+        let notify = Notify::new();
+        let notified = notify.notified();
+        notify.notify();
+        assert!(block_on(poll_once(notified)).is_some());
+    }
+
+    #[test]
+    fn a_notification_wakes_every_waiter_and_no_later_one() {
+        block_on(async {
+            let notify = Notify::new();
+            let (mut a, mut b) = (pin!(notify.notified()), pin!(notify.notified()));
+            assert!(poll_once(&mut a).await.is_none());
+            assert!(poll_once(&mut b).await.is_none());
+            notify.notify();
+            assert!(poll_once(a).await.is_some());
+            assert!(poll_once(b).await.is_some());
+            assert!(poll_once(notify.notified()).await.is_none());
+        });
+    }
+
+    #[test]
+    fn a_dropped_waiter_leaves_nothing_behind() {
+        block_on(async {
+            let notify = Notify::new();
+            for _ in 0..10 {
+                assert!(poll_once(notify.notified()).await.is_none());
+            }
+            assert!(notify.0.wakers.borrow().is_empty());
+        });
+    }
+}

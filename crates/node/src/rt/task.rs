@@ -1,0 +1,91 @@
+//! Tasks of the core that calls.
+
+use std::cell::Cell;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use glommio::{Latency, Shares, TaskQueueHandle};
+
+use super::vitals;
+
+/// A task of this core. Dropping it cancels the task; [`detach`](Task::detach) lets it run on.
+#[must_use = "dropping a task cancels it"]
+pub struct Task<T>(glommio::Task<T>);
+
+impl<T> fmt::Debug for Task<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Task")
+    }
+}
+
+impl<T> Task<T> {
+    /// Lets the task run on by itself. It is not finished when the core's main future returns.
+    pub fn detach(self) {
+        drop(self.0.detach());
+    }
+
+    /// Cancels the task and waits until its future is dropped; its value, if it was done already.
+    pub async fn cancel(self) -> Option<T> {
+        self.0.cancel().await
+    }
+}
+
+impl<T> Future for Task<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        Pin::new(&mut self.0).poll(cx)
+    }
+}
+
+/// Starts a task on this core's default queue, and polls it once before it returns: hold no
+/// `RefCell` borrow that the task needs.
+///
+/// # Panics
+/// If the calling thread is not a core.
+pub fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> Task<T> {
+    Task(glommio::spawn_local(future))
+}
+
+/// Starts a task on this core's background queue, which gets a small share of the processor while
+/// the default queue has work: cold reads, catching up, removing files.
+///
+/// # Panics
+/// If the calling thread is not a core.
+pub fn spawn_background<T: 'static>(future: impl Future<Output = T> + 'static) -> Task<T> {
+    match BACKGROUND
+        .get()
+        .map(|queue| glommio::spawn_local_into(future, queue))
+    {
+        Some(Ok(task)) => Task(task),
+        Some(Err(_)) | None => {
+            unreachable!("every core has a background queue that is never removed")
+        }
+    }
+}
+
+/// Gives way if this core's time slice is over. Called after each frame, each appended batch, each
+/// loop of more than about 100 µs: a socket or channel that is always ready never suspends a task.
+pub async fn yield_if_needed() {
+    vitals::turn();
+    glommio::yield_if_needed().await;
+}
+
+/// Makes the background queue of the core that is starting.
+pub(super) fn install_background() {
+    let queue = glommio::executor().create_task_queue(
+        Shares::Static(BACKGROUND_SHARES),
+        Latency::NotImportant,
+        "background",
+    );
+    BACKGROUND.set(Some(queue));
+}
+
+thread_local! {
+    static BACKGROUND: Cell<Option<TaskQueueHandle>> = const { Cell::new(None) };
+}
+
+/// Of the default queue's 1000.
+const BACKGROUND_SHARES: usize = 100;

@@ -1,0 +1,226 @@
+//! The vocabulary on real executors. Few are made per process: each leaks descriptors when it
+//! ends.
+
+use std::cell::Cell;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_lite::future::{poll_once, zip};
+
+use super::*;
+
+/// Runs `test` on a core of its own.
+pub(super) fn on_core<F: Future<Output = ()> + 'static>(test: impl FnOnce() -> F + Send + 'static) {
+    let mut config = CoreConfig::new(0, "test");
+    config.io_memory_bytes = 64 << 10;
+    spawn_core(&config, test)
+        .expect("a core starts")
+        .join()
+        .expect("the test passes");
+}
+
+const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+async fn pair() -> (Conn, Conn, Rc<Listener>) {
+    let listener = Rc::new(Port::claim(LOOPBACK).unwrap().listen().unwrap());
+    let (client, server) = zip(
+        Conn::connect(listener.address(), PATIENCE),
+        listener.accept(),
+    )
+    .await;
+    (client.unwrap(), server.unwrap(), listener)
+}
+
+#[test]
+fn a_core_runs_tasks_sleeps_and_leaves_blocking_work_to_the_pool() {
+    on_core(|| async {
+        let here = std::thread::current().id();
+        let there = blocking(|| std::thread::current().id()).await;
+        assert_ne!(here, there);
+        let started = now();
+        let seen = Rc::new(Cell::new(0));
+        let task = spawn({
+            let seen = Rc::clone(&seen);
+            async move {
+                sleep(Duration::from_millis(5)).await;
+                seen.set(1);
+                7
+            }
+        });
+        let background = spawn_background(async { 8 });
+        assert_eq!((task.await, background.await, seen.get()), (7, 8, 1));
+        assert!(started.elapsed() >= Duration::from_millis(5));
+        assert!(
+            timeout(Duration::from_millis(1), sleep(PATIENCE))
+                .await
+                .is_none()
+        );
+        assert_eq!(timeout(PATIENCE, async { 3 }).await, Some(3));
+    });
+}
+
+#[test]
+fn more_cores_than_processors_are_started_and_talk_over_channels() {
+    let (to_b, at_b) = flume::bounded::<u64>(4);
+    let (to_a, at_a) = flume::bounded::<u64>(4);
+    let a = spawn_core(&CoreConfig::new(0, "a"), move || async move {
+        for round in 0..1000 {
+            to_b.send_async(round).await.unwrap();
+            assert_eq!(at_a.recv_async().await, Ok(round + 1));
+        }
+    });
+    let b = spawn_core(&CoreConfig::new(17, "b"), move || async move {
+        while let Ok(round) = at_b.recv_async().await {
+            to_a.send_async(round + 1).await.unwrap();
+        }
+    });
+    let (a, b) = (a.unwrap(), b.unwrap());
+    a.join().unwrap();
+    b.join().unwrap();
+}
+
+#[test]
+fn bytes_travel_both_ways_between_halves_in_two_tasks() {
+    on_core(|| async {
+        let (client, server, listener) = pair().await;
+        let (mut client_reads, mut client_writes) = client.split();
+        let (mut server_reads, mut server_writes) = server.split();
+        let echo = spawn(async move {
+            let mut bytes = vec![0; 64 << 10];
+            loop {
+                let count = server_reads.read(&mut bytes).await.unwrap();
+                if count == 0 {
+                    server_writes.finish();
+                    break;
+                }
+                server_writes.write_all(&bytes[..count]).await.unwrap();
+            }
+        });
+        let sent: Vec<u8> = (0..1 << 20).map(|n: u32| n.to_le_bytes()[1]).collect();
+        let copy = sent.clone();
+        let writer = spawn(async move {
+            client_writes.write_all(&copy).await.unwrap();
+            client_writes.finish();
+            client_writes
+        });
+        let mut received = Vec::new();
+        while client_reads.read_onto(&mut received, 8192).await.unwrap() > 0 {}
+        assert!(received == sent);
+        drop(writer.await);
+        echo.await;
+        listener.stop();
+        assert!(listener.accept().await.is_none());
+    });
+}
+
+#[test]
+fn a_read_that_is_given_up_loses_no_byte() {
+    on_core(|| async {
+        let (client, server, _listener) = pair().await;
+        let (mut reads, _writes) = server.split();
+        let (_client_reads, mut client_writes) = client.split();
+        let mut received = Vec::new();
+        let mut byte = 0_u8;
+        while received.len() < 2000 {
+            let mut buf = Vec::new();
+            // Given up while waiting, and given up while bytes arrive.
+            drop(poll_once(reads.read_onto(&mut buf, 7)).await);
+            received.append(&mut buf);
+            client_writes
+                .write_all(&[byte, byte.wrapping_add(1)])
+                .await
+                .unwrap();
+            byte = byte.wrapping_add(2);
+            let _ = timeout(Duration::from_micros(50), reads.read_onto(&mut buf, 7)).await;
+            received.append(&mut buf);
+        }
+        let expected: Vec<u8> = (0..received.len()).map(|n| n.to_le_bytes()[0]).collect();
+        assert_eq!(received, expected);
+    });
+}
+
+#[test]
+fn a_silent_peer_and_one_that_never_reads_time_out() {
+    on_core(|| async {
+        let (client, server, _listener) = pair().await;
+        let (mut reads, mut writes) = server.split();
+        reads.set_timeout(Some(Duration::from_millis(20)));
+        writes.set_timeout(Some(Duration::from_millis(50)));
+        let silent = reads.read(&mut [0; 10]).await.unwrap_err();
+        assert_eq!(silent.kind(), io::ErrorKind::TimedOut);
+        let stuck = writes.write_all(&vec![0; 64 << 20]).await.unwrap_err();
+        assert_eq!(stuck.kind(), io::ErrorKind::TimedOut);
+        drop(client);
+    });
+}
+
+#[test]
+fn shutting_down_one_half_wakes_the_other() {
+    on_core(|| async {
+        let (client, server, _listener) = pair().await;
+        let (mut reads, writes) = server.split();
+        let reader = spawn(async move { reads.read(&mut [0; 10]).await });
+        sleep(Duration::from_millis(5)).await;
+        writes.shutdown();
+        assert_eq!(timeout(PATIENCE, reader).await.unwrap().unwrap(), 0);
+        drop(client);
+    });
+}
+
+#[test]
+fn stopping_a_listener_ends_an_accept_that_waits() {
+    on_core(|| async {
+        let listener = Rc::new(Port::claim(LOOPBACK).unwrap().listen().unwrap());
+        let accepting = spawn({
+            let listener = Rc::clone(&listener);
+            async move { listener.accept().await.is_none() }
+        });
+        sleep(Duration::from_millis(5)).await;
+        listener.stop();
+        assert_eq!(timeout(PATIENCE, accepting).await, Some(true));
+    });
+}
+
+#[test]
+fn a_claimed_port_is_shared_by_its_cores_and_refused_to_others() {
+    let first = Port::claim(LOOPBACK).unwrap();
+    let second = first.join().unwrap();
+    assert_eq!(first.address(), second.address());
+    let address = first.address();
+    on_core(move || async move {
+        let first = first.listen().unwrap();
+        let second = second.listen().unwrap();
+        let refused = Port::claim(address).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
+        let reached = Conn::connect(address, PATIENCE).await.unwrap();
+        let accepted = futures_lite::future::or(first.accept(), second.accept()).await;
+        assert!(accepted.is_some());
+        drop(reached);
+    });
+}
+
+#[test]
+fn a_busy_core_publishes_what_is_outstanding() {
+    let core = spawn_core(&CoreConfig::new(0, "busy"), || async {
+        let request = outstanding(Work::Request);
+        sleep(Duration::from_millis(100)).await;
+        drop(request);
+        sleep(Duration::from_millis(100)).await;
+    });
+    let core = core.unwrap();
+    let vitals = std::sync::Arc::clone(core.vitals());
+    let turns = vitals.turns();
+    let mut was_busy = false;
+    while vitals.turns() < turns + 3 {
+        was_busy |= vitals.outstanding(Work::Request) == 1;
+        std::thread::yield_now();
+    }
+    core.join().unwrap();
+    assert!(was_busy);
+    assert_eq!(vitals.outstanding(Work::Request), 0);
+    assert!(vitals.oldest_age(now()).is_none());
+}

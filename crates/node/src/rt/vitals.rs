@@ -1,0 +1,221 @@
+//! What a core publishes about itself: its turns and what it has outstanding.
+//!
+//! Written by the core alone with relaxed stores, read by the watchdog and the metrics.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::notify::{Notified, Notify};
+
+/// A kind of work that a core can have outstanding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Work {
+    /// A client's request that is neither answered nor parked.
+    Request,
+    /// A message to another core that has not been answered.
+    Hop,
+    /// Bytes on their way to a file.
+    Write,
+    /// Bytes on their way from a file.
+    Read,
+    /// A sync of a file.
+    Sync,
+    /// Work on the pool of directory threads.
+    Directory,
+}
+
+impl Work {
+    /// Every kind, in the order of their numbers.
+    pub const ALL: [Self; 6] = [
+        Self::Request,
+        Self::Hop,
+        Self::Write,
+        Self::Read,
+        Self::Sync,
+        Self::Directory,
+    ];
+
+    /// The kind's name in logs and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Hop => "hop",
+            Self::Write => "write",
+            Self::Read => "read",
+            Self::Sync => "sync",
+            Self::Directory => "directory",
+        }
+    }
+}
+
+/// A core's published counters.
+#[derive(Debug)]
+pub struct Vitals {
+    name: String,
+    born: Instant,
+    turns: AtomicU64,
+    counts: [AtomicU64; Work::ALL.len()],
+    /// Microseconds after `born`, plus one; zero if nothing is outstanding.
+    oldest: AtomicU64,
+}
+
+impl Vitals {
+    pub(super) fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            born: Instant::now(),
+            turns: AtomicU64::new(0),
+            counts: Default::default(),
+            oldest: AtomicU64::new(0),
+        }
+    }
+
+    /// The core's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A number that changes whenever the core's loop goes round.
+    #[must_use]
+    pub fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
+    }
+
+    /// Pieces of `work` outstanding.
+    #[must_use]
+    pub fn outstanding(&self, work: Work) -> u64 {
+        self.counts[work as usize].load(Ordering::Relaxed)
+    }
+
+    /// For how long the oldest piece of work has been outstanding at `now`; `None` if there is
+    /// none.
+    #[must_use]
+    pub fn oldest_age(&self, now: Instant) -> Option<Duration> {
+        let since_us = self.oldest.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(now.saturating_duration_since(self.born + Duration::from_micros(since_us)))
+    }
+
+    fn publish(&self, book: &Book, work: Work) {
+        self.counts[work as usize].store(book.counts[work as usize], Ordering::Relaxed);
+        let oldest = book.starts.first_key_value().map_or(0, |(_, since)| {
+            let since_us = since.duration_since(self.born).as_micros();
+            u64::try_from(since_us).unwrap_or(u64::MAX - 1) + 1
+        });
+        self.oldest.store(oldest, Ordering::Relaxed);
+    }
+}
+
+/// A piece of work that is outstanding until this is dropped.
+///
+/// While a core holds one, its heartbeats are fast and its watchdog expects it to turn. A parked
+/// long poll holds none.
+#[derive(Debug)]
+#[must_use = "the work is outstanding only while this lives"]
+pub struct Outstanding {
+    work: Work,
+    id: u64,
+}
+
+/// Marks a piece of work of this core as outstanding. Outside of a core it does nothing.
+pub fn outstanding(work: Work) -> Outstanding {
+    let id = HERE.with(|here| {
+        let Some(here) = &*here.borrow() else {
+            return 0;
+        };
+        let mut book = here.book.borrow_mut();
+        let is_first = book.starts.is_empty();
+        book.id_last += 1;
+        let id = book.id_last;
+        book.starts.insert(id, Instant::now());
+        book.counts[work as usize] += 1;
+        here.vitals.publish(&book, work);
+        drop(book);
+        if is_first && !here.is_lively.replace(true) {
+            here.stirred.notify();
+        }
+        id
+    });
+    Outstanding { work, id }
+}
+
+impl Drop for Outstanding {
+    fn drop(&mut self) {
+        // The thread may be ending; then nobody reads the book any more.
+        let _ = HERE.try_with(|here| {
+            let Ok(here) = here.try_borrow() else { return };
+            let Some(here) = &*here else { return };
+            let mut book = here.book.borrow_mut();
+            if book.starts.remove(&self.id).is_some() {
+                book.counts[self.work as usize] -= 1;
+                here.vitals.publish(&book, self.work);
+            }
+        });
+    }
+}
+
+/// Counts a turn of this core's loop.
+pub(super) fn turn() {
+    HERE.with(|here| {
+        if let Some(here) = &*here.borrow() {
+            let turns = here.vitals.turns.load(Ordering::Relaxed);
+            here.vitals
+                .turns
+                .store(turns.wrapping_add(1), Ordering::Relaxed);
+        }
+    });
+}
+
+/// Makes this thread the core that `vitals` tells of.
+pub(super) fn install(vitals: Arc<Vitals>) {
+    HERE.set(Some(Here {
+        vitals,
+        book: RefCell::default(),
+        is_lively: Cell::new(false),
+        stirred: Notify::new(),
+    }));
+}
+
+/// Settles the pace of this core's heartbeats: lively while work is outstanding.
+pub(super) fn settle() -> bool {
+    HERE.with(|here| {
+        here.borrow().as_ref().is_some_and(|here| {
+            let is_lively = !here.book.borrow().starts.is_empty();
+            here.is_lively.set(is_lively);
+            is_lively
+        })
+    })
+}
+
+/// Ready when work becomes outstanding on a core that had settled down.
+pub(super) fn stirred() -> Notified {
+    HERE.with(|here| match &*here.borrow() {
+        Some(here) => here.stirred.notified(),
+        None => unreachable!("heartbeats run on cores only"),
+    })
+}
+
+struct Here {
+    vitals: Arc<Vitals>,
+    book: RefCell<Book>,
+    /// The heartbeats run at the fast pace.
+    is_lively: Cell<bool>,
+    stirred: Notify,
+}
+
+#[derive(Default)]
+struct Book {
+    id_last: u64,
+    counts: [u64; Work::ALL.len()],
+    /// Identifiers rise with time: the first is the oldest.
+    starts: BTreeMap<u64, Instant>,
+}
+
+thread_local! {
+    static HERE: RefCell<Option<Here>> = const { RefCell::new(None) };
+}
