@@ -5,3 +5,9 @@
 //! faults.
 
 pub mod disk;
+pub mod log;
+
+mod error;
+
+pub use error::Error;
+pub use log::Log;

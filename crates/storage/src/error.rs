@@ -1,0 +1,70 @@
+//! What can go wrong with a log, with what an operator needs to know about it.
+
+use std::io;
+
+use corelog_record::Offset;
+
+/// An error of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An operation on a file or directory failed.
+    #[error("cannot {action} {file} in {dir}")]
+    Io {
+        /// What was tried: `open`, `write`, `sync`, …
+        action: &'static str,
+        /// The directory.
+        dir: String,
+        /// The file in it, or `.` for the directory itself.
+        file: String,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// The disk is full. It can arise only while space is prepared: nothing is lost, and the log
+    /// goes on by itself once there is space.
+    #[error("no space left to {action} {file} in {dir}")]
+    StorageFull {
+        /// What was tried.
+        action: &'static str,
+        /// The directory.
+        dir: String,
+        /// The file in it.
+        file: String,
+        /// What the disk said.
+        #[source]
+        source: io::Error,
+    },
+    /// A write or a sync failed before: only reopening the log lifts the fence.
+    #[error("the log is fenced after a failed write or sync; reopen it")]
+    Fenced,
+    /// The log accepts no change: damage at its end could not be stepped over.
+    #[error("the log is read-only: damage from offset {from} on")]
+    ReadOnly {
+        /// The first offset that cannot be trusted.
+        from: Offset,
+    },
+    /// Another chore or flush is under way; ask again when it is complete.
+    #[error("the log is busy with another change")]
+    Busy,
+    /// An offset that the log cannot be cut to.
+    #[error("offset {offset} is outside [{log_start}, {durable}]")]
+    OutOfRange {
+        /// The offset asked for.
+        offset: Offset,
+        /// The log start.
+        log_start: Offset,
+        /// The end of what is durable.
+        durable: Offset,
+    },
+    /// Bytes that were promised and cannot be trusted.
+    #[error("offsets [{from}, {to}) of segment {segment} are damaged")]
+    Damaged {
+        /// The first damaged offset.
+        from: Offset,
+        /// The first offset behind the damage, as far as is known.
+        to: Offset,
+        /// The base offset of the segment.
+        segment: Offset,
+    },
+}

@@ -1,0 +1,58 @@
+//! What a log is told when it is opened: who it is, and how it behaves.
+
+use corelog_record::{ByteSize, HistoryId, PartitionId, TopicId, batch};
+
+/// The most bytes written but not yet covered by a successful `fdatasync`, a constant of the store
+/// format: recovery tells torn from damage by it, so no group exceeds it.
+pub const UNSYNCED_BYTES_MAX: u64 = 16 << 20;
+
+/// Whose log this is; checked against the manifest when the log is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// The topic.
+    pub topic: TopicId,
+    /// The partition of the topic.
+    pub partition: PartitionId,
+    /// The history that a new log begins. A log that already has files keeps the one in its
+    /// manifest, which must be equal.
+    pub history: HistoryId,
+}
+
+impl Identity {
+    /// The identity of a new partition: its history id follows from topic and partition.
+    #[must_use]
+    pub fn new(topic: TopicId, partition: PartitionId) -> Self {
+        Self {
+            topic,
+            partition,
+            history: HistoryId::of(topic, partition),
+        }
+    }
+}
+
+/// How a log behaves. [`Default`] is what a node uses.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// A segment rolls before it grows beyond this (128 MiB); a larger batch gets one of its own.
+    pub segment_bytes_max: ByteSize,
+    /// A segment with records rolls this many milliseconds after its first append; `None`: never.
+    pub segment_age_max_ms: Option<i64>,
+    /// Bytes of store for each index row (4096).
+    pub index_interval_bytes: u32,
+    /// What an appended batch must keep to.
+    pub rules: batch::Rules,
+    /// Flushed bytes kept in memory for readers of the tail (8 MiB); counts whole buffers.
+    pub tail_bytes_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            segment_bytes_max: ByteSize::from_mib(128),
+            segment_age_max_ms: None,
+            index_interval_bytes: 4096,
+            rules: batch::Rules::default(),
+            tail_bytes_max: 8 << 20,
+        }
+    }
+}
