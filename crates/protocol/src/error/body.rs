@@ -1,0 +1,150 @@
+//! What an error answer's head holds under its key `error`.
+
+use std::fmt;
+
+use corelog_record::{NodeId, Offset, TopicId};
+use serde::{Deserialize, Serialize};
+
+use super::{Applied, ErrorCode, Retry};
+use crate::limits;
+
+/// An error as it travels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// The code's number; may be one that this version does not know.
+    pub code: u16,
+    /// A sentence for people, at most [`limits::ERROR_MESSAGE_BYTES_MAX`] bytes. Never parse it.
+    #[serde(default)]
+    pub message: String,
+    /// Facts for programs; which ones come with which code stands in PROTOCOL.md.
+    #[serde(default, skip_serializing_if = "Detail::is_empty")]
+    pub detail: Detail,
+}
+
+impl ErrorBody {
+    /// An error without detail. A message beyond its limit is cut at a character's boundary.
+    #[must_use]
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        let mut message = message.into();
+        let bytes_max = limits::ERROR_MESSAGE_BYTES_MAX as usize;
+        message.truncate(message.floor_char_boundary(bytes_max));
+        Self {
+            code: code.number(),
+            message,
+            detail: Detail::default(),
+        }
+    }
+
+    /// The same error with this detail.
+    #[must_use]
+    pub fn with_detail(mut self, detail: Detail) -> Self {
+        self.detail = detail;
+        self
+    }
+
+    /// The code, or `None` if this version does not know it.
+    #[must_use]
+    pub const fn known_code(&self) -> Option<ErrorCode> {
+        ErrorCode::from_number(self.code)
+    }
+
+    /// True if the error has this code.
+    #[must_use]
+    pub const fn is(&self, code: ErrorCode) -> bool {
+        self.code == code.number()
+    }
+
+    /// Whether the request took effect; an unknown code has to be taken as unknown.
+    #[must_use]
+    pub const fn applied(&self) -> Applied {
+        match self.known_code() {
+            Some(code) => code.applied(),
+            None => Applied::Unknown,
+        }
+    }
+
+    /// Whether sending the request again may help; with an unknown code it must not be.
+    #[must_use]
+    pub const fn retry(&self) -> Retry {
+        match self.known_code() {
+            Some(code) => code.retry(),
+            None => Retry::No,
+        }
+    }
+}
+
+impl fmt::Display for ErrorBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.known_code() {
+            Some(code) => write!(f, "{code}: {}", self.message),
+            None => write!(f, "error code {}: {}", self.code, self.message),
+        }
+    }
+}
+
+impl std::error::Error for ErrorBody {}
+
+/// The facts of an error, each present only where it means something.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Detail {
+    /// The first offset that may be asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_start: Option<Offset>,
+    /// The end of what may be read; a Fetch may begin here and wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub high_watermark: Option<Offset>,
+    /// The offset at which two logs part, or at which damage begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<Offset>,
+    /// The offset behind the damage, where reading can go on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<Offset>,
+    /// The base offset of the segment concerned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub segment: Option<Offset>,
+    /// The address, `host:port`, to ask instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// The node to ask instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeId>,
+    /// The topic's id as it is now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topic_id: Option<TopicId>,
+    /// How many partitions the topic has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partitions: Option<u32>,
+    /// The limit that was exceeded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// What was found where something else, or less, was expected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found: Option<u64>,
+    /// Which batch of the request is wrong, counted from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<u32>,
+    /// Which field or key is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// The frame versions that the server speaks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub versions: Option<Vec<u8>>,
+    /// The run that is aborted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<u32>,
+    /// The code of the answer that aborted the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<u16>,
+    /// How long to wait before trying again, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_ms: Option<u32>,
+}
+
+impl Detail {
+    /// True if there is no fact at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}

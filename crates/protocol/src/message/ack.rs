@@ -1,0 +1,14 @@
+//! What an acknowledgement promises.
+
+use serde::{Deserialize, Serialize};
+
+/// The ack level of a Produce, asked for or reached. On the wire: `"durable"` or `"accepted"`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// The records are on disk: `fdatasync` returned success for their bytes.
+    #[default]
+    Durable,
+    /// The records are valid and in the server's memory, on their way to the disk.
+    Accepted,
+}

@@ -1,0 +1,76 @@
+//! DescribeTopic: the state of a topic and its partitions.
+
+use corelog_record::{CoreId, LeaderEpoch, Offset, PartitionId, TopicId, TopicName};
+use serde::{Deserialize, Serialize};
+
+use super::settings::TopicSettings;
+
+super::call!(DescribeTopic);
+
+/// Which topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Its name.
+    pub name: TopicName,
+}
+
+/// The topic as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Its id.
+    pub id: TopicId,
+    /// The settings in force; default all defaults.
+    #[serde(default)]
+    pub settings: TopicSettings,
+    /// Its partitions, by number; default empty.
+    #[serde(default)]
+    pub partitions: Vec<Partition>,
+}
+
+/// One partition as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partition {
+    /// Its number.
+    pub id: PartitionId,
+    /// The core that owns it.
+    pub core: CoreId,
+    /// The oldest readable offset.
+    pub log_start: Offset,
+    /// All below may be read.
+    pub high_watermark: Offset,
+    /// All below was fsynced.
+    pub durable: Offset,
+    /// The next offset to be assigned.
+    pub log_end: Offset,
+    /// How many segments it has; default 0.
+    #[serde(default)]
+    pub segments: u32,
+    /// Bytes of its batches; default 0.
+    #[serde(default)]
+    pub bytes: u64,
+    /// The leader epoch in force.
+    pub epoch: LeaderEpoch,
+    /// Whether it serves; default ok.
+    #[serde(default)]
+    pub state: State,
+}
+
+/// Whether a partition serves. On the wire a lower-case word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Reads and writes.
+    #[default]
+    Ok,
+    /// Reads; a failed write or sync stopped the writes until it is reopened.
+    Fenced,
+    /// Reads up to the damage, no writes.
+    Damaged,
+    /// Reads; writes come back by themselves when there is room.
+    Full,
+    /// Neither yet: it is being opened.
+    Opening,
+    /// A word that this version does not know.
+    #[serde(other)]
+    Unknown,
+}

@@ -1,0 +1,120 @@
+//! A topic's settings and changes to them.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::ack::Level;
+
+/// The settings of a topic, all of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TopicSettings {
+    /// The level of a Produce that names none; default durable.
+    pub ack: Level,
+    /// Sealed segments older than this go, in milliseconds; default nil, kept for ever.
+    pub retention_age_ms: Option<u64>,
+    /// The oldest sealed segments go while a partition is larger, in bytes; default nil, no bound.
+    pub retention_bytes: Option<u64>,
+    /// A segment's greatest size, in bytes, 1 MiB to 1 GiB; default 128 MiB.
+    pub segment_bytes: u64,
+    /// A segment's greatest age before it is sealed, in milliseconds; default nil, no bound.
+    pub segment_age_ms: Option<u64>,
+}
+
+impl TopicSettings {
+    /// The least value of [`Self::segment_bytes`].
+    pub const SEGMENT_BYTES_MIN: u64 = 1024 * 1024;
+    /// The greatest value of [`Self::segment_bytes`].
+    pub const SEGMENT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+}
+
+impl Default for TopicSettings {
+    fn default() -> Self {
+        Self {
+            ack: Level::Durable,
+            retention_age_ms: None,
+            retention_bytes: None,
+            segment_bytes: 128 * 1024 * 1024,
+            segment_age_ms: None,
+        }
+    }
+}
+
+/// What to do with one setting. On the wire: a missing key keeps it, nil clears it, a value sets it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Change<T> {
+    /// It stays as it is.
+    #[default]
+    Keep,
+    /// It goes: no bound any more.
+    Clear,
+    /// It becomes this.
+    Set(T),
+}
+
+impl<T: Copy> Change<T> {
+    /// True if nothing is to change.
+    #[must_use]
+    pub const fn is_keep(&self) -> bool {
+        matches!(self, Self::Keep)
+    }
+
+    /// The setting after the change.
+    #[must_use]
+    pub const fn apply(self, before: Option<T>) -> Option<T> {
+        match self {
+            Self::Keep => before,
+            Self::Clear => None,
+            Self::Set(value) => Some(value),
+        }
+    }
+}
+
+impl<T: Serialize> Serialize for Change<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Keep | Self::Clear => serializer.serialize_none(),
+            Self::Set(value) => serializer.serialize_some(value),
+        }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Change<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(deserializer)?.map_or(Self::Clear, Self::Set))
+    }
+}
+
+/// Changes to a topic's settings; what is not named stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SettingsChange {
+    /// See [`TopicSettings::ack`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ack: Option<Level>,
+    /// See [`TopicSettings::retention_age_ms`].
+    #[serde(skip_serializing_if = "Change::is_keep")]
+    pub retention_age_ms: Change<u64>,
+    /// See [`TopicSettings::retention_bytes`].
+    #[serde(skip_serializing_if = "Change::is_keep")]
+    pub retention_bytes: Change<u64>,
+    /// See [`TopicSettings::segment_bytes`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub segment_bytes: Option<u64>,
+    /// See [`TopicSettings::segment_age_ms`].
+    #[serde(skip_serializing_if = "Change::is_keep")]
+    pub segment_age_ms: Change<u64>,
+}
+
+impl SettingsChange {
+    /// The settings after the change.
+    #[must_use]
+    pub fn apply(&self, before: &TopicSettings) -> TopicSettings {
+        TopicSettings {
+            ack: self.ack.unwrap_or(before.ack),
+            retention_age_ms: self.retention_age_ms.apply(before.retention_age_ms),
+            retention_bytes: self.retention_bytes.apply(before.retention_bytes),
+            segment_bytes: self.segment_bytes.unwrap_or(before.segment_bytes),
+            segment_age_ms: self.segment_age_ms.apply(before.segment_age_ms),
+        }
+    }
+}
