@@ -1,2 +1,26 @@
-//! Under construction.
-fn main() {}
+//! Corelog, server and command-line tool in one binary.
+//!
+//! This crate is wiring only: it reads the command line ([`cli`]), starts what it names ([`cmd`])
+//! and turns the outcome into an exit code ([`exit`]). What a log is, how it is stored, sent and
+//! served lives in the crates below it.
+
+mod cli;
+mod cmd;
+mod config;
+mod exit;
+mod output;
+mod quantity;
+mod signal;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return exit::after_usage(&error),
+    };
+    exit::after(cmd::run(&cli.command))
+}

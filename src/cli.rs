@@ -1,0 +1,135 @@
+//! The command line: what can be asked, and the options that all clients share. What each
+//! subcommand takes stands beside what it does, in [`crate::cmd`].
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::cmd;
+use crate::output;
+use crate::quantity::Span;
+
+/// Where a server listens unless it is told otherwise.
+pub(crate) const DEFAULT_SERVER: &str = "127.0.0.1:7400";
+
+/// A thread-per-core partitioned storage node for append-only logs.
+#[derive(Debug, Parser)]
+#[command(
+    name = "corelog",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true,
+    long_about = "A thread-per-core partitioned storage node for append-only logs.\n\n\
+        A topic is a named set of partitions; a partition is one log: records in the order they \
+        were appended, each with an offset that counts from 0. A record is acknowledged once it \
+        is on disk.\n\n\
+        One binary is both the server (`corelog serve`) and every tool around it.",
+    after_long_help = "EXAMPLES\n  \
+        corelog serve                                  # keeps its data in ./corelog-data\n  \
+        corelog topic create events --partitions 4\n  \
+        printf 'one\\ntwo\\n' | corelog produce events   # a record per line\n  \
+        corelog consume events                         # prints them\n  \
+        corelog consume events --follow --from latest  # prints what comes from now on\n\n\
+        EXIT CODES\n  \
+        0 done   1 failed   2 wrong usage   3 damage or difference found\n  \
+        4 unreachable or timed out   5 outcome unknown   6 denied\n\n\
+        Data goes to stdout, all else to stderr. Sizes are written like 128MiB, durations like \
+        7d, times in RFC 3339; binary in JSON is base64. CORELOG_LOG=debug makes a client say \
+        what it does."
+)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The subcommands, in the order in which one meets them.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Serve(cmd::serve::Args),
+    Topic(cmd::topic::Args),
+    Produce(cmd::produce::Args),
+    Consume(cmd::consume::Args),
+    Offsets(cmd::offsets::Args),
+    Truncate(cmd::truncate::Args),
+    Partition(cmd::partition::Args),
+    Inspect(cmd::inspect::Args),
+    Doctor(cmd::doctor::Args),
+    Bench(cmd::bench::Args),
+    Completions(cmd::completions::Args),
+}
+
+/// How a client finds its server, and how it prints.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Server and output")]
+pub(crate) struct Client {
+    /// The server; several with commas are tried in turn.
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        env = "CORELOG_SERVER",
+        value_delimiter = ',',
+        default_value = DEFAULT_SERVER
+    )]
+    pub(crate) server: Vec<String>,
+    /// How long to wait for an answer before giving up (exit 4).
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    timeout: Span,
+    /// How to print results on stdout.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub(crate) output: output::Format,
+}
+
+impl Client {
+    /// How long to wait for an answer.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout.0
+    }
+}
+
+/// What a command that loses data for good needs before it does.
+#[derive(Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "Safety")]
+pub(crate) struct Consent {
+    /// Do it without asking; needed where no terminal can be asked.
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Say what would go, and change nothing.
+    #[arg(long, conflicts_with = "yes")]
+    pub(crate) dry_run: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_subcommand_teaches_by_example() {
+        fn check(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            assert!(
+                command.get_about().is_some(),
+                "{path} says nothing about itself"
+            );
+            let help = command
+                .get_after_long_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            let has_examples = help.contains("EXAMPLES");
+            assert!(
+                has_examples || command.has_subcommands(),
+                "{path} shows no example"
+            );
+            command
+                .get_subcommands()
+                .for_each(|child| check(child, &path));
+        }
+        check(&Cli::command(), "");
+    }
+}

@@ -1,0 +1,37 @@
+//! One file per subcommand: what it takes (`Args`), then what it does (`run`).
+//!
+//! A command is straight code over the crates below: clients over `corelog-client`, the server over
+//! `corelog-node`, offline tools over `corelog-storage`. It decides nothing about logs itself. Its
+//! law: data goes to stdout, all else to stderr, and the exit code says how it ended.
+
+pub(crate) mod bench;
+pub(crate) mod completions;
+pub(crate) mod consume;
+pub(crate) mod doctor;
+pub(crate) mod inspect;
+pub(crate) mod offsets;
+pub(crate) mod partition;
+pub(crate) mod produce;
+pub(crate) mod serve;
+pub(crate) mod topic;
+pub(crate) mod truncate;
+
+use crate::cli::Command;
+use crate::exit::Exit;
+
+/// Does what the command line asked for.
+pub(crate) fn run(command: &Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::Serve(args) => serve::run(args),
+        Command::Topic(args) => topic::run(args),
+        Command::Produce(args) => produce::run(args),
+        Command::Consume(args) => consume::run(args),
+        Command::Offsets(args) => offsets::run(args),
+        Command::Truncate(args) => truncate::run(args),
+        Command::Partition(args) => partition::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Doctor(args) => doctor::run(args),
+        Command::Bench(args) => bench::run(args),
+        Command::Completions(args) => completions::run(args),
+    }
+}

@@ -1,0 +1,42 @@
+//! Asking before something is lost for good: on a terminal the person, elsewhere `--yes`.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+
+use crate::cli::Consent;
+use crate::exit::{Exit, say, stop};
+
+/// What a command that was asked to lose something does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// Go on.
+    Do,
+    /// `--dry-run`: what would go has been said; nothing changes.
+    Leave,
+}
+
+/// Says what goes, and gets consent for it.
+///
+/// # Errors
+/// Exit code 6 where the answer is no, or nobody can be asked.
+pub(crate) fn ask(consent: Consent, loss: &str) -> anyhow::Result<Decision> {
+    if consent.dry_run {
+        say(&format!("would remove {loss}"));
+        return Ok(Decision::Leave);
+    }
+    if consent.yes {
+        return Ok(Decision::Do);
+    }
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        let message = format!("this removes {loss} for good; say --yes, or --dry-run to see more");
+        return Err(stop(Exit::Denied, message));
+    }
+    let mut stderr = io::stderr().lock();
+    write!(stderr, "This removes {loss} for good. Go on? [y/N] ")?;
+    stderr.flush()?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    match answer.trim() {
+        "y" | "Y" | "yes" => Ok(Decision::Do),
+        _ => Err(stop(Exit::Denied, "nothing was removed")),
+    }
+}

@@ -1,0 +1,133 @@
+//! How a command ends: the exit codes that scripts rely on, and the one sentence said on the way.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+/// What the exit code of a command means. The numbers are a contract and never change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// What was asked for is done.
+    Done = 0,
+    /// It failed, and none of the codes below says it better.
+    Failed = 1,
+    /// The command line, or the configuration it names, is wrong.
+    Usage = 2,
+    /// Damage was found, or a difference where there should be none.
+    Damage = 3,
+    /// The server could not be reached, or did not answer in time.
+    Unreachable = 4,
+    /// Something was sent and nobody can say whether it was applied.
+    Unknown = 5,
+    /// Permission is missing, or a confirmation.
+    Denied = 6,
+}
+
+/// An error that knows its exit code. It may stand anywhere in a chain of causes.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+struct Stop {
+    exit: Exit,
+    message: String,
+}
+
+/// An error that ends the command with `exit`; `message` says what was wrong, where, and what to do
+/// next.
+pub(crate) fn stop(exit: Exit, message: impl Into<String>) -> anyhow::Error {
+    anyhow::Error::new(Stop {
+        exit,
+        message: message.into(),
+    })
+}
+
+/// Says why a command failed on stderr, unless it ended well or nobody listens any more.
+pub(crate) fn after(outcome: anyhow::Result<Exit>) -> ExitCode {
+    match outcome {
+        Ok(exit) => ExitCode::from(exit as u8),
+        Err(error) if is_closed_pipe(&error) => ExitCode::from(Exit::Done as u8),
+        Err(error) => {
+            say(&format!("corelog: {}", sentence(&error)));
+            ExitCode::from(of(&error) as u8)
+        }
+    }
+}
+
+/// Prints what clap has to say: help and version to stdout (0), a wrong usage to stderr (2).
+pub(crate) fn after_usage(error: &clap::Error) -> ExitCode {
+    // A reader that left does not make help a failure.
+    let _ = error.print();
+    let exit = if error.use_stderr() {
+        Exit::Usage
+    } else {
+        Exit::Done
+    };
+    ExitCode::from(exit as u8)
+}
+
+/// Writes one line for people to stderr; a closed stderr is no reason to fail.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// The exit code of `error`: the first cause in its chain that has an opinion decides.
+pub(crate) fn of(error: &anyhow::Error) -> Exit {
+    error.chain().find_map(of_cause).unwrap_or(Exit::Failed)
+}
+
+fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
+    if let Some(stop) = cause.downcast_ref::<Stop>() {
+        return Some(stop.exit);
+    }
+    let kind = cause.downcast_ref::<io::Error>()?.kind();
+    match kind {
+        io::ErrorKind::PermissionDenied => Some(Exit::Denied),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::TimedOut => Some(Exit::Unreachable),
+        _ => None,
+    }
+}
+
+/// True when the error is only that the reader of our stdout has left, as `| head` does.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .any(|cause| cause.is::<crate::output::ClosedPipe>())
+}
+
+/// The chain of causes as one sentence, without repeating a cause its parent already quotes.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            let _ = write!(text, ": {cause}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context as _;
+
+    #[test]
+    fn the_exit_code_is_found_below_added_context() {
+        let error = stop(Exit::Damage, "batch 7 is damaged");
+        let error = Err::<(), _>(error)
+            .context("reading the store")
+            .unwrap_err();
+        assert_eq!(of(&error), Exit::Damage);
+        assert_eq!(sentence(&error), "reading the store: batch 7 is damaged");
+    }
+
+    #[test]
+    fn an_error_without_an_opinion_is_a_failure() {
+        assert_eq!(of(&anyhow::anyhow!("who knows")), Exit::Failed);
+    }
+
+    #[test]
+    fn a_refused_connection_is_unreachable() {
+        let error = anyhow::Error::new(io::Error::from(io::ErrorKind::ConnectionRefused));
+        assert_eq!(of(&error), Exit::Unreachable);
+    }
+}

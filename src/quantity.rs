@@ -1,0 +1,301 @@
+//! How people write amounts and places on the command line: durations (`7d`), sizes (`128MiB`),
+//! instants (RFC 3339), and places in a log (`earliest`, `-100`, `@-2h`).
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use corelog_record::{Offset, Timestamp, TopicName};
+
+/// A place in a partition's log, as `--from` and `--until` take it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The oldest record that can be read.
+    Earliest,
+    /// The end of what can be read now.
+    Latest,
+    /// This offset.
+    Offset(Offset),
+    /// So many records before the end of what can be read now.
+    Last(u64),
+    /// The first record with this time or a later one.
+    Time(Timestamp),
+}
+
+/// An optional limit: an amount, or `never`/`none` for no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Limit<T> {
+    /// No limit.
+    None,
+    /// This much.
+    Some(T),
+}
+
+/// Why an amount or a place could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ParseError {
+    #[error("`{text}` is no place in a log: say earliest, latest, an offset, -N, @TIME or @-2h")]
+    Place { text: String },
+    #[error("`{text}` is no time: say it like 2026-01-31T12:00:00Z, or -2h for two hours ago")]
+    Time { text: String },
+    #[error("`{text}` is no duration: say it like 500ms, 30s, 2h or 7d")]
+    Duration { text: String },
+    #[error("`{text}` holds an escape that is unknown: use \\n, \\r, \\t, \\0, \\\\ or \\xHH")]
+    Escape { text: String },
+    #[error("`{text}` must not be empty")]
+    Empty { text: &'static str },
+}
+
+impl Place {
+    fn parse(text: &str, now: Timestamp) -> Result<Self, ParseError> {
+        let wrong = || ParseError::Place {
+            text: text.to_owned(),
+        };
+        match text {
+            "earliest" => return Ok(Self::Earliest),
+            "latest" => return Ok(Self::Latest),
+            _ => {}
+        }
+        if let Some(time) = text.strip_prefix('@') {
+            return instant(time, now).map(Self::Time);
+        }
+        if let Some(count) = text.strip_prefix('-') {
+            return count.parse().map(Self::Last).map_err(|_source| wrong());
+        }
+        let offset = text.parse().ok().and_then(Offset::new);
+        offset.map(Self::Offset).ok_or_else(wrong)
+    }
+}
+
+impl FromStr for Place {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        Self::parse(text, now())
+    }
+}
+
+impl<T: FromStr> FromStr for Limit<T> {
+    type Err = T::Err;
+
+    fn from_str(text: &str) -> Result<Self, T::Err> {
+        match text {
+            "never" | "none" => Ok(Self::None),
+            amount => amount.parse().map(Self::Some),
+        }
+    }
+}
+
+impl<T> Limit<T> {
+    /// The amount, or nothing for no limit.
+    pub(crate) fn into_option(self) -> Option<T> {
+        match self {
+            Self::None => None,
+            Self::Some(amount) => Some(amount),
+        }
+    }
+}
+
+/// A length of time, shown and read as `7d`, `1h 30m` or `500ms`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span(pub(crate) Duration);
+
+impl Span {
+    /// The span in whole milliseconds; longer ones than `i64` can say become the longest.
+    pub(crate) fn millis(self) -> i64 {
+        i64::try_from(self.0.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// A span of so many milliseconds; negative ones become zero.
+    pub(crate) fn from_millis(millis: i64) -> Self {
+        Self(Duration::from_millis(u64::try_from(millis).unwrap_or(0)))
+    }
+}
+
+impl FromStr for Span {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        humantime::parse_duration(text)
+            .map(Self)
+            .map_err(|_source| ParseError::Duration {
+                text: text.to_owned(),
+            })
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0.as_millis();
+        if rest == 0 {
+            return out.write_str("0s");
+        }
+        let mut gap = "";
+        let units = [
+            ("d", 86_400_000),
+            ("h", 3_600_000),
+            ("m", 60_000),
+            ("s", 1_000),
+            ("ms", 1),
+        ];
+        for (unit, millis) in units {
+            if rest >= millis {
+                write!(out, "{gap}{}{unit}", rest / millis)?;
+                rest %= millis;
+                gap = " ";
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The wall clock.
+pub(crate) fn now() -> Timestamp {
+    Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
+}
+
+/// A timestamp as RFC 3339 in UTC with milliseconds; one outside the calendar as bare milliseconds.
+pub(crate) fn rfc3339(time: Timestamp) -> String {
+    match jiff::Timestamp::from_millisecond(time.millis()) {
+        Ok(time) => format!("{time:.3}"),
+        Err(_) => format!("{}ms", time.millis()),
+    }
+}
+
+/// Bytes written with escapes: `\n`, `\r`, `\t`, `\0`, `\\` and `\xHH`.
+pub(crate) fn escaped(text: &str) -> Result<Vec<u8>, ParseError> {
+    let wrong = || ParseError::Escape {
+        text: text.to_owned(),
+    };
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [byte, after @ ..] = rest {
+        rest = after;
+        if *byte != b'\\' {
+            bytes.push(*byte);
+            continue;
+        }
+        let [escape, after @ ..] = rest else {
+            return Err(wrong());
+        };
+        rest = after;
+        bytes.push(match escape {
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'0' => 0,
+            b'\\' => b'\\',
+            b'x' => {
+                let [high, low, after @ ..] = rest else {
+                    return Err(wrong());
+                };
+                rest = after;
+                let digit = |hex: &u8| char::from(*hex).to_digit(16).ok_or_else(wrong);
+                u8::try_from(digit(high)? * 16 + digit(low)?).map_err(|_source| wrong())?
+            }
+            _ => return Err(wrong()),
+        });
+    }
+    Ok(bytes)
+}
+
+/// As [`escaped`], for what must not be empty, such as a delimiter.
+pub(crate) fn separator(text: &str) -> Result<Vec<u8>, ParseError> {
+    let bytes = escaped(text)?;
+    if bytes.is_empty() {
+        return Err(ParseError::Empty {
+            text: "a separator",
+        });
+    }
+    Ok(bytes)
+}
+
+/// A topic's name, checked by its own law.
+pub(crate) fn topic_name(text: &str) -> Result<TopicName, corelog_record::TopicNameError> {
+    TopicName::new(text)
+}
+
+fn instant(text: &str, now: Timestamp) -> Result<Timestamp, ParseError> {
+    let wrong = || ParseError::Time {
+        text: text.to_owned(),
+    };
+    if let Some(ago) = text.strip_prefix('-') {
+        let ago: Span = ago.parse().map_err(|_source| wrong())?;
+        return Ok(Timestamp::from_millis(
+            now.millis().saturating_sub(ago.millis()),
+        ));
+    }
+    let time: jiff::Timestamp = text.parse().map_err(|_source| wrong())?;
+    Ok(Timestamp::from_millis(time.as_millisecond()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOON: Timestamp = Timestamp::from_millis(1_767_268_800_000);
+
+    fn place(text: &str) -> Place {
+        Place::parse(text, NOON).unwrap()
+    }
+
+    #[test]
+    fn places_are_read_as_the_help_says() {
+        assert_eq!(place("earliest"), Place::Earliest);
+        assert_eq!(place("latest"), Place::Latest);
+        assert_eq!(place("17"), Place::Offset(Offset::new(17).unwrap()));
+        assert_eq!(place("-100"), Place::Last(100));
+        assert_eq!(place("@2026-01-01T12:00:00Z"), Place::Time(NOON));
+        let two_hours_ago = Timestamp::from_millis(NOON.millis() - 7_200_000);
+        assert_eq!(place("@-2h"), Place::Time(two_hours_ago));
+    }
+
+    #[test]
+    fn a_place_that_is_none_is_refused() {
+        for text in [
+            "",
+            "newest",
+            "--5",
+            "-",
+            "1.5",
+            "@",
+            "@noon",
+            "@-",
+            "9223372036854775808",
+        ] {
+            assert!(Place::parse(text, NOON).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn spans_are_shown_as_they_are_read() {
+        for text in ["7d", "1h 30m", "500ms", "1d 2h 3m 4s 5ms", "0s"] {
+            assert_eq!(text.parse::<Span>().unwrap().to_string(), text);
+        }
+        assert!("soon".parse::<Span>().is_err());
+    }
+
+    #[test]
+    fn instants_are_shown_in_rfc_3339() {
+        assert_eq!(rfc3339(NOON), "2026-01-01T12:00:00.000Z");
+    }
+
+    #[test]
+    fn escapes_stand_for_the_bytes_that_cannot_be_typed() {
+        assert_eq!(escaped(r"a\n\t\0\\\xff").unwrap(), b"a\n\t\0\\\xff");
+        for text in [r"\", r"\q", r"\x1", r"\xzz"] {
+            assert!(escaped(text).is_err(), "{text:?}");
+        }
+        assert!(separator("").is_err());
+    }
+
+    #[test]
+    fn a_limit_may_be_none() {
+        assert_eq!("never".parse::<Limit<Span>>().unwrap().into_option(), None);
+        let week = Span(Duration::from_secs(7 * 86_400));
+        assert_eq!(
+            "7d".parse::<Limit<Span>>().unwrap().into_option(),
+            Some(week)
+        );
+    }
+}

@@ -1,0 +1,11 @@
+//! What tests of a whole server share: a folder on a real disk, a server process, the command
+//! line, and seeded input. No test sleeps, uses a fixed port or leaves a process behind.
+
+#![allow(dead_code, reason = "each test binary uses its part of this")]
+
+pub(crate) mod corelog;
+pub(crate) mod deadline;
+pub(crate) mod folder;
+pub(crate) mod http;
+pub(crate) mod input;
+pub(crate) mod server;

@@ -1,0 +1,178 @@
+//! A real server process on ports of its own.
+
+use std::ffi::OsString;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::{self, JoinHandle};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::deadline::Watch;
+
+/// The path of the binary under test.
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_corelog");
+
+/// A server that said `ready`. Dropping it kills it.
+pub(crate) struct Server {
+    child: Child,
+    log: Option<JoinHandle<String>>,
+    /// What the ready line said.
+    pub(crate) ready: Ready,
+}
+
+/// The ready line, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ready {
+    pub(crate) listen: SocketAddr,
+    pub(crate) cores: Vec<SocketAddr>,
+    pub(crate) admin: SocketAddr,
+    pub(crate) data: PathBuf,
+}
+
+/// How a server ended, and what it logged.
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) log: String,
+}
+
+/// How to start a server: `Start::on(dir).cores(2).start()`.
+pub(crate) struct Start {
+    data_dir: PathBuf,
+    cores: u16,
+    args: Vec<OsString>,
+    environment: Vec<(String, String)>,
+}
+
+impl Start {
+    pub(crate) fn on(data_dir: &Path) -> Self {
+        let data_dir = data_dir.to_path_buf();
+        Self { data_dir, cores: 1, args: Vec::new(), environment: Vec::new() }
+    }
+
+    pub(crate) fn cores(mut self, cores: u16) -> Self {
+        self.cores = cores;
+        self
+    }
+
+    pub(crate) fn arg(mut self, arg: impl Into<OsString>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The command line, for tests of starts that fail.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(BINARY);
+        command.arg("serve").arg("--data-dir").arg(&self.data_dir);
+        command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--cores"]);
+        command.arg(self.cores.to_string()).args(&self.args);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Starts it and waits for the ready line.
+    pub(crate) fn start(self) -> Server {
+        let mut child = self.command().spawn().unwrap();
+        let _watch = Watch::over(child.id(), "the start of a server");
+        let mut stderr = child.stderr.take().unwrap();
+        let log = thread::spawn(move || {
+            let mut text = Vec::new();
+            let _ = stderr.read_to_end(&mut text);
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        let mut line = String::new();
+        let stdout = child.stdout.take().unwrap();
+        BufReader::new(stdout).read_line(&mut line).unwrap();
+        let Some(ready) = Ready::parse(line.trim_end()) else {
+            let _ = child.kill();
+            let status = child.wait().unwrap();
+            panic!("no server: {status}, said {line:?}, logged:\n{}", log.join().unwrap());
+        };
+        Server { child, log: Some(log), ready }
+    }
+}
+
+impl Ready {
+    /// Takes `ready listen=… cores=…,… admin=… data=…` apart.
+    pub(crate) fn parse(line: &str) -> Option<Self> {
+        let rest = line.strip_prefix("ready listen=")?;
+        let (listen, rest) = rest.split_once(" cores=")?;
+        let (cores, rest) = rest.split_once(" admin=")?;
+        let (admin, data) = rest.split_once(" data=")?;
+        Some(Self {
+            listen: listen.parse().ok()?,
+            cores: cores.split(',').map(|core| core.parse().ok()).collect::<Option<_>>()?,
+            admin: admin.parse().ok()?,
+            data: PathBuf::from(data),
+        })
+    }
+}
+
+impl Server {
+    /// A one-core server on a fresh directory below `dir`.
+    pub(crate) fn start(dir: &Path) -> Self {
+        Start::on(dir).start()
+    }
+
+    /// The shared address, as `--server` takes it.
+    pub(crate) fn address(&self) -> String {
+        self.ready.listen.to_string()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGTERM, then waits for the ordered stop.
+    pub(crate) fn stop(self) -> Ended {
+        self.end(Signal::SIGTERM)
+    }
+
+    /// SIGKILL: nothing is flushed, nothing is marked.
+    pub(crate) fn kill(self) -> Ended {
+        self.end(Signal::SIGKILL)
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
+    }
+
+    pub(crate) fn end(mut self, signal: Signal) -> Ended {
+        self.signal(signal);
+        self.wait()
+    }
+
+    fn wait(&mut self) -> Ended {
+        let _watch = Watch::over(self.child.id(), "the stop of a server");
+        let status = self.child.wait().unwrap();
+        Ended { status, log: self.log.take().unwrap().join().unwrap() }
+    }
+
+    /// The resident memory of the process, in bytes.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+        kib * 1024
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(log) = self.log.take()
+            && thread::panicking()
+        {
+            eprintln!("the server logged:\n{}", log.join().unwrap_or_default());
+        }
+    }
+}
