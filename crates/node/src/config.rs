@@ -1,0 +1,114 @@
+//! What a node is told at start; everything has a default that suits one machine.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What a node is told at start.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// The directory that holds everything the node keeps; created if it is missing.
+    pub data_dir: PathBuf,
+    /// The shared address every core listens on; core `i` also listens on its port + 1 + `i`.
+    /// Port 0 picks free ports for the shared and the per-core listeners.
+    pub listen: SocketAddr,
+    /// What clients are told instead of the addresses the node listens on.
+    pub advertise: Option<Advertise>,
+    /// How many cores (executors) the node runs, ≥ 1.
+    pub cores: usize,
+    /// Allows listening beyond loopback although nothing is authenticated.
+    pub is_insecure: bool,
+    /// How each core is set up.
+    pub core: CoreOptions,
+    /// What the node refuses to go beyond.
+    pub limits: NodeLimits,
+    /// How long a stop waits for connections to drain before it cuts them.
+    pub stop_timeout: Duration,
+}
+
+/// The name clients are told, for nodes behind containers or NAT.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advertise {
+    /// A host name or an IP address.
+    pub host: String,
+    /// The shared port as clients see it; core `i` is told as this + 1 + `i`. None: the ports
+    /// the node listens on.
+    pub port: Option<u16>,
+}
+
+/// How each core (executor) is set up.
+#[derive(Debug, Clone)]
+pub struct CoreOptions {
+    /// Pins core `i` to processor `i` modulo the processors there are.
+    pub is_pinned: bool,
+    /// Locked memory per core for registered I/O buffers, in bytes, ≥ 512 KiB.
+    pub io_memory_bytes: usize,
+    /// How long a core spins before it parks.
+    pub spin: Duration,
+    /// Heartbeats that guard against parking with runnable tasks. Off only to show what they cure.
+    pub is_guarded: bool,
+}
+
+/// What the node refuses to go beyond; each limit answers with an error code, never with a hang.
+#[derive(Debug, Clone)]
+pub struct NodeLimits {
+    /// Client connections, over all cores.
+    pub connections_max: usize,
+    /// Partitions over all topics: each costs a small constant of memory.
+    pub partitions_max: usize,
+    /// Partitions of one topic.
+    pub topic_partitions_max: u32,
+    /// Requests one core may have outstanding at another: bounds a lane's memory and its delay.
+    pub lane_requests_max: usize,
+    /// Bytes of request bodies one core may have outstanding at another.
+    pub lane_bytes_max: usize,
+    /// Long polls one core may have parked in all, and at any other core.
+    pub parked_fetches_max: usize,
+    /// How long a connection whose peer reads nothing is kept.
+    pub write_timeout: Duration,
+    /// How long a connection may take to send a request that it has begun, its Hello included.
+    pub read_timeout: Duration,
+}
+
+impl NodeConfig {
+    /// The defaults for a data directory: loopback, port 7400, one core per processor.
+    #[must_use]
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7400)),
+            advertise: None,
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            is_insecure: false,
+            core: CoreOptions::default(),
+            limits: NodeLimits::default(),
+            stop_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Default for CoreOptions {
+    fn default() -> Self {
+        Self {
+            is_pinned: true,
+            io_memory_bytes: 1 << 20,
+            spin: Duration::ZERO,
+            is_guarded: true,
+        }
+    }
+}
+
+impl Default for NodeLimits {
+    fn default() -> Self {
+        Self {
+            connections_max: 10_000,
+            partitions_max: 10_000,
+            topic_partitions_max: 4_096,
+            lane_requests_max: 1_024,
+            lane_bytes_max: 64 << 20,
+            parked_fetches_max: 16_384,
+            write_timeout: Duration::from_secs(30),
+            read_timeout: Duration::from_secs(60),
+        }
+    }
+}

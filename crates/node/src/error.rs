@@ -1,0 +1,101 @@
+//! Why a node did not start or did not stop cleanly; every message says what to do.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use corelog_record::CoreId;
+
+/// Why a node did not start; nothing on disk was damaged by the attempt.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The number of cores is none or more than a core id can name.
+    #[error("a node needs between 1 and {cores_max} cores, not {cores}: set --cores")]
+    Cores {
+        /// How many were asked for.
+        cores: usize,
+        /// How many can be named.
+        cores_max: usize,
+    },
+    /// The address is open to others and nothing is authenticated.
+    #[error(
+        "{listen} is not loopback and nothing is authenticated: listen on 127.0.0.1 or pass --insecure"
+    )]
+    NotLoopback {
+        /// The address asked for.
+        listen: SocketAddr,
+    },
+    /// The per-core ports do not fit above the shared one.
+    #[error("{listen} leaves no room for {cores} ports above it: choose a lower port")]
+    NoRoomForPorts {
+        /// The shared address asked for.
+        listen: SocketAddr,
+        /// How many ports are needed above it.
+        cores: usize,
+    },
+    /// An address could not be listened on.
+    #[error(
+        "cannot listen on {address}: {source}; stop what uses the port or choose another with --listen"
+    )]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Something in the data directory could not be read or written.
+    #[error("cannot use {path}: {source}; check its owner, permissions and space")]
+    DataDir {
+        /// What was being used.
+        path: PathBuf,
+        /// Why it could not be.
+        #[source]
+        source: io::Error,
+    },
+    /// A core's thread could not be set up.
+    #[error("core {core} did not start: {reason}")]
+    Core {
+        /// Which core.
+        core: CoreId,
+        /// What its runtime said.
+        reason: String,
+    },
+}
+
+/// Why a node did not stop cleanly; what was acknowledged is on disk, recovery will scan more.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StopError {
+    /// A core did not end.
+    #[error("core {core} did not end within {timeout:?}")]
+    TimedOut {
+        /// Which core.
+        core: CoreId,
+        /// How long was waited.
+        timeout: Duration,
+    },
+    /// Some partitions were not marked clean.
+    #[error("{count} partitions were not closed cleanly; the next start recovers them")]
+    Unclean {
+        /// How many.
+        count: usize,
+    },
+}
+
+/// Why a question to the cores was not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AskError {
+    /// A core's mailbox is full.
+    #[error("core {core} is busy; ask again later")]
+    Busy {
+        /// Which core.
+        core: CoreId,
+    },
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopping,
+}

@@ -1,0 +1,164 @@
+//! One core's counters, in one table: name, kind and meaning of each.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::histogram::{Histogram, HistogramSnapshot};
+
+/// Request kinds and error codes are counted below this number; both are small by design.
+pub(crate) const NUMBERED_MAX: usize = 128;
+
+/// If a number only grows or goes up and down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SampleKind {
+    /// It only grows while the node runs.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+}
+
+/// One number with its name and meaning, ready to be shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    /// Its name without a prefix, with its unit last.
+    pub name: &'static str,
+    /// What it counts, in a sentence.
+    pub help: &'static str,
+    /// If it only grows.
+    pub kind: SampleKind,
+    /// What it stood at.
+    pub value: u64,
+}
+
+macro_rules! counters {
+    ($($name:ident: $kind:ident, $help:literal;)*) => {
+        /// One core's counters; only that core writes them, by relaxed stores.
+        #[derive(Debug)]
+        pub(crate) struct Counters {
+            $(pub(crate) $name: AtomicU64,)*
+            pub(crate) requests: [AtomicU64; NUMBERED_MAX],
+            pub(crate) errors: [AtomicU64; NUMBERED_MAX],
+            pub(crate) sync_us: Histogram,
+        }
+
+        /// One core's counters as read at one moment.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct CoreSnapshot {
+            $(#[doc = $help] pub $name: u64,)*
+            /// Requests by their kind's number, those that were made at least once.
+            pub requests: Vec<(u16, u64)>,
+            /// Errors answered by their code, those that were answered at least once.
+            pub errors: Vec<(u16, u64)>,
+            /// How long writing and syncing a group took.
+            pub sync_us: HistogramSnapshot,
+        }
+
+        impl Default for Counters {
+            fn default() -> Self {
+                Self {
+                    $($name: AtomicU64::new(0),)*
+                    requests: [const { AtomicU64::new(0) }; NUMBERED_MAX],
+                    errors: [const { AtomicU64::new(0) }; NUMBERED_MAX],
+                    sync_us: Histogram::default(),
+                }
+            }
+        }
+
+        impl Counters {
+            pub(crate) fn snapshot(&self) -> CoreSnapshot {
+                CoreSnapshot {
+                    $($name: self.$name.load(Ordering::Relaxed),)*
+                    requests: numbered(&self.requests),
+                    errors: numbered(&self.errors),
+                    sync_us: self.sync_us.snapshot(),
+                }
+            }
+        }
+
+        impl CoreSnapshot {
+            /// Every plain number with its name and meaning, in the order of the table.
+            #[must_use]
+            pub fn samples(&self) -> Vec<Sample> {
+                vec![$(Sample {
+                    name: stringify!($name),
+                    help: $help,
+                    kind: SampleKind::$kind,
+                    value: self.$name,
+                },)*]
+            }
+        }
+    };
+}
+
+counters! {
+    connections: Gauge, "Open client connections.";
+    connections_accepted_total: Counter, "Connections accepted.";
+    connections_refused_total: Counter, "Connections refused because there were too many.";
+    connections_cut_total: Counter, "Connections closed for lost framing or for not reading.";
+    received_bytes_total: Counter, "Bytes received from clients.";
+    sent_bytes_total: Counter, "Bytes sent to clients.";
+    in_flight_requests: Gauge, "Requests that wait for their answer, parked fetches included.";
+    appended_batches_total: Counter, "Batches appended.";
+    appended_records_total: Counter, "Records appended.";
+    appended_bytes_total: Counter, "Bytes of batches appended.";
+    fetched_bytes_total: Counter, "Bytes of batches fetched.";
+    flushes_total: Counter, "Groups written and synced.";
+    flushed_bytes_total: Counter, "Bytes of batches written and synced.";
+    flushes_failed_total: Counter, "Groups whose write or sync failed.";
+    chores_total: Counter, "Chores done in the background: seals, marks, removals, preparations.";
+    chores_failed_total: Counter, "Chores that failed.";
+    hops_total: Counter, "Requests sent on to the core that owns the partition.";
+    lane_busy_total: Counter, "Requests answered Busy because a lane between cores was full.";
+    parked_fetches: Gauge, "Long polls that wait for data.";
+    woken_fetches_total: Counter, "Long polls that data woke.";
+    partitions: Gauge, "Partitions the core owns.";
+    fenced_partitions: Gauge, "Partitions fenced after a failed write or sync.";
+    torn_total: Counter, "Torn tails found and cut at recovery.";
+    damage_total: Counter, "Damage found in bytes that were promised.";
+    accepted_lost_records_total: Counter, "Records answered as accepted that a fence then lost.";
+}
+
+/// Adds to a counter that only the calling core writes: a load and a store, never a locked
+/// read-modify-write.
+pub(crate) fn add(counter: &AtomicU64, count: u64) {
+    counter.store(
+        counter.load(Ordering::Relaxed).wrapping_add(count),
+        Ordering::Relaxed,
+    );
+}
+
+/// Takes from a gauge that only the calling core writes.
+pub(crate) fn sub(gauge: &AtomicU64, count: u64) {
+    let before = gauge.load(Ordering::Relaxed);
+    debug_assert!(count <= before, "a gauge fell below zero");
+    gauge.store(before.saturating_sub(count), Ordering::Relaxed);
+}
+
+/// Counts one event of a numbered kind; numbers beyond the table share its last place.
+pub(crate) fn count_numbered(table: &[AtomicU64; NUMBERED_MAX], number: u16) {
+    add(&table[usize::from(number).min(NUMBERED_MAX - 1)], 1);
+}
+
+fn numbered(table: &[AtomicU64; NUMBERED_MAX]) -> Vec<(u16, u64)> {
+    let counts = table.iter().map(|count| count.load(Ordering::Relaxed));
+    (0..).zip(counts).filter(|(_, count)| *count > 0).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_shows_what_was_counted_under_its_name() {
+        let counters = Counters::default();
+        add(&counters.hops_total, 3);
+        add(&counters.connections, 2);
+        sub(&counters.connections, 1);
+        count_numbered(&counters.requests, 20);
+        let snapshot = counters.snapshot();
+        assert_eq!(snapshot.requests, vec![(20, 1)]);
+        let samples = snapshot.samples();
+        let value_of = |name| samples.iter().find(|s| s.name == name).map(|s| s.value);
+        assert_eq!(value_of("hops_total"), Some(3));
+        assert_eq!(value_of("connections"), Some(1));
+    }
+}

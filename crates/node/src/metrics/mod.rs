@@ -1,0 +1,15 @@
+//! What a node counts: per-core counters that their core publishes by relaxed stores, read by
+//! anyone at any time, and the states of partitions, asked for by message.
+//!
+//! No lock and no read-modify-write atomic: each counter has one writer, its core. What is read
+//! is a snapshot of each number, not of all numbers at one instant.
+
+mod counters;
+mod histogram;
+mod partition;
+
+pub use counters::{CoreSnapshot, Sample, SampleKind};
+pub use histogram::HistogramSnapshot;
+pub use partition::{PartitionSnapshot, PartitionState};
+
+pub(crate) use counters::Counters;

@@ -1,0 +1,65 @@
+//! One partition's state as its core tells it.
+
+use corelog_record::{CoreId, LeaderEpoch, Offset, PartitionId, TopicName};
+
+/// One partition's state as its core tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionSnapshot {
+    /// The topic's name.
+    pub topic: TopicName,
+    /// Which partition of the topic.
+    pub partition: PartitionId,
+    /// The core that owns it.
+    pub core: CoreId,
+    /// What may be done with it.
+    pub state: PartitionState,
+    /// The oldest readable offset.
+    pub log_start: Offset,
+    /// All below may be read.
+    pub high_watermark: Offset,
+    /// All below was synced to disk.
+    pub durable: Offset,
+    /// The next offset to be assigned.
+    pub log_end: Offset,
+    /// The epoch appends are made under.
+    pub epoch: LeaderEpoch,
+    /// How many segments the log has.
+    pub segment_count: usize,
+    /// Bytes of all stores.
+    pub store_bytes: u64,
+    /// Long polls that wait at its end.
+    pub parked_fetch_count: usize,
+}
+
+/// What may be done with a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PartitionState {
+    /// It is read and written.
+    Serving,
+    /// It is being recovered; requests are answered `Busy`.
+    Opening,
+    /// A write or sync failed: no more writes until it is reopened.
+    Fenced,
+    /// There is no space for its next write; it resumes by itself.
+    Full,
+    /// Bytes that were promised cannot be trusted; what precedes them is served, nothing is written.
+    Damaged,
+    /// It could not be opened at all.
+    Failed,
+}
+
+impl PartitionState {
+    /// The word for it on the wire and in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Serving => "ok",
+            Self::Opening => "opening",
+            Self::Fenced => "fenced",
+            Self::Full => "full",
+            Self::Damaged => "damaged",
+            Self::Failed => "failed",
+        }
+    }
+}

