@@ -27,3 +27,6 @@ pub mod kind;
 pub mod limits;
 pub mod message;
 pub mod request;
+
+#[cfg(test)]
+mod tests;

@@ -37,6 +37,3 @@ pub(crate) const LENGTH_BYTES: usize = 4;
 
 /// Set in [`Header`]'s flags when the frame answers a request.
 pub(crate) const FLAG_ANSWER: u8 = 1;
-
-#[cfg(test)]
-mod tests;

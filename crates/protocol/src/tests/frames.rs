@@ -1,7 +1,10 @@
 //! What the decoder does with frames whole, cut and damaged.
 
-use super::*;
 use crate::error::ErrorCode;
+use crate::frame::{
+    CorrelationId, Decoder, FLAG_ANSWER, FrameError, LENGTH_BYTES, PREFIX_BYTES, Peek, Shape,
+    VERSION, encode,
+};
 use crate::kind::Kind;
 use crate::message::{ping, truncate};
 use crate::{answer, limits, request};

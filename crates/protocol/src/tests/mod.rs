@@ -1,0 +1,3 @@
+//! Tests of the crate as a whole: frames with messages in them.
+
+mod frames;
