@@ -10,6 +10,7 @@ mod config;
 mod exit;
 mod output;
 mod quantity;
+mod side;
 mod signal;
 mod telemetry;
 

@@ -2,8 +2,18 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Instant;
 
+use anyhow::Context as _;
+use corelog_node::config::Advertise;
+use corelog_node::{Addresses, Node, NodeConfig};
+
+use crate::config::{Config, Said};
 use crate::exit::{Exit, stop};
+use crate::output::Out;
+use crate::side::Side;
+use crate::signal::StopSignals;
+use crate::telemetry;
 
 /// Serve the topics of a data directory until SIGTERM or SIGINT.
 #[derive(clap::Args, Debug)]
@@ -56,9 +66,127 @@ pub(crate) struct Args {
 
 /// Serves until told to stop.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let _ = args;
-    Err(stop(
-        Exit::Failed,
-        "this build knows the words of this command but not yet the deed",
-    ))
+    let config = Config::decide(said(args), args.config.as_deref())?;
+    let node_config = node_config(&config)?;
+    telemetry::start_for_server();
+    abort_on_panic();
+    let signals = StopSignals::block()?;
+    let side = Side::start(config.admin)?;
+    let started = Instant::now();
+    let node = Node::start(node_config).context("cannot start")?;
+    log_start(&node, started);
+    side.set_ready(node.handle());
+    say_ready(node.addresses(), side.address(), &config);
+    let signal = signals.wait()?;
+    tracing::info!(%signal, "stopping");
+    side.set_stopping();
+    let stopped = node.stop().context("the stop was not clean");
+    side.stop();
+    stopped?;
+    tracing::info!("stopped");
+    Ok(Exit::Done)
+}
+
+fn said(args: &Args) -> Said {
+    Said {
+        data_dir: args.data_dir.clone(),
+        listen: args.listen,
+        advertise: args.advertise.clone(),
+        cores: args.cores,
+        admin: args.admin,
+        insecure: args.insecure.then_some(true),
+    }
+}
+
+fn node_config(config: &Config) -> anyhow::Result<NodeConfig> {
+    if !config.is_insecure && !config.admin.ip().is_loopback() {
+        let message = format!(
+            "--admin {} can be reached by others and asks nobody who they are; choose a loopback \
+             address, or say --insecure",
+            config.admin
+        );
+        return Err(stop(Exit::Usage, message));
+    }
+    let mut node = NodeConfig::new(&config.data_dir);
+    node.listen = config.listen;
+    node.advertise = config.advertise.as_deref().map(advertise).transpose()?;
+    node.cores = config.cores.get().into();
+    node.is_insecure = config.is_insecure;
+    Ok(node)
+}
+
+/// Takes `HOST` or `HOST:PORT` apart; an IPv6 address with a port stands in brackets.
+fn advertise(text: &str) -> anyhow::Result<Advertise> {
+    let wrong = || {
+        stop(
+            Exit::Usage,
+            format!("--advertise {text} is not HOST or HOST:PORT"),
+        )
+    };
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+            (host, Some(port.parse().map_err(|_source| wrong())?))
+        }
+        _ => (text, None),
+    };
+    if host.is_empty() || host.contains(char::is_whitespace) {
+        return Err(wrong());
+    }
+    Ok(Advertise {
+        host: host.to_owned(),
+        port,
+    })
+}
+
+/// Half a node is worse than none: a panic anywhere ends the process, in every build profile.
+fn abort_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
+}
+
+fn log_start(node: &Node, started: Instant) {
+    let report = node.report();
+    tracing::info!(
+        topics = report.topics,
+        partitions = report.partitions,
+        failed = report.failed,
+        recovery_ms = report.recovery.as_millis(),
+        start_ms = started.elapsed().as_millis(),
+        "started"
+    );
+}
+
+/// The one line that scripts wait for. Nobody needs to read it, so a closed stdout is no matter.
+fn say_ready(addresses: &Addresses, admin: SocketAddr, config: &Config) {
+    let cores: Vec<String> = addresses.cores.iter().map(ToString::to_string).collect();
+    let line = format!(
+        "ready listen={} cores={} admin={admin} data={}",
+        addresses.listen,
+        cores.join(","),
+        config.data_dir.display()
+    );
+    let mut out = Out::new();
+    if let Err(error) = out.line(&line).and_then(|()| out.flush()) {
+        tracing::warn!(%error, "nobody reads the ready line");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_advertised_address_is_a_host_with_or_without_a_port() {
+        let parse = |text| advertise(text).map(|a| (a.host, a.port)).ok();
+        assert_eq!(parse("log1"), Some(("log1".to_owned(), None)));
+        assert_eq!(parse("log1:7400"), Some(("log1".to_owned(), Some(7400))));
+        assert_eq!(parse("[::1]:7400"), Some(("[::1]".to_owned(), Some(7400))));
+        assert_eq!(parse("::1"), Some(("::1".to_owned(), None)));
+        for text in ["", ":7400", "log1:port", "log1:70000", "a b"] {
+            assert_eq!(parse(text), None, "{text:?}");
+        }
+    }
 }

@@ -1,0 +1,127 @@
+//! The side thread: health and metrics over HTTP, on one tokio thread of its own, away from the
+//! cores.
+//!
+//! It never touches what a core owns: counters are read as the cores publish them, everything
+//! else is asked by message and answered or refused at once. Its law: whatever happens here, no
+//! request of a client waits for it.
+
+mod exposition;
+mod health;
+mod metrics;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::routing::get;
+use corelog_node::Handle;
+use tokio::sync::oneshot;
+
+/// The running side thread.
+pub(crate) struct Side {
+    address: SocketAddr,
+    stage: Stage,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+/// How far the node is, as the handlers see it.
+#[derive(Clone)]
+struct Stage(Arc<Mutex<Now>>);
+
+#[derive(Clone)]
+enum Now {
+    Starting,
+    Serving(Handle),
+    Stopping,
+}
+
+impl Side {
+    /// Listens on `address` and answers from now on: alive, not yet ready.
+    ///
+    /// # Errors
+    /// Where the address cannot be listened on.
+    pub(crate) fn start(address: SocketAddr) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(address).with_context(|| {
+            format!("cannot listen on {address}; stop what uses the port or choose another --admin")
+        })?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let stage = Stage(Arc::new(Mutex::new(Now::Starting)));
+        let routes = routes(stage.clone());
+        let (stop, is_stopped) = oneshot::channel();
+        let thread = thread::Builder::new()
+            .name("side".to_owned())
+            .spawn(move || {
+                if let Err(error) = runtime.block_on(serve(listener, routes, is_stopped)) {
+                    tracing::error!(%error, "health and metrics are not served any more");
+                }
+            })?;
+        Ok(Self {
+            address,
+            stage,
+            stop,
+            thread,
+        })
+    }
+
+    /// Where it listens, with the port that was picked.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// From now on the node behind `handle` serves.
+    pub(crate) fn set_ready(&self, handle: Handle) {
+        self.stage.set(Now::Serving(handle));
+    }
+
+    /// From now on the node takes no more requests.
+    pub(crate) fn set_stopping(&self) {
+        self.stage.set(Now::Stopping);
+    }
+
+    /// Ends the thread; open requests are dropped.
+    pub(crate) fn stop(self) {
+        // A thread that ended by itself has said why.
+        let _ = self.stop.send(());
+        let _ = self.thread.join();
+    }
+}
+
+impl Stage {
+    fn now(&self) -> Now {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn set(&self, now: Now) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    }
+}
+
+fn routes(stage: Stage) -> Router {
+    Router::new()
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::show))
+        .with_state(stage)
+}
+
+async fn serve(
+    listener: TcpListener,
+    routes: Router,
+    is_stopped: oneshot::Receiver<()>,
+) -> std::io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    tokio::select! {
+        ended = async { axum::serve(listener, routes).await } => ended,
+        _ = is_stopped => Ok(()),
+    }
+}
