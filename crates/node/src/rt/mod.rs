@@ -34,6 +34,7 @@ mod port;
 mod semaphore;
 mod task;
 mod vitals;
+mod watchdog;
 
 pub use blocking::blocking;
 pub use clock::{now, sleep, timeout, wall_clock};
@@ -46,6 +47,7 @@ pub use port::Port;
 pub use semaphore::{Permit, Semaphore};
 pub use task::{Task, spawn, spawn_background, yield_if_needed};
 pub use vitals::{Outstanding, Vitals, Work, outstanding};
+pub use watchdog::Watchdog;
 
 #[cfg(test)]
 mod tests;

@@ -62,6 +62,9 @@ pub struct Vitals {
     counts: [AtomicU64; Work::ALL.len()],
     /// Microseconds after `born`, plus one; zero if nothing is outstanding.
     oldest: AtomicU64,
+    oldest_work: AtomicU64,
+    stalled_total: AtomicU64,
+    slow_total: AtomicU64,
 }
 
 impl Vitals {
@@ -72,6 +75,9 @@ impl Vitals {
             turns: AtomicU64::new(0),
             counts: Default::default(),
             oldest: AtomicU64::new(0),
+            oldest_work: AtomicU64::new(0),
+            stalled_total: AtomicU64::new(0),
+            slow_total: AtomicU64::new(0),
         }
     }
 
@@ -93,21 +99,53 @@ impl Vitals {
         self.counts[work as usize].load(Ordering::Relaxed)
     }
 
-    /// For how long the oldest piece of work has been outstanding at `now`; `None` if there is
-    /// none.
+    /// The oldest piece of outstanding work and its age at `now`; `None` if there is none.
     #[must_use]
-    pub fn oldest_age(&self, now: Instant) -> Option<Duration> {
+    pub fn oldest(&self, now: Instant) -> Option<(Work, Duration)> {
         let since_us = self.oldest.load(Ordering::Relaxed).checked_sub(1)?;
-        Some(now.saturating_duration_since(self.born + Duration::from_micros(since_us)))
+        let work = usize::try_from(self.oldest_work.load(Ordering::Relaxed)).ok()?;
+        let age = now.saturating_duration_since(self.born + Duration::from_micros(since_us));
+        Some((*Work::ALL.get(work)?, age))
+    }
+
+    /// Times that the core had work outstanding and did not turn for a second.
+    #[must_use]
+    pub fn stalled_total(&self) -> u64 {
+        self.stalled_total.load(Ordering::Relaxed)
+    }
+
+    /// Times that work took long on a core that turned.
+    #[must_use]
+    pub fn slow_total(&self) -> u64 {
+        self.slow_total.load(Ordering::Relaxed)
+    }
+
+    /// Counts a stall; the watchdog's alone to call.
+    pub(super) fn count_stall(&self) {
+        self.stalled_total.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts slow work; the watchdog's alone to call.
+    pub(super) fn count_slow(&self) {
+        self.slow_total.fetch_add(1, Ordering::Relaxed);
+    }
+
+    #[cfg(test)]
+    pub(super) fn pretend_outstanding(&self, work: Work) {
+        self.counts[work as usize].store(1, Ordering::Relaxed);
+        self.oldest_work.store(work as u64, Ordering::Relaxed);
+        self.oldest.store(1, Ordering::Relaxed);
     }
 
     fn publish(&self, book: &Book, work: Work) {
         self.counts[work as usize].store(book.counts[work as usize], Ordering::Relaxed);
-        let oldest = book.starts.first_key_value().map_or(0, |(_, since)| {
-            let since_us = since.duration_since(self.born).as_micros();
-            u64::try_from(since_us).unwrap_or(u64::MAX - 1) + 1
-        });
-        self.oldest.store(oldest, Ordering::Relaxed);
+        let Some((_, (since, work))) = book.starts.first_key_value() else {
+            return self.oldest.store(0, Ordering::Relaxed);
+        };
+        let since_us = since.duration_since(self.born).as_micros();
+        let since_us = u64::try_from(since_us).unwrap_or(u64::MAX - 1);
+        self.oldest_work.store(*work as u64, Ordering::Relaxed);
+        self.oldest.store(since_us + 1, Ordering::Relaxed);
     }
 }
 
@@ -132,7 +170,7 @@ pub fn outstanding(work: Work) -> Outstanding {
         let is_first = book.starts.is_empty();
         book.id_last += 1;
         let id = book.id_last;
-        book.starts.insert(id, Instant::now());
+        book.starts.insert(id, (Instant::now(), work));
         book.counts[work as usize] += 1;
         here.vitals.publish(&book, work);
         drop(book);
@@ -213,7 +251,7 @@ struct Book {
     id_last: u64,
     counts: [u64; Work::ALL.len()],
     /// Identifiers rise with time: the first is the oldest.
-    starts: BTreeMap<u64, Instant>,
+    starts: BTreeMap<u64, (Instant, Work)>,
 }
 
 thread_local! {

@@ -1,10 +1,21 @@
 //! What only the kernel can answer.
 //!
 //! ```text
+//! error   why a node cannot start here, one sentence each that says what to do
 //! fd      descriptors handed between the standard library and the runtime
+//! lock    the node's file and its exclusive lock
+//! probe/  questions before the first core starts; `doctor` asks the same ones
 //! ```
 //!
 //! With `storage::disk::map` this is the only room where `unsafe` may stand; its public face is
-//! safe. Nothing in here knows what a record, a partition or a frame is.
+//! safe. Nothing in here knows what a record, a partition or a frame is. All of it blocks: it is
+//! for before the first core starts, or for the pool of directory threads.
 
 pub(crate) mod fd;
+
+mod error;
+mod lock;
+pub mod probe;
+
+pub use error::Error;
+pub use lock::NodeFile;

@@ -1,0 +1,33 @@
+//! Questions to the machine, asked before the first core starts and by `doctor`.
+//!
+//! ```text
+//! rings        may io_uring be used; is the kernel new enough
+//! memlock      what the limit of locked memory allows
+//! file_system  what a path is on, and how much room is left
+//! device       the block device below: its write cache and its flushes
+//! descriptors  how many files may be open
+//! ```
+//!
+//! Each answers with a value or with an [`Error`](super::Error) that says what to do.
+
+mod descriptors;
+mod device;
+mod file_system;
+mod memlock;
+mod rings;
+
+pub use descriptors::raise_descriptors;
+pub use device::{Device, WriteCache, device};
+pub use file_system::{FileSystem, Space, Suitability, data_directory, file_system, space};
+pub use memlock::{Memlock, memlock};
+pub use rings::{kernel, rings};
+
+use std::io;
+
+use super::Error;
+
+/// Wraps an answer that the kernel did not give.
+fn unknown(what: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
+    let what = what.into();
+    move |source| Error::Unknown { what, source }
+}
