@@ -124,6 +124,9 @@ pub struct Detail {
     /// Which batch of the request is wrong, counted from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<u32>,
+    /// Which record of that batch, counted from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record: Option<u32>,
     /// Which field or key is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,

@@ -4,6 +4,7 @@
 //! crate's own decoding ([`crate::frame::FrameError`]), which are turned into a body to be sent.
 //! The law: **a code is never renumbered or reused**, and each states its outcome.
 
+mod batch;
 mod body;
 mod code;
 

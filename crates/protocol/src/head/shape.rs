@@ -16,7 +16,7 @@ pub(super) fn check(head: &[u8]) -> Result<(), HeadError> {
     let mut walk = Walk {
         head,
         position: 0,
-        open: [0; limits::HEAD_DEPTH_MAX],
+        open: [0; DEPTH_MAX],
         depth: 0,
     };
     walk.value()?;
@@ -39,7 +39,7 @@ struct Walk<'a> {
     head: &'a [u8],
     position: usize,
     /// Values still to come in each open array or map, outermost first.
-    open: [usize; limits::HEAD_DEPTH_MAX],
+    open: [usize; DEPTH_MAX],
     depth: usize,
 }
 
@@ -96,7 +96,7 @@ impl Walk<'_> {
     /// the bytes left is a lie, found before anybody reserves room for it.
     fn enter(&mut self, values: u64) -> Result<(), HeadError> {
         let values = self.fitting(values)?;
-        let depth_max = limits::HEAD_DEPTH_MAX;
+        let depth_max = DEPTH_MAX;
         let slot = self
             .open
             .get_mut(self.depth)
@@ -131,3 +131,5 @@ impl Walk<'_> {
             .fold(0, |number, &byte| number << 8 | u64::from(byte)))
     }
 }
+
+const DEPTH_MAX: usize = limits::HEAD_DEPTH_MAX as usize;

@@ -19,7 +19,7 @@ pub struct Request {
 #[serde(default)]
 pub struct Answer {
     /// True once the client is known; default false, more frames of this kind are to come.
-    pub is_done: bool,
+    pub done: bool,
     /// The method's own bytes; default empty.
     #[serde(with = "serde_bytes")]
     pub token: Vec<u8>,

@@ -12,7 +12,7 @@ super::call!(Metadata);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Request {
-    /// The topics, at most 1,000; default nil, all of them.
+    /// The topics; default nil, all of them.
     pub topics: Option<Vec<TopicName>>,
 }
 
