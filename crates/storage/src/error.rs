@@ -4,6 +4,9 @@ use std::io;
 
 use corelog_record::Offset;
 
+use crate::disk::{Dir, is_full};
+use crate::format;
+
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -57,6 +60,17 @@ pub enum Error {
         /// The end of what is durable.
         durable: Offset,
     },
+    /// A file whose bytes are not what its format asks for.
+    #[error("cannot understand {file} in {dir}")]
+    Format {
+        /// The directory.
+        dir: String,
+        /// The file in it.
+        file: String,
+        /// What is wrong with it.
+        #[source]
+        source: format::Error,
+    },
     /// Bytes that were promised and cannot be trusted.
     #[error("offsets [{from}, {to}) of segment {segment} are damaged")]
     Damaged {
@@ -67,4 +81,64 @@ pub enum Error {
         /// The base offset of the segment.
         segment: Offset,
     },
+}
+
+/// Where an operation happens, for the errors it may give.
+#[derive(Debug, Clone)]
+pub(crate) struct At {
+    dir: String,
+    file: String,
+}
+
+impl At {
+    /// In `file` of `dir`.
+    pub(crate) fn new<D: Dir>(dir: &D, file: &str) -> Self {
+        Self {
+            dir: dir.describe(),
+            file: file.to_owned(),
+        }
+    }
+
+    /// In `dir` itself.
+    pub(crate) fn dir<D: Dir>(dir: &D) -> Self {
+        Self::new(dir, ".")
+    }
+
+    /// An error that no retry mends.
+    pub(crate) fn io(self, action: &'static str, source: io::Error) -> Error {
+        Error::Io {
+            action,
+            dir: self.dir,
+            file: self.file,
+            source,
+        }
+    }
+
+    /// An error while space is prepared: that the disk is full is a state, not a failure.
+    pub(crate) fn space(self, action: &'static str, source: io::Error) -> Error {
+        let Self { dir, file } = self;
+        match is_full(&source) {
+            true => Error::StorageFull {
+                action,
+                dir,
+                file,
+                source,
+            },
+            false => Error::Io {
+                action,
+                dir,
+                file,
+                source,
+            },
+        }
+    }
+
+    /// An error for bytes that do not keep to their format.
+    pub(crate) fn format(self, source: format::Error) -> Error {
+        Error::Format {
+            dir: self.dir,
+            file: self.file,
+            source,
+        }
+    }
 }

@@ -5,9 +5,10 @@
 //! faults.
 
 pub mod disk;
-pub mod log;
+pub mod format;
+pub mod manifest;
+pub mod mark;
 
 mod error;
 
 pub use error::Error;
-pub use log::Log;

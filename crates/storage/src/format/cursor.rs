@@ -1,0 +1,157 @@
+//! Reading and writing fixed-width little-endian fields, one after the other.
+
+use corelog_record::{Offset, Ordinal, Position};
+
+use super::Error;
+
+/// Takes fields off the front of some bytes.
+pub(super) struct Reader<'a> {
+    what: &'static str,
+    whole: &'a [u8],
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    /// Reads `bytes`; `what` names them in errors.
+    pub(super) fn new(what: &'static str, bytes: &'a [u8]) -> Self {
+        Self {
+            what,
+            whole: bytes,
+            rest: bytes,
+        }
+    }
+
+    /// Reads the first `len` of `bytes`, of which the last 4 are the CRC-32 of the others: checks
+    /// that, and leaves the others to be read.
+    ///
+    /// The start shared by all headers is to be checked first (with a reader of its own): a later
+    /// version may keep its checksum elsewhere.
+    pub(super) fn checked(what: &'static str, bytes: &'a [u8], len: usize) -> Result<Self, Error> {
+        let too_short = Error::TooShort {
+            what,
+            needed: len,
+            found: bytes.len(),
+        };
+        let Some((rest, crc)) = bytes.get(..len).and_then(<[u8]>::split_last_chunk) else {
+            return Err(too_short);
+        };
+        let expected = crc32fast::hash(rest);
+        let found = u32::from_le_bytes(*crc);
+        if expected != found {
+            return Err(Error::Checksum {
+                what,
+                expected,
+                found,
+            });
+        }
+        Ok(Self {
+            what,
+            whole: rest,
+            rest,
+        })
+    }
+
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
+        let Some((field, rest)) = self.rest.split_first_chunk() else {
+            let needed = self.whole.len() - self.rest.len() + N;
+            return Err(Error::TooShort {
+                what: self.what,
+                needed,
+                found: self.whole.len(),
+            });
+        };
+        self.rest = rest;
+        Ok(*field)
+    }
+
+    pub(super) fn u16(&mut self) -> Result<u16, Error> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    pub(super) fn u32(&mut self) -> Result<u32, Error> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    pub(super) fn u64(&mut self) -> Result<u64, Error> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    pub(super) fn i64(&mut self) -> Result<i64, Error> {
+        self.array().map(i64::from_le_bytes)
+    }
+
+    pub(super) fn offset(&mut self, field: &'static str) -> Result<Offset, Error> {
+        let found = self.u64()?;
+        Offset::new(found).ok_or(Error::Field {
+            what: self.what,
+            field,
+            found,
+        })
+    }
+
+    pub(super) fn ordinal(&mut self, field: &'static str) -> Result<Ordinal, Error> {
+        let found = self.u64()?;
+        Ordinal::new(found).ok_or(Error::Field {
+            what: self.what,
+            field,
+            found,
+        })
+    }
+
+    pub(super) fn position(&mut self, field: &'static str) -> Result<Position, Error> {
+        let found = self.u64()?;
+        Position::new(found).ok_or(Error::Field {
+            what: self.what,
+            field,
+            found,
+        })
+    }
+}
+
+/// Puts fields one after the other.
+#[derive(Default)]
+pub(super) struct Writer(Vec<u8>);
+
+impl Writer {
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    pub(super) fn u16(&mut self, value: u16) -> &mut Self {
+        self.bytes(&value.to_le_bytes())
+    }
+
+    pub(super) fn u32(&mut self, value: u32) -> &mut Self {
+        self.bytes(&value.to_le_bytes())
+    }
+
+    pub(super) fn u64(&mut self, value: u64) -> &mut Self {
+        self.bytes(&value.to_le_bytes())
+    }
+
+    pub(super) fn i64(&mut self, value: i64) -> &mut Self {
+        self.bytes(&value.to_le_bytes())
+    }
+
+    /// Fills with zeros up to `len` bytes, which there are not more of yet.
+    pub(super) fn zeros_to(&mut self, len: usize) -> &mut Self {
+        assert!(
+            self.0.len() <= len,
+            "{} bytes do not fit into {len}",
+            self.0.len()
+        );
+        self.0.resize(len, 0);
+        self
+    }
+
+    /// Appends the CRC-32 of all bytes so far.
+    pub(super) fn crc(&mut self) -> &mut Self {
+        let crc = crc32fast::hash(&self.0);
+        self.u32(crc)
+    }
+
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        ::std::mem::take(&mut self.0)
+    }
+}

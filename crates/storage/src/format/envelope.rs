@@ -1,0 +1,118 @@
+//! The shape of the small files that are replaced as a whole: a header and a MessagePack body.
+//!
+//! ```text
+//! 0   magic              8 bytes
+//! 8   version            u32
+//! 12  required features  u32
+//! 16  body_bytes         u32
+//! 20  CRC-32             u32, over bytes [0, 20) and the body
+//! 24  body               body_bytes of MessagePack, then the file ends
+//! ```
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::cursor::{Reader, Writer};
+use super::{Error, MAGIC_BYTES, read_start, write_start};
+
+/// The longest body, in bytes: names and settings fit many times over.
+const BODY_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes before the body.
+const HEADER_BYTES: usize = 24;
+
+/// The longest file of this shape, in bytes.
+pub(super) const FILE_BYTES_MAX: u64 = (HEADER_BYTES + BODY_BYTES_MAX) as u64;
+
+pub(super) fn encode(magic: [u8; MAGIC_BYTES], body: &impl Serialize) -> Vec<u8> {
+    let body = to_messagepack(body);
+    assert!(
+        body.len() <= BODY_BYTES_MAX,
+        "a body of {} bytes",
+        body.len()
+    );
+    let mut writer = Writer::default();
+    write_start(&mut writer, magic);
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "asserted to be at most BODY_BYTES_MAX"
+    )]
+    let header = writer.u32(body.len() as u32).take();
+    let crc = checksum(&header, &body);
+    writer.bytes(&header).u32(crc).bytes(&body).take()
+}
+
+pub(super) fn decode<T: DeserializeOwned>(
+    what: &'static str,
+    magic: [u8; MAGIC_BYTES],
+    bytes: &[u8],
+) -> Result<T, Error> {
+    let mut reader = Reader::new(what, bytes);
+    read_start(&mut reader, what, magic)?;
+    let body_bytes = reader.u32()?;
+    let found = reader.u32()?;
+    let Some((header, body)) = bytes.split_at_checked(HEADER_BYTES) else {
+        return Err(Error::TooShort {
+            what,
+            needed: HEADER_BYTES,
+            found: bytes.len(),
+        });
+    };
+    if body.len() > BODY_BYTES_MAX {
+        return Err(Error::TooLong {
+            what,
+            max: BODY_BYTES_MAX,
+            found: body.len(),
+        });
+    }
+    if u64::try_from(body.len()).ok() != Some(u64::from(body_bytes)) {
+        let found = body_bytes.into();
+        return Err(Error::Field {
+            what,
+            field: "body_bytes",
+            found,
+        });
+    }
+    let expected = checksum(header.get(..HEADER_BYTES - 4).unwrap_or_default(), body);
+    if expected != found {
+        return Err(Error::Checksum {
+            what,
+            expected,
+            found,
+        });
+    }
+    from_messagepack(what, body)
+}
+
+/// A map with string keys.
+pub(super) fn to_messagepack(body: &impl Serialize) -> Vec<u8> {
+    #[expect(
+        clippy::expect_used,
+        reason = "writing plain structs into memory has no failure"
+    )]
+    rmp_serde::to_vec_named(body).expect("our bodies are maps of plain values")
+}
+
+/// The value of all of `body`.
+pub(super) fn from_messagepack<T: DeserializeOwned>(
+    what: &'static str,
+    body: &[u8],
+) -> Result<T, Error> {
+    let mut rest = body;
+    let value = T::deserialize(&mut rmp_serde::Deserializer::new(&mut rest))
+        .map_err(|source| Error::Body { what, source })?;
+    match rest.len() {
+        0 => Ok(value),
+        behind => Err(Error::Field {
+            what,
+            field: "bytes behind its body",
+            found: behind as u64,
+        }),
+    }
+}
+
+fn checksum(header: &[u8], body: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(header);
+    hasher.update(body);
+    hasher.finalize()
+}

@@ -1,0 +1,177 @@
+//! The room of byte formats: every file of a data directory but the stores, encoded and decoded.
+//!
+//! Lives here: [`manifest`] with its [`edit`]s and the [`state`] they add up to, [`mark`],
+//! [`index`], the [`topic`] and [`node`] files, the names of [`quarantine`] files. `FORMAT.md` in
+//! the root of this crate draws what they write.
+//!
+//! Never lives here: I/O, and the batches of a store (those are `corelog_record::batch`).
+//!
+//! Laws kept: little-endian, fixed widths, field by field; length is checked before anything is
+//! allocated, the checksum before the meaning; an unknown version, required feature or kind is
+//! refused; no input makes a decoder panic.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
+
+pub mod edit;
+pub mod index;
+pub mod manifest;
+pub mod mark;
+pub mod node;
+pub mod quarantine;
+pub mod state;
+pub mod topic;
+
+mod cursor;
+mod envelope;
+
+use self::cursor::{Reader, Writer};
+
+/// The version of every format of this crate.
+pub const VERSION: u32 = 1;
+
+/// The required features that this version knows: none yet. A file that carries a bit outside
+/// this set was written by a later version that must not be misread, and is refused.
+pub const FEATURES_KNOWN: u32 = 0;
+
+/// What is wrong with the bytes of a file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Fewer bytes than the format needs.
+    #[error("{what} needs {needed} bytes, found {found}")]
+    TooShort {
+        /// The thing decoded.
+        what: &'static str,
+        /// Bytes needed.
+        needed: usize,
+        /// Bytes there.
+        found: usize,
+    },
+    /// A length beyond its limit.
+    #[error("{what} of {found} bytes exceeds {max}")]
+    TooLong {
+        /// The thing decoded.
+        what: &'static str,
+        /// The most bytes it may have.
+        max: usize,
+        /// Bytes found or claimed.
+        found: usize,
+    },
+    /// Not a file of this kind at all.
+    #[error("{what} starts with {found:02x?}, which is not its magic number")]
+    Magic {
+        /// The thing decoded.
+        what: &'static str,
+        /// Its first bytes.
+        found: [u8; 8],
+    },
+    /// A version that this program does not know.
+    #[error("{what} has version {found}, this program knows version {known}")]
+    Version {
+        /// The thing decoded.
+        what: &'static str,
+        /// The version found.
+        found: u32,
+        /// The version known.
+        known: u32,
+    },
+    /// Required features that this program does not know.
+    #[error("{what} requires features {unknown:#010x}, which this program does not know")]
+    Features {
+        /// The thing decoded.
+        what: &'static str,
+        /// The unknown bits.
+        unknown: u32,
+    },
+    /// Bytes that do not match their checksum.
+    #[error("{what} has checksum {found:08x}, its bytes give {expected:08x}")]
+    Checksum {
+        /// The thing decoded.
+        what: &'static str,
+        /// The checksum of the bytes.
+        expected: u32,
+        /// The checksum stored.
+        found: u32,
+    },
+    /// A field with a value that it cannot have.
+    #[error("{what} has {field} {found}")]
+    Field {
+        /// The thing decoded.
+        what: &'static str,
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        found: u64,
+    },
+    /// A body that is not the MessagePack expected.
+    #[error("{what} has a malformed body")]
+    Body {
+        /// The thing decoded.
+        what: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: rmp_serde::decode::Error,
+    },
+    /// An edit of a kind that this program does not know.
+    #[error("edit {sequence} is of kind {kind}, which this program does not know")]
+    UnknownEdit {
+        /// Which edit of the manifest.
+        sequence: u32,
+        /// Its kind.
+        kind: u16,
+    },
+    /// An edit that does not follow from those before it.
+    #[error("edit {sequence} does not follow from those before it")]
+    Inconsistent {
+        /// Which edit of the manifest.
+        sequence: u32,
+        /// What it breaks.
+        #[source]
+        source: state::Broken,
+    },
+    /// Bytes among the edits of a manifest that were promised and cannot be trusted.
+    #[error("the manifest is damaged at [{position}, {end})")]
+    DamagedEdits {
+        /// Where the first bad edit starts, in bytes from the start of the file.
+        position: u64,
+        /// The end of the last byte that is not zero.
+        end: u64,
+    },
+}
+
+/// Checks the start that all headers share, and leaves `reader` behind it.
+///
+/// ```text
+/// 0  magic              8 bytes
+/// 8  version            u32
+/// 12 required features  u32
+/// ```
+fn read_start(
+    reader: &mut Reader<'_>,
+    what: &'static str,
+    magic: [u8; MAGIC_BYTES],
+) -> Result<(), Error> {
+    let found = reader.array()?;
+    if found != magic {
+        return Err(Error::Magic { what, found });
+    }
+    let version = reader.u32()?;
+    if version != VERSION {
+        return Err(Error::Version {
+            what,
+            found: version,
+            known: VERSION,
+        });
+    }
+    let unknown = reader.u32()? & !FEATURES_KNOWN;
+    if unknown != 0 {
+        return Err(Error::Features { what, unknown });
+    }
+    Ok(())
+}
+
+/// Writes the start that all headers share.
+fn write_start(writer: &mut Writer, magic: [u8; MAGIC_BYTES]) {
+    writer.bytes(&magic).u32(VERSION).u32(0);
+}
+
+const MAGIC_BYTES: usize = 8;

@@ -1,0 +1,475 @@
+//! What the edits of a manifest add up to.
+
+use std::collections::BTreeMap;
+
+use corelog_record::{Chain, HistoryId, LeaderEpoch, Offset, Ordinal};
+
+use super::edit::{Add, Edit, End, Epoch, Generation, Point, Seal, Settings, Start};
+
+/// The segments of a log, its start, its epochs and its settings. Its laws:
+///
+/// - segments lie in order; each begins where its predecessor ends, by offset, ordinal and chain,
+///   as far as that end is known;
+/// - the log start lies at or above the first segment's base, and below every removed one's end;
+/// - epochs rise, and so do, weakly, the places where they began.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    segments: Vec<Segment>,
+    log_start: Offset,
+    /// Where the next segment begins if there is none.
+    floor: Point,
+    epochs: Vec<Epoch>,
+    settings: BTreeMap<String, String>,
+}
+
+/// A segment that a manifest names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// The offset of its first record.
+    pub base: Offset,
+    /// The ordinal of its first batch.
+    pub ordinal: Ordinal,
+    /// The chain before its first batch.
+    pub chain: Chain,
+    /// Which of its files holds: 0 is `<base>.log`, n is `<base>.<n>.log`.
+    pub generation: u32,
+    /// What it holds, once it is sealed.
+    pub seal: Option<Seal>,
+}
+
+/// Why an edit does not follow from those before it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Broken {
+    /// A segment that does not begin where the log ends.
+    #[error("a segment begins at {found:?}, its predecessor ends at {expected:?}")]
+    Gap {
+        /// Where the log ends.
+        expected: Point,
+        /// Where the segment begins.
+        found: Point,
+    },
+    /// A segment at or below the one before it.
+    #[error("segment {found} does not lie above segment {last}")]
+    Order {
+        /// The last segment's base.
+        last: Offset,
+        /// The new one's.
+        found: Offset,
+    },
+    /// An edit of a segment that is not there.
+    #[error("there is no segment {base}")]
+    NoSegment {
+        /// The base offset.
+        base: Offset,
+    },
+    /// A second seal of one segment.
+    #[error("segment {base} is already sealed")]
+    Sealed {
+        /// The base offset.
+        base: Offset,
+    },
+    /// A digest whose numbers do not add up, or are another segment's.
+    #[error("the digest of segment {base} does not add up")]
+    Digest {
+        /// The base offset.
+        base: Offset,
+    },
+    /// A generation that does not rise, or is missing where a segment is cut.
+    #[error("segment {base} is in generation {present}, the edit names {found:?}")]
+    GenerationOrder {
+        /// The base offset.
+        base: Offset,
+        /// The generation in force.
+        present: u32,
+        /// The one in the edit.
+        found: Option<u32>,
+    },
+    /// A log start that would move backwards.
+    #[error("the log starts at {present}, it cannot move back to {found}")]
+    StartMovesBack {
+        /// The log start.
+        present: Offset,
+        /// The one in the edit.
+        found: Offset,
+    },
+    /// A place beyond the end of the log.
+    #[error("the log ends at {end}, the edit names {found}")]
+    BeyondEnd {
+        /// The log end.
+        end: Offset,
+        /// The offset in the edit.
+        found: Offset,
+    },
+    /// An epoch that does not rise, or begins before the one before it.
+    #[error("epoch {found} at {offset} does not follow epoch {last}")]
+    EpochOrder {
+        /// The last epoch.
+        last: LeaderEpoch,
+        /// The one in the edit.
+        found: LeaderEpoch,
+        /// Where it begins.
+        offset: Offset,
+    },
+}
+
+impl State {
+    /// The state of a log without any edit.
+    #[must_use]
+    pub fn new(history: HistoryId) -> Self {
+        let chain = Chain::seed(history);
+        Self {
+            segments: Vec::new(),
+            log_start: Offset::ZERO,
+            floor: Point {
+                offset: Offset::ZERO,
+                ordinal: Ordinal::ZERO,
+                chain,
+            },
+            epochs: Vec::new(),
+            settings: BTreeMap::new(),
+        }
+    }
+
+    /// The segments, in order.
+    #[must_use]
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// The oldest readable offset.
+    #[must_use]
+    pub fn log_start(&self) -> Offset {
+        self.log_start
+    }
+
+    /// The epochs that still have a say, oldest first.
+    #[must_use]
+    pub fn epochs(&self) -> &[Epoch] {
+        &self.epochs
+    }
+
+    /// The settings of the partition.
+    #[must_use]
+    pub fn settings(&self) -> &BTreeMap<String, String> {
+        &self.settings
+    }
+
+    /// Where the next segment begins: `None` while the last one is open, for only its store knows.
+    #[must_use]
+    pub fn end(&self) -> Option<Point> {
+        match self.segments.last() {
+            None => Some(self.floor),
+            Some(last) => last.seal.as_ref().map(|seal| seal.digest.end()),
+        }
+    }
+
+    /// Applies `edit`, and returns the segments whose files are not named any more: removed ones,
+    /// and those replaced by another generation, as they were. After an error nothing has changed.
+    ///
+    /// # Errors
+    /// Why the edit does not follow from those before it.
+    pub fn apply(&mut self, edit: &Edit) -> Result<Vec<Segment>, Broken> {
+        let gone = match edit {
+            Edit::Add(add) => self.add(*add).map(|()| Vec::new()),
+            Edit::Seal(seal) => self.seal(seal).map(|()| Vec::new()),
+            Edit::Generation(change) => self.change_generation(*change).map(|old| vec![old]),
+            Edit::Expire(start) | Edit::Truncate(start) => self.move_start(*start),
+            Edit::TruncateSuffix(end) => self.cut(*end),
+            Edit::Restart(point) => self.restart(*point),
+            Edit::Epoch(epoch) => self.begin_epoch(*epoch).map(|()| Vec::new()),
+            Edit::Settings(settings) => {
+                self.change_settings(settings);
+                Ok(Vec::new())
+            }
+        }?;
+        self.assert_laws();
+        Ok(gone)
+    }
+
+    /// The fewest edits that lead from a new state to this one.
+    #[must_use]
+    pub fn edits(&self) -> Vec<Edit> {
+        let begin = self.segments.first().map_or(self.floor, Segment::start);
+        let mut edits = vec![Edit::Restart(begin)];
+        for segment in &self.segments {
+            edits.push(Edit::Add(segment.start().into()));
+            if segment.generation > 0 {
+                let Segment {
+                    base, generation, ..
+                } = *segment;
+                edits.push(Edit::Generation(Generation { base, generation }));
+            }
+            edits.extend(segment.seal.clone().map(Edit::Seal));
+        }
+        if self.log_start != begin.offset {
+            edits.push(Edit::Truncate(Start {
+                start: self.log_start,
+            }));
+        }
+        edits.extend(self.epochs.iter().copied().map(Edit::Epoch));
+        let settings = self.settings.iter();
+        edits.extend(settings.map(|(key, value)| {
+            let changes = BTreeMap::from([(key.clone(), Some(value.clone()))]);
+            Edit::Settings(Settings { changes })
+        }));
+        edits
+    }
+
+    fn add(&mut self, add: Add) -> Result<(), Broken> {
+        let found = Point::from(add);
+        if let Some(expected) = self.end()
+            && expected != found
+        {
+            return Err(Broken::Gap { expected, found });
+        }
+        if let Some(last) = self.segments.last()
+            && (add.base <= last.base || add.ordinal <= last.ordinal)
+        {
+            return Err(Broken::Order {
+                last: last.base,
+                found: add.base,
+            });
+        }
+        let Add {
+            base,
+            ordinal,
+            chain,
+        } = add;
+        self.segments.push(Segment {
+            base,
+            ordinal,
+            chain,
+            generation: 0,
+            seal: None,
+        });
+        Ok(())
+    }
+
+    fn seal(&mut self, seal: &Seal) -> Result<(), Broken> {
+        let digest = &seal.digest;
+        digest.check()?;
+        let index = self.find(digest.base)?;
+        if let Some(next) = self.segments.get(index + 1)
+            && next.start() != digest.end()
+        {
+            return Err(Broken::Gap {
+                expected: next.start(),
+                found: digest.end(),
+            });
+        }
+        let segment = self.segment_mut(index, digest.base)?;
+        if segment.seal.is_some() {
+            return Err(Broken::Sealed { base: digest.base });
+        }
+        if segment.start() != digest.start() {
+            return Err(Broken::Digest { base: digest.base });
+        }
+        segment.seal = Some(seal.clone());
+        Ok(())
+    }
+
+    fn change_generation(&mut self, change: Generation) -> Result<Segment, Broken> {
+        let Generation { base, generation } = change;
+        let index = self.find(base)?;
+        let segment = self.segment_mut(index, base)?;
+        let present = segment.generation;
+        if generation <= present {
+            return Err(Broken::GenerationOrder {
+                base,
+                present,
+                found: Some(generation),
+            });
+        }
+        let old = segment.clone();
+        segment.generation = generation;
+        Ok(old)
+    }
+
+    fn move_start(&mut self, Start { start }: Start) -> Result<Vec<Segment>, Broken> {
+        if start < self.log_start {
+            return Err(Broken::StartMovesBack {
+                present: self.log_start,
+                found: start,
+            });
+        }
+        let end = self.end();
+        if let Some(end) = end
+            && end.offset < start
+        {
+            return Err(Broken::BeyondEnd {
+                end: end.offset,
+                found: start,
+            });
+        }
+        let ends = self.segments.iter().skip(1).map(|next| Some(next.base));
+        let ends = ends.chain([end.map(|end| end.offset)]);
+        let count = ends
+            .take_while(|end| end.is_some_and(|end| end <= start))
+            .count();
+        let gone = self
+            .segments
+            .drain(..count.min(self.segments.len()))
+            .collect();
+        if let (true, Some(end)) = (self.segments.is_empty(), end) {
+            self.floor = end;
+        }
+        self.log_start = start;
+        self.forget_epochs();
+        Ok(gone)
+    }
+
+    fn cut(&mut self, cut: End) -> Result<Vec<Segment>, Broken> {
+        let End {
+            offset,
+            ordinal,
+            chain,
+            generation,
+            epoch,
+        } = cut;
+        if let Some(end) = self.end()
+            && end.offset < offset
+        {
+            return Err(Broken::BeyondEnd {
+                end: end.offset,
+                found: offset,
+            });
+        }
+        let kept = self
+            .segments
+            .partition_point(|segment| segment.base < offset);
+        let point = Point {
+            offset,
+            ordinal,
+            chain,
+        };
+        let mut shortened = None;
+        if let Some(last) = kept
+            .checked_sub(1)
+            .and_then(|last| self.segments.get_mut(last))
+        {
+            let present = last.generation;
+            let end = last.seal.as_ref().map(|seal| seal.digest.end());
+            let must_change = end.is_some_and(|end| end != point);
+            match generation {
+                Some(found) if found > present => {
+                    shortened = Some(last.clone());
+                    last.generation = found;
+                    last.seal = None;
+                }
+                None if !must_change => {}
+                found => {
+                    return Err(Broken::GenerationOrder {
+                        base: last.base,
+                        present,
+                        found,
+                    });
+                }
+            }
+        }
+        let mut gone: Vec<_> = shortened.into_iter().collect();
+        gone.extend(self.segments.drain(kept..));
+        if self.segments.is_empty() {
+            self.floor = point;
+        }
+        self.log_start = self.log_start.min(offset);
+        self.epochs.retain(|began| Some(began.epoch) <= epoch);
+        Ok(gone)
+    }
+
+    fn restart(&mut self, point: Point) -> Result<Vec<Segment>, Broken> {
+        if point.offset < self.log_start {
+            return Err(Broken::StartMovesBack {
+                present: self.log_start,
+                found: point.offset,
+            });
+        }
+        self.floor = point;
+        self.log_start = point.offset;
+        self.forget_epochs();
+        Ok(::std::mem::take(&mut self.segments))
+    }
+
+    fn begin_epoch(&mut self, began: Epoch) -> Result<(), Broken> {
+        if let Some(last) = self.epochs.last()
+            && (began.epoch <= last.epoch
+                || began.offset < last.offset
+                || began.ordinal < last.ordinal)
+        {
+            let (found, offset) = (began.epoch, began.offset);
+            return Err(Broken::EpochOrder {
+                last: last.epoch,
+                found,
+                offset,
+            });
+        }
+        self.epochs.push(began);
+        Ok(())
+    }
+
+    fn change_settings(&mut self, settings: &Settings) {
+        for (key, value) in &settings.changes {
+            match value {
+                Some(value) => self.settings.insert(key.clone(), value.clone()),
+                None => self.settings.remove(key),
+            };
+        }
+    }
+
+    /// Epochs that ended at or below the log start have no batch left to speak for.
+    fn forget_epochs(&mut self) {
+        let later = self.epochs.iter().skip(1);
+        let count = later
+            .take_while(|next| next.offset <= self.log_start)
+            .count();
+        self.epochs.drain(..count);
+    }
+
+    fn find(&self, base: Offset) -> Result<usize, Broken> {
+        let found = self
+            .segments
+            .binary_search_by_key(&base, |segment| segment.base);
+        found.ok().ok_or(Broken::NoSegment { base })
+    }
+
+    fn segment_mut(&mut self, index: usize, base: Offset) -> Result<&mut Segment, Broken> {
+        self.segments
+            .get_mut(index)
+            .ok_or(Broken::NoSegment { base })
+    }
+
+    fn assert_laws(&self) {
+        for (segment, next) in self.segments.iter().zip(self.segments.iter().skip(1)) {
+            assert!(segment.base < next.base, "segments rise");
+            if let Some(seal) = &segment.seal {
+                assert!(seal.digest.end() == next.start(), "segments meet");
+            }
+        }
+        let first = self
+            .segments
+            .first()
+            .map_or(self.floor.offset, |segment| segment.base);
+        assert!(
+            first <= self.log_start,
+            "the log starts where there is a segment"
+        );
+        if let Some(end) = self.end() {
+            assert!(
+                self.log_start <= end.offset,
+                "the log starts before it ends"
+            );
+        }
+    }
+}
+
+impl Segment {
+    /// Where it begins.
+    #[must_use]
+    pub fn start(&self) -> Point {
+        Point {
+            offset: self.base,
+            ordinal: self.ordinal,
+            chain: self.chain,
+        }
+    }
+}

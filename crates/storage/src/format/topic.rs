@@ -1,0 +1,85 @@
+//! The `topic` file in a topic's directory: its id, its partitions, its settings.
+
+use corelog_record::{Timestamp, TopicId, TopicName};
+use serde::{Deserialize, Serialize};
+
+use super::{Error, envelope};
+
+/// The longest `topic` file, in bytes.
+pub const FILE_BYTES_MAX: u64 = envelope::FILE_BYTES_MAX;
+
+/// A topic as its node knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Topic {
+    /// The id, drawn at random when the topic was created. Key `id`.
+    pub id: TopicId,
+    /// The name, which is also the name of the directory. Key `name`.
+    pub name: TopicName,
+    /// How many partitions it has, numbered from 0. Key `partitions`.
+    pub partitions: u32,
+    /// When it was created. Key `created`.
+    pub created: Timestamp,
+    /// Its settings. Key `settings`.
+    pub settings: Settings,
+}
+
+/// The settings of a topic. A key that is missing has its default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// The ack level of a Produce that names none. Key `ack`: `"durable"` or `"accepted"`.
+    pub ack: Ack,
+    /// Sealed segments go this long after their sealing, in ms; `None` keeps for ever. Key
+    /// `retention_age_ms`.
+    pub retention_age_ms: Option<i64>,
+    /// The oldest sealed segments go beyond this many bytes; `None` keeps for ever. Key
+    /// `retention_bytes`.
+    pub retention_bytes: Option<u64>,
+    /// A segment rolls at this many bytes (128 MiB). Key `segment_bytes`.
+    pub segment_bytes: u64,
+    /// A segment rolls this long after its first record, in ms; `None`: never by age. Key
+    /// `segment_age_ms`.
+    pub segment_age_ms: Option<i64>,
+}
+
+/// The level at which a Produce is acknowledged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ack {
+    /// After `fdatasync` returned success for its bytes.
+    #[default]
+    Durable,
+    /// When it is validated and in memory.
+    Accepted,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            ack: Ack::Durable,
+            retention_age_ms: None,
+            retention_bytes: None,
+            segment_bytes: 128 << 20,
+            segment_age_ms: None,
+        }
+    }
+}
+
+impl Topic {
+    /// The bytes of the file.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        envelope::encode(MAGIC, self)
+    }
+
+    /// The topic in the file `bytes`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        envelope::decode(WHAT, MAGIC, bytes)
+    }
+}
+
+const MAGIC: [u8; 8] = *b"CLOGTOPC";
+const WHAT: &str = "topic file";

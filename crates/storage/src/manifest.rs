@@ -1,0 +1,332 @@
+//! The manifest's file: edits appended one by one, each durable before the next.
+//!
+//! An edit goes into space that is already there and already zero, so it needs one write and one
+//! `fdatasync`, and never fails for want of space. When the space is used up, the file is written
+//! anew with the fewest edits that say the same, and renamed into place.
+
+use std::rc::Rc;
+
+use crate::disk::{ASIDE_SUFFIX, BLOCK_BYTES, Buf, Dir, File, Open, round_up};
+use crate::error::{At, Error};
+use crate::format::edit::Edit;
+use crate::format::manifest::{self as format, Header};
+use crate::format::state::{Segment, State};
+use crate::format::{self as formats};
+
+/// The name of the file.
+pub const NAME: &str = "manifest";
+
+/// An open manifest. It is owned by one task at a time; after an error for which
+/// [`Manifest::is_in_doubt`] holds, only opening it anew tells what it says.
+#[derive(Debug)]
+pub struct Manifest<D: Dir> {
+    dir: D,
+    file: Rc<D::File>,
+    header: Header,
+    state: State,
+    /// The bytes before `end` of the block in which it lies.
+    tail: Vec<u8>,
+    /// Where the next edit goes.
+    end: u64,
+    /// How far the space is prepared.
+    space_end: u64,
+    next_sequence: u32,
+    torn: Option<Torn>,
+    is_in_doubt: bool,
+}
+
+/// The remains of an edit whose write was interrupted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Torn {
+    /// Where they lie, in bytes from the start of the file.
+    pub position: u64,
+    /// What is there.
+    pub bytes: Vec<u8>,
+}
+
+impl<D: Dir> Manifest<D> {
+    /// Makes the manifest of `dir`, durably, replacing any there is.
+    ///
+    /// # Errors
+    /// `StorageFull`, or any error of the disk; then there is no new manifest, or all of it.
+    ///
+    /// # Panics
+    /// If an edit does not follow from those before it.
+    pub async fn create(dir: D, header: Header, edits: &[Edit]) -> Result<Self, Error> {
+        let mut state = State::new(header.history);
+        for edit in edits {
+            follow(&mut state, edit);
+        }
+        let image = Image::new(&header, &state.edits());
+        let file = image.stage(&dir).await?;
+        put_in_place(&dir).await?;
+        Ok(image.into_manifest(dir, file, header, state))
+    }
+
+    /// Opens the manifest of `dir`. What an interrupted write left of an edit is reported by
+    /// [`Manifest::torn`], and must be cut before anything is appended.
+    ///
+    /// # Errors
+    /// `Io` of kind `NotFound` without a manifest; `Format` for one that is damaged or that this
+    /// program must not understand; any error of the disk.
+    pub async fn open(dir: D) -> Result<Self, Error> {
+        let at = || At::new(&dir, NAME);
+        let bytes = dir
+            .read(NAME, BYTES_MAX)
+            .await
+            .map_err(|e| at().io("read", e))?;
+        let read = format::Manifest::decode(&bytes).map_err(|e| at().format(e))?;
+        if !bytes.len().is_multiple_of(BLOCK_BYTES) {
+            let (what, field) = ("manifest", "length");
+            let found = bytes.len() as u64;
+            return Err(at().format(formats::Error::Field { what, field, found }));
+        }
+        let file = dir
+            .open(NAME, Open::Write)
+            .await
+            .map_err(|e| at().io("open", e))?;
+        let next_sequence = read.next_sequence();
+        let tail_start = read.end - read.end % BLOCK_BYTES;
+        let torn = read.torn.map(|range| Torn {
+            position: range.start as u64,
+            bytes: bytes[range].to_vec(),
+        });
+        Ok(Self {
+            file: Rc::new(file),
+            header: read.header,
+            state: read.state,
+            tail: bytes[tail_start..read.end].to_vec(),
+            end: read.end as u64,
+            space_end: bytes.len() as u64,
+            next_sequence,
+            torn,
+            is_in_doubt: false,
+            dir,
+        })
+    }
+
+    /// Whose manifest it is.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// What it says.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// What an interrupted write left behind the last edit.
+    #[must_use]
+    pub fn torn(&self) -> Option<&Torn> {
+        self.torn.as_ref()
+    }
+
+    /// Whether an append or a compaction failed, or was dropped, in a way that leaves unknown what
+    /// the file says.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        self.is_in_doubt
+    }
+
+    /// Zeroes what an interrupted write left, durably. The caller has put it into quarantine.
+    ///
+    /// # Errors
+    /// Any error of the disk; the manifest is then in doubt.
+    pub async fn cut_torn(&mut self) -> Result<(), Error> {
+        let Some(torn) = &self.torn else {
+            return Ok(());
+        };
+        let torn_end = torn.position + torn.bytes.len() as u64;
+        self.write(&[], torn_end).await?;
+        self.torn = None;
+        Ok(())
+    }
+
+    /// Appends `edit`, durably, and returns the segments whose files are not named any more.
+    ///
+    /// # Errors
+    /// `StorageFull` when the file must be written anew and there is no space: nothing has
+    /// changed, and a later try may succeed. `Fenced` when the manifest is in doubt already. Any
+    /// other error of the disk puts it in doubt.
+    ///
+    /// # Panics
+    /// If `edit` does not follow from those before it, or torn bytes were not cut.
+    pub async fn append(&mut self, edit: &Edit) -> Result<Vec<Segment>, Error> {
+        assert!(
+            self.torn.is_none(),
+            "torn bytes are cut before anything is appended"
+        );
+        if self.is_in_doubt {
+            return Err(Error::Fenced);
+        }
+        let mut state = self.state.clone();
+        let gone = follow(&mut state, edit);
+        let frame = edit.encode(self.next_sequence);
+        if self.end + frame.len() as u64 > self.space_end {
+            self.replace(state).await?;
+        } else {
+            self.write(&frame, self.end + frame.len() as u64).await?;
+            self.next_sequence += 1;
+            self.state = state;
+        }
+        Ok(gone)
+    }
+
+    /// Writes the file anew, with the fewest edits that say the same.
+    ///
+    /// # Errors
+    /// As for [`Manifest::append`].
+    pub async fn compact(&mut self) -> Result<(), Error> {
+        assert!(
+            self.torn.is_none(),
+            "torn bytes are cut before the file is replaced"
+        );
+        if self.is_in_doubt {
+            return Err(Error::Fenced);
+        }
+        self.replace(self.state.clone()).await
+    }
+
+    /// Writes `frame` at the end, and zeros behind it up to the block in which `zeros_end` lies.
+    /// What is in the blocks already is written again as it is.
+    async fn write(&mut self, frame: &[u8], zeros_end: u64) -> Result<(), Error> {
+        let start = self.end - self.tail.len() as u64;
+        let end = self.end + frame.len() as u64;
+        let bytes = usize::try_from(round_up(zeros_end) - start).unwrap_or(usize::MAX);
+        let mut buf = self.dir.alloc(bytes);
+        let (old, rest) = buf.as_mut_slice().split_at_mut(self.tail.len());
+        old.copy_from_slice(&self.tail);
+        let (new, zeros) = rest.split_at_mut(frame.len());
+        new.copy_from_slice(frame);
+        zeros.fill(0);
+        let at = || At::new(&self.dir, NAME);
+        let buf = Rc::new(buf);
+        // Set until the outcome is known, so that a dropped future leaves the doubt behind.
+        self.is_in_doubt = true;
+        self.file
+            .write_at(Rc::clone(&buf), start)
+            .await
+            .map_err(|e| at().io("write", e))?;
+        self.file
+            .fdatasync()
+            .await
+            .map_err(|e| at().io("sync", e))?;
+        self.is_in_doubt = false;
+        let tail_start = end - end % BLOCK_BYTES as u64;
+        let in_buf = |position: u64| usize::try_from(position - start).unwrap_or(usize::MAX);
+        self.tail = buf.as_slice()[in_buf(tail_start)..in_buf(end)].to_vec();
+        self.end = end;
+        Ok(())
+    }
+
+    /// Replaces the file by one that says `state`.
+    async fn replace(&mut self, state: State) -> Result<(), Error> {
+        let image = Image::new(&self.header, &state.edits());
+        // Until the rename, whatever goes wrong leaves the old file as it was.
+        let file = image.stage(&self.dir).await?;
+        self.is_in_doubt = true;
+        put_in_place(&self.dir).await?;
+        *self = image.into_manifest(self.dir.clone(), file, self.header, state);
+        Ok(())
+    }
+}
+
+/// A whole new file, in memory.
+struct Image {
+    bytes: Vec<u8>,
+    end: usize,
+    next_sequence: u32,
+}
+
+impl Image {
+    fn new(header: &Header, edits: &[Edit]) -> Self {
+        let mut bytes = header.encode();
+        let mut next_sequence = 1;
+        for edit in edits {
+            bytes.extend(edit.encode(next_sequence));
+            next_sequence += 1;
+        }
+        let end = bytes.len();
+        // Room in proportion to what is there keeps the cost of writing it anew proportional to
+        // the edits in between.
+        let space = (end - format::EDITS_AT).max(SPACE_BYTES_MIN);
+        bytes.resize((end + space).next_multiple_of(BLOCK_BYTES), 0);
+        Self {
+            bytes,
+            end,
+            next_sequence,
+        }
+    }
+
+    /// Writes the file beside its place, durably.
+    async fn stage<D: Dir>(&self, dir: &D) -> Result<D::File, Error> {
+        let aside = aside();
+        let at = || At::new(dir, &aside);
+        match dir.remove(&aside).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(at().io("remove", error));
+            }
+            _ => {}
+        }
+        let file = dir
+            .open(&aside, Open::Create)
+            .await
+            .map_err(|e| at().space("create", e))?;
+        let mut buf = dir.alloc(self.bytes.len());
+        buf.as_mut_slice().copy_from_slice(&self.bytes);
+        file.write_at(Rc::new(buf), 0)
+            .await
+            .map_err(|e| at().space("write", e))?;
+        file.sync_all().await.map_err(|e| at().space("sync", e))?;
+        Ok(file)
+    }
+
+    fn into_manifest<D: Dir>(
+        self,
+        dir: D,
+        file: D::File,
+        header: Header,
+        state: State,
+    ) -> Manifest<D> {
+        let tail_start = self.end - self.end % BLOCK_BYTES;
+        Manifest {
+            dir,
+            file: Rc::new(file),
+            header,
+            state,
+            tail: self.bytes[tail_start..self.end].to_vec(),
+            end: self.end as u64,
+            space_end: self.bytes.len() as u64,
+            next_sequence: self.next_sequence,
+            torn: None,
+            is_in_doubt: false,
+        }
+    }
+}
+
+/// Renames a staged file into place, durably.
+async fn put_in_place<D: Dir>(dir: &D) -> Result<(), Error> {
+    let renamed = dir.rename(&aside(), dir, NAME).await;
+    renamed.map_err(|e| At::new(dir, NAME).io("rename", e))?;
+    dir.sync().await.map_err(|e| At::dir(dir).io("sync", e))
+}
+
+/// Applies an edit of our own making.
+fn follow(state: &mut State, edit: &Edit) -> Vec<Segment> {
+    match state.apply(edit) {
+        Ok(gone) => gone,
+        Err(broken) => panic!("{edit:?} does not follow: {broken}"),
+    }
+}
+
+fn aside() -> String {
+    format!("{NAME}{ASIDE_SUFFIX}")
+}
+
+/// The longest manifest that is read, in bytes: about a million edits.
+const BYTES_MAX: u64 = 256 << 20;
+
+/// The least room for edits in a new file: three blocks hold the life of some 30 segments.
+const SPACE_BYTES_MIN: usize = 3 * BLOCK_BYTES;

@@ -1,0 +1,135 @@
+//! The mark's file: slots written in turn, in place.
+//!
+//! A slot states only what an `fdatasync` already returned for, so writing it needs no sync of its
+//! own: whichever slots survive, the highest one is true. It only saves recovery some reading.
+
+use std::io;
+use std::rc::Rc;
+
+use crate::disk::{Buf, Dir, File, Open};
+use crate::error::{At, Error};
+use crate::format;
+use crate::format::mark::{SLOT_BYTES, SLOTS, Slot};
+
+/// The name of the file.
+pub const NAME: &str = "mark";
+
+/// An open mark, owned by one task at a time: two writes are never in flight over one slot.
+#[derive(Debug)]
+pub struct Mark<D: Dir> {
+    dir: D,
+    file: Rc<D::File>,
+    last: Option<Slot>,
+}
+
+impl<D: Dir> Mark<D> {
+    /// Makes the mark of `dir`, durably, replacing any there is. Of `slot`, the sequence is chosen
+    /// here.
+    ///
+    /// # Errors
+    /// `StorageFull`, or any error of the disk.
+    pub async fn create(dir: D, slot: Slot) -> Result<Self, Error> {
+        let slot = Slot {
+            sequence: 1,
+            ..slot
+        };
+        let start = slot_start(slot.sequence);
+        let mut bytes = vec![0; FILE_BYTES];
+        bytes[start..start + SLOT_BYTES].copy_from_slice(&slot.encode());
+        let at = || At::new(&dir, NAME);
+        dir.write_aside(NAME, &bytes)
+            .await
+            .map_err(|e| at().space("create", e))?;
+        let file = dir
+            .open(NAME, Open::Write)
+            .await
+            .map_err(|e| at().io("open", e))?;
+        Ok(Self {
+            file: Rc::new(file),
+            last: Some(slot),
+            dir,
+        })
+    }
+
+    /// Opens the mark of `dir`; `None` if there is none.
+    ///
+    /// Slots that are torn, or that were never written, are passed over: [`Mark::last`] is then an
+    /// older one, or none.
+    ///
+    /// # Errors
+    /// `Format` for a slot of a later version or with a feature that this program must not miss;
+    /// any error of the disk.
+    pub async fn open(dir: D) -> Result<Option<Self>, Error> {
+        let at = || At::new(&dir, NAME);
+        let file = match dir.open(NAME, Open::Write).await {
+            Ok(file) => Rc::new(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(at().io("open", error)),
+        };
+        let bytes = file
+            .read_at(0, FILE_BYTES)
+            .await
+            .map_err(|e| at().io("read", e))?;
+        let mut last: Option<Slot> = None;
+        for slot in bytes.as_ref().chunks(SLOT_BYTES) {
+            match Slot::decode(slot) {
+                Ok(slot) if last.is_none_or(|last| last.sequence < slot.sequence) => {
+                    last = Some(slot);
+                }
+                Ok(_) => {}
+                Err(error @ (format::Error::Version { .. } | format::Error::Features { .. })) => {
+                    return Err(at().format(error));
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(Some(Self { file, last, dir }))
+    }
+
+    /// The last slot written, or found when the mark was opened.
+    #[must_use]
+    pub fn last(&self) -> Option<&Slot> {
+        self.last.as_ref()
+    }
+
+    /// Writes `slot` over the older one, without syncing it. Its sequence is chosen here.
+    ///
+    /// # Errors
+    /// Any error of the disk; the slot is then in doubt, the other one stands.
+    pub async fn write(&mut self, slot: Slot) -> Result<(), Error> {
+        let sequence = self.last.map_or(1, |last| last.sequence + 1);
+        let slot = Slot { sequence, ..slot };
+        let mut buf = self.dir.alloc(SLOT_BYTES);
+        buf.as_mut_slice().copy_from_slice(&slot.encode());
+        let written = self
+            .file
+            .write_at(Rc::new(buf), slot_start(sequence) as u64)
+            .await;
+        written.map_err(|e| At::new(&self.dir, NAME).io("write", e))?;
+        self.last = Some(slot);
+        Ok(())
+    }
+
+    /// Makes what was written durable.
+    ///
+    /// # Errors
+    /// Any error of the disk.
+    pub async fn sync(&self) -> Result<(), Error> {
+        self.file
+            .fdatasync()
+            .await
+            .map_err(|e| At::new(&self.dir, NAME).io("sync", e))
+    }
+}
+
+/// Where the slot of `sequence` lies, in bytes.
+fn slot_start(sequence: u64) -> usize {
+    if sequence.is_multiple_of(SLOTS) {
+        0
+    } else {
+        SLOT_BYTES
+    }
+}
+
+const FILE_BYTES: usize = 2 * SLOT_BYTES;
+const _: () = assert!(SLOTS == 2, "slot_start tells two slots apart");
