@@ -1,1 +1,60 @@
-//! Under construction.
+//! A tokio client for Corelog: metadata cache, producer, consumer, administration.
+//!
+//! ```no_run
+//! use corelog_client::{Client, ClientConfig, ConsumerConfig, End, ProducerConfig, Start};
+//! use corelog_client::record::{PartitionId, Record, TopicName};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::connect(ClientConfig::new(["127.0.0.1:7400"])).await?;
+//! let topic = TopicName::new("orders")?;
+//!
+//! let producer = client.producer(ProducerConfig::default());
+//! let record = Record { value: Some(b"one apple".to_vec()), ..Record::default() };
+//! let delivery = producer.send(&topic, None, record).await?; // accepted: waits while memory is full
+//! let ack = delivery.await?;                                 // on disk
+//! println!("partition {} offset {}", ack.partition, ack.offset);
+//!
+//! let mut consumer = client.consumer(ConsumerConfig::default());
+//! consumer.assign(&topic, ack.partition, Start::Offset(ack.offset), End::HighWatermark);
+//! while let Some(received) = consumer.next().await {
+//!     println!("{:?}", received?.value);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | room           | what lives there                                                      |
+//! |----------------|-----------------------------------------------------------------------|
+//! | `connection`   | frames, pipelining, timeouts, the pool, pauses between attempts       |
+//! | `metadata`     | which topics there are and where their partitions' owners listen      |
+//! | `client`       | routes: the owner's address, else a shared port; retries of requests  |
+//! | `producer`     | batches, order, outcomes, bounded memory                              |
+//! | `consumer`     | prefetch, verification, records as slices of what was fetched         |
+//! | `admin`        | topics, settings, offsets                                             |
+//!
+//! Never here: files, a server's decisions, anything but tokio and the two sans-io crates below.
+//!
+//! The laws: a request is sent again only if it was certainly not applied, or changes nothing; an
+//! unknown outcome is told, never guessed; no byte that fails its checksum is handed out; every
+//! queue is bounded.
+
+mod admin;
+mod client;
+mod connection;
+mod consumer;
+mod error;
+mod metadata;
+mod producer;
+
+pub use admin::{Admin, NewTopic};
+pub use client::{Client, ClientConfig};
+pub use connection::Backoff;
+pub use consumer::{Consumer, ConsumerConfig, End, Header, Progress, Received, Start};
+pub use corelog_protocol as protocol;
+pub use corelog_record as record;
+pub use error::{Error, Fault, Outcome};
+pub use metadata::{Partition, Topic};
+pub use producer::{
+    Ack, BatchAck, BatchReport, Delivery, Observer, ProduceError, Producer, ProducerConfig,
+    partition_of_key,
+};

@@ -1,0 +1,213 @@
+//! Topics, their settings and their offsets.
+
+use std::sync::Arc;
+
+use corelog_protocol::message::list_offsets::At;
+use corelog_protocol::message::settings::{SettingsChange, TopicSettings};
+use corelog_protocol::message::{
+    alter_topic, create_topic, delete_topic, describe_topic, list_offsets, metadata,
+    reopen_partition, truncate,
+};
+use corelog_record::{Offset, PartitionId, TopicId, TopicName};
+
+use crate::Error;
+use crate::client::{Inner, Repeat};
+
+/// Administration. Requests that change something are sent again only if they were certainly not
+/// applied; an error whose [`outcome`](Error::outcome) is unknown asks the caller to look.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    client: Arc<Inner>,
+}
+
+/// A topic to create.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewTopic {
+    /// Its name.
+    pub name: TopicName,
+    /// How many partitions, 1 to 4,096.
+    pub partitions: u32,
+    /// Its settings.
+    pub settings: TopicSettings,
+    /// A topic of this name is no error and stays as it is.
+    pub if_not_exists: bool,
+}
+
+impl NewTopic {
+    /// A topic with this many partitions and the default settings.
+    #[must_use]
+    pub fn new(name: TopicName, partitions: u32) -> Self {
+        Self {
+            name,
+            partitions,
+            settings: TopicSettings::default(),
+            if_not_exists: false,
+        }
+    }
+}
+
+impl Admin {
+    pub(crate) const fn new(client: Arc<Inner>) -> Self {
+        Self { client }
+    }
+
+    /// Creates a topic; it is durable when this returns.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] (`TopicExists`, `InvalidPartitions`, `InvalidSettings`,
+    /// `TooManyPartitions`, …), or why no server answered.
+    pub async fn create_topic(&self, topic: NewTopic) -> Result<create_topic::Answer, Error> {
+        // The same creation twice is the same once, if an existing topic is no error.
+        let repeat = if topic.if_not_exists {
+            Repeat::Always
+        } else {
+            Repeat::IfNotApplied
+        };
+        let request = create_topic::Request {
+            name: topic.name,
+            partitions: topic.partitions,
+            settings: topic.settings,
+            if_not_exists: topic.if_not_exists,
+        };
+        let answer = self.client.call(&request, repeat).await;
+        self.client.metadata.doubt(&request.name);
+        answer
+    }
+
+    /// Changes a topic's settings, or gives it more partitions. `id` names the topic that is
+    /// meant; `None` looks it up.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] (`UnknownTopic`, `TopicChanged`, `InvalidPartitions`,
+    /// `InvalidSettings`, …), or why no server answered.
+    pub async fn alter_topic(
+        &self,
+        name: &TopicName,
+        id: Option<TopicId>,
+        partitions: Option<u32>,
+        settings: SettingsChange,
+    ) -> Result<alter_topic::Answer, Error> {
+        let id = self.id(name, id).await?;
+        let request = alter_topic::Request {
+            name: name.clone(),
+            id,
+            partitions,
+            settings,
+        };
+        // It sets values, it adds none: twice is once.
+        let answer = self.client.call(&request, Repeat::Always).await;
+        self.client.metadata.doubt(name);
+        answer
+    }
+
+    /// Deletes a topic and all its records. `id` names the topic that is meant; `None` looks it
+    /// up.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] (`UnknownTopic`, `TopicChanged`), or why no server answered.
+    pub async fn delete_topic(&self, name: &TopicName, id: Option<TopicId>) -> Result<(), Error> {
+        let id = self.id(name, id).await?;
+        let request = delete_topic::Request {
+            name: name.clone(),
+            id,
+        };
+        let answer = self.client.call(&request, Repeat::IfNotApplied).await;
+        self.client.metadata.doubt(name);
+        answer.map(|delete_topic::Answer {}| ())
+    }
+
+    /// A topic's settings and the state of its partitions.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] (`UnknownTopic`), or why no server answered.
+    pub async fn describe_topic(&self, name: &TopicName) -> Result<describe_topic::Answer, Error> {
+        let request = describe_topic::Request { name: name.clone() };
+        self.client.call(&request, Repeat::Always).await
+    }
+
+    /// All topics by name, with their partitions and where these live.
+    ///
+    /// # Errors
+    /// Why no server answered.
+    pub async fn list_topics(&self) -> Result<Vec<metadata::Topic>, Error> {
+        let request = metadata::Request { topics: None };
+        Ok(self.client.call(&request, Repeat::Always).await?.topics)
+    }
+
+    /// The earliest or latest offset of a partition, or the first at a time.
+    ///
+    /// By time the answer is the *batch* that holds the record; a
+    /// [`Consumer`](crate::Consumer) started at a time finds the record in it.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] (`UnknownTopic`), [`Error::NoSuchPartition`], or why no server answered.
+    pub async fn list_offsets(
+        &self,
+        topic: &TopicName,
+        partition: PartitionId,
+        at: At,
+    ) -> Result<list_offsets::Answer, Error> {
+        let request = |id| list_offsets::Request {
+            topic: topic.clone(),
+            id,
+            partition,
+            at,
+        };
+        self.client
+            .call_partition(topic, partition, Repeat::Always, request)
+            .await
+    }
+
+    /// Moves a partition's log start up to `lowest`; returns where it is now.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] (`OutOfRange` beyond the high watermark, `UnknownTopic`, …),
+    /// [`Error::NoSuchPartition`], or why no server answered.
+    pub async fn truncate(
+        &self,
+        topic: &TopicName,
+        partition: PartitionId,
+        lowest: Offset,
+    ) -> Result<Offset, Error> {
+        // The id is looked up once: if the topic is recreated meanwhile, the new one stays whole.
+        let meant = self.id(topic, None).await?;
+        let request = |_| truncate::Request {
+            topic: topic.clone(),
+            id: meant,
+            partition,
+            lowest,
+        };
+        let answer = self
+            .client
+            .call_partition(topic, partition, Repeat::Always, request)
+            .await?;
+        Ok(answer.log_start)
+    }
+
+    /// Lifts a partition's fence by recovering it from its disk.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::NoSuchPartition`], or why no server answered.
+    pub async fn reopen_partition(
+        &self,
+        topic: &TopicName,
+        partition: PartitionId,
+    ) -> Result<reopen_partition::Answer, Error> {
+        let request = |id| reopen_partition::Request {
+            topic: topic.clone(),
+            id,
+            partition,
+        };
+        self.client
+            .call_partition(topic, partition, Repeat::IfNotApplied, request)
+            .await
+    }
+
+    async fn id(&self, name: &TopicName, id: Option<TopicId>) -> Result<TopicId, Error> {
+        match id {
+            Some(id) => Ok(id),
+            // Asked for anew: what changes or goes shall be the topic as it is now.
+            None => Ok(self.describe_topic(name).await?.id),
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! The client: where requests go, and how often.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::{Call, hello, metadata};
+use corelog_record::{PartitionId, TopicId, TopicName};
+use tokio::time::{Instant, sleep};
+
+use crate::connection::{Backoff, Connection, Key, Options, Pool, User};
+use crate::metadata::{Cache, Topic};
+use crate::{Admin, Consumer, ConsumerConfig, Error, Outcome, Producer, ProducerConfig};
+
+/// How a [`Client`] finds and treats its servers.
+///
+/// `ClientConfig { timeout: Duration::from_secs(5), ..ClientConfig::new(["127.0.0.1:7400"]) }`
+#[derive(Clone, Debug)]
+pub struct ClientConfig {
+    /// Addresses, `host:port`, of which at least one has to answer.
+    pub servers: Vec<String>,
+    /// How long a request may take, retries included; a long poll takes its wait on top.
+    pub timeout: Duration,
+    /// How long one attempt to connect may take.
+    pub connect_timeout: Duration,
+    /// Pauses between attempts.
+    pub backoff: Backoff,
+    /// How old metadata may be before it is asked for again.
+    pub metadata_age_max: Duration,
+    /// The name that the server writes into its log lines, at most 256 bytes.
+    pub client_name: String,
+}
+
+impl ClientConfig {
+    /// The defaults for these servers.
+    pub fn new<S: Into<String>>(servers: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            servers: servers.into_iter().map(Into::into).collect(),
+            timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(3),
+            backoff: Backoff::default(),
+            metadata_age_max: Duration::from_secs(300),
+            client_name: concat!("corelog-client/", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}
+
+/// A connected client; clones share its connections and its metadata.
+#[derive(Clone, Debug)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+impl Client {
+    /// Connects to the first of the configured servers that answers.
+    ///
+    /// # Errors
+    /// [`Error::NoServer`], or the last server's [`Error::Connect`] or [`Error::Version`].
+    pub async fn connect(config: ClientConfig) -> Result<Self, Error> {
+        let inner = Arc::new(Inner::new(config)?);
+        inner.any_server().await?;
+        Ok(Self { inner })
+    }
+
+    /// Creates, changes and describes topics; looks up offsets.
+    #[must_use]
+    pub fn admin(&self) -> Admin {
+        Admin::new(Arc::clone(&self.inner))
+    }
+
+    /// A producer with connections of its own.
+    #[must_use]
+    pub fn producer(&self, config: ProducerConfig) -> Producer {
+        Producer::new(Arc::clone(&self.inner), config)
+    }
+
+    /// A consumer with connections of its own.
+    #[must_use]
+    pub fn consumer(&self, config: ConsumerConfig) -> Consumer {
+        Consumer::new(Arc::clone(&self.inner), config)
+    }
+
+    /// What is known about a topic; asks the server if nothing is, or it is old.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the code `UnknownTopic`, or why no server could be asked.
+    pub async fn topic(&self, name: &TopicName) -> Result<Arc<Topic>, Error> {
+        self.inner.topic(name).await
+    }
+
+    /// The node, its cores and these topics (`None`: all), straight from a server.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], or why no server could be asked.
+    pub async fn metadata(
+        &self,
+        topics: Option<Vec<TopicName>>,
+    ) -> Result<metadata::Answer, Error> {
+        self.inner
+            .call(&metadata::Request { topics }, Repeat::Always)
+            .await
+    }
+
+    /// What the server said of itself: node, core, addresses, limits, software.
+    ///
+    /// # Errors
+    /// Why no server could be reached.
+    pub async fn hello(&self) -> Result<hello::Answer, Error> {
+        Ok(self.inner.any_server().await?.hello().clone())
+    }
+}
+
+/// Whether a request may be sent again after an unknown outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// It changes nothing, or the same twice is the same once.
+    Always,
+    /// Only what was certainly not applied is sent again.
+    IfNotApplied,
+}
+
+/// A connection that serves a partition.
+#[derive(Clone, Debug)]
+pub(crate) struct Route {
+    pub(crate) connection: Connection,
+    pub(crate) topic: Arc<Topic>,
+    /// Set on a detour: when to try the owner's own address again.
+    retry_at: Option<Instant>,
+}
+
+impl Route {
+    /// True if a better one may be had; to be changed only while nothing is in flight on it.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.connection.is_closed() || self.retry_at.is_some_and(|at| at <= Instant::now())
+    }
+}
+
+/// What the client's faces share.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) config: ClientConfig,
+    pub(crate) pool: Pool,
+    pub(crate) metadata: Cache,
+    servers: Vec<Arc<str>>,
+    /// The server that answered last, by its index.
+    server: AtomicUsize,
+    users: AtomicU64,
+}
+
+impl Inner {
+    fn new(config: ClientConfig) -> Result<Self, Error> {
+        if config.servers.is_empty() {
+            return Err(Error::NoServer);
+        }
+        let pool = Pool::new(Options {
+            client: config.client_name.clone(),
+            connect_timeout: config.connect_timeout,
+            backoff: config.backoff,
+        });
+        Ok(Self {
+            pool,
+            metadata: Cache::new(config.metadata_age_max),
+            servers: config
+                .servers
+                .iter()
+                .map(|server| server.as_str().into())
+                .collect(),
+            server: AtomicUsize::new(0),
+            users: AtomicU64::new(1),
+            config,
+        })
+    }
+
+    /// A user of the pool that nobody else is.
+    pub(crate) fn new_user(&self) -> User {
+        User::new(self.users.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A connection to any of the configured servers, beginning with the last good one.
+    pub(crate) async fn any_server(&self) -> Result<Connection, Error> {
+        let first = self.server.load(Ordering::Relaxed);
+        let mut last = Error::NoServer;
+        for step in 0..self.servers.len() {
+            let index = (first + step) % self.servers.len();
+            let key = Key {
+                address: Arc::clone(&self.servers[index]),
+                user: User::ADMIN,
+            };
+            match self.pool.connect(&key).await {
+                Ok(connection) => {
+                    self.server.store(index, Ordering::Relaxed);
+                    return Ok(connection);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// Asks any server, again while that may help and there is time.
+    pub(crate) async fn call<R: Call>(
+        &self,
+        request: &R,
+        repeat: Repeat,
+    ) -> Result<R::Answer, Error> {
+        let mut retry = self.retry(repeat);
+        loop {
+            let attempt = async { self.any_server().await?.call(request, retry.left()).await };
+            match attempt.await {
+                Ok(reply) => return Ok(reply.head),
+                Err(error) => retry.pause(error).await?,
+            }
+        }
+    }
+
+    /// Asks the server of a partition, again while that may help and there is time.
+    pub(crate) async fn call_partition<R: Call>(
+        &self,
+        name: &TopicName,
+        partition: PartitionId,
+        repeat: Repeat,
+        request: impl Fn(TopicId) -> R,
+    ) -> Result<R::Answer, Error> {
+        let mut retry = self.retry(repeat);
+        loop {
+            let attempt = async {
+                let route = self.route(User::ADMIN, name, partition).await?;
+                route
+                    .connection
+                    .call(&request(route.topic.id), retry.left())
+                    .await
+            };
+            match attempt.await {
+                Ok(reply) => return Ok(reply.head),
+                Err(error) => {
+                    self.heed(name, partition, &error);
+                    retry.pause(error).await?;
+                }
+            }
+        }
+    }
+
+    /// What is known about a topic; asks if nothing is. Old news are used while no server answers.
+    pub(crate) async fn topic(&self, name: &TopicName) -> Result<Arc<Topic>, Error> {
+        if let Some(topic) = self.metadata.fresh(name) {
+            return Ok(topic);
+        }
+        let _asking = self.metadata.asking.lock().await;
+        if let Some(topic) = self.metadata.fresh(name) {
+            return Ok(topic);
+        }
+        let request = metadata::Request {
+            topics: Some(vec![name.clone()]),
+        };
+        let answer = match self.call(&request, Repeat::Always).await {
+            Ok(answer) => answer,
+            Err(error) => return self.metadata.known(name).ok_or(error),
+        };
+        let shared: Arc<str> = answer.shared.into();
+        if let Some(topic) = answer.topics.into_iter().find(|topic| topic.name == *name) {
+            return Ok(self.metadata.learn(topic, &shared));
+        }
+        self.metadata.forget(name);
+        let told = answer.errors.into_iter().find(|told| told.name == *name);
+        let body = match told {
+            Some(told) => told.error,
+            None => corelog_protocol::error::ErrorBody::new(
+                ErrorCode::UnknownTopic,
+                format!("there is no topic {name}"),
+            ),
+        };
+        Err(Error::Refused {
+            body: Box::new(body),
+        })
+    }
+
+    /// A connection to the core that owns a partition or, if that does not answer, to a port from
+    /// which the node finds its way.
+    pub(crate) async fn route(
+        &self,
+        user: User,
+        name: &TopicName,
+        partition: PartitionId,
+    ) -> Result<Route, Error> {
+        let topic = self.topic(name).await?;
+        let owner = match topic.partition(partition) {
+            Ok(owner) => Arc::clone(&owner.address),
+            Err(error) => {
+                // It may have been added a moment ago: the next look-up asks.
+                self.metadata.doubt(name);
+                return Err(error);
+            }
+        };
+        let server = &self.servers[self.server.load(Ordering::Relaxed) % self.servers.len()];
+        let mut addresses = vec![owner, Arc::clone(&topic.shared), Arc::clone(server)];
+        addresses.retain(|address| !address.is_empty());
+        addresses.dedup();
+
+        let mut last = Error::NoServer;
+        let key = |address: &Arc<str>| Key {
+            address: Arc::clone(address),
+            user,
+        };
+        for (index, address) in addresses.iter().enumerate() {
+            match self.pool.connect(&key(address)).await {
+                Ok(connection) if index == 0 => {
+                    return Ok(Route {
+                        connection,
+                        topic,
+                        retry_at: None,
+                    });
+                }
+                Ok(connection) => {
+                    self.pool.rest(&key(&addresses[0]), DETOUR).await;
+                    let retry_at = Some(Instant::now() + DETOUR);
+                    return Ok(Route {
+                        connection,
+                        topic,
+                        retry_at,
+                    });
+                }
+                Err(error) => last = error,
+            }
+        }
+        // None answers: the node is down, or has moved. Begin anew with all of it.
+        self.pool.rest(&key(&addresses[0]), Duration::ZERO).await;
+        self.metadata.doubt(name);
+        Err(last)
+    }
+
+    /// Learns from a failed request where its partition is, or that nothing is known any more;
+    /// true if the route that the request took is no longer the right one.
+    pub(crate) fn heed(&self, name: &TopicName, partition: PartitionId, error: &Error) -> bool {
+        match error {
+            Error::Lost { .. } | Error::TimedOut { .. } => {
+                self.metadata.doubt(name);
+                false
+            }
+            Error::Refused { body } => match body.known_code() {
+                Some(ErrorCode::NotOwner) => {
+                    match &body.detail.address {
+                        Some(address) => self.metadata.moved(name, partition, address),
+                        None => self.metadata.doubt(name),
+                    }
+                    true
+                }
+                Some(
+                    ErrorCode::TopicChanged | ErrorCode::UnknownTopic | ErrorCode::UnknownPartition,
+                ) => {
+                    self.metadata.doubt(name);
+                    true
+                }
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
+    pub(crate) fn retry(&self, repeat: Repeat) -> Retry {
+        Retry {
+            repeat,
+            backoff: self.config.backoff,
+            deadline: Instant::now() + self.config.timeout,
+            failure_count: 0,
+        }
+    }
+}
+
+/// Attempts at one request.
+#[derive(Debug)]
+pub(crate) struct Retry {
+    repeat: Repeat,
+    backoff: Backoff,
+    deadline: Instant,
+    failure_count: u32,
+}
+
+impl Retry {
+    /// Time left for all attempts.
+    pub(crate) fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// Waits before the next attempt, or hands the error back if there shall be none.
+    pub(crate) async fn pause(&mut self, error: Error) -> Result<(), Error> {
+        let may_repeat = match self.repeat {
+            Repeat::Always => true,
+            Repeat::IfNotApplied => error.outcome() == Outcome::NotApplied,
+        };
+        self.failure_count += 1;
+        let wait = self
+            .backoff
+            .wait(self.failure_count, &mut fastrand::Rng::new());
+        let wait = wait.max(error.retry_after());
+        if !may_repeat || !error.may_pass() || self.left() <= wait {
+            return Err(error);
+        }
+        sleep(wait).await;
+        Ok(())
+    }
+}
+
+/// How long a detour over a shared port is good enough before the owner's address is tried again.
+const DETOUR: Duration = Duration::from_secs(30);

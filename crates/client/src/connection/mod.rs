@@ -1,0 +1,412 @@
+//! One connection to one address: frames, pipelining, limits, timeouts.
+//!
+//! Lives here: the socket, the two tasks that read and write it, the table that pairs requests
+//! and answers, the pool that keeps one connection per address and user and spaces attempts.
+//! Never here: what a request means, which core owns a partition, whether to try again.
+//!
+//! The law: **every request has exactly one ending, and the ending says whether the request may
+//! have reached the server.** Requests leave in the order they were entered; answers may come in
+//! any. What is in flight stays below what the server announced, by waiting.
+
+mod backoff;
+mod pool;
+mod reader;
+mod table;
+mod writer;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use corelog_protocol::frame::{self, CorrelationId, Decoder, FrameError};
+use corelog_protocol::kind::Kind;
+use corelog_protocol::message::{Call, hello};
+use corelog_protocol::{answer, limits, request};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout_at};
+
+pub use backoff::Backoff;
+pub(crate) use pool::{Key, Options, Pool, User};
+
+use self::table::{Answered, Ending, Permits, RawAnswer, Table};
+use self::writer::Outgoing;
+use crate::Error;
+use crate::error::Fault;
+
+/// A live (or just ended) connection; clones share it, the last one closes it.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    inner: Arc<Inner>,
+}
+
+/// An answer with its body, a slice of the receive buffer.
+#[derive(Debug)]
+pub(crate) struct Reply<T> {
+    pub(crate) head: T,
+    pub(crate) body: Bytes,
+}
+
+/// A request that was entered and waits for its answer. Dropped, the answer goes nowhere.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    shared: Arc<Shared>,
+    correlation: u32,
+    receiver: oneshot::Receiver<Answered>,
+    kind: Kind,
+    entered: Instant,
+    timeout: Duration,
+}
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    queue: mpsc::UnboundedSender<Outgoing>,
+    hello: hello::Answer,
+}
+
+/// What the tasks hold too.
+#[derive(Debug)]
+struct Shared {
+    address: Arc<str>,
+    table: Table,
+    slots: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+    bytes_max: AtomicU32,
+    end: watch::Sender<bool>,
+}
+
+impl Connection {
+    /// Connects and says Hello, all within `timeout`.
+    ///
+    /// # Errors
+    /// [`Error::Connect`] with the reason, [`Error::Version`].
+    pub(crate) async fn open(
+        address: Arc<str>,
+        client: &str,
+        timeout: Duration,
+    ) -> Result<Self, Error> {
+        let deadline = Instant::now() + timeout;
+        let failed = |fault: Fault| Error::Connect {
+            address: Arc::clone(&address),
+            source: Arc::new(fault),
+        };
+        let socket = match timeout_at(deadline, TcpStream::connect(&*address)).await {
+            Ok(Ok(socket)) => socket,
+            Ok(Err(source)) => return Err(failed(Fault::Io { source })),
+            Err(_) => return Err(failed(Fault::ConnectTimedOut { after: timeout })),
+        };
+        // Requests are gathered before they are written; the system need not wait for more.
+        socket
+            .set_nodelay(true)
+            .map_err(|source| failed(Fault::Io { source }))?;
+
+        let (shared, queue) = start(socket, Arc::clone(&address));
+        let hello = hello::Request {
+            versions: vec![frame::VERSION],
+            client: client.to_owned(),
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let greeted = async {
+            let ticket = submit(&shared, &queue, &hello, Bytes::new(), left).await?;
+            ticket.answer::<hello::Request>().await
+        };
+        let hello = match greeted.await {
+            Ok(reply) => reply.head,
+            Err(error) => {
+                shared.close(Fault::Dropped);
+                return Err(match error {
+                    Error::Lost { source, .. } => Error::Connect { address, source },
+                    Error::TimedOut { .. } => failed(Fault::ConnectTimedOut { after: timeout }),
+                    Error::Refused { body } => failed(Fault::Refused { body }),
+                    other => other,
+                });
+            }
+        };
+        if hello.version != frame::VERSION {
+            shared.close(Fault::Dropped);
+            let (found, supported) = (hello.version, frame::VERSION);
+            return Err(Error::Version {
+                address,
+                found,
+                supported,
+            });
+        }
+        let limits = &hello.limits;
+        shared
+            .slots
+            .add_permits((limits.in_flight_requests_max as usize).saturating_sub(1));
+        let bytes_max = limits.in_flight_bytes_max.max(HELLO_BYTES_MAX);
+        shared.bytes_max.store(bytes_max, Ordering::Relaxed);
+        shared
+            .bytes
+            .add_permits((bytes_max - HELLO_BYTES_MAX) as usize);
+        Ok(Self {
+            inner: Arc::new(Inner {
+                shared,
+                queue,
+                hello,
+            }),
+        })
+    }
+
+    /// Enters a request once there is room for it; requests leave in the order of these calls.
+    ///
+    /// # Errors
+    /// [`Error::Request`], or [`Error::Lost`] if the connection ended; nothing was sent then.
+    pub(crate) async fn submit<R: Call>(
+        &self,
+        request: &R,
+        body: Bytes,
+        timeout: Duration,
+    ) -> Result<Ticket, Error> {
+        submit(
+            &self.inner.shared,
+            &self.inner.queue,
+            request,
+            body,
+            timeout,
+        )
+        .await
+    }
+
+    /// Asks and waits for the answer.
+    ///
+    /// # Errors
+    /// Any of a request's endings; [`Error::outcome`] tells them apart.
+    pub(crate) async fn call<R: Call>(
+        &self,
+        request: &R,
+        timeout: Duration,
+    ) -> Result<Reply<R::Answer>, Error> {
+        self.submit(request, Bytes::new(), timeout)
+            .await?
+            .answer::<R>()
+            .await
+    }
+
+    /// What the server said when the connection began.
+    pub(crate) fn hello(&self) -> &hello::Answer {
+        &self.inner.hello
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.inner.shared.table.is_closed()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.close(Fault::Dropped);
+    }
+}
+
+impl Shared {
+    fn close(&self, fault: Fault) {
+        if self.table.close(fault) {
+            self.slots.close();
+            self.bytes.close();
+            self.end.send_replace(true);
+        }
+    }
+
+    fn lost(&self, ending: Ending) -> Error {
+        let address = Arc::clone(&self.address);
+        Error::Lost {
+            address,
+            is_sent: ending.is_sent,
+            source: ending.fault,
+        }
+    }
+
+    /// The error of a request that was never entered.
+    fn not_entered(&self) -> Error {
+        let fault = self
+            .table
+            .fault()
+            .unwrap_or_else(|| Arc::new(Fault::Dropped));
+        self.lost(Ending {
+            is_sent: false,
+            fault,
+        })
+    }
+}
+
+impl Ticket {
+    /// Waits for the answer, at most until the request's timeout.
+    ///
+    /// # Errors
+    /// [`Error::Lost`], [`Error::TimedOut`], [`Error::Refused`], [`Error::Answer`].
+    pub(crate) async fn answer<R: Call>(mut self) -> Result<Reply<R::Answer>, Error> {
+        let answered = self.answered().await;
+        self.understand::<R>(&answered?)
+    }
+
+    /// Waits for the raw answer. Cancel-safe: dropped and called again, it goes on waiting.
+    ///
+    /// # Errors
+    /// [`Error::Lost`], [`Error::TimedOut`].
+    pub(crate) async fn answered(&mut self) -> Result<RawAnswer, Error> {
+        match timeout_at(self.entered + self.timeout, &mut self.receiver).await {
+            Ok(Ok(Ok(answer))) => Ok(answer),
+            Ok(Ok(Err(ending))) => Err(self.shared.lost(ending)),
+            // The table ends every request before it lets go of it.
+            Ok(Err(_)) => Err(self.shared.not_entered()),
+            Err(_) => Err(self.time_out()),
+        }
+    }
+
+    /// Reads the head of a raw answer.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::Answer`].
+    pub(crate) fn understand<R: Call>(&self, raw: &RawAnswer) -> Result<Reply<R::Answer>, Error> {
+        match answer::decode::<R>(&raw.frame()) {
+            Ok(Ok(head)) => Ok(Reply {
+                head,
+                body: raw.body(),
+            }),
+            Ok(Err(body)) => Err(Error::Refused {
+                body: Box::new(body),
+            }),
+            Err(source) => {
+                let address = Arc::clone(&self.shared.address);
+                Err(Error::Answer {
+                    address,
+                    kind: self.kind,
+                    source,
+                })
+            }
+        }
+    }
+
+    /// Gives the request up. If nothing at all was heard for as long, the whole connection goes:
+    /// the other side is dead, and whoever else waits should not have to find out one by one.
+    fn time_out(&self) -> Error {
+        let is_sent = self.shared.table.abandon(self.correlation);
+        if self.shared.table.last_heard() <= self.entered {
+            self.shared.close(Fault::Silent {
+                after: self.timeout,
+            });
+        }
+        Error::TimedOut {
+            address: Arc::clone(&self.shared.address),
+            kind: self.kind,
+            after: self.timeout,
+            is_sent,
+        }
+    }
+}
+
+/// Starts the two tasks; they end with the connection.
+fn start(socket: TcpStream, address: Arc<str>) -> (Arc<Shared>, mpsc::UnboundedSender<Outgoing>) {
+    let (queue, queued) = mpsc::unbounded_channel();
+    let shared = Arc::new(Shared {
+        address,
+        table: Table::new(),
+        // Room for Hello alone, until its answer says how much there is.
+        slots: Arc::new(Semaphore::new(1)),
+        bytes: Arc::new(Semaphore::new(HELLO_BYTES_MAX as usize)),
+        bytes_max: AtomicU32::new(HELLO_BYTES_MAX),
+        end: watch::Sender::new(false),
+    });
+    let (source, sink) = socket.into_split();
+    let decoder = Decoder::answers(limits::FRAME_BYTES_MAX);
+    tokio::spawn(until_end(
+        Arc::clone(&shared),
+        async move |shared: &Shared| reader::read(source, decoder, &shared.table).await,
+    ));
+    tokio::spawn(until_end(
+        Arc::clone(&shared),
+        async move |shared: &Shared| writer::write(sink, queued, &shared.table).await,
+    ));
+    (shared, queue)
+}
+
+/// Runs one task until it or the connection ends, and ends the connection with it.
+async fn until_end(shared: Arc<Shared>, task: impl AsyncFnOnce(&Shared) -> Fault) {
+    let mut end = shared.end.subscribe();
+    let fault = tokio::select! {
+        fault = task(&shared) => fault,
+        _ = end.wait_for(|is_over| *is_over) => return,
+    };
+    shared.close(fault);
+}
+
+async fn submit<R: Call>(
+    shared: &Arc<Shared>,
+    queue: &mpsc::UnboundedSender<Outgoing>,
+    request: &R,
+    body: Bytes,
+    timeout: Duration,
+) -> Result<Ticket, Error> {
+    let kind = R::KIND;
+    // A request larger than the whole room takes all of it, and the server judges it.
+    let room = shared.bytes_max.load(Ordering::Relaxed);
+    let bytes = u32::try_from(body.len() + HEAD_BYTES)
+        .unwrap_or(u32::MAX)
+        .min(room);
+    let slot = Arc::clone(&shared.slots).acquire_owned().await;
+    let slot = slot.map_err(|_| shared.not_entered())?;
+    let bytes = Arc::clone(&shared.bytes).acquire_many_owned(bytes).await;
+    let bytes = bytes.map_err(|_| shared.not_entered())?;
+    let permits = Permits {
+        _slot: slot,
+        _bytes: bytes,
+    };
+
+    let entered = shared
+        .table
+        .enter(permits, |correlation| -> Result<(), Entry> {
+            let mut head = Vec::with_capacity(HEAD_BYTES);
+            request::encode(
+                CorrelationId::new(correlation),
+                request,
+                body.len(),
+                &mut head,
+            )?;
+            let outgoing = Outgoing {
+                correlation,
+                head,
+                body: body.clone(),
+            };
+            queue.send(outgoing).map_err(|_| Entry::Ended)
+        });
+    match entered {
+        Ok((correlation, receiver, ())) => Ok(Ticket {
+            shared: Arc::clone(shared),
+            correlation,
+            receiver,
+            kind,
+            entered: Instant::now(),
+            timeout,
+        }),
+        Err(Entry::Frame(source)) => Err(Error::Request { kind, source }),
+        Err(Entry::Ended) => Err(shared.not_entered()),
+    }
+}
+
+/// Why a request could not be entered.
+enum Entry {
+    Frame(FrameError),
+    Ended,
+}
+
+impl From<FrameError> for Entry {
+    fn from(error: FrameError) -> Self {
+        Self::Frame(error)
+    }
+}
+
+impl From<Ending> for Entry {
+    fn from(_: Ending) -> Self {
+        Self::Ended
+    }
+}
+
+/// Room for a Hello before the server said how much there is.
+const HELLO_BYTES_MAX: u32 = 4 << 10;
+
+/// What a head is counted as; real ones are smaller but for a Metadata of many topics.
+const HEAD_BYTES: usize = 256;

@@ -1,0 +1,155 @@
+//! Connections by address and user, with pauses between failed attempts.
+//!
+//! Producers and consumers are users of their own: a run belongs to one producer, and long polls
+//! of one consumer take no slot from anybody else.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Backoff, Connection};
+use crate::Error;
+use crate::error::Fault;
+
+/// Who shares a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct User(u64);
+
+impl User {
+    /// Metadata and administration.
+    pub(crate) const ADMIN: Self = Self(0);
+
+    /// A producer, or some partitions of a consumer, by a number that nobody else has.
+    pub(crate) const fn new(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+/// What names a connection of the pool.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(crate) address: Arc<str>,
+    pub(crate) user: User,
+}
+
+/// How the pool makes connections.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) client: String,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) backoff: Backoff,
+}
+
+/// One connection per key, made when first asked for.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    options: Options,
+    slots: Mutex<BTreeMap<Key, Arc<Slot>>>,
+}
+
+/// Held while connecting, so that all who want the same connection wait for one attempt.
+type Slot = tokio::sync::Mutex<State>;
+
+#[derive(Debug, Default)]
+struct State {
+    connection: Option<Connection>,
+    failure_count: u32,
+    resting_until: Option<Instant>,
+    last_fault: Option<Arc<Fault>>,
+}
+
+impl Pool {
+    pub(crate) fn new(options: Options) -> Self {
+        Self {
+            options,
+            slots: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// The connection of this key; during the pause after a failed attempt the failure again.
+    ///
+    /// # Errors
+    /// [`Error::Connect`], [`Error::Version`].
+    pub(crate) async fn connect(&self, key: &Key) -> Result<Connection, Error> {
+        let slot = self.slot(key);
+        let mut state = slot.lock().await;
+        if let Some(connection) = state.live() {
+            return Ok(connection);
+        }
+        let now = Instant::now();
+        if let (Some(until), Some(source)) = (state.resting_until, state.last_fault.clone())
+            && now < until
+        {
+            let fault = Fault::Resting {
+                wait: until - now,
+                source,
+            };
+            return Err(Error::Connect {
+                address: Arc::clone(&key.address),
+                source: Arc::new(fault),
+            });
+        }
+        state.open(key, &self.options).await
+    }
+
+    /// Tries this key again no sooner than `wait` from now: its address does not answer, while
+    /// another one of the same node does.
+    pub(crate) async fn rest(&self, key: &Key, wait: Duration) {
+        let slot = self.slot(key);
+        let mut state = slot.lock().await;
+        if state.live().is_none() {
+            state.resting_until = Some(Instant::now() + wait);
+        }
+    }
+
+    /// Lets go of a user's connections; each closes once nobody else holds it.
+    pub(crate) fn forget(&self, user: User) {
+        self.lock().retain(|key, _| key.user != user);
+    }
+
+    fn slot(&self, key: &Key) -> Arc<Slot> {
+        let mut slots = self.lock();
+        Arc::clone(slots.entry(key.clone()).or_default())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Key, Arc<Slot>>> {
+        // Nothing panics while the map is held.
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn live(&self) -> Option<Connection> {
+        self.connection
+            .as_ref()
+            .filter(|connection| !connection.is_closed())
+            .cloned()
+    }
+
+    async fn open(&mut self, key: &Key, options: &Options) -> Result<Connection, Error> {
+        let address = Arc::clone(&key.address);
+        match Connection::open(address, &options.client, options.connect_timeout).await {
+            Ok(connection) => {
+                *self = Self {
+                    connection: Some(connection.clone()),
+                    ..Self::default()
+                };
+                Ok(connection)
+            }
+            Err(error) => {
+                self.connection = None;
+                self.failure_count += 1;
+                let wait = options
+                    .backoff
+                    .wait(self.failure_count, &mut fastrand::Rng::new());
+                self.resting_until = Some(Instant::now() + wait);
+                if let Error::Connect { source, .. } = &error {
+                    self.last_fault = Some(Arc::clone(source));
+                }
+                Err(error)
+            }
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The task that reads a connection's answers and hands each to whoever waits for it.
+
+use bytes::BytesMut;
+use corelog_protocol::answer;
+use corelog_protocol::frame::{Decoder, Peek};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::Instant;
+
+use super::table::{RawAnswer, Table};
+use crate::error::Fault;
+
+/// Reads until the connection ends or stops making sense.
+///
+/// A frame is cut out of the receive buffer without a copy, so batches reach the consumer as
+/// slices of what the socket delivered.
+pub(super) async fn read<R: AsyncRead + Unpin>(
+    mut socket: R,
+    decoder: Decoder,
+    table: &Table,
+) -> Fault {
+    let mut buffer = BytesMut::new();
+    loop {
+        let needed = match next(&mut buffer, &decoder) {
+            Ok(Step::Answer(answer)) if answer.header.kind == answer::CONNECTION_KIND => {
+                return last_words(&answer);
+            }
+            Ok(Step::Answer(answer)) => {
+                let correlation = answer.header.correlation;
+                if !table.complete(answer) {
+                    return Fault::Unasked {
+                        correlation: correlation.get(),
+                    };
+                }
+                continue;
+            }
+            Ok(Step::Need(bytes)) => bytes,
+            Err(fault) => return fault,
+        };
+        // The decoder held the length against its limit before it asked for it.
+        buffer.reserve((needed - buffer.len()).max(READ_BYTES));
+        match socket.read_buf(&mut buffer).await {
+            Ok(0) => return Fault::Closed,
+            Ok(_) => table.heard(Instant::now()),
+            Err(source) => return Fault::Io { source },
+        }
+    }
+}
+
+enum Step {
+    Answer(RawAnswer),
+    Need(usize),
+}
+
+fn next(buffer: &mut BytesMut, decoder: &Decoder) -> Result<Step, Fault> {
+    let header = match decoder.peek(buffer) {
+        Ok(Peek::Frame(frame)) => frame.header,
+        Ok(Peek::Need(bytes)) => return Ok(Step::Need(bytes)),
+        Err(source) => return Err(Fault::Frame { source }),
+    };
+    let bytes = buffer.split_to(header.total_bytes()).freeze();
+    Ok(Step::Answer(RawAnswer { header, bytes }))
+}
+
+/// Why the server is about to close the connection.
+fn last_words(answer: &RawAnswer) -> Fault {
+    match answer::decode_err(&answer.frame()) {
+        Ok(Some(body)) => Fault::Refused {
+            body: Box::new(body),
+        },
+        Ok(None) | Err(_) => Fault::Closed,
+    }
+}
+
+/// Room for at least this much before each read.
+const READ_BYTES: usize = 64 << 10;

@@ -1,0 +1,199 @@
+//! The requests of one connection that wait for their answers.
+//!
+//! The law: every request gets exactly one ending, and the ending says whether the request may
+//! have reached the server. A request counts as sent from the moment its first byte is handed to
+//! the socket.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use corelog_protocol::frame::{self, Frame};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time::Instant;
+
+use crate::error::Fault;
+
+/// An answer frame as it arrived: checked, not yet understood.
+#[derive(Clone, Debug)]
+pub(crate) struct RawAnswer {
+    pub(super) header: frame::Header,
+    pub(super) bytes: Bytes,
+}
+
+impl RawAnswer {
+    pub(super) fn frame(&self) -> Frame<'_> {
+        let (head, body) = self.bytes.split_at(self.header.head_end());
+        Frame {
+            header: self.header,
+            head: &head[frame::PREFIX_BYTES..],
+            body,
+        }
+    }
+
+    /// The bytes behind the head, a slice of the receive buffer.
+    pub(super) fn body(&self) -> Bytes {
+        self.bytes.slice(self.header.head_end()..)
+    }
+}
+
+/// How a request ended without an answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Ending {
+    /// False only if not one byte of it left this process.
+    pub(crate) is_sent: bool,
+    pub(crate) fault: Arc<Fault>,
+}
+
+pub(super) type Answered = Result<RawAnswer, Ending>;
+
+/// Room that a request holds until it is answered.
+#[derive(Debug)]
+pub(super) struct Permits {
+    pub(super) _slot: OwnedSemaphorePermit,
+    pub(super) _bytes: OwnedSemaphorePermit,
+}
+
+#[derive(Debug)]
+pub(super) struct Table {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    next: u32,
+    pending: BTreeMap<u32, Pending>,
+    last_heard: Instant,
+    fault: Option<Arc<Fault>>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    answer: oneshot::Sender<Answered>,
+    is_sent: bool,
+    _permits: Permits,
+}
+
+impl Table {
+    pub(super) fn new() -> Self {
+        Self {
+            state: Mutex::new(State {
+                next: 1,
+                pending: BTreeMap::new(),
+                last_heard: Instant::now(),
+                fault: None,
+            }),
+        }
+    }
+
+    /// Enters a request; `enqueue` hands its frame to the writer while the table is held, so that
+    /// numbers and frames keep one order.
+    pub(super) fn enter<T, E: From<Ending>>(
+        &self,
+        permits: Permits,
+        enqueue: impl FnOnce(u32) -> Result<T, E>,
+    ) -> Result<(u32, oneshot::Receiver<Answered>, T), E> {
+        let mut state = self.lock();
+        if let Some(fault) = &state.fault {
+            return Err(Ending {
+                is_sent: false,
+                fault: Arc::clone(fault),
+            }
+            .into());
+        }
+        let mut correlation = state.next;
+        // An abandoned request may stay for as long as its connection: step over it.
+        while state.pending.contains_key(&correlation) {
+            correlation = correlation.wrapping_add(1);
+        }
+        let queued = enqueue(correlation)?;
+        state.next = correlation.wrapping_add(1);
+        let (answer, receiver) = oneshot::channel();
+        state.pending.insert(
+            correlation,
+            Pending {
+                answer,
+                is_sent: false,
+                _permits: permits,
+            },
+        );
+        Ok((correlation, receiver, queued))
+    }
+
+    /// Notes that the first byte is about to leave; false if the request was withdrawn.
+    pub(super) fn begin_sending(&self, correlation: u32) -> bool {
+        let mut state = self.lock();
+        let pending = state.pending.get_mut(&correlation);
+        pending.map(|pending| pending.is_sent = true).is_some()
+    }
+
+    /// Gives a request up. Unsent, it is withdrawn and false is returned; sent, it keeps its room
+    /// until its answer comes.
+    pub(super) fn abandon(&self, correlation: u32) -> bool {
+        let mut state = self.lock();
+        match state.pending.get(&correlation) {
+            Some(pending) if pending.is_sent => true,
+            Some(_) => {
+                state.pending.remove(&correlation);
+                false
+            }
+            None => true,
+        }
+    }
+
+    /// Hands an answer to whoever waits for it; false if nobody asked.
+    pub(super) fn complete(&self, answer: RawAnswer) -> bool {
+        let pending = self.lock().pending.remove(&answer.header.correlation.get());
+        match pending {
+            Some(pending) if pending.is_sent => {
+                // Whoever asked may have given up: the answer is then nobody's.
+                drop(pending.answer.send(Ok(answer)));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn heard(&self, now: Instant) {
+        self.lock().last_heard = now;
+    }
+
+    pub(super) fn last_heard(&self) -> Instant {
+        self.lock().last_heard
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().fault.is_some()
+    }
+
+    /// Ends every request; the first fault stays. True if this call closed the table.
+    pub(super) fn close(&self, fault: Fault) -> bool {
+        let (pending, fault) = {
+            let mut state = self.lock();
+            if state.fault.is_some() {
+                return false;
+            }
+            let fault = Arc::new(fault);
+            state.fault = Some(Arc::clone(&fault));
+            (std::mem::take(&mut state.pending), fault)
+        };
+        for request in pending.into_values() {
+            let ending = Ending {
+                is_sent: request.is_sent,
+                fault: Arc::clone(&fault),
+            };
+            drop(request.answer.send(Err(ending)));
+        }
+        true
+    }
+
+    /// The fault that closed the table.
+    pub(super) fn fault(&self) -> Option<Arc<Fault>> {
+        self.lock().fault.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every update above is complete before anything that could panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,67 @@
+//! What a consumer may be told, and where it begins and ends.
+
+use std::time::Duration;
+
+use corelog_record::{Offset, Timestamp};
+
+/// How a [`Consumer`](super::Consumer) fetches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConsumerConfig {
+    /// Bytes fetched ahead of the caller, over all partitions. The hard bound is this plus, for
+    /// each partition, what one batch exceeds its share by (a batch is never cut).
+    pub prefetch_bytes_max: usize,
+    /// The most one fetch asks for.
+    pub fetch_bytes_max: u32,
+    /// A fetch at the end of a followed partition waits at the server for this many bytes …
+    pub wait_bytes_min: u32,
+    /// … at most this long, before it asks again.
+    pub wait: Duration,
+    /// The most one batch may grow to when it is decompressed; more is reported as damage.
+    pub decompressed_bytes_max: usize,
+    /// How long a partition may be unreachable before that is reported; `None` tries for ever.
+    pub unreachable_timeout: Option<Duration>,
+}
+
+impl Default for ConsumerConfig {
+    fn default() -> Self {
+        Self {
+            prefetch_bytes_max: 32 << 20,
+            fetch_bytes_max: 4 << 20,
+            wait_bytes_min: 1,
+            wait: Duration::from_secs(5),
+            decompressed_bytes_max: 256 << 20,
+            unreachable_timeout: Some(Duration::from_secs(30)),
+        }
+    }
+}
+
+/// Where reading a partition begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Start {
+    /// The oldest readable record.
+    Earliest,
+    /// Behind the newest readable record: only what comes from now on.
+    Latest,
+    /// This offset; outside the log it is reported.
+    Offset(Offset),
+    /// This many offsets before the end, or the oldest readable record if there are fewer. An
+    /// offset difference is not a record count where control batches or gaps lie in between.
+    LastN(u64),
+    /// The first record, in log order, whose timestamp is at or after this one; all that follow
+    /// it are delivered, whatever their timestamps.
+    Time(Timestamp),
+}
+
+/// Where reading a partition ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum End {
+    /// The high watermark as it was when reading began.
+    #[default]
+    HighWatermark,
+    /// Before this offset, or the high watermark as it was when reading began if that is lower.
+    Offset(Offset),
+    /// Never: at the end, wait for more.
+    Follow,
+}

@@ -1,0 +1,296 @@
+//! What can go wrong, and what it means for the caller.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use corelog_protocol::error::{Applied, ErrorBody, Retry};
+use corelog_protocol::frame::FrameError;
+use corelog_protocol::kind::Kind;
+use corelog_record::{Offset, PartitionId, TopicName};
+
+/// What a failed request did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Nothing: it may be asked again.
+    NotApplied,
+    /// Nobody knows: asking again may do it twice.
+    Unknown,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::NotApplied => "not applied",
+            Self::Unknown => "outcome unknown",
+        })
+    }
+}
+
+/// Everything that can go wrong in this crate.
+///
+/// [`Error::outcome`] says whether the request may have taken effect; [`Error::is_unreachable`]
+/// tells a server that does not answer from one that refuses.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The configuration names no server.
+    #[error("no server to connect to")]
+    NoServer,
+    /// No connection could be made.
+    #[error("cannot connect to {address}: {source}")]
+    Connect {
+        /// Where to.
+        address: Arc<str>,
+        /// Why not.
+        source: Arc<Fault>,
+    },
+    /// The connection ended before the answer came.
+    #[error("connection to {address} lost: {source}")]
+    Lost {
+        /// The other end.
+        address: Arc<str>,
+        /// True if at least a byte of the request was handed to the socket.
+        is_sent: bool,
+        /// Why it ended.
+        source: Arc<Fault>,
+    },
+    /// No answer in time.
+    #[error("{address} did not answer {kind} within {after:?}")]
+    TimedOut {
+        /// The server asked.
+        address: Arc<str>,
+        /// What it was asked for.
+        kind: Kind,
+        /// How long was waited.
+        after: Duration,
+        /// True if at least a byte of the request was handed to the socket.
+        is_sent: bool,
+    },
+    /// The server answered with an error.
+    #[error("{body}")]
+    Refused {
+        /// Code, message and detail, as the server sent them.
+        body: Box<ErrorBody>,
+    },
+    /// The server's answer makes no sense.
+    #[error("{address} answered {kind} with something else: {source}")]
+    Answer {
+        /// The server.
+        address: Arc<str>,
+        /// What it was asked for.
+        kind: Kind,
+        /// What is wrong with the answer.
+        source: FrameError,
+    },
+    /// The request cannot be put into a frame.
+    #[error("{kind} does not fit into a frame: {source}")]
+    Request {
+        /// What was to be asked.
+        kind: Kind,
+        /// Why not.
+        source: FrameError,
+    },
+    /// The server and this client share no protocol version.
+    #[error("{address} speaks protocol version {found}, this client {supported}")]
+    Version {
+        /// The server.
+        address: Arc<str>,
+        /// What it chose.
+        found: u8,
+        /// What this client offered.
+        supported: u8,
+    },
+    /// The topic has no such partition.
+    #[error("topic {topic} has {count} partitions, {partition} is none of them")]
+    NoSuchPartition {
+        /// The topic.
+        topic: TopicName,
+        /// The partition asked for.
+        partition: PartitionId,
+        /// How many there are.
+        count: u32,
+    },
+    /// A record beyond the server's or the producer's limit.
+    #[error("a record of {bytes} bytes is beyond the limit of {bytes_max}")]
+    RecordTooLarge {
+        /// Bytes of key, value and headers.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// A batch could not be built, or what was fetched is none.
+    #[error("bad batch: {source}")]
+    Batch {
+        /// What is wrong with it.
+        #[from]
+        source: corelog_record::Error,
+    },
+    /// Batches that were fetched do not hold what they should.
+    #[error("{topic}/{partition} is damaged at offset {offset}: {source}")]
+    Damaged {
+        /// The topic.
+        topic: TopicName,
+        /// The partition.
+        partition: PartitionId,
+        /// Where reading stopped.
+        offset: Offset,
+        /// What is wrong.
+        source: Box<Self>,
+    },
+    /// The offset asked for is outside the log.
+    #[error("offset {offset} of {topic}/{partition} is not in [{log_start}, {high_watermark}]")]
+    OutOfRange {
+        /// The topic.
+        topic: TopicName,
+        /// The partition.
+        partition: PartitionId,
+        /// The offset asked for.
+        offset: Offset,
+        /// The oldest readable offset.
+        log_start: Offset,
+        /// The end of what is readable.
+        high_watermark: Offset,
+    },
+    /// The server acknowledged another number of records than were sent.
+    #[error("acknowledged offsets [{base}, {end}) for {count} records")]
+    Miscounted {
+        /// The first offset of the acknowledgement.
+        base: Offset,
+        /// The offset behind its last.
+        end: Offset,
+        /// Records sent.
+        count: u64,
+    },
+    /// Not sent, because the outcome of an earlier batch of the partition is unknown: order would
+    /// not hold. Whoever looks at that outcome decides whether to send this again.
+    #[error("an earlier batch of the partition has an unknown outcome")]
+    BehindUnknown,
+    /// Tried until the delivery timeout ended.
+    #[error("given up after {after:?}: {source}")]
+    GivenUp {
+        /// How long it was tried.
+        after: Duration,
+        /// The last failure.
+        source: Arc<Self>,
+    },
+    /// The producer or client was dropped.
+    #[error("closed by this program")]
+    Closed,
+}
+
+/// Why a connection ended or never came to be.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The socket failed.
+    #[error("{source}")]
+    Io {
+        /// The system's error.
+        #[from]
+        source: io::Error,
+    },
+    /// The other side closed it.
+    #[error("closed by the server")]
+    Closed,
+    /// This side closed it.
+    #[error("closed by this program")]
+    Dropped,
+    /// What arrived is no frame.
+    #[error("{source}")]
+    Frame {
+        /// What is wrong with it.
+        source: FrameError,
+    },
+    /// An answer to nothing that was asked.
+    #[error("answer to request {correlation}, which nobody waits for")]
+    Unasked {
+        /// The answer's correlation.
+        correlation: u32,
+    },
+    /// The server said why, and closed.
+    #[error("{body}")]
+    Refused {
+        /// Code, message and detail.
+        body: Box<ErrorBody>,
+    },
+    /// Nothing was heard although something was asked.
+    #[error("nothing heard for {after:?}")]
+    Silent {
+        /// For how long.
+        after: Duration,
+    },
+    /// It took too long to connect.
+    #[error("no connection within {after:?}")]
+    ConnectTimedOut {
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The last attempt failed a moment ago; the next one waits for its turn.
+    #[error("{source} (trying again in {wait:?})")]
+    Resting {
+        /// Until the next attempt.
+        wait: Duration,
+        /// The last failure.
+        source: Arc<Self>,
+    },
+}
+
+impl Error {
+    /// Whether the request may have taken effect.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Lost { is_sent: true, .. }
+            | Self::TimedOut { is_sent: true, .. }
+            | Self::Answer { .. }
+            | Self::Miscounted { .. } => Outcome::Unknown,
+            Self::Refused { body } => match body.applied() {
+                Applied::No => Outcome::NotApplied,
+                // No error answer of ours says that a request was applied; if one did, asking
+                // again would do it twice.
+                Applied::Unknown | Applied::Yes => Outcome::Unknown,
+            },
+            _ => Outcome::NotApplied,
+        }
+    }
+
+    /// True if no server could be reached, or none answered in time.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            Self::NoServer | Self::Connect { .. } | Self::Lost { .. } | Self::TimedOut { .. } => {
+                true
+            }
+            Self::GivenUp { source, .. } => source.is_unreachable(),
+            _ => false,
+        }
+    }
+
+    /// The server's own error, if this is one.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&ErrorBody> {
+        match self {
+            Self::Refused { body } => Some(body),
+            Self::GivenUp { source, .. } => source.refusal(),
+            Self::Damaged { source, .. } => source.refusal(),
+            _ => None,
+        }
+    }
+
+    /// How long the server asks to wait before trying again.
+    pub(crate) fn retry_after(&self) -> Duration {
+        let asked = self.refusal().and_then(|body| body.detail.retry_ms);
+        Duration::from_millis(asked.unwrap_or(0).into())
+    }
+
+    /// True if the same request may succeed later or elsewhere, as far as this error knows.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::Lost { .. } | Self::TimedOut { .. } => true,
+            Self::Refused { body } => body.retry() != Retry::No,
+            _ => false,
+        }
+    }
+}

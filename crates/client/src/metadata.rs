@@ -1,0 +1,188 @@
+//! What is known about topics: ids, partitions, and where their owners listen.
+//!
+//! A hint that is believed until an answer says otherwise: not the owner, another topic id, an
+//! unknown partition, a lost connection, or old age each make the next look-up ask the server.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use corelog_protocol::message::metadata;
+use corelog_protocol::message::settings::TopicSettings;
+use corelog_record::{CoreId, PartitionId, TopicId, TopicName};
+use tokio::time::Instant;
+
+use crate::Error;
+
+/// A topic as the server last described it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Topic {
+    /// Its name.
+    pub name: Arc<TopicName>,
+    /// Its id: another one means another topic, even under the same name.
+    pub id: TopicId,
+    /// Its settings.
+    pub settings: TopicSettings,
+    /// Its partitions by number.
+    pub partitions: Vec<Partition>,
+    /// The address that every core of the node shares; empty if the server tells none.
+    pub(crate) shared: Arc<str>,
+}
+
+/// A partition as the server last described it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Partition {
+    /// Its number.
+    pub id: PartitionId,
+    /// The core that owns it.
+    pub core: CoreId,
+    /// Where that core listens; empty if the server tells none.
+    pub address: Arc<str>,
+}
+
+impl Topic {
+    fn from_wire(topic: metadata::Topic, shared: &Arc<str>) -> Self {
+        let mut partitions: Vec<Partition> = topic
+            .partitions
+            .into_iter()
+            .map(|partition| Partition {
+                id: partition.id,
+                core: partition.core,
+                address: partition.address.into(),
+            })
+            .collect();
+        partitions.sort_by_key(|partition| partition.id);
+        Self {
+            name: Arc::new(topic.name),
+            id: topic.id,
+            settings: topic.settings,
+            partitions,
+            shared: Arc::clone(shared),
+        }
+    }
+
+    /// How many partitions the topic has.
+    #[must_use]
+    pub fn partition_count(&self) -> u32 {
+        // A topic has at most a few thousand.
+        u32::try_from(self.partitions.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The partition of this number.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPartition`].
+    pub fn partition(&self, id: PartitionId) -> Result<&Partition, Error> {
+        let found = self
+            .partitions
+            .binary_search_by_key(&id, |partition| partition.id);
+        match found {
+            Ok(index) => Ok(&self.partitions[index]),
+            Err(_) => Err(Error::NoSuchPartition {
+                topic: TopicName::clone(&self.name),
+                partition: id,
+                count: self.partition_count(),
+            }),
+        }
+    }
+}
+
+/// The topics that were asked for, as last heard.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    age_max: Duration,
+    topics: Mutex<BTreeMap<TopicName, News>>,
+    /// Counts changes, so that users of a topic notice them without looking it up.
+    generation: AtomicU64,
+    /// Held while asking the server: many who miss the same topic ask once.
+    pub(crate) asking: tokio::sync::Mutex<()>,
+}
+
+/// What was heard of a topic, and whether it is still believed.
+#[derive(Debug)]
+struct News {
+    topic: Arc<Topic>,
+    heard: Instant,
+    is_doubted: bool,
+}
+
+impl Cache {
+    pub(crate) fn new(age_max: Duration) -> Self {
+        Self {
+            age_max,
+            topics: Mutex::default(),
+            generation: AtomicU64::new(0),
+            asking: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// The topic, unless it is not known, doubted, or was heard of too long ago.
+    pub(crate) fn fresh(&self, name: &TopicName) -> Option<Arc<Topic>> {
+        let topics = self.lock();
+        let news = topics.get(name)?;
+        let is_fresh = !news.is_doubted && news.heard.elapsed() < self.age_max;
+        is_fresh.then(|| Arc::clone(&news.topic))
+    }
+
+    /// The topic, however old the news.
+    pub(crate) fn known(&self, name: &TopicName) -> Option<Arc<Topic>> {
+        self.lock().get(name).map(|news| Arc::clone(&news.topic))
+    }
+
+    /// A number that changes whenever any topic does.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Takes in what the server said.
+    pub(crate) fn learn(&self, topic: metadata::Topic, shared: &Arc<str>) -> Arc<Topic> {
+        let topic = Arc::new(Topic::from_wire(topic, shared));
+        let news = News {
+            topic: Arc::clone(&topic),
+            heard: Instant::now(),
+            is_doubted: false,
+        };
+        self.lock().insert(TopicName::clone(&topic.name), news);
+        self.generation.fetch_add(1, Ordering::Release);
+        topic
+    }
+
+    /// Makes the next look-up ask the server; the old news stay for when none answers.
+    pub(crate) fn doubt(&self, name: &TopicName) {
+        if let Some(news) = self.lock().get_mut(name) {
+            news.is_doubted = true;
+        }
+    }
+
+    /// Notes that there is no such topic.
+    pub(crate) fn forget(&self, name: &TopicName) {
+        self.lock().remove(name);
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Notes that a partition is served elsewhere, as its former server said.
+    pub(crate) fn moved(&self, name: &TopicName, partition: PartitionId, address: &str) {
+        let mut topics = self.lock();
+        if let Some(news) = topics.get_mut(name) {
+            let topic = Arc::make_mut(&mut news.topic);
+            topic.shared = "".into();
+            for known in topic
+                .partitions
+                .iter_mut()
+                .filter(|known| known.id == partition)
+            {
+                known.address = address.into();
+            }
+        }
+        drop(topics);
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<TopicName, News>> {
+        // Nothing panics while the map is held.
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

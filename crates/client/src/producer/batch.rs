@@ -1,0 +1,219 @@
+//! A batch on its way: its records, its room in memory, and who waits for its outcome.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use corelog_record::batch::{Builder, Codec};
+use corelog_record::{PartitionId, Record, TopicId, TopicName};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+use super::Observer;
+use super::delivery::{BatchAck, BatchOutcome, BatchReport, Delivery, ProduceError};
+use crate::{Error, Outcome};
+
+/// What all batches of one partition share.
+#[derive(Clone)]
+pub(super) struct Origin {
+    pub(super) topic: Arc<TopicName>,
+    pub(super) partition: PartitionId,
+    pub(super) observer: Option<Observer>,
+}
+
+/// Records that travel together. Whatever happens, its outcome is settled once: dropped without
+/// one, it settles as closed.
+pub(super) struct Batch {
+    origin: Origin,
+    topic_id: TopicId,
+    sequence: u64,
+    created: Instant,
+    record_count: u32,
+    record_bytes: u64,
+    content: Content,
+    outcome: Arc<BatchOutcome>,
+    is_settled: bool,
+    /// It was handed to a connection and has not been answered.
+    is_in_flight: bool,
+    /// Room in the producer's memory, given back when the batch goes.
+    room: OwnedSemaphorePermit,
+}
+
+enum Content {
+    Open(Builder),
+    Built(Bytes),
+    /// Being built elsewhere, or refused to be.
+    Gone,
+}
+
+impl Batch {
+    /// A batch of one record.
+    ///
+    /// # Errors
+    /// [`Error::Batch`] if the record can be in no batch.
+    pub(super) fn begin(
+        origin: &Origin,
+        place: Place,
+        mut builder: Builder,
+        record: &Record,
+        room: OwnedSemaphorePermit,
+    ) -> Result<(Self, Delivery), Error> {
+        let index = builder.append_record(record)?;
+        let batch = Self {
+            origin: origin.clone(),
+            topic_id: place.topic_id,
+            sequence: place.sequence,
+            created: Instant::now(),
+            record_count: 1,
+            record_bytes: record.bytes() as u64,
+            content: Content::Open(builder),
+            outcome: BatchOutcome::new(origin.partition),
+            is_settled: false,
+            is_in_flight: false,
+            room,
+        };
+        let delivery = Delivery::new(Arc::clone(&batch.outcome), index);
+        Ok((batch, delivery))
+    }
+
+    /// Adds a record.
+    ///
+    /// # Errors
+    /// [`Error::Batch`] if it cannot be in this batch; the batch is unchanged then.
+    ///
+    /// # Panics
+    /// If the batch was built.
+    pub(super) fn append(
+        &mut self,
+        record: &Record,
+        room: OwnedSemaphorePermit,
+    ) -> Result<Delivery, Error> {
+        let Content::Open(builder) = &mut self.content else {
+            panic!("records are added only to an open batch");
+        };
+        let index = builder.append_record(record)?;
+        self.record_count += 1;
+        self.record_bytes += record.bytes() as u64;
+        self.room.merge(room);
+        Ok(Delivery::new(Arc::clone(&self.outcome), index))
+    }
+
+    /// True if `bytes` more, uncompressed, keep the batch within `bytes_max`.
+    pub(super) const fn has_room(&self, bytes: usize, bytes_max: usize) -> bool {
+        self.len_bytes().saturating_add(bytes) <= bytes_max
+    }
+
+    /// Bytes of the batch, uncompressed while it is open.
+    pub(super) const fn len_bytes(&self) -> usize {
+        match &self.content {
+            Content::Open(builder) => builder.len_bytes(),
+            Content::Built(bytes) => bytes.len(),
+            Content::Gone => 0,
+        }
+    }
+
+    pub(super) const fn topic_id(&self) -> TopicId {
+        self.topic_id
+    }
+
+    pub(super) const fn created(&self) -> Instant {
+        self.created
+    }
+
+    pub(super) const fn record_count(&self) -> u32 {
+        self.record_count
+    }
+
+    pub(super) const fn outcome(&self) -> &Arc<BatchOutcome> {
+        &self.outcome
+    }
+
+    pub(super) const fn set_in_flight(&mut self, is_in_flight: bool) {
+        self.is_in_flight = is_in_flight;
+    }
+
+    /// The batch's bytes; built on first use, large compressed ones on a thread for such work.
+    ///
+    /// # Errors
+    /// [`Error::Batch`] if the codec refuses.
+    pub(super) async fn build(&mut self, codec: Codec) -> Result<Bytes, Error> {
+        let is_heavy = codec != Codec::None && self.len_bytes() > COMPRESSED_HERE_BYTES_MAX;
+        match std::mem::replace(&mut self.content, Content::Gone) {
+            Content::Open(builder) => {
+                let built = if is_heavy {
+                    let building = tokio::task::spawn_blocking(|| builder.build());
+                    building.await.map_err(|_| Error::Closed)?
+                } else {
+                    builder.build()
+                };
+                self.content = Content::Built(built?.into());
+            }
+            content => self.content = content,
+        }
+        match &self.content {
+            Content::Built(bytes) => Ok(bytes.clone()),
+            Content::Open(_) | Content::Gone => Err(Error::Closed),
+        }
+    }
+
+    /// Settles the batch as being in the log.
+    pub(super) fn acknowledge(mut self, ack: BatchAck) {
+        self.settle(Ok(ack));
+    }
+
+    /// Settles the batch as not in the log, or as unknown.
+    pub(super) fn fail(mut self, outcome: Outcome, error: Arc<Error>) {
+        self.settle_failed(outcome, error);
+    }
+
+    fn settle_failed(&mut self, outcome: Outcome, error: Arc<Error>) {
+        let Origin {
+            topic, partition, ..
+        } = &self.origin;
+        let (topic, partition) = (Arc::clone(topic), *partition);
+        self.settle(Err(ProduceError {
+            topic,
+            partition,
+            outcome,
+            error,
+        }));
+    }
+
+    fn settle(&mut self, result: Result<BatchAck, ProduceError>) {
+        assert!(!self.is_settled, "an outcome is settled once");
+        self.is_settled = true;
+        if let Some(observer) = &self.origin.observer {
+            observer(&BatchReport {
+                topic: Arc::clone(&self.origin.topic),
+                partition: self.origin.partition,
+                sequence: self.sequence,
+                record_count: self.record_count,
+                record_bytes: self.record_bytes,
+                result: result.clone(),
+            });
+        }
+        self.outcome.settle(result);
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        if !self.is_settled {
+            let outcome = if self.is_in_flight {
+                Outcome::Unknown
+            } else {
+                Outcome::NotApplied
+            };
+            self.settle_failed(outcome, Arc::new(Error::Closed));
+        }
+    }
+}
+
+/// Where a batch stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) topic_id: TopicId,
+    pub(super) sequence: u64,
+}
+
+/// Less than this is compressed where it is: handing it to another thread costs as much.
+const COMPRESSED_HERE_BYTES_MAX: usize = 32 << 10;

@@ -1,0 +1,71 @@
+//! What a producer may be told.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use corelog_protocol::message::ack::Level;
+use corelog_record::batch::Codec;
+
+use super::BatchReport;
+
+/// How a [`Producer`](super::Producer) batches, waits and retries. The defaults suit most
+/// programs: `ProducerConfig { codec: Codec::Zstd, ..ProducerConfig::default() }`.
+#[derive(Clone)]
+pub struct ProducerConfig {
+    /// The longest a record waits for others to share its batch (0: sent at once, alone unless
+    /// others already wait). While the partition's window is full, batches fill up regardless.
+    pub linger: Duration,
+    /// A batch is closed before it grows beyond this many bytes (uncompressed). A larger record
+    /// travels alone, up to the server's record limit.
+    pub batch_bytes_max: usize,
+    /// How batches are compressed.
+    pub codec: Codec,
+    /// What an acknowledgement shall promise; `None` is the topic's own setting.
+    pub level: Option<Level>,
+    /// Bytes of records accepted and not yet settled, over all partitions. At the limit,
+    /// [`Producer::send`](super::Producer::send) waits.
+    pub memory_bytes_max: usize,
+    /// Batches in flight per partition. Order holds whatever the number.
+    pub in_flight_max: usize,
+    /// How long one batch is tried in all, from its first record on, as long as every failure
+    /// says *not applied*.
+    pub delivery_timeout: Duration,
+    /// Told of every batch once its outcome is settled, in order within a partition; runs on the
+    /// producer's tasks and must not block. Where a program wants acknowledgements as a stream,
+    /// this feeds its channel.
+    pub observer: Option<Observer>,
+}
+
+/// A function that is told what became of each batch.
+pub type Observer = Arc<dyn Fn(&BatchReport) + Send + Sync>;
+
+impl Default for ProducerConfig {
+    fn default() -> Self {
+        Self {
+            linger: Duration::from_millis(1),
+            batch_bytes_max: 1 << 20,
+            codec: Codec::None,
+            level: None,
+            memory_bytes_max: 64 << 20,
+            in_flight_max: 8,
+            delivery_timeout: Duration::from_secs(120),
+            observer: None,
+        }
+    }
+}
+
+impl fmt::Debug for ProducerConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProducerConfig")
+            .field("linger", &self.linger)
+            .field("batch_bytes_max", &self.batch_bytes_max)
+            .field("codec", &self.codec)
+            .field("level", &self.level)
+            .field("memory_bytes_max", &self.memory_bytes_max)
+            .field("in_flight_max", &self.in_flight_max)
+            .field("delivery_timeout", &self.delivery_timeout)
+            .field("observer", &self.observer.is_some())
+            .finish()
+    }
+}

@@ -1,0 +1,356 @@
+//! One partition's way to the server: a task that sends its batches in order and settles each.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use corelog_protocol::error::{Applied, Detail, ErrorBody, ErrorCode};
+use corelog_protocol::message::ack::Level;
+use corelog_protocol::message::produce;
+use corelog_record::batch::Codec;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::batch::Batch;
+use super::delivery::BatchAck;
+use super::queue::{Next, Queue};
+use super::window::{Settled, Verdict, Window};
+use crate::client::{Inner, Route};
+use crate::connection::{Reply, Ticket, User};
+use crate::{Error, Outcome};
+
+/// What a lane is told once.
+#[derive(Clone)]
+pub(super) struct Options {
+    pub(super) user: User,
+    pub(super) codec: Codec,
+    pub(super) level: Option<Level>,
+    pub(super) in_flight_max: usize,
+    pub(super) delivery_timeout: Duration,
+}
+
+pub(super) struct Lane {
+    client: Arc<Inner>,
+    queue: Arc<Queue>,
+    options: Options,
+    window: Window<Batch>,
+    /// The answers awaited, one per batch in the window, in the same order.
+    tickets: VecDeque<Ticket>,
+    route: Option<Route>,
+    /// Failures since the last acknowledgement.
+    failure_count: u32,
+    /// How long the last one asked to wait.
+    retry_after: Duration,
+}
+
+/// How an attempt to send ended.
+enum Sent {
+    /// It is in flight, or settled.
+    Done,
+    /// It has to wait for the batches in front of it.
+    NotNow(Batch),
+}
+
+impl Lane {
+    pub(super) fn new(client: Arc<Inner>, queue: Arc<Queue>, options: Options) -> Self {
+        let window = Window::new(options.in_flight_max);
+        Self {
+            client,
+            queue,
+            options,
+            window,
+            tickets: VecDeque::new(),
+            route: None,
+            failure_count: 0,
+            retry_after: Duration::ZERO,
+        }
+    }
+
+    /// Sends and settles for as long as the producer lives.
+    pub(super) async fn run(mut self) {
+        loop {
+            let linger = self.fill().await;
+            self.wait(linger).await;
+        }
+    }
+
+    /// Sends what may be sent; returns when the next batch will be due, if one waits.
+    async fn fill(&mut self) -> Option<Instant> {
+        while self.window.has_room() {
+            let batch = match self.window.pop_resend() {
+                Some(batch) => batch,
+                None => match self.queue.next(Instant::now()) {
+                    Next::Batch(batch) => batch,
+                    Next::At(due) => return Some(due),
+                    Next::Nothing => return None,
+                },
+            };
+            if let Sent::NotNow(batch) = self.send(batch).await {
+                // Whatever is to be sent again comes before the queue: in front is its place.
+                self.window.push_resend(batch);
+                return None;
+            }
+        }
+        None
+    }
+
+    /// Waits for an answer, for news in the queue, or for the open batch to be due.
+    async fn wait(&mut self, linger: Option<Instant>) {
+        let has_room = self.window.has_room() && !self.window.has_resend();
+        let due = async {
+            match linger {
+                Some(due) => sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        match self.tickets.front_mut() {
+            Some(ticket) => tokio::select! {
+                biased;
+                answered = ticket.answered() => {
+                    let answer = match answered {
+                        Ok(raw) => ticket.understand::<produce::Request>(&raw),
+                        Err(error) => Err(error),
+                    };
+                    self.tickets.pop_front();
+                    self.settle(answer);
+                }
+                () = self.queue.news.notified(), if has_room => {}
+                () = due => {}
+            },
+            None if self.window.has_resend() => {}
+            None => tokio::select! {
+                () = self.queue.news.notified() => {}
+                () = due => {}
+            },
+        }
+    }
+
+    /// Sends one batch, waiting for a route to the partition as long as the batch has time.
+    async fn send(&mut self, mut batch: Batch) -> Sent {
+        let body = match batch.build(self.options.codec).await {
+            Ok(body) => body,
+            Err(error) => return self.give_up(batch, error),
+        };
+        loop {
+            if self.failure_count > 0 && self.window.is_idle() {
+                self.pause().await;
+            }
+            let route = match self.route().await {
+                Ok(Some(route)) => route,
+                Ok(None) => return Sent::NotNow(batch),
+                Err(error) => match self.not_sent(&batch, error) {
+                    Some(error) => return self.give_up(batch, error),
+                    None => continue,
+                },
+            };
+            if route.topic.id != batch.topic_id() {
+                return self.give_up(batch, topic_changed(&route));
+            }
+            let request = produce::Request {
+                topic: (*self.queue.origin.topic).clone(),
+                id: batch.topic_id(),
+                partition: self.queue.origin.partition,
+                level: self.options.level,
+                run: self.window.run(),
+            };
+            let timeout = self.client.config.timeout;
+            let submitted = route
+                .connection
+                .submit(&request, body.clone(), timeout)
+                .await;
+            match submitted {
+                Ok(ticket) => {
+                    batch.set_in_flight(true);
+                    self.window.push(batch);
+                    self.tickets.push_back(ticket);
+                    return Sent::Done;
+                }
+                Err(_) if !self.window.is_idle() => return Sent::NotNow(batch),
+                Err(error) => {
+                    if let Some(error) = self.not_sent(&batch, error) {
+                        return self.give_up(batch, error);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The way to the partition; it changes only while nothing is in flight, so that a run never
+    /// spans two connections. `None` if it has to change and cannot yet.
+    async fn route(&mut self) -> Result<Option<Route>, Error> {
+        if !self.window.is_idle() {
+            let usable = self
+                .route
+                .as_ref()
+                .filter(|route| !route.connection.is_closed());
+            return Ok(usable.cloned());
+        }
+        if let Some(route) = self.route.as_ref().filter(|route| !route.is_stale()) {
+            return Ok(Some(route.clone()));
+        }
+        let origin = &self.queue.origin;
+        self.route = None;
+        let route = self
+            .client
+            .route(self.options.user, &origin.topic, origin.partition)
+            .await?;
+        self.route = Some(route.clone());
+        Ok(Some(route))
+    }
+
+    /// Notes a failure before anything was sent; the error back if there is no use in another try.
+    fn not_sent(&mut self, batch: &Batch, error: Error) -> Option<Error> {
+        self.failure_count += 1;
+        self.retry_after = error.retry_after();
+        self.heed(&error);
+        if !error.may_pass() {
+            return Some(error);
+        }
+        self.is_late(batch).then(|| self.given_up(error))
+    }
+
+    fn give_up(&self, batch: Batch, error: Error) -> Sent {
+        batch.fail(Outcome::NotApplied, Arc::new(error));
+        Sent::Done
+    }
+
+    /// Takes in the answer of the oldest batch in flight.
+    fn settle(&mut self, answer: Result<Reply<produce::Answer>, Error>) {
+        let verdict = self.judge(answer);
+        if let Verdict::Applied(_) = verdict {
+            self.failure_count = 0;
+        }
+        let is_unknown = matches!(verdict, Verdict::Unknown(_) | Verdict::Unanswered(_));
+        let mut settled = Vec::new();
+        self.window.settle(verdict, &mut settled);
+        // What waits behind an unknown outcome is taken out before its caller hears of it: what is
+        // sent after that is sent by someone who knows.
+        let is_unknown = is_unknown
+            && settled
+                .iter()
+                .any(|one| matches!(one, Settled::Unknown(..)));
+        let behind = if is_unknown {
+            self.queue.drain()
+        } else {
+            VecDeque::new()
+        };
+        let behind_unknown = Arc::new(Error::BehindUnknown);
+        for one in settled {
+            match one {
+                Settled::Applied(batch, ack) => batch.acknowledge(ack),
+                Settled::Failed(batch, error) => batch.fail(Outcome::NotApplied, error),
+                Settled::Unknown(batch, error) => batch.fail(Outcome::Unknown, error),
+                Settled::Behind(batch) => {
+                    batch.fail(Outcome::NotApplied, Arc::clone(&behind_unknown));
+                }
+            }
+        }
+        for batch in behind {
+            batch.fail(Outcome::NotApplied, Arc::clone(&behind_unknown));
+        }
+    }
+
+    /// What an answer means for its batch.
+    fn judge(
+        &mut self,
+        answer: Result<Reply<produce::Answer>, Error>,
+    ) -> Verdict<BatchAck, Arc<Error>> {
+        let error = match answer {
+            Ok(reply) => return self.judge_ack(&reply.head),
+            Err(error) => error,
+        };
+        self.heed(&error);
+        let is_aborted = error
+            .refusal()
+            .is_some_and(|body| body.is(ErrorCode::Aborted));
+        let is_final = !is_aborted && !error.may_pass();
+        // One failure aborts many; it is one all the same.
+        if error.may_pass() {
+            self.failure_count += 1;
+            self.retry_after = error.retry_after();
+        }
+        match &error {
+            Error::Lost { is_sent: true, .. } | Error::TimedOut { is_sent: true, .. } => {
+                Verdict::Unanswered(Arc::new(error))
+            }
+            Error::Refused { body } if body.applied() == Applied::No => {
+                self.not_applied(error, true, is_final)
+            }
+            _ if error.outcome() == Outcome::Unknown => Verdict::Unknown(Arc::new(error)),
+            _ => self.not_applied(error, false, is_final),
+        }
+    }
+
+    fn not_applied(
+        &self,
+        error: Error,
+        is_said: bool,
+        is_final: bool,
+    ) -> Verdict<BatchAck, Arc<Error>> {
+        let is_late = self.window.front().is_some_and(|batch| self.is_late(batch));
+        let error = if is_late && !is_final {
+            self.given_up(error)
+        } else {
+            error
+        };
+        Verdict::NotApplied {
+            error: Arc::new(error),
+            is_said,
+            is_final: is_final || is_late,
+        }
+    }
+
+    fn judge_ack(&self, answer: &produce::Answer) -> Verdict<BatchAck, Arc<Error>> {
+        let count = self
+            .window
+            .front()
+            .map_or(0, |batch| u64::from(batch.record_count()));
+        if answer.end.checked_since(answer.base) != Some(count) {
+            let (base, end) = (answer.base, answer.end);
+            return Verdict::Unknown(Arc::new(Error::Miscounted { base, end, count }));
+        }
+        let last = answer.base.plus(count - 1);
+        Verdict::Applied(BatchAck {
+            first: answer.base,
+            last,
+            level: answer.level,
+        })
+    }
+
+    fn heed(&mut self, error: &Error) {
+        let origin = &self.queue.origin;
+        if self.client.heed(&origin.topic, origin.partition, error) {
+            // Nothing more is sent this way; what is in flight on it will be answered.
+            self.route = None;
+        }
+    }
+
+    fn is_late(&self, batch: &Batch) -> bool {
+        batch.created().elapsed() >= self.options.delivery_timeout
+    }
+
+    fn given_up(&self, error: Error) -> Error {
+        Error::GivenUp {
+            after: self.options.delivery_timeout,
+            source: Arc::new(error),
+        }
+    }
+
+    async fn pause(&self) {
+        let backoff = self.client.config.backoff;
+        let wait = backoff.wait(self.failure_count, &mut fastrand::Rng::new());
+        sleep(wait.max(self.retry_after)).await;
+    }
+}
+
+/// The batches were meant for the topic as it was.
+fn topic_changed(route: &Route) -> Error {
+    let message = format!("topic {} was deleted and created again", route.topic.name);
+    let detail = Detail {
+        topic_id: Some(route.topic.id),
+        ..Detail::default()
+    };
+    let body = ErrorBody::new(ErrorCode::TopicChanged, message).with_detail(detail);
+    Error::Refused {
+        body: Box::new(body),
+    }
+}

@@ -1,0 +1,357 @@
+//! The producer: from a record to its place in the log.
+//!
+//! ```text
+//! send ── memory ── partitioner ── queue (open batch, closed batches) ── lane ── connection
+//!           │                        one per partition                    │
+//!           └── back-pressure                    window: order, runs ─────┘
+//! ```
+//!
+//! Lives here: choosing partitions, gathering batches, keeping their order, settling each once.
+//! Never here: connections, addresses, what a topic is.
+//!
+//! The laws:
+//! - **Order.** Within a partition records are in the log in the order of their `send`s, as far as
+//!   they are in it at all.
+//! - **Nothing twice.** A batch is sent again only if it was certainly not applied. An *unknown*
+//!   outcome goes to the caller; what was queued behind it fails as not applied
+//!   ([`Error::BehindUnknown`]), so that the caller, not this crate, decides whether the log goes
+//!   on with a possible gap. What is sent after the caller heard of it is sent normally.
+//! - **Every outcome is told**, once, whatever happens to tasks and connections.
+//! - **Bounded memory.** Records not settled never exceed the configured bytes; `send` waits.
+
+mod batch;
+mod config;
+mod delivery;
+mod lane;
+mod partitioner;
+mod queue;
+mod window;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use corelog_record::batch::Rules;
+use corelog_record::{PartitionId, Record, TopicId, TopicName};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+pub use config::{Observer, ProducerConfig};
+pub use delivery::{Ack, BatchAck, BatchReport, Delivery, ProduceError};
+pub use partitioner::partition_of_key;
+
+use self::batch::Origin;
+use self::lane::Lane;
+use self::partitioner::Partitioner;
+use self::queue::{Queue, Shape};
+use crate::Error;
+use crate::client;
+use crate::connection::User;
+use crate::metadata::Topic;
+
+/// Appends records to topics. Clones share one producer: its memory, its batches, its order.
+///
+/// Dropping the last clone gives up what is not settled: what was in flight is unknown, the rest
+/// not applied. [`Producer::flush`] first to avoid that.
+#[derive(Clone, Debug)]
+pub struct Producer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    client: Arc<client::Inner>,
+    config: ProducerConfig,
+    user: User,
+    memory: Arc<Semaphore>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    topics: BTreeMap<TopicName, Target>,
+    /// The lanes' tasks; they end with the producer.
+    lanes: JoinSet<()>,
+}
+
+/// A topic that records were sent to.
+struct Target {
+    topic: Arc<Topic>,
+    rules: Rules,
+    /// The state of the metadata cache when the topic was taken from it.
+    generation: u64,
+    asked: Instant,
+    partitioner: Partitioner,
+    queues: BTreeMap<PartitionId, Arc<Queue>>,
+}
+
+/// Where a record goes.
+struct Place {
+    queue: Arc<Queue>,
+    topic_id: TopicId,
+    rules: Rules,
+}
+
+impl Producer {
+    pub(crate) fn new(client: Arc<client::Inner>, config: ProducerConfig) -> Self {
+        let user = client.new_user();
+        let memory = Semaphore::new(config.memory_bytes_max.min(Semaphore::MAX_PERMITS));
+        let (memory, state) = (Arc::new(memory), Mutex::default());
+        Self {
+            inner: Arc::new(Inner {
+                client,
+                config,
+                user,
+                memory,
+                state,
+            }),
+        }
+    }
+
+    /// Accepts a record, waiting while the producer's memory is full. Without a `partition` the
+    /// record's key decides, as Kafka's default partitioner would, or without a key the producer.
+    ///
+    /// Returns once the record is accepted; the [`Delivery`] resolves once its outcome is settled.
+    /// Dropped before it returns, it accepted nothing.
+    ///
+    /// # Errors
+    /// [`Error::RecordTooLarge`], [`Error::Batch`] (a timestamp out of range),
+    /// [`Error::NoSuchPartition`], [`Error::Refused`] (an unknown topic), or why no server
+    /// answered. The record was not accepted then.
+    pub async fn send(
+        &self,
+        topic: &TopicName,
+        partition: Option<PartitionId>,
+        record: Record,
+    ) -> Result<Delivery, Error> {
+        let bytes = record.bytes();
+        let room = self.reserve(bytes).await?;
+        let place = match self.inner.place(topic, partition, &record) {
+            Some(place) => place,
+            None => self.inner.ask(topic, partition, &record).await?,
+        };
+        let bytes_max = place.rules.record_bytes_max;
+        if bytes > bytes_max {
+            return Err(Error::RecordTooLarge { bytes, bytes_max });
+        }
+        place
+            .queue
+            .append(place.topic_id, place.rules, &record, room)
+    }
+
+    /// Sends what waits for its batch to fill, and returns once everything accepted before this
+    /// call is settled, whatever the outcome: the deliveries and the observer tell it.
+    pub async fn flush(&self) {
+        let queues: Vec<Arc<Queue>> = {
+            let state = self.inner.lock();
+            state
+                .topics
+                .values()
+                .flat_map(|target| target.queues.values().cloned())
+                .collect()
+        };
+        // All are told before any is waited for.
+        let outstanding: Vec<_> = queues.iter().flat_map(|queue| queue.flush()).collect();
+        for outcome in outstanding {
+            outcome.settled().await;
+        }
+    }
+
+    /// Bytes of memory in use by records that are not settled; never more than
+    /// [`ProducerConfig::memory_bytes_max`].
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let bytes_max = self
+            .inner
+            .config
+            .memory_bytes_max
+            .min(Semaphore::MAX_PERMITS);
+        bytes_max - self.inner.memory.available_permits().min(bytes_max)
+    }
+
+    async fn reserve(&self, record_bytes: usize) -> Result<OwnedSemaphorePermit, Error> {
+        let bytes_max = self.inner.config.memory_bytes_max;
+        let too_large = Error::RecordTooLarge {
+            bytes: record_bytes,
+            bytes_max,
+        };
+        let bytes = record_bytes.saturating_add(RECORD_BYTES);
+        if bytes > bytes_max {
+            return Err(too_large);
+        }
+        let Ok(bytes) = u32::try_from(bytes) else {
+            return Err(too_large);
+        };
+        let memory = Arc::clone(&self.inner.memory);
+        memory
+            .acquire_many_owned(bytes)
+            .await
+            .map_err(|_| Error::Closed)
+    }
+}
+
+impl Inner {
+    /// Where a record goes, by what is known; `None` if that has to be asked for first.
+    fn place(
+        &self,
+        name: &TopicName,
+        partition: Option<PartitionId>,
+        record: &Record,
+    ) -> Option<Place> {
+        let mut state = self.lock();
+        let State { topics, lanes } = &mut *state;
+        let target = topics.get_mut(name)?;
+        let generation = self.client.metadata.generation();
+        if target.generation != generation {
+            target.generation = generation;
+            // Doubted news still do: the lanes ask, and nobody has to wait here meanwhile.
+            if let Some(topic) = self.client.metadata.fresh(name) {
+                target.topic = topic;
+            }
+        }
+        if target.asked.elapsed() >= self.client.config.metadata_age_max {
+            return None;
+        }
+        let partition = partition.unwrap_or_else(|| {
+            let count = target.topic.partition_count();
+            let key = record.key.as_deref();
+            PartitionId::new(target.partitioner.choose(key, record.bytes(), count))
+        });
+        target.topic.partition(partition).ok()?;
+        let queue = match target.queues.get(&partition) {
+            Some(queue) => Arc::clone(queue),
+            None => {
+                let queue = self.begin_lane(&target.topic, partition, lanes);
+                target.queues.insert(partition, Arc::clone(&queue));
+                queue
+            }
+        };
+        Some(Place {
+            queue,
+            topic_id: target.topic.id,
+            rules: target.rules,
+        })
+    }
+
+    /// Asks for the topic, then finds the record's place.
+    async fn ask(
+        &self,
+        name: &TopicName,
+        partition: Option<PartitionId>,
+        record: &Record,
+    ) -> Result<Place, Error> {
+        let mut missing = Error::NoServer;
+        for _ in 0..ASK_COUNT_MAX {
+            let topic = self.client.topic(name).await?;
+            if let Err(error) = topic.partition(partition.unwrap_or_default()) {
+                // It may have been added since; a topic without partitions is none yet.
+                missing = error;
+                self.client.metadata.doubt(name);
+                continue;
+            }
+            let rules = self.rules().await?;
+            self.learn(topic, rules);
+            if let Some(place) = self.place(name, partition, record) {
+                return Ok(place);
+            }
+        }
+        Err(missing)
+    }
+
+    fn learn(&self, topic: Arc<Topic>, rules: Rules) {
+        let mut state = self.lock();
+        let (generation, asked) = (self.client.metadata.generation(), Instant::now());
+        match state.topics.get_mut(&*topic.name) {
+            Some(target) => {
+                target.topic = topic;
+                target.rules = rules;
+                target.generation = generation;
+                target.asked = asked;
+            }
+            None => {
+                let seed = fastrand::u32(..);
+                let partitioner = Partitioner::new(seed, self.config.batch_bytes_max);
+                let name = TopicName::clone(&topic.name);
+                let queues = BTreeMap::new();
+                let target = Target {
+                    topic,
+                    rules,
+                    generation,
+                    asked,
+                    partitioner,
+                    queues,
+                };
+                state.topics.insert(name, target);
+            }
+        }
+    }
+
+    /// What the server's limits say of records and batches.
+    async fn rules(&self) -> Result<Rules, Error> {
+        let server = self.client.any_server().await?;
+        let limits = &server.hello().limits;
+        Ok(Rules {
+            record_bytes_max: limits.record_bytes_max as usize,
+            batch_bytes_max: limits.batch_bytes_max as usize,
+            ..Rules::default()
+        })
+    }
+
+    fn begin_lane(
+        &self,
+        topic: &Topic,
+        partition: PartitionId,
+        lanes: &mut JoinSet<()>,
+    ) -> Arc<Queue> {
+        let config = &self.config;
+        let origin = Origin {
+            topic: Arc::clone(&topic.name),
+            partition,
+            observer: config.observer.clone(),
+        };
+        let queue = Arc::new(Queue::new(
+            origin,
+            Shape {
+                codec: config.codec,
+                linger: config.linger,
+                batch_bytes_max: config.batch_bytes_max,
+            },
+        ));
+        let options = lane::Options {
+            user: self.user,
+            codec: config.codec,
+            level: config.level,
+            in_flight_max: config.in_flight_max.max(1),
+            delivery_timeout: config.delivery_timeout,
+        };
+        let lane = Lane::new(Arc::clone(&self.client), Arc::clone(&queue), options);
+        lanes.spawn(lane.run());
+        queue
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // What is kept under the lock is valid after every statement.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.client.pool.forget(self.user);
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a record costs beyond its key, value and headers, about: its frame in the batch, and who
+/// waits for it.
+const RECORD_BYTES: usize = 64;
+
+/// What is known may be old; what was asked for a moment ago is not.
+const ASK_COUNT_MAX: usize = 3;

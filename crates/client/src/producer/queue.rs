@@ -1,0 +1,167 @@
+//! The batches of one partition that were not sent yet: one open, the others closed.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use corelog_record::batch::{Builder, Codec, Rules};
+use corelog_record::{Record, TopicId};
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::time::Instant;
+
+use super::batch::{Batch, Origin, Place};
+use super::delivery::{BatchOutcome, Delivery};
+use crate::Error;
+
+/// Shared by the callers of `send` and the partition's lane. Bounded by the producer's memory.
+pub(super) struct Queue {
+    pub(super) origin: Origin,
+    codec: Codec,
+    linger: Duration,
+    batch_bytes_max: usize,
+    state: Mutex<State>,
+    /// Told when there is something new to send, or a linger to wait for.
+    pub(super) news: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    open: Option<Batch>,
+    closed: VecDeque<Batch>,
+    /// Outcomes of batches that may not be settled, oldest first, for `flush`.
+    outstanding: VecDeque<Arc<BatchOutcome>>,
+    sequence: u64,
+}
+
+/// What the queue has to offer.
+pub(super) enum Next {
+    /// A batch to send now.
+    Batch(Batch),
+    /// A batch that waits for others to join it until then.
+    At(Instant),
+    Nothing,
+}
+
+/// How batches are made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    pub(super) codec: Codec,
+    pub(super) linger: Duration,
+    pub(super) batch_bytes_max: usize,
+}
+
+impl Queue {
+    pub(super) fn new(origin: Origin, shape: Shape) -> Self {
+        let Shape {
+            codec,
+            linger,
+            batch_bytes_max,
+        } = shape;
+        let (state, news) = (Mutex::default(), Notify::new());
+        Self {
+            origin,
+            codec,
+            linger,
+            batch_bytes_max,
+            state,
+            news,
+        }
+    }
+
+    /// Adds a record to the open batch, or begins one.
+    ///
+    /// # Errors
+    /// [`Error::Batch`] if the record can be in no batch.
+    pub(super) fn append(
+        &self,
+        topic_id: TopicId,
+        rules: Rules,
+        record: &Record,
+        room: OwnedSemaphorePermit,
+    ) -> Result<Delivery, Error> {
+        let bytes = record.bytes() + RECORD_FRAME_BYTES * (1 + record.headers.len());
+        let mut state = self.lock();
+        let fits = state.open.as_ref().is_some_and(|open| {
+            open.topic_id() == topic_id
+                && open.record_count() < rules.count_max
+                && open.has_room(bytes, self.batch_bytes_max)
+        });
+        if !fits {
+            state.close();
+        }
+        if let Some(open) = &mut state.open {
+            return open.append(record, room);
+        }
+        let place = Place {
+            topic_id,
+            sequence: state.sequence,
+        };
+        let builder = Builder::with_rules(self.codec, rules);
+        let (batch, delivery) = Batch::begin(&self.origin, place, builder, record, room)?;
+        state.sequence += 1;
+        state.outstanding.push_back(Arc::clone(batch.outcome()));
+        while state
+            .outstanding
+            .front()
+            .is_some_and(|outcome| outcome.is_settled())
+        {
+            state.outstanding.pop_front();
+        }
+        let is_full = !batch.has_room(0, self.batch_bytes_max);
+        state.open = Some(batch);
+        if is_full {
+            state.close();
+        }
+        drop(state);
+        self.news.notify_one();
+        Ok(delivery)
+    }
+
+    /// Takes the next batch to send.
+    pub(super) fn next(&self, now: Instant) -> Next {
+        let mut state = self.lock();
+        if let Some(batch) = state.closed.pop_front() {
+            return Next::Batch(batch);
+        }
+        match state.open.take() {
+            Some(open) if open.created() + self.linger <= now => Next::Batch(open),
+            Some(open) => {
+                let at = open.created() + self.linger;
+                state.open = Some(open);
+                Next::At(at)
+            }
+            None => Next::Nothing,
+        }
+    }
+
+    /// Everything that waits, open or closed, oldest first.
+    pub(super) fn drain(&self) -> VecDeque<Batch> {
+        let mut state = self.lock();
+        state.close();
+        std::mem::take(&mut state.closed)
+    }
+
+    /// Closes the open batch, so that it need not wait for others; returns what is outstanding.
+    pub(super) fn flush(&self) -> Vec<Arc<BatchOutcome>> {
+        let mut state = self.lock();
+        state.close();
+        let outstanding = state.outstanding.iter().cloned().collect();
+        drop(state);
+        self.news.notify_one();
+        outstanding
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A record is added whole or not at all; nothing after that panics.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn close(&mut self) {
+        self.closed.extend(self.open.take());
+    }
+}
+
+/// What the format adds at most to a record, and to each of its headers.
+const RECORD_FRAME_BYTES: usize = 32;

@@ -1,0 +1,204 @@
+//! The order of one partition's batches: which are in flight, which must be sent again.
+//!
+//! The server's rule: produce answers of a partition keep their order, and after one that was
+//! *not applied*, every later Produce of the same connection, partition and run answers
+//! *aborted*. So the first failure of a run stops sending; the answers of what is already in
+//! flight are taken in; then all of it is sent again, in order, under the next run.
+//!
+//! An *unknown* outcome is never sent again, and nothing that came after it may slip in front of
+//! it or pretend it happened: what waits behind it fails as *not applied*, for the caller to
+//! decide. One refinement follows from the rule itself: what was sent behind a not-applied answer
+//! of its own run cannot have been applied, even if the connection is lost before its answer.
+//!
+//! No I/O, no clock: a decision per answer.
+
+use std::collections::VecDeque;
+
+/// What an answer says about the batch at the front of the window.
+#[derive(Debug)]
+pub(super) enum Verdict<A, E> {
+    /// It is in the log.
+    Applied(A),
+    /// It is not in the log.
+    NotApplied {
+        error: E,
+        /// The server said so, hence aborts the rest of the run. Otherwise it was never sent.
+        is_said: bool,
+        /// It shall not be sent again.
+        is_final: bool,
+    },
+    /// The server says that nobody knows.
+    Unknown(E),
+    /// It was sent and no answer came: the connection was lost, or time ran out.
+    Unanswered(E),
+}
+
+/// A batch whose outcome is settled.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Settled<B, A, E> {
+    /// Acknowledged.
+    Applied(B, A),
+    /// Not applied.
+    Failed(B, E),
+    /// Unknown; whatever is queued behind it must fail too.
+    Unknown(B, E),
+    /// Not applied, and not sent again because a later batch is, or may be, in the log.
+    Behind(B),
+}
+
+/// Batches of one partition between the queue and their outcome.
+#[derive(Debug)]
+pub(super) struct Window<B> {
+    run: u32,
+    in_flight_max: usize,
+    in_flight: VecDeque<B>,
+    /// Not applied in this run; in order, and before everything in `resend`.
+    again: VecDeque<B>,
+    /// To be sent, in order, before anything from the queue.
+    resend: VecDeque<B>,
+    /// A batch of this run failed: nothing is sent until all in flight are answered.
+    is_halted: bool,
+    /// The server said *not applied* in this run: it aborts all that follows in it.
+    is_aborted: bool,
+    /// An outcome of this run is unknown: nothing is sent again behind it.
+    is_unknown: bool,
+}
+
+impl<B> Window<B> {
+    /// An empty window at run 1 that lets `in_flight_max` batches be in flight.
+    ///
+    /// # Panics
+    /// If `in_flight_max` is 0.
+    pub(super) fn new(in_flight_max: usize) -> Self {
+        assert!(
+            in_flight_max > 0,
+            "a window lets at least one batch through"
+        );
+        Self {
+            run: 1,
+            in_flight_max,
+            in_flight: VecDeque::new(),
+            again: VecDeque::new(),
+            resend: VecDeque::new(),
+            is_halted: false,
+            is_aborted: false,
+            is_unknown: false,
+        }
+    }
+
+    /// The run under which the next batch goes out.
+    pub(super) const fn run(&self) -> u32 {
+        self.run
+    }
+
+    /// The oldest batch in flight.
+    pub(super) fn front(&self) -> Option<&B> {
+        self.in_flight.front()
+    }
+
+    /// True while nothing is in flight.
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight.is_empty()
+    }
+
+    /// True if a batch may be sent now.
+    pub(super) fn has_room(&self) -> bool {
+        !self.is_halted && self.in_flight.len() < self.in_flight_max
+    }
+
+    /// True if batches wait to be sent again.
+    pub(super) fn has_resend(&self) -> bool {
+        !self.resend.is_empty()
+    }
+
+    /// The next batch to send again; these come before any new one.
+    pub(super) fn pop_resend(&mut self) -> Option<B> {
+        self.resend.pop_front()
+    }
+
+    /// Takes back a batch that could not be sent after all: it stays the next.
+    pub(super) fn push_resend(&mut self, batch: B) {
+        self.resend.push_front(batch);
+    }
+
+    /// Notes that a batch was sent under [`Self::run`].
+    ///
+    /// # Panics
+    /// If the window has no room.
+    pub(super) fn push(&mut self, batch: B) {
+        assert!(self.has_room(), "a batch is sent only while there is room");
+        self.in_flight.push_back(batch);
+    }
+
+    /// Takes the answer of the batch in front; appends to `settled` what became final by it, in
+    /// order.
+    ///
+    /// # Panics
+    /// If nothing is in flight.
+    pub(super) fn settle<A, E>(
+        &mut self,
+        verdict: Verdict<A, E>,
+        settled: &mut Vec<Settled<B, A, E>>,
+    ) {
+        #[expect(
+            clippy::expect_used,
+            reason = "answers are taken only for batches in flight"
+        )]
+        let batch = self
+            .in_flight
+            .pop_front()
+            .expect("an answer belongs to a batch in flight");
+        match verdict {
+            Verdict::Applied(ack) => {
+                // A later batch in the log shuts the door on earlier ones that were withdrawn:
+                // sending them now would turn the order around.
+                settled.extend(self.again.drain(..).map(Settled::Behind));
+                settled.push(Settled::Applied(batch, ack));
+            }
+            Verdict::NotApplied {
+                error,
+                is_said,
+                is_final,
+            } => {
+                self.is_halted = true;
+                self.is_aborted |= is_said;
+                if is_final {
+                    settled.push(Settled::Failed(batch, error));
+                } else {
+                    self.again_or_behind(batch, settled);
+                }
+            }
+            // Behind a not-applied answer of its own run: aborted, whether we hear it or not.
+            Verdict::Unanswered(_) if self.is_aborted => self.again_or_behind(batch, settled),
+            Verdict::Unknown(error) | Verdict::Unanswered(error) => {
+                self.is_halted = true;
+                self.is_unknown = true;
+                settled.extend(self.again.drain(..).map(Settled::Behind));
+                settled.push(Settled::Unknown(batch, error));
+                settled.extend(self.resend.drain(..).map(Settled::Behind));
+            }
+        }
+        if self.in_flight.is_empty() && self.is_halted {
+            self.begin_run();
+        }
+    }
+
+    fn again_or_behind<A, E>(&mut self, batch: B, settled: &mut Vec<Settled<B, A, E>>) {
+        if self.is_unknown {
+            settled.push(Settled::Behind(batch));
+        } else {
+            self.again.push_back(batch);
+        }
+    }
+
+    fn begin_run(&mut self) {
+        while let Some(batch) = self.again.pop_back() {
+            self.resend.push_front(batch);
+        }
+        // A number only has to differ from the ones before it on the same connection.
+        self.run = self.run.wrapping_add(1);
+        self.is_halted = false;
+        self.is_aborted = false;
+        self.is_unknown = false;
+    }
+}
