@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use crate::disk::{ASIDE_SUFFIX, BLOCK_BYTES, Buf, Dir, File, Open, round_up};
+use crate::disk::{ASIDE_SUFFIX, BLOCK_BYTES, Buf, Dir, File, Open, Space, round_up};
 use crate::error::{At, Error};
 use crate::format::edit::Edit;
 use crate::format::manifest::{self as format, Header};
@@ -276,6 +276,9 @@ impl Image {
             .map_err(|e| at().space("create", e))?;
         let mut buf = dir.alloc(self.bytes.len());
         buf.as_mut_slice().copy_from_slice(&self.bytes);
+        let space = 0..self.bytes.len() as u64;
+        let allocated = file.allocate(space, Space::Reserved).await;
+        allocated.map_err(|e| at().space("prepare", e))?;
         file.write_at(Rc::new(buf), 0)
             .await
             .map_err(|e| at().space("write", e))?;

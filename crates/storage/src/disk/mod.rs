@@ -12,8 +12,13 @@
 //! aligned blocks of [`BLOCK_BYTES`]; a short write is an error, never a partial success.
 
 pub mod buf;
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
+#[cfg(any(test, feature = "testing"))]
+pub mod faulty;
 pub mod map;
 pub mod memory;
+pub mod std;
 
 use ::std::future::Future;
 use ::std::io;
@@ -90,8 +95,8 @@ pub trait Dir: Clone + 'static {
     /// Any error of the file system but *not found*.
     fn exists(&self) -> impl Future<Output = io::Result<bool>>;
 
-    /// Makes this directory and its missing ancestors, and makes each new entry durable.
-    /// Existing directories are left as they are.
+    /// Makes this directory and its missing ancestors, and makes its entry, and each new one above,
+    /// durable. Existing directories are left as they are.
     ///
     /// # Errors
     /// Any error of the file system.
@@ -214,8 +219,8 @@ pub trait File: 'static {
     /// As for [`File::fdatasync`].
     fn sync_all(&self) -> impl Future<Output = io::Result<()>>;
 
-    /// Prepares `range`, from a multiple of [`BLOCK_BYTES`] at or beyond the end of what is
-    /// written, to another: it reads as zeros afterwards, and the file is at least that long.
+    /// Prepares `range`, which holds no data yet, from one multiple of [`BLOCK_BYTES`] to another:
+    /// it reads as zeros afterwards, and the file is at least that long.
     ///
     /// # Errors
     /// One for which [`is_full`] holds when space runs out; any error of the file system.
@@ -307,6 +312,9 @@ async fn write_whole<D: Dir>(dir: &D, file: &D::File, bytes: &[u8]) -> io::Resul
         let (head, tail) = buf.as_mut_slice().split_at_mut(bytes.len());
         head.copy_from_slice(bytes);
         tail.fill(0);
+        // Running out of space shows while it is prepared, by its own error.
+        file.allocate(0..buf.as_slice().len() as u64, Space::Reserved)
+            .await?;
         file.write_at(Rc::new(buf), 0).await?;
         file.set_len(bytes.len() as u64).await?;
     }

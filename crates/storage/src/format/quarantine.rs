@@ -150,7 +150,7 @@ mod tests {
             "notes",
             &NAME[1..],
             &NAME.replace("torn", "worn"),
-            &NAME[..90],
+            &NAME[..86],
         ] {
             assert!(name.parse::<Name>().is_err(), "{name}");
         }

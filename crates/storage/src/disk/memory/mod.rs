@@ -228,16 +228,15 @@ impl File for MemoryFile {
         self.fdatasync().await
     }
 
-    async fn allocate(&self, range: Range<u64>, _how: Space) -> io::Result<()> {
+    async fn allocate(&self, range: Range<u64>, how: Space) -> io::Result<()> {
         let mut inode = self.writable()?;
         let (start, end) = (to_usize(range.start)?, to_usize(range.end)?);
         assert!(start <= end, "the range {range:?} runs backwards");
-        let zeros_end = inode.len().min(end);
-        if start < zeros_end {
-            inode.write(start, &vec![0; zeros_end - start]);
-        }
         let len = inode.len().max(end);
         inode.set_len(len);
+        if how == Space::Zeroed {
+            inode.write(start, &vec![0; end - start]);
+        }
         Ok(())
     }
 

@@ -79,7 +79,8 @@ impl Tree {
                 }
             }
         }
-        Ok(())
+        path.split_last()
+            .map_or(Ok(()), |(_, above)| self.sync(above))
     }
 
     /// Makes the empty file `name` in the directory at `path`.

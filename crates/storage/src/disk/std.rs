@@ -1,0 +1,295 @@
+//! Plain files of the operating system, for tools and for programs that embed a log.
+//!
+//! Every operation blocks and is done when it returns, so [`super::block_on`] runs them. Files
+//! opened for writing use direct I/O where the file system has it: then what is read back is what
+//! the device holds, not what a page cache remembers of a failed write.
+
+use ::std::fs::{self, OpenOptions};
+use ::std::io;
+use ::std::ops::Range;
+use ::std::os::fd::AsFd;
+use ::std::os::unix::fs::{FileExt, OpenOptionsExt};
+use ::std::path::{Path, PathBuf};
+use ::std::rc::Rc;
+
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, OFlag, fallocate};
+
+use super::buf::{AlignedBuf, SharedBytes};
+use super::map::{Map, Pages};
+use super::{BLOCK_BYTES, Buf, Dir, Entry, File, Open, Space};
+
+/// A directory of the operating system.
+#[derive(Debug, Clone)]
+pub struct StdDir {
+    path: PathBuf,
+}
+
+/// An open file of the operating system.
+#[derive(Debug)]
+pub struct StdFile {
+    file: fs::File,
+}
+
+impl StdDir {
+    /// The directory at `path`, which need not exist.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Dir for StdDir {
+    type File = StdFile;
+    type Buf = AlignedBuf;
+    type Bytes = SharedBytes;
+
+    fn child(&self, name: &str) -> Self {
+        Self {
+            path: self.path.join(name),
+        }
+    }
+
+    fn alloc(&self, bytes: usize) -> AlignedBuf {
+        AlignedBuf::zeroed(bytes)
+    }
+
+    fn describe(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    async fn exists(&self) -> io::Result<bool> {
+        match fs::metadata(&self.path) {
+            Ok(metadata) if metadata.is_dir() => Ok(true),
+            Ok(_) => Err(io::ErrorKind::NotADirectory.into()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn create(&self) -> io::Result<()> {
+        create(&self.path)
+    }
+
+    async fn list(&self) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let metadata = match entry.metadata() {
+                Ok(metadata) => metadata,
+                // Removed since it was read.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            let is_dir = metadata.is_dir();
+            let bytes = if is_dir { 0 } else { metadata.len() };
+            let name = entry.file_name().to_string_lossy().into_owned();
+            entries.push(Entry {
+                name,
+                is_dir,
+                bytes,
+            });
+        }
+        entries.sort();
+        Ok(entries)
+    }
+
+    async fn open(&self, name: &str, mode: Open) -> io::Result<StdFile> {
+        let path = self.path.join(name);
+        let mut options = OpenOptions::new();
+        match mode {
+            Open::Read => {
+                let file = options.read(true).open(path)?;
+                return Ok(StdFile { file });
+            }
+            Open::Write => options.read(true).write(true),
+            Open::Create => options.read(true).write(true).create_new(true),
+        };
+        let direct = options
+            .clone()
+            .custom_flags(OFlag::O_DIRECT.bits())
+            .open(&path);
+        let file = match direct {
+            // The file system has no direct I/O. A file may have been made before it said so.
+            Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => options
+                .create_new(false)
+                .create(mode == Open::Create)
+                .open(&path)?,
+            other => other?,
+        };
+        Ok(StdFile { file })
+    }
+
+    async fn rename(&self, from: &str, to_dir: &Self, to: &str) -> io::Result<()> {
+        fs::rename(self.path.join(from), to_dir.path.join(to))
+    }
+
+    async fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path.join(name))
+    }
+
+    async fn remove_tree(&self) -> io::Result<()> {
+        match fs::remove_dir_all(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    async fn sync(&self) -> io::Result<()> {
+        sync(&self.path)
+    }
+
+    async fn map(&self, name: &str) -> io::Result<Map> {
+        let file = fs::File::open(self.path.join(name))?;
+        Pages::of_file(file.as_fd()).map(Map::from)
+    }
+}
+
+impl File for StdFile {
+    type Buf = AlignedBuf;
+    type Bytes = SharedBytes;
+
+    async fn read_at(&self, position: u64, len: usize) -> io::Result<SharedBytes> {
+        // Direct reads are of whole blocks: read those that hold the range, and show the range.
+        let end = self
+            .file
+            .metadata()?
+            .len()
+            .min(position.saturating_add(len as u64));
+        let start = position - position % BLOCK_BYTES as u64;
+        if end <= position {
+            return Ok(SharedBytes::new(Rc::new(AlignedBuf::zeroed(0)), 0..0));
+        }
+        let bytes = usize::try_from(end - start).map_err(io::Error::other)?;
+        let mut buf = AlignedBuf::zeroed(bytes.next_multiple_of(BLOCK_BYTES));
+        let read = read_full(&self.file, buf.as_mut_slice(), start, bytes)?;
+        let skipped = bytes - usize::try_from(end - position).map_err(io::Error::other)?;
+        Ok(SharedBytes::new(
+            Rc::new(buf),
+            skipped.min(read)..read.min(bytes),
+        ))
+    }
+
+    async fn write_at(&self, buf: Rc<AlignedBuf>, position: u64) -> io::Result<()> {
+        let is_aligned = position.is_multiple_of(BLOCK_BYTES as u64);
+        assert!(is_aligned, "position {position} is within a block");
+        let bytes = buf.as_slice();
+        let written = loop {
+            match self.file.write_at(bytes, position) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other?,
+            }
+        };
+        if written < bytes.len() {
+            let message = format!("{written} of {} bytes were written", bytes.len());
+            return Err(io::Error::new(io::ErrorKind::WriteZero, message));
+        }
+        Ok(())
+    }
+
+    async fn fdatasync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    async fn sync_all(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+
+    async fn allocate(&self, range: Range<u64>, how: Space) -> io::Result<()> {
+        assert!(
+            range.start <= range.end,
+            "the range {range:?} runs backwards"
+        );
+        if range.is_empty() {
+            return Ok(());
+        }
+        match how {
+            Space::Zeroed => write_zeros(&self.file, range),
+            Space::Reserved => match reserve(&self.file, &range) {
+                Err(Errno::EOPNOTSUPP) => write_zeros(&self.file, range),
+                other => Ok(other?),
+            },
+        }
+    }
+
+    async fn set_len(&self, bytes: u64) -> io::Result<()> {
+        self.file.set_len(bytes)
+    }
+
+    async fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    async fn close(self: Rc<Self>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Makes the directory at `path` and those above it. The entry of each is synced by its parent:
+/// also that of the last one if it is there already, for whoever made it may not have got so far.
+fn create(path: &Path) -> io::Result<()> {
+    let parent = match path.parent() {
+        None => return Ok(()),
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+    };
+    if !parent.is_dir() {
+        create(parent)?;
+    }
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        other => other?,
+    }
+    sync(parent)
+}
+
+fn sync(path: &Path) -> io::Result<()> {
+    fs::File::open(path)?.sync_all()
+}
+
+/// Reads into `buf` until at least `wanted` bytes are there, or the file ends.
+fn read_full(file: &fs::File, buf: &mut [u8], start: u64, wanted: usize) -> io::Result<usize> {
+    let mut read = 0;
+    while read < wanted {
+        match file.read_at(&mut buf[read..], start + read as u64) {
+            Ok(0) => break,
+            Ok(bytes) => read += bytes,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(read)
+}
+
+fn write_zeros(file: &fs::File, range: Range<u64>) -> io::Result<()> {
+    let zeros = AlignedBuf::zeroed(ZEROS_BYTES);
+    let mut position = range.start;
+    while position < range.end {
+        let bytes = usize::try_from(range.end - position)
+            .unwrap_or(usize::MAX)
+            .min(ZEROS_BYTES);
+        file.write_all_at(&zeros.as_slice()[..bytes], position)?;
+        position += bytes as u64;
+    }
+    Ok(())
+}
+
+fn reserve(file: &fs::File, range: &Range<u64>) -> Result<(), Errno> {
+    let start = i64::try_from(range.start).map_err(|_source| Errno::EFBIG)?;
+    let bytes = i64::try_from(range.end - range.start).map_err(|_source| Errno::EFBIG)?;
+    loop {
+        match fallocate(file, FallocateFlags::empty(), start, bytes) {
+            Err(Errno::EINTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// Zeros are written in pieces of this size: few calls, little memory.
+const ZEROS_BYTES: usize = 1 << 20;
