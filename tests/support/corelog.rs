@@ -24,12 +24,16 @@ pub(crate) struct Called {
 impl Corelog {
     /// Calls that talk to `server`.
     pub(crate) fn to(server: &Server) -> Self {
-        Self { server: Some(server.address()) }
+        Self {
+            server: Some(server.address()),
+        }
     }
 
     /// Calls that talk to whatever listens at `address`.
     pub(crate) fn at(address: &str) -> Self {
-        Self { server: Some(address.to_owned()) }
+        Self {
+            server: Some(address.to_owned()),
+        }
     }
 
     /// Calls that need no server.
@@ -63,11 +67,17 @@ impl Corelog {
     /// The command, not started, with all three streams piped.
     pub(crate) fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(BINARY);
-        command.args(args).env_remove("CORELOG_SERVER").env_remove("CORELOG_LOG");
+        command
+            .args(args)
+            .env_remove("CORELOG_SERVER")
+            .env_remove("CORELOG_LOG");
         if let Some(server) = &self.server {
             command.env("CORELOG_SERVER", server);
         }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command
     }
 }
@@ -91,15 +101,26 @@ impl Called {
 
     /// As [`Self::done`], for one JSON value per line.
     pub(crate) fn json_lines(self) -> Vec<serde_json::Value> {
-        self.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        self.text()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     /// What it said on stderr, after checking that it ended with `code` and printed no data.
     pub(crate) fn failed(self, code: i32) -> String {
         self.assert_code(code);
         let said = String::from_utf8_lossy(&self.output.stderr).into_owned();
-        assert!(self.output.stdout.is_empty(), "{}: printed data and failed", self.what);
-        assert!(!said.trim().is_empty(), "{}: failed without a word", self.what);
+        assert!(
+            self.output.stdout.is_empty(),
+            "{}: printed data and failed",
+            self.what
+        );
+        assert!(
+            !said.trim().is_empty(),
+            "{}: failed without a word",
+            self.what
+        );
         said
     }
 

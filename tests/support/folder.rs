@@ -10,7 +10,9 @@ pub(crate) struct Folder {
 
 impl Folder {
     pub(crate) fn new() -> Self {
-        let dir = tempfile::Builder::new().prefix("corelog-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
+        let dir = tempfile::Builder::new()
+            .prefix("corelog-")
+            .tempdir_in(env!("CARGO_TARGET_TMPDIR"));
         Self { dir: dir.unwrap() }
     }
 

@@ -13,7 +13,11 @@ impl Input {
     /// The lines without their newlines; a last one without a newline counts.
     pub(crate) fn lines(&self) -> Vec<&[u8]> {
         let bytes = self.bytes.strip_suffix(b"\n").unwrap_or(&self.bytes);
-        if self.bytes.is_empty() { Vec::new() } else { bytes.split(|b| *b == b'\n').collect() }
+        if self.bytes.is_empty() {
+            Vec::new()
+        } else {
+            bytes.split(|b| *b == b'\n').collect()
+        }
     }
 
     /// The bytes as consume prints them: with a newline behind the last line.
@@ -38,15 +42,24 @@ pub(crate) fn all(seed: u64) -> Vec<Input> {
 /// Files that hold what lines can hold, the same for the same seed.
 pub(crate) fn generated(seed: u64) -> Vec<Input> {
     let mut random = fastrand::Rng::with_seed(seed);
-    let input = |name: &str, bytes| Input { name: name.to_owned(), bytes };
+    let input = |name: &str, bytes| Input {
+        name: name.to_owned(),
+        bytes,
+    };
     vec![
         input("empty-lines", b"\n\n\na\n\n\nb\n\n".to_vec()),
         input("carriage-returns", b"a\r\n\r\nb\rc\n\r\r\n\rd\r".to_vec()),
         input("one-line-without-newline", b"alone".to_vec()),
         input("one-empty-line", b"\n".to_vec()),
-        input("no-utf-8", lines(&mut random, 500, 0..=300, |random| random.u8(..))),
+        input(
+            "no-utf-8",
+            lines(&mut random, 500, 0..=300, |random| random.u8(..)),
+        ),
         input("long-lines", long_lines(&mut random)),
-        input("many-short-lines", lines(&mut random, 20_000, 0..=30, |random| random.u8(b'a'..=b'z'))),
+        input(
+            "many-short-lines",
+            lines(&mut random, 20_000, 0..=30, |random| random.u8(b'a'..=b'z')),
+        ),
         input("no-last-newline", {
             let mut bytes = lines(&mut random, 1_000, 1..=200, |random| random.u8(b' '..=b'~'));
             bytes.pop();
@@ -67,7 +80,11 @@ fn real(folder: &Path) -> Vec<Input> {
         })
         .collect();
     inputs.sort_by(|a, b| a.name.cmp(&b.name));
-    assert!(!inputs.is_empty(), "CORELOG_TEST_LOGS={} holds no files", folder.display());
+    assert!(
+        !inputs.is_empty(),
+        "CORELOG_TEST_LOGS={} holds no files",
+        folder.display()
+    );
     inputs
 }
 
@@ -96,7 +113,10 @@ fn long_lines(random: &mut fastrand::Rng) -> Vec<u8> {
         let start = text.len();
         text.resize(start + (1 << 20), 0);
         random.fill(&mut text[start..]);
-        text[start..].iter_mut().filter(|b| **b == b'\n').for_each(|b| *b = b'.');
+        text[start..]
+            .iter_mut()
+            .filter(|b| **b == b'\n')
+            .for_each(|b| *b = b'.');
         text.push(b'\n');
     }
     text

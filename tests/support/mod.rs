@@ -1,5 +1,6 @@
 //! What tests of a whole server share: a folder on a real disk, a server process, the command
-//! line, and seeded input. No test sleeps, uses a fixed port or leaves a process behind.
+//! line, seeded input, and Python scripts. No test sleeps, uses a fixed port or leaves a process
+//! behind.
 
 #![allow(dead_code, reason = "each test binary uses its part of this")]
 
@@ -8,4 +9,5 @@ pub(crate) mod deadline;
 pub(crate) mod folder;
 pub(crate) mod http;
 pub(crate) mod input;
+pub(crate) mod python;
 pub(crate) mod server;

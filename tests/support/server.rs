@@ -49,7 +49,12 @@ pub(crate) struct Start {
 impl Start {
     pub(crate) fn on(data_dir: &Path) -> Self {
         let data_dir = data_dir.to_path_buf();
-        Self { data_dir, cores: 1, args: Vec::new(), environment: Vec::new() }
+        Self {
+            data_dir,
+            cores: 1,
+            args: Vec::new(),
+            environment: Vec::new(),
+        }
     }
 
     pub(crate) fn cores(mut self, cores: u16) -> Self {
@@ -71,10 +76,19 @@ impl Start {
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(BINARY);
         command.arg("serve").arg("--data-dir").arg(&self.data_dir);
-        command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--cores"]);
+        command.args([
+            "--listen",
+            "127.0.0.1:0",
+            "--admin",
+            "127.0.0.1:0",
+            "--cores",
+        ]);
         command.arg(self.cores.to_string()).args(&self.args);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command
     }
 
@@ -94,9 +108,16 @@ impl Start {
         let Some(ready) = Ready::parse(line.trim_end()) else {
             let _ = child.kill();
             let status = child.wait().unwrap();
-            panic!("no server: {status}, said {line:?}, logged:\n{}", log.join().unwrap());
+            panic!(
+                "no server: {status}, said {line:?}, logged:\n{}",
+                log.join().unwrap()
+            );
         };
-        Server { child, log: Some(log), ready }
+        Server {
+            child,
+            log: Some(log),
+            ready,
+        }
     }
 }
 
@@ -109,7 +130,10 @@ impl Ready {
         let (admin, data) = rest.split_once(" data=")?;
         Some(Self {
             listen: listen.parse().ok()?,
-            cores: cores.split(',').map(|core| core.parse().ok()).collect::<Option<_>>()?,
+            cores: cores
+                .split(',')
+                .map(|core| core.parse().ok())
+                .collect::<Option<_>>()?,
             admin: admin.parse().ok()?,
             data: PathBuf::from(data),
         })
@@ -153,13 +177,19 @@ impl Server {
     fn wait(&mut self) -> Ended {
         let _watch = Watch::over(self.child.id(), "the stop of a server");
         let status = self.child.wait().unwrap();
-        Ended { status, log: self.log.take().unwrap().join().unwrap() }
+        Ended {
+            status,
+            log: self.log.take().unwrap().join().unwrap(),
+        }
     }
 
     /// The resident memory of the process, in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .unwrap();
         let kib: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
         kib * 1024
     }
