@@ -6,9 +6,11 @@
 
 pub mod disk;
 pub mod format;
+pub mod log;
 pub mod manifest;
 pub mod mark;
 
 mod error;
 
 pub use error::Error;
+pub use log::Log;
