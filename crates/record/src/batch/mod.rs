@@ -64,5 +64,5 @@ pub const PREFIX_BYTES: usize = 12;
 /// and not yet synced, since a batch is never split.
 pub const BYTES_MAX: usize = 16 << 20;
 
-/// The most records a batch may have, by default and at all.
+/// The most records that a server admits in a batch, unless its rules say less.
 pub const COUNT_MAX: u32 = 1_000_000;

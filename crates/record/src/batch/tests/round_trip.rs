@@ -131,3 +131,40 @@ fn a_record_at_the_limit_fits() {
     let over = Builder::new(Codec::None).append_record(&record(0, None, Some(&value)));
     assert!(matches!(over, Err(Error::RecordTooLarge { .. })));
 }
+
+/// Rules cannot stretch the format: what no reader would take is not built.
+#[test]
+fn no_rules_allow_more_than_the_format_does() {
+    let rules = Rules {
+        record_bytes_max: usize::MAX,
+        batch_bytes_max: usize::MAX,
+        count_max: u32::MAX,
+        ..Rules::default()
+    };
+    let mut builder = Builder::with_rules(Codec::None, rules);
+    let large = vec![0; batch::BYTES_MAX];
+    let refused = builder.append(Timestamp::ZERO, None, Some(&large), &[]);
+    assert!(matches!(
+        refused,
+        Err(Error::BatchTooLarge {
+            max: batch::BYTES_MAX,
+            ..
+        })
+    ));
+    for _ in 0..batch::COUNT_MAX {
+        builder.append(Timestamp::ZERO, None, None, &[]).unwrap();
+    }
+    let refused = builder.append(Timestamp::ZERO, None, None, &[]);
+    assert!(matches!(
+        refused,
+        Err(Error::Count {
+            max: batch::COUNT_MAX,
+            ..
+        })
+    ));
+    let bytes = builder.build().unwrap();
+    assert_eq!(
+        batch::check(&bytes, &rules).unwrap().count(),
+        batch::COUNT_MAX
+    );
+}
