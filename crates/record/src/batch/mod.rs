@@ -50,7 +50,7 @@ pub use check::{Rules, check};
 pub use codec::{Codec, CodecNameError};
 pub use header::{Header, patch};
 pub use raw::Headers;
-pub use records::{RecordView, Records};
+pub use records::{PausedRecords, RecordView, Records};
 pub use split::{Batches, split_first};
 pub use view::View;
 

@@ -168,3 +168,18 @@ fn no_rules_allow_more_than_the_format_does() {
         batch::COUNT_MAX
     );
 }
+
+#[test]
+fn a_paused_walk_goes_on_where_it_stood() {
+    let records: Vec<_> = (0..5).map(|n| record(n, None, Some(b"value"))).collect();
+    let bytes = build(Codec::None, &records);
+    let batch = View::verify(&bytes).unwrap();
+    let mut walk = batch.records().unwrap();
+    let mut offsets = Vec::new();
+    while let Some(one) = walk.next() {
+        offsets.push(one.unwrap().offset.get());
+        walk = walk.pause().resume(batch.record_bytes());
+    }
+    assert_eq!(offsets, [0, 1, 2, 3, 4]);
+    assert!(walk.pause().resume(b"other").next().is_none());
+}
