@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use corelog_protocol::error::ErrorCode;
+
 /// What the exit code of a command means. The numbers are a contract and never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -78,10 +80,42 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if let Some(stop) = cause.downcast_ref::<Stop>() {
         return Some(stop.exit);
     }
-    let kind = cause.downcast_ref::<io::Error>()?.kind();
-    match kind {
+    if let Some(error) = cause.downcast_ref::<corelog_client::Error>() {
+        return of_client(error);
+    }
+    if let Some(error) = cause.downcast_ref::<corelog_node::StartError>() {
+        return of_start(error);
+    }
+    match cause.downcast_ref::<io::Error>()?.kind() {
         io::ErrorKind::PermissionDenied => Some(Exit::Denied),
         io::ErrorKind::ConnectionRefused | io::ErrorKind::TimedOut => Some(Exit::Unreachable),
+        _ => None,
+    }
+}
+
+fn of_client(error: &corelog_client::Error) -> Option<Exit> {
+    use corelog_client::Error;
+    match error {
+        Error::Damaged { .. } => return Some(Exit::Damage),
+        error if error.is_unreachable() => return Some(Exit::Unreachable),
+        _ => {}
+    }
+    match error.refusal()?.known_code()? {
+        ErrorCode::Damaged => Some(Exit::Damage),
+        ErrorCode::TimedOut => Some(Exit::Unreachable),
+        ErrorCode::OutcomeUnknown => Some(Exit::Unknown),
+        _ => None,
+    }
+}
+
+/// What was asked for and cannot be is wrong usage; what the machine refuses says so further down
+/// its causes.
+fn of_start(error: &corelog_node::StartError) -> Option<Exit> {
+    use corelog_node::StartError;
+    match error {
+        StartError::Cores { .. }
+        | StartError::NotLoopback { .. }
+        | StartError::NoRoomForPorts { .. } => Some(Exit::Usage),
         _ => None,
     }
 }

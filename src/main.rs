@@ -7,9 +7,11 @@
 mod cli;
 mod cmd;
 mod config;
+mod consent;
 mod exit;
 mod output;
 mod quantity;
+mod session;
 mod side;
 mod signal;
 mod telemetry;

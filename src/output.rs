@@ -4,7 +4,6 @@
 use std::io::{self, BufWriter, StdoutLock, Write};
 
 use clap::ValueEnum;
-use comfy_table::{Table, presets};
 use serde::Serialize;
 
 /// How a command prints what it found.
@@ -53,20 +52,32 @@ impl Out {
         self.line(&text)
     }
 
-    /// Writes columns under `headers`, without borders, so that `awk` can read them too.
+    /// Writes columns under `headers`, if there are any, without borders: `awk` can read them too.
     pub(crate) fn table(
         &mut self,
         headers: &[&str],
         rows: impl IntoIterator<Item = Vec<String>>,
     ) -> anyhow::Result<()> {
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING);
-        table.set_header(headers.iter().copied());
-        for row in rows {
-            table.add_row(row);
-        }
-        for line in table.lines() {
-            self.line(line.trim_end())?;
+        let head = headers.iter().map(|header| (*header).to_owned()).collect();
+        let lines: Vec<Vec<String>> = [head].into_iter().chain(rows).collect();
+        let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
+        let cell =
+            |line: &[String], column: usize| line.get(column).map_or(0, |c| c.chars().count());
+        let width = |column| {
+            lines
+                .iter()
+                .map(|line| cell(line, column))
+                .max()
+                .unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        for line in lines.iter().filter(|line| !line.is_empty()) {
+            let cells = line
+                .iter()
+                .zip(&widths)
+                .map(|(cell, width)| format!("{cell:width$}"));
+            let cells: Vec<String> = cells.collect();
+            self.line(cells.join("  ").trim_end())?;
         }
         Ok(())
     }

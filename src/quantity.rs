@@ -86,29 +86,19 @@ impl<T: FromStr> FromStr for Limit<T> {
     }
 }
 
-impl<T> Limit<T> {
-    /// The amount, or nothing for no limit.
-    pub(crate) fn into_option(self) -> Option<T> {
-        match self {
-            Self::None => None,
-            Self::Some(amount) => Some(amount),
-        }
-    }
-}
-
 /// A length of time, shown and read as `7d`, `1h 30m` or `500ms`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span(pub(crate) Duration);
 
 impl Span {
-    /// The span in whole milliseconds; longer ones than `i64` can say become the longest.
-    pub(crate) fn millis(self) -> i64 {
-        i64::try_from(self.0.as_millis()).unwrap_or(i64::MAX)
+    /// The span in whole milliseconds; a longer one than `u64` can say becomes the longest.
+    pub(crate) fn millis(self) -> u64 {
+        u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// A span of so many milliseconds; negative ones become zero.
-    pub(crate) fn from_millis(millis: i64) -> Self {
-        Self(Duration::from_millis(u64::try_from(millis).unwrap_or(0)))
+    /// A span of so many milliseconds.
+    pub(crate) fn from_millis(millis: u64) -> Self {
+        Self(Duration::from_millis(millis))
     }
 }
 
@@ -221,9 +211,8 @@ fn instant(text: &str, now: Timestamp) -> Result<Timestamp, ParseError> {
     };
     if let Some(ago) = text.strip_prefix('-') {
         let ago: Span = ago.parse().map_err(|_source| wrong())?;
-        return Ok(Timestamp::from_millis(
-            now.millis().saturating_sub(ago.millis()),
-        ));
+        let ago_ms = i64::try_from(ago.millis()).unwrap_or(i64::MAX);
+        return Ok(Timestamp::from_millis(now.millis().saturating_sub(ago_ms)));
     }
     let time: jiff::Timestamp = text.parse().map_err(|_source| wrong())?;
     Ok(Timestamp::from_millis(time.as_millisecond()))
@@ -291,11 +280,8 @@ mod tests {
 
     #[test]
     fn a_limit_may_be_none() {
-        assert_eq!("never".parse::<Limit<Span>>().unwrap().into_option(), None);
+        assert_eq!("never".parse::<Limit<Span>>().unwrap(), Limit::None);
         let week = Span(Duration::from_secs(7 * 86_400));
-        assert_eq!(
-            "7d".parse::<Limit<Span>>().unwrap().into_option(),
-            Some(week)
-        );
+        assert_eq!("7d".parse::<Limit<Span>>().unwrap(), Limit::Some(week));
     }
 }

@@ -1,10 +1,14 @@
 //! `corelog offsets`: where each partition begins and ends, on each server asked.
 
+use corelog_client::Error;
+use corelog_protocol::message::describe_topic::{Answer, Partition};
 use corelog_record::TopicName;
 
 use crate::cli::Client;
-use crate::exit::{Exit, stop};
-use crate::quantity;
+use crate::cmd::topic::describe;
+use crate::exit::Exit;
+use crate::output::{Format, Out};
+use crate::{quantity, session};
 
 /// Show where each partition of a topic begins and ends.
 #[derive(clap::Args, Debug)]
@@ -23,11 +27,60 @@ pub(crate) struct Args {
     client: Client,
 }
 
-/// Prints a row per server and partition.
+/// Prints a row per server and partition; a server that does not answer does not hide the others.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let _ = args;
-    Err(stop(
-        Exit::Failed,
-        "this build knows the words of this command but not yet the deed",
-    ))
+    session::run_unconnected(|| offsets(args))
+}
+
+async fn offsets(args: &Args) -> anyhow::Result<Exit> {
+    let mut rows = Vec::new();
+    let mut failure = None;
+    for server in &args.client.server {
+        match ask(args, server).await {
+            Ok(topic) => {
+                let row = |partition| (server.clone(), partition);
+                rows.extend(topic.partitions.into_iter().map(row));
+            }
+            Err(error) => failure = Some(anyhow::Error::new(error).context(server.clone())),
+        }
+    }
+    print(args.client.output, &rows)?;
+    failure.map_or(Ok(Exit::Done), Err)
+}
+
+async fn ask(args: &Args, server: &str) -> Result<Answer, Error> {
+    let client = session::connect(&args.client, vec![server.to_owned()]).await?;
+    client.admin().describe_topic(&args.topic).await
+}
+
+fn print(format: Format, rows: &[(String, Partition)]) -> anyhow::Result<()> {
+    const HEADERS: [&str; 6] = [
+        "SERVER",
+        "PARTITION",
+        "LOG START",
+        "HIGH WATERMARK",
+        "DURABLE",
+        "LOG END",
+    ];
+    let mut out = Out::new();
+    match format {
+        Format::Table if rows.is_empty() => {}
+        Format::Table => {
+            let row = |(server, p): &(String, Partition)| {
+                let offsets = [p.log_start, p.high_watermark, p.durable, p.log_end];
+                let offsets = offsets.iter().map(ToString::to_string);
+                [server.clone(), p.id.to_string()]
+                    .into_iter()
+                    .chain(offsets)
+                    .collect()
+            };
+            out.table(&HEADERS, rows.iter().map(row))?;
+        }
+        Format::Json => rows.iter().try_for_each(|(server, partition)| {
+            let mut row = describe::partition(partition);
+            row["server"] = server.as_str().into();
+            out.json(&row)
+        })?,
+    }
+    out.flush()
 }

@@ -1,11 +1,15 @@
 //! `corelog partition`: what can be done to a single partition.
 
 use clap::Subcommand;
-use corelog_record::TopicName;
+use corelog_client::Client;
+use corelog_protocol::message::describe_topic::State;
+use corelog_record::{PartitionId, TopicName};
+use serde_json::json;
 
-use crate::cli::Client;
-use crate::exit::{Exit, stop};
-use crate::quantity;
+use crate::cmd::topic::policy::word;
+use crate::exit::Exit;
+use crate::output::{Format, Out};
+use crate::{cli, quantity, session};
 
 /// Reopen a partition that was fenced.
 #[derive(clap::Args, Debug)]
@@ -37,14 +41,55 @@ struct Reopen {
     #[arg(value_name = "P")]
     partition: u32,
     #[command(flatten)]
-    client: Client,
+    client: cli::Client,
 }
 
 /// Does what the action says.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let _ = args;
-    Err(stop(
-        Exit::Failed,
-        "this build knows the words of this command but not yet the deed",
-    ))
+    match &args.action {
+        Action::Reopen(args) => session::run(&args.client, |client| reopen(args, client)),
+    }
+}
+
+async fn reopen(args: &Reopen, client: Client) -> anyhow::Result<Exit> {
+    let partition = PartitionId::new(args.partition);
+    let answer = client
+        .admin()
+        .reopen_partition(&args.topic, partition)
+        .await;
+    let report = session::changing(answer)?;
+    let mut out = Out::new();
+    match args.client.output {
+        Format::Table => {
+            let row = |name: &str, value: String| vec![name.to_owned(), value];
+            let mut rows = vec![
+                row("partition", format!("{}/{}", args.topic, args.partition)),
+                row("state", word(&report.state)),
+                row("log start", report.log_start.to_string()),
+                row("log end", report.log_end.to_string()),
+                row("epoch", report.epoch.to_string()),
+                row("torn bytes", report.torn_bytes.to_string()),
+            ];
+            if !report.message.is_empty() {
+                rows.push(row("message", report.message.clone()));
+            }
+            out.table(&[], rows)?;
+        }
+        Format::Json => out.json(&json!({
+            "topic": args.topic.as_str(),
+            "partition": args.partition,
+            "state": report.state,
+            "log_start": report.log_start.get(),
+            "log_end": report.log_end.get(),
+            "epoch": report.epoch.get(),
+            "torn_bytes": report.torn_bytes,
+            "message": report.message,
+        }))?,
+    }
+    out.flush()?;
+    Ok(if report.state == State::Damaged {
+        Exit::Damage
+    } else {
+        Exit::Done
+    })
 }

@@ -1,10 +1,15 @@
 //! `corelog truncate`: give up the oldest records of a partition.
 
-use corelog_record::TopicName;
+use corelog_client::Client;
+use corelog_protocol::message::list_offsets::At;
+use corelog_record::{Offset, PartitionId, TopicName};
+use serde_json::json;
 
-use crate::cli::{Client, Consent};
-use crate::exit::{Exit, stop};
+use crate::consent::{self, Decision};
+use crate::exit::{Exit, say, stop};
+use crate::output::{Format, Out};
 use crate::quantity::{self, Place};
+use crate::{cli, session};
 
 /// Remove the oldest records of a partition.
 #[derive(clap::Args, Debug)]
@@ -29,16 +34,72 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PLACE", allow_hyphen_values = true)]
     before: Place,
     #[command(flatten)]
-    consent: Consent,
+    consent: cli::Consent,
     #[command(flatten)]
-    client: Client,
+    client: cli::Client,
 }
 
-/// Moves the partition's log start.
+/// Moves the partition's log start, after asking.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let _ = args;
-    Err(stop(
-        Exit::Failed,
-        "this build knows the words of this command but not yet the deed",
-    ))
+    session::run(&args.client, |client| truncate(args, client))
+}
+
+async fn truncate(args: &Args, client: Client) -> anyhow::Result<Exit> {
+    let admin = client.admin();
+    let partition = PartitionId::new(args.partition);
+    let now = admin
+        .list_offsets(&args.topic, partition, At::Latest)
+        .await?;
+    let lowest = match args.before {
+        Place::Earliest => now.log_start,
+        Place::Latest => now.high_watermark,
+        Place::Offset(offset) => offset,
+        Place::Last(count) => before_end(now.high_watermark, count).max(now.log_start),
+        // The batch that holds the time stays whole.
+        Place::Time(time) => {
+            admin
+                .list_offsets(&args.topic, partition, At::Time(time))
+                .await?
+                .offset
+        }
+    };
+    let place = format!("{}/{}", args.topic, args.partition);
+    if lowest > now.high_watermark {
+        let end = now.high_watermark;
+        return Err(stop(
+            Exit::Failed,
+            format!("{place} ends at {end}, {lowest} is beyond it"),
+        ));
+    }
+    if lowest > now.log_start {
+        let loss = format!(
+            "the records of {place} from {} to before {lowest}",
+            now.log_start
+        );
+        if consent::ask(args.consent, &loss)? == Decision::Leave {
+            return Ok(Exit::Done);
+        }
+    } else if args.consent.dry_run {
+        say(&format!(
+            "would remove nothing: {place} begins at {}",
+            now.log_start
+        ));
+        return Ok(Exit::Done);
+    }
+    let log_start = session::changing(admin.truncate(&args.topic, partition, lowest).await)?;
+    let mut out = Out::new();
+    match args.client.output {
+        Format::Table => out.line(&format!("{place} begins at {log_start}"))?,
+        Format::Json => out.json(&json!({
+            "topic": args.topic.as_str(),
+            "partition": args.partition,
+            "log_start": log_start.get(),
+        }))?,
+    }
+    out.flush()?;
+    Ok(Exit::Done)
+}
+
+fn before_end(end: Offset, count: u64) -> Offset {
+    Offset::new(end.get().saturating_sub(count)).unwrap_or(Offset::ZERO)
 }

@@ -4,7 +4,7 @@ use corelog_record::batch::Codec;
 use corelog_record::{ByteSize, TopicName};
 
 use crate::cli::Client;
-use crate::cmd::topic::Ack;
+use crate::cmd::topic::policy::Ack;
 use crate::exit::{Exit, stop};
 use crate::quantity;
 

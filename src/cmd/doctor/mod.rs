@@ -1,9 +1,16 @@
 //! `corelog doctor`: is this machine fit to serve, and what would mend it.
 
+mod check;
+mod disk;
+mod kernel;
+mod limits;
+
 use std::path::PathBuf;
 
-use crate::exit::{Exit, stop};
-use crate::output;
+use crate::exit::Exit;
+use crate::output::{self, Out};
+
+use check::{Check, Verdict};
 
 /// Check if this machine is fit to serve, and say what would mend it.
 #[derive(clap::Args, Debug)]
@@ -32,9 +39,25 @@ pub(crate) struct Args {
 
 /// Prints a verdict per check.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let _ = args;
-    Err(stop(
-        Exit::Failed,
-        "this build knows the words of this command but not yet the deed",
-    ))
+    let mut checks = kernel::checks();
+    checks.extend(limits::checks());
+    checks.extend(disk::checks(&args.data_dir)?);
+    let mut out = Out::new();
+    match args.output {
+        output::Format::Table => {
+            let row = |check: &Check| {
+                let mend = check.mend.clone().unwrap_or_default();
+                let verdict = check.verdict.as_str().to_owned();
+                vec![check.name.to_owned(), verdict, check.found.clone(), mend]
+            };
+            out.table(
+                &["CHECK", "VERDICT", "FOUND", "WHAT MENDS IT"],
+                checks.iter().map(row),
+            )?;
+        }
+        output::Format::Json => checks.iter().try_for_each(|check| out.json(check))?,
+    }
+    out.flush()?;
+    let is_bad = checks.iter().any(|check| check.verdict == Verdict::Bad);
+    Ok(if is_bad { Exit::Failed } else { Exit::Done })
 }

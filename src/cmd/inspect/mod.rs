@@ -1,11 +1,22 @@
 //! `corelog inspect`: what the files of a node hold, read without a server and changing nothing.
 
-use std::path::PathBuf;
+mod files;
+mod listing;
+mod node;
+mod partition;
+mod show;
+mod walk;
 
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
 use corelog_record::Offset;
 
-use crate::exit::{Exit, stop};
-use crate::output;
+use crate::exit::{Exit, say, stop};
+use crate::output::{self, Out};
+
+use listing::{Listing, Of};
+use show::Show;
 
 /// Show what the files of a node hold, without a server.
 #[derive(clap::Args, Debug)]
@@ -50,9 +61,136 @@ fn offset(text: &str) -> Result<Offset, String> {
 
 /// Prints what PATH holds.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let _ = args;
-    Err(stop(
+    let kind = what(&args.path)?;
+    let mut out = Out::new();
+    let verdict = match &listing(args) {
+        Some(listing) => list(&kind, args, listing, &mut out)?,
+        None => {
+            let (show, verdict) = summarize(&kind, &args.path)?;
+            show.print(args.output, &mut out)?;
+            verdict
+        }
+    };
+    out.flush()?;
+    Ok(match verdict {
+        Verdict::Sound => Exit::Done,
+        Verdict::Damaged(faults) => {
+            faults
+                .iter()
+                .for_each(|fault| say(&format!("damaged: {fault}")));
+            Exit::Damage
+        }
+    })
+}
+
+/// What a look at something came to.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Sound,
+    /// With a sentence for each fault.
+    Damaged(Vec<String>),
+}
+
+impl Verdict {
+    fn of(faults: Vec<String>) -> Self {
+        if faults.is_empty() {
+            Self::Sound
+        } else {
+            Self::Damaged(faults)
+        }
+    }
+}
+
+/// What a path is, by its name and what lies in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Node,
+    Topic,
+    Partition,
+    NodeFile,
+    TopicFile,
+    Manifest,
+    Mark,
+    Store,
+    Index,
+}
+
+fn what(path: &Path) -> anyhow::Result<What> {
+    let metadata =
+        std::fs::metadata(path).with_context(|| format!("cannot look at {}", path.display()))?;
+    if metadata.is_dir() {
+        let holds = |name: &str| path.join(name).exists();
+        return match (
+            holds("manifest"),
+            holds("topic"),
+            holds("node") || holds("topics"),
+        ) {
+            (true, ..) => Ok(What::Partition),
+            (_, true, _) => Ok(What::Topic),
+            (.., true) => Ok(What::Node),
+            _ => Err(unknown(path)),
+        };
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    match (
+        name.as_ref(),
+        path.extension().and_then(|extension| extension.to_str()),
+    ) {
+        ("manifest", _) => Ok(What::Manifest),
+        ("mark", _) => Ok(What::Mark),
+        ("topic", _) => Ok(What::TopicFile),
+        ("node", _) => Ok(What::NodeFile),
+        (_, Some("log")) => Ok(What::Store),
+        (_, Some("index")) => Ok(What::Index),
+        _ => Err(unknown(path)),
+    }
+}
+
+fn unknown(path: &Path) -> anyhow::Error {
+    let path = path.display();
+    stop(
         Exit::Failed,
-        "this build knows the words of this command but not yet the deed",
-    ))
+        format!("{path} is no file or directory of a node; see `corelog inspect --help`"),
+    )
+}
+
+fn summarize(kind: &What, path: &Path) -> anyhow::Result<(Show, Verdict)> {
+    match kind {
+        What::Node => node::node(path),
+        What::Topic => node::topic(path),
+        What::Partition => partition::summarize(path),
+        What::NodeFile => files::node(path),
+        What::TopicFile => files::topic(path),
+        What::Manifest => files::manifest(path),
+        What::Mark => files::mark(path),
+        What::Index => files::index(path),
+        What::Store => partition::summarize_store(path),
+    }
+}
+
+fn listing(args: &Args) -> Option<Listing> {
+    let of = if args.records {
+        Of::Records
+    } else if args.batches {
+        Of::Batches
+    } else {
+        return None;
+    };
+    Some(Listing {
+        of,
+        from: args.from,
+        count: args.count,
+        format: args.output,
+    })
+}
+
+fn list(kind: &What, args: &Args, listing: &Listing, out: &mut Out) -> anyhow::Result<Verdict> {
+    match kind {
+        What::Partition => partition::list(&args.path, listing, out),
+        What::Store => partition::list_store(&args.path, listing, out),
+        _ => Err(stop(
+            Exit::Usage,
+            "only a partition or a store has batches and records to list",
+        )),
+    }
 }

@@ -6,7 +6,7 @@ use corelog_record::TopicName;
 use corelog_record::batch::Codec;
 
 use crate::cli::Client;
-use crate::cmd::topic::Ack;
+use crate::cmd::topic::policy::Ack;
 use crate::exit::{Exit, stop};
 use crate::quantity;
 

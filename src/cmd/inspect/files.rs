@@ -1,0 +1,235 @@
+//! Single files: node, topic, manifest, mark, index.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use corelog_storage::format::edit::Edit;
+use corelog_storage::format::index;
+use corelog_storage::format::manifest::Manifest;
+use corelog_storage::format::mark::{SLOT_BYTES, SLOTS, Slot};
+use corelog_storage::format::node::Node;
+use corelog_storage::format::state::Segment;
+use corelog_storage::format::topic::Topic;
+use serde_json::Value;
+
+use super::Verdict;
+use super::show::Show;
+use crate::exit::{Exit, stop};
+use crate::quantity::rfc3339;
+
+/// Reads a whole small file.
+pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// The error of a file that cannot be understood.
+pub(super) fn damaged(path: &Path, error: &corelog_storage::format::Error) -> anyhow::Error {
+    stop(Exit::Damage, format!("{}: {error}", path.display()))
+}
+
+pub(super) fn node(path: &Path) -> anyhow::Result<(Show, Verdict)> {
+    let node = Node::decode(&read(path)?).map_err(|error| damaged(path, &error))?;
+    let mut show = Show::default();
+    show.fact("node", node.id.to_string())
+        .fact("created", rfc3339(node.created));
+    Ok((show, Verdict::Sound))
+}
+
+pub(super) fn topic(path: &Path) -> anyhow::Result<(Show, Verdict)> {
+    let topic = read_topic(path)?;
+    let mut show = Show::default();
+    topic_facts(&topic, &mut show)?;
+    Ok((show, Verdict::Sound))
+}
+
+pub(super) fn read_topic(path: &Path) -> anyhow::Result<Topic> {
+    Topic::decode(&read(path)?).map_err(|error| damaged(path, &error))
+}
+
+pub(super) fn topic_facts(topic: &Topic, show: &mut Show) -> anyhow::Result<()> {
+    show.fact("topic", topic.name.to_string());
+    show.fact("id", topic.id.to_string());
+    show.fact("partitions", topic.partitions);
+    show.fact("created", rfc3339(topic.created));
+    if let Value::Object(settings) = serde_json::to_value(topic.settings)? {
+        const KEYS: [&str; 5] = [
+            "ack",
+            "retention_age_ms",
+            "retention_bytes",
+            "segment_bytes",
+            "segment_age_ms",
+        ];
+        for key in KEYS {
+            show.fact(key, settings.get(key).cloned().unwrap_or_default());
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn read_manifest(path: &Path) -> anyhow::Result<Manifest> {
+    Manifest::decode(&read(path)?).map_err(|error| damaged(path, &error))
+}
+
+pub(super) fn manifest(path: &Path) -> anyhow::Result<(Show, Verdict)> {
+    let manifest = read_manifest(path)?;
+    let mut show = Show::default();
+    manifest_facts(&manifest, &mut show);
+    let edit = |(index, edit): (usize, &Edit)| {
+        let (kind, text) = words(edit);
+        vec![(index + 1).into(), kind.into(), text.into()]
+    };
+    let edits = manifest.edits.iter().enumerate().map(edit).collect();
+    show.list("edits", &["sequence", "kind", "says"], edits);
+    Ok((show, Verdict::Sound))
+}
+
+pub(super) fn manifest_facts(manifest: &Manifest, show: &mut Show) {
+    let header = &manifest.header;
+    show.fact("topic_id", header.topic.to_string());
+    show.fact("partition", header.partition.get());
+    show.fact("history", header.history.to_string());
+    show.fact("copy", header.copy.to_string());
+    show.fact("log_start", manifest.state.log_start().get());
+    let epoch = manifest.state.epochs().last();
+    show.fact("epoch", epoch.map(|epoch| epoch.epoch.get()));
+    show.fact("lineage", epoch.map(|epoch| epoch.lineage.to_string()));
+    let torn = manifest.torn.as_ref();
+    show.fact("torn_edit_bytes", torn.map_or(0, ExactSizeIterator::len));
+}
+
+/// An edit in words: its kind, and what it says.
+fn words(edit: &Edit) -> (&'static str, String) {
+    match edit {
+        Edit::Add(add) => (
+            "add",
+            format!("segment {} from batch {}", add.base, add.ordinal),
+        ),
+        Edit::Seal(seal) => {
+            let digest = &seal.digest;
+            let (bytes, batches) = (digest.bytes, digest.batches);
+            let (base, end, sealed) = (digest.base, digest.end, rfc3339(seal.sealed));
+            let text = format!("segment {base} ends at {end}: {bytes} bytes, {batches} batches");
+            (
+                "seal",
+                format!("{text}, chain {}, sealed {sealed}", digest.end_chain),
+            )
+        }
+        Edit::Generation(new) => (
+            "generation",
+            format!("segment {} is in its file {}", new.base, new.generation),
+        ),
+        Edit::Expire(start) => ("expire", format!("log start {}", start.start)),
+        Edit::Truncate(start) => ("truncate", format!("log start {}", start.start)),
+        Edit::TruncateSuffix(end) => ("truncate-suffix", format!("log end {}", end.offset)),
+        Edit::Restart(point) => ("restart", format!("log begins at {}", point.offset)),
+        Edit::Epoch(epoch) => {
+            let text = format!(
+                "epoch {} of {} from {}",
+                epoch.epoch, epoch.lineage, epoch.offset
+            );
+            ("epoch", text)
+        }
+        Edit::Settings(settings) => ("settings", format!("{:?}", settings.changes)),
+    }
+}
+
+pub(super) fn mark(path: &Path) -> anyhow::Result<(Show, Verdict)> {
+    const COLUMNS: [&str; 9] = [
+        "slot",
+        "sequence",
+        "segment",
+        "generation",
+        "position",
+        "offset",
+        "ordinal",
+        "chain",
+        "is_clean",
+    ];
+    let slots = slots(&read(path)?);
+    let mut show = Show::default();
+    if let Some(Ok(slot)) = slots.iter().find(|slot| slot.is_ok()) {
+        show.fact("history", slot.history.to_string())
+            .fact("copy", slot.copy.to_string());
+    }
+    let row = |(index, slot): (usize, &Slot)| {
+        vec![
+            index.into(),
+            slot.sequence.into(),
+            slot.segment.get().into(),
+            slot.generation.into(),
+            slot.position.get().into(),
+            slot.offset.get().into(),
+            slot.ordinal.get().into(),
+            slot.chain.to_string().into(),
+            slot.is_clean.into(),
+        ]
+    };
+    let sound = slots
+        .iter()
+        .enumerate()
+        .filter_map(|(i, slot)| Some((i, slot.as_ref().ok()?)));
+    show.list("slots", &COLUMNS, sound.map(row).collect());
+    // One unreadable slot is what an interrupted write leaves; none readable is a lost mark.
+    let is_lost = slots.iter().all(Result::is_err);
+    let faults = is_lost.then(|| format!("{}: no slot can be read", path.display()));
+    Ok((show, Verdict::of(faults.into_iter().collect())))
+}
+
+/// Every slot of a mark, sound or not.
+fn slots(bytes: &[u8]) -> Vec<Result<Slot, corelog_storage::format::Error>> {
+    let slots = usize::try_from(SLOTS).unwrap_or(usize::MAX);
+    bytes
+        .chunks(SLOT_BYTES)
+        .take(slots)
+        .map(Slot::decode)
+        .collect()
+}
+
+/// The slot that holds: the sound one with the highest sequence.
+pub(super) fn last_slot(path: &Path) -> anyhow::Result<Option<Slot>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let slots = slots(&read(path)?);
+    Ok(slots
+        .into_iter()
+        .filter_map(Result::ok)
+        .max_by_key(|slot| slot.sequence))
+}
+
+pub(super) fn index(path: &Path) -> anyhow::Result<(Show, Verdict)> {
+    const COLUMNS: [&str; 6] = ["row", "offset", "position", "ordinal", "max_time", "chain"];
+    let bytes = read(path)?;
+    let header = index::Header::decode(&bytes).map_err(|error| damaged(path, &error))?;
+    let mut show = Show::default();
+    show.fact("history", header.history.to_string());
+    show.fact("base", header.base.get());
+    show.fact("ordinal", header.ordinal.get());
+    show.fact("chain", header.chain.to_string());
+    let (mut rows, mut faults) = (Vec::new(), Vec::new());
+    for number in 0..index::row_count(&bytes) {
+        match index::row(&bytes, number) {
+            Some(Ok(row)) => rows.push(vec![
+                number.into(),
+                (header.base.get() + u64::from(row.relative_offset)).into(),
+                row.position.into(),
+                (header.ordinal.get() + u64::from(row.relative_ordinal)).into(),
+                rfc3339(row.max_timestamp).into(),
+                row.chain.to_string().into(),
+            ]),
+            Some(Err(error)) => faults.push(format!("{} row {number}: {error}", path.display())),
+            None => break,
+        }
+    }
+    show.list("rows", &COLUMNS, rows);
+    Ok((show, Verdict::of(faults)))
+}
+
+/// The name of a segment's store.
+pub(super) fn store_name(segment: &Segment) -> String {
+    let base = segment.base.get();
+    match segment.generation {
+        0 => format!("{base:020}.log"),
+        generation => format!("{base:020}.{generation}.log"),
+    }
+}

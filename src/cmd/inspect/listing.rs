@@ -1,0 +1,187 @@
+//! A list of batches or records, printed as it is read.
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use corelog_record::batch::{RecordView, Records, View};
+use corelog_record::{Offset, Position};
+use serde_json::{Value, json};
+
+use crate::output::{Format, Out};
+use crate::quantity::rfc3339;
+
+/// The most that one batch may grow to when it is decompressed.
+const DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
+
+/// What to list, from where, and how much of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Listing {
+    pub(super) of: Of,
+    pub(super) from: Offset,
+    pub(super) count: Option<u64>,
+    pub(super) format: Format,
+}
+
+/// What a line of the list stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Of {
+    Batches,
+    Records,
+}
+
+/// A list in the making.
+pub(super) struct Lines<'a> {
+    listing: Listing,
+    out: &'a mut Out,
+    printed: u64,
+}
+
+impl<'a> Lines<'a> {
+    /// Begins a list with its header.
+    pub(super) fn begin(listing: &Listing, out: &'a mut Out) -> anyhow::Result<Self> {
+        if listing.format == Format::Table {
+            out.line(match listing.of {
+                Of::Batches => {
+                    "OFFSET\tNEXT\tRECORDS\tPOSITION\tBYTES\tCODEC\tEPOCH\tMAX TIME\tCHECKSUM"
+                }
+                Of::Records => "OFFSET\tTIME\tKEY\tVALUE\tHEADERS",
+            })?;
+        }
+        Ok(Self {
+            listing: *listing,
+            out,
+            printed: 0,
+        })
+    }
+
+    /// True when nothing more is wanted.
+    pub(super) fn is_full(&self) -> bool {
+        self.listing
+            .count
+            .is_some_and(|count| self.printed >= count)
+    }
+
+    /// Prints the batch, or its records, as far as they are wanted.
+    pub(super) fn add(&mut self, position: Position, view: &View<'_>) -> anyhow::Result<()> {
+        if view.next_offset() <= self.listing.from || self.is_full() {
+            return Ok(());
+        }
+        match self.listing.of {
+            Of::Batches => {
+                self.printed += 1;
+                self.batch(position, view)
+            }
+            Of::Records => self.records(view),
+        }
+    }
+
+    fn batch(&mut self, position: Position, view: &View<'_>) -> anyhow::Result<()> {
+        let epoch = view.epoch().map(|epoch| epoch.get());
+        let time = rfc3339(view.max_timestamp());
+        let crc = format!("{:08x}", view.header().crc);
+        match self.listing.format {
+            Format::Table => self.out.line(&format!(
+                "{}\t{}\t{}\t{}\t{}\t{}{}\t{}\t{time}\t{crc}",
+                view.base_offset(),
+                view.next_offset(),
+                view.count(),
+                position,
+                view.bytes().len(),
+                view.codec(),
+                if view.is_control() { " control" } else { "" },
+                epoch.map_or("-".to_owned(), |epoch| epoch.to_string()),
+            )),
+            Format::Json => self.out.json(&json!({
+                "offset": view.base_offset().get(),
+                "next": view.next_offset().get(),
+                "records": view.count(),
+                "position": position.get(),
+                "bytes": view.bytes().len(),
+                "codec": view.codec().to_string(),
+                "is_control": view.is_control(),
+                "epoch": epoch,
+                "max_time": time,
+                "checksum": crc,
+            })),
+        }
+    }
+
+    fn records(&mut self, view: &View<'_>) -> anyhow::Result<()> {
+        let offset = view.base_offset();
+        let damaged = || format!("the records of the batch at offset {offset}");
+        let bytes = view
+            .decompress(DECOMPRESSED_BYTES_MAX)
+            .with_context(damaged)?;
+        for record in Records::over(&bytes, view) {
+            let record = record.with_context(damaged)?;
+            if self.is_full() {
+                break;
+            }
+            if record.offset >= self.listing.from {
+                self.printed += 1;
+                self.record(&record)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, record: &RecordView<'_>) -> anyhow::Result<()> {
+        let time = rfc3339(record.timestamp);
+        match self.listing.format {
+            Format::Table => {
+                let text = |bytes: Option<&[u8]>| bytes.map_or("-".to_owned(), escaped);
+                let headers: Vec<String> = record
+                    .headers()
+                    .map(|(name, value)| format!("{}={}", escaped(name.as_bytes()), text(value)))
+                    .collect();
+                self.out.line(&format!(
+                    "{}\t{time}\t{}\t{}\t{}",
+                    record.offset,
+                    text(record.key),
+                    text(record.value),
+                    headers.join(" ")
+                ))
+            }
+            Format::Json => {
+                let base64 = |bytes: Option<&[u8]>| -> Value {
+                    bytes.map(|bytes| BASE64_STANDARD.encode(bytes)).into()
+                };
+                let headers: Vec<Value> = record
+                    .headers()
+                    .map(|(name, value)| json!({ "name": name, "value": base64(value) }))
+                    .collect();
+                self.out.json(&json!({
+                    "offset": record.offset.get(),
+                    "time": time,
+                    "key": base64(record.key),
+                    "value": base64(record.value),
+                    "headers": headers,
+                }))
+            }
+        }
+    }
+}
+
+/// Bytes as text on one line: what is no printable text becomes an escape.
+fn escaped(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.extend(chunk.valid().chars().flat_map(|c| match c {
+            '"' | '\'' => vec![c],
+            c => c.escape_debug().collect(),
+        }));
+        text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_shown_on_one_line() {
+        assert_eq!(escaped("grüße 'du'".as_bytes()), "grüße 'du'");
+        assert_eq!(escaped(b"a\n\tb\xff\\"), r"a\n\tb\xff\\");
+    }
+}

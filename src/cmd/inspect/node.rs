@@ -1,0 +1,129 @@
+//! A whole data directory, and a topic's.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use corelog_storage::format::node::Node;
+use serde_json::Value;
+
+use super::Verdict;
+use super::files::{damaged, read, read_manifest, read_topic, topic_facts};
+use super::show::Show;
+use crate::quantity::rfc3339;
+
+/// The node, its topics, and what lies in quarantine.
+pub(super) fn node(dir: &Path) -> anyhow::Result<(Show, Verdict)> {
+    const COLUMNS: [&str; 4] = ["topic", "partitions", "bytes", "id"];
+    let mut show = Show::default();
+    let (mut rows, mut faults) = (Vec::new(), Vec::new());
+    let path = dir.join("node");
+    if path.exists() {
+        let node = Node::decode(&read(&path)?).map_err(|error| damaged(&path, &error))?;
+        show.fact("node", node.id.to_string())
+            .fact("created", rfc3339(node.created));
+    }
+    for topic_dir in directories(&dir.join("topics"))? {
+        match read_topic(&topic_dir.join("topic")) {
+            Ok(topic) => {
+                let mut bytes = 0;
+                for partition in directories(&topic_dir)? {
+                    bytes += file_bytes(&partition)?;
+                }
+                let (partitions, id) = (topic.partitions, topic.id.to_string());
+                let name = topic.name.to_string();
+                rows.push(vec![
+                    name.into(),
+                    partitions.into(),
+                    bytes.into(),
+                    id.into(),
+                ]);
+            }
+            Err(error) => faults.push(format!("{error:#}")),
+        }
+    }
+    let quarantine = files(&dir.join("quarantine"))?;
+    show.fact("topics", rows.len());
+    show.fact("quarantined_files", quarantine.len());
+    show.list("topic_list", &COLUMNS, rows);
+    let row = |path: &PathBuf| -> anyhow::Result<Vec<Value>> {
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        Ok(vec![name.into(), std::fs::metadata(path)?.len().into()])
+    };
+    let rows = quarantine.iter().map(row).collect::<anyhow::Result<_>>()?;
+    show.list("quarantine", &["file", "bytes"], rows);
+    Ok((show, Verdict::of(faults)))
+}
+
+/// The topic's settings and a row per partition that has files.
+pub(super) fn topic(dir: &Path) -> anyhow::Result<(Show, Verdict)> {
+    const COLUMNS: [&str; 5] = ["partition", "log_start", "segments", "bytes", "epoch"];
+    let topic = read_topic(&dir.join("topic"))?;
+    let mut show = Show::default();
+    topic_facts(&topic, &mut show)?;
+    let (mut rows, mut faults) = (Vec::<Vec<Value>>::new(), Vec::new());
+    for partition in directories(dir)? {
+        let path = partition.join("manifest");
+        if !path.exists() {
+            continue;
+        }
+        match read_manifest(&path) {
+            Ok(manifest) => rows.push(vec![
+                manifest.header.partition.get().into(),
+                manifest.state.log_start().get().into(),
+                manifest.state.segments().len().into(),
+                file_bytes(&partition)?.into(),
+                manifest
+                    .state
+                    .epochs()
+                    .last()
+                    .map(|epoch| epoch.epoch.get())
+                    .into(),
+            ]),
+            Err(error) => faults.push(format!("{error:#}")),
+        }
+    }
+    rows.sort_by_key(|row| row[0].as_u64());
+    show.list("partition_list", &COLUMNS, rows);
+    Ok((show, Verdict::of(faults)))
+}
+
+fn directories(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    Ok(entries(dir)?
+        .into_iter()
+        .filter(|path| path.is_dir())
+        .collect())
+}
+
+fn files(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    Ok(entries(dir)?
+        .into_iter()
+        .filter(|path| path.is_file())
+        .collect())
+}
+
+/// What lies in a directory, by name; nothing if it is not there.
+fn entries(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    if !dir.exists() {
+        return Ok(Vec::new());
+    }
+    let cannot = || format!("cannot list {}", dir.display());
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(dir).with_context(cannot)? {
+        paths.push(entry.with_context(cannot)?.path());
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn file_bytes(dir: &Path) -> anyhow::Result<u64> {
+    let mut bytes = 0;
+    for path in files(dir)? {
+        // A file that a running server removed meanwhile holds nothing.
+        bytes += std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
+    }
+    Ok(bytes)
+}

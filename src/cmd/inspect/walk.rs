@@ -1,0 +1,167 @@
+//! Walks a store from batch to batch, checking each.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::Path;
+
+use corelog_record::batch::{self, HEADER_BYTES, Header, View};
+use corelog_record::{Offset, Position};
+
+/// A store being read, front to back.
+pub(super) struct Walk {
+    file: BufReader<File>,
+    position: Position,
+    bytes: u64,
+    next: Option<Offset>,
+    batch: Vec<u8>,
+}
+
+/// What stands at a place of a store.
+pub(super) enum Found<'a> {
+    /// A sound batch that begins at `position`.
+    Batch { position: Position, view: View<'a> },
+    /// Nothing but so many zeros to the end: the prepared space of an active store.
+    Zeros { bytes: u64 },
+    /// Bytes that are no batch, or not the next one.
+    Bad { position: Position, fault: String },
+    /// The end of the file.
+    End,
+}
+
+impl Walk {
+    /// Begins at the start of the store at `path`.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        const BUFFER_BYTES: usize = 1 << 20;
+        let file = File::open(path)?;
+        let bytes = file.metadata()?.len();
+        let file = BufReader::with_capacity(BUFFER_BYTES, file);
+        Ok(Self {
+            file,
+            position: Position::ZERO,
+            bytes,
+            next: None,
+            batch: Vec::new(),
+        })
+    }
+
+    /// The next thing in the store. After anything but a batch there is nothing more to ask for.
+    pub(super) fn next(&mut self) -> io::Result<Found<'_>> {
+        let position = self.position;
+        let left = self.bytes - self.position.get();
+        if left == 0 {
+            return Ok(Found::End);
+        }
+        self.batch.clear();
+        self.read(left.min(HEADER_BYTES as u64))?;
+        let bytes = match Header::parse(&self.batch) {
+            Ok(header) if header.total_bytes() > batch::BYTES_MAX => {
+                return self.bad_or_zeros(format!("a batch of {} bytes", header.total_bytes()));
+            }
+            Ok(header) => header.total_bytes() as u64,
+            Err(error) => return self.bad_or_zeros(error.to_string()),
+        };
+        if bytes > left {
+            return self.bad_or_zeros(format!("a batch of {bytes} bytes where {left} are left"));
+        }
+        self.read(bytes - HEADER_BYTES as u64)?;
+        if let Err(error) = View::verify(&self.batch) {
+            return self.bad_or_zeros(error.to_string());
+        }
+        self.position = self.position.plus(bytes);
+        let view = match View::verify(&self.batch) {
+            Ok(view) => view,
+            Err(error) => {
+                return Ok(Found::Bad {
+                    position,
+                    fault: error.to_string(),
+                });
+            }
+        };
+        if let Some(expected) = self.next.filter(|next| view.base_offset() < *next) {
+            let fault = format!("offset {} where {expected} follows", view.base_offset());
+            return Ok(Found::Bad { position, fault });
+        }
+        self.next = Some(view.next_offset());
+        Ok(Found::Batch { position, view })
+    }
+
+    fn read(&mut self, bytes: u64) -> io::Result<()> {
+        let got = (&mut self.file).take(bytes).read_to_end(&mut self.batch)?;
+        if (got as u64) < bytes {
+            // A server cut the file under us; what is gone was never promised.
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(())
+    }
+
+    /// What is no batch: zeros to the end of the file, or a fault.
+    fn bad_or_zeros(&mut self, fault: String) -> io::Result<Found<'_>> {
+        let position = self.position;
+        let mut are_zeros = self.batch.iter().all(|byte| *byte == 0);
+        let mut chunk = vec![0; 64 << 10];
+        while are_zeros {
+            let bytes = self.file.read(&mut chunk)?;
+            if bytes == 0 {
+                break;
+            }
+            are_zeros = chunk[..bytes].iter().all(|byte| *byte == 0);
+        }
+        if are_zeros {
+            Ok(Found::Zeros {
+                bytes: self.bytes - self.position.get(),
+            })
+        } else {
+            Ok(Found::Bad { position, fault })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use corelog_record::batch::{Builder, Codec};
+    use corelog_record::{LeaderEpoch, Timestamp};
+
+    fn store(batches: u64, tail: &[u8]) -> tempfile::NamedTempFile {
+        let mut bytes = Vec::new();
+        for index in 0..batches {
+            let mut builder = Builder::new(Codec::None);
+            builder
+                .append(Timestamp::from_millis(1), None, Some(b"value"), &[])
+                .unwrap();
+            let mut batch = builder.build().unwrap();
+            let epoch = LeaderEpoch::new(0).unwrap();
+            batch::patch(&mut batch, Offset::new(index).unwrap(), epoch);
+            bytes.extend_from_slice(&batch);
+        }
+        bytes.extend_from_slice(tail);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        file
+    }
+
+    fn walk(file: &tempfile::NamedTempFile) -> (u64, &'static str) {
+        let mut walk = Walk::open(file.path()).unwrap();
+        let mut batches = 0;
+        loop {
+            match walk.next().unwrap() {
+                Found::Batch { .. } => batches += 1,
+                Found::Zeros { .. } => return (batches, "zeros"),
+                Found::Bad { .. } => return (batches, "bad"),
+                Found::End => return (batches, "end"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_store_ends_or_has_zeros_behind_it_or_is_bad() {
+        assert_eq!(walk(&store(0, b"")), (0, "end"));
+        assert_eq!(walk(&store(3, b"")), (3, "end"));
+        assert_eq!(walk(&store(3, &[0; 10])), (3, "zeros"));
+        assert_eq!(walk(&store(3, &[0; 200_000])), (3, "zeros"));
+        assert_eq!(walk(&store(3, b"torn")), (3, "bad"));
+        let mut late = vec![0; 200_000];
+        late[199_999] = 1;
+        assert_eq!(walk(&store(3, &late)), (3, "bad"));
+    }
+}

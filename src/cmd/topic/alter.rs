@@ -1,0 +1,159 @@
+//! `corelog topic alter`.
+
+use corelog_client::Client;
+use corelog_protocol::message::describe_topic::Answer;
+use corelog_protocol::message::settings::TopicSettings;
+use corelog_record::{ByteSize, TopicName};
+use serde_json::json;
+
+use super::policy::Policy;
+use crate::consent::{self, Decision};
+use crate::exit::{Exit, stop};
+use crate::output::{Format, Out};
+use crate::quantity::Span;
+use crate::{cli, quantity, session};
+
+/// Change a topic's policy; what is not named stays.
+#[derive(clap::Args, Debug)]
+#[command(
+    long_about = "Change a topic's policy; what is not named stays.\n\n\
+        Lowering a retention removes records for good, so it asks first on a terminal and needs \
+        --yes elsewhere.",
+    after_long_help = "EXAMPLES\n  \
+        corelog topic alter events --retention-age 30d\n  \
+        corelog topic alter events --retention-age never\n  \
+        corelog topic alter events --retention-bytes 1GiB --dry-run   # says what would go"
+)]
+pub(super) struct Args {
+    /// The topic's name.
+    #[arg(value_name = "NAME", value_parser = quantity::topic_name)]
+    name: TopicName,
+    #[command(flatten)]
+    policy: Policy,
+    #[command(flatten)]
+    consent: cli::Consent,
+    #[command(flatten)]
+    client: cli::Client,
+}
+
+/// Changes the policy, after asking if records go by it, and prints the one in force.
+pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
+    if args.policy.is_empty() {
+        return Err(stop(
+            Exit::Usage,
+            "nothing to change; see `corelog topic alter --help`",
+        ));
+    }
+    session::run(&args.client, |client| alter(args, client))
+}
+
+async fn alter(args: &Args, client: Client) -> anyhow::Result<Exit> {
+    let admin = client.admin();
+    let topic = admin.describe_topic(&args.name).await?;
+    let change = args.policy.change();
+    let after = change.apply(&topic.settings);
+    if let Some(loss) = loss(&args.name, &topic, &after)
+        && consent::ask(args.consent, &loss)? == Decision::Leave
+    {
+        return Ok(Exit::Done);
+    }
+    if args.consent.dry_run {
+        crate::exit::say("would remove nothing");
+        return Ok(Exit::Done);
+    }
+    let answer = admin
+        .alter_topic(&args.name, Some(topic.id), None, change)
+        .await;
+    let answer = session::changing(answer)?;
+    print(args, &answer.settings, answer.partitions)
+}
+
+fn print(args: &Args, policy: &TopicSettings, partitions: u32) -> anyhow::Result<Exit> {
+    let mut out = Out::new();
+    match args.client.output {
+        Format::Table => {
+            let mut rows = vec![vec!["topic".to_owned(), args.name.to_string()]];
+            rows.extend(super::policy::rows(policy));
+            out.table(&[], rows)?;
+        }
+        Format::Json => out.json(&json!({
+            "name": args.name.as_str(),
+            "partitions": partitions,
+            "policy": policy,
+        }))?,
+    }
+    out.flush()?;
+    Ok(Exit::Done)
+}
+
+/// What a lower retention lets go, in words; nothing if none is lower.
+fn loss(name: &TopicName, topic: &Answer, after: &TopicSettings) -> Option<String> {
+    let before = &topic.settings;
+    let is_lower = |before: Option<u64>, after: Option<u64>| {
+        after.is_some_and(|after| before.is_none_or(|before| after < before))
+    };
+    let mut losses = Vec::new();
+    if let Some(age_ms) = after.retention_age_ms
+        && is_lower(before.retention_age_ms, after.retention_age_ms)
+    {
+        losses.push(format!(
+            "sealed segments older than {}",
+            Span::from_millis(age_ms)
+        ));
+    }
+    if let Some(bytes) = after.retention_bytes
+        && is_lower(before.retention_bytes, after.retention_bytes)
+    {
+        let over = topic
+            .partitions
+            .iter()
+            .map(|p| p.bytes.saturating_sub(bytes))
+            .sum();
+        let (limit, over) = (ByteSize::from_bytes(bytes), ByteSize::from_bytes(over));
+        losses.push(format!(
+            "the oldest sealed segments of each partition beyond {limit} (at most {over} now)"
+        ));
+    }
+    let held: u64 = topic.partitions.iter().map(|p| p.bytes).sum();
+    let held = ByteSize::from_bytes(held);
+    let segments: u32 = topic.partitions.iter().map(|p| p.segments).sum();
+    (!losses.is_empty()).then(|| {
+        format!(
+            "{} of topic {name}, which holds {held} in {segments} segments",
+            losses.join(" and ")
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use corelog_record::TopicId;
+
+    fn loss_between(before: TopicSettings, after: &TopicSettings) -> Option<String> {
+        let id = TopicId::from_bytes([0; 16]);
+        let topic = Answer {
+            id,
+            settings: before,
+            partitions: Vec::new(),
+        };
+        loss(&TopicName::new("t").unwrap(), &topic, after)
+    }
+
+    fn keeping(retention_age_ms: Option<u64>, retention_bytes: Option<u64>) -> TopicSettings {
+        TopicSettings {
+            retention_age_ms,
+            retention_bytes,
+            ..TopicSettings::default()
+        }
+    }
+
+    #[test]
+    fn only_a_lower_retention_loses_something() {
+        assert!(loss_between(keeping(None, None), &keeping(None, None)).is_none());
+        assert!(loss_between(keeping(Some(5), Some(5)), &keeping(Some(5), None)).is_none());
+        assert!(loss_between(keeping(Some(5), None), &keeping(Some(6), None)).is_none());
+        assert!(loss_between(keeping(Some(5), None), &keeping(Some(4), None)).is_some());
+        assert!(loss_between(keeping(None, None), &keeping(None, Some(1))).is_some());
+    }
+}

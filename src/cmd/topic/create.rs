@@ -1,0 +1,78 @@
+//! `corelog topic create`.
+
+use corelog_client::{Client, NewTopic};
+use corelog_record::TopicName;
+use serde_json::json;
+
+use super::policy::Policy;
+use crate::exit::Exit;
+use crate::output::{Format, Out};
+use crate::{cli, quantity, session};
+
+/// Create a topic and print the policy in force.
+#[derive(clap::Args, Debug)]
+#[command(
+    long_about = "Create a topic and print the policy in force.\n\n\
+        A name is 1 to 249 of the characters A-Z a-z 0-9 . _ - and records are kept for ever \
+        unless a retention is given. Partitions can be added later, never removed.",
+    after_long_help = "EXAMPLES\n  \
+        corelog topic create events\n  \
+        corelog topic create clicks --partitions 8 --retention-age 7d --retention-bytes 10GiB\n  \
+        corelog topic create metrics --ack accepted   # faster, may lose the last 5 ms\n  \
+        corelog topic create events --if-not-exists   # fine if it is there already"
+)]
+pub(super) struct Args {
+    /// The topic's name.
+    #[arg(value_name = "NAME", value_parser = quantity::topic_name)]
+    name: TopicName,
+    /// How many partitions it has.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    partitions: u32,
+    /// Succeed, and change nothing, if the topic is there already.
+    #[arg(long)]
+    if_not_exists: bool,
+    #[command(flatten)]
+    policy: Policy,
+    #[command(flatten)]
+    client: cli::Client,
+}
+
+/// Creates it and prints the policy in force.
+pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
+    session::run(&args.client, |client| create(args, client))
+}
+
+async fn create(args: &Args, client: Client) -> anyhow::Result<Exit> {
+    let new = NewTopic {
+        name: args.name.clone(),
+        partitions: args.partitions,
+        settings: args.policy.settings(),
+        if_not_exists: args.if_not_exists,
+    };
+    let topic = session::changing(client.admin().create_topic(new).await)?;
+    let mut out = Out::new();
+    match args.client.output {
+        Format::Table => {
+            let mut rows = vec![
+                vec!["topic".to_owned(), args.name.to_string()],
+                vec!["id".to_owned(), topic.id.to_string()],
+                vec![
+                    "created".to_owned(),
+                    if topic.created { "now" } else { "before" }.to_owned(),
+                ],
+                vec!["partitions".to_owned(), topic.partitions.to_string()],
+            ];
+            rows.extend(super::policy::rows(&topic.settings));
+            out.table(&[], rows)?;
+        }
+        Format::Json => out.json(&json!({
+            "name": args.name.as_str(),
+            "id": topic.id.to_string(),
+            "created": topic.created,
+            "partitions": topic.partitions,
+            "policy": topic.settings,
+        }))?,
+    }
+    out.flush()?;
+    Ok(Exit::Done)
+}

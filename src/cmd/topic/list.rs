@@ -1,0 +1,47 @@
+//! `corelog topic list`.
+
+use corelog_client::Client;
+use serde_json::json;
+
+use crate::exit::Exit;
+use crate::output::{Format, Out};
+use crate::{cli, session};
+
+/// List the topics.
+#[derive(clap::Args, Debug)]
+#[command(after_long_help = "EXAMPLES\n  \
+    corelog topic list\n  \
+    corelog topic list --output json | jq -r .name")]
+pub(super) struct Args {
+    #[command(flatten)]
+    client: cli::Client,
+}
+
+/// Prints a row per topic.
+pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
+    session::run(&args.client, |client| list(args, client))
+}
+
+async fn list(args: &Args, client: Client) -> anyhow::Result<Exit> {
+    let topics = client.admin().list_topics().await?;
+    let mut out = Out::new();
+    match args.client.output {
+        Format::Table => {
+            let rows = topics.iter().map(|topic| {
+                let partitions = topic.partitions.len().to_string();
+                vec![topic.name.to_string(), partitions, topic.id.to_string()]
+            });
+            out.table(&["NAME", "PARTITIONS", "ID"], rows)?;
+        }
+        Format::Json => topics.iter().try_for_each(|topic| {
+            out.json(&json!({
+                "name": topic.name.as_str(),
+                "id": topic.id.to_string(),
+                "partitions": topic.partitions.len(),
+                "policy": topic.settings,
+            }))
+        })?,
+    }
+    out.flush()?;
+    Ok(Exit::Done)
+}

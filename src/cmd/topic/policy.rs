@@ -1,0 +1,144 @@
+//! A topic's policy: how it is said on the command line, sent, and shown.
+
+use clap::ValueEnum;
+use corelog_protocol::message::ack::Level;
+use corelog_protocol::message::settings::{Change, SettingsChange, TopicSettings};
+use corelog_record::ByteSize;
+use serde::Serialize;
+
+use crate::quantity::{Limit, Span};
+
+/// How a topic treats its records.
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "Policy")]
+pub(super) struct Policy {
+    /// When a record is acknowledged, unless the producer says otherwise [default: durable]
+    #[arg(long, value_name = "LEVEL", value_enum)]
+    ack: Option<Ack>,
+    /// Remove sealed segments older than this, or `never` [default: never]
+    #[arg(long, value_name = "DURATION")]
+    retention_age: Option<Limit<Span>>,
+    /// Remove the oldest sealed segments of a partition beyond this, or `none` [default: none]
+    #[arg(long, value_name = "SIZE")]
+    retention_bytes: Option<Limit<ByteSize>>,
+    /// Begin a new segment at this size, from 1MiB to 1GiB [default: 128MiB]
+    #[arg(long, value_name = "SIZE")]
+    segment_bytes: Option<ByteSize>,
+    /// Begin a new segment at this age, or `never` [default: never]
+    #[arg(long, value_name = "DURATION")]
+    segment_age: Option<Limit<Span>>,
+}
+
+/// When a record is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Ack {
+    /// Once it is on disk: kill -9 and power loss do not lose it.
+    Durable,
+    /// Once it is in the server's memory: its last 5 ms or 1 MiB may be lost.
+    Accepted,
+}
+
+impl From<Ack> for Level {
+    fn from(ack: Ack) -> Self {
+        match ack {
+            Ack::Durable => Self::Durable,
+            Ack::Accepted => Self::Accepted,
+        }
+    }
+}
+
+impl Policy {
+    /// True if nothing was said.
+    pub(super) fn is_empty(&self) -> bool {
+        self.change() == SettingsChange::default()
+    }
+
+    /// The settings of a new topic: what was said, defaults for the rest.
+    pub(super) fn settings(&self) -> TopicSettings {
+        self.change().apply(&TopicSettings::default())
+    }
+
+    /// What was said, as a change of an existing topic.
+    pub(super) fn change(&self) -> SettingsChange {
+        SettingsChange {
+            ack: self.ack.map(Level::from),
+            retention_age_ms: change(self.retention_age, Span::millis),
+            retention_bytes: change(self.retention_bytes, ByteSize::bytes),
+            segment_bytes: self.segment_bytes.map(ByteSize::bytes),
+            segment_age_ms: change(self.segment_age, Span::millis),
+        }
+    }
+}
+
+fn change<T>(said: Option<Limit<T>>, number: impl Fn(T) -> u64) -> Change<u64> {
+    match said {
+        None => Change::Keep,
+        Some(Limit::None) => Change::Clear,
+        Some(Limit::Some(amount)) => Change::Set(number(amount)),
+    }
+}
+
+/// The policy as rows of a table.
+pub(super) fn rows(settings: &TopicSettings) -> Vec<Vec<String>> {
+    let or = |text: Option<String>, none: &str| text.unwrap_or_else(|| none.to_owned());
+    let age = |ms: Option<u64>| or(ms.map(|ms| Span::from_millis(ms).to_string()), "never");
+    let size = |bytes: u64| ByteSize::from_bytes(bytes).to_string();
+    vec![
+        vec!["ack".to_owned(), word(&settings.ack)],
+        vec!["retention-age".to_owned(), age(settings.retention_age_ms)],
+        vec![
+            "retention-bytes".to_owned(),
+            or(settings.retention_bytes.map(size), "none"),
+        ],
+        vec!["segment-bytes".to_owned(), size(settings.segment_bytes)],
+        vec!["segment-age".to_owned(), age(settings.segment_age_ms)],
+    ]
+}
+
+/// A value that travels as a word, as that word.
+pub(crate) fn word(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => "?".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOTHING: Policy = Policy {
+        ack: None,
+        retention_age: None,
+        retention_bytes: None,
+        segment_bytes: None,
+        segment_age: None,
+    };
+
+    #[test]
+    fn what_is_not_said_stays() {
+        assert!(NOTHING.is_empty());
+        let before = TopicSettings {
+            retention_age_ms: Some(7),
+            ..TopicSettings::default()
+        };
+        assert_eq!(NOTHING.change().apply(&before), before);
+        let never = Policy {
+            retention_age: Some(Limit::None),
+            ..NOTHING
+        };
+        assert_eq!(never.change().apply(&before).retention_age_ms, None);
+    }
+
+    #[test]
+    fn a_policy_is_shown_as_it_is_said() {
+        let said = Policy {
+            retention_age: Some("7d".parse().unwrap()),
+            ..NOTHING
+        };
+        let rows = rows(&said.settings());
+        assert!(rows.contains(&vec!["retention-age".to_owned(), "7d".to_owned()]));
+        assert!(rows.contains(&vec!["segment-bytes".to_owned(), "128MiB".to_owned()]));
+        assert!(rows.contains(&vec!["ack".to_owned(), "durable".to_owned()]));
+    }
+}

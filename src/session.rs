@@ -1,0 +1,69 @@
+//! A client command's surroundings: logging, one tokio thread, a connection.
+
+use std::future::Future;
+
+use corelog_client::{Client, ClientConfig, Error, Outcome};
+
+use crate::exit::{Exit, stop};
+use crate::{cli, telemetry};
+
+/// Connects as `options` say and runs `command` over the connection, on this thread.
+///
+/// # Errors
+/// Exit code 4 where no server answers; else what the command says.
+pub(crate) fn run<F>(
+    options: &cli::Client,
+    command: impl FnOnce(Client) -> F,
+) -> anyhow::Result<Exit>
+where
+    F: Future<Output = anyhow::Result<Exit>>,
+{
+    run_unconnected(|| async {
+        let client = connect(options, options.server.clone()).await?;
+        command(client).await
+    })
+}
+
+/// As [`run`], for a command that connects by itself.
+///
+/// # Errors
+/// What the command says.
+pub(crate) fn run_unconnected<F>(command: impl FnOnce() -> F) -> anyhow::Result<Exit>
+where
+    F: Future<Output = anyhow::Result<Exit>>,
+{
+    telemetry::start_for_client();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let ended = runtime.block_on(command());
+    // A thread that still waits for stdin must not hold the process up.
+    runtime.shutdown_background();
+    ended
+}
+
+/// Connects to the first of `servers` that answers.
+///
+/// # Errors
+/// As [`Client::connect`].
+pub(crate) async fn connect(options: &cli::Client, servers: Vec<String>) -> Result<Client, Error> {
+    let timeout = options.timeout();
+    let mut config = ClientConfig::new(servers);
+    config.timeout = timeout;
+    config.connect_timeout = config.connect_timeout.min(timeout);
+    config.client_name = concat!("corelog/", env!("CARGO_PKG_VERSION")).to_owned();
+    Client::connect(config).await
+}
+
+/// Gives the failure of a request that changes something the exit code 5 if nobody knows whether
+/// it was applied.
+pub(crate) fn changing<T>(result: Result<T, Error>) -> anyhow::Result<T> {
+    result.map_err(|error| {
+        if error.outcome() == Outcome::NotApplied {
+            return anyhow::Error::new(error);
+        }
+        let message =
+            format!("{error}; whether it was applied is unknown, look before asking again");
+        stop(Exit::Unknown, message)
+    })
+}
