@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use corelog_protocol::error::ErrorCode;
+use corelog_protocol::error::{Detail, ErrorBody, ErrorCode};
 use corelog_protocol::message::{Call, hello, metadata};
 use corelog_record::{PartitionId, TopicId, TopicName};
 use tokio::time::{Instant, sleep};
@@ -265,10 +265,7 @@ impl Inner {
         let told = answer.errors.into_iter().find(|told| told.name == *name);
         let body = match told {
             Some(told) => told.error,
-            None => corelog_protocol::error::ErrorBody::new(
-                ErrorCode::UnknownTopic,
-                format!("there is no topic {name}"),
-            ),
+            None => ErrorBody::new(ErrorCode::UnknownTopic, format!("there is no topic {name}")),
         };
         Err(Error::Refused {
             body: Box::new(body),
@@ -398,6 +395,19 @@ impl Retry {
         }
         sleep(wait).await;
         Ok(())
+    }
+}
+
+/// The error of whoever means the topic as it was before `route` found another one.
+pub(crate) fn topic_changed(route: &Route) -> Error {
+    let message = format!("topic {} was deleted and created again", route.topic.name);
+    let detail = Detail {
+        topic_id: Some(route.topic.id),
+        ..Detail::default()
+    };
+    let body = ErrorBody::new(ErrorCode::TopicChanged, message).with_detail(detail);
+    Error::Refused {
+        body: Box::new(body),
     }
 }
 

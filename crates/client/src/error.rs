@@ -153,6 +153,14 @@ pub enum Error {
         /// The end of what is readable.
         high_watermark: Offset,
     },
+    /// Batches that do not follow each other.
+    #[error("batch at offset {found} where {expected} or later was expected")]
+    Disordered {
+        /// The least offset that could follow.
+        expected: Offset,
+        /// The offset found.
+        found: Offset,
+    },
     /// The server acknowledged another number of records than were sent.
     #[error("acknowledged offsets [{base}, {end}) for {count} records")]
     Miscounted {

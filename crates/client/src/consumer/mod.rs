@@ -1,23 +1,58 @@
-//! The consumer.
+//! The consumer: from a place in the log to a stream of records.
+//!
+//! ```text
+//! connection ── fetcher (a task per partition, reads ahead) ── reading ── next()
+//!                 │ bounded: fetches ahead × bytes               │
+//!                 └ starts, long polls, retries, detours         └ verifies, decodes, slices
+//! ```
+//!
+//! Lives here: finding the start, reading ahead, verifying, decoding. Never here: groups, commits
+//! of offsets (a caller keeps [`Progress::next`] where it likes), guesses about damaged bytes.
+//!
+//! The laws: within a partition records come in the order of the log, none left out, none twice;
+//! no byte of a batch is looked at before its checksum held; an error ends its partition and says
+//! where; offsets may jump, and control batches are stepped over.
 
 mod config;
+mod fetcher;
+mod reading;
 mod received;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use corelog_record::{Offset, PartitionId, TopicName};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
 pub use config::{ConsumerConfig, End, Start};
 pub use received::{Header, Received};
 
+use self::fetcher::{Around, Event, Fetcher, News};
+use self::reading::{Cursor, Reading};
 use crate::Error;
 use crate::client::Inner;
+use crate::connection::User;
 
-/// Reads partitions.
+/// Reads partitions, ahead of its caller and within bounded memory.
+///
+/// Records of different partitions come in no particular order. Dropped, it stops reading.
 #[derive(Debug)]
 pub struct Consumer {
     client: Arc<Inner>,
     config: ConsumerConfig,
+    /// By number; a replaced assignment's late news find nobody.
+    assignments: BTreeMap<u64, Assignment>,
+    next_assignment: u64,
+    /// Partitions take turns in groups on connections of their own.
+    users: Vec<User>,
+    /// Assignments that have not ended.
+    reading_count: Arc<AtomicUsize>,
+    sender: mpsc::UnboundedSender<Event>,
+    events: mpsc::UnboundedReceiver<Event>,
+    /// What is being handed out, and of which assignment.
+    current: Option<(u64, Reading)>,
 }
 
 /// How far reading a partition has come.
@@ -30,38 +65,226 @@ pub struct Progress {
     pub log_start: Offset,
     /// The end of what is readable, as last heard.
     pub high_watermark: Offset,
+    /// Nothing more will come: the end was reached, or an error was reported.
+    pub is_ended: bool,
+}
+
+#[derive(Debug)]
+struct Assignment {
+    topic: Arc<TopicName>,
+    partition: PartitionId,
+    place: Option<(Cursor, Around)>,
+    is_ended: bool,
+    task: AbortHandle,
+}
+
+impl Drop for Assignment {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 impl Consumer {
     pub(crate) fn new(client: Arc<Inner>, config: ConsumerConfig) -> Self {
-        Self { client, config }
+        let (sender, events) = mpsc::unbounded_channel();
+        Self {
+            client,
+            config,
+            assignments: BTreeMap::new(),
+            next_assignment: 0,
+            users: Vec::new(),
+            reading_count: Arc::new(AtomicUsize::new(0)),
+            sender,
+            events,
+            current: None,
+        }
     }
 
-    /// Begins to read a partition, replacing what was assigned of it before.
+    /// Begins to read a partition, replacing what was assigned of it before. Errors, an unknown
+    /// topic among them, come out of [`Consumer::next`].
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
     pub fn assign(&mut self, topic: &TopicName, partition: PartitionId, start: Start, end: End) {
-        let _ = (topic, partition, start, end, &self.client, self.config);
+        self.unassign(topic, partition);
+        let assignment = self.next_assignment;
+        self.next_assignment += 1;
+        self.reading_count.fetch_add(1, Ordering::Relaxed);
+        let topic = Arc::new(topic.clone());
+        let fetcher = Fetcher {
+            client: Arc::clone(&self.client),
+            config: self.config,
+            user: self.user(),
+            assignment,
+            topic: Arc::clone(&topic),
+            partition,
+            start,
+            end,
+            share_count: Arc::clone(&self.reading_count),
+            events: self.sender.clone(),
+        };
+        let task = tokio::spawn(fetcher.run()).abort_handle();
+        let (place, is_ended) = (None, false);
+        let begun = Assignment {
+            topic,
+            partition,
+            place,
+            is_ended,
+            task,
+        };
+        self.assignments.insert(assignment, begun);
     }
 
-    /// Stops reading a partition; what was fetched of it is dropped.
+    /// Stops reading a partition; what was fetched of it and not handed out is dropped.
     pub fn unassign(&mut self, topic: &TopicName, partition: PartitionId) {
-        let _ = (topic, partition);
+        let Some(assignment) = self.find(topic, partition) else {
+            return;
+        };
+        self.end(assignment);
+        self.assignments.remove(&assignment);
     }
 
     /// How far reading a partition has come; `None` before its start was found, or if it is not
     /// assigned.
     #[must_use]
     pub fn progress(&self, topic: &TopicName, partition: PartitionId) -> Option<Progress> {
-        let _ = (topic, partition);
-        None
+        let assignment = &self.assignments[&self.find(topic, partition)?];
+        let (cursor, around) = assignment.place?;
+        Some(Progress {
+            next: cursor.next,
+            log_start: around.log_start,
+            high_watermark: around.high_watermark,
+            is_ended: assignment.is_ended,
+        })
     }
 
     /// The next record of any assigned partition; `None` once all have reached their ends (or
     /// none is assigned). An error ends its partition, not the others.
     ///
+    /// Cancel-safe: dropped before it returns, it took nothing.
+    ///
     /// # Errors
-    /// [`Error::OutOfRange`], [`Error::Damaged`], [`Error::Refused`], or why a server could not be
-    /// reached for longer than configured.
+    /// [`Error::OutOfRange`], [`Error::Damaged`], [`Error::NoSuchPartition`], [`Error::Refused`],
+    /// or why a server could not be reached for longer than configured.
     pub async fn next(&mut self) -> Option<Result<Received, Error>> {
-        None
+        loop {
+            match self.next_ready() {
+                Ok(Some(received)) => return Some(Ok(received)),
+                Ok(None) => {}
+                Err(error) => return Some(Err(error)),
+            }
+            if self.reading_count.load(Ordering::Relaxed) == 0 {
+                return None;
+            }
+            // The consumer holds a sender itself, so the channel is never closed.
+            let event = self.events.recv().await?;
+            if let Err(error) = self.take_in(event) {
+                return Some(Err(error));
+            }
+        }
+    }
+
+    /// The next record of the fetch that is being handed out.
+    fn next_ready(&mut self) -> Result<Option<Received>, Error> {
+        let Some((assignment, reading)) = &mut self.current else {
+            return Ok(None);
+        };
+        let assignment = *assignment;
+        let place = self
+            .assignments
+            .get_mut(&assignment)
+            .and_then(|found| found.place.as_mut());
+        let Some((cursor, _)) = place else {
+            self.current = None;
+            return Ok(None);
+        };
+        match reading.next(cursor) {
+            Ok(Some(received)) => Ok(Some(received)),
+            Ok(None) => {
+                self.current = None;
+                Ok(None)
+            }
+            Err(error) => {
+                self.current = None;
+                self.end(assignment);
+                Err(error)
+            }
+        }
+    }
+
+    fn take_in(&mut self, event: Event) -> Result<(), Error> {
+        let Event { assignment, news } = event;
+        let Some(found) = self.assignments.get_mut(&assignment) else {
+            return Ok(());
+        };
+        if found.is_ended {
+            return Ok(());
+        }
+        match news {
+            News::Begun { begin, around } => {
+                let cursor = Cursor {
+                    next: begin.offset,
+                    end: begin.end,
+                    since: begin.since,
+                };
+                found.place = Some((cursor, around));
+            }
+            News::Fetched {
+                batches,
+                around,
+                room,
+            } => {
+                if let Some((_, known)) = &mut found.place {
+                    *known = around;
+                }
+                let origin = (Arc::clone(&found.topic), found.partition);
+                let bytes_max = self.config.decompressed_bytes_max;
+                self.current = Some((assignment, Reading::new(origin, batches, bytes_max, room)));
+            }
+            News::Ended => self.end(assignment),
+            News::Failed(error) => {
+                self.end(assignment);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends an assignment once.
+    fn end(&mut self, assignment: u64) {
+        let Some(found) = self.assignments.get_mut(&assignment) else {
+            return;
+        };
+        if !found.is_ended {
+            found.is_ended = true;
+            found.task.abort();
+            self.reading_count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn find(&self, topic: &TopicName, partition: PartitionId) -> Option<u64> {
+        let mut all = self.assignments.iter();
+        let is_it = |one: &Assignment| *one.topic == *topic && one.partition == partition;
+        all.find(|(_, one)| is_it(one)).map(|(number, _)| *number)
+    }
+
+    /// Whose connections the next assignment uses.
+    fn user(&mut self) -> User {
+        let group = self.assignments.len() / GROUP_PARTITIONS;
+        while self.users.len() <= group {
+            self.users.push(self.client.new_user());
+        }
+        self.users[group]
     }
 }
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        for user in &self.users {
+            self.client.pool.forget(*user);
+        }
+    }
+}
+
+/// Partitions that share connections: their long polls leave half of a connection's requests free.
+const GROUP_PARTITIONS: usize = 32;

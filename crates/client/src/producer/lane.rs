@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use corelog_protocol::error::{Applied, Detail, ErrorBody, ErrorCode};
+use corelog_protocol::error::{Applied, ErrorCode};
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::produce;
 use corelog_record::batch::Codec;
@@ -14,7 +14,7 @@ use super::batch::Batch;
 use super::delivery::BatchAck;
 use super::queue::{Next, Queue};
 use super::window::{Settled, Verdict, Window};
-use crate::client::{Inner, Route};
+use crate::client::{Inner, Route, topic_changed};
 use crate::connection::{Reply, Ticket, User};
 use crate::{Error, Outcome};
 
@@ -339,18 +339,5 @@ impl Lane {
         let backoff = self.client.config.backoff;
         let wait = backoff.wait(self.failure_count, &mut fastrand::Rng::new());
         sleep(wait.max(self.retry_after)).await;
-    }
-}
-
-/// The batches were meant for the topic as it was.
-fn topic_changed(route: &Route) -> Error {
-    let message = format!("topic {} was deleted and created again", route.topic.name);
-    let detail = Detail {
-        topic_id: Some(route.topic.id),
-        ..Detail::default()
-    };
-    let body = ErrorBody::new(ErrorCode::TopicChanged, message).with_detail(detail);
-    Error::Refused {
-        body: Box::new(body),
     }
 }

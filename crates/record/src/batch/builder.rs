@@ -1,7 +1,7 @@
 //! Writing batches.
 
 use super::header::CHECKED_FROM;
-use super::{Codec, HEADER_BYTES, Header, PREFIX_BYTES, Rules};
+use super::{BYTES_MAX, COUNT_MAX, Codec, HEADER_BYTES, Header, PREFIX_BYTES, Rules};
 use crate::checksum::crc32c;
 use crate::{Error, Record, Timestamp};
 
@@ -57,11 +57,9 @@ impl Builder {
         };
         let body_bytes = body_bytes(time - base, index, key, value, headers);
         let bytes = self.len_bytes() + varint_bytes(zigzag_len(body_bytes)) + body_bytes;
-        if bytes > self.rules.batch_bytes_max {
-            return Err(Error::BatchTooLarge {
-                bytes,
-                max: self.rules.batch_bytes_max,
-            });
+        let max = self.rules.batch_bytes_max.min(BYTES_MAX);
+        if bytes > max {
+            return Err(Error::BatchTooLarge { bytes, max });
         }
         let records = &mut self.records;
         put_varint(records, zigzag_len(body_bytes));
@@ -150,7 +148,7 @@ impl Builder {
         let length = i32::try_from(total_bytes - PREFIX_BYTES).ok().ok_or({
             Error::BatchTooLarge {
                 bytes: total_bytes,
-                max: self.rules.batch_bytes_max,
+                max: BYTES_MAX,
             }
         })?;
         let mut header = Header {
@@ -184,7 +182,7 @@ impl Builder {
         if !(0..=max).contains(&time) {
             return Err(Error::Timestamp { found: time, max });
         }
-        let max = self.rules.count_max;
+        let max = self.rules.count_max.min(COUNT_MAX);
         if index >= max {
             return Err(Error::Count {
                 found: index.cast_signed() + 1,

@@ -11,9 +11,9 @@ use crate::{Error, RecordFault, Timestamp};
 pub struct Rules {
     /// Bytes of a record's key, value and headers together.
     pub record_bytes_max: usize,
-    /// Bytes of a batch, header included.
+    /// Bytes of a batch, header included; more than [`BYTES_MAX`](super::BYTES_MAX) is never allowed.
     pub batch_bytes_max: usize,
-    /// Records of a batch.
+    /// Records of a batch; more than [`COUNT_MAX`] is never allowed.
     pub count_max: u32,
     /// The latest time a record may carry.
     pub timestamp_max: Timestamp,
@@ -82,7 +82,7 @@ fn check_header(header: &Header, rules: &Rules) -> Result<(), Error> {
             sequence,
         });
     }
-    let (min, max) = (1, rules.count_max);
+    let (min, max) = (1, rules.count_max.min(COUNT_MAX));
     let count = u32::try_from(header.count)
         .ok()
         .filter(|count| (min..=max).contains(count));

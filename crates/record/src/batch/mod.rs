@@ -50,7 +50,7 @@ pub use check::{Rules, check};
 pub use codec::{Codec, CodecNameError};
 pub use header::{Header, patch};
 pub use raw::Headers;
-pub use records::{RecordView, Records};
+pub use records::{PausedRecords, RecordView, Records};
 pub use split::{Batches, split_first};
 pub use view::View;
 
@@ -64,5 +64,5 @@ pub const PREFIX_BYTES: usize = 12;
 /// and not yet synced, since a batch is never split.
 pub const BYTES_MAX: usize = 16 << 20;
 
-/// The most records a batch may have, by default and at all.
+/// The most records that a server admits in a batch, unless its rules say less.
 pub const COUNT_MAX: u32 = 1_000_000;

@@ -39,6 +39,26 @@ pub struct Records<'a> {
     is_done: bool,
 }
 
+/// A walk over records that was interrupted. It borrows nothing, so a reader can put it beside the
+/// bytes that it owns.
+#[derive(Clone, Debug)]
+pub struct PausedRecords {
+    walk: Records<'static>,
+    /// Bytes behind the last record taken.
+    rest_bytes: usize,
+}
+
+impl PausedRecords {
+    /// Goes on where the walk was paused; `decompressed` is what it went over before. Other bytes
+    /// give errors or other records, never a panic.
+    pub fn resume<'a>(&self, decompressed: &'a [u8]) -> Records<'a> {
+        let from = decompressed.len().saturating_sub(self.rest_bytes);
+        self.walk
+            .clone()
+            .over_rest(decompressed.get(from..).unwrap_or_default())
+    }
+}
+
 impl<'a> RecordView<'a> {
     /// The headers in order.
     pub fn headers(&self) -> Headers<'a> {
@@ -74,6 +94,30 @@ impl<'a> Records<'a> {
             count: batch.count(),
             delta_min: 0,
             is_done: false,
+        }
+    }
+
+    /// The walk as it stands, without the bytes it goes over.
+    pub fn pause(&self) -> PausedRecords {
+        let rest_bytes = self.cursor.0.len();
+        PausedRecords {
+            walk: self.clone().over_rest(&[]),
+            rest_bytes,
+        }
+    }
+
+    /// The same walk, going on over `rest`.
+    fn over_rest<'b>(self, rest: &'b [u8]) -> Records<'b> {
+        Records {
+            cursor: Cursor(rest),
+            base_offset: self.base_offset,
+            last_offset_delta: self.last_offset_delta,
+            base_timestamp: self.base_timestamp,
+            append_time: self.append_time,
+            index: self.index,
+            count: self.count,
+            delta_min: self.delta_min,
+            is_done: self.is_done,
         }
     }
 

@@ -131,3 +131,55 @@ fn a_record_at_the_limit_fits() {
     let over = Builder::new(Codec::None).append_record(&record(0, None, Some(&value)));
     assert!(matches!(over, Err(Error::RecordTooLarge { .. })));
 }
+
+/// Rules cannot stretch the format: what no reader would take is not built.
+#[test]
+fn no_rules_allow_more_than_the_format_does() {
+    let rules = Rules {
+        record_bytes_max: usize::MAX,
+        batch_bytes_max: usize::MAX,
+        count_max: u32::MAX,
+        ..Rules::default()
+    };
+    let mut builder = Builder::with_rules(Codec::None, rules);
+    let large = vec![0; batch::BYTES_MAX];
+    let refused = builder.append(Timestamp::ZERO, None, Some(&large), &[]);
+    assert!(matches!(
+        refused,
+        Err(Error::BatchTooLarge {
+            max: batch::BYTES_MAX,
+            ..
+        })
+    ));
+    for _ in 0..batch::COUNT_MAX {
+        builder.append(Timestamp::ZERO, None, None, &[]).unwrap();
+    }
+    let refused = builder.append(Timestamp::ZERO, None, None, &[]);
+    assert!(matches!(
+        refused,
+        Err(Error::Count {
+            max: batch::COUNT_MAX,
+            ..
+        })
+    ));
+    let bytes = builder.build().unwrap();
+    assert_eq!(
+        batch::check(&bytes, &rules).unwrap().count(),
+        batch::COUNT_MAX
+    );
+}
+
+#[test]
+fn a_paused_walk_goes_on_where_it_stood() {
+    let records: Vec<_> = (0..5).map(|n| record(n, None, Some(b"value"))).collect();
+    let bytes = build(Codec::None, &records);
+    let batch = View::verify(&bytes).unwrap();
+    let mut walk = batch.records().unwrap();
+    let mut offsets = Vec::new();
+    while let Some(one) = walk.next() {
+        offsets.push(one.unwrap().offset.get());
+        walk = walk.pause().resume(batch.record_bytes());
+    }
+    assert_eq!(offsets, [0, 1, 2, 3, 4]);
+    assert!(walk.pause().resume(b"other").next().is_none());
+}

@@ -1,0 +1,339 @@
+//! The task that reads one partition ahead of the caller.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::limits;
+use corelog_protocol::message::list_offsets::At;
+use corelog_protocol::message::{Call, fetch, list_offsets};
+use corelog_record::{Offset, PartitionId, Timestamp, TopicId, TopicName};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, sleep};
+
+use super::{ConsumerConfig, End, Start};
+use crate::Error;
+use crate::client::{Inner, Route, topic_changed};
+use crate::connection::{Reply, User};
+
+/// What a fetcher tells the consumer. Bounded: per assignment one beginning, one end, and as many
+/// fetches as it has room for.
+#[derive(Debug)]
+pub(super) struct Event {
+    pub(super) assignment: u64,
+    pub(super) news: News,
+}
+
+#[derive(Debug)]
+pub(super) enum News {
+    /// Where reading begins and ends.
+    Begun { begin: Begin, around: Around },
+    /// Whole batches, not verified yet.
+    Fetched {
+        batches: Bytes,
+        around: Around,
+        room: OwnedSemaphorePermit,
+    },
+    /// All there was to read was fetched.
+    Ended,
+    /// Reading cannot go on.
+    Failed(Error),
+}
+
+/// What was found at the beginning.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Begin {
+    pub(super) offset: Offset,
+    pub(super) end: Option<Offset>,
+    pub(super) since: Option<Timestamp>,
+}
+
+/// The readable part of the log, as last heard.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Around {
+    pub(super) log_start: Offset,
+    pub(super) high_watermark: Offset,
+}
+
+pub(super) struct Fetcher {
+    pub(super) client: Arc<Inner>,
+    pub(super) config: ConsumerConfig,
+    pub(super) user: User,
+    pub(super) assignment: u64,
+    pub(super) topic: Arc<TopicName>,
+    pub(super) partition: PartitionId,
+    pub(super) start: Start,
+    pub(super) end: End,
+    /// How many partitions share the consumer's memory.
+    pub(super) share_count: Arc<AtomicUsize>,
+    pub(super) events: mpsc::UnboundedSender<Event>,
+}
+
+/// The fetcher's way to its partition.
+#[derive(Default)]
+struct Way {
+    route: Option<Route>,
+    /// The topic that is being read; another one under its name is another log.
+    topic_id: Option<TopicId>,
+    failure_count: u32,
+    failing_since: Option<Instant>,
+}
+
+impl Fetcher {
+    /// Reads until the end, a failure, or the consumer's end.
+    pub(super) async fn run(self) {
+        let news = match self.read().await {
+            Ok(()) => News::Ended,
+            Err(error) => News::Failed(error),
+        };
+        self.tell(news);
+    }
+
+    async fn read(&self) -> Result<(), Error> {
+        let mut way = Way::default();
+        let (begin, around) = self.begin(&mut way).await?;
+        self.tell(News::Begun { begin, around });
+
+        let rooms = Arc::new(Semaphore::new(FETCHES_AHEAD));
+        let mut offset = begin.offset;
+        while begin.end.is_none_or(|end| offset < end) {
+            let Ok(room) = Arc::clone(&rooms).acquire_owned().await else {
+                return Ok(());
+            };
+            let reply = self.fetch(&mut way, offset).await?;
+            let Reply { head, body } = reply;
+            let is_empty = body.is_empty();
+            if head.next < offset || (!is_empty && head.next == offset) {
+                let (expected, found) = (offset, head.next);
+                return Err(self.damaged(offset, Error::Disordered { expected, found }));
+            }
+            if is_empty && head.next == offset && begin.end.is_some() {
+                // What was readable is not: not ours to say why, so do not hurry.
+                way.failure_count += 1;
+                self.pause(&way, Duration::ZERO).await;
+                continue;
+            }
+            offset = head.next;
+            let (log_start, high_watermark) = (head.log_start, head.high_watermark);
+            let around = Around {
+                log_start,
+                high_watermark,
+            };
+            self.tell(News::Fetched {
+                batches: body,
+                around,
+                room,
+            });
+        }
+        Ok(())
+    }
+
+    /// Finds out where reading begins and ends.
+    async fn begin(&self, way: &mut Way) -> Result<(Begin, Around), Error> {
+        let at = match self.start {
+            Start::Earliest => At::Earliest,
+            Start::Latest | Start::Offset(_) | Start::LastN(_) => At::Latest,
+            Start::Time(time) => At::Time(time),
+        };
+        let request = |id| list_offsets::Request {
+            topic: (*self.topic).clone(),
+            id,
+            partition: self.partition,
+            at,
+        };
+        let timeout = self.client.config.timeout;
+        let found = self.ask(way, timeout, request).await?.head;
+        let (log_start, high_watermark) = (found.log_start, found.high_watermark);
+        let offset = match self.start {
+            Start::Offset(offset) => offset,
+            Start::LastN(count) => {
+                let readable = high_watermark.checked_since(log_start).unwrap_or(0);
+                log_start.plus(readable.saturating_sub(count))
+            }
+            Start::Earliest | Start::Latest | Start::Time(_) => found.offset,
+        };
+        let is_beyond = high_watermark < offset && self.end != End::Follow;
+        if offset < log_start || is_beyond {
+            return Err(self.out_of_range(offset, log_start, high_watermark));
+        }
+        let end = match self.end {
+            End::HighWatermark => Some(high_watermark),
+            End::Offset(end) => Some(end.min(high_watermark)),
+            End::Follow => None,
+        };
+        let since = match self.start {
+            Start::Time(time) => Some(time),
+            _ => None,
+        };
+        Ok((
+            Begin { offset, end, since },
+            Around {
+                log_start,
+                high_watermark,
+            },
+        ))
+    }
+
+    async fn fetch(&self, way: &mut Way, offset: Offset) -> Result<Reply<fetch::Answer>, Error> {
+        let wait = match self.end {
+            End::Follow => self.config.wait,
+            End::HighWatermark | End::Offset(_) => Duration::ZERO,
+        };
+        let max_wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+        let max_wait_ms = max_wait_ms.min(limits::FETCH_WAIT_MS_MAX);
+        let request = |id| fetch::Request {
+            topic: (*self.topic).clone(),
+            id,
+            partition: self.partition,
+            offset,
+            max_bytes: self.share(),
+            min_bytes: self.config.wait_bytes_min,
+            max_wait_ms,
+            follower: None,
+        };
+        let answered = self
+            .ask(way, self.client.config.timeout + wait, request)
+            .await;
+        answered.map_err(|error| self.explain(offset, error))
+    }
+
+    /// Asks the partition's server, again as long as that may help.
+    async fn ask<R: Call>(
+        &self,
+        way: &mut Way,
+        timeout: Duration,
+        request: impl Fn(TopicId) -> R,
+    ) -> Result<Reply<R::Answer>, Error> {
+        loop {
+            let attempt = async {
+                let route = self.route(way).await?;
+                route
+                    .connection
+                    .call(&request(route.topic.id), timeout)
+                    .await
+            };
+            let error = match attempt.await {
+                Ok(reply) => {
+                    way.failure_count = 0;
+                    way.failing_since = None;
+                    return Ok(reply);
+                }
+                Err(error) => error,
+            };
+            if self.client.heed(&self.topic, self.partition, &error) {
+                way.route = None;
+            }
+            // Not readable yet is no failure for someone who follows.
+            let is_early = error
+                .refusal()
+                .is_some_and(|body| body.is(ErrorCode::PastHighWatermark));
+            if is_early && self.end == End::Follow {
+                way.failing_since = None;
+            } else if is_early || !error.may_pass() {
+                return Err(error);
+            }
+            let since = *way.failing_since.get_or_insert_with(Instant::now);
+            if self
+                .config
+                .unreachable_timeout
+                .is_some_and(|limit| limit <= since.elapsed())
+            {
+                return Err(error);
+            }
+            way.failure_count += 1;
+            self.pause(way, error.retry_after()).await;
+        }
+    }
+
+    async fn route(&self, way: &mut Way) -> Result<Route, Error> {
+        if let Some(route) = way.route.as_ref().filter(|route| !route.is_stale()) {
+            return Ok(route.clone());
+        }
+        let route = self
+            .client
+            .route(self.user, &self.topic, self.partition)
+            .await?;
+        if *way.topic_id.get_or_insert(route.topic.id) != route.topic.id {
+            return Err(topic_changed(&route));
+        }
+        way.route = Some(route.clone());
+        Ok(route)
+    }
+
+    /// What one fetch may bring: so much that all partitions, each with its fetches ahead and one
+    /// on its way, stay within the consumer's memory.
+    fn share(&self) -> u32 {
+        let partitions = self.share_count.load(Ordering::Relaxed).max(1);
+        let share = self.config.prefetch_bytes_max / (partitions * (FETCHES_AHEAD + 1));
+        let bytes_max = self.config.fetch_bytes_max;
+        u32::try_from(share)
+            .unwrap_or(u32::MAX)
+            .clamp(FETCH_BYTES_MIN.min(bytes_max), bytes_max)
+    }
+
+    async fn pause(&self, way: &Way, at_least: Duration) {
+        let wait = self
+            .client
+            .config
+            .backoff
+            .wait(way.failure_count, &mut fastrand::Rng::new());
+        sleep(wait.max(at_least)).await;
+    }
+
+    /// Gives the errors that end a partition their types.
+    fn explain(&self, offset: Offset, error: Error) -> Error {
+        let Some(body) = error.refusal() else {
+            return error;
+        };
+        let detail = &body.detail;
+        match body.known_code() {
+            Some(ErrorCode::OutOfRange | ErrorCode::PastHighWatermark) => {
+                let log_start = detail.log_start.unwrap_or_default();
+                let high_watermark = detail.high_watermark.unwrap_or_default();
+                self.out_of_range(offset, log_start, high_watermark)
+            }
+            Some(ErrorCode::Damaged) => {
+                let offset = detail.offset.unwrap_or(offset);
+                self.damaged(offset, error)
+            }
+            _ => error,
+        }
+    }
+
+    fn out_of_range(&self, offset: Offset, log_start: Offset, high_watermark: Offset) -> Error {
+        let (topic, partition) = (TopicName::clone(&self.topic), self.partition);
+        Error::OutOfRange {
+            topic,
+            partition,
+            offset,
+            log_start,
+            high_watermark,
+        }
+    }
+
+    fn damaged(&self, offset: Offset, source: Error) -> Error {
+        let (topic, partition) = (TopicName::clone(&self.topic), self.partition);
+        Error::Damaged {
+            topic,
+            partition,
+            offset,
+            source: Box::new(source),
+        }
+    }
+
+    fn tell(&self, news: News) {
+        // A consumer that is gone needs no news.
+        drop(self.events.send(Event {
+            assignment: self.assignment,
+            news,
+        }));
+    }
+}
+
+/// Fetches that wait for the caller, per partition: one being handed out, one behind it.
+const FETCHES_AHEAD: usize = 2;
+
+/// Asking for less costs more in requests than it saves in memory.
+const FETCH_BYTES_MIN: u32 = 64 << 10;

@@ -1,0 +1,201 @@
+//! From fetched bytes to records: verify each batch, decode it in runs, hand out slices.
+//!
+//! No byte of a batch is looked at before its checksum held, and no record is copied: a record is
+//! four slices of the receive buffer, or of the one buffer that its batch was decompressed into.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use corelog_record::batch::{PausedRecords, RecordView, Records, View, split_first};
+use corelog_record::{Offset, PartitionId, Timestamp, TopicName};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::received::{Header, Received};
+use crate::Error;
+
+/// What one fetch brought, on its way to the caller.
+#[derive(Debug)]
+pub(super) struct Reading {
+    topic: Arc<TopicName>,
+    partition: PartitionId,
+    decompressed_bytes_max: usize,
+    /// Whole batches, not looked at yet.
+    rest: Bytes,
+    batch: Option<Current>,
+    /// Decoded, not handed out yet.
+    ready: VecDeque<Received>,
+    /// The partition's room for this fetch; free again when all of it was handed out.
+    _room: OwnedSemaphorePermit,
+}
+
+/// Where a partition's reader stands, and what it is to leave out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cursor {
+    /// The next offset to hand out; what lies below is left out.
+    pub(super) next: Offset,
+    /// Nothing from here on is handed out.
+    pub(super) end: Option<Offset>,
+    /// Until a record of this time or later was found, nothing is handed out.
+    pub(super) since: Option<Timestamp>,
+}
+
+/// A verified batch that is being decoded.
+#[derive(Debug)]
+struct Current {
+    records: Bytes,
+    walk: PausedRecords,
+    next: Offset,
+    is_done: bool,
+}
+
+impl Reading {
+    pub(super) fn new(
+        origin: (Arc<TopicName>, PartitionId),
+        batches: Bytes,
+        decompressed_bytes_max: usize,
+        room: OwnedSemaphorePermit,
+    ) -> Self {
+        let (topic, partition) = origin;
+        Self {
+            topic,
+            partition,
+            decompressed_bytes_max,
+            rest: batches,
+            batch: None,
+            ready: VecDeque::new(),
+            _room: room,
+        }
+    }
+
+    /// The next record, moving `cursor` behind it; `None` if this fetch is used up.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`]; nothing more is to be read from it then.
+    pub(super) fn next(&mut self, cursor: &mut Cursor) -> Result<Option<Received>, Error> {
+        loop {
+            if let Some(received) = self.ready.pop_front() {
+                cursor.next = received.offset.plus(1);
+                self.leave_batch(cursor);
+                return Ok(Some(received));
+            }
+            self.leave_batch(cursor);
+            if cursor.end.is_some_and(|end| end <= cursor.next) {
+                return Ok(None);
+            }
+            let step = match &self.batch {
+                Some(_) => self.decode(cursor),
+                None => self.enter_batch(cursor),
+            };
+            match step {
+                Ok(true) => {}
+                Ok(false) => return Ok(None),
+                Err(source) => return Err(self.damaged(cursor.next, source)),
+            }
+        }
+    }
+
+    /// Moves the cursor behind a batch once all of it was handed out: it may span offsets that no
+    /// record has.
+    fn leave_batch(&mut self, cursor: &mut Cursor) {
+        if self.ready.is_empty()
+            && let Some(batch) = self.batch.take_if(|batch| batch.is_done)
+        {
+            cursor.next = cursor.next.max(batch.next);
+        }
+    }
+
+    /// Verifies the next batch; false if there is none.
+    fn enter_batch(&mut self, cursor: &mut Cursor) -> Result<bool, Error> {
+        let Some((batch, _)) = split_first(&self.rest)? else {
+            return Ok(false);
+        };
+        let bytes = self.rest.slice_ref(batch);
+        let view = View::verify(&bytes)?;
+        if view.next_offset() <= cursor.next {
+            // The base offset lies outside the checksum, so it is held against what came before.
+            let (expected, found) = (cursor.next, view.base_offset());
+            return Err(Error::Disordered { expected, found });
+        }
+        if view.is_control() {
+            cursor.next = view.next_offset();
+        } else {
+            let records = match view.decompress(self.decompressed_bytes_max)? {
+                Cow::Borrowed(records) => bytes.slice_ref(records),
+                Cow::Owned(records) => Bytes::from(records),
+            };
+            let walk = Records::over(&records, &view).pause();
+            let next = view.next_offset();
+            self.batch = Some(Current {
+                records,
+                walk,
+                next,
+                is_done: false,
+            });
+        }
+        let used = bytes.len();
+        drop(self.rest.split_to(used));
+        Ok(true)
+    }
+
+    /// Decodes the next run of records.
+    fn decode(&mut self, cursor: &mut Cursor) -> Result<bool, Error> {
+        let Some(batch) = &mut self.batch else {
+            return Ok(true);
+        };
+        let mut walk = batch.walk.resume(&batch.records);
+        for _ in 0..RUN_RECORDS {
+            let Some(record) = walk.next() else {
+                batch.is_done = true;
+                break;
+            };
+            let record = record?;
+            if record.offset < cursor.next || cursor.end.is_some_and(|end| end <= record.offset) {
+                continue;
+            }
+            match cursor.since {
+                Some(since) if record.timestamp < since => continue,
+                _ => cursor.since = None,
+            }
+            let topic = Arc::clone(&self.topic);
+            self.ready
+                .push_back(received(topic, self.partition, &batch.records, &record));
+        }
+        batch.walk = walk.pause();
+        Ok(true)
+    }
+
+    fn damaged(&self, offset: Offset, source: Error) -> Error {
+        Error::Damaged {
+            topic: TopicName::clone(&self.topic),
+            partition: self.partition,
+            offset,
+            source: Box::new(source),
+        }
+    }
+}
+
+fn received(
+    topic: Arc<TopicName>,
+    partition: PartitionId,
+    bytes: &Bytes,
+    record: &RecordView<'_>,
+) -> Received {
+    let slice = |field: Option<&[u8]>| field.map(|field| bytes.slice_ref(field));
+    Received {
+        topic,
+        partition,
+        offset: record.offset,
+        timestamp: record.timestamp,
+        key: slice(record.key),
+        value: slice(record.value),
+        headers: record
+            .headers()
+            .map(|(name, value)| Header::of(bytes, name, value))
+            .collect(),
+    }
+}
+
+/// Records decoded at a time: few enough that what is decoded and not handed out stays small.
+const RUN_RECORDS: usize = 256;

@@ -1,0 +1,425 @@
+//! Strategies: any request, any answer's fields.
+
+use corelog_record::{
+    Chain, CopyId, CoreId, HistoryId, LeaderEpoch, Lineage, NodeId, Offset, Ordinal, PartitionId,
+    Position, Timestamp, TopicId, TopicName,
+};
+use proptest::collection::vec;
+use proptest::option::of;
+use proptest::prelude::*;
+
+use crate::error::{Detail, ErrorBody};
+use crate::message::ack::Level;
+use crate::message::epoch::Epoch;
+use crate::message::settings::{Change, SettingsChange, TopicSettings};
+use crate::message::{
+    alter_topic, authenticate, copy_segments, create_topic, delete_topic, describe_topic, fetch,
+    hello, list_offsets, metadata, ping, produce, reopen_partition, segments, truncate,
+};
+use crate::request::Request;
+
+pub(super) fn request() -> impl Strategy<Value = Request> {
+    prop_oneof![
+        connection_request(),
+        topic_request(),
+        partition_request(),
+        follow_request()
+    ]
+}
+
+fn connection_request() -> impl Strategy<Value = Request> {
+    prop_oneof![
+        (vec(any::<u8>(), 0..5), ".{0,20}")
+            .prop_map(|(versions, client)| Request::Hello(hello::Request { versions, client })),
+        ("[a-z]{0,9}", vec(any::<u8>(), 0..300)).prop_map(|(method, token)| {
+            Request::Authenticate(authenticate::Request { method, token })
+        }),
+        Just(Request::Ping(ping::Request {})),
+        of(vec(name(), 0..20)).prop_map(|topics| Request::Metadata(metadata::Request { topics })),
+    ]
+}
+
+fn topic_request() -> impl Strategy<Value = Request> {
+    prop_oneof![
+        (name(), any::<u32>(), settings(), any::<bool>()).prop_map(
+            |(name, partitions, settings, if_not_exists)| {
+                Request::CreateTopic(create_topic::Request {
+                    name,
+                    partitions,
+                    settings,
+                    if_not_exists,
+                })
+            }
+        ),
+        (name(), topic_id(), of(any::<u32>()), settings_change()).prop_map(
+            |(name, id, partitions, settings)| {
+                Request::AlterTopic(alter_topic::Request {
+                    name,
+                    id,
+                    partitions,
+                    settings,
+                })
+            }
+        ),
+        (name(), topic_id())
+            .prop_map(|(name, id)| Request::DeleteTopic(delete_topic::Request { name, id })),
+        name().prop_map(|name| Request::DescribeTopic(describe_topic::Request { name })),
+    ]
+}
+
+fn partition_request() -> impl Strategy<Value = Request> {
+    prop_oneof![
+        (place(), of(level()), any::<u32>()).prop_map(|((topic, id, partition), level, run)| {
+            Request::Produce(produce::Request {
+                topic,
+                id,
+                partition,
+                level,
+                run,
+            })
+        }),
+        (place(), offset(), any::<[u32; 3]>(), of(follower())).prop_map(
+            |((topic, id, partition), offset, [max_bytes, min_bytes, max_wait_ms], follower)| {
+                Request::Fetch(fetch::Request {
+                    topic,
+                    id,
+                    partition,
+                    offset,
+                    max_bytes,
+                    min_bytes,
+                    max_wait_ms,
+                    follower,
+                })
+            }
+        ),
+        (place(), at()).prop_map(|((topic, id, partition), at)| {
+            Request::ListOffsets(list_offsets::Request {
+                topic,
+                id,
+                partition,
+                at,
+            })
+        }),
+        (place(), offset()).prop_map(|((topic, id, partition), lowest)| {
+            Request::Truncate(truncate::Request {
+                topic,
+                id,
+                partition,
+                lowest,
+            })
+        }),
+        place().prop_map(|(topic, id, partition)| {
+            Request::ReopenPartition(reopen_partition::Request {
+                topic,
+                id,
+                partition,
+            })
+        }),
+    ]
+}
+
+fn follow_request() -> impl Strategy<Value = Request> {
+    prop_oneof![
+        (place(), offset()).prop_map(|((topic, id, partition), from)| {
+            Request::Segments(segments::Request {
+                topic,
+                id,
+                partition,
+                from,
+            })
+        }),
+        (place(), id16(), vec(part(), 0..5), any::<u32>()).prop_map(
+            |((topic, id, partition), history, parts, piece_bytes_max)| {
+                Request::CopySegments(copy_segments::Request {
+                    topic,
+                    id,
+                    partition,
+                    history: HistoryId::from_bytes(history),
+                    parts,
+                    piece_bytes_max,
+                })
+            }
+        ),
+    ]
+}
+
+fn part() -> impl Strategy<Value = copy_segments::Part> {
+    (offset(), any::<u32>(), number(), of(any::<u64>())).prop_map(
+        |(segment, generation, position, bytes)| copy_segments::Part {
+            segment,
+            generation,
+            position: Position::new(position).unwrap(),
+            bytes,
+        },
+    )
+}
+
+fn follower() -> impl Strategy<Value = fetch::Follower> {
+    (id16(), offset(), any::<u64>(), vec(epoch_row(), 0..5)).prop_map(
+        |(copy, end, chain, epochs)| fetch::Follower {
+            copy: CopyId::from_bytes(copy),
+            end,
+            chain: Chain::from_raw(chain),
+            epochs,
+        },
+    )
+}
+
+pub(super) fn metadata() -> impl Strategy<Value = metadata::Answer> {
+    let partition = (any::<u32>(), any::<u16>(), ".{0,30}").prop_map(|(id, core, address)| {
+        metadata::Partition {
+            id: PartitionId::new(id),
+            core: CoreId::new(core),
+            address,
+        }
+    });
+    let topic = (name(), topic_id(), settings(), vec(partition, 0..4)).prop_map(
+        |(name, id, settings, partitions)| metadata::Topic {
+            name,
+            id,
+            settings,
+            partitions,
+        },
+    );
+    let missing = (name(), error()).prop_map(|(name, error)| metadata::TopicError { name, error });
+    (
+        id16(),
+        vec(".{0,30}", 0..4),
+        ".{0,30}",
+        vec(topic, 0..4),
+        vec(missing, 0..3),
+    )
+        .prop_map(|(node, cores, shared, topics, errors)| metadata::Answer {
+            node: NodeId::from_bytes(node),
+            cores,
+            shared,
+            topics,
+            errors,
+        })
+}
+
+pub(super) fn fetched() -> impl Strategy<Value = fetch::Answer> {
+    (
+        offset(),
+        offset(),
+        offset(),
+        offset(),
+        vec(epoch_row(), 0..3),
+    )
+        .prop_map(
+            |(log_start, high_watermark, segment_base, next, epochs)| fetch::Answer {
+                log_start,
+                high_watermark,
+                segment_base,
+                next,
+                epochs,
+            },
+        )
+}
+
+pub(super) fn produced() -> impl Strategy<Value = produce::Answer> {
+    (offset(), offset(), epoch(), level()).prop_map(|(base, end, epoch, level)| produce::Answer {
+        base,
+        end,
+        epoch,
+        level,
+    })
+}
+
+pub(super) fn segments() -> impl Strategy<Value = segments::Answer> {
+    (
+        id16(),
+        id16(),
+        offset(),
+        offset(),
+        vec(epoch_row(), 0..3),
+        vec(sealed(), 0..4),
+        of(active()),
+    )
+        .prop_map(
+            |(history, copy, log_start, high_watermark, epochs, sealed, active)| segments::Answer {
+                history: HistoryId::from_bytes(history),
+                copy: CopyId::from_bytes(copy),
+                log_start,
+                high_watermark,
+                epochs,
+                sealed,
+                active,
+            },
+        )
+}
+
+fn sealed() -> impl Strategy<Value = segments::Sealed> {
+    let digest = (
+        [offset(), offset()],
+        [number(), number()],
+        any::<[u64; 4]>(),
+        of(vec(any::<u8>(), 16)),
+    )
+        .prop_map(
+            |([first, last], ordinals, [bytes, batches, base, end], hash)| {
+                let [first_ordinal, last_ordinal] = ordinals.map(|n| Ordinal::new(n).unwrap());
+                let [chain_base, chain_end] = [base, end].map(Chain::from_raw);
+                segments::Digest {
+                    kind: segments::DigestKind::Original,
+                    first,
+                    last,
+                    first_ordinal,
+                    last_ordinal,
+                    bytes,
+                    batches,
+                    chain_base,
+                    chain_end,
+                    hash,
+                }
+            },
+        );
+    (offset(), any::<u32>(), digest, any::<[i64; 2]>()).prop_map(
+        |(base, generation, digest, times)| {
+            let [max_timestamp, sealed_at] = times.map(Timestamp::from_millis);
+            segments::Sealed {
+                base,
+                generation,
+                digest,
+                max_timestamp,
+                sealed_at,
+            }
+        },
+    )
+}
+
+fn active() -> impl Strategy<Value = segments::Active> {
+    (
+        offset(),
+        number(),
+        number(),
+        offset(),
+        number(),
+        any::<[u64; 2]>(),
+    )
+        .prop_map(
+            |(base, base_ordinal, position, durable_offset, ordinal, chains)| {
+                let [chain_base, durable_chain] = chains.map(Chain::from_raw);
+                segments::Active {
+                    base,
+                    base_ordinal: Ordinal::new(base_ordinal).unwrap(),
+                    chain_base,
+                    durable_position: Position::new(position).unwrap(),
+                    durable_offset,
+                    durable_ordinal: Ordinal::new(ordinal).unwrap(),
+                    durable_chain,
+                }
+            },
+        )
+}
+
+pub(super) fn error() -> impl Strategy<Value = ErrorBody> {
+    let detail = (
+        of(offset()),
+        of(".{0,30}"),
+        of(topic_id()),
+        of(any::<u64>()),
+        of(vec(any::<u8>(), 0..3)),
+    )
+        .prop_map(|(log_start, address, topic_id, limit, versions)| Detail {
+            log_start,
+            address,
+            topic_id,
+            limit,
+            versions,
+            ..Detail::default()
+        });
+    (any::<u16>(), ".{0,100}", detail).prop_map(|(code, message, detail)| ErrorBody {
+        code,
+        message,
+        detail,
+    })
+}
+
+fn settings_change() -> impl Strategy<Value = SettingsChange> {
+    (
+        of(level()),
+        [change(), change(), change()],
+        of(any::<u64>()),
+    )
+        .prop_map(
+            |(ack, [retention_age_ms, retention_bytes, segment_age_ms], segment_bytes)| {
+                SettingsChange {
+                    ack,
+                    retention_age_ms,
+                    retention_bytes,
+                    segment_bytes,
+                    segment_age_ms,
+                }
+            },
+        )
+}
+
+fn change() -> impl Strategy<Value = Change<u64>> {
+    prop_oneof![
+        Just(Change::Keep),
+        Just(Change::Clear),
+        any::<u64>().prop_map(Change::Set)
+    ]
+}
+
+fn settings() -> impl Strategy<Value = TopicSettings> {
+    (level(), any::<[Option<u64>; 3]>(), any::<u64>()).prop_map(
+        |(ack, [retention_age_ms, retention_bytes, segment_age_ms], segment_bytes)| TopicSettings {
+            ack,
+            retention_age_ms,
+            retention_bytes,
+            segment_bytes,
+            segment_age_ms,
+        },
+    )
+}
+
+fn at() -> impl Strategy<Value = list_offsets::At> {
+    prop_oneof![
+        Just(list_offsets::At::Earliest),
+        Just(list_offsets::At::Latest),
+        any::<i64>().prop_map(|ms| list_offsets::At::Time(Timestamp::from_millis(ms))),
+    ]
+}
+
+fn epoch_row() -> impl Strategy<Value = Epoch> {
+    (epoch(), id16(), offset()).prop_map(|(epoch, lineage, start)| Epoch {
+        epoch,
+        lineage: Lineage::from_bytes(lineage),
+        start,
+    })
+}
+
+fn place() -> impl Strategy<Value = (TopicName, TopicId, PartitionId)> {
+    (name(), topic_id(), any::<u32>().prop_map(PartitionId::new))
+}
+
+fn name() -> impl Strategy<Value = TopicName> {
+    "[A-Za-z0-9_-][A-Za-z0-9._-]{0,40}".prop_map(|name| TopicName::new(&name).unwrap())
+}
+
+fn level() -> impl Strategy<Value = Level> {
+    prop_oneof![Just(Level::Durable), Just(Level::Accepted)]
+}
+
+fn epoch() -> impl Strategy<Value = LeaderEpoch> {
+    (0..=i32::MAX).prop_map(|number| LeaderEpoch::new(number).unwrap())
+}
+
+fn offset() -> impl Strategy<Value = Offset> {
+    number().prop_map(|number| Offset::new(number).unwrap())
+}
+
+/// Numbers of every width, of at most 63 bits.
+fn number() -> impl Strategy<Value = u64> {
+    (any::<u64>(), 1..64u32).prop_map(|(number, shift)| number >> shift)
+}
+
+fn topic_id() -> impl Strategy<Value = TopicId> {
+    id16().prop_map(TopicId::from_bytes)
+}
+
+fn id16() -> impl Strategy<Value = [u8; 16]> {
+    any::<[u8; 16]>()
+}

@@ -1,0 +1,258 @@
+//! Keys that are missing, unknown, nil, twice, or of a wrong type; names that are none.
+
+use corelog_record::{Offset, TopicName};
+use serde::Serialize;
+
+use crate::error::{Applied, ErrorBody, ErrorCode, Retry};
+use crate::frame::{CorrelationId, Decoder, Frame, FrameError, Peek, Shape, encode};
+use crate::head::HeadError;
+use crate::kind::Kind;
+use crate::limits;
+use crate::message::settings::{Change, SettingsChange, TopicSettings};
+use crate::message::{create_topic, describe_topic, fetch, list_offsets, produce};
+use crate::request::Request;
+
+/// A frame around a head that may be whatever no message of ours is.
+fn framed(kind: Kind, head: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let shape = Shape {
+        kind: kind.number(),
+        is_answer: false,
+        correlation: CorrelationId::new(1),
+        body_bytes: 0,
+    };
+    encode(shape, &(), &mut out).unwrap();
+    reseal(&mut out, head);
+    out
+}
+
+/// Puts another head behind the prefix and makes length and checksum fit.
+fn reseal(frame: &mut Vec<u8>, head: &[u8]) {
+    frame.truncate(20);
+    frame.extend_from_slice(head);
+    super::hostile::seal(frame, head.len());
+}
+
+fn decode(kind: Kind, head: &[u8]) -> Result<Request, FrameError> {
+    let bytes = framed(kind, head);
+    let decoder = Decoder::requests(limits::FRAME_BYTES_MAX);
+    let Peek::Frame(frame) = decoder.peek(&bytes).unwrap() else {
+        panic!("a whole frame")
+    };
+    Request::decode(&frame)
+}
+
+fn head(value: &impl Serialize) -> Vec<u8> {
+    let mut out = Vec::new();
+    crate::head::encode(value, &mut out).unwrap();
+    out
+}
+
+#[derive(Serialize)]
+struct Place {
+    topic: &'static str,
+    id: serde_bytes::ByteArray<16>,
+    partition: u32,
+    offset: u64,
+    colour: [[&'static str; 1]; 2],
+}
+
+fn place() -> Vec<u8> {
+    head(&Place {
+        topic: "t",
+        id: serde_bytes::ByteArray::new([7; 16]),
+        partition: 3,
+        offset: 9,
+        colour: [["red"], ["green"]],
+    })
+}
+
+#[test]
+fn unknown_keys_are_ignored_and_missing_ones_have_their_defaults() {
+    let Request::Fetch(fetch) = decode(Kind::Fetch, &place()).unwrap() else {
+        panic!("a Fetch");
+    };
+    let fetch::Request {
+        offset,
+        max_bytes,
+        min_bytes,
+        max_wait_ms,
+        follower,
+        ..
+    } = fetch;
+    assert_eq!(offset, Offset::new(9).unwrap());
+    assert_eq!((max_bytes, min_bytes, max_wait_ms), (1 << 20, 1, 0));
+    assert_eq!(follower, None);
+
+    let Request::Produce(produce) = decode(Kind::Produce, &place()).unwrap() else {
+        panic!("a Produce");
+    };
+    let produce::Request { level, run, .. } = produce;
+    assert_eq!((level, run), (None, 0));
+
+    let Request::ListOffsets(list) = decode(Kind::ListOffsets, &place()).unwrap() else {
+        panic!("a ListOffsets");
+    };
+    assert_eq!(list.at, list_offsets::At::Latest);
+
+    let name = b"\x81\xa4name\xa1t";
+    let Request::CreateTopic(create) = decode(Kind::CreateTopic, name).unwrap() else {
+        panic!("a CreateTopic");
+    };
+    let name = TopicName::new("t").unwrap();
+    let settings = TopicSettings::default();
+    let plain = create_topic::Request {
+        name,
+        partitions: 1,
+        settings,
+        if_not_exists: false,
+    };
+    assert_eq!(create, plain);
+}
+
+#[test]
+fn a_missing_key_without_a_default_loses_only_its_request() {
+    let error = decode(Kind::Truncate, &place()).unwrap_err();
+    assert!(matches!(
+        error,
+        FrameError::Head {
+            source: HeadError::Value { .. },
+            ..
+        }
+    ));
+    assert!(!error.is_framing_lost());
+    assert_eq!(error.code(), ErrorCode::BadFrame);
+    assert!(
+        error.to_body().message.contains("lowest"),
+        "{}",
+        error.to_body()
+    );
+}
+
+#[test]
+fn a_name_that_no_topic_has_is_told_as_such() {
+    let escape = b"\x81\xa4name\xa4../x";
+    for (kind, head) in [
+        (Kind::CreateTopic, &escape[..]),
+        (Kind::DescribeTopic, b"\x81\xa4name\xa0"),
+        (Kind::Metadata, b"\x81\xa6topics\x92\xa1a\xa2.."),
+    ] {
+        let error = decode(kind, head).unwrap_err();
+        assert!(
+            matches!(error, FrameError::TopicName { .. }),
+            "{kind}: {error}"
+        );
+        assert_eq!(error.code(), ErrorCode::InvalidTopicName);
+    }
+}
+
+#[test]
+fn what_is_no_head_is_refused_before_it_is_built() {
+    let deep: Vec<u8> = [&[0x81, 0xa1, b'x'][..], &[0x91; 20], &[0xc0]].concat();
+    type IsIt = fn(&HeadError) -> bool;
+    let cases: [(&[u8], IsIt); 8] = [
+        (b"", |e| matches!(e, HeadError::Truncated { .. })),
+        (b"\x90", |e| {
+            matches!(e, HeadError::NotAMap { marker: 0x90 })
+        }),
+        (b"\x80\x80", |e| {
+            matches!(e, HeadError::Trailing { bytes: 1 })
+        }),
+        (b"\x81\xa1x\xdd\xff\xff\xff\xff", |e| {
+            matches!(e, HeadError::Truncated { .. })
+        }),
+        (b"\xdf\xff\xff\xff\xff", |e| {
+            matches!(e, HeadError::Truncated { .. })
+        }),
+        (b"\x81\xa1x\xc6\x7f\xff\xff\xff", |e| {
+            matches!(e, HeadError::Truncated { .. })
+        }),
+        (b"\x81\xa1x\xd4\x00\x00", |e| {
+            matches!(e, HeadError::Marker { marker: 0xd4, .. })
+        }),
+        (&deep, |e| matches!(e, HeadError::TooDeep { depth_max: 16 })),
+    ];
+    for (head, is_it) in cases {
+        let error = decode(Kind::Ping, head).unwrap_err();
+        let FrameError::Head { source, .. } = &error else {
+            panic!("{head:02x?}: {error}")
+        };
+        assert!(is_it(source), "{head:02x?}: {source}");
+    }
+}
+
+#[test]
+fn a_key_that_stands_twice_is_refused() {
+    let head = b"\x82\xa4name\xa1a\xa4name\xa1b";
+    assert!(matches!(
+        decode(Kind::DescribeTopic, head),
+        Err(FrameError::Head { .. })
+    ));
+}
+
+#[test]
+fn a_missing_setting_stays_and_nil_clears_it() {
+    let change: SettingsChange =
+        crate::head::decode(b"\x82\xb0retention_age_ms\xc0\xafretention_bytes\x05").unwrap();
+    assert_eq!(change.retention_age_ms, Change::Clear);
+    assert_eq!(change.retention_bytes, Change::Set(5));
+    assert_eq!(change.segment_age_ms, Change::Keep);
+    let before = TopicSettings {
+        retention_age_ms: Some(1),
+        segment_age_ms: Some(2),
+        ..TopicSettings::default()
+    };
+    let after = change.apply(&before);
+    assert_eq!(
+        (after.retention_age_ms, after.retention_bytes),
+        (None, Some(5))
+    );
+    assert_eq!(after.segment_age_ms, Some(2));
+}
+
+#[test]
+fn a_word_of_a_later_version_is_read_as_unknown() {
+    let state: describe_topic::State = rmp_serde::from_slice(b"\xa8sleeping").unwrap();
+    assert_eq!(state, describe_topic::State::Unknown);
+}
+
+#[test]
+fn a_code_of_a_later_version_may_have_been_applied_and_is_not_sent_again() {
+    let error = ErrorBody {
+        code: 60_000,
+        ..ErrorBody::new(ErrorCode::Busy, "")
+    };
+    assert_eq!(
+        (error.applied(), error.retry()),
+        (Applied::Unknown, Retry::No)
+    );
+}
+
+#[test]
+fn a_long_message_is_cut_at_a_character() {
+    let error = ErrorBody::new(ErrorCode::Internal, "é".repeat(1_000));
+    assert_eq!(
+        error.message.len(),
+        limits::ERROR_MESSAGE_BYTES_MAX as usize
+    );
+    let error = ErrorBody::new(ErrorCode::Internal, format!("x{}", "é".repeat(1_000)));
+    assert_eq!(
+        error.message.len(),
+        limits::ERROR_MESSAGE_BYTES_MAX as usize - 1
+    );
+}
+
+#[test]
+fn an_unknown_kind_loses_only_its_request() {
+    let mut bytes = framed(Kind::Ping, b"\x80");
+    bytes[6..8].copy_from_slice(&999u16.to_le_bytes());
+    super::hostile::seal(&mut bytes, 1);
+    let decoder = Decoder::requests(limits::FRAME_BYTES_MAX);
+    let Peek::Frame(frame) = decoder.peek(&bytes).unwrap() else {
+        panic!("a whole frame")
+    };
+    let frame: Frame<'_> = frame;
+    let error = Request::decode(&frame).unwrap_err();
+    assert!(matches!(error, FrameError::UnknownKind { kind: 999 }));
+    assert!(!error.is_framing_lost());
+}

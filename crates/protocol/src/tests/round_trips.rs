@@ -1,0 +1,123 @@
+//! What is written reads back as it was.
+
+use std::fmt::Debug;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::any as any_of;
+use crate::answer;
+use crate::error::ErrorBody;
+use crate::frame::{CorrelationId, Decoder, FrameError, Peek};
+use crate::kind::Kind;
+use crate::limits::FRAME_BYTES_MAX;
+use crate::message::{Call, fetch, metadata, produce, segments};
+use crate::request::{self, Request};
+
+proptest! {
+    #[test]
+    fn a_request_reads_back_as_it_was_written(request in any_of::request(), number: u32) {
+        let mut bytes = Vec::new();
+        encode(CorrelationId::new(number), &request, 0, &mut bytes).unwrap();
+        let Ok(Peek::Frame(frame)) = Decoder::requests(FRAME_BYTES_MAX).peek(&bytes) else {
+            panic!("a whole frame");
+        };
+        prop_assert_eq!(frame.header.correlation.get(), number);
+        prop_assert_eq!(frame.header.kind, request.kind().number());
+        prop_assert_eq!(Request::decode(&frame).unwrap(), request);
+    }
+
+    #[test]
+    fn a_stream_is_cut_where_it_was_joined(
+        requests in vec(any_of::request(), 1..6),
+        body in vec(any::<u8>(), 0..64),
+    ) {
+        let mut stream = Vec::new();
+        for request in &requests {
+            let body = if request.kind() == Kind::Produce { &body[..] } else { &[] };
+            encode(CorrelationId::new(1), request, body.len(), &mut stream).unwrap();
+            stream.extend_from_slice(body);
+        }
+        let mut rest = &stream[..];
+        for request in &requests {
+            let Ok(Peek::Frame(frame)) = Decoder::requests(FRAME_BYTES_MAX).peek(rest) else {
+                panic!("a whole frame");
+            };
+            prop_assert_eq!(&Request::decode(&frame).unwrap(), request);
+            if request.kind() == Kind::Produce {
+                prop_assert_eq!(frame.body, &body[..]);
+            }
+            rest = &rest[frame.header.total_bytes()..];
+        }
+        prop_assert!(rest.is_empty());
+    }
+
+    #[test]
+    fn an_answer_reads_back_as_it_was_written(
+        metadata in any_of::metadata(),
+        fetched in any_of::fetched(),
+        produced in any_of::produced(),
+        segments in any_of::segments(),
+        body in vec(any::<u8>(), 0..64),
+    ) {
+        read_back::<metadata::Request>(&metadata, &[]);
+        read_back::<fetch::Request>(&fetched, &body);
+        read_back::<produce::Request>(&produced, &[]);
+        read_back::<segments::Request>(&segments, &[]);
+    }
+
+    #[test]
+    fn an_error_reads_back_for_every_kind(error in any_of::error(), number: u32) {
+        let mut bytes = Vec::new();
+        let kind = Kind::Fetch.number();
+        answer::encode_err(kind, CorrelationId::new(number), &error, &mut bytes).unwrap();
+        let Ok(Peek::Frame(frame)) = Decoder::answers(FRAME_BYTES_MAX).peek(&bytes) else {
+            panic!("a whole frame");
+        };
+        prop_assert_eq!(answer::decode::<fetch::Request>(&frame).unwrap(), Err(error));
+        let other = answer::decode::<produce::Request>(&frame);
+        let is_unexpected = matches!(other, Err(FrameError::UnexpectedKind { .. }));
+        prop_assert!(is_unexpected);
+    }
+}
+
+/// Encodes a request whatever its kind.
+pub(super) fn encode(
+    correlation: CorrelationId,
+    request: &Request,
+    body_bytes: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), FrameError> {
+    match request {
+        Request::Hello(r) => request::encode(correlation, r, body_bytes, out),
+        Request::Authenticate(r) => request::encode(correlation, r, body_bytes, out),
+        Request::Ping(r) => request::encode(correlation, r, body_bytes, out),
+        Request::Metadata(r) => request::encode(correlation, r, body_bytes, out),
+        Request::CreateTopic(r) => request::encode(correlation, r, body_bytes, out),
+        Request::AlterTopic(r) => request::encode(correlation, r, body_bytes, out),
+        Request::DeleteTopic(r) => request::encode(correlation, r, body_bytes, out),
+        Request::DescribeTopic(r) => request::encode(correlation, r, body_bytes, out),
+        Request::Produce(r) => request::encode(correlation, r, body_bytes, out),
+        Request::Fetch(r) => request::encode(correlation, r, body_bytes, out),
+        Request::ListOffsets(r) => request::encode(correlation, r, body_bytes, out),
+        Request::Truncate(r) => request::encode(correlation, r, body_bytes, out),
+        Request::ReopenPartition(r) => request::encode(correlation, r, body_bytes, out),
+        Request::Segments(r) => request::encode(correlation, r, body_bytes, out),
+        Request::CopySegments(r) => request::encode(correlation, r, body_bytes, out),
+    }
+}
+
+fn read_back<R: Call>(answer: &R::Answer, body: &[u8])
+where
+    R::Answer: PartialEq + Debug,
+{
+    let mut bytes = Vec::new();
+    answer::encode_ok::<R>(CorrelationId::new(1), answer, body.len(), &mut bytes).unwrap();
+    bytes.extend_from_slice(body);
+    let Ok(Peek::Frame(frame)) = Decoder::answers(FRAME_BYTES_MAX).peek(&bytes) else {
+        panic!("a whole frame");
+    };
+    let read: Result<R::Answer, ErrorBody> = answer::decode::<R>(&frame).unwrap();
+    assert_eq!(&read.unwrap(), answer);
+    assert_eq!(frame.body, body);
+}

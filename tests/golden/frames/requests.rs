@@ -1,0 +1,215 @@
+//! The worked requests, as values.
+
+use std::collections::BTreeMap;
+
+use corelog_protocol::frame::CorrelationId;
+use corelog_protocol::message::{
+    Call, ack::Level, alter_topic, authenticate, copy_segments, create_topic, delete_topic,
+    describe_topic, epoch::Epoch, fetch, hello, list_offsets, metadata, ping, produce,
+    reopen_partition, segments, settings, truncate,
+};
+use corelog_protocol::request::{self, Request};
+use corelog_record::{
+    Chain, CopyId, HistoryId, LeaderEpoch, Lineage, Offset, PartitionId, Position, Timestamp,
+    TopicName,
+};
+
+use super::{sent_batch, topic_id};
+
+/// The value that an example's bytes mean.
+pub(super) fn value(name: &str) -> Request {
+    values()
+        .into_iter()
+        .find(|value| label(value) == name)
+        .expect("every example has a value")
+}
+
+/// Every example's bytes, body included.
+pub(super) fn encoded() -> BTreeMap<String, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    for (index, value) in values().into_iter().enumerate() {
+        let correlation = CorrelationId::new(u32::try_from(index).unwrap() + 1);
+        all.insert(label(&value), frame(correlation, &value));
+    }
+    all
+}
+
+fn label(value: &Request) -> String {
+    format!("{} request", value.kind())
+}
+
+fn frame(correlation: CorrelationId, value: &Request) -> Vec<u8> {
+    fn of<R: Call>(correlation: CorrelationId, request: &R, body: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        request::encode(correlation, request, body.len(), &mut out).unwrap();
+        out.extend_from_slice(body);
+        out
+    }
+    match value {
+        Request::Hello(request) => of(correlation, request, &[]),
+        Request::Authenticate(request) => of(correlation, request, &[]),
+        Request::Ping(request) => of(correlation, request, &[]),
+        Request::Metadata(request) => of(correlation, request, &[]),
+        Request::CreateTopic(request) => of(correlation, request, &[]),
+        Request::AlterTopic(request) => of(correlation, request, &[]),
+        Request::DeleteTopic(request) => of(correlation, request, &[]),
+        Request::DescribeTopic(request) => of(correlation, request, &[]),
+        Request::Produce(request) => of(correlation, request, &sent_batch()),
+        Request::Fetch(request) => of(correlation, request, &[]),
+        Request::ListOffsets(request) => of(correlation, request, &[]),
+        Request::Truncate(request) => of(correlation, request, &[]),
+        Request::ReopenPartition(request) => of(correlation, request, &[]),
+        Request::Segments(request) => of(correlation, request, &[]),
+        Request::CopySegments(request) => of(correlation, request, &[]),
+        other => panic!("{} needs an example", other.kind()),
+    }
+}
+
+fn values() -> Vec<Request> {
+    let mut values = connection();
+    values.extend(topics());
+    values.extend(records());
+    values.extend(transfer());
+    values
+}
+
+fn connection() -> Vec<Request> {
+    vec![
+        Request::Hello(hello::Request {
+            versions: vec![1],
+            client: "example".to_owned(),
+        }),
+        Request::Authenticate(authenticate::Request {
+            method: "token".to_owned(),
+            token: vec![1, 2, 3],
+        }),
+        Request::Ping(ping::Request {}),
+        Request::Metadata(metadata::Request {
+            topics: Some(vec![topic()]),
+        }),
+    ]
+}
+
+fn topics() -> Vec<Request> {
+    let (name, id) = (topic(), topic_id());
+    vec![
+        Request::CreateTopic(create_topic::Request {
+            name: name.clone(),
+            partitions: 8,
+            settings: settings::TopicSettings {
+                retention_age_ms: Some(604_800_000),
+                ..settings::TopicSettings::default()
+            },
+            if_not_exists: true,
+        }),
+        Request::AlterTopic(alter_topic::Request {
+            name: name.clone(),
+            id,
+            partitions: Some(16),
+            settings: settings::SettingsChange {
+                ack: Some(Level::Accepted),
+                retention_age_ms: settings::Change::Clear,
+                retention_bytes: settings::Change::Set(1 << 30),
+                ..settings::SettingsChange::default()
+            },
+        }),
+        Request::DeleteTopic(delete_topic::Request {
+            name: name.clone(),
+            id,
+        }),
+        Request::DescribeTopic(describe_topic::Request { name }),
+    ]
+}
+
+fn records() -> Vec<Request> {
+    let (topic, id, partition) = (topic(), topic_id(), PartitionId::new(0));
+    vec![
+        Request::Produce(produce::Request {
+            topic: topic.clone(),
+            id,
+            partition,
+            level: Some(Level::Durable),
+            run: 1,
+        }),
+        Request::Fetch(fetch::Request {
+            topic: topic.clone(),
+            id,
+            partition,
+            offset: Offset::ZERO,
+            max_bytes: 1 << 20,
+            min_bytes: 1,
+            max_wait_ms: 500,
+            follower: None,
+        }),
+        Request::ListOffsets(list_offsets::Request {
+            topic: topic.clone(),
+            id,
+            partition,
+            at: list_offsets::At::Time(Timestamp::from_millis(1_700_000_000_000)),
+        }),
+        Request::Truncate(truncate::Request {
+            topic: topic.clone(),
+            id,
+            partition,
+            lowest: Offset::ZERO.plus(10),
+        }),
+        Request::ReopenPartition(reopen_partition::Request {
+            topic,
+            id,
+            partition,
+        }),
+    ]
+}
+
+fn transfer() -> Vec<Request> {
+    let (topic, id, partition) = (topic(), topic_id(), PartitionId::new(0));
+    vec![
+        Request::Segments(segments::Request {
+            topic: topic.clone(),
+            id,
+            partition,
+            from: Offset::ZERO,
+        }),
+        Request::CopySegments(copy_segments::Request {
+            topic,
+            id,
+            partition,
+            history: HistoryId::of(id, partition),
+            parts: vec![copy_segments::Part {
+                segment: Offset::ZERO,
+                generation: 0,
+                position: Position::ZERO,
+                bytes: None,
+            }],
+            piece_bytes_max: 4 << 20,
+        }),
+    ]
+}
+
+fn topic() -> TopicName {
+    TopicName::new("orders").unwrap()
+}
+
+#[test]
+fn a_follower_s_fetch_reads_back_as_it_was_written() {
+    let Some(Request::Fetch(mut fetch)) = records().into_iter().nth(1) else {
+        panic!("the second is a Fetch");
+    };
+    fetch.follower = Some(fetch::Follower {
+        copy: CopyId::from_bytes([0xcc; 16]),
+        end: Offset::ZERO.plus(42),
+        chain: Chain::from_raw(u64::MAX),
+        epochs: vec![Epoch {
+            epoch: LeaderEpoch::new(3).unwrap(),
+            lineage: Lineage::from_bytes([0xee; 16]),
+            start: Offset::ZERO.plus(40),
+        }],
+    });
+    let value = Request::Fetch(fetch);
+    let bytes = frame(CorrelationId::new(1), &value);
+    let decoder = super::Decoder::requests(super::FRAME_BYTES_MAX);
+    assert_eq!(
+        Request::decode(&super::cut(&bytes, decoder)).unwrap(),
+        value
+    );
+}
