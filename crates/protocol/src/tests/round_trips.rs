@@ -54,10 +54,10 @@ proptest! {
 
     #[test]
     fn an_answer_reads_back_as_it_was_written(
-        metadata in any_of::metadata(),
-        fetched in any_of::fetched(),
-        produced in any_of::produced(),
-        segments in any_of::segments(),
+        metadata in any_of::answers::metadata(),
+        fetched in any_of::answers::fetched(),
+        produced in any_of::answers::produced(),
+        segments in any_of::answers::segments(),
         body in vec(any::<u8>(), 0..64),
     ) {
         read_back::<metadata::Request>(&metadata, &[]);
@@ -67,7 +67,7 @@ proptest! {
     }
 
     #[test]
-    fn an_error_reads_back_for_every_kind(error in any_of::error(), number: u32) {
+    fn an_error_reads_back_for_every_kind(error in any_of::answers::error(), number: u32) {
         let mut bytes = Vec::new();
         let kind = Kind::Fetch.number();
         answer::encode_err(kind, CorrelationId::new(number), &error, &mut bytes).unwrap();
