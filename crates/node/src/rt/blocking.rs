@@ -37,7 +37,6 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
 
 /// Runs `work` on the pool some time later, or right here if the pool is busy. For closing what is
 /// dropped.
-#[expect(dead_code, reason = "files come next")]
 pub(super) fn run_detached(work: impl FnOnce() + Send + 'static) {
     if let Err(refused) = start().try_send(Box::new(work)) {
         refused.into_inner()();

@@ -39,7 +39,7 @@ mod watchdog;
 pub use blocking::blocking;
 pub use clock::{now, sleep, timeout, wall_clock};
 pub use conn::{Conn, ReadHalf, WriteHalf};
-pub use disk::UringDir;
+pub use disk::{UringBuf, UringBytes, UringDir, UringFile};
 pub use executor::{CoreConfig, CoreThread, Error, spawn_core};
 pub use listener::Listener;
 pub use notify::{Notified, Notify};
@@ -50,4 +50,4 @@ pub use vitals::{Outstanding, Vitals, Work, outstanding};
 pub use watchdog::Watchdog;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

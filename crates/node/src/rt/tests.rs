@@ -12,7 +12,7 @@ use futures_lite::future::{poll_once, zip};
 use super::*;
 
 /// Runs `test` on a core of its own.
-pub(super) fn on_core<F: Future<Output = ()> + 'static>(test: impl FnOnce() -> F + Send + 'static) {
+pub(crate) fn on_core<F: Future<Output = ()> + 'static>(test: impl FnOnce() -> F + Send + 'static) {
     let mut config = CoreConfig::new(0, "test");
     config.io_memory_bytes = 64 << 10;
     spawn_core(&config, test)

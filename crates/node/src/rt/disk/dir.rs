@@ -1,9 +1,24 @@
 //! A directory of a real file system.
 
+use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use corelog_storage::disk::map::{Map, Pages};
+use corelog_storage::disk::std::StdDir;
+use corelog_storage::disk::{self, Dir, Entry, Open};
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+
+use super::buf::{UringBuf, UringBytes};
+use super::file::UringFile;
+use super::polling;
+use crate::rt::blocking::blocking;
+
 /// A directory whose files are driven by io_uring, on the core that opens them.
+///
+/// What concerns entries rather than bytes is done by [`StdDir`] on the pool of directory threads.
 #[derive(Debug, Clone)]
 pub struct UringDir {
     path: Rc<Path>,
@@ -22,5 +37,91 @@ impl UringDir {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Runs `work` on this directory, on the pool.
+    async fn on_pool<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(StdDir) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let path = self.path.to_path_buf();
+        blocking(move || work(StdDir::new(path))).await
+    }
+}
+
+impl Dir for UringDir {
+    type File = UringFile;
+    type Buf = UringBuf;
+    type Bytes = UringBytes;
+
+    fn child(&self, name: &str) -> Self {
+        Self::new(self.path.join(name))
+    }
+
+    fn alloc(&self, bytes: usize) -> UringBuf {
+        UringBuf::alloc(bytes)
+    }
+
+    fn describe(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    async fn exists(&self) -> io::Result<bool> {
+        self.on_pool(|dir| disk::block_on(dir.exists())).await
+    }
+
+    async fn create(&self) -> io::Result<()> {
+        self.on_pool(|dir| disk::block_on(dir.create())).await
+    }
+
+    async fn list(&self) -> io::Result<Vec<Entry>> {
+        self.on_pool(|dir| disk::block_on(dir.list())).await
+    }
+
+    async fn open(&self, name: &str, mode: Open) -> io::Result<UringFile> {
+        polling::learn(&self.path).await?;
+        UringFile::open(&self.path.join(name), mode).await
+    }
+
+    async fn rename(&self, from: &str, to_dir: &Self, to: &str) -> io::Result<()> {
+        let (from, to) = (from.to_owned(), to.to_owned());
+        let to_path = to_dir.path.to_path_buf();
+        self.on_pool(move |dir| disk::block_on(dir.rename(&from, &StdDir::new(to_path), &to)))
+            .await
+    }
+
+    async fn remove(&self, name: &str) -> io::Result<()> {
+        let name = name.to_owned();
+        self.on_pool(move |dir| disk::block_on(dir.remove(&name)))
+            .await
+    }
+
+    async fn remove_tree(&self) -> io::Result<()> {
+        self.on_pool(|dir| disk::block_on(dir.remove_tree())).await
+    }
+
+    async fn sync(&self) -> io::Result<()> {
+        self.on_pool(|dir| disk::block_on(dir.sync())).await
+    }
+
+    async fn map(&self, name: &str) -> io::Result<Map> {
+        let path = self.path.join(name);
+        let pages = blocking(move || {
+            let file = nix::fcntl::open(&path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+            Pages::of_file(file.as_fd())
+        });
+        pages.await.map(Map::from)
+    }
+
+    async fn read(&self, name: &str, bytes_max: u64) -> io::Result<Vec<u8>> {
+        let name = name.to_owned();
+        self.on_pool(move |dir| disk::block_on(dir.read(&name, bytes_max)))
+            .await
+    }
+
+    async fn write_aside(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let (name, bytes) = (name.to_owned(), bytes.to_vec());
+        self.on_pool(move |dir| disk::block_on(dir.write_aside(&name, &bytes)))
+            .await
     }
 }

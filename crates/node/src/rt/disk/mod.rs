@@ -3,11 +3,20 @@
 //! ```text
 //! dir     a directory; its entries are read and changed on the pool of directory threads
 //! file    a file, read and written around the page cache (except on tmpfs, which has no other)
+//! polling whether the device can be polled for completions
 //! buf     aligned buffers, registered with the kernel while they fit
 //! ```
 //!
 //! It passes the suite that every implementation of [`corelog_storage::disk::Dir`] passes.
 
+mod buf;
 mod dir;
+mod file;
+mod polling;
 
+pub use buf::{UringBuf, UringBytes};
 pub use dir::UringDir;
+pub use file::UringFile;
+
+#[cfg(test)]
+mod tests;

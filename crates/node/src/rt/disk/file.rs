@@ -1,0 +1,245 @@
+//! A file, read and written around the page cache.
+
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::rc::Rc;
+
+use corelog_storage::disk::{BLOCK_BYTES, File, Open, Space};
+use futures_lite::future::try_zip;
+use glommio::io::{DmaFile, OpenOptions, OwnedDmaFile, ReadResult};
+use nix::fcntl::{FallocateFlags, fallocate};
+
+use super::buf::{UringBuf, UringBytes};
+use crate::rt::blocking::{self, blocking};
+use crate::rt::executor::io_error;
+use crate::rt::vitals::{Work, outstanding};
+use crate::sys::fd;
+
+/// An open file of the core that opened it.
+pub struct UringFile {
+    /// `None` only while it is being closed.
+    file: Option<DmaFile>,
+}
+
+impl fmt::Debug for UringFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UringFile")
+            .field(
+                "path",
+                &self.file.as_ref().and_then(DmaFile::path).as_deref(),
+            )
+            .finish()
+    }
+}
+
+impl UringFile {
+    pub(super) async fn open(path: &Path, mode: Open) -> io::Result<Self> {
+        let _open = outstanding(Work::Directory);
+        let mut options = OpenOptions::new();
+        // Reading is always asked for: opening probes the device with a read.
+        options.read(true);
+        match mode {
+            Open::Read => {}
+            Open::Write => drop(options.write(true)),
+            Open::Create => drop(options.write(true).create_new(true)),
+        }
+        let file = options.dma_open(path).await.map_err(io_error)?;
+        Ok(Self { file: Some(file) })
+    }
+
+    fn file(&self) -> &DmaFile {
+        match &self.file {
+            Some(file) => file,
+            None => unreachable!("closing consumes the file"),
+        }
+    }
+
+    /// A descriptor of its own, so that the file stays open while the pool works on it, even if
+    /// the caller goes away.
+    fn handle(&self) -> io::Result<OwnedFd> {
+        fd::borrow(self.file()).try_clone_to_owned()
+    }
+
+    fn len_now(&self) -> io::Result<u64> {
+        let stat = nix::sys::stat::fstat(fd::borrow(self.file()))?;
+        u64::try_from(stat.st_size).map_err(io::Error::other)
+    }
+
+    /// Writes zeros over `range`, a few large pieces at a time.
+    async fn write_zeros(&self, range: Range<u64>) -> io::Result<()> {
+        let piece_bytes = (range.end - range.start).min(ZERO_BYTES);
+        if piece_bytes == 0 {
+            return Ok(());
+        }
+        let mut zeros = glommio::allocate_dma_buffer(memory_bytes(piece_bytes)?);
+        zeros.as_bytes_mut().fill(0);
+        let zeros = Rc::new(zeros);
+        let mut position = range.start;
+        while range.end - position >= 2 * piece_bytes {
+            let first = self.write(&zeros, position);
+            let second = self.write(&zeros, position + piece_bytes);
+            try_zip(first, second).await?;
+            position += 2 * piece_bytes;
+        }
+        if range.end - position >= piece_bytes {
+            self.write(&zeros, position).await?;
+            position += piece_bytes;
+        }
+        if position < range.end {
+            let mut rest = glommio::allocate_dma_buffer(memory_bytes(range.end - position)?);
+            rest.as_bytes_mut().fill(0);
+            self.write(&Rc::new(rest), position).await?;
+        }
+        Ok(())
+    }
+
+    async fn write(&self, memory: &Rc<glommio::io::DmaBuffer>, position: u64) -> io::Result<()> {
+        let _write = outstanding(Work::Write);
+        let bytes = memory.len();
+        assert!(
+            bytes.is_multiple_of(BLOCK_BYTES),
+            "{bytes} bytes are not whole blocks"
+        );
+        assert!(
+            position.is_multiple_of(BLOCK_BYTES as u64),
+            "position {position} is not a block's"
+        );
+        let written = self.file().write_rc_at(Rc::clone(memory), position).await;
+        match written.map_err(io_error)? {
+            written if written == bytes => Ok(()),
+            written => {
+                let message = format!("{written} of {bytes} bytes were written");
+                Err(io::Error::new(io::ErrorKind::WriteZero, message))
+            }
+        }
+    }
+}
+
+impl File for UringFile {
+    type Buf = UringBuf;
+    type Bytes = UringBytes;
+
+    async fn read_at(&self, position: u64, len: usize) -> io::Result<UringBytes> {
+        let _read = outstanding(Work::Read);
+        let block = BLOCK_BYTES as u64;
+        let start = position - position % block;
+        let lead = memory_bytes(position - start)?;
+        let whole = lead.saturating_add(len).next_multiple_of(BLOCK_BYTES);
+        if len == 0 || whole > READ_BYTES_MAX {
+            let is_empty = len == 0;
+            let message = "a read is larger than the kernel serves at once";
+            return if is_empty {
+                Ok(UringBytes(ReadResult::default()))
+            } else {
+                Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+            };
+        }
+        for _ in 0..SHORT_READS_MAX {
+            let read = self
+                .file()
+                .read_at_aligned(start, whole)
+                .await
+                .map_err(io_error)?;
+            let usable = read.len().saturating_sub(lead).min(len);
+            let is_short = read.len() < lead + len;
+            // The kernel may also stop short of the end, for instance when the file just grew.
+            if is_short && start + (read.len() as u64) < self.len_now()? {
+                continue;
+            }
+            let bytes = if usable == 0 {
+                None
+            } else {
+                ReadResult::slice(&read, lead, usable)
+            };
+            return Ok(UringBytes(bytes.unwrap_or_default()));
+        }
+        Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "reads keep stopping short of the end",
+        ))
+    }
+
+    async fn write_at(&self, buf: Rc<UringBuf>, position: u64) -> io::Result<()> {
+        self.write(&buf.memory, position).await
+    }
+
+    async fn fdatasync(&self) -> io::Result<()> {
+        let _sync = outstanding(Work::Sync);
+        self.file().fdatasync().await.map_err(io_error)
+    }
+
+    async fn sync_all(&self) -> io::Result<()> {
+        let handle = self.handle()?;
+        Ok(blocking(move || nix::unistd::fsync(handle)).await?)
+    }
+
+    async fn allocate(&self, range: Range<u64>, how: Space) -> io::Result<()> {
+        let handle = self.handle()?;
+        let start = file_offset(range.start)?;
+        let bytes = file_offset(range.end.saturating_sub(range.start))?;
+        if bytes == 0 {
+            return Ok(());
+        }
+        // First the extents, in one piece: a full disk shows here and not half-way through.
+        blocking(move || fallocate(handle, FallocateFlags::empty(), start, bytes)).await?;
+        match how {
+            Space::Reserved => Ok(()),
+            Space::Zeroed => self.write_zeros(range).await,
+        }
+    }
+
+    async fn set_len(&self, bytes: u64) -> io::Result<()> {
+        let handle = self.handle()?;
+        let bytes = file_offset(bytes)?;
+        Ok(blocking(move || nix::unistd::ftruncate(handle, bytes)).await?)
+    }
+
+    async fn len(&self) -> io::Result<u64> {
+        self.len_now()
+    }
+
+    async fn close(self: Rc<Self>) -> io::Result<()> {
+        let Some(mut last) = Rc::into_inner(self) else {
+            return Ok(());
+        };
+        let Some(file) = last.file.take() else {
+            return Ok(());
+        };
+        let _close = outstanding(Work::Directory);
+        file.close().await.map_err(io_error)
+    }
+}
+
+impl Drop for UringFile {
+    fn drop(&mut self) {
+        // The runtime closes a dropped file only while its executor lives, and leaks it else. The
+        // pool closes it in any case, and away from the core: a last close may free extents.
+        if let Some(file) = self.file.take() {
+            blocking::run_detached({
+                let file = OwnedDmaFile::from(file);
+                move || drop(file)
+            });
+        }
+    }
+}
+
+fn memory_bytes(bytes: u64) -> io::Result<usize> {
+    usize::try_from(bytes).map_err(io::Error::other)
+}
+
+fn file_offset(bytes: u64) -> io::Result<i64> {
+    i64::try_from(bytes).map_err(io::Error::other)
+}
+
+/// Zeros are written in pieces of this size, two in flight: fast, and small enough that a group
+/// commit of another partition slips in between.
+const ZERO_BYTES: u64 = 512 << 10;
+
+/// The kernel reads at most 2 GiB less a page at once; half of that is far more than anyone asks.
+const READ_BYTES_MAX: usize = 1 << 30;
+
+/// A read that stops short of the end is repeated this often before it is an error.
+const SHORT_READS_MAX: u32 = 4;

@@ -1,0 +1,50 @@
+//! Learns, once per core and device, whether the device's completions can be polled for.
+//!
+//! The runtime finds out with the first file that it opens on a device: it reads the file's first
+//! bytes on a polled ring and takes any success for a yes. A new file is empty, so the read never
+//! reaches the device, succeeds, and every later read and write fails with `EOPNOTSUPP`. Hence the
+//! first file that it opens is one made for the purpose, nameless and with bytes on the disk.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use glommio::io::OpenOptions;
+use nix::libc;
+
+use crate::rt::blocking::blocking;
+use crate::rt::executor::io_error;
+
+/// Sees to it that this core knows the device that the directory `path` is on.
+pub(super) async fn learn(path: &Path) -> io::Result<()> {
+    let device = nix::sys::stat::stat(path)?.st_dev;
+    if KNOWN.with(|known| known.borrow().contains(&device)) {
+        return Ok(());
+    }
+    let dir = path.to_owned();
+    let sample = blocking(move || -> io::Result<std::fs::File> {
+        let mut options = std::fs::File::options();
+        options.read(true).write(true).custom_flags(libc::O_TMPFILE);
+        let mut sample = options.open(dir)?;
+        sample.write_all(&[1; SAMPLE_BYTES])?;
+        sample.sync_all()?;
+        Ok(sample)
+    })
+    .await?;
+    let path = format!("/proc/{}/fd/{}", std::process::id(), sample.as_raw_fd());
+    let opened = OpenOptions::new().read(true).dma_open(path).await;
+    opened.map_err(io_error)?.close().await.map_err(io_error)?;
+    KNOWN.with(|known| known.borrow_mut().insert(device));
+    Ok(())
+}
+
+thread_local! {
+    /// Devices that this core knows; never more than there are disks.
+    static KNOWN: RefCell<BTreeSet<u64>> = const { RefCell::new(BTreeSet::new()) };
+}
+
+/// More than the runtime reads, and a whole block.
+const SAMPLE_BYTES: usize = 4096;

@@ -1,0 +1,191 @@
+//! What the runtime adds to the suite that every directory passes: alignment, descriptors, errors.
+
+use std::path::Path;
+use std::rc::Rc;
+use std::{fs, io};
+
+use corelog_storage::disk::{BLOCK_BYTES, Buf, Dir, File, Open, Space, is_full};
+
+use super::{UringBuf, UringDir};
+use crate::rt::tests::on_core;
+
+const BLOCK: u64 = BLOCK_BYTES as u64;
+
+fn filled(dir: &UringDir, blocks: usize, seed: usize) -> Rc<UringBuf> {
+    let mut buf = dir.alloc(blocks * BLOCK_BYTES);
+    for (index, byte) in buf.as_mut_slice().iter_mut().enumerate() {
+        *byte = (index.wrapping_mul(31).wrapping_add(seed)).to_le_bytes()[0];
+    }
+    Rc::new(buf)
+}
+
+/// Runs `test` in a directory on a disk, and in one in memory.
+fn in_directories<F: Future<Output = ()> + 'static>(
+    test: impl Fn(UringDir) -> F + Send + Copy + 'static,
+) {
+    for root in [std::env::temp_dir(), "/dev/shm".into()] {
+        let dir = tempfile::tempdir_in(root).unwrap();
+        let path = dir.path().to_owned();
+        on_core(move || test(UringDir::new(path)));
+    }
+}
+
+#[test]
+fn any_range_of_what_was_written_is_read() {
+    in_directories(|dir| async move {
+        let file = Rc::new(dir.open("file", Open::Create).await.unwrap());
+        let buf = filled(&dir, 4, 3);
+        file.write_at(Rc::clone(&buf), 0).await.unwrap();
+        file.set_len(3 * BLOCK + 100).await.unwrap();
+        file.fdatasync().await.unwrap();
+        let end = 3 * BLOCK_BYTES + 100;
+        for (position, len) in [
+            (0, 0),
+            (0, 1),
+            (1, 4095),
+            (4095, 2),
+            (511, 8000),
+            (0, end),
+            (100, end),
+            (end - 1, 1),
+            (end - 1, 4096),
+            (end, 10),
+            (end + 5, 10),
+            (10 * BLOCK_BYTES, 10),
+        ] {
+            let read = file.read_at(position as u64, len).await.unwrap();
+            let expected = &buf.as_slice()
+                [position.min(end)..(position + len).min(end).max(position.min(end))];
+            assert!(read.as_ref() == expected, "{len} bytes at {position}");
+        }
+        assert_eq!(file.len().await.unwrap(), end as u64);
+        file.close().await.unwrap();
+    });
+}
+
+#[test]
+fn prepared_space_is_zeros_and_keeps_what_is_before() {
+    in_directories(|dir| async move {
+        for (index, how) in [Space::Zeroed, Space::Reserved].into_iter().enumerate() {
+            let file = dir
+                .open(&format!("file-{index}"), Open::Create)
+                .await
+                .unwrap();
+            let buf = filled(&dir, 1, 9);
+            file.write_at(Rc::clone(&buf), 0).await.unwrap();
+            // Odd numbers of pieces, halves and blocks.
+            let end = BLOCK + (3 << 19) + 5 * BLOCK;
+            file.allocate(BLOCK..end, how).await.unwrap();
+            file.allocate(end..end, how).await.unwrap();
+            assert_eq!(file.len().await.unwrap(), end);
+            let read = file
+                .read_at(0, usize::try_from(end).unwrap())
+                .await
+                .unwrap();
+            assert!(read.as_ref()[..BLOCK_BYTES] == *buf.as_slice());
+            assert!(read.as_ref()[BLOCK_BYTES..].iter().all(|byte| *byte == 0));
+        }
+    });
+}
+
+#[test]
+fn errors_keep_the_kernels_number() {
+    in_directories(|dir| async move {
+        let missing = dir.open("none", Open::Read).await.unwrap_err();
+        assert_eq!(missing.raw_os_error(), Some(nix::libc::ENOENT));
+        drop(dir.open("some", Open::Create).await.unwrap());
+        let taken = dir.open("some", Open::Create).await.unwrap_err();
+        assert_eq!(taken.raw_os_error(), Some(nix::libc::EEXIST));
+        let reader = dir.open("some", Open::Read).await.unwrap();
+        let refused = reader.write_at(filled(&dir, 1, 0), 0).await.unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(nix::libc::EBADF));
+        let file = dir.open("some", Open::Write).await.unwrap();
+        let full = file.allocate(0..1 << 60, Space::Zeroed).await.unwrap_err();
+        assert!(
+            is_full(&full) || full.kind() == io::ErrorKind::FileTooLarge,
+            "{full:?}"
+        );
+        let absent = dir.child("absent").list().await.unwrap_err();
+        assert_eq!(absent.kind(), io::ErrorKind::NotFound);
+    });
+}
+
+#[test]
+fn a_full_disk_is_told_as_such() {
+    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+    let path = dir.path().to_owned();
+    on_core(move || async move {
+        let dir = UringDir::new(path);
+        let file = dir.open("file", Open::Create).await.unwrap();
+        // More than any machine has memory for, and less than a file may be.
+        let full = file
+            .allocate(0..1 << 45, Space::Reserved)
+            .await
+            .unwrap_err();
+        assert!(is_full(&full), "{full:?}");
+    });
+}
+
+#[test]
+fn closed_and_dropped_files_leave_no_descriptor() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_owned();
+    let (checked, inner) = (path.clone(), path.clone());
+    on_core(move || async move {
+        let dir = UringDir::new(inner);
+        for index in 0..20 {
+            let file = dir
+                .open(&format!("file-{index}"), Open::Create)
+                .await
+                .unwrap();
+            file.write_at(filled(&dir, 1, index), 0).await.unwrap();
+            match index % 3 {
+                0 => Rc::new(file).close().await.unwrap(),
+                1 => drop(file),
+                _ => {
+                    let file = Rc::new(file);
+                    let other = Rc::clone(&file);
+                    file.close().await.unwrap();
+                    assert_eq!(other.read_at(0, 1).await.unwrap().as_ref().len(), 1);
+                }
+            }
+        }
+    });
+    while open_below(&checked) > 0 {
+        std::thread::yield_now();
+    }
+}
+
+fn open_below(path: &Path) -> usize {
+    let path = fs::canonicalize(path).unwrap();
+    let descriptors = fs::read_dir("/proc/self/fd").unwrap();
+    descriptors
+        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+        .filter(|target| target.starts_with(&path))
+        .count()
+}
+
+#[test]
+#[should_panic(expected = "frozen")]
+fn a_buffer_in_flight_cannot_be_changed() {
+    let buf = glommio::LocalExecutorBuilder::default()
+        .make()
+        .unwrap()
+        .run(async {
+            let mut buf = UringBuf::alloc(BLOCK_BYTES);
+            let _in_flight = Rc::clone(&buf.memory);
+            buf.as_mut_slice().fill(1);
+            buf
+        });
+    drop(buf);
+}
+
+#[cfg(feature = "testing")]
+#[test]
+fn it_passes_the_suite_of_every_directory() {
+    in_directories(|dir| async move {
+        corelog_storage::disk::conformance::suite(dir.child("suite"))
+            .await
+            .unwrap();
+    });
+}
