@@ -333,3 +333,6 @@ const BYTES_MAX: u64 = 256 << 20;
 
 /// The least room for edits in a new file: three blocks hold the life of some 30 segments.
 const SPACE_BYTES_MIN: usize = 3 * BLOCK_BYTES;
+
+#[cfg(test)]
+mod tests;

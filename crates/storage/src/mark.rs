@@ -133,3 +133,6 @@ fn slot_start(sequence: u64) -> usize {
 
 const FILE_BYTES: usize = 2 * SLOT_BYTES;
 const _: () = assert!(SLOTS == 2, "slot_start tells two slots apart");
+
+#[cfg(test)]
+mod tests;

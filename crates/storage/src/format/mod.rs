@@ -175,3 +175,6 @@ fn write_start(writer: &mut Writer, magic: [u8; MAGIC_BYTES]) {
 }
 
 const MAGIC_BYTES: usize = 8;
+
+#[cfg(test)]
+mod tests;

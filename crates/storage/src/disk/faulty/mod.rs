@@ -270,3 +270,6 @@ async fn wait(faults: &Faults, operation: Operation, file: &str, when: When) {
 
 /// Writes tear between sectors of the smallest size in use.
 const SECTOR_BYTES: usize = 512;
+
+#[cfg(test)]
+mod tests;

@@ -257,3 +257,6 @@ impl File for MemoryFile {
 fn to_usize(number: u64) -> io::Result<usize> {
     usize::try_from(number).map_err(|source| io::Error::new(io::ErrorKind::FileTooLarge, source))
 }
+
+#[cfg(test)]
+mod tests;

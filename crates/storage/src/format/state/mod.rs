@@ -1,9 +1,15 @@
 //! What the edits of a manifest add up to.
 
+mod broken;
+mod compact;
+mod segment;
+
 use std::collections::BTreeMap;
 
-use corelog_record::{Chain, HistoryId, LeaderEpoch, Offset, Ordinal};
+use corelog_record::{Chain, HistoryId, Offset, Ordinal};
 
+pub use self::broken::Broken;
+pub use self::segment::Segment;
 use super::edit::{Add, Edit, End, Epoch, Generation, Point, Seal, Settings, Start};
 
 /// The segments of a log, its start, its epochs and its settings. Its laws:
@@ -16,101 +22,10 @@ use super::edit::{Add, Edit, End, Epoch, Generation, Point, Seal, Settings, Star
 pub struct State {
     segments: Vec<Segment>,
     log_start: Offset,
-    /// Where the next segment begins if there is none.
+    /// Where the first segment begins, or is to begin.
     floor: Point,
     epochs: Vec<Epoch>,
     settings: BTreeMap<String, String>,
-}
-
-/// A segment that a manifest names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Segment {
-    /// The offset of its first record.
-    pub base: Offset,
-    /// The ordinal of its first batch.
-    pub ordinal: Ordinal,
-    /// The chain before its first batch.
-    pub chain: Chain,
-    /// Which of its files holds: 0 is `<base>.log`, n is `<base>.<n>.log`.
-    pub generation: u32,
-    /// What it holds, once it is sealed.
-    pub seal: Option<Seal>,
-}
-
-/// Why an edit does not follow from those before it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Broken {
-    /// A segment that does not begin where the log ends.
-    #[error("a segment begins at {found:?}, its predecessor ends at {expected:?}")]
-    Gap {
-        /// Where the log ends.
-        expected: Point,
-        /// Where the segment begins.
-        found: Point,
-    },
-    /// A segment at or below the one before it.
-    #[error("segment {found} does not lie above segment {last}")]
-    Order {
-        /// The last segment's base.
-        last: Offset,
-        /// The new one's.
-        found: Offset,
-    },
-    /// An edit of a segment that is not there.
-    #[error("there is no segment {base}")]
-    NoSegment {
-        /// The base offset.
-        base: Offset,
-    },
-    /// A second seal of one segment.
-    #[error("segment {base} is already sealed")]
-    Sealed {
-        /// The base offset.
-        base: Offset,
-    },
-    /// A digest whose numbers do not add up, or are another segment's.
-    #[error("the digest of segment {base} does not add up")]
-    Digest {
-        /// The base offset.
-        base: Offset,
-    },
-    /// A generation that does not rise, or is missing where a segment is cut.
-    #[error("segment {base} is in generation {present}, the edit names {found:?}")]
-    GenerationOrder {
-        /// The base offset.
-        base: Offset,
-        /// The generation in force.
-        present: u32,
-        /// The one in the edit.
-        found: Option<u32>,
-    },
-    /// A log start that would move backwards.
-    #[error("the log starts at {present}, it cannot move back to {found}")]
-    StartMovesBack {
-        /// The log start.
-        present: Offset,
-        /// The one in the edit.
-        found: Offset,
-    },
-    /// A place beyond the end of the log.
-    #[error("the log ends at {end}, the edit names {found}")]
-    BeyondEnd {
-        /// The log end.
-        end: Offset,
-        /// The offset in the edit.
-        found: Offset,
-    },
-    /// An epoch that does not rise, or begins before the one before it.
-    #[error("epoch {found} at {offset} does not follow epoch {last}")]
-    EpochOrder {
-        /// The last epoch.
-        last: LeaderEpoch,
-        /// The one in the edit.
-        found: LeaderEpoch,
-        /// Where it begins.
-        offset: Offset,
-    },
 }
 
 impl State {
@@ -183,37 +98,11 @@ impl State {
                 Ok(Vec::new())
             }
         }?;
+        if let Some(first) = self.segments.first() {
+            self.floor = first.start();
+        }
         self.assert_laws();
         Ok(gone)
-    }
-
-    /// The fewest edits that lead from a new state to this one.
-    #[must_use]
-    pub fn edits(&self) -> Vec<Edit> {
-        let begin = self.segments.first().map_or(self.floor, Segment::start);
-        let mut edits = vec![Edit::Restart(begin)];
-        for segment in &self.segments {
-            edits.push(Edit::Add(segment.start().into()));
-            if segment.generation > 0 {
-                let Segment {
-                    base, generation, ..
-                } = *segment;
-                edits.push(Edit::Generation(Generation { base, generation }));
-            }
-            edits.extend(segment.seal.clone().map(Edit::Seal));
-        }
-        if self.log_start != begin.offset {
-            edits.push(Edit::Truncate(Start {
-                start: self.log_start,
-            }));
-        }
-        edits.extend(self.epochs.iter().copied().map(Edit::Epoch));
-        let settings = self.settings.iter();
-        edits.extend(settings.map(|(key, value)| {
-            let changes = BTreeMap::from([(key.clone(), Some(value.clone()))]);
-            Edit::Settings(Settings { changes })
-        }));
-        edits
     }
 
     fn add(&mut self, add: Add) -> Result<(), Broken> {
@@ -231,6 +120,7 @@ impl State {
                 found: add.base,
             });
         }
+        self.end_at(add.base)?;
         let Add {
             base,
             ordinal,
@@ -257,6 +147,9 @@ impl State {
                 expected: next.start(),
                 found: digest.end(),
             });
+        }
+        if index + 1 == self.segments.len() {
+            self.end_at(digest.end)?;
         }
         let segment = self.segment_mut(index, digest.base)?;
         if segment.seal.is_some() {
@@ -425,17 +318,24 @@ impl State {
         self.epochs.drain(..count);
     }
 
+    /// Refuses an end of the log below its start.
+    fn end_at(&self, end: Offset) -> Result<(), Broken> {
+        let found = self.log_start;
+        if end < found {
+            Err(Broken::BeyondEnd { end, found })
+        } else {
+            Ok(())
+        }
+    }
+
     fn find(&self, base: Offset) -> Result<usize, Broken> {
-        let found = self
-            .segments
-            .binary_search_by_key(&base, |segment| segment.base);
+        let found = self.segments.binary_search_by_key(&base, |s| s.base);
         found.ok().ok_or(Broken::NoSegment { base })
     }
 
     fn segment_mut(&mut self, index: usize, base: Offset) -> Result<&mut Segment, Broken> {
-        self.segments
-            .get_mut(index)
-            .ok_or(Broken::NoSegment { base })
+        let segment = self.segments.get_mut(index);
+        segment.ok_or(Broken::NoSegment { base })
     }
 
     fn assert_laws(&self) {
@@ -445,31 +345,21 @@ impl State {
                 assert!(seal.digest.end() == next.start(), "segments meet");
             }
         }
-        let first = self
-            .segments
-            .first()
-            .map_or(self.floor.offset, |segment| segment.base);
         assert!(
-            first <= self.log_start,
+            self.floor.offset <= self.log_start,
             "the log starts where there is a segment"
         );
+        if self.segments.is_empty() {
+            assert!(
+                self.log_start == self.floor.offset,
+                "an empty log starts where it ends"
+            );
+        }
         if let Some(end) = self.end() {
             assert!(
                 self.log_start <= end.offset,
                 "the log starts before it ends"
             );
-        }
-    }
-}
-
-impl Segment {
-    /// Where it begins.
-    #[must_use]
-    pub fn start(&self) -> Point {
-        Point {
-            offset: self.base,
-            ordinal: self.ordinal,
-            chain: self.chain,
         }
     }
 }

@@ -1,0 +1,188 @@
+//! What a power cut may take, and what it may not.
+
+use ::std::collections::BTreeSet;
+
+use super::super::block_on;
+use super::*;
+
+fn file(dir: &MemoryDir, name: &str) -> Rc<MemoryFile> {
+    Rc::new(block_on(dir.open(name, Open::Create)).unwrap())
+}
+
+fn write(file: &MemoryFile, position: u64, bytes: usize, byte: u8) {
+    let mut buf = AlignedBuf::zeroed(bytes);
+    buf.as_mut_slice().fill(byte);
+    block_on(file.write_at(Rc::new(buf), position)).unwrap();
+}
+
+fn read(dir: &MemoryDir, name: &str) -> Vec<u8> {
+    block_on(dir.read(name, u64::MAX)).unwrap()
+}
+
+fn names(dir: &MemoryDir) -> String {
+    let entries = block_on(dir.list()).unwrap();
+    entries
+        .iter()
+        .map(|entry| &*entry.name)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// What is seen of a disk over many power cuts.
+fn seen<T: Ord>(dir: &MemoryDir, look: impl Fn(&MemoryDir) -> T) -> BTreeSet<T> {
+    (0..100).map(|seed| look(&dir.power_cut(seed))).collect()
+}
+
+#[test]
+fn synced_bytes_and_entries_survive_every_power_cut() {
+    let dir = MemoryDir::new();
+    let file = file(&dir, "f");
+    write(&file, 0, 8192, 1);
+    block_on(file.fdatasync()).unwrap();
+    block_on(dir.sync()).unwrap();
+    assert_eq!(seen(&dir, |cut| read(cut, "f")), [vec![1; 8192]].into());
+}
+
+#[test]
+fn each_unsynced_sector_survives_or_not_by_itself() {
+    let dir = MemoryDir::new();
+    let file = file(&dir, "f");
+    write(&file, 0, 4096, 1);
+    block_on(file.fdatasync()).unwrap();
+    block_on(dir.sync()).unwrap();
+    write(&file, 0, 4096, 2);
+    let seen = seen(&dir, |cut| read(cut, "f"));
+    assert!(seen.len() > 50, "many mixtures: {}", seen.len());
+    for bytes in seen {
+        for sector in bytes.chunks(512) {
+            assert!(sector == [1; 512] || sector == [2; 512]);
+        }
+    }
+    assert_eq!(read(&dir, "f"), [2; 4096], "the disk itself goes on");
+}
+
+#[test]
+fn a_sector_written_twice_may_be_in_any_of_its_versions() {
+    let dir = MemoryDir::new();
+    let file = file(&dir, "f");
+    block_on(dir.sync()).unwrap();
+    block_on(file.allocate(0..4096, Space::Zeroed)).unwrap();
+    block_on(file.fdatasync()).unwrap();
+    write(&file, 0, 4096, 1);
+    write(&file, 0, 4096, 2);
+    assert_eq!(seen(&dir, |cut| read(cut, "f")[0]), [0, 1, 2].into());
+    // Written again as they are, bytes are in no doubt.
+    block_on(file.fdatasync()).unwrap();
+    write(&file, 0, 4096, 2);
+    assert_eq!(seen(&dir, |cut| read(cut, "f")[0]), [2].into());
+}
+
+#[test]
+fn an_unsynced_length_survives_or_not() {
+    let dir = MemoryDir::new();
+    let file = file(&dir, "f");
+    block_on(dir.sync()).unwrap();
+    write(&file, 0, 4096, 1);
+    block_on(file.fdatasync()).unwrap();
+    block_on(file.set_len(100)).unwrap();
+    assert_eq!(seen(&dir, |cut| read(cut, "f").len()), [100, 4096].into());
+    // Growing again over what was cut shows zeros, or what the cut did not reach.
+    block_on(file.set_len(8192)).unwrap();
+    let seen = seen(&dir, |cut| read(cut, "f"));
+    assert!(seen.iter().all(|bytes| bytes[..100] == [1; 100]));
+    assert!(
+        seen.iter()
+            .any(|bytes| bytes.len() == 8192 && bytes[4000] == 1)
+    );
+    assert!(
+        seen.iter()
+            .any(|bytes| bytes.len() == 8192 && bytes[4000] == 0)
+    );
+}
+
+#[test]
+fn a_synced_file_without_a_synced_entry_may_vanish() {
+    let dir = MemoryDir::new();
+    let file = file(&dir, "f");
+    write(&file, 0, 4096, 1);
+    block_on(file.sync_all()).unwrap();
+    assert_eq!(seen(&dir, names), [String::new(), "f".to_owned()].into());
+    block_on(dir.sync()).unwrap();
+    assert_eq!(seen(&dir, names), ["f".to_owned()].into());
+    block_on(dir.remove("f")).unwrap();
+    assert_eq!(seen(&dir, names), [String::new(), "f".to_owned()].into());
+}
+
+#[test]
+fn a_rename_survives_whole_or_not_at_all() {
+    let dir = MemoryDir::new();
+    let other = dir.child("other");
+    block_on(other.create()).unwrap();
+    file(&dir, "f");
+    block_on(dir.sync()).unwrap();
+    block_on(dir.rename("f", &other, "g")).unwrap();
+    let look = |cut: &MemoryDir| format!("{} / {}", names(cut), names(&cut.child("other")));
+    assert_eq!(
+        seen(&dir, look),
+        ["f other / ".to_owned(), "other / g".to_owned()].into()
+    );
+    block_on(other.sync()).unwrap();
+    assert_eq!(seen(&dir, look), ["other / g".to_owned()].into());
+}
+
+#[test]
+fn entries_survive_up_to_a_point_in_their_order() {
+    let dir = MemoryDir::new();
+    file(&dir, "a");
+    file(&dir, "b");
+    block_on(dir.rename("a", &dir, "c")).unwrap();
+    let expected = ["", "a", "a b", "b c"].map(str::to_owned);
+    assert_eq!(seen(&dir, names), expected.into());
+}
+
+#[test]
+fn a_made_directory_is_durable_with_those_above_it() {
+    let dir = MemoryDir::new().child("a").child("b");
+    block_on(dir.create()).unwrap();
+    file(&dir, "f");
+    block_on(dir.sync()).unwrap();
+    assert_eq!(seen(&dir, names), ["f".to_owned()].into());
+}
+
+#[test]
+fn a_sync_after_a_failed_one_proves_nothing_for_bytes_not_written_again() {
+    let dir = MemoryDir::new();
+    let file = file(&dir, "f");
+    block_on(dir.sync()).unwrap();
+    block_on(file.allocate(0..8192, Space::Zeroed)).unwrap();
+    block_on(file.fdatasync()).unwrap();
+    write(&file, 0, 8192, 1);
+    dir.lose_unsynced("f", 3).unwrap();
+    assert_eq!(read(&dir, "f"), [1; 8192], "a read shows what was written");
+    block_on(file.fdatasync()).unwrap();
+    let left = seen(&dir, |cut| read(cut, "f"));
+    assert_eq!(left.len(), 1, "what is on the disk is fixed");
+    assert!(
+        left.first().unwrap().contains(&0),
+        "and some of it was lost"
+    );
+    // Writing the same bytes again and syncing them is what mends it.
+    write(&file, 0, 8192, 1);
+    block_on(file.fdatasync()).unwrap();
+    assert_eq!(seen(&dir, |cut| read(cut, "f")), [vec![1; 8192]].into());
+}
+
+#[test]
+fn the_disk_after_a_power_cut_is_another_one() {
+    let dir = MemoryDir::new();
+    let file = file(&dir, "f");
+    write(&file, 0, 4096, 1);
+    block_on(file.sync_all()).unwrap();
+    block_on(dir.sync()).unwrap();
+    let cut = dir.power_cut(0);
+    write(&file, 0, 4096, 2);
+    block_on(file.sync_all()).unwrap();
+    assert_eq!(read(&cut, "f"), [1; 4096]);
+    block_on(cut.remove("f")).unwrap();
+    assert_eq!(names(&dir), "f");
+}

@@ -1,0 +1,158 @@
+//! The bytes of every format, for ever: a change here is a change of version.
+
+use super::samples;
+use crate::format::edit::Frame;
+use crate::format::index::{self, Row};
+use crate::format::manifest::Header;
+use crate::format::mark::Slot;
+use crate::format::node::Node;
+use crate::format::topic::Topic;
+
+#[test]
+fn an_index_header_is_these_64_bytes() {
+    let bytes = samples::index_header().encode();
+    check(
+        &bytes,
+        "\
+         434c4f47494e4458010000000000000022222222222222222222222222222222 \
+         e8030000000000003200000000000000efcdab896745230100000000400327b8",
+    );
+    assert_eq!(
+        index::Header::decode(&bytes).unwrap(),
+        samples::index_header()
+    );
+}
+
+#[test]
+fn an_index_row_is_these_32_bytes() {
+    let bytes = samples::row().encode();
+    check(
+        &bytes,
+        "\
+         11000000041000000068e5cf8b010000030000001032547698badcfe7be4edb1",
+    );
+    assert_eq!(Row::decode(&bytes).unwrap(), samples::row());
+}
+
+#[test]
+fn a_mark_slot_is_these_120_bytes_then_zeros_and_a_checksum() {
+    let bytes = samples::slot().encode();
+    check(
+        &bytes[..120],
+        "\
+         434c4f474d41524b010000000000000022222222222222222222222222222222 \
+         333333333333333333333333333333330900000000000000e803000000000000 \
+         02000000010000000000010000000000d2040000000000003800000000000000 \
+         efcdab89674523010068e5cf8b0100000300000000000000",
+    );
+    assert!(bytes[120..508].iter().all(|&byte| byte == 0));
+    check(&bytes[508..512], "5577dda1");
+    assert!(bytes[512..].iter().all(|&byte| byte == 0));
+    assert_eq!(Slot::decode(&bytes).unwrap(), samples::slot());
+}
+
+#[test]
+fn a_manifest_header_is_these_72_bytes_then_zeros_and_a_checksum() {
+    let bytes = samples::header().encode();
+    assert_eq!(bytes.len(), 4096);
+    check(
+        &bytes[..72],
+        "\
+         434c4f474d414e49010000000000000011111111111111111111111111111111 \
+         0700000000000000222222222222222222222222222222223333333333333333 \
+         3333333333333333",
+    );
+    assert!(bytes[72..508].iter().all(|&byte| byte == 0));
+    check(&bytes[508..512], "143bf02d");
+    assert!(bytes[512..].iter().all(|&byte| byte == 0));
+    assert_eq!(Header::decode(&bytes).unwrap(), samples::header());
+}
+
+#[test]
+fn each_kind_of_edit_is_these_bytes() {
+    let expected = EDITS;
+    let edits = samples::edits();
+    assert_eq!(edits.len(), expected.len());
+    for ((edit, hex), sequence) in edits.iter().zip(expected).zip(1..) {
+        let bytes = edit.encode(sequence);
+        check(&bytes, hex);
+        let frame = Frame::read(&bytes).unwrap();
+        assert_eq!(frame.sequence, sequence);
+        assert_eq!(frame.bytes(), bytes.len());
+        assert_eq!(frame.decode().unwrap(), *edit);
+    }
+}
+
+#[test]
+fn a_topic_file_is_these_bytes() {
+    let bytes = samples::topic().encode();
+    check(
+        &bytes,
+        "\
+         434c4f47544f50430100000000000000a30000008e7737f085a26964c4101111 \
+         1111111111111111111111111111a46e616d65a96f72646572732e6575aa7061 \
+         72746974696f6e7308a763726561746564cf0000018bcfe56800a87365747469 \
+         6e677385a361636ba86163636570746564b0726574656e74696f6e5f6167655f \
+         6d73ce240c8400af726574656e74696f6e5f6279746573c0ad7365676d656e74 \
+         5f6279746573ce08000000ae7365676d656e745f6167655f6d73c0",
+    );
+    assert_eq!(Topic::decode(&bytes).unwrap(), samples::topic());
+}
+
+#[test]
+fn a_node_file_is_these_bytes() {
+    let bytes = samples::node().encode();
+    check(
+        &bytes,
+        "\
+         434c4f474e4f44450100000000000000270000005ecb972f82a26964c4104444 \
+         4444444444444444444444444444a763726561746564cf0000018bcfe56800",
+    );
+    assert_eq!(Node::decode(&bytes).unwrap(), samples::node());
+}
+
+#[track_caller]
+fn check(bytes: &[u8], expected: &str) {
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let expected: String = expected.split_whitespace().collect();
+    assert_eq!(hex, expected);
+}
+
+const EDITS: [&str; 11] = [
+    "\
+         1b0000000700000001000000979c454f83a66f666673657464a76f7264696e61 \
+         6c0aa5636861696ecdaba90000000000",
+    "\
+         330000000800000002000000215810a684a565706f636800a76c696e65616765 \
+         c41000000000000000000000000000000000a66f666673657464a76f7264696e \
+         616c0a00000000000000000000000000",
+    "\
+         19000000010000000300000022e8800183a46261736564a76f7264696e616c0a \
+         a5636861696ecdaba900000000000000",
+    "\
+         1a000000010000000400000064424f7d83a462617365ccc8a76f7264696e616c \
+         14a5636861696ecdab05000000000000",
+    "\
+         8e000000020000000500000053e973e983a66469676573748aa46b696e64a86f \
+         726967696e616ca46261736564a3656e64ccc8a76f7264696e616c0aab656e64 \
+         5f6f7264696e616c14a56279746573cd2710a7626174636865730aa563686169 \
+         6ecdaba9a9656e645f636861696ecdab05a468617368c0ad6d61785f74696d65 \
+         7374616d70cf0000018bcfe56800a67365616c6564cf0000018bcfe56be80000",
+    "\
+         1300000003000000060000003cd75fd082a46261736564aa67656e6572617469 \
+         6f6e0100000000000000000000000000",
+    "\
+         0900000005000000070000006785fee481a57374617274cc9600000000000000",
+    "\
+         35000000080000000800000003bb659384a565706f636801a76c696e65616765 \
+         c41001010101010101010101010101010101a66f6666736574cd012ca76f7264 \
+         696e616c1e0000000000000000000000",
+    "\
+         2e0000000600000009000000621b983585a66f6666736574cd0136a76f726469 \
+         6e616c1fa5636861696e05aa67656e65726174696f6e01a565706f6368010000",
+    "\
+         09000000040000000a000000a952a7a881a57374617274ccc800000000000000",
+    "\
+         27000000090000000b0000008d61ba0281a76368616e67657382a66f72696769 \
+         6eae3132372e302e302e313a37343030a56f74686572c0000000000000000000",
+];

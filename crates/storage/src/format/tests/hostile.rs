@@ -1,0 +1,253 @@
+//! Mutated input: every decoder refuses or understands it, and none panics, hangs or allocates
+//! more than its input justifies. Each runs on a million inputs.
+//!
+//! Random changes rarely get past a checksum, so half of the inputs are given a right one again:
+//! then the meaning behind it is tried too.
+
+use super::samples;
+use crate::format::Error;
+use crate::format::edit::Frame;
+use crate::format::index::{self, Row};
+use crate::format::manifest::{Header, Manifest};
+use crate::format::mark::Slot;
+use crate::format::node::Node;
+use crate::format::topic::Topic;
+
+#[test]
+fn index_headers_survive_a_million_mutations() {
+    let sample = samples::index_header().encode();
+    mutate(
+        &sample,
+        1_000_000,
+        |bytes| repair_last_4(bytes, 64),
+        |bytes| index::Header::decode(bytes).is_ok(),
+    );
+}
+
+#[test]
+fn index_rows_survive_a_million_mutations() {
+    let sample = samples::row().encode();
+    mutate(
+        &sample,
+        1_000_000,
+        |bytes| repair_last_4(bytes, 32),
+        |bytes| Row::decode(bytes).is_ok(),
+    );
+}
+
+#[test]
+fn mark_slots_survive_a_million_mutations() {
+    let sample = &samples::slot().encode()[..512];
+    mutate(
+        sample,
+        1_000_000,
+        |bytes| repair_last_4(bytes, 512),
+        |bytes| Slot::decode(bytes).is_ok(),
+    );
+}
+
+#[test]
+fn manifest_headers_survive_a_million_mutations() {
+    let sample = &samples::header().encode()[..512];
+    mutate(
+        sample,
+        1_000_000,
+        |bytes| repair_last_4(bytes, 512),
+        |bytes| Header::decode(bytes).is_ok(),
+    );
+}
+
+#[test]
+fn edits_survive_a_million_mutations() {
+    let samples = samples::edits();
+    for edit in &samples {
+        mutate(
+            &edit.encode(1),
+            1_000_000 / samples.len() + 1,
+            repair_edit,
+            |bytes| Frame::read(bytes).is_some_and(|frame| frame.decode().is_ok()),
+        );
+    }
+}
+
+#[test]
+fn whole_manifests_survive_a_million_mutations() {
+    let mut sample = samples::header().encode();
+    for (edit, sequence) in samples::edits().iter().zip(1..) {
+        sample.extend(edit.encode(sequence));
+    }
+    sample.resize(sample.len() + 512, 0);
+    // The header has tests of its own: only what follows it is changed here.
+    let (header, edits) = sample.split_at(4096);
+    let mut whole = header.to_vec();
+    mutate(edits, 1_000_000, repair_edit, |bytes| {
+        whole.truncate(4096);
+        whole.extend_from_slice(bytes);
+        Manifest::decode(&whole).is_ok()
+    });
+}
+
+#[test]
+fn topic_files_survive_a_million_mutations() {
+    mutate(
+        &samples::topic().encode(),
+        1_000_000,
+        repair_envelope,
+        |bytes| Topic::decode(bytes).is_ok(),
+    );
+}
+
+#[test]
+fn node_files_survive_a_million_mutations() {
+    mutate(
+        &samples::node().encode(),
+        1_000_000,
+        repair_envelope,
+        |bytes| Node::decode(bytes).is_ok(),
+    );
+}
+
+#[test]
+fn quarantine_names_survive_a_million_mutations() {
+    let sample = b"0001763628300123-torn-00112233445566778899aabbccddeeff-0000000007-\
+                   00000000000000004096-00000000000000000000.log";
+    mutate(
+        sample,
+        1_000_000,
+        |_| (),
+        |bytes| {
+            String::from_utf8_lossy(bytes)
+                .parse::<crate::format::quarantine::Name>()
+                .is_ok()
+        },
+    );
+}
+
+#[test]
+fn later_versions_and_unknown_features_are_refused_before_their_checksum() {
+    let files: [(Vec<u8>, Decode); 5] = [
+        (samples::index_header().encode().to_vec(), |b| {
+            index::Header::decode(b).map(drop)
+        }),
+        (samples::slot().encode().to_vec(), |b| {
+            Slot::decode(b).map(drop)
+        }),
+        (samples::header().encode(), |b| {
+            Manifest::decode(b).map(drop)
+        }),
+        (samples::topic().encode(), |b| Topic::decode(b).map(drop)),
+        (samples::node().encode(), |b| Node::decode(b).map(drop)),
+    ];
+    for (bytes, decode) in files {
+        decode(&bytes).unwrap();
+        let mut changed = bytes.clone();
+        changed[8] = 2;
+        assert!(matches!(
+            decode(&changed),
+            Err(Error::Version {
+                found: 2,
+                known: 1,
+                ..
+            })
+        ));
+        let mut changed = bytes.clone();
+        changed[15] = 0x80;
+        assert!(matches!(
+            decode(&changed),
+            Err(Error::Features {
+                unknown: 0x8000_0000,
+                ..
+            })
+        ));
+        let mut changed = bytes.clone();
+        changed[0] = b'X';
+        assert!(matches!(decode(&changed), Err(Error::Magic { .. })));
+        let mut changed = bytes.clone();
+        changed[20] ^= 1;
+        assert!(decode(&changed).is_err());
+        for len in 0..bytes.len().min(512) {
+            assert!(decode(&bytes[..len]).is_err(), "cut to {len}");
+        }
+    }
+}
+
+type Decode = fn(&[u8]) -> Result<(), Error>;
+
+/// Decodes `count` mutations of `sample`; every other one is repaired first.
+fn mutate(
+    sample: &[u8],
+    count: usize,
+    repair: impl Fn(&mut [u8]),
+    mut decode: impl FnMut(&[u8]) -> bool,
+) {
+    let mut random = fastrand::Rng::with_seed(0x00c0_1e10);
+    assert!(decode(sample), "the sample itself is sound");
+    let mut bytes = Vec::new();
+    let mut understood = 0;
+    for round in 0..count {
+        bytes.clear();
+        bytes.extend_from_slice(sample);
+        for _ in 0..random.usize(1..4) {
+            let at = random.usize(0..bytes.len());
+            match random.u8(0..6) {
+                0 => bytes[at] ^= 1 << random.u8(0..8),
+                1 => bytes[at] = random.u8(..),
+                2 => bytes[at] = random.choice([0, 1, 0x7f, 0x80, 0xff]).unwrap_or(0),
+                3 => bytes.truncate(at.max(1)),
+                4 => {
+                    let from = random.usize(0..bytes.len());
+                    let len = random.usize(0..=bytes.len() - at.max(from));
+                    bytes.copy_within(from..from + len, at);
+                }
+                _ => {
+                    // Lengths and numbers at their bounds.
+                    let bound = random
+                        .choice([u32::MAX, 1 << 31, 65_536, 4080])
+                        .unwrap_or(0);
+                    let end = (at + 4).min(bytes.len());
+                    bytes[at..end].copy_from_slice(&bound.to_le_bytes()[..end - at]);
+                }
+            }
+        }
+        if round % 2 == 0 {
+            repair(&mut bytes);
+        }
+        understood += usize::from(decode(&bytes));
+    }
+    assert!(understood > 0, "some mutations are harmless");
+}
+
+/// Puts the CRC-32 of the first `len` − 4 bytes behind them.
+fn repair_last_4(bytes: &mut [u8], len: usize) {
+    if let Some((rest, crc)) = bytes.get_mut(..len).and_then(<[u8]>::split_last_chunk_mut) {
+        *crc = crc32fast::hash(rest).to_le_bytes();
+    }
+}
+
+/// Puts a right checksum into the first edit, if its length makes sense.
+fn repair_edit(bytes: &mut [u8]) {
+    let Some((header, rest)) = bytes.split_first_chunk_mut::<16>() else {
+        return;
+    };
+    let body_bytes = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
+    let body_bytes = usize::try_from(body_bytes).unwrap();
+    let Some(body) = rest.get(..body_bytes) else {
+        return;
+    };
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&header[..12]);
+    hasher.update(body);
+    header[12..].copy_from_slice(&hasher.finalize().to_le_bytes());
+}
+
+/// Puts a right length and a right checksum into a small file.
+fn repair_envelope(bytes: &mut [u8]) {
+    let Some((header, body)) = bytes.split_first_chunk_mut::<24>() else {
+        return;
+    };
+    header[16..20].copy_from_slice(&u32::try_from(body.len()).unwrap().to_le_bytes());
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&header[..20]);
+    hasher.update(body);
+    header[20..].copy_from_slice(&hasher.finalize().to_le_bytes());
+}

@@ -1,0 +1,286 @@
+//! What is appended is there afterwards, whatever happens in between.
+
+use std::io::ErrorKind;
+use std::pin::pin;
+
+use corelog_record::{CopyId, HistoryId, LeaderEpoch, Lineage, Offset, PartitionId, TopicId};
+
+use super::*;
+use crate::disk::faulty::{Fault, FaultyDir, Match, Operation, When};
+use crate::disk::memory::MemoryDir;
+use crate::disk::{block_on, poll_once};
+use crate::format::edit::{Epoch, Settings, Start};
+
+fn header() -> Header {
+    Header {
+        topic: TopicId::from_bytes([1; 16]),
+        partition: PartitionId::new(2),
+        history: HistoryId::from_bytes([3; 16]),
+        copy: CopyId::from_bytes([4; 16]),
+    }
+}
+
+/// The edit `number` of an endless sequence of different lengths.
+fn edit(number: i32) -> Edit {
+    let key = format!("key {}", number % 7);
+    let value = format!(
+        "{number} {}",
+        "v".repeat(usize::try_from(number * 97 % 900).unwrap())
+    );
+    let changes = [(key, Some(value))].into();
+    Edit::Settings(Settings { changes })
+}
+
+fn epoch(number: i32) -> Edit {
+    let state = State::new(header().history);
+    let end = state.end().unwrap();
+    Edit::Epoch(Epoch {
+        epoch: LeaderEpoch::new(number).unwrap(),
+        lineage: Lineage::from_bytes([5; 16]),
+        offset: end.offset,
+        ordinal: end.ordinal,
+    })
+}
+
+/// The state after the first `count` edits.
+fn state(count: i32) -> State {
+    let mut state = State::new(header().history);
+    for number in 0..count {
+        state.apply(&edit(number)).unwrap();
+    }
+    state
+}
+
+fn partition(disk: &MemoryDir) -> MemoryDir {
+    let dir = disk.child("topic").child("0");
+    block_on(dir.create()).unwrap();
+    dir
+}
+
+#[test]
+fn what_is_appended_is_there_when_it_is_opened_again() {
+    block_on(async {
+        let dir = partition(&MemoryDir::new());
+        let mut manifest = Manifest::create(dir.clone(), header(), &[epoch(0)])
+            .await
+            .unwrap();
+        assert_eq!(manifest.state().epochs().len(), 1);
+        for number in 0..200 {
+            assert_eq!(manifest.append(&edit(number)).await.unwrap(), []);
+            let opened = Manifest::open(dir.clone()).await.unwrap();
+            assert_eq!(opened.state(), manifest.state());
+            assert_eq!(opened.header(), &header());
+            assert_eq!(opened.torn(), None);
+        }
+        // It was written anew several times, and what is superseded is gone.
+        let entries = dir.list().await.unwrap();
+        assert_eq!(entries.len(), 1);
+        assert!(entries[0].bytes < 64 << 10, "{entries:?}");
+    });
+}
+
+#[test]
+fn segments_that_go_are_handed_out() {
+    block_on(async {
+        let dir = partition(&MemoryDir::new());
+        let mut manifest = Manifest::create(dir, header(), &[]).await.unwrap();
+        let begin = manifest.state().end().unwrap();
+        manifest.append(&Edit::Add(begin.into())).await.unwrap();
+        let next = crate::format::edit::Point {
+            offset: Offset::new(10).unwrap(),
+            ordinal: begin.ordinal.plus(1),
+            ..begin
+        };
+        manifest.append(&Edit::Add(next.into())).await.unwrap();
+        let gone = manifest
+            .append(&Edit::Expire(Start { start: next.offset }))
+            .await
+            .unwrap();
+        assert_eq!(gone.len(), 1);
+        assert_eq!(gone[0].base, Offset::ZERO);
+    });
+}
+
+#[test]
+fn a_manifest_written_anew_says_the_same() {
+    block_on(async {
+        let dir = partition(&MemoryDir::new());
+        let mut manifest = Manifest::create(dir.clone(), header(), &[]).await.unwrap();
+        for number in 0..30 {
+            manifest.append(&edit(number)).await.unwrap();
+        }
+        manifest.compact().await.unwrap();
+        assert_eq!(manifest.state(), &state(30));
+        manifest.append(&edit(30)).await.unwrap();
+        assert_eq!(Manifest::open(dir).await.unwrap().state(), &state(31));
+    });
+}
+
+#[test]
+fn a_missing_manifest_is_not_found() {
+    let opened = block_on(Manifest::open(partition(&MemoryDir::new())));
+    assert!(
+        matches!(opened, Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound)
+    );
+}
+
+/// Appends edits until one fails; returns how many were promised.
+async fn fill<D: Dir>(dir: D, count: i32) -> (i32, Option<Error>) {
+    let mut manifest = match Manifest::create(dir, header(), &[]).await {
+        Ok(manifest) => manifest,
+        Err(error) => return (-1, Some(error)),
+    };
+    for number in 0..count {
+        if let Err(error) = manifest.append(&edit(number)).await {
+            let in_doubt = manifest.is_in_doubt();
+            assert!(
+                in_doubt || manifest.state() == &state(number),
+                "known or in doubt"
+            );
+            if in_doubt {
+                assert!(matches!(
+                    manifest.append(&edit(0)).await,
+                    Err(Error::Fenced)
+                ));
+            }
+            return (number, Some(error));
+        }
+    }
+    (count, None)
+}
+
+/// Opens what a power cut left: every promised edit is there, and at most one more.
+fn check_after_cut(dir: &MemoryDir, promised: i32, seed: u64) {
+    block_on(async {
+        let cut = dir.power_cut(seed);
+        let mut manifest = match Manifest::open(cut.clone()).await {
+            Ok(manifest) => manifest,
+            Err(Error::Io { source, .. })
+                if promised < 0 && source.kind() == ErrorKind::NotFound =>
+            {
+                return;
+            }
+            Err(error) => panic!("seed {seed}: {error:?}"),
+        };
+        let promised = promised.max(0);
+        let read = manifest.state().clone();
+        let count = if read == state(promised) {
+            promised
+        } else {
+            promised + 1
+        };
+        assert_eq!(read, state(count), "seed {seed}");
+        manifest.cut_torn().await.unwrap();
+        assert_eq!(manifest.torn(), None);
+        manifest.append(&edit(count)).await.unwrap();
+        let again = Manifest::open(cut.power_cut(seed)).await.unwrap();
+        assert_eq!((again.state(), again.torn()), (&state(count + 1), None));
+    });
+}
+
+#[test]
+fn each_disk_operation_fails_once_and_no_promised_edit_is_lost() {
+    let count = 40;
+    let probe = FaultyDir::new(partition(&MemoryDir::new()));
+    assert_eq!(block_on(fill(probe.clone(), count)).0, count);
+    let faults = [
+        Fault::Fail(ErrorKind::Other),
+        Fault::Torn { seed: 7 },
+        Fault::Short { bytes: 99 },
+    ];
+    for nth in 1..=probe.faults().total() {
+        for fault in faults {
+            let dir = FaultyDir::new(partition(&MemoryDir::new()));
+            dir.faults().fail(Match::ANY, nth, fault);
+            let (promised, error) = block_on(fill(dir.clone(), count));
+            assert!(error.is_some() || promised == count);
+            for seed in 0..5 {
+                check_after_cut(dir.inner(), promised, seed);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_power_cut_at_any_moment_loses_no_promised_edit() {
+    let count = 40;
+    for step in 0.. {
+        let dir = FaultyDir::new(partition(&MemoryDir::new()));
+        let when = if step % 2 == 0 {
+            When::Before
+        } else {
+            When::After
+        };
+        dir.faults().hold(Operation::Write, when);
+        dir.faults().hold(Operation::Sync, when);
+        dir.faults().hold(Operation::Rename, when);
+        dir.faults().hold(Operation::SyncDir, when);
+        let promised = std::cell::Cell::new(-1);
+        let mut work = pin!(async {
+            let mut manifest = Manifest::create(dir.clone(), header(), &[]).await.unwrap();
+            promised.set(0);
+            for number in 0..count {
+                manifest.append(&edit(number)).await.unwrap();
+                promised.set(number + 1);
+            }
+        });
+        let mut left = step / 2;
+        let is_done = loop {
+            if poll_once(work.as_mut()).is_ready() {
+                break true;
+            }
+            if left == 0 {
+                break false;
+            }
+            left -= 1;
+            assert!(dir.faults().release_one());
+        };
+        for seed in 0..5 {
+            check_after_cut(dir.inner(), promised.get(), seed);
+        }
+        if is_done {
+            assert!(step > 100, "there were many moments");
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_is_no_failure_and_the_manifest_goes_on_when_there_is_space() {
+    block_on(async {
+        let dir = FaultyDir::new(partition(&MemoryDir::new()));
+        let mut manifest = Manifest::create(dir.clone(), header(), &[]).await.unwrap();
+        dir.faults().set_full(true);
+        let mut number = 0;
+        let error = loop {
+            match manifest.append(&edit(number)).await {
+                Ok(_) => number += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(number > 5, "edits go into space that is there already");
+        assert!(matches!(error, Error::StorageFull { .. }), "{error:?}");
+        assert!(!manifest.is_in_doubt());
+        assert_eq!(manifest.state(), &state(number));
+        dir.faults().set_full(false);
+        manifest.append(&edit(number)).await.unwrap();
+        assert_eq!(
+            Manifest::open(dir).await.unwrap().state(),
+            &state(number + 1)
+        );
+    });
+}
+
+#[test]
+fn an_append_that_was_dropped_leaves_the_manifest_in_doubt() {
+    let dir = FaultyDir::new(partition(&MemoryDir::new()));
+    let mut manifest = block_on(Manifest::create(dir.clone(), header(), &[])).unwrap();
+    dir.faults().hold(Operation::Sync, When::Before);
+    assert!(poll_once(pin!(manifest.append(&edit(0)))).is_pending());
+    assert!(manifest.is_in_doubt());
+    dir.faults().release_all();
+    assert!(matches!(
+        block_on(manifest.append(&edit(0))),
+        Err(Error::Fenced)
+    ));
+}
