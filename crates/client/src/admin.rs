@@ -11,7 +11,8 @@ use corelog_protocol::message::{
 use corelog_record::{Offset, PartitionId, TopicId, TopicName};
 
 use crate::Error;
-use crate::client::{Inner, Repeat};
+use crate::client::Inner;
+use crate::retry::Repeat;
 
 /// Administration. Requests that change something are sent again only if they were certainly not
 /// applied; an error whose [`outcome`](Error::outcome) is unknown asks the caller to look.

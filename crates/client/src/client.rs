@@ -7,11 +7,12 @@ use std::time::Duration;
 use corelog_protocol::error::{Detail, ErrorBody, ErrorCode};
 use corelog_protocol::message::{Call, hello, metadata};
 use corelog_record::{PartitionId, TopicId, TopicName};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::connection::{Backoff, Connection, Key, Options, Pool, User};
 use crate::metadata::{Cache, Topic};
-use crate::{Admin, Consumer, ConsumerConfig, Error, Outcome, Producer, ProducerConfig};
+use crate::retry::{Repeat, Retry};
+use crate::{Admin, Consumer, ConsumerConfig, Error, Producer, ProducerConfig};
 
 /// How a [`Client`] finds and treats its servers.
 ///
@@ -111,15 +112,6 @@ impl Client {
     }
 }
 
-/// Whether a request may be sent again after an unknown outcome.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Repeat {
-    /// It changes nothing, or the same twice is the same once.
-    Always,
-    /// Only what was certainly not applied is sent again.
-    IfNotApplied,
-}
-
 /// A connection that serves a partition.
 #[derive(Clone, Debug)]
 pub(crate) struct Route {
@@ -204,7 +196,7 @@ impl Inner {
         request: &R,
         repeat: Repeat,
     ) -> Result<R::Answer, Error> {
-        let mut retry = self.retry(repeat);
+        let mut retry = Retry::new(repeat, &self.config);
         loop {
             let attempt = async { self.any_server().await?.call(request, retry.left()).await };
             match attempt.await {
@@ -222,7 +214,7 @@ impl Inner {
         repeat: Repeat,
         request: impl Fn(TopicId) -> R,
     ) -> Result<R::Answer, Error> {
-        let mut retry = self.retry(repeat);
+        let mut retry = Retry::new(repeat, &self.config);
         loop {
             let attempt = async {
                 let route = self.route(User::ADMIN, name, partition).await?;
@@ -352,49 +344,6 @@ impl Inner {
             },
             _ => false,
         }
-    }
-
-    pub(crate) fn retry(&self, repeat: Repeat) -> Retry {
-        Retry {
-            repeat,
-            backoff: self.config.backoff,
-            deadline: Instant::now() + self.config.timeout,
-            failure_count: 0,
-        }
-    }
-}
-
-/// Attempts at one request.
-#[derive(Debug)]
-pub(crate) struct Retry {
-    repeat: Repeat,
-    backoff: Backoff,
-    deadline: Instant,
-    failure_count: u32,
-}
-
-impl Retry {
-    /// Time left for all attempts.
-    pub(crate) fn left(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
-    }
-
-    /// Waits before the next attempt, or hands the error back if there shall be none.
-    pub(crate) async fn pause(&mut self, error: Error) -> Result<(), Error> {
-        let may_repeat = match self.repeat {
-            Repeat::Always => true,
-            Repeat::IfNotApplied => error.outcome() == Outcome::NotApplied,
-        };
-        self.failure_count += 1;
-        let wait = self
-            .backoff
-            .wait(self.failure_count, &mut fastrand::Rng::new());
-        let wait = wait.max(error.retry_after());
-        if !may_repeat || !error.may_pass() || self.left() <= wait {
-            return Err(error);
-        }
-        sleep(wait).await;
-        Ok(())
     }
 }
 

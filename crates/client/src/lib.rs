@@ -30,6 +30,7 @@
 //! | `client`       | routes: the owner's address, else a shared port; retries of requests  |
 //! | `producer`     | batches, order, outcomes, bounded memory                              |
 //! | `consumer`     | prefetch, verification, records as slices of what was fetched         |
+//! | `retry`        | whether and when a request is sent again                              |
 //! | `admin`        | topics, settings, offsets                                             |
 //!
 //! Never here: files, a server's decisions, anything but tokio and the two sans-io crates below.
@@ -45,6 +46,7 @@ mod consumer;
 mod error;
 mod metadata;
 mod producer;
+mod retry;
 
 pub use admin::{Admin, NewTopic};
 pub use client::{Client, ClientConfig};

@@ -12,6 +12,7 @@ mod backoff;
 mod pool;
 mod reader;
 mod table;
+mod ticket;
 mod writer;
 
 use std::sync::Arc;
@@ -20,17 +21,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use corelog_protocol::frame::{self, CorrelationId, Decoder, FrameError};
-use corelog_protocol::kind::Kind;
 use corelog_protocol::message::{Call, hello};
-use corelog_protocol::{answer, limits, request};
+use corelog_protocol::{limits, request};
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
 pub use backoff::Backoff;
 pub(crate) use pool::{Key, Options, Pool, User};
+pub(crate) use ticket::Ticket;
 
-use self::table::{Answered, Ending, Permits, RawAnswer, Table};
+use self::table::{Ending, Permits, Table};
 use self::writer::Outgoing;
 use crate::Error;
 use crate::error::Fault;
@@ -46,17 +47,6 @@ pub(crate) struct Connection {
 pub(crate) struct Reply<T> {
     pub(crate) head: T,
     pub(crate) body: Bytes,
-}
-
-/// A request that was entered and waits for its answer. Dropped, the answer goes nowhere.
-#[derive(Debug)]
-pub(crate) struct Ticket {
-    shared: Arc<Shared>,
-    correlation: u32,
-    receiver: oneshot::Receiver<Answered>,
-    kind: Kind,
-    entered: Instant,
-    timeout: Duration,
 }
 
 #[derive(Debug)]
@@ -230,72 +220,6 @@ impl Shared {
             is_sent: false,
             fault,
         })
-    }
-}
-
-impl Ticket {
-    /// Waits for the answer, at most until the request's timeout.
-    ///
-    /// # Errors
-    /// [`Error::Lost`], [`Error::TimedOut`], [`Error::Refused`], [`Error::Answer`].
-    pub(crate) async fn answer<R: Call>(mut self) -> Result<Reply<R::Answer>, Error> {
-        let answered = self.answered().await;
-        self.understand::<R>(&answered?)
-    }
-
-    /// Waits for the raw answer. Cancel-safe: dropped and called again, it goes on waiting.
-    ///
-    /// # Errors
-    /// [`Error::Lost`], [`Error::TimedOut`].
-    pub(crate) async fn answered(&mut self) -> Result<RawAnswer, Error> {
-        match timeout_at(self.entered + self.timeout, &mut self.receiver).await {
-            Ok(Ok(Ok(answer))) => Ok(answer),
-            Ok(Ok(Err(ending))) => Err(self.shared.lost(ending)),
-            // The table ends every request before it lets go of it.
-            Ok(Err(_)) => Err(self.shared.not_entered()),
-            Err(_) => Err(self.time_out()),
-        }
-    }
-
-    /// Reads the head of a raw answer.
-    ///
-    /// # Errors
-    /// [`Error::Refused`], [`Error::Answer`].
-    pub(crate) fn understand<R: Call>(&self, raw: &RawAnswer) -> Result<Reply<R::Answer>, Error> {
-        match answer::decode::<R>(&raw.frame()) {
-            Ok(Ok(head)) => Ok(Reply {
-                head,
-                body: raw.body(),
-            }),
-            Ok(Err(body)) => Err(Error::Refused {
-                body: Box::new(body),
-            }),
-            Err(source) => {
-                let address = Arc::clone(&self.shared.address);
-                Err(Error::Answer {
-                    address,
-                    kind: self.kind,
-                    source,
-                })
-            }
-        }
-    }
-
-    /// Gives the request up. If nothing at all was heard for as long, the whole connection goes:
-    /// the other side is dead, and whoever else waits should not have to find out one by one.
-    fn time_out(&self) -> Error {
-        let is_sent = self.shared.table.abandon(self.correlation);
-        if self.shared.table.last_heard() <= self.entered {
-            self.shared.close(Fault::Silent {
-                after: self.timeout,
-            });
-        }
-        Error::TimedOut {
-            address: Arc::clone(&self.shared.address),
-            kind: self.kind,
-            after: self.timeout,
-            is_sent,
-        }
     }
 }
 

@@ -202,3 +202,6 @@ impl<B> Window<B> {
         self.is_unknown = false;
     }
 }
+
+#[cfg(test)]
+mod tests;

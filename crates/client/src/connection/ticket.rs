@@ -1,0 +1,92 @@
+//! Waiting for one answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use corelog_protocol::answer;
+use corelog_protocol::kind::Kind;
+use corelog_protocol::message::Call;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+use super::table::{Answered, RawAnswer};
+use super::{Reply, Shared};
+use crate::Error;
+use crate::error::Fault;
+
+/// A request that was entered and waits for its answer. Dropped, the answer goes nowhere.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    pub(super) shared: Arc<Shared>,
+    pub(super) correlation: u32,
+    pub(super) receiver: oneshot::Receiver<Answered>,
+    pub(super) kind: Kind,
+    pub(super) entered: Instant,
+    pub(super) timeout: Duration,
+}
+
+impl Ticket {
+    /// Waits for the answer, at most until the request's timeout.
+    ///
+    /// # Errors
+    /// [`Error::Lost`], [`Error::TimedOut`], [`Error::Refused`], [`Error::Answer`].
+    pub(crate) async fn answer<R: Call>(mut self) -> Result<Reply<R::Answer>, Error> {
+        let answered = self.answered().await;
+        self.understand::<R>(&answered?)
+    }
+
+    /// Waits for the raw answer. Cancel-safe: dropped and called again, it goes on waiting.
+    ///
+    /// # Errors
+    /// [`Error::Lost`], [`Error::TimedOut`].
+    pub(crate) async fn answered(&mut self) -> Result<RawAnswer, Error> {
+        match timeout_at(self.entered + self.timeout, &mut self.receiver).await {
+            Ok(Ok(Ok(answer))) => Ok(answer),
+            Ok(Ok(Err(ending))) => Err(self.shared.lost(ending)),
+            // The table ends every request before it lets go of it.
+            Ok(Err(_)) => Err(self.shared.not_entered()),
+            Err(_) => Err(self.time_out()),
+        }
+    }
+
+    /// Reads the head of a raw answer.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::Answer`].
+    pub(crate) fn understand<R: Call>(&self, raw: &RawAnswer) -> Result<Reply<R::Answer>, Error> {
+        match answer::decode::<R>(&raw.frame()) {
+            Ok(Ok(head)) => Ok(Reply {
+                head,
+                body: raw.body(),
+            }),
+            Ok(Err(body)) => Err(Error::Refused {
+                body: Box::new(body),
+            }),
+            Err(source) => {
+                let address = Arc::clone(&self.shared.address);
+                Err(Error::Answer {
+                    address,
+                    kind: self.kind,
+                    source,
+                })
+            }
+        }
+    }
+
+    /// Gives the request up. If nothing at all was heard for as long, the whole connection goes:
+    /// the other side is dead, and whoever else waits should not have to find out one by one.
+    fn time_out(&self) -> Error {
+        let is_sent = self.shared.table.abandon(self.correlation);
+        if self.shared.table.last_heard() <= self.entered {
+            self.shared.close(Fault::Silent {
+                after: self.timeout,
+            });
+        }
+        Error::TimedOut {
+            address: Arc::clone(&self.shared.address),
+            kind: self.kind,
+            after: self.timeout,
+            is_sent,
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! The window against a model of the server's run rule.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use proptest::prelude::*;
+
+use super::{Settled, Verdict, Window};
+
+type Settlement = Settled<u32, u32, &'static str>;
+
+/// A server by the rule: after a not-applied answer the rest of the run is aborted.
+#[derive(Default)]
+struct Server {
+    log: Vec<u32>,
+    aborted_run: Option<u32>,
+}
+
+/// What becomes of the next request that the server takes in.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Applied,
+    Busy,
+    Refused,
+    UnknownApplied,
+    UnknownLost,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// The caller has another batch.
+    Arrive,
+    /// The client sends its next batch.
+    Send,
+    /// The server takes in a request.
+    Serve(Fate),
+    /// An answer reaches the client.
+    Answer,
+    /// The client gives up waiting for the oldest batch; the server goes on.
+    TimeOut,
+    /// Time runs out for the oldest batch before it left the client; those behind it still leave.
+    Withdraw,
+    /// The connection ends. Of what the server has not taken in, so many requests had left the
+    /// client, and of these the server still takes in as many as it gets to.
+    Cut { sent: usize, served: usize },
+}
+
+type Answered = Verdict<u32, &'static str>;
+
+impl Server {
+    fn serve(&mut self, batch: u32, run: u32, fate: Fate) -> Answered {
+        let said = |error, is_final| Verdict::NotApplied {
+            error,
+            is_said: true,
+            is_final,
+        };
+        if self.aborted_run == Some(run) {
+            return said("aborted", false);
+        }
+        match fate {
+            Fate::Applied => {
+                self.log.push(batch);
+                Verdict::Applied(batch)
+            }
+            Fate::UnknownApplied => {
+                self.log.push(batch);
+                Verdict::Unknown("unknown")
+            }
+            Fate::UnknownLost => Verdict::Unknown("unknown"),
+            Fate::Busy | Fate::Refused => {
+                self.aborted_run = Some(run);
+                said("not applied", matches!(fate, Fate::Refused))
+            }
+        }
+    }
+}
+
+/// A client, a wire, a server.
+struct World {
+    window: Window<u32>,
+    queue: VecDeque<u32>,
+    batch_count: u32,
+    /// Left the client, not taken in yet.
+    requests: VecDeque<(u32, u32)>,
+    /// Left the server, not arrived yet; `None` for those the client no longer waits for.
+    answers: VecDeque<Answered>,
+    /// Answers that will come for batches that timed out: to be thrown away on arrival.
+    abandoned: usize,
+    server: Server,
+    outcomes: BTreeMap<u32, &'static str>,
+}
+
+impl World {
+    fn new(batch_count: u32, in_flight_max: usize) -> Self {
+        Self {
+            window: Window::new(in_flight_max),
+            queue: (0..batch_count).collect(),
+            batch_count,
+            requests: VecDeque::new(),
+            answers: VecDeque::new(),
+            abandoned: 0,
+            server: Server::default(),
+            outcomes: BTreeMap::new(),
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Arrive => {
+                self.queue.push_back(self.batch_count);
+                self.batch_count += 1;
+            }
+            Step::Send => self.send(),
+            Step::Serve(fate) => {
+                if let Some((batch, run)) = self.requests.pop_front() {
+                    self.answers.push_back(self.server.serve(batch, run, fate));
+                }
+            }
+            Step::Answer => self.answer(),
+            Step::TimeOut => {
+                if !self.window.is_idle() {
+                    self.abandoned += 1;
+                    self.settle(Verdict::Unanswered("timed out"));
+                }
+            }
+            Step::Withdraw => self.withdraw(),
+            Step::Cut { sent, served } => self.cut(sent, served),
+        }
+    }
+
+    fn send(&mut self) {
+        if self.window.has_room()
+            && let Some(batch) = self.window.pop_resend().or_else(|| self.queue.pop_front())
+        {
+            self.requests.push_back((batch, self.window.run()));
+            self.window.push(batch);
+        }
+    }
+
+    fn answer(&mut self) {
+        let Some(answer) = self.answers.pop_front() else {
+            return;
+        };
+        if self.abandoned > 0 {
+            self.abandoned -= 1;
+        } else {
+            self.settle(answer);
+        }
+    }
+
+    fn withdraw(&mut self) {
+        let Some(&front) = self.window.front() else {
+            return;
+        };
+        // By run too: the same batch of an earlier run may still be on its way to be aborted.
+        let request = (front, self.window.run());
+        if let Some(index) = self.requests.iter().position(|one| *one == request) {
+            self.requests.remove(index);
+            self.settle(Verdict::NotApplied {
+                error: "late",
+                is_said: false,
+                is_final: false,
+            });
+        }
+    }
+
+    fn cut(&mut self, sent: usize, served: usize) {
+        let sent = sent.min(self.requests.len());
+        let unsent = self.requests.split_off(sent);
+        for (batch, run) in self.requests.drain(..).take(served.min(sent)) {
+            self.server.serve(batch, run, Fate::Applied);
+        }
+        self.answers.clear();
+        self.abandoned = 0;
+        let (mut waiting, run) = (Vec::new(), self.window.run());
+        while let Some(&batch) = self.window.front() {
+            let is_unsent = unsent.contains(&(batch, run));
+            waiting.push(is_unsent);
+            let error = "lost";
+            self.settle(if is_unsent {
+                Verdict::NotApplied {
+                    error,
+                    is_said: false,
+                    is_final: false,
+                }
+            } else {
+                Verdict::Unanswered(error)
+            });
+        }
+        assert!(waiting.is_sorted(), "what was not sent came last");
+        // A new connection knows of no run.
+        self.server.aborted_run = None;
+    }
+
+    fn settle(&mut self, verdict: Answered) {
+        let mut settled: Vec<Settlement> = Vec::new();
+        self.window.settle(verdict, &mut settled);
+        if settled
+            .iter()
+            .any(|one| matches!(one, Settled::Unknown(..)))
+        {
+            // As the lane does: what waits behind an unknown outcome fails.
+            settled.extend(self.queue.drain(..).map(Settled::Behind));
+        }
+        for one in settled {
+            let (batch, outcome) = match one {
+                Settled::Applied(batch, ack) => {
+                    assert_eq!(batch, ack, "an answer belongs to its own batch");
+                    (batch, "applied")
+                }
+                Settled::Unknown(batch, _) => (batch, "unknown"),
+                Settled::Failed(batch, _) | Settled::Behind(batch) => (batch, "not applied"),
+            };
+            assert_eq!(
+                self.outcomes.insert(batch, outcome),
+                None,
+                "settled once: {batch}"
+            );
+        }
+    }
+
+    /// Lets everything still open come to its end.
+    fn finish(&mut self) {
+        for _ in 0..100_000 {
+            let is_over =
+                self.queue.is_empty() && self.window.is_idle() && !self.window.has_resend();
+            if is_over {
+                return;
+            }
+            self.send();
+            self.step(Step::Serve(Fate::Applied));
+            self.answer();
+        }
+        panic!("does not come to an end");
+    }
+}
+
+fn fate() -> impl Strategy<Value = Fate> {
+    prop_oneof![
+        6 => Just(Fate::Applied),
+        2 => Just(Fate::Busy),
+        1 => Just(Fate::Refused),
+        1 => prop_oneof![Just(Fate::UnknownApplied), Just(Fate::UnknownLost)],
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => Just(Step::Arrive),
+        8 => Just(Step::Send),
+        6 => fate().prop_map(Step::Serve),
+        6 => Just(Step::Answer),
+        1 => Just(Step::TimeOut),
+        1 => Just(Step::Withdraw),
+        1 => (0usize..6, 0usize..6).prop_map(|(sent, served)| Step::Cut { sent, served }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+    #[test]
+    fn order_holds_and_nothing_is_twice_under_any_answers_and_cuts(
+        batch_count in 1u32..20,
+        in_flight_max in 1usize..9,
+        steps in proptest::collection::vec(step(), 0..400),
+    ) {
+        let mut world = World::new(batch_count, in_flight_max);
+        for step in steps {
+            world.step(step);
+        }
+        world.finish();
+        let log = &world.server.log;
+        prop_assert!(log.is_sorted_by(|a, b| a < b), "{log:?}");
+        prop_assert_eq!(world.outcomes.len(), world.batch_count as usize);
+        for (batch, outcome) in &world.outcomes {
+            let is_in_log = log.contains(batch);
+            match *outcome {
+                "applied" => prop_assert!(is_in_log, "{} was acknowledged", batch),
+                "not applied" => prop_assert!(!is_in_log, "{} was called not applied", batch),
+                _ => {}
+            }
+        }
+    }
+
+    /// Without unknown outcomes nothing is lost either: all but the refused arrive.
+    #[test]
+    fn everything_not_refused_arrives_under_busy_answers(
+        batch_count in 1u32..60,
+        in_flight_max in 1usize..9,
+        busy in proptest::collection::vec(any::<bool>(), 0..400),
+    ) {
+        let mut world = World::new(batch_count, in_flight_max);
+        for is_busy in busy {
+            world.send();
+            world.send();
+            world.step(Step::Serve(if is_busy { Fate::Busy } else { Fate::Applied }));
+            world.answer();
+        }
+        world.finish();
+        prop_assert_eq!(&world.server.log, &(0..batch_count).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn what_is_sent_behind_a_not_applied_answer_is_not_unknown_when_the_connection_goes() {
+    let mut window = Window::new(4);
+    for batch in 0..3 {
+        window.push(batch);
+    }
+    let mut settled: Vec<Settlement> = Vec::new();
+    let busy = Verdict::NotApplied {
+        error: "busy",
+        is_said: true,
+        is_final: false,
+    };
+    window.settle(busy, &mut settled);
+    window.settle(Verdict::Unanswered("lost"), &mut settled);
+    window.settle(Verdict::Unanswered("lost"), &mut settled);
+    assert_eq!(settled, []);
+    assert_eq!(window.run(), 2);
+    let resent: Vec<u32> = std::iter::from_fn(|| window.pop_resend()).collect();
+    assert_eq!(resent, [0, 1, 2]);
+}
+
+#[test]
+fn a_run_ends_only_when_all_in_flight_is_answered() {
+    let mut window = Window::new(4);
+    window.push(0);
+    window.push(1);
+    let mut settled: Vec<Settlement> = Vec::new();
+    let busy = Verdict::NotApplied {
+        error: "busy",
+        is_said: true,
+        is_final: false,
+    };
+    window.settle(busy, &mut settled);
+    assert!(!window.has_room());
+    assert!(!window.has_resend());
+    let aborted = Verdict::NotApplied {
+        error: "aborted",
+        is_said: true,
+        is_final: false,
+    };
+    window.settle(aborted, &mut settled);
+    assert!(window.has_room());
+    assert!(window.has_resend());
+}
