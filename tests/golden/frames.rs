@@ -89,6 +89,17 @@ fn the_page_s_chain_is_ours() {
     assert_eq!(facts["chain after the batch"], chain.to_string());
 }
 
+#[test]
+fn a_client_written_from_the_page_alone_reads_its_examples() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/crates/protocol/PROTOCOL.md");
+    let facts = crate::support::python::run("corelog_client.py", ["--page", path]).json();
+    assert_eq!(facts["examples"], all().len());
+    assert_eq!(
+        facts["chain"],
+        document::facts(PAGE)["chain after the batch"]
+    );
+}
+
 /// Every example by its name, `<kind> request`, `<kind> answer` or `<what> error`.
 fn all() -> BTreeMap<String, Vec<u8>> {
     let mut all = requests::encoded();
