@@ -1,12 +1,30 @@
 //! `corelog consume`: records of a topic to stdout.
 
+mod format;
+mod state;
+
+use std::future::poll_fn;
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
-use corelog_record::TopicName;
+use corelog_client::{Client, Consumer, ConsumerConfig, End, Received, Start};
+use corelog_protocol::message::list_offsets::At;
+use corelog_record::{Offset, PartitionId, Timestamp, TopicName};
+use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::Client;
-use crate::exit::{Exit, stop};
+use crate::exit::{Exit, say};
+use crate::output::Out;
 use crate::quantity::{self, Place};
+use crate::{cli, session};
+
+use format::Format;
+use state::State;
+
+/// How often the state is saved while records stream.
+const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Print the records of a topic.
 #[derive(clap::Args, Debug)]
@@ -60,16 +78,201 @@ pub(crate) struct Args {
     state: Option<PathBuf>,
     /// What to print per record: value, json, or a text with % signs.
     #[arg(long, value_name = "FORMAT", default_value = "value")]
-    format: String,
+    format: Format,
     #[command(flatten)]
-    client: Client,
+    client: cli::Client,
 }
 
 /// Prints records until the end, the count or the reader's leaving.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let _ = args;
-    Err(stop(
-        Exit::Failed,
-        "this build knows the words of this command but not yet the deed",
-    ))
+    session::run(&args.client, |client| consume(args, client))
+}
+
+async fn consume(args: &Args, client: Client) -> anyhow::Result<Exit> {
+    let topic = client.topic(&args.topic).await?;
+    let partitions = match args.partition {
+        Some(partition) => vec![topic.partition(PartitionId::new(partition))?.id],
+        None => topic
+            .partitions
+            .iter()
+            .map(|partition| partition.id)
+            .collect(),
+    };
+    let state = args
+        .state
+        .as_deref()
+        .map(|path| State::open(path, &args.topic, topic.id));
+    let mut printing = Printing {
+        args,
+        consumer: client.consumer(ConsumerConfig::default()),
+        out: Out::new(),
+        state: state.transpose()?,
+        line: Vec::new(),
+        printed: 0,
+    };
+    for partition in partitions {
+        let kept = printing
+            .state
+            .as_ref()
+            .and_then(|state| state.next(partition));
+        let start = kept.map_or_else(|| start(args.from), Start::Offset);
+        let end = end(args, &client, partition).await?;
+        printing.consumer.assign(&args.topic, partition, start, end);
+    }
+    let ended = printing.print_all().await;
+    printing.settle()?;
+    if ended? == Ended::AtEnd && std::io::stderr().is_terminal() {
+        say("end of the topic; --follow waits for more");
+    }
+    Ok(Exit::Done)
+}
+
+fn start(place: Place) -> Start {
+    match place {
+        Place::Earliest => Start::Earliest,
+        Place::Latest => Start::Latest,
+        Place::Offset(offset) => Start::Offset(offset),
+        Place::Last(count) => Start::LastN(count),
+        Place::Time(time) => Start::Time(time),
+    }
+}
+
+/// Where to end in a partition: the first offset that is not printed.
+async fn end(args: &Args, client: &Client, partition: PartitionId) -> anyhow::Result<End> {
+    let Some(until) = args.until else {
+        return Ok(if args.follow {
+            End::Follow
+        } else {
+            End::HighWatermark
+        });
+    };
+    let admin = client.admin();
+    let offset = match until {
+        Place::Offset(offset) => offset,
+        Place::Latest => return Ok(End::HighWatermark),
+        Place::Earliest => {
+            admin
+                .list_offsets(&args.topic, partition, At::Earliest)
+                .await?
+                .offset
+        }
+        Place::Last(count) => {
+            let end = admin
+                .list_offsets(&args.topic, partition, At::Latest)
+                .await?
+                .high_watermark;
+            Offset::new(end.get().saturating_sub(count)).unwrap_or(Offset::ZERO)
+        }
+        Place::Time(time) => first_at(args, client, partition, time).await?,
+    };
+    Ok(End::Offset(offset))
+}
+
+/// The offset of the first record at or after a time; the end of the partition if there is none.
+async fn first_at(
+    args: &Args,
+    client: &Client,
+    partition: PartitionId,
+    time: Timestamp,
+) -> anyhow::Result<Offset> {
+    let mut consumer = client.consumer(ConsumerConfig::default());
+    consumer.assign(
+        &args.topic,
+        partition,
+        Start::Time(time),
+        End::HighWatermark,
+    );
+    match consumer.next().await {
+        Some(first) => Ok(first?.offset),
+        None => {
+            let latest = client
+                .admin()
+                .list_offsets(&args.topic, partition, At::Latest)
+                .await?;
+            Ok(latest.high_watermark)
+        }
+    }
+}
+
+/// Why printing ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    AtEnd,
+    AtCount,
+    BySignal,
+}
+
+/// Records on their way to stdout.
+struct Printing<'a> {
+    args: &'a Args,
+    consumer: Consumer,
+    out: Out,
+    state: Option<State>,
+    line: Vec<u8>,
+    printed: u64,
+}
+
+impl Printing<'_> {
+    async fn print_all(&mut self) -> anyhow::Result<Ended> {
+        let mut saved = Instant::now();
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        while self.args.count.is_none_or(|count| self.printed < count) {
+            let next = match ready(self.consumer.next()).await {
+                Some(next) => next,
+                None => {
+                    // Nothing is there at once: whoever reads gets what was printed so far.
+                    self.settle()?;
+                    saved = Instant::now();
+                    tokio::select! {
+                        next = self.consumer.next() => next,
+                        _ = interrupt.recv() => return Ok(Ended::BySignal),
+                        _ = terminate.recv() => return Ok(Ended::BySignal),
+                    }
+                }
+            };
+            match next {
+                Some(record) => self.print(&record?)?,
+                None => return Ok(Ended::AtEnd),
+            }
+            if saved.elapsed() >= SAVE_INTERVAL {
+                self.settle()?;
+                saved = Instant::now();
+                let is_asked = ready(interrupt.recv())
+                    .await
+                    .or(ready(terminate.recv()).await);
+                if is_asked.is_some() {
+                    return Ok(Ended::BySignal);
+                }
+            }
+        }
+        Ok(Ended::AtCount)
+    }
+
+    fn print(&mut self, record: &Received) -> anyhow::Result<()> {
+        self.line.clear();
+        self.args.format.write(record, &mut self.line);
+        self.out.bytes(&self.line)?;
+        self.printed += 1;
+        if let Some(state) = &mut self.state {
+            state.set(record.partition, record.offset.plus(1));
+        }
+        Ok(())
+    }
+
+    /// Hands over what was printed, then remembers it: a record may come twice, none is left out.
+    fn settle(&mut self) -> anyhow::Result<()> {
+        self.out.flush()?;
+        self.state.as_mut().map_or(Ok(()), State::save)
+    }
+}
+
+/// What `future` has at once, if anything.
+async fn ready<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }

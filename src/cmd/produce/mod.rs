@@ -1,14 +1,28 @@
 //! `corelog produce`: records from files or stdin to a topic.
 
+mod acks;
+mod input;
+mod split;
+mod tally;
+
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use corelog_record::TopicName;
+use corelog_client::{Client, Producer, ProducerConfig};
+use corelog_protocol::message::ack::Level;
 use corelog_record::batch::Codec;
+use corelog_record::{PartitionId, Record, TopicName};
+use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::cli::Client;
 use crate::cmd::topic::policy::Ack;
-use crate::exit::{Exit, stop};
-use crate::quantity;
+use crate::exit::Exit;
+use crate::output::Format;
+use crate::{cli, quantity, session};
+
+use acks::Printer;
+use input::Input;
+use tally::Settling;
 
 /// Produce a record per line of files or stdin.
 #[derive(clap::Args, Debug)]
@@ -61,7 +75,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     rate: Option<u64>,
     #[command(flatten)]
-    client: Client,
+    client: cli::Client,
 }
 
 /// The bytes between two records, or between key and value; never empty.
@@ -91,9 +105,130 @@ fn header(text: &str) -> Result<Header, String> {
 
 /// Produces what the files hold.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let _ = args;
-    Err(stop(
-        Exit::Failed,
-        "this build knows the words of this command but not yet the deed",
-    ))
+    session::run(&args.client, |client| produce(args, client))
+}
+
+async fn produce(args: &Args, client: Client) -> anyhow::Result<Exit> {
+    // A missing topic or partition is an error even if there is nothing to send.
+    let topic = client.topic(&args.topic).await?;
+    if let Some(partition) = args.partition {
+        topic.partition(PartitionId::new(partition))?;
+    }
+    let limits = client.hello().await?.limits;
+    let input = Input {
+        files: args.files.clone(),
+        delimiter: (!args.whole_file).then(|| args.delimiter.0.clone()),
+        key_separator: args
+            .key_separator
+            .as_ref()
+            .map(|separator| separator.0.clone()),
+        record_bytes_max: usize::try_from(limits.record_bytes_max).unwrap_or(usize::MAX),
+    };
+    let names = input.names();
+    let (printer, observer) = match args.client.output {
+        Format::Json => Some(Printer::start()?).unzip(),
+        Format::Table => (None, None),
+    };
+    let config = ProducerConfig {
+        codec: args.compression,
+        level: args.ack.map(Level::from),
+        delivery_timeout: args.client.timeout(),
+        observer,
+        ..ProducerConfig::default()
+    };
+    let producer = client.producer(config);
+    let settling = Settling::start();
+    let started = Instant::now();
+    let sent = send(args, &producer, input, &settling).await;
+    producer.flush().await;
+    let tally = settling.finish().await?;
+    if let Some(printer) = printer {
+        printer.finish()?;
+    }
+    let exit = tally.report(&names, started.elapsed());
+    match sent {
+        // What is not known weighs more than why no more was sent.
+        Err(_) if exit == Exit::Unknown => Ok(exit),
+        Err(error) => Err(error),
+        Ok(()) => Ok(exit),
+    }
+}
+
+/// Sends records until the input ends or one was not acknowledged.
+async fn send(
+    args: &Args,
+    producer: &Producer,
+    input: Input,
+    settling: &Settling,
+) -> anyhow::Result<()> {
+    let partition = args.partition.map(PartitionId::new);
+    let progress = progress(input.bytes());
+    let mut pace = args.rate.map(Pace::new);
+    let mut pieces = input.start()?;
+    while let Some(piece) = pieces.recv().await {
+        for item in piece? {
+            if let Some(pace) = &mut pace {
+                pace.wait().await;
+            }
+            if settling.has_failed() {
+                return Ok(());
+            }
+            let record = args.record(item.key, item.value);
+            let bytes = record.bytes() as u64;
+            progress.inc(bytes + 1);
+            let delivery = producer.send(&args.topic, partition, record).await?;
+            settling.add(item.origin, bytes, delivery).await;
+        }
+    }
+    progress.finish_and_clear();
+    Ok(())
+}
+
+/// A bar on a terminal if it is known how much there is, else nothing.
+fn progress(bytes: Option<u64>) -> ProgressBar {
+    match bytes {
+        Some(bytes) if std::io::stderr().is_terminal() => ProgressBar::new(bytes).with_style(
+            ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
+                .unwrap_or_else(|_| ProgressStyle::default_bar()),
+        ),
+        _ => ProgressBar::hidden(),
+    }
+}
+
+/// Lets so many records through in a second.
+struct Pace {
+    started: Instant,
+    sent: u64,
+    rate: u64,
+}
+
+impl Pace {
+    fn new(rate: u64) -> Self {
+        Self {
+            started: Instant::now(),
+            sent: 0,
+            rate,
+        }
+    }
+
+    /// Waits for the next record's turn.
+    async fn wait(&mut self) {
+        let whole = Duration::from_secs(self.sent / self.rate);
+        let part = Duration::from_nanos(self.sent % self.rate * 1_000_000_000 / self.rate);
+        tokio::time::sleep_until((self.started + whole + part).into()).await;
+        self.sent += 1;
+    }
+}
+
+impl Args {
+    fn record(&self, key: Option<Vec<u8>>, value: Vec<u8>) -> Record {
+        let headers = self.headers.iter();
+        let headers = headers.map(|header| (header.name.clone(), Some(header.value.clone())));
+        Record {
+            timestamp: quantity::now(),
+            key,
+            value: Some(value),
+            headers: headers.collect(),
+        }
+    }
 }

@@ -93,7 +93,9 @@ impl<R: Read> Split<R> {
         let rest = &self.buffer[self.start..self.end];
         let found = match self.delimiter.as_slice() {
             [byte] => rest[self.searched..].iter().position(|b| b == byte),
-            bytes => rest[self.searched..].windows(bytes.len()).position(|w| w == bytes),
+            bytes => rest[self.searched..]
+                .windows(bytes.len())
+                .position(|w| w == bytes),
         };
         match found {
             Some(at) => {
@@ -173,8 +175,14 @@ mod tests {
     #[test]
     fn a_record_longer_than_the_limit_is_refused_before_it_is_held() {
         assert_eq!(split(b"12345\n12345", b"\n", 5).unwrap().len(), 2);
-        assert!(matches!(split(b"123456\n", b"\n", 5), Err(SplitError::TooLong { .. })));
-        assert!(matches!(split(b"123456", b"\n", 5), Err(SplitError::TooLong { .. })));
+        assert!(matches!(
+            split(b"123456\n", b"\n", 5),
+            Err(SplitError::TooLong { .. })
+        ));
+        assert!(matches!(
+            split(b"123456", b"\n", 5),
+            Err(SplitError::TooLong { .. })
+        ));
         let mut endless = Split::new(io::repeat(b'x'), b"\n", 1 << 20);
         assert!(matches!(endless.next(), Err(SplitError::TooLong { .. })));
         assert!(endless.buffer.len() <= 4 << 20);

@@ -1,0 +1,127 @@
+//! `--state FILE`: where each partition of a topic goes on the next time.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use corelog_record::{Offset, PartitionId, TopicId, TopicName};
+use serde::{Deserialize, Serialize};
+
+use crate::exit::{Exit, stop};
+
+/// A state file, as it is kept in memory.
+#[derive(Debug)]
+pub(super) struct State {
+    path: PathBuf,
+    kept: Kept,
+    is_changed: bool,
+}
+
+/// What the file says, in JSON.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    topic: String,
+    /// The topic's id: another topic of the same name has other records.
+    id: String,
+    /// The next offset of each partition.
+    partitions: BTreeMap<u32, u64>,
+}
+
+impl State {
+    /// Reads the file, or begins a new one.
+    ///
+    /// # Errors
+    /// Where it cannot be read, is no state, or is that of another topic.
+    pub(super) fn open(path: &Path, topic: &TopicName, id: TopicId) -> anyhow::Result<Self> {
+        let (topic, id) = (topic.to_string(), id.to_string());
+        let cannot = || format!("cannot use the state file {}", path.display());
+        let kept = match fs::read(path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).with_context(cannot)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Kept {
+                topic: topic.clone(),
+                id: id.clone(),
+                partitions: BTreeMap::new(),
+            },
+            Err(error) => return Err(error).with_context(cannot),
+        };
+        if (&kept.topic, &kept.id) != (&topic, &id) {
+            let message = format!(
+                "{} is the state of topic {} with id {}, this is {topic} with id {id}; remove the \
+                 file to begin anew",
+                path.display(),
+                kept.topic,
+                kept.id
+            );
+            return Err(stop(Exit::Failed, message));
+        }
+        Ok(Self {
+            path: path.to_path_buf(),
+            kept,
+            is_changed: false,
+        })
+    }
+
+    /// Where a partition goes on, if it was read before.
+    pub(super) fn next(&self, partition: PartitionId) -> Option<Offset> {
+        self.kept
+            .partitions
+            .get(&partition.get())
+            .copied()
+            .and_then(Offset::new)
+    }
+
+    /// Notes where a partition goes on.
+    pub(super) fn set(&mut self, partition: PartitionId, next: Offset) {
+        let before = self.kept.partitions.insert(partition.get(), next.get());
+        self.is_changed |= before != Some(next.get());
+    }
+
+    /// Puts what was noted into the file, whole or not at all.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub(super) fn save(&mut self) -> anyhow::Result<()> {
+        if !self.is_changed {
+            return Ok(());
+        }
+        let mut aside = self.path.clone().into_os_string();
+        aside.push(".new");
+        let cannot = || format!("cannot write the state file {}", self.path.display());
+        let bytes = serde_json::to_vec_pretty(&self.kept)?;
+        let mut file = File::create(&aside).with_context(cannot)?;
+        file.write_all(&bytes)
+            .and_then(|()| file.sync_all())
+            .with_context(cannot)?;
+        fs::rename(&aside, &self.path).with_context(cannot)?;
+        self.is_changed = false;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_goes_on_where_it_was_saved_and_is_for_one_topic_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        let topic = TopicName::new("events").unwrap();
+        let id = TopicId::from_bytes([7; 16]);
+        let partition = PartitionId::new(3);
+
+        let mut state = State::open(&path, &topic, id).unwrap();
+        assert_eq!(state.next(partition), None);
+        state.set(partition, Offset::new(42).unwrap());
+        state.save().unwrap();
+
+        let state = State::open(&path, &topic, id).unwrap();
+        assert_eq!(state.next(partition), Offset::new(42));
+        assert!(State::open(&path, &topic, TopicId::from_bytes([8; 16])).is_err());
+        fs::write(&path, "garbage").unwrap();
+        assert!(State::open(&path, &topic, id).is_err());
+    }
+}

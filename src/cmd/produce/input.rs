@@ -1,0 +1,287 @@
+//! Reads the files, or stdin, on a thread of its own and hands over records in bounded pieces, so
+//! that a slow input holds nobody up and a fast one fills no memory.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use anyhow::Context as _;
+use tokio::sync::mpsc;
+
+use super::split::Split;
+
+/// A piece is handed over when it holds so many records or bytes, or when the input has to be
+/// waited for.
+const PIECE_RECORDS: usize = 1_000;
+const PIECE_BYTES: usize = 256 << 10;
+/// Pieces read ahead.
+const PIECES_MAX: usize = 8;
+
+/// What to read, and how to cut it.
+#[derive(Clone, Debug)]
+pub(super) struct Input {
+    /// In this order; none, or `-`, is stdin.
+    pub(super) files: Vec<PathBuf>,
+    /// What ends a record; nothing if each file is one.
+    pub(super) delimiter: Option<Vec<u8>>,
+    /// What stands between key and value.
+    pub(super) key_separator: Option<Vec<u8>>,
+    /// The most bytes of a record.
+    pub(super) record_bytes_max: usize,
+}
+
+/// A record as it was read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Item {
+    pub(super) origin: Origin,
+    pub(super) key: Option<Vec<u8>>,
+    pub(super) value: Vec<u8>,
+}
+
+/// Where a record comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Origin {
+    /// Index into [`Input::names`].
+    pub(super) file: usize,
+    /// From 1.
+    pub(super) record: u64,
+}
+
+impl Input {
+    /// The names of the files, for messages.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.sources().iter().map(|path| name(path)).collect()
+    }
+
+    /// How many bytes there are to read, if all are files.
+    pub(super) fn bytes(&self) -> Option<u64> {
+        let bytes = |path: &PathBuf| {
+            let metadata = std::fs::metadata(path).ok()?;
+            (!is_stdin(path) && metadata.is_file()).then_some(metadata.len())
+        };
+        self.sources().iter().map(bytes).sum()
+    }
+
+    /// Begins to read. An error is the last thing received.
+    ///
+    /// # Errors
+    /// Where no thread can be started.
+    pub(super) fn start(self) -> io::Result<mpsc::Receiver<anyhow::Result<Vec<Item>>>> {
+        let (pieces, receiver) = mpsc::channel(PIECES_MAX);
+        thread::Builder::new()
+            .name("input".to_owned())
+            .spawn(move || {
+                let mut reader = Reader {
+                    input: &self,
+                    pieces: &pieces,
+                    piece: Piece::default(),
+                };
+                // If nobody receives any more, the command has ended.
+                let _ = match reader.read_all() {
+                    Ok(()) => Ok(()),
+                    Err(error) => pieces.blocking_send(Err(error)),
+                };
+            })?;
+        Ok(receiver)
+    }
+
+    fn sources(&self) -> Vec<PathBuf> {
+        if self.files.is_empty() {
+            vec![PathBuf::from("-")]
+        } else {
+            self.files.clone()
+        }
+    }
+}
+
+#[derive(Default)]
+struct Piece {
+    items: Vec<Item>,
+    bytes: usize,
+}
+
+struct Reader<'a> {
+    input: &'a Input,
+    pieces: &'a mpsc::Sender<anyhow::Result<Vec<Item>>>,
+    piece: Piece,
+}
+
+impl Reader<'_> {
+    fn read_all(&mut self) -> anyhow::Result<()> {
+        for (file, path) in self.input.sources().iter().enumerate() {
+            let cannot = || format!("cannot read {}", name(path));
+            let source: Box<dyn Read> = if is_stdin(path) {
+                Box::new(io::stdin().lock())
+            } else {
+                Box::new(File::open(path).with_context(cannot)?)
+            };
+            match &self.input.delimiter {
+                Some(delimiter) => self.read_records(file, path, source, delimiter)?,
+                None => self.read_whole(file, path, source)?,
+            }
+        }
+        self.hand_over();
+        Ok(())
+    }
+
+    fn read_records(
+        &mut self,
+        file: usize,
+        path: &Path,
+        source: Box<dyn Read>,
+        delimiter: &[u8],
+    ) -> anyhow::Result<()> {
+        // What separates key and value does not count as part of either.
+        let separator_bytes = self.input.key_separator.as_ref().map_or(0, Vec::len);
+        let bytes_max = self.input.record_bytes_max.saturating_add(separator_bytes);
+        let mut split = Split::new(source, delimiter, bytes_max);
+        let mut record = 0;
+        loop {
+            // Whatever is complete goes out before the input is waited for.
+            if self.piece.is_full() || !split.is_ready() {
+                self.hand_over();
+            }
+            record += 1;
+            let at = || format!("{}, record {record}", name(path));
+            let Some(bytes) = split.next().with_context(at)? else {
+                return Ok(());
+            };
+            self.piece
+                .add(self.input.item(Origin { file, record }, bytes));
+            if self.pieces.is_closed() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn read_whole(
+        &mut self,
+        file: usize,
+        path: &Path,
+        source: Box<dyn Read>,
+    ) -> anyhow::Result<()> {
+        let bytes_max = self.input.record_bytes_max;
+        let mut bytes = Vec::new();
+        let cannot = || format!("cannot read {}", name(path));
+        source
+            .take(bytes_max as u64 + 1)
+            .read_to_end(&mut bytes)
+            .with_context(cannot)?;
+        if bytes.len() > bytes_max {
+            let name = name(path);
+            anyhow::bail!("{name} is larger than a record may be, which is {bytes_max} bytes");
+        }
+        self.piece.add(Item {
+            origin: Origin { file, record: 1 },
+            key: None,
+            value: bytes,
+        });
+        self.hand_over();
+        Ok(())
+    }
+
+    fn hand_over(&mut self) {
+        let piece = std::mem::take(&mut self.piece);
+        if !piece.items.is_empty() {
+            // If nobody receives any more, the command has ended.
+            let _ = self.pieces.blocking_send(Ok(piece.items));
+        }
+    }
+}
+
+impl Input {
+    /// A record with its key, if it has one.
+    fn item(&self, origin: Origin, bytes: &[u8]) -> Item {
+        let separator = self.key_separator.as_deref();
+        let split = separator.and_then(|separator| {
+            let at = bytes
+                .windows(separator.len())
+                .position(|window| window == separator)?;
+            Some((&bytes[..at], &bytes[at + separator.len()..]))
+        });
+        match split {
+            Some((key, value)) => Item {
+                origin,
+                key: Some(key.to_vec()),
+                value: value.to_vec(),
+            },
+            None => Item {
+                origin,
+                key: None,
+                value: bytes.to_vec(),
+            },
+        }
+    }
+}
+
+impl Piece {
+    fn add(&mut self, item: Item) {
+        self.bytes += item.value.len();
+        self.items.push(item);
+    }
+
+    fn is_full(&self) -> bool {
+        self.items.len() >= PIECE_RECORDS || self.bytes >= PIECE_BYTES
+    }
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+fn name(path: &Path) -> String {
+    if is_stdin(path) {
+        "stdin".to_owned()
+    } else {
+        path.display().to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn input(files: Vec<PathBuf>) -> Input {
+        let (delimiter, key_separator) = (Some(b"\n".to_vec()), Some(b"::".to_vec()));
+        Input {
+            files,
+            delimiter,
+            key_separator,
+            record_bytes_max: 100,
+        }
+    }
+
+    #[test]
+    fn the_first_separator_ends_the_key() {
+        let origin = Origin { file: 0, record: 1 };
+        let split = |bytes: &[u8]| {
+            let item = input(Vec::new()).item(origin, bytes);
+            (item.key, item.value)
+        };
+        assert_eq!(split(b"k::v::w"), (Some(b"k".to_vec()), b"v::w".to_vec()));
+        assert_eq!(split(b"::v"), (Some(Vec::new()), b"v".to_vec()));
+        assert_eq!(split(b"k:v"), (None, b"k:v".to_vec()));
+    }
+
+    #[test]
+    fn files_are_read_in_order_and_a_missing_one_ends_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+        std::fs::write(&one, "a\nb\n").unwrap();
+        std::fs::write(&two, "c").unwrap();
+        let mut pieces = input(vec![one, two, dir.path().join("three")])
+            .start()
+            .unwrap();
+        let mut values = Vec::new();
+        let error = loop {
+            match pieces.blocking_recv().unwrap() {
+                Ok(items) => values.extend(items.into_iter().map(|item| item.value)),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(values, [b"a", b"b", b"c"]);
+        assert!(error.to_string().contains("three"), "{error}");
+        assert!(pieces.blocking_recv().is_none());
+    }
+}

@@ -1,0 +1,163 @@
+//! What became of the records: counted as their deliveries settle, and told at the end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use corelog_client::{Delivery, Outcome, ProduceError};
+use corelog_record::ByteSize;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::input::Origin;
+use crate::exit::{Exit, say};
+
+/// Deliveries waited for at once; the producer's memory bounds them before.
+const OUTSTANDING_MAX: usize = 1 << 16;
+/// Ranges of records told per outcome.
+const RANGES_MAX: usize = 20;
+
+/// What became of all records so far.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    records: u64,
+    bytes: u64,
+    refused: Failed,
+    unknown: Failed,
+}
+
+/// Records that share an outcome.
+#[derive(Debug, Default)]
+struct Failed {
+    records: u64,
+    /// The first and last record of each range, by the input they come from.
+    ranges: BTreeMap<usize, Vec<(u64, u64)>>,
+    why: Option<ProduceError>,
+}
+
+/// Takes deliveries and waits for each.
+pub(super) struct Settling {
+    deliveries: mpsc::Sender<(Origin, u64, Delivery)>,
+    has_failed: Arc<AtomicBool>,
+    tally: JoinHandle<Tally>,
+}
+
+impl Settling {
+    /// Begins to wait for deliveries.
+    pub(super) fn start() -> Self {
+        let (deliveries, mut receiver) = mpsc::channel(OUTSTANDING_MAX);
+        let has_failed = Arc::new(AtomicBool::new(false));
+        let failed = Arc::clone(&has_failed);
+        let tally = tokio::spawn(async move {
+            let mut tally = Tally::default();
+            while let Some((origin, bytes, delivery)) = receiver.recv().await {
+                let delivery: Delivery = delivery;
+                match delivery.await {
+                    Ok(_) => tally.acknowledge(bytes),
+                    Err(error) => {
+                        failed.store(true, Ordering::Relaxed);
+                        tally.fail(origin, error);
+                    }
+                }
+            }
+            tally
+        });
+        Self {
+            deliveries,
+            has_failed,
+            tally,
+        }
+    }
+
+    /// Adds a delivery of so many bytes; waits while there are too many.
+    pub(super) async fn add(&self, origin: Origin, bytes: u64, delivery: Delivery) {
+        // The task receives until this sender is gone.
+        let _ = self.deliveries.send((origin, bytes, delivery)).await;
+    }
+
+    /// True once a record was not acknowledged: what follows it must not be sent.
+    pub(super) fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Relaxed)
+    }
+
+    /// Waits for all deliveries.
+    ///
+    /// # Errors
+    /// None but a panic of the task.
+    pub(super) async fn finish(self) -> anyhow::Result<Tally> {
+        drop(self.deliveries);
+        Ok(self.tally.await?)
+    }
+}
+
+impl Tally {
+    fn acknowledge(&mut self, bytes: u64) {
+        self.records += 1;
+        self.bytes += bytes;
+    }
+
+    fn fail(&mut self, origin: Origin, error: ProduceError) {
+        match error.outcome {
+            Outcome::NotApplied => self.refused.add(origin, error),
+            Outcome::Unknown => self.unknown.add(origin, error),
+        }
+    }
+
+    /// Says counts and rates, lists what was not acknowledged, and gives the exit code.
+    pub(super) fn report(&self, names: &[String], took: Duration) -> Exit {
+        say(&summary(self.records, self.bytes, took));
+        self.refused.report("not applied", names);
+        self.unknown
+            .report("outcome unknown, not sent again", names);
+        match (self.refused.records, self.unknown.records) {
+            (0, 0) => Exit::Done,
+            (_, 0) => Exit::Failed,
+            _ => Exit::Unknown,
+        }
+    }
+}
+
+impl Failed {
+    fn add(&mut self, origin: Origin, error: ProduceError) {
+        self.records += 1;
+        self.why.get_or_insert(error);
+        let ranges = self.ranges.entry(origin.file).or_default();
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == origin.record => *last = origin.record,
+            _ => ranges.push((origin.record, origin.record)),
+        }
+    }
+
+    fn report(&self, outcome: &str, names: &[String]) {
+        let Some(why) = &self.why else { return };
+        say(&format!(
+            "{outcome}: {} records ({})",
+            self.records, why.error
+        ));
+        let ranges = self.ranges.iter().flat_map(|(file, ranges)| {
+            ranges
+                .iter()
+                .map(move |(first, last)| format!("  {}: {first}-{last}", names[*file]))
+        });
+        let ranges: Vec<String> = ranges.collect();
+        ranges.iter().take(RANGES_MAX).for_each(|range| say(range));
+        if ranges.len() > RANGES_MAX {
+            say(&format!("  and {} more ranges", ranges.len() - RANGES_MAX));
+        }
+    }
+}
+
+/// `1000 records, 98KiB in 0.5 s: 2000 records/s, 0.2 MiB/s`.
+#[expect(clippy::cast_precision_loss, reason = "rates for people")]
+fn summary(records: u64, bytes: u64, took: Duration) -> String {
+    let seconds = took.as_secs_f64().max(1e-6);
+    let (record_rate, mib_rate) = (
+        records as f64 / seconds,
+        bytes as f64 / seconds / f64::from(1 << 20),
+    );
+    let size = ByteSize::from_bytes(bytes);
+    format!(
+        "{records} records, {size} in {seconds:.3} s: {record_rate:.0} records/s, {mib_rate:.1} MiB/s"
+    )
+}
