@@ -4,7 +4,7 @@
 use std::process::{Child, Output};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -12,18 +12,24 @@ use nix::unistd::Pid;
 /// Far beyond what anything takes on a slow, busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
-/// Kills the process with the id `pid` unless dropped within [`DEADLINE`].
+/// Kills a process unless dropped in time.
 pub(crate) struct Watch {
     _done: mpsc::Sender<()>,
 }
 
 impl Watch {
+    /// Over the process with the id `pid`, for [`DEADLINE`].
     pub(crate) fn over(pid: u32, what: &str) -> Self {
+        Self::within(DEADLINE, pid, what)
+    }
+
+    /// Over the process with the id `pid`, for as long as `deadline`.
+    pub(crate) fn within(deadline: Duration, pid: u32, what: &str) -> Self {
         let (done, is_done) = mpsc::channel::<()>();
         let what = what.to_owned();
         thread::spawn(move || {
-            if is_done.recv_timeout(DEADLINE) == Err(mpsc::RecvTimeoutError::Timeout) {
-                eprintln!("{what}: not done after {DEADLINE:?}, killed");
+            if is_done.recv_timeout(deadline) == Err(mpsc::RecvTimeoutError::Timeout) {
+                eprintln!("{what}: not done after {deadline:?}, killed");
                 let _ = kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
             }
         });
@@ -35,4 +41,13 @@ impl Watch {
 pub(crate) fn output_of(child: Child, what: &str) -> Output {
     let _watch = Watch::over(child.id(), what);
     child.wait_with_output().unwrap()
+}
+
+/// Looks again and again until `is_so`, and fails with `what` if that takes too long.
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < DEADLINE, "not after {DEADLINE:?}: {what}");
+        thread::park_timeout(Duration::from_millis(5));
+    }
 }

@@ -6,11 +6,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::deadline::Watch;
+use super::deadline::{DEADLINE, Watch};
 
 /// The path of the binary under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_corelog");
@@ -74,7 +75,8 @@ impl Start {
 
     /// The command line, for tests of starts that fail.
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(BINARY);
+        let binary = std::env::var_os("CORELOG_TEST_SERVER");
+        let mut command = Command::new(binary.unwrap_or_else(|| BINARY.into()));
         command.arg("serve").arg("--data-dir").arg(&self.data_dir);
         command.args([
             "--listen",
@@ -94,8 +96,14 @@ impl Start {
 
     /// Starts it and waits for the ready line.
     pub(crate) fn start(self) -> Server {
+        self.try_start(DEADLINE)
+            .unwrap_or_else(|why| panic!("no server: {why}"))
+    }
+
+    /// Starts it and waits for the ready line, not longer than `deadline`; says why there is none.
+    pub(crate) fn try_start(self, deadline: Duration) -> Result<Server, String> {
         let mut child = self.command().spawn().unwrap();
-        let _watch = Watch::over(child.id(), "the start of a server");
+        let _watch = Watch::within(deadline, child.id(), "the start of a server");
         let mut stderr = child.stderr.take().unwrap();
         let log = thread::spawn(move || {
             let mut text = Vec::new();
@@ -108,16 +116,14 @@ impl Start {
         let Some(ready) = Ready::parse(line.trim_end()) else {
             let _ = child.kill();
             let status = child.wait().unwrap();
-            panic!(
-                "no server: {status}, said {line:?}, logged:\n{}",
-                log.join().unwrap()
-            );
+            let log = log.join().unwrap();
+            return Err(format!("{status}, said {line:?}, logged:\n{log}"));
         };
-        Server {
+        Ok(Server {
             child,
             log: Some(log),
             ready,
-        }
+        })
     }
 }
 
