@@ -199,6 +199,12 @@ impl Server {
         let kib: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
         kib * 1024
     }
+
+    /// How many files and sockets the process has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        let dir = format!("/proc/{}/fd", self.pid());
+        std::fs::read_dir(dir).unwrap().count()
+    }
 }
 
 impl Drop for Server {
