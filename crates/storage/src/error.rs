@@ -2,7 +2,7 @@
 
 use std::io;
 
-use corelog_record::Offset;
+use corelog_record::{HistoryId, Offset, PartitionId, TopicId};
 
 use crate::disk::{Dir, is_full};
 use crate::format;
@@ -70,6 +70,26 @@ pub enum Error {
         /// What is wrong with it.
         #[source]
         source: format::Error,
+    },
+    /// Stores without the manifest that says which of them are the log's.
+    #[error("{dir} holds store {file} but no manifest; only an offline repair can rebuild it")]
+    NoManifest {
+        /// The directory.
+        dir: String,
+        /// A store in it.
+        file: String,
+    },
+    /// A directory that holds another partition's files.
+    #[error("{dir} holds partition {partition} of topic {topic}, history {history}")]
+    Foreign {
+        /// The directory.
+        dir: String,
+        /// The topic that its manifest names.
+        topic: TopicId,
+        /// The partition that its manifest names.
+        partition: PartitionId,
+        /// The history that its manifest names.
+        history: HistoryId,
     },
     /// Bytes that were promised and cannot be trusted.
     #[error("offsets [{from}, {to}) of segment {segment} are damaged")]

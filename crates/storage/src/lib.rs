@@ -9,8 +9,17 @@ pub mod format;
 pub mod log;
 pub mod manifest;
 pub mod mark;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 mod error;
+mod index;
+mod reader;
+mod recovery;
+mod scan;
+mod segment;
+mod store;
 
 pub use error::Error;
 pub use log::Log;
+pub use reader::Reader;

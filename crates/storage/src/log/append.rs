@@ -1,9 +1,10 @@
 //! Appending: check everything, then copy once.
 
-use corelog_record::{LeaderEpoch, Offset, Timestamp};
+use corelog_record::{LeaderEpoch, Offset, Timestamp, batch};
 
-use super::Log;
+use super::{Log, UNSYNCED_BYTES_MAX, back};
 use crate::disk::Dir;
+use crate::segment::{Index, Segment, Stage};
 
 /// What an append did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +75,127 @@ impl<D: Dir> Log<D> {
     /// # Errors
     /// [`AppendError`]; the log is then as it was.
     pub fn append(&mut self, batches: &[u8], now: Timestamp) -> Result<Appended, AppendError> {
-        let _ = (batches, now);
-        Err(AppendError::Empty)
+        self.admit(batches.len())?;
+        let (count, records) = self.check(batches)?;
+        let base = self.log_end();
+        if base.checked_add(records).is_none() {
+            return Err(AppendError::OffsetsExhausted);
+        }
+        for batch in batch::Batches::over(batches) {
+            #[expect(clippy::expect_used, reason = "check walked the same lengths")]
+            let batch = batch.expect("every batch was checked");
+            self.push(batch, now);
+        }
+        let end = self.log_end();
+        assert_eq!(end, base.plus(records), "offsets are dense as appended");
+        let (bytes, epoch) = (batches.len(), self.epoch);
+        Ok(Appended {
+            base,
+            end,
+            batches: count,
+            bytes,
+            epoch,
+        })
+    }
+
+    /// Whether `bytes` more bytes may be appended now.
+    fn admit(&self, bytes: usize) -> Result<(), AppendError> {
+        if self.is_fenced() {
+            return Err(AppendError::Fenced);
+        }
+        if let Some(from) = self.read_only_from {
+            return Err(AppendError::ReadOnly { from });
+        }
+        if self.is_full() {
+            return Err(AppendError::StorageFull);
+        }
+        if bytes == 0 {
+            return Err(AppendError::Empty);
+        }
+        if bytes > PENDING_BYTES_MAX {
+            return Err(AppendError::TooLarge {
+                bytes,
+                bytes_max: PENDING_BYTES_MAX,
+            });
+        }
+        let pending = self.pending_bytes();
+        match pending + bytes > PENDING_BYTES_MAX {
+            true => Err(AppendError::Full { pending }),
+            false => Ok(()),
+        }
+    }
+
+    /// Checks all batches. Returns how many there are, and how many records they hold.
+    fn check(&self, batches: &[u8]) -> Result<(usize, u64), AppendError> {
+        let (mut index, mut records) = (0, 0);
+        for batch in batch::Batches::over(batches) {
+            let invalid = |source| AppendError::Invalid { index, source };
+            let view =
+                batch::check(batch.map_err(invalid)?, &self.options.rules).map_err(invalid)?;
+            records += u64::from(view.count());
+            index += 1;
+        }
+        Ok((index, records))
+    }
+
+    /// Appends one checked batch.
+    fn push(&mut self, batch: &[u8], now: Timestamp) {
+        if self.needs_roll(batch.len()) {
+            self.roll();
+        }
+        let epoch = self.epoch;
+        let interval_bytes = self.options.index_interval_bytes;
+        let active = back(&mut self.segments);
+        let start = active.end;
+        if let Index::Growing(rows) = &mut active.index {
+            rows.note(&active.base, &start, interval_bytes);
+        }
+        let copy = self.tail.push(&self.dir, active.base.offset, &start, batch);
+        batch::patch(copy, start.offset, epoch);
+        #[expect(
+            clippy::expect_used,
+            reason = "checked, and stamped with the offset that follows"
+        )]
+        let end = start
+            .after_header(copy)
+            .expect("a stamped batch follows its point");
+        self.tail.advance(&end, batch.len());
+        active.end = end;
+        active.born.get_or_insert(now);
+    }
+
+    /// Whether a batch of `bytes` bytes needs a new segment.
+    fn needs_roll(&self, bytes: usize) -> bool {
+        let active = self.active();
+        if active.is_empty() {
+            return false;
+        }
+        let is_full = active.bytes() + bytes as u64 > self.options.segment_bytes_max.bytes();
+        // Index rows hold 32 bits: no batch begins further from its base than they reach.
+        let reach = u64::from(u32::MAX - batch::COUNT_MAX);
+        let offsets = active.end.offset.since(active.base.offset);
+        let ordinals = active.end.ordinal.since(active.base.ordinal);
+        is_full || offsets > reach || ordinals > reach || active.bytes() > reach
+    }
+
+    /// Ends the active segment and begins the next, in memory.
+    pub(crate) fn roll(&mut self) {
+        let active = back(&mut self.segments);
+        assert!(
+            !active.is_empty(),
+            "a segment without records is not rolled"
+        );
+        assert_eq!(
+            active.stage,
+            Stage::Active,
+            "the last segment is the active one"
+        );
+        active.stage = Stage::Rolled;
+        let base = active.end.rolled();
+        self.tail.roll();
+        self.segments.push_back(Segment::new(base));
     }
 }
+
+/// No group exceeds what may be written and unsynced, and what waits becomes one group.
+const PENDING_BYTES_MAX: usize = UNSYNCED_BYTES_MAX;

@@ -1,21 +1,32 @@
 //! Group commit: one write, one `fdatasync`, one group at a time.
 
-use std::marker::PhantomData;
+use std::fmt;
 
 use corelog_record::{Offset, Timestamp};
 
 use super::Log;
+use super::fence::Guard;
+use super::prepare::Prepare;
+use super::tail::Group;
 use crate::Error;
-use crate::disk::Dir;
+use crate::disk::{Dir, File};
+use crate::format::mark::Slot;
 
 /// A group on its way to the disk. It must be run and completed: dropping it, or its future,
 /// fences the log.
-#[derive(Debug)]
-pub struct FlushPlan<D: Dir>(PhantomData<D>);
+pub struct FlushPlan<D: Dir> {
+    guard: Guard,
+    group: Group<D>,
+    prepare: Prepare<D>,
+    /// The mark of a log that was clean until now.
+    unset: Option<Slot>,
+}
 
 /// A group that the disk has answered for; give it to [`Log::complete_flush`].
-#[derive(Debug)]
-pub struct FlushDone<D: Dir>(PhantomData<D>);
+pub struct FlushDone<D: Dir> {
+    plan: FlushPlan<D>,
+    result: Result<(), Error>,
+}
 
 /// What a flush made durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,11 +37,49 @@ pub struct Flushed {
     pub bytes: usize,
 }
 
+impl<D: Dir> fmt::Debug for FlushPlan<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FlushPlan")
+            .field("end", &self.group.end.offset)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<D: Dir> fmt::Debug for FlushDone<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FlushDone")
+            .field("result", &self.result)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<D: Dir> FlushPlan<D> {
-    /// Writes the group and syncs it.
-    #[expect(clippy::unused_async, reason = "the signature comes first")]
-    pub async fn run(self) -> FlushDone<D> {
-        FlushDone(PhantomData)
+    /// Writes the group and syncs it. Nothing of it is ever tried twice.
+    pub async fn run(mut self) -> FlushDone<D> {
+        let result = self.write().await;
+        FlushDone { plan: self, result }
+    }
+
+    async fn write(&mut self) -> Result<(), Error> {
+        self.prepare.run().await?;
+        if let (Some(slot), Some(mark)) = (self.unset, &mut self.prepare.mark) {
+            mark.write(slot).await?;
+            mark.sync().await?;
+        }
+        let Some(store) = &self.prepare.store else {
+            return Err(Error::Fenced);
+        };
+        let file = store.file().await?;
+        // One after the other: two chunks share the block at their border.
+        for chunk in &self.group.chunks {
+            assert!(
+                chunk.end_position() <= self.prepare.space_bytes,
+                "space is prepared before"
+            );
+            let written = file.write_at(chunk.buf.clone(), chunk.position).await;
+            written.map_err(|e| store.at().io("write", e))?;
+        }
+        file.fdatasync().await.map_err(|e| store.at().io("sync", e))
     }
 }
 
@@ -38,7 +87,31 @@ impl<D: Dir> Log<D> {
     /// Plans the next flush; `None` while one is under way, if nothing is pending, or while a chore
     /// holds what the flush needs: ask again after each completion.
     pub fn plan_flush(&mut self) -> Option<FlushPlan<D>> {
-        None
+        if self.is_fenced() || self.in_flight_bytes > 0 || self.is_full() {
+            return None;
+        }
+        let group = self.tail.first_pending()?;
+        let (segment, end, bytes) = (group.segment, group.end.position.get(), group.bytes);
+        let needs_mark = self.marked.is_clean || !self.has_files();
+        if !self.can_prepare(segment, end) || (needs_mark && self.mark.is_away()) {
+            return None;
+        }
+        let mut prepare = self.prepare(segment, end, bytes);
+        let unset = self.marked.is_clean.then(|| Slot {
+            is_clean: false,
+            ..self.slot()
+        });
+        if unset.is_some() {
+            prepare.mark = self.mark.take();
+        }
+        let group = self.tail.take()?;
+        self.in_flight_bytes = group.bytes;
+        Some(FlushPlan {
+            guard: self.fence.guard(),
+            group,
+            prepare,
+            unset,
+        })
     }
 
     /// Takes the result of a flush.
@@ -46,8 +119,57 @@ impl<D: Dir> Log<D> {
     /// # Errors
     /// [`Error::StorageFull`] if there was no space for the group: it stays pending and goes out by
     /// itself when there is. Any other error fences the log.
+    ///
+    /// # Panics
+    /// If another log made the plan.
     pub fn complete_flush(&mut self, done: FlushDone<D>, now: Timestamp) -> Result<Flushed, Error> {
-        let _ = (done, now);
-        Err(Error::Fenced)
+        let FlushDone {
+            plan:
+                FlushPlan {
+                    guard,
+                    group,
+                    prepare,
+                    unset,
+                },
+            result,
+        } = done;
+        self.fence.take_back(guard);
+        self.in_flight_bytes = 0;
+        self.absorb(group.segment, prepare);
+        match result {
+            Ok(()) => {}
+            Err(error @ Error::StorageFull { .. }) => {
+                self.tail.put_back(group);
+                self.full_since = Some(now);
+                return Err(error);
+            }
+            Err(error) => {
+                self.fence.set();
+                return Err(error);
+            }
+        }
+        if unset.is_some() {
+            self.marked.is_clean = false;
+        }
+        let Group {
+            segment,
+            chunks,
+            end,
+            bytes,
+        } = group;
+        assert!(self.durable.offset < end.offset, "durable moves forward");
+        assert!(
+            end.offset <= self.log_end(),
+            "only what was appended is flushed"
+        );
+        self.durable = end;
+        self.durable_segment = segment;
+        self.tail.retain(chunks, self.options.tail_bytes_max);
+        self.group_bytes = bytes;
+        self.durable_total += bytes as u64;
+        Ok(Flushed {
+            durable: end.offset,
+            bytes,
+        })
     }
 }

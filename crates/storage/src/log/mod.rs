@@ -1,29 +1,82 @@
 //! The log of one partition: segments in order, appended to by one thread.
 //!
-//! [`Log`] decides synchronously and hands out owned plans for I/O: `plan_*` → `run().await` →
-//! `complete_*`. Appends go on while a flush is on the disk, which *is* group commit.
+//! Lives here: [`Log`] and its plans. It decides synchronously and hands out owned plans for I/O:
+//! `plan_*` → `run().await` → `complete_*`. Appends go on while a flush is on the disk, which *is*
+//! group commit. After each completion the owner asks for the next flush and the next chore; time
+//! and randomness are arguments.
+//!
+//! ```text
+//!  append ─▶ tail (pending) ─▶ FlushPlan ─▶ store ─▶ durable ─▶ readers
+//!                 roll ─▶ ChorePlan: finish ─▶ seal        expire ─▶ edit ─▶ remove files
+//! ```
+//!
+//! Never lives here: a clock, a background thread, a runtime; the high watermark and who may
+//! append, which are the partition's.
+//!
+//! Laws kept, asserted where they could break:
+//! - log start ≤ durable ≤ log end; log start and durable move forward only, `truncate_suffix` apart.
+//! - Offsets and ordinals are dense as appended. An append is taken whole or not at all.
+//! - No more than [`UNSYNCED_BYTES_MAX`] bytes are written and unsynced: a group is no larger, holds
+//!   batches of one segment, and starts only when the one before is synced.
+//! - A frozen buffer never changes; writes are whole blocks; the partial last block is written again
+//!   as it is.
+//! - After a failed write or sync, or a plan that never came back, the log is fenced for good.
+//!   Running out of space is no failure: it arises only while space is prepared.
+//! - The manifest names what is read. An edit is durable before what follows from it is done.
 
 mod append;
 mod chore;
+mod close;
+mod expire;
+mod fence;
+mod fetch;
+mod find;
 mod flush;
+mod held;
+mod mark;
 mod open;
 mod options;
+mod prepare;
 mod read;
+mod select;
+mod space;
+mod suffix;
+mod tail;
+mod walk;
+mod work;
 
-use std::marker::PhantomData;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::fmt;
 use std::ops::Range;
+use std::rc::Rc;
 
-use corelog_record::{ByteSize, LeaderEpoch, Offset, Timestamp};
+use corelog_record::{ByteSize, CopyId, LeaderEpoch, Lineage, Offset, Timestamp};
 
-use crate::Error;
 use crate::disk::Dir;
+use crate::manifest::Manifest;
+use crate::mark::Mark;
+use crate::segment::{NO_TIMESTAMP, Point, Segment, Stage};
+use crate::store::Store;
+
+use self::chore::Kind;
+use self::fence::Fence;
+use self::held::Held;
+use self::mark::Marked;
+use self::tail::Tail;
+use self::work::Garbage;
 
 pub use append::{AppendError, Appended};
 pub use chore::{Chore, ChoreDone, ChorePlan};
+pub use find::TimePlan;
 pub use flush::{FlushDone, FlushPlan, Flushed};
 pub use open::{OpenReport, Torn};
 pub use options::{Identity, Options, UNSYNCED_BYTES_MAX};
-pub use read::{Fetched, Piece, ReadError, ReadPlan, TimePlan};
+pub use read::{Fetched, Piece, ReadError, ReadPlan};
+
+pub(crate) use work::remove;
 
 /// Offsets that were promised and cannot be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,10 +107,55 @@ pub struct SegmentInfo {
 }
 
 /// The log of one partition. See the [module](self).
-#[derive(Debug)]
 pub struct Log<D: Dir> {
+    dir: D,
+    quarantine: D,
     identity: Identity,
-    dir: PhantomData<D>,
+    options: Options,
+    /// State of the generator of random ids.
+    seed: u64,
+    copy: CopyId,
+    epoch: LeaderEpoch,
+    lineage: Lineage,
+    fence: Fence,
+    /// In order, without gaps; the last one is active.
+    segments: VecDeque<Segment<D>>,
+    log_start: Offset,
+    durable: Point,
+    /// The base offset of the segment that `durable` is a point of.
+    durable_segment: Offset,
+    /// Bytes made durable since the log was opened.
+    durable_total: u64,
+    tail: Tail<D>,
+    manifest: Held<Manifest<D>>,
+    mark: Held<Mark<D>>,
+    marked: Marked,
+    /// Bytes of batches that a flush is writing; 0 without one.
+    in_flight_bytes: usize,
+    /// Bytes of batches of the last group; 0 before the first.
+    group_bytes: usize,
+    chore: Option<Kind>,
+    /// The next segment's store, prepared ahead, and its space in bytes.
+    next: Option<(Rc<Store<D>>, u64)>,
+    /// When the disk was found full, if it still is.
+    full_since: Option<Timestamp>,
+    space_retry_at: Timestamp,
+    index_retry_at: Timestamp,
+    garbage: Vec<Garbage<D>>,
+    damage: Vec<Damage>,
+    read_only_from: Option<Offset>,
+}
+
+impl<D: Dir> fmt::Debug for Log<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log")
+            .field("dir", &self.dir.describe())
+            .field("log_start", &self.log_start)
+            .field("durable", &self.durable.offset)
+            .field("log_end", &self.log_end())
+            .field("is_fenced", &self.is_fenced())
+            .finish_non_exhaustive()
+    }
 }
 
 impl<D: Dir> Log<D> {
@@ -68,17 +166,17 @@ impl<D: Dir> Log<D> {
 
     /// The oldest readable offset.
     pub fn log_start(&self) -> Offset {
-        Offset::ZERO
+        self.log_start
     }
 
     /// All below was synced.
     pub fn durable(&self) -> Offset {
-        Offset::ZERO
+        self.durable.offset
     }
 
     /// The offset that the next record gets.
     pub fn log_end(&self) -> Offset {
-        Offset::ZERO
+        self.active().end.offset
     }
 
     /// The offsets that can be read.
@@ -88,112 +186,157 @@ impl<D: Dir> Log<D> {
 
     /// The epoch stamped into appended batches.
     pub fn epoch(&self) -> LeaderEpoch {
-        LeaderEpoch::ZERO
+        self.epoch
     }
 
     /// The segments with records, oldest first.
     pub fn segments(&self) -> impl Iterator<Item = SegmentInfo> + '_ {
-        std::iter::empty()
+        self.segments
+            .iter()
+            .filter(|segment| !segment.is_empty())
+            .map(|segment| SegmentInfo {
+                base: segment.base.offset,
+                next: segment.end.offset,
+                bytes: segment.bytes(),
+                is_sealed: matches!(segment.stage, Stage::Sealed(_)),
+                seal_time: segment.seal_time(),
+                max_timestamp: Some(segment.end.max_timestamp).filter(|max| *max != NO_TIMESTAMP),
+            })
     }
 
     /// Bytes of batches in all stores, those not yet flushed included.
     pub fn store_bytes(&self) -> ByteSize {
-        ByteSize::from_bytes(0)
+        ByteSize::from_bytes(self.segments.iter().map(Segment::bytes).sum())
     }
 
     /// Whether a write or sync failed, or a plan was dropped: no more writes until reopened.
     pub fn is_fenced(&self) -> bool {
-        false
+        self.fence.is_set()
     }
 
     /// Whether the last attempt to prepare space found the disk full. Appends are refused with
     /// [`AppendError::StorageFull`] until a chore finds space.
     pub fn is_full(&self) -> bool {
-        false
+        self.full_since.is_some()
+    }
+
+    /// Since when the disk is full, if it is.
+    pub fn full_since(&self) -> Option<Timestamp> {
+        self.full_since
     }
 
     /// Known damage, by offset. Reads inside answer [`ReadError::Damaged`].
     pub fn damage(&self) -> &[Damage] {
-        &[]
+        &self.damage
     }
 
     /// Bytes of memory held for readers of the tail.
     pub fn tail_bytes(&self) -> usize {
-        0
+        self.tail.retained_bytes()
     }
 
     /// Bytes of batches that a flush under way is writing.
     pub fn in_flight_bytes(&self) -> usize {
-        0
+        self.in_flight_bytes
     }
 
     /// Bytes of batches that wait for the next flush.
     pub fn pending_bytes(&self) -> usize {
-        0
+        self.tail.pending_bytes()
     }
 
     /// Gives memory of the tail back, oldest first, until at most `bytes` are held. Pending bytes
     /// stay.
     pub fn shrink_tail(&mut self, bytes: usize) {
-        let _ = bytes;
+        self.tail.shrink(bytes);
     }
 
     /// Rolls the active segment if it is older than the options allow. Returns whether it did.
     pub fn roll_if_due(&mut self, now: Timestamp) -> bool {
-        let _ = now;
-        false
+        let active = self.active();
+        let age = active.born.map(|born| now.millis_since(born));
+        let is_old = age
+            .zip(self.options.segment_age_max_ms)
+            .is_some_and(|(age, max)| max <= age);
+        let is_due = is_old && !active.is_empty() && !self.is_fenced();
+        if is_due {
+            self.roll();
+        }
+        is_due
     }
 
-    /// Changes how the log behaves from now on: segment size and age, what is kept in memory.
+    /// Changes how the log behaves from now on.
     pub fn set_options(&mut self, options: Options) {
-        let _ = options;
+        self.options = options;
+        self.tail.shrink(self.options.tail_bytes_max);
     }
 
-    /// Plans to drop the sealed segments at the front that were sealed before `since`.
-    ///
-    /// # Errors
-    /// [`Error::Busy`] while a chore is under way, [`Error::Fenced`].
-    pub fn plan_expire(&mut self, since: Timestamp) -> Result<Option<ChorePlan<D>>, Error> {
-        let _ = since;
-        Ok(None)
+    /// The segment that is appended to.
+    fn active(&self) -> &Segment<D> {
+        #[expect(
+            clippy::expect_used,
+            reason = "a log is made with one, and keeps the last"
+        )]
+        self.segments.back().expect("a log has an active segment")
     }
 
-    /// Plans to drop sealed segments at the front until at most `bytes` remain.
-    ///
-    /// # Errors
-    /// As for [`Log::plan_expire`].
-    pub fn plan_expire_to(&mut self, bytes: ByteSize) -> Result<Option<ChorePlan<D>>, Error> {
-        let _ = bytes;
-        Ok(None)
+    /// The segment that holds `offset`; the active one for the log end.
+    fn segment_of(&self, offset: Offset) -> &Segment<D> {
+        let count = self
+            .segments
+            .partition_point(|segment| segment.base.offset <= offset);
+        self.segments
+            .get(count.saturating_sub(1))
+            .unwrap_or_else(|| self.active())
     }
 
-    /// Plans to move log start up to `lowest`, also within a segment.
-    ///
-    /// # Errors
-    /// As for [`Log::plan_expire`], and [`Error::OutOfRange`] above durable.
-    pub fn plan_truncate(&mut self, lowest: Offset) -> Result<Option<ChorePlan<D>>, Error> {
-        let _ = lowest;
-        Ok(None)
+    /// The segment based at `base`, which is there.
+    fn segment_at(&self, base: Offset) -> &Segment<D> {
+        let segment = self.segment_of(base);
+        assert_eq!(
+            segment.base.offset, base,
+            "a plan names segments of its log"
+        );
+        segment
     }
 
-    /// Plans to cut the log at the batch that holds `from`: it and all behind it go to quarantine.
-    /// The caller has checked that this is allowed below the high watermark.
-    ///
-    /// # Errors
-    /// As for [`Log::plan_truncate`]; [`Error::Busy`] also while bytes are pending or in flight.
-    pub fn plan_truncate_suffix(&mut self, from: Offset) -> Result<Option<ChorePlan<D>>, Error> {
-        let _ = from;
-        Ok(None)
+    fn segment_at_mut(&mut self, base: Offset) -> &mut Segment<D> {
+        let count = self
+            .segments
+            .partition_point(|segment| segment.base.offset <= base);
+        let segment = &mut self.segments[count - 1];
+        assert_eq!(
+            segment.base.offset, base,
+            "a plan names segments of its log"
+        );
+        segment
     }
 
-    /// Flushes what is pending, seals what has rolled, cuts the active store to its exact length,
-    /// writes its index and marks the log clean.
-    ///
-    /// # Errors
-    /// Any error of the disk; the log is then not clean, and recovers when opened again.
-    #[expect(clippy::unused_async, reason = "the signature comes first")]
-    pub async fn close(&mut self, now: Timestamp) -> Result<(), Error> {
-        let _ = now;
-        Ok(())
+    /// How much of a segment's store is durable, in bytes.
+    fn durable_bytes(&self, segment: &Segment<D>) -> u64 {
+        match segment.base.offset.cmp(&self.durable_segment) {
+            std::cmp::Ordering::Less => segment.bytes(),
+            std::cmp::Ordering::Equal => self.durable.position.get(),
+            std::cmp::Ordering::Greater => 0,
+        }
     }
+
+    /// Whether the partition has files.
+    fn has_files(&self) -> bool {
+        !matches!(self.manifest, Held::Missing)
+    }
+
+    /// A fresh random lineage.
+    fn draw_lineage(&mut self) -> Lineage {
+        Lineage::from_bytes(options::draw(&mut self.seed, &self.identity))
+    }
+}
+
+/// The last segment, for writing.
+fn back<D: Dir>(segments: &mut VecDeque<Segment<D>>) -> &mut Segment<D> {
+    #[expect(
+        clippy::expect_used,
+        reason = "a log is made with one, and keeps the last"
+    )]
+    segments.back_mut().expect("a log has an active segment")
 }

@@ -1,10 +1,19 @@
 //! Opening a log: what a clean stop left is believed, everything else is recovered.
 
-use corelog_record::{LeaderEpoch, Offset, Position, Timestamp};
+use std::collections::VecDeque;
 
+use corelog_record::{Chain, CopyId, LeaderEpoch, Lineage, Offset, Position, Timestamp};
+
+use super::fence::Fence;
+use super::held::Held;
+use super::mark::Marked;
+use super::options::draw;
+use super::tail::Tail;
 use super::{Damage, Identity, Log, Options};
 use crate::Error;
 use crate::disk::Dir;
+use crate::recovery::{Context, Findings, Recovered, recover};
+use crate::segment::{Point, Segment};
 
 /// What opening found and did; worth one log line if anything but `is_clean` is unusual.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,9 +58,8 @@ impl<D: Dir> Log<D> {
     /// Quarantined bytes go to `quarantine`. `seed` feeds the random ids, `now` the times.
     ///
     /// # Errors
-    /// Any error of the disk; a manifest or mark that is not this partition's, or that needs a
-    /// newer program.
-    #[expect(clippy::unused_async, reason = "the signature comes first")]
+    /// Any error of the disk; [`Error::NoManifest`], [`Error::Foreign`], [`Error::Format`] for files
+    /// that are not this partition's, or need a newer program.
     pub async fn open(
         dir: D,
         quarantine: D,
@@ -60,7 +68,128 @@ impl<D: Dir> Log<D> {
         seed: u64,
         now: Timestamp,
     ) -> Result<(Self, OpenReport), Error> {
-        let _ = (dir, quarantine, identity, options, seed, now);
-        Err(Error::Fenced)
+        let mut seed = seed;
+        let copy = CopyId::from_bytes(draw(&mut seed, &identity));
+        let lineage = Lineage::from_bytes(draw(&mut seed, &identity));
+        let interval_bytes = options.index_interval_bytes;
+        let context = Context {
+            dir: dir.clone(),
+            quarantine: quarantine.clone(),
+            identity,
+            interval_bytes,
+            now,
+            lineage,
+        };
+        let mut log = Self::empty(
+            dir,
+            quarantine,
+            identity,
+            options,
+            (seed, copy, lineage),
+            now,
+        );
+        let mut findings = Findings {
+            is_clean: true,
+            ..Findings::default()
+        };
+        if let Some(recovered) = Box::pin(recover(context)).await? {
+            findings = log.adopt(recovered, now);
+        }
+        let report = OpenReport {
+            log_start: log.log_start,
+            log_end: log.log_end(),
+            epoch: log.epoch,
+            is_clean: findings.is_clean,
+            torn: findings.torn,
+            damage: findings.damage,
+            quarantined: findings.quarantined,
+            is_read_only: findings.read_only_from.is_some(),
+        };
+        Ok((log, report))
+    }
+
+    /// A log without files.
+    fn empty(
+        dir: D,
+        quarantine: D,
+        identity: Identity,
+        options: Options,
+        (seed, copy, lineage): (u64, CopyId, Lineage),
+        now: Timestamp,
+    ) -> Self {
+        let origin = Point::origin(Chain::seed(identity.history));
+        Self {
+            dir,
+            quarantine,
+            identity,
+            options,
+            seed,
+            copy,
+            epoch: LeaderEpoch::ZERO,
+            lineage,
+            fence: Fence::default(),
+            segments: VecDeque::from([Segment::new(origin)]),
+            log_start: Offset::ZERO,
+            durable: origin,
+            durable_segment: Offset::ZERO,
+            durable_total: 0,
+            tail: Tail::new(Vec::new()),
+            manifest: Held::Missing,
+            mark: Held::Missing,
+            marked: Marked {
+                ordinal: origin.ordinal,
+                total: 0,
+                time: now,
+                is_synced: true,
+                is_clean: false,
+            },
+            in_flight_bytes: 0,
+            group_bytes: 0,
+            chore: None,
+            next: None,
+            full_since: None,
+            space_retry_at: now,
+            index_retry_at: now,
+            garbage: Vec::new(),
+            damage: Vec::new(),
+            read_only_from: None,
+        }
+    }
+
+    /// Takes over what recovery found.
+    fn adopt(&mut self, recovered: Recovered<D>, now: Timestamp) -> Findings {
+        let Recovered {
+            manifest,
+            mark,
+            segments,
+            durable,
+            durable_segment,
+            ..
+        } = recovered;
+        let findings = recovered.findings;
+        self.copy = manifest.header().copy;
+        self.log_start = manifest.state().log_start();
+        (self.epoch, self.lineage) = (recovered.epoch, recovered.lineage);
+        self.segments = segments;
+        self.durable = durable;
+        self.durable_segment = durable_segment;
+        self.tail = Tail::new(recovered.partial);
+        self.manifest = Held::Here(manifest);
+        self.mark = Held::Here(mark);
+        self.marked.ordinal = durable.ordinal;
+        self.marked.time = now;
+        self.marked.is_clean = findings.is_clean;
+        self.damage.clone_from(&findings.damage);
+        self.read_only_from = findings.read_only_from;
+        assert!(
+            self.log_start <= self.durable.offset,
+            "log start lies within what is durable"
+        );
+        assert_eq!(
+            self.log_end(),
+            self.durable.offset,
+            "all that was recovered is durable"
+        );
+        findings
     }
 }

@@ -4,7 +4,7 @@ use corelog_record::{ByteSize, HistoryId, PartitionId, TopicId, batch};
 
 /// The most bytes written but not yet covered by a successful `fdatasync`, a constant of the store
 /// format: recovery tells torn from damage by it, so no group exceeds it.
-pub const UNSYNCED_BYTES_MAX: u64 = 16 << 20;
+pub const UNSYNCED_BYTES_MAX: usize = 16 << 20;
 
 /// Whose log this is; checked against the manifest when the log is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,4 +55,15 @@ impl Default for Options {
             tail_bytes_max: 8 << 20,
         }
     }
+}
+
+/// Sixteen random bytes for an id. The generator is splitmix64 (Steele, Lea, Flood, 2014), mixed with
+/// the identity, so that equal seeds give partitions different ids.
+pub(super) fn draw(seed: &mut u64, identity: &Identity) -> [u8; 16] {
+    *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut input = [0; 24];
+    let (front, back) = input.split_at_mut(16);
+    front.copy_from_slice(identity.history.as_bytes());
+    back.copy_from_slice(&seed.to_le_bytes());
+    xxhash_rust::xxh3::xxh3_128_with_seed(&input, *seed).to_le_bytes()
 }

@@ -1,13 +1,19 @@
-//! Reading by offset and by time.
+//! Reading by offset: from the tail by reference, else from disk.
 
-use std::marker::PhantomData;
+use std::fmt;
 use std::ops::{Deref, Range};
+use std::rc::Rc;
 
-use corelog_record::{Offset, Timestamp};
+use corelog_record::Offset;
 
-use super::Log;
+use super::fetch::DiskRead;
+use super::select::{self, Wanted};
+use super::tail::Frozen;
+use super::{Damage, Log};
 use crate::Error;
-use crate::disk::Dir;
+use crate::disk::{Buf, Dir};
+use crate::index;
+use crate::segment::{Index, Segment};
 
 /// Why a read gives nothing.
 #[derive(Debug, thiserror::Error)]
@@ -48,9 +54,19 @@ pub enum ReadError {
     },
 }
 
-/// A planned read of whole batches, of one segment.
-#[derive(Debug)]
-pub struct ReadPlan<D: Dir>(PhantomData<D>);
+impl From<Damage> for ReadError {
+    fn from(Damage { from, to, segment }: Damage) -> Self {
+        Self::Damaged { from, to, segment }
+    }
+}
+
+/// A planned read of whole batches, of one segment. It may be dropped at any time.
+pub struct ReadPlan<D: Dir>(Work<D>);
+
+enum Work<D: Dir> {
+    Ready(Fetched<D>),
+    Disk(DiskRead<D>),
+}
 
 /// Whole verified batches in order, of one segment.
 #[derive(Debug)]
@@ -66,51 +82,86 @@ pub struct Fetched<D: Dir> {
 }
 
 /// A run of whole batches: of the tail, by reference, or read from disk.
-#[derive(Debug)]
-pub struct Piece<D: Dir>(PhantomData<D>);
+pub struct Piece<D: Dir>(Bytes<D>);
+
+enum Bytes<D: Dir> {
+    Tail {
+        chunk: Rc<Frozen<D>>,
+        range: Range<usize>,
+    },
+    Disk {
+        bytes: D::Bytes,
+        range: Range<usize>,
+    },
+}
+
+impl<D: Dir> Piece<D> {
+    /// The part `range` of bytes read from disk.
+    pub(super) fn disk(bytes: D::Bytes, range: Range<usize>) -> Self {
+        Self(Bytes::Disk { bytes, range })
+    }
+}
+
+impl<D: Dir> Clone for Piece<D> {
+    fn clone(&self) -> Self {
+        Self(match &self.0 {
+            Bytes::Tail { chunk, range } => Bytes::Tail {
+                chunk: chunk.clone(),
+                range: range.clone(),
+            },
+            Bytes::Disk { bytes, range } => Bytes::Disk {
+                bytes: bytes.clone(),
+                range: range.clone(),
+            },
+        })
+    }
+}
 
 impl<D: Dir> Deref for Piece<D> {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &[]
+        match &self.0 {
+            Bytes::Tail { chunk, range } => &chunk.buf.as_slice()[range.clone()],
+            Bytes::Disk { bytes, range } => &bytes.as_ref()[range.clone()],
+        }
+    }
+}
+
+impl<D: Dir> fmt::Debug for Piece<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let from = if matches!(self.0, Bytes::Tail { .. }) {
+            "tail"
+        } else {
+            "disk"
+        };
+        write!(f, "Piece({} bytes from {from})", self.len())
+    }
+}
+
+impl<D: Dir> fmt::Debug for ReadPlan<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadPlan")
+            .field("is_ready", &self.is_ready())
+            .finish()
     }
 }
 
 impl<D: Dir> ReadPlan<D> {
     /// Whether all is in memory, so that running it does no I/O.
     pub fn is_ready(&self) -> bool {
-        true
+        matches!(self.0, Work::Ready(_))
     }
 
-    /// Reads.
+    /// Reads. What comes from disk is verified batch by batch.
     ///
     /// # Errors
-    /// [`ReadError`].
-    #[expect(clippy::unused_async, reason = "the signature comes first")]
+    /// [`ReadError::Damaged`], [`ReadError::Removed`], [`ReadError::Disk`].
     pub async fn run(self) -> Result<Fetched<D>, ReadError> {
-        Ok(Fetched {
-            pieces: Vec::new(),
-            segment_base: Offset::ZERO,
-            next: Offset::ZERO,
-            bytes: 0,
-        })
-    }
-}
-
-/// A planned lookup by time.
-#[derive(Debug)]
-pub struct TimePlan<D: Dir>(PhantomData<D>);
-
-impl<D: Dir> TimePlan<D> {
-    /// The base offset and largest timestamp of the first batch whose largest timestamp is at or
-    /// after the time asked for.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    #[expect(clippy::unused_async, reason = "the signature comes first")]
-    pub async fn run(self) -> Result<Option<(Offset, Timestamp)>, ReadError> {
-        Ok(None)
+        match self.0 {
+            Work::Ready(fetched) => Ok(fetched),
+            Work::Disk(read) => read.run().await,
+        }
     }
 }
 
@@ -127,13 +178,99 @@ impl<D: Dir> Log<D> {
         upto: Offset,
         bytes_max: usize,
     ) -> Result<ReadPlan<D>, ReadError> {
-        let _ = (from, upto, bytes_max);
-        Ok(ReadPlan(PhantomData))
+        if from < self.log_start() || self.log_end() < from {
+            return Err(ReadError::OutOfRange {
+                offset: from,
+                valid: self.readable(),
+            });
+        }
+        if let Some(damage) = self.damage.iter().find(|d| d.from <= from && from < d.to) {
+            return Err((*damage).into());
+        }
+        let limit = upto.min(self.durable());
+        let segment = self.segment_of(from);
+        let segment_base = segment.base.offset;
+        if limit <= from {
+            let fetched = Fetched {
+                pieces: Vec::new(),
+                segment_base,
+                next: from,
+                bytes: 0,
+            };
+            return Ok(ReadPlan(Work::Ready(fetched)));
+        }
+        let wanted = Wanted {
+            from,
+            limit,
+            bytes_max,
+        };
+        if let Some(fetched) = self.read_tail(segment, wanted) {
+            return Ok(ReadPlan(Work::Ready(fetched)));
+        }
+        // Batches are on disk if they are durable, and those have a store.
+        match DiskRead::new(segment, self.durable_bytes(segment), wanted) {
+            Some(read) => Ok(ReadPlan(Work::Disk(read))),
+            None => Err(ReadError::OutOfRange {
+                offset: from,
+                valid: self.readable(),
+            }),
+        }
     }
 
-    /// Plans a lookup by time among the batches below `upto`.
-    pub fn plan_find_time(&self, time: Timestamp, upto: Offset) -> TimePlan<D> {
-        let _ = (time, upto);
-        TimePlan(PhantomData)
+    /// What is wanted, if the retained chunks hold its beginning.
+    fn read_tail(&self, segment: &Segment<D>, wanted: Wanted) -> Option<Fetched<D>> {
+        let retained = self.tail.retained();
+        let count = retained.partition_point(|chunk| chunk.base <= wanted.from);
+        let first = count.checked_sub(1)?;
+        let segment_base = segment.base.offset;
+        let mut fetched = Fetched {
+            pieces: Vec::new(),
+            segment_base,
+            next: wanted.from,
+            bytes: 0,
+        };
+        let chunks = retained.range(first..);
+        for chunk in chunks.take_while(|chunk| chunk.segment == segment_base) {
+            let left = Wanted {
+                from: fetched.next,
+                limit: wanted.limit,
+                bytes_max: wanted.bytes_max.saturating_sub(fetched.bytes),
+            };
+            if left.bytes_max == 0 && fetched.bytes > 0 {
+                break;
+            }
+            let known = known_before(segment, chunk, left.from);
+            let Some(taken) = select::take(&chunk.buf.as_slice()[..chunk.len], known, left) else {
+                break;
+            };
+            let is_too_large = taken.range.len() > left.bytes_max;
+            if is_too_large && fetched.bytes > 0 {
+                break;
+            }
+            fetched.next = taken.next;
+            fetched.bytes += taken.range.len();
+            fetched.pieces.push(Piece(Bytes::Tail {
+                chunk: chunk.clone(),
+                range: taken.range,
+            }));
+        }
+        (fetched.bytes > 0).then_some(fetched)
     }
+}
+
+/// Where in `chunk` a batch begins at or before `from`: by the index if it is at hand, else the
+/// first.
+fn known_before<D: Dir>(segment: &Segment<D>, chunk: &Frozen<D>, from: Offset) -> usize {
+    let Index::Growing(rows) = &segment.index else {
+        return chunk.first;
+    };
+    let known = index::before_offset(&segment.base, rows.rows(), from)
+        .position
+        .get();
+    let in_chunk = known
+        .checked_sub(chunk.position)
+        .and_then(|at| usize::try_from(at).ok());
+    in_chunk
+        .filter(|at| chunk.first <= *at && *at < chunk.len)
+        .unwrap_or(chunk.first)
 }

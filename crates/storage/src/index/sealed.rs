@@ -1,0 +1,177 @@
+//! The index of a segment that is not written to any more: a file, read when it is first used.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use corelog_record::HistoryId;
+
+use super::{Builder, Rows, builder};
+use crate::Error;
+use crate::disk::Dir;
+use crate::disk::map::Map;
+use crate::format::index::{self as format, Row};
+use crate::scan::{Offsets, Scanner, Step};
+use crate::segment::Point;
+use crate::store::Store;
+
+/// A segment's index file; shared by the log and the reads that use it.
+pub(crate) struct Sealed<D: Dir> {
+    dir: D,
+    name: String,
+    history: HistoryId,
+    base: Point,
+    store: Rc<Store<D>>,
+    store_bytes: u64,
+    interval_bytes: u32,
+    loaded: RefCell<Option<Rc<Loaded>>>,
+    was_rebuilt: Cell<bool>,
+}
+
+/// The rows of an index that was loaded.
+pub(crate) enum Loaded {
+    /// The file, checked.
+    Mapped(Map),
+    /// Rebuilt from the store, because the file is missing or wrong.
+    Rebuilt(Builder),
+}
+
+/// What a sealed index belongs to.
+pub(crate) struct Of<D: Dir> {
+    pub(crate) history: HistoryId,
+    pub(crate) base: Point,
+    pub(crate) store: Rc<Store<D>>,
+    pub(crate) store_bytes: u64,
+    pub(crate) interval_bytes: u32,
+}
+
+impl<D: Dir> Sealed<D> {
+    /// The index in the file `name`, not looked at yet.
+    pub(crate) fn new(dir: &D, name: String, of: Of<D>) -> Rc<Self> {
+        Rc::new(Self {
+            dir: dir.clone(),
+            name,
+            history: of.history,
+            base: of.base,
+            store: of.store,
+            store_bytes: of.store_bytes,
+            interval_bytes: of.interval_bytes,
+            loaded: RefCell::new(None),
+            was_rebuilt: Cell::new(false),
+        })
+    }
+
+    /// The name of the file.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The file that should be there, if it was found missing or wrong and rebuilt in memory.
+    pub(crate) fn rebuilt(&self) -> Option<Vec<u8>> {
+        let loaded = self.loaded.borrow();
+        match loaded.as_deref() {
+            Some(Loaded::Rebuilt(rows)) if self.was_rebuilt.get() => {
+                Some(rows.encode(self.history, &self.base))
+            }
+            _ => None,
+        }
+    }
+
+    /// Notes that the rebuilt file is written; it is mapped when it is next used.
+    pub(crate) fn written(&self) {
+        self.was_rebuilt.set(false);
+        *self.loaded.borrow_mut() = None;
+    }
+
+    /// The rows; loads them if this is the first use.
+    ///
+    /// # Errors
+    /// Any error of reading the store, when the index has to be rebuilt from it.
+    pub(crate) async fn load(&self) -> Result<Rc<Loaded>, Error> {
+        if let Some(loaded) = self.loaded.borrow().clone() {
+            return Ok(loaded);
+        }
+        let loaded = match self.map().await {
+            Some(map) => Loaded::Mapped(map),
+            None => {
+                let rows = self.rebuild().await?;
+                self.was_rebuilt.set(true);
+                Loaded::Rebuilt(rows)
+            }
+        };
+        let loaded = Rc::new(loaded);
+        *self.loaded.borrow_mut() = Some(loaded.clone());
+        Ok(loaded)
+    }
+
+    /// Maps the file, if it is there and every byte of it is right. An index is a hint: why it is
+    /// of no use does not matter, it is rebuilt.
+    async fn map(&self) -> Option<Map> {
+        let map = self.dir.map(&self.name).await.ok()?;
+        let expected = builder::header(self.history, &self.base);
+        let is_ours = format::Header::decode(&map).is_ok_and(|header| header == expected);
+        let is_whole = (map.len() - format::HEADER_BYTES.min(map.len())) % format::ROW_BYTES == 0;
+        (is_ours && is_whole && are_rows_right(&map, self.store_bytes)).then_some(map)
+    }
+
+    async fn rebuild(&self) -> Result<Builder, Error> {
+        let mut rows = Builder::default();
+        let file = self.store.file().await?;
+        let mut scanner = Scanner::new(
+            &self.store,
+            file,
+            self.base.offset,
+            self.base,
+            self.store_bytes,
+        );
+        loop {
+            let start = scanner.point();
+            match scanner.next(Offsets::MayJump).await? {
+                Step::Batch(_) => rows.note(&self.base, &start, self.interval_bytes),
+                Step::End => return Ok(rows),
+                Step::Bad => match scanner.behind_bad().await? {
+                    Some(behind) => scanner.move_to(behind),
+                    None => return Ok(rows),
+                },
+            }
+        }
+    }
+}
+
+impl Loaded {
+    /// All rows, in memory.
+    pub(crate) fn to_vec(&self) -> Vec<Row> {
+        (0..self.count())
+            .map_while(|number| self.row(number))
+            .collect()
+    }
+}
+
+impl Rows for Loaded {
+    fn count(&self) -> usize {
+        match self {
+            Self::Mapped(map) => format::row_count(map),
+            Self::Rebuilt(rows) => rows.rows().len(),
+        }
+    }
+
+    fn row(&self, number: usize) -> Option<Row> {
+        match self {
+            Self::Mapped(map) => format::row(map, number)?.ok(),
+            Self::Rebuilt(rows) => rows.rows().row(number),
+        }
+    }
+}
+
+/// Whether the rows of a whole index are intact, in order, and within the store.
+fn are_rows_right(index: &[u8], store_bytes: u64) -> bool {
+    let mut last = (0, 0, 0);
+    (0..format::row_count(index)).all(|number| {
+        let Some(Ok(row)) = format::row(index, number) else {
+            return false;
+        };
+        let this = (row.position, row.relative_offset, row.relative_ordinal);
+        let is_ordered = last.0 < this.0 && last.1 <= this.1 && last.2 <= this.2;
+        last = this;
+        is_ordered && u64::from(row.position) < store_bytes
+    })
+}

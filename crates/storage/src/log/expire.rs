@@ -1,0 +1,150 @@
+//! Retention and truncation at the front: the manifest first, the files later.
+
+use corelog_record::{ByteSize, Offset, Timestamp};
+
+use super::Log;
+use super::chore::ChorePlan;
+use super::work::{EditWork, Work};
+use crate::Error;
+use crate::disk::Dir;
+use crate::format::edit::{Edit, Start};
+use crate::format::state;
+use crate::segment::{Index, Segment};
+
+impl<D: Dir> Log<D> {
+    /// Plans to drop the sealed segments at the front that were sealed before `since`.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] while a chore is under way, [`Error::Fenced`].
+    pub fn plan_expire(&mut self, since: Timestamp) -> Result<Option<ChorePlan<D>>, Error> {
+        self.ready_to_change()?;
+        let is_old = |segment: &&Segment<D>| segment.seal_time().is_some_and(|time| time < since);
+        let last = self.segments.iter().take_while(is_old).last();
+        let start = last.map(|segment| segment.end.offset);
+        self.plan_start(start.map(|start| Edit::Expire(Start { start })))
+    }
+
+    /// Plans to drop sealed segments at the front until at most `bytes` remain.
+    ///
+    /// # Errors
+    /// As for [`Log::plan_expire`].
+    pub fn plan_expire_to(&mut self, bytes: ByteSize) -> Result<Option<ChorePlan<D>>, Error> {
+        self.ready_to_change()?;
+        let mut left = self.store_bytes().bytes();
+        let mut start = None;
+        for segment in &self.segments {
+            if left <= bytes.bytes() || segment.seal_time().is_none() {
+                break;
+            }
+            left -= segment.bytes();
+            start = Some(Edit::Expire(Start {
+                start: segment.end.offset,
+            }));
+        }
+        self.plan_start(start)
+    }
+
+    /// Plans to move log start up to `lowest`, also within a segment.
+    ///
+    /// # Errors
+    /// As for [`Log::plan_expire`], and [`Error::OutOfRange`] above durable.
+    pub fn plan_truncate(&mut self, lowest: Offset) -> Result<Option<ChorePlan<D>>, Error> {
+        self.ready_to_change()?;
+        self.within(lowest)?;
+        let is_higher = self.log_start < lowest;
+        self.plan_start(is_higher.then_some(Edit::Truncate(Start { start: lowest })))
+    }
+
+    /// Whether a change of the manifest can be planned now.
+    pub(super) fn ready_to_change(&self) -> Result<(), Error> {
+        if self.is_fenced() {
+            return Err(Error::Fenced);
+        }
+        match self.chore.is_some() || self.manifest.is_away() {
+            true => Err(Error::Busy),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether `offset` is durable.
+    pub(super) fn within(&self, offset: Offset) -> Result<(), Error> {
+        let durable = self.durable.offset;
+        match offset <= durable {
+            true => Ok(()),
+            false => Err(Error::OutOfRange {
+                offset,
+                log_start: self.log_start,
+                durable,
+            }),
+        }
+    }
+
+    fn plan_start(&mut self, edit: Option<Edit>) -> Result<Option<ChorePlan<D>>, Error> {
+        let (Some(Edit::Expire(start) | Edit::Truncate(start)), true) =
+            (&edit, self.manifest.is_here())
+        else {
+            return Ok(None);
+        };
+        // Retention never moves a log start back that a user has moved further on.
+        let edit = match start.start < self.log_start {
+            true => Some(Edit::Expire(Start {
+                start: self.log_start,
+            })),
+            false => edit,
+        };
+        let planned = edit.zip(self.manifest.take());
+        Ok(planned.map(|(edit, manifest)| {
+            self.chore(Work::Edit(EditWork {
+                manifest,
+                edit,
+                gone: Vec::new(),
+            }))
+        }))
+    }
+
+    /// Drops the segments at the front that the manifest does not name any more. Returns how many,
+    /// and their bytes.
+    pub(super) fn drop_front(&mut self, start: Offset, gone: &[state::Segment]) -> (usize, u64) {
+        assert!(self.log_start <= start, "log start never moves back");
+        let (mut count, mut bytes) = (0, 0);
+        for named in gone {
+            let is_it = |segment: &Segment<D>| segment.base.offset == named.base;
+            assert!(
+                self.segments.front().is_some_and(is_it),
+                "segments go from the front"
+            );
+            let Some(segment) = self.segments.pop_front() else {
+                break;
+            };
+            count += 1;
+            bytes += segment.bytes();
+            self.discard(segment);
+        }
+        assert!(!self.segments.is_empty(), "the active segment stays");
+        self.log_start = start;
+        self.damage.retain(|damage| start < damage.to);
+        (count, bytes)
+    }
+}
+
+impl<D: Dir> Segment<D> {
+    /// Lets the index in memory go: its file is written.
+    pub(super) fn index_in_file(
+        &mut self,
+        dir: &D,
+        history: corelog_record::HistoryId,
+        interval_bytes: u32,
+    ) {
+        let Some(store) = self.store.clone() else {
+            return;
+        };
+        let of = crate::index::Of {
+            history,
+            base: self.base,
+            store,
+            store_bytes: self.bytes(),
+            interval_bytes,
+        };
+        self.index = Index::File(crate::index::Sealed::new(dir, self.index_name(), of));
+    }
+}

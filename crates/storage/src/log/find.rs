@@ -1,0 +1,127 @@
+//! Lookup by time.
+
+use std::fmt;
+use std::rc::Rc;
+
+use corelog_record::{Offset, Timestamp};
+
+use super::Log;
+use super::fetch::{Start, read_error};
+use super::read::ReadError;
+use crate::disk::Dir;
+use crate::index;
+use crate::scan::{Offsets, Scanner, Step};
+use crate::segment::{Index, Point};
+use crate::store::Store;
+
+/// A planned lookup by time. It may be dropped at any time.
+pub struct TimePlan<D: Dir> {
+    time: Timestamp,
+    log_start: Offset,
+    limit: Offset,
+    places: Vec<Place<D>>,
+}
+
+/// A segment that may hold what is looked for.
+struct Place<D: Dir> {
+    store: Rc<Store<D>>,
+    base: Point,
+    end: Offset,
+    end_bytes: u64,
+    start: Start<D>,
+}
+
+impl<D: Dir> fmt::Debug for TimePlan<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TimePlan")
+            .field("time", &self.time)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<D: Dir> TimePlan<D> {
+    /// The base offset and largest timestamp of the first batch whose largest timestamp is at or
+    /// after the time asked for.
+    ///
+    /// # Errors
+    /// [`ReadError::Damaged`], [`ReadError::Removed`], [`ReadError::Disk`].
+    pub async fn run(self) -> Result<Option<(Offset, Timestamp)>, ReadError> {
+        for place in &self.places {
+            if let Some(found) = self.look(place).await? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn look(&self, place: &Place<D>) -> Result<Option<(Offset, Timestamp)>, ReadError> {
+        let segment = place.base.offset;
+        let failed = |source| read_error(segment, source);
+        let start = match &place.start {
+            Start::At(point) => *point,
+            Start::Look(sealed) => {
+                let rows = sealed.load().await.map_err(failed)?;
+                index::before_time(&place.base, &*rows, self.time)
+            }
+        };
+        let file = place.store.file().await.map_err(failed)?;
+        let mut scanner = Scanner::new(&place.store, file, segment, start, place.end_bytes);
+        loop {
+            match scanner.next(Offsets::MayJump).await.map_err(failed)? {
+                Step::End => return Ok(None),
+                Step::Batch(batch) if self.limit < batch.next_offset() => return Ok(None),
+                Step::Batch(batch) => {
+                    let is_late = self.time <= batch.max_timestamp();
+                    if is_late && self.log_start < batch.next_offset() {
+                        return Ok(Some((batch.base_offset(), batch.max_timestamp())));
+                    }
+                }
+                Step::Bad => match scanner.behind_bad().await.map_err(failed)? {
+                    Some(behind) => scanner.move_to(behind),
+                    None => {
+                        let from = scanner.point().offset;
+                        return Err(ReadError::Damaged {
+                            from,
+                            to: place.end,
+                            segment,
+                        });
+                    }
+                },
+            }
+        }
+    }
+}
+
+impl<D: Dir> Log<D> {
+    /// Plans a lookup by time among the batches below `upto`.
+    pub fn plan_find_time(&self, time: Timestamp, upto: Offset) -> TimePlan<D> {
+        let limit = upto.min(self.durable());
+        let is_late = |max: Timestamp| time <= max;
+        let places = self
+            .segments
+            .iter()
+            .filter(|segment| is_late(segment.end.max_timestamp));
+        // Two at most: only in the segment that holds log start may the batch be out of reach.
+        let places = places.take(2).filter_map(|segment| {
+            let start = match &segment.index {
+                Index::Growing(rows) => {
+                    Start::At(index::before_time(&segment.base, rows.rows(), time))
+                }
+                Index::File(sealed) => Start::Look(sealed.clone()),
+            };
+            Some(Place {
+                store: segment.store.clone()?,
+                base: segment.base,
+                end: segment.end.offset.min(limit),
+                end_bytes: self.durable_bytes(segment),
+                start,
+            })
+        });
+        TimePlan {
+            time,
+            log_start: self.log_start(),
+            limit,
+            places: places.collect(),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What the mark on disk says, and what it should say.
+
+use corelog_record::{Ordinal, Timestamp};
+
+use super::Log;
+use super::work::MarkWork;
+use crate::disk::Dir;
+use crate::format::mark::Slot;
+
+/// What the last mark said.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Marked {
+    /// The durable ordinal in it.
+    pub(super) ordinal: Ordinal,
+    /// The durable bytes since opening that it covers.
+    pub(super) total: u64,
+    /// When it was written.
+    pub(super) time: Timestamp,
+    /// Whether it is durable itself.
+    pub(super) is_synced: bool,
+    /// Whether it says that the log was closed in order. As long as it does, nothing is written.
+    pub(super) is_clean: bool,
+}
+
+impl Marked {
+    /// Notes a mark that was written.
+    pub(super) fn note<D: Dir>(&mut self, work: &MarkWork<D>, now: Timestamp) {
+        self.ordinal = work.slot.ordinal;
+        self.total = work.total;
+        self.time = now;
+        self.is_synced = work.is_synced;
+    }
+}
+
+impl<D: Dir> Log<D> {
+    /// What a mark written now says.
+    pub(super) fn slot(&self) -> Slot {
+        let durable = &self.durable;
+        let segment = self
+            .segments
+            .iter()
+            .find(|s| s.base.offset == self.durable_segment);
+        Slot {
+            history: self.identity.history,
+            copy: self.copy,
+            sequence: 0,
+            segment: self.durable_segment,
+            generation: segment.map_or(0, |segment| segment.generation),
+            is_clean: false,
+            position: durable.position,
+            offset: durable.offset,
+            ordinal: durable.ordinal,
+            chain: durable.chain,
+            max_timestamp: durable.max_timestamp,
+            epoch: Some(self.epoch),
+        }
+    }
+}

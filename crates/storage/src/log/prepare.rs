@@ -1,0 +1,228 @@
+//! Making ready what a group needs: the partition's files, a store, space in it.
+//!
+//! Running out of space can arise here, and only here: each step notes what it has done, so that
+//! what is left can be tried again later.
+
+use std::rc::Rc;
+
+use corelog_record::Offset;
+
+use crate::Error;
+use crate::disk::{Dir, File, Open, round_up};
+use crate::error::At;
+use crate::format::edit::{Add, Edit, Epoch};
+use crate::format::manifest::Header;
+use crate::format::mark::Slot;
+use crate::manifest::Manifest;
+use crate::mark::Mark;
+use crate::store::Store;
+
+use super::chore::Kind;
+use super::space::{self, Extent};
+use super::{Identity, Log};
+
+/// What a partition's first group makes: its directory, its manifest, its mark.
+pub(crate) struct Birth {
+    pub(crate) header: Header,
+    pub(crate) epoch: Epoch,
+    pub(crate) slot: Slot,
+}
+
+/// A store to be made and added to the manifest.
+pub(crate) struct NewStore<D: Dir> {
+    pub(crate) add: Add,
+    pub(crate) name: String,
+    /// The store prepared ahead, with its space.
+    pub(crate) next: Option<(Rc<Store<D>>, u64)>,
+}
+
+/// What has to be done before a group of one segment can be written. After [`Prepare::run`] the
+/// fields say what is there.
+pub(crate) struct Prepare<D: Dir> {
+    pub(crate) dir: D,
+    pub(crate) manifest: Option<Manifest<D>>,
+    pub(crate) mark: Option<Mark<D>>,
+    pub(crate) birth: Option<Birth>,
+    pub(crate) new: Option<NewStore<D>>,
+    pub(crate) store: Option<Rc<Store<D>>>,
+    /// How far the store's space reaches, in bytes.
+    pub(crate) space_bytes: u64,
+    pub(crate) extent: Option<Extent>,
+}
+
+impl<D: Dir> Prepare<D> {
+    /// Does what is left to do.
+    ///
+    /// # Errors
+    /// [`Error::StorageFull`]: what was done stays done, the rest can be tried again. Any other
+    /// error leaves the disk in an unknown state.
+    pub(crate) async fn run(&mut self) -> Result<(), Error> {
+        self.give_birth().await?;
+        self.add_store().await?;
+        self.extend().await
+    }
+
+    async fn give_birth(&mut self) -> Result<(), Error> {
+        let Some(birth) = &self.birth else {
+            return Ok(());
+        };
+        if self.manifest.is_none() {
+            let created = self.dir.create().await;
+            created.map_err(|e| At::dir(&self.dir).space("create", e))?;
+            let edits = [Edit::Epoch(birth.epoch)];
+            self.manifest = Some(Manifest::create(self.dir.clone(), birth.header, &edits).await?);
+        }
+        if self.mark.is_none() {
+            self.mark = Some(Mark::create(self.dir.clone(), birth.slot).await?);
+        }
+        self.birth = None;
+        Ok(())
+    }
+
+    async fn add_store(&mut self) -> Result<(), Error> {
+        let Some(new) = &mut self.new else {
+            return Ok(());
+        };
+        let at = || At::new(&self.dir, &new.name);
+        if self.store.is_none() {
+            self.store = Some(match &new.next {
+                Some((next, bytes)) => {
+                    let renamed = self.dir.rename(next.name(), &self.dir, &new.name).await;
+                    renamed.map_err(|e| at().space("rename", e))?;
+                    self.space_bytes = *bytes;
+                    next.renamed(new.name.clone())
+                }
+                None => {
+                    let opened = self.dir.open(&new.name, Open::Create).await;
+                    let file = Rc::new(opened.map_err(|e| at().space("create", e))?);
+                    Store::opened(&self.dir, new.name.clone(), file)
+                }
+            });
+        }
+        self.dir
+            .sync()
+            .await
+            .map_err(|e| At::dir(&self.dir).io("sync", e))?;
+        if let Some(manifest) = &mut self.manifest {
+            manifest.append(&Edit::Add(new.add)).await?;
+        }
+        self.new = None;
+        Ok(())
+    }
+
+    async fn extend(&mut self) -> Result<(), Error> {
+        let (Some(extent), Some(store)) = (&self.extent, &self.store) else {
+            return Ok(());
+        };
+        if self.space_bytes < extent.end {
+            let file = store.file().await?;
+            let range = self.space_bytes..extent.end;
+            let allocated = file.allocate(range, extent.how).await;
+            allocated.map_err(|e| store.at().space("extend", e))?;
+            self.space_bytes = extent.end;
+        }
+        self.extent = None;
+        Ok(())
+    }
+}
+
+impl<D: Dir> Log<D> {
+    /// Whether nothing that preparing the segment `base` up to the position `end` needs is with
+    /// another plan.
+    pub(super) fn can_prepare(&self, base: Offset, end: u64) -> bool {
+        let segment = self.segment_at(base);
+        let is_bare = segment.store.is_none();
+        let needs_space = is_bare || segment.space_bytes < round_up(end);
+        let is_taken = self.manifest.is_away() || self.mark.is_away();
+        let is_in_way = is_bare && is_taken;
+        let is_preparing = needs_space && self.chore == Some(Kind::Prepare);
+        !is_in_way && !is_preparing
+    }
+
+    /// What has to be done before a group of `bytes` bytes can be written to the segment `base`, up
+    /// to the position `end`.
+    pub(super) fn prepare(&mut self, base: Offset, end: u64, bytes: usize) -> Prepare<D> {
+        let birth = (!self.has_files()).then(|| self.birth());
+        let segment = self.segment_at(base);
+        let (start, name, store) = (segment.base, segment.store_name(), segment.store.clone());
+        let is_bare = store.is_none();
+        let next = if is_bare { self.next.take() } else { None };
+        let segment = self.segment_at(base);
+        let space_bytes = next
+            .as_ref()
+            .map_or(segment.space_bytes, |(_, bytes)| *bytes);
+        let extent = space::needed(segment, space_bytes, end, bytes, &self.options);
+        let held_bytes = segment.space_bytes;
+        let add = Add {
+            base: start.offset,
+            ordinal: start.ordinal,
+            chain: start.chain,
+        };
+        Prepare {
+            dir: self.dir.clone(),
+            manifest: if is_bare { self.manifest.take() } else { None },
+            mark: if birth.is_some() {
+                self.mark.take()
+            } else {
+                None
+            },
+            birth,
+            new: is_bare.then_some(NewStore { add, name, next }),
+            store,
+            space_bytes: held_bytes,
+            extent,
+        }
+    }
+
+    /// Takes in what was prepared for the segment `base`, also if not all could be.
+    pub(super) fn absorb(&mut self, base: Offset, prepare: Prepare<D>) {
+        let Prepare {
+            manifest,
+            mark,
+            new,
+            store,
+            space_bytes,
+            ..
+        } = prepare;
+        self.manifest.give_back(manifest);
+        self.mark.give_back(mark);
+        let is_added = new.is_none();
+        if let Some(new) = new {
+            // A store that exists but is not added yet is made again under its name: it waits
+            // as the next one.
+            self.next = match &store {
+                Some(store) => Some((store.clone(), space_bytes)),
+                None => new.next,
+            };
+        }
+        let segment = self.segment_at_mut(base);
+        if is_added {
+            segment.store = store;
+            segment.space_bytes = space_bytes;
+        }
+    }
+
+    fn birth(&self) -> Birth {
+        let Identity {
+            topic,
+            partition,
+            history,
+        } = self.identity;
+        let base = self.durable;
+        Birth {
+            header: Header {
+                topic,
+                partition,
+                history,
+                copy: self.copy,
+            },
+            epoch: Epoch {
+                epoch: self.epoch,
+                lineage: self.lineage,
+                offset: base.offset,
+                ordinal: base.ordinal,
+            },
+            slot: self.slot(),
+        }
+    }
+}

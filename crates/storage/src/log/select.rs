@@ -1,0 +1,78 @@
+//! Selecting whole batches from a run of bytes that begins with one.
+
+use std::ops::Range;
+
+use corelog_record::Offset;
+use corelog_record::batch::Header;
+
+/// Which batches are wanted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    /// From the batch that holds this offset, or the first behind it.
+    pub(super) from: Offset,
+    /// Up to the last batch that ends at or below this offset.
+    pub(super) limit: Offset,
+    /// No more than this, but at least one batch.
+    pub(super) bytes_max: usize,
+}
+
+/// A run of whole batches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// Where they lie.
+    pub(super) range: Range<usize>,
+    /// The offset after the last one.
+    pub(super) next: Offset,
+}
+
+/// The wanted batches of `bytes`, which are trusted; one begins at `start`. `None` if there are
+/// none. What comes from disk is verified first, in pieces of its own.
+pub(super) fn take(bytes: &[u8], start: usize, wanted: Wanted) -> Option<Taken> {
+    let mut at = start;
+    let mut taken: Option<Taken> = None;
+    while let Some(batch) = bytes.get(at..).and_then(Extent::parse) {
+        let end = at + batch.bytes;
+        if end > bytes.len() || wanted.limit < batch.next {
+            break;
+        }
+        if wanted.from < batch.next {
+            let begin = taken.as_ref().map_or(at, |taken| taken.range.start);
+            if taken.is_some() && end - begin > wanted.bytes_max {
+                break;
+            }
+            taken = Some(Taken {
+                range: begin..end,
+                next: batch.next,
+            });
+        }
+        at = end;
+    }
+    taken
+}
+
+/// What a batch covers, by its header.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Extent {
+    /// Its first offset.
+    pub(super) base: Offset,
+    /// The offset after its last.
+    pub(super) next: Offset,
+    /// Its bytes.
+    pub(super) bytes: usize,
+}
+
+impl Extent {
+    /// What the batch at the beginning of `bytes` says it covers.
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        let header = Header::parse(bytes).ok()?;
+        let base = u64::try_from(header.base_offset)
+            .ok()
+            .and_then(Offset::new)?;
+        let span = u64::try_from(header.last_offset_delta).ok()? + 1;
+        Some(Self {
+            base,
+            next: base.checked_add(span)?,
+            bytes: header.total_bytes(),
+        })
+    }
+}

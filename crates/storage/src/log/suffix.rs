@@ -1,0 +1,351 @@
+//! Cutting the end of the log off: what stays is copied to a new file, what goes to quarantine.
+//!
+//! The edit is the switch: before it all is as it was, after it the manifest names the shortened
+//! file and nothing behind. Whatever a crash leaves half done, opening finishes: files that the
+//! manifest does not name go to quarantine.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use corelog_record::{LeaderEpoch, Lineage, Offset, Position, Timestamp};
+
+use super::Log;
+use super::chore::{Chore, ChorePlan};
+use super::work::{Garbage, Work, remove};
+use crate::Error;
+use crate::disk::Dir;
+use crate::error::At;
+use crate::format::edit::{Edit, End, Epoch};
+use crate::format::mark::Slot;
+use crate::format::quarantine::{Name, Reason};
+use crate::index::Builder;
+use crate::manifest::Manifest;
+use crate::mark::Mark;
+use crate::scan::{Offsets, Scanner, Step};
+use crate::segment::{Index, Point, Segment, Stage, name};
+use crate::store::{Store, copy};
+
+use super::Identity;
+
+/// Cutting the log at the batch that holds an offset.
+pub(super) struct Suffix<D: Dir> {
+    dir: D,
+    quarantine: D,
+    identity: Identity,
+    now: Timestamp,
+    from: Offset,
+    manifest: Manifest<D>,
+    mark: Mark<D>,
+    slot: Slot,
+    /// The segment that holds the offset.
+    cut: Cut<D>,
+    /// The names of its files and of those behind it: stores and indexes.
+    behind: Vec<(String, String)>,
+    interval_bytes: u32,
+    /// The epoch and lineage to go on with, if the present epoch began behind the cut.
+    epoch_next: (LeaderEpoch, Lineage),
+    done: Option<Done<D>>,
+}
+
+/// The segment that is cut.
+struct Cut<D: Dir> {
+    store: Rc<Store<D>>,
+    base: Point,
+    end: Point,
+    generation: u32,
+}
+
+/// What a cut left.
+struct Done<D: Dir> {
+    point: Point,
+    /// The shortened segment; `None` if nothing of it stays.
+    kept: Option<(Rc<Store<D>>, u32, Builder)>,
+    epoch: Option<(LeaderEpoch, Lineage)>,
+}
+
+impl<D: Dir> Suffix<D> {
+    /// Cuts.
+    pub(super) async fn run(&mut self) -> Result<(), Error> {
+        let (point, rows) = self.find().await?;
+        let is_whole = point.position == Position::ZERO;
+        let generation = self.cut.generation + 1;
+        let kept = match is_whole {
+            true => None,
+            false => Some(self.shorten(point, generation).await?),
+        };
+        let mut epochs = self.manifest.state().epochs().iter();
+        let last = epochs
+            .rfind(|began| began.offset <= point.offset)
+            .map(|began| began.epoch);
+        let edit = Edit::TruncateSuffix(End {
+            offset: point.offset,
+            ordinal: point.ordinal,
+            chain: point.chain,
+            generation: kept.is_some().then_some(generation),
+            epoch: last,
+        });
+        let before = self
+            .manifest
+            .state()
+            .epochs()
+            .last()
+            .map(|began| began.epoch);
+        self.manifest.append(&edit).await?;
+        let epoch = match last == before {
+            true => None,
+            false => Some(self.begin_epoch(point).await?),
+        };
+        self.write_mark(point, generation, kept.is_some(), epoch)
+            .await?;
+        self.move_away().await?;
+        self.done = Some(Done {
+            point,
+            kept: kept.map(|store| (store, generation, rows)),
+            epoch,
+        });
+        Ok(())
+    }
+
+    /// The start of the batch that holds the offset, and the index rows before it. All before it is
+    /// verified on the way.
+    async fn find(&self) -> Result<(Point, Builder), Error> {
+        let Cut {
+            store, base, end, ..
+        } = &self.cut;
+        let file = store.file().await?;
+        let mut scanner = Scanner::new(store, file, base.offset, *base, end.position.get());
+        let mut rows = Builder::default();
+        loop {
+            let point = scanner.point();
+            let damaged = Error::Damaged {
+                from: point.offset,
+                to: end.offset,
+                segment: base.offset,
+            };
+            match scanner.next(Offsets::MayJump).await? {
+                Step::Batch(batch) if self.from < batch.next_offset() => return Ok((point, rows)),
+                Step::Batch(_) => rows.note(base, &point, self.interval_bytes),
+                Step::End => return Ok((point, rows)),
+                Step::Bad => return Err(damaged),
+            }
+        }
+    }
+
+    /// Copies what stays to a file of its own, durably, and verifies the copy.
+    async fn shorten(&self, point: Point, generation: u32) -> Result<Rc<Store<D>>, Error> {
+        let Cut { store, base, .. } = &self.cut;
+        let name = name::store(base.offset, generation);
+        let made = copy(&self.dir, store, name, point.position.get()).await?;
+        let file = made.file().await?;
+        let bytes = point.position.get();
+        let mut scanner = Scanner::new(&made, file, base.offset, *base, bytes);
+        while let Step::Batch(_) = scanner.next(Offsets::MayJump).await? {}
+        let found = scanner.point();
+        if (found.position, found.chain) != (point.position, point.chain) {
+            let (from, to) = (found.offset, point.offset);
+            return Err(Error::Damaged {
+                from,
+                to,
+                segment: base.offset,
+            });
+        }
+        Ok(made)
+    }
+
+    async fn begin_epoch(&mut self, point: Point) -> Result<(LeaderEpoch, Lineage), Error> {
+        let (epoch, lineage) = self.epoch_next;
+        let Point {
+            offset, ordinal, ..
+        } = point;
+        self.manifest
+            .append(&Edit::Epoch(Epoch {
+                epoch,
+                lineage,
+                offset,
+                ordinal,
+            }))
+            .await?;
+        Ok((epoch, lineage))
+    }
+
+    /// The mark must not promise what was cut, not even to a segment of the same name.
+    async fn write_mark(
+        &mut self,
+        point: Point,
+        generation: u32,
+        is_kept: bool,
+        epoch: Option<(LeaderEpoch, Lineage)>,
+    ) -> Result<(), Error> {
+        let slot = Slot {
+            segment: self.cut.base.offset,
+            generation: if is_kept { generation } else { 0 },
+            position: point.position,
+            offset: point.offset,
+            ordinal: point.ordinal,
+            chain: point.chain,
+            max_timestamp: point.max_timestamp,
+            epoch: epoch.map_or(self.slot.epoch, |(epoch, _)| Some(epoch)),
+            ..self.slot
+        };
+        self.mark.write(slot).await?;
+        self.mark.sync().await
+    }
+
+    /// Moves what was cut to quarantine, whole files at a time; indexes only speak of those.
+    async fn move_away(&self) -> Result<(), Error> {
+        let created = self.quarantine.create().await;
+        created.map_err(|e| At::dir(&self.quarantine).io("create", e))?;
+        for (file, index) in &self.behind {
+            remove(&self.dir, index).await?;
+            let kept_name = Name {
+                time: self.now,
+                reason: Reason::Cut,
+                topic: self.identity.topic,
+                partition: self.identity.partition,
+                position: Position::ZERO,
+                file: file.clone(),
+            };
+            let moved = self
+                .dir
+                .rename(file, &self.quarantine, &kept_name.to_string())
+                .await;
+            moved.map_err(|e| At::new(&self.dir, file).io("move to quarantine", e))?;
+        }
+        self.quarantine
+            .sync()
+            .await
+            .map_err(|e| At::dir(&self.quarantine).io("sync", e))?;
+        self.dir
+            .sync()
+            .await
+            .map_err(|e| At::dir(&self.dir).io("sync", e))
+    }
+}
+
+impl<D: Dir> Log<D> {
+    /// Plans to cut the log at the batch that holds `from`: it and all behind it go to quarantine.
+    /// The caller has checked that this is allowed below the high watermark.
+    ///
+    /// # Errors
+    /// As for [`Log::plan_truncate`]; [`Error::Busy`] also while bytes are pending or in flight.
+    pub fn plan_truncate_suffix(
+        &mut self,
+        from: Offset,
+        now: Timestamp,
+    ) -> Result<Option<ChorePlan<D>>, Error> {
+        self.ready_to_change()?;
+        self.within(from)?;
+        if let Some(from) = self.read_only_from {
+            return Err(Error::ReadOnly { from });
+        }
+        if self.pending_bytes() > 0 || self.in_flight_bytes > 0 || self.mark.is_away() {
+            return Err(Error::Busy);
+        }
+        let (log_start, durable) = (self.log_start, self.durable.offset);
+        if from < log_start {
+            return Err(Error::OutOfRange {
+                offset: from,
+                log_start,
+                durable,
+            });
+        }
+        let cut = self.segments.iter().find(|segment| segment.holds(from));
+        let Some(cut) = cut else { return Ok(None) };
+        let Some(store) = cut.store.clone() else {
+            return Ok(None);
+        };
+        let (base, end, generation) = (cut.base, cut.end, cut.generation);
+        let behind = self
+            .segments
+            .iter()
+            .filter(|segment| base.offset <= segment.base.offset);
+        let behind = behind.filter(|segment| segment.store.is_some());
+        let behind = behind.map(|s| (s.store_name(), s.index_name())).collect();
+        let slot = Slot {
+            is_clean: false,
+            ..self.slot()
+        };
+        let epoch_next = (self.epoch.next(), self.draw_lineage());
+        let Some(manifest) = self.manifest.take() else {
+            return Ok(None);
+        };
+        let Some(mark) = self.mark.take() else {
+            self.manifest.give_back(Some(manifest));
+            return Ok(None);
+        };
+        let suffix = Suffix {
+            dir: self.dir.clone(),
+            quarantine: self.quarantine.clone(),
+            identity: self.identity,
+            now,
+            from,
+            manifest,
+            mark,
+            slot,
+            cut: Cut {
+                store,
+                base,
+                end,
+                generation,
+            },
+            behind,
+            interval_bytes: self.options.index_interval_bytes,
+            epoch_next,
+            done: None,
+        };
+        Ok(Some(self.chore(Work::Suffix(Box::new(suffix)))))
+    }
+
+    /// Takes a cut in that is now durable.
+    pub(super) fn take_in_suffix(&mut self, suffix: Suffix<D>, is_done: bool) -> Chore {
+        let Suffix {
+            manifest,
+            mark,
+            cut,
+            done,
+            ..
+        } = suffix;
+        self.manifest.give_back(Some(manifest));
+        self.mark.give_back(Some(mark));
+        let Some(Done { point, kept, epoch }) = done.filter(|_| is_done) else {
+            return Chore::SuffixCut {
+                log_end: self.log_end(),
+            };
+        };
+        let keep = self
+            .segments
+            .partition_point(|s| s.base.offset < cut.base.offset);
+        let gone: VecDeque<_> = self.segments.split_off(keep);
+        // Their files are away already, and the names may come back: only the handles are left.
+        let stores = gone.into_iter().filter_map(|segment| segment.store);
+        self.garbage.extend(stores.map(|store| Garbage {
+            store,
+            names: Vec::new(),
+        }));
+        self.durable_segment = cut.base.offset;
+        if let Some((store, generation, rows)) = kept {
+            self.segments.push_back(Segment {
+                end: point,
+                generation,
+                stage: Stage::Rolled,
+                store: Some(store),
+                space_bytes: point.position.get(),
+                index: Index::Growing(rows),
+                born: None,
+                ..Segment::new(cut.base)
+            });
+        }
+        self.segments.push_back(Segment::new(point.rolled()));
+        if let Some((epoch, lineage)) = epoch {
+            (self.epoch, self.lineage) = (epoch, lineage);
+        }
+        self.durable = point;
+        self.log_start = self.log_start.min(point.offset);
+        self.tail.reset();
+        self.damage.retain(|damage| damage.from < point.offset);
+        self.marked.is_clean = false;
+        Chore::SuffixCut {
+            log_end: point.offset,
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Tests of the log, each a sentence of its laws.
+
+mod appending;
+
+use corelog_record::{ByteSize, Timestamp};
+
+use super::Options;
+
+/// Some time.
+fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millis(1_700_000_000_000 + millis)
+}
+
+/// Small segments, so that little data makes many.
+fn small() -> Options {
+    Options {
+        segment_bytes_max: ByteSize::from_kib(16),
+        index_interval_bytes: 512,
+        tail_bytes_max: 64 << 10,
+        ..Options::default()
+    }
+}

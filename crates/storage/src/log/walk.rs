@@ -1,0 +1,49 @@
+//! Readers over the whole log.
+
+use corelog_record::Offset;
+
+use super::Log;
+use crate::disk::Dir;
+use crate::index;
+use crate::reader::{Part, Reader};
+use crate::segment::{Index, Segment};
+
+impl<D: Dir> Log<D> {
+    /// A reader of what is durable now, from the batch that holds `from`, or from log start if that
+    /// is higher.
+    pub fn reader(&self, from: Offset) -> Reader<D> {
+        let from = from.max(self.log_start);
+        let first = self.segment_of(from).base.offset;
+        let parts = self
+            .segments
+            .iter()
+            .filter(|segment| first <= segment.base.offset);
+        Reader::new(
+            from,
+            parts
+                .filter_map(|segment| self.part(segment, from))
+                .collect(),
+        )
+    }
+
+    fn part(&self, segment: &Segment<D>, from: Offset) -> Option<Part<D>> {
+        let is_partial = segment.base.offset == self.durable_segment;
+        let end = if is_partial {
+            self.durable
+        } else {
+            segment.end
+        };
+        let start = match &segment.index {
+            Index::Growing(rows) => index::before_offset(&segment.base, rows.rows(), from),
+            Index::File(_) => segment.base,
+        };
+        let is_any = self.durable_bytes(segment) > 0;
+        let store = segment.store.clone().filter(|_| is_any)?;
+        Some(Part {
+            store,
+            base: segment.base,
+            start,
+            end,
+        })
+    }
+}

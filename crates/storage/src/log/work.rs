@@ -1,0 +1,195 @@
+//! The background work of a log: each kind with what it takes along.
+
+use std::io;
+use std::rc::Rc;
+
+use corelog_record::Offset;
+
+use super::prepare::Prepare;
+use super::space::Extent;
+use super::suffix::Suffix;
+use crate::Error;
+use crate::disk::{Dir, File, Open};
+use crate::error::At;
+use crate::format::edit::Edit;
+use crate::format::mark::Slot;
+use crate::format::state;
+use crate::index::Sealed;
+use crate::manifest::Manifest;
+use crate::mark::Mark;
+use crate::segment::name::NEXT;
+use crate::store::Store;
+
+/// One piece of background work.
+pub(super) enum Work<D: Dir> {
+    /// Make a store, or space in one, ready for the segment with this base.
+    Prepare(Offset, Box<Prepare<D>>),
+    /// Make the store of a segment that does not exist yet.
+    Next(Next<D>),
+    /// Write the mark.
+    Mark(MarkWork<D>),
+    /// Give a rolled segment its final files.
+    Finish(Finish<D>),
+    /// Append an edit to the manifest.
+    Edit(EditWork<D>),
+    /// Cut the end of the log.
+    Suffix(Box<Suffix<D>>),
+    /// Remove files that nothing names any more.
+    Remove(Remove<D>),
+    /// Write an index that was rebuilt in memory.
+    Index(IndexWork<D>),
+}
+
+impl<D: Dir> Work<D> {
+    /// Does the work; what it made is in its fields.
+    pub(super) async fn run(&mut self) -> Result<(), Error> {
+        match self {
+            Self::Prepare(_, prepare) => prepare.run().await,
+            Self::Next(next) => next.run().await,
+            Self::Mark(mark) => mark.run().await,
+            Self::Finish(finish) => finish.run().await,
+            Self::Edit(edit) => edit.run().await,
+            Self::Suffix(suffix) => suffix.run().await,
+            Self::Remove(remove) => remove.run().await,
+            Self::Index(index) => index.run().await,
+        }
+    }
+}
+
+/// Making the next store ahead.
+pub(super) struct Next<D: Dir> {
+    pub(super) dir: D,
+    pub(super) extent: Extent,
+    pub(super) made: Option<Rc<Store<D>>>,
+}
+
+impl<D: Dir> Next<D> {
+    async fn run(&mut self) -> Result<(), Error> {
+        let at = || At::new(&self.dir, NEXT);
+        let opened = self.dir.open(NEXT, Open::Create).await;
+        let file = Rc::new(opened.map_err(|e| at().space("create", e))?);
+        let Extent { end, how } = self.extent;
+        if let Err(error) = file.allocate(0..end, how).await {
+            // Half a store only takes space away from those that are written to.
+            self.dir
+                .remove(NEXT)
+                .await
+                .map_err(|e| at().io("remove", e))?;
+            return Err(at().space("extend", error));
+        }
+        self.made = Some(Store::opened(&self.dir, NEXT.to_owned(), file));
+        Ok(())
+    }
+}
+
+/// Writing the mark.
+pub(super) struct MarkWork<D: Dir> {
+    pub(super) mark: Mark<D>,
+    pub(super) slot: Slot,
+    /// The durable bytes since opening that it covers.
+    pub(super) total: u64,
+    /// Whether it is made durable at once: nothing else would do so.
+    pub(super) is_synced: bool,
+}
+
+impl<D: Dir> MarkWork<D> {
+    async fn run(&mut self) -> Result<(), Error> {
+        self.mark.write(self.slot).await?;
+        match self.is_synced {
+            true => self.mark.sync().await,
+            false => Ok(()),
+        }
+    }
+}
+
+/// Giving a rolled segment its final files: the store cut to its length, the index written.
+pub(super) struct Finish<D: Dir> {
+    pub(super) dir: D,
+    pub(super) segment: Offset,
+    pub(super) store: Rc<Store<D>>,
+    pub(super) bytes: u64,
+    pub(super) index_name: String,
+    pub(super) index: Vec<u8>,
+}
+
+impl<D: Dir> Finish<D> {
+    async fn run(&mut self) -> Result<(), Error> {
+        let file = self.store.file().await?;
+        let at = || self.store.at();
+        file.fdatasync().await.map_err(|e| at().io("sync", e))?;
+        if file.len().await.map_err(|e| at().io("measure", e))? != self.bytes {
+            file.set_len(self.bytes)
+                .await
+                .map_err(|e| at().io("cut", e))?;
+        }
+        file.sync_all().await.map_err(|e| at().io("sync", e))?;
+        let written = self.dir.write_aside(&self.index_name, &self.index).await;
+        written.map_err(|e| At::new(&self.dir, &self.index_name).space("write", e))
+    }
+}
+
+/// Appending an edit.
+pub(super) struct EditWork<D: Dir> {
+    pub(super) manifest: Manifest<D>,
+    pub(super) edit: Edit,
+    /// What the manifest does not name any more.
+    pub(super) gone: Vec<state::Segment>,
+}
+
+impl<D: Dir> EditWork<D> {
+    async fn run(&mut self) -> Result<(), Error> {
+        self.gone = self.manifest.append(&self.edit).await?;
+        Ok(())
+    }
+}
+
+/// Removing files.
+pub(super) struct Remove<D: Dir> {
+    pub(super) dir: D,
+    pub(super) garbage: Vec<Garbage<D>>,
+    pub(super) files: usize,
+}
+
+/// A store that nothing names any more.
+pub(super) struct Garbage<D: Dir> {
+    pub(super) store: Rc<Store<D>>,
+    /// The files to remove.
+    pub(super) names: Vec<String>,
+}
+
+impl<D: Dir> Remove<D> {
+    async fn run(&mut self) -> Result<(), Error> {
+        for Garbage { store, names } in &self.garbage {
+            for name in names {
+                self.files += usize::from(remove(&self.dir, name).await?);
+            }
+            store.close().await?;
+        }
+        Ok(())
+    }
+}
+
+/// Removes a file. Returns whether there was one.
+pub(crate) async fn remove<D: Dir>(dir: &D, name: &str) -> Result<bool, Error> {
+    match dir.remove(name).await {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(At::new(dir, name).io("remove", error)),
+    }
+}
+
+/// Writing an index that was rebuilt in memory.
+pub(super) struct IndexWork<D: Dir> {
+    pub(super) dir: D,
+    pub(super) segment: Offset,
+    pub(super) sealed: Rc<Sealed<D>>,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl<D: Dir> IndexWork<D> {
+    async fn run(&mut self) -> Result<(), Error> {
+        let name = self.sealed.name();
+        let written = self.dir.write_aside(name, &self.bytes).await;
+        written.map_err(|e| At::new(&self.dir, name).space("write", e))
+    }
+}

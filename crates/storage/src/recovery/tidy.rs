@@ -1,0 +1,186 @@
+//! Judging the files of a directory: the manifest says which are the log's.
+
+use std::ops::Range;
+
+use corelog_record::{Offset, Position};
+
+use super::{Context, Recovery, settle};
+use crate::Error;
+use crate::disk::{ASIDE_SUFFIX, Dir, Entry, File};
+use crate::error::At;
+use crate::format::quarantine::{Name, Reason};
+use crate::log::{UNSYNCED_BYTES_MAX, remove};
+use crate::manifest::Manifest;
+use crate::segment::name;
+use crate::store::Store;
+use crate::{manifest, mark};
+
+/// The ending of files that are still being received.
+const PARTIAL_SUFFIX: &str = ".partial";
+
+/// A directory without a manifest: nothing was promised in it, unless a store says otherwise.
+pub(super) async fn unborn<D: Dir>(context: &Context<D>, entries: &[Entry]) -> Result<(), Error> {
+    for entry in entries
+        .iter()
+        .filter(|entry| name::is_store(&entry.name) && entry.bytes > 0)
+    {
+        let store = Store::closed(&context.dir, entry.name.clone());
+        if settle::data_end(&store, entry.bytes).await? > 0 {
+            let (dir, file) = (context.dir.describe(), entry.name.clone());
+            return Err(Error::NoManifest { dir, file });
+        }
+    }
+    for entry in entries.iter().filter(|entry| name::is_store(&entry.name)) {
+        remove(&context.dir, &entry.name).await?;
+    }
+    remove(&context.dir, name::NEXT).await?;
+    Ok(())
+}
+
+/// Whether the manifest is that of the partition whose directory this is.
+pub(super) fn check_identity<D: Dir>(
+    context: &Context<D>,
+    manifest: &Manifest<D>,
+) -> Result<(), Error> {
+    let (header, identity) = (manifest.header(), &context.identity);
+    let is_ours = header.topic == identity.topic
+        && header.partition == identity.partition
+        && header.history == identity.history;
+    match is_ours {
+        true => Ok(()),
+        false => Err(Error::Foreign {
+            dir: context.dir.describe(),
+            topic: header.topic,
+            partition: header.partition,
+            history: header.history,
+        }),
+    }
+}
+
+/// What becomes of a file.
+enum Verdict {
+    Keep,
+    Remove,
+    Quarantine,
+}
+
+impl<D: Dir> Recovery<D> {
+    /// Leaves only files that the manifest names: finishes removals, quarantines the unknown.
+    pub(super) async fn tidy(&mut self) -> Result<(), Error> {
+        if let Some(torn) = self.manifest.torn().cloned() {
+            let position = Position::new(torn.position).unwrap_or(Position::MAX);
+            let name = self.name(Reason::Torn, position, manifest::NAME);
+            self.write_quarantine(&name, &torn.bytes).await?;
+            self.manifest.cut_torn().await?;
+        }
+        let mut is_moved = false;
+        for entry in self.entries.clone() {
+            match self.judge(&entry).await? {
+                Verdict::Keep => {}
+                Verdict::Remove => {
+                    remove(&self.context.dir, &entry.name).await?;
+                }
+                Verdict::Quarantine => {
+                    self.move_to_quarantine(&entry.name).await?;
+                    is_moved = true;
+                }
+            }
+        }
+        if is_moved {
+            for dir in [&self.context.quarantine, &self.context.dir] {
+                dir.sync().await.map_err(|e| At::dir(dir).io("sync", e))?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn judge(&self, entry: &Entry) -> Result<Verdict, Error> {
+        let name = entry.name.as_str();
+        let segments = self.manifest.state().segments();
+        let is_named = segments.iter().any(|segment| {
+            let (base, generation) = (segment.base, segment.generation);
+            name == name::store(base, generation) || name == name::index(base, generation)
+        });
+        let is_ours = name == manifest::NAME || name == mark::NAME;
+        if is_named || is_ours || entry.is_dir || name.ends_with(PARTIAL_SUFFIX) {
+            return Ok(Verdict::Keep);
+        }
+        // An index only repeats what a store says.
+        let is_leftover = name == name::NEXT || name.ends_with(ASIDE_SUFFIX);
+        if is_leftover || name::is_index(name) {
+            return Ok(Verdict::Remove);
+        }
+        if name::is_store(name) {
+            let first = segments.first().map(|segment| segment.base);
+            let start = first.unwrap_or(self.manifest.state().log_start());
+            if name::base(name).is_some_and(|base: Offset| base < start) {
+                return Ok(Verdict::Remove); // Expired; its removal was interrupted.
+            }
+            let store = Store::closed(&self.context.dir, entry.name.clone());
+            if settle::data_end(&store, entry.bytes).await? == 0 {
+                return Ok(Verdict::Remove);
+            }
+        }
+        Ok(Verdict::Quarantine)
+    }
+
+    /// Copies a range of a store to quarantine, durably. More than a group can have written stays
+    /// only where it is: it is never cut there.
+    pub(super) async fn quarantine_bytes(
+        &mut self,
+        store: &Store<D>,
+        range: Range<u64>,
+        reason: Reason,
+    ) -> Result<(), Error> {
+        let bytes = range.end.saturating_sub(range.start);
+        if bytes == 0 || bytes > UNSYNCED_BYTES_MAX as u64 {
+            return Ok(());
+        }
+        let len = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let file = store.file().await?;
+        let read = file.read_at(range.start, len).await;
+        let read = read.map_err(|e| store.at().io("read", e))?;
+        let position = Position::new(range.start).unwrap_or(Position::MAX);
+        let name = self.name(reason, position, store.name());
+        self.write_quarantine(&name, read.as_ref()).await
+    }
+
+    async fn write_quarantine(&mut self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        self.create_quarantine().await?;
+        let written = self.context.quarantine.write_aside(name, bytes).await;
+        written.map_err(|e| At::new(&self.context.quarantine, name).space("write", e))?;
+        self.findings.quarantined.push(name.to_owned());
+        Ok(())
+    }
+
+    async fn move_to_quarantine(&mut self, file: &str) -> Result<(), Error> {
+        self.create_quarantine().await?;
+        let name = self.name(Reason::Unnamed, Position::ZERO, file);
+        let Context {
+            dir, quarantine, ..
+        } = &self.context;
+        let moved = dir.rename(file, quarantine, &name).await;
+        moved.map_err(|e| At::new(dir, file).io("move to quarantine", e))?;
+        self.findings.quarantined.push(name);
+        Ok(())
+    }
+
+    async fn create_quarantine(&self) -> Result<(), Error> {
+        let quarantine = &self.context.quarantine;
+        let created = quarantine.create().await;
+        created.map_err(|e| At::dir(quarantine).space("create", e))
+    }
+
+    fn name(&self, reason: Reason, position: Position, file: &str) -> String {
+        let identity = &self.context.identity;
+        Name {
+            time: self.context.now,
+            reason,
+            topic: identity.topic,
+            partition: identity.partition,
+            position,
+            file: file.to_owned(),
+        }
+        .to_string()
+    }
+}

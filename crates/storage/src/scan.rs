@@ -1,0 +1,195 @@
+//! Walking a store batch by batch, every byte verified.
+
+use std::rc::Rc;
+
+use corelog_record::Offset;
+use corelog_record::batch::{HEADER_BYTES, Header, View};
+
+use crate::Error;
+use crate::disk::{Dir, File};
+use crate::segment::Point;
+use crate::store::Store;
+
+/// How many bytes are read at once, unless a batch is larger.
+const WINDOW_BYTES: usize = 1 << 20;
+
+/// What offsets a batch may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Offsets {
+    /// Each batch begins where the one before ended, as appended.
+    Dense,
+    /// A batch may begin later, as consensus and compaction make it.
+    MayJump,
+}
+
+/// What a scanner found next.
+pub(crate) enum Step<'a> {
+    /// A whole batch, verified. The scanner is behind it.
+    Batch(View<'a>),
+    /// The end of the bytes to scan, exactly behind a batch.
+    End,
+    /// No batch that can be trusted. The scanner is before it.
+    Bad,
+}
+
+/// A walk over the batches of a store, from a point on.
+pub(crate) struct Scanner<D: Dir> {
+    store: Rc<Store<D>>,
+    /// The base offset of the segment.
+    base: Offset,
+    file: Rc<D::File>,
+    point: Point,
+    /// Where to stop, in bytes of the store.
+    end: u64,
+    window: Option<D::Bytes>,
+    /// Where the window begins in the store.
+    window_start: u64,
+}
+
+impl<D: Dir> Scanner<D> {
+    /// A scanner at `point` of the first `end` bytes of a store, of the segment based at `base`.
+    pub(crate) fn new(
+        store: &Rc<Store<D>>,
+        file: Rc<D::File>,
+        base: Offset,
+        point: Point,
+        end: u64,
+    ) -> Self {
+        let store = store.clone();
+        Self {
+            store,
+            base,
+            file,
+            point,
+            end,
+            window: None,
+            window_start: 0,
+        }
+    }
+
+    /// The base offset of the segment.
+    pub(crate) fn base(&self) -> Offset {
+        self.base
+    }
+
+    /// Where the scanner is.
+    pub(crate) fn point(&self) -> Point {
+        self.point
+    }
+
+    /// Moves on to `point`, which must be true: the scanner starts anew there.
+    pub(crate) fn move_to(&mut self, point: Point) {
+        self.point = point;
+    }
+
+    /// The offset after the next batch, if its header can be read. Nothing is verified.
+    ///
+    /// # Errors
+    /// Any error of reading the store.
+    pub(crate) async fn peek(&mut self) -> Result<Option<Offset>, Error> {
+        self.fill(HEADER_BYTES).await?;
+        Ok(self
+            .point
+            .after_header(self.available())
+            .map(|after| after.offset))
+    }
+
+    /// The next batch.
+    ///
+    /// # Errors
+    /// Any error of reading the store.
+    pub(crate) async fn next(&mut self, offsets: Offsets) -> Result<Step<'_>, Error> {
+        if self.point.position.get() >= self.end {
+            return Ok(Step::End);
+        }
+        self.fill(HEADER_BYTES).await?;
+        let bytes = match Header::parse(self.available()) {
+            Ok(header) => header.total_bytes(),
+            Err(_) => return Ok(Step::Bad),
+        };
+        self.fill(bytes).await?;
+        let Self {
+            point,
+            window,
+            window_start,
+            end,
+            ..
+        } = self;
+        let available = visible(window.as_ref(), *window_start, point, *end);
+        let batch = available.get(..bytes).unwrap_or(available);
+        let Ok(view) = View::verify(batch) else {
+            return Ok(Step::Bad);
+        };
+        let (expected, found) = (point.offset, view.base_offset());
+        let is_right = found == expected || (expected < found && offsets == Offsets::MayJump);
+        if !is_right {
+            return Ok(Step::Bad);
+        }
+        *point = point.after(&view);
+        Ok(Step::Batch(view))
+    }
+
+    /// Where a valid batch stands behind a bad one, by the bad one's own length field; the scanner
+    /// stays. Nothing is ever searched for: a value may hold a batch.
+    ///
+    /// # Errors
+    /// Any error of reading the store.
+    pub(crate) async fn behind_bad(&mut self) -> Result<Option<Point>, Error> {
+        self.fill(HEADER_BYTES).await?;
+        let Some(behind) = self.point.after_header(self.available()) else {
+            return Ok(None);
+        };
+        let bad = std::mem::replace(&mut self.point, behind);
+        let is_valid = match self.next(Offsets::Dense).await? {
+            Step::Batch(_) => true,
+            Step::End => behind.position.get() == self.end,
+            Step::Bad => false,
+        };
+        self.point = bad;
+        Ok(is_valid.then_some(behind))
+    }
+
+    /// Makes `bytes` bytes from the scanner's point on available, if the store has them.
+    async fn fill(&mut self, bytes: usize) -> Result<(), Error> {
+        let position = self.point.position.get();
+        if self.available().len() >= bytes || position >= self.end {
+            return Ok(());
+        }
+        let wanted = (self.end - position).min(bytes.max(WINDOW_BYTES) as u64);
+        let wanted = usize::try_from(wanted).unwrap_or(WINDOW_BYTES);
+        let window = self.file.read_at(position, wanted).await;
+        self.window = Some(window.map_err(|source| self.store.at().io("read", source))?);
+        self.window_start = position;
+        Ok(())
+    }
+
+    /// The bytes in the window from the scanner's point on.
+    fn available(&self) -> &[u8] {
+        visible(
+            self.window.as_ref(),
+            self.window_start,
+            &self.point,
+            self.end,
+        )
+    }
+}
+
+/// The bytes of `window` from `point` on, up to the store position `end`.
+fn visible<'a, B: AsRef<[u8]>>(
+    window: Option<&'a B>,
+    window_start: u64,
+    point: &Point,
+    end: u64,
+) -> &'a [u8] {
+    let window = window.map_or(&[][..], B::as_ref);
+    let length = end.saturating_sub(window_start).min(window.len() as u64);
+    let skipped = point
+        .position
+        .get()
+        .checked_sub(window_start)
+        .filter(|skip| *skip <= length);
+    match (skipped.map(usize::try_from), usize::try_from(length)) {
+        (Some(Ok(start)), Ok(length)) => &window[start..length],
+        _ => &[],
+    }
+}

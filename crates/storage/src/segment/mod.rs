@@ -1,0 +1,109 @@
+//! The room of segments: a store and its index, with what the log knows of them.
+//!
+//! Lives here: [`Segment`], the [`Point`]s between batches, the names of files ([`name`]). Never
+//! lives here: what moves bytes to the disk, which is the log's.
+//!
+//! Law kept: a segment's stage only goes forward, and a sealed one never changes.
+
+pub(crate) mod name;
+mod point;
+
+use std::rc::Rc;
+
+use corelog_record::{Offset, Timestamp};
+
+use crate::disk::Dir;
+use crate::index::{Builder, Sealed};
+use crate::store::Store;
+
+pub(crate) use point::{NO_TIMESTAMP, Point};
+
+/// How far a segment is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// Appended to.
+    Active,
+    /// Not appended to any more.
+    Rolled,
+    /// Not as it was promised: it stays as it is, and is not sealed.
+    Damaged,
+    /// Cut to its length, synced, its index written; the manifest does not say so yet.
+    Finished,
+    /// Sealed, at this time by the node's clock.
+    Sealed(Timestamp),
+}
+
+/// Where a segment's index is.
+pub(crate) enum Index<D: Dir> {
+    /// In memory, while it grows and until it is written.
+    Growing(Builder),
+    /// In its file.
+    File(Rc<Sealed<D>>),
+}
+
+/// One segment of a log.
+pub(crate) struct Segment<D: Dir> {
+    /// The log's point at its start.
+    pub(crate) base: Point,
+    /// The log's point at its end, as appended.
+    pub(crate) end: Point,
+    /// Which file it is: each cut or repair makes a new one.
+    pub(crate) generation: u32,
+    pub(crate) stage: Stage,
+    /// Its file; `None` as long as it is only in memory.
+    pub(crate) store: Option<Rc<Store<D>>>,
+    /// How much of the file is prepared for writing, in bytes.
+    pub(crate) space_bytes: u64,
+    pub(crate) index: Index<D>,
+    /// When its first batch was appended.
+    pub(crate) born: Option<Timestamp>,
+}
+
+impl<D: Dir> Segment<D> {
+    /// A new segment at the end of the log, in memory only.
+    pub(crate) fn new(base: Point) -> Self {
+        Self {
+            base,
+            end: base,
+            generation: 0,
+            stage: Stage::Active,
+            store: None,
+            space_bytes: 0,
+            index: Index::Growing(Builder::default()),
+            born: None,
+        }
+    }
+
+    /// Whether it has no batches.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.end.position == self.base.position
+    }
+
+    /// Bytes of batches, those not yet flushed included.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.end.position.get()
+    }
+
+    /// Whether the record `offset` is, or will be, one of this segment's.
+    pub(crate) fn holds(&self, offset: Offset) -> bool {
+        self.base.offset <= offset && offset < self.end.offset
+    }
+
+    /// When it was sealed.
+    pub(crate) fn seal_time(&self) -> Option<Timestamp> {
+        match self.stage {
+            Stage::Sealed(time) => Some(time),
+            Stage::Active | Stage::Rolled | Stage::Damaged | Stage::Finished => None,
+        }
+    }
+
+    /// The name of its store's file.
+    pub(crate) fn store_name(&self) -> String {
+        name::store(self.base.offset, self.generation)
+    }
+
+    /// The name of its index's file.
+    pub(crate) fn index_name(&self) -> String {
+        name::index(self.base.offset, self.generation)
+    }
+}

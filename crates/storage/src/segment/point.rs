@@ -1,0 +1,78 @@
+//! A point between two batches of a log.
+
+use corelog_record::batch::{Header, View};
+use corelog_record::{Chain, Offset, Ordinal, Position, Timestamp};
+
+/// All that is known of a log just before one batch: where the batch begins by every count, and what
+/// came before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Point {
+    /// The next batch's base offset.
+    pub(crate) offset: Offset,
+    /// Where it begins in its store.
+    pub(crate) position: Position,
+    /// How many batches of the log precede it.
+    pub(crate) ordinal: Ordinal,
+    /// The chain over the headers of all batches before it.
+    pub(crate) chain: Chain,
+    /// The largest timestamp of the batches before it in its segment; [`NO_TIMESTAMP`] without any.
+    pub(crate) max_timestamp: Timestamp,
+}
+
+/// The largest timestamp of no records at all.
+pub(crate) const NO_TIMESTAMP: Timestamp = Timestamp::from_millis(i64::MIN);
+
+impl Point {
+    /// The point before the first batch of a log.
+    pub(crate) fn origin(chain: Chain) -> Self {
+        Self {
+            offset: Offset::ZERO,
+            position: Position::ZERO,
+            ordinal: Ordinal::ZERO,
+            chain,
+            max_timestamp: NO_TIMESTAMP,
+        }
+    }
+
+    /// The same point as the start of a new segment.
+    pub(crate) fn rolled(self) -> Self {
+        Self {
+            position: Position::ZERO,
+            max_timestamp: NO_TIMESTAMP,
+            ..self
+        }
+    }
+
+    /// The point after `batch`, which was stamped for this point.
+    pub(crate) fn after(self, batch: &View<'_>) -> Self {
+        Self {
+            offset: batch.next_offset(),
+            position: self.position.plus(batch.bytes().len() as u64),
+            ordinal: self.ordinal.plus(1),
+            chain: self.chain.extend(batch.header_bytes()),
+            max_timestamp: self.max_timestamp.max(batch.max_timestamp()),
+        }
+    }
+
+    /// The point after a batch of which only the header is believed; `None` if its offsets are not
+    /// those that follow this point.
+    pub(crate) fn after_header(self, bytes: &[u8]) -> Option<Self> {
+        let header = Header::parse(bytes).ok()?;
+        let base = u64::try_from(header.base_offset)
+            .ok()
+            .and_then(Offset::new)?;
+        let span = u64::try_from(header.last_offset_delta).ok()? + 1;
+        if base < self.offset {
+            return None;
+        }
+        Some(Self {
+            offset: base.checked_add(span)?,
+            position: self.position.checked_add(header.total_bytes() as u64)?,
+            ordinal: self.ordinal.checked_add(1)?,
+            chain: self.chain.extend(bytes.first_chunk()?),
+            max_timestamp: self
+                .max_timestamp
+                .max(Timestamp::from_millis(header.max_timestamp)),
+        })
+    }
+}

@@ -1,0 +1,144 @@
+//! A store: the file of one segment's batches, opened when it is first needed.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::Error;
+use crate::disk::{BLOCK_BYTES, Buf, Dir, File, Open, round_up};
+use crate::error::At;
+use crate::log::remove;
+
+/// A store's file. Shared by the log and the plans that use it; removing the file leaves those that
+/// hold it open undisturbed.
+pub(crate) struct Store<D: Dir> {
+    dir: D,
+    name: String,
+    file: RefCell<Option<Rc<D::File>>>,
+}
+
+impl<D: Dir> Store<D> {
+    /// The store `name`, not yet opened.
+    pub(crate) fn closed(dir: &D, name: String) -> Rc<Self> {
+        Rc::new(Self {
+            dir: dir.clone(),
+            name,
+            file: RefCell::new(None),
+        })
+    }
+
+    /// The store `name`, of which `file` is open for writing.
+    pub(crate) fn opened(dir: &D, name: String, file: Rc<D::File>) -> Rc<Self> {
+        Rc::new(Self {
+            dir: dir.clone(),
+            name,
+            file: RefCell::new(Some(file)),
+        })
+    }
+
+    /// The same open file after it was renamed to `name`.
+    pub(crate) fn renamed(&self, name: String) -> Rc<Self> {
+        let file = RefCell::new(self.open_file());
+        Rc::new(Self {
+            dir: self.dir.clone(),
+            name,
+            file,
+        })
+    }
+
+    /// The name of the file.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What errors of this file say.
+    pub(crate) fn at(&self) -> At {
+        At::new(&self.dir, &self.name)
+    }
+
+    /// The open file; opens it for reading if it is closed.
+    ///
+    /// # Errors
+    /// Any error of opening it.
+    pub(crate) async fn file(&self) -> Result<Rc<D::File>, Error> {
+        if let Some(file) = self.open_file() {
+            return Ok(file);
+        }
+        let opened = self.dir.open(&self.name, Open::Read).await;
+        let file = Rc::new(opened.map_err(|source| self.at().io("open", source))?);
+        // Two readers may have opened it at once; either handle serves both.
+        *self.file.borrow_mut() = Some(file.clone());
+        Ok(file)
+    }
+
+    /// The file, if it is open.
+    pub(crate) fn open_file(&self) -> Option<Rc<D::File>> {
+        self.file.borrow().clone()
+    }
+
+    /// Lets go of the file.
+    ///
+    /// # Errors
+    /// Any error of closing it, if no plan uses it any more.
+    pub(crate) async fn close(&self) -> Result<(), Error> {
+        let file = self.file.borrow_mut().take();
+        match file {
+            Some(file) => file
+                .close()
+                .await
+                .map_err(|source| self.at().io("close", source)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Copies the first `bytes` bytes of `store` to a new file `name` beside it, durably.
+///
+/// # Errors
+/// [`Error::StorageFull`]; any error of the disk.
+pub(crate) async fn copy<D: Dir>(
+    dir: &D,
+    store: &Store<D>,
+    name: String,
+    bytes: u64,
+) -> Result<Rc<Store<D>>, Error> {
+    remove(dir, &name).await?;
+    let at = || At::new(dir, &name);
+    let source = store.file().await?;
+    let opened = dir.open(&name, Open::Create).await;
+    let target = Rc::new(opened.map_err(|e| at().space("create", e))?);
+    let mut position = 0;
+    while position < bytes {
+        let wanted = usize::try_from((bytes - position).min(COPY_BYTES)).unwrap_or(BLOCK_BYTES);
+        let read = source
+            .read_at(position, wanted)
+            .await
+            .map_err(|e| store.at().io("read", e))?;
+        let read = read.as_ref();
+        if read.len() < wanted {
+            let kind = std::io::ErrorKind::UnexpectedEof;
+            return Err(store.at().io("read", kind.into()));
+        }
+        let buf = padded(dir, read);
+        target
+            .write_at(Rc::new(buf), position)
+            .await
+            .map_err(|e| at().space("write", e))?;
+        position += round_up(wanted as u64);
+    }
+    target.set_len(bytes).await.map_err(|e| at().io("cut", e))?;
+    target.sync_all().await.map_err(|e| at().io("sync", e))?;
+    dir.sync().await.map_err(|e| At::dir(dir).io("sync", e))?;
+    Ok(Store::opened(dir, name, target))
+}
+
+/// A buffer of whole blocks with `bytes` at its front and zeros behind.
+pub(crate) fn padded<D: Dir>(dir: &D, bytes: &[u8]) -> D::Buf {
+    let mut buf = dir.alloc(bytes.len().next_multiple_of(BLOCK_BYTES));
+    let (front, behind) = buf.as_mut_slice().split_at_mut(bytes.len());
+    front.copy_from_slice(bytes);
+    behind.fill(0);
+    buf
+}
+
+/// How much is copied at once; whole blocks.
+const COPY_BYTES: u64 = 1 << 20;

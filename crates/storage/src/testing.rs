@@ -1,0 +1,126 @@
+//! Help for tests of this and other crates: a log in memory, and batches to put into it.
+//!
+//! A [`MemoryLog`] is the very log that a node runs, on a disk in memory. Give [`open`] a
+//! [`MemoryDir`] that lived through [`MemoryDir::power_cut`], or a
+//! [`FaultyDir`](crate::disk::faulty::FaultyDir), for the rest.
+
+use corelog_record::batch::{Builder, Codec, View};
+use corelog_record::{Offset, PartitionId, Timestamp, TopicId};
+
+use crate::Error;
+use crate::disk::memory::MemoryDir;
+use crate::disk::{Dir, block_on};
+use crate::log::{Chore, Flushed, Identity, Log, OpenReport, Options, ReadError};
+
+/// A log on a disk in memory.
+pub type MemoryLog = Log<MemoryDir>;
+
+/// The identity of the log that [`open`] opens.
+#[must_use]
+pub fn identity() -> Identity {
+    Identity::new(TopicId::from_bytes([7; 16]), PartitionId::new(0))
+}
+
+/// Opens the log in `root`/p0, with its quarantine in `root`/quarantine.
+///
+/// # Errors
+/// Those of [`Log::open`].
+pub fn open<D: Dir>(
+    root: &D,
+    options: Options,
+    seed: u64,
+    now: Timestamp,
+) -> Result<(Log<D>, OpenReport), Error> {
+    let (dir, quarantine) = (root.child("p0"), root.child("quarantine"));
+    block_on(Log::open(dir, quarantine, identity(), options, seed, now))
+}
+
+/// A batch of one record for each of `values`, all at `time`.
+///
+/// # Panics
+/// If the values make no valid batch.
+#[must_use]
+pub fn batch(values: &[&[u8]], time: Timestamp) -> Vec<u8> {
+    let mut builder = Builder::new(Codec::None);
+    for value in values {
+        let added = builder.append(time, None, Some(value), &[]);
+        assert!(added.is_ok(), "a record of a test is valid: {added:?}");
+    }
+    match builder.build() {
+        Ok(batch) => batch,
+        Err(error) => panic!("a batch of a test is valid: {error}"),
+    }
+}
+
+/// Flushes what is pending; `None` if nothing can be flushed now.
+///
+/// # Errors
+/// Those of [`Log::complete_flush`].
+pub fn flush<D: Dir>(log: &mut Log<D>, now: Timestamp) -> Result<Option<Flushed>, Error> {
+    let Some(plan) = log.plan_flush() else {
+        return Ok(None);
+    };
+    let done = block_on(plan.run());
+    log.complete_flush(done, now).map(Some)
+}
+
+/// Does one chore, if one is due.
+///
+/// # Errors
+/// Those of [`Log::complete_chore`].
+pub fn chore<D: Dir>(
+    log: &mut Log<D>,
+    now: Timestamp,
+    is_idle: bool,
+) -> Result<Option<Chore>, Error> {
+    let Some(plan) = log.plan_chore(now, is_idle) else {
+        return Ok(None);
+    };
+    let done = block_on(plan.run());
+    log.complete_chore(done, now).map(Some)
+}
+
+/// Flushes and does chores until nothing is left to do. Returns the chores.
+///
+/// # Errors
+/// Those of flushes and chores.
+pub fn settle<D: Dir>(log: &mut Log<D>, now: Timestamp) -> Result<Vec<Chore>, Error> {
+    let mut chores = Vec::new();
+    loop {
+        if flush(log, now)?.is_some() {
+            continue;
+        }
+        match chore(log, now, true)? {
+            Some(done) => chores.push(done),
+            None => return Ok(chores),
+        }
+    }
+}
+
+/// All batches from `from` to the end of what is durable, by reading piece by piece.
+///
+/// # Errors
+/// Those of a read.
+pub fn read_all<D: Dir>(log: &Log<D>, from: Offset) -> Result<Vec<Vec<u8>>, ReadError> {
+    let mut batches = Vec::new();
+    let mut next = from;
+    while next < log.durable() {
+        let fetched = block_on(log.plan_read(next, Offset::MAX, 64 << 10)?.run())?;
+        for piece in &fetched.pieces {
+            for batch in corelog_record::batch::Batches::over(piece) {
+                let Ok(batch) = batch else {
+                    panic!("a piece holds whole batches")
+                };
+                let verified = View::verify(batch);
+                assert!(
+                    verified.is_ok(),
+                    "a batch that was read is valid: {verified:?}"
+                );
+                batches.push(batch.to_vec());
+            }
+        }
+        assert!(next < fetched.next, "a read below the end moves on");
+        next = fetched.next;
+    }
+    Ok(batches)
+}
