@@ -21,27 +21,24 @@ pub(super) fn start() -> Vec<Task<()>> {
 }
 
 async fn beat(index: u32) {
+    let mut seen = 0;
     loop {
         // Staggered anew each time the pace changes, so that beats stay evenly spaced.
         sleep(STAGGER_LIVELY * index + Duration::from_millis(1)).await;
-        let mut is_lively = true;
-        while is_lively {
-            vitals::turn();
+        vitals::turn();
+        while vitals::settle(&mut seen) {
             sleep(STAGGER_LIVELY * HEARTBEATS).await;
-            is_lively = vitals::settle();
+            vitals::turn();
         }
-        // The first beat of the calm pace keeps the stagger that the lively one left; later ones
-        // spread over the whole period.
         let stirred = vitals::stirred();
-        async {
+        let calm = async {
             sleep(STAGGER_CALM * index).await;
             loop {
                 vitals::turn();
                 sleep(STAGGER_CALM * HEARTBEATS).await;
             }
-        }
-        .or(stirred)
-        .await;
+        };
+        calm.or(stirred).await;
     }
 }
 
@@ -53,3 +50,38 @@ const STAGGER_LIVELY: Duration = Duration::from_millis(5);
 
 /// Between two beats of an idle core: 20 wake-ups a second.
 const STAGGER_CALM: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::on_core;
+    use super::super::{Work, clock::now, outstanding};
+    use super::*;
+
+    /// Waits until the core has turned `turns` times, and says how long that took.
+    async fn time_of(turns: u64) -> Duration {
+        let start = (now(), vitals::turns());
+        while vitals::turns() < start.1 + turns {
+            sleep(Duration::from_millis(1)).await;
+        }
+        start.0.elapsed()
+    }
+
+    #[test]
+    fn beats_are_slow_on_an_idle_core_and_fast_while_work_is_outstanding() {
+        on_core(|| async {
+            // The first round of beats comes early.
+            time_of(24).await;
+            let calm = time_of(8).await;
+            let work = outstanding(Work::Request);
+            let lively = time_of(80).await;
+            drop(work);
+            time_of(24).await;
+            let calm_again = time_of(8).await;
+            // Beats come at 50 and at 5 ms, and later on a machine with more to do.
+            for calm in [calm, calm_again] {
+                assert!(calm > Duration::from_millis(300), "{calm:?} for 8 beats");
+                assert!(lively < calm * 5, "{lively:?} for 80 beats, {calm:?} for 8");
+            }
+        });
+    }
+}

@@ -209,6 +209,12 @@ pub(super) fn turn() {
     });
 }
 
+/// Turns of this core's loop so far.
+#[cfg(test)]
+pub(super) fn turns() -> u64 {
+    HERE.with(|here| here.borrow().as_ref().map_or(0, |here| here.vitals.turns()))
+}
+
 /// Makes this thread the core that `vitals` tells of.
 pub(super) fn install(vitals: Arc<Vitals>) {
     HERE.set(Some(Here {
@@ -219,12 +225,17 @@ pub(super) fn install(vitals: Arc<Vitals>) {
     }));
 }
 
-/// Settles the pace of this core's heartbeats: lively while work is outstanding.
-pub(super) fn settle() -> bool {
+/// The pace of a heartbeat that last looked when `seen` pieces of work had begun: lively while
+/// work is outstanding or has begun since. Once it is calm, [`stirred`] tells when that changes.
+pub(super) fn settle(seen: &mut u64) -> bool {
     HERE.with(|here| {
         here.borrow().as_ref().is_some_and(|here| {
-            let is_lively = !here.book.borrow().starts.is_empty();
-            here.is_lively.set(is_lively);
+            let book = here.book.borrow();
+            let has_begun = std::mem::replace(seen, book.id_last) != book.id_last;
+            let is_lively = has_begun || !book.starts.is_empty();
+            if !is_lively {
+                here.is_lively.set(false);
+            }
             is_lively
         })
     })
@@ -241,7 +252,7 @@ pub(super) fn stirred() -> Notified {
 struct Here {
     vitals: Arc<Vitals>,
     book: RefCell<Book>,
-    /// The heartbeats run at the fast pace.
+    /// All heartbeats run at the lively pace, or have been told to.
     is_lively: Cell<bool>,
     stirred: Notify,
 }
