@@ -4,6 +4,7 @@
 
 mod consume;
 mod produce;
+mod rates;
 
 use clap::Subcommand;
 
