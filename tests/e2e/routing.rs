@@ -1,0 +1,126 @@
+//! Which core a request reaches, and that it does not matter for the answer.
+
+use corelog_client::record::{PartitionId, Record, TopicName};
+use corelog_client::{Client, ClientConfig, ConsumerConfig, End, NewTopic, ProducerConfig, Start};
+use corelog_protocol::message::produce;
+use corelog_record::Offset;
+use corelog_record::batch::{Codec, View};
+
+use crate::support::folder::Folder;
+use crate::support::http::metric;
+use crate::support::server::{Server, Start as Serve};
+use crate::support::wire::{Wire, batch};
+
+/// A client that asks where partitions live talks to the cores that own them.
+#[test]
+fn an_aware_client_causes_no_hop_between_cores() {
+    let folder = Folder::new();
+    let server = two_cores(&folder);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let client = Client::connect(ClientConfig::new([server.address()]))
+            .await
+            .unwrap();
+        let topic = TopicName::new("aware").unwrap();
+        let new = NewTopic::new(topic.clone(), PARTITIONS);
+        client.admin().create_topic(new).await.unwrap();
+        let before = metric(server.ready.admin, "corelog_hops_total");
+
+        let producer = client.producer(ProducerConfig::default());
+        let mut consumer = client.consumer(ConsumerConfig::default());
+        let mut deliveries = Vec::new();
+        for number in 0..RECORDS {
+            let partition = PartitionId::new(number % PARTITIONS);
+            let record = Record {
+                value: Some(number.to_string().into_bytes()),
+                ..Record::default()
+            };
+            deliveries.push(
+                producer
+                    .send(&topic, Some(partition), record)
+                    .await
+                    .unwrap(),
+            );
+        }
+        for delivery in deliveries {
+            delivery.await.unwrap();
+        }
+        for partition in (0..PARTITIONS).map(PartitionId::new) {
+            consumer.assign(&topic, partition, Start::Earliest, End::HighWatermark);
+        }
+        let mut found = 0;
+        while let Some(received) = consumer.next().await {
+            received.unwrap();
+            found += 1;
+        }
+        assert_eq!(found, RECORDS);
+        let hops = metric(server.ready.admin, "corelog_hops_total") - before;
+        assert_eq!(
+            hops, 0.0,
+            "requests went to a core that does not own the partition"
+        );
+    });
+}
+
+/// A client that knows one port is served all the same: the node finds the way.
+#[test]
+fn an_unaware_client_gets_right_answers_through_the_router() {
+    let folder = Folder::new();
+    let server = two_cores(&folder);
+    let mut wire = Wire::open(server.ready.listen).unwrap();
+    let topic = wire.topic("unaware", PARTITIONS, 1 << 20);
+    let owners = wire.owners(&topic);
+    assert!(
+        owners.contains(&0) && owners.contains(&1),
+        "on both cores: {owners:?}"
+    );
+
+    let before = metric(server.ready.admin, "corelog_hops_total");
+    let doors = [
+        server.ready.listen,
+        server.ready.cores[0],
+        server.ready.cores[1],
+    ];
+    for (round, door) in (0_u64..).zip(doors) {
+        let mut wire = Wire::open(door).unwrap();
+        for partition in 0..PARTITIONS {
+            wire.send(&topic.produce(partition), &record(partition, round))
+                .unwrap();
+        }
+        for _ in 0..PARTITIONS {
+            let answer = wire.receive().unwrap().read::<produce::Request>();
+            let (answer, _) = answer.unwrap();
+            assert_eq!((answer.base.get(), answer.end.get()), (round, round + 1));
+        }
+        for partition in 0..PARTITIONS {
+            let request = topic.fetch(partition, Offset::ZERO.plus(round));
+            let (_, body) = wire.call(&request, &[]).unwrap().unwrap();
+            let found = View::verify(&body).unwrap().records().unwrap().next();
+            let value = found.unwrap().unwrap().value.unwrap();
+            assert_eq!(value, text(partition, round).as_bytes());
+        }
+    }
+    let hops = metric(server.ready.admin, "corelog_hops_total") - before;
+    assert!(
+        hops > 0.0,
+        "each door leads to one core, and both own partitions"
+    );
+}
+
+fn record(partition: u32, round: u64) -> Vec<u8> {
+    batch(Codec::None, [text(partition, round)])
+}
+
+fn text(partition: u32, round: u64) -> String {
+    format!("round {round} of partition {partition}")
+}
+
+fn two_cores(folder: &Folder) -> Server {
+    Serve::on(&folder.path().join("data")).cores(2).start()
+}
+
+const PARTITIONS: u32 = 8;
+const RECORDS: u32 = 4_000;
