@@ -73,6 +73,9 @@ limits! {
     NODE_PARTITION_COUNT_MAX = 10_000;
         "Partitions of one node: each costs memory and descriptors."
         => "`TooManyPartitions`";
+    FETCH_BYTES_MAX = 8 * MIB;
+        "Bytes of one Fetch answer's batches: any one batch fits, and with its head in a frame."
+        => "the answer is smaller";
     FETCH_WAIT_MS_MAX = 60_000;
         "Milliseconds a Fetch may wait: a parked request holds a waiter's slot."
         => "the wait is shortened";
@@ -85,6 +88,15 @@ limits! {
     COPY_PART_COUNT_MAX = 1_024;
         "Parts named by one CopySegments request: each pins a file while it waits."
         => "`InvalidRequest`";
+    PRODUCE_PARTITION_COUNT_MAX = 16_384;
+        "Partitions for which one connection has open Produce requests or an aborted run: the server remembers each."
+        => "`Busy`, then close";
+    RECEIVE_MS_MAX = 60_000;
+        "Milliseconds until Hello is there, or the rest of a frame that has begun (a second more for each 64 KiB): a half frame holds memory."
+        => "close";
+    SEND_MS_MAX = 30_000;
+        "Milliseconds in which a client takes nothing of what is being sent: answers hold memory."
+        => "close";
     CLIENT_NAME_BYTES_MAX = 256;
         "Bytes of a client's name in Hello: it goes into log lines."
         => "the name is cut";
@@ -97,4 +109,6 @@ const _: () = assert!(2 * COPY_PIECE_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_MAX + REQUEST_HEAD_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(ANSWER_HEAD_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(RECORD_BYTES_MAX < BATCH_BYTES_MAX);
+const _: () = assert!(BATCH_BYTES_MAX <= FETCH_BYTES_MAX);
+const _: () = assert!(FETCH_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(2 * FRAME_BYTES_MAX <= IN_FLIGHT_BYTES_MAX);

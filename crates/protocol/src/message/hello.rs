@@ -17,6 +17,17 @@ pub struct Request {
     pub client: String,
 }
 
+impl Request {
+    /// The client's name, cut at a character's boundary to what goes into a log line.
+    #[must_use]
+    pub fn client_name(&self) -> &str {
+        let end = self
+            .client
+            .floor_char_boundary(limits::CLIENT_NAME_BYTES_MAX as usize);
+        self.client.get(..end).unwrap_or_default()
+    }
+}
+
 /// Who the server is, what it allows and where its cores listen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
