@@ -102,7 +102,8 @@ impl Reading {
         if self.ready.is_empty()
             && let Some(batch) = self.batch.take_if(|batch| batch.is_done)
         {
-            cursor.next = cursor.next.max(batch.next);
+            let next = cursor.end.map_or(batch.next, |end| batch.next.min(end));
+            cursor.next = cursor.next.max(next);
         }
     }
 

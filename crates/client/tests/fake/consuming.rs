@@ -1,0 +1,386 @@
+//! The consumer: starts, ends, damage, trouble.
+
+use std::time::Duration;
+
+use corelog_client::protocol::error::ErrorCode;
+use corelog_client::protocol::request::Request;
+use corelog_client::record::batch::Codec;
+use corelog_client::record::{Offset, PartitionId, Timestamp, TopicName};
+use corelog_client::{Client, ClientConfig, Consumer, ConsumerConfig, End, Error, Start};
+
+use crate::server::{Act, Server};
+use crate::{config, connect, error};
+
+const P0: PartitionId = PartitionId::new(0);
+
+fn offset(value: u64) -> Offset {
+    Offset::new(value).unwrap()
+}
+
+/// The offsets of what is read from `start` on; each record's value names its offset.
+async fn read(server: &Server, topic: &TopicName, start: Start) -> Vec<u64> {
+    let mut consumer = connect(server).await.consumer(ConsumerConfig::default());
+    consumer.assign(topic, P0, start, End::HighWatermark);
+    let mut offsets = Vec::new();
+    while let Some(received) = consumer.next().await {
+        let received = received.unwrap();
+        let value = received.offset.to_string();
+        assert_eq!(received.value.as_deref(), Some(value.as_bytes()));
+        assert_eq!(received.key.as_deref(), Some(&b"key"[..]));
+        assert_eq!(received.headers.len(), 1);
+        assert_eq!(received.headers[0].name(), "name");
+        assert_eq!(received.headers[0].value.as_deref(), Some(&b"header"[..]));
+        offsets.push(received.offset.get());
+    }
+    offsets
+}
+
+/// Three batches: offsets 0..3, 3..6, 6..9; times out of order and equal.
+async fn three_batches(codec: Codec) -> (Server, TopicName) {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    server.log(&topic, 0, |log| {
+        log.fill(codec, &[10, 30, 20]);
+        log.fill(codec, &[15, 40, 40]);
+        log.fill(codec, &[50, 45, 60]);
+    });
+    (server, topic)
+}
+
+#[tokio::test]
+async fn reading_begins_where_it_is_told_to() {
+    for codec in Codec::ALL {
+        let (server, topic) = three_batches(codec).await;
+        let cases = [
+            (Start::Earliest, 0),
+            (Start::Latest, 9),
+            (Start::Offset(offset(4)), 4),
+            (Start::Offset(offset(9)), 9),
+            (Start::LastN(2), 7),
+            (Start::LastN(100), 0),
+        ];
+        for (start, first) in cases {
+            let expected: Vec<u64> = (first..9).collect();
+            assert_eq!(
+                read(&server, &topic, start).await,
+                expected,
+                "{start:?} {codec}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn by_time_reading_begins_at_the_first_record_of_that_time_or_later() {
+    let (server, topic) = three_batches(Codec::None).await;
+    for (time, first) in [
+        (0, 0),
+        (11, 1),
+        (25, 1),
+        (31, 4),
+        (40, 4),
+        (41, 6),
+        (51, 8),
+        (61, 9),
+    ] {
+        let expected: Vec<u64> = (first..9).collect();
+        let start = Start::Time(Timestamp::from_millis(time));
+        assert_eq!(read(&server, &topic, start).await, expected, "{time}");
+    }
+}
+
+#[tokio::test]
+async fn records_that_were_truncated_are_not_read() {
+    let (server, topic) = three_batches(Codec::None).await;
+    server.log(&topic, 0, |log| log.truncate(offset(4)));
+    assert_eq!(
+        read(&server, &topic, Start::Earliest).await,
+        [4, 5, 6, 7, 8]
+    );
+}
+
+#[tokio::test]
+async fn control_batches_are_stepped_over_and_offsets_may_jump() {
+    let (server, topic) = three_batches(Codec::None).await;
+    server.log(&topic, 0, |log| {
+        log.control();
+        log.fill(Codec::Zstd, &[70]);
+        log.jump(5);
+        log.fill(Codec::None, &[80]);
+        log.control();
+    });
+    let expected = [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 16];
+    assert_eq!(read(&server, &topic, Start::Earliest).await, expected);
+    let mut consumer = connect(&server).await.consumer(ConsumerConfig::default());
+    consumer.assign(&topic, P0, Start::Earliest, End::HighWatermark);
+    while consumer.next().await.is_some() {}
+    let progress = consumer.progress(&topic, P0).unwrap();
+    assert_eq!(progress.next, offset(18), "behind what was stepped over");
+    assert!(progress.is_ended);
+}
+
+#[tokio::test]
+async fn an_end_within_a_batch_is_kept() {
+    let (server, topic) = three_batches(Codec::None).await;
+    let mut consumer = connect(&server).await.consumer(ConsumerConfig::default());
+    consumer.assign(&topic, P0, Start::Offset(offset(2)), End::Offset(offset(4)));
+    let mut offsets = Vec::new();
+    while let Some(received) = consumer.next().await {
+        offsets.push(received.unwrap().offset.get());
+    }
+    assert_eq!(offsets, [2, 3]);
+    assert_eq!(consumer.progress(&topic, P0).unwrap().next, offset(4));
+}
+
+#[tokio::test]
+async fn an_offset_outside_the_log_is_reported_with_the_range() {
+    let (server, topic) = three_batches(Codec::None).await;
+    server.log(&topic, 0, |log| log.truncate(offset(3)));
+    for asked in [2, 10] {
+        let mut consumer = connect(&server).await.consumer(ConsumerConfig::default());
+        consumer.assign(&topic, P0, Start::Offset(offset(asked)), End::HighWatermark);
+        match consumer.next().await {
+            Some(Err(Error::OutOfRange {
+                log_start,
+                high_watermark,
+                ..
+            })) => {
+                assert_eq!((log_start, high_watermark), (offset(3), offset(9)));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(consumer.next().await.is_none(), "it ended its partition");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_fails_its_checksum_is_reported_and_other_partitions_go_on() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 2);
+    for partition in 0..2 {
+        server.log(&topic, partition, |log| log.fill(Codec::None, &[1, 2, 3]));
+    }
+    server.script(|seen| match seen.request {
+        Request::Fetch(asked) if asked.partition == P0 => Act::Corrupt,
+        _ => Act::Serve,
+    });
+    let mut consumer = connect(&server).await.consumer(ConsumerConfig::default());
+    for partition in 0..2 {
+        consumer.assign(
+            &topic,
+            PartitionId::new(partition),
+            Start::Earliest,
+            End::HighWatermark,
+        );
+    }
+    let (mut records, mut errors) = (0, Vec::new());
+    while let Some(received) = consumer.next().await {
+        match received {
+            Ok(received) => {
+                assert_eq!(received.partition, PartitionId::new(1));
+                records += 1;
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    assert_eq!(records, 3);
+    assert!(
+        matches!(&errors[..], [Error::Damaged { partition: P0, offset, .. }] if *offset == Offset::ZERO),
+        "{errors:?}"
+    );
+}
+
+#[tokio::test]
+async fn damage_that_the_server_found_is_reported_as_damage() {
+    let (server, topic) = three_batches(Codec::None).await;
+    server.script(|seen| match seen.request {
+        Request::Fetch(_) => Act::Refuse(error(ErrorCode::Damaged)),
+        _ => Act::Serve,
+    });
+    let mut consumer = connect(&server).await.consumer(ConsumerConfig::default());
+    consumer.assign(&topic, P0, Start::Earliest, End::HighWatermark);
+    assert!(matches!(
+        consumer.next().await,
+        Some(Err(Error::Damaged { .. }))
+    ));
+}
+
+#[tokio::test]
+async fn who_follows_hears_of_new_records() {
+    let (server, topic) = three_batches(Codec::None).await;
+    let mut consumer = connect(&server).await.consumer(ConsumerConfig::default());
+    consumer.assign(&topic, P0, Start::Offset(offset(8)), End::Follow);
+    assert_eq!(consumer.next().await.unwrap().unwrap().offset, offset(8));
+    for round in 0..20 {
+        // Parked at the end before there is something to hear of.
+        let parked = server.state.lock().unwrap().count_all("Fetch");
+        assert!(parked >= 1);
+        server.log(&topic, 0, |log| log.fill(Codec::None, &[1]));
+        assert_eq!(
+            consumer.next().await.unwrap().unwrap().offset,
+            offset(9 + round)
+        );
+    }
+    let progress = consumer.progress(&topic, P0).unwrap();
+    assert_eq!(progress.next, progress.high_watermark);
+    consumer.unassign(&topic, P0);
+    assert!(consumer.next().await.is_none());
+}
+
+#[tokio::test]
+async fn trouble_on_the_way_loses_and_repeats_nothing() {
+    for seed in 0..20 {
+        let server = Server::start(2).await;
+        let topic = server.topic("numbers", 1);
+        server.log(&topic, 0, |log| {
+            (0..50).for_each(|_| log.fill(Codec::None, &[1, 2, 3]));
+        });
+        let mut random = fastrand::Rng::with_seed(seed);
+        server.script(move |seen| match seen.request {
+            Request::Fetch(_) | Request::ListOffsets(_) => match random.u8(..4) {
+                0 => Act::Cut,
+                1 => Act::Refuse(error(ErrorCode::Busy)),
+                _ => Act::Serve,
+            },
+            _ => Act::Serve,
+        });
+        let small = ConsumerConfig {
+            fetch_bytes_max: 500,
+            ..ConsumerConfig::default()
+        };
+        let mut consumer = connect(&server).await.consumer(small);
+        consumer.assign(&topic, P0, Start::Earliest, End::HighWatermark);
+        for expected in 0..150 {
+            let received = consumer.next().await.unwrap().unwrap();
+            assert_eq!(received.offset, offset(expected), "seed {seed}");
+        }
+        assert!(consumer.next().await.is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_stays_away_is_reported() {
+    let (server, topic) = three_batches(Codec::None).await;
+    server.script(|seen| match seen.request {
+        Request::Fetch(_) => Act::Cut,
+        _ => Act::Serve,
+    });
+    let unreachable_timeout = Some(Duration::from_millis(50));
+    let impatient = ConsumerConfig {
+        unreachable_timeout,
+        ..ConsumerConfig::default()
+    };
+    let mut consumer = connect(&server).await.consumer(impatient);
+    consumer.assign(&topic, P0, Start::Earliest, End::Follow);
+    let error = consumer.next().await.unwrap().unwrap_err();
+    assert!(error.is_unreachable(), "{error}");
+}
+
+#[tokio::test]
+async fn no_more_is_fetched_ahead_than_there_is_memory_for() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    server.log(&topic, 0, |log| {
+        (0..100).for_each(|_| log.fill(Codec::None, &[1, 2, 3]));
+    });
+    let small = ConsumerConfig {
+        fetch_bytes_max: 1,
+        ..ConsumerConfig::default()
+    };
+    let client = connect(&server).await;
+    let mut consumer = client.consumer(small);
+    consumer.assign(&topic, P0, Start::Earliest, End::HighWatermark);
+    for batch in 1..=90 {
+        for _ in 0..3 {
+            consumer.next().await.unwrap().unwrap();
+        }
+        // The last record of this batch was handed out: its room is free only with the next call.
+        server
+            .until(|server| server.state.lock().unwrap().count_all("Fetch") > batch)
+            .await;
+        client.metadata(None).await.unwrap();
+        let fetched = server.state.lock().unwrap().count_all("Fetch");
+        assert!(
+            fetched <= batch + 2,
+            "{fetched} fetches for {batch} batches"
+        );
+    }
+}
+
+#[tokio::test]
+async fn many_partitions_are_read_as_one() {
+    let server = Server::start(2).await;
+    let topic = server.topic("numbers", 100);
+    for partition in 0..100 {
+        server.log(&topic, partition, |log| log.fill(Codec::Lz4, &[1, 2, 3]));
+    }
+    let mut consumer = connect(&server).await.consumer(ConsumerConfig::default());
+    for partition in 0..100 {
+        consumer.assign(
+            &topic,
+            PartitionId::new(partition),
+            Start::Earliest,
+            End::Follow,
+        );
+    }
+    let mut next = vec![0; 100];
+    for _ in 0..300 {
+        let received = consumer.next().await.unwrap().unwrap();
+        let partition = usize::try_from(received.partition.get()).unwrap();
+        assert_eq!(received.offset.get(), next[partition]);
+        next[partition] += 1;
+    }
+    assert_eq!(next, [3; 100]);
+    // All hundred poll at the end, on connections that each keep requests free.
+    server.log(&topic, 77, |log| log.fill(Codec::None, &[4]));
+    assert_eq!(
+        consumer.next().await.unwrap().unwrap().partition,
+        PartitionId::new(77)
+    );
+}
+
+#[tokio::test]
+async fn a_topic_that_is_not_there_is_reported_by_next() {
+    let server = Server::start(1).await;
+    let mut consumer = connect(&server).await.consumer(ConsumerConfig::default());
+    consumer.assign(
+        &TopicName::new("unknown").unwrap(),
+        P0,
+        Start::Earliest,
+        End::Follow,
+    );
+    let error = consumer.next().await.unwrap().unwrap_err();
+    assert!(error.refusal().unwrap().is(ErrorCode::UnknownTopic));
+    assert!(consumer.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_recreated_topic_ends_its_readers() {
+    let (server, topic) = three_batches(Codec::None).await;
+    let config = ClientConfig {
+        metadata_age_max: Duration::ZERO,
+        ..config(&server)
+    };
+    let mut consumer = Client::connect(config)
+        .await
+        .unwrap()
+        .consumer(ConsumerConfig::default());
+    consumer.assign(&topic, P0, Start::Earliest, End::Follow);
+    for _ in 0..9 {
+        consumer.next().await.unwrap().unwrap();
+    }
+    server.topic("numbers", 1);
+    server.log(&topic, 0, |log| log.fill(Codec::None, &[1]));
+    let error = next_error(&mut consumer).await;
+    assert!(
+        error.refusal().unwrap().is(ErrorCode::TopicChanged),
+        "{error}"
+    );
+}
+
+async fn next_error(consumer: &mut Consumer) -> Error {
+    match consumer.next().await {
+        Some(Err(error)) => error,
+        other => panic!("{other:?}"),
+    }
+}

@@ -1,0 +1,53 @@
+//! The client against a server in this process that keeps the protocol's rules and misbehaves on
+//! request: order, memory, the outcome of each future, retries, routes.
+//!
+//! Nothing here sleeps: tests wait for events. Where a deadline is what is tested, it is short.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::result_large_err,
+    reason = "the fake answers with errors as they travel"
+)]
+
+mod consuming;
+mod log;
+mod outcomes;
+mod producing;
+mod routing;
+mod server;
+mod serving;
+
+use std::time::Duration;
+
+use corelog_client::protocol::error::{ErrorBody, ErrorCode};
+use corelog_client::record::Record;
+use corelog_client::{Backoff, Client, ClientConfig};
+
+use crate::server::Server;
+
+/// A client that is quick to try again.
+fn config(server: &Server) -> ClientConfig {
+    ClientConfig {
+        backoff: Backoff {
+            first: Duration::from_millis(1),
+            max: Duration::from_millis(5),
+        },
+        timeout: Duration::from_secs(20),
+        ..ClientConfig::new([server.shared.to_string()])
+    }
+}
+
+async fn connect(server: &Server) -> Client {
+    Client::connect(config(server)).await.unwrap()
+}
+
+fn record(value: impl Into<Vec<u8>>) -> Record {
+    Record {
+        value: Some(value.into()),
+        ..Record::default()
+    }
+}
+
+fn error(code: ErrorCode) -> ErrorBody {
+    ErrorBody::new(code, "as scripted")
+}

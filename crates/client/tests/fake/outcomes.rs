@@ -1,0 +1,243 @@
+//! What becomes of records in trouble: each future tells the truth.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use corelog_client::protocol::error::ErrorCode;
+use corelog_client::protocol::request::Request;
+use corelog_client::{Client, ClientConfig, Error, Outcome, ProduceError, ProducerConfig};
+use tokio::sync::Notify;
+
+use crate::server::{Act, Server};
+use crate::{config, connect, error, record};
+
+use crate::producing::{P0, check, eager, on_produce, outcomes, send_numbers};
+
+#[tokio::test]
+async fn busy_at_random_neither_loses_nor_reorders_anything() {
+    for seed in 0..20 {
+        let server = Server::start(1).await;
+        let topic = server.topic("numbers", 1);
+        let mut random = fastrand::Rng::with_seed(seed);
+        server.script(on_produce(move |_| match random.u8(..4) {
+            0 => Act::Refuse(error(ErrorCode::Busy)),
+            _ => Act::Serve,
+        }));
+        let producer = connect(&server).await.producer(eager());
+        let outcomes = outcomes(send_numbers(&producer, &topic, 0..200).await).await;
+        assert!(outcomes.iter().all(Result::is_ok), "seed {seed}");
+        check(&server, &topic, &outcomes);
+    }
+}
+
+#[tokio::test]
+async fn connections_cut_in_mid_flight_leave_every_outcome_true() {
+    let mut unknown_count = 0;
+    for seed in 0..40 {
+        let server = Server::start(1).await;
+        let topic = server.topic("numbers", 1);
+        let mut random = fastrand::Rng::with_seed(seed);
+        server.script(on_produce(move |_| match random.u8(..20) {
+            0 => Act::Cut,
+            1 => Act::ServeAndCut,
+            2 | 3 => Act::Refuse(error(ErrorCode::Busy)),
+            4 => Act::Refuse(error(ErrorCode::Fenced)),
+            5 => Act::ServeAndRefuse(error(ErrorCode::OutcomeUnknown)),
+            _ => Act::Serve,
+        }));
+        let producer = connect(&server).await.producer(eager());
+        let mut all = Vec::new();
+        for first in (0..200).step_by(20) {
+            all.extend(send_numbers(&producer, &topic, first..first + 20).await);
+            producer.flush().await;
+        }
+        let outcomes = outcomes(all).await;
+        check(&server, &topic, &outcomes);
+        let is_unknown = |one: &Result<_, ProduceError>| {
+            one.as_ref().is_err_and(|e| e.outcome == Outcome::Unknown)
+        };
+        unknown_count += outcomes.iter().filter(|one| is_unknown(one)).count();
+    }
+    assert!(
+        unknown_count > 0,
+        "the script cuts while something is in flight"
+    );
+}
+
+#[tokio::test]
+async fn what_waits_behind_an_unknown_outcome_fails_and_what_comes_after_goes_on() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let gate = Arc::new(Notify::new());
+    let held = Arc::clone(&gate);
+    server.script(on_produce(move |seen| match seen.nth {
+        0 => Act::Hold(Arc::clone(&held)),
+        1 => Act::Cut,
+        _ => Act::Serve,
+    }));
+    let config = ProducerConfig {
+        in_flight_max: 2,
+        ..eager()
+    };
+    let producer = connect(&server).await.producer(config);
+    let mut deliveries = send_numbers(&producer, &topic, 0..1).await;
+    server
+        .until(|server| server.state.lock().unwrap().count_all("Produce") == 1)
+        .await;
+    // One batch is held, one more is in flight behind it, the rest waits in the queue.
+    deliveries.extend(send_numbers(&producer, &topic, 1..60).await);
+    gate.notify_one();
+    let outcomes = outcomes(deliveries).await;
+    check(&server, &topic, &outcomes);
+    assert!(outcomes[0].is_ok());
+    let unknown = outcomes[1].as_ref().unwrap_err();
+    assert_eq!(unknown.outcome, Outcome::Unknown);
+    let behind = outcomes[59].as_ref().unwrap_err();
+    assert_eq!(behind.outcome, Outcome::NotApplied);
+    assert!(matches!(*behind.error, Error::BehindUnknown));
+
+    let later = producer.send(&topic, P0, record("60")).await.unwrap();
+    assert!(later.await.is_ok(), "the caller knows, and goes on");
+}
+
+#[tokio::test]
+async fn an_unknown_outcome_is_never_sent_again() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    server.script(on_produce(|seen| match seen.nth {
+        0 => Act::ServeAndRefuse(error(ErrorCode::OutcomeUnknown)),
+        _ => Act::Serve,
+    }));
+    let producer = connect(&server).await.producer(eager());
+    let failed = producer
+        .send(&topic, P0, record("0"))
+        .await
+        .unwrap()
+        .await
+        .unwrap_err();
+    assert_eq!(failed.outcome, Outcome::Unknown);
+    producer
+        .send(&topic, P0, record("1"))
+        .await
+        .unwrap()
+        .await
+        .unwrap();
+    assert_eq!(server.log(&topic, 0, |log| log.values()), [b"0", b"1"]);
+}
+
+#[tokio::test]
+async fn a_refused_batch_fails_alone() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    server.script(on_produce(|seen| match seen.nth {
+        2 => Act::Refuse(error(ErrorCode::InvalidBatch)),
+        _ => Act::Serve,
+    }));
+    let config = ProducerConfig {
+        batch_bytes_max: 1,
+        ..eager()
+    };
+    let producer = connect(&server).await.producer(config);
+    let outcomes = outcomes(send_numbers(&producer, &topic, 0..20).await).await;
+    check(&server, &topic, &outcomes);
+    let failed: Vec<_> = outcomes
+        .iter()
+        .filter_map(|one| one.as_ref().err())
+        .collect();
+    assert_eq!(failed.len(), 1);
+    assert_eq!(failed[0].outcome, Outcome::NotApplied);
+    assert!(
+        failed[0]
+            .error
+            .refusal()
+            .unwrap()
+            .is(ErrorCode::InvalidBatch)
+    );
+}
+
+#[tokio::test]
+async fn retries_end_at_the_delivery_timeout() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    server.script(on_produce(|_| Act::Refuse(error(ErrorCode::Busy))));
+    let config = ProducerConfig {
+        delivery_timeout: Duration::from_millis(100),
+        ..eager()
+    };
+    let producer = connect(&server).await.producer(config);
+    for outcome in outcomes(send_numbers(&producer, &topic, 0..50).await).await {
+        let failed = outcome.unwrap_err();
+        assert_eq!(failed.outcome, Outcome::NotApplied);
+        assert!(matches!(*failed.error, Error::GivenUp { .. }), "{failed}");
+    }
+    assert!(server.log(&topic, 0, |log| log.values()).is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_that_never_comes_is_an_unknown_outcome() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    server.script(on_produce(|seen| {
+        if seen.nth == 0 {
+            Act::Ignore
+        } else {
+            Act::Serve
+        }
+    }));
+    let config = ClientConfig {
+        timeout: Duration::from_millis(200),
+        ..config(&server)
+    };
+    let producer = Client::connect(config).await.unwrap().producer(eager());
+    let failed = producer
+        .send(&topic, P0, record("0"))
+        .await
+        .unwrap()
+        .await
+        .unwrap_err();
+    assert_eq!(failed.outcome, Outcome::Unknown);
+    assert!(failed.error.is_unreachable());
+    producer
+        .send(&topic, P0, record("1"))
+        .await
+        .unwrap()
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_dropped_producer_settles_what_it_leaves() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    server.script(on_produce(|_| Act::Ignore));
+    let config = ProducerConfig {
+        in_flight_max: 1,
+        ..eager()
+    };
+    let producer = connect(&server).await.producer(config);
+    let in_flight = producer.send(&topic, P0, record("0")).await.unwrap();
+    server
+        .until(|server| server.state.lock().unwrap().count_all("Produce") == 1)
+        .await;
+    let queued = producer.send(&topic, P0, record("1")).await.unwrap();
+    drop(producer);
+    assert_eq!(in_flight.await.unwrap_err().outcome, Outcome::Unknown);
+    assert_eq!(queued.await.unwrap_err().outcome, Outcome::NotApplied);
+}
+
+#[tokio::test]
+async fn records_wait_out_a_server_that_is_away() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let client = connect(&server).await;
+    client.topic(&topic).await.unwrap();
+    // Every new connection ends before it begins, three times.
+    server.script(|seen| match seen.request {
+        Request::Hello(_) if seen.nth < 4 => Act::Cut,
+        _ => Act::Serve,
+    });
+    let producer = client.producer(eager());
+    let outcomes = outcomes(send_numbers(&producer, &topic, 0..20).await).await;
+    assert!(outcomes.iter().all(Result::is_ok));
+    check(&server, &topic, &outcomes);
+}

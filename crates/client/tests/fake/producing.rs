@@ -1,0 +1,311 @@
+//! The producer: acknowledgements, partitions, memory.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use corelog_client::protocol::error::ErrorCode;
+use corelog_client::protocol::message::ack::Level;
+use corelog_client::protocol::request::Request;
+use corelog_client::record::batch::Codec;
+use corelog_client::record::{PartitionId, TopicName};
+use corelog_client::{
+    Ack, BatchReport, Delivery, Error, Outcome, ProduceError, Producer, ProducerConfig,
+    partition_of_key,
+};
+use tokio::sync::Notify;
+
+use crate::server::{Act, Seen, Server};
+use crate::{connect, error, record};
+
+pub(crate) const P0: Option<PartitionId> = Some(PartitionId::new(0));
+
+/// Small batches at once, so that many are in flight.
+pub(crate) fn eager() -> ProducerConfig {
+    ProducerConfig {
+        linger: Duration::ZERO,
+        batch_bytes_max: 200,
+        ..ProducerConfig::default()
+    }
+}
+
+/// A script for Produce requests alone.
+pub(crate) fn on_produce(
+    mut act: impl FnMut(&Seen<'_>) -> Act + Send + 'static,
+) -> impl FnMut(&Seen<'_>) -> Act + Send + 'static {
+    move |seen| match seen.request {
+        Request::Produce(_) => act(seen),
+        _ => Act::Serve,
+    }
+}
+
+pub(crate) async fn send_numbers(
+    producer: &Producer,
+    topic: &TopicName,
+    numbers: std::ops::Range<usize>,
+) -> Vec<Delivery> {
+    let mut deliveries = Vec::new();
+    for number in numbers {
+        let delivery = producer
+            .send(topic, P0, record(number.to_string()))
+            .await
+            .unwrap();
+        deliveries.push(delivery);
+    }
+    deliveries
+}
+
+pub(crate) async fn outcomes(deliveries: Vec<Delivery>) -> Vec<Result<Ack, ProduceError>> {
+    let mut outcomes = Vec::new();
+    for delivery in deliveries {
+        outcomes.push(delivery.await);
+    }
+    outcomes
+}
+
+/// Holds what each future said against what the log has.
+pub(crate) fn check(server: &Server, topic: &TopicName, outcomes: &[Result<Ack, ProduceError>]) {
+    let values = server.log(topic, 0, |log| log.values());
+    let numbers: Vec<usize> = values
+        .iter()
+        .map(|value| str::from_utf8(value).unwrap().parse().unwrap())
+        .collect();
+    assert!(
+        numbers.is_sorted_by(|a, b| a < b),
+        "in order, none twice: {numbers:?}"
+    );
+    for (number, outcome) in outcomes.iter().enumerate() {
+        let found = numbers.binary_search(&number);
+        match outcome {
+            Ok(ack) => assert_eq!(found, Ok(usize::try_from(ack.offset.get()).unwrap())),
+            Err(error) if error.outcome == Outcome::NotApplied => {
+                assert!(found.is_err(), "{number} is in the log: {error}");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn records_arrive_in_order_and_acks_name_their_offsets() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    for codec in Codec::ALL {
+        let producer = connect(&server)
+            .await
+            .producer(ProducerConfig { codec, ..eager() });
+        let end = server.log(&topic, 0, |log| log.end.get());
+        for (number, delivery) in send_numbers(&producer, &topic, 0..100)
+            .await
+            .into_iter()
+            .enumerate()
+        {
+            let ack = delivery.await.unwrap();
+            assert_eq!(ack.offset.get(), end + number as u64);
+            assert_eq!(ack.level, Level::Durable);
+        }
+    }
+}
+
+#[tokio::test]
+async fn memory_stays_within_its_bound_and_send_waits() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let gate = Arc::new(Notify::new());
+    let held = Arc::clone(&gate);
+    server.script(on_produce(move |seen| match seen.nth {
+        0 => Act::Hold(Arc::clone(&held)),
+        _ => Act::Serve,
+    }));
+    let memory_bytes_max = 20_000;
+    let config = ProducerConfig {
+        memory_bytes_max,
+        ..eager()
+    };
+    let producer = connect(&server).await.producer(config);
+    let mut deliveries = Vec::new();
+    let waiting = loop {
+        let value = deliveries.len().to_string();
+        let mut send = Box::pin(producer.send(&topic, P0, record(value)));
+        tokio::select! {
+            biased;
+            sent = &mut send => deliveries.push(sent.unwrap()),
+            // The server is held, so once memory is full nothing but the gate frees any.
+            () = full(&producer, memory_bytes_max) => break send,
+        }
+        assert!(producer.memory_bytes() <= memory_bytes_max);
+    };
+    assert!(deliveries.len() > 100);
+    gate.notify_one();
+    deliveries.push(waiting.await.unwrap());
+    let outcomes = outcomes(deliveries).await;
+    assert!(outcomes.iter().all(Result::is_ok));
+    check(&server, &topic, &outcomes);
+    assert_eq!(producer.memory_bytes(), 0);
+}
+
+/// Resolves once the next record finds no room.
+async fn full(producer: &Producer, memory_bytes_max: usize) {
+    while producer.memory_bytes() + 66 <= memory_bytes_max {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_record_beyond_a_limit_is_refused_before_it_is_accepted() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    server.state.lock().unwrap().limits.record_bytes_max = 100;
+    let producer = connect(&server).await.producer(ProducerConfig::default());
+    let refused = producer
+        .send(&topic, P0, record(vec![0; 101]))
+        .await
+        .unwrap_err();
+    assert!(matches!(
+        refused,
+        Error::RecordTooLarge {
+            bytes: 101,
+            bytes_max: 100
+        }
+    ));
+    producer
+        .send(&topic, P0, record(vec![0; 100]))
+        .await
+        .unwrap()
+        .await
+        .unwrap();
+    assert_eq!(producer.memory_bytes(), 0);
+}
+
+#[tokio::test]
+async fn an_unknown_topic_or_partition_is_refused_before_it_is_accepted() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let producer = connect(&server).await.producer(ProducerConfig::default());
+    let unknown = TopicName::new("unknown").unwrap();
+    let refused = producer.send(&unknown, P0, record("0")).await.unwrap_err();
+    assert!(refused.refusal().unwrap().is(ErrorCode::UnknownTopic));
+    let partition = Some(PartitionId::new(1));
+    let refused = producer
+        .send(&topic, partition, record("0"))
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, Error::NoSuchPartition { count: 1, .. }));
+}
+
+#[tokio::test]
+async fn a_recreated_topic_gets_nothing_that_was_meant_for_the_old_one() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let producer = connect(&server).await.producer(eager());
+    producer
+        .send(&topic, P0, record("0"))
+        .await
+        .unwrap()
+        .await
+        .unwrap();
+    server.topic("numbers", 1);
+    let failed = producer
+        .send(&topic, P0, record("1"))
+        .await
+        .unwrap()
+        .await
+        .unwrap_err();
+    assert_eq!(failed.outcome, Outcome::NotApplied);
+    assert!(failed.error.refusal().unwrap().is(ErrorCode::TopicChanged));
+    // The next attempts may still carry the old id; soon they carry the new one.
+    for _ in 0..3 {
+        drop(producer.send(&topic, P0, record("2")).await.unwrap().await);
+    }
+    let values = server.log(&topic, 0, |log| log.values());
+    assert!(!values.is_empty());
+    assert!(values.iter().all(|value| value == b"2"), "{values:?}");
+}
+
+#[tokio::test]
+async fn partitions_do_not_wait_for_each_other() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 2);
+    server.script(on_produce(|seen| match seen.request {
+        Request::Produce(one) if one.partition == PartitionId::new(0) => {
+            Act::Refuse(error(ErrorCode::StorageFull))
+        }
+        _ => Act::Serve,
+    }));
+    let producer = connect(&server).await.producer(eager());
+    let stuck = producer.send(&topic, P0, record("0")).await.unwrap();
+    let partition = Some(PartitionId::new(1));
+    producer
+        .send(&topic, partition, record("1"))
+        .await
+        .unwrap()
+        .await
+        .unwrap();
+    server.script(|_| Act::Serve);
+    stuck.await.unwrap();
+}
+
+#[tokio::test]
+async fn keys_choose_their_partition_and_the_rest_is_spread() {
+    let server = Server::start(2).await;
+    let topic = server.topic("numbers", 5);
+    let producer = connect(&server).await.producer(eager());
+    for number in 0..200 {
+        let key = format!("key {}", number % 20).into_bytes();
+        let expected = PartitionId::new(partition_of_key(&key, 5));
+        let keyed = corelog_client::record::Record {
+            key: Some(key),
+            ..record("value")
+        };
+        let delivery = producer.send(&topic, None, keyed).await.unwrap();
+        assert_eq!(delivery.await.unwrap().partition, expected);
+    }
+    let mut counts = BTreeMap::new();
+    for _ in 0..200 {
+        let ack = producer
+            .send(&topic, None, record("value"))
+            .await
+            .unwrap()
+            .await
+            .unwrap();
+        *counts.entry(ack.partition).or_insert(0) += 1;
+    }
+    assert_eq!(counts.len(), 5, "{counts:?}");
+}
+
+#[tokio::test]
+async fn the_observer_hears_of_every_batch_once_in_order() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    server.script(on_produce(|seen| match seen.nth % 3 {
+        0 => Act::Refuse(error(ErrorCode::Busy)),
+        _ => Act::Serve,
+    }));
+    let reports: Arc<Mutex<Vec<BatchReport>>> = Arc::default();
+    let heard = Arc::clone(&reports);
+    let config = ProducerConfig {
+        level: Some(Level::Accepted),
+        observer: Some(Arc::new(move |report| {
+            heard.lock().unwrap().push(report.clone());
+        })),
+        ..eager()
+    };
+    let producer = connect(&server).await.producer(config);
+    let deliveries = send_numbers(&producer, &topic, 0..100).await;
+    producer.flush().await;
+    let reports = std::mem::take(&mut *reports.lock().unwrap());
+    let mut next = 0;
+    for (sequence, report) in reports.iter().enumerate() {
+        assert_eq!(report.sequence, sequence as u64);
+        let ack = report.result.as_ref().unwrap();
+        assert_eq!(ack.first.get(), next);
+        assert_eq!(
+            ack.last.get() + 1 - ack.first.get(),
+            u64::from(report.record_count)
+        );
+        assert_eq!(ack.level, Level::Accepted);
+        next = ack.last.get() + 1;
+    }
+    assert_eq!(next, 100);
+    assert!(outcomes(deliveries).await.iter().all(Result::is_ok));
+}

@@ -1,0 +1,191 @@
+//! Where requests go.
+
+use corelog_client::protocol::error::{Detail, ErrorCode};
+use corelog_client::protocol::message::list_offsets::At;
+use corelog_client::protocol::request::Request;
+use corelog_client::record::PartitionId;
+use corelog_client::{Client, ClientConfig, Error, ProducerConfig};
+use tokio::net::TcpListener;
+
+use crate::server::{Act, Server};
+use crate::{config, connect, error, record};
+
+/// An address that refuses connections: its listener is gone.
+async fn nobody() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+#[tokio::test]
+async fn records_go_to_the_port_of_the_core_that_owns_their_partition() {
+    let server = Server::start(2).await;
+    let topic = server.topic("numbers", 4);
+    let producer = connect(&server).await.producer(ProducerConfig::default());
+    for partition in 0..4 {
+        let partition = Some(PartitionId::new(partition));
+        producer
+            .send(&topic, partition, record("value"))
+            .await
+            .unwrap()
+            .await
+            .unwrap();
+    }
+    assert_eq!(server.count(Some(0), "Produce"), 2);
+    assert_eq!(server.count(Some(1), "Produce"), 2);
+    assert_eq!(server.count(None, "Produce"), 0);
+}
+
+#[tokio::test]
+async fn a_core_that_cannot_be_reached_is_reached_over_the_shared_port() {
+    let server = Server::start(2).await;
+    let topic = server.topic("numbers", 2);
+    server.state.lock().unwrap().advertised_cores[1] = nobody().await;
+    let client = connect(&server).await;
+    let producer = client.producer(ProducerConfig::default());
+    for partition in 0..2 {
+        let partition = Some(PartitionId::new(partition));
+        producer
+            .send(&topic, partition, record("value"))
+            .await
+            .unwrap()
+            .await
+            .unwrap();
+    }
+    assert_eq!(server.count(Some(0), "Produce"), 1);
+    assert_eq!(server.count(None, "Produce"), 1);
+    let admin = client.admin();
+    let found = admin
+        .list_offsets(&topic, PartitionId::new(1), At::Latest)
+        .await
+        .unwrap();
+    assert_eq!(found.offset.get(), 1);
+}
+
+#[tokio::test]
+async fn where_nothing_advertised_answers_the_configured_server_does() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    {
+        let nobody = nobody().await;
+        let mut state = server.state.lock().unwrap();
+        state.advertised_cores[0].clone_from(&nobody);
+        state.advertised_shared = nobody;
+    }
+    let producer = connect(&server).await.producer(ProducerConfig::default());
+    producer
+        .send(&topic, None, record("value"))
+        .await
+        .unwrap()
+        .await
+        .unwrap();
+    assert_eq!(server.count(None, "Produce"), 1);
+}
+
+#[tokio::test]
+async fn a_partition_that_moved_is_followed() {
+    let (old, new) = (Server::start(1).await, Server::start(1).await);
+    let topic = old.topic("numbers", 1);
+    {
+        let mut moved = new.state.lock().unwrap();
+        moved.topics = old.state.lock().unwrap().topics.clone();
+    }
+    let address = new.shared.to_string();
+    old.script(move |seen| match seen.request {
+        Request::Produce(_) => {
+            let detail = Detail {
+                address: Some(address.clone()),
+                ..Detail::default()
+            };
+            Act::Refuse(error(ErrorCode::NotOwner).with_detail(detail))
+        }
+        _ => Act::Serve,
+    });
+    let producer = connect(&old).await.producer(ProducerConfig::default());
+    producer
+        .send(&topic, None, record("value"))
+        .await
+        .unwrap()
+        .await
+        .unwrap();
+    assert_eq!(new.log(&topic, 0, |log| log.values()), [b"value"]);
+}
+
+#[tokio::test]
+async fn any_of_the_servers_will_do() {
+    let server = Server::start(1).await;
+    let servers = vec![nobody().await, server.shared.to_string()];
+    let client = Client::connect(ClientConfig {
+        servers,
+        ..config(&server)
+    })
+    .await
+    .unwrap();
+    assert_eq!(client.hello().await.unwrap().software, "fake");
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_unreachable() {
+    let failed = Client::connect(ClientConfig::new([nobody().await]))
+        .await
+        .unwrap_err();
+    assert!(matches!(failed, Error::Connect { .. }));
+    assert!(failed.is_unreachable());
+    let none: [String; 0] = [];
+    let failed = Client::connect(ClientConfig::new(none)).await.unwrap_err();
+    assert!(matches!(failed, Error::NoServer));
+}
+
+#[tokio::test]
+async fn new_partitions_are_found_when_they_are_asked_for() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let client = connect(&server).await;
+    assert_eq!(client.topic(&topic).await.unwrap().partition_count(), 1);
+    server
+        .state
+        .lock()
+        .unwrap()
+        .topics
+        .get_mut(&topic)
+        .unwrap()
+        .partitions
+        .push(Default::default());
+    let producer = client.producer(ProducerConfig::default());
+    let partition = Some(PartitionId::new(1));
+    producer
+        .send(&topic, partition, record("value"))
+        .await
+        .unwrap()
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn many_who_ask_for_one_topic_ask_the_server_once() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let client = connect(&server).await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let (client, topic) = (client.clone(), topic.clone());
+        tasks.spawn(async move { client.topic(&topic).await.unwrap() });
+    }
+    tasks.join_all().await;
+    assert_eq!(server.count(None, "Metadata"), 1);
+}
+
+#[tokio::test]
+async fn a_question_survives_a_lost_connection() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    server.script(|seen| match seen.request {
+        Request::ListOffsets(_) if seen.nth < 3 => Act::Cut,
+        _ => Act::Serve,
+    });
+    let admin = connect(&server).await.admin();
+    let found = admin
+        .list_offsets(&topic, PartitionId::new(0), At::Earliest)
+        .await
+        .unwrap();
+    assert_eq!(found.offset.get(), 0);
+}

@@ -1,0 +1,205 @@
+//! A server in this process that speaks the protocol, keeps the run rule, and misbehaves on
+//! request.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use corelog_client::protocol::error::{ErrorBody, ErrorCode};
+use corelog_client::protocol::message::hello;
+use corelog_client::protocol::request::Request;
+use corelog_client::record::{PartitionId, TopicId, TopicName};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+use crate::log::Log;
+use crate::serving::Port;
+
+/// What a request meets.
+#[derive(Clone, Debug)]
+pub(crate) enum Act {
+    /// What a good server does.
+    Serve,
+    /// This error, nothing done.
+    Refuse(ErrorBody),
+    /// The connection ends, nothing done.
+    Cut,
+    /// It is done, then the connection ends without an answer.
+    ServeAndCut,
+    /// It is done, and answered with this error.
+    ServeAndRefuse(ErrorBody),
+    /// No answer, ever; the connection goes on.
+    Ignore,
+    /// Served once this is told, and everything behind it on the connection with it.
+    Hold(Arc<Notify>),
+    /// Served with one bit of the body turned.
+    Corrupt,
+}
+
+/// A request as the script sees it.
+#[derive(Debug)]
+pub(crate) struct Seen<'a> {
+    pub(crate) request: &'a Request,
+    /// How many of its kind came before it, over all connections.
+    pub(crate) nth: usize,
+}
+
+type Script = Box<dyn FnMut(&Seen<'_>) -> Act + Send>;
+
+/// A running server; dropped, it is gone with all its connections.
+pub(crate) struct Server {
+    pub(crate) shared: SocketAddr,
+    pub(crate) state: Arc<Mutex<State>>,
+    changed: watch::Sender<u64>,
+    _tasks: JoinSet<()>,
+}
+
+pub(crate) struct State {
+    pub(crate) topics: BTreeMap<TopicName, Topic>,
+    /// What clients are told of the ports.
+    pub(crate) advertised_cores: Vec<String>,
+    pub(crate) advertised_shared: String,
+    pub(crate) limits: hello::Limits,
+    script: Script,
+    counts: BTreeMap<(Option<usize>, &'static str), usize>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Topic {
+    pub(crate) id: TopicId,
+    pub(crate) partitions: Vec<Log>,
+}
+
+impl Server {
+    /// A server of this many cores, each with its port, that serves well.
+    pub(crate) async fn start(core_count: usize) -> Self {
+        let shared = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut cores = Vec::new();
+        for _ in 0..core_count {
+            cores.push(TcpListener::bind("127.0.0.1:0").await.unwrap());
+        }
+        let address = |listener: &TcpListener| listener.local_addr().unwrap();
+        let state = Arc::new(Mutex::new(State {
+            topics: BTreeMap::new(),
+            advertised_cores: cores.iter().map(|core| address(core).to_string()).collect(),
+            advertised_shared: address(&shared).to_string(),
+            limits: hello::Limits::default(),
+            script: Box::new(|_| Act::Serve),
+            counts: BTreeMap::new(),
+        }));
+        let changed = watch::Sender::new(0);
+        let shared_address = address(&shared);
+        let mut tasks = JoinSet::new();
+        let ports = [(None, shared)].into_iter();
+        for (core, listener) in
+            ports.chain(cores.into_iter().enumerate().map(|(i, l)| (Some(i), l)))
+        {
+            let port = Port {
+                core,
+                state: Arc::clone(&state),
+                changed: changed.clone(),
+            };
+            tasks.spawn(port.listen(listener));
+        }
+        Self {
+            shared: shared_address,
+            state,
+            changed,
+            _tasks: tasks,
+        }
+    }
+
+    /// What requests meet from now on.
+    pub(crate) fn script(&self, script: impl FnMut(&Seen<'_>) -> Act + Send + 'static) {
+        self.state.lock().unwrap().script = Box::new(script);
+    }
+
+    /// Creates a topic, or creates it again with another id.
+    pub(crate) fn topic(&self, name: &str, partition_count: usize) -> TopicName {
+        let name = TopicName::new(name).unwrap();
+        let id = TopicId::from_bytes(rand_bytes());
+        let partitions = vec![Log::default(); partition_count];
+        self.state
+            .lock()
+            .unwrap()
+            .topics
+            .insert(name.clone(), Topic { id, partitions });
+        name
+    }
+
+    /// Changes or looks at a partition's log.
+    pub(crate) fn log<T>(
+        &self,
+        topic: &TopicName,
+        partition: usize,
+        f: impl FnOnce(&mut Log) -> T,
+    ) -> T {
+        let mut state = self.state.lock().unwrap();
+        let result = f(&mut state.topics.get_mut(topic).unwrap().partitions[partition]);
+        drop(state);
+        self.changed.send_modify(|count| *count += 1);
+        result
+    }
+
+    /// Requests of a kind that came in by a port.
+    pub(crate) fn count(&self, core: Option<usize>, kind: &'static str) -> usize {
+        self.state
+            .lock()
+            .unwrap()
+            .counts
+            .get(&(core, kind))
+            .copied()
+            .unwrap_or(0)
+    }
+
+    /// Waits until something is true of the server.
+    pub(crate) async fn until(&self, is_true: impl Fn(&Self) -> bool) {
+        let mut changed = self.changed.subscribe();
+        while !is_true(self) {
+            changed.changed().await.unwrap();
+        }
+    }
+}
+
+impl State {
+    pub(crate) fn count_all(&self, kind: &'static str) -> usize {
+        self.counts
+            .iter()
+            .filter(|((_, one), _)| *one == kind)
+            .map(|(_, count)| count)
+            .sum()
+    }
+
+    pub(crate) fn act(&mut self, core: Option<usize>, request: &Request) -> Act {
+        let kind = request.kind().name();
+        let nth = self.count_all(kind);
+        *self.counts.entry((core, kind)).or_default() += 1;
+        (self.script)(&Seen { request, nth })
+    }
+
+    pub(crate) fn find(
+        &mut self,
+        topic: &TopicName,
+        id: TopicId,
+        partition: PartitionId,
+    ) -> Result<&mut Log, ErrorBody> {
+        let error = |code| ErrorBody::new(code, "as scripted");
+        let found = self
+            .topics
+            .get_mut(topic)
+            .ok_or_else(|| error(ErrorCode::UnknownTopic))?;
+        if found.id != id {
+            return Err(error(ErrorCode::TopicChanged));
+        }
+        let partition = partition.get() as usize;
+        found
+            .partitions
+            .get_mut(partition)
+            .ok_or_else(|| error(ErrorCode::UnknownPartition))
+    }
+}
+
+fn rand_bytes() -> [u8; 16] {
+    fastrand::u128(..).to_le_bytes()
+}

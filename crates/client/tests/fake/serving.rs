@@ -1,0 +1,302 @@
+//! One connection of the fake server: requests in order, each as the script wants it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use corelog_client::protocol::answer;
+use corelog_client::protocol::error::{Applied, ErrorBody, ErrorCode};
+use corelog_client::protocol::frame::{CorrelationId, Decoder, Peek};
+use corelog_client::protocol::message::{Call, fetch, hello, list_offsets, metadata, produce};
+use corelog_client::protocol::request::Request;
+use corelog_client::record::{CoreId, LeaderEpoch, NodeId, PartitionId, TopicName};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::server::{Act, State};
+
+/// A port that accepts connections: the shared one, or a core's.
+#[derive(Clone)]
+pub(crate) struct Port {
+    pub(crate) core: Option<usize>,
+    pub(crate) state: Arc<Mutex<State>>,
+    pub(crate) changed: watch::Sender<u64>,
+}
+
+/// One connection's memory: per partition, the run that is aborted.
+type Runs = BTreeMap<(TopicName, PartitionId), u32>;
+
+/// What to do after a request was served.
+enum Then {
+    GoOn,
+    Close,
+}
+
+impl Port {
+    pub(crate) async fn listen(self, listener: TcpListener) {
+        let mut connections = JoinSet::new();
+        loop {
+            let (socket, _) = listener.accept().await.unwrap();
+            connections.spawn(self.clone().serve(socket));
+        }
+    }
+
+    async fn serve(self, socket: TcpStream) {
+        socket.set_nodelay(true).unwrap();
+        let (mut source, mut sink) = socket.into_split();
+        let (answers, mut outgoing) = mpsc::unbounded_channel::<Vec<u8>>();
+        // Answers that were given before a cut still leave, as they would in life.
+        let writer = tokio::spawn(async move {
+            while let Some(answer) = outgoing.recv().await {
+                if sink.write_all(&answer).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let mut parked = JoinSet::new();
+        let (mut buffer, mut runs) = (Vec::new(), Runs::new());
+        let decoder = Decoder::requests(16 << 20);
+        'connection: loop {
+            while let Peek::Frame(frame) = decoder.peek(&buffer).unwrap() {
+                let request = Request::decode(&frame).unwrap();
+                let correlation = frame.header.correlation;
+                let body = frame.body.to_vec();
+                buffer.drain(..frame.header.total_bytes());
+                let act = self.state.lock().unwrap().act(self.core, &request);
+                self.changed.send_modify(|count| *count += 1);
+                let one = One {
+                    port: &self,
+                    correlation,
+                    answers: &answers,
+                };
+                match one.meet(act, request, body, &mut runs, &mut parked).await {
+                    Then::GoOn => {}
+                    Then::Close => break 'connection,
+                }
+            }
+            match source.read_buf(&mut buffer).await {
+                Ok(0) | Err(_) => break,
+                Ok(_) => {}
+            }
+        }
+        drop(answers);
+        parked.shutdown().await;
+        drop(writer.await);
+    }
+}
+
+/// One request on its way through.
+struct One<'a> {
+    port: &'a Port,
+    correlation: CorrelationId,
+    answers: &'a mpsc::UnboundedSender<Vec<u8>>,
+}
+
+impl One<'_> {
+    async fn meet(
+        &self,
+        act: Act,
+        request: Request,
+        body: Vec<u8>,
+        runs: &mut Runs,
+        parked: &mut JoinSet<()>,
+    ) -> Then {
+        let kind = request.kind().number();
+        let mut is_corrupt = false;
+        match act {
+            Act::Serve => {}
+            Act::Corrupt => is_corrupt = true,
+            Act::Ignore => return Then::GoOn,
+            Act::Cut => return Then::Close,
+            Act::Hold(gate) => gate.notified().await,
+            Act::Refuse(error) => {
+                self.refuse(kind, &request, &error, runs);
+                return Then::GoOn;
+            }
+            Act::ServeAndRefuse(error) => {
+                if let Request::Produce(produce) = &request {
+                    self.produce(produce, &body, runs).unwrap();
+                }
+                self.refuse(kind, &request, &error, runs);
+                return Then::GoOn;
+            }
+            Act::ServeAndCut => {
+                if let Request::Produce(produce) = &request {
+                    drop(self.produce(produce, &body, runs));
+                }
+                return Then::Close;
+            }
+        }
+        match request {
+            Request::Hello(_) => self.hello(),
+            Request::Metadata(asked) => self.metadata(&asked),
+            Request::ListOffsets(asked) => self.list_offsets(&asked),
+            Request::Produce(asked) => match self.produce(&asked, &body, runs) {
+                Ok(head) => self.ok::<produce::Request>(&head, &[]),
+                Err(error) => self.refuse(kind, &Request::Produce(asked), &error, runs),
+            },
+            Request::Fetch(asked) => {
+                let (port, correlation, answers) =
+                    (self.port.clone(), self.correlation, self.answers.clone());
+                parked.spawn(async move {
+                    let one = One {
+                        port: &port,
+                        correlation,
+                        answers: &answers,
+                    };
+                    one.fetch(&asked, is_corrupt).await;
+                });
+            }
+            other => panic!("the fake does not serve {}", other.kind()),
+        }
+        Then::GoOn
+    }
+
+    fn hello(&self) {
+        let state = self.port.state.lock().unwrap();
+        let core = CoreId::new(self.port.core.unwrap_or(0).try_into().unwrap());
+        let head = hello::Answer {
+            version: 1,
+            node: NodeId::from_bytes([7; 16]),
+            core,
+            cores: state.advertised_cores.clone(),
+            shared: state.advertised_shared.clone(),
+            limits: state.limits.clone(),
+            auth: vec![hello::AUTH_NONE.to_owned()],
+            software: "fake".to_owned(),
+        };
+        drop(state);
+        self.ok::<hello::Request>(&head, &[]);
+    }
+
+    fn metadata(&self, asked: &metadata::Request) {
+        let state = self.port.state.lock().unwrap();
+        let names = asked
+            .topics
+            .clone()
+            .unwrap_or_else(|| state.topics.keys().cloned().collect());
+        let (mut topics, mut errors) = (Vec::new(), Vec::new());
+        for name in names {
+            let Some(topic) = state.topics.get(&name) else {
+                let error = ErrorBody::new(ErrorCode::UnknownTopic, "no such topic");
+                errors.push(metadata::TopicError { name, error });
+                continue;
+            };
+            let partition = |index: usize| {
+                let core = index % state.advertised_cores.len().max(1);
+                metadata::Partition {
+                    id: PartitionId::new(index.try_into().unwrap()),
+                    core: CoreId::new(core.try_into().unwrap()),
+                    address: state
+                        .advertised_cores
+                        .get(core)
+                        .cloned()
+                        .unwrap_or_default(),
+                }
+            };
+            topics.push(metadata::Topic {
+                name,
+                id: topic.id,
+                settings: Default::default(),
+                partitions: (0..topic.partitions.len()).map(partition).collect(),
+            });
+        }
+        let head = metadata::Answer {
+            node: NodeId::from_bytes([7; 16]),
+            cores: state.advertised_cores.clone(),
+            shared: state.advertised_shared.clone(),
+            topics,
+            errors,
+        };
+        drop(state);
+        self.ok::<metadata::Request>(&head, &[]);
+    }
+
+    fn list_offsets(&self, asked: &list_offsets::Request) {
+        let mut state = self.port.state.lock().unwrap();
+        match state.find(&asked.topic, asked.id, asked.partition) {
+            Ok(log) => {
+                let head = log.list_offsets(asked.at);
+                self.ok::<list_offsets::Request>(&head, &[]);
+            }
+            Err(error) => self.err(list_offsets::Request::KIND.number(), &error),
+        }
+    }
+
+    fn produce(
+        &self,
+        asked: &produce::Request,
+        body: &[u8],
+        runs: &mut Runs,
+    ) -> Result<produce::Answer, ErrorBody> {
+        if runs.get(&(asked.topic.clone(), asked.partition)) == Some(&asked.run) {
+            return Err(ErrorBody::new(ErrorCode::Aborted, "the run is aborted"));
+        }
+        let mut state = self.port.state.lock().unwrap();
+        let (base, end) = state
+            .find(&asked.topic, asked.id, asked.partition)?
+            .append(body);
+        drop(state);
+        self.port.changed.send_modify(|count| *count += 1);
+        let epoch = LeaderEpoch::ZERO;
+        Ok(produce::Answer {
+            base,
+            end,
+            epoch,
+            level: asked.level.unwrap_or_default(),
+        })
+    }
+
+    async fn fetch(&self, asked: &fetch::Request, is_corrupt: bool) {
+        let mut changed = self.port.changed.subscribe();
+        let wait = std::time::Duration::from_millis(asked.max_wait_ms.into());
+        let deadline = tokio::time::Instant::now() + wait;
+        loop {
+            let found = {
+                let mut state = self.port.state.lock().unwrap();
+                let log = state.find(&asked.topic, asked.id, asked.partition);
+                log.and_then(|log| log.fetch(asked.offset, asked.max_bytes as usize))
+            };
+            let (head, mut body) = match found {
+                Ok(found) => found,
+                Err(error) => return self.err(fetch::Request::KIND.number(), &error),
+            };
+            if !body.is_empty() {
+                if is_corrupt {
+                    *body.last_mut().unwrap() ^= 1;
+                }
+                return self.ok::<fetch::Request>(&head, &body);
+            }
+            if tokio::time::timeout_at(deadline, changed.changed())
+                .await
+                .is_err()
+            {
+                return self.ok::<fetch::Request>(&head, &body);
+            }
+        }
+    }
+
+    /// Answers with an error, and aborts the run if it was a Produce that was not applied.
+    fn refuse(&self, kind: u16, request: &Request, error: &ErrorBody, runs: &mut Runs) {
+        if let Request::Produce(asked) = request
+            && error.applied() == Applied::No
+        {
+            runs.insert((asked.topic.clone(), asked.partition), asked.run);
+        }
+        self.err(kind, error);
+    }
+
+    fn ok<R: Call>(&self, head: &R::Answer, body: &[u8]) {
+        let mut out = Vec::new();
+        answer::encode_ok::<R>(self.correlation, head, body.len(), &mut out).unwrap();
+        out.extend_from_slice(body);
+        drop(self.answers.send(out));
+    }
+
+    fn err(&self, kind: u16, error: &ErrorBody) {
+        let mut out = Vec::new();
+        answer::encode_err(kind, self.correlation, error, &mut out).unwrap();
+        drop(self.answers.send(out));
+    }
+}
