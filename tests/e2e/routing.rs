@@ -1,8 +1,12 @@
 //! Which core a request reaches, and that it does not matter for the answer.
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use corelog_client::record::{PartitionId, Record, TopicName};
 use corelog_client::{Client, ClientConfig, ConsumerConfig, End, NewTopic, ProducerConfig, Start};
-use corelog_protocol::message::produce;
+use corelog_node::{Node, NodeConfig};
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::{list_offsets, produce};
 use corelog_record::Offset;
 use corelog_record::batch::{Codec, View};
 
@@ -108,6 +112,54 @@ fn an_unaware_client_gets_right_answers_through_the_router() {
         hops > 0.0,
         "each door leads to one core, and both own partitions"
     );
+}
+
+/// With room for one request between the cores, whoever finds the place taken is told so at once.
+#[test]
+fn a_full_lane_is_answered_busy_and_serves_again_afterwards() {
+    let folder = Folder::new();
+    let mut config = NodeConfig::new(folder.path().join("data"));
+    config.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    config.cores = 2;
+    config.limits.lane_requests_max = 1;
+    let node = Node::start(config).unwrap();
+    let doors = node.addresses().cores.clone();
+    let mut wire = Wire::open(doors[0]).unwrap();
+    let topic = wire.topic("narrow", 2, 1 << 20);
+    let owners = wire.owners(&topic);
+    let away = owners.iter().position(|owner| *owner == 1).unwrap();
+    let latest = list_offsets::Request {
+        topic: topic.name.clone(),
+        id: topic.id,
+        partition: PartitionId::new(u32::try_from(away).unwrap()),
+        at: list_offsets::At::Latest,
+    };
+
+    let (mut busy, mut served) = (0, 0);
+    // As many as a connection may have in flight, several times: each is answered.
+    for _ in 0..10 {
+        for _ in 0..64 {
+            wire.send(&latest, &[]).unwrap();
+        }
+        for _ in 0..64 {
+            match wire.receive().unwrap().read::<list_offsets::Request>() {
+                Ok((answer, _)) => {
+                    assert_eq!(answer.offset, Offset::ZERO);
+                    served += 1;
+                }
+                Err(error) => {
+                    assert_eq!(error.known_code(), Some(ErrorCode::Busy), "{error:?}");
+                    busy += 1;
+                }
+            }
+        }
+    }
+    println!("{busy} times busy, {served} times served");
+    assert!(busy > 0, "one place was never found taken");
+    assert!(served > 0, "nobody was served");
+    wire.call(&latest, &[]).unwrap().unwrap();
+    drop(wire);
+    node.stop().unwrap();
 }
 
 fn record(partition: u32, round: u64) -> Vec<u8> {
