@@ -3,18 +3,18 @@
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use glommio::{ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, Placement, PoolPlacement};
 
 use super::{blocking, guard, task, vitals, vitals::Vitals};
+use crate::sys::probe::processors;
 
 /// How a core is run.
 #[derive(Debug, Clone)]
 pub struct CoreConfig {
-    /// The processor to stay on; taken modulo the number of processors, so that more cores than
-    /// processors may be asked for.
+    /// The processor to stay on, counted from zero among those that this process may run on, and
+    /// round again if there are fewer.
     pub cpu: usize,
     /// The thread's name; shows in `top -H` and in the watchdog's messages.
     pub name: String,
@@ -129,11 +129,14 @@ where
         cpu: config.cpu,
         source,
     };
-    let processors = thread::available_parallelism().map_err(failed)?.get();
+    let processors = processors().map_err(|error| failed(io::Error::other(error)))?;
+    let processor = processors
+        .get(config.cpu % processors.len().max(1))
+        .copied();
     let vitals = Arc::new(Vitals::new(&config.name));
     let is_guarded = config.is_guarded;
     let (started, start) = flume::bounded::<()>(1);
-    let handle = LocalExecutorBuilder::new(Placement::Fixed(config.cpu % processors))
+    let handle = LocalExecutorBuilder::new(Placement::Fixed(processor.unwrap_or(0)))
         .name(&config.name)
         .io_memory(config.io_memory_bytes)
         .ring_depth(RING_DEPTH)

@@ -6,6 +6,7 @@
 //! file_system  what a path is on, and how much room is left
 //! device       the block device below: its write cache and its flushes
 //! descriptors  how many files may be open
+//! processors   which processors may be run on
 //! ```
 //!
 //! Each answers with a value or with an [`Error`](super::Error) that says what to do.
@@ -14,12 +15,14 @@ mod descriptors;
 mod device;
 mod file_system;
 mod memlock;
+mod processors;
 mod rings;
 
 pub use descriptors::raise_descriptors;
 pub use device::{Device, WriteCache, device};
 pub use file_system::{FileSystem, Space, Suitability, data_directory, file_system, space};
 pub use memlock::{Memlock, memlock};
+pub use processors::processors;
 pub use rings::{kernel, rings};
 
 use std::io;
