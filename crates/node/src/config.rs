@@ -39,13 +39,13 @@ pub struct Advertise {
 /// How each core (executor) is set up.
 #[derive(Debug, Clone)]
 pub struct CoreOptions {
-    /// Pins core `i` to processor `i` modulo the processors there are.
-    pub is_pinned: bool,
-    /// Locked memory per core for registered I/O buffers, in bytes, ≥ 512 KiB.
-    pub io_memory_bytes: usize,
+    /// Locked memory per core for registered I/O buffers, in bytes, ≥ 512 KiB. None: what the
+    /// limit of locked memory allows.
+    pub io_memory_bytes: Option<usize>,
     /// How long a core spins before it parks.
     pub spin: Duration,
-    /// Heartbeats that guard against parking with runnable tasks. Off only to show what they cure.
+    /// Heartbeats that guard against parking with runnable tasks; off only to show what they cure.
+    #[cfg(feature = "testing")]
     pub is_guarded: bool,
 }
 
@@ -90,9 +90,9 @@ impl NodeConfig {
 impl Default for CoreOptions {
     fn default() -> Self {
         Self {
-            is_pinned: true,
-            io_memory_bytes: 1 << 20,
+            io_memory_bytes: None,
             spin: Duration::ZERO,
+            #[cfg(feature = "testing")]
             is_guarded: true,
         }
     }

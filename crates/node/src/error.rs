@@ -6,6 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use corelog_record::CoreId;
+use corelog_storage::format;
+
+use crate::catalog::CatalogError;
+use crate::{rt, sys};
 
 /// Why a node did not start; nothing on disk was damaged by the attempt.
 #[derive(Debug, thiserror::Error)]
@@ -55,13 +59,56 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The machine, or the file system of the data directory, is not fit.
+    #[error(transparent)]
+    System {
+        /// What is wrong and what to do.
+        source: sys::Error,
+    },
+    /// The node's own file is not one.
+    #[error("{path} does not name a node; if the directory is Corelog's, restore it from a backup")]
+    NodeFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: format::Error,
+    },
+    /// The topics could not be read.
+    #[error("cannot read the catalog")]
+    Catalog {
+        /// Why not.
+        #[source]
+        source: CatalogError,
+    },
     /// A core's thread could not be set up.
-    #[error("core {core} did not start: {reason}")]
+    #[error("a core did not start")]
     Core {
+        /// Why not.
+        #[source]
+        source: rt::Error,
+    },
+    /// A core ended while the node started.
+    #[error("core {core} ended while the node started; its last log lines say why")]
+    CoreEnded {
         /// Which core.
         core: CoreId,
-        /// What its runtime said.
-        reason: String,
+    },
+    /// A thread could not be started.
+    #[error("cannot start the {name} thread; raise the limit of processes (ulimit -u)")]
+    Thread {
+        /// Which thread.
+        name: &'static str,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The system gives no random bytes.
+    #[error("the system gives no random bytes for ids; make /dev/urandom available")]
+    Random {
+        /// What it said.
+        #[source]
+        source: io::Error,
     },
 }
 
@@ -76,6 +123,21 @@ pub enum StopError {
         core: CoreId,
         /// How long was waited.
         timeout: Duration,
+    },
+    /// A core ended before it was told to.
+    #[error("core {core} had ended before the stop; the next start recovers its partitions")]
+    CoreEnded {
+        /// Which core.
+        core: CoreId,
+    },
+    /// A core's thread did not end well.
+    #[error("core {core} did not end well")]
+    Core {
+        /// Which core.
+        core: CoreId,
+        /// What its runtime said.
+        #[source]
+        source: rt::Error,
     },
     /// Some partitions were not marked clean.
     #[error("{count} partitions were not closed cleanly; the next start recovers them")]

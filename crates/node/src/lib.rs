@@ -2,9 +2,14 @@
 //! touches.
 //!
 //! ```text
-//! node        a whole node, from the first check to the last sync
+//! node/       a whole node, from the first check to the last sync
+//! conn/       client connections: bytes to requests, answers to bytes
+//! router/     from a request to the core that owns its partition, and back
+//! core/       a core: its partitions and everything that performs their decisions
+//! partition/  one partition's decisions: no runtime, no clock, no socket
+//! catalog/    the topics: core 0 writes, every core knows
+//! metrics/    what a node counts and tells about itself
 //! config      what a node is told at start
-//! metrics     what a node counts and tells about itself
 //! sys/        what only the kernel can answer: limits, locks, descriptors
 //! rt/         the runtime's vocabulary; the only room that names glommio
 //! ```
@@ -17,9 +22,16 @@ pub mod metrics;
 pub mod rt;
 pub mod sys;
 
+mod catalog;
+mod conn;
+mod core;
 mod error;
+mod failure;
 mod node;
+mod partition;
+mod router;
 
+pub use catalog::CatalogError;
 pub use config::NodeConfig;
 pub use error::{AskError, StartError, StopError};
 pub use node::{Addresses, Handle, Node, StartReport};

@@ -12,4 +12,4 @@ pub use counters::{CoreSnapshot, Sample, SampleKind};
 pub use histogram::HistogramSnapshot;
 pub use partition::{PartitionSnapshot, PartitionState};
 
-pub(crate) use counters::Counters;
+pub(crate) use counters::{Counters, add, count_numbered, sub};

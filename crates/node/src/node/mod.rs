@@ -1,19 +1,43 @@
 //! A whole node: its cores, from the first check to the last sync.
+//!
+//! ```text
+//! start    the order in which a node comes up; nothing listens before everything is recovered
+//! ports    the addresses a node listens on and what clients are told
+//! control  what a core is told by the thread that started it: recover, listen, drain, close
+//! ```
+//!
+//! What never lives here: requests, partitions, frames.
+
+mod control;
+mod ports;
+mod start;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use corelog_record::NodeId;
+use corelog_record::{CoreId, NodeId};
+use flume::{Sender, TrySendError};
 
+use self::control::Control;
+use self::start::Cores;
 use crate::config::NodeConfig;
 use crate::error::{AskError, StartError, StopError};
 use crate::metrics::{CoreSnapshot, Counters, PartitionSnapshot};
+use crate::rt;
+use crate::sys::NodeFile;
 
-/// A running node. Dropping it leaves the cores running; `stop` ends them in order.
+/// A running node. `stop` ends it in order; one that is dropped instead is recovered at the next
+/// start.
 #[derive(Debug)]
 pub struct Node {
     handle: Handle,
+    cores: Cores,
+    stop_timeout: Duration,
+    /// Ends before the cores do, so that a stop is no stall.
+    watchdog: rt::Watchdog,
+    /// The lock on the data directory, given back last.
+    _lock: NodeFile,
 }
 
 /// A way to look at a running node from any thread; cheap to clone.
@@ -54,6 +78,7 @@ struct Inner {
     addresses: Addresses,
     report: StartReport,
     counters: Vec<Arc<Counters>>,
+    controls: Vec<Sender<Control>>,
 }
 
 impl Node {
@@ -62,10 +87,12 @@ impl Node {
     ///
     /// # Errors
     /// `StartError` says what was wrong and what to do; nothing keeps running then.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a node keeps what it was told"
+    )]
     pub fn start(config: NodeConfig) -> Result<Self, StartError> {
-        Err(StartError::NotLoopback {
-            listen: config.listen,
-        })
+        start::start(&config)
     }
 
     /// A way to look at the node from any thread.
@@ -92,7 +119,14 @@ impl Node {
     /// # Errors
     /// `StopError` if a core did not end or a partition was not marked clean.
     pub fn stop(self) -> Result<(), StopError> {
-        Ok(())
+        let Self {
+            cores,
+            stop_timeout,
+            watchdog,
+            ..
+        } = self;
+        drop(watchdog);
+        cores.stop(stop_timeout)
     }
 }
 
@@ -125,6 +159,27 @@ impl Handle {
     /// # Errors
     /// `AskError::Busy` if a core's mailbox is full, `AskError::Stopping` if the node stops.
     pub async fn partitions(&self) -> Result<Vec<PartitionSnapshot>, AskError> {
-        std::future::ready(Ok(Vec::new())).await
+        let mut answers = Vec::with_capacity(self.inner.controls.len());
+        for (core, control) in (0..).map(CoreId::new).zip(&self.inner.controls) {
+            let (reply, answer) = flume::bounded(1);
+            control
+                .try_send(Control::Partitions { reply })
+                .map_err(|error| match error {
+                    TrySendError::Full(_) => AskError::Busy { core },
+                    TrySendError::Disconnected(_) => AskError::Stopping,
+                })?;
+            answers.push(answer);
+        }
+        let mut partitions = Vec::new();
+        for answer in answers {
+            partitions.extend(
+                answer
+                    .recv_async()
+                    .await
+                    .map_err(|_gone| AskError::Stopping)?,
+            );
+        }
+        partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+        Ok(partitions)
     }
 }

@@ -1,0 +1,264 @@
+//! Creating, altering and deleting topics: on core 0, one at a time, durable before it is told.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use corelog_protocol::error::{Detail, ErrorCode};
+use corelog_protocol::message::{alter_topic, create_topic, delete_topic};
+use corelog_record::{CoreId, Timestamp, TopicId};
+
+use super::files::{self, CatalogError};
+use super::placement::Load;
+use super::topic::{Topic, check_settings};
+use crate::core::{Core, with_causes};
+use crate::failure::{Failure, failure, failure_with};
+use crate::router;
+use crate::rt::{self, Semaphore};
+
+/// What a core is told of the catalog.
+#[derive(Debug, Clone)]
+pub(crate) enum Change {
+    /// The topic is new or changed: open what is yours, take its settings.
+    Put(Arc<Topic>),
+    /// The topic is being deleted: let go of it.
+    Remove(Arc<Topic>),
+}
+
+/// The catalog's writer.
+pub(crate) struct Admin {
+    core: Rc<Core>,
+    load: RefCell<Load>,
+    /// One change at a time.
+    turn: Semaphore,
+}
+
+impl Admin {
+    /// Takes over the topics that core 0 knows.
+    pub(crate) fn new(core: Rc<Core>) -> Self {
+        let mut load = Load::of_cores(core.shared.core_count);
+        core.routes
+            .borrow()
+            .topics()
+            .for_each(|topic| load.add(&topic.owners));
+        Self {
+            core,
+            load: RefCell::new(load),
+            turn: Semaphore::new(1),
+        }
+    }
+
+    /// Creates a topic.
+    ///
+    /// # Errors
+    /// What the client is told; nothing was created, unless the outcome is unknown.
+    pub(crate) async fn create(
+        &self,
+        request: create_topic::Request,
+    ) -> Result<create_topic::Answer, Failure> {
+        let _turn = self.turn.acquire(1).await;
+        let known = self.core.routes.borrow().topic(&request.name).cloned();
+        if let Ok(topic) = known {
+            if request.if_not_exists {
+                return Ok(created(&topic, false));
+            }
+            let message = format!("topic {} exists already", request.name);
+            let detail = Detail {
+                topic_id: Some(topic.id),
+                ..Detail::default()
+            };
+            return Err(failure_with(ErrorCode::TopicExists, message, detail));
+        }
+        check_settings(&request.settings)?;
+        self.check_count(0, request.partitions)?;
+        let id = random_id()?;
+        let owners = self.load.borrow_mut().place(request.partitions);
+        let topic = Arc::new(Topic {
+            name: request.name,
+            id,
+            created: self.now(),
+            settings: request.settings,
+            owners,
+        });
+        if let Err(error) = files::write(&self.core.root, &topic).await {
+            self.load.borrow_mut().remove(&topic.owners);
+            return Err(failed(&error));
+        }
+        self.broadcast(Change::Put(Arc::clone(&topic))).await;
+        let partitions = topic.partition_count();
+        tracing::info!(topic = %topic.name, id = %topic.id, partitions, "created a topic");
+        Ok(created(&topic, true))
+    }
+
+    /// Changes a topic's settings, adds partitions.
+    ///
+    /// # Errors
+    /// What the client is told; nothing was changed, unless the outcome is unknown.
+    pub(crate) async fn alter(
+        &self,
+        request: alter_topic::Request,
+    ) -> Result<alter_topic::Answer, Failure> {
+        let _turn = self.turn.acquire(1).await;
+        let before = Arc::clone(
+            self.core
+                .routes
+                .borrow()
+                .topic_of(&request.name, request.id)?,
+        );
+        let settings = request.settings.apply(&before.settings);
+        check_settings(&settings)?;
+        let count = before.partition_count();
+        let wanted = request.partitions.unwrap_or(count);
+        self.check_count(count, wanted)?;
+        let added = self.load.borrow_mut().place(wanted - count);
+        let owners = [&before.owners[..], &added].concat();
+        let topic = Arc::new(Topic {
+            settings,
+            owners,
+            ..(*before).clone()
+        });
+        if topic != before {
+            if let Err(error) = files::write(&self.core.root, &topic).await {
+                self.load.borrow_mut().remove(&added);
+                return Err(failed(&error));
+            }
+            self.broadcast(Change::Put(Arc::clone(&topic))).await;
+            tracing::info!(topic = %topic.name, partitions = wanted, "altered a topic");
+        }
+        Ok(alter_topic::Answer {
+            partitions: wanted,
+            settings: topic.settings.clone(),
+        })
+    }
+
+    /// Deletes a topic with its records.
+    ///
+    /// # Errors
+    /// What the client is told.
+    pub(crate) async fn delete(
+        &self,
+        request: delete_topic::Request,
+    ) -> Result<delete_topic::Answer, Failure> {
+        let _turn = self.turn.acquire(1).await;
+        let topic = Arc::clone(
+            self.core
+                .routes
+                .borrow()
+                .topic_of(&request.name, request.id)?,
+        );
+        // Nobody writes any more when the files move away.
+        self.broadcast(Change::Remove(Arc::clone(&topic))).await;
+        if let Err(error) = files::delete(&self.core.root, &topic).await {
+            self.broadcast(Change::Put(topic)).await;
+            return Err(failed(&error));
+        }
+        self.load.borrow_mut().remove(&topic.owners);
+        self.remove_deleted();
+        tracing::info!(topic = %topic.name, id = %topic.id, "deleted a topic");
+        Ok(delete_topic::Answer {})
+    }
+
+    /// Removes what was deleted, in the background.
+    pub(crate) fn remove_deleted(&self) {
+        let root = self.core.root.clone();
+        rt::spawn_background(async move {
+            if let Err(error) = files::remove_deleted(&root).await {
+                let error = with_causes(&error);
+                tracing::warn!(%error, "what was deleted is removed at the next start");
+            }
+        })
+        .detach();
+    }
+
+    fn check_count(&self, before: u32, wanted: u32) -> Result<(), Failure> {
+        let limits = &self.core.shared.limits;
+        let (topic_max, node_max) = (limits.topic_partitions_max, limits.partitions_max);
+        if wanted == 0 || wanted < before || wanted > topic_max {
+            let message = format!(
+                "a topic has between {} and {topic_max} partitions, not {wanted}",
+                before.max(1)
+            );
+            let detail = Detail {
+                found: Some(u64::from(wanted)),
+                limit: Some(u64::from(topic_max)),
+                partitions: (before > 0).then_some(before),
+                ..Detail::default()
+            };
+            return Err(failure_with(ErrorCode::InvalidPartitions, message, detail));
+        }
+        let total = self.load.borrow().total() + (wanted - before) as usize;
+        if total > node_max {
+            let message = format!("the node would hold {total} partitions, at most {node_max}");
+            let detail = Detail {
+                limit: Some(node_max as u64),
+                ..Detail::default()
+            };
+            return Err(failure_with(ErrorCode::TooManyPartitions, message, detail));
+        }
+        Ok(())
+    }
+
+    /// Tells every core, this one last, and waits until each has done it.
+    async fn broadcast(&self, change: Change) {
+        let others = (0..self.core.shared.core_count).map(CoreId::new);
+        for core in others.filter(|core| *core != self.core.id) {
+            router::apply_at(&self.core, core, change.clone()).await;
+        }
+        self.core.apply(change).await;
+    }
+
+    fn now(&self) -> Timestamp {
+        rt::wall_clock()
+    }
+}
+
+impl Core {
+    /// Takes a change of the catalog: opens, changes or closes what is this core's.
+    pub(crate) async fn apply(self: &Rc<Self>, change: Change) {
+        match change {
+            Change::Put(topic) => {
+                self.apply_settings(&topic);
+                self.open_topic(&topic).await;
+                self.routes.borrow_mut().put(topic);
+            }
+            Change::Remove(topic) => {
+                self.routes.borrow_mut().remove(&topic);
+                self.drop_topic(&topic).await;
+            }
+        }
+    }
+}
+
+fn created(topic: &Topic, created: bool) -> create_topic::Answer {
+    let settings = topic.settings.clone();
+    create_topic::Answer {
+        id: topic.id,
+        created,
+        partitions: topic.partition_count(),
+        settings,
+    }
+}
+
+fn random_id() -> Result<TopicId, Failure> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        failure(
+            ErrorCode::Busy,
+            format!("the system gives no random bytes: {error}"),
+        )
+    })?;
+    Ok(TopicId::from_bytes(bytes))
+}
+
+fn failed(error: &CatalogError) -> Failure {
+    let message = with_causes(error);
+    tracing::error!(error = %message, "the catalog could not be written");
+    let is_full = matches!(error, CatalogError::Io { source, .. }
+        if source.kind() == std::io::ErrorKind::StorageFull);
+    let code = if is_full {
+        ErrorCode::StorageFull
+    } else {
+        ErrorCode::Internal
+    };
+    failure(code, message)
+}

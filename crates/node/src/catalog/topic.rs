@@ -1,0 +1,127 @@
+//! One topic as every core knows it.
+
+use corelog_protocol::error::{Detail, ErrorCode};
+use corelog_protocol::message::ack::Level;
+use corelog_protocol::message::settings::TopicSettings;
+use corelog_record::{CoreId, PartitionId, Timestamp, TopicId, TopicName};
+use corelog_storage::format::topic as file;
+
+use crate::failure::{Failure, failure_with};
+
+/// One topic; never changed, but replaced as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Topic {
+    pub(crate) name: TopicName,
+    pub(crate) id: TopicId,
+    pub(crate) created: Timestamp,
+    pub(crate) settings: TopicSettings,
+    /// The core that owns each partition; as many as there are partitions.
+    pub(crate) owners: Vec<CoreId>,
+}
+
+impl Topic {
+    /// How many partitions it has.
+    pub(crate) fn partition_count(&self) -> u32 {
+        u32::try_from(self.owners.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Its partitions and their owners, by number.
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = (PartitionId, CoreId)> {
+        (0..).map(PartitionId::new).zip(self.owners.iter().copied())
+    }
+
+    /// The owner of a partition.
+    pub(crate) fn owner(&self, partition: PartitionId) -> Option<CoreId> {
+        self.owners.get(partition.get() as usize).copied()
+    }
+
+    /// What is kept of it on disk.
+    pub(super) fn to_file(&self) -> file::Topic {
+        let settings = &self.settings;
+        file::Topic {
+            id: self.id,
+            name: self.name.clone(),
+            partitions: self.partition_count(),
+            created: self.created,
+            settings: file::Settings {
+                ack: match settings.ack {
+                    Level::Durable => file::Ack::Durable,
+                    Level::Accepted => file::Ack::Accepted,
+                },
+                retention_age_ms: settings.retention_age_ms.map(clamp),
+                retention_bytes: settings.retention_bytes,
+                segment_bytes: settings.segment_bytes,
+                segment_age_ms: settings.segment_age_ms.map(clamp),
+            },
+        }
+    }
+
+    /// The topic of a file, with its partitions on these cores.
+    pub(super) fn from_file(file: file::Topic, owners: Vec<CoreId>) -> Self {
+        assert_eq!(
+            owners.len(),
+            file.partitions as usize,
+            "each partition has one owner"
+        );
+        let settings = file.settings;
+        Self {
+            name: file.name,
+            id: file.id,
+            created: file.created,
+            settings: TopicSettings {
+                ack: match settings.ack {
+                    file::Ack::Durable => Level::Durable,
+                    file::Ack::Accepted => Level::Accepted,
+                },
+                retention_age_ms: settings.retention_age_ms.map(i64::unsigned_abs),
+                retention_bytes: settings.retention_bytes,
+                segment_bytes: settings.segment_bytes,
+                segment_age_ms: settings.segment_age_ms.map(i64::unsigned_abs),
+            },
+            owners,
+        }
+    }
+}
+
+/// Checks settings against their ranges.
+///
+/// # Errors
+/// `InvalidSettings`, naming the field.
+pub(super) fn check_settings(settings: &TopicSettings) -> Result<(), Failure> {
+    let range = TopicSettings::SEGMENT_BYTES_MIN..=TopicSettings::SEGMENT_BYTES_MAX;
+    let refuse = |field: &str, found: u64, rule: String| {
+        let detail = Detail {
+            field: Some(field.to_owned()),
+            found: Some(found),
+            ..Detail::default()
+        };
+        let message = format!("{field} is {found}: {rule}");
+        Err(failure_with(ErrorCode::InvalidSettings, message, detail))
+    };
+    if !range.contains(&settings.segment_bytes) {
+        let rule = format!(
+            "it lies between {} and {} bytes",
+            range.start(),
+            range.end()
+        );
+        return refuse("segment_bytes", settings.segment_bytes, rule);
+    }
+    let ages = [
+        ("retention_age_ms", settings.retention_age_ms),
+        ("segment_age_ms", settings.segment_age_ms),
+    ];
+    for (field, age) in ages {
+        match age {
+            Some(0) => return refuse(field, 0, "leave it out for no bound".to_owned()),
+            Some(age) if i64::try_from(age).is_err() => {
+                return refuse(field, age, "it is beyond any clock".to_owned());
+            }
+            Some(_) | None => {}
+        }
+    }
+    Ok(())
+}
+
+fn clamp(millis: u64) -> i64 {
+    i64::try_from(millis).unwrap_or(i64::MAX)
+}

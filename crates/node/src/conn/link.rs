@@ -1,0 +1,322 @@
+//! One connection as its tasks share it: what is in flight, what is to be sent.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use corelog_protocol::answer;
+use corelog_protocol::error::ErrorBody;
+use corelog_protocol::frame::{CorrelationId, FrameError};
+use corelog_protocol::limits;
+use corelog_protocol::message::{Call, produce};
+use futures_lite::FutureExt;
+
+use crate::core::{Acks, Core};
+use crate::metrics::{add, count_numbered, sub};
+use crate::router::{Batches, ConnAcks};
+use crate::rt::{Notify, Permit};
+
+/// Answers that wait beyond this keep further fetches from reading.
+const QUEUED_BYTES_MAX: usize = 4 << 20;
+
+/// A connection as its tasks share it.
+pub(super) struct Link {
+    pub(super) core: Rc<Core>,
+    /// Its number on this core.
+    pub(super) id: u64,
+    pub(super) peer: SocketAddr,
+    /// Answers to Produces, in line.
+    pub(super) acks: ConnAcks,
+    /// Notified when there may be something to send, or the connection closes.
+    pub(super) to_send: Notify,
+    out: RefCell<Out>,
+    in_flight: Cell<InFlight>,
+    /// Notified when something left, or the connection closes.
+    left: Notify,
+    is_closing: Cell<bool>,
+    is_dead: Cell<bool>,
+    has_logged: Cell<bool>,
+}
+
+/// A piece of what is to be sent.
+pub(super) enum Chunk {
+    /// Frames, or their heads.
+    Bytes(Vec<u8>),
+    /// Batches behind the head of their answer, with the room they take.
+    Batches(
+        Batches,
+        #[expect(dead_code, reason = "held until it was sent")] Permit,
+    ),
+}
+
+/// Everything that is to be sent now.
+#[derive(Default)]
+pub(super) struct Out {
+    pub(super) chunks: VecDeque<Chunk>,
+    pub(super) answers: usize,
+    pub(super) bytes: usize,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct InFlight {
+    requests: usize,
+    bytes: usize,
+}
+
+impl Link {
+    pub(super) fn new(core: Rc<Core>, peer: SocketAddr) -> Rc<Self> {
+        let to_send = Notify::new();
+        let id = core.next_connection();
+        Rc::new(Self {
+            core,
+            id,
+            peer,
+            acks: Rc::new(RefCell::new(Acks::new(to_send.clone()))),
+            to_send,
+            out: RefCell::default(),
+            in_flight: Cell::default(),
+            left: Notify::new(),
+            is_closing: Cell::new(false),
+            is_dead: Cell::new(false),
+            has_logged: Cell::new(false),
+        })
+    }
+
+    /// Waits until one more request may be taken; false if the connection closes instead.
+    pub(super) async fn room(&self) -> bool {
+        loop {
+            let left = self.left.notified();
+            let InFlight { requests, bytes } = self.in_flight.get();
+            if self.is_dead() {
+                return false;
+            }
+            let (requests_max, bytes_max) = (
+                limits::IN_FLIGHT_REQUEST_COUNT_MAX,
+                limits::IN_FLIGHT_BYTES_MAX,
+            );
+            if requests < requests_max as usize && bytes < bytes_max as usize {
+                return true;
+            }
+            left.await;
+        }
+    }
+
+    /// Waits until few enough answers wait to be sent; false if the connection is dead.
+    pub(super) async fn room_to_answer(&self) -> bool {
+        loop {
+            let left = self.left.notified();
+            if self.is_dead() {
+                return false;
+            }
+            if self.out.borrow().bytes < QUEUED_BYTES_MAX {
+                return true;
+            }
+            left.await;
+        }
+    }
+
+    /// A request of so many bytes is in flight until its answer was sent.
+    pub(super) fn begin(&self, frame_bytes: usize) {
+        let InFlight { requests, bytes } = self.in_flight.get();
+        self.in_flight.set(InFlight {
+            requests: requests + 1,
+            bytes: bytes + frame_bytes,
+        });
+        add(&self.core.counters.in_flight_requests, 1);
+    }
+
+    /// Queues a good answer.
+    pub(super) fn answer<R: Call>(
+        &self,
+        correlation: CorrelationId,
+        frame_bytes: usize,
+        answer: &R::Answer,
+    ) {
+        let shape = (R::KIND.number(), correlation, frame_bytes);
+        self.queue(shape, |out| {
+            answer::encode_ok::<R>(correlation, answer, 0, out)
+        });
+    }
+
+    /// Queues a good answer with batches behind its head.
+    pub(super) fn answer_with<R: Call>(
+        &self,
+        correlation: CorrelationId,
+        frame_bytes: usize,
+        answer: &R::Answer,
+        (batches, room): (Batches, Permit),
+    ) {
+        let bytes = batches.bytes();
+        let shape = (R::KIND.number(), correlation, frame_bytes);
+        let encode = |out: &mut Vec<u8>| answer::encode_ok::<R>(correlation, answer, bytes, out);
+        if self.queue(shape, encode) && bytes > 0 {
+            let mut out = self.out.borrow_mut();
+            out.chunks.push_back(Chunk::Batches(batches, room));
+            out.bytes += bytes;
+            self.count_bytes(bytes, 0);
+        }
+    }
+
+    /// Queues an error answer.
+    pub(super) fn refuse(
+        &self,
+        kind: u16,
+        correlation: CorrelationId,
+        frame_bytes: usize,
+        error: &ErrorBody,
+    ) {
+        count_numbered(&self.core.counters.errors, error.code);
+        let shape = (kind, correlation, frame_bytes);
+        self.queue(shape, |out| {
+            answer::encode_err(kind, correlation, error, out)
+        });
+    }
+
+    /// Logs bad input: the first of a connection as a warning, what follows for those who look.
+    pub(super) fn log_bad_input(&self, error: &ErrorBody) {
+        let peer = self.peer;
+        if self.has_logged.replace(true) {
+            tracing::debug!(%peer, %error, "bad input");
+        } else {
+            tracing::warn!(%peer, %error, "bad input");
+        }
+    }
+
+    /// Takes all that is to be sent now.
+    pub(super) fn take_out(&self) -> Out {
+        self.acks
+            .borrow_mut()
+            .collect(|_, tag, produced| match produced {
+                Ok(answer) => {
+                    self.answer::<produce::Request>(tag.correlation, tag.frame_bytes, &answer);
+                }
+                Err(error) => {
+                    let kind = produce::Request::KIND.number();
+                    self.refuse(kind, tag.correlation, tag.frame_bytes, &error);
+                }
+            });
+        let mut out = self.out.borrow_mut();
+        let taken = Out {
+            chunks: std::mem::take(&mut out.chunks),
+            ..*out
+        };
+        *out = Out {
+            bytes: taken.bytes,
+            ..Out::default()
+        };
+        taken
+    }
+
+    /// What was taken was sent, or never will be.
+    pub(super) fn sent(&self, out: &Out) {
+        self.out.borrow_mut().bytes -= out.bytes;
+        let InFlight { requests, bytes } = self.in_flight.get();
+        let requests = requests - out.answers;
+        self.in_flight.set(InFlight {
+            requests,
+            bytes: bytes - out.bytes,
+        });
+        sub(&self.core.counters.in_flight_requests, out.answers as u64);
+        self.left.notify();
+    }
+
+    /// No more requests are taken; what is in flight is still answered.
+    pub(super) fn begin_close(&self) {
+        self.is_closing.set(true);
+        self.to_send.notify();
+    }
+
+    /// Nothing can be sent any more.
+    pub(super) fn die(&self) {
+        self.is_dead.set(true);
+        self.left.notify();
+        self.to_send.notify();
+    }
+
+    /// Forgets all that was in flight.
+    pub(super) fn end(&self) {
+        self.die();
+        self.acks.borrow_mut().clear();
+        sub(
+            &self.core.counters.in_flight_requests,
+            self.in_flight.take().requests as u64,
+        );
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        self.is_dead.get()
+    }
+
+    /// If no more requests come and all are answered.
+    pub(super) fn is_done(&self) -> bool {
+        self.is_closing.get() && self.in_flight.get().requests == 0
+    }
+
+    /// `future`'s value, or None if the connection dies first.
+    pub(super) async fn alive<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        let dead = async {
+            loop {
+                let left = self.left.notified();
+                if self.is_dead() {
+                    return None;
+                }
+                left.await;
+            }
+        };
+        async { Some(future.await) }.or(dead).await
+    }
+
+    /// Queues an answer; false if it was not what `encode` had, but an error or nothing.
+    fn queue(
+        &self,
+        (kind, correlation, frame_bytes): (u16, CorrelationId, usize),
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), FrameError>,
+    ) -> bool {
+        if self.is_dead() {
+            return false;
+        }
+        let mut out = self.out.borrow_mut();
+        if !matches!(out.chunks.back(), Some(Chunk::Bytes(_))) {
+            out.chunks.push_back(Chunk::Bytes(Vec::new()));
+        }
+        let Some(Chunk::Bytes(bytes)) = out.chunks.back_mut() else {
+            return false;
+        };
+        let before = bytes.len();
+        let encoded = encode(bytes);
+        if let Err(error) = &encoded {
+            tracing::error!(peer = %self.peer, %error, "an answer could not be encoded");
+            if answer::encode_err(kind, correlation, &error.to_body(), bytes).is_err() {
+                // Without an answer the client would wait for ever.
+                drop(out);
+                self.die();
+                return false;
+            }
+        }
+        let added = bytes.len() - before;
+        out.bytes += added;
+        out.answers += 1;
+        self.count_bytes(added, frame_bytes);
+        self.to_send.notify();
+        encoded.is_ok()
+    }
+
+    fn count_bytes(&self, added: usize, gone: usize) {
+        let InFlight { requests, bytes } = self.in_flight.get();
+        self.in_flight.set(InFlight {
+            requests,
+            bytes: bytes + added - gone,
+        });
+    }
+}
+
+impl Batches {
+    /// How many bytes they are.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Pieces(pieces) => pieces.iter().map(|piece| piece.len()).sum(),
+            Self::Bytes(bytes) => bytes.len(),
+        }
+    }
+}

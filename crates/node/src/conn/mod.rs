@@ -1,0 +1,25 @@
+//! Client connections: bytes to requests, answers to bytes.
+//!
+//! ```text
+//! accept    taking connections, up to the limit
+//! link      one connection as its tasks share it: what is in flight, what is to be sent
+//! receive   the receive buffer: frames are slices of it
+//! reader    the task that takes frames, in order
+//! request   what is done with each kind of request
+//! writer    the task that sends answers, as many as there are in one write
+//! ```
+//!
+//! Each connection has two tasks. The reader stops reading while too much is in flight, so a client
+//! that sends faster than it is served, or never reads, holds a bounded number of bytes. Answers
+//! that are due at the same moment leave in one write.
+//!
+//! What never lives here: which partition is where, what a batch must be.
+
+mod accept;
+mod link;
+mod reader;
+mod receive;
+mod request;
+mod writer;
+
+pub(crate) use accept::serve_listener;

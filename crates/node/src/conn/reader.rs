@@ -1,0 +1,137 @@
+//! The task that takes frames, in order.
+
+use std::io;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use corelog_protocol::answer::CONNECTION_KIND;
+use corelog_protocol::error::{ErrorBody, ErrorCode};
+use corelog_protocol::frame::{CorrelationId, FrameError, Peek};
+use futures_lite::FutureExt;
+
+use super::link::Link;
+use super::receive::Receive;
+use super::request::{self, Next};
+use crate::failure::{Failure, failure};
+use crate::metrics::add;
+use crate::rt::{self, ReadHalf};
+
+/// How long an empty large buffer is kept for a client that pauses.
+const LARGE_IDLE: Duration = Duration::from_secs(1);
+/// A frame that has begun may take a second longer for each of these bytes.
+const SLOWEST_BYTES_PER_SECOND: usize = 64 << 10;
+
+/// What a read came to.
+enum Read {
+    Some,
+    /// The client sends no more, or the node stops.
+    End,
+    /// The connection is cut.
+    Cut,
+}
+
+/// Takes frames until the client ends, the framing is lost or the node stops.
+pub(super) async fn read(link: &Rc<Link>, mut receiver: ReadHalf) {
+    let mut receive = Receive::new();
+    let mut is_greeted = false;
+    let mut begun = rt::now();
+    loop {
+        match receive.has_frame() {
+            Ok(true) => {
+                if !link.room().await {
+                    return;
+                }
+                let bytes = match receive.frame() {
+                    Ok(Peek::Frame(frame)) => {
+                        let next = request::take(link, &frame, &mut is_greeted).await;
+                        if matches!(next, Next::Close) {
+                            return;
+                        }
+                        frame.header.total_bytes()
+                    }
+                    Ok(Peek::Need(_)) => continue,
+                    Err(error) => return lose_framing(link, &error),
+                };
+                receive.consume(bytes);
+                begun = rt::now();
+                rt::yield_if_needed().await;
+            }
+            Ok(false) => {
+                let is_expected = receive.is_partial() || !is_greeted;
+                match read_more(link, &mut receiver, &mut receive, is_expected, begun).await {
+                    Read::Some => {}
+                    Read::End => return,
+                    Read::Cut => {
+                        add(&link.core.counters.connections_cut_total, 1);
+                        link.die();
+                        return;
+                    }
+                }
+            }
+            Err(error) => return lose_framing(link, &error),
+        }
+    }
+}
+
+async fn read_more(
+    link: &Rc<Link>,
+    receiver: &mut ReadHalf,
+    receive: &mut Receive,
+    is_expected: bool,
+    begun: Instant,
+) -> Read {
+    loop {
+        if link.is_dead() {
+            return Read::Cut;
+        }
+        let timeout = if is_expected {
+            let slack = (receive.needed() / SLOWEST_BYTES_PER_SECOND) as u64;
+            let limit = link.core.shared.limits.read_timeout + Duration::from_secs(slack);
+            let left = limit.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                return Read::Cut;
+            }
+            Some(left)
+        } else {
+            receive.is_large().then_some(LARGE_IDLE)
+        };
+        receive.make_room(&link.core.receive_budget).await;
+        receiver.set_timeout(timeout);
+        let read = async { link.alive(receiver.read(receive.free())).await.map(Some) };
+        let stopped = async {
+            link.core.stopping().await;
+            Some(None)
+        };
+        match read.or(stopped).await {
+            Some(Some(Ok(0)) | None) => return Read::End,
+            Some(Some(Ok(bytes))) => {
+                receive.arrived(bytes);
+                add(&link.core.counters.received_bytes_total, bytes as u64);
+                return Read::Some;
+            }
+            Some(Some(Err(error))) if error.kind() == io::ErrorKind::TimedOut && !is_expected => {
+                receive.shrink();
+            }
+            Some(Some(Err(_))) | None => return Read::Cut,
+        }
+    }
+}
+
+/// Says why and closes: nobody can tell where the next frame begins.
+fn lose_framing(link: &Rc<Link>, error: &FrameError) {
+    let body = error.to_body();
+    link.log_bad_input(&body);
+    add(&link.core.counters.connections_cut_total, 1);
+    close_with(link, error.correlation(), &body);
+}
+
+/// Queues an error that concerns the whole connection.
+pub(super) fn close_with(link: &Rc<Link>, correlation: CorrelationId, error: &ErrorBody) {
+    link.begin(0);
+    link.refuse(CONNECTION_KIND, correlation, 0, error);
+}
+
+/// The error of a connection that does too much.
+pub(super) fn too_much(what: &str) -> Failure {
+    failure(ErrorCode::Busy, what)
+}

@@ -1,0 +1,135 @@
+//! The receive buffer: frames are slices of it, so a body is copied once, into the log's tail.
+
+use corelog_protocol::frame::{Decoder, FrameError, Peek};
+use corelog_protocol::limits;
+
+use crate::rt::{Permit, Semaphore};
+
+/// What every connection may hold, idle ones too.
+const SMALL_BYTES: usize = 4 << 10;
+/// What a connection grows to when reads fill its buffer.
+const BUSY_BYTES: usize = 256 << 10;
+
+/// Bytes of a connection that are not yet done.
+pub(super) struct Receive {
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// How many bytes the next frame needs at least.
+    needed: usize,
+    decoder: Decoder,
+    /// The core's room for what the buffer has beyond `SMALL_BYTES`.
+    room: Option<Permit>,
+}
+
+impl Receive {
+    pub(super) fn new() -> Self {
+        Self {
+            buffer: vec![0; SMALL_BYTES],
+            start: 0,
+            end: 0,
+            needed: 0,
+            decoder: Decoder::requests(limits::FRAME_BYTES_MAX),
+            room: None,
+        }
+    }
+
+    /// What has arrived and is not done.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
+    }
+
+    /// Looks for a whole frame; true if there is one, which `frame` then gives.
+    ///
+    /// # Errors
+    /// Where the framing is lost.
+    pub(super) fn has_frame(&mut self) -> Result<bool, FrameError> {
+        if self.end - self.start < self.needed {
+            return Ok(false);
+        }
+        match self.decoder.peek(&self.buffer[self.start..self.end])? {
+            Peek::Frame(_) => Ok(true),
+            Peek::Need(needed) => {
+                self.needed = needed;
+                Ok(false)
+            }
+        }
+    }
+
+    /// The frame that `has_frame` has seen.
+    ///
+    /// # Errors
+    /// Where the framing is lost.
+    pub(super) fn frame(&self) -> Result<Peek<'_>, FrameError> {
+        self.decoder.peek(self.bytes())
+    }
+
+    /// A frame of so many bytes is done.
+    pub(super) fn consume(&mut self, bytes: usize) {
+        self.start += bytes;
+        self.needed = 0;
+        assert!(self.start <= self.end, "more was consumed than has arrived");
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        }
+    }
+
+    /// If a frame has begun and is not whole.
+    pub(super) fn is_partial(&self) -> bool {
+        self.start < self.end
+    }
+
+    /// If more is held than an idle connection may.
+    pub(super) fn is_large(&self) -> bool {
+        self.buffer.len() > SMALL_BYTES
+    }
+
+    /// How many bytes the frame that has begun needs.
+    pub(super) fn needed(&self) -> usize {
+        self.needed
+    }
+
+    /// Makes room for the next read: for the whole frame that has begun, and for more if the last
+    /// read filled the buffer. Waits for the core's room if that is used up.
+    pub(super) async fn make_room(&mut self, budget: &Semaphore) {
+        let was_filled = self.end == self.buffer.len() && self.start == 0;
+        if self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        let mut wanted = self.needed.max(self.buffer.len());
+        if was_filled && self.needed <= self.buffer.len() {
+            wanted = (self.buffer.len() * 4).max(self.end + SMALL_BYTES);
+            wanted = wanted.min(BUSY_BYTES.max(self.needed + SMALL_BYTES));
+        }
+        if wanted > self.buffer.len() {
+            // Given back first: two connections that both grow must not wait for each other.
+            drop(self.room.take());
+            self.room = Some(budget.acquire(wanted as u64).await);
+            self.buffer.resize(wanted, 0);
+        }
+        assert!(self.end < self.buffer.len(), "no room to read into");
+    }
+
+    /// Where the next bytes go.
+    pub(super) fn free(&mut self) -> &mut [u8] {
+        &mut self.buffer[self.end..]
+    }
+
+    /// So many bytes have arrived.
+    pub(super) fn arrived(&mut self, bytes: usize) {
+        self.end += bytes;
+        assert!(
+            self.end <= self.buffer.len(),
+            "more arrived than there was room for"
+        );
+    }
+
+    /// Gives back what an idle connection does not need.
+    pub(super) fn shrink(&mut self) {
+        assert!(!self.is_partial(), "only an empty buffer shrinks");
+        self.buffer = vec![0; SMALL_BYTES];
+        self.room = None;
+    }
+}

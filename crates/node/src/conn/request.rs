@@ -1,0 +1,439 @@
+//! What is done with each kind of request.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::Duration;
+
+use corelog_protocol::error::{Detail, ErrorCode};
+use corelog_protocol::frame::{self, CorrelationId, Frame};
+use corelog_protocol::limits;
+use corelog_protocol::message::{
+    Call, alter_topic, create_topic, delete_topic, describe_topic, fetch, hello, list_offsets,
+    metadata, ping, produce, reopen_partition, truncate,
+};
+use corelog_protocol::request::Request;
+use corelog_record::{CoreId, PartitionId, TopicId, TopicName};
+
+use super::link::Link;
+use super::reader::{close_with, too_much};
+use crate::core::{Core, Due, NotAppended, PartitionKey, aborts};
+use crate::failure::{Failure, failure, failure_with};
+use crate::metrics::count_numbered;
+use crate::router::{self, Ask, Away, FetchFrom, Route, Tag, Told};
+use crate::rt::{self, Notify, Work};
+
+/// Partitions a connection may have queues or aborted runs for.
+const QUEUES_MAX: usize = 16_384;
+/// How long a Produce waits for room in the tail before it is answered `Busy`.
+const TAIL_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Bytes of one fetch at most: with its head it fits a frame, and any one batch does.
+const FETCH_BYTES_MAX: u32 = limits::BATCH_BYTES_MAX;
+
+/// What becomes of the connection.
+pub(super) enum Next {
+    Continue,
+    Close,
+}
+
+/// A request that is answered under its correlation id.
+#[derive(Clone)]
+struct Asked {
+    link: Rc<Link>,
+    correlation: CorrelationId,
+    frame_bytes: usize,
+}
+
+/// Takes one frame: answers it, or sees to it that it will be.
+pub(super) async fn take(link: &Rc<Link>, frame: &Frame<'_>, is_greeted: &mut bool) -> Next {
+    let (kind, correlation) = (frame.header.kind, frame.header.correlation);
+    let frame_bytes = frame.header.total_bytes();
+    count_numbered(&link.core.counters.requests, kind);
+    let request = Request::decode(frame);
+    if !*is_greeted && !matches!(request, Ok(Request::Hello(_))) {
+        let error = failure(
+            ErrorCode::HelloRequired,
+            "the first frame has to be a Hello",
+        );
+        link.log_bad_input(&error);
+        close_with(link, correlation, &error);
+        return Next::Close;
+    }
+    link.begin(frame_bytes);
+    let asked = Asked {
+        link: Rc::clone(link),
+        correlation,
+        frame_bytes,
+    };
+    let request = match request {
+        Ok(request) => request,
+        Err(error) => {
+            let error = error.to_body();
+            link.log_bad_input(&error);
+            link.refuse(kind, correlation, frame_bytes, &error);
+            return Next::Continue;
+        }
+    };
+    match request {
+        Request::Hello(_) if *is_greeted => {
+            let error = failure(ErrorCode::HelloRequired, "a second Hello");
+            asked.told::<hello::Request>(Err(error));
+        }
+        Request::Hello(request) => {
+            let greeted = greet(link, &request);
+            *is_greeted = greeted.is_ok();
+            asked.told::<hello::Request>(greeted);
+            if !*is_greeted {
+                return Next::Close;
+            }
+        }
+        Request::Produce(request) => return produce(asked, &request, frame.body).await,
+        Request::Ping(_) => asked.told::<ping::Request>(Ok(ping::Answer {})),
+        Request::Metadata(request) => {
+            asked.told::<metadata::Request>(Ok(metadata_of(&link.core, request)));
+        }
+        request => take_apart(asked, request),
+    }
+    Next::Continue
+}
+
+/// Requests that are answered by a task of their own: they may wait, and overtake each other.
+fn take_apart(asked: Asked, request: Request) {
+    let core = Rc::clone(&asked.link.core);
+    match request {
+        Request::Fetch(request) => rt::spawn(fetch(asked, request)).detach(),
+        Request::ListOffsets(r) => {
+            let seek = router::seek_of(r.at);
+            let target = (r.topic, r.id, r.partition);
+            asked.by_owner::<list_offsets::Request>(target, |key| Ask::Find { key, seek });
+        }
+        Request::Truncate(r) => {
+            let lowest = r.lowest;
+            let target = (r.topic, r.id, r.partition);
+            asked.by_owner::<truncate::Request>(target, |key| Ask::Truncate { key, lowest });
+        }
+        Request::ReopenPartition(r) => {
+            let target = (r.topic, r.id, r.partition);
+            asked.by_owner::<reopen_partition::Request>(target, |key| Ask::Reopen { key });
+        }
+        Request::CreateTopic(r) => asked.by_catalog::<create_topic::Request>(Ask::Create(r)),
+        Request::AlterTopic(r) => asked.by_catalog::<alter_topic::Request>(Ask::Alter(r)),
+        Request::DeleteTopic(r) => asked.by_catalog::<delete_topic::Request>(Ask::Delete(r)),
+        Request::DescribeTopic(request) => {
+            rt::spawn(async move {
+                let described = describe(&core, &request.name).await;
+                asked.told::<describe_topic::Request>(described);
+            })
+            .detach();
+        }
+        other => {
+            let kind = other.kind();
+            let message = format!("{kind} is not supported by this version");
+            let error = failure(ErrorCode::NotSupported, message);
+            asked
+                .link
+                .refuse(kind.number(), asked.correlation, asked.frame_bytes, &error);
+        }
+    }
+}
+
+impl Asked {
+    fn told<R: Call>(&self, told: Result<R::Answer, Failure>) {
+        match told {
+            Ok(answer) => self
+                .link
+                .answer::<R>(self.correlation, self.frame_bytes, &answer),
+            Err(error) => {
+                let kind = R::KIND.number();
+                self.link
+                    .refuse(kind, self.correlation, self.frame_bytes, &error);
+            }
+        }
+    }
+
+    /// Has the core that owns a partition do it.
+    fn by_owner<R: Picked>(
+        self,
+        (topic, id, partition): (TopicName, TopicId, PartitionId),
+        ask: impl FnOnce(PartitionKey) -> Ask,
+    ) {
+        let core = &self.link.core;
+        match router::route(core, &topic, id, partition) {
+            Ok(Route::Here(key)) => {
+                let here = core.id;
+                self.by_core::<R>(here, ask(key));
+            }
+            Ok(Route::Core(owner, key)) => self.by_core::<R>(owner, ask(key)),
+            Err(error) => self.told::<R>(Err(error)),
+        }
+    }
+
+    /// Has the core that writes the catalog do it.
+    fn by_catalog<R: Picked>(self, ask: Ask) {
+        self.by_core::<R>(CoreId::new(0), ask);
+    }
+
+    /// Has a core do it; it is done even if the connection dies meanwhile.
+    fn by_core<R: Picked>(self, at: CoreId, ask: Ask) {
+        let core = Rc::clone(&self.link.core);
+        rt::spawn(async move {
+            let _work = rt::outstanding(Work::Request);
+            let told = router::answer(&core, at, ask).await;
+            let other = || failure(ErrorCode::Internal, "something else was answered");
+            self.told::<R>(told.and_then(|told| R::pick(told).ok_or_else(other)));
+        })
+        .detach();
+    }
+}
+
+/// A request that a core answers with one kind of `Told`.
+trait Picked: Call + 'static {
+    fn pick(told: Told) -> Option<Self::Answer>;
+}
+
+macro_rules! picked {
+    ($($module:ident $told:ident)+) => {$(
+        impl Picked for $module::Request {
+            fn pick(told: Told) -> Option<$module::Answer> {
+                match told {
+                    Told::$told(answer) => Some(answer),
+                    _ => None,
+                }
+            }
+        }
+    )+};
+}
+
+picked! {
+    list_offsets Found
+    truncate Truncated
+    reopen_partition Reopened
+    create_topic Created
+    alter_topic Altered
+    delete_topic Deleted
+}
+
+async fn produce(asked: Asked, request: &produce::Request, batches: &[u8]) -> Next {
+    let Asked {
+        link,
+        correlation,
+        frame_bytes,
+    } = asked;
+    let key = PartitionKey {
+        topic: request.id,
+        partition: request.partition,
+    };
+    let aborted = link.acks.borrow().aborted(key, request.run);
+    let due = match aborted {
+        Some(error) => Due::Now(Err(error)),
+        None => produced(&link, request, batches).await,
+    };
+    let mut acks = link.acks.borrow_mut();
+    if let Due::Now(produced) = &due
+        && let Some(cause) = aborts(produced)
+    {
+        acks.abort(key, request.run, cause);
+    }
+    acks.push(
+        key,
+        Tag {
+            correlation,
+            frame_bytes,
+            work: rt::outstanding(Work::Request),
+        },
+        due,
+    );
+    if acks.queue_count() > QUEUES_MAX {
+        drop(acks);
+        let error = too_much("the connection produces to too many partitions that refuse it");
+        close_with(&link, correlation, &error);
+        return Next::Close;
+    }
+    Next::Continue
+}
+
+async fn produced(link: &Rc<Link>, request: &produce::Request, batches: &[u8]) -> Due {
+    let core = &link.core;
+    let (level, run) = (request.level, request.run);
+    match router::route(core, &request.topic, request.id, request.partition) {
+        Err(error) => Due::Now(Err(error)),
+        Ok(Route::Core(owner, key)) => {
+            let acks = Rc::clone(&link.acks);
+            let away = Away {
+                core: owner,
+                conn: link.id,
+                key,
+                level,
+                run,
+                batches,
+                acks,
+            };
+            match router::produce_away(core, away) {
+                Ok(number) => Due::Away(number),
+                Err(error) => Due::Now(Err(error)),
+            }
+        }
+        Ok(Route::Here(key)) => {
+            let deadline = rt::now() + TAIL_WAIT_MAX;
+            loop {
+                let (board, error) = match core.produce(key, batches, level) {
+                    Ok(due) => return due,
+                    Err(NotAppended::Refused(error)) => return Due::Now(Err(error)),
+                    Err(NotAppended::TailFull(board, error)) => (board, error),
+                };
+                // Reading no further until there is room is what slows a fast client down.
+                let changed = Notify::new();
+                let change = changed.notified();
+                board.watch(&changed, &mut None);
+                let left = deadline.saturating_duration_since(rt::now());
+                if left.is_zero()
+                    || rt::timeout(left, link.alive(change))
+                        .await
+                        .flatten()
+                        .is_none()
+                {
+                    return Due::Now(Err(error));
+                }
+            }
+        }
+    }
+}
+
+async fn fetch(asked: Asked, request: fetch::Request) {
+    let Asked { link, .. } = &asked;
+    let fetched = link.alive(fetched(link, &request)).await;
+    match fetched {
+        Some(Ok((answer, batches, room))) => link.answer_with::<fetch::Request>(
+            asked.correlation,
+            asked.frame_bytes,
+            &answer,
+            (batches, room),
+        ),
+        Some(Err(error)) => asked.told::<fetch::Request>(Err(error)),
+        None => {}
+    }
+}
+
+async fn fetched(
+    link: &Rc<Link>,
+    request: &fetch::Request,
+) -> Result<(fetch::Answer, router::Batches, rt::Permit), Failure> {
+    if request.follower.is_some() {
+        let message = "following is not supported by this version";
+        return Err(failure(ErrorCode::NotSupported, message));
+    }
+    link.room_to_answer().await;
+    let route = router::route(&link.core, &request.topic, request.id, request.partition)?;
+    let wait_ms = request.max_wait_ms.min(limits::FETCH_WAIT_MS_MAX);
+    let from = FetchFrom {
+        route,
+        from: request.offset,
+        bytes_max: request.max_bytes.min(FETCH_BYTES_MAX) as usize,
+        bytes_min: u64::from(request.min_bytes.min(FETCH_BYTES_MAX)),
+        wait: Duration::from_millis(u64::from(wait_ms)),
+    };
+    router::fetch(&link.core, from).await
+}
+
+fn greet(link: &Link, request: &hello::Request) -> Result<hello::Answer, Failure> {
+    if !request.versions.contains(&frame::VERSION) {
+        let message = format!("this node speaks version {}", frame::VERSION);
+        let detail = Detail {
+            versions: Some(vec![frame::VERSION]),
+            ..Detail::default()
+        };
+        return Err(failure_with(ErrorCode::UnsupportedVersion, message, detail));
+    }
+    let core = &link.core;
+    tracing::debug!(peer = %link.peer, client = request.client, "a client says hello");
+    let (shared, cores) = advertised(core);
+    Ok(hello::Answer {
+        version: frame::VERSION,
+        node: core.shared.node,
+        core: core.id,
+        cores,
+        shared,
+        limits: hello::Limits::default(),
+        auth: vec![hello::AUTH_NONE.to_owned()],
+        software: concat!("corelog ", env!("CARGO_PKG_VERSION")).to_owned(),
+    })
+}
+
+fn metadata_of(core: &Core, request: metadata::Request) -> metadata::Answer {
+    let (shared, cores) = advertised(core);
+    let routes = core.routes.borrow();
+    let (mut topics, mut errors) = (Vec::new(), Vec::new());
+    match request.topics {
+        None => topics.extend(routes.topics().map(|topic| told_topic(topic, &cores))),
+        Some(names) => {
+            // Each once, however often it is named: the answer is bounded by what there is.
+            for name in BTreeSet::from_iter(names) {
+                match routes.topic(&name) {
+                    Ok(topic) => topics.push(told_topic(topic, &cores)),
+                    Err(error) => {
+                        errors.push(metadata::TopicError {
+                            name,
+                            error: *error,
+                        });
+                    }
+                }
+            }
+        }
+    }
+    metadata::Answer {
+        node: core.shared.node,
+        cores,
+        shared,
+        topics,
+        errors,
+    }
+}
+
+fn told_topic(topic: &crate::catalog::Topic, cores: &[String]) -> metadata::Topic {
+    let partitions = topic.partitions().map(|(id, core)| {
+        let address = cores
+            .get(usize::from(core.get()))
+            .cloned()
+            .unwrap_or_default();
+        metadata::Partition { id, core, address }
+    });
+    metadata::Topic {
+        name: topic.name.clone(),
+        id: topic.id,
+        settings: topic.settings.clone(),
+        partitions: partitions.collect(),
+    }
+}
+
+fn advertised(core: &Core) -> (String, Vec<String>) {
+    let addresses = core.shared.addresses.get();
+    addresses.map_or_else(Default::default, |addresses| {
+        (
+            addresses.advertised.clone(),
+            addresses.advertised_cores.clone(),
+        )
+    })
+}
+
+async fn describe(core: &Rc<Core>, name: &TopicName) -> Result<describe_topic::Answer, Failure> {
+    let topic = Rc::new(core.routes.borrow().topic(name)?.clone());
+    let mut partitions = Vec::new();
+    for number in 0..core.shared.core_count {
+        let at = CoreId::new(number);
+        if !topic.owners.contains(&at) {
+            continue;
+        }
+        match router::answer(core, at, Ask::Describe { topic: topic.id }).await? {
+            Told::Described(described) => partitions.extend(described),
+            _ => {
+                return Err(failure(ErrorCode::Internal, "something else was described"));
+            }
+        }
+    }
+    partitions.sort_by_key(|partition: &describe_topic::Partition| partition.id);
+    let settings = topic.settings.clone();
+    Ok(describe_topic::Answer {
+        id: topic.id,
+        settings,
+        partitions,
+    })
+}

@@ -1,0 +1,84 @@
+//! The task that sends answers, as many as there are in one write.
+
+use std::io;
+use std::rc::Rc;
+
+use super::link::{Chunk, Link, Out};
+use crate::metrics::add;
+use crate::router::Batches;
+use crate::rt::WriteHalf;
+
+/// Pieces from this size on are written as they lie; smaller ones are gathered.
+const WRITE_DIRECTLY_BYTES: usize = 32 << 10;
+/// What is gathered is written at this size.
+const GATHER_BYTES_MAX: usize = 256 << 10;
+
+/// Sends answers until all are sent and no more come.
+pub(super) async fn write(link: Rc<Link>, mut sender: WriteHalf) {
+    let mut gathered = Vec::new();
+    loop {
+        let to_send = link.to_send.notified();
+        if link.is_dead() {
+            return sender.shutdown();
+        }
+        let mut out = link.take_out();
+        if out.chunks.is_empty() {
+            if link.is_done() {
+                return sender.finish();
+            }
+            to_send.await;
+            continue;
+        }
+        let sent = send(&mut sender, &mut out, &mut gathered).await;
+        link.sent(&out);
+        match sent {
+            Ok(bytes) => add(&link.core.counters.sent_bytes_total, bytes as u64),
+            Err(error) => {
+                if error.kind() == io::ErrorKind::TimedOut {
+                    add(&link.core.counters.connections_cut_total, 1);
+                    tracing::warn!(peer = %link.peer, "cut a client that does not read");
+                }
+                link.die();
+            }
+        }
+    }
+}
+
+async fn send(sender: &mut WriteHalf, out: &mut Out, gathered: &mut Vec<u8>) -> io::Result<usize> {
+    gathered.clear();
+    let mut bytes = 0;
+    for chunk in out.chunks.drain(..) {
+        match &chunk {
+            Chunk::Bytes(piece) | Chunk::Batches(Batches::Bytes(piece), _) => {
+                bytes += send_piece(sender, piece, gathered).await?;
+            }
+            Chunk::Batches(Batches::Pieces(pieces), _) => {
+                for piece in pieces {
+                    bytes += send_piece(sender, piece, gathered).await?;
+                }
+            }
+        }
+    }
+    sender.write_all(gathered).await?;
+    gathered.clear();
+    gathered.shrink_to(WRITE_DIRECTLY_BYTES);
+    Ok(bytes)
+}
+
+async fn send_piece(
+    sender: &mut WriteHalf,
+    piece: &[u8],
+    gathered: &mut Vec<u8>,
+) -> io::Result<usize> {
+    let is_direct = piece.len() >= WRITE_DIRECTLY_BYTES;
+    if !gathered.is_empty() && (is_direct || gathered.len() + piece.len() > GATHER_BYTES_MAX) {
+        sender.write_all(gathered).await?;
+        gathered.clear();
+    }
+    if is_direct {
+        sender.write_all(piece).await?;
+    } else {
+        gathered.extend_from_slice(piece);
+    }
+    Ok(piece.len())
+}

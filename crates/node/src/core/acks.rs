@@ -1,0 +1,296 @@
+//! Produce requests whose answers are due in order: one queue per producer and partition, whose
+//! front leaves when its outcome is known. Both ends of a lane and every connection keep one.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+use std::rc::Rc;
+
+use corelog_protocol::error::{Applied, Detail, ErrorCode};
+use corelog_protocol::message::produce;
+
+use super::board::{Board, Outcome, Seen, Void};
+use crate::failure::{Failure, failure_with};
+use crate::rt::Notify;
+
+/// What a Produce request is answered with.
+pub(crate) type Produced = Result<produce::Answer, Failure>;
+
+/// A Produce that was appended or refused, or is on its way.
+#[derive(Debug)]
+pub(crate) enum Due {
+    /// The answer is due when the board says so.
+    Flushed {
+        board: Rc<Board>,
+        seen: Seen,
+        answer: produce::Answer,
+    },
+    /// The answer is known.
+    Now(Produced),
+    /// The answer comes from another core under this number.
+    Away(u64),
+}
+
+/// Queues of answers by `K`, each answer told apart by a `T`.
+#[derive(Debug)]
+pub(crate) struct Acks<K, T> {
+    queues: HashMap<K, Queue<T>>,
+    /// Woken when a board that something waits for changes.
+    watcher: Notify,
+    due_count: usize,
+}
+
+#[derive(Debug)]
+struct Queue<T> {
+    entries: VecDeque<(T, Due)>,
+    /// Every run up to this one is aborted, with the code that aborted it.
+    aborted: Option<(u32, u16)>,
+    /// The change of its front's board that the watcher waits for.
+    watched: Option<u64>,
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Self {
+        Self {
+            entries: VecDeque::new(),
+            aborted: None,
+            watched: None,
+        }
+    }
+}
+
+impl<K: Copy + Eq + Hash, T> Acks<K, T> {
+    /// No queues; `watcher` is notified when it may be worth to `collect`.
+    pub(crate) fn new(watcher: Notify) -> Self {
+        Self {
+            queues: HashMap::new(),
+            watcher,
+            due_count: 0,
+        }
+    }
+
+    /// Answers that are not collected yet.
+    #[cfg(test)]
+    fn due_count(&self) -> usize {
+        self.due_count
+    }
+
+    /// Queues that are kept, empty ones with an aborted run included.
+    pub(crate) fn queue_count(&self) -> usize {
+        self.queues.len()
+    }
+
+    /// Why a request of this run must not be done, if an earlier one of the run was not.
+    pub(crate) fn aborted(&self, key: K, run: u32) -> Option<Failure> {
+        let (aborted, cause) = self.queues.get(&key)?.aborted?;
+        (run <= aborted).then(|| aborted_by(run, cause))
+    }
+
+    /// Aborts a run: `cause` is the code of the answer that was not applied.
+    pub(crate) fn abort(&mut self, key: K, run: u32, cause: u16) {
+        let queue = self.queues.entry(key).or_default();
+        if queue.aborted.is_none_or(|(aborted, _)| aborted < run) {
+            queue.aborted = Some((run, cause));
+        }
+    }
+
+    /// Puts an answer in line.
+    pub(crate) fn push(&mut self, key: K, tag: T, due: Due) {
+        let queue = self.queues.entry(key).or_default();
+        queue.entries.push_back((tag, due));
+        self.due_count += 1;
+        if queue.entries.len() == 1 && !queue.watch(&self.watcher) {
+            self.watcher.notify();
+        }
+    }
+
+    /// An answer came from another core.
+    pub(crate) fn fill(&mut self, key: K, away: u64, produced: Produced) {
+        let Some(queue) = self.queues.get_mut(&key) else {
+            return;
+        };
+        let is_it = |due: &Due| matches!(due, Due::Away(number) if *number == away);
+        if let Some((_, due)) = queue.entries.iter_mut().find(|(_, due)| is_it(due)) {
+            *due = Due::Now(produced);
+            self.watcher.notify();
+        }
+    }
+
+    /// Takes every answer that is due, in order within each queue.
+    pub(crate) fn collect(&mut self, mut take: impl FnMut(K, T, Produced)) {
+        if self.due_count == 0 {
+            return;
+        }
+        let (watcher, due_count) = (&self.watcher, &mut self.due_count);
+        self.queues.retain(|key, queue| {
+            while let Some((tag, produced)) = queue.pop() {
+                *due_count -= 1;
+                take(*key, tag, produced);
+            }
+            queue.watch(watcher);
+            !queue.entries.is_empty() || queue.aborted.is_some()
+        });
+    }
+
+    /// Forgets all, with the waiting.
+    pub(crate) fn clear(&mut self) {
+        self.queues.clear();
+        self.due_count = 0;
+    }
+}
+
+impl<T> Queue<T> {
+    /// Has the watcher woken when the front's board changes; false if the front is due already.
+    fn watch(&mut self, watcher: &Notify) -> bool {
+        match self.entries.front() {
+            None | Some((_, Due::Away(_))) => true,
+            Some((_, Due::Now(_))) => false,
+            Some((
+                _,
+                Due::Flushed {
+                    board,
+                    seen,
+                    answer,
+                },
+            )) => {
+                board.watch(watcher, &mut self.watched);
+                board.outcome(answer.end, *seen).is_none()
+            }
+        }
+    }
+
+    fn pop(&mut self) -> Option<(T, Produced)> {
+        let produced = match &self.entries.front()?.1 {
+            Due::Away(_) => return None,
+            Due::Now(_) => None,
+            Due::Flushed {
+                board,
+                seen,
+                answer,
+            } => Some(told(board.outcome(answer.end, *seen)?, answer)),
+        };
+        match (self.entries.pop_front()?, produced) {
+            ((tag, _), Some(produced)) | ((tag, Due::Now(produced)), None) => Some((tag, produced)),
+            ((_, _), None) => unreachable!("only a known answer leaves the line"),
+        }
+    }
+}
+
+fn told(outcome: Outcome, answer: &produce::Answer) -> Produced {
+    let why = match outcome {
+        Outcome::Durable => return Ok(answer.clone()),
+        Outcome::Unknown(Void::Fenced) => "a write or sync failed; reopen the partition",
+        Outcome::Unknown(Void::Full) => "the disk is full; the records go out when there is space",
+        Outcome::Unknown(Void::Closed) => "the partition was closed before the sync returned",
+    };
+    let detail = Detail {
+        offset: Some(answer.base),
+        ..Detail::default()
+    };
+    Err(failure_with(ErrorCode::OutcomeUnknown, why, detail))
+}
+
+/// The answer to a request of an aborted run.
+pub(crate) fn aborted_by(run: u32, cause: u16) -> Failure {
+    let message = "an earlier request of this run was not applied: send all of it again, in order, \
+                   under a higher run";
+    failure_with(
+        ErrorCode::Aborted,
+        message,
+        Detail {
+            run: Some(run),
+            cause: Some(cause),
+            ..Detail::default()
+        },
+    )
+}
+
+/// If an answer aborts the run of its request.
+pub(crate) fn aborts(produced: &Produced) -> Option<u16> {
+    let error = produced.as_ref().err()?;
+    (error.applied() == Applied::No).then_some(error.code)
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_protocol::message::ack::Level;
+    use corelog_record::{LeaderEpoch, Offset};
+
+    use super::*;
+
+    fn answer(end: u64) -> produce::Answer {
+        produce::Answer {
+            base: Offset::ZERO,
+            end: Offset::ZERO.plus(end),
+            epoch: LeaderEpoch::ZERO,
+            level: Level::Durable,
+        }
+    }
+
+    fn flushed(board: &Rc<Board>, end: u64) -> Due {
+        Due::Flushed {
+            board: Rc::clone(board),
+            seen: board.seen(),
+            answer: answer(end),
+        }
+    }
+
+    fn busy() -> Produced {
+        Err(failure_with(ErrorCode::Busy, "no", Detail::default()))
+    }
+
+    fn collected(acks: &mut Acks<u8, u32>) -> Vec<(u32, bool)> {
+        let mut collected = Vec::new();
+        acks.collect(|_, tag, produced| collected.push((tag, produced.is_ok())));
+        collected
+    }
+
+    #[test]
+    fn answers_of_one_partition_keep_their_order_and_others_overtake() {
+        let (slow, fast) = (Rc::new(Board::default()), Rc::new(Board::default()));
+        let mut acks = Acks::new(Notify::new());
+        acks.push(1, 10, flushed(&slow, 1));
+        acks.push(1, 11, Due::Now(busy()));
+        acks.push(2, 20, flushed(&fast, 1));
+        fast.advance(Offset::ZERO.plus(1));
+        assert_eq!(collected(&mut acks), vec![(20, true)]);
+        slow.advance(Offset::ZERO.plus(1));
+        assert_eq!(collected(&mut acks), vec![(10, true), (11, false)]);
+        assert_eq!(acks.due_count(), 0);
+        assert_eq!(acks.queue_count(), 0);
+    }
+
+    #[test]
+    fn an_answer_from_another_core_takes_its_place_in_line() {
+        let mut acks = Acks::new(Notify::new());
+        acks.push(1, 10, Due::Away(7));
+        acks.push(1, 11, Due::Away(8));
+        acks.fill(1, 8, Ok(answer(2)));
+        assert_eq!(collected(&mut acks), vec![]);
+        acks.fill(1, 7, busy());
+        assert_eq!(collected(&mut acks), vec![(10, false), (11, true)]);
+    }
+
+    #[test]
+    fn a_run_is_aborted_until_a_higher_one_begins() {
+        let mut acks: Acks<u8, u32> = Acks::new(Notify::new());
+        acks.abort(1, 3, ErrorCode::Busy.number());
+        assert!(acks.aborted(1, 2).is_some());
+        assert!(
+            acks.aborted(1, 3)
+                .is_some_and(|error| error.is(ErrorCode::Aborted))
+        );
+        assert!(acks.aborted(1, 4).is_none());
+        assert!(acks.aborted(2, 3).is_none());
+    }
+
+    #[test]
+    fn a_fence_tells_what_waits_that_nobody_knows() {
+        let board = Rc::new(Board::default());
+        let mut acks = Acks::new(Notify::new());
+        acks.push(1, 10, flushed(&board, 1));
+        acks.push(1, 11, flushed(&board, 5));
+        board.advance(Offset::ZERO.plus(1));
+        board.void(Void::Fenced);
+        assert_eq!(collected(&mut acks), vec![(10, true), (11, false)]);
+    }
+}

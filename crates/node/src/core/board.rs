@@ -1,0 +1,130 @@
+//! What one partition tells all who wait for its disk: up to where it is durable, and when those
+//! who wait for more wait in vain. One store per flush, however many wait.
+
+use std::cell::{Cell, RefCell};
+
+use corelog_record::Offset;
+
+use crate::rt::Notify;
+
+/// Why an acknowledgement will not come although the records were appended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Void {
+    /// A write or sync failed; the partition is fenced.
+    Fenced,
+    /// The disk is full; the records stay in memory and go out when there is space.
+    Full,
+    /// The partition went away with its topic, or the node stops.
+    Closed,
+}
+
+/// What came of waiting for an offset to be durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// All below the offset is on disk.
+    Durable,
+    /// Nobody knows.
+    Unknown(Void),
+}
+
+/// One partition's board.
+#[derive(Debug, Default)]
+pub(crate) struct Board {
+    durable: Cell<Offset>,
+    /// One entry per time that waiting became vain: up to where it was not, and why.
+    voids: RefCell<Vec<(Offset, Void)>>,
+    watchers: RefCell<Vec<Notify>>,
+    /// How often the board changed.
+    changes: Cell<u64>,
+}
+
+/// How often waiting had become vain when somebody began to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seen(usize);
+
+impl Board {
+    pub(crate) fn seen(&self) -> Seen {
+        Seen(self.voids.borrow().len())
+    }
+
+    /// What came of waiting for `end`, begun at `seen`; None while it goes on.
+    pub(crate) fn outcome(&self, end: Offset, seen: Seen) -> Option<Outcome> {
+        if let Some((durable, void)) = self.voids.borrow().get(seen.0) {
+            let is_durable = end <= *durable;
+            return Some(if is_durable {
+                Outcome::Durable
+            } else {
+                Outcome::Unknown(*void)
+            });
+        }
+        (end <= self.durable.get()).then_some(Outcome::Durable)
+    }
+
+    /// Wakes `watcher` once, at the next change. Whoever waits on asks again after it; `watched`
+    /// keeps the change that was last asked for, so that asking twice does not add up.
+    pub(crate) fn watch(&self, watcher: &Notify, watched: &mut Option<u64>) {
+        if watched.replace(self.changes.get()) != Some(self.changes.get()) {
+            self.watchers.borrow_mut().push(watcher.clone());
+        }
+    }
+
+    /// All below `durable` is on disk.
+    pub(super) fn advance(&self, durable: Offset) {
+        assert!(
+            self.durable.get() <= durable,
+            "durable moved back on its board"
+        );
+        self.durable.set(durable);
+        self.wake();
+    }
+
+    /// Waiting for more than what is durable is vain from now on.
+    pub(super) fn void(&self, void: Void) {
+        self.voids.borrow_mut().push((self.durable.get(), void));
+        self.wake();
+    }
+
+    fn wake(&self) {
+        self.changes.set(self.changes.get() + 1);
+        let watchers = std::mem::take(&mut *self.watchers.borrow_mut());
+        for watcher in &watchers {
+            watcher.notify();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offset(n: u64) -> Offset {
+        Offset::ZERO.plus(n)
+    }
+
+    #[test]
+    fn an_outcome_comes_with_the_sync_that_covers_it() {
+        let board = Board::default();
+        let seen = board.seen();
+        board.advance(offset(4));
+        assert_eq!(board.outcome(offset(4), seen), Some(Outcome::Durable));
+        assert_eq!(board.outcome(offset(5), seen), None);
+    }
+
+    #[test]
+    fn what_was_lost_stays_lost_when_its_offsets_are_given_out_again() {
+        let board = Board::default();
+        let seen = board.seen();
+        board.advance(offset(4));
+        board.void(Void::Fenced);
+        board.advance(offset(9));
+        assert_eq!(board.outcome(offset(4), seen), Some(Outcome::Durable));
+        assert_eq!(
+            board.outcome(offset(6), seen),
+            Some(Outcome::Unknown(Void::Fenced))
+        );
+        assert_eq!(
+            board.outcome(offset(6), board.seen()),
+            Some(Outcome::Durable)
+        );
+    }
+}

@@ -1,0 +1,99 @@
+//! What runs on a core beside its requests: the committer, the timers, the sweep.
+
+use std::rc::Rc;
+
+use corelog_storage::log::{ChorePlan, FlushPlan};
+
+use super::Disk;
+use super::slots::SlotId;
+use super::state::{Core, SWEEP_EVERY};
+use crate::metrics::add;
+use crate::partition::Input;
+use crate::rt;
+
+impl Core {
+    /// Starts the core's own tasks; they run until the core ends.
+    pub(crate) fn start_keepers(self: &Rc<Self>) {
+        rt::spawn(Rc::clone(self).keep_committing()).detach();
+        rt::spawn(Rc::clone(self).keep_committing_soon()).detach();
+        rt::spawn(Rc::clone(self).keep_ticking_soon()).detach();
+        rt::spawn(Rc::clone(self).keep_sweeping()).detach();
+    }
+
+    /// Starts groups: whatever was appended since the wish was uttered joins them.
+    async fn keep_committing(self: Rc<Self>) {
+        loop {
+            let changed = self.wanted_changed.notified();
+            let slot = self.wanted.borrow_mut().pop_front();
+            match slot {
+                Some(slot) => {
+                    self.step(slot, Input::Commit);
+                    rt::yield_if_needed().await;
+                }
+                None => changed.await,
+            }
+        }
+    }
+
+    async fn keep_committing_soon(self: Rc<Self>) {
+        loop {
+            let slot = self.commit_soon.next().await;
+            self.step(slot, Input::Commit);
+        }
+    }
+
+    async fn keep_ticking_soon(self: Rc<Self>) {
+        loop {
+            let slot = self.tick_soon.next().await;
+            self.step(slot, Input::Tick);
+        }
+    }
+
+    /// Rolls and expires by age, also where nothing else happens.
+    async fn keep_sweeping(self: Rc<Self>) {
+        loop {
+            rt::sleep(SWEEP_EVERY).await;
+            let slots = self.slots.borrow().ids();
+            for slot in slots {
+                self.step(slot, Input::Tick);
+                rt::yield_if_needed().await;
+            }
+        }
+    }
+
+    /// Runs a flush to its end; its task is never dropped.
+    pub(super) fn run_flush(
+        self: &Rc<Self>,
+        slot: SlotId,
+        generation: u32,
+        plan: Box<FlushPlan<Disk>>,
+    ) {
+        let core = Rc::clone(self);
+        let flush = async move {
+            let started = rt::now();
+            let done = Box::new(plan.run().await);
+            let took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+            core.counters.sync_us.observe(took_us);
+            core.step(slot, Input::Flushed { generation, done });
+            core.quieter.notify();
+        };
+        rt::spawn(flush).detach();
+    }
+
+    /// Runs a chore to its end, behind whatever clients wait for.
+    pub(super) fn run_chore(
+        self: &Rc<Self>,
+        slot: SlotId,
+        generation: u32,
+        plan: Box<ChorePlan<Disk>>,
+    ) {
+        let core = Rc::clone(self);
+        let chore = async move {
+            let done = Box::new(plan.run().await);
+            add(&core.counters.chores_total, 1);
+            core.step(slot, Input::Chored { generation, done });
+            core.quieter.notify();
+        };
+        rt::spawn_background(chore).detach();
+    }
+}

@@ -1,0 +1,293 @@
+//! Opening, closing and reopening partitions.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::settings::TopicSettings;
+use corelog_protocol::message::{describe_topic, reopen_partition};
+use corelog_record::ByteSize;
+use corelog_storage::log::{Identity, Log, OpenReport, Options};
+
+use super::board::Void;
+use super::refusal::with_causes;
+use super::slots::{PartitionKey, SlotId, SlotState};
+use super::state::Core;
+use crate::catalog::{self, Topic};
+use crate::failure::{Failure, failure};
+use crate::metrics::{add, sub};
+use crate::partition::{Input, Partition, Policy};
+use crate::rt;
+
+/// Memory that each partition holds for readers of its tail, in bytes.
+const TAIL_BYTES_MAX: usize = 4 << 20;
+
+impl Core {
+    /// Opens a partition of a topic, if it is not there yet. True if it serves.
+    pub(crate) async fn open_partition(
+        self: &Rc<Self>,
+        topic: &Arc<Topic>,
+        key: PartitionKey,
+    ) -> bool {
+        let added = self.slots.borrow_mut().add(key, Arc::clone(topic));
+        let Some(slot) = added else { return true };
+        add(&self.counters.partitions, 1);
+        self.open_log(slot, key, topic).await.is_ok()
+    }
+
+    /// Opens all partitions of a topic that are this core's.
+    pub(crate) async fn open_topic(self: &Rc<Self>, topic: &Arc<Topic>) {
+        for (partition, owner) in topic.partitions() {
+            if owner == self.id {
+                self.open_partition(
+                    topic,
+                    PartitionKey {
+                        topic: topic.id,
+                        partition,
+                    },
+                )
+                .await;
+            }
+        }
+    }
+
+    /// Closes all partitions of a topic that is being deleted.
+    pub(crate) async fn drop_topic(self: &Rc<Self>, topic: &Arc<Topic>) {
+        for (partition, owner) in topic.partitions() {
+            if owner == self.id {
+                self.drop_partition(PartitionKey {
+                    topic: topic.id,
+                    partition,
+                })
+                .await;
+            }
+        }
+    }
+
+    /// Closes a partition whose topic is being deleted: what is in memory goes with it.
+    pub(crate) async fn drop_partition(self: &Rc<Self>, key: PartitionKey) {
+        let Some(slot) = self.slots.borrow().find(key) else {
+            return;
+        };
+        let is_fenced = self.take_log(slot).await.is_some_and(|log| log.is_fenced());
+        if is_fenced {
+            sub(&self.counters.fenced_partitions, 1);
+        }
+        self.void(slot, Void::Closed);
+        self.slots.borrow_mut().remove(slot);
+        sub(&self.counters.partitions, 1);
+    }
+
+    /// Closes a partition cleanly: flushes what is in memory and marks it. True if it is clean.
+    pub(crate) async fn close_partition(self: &Rc<Self>, slot: SlotId) -> bool {
+        let Some(mut log) = self.take_log(slot).await else {
+            return false;
+        };
+        let is_fenced = log.is_fenced();
+        let closed = if is_fenced {
+            Ok(())
+        } else {
+            log.close(rt::wall_clock()).await
+        };
+        self.void(slot, Void::Closed);
+        if let (Err(error), Some(slot)) = (&closed, self.slots.borrow().get(slot)) {
+            tracing::error!(
+                topic = %slot.topic.name,
+                partition = slot.key.partition.get(),
+                error = %with_causes(error),
+                "not closed cleanly; the next start recovers it"
+            );
+        }
+        closed.is_ok() && !is_fenced
+    }
+
+    /// Every partition of the core.
+    pub(crate) fn partition_slots(&self) -> Vec<SlotId> {
+        self.slots.borrow().ids()
+    }
+
+    /// New settings for the partitions of a topic that are here.
+    pub(crate) fn apply_settings(self: &Rc<Self>, topic: &Arc<Topic>) {
+        let mut mine = Vec::new();
+        for slot in self.slots.borrow().ids() {
+            if let Some(found) = self.slots.borrow_mut().get_mut(slot)
+                && found.key.topic == topic.id
+            {
+                found.topic = Arc::clone(topic);
+                mine.push(slot);
+            }
+        }
+        for slot in mine {
+            let policy = policy_of(&topic.settings);
+            self.step(
+                slot,
+                Input::Policy {
+                    policy,
+                    options: options_of(&topic.settings),
+                },
+            );
+        }
+    }
+
+    /// Recovers a partition anew, which lifts its fence.
+    ///
+    /// # Errors
+    /// `Busy` while it is being opened, `Internal` with the reason if it cannot be opened.
+    pub(crate) async fn reopen_partition(
+        self: &Rc<Self>,
+        key: PartitionKey,
+    ) -> Result<reopen_partition::Answer, Failure> {
+        let slot = self.slot_of(key)?;
+        let topic = self
+            .slots
+            .borrow()
+            .get(slot)
+            .map(|found| Arc::clone(&found.topic));
+        let topic = topic.ok_or_else(|| failure(ErrorCode::UnknownPartition, "gone"))?;
+        let log = self.take_log(slot).await;
+        self.void(slot, Void::Closed);
+        if let Some(mut log) = log {
+            if log.is_fenced() {
+                sub(&self.counters.fenced_partitions, 1);
+            } else if let Err(error) = log.close(rt::wall_clock()).await {
+                tracing::warn!(error = %with_causes(&error), "not closed cleanly before reopening");
+            }
+        }
+        let report = self.open_log(slot, key, &topic).await;
+        let report = report.map_err(|reason| failure(ErrorCode::Internal, reason))?;
+        Ok(answer_of(&report))
+    }
+
+    async fn open_log(
+        self: &Rc<Self>,
+        slot: SlotId,
+        key: PartitionKey,
+        topic: &Arc<Topic>,
+    ) -> Result<OpenReport, String> {
+        let dir = catalog::partition_dir(&self.root, &topic.name, key.partition);
+        let quarantine = catalog::quarantine_dir(&self.root);
+        let identity = Identity::new(key.topic, key.partition);
+        let options = options_of(&topic.settings);
+        let now = rt::wall_clock();
+        let opened = Log::open(dir, quarantine, identity, options, self.seed(), now).await;
+        let (log, report) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                let reason = with_causes(&error);
+                tracing::error!(
+                    topic = %topic.name,
+                    partition = key.partition.get(),
+                    error = %reason,
+                    "cannot open the partition"
+                );
+                self.set_state(slot, SlotState::Failed);
+                return Err(reason);
+            }
+        };
+        self.tell_recovery(topic, key, &report);
+        self.install(slot, topic, log);
+        Ok(report)
+    }
+
+    fn install(self: &Rc<Self>, slot: SlotId, topic: &Topic, log: Log<super::Disk>) {
+        self.generation_last
+            .set(self.generation_last.get().wrapping_add(1));
+        let (generation, policy) = (self.generation_last.get(), policy_of(&topic.settings));
+        let durable = log.durable();
+        let partition = Partition::new(log, generation, policy, rt::wall_clock());
+        self.set_state(slot, SlotState::Open(Box::new(partition)));
+        if let Some(board) = self.slots.borrow().board(slot) {
+            board.advance(durable);
+        }
+        self.step(slot, Input::Tick);
+    }
+
+    fn set_state(&self, slot: SlotId, state: SlotState) {
+        if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
+            found.state = state;
+        }
+    }
+
+    /// Ends a partition's requests, waits until its disk is quiet and takes its log.
+    async fn take_log(self: &Rc<Self>, slot: SlotId) -> Option<Log<super::Disk>> {
+        self.step(slot, Input::Close);
+        self.quiet(|| {
+            let slots = self.slots.borrow();
+            let partition = slots.get(slot).and_then(|found| found.partition());
+            partition.is_none_or(|partition| !partition.has_outstanding())
+        })
+        .await;
+        let mut slots = self.slots.borrow_mut();
+        let state = std::mem::replace(&mut slots.get_mut(slot)?.state, SlotState::Opening);
+        match state {
+            SlotState::Open(partition) => Some(partition.into_log()),
+            SlotState::Opening | SlotState::Failed => None,
+        }
+    }
+
+    fn tell_recovery(&self, topic: &Topic, key: PartitionKey, report: &OpenReport) {
+        let partition = key.partition.get();
+        if let Some(torn) = &report.torn {
+            add(&self.counters.torn_total, 1);
+            tracing::warn!(
+                topic = %topic.name,
+                partition,
+                offset = torn.offset.get(),
+                bytes = torn.bytes,
+                bytes_since_mark = torn.bytes_since_mark,
+                "torn bytes behind the last whole batch were quarantined and cut"
+            );
+        }
+        for damage in &report.damage {
+            add(&self.counters.damage_total, 1);
+            tracing::error!(
+                topic = %topic.name,
+                partition,
+                from = damage.from.get(),
+                to = damage.to.get(),
+                segment = damage.segment.get(),
+                "damage: bytes that were promised cannot be trusted"
+            );
+        }
+    }
+}
+
+/// How a topic's settings make its logs behave.
+fn options_of(settings: &TopicSettings) -> Options {
+    let segment_age_max_ms = settings.segment_age_ms;
+    Options {
+        segment_bytes_max: ByteSize::from_bytes(settings.segment_bytes),
+        segment_age_max_ms: segment_age_max_ms.map(|age| i64::try_from(age).unwrap_or(i64::MAX)),
+        tail_bytes_max: TAIL_BYTES_MAX,
+        ..Options::default()
+    }
+}
+
+fn policy_of(settings: &TopicSettings) -> Policy {
+    Policy {
+        level: settings.ack,
+        retention_age_ms: settings.retention_age_ms,
+        retention_bytes: settings.retention_bytes,
+    }
+}
+
+fn answer_of(report: &OpenReport) -> reopen_partition::Answer {
+    let is_damaged = report.is_read_only || !report.damage.is_empty();
+    let message = match (is_damaged, &report.torn) {
+        (true, _) => "recovered with damage; what precedes it is served",
+        (false, Some(_)) => "recovered; torn bytes were quarantined and cut",
+        (false, None) => "recovered; nothing was torn or damaged",
+    };
+    reopen_partition::Answer {
+        log_start: report.log_start,
+        log_end: report.log_end,
+        epoch: report.epoch,
+        state: if is_damaged {
+            describe_topic::State::Damaged
+        } else {
+            describe_topic::State::Ok
+        },
+        torn_bytes: report.torn.as_ref().map_or(0, |torn| torn.bytes),
+        message: message.to_owned(),
+    }
+}

@@ -1,0 +1,39 @@
+//! A core: the partitions it owns and everything that performs their decisions.
+//!
+//! ```text
+//! state      what a core holds, and the step that decides and performs
+//! slots      its partitions by slot and by key
+//! lifecycle  opening, closing and reopening partitions
+//! keeper     the committer, the timers, the sweep
+//! serve      what it answers to requests for its own partitions
+//! board      up to where a partition is durable, for all who wait for it
+//! acks       answers to Produce requests, in order
+//! tickets    requests that are answered by a later step
+//! delay      things that are due a fixed time later
+//! refusal    refusals as they travel
+//! ```
+//!
+//! What never lives here: sockets, frames, other cores' partitions.
+//!
+//! The laws: one thread touches a partition; no `RefCell` borrow crosses an await; the flushes of
+//! a partition are started by the committer, one at a time, and never dropped.
+
+mod acks;
+mod board;
+mod delay;
+mod keeper;
+mod lifecycle;
+mod refusal;
+mod serve;
+mod slots;
+mod state;
+mod tickets;
+
+/// The disk a node runs on.
+pub(crate) type Disk = crate::rt::UringDir;
+
+pub(crate) use acks::{Acks, Due, Produced, aborted_by, aborts};
+pub(crate) use refusal::with_causes;
+pub(crate) use serve::{Fetched, Hunger, NotAppended, Parked};
+pub(crate) use slots::PartitionKey;
+pub(crate) use state::{Core, Shared};

@@ -1,0 +1,134 @@
+//! A partition's refusals as they travel: code, sentence, detail.
+
+use corelog_protocol::error::{Detail, ErrorBody, ErrorCode};
+
+use crate::failure::{Failure, failure_with};
+use crate::partition::Refusal;
+
+/// How long a client is asked to wait before it tries again, in milliseconds.
+const RETRY_MS: u32 = 50;
+
+/// A refusal as it travels.
+pub(crate) fn error_of(refusal: &Refusal) -> Failure {
+    let (code, message, detail) = match refusal {
+        Refusal::Invalid {
+            batch_index,
+            source,
+        } => return Box::new(ErrorBody::of_batch(*batch_index, source)),
+        Refusal::Empty => (
+            ErrorCode::InvalidBatch,
+            "the request holds no batch".into(),
+            none(),
+        ),
+        Refusal::TooLarge { bytes, bytes_max } => (
+            ErrorCode::BatchTooLarge,
+            format!("{bytes} bytes exceed the {bytes_max} that one request may append"),
+            Detail {
+                limit: Some(*bytes_max as u64),
+                found: Some(*bytes as u64),
+                ..none()
+            },
+        ),
+        Refusal::TailFull => (
+            ErrorCode::Busy,
+            "too many bytes wait for the disk".into(),
+            Detail {
+                retry_ms: Some(RETRY_MS),
+                ..none()
+            },
+        ),
+        Refusal::Fenced => (
+            ErrorCode::Fenced,
+            "a write or sync failed earlier: nothing is written until the partition is reopened"
+                .into(),
+            none(),
+        ),
+        Refusal::StorageFull => (
+            ErrorCode::StorageFull,
+            "the disk is full; writes go on by themselves when there is space".into(),
+            none(),
+        ),
+        Refusal::ReadOnly { from } => (
+            ErrorCode::ReadOnly,
+            format!("damage from offset {from} on makes the partition read-only"),
+            Detail {
+                offset: Some(*from),
+                ..none()
+            },
+        ),
+        Refusal::OffsetsExhausted => (
+            ErrorCode::ReadOnly,
+            "the log has given out all its offsets".into(),
+            none(),
+        ),
+        Refusal::OutOfRange { valid } => (
+            ErrorCode::OutOfRange,
+            format!(
+                "only offsets from {} to {} can be read",
+                valid.start, valid.end
+            ),
+            Detail {
+                log_start: Some(valid.start),
+                high_watermark: Some(valid.end),
+                ..none()
+            },
+        ),
+        Refusal::PastHighWatermark { high_watermark } => (
+            ErrorCode::PastHighWatermark,
+            format!("offsets from {high_watermark} on may not be read yet"),
+            Detail {
+                high_watermark: Some(*high_watermark),
+                ..none()
+            },
+        ),
+        Refusal::Damaged { damaged, segment } => (
+            ErrorCode::Damaged,
+            format!(
+                "offsets from {} to {} are damaged",
+                damaged.start, damaged.end
+            ),
+            Detail {
+                offset: Some(damaged.start),
+                next: Some(damaged.end),
+                segment: Some(*segment),
+                ..none()
+            },
+        ),
+        Refusal::Removed => (
+            ErrorCode::Busy,
+            "the segment expired while it was read".into(),
+            none(),
+        ),
+        Refusal::Busy => (
+            ErrorCode::Busy,
+            "too many requests wait for the partition".into(),
+            Detail {
+                retry_ms: Some(RETRY_MS),
+                ..none()
+            },
+        ),
+        Refusal::Closing => (
+            ErrorCode::Stopping,
+            "the partition is being closed".into(),
+            none(),
+        ),
+        Refusal::Failed { source } => (ErrorCode::Internal, with_causes(source), none()),
+    };
+    failure_with(code, message, detail)
+}
+
+/// An error and all that caused it, in one line.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    line
+}
+
+fn none() -> Detail {
+    Detail::default()
+}

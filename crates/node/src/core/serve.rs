@@ -1,0 +1,379 @@
+//! What a core answers to requests for its own partitions, whichever way they came.
+
+use std::rc::Rc;
+
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::ack::Level;
+use corelog_protocol::message::{describe_topic, fetch, list_offsets, produce, truncate};
+use corelog_record::{Offset, TopicId};
+use corelog_storage::log::Piece;
+
+use super::Disk;
+use super::acks::Due;
+use super::board::Board;
+use super::refusal::error_of;
+use super::slots::{PartitionKey, Slot, SlotId, SlotState};
+use super::state::Core;
+use super::tickets::{Ticket, Tickets, Told};
+use crate::failure::{Failure, failure};
+use crate::metrics::{PartitionSnapshot, PartitionState, add, sub};
+use crate::partition::{Answer, Appetite, Input, Refusal, Seek, refusal_of_read};
+
+/// A Produce that was appended; its answer is due when `due` says so.
+pub(crate) type Appended = Due;
+
+/// Why a Produce was not appended.
+pub(crate) enum NotAppended {
+    /// The tail is full until the next flush ends; the board tells when.
+    TailFull(Rc<Board>, Failure),
+    /// It will not be, as it is.
+    Refused(Failure),
+}
+
+/// How much a Fetch takes, and if it may be parked.
+pub(crate) type Hunger = Appetite;
+
+/// What a Fetch found.
+pub(crate) enum Fetched {
+    /// Batches, and what lies around them.
+    Batches {
+        answer: fetch::Answer,
+        pieces: Vec<Piece<Disk>>,
+        bytes: usize,
+    },
+    /// Nothing, and the place where it is parked if it is.
+    Nothing {
+        answer: fetch::Answer,
+        parked: Option<Parked>,
+    },
+}
+
+/// A Fetch that is parked; it no longer is when this is dropped.
+pub(crate) struct Parked {
+    core: Rc<Core>,
+    slot: SlotId,
+    ticket: Ticket,
+}
+
+impl Core {
+    /// Appends batches to a partition of this core.
+    ///
+    /// # Errors
+    /// `NotAppended`; nothing was applied.
+    pub(crate) fn produce(
+        self: &Rc<Self>,
+        key: PartitionKey,
+        batches: &[u8],
+        level: Option<Level>,
+    ) -> Result<Appended, NotAppended> {
+        let slot = self.slot_of(key).map_err(NotAppended::Refused)?;
+        let told = self.step(
+            slot,
+            Input::Produce {
+                token: Tickets::NOW,
+                batches,
+                level,
+            },
+        );
+        let (base, end, epoch, level) = match told {
+            Some(Ok(Answer::Appended {
+                base,
+                end,
+                epoch,
+                level,
+                batches,
+                bytes,
+            })) => {
+                add(&self.counters.appended_batches_total, batches as u64);
+                add(&self.counters.appended_records_total, end.since(base));
+                add(&self.counters.appended_bytes_total, bytes as u64);
+                (base, end, epoch, level)
+            }
+            Some(Err(refusal @ Refusal::TailFull)) => {
+                let board = self.slots.borrow().board(slot).cloned().unwrap_or_default();
+                return Err(NotAppended::TailFull(board, error_of(&refusal)));
+            }
+            other => return Err(NotAppended::Refused(not_told(other))),
+        };
+        let answer = produce::Answer {
+            base,
+            end,
+            epoch,
+            level,
+        };
+        Ok(match (level, self.slots.borrow().board(slot)) {
+            (Level::Durable, Some(board)) => Due::Flushed {
+                board: Rc::clone(board),
+                seen: board.seen(),
+                answer,
+            },
+            (Level::Durable | Level::Accepted, _) => Due::Now(Ok(answer)),
+        })
+    }
+
+    /// Reads from a partition of this core, or parks the request.
+    ///
+    /// # Errors
+    /// What the client is told.
+    pub(crate) async fn fetch(
+        self: &Rc<Self>,
+        key: PartitionKey,
+        from: Offset,
+        hunger: Hunger,
+    ) -> Result<Fetched, Failure> {
+        let slot = self.slot_of(key)?;
+        let ticket = self.tickets.issue();
+        let token = if hunger.may_park {
+            ticket.token()
+        } else {
+            Tickets::NOW
+        };
+        let mut told = self.step(
+            slot,
+            Input::Fetch {
+                token,
+                from,
+                appetite: hunger,
+            },
+        );
+        if hunger.may_park {
+            told = ticket.take_told();
+        }
+        match told {
+            Some(Ok(Answer::Read {
+                plan,
+                log_start,
+                high_watermark,
+            })) => {
+                let read = plan.run().await;
+                let read = read.map_err(|error| error_of(&refusal_of_read(error)))?;
+                add(&self.counters.fetched_bytes_total, read.bytes as u64);
+                let (segment_base, next) = (read.segment_base, read.next);
+                let answer = fetch::Answer {
+                    log_start,
+                    high_watermark,
+                    segment_base,
+                    next,
+                    epochs: vec![],
+                };
+                Ok(Fetched::Batches {
+                    answer,
+                    pieces: read.pieces,
+                    bytes: read.bytes,
+                })
+            }
+            Some(Ok(Answer::Nothing {
+                log_start,
+                high_watermark,
+                segment_base,
+                is_parked,
+            })) => {
+                let next = from;
+                let answer = fetch::Answer {
+                    log_start,
+                    high_watermark,
+                    segment_base,
+                    next,
+                    epochs: vec![],
+                };
+                let parked = is_parked.then(|| {
+                    add(&self.counters.parked_fetches, 1);
+                    Parked {
+                        core: Rc::clone(self),
+                        slot,
+                        ticket,
+                    }
+                });
+                Ok(Fetched::Nothing { answer, parked })
+            }
+            other => Err(not_told(other)),
+        }
+    }
+
+    /// Finds an offset in a partition of this core.
+    ///
+    /// # Errors
+    /// What the client is told.
+    pub(crate) async fn find(
+        self: &Rc<Self>,
+        key: PartitionKey,
+        seek: Seek,
+    ) -> Result<list_offsets::Answer, Failure> {
+        let slot = self.slot_of(key)?;
+        match self.step(
+            slot,
+            Input::Find {
+                token: Tickets::NOW,
+                seek,
+            },
+        ) {
+            Some(Ok(Answer::Found {
+                offset,
+                log_start,
+                high_watermark,
+            })) => Ok(list_offsets::Answer {
+                offset,
+                timestamp: None,
+                log_start,
+                high_watermark,
+            }),
+            Some(Ok(Answer::Search {
+                plan,
+                log_start,
+                high_watermark,
+            })) => {
+                let found = plan.run().await;
+                let found = found.map_err(|error| error_of(&refusal_of_read(error)))?;
+                let (offset, timestamp) = match found {
+                    Some((offset, timestamp)) => (offset.max(log_start), Some(timestamp)),
+                    None => (high_watermark, None),
+                };
+                Ok(list_offsets::Answer {
+                    offset,
+                    timestamp,
+                    log_start,
+                    high_watermark,
+                })
+            }
+            other => Err(not_told(other)),
+        }
+    }
+
+    /// Moves the log start of a partition of this core up.
+    ///
+    /// # Errors
+    /// What the client is told.
+    pub(crate) async fn truncate(
+        self: &Rc<Self>,
+        key: PartitionKey,
+        lowest: Offset,
+    ) -> Result<truncate::Answer, Failure> {
+        let slot = self.slot_of(key)?;
+        let ticket = self.tickets.issue();
+        self.step(
+            slot,
+            Input::Truncate {
+                token: ticket.token(),
+                lowest,
+            },
+        );
+        match ticket.told().await {
+            Ok(Answer::Truncated { log_start }) => Ok(truncate::Answer { log_start }),
+            other => Err(not_told(Some(other))),
+        }
+    }
+
+    /// The partitions of a topic that live on this core.
+    pub(crate) fn describe(&self, topic: TopicId) -> Vec<describe_topic::Partition> {
+        let slots = self.slots.borrow();
+        let mine = slots.iter().filter(|(_, slot)| slot.key.topic == topic);
+        mine.map(|(_, slot)| described(self, &self.snapshot_of(slot)))
+            .collect()
+    }
+
+    /// Every partition of this core.
+    pub(crate) fn snapshot(&self) -> Vec<PartitionSnapshot> {
+        self.slots
+            .borrow()
+            .iter()
+            .map(|(_, slot)| self.snapshot_of(slot))
+            .collect()
+    }
+
+    /// Where a partition of this core lives.
+    ///
+    /// # Errors
+    /// `UnknownPartition` if it went away, `Busy` while it is opened, `Internal` if it could not be.
+    pub(super) fn slot_of(&self, key: PartitionKey) -> Result<SlotId, Failure> {
+        let slots = self.slots.borrow();
+        let gone = || failure(ErrorCode::UnknownPartition, "the partition is not here");
+        let id = slots.find(key).ok_or_else(gone)?;
+        match slots.get(id).map(|slot| &slot.state) {
+            Some(SlotState::Open(_)) => Ok(id),
+            Some(SlotState::Opening) => {
+                Err(failure(ErrorCode::Busy, "the partition is being opened"))
+            }
+            Some(SlotState::Failed) | None => Ok(id),
+        }
+    }
+
+    fn snapshot_of(&self, slot: &Slot) -> PartitionSnapshot {
+        let status = slot.partition().map(|partition| partition.status());
+        let state = match (&slot.state, &status) {
+            (SlotState::Opening, _) => PartitionState::Opening,
+            (SlotState::Failed, _) | (SlotState::Open(_), None) => PartitionState::Failed,
+            (SlotState::Open(_), Some(status)) if status.is_fenced => PartitionState::Fenced,
+            (SlotState::Open(_), Some(status)) if status.is_damaged => PartitionState::Damaged,
+            (SlotState::Open(_), Some(status)) if status.is_full => PartitionState::Full,
+            (SlotState::Open(_), Some(_)) => PartitionState::Serving,
+        };
+        let status = status.unwrap_or_default();
+        PartitionSnapshot {
+            topic: slot.topic.name.clone(),
+            partition: slot.key.partition,
+            core: self.id,
+            state,
+            log_start: status.log_start,
+            high_watermark: status.high_watermark,
+            durable: status.durable,
+            log_end: status.log_end,
+            epoch: status.epoch,
+            segment_count: status.segment_count,
+            store_bytes: status.store_bytes,
+            parked_fetch_count: status.parked_count,
+        }
+    }
+}
+
+impl Parked {
+    /// Waits until it is worth to fetch again.
+    pub(crate) async fn woken(&self) {
+        self.ticket.woken().await;
+    }
+}
+
+impl Drop for Parked {
+    fn drop(&mut self) {
+        sub(&self.core.counters.parked_fetches, 1);
+        self.core.step(
+            self.slot,
+            Input::Unpark {
+                token: self.ticket.token(),
+            },
+        );
+    }
+}
+
+fn described(core: &Core, snapshot: &PartitionSnapshot) -> describe_topic::Partition {
+    use describe_topic::State;
+    describe_topic::Partition {
+        id: snapshot.partition,
+        core: core.id,
+        log_start: snapshot.log_start,
+        high_watermark: snapshot.high_watermark,
+        durable: snapshot.durable,
+        log_end: snapshot.log_end,
+        segments: u32::try_from(snapshot.segment_count).unwrap_or(u32::MAX),
+        bytes: snapshot.store_bytes,
+        epoch: snapshot.epoch,
+        state: match snapshot.state {
+            PartitionState::Serving => State::Ok,
+            PartitionState::Opening => State::Opening,
+            PartitionState::Fenced => State::Fenced,
+            PartitionState::Full => State::Full,
+            PartitionState::Damaged | PartitionState::Failed => State::Damaged,
+        },
+    }
+}
+
+/// The error of a request whose step told anything but what was asked for.
+fn not_told(told: Option<Told>) -> Failure {
+    match told {
+        Some(Err(refusal)) => error_of(&refusal),
+        None => failure(
+            ErrorCode::Damaged,
+            "the partition could not be opened; the server's log says why, reopening may help",
+        ),
+        Some(Ok(_)) => failure(ErrorCode::Internal, "the partition told something else"),
+    }
+}

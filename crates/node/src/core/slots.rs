@@ -1,0 +1,125 @@
+//! The partitions of one core, by slot and by key.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use corelog_record::{PartitionId, TopicId};
+
+use super::Disk;
+use super::board::Board;
+use crate::catalog::Topic;
+use crate::partition::Partition;
+
+/// Names a partition on every core: the topic by its id, so a recreated topic is another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct PartitionKey {
+    pub(crate) topic: TopicId,
+    pub(crate) partition: PartitionId,
+}
+
+/// Names a partition on its own core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct SlotId(u32);
+
+/// Where one partition lives.
+pub(crate) struct Slot {
+    pub(crate) key: PartitionKey,
+    pub(crate) topic: Arc<Topic>,
+    pub(crate) state: SlotState,
+    pub(crate) board: Rc<Board>,
+}
+
+/// What there is in a slot.
+pub(crate) enum SlotState {
+    /// The log is being opened.
+    Opening,
+    /// It serves.
+    Open(Box<Partition<Disk>>),
+    /// The log could not be opened.
+    Failed,
+}
+
+/// The partitions of one core.
+#[derive(Default)]
+pub(crate) struct Slots {
+    slots: Vec<Option<Slot>>,
+    free: Vec<SlotId>,
+    by_key: HashMap<PartitionKey, SlotId>,
+}
+
+impl Slots {
+    /// Adds a partition that is about to be opened; None if it is there already.
+    pub(crate) fn add(&mut self, key: PartitionKey, topic: Arc<Topic>) -> Option<SlotId> {
+        if self.by_key.contains_key(&key) {
+            return None;
+        }
+        let slot = Slot {
+            key,
+            topic,
+            state: SlotState::Opening,
+            board: Rc::default(),
+        };
+        let id = match self.free.pop() {
+            Some(id) => id,
+            None => {
+                self.slots.push(None);
+                SlotId(u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX))
+            }
+        };
+        self.slots[id.0 as usize] = Some(slot);
+        self.by_key.insert(key, id);
+        Some(id)
+    }
+
+    pub(crate) fn remove(&mut self, id: SlotId) -> Option<Slot> {
+        let slot = self.slots.get_mut(id.0 as usize)?.take()?;
+        self.by_key.remove(&slot.key);
+        self.free.push(id);
+        Some(slot)
+    }
+
+    pub(crate) fn find(&self, key: PartitionKey) -> Option<SlotId> {
+        self.by_key.get(&key).copied()
+    }
+
+    pub(crate) fn get(&self, id: SlotId) -> Option<&Slot> {
+        self.slots.get(id.0 as usize)?.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, id: SlotId) -> Option<&mut Slot> {
+        self.slots.get_mut(id.0 as usize)?.as_mut()
+    }
+
+    pub(crate) fn partition_mut(&mut self, id: SlotId) -> Option<&mut Partition<Disk>> {
+        match &mut self.get_mut(id)?.state {
+            SlotState::Open(partition) => Some(partition),
+            SlotState::Opening | SlotState::Failed => None,
+        }
+    }
+
+    pub(crate) fn board(&self, id: SlotId) -> Option<&Rc<Board>> {
+        Some(&self.get(id)?.board)
+    }
+
+    /// Every slot that holds a partition, in the order of slots.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (SlotId, &Slot)> {
+        let ids = (0..).map(SlotId);
+        ids.zip(&self.slots)
+            .filter_map(|(id, slot)| Some((id, slot.as_ref()?)))
+    }
+
+    /// The ids of all slots that hold a partition.
+    pub(crate) fn ids(&self) -> Vec<SlotId> {
+        self.iter().map(|(id, _)| id).collect()
+    }
+}
+
+impl Slot {
+    pub(crate) fn partition(&self) -> Option<&Partition<Disk>> {
+        match &self.state {
+            SlotState::Open(partition) => Some(partition),
+            SlotState::Opening | SlotState::Failed => None,
+        }
+    }
+}

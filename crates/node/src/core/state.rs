@@ -1,0 +1,283 @@
+//! What a core holds, and the step that decides and performs.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use corelog_protocol::error::ErrorCode;
+use corelog_record::{CoreId, NodeId};
+
+use super::Disk;
+use super::board::Void;
+use super::delay::Delay;
+use super::refusal::with_causes;
+use super::slots::{SlotId, Slots};
+use super::tickets::{Tickets, Told};
+use crate::catalog::{Admin, Routes};
+use crate::config::NodeLimits;
+use crate::failure::{Failure, failure};
+use crate::metrics::{Counters, add};
+use crate::node::Addresses;
+use crate::partition::{ACCEPTED_AGE_MAX, Effect, Effects, Input, TICK_WITHIN};
+use crate::router::Lanes;
+use crate::rt::{self, Notify, Semaphore};
+
+/// Bytes of requests that are being received on one core beyond each connection's small buffer.
+const RECEIVE_BYTES_MAX: u64 = 256 << 20;
+/// Bytes of fetched batches that wait on one core to be sent.
+const SEND_BYTES_MAX: u64 = 256 << 20;
+
+/// What all cores of a node know.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) node: NodeId,
+    pub(crate) limits: NodeLimits,
+    pub(crate) core_count: u16,
+    /// Known once the node listens, before it serves.
+    pub(crate) addresses: OnceLock<Addresses>,
+}
+
+/// What a core holds.
+pub(crate) struct Core {
+    pub(crate) id: CoreId,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) counters: Arc<Counters>,
+    /// The data directory.
+    pub(crate) root: Disk,
+    pub(crate) routes: RefCell<Routes>,
+    pub(crate) lanes: Lanes,
+    /// The catalog's writer, on core 0 alone.
+    pub(crate) admin: OnceCell<Admin>,
+    pub(crate) receive_budget: Semaphore,
+    pub(crate) send_budget: Semaphore,
+    /// Notified when the core is to take no more requests.
+    pub(crate) stop: Notify,
+    pub(crate) is_stopping: Cell<bool>,
+    is_cutting: Cell<bool>,
+    pub(crate) connection_count: Cell<usize>,
+    connection_last: Cell<u64>,
+    /// Notified when a connection has ended.
+    pub(crate) connection_ended: Notify,
+    pub(super) slots: RefCell<Slots>,
+    pub(super) tickets: Rc<Tickets>,
+    pub(super) effects: RefCell<Effects<Disk>>,
+    /// Partitions whose group is to start as soon as the committer runs.
+    pub(super) wanted: RefCell<VecDeque<SlotId>>,
+    pub(super) wanted_changed: Notify,
+    pub(super) commit_soon: Delay<SlotId>,
+    pub(super) tick_soon: Delay<SlotId>,
+    /// Notified when a flush or a chore has been handed back.
+    pub(super) quieter: Notify,
+    pub(super) generation_last: Cell<u32>,
+    pub(super) random: RefCell<fastrand::Rng>,
+}
+
+impl Core {
+    pub(crate) fn new(
+        id: CoreId,
+        shared: Arc<Shared>,
+        counters: Arc<Counters>,
+        root: Disk,
+        lanes: Lanes,
+        seed: u64,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            id,
+            shared,
+            counters,
+            root,
+            routes: RefCell::default(),
+            lanes,
+            admin: OnceCell::new(),
+            receive_budget: Semaphore::new(RECEIVE_BYTES_MAX),
+            send_budget: Semaphore::new(SEND_BYTES_MAX),
+            stop: Notify::new(),
+            is_stopping: Cell::new(false),
+            is_cutting: Cell::new(false),
+            connection_count: Cell::new(0),
+            connection_last: Cell::new(0),
+            connection_ended: Notify::new(),
+            slots: RefCell::default(),
+            tickets: Rc::default(),
+            effects: RefCell::new(Effects::new()),
+            wanted: RefCell::default(),
+            wanted_changed: Notify::new(),
+            commit_soon: Delay::new(ACCEPTED_AGE_MAX),
+            tick_soon: Delay::new(TICK_WITHIN),
+            quieter: Notify::new(),
+            generation_last: Cell::new(0),
+            random: RefCell::new(fastrand::Rng::with_seed(seed)),
+        })
+    }
+
+    /// Lets a partition decide and performs what it decides. Gives what the step told a request
+    /// with the token `Tickets::NOW`; None also if there is no open partition in the slot.
+    pub(super) fn step(self: &Rc<Self>, slot: SlotId, input: Input<'_, Disk>) -> Option<Told> {
+        // A step may lead to another before its effects are performed: each takes its own buffer.
+        let mut effects = self.effects.replace(Effects::new());
+        if let Some(partition) = self.slots.borrow_mut().partition_mut(slot) {
+            partition.step(input, rt::wall_clock(), &mut effects);
+        }
+        let mut told_now = None;
+        for effect in effects.drain() {
+            match effect {
+                Effect::Answer {
+                    token: Tickets::NOW,
+                    answer,
+                } => told_now = Some(answer),
+                effect => self.perform(slot, effect),
+            }
+        }
+        self.effects.replace(effects);
+        told_now
+    }
+
+    fn perform(self: &Rc<Self>, slot: SlotId, effect: Effect<Disk>) {
+        match effect {
+            Effect::Answer { token, answer } => self.tickets.tell(token, answer),
+            Effect::Wake { token } => {
+                add(&self.counters.woken_fetches_total, 1);
+                self.tickets.wake(token);
+            }
+            Effect::Commit => {
+                self.wanted.borrow_mut().push_back(slot);
+                self.wanted_changed.notify();
+            }
+            Effect::CommitWithin(after) => {
+                debug_assert_eq!(after, ACCEPTED_AGE_MAX);
+                self.commit_soon.put(slot);
+            }
+            Effect::TickWithin(after) => {
+                debug_assert_eq!(after, TICK_WITHIN);
+                self.tick_soon.put(slot);
+            }
+            Effect::Flush { generation, plan } => self.run_flush(slot, generation, plan),
+            Effect::Chore { generation, plan } => self.run_chore(slot, generation, plan),
+            Effect::Durable { upto, bytes } => {
+                add(&self.counters.flushes_total, 1);
+                add(&self.counters.flushed_bytes_total, bytes as u64);
+                if let Some(board) = self.slots.borrow().board(slot) {
+                    board.advance(upto);
+                }
+            }
+            Effect::Fenced {
+                accepted_lost,
+                error,
+            } => {
+                add(&self.counters.flushes_failed_total, 1);
+                add(&self.counters.fenced_partitions, 1);
+                add(&self.counters.accepted_lost_records_total, accepted_lost);
+                self.log_trouble(slot, "fenced after a failed write or sync", &error);
+                self.void(slot, Void::Fenced);
+            }
+            Effect::Full { error } => {
+                self.log_trouble(slot, "the disk is full", &error);
+                self.void(slot, Void::Full);
+            }
+            Effect::ChoreFailed { error } => {
+                add(&self.counters.chores_failed_total, 1);
+                self.log_trouble(slot, "a chore failed", &error);
+            }
+        }
+    }
+
+    pub(super) fn void(&self, slot: SlotId, why: Void) {
+        if let Some(board) = self.slots.borrow().board(slot) {
+            board.void(why);
+        }
+    }
+
+    fn log_trouble(&self, slot: SlotId, what: &str, error: &corelog_storage::Error) {
+        if let Some(slot) = self.slots.borrow().get(slot) {
+            tracing::error!(
+                topic = %slot.topic.name,
+                partition = slot.key.partition.get(),
+                core = self.id.get(),
+                error = %with_causes(error),
+                "{what}"
+            );
+        }
+    }
+
+    /// The catalog's writer.
+    ///
+    /// # Errors
+    /// `Internal` on any core but core 0, where nothing sends such requests.
+    pub(crate) fn admin(&self) -> Result<&Admin, Failure> {
+        let elsewhere = || failure(ErrorCode::Internal, "the catalog is on core 0");
+        self.admin.get().ok_or_else(elsewhere)
+    }
+
+    /// A number for a new connection.
+    pub(crate) fn next_connection(&self) -> u64 {
+        self.connection_last.set(self.connection_last.get() + 1);
+        self.connection_last.get()
+    }
+
+    /// A number for whatever wants to be random but repeatable.
+    pub(super) fn seed(&self) -> u64 {
+        self.random.borrow_mut().u64(..)
+    }
+
+    /// Ends the taking of requests: connections answer what they have and close.
+    pub(crate) fn begin_stop(&self) {
+        self.is_stopping.set(true);
+        self.stop.notify();
+    }
+
+    /// Ready when the core is to take no more requests.
+    pub(crate) async fn stopping(&self) {
+        loop {
+            let stop = self.stop.notified();
+            if self.is_stopping.get() {
+                return;
+            }
+            stop.await;
+        }
+    }
+
+    /// Ends connections that do not end by themselves.
+    pub(crate) fn cut_connections(&self) {
+        self.is_cutting.set(true);
+        self.stop.notify();
+    }
+
+    /// Ready when connections are to end at once.
+    pub(crate) async fn cutting(&self) {
+        loop {
+            let stop = self.stop.notified();
+            if self.is_cutting.get() {
+                return;
+            }
+            stop.await;
+        }
+    }
+
+    /// Waits until no connection is open.
+    pub(crate) async fn no_connections(&self) {
+        loop {
+            let ended = self.connection_ended.notified();
+            if self.connection_count.get() == 0 {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    /// Waits for `condition`, looked at whenever a flush or a chore was handed back.
+    pub(super) async fn quiet(&self, condition: impl Fn() -> bool) {
+        loop {
+            let quieter = self.quieter.notified();
+            if condition() {
+                return;
+            }
+            quieter.await;
+        }
+    }
+}
+
+/// How often every partition is looked at for what only time makes due.
+pub(super) const SWEEP_EVERY: Duration = Duration::from_secs(1);

@@ -1,0 +1,204 @@
+//! What a core is told by the thread that started it, and its life between start and end.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use corelog_record::CoreId;
+use flume::{Receiver, Sender};
+
+use super::Addresses;
+use crate::catalog::{self, Admin, CatalogError, Topic};
+use crate::conn;
+use crate::core::{Core, Disk, PartitionKey, Shared};
+use crate::metrics::{Counters, PartitionSnapshot};
+use crate::router::{self, LaneEnds};
+use crate::rt::{self, Listener, Port};
+
+/// Partitions of one core that are opened or closed at the same time: enough to keep the disk
+/// busy, few enough to bound what recovery holds in memory.
+const AT_ONCE: usize = 16;
+
+/// What a core is told.
+#[derive(Debug)]
+pub(super) enum Control {
+    /// To core 0, first: read the catalog.
+    Load {
+        reply: Sender<Result<Vec<Topic>, CatalogError>>,
+    },
+    /// Open your partitions; tell how many, and how many could not be opened.
+    Recover {
+        topics: Vec<Arc<Topic>>,
+        reply: Sender<Recovered>,
+    },
+    /// Take connections.
+    Listen {
+        shared: Port,
+        own: Port,
+        addresses: Addresses,
+        reply: Sender<io::Result<()>>,
+    },
+    /// Tell your partitions' states.
+    Partitions {
+        reply: Sender<Vec<PartitionSnapshot>>,
+    },
+    /// Take no more requests; answer what is in flight, within this time.
+    Drain {
+        timeout: Duration,
+        reply: Sender<()>,
+    },
+    /// Close every partition; tell how many are not clean. The core ends.
+    Close { reply: Sender<usize> },
+}
+
+/// What recovery came to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Recovered {
+    pub(super) partitions: usize,
+    pub(super) failed: usize,
+}
+
+/// What a core is made of.
+pub(super) struct Parts {
+    pub(super) id: CoreId,
+    pub(super) shared: Arc<Shared>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) data_dir: PathBuf,
+    pub(super) lanes: LaneEnds,
+    pub(super) seed: u64,
+    pub(super) control: Receiver<Control>,
+}
+
+/// The life of a core: does what it is told until it is told to close, or nobody is left to tell.
+pub(super) async fn live(parts: Parts) {
+    let Parts {
+        id,
+        shared,
+        counters,
+        data_dir,
+        lanes,
+        seed,
+        control,
+    } = parts;
+    let (lanes, inboxes) = lanes.open();
+    let root = Disk::new(data_dir);
+    let core = Core::new(id, shared, counters, root, lanes, seed);
+    core.start_keepers();
+    router::start_inboxes(&core, inboxes);
+    let mut listeners = Vec::new();
+    while let Ok(told) = control.recv_async().await {
+        // Whoever asked may have given up waiting: no answer is owed then.
+        match told {
+            Control::Load { reply } => {
+                let _ = reply.send(catalog::load(&core.root, core.shared.core_count).await);
+            }
+            Control::Recover { topics, reply } => {
+                let _ = reply.send(recover(&core, topics).await);
+            }
+            Control::Listen {
+                shared,
+                own,
+                addresses,
+                reply,
+            } => {
+                let _ = core.shared.addresses.set(addresses);
+                let _ = reply.send(listen(&core, [shared, own], &mut listeners));
+            }
+            Control::Partitions { reply } => {
+                let _ = reply.send(core.snapshot());
+            }
+            Control::Drain { timeout, reply } => {
+                drain(&core, &listeners, timeout).await;
+                let _ = reply.send(());
+            }
+            Control::Close { reply } => {
+                let _ = reply.send(close(&core).await);
+                return;
+            }
+        }
+    }
+}
+
+async fn recover(core: &Rc<Core>, topics: Vec<Arc<Topic>>) -> Recovered {
+    let mut mine = VecDeque::new();
+    for topic in topics {
+        for (partition, owner) in topic.partitions() {
+            if owner == core.id {
+                let key = PartitionKey {
+                    topic: topic.id,
+                    partition,
+                };
+                mine.push_back((Arc::clone(&topic), key));
+            }
+        }
+        core.routes.borrow_mut().put(topic);
+    }
+    let partitions = mine.len();
+    let opened = at_once(mine, |(topic, key)| {
+        let core = Rc::clone(core);
+        async move { core.open_partition(&topic, key).await }
+    });
+    let failed = partitions - opened.await;
+    if core.id == CoreId::new(0) {
+        let admin = Admin::new(Rc::clone(core));
+        admin.remove_deleted();
+        assert!(core.admin.set(admin).is_ok(), "a core recovers once");
+    }
+    Recovered { partitions, failed }
+}
+
+fn listen(core: &Rc<Core>, ports: [Port; 2], listeners: &mut Vec<Rc<Listener>>) -> io::Result<()> {
+    for port in ports {
+        let listener = Rc::new(port.listen()?);
+        rt::spawn(conn::serve_listener(Rc::clone(core), Rc::clone(&listener))).detach();
+        listeners.push(listener);
+    }
+    Ok(())
+}
+
+async fn drain(core: &Rc<Core>, listeners: &[Rc<Listener>], timeout: Duration) {
+    listeners.iter().for_each(|listener| listener.stop());
+    core.begin_stop();
+    if rt::timeout(timeout, core.no_connections()).await.is_none() {
+        tracing::warn!(
+            core = core.id.get(),
+            connections = core.connection_count(),
+            "cut connections that did not drain in time"
+        );
+        core.cut_connections();
+        core.no_connections().await;
+    }
+}
+
+async fn close(core: &Rc<Core>) -> usize {
+    let slots = VecDeque::from(core.partition_slots());
+    let count = slots.len();
+    let clean = at_once(slots, |slot| {
+        let core = Rc::clone(core);
+        async move { core.close_partition(slot).await }
+    });
+    count - clean.await
+}
+
+/// Does `work` for every thing, a few at once; tells for how many it gave true.
+async fn at_once<T: 'static, F: Future<Output = bool> + 'static>(
+    mut things: VecDeque<T>,
+    work: impl Fn(T) -> F,
+) -> usize {
+    let mut running = VecDeque::new();
+    let mut count = 0;
+    loop {
+        while running.len() < AT_ONCE
+            && let Some(thing) = things.pop_front()
+        {
+            running.push_back(rt::spawn(work(thing)));
+        }
+        let Some(first) = running.pop_front() else {
+            return count;
+        };
+        count += usize::from(first.await);
+    }
+}

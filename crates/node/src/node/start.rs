@@ -1,0 +1,286 @@
+//! The order in which a node comes up and goes down: check the machine, take the data directory,
+//! claim the ports, start the cores, recover everything, and only then listen.
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use corelog_record::{CoreId, NodeId};
+use corelog_storage::format::node as node_file;
+use flume::{Receiver, RecvTimeoutError, Sender};
+
+use super::control::{self, Control, Parts, Recovered};
+use super::ports::{self, Ports};
+use super::{Handle, Inner, Node, StartReport};
+use crate::config::NodeConfig;
+use crate::core::Shared;
+use crate::error::{StartError, StopError};
+use crate::metrics::Counters;
+use crate::router;
+use crate::rt::{self, CoreConfig, CoreThread, Watchdog};
+use crate::sys::{self, NodeFile, probe};
+
+/// Messages that wait for a core from outside: questions of the side thread.
+const CONTROL_QUEUE_MAX: usize = 64;
+/// How long after draining a core may take to flush and close its partitions.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The threads of a node's cores and the ways to tell them.
+#[derive(Debug)]
+pub(super) struct Cores {
+    threads: Vec<CoreThread<()>>,
+    controls: Vec<Sender<Control>>,
+}
+
+pub(super) fn start(config: &NodeConfig) -> Result<Node, StartError> {
+    ports::check(config)?;
+    probe::kernel()?;
+    probe::rings()?;
+    probe::data_directory(&config.data_dir)?;
+    let io_memory_bytes = probe::memlock(config.cores)?.io_memory_bytes;
+    // More connections than descriptors are refused one by one, with a reason in the log.
+    probe::raise_descriptors().map_or_else(
+        |error| tracing::warn!(%error, "the limit of open files stays as it is"),
+        |files| tracing::debug!(files, "raised the limit of open files"),
+    );
+    let mut lock = NodeFile::lock(&config.data_dir)?;
+    let id = identify(&mut lock)?;
+    let Ports {
+        shared,
+        own,
+        addresses,
+    } = ports::claim(config)?;
+    let counters: Vec<_> = (0..config.cores)
+        .map(|_| Arc::<Counters>::default())
+        .collect();
+    let cores = Cores::start(config, id, &counters, io_memory_bytes)?;
+    let vitals = cores
+        .threads
+        .iter()
+        .map(|thread| Arc::clone(thread.vitals()))
+        .collect();
+    let watchdog = Watchdog::start(vitals).map_err(|source| StartError::Thread {
+        name: "watchdog",
+        source,
+    })?;
+    let report = match cores.recover() {
+        Ok(report) => report,
+        Err(error) => return Err(cores.give_up(error)),
+    };
+    for ((control, shared), own) in cores.controls.iter().zip(shared).zip(own) {
+        let address = own.address();
+        let (reply, answer) = flume::bounded(1);
+        let told = Control::Listen {
+            shared,
+            own,
+            addresses: addresses.clone(),
+            reply,
+        };
+        if let Err(source) = ask(control, told, &answer).unwrap_or_else(Err) {
+            return Err(cores.give_up(StartError::Bind { address, source }));
+        }
+    }
+    let controls = cores.controls.clone();
+    let handle = Handle {
+        inner: Arc::new(Inner {
+            id,
+            addresses,
+            report,
+            counters,
+            controls,
+        }),
+    };
+    Ok(Node {
+        handle,
+        cores,
+        stop_timeout: config.stop_timeout,
+        watchdog,
+        _lock: lock,
+    })
+}
+
+impl Cores {
+    fn start(
+        config: &NodeConfig,
+        node: NodeId,
+        counters: &[Arc<Counters>],
+        io_memory_bytes: usize,
+    ) -> Result<Self, StartError> {
+        let core_count = u16::try_from(config.cores).unwrap_or(u16::MAX);
+        let shared = Arc::new(Shared {
+            node,
+            limits: config.limits.clone(),
+            core_count,
+            addresses: OnceLock::new(),
+        });
+        let mut started = Self {
+            threads: Vec::new(),
+            controls: Vec::new(),
+        };
+        let lanes = router::connect(core_count, &config.limits);
+        for ((number, counters), lanes) in (0..core_count).zip(counters).zip(lanes) {
+            let (control, told) = flume::bounded(CONTROL_QUEUE_MAX);
+            let mut seed = [0; 8];
+            if let Err(error) = getrandom::fill(&mut seed) {
+                return Err(started.give_up(StartError::Random {
+                    source: io::Error::other(error.to_string()),
+                }));
+            }
+            let parts = Parts {
+                id: CoreId::new(number),
+                shared: Arc::clone(&shared),
+                counters: Arc::clone(counters),
+                data_dir: config.data_dir.clone(),
+                lanes,
+                seed: u64::from_le_bytes(seed),
+                control: told,
+            };
+            let mut core = CoreConfig::new(usize::from(number), format!("core-{number}"));
+            core.io_memory_bytes = config.core.io_memory_bytes.unwrap_or(io_memory_bytes);
+            core.spin = config.core.spin;
+            #[cfg(feature = "testing")]
+            if !config.core.is_guarded {
+                core = core.without_guard();
+            }
+            match rt::spawn_core(&core, move || control::live(parts)) {
+                Ok(thread) => started.threads.push(thread),
+                Err(source) => return Err(started.give_up(StartError::Core { source })),
+            }
+            started.controls.push(control);
+        }
+        Ok(started)
+    }
+
+    /// Has core 0 read the catalog and all cores recover what is theirs, in parallel.
+    fn recover(&self) -> Result<StartReport, StartError> {
+        let begun = Instant::now();
+        let (reply, answer) = flume::bounded(1);
+        let Some(first) = self.controls.first() else {
+            return Ok(StartReport::default());
+        };
+        let topics = ask(first, Control::Load { reply }, &answer)
+            .map_err(|_gone| StartError::CoreEnded {
+                core: CoreId::new(0),
+            })?
+            .map_err(|source| StartError::Catalog { source })?;
+        let topics: Vec<_> = topics.into_iter().map(Arc::new).collect();
+        let mut answers = Vec::with_capacity(self.controls.len());
+        for control in &self.controls {
+            let (reply, answer) = flume::bounded(1);
+            let topics = topics.clone();
+            // An answer that never comes tells the same as a refusal here.
+            let _ = control.send(Control::Recover { topics, reply });
+            answers.push(answer);
+        }
+        let mut report = StartReport {
+            topics: topics.len(),
+            ..StartReport::default()
+        };
+        for (number, answer) in (0..).zip(answers) {
+            let Ok(Recovered { partitions, failed }) = answer.recv() else {
+                return Err(StartError::CoreEnded {
+                    core: CoreId::new(number),
+                });
+            };
+            report.partitions += partitions;
+            report.failed += failed;
+        }
+        report.recovery = begun.elapsed();
+        Ok(report)
+    }
+
+    /// Ends in order: every core drains before any closes, since they answer each other.
+    pub(super) fn stop(self, timeout: Duration) -> Result<(), StopError> {
+        self.tell_all(timeout + timeout, |reply| Control::Drain { timeout, reply })?;
+        let unclean = self.tell_all(CLOSE_TIMEOUT, |reply| Control::Close { reply })?;
+        for (number, thread) in (0..).zip(self.threads) {
+            let core = CoreId::new(number);
+            thread
+                .join()
+                .map_err(|source| StopError::Core { core, source })?;
+        }
+        match unclean.into_iter().sum() {
+            0 => Ok(()),
+            count => Err(StopError::Unclean { count }),
+        }
+    }
+
+    fn tell_all<T>(
+        &self,
+        timeout: Duration,
+        control: impl Fn(Sender<T>) -> Control,
+    ) -> Result<Vec<T>, StopError> {
+        let mut answers = Vec::with_capacity(self.controls.len());
+        for sender in &self.controls {
+            let (reply, answer) = flume::bounded(1);
+            // An answer that never comes tells the same as a refusal here.
+            let _ = sender.send(control(reply));
+            answers.push(answer);
+        }
+        let deadline = Instant::now() + timeout;
+        let mut told = Vec::with_capacity(answers.len());
+        for (number, answer) in (0..).zip(answers) {
+            let core = CoreId::new(number);
+            told.push(
+                answer
+                    .recv_deadline(deadline)
+                    .map_err(|error| match error {
+                        RecvTimeoutError::Timeout => StopError::TimedOut { core, timeout },
+                        RecvTimeoutError::Disconnected => StopError::CoreEnded { core },
+                    })?,
+            );
+        }
+        Ok(told)
+    }
+
+    /// Ends the cores of a start that failed, and gives the reason on.
+    fn give_up(self, error: StartError) -> StartError {
+        // What was opened is closed cleanly; if that fails too, the first reason counts.
+        if let Err(error) = self.stop(Duration::ZERO) {
+            tracing::warn!(%error, "the start failed, and so did ending it");
+        }
+        error
+    }
+}
+
+/// Reads the node's identity, or gives it one.
+fn identify(lock: &mut NodeFile) -> Result<NodeId, StartError> {
+    let path = lock.path().to_owned();
+    let failed = |source| StartError::DataDir {
+        path: path.clone(),
+        source,
+    };
+    let bytes = lock.read().map_err(failed)?;
+    if !bytes.is_empty() {
+        let found = node_file::Node::decode(&bytes);
+        return found
+            .map(|node| node.id)
+            .map_err(|source| StartError::NodeFile {
+                path: path.clone(),
+                source,
+            });
+    }
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(|error| StartError::Random {
+        source: io::Error::other(error.to_string()),
+    })?;
+    let node = node_file::Node {
+        id: NodeId::from_bytes(id),
+        created: rt::wall_clock(),
+    };
+    lock.write(&node.encode()).map_err(failed)?;
+    Ok(node.id)
+}
+
+/// Tells a core something and waits for its answer.
+fn ask<T>(control: &Sender<Control>, told: Control, answer: &Receiver<T>) -> Result<T, io::Error> {
+    let gone = || io::Error::other("the core has ended");
+    control.send(told).map_err(|_gone| gone())?;
+    answer.recv().map_err(|_gone| gone())
+}
+
+impl From<sys::Error> for StartError {
+    fn from(source: sys::Error) -> Self {
+        Self::System { source }
+    }
+}

@@ -1,0 +1,169 @@
+//! What a partition wants performed, in the order it decided it.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use corelog_protocol::message::ack::Level;
+use corelog_record::{LeaderEpoch, Offset};
+use corelog_storage::disk::Dir;
+use corelog_storage::log::{ChorePlan, FlushPlan, ReadPlan, TimePlan};
+
+use super::input::Token;
+
+/// What is to be performed.
+pub(crate) enum Effect<D: Dir> {
+    /// Tell the request what came of it.
+    Answer {
+        token: Token,
+        answer: Result<Answer<D>, Refusal>,
+    },
+    /// A parked request finds data, or its partition goes away: let it ask again.
+    Wake { token: Token },
+    /// Hand back `Input::Commit` as soon as what else has arrived is appended.
+    Commit,
+    /// Hand back `Input::Commit` within this time.
+    CommitWithin(Duration),
+    /// Run it and hand back its completion; never drop it.
+    Flush {
+        generation: u32,
+        plan: Box<FlushPlan<D>>,
+    },
+    /// Run it in the background and hand back its completion.
+    Chore {
+        generation: u32,
+        plan: Box<ChorePlan<D>>,
+    },
+    /// All below this offset is on disk: one effect for all requests that wait for it.
+    Durable { upto: Offset, bytes: usize },
+    /// No more writes until the partition is reopened; what waits for more than what is durable
+    /// gets the outcome *unknown*.
+    Fenced {
+        accepted_lost: u64,
+        error: corelog_storage::Error,
+    },
+    /// Space could not be prepared: what waits for more than what is durable gets *storage full*.
+    Full { error: corelog_storage::Error },
+    /// A chore failed without harm to what was promised; it is tried again later.
+    ChoreFailed { error: corelog_storage::Error },
+    /// Hand back `Input::Tick` within this time.
+    TickWithin(Duration),
+}
+
+/// What came of a request.
+#[derive(Debug)]
+pub(crate) enum Answer<D: Dir> {
+    /// Appended; at level durable it may be told once `Effect::Durable` has reached `end`.
+    Appended {
+        base: Offset,
+        end: Offset,
+        epoch: LeaderEpoch,
+        level: Level,
+        batches: usize,
+        bytes: usize,
+    },
+    /// Run the plan and tell what it read.
+    Read {
+        plan: ReadPlan<D>,
+        log_start: Offset,
+        high_watermark: Offset,
+    },
+    /// There is nothing to read; if it might be parked it now is.
+    Nothing {
+        log_start: Offset,
+        high_watermark: Offset,
+        /// The base offset of the last segment.
+        segment_base: Offset,
+        is_parked: bool,
+    },
+    /// The offset asked for.
+    Found {
+        offset: Offset,
+        log_start: Offset,
+        high_watermark: Offset,
+    },
+    /// Run the plan and tell what it found; the high watermark if nothing.
+    Search {
+        plan: TimePlan<D>,
+        log_start: Offset,
+        high_watermark: Offset,
+    },
+    /// The log start as it now is, durably.
+    Truncated { log_start: Offset },
+}
+
+/// Why a request was not done; nothing of it was applied.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// A batch is not what the format requires.
+    Invalid {
+        batch_index: usize,
+        source: corelog_record::Error,
+    },
+    /// There is no batch in the request.
+    Empty,
+    /// More bytes than one group may hold.
+    TooLarge { bytes: usize, bytes_max: usize },
+    /// The tail is full of bytes that wait for the disk.
+    TailFull,
+    /// A write or sync failed earlier.
+    Fenced,
+    /// There is no space on the disk.
+    StorageFull,
+    /// Damage makes the partition read-only.
+    ReadOnly { from: Offset },
+    /// The log has given out all its offsets.
+    OffsetsExhausted,
+    /// The offset was never or is no longer readable.
+    OutOfRange { valid: Range<Offset> },
+    /// The offset may be read later.
+    PastHighWatermark { high_watermark: Offset },
+    /// The bytes asked for cannot be trusted.
+    Damaged {
+        damaged: Range<Offset>,
+        segment: Offset,
+    },
+    /// The segment expired while it was read; asking again tells the valid range.
+    Removed,
+    /// Too many requests are parked or wait for a chore.
+    Busy,
+    /// The partition is going away.
+    Closing,
+    /// The disk failed.
+    Failed { source: corelog_storage::Error },
+}
+
+/// Effects in the order they were decided; the buffer is reused from step to step.
+pub(crate) struct Effects<D: Dir> {
+    effects: Vec<Effect<D>>,
+}
+
+impl<D: Dir> Effects<D> {
+    pub(crate) fn new() -> Self {
+        Self {
+            effects: Vec::new(),
+        }
+    }
+
+    /// Takes all effects, oldest first; the buffer keeps its room.
+    pub(crate) fn drain(&mut self) -> std::vec::Drain<'_, Effect<D>> {
+        self.effects.drain(..)
+    }
+
+    pub(super) fn push(&mut self, effect: Effect<D>) {
+        self.effects.push(effect);
+    }
+
+    pub(super) fn answer(&mut self, token: Token, answer: Answer<D>) {
+        self.push(Effect::Answer {
+            token,
+            answer: Ok(answer),
+        });
+    }
+
+    pub(super) fn refuse(&mut self, token: Token, refusal: Refusal) {
+        self.push(Effect::Answer {
+            token,
+            answer: Err(refusal),
+        });
+    }
+}

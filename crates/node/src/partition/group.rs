@@ -1,0 +1,181 @@
+//! Group commit: when the next group starts. While no flush is in flight a group starts at once;
+//! while one is, the next group forms behind it.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use corelog_record::Offset;
+
+/// An accepted record is flushed within this time …
+pub(crate) const ACCEPTED_AGE_MAX: Duration = Duration::from_millis(5);
+/// … or as soon as this many bytes wait.
+pub(crate) const ACCEPTED_BYTES_MAX: usize = 1 << 20;
+
+/// What is to be asked of the core after an append or a completion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    Now,
+    Within(Duration),
+}
+
+/// When the next group starts, and what was accepted but is not yet durable.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    is_in_flight: bool,
+    /// The core was asked to commit at once and has not yet.
+    is_asked: bool,
+    /// The core was asked to commit within `ACCEPTED_AGE_MAX` and has not yet.
+    is_armed: bool,
+    /// Somebody waits for what forms behind the flush in flight.
+    is_urgent: bool,
+    /// Ends and counts of runs of accepted records above durable.
+    accepted: VecDeque<(Offset, u64)>,
+}
+
+impl Group {
+    pub(super) fn is_in_flight(&self) -> bool {
+        self.is_in_flight
+    }
+
+    /// A durable append waits for the next group.
+    pub(super) fn want(&mut self) -> Option<Start> {
+        if self.is_in_flight {
+            self.is_urgent = true;
+            return None;
+        }
+        (!std::mem::replace(&mut self.is_asked, true)).then_some(Start::Now)
+    }
+
+    /// Records `[base, end)` were accepted; nobody waits, but they are flushed soon.
+    pub(super) fn accept(
+        &mut self,
+        base: Offset,
+        end: Offset,
+        pending_bytes: usize,
+    ) -> Option<Start> {
+        let count = end.since(base);
+        match self.accepted.back_mut() {
+            Some((run_end, run_count)) if *run_end == base => {
+                *run_end = end;
+                *run_count += count;
+            }
+            _ => self.accepted.push_back((end, count)),
+        }
+        if pending_bytes >= ACCEPTED_BYTES_MAX {
+            return self.want();
+        }
+        if self.is_asked {
+            return None;
+        }
+        (!std::mem::replace(&mut self.is_armed, true)).then_some(Start::Within(ACCEPTED_AGE_MAX))
+    }
+
+    /// The core says that it is time; true if a flush may start now.
+    pub(super) fn commit(&mut self) -> bool {
+        self.is_asked = false;
+        self.is_armed = false;
+        self.is_urgent |= self.is_in_flight;
+        !self.is_in_flight
+    }
+
+    /// The group cannot start while a chore holds what it needs: it starts when the chore ends.
+    pub(super) fn held(&mut self) {
+        self.is_urgent = true;
+    }
+
+    /// A chore ended: what it held starts.
+    pub(super) fn released(&mut self) -> Option<Start> {
+        if self.is_in_flight || !std::mem::replace(&mut self.is_urgent, false) {
+            return None;
+        }
+        self.want()
+    }
+
+    pub(super) fn started(&mut self) {
+        assert!(!self.is_in_flight, "two flushes of one partition in flight");
+        self.is_in_flight = true;
+        self.is_urgent = false;
+    }
+
+    /// The flush ended well; what formed behind it starts at once if somebody waits for it.
+    pub(super) fn ended(&mut self, durable: Offset) -> Option<Start> {
+        assert!(self.is_in_flight, "a flush ended that had not started");
+        self.is_in_flight = false;
+        while let Some((end, count)) = self.accepted.front_mut() {
+            if *end > durable {
+                *count = (*count).min(end.since(durable));
+                break;
+            }
+            self.accepted.pop_front();
+        }
+        if std::mem::replace(&mut self.is_urgent, false) {
+            self.want()
+        } else {
+            None
+        }
+    }
+
+    /// The flush failed: tells how many accepted records are lost.
+    pub(super) fn failed(&mut self) -> u64 {
+        self.is_in_flight = false;
+        self.is_urgent = false;
+        self.accepted.drain(..).map(|(_, count)| count).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offset(n: u64) -> Offset {
+        Offset::new(n).unwrap()
+    }
+
+    #[test]
+    fn the_first_durable_append_starts_a_group_and_the_next_ones_join_it() {
+        let mut group = Group::default();
+        assert_eq!(group.want(), Some(Start::Now));
+        assert_eq!(group.want(), None);
+        assert!(group.commit());
+    }
+
+    #[test]
+    fn appends_behind_a_flush_start_the_next_group_when_it_ends() {
+        let mut group = Group::default();
+        group.want();
+        assert!(group.commit());
+        group.started();
+        assert_eq!(group.want(), None);
+        assert!(!group.commit(), "one flush at a time");
+        assert_eq!(group.ended(offset(1)), Some(Start::Now));
+    }
+
+    #[test]
+    fn an_accepted_append_is_flushed_within_its_time_or_size() {
+        let mut group = Group::default();
+        let soon = Some(Start::Within(ACCEPTED_AGE_MAX));
+        assert_eq!(group.accept(offset(0), offset(2), 10), soon);
+        assert_eq!(
+            group.accept(offset(2), offset(3), 20),
+            None,
+            "the timer is armed"
+        );
+        assert_eq!(
+            group.accept(offset(3), offset(4), ACCEPTED_BYTES_MAX),
+            Some(Start::Now)
+        );
+    }
+
+    #[test]
+    fn what_was_accepted_and_never_synced_is_counted_as_lost() {
+        let mut group = Group::default();
+        group.accept(offset(0), offset(10), 1);
+        assert!(group.commit());
+        group.started();
+        group.accept(offset(12), offset(15), 1);
+        group.ended(offset(4));
+        assert!(group.commit());
+        group.started();
+        assert_eq!(group.failed(), 6 + 3);
+    }
+}

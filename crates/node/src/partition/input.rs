@@ -1,0 +1,83 @@
+//! What a partition is told: requests, completions of its own effects, the passing of time.
+
+use corelog_protocol::message::ack::Level;
+use corelog_record::{Offset, Timestamp};
+use corelog_storage::disk::Dir;
+use corelog_storage::log::{ChoreDone, FlushDone, Options};
+
+/// Names the request an answer is for; the caller chooses it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Token(pub(crate) u64);
+
+/// How a topic wants its partitions kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Policy {
+    /// The level of a request that names none.
+    pub(crate) level: Level,
+    /// Sealed segments older than this expire, in milliseconds since they were sealed.
+    pub(crate) retention_age_ms: Option<u64>,
+    /// The oldest sealed segments expire while the stores are larger than this.
+    pub(crate) retention_bytes: Option<u64>,
+}
+
+/// How much a fetch takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Appetite {
+    /// At most so many bytes of batches, but always one whole batch.
+    pub(crate) bytes_max: usize,
+    /// Parked until so many bytes came after it was; 1 or less takes what there is.
+    pub(crate) bytes_min: u64,
+    /// If it may be parked when there is nothing.
+    pub(crate) may_park: bool,
+}
+
+/// Which offset is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seek {
+    /// The oldest readable.
+    Earliest,
+    /// The high watermark.
+    Latest,
+    /// The first batch whose maximum timestamp is at or after this.
+    Time(Timestamp),
+}
+
+/// What a partition is told.
+pub(crate) enum Input<'a, D: Dir> {
+    /// Append these batches, whole or not at all.
+    Produce {
+        token: Token,
+        batches: &'a [u8],
+        level: Option<Level>,
+    },
+    /// Read from an offset, or park the request until there is something.
+    Fetch {
+        token: Token,
+        from: Offset,
+        appetite: Appetite,
+    },
+    /// The parked request no longer waits.
+    Unpark { token: Token },
+    /// Tell an offset.
+    Find { token: Token, seek: Seek },
+    /// Move the log start up.
+    Truncate { token: Token, lowest: Offset },
+    /// Start the group that has formed.
+    Commit,
+    /// A flush of this generation ended.
+    Flushed {
+        generation: u32,
+        done: Box<FlushDone<D>>,
+    },
+    /// A chore of this generation ended.
+    Chored {
+        generation: u32,
+        done: Box<ChoreDone<D>>,
+    },
+    /// Time has passed.
+    Tick,
+    /// The topic's settings changed.
+    Policy { policy: Policy, options: Options },
+    /// The partition goes away or stops: whoever is parked is to look again.
+    Close,
+}

@@ -1,0 +1,27 @@
+//! One partition's decisions, apart from everything that performs them.
+//!
+//! `Partition::step(input, now, &mut effects)` decides what an input does and says what is to be
+//! performed; it never waits, reads a clock, opens a file or knows a socket. The core performs
+//! effects and hands completions back as inputs, and a test may do the same in any order.
+//!
+//! What never lives here: the runtime, lanes, frames, the owners of connections.
+//!
+//! The laws it keeps, asserted after every step (`laws`):
+//! `log_start <= high_watermark <= durable <= log_end`; none of the first three ever moves back;
+//! nothing at or above the high watermark is read; an offset is told as durable only after the
+//! sync that covers it returned.
+
+mod effect;
+mod group;
+mod input;
+mod laws;
+mod replication;
+mod state;
+mod upkeep;
+mod waiters;
+
+pub(crate) use effect::{Answer, Effect, Effects, Refusal};
+pub(crate) use group::ACCEPTED_AGE_MAX;
+pub(crate) use input::{Appetite, Input, Policy, Seek, Token};
+pub(crate) use state::{Partition, refusal_of_read};
+pub(crate) use upkeep::TICK_WITHIN;

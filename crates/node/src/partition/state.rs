@@ -1,0 +1,382 @@
+//! The partition itself: one log, who waits at its end, and when its groups start.
+
+use corelog_protocol::message::ack::Level;
+use corelog_record::{LeaderEpoch, Offset, Timestamp};
+use corelog_storage::disk::Dir;
+use corelog_storage::log::{AppendError, FlushDone, Log, ReadError};
+
+use super::effect::{Answer, Effect, Effects, Refusal};
+use super::group::{Group, Start};
+use super::input::{Appetite, Input, Policy, Seek, Token};
+use super::laws::Bounds;
+use super::replication::Replication;
+use super::upkeep::Upkeep;
+use super::waiters::Waiters;
+
+/// One log and all that is decided about it; owned by one core, touched by one thread.
+pub(crate) struct Partition<D: Dir> {
+    pub(super) log: Log<D>,
+    /// Tells this opening of the log from earlier ones: their completions are discarded.
+    pub(super) generation: u32,
+    pub(super) policy: Policy,
+    pub(super) upkeep: Upkeep,
+    pub(super) group: Group,
+    replication: Replication,
+    waiters: Waiters,
+    pub(super) is_closing: bool,
+    bounds: Bounds,
+}
+
+/// A partition's offsets and condition at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Status {
+    pub(crate) log_start: Offset,
+    pub(crate) high_watermark: Offset,
+    pub(crate) durable: Offset,
+    pub(crate) log_end: Offset,
+    pub(crate) epoch: LeaderEpoch,
+    pub(crate) segment_count: usize,
+    pub(crate) store_bytes: u64,
+    pub(crate) parked_count: usize,
+    pub(crate) is_fenced: bool,
+    pub(crate) is_full: bool,
+    pub(crate) is_damaged: bool,
+}
+
+impl<D: Dir> Partition<D> {
+    /// Takes over an opened log.
+    pub(crate) fn new(log: Log<D>, generation: u32, policy: Policy, now: Timestamp) -> Self {
+        let replication = Replication::Solo;
+        let bounds = bounds_of(&log, replication);
+        bounds.assert_ordered();
+        Self {
+            log,
+            generation,
+            policy,
+            upkeep: Upkeep::new(now),
+            replication,
+            group: Group::default(),
+            waiters: Waiters::default(),
+            is_closing: false,
+            bounds,
+        }
+    }
+
+    /// Decides what an input does and says what is to be performed.
+    pub(crate) fn step(&mut self, input: Input<'_, D>, now: Timestamp, effects: &mut Effects<D>) {
+        match input {
+            Input::Produce {
+                token,
+                batches,
+                level,
+            } => {
+                self.produce(token, batches, level, now, effects);
+            }
+            Input::Fetch {
+                token,
+                from,
+                appetite,
+            } => self.fetch(token, from, appetite, effects),
+            Input::Unpark { token } => self.waiters.unpark(token),
+            Input::Find { token, seek } => self.find(token, seek, effects),
+            Input::Truncate { token, lowest } => self.truncate(token, lowest, now, effects),
+            Input::Commit => self.commit(effects),
+            Input::Flushed { generation, done } => {
+                if generation == self.generation {
+                    self.flushed(*done, now, effects);
+                }
+            }
+            Input::Chored { generation, done } => {
+                if generation == self.generation {
+                    self.chored(*done, now, effects);
+                }
+            }
+            Input::Tick => self.tick(now, effects),
+            Input::Policy { policy, options } => {
+                self.policy = policy;
+                self.log.set_options(options);
+                self.tick(now, effects);
+            }
+            Input::Close => {
+                self.is_closing = true;
+                self.waiters
+                    .wake_all(|token| effects.push(Effect::Wake { token }));
+                self.refuse_truncations(effects);
+            }
+        }
+        self.assert_laws();
+    }
+
+    /// Offsets and condition, for whoever asks.
+    pub(crate) fn status(&self) -> Status {
+        Status {
+            log_start: self.bounds.log_start,
+            high_watermark: self.bounds.high_watermark,
+            durable: self.bounds.durable,
+            log_end: self.bounds.log_end,
+            epoch: self.log.epoch(),
+            segment_count: self.log.segments().count(),
+            store_bytes: self.log.store_bytes().bytes(),
+            parked_count: self.waiters.count(),
+            is_fenced: self.log.is_fenced(),
+            is_full: self.log.is_full(),
+            is_damaged: !self.log.damage().is_empty(),
+        }
+    }
+
+    /// If a flush or a chore is still to be handed back.
+    pub(crate) fn has_outstanding(&self) -> bool {
+        self.group.is_in_flight() || self.upkeep.is_busy()
+    }
+
+    /// Gives the log back, to be closed.
+    ///
+    /// # Panics
+    /// If a flush or a chore is still to be handed back.
+    pub(crate) fn into_log(self) -> Log<D> {
+        assert!(
+            !self.has_outstanding(),
+            "a log is closed only when its disk is quiet"
+        );
+        self.log
+    }
+
+    fn produce(
+        &mut self,
+        token: Token,
+        batches: &[u8],
+        level: Option<Level>,
+        now: Timestamp,
+        effects: &mut Effects<D>,
+    ) {
+        if self.is_closing {
+            return effects.refuse(token, Refusal::Closing);
+        }
+        let appended = match self.log.append(batches, now) {
+            Ok(appended) => appended,
+            Err(error) => return effects.refuse(token, refusal_of_append(error)),
+        };
+        assert!(
+            self.bounds.log_end <= appended.base,
+            "an append gave out offsets twice"
+        );
+        assert!(appended.base < appended.end, "an append of nothing");
+        let level = level.unwrap_or(self.policy.level);
+        let start = match level {
+            Level::Durable => self.group.want(),
+            Level::Accepted => {
+                self.group
+                    .accept(appended.base, appended.end, self.log.pending_bytes())
+            }
+        };
+        effects.answer(
+            token,
+            Answer::Appended {
+                base: appended.base,
+                end: appended.end,
+                epoch: appended.epoch,
+                level,
+                batches: appended.batches,
+                bytes: appended.bytes,
+            },
+        );
+        push_start(start, effects);
+    }
+
+    fn fetch(&mut self, token: Token, from: Offset, appetite: Appetite, effects: &mut Effects<D>) {
+        let Bounds {
+            log_start,
+            high_watermark,
+            ..
+        } = self.bounds;
+        if self.is_closing {
+            return effects.refuse(token, Refusal::Closing);
+        }
+        if from > high_watermark {
+            return effects.refuse(token, Refusal::PastHighWatermark { high_watermark });
+        }
+        if from < log_start {
+            return effects.refuse(
+                token,
+                Refusal::OutOfRange {
+                    valid: log_start..high_watermark,
+                },
+            );
+        }
+        let bytes = if from == high_watermark {
+            Some(0)
+        } else {
+            self.waiters.readable_from(from)
+        };
+        let missing = bytes.map_or(0, |bytes| appetite.bytes_min.max(1).saturating_sub(bytes));
+        let is_parked = 0 < missing && appetite.may_park && self.waiters.park(token, missing);
+        if is_parked || from == high_watermark {
+            let segment_base = self
+                .log
+                .segments()
+                .last()
+                .map_or(log_start, |segment| segment.base);
+            return effects.answer(
+                token,
+                Answer::Nothing {
+                    log_start,
+                    high_watermark,
+                    segment_base,
+                    is_parked,
+                },
+            );
+        }
+        match self.log.plan_read(from, high_watermark, appetite.bytes_max) {
+            Ok(plan) => effects.answer(
+                token,
+                Answer::Read {
+                    plan,
+                    log_start,
+                    high_watermark,
+                },
+            ),
+            Err(error) => effects.refuse(token, refusal_of_read(error)),
+        }
+    }
+
+    fn find(&mut self, token: Token, seek: Seek, effects: &mut Effects<D>) {
+        let Bounds {
+            log_start,
+            high_watermark,
+            ..
+        } = self.bounds;
+        let answer = match seek {
+            Seek::Earliest => Answer::Found {
+                offset: log_start,
+                log_start,
+                high_watermark,
+            },
+            Seek::Latest => Answer::Found {
+                offset: high_watermark,
+                log_start,
+                high_watermark,
+            },
+            Seek::Time(time) => Answer::Search {
+                plan: self.log.plan_find_time(time, high_watermark),
+                log_start,
+                high_watermark,
+            },
+        };
+        effects.answer(token, answer);
+    }
+
+    fn commit(&mut self, effects: &mut Effects<D>) {
+        if !self.group.commit() || self.log.is_fenced() || self.is_closing {
+            return;
+        }
+        match self.log.plan_flush() {
+            Some(plan) => {
+                self.group.started();
+                effects.push(Effect::Flush {
+                    generation: self.generation,
+                    plan: Box::new(plan),
+                });
+            }
+            None if self.log.pending_bytes() > 0 => self.group.held(),
+            None => {}
+        }
+    }
+
+    fn flushed(&mut self, done: FlushDone<D>, now: Timestamp, effects: &mut Effects<D>) {
+        let before = self.bounds.high_watermark;
+        match self.log.complete_flush(done, now) {
+            Ok(flushed) => {
+                let start = self.group.ended(flushed.durable);
+                effects.push(Effect::Durable {
+                    upto: flushed.durable,
+                    bytes: flushed.bytes,
+                });
+                push_start(start, effects);
+                let after = self.replication.high_watermark(flushed.durable);
+                if before < after {
+                    let wake = |token| effects.push(Effect::Wake { token });
+                    self.waiters.advance(after, flushed.bytes as u64, wake);
+                }
+                self.upkeep_after_flush(now, effects);
+            }
+            Err(error @ corelog_storage::Error::StorageFull { .. }) => {
+                // The group stays pending: a chore that finds space lets it go out.
+                self.group.ended(self.bounds.durable);
+                self.group.held();
+                effects.push(Effect::Full { error });
+                self.upkeep_after_flush(now, effects);
+            }
+            Err(error) => self.fence(error, effects),
+        }
+    }
+
+    /// Nothing more is written until the partition is reopened.
+    pub(super) fn fence(&mut self, error: corelog_storage::Error, effects: &mut Effects<D>) {
+        assert!(
+            self.log.is_fenced(),
+            "a failed write left the log open for writes"
+        );
+        let accepted_lost = self.group.failed();
+        self.refuse_truncations(effects);
+        effects.push(Effect::Fenced {
+            accepted_lost,
+            error,
+        });
+    }
+
+    fn assert_laws(&mut self) {
+        let bounds = bounds_of(&self.log, self.replication);
+        bounds.assert_ordered();
+        bounds.assert_follows(&self.bounds);
+        self.bounds = bounds;
+    }
+}
+
+fn bounds_of<D: Dir>(log: &Log<D>, replication: Replication) -> Bounds {
+    Bounds {
+        log_start: log.log_start(),
+        high_watermark: replication.high_watermark(log.durable()),
+        durable: log.durable(),
+        log_end: log.log_end(),
+    }
+}
+
+/// Asks the core to start the group.
+pub(super) fn push_start<D: Dir>(start: Option<Start>, effects: &mut Effects<D>) {
+    match start {
+        None => {}
+        Some(Start::Now) => effects.push(Effect::Commit),
+        Some(Start::Within(age)) => effects.push(Effect::CommitWithin(age)),
+    }
+}
+
+fn refusal_of_append(error: AppendError) -> Refusal {
+    match error {
+        AppendError::Invalid { index, source } => Refusal::Invalid {
+            batch_index: index,
+            source,
+        },
+        AppendError::Empty => Refusal::Empty,
+        AppendError::TooLarge { bytes, bytes_max } => Refusal::TooLarge { bytes, bytes_max },
+        AppendError::Full { .. } => Refusal::TailFull,
+        AppendError::OffsetsExhausted => Refusal::OffsetsExhausted,
+        AppendError::Fenced => Refusal::Fenced,
+        AppendError::StorageFull => Refusal::StorageFull,
+        AppendError::ReadOnly { from } => Refusal::ReadOnly { from },
+        other => unreachable!("an append error that is not told apart: {other}"),
+    }
+}
+
+/// What a failed read is told as.
+pub(crate) fn refusal_of_read(error: ReadError) -> Refusal {
+    match error {
+        ReadError::OutOfRange { valid, .. } => Refusal::OutOfRange { valid },
+        ReadError::Damaged { from, to, segment } => Refusal::Damaged {
+            damaged: from..to,
+            segment,
+        },
+        ReadError::Removed { .. } => Refusal::Removed,
+        ReadError::Disk { source, .. } => Refusal::Failed { source },
+        other => unreachable!("a read error that is not told apart: {other}"),
+    }
+}

@@ -1,0 +1,215 @@
+//! What a partition does beside its requests: seals, marks, removals, expiry, truncation. The
+//! core calls with the time; there is no background thread. One chore is in flight at a time.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use corelog_record::{ByteSize, Offset, Timestamp};
+use corelog_storage::Error;
+use corelog_storage::disk::Dir;
+use corelog_storage::log::{ChoreDone, ChorePlan};
+
+use super::effect::{Answer, Effect, Effects, Refusal};
+use super::input::Token;
+use super::state::{Partition, push_start};
+
+/// A partition that flushed nothing for this long goes idle and marks what is durable.
+const IDLE_AFTER_MS: i64 = 50;
+/// How soon an active partition looks again if it went idle.
+pub(crate) const TICK_WITHIN: Duration = Duration::from_millis(60);
+/// Truncations that wait for a chore to end; a client waits for its answer, so one is usual.
+const TRUNCATIONS_MAX: usize = 16;
+
+/// What is in flight and what waits for it.
+#[derive(Debug)]
+pub(super) struct Upkeep {
+    is_chore_in_flight: bool,
+    is_tick_armed: bool,
+    active_at: Timestamp,
+    /// The truncation whose edit is in flight.
+    truncating: Option<Token>,
+    waiting: VecDeque<(Token, Offset)>,
+}
+
+impl Upkeep {
+    pub(super) fn new(now: Timestamp) -> Self {
+        Self {
+            is_chore_in_flight: false,
+            is_tick_armed: false,
+            active_at: now,
+            truncating: None,
+            waiting: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.is_chore_in_flight
+    }
+}
+
+impl<D: Dir> Partition<D> {
+    pub(super) fn truncate(
+        &mut self,
+        token: Token,
+        lowest: Offset,
+        now: Timestamp,
+        effects: &mut Effects<D>,
+    ) {
+        let high_watermark = self.status().high_watermark;
+        if lowest > high_watermark {
+            return effects.refuse(token, Refusal::PastHighWatermark { high_watermark });
+        }
+        if self.upkeep.waiting.len() >= TRUNCATIONS_MAX {
+            return effects.refuse(token, Refusal::Busy);
+        }
+        self.upkeep.waiting.push_back((token, lowest));
+        self.next_chore(now, effects);
+    }
+
+    pub(super) fn chored(&mut self, done: ChoreDone<D>, now: Timestamp, effects: &mut Effects<D>) {
+        assert!(
+            self.upkeep.is_chore_in_flight,
+            "a chore ended that had not started"
+        );
+        self.upkeep.is_chore_in_flight = false;
+        let truncating = self.upkeep.truncating.take();
+        let was_fenced = self.log.is_fenced();
+        match self.log.complete_chore(done, now) {
+            Ok(_) => {
+                if let Some(token) = truncating {
+                    effects.answer(
+                        token,
+                        Answer::Truncated {
+                            log_start: self.log.log_start(),
+                        },
+                    );
+                }
+                push_start(self.group.released(), effects);
+                self.next_chore(now, effects);
+            }
+            Err(error @ Error::StorageFull { .. }) => {
+                if let Some(token) = truncating {
+                    effects.refuse(token, Refusal::StorageFull);
+                }
+                effects.push(Effect::ChoreFailed { error });
+            }
+            Err(error) => {
+                if let Some(token) = truncating {
+                    effects.refuse(token, Refusal::Fenced);
+                }
+                if was_fenced {
+                    effects.push(Effect::ChoreFailed { error });
+                } else {
+                    self.fence(error, effects);
+                }
+            }
+        }
+    }
+
+    pub(super) fn tick(&mut self, now: Timestamp, effects: &mut Effects<D>) {
+        self.upkeep.is_tick_armed = false;
+        self.log.roll_if_due(now);
+        self.next_chore(now, effects);
+    }
+
+    pub(super) fn upkeep_after_flush(&mut self, now: Timestamp, effects: &mut Effects<D>) {
+        self.upkeep.active_at = now;
+        self.next_chore(now, effects);
+        self.arm_tick(effects);
+    }
+
+    /// The partition closes or is fenced: waiting truncations will not happen.
+    pub(super) fn refuse_truncations(&mut self, effects: &mut Effects<D>) {
+        let is_fenced = self.log.is_fenced();
+        for (token, _) in self.upkeep.waiting.drain(..) {
+            effects.refuse(
+                token,
+                if is_fenced {
+                    Refusal::Fenced
+                } else {
+                    Refusal::Closing
+                },
+            );
+        }
+    }
+
+    /// Starts the next due chore: what a client waits for, then what the log needs, then expiry.
+    fn next_chore(&mut self, now: Timestamp, effects: &mut Effects<D>) {
+        if self.upkeep.is_chore_in_flight || self.log.is_fenced() || self.is_closing {
+            return;
+        }
+        if let Some(plan) = self.next_truncation(effects) {
+            return self.start_chore(plan, effects);
+        }
+        let idle_ms = now.millis().saturating_sub(self.upkeep.active_at.millis());
+        let is_idle =
+            idle_ms >= IDLE_AFTER_MS && self.log.pending_bytes() == 0 && !self.has_outstanding();
+        if let Some(plan) = self.log.plan_chore(now, is_idle) {
+            return self.start_chore(plan, effects);
+        }
+        if !is_idle && idle_ms < 10 * IDLE_AFTER_MS {
+            self.arm_tick(effects);
+        }
+        match self.plan_retention(now) {
+            Ok(Some(plan)) => self.start_chore(plan, effects),
+            // A read-only log keeps what it has; a busy one is asked again at the next tick.
+            Ok(None) | Err(Error::Busy | Error::ReadOnly { .. }) => {}
+            Err(error) => effects.push(Effect::ChoreFailed { error }),
+        }
+    }
+
+    /// The next truncation that has something to do; the others are answered on the way.
+    fn next_truncation(&mut self, effects: &mut Effects<D>) -> Option<ChorePlan<D>> {
+        while let Some((token, lowest)) = self.upkeep.waiting.pop_front() {
+            match self.log.plan_truncate(lowest) {
+                Ok(Some(plan)) => {
+                    self.upkeep.truncating = Some(token);
+                    return Some(plan);
+                }
+                Ok(None) => {
+                    effects.answer(
+                        token,
+                        Answer::Truncated {
+                            log_start: self.log.log_start(),
+                        },
+                    );
+                }
+                Err(error) => effects.refuse(token, Refusal::Failed { source: error }),
+            }
+        }
+        None
+    }
+
+    fn plan_retention(&mut self, now: Timestamp) -> Result<Option<ChorePlan<D>>, Error> {
+        if let Some(age_ms) = self.policy.retention_age_ms {
+            let plan = self
+                .log
+                .plan_expire(now.saturating_sub_millis(age_ms.try_into().unwrap_or(i64::MAX)))?;
+            if plan.is_some() {
+                return Ok(plan);
+            }
+        }
+        match self.policy.retention_bytes {
+            Some(bytes) => self.log.plan_expire_to(ByteSize::from_bytes(bytes)),
+            None => Ok(None),
+        }
+    }
+
+    fn start_chore(&mut self, plan: ChorePlan<D>, effects: &mut Effects<D>) {
+        assert!(
+            !self.upkeep.is_chore_in_flight,
+            "two chores of one partition in flight"
+        );
+        self.upkeep.is_chore_in_flight = true;
+        effects.push(Effect::Chore {
+            generation: self.generation,
+            plan: Box::new(plan),
+        });
+    }
+
+    fn arm_tick(&mut self, effects: &mut Effects<D>) {
+        if !std::mem::replace(&mut self.upkeep.is_tick_armed, true) {
+            effects.push(Effect::TickWithin(TICK_WITHIN));
+        }
+    }
+}

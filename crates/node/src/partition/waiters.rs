@@ -1,0 +1,177 @@
+//! Fetches parked at the end of a partition. A parked one costs nothing until the bytes it waits
+//! for have come: the smallest goal is kept apart and compared once per advance.
+
+use std::collections::VecDeque;
+
+use corelog_record::Offset;
+
+use super::input::Token;
+
+/// Fetches one partition parks at most; more are told there is nothing at once.
+pub(crate) const PARKED_MAX: usize = 16_384;
+
+/// How many advances are remembered to tell how many bytes are readable from an offset.
+const ADVANCES_MAX: usize = 128;
+
+/// Fetches parked at the end of a partition.
+#[derive(Debug, Default)]
+pub(super) struct Waiters {
+    /// Bytes that became readable since the partition was opened.
+    readable_bytes: u64,
+    /// The high watermark and `readable_bytes` after each of the last advances, oldest first.
+    advances: VecDeque<(Offset, u64)>,
+    parked: Vec<Parked>,
+    /// The smallest goal of all parked; meaningless while none is.
+    nearest: u64,
+}
+
+#[derive(Debug)]
+struct Parked {
+    token: Token,
+    /// Wakes when `readable_bytes` reaches this.
+    goal: u64,
+}
+
+impl Waiters {
+    pub(super) fn count(&self) -> usize {
+        self.parked.len()
+    }
+
+    /// How many bytes are readable from an offset on, if it lies near the end; less than the bytes
+    /// of the group that it lies in is not told apart.
+    pub(super) fn readable_from(&self, from: Offset) -> Option<u64> {
+        let oldest = self.advances.front()?;
+        if from < oldest.0 {
+            return None;
+        }
+        let at = self.advances.partition_point(|(end, _)| *end < from);
+        self.advances
+            .get(at)
+            .map(|(_, bytes)| self.readable_bytes - bytes)
+    }
+
+    /// Parks a request until `bytes_min` more bytes are readable; false if too many are parked.
+    pub(super) fn park(&mut self, token: Token, bytes_min: u64) -> bool {
+        if self.parked.len() >= PARKED_MAX {
+            return false;
+        }
+        debug_assert!(
+            self.parked.iter().all(|parked| parked.token != token),
+            "parked twice"
+        );
+        let goal = self.readable_bytes.saturating_add(bytes_min.max(1));
+        self.nearest = if self.parked.is_empty() {
+            goal
+        } else {
+            self.nearest.min(goal)
+        };
+        self.parked.push(Parked { token, goal });
+        true
+    }
+
+    pub(super) fn unpark(&mut self, token: Token) {
+        if let Some(at) = self.parked.iter().position(|parked| parked.token == token) {
+            self.parked.swap_remove(at);
+            self.set_nearest();
+        }
+    }
+
+    /// So many more bytes are readable, up to `high_watermark`: wakes whoever waited for them.
+    pub(super) fn advance(
+        &mut self,
+        high_watermark: Offset,
+        bytes: u64,
+        mut wake: impl FnMut(Token),
+    ) {
+        self.readable_bytes = self.readable_bytes.saturating_add(bytes);
+        if self.advances.len() == ADVANCES_MAX {
+            self.advances.pop_front();
+        }
+        self.advances
+            .push_back((high_watermark, self.readable_bytes));
+        if self.parked.is_empty() || self.readable_bytes < self.nearest {
+            return;
+        }
+        let reached = self.readable_bytes;
+        self.parked.retain(|parked| {
+            if parked.goal <= reached {
+                wake(parked.token);
+            }
+            parked.goal > reached
+        });
+        self.set_nearest();
+    }
+
+    pub(super) fn wake_all(&mut self, mut wake: impl FnMut(Token)) {
+        self.parked.drain(..).for_each(|parked| wake(parked.token));
+    }
+
+    fn set_nearest(&mut self) {
+        self.nearest = self
+            .parked
+            .iter()
+            .map(|parked| parked.goal)
+            .min()
+            .unwrap_or(u64::MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn woken(waiters: &mut Waiters, bytes: u64) -> Vec<u64> {
+        let mut woken = Vec::new();
+        let end = waiters
+            .advances
+            .back()
+            .map_or(Offset::ZERO, |advance| advance.0)
+            .plus(1);
+        waiters.advance(end, bytes, |token| woken.push(token.0));
+        woken
+    }
+
+    #[test]
+    fn a_parked_fetch_wakes_when_the_bytes_it_waits_for_have_come() {
+        let mut waiters = Waiters::default();
+        assert!(waiters.park(Token(1), 0));
+        assert!(waiters.park(Token(2), 100));
+        assert_eq!(woken(&mut waiters, 60), vec![1]);
+        assert!(waiters.park(Token(3), 10));
+        assert_eq!(woken(&mut waiters, 9), Vec::<u64>::new());
+        assert_eq!(woken(&mut waiters, 31), vec![2, 3]);
+        assert_eq!(waiters.count(), 0);
+    }
+
+    #[test]
+    fn an_unparked_fetch_is_not_woken() {
+        let mut waiters = Waiters::default();
+        assert!(waiters.park(Token(1), 1));
+        assert!(waiters.park(Token(2), 50));
+        waiters.unpark(Token(1));
+        assert_eq!(woken(&mut waiters, 49), Vec::<u64>::new());
+        assert_eq!(woken(&mut waiters, 1), vec![2]);
+    }
+
+    #[test]
+    fn bytes_near_the_end_are_told_and_older_ones_are_plenty() {
+        let mut waiters = Waiters::default();
+        for bytes in [10, 20, 30] {
+            woken(&mut waiters, bytes);
+        }
+        let readable = |from| waiters.readable_from(Offset::ZERO.plus(from));
+        assert_eq!(readable(0), None);
+        assert_eq!(readable(1), Some(50));
+        assert_eq!(readable(2), Some(30));
+        assert_eq!(readable(3), Some(0));
+    }
+
+    #[test]
+    fn the_table_is_bounded() {
+        let mut waiters = Waiters::default();
+        for token in 0..PARKED_MAX as u64 {
+            assert!(waiters.park(Token(token), 1));
+        }
+        assert!(!waiters.park(Token(u64::MAX), 1));
+    }
+}

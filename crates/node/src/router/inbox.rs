@@ -1,0 +1,159 @@
+//! The far end of the lanes: requests of another core are done here, in the order they came, and
+//! their answers sent back; replies to this core's own requests are handed out. One task per lane.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use corelog_record::CoreId;
+use flume::{Receiver, TrySendError};
+
+use super::lane::Inbox;
+use super::message::{Answered, Reply, Request, What};
+use super::recent::RecentAborts;
+use super::route::{answer_here, fetched_here};
+use crate::core::{
+    Acks, Core, Due, Fetched, Hunger, NotAppended, Parked, PartitionKey, aborted_by, aborts,
+};
+use crate::failure::Failure;
+use crate::rt::{self, Notify};
+
+/// Answers to the Produces of one other core, in order by connection and partition.
+type InboxAcks = Rc<RefCell<Acks<(u64, PartitionKey), u64>>>;
+
+/// Starts the tasks that serve the lanes; they run until the core ends.
+pub(crate) fn start_inboxes(core: &Rc<Core>, inboxes: Vec<Inbox>) {
+    for Inbox {
+        from,
+        requests,
+        replies,
+    } in inboxes
+    {
+        let due = Notify::new();
+        let acks = Rc::new(RefCell::new(Acks::new(due.clone())));
+        rt::spawn(answer_in_line(Rc::clone(core), from, Rc::clone(&acks), due)).detach();
+        rt::spawn(serve(Rc::clone(core), from, requests, acks)).detach();
+        rt::spawn(hand_out(Rc::clone(core), from, replies)).detach();
+    }
+}
+
+async fn serve(core: Rc<Core>, from: CoreId, requests: Receiver<Request>, acks: InboxAcks) {
+    let mut recent = RecentAborts::new(core.shared.limits.lane_requests_max);
+    while let Ok(Request { id, what }) = requests.recv_async().await {
+        match what {
+            What::Produce {
+                conn,
+                key,
+                level,
+                run,
+                batches,
+            } => {
+                let producer = (conn, key);
+                let due = match recent.cause(producer, run) {
+                    Some(cause) => Due::Now(Err(aborted_by(run, cause))),
+                    None => match core.produce(key, &batches, level) {
+                        Ok(due) => due,
+                        Err(NotAppended::TailFull(_, error) | NotAppended::Refused(error)) => {
+                            Due::Now(Err(error))
+                        }
+                    },
+                };
+                if let Due::Now(produced) = &due
+                    && let Some(cause) = aborts(produced)
+                {
+                    recent.abort(producer, run, cause);
+                }
+                acks.borrow_mut().push(producer, id, due);
+            }
+            What::Fetch {
+                key,
+                from: offset,
+                bytes_max,
+                bytes_min,
+                wait,
+            } => {
+                let hunger = Hunger {
+                    bytes_max,
+                    bytes_min,
+                    may_park: !wait.is_zero(),
+                };
+                let core = Rc::clone(&core);
+                let fetch = async move {
+                    let fetched = fetched_here(&core, key, offset, hunger).await;
+                    if let Some(parked) = tell_fetched(&core, from, id, fetched) {
+                        rt::timeout(wait, parked.woken()).await;
+                        reply(&core, from, id, Answered::Woken);
+                    }
+                };
+                rt::spawn(fetch).detach();
+            }
+            What::Ask(ask) => {
+                let core = Rc::clone(&core);
+                let answer = async move {
+                    let told = answer_here(&core, *ask).await;
+                    reply(&core, from, id, Answered::Told(told));
+                };
+                rt::spawn(answer).detach();
+            }
+        }
+        rt::yield_if_needed().await;
+    }
+}
+
+fn tell_fetched(
+    core: &Core,
+    to: CoreId,
+    id: u64,
+    fetched: Result<Fetched, Failure>,
+) -> Option<Parked> {
+    let (answered, parked) = match fetched {
+        Ok(Fetched::Batches {
+            answer,
+            pieces,
+            bytes,
+        }) => {
+            let mut body = Vec::with_capacity(bytes);
+            pieces
+                .iter()
+                .for_each(|piece| body.extend_from_slice(piece));
+            (Answered::Fetched(Ok((answer, body))), None)
+        }
+        Ok(Fetched::Nothing {
+            answer,
+            parked: Some(parked),
+        }) => (Answered::Parked(answer), Some(parked)),
+        Ok(Fetched::Nothing {
+            answer,
+            parked: None,
+        }) => (Answered::Fetched(Ok((answer, Vec::new()))), None),
+        Err(error) => (Answered::Fetched(Err(error)), None),
+    };
+    reply(core, to, id, answered);
+    parked
+}
+
+async fn answer_in_line(core: Rc<Core>, to: CoreId, acks: InboxAcks, due: Notify) {
+    loop {
+        let next = due.notified();
+        acks.borrow_mut().collect(|_, id, produced| {
+            reply(&core, to, id, Answered::Produced(produced));
+        });
+        next.await;
+    }
+}
+
+async fn hand_out(core: Rc<Core>, from: CoreId, replies: Receiver<Reply>) {
+    while let Ok(reply) = replies.recv_async().await {
+        core.lanes.to(from).take(reply);
+        rt::yield_if_needed().await;
+    }
+}
+
+fn reply(core: &Core, to: CoreId, id: u64, what: Answered) {
+    match core.lanes.to(to).replies.try_send(Reply { id, what }) {
+        // The other core has ended; nobody waits any more.
+        Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+        Err(TrySendError::Full(_)) => {
+            unreachable!("a reply without a place: its request had no credit")
+        }
+    }
+}

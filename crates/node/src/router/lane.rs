@@ -1,0 +1,328 @@
+//! This core's end of the way to another core: credit, and what is outstanding.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+
+use corelog_protocol::error::{Detail, ErrorCode};
+use corelog_protocol::frame::CorrelationId;
+use corelog_record::CoreId;
+use flume::{Receiver, Sender, TrySendError};
+
+use super::message::{Answered, Reply, Request, What};
+use crate::config::NodeLimits;
+use crate::core::{Acks, PartitionKey, Produced, aborts};
+use crate::failure::{Failure, failure, failure_with};
+use crate::rt::{self, Notify, Outstanding, Work};
+
+/// The answers to a connection's Produces.
+pub(crate) type ConnAcks = Rc<RefCell<Acks<PartitionKey, Tag>>>;
+
+/// Which request of a connection an answer is for.
+pub(crate) struct Tag {
+    pub(crate) correlation: CorrelationId,
+    /// Bytes of the request's frame, in flight until it is answered.
+    pub(crate) frame_bytes: usize,
+    /// The request is outstanding until it is answered.
+    #[expect(dead_code, reason = "held until it is answered")]
+    pub(crate) work: Outstanding,
+}
+
+/// The ways from one core to all others, by number; none to itself.
+pub(crate) struct Lanes {
+    lanes: Vec<Option<Lane>>,
+}
+
+/// This core's end of the way to another core.
+pub(crate) struct Lane {
+    requests: Sender<Request>,
+    /// The reply lane of requests that come from there.
+    pub(super) replies: Sender<Reply>,
+    limits: LaneLimits,
+    state: RefCell<State>,
+}
+
+/// All that one core gets when the lanes are laid; it may still travel to the core's thread.
+pub(crate) struct LaneEnds {
+    limits: LaneLimits,
+    ways: Vec<Option<(Sender<Request>, Sender<Reply>)>>,
+    inboxes: Vec<Inbox>,
+}
+
+/// Where requests of another core come out, and the replies to this core's own.
+pub(crate) struct Inbox {
+    pub(super) from: CoreId,
+    pub(super) requests: Receiver<Request>,
+    pub(super) replies: Receiver<Reply>,
+}
+
+/// A request that was sent; its answers come here.
+pub(super) struct Call {
+    state: Rc<CallState>,
+}
+
+#[derive(Default)]
+struct CallState {
+    answered: RefCell<VecDeque<Answered>>,
+    changed: Notify,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct LaneLimits {
+    requests_max: usize,
+    bytes_max: usize,
+    parked_max: usize,
+}
+
+#[derive(Default)]
+struct State {
+    id_last: u64,
+    /// Requests that hold credit, and the bytes of their bodies.
+    outstanding: usize,
+    bytes: usize,
+    /// Fetches that may be parked over there, or are.
+    parkable: usize,
+    pending: HashMap<u64, Pending>,
+}
+
+struct Pending {
+    bytes: usize,
+    is_parkable: bool,
+    holds_credit: Option<Outstanding>,
+    to: Whom,
+}
+
+enum Whom {
+    Call(Rc<CallState>),
+    Produce {
+        acks: ConnAcks,
+        key: PartitionKey,
+        run: u32,
+    },
+}
+
+/// Lays the lanes between so many cores.
+pub(crate) fn connect(core_count: u16, limits: &NodeLimits) -> Vec<LaneEnds> {
+    let lane_limits = LaneLimits {
+        requests_max: limits.lane_requests_max,
+        bytes_max: limits.lane_bytes_max,
+        parked_max: limits.parked_fetches_max,
+    };
+    let reply_places = lane_limits.requests_max + lane_limits.parked_max;
+    let cores = usize::from(core_count);
+    let end = |_| LaneEnds {
+        limits: lane_limits,
+        ways: (0..cores).map(|_| None).collect(),
+        inboxes: Vec::new(),
+    };
+    let mut ends: Vec<LaneEnds> = (0..cores).map(end).collect();
+    for a in 0..cores {
+        for b in a + 1..cores {
+            let (a_to_b, b_requests) = flume::bounded(lane_limits.requests_max);
+            let (b_to_a, a_requests) = flume::bounded(lane_limits.requests_max);
+            let (a_answers_b, b_replies) = flume::bounded(reply_places);
+            let (b_answers_a, a_replies) = flume::bounded(reply_places);
+            ends[a].ways[b] = Some((a_to_b, a_answers_b));
+            ends[b].ways[a] = Some((b_to_a, b_answers_a));
+            let a_inbox = Inbox {
+                from: core_id(b),
+                requests: a_requests,
+                replies: a_replies,
+            };
+            let b_inbox = Inbox {
+                from: core_id(a),
+                requests: b_requests,
+                replies: b_replies,
+            };
+            ends[a].inboxes.push(a_inbox);
+            ends[b].inboxes.push(b_inbox);
+        }
+    }
+    ends
+}
+
+impl LaneEnds {
+    /// The lanes and inboxes of the core whose thread calls.
+    pub(crate) fn open(self) -> (Lanes, Vec<Inbox>) {
+        let Self {
+            limits,
+            ways,
+            inboxes,
+        } = self;
+        let open = |(requests, replies)| Lane::new(requests, replies, limits);
+        let lanes = ways.into_iter().map(|way| way.map(open)).collect();
+        (Lanes { lanes }, inboxes)
+    }
+}
+
+impl Lanes {
+    /// The way to another core.
+    ///
+    /// # Panics
+    /// If it is this core, or none of the node's.
+    pub(super) fn to(&self, core: CoreId) -> &Lane {
+        match self.lanes.get(usize::from(core.get())) {
+            Some(Some(lane)) => lane,
+            _ => unreachable!("core {core} is another core of the node"),
+        }
+    }
+}
+
+impl Lane {
+    fn new(requests: Sender<Request>, replies: Sender<Reply>, limits: LaneLimits) -> Self {
+        Self {
+            requests,
+            replies,
+            limits,
+            state: RefCell::default(),
+        }
+    }
+
+    /// Sends a request that is answered to the caller.
+    ///
+    /// # Errors
+    /// `Busy` without credit, `Stopping` if the other core has ended.
+    pub(super) fn call(&self, what: What) -> Result<Call, Failure> {
+        let state = Rc::<CallState>::default();
+        self.send(what, Whom::Call(Rc::clone(&state)))?;
+        Ok(Call { state })
+    }
+
+    /// Sends a Produce that is answered in line; gives its number.
+    ///
+    /// # Errors
+    /// As for `call`.
+    pub(super) fn produce(
+        &self,
+        what: What,
+        acks: ConnAcks,
+        key: PartitionKey,
+        run: u32,
+    ) -> Result<u64, Failure> {
+        self.send(what, Whom::Produce { acks, key, run })
+    }
+
+    /// If one more fetch may be parked over there.
+    pub(super) fn has_room_to_park(&self) -> bool {
+        self.state.borrow().parkable < self.limits.parked_max
+    }
+
+    fn send(&self, what: What, to: Whom) -> Result<u64, Failure> {
+        let mut state = self.state.borrow_mut();
+        let (bytes, is_parkable) = match &what {
+            What::Produce { batches, .. } => (batches.len(), false),
+            What::Fetch { wait, .. } => (0, !wait.is_zero()),
+            What::Ask(_) => (0, false),
+        };
+        let is_full = state.outstanding >= self.limits.requests_max
+            || (state.bytes > 0 && state.bytes + bytes > self.limits.bytes_max)
+            || (is_parkable && state.parkable >= self.limits.parked_max);
+        if is_full {
+            return Err(busy());
+        }
+        state.id_last += 1;
+        let id = state.id_last;
+        match self.requests.try_send(Request { id, what }) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => return Err(busy()),
+            Err(TrySendError::Disconnected(_)) => {
+                return Err(failure(ErrorCode::Stopping, "the node is stopping"));
+            }
+        }
+        state.outstanding += 1;
+        state.bytes += bytes;
+        state.parkable += usize::from(is_parkable);
+        let holds_credit = Some(rt::outstanding(Work::Hop));
+        state.pending.insert(
+            id,
+            Pending {
+                bytes,
+                is_parkable,
+                holds_credit,
+                to,
+            },
+        );
+        Ok(id)
+    }
+
+    /// Takes a reply: gives credit back and hands it to whoever waits for it.
+    pub(super) fn take(&self, reply: Reply) {
+        let mut state = self.state.borrow_mut();
+        let is_parked = matches!(reply.what, Answered::Parked(_));
+        let Some(mut pending) = state.pending.remove(&reply.id) else {
+            unreachable!("a reply to a request that was never sent");
+        };
+        if pending.holds_credit.take().is_some() {
+            state.outstanding -= 1;
+            state.bytes -= pending.bytes;
+        }
+        let call = match pending.to {
+            Whom::Produce { acks, key, run } => {
+                drop(state);
+                return hand_to_line(&acks, key, run, reply);
+            }
+            Whom::Call(call) => call,
+        };
+        if is_parked {
+            let to = Whom::Call(Rc::clone(&call));
+            state.pending.insert(
+                reply.id,
+                Pending {
+                    bytes: 0,
+                    holds_credit: None,
+                    to,
+                    ..pending
+                },
+            );
+        } else {
+            state.parkable -= usize::from(pending.is_parkable);
+        }
+        drop(state);
+        call.answered.borrow_mut().push_back(reply.what);
+        call.changed.notify();
+    }
+}
+
+impl Call {
+    /// Waits for the next answer.
+    pub(super) async fn answered(&self) -> Answered {
+        loop {
+            let changed = self.state.changed.notified();
+            if let Some(answered) = self.state.answered.borrow_mut().pop_front() {
+                return answered;
+            }
+            changed.await;
+        }
+    }
+}
+
+fn hand_to_line(acks: &ConnAcks, key: PartitionKey, run: u32, reply: Reply) {
+    let Answered::Produced(produced) = reply.what else {
+        unreachable!("a Produce was answered as something else");
+    };
+    let mut acks = acks.borrow_mut();
+    if let Some(cause) = aborts(&produced) {
+        acks.abort(key, run, cause);
+    }
+    let produced: Produced = produced;
+    acks.fill(key, reply.id, produced);
+}
+
+fn busy() -> Failure {
+    let detail = Detail {
+        retry_ms: Some(BUSY_RETRY_MS),
+        ..Detail::default()
+    };
+    failure_with(
+        ErrorCode::Busy,
+        "the way to the partition's core is full",
+        detail,
+    )
+}
+
+fn core_id(number: usize) -> CoreId {
+    CoreId::new(u16::try_from(number).unwrap_or(u16::MAX))
+}
+
+/// How long a client is asked to wait before it tries again, in milliseconds.
+const BUSY_RETRY_MS: u32 = 20;

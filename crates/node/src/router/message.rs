@@ -1,0 +1,98 @@
+//! What travels between cores: all of it owned, nothing shared.
+
+use std::time::Duration;
+
+use corelog_protocol::message::ack::Level;
+use corelog_protocol::message::{
+    alter_topic, create_topic, delete_topic, describe_topic, fetch, list_offsets, reopen_partition,
+    truncate,
+};
+use corelog_record::{Offset, TopicId};
+
+use crate::catalog::Change;
+use crate::core::{PartitionKey, Produced};
+use crate::failure::Failure;
+use crate::partition::Seek;
+
+/// A request on its way to the core that does it.
+pub(super) struct Request {
+    /// The sender's number for it.
+    pub(super) id: u64,
+    pub(super) what: What,
+}
+
+/// What is to be done.
+pub(super) enum What {
+    /// Append; answered in order with the other Produces of this connection and partition.
+    Produce {
+        conn: u64,
+        key: PartitionKey,
+        level: Option<Level>,
+        run: u32,
+        batches: Vec<u8>,
+    },
+    /// Read, or park and say when it is worth to ask again.
+    Fetch {
+        key: PartitionKey,
+        from: Offset,
+        bytes_max: usize,
+        bytes_min: u64,
+        wait: Duration,
+    },
+    /// Anything else.
+    Ask(Box<Ask>),
+}
+
+/// A request that is done by one core and answered once.
+pub(crate) enum Ask {
+    Find {
+        key: PartitionKey,
+        seek: Seek,
+    },
+    Truncate {
+        key: PartitionKey,
+        lowest: Offset,
+    },
+    Reopen {
+        key: PartitionKey,
+    },
+    Describe {
+        topic: TopicId,
+    },
+    Create(create_topic::Request),
+    Alter(alter_topic::Request),
+    Delete(delete_topic::Request),
+    /// From core 0: the catalog changed.
+    Apply(Change),
+}
+
+/// What an `Ask` is answered with.
+pub(crate) enum Told {
+    Found(list_offsets::Answer),
+    Truncated(truncate::Answer),
+    Reopened(reopen_partition::Answer),
+    Described(Vec<describe_topic::Partition>),
+    Created(create_topic::Answer),
+    Altered(alter_topic::Answer),
+    Deleted(delete_topic::Answer),
+    Applied,
+}
+
+/// A reply on its way back.
+pub(super) struct Reply {
+    /// The number of the request.
+    pub(super) id: u64,
+    pub(super) what: Answered,
+}
+
+/// What came of a request.
+pub(super) enum Answered {
+    Produced(Produced),
+    /// The answer's head and its batches.
+    Fetched(Result<(fetch::Answer, Vec<u8>), Failure>),
+    /// The fetch is parked: its credit is free, `Woken` follows.
+    Parked(fetch::Answer),
+    /// It is worth to fetch again, or the wait is over.
+    Woken,
+    Told(Result<Told, Failure>),
+}

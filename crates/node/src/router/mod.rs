@@ -1,0 +1,29 @@
+//! The way from a request to the core that owns its partition and back.
+//!
+//! ```text
+//! route      Here, another core, another node; the same questions whichever it is
+//! message    what travels between cores
+//! lane       this core's end of the way to another core: credit, what is outstanding
+//! inbox      the other end: requests of another core are done, its answers sent back
+//! recent     runs that were aborted while more of them was on the way
+//! ```
+//!
+//! Each pair of cores has two bounded lanes. A request leaves only with credit, which stands for a
+//! place in the lane of requests and one in the lane of replies: `try_send` never finds either
+//! full, and without credit the answer is `Busy`. A parked long poll gives its credit back and asks
+//! for a new one when it wakes; the place for its waking is counted apart.
+//!
+//! What never lives here: sockets, frames, partitions.
+
+mod inbox;
+mod lane;
+mod message;
+mod recent;
+mod route;
+
+pub(crate) use inbox::start_inboxes;
+pub(crate) use lane::{ConnAcks, LaneEnds, Lanes, Tag, connect};
+pub(crate) use message::{Ask, Told};
+pub(crate) use route::{
+    Away, Batches, FetchFrom, Route, answer, apply_at, fetch, produce_away, route, seek_of,
+};

@@ -1,0 +1,310 @@
+//! Where a request goes, and the questions that are the same wherever it does.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::ack::Level;
+use corelog_protocol::message::fetch;
+use corelog_record::{CoreId, Offset, PartitionId, TopicId, TopicName};
+use corelog_storage::log::Piece;
+use futures_lite::FutureExt;
+
+use super::lane::ConnAcks;
+use super::message::{Answered, Ask, Told, What};
+use crate::catalog::Change;
+use crate::core::{Core, Disk, Fetched, Hunger, PartitionKey};
+use crate::failure::Failure;
+use crate::metrics::add;
+use crate::partition::Seek;
+use crate::rt::{self, Permit};
+
+/// Where a partition is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// By this core.
+    Here(PartitionKey),
+    /// By another core of this node.
+    Core(CoreId, PartitionKey),
+}
+
+/// Batches that were fetched, here or on another core.
+pub(crate) enum Batches {
+    Pieces(Vec<Piece<Disk>>),
+    Bytes(Vec<u8>),
+}
+
+/// A Produce that is done by another core.
+pub(crate) struct Away<'a> {
+    pub(crate) core: CoreId,
+    pub(crate) conn: u64,
+    pub(crate) key: PartitionKey,
+    pub(crate) level: Option<Level>,
+    pub(crate) run: u32,
+    pub(crate) batches: &'a [u8],
+    pub(crate) acks: ConnAcks,
+}
+
+/// A Fetch wherever its partition is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FetchFrom {
+    pub(crate) route: Route,
+    pub(crate) from: Offset,
+    pub(crate) bytes_max: usize,
+    pub(crate) bytes_min: u64,
+    pub(crate) wait: Duration,
+}
+
+/// Where the partition that a request names is served.
+///
+/// # Errors
+/// `UnknownTopic`, `TopicChanged` or `UnknownPartition`.
+pub(crate) fn route(
+    core: &Core,
+    name: &TopicName,
+    topic: TopicId,
+    partition: PartitionId,
+) -> Result<Route, Failure> {
+    let owner = core.routes.borrow().owner(name, topic, partition)?;
+    let key = PartitionKey { topic, partition };
+    Ok(if owner == core.id {
+        Route::Here(key)
+    } else {
+        Route::Core(owner, key)
+    })
+}
+
+/// Sends a Produce to the core that owns its partition; gives the number its answer comes under.
+///
+/// # Errors
+/// `Busy` if the lane is full.
+pub(crate) fn produce_away(core: &Core, away: Away<'_>) -> Result<u64, Failure> {
+    let Away {
+        core: to,
+        conn,
+        key,
+        level,
+        run,
+        batches,
+        acks,
+    } = away;
+    let what = What::Produce {
+        conn,
+        key,
+        level,
+        run,
+        batches: batches.to_vec(),
+    };
+    let sent = core.lanes.to(to).produce(what, acks, key, run);
+    count_hop(core, &sent);
+    sent
+}
+
+/// Fetches, waiting for data if there is none.
+///
+/// # Errors
+/// What the client is told.
+pub(crate) async fn fetch(
+    core: &Rc<Core>,
+    request: FetchFrom,
+) -> Result<(fetch::Answer, Batches, Permit), Failure> {
+    let deadline = rt::now() + request.wait;
+    match request.route {
+        Route::Here(key) => fetch_here(core, key, &request, deadline).await,
+        Route::Core(owner, key) => fetch_away(core, owner, key, &request, deadline).await,
+    }
+}
+
+/// Has a core do something and tell what came of it.
+///
+/// # Errors
+/// What the client is told.
+pub(crate) async fn answer(core: &Rc<Core>, at: CoreId, ask: Ask) -> Result<Told, Failure> {
+    if at == core.id {
+        return answer_here(core, ask).await;
+    }
+    let call = core.lanes.to(at).call(What::Ask(Box::new(ask)));
+    count_hop(core, &call);
+    match call?.answered().await {
+        Answered::Told(told) => told,
+        _ => unreachable!("a question was answered as something else"),
+    }
+}
+
+/// Has another core take a change of the catalog, however long that takes.
+pub(crate) async fn apply_at(core: &Rc<Core>, at: CoreId, change: Change) {
+    loop {
+        let ask = Ask::Apply(change.clone());
+        match core.lanes.to(at).call(What::Ask(Box::new(ask))) {
+            Ok(call) => {
+                call.answered().await;
+                return;
+            }
+            Err(error) if error.is(ErrorCode::Busy) => rt::sleep(APPLY_PAUSE).await,
+            // The other core has ended: the node stops.
+            Err(_) => return,
+        }
+    }
+}
+
+/// Does something on this core.
+pub(super) async fn answer_here(core: &Rc<Core>, ask: Ask) -> Result<Told, Failure> {
+    match ask {
+        Ask::Find { key, seek } => core.find(key, seek).await.map(Told::Found),
+        Ask::Truncate { key, lowest } => core.truncate(key, lowest).await.map(Told::Truncated),
+        Ask::Reopen { key } => core.reopen_partition(key).await.map(Told::Reopened),
+        Ask::Describe { topic } => Ok(Told::Described(core.describe(topic))),
+        Ask::Create(request) => core.admin()?.create(request).await.map(Told::Created),
+        Ask::Alter(request) => core.admin()?.alter(request).await.map(Told::Altered),
+        Ask::Delete(request) => core.admin()?.delete(request).await.map(Told::Deleted),
+        Ask::Apply(change) => {
+            core.apply(change).await;
+            Ok(Told::Applied)
+        }
+    }
+}
+
+/// Fetches once on this core.
+pub(super) async fn fetched_here(
+    core: &Rc<Core>,
+    key: PartitionKey,
+    from: Offset,
+    hunger: Hunger,
+) -> Result<Fetched, Failure> {
+    core.fetch(key, from, hunger).await
+}
+
+async fn fetch_here(
+    core: &Rc<Core>,
+    key: PartitionKey,
+    request: &FetchFrom,
+    deadline: Instant,
+) -> Result<(fetch::Answer, Batches, Permit), Failure> {
+    loop {
+        let mut room = core.send_budget.acquire(request.bytes_max as u64).await;
+        let wait = deadline.saturating_duration_since(rt::now());
+        let may_park = !wait.is_zero() && !core.is_stopping.get();
+        let hunger = Hunger {
+            bytes_max: request.bytes_max,
+            bytes_min: request.bytes_min,
+            may_park,
+        };
+        match core.fetch(key, request.from, hunger).await? {
+            Fetched::Batches {
+                answer,
+                pieces,
+                bytes,
+            } => {
+                room.shrink_to(room.units().min(bytes as u64));
+                return Ok((answer, Batches::Pieces(pieces), room));
+            }
+            Fetched::Nothing {
+                answer,
+                parked: None,
+            } => {
+                room.shrink_to(0);
+                return Ok((answer, none(), room));
+            }
+            Fetched::Nothing {
+                parked: Some(parked),
+                ..
+            } => {
+                drop(room);
+                rt::timeout(wait, parked.woken().or(core.stopping())).await;
+            }
+        }
+    }
+}
+
+async fn fetch_away(
+    core: &Rc<Core>,
+    owner: CoreId,
+    key: PartitionKey,
+    request: &FetchFrom,
+    deadline: Instant,
+) -> Result<(fetch::Answer, Batches, Permit), Failure> {
+    let lane = core.lanes.to(owner);
+    let mut parked_answer = None;
+    loop {
+        let mut room = core.send_budget.acquire(request.bytes_max as u64).await;
+        let mut wait = deadline.saturating_duration_since(rt::now());
+        if core.is_stopping.get() || !lane.has_room_to_park() {
+            wait = Duration::ZERO;
+        }
+        let &FetchFrom {
+            from,
+            bytes_max,
+            bytes_min,
+            ..
+        } = request;
+        let call = lane.call(What::Fetch {
+            key,
+            from,
+            bytes_max,
+            bytes_min,
+            wait,
+        });
+        count_hop(core, &call);
+        let call = match (call, &parked_answer) {
+            (Ok(call), _) => call,
+            // It was parked, woke and finds no credit: data is there, so it tries again.
+            (Err(error), Some(_)) if error.is(ErrorCode::Busy) && !wait.is_zero() => {
+                rt::sleep(WOKEN_PAUSE).await;
+                continue;
+            }
+            (Err(_), Some(answer)) => {
+                room.shrink_to(0);
+                return Ok((fetch::Answer::clone(answer), none(), room));
+            }
+            (Err(error), None) => return Err(error),
+        };
+        match call.answered().await {
+            Answered::Fetched(fetched) => {
+                let (answer, bytes) = fetched?;
+                room.shrink_to(room.units().min(bytes.len() as u64));
+                return Ok((answer, Batches::Bytes(bytes), room));
+            }
+            Answered::Parked(answer) => {
+                drop(room);
+                parked_answer = Some(answer);
+                let woken = async {
+                    call.answered().await;
+                };
+                woken.or(core.stopping()).await;
+            }
+            _ => unreachable!("a fetch was answered as something else"),
+        }
+    }
+}
+
+fn count_hop<T>(core: &Core, sent: &Result<T, Failure>) {
+    let counters = &core.counters;
+    add(
+        if sent.is_ok() {
+            &counters.hops_total
+        } else {
+            &counters.lane_busy_total
+        },
+        1,
+    );
+}
+
+fn none() -> Batches {
+    Batches::Bytes(Vec::new())
+}
+
+/// Which offset a time or a place stands for.
+pub(crate) fn seek_of(at: corelog_protocol::message::list_offsets::At) -> Seek {
+    use corelog_protocol::message::list_offsets::At;
+    match at {
+        At::Earliest => Seek::Earliest,
+        At::Latest => Seek::Latest,
+        At::Time(time) => Seek::Time(time),
+    }
+}
+
+/// Between two attempts to tell another core of a change while its lane is full.
+const APPLY_PAUSE: Duration = Duration::from_millis(1);
+
+/// Between two attempts of a long poll that woke while the lane is full.
+const WOKEN_PAUSE: Duration = Duration::from_millis(1);

@@ -1,0 +1,27 @@
+//! A whole node on a temporary directory, talked to over raw sockets.
+
+mod client;
+mod produce_and_fetch;
+
+use std::time::Duration;
+
+use corelog_node::{Node, NodeConfig};
+
+/// A node of two cores on free ports of loopback.
+fn start(dir: &tempfile::TempDir) -> Node {
+    start_with(dir, |_| {})
+}
+
+fn start_with(dir: &tempfile::TempDir, adjust: impl FnOnce(&mut NodeConfig)) -> Node {
+    let mut config = NodeConfig::new(dir.path());
+    config.listen.set_port(0);
+    config.cores = 2;
+    config.stop_timeout = Duration::from_secs(2);
+    adjust(&mut config);
+    Node::start(config).expect("the node starts")
+}
+
+/// A directory on a file system that a node can serve from.
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory for the test")
+}

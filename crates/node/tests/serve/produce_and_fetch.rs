@@ -1,0 +1,199 @@
+//! What is produced is fetched, also after a restart.
+
+use std::time::{Duration, Instant};
+
+use corelog_protocol::message::ack::Level;
+use corelog_protocol::message::{metadata, produce};
+
+use crate::client::{Client, batch, from, name, to, values};
+use crate::{directory, start};
+
+#[test]
+fn records_come_back_in_order_from_every_partition_and_core() {
+    let dir = directory();
+    let node = start(&dir);
+    let mut client = Client::hello(node.addresses().listen);
+    let id = client.create("orders", 4);
+    for partition in 0..4 {
+        let request = to("orders", id, partition);
+        let first = client.produce(&request, &["a", "b"]).expect("produced");
+        assert_eq!(
+            (first.base.get(), first.end.get(), first.level),
+            (0, 2, Level::Durable)
+        );
+        let second = client.produce(&request, &["c"]).expect("produced");
+        assert_eq!((second.base.get(), second.end.get()), (2, 3));
+    }
+    for partition in 0..4 {
+        let (answer, body) = client.fetch(&from("orders", id, partition, 0));
+        assert_eq!(values(&body), ["a", "b", "c"]);
+        assert_eq!((answer.high_watermark.get(), answer.next.get()), (3, 3));
+    }
+    node.stop().expect("a clean stop");
+}
+
+#[test]
+fn topics_and_records_outlive_a_restart() {
+    let dir = directory();
+    let node = start(&dir);
+    let mut client = Client::hello(node.addresses().listen);
+    let id = client.create("kept", 3);
+    for partition in 0..3 {
+        client
+            .produce(&to("kept", id, partition), &["x", "y"])
+            .expect("produced");
+    }
+    let identity = node.handle().node_id();
+    drop(client);
+    node.stop().expect("a clean stop");
+
+    let node = start(&dir);
+    assert_eq!(node.handle().node_id(), identity);
+    assert_eq!((node.report().topics, node.report().partitions), (1, 3));
+    let mut client = Client::hello(node.addresses().listen);
+    let told = client
+        .ask(&metadata::Request {
+            topics: Some(vec![name("kept")]),
+        })
+        .expect("told");
+    assert_eq!(told.topics[0].id, id);
+    for partition in 0..3 {
+        assert_eq!(
+            values(&client.fetch(&from("kept", id, partition, 0)).1),
+            ["x", "y"]
+        );
+        let third = client
+            .produce(&to("kept", id, partition), &["z"])
+            .expect("produced");
+        assert_eq!(third.base.get(), 2);
+    }
+    node.stop().expect("a clean stop");
+}
+
+#[test]
+fn an_aware_client_never_hops_and_an_unaware_one_is_served_all_the_same() {
+    let dir = directory();
+    let node = start(&dir);
+    let hops = || {
+        node.handle()
+            .counters()
+            .iter()
+            .map(|core| core.hops_total)
+            .sum::<u64>()
+    };
+    let mut client = Client::hello(node.addresses().listen);
+    let id = client.create("routed", 8);
+    let before = hops();
+    let told = client
+        .ask(&metadata::Request { topics: None })
+        .expect("told");
+    for partition in &told.topics[0].partitions {
+        let mut owner = Client::hello(partition.address.parse().expect("an address"));
+        owner
+            .produce(&to("routed", id, partition.id.get()), &["v"])
+            .expect("produced");
+        owner.fetch(&from("routed", id, partition.id.get(), 0));
+    }
+    assert_eq!(hops(), before);
+    let mut unaware = Client::hello(node.addresses().cores[0]);
+    for partition in 0..8 {
+        unaware
+            .produce(&to("routed", id, partition), &["w"])
+            .expect("produced");
+        let (_, body) = unaware.fetch(&from("routed", id, partition, 0));
+        assert_eq!(values(&body), ["v", "w"]);
+    }
+    assert_eq!(
+        hops(),
+        before + 8,
+        "four partitions on the other core, twice each"
+    );
+    node.stop().expect("a clean stop");
+}
+
+#[test]
+fn pipelined_produces_of_one_partition_are_answered_in_order() {
+    let dir = directory();
+    let node = start(&dir);
+    let mut client = Client::hello(node.addresses().cores[0]);
+    let id = client.create("piped", 2);
+    for partition in 0..2 {
+        let sent: Vec<u32> = (0..60)
+            .map(|_| client.send(&to("piped", id, partition), &batch(&["v"])))
+            .collect();
+        for (base, correlation) in (0..).zip(sent) {
+            let arrived = client.receive::<produce::Request>();
+            assert_eq!(arrived.correlation, correlation);
+            assert_eq!(arrived.told.expect("produced").base.get(), base);
+        }
+    }
+    node.stop().expect("a clean stop");
+}
+
+#[test]
+fn a_long_poll_wakes_on_data_here_and_on_another_core() {
+    let dir = directory();
+    let node = start(&dir);
+    let mut producer = Client::hello(node.addresses().cores[0]);
+    let id = producer.create("polled", 2);
+    for partition in 0..2 {
+        let mut waiting: Vec<Client> = (0..20)
+            .map(|_| {
+                let mut client = Client::hello(node.addresses().cores[1]);
+                let mut request = from("polled", id, partition, 0);
+                request.max_wait_ms = 15_000;
+                client.send(&request, &[]);
+                client
+            })
+            .collect();
+        let parked = || {
+            node.handle()
+                .counters()
+                .iter()
+                .map(|core| core.parked_fetches)
+                .sum::<u64>()
+        };
+        wait_until(|| parked() == 20);
+        let begun = Instant::now();
+        producer
+            .produce(&to("polled", id, partition), &["woken"])
+            .expect("produced");
+        for client in &mut waiting {
+            let arrived = client.receive::<corelog_protocol::message::fetch::Request>();
+            assert_eq!(values(&arrived.body), ["woken"]);
+        }
+        assert!(
+            begun.elapsed() < Duration::from_secs(2),
+            "took {:?}",
+            begun.elapsed()
+        );
+        wait_until(|| parked() == 0);
+    }
+    node.stop().expect("a clean stop");
+}
+
+#[test]
+fn an_accepted_record_is_answered_at_once_and_flushed_soon() {
+    let dir = directory();
+    let node = start(&dir);
+    let mut client = Client::hello(node.addresses().cores[0]);
+    let id = client.create("quick", 1);
+    let mut request = to("quick", id, 0);
+    request.level = Some(Level::Accepted);
+    let answer = client.produce(&request, &["v"]).expect("produced");
+    assert_eq!(answer.level, Level::Accepted);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while client.latest("quick", id, 0) == 0 {
+        assert!(Instant::now() < deadline, "never flushed");
+    }
+    assert_eq!(values(&client.fetch(&from("quick", id, 0, 0)).1), ["v"]);
+    node.stop().expect("a clean stop");
+}
+
+fn wait_until(condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(Instant::now() < deadline, "it never came to that");
+        std::thread::yield_now();
+    }
+}
