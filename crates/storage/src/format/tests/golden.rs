@@ -111,6 +111,26 @@ fn a_node_file_is_these_bytes() {
     assert_eq!(Node::decode(&bytes).unwrap(), samples::node());
 }
 
+#[test]
+fn the_worked_examples_in_the_document_are_what_is_written() {
+    let text = include_str!("../../../FORMAT.md");
+    let examples: Vec<String> = text
+        .split("```hex\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .map(|lines| {
+            // Everything behind three spaces is said about the bytes.
+            let bytes = lines.lines().filter_map(|line| line.split("   ").next());
+            bytes.collect::<String>().replace(' ', "")
+        })
+        .collect();
+    assert_eq!(examples.len(), 4);
+    check(&samples::edits()[3].encode(4), &examples[0]);
+    check(&samples::row().encode(), &examples[1]);
+    check(&samples::slot().encode()[..120], &examples[2]);
+    check(&samples::node().encode(), &examples[3]);
+}
+
 #[track_caller]
 fn check(bytes: &[u8], expected: &str) {
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
