@@ -44,7 +44,7 @@ pub use partitioner::partition_of_key;
 use self::batch::Origin;
 use self::lane::Lane;
 use self::partitioner::Partitioner;
-use self::queue::{Queue, Shape};
+use self::queue::{Pressure, Queue, Shape};
 use crate::Error;
 use crate::client;
 use crate::connection::User;
@@ -64,6 +64,7 @@ struct Inner {
     config: ProducerConfig,
     user: User,
     memory: Arc<Semaphore>,
+    pressure: Arc<Pressure>,
     state: Mutex<State>,
 }
 
@@ -103,6 +104,7 @@ impl Producer {
                 config,
                 user,
                 memory,
+                pressure: Arc::default(),
                 state,
             }),
         }
@@ -142,14 +144,7 @@ impl Producer {
     /// Sends what waits for its batch to fill, and returns once everything accepted before this
     /// call is settled, whatever the outcome: the deliveries and the observer tell it.
     pub async fn flush(&self) {
-        let queues: Vec<Arc<Queue>> = {
-            let state = self.inner.lock();
-            state
-                .topics
-                .values()
-                .flat_map(|target| target.queues.values().cloned())
-                .collect()
-        };
+        let queues = self.inner.queues();
         // All are told before any is waited for.
         let outstanding: Vec<_> = queues.iter().flat_map(|queue| queue.flush()).collect();
         for outcome in outstanding {
@@ -182,11 +177,16 @@ impl Producer {
         let Ok(bytes) = u32::try_from(bytes) else {
             return Err(too_large);
         };
-        let memory = Arc::clone(&self.inner.memory);
-        memory
-            .acquire_many_owned(bytes)
-            .await
-            .map_err(|_| Error::Closed)
+        let memory = &self.inner.memory;
+        if let Ok(room) = Arc::clone(memory).try_acquire_many_owned(bytes) {
+            return Ok(room);
+        }
+        let _pressure = self.inner.pressure.press();
+        for queue in self.inner.queues() {
+            queue.news.notify_one();
+        }
+        let room = Arc::clone(memory).acquire_many_owned(bytes).await;
+        room.map_err(|_| Error::Closed)
     }
 }
 
@@ -309,14 +309,12 @@ impl Inner {
             partition,
             observer: config.observer.clone(),
         };
-        let queue = Arc::new(Queue::new(
-            origin,
-            Shape {
-                codec: config.codec,
-                linger: config.linger,
-                batch_bytes_max: config.batch_bytes_max,
-            },
-        ));
+        let shape = Shape {
+            codec: config.codec,
+            linger: config.linger,
+            batch_bytes_max: config.batch_bytes_max,
+        };
+        let queue = Arc::new(Queue::new(origin, shape, Arc::clone(&self.pressure)));
         let options = lane::Options {
             user: self.user,
             codec: config.codec,
@@ -327,6 +325,14 @@ impl Inner {
         let lane = Lane::new(Arc::clone(&self.client), Arc::clone(&queue), options);
         lanes.spawn(lane.run());
         queue
+    }
+
+    fn queues(&self) -> Vec<Arc<Queue>> {
+        let state = self.lock();
+        let targets = state.topics.values();
+        targets
+            .flat_map(|target| target.queues.values().cloned())
+            .collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -1,6 +1,7 @@
 //! The batches of one partition that were not sent yet: one open, the others closed.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,9 +17,8 @@ use crate::Error;
 /// Shared by the callers of `send` and the partition's lane. Bounded by the producer's memory.
 pub(super) struct Queue {
     pub(super) origin: Origin,
-    codec: Codec,
-    linger: Duration,
-    batch_bytes_max: usize,
+    shape: Shape,
+    pressure: Arc<Pressure>,
     state: Mutex<State>,
     /// Told when there is something new to send, or a linger to wait for.
     pub(super) news: Notify,
@@ -42,6 +42,29 @@ pub(super) enum Next {
     Nothing,
 }
 
+/// How many senders wait for memory: while any does, no batch lingers, for it may be what holds
+/// the memory.
+#[derive(Debug, Default)]
+pub(super) struct Pressure(AtomicUsize);
+
+impl Pressure {
+    /// Felt until the guard is dropped.
+    pub(super) fn press(&self) -> impl Drop + '_ {
+        struct Guard<'a>(&'a AtomicUsize);
+        impl Drop for Guard<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Guard(&self.0)
+    }
+
+    fn is_felt(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+}
+
 /// How batches are made.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shape {
@@ -51,18 +74,12 @@ pub(super) struct Shape {
 }
 
 impl Queue {
-    pub(super) fn new(origin: Origin, shape: Shape) -> Self {
-        let Shape {
-            codec,
-            linger,
-            batch_bytes_max,
-        } = shape;
+    pub(super) fn new(origin: Origin, shape: Shape, pressure: Arc<Pressure>) -> Self {
         let (state, news) = (Mutex::default(), Notify::new());
         Self {
             origin,
-            codec,
-            linger,
-            batch_bytes_max,
+            shape,
+            pressure,
             state,
             news,
         }
@@ -84,7 +101,7 @@ impl Queue {
         let fits = state.open.as_ref().is_some_and(|open| {
             open.topic_id() == topic_id
                 && open.record_count() < rules.count_max
-                && open.has_room(bytes, self.batch_bytes_max)
+                && open.has_room(bytes, self.shape.batch_bytes_max)
         });
         if !fits {
             state.close();
@@ -96,7 +113,7 @@ impl Queue {
             topic_id,
             sequence: state.sequence,
         };
-        let builder = Builder::with_rules(self.codec, rules);
+        let builder = Builder::with_rules(self.shape.codec, rules);
         let (batch, delivery) = Batch::begin(&self.origin, place, builder, record, room)?;
         state.sequence += 1;
         state.outstanding.push_back(Arc::clone(batch.outcome()));
@@ -107,7 +124,7 @@ impl Queue {
         {
             state.outstanding.pop_front();
         }
-        let is_full = !batch.has_room(0, self.batch_bytes_max);
+        let is_full = !batch.has_room(0, self.shape.batch_bytes_max);
         state.open = Some(batch);
         if is_full {
             state.close();
@@ -124,9 +141,10 @@ impl Queue {
             return Next::Batch(batch);
         }
         match state.open.take() {
-            Some(open) if open.created() + self.linger <= now => Next::Batch(open),
+            Some(open) if self.pressure.is_felt() => Next::Batch(open),
+            Some(open) if open.created() + self.shape.linger <= now => Next::Batch(open),
             Some(open) => {
-                let at = open.created() + self.linger;
+                let at = open.created() + self.shape.linger;
                 state.open = Some(open);
                 Next::At(at)
             }

@@ -309,3 +309,46 @@ async fn the_observer_hears_of_every_batch_once_in_order() {
     assert_eq!(next, 100);
     assert!(outcomes(deliveries).await.iter().all(Result::is_ok));
 }
+
+#[tokio::test]
+async fn a_batch_that_lingers_leaves_when_its_memory_is_needed() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 2);
+    let config = ProducerConfig {
+        linger: Duration::from_secs(1_000_000),
+        memory_bytes_max: 1_000,
+        ..ProducerConfig::default()
+    };
+    let producer = connect(&server).await.producer(config);
+    let mut deliveries = Vec::new();
+    for number in 0..100 {
+        let partition = Some(PartitionId::new(number % 2));
+        let value = number.to_string();
+        deliveries.push(
+            producer
+                .send(&topic, partition, record(value))
+                .await
+                .unwrap(),
+        );
+    }
+    producer.flush().await;
+    assert!(outcomes(deliveries).await.iter().all(Result::is_ok));
+}
+
+#[tokio::test]
+async fn a_lone_record_waits_no_longer_than_its_linger() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let linger = Duration::from_millis(20);
+    let config = ProducerConfig {
+        linger,
+        ..ProducerConfig::default()
+    };
+    let producer = connect(&server).await.producer(config);
+    producer
+        .send(&topic, P0, record("0"))
+        .await
+        .unwrap()
+        .await
+        .unwrap();
+}

@@ -6,11 +6,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use corelog_client::protocol::error::{ErrorBody, ErrorCode};
+use corelog_client::protocol::frame::CorrelationId;
 use corelog_client::protocol::message::hello;
 use corelog_client::protocol::request::Request;
 use corelog_client::record::{PartitionId, TopicId, TopicName};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::log::Log;
@@ -33,6 +34,14 @@ pub(crate) enum Act {
     Ignore,
     /// Served once this is told, and everything behind it on the connection with it.
     Hold(Arc<Notify>),
+    /// Served once there is a permit, while other requests go on.
+    Later(Arc<Semaphore>),
+    /// Answered with bytes that are no frame.
+    Garble,
+    /// Answered as if it were another request.
+    Answer(CorrelationId),
+    /// This error of the connection, which then ends.
+    Dismiss(ErrorBody),
     /// Served with one bit of the body turned.
     Corrupt,
 }

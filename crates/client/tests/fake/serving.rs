@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use corelog_client::protocol::answer;
 use corelog_client::protocol::error::{Applied, ErrorBody, ErrorCode};
 use corelog_client::protocol::frame::{CorrelationId, Decoder, Peek};
-use corelog_client::protocol::message::{Call, fetch, hello, list_offsets, metadata, produce};
+use corelog_client::protocol::message::{
+    Call, fetch, hello, list_offsets, metadata, ping, produce,
+};
 use corelog_client::protocol::request::Request;
 use corelog_client::record::{CoreId, LeaderEpoch, NodeId, PartitionId, TopicName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -109,6 +111,40 @@ impl One<'_> {
             Act::Corrupt => is_corrupt = true,
             Act::Ignore => return Then::GoOn,
             Act::Cut => return Then::Close,
+            Act::Garble => {
+                // A whole frame's worth of nothing.
+                drop(self.answers.send(vec![0; 64]));
+                return Then::GoOn;
+            }
+            Act::Answer(correlation) => {
+                let one = One {
+                    correlation,
+                    ..*self
+                };
+                one.ok::<ping::Request>(&ping::Answer {}, &[]);
+                return Then::GoOn;
+            }
+            Act::Dismiss(error) => {
+                self.err(answer::CONNECTION_KIND, &error);
+                return Then::Close;
+            }
+            Act::Later(gate) => {
+                let Request::ListOffsets(asked) = request else {
+                    panic!("only ListOffsets waits")
+                };
+                let (port, correlation, answers) =
+                    (self.port.clone(), self.correlation, self.answers.clone());
+                parked.spawn(async move {
+                    gate.acquire().await.unwrap().forget();
+                    let one = One {
+                        port: &port,
+                        correlation,
+                        answers: &answers,
+                    };
+                    one.list_offsets(&asked);
+                });
+                return Then::GoOn;
+            }
             Act::Hold(gate) => gate.notified().await,
             Act::Refuse(error) => {
                 self.refuse(kind, &request, &error, runs);
@@ -230,7 +266,8 @@ impl One<'_> {
         body: &[u8],
         runs: &mut Runs,
     ) -> Result<produce::Answer, ErrorBody> {
-        if runs.get(&(asked.topic.clone(), asked.partition)) == Some(&asked.run) {
+        let aborted = runs.get(&(asked.topic.clone(), asked.partition));
+        if aborted.is_some_and(|aborted| asked.run <= *aborted) {
             return Err(ErrorBody::new(ErrorCode::Aborted, "the run is aborted"));
         }
         let mut state = self.port.state.lock().unwrap();
