@@ -3,11 +3,14 @@
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use glommio::{ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, Placement, PoolPlacement};
+use flume::RecvTimeoutError;
+use glommio::{GlommioError, LocalExecutorBuilder, Placement, PoolPlacement};
 
 use super::{blocking, guard, task, vitals, vitals::Vitals};
+use crate::sys::nudge::Nudge;
 use crate::sys::probe::processors;
 
 /// How a core is run.
@@ -80,7 +83,7 @@ pub enum Error {
 pub struct CoreThread<T: Send + 'static> {
     name: String,
     vitals: Arc<Vitals>,
-    handle: ExecutorJoinHandle<T>,
+    thread: JoinHandle<io::Result<T>>,
 }
 
 impl<T: Send + 'static> CoreThread<T> {
@@ -101,11 +104,13 @@ impl<T: Send + 'static> CoreThread<T> {
     /// # Errors
     /// [`Error::Join`] if the thread panicked (in a build that unwinds) or its executor failed.
     pub fn join(self) -> Result<T, Error> {
-        let Self { name, handle, .. } = self;
-        handle.join().map_err(|source| Error::Join {
-            core: name,
-            source: io_error(source),
-        })
+        let Self {
+            name: core, thread, ..
+        } = self;
+        let ended = thread
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("it panicked")));
+        ended.map_err(|source| Error::Join { core, source })
     }
 }
 
@@ -135,44 +140,57 @@ where
         .copied();
     let vitals = Arc::new(Vitals::new(&config.name));
     let is_guarded = config.is_guarded;
+    let builder = builder(config, processor.unwrap_or(0));
     let (started, start) = flume::bounded::<()>(1);
-    let handle = LocalExecutorBuilder::new(Placement::Fixed(processor.unwrap_or(0)))
+    let thread = thread::Builder::new().name(config.name.clone()).spawn({
+        let vitals = Arc::clone(&vitals);
+        move || {
+            if is_guarded {
+                vitals.admit_nudges(Nudge::of_this_thread()?);
+            }
+            let executor = builder.make().map_err(io_error)?;
+            Ok(executor.run(async move {
+                vitals::install(vitals);
+                task::install_background();
+                let beats = is_guarded.then(guard::start);
+                // The receiver waits just below; it cannot be gone.
+                let _ = started.send(());
+                let value = main().await;
+                drop(beats);
+                value
+            }))
+        }
+    });
+    let thread = thread.map_err(failed)?;
+    loop {
+        match start.recv_timeout(START_PATIENCE) {
+            Ok(()) => break,
+            // It may have gone to sleep before its first task, when no heartbeat beats yet.
+            Err(RecvTimeoutError::Timeout) => vitals.nudge(),
+            // The rings are made on the new thread: a refusal shows when it ends.
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(match thread.join() {
+                    Ok(Err(source)) => failed(source),
+                    _ => failed(io::Error::other("the core ended before it began")),
+                });
+            }
+        }
+    }
+    Ok(CoreThread {
+        name: config.name.clone(),
+        vitals,
+        thread,
+    })
+}
+
+fn builder(config: &CoreConfig, processor: usize) -> LocalExecutorBuilder {
+    LocalExecutorBuilder::new(Placement::Fixed(processor))
         .name(&config.name)
         .io_memory(config.io_memory_bytes)
         .ring_depth(RING_DEPTH)
         .preempt_timer(PREEMPT_TIMER)
         .spin_before_park(config.spin)
         .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
-        .spawn({
-            let vitals = Arc::clone(&vitals);
-            move || async move {
-                vitals::install(vitals);
-                task::install_background();
-                let beats = if is_guarded {
-                    guard::start()
-                } else {
-                    Vec::new()
-                };
-                // The receiver waits just below; it cannot be gone.
-                let _ = started.send(());
-                let value = main().await;
-                drop(beats);
-                value
-            }
-        })
-        .map_err(|source| failed(io_error(source)))?;
-    // The rings are made on the new thread, so a refusal only shows when it ends.
-    if start.recv().is_err() {
-        return Err(match handle.join() {
-            Err(source) => failed(io_error(source)),
-            Ok(_) => failed(io::Error::other("the core ended before it began")),
-        });
-    }
-    Ok(CoreThread {
-        name: config.name.clone(),
-        vitals,
-        handle,
-    })
 }
 
 /// The plain I/O error inside a glommio error, its number preserved.
@@ -192,3 +210,6 @@ const RING_DEPTH: usize = 128;
 /// Timers and completions are looked at when this fires or when nothing is runnable: with the
 /// default of 100 ms a busy core answers 100 ms late.
 const PREEMPT_TIMER: Duration = Duration::from_millis(1);
+
+/// A core starts within a few milliseconds; one that takes longer is nudged.
+const START_PATIENCE: Duration = Duration::from_millis(20);

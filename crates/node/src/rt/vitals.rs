@@ -4,11 +4,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::notify::{Notified, Notify};
+use crate::sys::nudge::Nudge;
 
 /// A kind of work that a core can have outstanding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +66,7 @@ pub struct Vitals {
     oldest_work: AtomicU64,
     stalled_total: AtomicU64,
     slow_total: AtomicU64,
+    nudge: OnceLock<Nudge>,
 }
 
 impl Vitals {
@@ -78,6 +80,7 @@ impl Vitals {
             oldest_work: AtomicU64::new(0),
             stalled_total: AtomicU64::new(0),
             slow_total: AtomicU64::new(0),
+            nudge: OnceLock::new(),
         }
     }
 
@@ -118,6 +121,18 @@ impl Vitals {
     #[must_use]
     pub fn slow_total(&self) -> u64 {
         self.slow_total.load(Ordering::Relaxed)
+    }
+
+    /// Lets the core be nudged from now on; called on its thread.
+    pub(super) fn admit_nudges(&self, nudge: Nudge) {
+        self.nudge.get_or_init(|| nudge);
+    }
+
+    /// Makes a core that sleeps look around once.
+    pub(super) fn nudge(&self) {
+        if let Some(nudge) = self.nudge.get() {
+            nudge.nudge();
+        }
     }
 
     /// Counts a stall; the watchdog's alone to call.

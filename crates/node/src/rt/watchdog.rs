@@ -1,9 +1,10 @@
 //! The plain thread that notices a core that no longer turns.
 //!
-//! A core with work outstanding that has not turned for a second is logged and counted; one that
-//! stays so for ten seconds ends the process, since recovery is safe and half a node is worse than
-//! none. A machine that was paused is no stall: a tick that is late itself proves nothing. Slow
-//! work on a core that still turns is logged and counted, and never ends anything.
+//! A core with work outstanding that has not turned for a second is logged, counted and nudged, in
+//! case that it sleeps on runnable tasks in spite of its guard. One that stays so for ten seconds
+//! ends the process, since recovery is safe and half a node is worse than none. A machine that was
+//! paused is no stall: a tick that is late itself proves nothing. Slow work on a core that still
+//! turns is logged and counted, and never ends anything.
 
 use std::fmt;
 use std::process;
@@ -80,6 +81,7 @@ fn watch(cores: &[Arc<Vitals>], tick: Duration, stopped: &Receiver<()>, on_dead:
             };
             match judge.judge(sight, tick) {
                 Verdict::Well => {}
+                Verdict::Still => vitals.nudge(),
                 Verdict::Slow => {
                     vitals.count_slow();
                     let (work, age) = vitals.oldest(now).unzip();
@@ -93,6 +95,7 @@ fn watch(cores: &[Arc<Vitals>], tick: Duration, stopped: &Receiver<()>, on_dead:
                 }
                 Verdict::Stalled => {
                     vitals.count_stall();
+                    vitals.nudge();
                     tracing::error!(
                         core = vitals.name(),
                         outstanding = %Load(vitals),
@@ -122,6 +125,8 @@ enum Verdict {
     Slow,
     /// It has not turned since the last tick; said once per stall.
     Stalled,
+    /// It still has not turned since it stalled.
+    Still,
     /// It has not turned for [`DEAD_TICKS`]; said once.
     Dead,
 }
@@ -164,7 +169,7 @@ impl Judge {
         match self.still_ticks {
             1 => Verdict::Stalled,
             DEAD_TICKS => Verdict::Dead,
-            _ => Verdict::Well,
+            _ => Verdict::Still,
         }
     }
 }
@@ -220,17 +225,9 @@ mod tests {
         let verdicts = verdicts((0..13).map(|_| sight(7, true)));
         assert_eq!(verdicts[0], Verdict::Well);
         assert_eq!(verdicts[1], Verdict::Stalled);
-        assert!(
-            verdicts[2..10]
-                .iter()
-                .all(|verdict| *verdict == Verdict::Well)
-        );
+        assert_eq!(verdicts[2..10], [Verdict::Still; 8]);
         assert_eq!(verdicts[10], Verdict::Dead);
-        assert!(
-            verdicts[11..]
-                .iter()
-                .all(|verdict| *verdict == Verdict::Well)
-        );
+        assert_eq!(verdicts[11..], [Verdict::Still; 2]);
     }
 
     #[test]

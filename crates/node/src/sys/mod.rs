@@ -4,6 +4,7 @@
 //! error   why a node cannot start here, one sentence each that says what to do
 //! fd      descriptors handed between the standard library and the runtime
 //! lock    the node's file and its exclusive lock
+//! nudge   making a sleeping thread look around
 //! probe/  questions before the first core starts; `doctor` asks the same ones
 //! ```
 //!
@@ -15,6 +16,7 @@ pub(crate) mod fd;
 
 mod error;
 mod lock;
+pub(crate) mod nudge;
 pub mod probe;
 
 pub use error::Error;
