@@ -24,7 +24,7 @@ pub struct Manifest<D: Dir> {
     file: Rc<D::File>,
     header: Header,
     state: State,
-    /// The bytes before `end` of the block in which it lies.
+    /// The bytes before `end` that the next write repeats, from the start of a block.
     tail: Vec<u8>,
     /// Where the next edit goes.
     end: u64,
@@ -32,6 +32,8 @@ pub struct Manifest<D: Dir> {
     space_end: u64,
     next_sequence: u32,
     torn: Option<Torn>,
+    /// Whether the file's entry is known to be durable.
+    is_in_place: bool,
     is_in_doubt: bool,
 }
 
@@ -86,7 +88,9 @@ impl<D: Dir> Manifest<D> {
             .await
             .map_err(|e| at().io("open", e))?;
         let next_sequence = read.next_sequence();
-        let tail_start = read.end - read.end % BLOCK_BYTES;
+        // The last edit may have been left by a write whose sync failed, and the file by a rename
+        // whose sync failed: the first write from here on repeats both.
+        let tail_start = read.last - read.last % BLOCK_BYTES;
         let torn = read.torn.map(|range| Torn {
             position: range.start as u64,
             bytes: bytes[range].to_vec(),
@@ -100,6 +104,7 @@ impl<D: Dir> Manifest<D> {
             space_end: bytes.len() as u64,
             next_sequence,
             torn,
+            is_in_place: false,
             is_in_doubt: false,
             dir,
         })
@@ -213,6 +218,13 @@ impl<D: Dir> Manifest<D> {
             .fdatasync()
             .await
             .map_err(|e| at().io("sync", e))?;
+        if !self.is_in_place {
+            self.dir
+                .sync()
+                .await
+                .map_err(|e| At::dir(&self.dir).io("sync", e))?;
+            self.is_in_place = true;
+        }
         self.is_in_doubt = false;
         let tail_start = end - end % BLOCK_BYTES as u64;
         let in_buf = |position: u64| usize::try_from(position - start).unwrap_or(usize::MAX);
@@ -304,6 +316,7 @@ impl Image {
             space_end: self.bytes.len() as u64,
             next_sequence: self.next_sequence,
             torn: None,
+            is_in_place: true,
             is_in_doubt: false,
         }
     }

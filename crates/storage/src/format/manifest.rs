@@ -52,6 +52,8 @@ pub struct Manifest {
     pub state: State,
     /// The edits, in order.
     pub edits: Vec<Edit>,
+    /// Where the last edit begins, in bytes from the start of the file; the end if there is none.
+    pub last: usize,
     /// Where the next edit goes, in bytes from the start of the file.
     pub end: usize,
     /// Bytes behind the end that belong to an edit which was never promised.
@@ -110,7 +112,7 @@ impl Manifest {
         let header = Header::decode(bytes)?;
         let mut state = State::new(header.history);
         let mut edits = Vec::new();
-        let (mut end, mut sequence) = (EDITS_AT, 1);
+        let (mut last, mut end, mut sequence) = (EDITS_AT, EDITS_AT, 1);
         while let Some(frame) = bytes.get(end..).and_then(Frame::read) {
             if frame.sequence != sequence {
                 let found = frame.sequence.into();
@@ -125,6 +127,7 @@ impl Manifest {
                 .apply(&edit)
                 .map_err(|source| Error::Inconsistent { sequence, source })?;
             edits.push(edit);
+            last = end;
             end += frame.bytes();
             sequence += 1;
         }
@@ -133,6 +136,7 @@ impl Manifest {
             header,
             state,
             edits,
+            last,
             end,
             torn,
         })
