@@ -106,6 +106,7 @@ impl<D: Dir> Log<D> {
         }
         let group = self.tail.take()?;
         self.in_flight_bytes = group.bytes;
+        self.is_flush_preparing = prepare.new.is_some() || prepare.extent.is_some();
         Some(FlushPlan {
             guard: self.fence.guard(),
             group,
@@ -135,6 +136,7 @@ impl<D: Dir> Log<D> {
         } = done;
         self.fence.take_back(guard);
         self.in_flight_bytes = 0;
+        self.is_flush_preparing = false;
         self.absorb(group.segment, prepare);
         match result {
             Ok(()) => {}

@@ -132,6 +132,8 @@ pub struct Log<D: Dir> {
     marked: Marked,
     /// Bytes of batches that a flush is writing; 0 without one.
     in_flight_bytes: usize,
+    /// Whether the flush under way prepares a store or space on its own.
+    is_flush_preparing: bool,
     /// Bytes of batches of the last group; 0 before the first.
     group_bytes: usize,
     chore: Option<Kind>,

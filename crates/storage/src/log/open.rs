@@ -144,6 +144,7 @@ impl<D: Dir> Log<D> {
                 is_clean: false,
             },
             in_flight_bytes: 0,
+            is_flush_preparing: false,
             group_bytes: 0,
             chore: None,
             next: None,

@@ -135,8 +135,9 @@ impl<D: Dir> Log<D> {
         let needs_space = is_bare || segment.space_bytes < round_up(end);
         let is_taken = self.manifest.is_away() || self.mark.is_away();
         let is_in_way = is_bare && is_taken;
-        let is_preparing = needs_space && self.chore == Some(Kind::Prepare);
-        !is_in_way && !is_preparing
+        let is_prepared = self.is_flush_preparing || self.chore == Some(Kind::Prepare);
+        // Two that prepare the same space would write zeros over what the faster one wrote there.
+        !is_in_way && !(needs_space && is_prepared)
     }
 
     /// What has to be done before a group of `bytes` bytes can be written to the segment `base`, up

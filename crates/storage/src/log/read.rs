@@ -247,12 +247,16 @@ impl<D: Dir> Log<D> {
             if is_too_large && fetched.bytes > 0 {
                 break;
             }
+            let is_used_up = taken.range.end == chunk.len;
             fetched.next = taken.next;
             fetched.bytes += taken.range.len();
             fetched.pieces.push(Piece(Bytes::Tail {
                 chunk: chunk.clone(),
                 range: taken.range,
             }));
+            if !is_used_up {
+                break;
+            }
         }
         (fetched.bytes > 0).then_some(fetched)
     }

@@ -401,7 +401,7 @@ impl<D: Dir> Recovery<D> {
     ) -> Result<(), Error> {
         let mark = self
             .marked_in(segment)
-            .filter(|at| at.position.get() <= open.end);
+            .filter(|at| at.position.get() <= open.bytes);
         let mut survey = Survey::new(self.survey_of(segment, &open, mark)).await?;
         loop {
             survey.run().await?;
@@ -507,7 +507,7 @@ impl<D: Dir> Recovery<D> {
         survey::Of {
             store: open.store.clone(),
             base: segment.base,
-            bytes: open.end.max(mark.map_or(0, |at| at.position.get())),
+            bytes: open.bytes,
             mark,
             interval_bytes: self.context.interval_bytes,
             index: self.sealed_index(segment, open.store.clone()),
@@ -534,13 +534,19 @@ impl<D: Dir> Recovery<D> {
         Ok(())
     }
 
-    /// Makes sure that the last segment is one to append to.
+    /// Makes sure that the last segment is the one to append to.
     fn end_with_active(&self, segments: &mut VecDeque<Segment<D>>, durable: Point) {
         if segments
             .back()
             .is_none_or(|last| last.stage != Stage::Active)
         {
             segments.push_back(Segment::new(durable.rolled()));
+        }
+        let earlier = segments.len() - 1;
+        for segment in segments.iter_mut().take(earlier) {
+            if segment.stage == Stage::Active {
+                segment.stage = Stage::Rolled;
+            }
         }
     }
 
@@ -606,8 +612,15 @@ impl<D: Dir> Recovery<D> {
         end: Point,
     ) -> Result<(LeaderEpoch, Lineage), Error> {
         let (mut offset, mut ordinal, mut epoch) = (end.offset, end.ordinal, LeaderEpoch::ZERO);
+        // A cut may have dropped the epoch from the manifest; the mark still knows it was used.
+        let used = self
+            .slot
+            .and_then(|slot| slot.epoch)
+            .max(last.map(|last| last.epoch));
+        if let Some(used) = used {
+            epoch = used.next();
+        }
         if let Some(last) = last {
-            epoch = last.epoch.next();
             offset = offset.max(last.offset);
             ordinal = ordinal.max(last.ordinal);
         }

@@ -17,7 +17,8 @@ use crate::store::Store;
 pub(super) struct Of<D: Dir> {
     pub(super) store: Rc<Store<D>>,
     pub(super) base: Point,
-    /// How many bytes to look at: up to the last one that is not zero.
+    /// The length of the store. A valid batch may end in zeros, so the last byte that is not zero
+    /// does not bound it.
     pub(super) bytes: u64,
     /// What was promised of this store: all below is durable.
     pub(super) mark: Option<Point>,

@@ -1,6 +1,8 @@
 //! Tests of the log, each a sentence of its laws.
 
 mod appending;
+mod model;
+mod sim;
 
 use corelog_record::{ByteSize, Timestamp};
 
