@@ -1,9 +1,24 @@
-//! A whole server, as its users meet it.
+//! A real server process, the real command line, a real disk: what a user sees. One module per
+//! subject; each subcommand has at least one success and two failures, exit codes included.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bench;
+mod completions;
+mod consume;
+mod doctor;
+mod inspect;
 mod long_poll;
+mod offsets;
+mod partition;
+mod produce;
+mod retention;
+mod round_trip;
 mod routing;
+mod serve;
+mod side;
+mod topic;
+mod truncate;

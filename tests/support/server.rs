@@ -78,14 +78,13 @@ impl Start {
         let binary = std::env::var_os("CORELOG_TEST_SERVER");
         let mut command = Command::new(binary.unwrap_or_else(|| BINARY.into()));
         command.arg("serve").arg("--data-dir").arg(&self.data_dir);
-        command.args([
-            "--listen",
-            "127.0.0.1:0",
-            "--admin",
-            "127.0.0.1:0",
-            "--cores",
+        // Through the environment, so that a test's own options win.
+        command.envs([
+            ("CORELOG_NODE_LISTEN", "127.0.0.1:0"),
+            ("CORELOG_NODE_ADMIN", "127.0.0.1:0"),
         ]);
-        command.arg(self.cores.to_string()).args(&self.args);
+        command.env("CORELOG_NODE_CORES", self.cores.to_string());
+        command.args(&self.args);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
             .stdin(Stdio::null())

@@ -1,0 +1,174 @@
+//! `corelog consume`.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::process::Stdio;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::corelog::Corelog;
+use crate::support::deadline::{Watch, output_of};
+use crate::support::folder::Folder;
+use crate::support::server::Server;
+
+/// A server with a topic `t` of one partition that holds `0` to `9`.
+fn with_ten() -> (Folder, Server, Corelog) {
+    let folder = Folder::new();
+    let server = Server::start(&folder.path().join("data"));
+    let corelog = Corelog::to(&server);
+    corelog.run(["topic", "create", "t"]).done();
+    corelog
+        .feed(["produce", "t"], b"0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n")
+        .done();
+    (folder, server, corelog)
+}
+
+#[test]
+fn from_and_until_name_places() {
+    let (_folder, _server, corelog) = with_ten();
+    let consume = |args: &[&str]| {
+        let printed = corelog.run([&["consume", "t"], args].concat()).text();
+        printed.replace('\n', "")
+    };
+    assert_eq!(consume(&[]), "0123456789");
+    assert_eq!(consume(&["--from", "earliest"]), "0123456789");
+    assert_eq!(consume(&["--from", "latest"]), "");
+    assert_eq!(consume(&["--from", "7"]), "789");
+    assert_eq!(consume(&["--from", "-2"]), "89");
+    assert_eq!(consume(&["--from=-2"]), "89");
+    assert_eq!(consume(&["--from", "@-1h"]), "0123456789");
+    assert_eq!(consume(&["--from", "@2100-01-01T00:00:00Z"]), "");
+    assert_eq!(consume(&["--until", "3"]), "012");
+    assert_eq!(consume(&["--until", "-3"]), "0123456");
+    assert_eq!(consume(&["--until", "@-1h"]), "");
+    assert_eq!(consume(&["--from", "2", "--until", "5"]), "234");
+    assert_eq!(consume(&["--from", "2", "--count", "3"]), "234");
+    assert_eq!(consume(&["--count", "0"]), "");
+    assert_eq!(consume(&["--partition", "0", "--from", "9"]), "9");
+}
+
+#[test]
+fn formats_show_what_a_record_holds() {
+    let (_folder, _server, corelog) = with_ten();
+    let printed = corelog.run([
+        "consume", "t", "--from", "3", "--count", "1", "--format", "json",
+    ]);
+    let record = printed.json();
+    assert_eq!(record["partition"], 0);
+    assert_eq!(record["offset"], 3);
+    assert_eq!(record["value"], "Mw==");
+    assert_eq!(record["key"], serde_json::Value::Null);
+    assert!(record["time"].as_str().unwrap().ends_with('Z'));
+    let args = [
+        "consume",
+        "t",
+        "--count",
+        "1",
+        "--format",
+        r"%T/%p@%o=%v%%\x21\n",
+    ];
+    assert_eq!(corelog.run(args).done(), b"t/0@0=0%!\n");
+}
+
+#[test]
+fn a_state_file_goes_on_where_it_stopped() {
+    let (folder, _server, corelog) = with_ten();
+    let state = folder.path().join("state");
+    let consume = |count: &str| {
+        let state = state.to_str().unwrap();
+        corelog
+            .run(["consume", "t", "--state", state, "--count", count])
+            .text()
+            .replace('\n', "")
+    };
+    assert_eq!(consume("4"), "0123");
+    assert_eq!(consume("100"), "456789");
+    assert_eq!(consume("100"), "");
+    corelog.run(["topic", "create", "other"]).done();
+    let args = ["consume", "other", "--state", state.to_str().unwrap()];
+    assert!(corelog.run(args).failed(1).contains("topic t"));
+}
+
+#[test]
+fn follow_prints_what_comes_until_it_is_interrupted() {
+    let (_folder, _server, corelog) = with_ten();
+    let mut child = corelog
+        .command(["consume", "t", "--from", "8", "--follow"])
+        .spawn()
+        .unwrap();
+    let _watch = Watch::over(child.id(), "a consumer that follows");
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || lines.next().unwrap().unwrap();
+    assert_eq!((next(), next()), ("8".to_owned(), "9".to_owned()));
+    for round in 0..3 {
+        corelog
+            .feed(["produce", "t"], format!("new {round}\n").as_bytes())
+            .done();
+        assert_eq!(next(), format!("new {round}"));
+    }
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn follow_until_a_count_ends_by_itself() {
+    let (_folder, _server, corelog) = with_ten();
+    let child = corelog
+        .command(["consume", "t", "--follow", "--count", "12"])
+        .spawn()
+        .unwrap();
+    corelog.feed(["produce", "t"], b"10\n11\n12\n").done();
+    let output = output_of(child, "a consumer with a count");
+    assert_eq!(output.stdout, b"0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n11\n");
+}
+
+#[test]
+fn a_reader_that_leaves_ends_it_quietly() {
+    let (_folder, _server, corelog) = with_ten();
+    corelog
+        .feed(["produce", "t"], "x".repeat(99).repeat(10_000).as_bytes())
+        .done();
+    let mut input = Vec::new();
+    (0..20_000).for_each(|line| writeln!(input, "line {line} of many").unwrap());
+    corelog.feed(["produce", "t"], &input).done();
+    let mut child = corelog
+        .command(["consume", "t"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = [0; 4];
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut first).unwrap();
+    drop(stdout);
+    let output = output_of(child, "a consumer without a reader");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[test]
+fn what_cannot_be_consumed_is_said() {
+    let (_folder, _server, corelog) = with_ten();
+    assert!(
+        corelog
+            .run(["consume", "none"])
+            .failed(1)
+            .contains("UnknownTopic")
+    );
+    corelog.run(["consume", "t", "--partition", "1"]).failed(1);
+    let said = corelog.run(["consume", "t", "--from", "11"]).failed(1);
+    assert!(said.contains("10"), "names the valid range: {said}");
+    corelog.run(["consume", "t", "--from", "newest"]).failed(2);
+    corelog
+        .run(["consume", "t", "--format", "values"])
+        .failed(2);
+    corelog
+        .run([
+            "consume",
+            "t",
+            "--state",
+            "/no/such/dir/state",
+            "--count",
+            "1",
+        ])
+        .parts();
+}

@@ -1,0 +1,150 @@
+//! `corelog inspect`: what the files hold, without a server.
+
+use std::path::PathBuf;
+
+use crate::support::corelog::Corelog;
+use crate::support::folder::Folder;
+use crate::support::server::Server;
+
+/// A data directory with a topic `t` that holds two segments and more.
+fn data() -> (Folder, PathBuf) {
+    let folder = Folder::new();
+    let server = Server::start(folder.path());
+    let corelog = Corelog::to(&server);
+    corelog
+        .run(["topic", "create", "t", "--segment-bytes", "1MiB"])
+        .done();
+    let line = "x".repeat(999);
+    for _ in 0..3 {
+        corelog
+            .feed(
+                ["produce", "t"],
+                format!("{line}\n").repeat(1_000).as_bytes(),
+            )
+            .done();
+    }
+    let args = [
+        "produce",
+        "t",
+        "--key-separator",
+        ":",
+        "--compression",
+        "zstd",
+        "-H",
+        "h=1",
+    ];
+    corelog.feed(args, format!("key:last {}\n", "z".repeat(500)).as_bytes()).done();
+    assert_eq!(server.stop().status.code(), Some(0));
+    let partition = folder.path().join("topics/t/0");
+    (folder, partition)
+}
+
+#[test]
+fn a_directory_a_topic_and_a_partition_are_summarized() {
+    let (folder, partition) = data();
+    let inspect = |path: &std::path::Path| {
+        Corelog::offline()
+            .run(["inspect", path.to_str().unwrap(), "--output", "json"])
+            .json()
+    };
+    let node = inspect(folder.path());
+    assert_eq!(node["topics"], 1);
+    assert_eq!(node["topic_list"][0]["topic"], "t");
+    let topic = inspect(&folder.path().join("topics/t"));
+    assert_eq!(topic["segment_bytes"], 1 << 20);
+    let found = inspect(&partition);
+    assert_eq!(found["log_start"], 0);
+    assert_eq!(found["log_end"], 3_001);
+    assert_eq!(found["is_clean"], true);
+    let segments = found["segments"].as_array().unwrap();
+    assert!(segments.len() >= 2, "{segments:?}");
+    for pair in segments.windows(2) {
+        assert_eq!(pair[0]["next"], pair[1]["base"]);
+        assert_eq!(pair[0]["state"], "sealed");
+    }
+    for file in [
+        "manifest",
+        "mark",
+        "00000000000000000000.log",
+        "00000000000000000000.index",
+    ] {
+        assert!(inspect(&partition.join(file)).is_object(), "{file}");
+    }
+    assert!(inspect(&folder.path().join("node"))["node"].is_string());
+    assert_eq!(inspect(&folder.path().join("topics/t/topic"))["topic"], "t");
+}
+
+#[test]
+fn batches_and_records_are_listed() {
+    let (_folder, partition) = data();
+    let path = partition.to_str().unwrap();
+    let list = |args: &[&str]| {
+        let args = [&["inspect", path, "--output", "json"], args].concat();
+        Corelog::offline().run(args).json_lines()
+    };
+    let batches = list(&["--batches"]);
+    let records: u64 = batches
+        .iter()
+        .map(|batch| batch["records"].as_u64().unwrap())
+        .sum();
+    assert_eq!(records, 3_001);
+    assert_eq!(batches.last().unwrap()["codec"], "zstd");
+    let records = list(&["--records", "--from", "2999"]);
+    assert_eq!(records.len(), 2);
+    assert_eq!(records[1]["offset"], 3_000);
+    assert_eq!(records[1]["key"], "a2V5");
+    assert_eq!(records[1]["headers"][0]["name"], "h");
+    assert_eq!(list(&["--records", "--count", "7"]).len(), 7);
+    let table = Corelog::offline()
+        .run(["inspect", path, "--records", "--from", "3000"])
+        .text();
+    assert!(
+        table.contains("3000") && table.contains("key") && table.contains("last"),
+        "{table}"
+    );
+}
+
+#[test]
+fn damage_is_named_and_ends_with_3() {
+    let (_folder, partition) = data();
+    let store = partition.join("00000000000000000000.log");
+    let mut bytes = std::fs::read(&store).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&store, &bytes).unwrap();
+    let (_, said, code) = Corelog::offline()
+        .run(["inspect", store.to_str().unwrap(), "--batches"])
+        .parts();
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("position"), "{said}");
+    std::fs::write(&store, &bytes[..middle]).unwrap();
+    let (_, said, code) = Corelog::offline()
+        .run(["inspect", partition.to_str().unwrap()])
+        .parts();
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("the manifest says"), "{said}");
+    let manifest = partition.join("manifest");
+    std::fs::write(&manifest, "garbage").unwrap();
+    Corelog::offline()
+        .run(["inspect", manifest.to_str().unwrap()])
+        .failed(3);
+}
+
+#[test]
+fn what_is_not_ours_is_said() {
+    let folder = Folder::new();
+    let notes = folder.file("notes.txt", b"hello");
+    Corelog::offline()
+        .run(["inspect", notes.to_str().unwrap()])
+        .failed(1);
+    Corelog::offline()
+        .run(["inspect", folder.path().to_str().unwrap()])
+        .failed(1);
+    Corelog::offline()
+        .run(["inspect", "/no/such/path"])
+        .failed(1);
+    Corelog::offline().run(["inspect"]).failed(2);
+    Corelog::offline()
+        .run(["inspect", "/", "--batches", "--records"])
+        .failed(2);
+}

@@ -1,0 +1,173 @@
+//! Starting, refusing to start, and stopping.
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::support::corelog::Corelog;
+use crate::support::deadline::output_of;
+use crate::support::folder::Folder;
+use crate::support::server::{Server, Start};
+
+/// The exit code and stderr of a start that is expected to fail.
+fn refused(start: &Start) -> (Option<i32>, String) {
+    let output = output_of(start.command().spawn().unwrap(), "a start that fails");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        output.stdout.is_empty(),
+        "a server that does not serve says nothing on stdout"
+    );
+    (output.status.code(), said)
+}
+
+#[test]
+fn a_server_says_where_it_listens_and_stops_on_sigterm_and_sigint() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let folder = Folder::new();
+        let server = Start::on(&folder.path().join("data")).cores(2).start();
+        let ready = server.ready.clone();
+        assert_eq!(ready.cores.len(), 2);
+        assert_ne!(ready.listen.port(), 0);
+        assert!(ready.data.is_absolute());
+        assert!(ready.data.join("node").is_file());
+        let ended = server.end(signal);
+        assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+    }
+}
+
+#[test]
+fn a_start_takes_less_than_a_second() {
+    let folder = Folder::new();
+    // The first start of a directory makes it, the second finds it; the better of a few counts, as
+    // the tests around it share the cores.
+    let took = |_| {
+        let began = Instant::now();
+        let server = Server::start(folder.path());
+        let took = began.elapsed();
+        server.stop();
+        took
+    };
+    let best = (0..5).map(took).min().unwrap();
+    assert!(best < Duration::from_secs(1), "{best:?}");
+}
+
+#[test]
+fn a_second_server_on_a_directory_is_refused_and_harms_nothing() {
+    let folder = Folder::new();
+    let server = Server::start(folder.path());
+    let corelog = Corelog::to(&server);
+    corelog.run(["topic", "create", "t"]).done();
+    let (code, said) = refused(&Start::on(folder.path()));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("in use by another process"), "{said}");
+    corelog.feed(["produce", "t"], b"still\n").done();
+    assert_eq!(corelog.run(["consume", "t"]).done(), b"still\n");
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let folder = Folder::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for option in ["--listen", "--admin"] {
+        let (code, said) = refused(&Start::on(folder.path()).arg(option).arg(&address));
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains(&address), "{said}");
+    }
+}
+
+#[test]
+fn an_address_that_others_reach_needs_insecure() {
+    let folder = Folder::new();
+    for option in ["--listen", "--admin"] {
+        let (code, said) = refused(&Start::on(folder.path()).arg(option).arg("0.0.0.0:0"));
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("--insecure"), "{said}");
+    }
+    let server = Start::on(folder.path())
+        .arg("--listen")
+        .arg("0.0.0.0:0")
+        .arg("--insecure")
+        .start();
+    assert!(server.ready.listen.ip().is_unspecified());
+    server.stop();
+}
+
+#[test]
+fn a_file_system_that_cannot_keep_promises_is_refused() {
+    let (code, said) = refused(&Start::on(std::path::Path::new("/proc/corelog-data")));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("ext4 or xfs"), "{said}");
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_denied() {
+    let folder = Folder::new();
+    let dir = folder.path().join("data");
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o500)).unwrap();
+    if nix::unistd::geteuid().is_root() {
+        // Root may write anywhere: a file in the place of the directory stands in.
+        std::fs::remove_dir(&dir).unwrap();
+        std::fs::write(&dir, "not a directory").unwrap();
+    }
+    let (code, said) = refused(&Start::on(&dir));
+    assert!(matches!(code, Some(1 | 6)), "{code:?} {said}");
+    assert!(said.contains(&*dir.to_string_lossy()), "{said}");
+}
+
+#[test]
+fn wrong_options_and_configurations_are_wrong_usage() {
+    let folder = Folder::new();
+    let config = folder.file("corelog.toml", b"data_dir = 'x'\n");
+    let start = Start::on(folder.path()).arg("--config").arg(config);
+    let (code, said) = refused(&start);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("data_dir"), "{said}");
+    let (code, said) = refused(&Start::on(folder.path()).cores(0));
+    assert_eq!(code, Some(2), "{said}");
+}
+
+#[test]
+fn a_configuration_file_and_the_environment_are_heeded() {
+    let folder = Folder::new();
+    let config = folder.file("corelog.toml", b"advertise = 'localhost'\n");
+    let data = folder.path().join("data");
+    let server = Start::on(&data)
+        .arg("--config")
+        .arg(config)
+        .env("CORELOG_NODE_LOG", "debug")
+        .start();
+    // Clients are told the advertised name, and find the server by it.
+    let corelog = Corelog::to(&server);
+    corelog.run(["topic", "create", "t"]).done();
+    corelog.feed(["produce", "t"], b"found\n").done();
+    let ended = server.stop();
+    assert_eq!(ended.status.code(), Some(0));
+    assert!(!ended.log.is_empty(), "debug says something");
+}
+
+#[test]
+fn topics_and_records_survive_a_stop_and_a_kill() {
+    let folder = Folder::new();
+    let server = Server::start(folder.path());
+    Corelog::to(&server)
+        .run(["topic", "create", "t", "--retention-age", "7d"])
+        .done();
+    Corelog::to(&server).feed(["produce", "t"], b"one\n").done();
+    assert_eq!(server.stop().status.code(), Some(0));
+
+    let server = Server::start(folder.path());
+    Corelog::to(&server).feed(["produce", "t"], b"two\n").done();
+    server.kill();
+
+    let server = Server::start(folder.path());
+    let corelog = Corelog::to(&server);
+    assert_eq!(corelog.run(["consume", "t"]).done(), b"one\ntwo\n");
+    let topic = corelog
+        .run(["topic", "describe", "t", "--output", "json"])
+        .json();
+    assert_eq!(topic["policy"]["retention_age_ms"], 7 * 86_400_000);
+}
