@@ -1,6 +1,8 @@
 //! Logging, to stderr. A server logs what happens to it; a client only what it cannot say
 //! otherwise, unless asked.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::EnvFilter;
 
 /// What decides how much a server logs, and how.
@@ -26,8 +28,10 @@ fn filter(variable: &str, default: &str) -> EnvFilter {
 }
 
 fn start(filter: EnvFilter, is_json: bool) {
+    let is_terminal = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(is_terminal)
         .with_writer(std::io::stderr);
     // A second start in one process keeps the first; that is no reason to fail.
     let _ = if is_json {

@@ -33,7 +33,9 @@ fn data() -> (Folder, PathBuf) {
         "-H",
         "h=1",
     ];
-    corelog.feed(args, format!("key:last {}\n", "z".repeat(500)).as_bytes()).done();
+    corelog
+        .feed(args, format!("key:last {}\n", "z".repeat(500)).as_bytes())
+        .done();
     assert_eq!(server.stop().status.code(), Some(0));
     let partition = folder.path().join("topics/t/0");
     (folder, partition)

@@ -109,7 +109,7 @@ impl Core {
     /// New settings for the partitions of a topic that are here.
     pub(crate) fn apply_settings(self: &Rc<Self>, topic: &Arc<Topic>) {
         let mut mine = Vec::new();
-        for slot in self.slots.borrow().ids() {
+        for slot in self.partition_slots() {
             if let Some(found) = self.slots.borrow_mut().get_mut(slot)
                 && found.key.topic == topic.id
             {
