@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use flume::RecvTimeoutError;
 use glommio::{GlommioError, LocalExecutorBuilder, Placement, PoolPlacement};
 
-use super::{blocking, guard, task, vitals, vitals::Vitals};
+use super::{blocking, guard, pacemaker, task, vitals, vitals::Vitals};
 use crate::sys::nudge::Nudge;
 use crate::sys::probe::processors;
 
@@ -147,6 +146,7 @@ where
         move || {
             if is_guarded {
                 vitals.admit_nudges(Nudge::of_this_thread()?);
+                pacemaker::register(&vitals);
             }
             let executor = builder.make().map_err(io_error)?;
             Ok(executor.run(async move {
@@ -162,19 +162,12 @@ where
         }
     });
     let thread = thread.map_err(failed)?;
-    loop {
-        match start.recv_timeout(START_PATIENCE) {
-            Ok(()) => break,
-            // It may have gone to sleep before its first task, when no heartbeat beats yet.
-            Err(RecvTimeoutError::Timeout) => vitals.nudge(),
-            // The rings are made on the new thread: a refusal shows when it ends.
-            Err(RecvTimeoutError::Disconnected) => {
-                return Err(match thread.join() {
-                    Ok(Err(source)) => failed(source),
-                    _ => failed(io::Error::other("the core ended before it began")),
-                });
-            }
-        }
+    // The rings are made on the new thread: a refusal shows when it ends.
+    if start.recv().is_err() {
+        return Err(match thread.join() {
+            Ok(Err(source)) => failed(source),
+            _ => failed(io::Error::other("the core ended before it began")),
+        });
     }
     Ok(CoreThread {
         name: config.name.clone(),
@@ -210,6 +203,3 @@ const RING_DEPTH: usize = 128;
 /// Timers and completions are looked at when this fires or when nothing is runnable: with the
 /// default of 100 ms a busy core answers 100 ms late.
 const PREEMPT_TIMER: Duration = Duration::from_millis(1);
-
-/// A core starts within a few milliseconds; one that takes longer is nudged.
-const START_PATIENCE: Duration = Duration::from_millis(20);

@@ -4,8 +4,8 @@
 //! arming the preemption timer and its first look at it (`LocalExecutor::run_task_queues` breaks
 //! on `need_preempt()` before it has run anything, and reports that nothing ran). It then sleeps
 //! until an event wakes a task that was *not yet ready*. One ticker is no cure, since its own task
-//! may be among the parked ones; eight independent, staggered timers are: whichever expires makes
-//! the loop go round again.
+//! may be among the parked ones; eight independent, staggered timers nearly are: whichever expires
+//! makes the loop go round again. What they cannot cover, the pacemaker does.
 
 use std::time::Duration;
 

@@ -7,6 +7,7 @@
 //! blocking     what must not run on a core: the pool of directory threads
 //! vitals       what a core has outstanding, published for the watchdog
 //! guard        heartbeats that keep a core from sleeping on runnable tasks
+//! pacemaker    the plain thread that wakes a core whose heartbeats all expired at once
 //! watchdog     the plain thread that notices a core that no longer turns
 //! port         a claimed TCP port, and sockets that share it
 //! listener     accepting connections
@@ -30,6 +31,7 @@ mod executor;
 mod guard;
 mod listener;
 mod notify;
+mod pacemaker;
 mod port;
 mod semaphore;
 mod task;

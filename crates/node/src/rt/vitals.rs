@@ -102,6 +102,12 @@ impl Vitals {
         self.counts[work as usize].load(Ordering::Relaxed)
     }
 
+    /// Whether anything is outstanding.
+    #[must_use]
+    pub fn is_loaded(&self) -> bool {
+        self.oldest.load(Ordering::Relaxed) != 0
+    }
+
     /// The oldest piece of outstanding work and its age at `now`; `None` if there is none.
     #[must_use]
     pub fn oldest(&self, now: Instant) -> Option<(Work, Duration)> {
@@ -150,6 +156,7 @@ impl Vitals {
         self.counts[work as usize].store(1, Ordering::Relaxed);
         self.oldest_work.store(work as u64, Ordering::Relaxed);
         self.oldest.store(1, Ordering::Relaxed);
+        self.turns.store(1, Ordering::Relaxed);
     }
 
     fn publish(&self, book: &Book, work: Work) {

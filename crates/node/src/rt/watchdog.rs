@@ -1,10 +1,10 @@
 //! The plain thread that notices a core that no longer turns.
 //!
-//! A core with work outstanding that has not turned for a second is logged, counted and nudged, in
-//! case that it sleeps on runnable tasks in spite of its guard. One that stays so for ten seconds
-//! ends the process, since recovery is safe and half a node is worse than none. A machine that was
-//! paused is no stall: a tick that is late itself proves nothing. Slow work on a core that still
-//! turns is logged and counted, and never ends anything.
+//! A core with work outstanding that has not turned for a second, though it was nudged, is logged
+//! and counted. One that stays so for ten seconds ends the process, since recovery is safe and half
+//! a node is worse than none. A machine that was paused is no stall: a tick that is late itself
+//! proves nothing. Slow work on a core that still turns is logged and counted, and never ends
+//! anything.
 
 use std::fmt;
 use std::process;
@@ -81,7 +81,6 @@ fn watch(cores: &[Arc<Vitals>], tick: Duration, stopped: &Receiver<()>, on_dead:
             };
             match judge.judge(sight, tick) {
                 Verdict::Well => {}
-                Verdict::Still => vitals.nudge(),
                 Verdict::Slow => {
                     vitals.count_slow();
                     let (work, age) = vitals.oldest(now).unzip();
@@ -95,7 +94,6 @@ fn watch(cores: &[Arc<Vitals>], tick: Duration, stopped: &Receiver<()>, on_dead:
                 }
                 Verdict::Stalled => {
                     vitals.count_stall();
-                    vitals.nudge();
                     tracing::error!(
                         core = vitals.name(),
                         outstanding = %Load(vitals),
@@ -125,8 +123,6 @@ enum Verdict {
     Slow,
     /// It has not turned since the last tick; said once per stall.
     Stalled,
-    /// It still has not turned since it stalled.
-    Still,
     /// It has not turned for [`DEAD_TICKS`]; said once.
     Dead,
 }
@@ -169,7 +165,7 @@ impl Judge {
         match self.still_ticks {
             1 => Verdict::Stalled,
             DEAD_TICKS => Verdict::Dead,
-            _ => Verdict::Still,
+            _ => Verdict::Well,
         }
     }
 }
@@ -225,9 +221,9 @@ mod tests {
         let verdicts = verdicts((0..13).map(|_| sight(7, true)));
         assert_eq!(verdicts[0], Verdict::Well);
         assert_eq!(verdicts[1], Verdict::Stalled);
-        assert_eq!(verdicts[2..10], [Verdict::Still; 8]);
+        assert_eq!(verdicts[2..10], [Verdict::Well; 8]);
         assert_eq!(verdicts[10], Verdict::Dead);
-        assert_eq!(verdicts[11..], [Verdict::Still; 2]);
+        assert_eq!(verdicts[11..], [Verdict::Well; 2]);
     }
 
     #[test]
