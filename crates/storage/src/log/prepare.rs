@@ -137,7 +137,8 @@ impl<D: Dir> Log<D> {
         let is_in_way = is_bare && is_taken;
         let is_prepared = self.is_flush_preparing || self.chore == Some(Kind::Prepare);
         // Two that prepare the same space would write zeros over what the faster one wrote there.
-        !is_in_way && !(needs_space && is_prepared)
+        let is_in_way = is_in_way || (needs_space && is_prepared);
+        !is_in_way
     }
 
     /// What has to be done before a group of `bytes` bytes can be written to the segment `base`, up

@@ -1,13 +1,9 @@
 use corelog_record::Offset;
 
-use super::{at, small};
+use super::{at, offset, small};
 use crate::disk::memory::MemoryDir;
 use crate::log::{AppendError, Chore};
 use crate::testing::{batch, flush, open, read_all, settle};
-
-fn offset(value: u64) -> Offset {
-    Offset::new(value).unwrap()
-}
 
 #[test]
 fn a_log_without_records_has_no_files() {

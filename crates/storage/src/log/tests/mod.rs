@@ -1,10 +1,11 @@
 //! Tests of the log, each a sentence of its laws.
 
 mod appending;
+mod faults;
 mod model;
 mod sim;
 
-use corelog_record::{ByteSize, Timestamp};
+use corelog_record::{ByteSize, Offset, Timestamp};
 
 use super::Options;
 
@@ -21,4 +22,8 @@ fn small() -> Options {
         tail_bytes_max: 64 << 10,
         ..Options::default()
     }
+}
+
+fn offset(value: u64) -> Offset {
+    Offset::new(value).unwrap()
 }
