@@ -91,10 +91,12 @@ impl Group {
         self.want()
     }
 
-    pub(super) fn started(&mut self) {
+    /// A flush is on its way. A group never spans two segments nor exceeds its bound: `left_bytes`
+    /// of what was pending go out right behind it.
+    pub(super) fn started(&mut self, left_bytes: usize) {
         assert!(!self.is_in_flight, "two flushes of one partition in flight");
         self.is_in_flight = true;
-        self.is_urgent = false;
+        self.is_urgent = left_bytes > 0;
     }
 
     /// The flush ended well; what formed behind it starts at once if somebody waits for it.
@@ -144,9 +146,18 @@ mod tests {
         let mut group = Group::default();
         group.want();
         assert!(group.commit());
-        group.started();
+        group.started(0);
         assert_eq!(group.want(), None);
         assert!(!group.commit(), "one flush at a time");
+        assert_eq!(group.ended(offset(1)), Some(Start::Now));
+    }
+
+    #[test]
+    fn what_did_not_fit_into_a_group_goes_out_right_behind_it() {
+        let mut group = Group::default();
+        group.want();
+        assert!(group.commit());
+        group.started(100);
         assert_eq!(group.ended(offset(1)), Some(Start::Now));
     }
 
@@ -171,11 +182,11 @@ mod tests {
         let mut group = Group::default();
         group.accept(offset(0), offset(10), 1);
         assert!(group.commit());
-        group.started();
+        group.started(0);
         group.accept(offset(12), offset(15), 1);
         group.ended(offset(4));
         assert!(group.commit());
-        group.started();
+        group.started(0);
         assert_eq!(group.failed(), 6 + 3);
     }
 }

@@ -20,6 +20,13 @@ mod state;
 mod upkeep;
 mod waiters;
 
+#[cfg(test)]
+mod bench;
+#[cfg(test)]
+mod interleavings;
+#[cfg(test)]
+mod tests;
+
 pub(crate) use effect::{Answer, Effect, Effects, Refusal};
 pub(crate) use group::ACCEPTED_AGE_MAX;
 pub(crate) use input::{Appetite, Input, Policy, Seek, Token};

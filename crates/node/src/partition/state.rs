@@ -271,7 +271,7 @@ impl<D: Dir> Partition<D> {
         }
         match self.log.plan_flush() {
             Some(plan) => {
-                self.group.started();
+                self.group.started(self.log.pending_bytes());
                 effects.push(Effect::Flush {
                     generation: self.generation,
                     plan: Box::new(plan),
@@ -301,7 +301,7 @@ impl<D: Dir> Partition<D> {
             }
             Err(error @ corelog_storage::Error::StorageFull { .. }) => {
                 // The group stays pending: a chore that finds space lets it go out.
-                self.group.ended(self.bounds.durable);
+                push_start(self.group.ended(self.bounds.durable), effects);
                 self.group.held();
                 effects.push(Effect::Full { error });
                 self.upkeep_after_flush(now, effects);

@@ -1,0 +1,365 @@
+//! Steps of one partition, one sentence each.
+
+use corelog_protocol::message::ack::Level;
+use corelog_record::{Offset, Timestamp};
+use corelog_storage::disk::faulty::{Fault, Match, Operation, When};
+use corelog_storage::log::Options;
+
+use super::bench::Bench;
+use super::{Answer, Appetite, Input, Policy, Refusal, Seek, Token};
+
+fn offset(n: u64) -> Offset {
+    Offset::ZERO.plus(n)
+}
+
+fn durable(bench: &mut Bench, value: &[u8]) -> Offset {
+    bench.produce(&[value], Level::Durable).expect("appended").0
+}
+
+fn park(bench: &mut Bench, from: u64, bytes_min: u64) -> Token {
+    let token = bench.token();
+    let appetite = Appetite {
+        bytes_max: 1 << 20,
+        bytes_min,
+        may_park: true,
+    };
+    bench.step(Input::Fetch {
+        token,
+        from: offset(from),
+        appetite,
+    });
+    match bench.take_told(token) {
+        Some(Ok(Answer::Nothing {
+            is_parked: true, ..
+        })) => token,
+        other => panic!("not parked: {other:?}"),
+    }
+}
+
+fn refused(
+    bench: &mut Bench,
+    input: impl FnOnce(Token) -> Input<'static, super::bench::Disk>,
+) -> Refusal {
+    let token = bench.token();
+    bench.step(input(token));
+    match bench.take_told(token) {
+        Some(Err(refusal)) => refusal,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+#[test]
+fn an_ack_is_due_only_after_the_sync() {
+    let mut bench = Bench::new(1);
+    bench.faults().hold(Operation::Sync, When::Before);
+    durable(&mut bench, b"a");
+    assert!(bench.wants_commit);
+    bench.commit();
+    for _ in 0..20 {
+        bench.poll();
+        if bench.faults().held() == 0 {
+            break;
+        }
+        assert_eq!(
+            bench.durable,
+            Offset::ZERO,
+            "told as durable while a sync is held"
+        );
+        bench.faults().release_one();
+    }
+    bench.settle();
+    assert_eq!(bench.durable, offset(1));
+}
+
+#[test]
+fn what_arrives_while_a_flush_is_on_the_disk_is_one_group() {
+    let mut bench = Bench::new(1);
+    durable(&mut bench, b"first");
+    bench.commit();
+    bench.settle();
+    bench
+        .faults()
+        .hold(Match::on(Operation::Write, ".log"), When::Before);
+    durable(&mut bench, b"second");
+    bench.commit();
+    bench.poll();
+    let writes = bench.faults().count(Operation::Write);
+    for value in 0..10_u8 {
+        durable(&mut bench, &[value]);
+    }
+    assert!(!bench.wants_commit, "a group waits for the one before");
+    bench.faults().release_all();
+    bench.settle();
+    assert_eq!(bench.durable, offset(12));
+    assert!(
+        bench.faults().count(Operation::Write) <= writes + 2,
+        "one write for ten records"
+    );
+}
+
+#[test]
+fn an_accepted_record_is_told_at_once_and_durable_wins_over_the_topics_default() {
+    let mut bench = Bench::new(1);
+    let policy = Policy {
+        level: Level::Accepted,
+        retention_age_ms: None,
+        retention_bytes: None,
+    };
+    bench.step(Input::Policy {
+        policy,
+        options: Options::default(),
+    });
+    let batches = corelog_storage::testing::batch(&[b"v"], bench.now);
+    for (asked, reached) in [
+        (None, Level::Accepted),
+        (Some(Level::Durable), Level::Durable),
+    ] {
+        let token = bench.token();
+        bench.step(Input::Produce {
+            token,
+            batches: &batches,
+            level: asked,
+        });
+        match bench.take_told(token) {
+            Some(Ok(Answer::Appended { level, .. })) => assert_eq!(level, reached),
+            other => panic!("not appended: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn nothing_above_the_high_watermark_is_read() {
+    let mut bench = Bench::new(1);
+    durable(&mut bench, b"a");
+    assert!(bench.read_from(Offset::ZERO).expect("empty").is_empty());
+    bench.settle();
+    assert_eq!(bench.read_from(Offset::ZERO).expect("read").len(), 1);
+    durable(&mut bench, b"b");
+    assert_eq!(bench.read_from(Offset::ZERO).expect("read").len(), 1);
+    let appetite = Appetite {
+        bytes_max: 1,
+        bytes_min: 1,
+        may_park: true,
+    };
+    let past = refused(&mut bench, |token| Input::Fetch {
+        token,
+        from: offset(2),
+        appetite,
+    });
+    assert!(
+        matches!(past, Refusal::PastHighWatermark { high_watermark } if high_watermark == offset(1))
+    );
+}
+
+#[test]
+fn a_parked_fetch_wakes_with_the_high_watermark_and_costs_nothing_before() {
+    let mut bench = Bench::new(1);
+    let first = park(&mut bench, 0, 1);
+    let large = park(&mut bench, 0, 100_000);
+    durable(&mut bench, b"a");
+    assert!(bench.woken.is_empty(), "woken before the sync");
+    bench.settle();
+    assert_eq!(bench.woken, vec![first]);
+    bench
+        .produce(&[&[7; 100_000]], Level::Durable)
+        .expect("appended");
+    bench.settle();
+    assert_eq!(bench.woken, vec![first, large]);
+}
+
+#[test]
+fn a_fetch_that_wants_more_than_there_is_near_the_end_is_parked_for_the_rest() {
+    let mut bench = Bench::new(1);
+    for _ in 0..2 {
+        durable(&mut bench, &[1; 1_000]);
+        bench.settle();
+    }
+    let token = park(&mut bench, 1, 3_000);
+    durable(&mut bench, &[2; 1_000]);
+    bench.settle();
+    assert!(bench.woken.is_empty());
+    durable(&mut bench, &[3; 1_000]);
+    bench.settle();
+    assert_eq!(bench.woken, vec![token]);
+}
+
+#[test]
+fn a_failed_sync_fences_until_reopened_and_counts_what_was_only_accepted() {
+    let mut bench = Bench::new(1);
+    durable(&mut bench, b"kept");
+    bench.settle();
+    bench
+        .produce(&[b"x", b"y"], Level::Accepted)
+        .expect("appended");
+    bench
+        .faults()
+        .fail(Operation::Sync, 1, Fault::Fail(std::io::ErrorKind::Other));
+    bench.settle();
+    assert!(bench.is_fenced);
+    assert_eq!((bench.accepted_lost, bench.durable), (2, offset(1)));
+    let refused = bench.produce(&[b"z"], Level::Durable);
+    assert!(matches!(refused, Err(Refusal::Fenced)));
+    let mut bench = bench.reopen();
+    assert!(offset(1) <= bench.partition.status().log_end);
+    durable(&mut bench, b"again");
+    bench.settle();
+    assert!(!bench.is_fenced);
+}
+
+#[test]
+fn a_completion_of_an_earlier_opening_is_discarded() {
+    let mut bench = Bench::new(1);
+    durable(&mut bench, b"a");
+    bench.settle();
+    let mut other = Bench::new(2);
+    durable(&mut other, b"b");
+    other.step(Input::Commit);
+    let mut effects = super::Effects::new();
+    durable(&mut bench, b"c");
+    bench.partition.step(Input::Commit, bench.now, &mut effects);
+    for effect in effects.drain() {
+        if let super::Effect::Flush { plan, .. } = effect {
+            let done = Box::new(corelog_storage::disk::block_on(plan.run()));
+            bench.step(Input::Flushed {
+                generation: 0,
+                done,
+            });
+        }
+    }
+    assert_eq!(
+        bench.durable,
+        offset(1),
+        "a completion of generation 0 was taken for one of 1"
+    );
+}
+
+#[test]
+fn truncation_moves_the_log_start_and_is_told_when_it_is_durable() {
+    let mut bench = Bench::new(1);
+    for value in 0..5_u8 {
+        durable(&mut bench, &[value]);
+    }
+    bench.settle();
+    let token = bench.token();
+    bench.step(Input::Truncate {
+        token,
+        lowest: offset(3),
+    });
+    bench.settle();
+    match bench.take_told(token) {
+        Some(Ok(Answer::Truncated { log_start })) => assert_eq!(log_start, offset(3)),
+        other => panic!("not truncated: {other:?}"),
+    }
+    let appetite = Appetite {
+        bytes_max: 1,
+        bytes_min: 1,
+        may_park: false,
+    };
+    let below = refused(&mut bench, |token| Input::Fetch {
+        token,
+        from: offset(2),
+        appetite,
+    });
+    assert!(matches!(below, Refusal::OutOfRange { valid } if valid == (offset(3)..offset(5))));
+    let past = refused(&mut bench, |token| Input::Truncate {
+        token,
+        lowest: offset(6),
+    });
+    assert!(matches!(past, Refusal::PastHighWatermark { .. }));
+    let bench = bench.power_cut(9);
+    assert_eq!(bench.partition.status().log_start, offset(3));
+}
+
+#[test]
+fn sealed_segments_expire_by_bytes_and_by_age_but_never_the_active_one() {
+    for policy in [
+        Policy {
+            level: Level::Durable,
+            retention_age_ms: None,
+            retention_bytes: Some(1),
+        },
+        Policy {
+            level: Level::Durable,
+            retention_age_ms: Some(1_000),
+            retention_bytes: None,
+        },
+    ] {
+        let mut bench = Bench::new(1);
+        for _ in 0..40 {
+            durable(&mut bench, &[5; 4_000]);
+            bench.settle();
+        }
+        assert!(bench.partition.status().segment_count > 2);
+        let options = Options::default();
+        bench.step(Input::Policy { policy, options });
+        for _ in 0..40 {
+            bench.now = bench.now.saturating_add_millis(500);
+            bench.step(Input::Tick);
+            bench.settle();
+        }
+        let status = bench.partition.status();
+        assert_eq!(status.segment_count, 1);
+        assert!(Offset::ZERO < status.log_start);
+        assert_eq!(status.log_end, offset(40));
+    }
+}
+
+#[test]
+fn offsets_are_found_by_place_and_by_time() {
+    let mut bench = Bench::new(1);
+    for second in 0..3 {
+        bench.now = Timestamp::from_millis(1_000_000 + second * 1_000);
+        durable(&mut bench, b"v");
+        bench.settle();
+    }
+    let mut found = |seek| {
+        let token = bench.token();
+        bench.step(Input::Find { token, seek });
+        match bench.take_told(token) {
+            Some(Ok(Answer::Found { offset, .. })) => Some(offset),
+            Some(Ok(Answer::Search { plan, .. })) => corelog_storage::disk::block_on(plan.run())
+                .expect("searched")
+                .map(|(offset, _)| offset),
+            other => panic!("not found: {other:?}"),
+        }
+    };
+    assert_eq!(found(Seek::Earliest), Some(offset(0)));
+    assert_eq!(found(Seek::Latest), Some(offset(3)));
+    assert_eq!(
+        found(Seek::Time(Timestamp::from_millis(1_001_000))),
+        Some(offset(1))
+    );
+    assert_eq!(found(Seek::Time(Timestamp::from_millis(1_002_001))), None);
+}
+
+#[test]
+fn closing_wakes_who_is_parked_and_refuses_what_comes() {
+    let mut bench = Bench::new(1);
+    let parked = park(&mut bench, 0, 1);
+    bench.step(Input::Close);
+    assert_eq!(bench.woken, vec![parked]);
+    assert!(matches!(
+        bench.produce(&[b"v"], Level::Durable),
+        Err(Refusal::Closing)
+    ));
+    assert!(!bench.partition.has_outstanding());
+}
+
+#[test]
+fn an_invalid_batch_is_refused_whole() {
+    let mut bench = Bench::new(1);
+    let good = corelog_storage::testing::batch(&[b"v"], bench.now);
+    let mut bad = good.clone();
+    *bad.last_mut().expect("bytes") ^= 1;
+    let token = bench.token();
+    bench.step(Input::Produce {
+        token,
+        batches: &[good, bad].concat(),
+        level: None,
+    });
+    match bench.take_told(token) {
+        Some(Err(Refusal::Invalid { batch_index, .. })) => assert_eq!(batch_index, 1),
+        other => panic!("not refused: {other:?}"),
+    }
+    assert_eq!(bench.partition.status().log_end, Offset::ZERO);
+}
