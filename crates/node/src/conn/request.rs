@@ -20,7 +20,7 @@ use crate::core::{Core, Due, NotAppended, PartitionKey, aborts};
 use crate::failure::{Failure, failure, failure_with};
 use crate::metrics::count_numbered;
 use crate::router::{self, Ask, Away, FetchFrom, Route, Tag, Told};
-use crate::rt::{self, Notify, Work};
+use crate::rt::{self, Work};
 
 /// Partitions a connection may have queues or aborted runs for.
 const QUEUES_MAX: usize = 16_384;
@@ -275,22 +275,16 @@ async fn produced(link: &Rc<Link>, request: &produce::Request, batches: &[u8]) -
         Ok(Route::Here(key)) => {
             let deadline = rt::now() + TAIL_WAIT_MAX;
             loop {
-                let (board, error) = match core.produce(key, batches, level) {
+                let flushed = core.flushed.notified();
+                let error = match core.produce(key, batches, level) {
                     Ok(due) => return due,
                     Err(NotAppended::Refused(error)) => return Due::Now(Err(error)),
-                    Err(NotAppended::TailFull(board, error)) => (board, error),
+                    Err(NotAppended::TailFull(error)) => error,
                 };
                 // Reading no further until there is room is what slows a fast client down.
-                let changed = Notify::new();
-                let change = changed.notified();
-                board.watch(&changed, &mut None);
                 let left = deadline.saturating_duration_since(rt::now());
-                if left.is_zero()
-                    || rt::timeout(left, link.alive(change))
-                        .await
-                        .flatten()
-                        .is_none()
-                {
+                let has_flushed = rt::timeout(left, link.alive(flushed)).await.flatten();
+                if left.is_zero() || has_flushed.is_none() {
                     return Due::Now(Err(error));
                 }
             }

@@ -75,6 +75,8 @@ impl Core {
             let took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
             core.counters.sync_us.observe(took_us);
             core.step(slot, Input::Flushed { generation, done });
+            core.weigh(slot);
+            core.flushed.notify();
             core.quieter.notify();
         };
         rt::spawn(flush).detach();

@@ -218,8 +218,9 @@ impl Core {
         })
         .await;
         let mut slots = self.slots.borrow_mut();
-        let state = std::mem::replace(&mut slots.get_mut(slot)?.state, SlotState::Opening);
-        match state {
+        let found = slots.get_mut(slot)?;
+        self.memory.forget(found);
+        match std::mem::replace(&mut found.state, SlotState::Opening) {
             SlotState::Open(partition) => Some(partition.into_log()),
             SlotState::Opening | SlotState::Failed => None,
         }

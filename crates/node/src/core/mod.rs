@@ -6,6 +6,7 @@
 //! lifecycle  opening, closing and reopening partitions
 //! keeper     the committer, the timers, the sweep
 //! serve      what it answers to requests for its own partitions
+//! memory     what its partitions hold in memory, within one budget
 //! board      up to where a partition is durable, for all who wait for it
 //! acks       answers to Produce requests, in order
 //! tickets    requests that are answered by a later step
@@ -23,6 +24,7 @@ mod board;
 mod delay;
 mod keeper;
 mod lifecycle;
+mod memory;
 mod refusal;
 mod serve;
 mod slots;

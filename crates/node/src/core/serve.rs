@@ -10,7 +10,6 @@ use corelog_storage::log::Piece;
 
 use super::Disk;
 use super::acks::Due;
-use super::board::Board;
 use super::refusal::error_of;
 use super::slots::{PartitionKey, Slot, SlotId, SlotState};
 use super::state::Core;
@@ -24,8 +23,8 @@ pub(crate) type Appended = Due;
 
 /// Why a Produce was not appended.
 pub(crate) enum NotAppended {
-    /// The tail is full until the next flush ends; the board tells when.
-    TailFull(Rc<Board>, Failure),
+    /// Too much waits for the disk, until a flush of this core ends.
+    TailFull(Failure),
     /// It will not be, as it is.
     Refused(Failure),
 }
@@ -67,6 +66,9 @@ impl Core {
         level: Option<Level>,
     ) -> Result<Appended, NotAppended> {
         let slot = self.slot_of(key).map_err(NotAppended::Refused)?;
+        if !self.has_room_for(batches.len()) {
+            return Err(NotAppended::TailFull(error_of(&Refusal::TailFull)));
+        }
         let told = self.step(
             slot,
             Input::Produce {
@@ -90,11 +92,11 @@ impl Core {
                 (base, end, epoch, level)
             }
             Some(Err(refusal @ Refusal::TailFull)) => {
-                let board = self.slots.borrow().board(slot).cloned().unwrap_or_default();
-                return Err(NotAppended::TailFull(board, error_of(&refusal)));
+                return Err(NotAppended::TailFull(error_of(&refusal)));
             }
             other => return Err(NotAppended::Refused(not_told(other))),
         };
+        self.weigh(slot);
         let answer = produce::Answer {
             base,
             end,

@@ -8,6 +8,7 @@ use corelog_record::{PartitionId, TopicId};
 
 use super::Disk;
 use super::board::Board;
+use super::memory::Held;
 use crate::catalog::Topic;
 use crate::partition::Partition;
 
@@ -28,6 +29,7 @@ pub(crate) struct Slot {
     pub(crate) topic: Arc<Topic>,
     pub(crate) state: SlotState,
     pub(crate) board: Rc<Board>,
+    pub(super) held: Held,
 }
 
 /// What there is in a slot.
@@ -59,6 +61,7 @@ impl Slots {
             topic,
             state: SlotState::Opening,
             board: Rc::default(),
+            held: Held::default(),
         };
         let id = match self.free.pop() {
             Some(id) => id,
@@ -92,10 +95,7 @@ impl Slots {
     }
 
     pub(crate) fn partition_mut(&mut self, id: SlotId) -> Option<&mut Partition<Disk>> {
-        match &mut self.get_mut(id)?.state {
-            SlotState::Open(partition) => Some(partition),
-            SlotState::Opening | SlotState::Failed => None,
-        }
+        self.get_mut(id)?.partition_mut()
     }
 
     pub(crate) fn board(&self, id: SlotId) -> Option<&Rc<Board>> {
@@ -116,6 +116,13 @@ impl Slots {
 }
 
 impl Slot {
+    pub(crate) fn partition_mut(&mut self) -> Option<&mut Partition<Disk>> {
+        match &mut self.state {
+            SlotState::Open(partition) => Some(partition),
+            SlotState::Opening | SlotState::Failed => None,
+        }
+    }
+
     pub(crate) fn partition(&self) -> Option<&Partition<Disk>> {
         match &self.state {
             SlotState::Open(partition) => Some(partition),

@@ -13,6 +13,7 @@ use corelog_record::{CoreId, NodeId};
 use super::Disk;
 use super::board::Void;
 use super::delay::Delay;
+use super::memory::Memory;
 use super::refusal::with_causes;
 use super::slots::{SlotId, Slots};
 use super::tickets::{Tickets, Told};
@@ -62,6 +63,9 @@ pub(crate) struct Core {
     /// Notified when a connection has ended.
     pub(crate) connection_ended: Notify,
     pub(super) slots: RefCell<Slots>,
+    pub(super) memory: Memory,
+    /// Notified when a flush has ended, which makes room.
+    pub(crate) flushed: Notify,
     pub(super) tickets: Rc<Tickets>,
     pub(super) effects: RefCell<Effects<Disk>>,
     /// Partitions whose group is to start as soon as the committer runs.
@@ -101,6 +105,8 @@ impl Core {
             connection_last: Cell::new(0),
             connection_ended: Notify::new(),
             slots: RefCell::default(),
+            memory: Memory::default(),
+            flushed: Notify::new(),
             tickets: Rc::default(),
             effects: RefCell::new(Effects::new()),
             wanted: RefCell::default(),

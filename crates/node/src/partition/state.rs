@@ -124,6 +124,21 @@ impl<D: Dir> Partition<D> {
         }
     }
 
+    /// Bytes of batches that wait for the disk or are on their way to it.
+    pub(crate) fn unflushed_bytes(&self) -> usize {
+        self.log.pending_bytes() + self.log.in_flight_bytes()
+    }
+
+    /// Bytes of memory held for readers of the tail.
+    pub(crate) fn tail_bytes(&self) -> usize {
+        self.log.tail_bytes()
+    }
+
+    /// Gives memory of the tail back until at most so many bytes are held for readers.
+    pub(crate) fn shrink_tail(&mut self, bytes: usize) {
+        self.log.shrink_tail(bytes);
+    }
+
     /// If a flush or a chore is still to be handed back.
     pub(crate) fn has_outstanding(&self) -> bool {
         self.group.is_in_flight() || self.upkeep.is_busy()

@@ -52,7 +52,7 @@ async fn serve(core: Rc<Core>, from: CoreId, requests: Receiver<Request>, acks: 
                     Some(cause) => Due::Now(Err(aborted_by(run, cause))),
                     None => match core.produce(key, &batches, level) {
                         Ok(due) => due,
-                        Err(NotAppended::TailFull(_, error) | NotAppended::Refused(error)) => {
+                        Err(NotAppended::TailFull(error) | NotAppended::Refused(error)) => {
                             Due::Now(Err(error))
                         }
                     },

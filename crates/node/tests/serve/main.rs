@@ -1,4 +1,5 @@
 //! A whole node on a temporary directory, talked to over raw sockets.
+#![allow(clippy::expect_used, reason = "a test may")]
 
 mod client;
 mod produce_and_fetch;
