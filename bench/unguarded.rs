@@ -2,7 +2,7 @@
 //! (`corelog_node::rt`), to show that the test of loaded starts sees what they prevent:
 //!
 //! ```text
-//! cargo build -p corelog-node --example unguarded
+//! cargo build -p corelog-node --features testing --example unguarded
 //! CORELOG_TEST_SERVER=target/debug/examples/unguarded CORELOG_STARTS=100 \
 //!     cargo test --test crash no_start_under_contention_hangs -- --nocapture
 //! ```

@@ -1,5 +1,5 @@
 //! A whole node on a temporary directory, talked to over raw sockets.
-#![allow(clippy::expect_used, reason = "a test may")]
+#![allow(clippy::expect_used, clippy::result_large_err, reason = "a test may")]
 
 mod client;
 mod produce_and_fetch;
