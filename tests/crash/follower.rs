@@ -51,7 +51,7 @@ pub(crate) fn run(address: SocketAddr, topic: &Target, partition: u32, from: Off
         high_watermark = answer.high_watermark;
         for bytes in batch::Batches::over(&body) {
             let batch = View::verify(bytes.unwrap()).unwrap();
-            assert_eq!(batch.base_offset(), next, "offsets are dense");
+            assert_eq!(batch.base_offset(), next, "offsets are dense: {answer:?}");
             next = batch.next_offset();
             assert!(next <= high_watermark, "shown beyond the high watermark");
             seen.push(Seen::of(&batch));

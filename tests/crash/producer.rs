@@ -1,9 +1,14 @@
-//! A producer that goes on until its server is gone. It never sends anything twice.
+//! A producer that goes on until its server is gone. It sends again only what the server said was
+//! not applied, in order, under the next run.
 
 use std::collections::VecDeque;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::mpsc::Sender;
+use std::thread;
+use std::time::Duration;
 
+use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::produce;
 use corelog_record::Offset;
@@ -35,12 +40,22 @@ pub(crate) struct Acked {
 /// answer.
 pub(crate) fn run(task: &Task, begun: &Sender<()>) -> Vec<Acked> {
     let mut acked = Vec::new();
-    let Ok(mut wire) = Wire::open(task.address) else {
-        return acked;
-    };
+    // The server is killed while this runs, so every way ends here.
+    let _ = produce(task, begun, &mut acked);
+    acked
+}
+
+struct Sent {
+    correlation: u32,
+    contents: Contents,
+    batch: Vec<u8>,
+}
+
+fn produce(task: &Task, begun: &Sender<()>, acked: &mut Vec<Acked>) -> io::Result<()> {
+    let mut wire = Wire::open(task.address)?;
     let mut writer = Writer::new(task.producer, task.seed);
-    let mut window = VecDeque::new();
-    let request = produce::Request {
+    let mut window: VecDeque<Sent> = VecDeque::new();
+    let mut request = produce::Request {
         level: Some(task.level),
         ..task.topic.produce(task.partition)
     };
@@ -48,29 +63,39 @@ pub(crate) fn run(task: &Task, begun: &Sender<()>) -> Vec<Acked> {
     loop {
         while window.len() < task.window {
             let (contents, batch) = writer.next();
-            let Ok(correlation) = wire.send(&request, &batch) else {
-                return acked;
-            };
-            window.push_back((correlation, contents));
+            let correlation = wire.send(&request, &batch)?;
+            window.push_back(Sent {
+                correlation,
+                contents,
+                batch,
+            });
         }
-        let Ok(reply) = wire.receive() else {
-            return acked;
+        let answer = next_answer(&mut wire, &window[0])?;
+        // Nobody may listen any more.
+        let _ = begun.send(());
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(ErrorCode::Busy) => {
+                let behind = window.iter().skip(1);
+                for sent in behind {
+                    let told = next_answer(&mut wire, sent)?.err();
+                    assert_eq!(told, Some(ErrorCode::Aborted), "the rest of the run");
+                }
+                thread::park_timeout(Duration::from_millis(20));
+                request.run += 1;
+                for sent in &mut window {
+                    sent.correlation = wire.send(&request, &sent.batch)?;
+                }
+                continue;
+            }
+            Err(code) => panic!("refused: {code}"),
         };
-        let (correlation, contents) = window.pop_front().unwrap();
-        assert_eq!(
-            reply.correlation, correlation,
-            "answers of a partition keep their order"
-        );
-        let (answer, _) = reply
-            .read::<produce::Request>()
-            .unwrap_or_else(|error| panic!("refused: {error:?}"));
+        let Some(Sent { contents, .. }) = window.pop_front() else {
+            unreachable!("its answer was just read");
+        };
         assert_eq!(answer.end.since(answer.base), u64::from(contents.count));
         assert!(answer.base >= end, "offsets of a producer rise");
         end = answer.end;
-        if acked.is_empty() {
-            // Nobody may wait for it any more.
-            let _ = begun.send(());
-        }
         assert!(
             answer.level == task.level || answer.level == Level::Durable,
             "a weaker promise than was asked for"
@@ -80,4 +105,14 @@ pub(crate) fn run(task: &Task, begun: &Sender<()>) -> Vec<Acked> {
             acked.push(Acked { base, contents });
         }
     }
+}
+
+/// The answer to what was sent first: answers of a partition keep their order.
+fn next_answer(wire: &mut Wire, sent: &Sent) -> io::Result<Result<produce::Answer, ErrorCode>> {
+    let reply = wire.receive()?;
+    assert_eq!(reply.correlation, sent.correlation, "out of order");
+    let answer = reply.read::<produce::Request>();
+    Ok(answer
+        .map(|(answer, _)| answer)
+        .map_err(|error| error.known_code().unwrap()))
 }
