@@ -3,6 +3,7 @@
 mod appending;
 mod faults;
 mod model;
+mod recovery;
 mod sim;
 
 use corelog_record::{ByteSize, Offset, Timestamp};

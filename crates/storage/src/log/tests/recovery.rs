@@ -1,0 +1,379 @@
+//! What an unclean stop, a rotten disk or a foreign file leaves, and what opening makes of it.
+
+use corelog_record::{ByteSize, Offset};
+
+use super::{at, offset, small};
+use crate::Error;
+use crate::disk::memory::MemoryDir;
+use crate::disk::{BLOCK_BYTES, Dir, File, Open, block_on};
+use crate::log::{AppendError, Damage, Log, Options, ReadError, UNSYNCED_BYTES_MAX};
+use crate::store::padded;
+use crate::testing::{batch, flush, open, read_all, settle};
+
+type Memory = Log<MemoryDir>;
+
+const STORE: &str = "00000000000000000000.log";
+
+/// Appends `count` batches of one record of `bytes` bytes, each durable.
+fn fill(log: &mut Memory, count: usize, bytes: usize) {
+    for _ in 0..count {
+        log.append(&batch(&[&vec![b'f'; bytes]], at(0)), at(0))
+            .unwrap();
+        flush(log, at(0)).unwrap();
+    }
+}
+
+/// Changes bytes of a file behind the log's back, durably.
+fn scribble(root: &MemoryDir, name: &str, position: u64, bytes: &[u8]) {
+    let dir = root.child("p0");
+    block_on(async {
+        let file = dir.open(name, Open::Write).await.unwrap();
+        let start = position / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
+        let skip = usize::try_from(position - start).unwrap();
+        let len = (skip + bytes.len()).next_multiple_of(BLOCK_BYTES);
+        let mut old = file.read_at(start, len).await.unwrap().as_ref().to_vec();
+        old.resize(len, 0);
+        old[skip..skip + bytes.len()].copy_from_slice(bytes);
+        file.write_at(padded(&dir, &old).into(), start)
+            .await
+            .unwrap();
+        file.sync_all().await.unwrap();
+    });
+}
+
+fn quarantine(root: &MemoryDir) -> Vec<String> {
+    let quarantine = root.child("quarantine");
+    match block_on(quarantine.list()) {
+        Ok(entries) => entries.into_iter().map(|entry| entry.name).collect(),
+        Err(_) => Vec::new(),
+    }
+}
+
+fn reopen(root: &MemoryDir) -> (Memory, crate::log::OpenReport) {
+    open(root, small(), 99, at(100)).unwrap()
+}
+
+#[test]
+fn torn_bytes_at_the_tail_are_quarantined_then_cut() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    fill(&mut log, 3, 100);
+    let end = log.store_bytes().bytes();
+    drop(log);
+    scribble(&root, STORE, end, b"not a batch");
+    let (mut log, report) = reopen(&root);
+    let torn = report.torn.expect("the tail is torn");
+    assert_eq!(
+        (torn.offset, torn.position.get(), torn.bytes),
+        (offset(3), end, 11)
+    );
+    assert!(report.damage.is_empty());
+    assert_eq!(report.quarantined.len(), 1);
+    let kept = block_on(root.child("quarantine").read(&report.quarantined[0], 100)).unwrap();
+    assert_eq!(kept, b"not a batch");
+    let epoch = log.epoch();
+    log.append(&batch(&[b"next"], at(0)), at(0)).unwrap();
+    flush(&mut log, at(0)).unwrap();
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 4);
+    drop(log);
+    let (log, report) = reopen(&root);
+    assert!(report.torn.is_none(), "what was cut is gone: {report:?}");
+    assert!(epoch < log.epoch());
+}
+
+#[test]
+fn a_clean_mark_followed_by_bytes_is_unclean() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    fill(&mut log, 3, 100);
+    let end = log.store_bytes().bytes();
+    block_on(log.close(at(1))).unwrap();
+    scribble(&root, STORE, end, b"x");
+    let (_, report) = reopen(&root);
+    assert!(!report.is_clean);
+    assert_eq!(report.torn.map(|torn| torn.bytes), Some(1));
+}
+
+#[test]
+fn a_closed_store_has_its_exact_length_and_an_idle_one_its_mark() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    fill(&mut log, 3, 100);
+    settle(&mut log, at(1)).unwrap();
+    let image = root.power_cut(1);
+    let (_, report) = reopen(&image);
+    assert!(report.torn.is_none() && report.damage.is_empty());
+    let bytes = log.store_bytes().bytes();
+    block_on(log.close(at(1))).unwrap();
+    let entries = block_on(root.child("p0").list()).unwrap();
+    let store = entries.iter().find(|entry| entry.name == STORE).unwrap();
+    assert_eq!(store.bytes, bytes);
+    assert!(entries.iter().all(|entry| entry.name != "next"));
+}
+
+#[test]
+fn a_bad_byte_below_the_mark_is_damage_and_is_stepped_over() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    fill(&mut log, 5, 100);
+    settle(&mut log, at(1)).unwrap();
+    let one = log.store_bytes().bytes() / 5;
+    drop(log);
+    scribble(&root, STORE, 2 * one + 80, b"rot");
+    let (mut log, report) = reopen(&root);
+    let damage = Damage {
+        from: offset(2),
+        to: offset(3),
+        segment: Offset::ZERO,
+    };
+    assert_eq!(report.damage, [damage]);
+    assert!(report.torn.is_none() && !report.is_read_only);
+    assert_eq!(quarantine(&root).len(), 1, "what is damaged is kept");
+    let error = log.plan_read(offset(2), Offset::MAX, 0).unwrap_err();
+    assert!(matches!(error, ReadError::Damaged { .. }), "{error}");
+    assert_eq!(read_all(&log, offset(3)).unwrap().len(), 2);
+    // Appends go on, in a segment of their own; the damaged store is not touched.
+    let appended = log.append(&batch(&[b"on"], at(0)), at(0)).unwrap();
+    assert_eq!(appended.base, offset(5));
+    settle(&mut log, at(2)).unwrap();
+    assert_eq!(read_all(&log, offset(3)).unwrap().len(), 3);
+    assert_eq!(log.segments().count(), 2);
+}
+
+#[test]
+fn damage_that_a_read_meets_is_typed_and_says_where_it_ends() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    fill(&mut log, 60, 1000);
+    settle(&mut log, at(1)).unwrap();
+    let one = log.store_bytes().bytes() / 60;
+    scribble(&root, STORE, 4 * one + 80, b"rot");
+    log.shrink_tail(0);
+    let first = block_on(
+        log.plan_read(Offset::ZERO, Offset::MAX, 1 << 20)
+            .unwrap()
+            .run(),
+    );
+    assert_eq!(
+        first.unwrap().next,
+        offset(4),
+        "what is good before it is served"
+    );
+    let error = block_on(
+        log.plan_read(offset(4), Offset::MAX, 1 << 20)
+            .unwrap()
+            .run(),
+    );
+    let Err(ReadError::Damaged { from, to, segment }) = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!((from, to, segment), (offset(4), offset(5), Offset::ZERO));
+    assert_eq!(read_all(&log, to).unwrap().len(), 55);
+    let mut reader = log.reader(Offset::ZERO);
+    let mut read = 0;
+    let error = loop {
+        match block_on(reader.next()) {
+            Ok(batch) => read += usize::from(batch.is_some()),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(read, 4);
+    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    let behind = block_on(reader.next())
+        .unwrap()
+        .expect("the next segment")
+        .base_offset();
+    assert_eq!(
+        behind,
+        log.segments().nth(1).unwrap().base,
+        "a reader goes on behind it"
+    );
+}
+
+#[test]
+fn an_earlier_store_that_ends_early_is_damage_and_costs_its_successor_nothing() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    // Rolled, but not sealed: no chore runs.
+    fill(&mut log, 20, 1000);
+    let first = log.segments().next().unwrap();
+    let (bytes, next) = (first.bytes, first.next);
+    assert!(next < log.log_end());
+    let end = log.log_end();
+    drop(log);
+    scribble(&root, STORE, bytes - 100, &[0; 100]);
+    let (log, report) = reopen(&root);
+    assert_eq!(log.log_end(), end);
+    assert_eq!(report.damage.len(), 1, "{report:?}");
+    assert_eq!((report.damage[0].to, report.torn), (next, None));
+    assert_eq!(read_all(&log, next).unwrap().len() as u64, end.since(next));
+}
+
+#[test]
+fn more_bad_bytes_than_can_be_unsynced_are_damage_not_torn() {
+    let large = Options {
+        segment_bytes_max: ByteSize::from_mib(64),
+        ..small()
+    };
+    for (flipped, is_read_only) in [(80, false), (8, true)] {
+        let root = MemoryDir::new();
+        let (mut log, _) = open(&root, large.clone(), 1, at(0)).unwrap();
+        fill(&mut log, 2, 100);
+        fill(
+            &mut log,
+            UNSYNCED_BYTES_MAX / (1 << 20) + 2,
+            (1 << 20) - 100,
+        );
+        let (end, one) = (log.log_end(), log.segments().next().unwrap().bytes);
+        assert!(UNSYNCED_BYTES_MAX as u64 + 1000 < one);
+        drop(log);
+        let second = batch(&[&[b'f'; 100]], at(0)).len() as u64;
+        // A flipped payload leaves the length to step by; a flipped length leaves nothing.
+        scribble(&root, STORE, second + flipped, &[0xff, 0xff]);
+        let (mut log, report) = open(&root, large.clone(), 2, at(1)).unwrap();
+        assert!(report.torn.is_none(), "{report:?}");
+        assert_eq!(report.damage.len(), 1, "{report:?}");
+        assert_eq!(report.damage[0].from, offset(1));
+        assert_eq!(report.is_read_only, is_read_only, "{report:?}");
+        let appended = log.append(&batch(&[b"x"], at(2)), at(2));
+        if is_read_only {
+            assert!(matches!(appended, Err(AppendError::ReadOnly { .. })));
+            assert_eq!(
+                read_all(&log, Offset::ZERO).unwrap().len(),
+                1,
+                "it serves up to there"
+            );
+            let error = log.plan_read(offset(1), Offset::MAX, 0).unwrap_err();
+            assert!(matches!(error, ReadError::Damaged { .. }));
+            let (_, again) = open(&root, large.clone(), 3, at(3)).unwrap();
+            assert_eq!(again.damage, report.damage, "damage is never cut");
+        } else {
+            assert_eq!(appended.unwrap().base, end);
+            settle(&mut log, at(3)).unwrap();
+            assert!(offset(10) < log.durable());
+        }
+    }
+}
+
+#[test]
+fn a_store_shorter_than_its_mark_is_damage_and_read_only() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    fill(&mut log, 5, 1000);
+    settle(&mut log, at(1)).unwrap();
+    drop(log);
+    let file = block_on(root.child("p0").open(STORE, Open::Write)).unwrap();
+    block_on(file.set_len(2500)).unwrap();
+    let (log, report) = reopen(&root);
+    assert!(report.is_read_only);
+    let damage = Damage {
+        from: offset(2),
+        to: offset(5),
+        segment: Offset::ZERO,
+    };
+    assert_eq!(report.damage, [damage]);
+    assert_eq!(log.durable(), offset(5), "durable never moves backwards");
+    let read = block_on(
+        log.plan_read(Offset::ZERO, Offset::MAX, 1 << 20)
+            .unwrap()
+            .run(),
+    );
+    assert_eq!(read.unwrap().next, offset(2));
+}
+
+#[test]
+fn files_that_the_manifest_does_not_name_go_to_quarantine_and_next_goes() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    fill(&mut log, 2, 100);
+    block_on(log.close(at(1))).unwrap();
+    let dir = root.child("p0");
+    let stray = "00000000000000000777.log";
+    block_on(dir.write_aside(stray, b"somebody's batches")).unwrap();
+    block_on(dir.write_aside("next", b"")).unwrap();
+    block_on(dir.write_aside("00000000000000000000.index.new", b"x")).unwrap();
+    let (log, report) = reopen(&root);
+    assert!(report.is_clean);
+    assert_eq!(report.quarantined.len(), 1);
+    assert!(report.quarantined[0].ends_with(stray), "{report:?}");
+    assert_eq!(quarantine(&root), report.quarantined);
+    let left: Vec<_> = block_on(dir.list())
+        .unwrap()
+        .into_iter()
+        .map(|e| e.name)
+        .collect();
+    assert_eq!(
+        left,
+        ["00000000000000000000.index", STORE, "manifest", "mark"]
+    );
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 2);
+}
+
+#[test]
+fn stores_without_a_manifest_and_foreign_manifests_refuse_to_open() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    fill(&mut log, 2, 100);
+    block_on(log.close(at(1))).unwrap();
+    let other = crate::log::Identity::new(
+        corelog_record::TopicId::from_bytes([8; 16]),
+        corelog_record::PartitionId::new(0),
+    );
+    let (dir, aside) = (root.child("p0"), root.child("quarantine"));
+    let opened = block_on(Log::open(dir.clone(), aside, other, small(), 1, at(2)));
+    assert!(matches!(opened, Err(Error::Foreign { .. })));
+    block_on(dir.remove("manifest")).unwrap();
+    assert!(matches!(
+        open(&root, small(), 1, at(2)),
+        Err(Error::NoManifest { .. })
+    ));
+}
+
+#[test]
+fn an_index_that_is_missing_or_wrong_is_rebuilt_from_its_store() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    fill(&mut log, 60, 1000);
+    settle(&mut log, at(1)).unwrap();
+    log.shrink_tail(0);
+    let all = read_all(&log, Offset::ZERO).unwrap();
+    block_on(log.close(at(2))).unwrap();
+    let dir = root.child("p0");
+    block_on(dir.remove("00000000000000000000.index")).unwrap();
+    let second = {
+        let names = block_on(dir.list()).unwrap();
+        names
+            .into_iter()
+            .map(|e| e.name)
+            .find(|name| name.ends_with(".index"))
+            .unwrap()
+    };
+    scribble(&root, &second, 70, b"rot");
+    let (mut log, report) = reopen(&root);
+    assert!(report.is_clean && report.damage.is_empty());
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap(), all);
+    let chores = settle(&mut log, at(200)).unwrap();
+    let is_rebuilt = |chore: &&_| matches!(chore, crate::log::Chore::IndexRebuilt { .. });
+    assert_eq!(chores.iter().filter(is_rebuilt).count(), 2, "{chores:?}");
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap(), all);
+    assert!(settle(&mut log, at(201)).unwrap().is_empty());
+}
+
+#[test]
+fn a_value_that_holds_a_valid_batch_fools_no_recovery() {
+    let inner = batch(&[b"planted"], at(0));
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    fill(&mut log, 1, 100);
+    let start = log.store_bytes().bytes();
+    let outer = batch(&[&inner], at(0));
+    drop(log);
+    // Torn so that the planted batch stands whole behind a header that does not.
+    let mut torn = outer.clone();
+    torn[..61].fill(0);
+    scribble(&root, STORE, start, &torn);
+    let (log, report) = reopen(&root);
+    assert_eq!(log.log_end(), offset(1));
+    assert_eq!(report.torn.map(|torn| torn.offset), Some(offset(1)));
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 1);
+}
