@@ -1,16 +1,17 @@
-//! Background work, one chore at a time: what is due, and what its completion changes.
+//! Background work, one chore at a time: its plan, its run, and what its completion changes.
 
 use std::fmt;
 
 use corelog_record::{Offset, Timestamp};
 
+use super::Log;
 use super::fence::Guard;
-use super::work::{EditWork, Finish, Garbage, IndexWork, MarkWork, Next, Remove, Work};
-use super::{Log, space};
+use super::work::{Finish, Garbage, Work};
 use crate::Error;
 use crate::disk::Dir;
-use crate::format::edit::{Digest, Edit, Kind as DigestKind, Seal};
-use crate::segment::{Index, Segment, Stage};
+use crate::format::edit::Edit;
+use crate::format::state;
+use crate::segment::{Segment, Stage};
 
 /// Background work on its way to the disk. Like a flush it must be run and completed: dropping it,
 /// or its future, fences the log.
@@ -189,153 +190,6 @@ impl<D: Dir> Log<D> {
         }
     }
 
-    /// A store for a rolled log's next group while the last one is on the disk; space where little
-    /// is left; the space that a full disk refused.
-    fn plan_space(&mut self, now: Timestamp) -> Option<Work<D>> {
-        if self.is_full() {
-            if self.in_flight_bytes > 0 || now < self.space_retry_at {
-                return None;
-            }
-            let group = self.tail.first_pending()?;
-            let (base, end, bytes) = (group.segment, group.end.position.get(), group.bytes);
-            if !self.can_prepare(base, end) {
-                return None;
-            }
-            return Some(Work::Prepare(
-                base,
-                Box::new(self.prepare(base, end, bytes)),
-            ));
-        }
-        let (base, end, bytes) = self.waits_for_space(now)?;
-        let is_free = self.can_prepare(base, end);
-        is_free.then(|| Work::Prepare(base, Box::new(self.prepare(base, end, bytes))))
-    }
-
-    /// The segment that needs preparation while a group of it or its predecessor is on the disk.
-    fn waits_for_space(&self, now: Timestamp) -> Option<(Offset, u64, usize)> {
-        if now < self.space_retry_at {
-            return None;
-        }
-        if let Some(group) = self.tail.first_pending()
-            && self.in_flight_bytes > 0
-            && self.has_files()
-            && self.segment_at(group.segment).store.is_none()
-        {
-            return Some((group.segment, group.end.position.get(), group.bytes));
-        }
-        let active = self.active();
-        let is_written = active.store.is_some() && self.durable_segment == active.base.offset;
-        // A log that was just opened has no group yet: whether it is slow or fast is not known.
-        let is_busy = self.group_bytes > 0;
-        let extent = space::ahead(active, self.group_bytes, &self.options);
-        let extent = extent.filter(|_| is_written && is_busy && !active.is_empty())?;
-        Some((active.base.offset, extent.end, self.group_bytes))
-    }
-
-    /// The mark, if it lags behind what is durable.
-    fn plan_mark(&mut self, now: Timestamp, is_idle: bool) -> Option<Work<D>> {
-        let behind = self.durable.ordinal.checked_since(self.marked.ordinal) != Some(0);
-        let is_unsynced = behind || !self.marked.is_synced;
-        let bytes = self.durable_total.saturating_sub(self.marked.total);
-        let is_due = MARK_BYTES_MAX <= bytes || MARK_AGE_MS <= now.millis_since(self.marked.time);
-        let is_wanted = (is_idle && is_unsynced) || (behind && is_due);
-        if !is_wanted || self.marked.is_clean || !self.mark.is_here() {
-            return None;
-        }
-        let (slot, total) = (self.slot(), self.durable_total);
-        let mark = self.mark.take()?;
-        Some(Work::Mark(MarkWork {
-            mark,
-            slot,
-            total,
-            is_synced: is_idle,
-        }))
-    }
-
-    /// The next step of sealing the oldest segment that is not sealed.
-    fn plan_seal(&mut self, now: Timestamp) -> Option<Work<D>> {
-        let durable = self.durable.offset;
-        let is_due = |segment: &&Segment<D>| {
-            matches!(segment.stage, Stage::Rolled | Stage::Finished)
-                && segment.end.offset <= durable
-        };
-        let segment = self
-            .segments
-            .iter()
-            .find(is_due)
-            .filter(|_| self.space_retry_at <= now)?;
-        let base = segment.base;
-        if segment.stage == Stage::Finished {
-            // A group that waits for its store's `add` goes first.
-            let is_needed = self.tail.first_pending().map(|group| group.segment);
-            if is_needed.is_some_and(|base| self.segment_at(base).store.is_none()) {
-                return None;
-            }
-            let edit = Edit::Seal(seal(self.segment_at(base.offset), now));
-            let manifest = self.manifest.take()?;
-            return Some(Work::Edit(EditWork {
-                manifest,
-                edit,
-                gone: Vec::new(),
-            }));
-        }
-        let Index::Growing(rows) = &segment.index else {
-            return None;
-        };
-        Some(Work::Finish(Finish {
-            dir: self.dir.clone(),
-            segment: base.offset,
-            store: segment.store.clone()?,
-            bytes: segment.bytes(),
-            index_name: segment.index_name(),
-            index: rows.encode(self.identity.history, &base),
-        }))
-    }
-
-    fn plan_remove(&mut self) -> Option<Work<D>> {
-        let garbage = std::mem::take(&mut self.garbage);
-        let is_any = !garbage.is_empty();
-        is_any.then(|| {
-            Work::Remove(Remove {
-                dir: self.dir.clone(),
-                garbage,
-                files: 0,
-            })
-        })
-    }
-
-    /// The next store, ahead of the roll.
-    fn plan_next(&mut self, now: Timestamp, is_idle: bool) -> Option<Work<D>> {
-        if is_idle || self.next.is_some() || now < self.space_retry_at || self.is_full() {
-            return None;
-        }
-        let active = self.active();
-        active.store.as_ref()?;
-        let extent = space::next(active, self.group_bytes, &self.options)?;
-        Some(Work::Next(Next {
-            dir: self.dir.clone(),
-            extent,
-            made: None,
-        }))
-    }
-
-    fn plan_index(&mut self, now: Timestamp) -> Option<Work<D>> {
-        if now < self.index_retry_at {
-            return None;
-        }
-        self.segments.iter().find_map(|segment| {
-            let Index::File(sealed) = &segment.index else {
-                return None;
-            };
-            Some(Work::Index(IndexWork {
-                dir: self.dir.clone(),
-                segment: segment.base.offset,
-                sealed: sealed.clone(),
-                bytes: sealed.rebuilt()?,
-            }))
-        })
-    }
-
     /// Takes back what a chore took along, and in what it changed.
     fn take_in(&mut self, work: Work<D>, is_done: bool, now: Timestamp) -> Chore {
         match work {
@@ -379,12 +233,7 @@ impl<D: Dir> Log<D> {
     }
 
     /// Takes an edit in that is now durable, or, if it is not, leaves all as it is.
-    fn take_in_edit(
-        &mut self,
-        edit: &Edit,
-        gone: &[crate::format::state::Segment],
-        is_done: bool,
-    ) -> Chore {
+    fn take_in_edit(&mut self, edit: &Edit, gone: &[state::Segment], is_done: bool) -> Chore {
         match edit {
             Edit::Seal(seal) => {
                 let base = seal.digest.base;
@@ -428,33 +277,6 @@ impl<D: Dir> Log<D> {
             .extend(segment.store.map(|store| Garbage { store, names }));
     }
 }
-
-/// What the manifest is told of a segment that will never change.
-fn seal<D: Dir>(segment: &Segment<D>, now: Timestamp) -> Seal {
-    let Segment { base, end, .. } = segment;
-    Seal {
-        digest: Digest {
-            kind: DigestKind::Original,
-            base: base.offset,
-            end: end.offset,
-            ordinal: base.ordinal,
-            end_ordinal: end.ordinal,
-            bytes: segment.bytes(),
-            batches: end.ordinal.since(base.ordinal),
-            chain: base.chain,
-            end_chain: end.chain,
-            hash: None,
-        },
-        max_timestamp: end.max_timestamp,
-        sealed: now,
-    }
-}
-
-/// While busy, the mark is written anew this often, in milliseconds, …
-const MARK_AGE_MS: i64 = 500;
-
-/// … and this often in bytes: a group that completes meanwhile stays within the 4 MiB promised.
-const MARK_BYTES_MAX: u64 = 2 << 20;
 
 /// How long preparing space is left alone after the disk was found full, in milliseconds.
 const SPACE_RETRY_MS: i64 = 200;

@@ -27,6 +27,7 @@
 mod append;
 mod chore;
 mod close;
+mod due;
 mod expire;
 mod fence;
 mod fetch;

@@ -1,0 +1,137 @@
+//! What needs no recovery: sealed segments, and a log that was closed in order.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use super::{BLOCK, OpenStore, Recovery, marked_point, settle};
+use crate::Error;
+use crate::disk::{Dir, Open, round_up};
+use crate::error::At;
+use crate::format::state;
+use crate::index::{Builder, Loaded, Of, Sealed};
+use crate::log::Damage;
+use crate::segment::{Index, Point, Segment, Stage};
+use crate::store::Store;
+
+impl<D: Dir> Recovery<D> {
+    /// A segment as the manifest names it.
+    pub(super) fn segment(&mut self, named: &state::Segment) -> Segment<D> {
+        let base = Point {
+            offset: named.base,
+            ordinal: named.ordinal,
+            chain: named.chain,
+            ..Point::origin(named.chain)
+        };
+        let mut segment = Segment::new(base);
+        segment.generation = named.generation;
+        let name = segment.store_name();
+        let store = Store::closed(&self.context.dir, name.clone());
+        segment.store = Some(store.clone());
+        let Some(seal) = &named.seal else {
+            return segment;
+        };
+        let end = seal.digest.end();
+        segment.stage = Stage::Sealed(seal.sealed);
+        segment.space_bytes = seal.digest.bytes;
+        segment.end = Point {
+            offset: end.offset,
+            position: base.position.plus(seal.digest.bytes),
+            ordinal: end.ordinal,
+            chain: end.chain,
+            max_timestamp: seal.max_timestamp,
+        };
+        segment.index = Index::File(self.sealed_index(&segment, store));
+        if self
+            .length(&name)
+            .is_none_or(|bytes| bytes < seal.digest.bytes)
+        {
+            let (from, to) = (base.offset, end.offset);
+            self.findings.damage.push(Damage {
+                from,
+                to,
+                segment: from,
+            });
+        }
+        segment
+    }
+
+    pub(super) fn sealed_index(&self, segment: &Segment<D>, store: Rc<Store<D>>) -> Rc<Sealed<D>> {
+        let of = Of {
+            history: self.context.identity.history,
+            base: segment.base,
+            store,
+            store_bytes: segment.bytes(),
+            interval_bytes: self.context.interval_bytes,
+        };
+        Sealed::new(&self.context.dir, segment.index_name(), of)
+    }
+
+    /// The length of the file `name`, if there is one.
+    pub(super) fn length(&self, name: &str) -> Option<u64> {
+        self.entries
+            .iter()
+            .find(|entry| entry.name == name)
+            .map(|entry| entry.bytes)
+    }
+
+    /// The end of a log that was closed in order; `None` if it was not, or if that cannot be told.
+    pub(super) async fn clean_end(
+        &mut self,
+        segments: &mut VecDeque<Segment<D>>,
+    ) -> Result<Option<Point>, Error> {
+        let Some(slot) = self.slot.filter(|slot| slot.is_clean) else {
+            return Ok(None);
+        };
+        let unsealed = segments
+            .iter()
+            .filter(|segment| segment.seal_time().is_none())
+            .count();
+        let marked = marked_point(&slot);
+        let is_same = |end: &Point| end.offset == marked.offset && end.chain == marked.chain;
+        let Some(last) = segments.back_mut() else {
+            let floor = self.manifest.state().end();
+            let is_end = floor.is_some_and(|floor| floor.offset == marked.offset);
+            return Ok(Some(marked.rolled()).filter(|_| is_end));
+        };
+        if last.seal_time().is_some() {
+            return Ok(Some(last.end).filter(|end| is_same(end) && unsealed == 0));
+        }
+        let is_marked = slot.segment == last.base.offset && slot.generation == last.generation;
+        let end = if is_marked { marked } else { last.base };
+        let open = self.open_store(last).await?;
+        let is_exact = open.end <= end.position.get() && end.position.get() <= open.bytes;
+        if unsealed > 1 || !is_exact || !is_same(&end) {
+            return Ok(None);
+        }
+        last.end = end;
+        let index = self.sealed_index(last, open.store.clone());
+        let rows = index.load().await?;
+        last.index = Index::Growing(match &*rows {
+            Loaded::Rebuilt(rows) => rows.clone(),
+            Loaded::Mapped(_) => Builder::from(rows.to_vec()),
+        });
+        last.space_bytes = open.bytes.max(round_up(end.position.get())) / BLOCK * BLOCK;
+        last.store = Some(open.store);
+        last.born = (!last.is_empty()).then_some(self.context.now);
+        Ok(Some(end))
+    }
+
+    /// Opens the store of a segment that is not sealed.
+    pub(super) async fn open_store(&self, segment: &Segment<D>) -> Result<OpenStore<D>, Error> {
+        let name = segment.store_name();
+        let Some(bytes) = self.length(&name) else {
+            let store = Store::closed(&self.context.dir, name);
+            return Ok(OpenStore {
+                store,
+                bytes: 0,
+                end: 0,
+            });
+        };
+        let at = || At::new(&self.context.dir, &name);
+        let opened = self.context.dir.open(&name, Open::Write).await;
+        let file = Rc::new(opened.map_err(|e| at().io("open", e))?);
+        let store = Store::opened(&self.context.dir, name.clone(), file);
+        let end = settle::data_end(&store, bytes).await?;
+        Ok(OpenStore { store, bytes, end })
+    }
+}
