@@ -2,7 +2,7 @@
 //!
 //! Lives here: [`MemoryDir`] and its files; `inode` (the bytes of a file: written, synced and in
 //! doubt), `tree` (directory entries: in force, and durable). Everything is shared by clones, and
-//! [`MemoryDir::power_cut`] makes another, independent disk with what might have survived.
+//! `MemoryDir::power_cut` makes another, independent disk with what might have survived.
 //!
 //! The disk is as unkind as POSIX allows on a journaling file system:
 //! - bytes written but not synced survive or not, each sector of 512 bytes for itself, in any
@@ -10,7 +10,7 @@
 //! - entries made, renamed or removed since the last sync of their directory survive up to some
 //!   point in the order in which they were made, a rename whole or not at all;
 //! - syncing a file says nothing about its entry, syncing a directory nothing about its files;
-//! - after a failed sync ([`MemoryDir::lose_unsynced`]) a later sync proves nothing for bytes that
+//! - after a failed sync (`MemoryDir::lose_unsynced`) a later sync proves nothing for bytes that
 //!   were not written again.
 
 mod inode;

@@ -5,6 +5,7 @@ mod faults;
 mod model;
 mod recovery;
 mod sim;
+mod survival;
 
 use corelog_record::{ByteSize, Offset, Timestamp};
 
