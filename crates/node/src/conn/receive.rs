@@ -1,6 +1,6 @@
 //! The receive buffer: frames are slices of it, so a body is copied once, into the log's tail.
 
-use corelog_protocol::frame::{Decoder, FrameError, Peek};
+use corelog_protocol::frame::{Decoder, FrameError, PREFIX_BYTES, Peek};
 use corelog_protocol::limits;
 
 use crate::rt::{Permit, Semaphore};
@@ -44,7 +44,9 @@ impl Receive {
     /// # Errors
     /// Where the framing is lost.
     pub(super) fn has_frame(&mut self) -> Result<bool, FrameError> {
-        if self.end - self.start < self.needed {
+        // A hopeless length is seen in the first bytes; beyond the prefix looking again would cost
+        // a checksum over the head each time.
+        if PREFIX_BYTES < self.needed && self.end - self.start < self.needed {
             return Ok(false);
         }
         match self.decoder.peek(&self.buffer[self.start..self.end])? {

@@ -85,16 +85,61 @@ impl Client {
                         body,
                     };
                 }
-                Peek::Need(_) => {
-                    let mut buffer = [0; 64 << 10];
-                    let bytes = loop {
-                        match self.stream.read(&mut buffer) {
-                            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                            read => break read.expect("bytes"),
-                        }
-                    };
-                    assert!(bytes > 0, "the node closed the connection");
+                Peek::Need(_) => assert!(self.read(), "the node closed the connection"),
+            }
+        }
+    }
+
+    /// Receives the next answer of any kind; its error if it is one.
+    pub(crate) fn receive_any(&mut self) -> Option<ErrorBody> {
+        let decoder = Decoder::answers(limits::FRAME_BYTES_MAX);
+        loop {
+            if let Peek::Frame(frame) = decoder.peek(&self.received).expect("a frame") {
+                let (error, total) = (answer::decode_err(&frame), frame.header.total_bytes());
+                self.received.drain(..total);
+                return error.expect("a head");
+            }
+            assert!(self.read(), "the node closed the connection");
+        }
+    }
+
+    /// Produces; None if the connection ends before the answer.
+    pub(crate) fn try_produce(
+        &mut self,
+        request: &produce::Request,
+        values: &[&str],
+    ) -> Option<Result<produce::Answer, ErrorBody>> {
+        let mut frame = Vec::new();
+        let body = batch(values);
+        let correlation = CorrelationId::new(1);
+        request::encode(correlation, request, body.len(), &mut frame).expect("a frame");
+        frame.extend_from_slice(&body);
+        self.stream.write_all(&frame).ok()?;
+        let decoder = Decoder::answers(limits::FRAME_BYTES_MAX);
+        loop {
+            if let Peek::Frame(frame) = decoder.peek(&self.received).expect("a frame") {
+                let told = answer::decode::<produce::Request>(&frame).expect("an answer");
+                let total = frame.header.total_bytes();
+                self.received.drain(..total);
+                return Some(told);
+            }
+            if !self.read() {
+                return None;
+            }
+        }
+    }
+
+    /// Reads what there is, or waits for it; false at the end.
+    fn read(&mut self) -> bool {
+        let mut buffer = [0; 64 << 10];
+        loop {
+            match self.stream.read(&mut buffer) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return false,
+                read => {
+                    let bytes = read.expect("bytes");
                     self.received.extend_from_slice(&buffer[..bytes]);
+                    return bytes > 0;
                 }
             }
         }
@@ -102,8 +147,7 @@ impl Client {
 
     /// If the node has closed the connection, once all that it sent is read.
     pub(crate) fn is_closed(&mut self) -> bool {
-        let mut buffer = [0; 1024];
-        matches!(self.stream.read(&mut buffer), Ok(0) | Err(_))
+        !self.read()
     }
 
     pub(crate) fn ask<R: Call>(&mut self, request: &R) -> Result<R::Answer, ErrorBody> {

@@ -2,9 +2,11 @@
 #![allow(clippy::expect_used, clippy::result_large_err, reason = "a test may")]
 
 mod client;
+mod limits;
 mod produce_and_fetch;
+mod refusals;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corelog_node::{Node, NodeConfig};
 
@@ -25,4 +27,12 @@ fn start_with(dir: &tempfile::TempDir, adjust: impl FnOnce(&mut NodeConfig)) -> 
 /// A directory on a file system that a node can serve from.
 fn directory() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory for the test")
+}
+
+fn wait_until(condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(Instant::now() < deadline, "it never came to that");
+        std::thread::yield_now();
+    }
 }

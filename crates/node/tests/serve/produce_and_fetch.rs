@@ -6,7 +6,7 @@ use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::{metadata, produce};
 
 use crate::client::{Client, batch, from, name, to, values};
-use crate::{directory, start};
+use crate::{directory, start, wait_until};
 
 #[test]
 fn records_come_back_in_order_from_every_partition_and_core() {
@@ -188,12 +188,4 @@ fn an_accepted_record_is_answered_at_once_and_flushed_soon() {
     }
     assert_eq!(values(&client.fetch(&from("quick", id, 0, 0)).1), ["v"]);
     node.stop().expect("a clean stop");
-}
-
-fn wait_until(condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !condition() {
-        assert!(Instant::now() < deadline, "it never came to that");
-        std::thread::yield_now();
-    }
 }

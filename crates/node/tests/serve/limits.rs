@@ -1,0 +1,258 @@
+//! What happens at a limit is an answer or a close, never a hang or a growth.
+
+use std::time::{Duration, Instant};
+
+use corelog_node::{Node, NodeConfig, StartError, sys};
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::{fetch, ping, produce};
+
+use crate::client::{Client, batch, from, to, values};
+use crate::{directory, start, start_with, wait_until};
+
+#[test]
+fn a_full_lane_is_answered_busy_and_aborts_the_run_in_order() {
+    let dir = directory();
+    let node = start_with(&dir, |config| config.limits.lane_requests_max = 2);
+    let mut client = Client::hello(node.addresses().cores[0]);
+    let id = client.create("busy", 2);
+    // Partition 1 is on the other core.
+    let mut sent = 0;
+    let mut appended = 0;
+    for run in 0..20 {
+        let mut request = to("busy", id, 1);
+        request.run = run;
+        for _ in 0..50 {
+            client.send(&request, &batch(&["v"]));
+            sent += 1;
+        }
+        let mut has_failed = false;
+        for _ in 0..50 {
+            match client.receive::<produce::Request>().told {
+                Ok(answer) => {
+                    assert!(!has_failed, "appended after its run was aborted");
+                    assert_eq!(answer.base.get(), appended);
+                    appended += 1;
+                }
+                Err(error) if has_failed => assert!(error.is(ErrorCode::Aborted), "{error}"),
+                Err(error) => {
+                    assert!(error.is(ErrorCode::Busy), "{error}");
+                    has_failed = true;
+                }
+            }
+        }
+    }
+    assert!(
+        0 < appended && appended < sent,
+        "{appended} of {sent}: the lane never filled"
+    );
+    let busy: u64 = node
+        .handle()
+        .counters()
+        .iter()
+        .map(|core| core.lane_busy_total)
+        .sum();
+    assert!(busy > 0);
+    client.ask(&ping::Request {}).expect("still served");
+    node.stop().expect("a clean stop");
+}
+
+#[test]
+fn a_parked_poll_of_another_core_holds_no_place_in_the_lane() {
+    let dir = directory();
+    let node = start_with(&dir, |config| config.limits.lane_requests_max = 2);
+    let mut client = Client::hello(node.addresses().cores[0]);
+    let id = client.create("parked", 2);
+    let mut waiting = Vec::new();
+    for parked in 1..=10 {
+        let mut client = Client::hello(node.addresses().cores[0]);
+        let mut request = from("parked", id, 1, 0);
+        request.max_wait_ms = 15_000;
+        client.send(&request, &[]);
+        wait_until(|| node.handle().counters()[1].parked_fetches == parked);
+        waiting.push(client);
+    }
+    client
+        .produce(&to("parked", id, 1), &["v"])
+        .expect("the lane is free");
+    for client in &mut waiting {
+        let arrived = client.receive::<fetch::Request>();
+        arrived.told.expect("fetched");
+        assert_eq!(values(&arrived.body), ["v"]);
+    }
+    node.stop().expect("a clean stop");
+}
+
+#[test]
+fn connections_beyond_the_limit_are_told_so() {
+    let dir = directory();
+    let node = start_with(&dir, |config| {
+        config.cores = 1;
+        config.limits.connections_max = 5;
+    });
+    let held: Vec<Client> = (0..5)
+        .map(|_| Client::hello(node.addresses().listen))
+        .collect();
+    let mut refused = Client::connect(node.addresses().listen);
+    let error = refused
+        .receive::<ping::Request>()
+        .told
+        .expect_err("an error");
+    assert!(error.is(ErrorCode::TooManyConnections));
+    assert!(refused.is_closed());
+    drop(held);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while node.handle().counters()[0].connections > 0 {
+        assert!(
+            Instant::now() < deadline,
+            "closed connections are still counted"
+        );
+    }
+    Client::hello(node.addresses().listen)
+        .ask(&ping::Request {})
+        .expect("served again");
+    node.stop().expect("a clean stop");
+}
+
+#[test]
+fn a_client_that_never_reads_is_cut_and_stalls_nobody() {
+    let dir = directory();
+    let node = start_with(&dir, |config| {
+        config.cores = 1;
+        config.limits.write_timeout = Duration::from_millis(500);
+    });
+    let mut client = Client::hello(node.addresses().listen);
+    let id = client.create("large", 1);
+    let value = "x".repeat(500_000);
+    for _ in 0..20 {
+        client
+            .produce(&to("large", id, 0), &[&value])
+            .expect("produced");
+    }
+    let mut deaf = Client::hello(node.addresses().listen);
+    let mut request = from("large", id, 0, 0);
+    request.max_bytes = 8 << 20;
+    for _ in 0..60 {
+        deaf.send(&request, &[]);
+    }
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while node.handle().counters()[0].connections_cut_total == 0 {
+        assert!(Instant::now() < deadline, "never cut");
+        client.ask(&ping::Request {}).expect("served meanwhile");
+    }
+    assert!(client.fetch(&request).0.next.get() > 0);
+    node.stop().expect("a clean stop");
+}
+
+#[test]
+fn a_frame_that_is_begun_and_never_finished_is_cut() {
+    let dir = directory();
+    let node = start_with(&dir, |config| {
+        config.limits.read_timeout = Duration::from_millis(300);
+    });
+    let mut silent = Client::connect(node.addresses().listen);
+    assert!(silent.is_closed(), "no hello in time");
+    let mut slow = Client::hello(node.addresses().listen);
+    slow.send_raw(&[40, 0, 0, 0, 1, 0]);
+    assert!(slow.is_closed(), "no whole frame in time");
+    let mut idle = Client::hello(node.addresses().listen);
+    std::thread::sleep(Duration::from_millis(600));
+    idle.ask(&ping::Request {})
+        .expect("an idle connection is kept");
+    node.stop().expect("a clean stop");
+}
+
+#[test]
+fn a_stop_under_load_answers_or_closes_and_loses_nothing_it_acknowledged() {
+    let dir = directory();
+    let node = start(&dir);
+    let mut client = Client::hello(node.addresses().listen);
+    let id = client.create("load", 2);
+    let address = node.addresses().listen;
+    let producers: Vec<_> = (0..4_u32)
+        .map(|number| {
+            std::thread::spawn(move || {
+                let mut client = Client::hello(address);
+                let mut acked = 0;
+                while let Some(Ok(_)) = client.try_produce(&to("load", id, number % 2), &["v"]) {
+                    acked += 1;
+                }
+                (number % 2, acked)
+            })
+        })
+        .collect();
+    while client.latest("load", id, 0) < 50 {}
+    drop(client);
+    node.stop().expect("a clean stop");
+    let mut acked = [0_u64; 2];
+    for producer in producers {
+        let (partition, count) = producer.join().expect("a producer ends");
+        acked[partition as usize] += count;
+    }
+    let node = start(&dir);
+    let mut client = Client::hello(node.addresses().listen);
+    for (partition, count) in (0..).zip(acked) {
+        let end = client.latest("load", id, partition);
+        assert!(
+            count <= end,
+            "partition {partition}: {count} acknowledged, {end} there"
+        );
+    }
+    node.stop().expect("a clean stop");
+}
+
+#[test]
+fn another_number_of_cores_moves_no_files() {
+    let dir = directory();
+    let node = start(&dir);
+    let mut client = Client::hello(node.addresses().listen);
+    let id = client.create("cores", 5);
+    for partition in 0..5 {
+        client
+            .produce(&to("cores", id, partition), &["v"])
+            .expect("produced");
+    }
+    drop(client);
+    node.stop().expect("a clean stop");
+    for cores in [1, 3] {
+        let node = start_with(&dir, |config| config.cores = cores);
+        let mut client = Client::hello(node.addresses().listen);
+        for partition in 0..5 {
+            assert_eq!(
+                values(&client.fetch(&from("cores", id, partition, 0)).1),
+                ["v"]
+            );
+        }
+        drop(client);
+        node.stop().expect("a clean stop");
+    }
+}
+
+#[test]
+fn a_second_server_and_a_taken_port_are_refused_and_disturb_nothing() {
+    let dir = directory();
+    let node = start(&dir);
+    let mut config = NodeConfig::new(dir.path());
+    config.listen.set_port(0);
+    config.cores = 1;
+    let second = Node::start(config).expect_err("the directory is taken");
+    assert!(
+        matches!(
+            second,
+            StartError::System {
+                source: sys::Error::Locked { .. }
+            }
+        ),
+        "{second}"
+    );
+
+    let other = directory();
+    let mut config = NodeConfig::new(other.path());
+    config.listen = node.addresses().listen;
+    config.cores = 1;
+    let taken = Node::start(config).expect_err("the port is taken");
+    assert!(matches!(taken, StartError::Bind { .. }), "{taken}");
+    Client::hello(node.addresses().listen)
+        .ask(&ping::Request {})
+        .expect("undisturbed");
+    node.stop().expect("a clean stop");
+}
