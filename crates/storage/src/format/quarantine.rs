@@ -30,7 +30,7 @@ pub struct Name {
 }
 
 /// Why bytes are in quarantine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
     /// They were written, but never promised: the remains of an interrupted write. The oldest go
     /// when there are too many.
@@ -54,7 +54,8 @@ pub struct NameError {
 }
 
 impl Reason {
-    const ALL: [Self; 5] = [
+    /// All there are.
+    pub const ALL: [Self; 5] = [
         Self::Torn,
         Self::Damaged,
         Self::Unnamed,

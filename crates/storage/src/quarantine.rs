@@ -1,0 +1,162 @@
+//! The quarantine of a node: what is in it, and how much of it stays.
+//!
+//! Torn bytes were never promised: they are kept for whoever wants to look at them, up to a bound,
+//! and the oldest go first. All else is never removed here; whoever runs the node sees it in the
+//! [`Usage`] and decides.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use crate::Error;
+use crate::disk::Dir;
+use crate::error::At;
+use crate::format::quarantine::{Name, Reason};
+
+/// The most torn bytes that a node keeps: the tails of 64 crashed partitions at their worst.
+pub const TORN_BYTES_MAX: u64 = 1 << 30;
+
+/// What a quarantine holds, by reason; files with other names are not counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Usage(BTreeMap<Reason, Share>);
+
+/// What a quarantine holds for one reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Share {
+    /// How many files.
+    pub files: u64,
+    /// How many bytes they have.
+    pub bytes: u64,
+}
+
+impl Usage {
+    /// What it holds for `reason`.
+    #[must_use]
+    pub fn of(&self, reason: Reason) -> Share {
+        self.0.get(&reason).copied().unwrap_or_default()
+    }
+
+    fn add(&mut self, reason: Reason, bytes: u64) {
+        let share = self.0.entry(reason).or_default();
+        share.files += 1;
+        share.bytes += bytes;
+    }
+}
+
+/// Removes the oldest torn files of the quarantine `dir` until those left have at most
+/// `torn_bytes_max` bytes. Returns what is there afterwards, and what was removed. A quarantine that
+/// does not exist is empty.
+///
+/// # Errors
+/// Any error of the disk.
+pub async fn trim<D: Dir>(dir: &D, torn_bytes_max: u64) -> Result<(Usage, Vec<Name>), Error> {
+    let entries = match dir.list().await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        other => other.map_err(|e| At::dir(dir).io("list", e))?,
+    };
+    let mut usage = Usage::default();
+    let mut removed = Vec::new();
+    // Newest first: names begin with their time, and a listing is sorted.
+    for entry in entries.into_iter().rev().filter(|entry| !entry.is_dir) {
+        let Ok(name) = entry.name.parse::<Name>() else {
+            continue;
+        };
+        let is_too_much = usage.of(Reason::Torn).bytes + entry.bytes > torn_bytes_max;
+        if name.reason == Reason::Torn && (is_too_much || !removed.is_empty()) {
+            match dir.remove(&entry.name).await {
+                // Someone else was faster.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other.map_err(|e| At::new(dir, &entry.name).io("remove", e))?,
+            }
+            removed.push(name);
+        } else {
+            usage.add(name.reason, entry.bytes);
+        }
+    }
+    removed.reverse();
+    Ok((usage, removed))
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_record::{PartitionId, Position, Timestamp, TopicId};
+
+    use super::*;
+    use crate::disk::block_on;
+    use crate::disk::memory::MemoryDir;
+
+    fn name(time: i64, reason: Reason) -> Name {
+        Name {
+            time: Timestamp::from_millis(time),
+            reason,
+            topic: TopicId::from_bytes([1; 16]),
+            partition: PartitionId::new(0),
+            position: Position::ZERO,
+            file: "00000000000000000000.log".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_oldest_torn_files_go_until_the_rest_is_within_the_bound() {
+        block_on(async {
+            let dir = MemoryDir::new().child("quarantine");
+            dir.create().await.unwrap();
+            for time in 1..=5 {
+                let name = name(time, Reason::Torn).to_string();
+                dir.write_aside(&name, &[1; 100]).await.unwrap();
+            }
+            let (usage, removed) = trim(&dir, 500).await.unwrap();
+            assert_eq!((usage.of(Reason::Torn).files, removed.len()), (5, 0));
+            let (usage, removed) = trim(&dir, 250).await.unwrap();
+            assert_eq!(
+                usage.of(Reason::Torn),
+                Share {
+                    files: 2,
+                    bytes: 200
+                }
+            );
+            let gone: Vec<_> = removed.iter().map(|name| name.time.millis()).collect();
+            assert_eq!(gone, [1, 2, 3]);
+            assert_eq!(dir.list().await.unwrap().len(), 2);
+        });
+    }
+
+    #[test]
+    fn damage_and_what_was_cut_are_counted_and_never_removed() {
+        block_on(async {
+            let dir = MemoryDir::new().child("quarantine");
+            dir.create().await.unwrap();
+            let kept = [
+                Reason::Damaged,
+                Reason::Unnamed,
+                Reason::Cut,
+                Reason::Rejoined,
+            ];
+            for (reason, time) in kept.into_iter().zip(1..) {
+                dir.write_aside(&name(time, reason).to_string(), &[1; 100])
+                    .await
+                    .unwrap();
+            }
+            dir.write_aside("notes of an operator", b"look at this")
+                .await
+                .unwrap();
+            let (usage, removed) = trim(&dir, 0).await.unwrap();
+            assert_eq!(removed, []);
+            for reason in kept {
+                assert_eq!(
+                    usage.of(reason),
+                    Share {
+                        files: 1,
+                        bytes: 100
+                    }
+                );
+            }
+            assert_eq!(dir.list().await.unwrap().len(), 5);
+        });
+    }
+
+    #[test]
+    fn a_quarantine_that_does_not_exist_is_empty() {
+        let (usage, removed) = block_on(trim(&MemoryDir::new().child("none"), 0)).unwrap();
+        assert_eq!((usage, removed), (Usage::default(), Vec::new()));
+    }
+}
