@@ -21,4 +21,5 @@ mod routing;
 mod serve;
 mod side;
 mod topic;
+mod tour;
 mod truncate;
