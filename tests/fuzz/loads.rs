@@ -183,8 +183,8 @@ fn raise_descriptors() {
 
 const GREEDY: usize = 4;
 
-/// What a connection may have in flight, as the server announces it.
-const GREEDY_BYTES_MAX: u64 = 32 << 20;
+/// Two of the largest answers, what lies in the socket's buffers, and the requests.
+const GREEDY_BYTES_MAX: u64 = 24 << 20;
 
 /// A connection's buffers, both ways, and its tasks.
 const IDLE_BYTES_MAX: u64 = 64 << 10;

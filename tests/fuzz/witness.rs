@@ -60,7 +60,7 @@ fn watch(address: SocketAddr, is_over: &AtomicBool) -> Seen {
     let topic = wire.topic("witness", 2, 64 << 20);
     let mut next = [Offset::ZERO; 2];
     let mut turns = Vec::new();
-    while !is_over.load(Ordering::Relaxed) {
+    while turns.is_empty() || !is_over.load(Ordering::Relaxed) {
         let begun = Instant::now();
         let number = turns.len();
         let partition = number % 2;

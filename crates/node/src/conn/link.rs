@@ -14,11 +14,8 @@ use futures_lite::FutureExt;
 
 use crate::core::{Acks, Core};
 use crate::metrics::{add, count_numbered, sub};
-use crate::router::{Batches, ConnAcks};
-use crate::rt::{Notify, Permit};
-
-/// Answers that wait beyond this keep further fetches from reading.
-const QUEUED_BYTES_MAX: usize = 4 << 20;
+use crate::router::{Batches, CONNECTION_BYTES_MAX, ConnAcks, Room};
+use crate::rt::{Notify, Semaphore};
 
 /// A connection as its tasks share it.
 pub(super) struct Link {
@@ -30,6 +27,8 @@ pub(super) struct Link {
     pub(super) acks: ConnAcks,
     /// Notified when there may be something to send, or the connection closes.
     pub(super) to_send: Notify,
+    /// Bytes of batches that may be read for the client before it takes them.
+    pub(super) room_to_answer: Semaphore,
     out: RefCell<Out>,
     in_flight: Cell<InFlight>,
     /// Notified when something left, or the connection closes.
@@ -46,7 +45,7 @@ pub(super) enum Chunk {
     /// Batches behind the head of their answer, with the room they take.
     Batches(
         Batches,
-        #[expect(dead_code, reason = "held until it was sent")] Permit,
+        #[expect(dead_code, reason = "held until it was sent")] Room,
     ),
 }
 
@@ -74,6 +73,7 @@ impl Link {
             peer,
             acks: Rc::new(RefCell::new(Acks::new(to_send.clone()))),
             to_send,
+            room_to_answer: Semaphore::new(CONNECTION_BYTES_MAX),
             out: RefCell::default(),
             in_flight: Cell::default(),
             left: Notify::new(),
@@ -96,20 +96,6 @@ impl Link {
                 limits::IN_FLIGHT_BYTES_MAX,
             );
             if requests < requests_max as usize && bytes < bytes_max as usize {
-                return true;
-            }
-            left.await;
-        }
-    }
-
-    /// Waits until few enough answers wait to be sent; false if the connection is dead.
-    pub(super) async fn room_to_answer(&self) -> bool {
-        loop {
-            let left = self.left.notified();
-            if self.is_dead() {
-                return false;
-            }
-            if self.out.borrow().bytes < QUEUED_BYTES_MAX {
                 return true;
             }
             left.await;
@@ -145,7 +131,7 @@ impl Link {
         correlation: CorrelationId,
         frame_bytes: usize,
         answer: &R::Answer,
-        (batches, room): (Batches, Permit),
+        (batches, room): (Batches, Room),
     ) {
         let bytes = batches.bytes();
         let shape = (R::KIND.number(), correlation, frame_bytes);

@@ -26,8 +26,6 @@ use crate::rt::{self, Work};
 const QUEUES_MAX: usize = 16_384;
 /// How long a Produce waits for room in the tail before it is answered `Busy`.
 const TAIL_WAIT_MAX: Duration = Duration::from_secs(5);
-/// Bytes of one fetch at most: with its head it fits a frame, and any one batch does.
-const FETCH_BYTES_MAX: u32 = limits::BATCH_BYTES_MAX;
 
 /// What becomes of the connection.
 pub(super) enum Next {
@@ -310,22 +308,21 @@ async fn fetch(asked: Asked, request: fetch::Request) {
 async fn fetched(
     link: &Rc<Link>,
     request: &fetch::Request,
-) -> Result<(fetch::Answer, router::Batches, rt::Permit), Failure> {
+) -> Result<(fetch::Answer, router::Batches, router::Room), Failure> {
     if request.follower.is_some() {
         let message = "following is not supported by this version";
         return Err(failure(ErrorCode::NotSupported, message));
     }
-    link.room_to_answer().await;
     let route = router::route(&link.core, &request.topic, request.id, request.partition)?;
     let wait_ms = request.max_wait_ms.min(limits::FETCH_WAIT_MS_MAX);
     let from = FetchFrom {
         route,
         from: request.offset,
-        bytes_max: request.max_bytes.min(FETCH_BYTES_MAX) as usize,
-        bytes_min: u64::from(request.min_bytes.min(FETCH_BYTES_MAX)),
+        bytes_max: request.max_bytes.min(router::FETCH_BYTES_MAX) as usize,
+        bytes_min: u64::from(request.min_bytes.min(router::FETCH_BYTES_MAX)),
         wait: Duration::from_millis(u64::from(wait_ms)),
     };
-    router::fetch(&link.core, from).await
+    router::fetch(&link.core, &link.room_to_answer, from).await
 }
 
 fn greet(link: &Link, request: &hello::Request) -> Result<hello::Answer, Failure> {

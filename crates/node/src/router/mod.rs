@@ -5,6 +5,7 @@
 //! message    what travels between cores
 //! lane       this core's end of the way to another core: credit, what is outstanding
 //! inbox      the other end: requests of another core are done, its answers sent back
+//! room       room for answers that are not sent yet
 //! recent     runs that were aborted while more of them was on the way
 //! ```
 //!
@@ -19,11 +20,13 @@ mod inbox;
 mod lane;
 mod message;
 mod recent;
+mod room;
 mod route;
 
 pub(crate) use inbox::start_inboxes;
 pub(crate) use lane::{ConnAcks, LaneEnds, Lanes, Tag, connect};
 pub(crate) use message::{Ask, Told};
+pub(crate) use room::{CONNECTION_BYTES_MAX, FETCH_BYTES_MAX, Room};
 pub(crate) use route::{
     Away, Batches, FetchFrom, Route, answer, apply_at, fetch, produce_away, route, seek_of,
 };

@@ -12,12 +12,13 @@ use futures_lite::FutureExt;
 
 use super::lane::ConnAcks;
 use super::message::{Answered, Ask, Told, What};
+use super::room::Room;
 use crate::catalog::Change;
 use crate::core::{Core, Disk, Fetched, Hunger, PartitionKey};
 use crate::failure::Failure;
 use crate::metrics::add;
 use crate::partition::Seek;
-use crate::rt::{self, Permit};
+use crate::rt::{self, Semaphore};
 
 /// Where a partition is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,18 +101,22 @@ pub(crate) fn produce_away(core: &Core, away: Away<'_>) -> Result<u64, Failure> 
     sent
 }
 
-/// Fetches, waiting for data if there is none.
+/// Fetches, waiting for data if there is none. `connection` has the room for answers that its
+/// client has not taken yet.
 ///
 /// # Errors
 /// What the client is told.
 pub(crate) async fn fetch(
     core: &Rc<Core>,
+    connection: &Semaphore,
     request: FetchFrom,
-) -> Result<(fetch::Answer, Batches, Permit), Failure> {
+) -> Result<(fetch::Answer, Batches, Room), Failure> {
     let deadline = rt::now() + request.wait;
     match request.route {
-        Route::Here(key) => fetch_here(core, key, &request, deadline).await,
-        Route::Core(owner, key) => fetch_away(core, owner, key, &request, deadline).await,
+        Route::Here(key) => fetch_here(core, connection, key, &request, deadline).await,
+        Route::Core(owner, key) => {
+            fetch_away(core, connection, (owner, key), &request, deadline).await
+        }
     }
 }
 
@@ -176,12 +181,13 @@ pub(super) async fn fetched_here(
 
 async fn fetch_here(
     core: &Rc<Core>,
+    connection: &Semaphore,
     key: PartitionKey,
     request: &FetchFrom,
     deadline: Instant,
-) -> Result<(fetch::Answer, Batches, Permit), Failure> {
+) -> Result<(fetch::Answer, Batches, Room), Failure> {
     loop {
-        let mut room = core.send_budget.acquire(request.bytes_max as u64).await;
+        let mut room = Room::take(core, connection).await?;
         let wait = deadline.saturating_duration_since(rt::now());
         let may_park = !wait.is_zero() && !core.is_stopping.get();
         let hunger = Hunger {
@@ -195,7 +201,7 @@ async fn fetch_here(
                 pieces,
                 bytes,
             } => {
-                room.shrink_to(room.units().min(bytes as u64));
+                room.shrink_to(bytes);
                 return Ok((answer, Batches::Pieces(pieces), room));
             }
             Fetched::Nothing {
@@ -218,15 +224,15 @@ async fn fetch_here(
 
 async fn fetch_away(
     core: &Rc<Core>,
-    owner: CoreId,
-    key: PartitionKey,
+    connection: &Semaphore,
+    (owner, key): (CoreId, PartitionKey),
     request: &FetchFrom,
     deadline: Instant,
-) -> Result<(fetch::Answer, Batches, Permit), Failure> {
+) -> Result<(fetch::Answer, Batches, Room), Failure> {
     let lane = core.lanes.to(owner);
     let mut parked_answer = None;
     loop {
-        let mut room = core.send_budget.acquire(request.bytes_max as u64).await;
+        let mut room = Room::take(core, connection).await?;
         let mut wait = deadline.saturating_duration_since(rt::now());
         if core.is_stopping.get() || !lane.has_room_to_park() {
             wait = Duration::ZERO;
@@ -261,7 +267,7 @@ async fn fetch_away(
         match call.answered().await {
             Answered::Fetched(fetched) => {
                 let (answer, bytes) = fetched?;
-                room.shrink_to(room.units().min(bytes.len() as u64));
+                room.shrink_to(bytes.len());
                 return Ok((answer, Batches::Bytes(bytes), room));
             }
             Answered::Parked(answer) => {

@@ -1,0 +1,64 @@
+//! Room for an answer with batches, from before they are read until they were sent.
+
+use std::time::Duration;
+
+use corelog_protocol::error::{Detail, ErrorCode};
+use corelog_protocol::limits;
+
+use crate::core::Core;
+use crate::failure::{Failure, failure_with};
+use crate::rt::{self, Permit, Semaphore};
+
+/// Bytes of one fetch at most: with its head it fits a frame, and any one batch does.
+pub(crate) const FETCH_BYTES_MAX: u32 = limits::BATCH_BYTES_MAX;
+
+/// Bytes of fetched batches that one connection has not taken yet: one answer is sent while the
+/// next one is read.
+pub(crate) const CONNECTION_BYTES_MAX: u64 = 2 * FETCH_BYTES_MAX as u64;
+
+/// How long a fetch waits for the core's room. Only clients that do not read can make it scarce,
+/// and they are cut in the end; until then others are told.
+const WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// How long a client is asked to wait before it tries again, in milliseconds.
+const BUSY_RETRY_MS: u32 = 500;
+
+/// Room for an answer, of its connection and of the core.
+#[derive(Debug)]
+pub(crate) struct Room {
+    of_connection: Permit,
+    of_core: Permit,
+}
+
+impl Room {
+    /// Waits for room for any answer. The connection's own comes first: who does not read holds up
+    /// nobody else.
+    ///
+    /// # Errors
+    /// `Busy` if other clients hold the core's room and do not read.
+    pub(super) async fn take(core: &Core, connection: &Semaphore) -> Result<Self, Failure> {
+        let bytes = u64::from(FETCH_BYTES_MAX);
+        let of_connection = connection.acquire(bytes).await;
+        match rt::timeout(WAIT_MAX, core.send_budget.acquire(bytes)).await {
+            Some(of_core) => Ok(Self {
+                of_connection,
+                of_core,
+            }),
+            None => Err(failure_with(
+                ErrorCode::Busy,
+                "too many answers wait for clients that do not read",
+                Detail {
+                    retry_ms: Some(BUSY_RETRY_MS),
+                    ..Detail::default()
+                },
+            )),
+        }
+    }
+
+    /// Gives back what an answer of so many bytes does not need.
+    pub(super) fn shrink_to(&mut self, bytes: usize) {
+        for permit in [&mut self.of_connection, &mut self.of_core] {
+            permit.shrink_to(permit.units().min(bytes as u64));
+        }
+    }
+}
