@@ -32,7 +32,9 @@ impl Core {
         let added = self.slots.borrow_mut().add(key, Arc::clone(topic));
         let Some(slot) = added else { return true };
         add(&self.counters.partitions, 1);
-        self.open_log(slot, key, topic).await.is_ok()
+        let is_open = self.open_log(slot, key, topic).await.is_ok();
+        self.release(slot);
+        is_open
     }
 
     /// Opens all partitions of a topic that are this core's.
@@ -66,7 +68,7 @@ impl Core {
 
     /// Closes a partition whose topic is being deleted: what is in memory goes with it.
     pub(crate) async fn drop_partition(self: &Rc<Self>, key: PartitionKey) {
-        let Some(slot) = self.slots.borrow().find(key) else {
+        let Some(slot) = self.claimed(key).await else {
             return;
         };
         let is_fenced = self.take_log(slot).await.is_some_and(|log| log.is_fenced());
@@ -80,6 +82,11 @@ impl Core {
 
     /// Closes a partition cleanly: flushes what is in memory and marks it. True if it is clean.
     pub(crate) async fn close_partition(self: &Rc<Self>, slot: SlotId) -> bool {
+        let key = self.slots.borrow().get(slot).map(|found| found.key);
+        let Some(key) = key else { return false };
+        let Some(slot) = self.claimed(key).await else {
+            return false;
+        };
         let Some(mut log) = self.take_log(slot).await else {
             return false;
         };
@@ -132,12 +139,27 @@ impl Core {
     /// Recovers a partition anew, which lifts its fence.
     ///
     /// # Errors
-    /// `Busy` while it is being opened, `Internal` with the reason if it cannot be opened.
+    /// `Busy` while it is opened or closed already, `Internal` with the reason if it cannot be
+    /// opened.
     pub(crate) async fn reopen_partition(
         self: &Rc<Self>,
         key: PartitionKey,
     ) -> Result<reopen_partition::Answer, Failure> {
         let slot = self.slot_of(key)?;
+        if !self.claim(slot) {
+            let message = "the partition is being opened or closed already";
+            return Err(failure(ErrorCode::Busy, message));
+        }
+        let reopened = self.reopen_claimed(slot, key).await;
+        self.release(slot);
+        reopened
+    }
+
+    async fn reopen_claimed(
+        self: &Rc<Self>,
+        slot: SlotId,
+        key: PartitionKey,
+    ) -> Result<reopen_partition::Answer, Failure> {
         let topic = self
             .slots
             .borrow()
@@ -206,6 +228,30 @@ impl Core {
         if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
             found.state = state;
         }
+    }
+
+    /// Claims a slot for opening or closing its partition; false if somebody else has.
+    fn claim(&self, slot: SlotId) -> bool {
+        let mut slots = self.slots.borrow_mut();
+        let found = slots.get_mut(slot);
+        found.is_some_and(|found| !std::mem::replace(&mut found.is_claimed, true))
+    }
+
+    fn release(&self, slot: SlotId) {
+        if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
+            found.is_claimed = false;
+        }
+        self.quieter.notify();
+    }
+
+    /// Waits until nobody else opens or closes a partition and claims it; None if it is gone.
+    async fn claimed(&self, key: PartitionKey) -> Option<SlotId> {
+        self.quiet(|| {
+            let slot = self.slots.borrow().find(key);
+            slot.is_none_or(|slot| self.claim(slot))
+        })
+        .await;
+        self.slots.borrow().find(key)
     }
 
     /// Ends a partition's requests, waits until its disk is quiet and takes its log.

@@ -30,6 +30,8 @@ pub(crate) struct Slot {
     pub(crate) state: SlotState,
     pub(crate) board: Rc<Board>,
     pub(super) held: Held,
+    /// Somebody opens, reopens or closes it: nobody else may until that is done.
+    pub(super) is_claimed: bool,
 }
 
 /// What there is in a slot.
@@ -51,7 +53,7 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    /// Adds a partition that is about to be opened; None if it is there already.
+    /// Adds a partition that is about to be opened, claimed for that; None if it is there already.
     pub(crate) fn add(&mut self, key: PartitionKey, topic: Arc<Topic>) -> Option<SlotId> {
         if self.by_key.contains_key(&key) {
             return None;
@@ -62,6 +64,7 @@ impl Slots {
             state: SlotState::Opening,
             board: Rc::default(),
             held: Held::default(),
+            is_claimed: true,
         };
         let id = match self.free.pop() {
             Some(id) => id,
