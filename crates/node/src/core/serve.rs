@@ -251,6 +251,9 @@ impl Core {
         lowest: Offset,
     ) -> Result<truncate::Answer, Failure> {
         let slot = self.slot_of(key)?;
+        if self.slots.borrow_mut().partition_mut(slot).is_none() {
+            return Err(not_told(None));
+        }
         let ticket = self.tickets.issue();
         self.step(
             slot,

@@ -345,6 +345,27 @@ fn closing_wakes_who_is_parked_and_refuses_what_comes() {
     assert!(!bench.partition.has_outstanding());
 }
 
+/// Neither starts a chore any more: such a truncation once waited for ever.
+#[test]
+fn a_truncation_of_a_closing_or_a_fenced_partition_is_refused_at_once() {
+    let truncate = |token| Input::Truncate {
+        token,
+        lowest: Offset::ZERO,
+    };
+    let mut bench = Bench::new(1);
+    bench.step(Input::Close);
+    assert!(matches!(refused(&mut bench, truncate), Refusal::Closing));
+
+    let mut bench = Bench::new(1);
+    bench.produce(&[b"v"], Level::Durable).expect("appended");
+    bench
+        .faults()
+        .fail(Operation::Sync, 1, Fault::Fail(std::io::ErrorKind::Other));
+    bench.settle();
+    assert!(bench.is_fenced);
+    assert!(matches!(refused(&mut bench, truncate), Refusal::Fenced));
+}
+
 #[test]
 fn an_invalid_batch_is_refused_whole() {
     let mut bench = Bench::new(1);

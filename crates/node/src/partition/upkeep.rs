@@ -55,6 +55,13 @@ impl<D: Dir> Partition<D> {
         now: Timestamp,
         effects: &mut Effects<D>,
     ) {
+        // Neither starts a chore any more: waiting would be for ever.
+        if self.is_closing {
+            return effects.refuse(token, Refusal::Closing);
+        }
+        if self.log.is_fenced() {
+            return effects.refuse(token, Refusal::Fenced);
+        }
         let high_watermark = self.status().high_watermark;
         if lowest > high_watermark {
             return effects.refuse(token, Refusal::PastHighWatermark { high_watermark });
