@@ -139,6 +139,21 @@ impl fmt::Display for Span {
     }
 }
 
+/// Bytes as people read them, rounded: `12.3 MiB`. What is read back is a `ByteSize`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Amount(pub(crate) u64);
+
+impl fmt::Display for Amount {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+        let Some((unit, shift)) = UNITS.into_iter().find(|(_, shift)| self.0 >> shift > 0) else {
+            return write!(out, "{} B", self.0);
+        };
+        let tenths = (u128::from(self.0) * 10) >> shift;
+        write!(out, "{}.{} {unit}", tenths / 10, tenths % 10)
+    }
+}
+
 /// The wall clock.
 pub(crate) fn now() -> Timestamp {
     Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
@@ -262,6 +277,20 @@ mod tests {
             assert_eq!(text.parse::<Span>().unwrap().to_string(), text);
         }
         assert!("soon".parse::<Span>().is_err());
+    }
+
+    #[test]
+    fn amounts_are_rounded_for_people() {
+        let amounts = [0, 1_023, 1_024, 1_536, 128 << 20, u64::MAX].map(|b| Amount(b).to_string());
+        let shown = [
+            "0 B",
+            "1023 B",
+            "1.0 KiB",
+            "1.5 KiB",
+            "128.0 MiB",
+            "16777215.9 TiB",
+        ];
+        assert_eq!(amounts, shown);
     }
 
     #[test]

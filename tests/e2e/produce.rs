@@ -1,6 +1,11 @@
 //! `corelog produce`.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+
+use nix::sys::signal::Signal;
+
 use crate::support::corelog::Corelog;
+use crate::support::deadline::Watch;
 use crate::support::folder::Folder;
 use crate::support::server::Server;
 
@@ -135,6 +140,38 @@ fn a_rate_is_kept() {
         )
         .done();
     assert!(began.elapsed() >= std::time::Duration::from_millis(500));
+}
+
+#[test]
+fn an_unknown_outcome_is_listed_and_not_sent_again() {
+    let folder = Folder::new();
+    let server = Server::start(folder.path());
+    let corelog = Corelog::to(&server);
+    corelog.run(["topic", "create", "t"]).done();
+    let args = ["produce", "t", "--timeout", "2s", "--output", "json"];
+    let mut child = corelog.command(args).spawn().unwrap();
+    let _watch = Watch::over(child.id(), "a producer without an answer");
+    let mut stdin = child.stdin.take().unwrap();
+    let mut acks = BufReader::new(child.stdout.take().unwrap()).lines();
+    stdin.write_all(b"known\n").unwrap();
+    assert!(acks.next().unwrap().unwrap().contains("\"last\":0"));
+    // The server takes the bytes and does not answer, as one that is stuck or cut off.
+    server.signal(Signal::SIGSTOP);
+    stdin.write_all(b"unknown\n").unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    server.signal(Signal::SIGCONT);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(5), "{said}");
+    assert!(
+        said.contains("outcome unknown, not sent again: 1 records"),
+        "{said}"
+    );
+    assert!(said.contains("stdin: 2-2"), "{said}");
+    assert!(
+        acks.next().is_none(),
+        "what is unknown is no acknowledgement"
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use corelog_record::ByteSize;
+use crate::quantity::Amount;
 
 /// Counts over a time.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,7 +35,7 @@ impl Rates {
         let row = |name: &str, value: String| vec![name.to_owned(), value];
         vec![
             row("records", self.records.to_string()),
-            row("bytes", ByteSize::from_bytes(self.bytes).to_string()),
+            row("bytes", Amount(self.bytes).to_string()),
             row("seconds", format!("{:.3}", self.seconds)),
             row("records/s", format!("{:.0}", self.records_per_s)),
             row("MiB/s", format!("{:.1}", self.mib_per_s)),

@@ -13,6 +13,7 @@ use corelog_record::ByteSize;
 use nix::fcntl::OFlag;
 
 use super::check::Check;
+use crate::quantity::Amount;
 
 const BLOCK_BYTES: usize = 4096;
 /// Syncs measured, after a few that warm up.
@@ -89,23 +90,17 @@ fn room(dir: &Path) -> Check {
         Ok(space) => space,
         Err(error) => return Check::fair(NAME, error.to_string(), "see df"),
     };
-    let found = format!("{} of {}", rounded(space.free), rounded(space.total));
+    let found = format!(
+        "{} of {}",
+        Amount(space.free.bytes()),
+        Amount(space.total.bytes())
+    );
     if space.free < FREE_MIN {
         Check::bad(NAME, found, MEND)
     } else if space.free < FREE_GOOD {
         Check::fair(NAME, found, MEND)
     } else {
         Check::good(NAME, found)
-    }
-}
-
-/// A size in whole units, for people.
-fn rounded(size: ByteSize) -> String {
-    let gib = size.bytes() >> 30;
-    if gib > 0 {
-        format!("{gib} GiB")
-    } else {
-        format!("{} MiB", size.bytes() >> 20)
     }
 }
 

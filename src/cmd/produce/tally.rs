@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use corelog_client::{Delivery, Outcome, ProduceError};
-use corelog_record::ByteSize;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::input::Origin;
 use crate::exit::{Exit, say};
+use crate::quantity::Amount;
 
 /// Deliveries waited for at once; the producer's memory bounds them before.
 const OUTSTANDING_MAX: usize = 1 << 16;
@@ -148,7 +148,7 @@ impl Failed {
     }
 }
 
-/// `1000 records, 98KiB in 0.5 s: 2000 records/s, 0.2 MiB/s`.
+/// `1000 records, 98.0 KiB in 0.5 s: 2000 records/s, 0.2 MiB/s`.
 #[expect(clippy::cast_precision_loss, reason = "rates for people")]
 fn summary(records: u64, bytes: u64, took: Duration) -> String {
     let seconds = took.as_secs_f64().max(1e-6);
@@ -156,7 +156,7 @@ fn summary(records: u64, bytes: u64, took: Duration) -> String {
         records as f64 / seconds,
         bytes as f64 / seconds / f64::from(1 << 20),
     );
-    let size = ByteSize::from_bytes(bytes);
+    let size = Amount(bytes);
     format!(
         "{records} records, {size} in {seconds:.3} s: {record_rate:.0} records/s, {mib_rate:.1} MiB/s"
     )

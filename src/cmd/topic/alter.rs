@@ -10,7 +10,7 @@ use super::policy::Policy;
 use crate::consent::{self, Decision};
 use crate::exit::{Exit, stop};
 use crate::output::{Format, Out};
-use crate::quantity::Span;
+use crate::quantity::{Amount, Span};
 use crate::{cli, quantity, session};
 
 /// Change a topic's policy; what is not named stays.
@@ -109,13 +109,13 @@ fn loss(name: &TopicName, topic: &Answer, after: &TopicSettings) -> Option<Strin
             .iter()
             .map(|p| p.bytes.saturating_sub(bytes))
             .sum();
-        let (limit, over) = (ByteSize::from_bytes(bytes), ByteSize::from_bytes(over));
+        let (limit, over) = (ByteSize::from_bytes(bytes), Amount(over));
         losses.push(format!(
             "the oldest sealed segments of each partition beyond {limit} (at most {over} now)"
         ));
     }
     let held: u64 = topic.partitions.iter().map(|p| p.bytes).sum();
-    let held = ByteSize::from_bytes(held);
+    let held = Amount(held);
     let segments: u32 = topic.partitions.iter().map(|p| p.segments).sum();
     (!losses.is_empty()).then(|| {
         format!(

@@ -1,13 +1,14 @@
 //! `corelog topic delete`.
 
 use corelog_client::Client;
-use corelog_record::{ByteSize, TopicName};
+use corelog_record::TopicName;
 use serde_json::json;
 
 use crate::consent::{self, Decision};
 use crate::exit::Exit;
 use crate::output::{Format, Out};
-use crate::{cli, quantity, session};
+use crate::quantity::{self, Amount};
+use crate::{cli, session};
 
 /// Delete a topic and all its records.
 #[derive(clap::Args, Debug)]
@@ -42,7 +43,7 @@ async fn delete(args: &Args, client: Client) -> anyhow::Result<Exit> {
         "topic {} with {} partitions and {}",
         args.name,
         topic.partitions.len(),
-        ByteSize::from_bytes(held)
+        Amount(held)
     );
     if consent::ask(args.consent, &loss)? == Decision::Leave {
         return Ok(Exit::Done);

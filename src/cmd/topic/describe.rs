@@ -2,12 +2,13 @@
 
 use corelog_client::Client;
 use corelog_protocol::message::describe_topic::{Answer, Partition};
-use corelog_record::{ByteSize, TopicName};
+use corelog_record::TopicName;
 use serde_json::{Value, json};
 
 use crate::exit::Exit;
 use crate::output::{Format, Out};
-use crate::{cli, quantity, session};
+use crate::quantity::{self, Amount};
+use crate::{cli, session};
 
 /// Show a topic's policy and each partition's state.
 #[derive(clap::Args, Debug)]
@@ -78,7 +79,7 @@ fn show(name: &TopicName, topic: &Answer, out: &mut Out) -> anyhow::Result<()> {
             p.durable.to_string(),
             p.log_end.to_string(),
             p.segments.to_string(),
-            ByteSize::from_bytes(p.bytes).to_string(),
+            Amount(p.bytes).to_string(),
             p.epoch.to_string(),
         ]
     };
