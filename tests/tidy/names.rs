@@ -50,6 +50,7 @@ const RULES: [Rule; 7] = [
         ],
         rooms: &[
             "crates/node/src/rt/",
+            "crates/node/tests/",
             "crates/client/",
             "src/",
             "tests/",

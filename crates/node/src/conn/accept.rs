@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use corelog_protocol::answer;
 use corelog_protocol::error::{Detail, ErrorCode};
@@ -13,12 +15,17 @@ use super::{reader, writer};
 use crate::core::Core;
 use crate::failure::failure_with;
 use crate::metrics::{add, count_numbered, sub};
-use crate::rt::{self, Conn, Listener};
+use crate::rt::{self, Conn, Listener, ReadHalf};
+
+/// How long a connection that is closed waits for its client to be silent.
+const LINGER: Duration = Duration::from_millis(250);
+/// How many reads of such a client are thrown away: together 4 MiB.
+const LINGER_READS_MAX: usize = 1024;
 
 /// Takes connections until the listener is stopped.
 pub(crate) async fn serve_listener(core: Rc<Core>, listener: Rc<Listener>) {
     while let Some(conn) = listener.accept().await {
-        if core.connection_count() >= connections_max(&core) {
+        if connection_count(&core) >= core.shared.limits.connections_max {
             add(&core.counters.connections_refused_total, 1);
             rt::spawn(refuse(Rc::clone(&core), conn)).detach();
             continue;
@@ -32,13 +39,16 @@ async fn serve(core: Rc<Core>, conn: Conn) {
     add(&core.counters.connections, 1);
     core.connection_count.set(core.connection_count() + 1);
     let peer = conn.peer();
-    let (receiver, mut sender) = conn.split();
+    let (mut receiver, mut sender) = conn.split();
     sender.set_timeout(Some(core.shared.limits.write_timeout));
     let link = Link::new(Rc::clone(&core), peer);
     let writing = rt::spawn(writer::write(Rc::clone(&link), sender));
-    reader::read(&link, receiver).or(core.cutting()).await;
+    reader::read(&link, &mut receiver).or(core.cutting()).await;
     link.begin_close();
     writing.or(core.cutting()).await;
+    if !link.is_dead() {
+        linger(&mut receiver).or(core.cutting()).await;
+    }
     link.end();
     sub(&core.counters.connections, 1);
     core.connection_count.set(core.connection_count() - 1);
@@ -58,18 +68,35 @@ async fn refuse(core: Rc<Core>, conn: Conn) {
     let mut frame = Vec::new();
     let correlation = CorrelationId::new(0);
     if answer::encode_err(answer::CONNECTION_KIND, correlation, &error, &mut frame).is_ok() {
-        let (_receiver, mut sender) = conn.split();
+        let (mut receiver, mut sender) = conn.split();
         sender.set_timeout(Some(core.shared.limits.write_timeout));
         // The client may be gone already; it is refused either way.
         let _ = sender.write_all(&frame).await;
         sender.finish();
+        linger(&mut receiver).await;
     }
 }
 
-/// This core's part of the node's limit: the kernel spreads connections evenly enough.
-fn connections_max(core: &Core) -> usize {
-    let cores = usize::from(core.shared.core_count);
-    core.shared.limits.connections_max.div_ceil(cores)
+/// Connections that are open on the whole node, as its cores tell it.
+fn connection_count(core: &Core) -> usize {
+    let counters = &core.shared.counters;
+    let open = counters
+        .iter()
+        .map(|core| core.connections.load(Ordering::Relaxed));
+    usize::try_from(open.sum::<u64>()).unwrap_or(usize::MAX)
+}
+
+/// Reads what a client still sends and throws it away: closing with unread bytes would take the
+/// last answers from the client.
+async fn linger(receiver: &mut ReadHalf) {
+    let mut scrap = vec![0; 4 << 10];
+    receiver.set_timeout(Some(LINGER));
+    for _ in 0..LINGER_READS_MAX {
+        match receiver.read(&mut scrap).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+    }
 }
 
 impl Core {

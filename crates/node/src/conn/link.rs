@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use corelog_protocol::answer;
-use corelog_protocol::error::ErrorBody;
+use corelog_protocol::error::{ErrorBody, ErrorCode, Retry};
 use corelog_protocol::frame::{CorrelationId, FrameError};
 use corelog_protocol::limits;
 use corelog_protocol::message::{Call, produce};
@@ -153,19 +153,22 @@ impl Link {
         error: &ErrorBody,
     ) {
         count_numbered(&self.core.counters.errors, error.code);
+        self.log_refused(error);
         let shape = (kind, correlation, frame_bytes);
         self.queue(shape, |out| {
             answer::encode_err(kind, correlation, error, out)
         });
     }
 
-    /// Logs bad input: the first of a connection as a warning, what follows for those who look.
-    pub(super) fn log_bad_input(&self, error: &ErrorBody) {
+    /// Logs a refusal, once: the first of a connection as a warning, what follows, and what is
+    /// nobody's mistake, for those who look.
+    fn log_refused(&self, error: &ErrorBody) {
         let peer = self.peer;
-        if self.has_logged.replace(true) {
-            tracing::debug!(%peer, %error, "bad input");
+        let is_mistake = error.retry() == Retry::No && !error.is(ErrorCode::Aborted);
+        if is_mistake && !self.has_logged.replace(true) {
+            tracing::warn!(%peer, %error, "refused");
         } else {
-            tracing::warn!(%peer, %error, "bad input");
+            tracing::debug!(%peer, %error, "refused");
         }
     }
 

@@ -6,6 +6,7 @@
 //! receive   the receive buffer: frames are slices of it
 //! reader    the task that takes frames, in order
 //! request   what is done with each kind of request
+//! tell      what a node tells of itself and its topics
 //! writer    the task that sends answers, as many as there are in one write
 //! ```
 //!
@@ -20,6 +21,7 @@ mod link;
 mod reader;
 mod receive;
 mod request;
+mod tell;
 mod writer;
 
 pub(crate) use accept::serve_listener;

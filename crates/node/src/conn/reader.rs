@@ -12,12 +12,17 @@ use futures_lite::FutureExt;
 use super::link::Link;
 use super::receive::Receive;
 use super::request::{self, Next};
+use crate::core::Core;
 use crate::failure::{Failure, failure};
 use crate::metrics::add;
 use crate::rt::{self, ReadHalf};
 
 /// How long an empty large buffer is kept for a client that pauses.
 const LARGE_IDLE: Duration = Duration::from_secs(1);
+/// A client that sends nothing of a large frame for this long is cut if room is short.
+const STALLED_AFTER: Duration = Duration::from_secs(2);
+/// Room to receive is short when a few of the largest frames do not fit.
+const SHORT_BYTES: u64 = 64 << 20;
 /// A frame that has begun may take a second longer for each of these bytes.
 const SLOWEST_BYTES_PER_SECOND: usize = 64 << 10;
 
@@ -31,7 +36,7 @@ enum Read {
 }
 
 /// Takes frames until the client ends, the framing is lost or the node stops.
-pub(super) async fn read(link: &Rc<Link>, mut receiver: ReadHalf) {
+pub(super) async fn read(link: &Rc<Link>, receiver: &mut ReadHalf) {
     let mut receive = Receive::new();
     let mut is_greeted = false;
     let mut begun = rt::now();
@@ -58,7 +63,7 @@ pub(super) async fn read(link: &Rc<Link>, mut receiver: ReadHalf) {
             }
             Ok(false) => {
                 let is_expected = receive.is_partial() || !is_greeted;
-                match read_more(link, &mut receiver, &mut receive, is_expected, begun).await {
+                match read_more(link, receiver, &mut receive, is_expected, begun).await {
                     Read::Some => {}
                     Read::End => return,
                     Read::Cut => {
@@ -91,7 +96,12 @@ async fn read_more(
             if left.is_zero() {
                 return Read::Cut;
             }
-            Some(left)
+            // Whoever holds room is asked every now and then if it still sends.
+            Some(if receive.is_large() {
+                left.min(STALLED_AFTER)
+            } else {
+                left
+            })
         } else {
             receive.is_large().then_some(LARGE_IDLE)
         };
@@ -109,18 +119,26 @@ async fn read_more(
                 add(&link.core.counters.received_bytes_total, bytes as u64);
                 return Read::Some;
             }
-            Some(Some(Err(error))) if error.kind() == io::ErrorKind::TimedOut && !is_expected => {
-                receive.shrink();
+            Some(Some(Err(error))) if error.kind() == io::ErrorKind::TimedOut => {
+                if !is_expected {
+                    receive.shrink();
+                } else if receive.is_large() && is_short(&link.core) {
+                    return Read::Cut;
+                }
             }
             Some(Some(Err(_))) | None => return Read::Cut,
         }
     }
 }
 
+/// If others wait for room to receive, or soon will.
+fn is_short(core: &Core) -> bool {
+    core.receive_budget.available() < SHORT_BYTES
+}
+
 /// Says why and closes: nobody can tell where the next frame begins.
 fn lose_framing(link: &Rc<Link>, error: &FrameError) {
     let body = error.to_body();
-    link.log_bad_input(&body);
     add(&link.core.counters.connections_cut_total, 1);
     close_with(link, error.correlation(), &body);
 }

@@ -1,11 +1,10 @@
 //! What is done with each kind of request.
 
-use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use corelog_protocol::error::{Detail, ErrorCode};
-use corelog_protocol::frame::{self, CorrelationId, Frame};
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::frame::{CorrelationId, Frame};
 use corelog_protocol::limits;
 use corelog_protocol::message::{
     Call, alter_topic, create_topic, delete_topic, describe_topic, fetch, hello, list_offsets,
@@ -16,8 +15,9 @@ use corelog_record::{CoreId, PartitionId, TopicId, TopicName};
 
 use super::link::Link;
 use super::reader::{close_with, too_much};
-use crate::core::{Core, Due, NotAppended, PartitionKey, aborts};
-use crate::failure::{Failure, failure, failure_with};
+use super::tell;
+use crate::core::{Due, NotAppended, PartitionKey, aborts};
+use crate::failure::{Failure, failure};
 use crate::metrics::count_numbered;
 use crate::router::{self, Ask, Away, FetchFrom, Route, Tag, Told};
 use crate::rt::{self, Work};
@@ -52,7 +52,6 @@ pub(super) async fn take(link: &Rc<Link>, frame: &Frame<'_>, is_greeted: &mut bo
             ErrorCode::HelloRequired,
             "the first frame has to be a Hello",
         );
-        link.log_bad_input(&error);
         close_with(link, correlation, &error);
         return Next::Close;
     }
@@ -66,7 +65,6 @@ pub(super) async fn take(link: &Rc<Link>, frame: &Frame<'_>, is_greeted: &mut bo
         Ok(request) => request,
         Err(error) => {
             let error = error.to_body();
-            link.log_bad_input(&error);
             link.refuse(kind, correlation, frame_bytes, &error);
             return Next::Continue;
         }
@@ -77,7 +75,7 @@ pub(super) async fn take(link: &Rc<Link>, frame: &Frame<'_>, is_greeted: &mut bo
             asked.told::<hello::Request>(Err(error));
         }
         Request::Hello(request) => {
-            let greeted = greet(link, &request);
+            let greeted = tell::greet(link, &request);
             *is_greeted = greeted.is_ok();
             asked.told::<hello::Request>(greeted);
             if !*is_greeted {
@@ -87,7 +85,7 @@ pub(super) async fn take(link: &Rc<Link>, frame: &Frame<'_>, is_greeted: &mut bo
         Request::Produce(request) => return produce(asked, &request, frame.body).await,
         Request::Ping(_) => asked.told::<ping::Request>(Ok(ping::Answer {})),
         Request::Metadata(request) => {
-            asked.told::<metadata::Request>(Ok(metadata_of(&link.core, request)));
+            asked.told::<metadata::Request>(Ok(tell::metadata_of(&link.core, request)));
         }
         request => take_apart(asked, request),
     }
@@ -118,7 +116,7 @@ fn take_apart(asked: Asked, request: Request) {
         Request::DeleteTopic(r) => asked.by_catalog::<delete_topic::Request>(Ask::Delete(r)),
         Request::DescribeTopic(request) => {
             rt::spawn(async move {
-                let described = describe(&core, &request.name).await;
+                let described = tell::describe(&core, &request.name).await;
                 asked.told::<describe_topic::Request>(described);
             })
             .detach();
@@ -323,108 +321,4 @@ async fn fetched(
         wait: Duration::from_millis(u64::from(wait_ms)),
     };
     router::fetch(&link.core, &link.room_to_answer, from).await
-}
-
-fn greet(link: &Link, request: &hello::Request) -> Result<hello::Answer, Failure> {
-    if !request.versions.contains(&frame::VERSION) {
-        let message = format!("this node speaks version {}", frame::VERSION);
-        let detail = Detail {
-            versions: Some(vec![frame::VERSION]),
-            ..Detail::default()
-        };
-        return Err(failure_with(ErrorCode::UnsupportedVersion, message, detail));
-    }
-    let core = &link.core;
-    tracing::debug!(peer = %link.peer, client = request.client, "a client says hello");
-    let (shared, cores) = advertised(core);
-    Ok(hello::Answer {
-        version: frame::VERSION,
-        node: core.shared.node,
-        core: core.id,
-        cores,
-        shared,
-        limits: hello::Limits::default(),
-        auth: vec![hello::AUTH_NONE.to_owned()],
-        software: concat!("corelog ", env!("CARGO_PKG_VERSION")).to_owned(),
-    })
-}
-
-fn metadata_of(core: &Core, request: metadata::Request) -> metadata::Answer {
-    let (shared, cores) = advertised(core);
-    let routes = core.routes.borrow();
-    let (mut topics, mut errors) = (Vec::new(), Vec::new());
-    match request.topics {
-        None => topics.extend(routes.topics().map(|topic| told_topic(topic, &cores))),
-        Some(names) => {
-            // Each once, however often it is named: the answer is bounded by what there is.
-            for name in BTreeSet::from_iter(names) {
-                match routes.topic(&name) {
-                    Ok(topic) => topics.push(told_topic(topic, &cores)),
-                    Err(error) => {
-                        errors.push(metadata::TopicError {
-                            name,
-                            error: *error,
-                        });
-                    }
-                }
-            }
-        }
-    }
-    metadata::Answer {
-        node: core.shared.node,
-        cores,
-        shared,
-        topics,
-        errors,
-    }
-}
-
-fn told_topic(topic: &crate::catalog::Topic, cores: &[String]) -> metadata::Topic {
-    let partitions = topic.partitions().map(|(id, core)| {
-        let address = cores
-            .get(usize::from(core.get()))
-            .cloned()
-            .unwrap_or_default();
-        metadata::Partition { id, core, address }
-    });
-    metadata::Topic {
-        name: topic.name.clone(),
-        id: topic.id,
-        settings: topic.settings.clone(),
-        partitions: partitions.collect(),
-    }
-}
-
-fn advertised(core: &Core) -> (String, Vec<String>) {
-    let addresses = core.shared.addresses.get();
-    addresses.map_or_else(Default::default, |addresses| {
-        (
-            addresses.advertised.clone(),
-            addresses.advertised_cores.clone(),
-        )
-    })
-}
-
-async fn describe(core: &Rc<Core>, name: &TopicName) -> Result<describe_topic::Answer, Failure> {
-    let topic = Rc::new(core.routes.borrow().topic(name)?.clone());
-    let mut partitions = Vec::new();
-    for number in 0..core.shared.core_count {
-        let at = CoreId::new(number);
-        if !topic.owners.contains(&at) {
-            continue;
-        }
-        match router::answer(core, at, Ask::Describe { topic: topic.id }).await? {
-            Told::Described(described) => partitions.extend(described),
-            _ => {
-                return Err(failure(ErrorCode::Internal, "something else was described"));
-            }
-        }
-    }
-    partitions.sort_by_key(|partition: &describe_topic::Partition| partition.id);
-    let settings = topic.settings.clone();
-    Ok(describe_topic::Answer {
-        id: topic.id,
-        settings,
-        partitions,
-    })
 }

@@ -88,15 +88,11 @@ impl Core {
             return false;
         };
         let Some(mut log) = self.take_log(slot).await else {
-            return false;
+            // It could not be opened: there is nothing to close.
+            return true;
         };
         let is_fenced = log.is_fenced();
-        let closed = if is_fenced {
-            Ok(())
-        } else {
-            log.close(rt::wall_clock()).await
-        };
-        self.void(slot, Void::Closed);
+        let closed = self.close_log(slot, &mut log).await;
         if let (Err(error), Some(slot)) = (&closed, self.slots.borrow().get(slot)) {
             tracing::error!(
                 topic = %slot.topic.name,
@@ -106,6 +102,23 @@ impl Core {
             );
         }
         closed.is_ok() && !is_fenced
+    }
+
+    /// Closes a log unless it is fenced, and tells all who wait what came of it.
+    async fn close_log(
+        &self,
+        slot: SlotId,
+        log: &mut Log<super::Disk>,
+    ) -> Result<(), corelog_storage::Error> {
+        if log.is_fenced() {
+            return Ok(());
+        }
+        let closed = log.close(rt::wall_clock()).await;
+        if let (Ok(()), Some(board)) = (&closed, self.slots.borrow().board(slot)) {
+            board.advance(log.durable());
+        }
+        self.void(slot, Void::Closed);
+        closed
     }
 
     /// Every partition of the core.
@@ -166,12 +179,11 @@ impl Core {
             .get(slot)
             .map(|found| Arc::clone(&found.topic));
         let topic = topic.ok_or_else(|| failure(ErrorCode::UnknownPartition, "gone"))?;
-        let log = self.take_log(slot).await;
-        self.void(slot, Void::Closed);
-        if let Some(mut log) = log {
+        if let Some(mut log) = self.take_log(slot).await {
             if log.is_fenced() {
                 sub(&self.counters.fenced_partitions, 1);
-            } else if let Err(error) = log.close(rt::wall_clock()).await {
+            }
+            if let Err(error) = self.close_log(slot, &mut log).await {
                 tracing::warn!(error = %with_causes(&error), "not closed cleanly before reopening");
             }
         }

@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) node: NodeId,
     pub(crate) limits: NodeLimits,
     pub(crate) core_count: u16,
+    /// Every core's counters; each is written by its own core alone.
+    pub(crate) counters: Vec<Arc<Counters>>,
     /// Known once the node listens, before it serves.
     pub(crate) addresses: OnceLock<Addresses>,
 }

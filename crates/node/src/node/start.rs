@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use corelog_record::{CoreId, NodeId};
 use corelog_storage::format::node as node_file;
@@ -111,6 +111,7 @@ impl Cores {
             node,
             limits: config.limits.clone(),
             core_count,
+            counters: counters.to_vec(),
             addresses: OnceLock::new(),
         });
         let mut started = Self {
@@ -153,7 +154,7 @@ impl Cores {
 
     /// Has core 0 read the catalog and all cores recover what is theirs, in parallel.
     fn recover(&self) -> Result<StartReport, StartError> {
-        let begun = Instant::now();
+        let begun = rt::now();
         let (reply, answer) = flume::bounded(1);
         let Some(first) = self.controls.first() else {
             return Ok(StartReport::default());
@@ -217,7 +218,7 @@ impl Cores {
             let _ = sender.send(control(reply));
             answers.push(answer);
         }
-        let deadline = Instant::now() + timeout;
+        let deadline = rt::now() + timeout;
         let mut told = Vec::with_capacity(answers.len());
         for (number, answer) in (0..).zip(answers) {
             let core = CoreId::new(number);

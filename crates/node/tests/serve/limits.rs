@@ -155,7 +155,7 @@ fn a_frame_that_is_begun_and_never_finished_is_cut() {
     slow.send_raw(&[40, 0, 0, 0, 1, 0]);
     assert!(slow.is_closed(), "no whole frame in time");
     let mut idle = Client::hello(node.addresses().listen);
-    std::thread::sleep(Duration::from_millis(600));
+    std::thread::park_timeout(Duration::from_millis(600));
     idle.ask(&ping::Request {})
         .expect("an idle connection is kept");
     node.stop().expect("a clean stop");

@@ -2,7 +2,9 @@
 #![allow(clippy::expect_used, clippy::result_large_err, reason = "a test may")]
 
 mod client;
+mod idle;
 mod limits;
+mod load;
 mod produce_and_fetch;
 mod refusals;
 

@@ -1,0 +1,137 @@
+//! What a node tells of itself and its topics.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use corelog_protocol::error::{Detail, ErrorCode};
+use corelog_protocol::message::{describe_topic, hello, metadata};
+use corelog_protocol::{frame, limits};
+use corelog_record::{CoreId, TopicName};
+
+use super::link::Link;
+use crate::catalog::Topic;
+use crate::core::Core;
+use crate::failure::{Failure, failure, failure_with};
+use crate::router::{self, Ask, Told};
+
+/// The answer to a Hello.
+///
+/// # Errors
+/// `UnsupportedVersion` if the client speaks none of ours.
+pub(super) fn greet(link: &Link, request: &hello::Request) -> Result<hello::Answer, Failure> {
+    if !request.versions.contains(&frame::VERSION) {
+        let message = format!("this node speaks version {}", frame::VERSION);
+        let detail = Detail {
+            versions: Some(vec![frame::VERSION]),
+            ..Detail::default()
+        };
+        return Err(failure_with(ErrorCode::UnsupportedVersion, message, detail));
+    }
+    let core = &link.core;
+    tracing::debug!(peer = %link.peer, client = client_name(&request.client), "a client says hello");
+    let (shared, cores) = advertised(core);
+    Ok(hello::Answer {
+        version: frame::VERSION,
+        node: core.shared.node,
+        core: core.id,
+        cores,
+        shared,
+        limits: hello::Limits::default(),
+        auth: vec![hello::AUTH_NONE.to_owned()],
+        software: concat!("corelog ", env!("CARGO_PKG_VERSION")).to_owned(),
+    })
+}
+
+/// The answer to a Metadata request.
+pub(super) fn metadata_of(core: &Core, request: metadata::Request) -> metadata::Answer {
+    let (shared, cores) = advertised(core);
+    let routes = core.routes.borrow();
+    let (mut topics, mut errors) = (Vec::new(), Vec::new());
+    match request.topics {
+        None => topics.extend(routes.topics().map(|topic| told_topic(topic, &cores))),
+        Some(names) => {
+            // Each once, however often it is named: the answer is bounded by what there is.
+            for name in BTreeSet::from_iter(names) {
+                match routes.topic(&name) {
+                    Ok(topic) => topics.push(told_topic(topic, &cores)),
+                    Err(error) => {
+                        errors.push(metadata::TopicError {
+                            name,
+                            error: *error,
+                        });
+                    }
+                }
+            }
+        }
+    }
+    metadata::Answer {
+        node: core.shared.node,
+        cores,
+        shared,
+        topics,
+        errors,
+    }
+}
+
+fn told_topic(topic: &Topic, cores: &[String]) -> metadata::Topic {
+    let partitions = topic.partitions().map(|(id, core)| {
+        let address = cores
+            .get(usize::from(core.get()))
+            .cloned()
+            .unwrap_or_default();
+        metadata::Partition { id, core, address }
+    });
+    metadata::Topic {
+        name: topic.name.clone(),
+        id: topic.id,
+        settings: topic.settings.clone(),
+        partitions: partitions.collect(),
+    }
+}
+
+fn advertised(core: &Core) -> (String, Vec<String>) {
+    let addresses = core.shared.addresses.get();
+    addresses.map_or_else(Default::default, |addresses| {
+        (
+            addresses.advertised.clone(),
+            addresses.advertised_cores.clone(),
+        )
+    })
+}
+
+/// The answer to a DescribeTopic request: every core tells of its partitions.
+///
+/// # Errors
+/// What the client is told.
+pub(super) async fn describe(
+    core: &Rc<Core>,
+    name: &TopicName,
+) -> Result<describe_topic::Answer, Failure> {
+    let topic = Rc::new(core.routes.borrow().topic(name)?.clone());
+    let mut partitions = Vec::new();
+    for number in 0..core.shared.core_count {
+        let at = CoreId::new(number);
+        if !topic.owners.contains(&at) {
+            continue;
+        }
+        match router::answer(core, at, Ask::Describe { topic: topic.id }).await? {
+            Told::Described(described) => partitions.extend(described),
+            _ => {
+                return Err(failure(ErrorCode::Internal, "something else was described"));
+            }
+        }
+    }
+    partitions.sort_by_key(|partition: &describe_topic::Partition| partition.id);
+    let settings = topic.settings.clone();
+    Ok(describe_topic::Answer {
+        id: topic.id,
+        settings,
+        partitions,
+    })
+}
+
+/// A client's name as far as it may go into log lines.
+fn client_name(name: &str) -> &str {
+    let bytes_max = limits::CLIENT_NAME_BYTES_MAX as usize;
+    &name[..name.floor_char_boundary(bytes_max)]
+}

@@ -1,0 +1,49 @@
+//! A node that has nothing to do rests.
+
+use std::time::{Duration, Instant};
+
+use crate::client::{Client, from};
+use crate::{directory, start, wait_until};
+
+/// Processor time of this process so far.
+fn processor_time() -> Duration {
+    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF);
+    let usage = usage.expect("the kernel tells");
+    let micros = |time: nix::sys::time::TimeVal| {
+        let (seconds, micros) = (time.tv_sec().unsigned_abs(), time.tv_usec().unsigned_abs());
+        Duration::from_micros(seconds * 1_000_000 + micros)
+    };
+    micros(usage.user_time()) + micros(usage.system_time())
+}
+
+#[test]
+#[ignore = "measures the processor, which other tests of the process would disturb"]
+fn an_idle_node_with_a_hundred_waiting_consumers_rests() {
+    let dir = directory();
+    let node = start(&dir);
+    let mut client = Client::hello(node.addresses().listen);
+    let id = client.create("idle", 100);
+    let _waiting: Vec<Client> = (0..100)
+        .map(|partition| {
+            let mut client = Client::hello(node.addresses().listen);
+            let mut request = from("idle", id, partition, 0);
+            request.max_wait_ms = 60_000;
+            client.send(&request, &[]);
+            client
+        })
+        .collect();
+    let parked = || {
+        node.handle()
+            .counters()
+            .iter()
+            .map(|core| core.parked_fetches)
+            .sum::<u64>()
+    };
+    wait_until(|| parked() == 100);
+    let (before, begun) = (processor_time(), Instant::now());
+    std::thread::park_timeout(Duration::from_secs(5));
+    let share = (processor_time() - before).as_secs_f64() / begun.elapsed().as_secs_f64();
+    assert!(share < 0.03, "{:.2} % of a core", share * 100.0);
+    eprintln!("{:.2} % of a core", share * 100.0);
+    node.stop().expect("a clean stop");
+}
