@@ -22,4 +22,5 @@ mod routing;
 mod serve;
 mod side;
 mod topic;
+mod tour;
 mod truncate;

@@ -15,6 +15,14 @@ pub(crate) fn place(source: &Source, line_index: usize) -> String {
     format!("{}:{}", source.path, line_index + 1)
 }
 
+/// True for files that hold nothing but tests.
+pub(crate) fn is_test(source: &Source) -> bool {
+    source
+        .path
+        .split('/')
+        .any(|part| part == "tests" || part == "tests.rs")
+}
+
 /// The root of the repository.
 pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

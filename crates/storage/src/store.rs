@@ -45,6 +45,12 @@ impl<D: Dir> Store<D> {
         })
     }
 
+    /// The same file with a handle of its own, not yet opened: it closes when it is not used any
+    /// more, whoever else has the file open.
+    pub(crate) fn apart(&self) -> Rc<Self> {
+        Self::closed(&self.dir, self.name.clone())
+    }
+
     /// The name of the file.
     pub(crate) fn name(&self) -> &str {
         &self.name

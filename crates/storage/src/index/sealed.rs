@@ -76,6 +76,13 @@ impl<D: Dir> Sealed<D> {
         }
     }
 
+    /// Lets the rows go until they are used again; those that have no file yet stay.
+    pub(crate) fn unload(&self) {
+        if !self.was_rebuilt.get() {
+            *self.loaded.borrow_mut() = None;
+        }
+    }
+
     /// Notes that the rebuilt file is written; it is mapped when it is next used.
     pub(crate) fn written(&self) {
         self.was_rebuilt.set(false);

@@ -268,6 +268,7 @@ impl<D: Dir> Log<D> {
         );
         segment.stage = Stage::Sealed(time);
         segment.index_in_file(&dir, history, interval_bytes);
+        self.touch(self.segment_at(base));
     }
 
     /// Leaves a segment's files to be removed later.

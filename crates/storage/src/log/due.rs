@@ -113,6 +113,7 @@ impl<D: Dir> Log<D> {
     }
 
     pub(super) fn plan_remove(&mut self) -> Option<Work<D>> {
+        self.let_go();
         let garbage = std::mem::take(&mut self.garbage);
         let is_any = !garbage.is_empty();
         is_any.then(|| {

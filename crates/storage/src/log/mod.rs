@@ -39,6 +39,7 @@ mod open;
 mod options;
 mod prepare;
 mod read;
+mod recent;
 mod select;
 mod space;
 mod suffix;
@@ -66,6 +67,7 @@ use self::chore::Kind;
 use self::fence::Fence;
 use self::held::Held;
 use self::mark::Marked;
+use self::recent::Recent;
 use self::tail::Tail;
 use self::work::Garbage;
 
@@ -145,6 +147,7 @@ pub struct Log<D: Dir> {
     space_retry_at: Timestamp,
     index_retry_at: Timestamp,
     garbage: Vec<Garbage<D>>,
+    recent: Recent,
     damage: Vec<Damage>,
     read_only_from: Option<Offset>,
 }

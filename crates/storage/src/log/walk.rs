@@ -6,7 +6,7 @@ use super::Log;
 use crate::disk::Dir;
 use crate::index;
 use crate::reader::{Part, Reader};
-use crate::segment::{Index, Segment};
+use crate::segment::{Index, Segment, Stage};
 
 impl<D: Dir> Log<D> {
     /// A reader of what is durable now, from the batch that holds `from`, or from log start if that
@@ -38,7 +38,12 @@ impl<D: Dir> Log<D> {
             Index::File(_) => segment.base,
         };
         let is_any = self.durable_bytes(segment) > 0;
-        let store = segment.store.clone().filter(|_| is_any)?;
+        let store = segment.store.as_ref().filter(|_| is_any)?;
+        // A walk over many segments must not leave them all open.
+        let store = match segment.stage {
+            Stage::Sealed(_) => store.apart(),
+            Stage::Active | Stage::Rolled | Stage::Damaged | Stage::Finished => store.clone(),
+        };
         Some(Part {
             store,
             base: segment.base,

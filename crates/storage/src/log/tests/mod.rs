@@ -1,6 +1,7 @@
 //! Tests of the log, each a sentence of its laws.
 
 mod appending;
+mod bounds;
 mod faults;
 mod model;
 mod recovery;

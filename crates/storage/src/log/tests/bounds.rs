@@ -1,0 +1,206 @@
+//! What is bounded, and what is not held while nobody needs it.
+
+use corelog_record::{ByteSize, Offset};
+
+use super::{at, offset, small};
+use crate::disk::memory::MemoryDir;
+use crate::disk::{BLOCK_BYTES, block_on};
+use crate::log::{AppendError, Log, Options, UNSYNCED_BYTES_MAX};
+use crate::testing::{batch, flush, open, read_all, settle};
+
+#[test]
+fn no_more_waits_than_one_group_may_hold() {
+    let root = MemoryDir::new();
+    let large = Options {
+        segment_bytes_max: ByteSize::from_mib(128),
+        ..small()
+    };
+    let (mut log, _) = open(&root, large, 1, at(0)).unwrap();
+    let one = batch(&[&vec![b'w'; 1_000_000]], at(0));
+    let refused = loop {
+        if let Err(error) = log.append(&one, at(0)) {
+            break error;
+        }
+    };
+    assert!(matches!(refused, AppendError::Full { .. }), "{refused}");
+    assert!(log.pending_bytes() <= UNSYNCED_BYTES_MAX);
+    let pending = log.pending_bytes();
+    assert!(UNSYNCED_BYTES_MAX < pending + one.len());
+    assert_eq!(flush(&mut log, at(0)).unwrap().unwrap().bytes, pending);
+    log.append(&one, at(0)).unwrap();
+}
+
+#[test]
+fn an_append_is_taken_whole_or_not_at_all() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    let mut bytes = batch(&[b"good"], at(0));
+    let good = bytes.len();
+    bytes.extend(batch(&[b"bad"], at(0)));
+    *bytes.last_mut().unwrap() ^= 1;
+    let refused = log.append(&bytes, at(0));
+    assert!(
+        matches!(refused, Err(AppendError::Invalid { index: 1, .. })),
+        "{refused:?}"
+    );
+    assert_eq!((log.log_end(), log.pending_bytes()), (Offset::ZERO, 0));
+    assert!(matches!(
+        log.append(&bytes[..good + 5], at(0)),
+        Err(AppendError::Invalid { .. })
+    ));
+    assert!(matches!(log.append(&[], at(0)), Err(AppendError::Empty)));
+    log.append(&bytes[..good], at(0)).unwrap();
+}
+
+#[test]
+fn the_tail_is_read_by_reference_and_gives_its_memory_back() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    for _ in 0..5 {
+        log.append(&batch(&[&[b't'; 500]], at(0)), at(0)).unwrap();
+        flush(&mut log, at(0)).unwrap();
+    }
+    assert!(
+        log.plan_read(Offset::ZERO, Offset::MAX, 1 << 20)
+            .unwrap()
+            .is_ready()
+    );
+    assert!(
+        log.tail_bytes() <= 2 * BLOCK_BYTES,
+        "small groups share their block"
+    );
+    let held = block_on(
+        log.plan_read(offset(2), Offset::MAX, 1 << 20)
+            .unwrap()
+            .run(),
+    )
+    .unwrap();
+    log.shrink_tail(0);
+    assert_eq!(log.tail_bytes(), 0);
+    assert!(
+        !log.plan_read(Offset::ZERO, Offset::MAX, 1 << 20)
+            .unwrap()
+            .is_ready()
+    );
+    assert_eq!(
+        held.bytes,
+        held.pieces.iter().map(|piece| piece.len()).sum::<usize>()
+    );
+    assert_eq!(
+        read_all(&log, Offset::ZERO).unwrap().len(),
+        5,
+        "it is on the disk, too"
+    );
+}
+
+#[test]
+fn a_batch_larger_than_a_segment_gets_one_of_its_own() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    let (small, large) = (batch(&[b"s"], at(0)), batch(&[&[b'l'; 100_000]], at(0)));
+    log.append(&[small.clone(), large, small].concat(), at(0))
+        .unwrap();
+    settle(&mut log, at(0)).unwrap();
+    let counts: Vec<_> = log.segments().map(|s| s.next.since(s.base)).collect();
+    assert_eq!(counts, [1, 1, 1]);
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 3);
+}
+
+#[test]
+fn a_segment_rolls_by_age_and_expires_by_its_seal_time() {
+    let root = MemoryDir::new();
+    let aged = Options {
+        segment_age_max_ms: Some(1_000),
+        ..small()
+    };
+    let (mut log, _) = open(&root, aged, 1, at(0)).unwrap();
+    assert!(
+        !log.roll_if_due(at(5_000)),
+        "a segment without records has no age"
+    );
+    // The record's own time lies far in the future: it neither keeps nor deletes anything.
+    log.append(&batch(&[b"old"], at(1_000_000)), at(5_000))
+        .unwrap();
+    settle(&mut log, at(5_000)).unwrap();
+    assert!(!log.roll_if_due(at(5_999)));
+    assert!(log.roll_if_due(at(6_000)));
+    settle(&mut log, at(6_000)).unwrap();
+    assert!(
+        log.plan_expire(at(6_000)).unwrap().is_none(),
+        "sealed at that very time"
+    );
+    let plan = log.plan_expire(at(6_001)).unwrap().unwrap();
+    let done = block_on(plan.run());
+    log.complete_chore(done, at(7_000)).unwrap();
+    assert_eq!((log.log_start(), log.segments().count()), (offset(1), 0));
+    settle(&mut log, at(7_000)).unwrap();
+    let left = block_on(crate::disk::Dir::list(&crate::disk::Dir::child(
+        &root, "p0",
+    )))
+    .unwrap();
+    assert!(
+        left.iter().all(|entry| !entry.name.ends_with(".log")),
+        "{left:?}"
+    );
+    block_on(log.close(at(8_000))).unwrap();
+    let (mut log, report) = open(&root, small(), 2, at(9_000)).unwrap();
+    assert!(report.is_clean);
+    assert_eq!((log.log_start(), log.log_end()), (offset(1), offset(1)));
+    assert_eq!(
+        log.append(&batch(&[b"new"], at(0)), at(9_000))
+            .unwrap()
+            .base,
+        offset(1)
+    );
+}
+
+#[test]
+fn few_files_stay_open_however_many_segments_are_read() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    for _ in 0..200 {
+        log.append(&batch(&[&[b'o'; 3_000]], at(0)), at(0)).unwrap();
+        settle(&mut log, at(0)).unwrap();
+    }
+    log.shrink_tail(0);
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 200);
+    assert!(log.segments().count() > 20);
+    settle(&mut log, at(1)).unwrap();
+    assert!(open_files(&log) <= 6, "{}", open_files(&log));
+    let mut reader = log.reader(Offset::ZERO);
+    let mut count = 0;
+    while block_on(reader.next()).unwrap().is_some() {
+        count += 1;
+        assert!(open_files(&log) <= 6);
+    }
+    assert_eq!(count, 200);
+}
+
+fn open_files(log: &Log<MemoryDir>) -> usize {
+    let stores = log
+        .segments
+        .iter()
+        .filter_map(|segment| segment.store.as_ref());
+    stores.filter(|store| store.open_file().is_some()).count()
+}
+
+#[test]
+fn a_lookup_by_time_finds_the_first_batch_at_or_after_it() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    for millis in [10, 30, 20, 30, 50] {
+        log.append(&batch(&[&[b't'; 5_000]], at(millis)), at(0))
+            .unwrap();
+        settle(&mut log, at(0)).unwrap();
+    }
+    assert!(log.segments().count() > 1);
+    let find = |millis| {
+        let found = block_on(log.plan_find_time(at(millis), Offset::MAX).run()).unwrap();
+        found.map(|(offset, _)| offset.get())
+    };
+    assert_eq!(
+        [find(0), find(10), find(11), find(30)],
+        [Some(0), Some(0), Some(1), Some(1)]
+    );
+    assert_eq!([find(31), find(50), find(51)], [Some(4), Some(4), None]);
+}
