@@ -28,7 +28,7 @@ use crate::witness::Witness;
 #[test]
 fn bent_frames_are_answered_and_felt_by_nobody() {
     let mut random = chance::random("hunt");
-    let frames = chance::number("CORELOG_FUZZ_FRAMES", 120_000);
+    let frames = chance::number("CORELOG_FUZZ_FRAMES", 300_000);
     let folder = Folder::new();
     let server = Start::on(&folder.path().join("data")).cores(2).start();
     let mut wire = Wire::open(server.ready.listen).unwrap();

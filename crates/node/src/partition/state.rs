@@ -56,7 +56,7 @@ impl<D: Dir> Partition<D> {
             upkeep: Upkeep::new(now),
             replication,
             group: Group::default(),
-            waiters: Waiters::default(),
+            waiters: Waiters::new(bounds.high_watermark),
             is_closing: false,
             bounds,
         }

@@ -14,11 +14,12 @@ pub(crate) const PARKED_MAX: usize = 16_384;
 const ADVANCES_MAX: usize = 128;
 
 /// Fetches parked at the end of a partition.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Waiters {
     /// Bytes that became readable since the partition was opened.
     readable_bytes: u64,
-    /// The high watermark and `readable_bytes` after each of the last advances, oldest first.
+    /// The high watermark and `readable_bytes` after each of the last advances (the opening is the
+    /// first), oldest first.
     advances: VecDeque<(Offset, u64)>,
     parked: Vec<Parked>,
     /// The smallest goal of all parked; meaningless while none is.
@@ -33,6 +34,16 @@ struct Parked {
 }
 
 impl Waiters {
+    /// Nobody, at a partition opened with this high watermark.
+    pub(super) fn new(high_watermark: Offset) -> Self {
+        Self {
+            readable_bytes: 0,
+            advances: VecDeque::from([(high_watermark, 0)]),
+            parked: Vec::new(),
+            nearest: 0,
+        }
+    }
+
     pub(super) fn count(&self) -> usize {
         self.parked.len()
     }
@@ -131,9 +142,13 @@ mod tests {
         woken
     }
 
+    fn offset(number: u64) -> Offset {
+        Offset::ZERO.plus(number)
+    }
+
     #[test]
     fn a_parked_fetch_wakes_when_the_bytes_it_waits_for_have_come() {
-        let mut waiters = Waiters::default();
+        let mut waiters = Waiters::new(offset(1));
         assert!(waiters.park(Token(1), 0));
         assert!(waiters.park(Token(2), 100));
         assert_eq!(woken(&mut waiters, 60), vec![1]);
@@ -145,7 +160,7 @@ mod tests {
 
     #[test]
     fn an_unparked_fetch_is_not_woken() {
-        let mut waiters = Waiters::default();
+        let mut waiters = Waiters::new(offset(1));
         assert!(waiters.park(Token(1), 1));
         assert!(waiters.park(Token(2), 50));
         waiters.unpark(Token(1));
@@ -155,20 +170,22 @@ mod tests {
 
     #[test]
     fn bytes_near_the_end_are_told_and_older_ones_are_plenty() {
-        let mut waiters = Waiters::default();
+        let mut waiters = Waiters::new(offset(1));
         for bytes in [10, 20, 30] {
             woken(&mut waiters, bytes);
         }
-        let readable = |from| waiters.readable_from(Offset::ZERO.plus(from));
+        let readable = |from| waiters.readable_from(offset(from));
         assert_eq!(readable(0), None);
-        assert_eq!(readable(1), Some(50));
-        assert_eq!(readable(2), Some(30));
-        assert_eq!(readable(3), Some(0));
+        // All that has come since the partition was opened.
+        assert_eq!(readable(1), Some(60));
+        assert_eq!(readable(2), Some(50));
+        assert_eq!(readable(3), Some(30));
+        assert_eq!(readable(4), Some(0));
     }
 
     #[test]
     fn the_table_is_bounded() {
-        let mut waiters = Waiters::default();
+        let mut waiters = Waiters::new(offset(1));
         for token in 0..PARKED_MAX as u64 {
             assert!(waiters.park(Token(token), 1));
         }
