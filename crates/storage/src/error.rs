@@ -91,6 +91,12 @@ pub enum Error {
         /// The history that its manifest names.
         history: HistoryId,
     },
+    /// No further epoch can begin.
+    #[error("the log in {dir} has used up its epochs")]
+    EpochsExhausted {
+        /// The directory.
+        dir: String,
+    },
     /// Bytes that were promised and cannot be trusted.
     #[error("offsets [{from}, {to}) of segment {segment} are damaged")]
     Damaged {
@@ -101,6 +107,26 @@ pub enum Error {
         /// The base offset of the segment.
         segment: Offset,
     },
+}
+
+impl Error {
+    /// The same error where trying again later is no way out.
+    pub(crate) fn for_good(self) -> Self {
+        match self {
+            Self::StorageFull {
+                action,
+                dir,
+                file,
+                source,
+            } => Self::Io {
+                action,
+                dir,
+                file,
+                source,
+            },
+            other => other,
+        }
+    }
 }
 
 /// Where an operation happens, for the errors it may give.

@@ -9,7 +9,7 @@ use corelog_record::batch::View;
 
 use crate::Error;
 use crate::disk::Dir;
-use crate::scan::{Offsets, Scanner, Step};
+use crate::scan::{Scanner, Step};
 use crate::segment::Point;
 use crate::store::Store;
 
@@ -63,7 +63,7 @@ impl<D: Dir> Reader<D> {
             return Ok(None);
         };
         let (from, to, segment) = (scanner.point().offset, end.offset, scanner.base());
-        match scanner.next(Offsets::MayJump).await? {
+        match scanner.next().await? {
             Step::Batch(batch) => Ok(Some(batch)),
             Step::Bad | Step::End => {
                 self.is_broken = true;
@@ -104,7 +104,7 @@ impl<D: Dir> Reader<D> {
             }
             match scanner.peek().await? {
                 Some(next) if next <= self.from => {
-                    if let Step::Bad = scanner.next(Offsets::MayJump).await? {
+                    if let Step::Bad = scanner.next().await? {
                         return Ok(true);
                     }
                 }

@@ -13,15 +13,6 @@ use crate::store::Store;
 /// How many bytes are read at once, unless a batch is larger.
 const WINDOW_BYTES: usize = 1 << 20;
 
-/// What offsets a batch may have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Offsets {
-    /// Each batch begins where the one before ended, as appended.
-    Dense,
-    /// A batch may begin later, as consensus and compaction make it.
-    MayJump,
-}
-
 /// What a scanner found next.
 pub(crate) enum Step<'a> {
     /// A whole batch, verified. The scanner is behind it.
@@ -94,11 +85,12 @@ impl<D: Dir> Scanner<D> {
             .map(|after| after.offset))
     }
 
-    /// The next batch.
+    /// The next batch. It must begin where the one before ended: offsets are dense as appended, and
+    /// the base offset is not covered by a batch's own checksum.
     ///
     /// # Errors
     /// Any error of reading the store.
-    pub(crate) async fn next(&mut self, offsets: Offsets) -> Result<Step<'_>, Error> {
+    pub(crate) async fn next(&mut self) -> Result<Step<'_>, Error> {
         if self.point.position.get() >= self.end {
             return Ok(Step::End);
         }
@@ -120,9 +112,7 @@ impl<D: Dir> Scanner<D> {
         let Ok(view) = View::verify(batch) else {
             return Ok(Step::Bad);
         };
-        let (expected, found) = (point.offset, view.base_offset());
-        let is_right = found == expected || (expected < found && offsets == Offsets::MayJump);
-        if !is_right {
+        if view.base_offset() != point.offset {
             return Ok(Step::Bad);
         }
         *point = point.after(&view);
@@ -140,7 +130,7 @@ impl<D: Dir> Scanner<D> {
             return Ok(None);
         };
         let bad = std::mem::replace(&mut self.point, behind);
-        let is_valid = match self.next(Offsets::Dense).await? {
+        let is_valid = match self.next().await? {
             Step::Batch(_) => true,
             Step::End => behind.position.get() == self.end,
             Step::Bad => false,

@@ -1,6 +1,7 @@
 //! A store: the file of one segment's batches, opened when it is first needed.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::io::ErrorKind;
 use std::rc::Rc;
 
 use crate::Error;
@@ -14,6 +15,8 @@ pub(crate) struct Store<D: Dir> {
     dir: D,
     name: String,
     file: RefCell<Option<Rc<D::File>>>,
+    /// Set when the name may come to mean another file.
+    is_retired: Cell<bool>,
 }
 
 impl<D: Dir> Store<D> {
@@ -23,6 +26,7 @@ impl<D: Dir> Store<D> {
             dir: dir.clone(),
             name,
             file: RefCell::new(None),
+            is_retired: Cell::new(false),
         })
     }
 
@@ -32,6 +36,7 @@ impl<D: Dir> Store<D> {
             dir: dir.clone(),
             name,
             file: RefCell::new(Some(file)),
+            is_retired: Cell::new(false),
         })
     }
 
@@ -42,6 +47,7 @@ impl<D: Dir> Store<D> {
             dir: self.dir.clone(),
             name,
             file,
+            is_retired: Cell::new(false),
         })
     }
 
@@ -69,11 +75,19 @@ impl<D: Dir> Store<D> {
         if let Some(file) = self.open_file() {
             return Ok(file);
         }
+        if self.is_retired.get() {
+            return Err(self.at().io("open", ErrorKind::NotFound.into()));
+        }
         let opened = self.dir.open(&self.name, Open::Read).await;
         let file = Rc::new(opened.map_err(|source| self.at().io("open", source))?);
         // Two readers may have opened it at once; either handle serves both.
         *self.file.borrow_mut() = Some(file.clone());
         Ok(file)
+    }
+
+    /// Opens the file no more: it is gone, and its name may come to mean another one.
+    pub(crate) fn retire(&self) {
+        self.is_retired.set(true);
     }
 
     /// The file, if it is open.
@@ -121,7 +135,7 @@ pub(crate) async fn copy<D: Dir>(
             .map_err(|e| store.at().io("read", e))?;
         let read = read.as_ref();
         if read.len() < wanted {
-            let kind = std::io::ErrorKind::UnexpectedEof;
+            let kind = ErrorKind::UnexpectedEof;
             return Err(store.at().io("read", kind.into()));
         }
         let buf = padded(dir, read);

@@ -55,7 +55,7 @@ pub(crate) fn after_position<R: Rows + ?Sized>(
     position: u64,
 ) -> Option<Point> {
     let number = partition(rows, |row| u64::from(row.position) <= position);
-    rows.row(number).map(|row| point(base, &row))
+    rows.row(number).and_then(|row| point(base, &row))
 }
 
 /// The last row for which `is_before` holds, which it does for the rows up to some number and for
@@ -63,7 +63,7 @@ pub(crate) fn after_position<R: Rows + ?Sized>(
 fn last<R: Rows + ?Sized>(base: &Point, rows: &R, is_before: impl Fn(&Row) -> bool) -> Point {
     let number = partition(rows, is_before);
     let row = number.checked_sub(1).and_then(|number| rows.row(number));
-    row.map_or(*base, |row| point(base, &row))
+    row.and_then(|row| point(base, &row)).unwrap_or(*base)
 }
 
 /// How many rows from the first one on `is_before` holds for.
@@ -80,13 +80,13 @@ fn partition<R: Rows + ?Sized>(rows: &R, is_before: impl Fn(&Row) -> bool) -> us
     low
 }
 
-/// The point that `row` stands for.
-fn point(base: &Point, row: &Row) -> Point {
-    Point {
-        offset: base.offset.plus(row.relative_offset.into()),
-        position: base.position.plus(row.position.into()),
-        ordinal: base.ordinal.plus(row.relative_ordinal.into()),
+/// The point that `row` stands for; `None` for numbers that no log reaches.
+fn point(base: &Point, row: &Row) -> Option<Point> {
+    Some(Point {
+        offset: base.offset.checked_add(row.relative_offset.into())?,
+        position: base.position.checked_add(row.position.into())?,
+        ordinal: base.ordinal.checked_add(row.relative_ordinal.into())?,
         chain: row.chain,
         max_timestamp: row.max_timestamp,
-    }
+    })
 }

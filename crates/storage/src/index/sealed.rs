@@ -10,7 +10,7 @@ use crate::Error;
 use crate::disk::Dir;
 use crate::disk::map::Map;
 use crate::format::index::{self as format, Row};
-use crate::scan::{Offsets, Scanner, Step};
+use crate::scan::{Scanner, Step};
 use crate::segment::Point;
 use crate::store::Store;
 
@@ -132,7 +132,7 @@ impl<D: Dir> Sealed<D> {
         );
         loop {
             let start = scanner.point();
-            match scanner.next(Offsets::MayJump).await? {
+            match scanner.next().await? {
                 Step::Batch(_) => rows.note(&self.base, &start, self.interval_bytes),
                 Step::End => return Ok(rows),
                 Step::Bad => match scanner.behind_bad().await? {

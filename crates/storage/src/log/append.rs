@@ -51,6 +51,9 @@ pub enum AppendError {
         /// Bytes that wait.
         pending: usize,
     },
+    /// The end of the log is being cut off; try again when that is done.
+    #[error("the end of the log is being cut off")]
+    Cutting,
     /// The offsets of the log are used up.
     #[error("the log has no offsets left")]
     OffsetsExhausted,
@@ -105,6 +108,9 @@ impl<D: Dir> Log<D> {
         }
         if let Some(from) = self.read_only_from {
             return Err(AppendError::ReadOnly { from });
+        }
+        if self.is_cutting() {
+            return Err(AppendError::Cutting);
         }
         if self.is_full() {
             return Err(AppendError::StorageFull);

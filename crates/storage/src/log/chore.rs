@@ -75,6 +75,8 @@ pub enum Chore {
 pub(super) enum Kind {
     /// It prepares a store or space.
     Prepare,
+    /// It cuts the end of the log: nothing is appended or flushed meanwhile.
+    Suffix,
     /// Anything else; what it needs it has taken along.
     Other,
 }
@@ -182,6 +184,7 @@ impl<D: Dir> Log<D> {
         assert!(self.chore.is_none(), "one chore at a time");
         self.chore = Some(match work {
             Work::Prepare(..) | Work::Next(_) => Kind::Prepare,
+            Work::Suffix(_) => Kind::Suffix,
             _ => Kind::Other,
         });
         ChorePlan {
@@ -274,6 +277,9 @@ impl<D: Dir> Log<D> {
     /// Leaves a segment's files to be removed later.
     pub(super) fn discard(&mut self, segment: Segment<D>) {
         let names = vec![segment.store_name(), segment.index_name()];
+        if let Some(store) = &segment.store {
+            store.retire();
+        }
         self.garbage
             .extend(segment.store.map(|store| Garbage { store, names }));
     }

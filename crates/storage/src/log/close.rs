@@ -5,7 +5,7 @@ use corelog_record::Timestamp;
 use super::Log;
 use super::work::remove;
 use crate::Error;
-use crate::disk::{Dir, File};
+use crate::disk::{Dir, File, is_full};
 use crate::error::At;
 use crate::format::mark::Slot;
 use crate::segment::Index;
@@ -76,6 +76,10 @@ impl<D: Dir> Log<D> {
         let name = active.index_name();
         let index = rows.encode(history, &active.base);
         let written = self.dir.write_aside(&name, &index).await;
+        // An index is a hint: without space for it, the next opening reads the store.
+        if written.as_ref().is_err_and(is_full) {
+            return Ok(());
+        }
         written.map_err(|e| At::new(&self.dir, &name).space("write", e))
     }
 
@@ -84,8 +88,11 @@ impl<D: Dir> Log<D> {
             is_clean: true,
             ..self.slot()
         };
-        let Some(mut mark) = self.mark.take() else {
+        if !self.has_files() {
             return Ok(());
+        }
+        let Some(mut mark) = self.mark.take() else {
+            return Err(Error::Busy);
         };
         mark.write(slot).await?;
         mark.sync().await?;

@@ -79,11 +79,11 @@ impl<D: Dir> Log<D> {
             matches!(segment.stage, Stage::Rolled | Stage::Finished)
                 && segment.end.offset <= durable
         };
-        let segment = self
-            .segments
-            .iter()
-            .find(is_due)
-            .filter(|_| self.space_retry_at <= now)?;
+        // The oldest one that is due; behind a sealed one there is none, whatever their number.
+        let is_sealed = |segment: &&Segment<D>| matches!(segment.stage, Stage::Sealed(_));
+        let unsealed = self.segments.iter().rev().take_while(|s| !is_sealed(s));
+        let oldest = unsealed.filter(is_due).last();
+        let segment = oldest.filter(|_| self.space_retry_at <= now)?;
         let base = segment.base;
         if segment.stage == Stage::Finished {
             // A group that waits for its store's `add` goes first.
@@ -144,7 +144,7 @@ impl<D: Dir> Log<D> {
         if now < self.index_retry_at {
             return None;
         }
-        self.segments.iter().find_map(|segment| {
+        let found = self.segments.iter().find_map(|segment| {
             let Index::File(sealed) = &segment.index else {
                 return None;
             };
@@ -154,7 +154,11 @@ impl<D: Dir> Log<D> {
                 sealed: sealed.clone(),
                 bytes: sealed.rebuilt()?,
             }))
-        })
+        });
+        if found.is_none() {
+            self.index_retry_at = now.saturating_add_millis(INDEX_CHECK_MS);
+        }
+        found
     }
 }
 
@@ -184,3 +188,6 @@ const MARK_AGE_MS: i64 = 500;
 
 /// … and this often in bytes: a group that completes meanwhile stays within the 4 MiB promised.
 const MARK_BYTES_MAX: u64 = 2 << 20;
+
+/// How often it is looked for indexes that were rebuilt, in milliseconds: there may be thousands.
+const INDEX_CHECK_MS: i64 = 1_000;

@@ -9,7 +9,7 @@ use crate::Error;
 use crate::disk::Dir;
 use crate::format::edit::{Edit, Start};
 use crate::format::state;
-use crate::segment::{Index, Segment};
+use crate::segment::{Index, Segment, Stage};
 
 impl<D: Dir> Log<D> {
     /// Plans to drop the sealed segments at the front that were sealed before `since`.
@@ -18,9 +18,13 @@ impl<D: Dir> Log<D> {
     /// [`Error::Busy`] while a chore is under way, [`Error::Fenced`].
     pub fn plan_expire(&mut self, since: Timestamp) -> Result<Option<ChorePlan<D>>, Error> {
         self.ready_to_change()?;
-        let is_old = |segment: &&Segment<D>| segment.seal_time().is_some_and(|time| time < since);
-        let last = self.segments.iter().take_while(is_old).last();
-        let start = last.map(|segment| segment.end.offset);
+        let mut start = None;
+        for (number, segment) in self.segments.iter().enumerate() {
+            if self.seal_time_at(number).is_none_or(|time| since <= time) {
+                break;
+            }
+            start = Some(segment.end.offset);
+        }
         self.plan_start(start.map(|start| Edit::Expire(Start { start })))
     }
 
@@ -32,8 +36,8 @@ impl<D: Dir> Log<D> {
         self.ready_to_change()?;
         let mut left = self.store_bytes().bytes();
         let mut start = None;
-        for segment in &self.segments {
-            if left <= bytes.bytes() || segment.seal_time().is_none() {
+        for (number, segment) in self.segments.iter().enumerate() {
+            if left <= bytes.bytes() || self.seal_time_at(number).is_none() {
                 break;
             }
             left -= segment.bytes();
@@ -53,6 +57,15 @@ impl<D: Dir> Log<D> {
         self.within(lowest)?;
         let is_higher = self.log_start < lowest;
         self.plan_start(is_higher.then_some(Edit::Truncate(Start { start: lowest })))
+    }
+
+    /// When the segment `number` was sealed. A damaged one never is: it is as old as the next one
+    /// that was, else it would keep all behind it for ever.
+    fn seal_time_at(&self, number: usize) -> Option<Timestamp> {
+        let mut later = self.segments.iter().skip(number);
+        later
+            .find(|segment| segment.stage != Stage::Damaged)?
+            .seal_time()
     }
 
     /// Whether a change of the manifest can be planned now.

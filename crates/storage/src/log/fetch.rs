@@ -137,32 +137,34 @@ impl<D: Dir> DiskRead<D> {
 }
 
 /// The wanted batches at the front of `bytes`, which begin with the batch `offset`. Those before
-/// the wanted ones are stepped over; the wanted ones are verified.
+/// the wanted ones are stepped over; the wanted ones are verified. The base offset is not covered by
+/// a batch's checksum: each batch must begin where the one before ended.
 fn look(bytes: &[u8], offset: Offset, wanted: Wanted) -> Look {
     let (mut at, mut expected) = (0, offset);
     let mut taken: Option<Taken> = None;
-    let done = |taken: Option<Taken>| taken.map_or(Look::None, Look::Taken);
     while at < bytes.len() {
         let rest = &bytes[at..];
         if rest.len() < HEADER_BYTES {
             return taken.map_or(Look::Short(at + HEADER_BYTES), Look::Taken);
         }
-        let Some(batch) = Extent::parse(rest).filter(|batch| expected <= batch.base) else {
+        let Some(batch) = Extent::parse(rest).filter(|batch| expected == batch.base) else {
             return taken.map_or(Look::Bad(at, expected), Look::Taken);
         };
-        if wanted.limit < batch.next {
-            return done(taken);
-        }
         if wanted.from < batch.next {
+            let is_beyond = wanted.limit < batch.next;
             let begin = taken.as_ref().map_or(at, |taken| taken.range.start);
-            if taken.is_some() && at + batch.bytes - begin > wanted.bytes_max {
-                return done(taken);
+            let is_too_much = at + batch.bytes - begin > wanted.bytes_max;
+            if taken.is_some() && (is_beyond || is_too_much) {
+                return taken.map_or(Look::None, Look::Taken);
             }
             let Some(bytes) = rest.get(..batch.bytes) else {
                 return taken.map_or(Look::Short(at + batch.bytes), Look::Taken);
             };
             if View::verify(bytes).is_err() {
                 return taken.map_or(Look::Bad(at, expected), Look::Taken);
+            }
+            if is_beyond {
+                return Look::None;
             }
             taken = Some(Taken {
                 range: begin..at + batch.bytes,

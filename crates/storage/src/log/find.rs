@@ -10,7 +10,7 @@ use super::fetch::{Start, read_error};
 use super::read::ReadError;
 use crate::disk::Dir;
 use crate::index;
-use crate::scan::{Offsets, Scanner, Step};
+use crate::scan::{Scanner, Step};
 use crate::segment::{Index, Point};
 use crate::store::Store;
 
@@ -67,7 +67,7 @@ impl<D: Dir> TimePlan<D> {
         let file = place.store.file().await.map_err(failed)?;
         let mut scanner = Scanner::new(&place.store, file, segment, start, place.end_bytes);
         loop {
-            match scanner.next(Offsets::MayJump).await.map_err(failed)? {
+            match scanner.next().await.map_err(failed)? {
                 Step::End => return Ok(None),
                 Step::Batch(batch) if self.limit < batch.next_offset() => return Ok(None),
                 Step::Batch(batch) => {

@@ -87,7 +87,8 @@ impl<D: Dir> Log<D> {
     /// Plans the next flush; `None` while one is under way, if nothing is pending, or while a chore
     /// holds what the flush needs: ask again after each completion.
     pub fn plan_flush(&mut self) -> Option<FlushPlan<D>> {
-        if self.is_fenced() || self.in_flight_bytes > 0 || self.is_full() {
+        let is_held = self.is_full() || self.is_cutting();
+        if self.is_fenced() || self.in_flight_bytes > 0 || is_held {
             return None;
         }
         let group = self.tail.first_pending()?;

@@ -264,7 +264,8 @@ impl<D: Dir> Log<D> {
         let is_old = age
             .zip(self.options.segment_age_max_ms)
             .is_some_and(|(age, max)| max <= age);
-        let is_due = is_old && !active.is_empty() && !self.is_fenced();
+        let is_held = self.is_fenced() || self.is_cutting();
+        let is_due = is_old && !active.is_empty() && !is_held;
         if is_due {
             self.roll();
         }
@@ -327,9 +328,14 @@ impl<D: Dir> Log<D> {
         }
     }
 
-    /// Whether the partition has files.
+    /// Whether the partition has its manifest and its mark.
     fn has_files(&self) -> bool {
-        !matches!(self.manifest, Held::Missing)
+        !matches!(self.manifest, Held::Missing) && !matches!(self.mark, Held::Missing)
+    }
+
+    /// Whether a chore cuts the end of the log.
+    fn is_cutting(&self) -> bool {
+        self.chore == Some(Kind::Suffix)
     }
 
     /// A fresh random lineage.

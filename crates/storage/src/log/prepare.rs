@@ -199,8 +199,9 @@ impl<D: Dir> Log<D> {
         }
         let segment = self.segment_at_mut(base);
         if is_added {
+            // Space of a store only grows; a chore may have extended it meanwhile.
             segment.store = store;
-            segment.space_bytes = space_bytes;
+            segment.space_bytes = segment.space_bytes.max(space_bytes);
         }
     }
 

@@ -21,7 +21,7 @@ use crate::format::quarantine::{Name, Reason};
 use crate::index::Builder;
 use crate::manifest::Manifest;
 use crate::mark::Mark;
-use crate::scan::{Offsets, Scanner, Step};
+use crate::scan::{Scanner, Step};
 use crate::segment::{Index, Point, Segment, Stage, name};
 use crate::store::{Store, copy};
 
@@ -91,19 +91,34 @@ impl<D: Dir> Suffix<D> {
             .last()
             .map(|began| began.epoch);
         self.manifest.append(&edit).await?;
-        let epoch = match last == before {
-            true => None,
-            false => Some(self.begin_epoch(point).await?),
-        };
-        self.write_mark(point, generation, kept.is_some(), epoch)
-            .await?;
-        self.move_away().await?;
+        let epoch = self
+            .settle(point, generation, kept.is_some(), last != before)
+            .await;
+        // The edit is durable, the log in memory is another: there is no way back to try again.
+        let epoch = epoch.map_err(Error::for_good)?;
         self.done = Some(Done {
             point,
             kept: kept.map(|store| (store, generation, rows)),
             epoch,
         });
         Ok(())
+    }
+
+    /// Does what follows from the edit. Returns the epoch to go on with, if it is a new one.
+    async fn settle(
+        &mut self,
+        point: Point,
+        generation: u32,
+        is_kept: bool,
+        needs_epoch: bool,
+    ) -> Result<Option<(LeaderEpoch, Lineage)>, Error> {
+        let epoch = match needs_epoch {
+            true => Some(self.begin_epoch(point).await?),
+            false => None,
+        };
+        self.write_mark(point, generation, is_kept, epoch).await?;
+        self.move_away().await?;
+        Ok(epoch)
     }
 
     /// The start of the batch that holds the offset, and the index rows before it. All before it is
@@ -122,7 +137,7 @@ impl<D: Dir> Suffix<D> {
                 to: end.offset,
                 segment: base.offset,
             };
-            match scanner.next(Offsets::MayJump).await? {
+            match scanner.next().await? {
                 Step::Batch(batch) if self.from < batch.next_offset() => return Ok((point, rows)),
                 Step::Batch(_) => rows.note(base, &point, self.interval_bytes),
                 Step::End => return Ok((point, rows)),
@@ -139,7 +154,7 @@ impl<D: Dir> Suffix<D> {
         let file = made.file().await?;
         let bytes = point.position.get();
         let mut scanner = Scanner::new(&made, file, base.offset, *base, bytes);
-        while let Step::Batch(_) = scanner.next(Offsets::MayJump).await? {}
+        while let Step::Batch(_) = scanner.next().await? {}
         let found = scanner.point();
         if (found.position, found.chain) != (point.position, point.chain) {
             let (from, to) = (found.offset, point.offset);
@@ -267,11 +282,11 @@ impl<D: Dir> Log<D> {
         };
         let epoch_next = (self.epoch.next(), self.draw_lineage());
         let Some(manifest) = self.manifest.take() else {
-            return Ok(None);
+            return Err(Error::Busy);
         };
         let Some(mark) = self.mark.take() else {
             self.manifest.give_back(Some(manifest));
-            return Ok(None);
+            return Err(Error::Busy);
         };
         let suffix = Suffix {
             dir: self.dir.clone(),
@@ -318,6 +333,7 @@ impl<D: Dir> Log<D> {
         let gone: VecDeque<_> = self.segments.split_off(keep);
         // Their files are away already, and the names may come back: only the handles are left.
         let stores = gone.into_iter().filter_map(|segment| segment.store);
+        let stores = stores.inspect(|store| store.retire());
         self.garbage.extend(stores.map(|store| Garbage {
             store,
             names: Vec::new(),

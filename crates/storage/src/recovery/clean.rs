@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use corelog_record::Position;
+
 use super::{BLOCK, OpenStore, Recovery, marked_point, settle};
 use crate::Error;
 use crate::disk::{Dir, Open, round_up};
@@ -40,13 +42,13 @@ impl<D: Dir> Recovery<D> {
             chain: end.chain,
             max_timestamp: seal.max_timestamp,
         };
-        segment.index = Index::File(self.sealed_index(&segment, store));
+        segment.index = Index::File(self.index_of(&segment, store, seal.digest.bytes));
         if self
             .length(&name)
             .is_none_or(|bytes| bytes < seal.digest.bytes)
         {
             let (from, to) = (base.offset, end.offset);
-            self.findings.damage.push(Damage {
+            self.note_damage(Damage {
                 from,
                 to,
                 segment: from,
@@ -55,12 +57,18 @@ impl<D: Dir> Recovery<D> {
         segment
     }
 
-    pub(super) fn sealed_index(&self, segment: &Segment<D>, store: Rc<Store<D>>) -> Rc<Sealed<D>> {
+    /// The index of a segment whose store has `store_bytes` bytes.
+    pub(super) fn index_of(
+        &self,
+        segment: &Segment<D>,
+        store: Rc<Store<D>>,
+        store_bytes: u64,
+    ) -> Rc<Sealed<D>> {
         let of = Of {
             history: self.context.identity.history,
             base: segment.base,
             store,
-            store_bytes: segment.bytes(),
+            store_bytes,
             interval_bytes: self.context.interval_bytes,
         };
         Sealed::new(&self.context.dir, segment.index_name(), of)
@@ -82,11 +90,10 @@ impl<D: Dir> Recovery<D> {
         let Some(slot) = self.slot.filter(|slot| slot.is_clean) else {
             return Ok(None);
         };
-        let unsealed = segments
-            .iter()
-            .filter(|segment| segment.seal_time().is_none())
-            .count();
         let marked = marked_point(&slot);
+        if marked.offset < self.promised() || !self.are_known(segments) {
+            return Ok(None);
+        }
         let is_same = |end: &Point| end.offset == marked.offset && end.chain == marked.chain;
         let Some(last) = segments.back_mut() else {
             let floor = self.manifest.state().end();
@@ -94,17 +101,23 @@ impl<D: Dir> Recovery<D> {
             return Ok(Some(marked.rolled()).filter(|_| is_end));
         };
         if last.seal_time().is_some() {
-            return Ok(Some(last.end).filter(|end| is_same(end) && unsealed == 0));
+            return Ok(Some(last.end).filter(is_same));
         }
         let is_marked = slot.segment == last.base.offset && slot.generation == last.generation;
         let end = if is_marked { marked } else { last.base };
         let open = self.open_store(last).await?;
         let is_exact = open.end <= end.position.get() && end.position.get() <= open.bytes;
-        if unsealed > 1 || !is_exact || !is_same(&end) {
+        if !is_exact || !is_same(&end) {
             return Ok(None);
         }
         last.end = end;
-        let index = self.sealed_index(last, open.store.clone());
+        let index = self.index_of(last, open.store.clone(), end.position.get());
+        if self.is_damaged(last) {
+            last.stage = Stage::Damaged;
+            last.store = Some(open.store);
+            last.index = Index::File(index);
+            return Ok(Some(end));
+        }
         let rows = index.load().await?;
         last.index = Index::Growing(match &*rows {
             Loaded::Rebuilt(rows) => rows.clone(),
@@ -114,6 +127,38 @@ impl<D: Dir> Recovery<D> {
         last.store = Some(open.store);
         last.born = (!last.is_empty()).then_some(self.context.now);
         Ok(Some(end))
+    }
+
+    /// Whether all segments before the last one are sealed, or known to be damaged. The latter get
+    /// the end that their successor's beginning is.
+    fn are_known(&self, segments: &mut VecDeque<Segment<D>>) -> bool {
+        for number in 1..segments.len() {
+            let next = segments[number].base;
+            let segment = &segments[number - 1];
+            if segment.seal_time().is_some() {
+                continue;
+            }
+            let bytes = self.length(&segment.store_name()).and_then(Position::new);
+            let Some(position) = bytes.filter(|_| self.is_damaged(segment)) else {
+                return false;
+            };
+            let store = Store::closed(&self.context.dir, segment.store_name());
+            let index = self.index_of(segment, store.clone(), position.get());
+            let segment = &mut segments[number - 1];
+            segment.stage = Stage::Damaged;
+            segment.end = Point { position, ..next };
+            segment.store = Some(store);
+            segment.index = Index::File(index);
+        }
+        true
+    }
+
+    /// Whether damage of a segment is known.
+    fn is_damaged(&self, segment: &Segment<D>) -> bool {
+        let damage = self.findings.damage.iter();
+        damage
+            .map(|damage| damage.segment)
+            .any(|damaged| damaged == segment.base.offset)
     }
 
     /// Opens the store of a segment that is not sealed.

@@ -1,7 +1,7 @@
 //! The room of recovery: from what a directory holds to a log that can be trusted.
 //!
 //! Lives here: [`recover`], which puts in order the judgement of files ([`tidy`]), of a clean stop
-//! ([`clean`]), of the stores that are not sealed ([`stores`]) and of their bytes ([`survey`]), and
+//! ([`clean`]), of known damage ([`damage`]), of the stores that are not sealed ([`stores`]) and of their bytes ([`survey`]), and
 //! the repair of a torn tail ([`settle`]). Never lives here: a log that is open.
 //!
 //! The rule, in short. After a clean stop nothing is scanned. Else:
@@ -16,6 +16,7 @@
 //! - a new epoch is durable before the first append.
 
 mod clean;
+mod damage;
 mod settle;
 mod stores;
 mod survey;
@@ -134,6 +135,7 @@ struct OpenStore<D: Dir> {
 impl<D: Dir> Recovery<D> {
     async fn run(mut self, mark: Option<Mark<D>>) -> Result<Recovered<D>, Error> {
         self.tidy().await?;
+        self.findings.damage = self.remembered();
         let mut segments = VecDeque::new();
         let named = self.manifest.state().segments().to_vec();
         for segment in &named {
@@ -147,7 +149,11 @@ impl<D: Dir> Recovery<D> {
                     .map_or(durable.offset, |last| last.base.offset);
                 (durable, last)
             }
-            None => self.recover_stores(&mut segments).await?,
+            None => {
+                let end = self.recover_stores(&mut segments).await?;
+                self.remember().await?;
+                end
+            }
         };
         self.end_with_active(&mut segments, durable);
         self.finish(mark, segments, durable, durable_segment).await
@@ -237,7 +243,10 @@ impl<D: Dir> Recovery<D> {
             .and_then(|slot| slot.epoch)
             .max(last.map(|last| last.epoch));
         if let Some(used) = used {
-            epoch = used.next();
+            let dir = || self.context.dir.describe();
+            epoch = used
+                .checked_next()
+                .ok_or_else(|| Error::EpochsExhausted { dir: dir() })?;
         }
         if let Some(last) = last {
             offset = offset.max(last.offset);

@@ -26,10 +26,12 @@ impl<D: Dir> Recovery<D> {
                 None => Some(self.open_store(segment).await?),
             });
         }
+        let promised = self.promised();
         let holds = |(segment, store): (&Segment<D>, &Option<OpenStore<D>>)| {
-            let is_promised = self
+            let is_marked = self
                 .marked_in(segment)
                 .is_some_and(|at| at.position.get() > 0);
+            let is_promised = is_marked || segment.base.offset < promised;
             store.as_ref().is_none_or(|store| store.end > 0) || is_promised
         };
         let last = segments.iter().zip(&stores).rposition(holds);
@@ -83,7 +85,9 @@ impl<D: Dir> Recovery<D> {
         let first = last.map_or(0, |last| last + 1);
         let is_next = |segment: &Segment<D>| {
             let base = segment.base;
+            let is_there = self.length(&segment.store_name()).is_some();
             (base.offset, base.ordinal, base.chain) == (end.offset, end.ordinal, end.chain)
+                && is_there
         };
         let is_right = segments.len() == first + 1 && segments.get(first).is_some_and(is_next);
         if segments.len() <= first || is_right || self.findings.read_only_from.is_some() {
@@ -143,29 +147,41 @@ impl<D: Dir> Recovery<D> {
         loop {
             survey.run().await?;
             let end = survey.point();
-            let is_right =
-                (end.offset, end.ordinal, end.chain) == (next.offset, next.ordinal, next.chain);
-            if is_right {
-                if end.position.get() < open.end {
-                    let range = end.position.get()..open.end;
-                    self.quarantine_bytes(&open.store, range, Reason::Damaged)
-                        .await?;
-                }
-                segment.stage = Stage::Rolled;
-                segment.end = end;
+            let is_there = (end.offset, end.ordinal) == (next.offset, next.ordinal);
+            // A rotten header that was stepped over bends the chain; the successor's is right.
+            if is_there && (end.chain == next.chain || !survey.damage().is_empty()) {
+                let behind = end.position.get()..open.end;
+                let is_cuttable = behind.end <= behind.start + UNSYNCED_BYTES_MAX as u64;
+                self.quarantine_bytes(&open.store, behind, Reason::Damaged)
+                    .await?;
+                // Damage is never cut: such a file stays as it is, and is not sealed.
+                segment.stage = match survey.damage().is_empty() && is_cuttable {
+                    true => Stage::Rolled,
+                    false => Stage::Damaged,
+                };
+                segment.end = Point {
+                    chain: next.chain,
+                    ..end
+                };
                 break;
             }
             if end.offset < next.offset && survey.resync().await? {
                 continue;
             }
-            // Damage is never cut: the file stays as it is, and is not sealed.
             segment.stage = Stage::Damaged;
             segment.end = Point {
                 position: end.position.max(file_end(&open)),
                 ..next
             };
             segment.end.max_timestamp = end.max_timestamp;
-            survey.damaged(end.offset.min(next.offset), next.offset);
+            // Valid batches up to there, but not those that were added: none can be trusted.
+            let is_other = next.offset <= end.offset;
+            let from = if is_other {
+                segment.base.offset
+            } else {
+                end.offset
+            };
+            survey.damaged(from, next.offset);
             break;
         }
         self.take_survey(segment, open, survey).await
@@ -178,61 +194,70 @@ impl<D: Dir> Recovery<D> {
         open: OpenStore<D>,
     ) -> Result<(), Error> {
         let marked = self.marked_in(segment);
+        let promised = self
+            .promised()
+            .max(marked.map_or(Offset::ZERO, |at| at.offset));
         let mark = marked.filter(|at| at.position.get() <= open.bytes);
         let mut survey = Survey::new(self.survey_of(segment, &open, mark)).await?;
         let mut torn = None;
         loop {
             survey.run().await?;
             let end = survey.point();
-            if let Some(marked) = marked.filter(|_| mark.is_none()) {
-                // The store is shorter than what was promised of it.
-                survey.damaged(end.offset, marked.offset.max(end.offset.plus(1)));
-                self.findings.read_only_from = Some(end.offset);
-                segment.end = Point {
-                    position: end.position,
-                    ..marked
-                };
-                break;
-            }
             segment.end = end;
             let position = end.position.get();
-            if open.end <= position {
-                break;
-            }
-            if open.end - position <= UNSYNCED_BYTES_MAX as u64 {
-                let marked = mark.map_or(0, |at| at.position.get());
-                torn = Some(Torn {
-                    segment: segment.base.offset,
-                    offset: end.offset,
-                    position: end.position,
-                    bytes: open.end - position,
-                    bytes_since_mark: position - marked,
-                });
-                self.quarantine_bytes(&open.store, position..open.end, Reason::Torn)
-                    .await?;
-                break;
+            // What was promised is damaged if it is not there, and never torn.
+            if promised <= end.offset {
+                if open.end <= position {
+                    break;
+                }
+                if open.end - position <= UNSYNCED_BYTES_MAX as u64 {
+                    let marked = mark.map_or(0, |at| at.position.get());
+                    torn = Some(Torn {
+                        segment: segment.base.offset,
+                        offset: end.offset,
+                        position: end.position,
+                        bytes: open.end - position,
+                        bytes_since_mark: position - marked,
+                    });
+                    let range = position..open.end;
+                    self.quarantine_bytes(&open.store, range, Reason::Torn)
+                        .await?;
+                    break;
+                }
             }
             if !survey.resync().await? {
-                survey.damaged(end.offset, end.offset.plus(1));
+                survey.damaged(end.offset, promised.max(end.offset.plus(1)));
                 self.findings.read_only_from = Some(end.offset);
+                segment.end.offset = promised.max(end.offset);
                 break;
             }
         }
-        let start = mark.map_or(0, |at| at.position.get());
-        let zeros_from = torn.as_ref().map(|torn| torn.position.get());
-        let is_any = open.bytes > 0;
-        if is_any {
-            settle::rewrite(&self.context.dir, &open.store, start..open.end, zeros_from).await?;
-        }
-        self.findings.torn = torn;
         let is_sound = survey.damage().is_empty();
         let is_read_only = self.findings.read_only_from.is_some();
-        segment.stage = if is_sound || is_read_only {
-            Stage::Active
-        } else {
-            Stage::Rolled
+        segment.stage = match is_sound || is_read_only {
+            true => Stage::Active,
+            false => Stage::Damaged,
         };
-        self.take_survey(segment, open, survey).await
+        let store = open.store.clone();
+        let range = mark.map_or(0, |at| at.position.get())..open.end;
+        let is_any = open.bytes > 0;
+        self.take_survey(segment, open, survey).await?;
+        if is_any {
+            let zeros_from = torn.as_ref().map(|torn| torn.position.get());
+            settle::rewrite(&self.context.dir, &store, range, zeros_from).await?;
+        }
+        self.findings.torn = torn;
+        Ok(())
+    }
+
+    /// The offset below which the manifest says that all was durable.
+    pub(super) fn promised(&self) -> Offset {
+        let state = self.manifest.state();
+        let began = state
+            .epochs()
+            .last()
+            .map_or(Offset::ZERO, |began| began.offset);
+        state.log_start().max(began)
     }
 
     fn survey_of(
@@ -247,7 +272,7 @@ impl<D: Dir> Recovery<D> {
             bytes: open.bytes,
             mark,
             interval_bytes: self.context.interval_bytes,
-            index: self.sealed_index(segment, open.store.clone()),
+            index: self.index_of(segment, open.store.clone(), open.bytes),
         }
     }
 
@@ -258,16 +283,20 @@ impl<D: Dir> Recovery<D> {
         open: OpenStore<D>,
         survey: Survey<D>,
     ) -> Result<(), Error> {
-        for range in survey.bad_ranges() {
+        let ranges = survey.bad_ranges();
+        let (rows, damage) = survey.into_parts();
+        let mut is_new = false;
+        for damage in damage {
+            is_new |= self.note_damage(damage);
+        }
+        for range in ranges.into_iter().filter(|_| is_new) {
             self.quarantine_bytes(&open.store, range, Reason::Damaged)
                 .await?;
         }
-        let (rows, damage) = survey.into_parts();
         segment.index = Index::Growing(rows);
         segment.space_bytes = round_up(open.end).max(open.bytes / BLOCK * BLOCK);
         segment.store = Some(open.store);
         segment.born = (!segment.is_empty()).then_some(self.context.now);
-        self.findings.damage.extend(damage);
         Ok(())
     }
 }

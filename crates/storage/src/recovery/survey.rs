@@ -9,7 +9,7 @@ use crate::Error;
 use crate::disk::Dir;
 use crate::index::{self, Builder, Sealed};
 use crate::log::Damage;
-use crate::scan::{Offsets, Scanner, Step};
+use crate::scan::{Scanner, Step};
 use crate::segment::Point;
 use crate::store::Store;
 
@@ -102,22 +102,26 @@ impl<D: Dir> Survey<D> {
             let mark = self.of.mark.filter(|_| !self.has_passed_mark);
             if let Some(mark) = mark.filter(|mark| mark.position <= at.position) {
                 self.has_passed_mark = true;
-                let is_as_marked = (at.position, at.offset, at.ordinal, at.chain)
-                    == (mark.position, mark.offset, mark.ordinal, mark.chain);
-                if !is_as_marked {
-                    // Valid batches, but not those that were marked.
-                    let (from, segment) = (self.of.base.offset, self.of.base.offset);
+                let is_there = (at.position, at.offset, at.ordinal)
+                    == (mark.position, mark.offset, mark.ordinal);
+                if is_there && at.chain == mark.chain {
+                    continue;
+                }
+                scanner.move_to(mark);
+                // A rotten header that was stepped over bends the chain, which the mark mends. But
+                // valid batches which are not those that were marked are no good at all.
+                if !is_there || self.damage.is_empty() {
+                    let segment = self.of.base.offset;
                     self.damage.push(Damage {
-                        from,
+                        from: segment,
                         to: mark.offset,
                         segment,
                     });
                     self.rows = Builder::default();
-                    scanner.move_to(mark);
-                    continue;
                 }
+                continue;
             }
-            match scanner.next(Offsets::Dense).await? {
+            match scanner.next().await? {
                 Step::Batch(_) => self.rows.note(&self.of.base, &at, self.of.interval_bytes),
                 Step::End => return Ok(()),
                 Step::Bad => {
@@ -164,9 +168,9 @@ impl<D: Dir> Survey<D> {
             return Ok(None);
         };
         scanner.move_to(row);
-        let is_valid = matches!(scanner.next(Offsets::Dense).await?, Step::Batch(_));
+        let is_valid = matches!(scanner.next().await?, Step::Batch(_));
         scanner.move_to(at);
-        Ok(Some(row).filter(|_| is_valid))
+        Ok(Some(row).filter(|row| is_valid && at.offset < row.offset))
     }
 
     fn note_bad(&mut self, at: Point, behind: Point) {

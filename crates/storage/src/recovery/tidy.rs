@@ -1,5 +1,6 @@
 //! Judging the files of a directory: the manifest says which are the log's.
 
+use std::io::ErrorKind;
 use std::ops::Range;
 
 use corelog_record::{Offset, Position};
@@ -69,7 +70,7 @@ impl<D: Dir> Recovery<D> {
     pub(super) async fn tidy(&mut self) -> Result<(), Error> {
         if let Some(torn) = self.manifest.torn().cloned() {
             let position = Position::new(torn.position).unwrap_or(Position::MAX);
-            let name = self.name(Reason::Torn, position, manifest::NAME);
+            let name = self.name(Reason::Torn, position, manifest::NAME).await?;
             self.write_quarantine(&name, &torn.bytes).await?;
             self.manifest.cut_torn().await?;
         }
@@ -141,7 +142,7 @@ impl<D: Dir> Recovery<D> {
         let read = file.read_at(range.start, len).await;
         let read = read.map_err(|e| store.at().io("read", e))?;
         let position = Position::new(range.start).unwrap_or(Position::MAX);
-        let name = self.name(reason, position, store.name());
+        let name = self.name(reason, position, store.name()).await?;
         self.write_quarantine(&name, read.as_ref()).await
     }
 
@@ -155,7 +156,7 @@ impl<D: Dir> Recovery<D> {
 
     async fn move_to_quarantine(&mut self, file: &str) -> Result<(), Error> {
         self.create_quarantine().await?;
-        let name = self.name(Reason::Unnamed, Position::ZERO, file);
+        let name = self.name(Reason::Unnamed, Position::ZERO, file).await?;
         let Context {
             dir, quarantine, ..
         } = &self.context;
@@ -171,16 +172,25 @@ impl<D: Dir> Recovery<D> {
         created.map_err(|e| At::dir(quarantine).space("create", e))
     }
 
-    fn name(&self, reason: Reason, position: Position, file: &str) -> String {
-        let identity = &self.context.identity;
-        Name {
+    /// A name in quarantine that nothing has yet: what is there is never replaced.
+    async fn name(&self, reason: Reason, position: Position, file: &str) -> Result<String, Error> {
+        let (identity, quarantine) = (&self.context.identity, &self.context.quarantine);
+        let taken = match quarantine.list().await {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(At::dir(quarantine).io("list", error)),
+        };
+        let mut name = Name {
             time: self.context.now,
             reason,
             topic: identity.topic,
             partition: identity.partition,
             position,
             file: file.to_owned(),
+        };
+        while taken.iter().any(|entry| entry.name == name.to_string()) {
+            name.time = name.time.saturating_add_millis(1);
         }
-        .to_string()
+        Ok(name.to_string())
     }
 }

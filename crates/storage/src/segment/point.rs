@@ -62,7 +62,7 @@ impl Point {
             .ok()
             .and_then(Offset::new)?;
         let span = u64::try_from(header.last_offset_delta).ok()? + 1;
-        if base < self.offset {
+        if base != self.offset {
             return None;
         }
         Some(Self {

@@ -6,6 +6,7 @@ mod faults;
 mod model;
 mod recovery;
 mod sim;
+mod stories;
 mod survival;
 
 use corelog_record::{ByteSize, Offset, Timestamp};

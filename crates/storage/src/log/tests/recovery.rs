@@ -5,17 +5,17 @@ use corelog_record::{ByteSize, Offset};
 use super::{at, offset, small};
 use crate::Error;
 use crate::disk::memory::MemoryDir;
-use crate::disk::{BLOCK_BYTES, Dir, File, Open, block_on};
+use crate::disk::{Dir, File, Open, block_on};
 use crate::log::{AppendError, Damage, Log, Options, ReadError, UNSYNCED_BYTES_MAX};
 use crate::store::padded;
 use crate::testing::{batch, flush, open, read_all, settle};
 
 type Memory = Log<MemoryDir>;
 
-const STORE: &str = "00000000000000000000.log";
+pub(super) const STORE: &str = "00000000000000000000.log";
 
 /// Appends `count` batches of one record of `bytes` bytes, each durable.
-fn fill(log: &mut Memory, count: usize, bytes: usize) {
+pub(super) fn fill(log: &mut Memory, count: usize, bytes: usize) {
     for _ in 0..count {
         log.append(&batch(&[&vec![b'f'; bytes]], at(0)), at(0))
             .unwrap();
@@ -23,21 +23,26 @@ fn fill(log: &mut Memory, count: usize, bytes: usize) {
     }
 }
 
-/// Changes bytes of a file behind the log's back, durably.
-fn scribble(root: &MemoryDir, name: &str, position: u64, bytes: &[u8]) {
+/// Changes a file behind the log's back, durably. Its length stays, but for what is pushed.
+pub(super) fn change(root: &MemoryDir, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
     let dir = root.child("p0");
     block_on(async {
         let file = dir.open(name, Open::Write).await.unwrap();
-        let start = position / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
-        let skip = usize::try_from(position - start).unwrap();
-        let len = (skip + bytes.len()).next_multiple_of(BLOCK_BYTES);
-        let mut old = file.read_at(start, len).await.unwrap().as_ref().to_vec();
-        old.resize(len, 0);
-        old[skip..skip + bytes.len()].copy_from_slice(bytes);
-        file.write_at(padded(&dir, &old).into(), start)
-            .await
-            .unwrap();
+        let len = usize::try_from(file.len().await.unwrap()).unwrap();
+        let mut bytes = file.read_at(0, len).await.unwrap().as_ref().to_vec();
+        change(&mut bytes);
+        file.write_at(padded(&dir, &bytes).into(), 0).await.unwrap();
+        file.set_len(bytes.len() as u64).await.unwrap();
         file.sync_all().await.unwrap();
+    });
+}
+
+/// Writes `bytes` at `position` of a file behind the log's back.
+fn scribble(root: &MemoryDir, name: &str, position: u64, bytes: &[u8]) {
+    let start = usize::try_from(position).unwrap();
+    change(root, name, |old| {
+        old.resize(old.len().max(start + bytes.len()), 0);
+        old[start..start + bytes.len()].copy_from_slice(bytes);
     });
 }
 

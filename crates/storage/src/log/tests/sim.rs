@@ -101,6 +101,7 @@ impl Sim {
             95 => self.cut_suffix(),
             96 => self.close(),
             97 => self.walk(),
+            98 => self.kill(),
             _ => self.cut_power(),
         }
         self.check();
@@ -161,7 +162,7 @@ impl Sim {
                 assert_eq!((appended.base, appended.end), (self.end(), base));
                 self.stored.append(&mut stored);
             }
-            Err(AppendError::Full { .. }) => {}
+            Err(AppendError::Full { .. } | AppendError::Cutting) => {}
             Err(error) => panic!("{error}"),
         }
     }
@@ -278,13 +279,6 @@ impl Sim {
         match self.log.plan_truncate_suffix(from, at(self.now)) {
             Ok(Some(plan)) => {
                 self.run_chore(plan, Change::Suffix(from));
-                // The owner appends nothing while the log is cut.
-                while self.chore.is_some() {
-                    if self.rng.u32(0..40) == 0 {
-                        return self.cut_power();
-                    }
-                    self.advance();
-                }
             }
             Ok(None) | Err(Error::Busy) => {}
             Err(error) => panic!("{error}"),
@@ -385,6 +379,21 @@ impl Sim {
         let (log, report) = open(&self.disk, &self.options, self.rng.u64(..), self.now).unwrap();
         assert!(report.is_clean, "{report:?}");
         assert!(report.quarantined.is_empty(), "{report:?}");
+        self.log = log;
+    }
+
+    /// Kills the process and starts it again on the same machine: what was written is there, synced
+    /// or not.
+    fn kill(&mut self) {
+        let change = self
+            .chore
+            .as_ref()
+            .map_or(Change::None, |(_, change)| *change);
+        (self.flush, self.chore) = (None, None);
+        let had_files = !self.stored.is_empty();
+        self.now += 1;
+        let (log, report) = open(&self.disk, &self.options, self.rng.u64(..), self.now).unwrap();
+        self.compare(&log, &report, change, had_files);
         self.log = log;
     }
 

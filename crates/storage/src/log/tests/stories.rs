@@ -1,0 +1,238 @@
+//! Bugs that were fixed, each with its story.
+
+use std::io::ErrorKind;
+
+use corelog_record::{ByteSize, Offset};
+
+use super::recovery::{STORE, change, fill};
+use super::{at, offset, small};
+use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
+use crate::disk::memory::MemoryDir;
+use crate::disk::{Dir, block_on};
+use crate::format::edit::{Edit, Settings};
+use crate::log::{AppendError, Log, Options, ReadError};
+use crate::manifest::Manifest;
+use crate::testing::{batch, flush, open, settle};
+
+type Disk = FaultyDir<MemoryDir>;
+
+fn append_and_flush<D: Dir>(log: &mut Log<D>, count: usize) {
+    for _ in 0..count {
+        log.append(&batch(&[b"a record of some bytes"], at(0)), at(0))
+            .unwrap();
+        flush(log, at(0)).unwrap();
+    }
+}
+
+/// While the end was being cut off, appends were taken, flushed and acknowledged; then the cut took
+/// them along. What was only pending ended the program.
+#[test]
+fn nothing_is_appended_while_the_end_of_the_log_is_cut_off() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    append_and_flush(&mut log, 3);
+    let plan = log.plan_truncate_suffix(offset(2), at(1)).unwrap().unwrap();
+    let refused = log.append(&batch(&[b"refused"], at(0)), at(0));
+    assert!(matches!(refused, Err(AppendError::Cutting)), "{refused:?}");
+    let done = block_on(plan.run());
+    log.complete_chore(done, at(1)).unwrap();
+    assert_eq!((log.log_end(), log.durable()), (offset(2), offset(2)));
+    assert_eq!(
+        log.append(&batch(&[b"taken"], at(0)), at(0)).unwrap().base,
+        offset(2)
+    );
+}
+
+/// The log start had moved past a batch that no mark had covered yet. When that batch rotted, it
+/// looked torn, the log ended below its start, and each opening panicked.
+#[test]
+fn a_log_start_is_a_promise_of_all_below_it() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    append_and_flush(&mut log, 5);
+    let plan = log.plan_truncate(offset(4)).unwrap().unwrap();
+    let done = block_on(plan.run());
+    log.complete_chore(done, at(1)).unwrap();
+    drop(log);
+    change(&root, STORE, |bytes| bytes[150] ^= 1);
+    let (log, report) = open(&root, small(), 2, at(2)).unwrap();
+    assert!(offset(4) <= log.log_start());
+    assert!(report.torn.is_none(), "{report:?}");
+    assert!(!report.damage.is_empty(), "{report:?}");
+}
+
+/// The manifest had room for the cut but not for the epoch after it, and the disk was full: the log
+/// in memory went on uncut and acknowledged what the next opening quarantined.
+#[test]
+fn a_cut_that_is_durable_but_not_finished_fences() {
+    let mut hits = 0;
+    for fill in 440..520 {
+        let root = Disk::new(MemoryDir::new());
+        let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+        append_and_flush(&mut log, 3);
+        drop(log);
+        pad_manifest(&root, fill);
+        let (mut log, _) = open(&root, small(), 3, at(2)).unwrap();
+        append_and_flush(&mut log, 1);
+        let before = log.durable();
+        let plan = log.plan_truncate_suffix(offset(2), at(3)).unwrap().unwrap();
+        let is_new = Match::on(Operation::CreateFile, "manifest.new");
+        root.faults()
+            .fail(is_new, 1, Fault::Fail(ErrorKind::StorageFull));
+        let done = block_on(plan.run());
+        let completed = log.complete_chore(done, at(3));
+        if root.faults().is_pending() {
+            continue;
+        }
+        hits += 1;
+        assert!(completed.is_err());
+        drop(log.append(&batch(&[b"acknowledged?"], at(4)), at(4)));
+        let flushed = flush(&mut log, at(4))
+            .ok()
+            .flatten()
+            .map(|flushed| flushed.durable);
+        root.faults().clear();
+        drop(log);
+        let (log, _) = open(&root, small(), 5, at(5)).unwrap();
+        assert!(
+            flushed.is_none_or(|durable| durable <= log.durable()),
+            "{before} {flushed:?}"
+        );
+    }
+    assert!(hits > 0, "the manifest was never full");
+}
+
+/// Fills the manifest with edits that say nothing.
+fn pad_manifest(root: &Disk, count: u32) {
+    let mut manifest = block_on(Manifest::open(root.child("p0"))).unwrap();
+    for number in 0..count {
+        let changes = [("k".to_owned(), Some(number.to_string()))].into();
+        block_on(manifest.append(&Edit::Settings(Settings { changes }))).unwrap();
+    }
+}
+
+/// The disk was full just when a new partition had its manifest and not yet its mark: it never got
+/// one, could not be cut, and each of its openings was unclean.
+#[test]
+fn a_full_disk_at_birth_leaves_a_log_with_a_mark() {
+    let root = Disk::new(MemoryDir::new());
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    log.append(&batch(&[b"x", b"y"], at(0)), at(0)).unwrap();
+    let is_mark = Match::on(Operation::CreateFile, "mark.new");
+    root.faults()
+        .fail(is_mark, 1, Fault::Fail(ErrorKind::StorageFull));
+    assert!(flush(&mut log, at(0)).is_err());
+    settle(&mut log, at(1000)).unwrap();
+    assert_eq!(log.durable(), offset(2));
+    append_and_flush(&mut log, 1);
+    let cut = log
+        .plan_truncate_suffix(offset(2), at(2000))
+        .unwrap()
+        .expect("it can be cut");
+    let done = block_on(cut.run());
+    log.complete_chore(done, at(2000)).unwrap();
+    block_on(log.close(at(3000))).unwrap();
+    let (log, report) = open(&root, small(), 2, at(4000)).unwrap();
+    assert!(report.is_clean, "{report:?}");
+    assert_eq!(log.log_end(), offset(2));
+}
+
+/// The index of a store that was being recovered was held to a length of zero, so no row of it was
+/// ever used, and one bad length hid all that followed.
+#[test]
+fn a_bad_length_is_stepped_over_by_index_rows() {
+    let root = MemoryDir::new();
+    let large = Options {
+        segment_bytes_max: ByteSize::from_mib(64),
+        ..small()
+    };
+    let (mut log, _) = open(&root, large.clone(), 1, at(0)).unwrap();
+    fill(&mut log, 40, 500_000);
+    let one = usize::try_from(log.store_bytes().bytes()).unwrap() / 40;
+    block_on(log.close(at(1))).unwrap();
+    block_on(root.child("p0").remove("mark")).unwrap();
+    change(&root, STORE, |bytes| bytes[one + 8] ^= 0x40);
+    let (log, report) = open(&root, large, 2, at(2)).unwrap();
+    assert!(!report.is_read_only, "{report:?}");
+    assert_eq!(log.durable(), offset(40));
+    assert_eq!(
+        (report.damage[0].from, report.damage[0].to),
+        (offset(1), offset(2))
+    );
+}
+
+/// A damaged segment was sealed like any other, so a clean stop made the damage unknown.
+#[test]
+fn damage_is_still_known_after_a_clean_stop_and_never_sealed() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    append_and_flush(&mut log, 5);
+    settle(&mut log, at(700)).unwrap();
+    drop(log);
+    change(&root, STORE, |bytes| bytes[150] ^= 1);
+    let (mut log, first) = open(&root, small(), 2, at(1000)).unwrap();
+    assert!(!first.damage.is_empty());
+    for time in [2000, 3000] {
+        append_and_flush(&mut log, 1);
+        settle(&mut log, at(time)).unwrap();
+        assert!(log.segments().all(|segment| !segment.is_sealed));
+        block_on(log.close(at(time))).unwrap();
+        let report;
+        (log, report) = open(&root, small(), 3, at(time + 100)).unwrap();
+        assert!(
+            report.is_clean && report.quarantined.is_empty(),
+            "{report:?}"
+        );
+        assert_eq!(report.damage, first.damage);
+        let read = log.plan_read(offset(1), Offset::MAX, 1 << 20);
+        assert!(matches!(read, Err(ReadError::Damaged { .. })));
+    }
+    assert_eq!(log.log_end(), offset(7));
+}
+
+/// The base offset lies outside the checksum: a rotten one was handed to readers, who skipped
+/// records and read others twice.
+#[test]
+fn a_rotten_base_offset_is_damage() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    append_and_flush(&mut log, 5);
+    let one = usize::try_from(log.store_bytes().bytes()).unwrap() / 5;
+    log.shrink_tail(0);
+    for flip in [2, 0x40] {
+        change(&root, STORE, |bytes| bytes[one + 7] ^= flip);
+        let read = block_on(
+            log.plan_read(offset(1), Offset::MAX, 1 << 20)
+                .unwrap()
+                .run(),
+        );
+        assert!(matches!(read, Err(ReadError::Damaged { .. })), "{read:?}");
+        change(&root, STORE, |bytes| bytes[one + 7] ^= flip);
+    }
+}
+
+/// A damaged segment is never sealed, and so stopped retention for ever.
+#[test]
+fn retention_passes_a_damaged_segment() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    fill(&mut log, 12, 3_000);
+    drop(log);
+    change(&root, STORE, |bytes| bytes[14_000] ^= 1);
+    let (mut log, report) = open(&root, small(), 2, at(1)).unwrap();
+    assert!(!report.damage.is_empty());
+    for _ in 0..20 {
+        append_and_flush(&mut log, 1);
+        fill(&mut log, 1, 3_000);
+        settle(&mut log, at(1_000)).unwrap();
+    }
+    let segments = log.segments().count();
+    let plan = log
+        .plan_expire(at(2_000))
+        .unwrap()
+        .expect("something to expire");
+    let done = block_on(plan.run());
+    log.complete_chore(done, at(2_000)).unwrap();
+    assert!(log.segments().count() < segments - 1);
+    assert!(log.damage().is_empty(), "the damaged segment is gone");
+}

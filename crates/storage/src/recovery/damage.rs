@@ -1,0 +1,85 @@
+//! Damage that was found before: the manifest remembers it, so that a clean stop does not hide it.
+//!
+//! Each range is a setting of the partition: the key `damage.<segment>.<from>`, the value `<to>`,
+//! offsets in decimal.
+
+use std::collections::BTreeMap;
+
+use corelog_record::Offset;
+
+use super::Recovery;
+use crate::Error;
+use crate::disk::Dir;
+use crate::format::edit::{Edit, Settings};
+use crate::log::Damage;
+
+impl<D: Dir> Recovery<D> {
+    /// The damage that the manifest remembers, of what is still there.
+    pub(super) fn remembered(&self) -> Vec<Damage> {
+        let state = self.manifest.state();
+        let all = state
+            .settings()
+            .iter()
+            .filter_map(|(key, value)| parse(key, value));
+        let is_there = |damage: &Damage| {
+            let segments = state.segments();
+            let is_named = segments
+                .iter()
+                .any(|segment| segment.base == damage.segment);
+            is_named && state.log_start() < damage.to
+        };
+        all.filter(is_there).collect()
+    }
+
+    /// Notes damage, unless it is known already. Returns whether it is new.
+    pub(super) fn note_damage(&mut self, found: Damage) -> bool {
+        let known = &mut self.findings.damage;
+        let is_same = |d: &&mut Damage| (d.segment, d.from) == (found.segment, found.from);
+        match known.iter_mut().find(is_same) {
+            Some(known) => {
+                known.to = known.to.max(found.to);
+                false
+            }
+            None => {
+                known.push(found);
+                true
+            }
+        }
+    }
+
+    /// Makes the manifest remember the damage found.
+    pub(super) async fn remember(&mut self) -> Result<(), Error> {
+        let known = self.remembered();
+        let new = self
+            .findings
+            .damage
+            .iter()
+            .filter(|damage| !known.contains(damage));
+        let new: Vec<_> = new
+            .map(|damage| (key(damage), Some(damage.to.to_string())))
+            .collect();
+        for changes in new.chunks(EDIT_DAMAGES_MAX) {
+            let changes = changes.iter().cloned().collect::<BTreeMap<_, _>>();
+            self.manifest
+                .append(&Edit::Settings(Settings { changes }))
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+fn key(damage: &Damage) -> String {
+    format!("{PREFIX}{}.{}", damage.segment, damage.from)
+}
+
+fn parse(key: &str, value: &str) -> Option<Damage> {
+    let offset = |text: &str| text.parse().ok().and_then(Offset::new);
+    let (segment, from) = key.strip_prefix(PREFIX)?.split_once('.')?;
+    let (segment, from, to) = (offset(segment)?, offset(from)?, offset(value)?);
+    Some(Damage { from, to, segment })
+}
+
+const PREFIX: &str = "damage.";
+
+/// So many ranges fit into one edit, whatever their offsets.
+const EDIT_DAMAGES_MAX: usize = 32;
