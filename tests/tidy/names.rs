@@ -56,8 +56,6 @@ const RULES: [Rule; 7] = [
         ],
         rooms: &[
             "crates/node/src/rt/",
-            // The thread that starts and stops the cores: how long it may wait.
-            "crates/node/src/node/start.rs",
             "crates/client/",
             "src/",
             "tests/",
@@ -79,13 +77,7 @@ const RULES: [Rule; 7] = [
     },
     Rule {
         names: &["thread::sleep"],
-        rooms: &[
-            "crates/node/src/rt/",
-            // That a connection may be idle for longer than a frame may take is a time to wait out.
-            "crates/node/tests/serve/limits.rs",
-            "src/",
-            "bench/",
-        ],
+        rooms: &["crates/node/src/rt/", "src/", "bench/"],
         is_for_tests: false,
         reason: "waiting has a condition; a test that sleeps is slow or wrong",
     },
