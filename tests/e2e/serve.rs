@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -116,6 +117,27 @@ fn a_directory_that_cannot_be_written_is_denied() {
     let (code, said) = refused(&Start::on(&dir));
     assert!(matches!(code, Some(1 | 6)), "{code:?} {said}");
     assert!(said.contains(&*dir.to_string_lossy()), "{said}");
+}
+
+#[test]
+fn too_little_locked_memory_is_denied() {
+    let folder = Folder::new();
+    let start = Start::on(folder.path()).command();
+    let mut limited = Command::new("bash");
+    limited
+        .args(["-c", r#"ulimit -l 64; exec "$0" "$@""#])
+        .arg(start.get_program());
+    limited.args(start.get_args());
+    limited.envs(
+        start
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    limited.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = output_of(limited.spawn().unwrap(), "a start with little memory");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(6), "{said}");
+    assert!(said.contains("LimitMEMLOCK"), "{said}");
 }
 
 #[test]

@@ -35,9 +35,10 @@ pub(super) struct Cores {
 pub(super) fn start(config: &NodeConfig) -> Result<Node, StartError> {
     ports::check(config)?;
     probe::kernel()?;
+    // Before the rings: a limit that is too low for one would be told as a lack of memory.
+    let io_memory_bytes = probe::memlock(config.cores)?.io_memory_bytes;
     probe::rings()?;
     probe::data_directory(&config.data_dir)?;
-    let io_memory_bytes = probe::memlock(config.cores)?.io_memory_bytes;
     // More connections than descriptors are refused one by one, with a reason in the log.
     probe::raise_descriptors().map_or_else(
         |error| tracing::warn!(%error, "the limit of open files stays as it is"),
