@@ -151,7 +151,9 @@ async fn bury<D: Dir>(root: &D, name: &TopicName, suffix: &str) -> Result<(), Ca
         .create()
         .await
         .map_err(io_error("create", &deleted))?;
-    let grave = format!("{name}-{suffix}");
+    // The longest topic name leaves no room for a suffix in a directory's name.
+    let kept = name.as_str().len().min(NAME_BYTES_MAX - 1 - suffix.len());
+    let grave = format!("{}-{suffix}", &name.as_str()[..kept]);
     let leftover = deleted.child(&grave);
     leftover
         .remove_tree()
@@ -177,6 +179,8 @@ fn io_error<D: Dir>(action: &'static str, dir: &D) -> impl FnOnce(io::Error) -> 
     }
 }
 
+/// Bytes of a directory's name.
+const NAME_BYTES_MAX: usize = 255;
 const TOPICS: &str = "topics";
 const DELETED: &str = "deleted";
 const TOPIC_FILE: &str = "topic";

@@ -62,8 +62,11 @@ pub(super) async fn read(link: &Rc<Link>, receiver: &mut ReadHalf) {
                 rt::yield_if_needed().await;
             }
             Ok(false) => {
-                let is_expected = receive.is_partial() || !is_greeted;
+                let was_partial = receive.is_partial();
+                let is_expected = was_partial || !is_greeted;
                 match read_more(link, receiver, &mut receive, is_expected, begun).await {
+                    // The frame begins with its first byte, however long the client was silent.
+                    Read::Some if is_greeted && !was_partial => begun = rt::now(),
                     Read::Some => {}
                     Read::End => return,
                     Read::Cut => {

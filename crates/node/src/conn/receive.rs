@@ -91,26 +91,26 @@ impl Receive {
         self.needed
     }
 
-    /// Makes room for the next read: for the whole frame that has begun, and for more if the last
-    /// read filled the buffer. Waits for the core's room if that is used up.
+    /// Makes room for the next read. The buffer grows fourfold when it is full, up to the frame that
+    /// has begun: who claims a large frame and sends little holds little. Waits for the core's room
+    /// if that is used up.
     pub(super) async fn make_room(&mut self, budget: &Semaphore) {
-        let was_filled = self.end == self.buffer.len() && self.start == 0;
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
         }
-        let mut wanted = self.needed.max(self.buffer.len());
-        if was_filled && self.needed <= self.buffer.len() {
-            wanted = (self.buffer.len() * 4).max(self.end + SMALL_BYTES);
-            wanted = wanted.min(BUSY_BYTES.max(self.needed + SMALL_BYTES));
+        let bytes = self.buffer.len();
+        if self.end < bytes {
+            return;
         }
-        if wanted > self.buffer.len() {
-            // Given back first: two connections that both grow must not wait for each other.
-            drop(self.room.take());
-            self.room = Some(budget.acquire(wanted as u64).await);
-            self.buffer.resize(wanted, 0);
-        }
+        let wanted = (4 * bytes)
+            .min(self.needed.max(BUSY_BYTES))
+            .max(bytes + SMALL_BYTES);
+        // Given back first: two connections that both grow must not wait for each other.
+        drop(self.room.take());
+        self.room = Some(budget.acquire(wanted as u64).await);
+        self.buffer.resize(wanted, 0);
         assert!(self.end < self.buffer.len(), "no room to read into");
     }
 

@@ -99,10 +99,16 @@ impl Group {
         self.is_urgent = left_bytes > 0;
     }
 
-    /// The flush ended well; what formed behind it starts at once if somebody waits for it.
-    pub(super) fn ended(&mut self, durable: Offset) -> Option<Start> {
+    /// The flush came back from the disk, however it went.
+    pub(super) fn landed(&mut self) {
         assert!(self.is_in_flight, "a flush ended that had not started");
         self.is_in_flight = false;
+    }
+
+    /// All below `durable` is on disk; what formed behind the flush starts at once if somebody
+    /// waits for it.
+    pub(super) fn next(&mut self, durable: Offset) -> Option<Start> {
+        assert!(!self.is_in_flight, "a group waits for the one before");
         while let Some((end, count)) = self.accepted.front_mut() {
             if *end > durable {
                 *count = (*count).min(end.since(durable));
@@ -110,16 +116,13 @@ impl Group {
             }
             self.accepted.pop_front();
         }
-        if std::mem::replace(&mut self.is_urgent, false) {
-            self.want()
-        } else {
-            None
-        }
+        let is_urgent = std::mem::replace(&mut self.is_urgent, false);
+        if is_urgent { self.want() } else { None }
     }
 
-    /// The flush failed: tells how many accepted records are lost.
-    pub(super) fn failed(&mut self) -> u64 {
-        self.is_in_flight = false;
+    /// No group starts any more: tells how many accepted records are lost. A flush may still be on
+    /// the disk.
+    pub(super) fn fence(&mut self) -> u64 {
         self.is_urgent = false;
         self.accepted.drain(..).map(|(_, count)| count).sum()
     }
@@ -149,7 +152,8 @@ mod tests {
         group.started(0);
         assert_eq!(group.want(), None);
         assert!(!group.commit(), "one flush at a time");
-        assert_eq!(group.ended(offset(1)), Some(Start::Now));
+        group.landed();
+        assert_eq!(group.next(offset(1)), Some(Start::Now));
     }
 
     #[test]
@@ -158,7 +162,8 @@ mod tests {
         group.want();
         assert!(group.commit());
         group.started(100);
-        assert_eq!(group.ended(offset(1)), Some(Start::Now));
+        group.landed();
+        assert_eq!(group.next(offset(1)), Some(Start::Now));
     }
 
     #[test]
@@ -184,9 +189,10 @@ mod tests {
         assert!(group.commit());
         group.started(0);
         group.accept(offset(12), offset(15), 1);
-        group.ended(offset(4));
+        group.landed();
+        group.next(offset(4));
         assert!(group.commit());
         group.started(0);
-        assert_eq!(group.failed(), 6 + 3);
+        assert_eq!(group.fence(), 6 + 3);
     }
 }

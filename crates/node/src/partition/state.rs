@@ -24,6 +24,7 @@ pub(crate) struct Partition<D: Dir> {
     replication: Replication,
     waiters: Waiters,
     pub(super) is_closing: bool,
+    is_fence_told: bool,
     bounds: Bounds,
 }
 
@@ -58,6 +59,7 @@ impl<D: Dir> Partition<D> {
             group: Group::default(),
             waiters: Waiters::new(bounds.high_watermark),
             is_closing: false,
+            is_fence_told: false,
             bounds,
         }
     }
@@ -299,9 +301,10 @@ impl<D: Dir> Partition<D> {
 
     fn flushed(&mut self, done: FlushDone<D>, now: Timestamp, effects: &mut Effects<D>) {
         let before = self.bounds.high_watermark;
+        self.group.landed();
         match self.log.complete_flush(done, now) {
             Ok(flushed) => {
-                let start = self.group.ended(flushed.durable);
+                let start = self.group.next(flushed.durable);
                 effects.push(Effect::Durable {
                     upto: flushed.durable,
                     bytes: flushed.bytes,
@@ -316,7 +319,7 @@ impl<D: Dir> Partition<D> {
             }
             Err(error @ corelog_storage::Error::StorageFull { .. }) => {
                 // The group stays pending: a chore that finds space lets it go out.
-                push_start(self.group.ended(self.bounds.durable), effects);
+                push_start(self.group.next(self.bounds.durable), effects);
                 self.group.held();
                 effects.push(Effect::Full { error });
                 self.upkeep_after_flush(now, effects);
@@ -325,13 +328,16 @@ impl<D: Dir> Partition<D> {
         }
     }
 
-    /// Nothing more is written until the partition is reopened.
+    /// Nothing more is written until the partition is reopened; told once.
     pub(super) fn fence(&mut self, error: corelog_storage::Error, effects: &mut Effects<D>) {
         assert!(
             self.log.is_fenced(),
             "a failed write left the log open for writes"
         );
-        let accepted_lost = self.group.failed();
+        if std::mem::replace(&mut self.is_fence_told, true) {
+            return;
+        }
+        let accepted_lost = self.group.fence();
         self.refuse_truncations(effects);
         effects.push(Effect::Fenced {
             accepted_lost,

@@ -384,3 +384,86 @@ fn an_invalid_batch_is_refused_whole() {
     }
     assert_eq!(bench.partition.status().log_end, Offset::ZERO);
 }
+
+/// Removing files that the log no longer names harms nobody: this once ended the process.
+#[test]
+fn a_removal_that_fails_is_tried_again_and_fences_nothing() {
+    let mut bench = Bench::new(1);
+    for _ in 0..40 {
+        durable(&mut bench, &[5; 4_000]);
+        bench.settle();
+    }
+    let policy = Policy {
+        level: Level::Durable,
+        retention_age_ms: None,
+        retention_bytes: Some(1),
+    };
+    let fault = Fault::Fail(std::io::ErrorKind::PermissionDenied);
+    bench.faults().fail(Operation::Remove, 1, fault);
+    bench.step(Input::Policy {
+        policy,
+        options: Options::default(),
+    });
+    for _ in 0..40 {
+        bench.now = bench.now.saturating_add_millis(500);
+        bench.step(Input::Tick);
+        bench.settle();
+    }
+    assert!(!bench.is_fenced);
+    assert_eq!(bench.partition.status().segment_count, 1);
+}
+
+/// A mark that cannot be written fences at once; the flush that is on the disk still comes back,
+/// and reopening has to wait for it. This once ended the process.
+#[test]
+fn a_chore_that_fences_leaves_the_flush_on_the_disk_outstanding() {
+    let mut bench = Bench::new(1);
+    durable(&mut bench, b"a");
+    bench.settle();
+    bench.now = bench.now.saturating_add_millis(2_000);
+    bench
+        .faults()
+        .hold(Match::on(Operation::Write, ".log"), When::Before);
+    let fault = Fault::Fail(std::io::ErrorKind::Other);
+    bench
+        .faults()
+        .fail(Match::on(Operation::Write, "mark"), 1, fault);
+    durable(&mut bench, b"b");
+    bench.commit();
+    bench.poll();
+    bench.step(Input::Tick);
+    bench.poll();
+    bench.poll();
+    assert!(bench.is_fenced, "the mark could not be written");
+    assert!(bench.partition.has_outstanding(), "a flush is on the disk");
+    bench.faults().release_all();
+    bench.settle();
+    assert!(!bench.partition.has_outstanding());
+}
+
+/// It waits for a chore that holds what it needs; the chore finds no space.
+#[test]
+fn a_group_held_by_a_chore_that_finds_no_space_is_told_or_goes_out() {
+    let mut bench = Bench::new(1);
+    durable(&mut bench, b"a");
+    bench.settle();
+    bench.faults().hold(Operation::Allocate, When::Before);
+    for _ in 0..60 {
+        durable(&mut bench, &[5; 900]);
+        bench.commit();
+        bench.poll();
+        bench.poll();
+    }
+    let end = bench.partition.status().log_end;
+    bench.faults().set_full(true);
+    bench.faults().release_all();
+    for _ in 0..40 {
+        bench.settle();
+        bench.now = bench.now.saturating_add_millis(1_000);
+        bench.step(Input::Tick);
+    }
+    assert!(
+        bench.full_count > 0 || bench.durable == end,
+        "the producer waits for ever"
+    );
+}

@@ -80,7 +80,6 @@ impl<D: Dir> Partition<D> {
         );
         self.upkeep.is_chore_in_flight = false;
         let truncating = self.upkeep.truncating.take();
-        let was_fenced = self.log.is_fenced();
         match self.log.complete_chore(done, now) {
             Ok(_) => {
                 if let Some(token) = truncating {
@@ -94,20 +93,22 @@ impl<D: Dir> Partition<D> {
                 push_start(self.group.released(), effects);
                 self.next_chore(now, effects);
             }
-            Err(error @ Error::StorageFull { .. }) => {
-                if let Some(token) = truncating {
-                    effects.refuse(token, Refusal::StorageFull);
-                }
-                effects.push(Effect::ChoreFailed { error });
-            }
             Err(error) => {
+                let is_full = matches!(error, Error::StorageFull { .. });
                 if let Some(token) = truncating {
-                    effects.refuse(token, Refusal::Fenced);
+                    let refusal = if is_full {
+                        Refusal::StorageFull
+                    } else {
+                        Refusal::Fenced
+                    };
+                    effects.refuse(token, refusal);
                 }
-                if was_fenced {
-                    effects.push(Effect::ChoreFailed { error });
-                } else {
+                if self.log.is_fenced() {
                     self.fence(error, effects);
+                } else {
+                    // Nothing that was promised is harmed: the next tick tries again.
+                    effects.push(Effect::ChoreFailed { error });
+                    push_start(self.group.released(), effects);
                 }
             }
         }

@@ -256,3 +256,56 @@ fn a_second_server_and_a_taken_port_are_refused_and_disturb_nothing() {
         .expect("undisturbed");
     node.stop().expect("a clean stop");
 }
+
+/// A frame's time begins with its first byte, not with the frame before.
+#[test]
+fn a_connection_that_idled_may_send_its_next_frame_in_two_pieces() {
+    let dir = directory();
+    let node = start_with(&dir, |config| {
+        config.limits.read_timeout = Duration::from_millis(500);
+    });
+    let mut client = Client::hello(node.addresses().listen);
+    let id = client.create("pieces", 1);
+    std::thread::park_timeout(Duration::from_millis(700));
+    let body = batch(&["x"]);
+    let mut frame = Vec::new();
+    let correlation = corelog_protocol::frame::CorrelationId::new(77);
+    let request = to("pieces", id, 0);
+    corelog_protocol::request::encode(correlation, &request, body.len(), &mut frame)
+        .expect("a frame");
+    frame.extend_from_slice(&body);
+    client.send_raw(&frame[..30]);
+    std::thread::park_timeout(Duration::from_millis(50));
+    client.send_raw(&frame[30..]);
+    client.receive::<produce::Request>().told.expect("produced");
+    node.stop().expect("a clean stop");
+}
+
+#[test]
+fn senders_that_claim_much_and_dawdle_hold_up_nobody() {
+    let dir = directory();
+    let node = start(&dir);
+    let own = node.addresses().cores[0];
+    let mut client = Client::hello(own);
+    let id = client.create("dawdle", 1);
+    let mut slow: Vec<Client> = (0..40).map(|_| Client::hello(own)).collect();
+    for sender in &mut slow {
+        let mut frame = Vec::new();
+        let correlation = corelog_protocol::frame::CorrelationId::new(9);
+        let (request, bytes) = (to("dawdle", id, 0), (16 << 20) - 1024);
+        corelog_protocol::request::encode(correlation, &request, bytes, &mut frame)
+            .expect("a frame");
+        frame.extend_from_slice(&[0; 100]);
+        sender.send_raw(&frame);
+    }
+    let begun = Instant::now();
+    client
+        .produce(&to("dawdle", id, 0), &[&"v".repeat(500_000)])
+        .expect("produced");
+    assert!(
+        begun.elapsed() < Duration::from_secs(2),
+        "took {:?}",
+        begun.elapsed()
+    );
+    node.stop().expect("a clean stop");
+}

@@ -305,6 +305,25 @@ fn topics_are_created_altered_and_deleted_within_their_rules() {
 }
 
 #[test]
+fn a_topic_of_the_longest_name_lives_and_dies_like_any_other() {
+    let dir = directory();
+    let node = start(&dir);
+    let mut client = Client::hello(node.addresses().listen);
+    let longest = "n".repeat(249);
+    let id = client.create(&longest, 1);
+    client
+        .produce(&to(&longest, id, 0), &["v"])
+        .expect("produced");
+    client
+        .ask(&delete_topic::Request {
+            name: name(&longest),
+            id,
+        })
+        .expect("deleted");
+    node.stop().expect("a clean stop");
+}
+
+#[test]
 fn a_parked_fetch_ends_when_its_topic_is_deleted() {
     let dir = directory();
     let node = start(&dir);
