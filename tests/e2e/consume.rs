@@ -146,6 +146,24 @@ fn a_reader_that_leaves_ends_it_quietly() {
 }
 
 #[test]
+fn a_server_that_goes_away_is_unreachable() {
+    let (_folder, server, corelog) = with_ten();
+    let args = ["consume", "t", "--from", "9", "--follow", "--timeout", "1s"];
+    let mut child = corelog.command(args).spawn().unwrap();
+    let _watch = Watch::over(child.id(), "a consumer without a server");
+    let mut first = [0; 2];
+    child
+        .stdout
+        .as_mut()
+        .unwrap()
+        .read_exact(&mut first)
+        .unwrap();
+    assert_eq!(&first, b"9\n");
+    server.kill();
+    assert_eq!(child.wait().unwrap().code(), Some(4));
+}
+
+#[test]
 fn what_cannot_be_consumed_is_said() {
     let (_folder, _server, corelog) = with_ten();
     assert!(

@@ -104,7 +104,7 @@ async fn consume(args: &Args, client: Client) -> anyhow::Result<Exit> {
         .map(|path| State::open(path, &args.topic, topic.id));
     let mut printing = Printing {
         args,
-        consumer: client.consumer(ConsumerConfig::default()),
+        consumer: client.consumer(config(args)),
         out: Out::new(),
         state: state.transpose()?,
         line: Vec::new(),
@@ -125,6 +125,14 @@ async fn consume(args: &Args, client: Client) -> anyhow::Result<Exit> {
         say("end of the topic; --follow waits for more");
     }
     Ok(Exit::Done)
+}
+
+fn config(args: &Args) -> ConsumerConfig {
+    let unreachable_timeout = Some(args.client.timeout());
+    ConsumerConfig {
+        unreachable_timeout,
+        ..ConsumerConfig::default()
+    }
 }
 
 fn start(place: Place) -> Start {
@@ -175,7 +183,7 @@ async fn first_at(
     partition: PartitionId,
     time: Timestamp,
 ) -> anyhow::Result<Offset> {
-    let mut consumer = client.consumer(ConsumerConfig::default());
+    let mut consumer = client.consumer(config(args));
     consumer.assign(
         &args.topic,
         partition,
