@@ -8,10 +8,11 @@ use super::survey::{self, Survey};
 use super::{BLOCK, OpenStore, Recovery, marked_point, settle};
 use crate::Error;
 use crate::disk::{Dir, round_up};
-use crate::format::edit::{Edit, End};
+use crate::format::edit::{Edit, End, Generation};
 use crate::format::quarantine::Reason;
 use crate::log::{Torn, UNSYNCED_BYTES_MAX, remove};
 use crate::segment::{Index, Point, Segment, Stage, name};
+use crate::store::{Store, copy};
 
 impl<D: Dir> Recovery<D> {
     /// Recovers the stores that are not sealed. Returns where the log ends, and in which segment.
@@ -239,14 +240,42 @@ impl<D: Dir> Recovery<D> {
             false => Stage::Damaged,
         };
         let store = open.store.clone();
-        let range = mark.map_or(0, |at| at.position.get())..open.end;
+        // A batch may end in zeros, behind the last byte that is none.
+        let end = open.end.max(segment.end.position.get());
+        let range = mark.map_or(0, |at| at.position.get())..end;
         let is_any = open.bytes > 0;
         self.take_survey(segment, open, survey).await?;
         if is_any {
             let zeros_from = torn.as_ref().map(|torn| torn.position.get());
-            settle::rewrite(&self.context.dir, &store, range, zeros_from).await?;
+            let kept = zeros_from.unwrap_or(range.end);
+            let dir = &self.context.dir;
+            if settle::rewrite(dir, &store, range, zeros_from)
+                .await
+                .is_err()
+            {
+                self.replace(segment, &store, kept).await?;
+            }
         }
         self.findings.torn = torn;
+        Ok(())
+    }
+
+    /// Copies the first `bytes` bytes of a store that cannot be written in place any more to a new
+    /// generation, which takes its place.
+    async fn replace(
+        &mut self,
+        segment: &mut Segment<D>,
+        store: &Store<D>,
+        bytes: u64,
+    ) -> Result<(), Error> {
+        let (base, generation) = (segment.base.offset, segment.generation + 1);
+        let name = name::store(base, generation);
+        let made = copy(&self.context.dir, store, name, bytes).await?;
+        let edit = Edit::Generation(Generation { base, generation });
+        self.manifest.append(&edit).await?;
+        segment.generation = generation;
+        segment.store = Some(made);
+        segment.space_bytes = round_up(bytes);
         Ok(())
     }
 

@@ -260,3 +260,36 @@ fn a_first_append_on_a_full_disk_waits_and_is_written_when_there_is_space() {
     );
     assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 1);
 }
+
+#[test]
+fn a_store_that_recovery_cannot_write_again_goes_on_in_a_new_file() {
+    for operation in [Operation::Write, Operation::Sync] {
+        let disk = Disk::new(MemoryDir::new());
+        let (mut log, _) = open(&disk, small(), 1, at(0)).unwrap();
+        for _ in 0..5 {
+            log.append(&batch(&[&[b'x'; 900]], at(0)), at(0)).unwrap();
+            flush(&mut log, at(0)).unwrap();
+        }
+        let before = read_all(&log, Offset::ZERO).unwrap();
+        drop(log);
+        disk.faults().fail(
+            Match::on(operation, ".log"),
+            1,
+            Fault::Fail(ErrorKind::Other),
+        );
+        let (mut log, report) = open(&disk, small(), 2, at(1)).unwrap();
+        assert!(report.damage.is_empty(), "{report:?}");
+        log.append(&batch(&[b"on"], at(1)), at(1)).unwrap();
+        settle(&mut log, at(1)).unwrap();
+        block_on(log.close(at(2))).unwrap();
+        let (log, report) = open(&disk, small(), 3, at(3)).unwrap();
+        assert!(report.is_clean, "{report:?}");
+        assert_eq!(
+            report.quarantined.len(),
+            1,
+            "the old file is kept: {report:?}"
+        );
+        let after = read_all(&log, Offset::ZERO).unwrap();
+        assert_eq!((after.len(), &after[..5]), (6, &before[..]));
+    }
+}
