@@ -7,8 +7,8 @@
 //!     cargo test --test crash no_start_under_contention_hangs -- --nocapture
 //! ```
 //!
-//! It understands what the tests say (`serve --data-dir DIR --listen ADDR --cores N`) and ends
-//! only by a signal.
+//! It understands what the tests say (`serve --data-dir DIR`, the listener and the number of cores
+//! in the environment) and ends only by a signal.
 
 use std::error::Error;
 use std::thread;
@@ -16,24 +16,25 @@ use std::thread;
 use corelog_node::{Node, NodeConfig};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let args: Vec<String> = std::env::args().collect();
+    let data_dir = std::env::args()
+        .nth(3)
+        .ok_or("usage: unguarded serve --data-dir DIR, the rest from CORELOG_NODE_…")?;
     let option = |name: &str| {
-        let at = args.iter().position(|arg| arg == name);
-        at.and_then(|at| args.get(at + 1)).ok_or(format!("{name}?"))
+        let name = format!("CORELOG_NODE_{name}");
+        std::env::var(&name).map_err(|why| format!("{name}: {why}"))
     };
-    let mut config = NodeConfig::new(option("--data-dir")?);
-    config.listen = option("--listen")?.parse()?;
-    config.cores = option("--cores")?.parse()?;
+    let mut config = NodeConfig::new(&data_dir);
+    config.listen = option("LISTEN")?.parse()?;
+    config.cores = option("CORES")?.parse()?;
     config.core.is_guarded = false;
     let node = Node::start(config)?;
     let addresses = node.addresses();
     let cores: Vec<String> = addresses.cores.iter().map(ToString::to_string).collect();
     println!(
-        "ready listen={} cores={} admin={} data={}",
+        "ready listen={} cores={} admin={} data={data_dir}",
         addresses.listen,
         cores.join(","),
-        option("--admin")?,
-        option("--data-dir")?,
+        option("ADMIN")?,
     );
     loop {
         thread::park();
