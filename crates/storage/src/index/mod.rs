@@ -90,3 +90,55 @@ fn point(base: &Point, row: &Row) -> Option<Point> {
         max_timestamp: row.max_timestamp,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use corelog_record::{Chain, Ordinal, Position};
+
+    fn at(count: u64) -> Point {
+        let ordinal = Ordinal::new(100 + count).unwrap();
+        Point {
+            offset: Offset::new(1_000 + 10 * count).unwrap(),
+            position: Position::new(500 * count).unwrap(),
+            ordinal,
+            chain: Chain::from_raw(count),
+            max_timestamp: Timestamp::from_millis(count.cast_signed() * 7),
+        }
+    }
+
+    fn builder(count: u64) -> Builder {
+        let mut rows = Builder::default();
+        (0..count).for_each(|number| rows.note(&at(0), &at(number), 1_000));
+        rows
+    }
+
+    #[test]
+    fn every_interval_of_store_gets_one_row() {
+        let rows = builder(10);
+        let positions: Vec<_> = rows.rows().iter().map(|row| row.position).collect();
+        assert_eq!(positions, [1_000, 2_000, 3_000, 4_000]);
+    }
+
+    #[test]
+    fn a_lookup_starts_at_the_last_row_that_is_not_behind() {
+        let (rows, base) = (builder(10), at(0));
+        let offset = |value| before_offset(&base, rows.rows(), Offset::new(value).unwrap());
+        assert_eq!((offset(0), offset(1_019)), (base, base));
+        assert_eq!((offset(1_020), offset(1_039)), (at(2), at(2)));
+        assert_eq!(offset(9_999), at(8));
+        let time = |millis| before_time(&base, rows.rows(), Timestamp::from_millis(millis));
+        assert_eq!((time(14), time(15), time(999)), (base, at(2), at(8)));
+        assert_eq!(after_position(&base, rows.rows(), 999), Some(at(2)));
+        assert_eq!(after_position(&base, rows.rows(), 4_000), None);
+    }
+
+    #[test]
+    fn rows_that_no_log_reaches_are_not_believed() {
+        let base = Point {
+            offset: Offset::MAX,
+            ..at(0)
+        };
+        assert_eq!(before_offset(&base, builder(10).rows(), Offset::MAX), base);
+    }
+}

@@ -11,13 +11,16 @@ use crate::store::{Store, padded};
 pub(super) async fn data_end<D: Dir>(store: &Store<D>, bytes: u64) -> Result<u64, Error> {
     let file = store.file().await?;
     let mut end = bytes;
+    // Most stores end in data: little is read unless there are zeros to pass.
+    let mut piece_bytes = BLOCK;
     while end > 0 {
-        let start = end.saturating_sub(PIECE_BYTES) / BLOCK * BLOCK;
+        let start = end.saturating_sub(piece_bytes) / BLOCK * BLOCK;
         let piece = read(store, &*file, start..end).await?;
         if let Some(last) = piece.as_ref().iter().rposition(|byte| *byte != 0) {
             return Ok(start + last as u64 + 1);
         }
         end = start;
+        piece_bytes = (piece_bytes * 4).min(PIECE_BYTES);
     }
     Ok(0)
 }

@@ -204,3 +204,68 @@ fn a_lookup_by_time_finds_the_first_batch_at_or_after_it() {
     );
     assert_eq!([find(31), find(50), find(51)], [Some(4), Some(4), None]);
 }
+
+#[test]
+fn a_durable_append_waits_for_no_allocation_rename_or_directory_sync_outside_a_roll() {
+    use crate::disk::faulty::{FaultyDir, Operation};
+    let root = FaultyDir::new(MemoryDir::new());
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    let metadata = || {
+        let counts = root.faults().counts();
+        let of = |operation| counts.get(&operation).copied().unwrap_or(0);
+        let renames = of(Operation::Rename) + of(Operation::SyncDir) + of(Operation::CreateFile);
+        renames + of(Operation::Allocate) + of(Operation::SetLen)
+    };
+    let mut rolls = 0;
+    for number in 0..300 {
+        let segments = log.segments().count();
+        log.append(&batch(&[&[b'd'; 400]], at(0)), at(0)).unwrap();
+        let is_roll = segments < log.segments().count();
+        let (before, writes) = (metadata(), root.faults().count(Operation::Write));
+        let synced = root.faults().count(Operation::Sync);
+        flush(&mut log, at(0)).unwrap();
+        if is_roll {
+            rolls += 1;
+        } else {
+            assert_eq!(metadata(), before, "append {number}");
+            assert_eq!(
+                root.faults().count(Operation::Write),
+                writes + 1,
+                "one write"
+            );
+            assert_eq!(root.faults().count(Operation::Sync), synced + 1, "one sync");
+        }
+        while crate::testing::chore(&mut log, at(0), false)
+            .unwrap()
+            .is_some()
+        {}
+    }
+    assert!(rolls > 5, "{rolls}");
+}
+
+#[test]
+fn a_busy_mark_lags_little_and_an_idle_one_is_synced() {
+    use crate::log::Chore;
+    use crate::testing::chore;
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    log.append(&batch(&[b"a"], at(0)), at(0)).unwrap();
+    settle(&mut log, at(0)).unwrap();
+    log.append(&batch(&[b"b"], at(0)), at(10)).unwrap();
+    flush(&mut log, at(10)).unwrap();
+    assert_eq!(chore(&mut log, at(20), false).unwrap(), None, "not yet");
+    assert_eq!(
+        chore(&mut log, at(1_000), false).unwrap(),
+        Some(Chore::Marked),
+        "by age"
+    );
+    assert_eq!(chore(&mut log, at(1_001), false).unwrap(), None);
+    assert_eq!(
+        chore(&mut log, at(1_100), true).unwrap(),
+        Some(Chore::Marked),
+        "synced"
+    );
+    assert_eq!(chore(&mut log, at(1_101), true).unwrap(), None);
+    let (log, report) = open(&root.power_cut(1), small(), 2, at(2_000)).unwrap();
+    assert_eq!(log.durable(), offset(2), "{report:?}");
+}
