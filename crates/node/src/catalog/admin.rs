@@ -20,7 +20,9 @@ use crate::rt::{self, Semaphore};
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
     /// The topic is new or changed: open what is yours, take its settings.
-    Put(Arc<Topic>),
+    Open(Arc<Topic>),
+    /// Every core has opened what is its: tell clients.
+    Publish(Arc<Topic>),
     /// The topic is being deleted: let go of it.
     Remove(Arc<Topic>),
 }
@@ -71,6 +73,14 @@ impl Admin {
         }
         check_settings(&request.settings)?;
         self.check_count(0, request.partitions)?;
+        match files::is_free(&self.core.root, &request.name).await {
+            Ok(true) => {}
+            Ok(false) => {
+                let message = "a topic's files are there that cannot be read; see the server's log";
+                return Err(failure(ErrorCode::TopicExists, message));
+            }
+            Err(error) => return Err(failed(&error)),
+        }
         let id = random_id()?;
         let owners = self.load.borrow_mut().place(request.partitions);
         let topic = Arc::new(Topic {
@@ -84,7 +94,7 @@ impl Admin {
             self.load.borrow_mut().remove(&topic.owners);
             return Err(failed(&error));
         }
-        self.broadcast(Change::Put(Arc::clone(&topic))).await;
+        self.put(Arc::clone(&topic)).await;
         let partitions = topic.partition_count();
         tracing::info!(topic = %topic.name, id = %topic.id, partitions, "created a topic");
         Ok(created(&topic, true))
@@ -122,7 +132,7 @@ impl Admin {
                 self.load.borrow_mut().remove(&added);
                 return Err(failed(&error));
             }
-            self.broadcast(Change::Put(Arc::clone(&topic))).await;
+            self.put(Arc::clone(&topic)).await;
             tracing::info!(topic = %topic.name, partitions = wanted, "altered a topic");
         }
         Ok(alter_topic::Answer {
@@ -149,7 +159,12 @@ impl Admin {
         // Nobody writes any more when the files move away.
         self.broadcast(Change::Remove(Arc::clone(&topic))).await;
         if let Err(error) = files::delete(&self.core.root, &topic).await {
-            self.broadcast(Change::Put(topic)).await;
+            // Files that have moved are not served again, whatever a sync said.
+            if files::is_gone(&self.core.root, &topic).await {
+                self.load.borrow_mut().remove(&topic.owners);
+            } else {
+                self.put(topic).await;
+            }
             return Err(failed(&error));
         }
         self.load.borrow_mut().remove(&topic.owners);
@@ -198,6 +213,13 @@ impl Admin {
         Ok(())
     }
 
+    /// Has every core open what is its of a topic, and then tell clients of it: nobody is sent to
+    /// a partition that is not there yet.
+    async fn put(&self, topic: Arc<Topic>) {
+        self.broadcast(Change::Open(Arc::clone(&topic))).await;
+        self.broadcast(Change::Publish(topic)).await;
+    }
+
     /// Tells every core, this one last, and waits until each has done it.
     async fn broadcast(&self, change: Change) {
         let others = (0..self.core.shared.core_count).map(CoreId::new);
@@ -216,11 +238,11 @@ impl Core {
     /// Takes a change of the catalog: opens, changes or closes what is this core's.
     pub(crate) async fn apply(self: &Rc<Self>, change: Change) {
         match change {
-            Change::Put(topic) => {
+            Change::Open(topic) => {
                 self.apply_settings(&topic);
                 self.open_topic(&topic).await;
-                self.routes.borrow_mut().put(topic);
             }
+            Change::Publish(topic) => self.routes.borrow_mut().put(topic),
             Change::Remove(topic) => {
                 self.routes.borrow_mut().remove(&topic);
                 self.drop_topic(&topic).await;

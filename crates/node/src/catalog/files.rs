@@ -10,11 +10,12 @@
 use std::io;
 
 use corelog_record::{PartitionId, TopicName};
-use corelog_storage::disk::Dir;
+use corelog_storage::disk::{ASIDE_SUFFIX, Dir};
 use corelog_storage::format::{self, topic as file};
 
 use super::placement::Load;
 use super::topic::Topic;
+use crate::core::with_causes;
 
 /// Why topics could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -60,16 +61,19 @@ pub(crate) fn quarantine_dir<D: Dir>(root: &D) -> D {
     root.child("quarantine")
 }
 
-/// Reads all topics and places their partitions. A directory without a topic file is a creation
-/// that was interrupted before it was answered: it goes to `deleted/`.
-pub(crate) async fn load<D: Dir>(root: &D, core_count: u16) -> Result<Vec<Topic>, CatalogError> {
+/// Reads all topics and places their partitions; tells how many cannot be read, which stay as they
+/// are. An empty directory is a creation that was interrupted before it was answered: it goes.
+pub(crate) async fn load<D: Dir>(
+    root: &D,
+    core_count: u16,
+) -> Result<(Vec<Topic>, usize), CatalogError> {
     let topics_dir = root.child(TOPICS);
     topics_dir
         .create()
         .await
         .map_err(io_error("create", &topics_dir))?;
     let mut load = Load::of_cores(core_count);
-    let mut topics = Vec::new();
+    let (mut topics, mut unreadable) = (Vec::new(), 0);
     for entry in topics_dir
         .list()
         .await
@@ -82,15 +86,45 @@ pub(crate) async fn load<D: Dir>(root: &D, core_count: u16) -> Result<Vec<Topic>
         if !entry.is_dir {
             continue;
         }
-        match read(root, &name).await? {
-            Some(file) => {
+        match read(root, &name).await {
+            Ok(Some(file)) => {
                 let owners = load.place(file.partitions);
                 topics.push(Topic::from_file(file, owners));
             }
-            None => bury(root, &name, "unfinished").await?,
+            Ok(None) if is_unfinished(root, &name).await? => {
+                bury(root, &name, "unfinished").await?;
+            }
+            Ok(None) => {
+                unreadable += 1;
+                let dir = topic_dir(root, &name).describe();
+                tracing::error!(
+                    dir,
+                    "records without a topic file: put it back from a backup"
+                );
+            }
+            Err(error) => {
+                unreadable += 1;
+                let error = with_causes(&error);
+                tracing::error!(topic = %name, %error, "the topic cannot be read and is not served");
+            }
         }
     }
-    Ok(topics)
+    Ok((topics, unreadable))
+}
+
+/// If a topic may be created under this name: its directory is free.
+pub(super) async fn is_free<D: Dir>(root: &D, name: &TopicName) -> Result<bool, CatalogError> {
+    let dir = topic_dir(root, name);
+    let exists = dir.exists().await.map_err(io_error("look at", &dir))?;
+    Ok(!exists || is_unfinished(root, name).await?)
+}
+
+/// If a topic's directory holds nothing but what an interrupted creation leaves.
+async fn is_unfinished<D: Dir>(root: &D, name: &TopicName) -> Result<bool, CatalogError> {
+    let dir = topic_dir(root, name);
+    let entries = dir.list().await.map_err(io_error("list", &dir))?;
+    let aside = format!("{TOPIC_FILE}{ASIDE_SUFFIX}");
+    Ok(entries.iter().all(|entry| entry.name == aside))
 }
 
 /// Writes a topic's file, durably, creating its directory if need be.
@@ -103,9 +137,15 @@ pub(super) async fn write<D: Dir>(root: &D, topic: &Topic) -> Result<(), Catalog
         .map_err(io_error("write the topic file", &dir))
 }
 
-/// Moves a topic out of the way, durably; `remove_deleted` removes it.
+/// Moves a topic out of the way; `remove_deleted` removes it. After an error it may have moved, if
+/// its directory `is_gone`.
 pub(super) async fn delete<D: Dir>(root: &D, topic: &Topic) -> Result<(), CatalogError> {
     bury(root, &topic.name, &topic.id.to_string()).await
+}
+
+/// If a topic's directory is no longer there, as far as can be told.
+pub(super) async fn is_gone<D: Dir>(root: &D, topic: &Topic) -> bool {
+    !topic_dir(root, &topic.name).exists().await.unwrap_or(false)
 }
 
 /// Removes what was deleted; may take long.
@@ -184,3 +224,86 @@ const NAME_BYTES_MAX: usize = 255;
 const TOPICS: &str = "topics";
 const DELETED: &str = "deleted";
 const TOPIC_FILE: &str = "topic";
+
+#[cfg(test)]
+mod tests {
+    use corelog_protocol::message::settings::TopicSettings;
+    use corelog_record::{CoreId, Timestamp, TopicId};
+    use corelog_storage::disk::block_on;
+    use corelog_storage::disk::faulty::{Fault, FaultyDir, Operation};
+    use corelog_storage::disk::memory::MemoryDir;
+
+    use super::*;
+
+    fn topic(name: &str) -> Topic {
+        Topic {
+            name: TopicName::new(name).expect("a name"),
+            id: TopicId::from_bytes([7; 16]),
+            created: Timestamp::from_millis(1),
+            settings: TopicSettings::default(),
+            owners: vec![CoreId::new(0); 3],
+        }
+    }
+
+    fn loaded<D: Dir>(root: &D) -> (Vec<String>, usize) {
+        let (topics, unreadable) = block_on(load(root, 2)).expect("loaded");
+        let names = topics.iter().map(|topic| topic.name.to_string());
+        (names.collect(), unreadable)
+    }
+
+    #[test]
+    fn a_topic_comes_back_as_it_was_written_and_survives_a_power_cut() {
+        let root = MemoryDir::new();
+        let mut written = topic("kept");
+        written.settings.retention_age_ms = Some(5);
+        block_on(write(&root, &written)).expect("written");
+        for seed in 0..50 {
+            let (topics, _) = block_on(load(&root.power_cut(seed), 1)).expect("loaded");
+            assert_eq!(topics, vec![written.clone()]);
+        }
+    }
+
+    #[test]
+    fn an_unfinished_creation_goes_and_its_name_is_free() {
+        let root = MemoryDir::new();
+        let dir = root.child(TOPICS).child("half");
+        block_on(dir.create()).expect("made");
+        assert_eq!(loaded(&root), (vec![], 0));
+        assert!(block_on(is_free(&root, &topic("half").name)).expect("told"));
+        assert!(!block_on(dir.exists()).expect("told"));
+    }
+
+    /// Records beside a missing topic file are damage, never an unfinished creation.
+    #[test]
+    fn records_without_a_topic_file_stay_where_they_are_and_keep_nobody_from_starting() {
+        let root = MemoryDir::new();
+        block_on(write(&root, &topic("good"))).expect("written");
+        let orphan = partition_dir(&root, &topic("orphan").name, PartitionId::new(0));
+        block_on(orphan.create()).expect("made");
+        let rotten = root.child(TOPICS).child("rotten");
+        block_on(rotten.create()).expect("made");
+        block_on(rotten.write_aside(TOPIC_FILE, b"not a topic")).expect("written");
+        assert_eq!(loaded(&root), (vec!["good".to_owned()], 2));
+        assert!(block_on(orphan.exists()).expect("told"));
+        for name in ["orphan", "rotten"] {
+            assert!(!block_on(is_free(&root, &topic(name).name)).expect("told"));
+        }
+    }
+
+    #[test]
+    fn a_deletion_whose_sync_fails_is_known_to_have_moved_the_files() {
+        let root = FaultyDir::new(MemoryDir::new());
+        let (moved, stuck) = (topic("moved"), topic("stuck"));
+        block_on(write(&root, &moved)).expect("written");
+        block_on(write(&root, &stuck)).expect("written");
+        let fault = Fault::Fail(io::ErrorKind::Other);
+        block_on(root.child(DELETED).create()).expect("made");
+        root.faults().fail(Operation::SyncDir, 1, fault);
+        block_on(delete(&root, &moved)).expect_err("the sync fails");
+        assert!(block_on(is_gone(&root, &moved)));
+        root.faults().clear();
+        root.faults().fail(Operation::Rename, 1, fault);
+        block_on(delete(&root, &stuck)).expect_err("the rename fails");
+        assert!(!block_on(is_gone(&root, &stuck)));
+    }
+}

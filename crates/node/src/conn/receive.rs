@@ -18,6 +18,8 @@ pub(super) struct Receive {
     /// How many bytes the next frame needs at least.
     needed: usize,
     decoder: Decoder,
+    /// The last read took all the room there was: there may be more.
+    was_filled: bool,
     /// The core's room for what the buffer has beyond `SMALL_BYTES`.
     room: Option<Permit>,
 }
@@ -30,6 +32,7 @@ impl Receive {
             end: 0,
             needed: 0,
             decoder: Decoder::requests(limits::FRAME_BYTES_MAX),
+            was_filled: false,
             room: None,
         }
     }
@@ -91,8 +94,8 @@ impl Receive {
         self.needed
     }
 
-    /// Makes room for the next read. The buffer grows fourfold when it is full, up to the frame that
-    /// has begun: who claims a large frame and sends little holds little. Waits for the core's room
+    /// Makes room for the next read. The buffer grows fourfold when a read fills it, up to the frame that
+    /// has begun and a little more: who claims a large frame and sends little holds little. Waits for the core's room
     /// if that is used up.
     pub(super) async fn make_room(&mut self, budget: &Semaphore) {
         if self.start > 0 {
@@ -122,6 +125,7 @@ impl Receive {
     /// So many bytes have arrived.
     pub(super) fn arrived(&mut self, bytes: usize) {
         self.end += bytes;
+        self.was_filled = self.end == self.buffer.len();
         assert!(
             self.end <= self.buffer.len(),
             "more arrived than there was room for"

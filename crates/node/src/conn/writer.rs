@@ -6,11 +6,11 @@ use std::rc::Rc;
 use super::link::{Chunk, Link, Out};
 use crate::metrics::add;
 use crate::router::Batches;
-use crate::rt::WriteHalf;
+use crate::rt::{self, WriteHalf};
 
 /// Pieces from this size on are written as they lie; smaller ones are gathered.
 const WRITE_DIRECTLY_BYTES: usize = 32 << 10;
-/// What is gathered is written at this size.
+/// What is gathered is written at this size; more is not written at once.
 const GATHER_BYTES_MAX: usize = 256 << 10;
 
 /// Sends answers until all are sent and no more come.
@@ -62,6 +62,7 @@ async fn send(sender: &mut WriteHalf, out: &mut Out, gathered: &mut Vec<u8>) -> 
     sender.write_all(gathered).await?;
     gathered.clear();
     gathered.shrink_to(WRITE_DIRECTLY_BYTES);
+    rt::yield_if_needed().await;
     Ok(bytes)
 }
 
@@ -70,15 +71,21 @@ async fn send_piece(
     piece: &[u8],
     gathered: &mut Vec<u8>,
 ) -> io::Result<usize> {
-    let is_direct = piece.len() >= WRITE_DIRECTLY_BYTES;
-    if !gathered.is_empty() && (is_direct || gathered.len() + piece.len() > GATHER_BYTES_MAX) {
-        sender.write_all(gathered).await?;
-        gathered.clear();
+    let mut rest = piece;
+    // The head of an answer leaves with the first of its bytes.
+    if !gathered.is_empty() || piece.len() < WRITE_DIRECTLY_BYTES {
+        let fits = GATHER_BYTES_MAX.saturating_sub(gathered.len()).max(1);
+        let (first, behind) = rest.split_at(rest.len().min(fits).min(WRITE_DIRECTLY_BYTES));
+        gathered.extend_from_slice(first);
+        rest = behind;
+        if !rest.is_empty() || gathered.len() >= GATHER_BYTES_MAX {
+            sender.write_all(gathered).await?;
+            gathered.clear();
+        }
     }
-    if is_direct {
-        sender.write_all(piece).await?;
-    } else {
-        gathered.extend_from_slice(piece);
+    for part in rest.chunks(GATHER_BYTES_MAX) {
+        sender.write_all(part).await?;
+        rt::yield_if_needed().await;
     }
     Ok(piece.len())
 }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use corelog_protocol::error::{Applied, Detail, ErrorCode};
 use corelog_protocol::message::produce;
 
-use super::board::{Board, Outcome, Seen, Void};
+use super::board::{Board, Outcome, Seen, Void, Watched};
 use crate::failure::{Failure, failure_with};
 use crate::rt::Notify;
 
@@ -34,6 +34,10 @@ pub(crate) enum Due {
 #[derive(Debug)]
 pub(crate) struct Acks<K, T> {
     queues: HashMap<K, Queue<T>>,
+    /// The queues in which something waits: a wake-up looks at no other.
+    active: Vec<K>,
+    /// Queues whose run is aborted.
+    aborted_count: usize,
     /// Woken when a board that something waits for changes.
     watcher: Notify,
     due_count: usize,
@@ -45,7 +49,7 @@ struct Queue<T> {
     /// Every run up to this one is aborted, with the code that aborted it.
     aborted: Option<(u32, u16)>,
     /// The change of its front's board that the watcher waits for.
-    watched: Option<u64>,
+    watched: Option<Watched>,
 }
 
 impl<T> Default for Queue<T> {
@@ -63,6 +67,8 @@ impl<K: Copy + Eq + Hash, T> Acks<K, T> {
     pub(crate) fn new(watcher: Notify) -> Self {
         Self {
             queues: HashMap::new(),
+            active: Vec::new(),
+            aborted_count: 0,
             watcher,
             due_count: 0,
         }
@@ -88,9 +94,26 @@ impl<K: Copy + Eq + Hash, T> Acks<K, T> {
     /// Aborts a run: `cause` is the code of the answer that was not applied.
     pub(crate) fn abort(&mut self, key: K, run: u32, cause: u16) {
         let queue = self.queues.entry(key).or_default();
+        self.aborted_count += usize::from(queue.aborted.is_none());
         if queue.aborted.is_none_or(|(aborted, _)| aborted < run) {
             queue.aborted = Some((run, cause));
         }
+    }
+
+    /// Takes the aborted runs of queues whose answers have all left.
+    pub(crate) fn take_settled(&mut self, mut take: impl FnMut(K, u32, u16)) {
+        if self.aborted_count == 0 {
+            return;
+        }
+        let aborted_count = &mut self.aborted_count;
+        self.queues.retain(|key, queue| {
+            let settled = queue.aborted.filter(|_| queue.entries.is_empty());
+            if let Some((run, cause)) = settled {
+                *aborted_count -= 1;
+                take(*key, run, cause);
+            }
+            settled.is_none()
+        });
     }
 
     /// Puts an answer in line.
@@ -98,8 +121,11 @@ impl<K: Copy + Eq + Hash, T> Acks<K, T> {
         let queue = self.queues.entry(key).or_default();
         queue.entries.push_back((tag, due));
         self.due_count += 1;
-        if queue.entries.len() == 1 && !queue.watch(&self.watcher) {
-            self.watcher.notify();
+        if queue.entries.len() == 1 {
+            self.active.push(key);
+            if !queue.watch(&self.watcher) {
+                self.watcher.notify();
+            }
         }
     }
 
@@ -117,23 +143,33 @@ impl<K: Copy + Eq + Hash, T> Acks<K, T> {
 
     /// Takes every answer that is due, in order within each queue.
     pub(crate) fn collect(&mut self, mut take: impl FnMut(K, T, Produced)) {
-        if self.due_count == 0 {
-            return;
-        }
-        let (watcher, due_count) = (&self.watcher, &mut self.due_count);
-        self.queues.retain(|key, queue| {
+        let mut at = 0;
+        while let Some(key) = self.active.get(at).copied() {
+            let Some(queue) = self.queues.get_mut(&key) else {
+                unreachable!("an active queue is kept");
+            };
             while let Some((tag, produced)) = queue.pop() {
-                *due_count -= 1;
-                take(*key, tag, produced);
+                self.due_count -= 1;
+                take(key, tag, produced);
             }
-            queue.watch(watcher);
-            !queue.entries.is_empty() || queue.aborted.is_some()
-        });
+            queue.watch(&self.watcher);
+            if !queue.entries.is_empty() {
+                at += 1;
+                continue;
+            }
+            queue.watched = None;
+            self.active.swap_remove(at);
+            if queue.aborted.is_none() {
+                self.queues.remove(&key);
+            }
+        }
     }
 
     /// Forgets all, with the waiting.
     pub(crate) fn clear(&mut self) {
         self.queues.clear();
+        self.active.clear();
+        self.aborted_count = 0;
         self.due_count = 0;
     }
 }

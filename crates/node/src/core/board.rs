@@ -2,6 +2,7 @@
 //! who wait for more wait in vain. One store per flush, however many wait.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use corelog_record::Offset;
 
@@ -27,7 +28,7 @@ pub(crate) enum Outcome {
     Unknown(Void),
 }
 
-/// One partition's board.
+/// One partition's board, from one opening of its log to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Board {
     durable: Cell<Offset>,
@@ -36,6 +37,13 @@ pub(crate) struct Board {
     watchers: RefCell<Vec<Notify>>,
     /// How often the board changed.
     changes: Cell<u64>,
+}
+
+/// A change of a board that somebody waits for.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    board: Rc<Board>,
+    change: u64,
 }
 
 /// How often waiting had become vain when somebody began to wait.
@@ -61,9 +69,14 @@ impl Board {
     }
 
     /// Wakes `watcher` once, at the next change. Whoever waits on asks again after it; `watched`
-    /// keeps the change that was last asked for, so that asking twice does not add up.
-    pub(crate) fn watch(&self, watcher: &Notify, watched: &mut Option<u64>) {
-        if watched.replace(self.changes.get()) != Some(self.changes.get()) {
+    /// keeps the board and the change that was last asked for, so that asking twice does not add up.
+    pub(crate) fn watch(self: &Rc<Self>, watcher: &Notify, watched: &mut Option<Watched>) {
+        let is_watched = watched.as_ref().is_some_and(|watched| {
+            Rc::ptr_eq(&watched.board, self) && watched.change == self.changes.get()
+        });
+        if !is_watched {
+            let (board, change) = (Rc::clone(self), self.changes.get());
+            *watched = Some(Watched { board, change });
             self.watchers.borrow_mut().push(watcher.clone());
         }
     }

@@ -219,19 +219,30 @@ impl Core {
             }
         };
         self.tell_recovery(topic, key, &report);
-        self.install(slot, topic, log);
+        self.install(slot, log);
         Ok(report)
     }
 
-    fn install(self: &Rc<Self>, slot: SlotId, topic: &Topic, log: Log<super::Disk>) {
+    fn install(self: &Rc<Self>, slot: SlotId, mut log: Log<super::Disk>) {
         self.generation_last
             .set(self.generation_last.get().wrapping_add(1));
-        let (generation, policy) = (self.generation_last.get(), policy_of(&topic.settings));
+        let generation = self.generation_last.get();
+        // The topic as it is now: its settings may have changed while the log was opened.
+        let topic = self
+            .slots
+            .borrow()
+            .get(slot)
+            .map(|found| Arc::clone(&found.topic));
+        let Some(topic) = topic else { return };
+        log.set_options(options_of(&topic.settings));
+        let policy = policy_of(&topic.settings);
         let durable = log.durable();
         let partition = Partition::new(log, generation, policy, rt::wall_clock());
-        self.set_state(slot, SlotState::Open(Box::new(partition)));
-        if let Some(board) = self.slots.borrow().board(slot) {
-            board.advance(durable);
+        if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
+            found.state = SlotState::Open(Box::new(partition));
+            // A board of its own: recovery may end below what an earlier opening had told.
+            found.board = Rc::default();
+            found.board.advance(durable);
         }
         self.step(slot, Input::Tick);
     }

@@ -180,6 +180,7 @@ impl Core {
                 add(&self.counters.accepted_lost_records_total, accepted_lost);
                 self.log_trouble(slot, "fenced after a failed write or sync", &error);
                 self.void(slot, Void::Fenced);
+                self.weigh(slot);
             }
             Effect::Full { error } => {
                 self.log_trouble(slot, "the disk is full", &error);

@@ -27,7 +27,7 @@ const AT_ONCE: usize = 16;
 pub(super) enum Control {
     /// To core 0, first: read the catalog.
     Load {
-        reply: Sender<Result<Vec<Topic>, CatalogError>>,
+        reply: Sender<Result<(Vec<Topic>, usize), CatalogError>>,
     },
     /// Open your partitions; tell how many, and how many could not be opened.
     Recover {

@@ -64,6 +64,8 @@ pub struct Addresses {
 pub struct StartReport {
     /// Topics in the catalog.
     pub topics: usize,
+    /// Topics that cannot be read; the log names them.
+    pub unreadable: usize,
     /// Partitions opened.
     pub partitions: usize,
     /// Partitions that could not be opened.

@@ -22,6 +22,8 @@ use crate::sys::{self, NodeFile, probe};
 
 /// Messages that wait for a core from outside: questions of the side thread.
 const CONTROL_QUEUE_MAX: usize = 64;
+/// How much longer than its connections a core may take to drain.
+const DRAIN_GRACE: Duration = Duration::from_secs(10);
 /// How long after draining a core may take to flush and close its partitions.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -45,7 +47,7 @@ pub(super) fn start(config: &NodeConfig) -> Result<Node, StartError> {
         |files| tracing::debug!(files, "raised the limit of open files"),
     );
     let mut lock = NodeFile::lock(&config.data_dir)?;
-    let id = identify(&mut lock)?;
+    let id = identify(config, &mut lock)?;
     let Ports {
         shared,
         own,
@@ -160,7 +162,7 @@ impl Cores {
         let Some(first) = self.controls.first() else {
             return Ok(StartReport::default());
         };
-        let topics = ask(first, Control::Load { reply }, &answer)
+        let (topics, unreadable) = ask(first, Control::Load { reply }, &answer)
             .map_err(|_gone| StartError::CoreEnded {
                 core: CoreId::new(0),
             })?
@@ -187,13 +189,17 @@ impl Cores {
             report.partitions += partitions;
             report.failed += failed;
         }
+        report.unreadable = unreadable;
         report.recovery = begun.elapsed();
         Ok(report)
     }
 
     /// Ends in order: every core drains before any closes, since they answer each other.
     pub(super) fn stop(self, timeout: Duration) -> Result<(), StopError> {
-        self.tell_all(timeout + timeout, |reply| Control::Drain { timeout, reply })?;
+        let drained = self.tell_all(timeout + DRAIN_GRACE, |reply| Control::Drain {
+            timeout,
+            reply,
+        });
         let unclean = self.tell_all(CLOSE_TIMEOUT, |reply| Control::Close { reply })?;
         for (number, thread) in (0..).zip(self.threads) {
             let core = CoreId::new(number);
@@ -201,6 +207,7 @@ impl Cores {
                 .join()
                 .map_err(|source| StopError::Core { core, source })?;
         }
+        drained?;
         match unclean.into_iter().sum() {
             0 => Ok(()),
             count => Err(StopError::Unclean { count }),
@@ -246,14 +253,17 @@ impl Cores {
 }
 
 /// Reads the node's identity, or gives it one.
-fn identify(lock: &mut NodeFile) -> Result<NodeId, StartError> {
+fn identify(config: &NodeConfig, lock: &mut NodeFile) -> Result<NodeId, StartError> {
     let path = lock.path().to_owned();
     let failed = |source| StartError::DataDir {
         path: path.clone(),
         source,
     };
     let bytes = lock.read().map_err(failed)?;
-    if !bytes.is_empty() {
+    // A first write that was interrupted names nobody yet: there are no topics.
+    let is_new = !config.data_dir.join("topics").exists();
+    let is_named = !bytes.is_empty() && (!is_new || node_file::Node::decode(&bytes).is_ok());
+    if is_named {
         let found = node_file::Node::decode(&bytes);
         return found
             .map(|node| node.id)

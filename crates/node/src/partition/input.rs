@@ -6,7 +6,7 @@ use corelog_storage::disk::Dir;
 use corelog_storage::log::{ChoreDone, FlushDone, Options};
 
 /// Names the request an answer is for; the caller chooses it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Token(pub(crate) u64);
 
 /// How a topic wants its partitions kept.

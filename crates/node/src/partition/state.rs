@@ -128,6 +128,10 @@ impl<D: Dir> Partition<D> {
 
     /// Bytes of batches that wait for the disk or are on their way to it.
     pub(crate) fn unflushed_bytes(&self) -> usize {
+        // What a fence holds back will never be on its way, and must not take room from others.
+        if self.log.is_fenced() {
+            return 0;
+        }
         self.log.pending_bytes() + self.log.in_flight_bytes()
     }
 

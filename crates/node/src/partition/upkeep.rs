@@ -149,6 +149,8 @@ impl<D: Dir> Partition<D> {
         if let Some(plan) = self.next_truncation(effects) {
             return self.start_chore(plan, effects);
         }
+        // A clock that was set back must not keep the partition from ever being idle.
+        self.upkeep.active_at = self.upkeep.active_at.min(now);
         let idle_ms = now.millis().saturating_sub(self.upkeep.active_at.millis());
         let is_idle =
             idle_ms >= IDLE_AFTER_MS && self.log.pending_bytes() == 0 && !self.has_outstanding();

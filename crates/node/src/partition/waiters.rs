@@ -1,7 +1,7 @@
 //! Fetches parked at the end of a partition. A parked one costs nothing until the bytes it waits
-//! for have come: the smallest goal is kept apart and compared once per advance.
+//! for have come: an advance looks at the smallest goal.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use corelog_record::Offset;
 
@@ -21,16 +21,10 @@ pub(super) struct Waiters {
     /// The high watermark and `readable_bytes` after each of the last advances (the opening is the
     /// first), oldest first.
     advances: VecDeque<(Offset, u64)>,
-    parked: Vec<Parked>,
-    /// The smallest goal of all parked; meaningless while none is.
-    nearest: u64,
-}
-
-#[derive(Debug)]
-struct Parked {
-    token: Token,
-    /// Wakes when `readable_bytes` reaches this.
-    goal: u64,
+    /// What each parked request waits for: it wakes when `readable_bytes` reaches that.
+    goals: HashMap<Token, u64>,
+    /// The same, the smallest goal first.
+    parked: BTreeSet<(u64, Token)>,
 }
 
 impl Waiters {
@@ -39,8 +33,8 @@ impl Waiters {
         Self {
             readable_bytes: 0,
             advances: VecDeque::from([(high_watermark, 0)]),
-            parked: Vec::new(),
-            nearest: 0,
+            goals: HashMap::new(),
+            parked: BTreeSet::new(),
         }
     }
 
@@ -66,24 +60,16 @@ impl Waiters {
         if self.parked.len() >= PARKED_MAX {
             return false;
         }
-        debug_assert!(
-            self.parked.iter().all(|parked| parked.token != token),
-            "parked twice"
-        );
         let goal = self.readable_bytes.saturating_add(bytes_min.max(1));
-        self.nearest = if self.parked.is_empty() {
-            goal
-        } else {
-            self.nearest.min(goal)
-        };
-        self.parked.push(Parked { token, goal });
+        let before = self.goals.insert(token, goal);
+        assert!(before.is_none(), "a request was parked twice");
+        self.parked.insert((goal, token));
         true
     }
 
     pub(super) fn unpark(&mut self, token: Token) {
-        if let Some(at) = self.parked.iter().position(|parked| parked.token == token) {
-            self.parked.swap_remove(at);
-            self.set_nearest();
+        if let Some(goal) = self.goals.remove(&token) {
+            self.parked.remove(&(goal, token));
         }
     }
 
@@ -100,30 +86,22 @@ impl Waiters {
         }
         self.advances
             .push_back((high_watermark, self.readable_bytes));
-        if self.parked.is_empty() || self.readable_bytes < self.nearest {
-            return;
+        while let Some((_, token)) = self
+            .parked
+            .first()
+            .copied()
+            .filter(|(goal, _)| *goal <= self.readable_bytes)
+        {
+            self.unpark(token);
+            wake(token);
         }
-        let reached = self.readable_bytes;
-        self.parked.retain(|parked| {
-            if parked.goal <= reached {
-                wake(parked.token);
-            }
-            parked.goal > reached
-        });
-        self.set_nearest();
     }
 
     pub(super) fn wake_all(&mut self, mut wake: impl FnMut(Token)) {
-        self.parked.drain(..).for_each(|parked| wake(parked.token));
-    }
-
-    fn set_nearest(&mut self) {
-        self.nearest = self
-            .parked
-            .iter()
-            .map(|parked| parked.goal)
-            .min()
-            .unwrap_or(u64::MAX);
+        self.goals.clear();
+        std::mem::take(&mut self.parked)
+            .into_iter()
+            .for_each(|(_, token)| wake(token));
     }
 }
 
@@ -154,7 +132,7 @@ mod tests {
         assert_eq!(woken(&mut waiters, 60), vec![1]);
         assert!(waiters.park(Token(3), 10));
         assert_eq!(woken(&mut waiters, 9), Vec::<u64>::new());
-        assert_eq!(woken(&mut waiters, 31), vec![2, 3]);
+        assert_eq!(woken(&mut waiters, 31), vec![3, 2]);
         assert_eq!(waiters.count(), 0);
     }
 

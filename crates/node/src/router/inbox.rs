@@ -20,6 +20,9 @@ use crate::rt::{self, Notify};
 /// Answers to the Produces of one other core, in order by connection and partition.
 type InboxAcks = Rc<RefCell<Acks<(u64, PartitionKey), u64>>>;
 
+/// Runs that were aborted and whose answers have left.
+type Recent = Rc<RefCell<RecentAborts>>;
+
 /// Starts the tasks that serve the lanes; they run until the core ends.
 pub(crate) fn start_inboxes(core: &Rc<Core>, inboxes: Vec<Inbox>) {
     for Inbox {
@@ -30,14 +33,20 @@ pub(crate) fn start_inboxes(core: &Rc<Core>, inboxes: Vec<Inbox>) {
     {
         let due = Notify::new();
         let acks = Rc::new(RefCell::new(Acks::new(due.clone())));
-        rt::spawn(answer_in_line(Rc::clone(core), from, Rc::clone(&acks), due)).detach();
-        rt::spawn(serve(Rc::clone(core), from, requests, acks)).detach();
+        let recent = RecentAborts::new(core.shared.limits.lane_requests_max);
+        let lines = (acks, Rc::new(RefCell::new(recent)));
+        rt::spawn(answer_in_line(Rc::clone(core), from, lines.clone(), due)).detach();
+        rt::spawn(serve(Rc::clone(core), from, requests, lines)).detach();
         rt::spawn(hand_out(Rc::clone(core), from, replies)).detach();
     }
 }
 
-async fn serve(core: Rc<Core>, from: CoreId, requests: Receiver<Request>, acks: InboxAcks) {
-    let mut recent = RecentAborts::new(core.shared.limits.lane_requests_max);
+async fn serve(
+    core: Rc<Core>,
+    from: CoreId,
+    requests: Receiver<Request>,
+    (acks, recent): (InboxAcks, Recent),
+) {
     while let Ok(Request { id, what }) = requests.recv_async().await {
         match what {
             What::Produce {
@@ -48,8 +57,11 @@ async fn serve(core: Rc<Core>, from: CoreId, requests: Receiver<Request>, acks: 
                 batches,
             } => {
                 let producer = (conn, key);
-                let due = match recent.cause(producer, run) {
-                    Some(cause) => Due::Now(Err(aborted_by(run, cause))),
+                let cause = recent.borrow().cause(producer, run);
+                let aborted = cause.map(|cause| aborted_by(run, cause));
+                let aborted = aborted.or_else(|| acks.borrow().aborted(producer, run));
+                let due = match aborted {
+                    Some(error) => Due::Now(Err(error)),
                     None => match core.produce(key, &batches, level) {
                         Ok(due) => due,
                         Err(NotAppended::TailFull(error) | NotAppended::Refused(error)) => {
@@ -60,7 +72,7 @@ async fn serve(core: Rc<Core>, from: CoreId, requests: Receiver<Request>, acks: 
                 if let Due::Now(produced) = &due
                     && let Some(cause) = aborts(produced)
                 {
-                    recent.abort(producer, run, cause);
+                    acks.borrow_mut().abort(producer, run, cause);
                 }
                 acks.borrow_mut().push(producer, id, due);
             }
@@ -131,11 +143,20 @@ fn tell_fetched(
     parked
 }
 
-async fn answer_in_line(core: Rc<Core>, to: CoreId, acks: InboxAcks, due: Notify) {
+async fn answer_in_line(
+    core: Rc<Core>,
+    to: CoreId,
+    (acks, recent): (InboxAcks, Recent),
+    due: Notify,
+) {
     loop {
         let next = due.notified();
         acks.borrow_mut().collect(|_, id, produced| {
             reply(&core, to, id, Answered::Produced(produced));
+        });
+        // From here on the abort has to be remembered for what the sender had sent before.
+        acks.borrow_mut().take_settled(|producer, run, cause| {
+            recent.borrow_mut().abort(producer, run, cause);
         });
         next.await;
     }

@@ -1,5 +1,6 @@
 //! Runs that were aborted while more of them was on the way from another core.
 //!
+//! An abort is remembered in the producer's line until its answer has left, and here from then on.
 //! The sender aborts the rest of a run itself once it has seen the answer. What it sent before has
 //! to be caught here: at most one lane's credit was outstanding when the answer left, and at most
 //! as much again was sent before the answer was read. So the last twice that many aborts suffice.

@@ -170,6 +170,8 @@ impl Future for Acquire {
             return Poll::Pending;
         }
         drop(state);
+        // Who came while this grant was not yet taken may fit as well.
+        release(&this.state, 0);
         Poll::Ready(Permit {
             state: Rc::clone(&this.state),
             units: this.units,
@@ -277,6 +279,22 @@ mod tests {
             assert_eq!(semaphore.available(), 0);
             drop(waiting);
             assert_eq!(semaphore.available(), 2);
+        });
+    }
+
+    #[test]
+    fn who_arrives_while_a_grant_is_not_yet_taken_is_served_if_units_are_free() {
+        block_on(async {
+            let semaphore = Semaphore::new(100);
+            let held = semaphore.try_acquire(100);
+            let mut first = pin!(semaphore.acquire(10));
+            assert!(poll_once(&mut first).await.is_none());
+            drop(held);
+            let mut second = pin!(semaphore.acquire(10));
+            assert!(poll_once(&mut second).await.is_none());
+            let first = poll_once(&mut first).await;
+            assert!(first.is_some());
+            assert!(poll_once(&mut second).await.is_some());
         });
     }
 
