@@ -1,11 +1,13 @@
 //! The room of recovery: from what a directory holds to a log that can be trusted.
 //!
 //! Lives here: [`recover`], which puts in order the judgement of files ([`tidy`]), of a clean stop
-//! ([`clean`]), of known damage ([`damage`]), of the stores that are not sealed ([`stores`]) and of their bytes ([`survey`]), and
-//! the repair of a torn tail ([`settle`]). Never lives here: a log that is open.
+//! ([`clean`]), of known damage ([`damage`]), of the stores that are not sealed ([`stores`]) and of
+//! their bytes ([`survey`]), and the repair of a torn tail ([`settle`]). Never lives here: a log that
+//! is open.
 //!
 //! The rule, in short. After a clean stop nothing is scanned. Else:
-//! - below the mark any bad byte is damage;
+//! - below the mark any bad byte is damage, and so it is below log start and below where the last
+//!   epoch began; the manifest remembers it, and its store is neither cut nor sealed;
 //! - a torn tail exists only in the last store that holds bytes; an earlier one must end exactly, by
 //!   offset and chain, where its successor begins;
 //! - there, with B the first bad position and E the end of the last non-zero byte: E − B ≤ W is
