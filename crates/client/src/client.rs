@@ -334,9 +334,12 @@ impl Inner {
                     }
                     true
                 }
-                Some(
-                    ErrorCode::TopicChanged | ErrorCode::UnknownTopic | ErrorCode::UnknownPartition,
-                ) => {
+                // What was known is of a topic that is gone: no news would be better than these.
+                Some(ErrorCode::TopicChanged) => {
+                    self.metadata.forget(name);
+                    true
+                }
+                Some(ErrorCode::UnknownTopic | ErrorCode::UnknownPartition) => {
                     self.metadata.doubt(name);
                     true
                 }

@@ -157,7 +157,7 @@ impl Cache {
         }
     }
 
-    /// Notes that there is no such topic.
+    /// Notes that there is no such topic, or that it is another now.
     pub(crate) fn forget(&self, name: &TopicName) {
         self.lock().remove(name);
         self.generation.fetch_add(1, Ordering::Release);

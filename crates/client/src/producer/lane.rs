@@ -35,6 +35,9 @@ pub(super) struct Lane {
     window: Window<Batch>,
     /// The answers awaited, one per batch in the window, in the same order.
     tickets: VecDeque<Ticket>,
+    /// What waited in the queue when an outcome became unknown. It fails once everything in front
+    /// of it is settled, so that outcomes are told in order.
+    behind: VecDeque<Batch>,
     route: Option<Route>,
     /// Failures since the last acknowledgement.
     failure_count: u32,
@@ -59,6 +62,7 @@ impl Lane {
             options,
             window,
             tickets: VecDeque::new(),
+            behind: VecDeque::new(),
             route: None,
             failure_count: 0,
             retry_after: Duration::ZERO,
@@ -228,11 +232,9 @@ impl Lane {
             && settled
                 .iter()
                 .any(|one| matches!(one, Settled::Unknown(..)));
-        let behind = if is_unknown {
-            self.queue.drain()
-        } else {
-            VecDeque::new()
-        };
+        if is_unknown {
+            self.behind.extend(self.queue.drain());
+        }
         let behind_unknown = Arc::new(Error::BehindUnknown);
         for one in settled {
             match one {
@@ -244,8 +246,10 @@ impl Lane {
                 }
             }
         }
-        for batch in behind {
-            batch.fail(Outcome::NotApplied, Arc::clone(&behind_unknown));
+        if self.window.is_idle() {
+            for batch in self.behind.drain(..) {
+                batch.fail(Outcome::NotApplied, Arc::clone(&behind_unknown));
+            }
         }
     }
 

@@ -203,6 +203,8 @@ impl Inner {
         let target = topics.get_mut(name)?;
         let generation = self.client.metadata.generation();
         if target.generation != generation {
+            // Forgotten: whoever sends now was told, or may be, that the old topic is gone.
+            self.client.metadata.known(name)?;
             target.generation = generation;
             // Doubted news still do: the lanes ask, and nobody has to wait here meanwhile.
             if let Some(topic) = self.client.metadata.fresh(name) {

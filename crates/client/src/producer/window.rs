@@ -175,10 +175,13 @@ impl<B> Window<B> {
                 self.is_unknown = true;
                 settled.extend(self.again.drain(..).map(Settled::Behind));
                 settled.push(Settled::Unknown(batch, error));
-                settled.extend(self.resend.drain(..).map(Settled::Behind));
             }
         }
         if self.in_flight.is_empty() && self.is_halted {
+            if self.is_unknown {
+                // Only now: what is in flight comes before what was to be sent.
+                settled.extend(self.resend.drain(..).map(Settled::Behind));
+            }
             self.begin_run();
         }
     }

@@ -322,6 +322,24 @@ fn what_is_sent_behind_a_not_applied_answer_is_not_unknown_when_the_connection_g
     assert_eq!(resent, [0, 1, 2]);
 }
 
+/// Withdrawn batches were settled with the first unknown outcome, before what was still in flight
+/// ahead of them: an observer was told batches out of order.
+#[test]
+fn what_waits_to_be_sent_again_is_settled_behind_what_is_in_flight() {
+    let mut window = Window::new(4);
+    window.push(0);
+    window.push(1);
+    window.push_resend(2);
+    let mut settled: Vec<Settlement> = Vec::new();
+    window.settle(Verdict::Unanswered("lost"), &mut settled);
+    assert_eq!(settled, [Settled::Unknown(0, "lost")]);
+    window.settle(Verdict::Unanswered("lost"), &mut settled);
+    assert_eq!(
+        settled[1..],
+        [Settled::Unknown(1, "lost"), Settled::Behind(2)]
+    );
+}
+
 #[test]
 fn a_run_ends_only_when_all_in_flight_is_answered() {
     let mut window = Window::new(4);
