@@ -73,11 +73,12 @@ pub(crate) fn error_of(refusal: &Refusal) -> Failure {
                 ..none()
             },
         ),
-        Refusal::PastHighWatermark { high_watermark } => (
+        Refusal::PastHighWatermark { valid } => (
             ErrorCode::PastHighWatermark,
-            format!("offsets from {high_watermark} on may not be read yet"),
+            format!("offsets from {} on may not be read yet", valid.end),
             Detail {
-                high_watermark: Some(*high_watermark),
+                log_start: Some(valid.start),
+                high_watermark: Some(valid.end),
                 ..none()
             },
         ),

@@ -288,10 +288,10 @@ impl Core {
     /// Where a partition of this core lives.
     ///
     /// # Errors
-    /// `UnknownPartition` if it went away, `Busy` while it is opened, `Internal` if it could not be.
+    /// `UnknownTopic` if it was deleted meanwhile, `Busy` while it is opened, `Internal` if it could not be.
     pub(super) fn slot_of(&self, key: PartitionKey) -> Result<SlotId, Failure> {
         let slots = self.slots.borrow();
-        let gone = || failure(ErrorCode::UnknownPartition, "the partition is not here");
+        let gone = || failure(ErrorCode::UnknownTopic, "the topic was deleted");
         let id = slots.find(key).ok_or_else(gone)?;
         match slots.get(id).map(|slot| &slot.state) {
             Some(SlotState::Open(_)) => Ok(id),

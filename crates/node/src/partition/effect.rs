@@ -116,7 +116,7 @@ pub(crate) enum Refusal {
     /// The offset was never or is no longer readable.
     OutOfRange { valid: Range<Offset> },
     /// The offset may be read later.
-    PastHighWatermark { high_watermark: Offset },
+    PastHighWatermark { valid: Range<Offset> },
     /// The bytes asked for cannot be trusted.
     Damaged {
         damaged: Range<Offset>,

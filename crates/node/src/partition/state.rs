@@ -213,16 +213,12 @@ impl<D: Dir> Partition<D> {
         if self.is_closing {
             return effects.refuse(token, Refusal::Closing);
         }
-        if from > high_watermark {
-            return effects.refuse(token, Refusal::PastHighWatermark { high_watermark });
+        let valid = log_start..high_watermark;
+        if from < log_start || self.log.log_end() < from {
+            return effects.refuse(token, Refusal::OutOfRange { valid });
         }
-        if from < log_start {
-            return effects.refuse(
-                token,
-                Refusal::OutOfRange {
-                    valid: log_start..high_watermark,
-                },
-            );
+        if from > high_watermark {
+            return effects.refuse(token, Refusal::PastHighWatermark { valid });
         }
         let bytes = if from == high_watermark {
             Some(0)

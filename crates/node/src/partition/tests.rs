@@ -147,7 +147,7 @@ fn nothing_above_the_high_watermark_is_read() {
         appetite,
     });
     assert!(
-        matches!(past, Refusal::PastHighWatermark { high_watermark } if high_watermark == offset(1))
+        matches!(past, Refusal::PastHighWatermark { valid } if valid == (Offset::ZERO..offset(1)))
     );
 }
 
@@ -265,7 +265,13 @@ fn truncation_moves_the_log_start_and_is_told_when_it_is_durable() {
         token,
         lowest: offset(6),
     });
-    assert!(matches!(past, Refusal::PastHighWatermark { .. }));
+    assert!(matches!(past, Refusal::OutOfRange { valid } if valid == (offset(3)..offset(5))));
+    let past = refused(&mut bench, |token| Input::Fetch {
+        token,
+        from: offset(6),
+        appetite,
+    });
+    assert!(matches!(past, Refusal::OutOfRange { valid } if valid == (offset(3)..offset(5))));
     let bench = bench.power_cut(9);
     assert_eq!(bench.partition.status().log_start, offset(3));
 }

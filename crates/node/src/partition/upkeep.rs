@@ -62,9 +62,10 @@ impl<D: Dir> Partition<D> {
         if self.log.is_fenced() {
             return effects.refuse(token, Refusal::Fenced);
         }
-        let high_watermark = self.status().high_watermark;
-        if lowest > high_watermark {
-            return effects.refuse(token, Refusal::PastHighWatermark { high_watermark });
+        let status = self.status();
+        if lowest > status.high_watermark {
+            let valid = status.log_start..status.high_watermark;
+            return effects.refuse(token, Refusal::OutOfRange { valid });
         }
         if self.upkeep.waiting.len() >= TRUNCATIONS_MAX {
             return effects.refuse(token, Refusal::Busy);

@@ -188,7 +188,7 @@ fn unknown_topics_partitions_ids_and_offsets_are_told_apart() {
         assert_eq!(code(&refused(&mut client, &request, body)), expected);
     }
     let past = refused(&mut client, &from("known", id, 0, 3), &[]);
-    assert_eq!(code(&past), ErrorCode::PastHighWatermark);
+    assert_eq!(code(&past), ErrorCode::OutOfRange);
     assert_eq!(past.detail.high_watermark.map(Offset::get), Some(2));
 
     let mut cut = truncate::Request {
@@ -208,7 +208,7 @@ fn unknown_topics_partitions_ids_and_offsets_are_told_apart() {
     cut.lowest = Offset::new(9).expect("an offset");
     assert_eq!(
         code(&refused(&mut client, &cut, &[])),
-        ErrorCode::PastHighWatermark
+        ErrorCode::OutOfRange
     );
     cut.id = other_id;
     assert_eq!(
