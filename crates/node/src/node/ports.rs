@@ -1,6 +1,7 @@
 //! The addresses a node listens on and what clients are told.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::Addresses;
 use crate::config::{Advertise, NodeConfig};
@@ -36,7 +37,7 @@ pub(super) fn check(config: &NodeConfig) -> Result<(), StartError> {
 /// Claims the shared port and each core's own.
 pub(super) fn claim(config: &NodeConfig) -> Result<Ports, StartError> {
     let failed = |address| move |source| StartError::Bind { address, source };
-    let first = Port::claim(config.listen).map_err(failed(config.listen))?;
+    let first = Port::claim_within(config.listen, PATIENCE).map_err(failed(config.listen))?;
     let listen = first.address();
     let mut shared = vec![first];
     for _ in 1..config.cores {
@@ -51,7 +52,7 @@ pub(super) fn claim(config: &NodeConfig) -> Result<Ports, StartError> {
             port => port.saturating_add(u16::try_from(number).unwrap_or(u16::MAX)),
         };
         let address = SocketAddr::new(config.listen.ip(), port);
-        own.push(Port::claim(address).map_err(failed(address))?);
+        own.push(Port::claim_within(address, PATIENCE).map_err(failed(address))?);
     }
     let cores: Vec<SocketAddr> = own.iter().map(Port::address).collect();
     let addresses = told(listen, cores, config.advertise.as_ref());
@@ -61,6 +62,9 @@ pub(super) fn claim(config: &NodeConfig) -> Result<Ports, StartError> {
         addresses,
     })
 }
+
+/// How long a killed predecessor may take to let go of its ports; far more than was ever seen.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What clients are told: the advertised host and ports, or the addresses themselves.
 fn told(listen: SocketAddr, cores: Vec<SocketAddr>, advertise: Option<&Advertise>) -> Addresses {

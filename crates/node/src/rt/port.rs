@@ -3,6 +3,8 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt, socket,
@@ -35,6 +37,25 @@ impl Port {
         // Only now: asked for before `bind`, it would let a second server join the first.
         setsockopt(&socket, sockopt::ReusePort, &true)?;
         Self::of(socket)
+    }
+
+    /// Claims `address`, and if it is taken asks again for a while: io_uring gives the sockets of a
+    /// process that was killed back a moment after its end, and whoever restarts it does not wait.
+    ///
+    /// # Errors
+    /// As [`Self::claim`].
+    pub fn claim_within(address: SocketAddr, patience: Duration) -> io::Result<Self> {
+        let begun = Instant::now();
+        loop {
+            match Self::claim(address) {
+                Err(error)
+                    if error.kind() == io::ErrorKind::AddrInUse && begun.elapsed() < patience =>
+                {
+                    thread::sleep(CLAIM_PAUSE);
+                }
+                claimed => return claimed,
+            }
+        }
     }
 
     /// A second socket on the same port; the kernel spreads connections over those that listen.
@@ -90,6 +111,9 @@ fn make_socket(address: SocketAddr) -> io::Result<OwnedFd> {
         None,
     )?)
 }
+
+/// Between two claims of a port that is taken.
+const CLAIM_PAUSE: Duration = Duration::from_millis(5);
 
 /// Connections that wait to be accepted: a burst of reconnecting clients.
 const BACKLOG: i32 = 1024;

@@ -3,11 +3,13 @@
 //! The runtime finds out with the first file that it opens on a device: it reads the file's first
 //! bytes on a polled ring and takes any success for a yes. A new file is empty, so the read never
 //! reaches the device, succeeds, and every later read and write fails with `EOPNOTSUPP`. Hence the
-//! first file that it opens is one made for the purpose, nameless and with bytes on the disk.
+//! first file that it opens is one made for the purpose, nameless and with bytes on the disk, or on
+//! a full disk one that has some.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -25,13 +27,10 @@ pub(super) async fn learn(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     let dir = path.to_owned();
-    let sample = blocking(move || -> io::Result<std::fs::File> {
-        let mut options = std::fs::File::options();
-        options.read(true).write(true).custom_flags(libc::O_TMPFILE);
-        let mut sample = options.open(dir)?;
-        sample.write_all(&[1; SAMPLE_BYTES])?;
-        sample.sync_all()?;
-        Ok(sample)
+    let sample = blocking(move || match make_sample(&dir) {
+        // A full disk is no reason not to open what is there.
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => find_sample(&dir)?.ok_or(error),
+        made => made,
     })
     .await?;
     let path = format!("/proc/{}/fd/{}", std::process::id(), sample.as_raw_fd());
@@ -39,6 +38,32 @@ pub(super) async fn learn(path: &Path) -> io::Result<()> {
     opened.map_err(io_error)?.close().await.map_err(io_error)?;
     KNOWN.with(|known| known.borrow_mut().insert(device));
     Ok(())
+}
+
+/// A nameless file with bytes on the disk.
+fn make_sample(dir: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true).write(true).custom_flags(libc::O_TMPFILE);
+    let mut sample = options.open(dir)?;
+    sample.write_all(&[1; SAMPLE_BYTES])?;
+    sample.sync_all()?;
+    Ok(sample)
+}
+
+/// A file of the directory that begins with bytes on the disk: zeros may be none.
+fn find_sample(dir: &Path) -> io::Result<Option<File>> {
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if !entry.file_type()?.is_file() {
+            continue;
+        }
+        let mut file = File::open(entry.path())?;
+        let mut start = [0; SAMPLE_BYTES];
+        if file.read_exact(&mut start).is_ok() && start.iter().any(|byte| *byte != 0) {
+            return Ok(Some(file));
+        }
+    }
+    Ok(None)
 }
 
 thread_local! {
