@@ -83,6 +83,18 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// There is no space for the data directory.
+    #[error(
+        "no space is left for the data directory {path}, \
+         free some or choose another directory (--data-dir)"
+    )]
+    DataDirectoryFull {
+        /// The data directory.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
     /// Another process serves this data directory.
     #[error(
         "the data directory {path} is in use by another process, \

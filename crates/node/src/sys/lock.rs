@@ -24,12 +24,17 @@ impl NodeFile {
     /// Makes the data directory and an empty node file unless they exist, and locks the file.
     ///
     /// # Errors
-    /// [`Error::Locked`] if another process has it, [`Error::DataDirectory`] if the directory
-    /// cannot be made or written.
+    /// [`Error::Locked`] if another process has it; [`Error::DataDirectory`] or
+    /// [`Error::DataDirectoryFull`] if the directory cannot be made or written.
     pub fn lock(data: &Path) -> Result<Self, Error> {
-        let unwritable = |source| Error::DataDirectory {
-            path: data.to_owned(),
-            source,
+        let unwritable = |source: io::Error| {
+            let path = data.to_owned();
+            match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    Error::DataDirectoryFull { path, source }
+                }
+                _ => Error::DataDirectory { path, source },
+            }
         };
         DirBuilder::new()
             .recursive(true)
