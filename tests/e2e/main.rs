@@ -7,6 +7,7 @@
 mod support;
 
 mod bench;
+mod chaos;
 mod completions;
 mod consume;
 mod doctor;
@@ -15,12 +16,17 @@ mod long_poll;
 mod offsets;
 mod partition;
 mod produce;
+mod python_client;
 mod reopen;
 mod retention;
 mod round_trip;
 mod routing;
 mod serve;
 mod side;
+mod stores;
 mod topic;
 mod tour;
 mod truncate;
+mod wire_retention;
+mod wire_time;
+mod wire_topics;

@@ -45,6 +45,7 @@ pub(crate) struct Start {
     cores: u16,
     args: Vec<OsString>,
     environment: Vec<(String, String)>,
+    wrapper: Vec<OsString>,
 }
 
 impl Start {
@@ -55,6 +56,7 @@ impl Start {
             cores: 1,
             args: Vec::new(),
             environment: Vec::new(),
+            wrapper: Vec::new(),
         }
     }
 
@@ -73,10 +75,23 @@ impl Start {
         self
     }
 
+    /// Has another program run it: `wrapper` and then the command line. It has to end by executing
+    /// that, so that the process stays the same.
+    pub(crate) fn through<S: Into<OsString>>(
+        mut self,
+        wrapper: impl IntoIterator<Item = S>,
+    ) -> Self {
+        self.wrapper = wrapper.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// The command line, for tests of starts that fail.
     pub(crate) fn command(&self) -> Command {
         let binary = std::env::var_os("CORELOG_TEST_SERVER");
-        let mut command = Command::new(binary.unwrap_or_else(|| BINARY.into()));
+        let binary = binary.unwrap_or_else(|| BINARY.into());
+        let mut words = self.wrapper.iter().chain([&binary]);
+        let mut command = Command::new(words.next().unwrap_or(&binary));
+        command.args(words);
         command.arg("serve").arg("--data-dir").arg(&self.data_dir);
         // Through the environment, so that a test's own options win.
         command.envs([

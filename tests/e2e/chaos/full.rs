@@ -1,0 +1,201 @@
+//! The disk is full, at the start and while serving: writes wait for room, reads go on, nothing
+//! that was acknowledged is lost, and when there is room it goes on by itself.
+//!
+//! What was appended when the space was found missing is unknown to its producer: it stays in
+//! memory and goes out when there is room, unless the server ends before. All behind is refused.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::{create_topic, describe_topic, produce};
+use corelog_record::batch::{Batches, Codec, View};
+use corelog_record::{Offset, TopicName};
+
+use super::mount::Mount;
+use crate::support::deadline::{output_of, until};
+use crate::support::folder::Folder;
+use crate::support::server::{Server, Start};
+use crate::support::wire::{Target, Wire, batch};
+
+#[test]
+fn a_full_disk_is_said_and_ends_by_itself() {
+    let folder = Folder::new();
+    let mount = Mount::small(&folder, DISK_BYTES);
+    println!("on {}", mount.kind);
+    let mut server = start(&mount);
+    let mut wire = Wire::open(server.ready.listen).unwrap();
+    let topic = wire.topic("full", 1, 1 << 20);
+    let mut log = Log::default();
+    for _ in 0..10 {
+        assert_eq!(log.produce(&mut wire, &topic), None);
+    }
+
+    let filler = mount.fill();
+    log.produce_until_full(&mut wire, &topic);
+    log.assert_held(&mut wire, &topic);
+    assert_eq!(state(&mut wire, &topic), describe_topic::State::Full);
+    assert_no_topic_is_made(&mut wire);
+    std::fs::remove_file(&filler).unwrap();
+    log.produce_again(&mut wire, &topic);
+    log.assert_held(&mut wire, &topic);
+    assert_eq!(state(&mut wire, &topic), describe_topic::State::Ok);
+
+    // Killed while it is full, it comes back on the full disk, and on with room.
+    let filler = mount.fill();
+    log.produce_until_full(&mut wire, &topic);
+    drop(wire);
+    server.kill();
+    server = start(&mount);
+    wire = Wire::open(server.ready.listen).unwrap();
+    log.assert_held(&mut wire, &topic);
+    log.produce_until_full(&mut wire, &topic);
+    std::fs::remove_file(&filler).unwrap();
+    log.produce_again(&mut wire, &topic);
+    log.assert_held(&mut wire, &topic);
+
+    // So does a stop: what was promised is there afterwards.
+    let filler = mount.fill();
+    drop(wire);
+    let ended = server.stop();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+    assert!(!ended.log.contains("panicked"), "{}", ended.log);
+    std::fs::remove_file(&filler).unwrap();
+    server = start(&mount);
+    wire = Wire::open(server.ready.listen).unwrap();
+    log.assert_held(&mut wire, &topic);
+    assert_eq!(log.produce(&mut wire, &topic), None);
+}
+
+#[test]
+fn a_first_start_on_a_full_disk_says_that_it_is_full() {
+    let folder = Folder::new();
+    let mount = Mount::small(&folder, DISK_BYTES);
+    let filler = mount.fill();
+    // On a file system that gives the last byte away, the directory finds no block.
+    let begin = || Start::on(&mount.inside("data")).through(mount.wrapper());
+    let output = output_of(begin().command().spawn().unwrap(), "a start that fails");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    println!("{}: {said}", mount.kind);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let sentence = said.lines().last().unwrap();
+    assert!(sentence.starts_with("corelog: "), "{said}");
+    assert!(sentence.contains("space"), "{said}");
+    assert!(sentence.contains("data"), "names the directory: {said}");
+    std::fs::remove_file(&filler).unwrap();
+    let server = begin().start();
+    let mut wire = Wire::open(server.ready.listen).unwrap();
+    let topic = wire.topic("begun", 1, 1 << 20);
+    assert_eq!(Log::default().produce(&mut wire, &topic), None);
+}
+
+fn start(mount: &Mount) -> Server {
+    let start = Start::on(&mount.inside("data"));
+    start.through(mount.wrapper()).start()
+}
+
+/// What was produced, and what became of it.
+#[derive(Default)]
+struct Log {
+    next: u64,
+    acked: BTreeMap<u64, Offset>,
+    unknown: BTreeSet<u64>,
+}
+
+impl Log {
+    /// Produces one more record; gives the code of the error, if it was not acknowledged.
+    fn produce(&mut self, wire: &mut Wire, topic: &Target) -> Option<ErrorCode> {
+        let number = self.next;
+        self.next += 1;
+        let batch = batch(Codec::None, [record(number)]);
+        // Each is a run of its own, so that none is refused for the one before.
+        let request = produce::Request {
+            run: u32::try_from(self.next).unwrap(),
+            ..topic.produce(0)
+        };
+        let code = match wire.call(&request, &batch).unwrap() {
+            Ok((answer, _)) => {
+                self.acked.insert(number, answer.base);
+                return None;
+            }
+            Err(error) => error.known_code().unwrap(),
+        };
+        match code {
+            ErrorCode::OutcomeUnknown => drop(self.unknown.insert(number)),
+            ErrorCode::StorageFull => {}
+            code => panic!("{code}"),
+        }
+        Some(code)
+    }
+
+    /// Produces into what is prepared, until there is no more.
+    fn produce_until_full(&mut self, wire: &mut Wire, topic: &Target) {
+        for _ in 0..DISK_BYTES / RECORD_BYTES as u64 {
+            if self.produce(wire, topic) == Some(ErrorCode::StorageFull) {
+                return;
+            }
+        }
+        panic!("more was taken than there is room for");
+    }
+
+    /// Tries until it is taken; nobody tells the server that there is room.
+    fn produce_again(&mut self, wire: &mut Wire, topic: &Target) {
+        until("there is room again", || {
+            self.produce(wire, topic).is_none()
+        });
+    }
+
+    /// What was acknowledged is there once, what was refused is not, what is unknown at most once;
+    /// all in the order of the sends.
+    fn assert_held(&self, wire: &mut Wire, topic: &Target) {
+        let bytes = wire.read_all(topic, 0, Offset::ZERO);
+        let (mut next, mut last, mut found) = (Offset::ZERO, None, BTreeMap::new());
+        for bytes in Batches::over(&bytes) {
+            let batch = View::verify(bytes.unwrap()).unwrap();
+            assert_eq!(batch.base_offset(), next, "offsets are dense");
+            let value = batch.records().unwrap().next().unwrap().unwrap().value;
+            let number = u64::from_le_bytes(value.unwrap()[..8].try_into().unwrap());
+            assert!(value == Some(&record(number)), "{number} was altered");
+            assert!(Some(number) > last, "{number} comes after {last:?}");
+            last = Some(number);
+            if !self.unknown.contains(&number) {
+                found.insert(number, next);
+            }
+            next = batch.next_offset();
+        }
+        assert_eq!(found, self.acked);
+    }
+}
+
+/// A record that nobody else has.
+fn record(number: u64) -> Vec<u8> {
+    let mut value = vec![b'x'; RECORD_BYTES];
+    value[..8].copy_from_slice(&number.to_le_bytes());
+    value
+}
+
+fn state(wire: &mut Wire, topic: &Target) -> describe_topic::State {
+    let request = describe_topic::Request {
+        name: topic.name.clone(),
+    };
+    let (answer, _) = wire.call(&request, &[]).unwrap().unwrap();
+    answer.partitions[0].state
+}
+
+/// A topic that cannot be made is refused with the reason, and leaves nothing behind.
+fn assert_no_topic_is_made(wire: &mut Wire) {
+    let request = create_topic::Request {
+        name: TopicName::new("no-room").unwrap(),
+        partitions: 1,
+        settings: Default::default(),
+        if_not_exists: false,
+    };
+    if let Err(error) = wire.call(&request, &[]).unwrap() {
+        assert!(error.is(ErrorCode::StorageFull), "{error:?}");
+        let request = describe_topic::Request { name: request.name };
+        let error = wire.call(&request, &[]).unwrap().map(drop).unwrap_err();
+        assert!(error.is(ErrorCode::UnknownTopic), "{error:?}");
+    }
+}
+
+const RECORD_BYTES: usize = 100_000;
+const DISK_BYTES: u64 = 24 << 20;

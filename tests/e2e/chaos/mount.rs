@@ -1,0 +1,131 @@
+//! A file system of a test's own, in a mount namespace that nobody else sees. As the superuser a
+//! small ext4 on a loop device; as anybody else, or without loop devices, a small tmpfs.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+use crate::support::folder::Folder;
+
+/// A mounted file system; dropping it unmounts it.
+pub(super) struct Mount {
+    holder: Child,
+    /// The holder lives as long as this is open, and ends with the test whatever ends that.
+    _stdin: ChildStdin,
+    point: PathBuf,
+    /// What is mounted.
+    pub(super) kind: String,
+}
+
+impl Mount {
+    /// A file system with room for so many bytes.
+    pub(super) fn small(folder: &Folder, bytes: u64) -> Self {
+        let image = folder.path().join("image");
+        std::fs::File::create(&image)
+            .unwrap()
+            .set_len(bytes)
+            .unwrap();
+        let made = Command::new("mkfs.ext4")
+            .args(["-q", "-m", "0"])
+            .arg(&image)
+            .status();
+        println!("mkfs.ext4: {made:?}");
+        // The second argument is the size of what stands in.
+        let script = "mount -o loop \"$1\" \"$0\" 2>/dev/null && echo ext4 ||
+            { mount -t tmpfs -o size=\"$2\" tmpfs \"$0\" && echo tmpfs; } || exit 1";
+        Self::hold(
+            folder,
+            script,
+            &[image.as_os_str(), bytes.to_string().as_ref()],
+        )
+    }
+
+    /// What a container sees of `lower`, which itself is not written to.
+    pub(super) fn overlay(folder: &Folder, lower: &Path) -> Self {
+        let (upper, work) = (folder.path().join("upper"), folder.path().join("work"));
+        std::fs::create_dir(&upper).unwrap();
+        std::fs::create_dir(&work).unwrap();
+        let options = format!(
+            "lowerdir={},upperdir={},workdir={}",
+            lower.display(),
+            upper.display(),
+            work.display()
+        );
+        let script = "mount -t overlay overlay -o \"$1\" \"$0\" && echo overlay || exit 1";
+        Self::hold(folder, script, &[options.as_ref()])
+    }
+
+    /// Mounts by a script that is given the mount point and `args`, and says what it mounted.
+    fn hold(folder: &Folder, script: &str, args: &[&std::ffi::OsStr]) -> Self {
+        let point = folder.path().join("mounted");
+        std::fs::create_dir(&point).unwrap();
+        let mut command = Command::new("unshare");
+        command.arg("--mount");
+        if !is_superuser() {
+            command.arg("--map-root-user");
+        }
+        command.args(["sh", "-c", &format!("{script}\nexec cat")]);
+        command.arg(&point).args(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let advice = "these tests mount file systems: run them as root, or allow user namespaces";
+        let mut holder = command
+            .spawn()
+            .unwrap_or_else(|why| panic!("{advice}: {why}"));
+        let stdin = holder.stdin.take().unwrap();
+        let mut kind = String::new();
+        let stdout = holder.stdout.take().unwrap();
+        BufReader::new(stdout).read_line(&mut kind).unwrap();
+        assert!(!kind.is_empty(), "{advice}");
+        Self {
+            holder,
+            _stdin: stdin,
+            point,
+            kind: kind.trim().to_owned(),
+        }
+    }
+
+    /// What a process has to be run through to see it.
+    pub(super) fn wrapper(&self) -> Vec<String> {
+        let pid = self.holder.id().to_string();
+        let mut words = vec!["nsenter", "--target", &pid, "--mount"];
+        if !is_superuser() {
+            words.extend(["--user", "--preserve-credentials"]);
+        }
+        words.into_iter().map(str::to_owned).collect()
+    }
+
+    /// A path on it, as those see it who are run through the wrapper.
+    pub(super) fn inside(&self, name: &str) -> PathBuf {
+        self.point.join(name)
+    }
+
+    /// The same path, as the test sees it.
+    pub(super) fn outside(&self, name: &str) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.holder.id()));
+        let point = std::fs::canonicalize(&self.point).unwrap();
+        root.join(point.strip_prefix("/").unwrap()).join(name)
+    }
+
+    /// Fills it to the last byte; removing the file makes room.
+    pub(super) fn fill(&self) -> PathBuf {
+        let path = self.outside("filler");
+        let filler = std::fs::File::create(&path).unwrap();
+        for piece in [1 << 20, 4096, 1] {
+            let bytes = vec![1; piece];
+            while std::io::Write::write_all(&mut &filler, &bytes).is_ok() {}
+        }
+        let _ = filler.sync_all();
+        path
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
+}
+
+fn is_superuser() -> bool {
+    nix::unistd::geteuid().is_root()
+}

@@ -1,0 +1,253 @@
+//! A way to the server on which things go wrong: a Produce is answered `Busy` here, a connection is
+//! cut, perhaps in the middle of a frame. It keeps the rule of the page: answers of a partition
+//! keep their order, and after one that says *not applied* the rest of its run is aborted.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use corelog_protocol::error::{Detail, ErrorBody, ErrorCode};
+use corelog_protocol::frame::{CorrelationId, Decoder, Frame, Peek};
+use corelog_protocol::kind::Kind;
+use corelog_protocol::{answer, limits, request};
+
+/// How often things go wrong; one in so many frames.
+#[derive(Clone, Copy)]
+pub(super) struct Odds {
+    pub(super) busy: u32,
+    pub(super) cut: u32,
+}
+
+/// Ports in a row that lead to a server's.
+pub(super) struct Proxy {
+    pub(super) address: SocketAddr,
+    state: Arc<State>,
+}
+
+struct State {
+    odds: Odds,
+    random: Mutex<fastrand::Rng>,
+    /// The server's ports, once there is a server.
+    targets: Mutex<Vec<SocketAddr>>,
+    busy: AtomicU64,
+    aborted: AtomicU64,
+    cut: AtomicU64,
+}
+
+/// One connection through the proxy.
+struct Link {
+    state: Arc<State>,
+    client: TcpStream,
+    server: TcpStream,
+    lanes: Mutex<BTreeMap<u32, Lane>>,
+}
+
+/// The Produce requests of one partition that are not answered yet.
+#[derive(Default)]
+struct Lane {
+    open: VecDeque<Open>,
+    aborted_run: Option<u32>,
+}
+
+enum Open {
+    /// The server will answer it.
+    There(u32),
+    /// The answer, which has to wait for those in front of it.
+    Here(Vec<u8>),
+}
+
+impl Proxy {
+    /// Listens on `ports` ports in a row.
+    pub(super) fn listen(ports: u16, odds: Odds, mut random: fastrand::Rng) -> Self {
+        let listeners = row(ports, &mut random);
+        let address = listeners[0].local_addr().unwrap();
+        let state = Arc::new(State {
+            odds,
+            random: Mutex::new(random),
+            targets: Mutex::default(),
+            busy: AtomicU64::new(0),
+            aborted: AtomicU64::new(0),
+            cut: AtomicU64::new(0),
+        });
+        for (index, listener) in listeners.into_iter().enumerate() {
+            let state = Arc::clone(&state);
+            // It ends with the test's process.
+            thread::spawn(move || {
+                for client in listener.incoming().flatten() {
+                    // A server that is not there is a connection that is cut.
+                    let _ = Link::open(&state, client, index);
+                }
+            });
+        }
+        Self { address, state }
+    }
+
+    /// From now on the ports lead to these.
+    pub(super) fn lead_to(&self, targets: Vec<SocketAddr>) {
+        *self.state.targets.lock().unwrap() = targets;
+    }
+
+    /// How many requests were answered `Busy`, how many `Aborted`, how many connections were cut.
+    pub(super) fn counts(&self) -> (u64, u64, u64) {
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let state = &self.state;
+        (count(&state.busy), count(&state.aborted), count(&state.cut))
+    }
+}
+
+/// Sockets on ports in a row, below those that the system gives out by itself.
+fn row(ports: u16, random: &mut fastrand::Rng) -> Vec<TcpListener> {
+    for _ in 0..100 {
+        let first = random.u16(10_000..30_000);
+        let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+        if let Ok(listeners) = (first..first + ports).map(bind).collect() {
+            return listeners;
+        }
+    }
+    panic!("no {ports} free ports in a row");
+}
+
+impl State {
+    fn strikes(&self, odds: u32) -> bool {
+        odds > 0 && self.random.lock().unwrap().u32(..odds) == 0
+    }
+}
+
+impl Link {
+    fn open(state: &Arc<State>, client: TcpStream, index: usize) -> io::Result<()> {
+        let target = state.targets.lock().unwrap()[index];
+        let server = TcpStream::connect(target)?;
+        client.set_nodelay(true)?;
+        server.set_nodelay(true)?;
+        let link = Arc::new(Self {
+            state: Arc::clone(state),
+            client,
+            server,
+            lanes: Mutex::default(),
+        });
+        for is_request in [true, false] {
+            let link = Arc::clone(&link);
+            thread::spawn(move || {
+                // Whatever ends one direction ends both.
+                let _ = link.carry(is_request);
+                let _ = link.client.shutdown(Shutdown::Both);
+                let _ = link.server.shutdown(Shutdown::Both);
+            });
+        }
+        Ok(())
+    }
+
+    /// Carries frames one way until either side closes, or the connection is cut.
+    fn carry(&self, is_request: bool) -> io::Result<()> {
+        let (mut from, mut to, decoder) = if is_request {
+            let decoder = Decoder::requests(limits::FRAME_BYTES_MAX);
+            (&self.client, &self.server, decoder)
+        } else {
+            let decoder = Decoder::answers(limits::FRAME_BYTES_MAX);
+            (&self.server, &self.client, decoder)
+        };
+        let mut received = Vec::new();
+        let mut chunk = [0; 64 << 10];
+        loop {
+            let count = from.read(&mut chunk)?;
+            if count == 0 {
+                return Ok(());
+            }
+            received.extend_from_slice(&chunk[..count]);
+            let mut done = 0;
+            while let Peek::Frame(frame) =
+                decoder.peek(&received[done..]).map_err(io::Error::other)?
+            {
+                let bytes = &received[done..done + frame.header.total_bytes()];
+                if self.state.strikes(self.state.odds.cut) {
+                    self.state.cut.fetch_add(1, Ordering::Relaxed);
+                    let kept = self.state.random.lock().unwrap().usize(..bytes.len());
+                    let _lanes = self.lanes.lock().unwrap();
+                    to.write_all(&bytes[..kept])?;
+                    return Ok(());
+                }
+                if is_request {
+                    self.request(&frame, bytes)?;
+                } else {
+                    self.answer(&frame, bytes)?;
+                }
+                done += bytes.len();
+            }
+            received.drain(..done);
+        }
+    }
+
+    /// Sends a request on, or answers it here.
+    fn request(&self, frame: &Frame<'_>, bytes: &[u8]) -> io::Result<()> {
+        let (mut server, correlation) = (&self.server, frame.header.correlation);
+        let decoded = request::Request::decode(frame).map_err(io::Error::other)?;
+        let request::Request::Produce(produce) = decoded else {
+            return server.write_all(bytes);
+        };
+        let mut lanes = self.lanes.lock().unwrap();
+        let lane = lanes.entry(produce.partition.get()).or_default();
+        let error = if lane.aborted_run == Some(produce.run) {
+            self.state.aborted.fetch_add(1, Ordering::Relaxed);
+            ErrorBody::new(ErrorCode::Aborted, "behind what was not applied").with_detail(Detail {
+                run: Some(produce.run),
+                cause: Some(ErrorCode::Busy.number()),
+                ..Detail::default()
+            })
+        } else if self.state.strikes(self.state.odds.busy) {
+            self.state.busy.fetch_add(1, Ordering::Relaxed);
+            lane.aborted_run = Some(produce.run);
+            ErrorBody::new(ErrorCode::Busy, "by chance")
+        } else {
+            lane.open.push_back(Open::There(correlation.get()));
+            drop(lanes);
+            return server.write_all(bytes);
+        };
+        lane.open
+            .push_back(Open::Here(refusal(correlation, &error)));
+        self.answer_what_is_due(lane)
+    }
+
+    /// Sends an answer on, and those of ours that waited for it.
+    fn answer(&self, frame: &Frame<'_>, bytes: &[u8]) -> io::Result<()> {
+        let correlation = frame.header.correlation.get();
+        let mut client = &self.client;
+        let mut lanes = self.lanes.lock().unwrap();
+        client.write_all(bytes)?;
+        let is_its = |lane: &&mut Lane| match lane.open.front() {
+            Some(Open::There(first)) => *first == correlation,
+            _ => false,
+        };
+        let is_produce = frame.header.kind == Kind::Produce.number();
+        match lanes.values_mut().find(is_its) {
+            Some(lane) if is_produce => {
+                lane.open.pop_front();
+                self.answer_what_is_due(lane)
+            }
+            _ => {
+                assert!(
+                    !is_produce,
+                    "Produce answers of a partition keep their order"
+                );
+                Ok(())
+            }
+        }
+    }
+
+    fn answer_what_is_due(&self, lane: &mut Lane) -> io::Result<()> {
+        let mut client = &self.client;
+        while let Some(Open::Here(bytes)) = lane.open.front() {
+            client.write_all(bytes)?;
+            lane.open.pop_front();
+        }
+        Ok(())
+    }
+}
+
+fn refusal(correlation: CorrelationId, error: &ErrorBody) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    answer::encode_err(Kind::Produce.number(), correlation, error, &mut bytes).unwrap();
+    bytes
+}

@@ -1,0 +1,38 @@
+//! The protocol page suffices: a client that was written from it alone, in another language, does
+//! its work against a live server.
+
+use crate::support::folder::Folder;
+use crate::support::python;
+use crate::support::server::Start;
+
+/// It creates a topic, produces, long-polls, lists offsets, meets errors and truncates, and checks
+/// every answer against the page; here only the facts it found are looked at.
+#[test]
+fn a_client_written_from_the_page_alone_does_its_work() {
+    let folder = Folder::new();
+    let server = Start::on(&folder.path().join("data")).cores(2).start();
+    // By the shared port, and by the port of each core: of two partitions one is elsewhere.
+    let doors = [&[server.ready.listen][..], &server.ready.cores].concat();
+    for (number, door) in doors.iter().enumerate() {
+        let topic = format!("by-door-{number}");
+        let args = ["--server", &door.to_string(), "--topic", &topic];
+        let facts = python::run("corelog_client.py", args).json();
+        println!("{door}: {facts}");
+        assert_eq!(facts["topic"], topic.as_str());
+        assert_eq!(facts["topic_id"].as_str().map(str::len), Some(32));
+        assert!(facts["durable"].as_u64() > Some(0), "{facts}");
+        assert!(facts["long_poll_ms"].as_f64() < Some(1_000.0), "{facts}");
+    }
+    let ended = server.stop();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+}
+
+/// What is not as the page says ends it with exit code 1, so the test above can fail.
+#[test]
+fn the_client_fails_where_no_server_is() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap().to_string();
+    drop(nobody);
+    let said = python::run("corelog_client.py", ["--server", &address]).failed();
+    assert!(said.contains("corelog_client.py: "), "{said}");
+}
