@@ -14,7 +14,7 @@ use futures_lite::FutureExt;
 
 use crate::core::{Acks, Core};
 use crate::metrics::{add, count_numbered, sub};
-use crate::router::{Batches, CONNECTION_BYTES_MAX, ConnAcks, Room};
+use crate::router::{Batches, CONNECTION_BYTES_MAX, ConnAcks, Patience, Room};
 use crate::rt::{Notify, Semaphore};
 
 /// A connection as its tasks share it.
@@ -29,6 +29,8 @@ pub(super) struct Link {
     pub(super) to_send: Notify,
     /// Bytes of batches that may be read for the client before it takes them.
     pub(super) room_to_answer: Semaphore,
+    /// Whether the client still waits for what may come.
+    pub(super) patience: Patience,
     out: RefCell<Out>,
     in_flight: Cell<InFlight>,
     /// Notified when something left, or the connection closes.
@@ -74,6 +76,7 @@ impl Link {
             acks: Rc::new(RefCell::new(Acks::new(to_send.clone()))),
             to_send,
             room_to_answer: Semaphore::new(CONNECTION_BYTES_MAX),
+            patience: Patience::default(),
             out: RefCell::default(),
             in_flight: Cell::default(),
             left: Notify::new(),
@@ -213,6 +216,7 @@ impl Link {
     /// No more requests are taken; what is in flight is still answered.
     pub(super) fn begin_close(&self) {
         self.is_closing.set(true);
+        self.patience.end();
         self.to_send.notify();
     }
 

@@ -19,7 +19,7 @@ use super::tell;
 use crate::core::{Due, NotAppended, PartitionKey, aborts};
 use crate::failure::{Failure, failure};
 use crate::metrics::count_numbered;
-use crate::router::{self, Ask, Away, FetchFrom, Route, Tag, Told};
+use crate::router::{self, Ask, Asker, Away, FetchFrom, Route, Tag, Told};
 use crate::rt::{self, Work};
 
 /// Partitions a connection may have queues or aborted runs for.
@@ -311,14 +311,19 @@ async fn fetched(
         let message = "following is not supported by this version";
         return Err(failure(ErrorCode::NotSupported, message));
     }
-    let route = router::route(&link.core, &request.topic, request.id, request.partition)?;
     let wait_ms = request.max_wait_ms.min(limits::FETCH_WAIT_MS_MAX);
     let from = FetchFrom {
-        route,
+        topic: &request.topic,
+        id: request.id,
+        partition: request.partition,
         from: request.offset,
         bytes_max: request.max_bytes.min(router::FETCH_BYTES_MAX) as usize,
         bytes_min: u64::from(request.min_bytes.min(router::FETCH_BYTES_MAX)),
         wait: Duration::from_millis(u64::from(wait_ms)),
     };
-    router::fetch(&link.core, &link.room_to_answer, from).await
+    let asker = Asker {
+        room: &link.room_to_answer,
+        patience: &link.patience,
+    };
+    router::fetch(&link.core, asker, &from).await
 }

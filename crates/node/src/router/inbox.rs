@@ -2,10 +2,12 @@
 //! their answers sent back; replies to this core's own requests are handed out. One task per lane.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use corelog_record::CoreId;
 use flume::{Receiver, TrySendError};
+use futures_lite::FutureExt;
 
 use super::lane::Inbox;
 use super::message::{Answered, Reply, Request, What};
@@ -22,6 +24,28 @@ type InboxAcks = Rc<RefCell<Acks<(u64, PartitionKey), u64>>>;
 
 /// Runs that were aborted and whose answers have left.
 type Recent = Rc<RefCell<RecentAborts>>;
+
+/// Fetches of one other core that are parked here, by number.
+#[derive(Default)]
+struct ParkedHere {
+    given_up: RefCell<HashMap<u64, Notify>>,
+}
+
+impl ParkedHere {
+    fn hold(&self, id: u64) -> Notify {
+        self.given_up.borrow_mut().entry(id).or_default().clone()
+    }
+
+    fn release(&self, id: u64) {
+        self.given_up.borrow_mut().remove(&id);
+    }
+
+    fn give_up(&self, id: u64) {
+        if let Some(given_up) = self.given_up.borrow().get(&id) {
+            given_up.notify();
+        }
+    }
+}
 
 /// Starts the tasks that serve the lanes; they run until the core ends.
 pub(crate) fn start_inboxes(core: &Rc<Core>, inboxes: Vec<Inbox>) {
@@ -47,6 +71,7 @@ async fn serve(
     requests: Receiver<Request>,
     (acks, recent): (InboxAcks, Recent),
 ) {
+    let parked = Rc::<ParkedHere>::default();
     while let Ok(Request { id, what }) = requests.recv_async().await {
         match what {
             What::Produce {
@@ -88,16 +113,19 @@ async fn serve(
                     bytes_min,
                     may_park: !wait.is_zero(),
                 };
-                let core = Rc::clone(&core);
+                let (core, parked) = (Rc::clone(&core), Rc::clone(&parked));
                 let fetch = async move {
                     let fetched = fetched_here(&core, key, offset, hunger).await;
-                    if let Some(parked) = tell_fetched(&core, from, id, fetched) {
-                        rt::timeout(wait, parked.woken()).await;
+                    if let Some(place) = tell_fetched(&core, from, id, fetched) {
+                        let given_up = parked.hold(id);
+                        rt::timeout(wait, place.woken().or(given_up.notified())).await;
+                        parked.release(id);
                         reply(&core, from, id, Answered::Woken);
                     }
                 };
                 rt::spawn(fetch).detach();
             }
+            What::Unpark { fetch } => parked.give_up(fetch),
             What::Ask(ask) => {
                 let core = Rc::clone(&core);
                 let answer = async move {

@@ -58,7 +58,14 @@ pub(crate) struct Inbox {
 
 /// A request that was sent; its answers come here.
 pub(super) struct Call {
+    id: u64,
     state: Rc<CallState>,
+}
+
+/// A fetch that is parked over there; it no longer is when this is dropped.
+pub(super) struct ParkedAway<'a> {
+    lane: &'a Lane,
+    id: u64,
 }
 
 #[derive(Default)]
@@ -108,7 +115,7 @@ pub(crate) fn connect(core_count: u16, limits: &NodeLimits) -> Vec<LaneEnds> {
         bytes_max: limits.lane_bytes_max,
         parked_max: limits.parked_fetches_max,
     };
-    let reply_places = lane_limits.requests_max + lane_limits.parked_max;
+    let places = lane_limits.requests_max + lane_limits.parked_max;
     let cores = usize::from(core_count);
     let end = |_| LaneEnds {
         limits: lane_limits,
@@ -118,10 +125,10 @@ pub(crate) fn connect(core_count: u16, limits: &NodeLimits) -> Vec<LaneEnds> {
     let mut ends: Vec<LaneEnds> = (0..cores).map(end).collect();
     for a in 0..cores {
         for b in a + 1..cores {
-            let (a_to_b, b_requests) = flume::bounded(lane_limits.requests_max);
-            let (b_to_a, a_requests) = flume::bounded(lane_limits.requests_max);
-            let (a_answers_b, b_replies) = flume::bounded(reply_places);
-            let (b_answers_a, a_replies) = flume::bounded(reply_places);
+            let (a_to_b, b_requests) = flume::bounded(places);
+            let (b_to_a, a_requests) = flume::bounded(places);
+            let (a_answers_b, b_replies) = flume::bounded(places);
+            let (b_answers_a, a_replies) = flume::bounded(places);
             ends[a].ways[b] = Some((a_to_b, a_answers_b));
             ends[b].ways[a] = Some((b_to_a, b_answers_a));
             let a_inbox = Inbox {
@@ -184,8 +191,8 @@ impl Lane {
     /// `Busy` without credit, `Stopping` if the other core has ended.
     pub(super) fn call(&self, what: What) -> Result<Call, Failure> {
         let state = Rc::<CallState>::default();
-        self.send(what, Whom::Call(Rc::clone(&state)))?;
-        Ok(Call { state })
+        let id = self.send(what, Whom::Call(Rc::clone(&state)))?;
+        Ok(Call { id, state })
     }
 
     /// Sends a Produce that is answered in line; gives its number.
@@ -202,6 +209,14 @@ impl Lane {
         self.send(what, Whom::Produce { acks, key, run })
     }
 
+    /// A call that was told that it is parked.
+    pub(super) fn parked(&self, call: &Call) -> ParkedAway<'_> {
+        ParkedAway {
+            lane: self,
+            id: call.id,
+        }
+    }
+
     /// If one more fetch may be parked over there.
     pub(super) fn has_room_to_park(&self) -> bool {
         self.state.borrow().parkable < self.limits.parked_max
@@ -212,7 +227,7 @@ impl Lane {
         let (bytes, is_parkable) = match &what {
             What::Produce { batches, .. } => (batches.len(), false),
             What::Fetch { wait, .. } => (0, !wait.is_zero()),
-            What::Ask(_) => (0, false),
+            What::Ask(_) | What::Unpark { .. } => (0, false),
         };
         let is_full = state.outstanding >= self.limits.requests_max
             || (state.bytes > 0 && state.bytes + bytes > self.limits.bytes_max)
@@ -280,6 +295,17 @@ impl Lane {
         drop(state);
         call.answered.borrow_mut().push_back(reply.what);
         call.changed.notify();
+    }
+}
+
+impl Drop for ParkedAway<'_> {
+    fn drop(&mut self) {
+        let is_parked = self.lane.state.borrow().pending.contains_key(&self.id);
+        if is_parked {
+            // Its place is counted with the parked ones; without the other core nobody waits.
+            let what = What::Unpark { fetch: self.id };
+            let _ = self.lane.requests.try_send(Request { id: self.id, what });
+        }
     }
 }
 

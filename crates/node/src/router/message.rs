@@ -39,6 +39,8 @@ pub(super) enum What {
         bytes_min: u64,
         wait: Duration,
     },
+    /// The fetch of this number need not be parked any longer.
+    Unpark { fetch: u64 },
     /// Anything else.
     Ask(Box<Ask>),
 }

@@ -6,6 +6,7 @@
 //! lane       this core's end of the way to another core: credit, what is outstanding
 //! inbox      the other end: requests of another core are done, its answers sent back
 //! room       room for answers that are not sent yet
+//! patience   how long a client waits for what may come
 //! recent     runs that were aborted while more of them was on the way
 //! ```
 //!
@@ -19,6 +20,7 @@
 mod inbox;
 mod lane;
 mod message;
+mod patience;
 mod recent;
 mod room;
 mod route;
@@ -26,7 +28,8 @@ mod route;
 pub(crate) use inbox::start_inboxes;
 pub(crate) use lane::{ConnAcks, LaneEnds, Lanes, Tag, connect};
 pub(crate) use message::{Ask, Told};
+pub(crate) use patience::Patience;
 pub(crate) use room::{CONNECTION_BYTES_MAX, FETCH_BYTES_MAX, Room};
 pub(crate) use route::{
-    Away, Batches, FetchFrom, Route, answer, apply_at, fetch, produce_away, route, seek_of,
+    Asker, Away, Batches, FetchFrom, Route, answer, apply_at, fetch, produce_away, route, seek_of,
 };

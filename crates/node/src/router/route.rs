@@ -12,6 +12,7 @@ use futures_lite::FutureExt;
 
 use super::lane::ConnAcks;
 use super::message::{Answered, Ask, Told, What};
+use super::patience::Patience;
 use super::room::Room;
 use crate::catalog::Change;
 use crate::core::{Core, Disk, Fetched, Hunger, PartitionKey};
@@ -47,9 +48,11 @@ pub(crate) struct Away<'a> {
 }
 
 /// A Fetch wherever its partition is.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct FetchFrom {
-    pub(crate) route: Route,
+#[derive(Debug)]
+pub(crate) struct FetchFrom<'a> {
+    pub(crate) topic: &'a TopicName,
+    pub(crate) id: TopicId,
+    pub(crate) partition: PartitionId,
     pub(crate) from: Offset,
     pub(crate) bytes_max: usize,
     pub(crate) bytes_min: u64,
@@ -101,22 +104,34 @@ pub(crate) fn produce_away(core: &Core, away: Away<'_>) -> Result<u64, Failure> 
     sent
 }
 
-/// Fetches, waiting for data if there is none. `connection` has the room for answers that its
-/// client has not taken yet.
+/// Who fetches: what a connection has room and patience for.
+#[derive(Clone, Copy)]
+pub(crate) struct Asker<'a> {
+    /// Bytes of batches that may be read for the client before it takes them.
+    pub(crate) room: &'a Semaphore,
+    pub(crate) patience: &'a Patience,
+}
+
+/// Fetches, waiting for data if there is none.
 ///
 /// # Errors
 /// What the client is told.
 pub(crate) async fn fetch(
     core: &Rc<Core>,
-    connection: &Semaphore,
-    request: FetchFrom,
+    asker: Asker<'_>,
+    request: &FetchFrom<'_>,
 ) -> Result<(fetch::Answer, Batches, Room), Failure> {
     let deadline = rt::now() + request.wait;
-    match request.route {
-        Route::Here(key) => fetch_here(core, connection, key, &request, deadline).await,
-        Route::Core(owner, key) => {
-            fetch_away(core, connection, (owner, key), &request, deadline).await
-        }
+    match request.route(core)? {
+        Route::Here(key) => fetch_here(core, asker, key, request, deadline).await,
+        Route::Core(owner, key) => fetch_away(core, asker, (owner, key), request, deadline).await,
+    }
+}
+
+impl FetchFrom<'_> {
+    /// Where the partition is served now: after a wait its topic may be gone or another.
+    fn route(&self, core: &Core) -> Result<Route, Failure> {
+        route(core, self.topic, self.id, self.partition)
     }
 }
 
@@ -181,15 +196,16 @@ pub(super) async fn fetched_here(
 
 async fn fetch_here(
     core: &Rc<Core>,
-    connection: &Semaphore,
+    asker: Asker<'_>,
     key: PartitionKey,
-    request: &FetchFrom,
+    request: &FetchFrom<'_>,
     deadline: Instant,
 ) -> Result<(fetch::Answer, Batches, Room), Failure> {
     loop {
-        let mut room = Room::take(core, connection).await?;
+        let mut room = Room::take(core, asker.room).await?;
         let wait = deadline.saturating_duration_since(rt::now());
-        let may_park = !wait.is_zero() && !core.is_stopping.get();
+        let is_over = core.is_stopping.get() || asker.patience.is_over();
+        let may_park = !wait.is_zero() && !is_over;
         let hunger = Hunger {
             bytes_max: request.bytes_max,
             bytes_min: request.bytes_min,
@@ -216,7 +232,9 @@ async fn fetch_here(
                 ..
             } => {
                 drop(room);
-                rt::timeout(wait, parked.woken().or(core.stopping())).await;
+                let given_up = core.stopping().or(asker.patience.over());
+                rt::timeout(wait, parked.woken().or(given_up)).await;
+                request.route(core)?;
             }
         }
     }
@@ -224,17 +242,18 @@ async fn fetch_here(
 
 async fn fetch_away(
     core: &Rc<Core>,
-    connection: &Semaphore,
+    asker: Asker<'_>,
     (owner, key): (CoreId, PartitionKey),
-    request: &FetchFrom,
+    request: &FetchFrom<'_>,
     deadline: Instant,
 ) -> Result<(fetch::Answer, Batches, Room), Failure> {
     let lane = core.lanes.to(owner);
     let mut parked_answer = None;
     loop {
-        let mut room = Room::take(core, connection).await?;
+        let mut room = Room::take(core, asker.room).await?;
         let mut wait = deadline.saturating_duration_since(rt::now());
-        if core.is_stopping.get() || !lane.has_room_to_park() {
+        let is_over = core.is_stopping.get() || asker.patience.is_over();
+        if is_over || !lane.has_room_to_park() {
             wait = Duration::ZERO;
         }
         let &FetchFrom {
@@ -273,10 +292,14 @@ async fn fetch_away(
             Answered::Parked(answer) => {
                 drop(room);
                 parked_answer = Some(answer);
+                // Given up in whatever way, it is no longer parked over there.
+                let parked = lane.parked(&call);
                 let woken = async {
                     call.answered().await;
                 };
-                woken.or(core.stopping()).await;
+                woken.or(core.stopping()).or(asker.patience.over()).await;
+                drop(parked);
+                request.route(core)?;
             }
             _ => unreachable!("a fetch was answered as something else"),
         }

@@ -83,6 +83,31 @@ fn a_parked_poll_of_another_core_holds_no_place_in_the_lane() {
 }
 
 #[test]
+fn a_client_that_hangs_up_leaves_no_long_poll_behind() {
+    let dir = directory();
+    let node = start(&dir);
+    let mut client = Client::hello(node.addresses().cores[0]);
+    let id = client.create("hung-up", 2);
+    let parked = || {
+        let counters = node.handle().counters();
+        counters.iter().map(|core| core.parked_fetches).sum::<u64>()
+    };
+    let waiting: Vec<Client> = (0..2)
+        .map(|partition| {
+            let mut client = Client::hello(node.addresses().cores[0]);
+            let mut request = from("hung-up", id, partition, 0);
+            request.max_wait_ms = 60_000;
+            client.send(&request, &[]);
+            client
+        })
+        .collect();
+    wait_until(|| parked() == 2);
+    drop(waiting);
+    wait_until(|| parked() == 0 && node.handle().counters()[0].connections == 1);
+    node.stop().expect("a clean stop");
+}
+
+#[test]
 fn connections_beyond_the_limit_are_told_so() {
     let dir = directory();
     let node = start_with(&dir, |config| {

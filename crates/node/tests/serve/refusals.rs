@@ -346,7 +346,8 @@ fn a_parked_fetch_ends_when_its_topic_is_deleted() {
         })
         .expect("deleted");
     for client in &mut waiting {
-        assert!(client.receive::<fetch::Request>().told.is_err());
+        let told = client.receive::<fetch::Request>().told;
+        assert_eq!(code(&told.expect_err("gone")), ErrorCode::UnknownTopic);
     }
     node.stop().expect("a clean stop");
 }

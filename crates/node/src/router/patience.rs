@@ -1,0 +1,35 @@
+//! How long a client waits: until it hangs up.
+
+use std::cell::Cell;
+
+use crate::rt::Notify;
+
+/// Whether a connection's client still waits for what may come.
+#[derive(Debug, Default)]
+pub(crate) struct Patience {
+    is_over: Cell<bool>,
+    ended: Notify,
+}
+
+impl Patience {
+    /// The client sends no more: its long polls are answered with what there is.
+    pub(crate) fn end(&self) {
+        self.is_over.set(true);
+        self.ended.notify();
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over.get()
+    }
+
+    /// Ready when the client waits no longer.
+    pub(super) async fn over(&self) {
+        loop {
+            let ended = self.ended.notified();
+            if self.is_over() {
+                return;
+            }
+            ended.await;
+        }
+    }
+}
