@@ -23,8 +23,10 @@ pub(crate) enum Change {
     Open(Arc<Topic>),
     /// Every core has opened what is its: tell clients.
     Publish(Arc<Topic>),
-    /// The topic is being deleted: let go of it.
-    Remove(Arc<Topic>),
+    /// The topic is being deleted: clients hear no more of it.
+    Withdraw(Arc<Topic>),
+    /// No client is told of the topic any more: let go of it.
+    Close(Arc<Topic>),
 }
 
 /// The catalog's writer.
@@ -157,7 +159,8 @@ impl Admin {
                 .topic_of(&request.name, request.id)?,
         );
         // Nobody writes any more when the files move away.
-        self.broadcast(Change::Remove(Arc::clone(&topic))).await;
+        self.broadcast(Change::Withdraw(Arc::clone(&topic))).await;
+        self.broadcast(Change::Close(Arc::clone(&topic))).await;
         if let Err(error) = files::delete(&self.core.root, &topic).await {
             // Files that have moved are not served again, whatever a sync said.
             if files::is_gone(&self.core.root, &topic).await {
@@ -243,10 +246,8 @@ impl Core {
                 self.open_topic(&topic).await;
             }
             Change::Publish(topic) => self.routes.borrow_mut().put(topic),
-            Change::Remove(topic) => {
-                self.routes.borrow_mut().remove(&topic);
-                self.drop_topic(&topic).await;
-            }
+            Change::Withdraw(topic) => self.routes.borrow_mut().remove(&topic),
+            Change::Close(topic) => self.drop_topic(&topic).await,
         }
     }
 }
