@@ -16,7 +16,7 @@ use super::state::Core;
 use super::tickets::{Ticket, Tickets, Told};
 use crate::failure::{Failure, failure};
 use crate::metrics::{PartitionSnapshot, PartitionState, add, sub};
-use crate::partition::{Answer, Appetite, Input, Refusal, Seek, refusal_of_read};
+use crate::partition::{Answer, Appetite, Input, Refusal, Seek};
 
 /// A Produce that was appended; its answer is due when `due` says so.
 pub(crate) type Appended = Due;
@@ -148,7 +148,7 @@ impl Core {
                 high_watermark,
             })) => {
                 let read = plan.run().await;
-                let read = read.map_err(|error| error_of(&refusal_of_read(error)))?;
+                let read = read.map_err(|error| error_of(&Refusal::from(error)))?;
                 add(&self.counters.fetched_bytes_total, read.bytes as u64);
                 let (segment_base, next) = (read.segment_base, read.next);
                 let answer = fetch::Answer {
@@ -225,7 +225,7 @@ impl Core {
                 high_watermark,
             })) => {
                 let found = plan.run().await;
-                let found = found.map_err(|error| error_of(&refusal_of_read(error)))?;
+                let found = found.map_err(|error| error_of(&Refusal::from(error)))?;
                 let (offset, timestamp) = match found {
                     Some((offset, timestamp)) => (offset.max(log_start), Some(timestamp)),
                     None => (high_watermark, None),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use corelog_protocol::message::ack::Level;
 use corelog_record::{LeaderEpoch, Offset};
 use corelog_storage::disk::Dir;
-use corelog_storage::log::{ChorePlan, FlushPlan, ReadPlan, TimePlan};
+use corelog_storage::log::{AppendError, ChorePlan, FlushPlan, ReadError, ReadPlan, TimePlan};
 
 use super::input::Token;
 
@@ -130,6 +130,40 @@ pub(crate) enum Refusal {
     Closing,
     /// The disk failed.
     Failed { source: corelog_storage::Error },
+}
+
+impl From<AppendError> for Refusal {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Invalid { index, source } => Self::Invalid {
+                batch_index: index,
+                source,
+            },
+            AppendError::Empty => Self::Empty,
+            AppendError::TooLarge { bytes, bytes_max } => Self::TooLarge { bytes, bytes_max },
+            AppendError::Full { .. } => Self::TailFull,
+            AppendError::OffsetsExhausted => Self::OffsetsExhausted,
+            AppendError::Fenced => Self::Fenced,
+            AppendError::StorageFull => Self::StorageFull,
+            AppendError::ReadOnly { from } => Self::ReadOnly { from },
+            other => unreachable!("an append error that is not told apart: {other}"),
+        }
+    }
+}
+
+impl From<ReadError> for Refusal {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::OutOfRange { valid, .. } => Self::OutOfRange { valid },
+            ReadError::Damaged { from, to, segment } => Self::Damaged {
+                damaged: from..to,
+                segment,
+            },
+            ReadError::Removed { .. } => Self::Removed,
+            ReadError::Disk { source, .. } => Self::Failed { source },
+            other => unreachable!("a read error that is not told apart: {other}"),
+        }
+    }
 }
 
 /// Effects in the order they were decided; the buffer is reused from step to step.

@@ -30,5 +30,5 @@ mod tests;
 pub(crate) use effect::{Answer, Effect, Effects, Refusal};
 pub(crate) use group::ACCEPTED_AGE_MAX;
 pub(crate) use input::{Appetite, Input, Policy, Seek, Token};
-pub(crate) use state::{Partition, refusal_of_read};
+pub(crate) use state::Partition;
 pub(crate) use upkeep::TICK_WITHIN;

@@ -3,7 +3,7 @@
 use corelog_protocol::message::ack::Level;
 use corelog_record::{LeaderEpoch, Offset, Timestamp};
 use corelog_storage::disk::Dir;
-use corelog_storage::log::{AppendError, FlushDone, Log, ReadError};
+use corelog_storage::log::{FlushDone, Log};
 
 use super::effect::{Answer, Effect, Effects, Refusal};
 use super::group::{Group, Start};
@@ -175,7 +175,7 @@ impl<D: Dir> Partition<D> {
         }
         let appended = match self.log.append(batches, now) {
             Ok(appended) => appended,
-            Err(error) => return effects.refuse(token, refusal_of_append(error)),
+            Err(error) => return effects.refuse(token, error.into()),
         };
         assert!(
             self.bounds.log_end <= appended.base,
@@ -252,7 +252,7 @@ impl<D: Dir> Partition<D> {
                     high_watermark,
                 },
             ),
-            Err(error) => effects.refuse(token, refusal_of_read(error)),
+            Err(error) => effects.refuse(token, error.into()),
         }
     }
 
@@ -368,36 +368,5 @@ pub(super) fn push_start<D: Dir>(start: Option<Start>, effects: &mut Effects<D>)
         None => {}
         Some(Start::Now) => effects.push(Effect::Commit),
         Some(Start::Within(age)) => effects.push(Effect::CommitWithin(age)),
-    }
-}
-
-fn refusal_of_append(error: AppendError) -> Refusal {
-    match error {
-        AppendError::Invalid { index, source } => Refusal::Invalid {
-            batch_index: index,
-            source,
-        },
-        AppendError::Empty => Refusal::Empty,
-        AppendError::TooLarge { bytes, bytes_max } => Refusal::TooLarge { bytes, bytes_max },
-        AppendError::Full { .. } => Refusal::TailFull,
-        AppendError::OffsetsExhausted => Refusal::OffsetsExhausted,
-        AppendError::Fenced => Refusal::Fenced,
-        AppendError::StorageFull => Refusal::StorageFull,
-        AppendError::ReadOnly { from } => Refusal::ReadOnly { from },
-        other => unreachable!("an append error that is not told apart: {other}"),
-    }
-}
-
-/// What a failed read is told as.
-pub(crate) fn refusal_of_read(error: ReadError) -> Refusal {
-    match error {
-        ReadError::OutOfRange { valid, .. } => Refusal::OutOfRange { valid },
-        ReadError::Damaged { from, to, segment } => Refusal::Damaged {
-            damaged: from..to,
-            segment,
-        },
-        ReadError::Removed { .. } => Refusal::Removed,
-        ReadError::Disk { source, .. } => Refusal::Failed { source },
-        other => unreachable!("a read error that is not told apart: {other}"),
     }
 }
