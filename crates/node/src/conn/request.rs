@@ -234,7 +234,6 @@ async fn produce(asked: Asked, request: &produce::Request, batches: &[u8]) -> Ne
         Tag {
             correlation,
             frame_bytes,
-            work: rt::outstanding(Work::Request),
         },
         due,
     );

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::link::{Chunk, Link, Out};
 use crate::metrics::add;
@@ -12,6 +13,9 @@ use crate::rt::{self, WriteHalf};
 const WRITE_DIRECTLY_BYTES: usize = 32 << 10;
 /// What is gathered is written at this size; more is not written at once.
 const GATHER_BYTES_MAX: usize = 256 << 10;
+
+/// A client takes at least this much of what is sent to it.
+const SLOWEST_BYTES_PER_SECOND: usize = 64 << 10;
 
 /// Sends answers until all are sent and no more come.
 pub(super) async fn write(link: Rc<Link>, mut sender: WriteHalf) {
@@ -29,7 +33,11 @@ pub(super) async fn write(link: Rc<Link>, mut sender: WriteHalf) {
             to_send.await;
             continue;
         }
-        let sent = send(&mut sender, &mut out, &mut gathered).await;
+        // Whoever takes a byte now and then is not reading either.
+        let slack = Duration::from_secs((out.bytes / SLOWEST_BYTES_PER_SECOND) as u64);
+        let limit = link.core.shared.limits.write_timeout + slack;
+        let sent = rt::timeout(limit, send(&mut sender, &mut out, &mut gathered)).await;
+        let sent = sent.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()));
         link.sent(&out);
         match sent {
             Ok(bytes) => add(&link.core.counters.sent_bytes_total, bytes as u64),

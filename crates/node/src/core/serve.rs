@@ -17,6 +17,7 @@ use super::tickets::{Ticket, Tickets, Told};
 use crate::failure::{Failure, failure};
 use crate::metrics::{PartitionSnapshot, PartitionState, add, sub};
 use crate::partition::{Answer, Appetite, Input, Refusal, Seek};
+use crate::rt;
 
 /// A Produce that was appended; its answer is due when `due` says so.
 pub(crate) type Appended = Due;
@@ -147,7 +148,11 @@ impl Core {
                 log_start,
                 high_watermark,
             })) => {
-                let read = plan.run().await;
+                // What lies on the disk is read, and its checksums taken, at a lower share.
+                let read = match plan.is_ready() {
+                    true => plan.run().await,
+                    false => rt::spawn_background(plan.run()).await,
+                };
                 let read = read.map_err(|error| error_of(&Refusal::from(error)))?;
                 add(&self.counters.fetched_bytes_total, read.bytes as u64);
                 let (segment_base, next) = (read.segment_base, read.next);

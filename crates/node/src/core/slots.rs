@@ -30,6 +30,8 @@ pub(crate) struct Slot {
     pub(crate) state: SlotState,
     pub(crate) board: Rc<Board>,
     pub(super) held: Held,
+    /// A chore has failed since the last flush: it was logged.
+    pub(super) is_troubled: bool,
     /// Somebody opens, reopens or closes it: nobody else may until that is done.
     pub(super) is_claimed: bool,
 }
@@ -64,6 +66,7 @@ impl Slots {
             state: SlotState::Opening,
             board: Rc::default(),
             held: Held::default(),
+            is_troubled: false,
             is_claimed: true,
         };
         let id = match self.free.pop() {

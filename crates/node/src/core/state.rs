@@ -167,8 +167,9 @@ impl Core {
             Effect::Durable { upto, bytes } => {
                 add(&self.counters.flushes_total, 1);
                 add(&self.counters.flushed_bytes_total, bytes as u64);
-                if let Some(board) = self.slots.borrow().board(slot) {
-                    board.advance(upto);
+                if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
+                    found.is_troubled = false;
+                    found.board.advance(upto);
                 }
             }
             Effect::Fenced {
@@ -188,7 +189,15 @@ impl Core {
             }
             Effect::ChoreFailed { error } => {
                 add(&self.counters.chores_failed_total, 1);
-                self.log_trouble(slot, "a chore failed", &error);
+                // It is tried again every second; one line until the disk takes something again.
+                let mut slots = self.slots.borrow_mut();
+                let found = slots.get_mut(slot);
+                let is_known =
+                    found.is_none_or(|found| std::mem::replace(&mut found.is_troubled, true));
+                drop(slots);
+                if !is_known {
+                    self.log_trouble(slot, "a chore failed", &error);
+                }
             }
         }
     }

@@ -23,9 +23,6 @@ pub(crate) struct Tag {
     pub(crate) correlation: CorrelationId,
     /// Bytes of the request's frame, in flight until it is answered.
     pub(crate) frame_bytes: usize,
-    /// The request is outstanding until it is answered.
-    #[expect(dead_code, reason = "held until it is answered")]
-    pub(crate) work: Outstanding,
 }
 
 /// The ways from one core to all others, by number; none to itself.
