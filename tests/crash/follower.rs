@@ -1,7 +1,8 @@
-//! A consumer that follows a partition until its server is gone, and remembers what it saw.
+//! A consumer that follows a partition until its server is gone or stops, and remembers what it saw.
 
 use std::net::SocketAddr;
 
+use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::fetch;
 use corelog_record::Offset;
 use corelog_record::batch::{self, View};
@@ -43,7 +44,11 @@ pub(crate) fn run(address: SocketAddr, topic: &Target, partition: u32, from: Off
         let Ok(answer) = wire.call(&request, &[]) else {
             return seen;
         };
-        let (answer, body) = answer.unwrap_or_else(|error| panic!("refused: {error:?}"));
+        let (answer, body) = match answer {
+            Ok(answer) => answer,
+            Err(error) if error.known_code() == Some(ErrorCode::Stopping) => return seen,
+            Err(error) => panic!("refused: {error:?}"),
+        };
         assert!(
             answer.high_watermark >= high_watermark,
             "the high watermark fell"

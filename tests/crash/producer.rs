@@ -1,4 +1,4 @@
-//! A producer that goes on until its server is gone. It sends again only what the server said was
+//! A producer that goes on until its server is gone or stops. It sends again only what the server said was
 //! not applied, in order, under the next run.
 
 use std::collections::VecDeque;
@@ -40,7 +40,7 @@ pub(crate) struct Acked {
 /// answer.
 pub(crate) fn run(task: &Task, begun: &Sender<()>) -> Vec<Acked> {
     let mut acked = Vec::new();
-    // The server is killed while this runs, so every way ends here.
+    // The server ends while this runs, so every way ends here.
     let _ = produce(task, begun, &mut acked);
     acked
 }
@@ -79,7 +79,8 @@ fn produce(task: &Task, begun: &Sender<()>, acked: &mut Vec<Acked>) -> io::Resul
                 let behind = window.iter().skip(1);
                 for sent in behind {
                     let told = next_answer(&mut wire, sent)?.err();
-                    assert_eq!(told, Some(ErrorCode::Aborted), "the rest of the run");
+                    let is_refused = matches!(told, Some(ErrorCode::Aborted | ErrorCode::Stopping));
+                    assert!(is_refused, "the rest of the run: {told:?}");
                 }
                 thread::park_timeout(Duration::from_millis(20));
                 request.run += 1;
@@ -88,6 +89,7 @@ fn produce(task: &Task, begun: &Sender<()>, acked: &mut Vec<Acked>) -> io::Resul
                 }
                 continue;
             }
+            Err(ErrorCode::Stopping) => return Ok(()),
             Err(code) => panic!("refused: {code}"),
         };
         let Some(Sent { contents, .. }) = window.pop_front() else {
