@@ -73,6 +73,9 @@ impl<D: Dir> Manifest<D> {
     /// program must not understand; any error of the disk.
     pub async fn open(dir: D) -> Result<Self, Error> {
         let at = || At::new(&dir, NAME);
+        let opened = dir.open(NAME, Open::Write).await;
+        let file = opened.map_err(|e| at().io("open", e))?;
+        file.outwait().await.map_err(|e| at().io("outwait", e))?;
         let bytes = dir
             .read(NAME, BYTES_MAX)
             .await
@@ -83,10 +86,6 @@ impl<D: Dir> Manifest<D> {
             let found = bytes.len() as u64;
             return Err(at().format(formats::Error::Field { what, field, found }));
         }
-        let file = dir
-            .open(NAME, Open::Write)
-            .await
-            .map_err(|e| at().io("open", e))?;
         let next_sequence = read.next_sequence();
         // The last edit may have been left by a write whose sync failed, and the file by a rename
         // whose sync failed: the first write from here on repeats both.

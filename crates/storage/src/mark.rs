@@ -66,6 +66,7 @@ impl<D: Dir> Mark<D> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(at().io("open", error)),
         };
+        file.outwait().await.map_err(|e| at().io("outwait", e))?;
         let bytes = file
             .read_at(0, FILE_BYTES)
             .await

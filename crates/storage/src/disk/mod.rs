@@ -232,6 +232,22 @@ pub trait File: 'static {
     /// Any error of the file system.
     fn set_len(&self, bytes: u64) -> impl Future<Output = io::Result<()>>;
 
+    /// Waits until no write that a killed process left with the kernel can still reach the file.
+    ///
+    /// A ring outlives the process that owned it by milliseconds, and its direct writes with it:
+    /// one could land on what a successor wrote meanwhile. Shortening a file makes ext4 and XFS wait
+    /// for direct I/O in flight (`inode_dio_wait`), so the file grows by a block and shrinks again.
+    ///
+    /// # Errors
+    /// Any error of the file system; the file may then be a block of zeros longer.
+    fn outwait(&self) -> impl Future<Output = io::Result<()>> {
+        async move {
+            let bytes = self.len().await?;
+            self.set_len(bytes + BLOCK_BYTES as u64).await?;
+            self.set_len(bytes).await
+        }
+    }
+
     /// The length in bytes.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use corelog_record::Position;
 
 use super::{BLOCK, OpenStore, Recovery, marked_point, settle};
 use crate::Error;
-use crate::disk::{Dir, Open, round_up};
+use crate::disk::{Dir, File, Open, round_up};
 use crate::error::At;
 use crate::format::state;
 use crate::index::{Builder, Loaded, Of, Sealed};
@@ -175,6 +175,7 @@ impl<D: Dir> Recovery<D> {
         let at = || At::new(&self.context.dir, &name);
         let opened = self.context.dir.open(&name, Open::Write).await;
         let file = Rc::new(opened.map_err(|e| at().io("open", e))?);
+        file.outwait().await.map_err(|e| at().io("outwait", e))?;
         let store = Store::opened(&self.context.dir, name.clone(), file);
         let end = settle::data_end(&store, bytes).await?;
         Ok(OpenStore { store, bytes, end })
