@@ -184,7 +184,11 @@ async fn a_file_is_cut_and_extended<D: Dir>(dir: &D) -> io::Result<()> {
     expected[100..].fill(0);
     assert_eq!(file.read_at(0, 2 * BLOCK_BYTES).await?.as_ref(), expected);
     file.outwait().await?;
-    assert_eq!(file.len().await?, BLOCK_BYTES as u64, "waiting cuts nothing");
+    assert_eq!(
+        file.len().await?,
+        BLOCK_BYTES as u64,
+        "waiting cuts nothing"
+    );
     assert_eq!(file.read_at(0, 2 * BLOCK_BYTES).await?.as_ref(), expected);
     file.close().await
 }
