@@ -17,6 +17,9 @@ use crate::metrics::{add, count_numbered, sub};
 use crate::router::{Batches, CONNECTION_BYTES_MAX, ConnAcks, Patience, Room};
 use crate::rt::{Notify, Semaphore};
 
+/// What a connection keeps of its last answers' buffer.
+const SPARE_BYTES_MAX: usize = 16 << 10;
+
 /// A connection as its tasks share it.
 pub(super) struct Link {
     pub(super) core: Rc<Core>,
@@ -32,6 +35,8 @@ pub(super) struct Link {
     /// Whether the client still waits for what may come.
     pub(super) patience: Patience,
     out: RefCell<Out>,
+    /// A buffer whose bytes were sent, for the next answers.
+    spare: Cell<Vec<u8>>,
     in_flight: Cell<InFlight>,
     /// Notified when something left, or the connection closes.
     left: Notify,
@@ -78,6 +83,7 @@ impl Link {
             room_to_answer: Semaphore::new(CONNECTION_BYTES_MAX),
             patience: Patience::default(),
             out: RefCell::default(),
+            spare: Cell::default(),
             in_flight: Cell::default(),
             left: Notify::new(),
             is_closing: Cell::new(false),
@@ -213,6 +219,14 @@ impl Link {
         self.left.notify();
     }
 
+    /// Keeps a buffer whose bytes were sent, unless it is large.
+    pub(super) fn recycle(&self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        if buffer.capacity() <= SPARE_BYTES_MAX {
+            self.spare.set(buffer);
+        }
+    }
+
     /// No more requests are taken; what is in flight is still answered.
     pub(super) fn begin_close(&self) {
         self.is_closing.set(true);
@@ -271,7 +285,7 @@ impl Link {
         }
         let mut out = self.out.borrow_mut();
         if !matches!(out.chunks.back(), Some(Chunk::Bytes(_))) {
-            out.chunks.push_back(Chunk::Bytes(Vec::new()));
+            out.chunks.push_back(Chunk::Bytes(self.spare.take()));
         }
         let Some(Chunk::Bytes(bytes)) = out.chunks.back_mut() else {
             return false;

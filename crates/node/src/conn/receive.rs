@@ -104,11 +104,12 @@ impl Receive {
             self.start = 0;
         }
         let bytes = self.buffer.len();
-        if self.end < bytes {
+        let is_small = std::mem::take(&mut self.was_filled) && bytes < BUSY_BYTES;
+        if self.end < bytes && !is_small {
             return;
         }
         let wanted = (4 * bytes)
-            .min(self.needed.max(BUSY_BYTES))
+            .min(self.needed + BUSY_BYTES)
             .max(bytes + SMALL_BYTES);
         // Given back first: two connections that both grow must not wait for each other.
         drop(self.room.take());
@@ -137,5 +138,79 @@ impl Receive {
         assert!(!self.is_partial(), "only an empty buffer shrinks");
         self.buffer = vec![0; SMALL_BYTES];
         self.room = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_protocol::frame::CorrelationId;
+    use corelog_protocol::message::ping;
+    use corelog_protocol::request;
+    use futures_lite::future::block_on;
+
+    use super::*;
+
+    /// Receives `bytes` in reads as large as the buffer allows; gives the frames' sizes.
+    fn receive(receive: &mut Receive, budget: &Semaphore, mut bytes: &[u8]) -> Vec<usize> {
+        let mut frames = Vec::new();
+        while !bytes.is_empty() {
+            block_on(receive.make_room(budget));
+            let free = receive.free();
+            let count = free.len().min(bytes.len());
+            free[..count].copy_from_slice(&bytes[..count]);
+            receive.arrived(count);
+            bytes = &bytes[count..];
+            while receive.has_frame().expect("framed") {
+                let Ok(Peek::Frame(frame)) = receive.frame() else {
+                    panic!("no frame")
+                };
+                let total = frame.header.total_bytes();
+                frames.push(total);
+                receive.consume(total);
+            }
+        }
+        frames
+    }
+
+    fn ping() -> Vec<u8> {
+        let mut frame = Vec::new();
+        let correlation = CorrelationId::new(1);
+        request::encode(correlation, &ping::Request {}, 0, &mut frame).expect("a frame");
+        frame
+    }
+
+    #[test]
+    fn a_busy_connection_reads_more_at_once_and_gives_it_back_when_idle() {
+        let (budget, mut busy) = (Semaphore::new(1 << 30), Receive::new());
+        let bytes = ping().repeat(20_000);
+        assert_eq!(receive(&mut busy, &budget, &bytes).len(), 20_000);
+        assert!(busy.buffer.len() >= BUSY_BYTES);
+        busy.shrink();
+        assert_eq!(budget.available(), 1 << 30);
+        assert!(!busy.is_large());
+    }
+
+    #[test]
+    fn a_claimed_length_holds_nothing_until_bytes_come() {
+        let (budget, mut claimed) = (Semaphore::new(1 << 30), Receive::new());
+        let mut frame = ping();
+        frame[..4].copy_from_slice(&(15_u32 << 20).to_le_bytes());
+        assert!(receive(&mut claimed, &budget, &frame[..19]).is_empty());
+        block_on(claimed.make_room(&budget));
+        assert!(!claimed.is_large());
+    }
+
+    #[test]
+    fn a_frame_that_is_cut_anywhere_is_put_together() {
+        let (budget, frame) = (Semaphore::new(1 << 30), ping());
+        for cut in 1..frame.len() {
+            let mut cut_there = Receive::new();
+            assert!(receive(&mut cut_there, &budget, &frame[..cut]).is_empty());
+            assert!(cut_there.is_partial());
+            assert_eq!(
+                receive(&mut cut_there, &budget, &frame[cut..]),
+                vec![frame.len()]
+            );
+        }
     }
 }

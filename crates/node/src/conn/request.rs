@@ -23,7 +23,7 @@ use crate::router::{self, Ask, Asker, Away, FetchFrom, Route, Tag, Told};
 use crate::rt::{self, Work};
 
 /// Partitions a connection may have queues or aborted runs for.
-const QUEUES_MAX: usize = 16_384;
+const QUEUES_MAX: usize = 4_096;
 /// How long a Produce waits for room in the tail before it is answered `Busy`.
 const TAIL_WAIT_MAX: Duration = Duration::from_secs(5);
 

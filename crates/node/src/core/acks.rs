@@ -329,4 +329,40 @@ mod tests {
         board.void(Void::Fenced);
         assert_eq!(collected(&mut acks), vec![(10, true), (11, false)]);
     }
+
+    #[test]
+    fn an_aborted_run_is_settled_when_its_answers_have_left() {
+        let mut acks: Acks<u8, u32> = Acks::new(Notify::new());
+        let board = Rc::new(Board::default());
+        acks.push(1, 10, flushed(&board, 1));
+        acks.abort(1, 3, ErrorCode::Busy.number());
+        acks.push(1, 11, Due::Now(busy()));
+        let mut settled = Vec::new();
+        acks.take_settled(|key, run, _| settled.push((key, run)));
+        assert!(settled.is_empty(), "its answers wait behind a flush");
+        board.advance(Offset::ZERO.plus(1));
+        assert_eq!(collected(&mut acks).len(), 2);
+        acks.take_settled(|key, run, _| settled.push((key, run)));
+        assert_eq!(settled, vec![(1, 3)]);
+        assert_eq!(acks.queue_count(), 0);
+    }
+
+    /// A partition that is reopened gets a board of its own, which counts its changes anew.
+    #[test]
+    fn a_board_that_takes_the_place_of_another_is_watched() {
+        let (old, new) = (Rc::new(Board::default()), Rc::new(Board::default()));
+        let mut acks = Acks::new(Notify::new());
+        acks.push(1, 10, flushed(&old, 1));
+        old.void(Void::Fenced);
+        acks.push(1, 11, flushed(&new, 1));
+        assert_eq!(collected(&mut acks), vec![(10, false)]);
+        let woken = acks.watcher.notified();
+        new.advance(Offset::ZERO.plus(1));
+        let woken = futures_lite::future::poll_once(woken);
+        assert!(
+            futures_lite::future::block_on(woken).is_some(),
+            "nobody watches the new board"
+        );
+        assert_eq!(collected(&mut acks), vec![(11, true)]);
+    }
 }
