@@ -180,7 +180,6 @@ fn a_buffer_in_flight_cannot_be_changed() {
     drop(buf);
 }
 
-#[cfg(feature = "testing")]
 #[test]
 fn it_passes_the_suite_of_every_directory() {
     in_directories(|dir| async move {
