@@ -62,10 +62,13 @@ pub(super) fn start(config: &NodeConfig) -> Result<Node, StartError> {
         .iter()
         .map(|thread| Arc::clone(thread.vitals()))
         .collect();
-    let watchdog = Watchdog::start(vitals).map_err(|source| StartError::Thread {
-        name: "watchdog",
-        source,
-    })?;
+    let watchdog = match Watchdog::start(vitals) {
+        Ok(watchdog) => watchdog,
+        Err(source) => {
+            let name = "watchdog";
+            return Err(cores.give_up(StartError::Thread { name, source }));
+        }
+    };
     let report = match cores.recover() {
         Ok(report) => report,
         Err(error) => return Err(cores.give_up(error)),
