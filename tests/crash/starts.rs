@@ -19,7 +19,7 @@ use crate::support::wire::{Wire, batch};
 /// as `corelog-node`'s example `unguarded`, which shows the hang.
 #[test]
 fn no_start_under_contention_hangs() {
-    let starts = chance::number("CORELOG_STARTS", 60);
+    let starts = chance::number("CORELOG_STARTS", 100);
     let folder = Folder::new();
     let data_dir = folder.path().join("data");
     let _contention = Contention::begin();
