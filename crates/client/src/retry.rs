@@ -22,6 +22,8 @@ pub(crate) struct Retry {
     backoff: Backoff,
     deadline: Instant,
     failure_count: u32,
+    /// The first failure that may have been applied: no later refusal makes that untrue.
+    unknown: Option<Error>,
 }
 
 impl Retry {
@@ -31,6 +33,7 @@ impl Retry {
             backoff: config.backoff,
             deadline: Instant::now() + config.timeout,
             failure_count: 0,
+            unknown: None,
         }
     }
 
@@ -51,7 +54,11 @@ impl Retry {
             .wait(self.failure_count, &mut fastrand::Rng::new());
         let wait = wait.max(error.retry_after());
         if !may_repeat || !error.may_pass() || self.left() <= wait {
-            return Err(error);
+            let hides_it = error.may_pass() && error.outcome() == Outcome::NotApplied;
+            return Err(self.unknown.take().filter(|_| hides_it).unwrap_or(error));
+        }
+        if error.outcome() == Outcome::Unknown {
+            self.unknown.get_or_insert(error);
         }
         sleep(wait).await;
         Ok(())

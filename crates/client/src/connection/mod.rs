@@ -201,6 +201,14 @@ impl Shared {
         }
     }
 
+    /// Ends the connection if nothing at all was heard since `since`: the other side is dead, and
+    /// whoever else waits should not have to find out one by one.
+    fn give_up_on_silence(&self, since: Instant, after: Duration) {
+        if self.table.last_heard() <= since {
+            self.close(Fault::Silent { after });
+        }
+    }
+
     fn lost(&self, ending: Ending) -> Error {
         let address = Arc::clone(&self.address);
         Error::Lost {
@@ -271,14 +279,17 @@ async fn submit<R: Call>(
     let bytes = u32::try_from(body.len() + HEAD_BYTES)
         .unwrap_or(u32::MAX)
         .min(room);
-    let slot = Arc::clone(&shared.slots).acquire_owned().await;
-    let slot = slot.map_err(|_| shared.not_entered())?;
-    let bytes = Arc::clone(&shared.bytes).acquire_many_owned(bytes).await;
-    let bytes = bytes.map_err(|_| shared.not_entered())?;
-    let permits = Permits {
-        _slot: slot,
-        _bytes: bytes,
+    let asked = Instant::now();
+    let Ok(permits) = timeout_at(asked + timeout, room_for(shared, bytes)).await else {
+        shared.give_up_on_silence(asked, timeout);
+        return Err(Error::TimedOut {
+            address: Arc::clone(&shared.address),
+            kind,
+            after: timeout,
+            is_sent: false,
+        });
     };
+    let permits = permits?;
 
     let entered = shared
         .table
@@ -309,6 +320,18 @@ async fn submit<R: Call>(
         Err(Entry::Frame(source)) => Err(Error::Request { kind, source }),
         Err(Entry::Ended) => Err(shared.not_entered()),
     }
+}
+
+/// Waits until the server takes another request, and `bytes` more of them.
+async fn room_for(shared: &Shared, bytes: u32) -> Result<Permits, Error> {
+    let slot = Arc::clone(&shared.slots).acquire_owned().await;
+    let slot = slot.map_err(|_| shared.not_entered())?;
+    let bytes = Arc::clone(&shared.bytes).acquire_many_owned(bytes).await;
+    let bytes = bytes.map_err(|_| shared.not_entered())?;
+    Ok(Permits {
+        _slot: slot,
+        _bytes: bytes,
+    })
 }
 
 /// Why a request could not be entered.

@@ -12,7 +12,6 @@ use tokio::time::{Instant, timeout_at};
 use super::table::{Answered, RawAnswer};
 use super::{Reply, Shared};
 use crate::Error;
-use crate::error::Fault;
 
 /// A request that was entered and waits for its answer. Dropped, the answer goes nowhere.
 #[derive(Debug)]
@@ -73,15 +72,10 @@ impl Ticket {
         }
     }
 
-    /// Gives the request up. If nothing at all was heard for as long, the whole connection goes:
-    /// the other side is dead, and whoever else waits should not have to find out one by one.
+    /// Gives the request up, and the connection with it if that was silent for as long.
     fn time_out(&self) -> Error {
         let is_sent = self.shared.table.abandon(self.correlation);
-        if self.shared.table.last_heard() <= self.entered {
-            self.shared.close(Fault::Silent {
-                after: self.timeout,
-            });
-        }
+        self.shared.give_up_on_silence(self.entered, self.timeout);
         Error::TimedOut {
             address: Arc::clone(&self.shared.address),
             kind: self.kind,

@@ -97,11 +97,12 @@ impl Queue {
         room: OwnedSemaphorePermit,
     ) -> Result<Delivery, Error> {
         let bytes = record.bytes() + RECORD_FRAME_BYTES * (1 + record.headers.len());
+        let bytes_max = self.shape.batch_bytes_max.min(rules.batch_bytes_max);
         let mut state = self.lock();
         let fits = state.open.as_ref().is_some_and(|open| {
             open.topic_id() == topic_id
                 && open.record_count() < rules.count_max
-                && open.has_room(bytes, self.shape.batch_bytes_max)
+                && open.has_room(bytes, bytes_max)
         });
         if !fits {
             state.close();
@@ -124,7 +125,7 @@ impl Queue {
         {
             state.outstanding.pop_front();
         }
-        let is_full = !batch.has_room(0, self.shape.batch_bytes_max);
+        let is_full = !batch.has_room(0, bytes_max);
         state.open = Some(batch);
         if is_full {
             state.close();

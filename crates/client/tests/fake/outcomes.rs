@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use corelog_client::protocol::error::ErrorCode;
 use corelog_client::protocol::request::Request;
+use corelog_client::record::PartitionId;
 use corelog_client::{Client, ClientConfig, Error, Outcome, ProduceError, ProducerConfig};
 use tokio::sync::Notify;
 
@@ -203,6 +204,34 @@ async fn an_answer_that_never_comes_is_an_unknown_outcome() {
         .unwrap()
         .await
         .unwrap();
+}
+
+/// Lanes that waited for room on a connection looked at no answer, so nothing noticed that the
+/// server had gone silent while all its room was taken.
+#[tokio::test]
+async fn many_partitions_of_a_silent_server_are_given_up_in_time() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 16);
+    server.script(on_produce(|_| Act::Ignore));
+    let config = ClientConfig {
+        timeout: Duration::from_millis(200),
+        ..config(&server)
+    };
+    let producer = Client::connect(config)
+        .await
+        .unwrap()
+        .producer(ProducerConfig {
+            delivery_timeout: Duration::from_millis(600),
+            ..eager()
+        });
+    let mut deliveries = Vec::new();
+    for number in 0..320 {
+        let partition = Some(PartitionId::new(number % 16));
+        let record = record("x".repeat(150));
+        deliveries.push(producer.send(&topic, partition, record).await.unwrap());
+    }
+    let all = tokio::time::timeout(Duration::from_secs(30), outcomes(deliveries)).await;
+    assert!(all.unwrap().iter().all(Result::is_err));
 }
 
 #[tokio::test]

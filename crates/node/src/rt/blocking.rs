@@ -13,7 +13,7 @@ use super::vitals::{self, Work};
 
 /// Runs `work` on the pool and gives its value.
 ///
-/// Pieces should be bounded: a piece occupies one of [`THREADS`] threads until it is done. If the
+/// Pieces should be bounded: a piece occupies one of `THREADS` threads until it is done. If the
 /// returned future is dropped, the work still runs to its end.
 ///
 /// # Panics

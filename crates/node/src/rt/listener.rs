@@ -53,8 +53,9 @@ impl Listener {
     /// The next connection, with Nagle's delay off and keepalive on; `None` after
     /// [`stop`](Listener::stop).
     ///
-    /// Errors of one connection, or a table of descriptors that is full, are logged at most once
-    /// in ten seconds and waited out for 10 ms: they repeat at once.
+    /// Errors are logged at most once in ten seconds. One of accepting, such as a table of
+    /// descriptors that is full, repeats at once and is waited out for 10 ms; a connection that is
+    /// gone before it was taken is passed over.
     ///
     /// Never drop this future but at the end of the process: a connection that is accepted just
     /// then would stay open, unowned. [`stop`](Listener::stop) ends it.
@@ -63,14 +64,12 @@ impl Listener {
             if self.is_stopped.get() {
                 return None;
             }
-            match self
-                .socket
-                .accept()
-                .await
-                .map_err(io_error)
-                .and_then(Conn::accepted)
-            {
-                Ok(conn) => return Some(conn),
+            match self.socket.accept().await.map_err(io_error) {
+                Ok(socket) => match Conn::accepted(socket) {
+                    Ok(conn) => return Some(conn),
+                    // Its client is gone already; the next one need not wait for that.
+                    Err(error) => self.log(&error),
+                },
                 Err(_) if self.is_stopped.get() => return None,
                 Err(error) => {
                     self.log(&error);

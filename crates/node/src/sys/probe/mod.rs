@@ -9,7 +9,7 @@
 //! processors   which processors may be run on
 //! ```
 //!
-//! Each answers with a value or with an [`Error`](super::Error) that says what to do.
+//! Each answers with a value or with an [`Error`] that says what to do.
 
 mod descriptors;
 mod device;
