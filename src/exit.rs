@@ -83,6 +83,10 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if let Some(error) = cause.downcast_ref::<corelog_client::Error>() {
         return of_client(error);
     }
+    // Its source is shared, and so no `Error` that could be found further down.
+    if let Some(error) = cause.downcast_ref::<corelog_client::ProduceError>() {
+        return of_produce(error);
+    }
     if let Some(error) = cause.downcast_ref::<corelog_node::StartError>() {
         return of_start(error);
     }
@@ -90,6 +94,14 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         io::ErrorKind::PermissionDenied => Some(Exit::Denied),
         io::ErrorKind::ConnectionRefused | io::ErrorKind::TimedOut => Some(Exit::Unreachable),
         _ => None,
+    }
+}
+
+/// The exit code of a record that was not acknowledged, if it is not just a failure.
+pub(crate) fn of_produce(error: &corelog_client::ProduceError) -> Option<Exit> {
+    match error.outcome {
+        corelog_client::Outcome::Unknown => Some(Exit::Unknown),
+        corelog_client::Outcome::NotApplied => of_client(&error.error),
     }
 }
 

@@ -175,6 +175,29 @@ fn an_unknown_outcome_is_listed_and_not_sent_again() {
 }
 
 #[test]
+fn a_record_for_a_server_that_has_stopped_ends_with_4() {
+    let folder = Folder::new();
+    let server = Server::start(folder.path());
+    let corelog = Corelog::to(&server);
+    corelog.run(["topic", "create", "t"]).done();
+    let args = ["produce", "t", "--timeout", "1s", "--output", "json"];
+    let mut child = corelog.command(args).spawn().unwrap();
+    let _watch = Watch::over(child.id(), "a producer without a server");
+    let mut stdin = child.stdin.take().unwrap();
+    let mut acks = BufReader::new(child.stdout.take().unwrap()).lines();
+    stdin.write_all(b"known\n").unwrap();
+    assert!(acks.next().unwrap().unwrap().contains("\"last\":0"));
+    // An ordered stop closes its connections before it ends: the next record is not sent.
+    server.stop();
+    stdin.write_all(b"late\n").unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains("not applied: 1 records"), "{said}");
+}
+
+#[test]
 fn what_cannot_be_produced_is_said() {
     let folder = Folder::new();
     let server = Server::start(folder.path());

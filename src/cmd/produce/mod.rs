@@ -31,7 +31,8 @@ use tally::Settling;
         The delimiter is not part of the record, the last line needs none, and bytes are sent as \
         they are. Records with a key go to the partition of that key (the field's murmur2 rule), \
         others to one partition after another, a batch at a time.\n\n\
-        What the server refused is an error (exit 1). Where the connection broke before the \
+        What the server refused is an error (exit 1), as is a server that cannot be reached in \
+        time (exit 4). Where the connection broke before the \
         answer, nobody knows if the records were applied: they are listed on stderr, not sent \
         again, and the exit code is 5.",
     after_long_help = "EXAMPLES\n  \

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::input::Origin;
-use crate::exit::{Exit, say};
+use crate::exit::{self, Exit, say};
 use crate::quantity::Amount;
 
 /// Deliveries waited for at once; the producer's memory bounds them before.
@@ -112,7 +112,10 @@ impl Tally {
             .report("outcome unknown, not sent again", names);
         match (self.refused.records, self.unknown.records) {
             (0, 0) => Exit::Done,
-            (_, 0) => Exit::Failed,
+            (_, 0) => {
+                let why = self.refused.why.as_ref();
+                why.and_then(exit::of_produce).unwrap_or(Exit::Failed)
+            }
             _ => Exit::Unknown,
         }
     }
