@@ -59,6 +59,10 @@ fn formats_show_what_a_record_holds() {
     assert_eq!(record["value"], "Mw==");
     assert_eq!(record["key"], serde_json::Value::Null);
     assert!(record["time"].as_str().unwrap().ends_with('Z'));
+    let args = ["consume", "t", "--count", "1", "--output", "json"];
+    assert_eq!(corelog.run(args).json()["value"], "MA==");
+    let said = [&args[..], &["--format", "%v"]].concat();
+    assert_eq!(corelog.run(said).done(), b"0");
     let args = [
         "consume",
         "t",
@@ -176,6 +180,9 @@ fn what_cannot_be_consumed_is_said() {
     let said = corelog.run(["consume", "t", "--from", "11"]).failed(1);
     assert!(said.contains("10"), "names the valid range: {said}");
     corelog.run(["consume", "t", "--from", "newest"]).failed(2);
+    corelog
+        .run(["consume", "t", "--follow", "--until", "20"])
+        .failed(2);
     corelog
         .run(["consume", "t", "--format", "values"])
         .failed(2);

@@ -16,7 +16,7 @@ use corelog_record::{Offset, PartitionId, Timestamp, TopicName};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit::{Exit, say};
-use crate::output::Out;
+use crate::output::{self, Out};
 use crate::quantity::{self, Place};
 use crate::{cli, session};
 
@@ -71,14 +71,15 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     count: Option<u64>,
     /// Wait for new records instead of ending.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "until")]
     follow: bool,
     /// Remember in this file where it stopped, and go on there the next time.
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
-    /// What to print per record: value, json, or a text with % signs.
-    #[arg(long, value_name = "FORMAT", default_value = "value")]
-    format: Format,
+    /// What to print per record: value, json, or a text with % signs [default: value, or json with
+    /// --output json]
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
     #[command(flatten)]
     client: cli::Client,
 }
@@ -86,6 +87,17 @@ pub(crate) struct Args {
 /// Prints records until the end, the count or the reader's leaving.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     session::run(&args.client, |client| consume(args, client))
+}
+
+impl Args {
+    /// How records are printed: as was said, else as all results are.
+    fn format(&self) -> Format {
+        match (&self.format, self.client.output) {
+            (Some(format), _) => format.clone(),
+            (None, output::Format::Json) => Format::Json,
+            (None, output::Format::Table) => Format::Value,
+        }
+    }
 }
 
 async fn consume(args: &Args, client: Client) -> anyhow::Result<Exit> {
@@ -104,6 +116,7 @@ async fn consume(args: &Args, client: Client) -> anyhow::Result<Exit> {
         .map(|path| State::open(path, &args.topic, topic.id));
     let mut printing = Printing {
         args,
+        format: args.format(),
         consumer: client.consumer(config(args)),
         out: Out::new(),
         state: state.transpose()?,
@@ -213,6 +226,7 @@ enum Ended {
 /// Records on their way to stdout.
 struct Printing<'a> {
     args: &'a Args,
+    format: Format,
     consumer: Consumer,
     out: Out,
     state: Option<State>,
@@ -259,7 +273,7 @@ impl Printing<'_> {
 
     fn print(&mut self, record: &Received) -> anyhow::Result<()> {
         self.line.clear();
-        self.args.format.write(record, &mut self.line);
+        self.format.write(record, &mut self.line);
         self.out.bytes(&self.line)?;
         self.printed += 1;
         if let Some(state) = &mut self.state {
