@@ -60,7 +60,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDR", env = "CORELOG_NODE_ADMIN")]
     pub(crate) admin: Option<SocketAddr>,
     /// Allow an address that others can reach, although nobody is asked who they are.
-    #[arg(long, env = "CORELOG_NODE_INSECURE")]
+    #[arg(
+        long,
+        env = "CORELOG_NODE_INSECURE",
+        action = clap::ArgAction::SetTrue,
+        value_parser = clap::builder::BoolishValueParser::new()
+    )]
     pub(crate) insecure: bool,
 }
 

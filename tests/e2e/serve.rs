@@ -94,6 +94,12 @@ fn an_address_that_others_reach_needs_insecure() {
         .start();
     assert!(server.ready.listen.ip().is_unspecified());
     server.stop();
+    let server = Start::on(folder.path())
+        .arg("--listen")
+        .arg("0.0.0.0:0")
+        .env("CORELOG_NODE_INSECURE", "1")
+        .start();
+    server.stop();
 }
 
 #[test]
