@@ -132,6 +132,44 @@ fn damage_is_named_and_ends_with_3() {
         .failed(3);
 }
 
+/// A script that alarms on exit code 3 must stay quiet after a kill in the middle of a write.
+#[test]
+fn a_torn_end_is_no_damage_and_bad_bytes_below_the_mark_are() {
+    let (_folder, partition) = data();
+    let inspect = |args: &[&str]| {
+        let args = [
+            &["inspect", partition.to_str().unwrap(), "--output", "json"],
+            args,
+        ]
+        .concat();
+        Corelog::offline().run(args)
+    };
+    let sound = inspect(&[]).json();
+    assert!(sound["torn_at"].is_null(), "{sound}");
+    let active = sound["segments"].as_array().unwrap().last().unwrap();
+    let store = partition.join(active["file"].as_str().unwrap());
+    let end = usize::try_from(active["bytes"].as_u64().unwrap()).unwrap();
+    let mut bytes = std::fs::read(&store).unwrap();
+    bytes.resize(bytes.len().max(end + 100), 0);
+    bytes[end..end + 100].fill(0xa5);
+    std::fs::write(&store, &bytes).unwrap();
+    let found = inspect(&[]).json();
+    assert_eq!(found["torn_at"], end);
+    assert_eq!(found["log_end"], 3_001);
+    assert_eq!(
+        inspect(&["--records", "--from", "3000"]).json_lines().len(),
+        1
+    );
+
+    bytes[end - 1] ^= 1;
+    std::fs::write(&store, &bytes).unwrap();
+    assert_eq!(inspect(&[]).parts().2, Some(3));
+    std::fs::remove_file(&store).unwrap();
+    let (_, said, code) = inspect(&[]).parts();
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("is missing"), "{said}");
+}
+
 #[test]
 fn what_is_not_ours_is_said() {
     let folder = Folder::new();
@@ -148,5 +186,11 @@ fn what_is_not_ours_is_said() {
     Corelog::offline().run(["inspect"]).failed(2);
     Corelog::offline()
         .run(["inspect", "/", "--batches", "--records"])
+        .failed(2);
+    Corelog::offline()
+        .run(["inspect", "/", "--from", "7"])
+        .failed(2);
+    Corelog::offline()
+        .run(["inspect", "/", "--count", "7"])
         .failed(2);
 }

@@ -1,12 +1,12 @@
 //! A list of batches or records, printed as it is read.
 
-use anyhow::Context as _;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use corelog_record::batch::{RecordView, Records, View};
 use corelog_record::{Offset, Position};
 use serde_json::{Value, json};
 
+use crate::exit::{Exit, stop};
 use crate::output::{Format, Out};
 use crate::quantity::rfc3339;
 
@@ -108,12 +108,13 @@ impl<'a> Lines<'a> {
 
     fn records(&mut self, view: &View<'_>) -> anyhow::Result<()> {
         let offset = view.base_offset();
-        let damaged = || format!("the records of the batch at offset {offset}");
-        let bytes = view
-            .decompress(DECOMPRESSED_BYTES_MAX)
-            .with_context(damaged)?;
+        let damaged = |error: corelog_record::Error| {
+            let what = format!("the records of the batch at offset {offset}: {error}");
+            stop(Exit::Damage, what)
+        };
+        let bytes = view.decompress(DECOMPRESSED_BYTES_MAX).map_err(damaged)?;
         for record in Records::over(&bytes, view) {
-            let record = record.with_context(damaged)?;
+            let record = record.map_err(damaged)?;
             if self.is_full() {
                 break;
             }

@@ -5,6 +5,7 @@ mod listing;
 mod node;
 mod partition;
 mod show;
+mod torn;
 mod walk;
 
 use std::path::{Path, PathBuf};
@@ -21,10 +22,12 @@ use show::Show;
 /// Show what the files of a node hold, without a server.
 #[derive(clap::Args, Debug)]
 #[command(
+    group(clap::ArgGroup::new("list").args(["batches", "records"])),
     long_about = "Show what the files of a node hold, without a server and changing nothing.\n\n\
         PATH is a data directory, a topic's, a partition's, or one file: a store (.log), an \
         index, a manifest, a mark, a topic or node file. Everything is checked on the way; \
-        damage is named and ends with exit code 3. A server may be running: then the end of an \
+        damage is named and ends with exit code 3. An end that a kill tore is no damage: those \
+        bytes were never promised, and the next start cuts them. A server may be running: then the end of an \
         active store is what happens to be there.",
     after_long_help = "EXAMPLES\n  \
         corelog inspect corelog-data\n  \
@@ -38,16 +41,16 @@ pub(crate) struct Args {
     #[arg(value_name = "PATH")]
     path: PathBuf,
     /// List the batches.
-    #[arg(long, conflicts_with = "records")]
+    #[arg(long)]
     batches: bool,
     /// List the records.
     #[arg(long)]
     records: bool,
     /// Begin the list at this offset.
-    #[arg(long, value_name = "OFFSET", value_parser = offset, default_value = "0")]
+    #[arg(long, value_name = "OFFSET", value_parser = offset, default_value = "0", requires = "list")]
     from: Offset,
     /// End the list after so many lines.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", requires = "list")]
     count: Option<u64>,
     /// How to print results on stdout.
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]

@@ -1,16 +1,19 @@
 //! A partition's directory, and single stores.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::Context as _;
-use corelog_record::{Chain, Offset, Timestamp};
-use corelog_storage::format::state::Segment;
+use corelog_record::{Chain, Offset, Position, Timestamp};
+use corelog_storage::format::mark::Slot;
+use corelog_storage::format::state::{Segment, State};
 use serde_json::Value;
 
 use super::Verdict;
 use super::files::{last_slot, manifest_facts, read_manifest, store_name};
 use super::listing::{Lines, Listing};
 use super::show::Show;
+use super::torn::{self, Edge};
 use super::walk::{Found, Walk};
 use crate::output::Out;
 use crate::quantity::rfc3339;
@@ -28,11 +31,17 @@ pub(super) fn summarize(dir: &Path) -> anyhow::Result<(Show, Verdict)> {
     show.fact("marked_offset", mark.map(|slot| slot.offset.get()));
     show.fact("is_clean", mark.map(|slot| slot.is_clean));
     let (mut rows, mut faults) = (Vec::new(), Vec::new());
+    let mut torn = None;
     let mut log_end = manifest.state.log_start();
     for segment in manifest.state.segments() {
         let name = store_name(segment);
         let path = dir.join(&name);
-        let found = look(segment, &path)?;
+        let mut found = look(segment, &path)?;
+        if let Some(position) =
+            take_torn(&manifest.state, mark.as_ref(), segment, &mut found, &path)?
+        {
+            torn = Some(position.get());
+        }
         log_end = log_end.max(found.next);
         faults.extend(
             found
@@ -61,6 +70,7 @@ pub(super) fn summarize(dir: &Path) -> anyhow::Result<(Show, Verdict)> {
         ]);
     }
     show.fact("log_end", log_end.get());
+    show.fact("torn_at", torn);
     show.list("segments", &COLUMNS, rows);
     Ok((show, Verdict::of(faults)))
 }
@@ -72,6 +82,27 @@ struct Held {
     bytes: u64,
     max_timestamp: Option<Timestamp>,
     fault: Option<String>,
+    /// Where the fault lies, if it is bytes that are no batch.
+    edge: Option<Edge>,
+}
+
+/// Where the store of `segment` is torn, which takes back the fault found there.
+fn take_torn(
+    state: &State,
+    mark: Option<&Slot>,
+    segment: &Segment,
+    held: &mut Held,
+    path: &Path,
+) -> anyhow::Result<Option<Position>> {
+    let Some(edge) = held.edge else {
+        return Ok(None);
+    };
+    let is_torn = torn::is_torn(state, mark, segment, edge, path);
+    if !is_torn.with_context(|| format!("cannot read {}", path.display()))? {
+        return Ok(None);
+    }
+    held.fault = None;
+    Ok(Some(edge.position))
 }
 
 fn look(segment: &Segment, path: &Path) -> anyhow::Result<Held> {
@@ -96,6 +127,7 @@ fn look(segment: &Segment, path: &Path) -> anyhow::Result<Held> {
         bytes: digest.bytes,
         max_timestamp: Some(seal.max_timestamp),
         fault,
+        edge: None,
     })
 }
 
@@ -141,6 +173,7 @@ pub(super) fn list(dir: &Path, listing: &Listing, out: &mut Out) -> anyhow::Resu
     let manifest = read_manifest(&dir.join("manifest"))?;
     let from = listing.from.max(manifest.state.log_start());
     let mut lines = Lines::begin(&Listing { from, ..*listing }, out)?;
+    let mark = last_slot(&dir.join("mark"))?;
     let mut faults = Vec::new();
     for segment in manifest.state.segments() {
         let is_before = segment
@@ -154,8 +187,12 @@ pub(super) fn list(dir: &Path, listing: &Listing, out: &mut Out) -> anyhow::Resu
             break;
         }
         let path = dir.join(store_name(segment));
-        let fault = walk(&path, Some(segment), Some(&mut lines))?.held.fault;
-        faults.extend(fault.map(|fault| format!("{}: {fault}", path.display())));
+        let mut held = walk(&path, Some(segment), Some(&mut lines))?.held;
+        take_torn(&manifest.state, mark.as_ref(), segment, &mut held, &path)?;
+        faults.extend(
+            held.fault
+                .map(|fault| format!("{}: {fault}", path.display())),
+        );
     }
     Ok(Verdict::of(faults))
 }
@@ -175,7 +212,7 @@ fn walk(
     mut lines: Option<&mut Lines<'_>>,
 ) -> anyhow::Result<Walked> {
     let cannot = || format!("cannot read {}", path.display());
-    let mut walk = Walk::open(path).with_context(cannot)?;
+    let opened = Walk::open(path);
     let mut chain: Option<Chain> = segment.map(|segment| segment.chain);
     let start = segment.map_or(Offset::ZERO, |segment| segment.base);
     let held = Held {
@@ -184,6 +221,7 @@ fn walk(
         bytes: 0,
         max_timestamp: None,
         fault: None,
+        edge: None,
     };
     let mut walked = Walked {
         held,
@@ -191,6 +229,14 @@ fn walk(
         records: 0,
         zeros: 0,
     };
+    let is_missing = opened
+        .as_ref()
+        .is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    if segment.is_some() && is_missing {
+        walked.held.fault = Some("is missing; the manifest names it".to_owned());
+        return Ok(walked);
+    }
+    let mut walk = opened.with_context(cannot)?;
     loop {
         if lines.as_ref().is_some_and(|lines| lines.is_full()) {
             return Ok(walked);
@@ -215,6 +261,8 @@ fn walk(
             }
             Found::Bad { position, fault } => {
                 walked.held.fault = Some(format!("at position {position}: {fault}"));
+                let next = walked.held.next;
+                walked.held.edge = Some(Edge { position, next });
                 break;
             }
             Found::End => break,
