@@ -6,7 +6,7 @@ use corelog_record::TopicName;
 
 use crate::cli::Client;
 use crate::cmd::topic::describe;
-use crate::exit::Exit;
+use crate::exit::{self, Exit, say};
 use crate::output::{Format, Out};
 use crate::{quantity, session};
 
@@ -41,7 +41,13 @@ async fn offsets(args: &Args) -> anyhow::Result<Exit> {
                 let row = |partition| (server.clone(), partition);
                 rows.extend(topic.partitions.into_iter().map(row));
             }
-            Err(error) => failure = Some(anyhow::Error::new(error).context(server.clone())),
+            Err(error) => {
+                let error = anyhow::Error::new(error).context(server.clone());
+                // The last one is said at the end, and gives the exit code.
+                if let Some(earlier) = failure.replace(error) {
+                    say(&format!("corelog: {}", exit::sentence(&earlier)));
+                }
+            }
         }
     }
     print(args.client.output, &rows)?;

@@ -46,6 +46,15 @@ fn a_server_that_does_not_answer_does_not_hide_the_others() {
 }
 
 #[test]
+fn each_server_that_does_not_answer_is_named() {
+    let servers = "127.0.0.1:1,127.0.0.1:2";
+    let args = ["offsets", "t", "--server", servers, "--timeout", "2s"];
+    let said = Corelog::offline().run(args).failed(4);
+    assert!(said.contains("127.0.0.1:1: "), "{said}");
+    assert!(said.contains("127.0.0.1:2: "), "{said}");
+}
+
+#[test]
 fn a_topic_that_is_not_there_is_said() {
     let folder = Folder::new();
     let server = Server::start(folder.path());
