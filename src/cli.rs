@@ -7,10 +7,13 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::cmd;
 use crate::output;
-use crate::quantity::Span;
+use crate::quantity::{ParseError, Span};
 
 /// Where a server listens unless it is told otherwise.
 pub(crate) const DEFAULT_SERVER: &str = "127.0.0.1:7400";
+
+/// The longest `--timeout`: longer than any wait, and far from what an instant can hold.
+const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A thread-per-core partitioned storage node for append-only logs.
 #[derive(Debug, Parser)]
@@ -69,11 +72,12 @@ pub(crate) struct Client {
         value_name = "HOST:PORT",
         env = "CORELOG_SERVER",
         value_delimiter = ',',
+        value_parser = server,
         default_value = DEFAULT_SERVER
     )]
     pub(crate) server: Vec<String>,
     /// How long to wait for an answer before giving up (exit 4).
-    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    #[arg(long, value_name = "DURATION", value_parser = timeout, default_value = "30s")]
     timeout: Span,
     /// How to print results on stdout.
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
@@ -84,6 +88,30 @@ impl Client {
     /// How long to wait for an answer.
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout.0
+    }
+}
+
+/// An address as `--server` takes it; whether it can be found is for the connection to say.
+fn server(text: &str) -> Result<String, String> {
+    let is_address = text
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    if is_address {
+        Ok(text.to_owned())
+    } else {
+        Err("a server is written HOST:PORT".to_owned())
+    }
+}
+
+/// A duration that clocks can be moved on by.
+fn timeout(text: &str) -> Result<Span, String> {
+    let span: Span = text
+        .parse()
+        .map_err(|error: ParseError| error.to_string())?;
+    if span.0 <= TIMEOUT_MAX {
+        Ok(span)
+    } else {
+        Err("at most 365d".to_owned())
     }
 }
 
@@ -107,6 +135,24 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_timeout_beyond_what_a_clock_can_hold_is_refused() {
+        assert_eq!(timeout("365d").unwrap().0, TIMEOUT_MAX);
+        assert_eq!(timeout("366d").unwrap_err(), "at most 365d");
+        assert!(timeout("18446744073709551615s").is_err());
+        assert!(timeout("soon").unwrap_err().contains("no duration"));
+    }
+
+    #[test]
+    fn a_server_is_a_host_and_a_port() {
+        for address in ["localhost:7400", "[::1]:7400", "log1.example.com:1"] {
+            assert_eq!(server(address).unwrap(), address);
+        }
+        for wrong in ["foo", "foo:", ":7400", "foo:65536", ""] {
+            assert!(server(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

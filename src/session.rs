@@ -19,9 +19,21 @@ where
     F: Future<Output = anyhow::Result<Exit>>,
 {
     run_unconnected(|| async {
-        let client = connect(options, options.server.clone()).await?;
-        command(client).await
+        let connected = connect(options, options.server.clone()).await;
+        command(connected.map_err(|error| nobody_answers(options, error))?).await
     })
+}
+
+/// Says what to do where no server answers.
+fn nobody_answers(options: &cli::Client, error: Error) -> anyhow::Error {
+    if !error.is_unreachable() {
+        return anyhow::Error::new(error);
+    }
+    let next = format!(
+        "no server answers at {}; start one with `corelog serve`, or name another with --server",
+        options.server.join(",")
+    );
+    anyhow::Error::new(error).context(next)
 }
 
 /// As [`run`], for a command that connects by itself.

@@ -261,5 +261,10 @@ fn a_server_that_is_not_there_is_unreachable() {
     ] {
         let said = corelog.run([args, &["--timeout", "2s"]].concat()).failed(4);
         assert!(said.contains(&address), "{said}");
+        assert!(said.contains("corelog serve"), "{said}");
     }
+    let args = ["topic", "list", "--server", "nowhere"];
+    assert!(corelog.run(args).failed(2).contains("HOST:PORT"));
+    let args = ["topic", "list", "--timeout", "18446744073709551615s"];
+    assert!(corelog.run(args).failed(2).contains("365d"));
 }
