@@ -186,14 +186,9 @@ fn what_cannot_be_consumed_is_said() {
     corelog
         .run(["consume", "t", "--format", "values"])
         .failed(2);
-    corelog
-        .run([
-            "consume",
-            "t",
-            "--state",
-            "/no/such/dir/state",
-            "--count",
-            "1",
-        ])
-        .parts();
+    let state = "/no/such/dir/state";
+    let args = ["consume", "t", "--state", state, "--count", "1"];
+    let (_, said, code) = corelog.run(args).parts();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("/no/such/dir"), "{said}");
 }

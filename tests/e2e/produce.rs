@@ -221,6 +221,11 @@ fn what_cannot_be_produced_is_said() {
     let long = vec![b'x'; (1 << 20) + 1];
     let said = corelog.feed(["produce", "t"], &long).failed(1);
     assert!(said.contains("stdin, record 1"), "{said}");
+    let almost = &long[..1 << 20];
+    let said = corelog
+        .feed(["produce", "t", "-H", "a=1"], almost)
+        .failed(1);
+    assert!(said.contains("stdin, record 1"), "{said}");
     corelog
         .feed(["produce", "t", "--compression", "best"], b"x\n")
         .failed(2);

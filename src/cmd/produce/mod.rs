@@ -9,6 +9,7 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use corelog_client::{Client, Producer, ProducerConfig};
 use corelog_protocol::message::ack::Level;
 use corelog_record::batch::Codec;
@@ -16,7 +17,7 @@ use corelog_record::{PartitionId, Record, TopicName};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cmd::topic::policy::Ack;
-use crate::exit::Exit;
+use crate::exit::{Exit, say};
 use crate::output::Format;
 use crate::{cli, quantity, session};
 
@@ -140,7 +141,7 @@ async fn produce(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let producer = client.producer(config);
     let settling = Settling::start();
     let started = Instant::now();
-    let sent = send(args, &producer, input, &settling).await;
+    let sent = send(args, &producer, input, &names, &settling).await;
     producer.flush().await;
     let tally = settling.finish().await?;
     if let Some(printer) = printer {
@@ -160,6 +161,7 @@ async fn send(
     args: &Args,
     producer: &Producer,
     input: Input,
+    names: &[String],
     settling: &Settling,
 ) -> anyhow::Result<()> {
     let partition = args.partition.map(PartitionId::new);
@@ -171,13 +173,20 @@ async fn send(
             if let Some(pace) = &mut pace {
                 pace.wait().await;
             }
+            let place = || format!("{}, record {}", names[item.origin.file], item.origin.record);
             if settling.has_failed() {
+                progress.finish_and_clear();
+                let place = place();
+                say(&format!(
+                    "stopped before {place}: nothing from there on was sent"
+                ));
                 return Ok(());
             }
             let record = args.record(item.key, item.value);
             let bytes = record.bytes() as u64;
             progress.inc(bytes + 1);
-            let delivery = producer.send(&args.topic, partition, record).await?;
+            let delivery = producer.send(&args.topic, partition, record).await;
+            let delivery = delivery.with_context(place)?;
             settling.add(item.origin, bytes, delivery).await;
         }
     }
