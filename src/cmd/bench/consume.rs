@@ -38,7 +38,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 
 async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let topic = client.topic(&args.topic).await?;
-    let mut consumer = client.consumer(ConsumerConfig::default());
+    let mut consumer = client.consumer(ConsumerConfig {
+        unreachable_timeout: Some(args.client.timeout()),
+        ..ConsumerConfig::default()
+    });
     for partition in &topic.partitions {
         consumer.assign(
             &args.topic,
