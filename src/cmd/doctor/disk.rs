@@ -45,7 +45,7 @@ fn nearest(path: &Path) -> anyhow::Result<PathBuf> {
 
 fn file_system(dir: &Path) -> Check {
     const NAME: &str = "file system";
-    const MEND: &str = "choose a --data-dir on ext4 or xfs (in a container: a volume)";
+    const MEND: &str = "choose a --data-dir on ext4 or xfs or f2fs (in a container: a volume)";
     match probe::data_directory(dir) {
         Err(error) => Check::bad(NAME, error.to_string(), MEND),
         Ok(found) if found.suitability == Suitability::Volatile => {

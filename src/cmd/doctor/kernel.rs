@@ -13,7 +13,7 @@ fn kernel() -> Check {
     const NAME: &str = "kernel";
     match probe::kernel() {
         Ok(release) => Check::good(NAME, release),
-        Err(error) => Check::bad(NAME, error.to_string(), "install Linux 6.1 or later"),
+        Err(error) => Check::bad(NAME, error.to_string(), "install Linux 5.11 or later"),
     }
 }
 
@@ -28,7 +28,7 @@ fn io_uring() -> Check {
                     "docker run --security-opt seccomp=PROFILE with io_uring_setup, \
                      io_uring_enter and io_uring_register allowed"
                 }
-                _ => "install Linux 6.1 or later",
+                _ => "install Linux 5.11 or later",
             };
             Check::bad(NAME, error.to_string(), mend)
         }

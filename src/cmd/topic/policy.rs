@@ -12,19 +12,19 @@ use crate::quantity::{Limit, Span};
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Policy")]
 pub(super) struct Policy {
-    /// When a record is acknowledged, unless the producer says otherwise [default: durable]
+    /// When a record is acknowledged, unless the producer says otherwise [new topic: durable]
     #[arg(long, value_name = "LEVEL", value_enum)]
     ack: Option<Ack>,
-    /// Remove sealed segments older than this, or `never` [default: never]
+    /// Remove sealed segments older than this, or `never` [new topic: never]
     #[arg(long, value_name = "DURATION")]
     retention_age: Option<Limit<Span>>,
-    /// Remove the oldest sealed segments of a partition beyond this, or `none` [default: none]
+    /// Remove the oldest sealed segments of a partition beyond this, or `none` [new topic: none]
     #[arg(long, value_name = "SIZE")]
     retention_bytes: Option<Limit<ByteSize>>,
-    /// Begin a new segment at this size, from 1MiB to 1GiB [default: 128MiB]
+    /// Begin a new segment at this size, from 1MiB to 1GiB [new topic: 128MiB]
     #[arg(long, value_name = "SIZE")]
     segment_bytes: Option<ByteSize>,
-    /// Begin a new segment at this age, or `never` [default: never]
+    /// Begin a new segment at this age, or `never` [new topic: never]
     #[arg(long, value_name = "DURATION")]
     segment_age: Option<Limit<Span>>,
 }
