@@ -8,6 +8,7 @@ use corelog_protocol::message::settings::TopicSettings;
 use corelog_protocol::message::{describe_topic, reopen_partition};
 use corelog_record::ByteSize;
 use corelog_storage::log::{Identity, Log, OpenReport, Options};
+use corelog_storage::quarantine;
 
 use super::board::Void;
 use super::refusal::with_causes;
@@ -189,7 +190,30 @@ impl Core {
         }
         let report = self.open_log(slot, key, &topic).await;
         let report = report.map_err(|reason| failure(ErrorCode::Internal, reason))?;
+        if report.torn.is_some() {
+            self.trim_quarantine();
+        }
         Ok(answer_of(&report))
+    }
+
+    /// Lets the oldest torn bytes go until the node keeps no more of them than it may, in the
+    /// background. Called after logs were opened, which is what makes torn bytes.
+    pub(crate) fn trim_quarantine(&self) {
+        let dir = catalog::quarantine_dir(&self.root);
+        rt::spawn_background(async move {
+            match quarantine::trim(&dir, quarantine::TORN_BYTES_MAX).await {
+                Ok((_, removed)) => {
+                    for name in removed {
+                        tracing::warn!(file = %name, "the oldest torn bytes left the quarantine");
+                    }
+                }
+                Err(error) => {
+                    let error = with_causes(&error);
+                    tracing::warn!(%error, "the quarantine is trimmed at the next start");
+                }
+            }
+        })
+        .detach();
     }
 
     async fn open_log(

@@ -142,6 +142,7 @@ async fn recover(core: &Rc<Core>, topics: Vec<Arc<Topic>>) -> Recovered {
         async move { core.open_partition(&topic, key).await }
     });
     let failed = partitions - opened.await;
+    core.trim_quarantine();
     if core.id == CoreId::new(0) {
         let admin = Admin::new(Rc::clone(core));
         admin.remove_deleted();

@@ -6,6 +6,7 @@ mod idle;
 mod limits;
 mod load;
 mod produce_and_fetch;
+mod quarantine;
 mod refusals;
 
 use std::time::{Duration, Instant};
