@@ -103,11 +103,14 @@ impl Wire {
                 });
             }
             let mut chunk = [0; 64 << 10];
-            let count = self.stream.read(&mut chunk)?;
-            if count == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => self.received.extend_from_slice(&chunk[..count]),
+                // A node in the same process probed its ring on this thread, and the kernel ends that
+                // ring by interrupting it; a read with a timeout is not restarted.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
-            self.received.extend_from_slice(&chunk[..count]);
         }
     }
 
