@@ -122,7 +122,16 @@ pub trait Dir: Clone + 'static {
     /// `NotFound` without such an entry; any error of the file system.
     fn rename(&self, from: &str, to_dir: &Self, to: &str) -> impl Future<Output = io::Result<()>>;
 
-    /// Removes the file `name`.
+    /// Makes `to` in `to_dir` a second name of the file `from` (a hard link): both names stand for
+    /// the same bytes, and removing one leaves the other. The new name is durable once `to_dir` is
+    /// synced.
+    ///
+    /// # Errors
+    /// `NotFound` without such a file, `AlreadyExists` if the new name is taken; any error of the
+    /// file system.
+    fn link(&self, from: &str, to_dir: &Self, to: &str) -> impl Future<Output = io::Result<()>>;
+
+    /// Removes the file `name`; other names of it stay.
     ///
     /// # Errors
     /// `NotFound` without such a file; any error of the file system.

@@ -130,6 +130,10 @@ impl Dir for StdDir {
         fs::rename(self.path.join(from), to_dir.path.join(to))
     }
 
+    async fn link(&self, from: &str, to_dir: &Self, to: &str) -> io::Result<()> {
+        fs::hard_link(self.path.join(from), to_dir.path.join(to))
+    }
+
     async fn remove(&self, name: &str) -> io::Result<()> {
         fs::remove_file(self.path.join(name))
     }

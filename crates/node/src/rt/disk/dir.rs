@@ -90,6 +90,13 @@ impl Dir for UringDir {
             .await
     }
 
+    async fn link(&self, from: &str, to_dir: &Self, to: &str) -> io::Result<()> {
+        let (from, to) = (from.to_owned(), to.to_owned());
+        let to_path = to_dir.path.to_path_buf();
+        self.on_pool(move |dir| disk::block_on(dir.link(&from, &StdDir::new(to_path), &to)))
+            .await
+    }
+
     async fn remove(&self, name: &str) -> io::Result<()> {
         let name = name.to_owned();
         self.on_pool(move |dir| disk::block_on(dir.remove(&name)))

@@ -19,6 +19,7 @@ pub enum Operation {
     Open,
     CreateFile,
     Rename,
+    Link,
     Remove,
     RemoveTree,
     SyncDir,

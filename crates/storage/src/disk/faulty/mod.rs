@@ -108,6 +108,11 @@ impl<D: Dir> Dir for FaultyDir<D> {
         run(&self.faults, Operation::Rename, to, rename).await
     }
 
+    async fn link(&self, from: &str, to_dir: &Self, to: &str) -> io::Result<()> {
+        let link = self.inner.link(from, &to_dir.inner, to);
+        run(&self.faults, Operation::Link, to, link).await
+    }
+
     async fn remove(&self, name: &str) -> io::Result<()> {
         run(
             &self.faults,

@@ -165,6 +165,16 @@ impl Dir for MemoryDir {
             .rename((&self.path, from), (&to_dir.path, to))
     }
 
+    async fn link(&self, from: &str, to_dir: &Self, to: &str) -> io::Result<()> {
+        assert!(
+            Rc::ptr_eq(&self.tree, &to_dir.tree),
+            "a link stays on one disk"
+        );
+        self.tree
+            .borrow_mut()
+            .link((&self.path, from), (&to_dir.path, to))
+    }
+
     async fn remove(&self, name: &str) -> io::Result<()> {
         self.tree.borrow_mut().remove_file(&self.path, name)
     }

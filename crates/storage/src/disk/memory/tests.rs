@@ -131,6 +131,41 @@ fn a_rename_survives_whole_or_not_at_all() {
 }
 
 #[test]
+fn an_unsynced_link_survives_or_not_and_names_the_same_file() {
+    let dir = MemoryDir::new();
+    let other = dir.child("other");
+    block_on(other.create()).unwrap();
+    let f = file(&dir, "f");
+    block_on(dir.sync()).unwrap();
+    write(&f, 0, 4096, 1);
+    block_on(f.fdatasync()).unwrap();
+    block_on(dir.link("f", &other, "g")).unwrap();
+    let look = |cut: &MemoryDir| format!("{} / {}", names(cut), names(&cut.child("other")));
+    assert_eq!(
+        seen(&dir, look),
+        ["f other / ".to_owned(), "f other / g".to_owned()].into()
+    );
+    block_on(other.sync()).unwrap();
+    assert_eq!(seen(&dir, look), ["f other / g".to_owned()].into());
+    // Unsynced bytes are in one state, whichever name they are read by.
+    write(&f, 0, 4096, 2);
+    for seed in 0..20 {
+        let cut = dir.power_cut(seed);
+        assert_eq!(read(&cut, "f"), read(&cut.child("other"), "g"));
+    }
+    // A removal that is not durable leaves both names, a durable one the other.
+    block_on(f.fdatasync()).unwrap();
+    block_on(dir.remove("f")).unwrap();
+    assert_eq!(
+        seen(&dir, look),
+        ["f other / g".to_owned(), "other / g".to_owned()].into()
+    );
+    block_on(dir.sync()).unwrap();
+    let g = |cut: &MemoryDir| read(&cut.child("other"), "g");
+    assert_eq!(seen(&dir, g), [vec![2; 4096]].into());
+}
+
+#[test]
 fn entries_survive_up_to_a_point_in_their_order() {
     let dir = MemoryDir::new();
     file(&dir, "a");

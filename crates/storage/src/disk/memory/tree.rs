@@ -109,11 +109,28 @@ impl Tree {
         let node = self.node(source.0, &source.1)?.clone();
         match (&node, self.entries.get(&target)) {
             _ if source == target => return Ok(()),
+            // POSIX: nothing happens between two names of one file, and both stay.
+            (Node::File(file), Some(Node::File(other))) if Rc::ptr_eq(file, other) => return Ok(()),
             (_, None) | (Node::File(_), Some(Node::File(_))) => {}
             (_, Some(Node::Dir(_))) => return Err(failure(io::ErrorKind::IsADirectory, to.1)),
             (Node::Dir(_), Some(_)) => return Err(failure(io::ErrorKind::NotADirectory, to.1)),
         }
         self.change(vec![(source, None), (target, Some(node))]);
+        Ok(())
+    }
+
+    /// Makes `to` a second name of the file `from`, each a path of a directory and a name in it.
+    pub(super) fn link(
+        &mut self,
+        from: (&[String], &str),
+        to: (&[String], &str),
+    ) -> io::Result<()> {
+        let inode = self.file(from.0, from.1)?;
+        let target = (self.dir(to.0)?, to.1.to_owned());
+        if self.entries.contains_key(&target) {
+            return Err(failure(io::ErrorKind::AlreadyExists, to.1));
+        }
+        self.change(vec![(target, Some(Node::File(inode)))]);
         Ok(())
     }
 
@@ -190,10 +207,15 @@ impl Tree {
         for change in &self.journal[..survivors] {
             apply(&mut entries, change);
         }
+        // A file of several names is cut once.
+        let mut images = BTreeMap::new();
         for node in entries.values_mut() {
             if let Node::File(inode) = node {
-                let image = inode.borrow().power_cut(random);
-                *inode = Rc::new(RefCell::new(image));
+                let image = images.entry(Rc::as_ptr(inode)).or_insert_with(|| {
+                    let image = inode.borrow().power_cut(random);
+                    Rc::new(RefCell::new(image))
+                });
+                *inode = Rc::clone(image);
             }
         }
         Self {
