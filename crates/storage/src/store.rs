@@ -17,6 +17,8 @@ pub(crate) struct Store<D: Dir> {
     file: RefCell<Option<Rc<D::File>>>,
     /// Set when the name may come to mean another file.
     is_retired: Cell<bool>,
+    /// Shared with the handles apart, so that it shows whether there are any.
+    pin: Rc<()>,
 }
 
 impl<D: Dir> Store<D> {
@@ -27,6 +29,7 @@ impl<D: Dir> Store<D> {
             name,
             file: RefCell::new(None),
             is_retired: Cell::new(false),
+            pin: Rc::default(),
         })
     }
 
@@ -37,6 +40,7 @@ impl<D: Dir> Store<D> {
             name,
             file: RefCell::new(Some(file)),
             is_retired: Cell::new(false),
+            pin: Rc::default(),
         })
     }
 
@@ -48,13 +52,25 @@ impl<D: Dir> Store<D> {
             name,
             file,
             is_retired: Cell::new(false),
+            pin: Rc::default(),
         })
     }
 
     /// The same file with a handle of its own, not yet opened: it closes when it is not used any
     /// more, whoever else has the file open.
     pub(crate) fn apart(&self) -> Rc<Self> {
-        Self::closed(&self.dir, self.name.clone())
+        Rc::new(Self {
+            dir: self.dir.clone(),
+            name: self.name.clone(),
+            file: RefCell::new(None),
+            is_retired: Cell::new(self.is_retired.get()),
+            pin: self.pin.clone(),
+        })
+    }
+
+    /// Whether a plan or a reader still uses the file, beside the one who asks.
+    pub(crate) fn is_pinned(self: &Rc<Self>) -> bool {
+        Rc::strong_count(self) > 1 || Rc::strong_count(&self.pin) > 1
     }
 
     /// The name of the file.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use corelog_record::{ByteSize, Offset, Timestamp};
 use corelog_storage::Error;
 use corelog_storage::disk::Dir;
-use corelog_storage::log::{ChoreDone, ChorePlan};
+use corelog_storage::log::{ChoreDone, ChorePlan, Hold};
 
 use super::effect::{Answer, Effect, Effects, Refusal};
 use super::input::Token;
@@ -193,15 +193,16 @@ impl<D: Dir> Partition<D> {
 
     fn plan_retention(&mut self, now: Timestamp) -> Result<Option<ChorePlan<D>>, Error> {
         if let Some(age_ms) = self.policy.retention_age_ms {
-            let plan = self
-                .log
-                .plan_expire(now.saturating_sub_millis(age_ms.try_into().unwrap_or(i64::MAX)))?;
+            let since = now.saturating_sub_millis(age_ms.try_into().unwrap_or(i64::MAX));
+            let plan = self.log.plan_expire(since, Hold::NONE)?;
             if plan.is_some() {
                 return Ok(plan);
             }
         }
         match self.policy.retention_bytes {
-            Some(bytes) => self.log.plan_expire_to(ByteSize::from_bytes(bytes)),
+            Some(bytes) => self
+                .log
+                .plan_expire_to(ByteSize::from_bytes(bytes), Hold::NONE),
             None => Ok(None),
         }
     }

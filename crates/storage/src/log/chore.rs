@@ -274,12 +274,10 @@ impl<D: Dir> Log<D> {
         self.touch(self.segment_at(base));
     }
 
-    /// Leaves a segment's files to be removed later.
+    /// Leaves a segment's files to be removed later, when no read uses them any more. Their names
+    /// never come to mean other files: a log that is cut goes on above its expired segments.
     pub(super) fn discard(&mut self, segment: Segment<D>) {
         let names = vec![segment.store_name(), segment.index_name()];
-        if let Some(store) = &segment.store {
-            store.retire();
-        }
         self.garbage
             .extend(segment.store.map(|store| Garbage { store, names }));
     }

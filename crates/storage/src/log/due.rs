@@ -2,7 +2,7 @@
 
 use corelog_record::{Offset, Timestamp};
 
-use super::work::{EditWork, Finish, IndexWork, MarkWork, Next, Remove, Work};
+use super::work::{EditWork, Finish, Garbage, IndexWork, MarkWork, Next, Remove, Work};
 use super::{Log, space};
 use crate::disk::Dir;
 use crate::format::edit::{Digest, Edit, Kind as DigestKind, Seal};
@@ -114,7 +114,10 @@ impl<D: Dir> Log<D> {
 
     pub(super) fn plan_remove(&mut self) -> Option<Work<D>> {
         self.let_go();
-        let garbage = std::mem::take(&mut self.garbage);
+        // Reads finish: what they use goes when they are done with it.
+        let is_free =
+            |garbage: &mut Garbage<D>| garbage.names.is_empty() || !garbage.store.is_pinned();
+        let garbage: Vec<_> = self.garbage.extract_if(.., is_free).collect();
         let is_any = !garbage.is_empty();
         is_any.then(|| {
             Work::Remove(Remove {

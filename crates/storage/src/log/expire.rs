@@ -11,44 +11,81 @@ use crate::format::edit::{Edit, Start};
 use crate::format::state;
 use crate::segment::{Index, Segment, Stage};
 
+/// What retention must not remove yet: what was not snapshotted, or not replicated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hold {
+    /// Segments that end above this offset stay, …
+    pub upto: Offset,
+    /// … unless the log, with them, has more bytes than this; `None`: however many.
+    pub bytes_max: Option<ByteSize>,
+}
+
+impl Hold {
+    /// Nothing is held back.
+    pub const NONE: Self = Self {
+        upto: Offset::MAX,
+        bytes_max: None,
+    };
+
+    /// Whether a segment that ends at `end` stays in a log of `bytes` bytes.
+    fn keeps(self, end: Offset, bytes: u64) -> bool {
+        let is_within = self.bytes_max.is_none_or(|max| bytes <= max.bytes());
+        self.upto < end && is_within
+    }
+}
+
 impl<D: Dir> Log<D> {
-    /// Plans to drop the sealed segments at the front that were sealed before `since`.
+    /// Plans to drop the sealed segments at the front that were sealed before `since`, but for those
+    /// that `hold` keeps back.
     ///
     /// # Errors
     /// [`Error::Busy`] while a chore is under way, [`Error::Fenced`].
-    pub fn plan_expire(&mut self, since: Timestamp) -> Result<Option<ChorePlan<D>>, Error> {
+    pub fn plan_expire(
+        &mut self,
+        since: Timestamp,
+        hold: Hold,
+    ) -> Result<Option<ChorePlan<D>>, Error> {
         self.ready_to_change()?;
-        let mut start = None;
-        for (number, segment) in self.segments.iter().enumerate() {
-            if self.seal_time_at(number).is_none_or(|time| since <= time) {
-                break;
-            }
-            start = Some(segment.end.offset);
-        }
-        self.plan_start(start.map(|start| Edit::Expire(Start { start })))
+        self.plan_expire_while(hold, |time, _| time < since)
     }
 
-    /// Plans to drop sealed segments at the front until at most `bytes` remain.
+    /// Plans to drop sealed segments at the front until at most `bytes` remain, but for those that
+    /// `hold` keeps back.
     ///
     /// # Errors
     /// As for [`Log::plan_expire`].
-    pub fn plan_expire_to(&mut self, bytes: ByteSize) -> Result<Option<ChorePlan<D>>, Error> {
+    pub fn plan_expire_to(
+        &mut self,
+        bytes: ByteSize,
+        hold: Hold,
+    ) -> Result<Option<ChorePlan<D>>, Error> {
         self.ready_to_change()?;
+        self.plan_expire_while(hold, |_, left| bytes.bytes() < left)
+    }
+
+    /// Plans to drop segments at the front as long as `is_due` says so, of the time of their sealing
+    /// and the bytes of the log with them.
+    fn plan_expire_while(
+        &mut self,
+        hold: Hold,
+        is_due: impl Fn(Timestamp, u64) -> bool,
+    ) -> Result<Option<ChorePlan<D>>, Error> {
         let mut left = self.store_bytes().bytes();
         let mut start = None;
         for (number, segment) in self.segments.iter().enumerate() {
-            if left <= bytes.bytes() || self.seal_time_at(number).is_none() {
+            let time = self.seal_time_at(number);
+            let end = segment.end.offset;
+            if time.is_none_or(|time| !is_due(time, left)) || hold.keeps(end, left) {
                 break;
             }
             left -= segment.bytes();
-            start = Some(Edit::Expire(Start {
-                start: segment.end.offset,
-            }));
+            start = Some(Edit::Expire(Start { start: end }));
         }
         self.plan_start(start)
     }
 
-    /// Plans to move log start up to `lowest`, also within a segment.
+    /// Plans to move log start up to `lowest`, also within a segment. It is a user's wish: nothing
+    /// holds it back.
     ///
     /// # Errors
     /// As for [`Log::plan_expire`], and [`Error::OutOfRange`] above durable.

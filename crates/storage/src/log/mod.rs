@@ -73,6 +73,7 @@ use self::work::Garbage;
 
 pub use append::{AppendError, Appended};
 pub use chore::{Chore, ChoreDone, ChorePlan};
+pub use expire::Hold;
 pub use find::TimePlan;
 pub use flush::{FlushDone, FlushPlan, Flushed};
 pub use open::{OpenReport, Torn};
@@ -264,7 +265,8 @@ impl<D: Dir> Log<D> {
         let is_old = age
             .zip(self.options.segment_age_max_ms)
             .is_some_and(|(age, max)| max <= age);
-        let is_held = self.is_fenced() || self.is_cutting();
+        // Rolling ends in a cut to the length, and damage is never cut.
+        let is_held = self.is_fenced() || self.is_cutting() || self.read_only_from.is_some();
         let is_due = is_old && !active.is_empty() && !is_held;
         if is_due {
             self.roll();

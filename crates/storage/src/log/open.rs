@@ -170,7 +170,8 @@ impl<D: Dir> Log<D> {
             ..
         } = recovered;
         let findings = recovered.findings;
-        self.copy = manifest.header().copy;
+        let header = manifest.header();
+        (self.copy, self.identity.history) = (header.copy, header.history);
         self.log_start = manifest.state().log_start();
         (self.epoch, self.lineage) = (recovered.epoch, recovered.lineage);
         self.segments = segments;

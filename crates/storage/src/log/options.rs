@@ -6,7 +6,7 @@ use corelog_record::{ByteSize, HistoryId, PartitionId, TopicId, batch};
 /// format: recovery tells torn from damage by it, so no group exceeds it.
 pub const UNSYNCED_BYTES_MAX: usize = 16 << 20;
 
-/// Whose log this is; checked against the manifest when the log is opened.
+/// Whose log this is; topic and partition are checked against the manifest when the log is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
     /// The topic.
@@ -14,7 +14,7 @@ pub struct Identity {
     /// The partition of the topic.
     pub partition: PartitionId,
     /// The history that a new log begins. A log that already has files keeps the one in its
-    /// manifest, which must be equal.
+    /// manifest, which is another if the log was restored.
     pub history: HistoryId,
 }
 

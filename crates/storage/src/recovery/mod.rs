@@ -81,7 +81,9 @@ pub(crate) struct Findings {
 /// # Errors
 /// Any error of the disk; a manifest that is missing, damaged, another partition's, or of a later
 /// program.
-pub(crate) async fn recover<D: Dir>(context: Context<D>) -> Result<Option<Recovered<D>>, Error> {
+pub(crate) async fn recover<D: Dir>(
+    mut context: Context<D>,
+) -> Result<Option<Recovered<D>>, Error> {
     let at = || At::dir(&context.dir);
     if !context
         .dir
@@ -103,6 +105,7 @@ pub(crate) async fn recover<D: Dir>(context: Context<D>) -> Result<Option<Recove
     tidy::check_identity(&context, &manifest)?;
     let mark = Mark::open(context.dir.clone()).await?;
     let header = *manifest.header();
+    context.identity.history = header.history;
     let is_ours = |slot: &Slot| slot.history == header.history && slot.copy == header.copy;
     let slot = mark.as_ref().and_then(Mark::last).copied().filter(is_ours);
     let findings = Findings::default();

@@ -5,7 +5,7 @@ use corelog_record::{ByteSize, Offset};
 use super::{at, offset, small};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{BLOCK_BYTES, block_on};
-use crate::log::{AppendError, Log, Options, UNSYNCED_BYTES_MAX};
+use crate::log::{AppendError, Hold, Log, Options, UNSYNCED_BYTES_MAX};
 use crate::testing::{batch, flush, open, read_all, settle};
 
 #[test]
@@ -126,10 +126,10 @@ fn a_segment_rolls_by_age_and_expires_by_its_seal_time() {
     assert!(log.roll_if_due(at(6_000)));
     settle(&mut log, at(6_000)).unwrap();
     assert!(
-        log.plan_expire(at(6_000)).unwrap().is_none(),
+        log.plan_expire(at(6_000), Hold::NONE).unwrap().is_none(),
         "sealed at that very time"
     );
-    let plan = log.plan_expire(at(6_001)).unwrap().unwrap();
+    let plan = log.plan_expire(at(6_001), Hold::NONE).unwrap().unwrap();
     let done = block_on(plan.run());
     log.complete_chore(done, at(7_000)).unwrap();
     assert_eq!((log.log_start(), log.segments().count()), (offset(1), 0));

@@ -9,7 +9,7 @@ use crate::Error;
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation, When};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{block_on, poll_once};
-use crate::log::{AppendError, Log};
+use crate::log::{AppendError, Hold, Log};
 use crate::testing::{batch, chore, flush, open, read_all, settle};
 
 type Disk = FaultyDir<MemoryDir>;
@@ -32,7 +32,7 @@ fn script(disk: &Disk, ack: &mut Acknowledged) -> Result<(), Error> {
         work(&mut log, ack, round)?;
     }
     ack.is_start_moving = true;
-    if let Some(plan) = log.plan_expire_to(ByteSize::from_kib(40))? {
+    if let Some(plan) = log.plan_expire_to(ByteSize::from_kib(40), Hold::NONE)? {
         let done = block_on(plan.run());
         log.complete_chore(done, at(40_000))?;
     }
@@ -214,7 +214,10 @@ fn a_full_disk_refuses_appends_and_resumes_by_itself() {
         durable.get()
     );
 
-    let expired = log.plan_expire_to(ByteSize::from_kib(30)).unwrap().unwrap();
+    let expired = log
+        .plan_expire_to(ByteSize::from_kib(30), Hold::NONE)
+        .unwrap()
+        .unwrap();
     let done = block_on(expired.run());
     log.complete_chore(done, at(2)).unwrap();
     assert!(

@@ -5,6 +5,7 @@ mod bounds;
 mod faults;
 mod model;
 mod recovery;
+mod retention;
 mod sim;
 mod stories;
 mod survival;

@@ -15,7 +15,7 @@ use crate::disk::faulty::{FaultyDir, Match, When};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, poll_once};
 use crate::log::{
-    AppendError, Chore, ChoreDone, ChorePlan, FlushDone, Log, OpenReport, Options, ReadError,
+    AppendError, Chore, ChoreDone, ChorePlan, FlushDone, Hold, Log, OpenReport, Options, ReadError,
 };
 use crate::testing::{batch, identity};
 
@@ -261,10 +261,10 @@ impl Sim {
         let planned = match self.rng.u32(0..3) {
             0 => self
                 .log
-                .plan_expire(now.saturating_sub_millis(self.rng.i64(0..2000))),
+                .plan_expire(now.saturating_sub_millis(self.rng.i64(0..2000)), Hold::NONE),
             1 => self
                 .log
-                .plan_expire_to(ByteSize::from_kib(self.rng.u32(0..60))),
+                .plan_expire_to(ByteSize::from_kib(self.rng.u32(0..60)), Hold::NONE),
             _ => {
                 let lowest = self.any_offset(self.durable);
                 self.log.plan_truncate(lowest)

@@ -10,7 +10,7 @@ use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, block_on};
 use crate::format::edit::{Edit, Settings};
-use crate::log::{AppendError, Log, Options, ReadError};
+use crate::log::{AppendError, Hold, Log, Options, ReadError};
 use crate::manifest::Manifest;
 use crate::testing::{batch, flush, open, settle};
 
@@ -228,7 +228,7 @@ fn retention_passes_a_damaged_segment() {
     }
     let segments = log.segments().count();
     let plan = log
-        .plan_expire(at(2_000))
+        .plan_expire(at(2_000), Hold::NONE)
         .unwrap()
         .expect("something to expire");
     let done = block_on(plan.run());
