@@ -9,6 +9,7 @@ pub mod format;
 pub mod log;
 pub mod manifest;
 pub mod mark;
+pub mod open_files;
 pub mod quarantine;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -12,6 +12,7 @@ use crate::format::edit::Edit;
 use crate::format::manifest::{self as format, Header};
 use crate::format::state::{Segment, State};
 use crate::format::{self as formats};
+use crate::open_files::Handle;
 
 /// The name of the file.
 pub const NAME: &str = "manifest";
@@ -21,7 +22,7 @@ pub const NAME: &str = "manifest";
 #[derive(Debug)]
 pub struct Manifest<D: Dir> {
     dir: D,
-    file: Rc<D::File>,
+    file: Rc<Handle<D>>,
     header: Header,
     state: State,
     /// The bytes before `end` that the next write repeats, from the start of a block.
@@ -95,7 +96,7 @@ impl<D: Dir> Manifest<D> {
             bytes: bytes[range].to_vec(),
         });
         Ok(Self {
-            file: Rc::new(file),
+            file: Handle::opened(&dir, NAME.to_owned(), Rc::new(file)),
             header: read.header,
             state: read.state,
             tail: bytes[tail_start..read.end].to_vec(),
@@ -207,16 +208,13 @@ impl<D: Dir> Manifest<D> {
         zeros.fill(0);
         let at = || At::new(&self.dir, NAME);
         let buf = Rc::new(buf);
+        let file = self.file.file().await.map_err(|e| at().io("open", e))?;
         // Set until the outcome is known, so that a dropped future leaves the doubt behind.
         self.is_in_doubt = true;
-        self.file
-            .write_at(Rc::clone(&buf), start)
+        file.write_at(Rc::clone(&buf), start)
             .await
             .map_err(|e| at().io("write", e))?;
-        self.file
-            .fdatasync()
-            .await
-            .map_err(|e| at().io("sync", e))?;
+        file.fdatasync().await.map_err(|e| at().io("sync", e))?;
         if !self.is_in_place {
             self.dir
                 .sync()
@@ -306,8 +304,8 @@ impl Image {
     ) -> Manifest<D> {
         let tail_start = self.end - self.end % BLOCK_BYTES;
         Manifest {
+            file: Handle::opened(&dir, NAME.to_owned(), Rc::new(file)),
             dir,
-            file: Rc::new(file),
             header,
             state,
             tail: self.bytes[tail_start..self.end].to_vec(),

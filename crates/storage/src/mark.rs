@@ -10,6 +10,7 @@ use crate::disk::{Buf, Dir, File, Open};
 use crate::error::{At, Error};
 use crate::format;
 use crate::format::mark::{SLOT_BYTES, SLOTS, Slot};
+use crate::open_files::Handle;
 
 /// The name of the file.
 pub const NAME: &str = "mark";
@@ -18,7 +19,7 @@ pub const NAME: &str = "mark";
 #[derive(Debug)]
 pub struct Mark<D: Dir> {
     dir: D,
-    file: Rc<D::File>,
+    file: Rc<Handle<D>>,
     last: Option<Slot>,
 }
 
@@ -40,12 +41,8 @@ impl<D: Dir> Mark<D> {
         dir.write_aside(NAME, &bytes)
             .await
             .map_err(|e| at().space("create", e))?;
-        let file = dir
-            .open(NAME, Open::Write)
-            .await
-            .map_err(|e| at().io("open", e))?;
         Ok(Self {
-            file: Rc::new(file),
+            file: Handle::closed(&dir, NAME.to_owned(), Open::Write),
             last: Some(slot),
             dir,
         })
@@ -84,6 +81,7 @@ impl<D: Dir> Mark<D> {
                 Err(_) => {}
             }
         }
+        let file = Handle::opened(&dir, NAME.to_owned(), file);
         Ok(Some(Self { file, last, dir }))
     }
 
@@ -102,11 +100,12 @@ impl<D: Dir> Mark<D> {
         let slot = Slot { sequence, ..slot };
         let mut buf = self.dir.alloc(SLOT_BYTES);
         buf.as_mut_slice().copy_from_slice(&slot.encode());
-        let written = self
-            .file
+        let at = || At::new(&self.dir, NAME);
+        let file = self.file.file().await.map_err(|e| at().io("open", e))?;
+        let written = file
             .write_at(Rc::new(buf), slot_start(sequence) as u64)
             .await;
-        written.map_err(|e| At::new(&self.dir, NAME).io("write", e))?;
+        written.map_err(|e| at().io("write", e))?;
         self.last = Some(slot);
         Ok(())
     }
@@ -116,10 +115,11 @@ impl<D: Dir> Mark<D> {
     /// # Errors
     /// Any error of the disk.
     pub async fn sync(&self) -> Result<(), Error> {
-        self.file
-            .fdatasync()
-            .await
-            .map_err(|e| At::new(&self.dir, NAME).io("sync", e))
+        let at = || At::new(&self.dir, NAME);
+        // A slot may be made durable by another descriptor than the one it was written through:
+        // direct writes have told their errors, and the sync is of the file.
+        let file = self.file.file().await.map_err(|e| at().io("open", e))?;
+        file.fdatasync().await.map_err(|e| at().io("sync", e))
     }
 }
 

@@ -1,6 +1,6 @@
-//! A store: the file of one segment's batches, opened when it is first needed.
+//! A store: the file of one segment's batches, open while it is needed.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::io::ErrorKind;
 use std::rc::Rc;
 
@@ -8,13 +8,12 @@ use crate::Error;
 use crate::disk::{BLOCK_BYTES, Buf, Dir, File, Open, round_up};
 use crate::error::At;
 use crate::log::remove;
+use crate::open_files::Handle;
 
 /// A store's file. Shared by the log and the plans that use it; removing the file leaves those that
 /// hold it open undisturbed.
 pub(crate) struct Store<D: Dir> {
-    dir: D,
-    name: String,
-    file: RefCell<Option<Rc<D::File>>>,
+    handle: Rc<Handle<D>>,
     /// Set when the name may come to mean another file.
     is_retired: Cell<bool>,
     /// Shared with the handles apart, so that it shows whether there are any.
@@ -22,37 +21,22 @@ pub(crate) struct Store<D: Dir> {
 }
 
 impl<D: Dir> Store<D> {
-    /// The store `name`, not yet opened.
+    /// The store `name`, not yet opened, and only ever for reading.
     pub(crate) fn closed(dir: &D, name: String) -> Rc<Self> {
-        Rc::new(Self {
-            dir: dir.clone(),
-            name,
-            file: RefCell::new(None),
-            is_retired: Cell::new(false),
-            pin: Rc::default(),
-        })
+        Self::of(Handle::closed(dir, name, Open::Read))
     }
 
     /// The store `name`, of which `file` is open for writing.
     pub(crate) fn opened(dir: &D, name: String, file: Rc<D::File>) -> Rc<Self> {
-        Rc::new(Self {
-            dir: dir.clone(),
-            name,
-            file: RefCell::new(Some(file)),
-            is_retired: Cell::new(false),
-            pin: Rc::default(),
-        })
+        Self::of(Handle::opened(dir, name, file))
     }
 
-    /// The same open file after it was renamed to `name`.
+    /// The same file after it was renamed to `name`.
     pub(crate) fn renamed(&self, name: String) -> Rc<Self> {
-        let file = RefCell::new(self.open_file());
-        Rc::new(Self {
-            dir: self.dir.clone(),
-            name,
-            file,
-            is_retired: Cell::new(false),
-            pin: Rc::default(),
+        let dir = self.handle.dir();
+        Self::of(match self.handle.open_file() {
+            Some(file) => Handle::opened(dir, name, file),
+            None => Handle::closed(dir, name, self.handle.mode()),
         })
     }
 
@@ -60,9 +44,7 @@ impl<D: Dir> Store<D> {
     /// more, whoever else has the file open.
     pub(crate) fn apart(&self) -> Rc<Self> {
         Rc::new(Self {
-            dir: self.dir.clone(),
-            name: self.name.clone(),
-            file: RefCell::new(None),
+            handle: Handle::closed(self.handle.dir(), self.name().to_owned(), Open::Read),
             is_retired: Cell::new(self.is_retired.get()),
             pin: self.pin.clone(),
         })
@@ -73,32 +55,34 @@ impl<D: Dir> Store<D> {
         Rc::strong_count(self) > 1 || Rc::strong_count(&self.pin) > 1
     }
 
+    fn of(handle: Rc<Handle<D>>) -> Rc<Self> {
+        Rc::new(Self {
+            handle,
+            is_retired: Cell::new(false),
+            pin: Rc::default(),
+        })
+    }
+
     /// The name of the file.
     pub(crate) fn name(&self) -> &str {
-        &self.name
+        self.handle.name()
     }
 
     /// What errors of this file say.
     pub(crate) fn at(&self) -> At {
-        At::new(&self.dir, &self.name)
+        At::new(self.handle.dir(), self.name())
     }
 
-    /// The open file; opens it for reading if it is closed.
+    /// The open file; opens it if it is closed.
     ///
     /// # Errors
     /// Any error of opening it.
     pub(crate) async fn file(&self) -> Result<Rc<D::File>, Error> {
-        if let Some(file) = self.open_file() {
-            return Ok(file);
-        }
-        if self.is_retired.get() {
+        if self.is_retired.get() && self.handle.open_file().is_none() {
             return Err(self.at().io("open", ErrorKind::NotFound.into()));
         }
-        let opened = self.dir.open(&self.name, Open::Read).await;
-        let file = Rc::new(opened.map_err(|source| self.at().io("open", source))?);
-        // Two readers may have opened it at once; either handle serves both.
-        *self.file.borrow_mut() = Some(file.clone());
-        Ok(file)
+        let file = self.handle.file().await;
+        file.map_err(|source| self.at().io("open", source))
     }
 
     /// Opens the file no more: it is gone, and its name may come to mean another one.
@@ -106,24 +90,13 @@ impl<D: Dir> Store<D> {
         self.is_retired.set(true);
     }
 
-    /// The file, if it is open.
-    pub(crate) fn open_file(&self) -> Option<Rc<D::File>> {
-        self.file.borrow().clone()
-    }
-
     /// Lets go of the file.
     ///
     /// # Errors
     /// Any error of closing it, if no plan uses it any more.
     pub(crate) async fn close(&self) -> Result<(), Error> {
-        let file = self.file.borrow_mut().take();
-        match file {
-            Some(file) => file
-                .close()
-                .await
-                .map_err(|source| self.at().io("close", source)),
-            None => Ok(()),
-        }
+        let closed = self.handle.close().await;
+        closed.map_err(|source| self.at().io("close", source))
     }
 }
 

@@ -27,6 +27,8 @@ use ::std::pin::pin;
 use ::std::rc::Rc;
 use ::std::task::{Context, Poll, Waker};
 
+use nix::errno::Errno;
+
 use self::map::Map;
 
 /// The unit of writing: positions and lengths of writes are multiples of it, in bytes.
@@ -292,6 +294,13 @@ pub fn is_full(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
     )
+}
+
+/// Whether `error` says that the process, or the system, has no descriptor left for another file.
+#[must_use]
+pub fn is_out_of_files(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::EMFILE | Errno::ENFILE))
 }
 
 /// The smallest multiple of [`BLOCK_BYTES`] that is at least `bytes`.

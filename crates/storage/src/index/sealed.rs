@@ -10,6 +10,7 @@ use crate::Error;
 use crate::disk::Dir;
 use crate::disk::map::Map;
 use crate::format::index::{self as format, Row};
+use crate::open_files::{Holder, Place, maps};
 use crate::scan::{Scanner, Step};
 use crate::segment::Point;
 use crate::store::Store;
@@ -25,6 +26,8 @@ pub(crate) struct Sealed<D: Dir> {
     interval_bytes: u32,
     loaded: RefCell<Option<Rc<Loaded>>>,
     was_rebuilt: Cell<bool>,
+    /// Where in the thread's table of maps it is, if its rows are loaded.
+    place: Place,
 }
 
 /// The rows of an index that was loaded.
@@ -57,6 +60,7 @@ impl<D: Dir> Sealed<D> {
             interval_bytes: of.interval_bytes,
             loaded: RefCell::new(None),
             was_rebuilt: Cell::new(false),
+            place: Place::default(),
         })
     }
 
@@ -76,16 +80,10 @@ impl<D: Dir> Sealed<D> {
         }
     }
 
-    /// Lets the rows go until they are used again; those that have no file yet stay.
-    pub(crate) fn unload(&self) {
-        if !self.was_rebuilt.get() {
-            *self.loaded.borrow_mut() = None;
-        }
-    }
-
     /// Notes that the rebuilt file is written; it is mapped when it is next used.
     pub(crate) fn written(&self) {
         self.was_rebuilt.set(false);
+        maps(|table| table.remove(&self.place));
         *self.loaded.borrow_mut() = None;
     }
 
@@ -93,8 +91,9 @@ impl<D: Dir> Sealed<D> {
     ///
     /// # Errors
     /// Any error of reading the store, when the index has to be rebuilt from it.
-    pub(crate) async fn load(&self) -> Result<Rc<Loaded>, Error> {
+    pub(crate) async fn load(self: &Rc<Self>) -> Result<Rc<Loaded>, Error> {
         if let Some(loaded) = self.loaded.borrow().clone() {
+            maps(|table| table.touch(&self.place));
             return Ok(loaded);
         }
         let loaded = match self.map().await {
@@ -107,6 +106,12 @@ impl<D: Dir> Sealed<D> {
         };
         let loaded = Rc::new(loaded);
         *self.loaded.borrow_mut() = Some(loaded.clone());
+        maps(|table| {
+            // Two may have loaded it at once.
+            table.remove(&self.place);
+            table.reserve(loaded.weight());
+            table.insert(self, loaded.weight());
+        });
         Ok(loaded)
     }
 
@@ -144,7 +149,37 @@ impl<D: Dir> Sealed<D> {
     }
 }
 
+impl<D: Dir> Holder for Sealed<D> {
+    /// Lets the rows go until they are used again; those that have no file yet stay.
+    fn let_go(&self) -> bool {
+        let mut loaded = self.loaded.borrow_mut();
+        let is_used = loaded
+            .as_ref()
+            .is_some_and(|rows| Rc::strong_count(rows) > 1);
+        let is_kept = is_used || self.was_rebuilt.get();
+        if !is_kept {
+            *loaded = None;
+        }
+        !is_kept
+    }
+
+    fn place(&self) -> &Place {
+        &self.place
+    }
+}
+
+impl<D: Dir> Drop for Sealed<D> {
+    fn drop(&mut self) {
+        maps(|table| table.remove(&self.place));
+    }
+}
+
 impl Loaded {
+    /// What it counts in the table of maps, in bytes.
+    fn weight(&self) -> usize {
+        MAP_BYTES + self.count() * format::ROW_BYTES
+    }
+
     /// All rows, in memory.
     pub(crate) fn to_vec(&self) -> Vec<Row> {
         (0..self.count())
@@ -182,3 +217,7 @@ fn are_rows_right(index: &[u8], store_bytes: u64) -> bool {
         is_ordered && u64::from(row.position) < store_bytes
     })
 }
+
+/// What a map costs besides its rows, in bytes: its header, the rest of its last page, and what the
+/// kernel keeps of it; the kernel also bounds how many there are.
+const MAP_BYTES: usize = 16 << 10;

@@ -271,7 +271,6 @@ impl<D: Dir> Log<D> {
         );
         segment.stage = Stage::Sealed(time);
         segment.index_in_file(&dir, history, interval_bytes);
-        self.touch(self.segment_at(base));
     }
 
     /// Leaves a segment's files to be removed later, when no read uses them any more. Their names

@@ -113,10 +113,8 @@ impl<D: Dir> Log<D> {
     }
 
     pub(super) fn plan_remove(&mut self) -> Option<Work<D>> {
-        self.let_go();
         // Reads finish: what they use goes when they are done with it.
-        let is_free =
-            |garbage: &mut Garbage<D>| garbage.names.is_empty() || !garbage.store.is_pinned();
+        let is_free = |garbage: &mut Garbage<D>| !garbage.store.is_pinned();
         let garbage: Vec<_> = self.garbage.extract_if(.., is_free).collect();
         let is_any = !garbage.is_empty();
         is_any.then(|| {

@@ -103,7 +103,6 @@ impl<D: Dir> Log<D> {
             .filter(|segment| is_late(segment.end.max_timestamp));
         // Two at most: only in the segment that holds log start may the batch be out of reach.
         let places = places.take(2).filter_map(|segment| {
-            self.touch(segment);
             let start = match &segment.index {
                 Index::Growing(rows) => {
                     Start::At(index::before_time(&segment.base, rows.rows(), time))

@@ -39,7 +39,6 @@ mod open;
 mod options;
 mod prepare;
 mod read;
-mod recent;
 mod select;
 mod space;
 mod suffix;
@@ -67,7 +66,6 @@ use self::chore::Kind;
 use self::fence::Fence;
 use self::held::Held;
 use self::mark::Marked;
-use self::recent::Recent;
 use self::tail::Tail;
 use self::work::Garbage;
 
@@ -148,7 +146,6 @@ pub struct Log<D: Dir> {
     space_retry_at: Timestamp,
     index_retry_at: Timestamp,
     garbage: Vec<Garbage<D>>,
-    recent: Recent,
     damage: Vec<Damage>,
     read_only_from: Option<Offset>,
 }

@@ -8,7 +8,6 @@ use super::fence::Fence;
 use super::held::Held;
 use super::mark::Marked;
 use super::options::draw;
-use super::recent::Recent;
 use super::tail::Tail;
 use super::{Damage, Identity, Log, Options};
 use crate::Error;
@@ -153,7 +152,6 @@ impl<D: Dir> Log<D> {
             space_retry_at: now,
             index_retry_at: now,
             garbage: Vec::new(),
-            recent: Recent::default(),
             damage: Vec::new(),
             read_only_from: None,
         }

@@ -207,7 +207,6 @@ impl<D: Dir> Log<D> {
         if let Some(fetched) = self.read_tail(segment, wanted) {
             return Ok(ReadPlan(Work::Ready(fetched)));
         }
-        self.touch(segment);
         // Batches are on disk if they are durable, and those have a store.
         match DiskRead::new(segment, self.durable_bytes(segment), wanted) {
             Some(read) => Ok(ReadPlan(Work::Disk(read))),

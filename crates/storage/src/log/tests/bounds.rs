@@ -5,7 +5,7 @@ use corelog_record::{ByteSize, Offset};
 use super::{at, offset, small};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{BLOCK_BYTES, block_on};
-use crate::log::{AppendError, Hold, Log, Options, UNSYNCED_BYTES_MAX};
+use crate::log::{AppendError, Hold, Options, UNSYNCED_BYTES_MAX};
 use crate::testing::{batch, flush, open, read_all, settle};
 
 #[test]
@@ -152,36 +152,6 @@ fn a_segment_rolls_by_age_and_expires_by_its_seal_time() {
             .base,
         offset(1)
     );
-}
-
-#[test]
-fn few_files_stay_open_however_many_segments_are_read() {
-    let root = MemoryDir::new();
-    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
-    for _ in 0..200 {
-        log.append(&batch(&[&[b'o'; 3_000]], at(0)), at(0)).unwrap();
-        settle(&mut log, at(0)).unwrap();
-    }
-    log.shrink_tail(0);
-    assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 200);
-    assert!(log.segments().count() > 20);
-    settle(&mut log, at(1)).unwrap();
-    assert!(open_files(&log) <= 6, "{}", open_files(&log));
-    let mut reader = log.reader(Offset::ZERO);
-    let mut count = 0;
-    while block_on(reader.next()).unwrap().is_some() {
-        count += 1;
-        assert!(open_files(&log) <= 6);
-    }
-    assert_eq!(count, 200);
-}
-
-fn open_files(log: &Log<MemoryDir>) -> usize {
-    let stores = log
-        .segments
-        .iter()
-        .filter_map(|segment| segment.store.as_ref());
-    stores.filter(|store| store.open_file().is_some()).count()
 }
 
 #[test]

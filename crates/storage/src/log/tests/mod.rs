@@ -2,6 +2,7 @@
 
 mod appending;
 mod bounds;
+mod descriptors;
 mod faults;
 mod model;
 mod recovery;
