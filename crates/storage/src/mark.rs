@@ -96,7 +96,14 @@ impl<D: Dir> Mark<D> {
     /// # Errors
     /// Any error of the disk; the slot is then in doubt, the other one stands.
     pub async fn write(&mut self, slot: Slot) -> Result<(), Error> {
-        let sequence = self.last.map_or(1, |last| last.sequence + 1);
+        let Some(sequence) = self
+            .last
+            .map_or(Some(1), |last| last.sequence.checked_add(1))
+        else {
+            // No writer gets this far, but a file may claim to: it is begun anew.
+            *self = Self::create(self.dir.clone(), slot).await?;
+            return Ok(());
+        };
         let slot = Slot { sequence, ..slot };
         let mut buf = self.dir.alloc(SLOT_BYTES);
         buf.as_mut_slice().copy_from_slice(&slot.encode());

@@ -2,10 +2,11 @@
 
 use std::cell::Cell;
 use std::io::ErrorKind;
+use std::ops::Range;
 use std::rc::Rc;
 
 use crate::Error;
-use crate::disk::{BLOCK_BYTES, Buf, Dir, File, Open, round_up};
+use crate::disk::{ASIDE_SUFFIX, BLOCK_BYTES, Buf, Dir, File, Open, Space, round_up};
 use crate::error::At;
 use crate::log::remove;
 use crate::open_files::Handle;
@@ -110,34 +111,69 @@ pub(crate) async fn copy<D: Dir>(
     name: String,
     bytes: u64,
 ) -> Result<Rc<Store<D>>, Error> {
-    remove(dir, &name).await?;
-    let at = || At::new(dir, &name);
+    let target = write_range(store, 0..bytes, dir, &name).await?;
+    dir.sync().await.map_err(|e| At::dir(dir).io("sync", e))?;
+    Ok(Store::opened(dir, name, target))
+}
+
+/// Copies `range` of `store` to the file `name` of `dir`, which appears whole or not at all.
+///
+/// # Errors
+/// As for [`copy`]. What was written so far is removed.
+pub(crate) async fn copy_range<D: Dir>(
+    store: &Store<D>,
+    range: Range<u64>,
+    dir: &D,
+    name: &str,
+) -> Result<(), Error> {
+    let aside = format!("{name}{ASIDE_SUFFIX}");
+    let at = || At::new(dir, name);
+    match write_range(store, range, dir, &aside).await {
+        Ok(file) => file.close().await.map_err(|e| at().io("close", e))?,
+        Err(error) => {
+            // The first error is the one that matters.
+            let _is_gone = remove(dir, &aside).await;
+            return Err(error);
+        }
+    }
+    let renamed = dir.rename(&aside, dir, name).await;
+    renamed.map_err(|e| at().io("rename", e))?;
+    dir.sync().await.map_err(|e| At::dir(dir).io("sync", e))
+}
+
+/// Writes `range` of `store` to a new file, and syncs it.
+async fn write_range<D: Dir>(
+    store: &Store<D>,
+    range: Range<u64>,
+    dir: &D,
+    name: &str,
+) -> Result<Rc<D::File>, Error> {
+    remove(dir, name).await?;
+    let at = || At::new(dir, name);
     let source = store.file().await?;
-    let opened = dir.open(&name, Open::Create).await;
+    let opened = dir.open(name, Open::Create).await;
     let target = Rc::new(opened.map_err(|e| at().space("create", e))?);
+    let bytes = range.end - range.start;
+    // That the disk is full shows while space is prepared, by its own error.
+    let allocated = target.allocate(0..round_up(bytes), Space::Reserved).await;
+    allocated.map_err(|e| at().space("extend", e))?;
     let mut position = 0;
     while position < bytes {
         let wanted = usize::try_from((bytes - position).min(COPY_BYTES)).unwrap_or(BLOCK_BYTES);
-        let read = source
-            .read_at(position, wanted)
-            .await
-            .map_err(|e| store.at().io("read", e))?;
+        let read = source.read_at(range.start + position, wanted).await;
+        let read = read.map_err(|e| store.at().io("read", e))?;
         let read = read.as_ref();
         if read.len() < wanted {
             let kind = ErrorKind::UnexpectedEof;
             return Err(store.at().io("read", kind.into()));
         }
-        let buf = padded(dir, read);
-        target
-            .write_at(Rc::new(buf), position)
-            .await
-            .map_err(|e| at().space("write", e))?;
+        let written = target.write_at(Rc::new(padded(dir, read)), position).await;
+        written.map_err(|e| at().space("write", e))?;
         position += round_up(wanted as u64);
     }
     target.set_len(bytes).await.map_err(|e| at().io("cut", e))?;
     target.sync_all().await.map_err(|e| at().io("sync", e))?;
-    dir.sync().await.map_err(|e| At::dir(dir).io("sync", e))?;
-    Ok(Store::opened(dir, name, target))
+    Ok(target)
 }
 
 /// A buffer of whole blocks with `bytes` at its front and zeros behind.

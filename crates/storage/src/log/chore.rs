@@ -5,6 +5,7 @@ use std::fmt;
 use corelog_record::{Offset, Timestamp};
 
 use super::Log;
+use super::event::Event;
 use super::fence::Guard;
 use super::work::{Finish, Garbage, Work};
 use crate::Error;
@@ -225,7 +226,11 @@ impl<D: Dir> Log<D> {
             Work::Remove(work) => Chore::Removed { files: work.files },
             Work::Index(work) => {
                 match is_done {
-                    true => work.sealed.written(),
+                    true => {
+                        work.sealed.written();
+                        let segment = work.segment;
+                        self.events.note(Event::IndexRebuilt { segment });
+                    }
                     false => self.index_retry_at = now.saturating_add_millis(INDEX_RETRY_MS),
                 }
                 Chore::IndexRebuilt {

@@ -11,7 +11,7 @@ use super::read::ReadError;
 use crate::disk::Dir;
 use crate::index;
 use crate::scan::{Scanner, Step};
-use crate::segment::{Index, Point};
+use crate::segment::{Index, Point, Segment, Stage};
 use crate::store::Store;
 
 /// A planned lookup by time. It may be dropped at any time.
@@ -96,13 +96,19 @@ impl<D: Dir> Log<D> {
     /// Plans a lookup by time among the batches below `upto`.
     pub fn plan_find_time(&self, time: Timestamp, upto: Offset) -> TimePlan<D> {
         let limit = upto.min(self.durable());
-        let is_late = |max: Timestamp| time <= max;
-        let places = self
-            .segments
-            .iter()
-            .filter(|segment| is_late(segment.end.max_timestamp));
-        // Two at most: only in the segment that holds log start may the batch be out of reach.
-        let places = places.take(2).filter_map(|segment| {
+        // What a damaged segment holds at most is not always known.
+        let may_hold = |segment: &&Segment<D>| {
+            time <= segment.end.max_timestamp || segment.stage == Stage::Damaged
+        };
+        let places = self.segments.iter().filter(may_hold);
+        // Two sound ones at most: only in the one that holds log start may the batch be out of reach.
+        let mut left = SOUND_PLACES_MAX;
+        let places = places.take_while(|segment| {
+            let is_wanted = left > 0;
+            left -= usize::from(is_wanted && segment.stage != Stage::Damaged);
+            is_wanted
+        });
+        let places = places.filter_map(|segment| {
             let start = match &segment.index {
                 Index::Growing(rows) => {
                     Start::At(index::before_time(&segment.base, rows.rows(), time))
@@ -125,3 +131,6 @@ impl<D: Dir> Log<D> {
         }
     }
 }
+
+/// How many undamaged segments a lookup looks at.
+const SOUND_PLACES_MAX: usize = 2;

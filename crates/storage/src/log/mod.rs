@@ -28,6 +28,7 @@ mod append;
 mod chore;
 mod close;
 mod due;
+mod event;
 mod expire;
 mod fence;
 mod fetch;
@@ -71,6 +72,7 @@ use self::work::Garbage;
 
 pub use append::{AppendError, Appended};
 pub use chore::{Chore, ChoreDone, ChorePlan};
+pub use event::Event;
 pub use expire::Hold;
 pub use find::TimePlan;
 pub use flush::{FlushDone, FlushPlan, Flushed};
@@ -78,6 +80,7 @@ pub use open::{OpenReport, Torn};
 pub use options::{Identity, Options, UNSYNCED_BYTES_MAX};
 pub use read::{Fetched, Piece, ReadError, ReadPlan};
 
+pub(crate) use event::Events;
 pub(crate) use work::remove;
 
 /// Offsets that were promised and cannot be trusted.
@@ -147,6 +150,7 @@ pub struct Log<D: Dir> {
     index_retry_at: Timestamp,
     garbage: Vec<Garbage<D>>,
     damage: Vec<Damage>,
+    events: Events,
     read_only_from: Option<Offset>,
 }
 

@@ -9,7 +9,7 @@ use super::held::Held;
 use super::mark::Marked;
 use super::options::draw;
 use super::tail::Tail;
-use super::{Damage, Identity, Log, Options};
+use super::{Damage, Events, Identity, Log, Options};
 use crate::Error;
 use crate::disk::Dir;
 use crate::recovery::{Context, Findings, Recovered, recover};
@@ -153,6 +153,7 @@ impl<D: Dir> Log<D> {
             index_retry_at: now,
             garbage: Vec::new(),
             damage: Vec::new(),
+            events: Events::default(),
             read_only_from: None,
         }
     }
@@ -167,7 +168,8 @@ impl<D: Dir> Log<D> {
             durable_segment,
             ..
         } = recovered;
-        let findings = recovered.findings;
+        let mut findings = recovered.findings;
+        self.events = std::mem::take(&mut findings.events);
         let header = manifest.header();
         (self.copy, self.identity.history) = (header.copy, header.history);
         self.log_start = manifest.state().log_start();

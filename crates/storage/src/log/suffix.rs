@@ -39,8 +39,10 @@ pub(super) struct Suffix<D: Dir> {
     slot: Slot,
     /// The segment that holds the offset.
     cut: Cut<D>,
-    /// The names of its files and of those behind it: stores and indexes.
-    behind: Vec<(String, String)>,
+    /// Its files and those of the segments behind it: stores, and the names of indexes.
+    behind: Vec<(Rc<Store<D>>, String)>,
+    /// What is moved away stays open until the log knows of the cut.
+    open: Vec<Rc<D::File>>,
     interval_bytes: u32,
     /// The epoch and lineage to go on with, if the present epoch began behind the cut.
     epoch_next: (LeaderEpoch, Lineage),
@@ -207,10 +209,13 @@ impl<D: Dir> Suffix<D> {
     }
 
     /// Moves what was cut to quarantine, whole files at a time; indexes only speak of those.
-    async fn move_away(&self) -> Result<(), Error> {
+    async fn move_away(&mut self) -> Result<(), Error> {
         let created = self.quarantine.create().await;
         created.map_err(|e| At::dir(&self.quarantine).io("create", e))?;
-        for (file, index) in &self.behind {
+        for (store, index) in &self.behind {
+            // Reads that were planned before the cut go on with the open file.
+            self.open.push(store.file().await?);
+            let file = store.name();
             remove(&self.dir, index).await?;
             let kept_name = Name {
                 time: self.now,
@@ -218,7 +223,7 @@ impl<D: Dir> Suffix<D> {
                 topic: self.identity.topic,
                 partition: self.identity.partition,
                 position: Position::ZERO,
-                file: file.clone(),
+                file: file.to_owned(),
             };
             let moved = self
                 .dir
@@ -274,8 +279,8 @@ impl<D: Dir> Log<D> {
             .segments
             .iter()
             .filter(|segment| base.offset <= segment.base.offset);
-        let behind = behind.filter(|segment| segment.store.is_some());
-        let behind = behind.map(|s| (s.store_name(), s.index_name())).collect();
+        let behind = behind.filter_map(|s| Some((s.store.clone()?, s.index_name())));
+        let behind = behind.collect();
         let slot = Slot {
             is_clean: false,
             ..self.slot()
@@ -304,6 +309,7 @@ impl<D: Dir> Log<D> {
                 generation,
             },
             behind,
+            open: Vec::new(),
             interval_bytes: self.options.index_interval_bytes,
             epoch_next,
             done: None,

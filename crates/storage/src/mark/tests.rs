@@ -150,3 +150,21 @@ fn a_mark_without_a_sound_slot_says_nothing() {
         }
     });
 }
+
+#[test]
+fn a_mark_whose_sequence_is_used_up_is_begun_anew() {
+    block_on(async {
+        let dir = MemoryDir::new();
+        let mut mark = Mark::create(dir.clone(), slot(1)).await.unwrap();
+        mark.last = Some(Slot {
+            sequence: u64::MAX - 1,
+            ..slot(1)
+        });
+        mark.write(slot(2)).await.unwrap();
+        assert_eq!(mark.last().unwrap().sequence, u64::MAX);
+        mark.write(slot(3)).await.unwrap();
+        assert_eq!((read(&dir), mark.last().unwrap().sequence), (3, 1));
+        mark.write(slot(4)).await.unwrap();
+        assert_eq!(read(&dir), 4);
+    });
+}

@@ -11,7 +11,7 @@ use crate::disk::{Dir, File, Open, round_up};
 use crate::error::At;
 use crate::format::state;
 use crate::index::{Builder, Loaded, Of, Sealed};
-use crate::log::Damage;
+use crate::log::{Damage, Event};
 use crate::segment::{Index, Point, Segment, Stage};
 use crate::store::Store;
 
@@ -43,10 +43,15 @@ impl<D: Dir> Recovery<D> {
             max_timestamp: seal.max_timestamp,
         };
         segment.index = Index::File(self.index_of(&segment, store, seal.digest.bytes));
-        if self
-            .length(&name)
-            .is_none_or(|bytes| bytes < seal.digest.bytes)
+        let length = self.length(&name);
+        if let Some(bytes) = length.and_then(|length| length.checked_sub(seal.digest.bytes))
+            && bytes > 0
         {
+            let segment = base.offset;
+            let event = Event::Surplus { segment, bytes };
+            self.findings.events.note(event);
+        }
+        if length.is_none_or(|bytes| bytes < seal.digest.bytes) {
             let (from, to) = (base.offset, end.offset);
             self.note_damage(Damage {
                 from,

@@ -11,7 +11,7 @@ use super::Recovery;
 use crate::Error;
 use crate::disk::Dir;
 use crate::format::edit::{Edit, Settings};
-use crate::log::Damage;
+use crate::log::{Damage, Event};
 
 impl<D: Dir> Recovery<D> {
     /// The damage that the manifest remembers, of what is still there.
@@ -42,6 +42,7 @@ impl<D: Dir> Recovery<D> {
             }
             None => {
                 known.push(found);
+                self.findings.events.note(Event::Damage(found));
                 true
             }
         }

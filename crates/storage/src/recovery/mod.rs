@@ -34,7 +34,7 @@ use crate::disk::{Dir, Entry};
 use crate::error::At;
 use crate::format::edit::{Edit, Epoch};
 use crate::format::mark::Slot;
-use crate::log::{Damage, Identity, Torn};
+use crate::log::{Damage, Event, Events, Identity, Torn};
 use crate::manifest::Manifest;
 use crate::mark::Mark;
 use crate::segment::{Point, Segment, Stage};
@@ -74,6 +74,7 @@ pub(crate) struct Findings {
     pub(crate) damage: Vec<Damage>,
     pub(crate) quarantined: Vec<String>,
     pub(crate) read_only_from: Option<Offset>,
+    pub(crate) events: Events,
 }
 
 /// Recovers the log of `context.dir`; `None` if it has no files yet.
@@ -141,6 +142,9 @@ impl<D: Dir> Recovery<D> {
     async fn run(mut self, mark: Option<Mark<D>>) -> Result<Recovered<D>, Error> {
         self.tidy().await?;
         self.findings.damage = self.remembered();
+        for damage in &self.findings.damage {
+            self.findings.events.note(Event::DamageKnown(*damage));
+        }
         let mut segments = VecDeque::new();
         let named = self.manifest.state().segments().to_vec();
         for segment in &named {

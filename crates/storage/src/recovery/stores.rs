@@ -10,7 +10,7 @@ use crate::Error;
 use crate::disk::{Dir, round_up};
 use crate::format::edit::{Edit, End, Generation};
 use crate::format::quarantine::Reason;
-use crate::log::{Torn, UNSYNCED_BYTES_MAX, remove};
+use crate::log::{Event, Torn, UNSYNCED_BYTES_MAX, remove};
 use crate::segment::{Index, Point, Segment, Stage, name};
 use crate::store::{Store, copy};
 
@@ -36,6 +36,10 @@ impl<D: Dir> Recovery<D> {
             store.as_ref().is_none_or(|store| store.end > 0) || is_promised
         };
         let last = segments.iter().zip(&stores).rposition(holds);
+        let holds_bytes = |store: &OpenStore<D>| store.end > 0;
+        if self.slot.is_none() && stores.iter().flatten().any(holds_bytes) {
+            self.findings.events.note(Event::MarkLost);
+        }
         let bases: Vec<Point> = segments.iter().map(|segment| segment.base).collect();
         for (number, store) in stores.into_iter().enumerate() {
             let Some(store) = store else { continue };
@@ -228,7 +232,9 @@ impl<D: Dir> Recovery<D> {
             }
             if !survey.resync().await? {
                 survey.damaged(end.offset, promised.max(end.offset.plus(1)));
-                self.findings.read_only_from = Some(end.offset);
+                let from = end.offset;
+                self.findings.read_only_from = Some(from);
+                self.findings.events.note(Event::ReadOnly { from });
                 segment.end.offset = promised.max(end.offset);
                 break;
             }
@@ -256,6 +262,9 @@ impl<D: Dir> Recovery<D> {
                 self.replace(segment, &store, kept).await?;
             }
         }
+        if let Some(torn) = &torn {
+            self.findings.events.note(Event::Torn(torn.clone()));
+        }
         self.findings.torn = torn;
         Ok(())
     }
@@ -276,6 +285,12 @@ impl<D: Dir> Recovery<D> {
         segment.generation = generation;
         segment.store = Some(made);
         segment.space_bytes = round_up(bytes);
+        let segment = base;
+        let event = Event::StoreReplaced {
+            segment,
+            generation,
+        };
+        self.findings.events.note(event);
         Ok(())
     }
 

@@ -7,13 +7,13 @@ use corelog_record::{Offset, Position};
 
 use super::{Context, Recovery, settle};
 use crate::Error;
-use crate::disk::{ASIDE_SUFFIX, Dir, Entry, File};
+use crate::disk::{ASIDE_SUFFIX, Dir, Entry};
 use crate::error::At;
 use crate::format::quarantine::{Name, Reason};
-use crate::log::{UNSYNCED_BYTES_MAX, remove};
+use crate::log::{Event, remove};
 use crate::manifest::Manifest;
 use crate::segment::name;
-use crate::store::Store;
+use crate::store::{Store, copy_range};
 use crate::{manifest, mark};
 
 /// The ending of files that are still being received.
@@ -72,6 +72,9 @@ impl<D: Dir> Recovery<D> {
             let name = self.name(Reason::Torn, position, manifest::NAME).await?;
             self.write_quarantine(&name, &torn.bytes).await?;
             self.manifest.cut_torn().await?;
+            let (position, bytes) = (torn.position, torn.bytes.len() as u64);
+            let event = Event::ManifestTorn { position, bytes };
+            self.findings.events.note(event);
         }
         let mut is_moved = false;
         for entry in self.entries.clone() {
@@ -124,25 +127,26 @@ impl<D: Dir> Recovery<D> {
         Ok(Verdict::Quarantine)
     }
 
-    /// Copies a range of a store to quarantine, durably. More than a group can have written stays
-    /// only where it is: it is never cut there.
+    /// Copies a range of a store to quarantine, durably. Torn bytes are about to be cut, so without
+    /// space for the copy there is no going on; damaged ones stay where they are.
     pub(super) async fn quarantine_bytes(
         &mut self,
         store: &Store<D>,
         range: Range<u64>,
         reason: Reason,
     ) -> Result<(), Error> {
-        let bytes = range.end.saturating_sub(range.start);
-        if bytes == 0 || bytes > UNSYNCED_BYTES_MAX as u64 {
+        if range.is_empty() {
             return Ok(());
         }
-        let len = usize::try_from(bytes).unwrap_or(usize::MAX);
-        let file = store.file().await?;
-        let read = file.read_at(range.start, len).await;
-        let read = read.map_err(|e| store.at().io("read", e))?;
+        self.create_quarantine().await?;
         let position = Position::new(range.start).unwrap_or(Position::MAX);
         let name = self.name(reason, position, store.name()).await?;
-        self.write_quarantine(&name, read.as_ref()).await
+        match copy_range(store, range, &self.context.quarantine, &name).await {
+            Ok(()) => self.findings.quarantined.push(name),
+            Err(Error::StorageFull { .. }) if reason == Reason::Damaged => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     async fn write_quarantine(&mut self, name: &str, bytes: &[u8]) -> Result<(), Error> {
@@ -161,6 +165,10 @@ impl<D: Dir> Recovery<D> {
         } = &self.context;
         let moved = dir.rename(file, quarantine, &name).await;
         moved.map_err(|e| At::new(dir, file).io("move to quarantine", e))?;
+        self.findings.events.note(Event::Unnamed {
+            file: file.to_owned(),
+            quarantined: name.clone(),
+        });
         self.findings.quarantined.push(name);
         Ok(())
     }

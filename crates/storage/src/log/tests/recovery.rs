@@ -6,7 +6,7 @@ use super::{at, offset, small};
 use crate::Error;
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, File, Open, block_on};
-use crate::log::{AppendError, Damage, Log, Options, ReadError, UNSYNCED_BYTES_MAX};
+use crate::log::{AppendError, Damage, Event, Log, Options, ReadError, UNSYNCED_BYTES_MAX};
 use crate::store::padded;
 use crate::testing::{batch, flush, open, read_all, settle};
 
@@ -74,6 +74,8 @@ fn torn_bytes_at_the_tail_are_quarantined_then_cut() {
     );
     assert!(report.damage.is_empty());
     assert_eq!(report.quarantined.len(), 1);
+    assert_eq!(log.take_events(), [Event::Torn(torn)]);
+    assert!(log.take_events().is_empty(), "each event is told once");
     let kept = block_on(root.child("quarantine").read(&report.quarantined[0], 100)).unwrap();
     assert_eq!(kept, b"not a batch");
     let epoch = log.epoch();
@@ -297,9 +299,11 @@ fn files_that_the_manifest_does_not_name_go_to_quarantine_and_next_goes() {
     block_on(dir.write_aside(stray, b"somebody's batches")).unwrap();
     block_on(dir.write_aside("next", b"")).unwrap();
     block_on(dir.write_aside("00000000000000000000.index.new", b"x")).unwrap();
-    let (log, report) = reopen(&root);
+    let (mut log, report) = reopen(&root);
     assert!(report.is_clean);
     assert_eq!(report.quarantined.len(), 1);
+    let (file, quarantined) = (stray.to_owned(), report.quarantined[0].clone());
+    assert_eq!(log.take_events(), [Event::Unnamed { file, quarantined }]);
     assert!(report.quarantined[0].ends_with(stray), "{report:?}");
     assert_eq!(quarantine(&root), report.quarantined);
     let left: Vec<_> = block_on(dir.list())
@@ -381,4 +385,69 @@ fn a_value_that_holds_a_valid_batch_fools_no_recovery() {
     assert_eq!(log.log_end(), offset(1));
     assert_eq!(report.torn.map(|torn| torn.offset), Some(offset(1)));
     assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 1);
+}
+
+#[test]
+fn a_sealed_store_that_is_too_long_is_told_and_what_is_behind_is_not_read() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    fill(&mut log, 60, 1000);
+    settle(&mut log, at(1)).unwrap();
+    let all = read_all(&log, Offset::ZERO).unwrap();
+    let bytes = log.segments().next().unwrap().bytes;
+    block_on(log.close(at(2))).unwrap();
+    scribble(&root, STORE, bytes, b"behind");
+    let (mut log, report) = reopen(&root);
+    assert!(report.is_clean && report.damage.is_empty());
+    let surplus = Event::Surplus {
+        segment: Offset::ZERO,
+        bytes: 6,
+    };
+    assert_eq!(log.take_events(), [surplus]);
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap(), all);
+}
+
+#[test]
+fn damage_is_told_as_new_once_and_as_known_afterwards() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    fill(&mut log, 20, 1000);
+    settle(&mut log, at(1)).unwrap();
+    drop(log);
+    block_on(root.child("p0").remove(STORE)).unwrap();
+    let (mut log, report) = reopen(&root);
+    let [damage] = report.damage[..] else {
+        panic!("{report:?}")
+    };
+    assert_eq!(log.take_events(), [Event::Damage(damage)]);
+    block_on(log.close(at(101))).unwrap();
+    let (mut log, _) = reopen(&root);
+    assert_eq!(log.take_events(), [Event::DamageKnown(damage)]);
+}
+
+#[test]
+fn a_lookup_by_time_does_not_pass_over_a_damaged_segment() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    for number in 0..20_i64 {
+        let one = batch(&[&[b'f'; 1000]], at(number));
+        log.append(&one, at(0)).unwrap();
+        flush(&mut log, at(0)).unwrap();
+    }
+    let first = log.segments().next().unwrap();
+    drop(log);
+    // Rolled, and its end is gone; the rest of it is sound.
+    scribble(&root, STORE, first.bytes - 100, &[0; 100]);
+    let (mut log, report) = reopen(&root);
+    assert_eq!(report.damage.len(), 1, "{report:?}");
+    let found = |log: &Memory| {
+        block_on(log.plan_find_time(at(3), Offset::MAX).run())
+            .unwrap()
+            .unwrap()
+    };
+    assert_eq!(found(&log), (offset(3), at(3)));
+    block_on(log.close(at(101))).unwrap();
+    let (log, report) = reopen(&root);
+    assert!(report.is_clean, "{report:?}");
+    assert_eq!(found(&log), (offset(3), at(3)));
 }

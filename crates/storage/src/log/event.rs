@@ -1,0 +1,91 @@
+//! What happened to a log that whoever runs it should hear of: once each, as it happens.
+
+use corelog_record::Offset;
+
+use super::{Damage, Log, Torn};
+use crate::disk::Dir;
+
+/// Something worth one line in a log and one count in a metric. [`Log::take_events`] hands each out
+/// once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// Bytes that were never promised went from the end to quarantine.
+    Torn(Torn),
+    /// Bytes that were promised cannot be trusted; found for the first time.
+    Damage(Damage),
+    /// The same, found before this opening and not repaired since.
+    DamageKnown(Damage),
+    /// Damage at the end could not be stepped over: nothing is appended.
+    ReadOnly {
+        /// The first offset that cannot be trusted.
+        from: Offset,
+    },
+    /// A file that the manifest does not name went to quarantine.
+    Unnamed {
+        /// What it was called.
+        file: String,
+        /// Its name in quarantine.
+        quarantined: String,
+    },
+    /// The remains of an interrupted edit went from the manifest to quarantine.
+    ManifestTorn {
+        /// Where they lay, in bytes from the start of the file.
+        position: u64,
+        /// How many bytes.
+        bytes: u64,
+    },
+    /// No slot of the mark told how much is durable, so the last store was read from its start.
+    MarkLost,
+    /// A store could not be written in place, and was copied to a new file.
+    StoreReplaced {
+        /// The base offset of the segment.
+        segment: Offset,
+        /// The generation of the new file.
+        generation: u32,
+    },
+    /// A sealed segment's store is longer than its digest says. What is behind is never read.
+    Surplus {
+        /// The base offset of the segment.
+        segment: Offset,
+        /// How many bytes too many.
+        bytes: u64,
+    },
+    /// An index was missing or wrong, and was made anew from its store.
+    IndexRebuilt {
+        /// The base offset of the segment.
+        segment: Offset,
+    },
+}
+
+/// Events that wait to be taken. Bounded: a log whose owner never asks must not grow.
+#[derive(Debug, Default)]
+pub(crate) struct Events {
+    waiting: Vec<Event>,
+    dropped: u64,
+}
+
+impl Events {
+    /// Notes an event; beyond the bound it is only counted.
+    pub(crate) fn note(&mut self, event: Event) {
+        match self.waiting.len() < WAITING_MAX {
+            true => self.waiting.push(event),
+            false => self.dropped += 1,
+        }
+    }
+}
+
+impl<D: Dir> Log<D> {
+    /// What happened since this was last asked, oldest first; after opening, what recovery found.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events.waiting)
+    }
+
+    /// How many events were not kept because too many waited.
+    pub fn dropped_events(&self) -> u64 {
+        self.events.dropped
+    }
+}
+
+/// How many events wait at most: more than an operator reads, few enough for ten thousand logs.
+const WAITING_MAX: usize = 256;
