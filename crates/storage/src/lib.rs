@@ -3,6 +3,9 @@
 //! This crate names no runtime, no clock and no socket. All input and output goes through
 //! [`disk::Dir`], so the same log runs on io_uring, on plain files, in memory and under injected
 //! faults.
+//!
+//! Two ways in: [`Wal`] is a write-ahead log with calls that block, for a program that embeds one;
+//! [`Log`] decides and hands out plans for I/O, for one that has a runtime to run them on.
 
 pub mod disk;
 pub mod format;
@@ -13,6 +16,7 @@ pub mod open_files;
 pub mod quarantine;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod wal;
 
 mod error;
 mod index;
@@ -25,3 +29,4 @@ mod store;
 pub use error::Error;
 pub use log::Log;
 pub use reader::Reader;
+pub use wal::Wal;

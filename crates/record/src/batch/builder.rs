@@ -1,8 +1,6 @@
 //! Writing batches.
 
-use super::header::CHECKED_FROM;
 use super::{BYTES_MAX, COUNT_MAX, Codec, HEADER_BYTES, Header, PREFIX_BYTES, Rules};
-use crate::checksum::crc32c;
 use crate::{Error, Record, Timestamp};
 
 /// Gathers records into one batch.
@@ -10,8 +8,9 @@ use crate::{Error, Record, Timestamp};
 pub struct Builder {
     codec: Codec,
     rules: Rules,
-    /// The records as the format lays them out, not compressed yet.
-    records: Vec<u8>,
+    /// Room for the header, then the records as the format lays them out, not compressed yet; empty
+    /// without records.
+    bytes: Vec<u8>,
     count: u32,
     base_timestamp: i64,
     max_timestamp: i64,
@@ -28,7 +27,7 @@ impl Builder {
         Self {
             codec,
             rules,
-            records: Vec::new(),
+            bytes: Vec::new(),
             count: 0,
             base_timestamp: 0,
             max_timestamp: 0,
@@ -56,12 +55,17 @@ impl Builder {
             self.base_timestamp
         };
         let body_bytes = body_bytes(time - base, index, key, value, headers);
-        let bytes = self.len_bytes() + varint_bytes(zigzag_len(body_bytes)) + body_bytes;
+        let record_bytes = varint_bytes(zigzag_len(body_bytes)) + body_bytes;
+        let bytes = self.len_bytes() + record_bytes;
         let max = self.rules.batch_bytes_max.min(BYTES_MAX);
         if bytes > max {
             return Err(Error::BatchTooLarge { bytes, max });
         }
-        let records = &mut self.records;
+        if index == 0 {
+            self.bytes.resize(HEADER_BYTES, 0);
+        }
+        let records = &mut self.bytes;
+        records.reserve(record_bytes);
         put_varint(records, zigzag_len(body_bytes));
         let body_from = records.len();
         records.push(0);
@@ -119,7 +123,10 @@ impl Builder {
 
     /// Bytes of the batch so far, without compression: the most it can become.
     pub const fn len_bytes(&self) -> usize {
-        HEADER_BYTES + self.records.len()
+        match self.bytes.len() {
+            0 => HEADER_BYTES,
+            bytes => bytes,
+        }
     }
 
     /// The batch: base offset 0, epoch and producer fields −1.
@@ -129,7 +136,40 @@ impl Builder {
     ///
     /// # Errors
     /// [`Error::Count`] without records; [`Error::CodecUnavailable`], [`Error::Codec`].
-    pub fn build(self) -> Result<Vec<u8>, Error> {
+    pub fn build(mut self) -> Result<Vec<u8>, Error> {
+        let records = self.bytes.get(HEADER_BYTES..).unwrap_or_default();
+        let compressed = compress(self.codec, records)?;
+        let smaller = compressed.filter(|bytes| bytes.len() < records.len());
+        let Some(compressed) = smaller else {
+            self.finish()?;
+            return Ok(self.bytes);
+        };
+        let mut batch = Vec::with_capacity(HEADER_BYTES + compressed.len());
+        batch.resize(HEADER_BYTES, 0);
+        batch.extend_from_slice(&compressed);
+        self.header(self.codec, batch.len())?.stamp(&mut batch);
+        Ok(batch)
+    }
+
+    /// The batch as [`build`](Self::build) makes it without compression, in the builder's own memory:
+    /// whoever appends all the time takes it from there and goes on after [`clear`](Self::clear).
+    ///
+    /// # Errors
+    /// [`Error::Count`] without records.
+    pub fn finish(&mut self) -> Result<&[u8], Error> {
+        let header = self.header(Codec::None, self.bytes.len())?;
+        header.stamp(&mut self.bytes);
+        Ok(&self.bytes)
+    }
+
+    /// Begins the next batch in the memory of the last one.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.count = 0;
+    }
+
+    /// The header of a batch of `total_bytes`, but for its checksum.
+    fn header(&self, codec: Codec, total_bytes: usize) -> Result<Header, Error> {
         let found = self.count.cast_signed();
         if self.count == 0 {
             return Err(Error::Count {
@@ -138,20 +178,13 @@ impl Builder {
                 max: self.rules.count_max,
             });
         }
-        let compressed = compress(self.codec, &self.records)?;
-        let smaller = compressed.filter(|bytes| bytes.len() < self.records.len());
-        let (codec, records) = match &smaller {
-            Some(compressed) => (self.codec, compressed),
-            None => (Codec::None, &self.records),
-        };
-        let total_bytes = HEADER_BYTES + records.len();
         let length = i32::try_from(total_bytes - PREFIX_BYTES).ok().ok_or({
             Error::BatchTooLarge {
                 bytes: total_bytes,
                 max: BYTES_MAX,
             }
         })?;
-        let mut header = Header {
+        Ok(Header {
             base_offset: 0,
             length,
             leader_epoch: -1,
@@ -164,13 +197,7 @@ impl Builder {
             producer_epoch: -1,
             base_sequence: -1,
             count: found,
-        };
-        let mut batch = Vec::with_capacity(total_bytes);
-        batch.extend_from_slice(&header.encode());
-        batch.extend_from_slice(records);
-        header.crc = crc32c(&batch[CHECKED_FROM..]);
-        batch[..HEADER_BYTES].copy_from_slice(&header.encode());
-        Ok(batch)
+        })
     }
 
     fn admit(&self, time: i64, bytes: usize) -> Result<(), Error> {

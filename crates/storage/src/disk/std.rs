@@ -31,6 +31,12 @@ pub struct StdFile {
     file: fs::File,
 }
 
+/// The lock of a directory, free again when this is dropped or the process ends.
+#[derive(Debug)]
+pub struct Lock {
+    _file: fs::File,
+}
+
 impl StdDir {
     /// The directory at `path`, which need not exist.
     #[must_use]
@@ -42,6 +48,20 @@ impl StdDir {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Locks the directory, which must exist, against everyone else who asks for its lock, in this
+    /// process or another. `None` if somebody has it.
+    ///
+    /// # Errors
+    /// Any error of the file system.
+    pub fn lock(&self) -> io::Result<Option<Lock>> {
+        let file = fs::File::open(&self.path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Lock { _file: file })),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The room of byte formats: every file of a data directory but the stores, encoded and decoded.
 //!
 //! Lives here: [`manifest`] with its [`edit`]s and the [`state`] they add up to, [`mark`],
-//! [`index`], the [`topic`] and [`node`] files, the names of [`quarantine`] files. `FORMAT.md` in
+//! [`index`], the [`topic`] and [`node`] files, an embedded log's [`carry`], the names of
+//! [`quarantine`] files. `FORMAT.md` in
 //! the root of this crate draws what they write.
 //!
 //! Never lives here: I/O, and the batches of a store (those are `corelog_record::batch`).
@@ -11,6 +12,7 @@
 //! refused; no input makes a decoder panic.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
+pub mod carry;
 pub mod edit;
 pub mod index;
 pub mod manifest;

@@ -101,8 +101,23 @@ impl<D: Dir> Log<D> {
         })
     }
 
+    /// Appends one batch that this program built itself: what a check would look for is what it has
+    /// just written.
+    ///
+    /// # Errors
+    /// [`AppendError`]; the log is then as it was.
+    pub(crate) fn append_built(&mut self, batch: &[u8], now: Timestamp) -> Result<(), AppendError> {
+        debug_assert!(
+            batch::check(batch, &self.options.rules).is_ok(),
+            "a batch that was built is valid"
+        );
+        self.admit(batch.len())?;
+        self.push(batch, now);
+        Ok(())
+    }
+
     /// Whether `bytes` more bytes may be appended now.
-    fn admit(&self, bytes: usize) -> Result<(), AppendError> {
+    pub(crate) fn admit(&self, bytes: usize) -> Result<(), AppendError> {
         if self.is_fenced() {
             return Err(AppendError::Fenced);
         }

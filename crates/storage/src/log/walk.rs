@@ -12,7 +12,8 @@ impl<D: Dir> Log<D> {
     /// A reader of what is durable now, from the batch that holds `from`, or from log start if that
     /// is higher.
     pub fn reader(&self, from: Offset) -> Reader<D> {
-        let from = from.max(self.log_start);
+        // The index in memory knows batches that are not durable yet: no walk begins among them.
+        let from = from.clamp(self.log_start, self.durable.offset);
         let first = self.segment_of(from).base.offset;
         let parts = self
             .segments

@@ -1,0 +1,99 @@
+//! Appending: records into the open batch, batches into the log.
+
+use std::ops::Range;
+
+use corelog_record::{Offset, batch};
+
+use super::options::BATCH_BYTES_MAX;
+use super::tend::now;
+use super::{Error, Wal};
+use crate::disk::Dir;
+
+impl<D: Dir> Wal<D> {
+    /// Appends a record and returns its offset. It is durable after the next [`sync`](Self::sync), or
+    /// lost by a crash before; this call writes only when more than
+    /// [`unsynced_bytes_max`](super::Options::unsynced_bytes_max) bytes wait.
+    ///
+    /// # Errors
+    /// The record is then not in the log: [`Error::TooLarge`]; [`Error::StorageFull`], which passes;
+    /// [`Error::Fenced`] and [`Error::Storage`] after a failed write or sync; [`Error::ReadOnly`].
+    pub fn append(&mut self, record: &[u8]) -> Result<Offset, Error> {
+        let bytes = self.open.len_bytes() + record.len() + FRAME_BYTES_MAX;
+        let is_room = bytes <= self.options.batch_bytes && self.open.count() < batch::COUNT_MAX;
+        if self.open.is_empty() || !is_room {
+            self.begin_batch()?;
+        }
+        self.push(record)
+    }
+
+    /// Appends records as one batch, and returns their offsets: after a crash all of them are there,
+    /// or none. No records are no batch.
+    ///
+    /// # Errors
+    /// As for [`append`](Self::append); none of the records is then in the log.
+    pub fn append_batch<R: AsRef<[u8]>>(
+        &mut self,
+        records: impl IntoIterator<Item = R>,
+    ) -> Result<Range<Offset>, Error> {
+        self.begin_batch()?;
+        let base = self.log_end();
+        for record in records {
+            if let Err(error) = self.push(record.as_ref()) {
+                self.open.clear();
+                return Err(error);
+            }
+        }
+        let end = self.log_end();
+        if let Err(error) = self.end_batch() {
+            self.open.clear();
+            return Err(error);
+        }
+        Ok(base..end)
+    }
+
+    /// Adds `record` to the open batch.
+    fn push(&mut self, record: &[u8]) -> Result<Offset, Error> {
+        let base = self.log.log_end();
+        if base.checked_add(u64::from(self.open.count()) + 1).is_none() {
+            return Err(Error::OffsetsExhausted);
+        }
+        match self.open.append(self.time, None, Some(record), &[]) {
+            Ok(index) => Ok(base.plus(index.into())),
+            // Length and count are all that a record of ours can be wrong in.
+            Err(_) => Err(Error::TooLarge {
+                bytes: self.open.len_bytes() + record.len() + FRAME_BYTES_MAX,
+                bytes_max: BATCH_BYTES_MAX,
+            }),
+        }
+    }
+
+    /// Gives the open batch to the log and begins the next, after making room for it.
+    fn begin_batch(&mut self) -> Result<(), Error> {
+        self.end_batch()?;
+        self.time = now();
+        if self.options.unsynced_bytes_max <= self.log.pending_bytes() || self.log.is_full() {
+            self.flush()?;
+        }
+        self.log.admit(batch::HEADER_BYTES)?;
+        Ok(())
+    }
+
+    /// Gives the open batch to the log, if there is one.
+    pub(super) fn end_batch(&mut self) -> Result<(), Error> {
+        if self.open.is_empty() {
+            return Ok(());
+        }
+        #[expect(
+            clippy::expect_used,
+            reason = "an uncompressed batch with records has no failure"
+        )]
+        let batch = self.open.finish().expect("the open batch has records");
+        self.log.append_built(batch, self.time)?;
+        self.open.clear();
+        Ok(())
+    }
+}
+
+/// The most bytes that a batch needs for a record beside its value: four varints of 5 bytes, and the
+/// attributes, time delta, key and header count of a byte each.
+const FRAME_BYTES_MAX: usize = 24;

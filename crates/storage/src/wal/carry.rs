@@ -1,0 +1,72 @@
+//! The `carry` file: what a cut goes through is kept beside the log until it is back in it.
+//!
+//! The log underneath is cut at whole batches. The records of the cut batch that stay are written
+//! aside, durably, before the cut, and appended again behind it. Opening looks at where the log ends:
+//! at the carried batch's base offset the cut has happened and the records are still missing;
+//! anywhere else it has not happened, or they are back.
+
+use corelog_record::Offset;
+use corelog_record::batch::View;
+
+use super::{Error, Wal};
+use crate::disk::{Dir, block_on};
+use crate::error::At;
+use crate::format::carry::{Carry, FILE_BYTES_MAX};
+
+impl<D: Dir> Wal<D> {
+    /// Finishes a cut that a crash interrupted.
+    pub(super) fn take_up_carry(&mut self) -> Result<(), Error> {
+        let at = || At::new(&self.dir, NAME);
+        let bytes = match block_on(self.dir.read(NAME, FILE_BYTES_MAX)) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(at().io("read", error).into()),
+        };
+        let carry = Carry::decode(&bytes).map_err(|e| at().format(e))?;
+        let (base, _) = ends(&carry)?;
+        if self.log_end() == base {
+            return self.restore(&carry);
+        }
+        self.finish(&carry)
+    }
+
+    /// Writes `carry` beside the log, durably.
+    pub(super) fn put_carry(&self, carry: &Carry) -> Result<(), Error> {
+        let written = block_on(self.dir.write_aside(NAME, &carry.encode()));
+        written.map_err(|e| At::new(&self.dir, NAME).space("write", e))?;
+        Ok(())
+    }
+
+    /// Appends again, durably, what was cut off with its batch.
+    pub(super) fn restore(&mut self, carry: &Carry) -> Result<(), Error> {
+        let (base, end) = ends(carry)?;
+        assert_eq!(self.log_end(), base, "carried records go where they were");
+        self.log.append_built(&carry.batch, super::tend::now())?;
+        self.flush()?;
+        assert_eq!(self.durable(), end, "carried records are back");
+        self.finish(carry)
+    }
+
+    /// Moves log start back up to where it was, if it was within the batch; the file has then done
+    /// its service.
+    fn finish(&mut self, carry: &Carry) -> Result<(), Error> {
+        if self.log_start() < carry.log_start {
+            self.move_start(carry.log_start)?;
+        }
+        let at = || At::new(&self.dir, NAME);
+        block_on(self.dir.remove(NAME)).map_err(|e| at().io("remove", e))?;
+        block_on(self.dir.sync()).map_err(|e| At::dir(&self.dir).io("sync", e))?;
+        Ok(())
+    }
+}
+
+/// The first offset of the carried records, and the offset after the last.
+fn ends(carry: &Carry) -> Result<(Offset, Offset), Error> {
+    let view = View::verify(&carry.batch).map_err(|source| Error::Foreign {
+        offset: carry.log_start,
+        source,
+    })?;
+    Ok((view.base_offset(), view.next_offset()))
+}
+
+const NAME: &str = "carry";

@@ -1,0 +1,121 @@
+//! Opening and closing an embedded log.
+
+use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
+
+use corelog_record::batch::{Builder, Codec};
+use corelog_record::{PartitionId, Timestamp, TopicId};
+
+use super::options::rules;
+use super::tend::now;
+use super::{Error, OpenReport, Options, Wal};
+use crate::Log;
+use crate::disk::std::{Lock, StdDir};
+use crate::disk::{BLOCK_BYTES, Dir, File, Open, block_on};
+use crate::error::At;
+use crate::format::manifest::Header;
+use crate::log::Identity;
+use crate::manifest;
+
+impl Wal<StdDir> {
+    /// Opens the log in the directory `path`, and makes it if it is not there. The directory is
+    /// locked until the log is dropped or closed. After a crash this is where it recovers: the report
+    /// says what was found.
+    ///
+    /// # Errors
+    /// [`Error::Locked`]; [`Error::Storage`] for any error of the disk, and for files that are not a
+    /// log's, are too damaged to be opened, or need a newer program.
+    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<(Self, OpenReport), Error> {
+        let dir = StdDir::new(path.as_ref());
+        block_on(dir.create()).map_err(|e| At::dir(&dir).space("create", e))?;
+        let lock = dir.lock().map_err(|e| At::dir(&dir).io("lock", e))?;
+        let Some(lock) = lock else {
+            let dir = dir.describe();
+            return Err(Error::Locked { dir });
+        };
+        let seed = RandomState::new().hash_one(now().millis());
+        Self::open_locked(dir, options, seed, Some(lock))
+    }
+}
+
+impl<D: Dir> Wal<D> {
+    /// Opens the log in `dir`, which can be a directory in memory. Nothing keeps others out. `seed`
+    /// feeds the random ids.
+    ///
+    /// # Errors
+    /// As for [`Wal::open`].
+    ///
+    /// # Panics
+    /// If an operation of the directory waits: a synchronous log has nothing to do meanwhile.
+    pub fn open_in(dir: D, options: Options, seed: u64) -> Result<(Self, OpenReport), Error> {
+        Self::open_locked(dir, options, seed, None)
+    }
+
+    fn open_locked(
+        dir: D,
+        options: Options,
+        seed: u64,
+        lock: Option<Lock>,
+    ) -> Result<(Self, OpenReport), Error> {
+        let options = options.bounded();
+        let (of_log, quarantine) = (dir.child(LOG), dir.child(QUARANTINE));
+        let identity = block_on(identity(&of_log, seed))?;
+        let log_options = options.of_log();
+        let opening = Log::open(of_log, quarantine, identity, log_options, seed, now());
+        let (log, mut report) = block_on(opening)?;
+        let mut wal = Self {
+            dir,
+            log,
+            options,
+            open: Builder::with_rules(Codec::None, rules()),
+            time: Timestamp::from_millis(0),
+            _lock: lock,
+        };
+        wal.take_up_carry()?;
+        report.log_start = wal.log_start();
+        report.log_end = wal.log_end();
+        Ok((wal, report))
+    }
+
+    /// Syncs everything, and marks the log so that the next opening has nothing to recover.
+    ///
+    /// # Errors
+    /// As for [`Wal::sync`]. The next opening then recovers.
+    pub fn close(mut self) -> Result<(), Error> {
+        self.sync()?;
+        block_on(self.log.close(now())).map_err(Error::from)
+    }
+}
+
+/// Whose log it is: its manifest knows, and a new log draws an id.
+async fn identity<D: Dir>(dir: &D, seed: u64) -> Result<Identity, Error> {
+    let drawn = xxhash_rust::xxh3::xxh3_128_with_seed(&now().millis().to_le_bytes(), seed);
+    let new = Identity::new(
+        TopicId::from_bytes(drawn.to_le_bytes()),
+        PartitionId::new(0),
+    );
+    let file = match dir.open(manifest::NAME, Open::Read).await {
+        Ok(file) => std::rc::Rc::new(file),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(new),
+        Err(error) => return Err(At::new(dir, manifest::NAME).io("open", error).into()),
+    };
+    let read = file.read_at(0, BLOCK_BYTES).await;
+    let closed = file.close().await;
+    let bytes = read.and_then(|bytes| closed.map(|()| bytes));
+    let bytes = bytes.map_err(|e| At::new(dir, manifest::NAME).io("read", e))?;
+    // One that cannot be understood is refused by the log, which says why.
+    Ok(match Header::decode(bytes.as_ref()) {
+        Ok(header) => Identity {
+            topic: header.topic,
+            partition: header.partition,
+            history: header.history,
+        },
+        Err(_) => new,
+    })
+}
+
+/// The log's own directory.
+const LOG: &str = "log";
+
+/// Where torn and cut bytes go.
+const QUARANTINE: &str = "quarantine";

@@ -1,0 +1,85 @@
+//! Syncing, and the background work that goes with it.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use corelog_record::{Offset, Timestamp};
+
+use super::{Error, Wal};
+use crate::disk::{Dir, block_on};
+use crate::log::ChorePlan;
+
+impl<D: Dir> Wal<D> {
+    /// Makes all that was appended durable, by one write and one `fdatasync` for all of it, and
+    /// returns the offset below which everything is. Some background work follows: sealing a full
+    /// segment, preparing space, removing what truncation freed. With nothing to sync it does only
+    /// that, so a program that is idle calls it once more.
+    ///
+    /// # Errors
+    /// [`Error::StorageFull`]: nothing is lost, ask again when there is space. [`Error::Storage`]:
+    /// what was appended since the last sync is in doubt, and the log fenced until it is opened
+    /// again; [`Error::Fenced`] from then on.
+    pub fn sync(&mut self) -> Result<Offset, Error> {
+        self.end_batch()?;
+        match self.log.pending_bytes() {
+            0 if self.log.is_fenced() => return Err(Error::Fenced),
+            0 => self.tend(true)?,
+            _ => self.flush()?,
+        }
+        Ok(self.durable())
+    }
+
+    /// Writes and syncs what is pending in the log, group by group.
+    pub(super) fn flush(&mut self) -> Result<(), Error> {
+        if self.log.is_full() {
+            self.tend(false)?;
+        }
+        while let Some(plan) = self.log.plan_flush() {
+            let done = block_on(plan.run());
+            self.log.complete_flush(done, now())?;
+            self.tend(false)?;
+        }
+        if self.log.is_fenced() {
+            return Err(Error::Fenced);
+        }
+        match self.log.pending_bytes() {
+            0 => Ok(()),
+            _ => Err(Error::StorageFull),
+        }
+    }
+
+    /// Does what is due of the log's background work, a bounded number of pieces.
+    pub(super) fn tend(&mut self, is_idle: bool) -> Result<(), Error> {
+        for _ in 0..CHORES_MAX {
+            let Some(plan) = self.log.plan_chore(now(), is_idle) else {
+                break;
+            };
+            self.run(plan)?;
+        }
+        Ok(())
+    }
+
+    /// Runs a piece of background work. What could not be done for want of space, or only cost space
+    /// or time, is tried again later.
+    pub(super) fn run(&mut self, plan: ChorePlan<D>) -> Result<(), Error> {
+        let done = block_on(plan.run());
+        match self.log.complete_chore(done, now()) {
+            Ok(_) | Err(crate::Error::StorageFull { .. }) => Ok(()),
+            Err(error) if self.log.is_fenced() => Err(error.into()),
+            Err(error) => {
+                tracing::warn!(dir = %self.dir.describe(), %error, "background work was put off");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The time of this machine; none before 1970, which a batch cannot say.
+pub(super) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let millis = since.map_or(0, |since| since.as_millis());
+    Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
+}
+
+/// The pieces of background work that one call does. A segment's life has five (space, next store,
+/// its final files, its seal, its removal) and a mark each 2 MiB, so none is put off for long.
+const CHORES_MAX: usize = 4;

@@ -1,0 +1,67 @@
+//! A cut of the end, with the power lost at each operation on the disk that it is made of.
+
+use std::io::ErrorKind;
+
+use super::{offset, small, values};
+use crate::disk::faulty::{Fault, FaultyDir, Match};
+use crate::disk::memory::MemoryDir;
+use crate::wal::Wal;
+
+/// Two cuts, through batches, of which the second goes below what the first appended again; log start
+/// lies within the batch. Returns how many were told to be done.
+fn cut_twice(wal: &mut Wal<FaultyDir<MemoryDir>>) -> usize {
+    let cuts = CUTS.iter();
+    cuts.take_while(|from| wal.truncate_suffix(offset(**from)).is_ok())
+        .count()
+}
+
+const CUTS: [u64; 2] = [29, 25];
+const LOG_START: u64 = 22;
+
+#[test]
+fn a_cut_happens_whole_or_not_at_all_wherever_the_power_goes() {
+    let all: Vec<_> = (0..40_u8).map(|number| vec![number; 30]).collect();
+    let mut states = 0;
+    for nth in 1.. {
+        let memory = MemoryDir::new();
+        let disk = FaultyDir::new(memory.clone());
+        let (mut wal, _) = Wal::open_in(disk.clone(), small(), nth).unwrap();
+        wal.append_batch(&all[..20]).unwrap();
+        wal.append_batch(&all[20..]).unwrap();
+        wal.sync().unwrap();
+        wal.truncate(offset(LOG_START)).unwrap();
+        let fault = Fault::Fail(ErrorKind::Other);
+        disk.faults().fail(Match::ANY, nth, fault);
+        let done = cut_twice(&mut wal);
+        let is_over = disk.faults().is_pending();
+        for seed in 0..8 {
+            check(&memory.power_cut(seed), &all, done, nth);
+            states += 1;
+        }
+        check(&memory, &all, done, nth);
+        if is_over {
+            assert_eq!(done, 2, "without a fault both cuts are done");
+            break;
+        }
+    }
+    assert!(200 < states, "{states} states were looked at");
+}
+
+/// What is there is what was there before the cut that was not told to be done, or after it.
+fn check(dir: &MemoryDir, all: &[Vec<u8>], done: usize, nth: u64) {
+    for seed in 0..2 {
+        // Opening is cut short too: what it leaves is opened again.
+        let (wal, report) = Wal::open_in(dir.clone(), small(), seed).unwrap();
+        assert!(report.damage.is_empty(), "operation {nth}");
+        let ends = [40, CUTS[0], CUTS[1]];
+        let allowed = [ends[done], *ends.get(done + 1).unwrap_or(&ends[done])];
+        let end = wal.log_end().get();
+        assert!(
+            allowed.contains(&end),
+            "operation {nth}: the log ends at {end}"
+        );
+        assert_eq!(wal.log_start(), offset(LOG_START), "operation {nth}");
+        let range = usize::try_from(LOG_START).unwrap()..usize::try_from(end).unwrap();
+        assert_eq!(values(&wal), all[range], "operation {nth}");
+    }
+}

@@ -1,0 +1,143 @@
+//! An embedded log beside a model of it, with crashes in between.
+
+use corelog_record::Offset;
+use fastrand::Rng;
+
+use super::{offset, small, values};
+use crate::disk::memory::MemoryDir;
+use crate::wal::Wal;
+
+/// What the log should hold.
+struct Model {
+    /// All records ever appended and not cut; the first one has offset 0.
+    records: Vec<Vec<u8>>,
+    log_start: u64,
+    durable: u64,
+}
+
+impl Model {
+    fn end(&self) -> u64 {
+        self.records.len() as u64
+    }
+
+    fn readable(&self) -> &[Vec<u8>] {
+        &self.records[index(self.log_start)..index(self.durable)]
+    }
+}
+
+#[test]
+fn whatever_happens_the_log_holds_what_its_model_does() {
+    for seed in 0..400 {
+        let mut rng = Rng::with_seed(seed);
+        let mut dir = MemoryDir::new();
+        let mut wal = Wal::open_in(dir.clone(), small(), seed).unwrap().0;
+        let mut model = Model {
+            records: Vec::new(),
+            log_start: 0,
+            durable: 0,
+        };
+        for step in 0..80 {
+            match rng.u32(0..100) {
+                0..=44 => append(&mut wal, &mut model, &mut rng),
+                45..=54 => append_batch(&mut wal, &mut model, &mut rng),
+                55..=69 => {
+                    wal.sync().unwrap();
+                    model.durable = model.end();
+                }
+                70..=75 => read(&wal, &model, &mut rng),
+                76..=80 => {
+                    let lowest = rng.u64(model.log_start..=model.end());
+                    wal.truncate(offset(lowest)).unwrap();
+                    model.log_start = lowest;
+                    model.durable = model.durable.max(wal.durable().get());
+                }
+                81..=87 => {
+                    let from = rng.u64(model.log_start..=model.end());
+                    wal.truncate_suffix(offset(from)).unwrap();
+                    model.records.truncate(index(from));
+                    model.durable = from;
+                }
+                88..=90 => {
+                    wal.close().unwrap();
+                    model.durable = model.end();
+                    let (opened, report) = Wal::open_in(dir.clone(), small(), rng.u64(..)).unwrap();
+                    assert!(report.is_clean, "seed {seed}, step {step}");
+                    wal = opened;
+                }
+                91..=95 => {
+                    drop(wal);
+                    wal = reopen(&dir, &mut model, &mut rng);
+                }
+                _ => {
+                    dir = dir.power_cut(rng.u64(..));
+                    wal = reopen(&dir, &mut model, &mut rng);
+                }
+            }
+            // Appends sync by themselves when too much waits.
+            model.durable = model.durable.max(wal.durable().get());
+            let (start, end) = (offset(model.log_start), offset(model.end()));
+            assert_eq!(wal.log_start(), start, "seed {seed}, step {step}");
+            assert_eq!(wal.log_end(), end, "seed {seed}, step {step}");
+            assert_eq!(
+                wal.durable().get(),
+                model.durable,
+                "seed {seed}, step {step}"
+            );
+        }
+        assert_eq!(values(&wal), model.readable(), "seed {seed}");
+    }
+}
+
+fn append(wal: &mut Wal<MemoryDir>, model: &mut Model, rng: &mut Rng) {
+    for _ in 0..rng.u32(1..20) {
+        let record = record(rng);
+        let at = wal.append(&record).unwrap();
+        assert_eq!(at, offset(model.end()));
+        model.records.push(record);
+    }
+}
+
+fn append_batch(wal: &mut Wal<MemoryDir>, model: &mut Model, rng: &mut Rng) {
+    let records: Vec<_> = (0..rng.u32(0..20)).map(|_| record(rng)).collect();
+    let range = wal.append_batch(&records).unwrap();
+    assert_eq!(range.start, offset(model.end()));
+    model.records.extend(records);
+    assert_eq!(range.end, offset(model.end()));
+}
+
+fn record(rng: &mut Rng) -> Vec<u8> {
+    let most = if rng.u32(0..50) == 0 { 100_000 } else { 60 };
+    let byte = rng.u8(..);
+    vec![byte; rng.usize(0..most)]
+}
+
+fn read(wal: &Wal<MemoryDir>, model: &Model, rng: &mut Rng) {
+    let from = rng.u64(model.log_start..=model.end());
+    let entry = wal.read(offset(from)).unwrap();
+    let expected = model.records.get(index(from));
+    let expected = expected.filter(|_| from < model.durable);
+    assert_eq!(entry.as_ref().map(|entry| &entry.value), expected);
+    let read: Vec<_> = wal.reader(offset(from)).map(|e| e.unwrap().value).collect();
+    let upto = index(model.durable.max(from));
+    assert_eq!(read, model.records[index(from)..upto]);
+}
+
+/// Opens the log anew: all that was durable is there, and nothing that never was.
+fn reopen(dir: &MemoryDir, model: &mut Model, rng: &mut Rng) -> Wal<MemoryDir> {
+    let (wal, report) = Wal::open_in(dir.clone(), small(), rng.u64(..)).unwrap();
+    let end = wal.log_end();
+    assert_eq!(report.log_end, end);
+    assert!(report.damage.is_empty(), "{:?}", report.damage);
+    assert!(offset(model.durable) <= end, "nothing durable is lost");
+    assert!(end <= offset(model.end()), "nothing comes from nowhere");
+    model.records.truncate(index(end.get()));
+    model.durable = end.get();
+    assert_eq!(wal.log_start(), offset(model.log_start));
+    assert_eq!(values(&wal), model.readable());
+    assert!(Offset::ZERO <= end);
+    wal
+}
+
+fn index(offset: u64) -> usize {
+    usize::try_from(offset).unwrap()
+}
