@@ -1,8 +1,8 @@
 //! A partition's log on disk: segments of store and index, a manifest, a mark.
 //!
-//! This crate names no runtime, no clock and no socket. All input and output goes through
-//! [`disk::Dir`], so the same log runs on io_uring, on plain files, in memory and under injected
-//! faults.
+//! This crate names no runtime, no socket and, but for [`wal`], no clock. All input and output goes
+//! through [`disk::Dir`], so the same log runs on io_uring, on plain files, in memory and under
+//! injected faults.
 //!
 //! Two ways in: [`Wal`] is a write-ahead log with calls that block, for a program that embeds one;
 //! [`Log`] decides and hands out plans for I/O, for one that has a runtime to run them on.
