@@ -220,6 +220,10 @@ impl<D: Dir> Log<D> {
             }
             Work::Edit(work) => {
                 self.manifest.give_back(Some(work.manifest));
+                if let Some((mark, _)) = work.unset.map(|unset| *unset) {
+                    self.marked.is_clean = mark.last().is_some_and(|slot| slot.is_clean);
+                    self.mark.give_back(Some(mark));
+                }
                 self.take_in_edit(&work.edit, &work.gone, is_done)
             }
             Work::Suffix(suffix) => self.take_in_suffix(*suffix, is_done),

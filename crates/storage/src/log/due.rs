@@ -97,6 +97,7 @@ impl<D: Dir> Log<D> {
                 manifest,
                 edit,
                 gone: Vec::new(),
+                unset: None,
             }));
         }
         let Index::Growing(rows) = &segment.index else {

@@ -110,7 +110,8 @@ impl<D: Dir> Log<D> {
         if self.is_fenced() {
             return Err(Error::Fenced);
         }
-        match self.chore.is_some() || self.manifest.is_away() {
+        let is_mark_taken = self.marked.is_clean && self.mark.is_away();
+        match self.chore.is_some() || self.manifest.is_away() || is_mark_taken {
             true => Err(Error::Busy),
             false => Ok(()),
         }
@@ -142,14 +143,19 @@ impl<D: Dir> Log<D> {
             })),
             false => edit,
         };
-        let planned = edit.zip(self.manifest.take());
-        Ok(planned.map(|(edit, manifest)| {
-            self.chore(Work::Edit(EditWork {
-                manifest,
-                edit,
-                gone: Vec::new(),
-            }))
-        }))
+        let Some((edit, manifest)) = edit.zip(self.manifest.take()) else {
+            return Ok(None);
+        };
+        let unset = self.unset_slot().and_then(|slot| {
+            let mark = self.mark.take()?;
+            Some(Box::new((mark, slot)))
+        });
+        Ok(Some(self.chore(Work::Edit(EditWork {
+            manifest,
+            edit,
+            gone: Vec::new(),
+            unset,
+        }))))
     }
 
     /// Drops the segments at the front that the manifest does not name any more. Returns how many,

@@ -61,11 +61,12 @@ impl<D: Dir> FlushPlan<D> {
     }
 
     async fn write(&mut self) -> Result<(), Error> {
-        self.prepare.run().await?;
+        // Before all else: a clean mark would vouch for an edit whose sync failed.
         if let (Some(slot), Some(mark)) = (self.unset, &mut self.prepare.mark) {
             mark.write(slot).await?;
             mark.sync().await?;
         }
+        self.prepare.run().await?;
         let Some(store) = &self.prepare.store else {
             return Err(Error::Fenced);
         };
@@ -98,10 +99,7 @@ impl<D: Dir> Log<D> {
             return None;
         }
         let mut prepare = self.prepare(segment, end, bytes);
-        let unset = self.marked.is_clean.then(|| Slot {
-            is_clean: false,
-            ..self.slot()
-        });
+        let unset = self.unset_slot();
         if unset.is_some() {
             prepare.mark = self.mark.take();
         }
@@ -138,6 +136,9 @@ impl<D: Dir> Log<D> {
         self.fence.take_back(guard);
         self.in_flight_bytes = 0;
         self.is_flush_preparing = false;
+        if let Some(mark) = prepare.mark.as_ref().filter(|_| unset.is_some()) {
+            self.marked.is_clean = mark.last().is_some_and(|slot| slot.is_clean);
+        }
         self.absorb(group.segment, prepare);
         match result {
             Ok(()) => {}
@@ -150,9 +151,6 @@ impl<D: Dir> Log<D> {
                 self.fence.set();
                 return Err(error);
             }
-        }
-        if unset.is_some() {
-            self.marked.is_clean = false;
         }
         let Group {
             segment,

@@ -33,6 +33,12 @@ impl Marked {
 }
 
 impl<D: Dir> Log<D> {
+    /// What a clean mark is to say before anything is changed; `None` if it is not clean.
+    pub(super) fn unset_slot(&self) -> Option<Slot> {
+        // The present slot says that it is not clean.
+        self.marked.is_clean.then(|| self.slot())
+    }
+
     /// What a mark written now says.
     pub(super) fn slot(&self) -> Slot {
         let durable = &self.durable;

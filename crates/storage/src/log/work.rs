@@ -134,10 +134,18 @@ pub(super) struct EditWork<D: Dir> {
     pub(super) edit: Edit,
     /// What the manifest does not name any more.
     pub(super) gone: Vec<state::Segment>,
+    /// The mark of a log that was clean until now, and what it is to say: a clean mark must not
+    /// vouch for an edit whose sync failed.
+    pub(super) unset: Option<Box<(Mark<D>, Slot)>>,
 }
 
 impl<D: Dir> EditWork<D> {
     async fn run(&mut self) -> Result<(), Error> {
+        if let Some(unset) = &mut self.unset {
+            let (mark, slot) = &mut **unset;
+            mark.write(*slot).await?;
+            mark.sync().await?;
+        }
         self.gone = self.manifest.append(&self.edit).await?;
         Ok(())
     }

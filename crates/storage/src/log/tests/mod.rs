@@ -10,6 +10,7 @@ mod retention;
 mod sim;
 mod stories;
 mod survival;
+mod world;
 
 use corelog_record::{ByteSize, Offset, Timestamp};
 

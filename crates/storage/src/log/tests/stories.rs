@@ -12,7 +12,7 @@ use crate::disk::{Dir, block_on};
 use crate::format::edit::{Edit, Settings};
 use crate::log::{AppendError, Hold, Log, Options, ReadError};
 use crate::manifest::Manifest;
-use crate::testing::{batch, flush, open, settle};
+use crate::testing::{batch, chore, flush, open, settle};
 
 type Disk = FaultyDir<MemoryDir>;
 
@@ -235,4 +235,69 @@ fn retention_passes_a_damaged_segment() {
     log.complete_chore(done, at(2_000)).unwrap();
     assert!(log.segments().count() < segments - 1);
     assert!(log.damage().is_empty(), "the damaged segment is gone");
+}
+
+/// A truncation after a clean opening left the mark clean. Its sync failed, the process came back,
+/// found the log clean and the log start moved, made neither durable, and the next power cut moved
+/// the log start back.
+#[test]
+fn a_clean_mark_does_not_vouch_for_an_edit_whose_sync_failed() {
+    let root = Disk::new(MemoryDir::new());
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    append_and_flush(&mut log, 5);
+    block_on(log.close(at(1))).unwrap();
+    let (mut log, report) = open(&root, small(), 2, at(2)).unwrap();
+    assert!(report.is_clean, "{report:?}");
+    let plan = log.plan_truncate(offset(3)).unwrap().unwrap();
+    let is_edit = Match::on(Operation::Sync, "manifest");
+    root.faults()
+        .fail(is_edit, 1, Fault::Fail(ErrorKind::Other));
+    let done = block_on(plan.run());
+    log.complete_chore(done, at(3)).unwrap_err();
+    assert!(log.is_fenced());
+    drop(log);
+    root.child("p0")
+        .inner()
+        .lose_unsynced("manifest", 1)
+        .unwrap();
+    let (log, _) = open(&root, small(), 3, at(4)).unwrap();
+    let shown = log.log_start();
+    for seed in 0..10 {
+        let image = root.inner().power_cut(seed);
+        let (log, _) = open(&image, small(), 4, at(5)).unwrap();
+        assert_eq!(log.log_start(), shown);
+    }
+}
+
+/// The first group after a clean stop added its store before it unset the mark. The sync of the
+/// `add` failed, the process came back and found all clean, wrote acknowledged groups to the store,
+/// and when the power went no manifest named it.
+#[test]
+fn a_clean_mark_does_not_vouch_for_a_store_whose_add_failed() {
+    let root = Disk::new(MemoryDir::new());
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    append_and_flush(&mut log, 1);
+    block_on(log.close(at(1))).unwrap();
+    let (mut log, report) = open(&root, small(), 2, at(2)).unwrap();
+    assert!(report.is_clean, "{report:?}");
+    log.roll();
+    log.append(&batch(&[b"fails"], at(2)), at(2)).unwrap();
+    while chore(&mut log, at(2), false).unwrap().is_some() {}
+    let is_edit = Match::on(Operation::Sync, "manifest");
+    root.faults()
+        .fail(is_edit, 1, Fault::Fail(ErrorKind::Other));
+    flush(&mut log, at(3)).unwrap_err();
+    drop(log);
+    root.child("p0")
+        .inner()
+        .lose_unsynced("manifest", 1)
+        .unwrap();
+    let (mut log, _) = open(&root, small(), 3, at(4)).unwrap();
+    append_and_flush(&mut log, 3);
+    let acknowledged = log.durable();
+    for seed in 0..10 {
+        let image = root.inner().power_cut(seed);
+        let (log, report) = open(&image, small(), 4, at(5)).unwrap();
+        assert!(acknowledged <= log.log_end(), "{report:?}");
+    }
 }

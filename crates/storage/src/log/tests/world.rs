@@ -1,0 +1,441 @@
+//! A log and its model, side by side, with operations of the disk held at a gate: flush, chore and
+//! appends interleave in any order, and a crash comes between any two operations.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+
+use corelog_record::{ByteSize, Offset, Timestamp};
+use fastrand::Rng;
+
+use super::at;
+use super::model::{Change, Model, Stored};
+use crate::Error;
+use crate::disk::faulty::{FaultyDir, Match, When};
+use crate::disk::memory::MemoryDir;
+use crate::disk::{Dir, block_on, poll_once};
+use crate::format::edit::{Edit, Settings};
+use crate::log::{
+    AppendError, Chore, ChoreDone, ChorePlan, FlushDone, Hold, Log, OpenReport, Options,
+    SegmentInfo,
+};
+use crate::manifest::Manifest;
+use crate::testing::identity;
+
+pub(super) type Disk = FaultyDir<MemoryDir>;
+type Running<T> = Pin<Box<dyn Future<Output = T>>>;
+type Opened = Result<(Log<Disk>, OpenReport), Error>;
+
+/// Looks at the disk and at what was promised between two operations of the disk.
+pub(super) type Watch = Box<dyn FnMut(&Disk, &Model)>;
+
+pub(super) struct World {
+    pub(super) rng: Rng,
+    pub(super) disk: Disk,
+    pub(super) log: Log<Disk>,
+    pub(super) model: Model,
+    pub(super) options: Options,
+    /// Milliseconds of the clock.
+    pub(super) now: i64,
+    flush: Option<Running<FlushDone<Disk>>>,
+    chore: Option<Running<ChoreDone<Disk>>>,
+    /// Which operations of the disk are held.
+    held: Vec<Match>,
+    pub(super) watch: Option<Watch>,
+    pub(super) sealed: usize,
+    pub(super) cut_count: usize,
+}
+
+impl World {
+    /// A new log on a new disk, on which the operations `held` wait until they are let go.
+    pub(super) fn new(rng: Rng, options: Options, held: Vec<Match>) -> Self {
+        let mut rng = rng;
+        let disk = gated(MemoryDir::new(), &held);
+        let (log, report) = open(&disk, &options, rng.u64(..), 0).unwrap();
+        assert!(report.is_clean);
+        Self {
+            rng,
+            disk,
+            log,
+            model: Model::new(),
+            options,
+            now: 0,
+            flush: None,
+            chore: None,
+            held,
+            watch: None,
+            sealed: 0,
+            cut_count: 0,
+        }
+    }
+
+    /// Appends `batches` at once, if the log takes them.
+    pub(super) fn append(&mut self, batches: Vec<Vec<u8>>) {
+        let bytes = batches.concat();
+        let (mut base, epoch) = (self.log.log_end(), self.log.epoch());
+        let mut stored = Vec::new();
+        for batch in batches {
+            let one = Stored::new(batch, base, epoch);
+            base = one.end;
+            stored.push(one);
+        }
+        match self.log.append(&bytes, at(self.now)) {
+            Ok(appended) => {
+                assert_eq!((appended.base, appended.end), (self.model.end(), base));
+                self.model.epoch = epoch;
+                self.model.append(stored);
+            }
+            Err(AppendError::Full { .. } | AppendError::Cutting) => {}
+            Err(AppendError::StorageFull) => assert!(self.log.is_full()),
+            Err(AppendError::Fenced) => assert!(self.log.is_fenced()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Starts a flush, if one is wanted and possible.
+    pub(super) fn start_flush(&mut self) {
+        if let Some(plan) = self.log.plan_flush() {
+            assert!(self.flush.is_none(), "one flush in flight");
+            self.flush = Some(Box::pin(plan.run()));
+            self.poll();
+        }
+    }
+
+    /// Starts what background work is due.
+    pub(super) fn start_chore(&mut self, is_idle: bool) {
+        if let Some(plan) = self.log.plan_chore(at(self.now), is_idle) {
+            self.run_chore(plan, Change::None);
+        }
+    }
+
+    /// Starts to drop segments that were sealed before `since`, but for those that `hold` keeps.
+    pub(super) fn expire(&mut self, since: Timestamp, hold: Hold) {
+        let start = self.expired(hold, |segment, _| segment.seal_time < Some(since));
+        let planned = self.log.plan_expire(since, hold);
+        self.start_change(planned, start.map(Change::Start));
+    }
+
+    /// Starts to drop sealed segments until at most `bytes` are left, but for those that `hold`
+    /// keeps.
+    pub(super) fn expire_to(&mut self, bytes: ByteSize, hold: Hold) {
+        let start = self.expired(hold, |_, left| bytes.bytes() < left);
+        let planned = self.log.plan_expire_to(bytes, hold);
+        self.start_change(planned, start.map(Change::Start));
+    }
+
+    /// Where the log should start when all segments at the front are gone that are `due`.
+    fn expired(&self, hold: Hold, due: impl Fn(&SegmentInfo, u64) -> bool) -> Option<Offset> {
+        let mut left = self.log.store_bytes().bytes();
+        let mut start = None;
+        for segment in self.log.segments().take_while(|segment| segment.is_sealed) {
+            let is_large = hold.bytes_max.is_some_and(|max| max.bytes() < left);
+            if !due(&segment, left) || (hold.upto < segment.next && !is_large) {
+                break;
+            }
+            left -= segment.bytes;
+            start = Some(segment.next);
+        }
+        start
+    }
+
+    /// Starts to move log start to `lowest`.
+    pub(super) fn truncate(&mut self, lowest: Offset) {
+        let planned = self.log.plan_truncate(lowest);
+        self.start_change(planned, Some(Change::Start(lowest)));
+    }
+
+    /// Starts to cut the end of the log at `from`.
+    pub(super) fn truncate_suffix(&mut self, from: Offset) {
+        let cut = self.model.cut_at(from);
+        let planned = self.log.plan_truncate_suffix(from, at(self.now));
+        self.start_change(planned, Some(Change::Suffix(cut)));
+    }
+
+    fn start_change(
+        &mut self,
+        planned: Result<Option<ChorePlan<Disk>>, Error>,
+        to: Option<Change>,
+    ) {
+        match planned {
+            Ok(Some(plan)) => {
+                let change = match to.expect("a change that the model knows of") {
+                    // Retention never moves a log start back that a user has moved further on.
+                    Change::Start(start) => Change::Start(start.max(self.model.log_start)),
+                    other => other,
+                };
+                self.run_chore(plan, change);
+            }
+            Ok(None) | Err(Error::Busy) => {}
+            Err(Error::Fenced) => assert!(self.log.is_fenced()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn run_chore(&mut self, plan: ChorePlan<Disk>, change: Change) {
+        assert!(self.chore.is_none(), "one chore at a time");
+        self.chore = Some(Box::pin(plan.run()));
+        self.model.change = change;
+        self.poll();
+    }
+
+    /// Lets one held operation go. Returns whether there was one.
+    pub(super) fn advance(&mut self) -> bool {
+        let is_any = release(&self.disk, &mut self.watch, &self.model);
+        self.poll();
+        is_any
+    }
+
+    fn poll(&mut self) {
+        if let Some(flush) = &mut self.flush
+            && let Poll::Ready(done) = poll_once(Pin::new(flush))
+        {
+            self.flush = None;
+            match self.log.complete_flush(done, at(self.now)) {
+                Ok(flushed) => self.model.flushed(flushed.durable),
+                Err(Error::StorageFull { .. }) => assert!(self.log.is_full()),
+                Err(_) => assert!(self.log.is_fenced(), "a failed flush fences"),
+            }
+        }
+        if let Some(chore) = &mut self.chore
+            && let Poll::Ready(done) = poll_once(Pin::new(chore))
+        {
+            self.chore = None;
+            match self.log.complete_chore(done, at(self.now)) {
+                Ok(chore) => self.note_chore(&chore),
+                // In doubt until the log is opened again.
+                Err(_) if self.log.is_fenced() => {}
+                Err(_) => self.model.change = Change::None,
+            }
+        }
+    }
+
+    fn note_chore(&mut self, chore: &Chore) {
+        let change = self.model.change;
+        match chore {
+            Chore::Sealed { .. } => self.sealed += 1,
+            Chore::Expired { log_start, .. } => assert_eq!(change, Change::Start(*log_start)),
+            Chore::SuffixCut { log_end } => assert_eq!(change, Change::Suffix(*log_end)),
+            _ => assert_eq!(change, Change::None),
+        }
+        self.model.changed();
+        self.model.epoch = self.model.epoch.max(self.log.epoch());
+    }
+
+    /// Whether a flush or a chore is under way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.flush.is_some() || self.chore.is_some()
+    }
+
+    /// Whether the end of the log is being cut off.
+    pub(super) fn is_cutting(&self) -> bool {
+        matches!(self.model.change, Change::Suffix(_))
+    }
+
+    /// Lets everything under way come to its end, and all that is due.
+    pub(super) fn settle(&mut self) {
+        for _ in 0..10_000 {
+            self.advance();
+            if self.log.is_fenced() {
+                return;
+            }
+            if self.flush.is_none() {
+                self.start_flush();
+            }
+            if self.chore.is_none() {
+                self.start_chore(true);
+                if !self.is_busy() && self.log.pending_bytes() == 0 {
+                    return;
+                }
+            }
+            if self.log.is_full() && !self.is_busy() {
+                self.now += 100;
+            }
+        }
+        panic!("work without end");
+    }
+
+    /// Closes the log and opens it again. `meanwhile` may touch the disk in between.
+    pub(super) fn close(&mut self, meanwhile: impl FnOnce(&MemoryDir)) {
+        assert!(!self.is_busy());
+        let closing = self.log.close(at(self.now));
+        let closed = drive(&self.disk, &mut self.watch, &self.model, closing);
+        if closed.is_err() {
+            // Full, or failed: the next opening recovers.
+            return;
+        }
+        self.model.durable = self.model.end();
+        self.disk.faults().clear();
+        meanwhile(self.disk.inner());
+        let (log, report) = self.open().unwrap();
+        assert!(report.is_clean, "{report:?}");
+        assert!(report.torn.is_none(), "{report:?}");
+        assert!(report.quarantined.is_empty(), "{report:?}");
+        self.take(log, &report);
+    }
+
+    /// Kills the process and starts it again on the same machine: what was written is there, synced
+    /// or not. With `is_lost`, what was not synced is there only until the power goes, as after a
+    /// failed sync, unless it is written again.
+    pub(super) fn kill(&mut self, is_lost: bool) {
+        self.stop();
+        if is_lost {
+            lose_unsynced(self.disk.inner(), self.rng.u64(..));
+        }
+        let opened = match self.open() {
+            Err(error) => {
+                assert!(matches!(error, Error::StorageFull { .. }), "{error}");
+                self.disk.faults().clear();
+                self.open()
+            }
+            opened => opened,
+        };
+        let (log, report) = opened.unwrap();
+        self.take(log, &report);
+    }
+
+    /// Cuts the power, now or during the recovery after it, and opens what is left.
+    pub(super) fn cut_power(&mut self) {
+        self.cut_count += 1;
+        self.stop();
+        let mut image = self.disk.inner().power_cut(self.rng.u64(..));
+        loop {
+            self.disk = gated(image, &self.held);
+            let is_interrupted = self.rng.u32(0..3) == 0;
+            let operations = match is_interrupted {
+                true => self.rng.usize(0..60),
+                false => usize::MAX,
+            };
+            let seed = self.rng.u64(..);
+            let opened = open_up_to(&self.disk, &self.options, seed, self.now, operations);
+            if let Some(opened) = opened {
+                let (log, report) = opened.unwrap();
+                self.take(log, &report);
+                return;
+            }
+            image = self.disk.inner().power_cut(self.rng.u64(..));
+        }
+    }
+
+    /// Ends the process: nothing is under way any more.
+    fn stop(&mut self) {
+        (self.flush, self.chore) = (None, None);
+        self.now += 1;
+    }
+
+    fn open(&mut self) -> Opened {
+        let (dir, quarantine) = (self.disk.child("p0"), self.disk.child("quarantine"));
+        let (options, seed) = (self.options.clone(), self.rng.u64(..));
+        let opening = Log::open(dir, quarantine, identity(), options, seed, at(self.now));
+        drive(&self.disk, &mut self.watch, &self.model, opening)
+    }
+
+    fn take(&mut self, log: Log<Disk>, report: &OpenReport) {
+        self.model.accept(&log, report);
+        self.log = log;
+    }
+
+    /// Runs a future to its end; what else is held may go on, too.
+    pub(super) fn drive<T>(&mut self, future: impl Future<Output = T>) -> T {
+        drive(&self.disk, &mut self.watch, &self.model, future)
+    }
+
+    /// Reads all of it.
+    pub(super) fn walk(&mut self) {
+        drive(
+            &self.disk,
+            &mut self.watch,
+            &self.model,
+            self.model.walk(&self.log),
+        );
+    }
+}
+
+/// Fills the manifest of a closed log with edits that say nothing, until at most `bytes` of its
+/// space are left.
+pub(super) fn fill_manifest(root: &MemoryDir, bytes: usize) {
+    let dir = root.child("p0");
+    let Ok(mut manifest) = block_on(Manifest::open(dir.clone())) else {
+        return; // A log without records has none.
+    };
+    let file = block_on(dir.read(crate::manifest::NAME, u64::MAX)).unwrap();
+    let used = file
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |at| at + 1);
+    let mut left = (file.len() - used.next_multiple_of(16)).saturating_sub(bytes);
+    while EDIT_BYTES < left {
+        let value = "x".repeat(left.min(4000) - EDIT_BYTES);
+        let changes = [("k".to_owned(), Some(value))].into();
+        block_on(manifest.append(&Edit::Settings(Settings { changes }))).unwrap();
+        left -= left.min(4000);
+    }
+}
+
+/// What an edit of settings takes beside its value, generously.
+const EDIT_BYTES: usize = 64;
+
+/// Does to all files of the log what failed syncs do.
+pub(super) fn lose_unsynced(root: &MemoryDir, seed: u64) {
+    let dir = root.child("p0");
+    for entry in block_on(dir.list()).unwrap_or_default() {
+        dir.lose_unsynced(&entry.name, seed).unwrap();
+    }
+}
+
+/// A disk on which the operations `held` wait until they are let go.
+pub(super) fn gated(root: MemoryDir, held: &[Match]) -> Disk {
+    let disk = FaultyDir::new(root);
+    for which in held {
+        disk.faults().hold(which.clone(), When::Before);
+    }
+    disk
+}
+
+pub(super) fn open(disk: &Disk, options: &Options, seed: u64, now: i64) -> Opened {
+    open_up_to(disk, options, seed, now, usize::MAX).unwrap()
+}
+
+/// Opens the log, unless that takes more than so many operations of the disk.
+fn open_up_to(
+    disk: &Disk,
+    options: &Options,
+    seed: u64,
+    now: i64,
+    operations: usize,
+) -> Option<Opened> {
+    let (dir, quarantine) = (disk.child("p0"), disk.child("quarantine"));
+    let options = options.clone();
+    let opening = Log::open(dir, quarantine, identity(), options, seed, at(now));
+    let mut opening = pin!(opening);
+    for _ in 0..operations {
+        if let Poll::Ready(opened) = poll_once(opening.as_mut()) {
+            return Some(opened);
+        }
+        let is_any = disk.faults().release_one();
+        assert!(is_any, "an open waits for the disk only");
+    }
+    None
+}
+
+fn release(disk: &Disk, watch: &mut Option<Watch>, model: &Model) -> bool {
+    if let Some(watch) = watch {
+        watch(disk, model);
+    }
+    disk.faults().release_one()
+}
+
+fn drive<T>(
+    disk: &Disk,
+    watch: &mut Option<Watch>,
+    model: &Model,
+    future: impl Future<Output = T>,
+) -> T {
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(value) = poll_once(future.as_mut()) {
+            return value;
+        }
+        let is_any = release(disk, watch, model);
+        assert!(is_any, "a future waits for the disk only");
+    }
+}
