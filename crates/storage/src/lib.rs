@@ -23,6 +23,7 @@ mod index;
 mod reader;
 mod recovery;
 mod scan;
+mod scrub;
 mod segment;
 mod store;
 

@@ -7,6 +7,7 @@ use corelog_record::batch::{HEADER_BYTES, Header, View};
 
 use crate::Error;
 use crate::disk::{Dir, File};
+use crate::error::At;
 use crate::segment::Point;
 use crate::store::Store;
 
@@ -35,6 +36,8 @@ pub(crate) struct Scanner<D: Dir> {
     window: Option<D::Bytes>,
     /// Where the window begins in the store.
     window_start: u64,
+    /// How many bytes are read at once, unless a batch is larger.
+    window_bytes: usize,
 }
 
 impl<D: Dir> Scanner<D> {
@@ -55,12 +58,32 @@ impl<D: Dir> Scanner<D> {
             end,
             window: None,
             window_start: 0,
+            window_bytes: WINDOW_BYTES,
         }
+    }
+
+    /// The same scanner, which reads `bytes` bytes at once.
+    pub(crate) fn with_window(self, bytes: usize) -> Self {
+        Self {
+            window_bytes: bytes,
+            ..self
+        }
+    }
+
+    /// Whether the next batch, good or bad, is in memory already.
+    pub(crate) fn has_next(&self) -> bool {
+        let available = self.available();
+        Header::parse(available).is_ok_and(|header| header.total_bytes() <= available.len())
     }
 
     /// The base offset of the segment.
     pub(crate) fn base(&self) -> Offset {
         self.base
+    }
+
+    /// What errors of the store say.
+    pub(crate) fn at(&self) -> At {
+        self.store.at()
     }
 
     /// Where the scanner is.
@@ -145,7 +168,7 @@ impl<D: Dir> Scanner<D> {
         if self.available().len() >= bytes || position >= self.end {
             return Ok(());
         }
-        let wanted = (self.end - position).min(bytes.max(WINDOW_BYTES) as u64);
+        let wanted = (self.end - position).min(bytes.max(self.window_bytes) as u64);
         let wanted = usize::try_from(wanted).unwrap_or(WINDOW_BYTES);
         let window = self.file.read_at(position, wanted).await;
         self.window = Some(window.map_err(|source| self.store.at().io("read", source))?);

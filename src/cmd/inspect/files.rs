@@ -130,6 +130,7 @@ fn words(edit: &Edit) -> (&'static str, String) {
             ("epoch", text)
         }
         Edit::Settings(settings) => ("settings", format!("{:?}", settings.changes)),
+        Edit::Scrubbed(scrubbed) => ("scrubbed", format!("at {}", rfc3339(scrubbed.time))),
     }
 }
 

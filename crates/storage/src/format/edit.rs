@@ -48,6 +48,8 @@ pub enum Edit {
     Epoch(Epoch),
     /// Kind 9: values that belong to this partition change.
     Settings(Settings),
+    /// Kind 10: a scrub has read all sealed segments.
+    Scrubbed(Scrubbed),
 }
 
 /// A place between two batches of a log.
@@ -169,6 +171,13 @@ pub struct Settings {
     pub changes: BTreeMap<String, Option<String>>,
 }
 
+/// A whole pass of the scrub has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scrubbed {
+    /// When, by the node's clock.
+    pub time: Timestamp,
+}
+
 impl Edit {
     /// The bytes of the edit in a manifest, padding included.
     ///
@@ -209,6 +218,7 @@ impl Edit {
             Self::Restart(_) => 7,
             Self::Epoch(_) => 8,
             Self::Settings(_) => 9,
+            Self::Scrubbed(_) => 10,
         }
     }
 
@@ -222,6 +232,7 @@ impl Edit {
             Self::Restart(body) => to_messagepack(body),
             Self::Epoch(body) => to_messagepack(body),
             Self::Settings(body) => to_messagepack(body),
+            Self::Scrubbed(body) => to_messagepack(body),
         }
     }
 }
@@ -273,6 +284,7 @@ impl<'a> Frame<'a> {
             7 => Edit::Restart(from_messagepack("a restart edit", body)?),
             8 => Edit::Epoch(from_messagepack("an epoch edit", body)?),
             9 => Edit::Settings(from_messagepack("a settings edit", body)?),
+            10 => Edit::Scrubbed(from_messagepack("a scrubbed edit", body)?),
             kind => {
                 return Err(Error::UnknownEdit {
                     sequence: self.sequence,

@@ -81,7 +81,7 @@ fn partition<R: Rows + ?Sized>(rows: &R, is_before: impl Fn(&Row) -> bool) -> us
 }
 
 /// The point that `row` stands for; `None` for numbers that no log reaches.
-fn point(base: &Point, row: &Row) -> Option<Point> {
+pub(crate) fn point(base: &Point, row: &Row) -> Option<Point> {
     Some(Point {
         offset: base.offset.checked_add(row.relative_offset.into())?,
         position: base.position.checked_add(row.position.into())?,

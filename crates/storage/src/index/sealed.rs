@@ -80,6 +80,18 @@ impl<D: Dir> Sealed<D> {
         }
     }
 
+    /// Takes rows that were made anew from the store: the file is missing or wrong.
+    pub(crate) fn replace(self: &Rc<Self>, rows: Builder) {
+        self.was_rebuilt.set(true);
+        self.keep(Rc::new(Loaded::Rebuilt(rows)));
+    }
+
+    /// Whether the rows are in memory or mapped.
+    #[cfg(test)]
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.loaded.borrow().is_some()
+    }
+
     /// Notes that the rebuilt file is written; it is mapped when it is next used.
     pub(crate) fn written(&self) {
         self.was_rebuilt.set(false);
@@ -105,14 +117,19 @@ impl<D: Dir> Sealed<D> {
             }
         };
         let loaded = Rc::new(loaded);
-        *self.loaded.borrow_mut() = Some(loaded.clone());
+        self.keep(loaded.clone());
+        Ok(loaded)
+    }
+
+    fn keep(self: &Rc<Self>, loaded: Rc<Loaded>) {
+        let weight = loaded.weight();
+        *self.loaded.borrow_mut() = Some(loaded);
         maps(|table| {
             // Two may have loaded it at once.
             table.remove(&self.place);
-            table.reserve(loaded.weight());
-            table.insert(self, loaded.weight());
+            table.reserve(weight);
+            table.insert(self, weight);
         });
-        Ok(loaded)
     }
 
     /// Maps the file, if it is there and every byte of it is right. An index is a hint: why it is

@@ -64,6 +64,16 @@ pub enum Chore {
         /// How many files.
         files: usize,
     },
+    /// The manifest remembers damage that was found since opening.
+    DamageNoted {
+        /// How many ranges of offsets.
+        ranges: usize,
+    },
+    /// The manifest knows of a whole pass of the scrub.
+    Scrubbed {
+        /// When it ended.
+        time: Timestamp,
+    },
     /// An index was rebuilt from its store.
     IndexRebuilt {
         /// The base offset of its segment.
@@ -127,6 +137,7 @@ impl<D: Dir> Log<D> {
             .plan_space(now)
             .or_else(|| self.plan_mark(now, is_idle))
             .or_else(|| self.plan_seal(now))
+            .or_else(|| self.plan_found(now))
             .or_else(|| self.plan_remove())
             .or_else(|| self.plan_next(now, is_idle))
             .or_else(|| self.plan_index(now))?;
@@ -135,7 +146,10 @@ impl<D: Dir> Log<D> {
 
     /// What is left to do before the log can be closed.
     pub(super) fn plan_closing(&mut self, now: Timestamp) -> Option<ChorePlan<D>> {
-        let work = self.plan_seal(now).or_else(|| self.plan_remove())?;
+        let work = self
+            .plan_seal(now)
+            .or_else(|| self.plan_found(now))
+            .or_else(|| self.plan_remove())?;
         Some(self.chore(work))
     }
 
@@ -263,6 +277,17 @@ impl<D: Dir> Log<D> {
                     log_start: self.log_start,
                     segments,
                     bytes,
+                }
+            }
+            Edit::Settings(settings) => Chore::DamageNoted {
+                ranges: settings.changes.len(),
+            },
+            Edit::Scrubbed(scrubbed) => {
+                if is_done {
+                    self.scrub.written(scrubbed.time);
+                }
+                Chore::Scrubbed {
+                    time: scrubbed.time,
                 }
             }
             other => unreachable!("a chore never writes {other:?}"),

@@ -113,6 +113,17 @@ impl<D: Dir> Log<D> {
         }))
     }
 
+    /// What the manifest is to be told of what was found: damage, the end of a scrub.
+    pub(super) fn plan_found(&mut self, now: Timestamp) -> Option<Work<D>> {
+        // A group that waits for its store's `add` goes first.
+        let waiting = self.tail.first_pending().map(|group| group.segment);
+        let is_needed = waiting.is_some_and(|base| self.segment_at(base).store.is_none());
+        if now < self.space_retry_at || is_needed {
+            return None;
+        }
+        self.plan_damage().or_else(|| self.plan_scrubbed())
+    }
+
     pub(super) fn plan_remove(&mut self) -> Option<Work<D>> {
         // Reads finish: what they use goes when they are done with it.
         let is_free = |garbage: &mut Garbage<D>| !garbage.store.is_pinned();

@@ -27,6 +27,7 @@
 mod append;
 mod chore;
 mod close;
+mod damage;
 mod due;
 mod event;
 mod expire;
@@ -40,6 +41,7 @@ mod open;
 mod options;
 mod prepare;
 mod read;
+mod scrub;
 mod select;
 mod space;
 mod suffix;
@@ -67,6 +69,7 @@ use self::chore::Kind;
 use self::fence::Fence;
 use self::held::Held;
 use self::mark::Marked;
+use self::scrub::Scrub;
 use self::tail::Tail;
 use self::work::Garbage;
 
@@ -79,6 +82,7 @@ pub use flush::{FlushDone, FlushPlan, Flushed};
 pub use open::{OpenReport, Torn};
 pub use options::{Identity, Options, UNSYNCED_BYTES_MAX};
 pub use read::{Fetched, Piece, ReadError, ReadPlan};
+pub use scrub::{ScrubDone, ScrubPlan, Scrubbed};
 
 pub(crate) use event::Events;
 pub(crate) use work::remove;
@@ -151,6 +155,9 @@ pub struct Log<D: Dir> {
     garbage: Vec<Garbage<D>>,
     damage: Vec<Damage>,
     events: Events,
+    /// Whether the manifest may not remember all of it yet.
+    is_damage_unwritten: bool,
+    scrub: Scrub<D>,
     read_only_from: Option<Offset>,
 }
 

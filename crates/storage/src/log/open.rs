@@ -8,6 +8,7 @@ use super::fence::Fence;
 use super::held::Held;
 use super::mark::Marked;
 use super::options::draw;
+use super::scrub::Scrub;
 use super::tail::Tail;
 use super::{Damage, Events, Identity, Log, Options};
 use crate::Error;
@@ -154,6 +155,8 @@ impl<D: Dir> Log<D> {
             garbage: Vec::new(),
             damage: Vec::new(),
             events: Events::default(),
+            is_damage_unwritten: false,
+            scrub: Scrub::default(),
             read_only_from: None,
         }
     }
@@ -173,6 +176,7 @@ impl<D: Dir> Log<D> {
         let header = manifest.header();
         (self.copy, self.identity.history) = (header.copy, header.history);
         self.log_start = manifest.state().log_start();
+        self.scrub = Scrub::since(manifest.state().scrubbed());
         (self.epoch, self.lineage) = (recovered.epoch, recovered.lineage);
         self.segments = segments;
         self.durable = durable;

@@ -69,7 +69,8 @@ impl<D: Dir> Recovery<D> {
     }
 }
 
-fn key(damage: &Damage) -> String {
+/// The setting that remembers `damage`, but for its end.
+pub(crate) fn key(damage: &Damage) -> String {
     format!("{PREFIX}{}.{}", damage.segment, damage.from)
 }
 
@@ -83,4 +84,4 @@ fn parse(key: &str, value: &str) -> Option<Damage> {
 const PREFIX: &str = "damage.";
 
 /// So many ranges fit into one edit, whatever their offsets.
-const EDIT_DAMAGES_MAX: usize = 32;
+pub(crate) const EDIT_DAMAGES_MAX: usize = 32;

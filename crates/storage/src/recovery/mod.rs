@@ -24,6 +24,8 @@ mod stores;
 mod survey;
 mod tidy;
 
+pub(crate) use damage::{EDIT_DAMAGES_MAX, key as damage_key};
+
 use std::collections::VecDeque;
 use std::rc::Rc;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Segment, State};
-use crate::format::edit::{Edit, Generation, Settings, Start};
+use crate::format::edit::{Edit, Generation, Scrubbed, Settings, Start};
 
 impl State {
     /// The fewest edits that lead from a new state to this one.
@@ -40,6 +40,8 @@ impl State {
             let changes = BTreeMap::from([(key.clone(), Some(value.clone()))]);
             Edit::Settings(Settings { changes })
         }));
+        let scrubbed = self.scrubbed.map(|time| Edit::Scrubbed(Scrubbed { time }));
+        edits.extend(scrubbed);
         edits
     }
 }

@@ -6,13 +6,13 @@ mod segment;
 
 use std::collections::BTreeMap;
 
-use corelog_record::{Chain, HistoryId, Offset, Ordinal};
+use corelog_record::{Chain, HistoryId, Offset, Ordinal, Timestamp};
 
 pub use self::broken::Broken;
 pub use self::segment::Segment;
 use super::edit::{Add, Edit, End, Epoch, Generation, Point, Seal, Settings, Start};
 
-/// The segments of a log, its start, its epochs and its settings. Its laws:
+/// The segments of a log, its start, its epochs, its settings and its last scrub. Its laws:
 ///
 /// - segments lie in order; each begins where its predecessor ends, by offset, ordinal and chain,
 ///   as far as that end is known;
@@ -26,6 +26,7 @@ pub struct State {
     floor: Point,
     epochs: Vec<Epoch>,
     settings: BTreeMap<String, String>,
+    scrubbed: Option<Timestamp>,
 }
 
 impl State {
@@ -43,6 +44,7 @@ impl State {
             },
             epochs: Vec::new(),
             settings: BTreeMap::new(),
+            scrubbed: None,
         }
     }
 
@@ -70,6 +72,12 @@ impl State {
         &self.settings
     }
 
+    /// When the last whole pass of the scrub ended.
+    #[must_use]
+    pub fn scrubbed(&self) -> Option<Timestamp> {
+        self.scrubbed
+    }
+
     /// Where the next segment begins: `None` while the last one is open, for only its store knows.
     #[must_use]
     pub fn end(&self) -> Option<Point> {
@@ -95,6 +103,10 @@ impl State {
             Edit::Epoch(epoch) => self.begin_epoch(*epoch).map(|()| Vec::new()),
             Edit::Settings(settings) => {
                 self.change_settings(settings);
+                Ok(Vec::new())
+            }
+            Edit::Scrubbed(scrubbed) => {
+                self.scrubbed = Some(scrubbed.time);
                 Ok(Vec::new())
             }
         }?;

@@ -27,7 +27,7 @@ fn a_manifest_is_its_edits_one_after_the_other() {
     assert_eq!(read.edits, samples::edits());
     assert_eq!(read.end, *starts.last().unwrap());
     assert_eq!(read.torn, None);
-    assert_eq!(read.next_sequence(), 12);
+    assert_eq!(read.next_sequence(), 13);
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn every_remainder_of_an_interrupted_write_is_torn() {
     for shift in (0..512).step_by(16) {
         let mut old = bytes.clone();
         let mut at = start;
-        let mut sequence = 12;
+        let mut sequence = 13;
         while at % 512 != shift {
             let filler = Edit::Generation(crate::format::edit::Generation {
                 base: samples::offset(200),
@@ -118,7 +118,7 @@ fn an_edit_that_vanished_before_others_is_damage() {
 #[test]
 fn a_last_edit_that_rotted_within_one_sector_is_damage() {
     let (bytes, starts) = sample();
-    let (start, end) = (starts[10], starts[11]);
+    let (start, end) = (starts[11], starts[12]);
     assert_eq!(
         start / 512,
         (end - 1) / 512,
@@ -169,7 +169,7 @@ fn an_edit_out_of_sequence_is_refused() {
 fn an_edit_of_an_unknown_kind_is_refused() {
     let (mut bytes, starts) = sample();
     let at = *starts.last().unwrap();
-    let mut frame = samples::edits()[1].encode(12);
+    let mut frame = samples::edits()[1].encode(13);
     frame[4] = 99;
     let body_bytes = usize::from(frame[0]);
     let mut hasher = crc32fast::Hasher::new();
@@ -182,7 +182,7 @@ fn an_edit_of_an_unknown_kind_is_refused() {
         matches!(
             read,
             Err(Error::UnknownEdit {
-                sequence: 12,
+                sequence: 13,
                 kind: 99
             })
         ),
@@ -194,10 +194,10 @@ fn an_edit_of_an_unknown_kind_is_refused() {
 fn an_edit_that_contradicts_the_others_is_refused() {
     let (mut bytes, starts) = sample();
     let at = *starts.last().unwrap();
-    let frame = Edit::Add(samples::point(100).into()).encode(12);
+    let frame = Edit::Add(samples::point(100).into()).encode(13);
     bytes[at..at + frame.len()].copy_from_slice(&frame);
     assert!(matches!(
         Manifest::decode(&bytes),
-        Err(Error::Inconsistent { sequence: 12, .. })
+        Err(Error::Inconsistent { sequence: 13, .. })
     ));
 }

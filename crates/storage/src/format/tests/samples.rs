@@ -9,7 +9,7 @@ use corelog_record::{
 use proptest::prelude::*;
 
 use crate::format::edit::{
-    Add, Digest, Edit, End, Epoch, Generation, Kind, Point, Seal, Settings, Start,
+    Add, Digest, Edit, End, Epoch, Generation, Kind, Point, Scrubbed, Seal, Settings, Start,
 };
 use crate::format::index;
 use crate::format::manifest::Header;
@@ -99,6 +99,9 @@ pub(super) fn edits() -> Vec<Edit> {
         }),
         Edit::Expire(Start { start: offset(200) }),
         Edit::Settings(Settings { changes }),
+        Edit::Scrubbed(Scrubbed {
+            time: Timestamp::from_millis(1_700_000_002_000),
+        }),
     ]
 }
 
@@ -238,5 +241,9 @@ pub(super) fn any_edit() -> impl Strategy<Value = Edit> {
             })
         }),
         changes.prop_map(|changes| Edit::Settings(Settings { changes })),
+        any::<i64>().prop_map(|millis| {
+            let time = Timestamp::from_millis(millis);
+            Edit::Scrubbed(Scrubbed { time })
+        }),
     ]
 }

@@ -7,6 +7,7 @@ mod faults;
 mod model;
 mod recovery;
 mod retention;
+mod scrub;
 mod sim;
 mod stories;
 mod survival;

@@ -1,0 +1,353 @@
+//! Scrubbing a log: which segment is next, and what follows from what is found.
+
+use std::fmt;
+use std::io::ErrorKind;
+use std::rc::Rc;
+
+use corelog_record::{Offset, Timestamp};
+
+use super::work::{EditWork, Work};
+use super::{Damage, Log};
+use crate::Error;
+use crate::disk::Dir;
+use crate::format::edit::{self, Edit};
+use crate::index::Builder;
+use crate::scrub::{Target, Walk};
+use crate::segment::{Index, Segment, Stage};
+use crate::store::Store;
+
+/// A piece of a scrub. It only reads, and may be dropped at any time.
+pub struct ScrubPlan<D: Dir> {
+    serial: u64,
+    walk: Option<Walk<D>>,
+    /// The store, whose file is not removed while the piece is read.
+    store: Option<Rc<Store<D>>>,
+    bytes_max: usize,
+}
+
+/// A piece that was read; give it to [`Log::complete_scrub`].
+pub struct ScrubDone<D: Dir> {
+    serial: u64,
+    walk: Option<Walk<D>>,
+    result: Result<u64, Error>,
+}
+
+/// What a piece of a scrub found.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Scrubbed {
+    /// When the pass began.
+    pub began: Timestamp,
+    /// All sealed segments below were read in this pass.
+    pub upto: Offset,
+    /// Bytes of batches that this piece read.
+    pub bytes: u64,
+    /// Damage that was not known before.
+    pub damage: Vec<Damage>,
+    /// The segment whose index was found missing or wrong, and is made anew.
+    pub index: Option<Offset>,
+    /// Bytes of a store's file behind its segment's end, which belong to nothing.
+    pub surplus_bytes: u64,
+    /// Why a store could not be read, if so. The pass goes on with the next segment, and will not
+    /// count as whole.
+    pub error: Option<Error>,
+    /// Whether this piece was the pass's last. The next piece begins another pass.
+    pub is_pass_complete: bool,
+}
+
+/// How far a log's scrub has come. The place is in memory only: after a restart a pass begins anew.
+pub(super) struct Scrub<D: Dir> {
+    pass: Option<Pass<D>>,
+    /// Tells the piece under way from those that were dropped.
+    serial: u64,
+    /// The end of the last whole pass that the manifest knows of.
+    last: Option<Timestamp>,
+    /// The end of a whole pass that the manifest does not know of yet.
+    unwritten: Option<Timestamp>,
+}
+
+/// One pass over all segments that were sealed when it began.
+struct Pass<D: Dir> {
+    began: Timestamp,
+    /// The end of the last segment.
+    end: Offset,
+    /// All below is done.
+    next: Offset,
+    walk: Option<Walk<D>>,
+    /// Whether all that was to be read could be read.
+    is_whole: bool,
+}
+
+impl<D: Dir> Default for Scrub<D> {
+    fn default() -> Self {
+        Self {
+            pass: None,
+            serial: 0,
+            last: None,
+            unwritten: None,
+        }
+    }
+}
+
+impl<D: Dir> Scrub<D> {
+    /// The state after opening a log whose manifest knows of a pass that ended at `last`.
+    pub(super) fn since(last: Option<Timestamp>) -> Self {
+        Self {
+            last,
+            ..Self::default()
+        }
+    }
+
+    /// Notes that the manifest knows of a whole pass.
+    pub(super) fn written(&mut self, time: Timestamp) {
+        self.last = Some(time);
+        self.unwritten = self.unwritten.filter(|unwritten| *unwritten != time);
+    }
+}
+
+impl<D: Dir> fmt::Debug for ScrubPlan<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScrubPlan")
+            .field("from", &self.walk.as_ref().map(Walk::offset))
+            .finish_non_exhaustive()
+    }
+}
+
+impl<D: Dir> fmt::Debug for ScrubDone<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScrubDone")
+            .field("result", &self.result)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<D: Dir> ScrubPlan<D> {
+    /// Reads the piece.
+    pub async fn run(mut self) -> ScrubDone<D> {
+        let result = match (&mut self.walk, &self.store) {
+            (Some(walk), Some(store)) => walk.run(store, self.bytes_max).await,
+            _ => Ok(0),
+        };
+        let Self { serial, walk, .. } = self;
+        ScrubDone {
+            serial,
+            walk,
+            result,
+        }
+    }
+}
+
+impl<D: Dir> Log<D> {
+    /// Plans to read the next piece of the sealed segments, about `bytes_max` bytes of it: whether
+    /// every batch is sound, the chain and the length are those of the segment's digest, and the rows
+    /// of its index are true. `None` without sealed segments. A scrub goes on beside flushes, chores
+    /// and reads, and needs no file or map that these hold.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`]: what it would find could not be remembered.
+    pub fn plan_scrub(
+        &mut self,
+        now: Timestamp,
+        bytes_max: usize,
+    ) -> Result<Option<ScrubPlan<D>>, Error> {
+        if self.is_fenced() {
+            return Err(Error::Fenced);
+        }
+        let Some(mut pass) = self.scrub.pass.take().or_else(|| self.begin_pass(now)) else {
+            return Ok(None);
+        };
+        let segment = self.next_to_scrub(&pass);
+        let is_same = |walk: &Walk<D>| segment.is_some_and(|segment| is_of(segment, walk.target()));
+        let walk = pass.walk.take().filter(is_same);
+        let store = segment.and_then(|segment| segment.store.as_ref());
+        let store = store.map(|store| store.apart());
+        pass.walk = walk.or_else(|| Some(Walk::new(Rc::new(self.target(segment?)?))));
+        self.scrub.serial += 1;
+        let plan = ScrubPlan {
+            serial: self.scrub.serial,
+            walk: pass.walk.clone(),
+            store,
+            bytes_max,
+        };
+        self.scrub.pass = Some(pass);
+        Ok(Some(plan))
+    }
+
+    /// Takes in what a piece found: damage is known to readers from now on, and to the manifest after
+    /// the next chores; so is the end of a whole pass, and an index that has to be made anew. What it
+    /// says of a segment that was removed or replaced meanwhile is let go.
+    pub fn complete_scrub(&mut self, done: ScrubDone<D>, now: Timestamp) -> Scrubbed {
+        let ScrubDone {
+            serial,
+            walk,
+            result,
+        } = done;
+        let pass = self.scrub.pass.take();
+        let Some(mut pass) = pass.filter(|_| serial == self.scrub.serial) else {
+            return Scrubbed::nothing(now, self.log_start);
+        };
+        self.scrub.serial += 1;
+        let mut scrubbed = Scrubbed::nothing(pass.began, pass.next);
+        pass.walk = None;
+        if let Some(walk) = walk.filter(|walk| self.has(walk.target())) {
+            self.take_piece(walk, result, &mut pass, &mut scrubbed, now);
+        }
+        scrubbed.upto = pass.next;
+        if pass.walk.is_none() && self.next_to_scrub(&pass).is_none() {
+            scrubbed.is_pass_complete = true;
+            self.scrub.unwritten = Some(now).filter(|_| pass.is_whole);
+        } else {
+            self.scrub.pass = Some(pass);
+        }
+        scrubbed
+    }
+
+    /// When the last whole pass of the scrub ended, restarts included.
+    pub fn scrubbed_at(&self) -> Option<Timestamp> {
+        self.scrub.last
+    }
+
+    /// The end of a whole pass that the manifest does not know of yet.
+    pub(super) fn plan_scrubbed(&mut self) -> Option<Work<D>> {
+        let time = self.scrub.unwritten?;
+        let manifest = self.manifest.take()?;
+        Some(Work::Edit(EditWork {
+            manifest,
+            edit: Edit::Scrubbed(edit::Scrubbed { time }),
+            gone: Vec::new(),
+        }))
+    }
+
+    /// Takes in a piece of a segment that is still there.
+    fn take_piece(
+        &mut self,
+        mut walk: Walk<D>,
+        result: Result<u64, Error>,
+        pass: &mut Pass<D>,
+        scrubbed: &mut Scrubbed,
+        now: Timestamp,
+    ) {
+        let (base, end) = (walk.target().base.offset, walk.target().end.offset);
+        let mut note = |log: &mut Self, from, to| {
+            let damage = Damage {
+                from,
+                to,
+                segment: base,
+            };
+            scrubbed
+                .damage
+                .extend(Some(damage).filter(|damage| log.note_damage(*damage)));
+        };
+        match result {
+            Ok(bytes) => scrubbed.bytes = bytes,
+            Err(error) => {
+                pass.next = end;
+                if is_missing(&error) {
+                    note(self, base, end);
+                } else {
+                    pass.is_whole = false;
+                    scrubbed.error = Some(error);
+                }
+                return;
+            }
+        }
+        for bad in walk.take_bad() {
+            note(self, bad.start, bad.end);
+        }
+        if !walk.is_done() {
+            pass.walk = Some(walk);
+            return;
+        }
+        scrubbed.surplus_bytes = walk.surplus_bytes();
+        let again = walk.indexing();
+        let (verdict, rows) = walk.conclude();
+        for replaced in verdict.replaced {
+            note(self, replaced.start, replaced.end);
+        }
+        match rows {
+            Some(rows) => self.take_rows(base, rows, now),
+            None if !verdict.is_index_right => {
+                scrubbed.index = Some(base);
+                pass.walk = Some(again);
+                return;
+            }
+            None => {}
+        }
+        pass.next = end;
+    }
+
+    /// Puts the rows of an index in the place of those that are wrong.
+    fn take_rows(&mut self, base: Offset, rows: Builder, now: Timestamp) {
+        if let Index::File(sealed) = &self.segment_at(base).index {
+            sealed.replace(rows);
+            self.index_retry_at = now;
+        }
+    }
+
+    fn begin_pass(&self, now: Timestamp) -> Option<Pass<D>> {
+        let last = self.segments.iter().rfind(|segment| is_sealed(segment))?;
+        Some(Pass {
+            began: now,
+            end: last.end.offset,
+            next: Offset::ZERO,
+            walk: None,
+            is_whole: true,
+        })
+    }
+
+    /// The first segment that a pass has not read yet.
+    fn next_to_scrub(&self, pass: &Pass<D>) -> Option<&Segment<D>> {
+        let first = self
+            .segments
+            .partition_point(|segment| segment.base.offset < pass.next);
+        let mut left = self.segments.range(first..);
+        left.find(|segment| is_sealed(segment) && segment.end.offset <= pass.end)
+    }
+
+    fn target(&self, segment: &Segment<D>) -> Option<Target<D>> {
+        Some(Target {
+            dir: self.dir.clone(),
+            history: self.identity.history,
+            store: Rc::downgrade(segment.store.as_ref()?),
+            base: segment.base,
+            end: segment.end,
+            index_name: segment.index_name(),
+            interval_bytes: self.options.index_interval_bytes,
+        })
+    }
+
+    /// Whether the log still has the very segment that was read.
+    fn has(&self, target: &Target<D>) -> bool {
+        let segment = self.segment_of(target.base.offset);
+        is_sealed(segment) && is_of(segment, target)
+    }
+}
+
+impl Scrubbed {
+    fn nothing(began: Timestamp, upto: Offset) -> Self {
+        Self {
+            began,
+            upto,
+            bytes: 0,
+            damage: Vec::new(),
+            index: None,
+            surplus_bytes: 0,
+            error: None,
+            is_pass_complete: false,
+        }
+    }
+}
+
+fn is_sealed<D: Dir>(segment: &Segment<D>) -> bool {
+    matches!(segment.stage, Stage::Sealed(_))
+}
+
+/// Whether it is this segment that is walked over.
+fn is_of<D: Dir>(segment: &Segment<D>, target: &Target<D>) -> bool {
+    let store = segment.store.as_ref();
+    store.is_some_and(|store| Rc::as_ptr(store) == target.store.as_ptr())
+}
+
+fn is_missing(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == ErrorKind::NotFound)
+}

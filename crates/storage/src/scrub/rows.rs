@@ -1,0 +1,97 @@
+//! Reading the rows of an index file in order, a few at a time, apart from those who look up in it.
+
+use std::rc::Rc;
+
+use corelog_record::HistoryId;
+
+use crate::disk::{Dir, File, Open};
+use crate::format::index::{self as format, Header, Row};
+use crate::segment::Point;
+
+/// An index file, read from its first row to its last.
+pub(super) struct Rows<D: Dir> {
+    file: Rc<D::File>,
+    count: usize,
+    /// Rows in memory, and the number of the first of them.
+    window: D::Bytes,
+    window_first: usize,
+}
+
+impl<D: Dir> Rows<D> {
+    /// The rows of the index `name`; `None` if it is missing, unreadable, or not that of the segment
+    /// at `base`. Why does not matter: it is rebuilt.
+    pub(super) async fn open(
+        dir: &D,
+        name: &str,
+        history: HistoryId,
+        base: &Point,
+    ) -> Option<Self> {
+        let file = Rc::new(dir.open(name, Open::Read).await.ok()?);
+        let rows = Self::check(file.clone(), history, base).await;
+        if rows.is_none() {
+            let _closed = file.close().await;
+        }
+        rows
+    }
+
+    async fn check(file: Rc<D::File>, history: HistoryId, base: &Point) -> Option<Self> {
+        let bytes = usize::try_from(file.len().await.ok()?).ok()?;
+        let header = file.read_at(0, format::HEADER_BYTES).await.ok()?;
+        let expected = Header {
+            history,
+            base: base.offset,
+            ordinal: base.ordinal,
+            chain: base.chain,
+        };
+        let is_ours = Header::decode(header.as_ref()).is_ok_and(|header| header == expected);
+        let row_bytes = bytes.checked_sub(format::HEADER_BYTES)?;
+        let is_whole = row_bytes.is_multiple_of(format::ROW_BYTES);
+        let window = file.read_at(0, 0).await.ok()?;
+        (is_ours && is_whole).then_some(Self {
+            file,
+            count: row_bytes / format::ROW_BYTES,
+            window,
+            window_first: 0,
+        })
+    }
+
+    /// The row `number`; `None` behind the last one.
+    ///
+    /// # Errors
+    /// `Unreadable` if its bytes cannot be had, or are not right.
+    pub(super) async fn row(&mut self, number: usize) -> Result<Option<Row>, Unreadable> {
+        if self.count <= number {
+            return Ok(None);
+        }
+        let held = self.window.as_ref().len() / format::ROW_BYTES;
+        let is_held = self.window_first <= number && number < self.window_first + held;
+        if !is_held {
+            let rows = WINDOW_ROWS.min(self.count - number);
+            let position = format::HEADER_BYTES + number * format::ROW_BYTES;
+            let read = self
+                .file
+                .read_at(position as u64, rows * format::ROW_BYTES)
+                .await;
+            self.window = read.ok().ok_or(Unreadable)?;
+            self.window_first = number;
+        }
+        let start = (number - self.window_first) * format::ROW_BYTES;
+        let bytes = self.window.as_ref().get(start..start + format::ROW_BYTES);
+        match bytes.map(Row::decode) {
+            Some(Ok(row)) => Ok(Some(row)),
+            _ => Err(Unreadable),
+        }
+    }
+
+    /// Closes the file; what comes of it is nobody's concern.
+    pub(super) async fn close(self) {
+        let _closed = self.file.close().await;
+    }
+}
+
+/// A row that is of no use.
+#[derive(Debug)]
+pub(super) struct Unreadable;
+
+/// So many rows are read at once: the index of some 8 MiB of store.
+const WINDOW_ROWS: usize = 2048;

@@ -1,0 +1,306 @@
+//! Going over one sealed segment, piece by piece.
+
+use std::ops::Range;
+use std::rc::{Rc, Weak};
+
+use corelog_record::{HistoryId, Offset};
+
+use super::audit::{Audit, Verdict};
+use super::rows::Rows;
+use crate::Error;
+use crate::disk::{Dir, File, Open};
+use crate::format::index::Row;
+use crate::index::{self, Builder};
+use crate::scan::{Scanner, Step};
+use crate::segment::Point;
+use crate::store::Store;
+
+/// The segment to go over, as the log knew it when the walk began.
+pub(crate) struct Target<D: Dir> {
+    pub(crate) dir: D,
+    pub(crate) history: HistoryId,
+    /// The log's own handle, which is not held: it tells this segment from a later one of its name.
+    pub(crate) store: Weak<Store<D>>,
+    pub(crate) base: Point,
+    pub(crate) end: Point,
+    pub(crate) index_name: String,
+    pub(crate) interval_bytes: u32,
+}
+
+/// A walk that goes on where its last piece ended.
+pub(crate) struct Walk<D: Dir> {
+    target: Rc<Target<D>>,
+    point: Point,
+    audit: Audit,
+    /// The number of the next row of the index, and its bytes if they were read.
+    row: usize,
+    row_ahead: Option<Row>,
+    /// Where the last row stood, in bytes of the store.
+    row_position: u64,
+    /// The rows as they should be, if those in the file are of no use.
+    rows: Option<Builder>,
+    /// Offsets without a sound batch, not yet taken.
+    bad: Vec<Range<Offset>>,
+    surplus_bytes: u64,
+    is_done: bool,
+}
+
+impl<D: Dir> Clone for Walk<D> {
+    fn clone(&self) -> Self {
+        Self {
+            target: self.target.clone(),
+            audit: self.audit.clone(),
+            rows: self.rows.clone(),
+            bad: self.bad.clone(),
+            ..*self
+        }
+    }
+}
+
+impl<D: Dir> Walk<D> {
+    /// A walk from the start of a segment.
+    pub(crate) fn new(target: Rc<Target<D>>) -> Self {
+        Self {
+            point: target.base,
+            audit: Audit::new(target.base.offset),
+            row: 0,
+            row_ahead: None,
+            row_position: 0,
+            rows: None,
+            bad: Vec::new(),
+            surplus_bytes: 0,
+            is_done: false,
+            target,
+        }
+    }
+
+    /// Another walk over the same segment, which makes its index anew.
+    pub(crate) fn indexing(&self) -> Self {
+        Self {
+            rows: Some(Builder::default()),
+            ..Self::new(self.target.clone())
+        }
+    }
+
+    /// What it goes over.
+    pub(crate) fn target(&self) -> &Target<D> {
+        &self.target
+    }
+
+    /// Where it is.
+    pub(crate) fn offset(&self) -> Offset {
+        self.point.offset
+    }
+
+    /// Whether it came to the end.
+    pub(crate) fn is_done(&self) -> bool {
+        self.is_done
+    }
+
+    /// Bytes of the file behind the segment's end.
+    pub(crate) fn surplus_bytes(&self) -> u64 {
+        self.surplus_bytes
+    }
+
+    /// Gives away the offsets found without a sound batch.
+    pub(crate) fn take_bad(&mut self) -> Vec<Range<Offset>> {
+        std::mem::take(&mut self.bad)
+    }
+
+    /// What a walk that is done says, and the rows, if it made them.
+    pub(crate) fn conclude(self) -> (Verdict, Option<Builder>) {
+        assert!(self.is_done, "a verdict is given at the end");
+        let verdict = self.audit.conclude(&self.point, &self.target.end);
+        (verdict, self.rows)
+    }
+
+    /// Reads the next piece of `store`: about `bytes_max` bytes, but at least one batch. Returns how
+    /// many bytes it went over.
+    ///
+    /// # Errors
+    /// Any error of reading the store.
+    pub(crate) async fn run(
+        &mut self,
+        store: &Rc<Store<D>>,
+        bytes_max: usize,
+    ) -> Result<u64, Error> {
+        // Not by the store's own handle: the thread's other files need not make room for it.
+        let opened = self.target.dir.open(store.name(), Open::Read).await;
+        let file = Rc::new(opened.map_err(|e| store.at().io("open", e))?);
+        let mut rows = self.open_rows().await;
+        let start = self.point.position;
+        let scanner = Scanner::new(
+            store,
+            file.clone(),
+            self.target.base.offset,
+            self.point,
+            self.target.end.position.get(),
+        );
+        let mut scanner = scanner.with_window(bytes_max.clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX));
+        let walked = self.go(&file, &mut scanner, &mut rows).await;
+        self.point = scanner.point();
+        drop(scanner);
+        if let Some(rows) = rows {
+            rows.close().await;
+        }
+        let closed = file.close().await;
+        walked?;
+        closed.map_err(|e| store.at().io("close", e))?;
+        Ok(self.point.position.get().saturating_sub(start.get()))
+    }
+
+    async fn open_rows(&mut self) -> Option<Rows<D>> {
+        if self.rows.is_some() || self.audit.has_wrong_row() {
+            return None;
+        }
+        let Target {
+            dir,
+            history,
+            base,
+            index_name,
+            ..
+        } = &*self.target;
+        let rows = Rows::open(dir, index_name, *history, base).await;
+        if rows.is_none() {
+            self.audit.wrong_row();
+        }
+        rows
+    }
+
+    /// Goes on until what was read in one go is used up.
+    async fn go(
+        &mut self,
+        file: &D::File,
+        scanner: &mut Scanner<D>,
+        rows: &mut Option<Rows<D>>,
+    ) -> Result<(), Error> {
+        if self.point == self.target.base {
+            let bytes = file.len().await;
+            let bytes = bytes.map_err(|e| scanner.at().io("measure", e))?;
+            self.surplus_bytes = bytes.saturating_sub(self.target.end.position.get());
+        }
+        let mut is_first = true;
+        while is_first || scanner.has_next() {
+            is_first = false;
+            self.meet_rows(scanner, rows).await;
+            let at = scanner.point();
+            match scanner.next().await? {
+                Step::Batch(batch) => {
+                    self.audit.batch(batch.header_bytes());
+                    if let Some(rows) = &mut self.rows {
+                        rows.note(&self.target.base, &at, self.target.interval_bytes);
+                    }
+                }
+                Step::Bad => self.step_over(scanner, rows).await?,
+                Step::End => {}
+            }
+            if self.target.end.position <= scanner.point().position {
+                self.meet_rows(scanner, rows).await;
+                if self.peek_row(rows).await.is_some() {
+                    self.audit.wrong_row(); // It points behind the end.
+                }
+                self.is_done = true;
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the rows that point to where the scanner is.
+    async fn meet_rows(&mut self, scanner: &mut Scanner<D>, rows: &mut Option<Rows<D>>) {
+        while let Some(row) = self.peek_row(rows).await {
+            let at = scanner.point();
+            let position = u64::from(row.position);
+            if at.position.get() < position {
+                break;
+            }
+            let point = index::point(&self.target.base, &row);
+            let is_in_order = self.row_position < position && position == at.position.get();
+            let Some(point) = point.filter(|_| is_in_order) else {
+                return self.audit.wrong_row();
+            };
+            if let Some(mended) = self.audit.row(&at, &point) {
+                scanner.move_to(mended);
+            }
+            (self.row, self.row_ahead, self.row_position) = (self.row + 1, None, position);
+        }
+        let at = scanner.point().position.get();
+        let is_inside = at < self.target.end.position.get();
+        let interval = u64::from(self.target.interval_bytes);
+        if rows.is_some() && is_inside && self.row_position + interval <= at {
+            self.audit.wrong_row(); // One should stand here.
+        }
+    }
+
+    /// The next row, if there is one that can be used.
+    async fn peek_row(&mut self, rows: &mut Option<Rows<D>>) -> Option<Row> {
+        if self.audit.has_wrong_row() {
+            return None;
+        }
+        if self.row_ahead.is_none() {
+            self.row_ahead = match rows.as_mut()?.row(self.row).await {
+                Ok(row) => row,
+                Err(_unreadable) => {
+                    self.audit.wrong_row();
+                    None
+                }
+            };
+        }
+        self.row_ahead
+    }
+
+    /// Steps over bytes that are no sound batch: by their own length, or by a row of the index, never
+    /// by searching; else to the end of the segment.
+    async fn step_over(
+        &mut self,
+        scanner: &mut Scanner<D>,
+        rows: &mut Option<Rows<D>>,
+    ) -> Result<(), Error> {
+        let (at, end) = (scanner.point(), self.target.end);
+        let by_length = scanner.behind_bad().await?;
+        let by_length = by_length.filter(|behind| behind.position <= end.position);
+        let behind = match by_length {
+            Some(behind) => Some(behind),
+            None => self.row_behind(scanner, rows).await?,
+        };
+        self.audit.step_over(by_length.is_none());
+        let behind = behind.unwrap_or(end);
+        self.bad.push(at.offset..behind.offset.min(end.offset));
+        scanner.move_to(behind);
+        Ok(())
+    }
+
+    /// The first of the next rows at which a sound batch stands.
+    async fn row_behind(
+        &mut self,
+        scanner: &mut Scanner<D>,
+        rows: &mut Option<Rows<D>>,
+    ) -> Result<Option<Point>, Error> {
+        let at = scanner.point();
+        for _ in 0..ROW_TRIES {
+            let Some(row) = self.peek_row(rows).await else {
+                break;
+            };
+            let point = index::point(&self.target.base, &row);
+            let is_behind =
+                |point: &Point| at.position < point.position && at.offset < point.offset;
+            if let Some(point) = point.filter(is_behind) {
+                scanner.move_to(point);
+                let is_sound = matches!(scanner.next().await?, Step::Batch(_));
+                scanner.move_to(at);
+                if is_sound {
+                    return Ok(Some(point));
+                }
+            }
+            (self.row, self.row_ahead) = (self.row + 1, None);
+            self.row_position = row.position.into();
+        }
+        Ok(None)
+    }
+}
+
+/// So many rows behind bad bytes are tried: rot comes in blocks, and a row stands every 4 KiB.
+const ROW_TRIES: usize = 1024;
+
+const WINDOW_BYTES_MIN: usize = 64 << 10;
+const WINDOW_BYTES_MAX: usize = 4 << 20;
