@@ -5,7 +5,7 @@ use corelog_client::{Client, ClientConfig, Outcome, ProducerConfig};
 use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::list_offsets::{self, At};
-use corelog_protocol::message::settings::{Change, SettingsChange, TopicSettings};
+use corelog_protocol::message::settings::{Change, RetentionHold, SettingsChange, TopicSettings};
 use corelog_protocol::message::{
     Call, alter_topic, create_topic, delete_topic, describe_topic, metadata, ping,
     reopen_partition, truncate,
@@ -35,6 +35,8 @@ fn what_alter_changes_is_in_force_and_outlives_a_kill() {
         retention_bytes: Change::Set(1 << 30),
         segment_bytes: Some(2 << 20),
         segment_age_ms: Change::Set(60_000),
+        retention_hold: Some(RetentionHold::Snapshotted),
+        retention_hold_bytes: Change::Set(1 << 40),
     };
     let wanted = change.apply(&TopicSettings::default());
     let answer = alter(&mut wire, &topic, Some(5), change).unwrap();
@@ -67,6 +69,14 @@ fn what_alter_changes_is_in_force_and_outlives_a_kill() {
     };
     let invalid = refused(&mut wire, Some(6), small);
     assert_eq!(invalid, ErrorCode::InvalidSettings);
+    for hold in [RetentionHold::Replicated, RetentionHold::Unknown] {
+        let hold = SettingsChange {
+            retention_hold: Some(hold),
+            ..keep()
+        };
+        let invalid = refused(&mut wire, None, hold);
+        assert_eq!(invalid, ErrorCode::InvalidSettings);
+    }
 
     drop(wire);
     let data = server.ready.data.clone();

@@ -39,11 +39,23 @@ pub enum Kind {
     Segments = 30,
     /// Asks for the bytes of segments.
     CopySegments = 31,
+    /// Takes a snapshot of topics.
+    CreateSnapshot = 40,
+    /// Asks which snapshots there are.
+    ListSnapshots = 41,
+    /// Deletes a snapshot.
+    DeleteSnapshot = 42,
+    /// Begins to restore a topic from a snapshot.
+    RestoreTopic = 43,
+    /// Asks how far a restore is.
+    RestoreStatus = 44,
+    /// Has the sealed segments of a topic read and checked, or asks how far that is.
+    ScrubTopic = 50,
 }
 
 impl Kind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 21] = [
         Self::Hello,
         Self::Authenticate,
         Self::Ping,
@@ -59,6 +71,12 @@ impl Kind {
         Self::ReopenPartition,
         Self::Segments,
         Self::CopySegments,
+        Self::CreateSnapshot,
+        Self::ListSnapshots,
+        Self::DeleteSnapshot,
+        Self::RestoreTopic,
+        Self::RestoreStatus,
+        Self::ScrubTopic,
     ];
 
     /// The number on the wire.
@@ -92,6 +110,12 @@ impl Kind {
             Self::ReopenPartition => "ReopenPartition",
             Self::Segments => "Segments",
             Self::CopySegments => "CopySegments",
+            Self::CreateSnapshot => "CreateSnapshot",
+            Self::ListSnapshots => "ListSnapshots",
+            Self::DeleteSnapshot => "DeleteSnapshot",
+            Self::RestoreTopic => "RestoreTopic",
+            Self::RestoreStatus => "RestoreStatus",
+            Self::ScrubTopic => "ScrubTopic",
         }
     }
 }

@@ -7,8 +7,9 @@ use crate::frame::{self, CorrelationId, Frame, FrameError, Shape};
 use crate::head;
 use crate::kind::Kind;
 use crate::message::{
-    Call, alter_topic, authenticate, copy_segments, create_topic, delete_topic, describe_topic,
-    fetch, hello, list_offsets, metadata, ping, produce, reopen_partition, segments, truncate,
+    Call, alter_topic, authenticate, copy_segments, create_snapshot, create_topic, delete_snapshot,
+    delete_topic, describe_topic, fetch, hello, list_offsets, list_snapshots, metadata, ping,
+    produce, reopen_partition, restore_status, restore_topic, scrub_topic, segments, truncate,
 };
 
 /// Appends a request's prefix and head to `out`; `body_bytes` raw bytes have to follow it on the
@@ -92,6 +93,12 @@ requests! {
     ReopenPartition reopen_partition "See [`reopen_partition`]."
     Segments segments "See [`segments`]."
     CopySegments copy_segments "See [`copy_segments`]."
+    CreateSnapshot create_snapshot "See [`create_snapshot`]."
+    ListSnapshots list_snapshots "See [`list_snapshots`]."
+    DeleteSnapshot delete_snapshot "See [`delete_snapshot`]."
+    RestoreTopic restore_topic "See [`restore_topic`]."
+    RestoreStatus restore_status "See [`restore_status`]."
+    ScrubTopic scrub_topic "See [`scrub_topic`]."
 }
 
 fn one<R: Call>(frame: &Frame<'_>) -> Result<R, FrameError> {
@@ -120,10 +127,14 @@ fn misnamed_topic(head: &[u8]) -> Option<TopicNameError> {
         topic: Option<&'a str>,
         #[serde(borrow)]
         topics: Option<Vec<&'a str>>,
+        #[serde(borrow)]
+        source_topic: Option<&'a str>,
     }
     let names: Names<'_> = head::decode_borrowed(head).ok()?;
-    let single = names.name.into_iter().chain(names.topic);
+    let single = [names.name, names.topic, names.source_topic];
     single
+        .into_iter()
+        .flatten()
         .chain(names.topics.into_iter().flatten())
         .find_map(|name| TopicName::new(name).err())
 }

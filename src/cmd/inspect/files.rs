@@ -52,12 +52,14 @@ pub(super) fn topic_facts(topic: &Topic, show: &mut Show) -> anyhow::Result<()> 
     show.fact("partitions", topic.partitions);
     show.fact("created", rfc3339(topic.created));
     if let Value::Object(settings) = serde_json::to_value(topic.settings)? {
-        const KEYS: [&str; 5] = [
+        const KEYS: [&str; 7] = [
             "ack",
             "retention_age_ms",
             "retention_bytes",
             "segment_bytes",
             "segment_age_ms",
+            "retention_hold",
+            "retention_hold_bytes",
         ];
         for key in KEYS {
             show.fact(key, settings.get(key).cloned().unwrap_or_default());

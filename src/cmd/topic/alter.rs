@@ -79,7 +79,7 @@ fn print(args: &Args, policy: &TopicSettings, partitions: u32) -> anyhow::Result
         Format::Json => out.json(&json!({
             "name": args.name.as_str(),
             "partitions": partitions,
-            "policy": policy,
+            "policy": super::policy::json(policy),
         }))?,
     }
     out.flush()?;
@@ -113,6 +113,12 @@ fn loss(name: &TopicName, topic: &Answer, after: &TopicSettings) -> Option<Strin
         losses.push(format!(
             "the oldest sealed segments of each partition beyond {limit} (at most {over} now)"
         ));
+    }
+    let is_hold_lower = !before.retention_hold.is_none()
+        && (after.retention_hold.is_none()
+            || is_lower(before.retention_hold_bytes, after.retention_hold_bytes));
+    if is_hold_lower && (after.retention_age_ms.is_some() || after.retention_bytes.is_some()) {
+        losses.push("what retention holds back until a snapshot holds it".to_owned());
     }
     let held: u64 = topic.partitions.iter().map(|p| p.bytes).sum();
     let held = Amount(held);

@@ -70,7 +70,7 @@ async fn create(args: &Args, client: Client) -> anyhow::Result<Exit> {
             "id": topic.id.to_string(),
             "created": topic.created,
             "partitions": topic.partitions,
-            "policy": topic.settings,
+            "policy": super::policy::json(&topic.settings),
         }))?,
     }
     out.flush()?;

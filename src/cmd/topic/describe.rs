@@ -41,7 +41,7 @@ async fn describe(args: &Args, client: Client) -> anyhow::Result<Exit> {
         Format::Json => out.json(&json!({
             "name": args.name.as_str(),
             "id": topic.id.to_string(),
-            "policy": topic.settings,
+            "policy": super::policy::json(&topic.settings),
             "partitions": topic.partitions.iter().map(partition).collect::<Vec<_>>(),
         }))?,
     }

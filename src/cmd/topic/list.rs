@@ -38,7 +38,7 @@ async fn list(args: &Args, client: Client) -> anyhow::Result<Exit> {
                 "name": topic.name.as_str(),
                 "id": topic.id.to_string(),
                 "partitions": topic.partitions.len(),
-                "policy": topic.settings,
+                "policy": super::policy::json(&topic.settings),
             }))
         })?,
     }

@@ -2,9 +2,10 @@
 
 use clap::ValueEnum;
 use corelog_protocol::message::ack::Level;
-use corelog_protocol::message::settings::{Change, SettingsChange, TopicSettings};
+use corelog_protocol::message::settings::{Change, RetentionHold, SettingsChange, TopicSettings};
 use corelog_record::ByteSize;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::quantity::{Limit, Span};
 
@@ -27,6 +28,34 @@ pub(super) struct Policy {
     /// Begin a new segment at this age, or `never` [new topic: never]
     #[arg(long, value_name = "DURATION")]
     segment_age: Option<Limit<Span>>,
+    /// Let retention wait until a snapshot holds what it would remove [new topic: none]
+    #[arg(long, value_name = "WHAT", value_enum)]
+    retention_hold: Option<Hold>,
+    /// Remove it all the same while a partition is larger than this, or `none` [new topic: none]
+    #[arg(long, value_name = "SIZE")]
+    retention_hold_bytes: Option<Limit<ByteSize>>,
+}
+
+/// What retention waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Hold {
+    /// Nothing: age and size decide alone.
+    None,
+    /// A snapshot that holds the records.
+    Snapshotted,
+    /// A follower that holds them: refused until there are followers.
+    #[value(hide = true)]
+    Replicated,
+}
+
+impl From<Hold> for RetentionHold {
+    fn from(hold: Hold) -> Self {
+        match hold {
+            Hold::None => Self::None,
+            Hold::Snapshotted => Self::Snapshotted,
+            Hold::Replicated => Self::Replicated,
+        }
+    }
 }
 
 /// When a record is acknowledged.
@@ -66,6 +95,8 @@ impl Policy {
             retention_bytes: change(self.retention_bytes, ByteSize::bytes),
             segment_bytes: self.segment_bytes.map(ByteSize::bytes),
             segment_age_ms: change(self.segment_age, Span::millis),
+            retention_hold: self.retention_hold.map(RetentionHold::from),
+            retention_hold_bytes: change(self.retention_hold_bytes, ByteSize::bytes),
         }
     }
 }
@@ -92,13 +123,34 @@ pub(super) fn rows(settings: &TopicSettings) -> Vec<Vec<String>> {
         ],
         vec!["segment-bytes".to_owned(), size(settings.segment_bytes)],
         vec!["segment-age".to_owned(), age(settings.segment_age_ms)],
+        vec![
+            "retention-hold".to_owned(),
+            settings.retention_hold.name().to_owned(),
+        ],
+        vec![
+            "retention-hold-bytes".to_owned(),
+            or(settings.retention_hold_bytes.map(size), "none"),
+        ],
     ]
+}
+
+/// The policy as programs read it: every key, whatever the wire leaves out.
+pub(super) fn json(settings: &TopicSettings) -> Value {
+    json!({
+        "ack": settings.ack,
+        "retention_age_ms": settings.retention_age_ms,
+        "retention_bytes": settings.retention_bytes,
+        "segment_bytes": settings.segment_bytes,
+        "segment_age_ms": settings.segment_age_ms,
+        "retention_hold": settings.retention_hold,
+        "retention_hold_bytes": settings.retention_hold_bytes,
+    })
 }
 
 /// A value that travels as a word, as that word.
 pub(crate) fn word(value: &impl Serialize) -> String {
     match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(word)) => word,
+        Ok(Value::String(word)) => word,
         _ => "?".to_owned(),
     }
 }
@@ -113,6 +165,8 @@ mod tests {
         retention_bytes: None,
         segment_bytes: None,
         segment_age: None,
+        retention_hold: None,
+        retention_hold_bytes: None,
     };
 
     #[test]

@@ -19,6 +19,8 @@ use corelog_record::{
 
 use super::{stored_batch, topic_id};
 
+mod kept;
+
 /// Something to do with the value of every kind's example.
 trait Visit {
     fn visit<R: Call>(&mut self, answer: &R::Answer, body: &[u8])
@@ -81,6 +83,7 @@ fn each(visit: &mut impl Visit) {
     topics(visit);
     records(visit);
     transfer(visit);
+    kept::each(visit);
 }
 
 fn connection(visit: &mut impl Visit) {
@@ -164,6 +167,10 @@ fn topics(visit: &mut impl Visit) {
                 bytes: 4_096,
                 epoch: epoch(1),
                 state: describe_topic::State::Ok,
+                damage: Vec::new(),
+                read_only: false,
+                scrubbed_at: None,
+                snapshot: None,
             }],
         },
         &[],

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use corelog_protocol::frame::CorrelationId;
 use corelog_protocol::message::{
-    Call, ack::Level, alter_topic, authenticate, copy_segments, create_topic, delete_topic,
-    describe_topic, epoch::Epoch, fetch, hello, list_offsets, metadata, ping, produce,
-    reopen_partition, segments, settings, truncate,
+    Call, ack::Level, alter_topic, authenticate, copy_segments, create_snapshot, create_topic,
+    delete_snapshot, delete_topic, describe_topic, epoch::Epoch, fetch, hello, list_offsets,
+    list_snapshots, metadata, ping, produce, reopen_partition, restore_status, restore_topic,
+    scrub_topic, segments, settings, truncate,
 };
 use corelog_protocol::request::{self, Request};
 use corelog_record::{
@@ -61,6 +62,12 @@ fn frame(correlation: CorrelationId, value: &Request) -> Vec<u8> {
         Request::ReopenPartition(request) => of(correlation, request, &[]),
         Request::Segments(request) => of(correlation, request, &[]),
         Request::CopySegments(request) => of(correlation, request, &[]),
+        Request::CreateSnapshot(request) => of(correlation, request, &[]),
+        Request::ListSnapshots(request) => of(correlation, request, &[]),
+        Request::DeleteSnapshot(request) => of(correlation, request, &[]),
+        Request::RestoreTopic(request) => of(correlation, request, &[]),
+        Request::RestoreStatus(request) => of(correlation, request, &[]),
+        Request::ScrubTopic(request) => of(correlation, request, &[]),
         other => panic!("{} needs an example", other.kind()),
     }
 }
@@ -70,6 +77,7 @@ fn values() -> Vec<Request> {
     values.extend(topics());
     values.extend(records());
     values.extend(transfer());
+    values.extend(keeping());
     values
 }
 
@@ -182,6 +190,32 @@ fn transfer() -> Vec<Request> {
                 bytes: None,
             }],
             piece_bytes_max: 4 << 20,
+        }),
+    ]
+}
+
+fn keeping() -> Vec<Request> {
+    vec![
+        Request::CreateSnapshot(create_snapshot::Request {
+            snapshot: "monday".to_owned(),
+            topics: vec![topic()],
+        }),
+        Request::ListSnapshots(list_snapshots::Request { snapshot: None }),
+        Request::DeleteSnapshot(delete_snapshot::Request {
+            snapshot: "monday".to_owned(),
+            created: Some(Timestamp::from_millis(1_700_000_000_000)),
+        }),
+        Request::RestoreTopic(restore_topic::Request {
+            source: "monday".to_owned(),
+            source_topic: None,
+            topic: TopicName::new("orders-again").unwrap(),
+        }),
+        Request::RestoreStatus(restore_status::Request { restore: 1 }),
+        Request::ScrubTopic(scrub_topic::Request {
+            topic: topic(),
+            id: topic_id(),
+            partition: Some(PartitionId::new(0)),
+            start: true,
         }),
     ]
 }

@@ -2,7 +2,7 @@
 
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::ack::Level;
-use corelog_protocol::message::settings::TopicSettings;
+use corelog_protocol::message::settings::{RetentionHold, TopicSettings};
 use corelog_record::{CoreId, PartitionId, Timestamp, TopicId, TopicName};
 use corelog_storage::format::topic as file;
 
@@ -52,6 +52,12 @@ impl Topic {
                 retention_bytes: settings.retention_bytes,
                 segment_bytes: settings.segment_bytes,
                 segment_age_ms: settings.segment_age_ms.map(clamp),
+                retention_hold: match settings.retention_hold {
+                    RetentionHold::None => file::Hold::None,
+                    RetentionHold::Snapshotted => file::Hold::Snapshotted,
+                    RetentionHold::Replicated | RetentionHold::Unknown => file::Hold::Unknown,
+                },
+                retention_hold_bytes: settings.retention_hold_bytes,
             },
         }
     }
@@ -77,6 +83,12 @@ impl Topic {
                 retention_bytes: settings.retention_bytes,
                 segment_bytes: settings.segment_bytes,
                 segment_age_ms: settings.segment_age_ms.map(i64::unsigned_abs),
+                retention_hold: match settings.retention_hold {
+                    file::Hold::None => RetentionHold::None,
+                    file::Hold::Snapshotted => RetentionHold::Snapshotted,
+                    file::Hold::Unknown => RetentionHold::Unknown,
+                },
+                retention_hold_bytes: settings.retention_hold_bytes,
             },
             owners,
         }
@@ -119,7 +131,23 @@ pub(super) fn check_settings(settings: &TopicSettings) -> Result<(), Failure> {
             Some(_) | None => {}
         }
     }
-    Ok(())
+    match settings.retention_hold {
+        RetentionHold::None | RetentionHold::Snapshotted => Ok(()),
+        RetentionHold::Replicated | RetentionHold::Unknown => {
+            let detail = Detail {
+                field: Some("retention_hold".to_owned()),
+                ..Detail::default()
+            };
+            let message = match settings.retention_hold {
+                RetentionHold::Replicated => {
+                    "retention_hold is replicated: this version has no followers to wait for"
+                }
+                _ => "retention_hold is none or snapshotted",
+            };
+            let code = ErrorCode::InvalidSettings;
+            Err(failure_with(code, message.to_owned(), detail))
+        }
+    }
 }
 
 fn clamp(millis: u64) -> i64 {

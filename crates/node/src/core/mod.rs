@@ -6,6 +6,7 @@
 //! lifecycle  opening, closing and reopening partitions
 //! keeper     the committer, the timers, the sweep
 //! serve      what it answers to requests for its own partitions
+//! describe   what it tells of them
 //! memory     what its partitions hold in memory, within one budget
 //! board      up to where a partition is durable, for all who wait for it
 //! acks       answers to Produce requests, in order
@@ -22,6 +23,7 @@
 mod acks;
 mod board;
 mod delay;
+mod describe;
 mod keeper;
 mod lifecycle;
 mod memory;

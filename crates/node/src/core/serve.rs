@@ -4,18 +4,18 @@ use std::rc::Rc;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::ack::Level;
-use corelog_protocol::message::{describe_topic, fetch, list_offsets, produce, truncate};
-use corelog_record::{Offset, TopicId};
+use corelog_protocol::message::{fetch, list_offsets, produce, truncate};
+use corelog_record::Offset;
 use corelog_storage::log::Piece;
 
 use super::Disk;
 use super::acks::Due;
 use super::refusal::error_of;
-use super::slots::{PartitionKey, Slot, SlotId, SlotState};
+use super::slots::{PartitionKey, SlotId, SlotState};
 use super::state::Core;
 use super::tickets::{Ticket, Tickets, Told};
 use crate::failure::{Failure, failure};
-use crate::metrics::{PartitionSnapshot, PartitionState, add, sub};
+use crate::metrics::{add, sub};
 use crate::partition::{Answer, Appetite, Input, Refusal, Seek};
 use crate::rt;
 
@@ -273,23 +273,6 @@ impl Core {
         }
     }
 
-    /// The partitions of a topic that live on this core.
-    pub(crate) fn describe(&self, topic: TopicId) -> Vec<describe_topic::Partition> {
-        let slots = self.slots.borrow();
-        let mine = slots.iter().filter(|(_, slot)| slot.key.topic == topic);
-        mine.map(|(_, slot)| described(self, &self.snapshot_of(slot)))
-            .collect()
-    }
-
-    /// Every partition of this core.
-    pub(crate) fn snapshot(&self) -> Vec<PartitionSnapshot> {
-        self.slots
-            .borrow()
-            .iter()
-            .map(|(_, slot)| self.snapshot_of(slot))
-            .collect()
-    }
-
     /// Where a partition of this core lives.
     ///
     /// # Errors
@@ -304,33 +287,6 @@ impl Core {
                 Err(failure(ErrorCode::Busy, "the partition is being opened"))
             }
             Some(SlotState::Failed) | None => Ok(id),
-        }
-    }
-
-    fn snapshot_of(&self, slot: &Slot) -> PartitionSnapshot {
-        let status = slot.partition().map(|partition| partition.status());
-        let state = match (&slot.state, &status) {
-            (SlotState::Opening, _) => PartitionState::Opening,
-            (SlotState::Failed, _) | (SlotState::Open(_), None) => PartitionState::Failed,
-            (SlotState::Open(_), Some(status)) if status.is_fenced => PartitionState::Fenced,
-            (SlotState::Open(_), Some(status)) if status.is_damaged => PartitionState::Damaged,
-            (SlotState::Open(_), Some(status)) if status.is_full => PartitionState::Full,
-            (SlotState::Open(_), Some(_)) => PartitionState::Serving,
-        };
-        let status = status.unwrap_or_default();
-        PartitionSnapshot {
-            topic: slot.topic.name.clone(),
-            partition: slot.key.partition,
-            core: self.id,
-            state,
-            log_start: status.log_start,
-            high_watermark: status.high_watermark,
-            durable: status.durable,
-            log_end: status.log_end,
-            epoch: status.epoch,
-            segment_count: status.segment_count,
-            store_bytes: status.store_bytes,
-            parked_fetch_count: status.parked_count,
         }
     }
 }
@@ -354,30 +310,8 @@ impl Drop for Parked {
     }
 }
 
-fn described(core: &Core, snapshot: &PartitionSnapshot) -> describe_topic::Partition {
-    use describe_topic::State;
-    describe_topic::Partition {
-        id: snapshot.partition,
-        core: core.id,
-        log_start: snapshot.log_start,
-        high_watermark: snapshot.high_watermark,
-        durable: snapshot.durable,
-        log_end: snapshot.log_end,
-        segments: u32::try_from(snapshot.segment_count).unwrap_or(u32::MAX),
-        bytes: snapshot.store_bytes,
-        epoch: snapshot.epoch,
-        state: match snapshot.state {
-            PartitionState::Serving => State::Ok,
-            PartitionState::Opening => State::Opening,
-            PartitionState::Fenced => State::Fenced,
-            PartitionState::Full => State::Full,
-            PartitionState::Damaged | PartitionState::Failed => State::Damaged,
-        },
-    }
-}
-
 /// The error of a request whose step told anything but what was asked for.
-fn not_told(told: Option<Told>) -> Failure {
+pub(super) fn not_told(told: Option<Told>) -> Failure {
     match told {
         Some(Err(refusal)) => error_of(&refusal),
         None => failure(

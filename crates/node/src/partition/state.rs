@@ -3,7 +3,7 @@
 use corelog_protocol::message::ack::Level;
 use corelog_record::{LeaderEpoch, Offset, Timestamp};
 use corelog_storage::disk::Dir;
-use corelog_storage::log::{FlushDone, Log};
+use corelog_storage::log::{Damage, FlushDone, Log};
 
 use super::effect::{Answer, Effect, Effects, Refusal};
 use super::group::{Group, Start};
@@ -42,6 +42,8 @@ pub(crate) struct Status {
     pub(crate) is_fenced: bool,
     pub(crate) is_full: bool,
     pub(crate) is_damaged: bool,
+    /// Damage keeps it from taking writes.
+    pub(crate) is_read_only: bool,
 }
 
 impl<D: Dir> Partition<D> {
@@ -123,7 +125,13 @@ impl<D: Dir> Partition<D> {
             is_fenced: self.log.is_fenced(),
             is_full: self.log.is_full(),
             is_damaged: !self.log.damage().is_empty(),
+            is_read_only: self.log.read_only_from().is_some(),
         }
+    }
+
+    /// Ranges of offsets whose bytes cannot be trusted.
+    pub(crate) fn damage(&self) -> &[Damage] {
+        self.log.damage()
     }
 
     /// Bytes of batches that wait for the disk or are on their way to it.

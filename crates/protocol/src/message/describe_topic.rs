@@ -1,6 +1,6 @@
 //! DescribeTopic: the state of a topic and its partitions.
 
-use corelog_record::{CoreId, LeaderEpoch, Offset, PartitionId, TopicId, TopicName};
+use corelog_record::{CoreId, LeaderEpoch, Offset, PartitionId, Timestamp, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 
 use super::settings::TopicSettings;
@@ -53,6 +53,38 @@ pub struct Partition {
     /// Whether it serves; default ok.
     #[serde(default)]
     pub state: State,
+    /// Ranges of offsets whose bytes cannot be trusted, lowest first; default empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damage: Vec<Damage>,
+    /// Whether damage keeps it from taking writes; default false.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub read_only: bool,
+    /// When the last whole scrub of it ended; default nil, never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scrubbed_at: Option<Timestamp>,
+    /// The snapshot that reaches furthest into it; default nil, none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<LastSnapshot>,
+}
+
+/// Bytes of one segment that were promised and cannot be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Damage {
+    /// The first offset that cannot be read.
+    pub from: Offset,
+    /// The offset from which on reading is possible again.
+    pub to: Offset,
+    /// The base offset of the segment.
+    pub segment: Offset,
+}
+
+/// The snapshot that reaches furthest into a partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastSnapshot {
+    /// Its name.
+    pub name: String,
+    /// It holds the partition's records below this offset.
+    pub end: Offset,
 }
 
 /// Whether a partition serves. On the wire a lower-case word.
@@ -73,4 +105,12 @@ pub enum State {
     /// A word that this version does not know.
     #[serde(other)]
     Unknown,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }

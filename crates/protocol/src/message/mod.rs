@@ -1,7 +1,8 @@
 //! Messages: for each kind of frame the head of its request and the head of its answer.
 //!
 //! One module per kind, with a `Request` and an `Answer` in it; a field's name is its key on the
-//! wire. [`settings`], [`ack`] and [`epoch`] hold what several kinds share. Never here: bytes of
+//! wire. [`settings`], [`ack`], [`epoch`] and [`snapshot`] hold what several
+//! kinds share. Never here: bytes of
 //! records, which are a frame's body and stay what they are. The law: **a key that is unknown is
 //! ignored, one that is missing has the default its field documents**; a field whose doc names no
 //! default is required.
@@ -10,19 +11,26 @@ pub mod ack;
 pub mod alter_topic;
 pub mod authenticate;
 pub mod copy_segments;
+pub mod create_snapshot;
 pub mod create_topic;
+pub mod delete_snapshot;
 pub mod delete_topic;
 pub mod describe_topic;
 pub mod epoch;
 pub mod fetch;
 pub mod hello;
 pub mod list_offsets;
+pub mod list_snapshots;
 pub mod metadata;
 pub mod ping;
 pub mod produce;
 pub mod reopen_partition;
+pub mod restore_status;
+pub mod restore_topic;
+pub mod scrub_topic;
 pub mod segments;
 pub mod settings;
+pub mod snapshot;
 pub mod truncate;
 
 use serde::Serialize;

@@ -18,6 +18,48 @@ pub struct TopicSettings {
     pub segment_bytes: u64,
     /// A segment's greatest age before it is sealed, in milliseconds; default nil, no bound.
     pub segment_age_ms: Option<u64>,
+    /// What retention waits for before it removes a sealed segment; default none.
+    #[serde(skip_serializing_if = "RetentionHold::is_none")]
+    pub retention_hold: RetentionHold,
+    /// What is held back goes all the same while a partition is larger, in bytes; default nil, no
+    /// bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention_hold_bytes: Option<u64>,
+}
+
+/// What retention waits for. On the wire a lower-case word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RetentionHold {
+    /// Nothing: age and size decide alone.
+    #[default]
+    None,
+    /// A snapshot that holds the segment's records.
+    Snapshotted,
+    /// A follower that holds them.
+    Replicated,
+    /// A word that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+impl RetentionHold {
+    /// True if nothing is waited for.
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
+    /// The word on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Snapshotted => "snapshotted",
+            Self::Replicated => "replicated",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 impl TopicSettings {
@@ -35,6 +77,8 @@ impl Default for TopicSettings {
             retention_bytes: None,
             segment_bytes: 128 * 1024 * 1024,
             segment_age_ms: None,
+            retention_hold: RetentionHold::None,
+            retention_hold_bytes: None,
         }
     }
 }
@@ -103,6 +147,12 @@ pub struct SettingsChange {
     /// See [`TopicSettings::segment_age_ms`].
     #[serde(skip_serializing_if = "Change::is_keep")]
     pub segment_age_ms: Change<u64>,
+    /// See [`TopicSettings::retention_hold`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention_hold: Option<RetentionHold>,
+    /// See [`TopicSettings::retention_hold_bytes`].
+    #[serde(skip_serializing_if = "Change::is_keep")]
+    pub retention_hold_bytes: Change<u64>,
 }
 
 impl SettingsChange {
@@ -115,6 +165,8 @@ impl SettingsChange {
             retention_bytes: self.retention_bytes.apply(before.retention_bytes),
             segment_bytes: self.segment_bytes.unwrap_or(before.segment_bytes),
             segment_age_ms: self.segment_age_ms.apply(before.segment_age_ms),
+            retention_hold: self.retention_hold.unwrap_or(before.retention_hold),
+            retention_hold_bytes: self.retention_hold_bytes.apply(before.retention_hold_bytes),
         }
     }
 }

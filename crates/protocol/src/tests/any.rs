@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use crate::message::ack::Level;
 use crate::message::epoch::Epoch;
-use crate::message::settings::{Change, SettingsChange, TopicSettings};
+use crate::message::settings::{Change, RetentionHold, SettingsChange, TopicSettings};
 use crate::message::{
     alter_topic, authenticate, copy_segments, create_topic, delete_topic, describe_topic, fetch,
     hello, list_offsets, metadata, ping, produce, reopen_partition, segments, truncate,
@@ -18,13 +18,15 @@ use crate::message::{
 use crate::request::Request;
 
 pub(super) mod answers;
+pub(super) mod kept;
 
 pub(super) fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
         connection_request(),
         topic_request(),
         partition_request(),
-        follow_request()
+        follow_request(),
+        kept::request(),
     ]
 }
 
@@ -169,20 +171,27 @@ fn follower() -> impl Strategy<Value = fetch::Follower> {
 fn settings_change() -> impl Strategy<Value = SettingsChange> {
     (
         of(level()),
-        [change(), change(), change()],
+        [change(), change(), change(), change()],
         of(any::<u64>()),
+        of(hold()),
     )
-        .prop_map(
-            |(ack, [retention_age_ms, retention_bytes, segment_age_ms], segment_bytes)| {
-                SettingsChange {
-                    ack,
-                    retention_age_ms,
-                    retention_bytes,
-                    segment_bytes,
-                    segment_age_ms,
-                }
-            },
-        )
+        .prop_map(|(ack, changes, segment_bytes, retention_hold)| {
+            let [
+                retention_age_ms,
+                retention_bytes,
+                segment_age_ms,
+                retention_hold_bytes,
+            ] = changes;
+            SettingsChange {
+                ack,
+                retention_age_ms,
+                retention_bytes,
+                segment_bytes,
+                segment_age_ms,
+                retention_hold,
+                retention_hold_bytes,
+            }
+        })
 }
 
 fn change() -> impl Strategy<Value = Change<u64>> {
@@ -194,15 +203,33 @@ fn change() -> impl Strategy<Value = Change<u64>> {
 }
 
 fn settings() -> impl Strategy<Value = TopicSettings> {
-    (level(), any::<[Option<u64>; 3]>(), any::<u64>()).prop_map(
-        |(ack, [retention_age_ms, retention_bytes, segment_age_ms], segment_bytes)| TopicSettings {
-            ack,
-            retention_age_ms,
-            retention_bytes,
-            segment_bytes,
-            segment_age_ms,
+    (level(), any::<[Option<u64>; 4]>(), any::<u64>(), hold()).prop_map(
+        |(ack, bounds, segment_bytes, retention_hold)| {
+            let [
+                retention_age_ms,
+                retention_bytes,
+                segment_age_ms,
+                retention_hold_bytes,
+            ] = bounds;
+            TopicSettings {
+                ack,
+                retention_age_ms,
+                retention_bytes,
+                segment_bytes,
+                segment_age_ms,
+                retention_hold,
+                retention_hold_bytes,
+            }
         },
     )
+}
+
+fn hold() -> impl Strategy<Value = RetentionHold> {
+    prop_oneof![
+        Just(RetentionHold::None),
+        Just(RetentionHold::Snapshotted),
+        Just(RetentionHold::Replicated),
+    ]
 }
 
 fn at() -> impl Strategy<Value = list_offsets::At> {

@@ -8,7 +8,7 @@ use crate::frame::{CorrelationId, Decoder, Frame, FrameError, Peek, Shape, encod
 use crate::head::HeadError;
 use crate::kind::Kind;
 use crate::limits;
-use crate::message::settings::{Change, SettingsChange, TopicSettings};
+use crate::message::settings::{Change, RetentionHold, SettingsChange, TopicSettings};
 use crate::message::{create_topic, describe_topic, fetch, list_offsets, produce};
 use crate::request::Request;
 
@@ -208,6 +208,27 @@ fn a_missing_setting_stays_and_nil_clears_it() {
         (None, Some(5))
     );
     assert_eq!(after.segment_age_ms, Some(2));
+}
+
+#[test]
+fn a_scrub_that_says_nothing_else_begins_on_all_partitions() {
+    let Request::ScrubTopic(scrub) = decode(Kind::ScrubTopic, &place()).unwrap() else {
+        panic!("a ScrubTopic");
+    };
+    assert!(scrub.start);
+    let head = b"\x81\xa8snapshot\xa1s";
+    let Request::CreateSnapshot(create) = decode(Kind::CreateSnapshot, head).unwrap() else {
+        panic!("a CreateSnapshot");
+    };
+    assert_eq!((create.snapshot.as_str(), create.topics.len()), ("s", 0));
+}
+
+/// A hold of a later version is never taken for none: what it holds would go.
+#[test]
+fn a_hold_that_is_not_known_is_no_hold_that_lets_go() {
+    let settings: TopicSettings = crate::head::decode(b"\x81\xaeretention_hold\xa6tiered").unwrap();
+    assert_eq!(settings.retention_hold, RetentionHold::Unknown);
+    assert!(!settings.retention_hold.is_none());
 }
 
 #[test]

@@ -11,7 +11,10 @@ use crate::error::ErrorBody;
 use crate::frame::{CorrelationId, Decoder, FrameError, Peek};
 use crate::kind::Kind;
 use crate::limits::FRAME_BYTES_MAX;
-use crate::message::{Call, fetch, metadata, produce, segments};
+use crate::message::{
+    Call, create_snapshot, describe_topic, fetch, metadata, produce, restore_status, scrub_topic,
+    segments,
+};
 use crate::request::{self, Request};
 
 proptest! {
@@ -58,12 +61,18 @@ proptest! {
         fetched in any_of::answers::fetched(),
         produced in any_of::answers::produced(),
         segments in any_of::answers::segments(),
+        kept in any_of::kept::answers(),
         body in vec(any::<u8>(), 0..64),
     ) {
         read_back::<metadata::Request>(&metadata, &[]);
         read_back::<fetch::Request>(&fetched, &body);
         read_back::<produce::Request>(&produced, &[]);
         read_back::<segments::Request>(&segments, &[]);
+        let (taken, restored, scrubbed, described) = kept;
+        read_back::<create_snapshot::Request>(&taken, &[]);
+        read_back::<restore_status::Request>(&restored, &[]);
+        read_back::<scrub_topic::Request>(&scrubbed, &[]);
+        read_back::<describe_topic::Request>(&described, &[]);
     }
 
     #[test]
@@ -104,6 +113,12 @@ pub(super) fn encode(
         Request::ReopenPartition(r) => request::encode(correlation, r, body_bytes, out),
         Request::Segments(r) => request::encode(correlation, r, body_bytes, out),
         Request::CopySegments(r) => request::encode(correlation, r, body_bytes, out),
+        Request::CreateSnapshot(r) => request::encode(correlation, r, body_bytes, out),
+        Request::ListSnapshots(r) => request::encode(correlation, r, body_bytes, out),
+        Request::DeleteSnapshot(r) => request::encode(correlation, r, body_bytes, out),
+        Request::RestoreTopic(r) => request::encode(correlation, r, body_bytes, out),
+        Request::RestoreStatus(r) => request::encode(correlation, r, body_bytes, out),
+        Request::ScrubTopic(r) => request::encode(correlation, r, body_bytes, out),
     }
 }
 

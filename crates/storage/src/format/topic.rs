@@ -40,6 +40,36 @@ pub struct Settings {
     /// A segment rolls this long after its first record, in ms; `None`: never by age. Key
     /// `segment_age_ms`.
     pub segment_age_ms: Option<i64>,
+    /// What retention waits for before it removes a sealed segment. Key `retention_hold`: `"none"`
+    /// or `"snapshotted"`; absent for none.
+    #[serde(skip_serializing_if = "Hold::is_none")]
+    pub retention_hold: Hold,
+    /// What is held back goes all the same beyond this many bytes; `None` sets no bound. Key
+    /// `retention_hold_bytes`, absent for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention_hold_bytes: Option<u64>,
+}
+
+/// What retention waits for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hold {
+    /// Nothing.
+    #[default]
+    None,
+    /// A snapshot that holds the segment.
+    Snapshotted,
+    /// A word of a later version: nothing is let go that it might hold.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Hold {
+    /// True if nothing is waited for.
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
 }
 
 /// The level at which a Produce is acknowledged.
@@ -61,6 +91,8 @@ impl Default for Settings {
             retention_bytes: None,
             segment_bytes: 128 << 20,
             segment_age_ms: None,
+            retention_hold: Hold::None,
+            retention_hold_bytes: None,
         }
     }
 }

@@ -245,6 +245,11 @@ impl<D: Dir> Log<D> {
         &self.damage
     }
 
+    /// Where the damage begins that keeps the log from taking appends, if any does.
+    pub fn read_only_from(&self) -> Option<Offset> {
+        self.read_only_from
+    }
+
     /// Bytes of memory held for readers of the tail.
     pub fn tail_bytes(&self) -> usize {
         self.tail.retained_bytes()

@@ -7,7 +7,7 @@ use super::samples;
 use crate::format::edit::{FRAME_BYTES_MAX, Frame};
 use crate::format::index::{self, Row};
 use crate::format::mark::Slot;
-use crate::format::topic::{self, Ack, Topic};
+use crate::format::topic::{self, Ack, Hold, Topic};
 
 proptest! {
     #[test]
@@ -73,6 +73,7 @@ proptest! {
         partitions: u32,
         is_durable: bool,
         numbers: (Option<i64>, Option<u64>, u64, Option<i64>),
+        hold: Option<Option<u64>>,
     ) {
         let settings = topic::Settings {
             ack: if is_durable { Ack::Durable } else { Ack::Accepted },
@@ -80,6 +81,8 @@ proptest! {
             retention_bytes: numbers.1,
             segment_bytes: numbers.2,
             segment_age_ms: numbers.3,
+            retention_hold: hold.map_or(Hold::None, |_| Hold::Snapshotted),
+            retention_hold_bytes: hold.flatten(),
         };
         let topic = Topic { partitions, settings, ..samples::topic() };
         prop_assert_eq!(Topic::decode(&topic.encode()).unwrap(), topic);

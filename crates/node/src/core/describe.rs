@@ -1,0 +1,91 @@
+//! What a core tells of its partitions, to clients and to the metrics.
+
+use corelog_protocol::message::describe_topic::{self, Damage};
+use corelog_record::TopicId;
+
+use super::slots::{Slot, SlotState};
+use super::state::Core;
+use crate::metrics::{PartitionSnapshot, PartitionState};
+
+impl Core {
+    /// The partitions of a topic that live on this core.
+    pub(crate) fn describe(&self, topic: TopicId) -> Vec<describe_topic::Partition> {
+        let slots = self.slots.borrow();
+        let mine = slots.iter().filter(|(_, slot)| slot.key.topic == topic);
+        mine.map(|(_, slot)| self.described(slot)).collect()
+    }
+
+    /// Every partition of this core.
+    pub(crate) fn snapshot(&self) -> Vec<PartitionSnapshot> {
+        self.slots
+            .borrow()
+            .iter()
+            .map(|(_, slot)| self.snapshot_of(slot))
+            .collect()
+    }
+
+    fn snapshot_of(&self, slot: &Slot) -> PartitionSnapshot {
+        let status = slot.partition().map(|partition| partition.status());
+        let state = match (&slot.state, &status) {
+            (SlotState::Opening, _) => PartitionState::Opening,
+            (SlotState::Failed, _) | (SlotState::Open(_), None) => PartitionState::Failed,
+            (SlotState::Open(_), Some(status)) if status.is_fenced => PartitionState::Fenced,
+            (SlotState::Open(_), Some(status)) if status.is_damaged => PartitionState::Damaged,
+            (SlotState::Open(_), Some(status)) if status.is_full => PartitionState::Full,
+            (SlotState::Open(_), Some(_)) => PartitionState::Serving,
+        };
+        let status = status.unwrap_or_default();
+        PartitionSnapshot {
+            topic: slot.topic.name.clone(),
+            partition: slot.key.partition,
+            core: self.id,
+            state,
+            log_start: status.log_start,
+            high_watermark: status.high_watermark,
+            durable: status.durable,
+            log_end: status.log_end,
+            epoch: status.epoch,
+            segment_count: status.segment_count,
+            store_bytes: status.store_bytes,
+            parked_fetch_count: status.parked_count,
+        }
+    }
+
+    fn described(&self, slot: &Slot) -> describe_topic::Partition {
+        use describe_topic::State;
+        let snapshot = self.snapshot_of(slot);
+        let partition = slot.partition();
+        describe_topic::Partition {
+            id: snapshot.partition,
+            core: self.id,
+            log_start: snapshot.log_start,
+            high_watermark: snapshot.high_watermark,
+            durable: snapshot.durable,
+            log_end: snapshot.log_end,
+            segments: u32::try_from(snapshot.segment_count).unwrap_or(u32::MAX),
+            bytes: snapshot.store_bytes,
+            epoch: snapshot.epoch,
+            state: match snapshot.state {
+                PartitionState::Serving => State::Ok,
+                PartitionState::Opening => State::Opening,
+                PartitionState::Fenced => State::Fenced,
+                PartitionState::Full => State::Full,
+                PartitionState::Damaged | PartitionState::Failed => State::Damaged,
+            },
+            damage: partition.map_or_else(Vec::new, |partition| told(partition.damage())),
+            read_only: partition.is_some_and(|partition| partition.status().is_read_only),
+            scrubbed_at: None,
+            snapshot: None,
+        }
+    }
+}
+
+/// Damage as clients are told of it.
+pub(super) fn told(damage: &[corelog_storage::log::Damage]) -> Vec<Damage> {
+    let of = |damage: &corelog_storage::log::Damage| Damage {
+        from: damage.from,
+        to: damage.to,
+        segment: damage.segment,
+    };
+    damage.iter().map(of).collect()
+}

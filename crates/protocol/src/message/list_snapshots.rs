@@ -1,0 +1,36 @@
+//! ListSnapshots: which snapshots there are, and what they hold.
+
+use serde::{Deserialize, Serialize};
+
+use super::snapshot::Snapshot;
+
+super::call!(ListSnapshots);
+
+/// Which snapshots.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Only this one, with every partition; default nil, all of them without.
+    #[serde(default)]
+    pub snapshot: Option<String>,
+}
+
+/// The snapshots there are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// By name; default empty.
+    #[serde(default)]
+    pub snapshots: Vec<Snapshot>,
+    /// Those that are there and cannot be read; default empty.
+    #[serde(default)]
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A snapshot whose summary cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unreadable {
+    /// Its name, which is its directory's.
+    pub name: String,
+    /// What is wrong with it, for people; default empty.
+    #[serde(default)]
+    pub message: String,
+}
