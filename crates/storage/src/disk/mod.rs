@@ -1,8 +1,8 @@
 //! The room of files and directories: one trait pair, and what implements it.
 //!
 //! Lives here: [`Dir`] and [`File`], the buffers they take ([`buf`]), read-only maps ([`map`], the
-//! only `unsafe` of this crate), plain files ([`std`]), a disk in memory that knows what a power cut
-//! would leave ([`memory`]), and, for tests, injected faults (`faulty`) and the suite that every
+//! only `unsafe` of this crate), plain files ([`std`]), and, for tests, a disk in memory that knows
+//! what a power cut would leave (`memory`), injected faults (`faulty`) and the suite that every
 //! implementation passes (`conformance`). The io_uring implementation lives with its runtime, in
 //! the node.
 //!
@@ -17,6 +17,7 @@ pub mod conformance;
 #[cfg(any(test, feature = "testing"))]
 pub mod faulty;
 pub mod map;
+#[cfg(any(test, feature = "testing"))]
 pub mod memory;
 pub mod std;
 

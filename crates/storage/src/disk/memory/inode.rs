@@ -1,149 +1,221 @@
-//! The bytes of one file: what is written, and what a power cut may leave of it.
+//! One file: what reads show, what is durable, and what is in doubt between the two.
 
-use ::std::collections::BTreeMap;
 use ::std::ops::Range;
+use ::std::rc::Rc;
 
-/// A power cut leaves each sector in one of its versions, whole.
-const SECTOR_BYTES: usize = 512;
+use super::super::{BLOCK_BYTES, Space};
+use super::content::{Content, Stored, difference, mixed};
+use super::spans::Spans;
 
-type Sector = [u8; SECTOR_BYTES];
-
-/// A file's contents. Bytes behind the end read as zeros if the file grows over them.
-#[derive(Debug, Default)]
+/// A file. What is durable becomes what reads show by the effects that are pending, unless a sync
+/// failed.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Inode {
-    /// What a read shows.
-    bytes: Vec<u8>,
-    /// Of each sector changed since the last sync, the versions before the present one, oldest
-    /// first: the oldest is the durable one.
-    dirty: BTreeMap<usize, Vec<Sector>>,
-    /// The lengths before the present one since the last sync, oldest first.
-    lens: Vec<usize>,
-    /// What the disk holds of sectors whose sync failed, which reads do not show.
-    lost: BTreeMap<usize, Sector>,
+    /// What a read shows. Bytes behind the end are zeros.
+    pub(super) shown: Rc<Content>,
+    /// What is left if no effect that is pending survives.
+    pub(super) durable: Rc<Content>,
+    /// What was done since the last sync, oldest first.
+    pub(super) pending: Vec<Effect>,
+    /// The blocks that have space.
+    space: Spans,
+    /// Whether a sync failed, so that the disk may hold something else than reads show.
+    pub(super) is_lost: bool,
+}
+
+/// A part of what an operation did to a file.
+#[derive(Debug, Clone)]
+pub(super) struct Effect {
+    /// The number of the operation.
+    pub(super) step: u64,
+    pub(super) what: What,
+}
+
+/// Something that survives a power cut, or not.
+#[derive(Debug, Clone)]
+pub(super) enum What {
+    /// The block got this content, which was another in the sectors of the mask. Each of these
+    /// survives for itself.
+    Block {
+        index: usize,
+        block: Stored,
+        mask: u8,
+    },
+    /// The file got this length.
+    Len(usize),
 }
 
 impl Inode {
     pub(super) fn len(&self) -> usize {
-        self.bytes.len()
+        self.shown.len()
     }
 
-    /// The bytes of `range`, which lies within the length.
-    pub(super) fn read(&self, range: Range<usize>) -> &[u8] {
-        &self.bytes[range]
+    /// Copies the bytes from `start` on, which lie within the length.
+    pub(super) fn read(&self, start: usize, into: &mut [u8]) {
+        assert!(
+            start + into.len() <= self.len(),
+            "a read ends with the file"
+        );
+        self.shown.read(start, into);
     }
 
-    /// Writes `bytes` at `position`, growing the file if need be.
-    pub(super) fn write(&mut self, position: usize, bytes: &[u8]) {
-        let end = position + bytes.len();
-        if end > self.len() {
-            self.set_len(end);
+    /// What is in doubt, oldest first.
+    pub(super) fn pending(&self) -> &[Effect] {
+        &self.pending
+    }
+
+    /// Writes `blocks` from the block `first` on, growing the file if need be.
+    pub(super) fn write(&mut self, step: u64, first: usize, blocks: &[Stored]) {
+        self.space.insert(first..first + blocks.len());
+        for (index, block) in (first..).zip(blocks) {
+            self.put(step, index, block.clone());
         }
-        for sector in sectors(position..end) {
-            let old = self.sector(sector);
-            let start = (sector * SECTOR_BYTES).max(position);
-            let stop = ((sector + 1) * SECTOR_BYTES).min(end);
-            self.bytes[start..stop].copy_from_slice(&bytes[start - position..stop - position]);
-            self.note_version(sector, old);
+        let end = (first + blocks.len()) * BLOCK_BYTES;
+        if self.len() < end {
+            self.note_len(step, end);
         }
     }
 
     /// Cuts or extends the file with zeros.
-    pub(super) fn set_len(&mut self, len: usize) {
-        let before = self.len();
-        if len == before {
+    pub(super) fn set_len(&mut self, step: u64, len: usize) {
+        if len < self.len() {
+            let whole = len.div_ceil(BLOCK_BYTES);
+            for index in self.not_zeros(whole..usize::MAX) {
+                self.put(step, index, None);
+            }
+            let last = self.shown.cut_block(len);
+            if let Some((index, block)) = last {
+                self.put(step, index, block);
+            }
+            self.space.cut(whole);
+        }
+        if len != self.len() {
+            self.note_len(step, len);
+        }
+    }
+
+    /// Gives space to the blocks of `range`, and length to the file.
+    pub(super) fn allocate(&mut self, step: u64, range: Range<usize>, how: Space) {
+        if how == Space::Zeroed {
+            for index in self.not_zeros(range.clone()) {
+                self.put(step, index, None);
+            }
+        }
+        let end = range.end * BLOCK_BYTES;
+        if self.len() < end && !range.is_empty() {
+            self.note_len(step, end);
+        }
+        self.space.insert(range);
+    }
+
+    /// Makes what is pending durable.
+    pub(super) fn sync(&mut self) {
+        let pending = ::std::mem::take(&mut self.pending);
+        if self.is_lost {
+            let durable = Rc::make_mut(&mut self.durable);
+            for effect in pending {
+                effect.what.apply(durable, u8::MAX);
+            }
+        } else {
+            self.durable = Rc::clone(&self.shown);
+        }
+    }
+
+    /// The blocks that have space.
+    pub(super) fn space(&self) -> &Spans {
+        &self.space
+    }
+
+    /// Changes a block, and notes in which sectors.
+    ///
+    /// A sector written again identically is in no doubt, so nothing is noted for it, unless the
+    /// disk holds something else: then writing it is what heals it.
+    fn put(&mut self, step: u64, index: usize, block: Stored) {
+        let mask = difference(self.shown.block(index), &block)
+            | difference(self.durable.block(index), &block);
+        if mask == 0 {
             return;
         }
-        self.lens.push(before);
-        let cut: Vec<_> = sectors(len..before)
-            .map(|index| (index, self.sector(index)))
-            .collect();
-        self.bytes.resize(len, 0);
-        for (sector, old) in cut {
-            self.note_version(sector, old);
+        Rc::make_mut(&mut self.shown).put(index, block.clone());
+        let what = What::Block { index, block, mask };
+        self.pending.push(Effect { step, what });
+    }
+
+    fn note_len(&mut self, step: u64, len: usize) {
+        Rc::make_mut(&mut self.shown).set_len(len);
+        let what = What::Len(len);
+        self.pending.push(Effect { step, what });
+    }
+
+    /// The blocks of `range` that are not zeros, for readers or on the disk.
+    fn not_zeros(&self, range: Range<usize>) -> Vec<usize> {
+        let mut blocks: Vec<_> = self.shown.blocks(range.clone()).collect();
+        if self.is_lost {
+            blocks.extend(self.durable.blocks(range));
+            blocks.sort_unstable();
+            blocks.dedup();
         }
+        blocks
     }
+}
 
-    /// Makes bytes and length durable, except where a sync failed before.
-    pub(super) fn sync(&mut self) {
-        self.dirty.clear();
-        self.lens.clear();
-    }
-
-    /// The sector `index` as a read shows it, zeros behind the end.
-    fn sector(&self, index: usize) -> Sector {
-        let mut sector = [0; SECTOR_BYTES];
-        let start = (index * SECTOR_BYTES).min(self.len());
-        let end = ((index + 1) * SECTOR_BYTES).min(self.len());
-        sector[..end - start].copy_from_slice(&self.bytes[start..end]);
-        sector
-    }
-
-    /// Records that `old` was the version of the sector `index` before a change.
-    ///
-    /// A sector written again identically is in no doubt, so nothing is recorded for it, unless
-    /// its last sync failed: then the disk holds something else, and writing it is what heals it.
-    fn note_version(&mut self, index: usize, old: Sector) {
-        let on_disk = self.lost.remove(&index);
-        if on_disk.is_some() || old != self.sector(index) {
-            let versions = self.dirty.entry(index).or_default();
-            versions.extend(on_disk);
-            versions.push(old);
+impl What {
+    /// Does to `content` what survived of this, of a block the sectors of `mask`.
+    pub(super) fn apply(&self, content: &mut Content, survived: u8) {
+        match self {
+            Self::Block { index, block, mask } => {
+                let mask = mask & survived;
+                if mask != 0 {
+                    content.put(*index, mixed(content.block(*index), block, mask));
+                }
+            }
+            Self::Len(len) => content.set_len(*len),
         }
     }
 }
 
-#[cfg(any(test, feature = "testing"))]
 impl Inode {
-    /// What a power cut may leave of the file.
-    pub(super) fn power_cut(&self, random: &mut fastrand::Rng) -> Self {
-        let mut image = Self::default();
-        let len = random.choice(&self.lens).copied().filter(|_| random.bool());
-        let longest = self
-            .lens
-            .iter()
-            .copied()
-            .chain([self.len()])
-            .max()
-            .unwrap_or(0);
-        image.bytes.extend_from_slice(&self.bytes);
-        image
-            .bytes
-            .resize(longest.next_multiple_of(SECTOR_BYTES), 0);
-        for (&index, versions) in &self.dirty {
-            if let Some(version) = versions.get(random.usize(0..=versions.len())) {
-                image.place(index, version);
+    /// The file after a power cut, with the effects for which `survived` has sectors. It gets the
+    /// index of an effect; for a length any sector will do.
+    pub(super) fn image(&self, mut survived: impl FnMut(usize, &Effect) -> u8) -> Self {
+        let mut content = Rc::clone(&self.durable);
+        for (index, effect) in self.pending.iter().enumerate() {
+            let mask = survived(index, effect);
+            if mask != 0 {
+                effect.what.apply(Rc::make_mut(&mut content), mask);
             }
         }
-        for (&index, on_disk) in &self.lost {
-            image.place(index, on_disk);
+        if self.is_lost || !Rc::ptr_eq(&content, &self.durable) {
+            Rc::make_mut(&mut content).cut_behind_end();
         }
-        image.bytes.resize(len.unwrap_or(self.len()), 0);
-        image
-    }
-
-    /// Fixes what the disk holds of each unsynced sector; reads go on to show what was written.
-    pub(super) fn lose_unsynced(&mut self, random: &mut fastrand::Rng) {
-        for (index, versions) in ::std::mem::take(&mut self.dirty) {
-            if let Some(version) = versions.get(random.usize(0..=versions.len())) {
-                self.lost.insert(index, *version);
-            }
+        let mut space = self.space.clone();
+        space.cut(content.len().div_ceil(BLOCK_BYTES));
+        Self {
+            shown: Rc::clone(&content),
+            durable: content,
+            pending: Vec::new(),
+            space,
+            is_lost: false,
         }
     }
 
-    /// Puts `sector` in its place; the bytes hold whole sectors and reach that far, or the sector
-    /// lies behind every length the file had.
-    fn place(&mut self, index: usize, sector: &Sector) {
-        let start = index * SECTOR_BYTES;
-        if let Some(bytes) = self.bytes.get_mut(start..start + SECTOR_BYTES) {
-            bytes.copy_from_slice(sector);
-        }
+    /// Whether nothing is in doubt: then every image of the file is the file itself.
+    pub(super) fn is_settled(&self) -> bool {
+        self.pending.is_empty() && !self.is_lost
+    }
+
+    /// A number that differs between files whose readers see other bytes.
+    pub(super) fn hash(&self) -> u64 {
+        self.shown.hash()
     }
 }
 
-/// The indices of the sectors that `range` of bytes touches.
-fn sectors(range: Range<usize>) -> Range<usize> {
-    if range.start >= range.end {
-        return 0..0;
+impl What {
+    /// The block that it changes.
+    pub(super) fn block(&self) -> Option<usize> {
+        match self {
+            Self::Block { index, .. } => Some(*index),
+            Self::Len(_) => None,
+        }
     }
-    range.start / SECTOR_BYTES..range.end.div_ceil(SECTOR_BYTES)
 }
