@@ -49,10 +49,7 @@ impl<D: Dir> Log<D> {
             self.is_damage_unwritten = false;
             return None;
         }
-        Some(Work::Edit(EditWork {
-            manifest,
-            edit: Edit::Settings(Settings { changes }),
-            gone: Vec::new(),
-        }))
+        let edit = Edit::Settings(Settings { changes });
+        Some(Work::Edit(EditWork::new(manifest, edit)))
     }
 }

@@ -93,12 +93,7 @@ impl<D: Dir> Log<D> {
             }
             let edit = Edit::Seal(seal(self.segment_at(base.offset), now));
             let manifest = self.manifest.take()?;
-            return Some(Work::Edit(EditWork {
-                manifest,
-                edit,
-                gone: Vec::new(),
-                unset: None,
-            }));
+            return Some(Work::Edit(EditWork::new(manifest, edit)));
         }
         let Index::Growing(rows) = &segment.index else {
             return None;

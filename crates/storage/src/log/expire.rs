@@ -151,10 +151,8 @@ impl<D: Dir> Log<D> {
             Some(Box::new((mark, slot)))
         });
         Ok(Some(self.chore(Work::Edit(EditWork {
-            manifest,
-            edit,
-            gone: Vec::new(),
             unset,
+            ..EditWork::new(manifest, edit)
         }))))
     }
 

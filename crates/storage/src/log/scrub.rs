@@ -211,11 +211,8 @@ impl<D: Dir> Log<D> {
     pub(super) fn plan_scrubbed(&mut self) -> Option<Work<D>> {
         let time = self.scrub.unwritten?;
         let manifest = self.manifest.take()?;
-        Some(Work::Edit(EditWork {
-            manifest,
-            edit: Edit::Scrubbed(edit::Scrubbed { time }),
-            gone: Vec::new(),
-        }))
+        let edit = Edit::Scrubbed(edit::Scrubbed { time });
+        Some(Work::Edit(EditWork::new(manifest, edit)))
     }
 
     /// Takes in a piece of a segment that is still there.

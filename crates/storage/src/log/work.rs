@@ -140,6 +140,16 @@ pub(super) struct EditWork<D: Dir> {
 }
 
 impl<D: Dir> EditWork<D> {
+    /// Appending `edit`, which no reader was promised to see again.
+    pub(super) fn new(manifest: Manifest<D>, edit: Edit) -> Self {
+        Self {
+            manifest,
+            edit,
+            gone: Vec::new(),
+            unset: None,
+        }
+    }
+
     async fn run(&mut self) -> Result<(), Error> {
         if let Some(unset) = &mut self.unset {
             let (mark, slot) = &mut **unset;
