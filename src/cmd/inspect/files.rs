@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use corelog_storage::format::edit::Edit;
+use corelog_storage::format::edit::{Edit, Seal};
 use corelog_storage::format::index;
 use corelog_storage::format::manifest::Manifest;
 use corelog_storage::format::mark::{SLOT_BYTES, SLOTS, Slot};
@@ -99,6 +99,15 @@ pub(super) fn manifest_facts(manifest: &Manifest, show: &mut Show) {
     show.fact("torn_edit_bytes", torn.map_or(0, ExactSizeIterator::len));
 }
 
+/// A seal in words.
+fn sealed(seal: &Seal) -> String {
+    let digest = &seal.digest;
+    let (bytes, batches) = (digest.bytes, digest.batches);
+    let (base, end, sealed) = (digest.base, digest.end, rfc3339(seal.sealed));
+    let text = format!("segment {base} ends at {end}: {bytes} bytes, {batches} batches");
+    format!("{text}, chain {}, sealed {sealed}", digest.end_chain)
+}
+
 /// An edit in words: its kind, and what it says.
 fn words(edit: &Edit) -> (&'static str, String) {
     match edit {
@@ -106,15 +115,10 @@ fn words(edit: &Edit) -> (&'static str, String) {
             "add",
             format!("segment {} from batch {}", add.base, add.ordinal),
         ),
-        Edit::Seal(seal) => {
-            let digest = &seal.digest;
-            let (bytes, batches) = (digest.bytes, digest.batches);
-            let (base, end, sealed) = (digest.base, digest.end, rfc3339(seal.sealed));
-            let text = format!("segment {base} ends at {end}: {bytes} bytes, {batches} batches");
-            (
-                "seal",
-                format!("{text}, chain {}, sealed {sealed}", digest.end_chain),
-            )
+        Edit::Seal(seal) => ("seal", sealed(seal)),
+        Edit::Seals(seals) => {
+            let all: Vec<_> = seals.seals.iter().map(sealed).collect();
+            ("seals", all.join("; "))
         }
         Edit::Generation(new) => (
             "generation",

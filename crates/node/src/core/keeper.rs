@@ -94,6 +94,8 @@ impl Core {
             let done = Box::new(plan.run().await);
             add(&core.counters.chores_total, 1);
             core.step(slot, Input::Chored { generation, done });
+            // Appends may have waited for segments to be sealed.
+            core.flushed.notify();
             core.quieter.notify();
         };
         rt::spawn_background(chore).detach();

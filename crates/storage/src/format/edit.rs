@@ -17,9 +17,11 @@ use std::collections::BTreeMap;
 use corelog_record::{Chain, LeaderEpoch, Lineage, Offset, Ordinal, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::Error;
 use super::cursor::{Reader, Writer};
 use super::envelope::{from_messagepack, to_messagepack};
-use super::{Error, state};
+
+pub use super::seal::{Digest, Kind, SEALS_MAX, Seal, Seals};
 
 /// Edits start at multiples of this, in bytes.
 pub const ALIGN_BYTES: usize = 16;
@@ -50,6 +52,8 @@ pub enum Edit {
     Settings(Settings),
     /// Kind 10: a scrub has read all sealed segments.
     Scrubbed(Scrubbed),
+    /// Kind 11: several segments have their final ends.
+    Seals(Seals),
 }
 
 /// A place between two batches of a log.
@@ -72,51 +76,6 @@ pub struct Add {
     pub ordinal: Ordinal,
     /// The chain before its first batch.
     pub chain: Chain,
-}
-
-/// A sealed segment: what it holds, and when it was sealed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seal {
-    /// What it holds.
-    pub digest: Digest,
-    /// The largest timestamp of its batches.
-    pub max_timestamp: Timestamp,
-    /// When it was sealed, by the node's clock: retention by age goes by this.
-    pub sealed: Timestamp,
-}
-
-/// What a sealed segment holds. Two segments with equal digests hold the same batches.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Digest {
-    /// How the bytes came about.
-    pub kind: Kind,
-    /// The offset of the first record.
-    pub base: Offset,
-    /// One more than the offset of the last record.
-    pub end: Offset,
-    /// The ordinal of the first batch.
-    pub ordinal: Ordinal,
-    /// One more than the ordinal of the last batch.
-    pub end_ordinal: Ordinal,
-    /// The length of the store.
-    pub bytes: u64,
-    /// The batches in the store.
-    pub batches: u64,
-    /// The chain before the first batch, as appended.
-    pub chain: Chain,
-    /// The chain after the last batch, as appended.
-    pub end_chain: Chain,
-    /// Room for a hash of the store's bytes; not written yet.
-    #[serde(default)]
-    pub hash: Option<serde_bytes::ByteArray<16>>,
-}
-
-/// How the bytes of a segment came about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// As they were appended.
-    Original,
 }
 
 /// The files of a segment are now `<base>.<generation>.log` and `.index`.
@@ -219,6 +178,7 @@ impl Edit {
             Self::Epoch(_) => 8,
             Self::Settings(_) => 9,
             Self::Scrubbed(_) => 10,
+            Self::Seals(_) => 11,
         }
     }
 
@@ -233,6 +193,7 @@ impl Edit {
             Self::Epoch(body) => to_messagepack(body),
             Self::Settings(body) => to_messagepack(body),
             Self::Scrubbed(body) => to_messagepack(body),
+            Self::Seals(body) => to_messagepack(body),
         }
     }
 }
@@ -285,6 +246,7 @@ impl<'a> Frame<'a> {
             8 => Edit::Epoch(from_messagepack("an epoch edit", body)?),
             9 => Edit::Settings(from_messagepack("a settings edit", body)?),
             10 => Edit::Scrubbed(from_messagepack("a scrubbed edit", body)?),
+            11 => Edit::Seals(from_messagepack("a seals edit", body)?),
             kind => {
                 return Err(Error::UnknownEdit {
                     sequence: self.sequence,
@@ -355,38 +317,6 @@ impl From<Point> for Add {
             base: point.offset,
             ordinal: point.ordinal,
             chain: point.chain,
-        }
-    }
-}
-
-impl Digest {
-    /// Where the segment begins.
-    #[must_use]
-    pub fn start(&self) -> Point {
-        Point {
-            offset: self.base,
-            ordinal: self.ordinal,
-            chain: self.chain,
-        }
-    }
-
-    /// Where the segment ends, and its successor begins.
-    #[must_use]
-    pub fn end(&self) -> Point {
-        Point {
-            offset: self.end,
-            ordinal: self.end_ordinal,
-            chain: self.end_chain,
-        }
-    }
-
-    /// What of the digest cannot be, if anything.
-    pub(super) fn check(&self) -> Result<(), state::Broken> {
-        let batches = self.end_ordinal.checked_since(self.ordinal);
-        let has_records = self.end > self.base && self.bytes > 0 && self.batches > 0;
-        match self.kind {
-            Kind::Original if has_records && batches == Some(self.batches) => Ok(()),
-            Kind::Original => Err(state::Broken::Digest { base: self.base }),
         }
     }
 }

@@ -24,6 +24,7 @@ pub mod topic;
 
 mod cursor;
 mod envelope;
+mod seal;
 
 use self::cursor::{Reader, Writer};
 

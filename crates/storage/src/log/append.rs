@@ -45,7 +45,7 @@ pub enum AppendError {
         /// Bytes allowed.
         bytes_max: usize,
     },
-    /// Too much waits for the disk already: try again after the next flush.
+    /// Too much waits for the disk already: try again after the next flush or chore.
     #[error("{pending} bytes wait for the disk already")]
     Full {
         /// Bytes that wait.
@@ -140,6 +140,9 @@ impl<D: Dir> Log<D> {
             });
         }
         let pending = self.pending_bytes();
+        if self.would_roll(bytes) && self.is_sealing_behind() {
+            return Err(AppendError::Full { pending });
+        }
         match pending + bytes > PENDING_BYTES_MAX {
             true => Err(AppendError::Full { pending }),
             false => Ok(()),
@@ -183,6 +186,13 @@ impl<D: Dir> Log<D> {
         self.tail.advance(&end, batch.len());
         active.end = end;
         active.born.get_or_insert(now);
+    }
+
+    /// Whether batches of `bytes` bytes in all may need a new segment.
+    fn would_roll(&self, bytes: usize) -> bool {
+        let active = self.active();
+        let bytes = active.bytes() + bytes as u64;
+        !active.is_empty() && bytes > self.options.segment_bytes_max.bytes()
     }
 
     /// Whether a batch of `bytes` bytes needs a new segment.

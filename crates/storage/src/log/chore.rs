@@ -7,12 +7,12 @@ use corelog_record::{Offset, Timestamp};
 use super::Log;
 use super::event::Event;
 use super::fence::Guard;
-use super::work::{Finish, Garbage, Work};
+use super::work::{Garbage, Work};
 use crate::Error;
 use crate::disk::Dir;
-use crate::format::edit::Edit;
+use crate::format::edit::{Edit, Seals};
 use crate::format::state;
-use crate::segment::{Segment, Stage};
+use crate::segment::{Finishing, Segment, Stage};
 
 /// Background work on its way to the disk. Like a flush it must be run and completed: dropping it,
 /// or its future, fences the log.
@@ -35,15 +35,19 @@ pub enum Chore {
     SpacePrepared,
     /// The mark was written.
     Marked,
-    /// A rolled segment was cut to its length and its index written.
+    /// Rolled segments were cut to their length and their indexes written.
     Finished {
-        /// Its base offset.
+        /// The base offset of the first one.
         segment: Offset,
+        /// How many.
+        segments: usize,
     },
-    /// A rolled segment is sealed.
+    /// Rolled segments are sealed.
     Sealed {
-        /// Its base offset.
+        /// The base offset of the first one.
         segment: Offset,
+        /// How many.
+        segments: usize,
     },
     /// Log start moved up; the files go later.
     Expired {
@@ -226,11 +230,16 @@ impl<D: Dir> Log<D> {
                 self.mark.give_back(Some(work.mark));
                 Chore::Marked
             }
-            Work::Finish(Finish { segment, .. }) => {
-                if is_done {
-                    self.segment_at_mut(segment).stage = Stage::Finished;
+            Work::Finish(parts) => {
+                for part in parts.iter().filter(|_| is_done) {
+                    let segment = self.segment_at_mut(part.segment());
+                    segment.stage = Stage::Finished;
+                    segment.is_index_written = part.is_index_written;
                 }
-                Chore::Finished { segment }
+                Chore::Finished {
+                    segment: parts.first().map_or(Offset::ZERO, Finishing::segment),
+                    segments: parts.len(),
+                }
             }
             Work::Edit(work) => {
                 self.manifest.give_back(Some(work.manifest));
@@ -261,12 +270,14 @@ impl<D: Dir> Log<D> {
     /// Takes an edit in that is now durable, or, if it is not, leaves all as it is.
     fn take_in_edit(&mut self, edit: &Edit, gone: &[state::Segment], is_done: bool) -> Chore {
         match edit {
-            Edit::Seal(seal) => {
-                let base = seal.digest.base;
-                if is_done {
-                    self.seal_in_memory(base, seal.sealed);
+            Edit::Seals(Seals { seals }) => {
+                for seal in seals.iter().filter(|_| is_done) {
+                    self.seal_in_memory(seal.digest.base, seal.sealed);
                 }
-                Chore::Sealed { segment: base }
+                Chore::Sealed {
+                    segment: seals.first().map_or(Offset::ZERO, |seal| seal.digest.base),
+                    segments: seals.len(),
+                }
             }
             Edit::Expire(start) | Edit::Truncate(start) => {
                 let (segments, bytes) = match is_done {

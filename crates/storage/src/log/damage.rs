@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::work::{EditWork, Work};
-use super::{Damage, Log};
+use super::held::Held;
+use super::work::Work;
+use super::{Damage, Event, Log};
 use crate::disk::Dir;
 use crate::format::edit::{Edit, Settings};
 use crate::recovery::{EDIT_DAMAGES_MAX, damage_key};
@@ -28,15 +29,18 @@ impl<D: Dir> Log<D> {
             }
         }
         self.is_damage_unwritten = true;
+        self.events.note(Event::Damage(found));
         true
     }
 
     /// Damage that the manifest does not remember yet.
     pub(super) fn plan_damage(&mut self) -> Option<Work<D>> {
-        if !self.is_damage_unwritten || !self.manifest.is_here() {
+        let Held::Here(manifest) = &self.manifest else {
+            return None;
+        };
+        if !self.is_damage_unwritten {
             return None;
         }
-        let manifest = self.manifest.take()?;
         let known = manifest.state().settings();
         let to = |damage: &Damage| damage.to.to_string();
         let is_new = |damage: &&Damage| known.get(&damage_key(damage)) != Some(&to(damage));
@@ -45,11 +49,9 @@ impl<D: Dir> Log<D> {
             .map(|damage| (damage_key(damage), Some(to(damage))))
             .collect();
         if changes.is_empty() {
-            self.manifest.give_back(Some(manifest));
             self.is_damage_unwritten = false;
             return None;
         }
-        let edit = Edit::Settings(Settings { changes });
-        Some(Work::Edit(EditWork::new(manifest, edit)))
+        self.edit(Edit::Settings(Settings { changes }))
     }
 }

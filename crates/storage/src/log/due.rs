@@ -2,11 +2,11 @@
 
 use corelog_record::{Offset, Timestamp};
 
-use super::work::{EditWork, Finish, Garbage, IndexWork, MarkWork, Next, Remove, Work};
+use super::work::{EditWork, Garbage, IndexWork, MarkWork, Next, Remove, Work};
 use super::{Log, space};
 use crate::disk::Dir;
-use crate::format::edit::{Digest, Edit, Kind as DigestKind, Seal};
-use crate::segment::{Index, Segment, Stage};
+use crate::format::edit::{Edit, SEALS_MAX, Seals};
+use crate::segment::{self, Index, Segment, Stage};
 
 impl<D: Dir> Log<D> {
     /// A store for a rolled log's next group while the last one is on the disk; space where little
@@ -72,40 +72,69 @@ impl<D: Dir> Log<D> {
         }))
     }
 
-    /// The next step of sealing the oldest segment that is not sealed.
+    /// The next step of sealing the oldest segments that are not sealed, several at once.
     pub(super) fn plan_seal(&mut self, now: Timestamp) -> Option<Work<D>> {
+        if now < self.space_retry_at {
+            return None;
+        }
+        let finished = self.unsealed(Stage::Finished);
+        if finished.is_empty() {
+            let rolled = self.unsealed(Stage::Rolled);
+            let (dir, history) = (&self.dir, self.identity.history);
+            let parts = rolled.into_iter();
+            let parts: Vec<_> = parts.filter_map(|s| s.finishing(dir, history)).collect();
+            return (!parts.is_empty()).then_some(Work::Finish(parts));
+        }
+        // A group that waits for its store's `add` goes first.
+        let is_needed = self.tail.first_pending().map(|group| group.segment);
+        if is_needed.is_some_and(|base| self.segment_at(base).store.is_none()) {
+            return None;
+        }
+        let seals = finished
+            .into_iter()
+            .map(|s| segment::seal(s, now))
+            .collect();
+        self.edit(Edit::Seals(Seals { seals }))
+    }
+
+    /// Appending `edit` to the manifest, if nothing that it needs is with another plan. A clean mark
+    /// is unset before: as long as there is one, nothing is written, so who finds it need not wait
+    /// for what a killed process may have left on its way.
+    pub(super) fn edit(&mut self, edit: Edit) -> Option<Work<D>> {
+        let slot = self.unset_slot();
+        if slot.is_some() && !self.mark.is_here() {
+            return None;
+        }
+        let manifest = self.manifest.take()?;
+        let unset = slot.zip(slot.and_then(|_| self.mark.take()));
+        Some(Work::Edit(EditWork {
+            unset: unset.map(|(slot, mark)| Box::new((mark, slot))),
+            ..EditWork::new(manifest, edit)
+        }))
+    }
+
+    /// The oldest segments that are durable and wait in this stage, as many as one edit seals.
+    fn unsealed(&self, stage: Stage) -> Vec<&Segment<D>> {
         let durable = self.durable.offset;
-        let is_due = |segment: &&Segment<D>| {
-            matches!(segment.stage, Stage::Rolled | Stage::Finished)
-                && segment.end.offset <= durable
-        };
-        // The oldest one that is due; behind a sealed one there is none, whatever their number.
+        // Behind a sealed one there is none, whatever their number.
         let is_sealed = |segment: &&Segment<D>| matches!(segment.stage, Stage::Sealed(_));
         let unsealed = self.segments.iter().rev().take_while(|s| !is_sealed(s));
-        let oldest = unsealed.filter(is_due).last();
-        let segment = oldest.filter(|_| self.space_retry_at <= now)?;
-        let base = segment.base;
-        if segment.stage == Stage::Finished {
-            // A group that waits for its store's `add` goes first.
-            let is_needed = self.tail.first_pending().map(|group| group.segment);
-            if is_needed.is_some_and(|base| self.segment_at(base).store.is_none()) {
-                return None;
-            }
-            let edit = Edit::Seal(seal(self.segment_at(base.offset), now));
-            let manifest = self.manifest.take()?;
-            return Some(Work::Edit(EditWork::new(manifest, edit)));
-        }
-        let Index::Growing(rows) = &segment.index else {
-            return None;
-        };
-        Some(Work::Finish(Finish {
-            dir: self.dir.clone(),
-            segment: base.offset,
-            store: segment.store.clone()?,
-            bytes: segment.bytes(),
-            index_name: segment.index_name(),
-            index: rows.encode(self.identity.history, &base),
-        }))
+        let due = unsealed.filter(|s| s.stage == stage && s.end.offset <= durable);
+        let mut due: Vec<_> = due.collect();
+        due.reverse();
+        due.truncate(SEALS_MAX);
+        due
+    }
+
+    /// Whether so much waits to be sealed that the log is not rolled: what is not sealed is read
+    /// again after a kill.
+    pub(super) fn is_sealing_behind(&self) -> bool {
+        let is_sealed = |segment: &&Segment<D>| matches!(segment.stage, Stage::Sealed(_));
+        let unsealed = self.segments.iter().rev().take_while(|s| !is_sealed(s));
+        let waiting = unsealed.filter(|s| matches!(s.stage, Stage::Rolled | Stage::Finished));
+        let (count, bytes) =
+            waiting.fold((0, 0), |(count, bytes), s| (count + 1, bytes + s.bytes()));
+        UNSEALED_MAX <= count || (UNSEALED_MIN <= count && UNSEALED_BYTES_MAX <= bytes)
     }
 
     /// What the manifest is to be told of what was found: damage, the end of a scrub.
@@ -170,27 +199,6 @@ impl<D: Dir> Log<D> {
     }
 }
 
-/// What the manifest is told of a segment that will never change.
-fn seal<D: Dir>(segment: &Segment<D>, now: Timestamp) -> Seal {
-    let Segment { base, end, .. } = segment;
-    Seal {
-        digest: Digest {
-            kind: DigestKind::Original,
-            base: base.offset,
-            end: end.offset,
-            ordinal: base.ordinal,
-            end_ordinal: end.ordinal,
-            bytes: segment.bytes(),
-            batches: end.ordinal.since(base.ordinal),
-            chain: base.chain,
-            end_chain: end.chain,
-            hash: None,
-        },
-        max_timestamp: end.max_timestamp,
-        sealed: now,
-    }
-}
-
 /// While busy, the mark is written anew this often, in milliseconds, …
 const MARK_AGE_MS: i64 = 500;
 
@@ -199,3 +207,12 @@ const MARK_BYTES_MAX: u64 = 2 << 20;
 
 /// How often it is looked for indexes that were rebuilt, in milliseconds: there may be thousands.
 const INDEX_CHECK_MS: i64 = 1_000;
+
+/// So many segments may wait to be sealed, …
+const UNSEALED_MAX: usize = 16;
+
+/// … or so many bytes of them, …
+const UNSEALED_BYTES_MAX: u64 = 512 << 20;
+
+/// … but so many in any case, however large: one is sealed while the next one fills.
+const UNSEALED_MIN: usize = 2;

@@ -4,12 +4,11 @@ use corelog_record::{ByteSize, Offset, Timestamp};
 
 use super::Log;
 use super::chore::ChorePlan;
-use super::work::{EditWork, Work};
 use crate::Error;
 use crate::disk::Dir;
 use crate::format::edit::{Edit, Start};
 use crate::format::state;
-use crate::segment::{Index, Segment, Stage};
+use crate::segment::{Segment, Stage};
 
 /// What retention must not remove yet: what was not snapshotted, or not replicated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,17 +142,11 @@ impl<D: Dir> Log<D> {
             })),
             false => edit,
         };
-        let Some((edit, manifest)) = edit.zip(self.manifest.take()) else {
-            return Ok(None);
-        };
-        let unset = self.unset_slot().and_then(|slot| {
-            let mark = self.mark.take()?;
-            Some(Box::new((mark, slot)))
-        });
-        Ok(Some(self.chore(Work::Edit(EditWork {
-            unset,
-            ..EditWork::new(manifest, edit)
-        }))))
+        let Some(edit) = edit else { return Ok(None) };
+        match self.edit(edit) {
+            Some(work) => Ok(Some(self.chore(work))),
+            None => Err(Error::Busy),
+        }
     }
 
     /// Drops the segments at the front that the manifest does not name any more. Returns how many,
@@ -178,27 +171,5 @@ impl<D: Dir> Log<D> {
         self.log_start = start;
         self.damage.retain(|damage| start < damage.to);
         (count, bytes)
-    }
-}
-
-impl<D: Dir> Segment<D> {
-    /// Lets the index in memory go: its file is written.
-    pub(super) fn index_in_file(
-        &mut self,
-        dir: &D,
-        history: corelog_record::HistoryId,
-        interval_bytes: u32,
-    ) {
-        let Some(store) = self.store.clone() else {
-            return;
-        };
-        let of = crate::index::Of {
-            history,
-            base: self.base,
-            store,
-            store_bytes: self.bytes(),
-            interval_bytes,
-        };
-        self.index = Index::File(crate::index::Sealed::new(dir, self.index_name(), of));
     }
 }

@@ -280,7 +280,7 @@ impl<D: Dir> Log<D> {
             .is_some_and(|(age, max)| max <= age);
         // Rolling ends in a cut to the length, and damage is never cut.
         let is_held = self.is_fenced() || self.is_cutting() || self.read_only_from.is_some();
-        let is_due = is_old && !active.is_empty() && !is_held;
+        let is_due = is_old && !active.is_empty() && !is_held && !self.is_sealing_behind();
         if is_due {
             self.roll();
         }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use corelog_record::{Offset, Timestamp};
 
-use super::work::{EditWork, Work};
+use super::work::Work;
 use super::{Damage, Log};
 use crate::Error;
 use crate::disk::Dir;
@@ -210,9 +210,7 @@ impl<D: Dir> Log<D> {
     /// The end of a whole pass that the manifest does not know of yet.
     pub(super) fn plan_scrubbed(&mut self) -> Option<Work<D>> {
         let time = self.scrub.unwritten?;
-        let manifest = self.manifest.take()?;
-        let edit = Edit::Scrubbed(edit::Scrubbed { time });
-        Some(Work::Edit(EditWork::new(manifest, edit)))
+        self.edit(Edit::Scrubbed(edit::Scrubbed { time }))
     }
 
     /// Takes in a piece of a segment that is still there.

@@ -18,6 +18,7 @@ use crate::index::Sealed;
 use crate::manifest::Manifest;
 use crate::mark::Mark;
 use crate::segment::name::NEXT;
+use crate::segment::{Finishing, finish_all};
 use crate::store::Store;
 
 /// One piece of background work.
@@ -28,8 +29,8 @@ pub(super) enum Work<D: Dir> {
     Next(Next<D>),
     /// Write the mark.
     Mark(MarkWork<D>),
-    /// Give a rolled segment its final files.
-    Finish(Finish<D>),
+    /// Give rolled segments their final files.
+    Finish(Vec<Finishing<D>>),
     /// Append an edit to the manifest.
     Edit(EditWork<D>),
     /// Cut the end of the log.
@@ -47,7 +48,7 @@ impl<D: Dir> Work<D> {
             Self::Prepare(_, prepare) => prepare.run().await,
             Self::Next(next) => next.run().await,
             Self::Mark(mark) => mark.run().await,
-            Self::Finish(finish) => finish.run().await,
+            Self::Finish(all) => finish_all(all).await,
             Self::Edit(edit) => edit.run().await,
             Self::Suffix(suffix) => suffix.run().await,
             Self::Remove(remove) => remove.run().await,
@@ -99,32 +100,6 @@ impl<D: Dir> MarkWork<D> {
             true => self.mark.sync().await,
             false => Ok(()),
         }
-    }
-}
-
-/// Giving a rolled segment its final files: the store cut to its length, the index written.
-pub(super) struct Finish<D: Dir> {
-    pub(super) dir: D,
-    pub(super) segment: Offset,
-    pub(super) store: Rc<Store<D>>,
-    pub(super) bytes: u64,
-    pub(super) index_name: String,
-    pub(super) index: Vec<u8>,
-}
-
-impl<D: Dir> Finish<D> {
-    async fn run(&mut self) -> Result<(), Error> {
-        let file = self.store.file().await?;
-        let at = || self.store.at();
-        file.fdatasync().await.map_err(|e| at().io("sync", e))?;
-        if file.len().await.map_err(|e| at().io("measure", e))? != self.bytes {
-            file.set_len(self.bytes)
-                .await
-                .map_err(|e| at().io("cut", e))?;
-        }
-        file.sync_all().await.map_err(|e| at().io("sync", e))?;
-        let written = self.dir.write_aside(&self.index_name, &self.index).await;
-        written.map_err(|e| At::new(&self.dir, &self.index_name).space("write", e))
     }
 }
 

@@ -19,6 +19,7 @@
 
 mod clean;
 mod damage;
+mod seal;
 mod settle;
 mod stores;
 mod survey;
@@ -163,6 +164,7 @@ impl<D: Dir> Recovery<D> {
             None => {
                 let end = self.recover_stores(&mut segments).await?;
                 self.remember().await?;
+                self.seal(&mut segments).await?;
                 end
             }
         };

@@ -5,17 +5,19 @@
 //!
 //! Law kept: a segment's stage only goes forward, and a sealed one never changes.
 
+mod finish;
 pub(crate) mod name;
 mod point;
 
 use std::rc::Rc;
 
-use corelog_record::{Offset, Timestamp};
+use corelog_record::{HistoryId, Offset, Timestamp};
 
 use crate::disk::Dir;
-use crate::index::{Builder, Sealed};
+use crate::index::{Builder, Of, Sealed};
 use crate::store::Store;
 
+pub(crate) use finish::{Finishing, finish_all, seal};
 pub(crate) use point::{NO_TIMESTAMP, Point};
 
 /// How far a segment is on its way.
@@ -55,6 +57,8 @@ pub(crate) struct Segment<D: Dir> {
     /// How much of the file is prepared for writing, in bytes.
     pub(crate) space_bytes: u64,
     pub(crate) index: Index<D>,
+    /// Whether the index in memory was written to its file, too.
+    pub(crate) is_index_written: bool,
     /// When its first batch was appended.
     pub(crate) born: Option<Timestamp>,
 }
@@ -70,6 +74,7 @@ impl<D: Dir> Segment<D> {
             store: None,
             space_bytes: 0,
             index: Index::Growing(Builder::default()),
+            is_index_written: false,
             born: None,
         }
     }
@@ -95,6 +100,43 @@ impl<D: Dir> Segment<D> {
             Stage::Sealed(time) => Some(time),
             Stage::Active | Stage::Rolled | Stage::Damaged | Stage::Finished => None,
         }
+    }
+
+    /// What gives it its final files; `None` without a store, or if its index is in its file.
+    pub(crate) fn finishing(&self, dir: &D, history: HistoryId) -> Option<Finishing<D>> {
+        let Index::Growing(rows) = &self.index else {
+            return None;
+        };
+        Some(Finishing {
+            dir: dir.clone(),
+            history,
+            base: self.base,
+            store: self.store.clone()?,
+            bytes: self.bytes(),
+            index_name: self.index_name(),
+            rows: rows.clone(),
+            is_index_written: false,
+        })
+    }
+
+    /// Lets the index in memory go; if its file is not written, once it is.
+    pub(crate) fn index_in_file(&mut self, dir: &D, history: HistoryId, interval_bytes: u32) {
+        let (Some(store), Index::Growing(rows)) = (self.store.clone(), &self.index) else {
+            return;
+        };
+        let rows = rows.clone();
+        let of = Of {
+            history,
+            base: self.base,
+            store,
+            store_bytes: self.bytes(),
+            interval_bytes,
+        };
+        let sealed = Sealed::new(dir, self.index_name(), of);
+        if !self.is_index_written {
+            sealed.replace(rows);
+        }
+        self.index = Index::File(sealed);
     }
 
     /// The name of its store's file.

@@ -96,6 +96,7 @@ impl State {
         let gone = match edit {
             Edit::Add(add) => self.add(*add).map(|()| Vec::new()),
             Edit::Seal(seal) => self.seal(seal).map(|()| Vec::new()),
+            Edit::Seals(seals) => self.seal_all(&seals.seals).map(|()| Vec::new()),
             Edit::Generation(change) => self.change_generation(*change).map(|old| vec![old]),
             Edit::Expire(start) | Edit::Truncate(start) => self.move_start(*start),
             Edit::TruncateSuffix(end) => self.cut(*end),
@@ -171,6 +172,15 @@ impl State {
             return Err(Broken::Digest { base: digest.base });
         }
         segment.seal = Some(seal.clone());
+        Ok(())
+    }
+
+    fn seal_all(&mut self, seals: &[Seal]) -> Result<(), Broken> {
+        let mut sealed = self.clone();
+        for seal in seals {
+            sealed.seal(seal)?;
+        }
+        *self = sealed;
         Ok(())
     }
 

@@ -84,6 +84,27 @@ fn each_kind_of_edit_is_these_bytes() {
 }
 
 #[test]
+fn an_edit_of_two_seals_is_these_bytes() {
+    let bytes = samples::seals().encode(9);
+    check(
+        &bytes,
+        "\
+         260100000b000000090000009588c57981a57365616c739283a6646967657374 \
+         8aa46b696e64a86f726967696e616ca46261736564a3656e64ccc8a76f726469 \
+         6e616c0aab656e645f6f7264696e616c14a56279746573cd2710a76261746368 \
+         65730aa5636861696ecdaba9a9656e645f636861696ecdab05a468617368c0ad \
+         6d61785f74696d657374616d70cf0000018bcfe56800a67365616c6564cf0000 \
+         018bcfe56be883a66469676573748aa46b696e64a86f726967696e616ca46261 \
+         7365ccc8a3656e64cd012ca76f7264696e616c14ab656e645f6f7264696e616c \
+         1ea56279746573cd2710a7626174636865730aa5636861696ecdab05a9656e64 \
+         5f636861696ecdaae1a468617368c0ad6d61785f74696d657374616d70cf0000 \
+         018bcfe56800a67365616c6564cf0000018bcfe56be800000000000000000000",
+    );
+    let frame = Frame::read(&bytes).unwrap();
+    assert_eq!(frame.decode().unwrap(), samples::seals());
+}
+
+#[test]
 fn a_topic_file_is_these_bytes() {
     let bytes = samples::topic().encode();
     check(

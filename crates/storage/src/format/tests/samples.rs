@@ -9,7 +9,8 @@ use corelog_record::{
 use proptest::prelude::*;
 
 use crate::format::edit::{
-    Add, Digest, Edit, End, Epoch, Generation, Kind, Point, Scrubbed, Seal, Settings, Start,
+    Add, Digest, Edit, End, Epoch, Generation, Kind, Point, SEALS_MAX, Scrubbed, Seal, Seals,
+    Settings, Start,
 };
 use crate::format::index;
 use crate::format::manifest::Header;
@@ -53,6 +54,11 @@ pub(super) fn seal(from: u64, to: u64) -> Seal {
         max_timestamp: Timestamp::from_millis(1_700_000_000_000),
         sealed: Timestamp::from_millis(1_700_000_001_000),
     }
+}
+
+pub(super) fn seals() -> Edit {
+    let seals = vec![seal(100, 200), seal(200, 300)];
+    Edit::Seals(Seals { seals })
 }
 
 pub(super) fn epoch(number: i32, at: u64) -> Epoch {
@@ -209,6 +215,8 @@ pub(super) fn any_edit() -> impl Strategy<Value = Edit> {
     prop_oneof![
         any_point().prop_map(|point| Edit::Add(Add::from(point))),
         any_seal().prop_map(Edit::Seal),
+        prop::collection::vec(any_seal(), 1..=SEALS_MAX)
+            .prop_map(|seals| Edit::Seals(Seals { seals })),
         (any_point(), any::<u32>()).prop_map(|(point, generation)| {
             Edit::Generation(Generation {
                 base: point.offset,

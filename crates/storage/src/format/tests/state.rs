@@ -1,9 +1,9 @@
 //! What edits add up to.
 
-use corelog_record::{Chain, LeaderEpoch};
+use corelog_record::{Chain, LeaderEpoch, Offset, Ordinal};
 
 use super::samples::{self, epoch, offset, ordinal, point, seal};
-use crate::format::edit::{Edit, End, Generation, Start};
+use crate::format::edit::{Edit, End, Generation, SEALS_MAX, Seals, Start};
 use crate::format::state::{Broken, State};
 
 fn empty() -> State {
@@ -325,4 +325,45 @@ fn the_fewest_edits_lead_to_the_same_state() {
         }
         assert_eq!(again, state, "seed {seed}");
     }
+}
+
+#[test]
+fn several_seals_are_made_all_or_none() {
+    let mut state = empty();
+    let start = state.end().unwrap();
+    state.apply(&Edit::Add(start.into())).unwrap();
+    state.apply(&add(100)).unwrap();
+    let before = state.clone();
+    let mut first = seal(0, 100);
+    (first.digest.ordinal, first.digest.chain) = (start.ordinal, start.chain);
+    let wrong = Seals {
+        seals: vec![first.clone(), seal(110, 200)],
+    };
+    assert!(state.apply(&Edit::Seals(wrong)).is_err());
+    assert_eq!(state, before, "an edit that is refused changes nothing");
+    let right = Seals {
+        seals: vec![first, seal(100, 200)],
+    };
+    state.apply(&Edit::Seals(right)).unwrap();
+    assert!(
+        state
+            .segments()
+            .iter()
+            .all(|segment| segment.seal.is_some())
+    );
+    assert_eq!(state.end(), Some(point(200)));
+}
+
+#[test]
+fn as_many_seals_as_are_written_at_once_fit_into_one_edit() {
+    let mut largest = seal(0, 100);
+    let digest = &mut largest.digest;
+    (digest.base, digest.end) = (Offset::MAX, Offset::MAX);
+    (digest.bytes, digest.batches) = (u64::MAX, u64::MAX);
+    digest.chain = Chain::from_raw(u64::MAX);
+    digest.end_chain = digest.chain;
+    (digest.ordinal, digest.end_ordinal) = (Ordinal::MAX, Ordinal::MAX);
+    digest.hash = Some(serde_bytes::ByteArray::new([255; 16]));
+    let seals = vec![largest; SEALS_MAX];
+    assert!(Edit::Seals(Seals { seals }).encode(u32::MAX).len() <= 4096);
 }

@@ -8,6 +8,7 @@ mod model;
 mod recovery;
 mod retention;
 mod scrub;
+mod sealing;
 mod sim;
 mod stories;
 mod survival;

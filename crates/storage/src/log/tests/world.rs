@@ -212,7 +212,7 @@ impl World {
     fn note_chore(&mut self, chore: &Chore) {
         let change = self.model.change;
         match chore {
-            Chore::Sealed { .. } => self.sealed += 1,
+            Chore::Sealed { segments, .. } => self.sealed += segments,
             Chore::Expired { log_start, .. } => assert_eq!(change, Change::Start(*log_start)),
             Chore::SuffixCut { log_end } => assert_eq!(change, Change::Suffix(*log_end)),
             _ => assert_eq!(change, Change::None),

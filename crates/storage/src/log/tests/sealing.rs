@@ -1,0 +1,101 @@
+//! Sealing: several segments at once, and never so far behind that a restart reads for ever.
+
+use corelog_record::{ByteSize, Offset};
+
+use super::recovery::fill;
+use super::{at, small};
+use crate::disk::block_on;
+use crate::disk::faulty::{FaultyDir, Operation};
+use crate::disk::memory::MemoryDir;
+use crate::log::{AppendError, Chore, Log};
+use crate::testing::{batch, chore, flush, open, read_all, settle};
+
+/// Appends until the log refuses, flushing but never doing a chore. Returns how many it took.
+fn append_until_full(log: &mut Log<MemoryDir>) -> usize {
+    for count in 0..10_000 {
+        match log.append(&batch(&[&[b'x'; 1000]], at(0)), at(0)) {
+            Ok(_) => flush(log, at(0)).unwrap(),
+            Err(AppendError::Full { .. }) => return count,
+            Err(error) => panic!("{error}"),
+        };
+    }
+    panic!("never full");
+}
+
+#[test]
+fn many_segments_are_finished_and_sealed_by_two_chores() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    fill(&mut log, 140, 1000);
+    let count = log.segments().count() - 1;
+    assert!(5 < count && count < 16, "{count}");
+    let chores = settle(&mut log, at(1)).unwrap();
+    let (segment, segments) = (Offset::ZERO, count);
+    assert!(
+        chores.contains(&Chore::Finished { segment, segments }),
+        "{chores:?}"
+    );
+    assert!(
+        chores.contains(&Chore::Sealed { segment, segments }),
+        "{chores:?}"
+    );
+    assert!(log.segments().take(count).all(|segment| segment.is_sealed));
+    drop(log);
+    let (log, report) = open(&root, small(), 2, at(2)).unwrap();
+    assert!(report.damage.is_empty());
+    assert!(log.segments().take(count).all(|segment| segment.is_sealed));
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 140);
+}
+
+#[test]
+fn appends_wait_for_sealing_before_too_much_waits_to_be_read_again() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    let taken = append_until_full(&mut log);
+    let waiting = log.segments().filter(|segment| !segment.is_sealed).count();
+    assert_eq!(waiting, 17, "sixteen, and the one that is appended to");
+    assert!(!log.roll_if_due(at(1 << 40)));
+    while !matches!(
+        chore(&mut log, at(1), false),
+        Ok(Some(Chore::Sealed { .. }))
+    ) {}
+    assert!(
+        taken - 16 < append_until_full(&mut log),
+        "and go on after it"
+    );
+}
+
+#[test]
+fn a_kill_at_full_load_again_and_again_leaves_no_more_to_read() {
+    let root = FaultyDir::new(MemoryDir::new());
+    let options = crate::log::Options {
+        segment_bytes_max: ByteSize::from_kib(256),
+        ..small()
+    };
+    let mut reads = Vec::new();
+    for life in 0..6 {
+        let before = root.faults().count(Operation::Read);
+        let (mut log, report) = open(&root, options.clone(), life, at(0)).unwrap();
+        reads.push(root.faults().count(Operation::Read) - before);
+        assert!(report.damage.is_empty(), "{report:?}");
+        loop {
+            // No chore is ever done: whoever is killed at full load did few.
+            match log.append(&batch(&[&[b'x'; 100_000]], at(0)), at(0)) {
+                Ok(_) => flush(&mut log, at(0)).unwrap(),
+                Err(AppendError::Full { .. }) => break,
+                Err(error) => panic!("{error}"),
+            };
+        }
+    }
+    let (second, last) = (reads[1], reads[5]);
+    assert!(last <= second + 2, "{reads:?}");
+    let (mut log, _) = open(&root, options, 9, at(0)).unwrap();
+    let unsealed = log.segments().filter(|segment| !segment.is_sealed);
+    assert!(
+        unsealed.count() <= 1,
+        "opening seals what it has read whole"
+    );
+    let count = log.log_end().get();
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap().len() as u64, count);
+    block_on(log.close(at(1))).unwrap();
+}

@@ -1,0 +1,109 @@
+//! Giving segments that are not written to any more their final files, several at once.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use corelog_record::{HistoryId, Offset, Timestamp};
+
+use super::Point;
+use crate::Error;
+use crate::disk::{Dir, File, is_full};
+use crate::error::At;
+use crate::format::edit::{Digest, Kind, Seal};
+use crate::index::Builder;
+use crate::store::Store;
+
+use super::Segment;
+
+/// A segment on its way: its store is cut to its length and synced, its index is written.
+pub(crate) struct Finishing<D: Dir> {
+    pub(crate) dir: D,
+    pub(crate) history: HistoryId,
+    pub(crate) base: Point,
+    pub(crate) store: Rc<Store<D>>,
+    pub(crate) bytes: u64,
+    pub(crate) index_name: String,
+    pub(crate) rows: Builder,
+    /// Whether the index has its file; without space for it the rows stay in memory.
+    pub(crate) is_index_written: bool,
+}
+
+impl<D: Dir> Finishing<D> {
+    /// The base offset of the segment.
+    pub(crate) fn segment(&self) -> Offset {
+        self.base.offset
+    }
+
+    /// The bytes of its batches are durable already: the sync is for the length.
+    async fn run(&mut self) -> Result<(), Error> {
+        let at = || self.store.at();
+        let file = self.store.file().await?;
+        if file.len().await.map_err(|e| at().io("measure", e))? != self.bytes {
+            let cut = file.set_len(self.bytes).await;
+            cut.map_err(|e| at().io("cut", e))?;
+        }
+        file.sync_all().await.map_err(|e| at().io("sync", e))?;
+        drop(file);
+        let index = self.rows.encode(self.history, &self.base);
+        let written = self.dir.write_aside(&self.index_name, &index).await;
+        self.is_index_written = written.is_ok();
+        match written {
+            // An index is a hint, and sealing must go on when the disk is full.
+            Err(error) if is_full(&error) => Ok(()),
+            other => other.map_err(|e| At::new(&self.dir, &self.index_name).io("write", e)),
+        }
+    }
+}
+
+type Running<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + 'a>>;
+
+/// Finishes all segments at once, so that the syncs of one journal serve all of them.
+///
+/// # Errors
+/// Any error of the disk, after all have come to their end.
+pub(crate) async fn finish_all<D: Dir>(all: &mut [Finishing<D>]) -> Result<(), Error> {
+    let mut running: Vec<Running<'_>> = Vec::new();
+    for one in all {
+        running.push(Box::pin(one.run()));
+    }
+    let mut outcome = Ok(());
+    poll_fn(move |context| {
+        running.retain_mut(|one| match one.as_mut().poll(context) {
+            Poll::Pending => true,
+            Poll::Ready(result) => {
+                if outcome.is_ok() {
+                    outcome = result;
+                }
+                false
+            }
+        });
+        match running.is_empty() {
+            true => Poll::Ready(std::mem::replace(&mut outcome, Ok(()))),
+            false => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// What the manifest is told of a segment that will never change.
+pub(crate) fn seal<D: Dir>(segment: &Segment<D>, now: Timestamp) -> Seal {
+    let Segment { base, end, .. } = segment;
+    Seal {
+        digest: Digest {
+            kind: Kind::Original,
+            base: base.offset,
+            end: end.offset,
+            ordinal: base.ordinal,
+            end_ordinal: end.ordinal,
+            bytes: segment.bytes(),
+            batches: end.ordinal.since(base.ordinal),
+            chain: base.chain,
+            end_chain: end.chain,
+            hash: None,
+        },
+        max_timestamp: end.max_timestamp,
+        sealed: now,
+    }
+}
