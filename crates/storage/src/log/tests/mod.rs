@@ -3,6 +3,7 @@
 mod appending;
 mod bounds;
 mod descriptors;
+mod explore;
 mod faults;
 mod model;
 mod recovery;

@@ -45,7 +45,7 @@ pub(super) enum Change {
 }
 
 /// What a log should hold.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(super) struct Model {
     /// All that was appended and not cut, oldest first; also what is below log start.
     stored: Vec<Rc<Stored>>,

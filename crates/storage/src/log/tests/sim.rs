@@ -288,7 +288,8 @@ const SEED: &str = "CORELOG_SIM_SEED";
 /// How many lives to run, instead of ten thousand.
 const CASES: &str = "CORELOG_SIM_CASES";
 
-fn number(variable: &str) -> Option<u64> {
+/// The number in an environment variable, if it is set.
+pub(super) fn number(variable: &str) -> Option<u64> {
     let value = std::env::var(variable).ok()?;
     Some(value.parse().expect("a number"))
 }

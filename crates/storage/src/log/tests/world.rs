@@ -299,7 +299,7 @@ impl World {
         self.stop();
         let mut image = self.disk.inner().power_cut(self.rng.u64(..));
         loop {
-            self.disk = gated(image, &self.held);
+            self.replace_disk(image);
             let is_interrupted = self.rng.u32(0..3) == 0;
             let operations = match is_interrupted {
                 true => self.rng.usize(0..60),
@@ -316,8 +316,19 @@ impl World {
         }
     }
 
+    /// Goes on with another disk; the log is to be opened anew.
+    pub(super) fn replace_disk(&mut self, root: MemoryDir) {
+        self.disk = gated(root, &self.held);
+    }
+
+    /// Opens what a crash left.
+    pub(super) fn reopen(&mut self) {
+        let (log, report) = self.open().unwrap();
+        self.take(log, &report);
+    }
+
     /// Ends the process: nothing is under way any more.
-    fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         (self.flush, self.chore) = (None, None);
         self.now += 1;
     }

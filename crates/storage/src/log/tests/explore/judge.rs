@@ -1,0 +1,174 @@
+//! Recovers what a crash left, crashes it again, and holds it against what was promised.
+
+use corelog_record::Offset;
+use fastrand::Rng;
+
+use super::super::at;
+use super::super::model::Model;
+use super::super::world::lose_unsynced;
+use super::Effort;
+use super::tally::Tally;
+use crate::disk::memory::{Choices, MemoryDir};
+use crate::disk::{Dir, block_on};
+use crate::log::{Log, OpenReport, Options};
+use crate::manifest::Manifest;
+use crate::segment::name;
+use crate::testing;
+
+pub(super) struct Judge<'a> {
+    options: &'a Options,
+    rng: Rng,
+    effort: Effort,
+}
+
+impl<'a> Judge<'a> {
+    pub(super) fn new(options: &'a Options, rng: Rng, effort: Effort) -> Self {
+        Self {
+            options,
+            rng,
+            effort,
+        }
+    }
+
+    /// The power went: `image` is left, and all of `promised` must be on it.
+    pub(super) fn judge(&mut self, image: &MemoryDir, promised: &Model, tally: &mut Tally) {
+        let is_again = self.rng.usize(0..self.effort.again) == 0;
+        if is_again {
+            image.record();
+        }
+        let mut model = promised.clone();
+        let (log, _) = self.open(image, &mut model, tally);
+        drop(log);
+        if is_again {
+            self.crash_during(image, promised, tally);
+            self.crash_after(image, &model, tally);
+        }
+        self.go_on(image, model, tally);
+    }
+
+    /// The process died, and what it had not synced may be only in memory any more. It comes back,
+    /// shows what it has, and then the power goes.
+    pub(super) fn judge_killed(&mut self, root: &MemoryDir, promised: &Model, tally: &mut Tally) {
+        if self.rng.bool() {
+            lose_unsynced(root, self.rng.u64(..));
+        }
+        let mut model = promised.clone();
+        let (log, _) = self.open(root, &mut model, tally);
+        drop(log);
+        for _ in 0..2 {
+            self.crash_after(root, &model, tally);
+        }
+    }
+
+    /// Crashes somewhere in the recovery that was recorded: what was promised before it still holds.
+    fn crash_during(&mut self, image: &MemoryDir, promised: &Model, tally: &mut Tally) {
+        let trace = image.trace();
+        let choices = Choices {
+            seed: self.rng.u64(..),
+            ..Choices::default()
+        };
+        for _ in 0..2 {
+            let mut states = trace.crash_states(choices);
+            states.skip_to(self.rng.usize(0..=trace.len()));
+            let skipped = self.rng.usize(0..4);
+            let Some(state) = states.nth(skipped) else {
+                continue;
+            };
+            tally.note_again(state.hash);
+            self.open(&state.image, &mut promised.clone(), tally);
+        }
+    }
+
+    /// Crashes right after a recovery: all that it found is there, and nothing else.
+    fn crash_after(&mut self, image: &MemoryDir, found: &Model, tally: &mut Tally) {
+        let cut = image.power_cut(self.rng.u64(..));
+        tally.note_again(cut.hash());
+        let mut model = found.clone();
+        let (_, report) = self.open(&cut, &mut model, tally);
+        assert_eq!(model.end(), found.end(), "recovered again: {report:?}");
+    }
+
+    /// Opens a recovered log again, appends, closes, and opens it.
+    fn go_on(&mut self, image: &MemoryDir, found: Model, tally: &mut Tally) {
+        let mut model = found;
+        let end = model.end();
+        let (mut log, report) = self.open(image, &mut model, tally);
+        assert!(report.torn.is_none(), "once is enough: {report:?}");
+        assert!(report.quarantined.is_empty(), "once is enough: {report:?}");
+        assert_eq!(model.end(), end, "{report:?}");
+        let now = at(NOW + 1);
+        let appended = log.append(&testing::batch(&[b"go on"], now), now).unwrap();
+        assert_eq!(appended.base, end, "offsets are dense");
+        testing::flush(&mut log, now).unwrap();
+        assert_eq!(log.durable(), appended.end);
+        block_on(log.close(now)).unwrap();
+        let (log, report) = self.open_only(image, tally);
+        assert!(report.is_clean && report.torn.is_none(), "{report:?}");
+        assert!(report.quarantined.is_empty(), "{report:?}");
+        assert_eq!((log.durable(), log.log_end()), (appended.end, appended.end));
+        let last = testing::read_all(&log, end).unwrap();
+        assert_eq!(last.len(), 1);
+    }
+
+    /// Opens a log and holds it against the model, which takes over what is found.
+    fn open(
+        &mut self,
+        root: &MemoryDir,
+        model: &mut Model,
+        tally: &mut Tally,
+    ) -> (Log<MemoryDir>, OpenReport) {
+        let (log, report) = self.open_only(root, tally);
+        model.accept(&log, &report);
+        block_on(model.walk(&log));
+        check_files(root, &log);
+        (log, report)
+    }
+
+    fn open_only(&mut self, root: &MemoryDir, tally: &mut Tally) -> (Log<MemoryDir>, OpenReport) {
+        tally.note_recovery();
+        let (options, seed) = (self.options.clone(), self.rng.u64(..));
+        testing::open(root, options, seed, at(NOW)).unwrap()
+    }
+}
+
+/// The manifest names all stores, all that it names are there, and zeros lie behind the last batch.
+fn check_files(root: &MemoryDir, log: &Log<MemoryDir>) {
+    let dir = root.child("p0");
+    let Ok(manifest) = block_on(Manifest::open(dir.clone())) else {
+        assert_eq!(
+            log.log_end(),
+            Offset::ZERO,
+            "a log with records has a manifest"
+        );
+        return;
+    };
+    let segments = manifest.state().segments();
+    let named: Vec<_> = segments
+        .iter()
+        .map(|segment| name::store(segment.base, segment.generation))
+        .collect();
+    let entries = block_on(dir.list()).unwrap();
+    for entry in entries.iter().filter(|entry| name::is_store(&entry.name)) {
+        assert!(named.contains(&entry.name), "nothing names {}", entry.name);
+    }
+    for segment in log.segments() {
+        let is_it = |named: &&String| name::base(named) == Some(segment.base);
+        let store = named.iter().find(is_it).expect("a named store");
+        let bytes = block_on(dir.read(store, u64::MAX)).unwrap();
+        let end = usize::try_from(segment.bytes).unwrap();
+        assert!(end <= bytes.len(), "{store} ends within its batches");
+        let is_zero = bytes[end..].iter().all(|byte| *byte == 0);
+        assert!(is_zero, "{store} holds something behind its last batch");
+        assert!(!segment.is_sealed || bytes.len() == end, "{store} is cut");
+    }
+    if let Some(store) = named.last().filter(|last| {
+        let base = name::base(last);
+        log.segments().all(|segment| Some(segment.base) != base)
+    }) {
+        let bytes = block_on(dir.read(store, u64::MAX)).unwrap_or_default();
+        assert!(bytes.iter().all(|byte| *byte == 0), "{store} is empty");
+    }
+}
+
+/// Milliseconds of the clock when logs are recovered.
+const NOW: i64 = 1 << 20;

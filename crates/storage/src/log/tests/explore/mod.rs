@@ -1,0 +1,105 @@
+//! The crash-state explorer, after Pillai et al., "All File Systems Are Not Created Equal", OSDI
+//! 2014: what a log does to its disk is recorded, operation by operation; every disk that a power
+//! cut may leave is derived, within reason; each is recovered, and held against what was promised
+//! until then.
+//!
+//! ```text
+//! kind     what a log does: each kind of operation, after some past of the log
+//! history  one such run: the operations of the disk, and what was promised after each
+//! judge    recovers a disk, crashes it again, and holds it against what was promised
+//! tally    which disks were seen
+//! ```
+//!
+//! The laws: nothing acknowledged is lost or altered; log start and durable never move back;
+//! nothing removed comes back; an unclean open begins an epoch; offsets are dense; what readers see
+//! is a prefix of what was appended; the manifest names all stores, and zeros lie behind the last
+//! batch; a recovered log takes appends, closes and opens again; recovering again changes nothing.
+
+mod history;
+mod judge;
+mod kind;
+mod tally;
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use fastrand::Rng;
+
+use self::history::History;
+use self::judge::Judge;
+use self::kind::Kind;
+use self::tally::Tally;
+use super::sim::number;
+
+/// How far to go.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Effort {
+    /// Distinct disks of each kind of operation.
+    pub(super) images_min: usize,
+    /// Of so many disks one is crashed again.
+    pub(super) again: usize,
+}
+
+/// Explores histories of `kind`, from `seed` on, until enough distinct disks were judged.
+fn explore(kind: Kind, seed: u64, effort: Effort, tally: &mut Tally) {
+    let mut seed = seed;
+    while tally.distinct(kind) < effort.images_min {
+        explore_one(kind, seed, effort, tally);
+        seed += 1;
+    }
+}
+
+/// Explores one history. The seed, the operations and what survived stand in the message of a
+/// failure.
+fn explore_one(kind: Kind, seed: u64, effort: Effort, tally: &mut Tally) {
+    let place = RefCell::new("the history itself".to_owned());
+    let explored = catch_unwind(AssertUnwindSafe(|| {
+        let history = History::new(kind, seed);
+        let mut judge = Judge::new(history.options(), Rng::with_seed(seed), effort);
+        for state in history.crash_states(seed) {
+            let promised = history.promised(state.after);
+            if tally.note(kind, state.hash, promised) {
+                *place.borrow_mut() = state.to_string();
+                judge.judge(&state.image, promised, tally);
+            }
+        }
+        for count in (0..=history.len()).step_by(2) {
+            *place.borrow_mut() = format!("killed after {count} operations");
+            judge.judge_killed(&history.disk_after(count), history.promised(count), tally);
+        }
+    }));
+    if let Err(panic) = explored {
+        eprintln!("{kind:?} with seed {seed}: {}", place.borrow());
+        resume_unwind(panic);
+    }
+}
+
+/// How many disks of each kind to judge, instead of two thousand.
+const IMAGES: &str = "CORELOG_EXPLORE_IMAGES";
+
+/// Names one seed to explore, of all kinds, instead of all from 0 on.
+const SEED: &str = "CORELOG_EXPLORE_SEED";
+
+#[test]
+fn whatever_a_crash_leaves_of_any_operation_is_recovered_by_the_laws() {
+    let images = number(IMAGES).map(|images| usize::try_from(images).unwrap());
+    let effort = Effort {
+        images_min: images.unwrap_or(2_000),
+        again: 4,
+    };
+    let mut tally = Tally::default();
+    if let Some(seed) = number(SEED) {
+        for kind in Kind::ALL {
+            explore_one(kind, seed, effort, &mut tally);
+        }
+        return;
+    }
+    for kind in Kind::ALL {
+        explore(kind, 0, effort, &mut tally);
+    }
+    println!("{tally}");
+    for kind in Kind::ALL {
+        assert!(500 <= tally.distinct(kind), "{kind:?}: {tally}");
+    }
+    assert!(20_000 <= tally.total(), "{tally}");
+}
