@@ -1,8 +1,9 @@
 //! What can go wrong with a log, with what an operator needs to know about it.
 
 use std::io;
+use std::ops::Range;
 
-use corelog_record::{HistoryId, Offset, PartitionId, TopicId};
+use corelog_record::{HistoryId, Offset, PartitionId, Position, TopicId};
 
 use crate::disk::{Dir, is_full};
 use crate::format;
@@ -96,6 +97,53 @@ pub enum Error {
     EpochsExhausted {
         /// The directory.
         dir: String,
+    },
+    /// A directory without a finished snapshot.
+    #[error("{dir} holds no snapshot, or one that was never finished")]
+    NoSnapshot {
+        /// The directory.
+        dir: String,
+    },
+    /// A directory that was to be made, and is not empty.
+    #[error("{dir} is there already and not empty")]
+    Occupied {
+        /// The directory.
+        dir: String,
+    },
+    /// A segment that can still change where only sealed ones may be.
+    #[error("segment {segment} in {dir} is not sealed, so this is no snapshot of a partition")]
+    NotSealed {
+        /// The directory.
+        dir: String,
+        /// The base offset of the segment.
+        segment: Offset,
+    },
+    /// A partition in a snapshot that is not the one that its summary promises.
+    #[error(
+        "{dir} holds offsets [{}, {}), its snapshot promises [{}, {})",
+        found.start, found.end, promised.start, promised.end
+    )]
+    Unlike {
+        /// The directory.
+        dir: String,
+        /// The offsets that its manifest names.
+        found: Range<Offset>,
+        /// The offsets that the summary names.
+        promised: Range<Offset>,
+    },
+    /// A store whose bytes are not those that were sealed.
+    #[error("{file} in {dir} is damaged from position {position} on: offsets [{from}, {to})")]
+    DamagedStore {
+        /// The directory.
+        dir: String,
+        /// The store.
+        file: String,
+        /// Where the first batch begins that cannot be trusted.
+        position: Position,
+        /// Its offset.
+        from: Offset,
+        /// The end of the segment: what lies behind was not looked at.
+        to: Offset,
     },
     /// Bytes that were promised and cannot be trusted.
     #[error("offsets [{from}, {to}) of segment {segment} are damaged")]

@@ -242,6 +242,26 @@ impl<D: Dir> Manifest<D> {
     }
 }
 
+/// Reads the manifest of `dir` without touching it: one that nobody appends to, in a snapshot.
+///
+/// # Errors
+/// `Io` of kind `NotFound` without a manifest; `Format` for one that is damaged, torn, or that this
+/// program must not understand; any error of the disk.
+pub async fn read<D: Dir>(dir: &D) -> Result<(Header, State), Error> {
+    let at = || At::new(dir, NAME);
+    let bytes = dir.read(NAME, BYTES_MAX).await;
+    let bytes = bytes.map_err(|e| at().io("read", e))?;
+    let read = format::Manifest::decode(&bytes).map_err(|e| at().format(e))?;
+    match read.torn {
+        None => Ok((read.header, read.state)),
+        // It was written whole before anything was to be read in it.
+        Some(torn) => Err(at().format(formats::Error::DamagedEdits {
+            position: torn.start as u64,
+            end: torn.end as u64,
+        })),
+    }
+}
+
 /// A whole new file, in memory.
 struct Image {
     bytes: Vec<u8>,

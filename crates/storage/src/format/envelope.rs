@@ -21,8 +21,14 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 const HEADER_BYTES: usize = 24;
 
 /// The longest file of this shape, in bytes.
-pub(super) const FILE_BYTES_MAX: u64 = (HEADER_BYTES + BODY_BYTES_MAX) as u64;
+pub(super) const FILE_BYTES_MAX: u64 = file_bytes(BODY_BYTES_MAX);
 
+/// The length of a file with a body of `body_bytes` bytes.
+pub(super) const fn file_bytes(body_bytes: usize) -> u64 {
+    (HEADER_BYTES + body_bytes) as u64
+}
+
+/// A file whose body is known to be short.
 pub(super) fn encode(magic: [u8; MAGIC_BYTES], body: &impl Serialize) -> Vec<u8> {
     let body = to_messagepack(body);
     assert!(
@@ -30,21 +36,52 @@ pub(super) fn encode(magic: [u8; MAGIC_BYTES], body: &impl Serialize) -> Vec<u8>
         "a body of {} bytes",
         body.len()
     );
+    frame(magic, &body)
+}
+
+/// A file whose body has at most `body_bytes_max` bytes, fewer than 2^32.
+pub(super) fn encode_within(
+    what: &'static str,
+    magic: [u8; MAGIC_BYTES],
+    body: &impl Serialize,
+    body_bytes_max: usize,
+) -> Result<Vec<u8>, Error> {
+    let body = to_messagepack(body);
+    match body.len() <= body_bytes_max {
+        true => Ok(frame(magic, &body)),
+        false => Err(Error::TooLong {
+            what,
+            max: body_bytes_max,
+            found: body.len(),
+        }),
+    }
+}
+
+fn frame(magic: [u8; MAGIC_BYTES], body: &[u8]) -> Vec<u8> {
     let mut writer = Writer::default();
     write_start(&mut writer, magic);
     #[expect(
         clippy::cast_possible_truncation,
-        reason = "asserted to be at most BODY_BYTES_MAX"
+        reason = "checked to be within its limit"
     )]
     let header = writer.u32(body.len() as u32).take();
-    let crc = checksum(&header, &body);
-    writer.bytes(&header).u32(crc).bytes(&body).take()
+    let crc = checksum(&header, body);
+    writer.bytes(&header).u32(crc).bytes(body).take()
 }
 
 pub(super) fn decode<T: DeserializeOwned>(
     what: &'static str,
     magic: [u8; MAGIC_BYTES],
     bytes: &[u8],
+) -> Result<T, Error> {
+    decode_within(what, magic, bytes, BODY_BYTES_MAX)
+}
+
+pub(super) fn decode_within<T: DeserializeOwned>(
+    what: &'static str,
+    magic: [u8; MAGIC_BYTES],
+    bytes: &[u8],
+    body_bytes_max: usize,
 ) -> Result<T, Error> {
     let mut reader = Reader::new(what, bytes);
     read_start(&mut reader, what, magic)?;
@@ -57,10 +94,10 @@ pub(super) fn decode<T: DeserializeOwned>(
             found: bytes.len(),
         });
     };
-    if body.len() > BODY_BYTES_MAX {
+    if body.len() > body_bytes_max {
         return Err(Error::TooLong {
             what,
-            max: BODY_BYTES_MAX,
+            max: body_bytes_max,
             found: body.len(),
         });
     }

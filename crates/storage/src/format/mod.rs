@@ -1,8 +1,8 @@
 //! The room of byte formats: every file of a data directory but the stores, encoded and decoded.
 //!
 //! Lives here: [`manifest`] with its [`edit`]s and the [`state`] they add up to, [`mark`],
-//! [`index`], the [`topic`] and [`node`] files, an embedded log's [`carry`], the names of
-//! [`quarantine`] files. `FORMAT.md` in
+//! [`index`], the [`topic`], [`node`] and [`snapshot`] files, an embedded log's [`carry`], the names
+//! of [`quarantine`] files. `FORMAT.md` in
 //! the root of this crate draws what they write.
 //!
 //! Never lives here: I/O, and the batches of a store (those are `corelog_record::batch`).
@@ -19,6 +19,7 @@ pub mod manifest;
 pub mod mark;
 pub mod node;
 pub mod quarantine;
+pub mod snapshot;
 pub mod state;
 pub mod topic;
 

@@ -78,6 +78,17 @@ pub enum Chore {
         /// When it ended.
         time: Timestamp,
     },
+    /// Sealed segments are linked into a snapshot.
+    Snapshotted {
+        /// The log start in the snapshot.
+        log_start: Offset,
+        /// Where the snapshot ends.
+        end: Offset,
+        /// How many segments it has.
+        segments: usize,
+        /// How many bytes of batches.
+        bytes: u64,
+    },
     /// An index was rebuilt from its store.
     IndexRebuilt {
         /// The base offset of its segment.
@@ -107,6 +118,7 @@ impl<D: Dir> fmt::Debug for ChorePlan<D> {
             Work::Suffix(_) => "suffix",
             Work::Remove(_) => "remove",
             Work::Index(_) => "index",
+            Work::Snapshot(_) => "snapshot",
         };
         f.debug_struct("ChorePlan")
             .field("kind", &kind)
@@ -174,7 +186,7 @@ impl<D: Dir> Log<D> {
         self.chore = None;
         let is_space = matches!(work, Work::Prepare(..));
         // What these leave undone costs space or time, and says nothing about what was written.
-        let is_harmless = matches!(work, Work::Remove(_) | Work::Index(_));
+        let is_harmless = matches!(work, Work::Remove(_) | Work::Index(_) | Work::Snapshot(_));
         let chore = self.take_in(work, result.is_ok(), now);
         match result {
             Ok(()) => {
@@ -251,6 +263,12 @@ impl<D: Dir> Log<D> {
             }
             Work::Suffix(suffix) => self.take_in_suffix(*suffix, is_done),
             Work::Remove(work) => Chore::Removed { files: work.files },
+            Work::Snapshot(snapshot) => Chore::Snapshotted {
+                log_start: snapshot.log_start,
+                end: snapshot.end,
+                segments: snapshot.segments(),
+                bytes: snapshot.bytes,
+            },
             Work::Index(work) => {
                 match is_done {
                     true => {

@@ -22,6 +22,14 @@ impl<T> Held<T> {
         matches!(self, Self::Here(_))
     }
 
+    /// The thing, if the log has it.
+    pub(crate) fn get(&self) -> Option<&T> {
+        match self {
+            Self::Here(thing) => Some(thing),
+            Self::Missing | Self::Away => None,
+        }
+    }
+
     /// Gives the thing to a plan, if the log has it.
     pub(crate) fn take(&mut self) -> Option<T> {
         match std::mem::replace(self, Self::Missing) {

@@ -43,6 +43,7 @@ mod prepare;
 mod read;
 mod scrub;
 mod select;
+mod snapshot;
 mod space;
 mod suffix;
 mod tail;

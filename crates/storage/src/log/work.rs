@@ -6,6 +6,7 @@ use std::rc::Rc;
 use corelog_record::Offset;
 
 use super::prepare::Prepare;
+use super::snapshot::Snapshot;
 use super::space::Extent;
 use super::suffix::Suffix;
 use crate::Error;
@@ -39,6 +40,8 @@ pub(super) enum Work<D: Dir> {
     Remove(Remove<D>),
     /// Write an index that was rebuilt in memory.
     Index(IndexWork<D>),
+    /// Link sealed segments into a snapshot.
+    Snapshot(Box<Snapshot<D>>),
 }
 
 impl<D: Dir> Work<D> {
@@ -53,6 +56,7 @@ impl<D: Dir> Work<D> {
             Self::Suffix(suffix) => suffix.run().await,
             Self::Remove(remove) => remove.run().await,
             Self::Index(index) => index.run().await,
+            Self::Snapshot(snapshot) => snapshot.run().await,
         }
     }
 }

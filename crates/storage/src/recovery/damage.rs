@@ -11,24 +11,13 @@ use super::Recovery;
 use crate::Error;
 use crate::disk::Dir;
 use crate::format::edit::{Edit, Settings};
+use crate::format::state::State;
 use crate::log::{Damage, Event};
 
 impl<D: Dir> Recovery<D> {
     /// The damage that the manifest remembers, of what is still there.
     pub(super) fn remembered(&self) -> Vec<Damage> {
-        let state = self.manifest.state();
-        let all = state
-            .settings()
-            .iter()
-            .filter_map(|(key, value)| parse(key, value));
-        let is_there = |damage: &Damage| {
-            let segments = state.segments();
-            let is_named = segments
-                .iter()
-                .any(|segment| segment.base == damage.segment);
-            is_named && state.log_start() < damage.to
-        };
-        all.filter(is_there).collect()
+        known_damage(self.manifest.state())
     }
 
     /// Notes damage, unless it is known already. Returns whether it is new.
@@ -56,17 +45,39 @@ impl<D: Dir> Recovery<D> {
             .damage
             .iter()
             .filter(|damage| !known.contains(damage));
-        let new: Vec<_> = new
-            .map(|damage| (key(damage), Some(damage.to.to_string())))
-            .collect();
-        for changes in new.chunks(EDIT_DAMAGES_MAX) {
-            let changes = changes.iter().cloned().collect::<BTreeMap<_, _>>();
-            self.manifest
-                .append(&Edit::Settings(Settings { changes }))
-                .await?;
+        let new: Vec<_> = new.copied().collect();
+        for edit in damage_edits(&new) {
+            self.manifest.append(&edit).await?;
         }
         Ok(())
     }
+}
+
+/// The damage that a manifest remembers, of what is still there.
+pub(crate) fn known_damage(state: &State) -> Vec<Damage> {
+    let all = state
+        .settings()
+        .iter()
+        .filter_map(|(key, value)| parse(key, value));
+    let is_there = |damage: &Damage| {
+        let segments = state.segments();
+        let is_named = segments
+            .iter()
+            .any(|segment| segment.base == damage.segment);
+        is_named && state.log_start() < damage.to
+    };
+    all.filter(is_there).collect()
+}
+
+/// The edits by which a manifest remembers `damage`.
+pub(crate) fn damage_edits(damage: &[Damage]) -> Vec<Edit> {
+    let edit = |damage: &[Damage]| {
+        let changes = damage.iter().map(|d| (key(d), Some(d.to.to_string())));
+        Edit::Settings(Settings {
+            changes: changes.collect::<BTreeMap<_, _>>(),
+        })
+    };
+    damage.chunks(EDIT_DAMAGES_MAX).map(edit).collect()
 }
 
 /// The setting that remembers `damage`, but for its end.

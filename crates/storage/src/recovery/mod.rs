@@ -25,7 +25,7 @@ mod stores;
 mod survey;
 mod tidy;
 
-pub(crate) use damage::{EDIT_DAMAGES_MAX, key as damage_key};
+pub(crate) use damage::{EDIT_DAMAGES_MAX, damage_edits, key as damage_key, known_damage};
 
 use std::collections::VecDeque;
 use std::rc::Rc;

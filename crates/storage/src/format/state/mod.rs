@@ -2,6 +2,7 @@
 
 mod broken;
 mod compact;
+mod front;
 mod segment;
 
 use std::collections::BTreeMap;
@@ -134,18 +135,7 @@ impl State {
             });
         }
         self.end_at(add.base)?;
-        let Add {
-            base,
-            ordinal,
-            chain,
-        } = add;
-        self.segments.push(Segment {
-            base,
-            ordinal,
-            chain,
-            generation: 0,
-            seal: None,
-        });
+        self.segments.push(Segment::of(add));
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use crate::format::index::{self, Row};
 use crate::format::manifest::Header;
 use crate::format::mark::Slot;
 use crate::format::node::Node;
+use crate::format::snapshot::Summary;
 use crate::format::topic::Topic;
 
 #[test]
@@ -130,6 +131,24 @@ fn a_node_file_is_these_bytes() {
          4444444444444444444444444444a763726561746564cf0000018bcfe56800",
     );
     assert_eq!(Node::decode(&bytes).unwrap(), samples::node());
+}
+
+/// Put together by hand from the document: map, names, numbers, checksum.
+#[test]
+fn a_snapshot_file_is_these_bytes() {
+    let bytes = samples::snapshot().encode().unwrap();
+    check(
+        &bytes,
+        "\
+         434c4f47534e41500100000000000000c8000000c41e8f1483a46e616d65a76e \
+         696768746c79a763726561746564cf0000018bcfe56800a6746f706963739184 \
+         a46e616d65a66f7264657273a26964c410111111111111111111111111111111 \
+         11a873657474696e6773c4066f7061717565aa706172746974696f6e739285a9 \
+         706172746974696f6e00a96c6f675f7374617274cd01f4a3656e64cd03e8a562 \
+         79746573ce000186a0a87365676d656e74730185a9706172746974696f6e01a9 \
+         6c6f675f737461727400a3656e6400a5627974657300a87365676d656e747302",
+    );
+    assert_eq!(Summary::decode(&bytes).unwrap(), samples::snapshot());
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::format::index::{self, Row};
 use crate::format::manifest::{Header, Manifest};
 use crate::format::mark::Slot;
 use crate::format::node::Node;
+use crate::format::snapshot::Summary;
 use crate::format::topic::Topic;
 
 #[test]
@@ -108,6 +109,28 @@ fn node_files_survive_a_million_mutations() {
 }
 
 #[test]
+fn snapshot_files_survive_a_million_mutations() {
+    mutate(
+        &samples::snapshot().encode().unwrap(),
+        1_000_000,
+        repair_envelope,
+        |bytes| Summary::decode(bytes).is_ok(),
+    );
+}
+
+/// A length that nothing stands behind must not be believed before it is allocated for.
+#[test]
+fn a_snapshot_file_that_claims_four_billion_topics_costs_nothing() {
+    let mut bytes = samples::snapshot().encode().unwrap();
+    let topics = bytes.windows(6).position(|at| at == b"topics").unwrap() + 6;
+    bytes.truncate(topics);
+    bytes.extend([0xdd, 0xff, 0xff, 0xff, 0xff]);
+    repair_envelope(&mut bytes);
+    let refused = Summary::decode(&bytes);
+    assert!(matches!(refused, Err(Error::Body { .. })), "{refused:?}");
+}
+
+#[test]
 fn quarantine_names_survive_a_million_mutations() {
     let sample = b"0001763628300123-torn-00112233445566778899aabbccddeeff-0000000007-\
                    00000000000000004096-00000000000000000000.log";
@@ -125,7 +148,7 @@ fn quarantine_names_survive_a_million_mutations() {
 
 #[test]
 fn later_versions_and_unknown_features_are_refused_before_their_checksum() {
-    let files: [(Vec<u8>, Decode); 5] = [
+    let files: [(Vec<u8>, Decode); 6] = [
         (samples::index_header().encode().to_vec(), |b| {
             index::Header::decode(b).map(drop)
         }),
@@ -137,6 +160,9 @@ fn later_versions_and_unknown_features_are_refused_before_their_checksum() {
         }),
         (samples::topic().encode(), |b| Topic::decode(b).map(drop)),
         (samples::node().encode(), |b| Node::decode(b).map(drop)),
+        (samples::snapshot().encode().unwrap(), |b| {
+            Summary::decode(b).map(drop)
+        }),
     ];
     for (bytes, decode) in files {
         decode(&bytes).unwrap();

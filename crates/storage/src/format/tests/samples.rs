@@ -16,6 +16,7 @@ use crate::format::index;
 use crate::format::manifest::Header;
 use crate::format::mark::Slot;
 use crate::format::node::Node;
+use crate::format::snapshot::{self, Name, Summary};
 use crate::format::topic::{self, Ack, Topic};
 
 pub(super) fn offset(value: u64) -> Offset {
@@ -254,4 +255,24 @@ pub(super) fn any_edit() -> impl Strategy<Value = Edit> {
             Edit::Scrubbed(Scrubbed { time })
         }),
     ]
+}
+
+pub(super) fn snapshot() -> Summary {
+    let partition = |number, end| snapshot::Partition {
+        partition: PartitionId::new(number),
+        log_start: Offset::new(end / 2).unwrap(),
+        end: Offset::new(end).unwrap(),
+        bytes: end * 100,
+        segments: u64::from(number) + 1,
+    };
+    Summary {
+        name: Name::new("nightly").unwrap(),
+        created: Timestamp::from_millis(1_700_000_000_000),
+        topics: vec![snapshot::Topic {
+            name: TopicName::new("orders").unwrap(),
+            id: topic().id,
+            settings: b"opaque".to_vec(),
+            partitions: vec![partition(0, 1_000), partition(1, 0)],
+        }],
+    }
 }

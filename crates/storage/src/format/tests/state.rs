@@ -367,3 +367,52 @@ fn as_many_seals_as_are_written_at_once_fit_into_one_edit() {
     let seals = vec![largest; SEALS_MAX];
     assert!(Edit::Seals(Seals { seals }).encode(u32::MAX).len() <= 4096);
 }
+
+#[test]
+fn the_front_of_a_log_is_what_a_snapshot_says() {
+    let mut state = three();
+    state.apply(&Edit::Epoch(epoch(1, 200))).unwrap();
+    state.apply(&Edit::Epoch(epoch(2, 300))).unwrap();
+    state
+        .apply(&Edit::Truncate(Start { start: offset(150) }))
+        .unwrap();
+    state
+        .apply(&Edit::Settings(crate::format::edit::Settings {
+            changes: [("a".to_owned(), Some("b".to_owned()))].into(),
+        }))
+        .unwrap();
+    let front = state.front(point(200));
+    assert_eq!(bases(&front), [100]);
+    assert_eq!(
+        (front.end(), front.log_start()),
+        (Some(point(200)), offset(150))
+    );
+    assert_eq!(front.epochs().len(), 2, "those that had begun");
+    assert!(front.settings().is_empty());
+    for at in [100, 200, 300] {
+        let front = state.front(point(at));
+        let mut again = empty();
+        for edit in front.edits() {
+            again.apply(&edit).unwrap();
+        }
+        assert_eq!(again, front);
+        assert_eq!(front.end(), Some(point(at)));
+    }
+    let nothing = state.front(point(100));
+    assert_eq!(
+        (bases(&nothing), nothing.log_start()),
+        (vec![], offset(100))
+    );
+}
+
+/// Only its successor says where a segment that is never sealed ends.
+#[test]
+fn the_front_of_a_log_that_ends_unsealed_has_an_empty_segment_behind_it() {
+    let mut state = empty();
+    for edit in [Edit::Restart(point(100)), add(100), add(200), add(300)] {
+        state.apply(&edit).unwrap();
+    }
+    let front = state.front(point(200));
+    assert_eq!(bases(&front), [100, 200]);
+    assert_eq!(front.end(), None);
+}

@@ -1,0 +1,42 @@
+//! The room of snapshots: what a log linked into a directory, as a whole that can be kept, copied
+//! and restored.
+//!
+//! ```text
+//! <data>/snapshots/<name>/
+//!   snapshot                          what it holds; written last: without it there is no snapshot
+//!   topics/<topic>/topic              the topic's file as it was
+//!   topics/<topic>/<partition>/       manifest, stores and indexes, by `Log::plan_snapshot`
+//! ```
+//!
+//! Lives here: the shelf of snapshots ([`commit`], [`open`], [`list`], [`remove`],
+//! [`sweep_unfinished`]), and the ways out of one: [`export()`] copies it, [`restore()`] makes a
+//! partition of it. Never lives here: the log that is snapshotted, who asks, and how fast (whoever
+//! is told of progress may wait before it goes on).
+//!
+//! Laws kept: a snapshot is there whole or not at all, and so is what is made of it. No byte leaves
+//! a snapshot that was not verified on the way: every checksum, every offset, the chain against the
+//! digests in the manifest, the manifest against the `snapshot` file.
+
+mod copy;
+mod export;
+mod origin;
+mod restore;
+mod shelf;
+mod verifier;
+
+#[cfg(test)]
+mod tests;
+
+pub use crate::format::snapshot::{Name, NameError, Partition, Summary, Topic};
+pub use export::{Exported, export};
+pub use restore::{Restore, Restored, restore, sweep_unrestored};
+pub use shelf::{Entry, commit, list, open, partition_dir, remove, sweep_unfinished};
+
+/// The name of the file that makes a directory a snapshot.
+pub const NAME: &str = "snapshot";
+
+/// The directory of its topics.
+const TOPICS: &str = "topics";
+
+/// The name of a topic's file.
+const TOPIC: &str = "topic";

@@ -1,0 +1,97 @@
+//! A partition in a snapshot: its manifest, checked against what the summary promises.
+
+use std::io::ErrorKind;
+
+use corelog_record::{Position, TopicId};
+
+use super::Partition;
+use crate::Error;
+use crate::disk::Dir;
+use crate::format::edit::{Point, Seal};
+use crate::format::manifest::Header;
+use crate::format::state::State;
+use crate::recovery::known_damage;
+use crate::{manifest, segment::name};
+
+/// What a partition of a snapshot says of itself.
+pub(super) struct Origin {
+    pub(super) header: Header,
+    pub(super) state: State,
+    /// Where it ends.
+    pub(super) end: Point,
+    /// Its segments: the generation of each, and what it holds.
+    pub(super) segments: Vec<(u32, Seal)>,
+}
+
+/// Reads the manifest of `dir`, of the partition `promised` of `topic`; `None` for one that never
+/// had a record.
+pub(super) async fn read<D: Dir>(
+    dir: &D,
+    topic: TopicId,
+    promised: &Partition,
+) -> Result<Option<Origin>, Error> {
+    let (header, state) = match manifest::read(dir).await {
+        Err(Error::Io { source, .. })
+            if promised.is_unborn() && source.kind() == ErrorKind::NotFound =>
+        {
+            return Ok(None);
+        }
+        other => other?,
+    };
+    if header.topic != topic || header.partition != promised.partition {
+        return Err(Error::Foreign {
+            dir: dir.describe(),
+            topic: header.topic,
+            partition: header.partition,
+            history: header.history,
+        });
+    }
+    // Damage that was known when the snapshot was made is in it, and leaves it no more than any.
+    if let Some(damage) = known_damage(&state).first() {
+        let segments = state.segments().iter();
+        let mut generation = segments.filter(|s| s.base == damage.segment);
+        let generation = generation.next().map_or(0, |s| s.generation);
+        return Err(Error::DamagedStore {
+            dir: dir.describe(),
+            file: name::store(damage.segment, generation),
+            position: Position::ZERO,
+            from: damage.from,
+            to: damage.to,
+        });
+    }
+    let mut segments = Vec::new();
+    for segment in state.segments() {
+        match &segment.seal {
+            Some(seal) => segments.push((segment.generation, seal.clone())),
+            None => return Err(not_sealed(dir, segment.base)),
+        }
+    }
+    let Some(end) = state.end() else {
+        return Err(not_sealed(dir, state.log_start()));
+    };
+    let (found, promised) = (
+        state.log_start()..end.offset,
+        promised.log_start..promised.end,
+    );
+    if found != promised {
+        let dir = dir.describe();
+        return Err(Error::Unlike {
+            dir,
+            found,
+            promised,
+        });
+    }
+    Ok(Some(Origin {
+        header,
+        state,
+        end,
+        segments,
+    }))
+}
+
+fn not_sealed<D: Dir>(dir: &D, segment: corelog_record::Offset) -> Error {
+    Error::NotSealed {
+        dir: dir.describe(),
+        segment,
+    }
+}

@@ -1,0 +1,215 @@
+//! Making a partition of what a snapshot holds of one.
+//!
+//! ```text
+//! <topic>/<partition>.restoring/    stores and indexes, each verified and synced · mark · manifest
+//! <topic>/<partition>/              the same, renamed, when all of it is there
+//! ```
+//!
+//! The history id stays, so chains go on and the copy can be compared with its origin. Copy id and
+//! epoch are new: nobody takes it for the partition that was snapshotted, and what is appended from
+//! now on carries a lineage of its own.
+
+use corelog_record::{
+    CopyId, HistoryId, LeaderEpoch, Lineage, Offset, Position, Timestamp, TopicId,
+};
+
+use super::copy::Copy;
+use super::origin::Origin;
+use super::shelf::{create, remove_tree, sync};
+use super::{Partition, origin};
+use crate::Error;
+use crate::disk::Dir;
+use crate::error::At;
+use crate::format::edit::{Edit, Epoch};
+use crate::format::manifest::Header;
+use crate::format::mark::Slot;
+use crate::manifest::Manifest;
+use crate::mark::Mark;
+use crate::segment::NO_TIMESTAMP;
+
+/// What is restored, and as what.
+#[derive(Debug, Clone, Copy)]
+pub struct Restore {
+    /// The id of the topic in the snapshot.
+    pub origin: TopicId,
+    /// The partition, as the snapshot's summary has it. It keeps its number.
+    pub partition: Partition,
+    /// The id of the topic that it becomes a partition of.
+    pub topic: TopicId,
+    /// Names the new files; drawn at random.
+    pub copy: CopyId,
+    /// Names the owner from now on; drawn at random.
+    pub lineage: Lineage,
+    /// The time at which its segments count as sealed: retention by age gives them all of theirs.
+    pub now: Timestamp,
+}
+
+/// A partition that was restored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Restored {
+    /// The history that it goes on with.
+    pub history: HistoryId,
+    /// The epoch that begins at its end.
+    pub epoch: LeaderEpoch,
+    /// The oldest readable offset.
+    pub log_start: Offset,
+    /// The offset that the next record gets.
+    pub end: Offset,
+    /// How many segments it has.
+    pub segments: u64,
+    /// How many bytes of stores.
+    pub bytes: u64,
+}
+
+/// Restores the partition in the directory `source` of a snapshot into the directory `topic` of a
+/// topic, where it gets the directory of its number. That appears whole and durable, or not at all:
+/// everything is verified before. `progress` is told of every piece of a store, in bytes, and may
+/// take its time. `None` for a partition that never had a record: it needs no files.
+///
+/// It may be dropped at any time; what it leaves is removed by the next try, or by
+/// [`sweep_unrestored`].
+///
+/// # Errors
+/// [`Error::Occupied`] if the partition is there and not empty; [`Error::DamagedStore`],
+/// [`Error::Format`], [`Error::Foreign`], [`Error::Unlike`] and [`Error::NotSealed`] for a source
+/// that is not what it was; [`Error::EpochsExhausted`]; [`Error::StorageFull`]; any error of the
+/// disk.
+pub async fn restore<D: Dir>(
+    source: &D,
+    topic: &D,
+    restore: Restore,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Option<Restored>, Error> {
+    let Some(origin) = origin::read(source, restore.origin, &restore.partition).await? else {
+        return Ok(None);
+    };
+    let name = restore.partition.partition.to_string();
+    make_way(&topic.child(&name)).await?;
+    let aside = format!("{name}{ASIDE_SUFFIX}");
+    let target = topic.child(&aside);
+    remove_tree(&target).await?;
+    let filled = fill(source, &target, &origin, &restore, progress).await;
+    if filled.is_err() {
+        // The error that came first is the one to tell; the next try removes it as well.
+        let _ = target.remove_tree().await;
+    }
+    let restored = filled?;
+    let renamed = topic.rename(&aside, topic, &name).await;
+    renamed.map_err(|e| At::new(topic, &aside).io("rename", e))?;
+    sync(topic).await?;
+    Ok(Some(restored))
+}
+
+/// Removes what restores that were interrupted left in the directory of a topic. None may be under
+/// way there. Returns how many there were.
+///
+/// # Errors
+/// Any error of the disk.
+pub async fn sweep_unrestored<D: Dir>(topic: &D) -> Result<usize, Error> {
+    let entries = topic.list().await;
+    let entries = entries.map_err(|e| At::dir(topic).io("list", e))?;
+    let is_left = |name: &str| name.ends_with(ASIDE_SUFFIX);
+    let left = entries.iter().filter(|e| e.is_dir && is_left(&e.name));
+    let mut count = 0;
+    for entry in left {
+        remove_tree(&topic.child(&entry.name)).await?;
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// Makes sure that nothing is in the place of the directory `target`.
+async fn make_way<D: Dir>(target: &D) -> Result<(), Error> {
+    let at = || At::dir(target);
+    if !target.exists().await.map_err(|e| at().io("look at", e))? {
+        return Ok(());
+    }
+    match target.list().await.map_err(|e| at().io("list", e))?.len() {
+        0 => remove_tree(target).await,
+        _ => Err(Error::Occupied {
+            dir: target.describe(),
+        }),
+    }
+}
+
+/// Makes the whole partition in `target`, durable but for the name of the directory.
+async fn fill<D: Dir>(
+    source: &D,
+    target: &D,
+    origin: &Origin,
+    restore: &Restore,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Restored, Error> {
+    let header = Header {
+        topic: restore.topic,
+        partition: restore.partition.partition,
+        history: origin.header.history,
+        copy: restore.copy,
+    };
+    let Some(epoch) = next_epoch(origin) else {
+        return Err(Error::EpochsExhausted {
+            dir: source.describe(),
+        });
+    };
+    create(target).await?;
+    let copy = Copy {
+        source,
+        target,
+        history: header.history,
+    };
+    let mut bytes = 0;
+    for (generation, seal) in &origin.segments {
+        copy.segment(*generation, seal, progress).await?;
+        bytes += seal.digest.bytes;
+    }
+    let mut edits = origin.state.copied(restore.now).edits();
+    edits.push(Edit::Epoch(Epoch {
+        epoch,
+        lineage: restore.lineage,
+        offset: origin.end.offset,
+        ordinal: origin.end.ordinal,
+    }));
+    Mark::create(target.clone(), clean(origin, &header, epoch)).await?;
+    Manifest::create(target.clone(), header, &edits).await?;
+    Ok(Restored {
+        history: header.history,
+        epoch,
+        log_start: origin.state.log_start(),
+        end: origin.end.offset,
+        segments: origin.segments.len() as u64,
+        bytes,
+    })
+}
+
+fn next_epoch(origin: &Origin) -> Option<LeaderEpoch> {
+    match origin.state.epochs().last() {
+        Some(last) => last.epoch.checked_next(),
+        None => Some(LeaderEpoch::ZERO),
+    }
+}
+
+/// A mark that says that nothing is to be recovered.
+fn clean(origin: &Origin, header: &Header, epoch: LeaderEpoch) -> Slot {
+    let end = origin.end;
+    let last = origin.segments.last();
+    let digest = last.map(|(_, seal)| &seal.digest);
+    Slot {
+        history: header.history,
+        copy: header.copy,
+        sequence: 0,
+        segment: digest.map_or(end.offset, |digest| digest.base),
+        generation: last.map_or(0, |(generation, _)| *generation),
+        is_clean: true,
+        position: digest
+            .and_then(|digest| Position::new(digest.bytes))
+            .unwrap_or(Position::ZERO),
+        offset: end.offset,
+        ordinal: end.ordinal,
+        chain: end.chain,
+        max_timestamp: last.map_or(NO_TIMESTAMP, |(_, seal)| seal.max_timestamp),
+        epoch: Some(epoch),
+    }
+}
+
+/// What the directory of a partition ends in while it is restored.
+const ASIDE_SUFFIX: &str = ".restoring";

@@ -1,0 +1,150 @@
+//! The snapshots of a node: which there are, how one comes and how one goes.
+
+use std::io::ErrorKind;
+
+use corelog_record::{PartitionId, TopicName};
+
+use super::{NAME, Name, Summary, TOPIC, TOPICS};
+use crate::Error;
+use crate::disk::Dir;
+use crate::error::At;
+use crate::format::snapshot::FILE_BYTES_MAX;
+
+/// A snapshot on the shelf.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its name: that of the directory.
+    pub name: Name,
+    /// What it holds, or why that cannot be told.
+    pub summary: Result<Summary, Error>,
+}
+
+/// The directory of a partition within the snapshot `dir`.
+pub fn partition_dir<D: Dir>(dir: &D, topic: &TopicName, partition: PartitionId) -> D {
+    topic_dir(dir, topic).child(&partition.to_string())
+}
+
+/// The directory of a topic within the snapshot `dir`.
+pub(super) fn topic_dir<D: Dir>(dir: &D, topic: &TopicName) -> D {
+    dir.child(TOPICS).child(topic.as_str())
+}
+
+/// Makes the snapshot in `dir`, whose partitions are linked or copied, one: writes the files of its
+/// topics, then, as the last thing, its summary. All is durable afterwards.
+///
+/// # Errors
+/// [`Error::StorageFull`]; any error of the disk; [`Error::Format`] for more partitions than a
+/// summary has room for. There is then no snapshot yet.
+pub async fn commit<D: Dir>(dir: &D, summary: &Summary) -> Result<(), Error> {
+    let bytes = summary.encode();
+    let bytes = bytes.map_err(|e| At::new(dir, NAME).format(e))?;
+    create(dir).await?;
+    for topic in &summary.topics {
+        let home = topic_dir(dir, &topic.name);
+        create(&home).await?;
+        write(&home, TOPIC, &topic.settings).await?;
+    }
+    write(dir, NAME, &bytes).await
+}
+
+/// What the snapshot in `dir` holds. Only its summary is read.
+///
+/// # Errors
+/// [`Error::NoSnapshot`] without one, [`Error::Format`] for one that cannot be trusted; any error
+/// of the disk.
+pub async fn open<D: Dir>(dir: &D) -> Result<Summary, Error> {
+    let bytes = match dir.read(NAME, FILE_BYTES_MAX).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(Error::NoSnapshot {
+                dir: dir.describe(),
+            });
+        }
+        other => other.map_err(|e| At::new(dir, NAME).io("read", e))?,
+    };
+    Summary::decode(&bytes).map_err(|e| At::new(dir, NAME).format(e))
+}
+
+/// The snapshots in the directory `root`, by name; none if it does not exist. Those that are not
+/// finished are passed over.
+///
+/// # Errors
+/// Any error of listing it.
+pub async fn list<D: Dir>(root: &D) -> Result<Vec<Entry>, Error> {
+    let mut entries = Vec::new();
+    for name in names(root).await? {
+        let summary = open(&root.child(name.as_str())).await;
+        if !matches!(summary, Err(Error::NoSnapshot { .. })) {
+            entries.push(Entry { name, summary });
+        }
+    }
+    Ok(entries)
+}
+
+/// Removes the snapshot `name` of the directory `root`. Its summary goes first, durably: what a
+/// crash leaves of the rest is unfinished, and swept.
+///
+/// # Errors
+/// [`Error::NoSnapshot`] without one; any error of the disk.
+pub async fn remove<D: Dir>(root: &D, name: &Name) -> Result<(), Error> {
+    let dir = root.child(name.as_str());
+    match dir.remove(NAME).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(Error::NoSnapshot {
+                dir: dir.describe(),
+            });
+        }
+        other => other.map_err(|e| At::new(&dir, NAME).io("remove", e))?,
+    }
+    sync(&dir).await?;
+    remove_tree(&dir).await?;
+    sync(root).await
+}
+
+/// Removes what unfinished snapshots left in the directory `root`. None may be in the making: this
+/// is for the start of a node. Returns their names.
+///
+/// # Errors
+/// Any error of the disk.
+pub async fn sweep_unfinished<D: Dir>(root: &D) -> Result<Vec<Name>, Error> {
+    let mut swept = Vec::new();
+    for name in names(root).await? {
+        let dir = root.child(name.as_str());
+        if let Err(Error::NoSnapshot { .. }) = open(&dir).await {
+            remove_tree(&dir).await?;
+            swept.push(name);
+        }
+    }
+    if !swept.is_empty() {
+        sync(root).await?;
+    }
+    Ok(swept)
+}
+
+/// The directories in `root` that can be snapshots.
+async fn names<D: Dir>(root: &D) -> Result<Vec<Name>, Error> {
+    let entries = match root.list().await {
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+        other => other.map_err(|e| At::dir(root).io("list", e))?,
+    };
+    let dirs = entries.into_iter().filter(|entry| entry.is_dir);
+    Ok(dirs.filter_map(|dir| Name::new(&dir.name).ok()).collect())
+}
+
+pub(super) async fn create<D: Dir>(dir: &D) -> Result<(), Error> {
+    let created = dir.create().await;
+    created.map_err(|e| At::dir(dir).space("create", e))
+}
+
+pub(super) async fn remove_tree<D: Dir>(dir: &D) -> Result<(), Error> {
+    let removed = dir.remove_tree().await;
+    removed.map_err(|e| At::dir(dir).io("remove", e))
+}
+
+pub(super) async fn sync<D: Dir>(dir: &D) -> Result<(), Error> {
+    dir.sync().await.map_err(|e| At::dir(dir).io("sync", e))
+}
+
+async fn write<D: Dir>(dir: &D, name: &str, bytes: &[u8]) -> Result<(), Error> {
+    let written = dir.write_aside(name, bytes).await;
+    written.map_err(|e| At::new(dir, name).space("write", e))
+}

@@ -1,0 +1,251 @@
+//! Bytes of a snapshot that are not what they were: none of them leaves it.
+
+use corelog_record::Position;
+
+use super::*;
+use crate::disk::memory::MemoryDir;
+use crate::disk::{File, Open};
+use crate::snapshot::export;
+use crate::store::padded;
+use crate::testing::open;
+
+/// Changes a file behind everyone's back. Its length stays, but for what is pushed or cut.
+fn change(dir: &MemoryDir, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
+    block_on(async {
+        let mut bytes = dir.read(name, 1 << 30).await.unwrap();
+        change(&mut bytes);
+        let file = dir.open(name, Open::Write).await.unwrap();
+        file.write_at(padded(dir, &bytes).into(), 0).await.unwrap();
+        file.set_len(bytes.len() as u64).await.unwrap();
+    });
+}
+
+/// A snapshot of its own files: the log they were linked from is gone.
+fn made(root: &MemoryDir) -> Partition {
+    let (mut log, _) = open(root, small(), 1, at(0)).unwrap();
+    fill(&mut log, 40, 1_000);
+    let partition = snapshot(&mut log, root).unwrap();
+    drop(log);
+    block_on(root.child("p0").remove_tree()).unwrap();
+    partition
+}
+
+/// Nothing was made of the snapshot.
+fn assert_nothing_left(root: &MemoryDir) {
+    let topic = restored(root);
+    if block_on(topic.exists()).unwrap() {
+        assert_eq!(block_on(topic.list()).unwrap(), []);
+    }
+    let copy = root.child("elsewhere");
+    if block_on(copy.exists()).unwrap() {
+        assert_eq!(block_on(copy.list()).unwrap(), []);
+    }
+}
+
+#[test]
+fn a_bad_byte_anywhere_in_a_store_is_found_by_restore_and_export() {
+    let whole = MemoryDir::new();
+    let partition = made(&whole);
+    let stores: Vec<_> = block_on(snapped(&whole).list()).unwrap();
+    let stores = stores.into_iter().filter(|e| e.name.ends_with(".log"));
+    let mut found = 0;
+    for entry in stores {
+        let bytes = usize::try_from(entry.bytes).unwrap();
+        // Every byte of the first headers, then some of all.
+        for place in (0..70).chain((70..bytes).step_by(97)).chain([bytes - 1]) {
+            let root = whole.power_cut(1);
+            change(&snapped(&root), &entry.name, |bytes| bytes[place] ^= 0x10);
+            let error = restore_all(&root, partition).unwrap_err();
+            let Error::DamagedStore {
+                file,
+                position,
+                from,
+                to,
+                ..
+            } = &error
+            else {
+                panic!("{} at {place}: {error:?}", entry.name)
+            };
+            assert_eq!(*file, entry.name);
+            assert!(position.get() <= place as u64, "{error} at {place}");
+            assert!(from < to);
+            let error = block_on(export(
+                &shelved(&root),
+                &root.child("elsewhere"),
+                &mut |_| {},
+            ));
+            assert!(matches!(error, Err(Error::DamagedStore { .. })));
+            assert_nothing_left(&root);
+            found += 1;
+        }
+    }
+    assert!(found > 500, "{found}");
+}
+
+#[test]
+fn a_store_of_another_length_or_without_its_file_is_damage() {
+    let store = "00000000000000000000.log";
+    for case in 0..3 {
+        let root = MemoryDir::new();
+        let partition = made(&root);
+        match case {
+            0 => change(&snapped(&root), store, |bytes| bytes.extend([0; 5_000])),
+            1 => change(&snapped(&root), store, |bytes| bytes.truncate(5_000)),
+            _ => block_on(snapped(&root).remove(store)).unwrap(),
+        }
+        let error = restore_all(&root, partition).unwrap_err();
+        let Error::DamagedStore { file, position, .. } = &error else {
+            panic!("{error:?}")
+        };
+        assert_eq!((file.as_str(), *position), (store, Position::ZERO));
+        assert_nothing_left(&root);
+    }
+}
+
+#[test]
+fn two_stores_that_changed_places_are_damage() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    fill(&mut log, 40, 1_000);
+    let partition = snapshot(&mut log, &root).unwrap();
+    let names: Vec<_> = log
+        .segments()
+        .map(|s| format!("{:020}.log", s.base.get()))
+        .collect();
+    let dir = snapped(&root);
+    block_on(async {
+        dir.rename(&names[0], &dir, "aside").await.unwrap();
+        dir.rename(&names[1], &dir, &names[0]).await.unwrap();
+        dir.rename("aside", &dir, &names[1]).await.unwrap();
+    });
+    let error = restore_all(&root, partition).unwrap_err();
+    assert!(matches!(error, Error::DamagedStore { .. }), "{error:?}");
+}
+
+#[test]
+fn a_leader_epoch_that_rotted_is_found_by_the_chain() {
+    let root = MemoryDir::new();
+    let partition = made(&root);
+    let store = "00000000000000000000.log";
+    // Outside the checksum of the batch: only the chain covers it.
+    change(&snapped(&root), store, |bytes| bytes[15] ^= 1);
+    let error = restore_all(&root, partition).unwrap_err();
+    let Error::DamagedStore { from, to, .. } = &error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(*from, Offset::ZERO);
+    assert!(offset(10) < *to, "the whole segment is not to be trusted");
+}
+
+#[test]
+fn a_manifest_that_rotted_or_is_missing_or_anothers_is_refused() {
+    let whole = MemoryDir::new();
+    let partition = made(&whole);
+    let length = block_on(snapped(&whole).read("manifest", 1 << 20))
+        .unwrap()
+        .len();
+    for place in (0..72).chain((4096..length).step_by(7)) {
+        let root = whole.power_cut(1);
+        change(&snapped(&root), "manifest", |bytes| bytes[place] ^= 0x10);
+        let error = restore_all(&root, partition).unwrap_err();
+        assert!(matches!(error, Error::Format { .. }), "{place}: {error:?}");
+        assert_nothing_left(&root);
+    }
+    let other = order(Partition {
+        partition: corelog_record::PartitionId::new(3),
+        ..partition
+    });
+    let topic = restored(&whole);
+    let error = block_on(restore(&snapped(&whole), &topic, other, &mut |_| {}));
+    assert!(matches!(error, Err(Error::Foreign { .. })), "{error:?}");
+    let other = Partition {
+        end: partition.end.plus(1),
+        ..partition
+    };
+    let error = restore_all(&whole, other).unwrap_err();
+    assert!(matches!(error, Error::Unlike { .. }), "{error:?}");
+    block_on(snapped(&whole).remove("manifest")).unwrap();
+    let error = restore_all(&whole, partition).unwrap_err();
+    assert!(matches!(error, Error::Io { .. }), "{error:?}");
+}
+
+#[test]
+fn an_index_that_rotted_is_made_anew() {
+    let root = MemoryDir::new();
+    let partition = made(&root);
+    let index = "00000000000000000000.index";
+    let sound = block_on(snapped(&root).read(index, 1 << 20)).unwrap();
+    change(&snapped(&root), index, |bytes| bytes.fill(7));
+    restore_all(&root, partition).unwrap();
+    let made = block_on(restored(&root).child("0").read(index, 1 << 20)).unwrap();
+    assert_eq!(made[..64], sound[..64], "the header is as it was");
+    assert_eq!((made.len() - 64) % 32, 0);
+    let (copy, report) = open_restored(&root).unwrap();
+    assert!(report.is_clean);
+    assert_eq!(walk(&copy).len(), 40);
+}
+
+#[test]
+fn damage_that_was_known_is_linked_remembered_and_not_restored() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    fill(&mut log, 12, 1_000);
+    settle(&mut log, at(0)).unwrap();
+    drop(log);
+    let store = "00000000000000000000.log";
+    change(&root.child("p0"), store, |bytes| bytes[2_500] ^= 1);
+    let (mut log, report) = open(&root, small(), 2, at(1)).unwrap();
+    assert!(!report.is_read_only, "{report:?}");
+    let damage = log.damage().to_vec();
+    assert_eq!(damage.len(), 1, "{report:?}");
+    // The damaged segment is the last one of the snapshot, and is never sealed.
+    let partition = snapshot(&mut log, &root).unwrap();
+    assert_eq!(partition.end, offset(12));
+    let linked = block_on(snapped(&root).list()).unwrap();
+    assert!(linked.iter().any(|entry| entry.name == store));
+    let (_, state) = block_on(crate::manifest::read(&snapped(&root))).unwrap();
+    assert_eq!(crate::recovery::known_damage(&state), damage);
+    assert_eq!(state.end(), None, "an empty segment says where it ends");
+    assert_eq!(state.segments().last().unwrap().base, offset(12));
+    let error = restore_all(&root, partition).unwrap_err();
+    let Error::DamagedStore { file, from, to, .. } = &error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(
+        (file.as_str(), *from, *to),
+        (store, damage[0].from, damage[0].to)
+    );
+    // A snapshot opened as a log knows it, too.
+    let dir = snapped(&root);
+    let opened = block_on(Log::open(
+        dir,
+        root.child("q"),
+        identity(),
+        small(),
+        3,
+        at(2),
+    ));
+    let (opened, report) = opened.unwrap();
+    assert_eq!(report.damage, damage);
+    assert_eq!(opened.log_end(), offset(12));
+}
+
+#[test]
+fn a_log_that_is_read_only_or_fenced_is_not_snapshotted() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    fill(&mut log, 5, 1_000);
+    settle(&mut log, at(1)).unwrap();
+    drop(log);
+    let store = "00000000000000000000.log";
+    change(&root.child("p0"), store, |bytes| bytes.truncate(2_500));
+    let (mut log, report) = open(&root, small(), 2, at(1)).unwrap();
+    assert!(report.is_read_only);
+    let refused = log.begin_snapshot();
+    assert!(
+        matches!(refused, Err(Error::ReadOnly { .. })),
+        "{refused:?}"
+    );
+    block_on(log.close(at(2))).unwrap();
+    assert!(matches!(log.begin_snapshot(), Err(Error::Fenced)));
+}

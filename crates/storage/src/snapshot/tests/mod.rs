@@ -1,0 +1,147 @@
+//! Tests of snapshots: what they hold, what leaves them, and what a crash or a rotten disk makes of
+//! it.
+
+mod damage;
+mod shelf;
+mod stories;
+
+use corelog_record::{ByteSize, CopyId, Lineage, Offset, Timestamp, TopicId, TopicName};
+
+use super::{Name, Partition, Restore, Restored, Summary, Topic, commit, partition_dir, restore};
+use crate::Error;
+use crate::disk::{Dir, block_on};
+use crate::log::{Chore, Identity, Log, OpenReport, Options};
+use crate::testing::{batch, flush, identity, settle};
+
+/// Some time.
+fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millis(1_700_000_000_000 + millis)
+}
+
+fn offset(value: u64) -> Offset {
+    Offset::new(value).unwrap()
+}
+
+/// Small segments, so that little data makes many.
+fn small() -> Options {
+    Options {
+        segment_bytes_max: ByteSize::from_kib(16),
+        index_interval_bytes: 512,
+        ..Options::default()
+    }
+}
+
+fn name() -> Name {
+    Name::new("nightly").unwrap()
+}
+
+fn topic() -> TopicName {
+    TopicName::new("orders").unwrap()
+}
+
+/// The id of the topic that is restored to.
+const OTHER: TopicId = TopicId::from_bytes([8; 16]);
+
+/// The directory of the one partition in the snapshot of these tests.
+fn snapped<D: Dir>(root: &D) -> D {
+    partition_dir(&shelved(root), &topic(), identity().partition)
+}
+
+/// The directory of the snapshot of these tests.
+fn shelved<D: Dir>(root: &D) -> D {
+    root.child("snapshots").child(name().as_str())
+}
+
+/// The topic that is restored to.
+fn restored<D: Dir>(root: &D) -> D {
+    root.child("topics").child("copy")
+}
+
+/// Appends `count` batches of one record of `bytes` bytes, each durable.
+fn fill<D: Dir>(log: &mut Log<D>, count: usize, bytes: usize) {
+    for number in 0..count {
+        let value = vec![u8::try_from(number % 251).unwrap(); bytes];
+        log.append(&batch(&[&value], at(0)), at(0)).unwrap();
+        flush(log, at(0)).unwrap();
+    }
+}
+
+/// Snapshots a log in one go, without a summary.
+fn link<D: Dir>(log: &mut Log<D>, root: &D) -> Result<Partition, Error> {
+    let upto = log.begin_snapshot()?;
+    settle(log, at(10))?;
+    let plan = log.plan_snapshot(upto, snapped(root))?;
+    let plan = plan.expect("all below is sealed");
+    let done = block_on(plan.run());
+    match log.complete_chore(done, at(10))? {
+        Chore::Snapshotted {
+            log_start,
+            end,
+            segments,
+            bytes,
+        } => Ok(Partition {
+            partition: identity().partition,
+            log_start,
+            end,
+            bytes,
+            segments: segments as u64,
+        }),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What a snapshot of one partition is said to hold.
+fn summary(partition: Partition) -> Summary {
+    Summary {
+        name: name(),
+        created: at(10),
+        topics: vec![Topic {
+            name: topic(),
+            id: identity().topic,
+            settings: b"a topic file, opaque".to_vec(),
+            partitions: vec![partition],
+        }],
+    }
+}
+
+/// Snapshots a log in one go.
+fn snapshot<D: Dir>(log: &mut Log<D>, root: &D) -> Result<Partition, Error> {
+    let partition = link(log, root)?;
+    block_on(commit(&shelved(root), &summary(partition)))?;
+    Ok(partition)
+}
+
+/// How the snapshot of these tests is restored.
+fn order(partition: Partition) -> Restore {
+    Restore {
+        origin: identity().topic,
+        partition,
+        topic: OTHER,
+        copy: CopyId::from_bytes([5; 16]),
+        lineage: Lineage::from_bytes([6; 16]),
+        now: at(5_000),
+    }
+}
+
+fn restore_all<D: Dir>(root: &D, partition: Partition) -> Result<Option<Restored>, Error> {
+    let (source, topic) = (snapped(root), restored(root));
+    block_on(restore(&source, &topic, order(partition), &mut |_| {}))
+}
+
+/// Opens the partition that was restored.
+fn open_restored<D: Dir>(root: &D) -> Result<(Log<D>, OpenReport), Error> {
+    let dir = restored(root).child("0");
+    let identity = Identity::new(OTHER, identity().partition);
+    let quarantine = root.child("quarantine");
+    block_on(Log::open(dir, quarantine, identity, small(), 77, at(6_000)))
+}
+
+/// All batches of a log by a reader, chain verified.
+fn walk<D: Dir>(log: &Log<D>) -> Vec<Vec<u8>> {
+    let mut reader = log.reader(Offset::ZERO);
+    let mut batches = Vec::new();
+    while let Some(batch) = block_on(reader.next()).unwrap() {
+        batches.push(batch.bytes().to_vec());
+    }
+    batches
+}
