@@ -186,7 +186,8 @@ impl<D: Dir> Log<D> {
         self.chore = None;
         let is_space = matches!(work, Work::Prepare(..));
         // What these leave undone costs space or time, and says nothing about what was written.
-        let is_harmless = matches!(work, Work::Remove(_) | Work::Index(_) | Work::Snapshot(_));
+        let is_harmless = matches!(work, Work::Remove(_) | Work::Index(_));
+        let is_snapshot = matches!(work, Work::Snapshot(_));
         let chore = self.take_in(work, result.is_ok(), now);
         match result {
             Ok(()) => {
@@ -195,6 +196,8 @@ impl<D: Dir> Log<D> {
                 }
                 Ok(chore)
             }
+            // It is another directory's space, and whoever asked for the snapshot may ask again.
+            Err(error) if is_snapshot => Err(error),
             Err(error @ Error::StorageFull { .. }) => {
                 self.space_retry_at = now.saturating_add_millis(SPACE_RETRY_MS);
                 Err(error)

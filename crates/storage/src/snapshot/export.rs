@@ -2,9 +2,9 @@
 
 use super::copy::Copy;
 use super::shelf::{commit, create, open, partition_dir};
-use super::{Partition, Summary, TOPICS, Topic, origin};
+use super::{NAME, Partition, Summary, TOPICS, Topic, origin};
 use crate::Error;
-use crate::disk::Dir;
+use crate::disk::{ASIDE_SUFFIX, Dir};
 use crate::error::At;
 use crate::manifest::Manifest;
 
@@ -39,7 +39,10 @@ pub async fn export<D: Dir>(
     refuse_occupied(target).await?;
     let copied = copy(source, target, &summary, progress).await;
     if copied.is_err() {
-        // The error that came first is the one to tell.
+        // The error that came first is the one to tell. The summary goes first: a failed sync may
+        // have left it.
+        let _ = target.remove(NAME).await;
+        let _ = target.remove(&format!("{NAME}{ASIDE_SUFFIX}")).await;
         let _ = target.child(TOPICS).remove_tree().await;
     }
     let (segments, bytes) = copied?;

@@ -88,14 +88,18 @@ pub async fn restore<D: Dir>(
     let aside = format!("{name}{ASIDE_SUFFIX}");
     let target = topic.child(&aside);
     remove_tree(&target).await?;
-    let filled = fill(source, &target, &origin, &restore, progress).await;
-    if filled.is_err() {
+    let mut restored = fill(source, &target, &origin, &restore, progress).await;
+    if restored.is_ok() {
+        let renamed = topic.rename(&aside, topic, &name).await;
+        if let Err(error) = renamed {
+            restored = Err(At::new(topic, &aside).io("rename", error));
+        }
+    }
+    if restored.is_err() {
         // The error that came first is the one to tell; the next try removes it as well.
         let _ = target.remove_tree().await;
     }
-    let restored = filled?;
-    let renamed = topic.rename(&aside, topic, &name).await;
-    renamed.map_err(|e| At::new(topic, &aside).io("rename", e))?;
+    let restored = restored?;
     sync(topic).await?;
     Ok(Some(restored))
 }

@@ -1,6 +1,7 @@
 //! Tests of snapshots: what they hold, what leaves them, and what a crash or a rotten disk makes of
 //! it.
 
+mod crash;
 mod damage;
 mod shelf;
 mod stories;
