@@ -2,12 +2,12 @@
 
 use std::future::{Future, poll_fn};
 use std::io::ErrorKind;
-use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
 use corelog_record::HistoryId;
 
+use super::in_order::InOrder;
 use super::verifier::{Bad, Verifier, start};
 use crate::Error;
 use crate::disk::{Dir, File, Open, Space, round_up};
@@ -67,7 +67,8 @@ impl<D: Dir> Copy<'_, D> {
             .await
     }
 
-    /// Moves `length` bytes from one file to the other, verified on the way.
+    /// Moves `length` bytes from one file to the other, verified on the way. Several pieces are read
+    /// and written at once, so that neither disk waits for the other, nor for the processor.
     async fn bytes(
         &self,
         file: &D::File,
@@ -76,51 +77,69 @@ impl<D: Dir> Copy<'_, D> {
         verifier: &mut Verifier,
         (length, progress): (u64, &mut dyn FnMut(u64)),
     ) -> Result<Result<(), Bad>, Error> {
-        let read = async |position: u64| {
-            let wanted = (length - position).min(PIECE_BYTES);
-            let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
-            let read = file.read_at(position, wanted).await;
-            let read = read.map_err(|e| At::new(self.source, store).io("read", e))?;
-            match read.as_ref().len() == wanted {
-                true => Ok(read),
-                false => {
-                    Err(At::new(self.source, store).io("read", ErrorKind::UnexpectedEof.into()))
+        let (mut reads, mut writes) = (InOrder::default(), InOrder::default());
+        let (mut asked, mut position) = (0, 0);
+        while position < length || writes.len() > 0 {
+            while asked < length && reads.len() < PIECES_AHEAD {
+                let wanted = (length - asked).min(PIECE_BYTES);
+                reads.push(self.read(file, store, asked, wanted));
+                asked += wanted;
+            }
+            let moved = poll_fn(|context| {
+                if let Poll::Ready(written) = writes.poll(context) {
+                    return Poll::Ready(Moved::Written(written));
+                }
+                let is_room = writes.len() < PIECES_AHEAD;
+                let read = reads.poll_within(is_room, context);
+                read.map(Moved::Read)
+            });
+            match moved.await {
+                Moved::Written(written) => progress(written?),
+                Moved::Read(piece) => {
+                    let piece = piece?;
+                    let bytes = piece.as_ref();
+                    writes.push(self.put(target, store, position, bytes));
+                    if let Err(bad) = verifier.push(bytes) {
+                        return Ok(Err(bad));
+                    }
+                    position += bytes.len() as u64;
                 }
             }
-        };
-        let mut piece = read(0).await?;
-        let mut next = 0;
-        loop {
-            let position = next;
-            next += piece.as_ref().len() as u64;
-            let buf = Rc::new(padded(self.target, piece.as_ref()));
-            let write = async {
-                let written = target.write_at(buf, position).await;
-                written.map_err(|e| At::new(self.target, store).io("write", e))
-            };
-            let ahead = async {
-                match next < length {
-                    true => read(next).await.map(Some),
-                    false => Ok(None),
-                }
-            };
-            // Both are on their way to the disk while the processor verifies.
-            let mut moving = pin!(both(write, ahead));
-            let begun = poll_fn(|context| Poll::Ready(moving.as_mut().poll(context))).await;
-            let verified = verifier.push(piece.as_ref());
-            let (written, ahead) = match begun {
-                Poll::Ready(done) => done,
-                Poll::Pending => moving.await,
-            };
-            if let Err(bad) = verified {
-                return Ok(Err(bad));
-            }
-            written?;
-            progress(next - position);
-            match ahead? {
-                Some(ahead) => piece = ahead,
-                None => return Ok(Ok(())),
-            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Reads all of the `wanted` bytes from `position` on.
+    async fn read(
+        &self,
+        file: &D::File,
+        store: &str,
+        position: u64,
+        wanted: u64,
+    ) -> Result<D::Bytes, Error> {
+        let at = || At::new(self.source, store);
+        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+        let read = file.read_at(position, wanted).await;
+        let read = read.map_err(|e| at().io("read", e))?;
+        match read.as_ref().len() == wanted {
+            true => Ok(read),
+            false => Err(at().io("read", ErrorKind::UnexpectedEof.into())),
+        }
+    }
+
+    /// Writes `bytes` at `position`, in whole blocks. Returns how many bytes they are.
+    fn put<'f>(
+        &'f self,
+        file: &'f D::File,
+        store: &'f str,
+        position: u64,
+        bytes: &[u8],
+    ) -> impl Future<Output = Result<u64, Error>> + 'f {
+        let (buf, length) = (Rc::new(padded(self.target, bytes)), bytes.len() as u64);
+        async move {
+            let written = file.write_at(buf, position).await;
+            written.map_err(|e| At::new(self.target, store).io("write", e))?;
+            Ok(length)
         }
     }
 
@@ -128,8 +147,7 @@ impl<D: Dir> Copy<'_, D> {
     async fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let length = bytes.len() as u64;
         let file = self.create(name, length).await?;
-        let written = file.write_at(Rc::new(padded(self.target, bytes)), 0).await;
-        written.map_err(|e| At::new(self.target, name).io("write", e))?;
+        self.put(&file, name, 0, bytes).await?;
         self.close(file, name, length).await
     }
 
@@ -162,35 +180,18 @@ impl<D: Dir> Copy<'_, D> {
     }
 }
 
-/// Runs two futures side by side, to the end of both.
-async fn both<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
-    let (mut a, mut b) = (pin!(a), pin!(b));
-    let (mut a_done, mut b_done) = (None, None);
-    poll_fn(move |context| {
-        if a_done.is_none()
-            && let Poll::Ready(done) = a.as_mut().poll(context)
-        {
-            a_done = Some(done);
-        }
-        if b_done.is_none()
-            && let Poll::Ready(done) = b.as_mut().poll(context)
-        {
-            b_done = Some(done);
-        }
-        match (a_done.take(), b_done.take()) {
-            (Some(a), Some(b)) => Poll::Ready((a, b)),
-            (a, b) => {
-                (a_done, b_done) = (a, b);
-                Poll::Pending
-            }
-        }
-    })
-    .await
+/// What became of a piece.
+enum Moved<B> {
+    Read(Result<B, Error>),
+    Written(Result<u64, Error>),
 }
 
-/// So much is read and written at once: few operations, little memory, and a cancelled or throttled
-/// copy stops soon.
+/// A piece is large enough for few operations, and small enough to be verified while a core's other
+/// work waits.
 const PIECE_BYTES: u64 = 1 << 20;
+
+/// So many pieces are read ahead, and as many written behind.
+const PIECES_AHEAD: usize = 4;
 
 /// Bytes of store for each row of an index, as in a log that was not told otherwise.
 const INTERVAL_BYTES: u32 = 4096;

@@ -19,6 +19,7 @@
 
 mod copy;
 mod export;
+mod in_order;
 mod origin;
 mod restore;
 mod shelf;

@@ -142,7 +142,10 @@ fn an_error_at_any_step_of_a_snapshot_leaves_the_log_open_and_the_snapshot_can_b
         let (mut log, _) = open(&root, small(), 2, at(5)).unwrap();
         let upto = log.begin_snapshot().unwrap();
         settle(&mut log, at(10)).unwrap();
-        let kind = [ErrorKind::StorageFull, ErrorKind::Other][nth as usize % 2];
+        let kind = match nth % 2 {
+            0 => ErrorKind::StorageFull,
+            _ => ErrorKind::Other,
+        };
         let plan = log.plan_snapshot(upto, snapped(&root)).unwrap().unwrap();
         root.faults().fail(Match::ANY, nth, Fault::Fail(kind));
         let done = block_on(plan.run());
@@ -235,7 +238,10 @@ fn an_error_at_any_step_of_a_restore_or_an_export_leaves_nothing_behind() {
     let made = root.power_cut(0);
     let mut failed = 0;
     for nth in 1.. {
-        let kind = [ErrorKind::StorageFull, ErrorKind::Other][nth as usize % 2];
+        let kind = match nth % 2 {
+            0 => ErrorKind::StorageFull,
+            _ => ErrorKind::Other,
+        };
         let fail = |root: &Disk| root.faults().fail(Match::ANY, nth, Fault::Fail(kind));
         let root = Disk::new(made.power_cut(0));
         fail(&root);
