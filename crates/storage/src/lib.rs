@@ -21,6 +21,7 @@ pub mod wal;
 
 mod error;
 mod index;
+mod planted;
 mod reader;
 mod recovery;
 mod scan;

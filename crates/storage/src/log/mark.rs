@@ -6,6 +6,7 @@ use super::Log;
 use super::work::MarkWork;
 use crate::disk::Dir;
 use crate::format::mark::Slot;
+use crate::planted::{self, Bug};
 
 /// What the last mark said.
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +37,8 @@ impl<D: Dir> Log<D> {
     /// What a clean mark is to say before anything is changed; `None` if it is not clean.
     pub(super) fn unset_slot(&self) -> Option<Slot> {
         // The present slot says that it is not clean.
-        self.marked.is_clean.then(|| self.slot())
+        let is_clean = self.marked.is_clean && !planted::is(Bug::StaleCleanMark);
+        is_clean.then(|| self.slot())
     }
 
     /// What a mark written now says.

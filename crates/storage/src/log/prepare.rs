@@ -15,6 +15,7 @@ use crate::format::manifest::Header;
 use crate::format::mark::Slot;
 use crate::manifest::Manifest;
 use crate::mark::Mark;
+use crate::planted::{self, Bug};
 use crate::store::Store;
 
 use super::chore::Kind;
@@ -93,7 +94,10 @@ impl<D: Dir> Prepare<D> {
                     next.renamed(new.name.clone())
                 }
                 None => {
-                    let opened = self.dir.open(&new.name, Open::Create).await;
+                    let mut opened = self.dir.open(&new.name, Open::Create).await;
+                    if opened.is_err() && planted::is(Bug::UnnamedAdopted) {
+                        opened = self.dir.open(&new.name, Open::Write).await;
+                    }
                     let file = Rc::new(opened.map_err(|e| at().space("create", e))?);
                     Store::opened(&self.dir, new.name.clone(), file)
                 }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::Error;
 use crate::disk::{BLOCK_BYTES, Buf, Dir, File, round_up};
+use crate::planted::{self, Bug};
 use crate::store::{Store, padded};
 
 /// The end of the last byte of a store of `bytes` bytes that is not zero; 0 if there is none.
@@ -47,6 +48,7 @@ pub(super) async fn rewrite<D: Dir>(
     range: Range<u64>,
     zeros_from: Option<u64>,
 ) -> Result<(), Error> {
+    let zeros_from = zeros_from.filter(|_| !planted::is(Bug::BytesBehindCut));
     let file = store.file().await?;
     let end = round_up(range.end);
     let mut start = range.start / BLOCK * BLOCK;
@@ -59,9 +61,15 @@ pub(super) async fn rewrite<D: Dir>(
             let kept = usize::try_from(kept).map_or(bytes.len(), |kept| kept.min(bytes.len()));
             bytes[kept..].fill(0);
         }
+        if planted::is(Bug::PageBelieved) && zeros_from.is_none() {
+            break;
+        }
         let written = file.write_at(Rc::new(buf), start).await;
         written.map_err(|e| store.at().io("write", e))?;
         start = stop;
+    }
+    if planted::is(Bug::ServedBeforeSync) {
+        return Ok(());
     }
     file.fdatasync().await.map_err(|e| store.at().io("sync", e))
 }

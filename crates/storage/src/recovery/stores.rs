@@ -11,6 +11,7 @@ use crate::disk::{Dir, round_up};
 use crate::format::edit::{Edit, End, Generation};
 use crate::format::quarantine::Reason;
 use crate::log::{Event, Torn, UNSYNCED_BYTES_MAX, remove};
+use crate::planted::{self, Bug};
 use crate::segment::{Index, Point, Segment, Stage, name};
 use crate::store::{Store, copy};
 
@@ -199,6 +200,7 @@ impl<D: Dir> Recovery<D> {
         open: OpenStore<D>,
     ) -> Result<(), Error> {
         let marked = self.marked_in(segment);
+        let marked = marked.filter(|_| !planted::is(Bug::DamageCutAsTorn));
         let promised = self
             .promised()
             .max(marked.map_or(Offset::ZERO, |at| at.offset));

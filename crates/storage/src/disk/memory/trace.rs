@@ -44,6 +44,16 @@ impl Trace {
         &self.steps
     }
 
+    /// The trace of a disk that only says that it did the operations for which `is_lie` holds.
+    #[must_use]
+    pub fn without(&self, is_lie: impl Fn(&Step) -> bool) -> Self {
+        let steps = self.steps.iter().filter(|step| !is_lie(step));
+        Self {
+            steps: steps.cloned().collect(),
+            ..self.clone()
+        }
+    }
+
     /// The disks that a power cut may leave after each of the operations, and before the first.
     #[must_use]
     pub fn crash_states(&self, choices: Choices) -> CrashStates {

@@ -6,6 +6,7 @@ mod descriptors;
 mod explore;
 mod faults;
 mod model;
+mod planted;
 mod recovery;
 mod retention;
 mod scrub;

@@ -12,7 +12,7 @@ use crate::disk::{Dir, block_on};
 use crate::format::edit::{Edit, Settings};
 use crate::log::{AppendError, Hold, Log, Options, ReadError};
 use crate::manifest::Manifest;
-use crate::testing::{batch, chore, flush, open, settle};
+use crate::testing::{batch, flush, open, settle};
 
 type Disk = FaultyDir<MemoryDir>;
 
@@ -237,32 +237,40 @@ fn retention_passes_a_damaged_segment() {
     assert!(log.damage().is_empty(), "the damaged segment is gone");
 }
 
+/// Fails the next sync of the manifest.
+fn fail_edit(root: &Disk) {
+    let is_edit = Match::on(Operation::Sync, "manifest");
+    let fault = Fault::Fail(ErrorKind::Other);
+    root.faults().fail(is_edit, 1, fault);
+}
+
+/// What the failed sync was to cover is readable until the power goes.
+fn lose_edit(root: &Disk, seed: u64) {
+    let dir = root.child("p0");
+    dir.inner().lose_unsynced("manifest", seed).unwrap();
+}
+
 /// A truncation after a clean opening left the mark clean. Its sync failed, the process came back,
 /// found the log clean and the log start moved, made neither durable, and the next power cut moved
 /// the log start back.
 #[test]
 fn a_clean_mark_does_not_vouch_for_an_edit_whose_sync_failed() {
-    let root = Disk::new(MemoryDir::new());
-    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
-    append_and_flush(&mut log, 5);
-    block_on(log.close(at(1))).unwrap();
-    let (mut log, report) = open(&root, small(), 2, at(2)).unwrap();
-    assert!(report.is_clean, "{report:?}");
-    let plan = log.plan_truncate(offset(3)).unwrap().unwrap();
-    let is_edit = Match::on(Operation::Sync, "manifest");
-    root.faults()
-        .fail(is_edit, 1, Fault::Fail(ErrorKind::Other));
-    let done = block_on(plan.run());
-    log.complete_chore(done, at(3)).unwrap_err();
-    assert!(log.is_fenced());
-    drop(log);
-    root.child("p0")
-        .inner()
-        .lose_unsynced("manifest", 1)
-        .unwrap();
-    let (log, _) = open(&root, small(), 3, at(4)).unwrap();
-    let shown = log.log_start();
     for seed in 0..10 {
+        let root = Disk::new(MemoryDir::new());
+        let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+        append_and_flush(&mut log, 5);
+        block_on(log.close(at(1))).unwrap();
+        let (mut log, report) = open(&root, small(), 2, at(2)).unwrap();
+        assert!(report.is_clean, "{report:?}");
+        let plan = log.plan_truncate(offset(3)).unwrap().unwrap();
+        fail_edit(&root);
+        let done = block_on(plan.run());
+        log.complete_chore(done, at(3)).unwrap_err();
+        assert!(log.is_fenced());
+        drop(log);
+        lose_edit(&root, seed);
+        let (log, _) = open(&root, small(), 3, at(4)).unwrap();
+        let shown = log.log_start();
         let image = root.inner().power_cut(seed);
         let (log, _) = open(&image, small(), 4, at(5)).unwrap();
         assert_eq!(log.log_start(), shown);
@@ -274,28 +282,23 @@ fn a_clean_mark_does_not_vouch_for_an_edit_whose_sync_failed() {
 /// and when the power went no manifest named it.
 #[test]
 fn a_clean_mark_does_not_vouch_for_a_store_whose_add_failed() {
-    let root = Disk::new(MemoryDir::new());
-    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
-    append_and_flush(&mut log, 1);
-    block_on(log.close(at(1))).unwrap();
-    let (mut log, report) = open(&root, small(), 2, at(2)).unwrap();
-    assert!(report.is_clean, "{report:?}");
-    log.roll();
-    log.append(&batch(&[b"fails"], at(2)), at(2)).unwrap();
-    while chore(&mut log, at(2), false).unwrap().is_some() {}
-    let is_edit = Match::on(Operation::Sync, "manifest");
-    root.faults()
-        .fail(is_edit, 1, Fault::Fail(ErrorKind::Other));
-    flush(&mut log, at(3)).unwrap_err();
-    drop(log);
-    root.child("p0")
-        .inner()
-        .lose_unsynced("manifest", 1)
-        .unwrap();
-    let (mut log, _) = open(&root, small(), 3, at(4)).unwrap();
-    append_and_flush(&mut log, 3);
-    let acknowledged = log.durable();
     for seed in 0..10 {
+        let root = Disk::new(MemoryDir::new());
+        let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+        append_and_flush(&mut log, 1);
+        log.roll();
+        settle(&mut log, at(1)).unwrap();
+        block_on(log.close(at(1))).unwrap();
+        let (mut log, report) = open(&root, small(), 2, at(2)).unwrap();
+        assert!(report.is_clean, "{report:?}");
+        log.append(&batch(&[b"fails"], at(2)), at(2)).unwrap();
+        fail_edit(&root);
+        flush(&mut log, at(3)).unwrap_err();
+        drop(log);
+        lose_edit(&root, seed);
+        let (mut log, _) = open(&root, small(), 3, at(4)).unwrap();
+        append_and_flush(&mut log, 3);
+        let acknowledged = log.durable();
         let image = root.inner().power_cut(seed);
         let (log, report) = open(&image, small(), 4, at(5)).unwrap();
         assert!(acknowledged <= log.log_end(), "{report:?}");

@@ -6,11 +6,14 @@ use std::rc::Rc;
 use super::super::model::Model;
 use super::super::world::{Disk, World};
 use super::kind::Kind;
-use crate::disk::memory::{Choices, CrashStates, MemoryDir, Trace};
+use crate::disk::memory::{Choices, CrashStates, MemoryDir, Step, Trace};
 use crate::log::Options;
 
 /// What was promised after so many operations of the disk, rising.
 type Timeline = Rc<RefCell<Vec<(usize, Model)>>>;
+
+/// Which operations a disk only says it did.
+pub(in super::super) type Lie = fn(&Step) -> bool;
 
 /// One recorded run.
 pub(super) struct History {
@@ -20,8 +23,8 @@ pub(super) struct History {
 }
 
 impl History {
-    /// Runs an operation of `kind`.
-    pub(super) fn new(kind: Kind, seed: u64) -> Self {
+    /// Runs an operation of `kind`, on a disk that only says that it did what `is_lie` names.
+    pub(super) fn new(kind: Kind, seed: u64, is_lie: Lie) -> Self {
         let timeline = Timeline::default();
         let notes = Rc::clone(&timeline);
         let watch = move |disk: &Disk, model: &Model| {
@@ -38,9 +41,18 @@ impl History {
         kind.run(&mut world);
         world.advance();
         let World { disk, options, .. } = world;
+        let trace = disk.inner().trace();
+        let mut timeline = timeline.take();
+        for (at, _) in &mut timeline {
+            *at -= trace.steps()[..*at]
+                .iter()
+                .filter(|step| is_lie(step))
+                .count();
+        }
+        let trace = trace.without(is_lie);
         Self {
-            trace: disk.inner().trace(),
-            timeline: timeline.take(),
+            trace,
+            timeline,
             options,
         }
     }

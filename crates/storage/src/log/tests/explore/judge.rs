@@ -4,7 +4,7 @@ use corelog_record::Offset;
 use fastrand::Rng;
 
 use super::super::at;
-use super::super::model::Model;
+use super::super::model::{Model, Stored};
 use super::super::world::lose_unsynced;
 use super::Effort;
 use super::tally::Tally;
@@ -97,10 +97,15 @@ impl<'a> Judge<'a> {
         assert!(report.quarantined.is_empty(), "once is enough: {report:?}");
         assert_eq!(model.end(), end, "{report:?}");
         let now = at(NOW + 1);
-        let appended = log.append(&testing::batch(&[b"go on"], now), now).unwrap();
+        let batch = testing::batch(&[b"go on"], now);
+        let appended = log.append(&batch, now).unwrap();
         assert_eq!(appended.base, end, "offsets are dense");
+        model.append(vec![Stored::new(batch, end, log.epoch())]);
         testing::flush(&mut log, now).unwrap();
-        assert_eq!(log.durable(), appended.end);
+        model.flushed(appended.end);
+        if self.rng.u32(0..4) == 0 {
+            self.crash_after(image, &model, tally);
+        }
         block_on(log.close(now)).unwrap();
         let (log, report) = self.open_only(image, tally);
         assert!(report.is_clean && report.torn.is_none(), "{report:?}");

@@ -11,7 +11,7 @@ use crate::testing::batch;
 
 /// A kind of operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(in super::super) enum Kind {
     /// Single batches, each acknowledged before the next.
     Append,
     /// Groups of batches, the next one forming while one is on the disk.

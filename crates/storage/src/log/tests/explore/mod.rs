@@ -7,6 +7,7 @@
 //! kind     what a log does: each kind of operation, after some past of the log
 //! history  one such run: the operations of the disk, and what was promised after each
 //! judge    recovers a disk, crashes it again, and holds it against what was promised
+//! rot      turns bits over that were promised
 //! tally    which disks were seen
 //! ```
 //!
@@ -18,6 +19,7 @@
 mod history;
 mod judge;
 mod kind;
+mod rot;
 mod tally;
 
 use std::cell::RefCell;
@@ -25,10 +27,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use fastrand::Rng;
 
+pub(super) use self::history::Lie;
+pub(super) use self::kind::Kind;
+pub(super) use self::rot::rot;
+pub(super) use self::tally::Tally;
+
 use self::history::History;
 use self::judge::Judge;
-use self::kind::Kind;
-use self::tally::Tally;
 use super::sim::number;
 
 /// How far to go.
@@ -40,21 +45,21 @@ pub(super) struct Effort {
     pub(super) again: usize,
 }
 
-/// Explores histories of `kind`, from `seed` on, until enough distinct disks were judged.
-fn explore(kind: Kind, seed: u64, effort: Effort, tally: &mut Tally) {
-    let mut seed = seed;
+/// Explores histories of `kind` until enough distinct disks were judged.
+fn explore(kind: Kind, effort: Effort, tally: &mut Tally) {
+    let mut seed = 0;
     while tally.distinct(kind) < effort.images_min {
-        explore_one(kind, seed, effort, tally);
+        explore_one(kind, seed, |_| false, effort, tally);
         seed += 1;
     }
 }
 
-/// Explores one history. The seed, the operations and what survived stand in the message of a
-/// failure.
-fn explore_one(kind: Kind, seed: u64, effort: Effort, tally: &mut Tally) {
+/// Explores one history, on a disk that lies as it is told. The seed, the operations and what
+/// survived stand in the message of a failure.
+pub(super) fn explore_one(kind: Kind, seed: u64, is_lie: Lie, effort: Effort, tally: &mut Tally) {
     let place = RefCell::new("the history itself".to_owned());
     let explored = catch_unwind(AssertUnwindSafe(|| {
-        let history = History::new(kind, seed);
+        let history = History::new(kind, seed, is_lie);
         let mut judge = Judge::new(history.options(), Rng::with_seed(seed), effort);
         for state in history.crash_states(seed) {
             let promised = history.promised(state.after);
@@ -90,12 +95,12 @@ fn whatever_a_crash_leaves_of_any_operation_is_recovered_by_the_laws() {
     let mut tally = Tally::default();
     if let Some(seed) = number(SEED) {
         for kind in Kind::ALL {
-            explore_one(kind, seed, effort, &mut tally);
+            explore_one(kind, seed, |_| false, effort, &mut tally);
         }
         return;
     }
     for kind in Kind::ALL {
-        explore(kind, 0, effort, &mut tally);
+        explore(kind, effort, &mut tally);
     }
     println!("{tally}");
     for kind in Kind::ALL {

@@ -10,7 +10,7 @@ use super::kind::Kind;
 
 /// Distinct disks, by their hash.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(in super::super) struct Tally {
     of_kind: BTreeMap<Kind, HashSet<u64>>,
     /// Left by a crash during or after the recovery of another one.
     again: HashSet<u64>,
