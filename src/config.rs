@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
+use corelog_record::ByteSize;
 use serde::Deserialize;
 
 use crate::exit::{Exit, stop};
@@ -28,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) admin: SocketAddr,
     /// Whether an address that others can reach is allowed without authentication.
     pub(crate) is_insecure: bool,
+    /// What the scrub reads in a second; nothing said: the node's default.
+    pub(crate) scrub_rate: Option<ByteSize>,
 }
 
 /// The same, as far as one source says it. In a file the keys are written `data-dir`.
@@ -40,6 +43,7 @@ pub(crate) struct Said {
     pub(crate) cores: Option<u16>,
     pub(crate) admin: Option<SocketAddr>,
     pub(crate) insecure: Option<bool>,
+    pub(crate) scrub_rate: Option<ByteSize>,
 }
 
 impl Config {
@@ -70,6 +74,7 @@ impl Config {
                 .or(file.admin)
                 .unwrap_or_else(|| loopback(DEFAULT_ADMIN_PORT)),
             is_insecure: said.insecure.or(file.insecure).unwrap_or(false),
+            scrub_rate: said.scrub_rate.or(file.scrub_rate),
         })
     }
 }
@@ -116,7 +121,7 @@ mod tests {
 
     #[test]
     fn what_is_said_wins_over_the_file() {
-        let file = file("data-dir = '/file'\ncores = 3\ninsecure = true\n");
+        let file = file("data-dir = '/file'\ncores = 3\ninsecure = true\nscrub-rate = '1MiB'\n");
         let said = Said {
             data_dir: Some("/said".into()),
             ..Said::default()
@@ -125,6 +130,7 @@ mod tests {
         assert_eq!(config.data_dir, Path::new("/said"));
         assert_eq!(config.cores.get(), 3);
         assert!(config.is_insecure);
+        assert_eq!(config.scrub_rate, Some(ByteSize::from_mib(1)));
     }
 
     #[test]

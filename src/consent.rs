@@ -2,8 +2,11 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
+use serde_json::json;
+
 use crate::cli::Consent;
 use crate::exit::{Exit, say, stop};
+use crate::output::{Format, Out};
 
 /// What a command that was asked to lose something does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,13 +17,29 @@ pub(crate) enum Decision {
     Leave,
 }
 
+/// Says what a dry run would remove: to programs on stdout, to people on stderr.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub(crate) fn say_dry_run(format: Format, loss: Option<&str>) -> anyhow::Result<()> {
+    match format {
+        Format::Table => say(&format!("would remove {}", loss.unwrap_or("nothing"))),
+        Format::Json => {
+            let mut out = Out::new();
+            out.json(&json!({ "dry_run": true, "would_remove": loss }))?;
+            out.flush()?;
+        }
+    }
+    Ok(())
+}
+
 /// Says what goes, and gets consent for it.
 ///
 /// # Errors
 /// Exit code 6 where the answer is no, or nobody can be asked.
-pub(crate) fn ask(consent: Consent, loss: &str) -> anyhow::Result<Decision> {
+pub(crate) fn ask(consent: Consent, format: Format, loss: &str) -> anyhow::Result<Decision> {
     if consent.dry_run {
-        say(&format!("would remove {loss}"));
+        say_dry_run(format, Some(loss))?;
         return Ok(Decision::Leave);
     }
     if consent.yes {

@@ -123,13 +123,17 @@ fn of_client(error: &corelog_client::Error) -> Option<Exit> {
 /// What was asked for and cannot be is wrong usage; what the machine does not permit is denied, here
 /// or further down the causes.
 fn of_start(error: &corelog_node::StartError) -> Option<Exit> {
-    use corelog_node::StartError;
     use corelog_node::sys::Error;
+    use corelog_node::{CatalogError, StartError};
     match error {
         StartError::System {
             source:
                 Error::RingsDisabled { .. } | Error::RingsForbidden { .. } | Error::Memlock { .. },
         } => Some(Exit::Denied),
+        StartError::NodeFile { .. }
+        | StartError::Catalog {
+            source: CatalogError::Format { .. } | CatalogError::Misplaced { .. },
+        } => Some(Exit::Damage),
         StartError::Cores { .. }
         | StartError::NotLoopback { .. }
         | StartError::NoRoomForPorts { .. } => Some(Exit::Usage),

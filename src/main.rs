@@ -10,6 +10,7 @@ mod config;
 mod consent;
 mod exit;
 mod output;
+mod progress;
 mod quantity;
 mod session;
 mod side;

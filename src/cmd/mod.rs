@@ -12,7 +12,10 @@ pub(crate) mod inspect;
 pub(crate) mod offsets;
 pub(crate) mod partition;
 pub(crate) mod produce;
+pub(crate) mod restore;
+pub(crate) mod scrub;
 pub(crate) mod serve;
+pub(crate) mod snapshot;
 pub(crate) mod topic;
 pub(crate) mod truncate;
 
@@ -29,6 +32,9 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<Exit> {
         Command::Offsets(args) => offsets::run(args),
         Command::Truncate(args) => truncate::run(args),
         Command::Partition(args) => partition::run(args),
+        Command::Snapshot(args) => snapshot::run(args),
+        Command::Restore(args) => restore::run(args),
+        Command::Scrub(args) => scrub::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Bench(args) => bench::run(args),

@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use corelog_node::config::Advertise;
 use corelog_node::{Addresses, Node, NodeConfig};
+use corelog_record::ByteSize;
 
 use crate::config::{Config, Said};
 use crate::exit::{Exit, stop};
@@ -36,9 +37,13 @@ use crate::telemetry;
         /livez    the process runs\n  \
         /readyz   every core answers\n  \
         /metrics  counters in the Prometheus text format\n\n\
+        SCRUB\n  \
+        Every week all sealed segments are read from the disk and checked, behind everything \
+        clients wait for.\n  \
+        `corelog scrub TOPIC` does it now.\n\n\
         LOGGING\n  \
         CORELOG_NODE_LOG=debug          what is logged to stderr (error, warn, info, debug, trace)\n  \
-        CORELOG_NODE_LOG_FORMAT=json    one JSON object per line"
+        CORELOG_NODE_LOG_FORMAT=json    one JSON object per line (default: text)"
 )]
 pub(crate) struct Args {
     /// A TOML file with the options below (`data-dir = "…"`); what is given here wins.
@@ -67,13 +72,16 @@ pub(crate) struct Args {
         value_parser = clap::builder::BoolishValueParser::new()
     )]
     pub(crate) insecure: bool,
+    /// What the background scrub reads in a second; 0 turns it off [default: 8MiB]
+    #[arg(long, value_name = "SIZE", env = "CORELOG_NODE_SCRUB_RATE")]
+    pub(crate) scrub_rate: Option<ByteSize>,
 }
 
 /// Serves until told to stop.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let config = Config::decide(said(args), args.config.as_deref())?;
     let node_config = node_config(&config)?;
-    telemetry::start_for_server();
+    telemetry::start_for_server()?;
     abort_on_panic();
     let signals = StopSignals::block()?;
     let side = Side::start(config.admin)?;
@@ -100,6 +108,7 @@ fn said(args: &Args) -> Said {
         cores: args.cores,
         admin: args.admin,
         insecure: args.insecure.then_some(true),
+        scrub_rate: args.scrub_rate,
     }
 }
 
@@ -117,6 +126,7 @@ fn node_config(config: &Config) -> anyhow::Result<NodeConfig> {
     node.advertise = config.advertise.as_deref().map(advertise).transpose()?;
     node.cores = config.cores.get().into();
     node.is_insecure = config.is_insecure;
+    node.scrub_rate = config.scrub_rate.map_or(node.scrub_rate, ByteSize::bytes);
     Ok(node)
 }
 

@@ -6,7 +6,7 @@ use corelog_record::{Offset, PartitionId, TopicName};
 use serde_json::json;
 
 use crate::consent::{self, Decision};
-use crate::exit::{Exit, say, stop};
+use crate::exit::{Exit, stop};
 use crate::output::{Format, Out};
 use crate::quantity::{self, Place};
 use crate::{cli, session};
@@ -47,6 +47,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 async fn truncate(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let admin = client.admin();
     let partition = PartitionId::new(args.partition);
+    // Before anything is looked at: consent is for this topic, not for one created meanwhile.
+    let id = admin.describe_topic(&args.topic).await?.id;
     let now = admin
         .list_offsets(&args.topic, partition, At::Latest)
         .await?;
@@ -76,17 +78,18 @@ async fn truncate(args: &Args, client: Client) -> anyhow::Result<Exit> {
             "the records of {place} from {} to before {lowest}",
             now.log_start
         );
-        if consent::ask(args.consent, &loss)? == Decision::Leave {
+        if consent::ask(args.consent, args.client.output, &loss)? == Decision::Leave {
             return Ok(Exit::Done);
         }
     } else if args.consent.dry_run {
-        say(&format!(
-            "would remove nothing: {place} begins at {}",
-            now.log_start
-        ));
+        consent::say_dry_run(args.client.output, None)?;
         return Ok(Exit::Done);
     }
-    let log_start = session::changing(admin.truncate(&args.topic, partition, lowest).await)?;
+    let log_start = session::changing(
+        admin
+            .truncate(&args.topic, partition, lowest, Some(id))
+            .await,
+    )?;
     let mut out = Out::new();
     match args.client.output {
         Format::Table => out.line(&format!("{place} begins at {log_start}"))?,

@@ -12,6 +12,7 @@ mod completions;
 mod consume;
 mod doctor;
 mod inspect;
+mod kept;
 mod long_poll;
 mod offsets;
 mod partition;

@@ -1,14 +1,17 @@
-//! Topics, their settings and their offsets.
+//! Topics, their settings and their offsets; snapshots of them.
 
 use std::sync::Arc;
 
+use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::list_offsets::At;
 use corelog_protocol::message::settings::{SettingsChange, TopicSettings};
+use corelog_protocol::message::snapshot::Snapshot;
 use corelog_protocol::message::{
-    alter_topic, create_topic, delete_topic, describe_topic, list_offsets, metadata,
-    reopen_partition, truncate,
+    alter_topic, create_snapshot, create_topic, delete_snapshot, delete_topic, describe_topic,
+    list_offsets, list_snapshots, metadata, reopen_partition, restore_status, restore_topic,
+    scrub_topic, truncate,
 };
-use corelog_record::{Offset, PartitionId, TopicId, TopicName};
+use corelog_record::{Offset, PartitionId, Timestamp, TopicId, TopicName};
 
 use crate::Error;
 use crate::client::Inner;
@@ -159,7 +162,8 @@ impl Admin {
             .await
     }
 
-    /// Moves a partition's log start up to `lowest`; returns where it is now.
+    /// Moves a partition's log start up to `lowest`; returns where it is now. `id` names the topic
+    /// that is meant; `None` looks it up.
     ///
     /// # Errors
     /// [`Error::Refused`] (`OutOfRange` beyond the high watermark, `UnknownTopic`, …),
@@ -169,9 +173,10 @@ impl Admin {
         topic: &TopicName,
         partition: PartitionId,
         lowest: Offset,
+        id: Option<TopicId>,
     ) -> Result<Offset, Error> {
         // The id is looked up once: if the topic is recreated meanwhile, the new one stays whole.
-        let meant = self.id(topic, None).await?;
+        let meant = self.id(topic, id).await?;
         let request = |_| truncate::Request {
             topic: topic.clone(),
             id: meant,
@@ -202,6 +207,147 @@ impl Admin {
         self.client
             .call_partition(topic, partition, Repeat::IfNotApplied, request)
             .await
+    }
+
+    /// Takes a snapshot of topics, of all if none is named; it is durable when this returns. With
+    /// thousands of partitions it may take longer than [`ClientConfig::timeout`](
+    /// crate::ClientConfig::timeout) allows.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] (`SnapshotExists`, `UnknownTopic`, `Fenced`, `StorageFull`, …), or why no
+    /// server answered.
+    pub async fn create_snapshot(
+        &self,
+        snapshot: &str,
+        topics: Vec<TopicName>,
+    ) -> Result<Snapshot, Error> {
+        let request = create_snapshot::Request {
+            snapshot: snapshot.to_owned(),
+            topics,
+        };
+        let answer = self.client.call(&request, Repeat::IfNotApplied).await?;
+        Ok(answer.taken)
+    }
+
+    /// Which snapshots there are; partitions are left out.
+    ///
+    /// # Errors
+    /// Why no server answered.
+    pub async fn list_snapshots(&self) -> Result<list_snapshots::Answer, Error> {
+        let request = list_snapshots::Request { snapshot: None };
+        self.client.call(&request, Repeat::Always).await
+    }
+
+    /// What a snapshot holds of each partition.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] (`UnknownSnapshot`), or why no server answered.
+    pub async fn snapshot(&self, snapshot: &str) -> Result<Snapshot, Error> {
+        let request = list_snapshots::Request {
+            snapshot: Some(snapshot.to_owned()),
+        };
+        let answer = self.client.call(&request, Repeat::Always).await?;
+        let found = answer.snapshots.into_iter().next();
+        found.ok_or_else(|| Error::Refused {
+            body: Box::new(ErrorBody::new(
+                ErrorCode::UnknownSnapshot,
+                format!("there is no snapshot {snapshot}"),
+            )),
+        })
+    }
+
+    /// Deletes a snapshot. `created` names the one that is meant; `None` takes whichever there is.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] (`UnknownSnapshot`, `Busy` while it is restored), or why no server
+    /// answered.
+    pub async fn delete_snapshot(
+        &self,
+        snapshot: &str,
+        created: Option<Timestamp>,
+    ) -> Result<(), Error> {
+        let request = delete_snapshot::Request {
+            snapshot: snapshot.to_owned(),
+            created,
+        };
+        let answer = self.client.call(&request, Repeat::IfNotApplied).await;
+        answer.map(|delete_snapshot::Answer {}| ())
+    }
+
+    /// Begins to make a new topic of one in a snapshot, which is named, or lies at an absolute path
+    /// on the node's machine; gives the number for [`Admin::restore_status`].
+    ///
+    /// # Errors
+    /// [`Error::Refused`] (`TopicExists`, `UnknownSnapshot`, `UnknownTopic`, `Busy` while another
+    /// restore goes on, …), or why no server answered.
+    pub async fn restore_topic(
+        &self,
+        source: &str,
+        source_topic: Option<TopicName>,
+        topic: &TopicName,
+    ) -> Result<u64, Error> {
+        let request = restore_topic::Request {
+            source: source.to_owned(),
+            source_topic,
+            topic: topic.clone(),
+        };
+        let answer = self.client.call(&request, Repeat::IfNotApplied).await;
+        self.client.metadata.doubt(topic);
+        Ok(answer?.restore)
+    }
+
+    /// How far a restore is, and how it ended.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] (`UnknownRestore`), or why no server answered.
+    pub async fn restore_status(&self, restore: u64) -> Result<restore_status::Answer, Error> {
+        let request = restore_status::Request { restore };
+        self.client.call(&request, Repeat::Always).await
+    }
+
+    /// Has the sealed segments of a topic read and checked, or only those of one partition, and
+    /// tells how far that is. `id` names the topic that is meant; `None` looks it up.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] (`UnknownTopic`, `TopicChanged`, `UnknownPartition`), or why no server
+    /// answered.
+    pub async fn scrub_topic(
+        &self,
+        topic: &TopicName,
+        id: Option<TopicId>,
+        partition: Option<PartitionId>,
+    ) -> Result<scrub_topic::Answer, Error> {
+        self.scrub(topic, id, partition, true).await
+    }
+
+    /// How far the scrub of a topic is, or of one partition; begins none.
+    ///
+    /// # Errors
+    /// As for [`Admin::scrub_topic`].
+    pub async fn scrub_status(
+        &self,
+        topic: &TopicName,
+        id: Option<TopicId>,
+        partition: Option<PartitionId>,
+    ) -> Result<scrub_topic::Answer, Error> {
+        self.scrub(topic, id, partition, false).await
+    }
+
+    async fn scrub(
+        &self,
+        topic: &TopicName,
+        id: Option<TopicId>,
+        partition: Option<PartitionId>,
+        start: bool,
+    ) -> Result<scrub_topic::Answer, Error> {
+        let request = scrub_topic::Request {
+            topic: topic.clone(),
+            id: self.id(topic, id).await?,
+            partition,
+            start,
+        };
+        // A pass that goes on is not begun again: twice is once.
+        self.client.call(&request, Repeat::Always).await
     }
 
     async fn id(&self, name: &TopicName, id: Option<TopicId>) -> Result<TopicId, Error> {

@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::core::RATE_DEFAULT;
+
 /// What a node is told at start.
 #[derive(Debug, Clone)]
 pub struct NodeConfig {
@@ -22,6 +24,8 @@ pub struct NodeConfig {
     pub core: CoreOptions,
     /// What the node refuses to go beyond.
     pub limits: NodeLimits,
+    /// Bytes that the scrub reads in a second, over all cores; 0: none but what is asked for.
+    pub scrub_rate: u64,
     /// How long a stop waits for connections to drain before it cuts them.
     pub stop_timeout: Duration,
 }
@@ -82,6 +86,7 @@ impl NodeConfig {
             is_insecure: false,
             core: CoreOptions::default(),
             limits: NodeLimits::default(),
+            scrub_rate: RATE_DEFAULT,
             stop_timeout: Duration::from_secs(5),
         }
     }

@@ -5,7 +5,6 @@ mod input;
 mod split;
 mod tally;
 
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -14,12 +13,11 @@ use corelog_client::{Client, Producer, ProducerConfig};
 use corelog_protocol::message::ack::Level;
 use corelog_record::batch::Codec;
 use corelog_record::{PartitionId, Record, TopicName};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cmd::topic::policy::Ack;
 use crate::exit::{Exit, say};
 use crate::output::Format;
-use crate::{cli, quantity, session};
+use crate::{cli, progress, quantity, session};
 
 use acks::Printer;
 use input::Input;
@@ -165,7 +163,8 @@ async fn send(
     settling: &Settling,
 ) -> anyhow::Result<()> {
     let partition = args.partition.map(PartitionId::new);
-    let progress = progress(input.bytes());
+    // Where it is not known how much there is, no bar can say how far it is.
+    let progress = progress::bytes(input.bytes());
     let mut pace = args.rate.map(Pace::new);
     let mut pieces = input.start()?;
     while let Some(piece) = pieces.recv().await {
@@ -192,17 +191,6 @@ async fn send(
     }
     progress.finish_and_clear();
     Ok(())
-}
-
-/// A bar on a terminal if it is known how much there is, else nothing.
-fn progress(bytes: Option<u64>) -> ProgressBar {
-    match bytes {
-        Some(bytes) if std::io::stderr().is_terminal() => ProgressBar::new(bytes).with_style(
-            ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
-                .unwrap_or_else(|_| ProgressStyle::default_bar()),
-        ),
-        _ => ProgressBar::hidden(),
-    }
 }
 
 /// Lets so many records through in a second.

@@ -53,12 +53,12 @@ async fn alter(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let change = args.policy.change();
     let after = change.apply(&topic.settings);
     if let Some(loss) = loss(&args.name, &topic, &after)
-        && consent::ask(args.consent, &loss)? == Decision::Leave
+        && consent::ask(args.consent, args.client.output, &loss)? == Decision::Leave
     {
         return Ok(Exit::Done);
     }
     if args.consent.dry_run {
-        crate::exit::say("would remove nothing");
+        consent::say_dry_run(args.client.output, None)?;
         return Ok(Exit::Done);
     }
     let answer = admin

@@ -45,7 +45,7 @@ async fn delete(args: &Args, client: Client) -> anyhow::Result<Exit> {
         topic.partitions.len(),
         Amount(held)
     );
-    if consent::ask(args.consent, &loss)? == Decision::Leave {
+    if consent::ask(args.consent, args.client.output, &loss)? == Decision::Leave {
         return Ok(Exit::Done);
     }
     // The id makes sure that it is the topic just described that goes.

@@ -1,13 +1,13 @@
 //! `corelog topic describe`.
 
 use corelog_client::Client;
-use corelog_protocol::message::describe_topic::{Answer, Partition};
-use corelog_record::TopicName;
+use corelog_protocol::message::describe_topic::{Answer, Damage, Partition};
+use corelog_record::{PartitionId, Timestamp, TopicName};
 use serde_json::{Value, json};
 
 use crate::exit::Exit;
 use crate::output::{Format, Out};
-use crate::quantity::{self, Amount};
+use crate::quantity::{self, Amount, Span};
 use crate::{cli, session};
 
 /// Show a topic's policy and each partition's state.
@@ -15,7 +15,9 @@ use crate::{cli, session};
 #[command(
     long_about = "Show a topic's policy and each partition's state.\n\n\
         log start <= high watermark <= durable <= log end: what can be read lies between the \
-        first two, what a power cut leaves lies below the third.",
+        first two, what a power cut leaves lies below the third. SCRUBBED says when all sealed \
+        segments were last read and checked, SNAPSHOT which one reaches furthest, and where to; \
+        below stands what is damaged and not served.",
     after_long_help = "EXAMPLES\n  \
         corelog topic describe events\n  \
         corelog topic describe events --output json | jq '.partitions[].high_watermark'"
@@ -50,7 +52,7 @@ async fn describe(args: &Args, client: Client) -> anyhow::Result<Exit> {
 }
 
 fn show(name: &TopicName, topic: &Answer, out: &mut Out) -> anyhow::Result<()> {
-    const HEADERS: [&str; 10] = [
+    const HEADERS: [&str; 12] = [
         "PARTITION",
         "STATE",
         "CORE",
@@ -61,6 +63,8 @@ fn show(name: &TopicName, topic: &Answer, out: &mut Out) -> anyhow::Result<()> {
         "SEGMENTS",
         "BYTES",
         "EPOCH",
+        "SCRUBBED",
+        "SNAPSHOT",
     ];
     let mut rows = vec![
         vec!["topic".to_owned(), name.to_string()],
@@ -81,9 +85,63 @@ fn show(name: &TopicName, topic: &Answer, out: &mut Out) -> anyhow::Result<()> {
             p.segments.to_string(),
             Amount(p.bytes).to_string(),
             p.epoch.to_string(),
+            age(p.scrubbed_at),
+            p.snapshot.as_ref().map_or_else(
+                || "-".to_owned(),
+                |last| format!("{}@{}", last.name, last.end),
+            ),
         ]
     };
-    out.table(&HEADERS, topic.partitions.iter().map(row))
+    out.table(&HEADERS, topic.partitions.iter().map(row))?;
+    for partition in &topic.partitions {
+        for line in damage_lines(name, partition.id, &partition.damage) {
+            out.line(&line)?;
+        }
+    }
+    Ok(())
+}
+
+/// How long ago a scrub ended, in its two largest units.
+pub(crate) fn age(scrubbed_at: Option<Timestamp>) -> String {
+    let Some(time) = scrubbed_at else {
+        return "never".to_owned();
+    };
+    let millis = quantity::now().millis().saturating_sub(time.millis());
+    let seconds = u64::try_from(millis).unwrap_or(0) / 1_000;
+    let rounded = match seconds {
+        0..=59 => seconds,
+        60..=3_599 => seconds / 60 * 60,
+        3_600..=86_399 => seconds / 3_600 * 3_600,
+        _ => seconds / 86_400 * 86_400,
+    };
+    format!("{} ago", Span::from_millis(rounded * 1_000))
+}
+
+/// A line for each range that cannot be read.
+pub(crate) fn damage_lines(
+    topic: &TopicName,
+    partition: PartitionId,
+    damage: &[Damage],
+) -> Vec<String> {
+    let line = |damage: &Damage| {
+        format!(
+            "damage: offsets {} to {} of {topic}/{partition} cannot be read (segment {})",
+            damage.from, damage.to, damage.segment
+        )
+    };
+    damage.iter().map(line).collect()
+}
+
+/// Damage as programs read it.
+pub(crate) fn damage(damage: &[Damage]) -> Vec<Value> {
+    let json = |damage: &Damage| {
+        json!({
+            "from": damage.from.get(),
+            "to": damage.to.get(),
+            "segment": damage.segment.get(),
+        })
+    };
+    damage.iter().map(json).collect()
 }
 
 /// A partition as programs read it.
@@ -99,5 +157,12 @@ pub(crate) fn partition(partition: &Partition) -> Value {
         "segments": partition.segments,
         "bytes": partition.bytes,
         "epoch": partition.epoch.get(),
+        "read_only": partition.read_only,
+        "damage": damage(&partition.damage),
+        "scrubbed_at": partition.scrubbed_at.map(quantity::rfc3339),
+        "snapshot": partition
+            .snapshot
+            .as_ref()
+            .map(|last| json!({ "name": last.name, "end": last.end.get() })),
     })
 }

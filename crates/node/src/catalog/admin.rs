@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::{alter_topic, create_topic, delete_topic};
-use corelog_record::{CoreId, Timestamp, TopicId};
+use corelog_record::{CoreId, Timestamp, TopicId, TopicName};
 
 use super::files::{self, CatalogError};
+use super::last::LastSnapshots;
 use super::placement::Load;
+use super::restore::Restores;
 use super::topic::{Topic, check_settings};
 use crate::core::{Core, with_causes};
 use crate::failure::{Failure, failure, failure_with};
@@ -27,14 +29,17 @@ pub(crate) enum Change {
     Withdraw(Arc<Topic>),
     /// No client is told of the topic any more: let go of it.
     Close(Arc<Topic>),
+    /// Snapshots came or went: they hold the partitions up to here.
+    Snapshots(Arc<LastSnapshots>),
 }
 
 /// The catalog's writer.
 pub(crate) struct Admin {
-    core: Rc<Core>,
-    load: RefCell<Load>,
+    pub(super) core: Rc<Core>,
+    pub(super) load: RefCell<Load>,
     /// One change at a time.
-    turn: Semaphore,
+    pub(super) turn: Semaphore,
+    pub(super) restores: Restores,
 }
 
 impl Admin {
@@ -49,6 +54,7 @@ impl Admin {
             core,
             load: RefCell::new(load),
             turn: Semaphore::new(1),
+            restores: Restores::default(),
         }
     }
 
@@ -62,28 +68,13 @@ impl Admin {
     ) -> Result<create_topic::Answer, Failure> {
         let _turn = self.turn.acquire(1).await;
         let known = self.core.routes.borrow().topic(&request.name).cloned();
-        if let Ok(topic) = known {
-            if request.if_not_exists {
-                return Ok(created(&topic, false));
-            }
-            let message = format!("topic {} exists already", request.name);
-            let detail = Detail {
-                topic_id: Some(topic.id),
-                ..Detail::default()
-            };
-            return Err(failure_with(ErrorCode::TopicExists, message, detail));
+        if let (Ok(topic), true) = (known, request.if_not_exists) {
+            return Ok(created(&topic, false));
         }
         check_settings(&request.settings)?;
+        self.check_free(&request.name).await?;
         self.check_count(0, request.partitions)?;
-        match files::is_free(&self.core.root, &request.name).await {
-            Ok(true) => {}
-            Ok(false) => {
-                let message = "a topic's files are there that cannot be read; see the server's log";
-                return Err(failure(ErrorCode::TopicExists, message));
-            }
-            Err(error) => return Err(failed(&error)),
-        }
-        let id = random_id()?;
+        let id = TopicId::from_bytes(random_bytes()?);
         let owners = self.load.borrow_mut().place(request.partitions);
         let topic = Arc::new(Topic {
             name: request.name,
@@ -188,7 +179,27 @@ impl Admin {
         .detach();
     }
 
-    fn check_count(&self, before: u32, wanted: u32) -> Result<(), Failure> {
+    /// Checks that a topic of this name can come.
+    pub(super) async fn check_free(&self, name: &TopicName) -> Result<(), Failure> {
+        if let Ok(topic) = self.core.routes.borrow().topic(name) {
+            let message = format!("topic {name} exists already");
+            let detail = Detail {
+                topic_id: Some(topic.id),
+                ..Detail::default()
+            };
+            return Err(failure_with(ErrorCode::TopicExists, message, detail));
+        }
+        match files::is_free(&self.core.root, name).await {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                let message = "a topic's files are there that cannot be read; see the server's log";
+                Err(failure(ErrorCode::TopicExists, message))
+            }
+            Err(error) => Err(failed(&error)),
+        }
+    }
+
+    pub(super) fn check_count(&self, before: u32, wanted: u32) -> Result<(), Failure> {
         let limits = &self.core.shared.limits;
         let (topic_max, node_max) = (limits.topic_partitions_max, limits.partitions_max);
         if wanted == 0 || wanted < before || wanted > topic_max {
@@ -218,13 +229,13 @@ impl Admin {
 
     /// Has every core open what is its of a topic, and then tell clients of it: nobody is sent to
     /// a partition that is not there yet.
-    async fn put(&self, topic: Arc<Topic>) {
+    pub(super) async fn put(&self, topic: Arc<Topic>) {
         self.broadcast(Change::Open(Arc::clone(&topic))).await;
         self.broadcast(Change::Publish(topic)).await;
     }
 
     /// Tells every core, this one last, and waits until each has done it.
-    async fn broadcast(&self, change: Change) {
+    pub(super) async fn broadcast(&self, change: Change) {
         let others = (0..self.core.shared.core_count).map(CoreId::new);
         for core in others.filter(|core| *core != self.core.id) {
             router::apply_at(&self.core, core, change.clone()).await;
@@ -248,6 +259,7 @@ impl Core {
             Change::Publish(topic) => self.routes.borrow_mut().put(topic),
             Change::Withdraw(topic) => self.routes.borrow_mut().remove(&topic),
             Change::Close(topic) => self.drop_topic(&topic).await,
+            Change::Snapshots(last) => self.keep_snapshots(last),
         }
     }
 }
@@ -262,7 +274,7 @@ fn created(topic: &Topic, created: bool) -> create_topic::Answer {
     }
 }
 
-fn random_id() -> Result<TopicId, Failure> {
+pub(super) fn random_bytes() -> Result<[u8; 16], Failure> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| {
         failure(
@@ -270,10 +282,10 @@ fn random_id() -> Result<TopicId, Failure> {
             format!("the system gives no random bytes: {error}"),
         )
     })?;
-    Ok(TopicId::from_bytes(bytes))
+    Ok(bytes)
 }
 
-fn failed(error: &CatalogError) -> Failure {
+pub(super) fn failed(error: &CatalogError) -> Failure {
     let message = with_causes(error);
     tracing::error!(error = %message, "the catalog could not be written");
     let is_full = matches!(error, CatalogError::Io { source, .. }

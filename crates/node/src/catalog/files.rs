@@ -137,6 +137,24 @@ pub(super) async fn write<D: Dir>(root: &D, topic: &Topic) -> Result<(), Catalog
         .map_err(io_error("write the topic file", &dir))
 }
 
+/// Takes a topic in whose partitions are whole in the directory of its name below `from`: writes
+/// its file there, then moves it. After an error it may have moved, unless it `is_gone`.
+pub(super) async fn install<D: Dir>(root: &D, from: &D, topic: &Topic) -> Result<(), CatalogError> {
+    let (home, topics) = (from.child(topic.name.as_str()), root.child(TOPICS));
+    home.write_aside(TOPIC_FILE, &topic.to_file().encode())
+        .await
+        .map_err(io_error("write the topic file", &home))?;
+    let place = topic_dir(root, &topic.name);
+    if place.exists().await.map_err(io_error("look at", &place))? {
+        // Nothing but an interrupted creation is in the place of a name that is free.
+        bury(root, &topic.name, "unfinished").await?;
+    }
+    let renamed = from.rename(topic.name.as_str(), &topics, topic.name.as_str());
+    renamed.await.map_err(io_error("rename a topic", from))?;
+    topics.sync().await.map_err(io_error("sync", &topics))?;
+    from.sync().await.map_err(io_error("sync", from))
+}
+
 /// Moves a topic out of the way; `remove_deleted` removes it. After an error it may have moved, if
 /// its directory `is_gone`.
 pub(super) async fn delete<D: Dir>(root: &D, topic: &Topic) -> Result<(), CatalogError> {

@@ -6,6 +6,9 @@
 //! files      reading, writing and removing topics in the data directory
 //! placement  which core gets which partition
 //! admin      creating, altering and deleting, on core 0 alone
+//! snapshots  taking, listing and deleting snapshots, likewise
+//! last       up to where snapshots hold each partition
+//! restore    making a topic of one in a snapshot
 //! ```
 //!
 //! Core 0 decides and writes; a change is durable before any core hears of it, and every core has
@@ -16,12 +19,18 @@
 
 mod admin;
 mod files;
+mod last;
 mod placement;
+mod restore;
 mod routes;
+mod snapshots;
 mod topic;
 
 pub(crate) use admin::{Admin, Change};
 pub use files::CatalogError;
 pub(crate) use files::{load, partition_dir, quarantine_dir};
+pub(crate) use last::LastSnapshots;
+pub(crate) use restore::sweep_restores;
 pub(crate) use routes::Routes;
+pub(crate) use snapshots::{load_snapshots, snapshot_dir};
 pub(crate) use topic::Topic;

@@ -7,8 +7,9 @@ use corelog_protocol::error::ErrorCode;
 use corelog_protocol::frame::{CorrelationId, Frame};
 use corelog_protocol::limits;
 use corelog_protocol::message::{
-    Call, alter_topic, create_topic, delete_topic, describe_topic, fetch, hello, list_offsets,
-    metadata, ping, produce, reopen_partition, truncate,
+    Call, alter_topic, create_snapshot, create_topic, delete_snapshot, delete_topic,
+    describe_topic, fetch, hello, list_offsets, list_snapshots, metadata, ping, produce,
+    reopen_partition, restore_status, restore_topic, scrub_topic, truncate,
 };
 use corelog_protocol::request::Request;
 use corelog_record::{CoreId, PartitionId, TopicId, TopicName};
@@ -114,6 +115,26 @@ fn take_apart(asked: Asked, request: Request) {
         Request::CreateTopic(r) => asked.by_catalog::<create_topic::Request>(Ask::Create(r)),
         Request::AlterTopic(r) => asked.by_catalog::<alter_topic::Request>(Ask::Alter(r)),
         Request::DeleteTopic(r) => asked.by_catalog::<delete_topic::Request>(Ask::Delete(r)),
+        Request::CreateSnapshot(r) => {
+            asked.by_catalog::<create_snapshot::Request>(Ask::CreateSnapshot(r));
+        }
+        Request::ListSnapshots(r) => {
+            asked.by_catalog::<list_snapshots::Request>(Ask::ListSnapshots(r));
+        }
+        Request::DeleteSnapshot(r) => {
+            asked.by_catalog::<delete_snapshot::Request>(Ask::DeleteSnapshot(r));
+        }
+        Request::RestoreTopic(r) => asked.by_catalog::<restore_topic::Request>(Ask::Restore(r)),
+        Request::RestoreStatus(r) => {
+            asked.by_catalog::<restore_status::Request>(Ask::RestoreStatus(r));
+        }
+        Request::ScrubTopic(request) => {
+            rt::spawn(async move {
+                let scrubbed = tell::scrub(&core, &request).await;
+                asked.told::<scrub_topic::Request>(scrubbed);
+            })
+            .detach();
+        }
         Request::DescribeTopic(request) => {
             rt::spawn(async move {
                 let described = tell::describe(&core, &request.name).await;
@@ -206,6 +227,19 @@ picked! {
     create_topic Created
     alter_topic Altered
     delete_topic Deleted
+    create_snapshot SnapshotCreated
+    list_snapshots SnapshotsListed
+    delete_snapshot SnapshotDeleted
+    restore_topic Restoring
+}
+
+impl Picked for restore_status::Request {
+    fn pick(told: Told) -> Option<restore_status::Answer> {
+        match told {
+            Told::Restored(answer) => Some(*answer),
+            _ => None,
+        }
+    }
 }
 
 async fn produce(asked: Asked, request: &produce::Request, batches: &[u8]) -> Next {

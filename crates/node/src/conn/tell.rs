@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use corelog_protocol::error::{Detail, ErrorCode};
-use corelog_protocol::message::{describe_topic, hello, metadata};
+use corelog_protocol::message::{describe_topic, hello, metadata, scrub_topic};
 use corelog_protocol::{frame, limits};
 use corelog_record::{CoreId, TopicName};
 
@@ -128,6 +128,42 @@ pub(super) async fn describe(
         settings,
         partitions,
     })
+}
+
+/// The answer to a ScrubTopic request: every core scrubs its partitions, or tells of them.
+///
+/// # Errors
+/// What the client is told.
+pub(super) async fn scrub(
+    core: &Rc<Core>,
+    request: &scrub_topic::Request,
+) -> Result<scrub_topic::Answer, Failure> {
+    let owners = {
+        let routes = core.routes.borrow();
+        match request.partition {
+            Some(partition) => vec![routes.owner(&request.topic, request.id, partition)?],
+            None => {
+                let mut owners = routes.topic_of(&request.topic, request.id)?.owners.clone();
+                owners.sort_unstable();
+                owners.dedup();
+                owners
+            }
+        }
+    };
+    let mut partitions = Vec::new();
+    for at in owners {
+        let ask = Ask::Scrub {
+            topic: request.id,
+            partition: request.partition,
+            is_start: request.start,
+        };
+        match router::answer(core, at, ask).await? {
+            Told::Scrubs(scrubs) => partitions.extend(scrubs),
+            _ => return Err(failure(ErrorCode::Internal, "something else was scrubbed")),
+        }
+    }
+    partitions.sort_by_key(|partition: &scrub_topic::Partition| partition.id);
+    Ok(scrub_topic::Answer { partitions })
 }
 
 /// A client's name as far as it may go into log lines.

@@ -1,6 +1,6 @@
 //! What a core tells of its partitions, to clients and to the metrics.
 
-use corelog_protocol::message::describe_topic::{self, Damage};
+use corelog_protocol::message::describe_topic::{self, Damage, LastSnapshot};
 use corelog_record::TopicId;
 
 use super::slots::{Slot, SlotState};
@@ -55,6 +55,11 @@ impl Core {
         use describe_topic::State;
         let snapshot = self.snapshot_of(slot);
         let partition = slot.partition();
+        let last = self.last_snapshots.borrow();
+        let last = last.get(slot.key).map(|last| LastSnapshot {
+            name: last.name.to_string(),
+            end: last.end,
+        });
         describe_topic::Partition {
             id: snapshot.partition,
             core: self.id,
@@ -74,8 +79,8 @@ impl Core {
             },
             damage: partition.map_or_else(Vec::new, |partition| told(partition.damage())),
             read_only: partition.is_some_and(|partition| partition.status().is_read_only),
-            scrubbed_at: None,
-            snapshot: None,
+            scrubbed_at: partition.and_then(|partition| partition.scrubbed_at()),
+            snapshot: last,
         }
     }
 }

@@ -18,6 +18,7 @@ impl Core {
         rt::spawn(Rc::clone(self).keep_committing_soon()).detach();
         rt::spawn(Rc::clone(self).keep_ticking_soon()).detach();
         rt::spawn(Rc::clone(self).keep_sweeping()).detach();
+        rt::spawn(Rc::clone(self).keep_scrubbing()).detach();
     }
 
     /// Starts groups: whatever was appended since the wish was uttered joins them.

@@ -242,7 +242,6 @@ impl Core {
                 return Err(reason);
             }
         };
-        self.tell_recovery(topic, key, &report);
         self.install(slot, log);
         Ok(report)
     }
@@ -268,6 +267,8 @@ impl Core {
             found.board = Rc::default();
             found.board.advance(durable);
         }
+        // Before retention looks for the first time.
+        self.tell_snapshotted(slot);
         self.step(slot, Input::Tick);
     }
 
@@ -318,32 +319,6 @@ impl Core {
             SlotState::Opening | SlotState::Failed => None,
         }
     }
-
-    fn tell_recovery(&self, topic: &Topic, key: PartitionKey, report: &OpenReport) {
-        let partition = key.partition.get();
-        if let Some(torn) = &report.torn {
-            add(&self.counters.torn_total, 1);
-            tracing::warn!(
-                topic = %topic.name,
-                partition,
-                offset = torn.offset.get(),
-                bytes = torn.bytes,
-                bytes_since_mark = torn.bytes_since_mark,
-                "torn bytes behind the last whole batch were quarantined and cut"
-            );
-        }
-        for damage in &report.damage {
-            add(&self.counters.damage_total, 1);
-            tracing::error!(
-                topic = %topic.name,
-                partition,
-                from = damage.from.get(),
-                to = damage.to.get(),
-                segment = damage.segment.get(),
-                "damage: bytes that were promised cannot be trusted"
-            );
-        }
-    }
 }
 
 /// How a topic's settings make its logs behave.
@@ -362,6 +337,9 @@ fn policy_of(settings: &TopicSettings) -> Policy {
         level: settings.ack,
         retention_age_ms: settings.retention_age_ms,
         retention_bytes: settings.retention_bytes,
+        // A word of a later version holds back what it might mean.
+        is_held_for_snapshots: !settings.retention_hold.is_none(),
+        hold_bytes: settings.retention_hold_bytes,
     }
 }
 

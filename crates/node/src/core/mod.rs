@@ -5,8 +5,11 @@
 //! slots      its partitions by slot and by key
 //! lifecycle  opening, closing and reopening partitions
 //! keeper     the committer, the timers, the sweep
+//! snapshot   its part of a snapshot, and up to where snapshots hold its partitions
+//! scrub      reading sealed segments in the background
 //! serve      what it answers to requests for its own partitions
 //! describe   what it tells of them
+//! events     what happened to their logs, for the operator
 //! memory     what its partitions hold in memory, within one budget
 //! board      up to where a partition is durable, for all who wait for it
 //! acks       answers to Produce requests, in order
@@ -24,12 +27,15 @@ mod acks;
 mod board;
 mod delay;
 mod describe;
+mod events;
 mod keeper;
 mod lifecycle;
 mod memory;
 mod refusal;
+mod scrub;
 mod serve;
 mod slots;
+mod snapshot;
 mod state;
 mod tickets;
 
@@ -38,6 +44,8 @@ pub(crate) type Disk = crate::rt::UringDir;
 
 pub(crate) use acks::{Acks, Due, Produced, aborted_by, aborts};
 pub(crate) use refusal::with_causes;
+pub(crate) use scrub::RATE_DEFAULT;
 pub(crate) use serve::{Fetched, Hunger, NotAppended, Parked};
 pub(crate) use slots::PartitionKey;
+pub(crate) use snapshot::Taken;
 pub(crate) use state::{Core, Shared};

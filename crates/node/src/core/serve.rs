@@ -6,7 +6,7 @@ use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::{fetch, list_offsets, produce, truncate};
 use corelog_record::Offset;
-use corelog_storage::log::Piece;
+use corelog_storage::log::{Piece, ReadError};
 
 use super::Disk;
 use super::acks::Due;
@@ -153,7 +153,12 @@ impl Core {
                     true => plan.run().await,
                     false => rt::spawn_background(plan.run()).await,
                 };
-                let read = read.map_err(|error| error_of(&Refusal::from(error)))?;
+                let read = read.map_err(|error| {
+                    if let ReadError::Damaged { from, to, .. } = &error {
+                        self.met_damage(slot, *from, *to);
+                    }
+                    error_of(&Refusal::from(error))
+                })?;
                 add(&self.counters.fetched_bytes_total, read.bytes as u64);
                 let (segment_base, next) = (read.segment_base, read.next);
                 let answer = fetch::Answer {

@@ -9,6 +9,7 @@ use corelog_record::{PartitionId, TopicId};
 use super::Disk;
 use super::board::Board;
 use super::memory::Held;
+use super::scrub::Scrubbing;
 use crate::catalog::Topic;
 use crate::partition::Partition;
 
@@ -34,6 +35,7 @@ pub(crate) struct Slot {
     pub(super) is_troubled: bool,
     /// Somebody opens, reopens or closes it: nobody else may until that is done.
     pub(super) is_claimed: bool,
+    pub(super) scrub: Scrubbing,
 }
 
 /// What there is in a slot.
@@ -68,6 +70,7 @@ impl Slots {
             held: Held::default(),
             is_troubled: false,
             is_claimed: true,
+            scrub: Scrubbing::default(),
         };
         let id = match self.free.pop() {
             Some(id) => id,

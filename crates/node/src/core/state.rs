@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -17,7 +18,7 @@ use super::memory::Memory;
 use super::refusal::with_causes;
 use super::slots::{SlotId, Slots};
 use super::tickets::{Tickets, Told};
-use crate::catalog::{Admin, Routes};
+use crate::catalog::{Admin, LastSnapshots, Routes};
 use crate::config::NodeLimits;
 use crate::failure::{Failure, failure};
 use crate::metrics::{Counters, add};
@@ -37,6 +38,10 @@ pub(crate) struct Shared {
     pub(crate) node: NodeId,
     pub(crate) limits: NodeLimits,
     pub(crate) core_count: u16,
+    /// The data directory, absolute or as the process was given it.
+    pub(crate) data_dir: PathBuf,
+    /// Bytes that the node's scrub reads in a second; 0: none but what is asked for.
+    pub(crate) scrub_rate: u64,
     /// Every core's counters; each is written by its own core alone.
     pub(crate) counters: Vec<Arc<Counters>>,
     /// Known once the node listens, before it serves.
@@ -65,6 +70,10 @@ pub(crate) struct Core {
     /// Notified when a connection has ended.
     pub(crate) connection_ended: Notify,
     pub(super) slots: RefCell<Slots>,
+    /// Up to where snapshots hold the partitions of the node.
+    pub(super) last_snapshots: RefCell<Arc<LastSnapshots>>,
+    /// Notified when a scrub is asked for.
+    pub(super) scrub_wanted: Notify,
     pub(super) memory: Memory,
     /// Notified when a flush has ended, which makes room.
     pub(crate) flushed: Notify,
@@ -107,6 +116,8 @@ impl Core {
             connection_last: Cell::new(0),
             connection_ended: Notify::new(),
             slots: RefCell::default(),
+            last_snapshots: RefCell::default(),
+            scrub_wanted: Notify::new(),
             memory: Memory::default(),
             flushed: Notify::new(),
             tickets: Rc::default(),
@@ -187,6 +198,7 @@ impl Core {
                 self.log_trouble(slot, "the disk is full", &error);
                 self.void(slot, Void::Full);
             }
+            Effect::Event { event } => self.tell_event(slot, &event),
             Effect::ChoreFailed { error } => {
                 add(&self.counters.chores_failed_total, 1);
                 // It is tried again every second; one line until the disk takes something again.

@@ -113,7 +113,23 @@ counters! {
     partitions: Gauge, "Partitions the core owns.";
     fenced_partitions: Gauge, "Partitions fenced after a failed write or sync.";
     torn_total: Counter, "Torn tails found and cut at recovery.";
+    torn_bytes_total: Counter, "Bytes of torn tails.";
     damage_total: Counter, "Damage found in bytes that were promised.";
+    damage_met_total: Counter, "Damage that a reader met before a scrub did.";
+    read_only_total: Counter, "Logs that take no appends because of damage at their end.";
+    unnamed_files_total: Counter, "Files quarantined because no manifest names them.";
+    torn_edits_total: Counter, "Interrupted edits of manifests quarantined.";
+    lost_marks_total: Counter, "Marks that were lost, so that a whole store was read at recovery.";
+    replaced_stores_total: Counter, "Stores copied to a new file because of the old one's disk.";
+    surplus_total: Counter, "Sealed stores found longer than they were.";
+    rebuilt_indexes_total: Counter, "Indexes made anew from their stores.";
+    scrubbed_bytes_total: Counter, "Bytes read and checked by the scrub.";
+    scrub_passes_total: Counter, "Whole passes of the scrub over one partition.";
+    scrub_errors_total: Counter, "Segments that the scrub could not read.";
+    snapshots_total: Counter, "Snapshots taken.";
+    snapshots_failed_total: Counter, "Snapshots that could not be taken.";
+    restores_total: Counter, "Topics restored from snapshots.";
+    restores_failed_total: Counter, "Restores that failed.";
     accepted_lost_records_total: Counter, "Records answered as accepted that a fence then lost.";
 }
 

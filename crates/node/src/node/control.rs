@@ -11,7 +11,7 @@ use corelog_record::CoreId;
 use flume::{Receiver, Sender};
 
 use super::Addresses;
-use crate::catalog::{self, Admin, CatalogError, Topic};
+use crate::catalog::{self, Admin, CatalogError, LastSnapshots, Topic};
 use crate::conn;
 use crate::core::{Core, Disk, PartitionKey, Shared};
 use crate::metrics::{Counters, PartitionSnapshot};
@@ -27,11 +27,12 @@ const AT_ONCE: usize = 16;
 pub(super) enum Control {
     /// To core 0, first: read the catalog.
     Load {
-        reply: Sender<Result<(Vec<Topic>, usize), CatalogError>>,
+        reply: Sender<Result<Catalog, CatalogError>>,
     },
     /// Open your partitions; tell how many, and how many could not be opened.
     Recover {
         topics: Vec<Arc<Topic>>,
+        snapshots: Arc<LastSnapshots>,
         reply: Sender<Recovered>,
     },
     /// Take connections.
@@ -52,6 +53,15 @@ pub(super) enum Control {
     },
     /// Close every partition; tell how many are not clean. The core ends.
     Close { reply: Sender<usize> },
+}
+
+/// What the data directory holds beside logs.
+#[derive(Debug)]
+pub(super) struct Catalog {
+    pub(super) topics: Vec<Topic>,
+    /// Topics that cannot be read.
+    pub(super) unreadable: usize,
+    pub(super) snapshots: LastSnapshots,
 }
 
 /// What recovery came to.
@@ -93,9 +103,14 @@ pub(super) async fn live(parts: Parts) {
         // Whoever asked may have given up waiting: no answer is owed then.
         match told {
             Control::Load { reply } => {
-                let _ = reply.send(catalog::load(&core.root, core.shared.core_count).await);
+                let _ = reply.send(load(&core).await);
             }
-            Control::Recover { topics, reply } => {
+            Control::Recover {
+                topics,
+                snapshots,
+                reply,
+            } => {
+                core.keep_snapshots(snapshots);
                 let _ = reply.send(recover(&core, topics).await);
             }
             Control::Listen {
@@ -120,6 +135,17 @@ pub(super) async fn live(parts: Parts) {
             }
         }
     }
+}
+
+async fn load(core: &Core) -> Result<Catalog, CatalogError> {
+    catalog::sweep_restores(&core.root).await;
+    let snapshots = catalog::load_snapshots(&core.root).await;
+    let (topics, unreadable) = catalog::load(&core.root, core.shared.core_count).await?;
+    Ok(Catalog {
+        topics,
+        unreadable,
+        snapshots,
+    })
 }
 
 async fn recover(core: &Rc<Core>, topics: Vec<Arc<Topic>>) -> Recovered {

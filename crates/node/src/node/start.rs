@@ -117,6 +117,8 @@ impl Cores {
             node,
             limits: config.limits.clone(),
             core_count,
+            data_dir: config.data_dir.clone(),
+            scrub_rate: config.scrub_rate,
             counters: counters.to_vec(),
             addresses: OnceLock::new(),
         });
@@ -165,18 +167,24 @@ impl Cores {
         let Some(first) = self.controls.first() else {
             return Ok(StartReport::default());
         };
-        let (topics, unreadable) = ask(first, Control::Load { reply }, &answer)
+        let catalog = ask(first, Control::Load { reply }, &answer)
             .map_err(|_gone| StartError::CoreEnded {
                 core: CoreId::new(0),
             })?
             .map_err(|source| StartError::Catalog { source })?;
-        let topics: Vec<_> = topics.into_iter().map(Arc::new).collect();
+        let topics: Vec<_> = catalog.topics.into_iter().map(Arc::new).collect();
+        let snapshots = Arc::new(catalog.snapshots);
         let mut answers = Vec::with_capacity(self.controls.len());
         for control in &self.controls {
             let (reply, answer) = flume::bounded(1);
             let topics = topics.clone();
             // An answer that never comes tells the same as a refusal here.
-            let _ = control.send(Control::Recover { topics, reply });
+            let snapshots = Arc::clone(&snapshots);
+            let _ = control.send(Control::Recover {
+                topics,
+                snapshots,
+                reply,
+            });
             answers.push(answer);
         }
         let mut report = StartReport {
@@ -192,7 +200,7 @@ impl Cores {
             report.partitions += partitions;
             report.failed += failed;
         }
-        report.unreadable = unreadable;
+        report.unreadable = catalog.unreadable;
         report.recovery = begun.elapsed();
         Ok(report)
     }

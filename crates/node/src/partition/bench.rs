@@ -108,9 +108,14 @@ impl Bench {
                     self.accepted_lost += accepted_lost;
                 }
                 Effect::Full { .. } => self.full_count += 1,
-                Effect::ChoreFailed { .. } | Effect::TickWithin(_) => {}
+                Effect::ChoreFailed { .. } | Effect::Event { .. } | Effect::TickWithin(_) => {}
             }
         }
+    }
+
+    /// A place for a snapshot on the partition's disk.
+    pub(super) fn snapshot_dir(&self, name: &str) -> Disk {
+        self.disk.child("snapshots").child(name)
     }
 
     pub(super) fn token(&mut self) -> Token {
@@ -246,11 +251,7 @@ impl Bench {
 }
 
 fn policy() -> Policy {
-    Policy {
-        level: Level::Durable,
-        retention_age_ms: None,
-        retention_bytes: None,
-    }
+    Policy::default()
 }
 
 fn open_log(disk: &Disk, seed: u64, now: Timestamp) -> (Log<Disk>, OpenReport) {

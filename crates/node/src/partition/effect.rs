@@ -6,7 +6,9 @@ use std::time::Duration;
 use corelog_protocol::message::ack::Level;
 use corelog_record::{LeaderEpoch, Offset};
 use corelog_storage::disk::Dir;
-use corelog_storage::log::{AppendError, ChorePlan, FlushPlan, ReadError, ReadPlan, TimePlan};
+use corelog_storage::log::{
+    AppendError, ChorePlan, Event, FlushPlan, ReadError, ReadPlan, ScrubPlan, Scrubbed, TimePlan,
+};
 
 use super::input::Token;
 
@@ -45,6 +47,8 @@ pub(crate) enum Effect<D: Dir> {
     Full { error: corelog_storage::Error },
     /// A chore failed without harm to what was promised; it is tried again later.
     ChoreFailed { error: corelog_storage::Error },
+    /// Something happened to the log that the operator is to hear of.
+    Event { event: Event },
     /// Hand back `Input::Tick` within this time.
     TickWithin(Duration),
 }
@@ -89,6 +93,20 @@ pub(crate) enum Answer<D: Dir> {
     },
     /// The log start as it now is, durably.
     Truncated { log_start: Offset },
+    /// What a snapshot holds of the partition, durably.
+    Snapshotted {
+        log_start: Offset,
+        end: Offset,
+        segments: usize,
+        bytes: u64,
+    },
+    /// Run the plan and hand back what it read; without one there is nothing to scrub.
+    Scrub {
+        generation: u32,
+        plan: Option<Box<ScrubPlan<D>>>,
+    },
+    /// What a piece of a scrub found.
+    Scrubbed(Box<Scrubbed>),
 }
 
 /// Why a request was not done; nothing of it was applied.

@@ -3,14 +3,14 @@
 use corelog_protocol::message::ack::Level;
 use corelog_record::{Offset, Timestamp};
 use corelog_storage::disk::Dir;
-use corelog_storage::log::{ChoreDone, FlushDone, Options};
+use corelog_storage::log::{ChoreDone, FlushDone, Options, ScrubDone};
 
 /// Names the request an answer is for; the caller chooses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Token(pub(crate) u64);
 
 /// How a topic wants its partitions kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Policy {
     /// The level of a request that names none.
     pub(crate) level: Level,
@@ -18,6 +18,10 @@ pub(crate) struct Policy {
     pub(crate) retention_age_ms: Option<u64>,
     /// The oldest sealed segments expire while the stores are larger than this.
     pub(crate) retention_bytes: Option<u64>,
+    /// Neither removes what no snapshot holds.
+    pub(crate) is_held_for_snapshots: bool,
+    /// What is held back expires all the same while the stores are larger than this.
+    pub(crate) hold_bytes: Option<u64>,
 }
 
 /// How much a fetch takes.
@@ -76,6 +80,20 @@ pub(crate) enum Input<'a, D: Dir> {
     },
     /// Time has passed.
     Tick,
+    /// Roll, and link all below into this directory as soon as it is sealed.
+    TakeSnapshot { token: Token, target: D },
+    /// Whoever asked for a snapshot waits no longer.
+    AbandonSnapshot { token: Token },
+    /// A snapshot holds all below this offset; none holds more.
+    Snapshotted { upto: Offset },
+    /// Hand out the next piece of a scrub, of about so many bytes.
+    Scrub { token: Token, bytes_max: usize },
+    /// A piece of this generation was read.
+    ScrubRead {
+        token: Token,
+        generation: u32,
+        done: Box<ScrubDone<D>>,
+    },
     /// The topic's settings changed.
     Policy { policy: Policy, options: Options },
     /// The partition goes away or stops: whoever is parked is to look again.

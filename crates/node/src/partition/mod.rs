@@ -16,7 +16,10 @@ mod group;
 mod input;
 mod laws;
 mod replication;
+mod scrub;
+mod snapshot;
 mod state;
+mod status;
 mod upkeep;
 mod waiters;
 

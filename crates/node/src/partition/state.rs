@@ -1,15 +1,16 @@
 //! The partition itself: one log, who waits at its end, and when its groups start.
 
 use corelog_protocol::message::ack::Level;
-use corelog_record::{LeaderEpoch, Offset, Timestamp};
+use corelog_record::{Offset, Timestamp};
 use corelog_storage::disk::Dir;
-use corelog_storage::log::{Damage, FlushDone, Log};
+use corelog_storage::log::{FlushDone, Log};
 
 use super::effect::{Answer, Effect, Effects, Refusal};
 use super::group::{Group, Start};
 use super::input::{Appetite, Input, Policy, Seek, Token};
 use super::laws::Bounds;
 use super::replication::Replication;
+use super::snapshot::Taking;
 use super::upkeep::Upkeep;
 use super::waiters::Waiters;
 
@@ -19,31 +20,17 @@ pub(crate) struct Partition<D: Dir> {
     /// Tells this opening of the log from earlier ones: their completions are discarded.
     pub(super) generation: u32,
     pub(super) policy: Policy,
+    /// A snapshot holds all below.
+    pub(super) snapshotted: Offset,
     pub(super) upkeep: Upkeep,
+    /// The snapshot that is being taken, if one is.
+    pub(super) taking: Option<Taking<D>>,
     pub(super) group: Group,
     replication: Replication,
-    waiters: Waiters,
+    pub(super) waiters: Waiters,
     pub(super) is_closing: bool,
     is_fence_told: bool,
-    bounds: Bounds,
-}
-
-/// A partition's offsets and condition at one moment.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Status {
-    pub(crate) log_start: Offset,
-    pub(crate) high_watermark: Offset,
-    pub(crate) durable: Offset,
-    pub(crate) log_end: Offset,
-    pub(crate) epoch: LeaderEpoch,
-    pub(crate) segment_count: usize,
-    pub(crate) store_bytes: u64,
-    pub(crate) parked_count: usize,
-    pub(crate) is_fenced: bool,
-    pub(crate) is_full: bool,
-    pub(crate) is_damaged: bool,
-    /// Damage keeps it from taking writes.
-    pub(crate) is_read_only: bool,
+    pub(super) bounds: Bounds,
 }
 
 impl<D: Dir> Partition<D> {
@@ -56,7 +43,9 @@ impl<D: Dir> Partition<D> {
             log,
             generation,
             policy,
+            snapshotted: Offset::ZERO,
             upkeep: Upkeep::new(now),
+            taking: None,
             replication,
             group: Group::default(),
             waiters: Waiters::new(bounds.high_watermark),
@@ -96,6 +85,17 @@ impl<D: Dir> Partition<D> {
                 }
             }
             Input::Tick => self.tick(now, effects),
+            Input::TakeSnapshot { token, target } => {
+                self.take_snapshot(token, target, now, effects);
+            }
+            Input::AbandonSnapshot { token } => self.abandon_snapshot(token),
+            Input::Snapshotted { upto } => self.snapshotted = upto,
+            Input::Scrub { token, bytes_max } => self.scrub(token, bytes_max, now, effects),
+            Input::ScrubRead {
+                token,
+                generation,
+                done,
+            } => self.scrub_read(token, generation, *done, now, effects),
             Input::Policy { policy, options } => {
                 self.policy = policy;
                 self.log.set_options(options);
@@ -106,32 +106,10 @@ impl<D: Dir> Partition<D> {
                 self.waiters
                     .wake_all(|token| effects.push(Effect::Wake { token }));
                 self.refuse_truncations(effects);
+                self.refuse_snapshot(effects);
             }
         }
         self.assert_laws();
-    }
-
-    /// Offsets and condition, for whoever asks.
-    pub(crate) fn status(&self) -> Status {
-        Status {
-            log_start: self.bounds.log_start,
-            high_watermark: self.bounds.high_watermark,
-            durable: self.bounds.durable,
-            log_end: self.bounds.log_end,
-            epoch: self.log.epoch(),
-            segment_count: self.log.segments().count(),
-            store_bytes: self.log.store_bytes().bytes(),
-            parked_count: self.waiters.count(),
-            is_fenced: self.log.is_fenced(),
-            is_full: self.log.is_full(),
-            is_damaged: !self.log.damage().is_empty(),
-            is_read_only: self.log.read_only_from().is_some(),
-        }
-    }
-
-    /// Ranges of offsets whose bytes cannot be trusted.
-    pub(crate) fn damage(&self) -> &[Damage] {
-        self.log.damage()
     }
 
     /// Bytes of batches that wait for the disk or are on their way to it.
@@ -347,6 +325,7 @@ impl<D: Dir> Partition<D> {
         }
         let accepted_lost = self.group.fence();
         self.refuse_truncations(effects);
+        self.refuse_snapshot(effects);
         effects.push(Effect::Fenced {
             accepted_lost,
             error,

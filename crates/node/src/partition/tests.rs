@@ -102,8 +102,7 @@ fn an_accepted_record_is_told_at_once_and_durable_wins_over_the_topics_default()
     let mut bench = Bench::new(1);
     let policy = Policy {
         level: Level::Accepted,
-        retention_age_ms: None,
-        retention_bytes: None,
+        ..Policy::default()
     };
     bench.step(Input::Policy {
         policy,
@@ -280,14 +279,12 @@ fn truncation_moves_the_log_start_and_is_told_when_it_is_durable() {
 fn sealed_segments_expire_by_bytes_and_by_age_but_never_the_active_one() {
     for policy in [
         Policy {
-            level: Level::Durable,
-            retention_age_ms: None,
             retention_bytes: Some(1),
+            ..Policy::default()
         },
         Policy {
-            level: Level::Durable,
             retention_age_ms: Some(1_000),
-            retention_bytes: None,
+            ..Policy::default()
         },
     ] {
         let mut bench = Bench::new(1);
@@ -308,6 +305,39 @@ fn sealed_segments_expire_by_bytes_and_by_age_but_never_the_active_one() {
         assert!(Offset::ZERO < status.log_start);
         assert_eq!(status.log_end, offset(40));
     }
+}
+
+#[test]
+fn what_no_snapshot_holds_expires_only_beyond_the_bytes_that_may_be_held() {
+    let mut bench = Bench::new(1);
+    for _ in 0..40 {
+        durable(&mut bench, &[5; 4_000]);
+        bench.settle();
+    }
+    let mut held_by = |hold_bytes, upto| {
+        let policy = Policy {
+            retention_bytes: Some(1),
+            is_held_for_snapshots: true,
+            hold_bytes,
+            ..Policy::default()
+        };
+        let options = Options::default();
+        bench.step(Input::Snapshotted { upto });
+        bench.step(Input::Policy { policy, options });
+        for _ in 0..40 {
+            bench.now = bench.now.saturating_add_millis(500);
+            bench.step(Input::Tick);
+            bench.settle();
+        }
+        bench.partition.status()
+    };
+    let all = held_by(None, Offset::ZERO);
+    assert_eq!(all.log_start, Offset::ZERO);
+    let half = held_by(None, offset(20));
+    assert!(Offset::ZERO < half.log_start && half.log_start <= offset(20));
+    let bounded = held_by(Some(64 << 10), offset(20));
+    assert!(half.log_start < bounded.log_start && bounded.store_bytes <= 64 << 10);
+    assert!(bounded.segment_count > 1);
 }
 
 #[test]
@@ -400,9 +430,8 @@ fn a_removal_that_fails_is_tried_again_and_fences_nothing() {
         bench.settle();
     }
     let policy = Policy {
-        level: Level::Durable,
-        retention_age_ms: None,
         retention_bytes: Some(1),
+        ..Policy::default()
     };
     let fault = Fault::Fail(std::io::ErrorKind::PermissionDenied);
     bench.faults().fail(Operation::Remove, 1, fault);

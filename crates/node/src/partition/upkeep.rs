@@ -7,10 +7,11 @@ use std::time::Duration;
 use corelog_record::{ByteSize, Offset, Timestamp};
 use corelog_storage::Error;
 use corelog_storage::disk::Dir;
-use corelog_storage::log::{ChoreDone, ChorePlan, Hold};
+use corelog_storage::log::{Chore, ChoreDone, ChorePlan, Hold};
 
 use super::effect::{Answer, Effect, Effects, Refusal};
 use super::input::Token;
+use super::snapshot::refusal_of;
 use super::state::{Partition, push_start};
 
 /// A partition that flushed nothing for this long goes idle and marks what is durable.
@@ -81,8 +82,25 @@ impl<D: Dir> Partition<D> {
         );
         self.upkeep.is_chore_in_flight = false;
         let truncating = self.upkeep.truncating.take();
-        match self.log.complete_chore(done, now) {
-            Ok(_) => {
+        let completed = self.log.complete_chore(done, now);
+        self.tell_events(effects);
+        match completed {
+            Ok(chore) => {
+                if let Chore::Snapshotted {
+                    log_start,
+                    end,
+                    segments,
+                    bytes,
+                } = chore
+                {
+                    let answer = Answer::Snapshotted {
+                        log_start,
+                        end,
+                        segments,
+                        bytes,
+                    };
+                    self.linked(Ok(answer), effects);
+                }
                 if let Some(token) = truncating {
                     effects.answer(
                         token,
@@ -91,6 +109,12 @@ impl<D: Dir> Partition<D> {
                         },
                     );
                 }
+                push_start(self.group.released(), effects);
+                self.next_chore(now, effects);
+            }
+            Err(error) if self.is_linking() && !self.log.is_fenced() => {
+                // It says nothing of the log: whoever asked for the snapshot decides.
+                self.linked(Err(refusal_of(error)), effects);
                 push_start(self.group.released(), effects);
                 self.next_chore(now, effects);
             }
@@ -105,6 +129,7 @@ impl<D: Dir> Partition<D> {
                     effects.refuse(token, refusal);
                 }
                 if self.log.is_fenced() {
+                    self.linked(Err(Refusal::Fenced), effects);
                     self.fence(error, effects);
                 } else {
                     // Nothing that was promised is harmed: the next tick tries again.
@@ -118,7 +143,15 @@ impl<D: Dir> Partition<D> {
     pub(super) fn tick(&mut self, now: Timestamp, effects: &mut Effects<D>) {
         self.upkeep.is_tick_armed = false;
         self.log.roll_if_due(now);
+        self.tell_events(effects);
         self.next_chore(now, effects);
+    }
+
+    /// What happened to the log since the last time, once each.
+    fn tell_events(&mut self, effects: &mut Effects<D>) {
+        for event in self.log.take_events() {
+            effects.push(Effect::Event { event });
+        }
     }
 
     pub(super) fn upkeep_after_flush(&mut self, now: Timestamp, effects: &mut Effects<D>) {
@@ -143,11 +176,14 @@ impl<D: Dir> Partition<D> {
     }
 
     /// Starts the next due chore: what a client waits for, then what the log needs, then expiry.
-    fn next_chore(&mut self, now: Timestamp, effects: &mut Effects<D>) {
+    pub(super) fn next_chore(&mut self, now: Timestamp, effects: &mut Effects<D>) {
         if self.upkeep.is_chore_in_flight || self.log.is_fenced() || self.is_closing {
             return;
         }
         if let Some(plan) = self.next_truncation(effects) {
+            return self.start_chore(plan, effects);
+        }
+        if let Some(plan) = self.plan_snapshot(effects) {
             return self.start_chore(plan, effects);
         }
         // A clock that was set back must not keep the partition from ever being idle.
@@ -192,18 +228,27 @@ impl<D: Dir> Partition<D> {
     }
 
     fn plan_retention(&mut self, now: Timestamp) -> Result<Option<ChorePlan<D>>, Error> {
+        let hold = self.hold();
         if let Some(age_ms) = self.policy.retention_age_ms {
             let since = now.saturating_sub_millis(age_ms.try_into().unwrap_or(i64::MAX));
-            let plan = self.log.plan_expire(since, Hold::NONE)?;
+            let plan = self.log.plan_expire(since, hold)?;
             if plan.is_some() {
                 return Ok(plan);
             }
         }
         match self.policy.retention_bytes {
-            Some(bytes) => self
-                .log
-                .plan_expire_to(ByteSize::from_bytes(bytes), Hold::NONE),
+            Some(bytes) => self.log.plan_expire_to(ByteSize::from_bytes(bytes), hold),
             None => Ok(None),
+        }
+    }
+
+    fn hold(&self) -> Hold {
+        if !self.policy.is_held_for_snapshots {
+            return Hold::NONE;
+        }
+        Hold {
+            upto: self.snapshotted,
+            bytes_max: self.policy.hold_bytes.map(ByteSize::from_bytes),
         }
     }
 

@@ -1,16 +1,19 @@
 //! What travels between cores: all of it owned, nothing shared.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::{
-    alter_topic, create_topic, delete_topic, describe_topic, fetch, list_offsets, reopen_partition,
-    truncate,
+    alter_topic, create_snapshot, create_topic, delete_snapshot, delete_topic, describe_topic,
+    fetch, list_offsets, list_snapshots, reopen_partition, restore_status, restore_topic,
+    scrub_topic, truncate,
 };
-use corelog_record::{Offset, TopicId};
+use corelog_record::{Offset, PartitionId, TopicId};
+use corelog_storage::snapshot::Name;
 
-use crate::catalog::Change;
-use crate::core::{PartitionKey, Produced};
+use crate::catalog::{Change, Topic};
+use crate::core::{PartitionKey, Produced, Taken};
 use crate::failure::Failure;
 use crate::partition::Seek;
 
@@ -64,6 +67,22 @@ pub(crate) enum Ask {
     Create(create_topic::Request),
     Alter(alter_topic::Request),
     Delete(delete_topic::Request),
+    CreateSnapshot(create_snapshot::Request),
+    ListSnapshots(list_snapshots::Request),
+    DeleteSnapshot(delete_snapshot::Request),
+    Restore(restore_topic::Request),
+    RestoreStatus(restore_status::Request),
+    /// Scrub your partitions of a topic, or tell how far that is.
+    Scrub {
+        topic: TopicId,
+        partition: Option<PartitionId>,
+        is_start: bool,
+    },
+    /// From core 0: take your partitions of these topics into a snapshot.
+    TakeSnapshot {
+        name: Name,
+        topics: Vec<Arc<Topic>>,
+    },
     /// From core 0: the catalog changed.
     Apply(Change),
 }
@@ -77,6 +96,13 @@ pub(crate) enum Told {
     Created(create_topic::Answer),
     Altered(alter_topic::Answer),
     Deleted(delete_topic::Answer),
+    SnapshotCreated(create_snapshot::Answer),
+    SnapshotsListed(list_snapshots::Answer),
+    SnapshotDeleted(delete_snapshot::Answer),
+    Restoring(restore_topic::Answer),
+    Restored(Box<restore_status::Answer>),
+    Scrubs(Vec<scrub_topic::Partition>),
+    Taken(Vec<Taken>),
     Applied,
 }
 

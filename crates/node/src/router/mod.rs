@@ -32,4 +32,5 @@ pub(crate) use patience::Patience;
 pub(crate) use room::{CONNECTION_BYTES_MAX, FETCH_BYTES_MAX, Room};
 pub(crate) use route::{
     Asker, Away, Batches, FetchFrom, Route, answer, apply_at, fetch, produce_away, route, seek_of,
+    take_at,
 };

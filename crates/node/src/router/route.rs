@@ -1,6 +1,7 @@
 //! Where a request goes, and the questions that are the same wherever it does.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use corelog_protocol::error::ErrorCode;
@@ -8,14 +9,15 @@ use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::fetch;
 use corelog_record::{CoreId, Offset, PartitionId, TopicId, TopicName};
 use corelog_storage::log::Piece;
+use corelog_storage::snapshot::Name;
 use futures_lite::FutureExt;
 
 use super::lane::ConnAcks;
 use super::message::{Answered, Ask, Told, What};
 use super::patience::Patience;
 use super::room::Room;
-use crate::catalog::Change;
-use crate::core::{Core, Disk, Fetched, Hunger, PartitionKey};
+use crate::catalog::{Change, Topic};
+use crate::core::{Core, Disk, Fetched, Hunger, PartitionKey, Taken};
 use crate::failure::Failure;
 use crate::metrics::add;
 use crate::partition::Seek;
@@ -151,6 +153,22 @@ pub(crate) async fn answer(core: &Rc<Core>, at: CoreId, ask: Ask) -> Result<Told
     }
 }
 
+/// Has a core take its part of a snapshot.
+///
+/// # Errors
+/// Why it could not, `Busy` if its lane is full.
+pub(crate) async fn take_at(
+    core: &Rc<Core>,
+    at: CoreId,
+    name: Name,
+    topics: Vec<Arc<Topic>>,
+) -> Result<Vec<Taken>, Failure> {
+    match answer(core, at, Ask::TakeSnapshot { name, topics }).await? {
+        Told::Taken(taken) => Ok(taken),
+        _ => unreachable!("a snapshot was answered as something else"),
+    }
+}
+
 /// Has another core take a change of the catalog, however long that takes.
 pub(crate) async fn apply_at(core: &Rc<Core>, at: CoreId, change: Change) {
     loop {
@@ -177,6 +195,31 @@ pub(super) async fn answer_here(core: &Rc<Core>, ask: Ask) -> Result<Told, Failu
         Ask::Create(request) => core.admin()?.create(request).await.map(Told::Created),
         Ask::Alter(request) => core.admin()?.alter(request).await.map(Told::Altered),
         Ask::Delete(request) => core.admin()?.delete(request).await.map(Told::Deleted),
+        Ask::CreateSnapshot(request) => {
+            let created = core.admin()?.create_snapshot(request).await;
+            created.map(Told::SnapshotCreated)
+        }
+        Ask::ListSnapshots(request) => {
+            let listed = core.admin()?.list_snapshots(request).await;
+            listed.map(Told::SnapshotsListed)
+        }
+        Ask::DeleteSnapshot(request) => {
+            let deleted = core.admin()?.delete_snapshot(request).await;
+            deleted.map(Told::SnapshotDeleted)
+        }
+        Ask::Restore(request) => core.admin()?.restore(request).await.map(Told::Restoring),
+        Ask::RestoreStatus(request) => {
+            let status = core.admin()?.restore_status(request)?;
+            Ok(Told::Restored(Box::new(status)))
+        }
+        Ask::Scrub {
+            topic,
+            partition,
+            is_start,
+        } => Ok(Told::Scrubs(core.scrub(topic, partition, is_start))),
+        Ask::TakeSnapshot { name, topics } => {
+            core.take_snapshot(&name, &topics).await.map(Told::Taken)
+        }
         Ask::Apply(change) => {
             core.apply(change).await;
             Ok(Told::Applied)

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use glommio::{GlommioError, LocalExecutorBuilder, Placement, PoolPlacement};
 
-use super::{blocking, guard, pacemaker, task, vitals, vitals::Vitals};
+use super::{blocking, guard, long, pacemaker, task, vitals, vitals::Vitals};
 use crate::sys::nudge::Nudge;
 use crate::sys::probe::processors;
 
@@ -128,6 +128,7 @@ where
 {
     // The pool's threads inherit the affinity of the thread that makes them: not a core's.
     blocking::start();
+    long::start();
     let failed = |source| Error::Start {
         core: config.name.clone(),
         cpu: config.cpu,

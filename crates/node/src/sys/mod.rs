@@ -5,6 +5,7 @@
 //! fd      descriptors handed between the standard library and the runtime
 //! lock    the node's file and its exclusive lock
 //! nudge   making a sleeping thread look around
+//! priority  how much of the processor a thread gets
 //! probe/  questions before the first core starts; `doctor` asks the same ones
 //! ```
 //!
@@ -17,6 +18,7 @@ pub(crate) mod fd;
 mod error;
 mod lock;
 pub(crate) mod nudge;
+pub(crate) mod priority;
 pub mod probe;
 
 pub use error::Error;

@@ -1,0 +1,354 @@
+//! Making a new topic of one in a snapshot. It may take minutes, so it is a job: it is begun, told of
+//! under its number, and goes on without whoever asked for it.
+//!
+//! ```text
+//! <data>/restoring/<topic>/    what is verified and copied; renamed to topics/<topic> when whole
+//! ```
+//!
+//! Reading, verifying and writing take place on the thread for long work; the new topic comes in
+//! turn with all other changes of the catalog, whole or not at all. What a restart interrupts is
+//! removed at the next start.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use corelog_protocol::error::{Detail, ErrorCode};
+use corelog_protocol::message::{restore_status, restore_topic};
+use corelog_record::{CopyId, Lineage, TopicId, TopicName};
+use corelog_storage::Error;
+use corelog_storage::disk::std::StdDir;
+use corelog_storage::disk::{Dir, block_on};
+use corelog_storage::format::topic as file;
+use corelog_storage::snapshot::{self as stored, Name, Restore, Restored, Summary};
+
+use super::admin::{Admin, failed, random_bytes};
+use super::files;
+use super::snapshots::{name_of, refused, snapshot_dir};
+use super::topic::Topic;
+use crate::core::{Core, with_causes};
+use crate::failure::{Failure, failure, failure_with};
+use crate::metrics::add;
+use crate::rt;
+
+/// Restores that have ended and are still told of.
+const ENDED_MAX: usize = 64;
+
+/// The restores since the node was started.
+#[derive(Default)]
+pub(super) struct Restores {
+    last: Cell<u64>,
+    jobs: RefCell<BTreeMap<u64, Job>>,
+}
+
+/// One restore.
+struct Job {
+    topic: TopicName,
+    /// The node's own snapshot that it reads.
+    source: Option<Name>,
+    bytes_total: u64,
+    /// Written by the thread that copies.
+    bytes_done: Arc<AtomicU64>,
+    end: Option<Result<Done, Failure>>,
+}
+
+/// What came of it.
+#[derive(Clone)]
+struct Done {
+    id: TopicId,
+    partitions: Vec<restore_status::Partition>,
+}
+
+/// What the thread is to do.
+struct Copying {
+    source: PathBuf,
+    origin: stored::Topic,
+    /// Where the topic's partitions appear.
+    target: PathBuf,
+    id: TopicId,
+    bytes_done: Arc<AtomicU64>,
+}
+
+impl Restores {
+    /// True while a topic is being restored from this snapshot.
+    pub(super) fn is_using(&self, name: &Name) -> bool {
+        let jobs = self.jobs.borrow();
+        let mut running = jobs.values().filter(|job| job.end.is_none());
+        running.any(|job| job.source.as_ref() == Some(name))
+    }
+
+    fn is_any_running(&self) -> bool {
+        self.jobs.borrow().values().any(|job| job.end.is_none())
+    }
+
+    fn begin(&self, job: Job) -> u64 {
+        let number = self.last.get() + 1;
+        self.last.set(number);
+        let mut jobs = self.jobs.borrow_mut();
+        while jobs.len() >= ENDED_MAX
+            && let Some(oldest) = jobs.iter().find(|(_, job)| job.end.is_some())
+        {
+            let oldest = *oldest.0;
+            jobs.remove(&oldest);
+        }
+        jobs.insert(number, job);
+        number
+    }
+
+    fn end(&self, number: u64, end: Result<Done, Failure>) {
+        if let Some(job) = self.jobs.borrow_mut().get_mut(&number) {
+            job.end = Some(end);
+        }
+    }
+}
+
+impl Admin {
+    /// Begins a restore.
+    ///
+    /// # Errors
+    /// What the client is told; nothing was begun.
+    pub(crate) async fn restore(
+        &self,
+        request: restore_topic::Request,
+    ) -> Result<restore_topic::Answer, Failure> {
+        let (source, name) = self.source_of(&request.source)?;
+        let opened = {
+            let source = source.clone();
+            rt::blocking(move || block_on(stored::open(&StdDir::new(source)))).await
+        };
+        let summary = opened.map_err(|error| refused(&request.source, &error))?;
+        let origin = pick(summary, request.source_topic.as_ref())?;
+        let kept = file::Topic::decode(&origin.settings).map_err(|error| {
+            let message = format!("the settings of topic {}: {error}", origin.name);
+            failure(ErrorCode::Damaged, message)
+        })?;
+        self.check_free(&request.topic).await?;
+        self.check_count(0, kept.partitions)?;
+        if self.restores.is_any_running() {
+            return Err(failure(ErrorCode::Busy, "another topic is being restored"));
+        }
+        let id = TopicId::from_bytes(random_bytes()?);
+        let bytes_done = Arc::<AtomicU64>::default();
+        let restoring = self.core.shared.data_dir.join(RESTORING);
+        let number = self.restores.begin(Job {
+            topic: request.topic.clone(),
+            source: name,
+            bytes_total: origin.partitions.iter().map(|part| part.bytes).sum(),
+            bytes_done: Arc::clone(&bytes_done),
+            end: None,
+        });
+        let copying = Copying {
+            source,
+            origin,
+            target: restoring.join(request.topic.as_str()),
+            id,
+            bytes_done,
+        };
+        let kept = file::Topic {
+            id,
+            name: request.topic,
+            created: rt::wall_clock(),
+            ..kept
+        };
+        let core = Rc::clone(&self.core);
+        rt::spawn_background(async move { run(core, number, copying, kept).await }).detach();
+        Ok(restore_topic::Answer { restore: number })
+    }
+
+    /// How far a restore is.
+    ///
+    /// # Errors
+    /// `UnknownRestore`.
+    pub(crate) fn restore_status(
+        &self,
+        request: restore_status::Request,
+    ) -> Result<restore_status::Answer, Failure> {
+        use restore_status::State;
+        let jobs = self.restores.jobs.borrow();
+        let Some(job) = jobs.get(&request.restore) else {
+            let message = format!("there is no restore {}", request.restore);
+            return Err(failure(ErrorCode::UnknownRestore, message));
+        };
+        let answer = restore_status::Answer {
+            state: State::Running,
+            topic: job.topic.clone(),
+            bytes_done: job.bytes_done.load(Ordering::Relaxed),
+            bytes_total: job.bytes_total,
+            id: None,
+            partitions: Vec::new(),
+            failure: None,
+        };
+        Ok(match &job.end {
+            None => answer,
+            Some(Ok(done)) => restore_status::Answer {
+                state: State::Done,
+                id: Some(done.id),
+                partitions: done.partitions.clone(),
+                ..answer
+            },
+            Some(Err(error)) => restore_status::Answer {
+                state: State::Failed,
+                failure: Some((**error).clone()),
+                ..answer
+            },
+        })
+    }
+
+    /// Where a source lies, and its name if it is one of the node's own.
+    fn source_of(&self, source: &str) -> Result<(PathBuf, Option<Name>), Failure> {
+        if Path::new(source).is_absolute() {
+            return Ok((PathBuf::from(source), None));
+        }
+        if source.contains('/') {
+            let detail = Detail {
+                field: Some("source".to_owned()),
+                ..Detail::default()
+            };
+            let message =
+                "a source is a snapshot's name, or an absolute path on the node's machine";
+            return Err(failure_with(ErrorCode::InvalidRequest, message, detail));
+        }
+        let name = name_of(source)?;
+        let home = snapshot_dir(&StdDir::new(self.core.shared.data_dir.clone()), &name);
+        Ok((PathBuf::from(home.describe()), Some(name)))
+    }
+
+    /// Takes a topic that is whole in, in turn with other changes.
+    async fn install(&self, kept: file::Topic) -> Result<(), Failure> {
+        let _turn = self.turn.acquire(1).await;
+        self.check_free(&kept.name).await?;
+        self.check_count(0, kept.partitions)?;
+        let owners = self.load.borrow_mut().place(kept.partitions);
+        let topic = Arc::new(Topic::from_file(kept, owners));
+        let from = self.core.root.child(RESTORING);
+        if let Err(error) = files::install(&self.core.root, &from, &topic).await {
+            self.load.borrow_mut().remove(&topic.owners);
+            if !files::is_gone(&self.core.root, &topic).await {
+                // It has moved, and nobody knows if it stays: it must not come back by itself.
+                let _ = files::delete(&self.core.root, &topic).await;
+            }
+            return Err(failed(&error));
+        }
+        self.put(topic).await;
+        Ok(())
+    }
+}
+
+/// The life of a restore.
+async fn run(core: Rc<Core>, number: u64, copying: Copying, kept: file::Topic) {
+    let (name, source) = (kept.name.clone(), copying.source.clone());
+    let (id, target) = (copying.id, copying.target.clone());
+    tracing::info!(topic = %name, source = %source.display(), "restoring a topic");
+    let copied = rt::long(move || copy(&copying)).await;
+    let Ok(admin) = core.admin() else { return };
+    let done = match copied {
+        Ok(partitions) => admin.install(kept).await.map(|()| Done { id, partitions }),
+        Err(error) => Err(refused(&source.display().to_string(), &error)),
+    };
+    match &done {
+        Ok(_) => {
+            add(&core.counters.restores_total, 1);
+            tracing::info!(topic = %name, id = %id, "restored a topic");
+        }
+        Err(error) => {
+            add(&core.counters.restores_failed_total, 1);
+            tracing::error!(topic = %name, error = %error.message, "restored nothing");
+            rt::long(move || block_on(StdDir::new(target).remove_tree()))
+                .await
+                .unwrap_or_else(|error| {
+                    let error = with_causes(&error);
+                    tracing::warn!(%error, "what is left of it is removed at the next start");
+                });
+        }
+    }
+    admin.restores.end(number, done);
+}
+
+/// Verifies and copies every partition.
+fn copy(copying: &Copying) -> Result<Vec<restore_status::Partition>, Error> {
+    let Copying {
+        source,
+        origin,
+        target,
+        id,
+        bytes_done,
+    } = copying;
+    let (source, target) = (StdDir::new(source.clone()), StdDir::new(target.clone()));
+    let at = |source: std::io::Error| Error::Io {
+        action: "prepare",
+        dir: target.describe(),
+        file: String::new(),
+        source,
+    };
+    block_on(target.remove_tree()).map_err(at)?;
+    block_on(target.create()).map_err(at)?;
+    let mut restored = Vec::new();
+    for partition in &origin.partitions {
+        let from = stored::partition_dir(&source, &origin.name, partition.partition);
+        let restore = Restore {
+            origin: origin.id,
+            partition: *partition,
+            topic: *id,
+            copy: CopyId::from_bytes(random().map_err(at)?),
+            lineage: Lineage::from_bytes(random().map_err(at)?),
+            now: rt::wall_clock(),
+        };
+        let mut progress = |bytes: u64| {
+            let before = bytes_done.load(Ordering::Relaxed);
+            bytes_done.store(before.wrapping_add(bytes), Ordering::Relaxed);
+        };
+        let done = block_on(stored::restore(&from, &target, restore, &mut progress))?;
+        let (log_start, log_end) = done.map_or((partition.log_start, partition.end), bounds);
+        restored.push(restore_status::Partition {
+            id: partition.partition,
+            log_start,
+            log_end,
+        });
+    }
+    Ok(restored)
+}
+
+fn bounds(restored: Restored) -> (corelog_record::Offset, corelog_record::Offset) {
+    (restored.log_start, restored.end)
+}
+
+fn random() -> Result<[u8; 16], std::io::Error> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| std::io::Error::other(error.to_string()))?;
+    Ok(bytes)
+}
+
+/// The topic that is meant: the one named, or the only one.
+fn pick(summary: Summary, wanted: Option<&TopicName>) -> Result<stored::Topic, Failure> {
+    let name = summary.name;
+    let mut topics = summary.topics;
+    let place = match wanted {
+        Some(wanted) => topics.iter().position(|topic| topic.name == *wanted),
+        None => (topics.len() == 1).then_some(0),
+    };
+    place.map(|place| topics.swap_remove(place)).ok_or_else(|| {
+        let message = match wanted {
+            Some(wanted) => format!("snapshot {name} holds no topic {wanted}"),
+            None => format!(
+                "snapshot {name} holds {} topics: name the one to restore",
+                topics.len()
+            ),
+        };
+        failure(ErrorCode::UnknownTopic, message)
+    })
+}
+
+/// Removes what interrupted restores left, at a start.
+pub(crate) async fn sweep_restores<D: Dir>(root: &D) {
+    let dir = root.child(RESTORING);
+    if let Err(error) = dir.remove_tree().await {
+        let error = with_causes(&error);
+        tracing::warn!(%error, "interrupted restores are removed at the next start");
+    }
+}
+
+/// Where topics are until they are whole.
+const RESTORING: &str = "restoring";

@@ -1,0 +1,314 @@
+//! The node's snapshots: taking, listing and deleting them, on core 0, in turn with all other
+//! changes of the catalog.
+//!
+//! ```text
+//! <data>/snapshots/<name>/    see `corelog_storage::snapshot`; its summary is written last
+//! ```
+
+use std::sync::Arc;
+
+use corelog_protocol::error::{Detail, ErrorCode};
+use corelog_protocol::message::{create_snapshot, delete_snapshot, list_snapshots, snapshot};
+use corelog_record::CoreId;
+use corelog_storage::Error;
+use corelog_storage::disk::Dir;
+use corelog_storage::snapshot::{self as stored, Name, Summary};
+
+use super::admin::{Admin, Change};
+use super::last::LastSnapshots;
+use super::topic::Topic;
+use crate::core::{Taken, with_causes};
+use crate::failure::{Failure, failure, failure_with};
+use crate::metrics::add;
+use crate::{router, rt};
+
+/// Where snapshots live.
+pub(crate) fn snapshots_dir<D: Dir>(root: &D) -> D {
+    root.child("snapshots")
+}
+
+/// Where one snapshot lives.
+pub(crate) fn snapshot_dir<D: Dir>(root: &D, name: &Name) -> D {
+    snapshots_dir(root).child(name.as_str())
+}
+
+/// Reads what the snapshots hold, at a start; unfinished ones go. What cannot be read holds
+/// nothing back, so that retention waits for the next snapshot.
+pub(crate) async fn load_snapshots<D: Dir>(root: &D) -> LastSnapshots {
+    let dir = snapshots_dir(root);
+    match stored::sweep_unfinished(&dir).await {
+        Ok(swept) => {
+            for name in swept {
+                tracing::warn!(snapshot = %name, "an unfinished snapshot was removed");
+            }
+        }
+        Err(error) => {
+            let error = with_causes(&error);
+            tracing::warn!(%error, "unfinished snapshots are removed at the next start");
+        }
+    }
+    last_snapshots(&dir).await
+}
+
+async fn last_snapshots<D: Dir>(dir: &D) -> LastSnapshots {
+    let entries = stored::list(dir).await.unwrap_or_else(|error| {
+        let error = with_causes(&error);
+        tracing::error!(%error, "snapshots cannot be listed: retention holds back all it may");
+        Vec::new()
+    });
+    let mut summaries = Vec::new();
+    for entry in entries {
+        match entry.summary {
+            Ok(summary) => summaries.push(summary),
+            Err(error) => {
+                let (name, error) = (entry.name, with_causes(&error));
+                tracing::error!(snapshot = %name, %error, "a snapshot cannot be read");
+            }
+        }
+    }
+    LastSnapshots::of(&summaries)
+}
+
+impl Admin {
+    /// Takes a snapshot.
+    ///
+    /// # Errors
+    /// What the client is told; there is no such snapshot then, unless the outcome is unknown.
+    pub(crate) async fn create_snapshot(
+        &self,
+        request: create_snapshot::Request,
+    ) -> Result<create_snapshot::Answer, Failure> {
+        let name = name_of(&request.snapshot)?;
+        let _turn = self.turn.acquire(1).await;
+        let topics = self.topics_of(&request)?;
+        let dir = snapshot_dir(&self.core.root, &name);
+        match stored::open(&dir).await {
+            Err(Error::NoSnapshot { .. }) => {}
+            Ok(_) | Err(_) => {
+                let message = format!("there is a snapshot {name} already");
+                return Err(failure(ErrorCode::SnapshotExists, message));
+            }
+        }
+        let made = self.make(&name, &topics).await;
+        match &made {
+            Ok(summary) => {
+                add(&self.core.counters.snapshots_total, 1);
+                let bytes: u64 = partitions_of(summary).map(|part| part.bytes).sum();
+                let topics = summary.topics.len();
+                tracing::info!(snapshot = %name, topics, bytes, "took a snapshot");
+            }
+            Err(error) => {
+                add(&self.core.counters.snapshots_failed_total, 1);
+                tracing::error!(snapshot = %name, error = %error.message, "took no snapshot");
+                // What is left of it is unfinished, and goes at the next start if not now.
+                let _ = dir.remove_tree().await;
+            }
+        }
+        let taken = told(&made?, true);
+        self.keep_snapshots().await;
+        Ok(create_snapshot::Answer { taken })
+    }
+
+    /// Which snapshots there are.
+    ///
+    /// # Errors
+    /// What the client is told.
+    pub(crate) async fn list_snapshots(
+        &self,
+        request: list_snapshots::Request,
+    ) -> Result<list_snapshots::Answer, Failure> {
+        if let Some(name) = &request.snapshot {
+            let dir = snapshot_dir(&self.core.root, &name_of(name)?);
+            let summary = stored::open(&dir).await;
+            let summary = summary.map_err(|error| refused(name, &error))?;
+            return Ok(list_snapshots::Answer {
+                snapshots: vec![told(&summary, true)],
+                unreadable: Vec::new(),
+            });
+        }
+        let entries = stored::list(&snapshots_dir(&self.core.root)).await;
+        let entries = entries.map_err(|error| refused("all", &error))?;
+        let (mut snapshots, mut unreadable) = (Vec::new(), Vec::new());
+        for entry in entries {
+            match entry.summary {
+                Ok(summary) => snapshots.push(told(&summary, false)),
+                Err(error) => unreadable.push(list_snapshots::Unreadable {
+                    name: entry.name.to_string(),
+                    message: with_causes(&error),
+                }),
+            }
+        }
+        Ok(list_snapshots::Answer {
+            snapshots,
+            unreadable,
+        })
+    }
+
+    /// Deletes a snapshot.
+    ///
+    /// # Errors
+    /// What the client is told.
+    pub(crate) async fn delete_snapshot(
+        &self,
+        request: delete_snapshot::Request,
+    ) -> Result<delete_snapshot::Answer, Failure> {
+        let name = name_of(&request.snapshot)?;
+        let _turn = self.turn.acquire(1).await;
+        if self.restores.is_using(&name) {
+            let message = format!("a topic is being restored from snapshot {name}");
+            return Err(failure(ErrorCode::Busy, message));
+        }
+        let root = snapshots_dir(&self.core.root);
+        // One that cannot be read may go, but not in another's place.
+        if let Some(created) = request.created {
+            let found = stored::open(&root.child(name.as_str())).await;
+            let found = found.map_err(|error| refused(name.as_str(), &error))?;
+            if found.created != created {
+                let message = format!("snapshot {name} was taken at another time");
+                return Err(failure(ErrorCode::UnknownSnapshot, message));
+            }
+        }
+        let removed = stored::remove(&root, &name).await;
+        // Whatever came of it: what is still there holds back what it holds.
+        self.keep_snapshots().await;
+        removed.map_err(|error| refused(name.as_str(), &error))?;
+        tracing::info!(snapshot = %name, "deleted a snapshot");
+        Ok(delete_snapshot::Answer {})
+    }
+
+    /// The topics that a snapshot is to hold, by name.
+    fn topics_of(&self, request: &create_snapshot::Request) -> Result<Vec<Arc<Topic>>, Failure> {
+        let routes = self.core.routes.borrow();
+        if request.topics.is_empty() {
+            return Ok(routes.topics().cloned().collect());
+        }
+        let mut names: Vec<_> = request.topics.iter().collect();
+        names.sort();
+        names.dedup();
+        let topics = names.into_iter().map(|name| routes.topic(name).cloned());
+        topics.collect()
+    }
+
+    /// Has every core take its part, then makes the whole a snapshot.
+    async fn make(&self, name: &Name, topics: &[Arc<Topic>]) -> Result<Summary, Failure> {
+        let core = &self.core;
+        let dir = snapshot_dir(&core.root, name);
+        let created = rt::wall_clock();
+        let failed = |error: std::io::Error| disk_failure(&error);
+        dir.remove_tree().await.map_err(failed)?;
+        dir.create().await.map_err(failed)?;
+        let others = (0..core.shared.core_count).map(CoreId::new);
+        let tasks: Vec<_> = others
+            .map(|at| {
+                let (core, name, topics) = (core.clone(), name.clone(), topics.to_vec());
+                rt::spawn(async move { router::take_at(&core, at, name, topics).await })
+            })
+            .collect();
+        let mut taken = Vec::new();
+        let mut first_error = None;
+        for task in tasks {
+            match task.await {
+                Ok(parts) => taken.extend(parts),
+                Err(error) => drop(first_error.get_or_insert(error)),
+            }
+        }
+        if let Some(error) = first_error {
+            return Err(error);
+        }
+        let summary = Summary {
+            name: name.clone(),
+            created,
+            topics: topics
+                .iter()
+                .map(|topic| stored_topic(topic, &taken))
+                .collect(),
+        };
+        let committed = stored::commit(&dir, &summary).await;
+        committed.map_err(|error| refused(name.as_str(), &error))?;
+        Ok(summary)
+    }
+
+    /// Tells every core up to where snapshots hold its partitions.
+    async fn keep_snapshots(&self) {
+        let last = last_snapshots(&snapshots_dir(&self.core.root)).await;
+        self.broadcast(Change::Snapshots(Arc::new(last))).await;
+    }
+}
+
+fn stored_topic(topic: &Topic, taken: &[Taken]) -> stored::Topic {
+    let mine = taken.iter().filter(|(key, _)| key.topic == topic.id);
+    let mut partitions: Vec<_> = mine.map(|(_, partition)| *partition).collect();
+    partitions.sort_by_key(|partition| partition.partition);
+    stored::Topic {
+        name: topic.name.clone(),
+        id: topic.id,
+        settings: topic.to_file().encode(),
+        partitions,
+    }
+}
+
+fn partitions_of(summary: &Summary) -> impl Iterator<Item = &stored::Partition> {
+    summary.topics.iter().flat_map(|topic| &topic.partitions)
+}
+
+/// A snapshot as clients are told of it.
+fn told(summary: &Summary, has_partitions: bool) -> snapshot::Snapshot {
+    let count = |segments: u64| u32::try_from(segments).unwrap_or(u32::MAX);
+    let partition = |partition: &stored::Partition| snapshot::Partition {
+        id: partition.partition,
+        log_start: partition.log_start,
+        end: partition.end,
+        segments: count(partition.segments),
+        bytes: partition.bytes,
+    };
+    let topic = |topic: &stored::Topic| snapshot::Topic {
+        name: topic.name.clone(),
+        id: topic.id,
+        partition_count: count(topic.partitions.len() as u64),
+        segments: topic.partitions.iter().map(|part| part.segments).sum(),
+        bytes: topic.partitions.iter().map(|part| part.bytes).sum(),
+        partitions: match has_partitions {
+            true => topic.partitions.iter().map(partition).collect(),
+            false => Vec::new(),
+        },
+    };
+    snapshot::Snapshot {
+        name: summary.name.to_string(),
+        created: summary.created,
+        topics: summary.topics.iter().map(topic).collect(),
+    }
+}
+
+/// A name that a client gave.
+pub(super) fn name_of(name: &str) -> Result<Name, Failure> {
+    Name::new(name).map_err(|error| {
+        let detail = Detail {
+            field: Some("snapshot".to_owned()),
+            ..Detail::default()
+        };
+        failure_with(ErrorCode::InvalidRequest, with_causes(&error), detail)
+    })
+}
+
+/// What a client is told of an error of the storage about a snapshot.
+pub(super) fn refused(name: &str, error: &Error) -> Failure {
+    let code = match error {
+        Error::NoSnapshot { .. } => {
+            let message = format!("there is no snapshot {name}");
+            return failure(ErrorCode::UnknownSnapshot, message);
+        }
+        Error::StorageFull { .. } => ErrorCode::StorageFull,
+        Error::Io { .. } => ErrorCode::Internal,
+        // All else says that bytes are not what they were.
+        _ => ErrorCode::Damaged,
+    };
+    failure(code, with_causes(error))
+}
+
+fn disk_failure(error: &std::io::Error) -> Failure {
+    let code = match error.kind() {
+        std::io::ErrorKind::StorageFull => ErrorCode::StorageFull,
+        _ => ErrorCode::Internal,
+    };
+    failure(code, with_causes(error))
+}

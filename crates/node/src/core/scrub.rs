@@ -1,0 +1,251 @@
+//! Scrubbing: one partition of the core after the other has its sealed segments read from the disk
+//! and checked, at a bounded rate and behind everything that clients wait for.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use corelog_protocol::message::scrub_topic::{self, State};
+use corelog_record::{Offset, PartitionId, Timestamp, TopicId};
+use corelog_storage::log::Scrubbed;
+
+use super::describe;
+use super::refusal::with_causes;
+use super::slots::{Slot, SlotId};
+use super::state::Core;
+use super::tickets::Tickets;
+use crate::metrics::add;
+use crate::partition::{Answer, Input};
+use crate::rt;
+
+/// A whole pass is due this long after the one before, or after the topic was created.
+const PASS_EVERY_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+/// How often partitions are looked at for a pass that is due.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// Bytes that are read at once: a bounded piece of disk and processor time.
+const PIECE_BYTES: usize = 1 << 20;
+/// What the scrub reads in a second unless it is told otherwise: a terabyte in a day and a half, and
+/// a small part of what any disk gives.
+pub(crate) const RATE_DEFAULT: u64 = 8 << 20;
+
+/// What a slot knows of the scrub of its partition.
+#[derive(Debug, Default)]
+pub(super) struct Scrubbing {
+    /// Somebody asked for a pass.
+    is_wanted: bool,
+    is_running: bool,
+    /// Bytes read in the pass that goes on, or in the last one.
+    bytes: u64,
+    /// When the last pass ended, whatever came of it.
+    tried_at: Option<Timestamp>,
+    /// Damage that a reader met and that was told.
+    met: Option<Offset>,
+}
+
+impl Core {
+    /// Reads one partition after the other until the core ends.
+    pub(super) async fn keep_scrubbing(self: Rc<Self>) {
+        loop {
+            let wanted = self.scrub_wanted.notified();
+            match self.next_to_scrub() {
+                Some(slot) => self.scrub_pass(slot).await,
+                None => drop(rt::timeout(LOOK_EVERY, wanted).await),
+            }
+        }
+    }
+
+    /// Has the partitions of a topic that are here scrubbed, or only one of them, and tells how
+    /// far that is.
+    pub(crate) fn scrub(
+        &self,
+        topic: TopicId,
+        partition: Option<PartitionId>,
+        is_start: bool,
+    ) -> Vec<scrub_topic::Partition> {
+        let mut slots = self.slots.borrow_mut();
+        let mut told = Vec::new();
+        for id in slots.ids() {
+            let Some(slot) = slots.get_mut(id) else {
+                continue;
+            };
+            let is_meant = partition.is_none_or(|partition| partition == slot.key.partition);
+            if slot.key.topic != topic || !is_meant {
+                continue;
+            }
+            slot.scrub.is_wanted |= is_start && !slot.scrub.is_running;
+            told.push(status_of(slot));
+        }
+        drop(slots);
+        self.scrub_wanted.notify();
+        told
+    }
+
+    /// A reader met damage. If it is news, it is told, and the partition is scrubbed: what a single
+    /// read says is not remembered for good, what a scrub says is.
+    pub(super) fn met_damage(&self, id: SlotId, from: Offset, to: Offset) {
+        let mut slots = self.slots.borrow_mut();
+        let Some(slot) = slots.get_mut(id) else {
+            return;
+        };
+        let mut known = slot.partition().into_iter().flat_map(|p| p.damage());
+        let is_known = known.any(|known| known.from <= from && from < known.to);
+        if is_known || slot.scrub.met == Some(from) {
+            return;
+        }
+        slot.scrub.met = Some(from);
+        slot.scrub.is_wanted = true;
+        add(&self.counters.damage_met_total, 1);
+        tracing::error!(
+            topic = %slot.topic.name,
+            partition = slot.key.partition.get(),
+            from = from.get(),
+            to = to.get(),
+            "a reader met damage; the partition is scrubbed"
+        );
+        self.scrub_wanted.notify();
+    }
+
+    /// The partition to scrub now: one that somebody asked for, then one that is due.
+    fn next_to_scrub(&self) -> Option<SlotId> {
+        let slots = self.slots.borrow();
+        let mut all = slots.iter();
+        if let Some((id, _)) = slots.iter().find(|(_, slot)| slot.scrub.is_wanted) {
+            return Some(id);
+        }
+        if self.shared.scrub_rate == 0 {
+            return None;
+        }
+        let now = rt::wall_clock();
+        all.find(|(_, slot)| is_due(slot, now)).map(|(id, _)| id)
+    }
+
+    /// One pass over one partition.
+    async fn scrub_pass(self: &Rc<Self>, id: SlotId) {
+        if let Some(slot) = self.slots.borrow_mut().get_mut(id) {
+            let tried_at = slot.scrub.tried_at;
+            slot.scrub = Scrubbing {
+                is_running: true,
+                tried_at,
+                ..Scrubbing::default()
+            };
+        }
+        let mut is_whole = true;
+        while !self.is_stopping.get() {
+            let begun = rt::now();
+            let Some(scrubbed) = self.scrub_piece(id).await else {
+                break;
+            };
+            is_whole &= scrubbed.error.is_none();
+            self.tell_scrubbed(id, &scrubbed);
+            if scrubbed.is_pass_complete {
+                add(&self.counters.scrub_passes_total, u64::from(is_whole));
+                break;
+            }
+            rt::sleep(
+                self.pause_after(scrubbed.bytes)
+                    .saturating_sub(begun.elapsed()),
+            )
+            .await;
+        }
+        if let Some(slot) = self.slots.borrow_mut().get_mut(id) {
+            slot.scrub.is_running = false;
+            slot.scrub.tried_at = Some(rt::wall_clock());
+        }
+    }
+
+    /// Reads one piece; None if there is nothing to scrub, or not now.
+    async fn scrub_piece(self: &Rc<Self>, id: SlotId) -> Option<Box<Scrubbed>> {
+        let token = Tickets::NOW;
+        let bytes_max = PIECE_BYTES;
+        let told = self.step(id, Input::Scrub { token, bytes_max })?;
+        let Ok(Answer::Scrub {
+            generation,
+            plan: Some(plan),
+        }) = told
+        else {
+            return None;
+        };
+        let done = Box::new(rt::spawn_background(plan.run()).await);
+        let read = Input::ScrubRead {
+            token,
+            generation,
+            done,
+        };
+        match self.step(id, read)? {
+            Ok(Answer::Scrubbed(scrubbed)) => Some(scrubbed),
+            _ => None,
+        }
+    }
+
+    fn tell_scrubbed(&self, id: SlotId, scrubbed: &Scrubbed) {
+        add(&self.counters.scrubbed_bytes_total, scrubbed.bytes);
+        let mut slots = self.slots.borrow_mut();
+        let Some(slot) = slots.get_mut(id) else {
+            return;
+        };
+        slot.scrub.bytes += scrubbed.bytes;
+        let (topic, partition) = (&slot.topic.name, slot.key.partition.get());
+        for damage in &scrubbed.damage {
+            add(&self.counters.damage_total, 1);
+            tracing::error!(
+                %topic,
+                partition,
+                from = damage.from.get(),
+                to = damage.to.get(),
+                segment = damage.segment.get(),
+                "the scrub found damage: bytes that were promised cannot be trusted"
+            );
+        }
+        if let Some(segment) = scrubbed.index {
+            let segment = segment.get();
+            tracing::warn!(%topic, partition, segment, "the scrub found a wrong index");
+        }
+        if scrubbed.surplus_bytes > 0 {
+            add(&self.counters.surplus_total, 1);
+            let bytes = scrubbed.surplus_bytes;
+            tracing::warn!(%topic, partition, bytes, "a sealed store is longer than it was");
+        }
+        if let Some(error) = &scrubbed.error {
+            add(&self.counters.scrub_errors_total, 1);
+            let error = with_causes(error);
+            tracing::error!(%topic, partition, %error, "the scrub could not read a segment");
+        }
+    }
+
+    /// How long a piece of so many bytes may take, at this core's part of the node's rate.
+    fn pause_after(&self, bytes: u64) -> Duration {
+        let rate = match self.shared.scrub_rate {
+            0 => RATE_DEFAULT,
+            rate => rate,
+        };
+        let cores = u64::from(self.shared.core_count);
+        let millis = bytes.saturating_mul(1_000).saturating_mul(cores) / rate;
+        Duration::from_millis(millis)
+    }
+}
+
+fn is_due(slot: &Slot, now: Timestamp) -> bool {
+    let Some(partition) = slot.partition() else {
+        return false;
+    };
+    let last = partition.scrubbed_at().unwrap_or(slot.topic.created);
+    let last = slot.scrub.tried_at.map_or(last, |tried| tried.max(last));
+    let is_late = now.millis().saturating_sub(last.millis()) >= PASS_EVERY_MS;
+    is_late && !partition.status().is_fenced && partition.sealed_bytes() > 0
+}
+
+fn status_of(slot: &Slot) -> scrub_topic::Partition {
+    let partition = slot.partition();
+    let state = match (slot.scrub.is_running, slot.scrub.is_wanted) {
+        (true, _) => State::Running,
+        (false, true) => State::Waiting,
+        (false, false) => State::Idle,
+    };
+    scrub_topic::Partition {
+        id: slot.key.partition,
+        state,
+        bytes_done: slot.scrub.bytes,
+        bytes_total: partition.map_or(0, |partition| partition.sealed_bytes()),
+        scrubbed_at: partition.and_then(|partition| partition.scrubbed_at()),
+        damage: partition.map_or_else(Vec::new, |partition| describe::told(partition.damage())),
+    }
+}

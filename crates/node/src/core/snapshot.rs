@@ -1,0 +1,134 @@
+//! A core's part of a snapshot: its partitions, a few at a time, each rolled and linked; and up to
+//! where snapshots hold them.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use corelog_protocol::error::ErrorCode;
+use corelog_storage::snapshot::{self, Name};
+
+use super::serve::not_told;
+use super::slots::{PartitionKey, SlotId};
+use super::state::Core;
+use crate::catalog::{self, LastSnapshots, Topic};
+use crate::failure::{Failure, failure};
+use crate::partition::{Answer, Input};
+use crate::rt;
+
+/// Partitions of one core that are sealed and linked at the same time: enough to keep the disk
+/// busy.
+const AT_ONCE: usize = 16;
+/// How long a partition may take to be sealed: far more than a flush and a seal do, and an end to
+/// waiting for a disk that is full.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One partition in a snapshot.
+pub(crate) type Taken = (PartitionKey, snapshot::Partition);
+
+impl Core {
+    /// Takes those partitions of `topics` that are this core's into the snapshot `name`.
+    ///
+    /// # Errors
+    /// Why the first of them that did not could not take part; the others may have.
+    pub(crate) async fn take_snapshot(
+        self: &Rc<Self>,
+        name: &Name,
+        topics: &[Arc<Topic>],
+    ) -> Result<Vec<Taken>, Failure> {
+        let home = catalog::snapshot_dir(&self.root, name);
+        let mut waiting = VecDeque::new();
+        for topic in topics {
+            let mine = topic.partitions().filter(|(_, owner)| *owner == self.id);
+            waiting.extend(mine.map(|(partition, _)| (Arc::clone(topic), partition)));
+        }
+        let (mut running, mut taken) = (VecDeque::new(), Vec::new());
+        loop {
+            while running.len() < AT_ONCE
+                && let Some((topic, partition)) = waiting.pop_front()
+            {
+                let (core, home) = (Rc::clone(self), home.clone());
+                running.push_back(rt::spawn(async move {
+                    let target = snapshot::partition_dir(&home, &topic.name, partition);
+                    let key = PartitionKey {
+                        topic: topic.id,
+                        partition,
+                    };
+                    core.take_partition(key, target).await.map_err(|mut error| {
+                        let partition = partition.get();
+                        error.message = format!("{}/{partition}: {}", topic.name, error.message);
+                        error
+                    })
+                }));
+            }
+            match running.pop_front() {
+                // The others are waited for as well: nothing is linked behind an error.
+                Some(task) => match task.await {
+                    Ok(part) => taken.push(part),
+                    Err(error) => {
+                        while let Some(task) = running.pop_front() {
+                            let _ = task.await;
+                        }
+                        return Err(error);
+                    }
+                },
+                None => return Ok(taken),
+            }
+        }
+    }
+
+    async fn take_partition(
+        self: &Rc<Self>,
+        key: PartitionKey,
+        target: super::Disk,
+    ) -> Result<Taken, Failure> {
+        let slot = self.slot_of(key)?;
+        if self.slots.borrow_mut().partition_mut(slot).is_none() {
+            return Err(not_told(None));
+        }
+        let ticket = self.tickets.issue();
+        let token = ticket.token();
+        self.step(slot, Input::TakeSnapshot { token, target });
+        match rt::timeout(PATIENCE, ticket.told()).await {
+            Some(Ok(Answer::Snapshotted {
+                log_start,
+                end,
+                segments,
+                bytes,
+            })) => {
+                let partition = snapshot::Partition {
+                    partition: key.partition,
+                    log_start,
+                    end,
+                    bytes,
+                    segments: segments as u64,
+                };
+                Ok((key, partition))
+            }
+            Some(other) => Err(not_told(Some(other))),
+            None => {
+                self.step(slot, Input::AbandonSnapshot { token });
+                let message = "the partition could not be sealed in time; see the server's log";
+                Err(failure(ErrorCode::Busy, message))
+            }
+        }
+    }
+
+    /// Takes note of up to where snapshots hold the partitions.
+    pub(crate) fn keep_snapshots(self: &Rc<Self>, last: Arc<LastSnapshots>) {
+        *self.last_snapshots.borrow_mut() = last;
+        for slot in self.partition_slots() {
+            self.tell_snapshotted(slot);
+        }
+    }
+
+    /// Tells a partition up to where a snapshot holds it.
+    pub(super) fn tell_snapshotted(self: &Rc<Self>, slot: SlotId) {
+        let Some(key) = self.slots.borrow().get(slot).map(|found| found.key) else {
+            return;
+        };
+        let upto = self.last_snapshots.borrow().end_of(key);
+        self.step(slot, Input::Snapshotted { upto });
+    }
+}

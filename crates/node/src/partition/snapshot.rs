@@ -1,0 +1,123 @@
+//! Taking a snapshot: the active segment is rolled, and once all below is sealed, a chore gives
+//! every file a second name in the snapshot's directory.
+
+use corelog_record::{Offset, Timestamp};
+use corelog_storage::Error;
+use corelog_storage::disk::Dir;
+use corelog_storage::log::ChorePlan;
+
+use super::effect::{Answer, Effects, Refusal};
+use super::input::Token;
+use super::state::{Partition, push_start};
+
+/// A snapshot that is being taken.
+#[derive(Debug)]
+pub(super) struct Taking<D> {
+    token: Token,
+    /// It holds all below this.
+    upto: Offset,
+    target: D,
+    /// Its chore is on the way.
+    is_linking: bool,
+}
+
+impl<D: Dir> Partition<D> {
+    pub(super) fn take_snapshot(
+        &mut self,
+        token: Token,
+        target: D,
+        now: Timestamp,
+        effects: &mut Effects<D>,
+    ) {
+        if self.is_closing {
+            return effects.refuse(token, Refusal::Closing);
+        }
+        if self.taking.is_some() {
+            return effects.refuse(token, Refusal::Busy);
+        }
+        match self.log.begin_snapshot() {
+            Ok(upto) => {
+                self.taking = Some(Taking {
+                    token,
+                    upto,
+                    target,
+                    is_linking: false,
+                });
+                // What was accepted and not yet flushed is in it, too.
+                if self.log.pending_bytes() > 0 {
+                    push_start(self.group.want(), effects);
+                }
+                self.next_chore(now, effects);
+            }
+            Err(error) => effects.refuse(token, refusal_of(error)),
+        }
+    }
+
+    /// Nobody waits for the snapshot any more; links that are on their way are made in vain.
+    pub(super) fn abandon_snapshot(&mut self, token: Token) {
+        if let Some(taking) = &self.taking
+            && taking.token == token
+            && !taking.is_linking
+        {
+            self.taking = None;
+        }
+    }
+
+    /// The chore that links what is in the snapshot, once all of that is sealed.
+    pub(super) fn plan_snapshot(&mut self, effects: &mut Effects<D>) -> Option<ChorePlan<D>> {
+        let taking = self.taking.as_mut().filter(|taking| !taking.is_linking)?;
+        match self.log.plan_snapshot(taking.upto, taking.target.clone()) {
+            Ok(plan) => {
+                taking.is_linking = plan.is_some();
+                plan
+            }
+            Err(Error::Busy) => None,
+            Err(error) => {
+                effects.refuse(taking.token, refusal_of(error));
+                self.taking = None;
+                None
+            }
+        }
+    }
+
+    /// True while the chore in flight is the snapshot's.
+    pub(super) fn is_linking(&self) -> bool {
+        self.taking.as_ref().is_some_and(|taking| taking.is_linking)
+    }
+
+    /// The snapshot's chore has ended, if there was one.
+    pub(super) fn linked(&mut self, linked: Result<Answer<D>, Refusal>, effects: &mut Effects<D>) {
+        let Some(taking) = self.taking.take_if(|taking| taking.is_linking) else {
+            return;
+        };
+        match linked {
+            Ok(answer) => effects.answer(taking.token, answer),
+            Err(refusal) => effects.refuse(taking.token, refusal),
+        }
+    }
+
+    /// The partition closes or is fenced: what is not being linked yet will not be.
+    pub(super) fn refuse_snapshot(&mut self, effects: &mut Effects<D>) {
+        if let Some(taking) = self.taking.take_if(|taking| !taking.is_linking) {
+            let refusal = match self.log.is_fenced() {
+                true => Refusal::Fenced,
+                false => Refusal::Closing,
+            };
+            effects.refuse(taking.token, refusal);
+        }
+    }
+}
+
+/// Why a snapshot is not taken.
+pub(super) fn refusal_of(error: Error) -> Refusal {
+    match error {
+        Error::Fenced => Refusal::Fenced,
+        Error::Busy => Refusal::Busy,
+        Error::ReadOnly { from } => Refusal::ReadOnly { from },
+        Error::StorageFull { .. } => Refusal::StorageFull,
+        source => Refusal::Failed { source },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,99 @@
+//! Snapshots of a partition that is written to, whose disk fails, that is fenced or closed.
+
+use std::io::ErrorKind;
+
+use corelog_protocol::message::ack::Level;
+use corelog_record::Offset;
+use corelog_storage::disk::faulty::{Fault, Operation};
+
+use crate::partition::bench::Bench;
+use crate::partition::{Answer, Input, Refusal};
+
+#[test]
+fn a_snapshot_ends_where_it_was_asked_for_and_appends_go_on() {
+    let mut bench = Bench::new(3);
+    bench.produce(&[b"a"], Level::Durable).expect("appended");
+    bench.produce(&[b"b"], Level::Accepted).expect("appended");
+    let token = bench.token();
+    let target = bench.snapshot_dir("first");
+    bench.step(Input::TakeSnapshot { token, target });
+    bench.produce(&[b"c"], Level::Durable).expect("appended");
+    settle(&mut bench);
+    match bench.take_told(token) {
+        Some(Ok(Answer::Snapshotted {
+            log_start,
+            end,
+            segments,
+            ..
+        })) => {
+            assert_eq!((log_start, end), (Offset::ZERO, Offset::ZERO.plus(2)));
+            assert_eq!(segments, 1);
+        }
+        other => panic!("not taken: {other:?}"),
+    }
+    assert_eq!(bench.partition.status().durable, Offset::ZERO.plus(3));
+}
+
+#[test]
+fn a_link_that_fails_refuses_the_snapshot_and_nothing_else() {
+    let mut bench = Bench::new(4);
+    bench.produce(&[b"a"], Level::Durable).expect("appended");
+    bench
+        .faults()
+        .fail(Operation::Link, 1, Fault::Fail(ErrorKind::PermissionDenied));
+    let token = bench.token();
+    let target = bench.snapshot_dir("failed");
+    bench.step(Input::TakeSnapshot { token, target });
+    settle(&mut bench);
+    let told = bench.take_told(token);
+    assert!(
+        matches!(told, Some(Err(Refusal::Failed { .. }))),
+        "{told:?}"
+    );
+    assert!(!bench.partition.status().is_fenced);
+    let again = bench.token();
+    let target = bench.snapshot_dir("again");
+    bench.step(Input::TakeSnapshot {
+        token: again,
+        target,
+    });
+    settle(&mut bench);
+    let told = bench.take_told(again);
+    assert!(
+        matches!(told, Some(Ok(Answer::Snapshotted { .. }))),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_fence_and_a_close_refuse_the_snapshot_that_waits() {
+    let mut bench = Bench::new(5);
+    bench.produce(&[b"a"], Level::Durable).expect("appended");
+    bench
+        .faults()
+        .fail(Operation::Sync, 1, Fault::Fail(ErrorKind::Other));
+    let token = bench.token();
+    let target = bench.snapshot_dir("fenced");
+    bench.step(Input::TakeSnapshot { token, target });
+    settle(&mut bench);
+    let told = bench.take_told(token);
+    assert!(matches!(told, Some(Err(Refusal::Fenced))), "{told:?}");
+
+    let mut bench = Bench::new(6);
+    bench.produce(&[b"a"], Level::Durable).expect("appended");
+    let token = bench.token();
+    let target = bench.snapshot_dir("closed");
+    bench.step(Input::TakeSnapshot { token, target });
+    bench.step(Input::Close);
+    settle(&mut bench);
+    let told = bench.take_told(token);
+    assert!(matches!(told, Some(Err(Refusal::Closing))), "{told:?}");
+}
+
+fn settle(bench: &mut Bench) {
+    for _ in 0..20 {
+        bench.now = bench.now.saturating_add_millis(100);
+        bench.step(Input::Tick);
+        bench.settle();
+    }
+}

@@ -1,0 +1,153 @@
+//! `corelog restore`: a new topic made of one in a snapshot.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use corelog_client::Client;
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::restore_status::{Answer, State};
+use corelog_record::TopicName;
+use serde_json::json;
+
+use crate::exit::{Exit, stop};
+use crate::output::{Format, Out};
+use crate::quantity::Amount;
+use crate::{cli, progress, quantity, session};
+
+/// How often the server is asked how far it is.
+const ASK_EVERY: Duration = Duration::from_millis(100);
+
+/// Make a new topic of one in a snapshot.
+#[derive(clap::Args, Debug)]
+#[command(
+    long_about = "Make a new topic of one in a snapshot.\n\n\
+        Every byte is verified before any is served, and the topic appears whole or not at all. \
+        Offsets and batches are those of the source, settings too; a leader epoch begins. The \
+        server does it, also if this command is interrupted. A directory is one that `corelog \
+        snapshot export` made, on the server's machine. Ends with 3 if a byte of it is not what \
+        it was; nothing is restored then.",
+    after_long_help = "EXAMPLES\n  \
+        corelog restore monday --topic events-on-monday\n  \
+        corelog restore monday --topic events-2 --from-topic events\n  \
+        corelog restore /mnt/backup/monday --topic events"
+)]
+pub(crate) struct Args {
+    /// A snapshot's name, or the directory of an exported one: a path with a `/` in it.
+    #[arg(value_name = "DIR|NAME")]
+    source: String,
+    /// The name of the new topic.
+    #[arg(long, value_name = "NAME", value_parser = quantity::topic_name)]
+    topic: TopicName,
+    /// Which topic of the snapshot, where it holds several.
+    #[arg(long, value_name = "TOPIC", value_parser = quantity::topic_name)]
+    from_topic: Option<TopicName>,
+    #[command(flatten)]
+    client: cli::Client,
+}
+
+/// Restores the topic and prints its partitions.
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    session::run(&args.client, |client| restore(args, client))
+}
+
+async fn restore(args: &Args, client: Client) -> anyhow::Result<Exit> {
+    let admin = client.admin();
+    let begun = Instant::now();
+    let source = source(&args.source)?;
+    let started = admin
+        .restore_topic(&source, args.from_topic.clone(), &args.topic)
+        .await;
+    let number = session::changing(started)?;
+    let mut bar = None;
+    let status = loop {
+        let status = match admin.restore_status(number).await {
+            Ok(status) => status,
+            Err(error) => return Err(lost(&args.topic, &error)),
+        };
+        let bar = bar.get_or_insert_with(|| progress::bytes(Some(status.bytes_total)));
+        bar.set_position(status.bytes_done);
+        if status.state != State::Running {
+            bar.finish_and_clear();
+            break status;
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    };
+    if let Some(failure) = &status.failure {
+        let exit = match failure.known_code() {
+            Some(ErrorCode::Damaged) => Exit::Damage,
+            _ => Exit::Failed,
+        };
+        let message = format!("nothing was restored: {}", failure.message);
+        return Err(stop(exit, message));
+    }
+    show(args, &status, begun.elapsed())
+}
+
+/// A path as the server understands it, or a name.
+fn source(source: &str) -> anyhow::Result<String> {
+    if !source.contains('/') {
+        return Ok(source.to_owned());
+    }
+    let path = std::path::absolute(Path::new(source))?;
+    Ok(path.display().to_string())
+}
+
+/// The server could not be asked any more: what becomes of the restore is its own business.
+fn lost(topic: &TopicName, error: &corelog_client::Error) -> anyhow::Error {
+    let is_known = !error
+        .refusal()
+        .is_some_and(|refusal| refusal.is(ErrorCode::UnknownRestore));
+    let next = match is_known {
+        true => format!("the restore may go on; look with `corelog topic describe {topic}`"),
+        false => "the server was started again meanwhile: nothing was restored, unless the topic \
+                  is there"
+            .to_owned(),
+    };
+    stop(Exit::Unknown, format!("{error}; {next}"))
+}
+
+fn show(args: &Args, status: &Answer, took: Duration) -> anyhow::Result<Exit> {
+    let id = status.id.map(|id| id.to_string()).unwrap_or_default();
+    let mut out = Out::new();
+    match args.client.output {
+        Format::Table => {
+            let row = |name: &str, value: String| vec![name.to_owned(), value];
+            out.table(
+                &[],
+                [
+                    row("topic", args.topic.to_string()),
+                    row("id", id),
+                    row("bytes", Amount(status.bytes_done).to_string()),
+                    row("seconds", format!("{:.3}", took.as_secs_f64())),
+                ],
+            )?;
+            out.line("")?;
+            let partitions = status.partitions.iter().map(|partition| {
+                vec![
+                    partition.id.to_string(),
+                    partition.log_start.to_string(),
+                    partition.log_end.to_string(),
+                ]
+            });
+            out.table(&["PARTITION", "LOG START", "LOG END"], partitions)?;
+        }
+        Format::Json => {
+            let partitions = status.partitions.iter().map(|partition| {
+                json!({
+                    "partition": partition.id.get(),
+                    "log_start": partition.log_start.get(),
+                    "log_end": partition.log_end.get(),
+                })
+            });
+            out.json(&json!({
+                "name": args.topic.as_str(),
+                "id": id,
+                "bytes": status.bytes_done,
+                "seconds": took.as_secs_f64(),
+                "partitions": partitions.collect::<Vec<_>>(),
+            }))?;
+        }
+    }
+    out.flush()?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,108 @@
+//! `corelog scrub`: has the sealed segments of a topic read and checked now.
+
+use std::time::Duration;
+
+use corelog_client::Client;
+use corelog_protocol::message::scrub_topic::{Partition, State};
+use corelog_record::{PartitionId, TopicName};
+use serde_json::{Value, json};
+
+use crate::cmd::topic::describe::{age, damage};
+use crate::cmd::topic::policy::word;
+use crate::exit::{Exit, say};
+use crate::output::{Format, Out};
+use crate::quantity::{Amount, rfc3339};
+use crate::{cli, progress, quantity, session};
+
+/// How often the server is asked how far it is.
+const ASK_EVERY: Duration = Duration::from_millis(200);
+
+/// Have a topic's sealed segments read from the disk and checked.
+#[derive(clap::Args, Debug)]
+#[command(
+    long_about = "Have a topic's sealed segments read from the disk and checked.\n\n\
+        The server does so by itself every week, at the rate that `corelog serve --scrub-rate` \
+        sets, which also holds here. Damage that is found is remembered: what is damaged is not \
+        served, what lies around it is. Ends with 3 if damage is known of.",
+    after_long_help = "EXAMPLES\n  \
+        corelog scrub events                  # begins, and tells how far it is\n  \
+        corelog scrub events --wait           # begins, and waits for the end\n  \
+        corelog scrub events --partition 3 --wait --output json"
+)]
+pub(crate) struct Args {
+    /// The topic's name.
+    #[arg(value_name = "TOPIC", value_parser = quantity::topic_name)]
+    topic: TopicName,
+    /// Only this partition.
+    #[arg(long, value_name = "P")]
+    partition: Option<u32>,
+    /// Wait until it is done.
+    #[arg(long)]
+    wait: bool,
+    #[command(flatten)]
+    client: cli::Client,
+}
+
+/// Begins a pass, waits for it if asked to, and prints a row per partition.
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    session::run(&args.client, |client| scrub(args, client))
+}
+
+async fn scrub(args: &Args, client: Client) -> anyhow::Result<Exit> {
+    let admin = client.admin();
+    let partition = args.partition.map(PartitionId::new);
+    let id = admin.describe_topic(&args.topic).await?.id;
+    let mut scrub = admin.scrub_topic(&args.topic, Some(id), partition).await?;
+    if args.wait {
+        let sum = |of: fn(&Partition) -> u64, all: &[Partition]| all.iter().map(of).sum();
+        let bar = progress::bytes(Some(sum(|p| p.bytes_total, &scrub.partitions)));
+        while scrub.partitions.iter().any(|p| p.state != State::Idle) {
+            tokio::time::sleep(ASK_EVERY).await;
+            scrub = admin.scrub_status(&args.topic, Some(id), partition).await?;
+            bar.set_position(sum(|p| p.bytes_done, &scrub.partitions));
+        }
+        bar.finish_and_clear();
+    }
+    let mut out = Out::new();
+    match args.client.output {
+        Format::Table => {
+            const HEADERS: [&str; 5] = ["PARTITION", "STATE", "READ", "SEALED", "SCRUBBED"];
+            let row = |p: &Partition| {
+                vec![
+                    p.id.to_string(),
+                    word(&p.state),
+                    Amount(p.bytes_done).to_string(),
+                    Amount(p.bytes_total).to_string(),
+                    age(p.scrubbed_at),
+                ]
+            };
+            out.table(&HEADERS, scrub.partitions.iter().map(row))?;
+        }
+        Format::Json => out.json(&json!({
+            "topic": args.topic.as_str(),
+            "partitions": scrub.partitions.iter().map(partition_json).collect::<Vec<_>>(),
+        }))?,
+    }
+    out.flush()?;
+    let mut exit = Exit::Done;
+    for partition in &scrub.partitions {
+        for line in
+            crate::cmd::topic::describe::damage_lines(&args.topic, partition.id, &partition.damage)
+        {
+            say(&line);
+            exit = Exit::Damage;
+        }
+    }
+    Ok(exit)
+}
+
+fn partition_json(partition: &Partition) -> Value {
+    json!({
+        "partition": partition.id.get(),
+        "state": partition.state,
+        "bytes_done": partition.bytes_done,
+        "bytes_total": partition.bytes_total,
+        "scrubbed_at": partition.scrubbed_at.map(rfc3339),
+        "damage": damage(&partition.damage),
+    })
+}

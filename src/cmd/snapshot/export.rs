@@ -1,0 +1,123 @@
+//! `corelog snapshot export`: a snapshot copied elsewhere, every byte verified on the way.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use corelog_storage::Error;
+use corelog_storage::disk::std::StdDir;
+use corelog_storage::disk::{Dir as _, block_on};
+use corelog_storage::snapshot::{self, Name};
+use serde_json::json;
+
+use crate::exit::{Exit, stop};
+use crate::output::{Format, Out};
+use crate::progress;
+use crate::quantity::Amount;
+
+/// Copy a snapshot out of a data directory, verified on the way.
+#[derive(clap::Args, Debug)]
+#[command(
+    long_about = "Copy a snapshot out of a data directory, verified on the way.\n\n\
+        Runs on the node's machine and reads its files; the node may serve meanwhile. The copy is \
+        a snapshot only once it is whole, and `corelog restore DEST` reads it. Ends with 3 if a \
+        byte is not what it was.",
+    after_long_help = "EXAMPLES\n  \
+        corelog snapshot export monday /mnt/backup/monday\n  \
+        corelog snapshot export monday /mnt/backup/monday --data-dir /var/lib/corelog"
+)]
+pub(super) struct Args {
+    /// The snapshot's name.
+    #[arg(value_name = "NAME")]
+    name: Name,
+    /// Where to; it must not be there yet, or be empty.
+    #[arg(value_name = "DEST")]
+    target: PathBuf,
+    /// The node's data directory.
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "CORELOG_NODE_DATA_DIR",
+        default_value = "./corelog-data"
+    )]
+    data_dir: PathBuf,
+    /// How to print the result on stdout.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    output: Format,
+}
+
+/// Copies it and prints how much there was.
+pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
+    let data_dir = std::path::absolute(&args.data_dir)?;
+    let snapshots = StdDir::new(data_dir).child("snapshots");
+    let source = snapshots.child(args.name.as_str());
+    let target = StdDir::new(std::path::absolute(&args.target)?);
+    let summary = block_on(snapshot::open(&source)).map_err(told)?;
+    let partitions = summary.topics.iter().flat_map(|topic| &topic.partitions);
+    let bar = progress::bytes(Some(partitions.map(|partition| partition.bytes).sum()));
+    let begun = Instant::now();
+    let exported = block_on(snapshot::export(&source, &target, &mut |bytes| {
+        bar.inc(bytes);
+    }));
+    bar.finish_and_clear();
+    let exported = exported.map_err(told)?;
+    let seconds = begun.elapsed().as_secs_f64();
+    show(args, &target_path(&args.target), &exported, seconds)
+}
+
+fn show(
+    args: &Args,
+    target: &str,
+    exported: &snapshot::Exported,
+    seconds: f64,
+) -> anyhow::Result<Exit> {
+    let topics = exported.summary.topics.len();
+    let mut out = Out::new();
+    match args.output {
+        Format::Table => {
+            let row = |name: &str, value: String| vec![name.to_owned(), value];
+            out.table(
+                &[],
+                [
+                    row("snapshot", args.name.to_string()),
+                    row("copy", target.to_owned()),
+                    row("topics", topics.to_string()),
+                    row("segments", exported.segments.to_string()),
+                    row("bytes", Amount(exported.bytes).to_string()),
+                    row("seconds", format!("{seconds:.3}")),
+                ],
+            )?;
+        }
+        Format::Json => out.json(&json!({
+            "name": args.name.as_str(),
+            "target": target,
+            "topics": topics,
+            "segments": exported.segments,
+            "bytes": exported.bytes,
+            "seconds": seconds,
+        }))?,
+    }
+    out.flush()?;
+    Ok(Exit::Done)
+}
+
+fn target_path(target: &Path) -> String {
+    let absolute = std::path::absolute(target);
+    absolute.as_deref().unwrap_or(target).display().to_string()
+}
+
+/// An error with the exit code of what it says: damage where bytes are not what they were.
+fn told(error: Error) -> anyhow::Error {
+    match error {
+        Error::NoSnapshot { .. } => {
+            let next = "see `corelog snapshot list`, and --data-dir";
+            anyhow::Error::new(error).context(next)
+        }
+        Error::Io { .. } | Error::StorageFull { .. } | Error::Occupied { .. } => {
+            anyhow::Error::new(error)
+        }
+        damage => {
+            let message = crate::exit::sentence(&anyhow::Error::new(damage));
+            stop(Exit::Damage, message)
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! `corelog snapshot list`.
+
+use corelog_client::Client;
+use serde_json::json;
+
+use super::show;
+use crate::exit::{Exit, say};
+use crate::output::{Format, Out};
+use crate::{cli, session};
+
+/// List the snapshots, or what one of them holds.
+#[derive(clap::Args, Debug)]
+#[command(
+    long_about = "List the snapshots, or what one of them holds of each partition.\n\n\
+        Ends with 3 if one is there that cannot be read.",
+    after_long_help = "EXAMPLES\n  \
+        corelog snapshot list\n  \
+        corelog snapshot list monday --output json | jq '.[].topics[].partitions'"
+)]
+pub(super) struct Args {
+    /// Only this one, with every partition.
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+    #[command(flatten)]
+    client: cli::Client,
+}
+
+/// Prints a row per snapshot and topic.
+pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
+    session::run(&args.client, |client| list(args, client))
+}
+
+async fn list(args: &Args, client: Client) -> anyhow::Result<Exit> {
+    let admin = client.admin();
+    let (snapshots, unreadable) = match &args.name {
+        Some(name) => (vec![admin.snapshot(name).await?], Vec::new()),
+        None => {
+            let answer = admin.list_snapshots().await?;
+            (answer.snapshots, answer.unreadable)
+        }
+    };
+    let mut out = Out::new();
+    match (args.client.output, &args.name) {
+        (Format::Table, Some(_)) => {
+            let rows = snapshots.iter().flat_map(show::partition_rows);
+            out.table(&show::PARTITION_HEADERS, rows)?;
+        }
+        (Format::Table, None) => {
+            out.table(&show::HEADERS, snapshots.iter().flat_map(show::rows))?;
+        }
+        (Format::Json, _) => {
+            let bad = unreadable
+                .iter()
+                .map(|bad| json!({ "name": bad.name, "error": bad.message }));
+            let all: Vec<_> = snapshots.iter().map(show::json).chain(bad).collect();
+            out.json(&all)?;
+        }
+    }
+    out.flush()?;
+    for bad in &unreadable {
+        say(&format!(
+            "corelog: snapshot {} cannot be read: {}",
+            bad.name, bad.message
+        ));
+    }
+    Ok(match unreadable.is_empty() {
+        true => Exit::Done,
+        false => Exit::Damage,
+    })
+}

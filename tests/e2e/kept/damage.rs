@@ -1,0 +1,148 @@
+//! A byte that changes under a server that serves: what it is part of is not served, and nothing
+//! else is the worse for it.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use corelog_protocol::error::ErrorCode;
+use corelog_record::Offset;
+
+use super::records::{describe, produce, stores, until_sealed};
+use crate::support::corelog::Corelog;
+use crate::support::folder::Folder;
+use crate::support::http::metric;
+use crate::support::server::Start;
+use crate::support::wire::Wire;
+
+/// Turns the bits of one byte of a file.
+pub(super) fn flip(path: &Path, position: u64) {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, position).unwrap();
+    file.write_all_at(&[!byte[0]], position).unwrap();
+    file.sync_all().unwrap();
+}
+
+#[test]
+fn a_byte_that_rots_under_a_server_is_found_and_harms_nothing_else() {
+    let folder = Folder::new();
+    let data = folder.path().join("data");
+    let server = Start::on(&data).cores(2).start();
+    let corelog = Corelog::to(&server);
+    let mut wire = Wire::open(server.ready.listen).unwrap();
+    let topic = wire.topic("t", 2, 1 << 20);
+    for partition in 0..2 {
+        // More than is kept in memory of a partition's end.
+        produce(&mut wire, &topic, partition, 0, 500);
+    }
+    until_sealed(&corelog, "t", 0, 9);
+    let store = &stores(&data.join("topics/t"), 0)[1];
+    let base: u64 = store
+        .file_stem()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    flip(store, 300_000);
+
+    let said = corelog.run(["consume", "t", "--partition", "0"]).parts();
+    assert_eq!(said.2, Some(3), "{}", said.1);
+    let at = |offset: u64| Offset::new(offset).unwrap();
+    // Batches in front of it are served; the one it is in is named.
+    let mut next = at(base);
+    let error = loop {
+        match wire.call(&topic.fetch(0, next), &[]).unwrap() {
+            Ok((answer, _)) => next = answer.next,
+            Err(error) => break error,
+        }
+    };
+    assert!(error.is(ErrorCode::Damaged), "{error:?}");
+    assert_eq!(error.detail.segment, Some(at(base)));
+    let (from, to) = (error.detail.offset.unwrap(), error.detail.next.unwrap());
+    assert!(at(base) <= from && from < to, "{from} {to}");
+    // Behind it, before it, beside it, all goes on.
+    let behind = wire.read_all(&topic, 0, at(base + 60));
+    assert!(behind.len() > 300 * 20_000);
+    assert!(wire.read_all(&topic, 1, Offset::ZERO).len() > 500 * 20_000);
+    produce(&mut wire, &topic, 0, 500, 501);
+
+    let said = corelog.run([
+        "scrub",
+        "t",
+        "--partition",
+        "0",
+        "--wait",
+        "--output",
+        "json",
+    ]);
+    let (out, said, code) = said.parts();
+    assert_eq!(code, Some(3), "{said}");
+    let scrub: serde_json::Value = serde_json::from_slice(&out).unwrap();
+    let found = &scrub["partitions"][0]["damage"][0];
+    assert_eq!(
+        (&found["segment"], &found["from"]),
+        (&base.into(), &from.get().into())
+    );
+    let topic_now = describe(&corelog, "t");
+    let partition = &topic_now["partitions"][0];
+    assert_eq!(partition["damage"][0]["from"], from.get());
+    assert_eq!(
+        (&partition["state"], &partition["read_only"]),
+        (&"damaged".into(), &false.into())
+    );
+    assert_eq!(topic_now["partitions"][1]["state"], "ok");
+    assert!(metric(server.ready.admin, "corelog_damage_total") >= 1.0);
+    let said = corelog.run(["topic", "describe", "t"]).text();
+    assert!(said.contains("damage: offsets"), "{said}");
+
+    // It is remembered, and what lies around it is served, after a kill as well.
+    server.kill();
+    let server = Start::on(&data).cores(2).start();
+    let mut wire = Wire::open(server.ready.listen).unwrap();
+    let error = wire.call(&topic.fetch(0, from), &[]).unwrap().unwrap_err();
+    assert!(error.is(ErrorCode::Damaged), "{error:?}");
+    assert!(wire.read_all(&topic, 0, at(base + 60)).len() > 300 * 20_000);
+    produce(&mut wire, &topic, 0, 501, 502);
+}
+
+#[test]
+fn a_scrub_of_sound_segments_finds_nothing_and_is_remembered() {
+    let folder = Folder::new();
+    let data = folder.path().join("data");
+    let server = Start::on(&data).arg("--scrub-rate").arg("64MiB").start();
+    let corelog = Corelog::to(&server);
+    let mut wire = Wire::open(server.ready.listen).unwrap();
+    let topic = wire.topic("t", 1, 1 << 20);
+    produce(&mut wire, &topic, 0, 0, 200);
+    until_sealed(&corelog, "t", 0, 4);
+    assert_eq!(
+        describe(&corelog, "t")["partitions"][0]["scrubbed_at"],
+        serde_json::Value::Null
+    );
+    let scrub = ["scrub", "t", "--wait", "--output", "json"];
+    let scrubbed = corelog.run(scrub).json();
+    let partition = &scrubbed["partitions"][0];
+    assert!(
+        partition["bytes_done"].as_u64().unwrap() > 140 * 20_000,
+        "{partition}"
+    );
+    assert!(metric(server.ready.admin, "corelog_scrub_passes_total") >= 1.0);
+    crate::support::deadline::until("the end of the pass is remembered", || {
+        describe(&corelog, "t")["partitions"][0]["scrubbed_at"].is_string()
+    });
+    let ended = server.stop();
+    assert!(ended.status.success(), "{}", ended.log);
+    let server = Start::on(&data).arg("--scrub-rate").arg("0").start();
+    let corelog = Corelog::to(&server);
+    assert!(describe(&corelog, "t")["partitions"][0]["scrubbed_at"].is_string());
+    // Off in the background, it still does what it is asked for.
+    corelog.run(scrub).done();
+    corelog.run(["scrub", "none"]).failed(1);
+    corelog.run(["scrub", "t", "--partition", "9"]).failed(1);
+}

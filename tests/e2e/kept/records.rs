@@ -1,0 +1,56 @@
+//! Records of a test's own.
+
+use std::path::{Path, PathBuf};
+
+use corelog_record::batch::Codec;
+
+use crate::support::corelog::Corelog;
+use crate::support::deadline::until;
+use crate::support::wire::{Target, Wire, batch};
+
+/// Bytes of one record: some fifty of them fill a segment of 1 MiB.
+const RECORD_BYTES: usize = 20_000;
+
+/// Produces records with the numbers `from..to` to a partition, each in a batch of its own.
+pub(super) fn produce(wire: &mut Wire, topic: &Target, partition: u32, from: u64, to: u64) {
+    for number in from..to {
+        let batch = batch(Codec::None, [value(number)]);
+        wire.call(&topic.produce(partition), &batch)
+            .unwrap()
+            .unwrap();
+    }
+}
+
+/// The value of a record: its number, and bytes that nothing compresses to nothing.
+pub(super) fn value(number: u64) -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(number);
+    let mut value: Vec<u8> = (0..RECORD_BYTES).map(|_| random.u8(..)).collect();
+    value[..8].copy_from_slice(&number.to_le_bytes());
+    value
+}
+
+/// The stores of a partition below `home` (a topic's directory), the oldest first.
+pub(super) fn stores(home: &Path, partition: u32) -> Vec<PathBuf> {
+    let dir = home.join(partition.to_string());
+    let mut stores: Vec<_> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "log"))
+        .collect();
+    stores.sort();
+    stores
+}
+
+/// Waits until all stores of a partition but the last are sealed: cut to what they hold.
+pub(super) fn until_sealed(corelog: &Corelog, topic: &str, partition: usize, segments: u64) {
+    until("the segments are there", || {
+        let topic = describe(corelog, topic);
+        topic["partitions"][partition]["segments"].as_u64().unwrap() >= segments
+    });
+}
+
+/// What `topic describe` says.
+pub(super) fn describe(corelog: &Corelog, topic: &str) -> serde_json::Value {
+    let describe = ["topic", "describe", topic, "--output", "json"];
+    corelog.run(describe).json()
+}

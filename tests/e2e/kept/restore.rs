@@ -1,0 +1,95 @@
+//! `corelog restore`.
+
+use super::records::{produce, stores};
+use crate::support::corelog::Corelog;
+use crate::support::folder::Folder;
+use crate::support::server::Start;
+use crate::support::wire::Wire;
+
+#[test]
+fn a_restored_topic_has_its_source_s_settings_and_a_life_of_its_own() {
+    let folder = Folder::new();
+    let data = folder.path().join("data");
+    let server = Start::on(&data).cores(2).start();
+    let corelog = Corelog::to(&server);
+    let create = [
+        "topic",
+        "create",
+        "t",
+        "--partitions",
+        "2",
+        "--segment-bytes",
+        "2MiB",
+    ];
+    corelog.run(create).done();
+    corelog
+        .feed(["produce", "t", "--partition", "0"], b"a\nb\n")
+        .done();
+    corelog.run(["snapshot", "create", "s"]).done();
+    corelog.run(["restore", "s", "--topic", "r"]).done();
+    let consume = ["consume", "r", "--partition", "0"];
+    assert_eq!(corelog.run(consume).done(), b"a\nb\n");
+    let described = corelog
+        .run(["topic", "describe", "r", "--output", "json"])
+        .json();
+    assert_eq!(described["policy"]["segment_bytes"], 2 << 20);
+    assert_eq!(described["partitions"].as_array().unwrap().len(), 2);
+    corelog
+        .feed(["produce", "r", "--partition", "0"], b"c\n")
+        .done();
+    assert_eq!(corelog.run(["consume", "t"]).done(), b"a\nb\n");
+
+    // Killed and started again it is the same, and the source may go.
+    corelog.run(["topic", "delete", "t", "--yes"]).done();
+    corelog.run(["snapshot", "delete", "s", "--yes"]).done();
+    server.kill();
+    let server = Start::on(&data).start();
+    let corelog = Corelog::to(&server);
+    assert_eq!(corelog.run(consume).done(), b"a\nb\nc\n");
+    assert!(server.stop().status.success());
+}
+
+#[test]
+fn what_cannot_be_restored_is_said_and_leaves_nothing() {
+    let folder = Folder::new();
+    let data = folder.path().join("data");
+    let server = Start::on(&data).start();
+    let corelog = Corelog::to(&server);
+    corelog.run(["topic", "create", "a"]).done();
+    corelog.run(["topic", "create", "b"]).done();
+    corelog.run(["snapshot", "create", "s"]).done();
+    let path = folder.path().join("nothing");
+    for (args, word) in [
+        (["restore", "none", "--topic", "r"], "UnknownSnapshot"),
+        (
+            ["restore", path.to_str().unwrap(), "--topic", "r"],
+            "UnknownSnapshot",
+        ),
+        (["restore", "s", "--topic", "r"], "name the one"),
+        (["restore", "s", "--topic", "a"], "TopicExists"),
+    ] {
+        let args = match word {
+            "TopicExists" => [&args[..], &["--from-topic", "b"]].concat(),
+            _ => args.to_vec(),
+        };
+        let said = corelog.run(&args).failed(1);
+        assert!(said.contains(word), "{said}");
+    }
+    corelog.run(["restore", "s"]).failed(2);
+
+    // A byte that is not what it was: nothing is served of it, and the name stays free.
+    let mut wire = Wire::open(server.ready.listen).unwrap();
+    let topic = wire.topic("rotten", 1, 1 << 20);
+    produce(&mut wire, &topic, 0, 0, 120);
+    corelog
+        .run(["snapshot", "create", "bad", "--topic", "rotten"])
+        .done();
+    let store = &stores(&data.join("snapshots/bad/topics/rotten"), 0)[1];
+    super::damage::flip(store, 100_000);
+    let said = corelog.run(["restore", "bad", "--topic", "r"]).failed(3);
+    assert!(said.contains("nothing was restored"), "{said}");
+    let said = corelog.run(["topic", "describe", "r"]).failed(1);
+    assert!(said.contains("UnknownTopic"), "{said}");
+    corelog.run(["topic", "create", "r"]).done();
+    assert!(!data.join("restoring/r").exists());
+}

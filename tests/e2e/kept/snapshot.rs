@@ -1,0 +1,270 @@
+//! `corelog snapshot`.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use corelog_record::Offset;
+use serde_json::Value;
+
+use super::records::{produce, stores};
+use crate::support::corelog::Corelog;
+use crate::support::folder::Folder;
+use crate::support::http::metric;
+use crate::support::server::Start;
+use crate::support::wire::Wire;
+
+/// What is acknowledged before is in it, appends go on, and a topic restored from it has the very
+/// bytes of its source.
+#[test]
+fn a_snapshot_taken_under_load_holds_all_that_was_acknowledged_before() {
+    let folder = Folder::new();
+    let server = Start::on(&folder.path().join("data")).cores(2).start();
+    let corelog = Corelog::to(&server);
+    let address = server.ready.listen;
+    let mut wire = Wire::open(address).unwrap();
+    let topic = wire.topic("busy", 3, 1 << 20);
+    for partition in 0..3 {
+        produce(&mut wire, &topic, partition, 0, 100);
+    }
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for partition in 0..3 {
+            let (is_over, topic) = (&is_over, &topic);
+            scope.spawn(move || {
+                let mut wire = Wire::open(address).unwrap();
+                let mut next = 100;
+                while !is_over.load(Ordering::Relaxed) {
+                    produce(&mut wire, topic, partition, next, next + 1);
+                    next += 1;
+                }
+            });
+        }
+        let taken = corelog
+            .run(["snapshot", "create", "now", "--output", "json"])
+            .json();
+        assert_eq!(taken["name"], "now");
+        let partitions = taken["topics"][0]["partitions"].as_array().unwrap();
+        assert_eq!(partitions.len(), 3);
+        for partition in partitions {
+            assert!(partition["end"].as_u64().unwrap() >= 100, "{partition}");
+            assert_eq!(partition["log_start"], 0);
+        }
+        let restored = corelog.run(["restore", "now", "--topic", "again", "--output", "json"]);
+        let restored = restored.json();
+        for (partition, restored) in partitions
+            .iter()
+            .zip(restored["partitions"].as_array().unwrap())
+        {
+            assert_eq!(partition["end"], restored["log_end"]);
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    let again = wire.topic("again", 3, 1 << 20);
+    for partition in 0..3 {
+        let restored = wire.read_all(&again, partition, Offset::ZERO);
+        let source = wire.read_all(&topic, partition, Offset::ZERO);
+        assert!(restored.len() >= 100 * 20_000);
+        assert!(source.starts_with(&restored), "partition {partition}");
+    }
+    assert!(server.stop().status.success());
+}
+
+/// The files of the first are the files of the second, and of the topic itself.
+#[test]
+fn a_second_snapshot_shares_the_files_of_the_first() {
+    let folder = Folder::new();
+    let data = folder.path().join("data");
+    let server = Start::on(&data).start();
+    let corelog = Corelog::to(&server);
+    let mut wire = Wire::open(server.ready.listen).unwrap();
+    let topic = wire.topic("grown", 1, 1 << 20);
+    produce(&mut wire, &topic, 0, 0, 120);
+    corelog.run(["snapshot", "create", "one"]).done();
+    produce(&mut wire, &topic, 0, 120, 240);
+    corelog.run(["snapshot", "create", "two"]).done();
+    let inodes = |home: &str| -> Vec<u64> {
+        let stores = stores(&data.join(home), 0);
+        stores
+            .iter()
+            .map(|store| store.metadata().unwrap().ino())
+            .collect()
+    };
+    let (one, two) = (
+        inodes("snapshots/one/topics/grown"),
+        inodes("snapshots/two/topics/grown"),
+    );
+    assert!(one.len() >= 2 && one.len() < two.len(), "{one:?} {two:?}");
+    assert_eq!(one, two[..one.len()]);
+    assert_eq!(two, inodes("topics/grown")[..two.len()]);
+    assert!(metric(server.ready.admin, "corelog_snapshots_total") >= 2.0);
+
+    // What the topic gives up, the snapshot still has.
+    let truncate = [
+        "truncate",
+        "grown",
+        "--partition",
+        "0",
+        "--before",
+        "latest",
+        "--yes",
+    ];
+    corelog.run(truncate).done();
+    let restore = ["restore", "one", "--topic", "back", "--output", "json"];
+    let restored = corelog.run(restore).json();
+    assert_eq!(restored["partitions"][0]["log_end"], 120);
+}
+
+#[test]
+fn snapshots_are_listed_described_and_deleted() {
+    let folder = Folder::new();
+    let data = folder.path().join("data");
+    let server = Start::on(&data).cores(2).start();
+    let corelog = Corelog::to(&server);
+    for topic in ["a", "b"] {
+        corelog
+            .run(["topic", "create", topic, "--partitions", "2"])
+            .done();
+        corelog.feed(["produce", topic], b"one\ntwo\n").done();
+    }
+    corelog.run(["snapshot", "create", "all"]).done();
+    corelog
+        .run(["snapshot", "create", "some", "--topic", "b"])
+        .done();
+    let list = || corelog.run(["snapshot", "list", "--output", "json"]).json();
+    let names = |list: Value| -> Vec<(String, usize)> {
+        let all = list.as_array().unwrap().iter();
+        all.map(|one| {
+            let topics = one["topics"].as_array().unwrap().len();
+            (one["name"].as_str().unwrap().to_owned(), topics)
+        })
+        .collect()
+    };
+    assert_eq!(
+        names(list()),
+        [("all".to_owned(), 2), ("some".to_owned(), 1)]
+    );
+    let one = corelog
+        .run(["snapshot", "list", "some", "--output", "json"])
+        .json();
+    let partitions = one[0]["topics"][0]["partitions"].as_array().unwrap();
+    let ends: u64 = partitions.iter().map(|p| p["end"].as_u64().unwrap()).sum();
+    assert_eq!((partitions.len(), ends), (2, 2));
+    let described = corelog
+        .run(["topic", "describe", "a", "--output", "json"])
+        .json();
+    assert_eq!(described["partitions"][0]["snapshot"]["name"], "all");
+
+    let delete = ["snapshot", "delete", "all"];
+    corelog.run(delete).failed(6);
+    let dry = [&delete[..], &["--dry-run", "--output", "json"]].concat();
+    assert_eq!(corelog.run(dry).json()["dry_run"], true);
+    assert_eq!(names(list()).len(), 2);
+    corelog.run([&delete[..], &["--yes"]].concat()).done();
+    assert_eq!(names(list()), [("some".to_owned(), 1)]);
+    assert!(!data.join("snapshots/all").exists());
+    let described = corelog
+        .run(["topic", "describe", "a", "--output", "json"])
+        .json();
+    assert_eq!(described["partitions"][0]["snapshot"], Value::Null);
+    let said = corelog.run([&delete[..], &["--yes"]].concat()).failed(1);
+    assert!(said.contains("UnknownSnapshot"), "{said}");
+
+    // They outlive a restart, and so does what is known of them.
+    server.kill();
+    let server = Start::on(&data).start();
+    let corelog = Corelog::to(&server);
+    let described = corelog
+        .run(["topic", "describe", "b", "--output", "json"])
+        .json();
+    assert_eq!(described["partitions"][0]["snapshot"]["name"], "some");
+}
+
+#[test]
+fn what_cannot_be_a_snapshot_is_refused_and_leaves_nothing() {
+    let folder = Folder::new();
+    let data = folder.path().join("data");
+    let server = Start::on(&data).start();
+    let corelog = Corelog::to(&server);
+    corelog.run(["topic", "create", "t"]).done();
+    corelog.run(["snapshot", "create", "s"]).done();
+    for (args, word) in [
+        (
+            ["snapshot", "create", "s", "--topic", "t"],
+            "SnapshotExists",
+        ),
+        (
+            ["snapshot", "create", "n", "--topic", "none"],
+            "UnknownTopic",
+        ),
+        (
+            ["snapshot", "create", "../n", "--topic", "t"],
+            "InvalidRequest",
+        ),
+    ] {
+        let said = corelog.run(args).failed(1);
+        assert!(said.contains(word), "{said}");
+    }
+    corelog.run(["snapshot", "create"]).failed(2);
+    let said = corelog.run(["snapshot", "list", "n"]).failed(1);
+    assert!(said.contains("UnknownSnapshot"), "{said}");
+    let kept = std::fs::read_dir(data.join("snapshots")).unwrap().count();
+    assert_eq!(kept, 1);
+
+    // An unfinished one, as a kill leaves it, is gone after a start, and its name is free.
+    server.kill();
+    std::fs::create_dir_all(data.join("snapshots/half/topics/t/0")).unwrap();
+    let server = Start::on(&data).start();
+    let corelog = Corelog::to(&server);
+    assert!(!data.join("snapshots/half").exists());
+    corelog.run(["snapshot", "create", "half"]).done();
+    assert!(server.stop().log.contains("unfinished snapshot"));
+}
+
+#[test]
+fn an_export_is_verified_and_can_be_restored_elsewhere() {
+    let folder = Folder::new();
+    let data = folder.path().join("data");
+    let server = Start::on(&data).start();
+    let corelog = Corelog::to(&server);
+    let mut wire = Wire::open(server.ready.listen).unwrap();
+    let topic = wire.topic("moved", 2, 1 << 20);
+    produce(&mut wire, &topic, 1, 0, 120);
+    corelog.run(["snapshot", "create", "s"]).done();
+    let copy = folder.path().join("copy");
+    let (copy, data_text) = (copy.to_str().unwrap(), data.to_str().unwrap());
+    let export = ["snapshot", "export", "s", copy, "--data-dir", data_text];
+    let exported = Corelog::offline()
+        .run([&export[..], &["--output", "json"]].concat())
+        .json();
+    assert!(exported["bytes"].as_u64().unwrap() > 120 * 20_000);
+    let said = Corelog::offline().run(export).failed(1);
+    assert!(said.contains("not empty"), "{said}");
+    let missing = ["snapshot", "export", "none", copy, "--data-dir", data_text];
+    let said = Corelog::offline().run(missing).failed(1);
+    assert!(said.contains("snapshot list"), "{said}");
+
+    let other = Start::on(&folder.path().join("other")).start();
+    let there = Corelog::to(&other);
+    there.run(["restore", copy, "--topic", "moved"]).done();
+    let mut wire_there = Wire::open(other.ready.listen).unwrap();
+    let moved = wire_there.topic("moved", 2, 1 << 20);
+    let read = wire_there.read_all(&moved, 1, Offset::ZERO);
+    assert!(read == wire.read_all(&topic, 1, Offset::ZERO));
+
+    // A byte that is not what it was is found on the way, and there is no copy.
+    let store = &stores(&data.join("snapshots/s/topics/moved"), 1)[0];
+    super::damage::flip(store, 500_000);
+    let bad = folder.path().join("bad");
+    let export = [
+        "snapshot",
+        "export",
+        "s",
+        bad.to_str().unwrap(),
+        "--data-dir",
+        data_text,
+    ];
+    let said = Corelog::offline().run(export).failed(3);
+    assert!(said.contains("damaged"), "{said}");
+    assert!(!bad.join("snapshot").exists());
+}
