@@ -9,6 +9,8 @@
 
 pub mod disk;
 pub mod format;
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzz;
 pub mod log;
 pub mod manifest;
 pub mod mark;

@@ -106,7 +106,7 @@ impl<D: Dir> DiskRead<D> {
                     return Err(self.damaged(self.wanted.from, self.end));
                 }
                 Look::Bad(at, from) => {
-                    let behind = behind(bytes.as_ref(), at, from);
+                    let behind = behind(bytes.as_ref(), at, from).map(|(_, offset)| offset);
                     let known = rows.as_deref().and_then(|rows: &Loaded| {
                         index::after_position(&self.base, rows, position + at as u64)
                     });
@@ -147,7 +147,14 @@ fn look(bytes: &[u8], offset: Offset, wanted: Wanted) -> Look {
         if rest.len() < HEADER_BYTES {
             return taken.map_or(Look::Short(at + HEADER_BYTES), Look::Taken);
         }
+        // What is bad before the wanted batches does not keep them back, if its own length leads to
+        // one behind it: else who is told of the damage and goes on behind it is told of it again.
+        let stepped = || behind(bytes, at, expected).filter(|next| next.1 <= wanted.from);
         let Some(batch) = Extent::parse(rest).filter(|batch| expected == batch.base) else {
+            if let Some(next) = stepped() {
+                (at, expected) = next;
+                continue;
+            }
             return taken.map_or(Look::Bad(at, expected), Look::Taken);
         };
         if wanted.from < batch.next {
@@ -161,6 +168,10 @@ fn look(bytes: &[u8], offset: Offset, wanted: Wanted) -> Look {
                 return taken.map_or(Look::Short(at + batch.bytes), Look::Taken);
             };
             if View::verify(bytes).is_err() {
+                if let Some(next) = stepped() {
+                    (at, expected) = next;
+                    continue;
+                }
                 return taken.map_or(Look::Bad(at, expected), Look::Taken);
             }
             if is_beyond {
@@ -177,13 +188,15 @@ fn look(bytes: &[u8], offset: Offset, wanted: Wanted) -> Look {
     taken.map_or(Look::Short(at + HEADER_BYTES), Look::Taken)
 }
 
-/// The offset of the valid batch behind the bad one at `at`, by the bad one's own length.
-fn behind(bytes: &[u8], at: usize, from: Offset) -> Option<Offset> {
+/// Where the valid batch behind the bad one at `at` begins, by the bad one's own length, and its
+/// offset.
+fn behind(bytes: &[u8], at: usize, from: Offset) -> Option<(usize, Offset)> {
     let bad = Extent::parse(bytes.get(at..)?)?;
-    let next = bytes.get(at + bad.bytes..)?;
+    let next_at = at + bad.bytes;
+    let next = bytes.get(next_at..)?;
     let extent = Extent::parse(next)?;
     let view = View::verify(next.get(..extent.bytes)?).ok()?;
-    Some(view.base_offset()).filter(|base| from < *base)
+    Some((next_at, view.base_offset())).filter(|(_, base)| from < *base)
 }
 
 /// A failed read of `segment`: a file that is gone was removed on purpose.

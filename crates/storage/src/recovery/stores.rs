@@ -81,7 +81,8 @@ impl<D: Dir> Recovery<D> {
         (point, point.offset)
     }
 
-    /// Drops the empty stores behind the log's end, unless the next group belongs into them.
+    /// Drops the empty stores behind the log's end, unless the next group belongs into them. To a
+    /// read-only log nothing is appended: its last store is the one that holds bytes.
     async fn drop_empty(
         &mut self,
         segments: &mut VecDeque<Segment<D>>,
@@ -96,7 +97,12 @@ impl<D: Dir> Recovery<D> {
                 && is_there
         };
         let is_right = segments.len() == first + 1 && segments.get(first).is_some_and(is_next);
-        if segments.len() <= first || is_right || self.findings.read_only_from.is_some() {
+        if self.findings.read_only_from.is_some() {
+            // The manifest goes on naming them: nothing of a read-only log is changed.
+            segments.truncate(first);
+            return Ok(());
+        }
+        if segments.len() <= first || is_right {
             return Ok(());
         }
         let epoch = self

@@ -1,0 +1,79 @@
+//! Walking a store of arbitrary bytes: what is given out is whole, verified and dense, and the walk
+//! ends.
+
+use std::rc::Rc;
+
+use corelog_record::Chain;
+use corelog_record::batch::{HEADER_BYTES, View};
+
+use super::{repair, split};
+use crate::disk::memory::MemoryDir;
+use crate::disk::{Dir, File, Open, block_on};
+use crate::scan::{Scanner, Step};
+use crate::segment::Point;
+use crate::store::{Store, padded};
+
+/// Scans a store, stepping over what is bad by its own length, as recovery does.
+pub(super) fn scan(input: &[u8]) {
+    let Some((how, bytes)) = split(input) else {
+        return;
+    };
+    let mut bytes = bytes.to_vec();
+    if how & 1 == 1 {
+        repair::batches(&mut bytes, (how & 2 == 2).then_some(0));
+    }
+    // An active store has zeros behind its last batch.
+    if how & 4 == 4 {
+        bytes.resize(bytes.len().next_multiple_of(4096), 0);
+    }
+    let end = bytes.len();
+    let dir = MemoryDir::new();
+    let file = write(&dir, &bytes);
+    let store = Store::opened(&dir, NAME.to_owned(), file.clone());
+    let start = Point::origin(Chain::from_raw(1));
+    let mut scanner = Scanner::new(&store, file, start.offset, start, end as u64);
+    let mut batches = 0;
+    loop {
+        let before = scanner.point();
+        match block_on(scanner.next()) {
+            Ok(Step::Batch(batch)) => {
+                assert_eq!(batch.base_offset(), before.offset, "offsets are dense");
+                assert!(View::verify(batch.bytes()).is_ok());
+                let at = usize::try_from(before.position.get()).unwrap_or(usize::MAX);
+                let stored = bytes.get(at..at + batch.bytes().len());
+                assert_eq!(stored, Some(batch.bytes()), "what is given out is stored");
+                let (next, bytes) = (batch.next_offset(), batch.bytes().len() as u64);
+                let after = scanner.point();
+                assert_eq!(after.offset, next);
+                assert_eq!(after.position, before.position.plus(bytes));
+                assert_eq!(after.ordinal, before.ordinal.plus(1));
+            }
+            Ok(Step::End) => return,
+            Ok(Step::Bad) => match block_on(scanner.behind_bad()) {
+                Ok(Some(behind)) => {
+                    assert!(before.position < behind.position, "a step goes forward");
+                    assert!(before.offset < behind.offset);
+                    scanner.move_to(behind);
+                }
+                Ok(None) => return,
+                Err(error) => panic!("memory does not fail: {error}"),
+            },
+            Err(error) => panic!("memory does not fail: {error}"),
+        }
+        batches += 1;
+        assert!(batches <= bytes.len() / HEADER_BYTES + 1, "a walk ends");
+    }
+}
+
+/// A file with these bytes and zeros up to the next block.
+fn write(dir: &MemoryDir, bytes: &[u8]) -> Rc<<MemoryDir as Dir>::File> {
+    let file = block_on(dir.open(NAME, Open::Create));
+    let Ok(file) = file.map(Rc::new) else {
+        panic!("a new directory has no such file");
+    };
+    let written = block_on(file.write_at(Rc::new(padded(dir, bytes)), 0));
+    assert!(written.is_ok(), "memory does not fail: {written:?}");
+    file
+}
+
+const NAME: &str = "00000000000000000000.log";

@@ -1,0 +1,97 @@
+//! Some thousands of inputs for each target: what libFuzzer does for hours, in seconds.
+
+use super::{TARGETS, Target, recovery};
+
+/// How many changed inputs each target gets; those that open a log are slow.
+fn rounds(target: &Target) -> usize {
+    match target.name {
+        "recovery" => 2_000,
+        "store" => 20_000,
+        _ => 60_000,
+    }
+}
+
+#[test]
+fn no_input_breaks_a_law() {
+    for target in TARGETS {
+        let seeds = (target.seeds)();
+        assert!(
+            !seeds.is_empty(),
+            "{} has inputs to begin with",
+            target.name
+        );
+        for seed in &seeds {
+            (target.run)(seed);
+        }
+        (target.run)(&[]);
+        let mut random = fastrand::Rng::with_seed(0x00c0_1e10);
+        for _ in 0..rounds(&target) {
+            let mut input = seeds[random.usize(..seeds.len())].clone();
+            for _ in 0..random.usize(1..5) {
+                change(&mut input, &mut random);
+            }
+            (target.run)(&input);
+        }
+    }
+}
+
+/// Else nothing would be behind what is tried.
+#[test]
+fn the_logs_to_begin_with_hold_what_was_appended() {
+    for image in recovery::images() {
+        assert_eq!(image.count(), 24);
+        assert!(!image.file(".index").is_empty());
+    }
+}
+
+/// The last store was emptied, and the one before it damaged where nothing leads on: the log was to be
+/// read-only, but the empty store stayed its last one, and opening it ended the process.
+#[test]
+fn a_log_is_read_only_also_before_an_empty_store() {
+    let changes = [
+        [3, 3, 48, 48],
+        [48, 48, 48, 48],
+        [48, 13, 13, 13],
+        [13, 13, 13, 48],
+        [48, 48, 48, 48],
+        [48, 48, 48, 48],
+        [48, 48, 52, 50],
+        [46, 105, 110, 100],
+        [101, 120, 0, 20],
+        [6, 4, 2, 30],
+    ];
+    (super::target("recovery").run)(&[[0].as_slice(), changes.as_flattened()].concat());
+}
+
+#[test]
+fn each_target_has_its_own_name() {
+    for target in TARGETS {
+        assert_eq!(super::target(target.name).run as usize, target.run as usize);
+    }
+}
+
+fn change(input: &mut Vec<u8>, random: &mut fastrand::Rng) {
+    if input.is_empty() {
+        input.push(random.u8(..));
+    }
+    let at = random.usize(..input.len());
+    match random.u8(..8) {
+        0 | 1 => input[at] ^= 1 << random.u8(..8),
+        2 => input[at] = random.u8(..),
+        3 => input[at] = random.choice([0, 1, 0x7f, 0x80, 0xff]).unwrap_or(0),
+        4 => input.truncate(at),
+        5 => input.insert(at, random.u8(..)),
+        6 => {
+            let from = random.usize(..input.len());
+            let len = random.usize(..=input.len() - at.max(from));
+            input.copy_within(from..from + len, at);
+        }
+        _ => {
+            let bound = random
+                .choice([u32::MAX, 1 << 31, 65_536, 4080, 0])
+                .unwrap_or(0);
+            let end = (at + 4).min(input.len());
+            input[at..end].copy_from_slice(&bound.to_le_bytes()[..end - at]);
+        }
+    }
+}
