@@ -15,6 +15,7 @@ mod inspect;
 mod kept;
 mod long_poll;
 mod offsets;
+mod open_files;
 mod partition;
 mod produce;
 mod python_client;

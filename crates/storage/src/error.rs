@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use corelog_record::{HistoryId, Offset, PartitionId, Position, TopicId};
 
-use crate::disk::{Dir, is_full};
+use crate::disk::{Dir, is_full, is_out_of_files};
 use crate::format;
 
 /// An error of this crate.
@@ -36,6 +36,20 @@ pub enum Error {
         /// The file in it.
         file: String,
         /// What the disk said.
+        #[source]
+        source: io::Error,
+    },
+    /// There is no descriptor left to open a file with. It can arise only before anything is
+    /// written: nothing is lost, and the log goes on by itself.
+    #[error("no descriptor left to {action} {file} in {dir}")]
+    OutOfFiles {
+        /// What was tried.
+        action: &'static str,
+        /// The directory.
+        dir: String,
+        /// The file in it.
+        file: String,
+        /// What the system said.
         #[source]
         source: io::Error,
     },
@@ -158,6 +172,13 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether only space or descriptors were missing: nothing has failed, and a later try may
+    /// succeed.
+    #[must_use]
+    pub fn is_shortage(&self) -> bool {
+        matches!(self, Self::StorageFull { .. } | Self::OutOfFiles { .. })
+    }
+
     /// The same error where trying again later is no way out.
     pub(crate) fn for_good(self) -> Self {
         match self {
@@ -198,21 +219,11 @@ impl At {
         Self::new(dir, ".")
     }
 
-    /// An error that no retry mends.
+    /// An error that no retry mends, but for a lack of descriptors.
     pub(crate) fn io(self, action: &'static str, source: io::Error) -> Error {
-        Error::Io {
-            action,
-            dir: self.dir,
-            file: self.file,
-            source,
-        }
-    }
-
-    /// An error while space is prepared: that the disk is full is a state, not a failure.
-    pub(crate) fn space(self, action: &'static str, source: io::Error) -> Error {
         let Self { dir, file } = self;
-        match is_full(&source) {
-            true => Error::StorageFull {
+        match is_out_of_files(&source) {
+            true => Error::OutOfFiles {
                 action,
                 dir,
                 file,
@@ -224,6 +235,20 @@ impl At {
                 file,
                 source,
             },
+        }
+    }
+
+    /// An error while space is prepared: that the disk is full is a state, not a failure.
+    pub(crate) fn space(self, action: &'static str, source: io::Error) -> Error {
+        if !is_full(&source) {
+            return self.io(action, source);
+        }
+        let Self { dir, file } = self;
+        Error::StorageFull {
+            action,
+            dir,
+            file,
+            source,
         }
     }
 

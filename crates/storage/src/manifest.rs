@@ -209,12 +209,7 @@ impl<D: Dir> Manifest<D> {
         let at = || At::new(&self.dir, NAME);
         let buf = Rc::new(buf);
         let file = self.file.file().await.map_err(|e| at().io("open", e))?;
-        // Set until the outcome is known, so that a dropped future leaves the doubt behind.
-        self.is_in_doubt = true;
-        file.write_at(Rc::clone(&buf), start)
-            .await
-            .map_err(|e| at().io("write", e))?;
-        file.fdatasync().await.map_err(|e| at().io("sync", e))?;
+        // Before the edit: without a descriptor for it nothing is written that has to be written again.
         if !self.is_in_place {
             self.dir
                 .sync()
@@ -222,6 +217,12 @@ impl<D: Dir> Manifest<D> {
                 .map_err(|e| At::dir(&self.dir).io("sync", e))?;
             self.is_in_place = true;
         }
+        // Set until the outcome is known, so that a dropped future leaves the doubt behind.
+        self.is_in_doubt = true;
+        file.write_at(Rc::clone(&buf), start)
+            .await
+            .map_err(|e| at().io("write", e))?;
+        file.fdatasync().await.map_err(|e| at().io("sync", e))?;
         self.is_in_doubt = false;
         let tail_start = end - end % BLOCK_BYTES as u64;
         let in_buf = |position: u64| usize::try_from(position - start).unwrap_or(usize::MAX);

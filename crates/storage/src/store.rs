@@ -27,6 +27,11 @@ impl<D: Dir> Store<D> {
         Self::of(Handle::closed(dir, name, Open::Read))
     }
 
+    /// The store `name`, not yet opened, for writing.
+    pub(crate) fn unopened(dir: &D, name: String) -> Rc<Self> {
+        Self::of(Handle::closed(dir, name, Open::Write))
+    }
+
     /// The store `name`, of which `file` is open for writing.
     pub(crate) fn opened(dir: &D, name: String, file: Rc<D::File>) -> Rc<Self> {
         Self::of(Handle::opened(dir, name, file))

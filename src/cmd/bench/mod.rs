@@ -3,8 +3,10 @@
 //! What runs here loads a server and counts; it knows nothing a user's program could not know.
 
 mod consume;
+mod probe;
 mod produce;
 mod rates;
+mod seek;
 
 use clap::Subcommand;
 
@@ -21,6 +23,8 @@ pub(crate) struct Args {
 enum Action {
     Produce(produce::Args),
     Consume(consume::Args),
+    Probe(probe::Args),
+    Seek(seek::Args),
 }
 
 /// Does what the action says.
@@ -28,5 +32,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     match &args.action {
         Action::Produce(args) => produce::run(args),
         Action::Consume(args) => consume::run(args),
+        Action::Probe(args) => probe::run(args),
+        Action::Seek(args) => seek::run(args),
     }
 }

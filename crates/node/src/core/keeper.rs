@@ -1,12 +1,13 @@
-//! What runs on a core beside its requests: the committer, the timers, the sweep.
+//! What runs on a core beside its requests: the committer, the timers, flushes and chores.
 
 use std::rc::Rc;
 
 use corelog_storage::log::{ChorePlan, FlushPlan};
 
 use super::Disk;
+use super::files::Turn;
 use super::slots::SlotId;
-use super::state::{Core, SWEEP_EVERY};
+use super::state::Core;
 use crate::metrics::add;
 use crate::partition::Input;
 use crate::rt;
@@ -50,18 +51,6 @@ impl Core {
         }
     }
 
-    /// Rolls and expires by age, also where nothing else happens.
-    async fn keep_sweeping(self: Rc<Self>) {
-        loop {
-            rt::sleep(SWEEP_EVERY).await;
-            let slots = self.slots.borrow().ids();
-            for slot in slots {
-                self.step(slot, Input::Tick);
-                rt::yield_if_needed().await;
-            }
-        }
-    }
-
     /// Runs a flush to its end; its task is never dropped.
     pub(super) fn run_flush(
         self: &Rc<Self>,
@@ -71,8 +60,14 @@ impl Core {
     ) {
         let core = Rc::clone(self);
         let flush = async move {
+            let turn = match plan.makes_files() {
+                true => Turn::Birth,
+                false => Turn::Flush,
+            };
+            let turn = core.files.turn(turn).await;
             let started = rt::now();
             let done = Box::new(plan.run().await);
+            drop(turn);
             let took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
             core.counters.sync_us.observe(took_us);
             core.step(slot, Input::Flushed { generation, done });
@@ -92,7 +87,9 @@ impl Core {
     ) {
         let core = Rc::clone(self);
         let chore = async move {
+            let turn = core.files.turn(Turn::Chore).await;
             let done = Box::new(plan.run().await);
+            drop(turn);
             add(&core.counters.chores_total, 1);
             core.step(slot, Input::Chored { generation, done });
             // Appends may have waited for segments to be sealed.

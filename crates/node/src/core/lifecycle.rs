@@ -122,6 +122,12 @@ impl Core {
         closed
     }
 
+    /// How many partitions are opened or closed at the same time: enough to keep the disk busy, few
+    /// enough to bound open files and what recovery holds in memory.
+    pub(crate) fn at_once(&self) -> usize {
+        self.files.at_once()
+    }
+
     /// Every partition of the core.
     pub(crate) fn partition_slots(&self) -> Vec<SlotId> {
         self.slots.borrow().ids()

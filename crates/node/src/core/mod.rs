@@ -4,9 +4,11 @@
 //! state      what a core holds, and the step that decides and performs
 //! slots      its partitions by slot and by key
 //! lifecycle  opening, closing and reopening partitions
-//! keeper     the committer, the timers, the sweep
 //! snapshot   its part of a snapshot, and up to where snapshots hold its partitions
 //! scrub      reading sealed segments in the background
+//! keeper     the committer, the timers, flushes and chores
+//! sweep      when partitions are looked at for what only time makes due
+//! files      turns for what opens files
 //! serve      what it answers to requests for its own partitions
 //! describe   what it tells of them
 //! events     what happened to their logs, for the operator
@@ -28,6 +30,7 @@ mod board;
 mod delay;
 mod describe;
 mod events;
+mod files;
 mod keeper;
 mod lifecycle;
 mod memory;
@@ -37,6 +40,7 @@ mod serve;
 mod slots;
 mod snapshot;
 mod state;
+mod sweep;
 mod tickets;
 
 /// The disk a node runs on.

@@ -102,7 +102,7 @@ pub(crate) fn error_of(refusal: &Refusal) -> Failure {
         ),
         Refusal::Busy => (
             ErrorCode::Busy,
-            "too many requests wait for the partition".into(),
+            "too much waits for the partition, or for files that cannot be opened yet".into(),
             Detail {
                 retry_ms: Some(RETRY_MS),
                 ..none()

@@ -10,6 +10,7 @@ use corelog_storage::log::{Piece, ReadError};
 
 use super::Disk;
 use super::acks::Due;
+use super::files::Turn;
 use super::refusal::error_of;
 use super::slots::{PartitionKey, SlotId, SlotState};
 use super::state::Core;
@@ -151,7 +152,10 @@ impl Core {
                 // What lies on the disk is read, and its checksums taken, at a lower share.
                 let read = match plan.is_ready() {
                     true => plan.run().await,
-                    false => rt::spawn_background(plan.run()).await,
+                    false => {
+                        let _turn = self.files.turn(Turn::Read).await;
+                        rt::spawn_background(plan.run()).await
+                    }
                 };
                 let read = read.map_err(|error| {
                     if let ReadError::Damaged { from, to, .. } = &error {
@@ -234,7 +238,9 @@ impl Core {
                 log_start,
                 high_watermark,
             })) => {
+                let turn = self.files.turn(Turn::Read).await;
                 let found = plan.run().await;
+                drop(turn);
                 let found = found.map_err(|error| error_of(&Refusal::from(error)))?;
                 let (offset, timestamp) = match found {
                     Some((offset, timestamp)) => (offset.max(log_start), Some(timestamp)),

@@ -10,6 +10,7 @@ use super::Disk;
 use super::board::Board;
 use super::memory::Held;
 use super::scrub::Scrubbing;
+use super::sweep::Swept;
 use crate::catalog::Topic;
 use crate::partition::Partition;
 
@@ -31,6 +32,7 @@ pub(crate) struct Slot {
     pub(crate) state: SlotState,
     pub(crate) board: Rc<Board>,
     pub(super) held: Held,
+    pub(super) swept: Swept,
     /// A chore has failed since the last flush: it was logged.
     pub(super) is_troubled: bool,
     /// Somebody opens, reopens or closes it: nobody else may until that is done.
@@ -68,6 +70,7 @@ impl Slots {
             state: SlotState::Opening,
             board: Rc::default(),
             held: Held::default(),
+            swept: Swept::default(),
             is_troubled: false,
             is_claimed: true,
             scrub: Scrubbing::default(),

@@ -14,9 +14,11 @@ use corelog_record::{CoreId, NodeId};
 use super::Disk;
 use super::board::Void;
 use super::delay::Delay;
+use super::files::{self, Files};
 use super::memory::Memory;
 use super::refusal::with_causes;
 use super::slots::{SlotId, Slots};
+use super::sweep::Sweep;
 use super::tickets::{Tickets, Told};
 use crate::catalog::{Admin, LastSnapshots, Routes};
 use crate::config::NodeLimits;
@@ -37,6 +39,8 @@ const SEND_BYTES_MAX: u64 = 256 << 20;
 pub(crate) struct Shared {
     pub(crate) node: NodeId,
     pub(crate) limits: NodeLimits,
+    /// Files of logs that each core keeps open.
+    pub(crate) core_files: usize,
     pub(crate) core_count: u16,
     /// The data directory, absolute or as the process was given it.
     pub(crate) data_dir: PathBuf,
@@ -75,6 +79,8 @@ pub(crate) struct Core {
     /// Notified when a scrub is asked for.
     pub(super) scrub_wanted: Notify,
     pub(super) memory: Memory,
+    pub(super) files: Files,
+    pub(super) sweep: Sweep,
     /// Notified when a flush has ended, which makes room.
     pub(crate) flushed: Notify,
     pub(super) tickets: Rc<Tickets>,
@@ -91,6 +97,7 @@ pub(crate) struct Core {
 }
 
 impl Core {
+    /// A core of this thread.
     pub(crate) fn new(
         id: CoreId,
         shared: Arc<Shared>,
@@ -99,6 +106,8 @@ impl Core {
         lanes: Lanes,
         seed: u64,
     ) -> Rc<Self> {
+        let files_max = shared.core_files;
+        files::limit(files_max);
         Rc::new(Self {
             id,
             shared,
@@ -119,6 +128,8 @@ impl Core {
             last_snapshots: RefCell::default(),
             scrub_wanted: Notify::new(),
             memory: Memory::default(),
+            files: Files::new(files_max),
+            sweep: Sweep::default(),
             flushed: Notify::new(),
             tickets: Rc::default(),
             effects: RefCell::new(Effects::new()),
@@ -137,8 +148,14 @@ impl Core {
     pub(super) fn step(self: &Rc<Self>, slot: SlotId, input: Input<'_, Disk>) -> Option<Told> {
         // A step may lead to another before its effects are performed: each takes its own buffer.
         let mut effects = self.effects.replace(Effects::new());
-        if let Some(partition) = self.slots.borrow_mut().partition_mut(slot) {
-            partition.step(input, rt::wall_clock(), &mut effects);
+        if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
+            // Whatever comes of a look at the clock comes to the partition as another input.
+            if !matches!(input, Input::Tick) {
+                self.sweep.wake(slot, found);
+            }
+            if let Some(partition) = found.partition_mut() {
+                partition.step(input, rt::wall_clock(), &mut effects);
+            }
         }
         let mut told_now = None;
         for effect in effects.drain() {

@@ -18,10 +18,6 @@ use crate::metrics::{Counters, PartitionSnapshot};
 use crate::router::{self, LaneEnds};
 use crate::rt::{self, Listener, Port};
 
-/// Partitions of one core that are opened or closed at the same time: enough to keep the disk
-/// busy, few enough to bound what recovery holds in memory.
-const AT_ONCE: usize = 16;
-
 /// What a core is told.
 #[derive(Debug)]
 pub(super) enum Control {
@@ -163,7 +159,7 @@ async fn recover(core: &Rc<Core>, topics: Vec<Arc<Topic>>) -> Recovered {
         core.routes.borrow_mut().put(topic);
     }
     let partitions = mine.len();
-    let opened = at_once(mine, |(topic, key)| {
+    let opened = at_once(core.at_once(), mine, |(topic, key)| {
         let core = Rc::clone(core);
         async move { core.open_partition(&topic, key).await }
     });
@@ -203,7 +199,7 @@ async fn drain(core: &Rc<Core>, listeners: &[Rc<Listener>], timeout: Duration) {
 async fn close(core: &Rc<Core>) -> usize {
     let slots = VecDeque::from(core.partition_slots());
     let count = slots.len();
-    let clean = at_once(slots, |slot| {
+    let clean = at_once(core.at_once(), slots, |slot| {
         let core = Rc::clone(core);
         async move { core.close_partition(slot).await }
     });
@@ -212,13 +208,14 @@ async fn close(core: &Rc<Core>) -> usize {
 
 /// Does `work` for every thing, a few at once; tells for how many it gave true.
 async fn at_once<T: 'static, F: Future<Output = bool> + 'static>(
+    at_once: usize,
     mut things: VecDeque<T>,
     work: impl Fn(T) -> F,
 ) -> usize {
     let mut running = VecDeque::new();
     let mut count = 0;
     loop {
-        while running.len() < AT_ONCE
+        while running.len() < at_once
             && let Some(thing) = things.pop_front()
         {
             running.push_back(rt::spawn(work(thing)));

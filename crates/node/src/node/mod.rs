@@ -3,12 +3,14 @@
 //! ```text
 //! start    the order in which a node comes up; nothing listens before everything is recovered
 //! ports    the addresses a node listens on and what clients are told
+//! descriptors  how the open files that the process may have are shared out
 //! control  what a core is told by the thread that started it: recover, listen, drain, close
 //! ```
 //!
 //! What never lives here: requests, partitions, frames.
 
 mod control;
+mod descriptors;
 mod ports;
 mod start;
 

@@ -10,9 +10,10 @@ use corelog_storage::format::node as node_file;
 use flume::{Receiver, RecvTimeoutError, Sender};
 
 use super::control::{self, Control, Parts, Recovered};
+use super::descriptors::Share;
 use super::ports::{self, Ports};
 use super::{Handle, Inner, Node, StartReport};
-use crate::config::NodeConfig;
+use crate::config::{NodeConfig, NodeLimits};
 use crate::core::Shared;
 use crate::error::{StartError, StopError};
 use crate::metrics::Counters;
@@ -20,6 +21,8 @@ use crate::router;
 use crate::rt::{self, CoreConfig, CoreThread, Watchdog};
 use crate::sys::{self, NodeFile, probe};
 
+/// The limit of open files where the kernel does not tell it: the usual one.
+const DESCRIPTORS_ASSUMED: u64 = 1024;
 /// Messages that wait for a core from outside: questions of the side thread.
 const CONTROL_QUEUE_MAX: usize = 64;
 /// How much longer than its connections a core may take to drain.
@@ -41,11 +44,19 @@ pub(super) fn start(config: &NodeConfig) -> Result<Node, StartError> {
     let io_memory_bytes = probe::memlock(config.cores)?.io_memory_bytes;
     probe::rings()?;
     probe::data_directory(&config.data_dir)?;
-    // More connections than descriptors are refused one by one, with a reason in the log.
-    probe::raise_descriptors().map_or_else(
-        |error| tracing::warn!(%error, "the limit of open files stays as it is"),
-        |files| tracing::debug!(files, "raised the limit of open files"),
-    );
+    let descriptors = probe::raise_descriptors().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the limit of open files is not known");
+        DESCRIPTORS_ASSUMED
+    });
+    let share = Share::of(descriptors, config.cores, config.limits.connections_max);
+    if share.connections < config.limits.connections_max {
+        tracing::warn!(
+            descriptors,
+            core_files = share.core_files,
+            connections = share.connections,
+            "the limit of open files leaves room for fewer connections than configured"
+        );
+    }
     let mut lock = NodeFile::lock(&config.data_dir)?;
     let id = identify(config, &mut lock)?;
     let Ports {
@@ -56,7 +67,7 @@ pub(super) fn start(config: &NodeConfig) -> Result<Node, StartError> {
     let counters: Vec<_> = (0..config.cores)
         .map(|_| Arc::<Counters>::default())
         .collect();
-    let cores = Cores::start(config, id, &counters, io_memory_bytes)?;
+    let cores = Cores::start(config, id, &counters, io_memory_bytes, share)?;
     let vitals = cores
         .threads
         .iter()
@@ -111,11 +122,17 @@ impl Cores {
         node: NodeId,
         counters: &[Arc<Counters>],
         io_memory_bytes: usize,
+        share: Share,
     ) -> Result<Self, StartError> {
         let core_count = u16::try_from(config.cores).unwrap_or(u16::MAX);
+        let limits = NodeLimits {
+            connections_max: share.connections,
+            ..config.limits.clone()
+        };
         let shared = Arc::new(Shared {
             node,
-            limits: config.limits.clone(),
+            limits,
+            core_files: share.core_files,
             core_count,
             data_dir: config.data_dir.clone(),
             scrub_rate: config.scrub_rate,

@@ -142,7 +142,7 @@ pub(crate) enum Refusal {
     },
     /// The segment expired while it was read; asking again tells the valid range.
     Removed,
-    /// Too many requests are parked or wait for a chore.
+    /// Too many requests are parked or wait for a chore, or no file can be opened just now.
     Busy,
     /// The partition is going away.
     Closing,
@@ -163,6 +163,7 @@ impl From<AppendError> for Refusal {
             AppendError::OffsetsExhausted => Self::OffsetsExhausted,
             AppendError::Fenced => Self::Fenced,
             AppendError::StorageFull => Self::StorageFull,
+            AppendError::OutOfFiles => Self::Busy,
             AppendError::ReadOnly { from } => Self::ReadOnly { from },
             other => unreachable!("an append error that is not told apart: {other}"),
         }
@@ -178,6 +179,7 @@ impl From<ReadError> for Refusal {
                 segment,
             },
             ReadError::Removed { .. } => Self::Removed,
+            ReadError::Disk { source, .. } if source.is_shortage() => Self::Busy,
             ReadError::Disk { source, .. } => Self::Failed { source },
             other => unreachable!("a read error that is not told apart: {other}"),
         }

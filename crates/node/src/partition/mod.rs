@@ -34,4 +34,4 @@ pub(crate) use effect::{Answer, Effect, Effects, Refusal};
 pub(crate) use group::ACCEPTED_AGE_MAX;
 pub(crate) use input::{Appetite, Input, Policy, Seek, Token};
 pub(crate) use state::Partition;
-pub(crate) use upkeep::TICK_WITHIN;
+pub(crate) use upkeep::{Rest, TICK_WITHIN};

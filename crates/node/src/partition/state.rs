@@ -303,8 +303,8 @@ impl<D: Dir> Partition<D> {
                 }
                 self.upkeep_after_flush(now, effects);
             }
-            Err(error @ corelog_storage::Error::StorageFull { .. }) => {
-                // The group stays pending: a chore that finds space lets it go out.
+            Err(error) if error.is_shortage() => {
+                // The group stays pending: a chore that finds space, or descriptors, lets it go out.
                 push_start(self.group.next(self.bounds.durable), effects);
                 self.group.held();
                 effects.push(Effect::Full { error });

@@ -48,7 +48,41 @@ impl Upkeep {
     }
 }
 
+/// When a partition wants to be looked at again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// Soon: it has something to do.
+    Busy,
+    /// When this time has come.
+    Until(Timestamp),
+    /// When something happens to it.
+    Idle,
+}
+
 impl<D: Dir> Partition<D> {
+    /// When it wants to be looked at again, although nothing happens to it.
+    pub(crate) fn rest(&self) -> Rest {
+        if self.is_closing || self.log.is_fenced() {
+            return Rest::Idle;
+        }
+        let is_settled = self.log.is_settled() && self.upkeep.waiting.is_empty();
+        if !is_settled || self.has_outstanding() {
+            return Rest::Busy;
+        }
+        let age_ms = self.policy.retention_age_ms;
+        let expires = self.log.oldest_seal().zip(age_ms).map(|(sealed, age_ms)| {
+            // Expired is what is older, by a millisecond at least.
+            let age_ms = i64::try_from(age_ms).unwrap_or(i64::MAX);
+            sealed.saturating_add_millis(age_ms.saturating_add(1))
+        });
+        let times = [self.log.roll_at(), expires];
+        times
+            .into_iter()
+            .flatten()
+            .min()
+            .map_or(Rest::Idle, Rest::Until)
+    }
+
     pub(super) fn truncate(
         &mut self,
         token: Token,
@@ -119,12 +153,11 @@ impl<D: Dir> Partition<D> {
                 self.next_chore(now, effects);
             }
             Err(error) => {
-                let is_full = matches!(error, Error::StorageFull { .. });
                 if let Some(token) = truncating {
-                    let refusal = if is_full {
-                        Refusal::StorageFull
-                    } else {
-                        Refusal::Fenced
+                    let refusal = match error {
+                        Error::StorageFull { .. } => Refusal::StorageFull,
+                        Error::OutOfFiles { .. } => Refusal::Busy,
+                        _ => Refusal::Fenced,
                     };
                     effects.refuse(token, refusal);
                 }

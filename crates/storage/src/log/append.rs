@@ -60,6 +60,9 @@ pub enum AppendError {
     /// The log is fenced until it is reopened.
     #[error("the log is fenced after a failed write or sync; reopen it")]
     Fenced,
+    /// Files could not be opened for want of descriptors; appends are taken again as soon as they can.
+    #[error("no descriptor is left to open files with")]
+    OutOfFiles,
     /// The disk is full; appends are taken again as soon as it is not.
     #[error("the disk is full")]
     StorageFull,
@@ -128,7 +131,10 @@ impl<D: Dir> Log<D> {
             return Err(AppendError::Cutting);
         }
         if self.is_full() {
-            return Err(AppendError::StorageFull);
+            return Err(match self.is_out_of_files {
+                true => AppendError::OutOfFiles,
+                false => AppendError::StorageFull,
+            });
         }
         if bytes == 0 {
             return Err(AppendError::Empty);
@@ -185,6 +191,7 @@ impl<D: Dir> Log<D> {
             .expect("a stamped batch follows its point");
         self.tail.advance(&end, batch.len());
         active.end = end;
+        self.sums.append(batch.len());
         active.born.get_or_insert(now);
     }
 
@@ -223,6 +230,10 @@ impl<D: Dir> Log<D> {
         );
         active.stage = Stage::Rolled;
         let base = active.end.rolled();
+        let max_timestamp = active.end.max_timestamp;
+        if self.segments.len() > 1 {
+            self.sums.push(max_timestamp);
+        }
         self.tail.roll();
         self.segments.push_back(Segment::new(base));
     }

@@ -172,7 +172,8 @@ impl<D: Dir> Log<D> {
     /// Takes the result of a chore. Ask for the next flush and chore afterwards.
     ///
     /// # Errors
-    /// [`Error::StorageFull`] if there was no space; it is tried again later. Any other error
+    /// [`Error::StorageFull`] if there was no space, [`Error::OutOfFiles`] if there was no
+    /// descriptor; it is tried again later. Any other error
     /// fences the log.
     ///
     /// # Panics
@@ -198,7 +199,7 @@ impl<D: Dir> Log<D> {
             }
             // It is another directory's space, and whoever asked for the snapshot may ask again.
             Err(error) if is_snapshot => Err(error),
-            Err(error @ Error::StorageFull { .. }) => {
+            Err(error) if error.is_shortage() => {
                 self.space_retry_at = now.saturating_add_millis(SPACE_RETRY_MS);
                 Err(error)
             }
@@ -349,7 +350,7 @@ impl<D: Dir> Log<D> {
 }
 
 /// How long preparing space is left alone after the disk was found full, in milliseconds.
-const SPACE_RETRY_MS: i64 = 200;
+pub(super) const SPACE_RETRY_MS: i64 = 200;
 
 /// How long a rebuilt index that could not be written stays in memory only, in milliseconds.
 const INDEX_RETRY_MS: i64 = 60_000;

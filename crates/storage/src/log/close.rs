@@ -73,6 +73,9 @@ impl<D: Dir> Log<D> {
         file.sync_all()
             .await
             .map_err(|e| store.at().io("sync", e))?;
+        if rows.rows().is_empty() {
+            return Ok(()); // The next opening needs none.
+        }
         let name = active.index_name();
         let index = rows.encode(history, &active.base);
         let written = self.dir.write_aside(&name, &index).await;

@@ -178,7 +178,8 @@ impl<D: Dir> Log<D> {
     }
 
     pub(super) fn plan_index(&mut self, now: Timestamp) -> Option<Work<D>> {
-        if now < self.index_retry_at {
+        let checks = self.index_checks.get();
+        if now < self.index_retry_at || checks == 0 {
             return None;
         }
         let found = self.segments.iter().find_map(|segment| {
@@ -194,6 +195,7 @@ impl<D: Dir> Log<D> {
         });
         if found.is_none() {
             self.index_retry_at = now.saturating_add_millis(INDEX_CHECK_MS);
+            self.index_checks.set(checks - 1);
         }
         found
     }
@@ -204,6 +206,10 @@ const MARK_AGE_MS: i64 = 500;
 
 /// … and this often in bytes: a group that completes meanwhile stays within the 4 MiB promised.
 const MARK_BYTES_MAX: u64 = 2 << 20;
+
+/// After a read from the disk it is looked so often for an index that had to be rebuilt for it: a
+/// read that takes longer leaves that to the next one.
+pub(super) const INDEX_CHECKS: u8 = 30;
 
 /// How often it is looked for indexes that were rebuilt, in milliseconds: there may be thousands.
 const INDEX_CHECK_MS: i64 = 1_000;

@@ -4,6 +4,7 @@ use corelog_record::{ByteSize, Offset, Timestamp};
 
 use super::Log;
 use super::chore::ChorePlan;
+use super::sums::Sums;
 use crate::Error;
 use crate::disk::Dir;
 use crate::format::edit::{Edit, Start};
@@ -97,7 +98,7 @@ impl<D: Dir> Log<D> {
 
     /// When the segment `number` was sealed. A damaged one never is: it is as old as the next one
     /// that was, else it would keep all behind it for ever.
-    fn seal_time_at(&self, number: usize) -> Option<Timestamp> {
+    pub(super) fn seal_time_at(&self, number: usize) -> Option<Timestamp> {
         let mut later = self.segments.iter().skip(number);
         later
             .find(|segment| segment.stage != Stage::Damaged)?
@@ -168,6 +169,7 @@ impl<D: Dir> Log<D> {
             self.discard(segment);
         }
         assert!(!self.segments.is_empty(), "the active segment stays");
+        self.sums = Sums::over(&self.segments);
         self.log_start = start;
         self.damage.retain(|damage| start < damage.to);
         (count, bytes)

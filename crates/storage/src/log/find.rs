@@ -6,6 +6,7 @@ use std::rc::Rc;
 use corelog_record::{Offset, Timestamp};
 
 use super::Log;
+use super::due::INDEX_CHECKS;
 use super::fetch::{Start, read_error};
 use super::read::ReadError;
 use crate::disk::Dir;
@@ -96,11 +97,12 @@ impl<D: Dir> Log<D> {
     /// Plans a lookup by time among the batches below `upto`.
     pub fn plan_find_time(&self, time: Timestamp, upto: Offset) -> TimePlan<D> {
         let limit = upto.min(self.durable());
+        self.index_checks.set(INDEX_CHECKS);
         // What a damaged segment holds at most is not always known.
         let may_hold = |segment: &&Segment<D>| {
             time <= segment.end.max_timestamp || segment.stage == Stage::Damaged
         };
-        let places = self.segments.iter().filter(may_hold);
+        let places = self.segments_at(time).filter(may_hold);
         // Two sound ones at most: only in the one that holds log start may the batch be out of reach.
         let mut left = SOUND_PLACES_MAX;
         let places = places.take_while(|segment| {

@@ -5,6 +5,7 @@ use std::fmt;
 use corelog_record::{Offset, Timestamp};
 
 use super::Log;
+use super::chore::SPACE_RETRY_MS;
 use super::fence::Guard;
 use super::prepare::Prepare;
 use super::tail::Group;
@@ -55,6 +56,11 @@ impl<D: Dir> fmt::Debug for FlushDone<D> {
 }
 
 impl<D: Dir> FlushPlan<D> {
+    /// Whether it makes files before it writes into them, which takes longer and opens more.
+    pub fn makes_files(&self) -> bool {
+        self.prepare.new.is_some()
+    }
+
     /// Writes the group and syncs it. Nothing of it is ever tried twice.
     pub async fn run(mut self) -> FlushDone<D> {
         let result = self.write().await;
@@ -121,7 +127,8 @@ impl<D: Dir> Log<D> {
     /// Takes the result of a flush.
     ///
     /// # Errors
-    /// [`Error::StorageFull`] if there was no space for the group: it stays pending and goes out by
+    /// [`Error::StorageFull`] if there was no space for the group, [`Error::OutOfFiles`] if its files
+    /// could not be opened: it stays pending and goes out by
     /// itself when there is. Any other error fences the log.
     ///
     /// # Panics
@@ -146,9 +153,13 @@ impl<D: Dir> Log<D> {
         self.absorb(group.segment, prepare);
         match result {
             Ok(()) => {}
-            Err(error @ Error::StorageFull { .. }) => {
+            Err(error) if error.is_shortage() => {
                 self.tail.put_back(group);
                 self.full_since = Some(now);
+                self.is_out_of_files = matches!(error, Error::OutOfFiles { .. });
+                if self.is_out_of_files {
+                    self.space_retry_at = now.saturating_add_millis(SPACE_RETRY_MS);
+                }
                 return Err(error);
             }
             Err(error) => {

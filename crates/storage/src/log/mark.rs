@@ -44,10 +44,8 @@ impl<D: Dir> Log<D> {
     /// What a mark written now says.
     pub(super) fn slot(&self) -> Slot {
         let durable = &self.durable;
-        let segment = self
-            .segments
-            .iter()
-            .find(|s| s.base.offset == self.durable_segment);
+        let segment = Some(self.segment_of(self.durable_segment))
+            .filter(|segment| segment.base.offset == self.durable_segment);
         Slot {
             history: self.identity.history,
             copy: self.copy,

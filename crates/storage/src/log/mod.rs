@@ -41,11 +41,13 @@ mod open;
 mod options;
 mod prepare;
 mod read;
+mod rest;
 mod scrub;
 mod select;
 mod snapshot;
 mod space;
 mod suffix;
+mod sums;
 mod tail;
 mod walk;
 mod work;
@@ -53,6 +55,7 @@ mod work;
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
@@ -71,6 +74,7 @@ use self::fence::Fence;
 use self::held::Held;
 use self::mark::Marked;
 use self::scrub::Scrub;
+use self::sums::Sums;
 use self::tail::Tail;
 use self::work::Garbage;
 
@@ -130,6 +134,7 @@ pub struct Log<D: Dir> {
     fence: Fence,
     /// In order, without gaps; the last one is active.
     segments: VecDeque<Segment<D>>,
+    sums: Sums,
     log_start: Offset,
     durable: Point,
     /// The base offset of the segment that `durable` is a point of.
@@ -151,8 +156,12 @@ pub struct Log<D: Dir> {
     next: Option<(Rc<Store<D>>, u64)>,
     /// When the disk was found full, if it still is.
     full_since: Option<Timestamp>,
+    /// Whether it was not space but descriptors that was missing then.
+    is_out_of_files: bool,
     space_retry_at: Timestamp,
     index_retry_at: Timestamp,
+    /// How often it is still looked for indexes that were rebuilt.
+    index_checks: Cell<u8>,
     garbage: Vec<Garbage<D>>,
     damage: Vec<Damage>,
     events: Events,
@@ -222,7 +231,7 @@ impl<D: Dir> Log<D> {
 
     /// Bytes of batches in all stores, those not yet flushed included.
     pub fn store_bytes(&self) -> ByteSize {
-        ByteSize::from_bytes(self.segments.iter().map(Segment::bytes).sum())
+        ByteSize::from_bytes(self.sums.store_bytes())
     }
 
     /// Whether a write or sync failed, or a plan was dropped: no more writes until reopened.
@@ -230,8 +239,9 @@ impl<D: Dir> Log<D> {
         self.fence.is_set()
     }
 
-    /// Whether the last attempt to prepare space found the disk full. Appends are refused with
-    /// [`AppendError::StorageFull`] until a chore finds space.
+    /// Whether the last attempt to prepare space found the disk full, or no descriptor to open a file
+    /// with. Appends are refused with [`AppendError::StorageFull`] or [`AppendError::OutOfFiles`] until
+    /// a chore succeeds.
     pub fn is_full(&self) -> bool {
         self.full_since.is_some()
     }

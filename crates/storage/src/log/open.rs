@@ -1,5 +1,6 @@
 //! Opening a log: what a clean stop left is believed, everything else is recovered.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 
 use corelog_record::{Chain, CopyId, LeaderEpoch, Lineage, Offset, Position, Timestamp};
@@ -9,6 +10,7 @@ use super::held::Held;
 use super::mark::Marked;
 use super::options::draw;
 use super::scrub::Scrub;
+use super::sums::Sums;
 use super::tail::Tail;
 use super::{Damage, Events, Identity, Log, Options};
 use crate::Error;
@@ -130,6 +132,7 @@ impl<D: Dir> Log<D> {
             lineage,
             fence: Fence::default(),
             segments: VecDeque::from([Segment::new(origin)]),
+            sums: Sums::default(),
             log_start: Offset::ZERO,
             durable: origin,
             durable_segment: Offset::ZERO,
@@ -150,8 +153,10 @@ impl<D: Dir> Log<D> {
             chore: None,
             next: None,
             full_since: None,
+            is_out_of_files: false,
             space_retry_at: now,
             index_retry_at: now,
+            index_checks: Cell::new(0),
             garbage: Vec::new(),
             damage: Vec::new(),
             events: Events::default(),
@@ -178,6 +183,7 @@ impl<D: Dir> Log<D> {
         self.log_start = manifest.state().log_start();
         self.scrub = Scrub::since(manifest.state().scrubbed());
         (self.epoch, self.lineage) = (recovered.epoch, recovered.lineage);
+        self.sums = Sums::over(&segments);
         self.segments = segments;
         self.durable = durable;
         self.durable_segment = durable_segment;

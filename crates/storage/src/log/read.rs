@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use corelog_record::Offset;
 
+use super::due::INDEX_CHECKS;
 use super::fetch::DiskRead;
 use super::select::{self, Wanted};
 use super::tail::Frozen;
@@ -207,6 +208,7 @@ impl<D: Dir> Log<D> {
         if let Some(fetched) = self.read_tail(segment, wanted) {
             return Ok(ReadPlan(Work::Ready(fetched)));
         }
+        self.index_checks.set(INDEX_CHECKS);
         // Batches are on disk if they are durable, and those have a store.
         match DiskRead::new(segment, self.durable_bytes(segment), wanted) {
             Some(read) => Ok(ReadPlan(Work::Disk(read))),

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use corelog_record::{Offset, Timestamp};
 
+use super::due::INDEX_CHECKS;
 use super::work::Work;
 use super::{Damage, Log};
 use crate::Error;
@@ -276,6 +277,7 @@ impl<D: Dir> Log<D> {
         if let Index::File(sealed) = &self.segment_at(base).index {
             sealed.replace(rows);
             self.index_retry_at = now;
+            self.index_checks.set(INDEX_CHECKS);
         }
     }
 

@@ -11,6 +11,7 @@ use corelog_record::{LeaderEpoch, Lineage, Offset, Position, Timestamp};
 
 use super::Log;
 use super::chore::{Chore, ChorePlan};
+use super::sums::Sums;
 use super::work::{Garbage, Work, remove};
 use crate::Error;
 use crate::disk::Dir;
@@ -358,6 +359,7 @@ impl<D: Dir> Log<D> {
             });
         }
         self.segments.push_back(Segment::new(point.rolled()));
+        self.sums = Sums::over(&self.segments);
         if let Some((epoch, lineage)) = epoch {
             (self.epoch, self.lineage) = (epoch, lineage);
         }

@@ -7,8 +7,7 @@ use corelog_record::Position;
 
 use super::{BLOCK, OpenStore, Recovery, marked_point, settle};
 use crate::Error;
-use crate::disk::{Dir, File, Open, round_up};
-use crate::error::At;
+use crate::disk::{Dir, File, round_up};
 use crate::format::state;
 use crate::index::{Builder, Loaded, Of, Sealed};
 use crate::log::{Damage, Event};
@@ -82,10 +81,9 @@ impl<D: Dir> Recovery<D> {
 
     /// The length of the file `name`, if there is one.
     pub(super) fn length(&self, name: &str) -> Option<u64> {
-        self.entries
-            .iter()
-            .find(|entry| entry.name == name)
-            .map(|entry| entry.bytes)
+        let entries = &self.entries;
+        let at = entries.binary_search_by(|entry| entry.name.as_str().cmp(name));
+        at.ok().map(|at| entries[at].bytes)
     }
 
     /// The end of a log that was closed in order; `None` if it was not, or if that cannot be told.
@@ -97,6 +95,7 @@ impl<D: Dir> Recovery<D> {
             return Ok(None);
         };
         let marked = marked_point(&slot);
+        let interval_bytes = u64::from(self.context.interval_bytes);
         if marked.offset < self.promised() || !self.are_known(segments) {
             return Ok(None);
         }
@@ -111,7 +110,15 @@ impl<D: Dir> Recovery<D> {
         }
         let is_marked = slot.segment == last.base.offset && slot.generation == last.generation;
         let end = if is_marked { marked } else { last.base };
-        let open = self.open_store(last).await?;
+        let open = match self.length(&last.store_name()) {
+            // Nothing lies behind the end, and so there is nothing to look at.
+            Some(bytes) if bytes == end.position.get() => OpenStore {
+                store: Store::unopened(&self.context.dir, last.store_name()),
+                bytes,
+                end: bytes,
+            },
+            _ => self.open_store(last).await?,
+        };
         let is_exact = open.end <= end.position.get() && end.position.get() <= open.bytes;
         let is_exact = is_exact || planted::is(Bug::StaleCleanMark);
         if !is_exact || !is_same(&end) {
@@ -125,10 +132,15 @@ impl<D: Dir> Recovery<D> {
             last.index = Index::File(index);
             return Ok(Some(end));
         }
-        let rows = index.load().await?;
-        last.index = Index::Growing(match &*rows {
-            Loaded::Rebuilt(rows) => rows.clone(),
-            Loaded::Mapped(_) => Builder::from(rows.to_vec()),
+        last.index = Index::Growing(if end.position.get() < interval_bytes {
+            // It is shorter than the way to its first row, and was closed without an index.
+            Builder::default()
+        } else {
+            let rows = index.load().await?;
+            match &*rows {
+                Loaded::Rebuilt(rows) => rows.clone(),
+                Loaded::Mapped(_) => Builder::from(rows.to_vec()),
+            }
         });
         last.space_bytes = open.bytes.max(round_up(end.position.get())) / BLOCK * BLOCK;
         last.store = Some(open.store);
@@ -179,11 +191,9 @@ impl<D: Dir> Recovery<D> {
                 end: 0,
             });
         };
-        let at = || At::new(&self.context.dir, &name);
-        let opened = self.context.dir.open(&name, Open::Write).await;
-        let file = Rc::new(opened.map_err(|e| at().io("open", e))?);
-        file.outwait().await.map_err(|e| at().io("outwait", e))?;
-        let store = Store::opened(&self.context.dir, name.clone(), file);
+        let store = Store::unopened(&self.context.dir, name);
+        let waited = store.file().await?.outwait().await;
+        waited.map_err(|e| store.at().io("outwait", e))?;
         let end = settle::data_end(&store, bytes).await?;
         Ok(OpenStore { store, bytes, end })
     }

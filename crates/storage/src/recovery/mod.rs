@@ -28,6 +28,7 @@ mod tidy;
 pub(crate) use damage::{EDIT_DAMAGES_MAX, damage_edits, key as damage_key, known_damage};
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::rc::Rc;
 
 use corelog_record::{LeaderEpoch, Lineage, Offset, Timestamp};
@@ -90,15 +91,11 @@ pub(crate) async fn recover<D: Dir>(
     mut context: Context<D>,
 ) -> Result<Option<Recovered<D>>, Error> {
     let at = || At::dir(&context.dir);
-    if !context
-        .dir
-        .exists()
-        .await
-        .map_err(|e| at().io("look at", e))?
-    {
-        return Ok(None);
-    }
-    let entries = context.dir.list().await.map_err(|e| at().io("list", e))?;
+    let entries = match context.dir.list().await {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(at().io("list", error)),
+    };
     if !entries
         .iter()
         .any(|entry| entry.name == crate::manifest::NAME)

@@ -1,5 +1,6 @@
 //! Judging the files of a directory: the manifest says which are the log's.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::ops::Range;
 
@@ -77,8 +78,16 @@ impl<D: Dir> Recovery<D> {
             let event = Event::ManifestTorn { position, bytes };
             self.findings.events.note(event);
         }
+        let segments = self.manifest.state().segments().iter();
+        let named: BTreeSet<String> = segments
+            .map(|segment| (segment.base, segment.generation))
+            .flat_map(|(base, number)| [name::store(base, number), name::index(base, number)])
+            .collect();
         let mut is_moved = false;
         for entry in self.entries.clone() {
+            if named.contains(&entry.name) {
+                continue;
+            }
             match self.judge(&entry).await? {
                 Verdict::Keep => {}
                 Verdict::Remove => {
@@ -98,15 +107,12 @@ impl<D: Dir> Recovery<D> {
         Ok(())
     }
 
+    /// What becomes of a file that the manifest does not name.
     async fn judge(&self, entry: &Entry) -> Result<Verdict, Error> {
         let name = entry.name.as_str();
         let segments = self.manifest.state().segments();
-        let is_named = segments.iter().any(|segment| {
-            let (base, generation) = (segment.base, segment.generation);
-            name == name::store(base, generation) || name == name::index(base, generation)
-        });
         let is_ours = name == manifest::NAME || name == mark::NAME;
-        if is_named || is_ours || entry.is_dir || name.ends_with(PARTIAL_SUFFIX) {
+        if is_ours || entry.is_dir || name.ends_with(PARTIAL_SUFFIX) {
             return Ok(Verdict::Keep);
         }
         // An index only repeats what a store says.

@@ -46,6 +46,10 @@ pub enum Error {
     /// that finds space; the record of this call was not taken.
     #[error("the disk is full")]
     StorageFull,
+    /// The process has no descriptor left to open a file with. As with a full disk, what was appended
+    /// before stays in memory, and the record of this call was not taken.
+    #[error("no descriptor is left to open files with")]
+    OutOfFiles,
     /// A write or a sync failed. What was appended since the last `sync` may or may not be on the
     /// disk; only opening the log again tells.
     #[error("the log is fenced after a failed write or sync; open it again")]
@@ -81,6 +85,7 @@ impl From<crate::Error> for Error {
     fn from(source: crate::Error) -> Self {
         match source {
             crate::Error::StorageFull { .. } => Self::StorageFull,
+            crate::Error::OutOfFiles { .. } => Self::OutOfFiles,
             crate::Error::Fenced => Self::Fenced,
             crate::Error::ReadOnly { from } => Self::ReadOnly { from },
             crate::Error::Damaged { from, to, segment } => Self::Damaged { from, to, segment },
@@ -121,6 +126,7 @@ impl From<AppendError> for Error {
             AppendError::ReadOnly { from } => Self::ReadOnly { from },
             // What waits is written long before there is too much of it, unless the disk is full.
             AppendError::StorageFull | AppendError::Full { .. } => Self::StorageFull,
+            AppendError::OutOfFiles => Self::OutOfFiles,
             AppendError::Fenced
             | AppendError::Cutting
             | AppendError::Empty

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use corelog_storage::disk::map::{Map, Pages};
 use corelog_storage::disk::std::StdDir;
@@ -13,7 +14,7 @@ use nix::sys::stat::Mode;
 
 use super::buf::{UringBuf, UringBytes};
 use super::file::UringFile;
-use super::polling;
+use super::{patience, polling};
 use crate::rt::blocking::blocking;
 
 /// A directory whose files are driven by io_uring, on the core that opens them.
@@ -39,13 +40,17 @@ impl UringDir {
         &self.path
     }
 
-    /// Runs `work` on this directory, on the pool.
+    /// Runs `work` on this directory, on the pool; again, if it had no descriptor.
     async fn on_pool<T: Send + 'static>(
         &self,
-        work: impl FnOnce(StdDir) -> io::Result<T> + Send + 'static,
+        work: impl Fn(StdDir) -> io::Result<T> + Send + Sync + 'static,
     ) -> io::Result<T> {
-        let path = self.path.to_path_buf();
-        blocking(move || work(StdDir::new(path))).await
+        let work = Arc::new(work);
+        patience::with_files(|| {
+            let (work, path) = (Arc::clone(&work), self.path.to_path_buf());
+            blocking(move || work(StdDir::new(path)))
+        })
+        .await
     }
 }
 
@@ -80,20 +85,21 @@ impl Dir for UringDir {
 
     async fn open(&self, name: &str, mode: Open) -> io::Result<UringFile> {
         polling::learn(&self.path).await?;
-        UringFile::open(&self.path.join(name), mode).await
+        let path = self.path.join(name);
+        patience::with_files(|| UringFile::open(&path, mode)).await
     }
 
     async fn rename(&self, from: &str, to_dir: &Self, to: &str) -> io::Result<()> {
         let (from, to) = (from.to_owned(), to.to_owned());
         let to_path = to_dir.path.to_path_buf();
-        self.on_pool(move |dir| disk::block_on(dir.rename(&from, &StdDir::new(to_path), &to)))
+        self.on_pool(move |dir| disk::block_on(dir.rename(&from, &StdDir::new(&to_path), &to)))
             .await
     }
 
     async fn link(&self, from: &str, to_dir: &Self, to: &str) -> io::Result<()> {
         let (from, to) = (from.to_owned(), to.to_owned());
         let to_path = to_dir.path.to_path_buf();
-        self.on_pool(move |dir| disk::block_on(dir.link(&from, &StdDir::new(to_path), &to)))
+        self.on_pool(move |dir| disk::block_on(dir.link(&from, &StdDir::new(&to_path), &to)))
             .await
     }
 
@@ -113,9 +119,13 @@ impl Dir for UringDir {
 
     async fn map(&self, name: &str) -> io::Result<Map> {
         let path = self.path.join(name);
-        let pages = blocking(move || {
-            let file = nix::fcntl::open(&path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+        let map = move |path: &Path| {
+            let file = nix::fcntl::open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
             Pages::of_file(file.as_fd())
+        };
+        let pages = patience::with_files(|| {
+            let path = path.clone();
+            blocking(move || map(&path))
         });
         pages.await.map(Map::from)
     }

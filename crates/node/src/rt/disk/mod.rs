@@ -1,10 +1,11 @@
 //! Directories and files driven by io_uring.
 //!
 //! ```text
-//! dir     a directory; its entries are read and changed on the pool of directory threads
-//! file    a file, read and written around the page cache (except on tmpfs, which has no other)
-//! polling whether the device can be polled for completions
-//! buf     aligned buffers, registered with the kernel while they fit
+//! dir      a directory; its entries are read and changed on the pool of directory threads
+//! file     a file, read and written around the page cache (except on tmpfs, which has no other)
+//! patience waiting for a descriptor when there is none left
+//! polling  whether the device can be polled for completions
+//! buf      aligned buffers, registered with the kernel while they fit
 //! ```
 //!
 //! It passes the suite that every implementation of [`corelog_storage::disk::Dir`] passes.
@@ -12,6 +13,7 @@
 mod buf;
 mod dir;
 mod file;
+mod patience;
 mod polling;
 
 pub use buf::{UringBuf, UringBytes};

@@ -1,0 +1,47 @@
+//! Whether a log has anything left to do, and when time will give it something.
+
+use corelog_record::Timestamp;
+
+use super::Log;
+use crate::disk::Dir;
+use crate::segment::Stage;
+
+impl<D: Dir> Log<D> {
+    /// Whether nothing is left to do but what is asked for or falls due: nothing pending, in flight or
+    /// under way, every rolled segment sealed, the mark written and synced, the manifest told of what was
+    /// found. Nothing is ever left to do
+    /// for a fenced log.
+    pub fn is_settled(&self) -> bool {
+        if self.is_fenced() {
+            return true;
+        }
+        let is_busy = self.in_flight_bytes > 0 || self.chore.is_some() || self.is_full();
+        let is_marked = self.marked.is_clean
+            || (self.marked.is_synced && self.durable.ordinal == self.marked.ordinal);
+        let before = self.segments.len().saturating_sub(2);
+        // Segments are sealed in order: the one before the active one is the last to be.
+        let is_sealed = self.segments.get(before).is_none_or(|segment| {
+            matches!(
+                segment.stage,
+                Stage::Sealed(_) | Stage::Active | Stage::Damaged
+            )
+        });
+        let is_told = !self.is_damage_unwritten && self.scrub.unwritten.is_none();
+        let is_idle = !is_busy && is_told && self.pending_bytes() == 0;
+        is_idle && is_marked && is_sealed && self.garbage.is_empty() && self.index_checks.get() == 0
+    }
+
+    /// When the active segment is to be rolled because of its age, if it will be.
+    pub fn roll_at(&self) -> Option<Timestamp> {
+        let active = self.active();
+        let born = active.born.filter(|_| !active.is_empty())?;
+        let age_max = self.options.segment_age_max_ms?;
+        let is_held = self.is_fenced() || self.read_only_from.is_some();
+        (!is_held).then(|| born.saturating_add_millis(age_max))
+    }
+
+    /// When the oldest segment was sealed; it is the first to expire.
+    pub fn oldest_seal(&self) -> Option<Timestamp> {
+        self.seal_time_at(0)
+    }
+}

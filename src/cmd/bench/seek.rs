@@ -1,0 +1,138 @@
+//! `corelog bench seek`: how long it takes to the first record of a random place.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+use corelog_client::{Client, Consumer, ConsumerConfig, End, Received, Start};
+use corelog_record::{Offset, PartitionId, Timestamp, TopicName};
+use hdrhistogram::Histogram;
+use serde_json::json;
+
+use crate::exit::{Exit, stop};
+use crate::output::{Format, Out};
+use crate::{cli, quantity, session};
+
+/// Measure seeking: the time from asking for a random place to its first record.
+#[derive(clap::Args, Debug)]
+#[command(
+    long_about = "Measure seeking: the time from asking for a random place to its first record.\n\n\
+        Places are drawn between the first and the last record of a partition, by offset or by \
+        time, and looked for one after the other over a connection that is there.",
+    after_long_help = "EXAMPLES\n  \
+        corelog bench seek --topic events --count 1000\n  \
+        corelog bench seek --topic events --by time --output json"
+)]
+pub(crate) struct Args {
+    /// The topic to read.
+    #[arg(long, value_name = "NAME", value_parser = quantity::topic_name, default_value = "bench")]
+    topic: TopicName,
+    /// The partition to read.
+    #[arg(long, value_name = "P", default_value_t = 0)]
+    partition: u32,
+    /// What a place is given by.
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = By::Offset)]
+    by: By,
+    /// How many places to look for.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    count: u64,
+    /// Another seed draws other places.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    #[command(flatten)]
+    client: cli::Client,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum By {
+    Offset,
+    Time,
+}
+
+/// Looks for the places and prints how long it took.
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    if args.count == 0 {
+        return Err(stop(Exit::Usage, "there is nothing to measure: --count 0"));
+    }
+    session::run(&args.client, |client| bench(args, client))
+}
+
+async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
+    // A place is one record: nothing is fetched ahead of it.
+    let mut consumer = client.consumer(ConsumerConfig {
+        prefetch_bytes_max: 1,
+        fetch_bytes_max: 1,
+        unreachable_timeout: Some(args.client.timeout()),
+        ..ConsumerConfig::default()
+    });
+    let last = seek(args, &mut consumer, Start::LastN(1)).await?.1;
+    let topic = client.admin().describe_topic(&args.topic).await?;
+    let partition = topic
+        .partitions
+        .iter()
+        .find(|found| found.id.get() == args.partition);
+    let log_start = partition.context("there is no such partition")?.log_start;
+    let mut random = fastrand::Rng::with_seed(args.seed);
+    let mut latency_us = Histogram::<u64>::new_with_bounds(1, LATENCY_US_MAX, 3)?;
+    let first = match args.by {
+        By::Offset => None,
+        By::Time => Some(
+            seek(args, &mut consumer, Start::Earliest)
+                .await?
+                .1
+                .timestamp,
+        ),
+    };
+    for _ in 0..args.count {
+        let start = match first {
+            None => {
+                let offset = random.u64(log_start.get()..=last.offset.get());
+                Start::Offset(Offset::new(offset).context("an offset within the log")?)
+            }
+            Some(first) => {
+                let (first, last) = (first.millis(), last.timestamp.millis());
+                let time = random.i64(first.min(last)..=last.max(first));
+                Start::Time(Timestamp::from_millis(time))
+            }
+        };
+        let (took, _) = seek(args, &mut consumer, start).await?;
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        latency_us.saturating_record(us);
+    }
+    print(args, &latency_us)?;
+    Ok(Exit::Done)
+}
+
+async fn seek(
+    args: &Args,
+    consumer: &mut Consumer,
+    start: Start,
+) -> anyhow::Result<(Duration, Received)> {
+    let partition = PartitionId::new(args.partition);
+    let begun = Instant::now();
+    consumer.assign(&args.topic, partition, start, End::Follow);
+    let record = consumer.next().await.context("the partition is empty")??;
+    let took = begun.elapsed();
+    consumer.unassign(&args.topic, partition);
+    Ok((took, record))
+}
+
+fn print(args: &Args, latency_us: &Histogram<u64>) -> anyhow::Result<()> {
+    let at = |quantile| latency_us.value_at_quantile(quantile);
+    let (p50, p99, max) = (at(0.5), at(0.99), latency_us.max());
+    let mut out = Out::new();
+    match args.client.output {
+        Format::Table => {
+            let row = |name: &str, us: u64| vec![name.to_owned(), format!("{us} us")];
+            out.table(&[], [row("p50", p50), row("p99", p99), row("max", max)])?;
+        }
+        Format::Json => out.json(&json!({
+            "by": args.by.to_possible_value().map(|by| by.get_name().to_owned()),
+            "count": args.count,
+            "seek_us": {"p50": p50, "p99": p99, "max": max},
+        }))?,
+    }
+    out.flush()
+}
+
+const LATENCY_US_MAX: u64 = 60_000_000;
