@@ -64,7 +64,7 @@ pub(super) struct Scrub<D: Dir> {
     /// The end of the last whole pass that the manifest knows of.
     last: Option<Timestamp>,
     /// The end of a whole pass that the manifest does not know of yet.
-    unwritten: Option<Timestamp>,
+    pub(super) unwritten: Option<Timestamp>,
 }
 
 /// One pass over all segments that were sealed when it began.
