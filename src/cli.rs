@@ -60,6 +60,7 @@ pub(crate) enum Command {
     Restore(cmd::restore::Args),
     Scrub(cmd::scrub::Args),
     Inspect(cmd::inspect::Args),
+    Verify(cmd::verify::Args),
     Doctor(cmd::doctor::Args),
     Bench(cmd::bench::Args),
     Completions(cmd::completions::Args),

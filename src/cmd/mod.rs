@@ -18,6 +18,7 @@ pub(crate) mod serve;
 pub(crate) mod snapshot;
 pub(crate) mod topic;
 pub(crate) mod truncate;
+pub(crate) mod verify;
 
 use crate::cli::Command;
 use crate::exit::Exit;
@@ -36,6 +37,7 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<Exit> {
         Command::Restore(args) => restore::run(args),
         Command::Scrub(args) => scrub::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Verify(args) => verify::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Completions(args) => completions::run(args),

@@ -29,6 +29,7 @@ mod stores;
 mod topic;
 mod tour;
 mod truncate;
+mod verify;
 mod wire_retention;
 mod wire_time;
 mod wire_topics;

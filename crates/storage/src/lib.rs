@@ -19,6 +19,7 @@ pub mod quarantine;
 pub mod snapshot;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod verify;
 pub mod wal;
 
 mod error;

@@ -360,7 +360,7 @@ fn aside() -> String {
 }
 
 /// The longest manifest that is read, in bytes: about a million edits.
-const BYTES_MAX: u64 = 256 << 20;
+pub(crate) const BYTES_MAX: u64 = 256 << 20;
 
 /// The least room for edits in a new file: three blocks hold the life of some 30 segments.
 const SPACE_BYTES_MIN: usize = 3 * BLOCK_BYTES;

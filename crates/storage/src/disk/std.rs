@@ -4,6 +4,8 @@
 //! opened for writing use direct I/O where the file system has it: then what is read back is what
 //! the device holds, not what a page cache remembers of a failed write.
 
+pub mod stream;
+
 use ::std::fs::{self, OpenOptions};
 use ::std::io;
 use ::std::ops::Range;

@@ -84,6 +84,16 @@ impl Audit {
         Some(*row)
     }
 
+    /// The chain as stored, where the walk has come to `chain`.
+    pub(crate) fn stored(&self, chain: Chain) -> Chain {
+        self.stored.unwrap_or(chain)
+    }
+
+    /// Whether the walk, which has come to `chain`, agrees with a chain that is known of that place.
+    pub(crate) fn agrees(&self, chain: Chain, known: Chain) -> bool {
+        self.stored(chain) == known || self.is_bent
+    }
+
     /// Notes a row that points into the middle of a batch, or cannot be read.
     pub(crate) fn wrong_row(&mut self) {
         self.has_wrong_row = true;

@@ -13,4 +13,5 @@ mod audit;
 mod rows;
 mod walk;
 
+pub(crate) use audit::Audit;
 pub(crate) use walk::{Target, Walk};

@@ -1,0 +1,31 @@
+//! The room of verification: holding the files of a node against all that is written down of them,
+//! without a server and changing nothing.
+//!
+//! ```text
+//! survey(PATH) ─▶ findings of what is small (names, lengths, manifests, marks, topic and node files)
+//!              └▶ a StoreCheck for each store ─▶ run, on as many threads as one likes ─▶ findings
+//! ```
+//!
+//! Lives here: [`survey`], which looks at a directory of any kind or at one store; [`StoreCheck`],
+//! which reads one store with its index; [`Finding`], what there is to say. Never lives here: threads,
+//! printing, and any repair.
+//!
+//! Laws kept: nothing is written. A server may be running: what its log does not name any more, or
+//! names otherwise, when something is found, is no finding; behind the mark, an end that is being
+//! written is none either.
+
+mod ending;
+mod finding;
+mod node;
+mod partition;
+mod rows;
+mod store;
+mod survey;
+mod walker;
+
+pub use finding::{Finding, Grade, What};
+pub use store::{Checked, Hooks, LookInto, StoreCheck};
+pub use survey::{Survey, survey};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+//! A node's data directory, a topic's directory, a snapshot.
+
+use std::io;
+use std::path::Path;
+
+use corelog_record::{PartitionId, TopicId};
+
+use super::finding::{Finding, What};
+use super::partition::{self, Of};
+use super::survey::{Survey, list, read};
+use crate::format::node::Node;
+use crate::format::quarantine::Name;
+use crate::format::topic::{FILE_BYTES_MAX, Topic};
+
+pub(super) const NODE: &str = "node";
+pub(super) const TOPICS: &str = "topics";
+pub(super) const TOPIC: &str = "topic";
+pub(super) const SNAPSHOT: &str = "snapshot";
+
+/// Looks at a whole data directory.
+pub(super) fn data(dir: &Path, survey: &mut Survey) -> io::Result<()> {
+    let node = read(dir, NODE, FILE_BYTES_MAX, What::Node, survey);
+    match node.as_deref().map(Node::decode) {
+        Some(Ok(_node)) => {}
+        Some(Err(error)) => {
+            survey.find(Finding::of(
+                What::Node,
+                dir.join(NODE),
+                "a node",
+                error.to_string(),
+            ));
+        }
+        None => survey.find(Finding::of(What::Node, dir.join(NODE), "a node", "no file")),
+    }
+    for entry in list(dir)? {
+        let path = dir.join(&entry.name);
+        match entry.name.as_str() {
+            NODE => {}
+            TOPICS => topics(&path, false, survey)?,
+            "quarantine" => quarantine(&path, survey)?,
+            "snapshots" => {
+                for entry in list(&path)?.iter().filter(|entry| entry.is_dir) {
+                    snapshot(&path.join(&entry.name), survey)?;
+                }
+            }
+            "deleted" => {
+                for entry in list(&path)? {
+                    let (path, found) = (path.join(entry.name), "a deleted topic on its way out");
+                    survey.find(Finding::of(What::Leftover, path, "nothing", found));
+                }
+            }
+            _ => {
+                let found = if entry.is_dir {
+                    "a directory"
+                } else {
+                    "a file"
+                };
+                survey.find(Finding::of(
+                    What::Stranger,
+                    path,
+                    "what a node keeps",
+                    found,
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Looks at a snapshot, on a node's shelf or exported.
+pub(super) fn snapshot(dir: &Path, survey: &mut Survey) -> io::Result<()> {
+    if !list(dir)?.iter().any(|entry| entry.name == SNAPSHOT) {
+        // Its last file: a snapshot without it was never finished.
+        let found = "a snapshot that was not finished";
+        survey.find(Finding::of(What::Leftover, dir, "a snapshot", found));
+        return Ok(());
+    }
+    topics(&dir.join(TOPICS), true, survey)
+}
+
+fn topics(dir: &Path, is_snapshot: bool, survey: &mut Survey) -> io::Result<()> {
+    for entry in list(dir)? {
+        let path = dir.join(&entry.name);
+        match entry.is_dir {
+            true => topic(&path, is_snapshot, survey)?,
+            false => survey.find(Finding::of(What::Stranger, path, "a topic", "a file")),
+        }
+    }
+    Ok(())
+}
+
+/// Looks at a topic's directory.
+pub(super) fn topic(dir: &Path, is_snapshot: bool, survey: &mut Survey) -> io::Result<()> {
+    let (id, partitions) = topic_file(dir, survey).unzip();
+    for entry in list(dir)? {
+        let path = dir.join(&entry.name);
+        let number: Option<u32> = entry.name.parse().ok();
+        let number = number.filter(|number| entry.is_dir && number.to_string() == entry.name);
+        match number {
+            Some(number) => {
+                if let Some(partitions) = partitions.filter(|partitions| *partitions <= number) {
+                    let expected = format!("partitions below {partitions}");
+                    let found = format!("partition {number}");
+                    survey.find(Finding::of(What::Foreign, path.clone(), expected, found));
+                }
+                let of = Of {
+                    topic: id,
+                    partition: Some(PartitionId::new(number)),
+                    is_snapshot,
+                };
+                partition::survey(&path, &of, survey)?;
+            }
+            None if entry.name == TOPIC => {}
+            None => {
+                let what = match entry.name.ends_with(crate::disk::ASIDE_SUFFIX) {
+                    true => What::Leftover,
+                    false => What::Stranger,
+                };
+                let found = if entry.is_dir {
+                    "a directory"
+                } else {
+                    "a file"
+                };
+                survey.find(Finding::of(what, path, "a topic's files", found));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the topic's file says: its id, and how many partitions there are.
+fn topic_file(dir: &Path, survey: &mut Survey) -> Option<(TopicId, u32)> {
+    let path = dir.join(TOPIC);
+    let bytes = read(dir, TOPIC, FILE_BYTES_MAX, What::Topic, survey);
+    let Some(bytes) = bytes else {
+        survey.find(Finding::of(What::Topic, path, "a topic", "no file"));
+        return None;
+    };
+    let topic = match Topic::decode(&bytes) {
+        Ok(topic) => topic,
+        Err(error) => {
+            survey.find(Finding::of(What::Topic, path, "a topic", error.to_string()));
+            return None;
+        }
+    };
+    let named = dir.file_name().unwrap_or_default().to_string_lossy();
+    // A path such as `.` has no name to compare with.
+    if !named.is_empty() && topic.name.as_str() != named {
+        let found = topic.name.to_string();
+        survey.find(Finding::of(What::Foreign, path, named, found));
+    }
+    Some((topic.id, topic.partitions))
+}
+
+fn quarantine(dir: &Path, survey: &mut Survey) -> io::Result<()> {
+    for entry in list(dir)? {
+        let path = dir.join(&entry.name);
+        let finding = match entry.name.parse::<Name>() {
+            Ok(name) => {
+                let (reason, partition) = (name.reason.as_str(), name.partition.get());
+                let (topic, bytes) = (name.topic, entry.bytes);
+                let found =
+                    format!("{reason}: {bytes} bytes of partition {partition} of topic {topic}");
+                Finding::of(What::Quarantined, path, "nothing", found).at(name.position.get())
+            }
+            Err(error) => Finding::of(What::Stranger, path, "quarantined bytes", error.to_string()),
+        };
+        survey.find(finding);
+    }
+    Ok(())
+}

@@ -1,0 +1,283 @@
+//! A partition's directory: its manifest and mark, the names in it, and its stores.
+
+use std::io;
+use std::path::Path;
+
+use corelog_record::batch::{HEADER_BYTES, Header as BatchHeader};
+use corelog_record::{Offset, PartitionId, TopicId};
+
+use super::finding::{Finding, What};
+use super::store::{End, Index, StoreCheck};
+use super::survey::{Survey, alone, list, read};
+use crate::disk::std::StdDir;
+use crate::disk::{ASIDE_SUFFIX, Dir, Entry, File, Open, block_on};
+use crate::format::manifest::Manifest;
+use crate::format::mark::{SLOT_BYTES, Slot};
+use crate::format::state;
+use crate::recovery::known_damage;
+use crate::segment::{Point, name};
+use crate::{manifest, mark};
+
+/// Whose directory it should be, as far as that is known.
+#[derive(Debug, Default)]
+pub(super) struct Of {
+    pub(super) topic: Option<TopicId>,
+    pub(super) partition: Option<PartitionId>,
+    /// Whether all of it is sealed and nothing is ever written: a snapshot.
+    pub(super) is_snapshot: bool,
+}
+
+/// Looks at the partition in `dir`.
+pub(super) fn survey(dir: &Path, of: &Of, survey: &mut Survey) -> io::Result<()> {
+    survey.partitions += 1;
+    let bytes = read(
+        dir,
+        manifest::NAME,
+        manifest::BYTES_MAX,
+        What::Manifest,
+        survey,
+    );
+    let entries = list(dir)?;
+    let path = dir.join(manifest::NAME);
+    let manifest = match bytes.as_deref().map(Manifest::decode) {
+        Some(Ok(manifest)) => manifest,
+        Some(Err(error)) => {
+            let position = match error {
+                crate::format::Error::DamagedEdits { position, .. } => Some(position),
+                _ => None,
+            };
+            let finding = Finding::of(What::Manifest, path, "a manifest", error.to_string());
+            survey.find(Finding {
+                position,
+                ..finding
+            });
+            stores_alone(dir, &entries, survey);
+            return Ok(());
+        }
+        None => {
+            let has_data = entries
+                .iter()
+                .any(|entry| name::is_store(&entry.name) && entry.bytes > 0);
+            if has_data {
+                survey.find(Finding::of(
+                    What::NoManifest,
+                    dir,
+                    "a manifest",
+                    "stores without one",
+                ));
+            }
+            stores_alone(dir, &entries, survey);
+            return Ok(());
+        }
+    };
+    check_identity(dir, of, &manifest, survey);
+    if let Some(torn) = &manifest.torn {
+        let found = format!("{} bytes of an edit that was interrupted", torn.len());
+        let finding = Finding::of(What::Torn, path.clone(), "zeros", found);
+        survey.find(finding.at(torn.start as u64));
+    }
+    for damage in known_damage(&manifest.state) {
+        let file = manifest
+            .state
+            .segments()
+            .iter()
+            .find(|segment| segment.base == damage.segment)
+            .map_or(path.clone(), |segment| {
+                dir.join(name::store(segment.base, segment.generation))
+            });
+        let finding = Finding::of(What::Remembered, file, "sound batches", "known damage");
+        survey.find(finding.about(damage.from..damage.to));
+    }
+    let slot = slot(dir, &manifest, of, survey);
+    check_names(dir, &entries, &manifest.state, survey);
+    add_stores(dir, of, &manifest, slot.as_ref(), &entries, survey);
+    Ok(())
+}
+
+fn check_identity(dir: &Path, of: &Of, manifest: &Manifest, survey: &mut Survey) {
+    let header = &manifest.header;
+    let is_ours = of.topic.is_none_or(|topic| topic == header.topic)
+        && of
+            .partition
+            .is_none_or(|partition| partition == header.partition);
+    if !is_ours {
+        let text = |topic: Option<TopicId>, partition: Option<PartitionId>| {
+            let topic = topic.map_or("any".to_owned(), |topic| topic.to_string());
+            let partition = partition.map_or("any".to_owned(), |number| number.get().to_string());
+            format!("partition {partition} of topic {topic}")
+        };
+        let expected = text(of.topic, of.partition);
+        let found = text(Some(header.topic), Some(header.partition));
+        survey.find(Finding::of(What::Foreign, dir, expected, found));
+    }
+}
+
+/// The slot of the mark that holds.
+fn slot(dir: &Path, manifest: &Manifest, of: &Of, survey: &mut Survey) -> Option<Slot> {
+    if of.is_snapshot {
+        return None;
+    }
+    let path = dir.join(mark::NAME);
+    let bytes = read(dir, mark::NAME, 1 << 20, What::Mark, survey);
+    let Some(bytes) = bytes else {
+        if !manifest.state.segments().is_empty() {
+            survey.find(Finding::of(What::Mark, path, "a mark", "none"));
+        }
+        return None;
+    };
+    let slots: Vec<_> = bytes.chunks(SLOT_BYTES).map(Slot::decode).collect();
+    let sound = slots.iter().filter_map(|slot| slot.as_ref().ok());
+    let Some(last) = sound.max_by_key(|slot| slot.sequence).copied() else {
+        let why = slots.first().and_then(|slot| slot.as_ref().err());
+        let why = why.map_or("no slot".to_owned(), ToString::to_string);
+        survey.find(Finding::of(What::Mark, path, "a sound slot", why));
+        return None;
+    };
+    let header = &manifest.header;
+    if (last.history, last.copy) != (header.history, header.copy) {
+        let found = format!("copy {} of history {}", last.copy, last.history);
+        let expected = format!("copy {} of history {}", header.copy, header.history);
+        survey.find(Finding::of(What::Mark, path, expected, found));
+        return None;
+    }
+    Some(last)
+}
+
+/// Files that the manifest does not name.
+fn check_names(dir: &Path, entries: &[Entry], state: &state::State, survey: &mut Survey) {
+    // A server names a file before it holds a byte: what the manifest says now speaks of the files
+    // that were listed, what it said before may not.
+    let now = block_on(StdDir::new(dir).read(manifest::NAME, manifest::BYTES_MAX));
+    let now = now.ok().and_then(|bytes| Manifest::decode(&bytes).ok());
+    let state = now.as_ref().map_or(state, |manifest| &manifest.state);
+    let first = state.segments().first().map(|segment| segment.base);
+    let start = first.unwrap_or(state.log_start());
+    for entry in entries {
+        let file = entry.name.as_str();
+        let is_named = state.segments().iter().any(|segment| {
+            let (base, generation) = (segment.base, segment.generation);
+            file == name::store(base, generation) || file == name::index(base, generation)
+        });
+        let is_ours = file == manifest::NAME || file == mark::NAME;
+        if is_named || is_ours || file == name::NEXT {
+            continue;
+        }
+        let is_leftover = file.ends_with(".partial")
+            || file.ends_with(ASIDE_SUFFIX)
+            || file.contains(".old-")
+            || name::is_index(file);
+        let is_store = name::is_store(file);
+        let is_expired = name::base(file).is_some_and(|base| base < start);
+        let has_bytes = is_store && !is_expired && begins_with_batch(dir, file);
+        let what = match has_bytes {
+            true => What::Unnamed,
+            false if is_leftover || is_store => What::Leftover,
+            false => What::Stranger,
+        };
+        let found = format!("{} bytes", entry.bytes);
+        let expected = "files that the manifest names";
+        survey.find(Finding::of(what, dir.join(file), expected, found));
+    }
+}
+
+/// A check for each store that the manifest names.
+fn add_stores(
+    dir: &Path,
+    of: &Of,
+    manifest: &Manifest,
+    slot: Option<&Slot>,
+    entries: &[Entry],
+    survey: &mut Survey,
+) {
+    let state = &manifest.state;
+    let began = state.epochs().last();
+    let promised = began.map_or(Offset::ZERO, |began| began.offset);
+    let promised = promised.max(state.log_start());
+    let promised = slot.map_or(promised, |slot| promised.max(slot.offset));
+    let segments = state.segments();
+    for (number, segment) in segments.iter().enumerate() {
+        let store = name::store(segment.base, segment.generation);
+        let later = segments[number + 1..].iter();
+        let mut later = later.filter(|later| holds_bytes(dir, later));
+        let end = match &segment.seal {
+            Some(seal) => End::Sealed(sealed_end(segment, seal)),
+            None => End::Open {
+                marked: slot.filter(|slot| is_of(slot, segment)).map(marked),
+                next: later.next().map(start),
+                promised,
+            },
+        };
+        let found = entries.iter().find(|entry| entry.name == store);
+        let bytes = match &end {
+            End::Sealed(end) => end.position.get(),
+            End::Open { .. } | End::Unknown => found.map_or(0, |entry| entry.bytes),
+        };
+        survey.stores.push(StoreCheck {
+            dir: dir.to_owned(),
+            name: store,
+            index: Some(Index {
+                name: name::index(segment.base, segment.generation),
+                history: Some(manifest.header.history),
+                is_due: segment.seal.is_some(),
+            }),
+            base: start(segment),
+            end,
+            named: (!of.is_snapshot).then(|| segment.clone()),
+            bytes,
+        });
+    }
+}
+
+/// Stores of which nothing tells but their names.
+fn stores_alone(dir: &Path, entries: &[Entry], survey: &mut Survey) {
+    let stores = entries.iter().filter(|entry| name::is_store(&entry.name));
+    let checks = stores.filter_map(|entry| alone(dir.to_owned(), entry.name.clone(), entry.bytes));
+    survey.stores.extend(checks);
+}
+
+/// Whether the segment's store holds bytes of batches.
+fn holds_bytes(dir: &Path, segment: &state::Segment) -> bool {
+    let name = name::store(segment.base, segment.generation);
+    segment.seal.is_some() || begins_with_batch(dir, &name)
+}
+
+fn begins_with_batch(dir: &Path, name: &str) -> bool {
+    let head = block_on(async {
+        let file = StdDir::new(dir).open(name, Open::Read).await?;
+        file.read_at(0, HEADER_BYTES).await
+    });
+    head.is_ok_and(|head| BatchHeader::parse(head.as_ref()).is_ok())
+}
+
+fn is_of(slot: &Slot, segment: &state::Segment) -> bool {
+    slot.segment == segment.base && slot.generation == segment.generation
+}
+
+fn marked(slot: &Slot) -> Point {
+    Point {
+        offset: slot.offset,
+        position: slot.position,
+        ordinal: slot.ordinal,
+        chain: slot.chain,
+        max_timestamp: slot.max_timestamp,
+    }
+}
+
+fn start(segment: &state::Segment) -> Point {
+    Point {
+        offset: segment.base,
+        ordinal: segment.ordinal,
+        ..Point::origin(segment.chain)
+    }
+}
+
+fn sealed_end(segment: &state::Segment, seal: &crate::format::edit::Seal) -> Point {
+    let (base, end) = (start(segment), seal.digest.end());
+    Point {
+        offset: end.offset,
+        position: base.position.plus(seal.digest.bytes),
+        ordinal: end.ordinal,
+        chain: end.chain,
+        max_timestamp: seal.max_timestamp,
+    }
+}

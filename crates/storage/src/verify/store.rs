@@ -1,0 +1,121 @@
+//! The check of one store: what is known of it beforehand, and what it came to.
+
+use std::path::PathBuf;
+
+use corelog_record::batch::View;
+use corelog_record::{HistoryId, Offset};
+
+use super::finding::{Finding, What};
+use super::walker::Walker;
+use crate::disk::Dir;
+use crate::disk::block_on;
+use crate::disk::std::StdDir;
+use crate::format::manifest::Manifest;
+use crate::format::state;
+use crate::manifest;
+use crate::segment::Point;
+
+/// One store to be read, with its index. It can be run on any thread.
+#[derive(Debug, Clone)]
+pub struct StoreCheck {
+    pub(super) dir: PathBuf,
+    pub(super) name: String,
+    pub(super) index: Option<Index>,
+    /// The log's point at its start; of a store alone, only the offset is known.
+    pub(super) base: Point,
+    pub(super) end: End,
+    /// The segment as the manifest names it, if one does.
+    pub(super) named: Option<state::Segment>,
+    /// How many bytes it is expected to read.
+    pub(super) bytes: u64,
+}
+
+/// The index to be held against a store.
+#[derive(Debug, Clone)]
+pub(super) struct Index {
+    pub(super) name: String,
+    /// Of which log it must be, if that is known.
+    pub(super) history: Option<HistoryId>,
+    /// Whether it must be there.
+    pub(super) is_due: bool,
+}
+
+/// What is known of the end of a store.
+#[derive(Debug, Clone)]
+pub(super) enum End {
+    /// It is sealed: it ends exactly here.
+    Sealed(Point),
+    /// It is, or was until now, written to.
+    Open {
+        /// All before this point is durable.
+        marked: Option<Point>,
+        /// Where the next segment that holds bytes begins: there it must end.
+        next: Option<Point>,
+        /// All offsets below are durable.
+        promised: Offset,
+    },
+    /// Nothing is: it is a file without a log.
+    Unknown,
+}
+
+/// Looks into a sound batch, and says what is wrong with its records.
+pub type LookInto = dyn Fn(&View<'_>) -> Result<(), corelog_record::Error> + Sync;
+
+/// What the caller of a check hears of, and adds to it.
+pub struct Hooks<'a> {
+    /// Told of bytes as they were read.
+    pub progress: &'a (dyn Fn(u64) + Sync),
+    /// Looks into each sound batch, if wanted; what it says is a finding.
+    pub records: Option<&'a LookInto>,
+}
+
+/// What a check came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// Bytes of sound batches.
+    pub bytes: u64,
+    /// Sound batches.
+    pub batches: u64,
+    /// Records in them.
+    pub records: u64,
+    /// What was found.
+    pub findings: Vec<Finding>,
+}
+
+impl StoreCheck {
+    /// How many bytes it is expected to read.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.dir.join(&self.name)
+    }
+
+    /// Reads the store and its index. What cannot be read is a finding.
+    #[must_use]
+    pub fn run(&self, hooks: &Hooks<'_>) -> Checked {
+        let mut checked = Walker::check(self, hooks);
+        if !checked.findings.is_empty() && !self.is_still_named() {
+            let text = "the log does not name it so any more";
+            let changed = Finding::of(What::Changed, self.path(), "a segment of the log", text);
+            checked.findings = vec![changed];
+        }
+        checked
+    }
+
+    /// Whether the manifest says of this segment what it said before.
+    fn is_still_named(&self) -> bool {
+        let Some(named) = &self.named else {
+            return true;
+        };
+        let dir = StdDir::new(&self.dir);
+        let bytes = block_on(dir.read(manifest::NAME, manifest::BYTES_MAX));
+        let manifest = bytes.ok().and_then(|bytes| Manifest::decode(&bytes).ok());
+        // A manifest that cannot be read now is a matter of its own.
+        manifest.is_none_or(|manifest| manifest.state.segments().contains(named))
+    }
+}

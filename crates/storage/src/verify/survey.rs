@@ -1,0 +1,158 @@
+//! What a path is, and all that is to be checked below it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use corelog_record::{Chain, HistoryId};
+
+use super::finding::{Finding, What};
+use super::store::{End, Index, StoreCheck};
+use super::{node, partition};
+use crate::disk::std::StdDir;
+use crate::disk::{Dir, Entry, block_on};
+use crate::segment::{Point, name};
+use crate::{manifest, mark};
+
+/// What a first look at a path came to.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// What was found on the way.
+    pub findings: Vec<Finding>,
+    /// The stores that are to be read.
+    pub stores: Vec<StoreCheck>,
+    /// How many partitions were looked at.
+    pub partitions: usize,
+}
+
+/// Looks at `path`: one store, a partition's directory, a topic's, a node's, or a snapshot. Reads all
+/// that is small. `None` if it is none of these.
+///
+/// # Errors
+/// Any error of listing directories.
+pub fn survey(path: &Path) -> io::Result<Option<Survey>> {
+    let mut survey = Survey::default();
+    let entries = match block_on(StdDir::new(path).list()) {
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            return name::is_store(&name)
+                .then(|| survey_store(path))
+                .transpose();
+        }
+        other => other?,
+    };
+    let holds = |name: &str| entries.iter().any(|entry| entry.name == name);
+    let has_stores = entries.iter().any(|entry| name::is_store(&entry.name));
+    if holds(manifest::NAME) || has_stores {
+        partition::survey(path, &partition::Of::default(), &mut survey)?;
+    } else if holds(node::SNAPSHOT) {
+        node::snapshot(path, &mut survey)?;
+    } else if holds(node::NODE) || holds(node::TOPICS) {
+        node::data(path, &mut survey)?;
+    } else if holds(node::TOPIC) {
+        node::topic(path, false, &mut survey)?;
+    } else {
+        return Ok(None);
+    }
+    Ok(Some(survey))
+}
+
+impl Survey {
+    /// How many bytes of stores are to be read.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.stores.iter().map(StoreCheck::bytes).sum()
+    }
+
+    pub(super) fn find(&mut self, finding: Finding) {
+        self.findings.push(finding);
+    }
+}
+
+/// One store: as its manifest names it, or, without one, by its own name.
+fn survey_store(path: &Path) -> io::Result<Survey> {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let dir = parent.unwrap_or(Path::new(".")).to_owned();
+    let file = path
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let mut survey = Survey::default();
+    let entries = list(&dir)?;
+    if entries.iter().any(|entry| entry.name == manifest::NAME) {
+        partition::survey(&dir, &partition::Of::default(), &mut survey)?;
+        survey.stores.retain(|store| store.name == file);
+        let mine = [
+            path.to_owned(),
+            dir.join(manifest::NAME),
+            dir.join(mark::NAME),
+        ];
+        survey
+            .findings
+            .retain(|finding| mine.contains(&finding.file));
+    }
+    if survey.stores.is_empty() {
+        let bytes = entries.iter().find(|entry| entry.name == file);
+        let store = alone(dir, file, bytes.map_or(0, |entry| entry.bytes));
+        survey.stores.extend(store);
+    }
+    Ok(survey)
+}
+
+/// The check of a store of which only the name is known.
+pub(super) fn alone(dir: PathBuf, file: String, bytes: u64) -> Option<StoreCheck> {
+    let base = name::base(&file)?;
+    let nobody = Chain::seed(HistoryId::from_bytes([0; 16]));
+    let index = file
+        .strip_suffix(".log")
+        .map(|stem| format!("{stem}.index"));
+    Some(StoreCheck {
+        index: index.map(|name| Index {
+            name,
+            history: None,
+            is_due: false,
+        }),
+        base: Point {
+            offset: base,
+            ..Point::origin(nobody)
+        },
+        end: End::Unknown,
+        named: None,
+        dir,
+        name: file,
+        bytes,
+    })
+}
+
+/// The entries of a directory; none if it is not there.
+pub(super) fn list(dir: &Path) -> io::Result<Vec<Entry>> {
+    match block_on(StdDir::new(dir).list()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        other => other,
+    }
+}
+
+/// A whole small file; `None` if it is not there. One that cannot be read is a finding.
+pub(super) fn read(
+    dir: &Path,
+    name: &str,
+    bytes_max: u64,
+    what: What,
+    survey: &mut Survey,
+) -> Option<Vec<u8>> {
+    match block_on(StdDir::new(dir).read(name, bytes_max)) {
+        Ok(bytes) => Some(bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => {
+            survey.find(Finding::of(
+                what,
+                dir.join(name),
+                "a file",
+                error.to_string(),
+            ));
+            None
+        }
+    }
+}

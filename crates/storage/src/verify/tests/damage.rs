@@ -1,0 +1,168 @@
+//! What is changed, is found.
+
+use fastrand::Rng;
+
+use super::*;
+
+#[test]
+fn every_changed_byte_of_every_file_is_found() {
+    let partition = Partition::filled(100);
+    let mut rng = Rng::with_seed(1);
+    let mut all: Vec<_> = std::fs::read_dir(partition.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    all.sort();
+    for path in all {
+        let right = std::fs::read(&path).unwrap();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let used = match name.as_str() {
+            // Of these, room for more is empty.
+            "manifest" => right.iter().rposition(|byte| *byte != 0).unwrap(),
+            "mark" => 512,
+            _ => right.len(),
+        };
+        for _ in 0..40 {
+            let position = rng.usize(..used);
+            let is_reserved = name == "manifest" && (512..4096).contains(&position);
+            if is_reserved || (name == "mark" && right[..512].iter().all(|byte| *byte == 0)) {
+                continue;
+            }
+            let mut bytes = right.clone();
+            bytes[position] ^= 1 << rng.u8(0..8);
+            std::fs::write(&path, bytes).unwrap();
+            let checked = verify(partition.path());
+            let is_second_slot = name == "mark" && checked.findings.is_empty();
+            assert!(
+                is_second_slot || !faults(&checked).is_empty(),
+                "{name} at {position}"
+            );
+            for finding in faults(&checked) {
+                let is_mine = finding.file == path || name == "manifest";
+                assert!(is_mine, "{name} at {position}: {finding:?}");
+            }
+        }
+        std::fs::write(&path, right).unwrap();
+    }
+    assert_eq!(kinds(&verify(partition.path())), []);
+}
+
+#[test]
+fn a_bad_batch_is_told_with_its_place_and_its_offsets() {
+    let partition = Partition::filled(100);
+    let store = &files(partition.path(), "log")[1];
+    let bytes = std::fs::read(store).unwrap();
+    let base: u64 = store
+        .file_stem()
+        .unwrap()
+        .to_string_lossy()
+        .parse()
+        .unwrap();
+    let first = corelog_record::batch::Batches::over(&bytes)
+        .next()
+        .unwrap()
+        .unwrap()
+        .len();
+    alter(store, |bytes| bytes[first + 100] ^= 1);
+    let checked = verify(partition.path());
+    let expected = Finding {
+        what: What::Batch,
+        file: store.clone(),
+        position: Some(first as u64),
+        offsets: Some(offset(base + 2)..offset(base + 4)),
+        expected: format!("a sound batch of offset {}", base + 2),
+        found: faults(&checked)[0].found.clone(),
+    };
+    assert_eq!(faults(&checked), [&expected]);
+    assert!(expected.found.contains("checksum"), "{}", expected.found);
+    assert_eq!(checked.batches, 99, "all others are checked");
+}
+
+#[test]
+fn missing_short_long_and_swapped_files_are_told() {
+    let partition = Partition::filled(100);
+    let stores = files(partition.path(), "log");
+    let check = |change: &dyn Fn(), expected: &[What]| {
+        let saved = tempfile::tempdir().unwrap();
+        for path in files(partition.path(), "log")
+            .iter()
+            .chain(&files(partition.path(), "index"))
+        {
+            std::fs::copy(path, saved.path().join(path.file_name().unwrap())).unwrap();
+        }
+        change();
+        assert_eq!(kinds(&verify(partition.path())), expected);
+        for entry in std::fs::read_dir(saved.path()).unwrap() {
+            let path = entry.unwrap().path();
+            std::fs::copy(&path, partition.path().join(path.file_name().unwrap())).unwrap();
+        }
+    };
+    check(
+        &|| std::fs::remove_file(&stores[0]).unwrap(),
+        &[What::MissingStore],
+    );
+    check(
+        &|| alter(&stores[0], |bytes| bytes.truncate(5000)),
+        &[What::Batch],
+    );
+    check(
+        &|| alter(&stores[0], |bytes| bytes.push(0)),
+        &[What::Surplus],
+    );
+    check(
+        &|| copy(&stores[1], &stores[0]),
+        &[What::Surplus, What::Batch],
+    );
+    let index = stores[0].with_extension("index");
+    check(&|| std::fs::remove_file(&index).unwrap(), &[What::Index]);
+    check(
+        &|| copy(&stores[1].with_extension("index"), &index),
+        &[What::Index],
+    );
+    assert_eq!(kinds(&verify(partition.path())), []);
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::copy(from, to).unwrap();
+}
+
+#[test]
+fn without_its_manifest_a_partition_says_so_and_its_stores_are_still_read() {
+    let partition = Partition::filled(100);
+    std::fs::remove_file(partition.path().join("manifest")).unwrap();
+    let checked = verify(partition.path());
+    assert_eq!(kinds(&checked), [What::NoManifest]);
+    assert_eq!(checked.batches, 100);
+}
+
+#[test]
+fn an_open_store_that_ends_before_its_mark_is_damage() {
+    let partition = Partition::new();
+    let mut log = partition.open();
+    fill(&mut log, 10);
+    drop(log);
+    let store = files(partition.path(), "log").pop().unwrap();
+    alter(&store, |bytes| bytes[3000..].fill(0));
+    let checked = verify(partition.path());
+    assert_eq!(faults(&checked)[0].what, What::Batch);
+    assert_eq!(
+        faults(&checked)[0].offsets.as_ref().unwrap().end,
+        offset(20)
+    );
+}
+
+#[test]
+fn damage_that_the_manifest_remembers_is_told_where_the_store_was_mended_meanwhile() {
+    let partition = Partition::new();
+    let mut log = partition.open();
+    fill(&mut log, 100);
+    log.note_damage(crate::log::Damage {
+        from: offset(4),
+        to: offset(6),
+        segment: offset(0),
+    });
+    block_on(log.close(at(1))).unwrap();
+    let checked = verify(partition.path());
+    assert_eq!(kinds(&checked), [What::Remembered]);
+    assert_eq!(faults(&checked)[0].offsets, Some(offset(4)..offset(6)));
+}

@@ -1,0 +1,112 @@
+//! What may be, is.
+
+use super::*;
+
+#[test]
+fn a_closed_log_is_sound_and_every_byte_of_it_is_read() {
+    let partition = Partition::filled(150);
+    let checked = verify(partition.path());
+    assert_eq!(faults(&checked), Vec::<&Finding>::new());
+    let stores = files(partition.path(), "log");
+    let bytes: u64 = stores
+        .iter()
+        .map(|path| path.metadata().unwrap().len())
+        .sum();
+    assert_eq!(
+        (checked.bytes, checked.batches, checked.records),
+        (bytes, 150, 300)
+    );
+    assert_eq!(verify(&stores[1]).batches, batches_in(&stores[1]));
+}
+
+fn batches_in(store: &Path) -> u64 {
+    let bytes = std::fs::read(store).unwrap();
+    corelog_record::batch::Batches::over(&bytes).count() as u64
+}
+
+#[test]
+fn a_store_without_its_log_is_checked_by_itself_and_by_its_index() {
+    let partition = Partition::filled(150);
+    let alone = tempfile::tempdir().unwrap();
+    let store = &files(partition.path(), "log")[1];
+    let copy = alone.path().join(store.file_name().unwrap());
+    std::fs::copy(store, &copy).unwrap();
+    assert_eq!(kinds(&verify(&copy)), []);
+    std::fs::copy(store.with_extension("index"), copy.with_extension("index")).unwrap();
+    assert_eq!(kinds(&verify(&copy)), []);
+    // The epoch lies outside the batch's checksum: only the chain in the index knows.
+    alter(&copy, |bytes| bytes[15] ^= 1);
+    assert_eq!(kinds(&verify(&copy)), [What::Index]);
+}
+
+#[test]
+fn a_log_in_use_is_sound_at_every_moment() {
+    let partition = Partition::new();
+    let mut log = partition.open();
+    for number in 0..120_u64 {
+        let value = vec![1; 300 + (number % 7) as usize * 90];
+        log.append(&batch(&[&value], at(0)), at(0)).unwrap();
+        flush(&mut log, at(0)).unwrap();
+        assert_eq!(kinds(&verify(partition.path())), [], "batch {number}");
+        if number % 5 == 0 {
+            while crate::testing::chore(&mut log, at(0), number % 2 == 0)
+                .unwrap()
+                .is_some()
+            {
+                assert_eq!(kinds(&verify(partition.path())), [], "batch {number}");
+            }
+        }
+        if number % 40 == 39 {
+            let plan = log.plan_truncate(offset(number / 2)).unwrap();
+            log.complete_chore(block_on(plan.unwrap().run()), at(0))
+                .unwrap();
+            assert_eq!(kinds(&verify(partition.path())), [], "batch {number}");
+        }
+    }
+}
+
+#[test]
+fn a_segment_that_expires_while_it_is_read_is_no_damage() {
+    let partition = Partition::new();
+    let mut log = partition.open();
+    fill(&mut log, 150);
+    let survey = survey(partition.path()).unwrap().unwrap();
+    let plan = log.plan_truncate(offset(200)).unwrap().unwrap();
+    log.complete_chore(block_on(plan.run()), at(0)).unwrap();
+    settle(&mut log, at(0)).unwrap();
+    let hooks = Hooks {
+        progress: &|_bytes| {},
+        records: None,
+    };
+    let found: Vec<_> = survey
+        .stores
+        .iter()
+        .flat_map(|store| store.run(&hooks).findings)
+        .collect();
+    assert!(!found.is_empty());
+    assert!(
+        found.iter().all(|finding| finding.what == What::Changed),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn what_an_interrupted_write_left_is_told_and_is_no_damage() {
+    let partition = Partition::new();
+    let mut log = partition.open();
+    fill(&mut log, 10);
+    let store = files(partition.path(), "log").pop().unwrap();
+    let end = log.segments().last().unwrap().bytes;
+    drop(log);
+    alter(&store, |bytes| {
+        bytes.resize(bytes.len().max(usize::try_from(end).unwrap() + 4096), 0);
+        bytes[usize::try_from(end).unwrap() + 700] = 7;
+    });
+    let checked = verify(partition.path());
+    assert_eq!(kinds(&checked), []);
+    let torn = checked
+        .findings
+        .iter()
+        .find(|finding| finding.what == What::Torn);
+    assert_eq!(torn.unwrap().position, Some(end));
+}
