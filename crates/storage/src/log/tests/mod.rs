@@ -14,6 +14,7 @@ mod sealing;
 mod sim;
 mod stories;
 mod survival;
+mod taken;
 mod world;
 
 use corelog_record::{ByteSize, Offset, Timestamp};

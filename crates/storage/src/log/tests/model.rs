@@ -6,6 +6,7 @@ use std::rc::Rc;
 use corelog_record::batch::{self, View};
 use corelog_record::{LeaderEpoch, Offset, Timestamp};
 
+use super::taken::Taken;
 use crate::disk::Dir;
 use crate::log::{Log, OpenReport};
 
@@ -54,6 +55,10 @@ pub(super) struct Model {
     /// The last epoch that a batch may have been stamped with.
     pub(super) epoch: LeaderEpoch,
     pub(super) change: Change,
+    /// Snapshots that were said to be taken, oldest first.
+    pub(super) taken: Vec<Rc<Taken>>,
+    /// How many of these were said to be restored.
+    pub(super) restored_count: usize,
 }
 
 impl Model {
@@ -65,6 +70,8 @@ impl Model {
             log_start: Offset::ZERO,
             epoch: LeaderEpoch::ZERO,
             change: Change::None,
+            taken: Vec::new(),
+            restored_count: 0,
         }
     }
 
@@ -82,6 +89,13 @@ impl Model {
     /// All batches, oldest first, those below log start included.
     pub(super) fn all(&self) -> impl Iterator<Item = &Stored> {
         self.stored.iter().map(Rc::as_ref)
+    }
+
+    /// A snapshot of all below `end` was taken, as `taken` says.
+    pub(super) fn snapshotted(&mut self, mut taken: Taken) {
+        let is_in = |s: &&Rc<Stored>| taken.log_start < s.end && s.end <= taken.end;
+        taken.stored = self.stored.iter().filter(is_in).cloned().collect();
+        self.taken.push(Rc::new(taken));
     }
 
     /// Appends batches that the log has taken.

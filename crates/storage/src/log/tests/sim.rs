@@ -21,6 +21,8 @@ pub(super) struct Sim {
     pub(super) crashes: usize,
     pub(super) compacted: usize,
     pub(super) filled: usize,
+    /// How many snapshots were restored.
+    pub(super) restored: usize,
 }
 
 impl Sim {
@@ -38,6 +40,7 @@ impl Sim {
             crashes: 0,
             compacted: 0,
             filled: 0,
+            restored: 0,
         }
     }
 
@@ -60,7 +63,10 @@ impl Sim {
             25..=44 => world.start_flush(),
             45..=59 => {
                 let is_idle = world.rng.bool();
-                world.start_chore(is_idle);
+                match world.is_snapshotting() && is_idle {
+                    true => world.snapshot(),
+                    false => world.start_chore(is_idle),
+                }
             }
             60..=77 => (0..world.rng.u32(1..8)).for_each(|_| _ = world.advance()),
             78..=83 => self.read(),
@@ -70,9 +76,15 @@ impl Sim {
             89..=92 => self.change_start(),
             93 => self.cut_suffix(),
             94 => self.close(),
-            95 => world.walk(),
+            95 => match world.rng.bool() {
+                true => world.walk(),
+                false => world.snapshot(),
+            },
             96 => self.run_into_a_full_disk(),
-            97 => self.fail(),
+            97 => match world.rng.bool() {
+                true => self.fail(),
+                false => self.restore(),
+            },
             98 => self.kill(),
             _ => self.cut_power(),
         }
@@ -90,11 +102,36 @@ impl Sim {
     pub(super) fn finish(&mut self) {
         self.world.disk.faults().clear();
         self.world.settle();
+        if self.world.rng.u32(0..4) == 0 {
+            for _ in 0..2 {
+                self.world.snapshot();
+                self.world.settle();
+            }
+        }
         if !self.world.log.is_fenced() {
             self.world.walk();
         }
         self.cut_power();
         self.world.walk();
+        self.restore();
+    }
+
+    /// Restores the snapshots that were taken since the last time, and finds all of them whole.
+    fn restore(&mut self) {
+        self.world.disk.faults().clear();
+        while self.world.restore() {
+            self.restored += 1;
+        }
+        let World {
+            disk,
+            model,
+            options,
+            ..
+        } = &mut self.world;
+        let (root, options) = (disk.clone(), options.clone());
+        for taken in model.taken.clone() {
+            self.world.drive(taken.check(&root, &options));
+        }
     }
 
     fn append(&mut self) {
@@ -301,18 +338,23 @@ fn a_log_is_its_model_whatever_interleaves_and_whenever_it_crashes() {
         return;
     }
     let cases = number(CASES).unwrap_or(10_000);
-    let (mut crashes, mut sealed, mut filled, mut compacted) = (0, 0, 0, 0);
+    let (mut crashes, mut sealed, mut filled) = (0, 0, 0);
+    let (mut compacted, mut restored) = (0, 0);
     for seed in 0..cases {
         let sim = run(seed);
         crashes += sim.crashes;
         sealed += sim.sealed();
         filled += sim.filled;
         compacted += sim.compacted;
+        restored += sim.restored;
     }
-    println!("{cases} lives, {crashes} crashes, {sealed} segments sealed");
+    println!(
+        "{cases} lives, {crashes} crashes, {sealed} segments sealed, {restored} snapshots restored"
+    );
     let cases = usize::try_from(cases).unwrap();
     assert!(crashes > 2 * cases, "{crashes} crashes");
     assert!(sealed > cases / 2, "{sealed} segments sealed");
     assert!(filled > cases / 2, "{filled} times full or not any more");
+    assert!(restored > cases / 10, "{restored} snapshots restored");
     assert!(compacted > cases / 10, "{compacted} manifests filled");
 }

@@ -10,6 +10,7 @@ use fastrand::Rng;
 
 use super::at;
 use super::model::{Change, Model, Stored};
+use super::taken::{self, Taken};
 use crate::Error;
 use crate::disk::faulty::{FaultyDir, Match, When};
 use crate::disk::memory::MemoryDir;
@@ -42,6 +43,10 @@ pub(super) struct World {
     /// Which operations of the disk are held.
     held: Vec<Match>,
     pub(super) watch: Option<Watch>,
+    /// Where a snapshot ends that has begun.
+    snapshot: Option<Offset>,
+    /// How many snapshots were tried.
+    pub(super) snapshot_count: usize,
     pub(super) sealed: usize,
     pub(super) cut_count: usize,
 }
@@ -64,6 +69,8 @@ impl World {
             chore: None,
             held,
             watch: None,
+            snapshot: None,
+            snapshot_count: 0,
             sealed: 0,
             cut_count: 0,
         }
@@ -151,6 +158,47 @@ impl World {
         self.start_change(planned, Some(Change::Suffix(cut)));
     }
 
+    /// Begins a snapshot, or goes on with one that has begun, if what it needs is sealed.
+    pub(super) fn snapshot(&mut self) {
+        if self.is_cutting() || self.log.is_fenced() {
+            return;
+        }
+        let upto = match self.snapshot {
+            Some(upto) => upto,
+            None => self.log.begin_snapshot().unwrap(),
+        };
+        self.snapshot = Some(upto);
+        let target = taken::dir(&self.disk, self.snapshot_count);
+        match self.log.plan_snapshot(upto, target) {
+            Ok(Some(plan)) => {
+                self.snapshot = None;
+                self.snapshot_count += 1;
+                self.run_chore(plan, Change::None);
+            }
+            Ok(None) | Err(Error::Busy) => {}
+            // The log was cut off below meanwhile.
+            Err(Error::OutOfRange { .. }) => self.snapshot = None,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Whether a snapshot has begun.
+    pub(super) fn is_snapshotting(&self) -> bool {
+        self.snapshot.is_some()
+    }
+
+    /// Restores the next snapshot that was not yet, beside the log. Returns whether there was one.
+    pub(super) fn restore(&mut self) -> bool {
+        let next = self.model.taken.get(self.model.restored_count);
+        let Some(taken) = next.cloned() else {
+            return false;
+        };
+        let disk = self.disk.clone();
+        self.drive(taken.restore(&disk)).unwrap();
+        self.model.restored_count += 1;
+        true
+    }
+
     fn start_change(
         &mut self,
         planned: Result<Option<ChorePlan<Disk>>, Error>,
@@ -215,6 +263,20 @@ impl World {
             Chore::Sealed { segments, .. } => self.sealed += segments,
             Chore::Expired { log_start, .. } => assert_eq!(change, Change::Start(*log_start)),
             Chore::SuffixCut { log_end } => assert_eq!(change, Change::Suffix(*log_end)),
+            Chore::Snapshotted {
+                log_start,
+                end,
+                segments,
+                bytes,
+            } => self.model.snapshotted(Taken {
+                number: self.snapshot_count - 1,
+                log_start: *log_start,
+                end: *end,
+                segments: *segments,
+                bytes: *bytes,
+                epoch: self.log.epoch(),
+                stored: Vec::new(),
+            }),
             _ => assert_eq!(change, Change::None),
         }
         self.model.changed();
@@ -330,6 +392,7 @@ impl World {
     /// Ends the process: nothing is under way any more.
     pub(super) fn stop(&mut self) {
         (self.flush, self.chore) = (None, None);
+        self.snapshot = None;
         self.now += 1;
     }
 

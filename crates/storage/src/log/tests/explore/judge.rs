@@ -44,6 +44,7 @@ impl<'a> Judge<'a> {
             self.crash_after(image, &model, tally);
         }
         self.go_on(image, model, tally);
+        self.restore(image, promised);
     }
 
     /// The process died, and what it had not synced may be only in memory any more. It comes back,
@@ -113,6 +114,18 @@ impl<'a> Judge<'a> {
         assert_eq!((log.durable(), log.log_end()), (appended.end, appended.end));
         let last = testing::read_all(&log, end).unwrap();
         assert_eq!(last.len(), 1);
+    }
+
+    /// Finds the snapshots that were taken, and those restored that were, or restores them now. A
+    /// partition is there whole or not at all.
+    fn restore(&mut self, image: &MemoryDir, promised: &Model) {
+        for (number, taken) in promised.taken.iter().enumerate() {
+            if !block_on(taken.is_restored(image)) {
+                assert!(promised.restored_count <= number, "it was restored");
+                block_on(taken.restore(image)).unwrap();
+            }
+            block_on(taken.check(image, self.options));
+        }
     }
 
     /// Opens a log and holds it against the model, which takes over what is found.

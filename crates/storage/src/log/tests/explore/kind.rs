@@ -36,10 +36,14 @@ pub(in super::super) enum Kind {
     Close,
     /// The recovery of what a crash left.
     Recover,
+    /// A snapshot of a log that goes on.
+    Snapshot,
+    /// A snapshot made a partition of its own.
+    Restore,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Append,
         Self::GroupCommit,
         Self::Roll,
@@ -52,6 +56,8 @@ impl Kind {
         Self::Mark,
         Self::Close,
         Self::Recover,
+        Self::Snapshot,
+        Self::Restore,
     ];
 
     /// A log with some past, in which an operation of this kind does something.
@@ -104,6 +110,9 @@ impl Kind {
             1 => world.close(|root| fill_manifest(root, left)),
             2 => world.kill(false),
             _ => world.cut_power(),
+        }
+        if self == Self::Restore {
+            snapshot(world);
         }
         if self == Self::Recover {
             work(world, 30);
@@ -180,6 +189,18 @@ impl Kind {
                 append(world, 1, 900);
                 flush(world);
             }
+            Self::Snapshot => {
+                append(world, 1, 900);
+                snapshot(world);
+                append(world, 1, 900);
+                flush(world);
+                chores(world, true);
+            }
+            Self::Restore => {
+                assert!(world.restore(), "there is a snapshot");
+                append(world, 1, 900);
+                flush(world);
+            }
         }
     }
 }
@@ -247,6 +268,22 @@ fn work(world: &mut World, steps: usize) {
             _ => _ = world.advance(),
         }
     }
+}
+
+/// Takes a snapshot of all that was appended.
+fn snapshot(world: &mut World) {
+    let before = world.model.taken.len();
+    for _ in 0..20 {
+        world.snapshot();
+        run(world);
+        if before < world.model.taken.len() {
+            return;
+        }
+        flush(world);
+        world.start_chore(false);
+        run(world);
+    }
+    panic!("a snapshot without end");
 }
 
 fn expire(world: &mut World) {

@@ -43,6 +43,15 @@ impl Tally {
         self.of_kind.get(&kind).map_or(0, HashSet::len)
     }
 
+    /// Distinct disks of all kinds.
+    pub(super) fn first(&self) -> usize {
+        self.of_kind
+            .values()
+            .flatten()
+            .collect::<HashSet<_>>()
+            .len()
+    }
+
     /// Distinct disks of all kinds and of second crashes.
     pub(super) fn total(&self) -> usize {
         let all = self.of_kind.values().flatten().chain(&self.again);
