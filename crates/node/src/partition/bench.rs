@@ -243,9 +243,13 @@ impl Bench {
         )
     }
 
-    /// Recovers the partition on the disk as it is, as reopening does.
-    pub(super) fn reopen(self) -> Self {
+    /// Recovers the partition on the disk as it is, as reopening does: it waits for what is under
+    /// way there, so that nothing lands on what it writes.
+    pub(super) fn reopen(mut self) -> Self {
         self.faults().release_all();
+        while !self.running.is_empty() {
+            self.poll();
+        }
         Self::open(self.disk.clone(), self.seed.wrapping_add(1), self.now)
     }
 }

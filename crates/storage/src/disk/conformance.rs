@@ -374,5 +374,15 @@ mod tests {
     #[test]
     fn a_faulty_directory_without_faults_conforms() {
         block_on(suite(FaultyDir::new(MemoryDir::new().child("data")))).unwrap();
+        let place = tempfile::tempdir().unwrap();
+        let plain = StdDir::new(place.path().join("data"));
+        block_on(suite(FaultyDir::new(plain))).unwrap();
+    }
+
+    #[test]
+    fn a_disk_after_a_power_cut_conforms() {
+        let disk = MemoryDir::new();
+        block_on(disk.child("other").create()).unwrap();
+        block_on(suite(disk.power_cut(1).child("data"))).unwrap();
     }
 }

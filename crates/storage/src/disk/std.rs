@@ -10,7 +10,7 @@ use ::std::fs::{self, OpenOptions};
 use ::std::io;
 use ::std::ops::Range;
 use ::std::os::fd::AsFd;
-use ::std::os::unix::fs::{FileExt, OpenOptionsExt};
+use ::std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use ::std::path::{Path, PathBuf};
 use ::std::rc::Rc;
 
@@ -64,6 +64,16 @@ impl StdDir {
             Err(fs::TryLockError::WouldBlock) => Ok(None),
             Err(fs::TryLockError::Error(error)) => Err(error),
         }
+    }
+}
+
+impl StdFile {
+    /// The number of the file within its file system: the same for all names of it.
+    ///
+    /// # Errors
+    /// Any error of `fstat`.
+    pub fn inode(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.ino())
     }
 }
 

@@ -3,71 +3,13 @@
 use ::std::cell::RefCell;
 use ::std::collections::BTreeMap;
 use ::std::io;
+use ::std::ops::Range;
 use ::std::rc::Rc;
 use ::std::task::Waker;
 
-/// A kind of operation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(
-    missing_docs,
-    reason = "named after the operations of directories and files"
-)]
-pub enum Operation {
-    Exists,
-    CreateDir,
-    List,
-    Open,
-    CreateFile,
-    Rename,
-    Link,
-    Remove,
-    RemoveTree,
-    SyncDir,
-    Map,
-    Read,
-    Write,
-    /// `fdatasync` or `fsync` of a file.
-    Sync,
-    Allocate,
-    SetLen,
-    Len,
-    Close,
-}
-
-/// How an operation fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// With an error of this kind, and without any effect.
-    Fail(io::ErrorKind),
-    /// A write puts only so many bytes in place, and fails. Other operations just fail.
-    Short {
-        /// How many, fewer than the write has.
-        bytes: usize,
-    },
-    /// A write puts a random half of its sectors in place, and fails. Other operations just fail.
-    Torn {
-        /// Chooses the half.
-        seed: u64,
-    },
-}
-
-/// Which operations are meant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Match {
-    /// Of this kind; `None` means of any.
-    pub operation: Option<Operation>,
-    /// On files whose name ends so; empty means on any, directories (`.`) included.
-    pub suffix: &'static str,
-}
-
-/// When a gate holds an operation back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum When {
-    /// Before it has any effect.
-    Before,
-    /// When it has its effect, but its caller does not know yet.
-    After,
-}
+use super::super::memory::FailedSync;
+use super::flight::{Breach, Flight, Flights};
+use super::{Event, Fault, Halt, Match, Operation, Plan, When};
 
 /// Faults, gates and counts, shared by clones.
 #[derive(Debug, Clone, Default)]
@@ -82,6 +24,11 @@ struct Inner {
     tickets: u64,
     counts: BTreeMap<Operation, u64>,
     is_full: bool,
+    failed_sync: FailedSync,
+    halt: Option<Halt>,
+    happened: Vec<Happened>,
+    flights: Flights,
+    breaches: Vec<Breach>,
 }
 
 #[derive(Debug)]
@@ -92,40 +39,23 @@ struct Planned {
     fault: Fault,
 }
 
+/// A fault that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Happened {
+    /// The number of the operation among all, counted from 1.
+    pub number: u64,
+    /// What it was to do.
+    pub operation: Operation,
+    /// To which file, `.` for a directory.
+    pub name: String,
+    /// What happened to it.
+    pub fault: Fault,
+}
+
 /// An operation that waits at a gate. Dropped, it waits no more.
 pub(super) struct Ticket {
     number: u64,
     faults: Faults,
-}
-
-impl From<Operation> for Match {
-    fn from(operation: Operation) -> Self {
-        Self {
-            operation: Some(operation),
-            suffix: "",
-        }
-    }
-}
-
-impl Match {
-    /// Operations of any kind on any file.
-    pub const ANY: Self = Self {
-        operation: None,
-        suffix: "",
-    };
-
-    /// Operations of this kind on files whose name ends in `suffix`.
-    #[must_use]
-    pub fn on(operation: Operation, suffix: &'static str) -> Self {
-        Self {
-            operation: Some(operation),
-            suffix,
-        }
-    }
-
-    fn holds(&self, operation: Operation, file: &str) -> bool {
-        self.operation.is_none_or(|wanted| wanted == operation) && file.ends_with(self.suffix)
-    }
 }
 
 impl Faults {
@@ -144,8 +74,33 @@ impl Faults {
         self.0.borrow_mut().planned.push(planned);
     }
 
+    /// Makes all events of `plan` happen, counted from now on.
+    pub fn install(&self, plan: &Plan) {
+        for Event { which, nth, fault } in plan.events.iter().cloned() {
+            self.fail(which, nth, fault);
+        }
+    }
+
+    /// The faults that happened so far, oldest first: as a plan of events for any operation, they
+    /// make the same run.
+    #[must_use]
+    pub fn happened(&self) -> Vec<Happened> {
+        self.0.borrow().happened.clone()
+    }
+
+    /// Says what a sync that fails leaves, from now on. The default is [`FailedSync::Device`].
+    pub fn set_failed_sync(&self, how: FailedSync) {
+        self.0.borrow_mut().failed_sync = how;
+    }
+
+    /// The laws that were broken so far. Two changes of a block at once also panic.
+    #[must_use]
+    pub fn breaches(&self) -> Vec<Breach> {
+        self.0.borrow().breaches.clone()
+    }
+
     /// Says from now on whether the disk is full: then making files and directories and preparing
-    /// space fail.
+    /// space fail, and so do writes where no space is prepared.
     pub fn set_full(&self, is_full: bool) {
         self.0.borrow_mut().is_full = is_full;
     }
@@ -180,11 +135,13 @@ impl Faults {
         while self.release_one() {}
     }
 
-    /// Forgets faults that were planned and have not happened.
+    /// Forgets faults that were planned and have not happened, and what lasts: a disk that is full,
+    /// a file system that halted.
     pub fn clear(&self) {
         let mut inner = self.0.borrow_mut();
         inner.planned.clear();
         inner.is_full = false;
+        inner.halt = None;
     }
 
     /// Whether faults are planned that have not happened.
@@ -211,7 +168,7 @@ impl Faults {
         self.0.borrow().counts.values().sum()
     }
 
-    /// Counts an operation, and says how it is to fail, if it is.
+    /// Counts an operation, and says what is to happen to it, if anything.
     pub(super) fn begin(&self, operation: Operation, file: &str) -> Option<Fault> {
         let mut inner = self.0.borrow_mut();
         *inner.counts.entry(operation).or_default() += 1;
@@ -232,7 +189,65 @@ impl Faults {
             planned.left -= 1;
             true
         });
-        fault
+        if let Some(fault) = fault {
+            let happened = Happened {
+                number: inner.counts.values().sum(),
+                operation,
+                name: file.to_owned(),
+                fault,
+            };
+            inner.happened.push(happened);
+        }
+        if let Some(Fault::Halt(halt)) = fault {
+            inner.halt = Some(halt);
+        }
+        let halted = inner.halt.filter(|halt| halt.error(operation).is_some());
+        halted.map(Fault::Halt).or(fault)
+    }
+
+    /// What a sync that fails leaves, and a seed for it.
+    pub(super) fn failed_sync(&self) -> (FailedSync, u64) {
+        (self.0.borrow().failed_sync, self.total())
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.0.borrow().is_full
+    }
+
+    /// Notes a law broken.
+    pub(super) fn note(&self, breach: Breach) {
+        self.0.borrow_mut().breaches.push(breach);
+    }
+
+    /// Notes that `operation` changes `range` of a file from now on.
+    pub(super) fn fly(
+        &self,
+        (file, name): (u64, &str),
+        operation: Operation,
+        range: Range<u64>,
+    ) -> Flight {
+        let (number, other) = self
+            .0
+            .borrow_mut()
+            .flights
+            .add(file, operation, range.clone());
+        if let Some((other, other_range)) = other {
+            let breach = Breach::Overlap {
+                name: name.to_owned(),
+                operation,
+                range,
+                other,
+                other_range,
+            };
+            self.note(breach.clone());
+            panic!("{breach}");
+        }
+        Flight::new(number, self.clone())
+    }
+
+    /// Notes that an operation is over.
+    pub(super) fn land(&self, number: u64) {
+        self.0.borrow_mut().flights.remove(number);
     }
 
     /// A place in the queue of a gate, if one holds the operation back.

@@ -143,8 +143,21 @@ impl Content {
 
     /// The blocks of `range` that are not zeros, by their index.
     pub(super) fn blocks(&self, range: Range<usize>) -> impl Iterator<Item = usize> {
-        let end = range.end.min(self.groups.len() * GROUP_BLOCKS);
-        (range.start..end).filter(|index| self.block(*index).is_some())
+        let groups = self
+            .groups
+            .iter()
+            .enumerate()
+            .skip(range.start / GROUP_BLOCKS);
+        let groups = groups.take_while(move |(index, _)| index * GROUP_BLOCKS < range.end);
+        let blocks = groups.filter_map(|(index, group)| Some((index, group.as_ref()?)));
+        let stored = blocks.flat_map(|(index, group)| {
+            let stored = group
+                .iter()
+                .enumerate()
+                .filter(|(_, block)| block.is_some());
+            stored.map(move |(at, _)| index * GROUP_BLOCKS + at)
+        });
+        stored.filter(move |index| range.contains(index))
     }
 
     /// Makes all bytes behind the end zeros.

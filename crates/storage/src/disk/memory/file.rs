@@ -70,6 +70,12 @@ impl MemoryFile {
 }
 
 impl MemoryFile {
+    /// The number of the file on its disk: the same for all names of it.
+    #[must_use]
+    pub fn identity(&self) -> u64 {
+        self.file.0
+    }
+
     /// Does what a failed sync does, as `how` says; `seed` chooses what is left.
     ///
     /// # Errors

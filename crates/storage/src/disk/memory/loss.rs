@@ -8,11 +8,12 @@ use super::inode::{Inode, What};
 
 /// What a sync that failed leaves of the bytes it was to make durable. In no case does a later sync
 /// that succeeds say anything about them, unless they were written again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FailedSync {
     /// Direct I/O: the device took the writes and then failed to flush its cache. Reads show what
     /// was written; of each sector the disk holds any version written since the last sync, for good.
     /// The length is still in the journal: the next sync that succeeds makes it durable.
+    #[default]
     Device,
     /// ext4 with `data=ordered`, through the page cache: every dirty page is marked clean, so reads
     /// show what was written, until the page is evicted. On the disk a page is new, or, where its

@@ -6,6 +6,7 @@ mod descriptors;
 mod explore;
 mod faults;
 mod model;
+mod plans;
 mod planted;
 mod recovery;
 mod retention;

@@ -9,7 +9,7 @@ use corelog_record::batch::View;
 
 use super::{at, small};
 use crate::disk::faulty::{Fault, FaultyDir, Match};
-use crate::disk::memory::MemoryDir;
+use crate::disk::memory::{FailedSync, MemoryDir};
 use crate::disk::{Dir, block_on};
 use crate::log::{Log, OpenReport};
 use crate::testing::{batch, chore, flush, open, read_all};
@@ -19,7 +19,7 @@ type Disk = FaultyDir<MemoryDir>;
 /// A batch that was promised: where it lies, and its bytes from the magic byte on, which the server
 /// does not change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Promised {
+pub(super) struct Promised {
     base: Offset,
     end: Offset,
     bytes: Vec<u8>,
@@ -27,10 +27,10 @@ struct Promised {
 
 /// What a life of a log has promised.
 #[derive(Debug, Clone, Default)]
-struct Promises {
-    batches: Vec<Promised>,
+pub(super) struct Promises {
+    pub(super) batches: Vec<Promised>,
     /// Appended, but not promised: it may be there or not.
-    pending: Vec<Promised>,
+    pub(super) pending: Vec<Promised>,
     /// No change of the log start beyond it was asked for.
     log_start_max: Offset,
     log_start: Offset,
@@ -46,7 +46,7 @@ fn any_batch(number: u64) -> Vec<u8> {
 
 /// Lives a life: appends, flushes, rolls, seals, expires, truncates, closes and opens again. Ends
 /// when the log is fenced or cannot be opened.
-fn live(root: &Disk, promises: &mut Promises) {
+pub(super) fn live(root: &Disk, promises: &mut Promises) {
     let mut number = 0;
     let mut now = 0;
     for _ in 0..3 {
@@ -143,7 +143,7 @@ fn check<D: Dir>(log: &Log<D>, report: &OpenReport, promises: &Promises, hint: &
     assert_eq!(log.durable(), end, "{hint}");
 }
 
-fn stored(bytes: &[u8]) -> Promised {
+pub(super) fn stored(bytes: &[u8]) -> Promised {
     let view = View::verify(bytes).unwrap();
     let (base, end) = (view.base_offset(), view.next_offset());
     Promised {
@@ -154,7 +154,7 @@ fn stored(bytes: &[u8]) -> Promised {
 }
 
 /// The power goes: whatever survives is enough.
-fn cut_power(root: &Disk, promises: &Promises, hint: &str) {
+pub(super) fn cut_power(root: &Disk, promises: &Promises, hint: &str) {
     for seed in 0..2 {
         let cut = root.inner().power_cut(seed);
         let hint = format!("{hint}, power cut {seed}");
@@ -166,12 +166,13 @@ fn cut_power(root: &Disk, promises: &Promises, hint: &str) {
 
 /// Only the process goes. It comes back, goes on, and then the power goes, with nothing lost of
 /// either life. What a failed sync was to cover is lost unless it is written again.
-fn kill(root: &Disk, mut promises: Promises, seed: u64, hint: &str) {
+pub(super) fn kill(root: &Disk, mut promises: Promises, seed: u64, hint: &str) {
     let hint = format!("{hint}, killed");
     let dir = root.child("p0");
+    let how = FailedSync::ALL[usize::try_from(seed % 4).unwrap()];
     if let Ok(entries) = block_on(dir.inner().list()) {
         for entry in entries {
-            dir.inner().lose_unsynced(&entry.name, seed).unwrap();
+            dir.inner().fail_sync(&entry.name, how, seed).unwrap();
         }
     }
     root.faults().clear();

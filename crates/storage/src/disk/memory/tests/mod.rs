@@ -2,6 +2,7 @@
 
 mod crash;
 mod cuts;
+mod model;
 
 use ::std::collections::BTreeSet;
 
