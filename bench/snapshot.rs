@@ -17,9 +17,10 @@ use std::time::{Duration, Instant};
 use corelog_node::rt::{self, CoreConfig, UringDir, spawn_core};
 use corelog_record::batch::{Builder, Codec};
 use corelog_record::{ByteSize, CopyId, Lineage, PartitionId, Timestamp, TopicId};
-use corelog_storage::disk::{Buf, Dir, File, Open, Space};
+use corelog_storage::disk::std::StdDir;
+use corelog_storage::disk::{Buf, Dir, File, Open, Space, block_on};
 use corelog_storage::log::{Chore, Identity, Log, Options};
-use corelog_storage::snapshot::{Partition, Restore, restore};
+use corelog_storage::snapshot::{Partition, Restore, Stores, restore};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -59,17 +60,37 @@ async fn run(dir: String, gib: u64, segment_mib: u32) -> Result<(), Failure> {
         copy: CopyId::from_bytes([5; 16]),
         lineage: Lineage::from_bytes([6; 16]),
         now: now(),
+        stores: Stores::Linked,
     };
-    let begun = Instant::now();
-    let (source, topic) = (root.child("snapshot"), root.child("restored"));
-    restore(&source, &topic, order, &mut |_| {}).await?;
-    let took = begun.elapsed();
-    let share = write.max(read).as_secs_f64() / took.as_secs_f64();
-    println!(
-        "restore  {:8.0} MB/s, {:.0} % of the slower of the two",
-        rate(partition.bytes, took),
-        100.0 * share
-    );
+    for (stores, name) in [(Stores::Linked, "linked"), (Stores::Copied, "copied")] {
+        let (source, topic) = (root.child("snapshot"), root.child(name));
+        let begun = Instant::now();
+        restore(&source, &topic, Restore { stores, ..order }, &mut |_| {}).await?;
+        let took = begun.elapsed();
+        let share = write.max(read).as_secs_f64() / took.as_secs_f64();
+        println!(
+            "restore  {:8.0} MB/s {name}, {:.0} % of the slower of the two",
+            rate(partition.bytes, took),
+            100.0 * share
+        );
+    }
+    let home = StdDir::new(root.path());
+    for (stores, name) in [(Stores::Linked, "linked"), (Stores::Copied, "copied")] {
+        let (source, topic) = (home.child("snapshot"), home.child(&format!("{name}-std")));
+        let restored = rt::blocking(move || {
+            let begun = Instant::now();
+            let order = Restore { stores, ..order };
+            let restored = block_on(restore(&source, &topic, order, &mut |_| {}));
+            restored.map(|_| begun.elapsed())
+        });
+        let took = restored.await?;
+        let share = write.max(read).as_secs_f64() / took.as_secs_f64();
+        println!(
+            "restore  {:8.0} MB/s {name} by plain files, {:.0} %",
+            rate(partition.bytes, took),
+            100.0 * share
+        );
+    }
     Ok(())
 }
 
@@ -189,16 +210,16 @@ async fn commit_small(
 fn quantiles<'a>(acks: impl IntoIterator<Item = &'a (Instant, Duration)>) -> String {
     let mut took: Vec<_> = acks.into_iter().map(|(_, took)| *took).collect();
     took.sort_unstable();
-    let at = |share: f64| {
-        let index = (took.len() as f64 * share) as usize;
+    let at = |thousandths: usize| {
+        let index = took.len() * thousandths / 1000;
         took.get(index.min(took.len().saturating_sub(1))).copied()
     };
     format!(
         "{} groups: p50 {:?}, p99 {:?}, p99.9 {:?}, max {:?}",
         took.len(),
-        at(0.5).unwrap_or_default(),
-        at(0.99).unwrap_or_default(),
-        at(0.999).unwrap_or_default(),
+        at(500).unwrap_or_default(),
+        at(990).unwrap_or_default(),
+        at(999).unwrap_or_default(),
         took.last().copied().unwrap_or_default()
     )
 }

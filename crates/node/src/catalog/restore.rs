@@ -23,7 +23,7 @@ use corelog_storage::Error;
 use corelog_storage::disk::std::StdDir;
 use corelog_storage::disk::{Dir, block_on};
 use corelog_storage::format::topic as file;
-use corelog_storage::snapshot::{self as stored, Name, Restore, Restored, Summary};
+use corelog_storage::snapshot::{self as stored, Name, Restore, Restored, Stores, Summary};
 
 use super::admin::{Admin, failed, random_bytes};
 use super::files;
@@ -69,6 +69,8 @@ struct Copying {
     /// Where the topic's partitions appear.
     target: PathBuf,
     id: TopicId,
+    /// A snapshot of the node's own shares its stores; others may change theirs.
+    stores: Stores,
     bytes_done: Arc<AtomicU64>,
 }
 
@@ -130,6 +132,10 @@ impl Admin {
         if self.restores.is_any_running() {
             return Err(failure(ErrorCode::Busy, "another topic is being restored"));
         }
+        let stores = match &name {
+            Some(_) => Stores::Linked,
+            None => Stores::Copied,
+        };
         let id = TopicId::from_bytes(random_bytes()?);
         let bytes_done = Arc::<AtomicU64>::default();
         let restoring = self.core.shared.data_dir.join(RESTORING);
@@ -145,6 +151,7 @@ impl Admin {
             origin,
             target: restoring.join(request.topic.as_str()),
             id,
+            stores,
             bytes_done,
         };
         let kept = file::Topic {
@@ -274,6 +281,7 @@ fn copy(copying: &Copying) -> Result<Vec<restore_status::Partition>, Error> {
         origin,
         target,
         id,
+        stores,
         bytes_done,
     } = copying;
     let (source, target) = (StdDir::new(source.clone()), StdDir::new(target.clone()));
@@ -295,6 +303,7 @@ fn copy(copying: &Copying) -> Result<Vec<restore_status::Partition>, Error> {
             copy: CopyId::from_bytes(random().map_err(at)?),
             lineage: Lineage::from_bytes(random().map_err(at)?),
             now: rt::wall_clock(),
+            stores: *stores,
         };
         let mut progress = |bytes: u64| {
             let before = bytes_done.load(Ordering::Relaxed);

@@ -56,6 +56,9 @@ pub struct Entry {
 pub enum Open {
     /// An existing file, for reading only.
     Read,
+    /// An existing file, for reading all of it once, in large pieces: around the page cache, where
+    /// that is faster and leaves the cache to those who need it.
+    Scan,
     /// An existing file, for reading and writing.
     Write,
     /// A new file, for reading and writing; it is an error if the name is taken.
@@ -114,8 +117,7 @@ pub trait Dir: Clone + 'static {
     /// Opens the file `name`.
     ///
     /// # Errors
-    /// `NotFound` for [`Open::Read`] and [`Open::Write`] without such a file, `AlreadyExists` for
-    /// [`Open::Create`] with one; any error of the file system.
+    /// `NotFound` without such a file, `AlreadyExists` for [`Open::Create`] with one; any error of the file system.
     fn open(&self, name: &str, mode: Open) -> impl Future<Output = io::Result<Self::File>>;
 
     /// Renames the file or directory `from` to `to` in `to_dir`, atomically, replacing a file of

@@ -140,6 +140,7 @@ impl Dir for StdDir {
                 let file = options.read(true).open(path)?;
                 return Ok(StdFile { file });
             }
+            Open::Scan => options.read(true),
             Open::Write => options.read(true).write(true),
             Open::Create => options.read(true).write(true).create_new(true),
         };

@@ -21,6 +21,18 @@ pub(super) struct Copy<'a, D: Dir> {
     pub(super) source: &'a D,
     pub(super) target: &'a D,
     pub(super) history: HistoryId,
+    pub(super) stores: Stores,
+}
+
+/// What becomes of the stores of a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stores {
+    /// They get another name where the file system allows, and are copied where it does not. They
+    /// are verified all the same; it costs no space and no writing. For files that nobody but a node
+    /// ever touches: who changes one name's bytes changes the other's.
+    Linked,
+    /// They are copied.
+    Copied,
 }
 
 impl<D: Dir> Copy<'_, D> {
@@ -42,7 +54,7 @@ impl<D: Dir> Copy<'_, D> {
         let base = start(seal);
         let store = name::store(base.offset, generation);
         let damaged = |Bad(point): Bad| self.damaged(&store, seal, point);
-        let opened = self.source.open(&store, Open::Read).await;
+        let opened = self.source.open(&store, Open::Scan).await;
         let file = match opened {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Err(damaged(Bad(base)));
@@ -55,11 +67,27 @@ impl<D: Dir> Copy<'_, D> {
         if length != seal.digest.bytes {
             return Err(damaged(Bad(base)));
         }
-        let target = self.create(&store, length).await?;
-        let moved = self.bytes(&file, &target, &store, &mut verifier, (length, progress));
+        let target = match self.link(&store).await {
+            true => None,
+            false => Some(self.create(&store, length).await?),
+        };
+        let moved = self.bytes(
+            &file,
+            target.as_deref(),
+            &store,
+            &mut verifier,
+            (length, progress),
+        );
         moved.await?.map_err(damaged)?;
         let index = verifier.finish().map_err(damaged)?;
-        self.close(target, &store, length).await?;
+        match target {
+            Some(target) => self.close(target, &store, length).await?,
+            // Whoever put the file there may not have synced it.
+            None => {
+                let synced = file.sync_all().await;
+                synced.map_err(|e| At::new(self.source, &store).io("sync", e))?;
+            }
+        }
         let closed = file.close().await;
         closed.map_err(|e| At::new(self.source, &store).io("close", e))?;
         let bytes = index.encode(self.history, &base);
@@ -67,12 +95,19 @@ impl<D: Dir> Copy<'_, D> {
             .await
     }
 
-    /// Moves `length` bytes from one file to the other, verified on the way. Several pieces are read
+    /// Whether the store now has a second name in the target. An error that is more than that the file
+    /// systems cannot do it shows again when the store is copied.
+    async fn link(&self, store: &str) -> bool {
+        let is_wanted = self.stores == Stores::Linked;
+        is_wanted && self.source.link(store, self.target, store).await.is_ok()
+    }
+
+    /// Verifies `length` bytes of a file, and moves them to another one if there is one. Several pieces are read
     /// and written at once, so that neither disk waits for the other, nor for the processor.
     async fn bytes(
         &self,
         file: &D::File,
-        target: &D::File,
+        target: Option<&D::File>,
         store: &str,
         verifier: &mut Verifier,
         (length, progress): (u64, &mut dyn FnMut(u64)),
@@ -98,7 +133,10 @@ impl<D: Dir> Copy<'_, D> {
                 Moved::Read(piece) => {
                     let piece = piece?;
                     let bytes = piece.as_ref();
-                    writes.push(self.put(target, store, position, bytes));
+                    match target {
+                        Some(target) => writes.push(self.put(target, store, position, bytes)),
+                        None => progress(bytes.len() as u64),
+                    }
                     if let Err(bad) = verifier.push(bytes) {
                         return Ok(Err(bad));
                     }
@@ -186,12 +224,11 @@ enum Moved<B> {
     Written(Result<u64, Error>),
 }
 
-/// A piece is large enough for few operations, and small enough to be verified while a core's other
-/// work waits.
-const PIECE_BYTES: u64 = 1 << 20;
+/// A piece is large enough for a disk to be as fast as it can with one at a time.
+const PIECE_BYTES: u64 = 4 << 20;
 
 /// So many pieces are read ahead, and as many written behind.
-const PIECES_AHEAD: usize = 4;
+const PIECES_AHEAD: usize = 2;
 
 /// Bytes of store for each row of an index, as in a log that was not told otherwise.
 const INTERVAL_BYTES: u32 = 4096;

@@ -1,6 +1,6 @@
 //! Copying a snapshot elsewhere: to another file system, or off the machine.
 
-use super::copy::Copy;
+use super::copy::{Copy, Stores};
 use super::shelf::{commit, create, open, partition_dir};
 use super::{NAME, Partition, Summary, TOPICS, Topic, origin};
 use crate::Error;
@@ -88,6 +88,8 @@ async fn copy_partition<D: Dir>(
         source,
         target,
         history: header.history,
+        // What leaves the node is changed by who knows whom.
+        stores: Stores::Copied,
     };
     for (generation, seal) in &origin.segments {
         copy.segment(*generation, seal, progress).await?;

@@ -29,6 +29,7 @@ mod verifier;
 mod tests;
 
 pub use crate::format::snapshot::{Name, NameError, Partition, Summary, Topic};
+pub use copy::Stores;
 pub use export::{Exported, export};
 pub use restore::{Restore, Restored, restore, sweep_unrestored};
 pub use shelf::{Entry, commit, list, open, partition_dir, remove, sweep_unfinished};

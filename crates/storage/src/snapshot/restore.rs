@@ -13,7 +13,7 @@ use corelog_record::{
     CopyId, HistoryId, LeaderEpoch, Lineage, Offset, Position, Timestamp, TopicId,
 };
 
-use super::copy::Copy;
+use super::copy::{Copy, Stores};
 use super::origin::Origin;
 use super::shelf::{create, remove_tree, sync};
 use super::{Partition, origin};
@@ -42,6 +42,8 @@ pub struct Restore {
     pub lineage: Lineage,
     /// The time at which its segments count as sealed: retention by age gives them all of theirs.
     pub now: Timestamp,
+    /// Whether the new partition shares the bytes of its stores with the snapshot.
+    pub stores: Stores,
 }
 
 /// A partition that was restored.
@@ -160,6 +162,7 @@ async fn fill<D: Dir>(
         source,
         target,
         history: header.history,
+        stores: restore.stores,
     };
     let mut bytes = 0;
     for (generation, seal) in &origin.segments {

@@ -42,7 +42,7 @@ impl UringFile {
         // Reading is always asked for: opening probes the device with a read.
         options.read(true);
         match mode {
-            Open::Read => {}
+            Open::Read | Open::Scan => {}
             Open::Write => drop(options.write(true)),
             Open::Create => drop(options.write(true).create_new(true)),
         }

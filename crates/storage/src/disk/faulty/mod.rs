@@ -197,7 +197,7 @@ impl<D: Backing> Dir for FaultyDir<D> {
     async fn open(&self, name: &str, mode: Open) -> io::Result<FaultyFile<D>> {
         let operation = match mode {
             Open::Create => Operation::CreateFile,
-            Open::Read | Open::Write => Operation::Open,
+            Open::Read | Open::Scan | Open::Write => Operation::Open,
         };
         let work = self.inner.open(name, mode);
         let file = Rc::new(self.scene.run(operation, name, work).await?);

@@ -321,10 +321,11 @@ impl Dir for MemoryDir {
                 let made = self.run(Op::CreateFile(self.place(name)), name)?;
                 made.ok_or_else(|| io::Error::other("a file was made, and is none"))?
             }
-            Open::Read | Open::Write => self.file(name)?,
+            Open::Read | Open::Scan | Open::Write => self.file(name)?,
         };
         let shared = Rc::clone(&self.shared);
-        Ok(MemoryFile::new(shared, file, name, mode != Open::Read))
+        let is_writable = matches!(mode, Open::Write | Open::Create);
+        Ok(MemoryFile::new(shared, file, name, is_writable))
     }
 
     async fn rename(&self, from: &str, to_dir: &Self, to: &str) -> io::Result<()> {

@@ -69,6 +69,13 @@ fn a_bad_byte_anywhere_in_a_store_is_found_by_restore_and_export() {
             assert_eq!(*file, entry.name);
             assert!(position.get() <= place as u64, "{error} at {place}");
             assert!(from < to);
+            let linked = Restore {
+                stores: Stores::Linked,
+                ..order(partition)
+            };
+            let topic = restored(&root);
+            let error = block_on(restore(&snapped(&root), &topic, linked, &mut |_| {}));
+            assert!(matches!(error, Err(Error::DamagedStore { .. })));
             let error = block_on(export(
                 &shelved(&root),
                 &root.child("elsewhere"),

@@ -8,7 +8,9 @@ mod stories;
 
 use corelog_record::{ByteSize, CopyId, Lineage, Offset, Timestamp, TopicId, TopicName};
 
-use super::{Name, Partition, Restore, Restored, Summary, Topic, commit, partition_dir, restore};
+use super::{
+    Name, Partition, Restore, Restored, Stores, Summary, Topic, commit, partition_dir, restore,
+};
 use crate::Error;
 use crate::disk::{Dir, block_on};
 use crate::log::{Chore, Identity, Log, OpenReport, Options};
@@ -121,6 +123,7 @@ fn order(partition: Partition) -> Restore {
         copy: CopyId::from_bytes([5; 16]),
         lineage: Lineage::from_bytes([6; 16]),
         now: at(5_000),
+        stores: Stores::Copied,
     }
 }
 

@@ -1,5 +1,8 @@
 //! A snapshot from its beginning to a partition that goes on.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
 use corelog_record::{LeaderEpoch, Offset};
 
 use super::*;
@@ -301,6 +304,78 @@ fn an_export_is_a_snapshot_that_can_be_restored() {
     let (copy, report) = open_restored(&root).unwrap();
     assert!(report.is_clean);
     assert_eq!(walk(&copy), all);
+}
+
+#[test]
+fn a_restore_may_share_the_stores_of_the_snapshot_verified_all_the_same() {
+    let home = tempfile::tempdir().unwrap();
+    let root = StdDir::new(home.path());
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    fill(&mut log, 50, 1_000);
+    let all = walk(&log);
+    let partition = snapshot(&mut log, &root).unwrap();
+    let linked = Restore {
+        stores: Stores::Linked,
+        ..order(partition)
+    };
+    let mut told = 0;
+    let back = block_on(restore(
+        &snapped(&root),
+        &restored(&root),
+        linked,
+        &mut |bytes| {
+            told += bytes;
+        },
+    ));
+    assert_eq!(
+        (back.unwrap().unwrap().bytes, told),
+        (partition.bytes, told)
+    );
+    let store = "00000000000000000000.log";
+    let inode = |dir: StdDir| fs::metadata(dir.path().join(store)).unwrap().ino();
+    let ours = restored(&root).child("0");
+    assert_eq!(inode(ours), inode(snapped(&root)));
+    // Neither goes with the other.
+    block_on(root.child("snapshots").remove_tree()).unwrap();
+    drop(log);
+    block_on(root.child("p0").remove_tree()).unwrap();
+    let (mut copy, report) = open_restored(&root).unwrap();
+    assert!(report.is_clean, "{report:?}");
+    assert_eq!(walk(&copy), all);
+    let plan = copy.plan_truncate_suffix(offset(5), at(7_000)).unwrap();
+    copy.complete_chore(block_on(plan.unwrap().run()), at(7_000))
+        .unwrap();
+    fill(&mut copy, 5, 1_000);
+    assert_eq!(walk(&copy)[..5], all[..5]);
+}
+
+/// Sealed segments are never changed in place, whoever shares them.
+#[test]
+fn what_becomes_of_a_restored_log_leaves_the_snapshot_as_it_was() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    fill(&mut log, 50, 1_000);
+    let all = walk(&log);
+    let partition = snapshot(&mut log, &root).unwrap();
+    let linked = Restore {
+        stores: Stores::Linked,
+        ..order(partition)
+    };
+    let topic = restored(&root);
+    block_on(restore(&snapped(&root), &topic, linked, &mut |_| {})).unwrap();
+    let (mut copy, _) = open_restored(&root).unwrap();
+    let plan = copy.plan_truncate_suffix(offset(5), at(7_000)).unwrap();
+    copy.complete_chore(block_on(plan.unwrap().run()), at(7_000))
+        .unwrap();
+    fill(&mut copy, 5, 1_000);
+    settle(&mut copy, at(8_000)).unwrap();
+    drop(copy);
+    let (copy, _) = open_restored(&root.power_cut(3)).unwrap();
+    assert_eq!(copy.log_end(), offset(10));
+    assert_eq!(walk(&log), all);
+    block_on(root.child("topics").remove_tree()).unwrap();
+    restore_all(&root, partition).unwrap().unwrap();
+    assert_eq!(walk(&open_restored(&root).unwrap().0), all);
 }
 
 #[test]
