@@ -9,7 +9,7 @@ use super::model::Stored;
 use crate::Error;
 use crate::disk::Dir;
 use crate::log::{Identity, Log, Options};
-use crate::snapshot::{Partition, Restore, restore};
+use crate::snapshot::{Partition, Restore, Stores, restore};
 use crate::testing::identity;
 
 /// A snapshot that was taken.
@@ -52,6 +52,7 @@ impl Taken {
             copy: CopyId::from_bytes([5; 16]),
             lineage: Lineage::from_bytes([6; 16]),
             now: at(NOW),
+            stores: Stores::Copied,
         };
         let (source, topic) = (dir(root, self.number), self.topic(root));
         let restored = restore(&source, &topic, order, &mut |_| {}).await?;
