@@ -61,6 +61,7 @@ pub(crate) enum Command {
     Scrub(cmd::scrub::Args),
     Inspect(cmd::inspect::Args),
     Verify(cmd::verify::Args),
+    Repair(cmd::repair::Args),
     Doctor(cmd::doctor::Args),
     Bench(cmd::bench::Args),
     Completions(cmd::completions::Args),

@@ -42,20 +42,31 @@ pub(crate) fn ask(consent: Consent, format: Format, loss: &str) -> anyhow::Resul
         say_dry_run(format, Some(loss))?;
         return Ok(Decision::Leave);
     }
+    ask_to(consent, &format!("removes {loss} for good"), "removed")
+}
+
+/// Gets consent for something that `does` says, after all of it was told; `--dry-run` is none.
+///
+/// # Errors
+/// Exit code 6 where the answer is no, or nobody can be asked; it says that nothing was `done`.
+pub(crate) fn ask_to(consent: Consent, does: &str, done: &str) -> anyhow::Result<Decision> {
+    if consent.dry_run {
+        return Ok(Decision::Leave);
+    }
     if consent.yes {
         return Ok(Decision::Do);
     }
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        let message = format!("this removes {loss} for good; say --yes, or --dry-run to see more");
+        let message = format!("this {does}; say --yes, or --dry-run to see more");
         return Err(stop(Exit::Denied, message));
     }
     let mut stderr = io::stderr().lock();
-    write!(stderr, "This removes {loss} for good. Go on? [y/N] ")?;
+    write!(stderr, "This {does}. Go on? [y/N] ")?;
     stderr.flush()?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
     match answer.trim() {
         "y" | "Y" | "yes" => Ok(Decision::Do),
-        _ => Err(stop(Exit::Denied, "nothing was removed")),
+        _ => Err(stop(Exit::Denied, format!("nothing was {done}"))),
     }
 }

@@ -12,6 +12,7 @@ pub(crate) mod inspect;
 pub(crate) mod offsets;
 pub(crate) mod partition;
 pub(crate) mod produce;
+pub(crate) mod repair;
 pub(crate) mod restore;
 pub(crate) mod scrub;
 pub(crate) mod serve;
@@ -38,6 +39,7 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<Exit> {
         Command::Scrub(args) => scrub::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Repair(args) => repair::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Completions(args) => completions::run(args),

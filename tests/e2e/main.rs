@@ -20,6 +20,7 @@ mod partition;
 mod produce;
 mod python_client;
 mod reopen;
+mod repair;
 mod retention;
 mod round_trip;
 mod routing;

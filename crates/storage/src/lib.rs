@@ -16,6 +16,7 @@ pub mod manifest;
 pub mod mark;
 pub mod open_files;
 pub mod quarantine;
+pub mod repair;
 pub mod snapshot;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -37,6 +37,15 @@ pub(crate) fn base(name: &str) -> Option<Offset> {
     Offset::new(base.parse().ok()?)
 }
 
+/// The generation in the name of a store.
+pub(crate) fn generation(name: &str) -> Option<u32> {
+    let stem = name.strip_suffix(".log").filter(|_| is_store(name))?;
+    match stem.split_once('.') {
+        None => Some(0),
+        Some((_base, generation)) => generation.parse().ok().filter(|number| *number > 0),
+    }
+}
+
 fn file(base: Offset, generation: u32, suffix: &str) -> String {
     let base = base.get();
     match generation {

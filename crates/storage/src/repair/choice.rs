@@ -1,0 +1,218 @@
+//! Which store is the log's at each base offset, and how they follow one another.
+
+use std::collections::BTreeMap;
+
+use corelog_record::{Chain, Offset};
+
+use super::evidence::Evidence;
+use super::refusal::Refusal;
+use super::walk::{From, Walked};
+use crate::disk::{Dir, Entry};
+use crate::segment::{Point, name};
+
+/// The stores that make the log.
+pub(super) struct Choice {
+    /// In order.
+    pub(super) chosen: Vec<Walked>,
+    /// Stores that are not of the log, with the reason.
+    pub(super) displaced: Vec<(String, &'static str)>,
+}
+
+/// Chooses among the stores of `dir`.
+pub(super) async fn choose<D: Dir>(
+    dir: &D,
+    entries: &[Entry],
+    evidence: &Evidence,
+    interval_bytes: u32,
+) -> Result<Choice, Refusal> {
+    let bases = bases(entries, evidence);
+    let next_bases: Vec<Offset> = bases.keys().copied().collect();
+    let mut choice = Choice {
+        chosen: Vec::new(),
+        displaced: Vec::new(),
+    };
+    for (number, (base, generations)) in bases.iter().enumerate() {
+        let next = next_bases.get(number + 1).copied();
+        let mut walked = Vec::new();
+        for generation in generations {
+            let start = start(&choice, evidence, *base, *generation)?;
+            let from = From {
+                dir,
+                history: evidence.header.history,
+                start,
+                generation: *generation,
+                mark: evidence.mark.as_ref(),
+                interval_bytes,
+            };
+            walked.push(from.walk().await?);
+        }
+        // Without a sound batch it is no store of records: opening deals with such.
+        walked.retain(|walked| walked.base < walked.end.offset || !walked.is_whole);
+        let Some(best) = best(&walked, *base, next, evidence)? else {
+            continue;
+        };
+        let taken = walked.swap_remove(best);
+        for other in walked {
+            let reason = match other.end.offset > taken.end.offset {
+                true => "the log was cut before its end",
+                false => "another generation holds the records",
+            };
+            choice.displaced.push((other.name(), reason));
+        }
+        check_end(&taken, next, evidence)?;
+        let is_cut = is_cut(&taken, next, evidence);
+        choice.chosen.push(taken);
+        if is_cut {
+            // The mark was written after the log was cut here: what lies behind was cut off.
+            for (base, generations) in bases.iter().skip(number + 1) {
+                let names = generations.iter().map(|g| name::store(*base, *g));
+                let reason = "the log was cut before it";
+                choice.displaced.extend(names.map(|name| (name, reason)));
+            }
+            break;
+        }
+    }
+    Ok(choice)
+}
+
+/// The generations of each base, without those that the old manifest says are expired.
+fn bases(entries: &[Entry], evidence: &Evidence) -> BTreeMap<Offset, Vec<u32>> {
+    let first = evidence.state.as_ref().map(|state| {
+        let first = state.segments().first();
+        first.map_or(state.log_start(), |first| first.base)
+    });
+    let mut bases: BTreeMap<Offset, Vec<u32>> = BTreeMap::new();
+    for entry in entries
+        .iter()
+        .filter(|entry| !entry.is_dir && entry.bytes > 0)
+    {
+        let (base, generation) = (name::base(&entry.name), name::generation(&entry.name));
+        let base = base.filter(|base| first.is_none_or(|first| first <= *base));
+        if let (Some(base), Some(generation)) = (base, generation) {
+            bases.entry(base).or_default().push(generation);
+        }
+    }
+    bases
+        .values_mut()
+        .for_each(|generations| generations.sort_unstable());
+    bases
+}
+
+/// The point at the start of a store: where the one before ends, or what its index or the old
+/// manifest says.
+fn start(
+    choice: &Choice,
+    evidence: &Evidence,
+    base: Offset,
+    generation: u32,
+) -> Result<Point, Refusal> {
+    let file = name::store(base, generation);
+    let by_index = evidence.index(&file).map(|header| Point {
+        offset: header.base,
+        ordinal: header.ordinal,
+        ..Point::origin(header.chain)
+    });
+    let before = choice.chosen.last().filter(|before| before.is_whole);
+    if let Some(before) = before.filter(|before| before.end.offset == base) {
+        let start = before.end.rolled();
+        return match by_index.is_none_or(|by_index| by_index == start) {
+            true => Ok(start),
+            false => Err(Refusal::Disagree {
+                file: before.name(),
+                other: format!("the index of {file}"),
+                offset: base,
+            }),
+        };
+    }
+    let named = evidence.state.as_ref().and_then(|state| {
+        let segment = state
+            .segments()
+            .iter()
+            .find(|segment| segment.base == base)?;
+        Some(Point {
+            offset: base,
+            ordinal: segment.ordinal,
+            ..Point::origin(segment.chain)
+        })
+    });
+    let origin = Point::origin(Chain::seed(evidence.header.history));
+    let origin = Some(origin).filter(|_| base == Offset::ZERO);
+    named
+        .or(by_index)
+        .or(origin)
+        .ok_or(Refusal::StartUnknown { file })
+}
+
+/// Which of the generations of one base is the log's.
+fn best(
+    walked: &[Walked],
+    base: Offset,
+    next: Option<Offset>,
+    evidence: &Evidence,
+) -> Result<Option<usize>, Refusal> {
+    if walked.len() <= 1 {
+        return Ok((!walked.is_empty()).then_some(0));
+    }
+    // The mark names a generation only after the manifest did.
+    let marked = evidence.mark.filter(|slot| slot.segment == base);
+    let marked = marked.and_then(|slot| {
+        walked
+            .iter()
+            .position(|walked| walked.generation == slot.generation)
+    });
+    if marked.is_some() {
+        return Ok(marked);
+    }
+    let highest = |numbers: Vec<usize>| {
+        numbers
+            .into_iter()
+            .max_by_key(|number| walked[*number].generation)
+    };
+    let sound = |walked: &Walked| walked.is_whole;
+    if let Some(next) = next {
+        let fits = (0..walked.len())
+            .filter(|number| sound(&walked[*number]) && walked[*number].end.offset == next);
+        return match highest(fits.collect()) {
+            Some(number) => Ok(Some(number)),
+            None => Err(Refusal::Ambiguous { base }),
+        };
+    }
+    // Of the last one: what holds most, since a cut may not have come to its end.
+    let longest = walked.iter().map(|walked| walked.end.offset).max();
+    let longest = (0..walked.len()).filter(|number| Some(walked[*number].end.offset) == longest);
+    Ok(highest(longest.collect()))
+}
+
+/// Whether the store leads on to the next one, as far as it should.
+fn check_end(taken: &Walked, next: Option<Offset>, evidence: &Evidence) -> Result<(), Refusal> {
+    let (file, end) = (taken.name(), taken.end.offset);
+    if !taken.agrees_with_mark {
+        return Err(Refusal::Disagree {
+            file,
+            other: "the mark".to_owned(),
+            offset: end,
+        });
+    }
+    let Some(next) = next else {
+        return Ok(());
+    };
+    if next < end && !is_cut(taken, Some(next), evidence) {
+        return Err(Refusal::Overlap { file, end, next });
+    }
+    // A store with damage may well end before: opening it says so.
+    if end < next && taken.is_whole && !is_cut(taken, Some(next), evidence) {
+        return Err(Refusal::Gap { file, end, next });
+    }
+    Ok(())
+}
+
+/// Whether the mark says that the log ends in this store, which is whole and does not meet the next.
+fn is_cut(taken: &Walked, next: Option<Offset>, evidence: &Evidence) -> bool {
+    let is_marked = evidence
+        .mark
+        .is_some_and(|slot| (slot.segment, slot.generation) == (taken.base, taken.generation));
+    is_marked
+        && taken.is_whole
+        && taken.generation > 0
+        && next.is_some_and(|n| n != taken.end.offset)
+}

@@ -1,0 +1,197 @@
+//! What files besides the stores still tell.
+
+use std::io;
+
+use corelog_record::{CopyId, HistoryId};
+
+use super::plan::Known;
+use super::refusal::Refusal;
+use crate::disk::{Dir, Entry};
+use crate::error::At;
+use crate::format::edit::Frame;
+use crate::format::index;
+use crate::format::manifest::{EDITS_AT, Header, Manifest};
+use crate::format::mark::{SLOT_BYTES, Slot};
+use crate::format::state::State;
+use crate::segment::name;
+use crate::{Error, format, manifest, mark};
+
+/// What is known of a log besides its stores.
+pub(super) struct Evidence {
+    pub(super) header: Header,
+    /// Whether the manifest needs no repair.
+    pub(super) is_sound: bool,
+    /// Whether there is a manifest at all.
+    pub(super) has_manifest: bool,
+    /// What the sound edits of the manifest add up to; the last ones may be lost.
+    pub(super) state: Option<State>,
+    pub(super) mark: Option<Slot>,
+    /// The headers of indexes, by the name of the store.
+    pub(super) indexes: Vec<(String, index::Header)>,
+    /// Whether the history is only what a new log of this place would have.
+    pub(super) is_history_assumed: bool,
+}
+
+impl Evidence {
+    /// Gathers what there is in `dir`.
+    pub(super) async fn gather<D: Dir>(
+        dir: &D,
+        entries: &[Entry],
+        known: &Known,
+    ) -> Result<Self, Refusal> {
+        let bytes = read(dir, manifest::NAME, manifest::BYTES_MAX).await?;
+        let (old, is_sound) = match &bytes {
+            Some(bytes) => old_manifest(bytes)?,
+            None => (None, false),
+        };
+        let mark = old_mark(read(dir, mark::NAME, 1 << 20).await?.as_deref())?;
+        let indexes = index_headers(dir, entries).await?;
+        let mut histories: Vec<(String, HistoryId)> = Vec::new();
+        let of_manifest = old.as_ref().map(|(header, _)| header.history);
+        histories.extend(of_manifest.map(|history| (manifest::NAME.to_owned(), history)));
+        histories.extend(mark.map(|slot| (mark::NAME.to_owned(), slot.history)));
+        histories.extend(
+            indexes
+                .iter()
+                .map(|(name, header)| (name.clone(), header.history)),
+        );
+        let first = histories.first();
+        if let Some((first, of_first)) = first
+            && let Some((second, of_second)) = histories.iter().find(|(_, other)| other != of_first)
+        {
+            return Err(Refusal::Histories {
+                first: first.clone(),
+                of_first: *of_first,
+                second: second.clone(),
+                of_second: *of_second,
+            });
+        }
+        let history = first.map(|(_, history)| *history);
+        let header = match &old {
+            Some((header, _)) => *header,
+            None => {
+                let (Some(topic), Some(partition)) = (known.topic, known.partition) else {
+                    return Err(Refusal::NoIdentity);
+                };
+                let history = history.unwrap_or(HistoryId::of(topic, partition));
+                let copy = mark.map_or_else(|| draw_copy(known.seed, history), |slot| slot.copy);
+                Header {
+                    topic,
+                    partition,
+                    history,
+                    copy,
+                }
+            }
+        };
+        let is_foreign = known.topic.is_some_and(|topic| topic != header.topic)
+            || known
+                .partition
+                .is_some_and(|partition| partition != header.partition);
+        if is_foreign {
+            return Err(Refusal::Foreign);
+        }
+        Ok(Self {
+            is_sound,
+            has_manifest: bytes.is_some(),
+            state: old.map(|(_, state)| state),
+            // The mark of another copy says nothing of these files.
+            mark: mark.filter(|slot| slot.copy == header.copy),
+            indexes,
+            is_history_assumed: history.is_none(),
+            header,
+        })
+    }
+
+    /// The header of a store's index.
+    pub(super) fn index(&self, store: &str) -> Option<&index::Header> {
+        let found = self.indexes.iter().find(|(name, _)| name == store);
+        found.map(|(_, header)| header)
+    }
+}
+
+/// The whole of a small file; `None` if it is not there.
+async fn read<D: Dir>(dir: &D, name: &str, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {
+    match dir.read(name, bytes_max).await {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(At::new(dir, name).io("read", error)),
+    }
+}
+
+/// What a manifest says up to its first edit that cannot be trusted, and whether that is all of it.
+fn old_manifest(bytes: &[u8]) -> Result<(Option<(Header, State)>, bool), Refusal> {
+    match Manifest::decode(bytes) {
+        Ok(manifest) => return Ok((Some((manifest.header, manifest.state)), true)),
+        Err(source) if is_newer(&source) => {
+            let file = manifest::NAME;
+            return Err(Refusal::Newer { file, source });
+        }
+        Err(_damaged) => {}
+    }
+    let Ok(header) = Header::decode(bytes) else {
+        return Ok((None, false));
+    };
+    let mut state = State::new(header.history);
+    let (mut at, mut sequence) = (EDITS_AT, 1);
+    while let Some(frame) = bytes.get(at..).and_then(Frame::read) {
+        let edit = frame.decode().ok().filter(|_| frame.sequence == sequence);
+        if edit.is_none_or(|edit| state.apply(&edit).is_err()) {
+            break;
+        }
+        at += frame.bytes();
+        sequence += 1;
+    }
+    Ok((Some((header, state)), false))
+}
+
+fn old_mark(bytes: Option<&[u8]>) -> Result<Option<Slot>, Refusal> {
+    let mut last: Option<Slot> = None;
+    for slot in bytes.unwrap_or_default().chunks(SLOT_BYTES) {
+        match Slot::decode(slot) {
+            Ok(slot) if last.is_none_or(|last| last.sequence < slot.sequence) => last = Some(slot),
+            Err(source) if is_newer(&source) => {
+                let file = mark::NAME;
+                return Err(Refusal::Newer { file, source });
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(last)
+}
+
+async fn index_headers<D: Dir>(
+    dir: &D,
+    entries: &[Entry],
+) -> Result<Vec<(String, index::Header)>, Refusal> {
+    let mut headers = Vec::new();
+    for entry in entries.iter().filter(|entry| name::is_index(&entry.name)) {
+        let bytes = read(dir, &entry.name, INDEX_BYTES_MAX)
+            .await?
+            .unwrap_or_default();
+        let stem = entry.name.trim_end_matches(".index");
+        let store = format!("{stem}.log");
+        if let Ok(header) = index::Header::decode(&bytes)
+            && name::base(&store) == Some(header.base)
+        {
+            headers.push((store, header));
+        }
+    }
+    Ok(headers)
+}
+
+/// Whether a file may be right, and this program too old for it.
+fn is_newer(error: &format::Error) -> bool {
+    use format::Error;
+    matches!(
+        error,
+        Error::Version { .. } | Error::Features { .. } | Error::UnknownEdit { .. }
+    )
+}
+
+fn draw_copy(seed: u64, history: HistoryId) -> CopyId {
+    let drawn = xxhash_rust::xxh3::xxh3_128_with_seed(history.as_bytes(), seed);
+    CopyId::from_bytes(drawn.to_le_bytes())
+}
+
+/// The longest index that is read.
+pub(super) const INDEX_BYTES_MAX: u64 = 64 << 20;

@@ -1,0 +1,380 @@
+//! What a repair would do, and doing it.
+
+use corelog_record::{LeaderEpoch, Lineage, Offset, PartitionId, Timestamp, TopicId};
+
+use super::choice::{Choice, choose};
+use super::evidence::Evidence;
+use super::refusal::Refusal;
+use super::walk::{From, Walked};
+use crate::Error;
+use crate::disk::{Dir, Entry};
+use crate::error::At;
+use crate::format::edit::{
+    Add, Digest, Edit, Epoch, Generation, Kind, Point, Seal, Settings, Start,
+};
+use crate::format::manifest::Header;
+use crate::format::state::State;
+use crate::manifest::{self, Manifest};
+use crate::segment::{self, name};
+
+/// What is known beforehand.
+#[derive(Debug, Clone, Copy)]
+pub struct Known {
+    /// The topic, by the file above the partition.
+    pub topic: Option<TopicId>,
+    /// The partition, by the name of its directory.
+    pub partition: Option<PartitionId>,
+    /// Now.
+    pub now: Timestamp,
+    /// Feeds the ids that are drawn anew.
+    pub seed: u64,
+    /// Bytes of store for each index row.
+    pub interval_bytes: u32,
+}
+
+/// One thing that a repair does, or that follows from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Step {
+    /// A manifest is written that names these segments.
+    Manifest {
+        /// How many.
+        segments: usize,
+        /// The log start that it tells.
+        log_start: Offset,
+        /// The end of the last store.
+        end: Offset,
+    },
+    /// An index is written.
+    Index {
+        /// Its file.
+        file: String,
+    },
+    /// A file gets another name.
+    Displace {
+        /// The file.
+        file: String,
+        /// Its new name.
+        to: String,
+        /// Why it is not the log's.
+        reason: &'static str,
+    },
+    /// Something that the files do not tell, and what that means.
+    Unknown(&'static str),
+}
+
+/// A repair that is thought through. Nothing has changed yet.
+#[derive(Debug)]
+pub struct Plan<D: Dir> {
+    dir: D,
+    now: Timestamp,
+    header: Header,
+    /// What the new manifest says; `None` if the old one stays.
+    state: Option<State>,
+    has_manifest: bool,
+    indexes: Vec<(String, Vec<u8>, bool)>,
+    steps: Vec<Step>,
+}
+
+/// Thinks a repair of the partition in `dir` through.
+///
+/// # Errors
+/// Why there is none.
+pub async fn plan<D: Dir>(dir: D, known: Known) -> Result<Plan<D>, Refusal> {
+    let entries = dir.list().await.map_err(|e| At::dir(&dir).io("list", e))?;
+    let evidence = Evidence::gather(&dir, &entries, &known).await?;
+    if evidence.is_sound {
+        return indexes_only(dir, &entries, &evidence, known).await;
+    }
+    let choice = choose(&dir, &entries, &evidence, known.interval_bytes).await?;
+    if choice.chosen.is_empty() {
+        return Err(Refusal::NoStores);
+    }
+    let state = rebuilt(&choice.chosen, &evidence, known)?;
+    let mut plan = Plan {
+        dir,
+        now: known.now,
+        header: evidence.header,
+        state: None,
+        has_manifest: evidence.has_manifest,
+        indexes: Vec::new(),
+        steps: Vec::new(),
+    };
+    plan.displace(&choice);
+    for walked in &choice.chosen {
+        let is_sealed = state
+            .segments()
+            .iter()
+            .any(|segment| segment.base == walked.base && segment.seal.is_some());
+        if is_sealed && !walked.is_index_right {
+            plan.index(walked, &entries);
+        }
+    }
+    let end = choice
+        .chosen
+        .last()
+        .map_or(Offset::ZERO, |last| last.end.offset);
+    plan.steps.push(Step::Manifest {
+        segments: state.segments().len(),
+        log_start: state.log_start(),
+        end,
+    });
+    let unknown = unknown(&evidence);
+    plan.steps.extend(unknown.into_iter().map(Step::Unknown));
+    plan.state = Some(state);
+    Ok(plan)
+}
+
+/// What cannot be known any more.
+fn unknown(evidence: &Evidence) -> Vec<&'static str> {
+    let mut unknown = Vec::new();
+    unknown.push(match &evidence.state {
+        None => {
+            "where the log started: records that were expired or truncated, and are still in a \
+             store, are readable again"
+        }
+        Some(_) => {
+            "what the last edits of the manifest said: records that were expired or truncated \
+             lately, and are still in a store, are readable again"
+        }
+    });
+    unknown.push(
+        "when segments were sealed, where the old manifest does not tell: retention by age counts \
+         from now",
+    );
+    unknown.push("if the end of the log was cut lately: what was cut off may be there again");
+    unknown
+        .push("whose the epochs were, where the old manifest does not tell: they get new lineages");
+    if evidence.mark.is_none() {
+        unknown.push(
+            "how much was durable: the next start takes what cannot be read at the end of the last \
+             store for torn",
+        );
+    }
+    if evidence.is_history_assumed {
+        unknown
+            .push("the history: it is taken to be that of a new log of this topic and partition");
+    }
+    unknown
+}
+
+/// A sound manifest stays; what can be wrong beside it is an index.
+async fn indexes_only<D: Dir>(
+    dir: D,
+    entries: &[Entry],
+    evidence: &Evidence,
+    known: Known,
+) -> Result<Plan<D>, Refusal> {
+    let mut plan = Plan {
+        dir,
+        now: known.now,
+        header: evidence.header,
+        state: None,
+        has_manifest: true,
+        indexes: Vec::new(),
+        steps: Vec::new(),
+    };
+    let segments = evidence.state.iter().flat_map(|state| state.segments());
+    for segment in segments.filter(|segment| segment.seal.is_some()) {
+        let store = name::store(segment.base, segment.generation);
+        if !entries.iter().any(|entry| entry.name == store) {
+            continue;
+        }
+        let from = From {
+            dir: &plan.dir,
+            history: evidence.header.history,
+            start: segment::Point {
+                offset: segment.base,
+                ordinal: segment.ordinal,
+                ..segment::Point::origin(segment.chain)
+            },
+            generation: segment.generation,
+            mark: None,
+            interval_bytes: known.interval_bytes,
+        };
+        let walked = from.walk().await?;
+        let is_sound = segment.seal.as_ref().is_some_and(|seal| {
+            let end = seal.digest.end();
+            walked.is_exact() && (walked.end.offset, walked.end.chain) == (end.offset, end.chain)
+        });
+        if is_sound && !walked.is_index_right {
+            plan.index(&walked, entries);
+        }
+    }
+    Ok(plan)
+}
+
+/// What the new manifest says.
+fn rebuilt(chosen: &[Walked], evidence: &Evidence, known: Known) -> Result<State, Refusal> {
+    let mut state = State::new(evidence.header.history);
+    let mut say = |edit: Edit| state.apply(&edit).map_err(Refusal::Broken).map(drop);
+    let old = evidence.state.as_ref();
+    for (number, walked) in chosen.iter().enumerate() {
+        let start = point(&walked.start);
+        if number == 0 {
+            say(Edit::Restart(start))?;
+        }
+        say(Edit::Add(Add::from(start)))?;
+        if number == 0 {
+            let last = chosen.last().map_or(start.offset, |last| last.end.offset);
+            let log_start = old.map_or(Offset::ZERO, State::log_start).min(last);
+            if start.offset < log_start {
+                say(Edit::Truncate(Start { start: log_start }))?;
+            }
+        }
+        if walked.generation > 0 {
+            let (base, generation) = (walked.base, walked.generation);
+            say(Edit::Generation(Generation { base, generation }))?;
+        }
+        let seal = seal(walked, number + 1 < chosen.len(), old, known.now);
+        let leads_on = chosen
+            .get(number + 1)
+            .is_none_or(|next| point(&next.start) == point(&walked.end));
+        if let Some(seal) = seal.filter(|_| leads_on) {
+            say(Edit::Seal(seal))?;
+        }
+    }
+    for epoch in epochs(chosen, old, known.seed) {
+        say(Edit::Epoch(epoch))?;
+    }
+    for (key, value) in old.iter().flat_map(|old| old.settings()) {
+        let changes = [(key.clone(), Some(value.clone()))].into();
+        say(Edit::Settings(Settings { changes }))?;
+    }
+    Ok(state)
+}
+
+/// The seal of a store that is whole: as it was, if the old manifest knows it.
+fn seal(walked: &Walked, has_next: bool, old: Option<&State>, now: Timestamp) -> Option<Seal> {
+    let (start, end) = (point(&walked.start), point(&walked.end));
+    let digest = Digest {
+        kind: Kind::Original,
+        base: start.offset,
+        end: end.offset,
+        ordinal: start.ordinal,
+        end_ordinal: end.ordinal,
+        bytes: walked.end.position.get(),
+        batches: end.ordinal.since(start.ordinal),
+        chain: start.chain,
+        end_chain: end.chain,
+        hash: None,
+    };
+    let known = old
+        .into_iter()
+        .flat_map(State::segments)
+        .filter_map(|segment| segment.seal.as_ref())
+        .find(|seal| seal.digest == digest);
+    let max_timestamp = walked.end.max_timestamp;
+    let new = || Seal {
+        digest,
+        max_timestamp,
+        sealed: now,
+    };
+    let seal = known.cloned().or_else(|| has_next.then(new));
+    seal.filter(|_| walked.is_exact())
+}
+
+/// The epochs that the batches tell of, and those that the old manifest knows.
+fn epochs(chosen: &[Walked], old: Option<&State>, seed: u64) -> Vec<Epoch> {
+    let known = old.map(State::epochs).unwrap_or_default();
+    let mut epochs: Vec<Epoch> = known.to_vec();
+    let end = chosen.last().map(|last| last.end.offset);
+    epochs.retain(|epoch| end.is_some_and(|end| epoch.offset <= end));
+    for (epoch, offset, ordinal) in chosen.iter().flat_map(|walked| &walked.epochs) {
+        let last = epochs.last();
+        let is_later = last.is_none_or(|last| last.epoch < *epoch && last.offset <= *offset);
+        if is_later {
+            epochs.push(Epoch {
+                epoch: *epoch,
+                lineage: lineage(seed, *epoch),
+                offset: *offset,
+                ordinal: *ordinal,
+            });
+        }
+    }
+    epochs
+}
+
+fn lineage(seed: u64, epoch: LeaderEpoch) -> Lineage {
+    let drawn = xxhash_rust::xxh3::xxh3_128_with_seed(&epoch.get().to_le_bytes(), seed);
+    Lineage::from_bytes(drawn.to_le_bytes())
+}
+
+fn point(point: &segment::Point) -> Point {
+    Point {
+        offset: point.offset,
+        ordinal: point.ordinal,
+        chain: point.chain,
+    }
+}
+
+impl<D: Dir> Plan<D> {
+    /// What it would do, in order, and what it cannot know.
+    #[must_use]
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Does it. What was there keeps its bytes under another name.
+    ///
+    /// # Errors
+    /// Any error of the disk. A repair that was interrupted can be planned again.
+    pub async fn run(self) -> Result<(), Error> {
+        for step in &self.steps {
+            if let Step::Displace { file, to, .. } = step {
+                self.rename(file, to).await?;
+            }
+        }
+        for (name, bytes, is_there) in &self.indexes {
+            if *is_there {
+                self.rename(name, &self.old(name)).await?;
+            }
+            let written = self.dir.write_aside(name, bytes).await;
+            written.map_err(|e| At::new(&self.dir, name).io("write", e))?;
+        }
+        if let Some(state) = &self.state {
+            if self.has_manifest {
+                self.rename(manifest::NAME, &self.old(manifest::NAME))
+                    .await?;
+            }
+            Manifest::create(self.dir.clone(), self.header, &state.edits()).await?;
+        }
+        let synced = self.dir.sync().await;
+        synced.map_err(|e| At::dir(&self.dir).io("sync", e))
+    }
+
+    async fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
+        let renamed = self.dir.rename(from, &self.dir, to).await;
+        renamed.map_err(|e| At::new(&self.dir, from).io("rename", e))
+    }
+
+    fn displace(&mut self, choice: &Choice) {
+        for (file, reason) in &choice.displaced {
+            self.steps.push(Step::Displace {
+                file: file.clone(),
+                to: self.old(file),
+                reason,
+            });
+        }
+    }
+
+    /// Has the index of a store written anew.
+    fn index(&mut self, walked: &Walked, entries: &[Entry]) {
+        let file = name::index(walked.base, walked.generation);
+        let bytes = walked.rows.encode(self.header.history, &walked.start);
+        let is_there = entries.iter().any(|entry| entry.name == file);
+        self.indexes.push((file.clone(), bytes, is_there));
+        self.steps.push(Step::Index { file });
+    }
+
+    /// The name that a displaced file gets.
+    fn old(&self, file: &str) -> String {
+        format!("{file}.old-{}", self.now.millis())
+    }
+}

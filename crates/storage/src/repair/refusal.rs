@@ -1,0 +1,101 @@
+//! Why a log is not repaired.
+
+use corelog_record::{HistoryId, Offset};
+
+use crate::{Error, format};
+
+/// Why nothing can be done, or nothing that would surely be right.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The disk failed.
+    #[error(transparent)]
+    Disk(#[from] Error),
+    /// There is nothing to repair.
+    #[error("there is no store with records")]
+    NoStores,
+    /// A file of a later program.
+    #[error("{file} is of a later program; repair with that one")]
+    Newer {
+        /// The file.
+        file: &'static str,
+        /// What it needs.
+        #[source]
+        source: format::Error,
+    },
+    /// Nothing tells which topic and partition it is.
+    #[error(
+        "nothing tells which topic and partition this is: the manifest's header is lost, and there \
+         is no topic file above"
+    )]
+    NoIdentity,
+    /// The directory is not where its files belong.
+    #[error("the manifest is that of another topic or partition than the directory's place")]
+    Foreign,
+    /// Files of several logs.
+    #[error("{first} is of history {of_first}, {second} of history {of_second}")]
+    Histories {
+        /// One file.
+        first: String,
+        /// Its history.
+        of_first: HistoryId,
+        /// Another.
+        second: String,
+        /// Its history.
+        of_second: HistoryId,
+    },
+    /// A store whose beginning nothing tells.
+    #[error(
+        "nothing tells the ordinal and the chain at the start of {file}: put back its index, or the \
+         store before it"
+    )]
+    StartUnknown {
+        /// The store.
+        file: String,
+    },
+    /// Stores that do not meet.
+    #[error(
+        "{file} ends at offset {end}, the next store begins at {next}: put back what lies between, or \
+         move the stores from {next} on elsewhere to go on without them"
+    )]
+    Gap {
+        /// The store before.
+        file: String,
+        /// Where it ends.
+        end: Offset,
+        /// Where the next one begins.
+        next: Offset,
+    },
+    /// Stores that overlap.
+    #[error(
+        "{file} goes on to offset {end} beyond {next}, where the next store begins: move the one that \
+         is not the log's elsewhere"
+    )]
+    Overlap {
+        /// The store before.
+        file: String,
+        /// Where it ends.
+        end: Offset,
+        /// Where the next one begins.
+        next: Offset,
+    },
+    /// Several generations of a store, and nothing to choose by.
+    #[error("nothing tells which generation of the store at offset {base} is the log's")]
+    Ambiguous {
+        /// The base offset.
+        base: Offset,
+    },
+    /// Files that contradict each other.
+    #[error("{file} does not agree with {other} at offset {offset}")]
+    Disagree {
+        /// The store.
+        file: String,
+        /// What it was held against.
+        other: String,
+        /// Where.
+        offset: Offset,
+    },
+    /// What was found makes no manifest.
+    #[error("the stores do not make a log")]
+    Broken(#[source] format::state::Broken),
+}

@@ -1,0 +1,156 @@
+//! Reading a store from its start, for all that it tells.
+
+use std::rc::Rc;
+
+use corelog_record::{HistoryId, LeaderEpoch, Offset, Ordinal};
+
+use super::evidence::INDEX_BYTES_MAX;
+use crate::Error;
+use crate::disk::{Dir, File};
+use crate::format::index as format;
+use crate::format::mark::Slot;
+use crate::index::{self, Builder};
+use crate::scan::{Scanner, Step};
+use crate::segment::{Point, name};
+use crate::store::Store;
+
+/// What a store tells.
+pub(super) struct Walked {
+    pub(super) base: Offset,
+    pub(super) generation: u32,
+    pub(super) start: Point,
+    /// Behind the last sound batch.
+    pub(super) end: Point,
+    /// The length of the file.
+    pub(super) bytes: u64,
+    /// Whether nothing but zeros, if anything, lies behind the last sound batch.
+    pub(super) is_whole: bool,
+    /// Where each epoch's first batch lies, as they rise.
+    pub(super) epochs: Vec<(LeaderEpoch, Offset, Ordinal)>,
+    pub(super) rows: Builder,
+    /// Whether the index in the file is this store's.
+    pub(super) is_index_right: bool,
+    /// Whether the mark, if it speaks of this file, agrees.
+    pub(super) agrees_with_mark: bool,
+}
+
+/// How a store is walked.
+pub(super) struct From<'a, D: Dir> {
+    pub(super) dir: &'a D,
+    pub(super) history: HistoryId,
+    pub(super) start: Point,
+    pub(super) generation: u32,
+    pub(super) mark: Option<&'a Slot>,
+    pub(super) interval_bytes: u32,
+}
+
+impl<D: Dir> From<'_, D> {
+    /// Walks it.
+    pub(super) async fn walk(&self) -> Result<Walked, Error> {
+        let start = self.start;
+        let store = Store::closed(self.dir, name::store(start.offset, self.generation));
+        let file = store.file().await?;
+        let bytes = file.len().await;
+        let bytes = bytes.map_err(|e| store.at().io("measure", e))?;
+        let index = self.index().await;
+        let mark = self
+            .mark
+            .filter(|slot| slot.segment == start.offset && slot.generation == self.generation);
+        let mut walked = Walked {
+            base: start.offset,
+            generation: self.generation,
+            start,
+            end: start,
+            bytes,
+            is_whole: true,
+            epochs: Vec::new(),
+            rows: Builder::default(),
+            is_index_right: index.is_some(),
+            agrees_with_mark: true,
+        };
+        let mut row = 0;
+        let mut scanner = Scanner::new(&store, file, start.offset, start, bytes);
+        loop {
+            let at = scanner.point();
+            if let Some(index) = &index
+                && let Some(read) = format::row(index, row)
+            {
+                match read.ok().and_then(|row| index::point(&start, &row)) {
+                    Some(point) if at.position < point.position => {}
+                    Some(point) if at == point => row += 1,
+                    _ => walked.is_index_right = false,
+                }
+            }
+            if let Some(mark) = mark.filter(|mark| mark.position == at.position) {
+                walked.agrees_with_mark =
+                    (mark.offset, mark.ordinal, mark.chain) == (at.offset, at.ordinal, at.chain);
+            }
+            walked.end = at;
+            match scanner.next().await? {
+                Step::Batch(batch) => {
+                    let last = walked.epochs.last().map(|(epoch, ..)| *epoch);
+                    if let Some(epoch) = batch.epoch().filter(|epoch| last < Some(*epoch)) {
+                        walked.epochs.push((epoch, at.offset, at.ordinal));
+                    }
+                    walked.rows.note(&start, &at, self.interval_bytes);
+                }
+                Step::End => break,
+                Step::Bad => {
+                    walked.is_whole = are_zeros::<D>(&store, at.position.get(), bytes).await?;
+                    break;
+                }
+            }
+        }
+        let has_more = index.is_some_and(|index| row < format::row_count(&index));
+        walked.is_index_right &= !has_more;
+        store.close().await?;
+        Ok(walked)
+    }
+
+    /// The whole index, if its header is right.
+    async fn index(&self) -> Option<Vec<u8>> {
+        let name = name::index(self.start.offset, self.generation);
+        let bytes = self.dir.read(&name, INDEX_BYTES_MAX).await.ok()?;
+        let expected = format::Header {
+            history: self.history,
+            base: self.start.offset,
+            ordinal: self.start.ordinal,
+            chain: self.start.chain,
+        };
+        let is_ours = format::Header::decode(&bytes).is_ok_and(|header| header == expected);
+        let is_whole =
+            (bytes.len() - format::HEADER_BYTES.min(bytes.len())).is_multiple_of(format::ROW_BYTES);
+        (is_ours && is_whole).then_some(bytes)
+    }
+}
+
+impl Walked {
+    /// The name of the file.
+    pub(super) fn name(&self) -> String {
+        name::store(self.base, self.generation)
+    }
+
+    /// Whether the file ends exactly behind the last sound batch.
+    pub(super) fn is_exact(&self) -> bool {
+        self.is_whole && self.bytes == self.end.position.get() && self.base < self.end.offset
+    }
+}
+
+async fn are_zeros<D: Dir>(store: &Rc<Store<D>>, from: u64, to: u64) -> Result<bool, Error> {
+    let file = store.file().await?;
+    let mut at = from;
+    while at < to {
+        let len = usize::try_from(to - at)
+            .unwrap_or(PIECE_BYTES)
+            .min(PIECE_BYTES);
+        let read = file.read_at(at, len).await;
+        let read = read.map_err(|e| store.at().io("read", e))?;
+        if read.as_ref().iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        at += len as u64;
+    }
+    Ok(true)
+}
+
+const PIECE_BYTES: usize = 1 << 20;

@@ -1,0 +1,236 @@
+//! `corelog repair --dir`: a manifest and indexes from what the stores tell, without a server.
+
+use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use corelog_record::PartitionId;
+use corelog_storage::disk::block_on;
+use corelog_storage::disk::std::StdDir;
+use corelog_storage::format::topic::Topic;
+use corelog_storage::repair::{Known, Plan, Refusal, Step, plan};
+use serde_json::{Value, json};
+
+use crate::cli::Consent;
+use crate::exit::{Exit, say, sentence, stop};
+use crate::output::{Format, Out};
+use crate::{consent, quantity};
+
+/// Rebuild a partition's manifest and indexes from its stores, without a server.
+#[derive(clap::Args, Debug)]
+#[command(
+    long_about = "Rebuild a partition's manifest and indexes from its stores, without a server.\n\n\
+        For a partition that the server does not open because its manifest is missing or damaged. \
+        Which stores are the log's follows from the offsets and the chain in them; the history, from \
+        index headers, the mark, or the topic's file; the epochs, from the batches. A manifest that \
+        is sound stays, and only wrong indexes are written anew.\n\n\
+        Nothing is deleted: what is displaced is renamed to `<name>.old-<time>`, and the next start \
+        moves it to quarantine. What the files do not tell is said, and so is what may be readable \
+        again: records that were expired or truncated, and ends that were cut off. Where the stores \
+        contradict each other, nothing is done.",
+    after_long_help = "EXAMPLES\n  \
+        corelog repair --dir corelog-data/topics/events/0 --dry-run\n  \
+        corelog repair --dir corelog-data/topics/events/0 --yes\n  \
+        corelog repair --dir corelog-data/topics/events --yes    # all its partitions\n  \
+        corelog verify corelog-data/topics/events/0              # what is wrong, before or after"
+)]
+pub(crate) struct Args {
+    /// A partition's directory, or a topic's for all its partitions.
+    #[arg(long, value_name = "PATH")]
+    dir: PathBuf,
+    #[command(flatten)]
+    consent: Consent,
+    /// How to print results on stdout.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    output: Format,
+}
+
+/// Repairs what `--dir` names.
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    let dir = &args.dir;
+    let _lock = lock(dir)?;
+    let mut out = Out::new();
+    let mut plans = Vec::new();
+    let mut refused = 0;
+    for partition in partitions(dir)? {
+        let known = known(&partition)?;
+        match block_on(plan(StdDir::new(&partition), known)) {
+            Ok(plan) => {
+                show(&partition, &plan, args.output, &mut out)?;
+                plans.extend(Some((partition, plan)).filter(|(_, plan)| !plan.is_empty()));
+            }
+            Err(refusal) => {
+                refused += 1;
+                show_refusal(&partition, refusal, args.output, &mut out)?;
+            }
+        }
+    }
+    out.flush()?;
+    if !plans.is_empty() {
+        let does = format!("writes files of {} partitions anew", plans.len());
+        if consent::ask_to(args.consent, &does, "repaired")? == consent::Decision::Do {
+            for (partition, plan) in plans {
+                let path = partition.display();
+                block_on(plan.run()).with_context(|| format!("cannot repair {path}"))?;
+                say(&format!("repaired {path}"));
+            }
+        }
+    }
+    Ok(if refused == 0 {
+        Exit::Done
+    } else {
+        Exit::Damage
+    })
+}
+
+/// Keeps servers out while this lives; `None` where there is no node above.
+fn lock(dir: &Path) -> anyhow::Result<Option<File>> {
+    let dir = dir
+        .canonicalize()
+        .with_context(|| format!("cannot look at {}", dir.display()))?;
+    for above in dir.ancestors().take(DEPTH_MAX) {
+        let path = above.join("node");
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot open {}", path.display()));
+            }
+        };
+        return match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => {
+                let message = format!("a server has {} in use: stop it first", above.display());
+                Err(stop(Exit::Failed, message))
+            }
+            Err(TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("cannot lock {}", path.display()))
+            }
+        };
+    }
+    Ok(None)
+}
+
+/// The partitions below a topic's directory; the directory itself, if it is a partition's.
+fn partitions(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    if !dir.join(TOPIC).exists() {
+        return Ok(vec![dir.to_owned()]);
+    }
+    let mut numbered = Vec::new();
+    let cannot = || format!("cannot list {}", dir.display());
+    for entry in std::fs::read_dir(dir).with_context(cannot)? {
+        let path = entry.with_context(cannot)?.path();
+        numbered.extend(number(&path).filter(|_| path.is_dir()).map(|n| (n, path)));
+    }
+    numbered.sort();
+    Ok(numbered.into_iter().map(|(_, path)| path).collect())
+}
+
+/// What is known of the partition in `dir` by its place.
+fn known(dir: &Path) -> anyhow::Result<Known> {
+    let dir = dir.canonicalize()?;
+    let topic = dir.parent().map(|parent| parent.join(TOPIC));
+    let topic = match topic.as_ref().map(std::fs::read) {
+        Some(Ok(bytes)) => {
+            let path = topic.unwrap_or_default();
+            let damaged = |error| stop(Exit::Damage, format!("{}: {error}", path.display()));
+            Some(Topic::decode(&bytes).map_err(damaged)?)
+        }
+        _ => None,
+    };
+    Ok(Known {
+        topic: topic.map(|topic| topic.id),
+        partition: number(&dir).map(PartitionId::new),
+        now: quantity::now(),
+        seed: fastrand::u64(..),
+        interval_bytes: INDEX_INTERVAL_BYTES,
+    })
+}
+
+fn number(dir: &Path) -> Option<u32> {
+    dir.file_name()?.to_str()?.parse().ok()
+}
+
+fn show(
+    partition: &Path,
+    plan: &Plan<StdDir>,
+    format: Format,
+    out: &mut Out,
+) -> anyhow::Result<()> {
+    let path = partition.display().to_string();
+    if format == Format::Json {
+        let steps: Vec<Value> = plan.steps().iter().map(in_json).collect();
+        return out.json(&json!({ "partition": path, "steps": steps, "refused": null }));
+    }
+    out.line(&path)?;
+    if plan.is_empty() {
+        return out.line("  nothing to repair");
+    }
+    plan.steps()
+        .iter()
+        .try_for_each(|step| out.line(&format!("  {}", in_words(step))))
+}
+
+fn show_refusal(
+    partition: &Path,
+    refusal: Refusal,
+    format: Format,
+    out: &mut Out,
+) -> anyhow::Result<()> {
+    let (path, why) = (partition.display(), sentence(&anyhow::Error::new(refusal)));
+    match format {
+        Format::Json => out.json(&json!({
+            "partition": path.to_string(),
+            "steps": [],
+            "refused": why,
+        })),
+        Format::Table => {
+            say(&format!("corelog: {path}: {why}"));
+            Ok(())
+        }
+    }
+}
+
+fn in_words(step: &Step) -> String {
+    match step {
+        Step::Manifest {
+            segments,
+            log_start,
+            end,
+        } => format!("writes a manifest of {segments} segments, from {log_start} to {end}"),
+        Step::Index { file } => format!("writes {file}"),
+        Step::Displace { file, to, reason } => format!("renames {file} to {to}: {reason}"),
+        Step::Unknown(what) => format!("not known: {what}"),
+        _ => "does something that this program cannot name".to_owned(),
+    }
+}
+
+fn in_json(step: &Step) -> Value {
+    match step {
+        Step::Manifest {
+            segments,
+            log_start,
+            end,
+        } => json!({
+            "step": "manifest",
+            "segments": segments,
+            "log_start": log_start.get(),
+            "end": end.get(),
+        }),
+        Step::Index { file } => json!({ "step": "index", "file": file }),
+        Step::Displace { file, to, reason } => {
+            json!({ "step": "displace", "file": file, "to": to, "reason": reason })
+        }
+        Step::Unknown(what) => json!({ "step": "unknown", "what": what }),
+        _ => json!({ "step": "other" }),
+    }
+}
+
+const TOPIC: &str = "topic";
+
+/// From a partition up to the data directory: topic, topics, data.
+const DEPTH_MAX: usize = 4;
+
+/// Bytes of store for each index row, as the node has it.
+const INDEX_INTERVAL_BYTES: u32 = 4096;

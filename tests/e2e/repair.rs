@@ -1,0 +1,93 @@
+//! `corelog repair --dir`: a partition without its manifest serves all its records again.
+
+use crate::support::corelog::Corelog;
+use crate::support::folder::Folder;
+use crate::support::server::Server;
+
+/// A stopped server's directory, with a topic `t` of several segments.
+fn filled(folder: &Folder) -> String {
+    let server = Server::start(folder.path());
+    let corelog = Corelog::to(&server);
+    corelog
+        .run(["topic", "create", "t", "--segment-bytes", "1MiB"])
+        .done();
+    let lines: String = (0..30_000)
+        .map(|n| format!("line {n} {}\n", "x".repeat(90)))
+        .collect();
+    corelog.feed(["produce", "t"], lines.as_bytes()).done();
+    server.stop();
+    lines
+}
+
+#[test]
+fn a_server_serves_all_records_again_after_a_lost_manifest_was_repaired() {
+    let folder = Folder::new();
+    let lines = filled(&folder);
+    let partition = folder.path().join("topics/t/0");
+    let dir = partition.to_str().unwrap();
+    std::fs::remove_file(partition.join("manifest")).unwrap();
+    let server = Server::start(folder.path());
+    let (_, said, code) = Corelog::to(&server).run(["consume", "t"]).parts();
+    assert_ne!(code, Some(0), "{said}");
+    let offline = Corelog::offline();
+    let said = offline.run(["repair", "--dir", dir, "--yes"]).failed(1);
+    assert!(said.contains("a server has"), "{said}");
+    server.stop();
+    let (stdout, said, code) = offline.run(["repair", "--dir", dir]).parts();
+    assert_eq!(code, Some(6), "{said}");
+    assert!(
+        String::from_utf8(stdout)
+            .unwrap()
+            .contains("readable again")
+    );
+    let args = ["repair", "--dir", dir, "--dry-run", "--output", "json"];
+    let plan = offline.run(args).json();
+    assert_eq!(plan["steps"][0]["step"], "manifest");
+    assert_eq!(plan["steps"][0]["end"], 30_000);
+    assert!(!partition.join("manifest").exists());
+    offline.run(["repair", "--dir", dir, "--yes"]).done();
+    offline.run(["verify", dir]).done();
+    let server = Server::start(folder.path());
+    let corelog = Corelog::to(&server);
+    let got = corelog.run(["consume", "t"]).text();
+    assert!(got == lines, "all records are there");
+    corelog.feed(["produce", "t"], b"and on\n").done();
+    assert_eq!(
+        corelog.run(["consume", "t", "--from", "-1"]).text(),
+        "and on\n"
+    );
+}
+
+#[test]
+fn a_sound_partition_has_nothing_to_repair_and_a_broken_one_is_refused_with_3() {
+    let folder = Folder::new();
+    filled(&folder);
+    let topic = folder.path().join("topics/t");
+    let offline = Corelog::offline();
+    let args = [
+        "repair",
+        "--dir",
+        topic.to_str().unwrap(),
+        "--output",
+        "json",
+    ];
+    let plan = offline.run(args).json();
+    assert_eq!(plan["steps"], serde_json::json!([]));
+    let partition = topic.join("0");
+    std::fs::remove_file(partition.join("manifest")).unwrap();
+    let mut stores: Vec<_> = std::fs::read_dir(&partition)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|suffix| suffix == "log"))
+        .collect();
+    stores.sort();
+    std::fs::remove_file(&stores[1]).unwrap();
+    let dir = partition.to_str().unwrap();
+    let said = offline.run(["repair", "--dir", dir, "--yes"]).failed(3);
+    assert!(said.contains("put back what lies between"), "{said}");
+    assert!(!partition.join("manifest").exists());
+    offline
+        .run(["repair", "--dir", "/nowhere/at/all"])
+        .failed(1);
+    offline.run(["repair"]).failed(2);
+}
