@@ -75,6 +75,8 @@ impl<D: Dir> Mark<D> {
                     last = Some(slot);
                 }
                 Ok(_) => {}
+                // There never was a version 0: a file that was cut within a slot, and grown again.
+                Err(format::Error::Version { found: 0, .. }) => {}
                 Err(error @ (format::Error::Version { .. } | format::Error::Features { .. })) => {
                     return Err(at().format(error));
                 }

@@ -63,6 +63,14 @@ fn a_log_is_read_only_also_before_an_empty_store() {
     (super::target("recovery").run)(&[[0].as_slice(), changes.as_flattened()].concat());
 }
 
+/// A mark was cut behind its magic number. The next slot was written behind it, which filled up the
+/// cut one with zeros: it had version 0 then, and the log was refused for ever.
+#[test]
+fn a_mark_that_was_cut_within_its_first_words_keeps_no_log_from_opening() {
+    let changes = [[17, 109, 16, 16], [16, 255, 0, 8]];
+    (super::target("recovery").run)(&[[38].as_slice(), changes.as_flattened()].concat());
+}
+
 #[test]
 fn each_target_has_its_own_name() {
     for target in TARGETS {
