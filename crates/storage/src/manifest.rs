@@ -194,6 +194,21 @@ impl<D: Dir> Manifest<D> {
         self.replace(self.state.clone()).await
     }
 
+    /// Writes the file anew if there is little room left in it, so that an edit which somebody waits
+    /// for, as a group does for that of its store, is one write. Without space all stays as it is.
+    ///
+    /// # Errors
+    /// Any error of the disk but that it is full; as for [`Manifest::append`].
+    pub async fn make_room(&mut self) -> Result<(), Error> {
+        if self.end + ROOM_BYTES <= self.space_end {
+            return Ok(());
+        }
+        match self.compact().await {
+            Err(Error::StorageFull { .. }) => Ok(()),
+            other => other,
+        }
+    }
+
     /// Writes `frame` at the end, and zeros behind it up to the block in which `zeros_end` lies.
     /// What is in the blocks already is written again as it is.
     async fn write(&mut self, frame: &[u8], zeros_end: u64) -> Result<(), Error> {
@@ -361,6 +376,9 @@ fn aside() -> String {
 
 /// The longest manifest that is read, in bytes: about a million edits.
 pub(crate) const BYTES_MAX: u64 = 256 << 20;
+
+/// The room that is kept for the edits of a roll and a few more, in bytes.
+const ROOM_BYTES: u64 = 512;
 
 /// The least room for edits in a new file: three blocks hold the life of some 30 segments.
 const SPACE_BYTES_MIN: usize = 3 * BLOCK_BYTES;

@@ -15,6 +15,8 @@ pub mod buf;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 #[cfg(any(test, feature = "testing"))]
+pub mod counting;
+#[cfg(any(test, feature = "testing"))]
 pub mod faulty;
 pub mod map;
 #[cfg(any(test, feature = "testing"))]

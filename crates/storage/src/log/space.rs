@@ -87,4 +87,4 @@ fn kind(group_bytes: usize) -> Space {
 
 const STEP_BYTES_MIN: u64 = 16 << 10;
 const STEP_BYTES_MAX: u64 = 8 << 20;
-const RESERVED_GROUP_BYTES: usize = 1 << 20;
+const RESERVED_GROUP_BYTES: usize = 256 << 10;

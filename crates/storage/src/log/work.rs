@@ -136,7 +136,8 @@ impl<D: Dir> EditWork<D> {
             mark.sync().await?;
         }
         self.gone = self.manifest.append(&self.edit).await?;
-        Ok(())
+        // Here nobody waits; the next edit may be one that a group waits for.
+        self.manifest.make_room().await
     }
 }
 

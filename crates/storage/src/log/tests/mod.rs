@@ -2,6 +2,7 @@
 
 mod appending;
 mod bounds;
+mod cost;
 mod descriptors;
 mod explore;
 mod faults;
