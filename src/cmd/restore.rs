@@ -9,7 +9,7 @@ use corelog_protocol::message::restore_status::{Answer, State};
 use corelog_record::TopicName;
 use serde_json::json;
 
-use crate::exit::{Exit, stop};
+use crate::exit::{Exit, say, stop};
 use crate::output::{Format, Out};
 use crate::quantity::Amount;
 use crate::{cli, progress, quantity, session};
@@ -22,7 +22,8 @@ const ASK_EVERY: Duration = Duration::from_millis(100);
 #[command(
     long_about = "Make a new topic of one in a snapshot.\n\n\
         Every byte is verified before any is served, and the topic appears whole or not at all. \
-        Offsets and batches are those of the source, settings too; a leader epoch begins. The \
+        Offsets and batches are those of the source, settings too, but for retention: nothing \
+        expires before `corelog topic alter` says so. A leader epoch begins. The \
         server does it, also if this command is interrupted. A directory is one that `corelog \
         snapshot export` made, on the server's machine. Ends with 3 if a byte of it is not what \
         it was; nothing is restored then.",
@@ -149,5 +150,8 @@ fn show(args: &Args, status: &Answer, took: Duration) -> anyhow::Result<Exit> {
         }
     }
     out.flush()?;
+    if args.client.output == Format::Table {
+        say("nothing of it expires until `corelog topic alter` sets a retention");
+    }
     Ok(Exit::Done)
 }

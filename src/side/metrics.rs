@@ -3,7 +3,9 @@
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use corelog_node::metrics::{CoreSnapshot, HistogramSnapshot, PartitionSnapshot, SampleKind};
+use corelog_node::metrics::{
+    CoreSnapshot, HistogramSnapshot, PartitionSnapshot, QuarantineShare, SampleKind,
+};
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::kind::Kind as FrameKind;
 
@@ -14,14 +16,29 @@ use super::{Stage, health};
 pub(super) async fn show(State(stage): State<Stage>) -> Response {
     match health::ask(&stage).await {
         Ok((handle, partitions)) => {
-            let text = page(&handle.counters(), &partitions);
+            let counters = handle.counters();
+            // Listing a directory may wait for a disk.
+            let listed = tokio::task::spawn_blocking(move || handle.quarantine()).await;
+            let quarantine = match listed {
+                Ok(Ok(shares)) => shares,
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "the quarantine cannot be listed for the metrics");
+                    Vec::new()
+                }
+                Err(_) => Vec::new(),
+            };
+            let text = page(&counters, &partitions, &quarantine);
             ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response()
         }
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
     }
 }
 
-fn page(cores: &[CoreSnapshot], partitions: &[PartitionSnapshot]) -> String {
+fn page(
+    cores: &[CoreSnapshot],
+    partitions: &[PartitionSnapshot],
+    quarantine: &[QuarantineShare],
+) -> String {
     let mut page = Page::default();
     process(&mut page);
     core_numbers(&mut page, cores);
@@ -29,7 +46,27 @@ fn page(cores: &[CoreSnapshot], partitions: &[PartitionSnapshot]) -> String {
     errors(&mut page, cores);
     sync_seconds(&mut page, cores);
     partition_numbers(&mut page, partitions);
+    quarantine_numbers(&mut page, quarantine);
     page.into_text()
+}
+
+fn quarantine_numbers(page: &mut Page, quarantine: &[QuarantineShare]) {
+    type Number = fn(&QuarantineShare) -> u64;
+    let families: [(&str, &str, Number); 2] = [
+        ("files", "Files in quarantine, by reason.", |share| {
+            share.files
+        }),
+        ("bytes", "Bytes in quarantine, by reason.", |share| {
+            share.bytes
+        }),
+    ];
+    for (name, help, number) in families {
+        let name = format!("corelog_quarantine_{name}");
+        page.family(&name, Kind::Gauge, help);
+        for share in quarantine {
+            page.sample(&name, &[("reason", share.reason)], number(share));
+        }
+    }
 }
 
 fn process(page: &mut Page) {

@@ -13,6 +13,7 @@ mod support;
 mod contention;
 mod flushes;
 mod follower;
+mod kept;
 mod kill;
 mod ledger;
 mod payload;

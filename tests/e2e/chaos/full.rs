@@ -7,9 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use corelog_protocol::error::ErrorCode;
-use corelog_protocol::message::{create_topic, describe_topic, produce};
+use corelog_protocol::message::settings::{Change, SettingsChange};
+use corelog_protocol::message::{
+    alter_topic, create_snapshot, create_topic, delete_snapshot, describe_topic, produce, truncate,
+};
 use corelog_record::batch::{Batches, Codec, View};
-use corelog_record::{Offset, TopicName};
+use corelog_record::{Offset, PartitionId, TopicName};
 
 use super::mount::Mount;
 use crate::support::deadline::{output_of, until};
@@ -64,6 +67,80 @@ fn a_full_disk_is_said_and_ends_by_itself() {
     wire = Wire::open(server.ready.listen).unwrap();
     log.assert_held(&mut wire, &topic);
     assert_eq!(log.produce(&mut wire, &topic), None);
+}
+
+/// Nobody makes room but the topics themselves: one is truncated, the retention of another is
+/// lowered. Both find the little room that this takes, and writes go on by themselves.
+#[test]
+fn truncation_and_retention_make_room_on_a_full_disk() {
+    let folder = Folder::new();
+    let mount = Mount::small(&folder, 2 * DISK_BYTES);
+    println!("on {}", mount.kind);
+    let server = start(&mount);
+    let mut wire = Wire::open(server.ready.listen).unwrap();
+    let (cut, aged) = (
+        wire.topic("cut", 1, 1 << 20),
+        wire.topic("aged", 1, 1 << 20),
+    );
+    let (mut in_cut, mut in_aged) = (Log::default(), Log::default());
+    for _ in 0..40 {
+        assert_eq!(in_cut.produce(&mut wire, &cut), None);
+        assert_eq!(in_aged.produce(&mut wire, &aged), None);
+    }
+    let _filler = mount.fill();
+    in_cut.produce_until_full(&mut wire, &cut);
+    in_aged.produce_until_full(&mut wire, &aged);
+    in_cut.assert_held(&mut wire, &cut);
+    // No snapshot can be taken, which is said and leaves nothing behind.
+    let request = create_snapshot::Request {
+        snapshot: "full".to_owned(),
+        topics: Vec::new(),
+    };
+    if let Err(error) = wire.call(&request, &[]).unwrap() {
+        let code = error.known_code();
+        assert!(
+            matches!(code, Some(ErrorCode::StorageFull | ErrorCode::Busy)),
+            "{error:?}"
+        );
+        assert!(!mount.outside("data/snapshots/full/snapshot").exists());
+    } else {
+        let request = delete_snapshot::Request {
+            snapshot: request.snapshot,
+            created: None,
+        };
+        wire.call(&request, &[]).unwrap().unwrap();
+    }
+
+    let request = truncate::Request {
+        topic: cut.name.clone(),
+        id: cut.id,
+        partition: PartitionId::new(0),
+        lowest: Offset::ZERO.plus(30),
+    };
+    until("the topic is truncated", || {
+        match wire.call(&request, &[]).unwrap() {
+            Ok((answer, _)) => answer.log_start == request.lowest,
+            Err(error) => {
+                assert!(error.is(ErrorCode::StorageFull), "{error:?}");
+                false
+            }
+        }
+    });
+    in_cut.produce_again(&mut wire, &cut);
+    let request = alter_topic::Request {
+        name: aged.name.clone(),
+        id: aged.id,
+        partitions: None,
+        settings: SettingsChange {
+            retention_bytes: Change::Set(1 << 20),
+            ..SettingsChange::default()
+        },
+    };
+    wire.call(&request, &[]).unwrap().unwrap();
+    in_aged.produce_again(&mut wire, &aged);
+    assert_eq!(state(&mut wire, &aged), describe_topic::State::Ok);
+    let ended = server.stop();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
 }
 
 #[test]

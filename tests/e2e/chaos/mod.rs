@@ -9,6 +9,7 @@
 //! kill    the server is killed with SIGKILL and comes back on its data and ports
 //! busy    the server, or the way to it, answers Busy at random
 //! full    the disk is full
+//! fence   a write fails
 //! machine a machine that is not fit to serve, and says why
 //! mount   a file system of a test's own
 //! ```
@@ -19,6 +20,7 @@
 
 mod books;
 mod busy;
+mod fence;
 mod full;
 mod kill;
 mod load;

@@ -6,10 +6,12 @@
 //! snapshot  taking, listing, deleting, exporting
 //! restore   a topic made of a snapshot
 //! hold      retention that waits for a snapshot
+//! events    what a start finds
 //! damage    a byte that changes under a server that serves
 //! ```
 
 mod damage;
+mod events;
 mod hold;
 mod records;
 mod restore;

@@ -18,6 +18,8 @@ fn a_restored_topic_has_its_source_s_settings_and_a_life_of_its_own() {
         "t",
         "--partitions",
         "2",
+        "--retention-bytes",
+        "1MiB",
         "--segment-bytes",
         "2MiB",
     ];
@@ -33,6 +35,8 @@ fn a_restored_topic_has_its_source_s_settings_and_a_life_of_its_own() {
         .run(["topic", "describe", "r", "--output", "json"])
         .json();
     assert_eq!(described["policy"]["segment_bytes"], 2 << 20);
+    // But nothing expires that was just restored.
+    assert!(described["policy"]["retention_bytes"].is_null());
     assert_eq!(described["partitions"].as_array().unwrap().len(), 2);
     corelog
         .feed(["produce", "r", "--partition", "0"], b"c\n")

@@ -158,6 +158,12 @@ impl Admin {
             id,
             name: request.topic,
             created: rt::wall_clock(),
+            // What was just saved must not expire before anybody has looked at it.
+            settings: file::Settings {
+                retention_age_ms: None,
+                retention_bytes: None,
+                ..kept.settings
+            },
             ..kept
         };
         let core = Rc::clone(&self.core);

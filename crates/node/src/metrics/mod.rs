@@ -7,9 +7,12 @@
 mod counters;
 mod histogram;
 mod partition;
+mod quarantine;
 
 pub use counters::{CoreSnapshot, Sample, SampleKind};
 pub use histogram::HistogramSnapshot;
 pub use partition::{PartitionSnapshot, PartitionState};
+pub use quarantine::QuarantineShare;
 
 pub(crate) use counters::{Counters, add, count_numbered, sub};
+pub(crate) use quarantine::shares;

@@ -15,17 +15,22 @@ mod ports;
 mod start;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use corelog_record::{CoreId, NodeId};
+use corelog_storage::disk::block_on;
+use corelog_storage::disk::std::StdDir;
+use corelog_storage::quarantine;
 use flume::{Sender, TrySendError};
 
 use self::control::Control;
 use self::start::Cores;
+use crate::catalog;
 use crate::config::NodeConfig;
 use crate::error::{AskError, StartError, StopError};
-use crate::metrics::{CoreSnapshot, Counters, PartitionSnapshot};
+use crate::metrics::{CoreSnapshot, Counters, PartitionSnapshot, QuarantineShare, shares};
 use crate::rt;
 use crate::sys::NodeFile;
 
@@ -83,6 +88,7 @@ struct Inner {
     report: StartReport,
     counters: Vec<Arc<Counters>>,
     controls: Vec<Sender<Control>>,
+    data_dir: PathBuf,
 }
 
 impl Node {
@@ -155,6 +161,17 @@ impl Handle {
             .iter()
             .map(|counters| counters.snapshot())
             .collect()
+    }
+
+    /// What the quarantine holds, by reason. Lists a directory, so it blocks for a moment.
+    ///
+    /// # Errors
+    /// As the disk says.
+    pub fn quarantine(&self) -> Result<Vec<QuarantineShare>, corelog_storage::Error> {
+        let dir = catalog::quarantine_dir(&StdDir::new(self.inner.data_dir.clone()));
+        // Without a bound nothing is removed.
+        let (usage, _) = block_on(quarantine::trim(&dir, u64::MAX))?;
+        Ok(shares(&usage))
     }
 
     /// Every partition's state, asked of each core by message; works under any runtime. The

@@ -105,6 +105,7 @@ pub(super) fn start(config: &NodeConfig) -> Result<Node, StartError> {
             report,
             counters,
             controls,
+            data_dir: config.data_dir.clone(),
         }),
     };
     Ok(Node {

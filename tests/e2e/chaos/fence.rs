@@ -1,0 +1,148 @@
+//! A write fails under a server that serves: its partition is fenced, what waited for it is unknown,
+//! everything else goes on, and reopening lifts the fence.
+
+use std::process::Command;
+
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::{create_snapshot, describe_topic};
+use corelog_record::Offset;
+use corelog_record::batch::{Batches, Codec, View};
+
+use crate::support::corelog::Corelog;
+use crate::support::deadline::until;
+use crate::support::folder::Folder;
+use crate::support::http::metric;
+use crate::support::server::{Server, Start};
+use crate::support::wire::{Target, Wire, batch};
+
+const RECORD_BYTES: usize = 100_000;
+
+#[test]
+fn a_write_that_fails_fences_its_partition_until_it_is_reopened() {
+    let folder = Folder::new();
+    // A limit of the size of files makes writes beyond it fail, as a broken disk does; the signal
+    // that comes with it is ignored, and stays so when the shell becomes the server.
+    let shell = ["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"];
+    let server = Start::on(&folder.path().join("data"))
+        .through(shell)
+        .start();
+    let corelog = Corelog::to(&server);
+    let mut wire = Wire::open(server.ready.listen).unwrap();
+    let (broken, sound) = (
+        wire.topic("broken", 1, 64 << 20),
+        wire.topic("sound", 1, 64 << 20),
+    );
+    let mut acked = Vec::new();
+    for number in 0..10 {
+        acked.push(produce(&mut wire, &broken, number).unwrap());
+        produce(&mut wire, &sound, number).unwrap();
+    }
+
+    // Beyond its end, nothing of the broken one can be written any more.
+    limit(&server, 10 * RECORD_BYTES as u64 / 4096 * 4096);
+    let mut codes = Vec::new();
+    until("the partition is fenced", || {
+        if let Err(code) = produce(&mut wire, &broken, 1_000 + codes.len() as u64) {
+            codes.push(code);
+        }
+        state(&mut wire, &broken) == describe_topic::State::Fenced
+    });
+    limit_off(&server);
+    assert!(
+        codes.iter().all(|code| matches!(
+            code,
+            ErrorCode::OutcomeUnknown | ErrorCode::Fenced | ErrorCode::StorageFull
+        )),
+        "{codes:?}"
+    );
+    assert_eq!(produce(&mut wire, &broken, 2_000), Err(ErrorCode::Fenced));
+    assert!(metric(server.ready.admin, "corelog_fenced_partitions") >= 1.0);
+    let told = Corelog::to(&server)
+        .feed(["produce", "broken"], b"x\n")
+        .failed(1);
+    assert!(told.contains("Fenced"), "{told}");
+    // Reads of it go on, and so does the other.
+    let before = values(&mut wire, &broken);
+    assert!(before.len() >= acked.len());
+    produce(&mut wire, &sound, 3_000).unwrap();
+    // A snapshot of it is refused and leaves nothing; one of the other is taken.
+    let snapshot = |topics: &[&Target]| create_snapshot::Request {
+        snapshot: "s".to_owned(),
+        topics: topics.iter().map(|topic| topic.name.clone()).collect(),
+    };
+    let error = wire
+        .call(&snapshot(&[&broken, &sound]), &[])
+        .unwrap()
+        .unwrap_err();
+    assert!(error.is(ErrorCode::Fenced), "{error:?}");
+    assert!(error.message.contains("broken/0"), "{error:?}");
+    wire.call(&snapshot(&[&sound]), &[]).unwrap().unwrap();
+
+    corelog.run(["partition", "reopen", "broken", "0"]).done();
+    assert_eq!(state(&mut wire, &broken), describe_topic::State::Ok);
+    assert!(metric(server.ready.admin, "corelog_fenced_partitions") < 1.0);
+    produce(&mut wire, &broken, 4_000).unwrap();
+    let values = values(&mut wire, &broken);
+    for (number, offset) in acked.iter().enumerate() {
+        assert_eq!(
+            values[usize::try_from(offset.get()).unwrap()],
+            number as u64
+        );
+    }
+    assert_eq!(values.last(), Some(&4_000));
+    assert!(server.stop().status.success());
+}
+
+/// Produces one record; gives its offset.
+fn produce(wire: &mut Wire, topic: &Target, number: u64) -> Result<Offset, ErrorCode> {
+    let mut value = vec![b'x'; RECORD_BYTES];
+    value[..8].copy_from_slice(&number.to_le_bytes());
+    let request = corelog_protocol::message::produce::Request {
+        run: u32::try_from(number).unwrap(),
+        ..topic.produce(0)
+    };
+    let answer = wire.call(&request, &batch(Codec::None, [value])).unwrap();
+    match answer {
+        Ok((answer, _)) => Ok(answer.base),
+        Err(error) => Err(error.known_code().unwrap()),
+    }
+}
+
+/// The numbers of all records, by offset.
+fn values(wire: &mut Wire, topic: &Target) -> Vec<u64> {
+    let mut values = Vec::new();
+    for bytes in Batches::over(&wire.read_all(topic, 0, Offset::ZERO)) {
+        let batch = View::verify(bytes.unwrap()).unwrap();
+        let record = batch.records().unwrap().next().unwrap().unwrap();
+        values.push(u64::from_le_bytes(
+            record.value.unwrap()[..8].try_into().unwrap(),
+        ));
+    }
+    values
+}
+
+fn state(wire: &mut Wire, topic: &Target) -> describe_topic::State {
+    let request = describe_topic::Request {
+        name: topic.name.clone(),
+    };
+    let (answer, _) = wire.call(&request, &[]).unwrap().unwrap();
+    answer.partitions[0].state
+}
+
+/// Files of a server grow no further than this, and what lies beyond is not written.
+fn limit(server: &Server, bytes: u64) {
+    prlimit(server, &format!("--fsize={bytes}:"));
+}
+
+fn limit_off(server: &Server) {
+    prlimit(server, "--fsize=unlimited:");
+}
+
+fn prlimit(server: &Server, what: &str) {
+    let pid = server.pid().to_string();
+    let status = Command::new("prlimit")
+        .args(["--pid", &pid, what])
+        .status()
+        .unwrap();
+    assert!(status.success(), "prlimit of util-linux sets {what}");
+}
