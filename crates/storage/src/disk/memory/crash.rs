@@ -18,7 +18,7 @@ use super::tree::FileId;
 /// ones. Of units of several sectors, some sectors survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Choices {
-    /// Up to so many units, every subset is derived.
+    /// Up to so many units, and at most 16, every subset is derived.
     pub exhaustive_max: u32,
     /// Random subsets of units, after each operation.
     pub subsets: u32,
@@ -114,9 +114,10 @@ struct Unit {
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {
-    /// Of a file, the effects from this index on that are bytes; how many sectors come before them.
+    /// The bytes of a file that one operation changed.
     Bytes(FileId),
     Len(FileId),
+    /// The change of this index in the journal of entries.
     Entries(usize),
 }
 
@@ -170,7 +171,7 @@ impl CrashStates {
         self.units = units(&self.disk).into();
         let count = self.units.len();
         let mut all = vec![Choice::None, Choice::All];
-        if count <= self.choices.exhaustive_max as usize {
+        if count <= self.choices.exhaustive_max.min(16) as usize {
             all.extend((1..(1_u64 << count).saturating_sub(1)).map(Choice::Subset));
         } else {
             all.extend((1..count).map(Choice::Before));

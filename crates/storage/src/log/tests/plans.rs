@@ -32,6 +32,17 @@ fn serves_only_what_was_appended<D: Dir>(root: &D, promises: &Promises, hint: &s
     true
 }
 
+/// Groups are written where space is prepared: there no write waits for metadata, or fails because
+/// the disk is full. Small files are prepared too, before they are written.
+#[test]
+fn a_log_writes_only_where_space_is_prepared() {
+    let root = FaultyDir::new(MemoryDir::new());
+    let mut promises = Promises::default();
+    live(&root, &mut promises);
+    kill(&root, promises, 1, "without faults");
+    assert_eq!(root.faults().breaches(), []);
+}
+
 #[test]
 fn errors_of_the_disk_cost_no_promised_record() {
     let nth_max = operations() / 4;
