@@ -30,7 +30,7 @@ pub struct Choices {
     pub seed: u64,
 }
 
-/// The part of a unit that survives, the others of its time being there or not.
+/// The part of a unit that survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Tear {
