@@ -69,6 +69,9 @@ fn connections_leave_files_enough_for_every_partition() {
         .collect();
     drop(idle);
     let corelog = Corelog::to(&server);
+    // The node takes a moment to see that they are gone.
+    let is_taken = || corelog.run(["topic", "list"]).parts().2 == Some(0);
+    assert!((0..500).any(|_| is_taken()), "connections stay refused");
     let held: Vec<_> = (0..8)
         .map(|_| TcpStream::connect(server.ready.listen).unwrap())
         .collect();
