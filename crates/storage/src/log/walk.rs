@@ -5,7 +5,7 @@ use corelog_record::Offset;
 use super::Log;
 use crate::disk::Dir;
 use crate::index;
-use crate::reader::{Part, Reader};
+use crate::reader::{Part, Reader, Rows};
 use crate::segment::{Index, Segment, Stage};
 
 impl<D: Dir> Log<D> {
@@ -38,6 +38,12 @@ impl<D: Dir> Log<D> {
             Index::Growing(rows) => index::before_offset(&segment.base, rows.rows(), from),
             Index::File(_) => segment.base,
         };
+        let rows = match &segment.index {
+            Index::File(sealed) => Rows::File(sealed.clone()),
+            // Shared while they grow, they would be copied at the next append.
+            Index::Growing(_) if segment.stage == Stage::Active => Rows::Away,
+            Index::Growing(rows) => Rows::Known(rows.clone()),
+        };
         let is_any = self.durable_bytes(segment) > 0;
         let store = segment.store.as_ref().filter(|_| is_any)?;
         // A walk over many segments must not leave them all open.
@@ -50,6 +56,7 @@ impl<D: Dir> Log<D> {
             base: segment.base,
             start,
             end,
+            rows,
         })
     }
 }

@@ -9,6 +9,7 @@ mod faults;
 mod model;
 mod plans;
 mod planted;
+mod reading;
 mod recovery;
 mod retention;
 mod scrub;

@@ -3,6 +3,7 @@
 
 mod crash;
 mod damage;
+mod random;
 mod shelf;
 mod stories;
 

@@ -1,0 +1,146 @@
+//! Readers over the whole log: where they begin, and how they get past damage.
+
+use corelog_record::Offset;
+
+use super::recovery::{STORE, change, fill};
+use super::{at, offset, small};
+use crate::disk::block_on;
+use crate::disk::faulty::{FaultyDir, Operation};
+use crate::disk::memory::MemoryDir;
+use crate::log::{Log, Options};
+use crate::testing::{batch, open, settle};
+use crate::{Error, Reader};
+
+type Memory = Log<MemoryDir>;
+
+/// A damaged range, or the offset of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    Batch(u64),
+    Damaged(u64, u64),
+}
+
+/// All that a reader gives.
+fn seen(mut reader: Reader<MemoryDir>) -> Vec<Seen> {
+    let mut seen = Vec::new();
+    loop {
+        seen.push(match block_on(reader.next()) {
+            Ok(Some(batch)) => Seen::Batch(batch.base_offset().get()),
+            Ok(None) => return seen,
+            Err(Error::Damaged { from, to, .. }) => Seen::Damaged(from.get(), to.get()),
+            Err(error) => panic!("{error}"),
+        });
+        assert!(seen.len() < 1_000, "a reader ends");
+    }
+}
+
+fn batches(range: std::ops::Range<u64>) -> Vec<Seen> {
+    range.map(Seen::Batch).collect()
+}
+
+/// A log of three segments, closed, and the length of a batch.
+fn closed() -> (MemoryDir, usize) {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    fill(&mut log, 40, 1_000);
+    settle(&mut log, at(1)).unwrap();
+    let one = usize::try_from(log.store_bytes().bytes() / 40).unwrap();
+    assert_eq!(log.segments().nth(1).unwrap().base, offset(15));
+    block_on(log.close(at(2))).unwrap();
+    (root, one)
+}
+
+fn opened(root: &MemoryDir) -> Memory {
+    let (log, report) = open(root, small(), 2, at(100)).unwrap();
+    assert!(report.is_clean, "{report:?}");
+    log
+}
+
+#[test]
+fn a_bad_batch_is_stepped_over_by_its_length_and_the_reader_goes_on_behind_it() {
+    let (root, one) = closed();
+    change(&root, STORE, |bytes| bytes[3 * one + 500] ^= 1);
+    let log = opened(&root);
+    let expected = [batches(0..3), vec![Seen::Damaged(3, 4)], batches(4..40)].concat();
+    assert_eq!(seen(log.reader(Offset::ZERO)), expected);
+    // Who begins behind it does not hear of it; who begins with it does.
+    assert_eq!(seen(log.reader(offset(4))), batches(4..40));
+    let expected = [vec![Seen::Damaged(3, 4)], batches(4..40)].concat();
+    assert_eq!(seen(log.reader(offset(3))), expected);
+}
+
+#[test]
+fn a_bad_length_is_stepped_over_by_an_index_row_and_without_one_to_the_next_segment() {
+    let (root, one) = closed();
+    change(&root, STORE, |bytes| bytes[3 * one + 10] ^= 1);
+    let log = opened(&root);
+    let expected = [batches(0..3), vec![Seen::Damaged(3, 4)], batches(4..40)].concat();
+    assert_eq!(seen(log.reader(Offset::ZERO)), expected);
+    // The last batch of a segment: no row lies behind it.
+    let (root, one) = closed();
+    change(&root, STORE, |bytes| bytes[14 * one + 10] ^= 1);
+    let log = opened(&root);
+    let expected = [batches(0..14), vec![Seen::Damaged(14, 15)], batches(15..40)].concat();
+    assert_eq!(seen(log.reader(Offset::ZERO)), expected);
+}
+
+#[test]
+fn several_bad_batches_are_each_told_of() {
+    let (root, one) = closed();
+    change(&root, STORE, |bytes| {
+        bytes[3 * one + 500] ^= 1;
+        bytes[7 * one + 500] ^= 1;
+        bytes[8 * one + 20] ^= 1;
+    });
+    let log = opened(&root);
+    let found = seen(log.reader(Offset::ZERO));
+    let good = |seen: &Seen| matches!(seen, Seen::Batch(_));
+    let missing = [3, 7, 8].map(Seen::Batch);
+    let wanted: Vec<_> = batches(0..40)
+        .into_iter()
+        .filter(|batch| !missing.contains(batch))
+        .collect();
+    assert_eq!(
+        found.iter().copied().filter(good).collect::<Vec<_>>(),
+        wanted
+    );
+    assert_eq!(
+        found.iter().filter(|seen| !good(seen)).count(),
+        2,
+        "{found:?}"
+    );
+}
+
+/// The leader epoch lies outside a batch's checksum.
+#[test]
+fn a_chain_that_does_not_hold_is_damage_of_the_whole_segment() {
+    let (root, one) = closed();
+    change(&root, STORE, |bytes| bytes[3 * one + 15] ^= 1);
+    let log = opened(&root);
+    let expected = [batches(0..15), vec![Seen::Damaged(0, 15)], batches(15..40)].concat();
+    assert_eq!(seen(log.reader(Offset::ZERO)), expected);
+}
+
+#[test]
+fn a_reader_begins_by_the_index_and_reads_little_before_it() {
+    let root = FaultyDir::new(MemoryDir::new());
+    let large = Options {
+        segment_bytes_max: corelog_record::ByteSize::from_mib(64),
+        index_interval_bytes: 4096,
+        ..Options::default()
+    };
+    let (mut log, _) = open(&root, large, 1, at(0)).unwrap();
+    let one = batch(&[&vec![b'x'; 100_000]], at(0));
+    for _ in 0..200 {
+        log.append(&one, at(0)).unwrap();
+        settle(&mut log, at(0)).unwrap();
+    }
+    log.begin_snapshot().unwrap();
+    settle(&mut log, at(1)).unwrap();
+    let mut reader = log.reader(offset(190));
+    let before = root.faults().count(Operation::Read);
+    let first = block_on(reader.next()).unwrap().unwrap().base_offset();
+    assert_eq!(first, offset(190));
+    let reads = root.faults().count(Operation::Read) - before;
+    assert!(reads <= 2, "{reads} reads");
+}
