@@ -74,9 +74,6 @@ impl<D: Dir> Manifest<D> {
     /// program must not understand; any error of the disk.
     pub async fn open(dir: D) -> Result<Self, Error> {
         let at = || At::new(&dir, NAME);
-        let opened = dir.open(NAME, Open::Write).await;
-        let file = opened.map_err(|e| at().io("open", e))?;
-        file.outwait().await.map_err(|e| at().io("outwait", e))?;
         let bytes = dir
             .read(NAME, BYTES_MAX)
             .await
@@ -96,7 +93,7 @@ impl<D: Dir> Manifest<D> {
             bytes: bytes[range].to_vec(),
         });
         Ok(Self {
-            file: Handle::opened(&dir, NAME.to_owned(), Rc::new(file)),
+            file: Handle::closed(&dir, NAME.to_owned(), Open::Write),
             header: read.header,
             state: read.state,
             tail: bytes[tail_start..read.end].to_vec(),
@@ -108,6 +105,19 @@ impl<D: Dir> Manifest<D> {
             is_in_doubt: false,
             dir,
         })
+    }
+
+    /// Waits for writes that a killed process may have left with the kernel; then a manifest can be
+    /// read for good.
+    ///
+    /// # Errors
+    /// `Io` of kind `NotFound` without a manifest; any error of the disk.
+    pub async fn outwait(dir: &D) -> Result<(), Error> {
+        let at = || At::new(dir, NAME);
+        let opened = dir.open(NAME, Open::Write).await;
+        let file = Rc::new(opened.map_err(|e| at().io("open", e))?);
+        file.outwait().await.map_err(|e| at().io("outwait", e))?;
+        file.close().await.map_err(|e| at().io("close", e))
     }
 
     /// Whose manifest it is.

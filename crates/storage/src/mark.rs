@@ -48,7 +48,7 @@ impl<D: Dir> Mark<D> {
         })
     }
 
-    /// Opens the mark of `dir`; `None` if there is none.
+    /// Reads the mark of `dir`; `None` if there is none.
     ///
     /// Slots that are torn, or that were never written, are passed over: [`Mark::last`] is then an
     /// older one, or none.
@@ -57,34 +57,23 @@ impl<D: Dir> Mark<D> {
     /// `Format` for a slot of a later version or with a feature that this program must not miss;
     /// any error of the disk.
     pub async fn open(dir: D) -> Result<Option<Self>, Error> {
-        let at = || At::new(&dir, NAME);
-        let file = match dir.open(NAME, Open::Write).await {
-            Ok(file) => Rc::new(file),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(at().io("open", error)),
+        let Some(last) = read_last(&dir).await? else {
+            return Ok(None);
         };
-        file.outwait().await.map_err(|e| at().io("outwait", e))?;
-        let bytes = file
-            .read_at(0, FILE_BYTES)
-            .await
-            .map_err(|e| at().io("read", e))?;
-        let mut last: Option<Slot> = None;
-        for slot in bytes.as_ref().chunks(SLOT_BYTES) {
-            match Slot::decode(slot) {
-                Ok(slot) if last.is_none_or(|last| last.sequence < slot.sequence) => {
-                    last = Some(slot);
-                }
-                Ok(_) => {}
-                // There never was a version 0: a file that was cut within a slot, and grown again.
-                Err(format::Error::Version { found: 0, .. }) => {}
-                Err(error @ (format::Error::Version { .. } | format::Error::Features { .. })) => {
-                    return Err(at().format(error));
-                }
-                Err(_) => {}
-            }
-        }
-        let file = Handle::opened(&dir, NAME.to_owned(), file);
+        let file = Handle::closed(&dir, NAME.to_owned(), Open::Write);
         Ok(Some(Self { file, last, dir }))
+    }
+
+    /// Waits for writes that a killed process may have left with the kernel, and reads again.
+    ///
+    /// # Errors
+    /// As for [`Mark::open`].
+    pub async fn outwait(&mut self) -> Result<(), Error> {
+        let at = || At::new(&self.dir, NAME);
+        let file = self.file.file().await.map_err(|e| at().io("open", e))?;
+        file.outwait().await.map_err(|e| at().io("outwait", e))?;
+        self.last = read_last(&self.dir).await?.flatten();
+        Ok(())
     }
 
     /// The last slot written, or found when the mark was opened.
@@ -132,6 +121,34 @@ impl<D: Dir> Mark<D> {
     }
 }
 
+/// The sound slot with the highest sequence of the mark in `dir`, if there is a mark.
+async fn read_last<D: Dir>(dir: &D) -> Result<Option<Option<Slot>>, Error> {
+    let at = || At::new(dir, NAME);
+    let bytes = match dir.read(NAME, READ_BYTES_MAX).await {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // Not a mark, whatever it is.
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => return Ok(Some(None)),
+        Err(error) => return Err(at().io("read", error)),
+    };
+    let mut last: Option<Slot> = None;
+    for slot in bytes.chunks(SLOT_BYTES).take(FILE_BYTES / SLOT_BYTES) {
+        match Slot::decode(slot) {
+            Ok(slot) if last.is_none_or(|last| last.sequence < slot.sequence) => {
+                last = Some(slot);
+            }
+            Ok(_) => {}
+            // There never was a version 0: a file that was cut within a slot, and grown again.
+            Err(format::Error::Version { found: 0, .. }) => {}
+            Err(error @ (format::Error::Version { .. } | format::Error::Features { .. })) => {
+                return Err(at().format(error));
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(Some(last))
+}
+
 /// Where the slot of `sequence` lies, in bytes.
 fn slot_start(sequence: u64) -> usize {
     if sequence.is_multiple_of(SLOTS) {
@@ -142,6 +159,9 @@ fn slot_start(sequence: u64) -> usize {
 }
 
 const FILE_BYTES: usize = 2 * SLOT_BYTES;
+
+/// A mark may be a block longer while somebody waits for its writes.
+const READ_BYTES_MAX: u64 = 1 << 20;
 const _: () = assert!(SLOTS == 2, "slot_start tells two slots apart");
 
 #[cfg(test)]

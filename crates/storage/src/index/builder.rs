@@ -21,6 +21,19 @@ impl Builder {
         &self.rows
     }
 
+    /// The rows from `start` on, of the segment that starts at `base`; the first stands at `start`.
+    pub(crate) fn beginning_at(base: &Point, start: &Point) -> Self {
+        let mut rows = Self::default();
+        rows.note(base, start, 1);
+        rows
+    }
+
+    /// Two parts of one index.
+    pub(crate) fn joined(mut lower: Vec<Row>, upper: &[Row]) -> Self {
+        lower.extend_from_slice(upper);
+        Self::from(lower)
+    }
+
     /// Notes a batch that begins at `start`: every `interval_bytes` of store get a row.
     pub(crate) fn note(&mut self, base: &Point, start: &Point, interval_bytes: u32) {
         let position = start.position.get();

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use corelog_record::HistoryId;
+use corelog_record::{Chain, HistoryId, Offset};
 
 use super::{Builder, Rows, builder};
 use crate::Error;
@@ -23,7 +23,9 @@ pub(crate) struct Sealed<D: Dir> {
     base: Point,
     store: Rc<Store<D>>,
     store_bytes: u64,
+    end: Option<(Offset, Chain)>,
     interval_bytes: u32,
+    is_lower: bool,
     loaded: RefCell<Option<Rc<Loaded>>>,
     was_rebuilt: Cell<bool>,
     /// Where in the thread's table of maps it is, if its rows are loaded.
@@ -43,8 +45,14 @@ pub(crate) struct Of<D: Dir> {
     pub(crate) history: HistoryId,
     pub(crate) base: Point,
     pub(crate) store: Rc<Store<D>>,
+    /// Bytes of the store that it covers.
     pub(crate) store_bytes: u64,
+    /// The chain at their end, if it is known.
+    pub(crate) end: Option<(Offset, Chain)>,
     pub(crate) interval_bytes: u32,
+    /// Whether the file, if there is one, may be that of an earlier and shorter store, and none is
+    /// to be written.
+    pub(crate) is_lower: bool,
 }
 
 impl<D: Dir> Sealed<D> {
@@ -57,7 +65,9 @@ impl<D: Dir> Sealed<D> {
             base: of.base,
             store: of.store,
             store_bytes: of.store_bytes,
+            end: of.end,
             interval_bytes: of.interval_bytes,
+            is_lower: of.is_lower,
             loaded: RefCell::new(None),
             was_rebuilt: Cell::new(false),
             place: Place::default(),
@@ -82,7 +92,7 @@ impl<D: Dir> Sealed<D> {
 
     /// Takes rows that were made anew from the store: the file is missing or wrong.
     pub(crate) fn replace(self: &Rc<Self>, rows: Builder) {
-        self.was_rebuilt.set(true);
+        self.was_rebuilt.set(!self.is_lower);
         self.keep(Rc::new(Loaded::Rebuilt(rows)));
     }
 
@@ -102,23 +112,49 @@ impl<D: Dir> Sealed<D> {
     /// The rows; loads them if this is the first use.
     ///
     /// # Errors
-    /// Any error of reading the store, when the index has to be rebuilt from it.
+    /// Any error of reading the store, when the index has to be rebuilt from it; `Damaged` if it
+    /// holds sound batches which are not those that were appended.
     pub(crate) async fn load(self: &Rc<Self>) -> Result<Rc<Loaded>, Error> {
-        if let Some(loaded) = self.loaded.borrow().clone() {
-            maps(|table| table.touch(&self.place));
+        if let Some(loaded) = self.at_hand().await {
             return Ok(loaded);
         }
-        let loaded = match self.map().await {
-            Some(map) => Loaded::Mapped(map),
-            None => {
-                let rows = self.rebuild().await?;
-                self.was_rebuilt.set(true);
-                Loaded::Rebuilt(rows)
-            }
-        };
-        let loaded = Rc::new(loaded);
+        let (rows, _) = self.rebuild().await?;
+        self.was_rebuilt.set(!self.is_lower);
+        let loaded = Rc::new(Loaded::Rebuilt(rows));
         self.keep(loaded.clone());
         Ok(loaded)
+    }
+
+    /// The rows, if they need not be rebuilt.
+    pub(crate) async fn at_hand(self: &Rc<Self>) -> Option<Rc<Loaded>> {
+        if let Some(loaded) = self.loaded.borrow().clone() {
+            maps(|table| table.touch(&self.place));
+            return Some(loaded);
+        }
+        let loaded = Rc::new(Loaded::Mapped(self.map().await?));
+        self.keep(loaded.clone());
+        Some(loaded)
+    }
+
+    /// Rows made anew from a store that the rows of the file contradict; `None` if the store is not
+    /// whole either, or the rows were made from it already.
+    ///
+    /// # Errors
+    /// Any error of reading the store.
+    pub(crate) async fn doubt(
+        self: &Rc<Self>,
+        rows: &Rc<Loaded>,
+    ) -> Result<Option<Rc<Loaded>>, Error> {
+        if !matches!(**rows, Loaded::Mapped(_)) || self.end.is_none() {
+            return Ok(None);
+        }
+        let rows = match self.rebuild().await {
+            Ok((rows, is_whole)) if is_whole => rows,
+            Ok(_) | Err(Error::Damaged { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        self.replace(rows.clone());
+        Ok(Some(Rc::new(Loaded::Rebuilt(rows))))
     }
 
     fn keep(self: &Rc<Self>, loaded: Rc<Loaded>) {
@@ -142,8 +178,10 @@ impl<D: Dir> Sealed<D> {
         (is_ours && is_whole && are_rows_right(&map, self.store_bytes)).then_some(map)
     }
 
-    async fn rebuild(&self) -> Result<Builder, Error> {
+    /// Rows made from the store, and whether all of it is sound.
+    async fn rebuild(&self) -> Result<(Builder, bool), Error> {
         let mut rows = Builder::default();
+        let mut is_whole = true;
         let file = self.store.file().await?;
         let mut scanner = Scanner::new(
             &self.store,
@@ -156,12 +194,27 @@ impl<D: Dir> Sealed<D> {
             let start = scanner.point();
             match scanner.next().await? {
                 Step::Batch(_) => rows.note(&self.base, &start, self.interval_bytes),
-                Step::End => return Ok(rows),
-                Step::Bad => match scanner.behind_bad().await? {
-                    Some(behind) => scanner.move_to(behind),
-                    None => return Ok(rows),
-                },
+                Step::End => break,
+                Step::Bad => {
+                    is_whole = false;
+                    match scanner.behind_bad().await? {
+                        Some(behind) => scanner.move_to(behind),
+                        None => break,
+                    }
+                }
             }
+        }
+        let found = scanner.point();
+        match self.end {
+            Some((offset, chain)) if is_whole && (found.offset, found.chain) != (offset, chain) => {
+                let segment = self.base.offset;
+                Err(Error::Damaged {
+                    from: segment,
+                    to: offset,
+                    segment,
+                })
+            }
+            _ => Ok((rows, is_whole)),
         }
     }
 }
@@ -224,16 +277,21 @@ impl Rows for Loaded {
 /// Whether the rows of a whole index are intact, in order, and within the store.
 fn are_rows_right(index: &[u8], store_bytes: u64) -> bool {
     let mut last = (0, 0, 0);
-    (0..format::row_count(index)).all(|number| {
+    let are_ordered = (0..format::row_count(index)).all(|number| {
         let Some(Ok(row)) = format::row(index, number) else {
             return false;
         };
         let this = (row.position, row.relative_offset, row.relative_ordinal);
         let is_ordered = last.0 < this.0 && last.1 <= this.1 && last.2 <= this.2;
+        let is_near = row.position - last.0.min(row.position) <= GAP_BYTES_MAX;
         last = this;
-        is_ordered && u64::from(row.position) < store_bytes
-    })
+        is_ordered && is_near && u64::from(row.position) < store_bytes
+    });
+    are_ordered && store_bytes.saturating_sub(last.0.into()) <= GAP_BYTES_MAX.into()
 }
+
+/// No more lies between two rows that are whole: one interval and the largest batch.
+const GAP_BYTES_MAX: u32 = 20 << 20;
 
 /// What a map costs besides its rows, in bytes: its header, the rest of its last page, and what the
 /// kernel keeps of it; the kernel also bounds how many there are.

@@ -146,6 +146,7 @@ impl<D: Dir> Log<D> {
     /// Plans the next due background work; `None` while a chore is under way or nothing is due.
     /// `is_idle`: nothing was appended for about 100 ms, so the mark is written and synced.
     pub fn plan_chore(&mut self, now: Timestamp, is_idle: bool) -> Option<ChorePlan<D>> {
+        self.note_found();
         if self.is_fenced() || self.chore.is_some() {
             return None;
         }

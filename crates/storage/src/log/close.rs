@@ -8,15 +8,20 @@ use crate::Error;
 use crate::disk::{Dir, File, is_full};
 use crate::error::At;
 use crate::format::mark::Slot;
-use crate::segment::Index;
+use crate::index::Builder;
+use crate::segment::{Index, Segment, Stage};
 
 impl<D: Dir> Log<D> {
     /// Flushes what is pending, seals what has rolled, cuts the active store to its exact length,
     /// writes its index and marks the log clean. The log accepts nothing afterwards.
     ///
+    /// On a full disk all of this happens, too, for what is durable. What was appended and found no
+    /// space is lost, as [`Error::StorageFull`] then tells; nobody was promised it.
+    ///
     /// # Errors
     /// [`Error::Busy`] while a plan is under way; [`Error::Fenced`] for a fenced log; any error of
-    /// the disk. The log is then not clean, and recovers when opened again.
+    /// the disk. The log is then not clean, and recovers when opened again; after
+    /// [`Error::StorageFull`] it is clean unless there was no space for something else.
     pub async fn close(&mut self, now: Timestamp) -> Result<(), Error> {
         if self.is_fenced() {
             return Err(Error::Fenced);
@@ -32,23 +37,34 @@ impl<D: Dir> Log<D> {
 
     async fn settle(&mut self, now: Timestamp) -> Result<(), Error> {
         self.full_since = None;
+        let mut lost = Ok(());
         while let Some(plan) = self.plan_flush() {
             let done = plan.run().await;
-            self.complete_flush(done, now)?;
+            match self.complete_flush(done, now) {
+                Err(error @ Error::StorageFull { .. }) => {
+                    lost = Err(error);
+                    break;
+                }
+                other => other?,
+            };
         }
-        if self.pending_bytes() > 0 {
+        if self.pending_bytes() > 0 && !self.is_full() {
             return Err(Error::Fenced);
         }
         self.space_retry_at = now;
         while let Some(plan) = self.plan_closing(now) {
             let done = plan.run().await;
-            self.complete_chore(done, now)?;
+            match self.complete_chore(done, now) {
+                // It is tried again when the log is opened.
+                Err(Error::StorageFull { .. }) => break,
+                other => other?,
+            };
         }
         if let Some((next, _)) = self.next.take() {
             remove(&self.dir, next.name()).await?;
         }
         if self.read_only_from.is_none() && !self.marked.is_clean {
-            self.cut_active().await?;
+            self.cut_unsealed().await?;
             self.mark_clean().await?;
         }
         for segment in &self.segments {
@@ -56,30 +72,50 @@ impl<D: Dir> Log<D> {
                 store.close().await?;
             }
         }
+        lost
+    }
+
+    /// Cuts the stores that are not sealed to what they hold, and writes their indexes for the next
+    /// opening: one, unless the disk is full.
+    async fn cut_unsealed(&mut self) -> Result<(), Error> {
+        let is_unsealed = |segment: &&Segment<D>| segment.seal_time().is_none();
+        let unsealed = self.segments.iter().rev().take_while(is_unsealed);
+        for segment in unsealed.filter(|segment| segment.stage != Stage::Damaged) {
+            self.cut_one(segment).await?;
+        }
         Ok(())
     }
 
-    /// Cuts the active store to what it holds, and writes its index for the next opening.
-    async fn cut_active(&mut self) -> Result<(), Error> {
-        let history = self.identity.history;
-        let active = self.active();
-        let (Some(store), Index::Growing(rows)) = (&active.store, &active.index) else {
+    async fn cut_one(&self, segment: &Segment<D>) -> Result<(), Error> {
+        let (Some(store), Index::Growing(rows)) = (&segment.store, &segment.index) else {
             return Ok(());
         };
+        let bytes = self.durable_bytes(segment);
         let file = store.file().await?;
-        file.set_len(active.bytes())
+        file.set_len(bytes)
             .await
             .map_err(|e| store.at().io("cut", e))?;
         file.sync_all()
             .await
             .map_err(|e| store.at().io("sync", e))?;
+        // An index is a hint: where it takes reading a store, or speaks of what is not written, the
+        // next opening does without.
+        if bytes < segment.bytes() {
+            return Ok(());
+        }
+        let mut rows = rows.clone();
+        if let Some(below) = &segment.below {
+            let Some(lower) = below.index.at_hand().await else {
+                return Ok(());
+            };
+            rows = Builder::joined(lower.to_vec(), rows.rows());
+        }
         if rows.rows().is_empty() {
             return Ok(()); // The next opening needs none.
         }
-        let name = active.index_name();
-        let index = rows.encode(history, &active.base);
+        let name = segment.index_name();
+        let index = rows.encode(self.identity.history, &segment.base);
         let written = self.dir.write_aside(&name, &index).await;
-        // An index is a hint: without space for it, the next opening reads the store.
         if written.as_ref().is_err_and(is_full) {
             return Ok(());
         }

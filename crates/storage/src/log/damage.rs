@@ -1,6 +1,8 @@
 //! Damage that is found while the log is open: readers get it at once, the manifest by a chore.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::held::Held;
 use super::work::Work;
@@ -9,7 +11,30 @@ use crate::disk::Dir;
 use crate::format::edit::{Edit, Settings};
 use crate::recovery::{EDIT_DAMAGES_MAX, damage_key};
 
+/// Damage that reads have met and the log has not heard of yet; shared with the plans of reads.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Found(Rc<RefCell<Vec<Damage>>>);
+
+impl Found {
+    /// Notes damage, unless too much waits: who reads there again meets it again.
+    pub(super) fn note(&self, damage: Damage) -> Damage {
+        let mut found = self.0.borrow_mut();
+        if found.len() < FOUND_MAX && !found.contains(&damage) {
+            found.push(damage);
+        }
+        damage
+    }
+}
+
 impl<D: Dir> Log<D> {
+    /// Notes the damage that reads have met since this was last done.
+    pub(super) fn note_found(&mut self) {
+        let found = std::mem::take(&mut *self.found.0.borrow_mut());
+        for damage in found {
+            self.note_damage(damage);
+        }
+    }
+
     /// Notes damage: from now on reads inside answer [`super::ReadError::Damaged`], and the next
     /// chores have the manifest remember it. Returns whether it is new.
     pub fn note_damage(&mut self, found: Damage) -> bool {
@@ -55,3 +80,6 @@ impl<D: Dir> Log<D> {
         self.edit(Edit::Settings(Settings { changes }))
     }
 }
+
+/// So many ranges wait to be noted at most.
+const FOUND_MAX: usize = 64;

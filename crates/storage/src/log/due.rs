@@ -59,7 +59,9 @@ impl<D: Dir> Log<D> {
         let bytes = self.durable_total.saturating_sub(self.marked.total);
         let is_due = MARK_BYTES_MAX <= bytes || MARK_AGE_MS <= now.millis_since(self.marked.time);
         let is_wanted = (is_idle && is_unsynced) || (behind && is_due);
-        if !is_wanted || self.marked.is_clean || !self.mark.is_here() {
+        // What a read-only log promises is more than its last store holds: its old mark says so.
+        let is_held = self.marked.is_clean || self.read_only_from.is_some();
+        if !is_wanted || is_held || !self.mark.is_here() {
             return None;
         }
         let (slot, total) = (self.slot(), self.durable_total);

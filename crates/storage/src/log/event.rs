@@ -78,6 +78,7 @@ impl Events {
 impl<D: Dir> Log<D> {
     /// What happened since this was last asked, oldest first; after opening, what recovery found.
     pub fn take_events(&mut self) -> Vec<Event> {
+        self.note_found();
         std::mem::take(&mut self.events.waiting)
     }
 

@@ -4,199 +4,197 @@ use std::io;
 use std::rc::Rc;
 
 use corelog_record::Offset;
-use corelog_record::batch::{HEADER_BYTES, View};
 
+use super::Damage;
+use super::damage::Found;
+use super::look::{self, Look};
 use super::read::{Fetched, Piece, ReadError};
-use super::select::{Extent, Taken, Wanted};
+use super::select::{Taken, Wanted};
 use crate::Error;
 use crate::disk::{Dir, File};
-use crate::index::{self, Loaded, Sealed};
-use crate::segment::{Index, Point, Segment};
+use crate::index::{self, Builder, Sealed};
+use crate::segment::{Index, Point, Segment, Stage};
 use crate::store::Store;
 
-/// Where to start looking: known, or in an index to be loaded.
-pub(super) enum Start<D: Dir> {
-    At(Point),
-    Look(Rc<Sealed<D>>),
+/// The rows of a segment, in memory or in its index.
+enum Known<D: Dir> {
+    Memory(Builder),
+    File(Rc<Sealed<D>>),
+}
+
+/// The same, loaded.
+enum Loaded<D: Dir> {
+    Memory(Builder),
+    File(Rc<Sealed<D>>, Rc<index::Loaded>),
 }
 
 /// A planned read of one store.
 pub(super) struct DiskRead<D: Dir> {
     store: Rc<Store<D>>,
     base: Point,
-    /// The offset after the segment's last record that may be read.
-    end: Offset,
-    /// Bytes of the store that may be read.
-    end_bytes: u64,
-    start: Start<D>,
+    /// The end of what may be read of the segment.
+    end: Point,
+    /// Whether offset and chain of the end are those of what was appended: not behind damage.
+    is_end_true: bool,
+    known: Known<D>,
     wanted: Wanted,
-}
-
-/// What a look at some bytes gave.
-enum Look {
-    Taken(Taken),
-    /// The first wanted batch ends behind these bytes: so many are needed.
-    Short(usize),
-    /// No batch, or one that cannot be trusted: where it begins, and the offset it should have.
-    Bad(usize, Offset),
-    /// There is no wanted batch.
-    None,
+    found: Found,
 }
 
 impl<D: Dir> DiskRead<D> {
-    /// A read of `segment`, of which `end_bytes` are durable. `None` without a store.
-    pub(super) fn new(segment: &Segment<D>, end_bytes: u64, wanted: Wanted) -> Option<Self> {
-        let start = match &segment.index {
-            Index::Growing(rows) => Start::At(index::before_offset(
-                &segment.base,
-                rows.rows(),
-                wanted.from,
-            )),
-            Index::File(sealed) => Start::Look(sealed.clone()),
+    /// A read of `segment`, of which all below `end` is durable. `None` without a store. Damage goes
+    /// to `found`. `is_end_true`: the end is where a batch that was appended ends.
+    pub(super) fn new(
+        segment: &Segment<D>,
+        end: Point,
+        wanted: Wanted,
+        is_end_true: bool,
+        found: Found,
+    ) -> Option<Self> {
+        let below = segment.below.as_ref();
+        let below = below.filter(|below| wanted.from < below.end.offset);
+        let (known, end) = match (&segment.index, below) {
+            (_, Some(below)) => (Known::File(below.index.clone()), below.end),
+            (Index::Growing(rows), None) => (Known::Memory(rows.clone()), end),
+            (Index::File(sealed), None) => (Known::File(sealed.clone()), end),
         };
         Some(Self {
             store: segment.store.clone()?,
             base: segment.base,
-            end: segment.end.offset.min(wanted.limit),
-            end_bytes,
-            start,
+            end,
+            is_end_true: is_end_true && segment.stage != Stage::Damaged,
+            known,
             wanted,
+            found,
         })
     }
 
-    /// Reads the wanted batches.
+    /// Reads the wanted batches. Each one's checksum is verified, and that the chain over the headers
+    /// is right where an index row or the segment's end tells it: base offset and epoch lie outside
+    /// the checksum, and another store's batches are as sound as this one's.
+    ///
+    /// What is bad is read once more, and a file of rows that the store contradicts is doubted,
+    /// before it is called damage.
     pub(super) async fn run(self) -> Result<Fetched<D>, ReadError> {
-        let segment = self.base.offset;
-        let failed = |source| read_error(segment, source);
-        let (start, rows) = match &self.start {
-            Start::At(point) => (*point, None),
-            Start::Look(sealed) => {
-                let rows = sealed.load().await.map_err(failed)?;
-                (
-                    index::before_offset(&self.base, &*rows, self.wanted.from),
-                    Some(rows),
-                )
-            }
-        };
+        let failed = |source| self.failed(source);
+        let mut rows = self.load().await.map_err(failed)?;
         let file = self.store.file().await.map_err(failed)?;
-        let position = start.position.get();
-        let available = self.end_bytes.saturating_sub(position);
-        let mut wanted_bytes = self.wanted.bytes_max.saturating_add(AHEAD_BYTES) as u64;
-        // Twice at most: the second time the first batch fits.
+        let mut start = rows.before(&self.base, self.wanted.from);
+        let enough = self.wanted.bytes_max.saturating_add(AHEAD_BYTES) as u64;
+        let (mut wanted_bytes, mut is_second) = (enough, false);
         loop {
+            let available = self.end.position.get().saturating_sub(start.position.get());
             let len = usize::try_from(wanted_bytes.min(available)).unwrap_or(usize::MAX);
-            let read = file.read_at(position, len).await;
+            let read = file.read_at(start.position.get(), len).await;
             let bytes = read.map_err(|source| failed(self.store.at().io("read", source)))?;
-            match look(bytes.as_ref(), start.offset, self.wanted) {
-                Look::Taken(taken) => {
-                    let (next, bytes_taken) = (taken.next, taken.range.len());
-                    let pieces = vec![Piece::disk(bytes, taken.range)];
-                    return Ok(Fetched {
-                        pieces,
-                        segment_base: segment,
-                        next,
-                        bytes: bytes_taken,
-                    });
-                }
+            let look = Look::at(bytes.as_ref(), start, self.wanted, |point| {
+                self.check_behind(&rows, point)
+            });
+            let (sure, check) = match look {
+                Look::Taken(taken) => return Ok(self.fetched(bytes, taken)),
                 Look::None => return Ok(self.nothing()),
-                Look::Short(needed) if len < needed && needed as u64 <= available => {
+                Look::Short { sure, .. } if start.position < sure.position => {
+                    (start, wanted_bytes) = (sure, enough);
+                    continue;
+                }
+                Look::Short { needed, .. } if len < needed && needed as u64 <= available => {
                     wanted_bytes = needed as u64;
+                    continue;
                 }
-                Look::Short(_) => {
-                    return Err(self.damaged(self.wanted.from, self.end));
+                Look::Bad { .. } if !is_second => {
+                    is_second = true;
+                    continue;
                 }
-                Look::Bad(at, from) => {
-                    let behind = behind(bytes.as_ref(), at, from).map(|(_, offset)| offset);
-                    let known = rows.as_deref().and_then(|rows: &Loaded| {
-                        index::after_position(&self.base, rows, position + at as u64)
-                    });
-                    let known = known.map_or(self.end, |point| point.offset);
-                    return Err(self.damaged(from, behind.unwrap_or(known)));
-                }
+                Look::Bad { from, to } => return Err(self.damaged(from, to)),
+                Look::Short { sure, .. } => (sure, None),
+                Look::Doubt { sure, check } => (sure, check),
+            };
+            if !std::mem::replace(&mut is_second, true) {
+                continue;
             }
+            if let Some(anew) = rows.doubt().await.map_err(failed)? {
+                rows = anew;
+                start = rows.before(&self.base, self.wanted.from);
+                (wanted_bytes, is_second) = (enough, false);
+                continue;
+            }
+            // Which of the batches in between bent the chain cannot be known: the others may be as
+            // sound and yet not those that were appended.
+            let at = usize::try_from(sure.position.get() - start.position.get());
+            let rest = at.ok().and_then(|at| bytes.as_ref().get(at..));
+            let known = check.map(|check| check.offset);
+            let known = known.or_else(|| look::behind(rest?).filter(|to| sure.offset < *to));
+            return Err(self.damaged(sure.offset, known.unwrap_or(self.end.offset)));
+        }
+    }
+
+    fn damaged(&self, from: Offset, to: Offset) -> ReadError {
+        let (to, segment) = (to.max(from.plus(1)), self.base.offset);
+        self.found.note(Damage { from, to, segment }).into()
+    }
+
+    async fn load(&self) -> Result<Loaded<D>, Error> {
+        Ok(match &self.known {
+            Known::Memory(rows) => Loaded::Memory(rows.clone()),
+            Known::File(sealed) => Loaded::File(sealed.clone(), sealed.load().await?),
+        })
+    }
+
+    /// The next point behind `point` at which the chain is known.
+    fn check_behind(&self, rows: &Loaded<D>, point: &Point) -> Option<Point> {
+        let position = point.position.get();
+        let row = match rows {
+            Loaded::Memory(rows) => index::after_position(&self.base, rows.rows(), position),
+            Loaded::File(_, rows) => index::after_position(&self.base, &**rows, position),
+        };
+        let row = row.filter(|row| row.position < self.end.position);
+        let end = Some(self.end).filter(|end| self.is_end_true && point.position < end.position);
+        row.or(end)
+    }
+
+    fn fetched(&self, bytes: D::Bytes, taken: Taken) -> Fetched<D> {
+        let (next, count) = (taken.next, taken.range.len());
+        Fetched {
+            pieces: vec![Piece::disk(bytes, taken.range)],
+            segment_base: self.base.offset,
+            next,
+            bytes: count,
         }
     }
 
     fn nothing(&self) -> Fetched<D> {
-        let segment_base = self.base.offset;
         Fetched {
             pieces: Vec::new(),
-            segment_base,
+            segment_base: self.base.offset,
             next: self.wanted.from,
             bytes: 0,
         }
     }
 
-    fn damaged(&self, from: Offset, to: Offset) -> ReadError {
-        ReadError::Damaged {
-            from,
-            to: to.max(from.plus(1)),
-            segment: self.base.offset,
+    fn failed(&self, source: Error) -> ReadError {
+        if let Error::Damaged { from, to, segment } = source {
+            self.found.note(Damage { from, to, segment });
         }
+        read_error(self.base.offset, source)
     }
 }
 
-/// The wanted batches at the front of `bytes`, which begin with the batch `offset`. Those before
-/// the wanted ones are stepped over; the wanted ones are verified. The base offset is not covered by
-/// a batch's checksum: each batch must begin where the one before ended.
-fn look(bytes: &[u8], offset: Offset, wanted: Wanted) -> Look {
-    let (mut at, mut expected) = (0, offset);
-    let mut taken: Option<Taken> = None;
-    while at < bytes.len() {
-        let rest = &bytes[at..];
-        if rest.len() < HEADER_BYTES {
-            return taken.map_or(Look::Short(at + HEADER_BYTES), Look::Taken);
+impl<D: Dir> Loaded<D> {
+    fn before(&self, base: &Point, from: Offset) -> Point {
+        match self {
+            Self::Memory(rows) => index::before_offset(base, rows.rows(), from),
+            Self::File(_, rows) => index::before_offset(base, &**rows, from),
         }
-        // What is bad before the wanted batches does not keep them back, if its own length leads to
-        // one behind it: else who is told of the damage and goes on behind it is told of it again.
-        let stepped = || behind(bytes, at, expected).filter(|next| next.1 <= wanted.from);
-        let Some(batch) = Extent::parse(rest).filter(|batch| expected == batch.base) else {
-            if let Some(next) = stepped() {
-                (at, expected) = next;
-                continue;
-            }
-            return taken.map_or(Look::Bad(at, expected), Look::Taken);
+    }
+
+    /// Rows made anew, if these may be what is wrong.
+    async fn doubt(&self) -> Result<Option<Self>, Error> {
+        let Self::File(sealed, rows) = self else {
+            return Ok(None);
         };
-        if wanted.from < batch.next {
-            let is_beyond = wanted.limit < batch.next;
-            let begin = taken.as_ref().map_or(at, |taken| taken.range.start);
-            let is_too_much = at + batch.bytes - begin > wanted.bytes_max;
-            if taken.is_some() && (is_beyond || is_too_much) {
-                return taken.map_or(Look::None, Look::Taken);
-            }
-            let Some(bytes) = rest.get(..batch.bytes) else {
-                return taken.map_or(Look::Short(at + batch.bytes), Look::Taken);
-            };
-            if View::verify(bytes).is_err() {
-                if let Some(next) = stepped() {
-                    (at, expected) = next;
-                    continue;
-                }
-                return taken.map_or(Look::Bad(at, expected), Look::Taken);
-            }
-            if is_beyond {
-                return Look::None;
-            }
-            taken = Some(Taken {
-                range: begin..at + batch.bytes,
-                next: batch.next,
-            });
-        }
-        at += batch.bytes;
-        expected = batch.next;
+        let anew = sealed.doubt(rows).await?;
+        Ok(anew.map(|anew| Self::File(sealed.clone(), anew)))
     }
-    taken.map_or(Look::Short(at + HEADER_BYTES), Look::Taken)
-}
-
-/// Where the valid batch behind the bad one at `at` begins, by the bad one's own length, and its
-/// offset.
-fn behind(bytes: &[u8], at: usize, from: Offset) -> Option<(usize, Offset)> {
-    let bad = Extent::parse(bytes.get(at..)?)?;
-    let next_at = at + bad.bytes;
-    let next = bytes.get(next_at..)?;
-    let extent = Extent::parse(next)?;
-    let view = View::verify(next.get(..extent.bytes)?).ok()?;
-    Some((next_at, view.base_offset())).filter(|(_, base)| from < *base)
 }
 
 /// A failed read of `segment`: a file that is gone was removed on purpose.
@@ -205,6 +203,7 @@ pub(super) fn read_error(segment: Offset, source: Error) -> ReadError {
         Error::Io { ref source, .. } if source.kind() == io::ErrorKind::NotFound => {
             ReadError::Removed { segment }
         }
+        Error::Damaged { from, to, segment } => ReadError::Damaged { from, to, segment },
         source => ReadError::Disk { segment, source },
     }
 }

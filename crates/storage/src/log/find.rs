@@ -5,12 +5,13 @@ use std::rc::Rc;
 
 use corelog_record::{Offset, Timestamp};
 
-use super::Log;
+use super::damage::Found;
 use super::due::INDEX_CHECKS;
-use super::fetch::{Start, read_error};
+use super::fetch::read_error;
 use super::read::ReadError;
+use super::{Damage, Log};
 use crate::disk::Dir;
-use crate::index;
+use crate::index::{self, Sealed};
 use crate::scan::{Scanner, Step};
 use crate::segment::{Index, Point, Segment, Stage};
 use crate::store::Store;
@@ -21,6 +22,13 @@ pub struct TimePlan<D: Dir> {
     log_start: Offset,
     limit: Offset,
     places: Vec<Place<D>>,
+    found: Found,
+}
+
+/// Where to start looking: known, or in an index to be loaded.
+enum Start<D: Dir> {
+    At(Point),
+    Look(Rc<Sealed<D>>),
 }
 
 /// A segment that may hold what is looked for.
@@ -80,12 +88,9 @@ impl<D: Dir> TimePlan<D> {
                 Step::Bad => match scanner.behind_bad().await.map_err(failed)? {
                     Some(behind) => scanner.move_to(behind),
                     None => {
-                        let from = scanner.point().offset;
-                        return Err(ReadError::Damaged {
-                            from,
-                            to: place.end,
-                            segment,
-                        });
+                        let (from, to) = (scanner.point().offset, place.end);
+                        let to = to.max(from.plus(1));
+                        return Err(self.found.note(Damage { from, to, segment }).into());
                     }
                 },
             }
@@ -111,11 +116,14 @@ impl<D: Dir> Log<D> {
             is_wanted
         });
         let places = places.filter_map(|segment| {
-            let start = match &segment.index {
-                Index::Growing(rows) => {
+            let below = segment.below.as_ref();
+            let below = below.filter(|below| time <= below.end.max_timestamp);
+            let start = match (&segment.index, below) {
+                (_, Some(below)) => Start::Look(below.index.clone()),
+                (Index::Growing(rows), None) => {
                     Start::At(index::before_time(&segment.base, rows.rows(), time))
                 }
-                Index::File(sealed) => Start::Look(sealed.clone()),
+                (Index::File(sealed), None) => Start::Look(sealed.clone()),
             };
             Some(Place {
                 store: segment.store.clone()?,
@@ -130,6 +138,7 @@ impl<D: Dir> Log<D> {
             log_start: self.log_start(),
             limit,
             places: places.collect(),
+            found: self.found.clone(),
         }
     }
 }

@@ -36,6 +36,7 @@ mod fetch;
 mod find;
 mod flush;
 mod held;
+mod look;
 mod mark;
 mod open;
 mod options;
@@ -70,6 +71,7 @@ use crate::segment::{NO_TIMESTAMP, Point, Segment, Stage};
 use crate::store::Store;
 
 use self::chore::Kind;
+use self::damage::Found;
 use self::fence::Fence;
 use self::held::Held;
 use self::mark::Marked;
@@ -164,6 +166,7 @@ pub struct Log<D: Dir> {
     index_checks: Cell<u8>,
     garbage: Vec<Garbage<D>>,
     damage: Vec<Damage>,
+    found: Found,
     events: Events,
     /// Whether the manifest may not remember all of it yet.
     is_damage_unwritten: bool,
@@ -351,6 +354,15 @@ impl<D: Dir> Log<D> {
             std::cmp::Ordering::Less => segment.bytes(),
             std::cmp::Ordering::Equal => self.durable.position.get(),
             std::cmp::Ordering::Greater => 0,
+        }
+    }
+
+    /// The end of what is durable of a segment.
+    fn durable_end(&self, segment: &Segment<D>) -> Point {
+        match segment.base.offset.cmp(&self.durable_segment) {
+            std::cmp::Ordering::Less => segment.end,
+            std::cmp::Ordering::Equal => self.durable,
+            std::cmp::Ordering::Greater => segment.base,
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use corelog_record::{Chain, CopyId, LeaderEpoch, Lineage, Offset, Position, Timestamp};
 
+use super::damage::Found;
 use super::fence::Fence;
 use super::held::Held;
 use super::mark::Marked;
@@ -159,6 +160,7 @@ impl<D: Dir> Log<D> {
             index_checks: Cell::new(0),
             garbage: Vec::new(),
             damage: Vec::new(),
+            found: Found::default(),
             events: Events::default(),
             is_damage_unwritten: false,
             scrub: Scrub::default(),
@@ -193,6 +195,7 @@ impl<D: Dir> Log<D> {
         self.marked.ordinal = durable.ordinal;
         self.marked.time = now;
         self.marked.is_clean = findings.is_clean;
+        self.marked.is_synced = findings.is_clean;
         self.damage.clone_from(&findings.damage);
         self.read_only_from = findings.read_only_from;
         assert!(

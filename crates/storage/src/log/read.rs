@@ -210,7 +210,14 @@ impl<D: Dir> Log<D> {
         }
         self.index_checks.set(INDEX_CHECKS);
         // Batches are on disk if they are durable, and those have a store.
-        match DiskRead::new(segment, self.durable_bytes(segment), wanted) {
+        let (end, found) = (self.durable_end(segment), self.found.clone());
+        // A header that rotted bends the chain behind it.
+        let is_damaged = self
+            .damage
+            .iter()
+            .any(|damage| damage.segment == segment_base);
+        let is_end_true = self.read_only_from.is_none() && !is_damaged;
+        match DiskRead::new(segment, end, wanted, is_end_true, found) {
             Some(read) => Ok(ReadPlan(Work::Disk(read))),
             None => Err(ReadError::OutOfRange {
                 offset: from,

@@ -53,8 +53,6 @@ pub(super) fn take(bytes: &[u8], start: usize, wanted: Wanted) -> Option<Taken> 
 /// What a batch covers, by its header.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Extent {
-    /// Its first offset.
-    pub(super) base: Offset,
     /// The offset after its last.
     pub(super) next: Offset,
     /// Its bytes.
@@ -70,7 +68,6 @@ impl Extent {
             .and_then(Offset::new)?;
         let span = u64::try_from(header.last_offset_delta).ok()? + 1;
         Some(Self {
-            base,
             next: base.checked_add(span)?,
             bytes: header.total_bytes(),
         })

@@ -93,6 +93,8 @@ impl<D: Dir> Suffix<D> {
             .epochs()
             .last()
             .map(|began| began.epoch);
+        // The edit forgets epochs that began behind it; the mark knows that they were used.
+        self.mark.sync().await?;
         self.manifest.append(&edit).await?;
         let epoch = self
             .settle(point, generation, kept.is_some(), last != before)

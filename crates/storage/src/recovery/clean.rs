@@ -3,16 +3,16 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use corelog_record::Position;
+use corelog_record::{Chain, Offset, Position};
 
 use super::{BLOCK, OpenStore, Recovery, marked_point, settle};
 use crate::Error;
 use crate::disk::{Dir, File, round_up};
 use crate::format::state;
-use crate::index::{Builder, Loaded, Of, Sealed};
+use crate::index::{Builder, Of, Sealed};
 use crate::log::{Damage, Event};
 use crate::planted::{self, Bug};
-use crate::segment::{Index, Point, Segment, Stage};
+use crate::segment::{Below, Index, Point, Segment, Stage};
 use crate::store::Store;
 
 impl<D: Dir> Recovery<D> {
@@ -42,7 +42,8 @@ impl<D: Dir> Recovery<D> {
             chain: end.chain,
             max_timestamp: seal.max_timestamp,
         };
-        segment.index = Index::File(self.index_of(&segment, store, seal.digest.bytes));
+        let end = Some((end.offset, end.chain));
+        segment.index = Index::File(self.index_of(&segment, store, seal.digest.bytes, end));
         let length = self.length(&name);
         if let Some(bytes) = length.and_then(|length| length.checked_sub(seal.digest.bytes))
             && bytes > 0
@@ -52,7 +53,7 @@ impl<D: Dir> Recovery<D> {
             self.findings.events.note(event);
         }
         if length.is_none_or(|bytes| bytes < seal.digest.bytes) {
-            let (from, to) = (base.offset, end.offset);
+            let (from, to) = (base.offset, segment.end.offset);
             self.note_damage(Damage {
                 from,
                 to,
@@ -62,21 +63,38 @@ impl<D: Dir> Recovery<D> {
         segment
     }
 
-    /// The index of a segment whose store has `store_bytes` bytes.
+    /// The index of a segment whose store has `store_bytes` bytes; `end` is what it ends with, if
+    /// that is known.
     pub(super) fn index_of(
         &self,
         segment: &Segment<D>,
         store: Rc<Store<D>>,
         store_bytes: u64,
+        end: Option<(Offset, Chain)>,
     ) -> Rc<Sealed<D>> {
         let of = Of {
             history: self.context.identity.history,
             base: segment.base,
             store,
             store_bytes,
+            end,
             interval_bytes: self.context.interval_bytes,
+            is_lower: segment.stage == Stage::Active,
         };
         Sealed::new(&self.context.dir, segment.index_name(), of)
+    }
+
+    /// Leaves the rows below `end` of a segment to be loaded when they are used.
+    pub(super) fn index_from(&self, segment: &mut Segment<D>, store: &Rc<Store<D>>, end: Point) {
+        let bytes = end.position.get();
+        // What is shorter than the way to the first row has none.
+        if bytes < u64::from(self.context.interval_bytes) {
+            return;
+        }
+        let known = Some((end.offset, end.chain));
+        let index = self.index_of(segment, store.clone(), bytes, known);
+        segment.index = Index::Growing(Builder::beginning_at(&segment.base, &end));
+        segment.below = Some(Below { end, index });
     }
 
     /// The length of the file `name`, if there is one.
@@ -87,15 +105,23 @@ impl<D: Dir> Recovery<D> {
     }
 
     /// The end of a log that was closed in order; `None` if it was not, or if that cannot be told.
+    ///
+    /// Unless `has_waited`, nothing is opened for it but the active store, and that only for its last
+    /// block: its length must be the very one that closing cut it to. As long as the mark says clean,
+    /// nothing else of the partition is written (see `Log::edit`), so what a killed process may still
+    /// have on its way to the disk is a mark at most: the slot that says clean is read whole, so it
+    /// has arrived; a later one that is still on its way says what the clean one says but for that
+    /// bit, and if it destroys a newer one, the older is true as well.
     pub(super) async fn clean_end(
         &mut self,
         segments: &mut VecDeque<Segment<D>>,
+        has_waited: bool,
     ) -> Result<Option<Point>, Error> {
-        let Some(slot) = self.slot.filter(|slot| slot.is_clean) else {
+        let slot = self.slot.filter(|slot| slot.is_clean);
+        let Some(slot) = slot.filter(|_| self.manifest.torn().is_none()) else {
             return Ok(None);
         };
         let marked = marked_point(&slot);
-        let interval_bytes = u64::from(self.context.interval_bytes);
         if marked.offset < self.promised() || !self.are_known(segments) {
             return Ok(None);
         }
@@ -110,40 +136,35 @@ impl<D: Dir> Recovery<D> {
         }
         let is_marked = slot.segment == last.base.offset && slot.generation == last.generation;
         let end = if is_marked { marked } else { last.base };
-        let open = match self.length(&last.store_name()) {
+        let position = end.position.get();
+        let name = last.store_name();
+        let bytes = self.length(&name);
+        let (store, is_exact) = match has_waited {
             // Nothing lies behind the end, and so there is nothing to look at.
-            Some(bytes) if bytes == end.position.get() => OpenStore {
-                store: Store::unopened(&self.context.dir, last.store_name()),
-                bytes,
-                end: bytes,
-            },
-            _ => self.open_store(last).await?,
+            false => {
+                let store = Store::unopened(&self.context.dir, name);
+                (store, bytes == Some(position))
+            }
+            true => {
+                let open = self.open_store(last).await?;
+                let is_exact = open.end <= position && position <= open.bytes;
+                (open.store, is_exact)
+            }
         };
-        let is_exact = open.end <= end.position.get() && end.position.get() <= open.bytes;
         let is_exact = is_exact || planted::is(Bug::StaleCleanMark);
         if !is_exact || !is_same(&end) {
             return Ok(None);
         }
         last.end = end;
-        let index = self.index_of(last, open.store.clone(), end.position.get());
+        last.space_bytes = bytes.unwrap_or(0).max(round_up(position)) / BLOCK * BLOCK;
         if self.is_damaged(last) {
+            let known = Some((end.offset, end.chain));
+            last.index = Index::File(self.index_of(last, store.clone(), position, known));
             last.stage = Stage::Damaged;
-            last.store = Some(open.store);
-            last.index = Index::File(index);
-            return Ok(Some(end));
-        }
-        last.index = Index::Growing(if end.position.get() < interval_bytes {
-            // It is shorter than the way to its first row, and was closed without an index.
-            Builder::default()
         } else {
-            let rows = index.load().await?;
-            match &*rows {
-                Loaded::Rebuilt(rows) => rows.clone(),
-                Loaded::Mapped(_) => Builder::from(rows.to_vec()),
-            }
-        });
-        last.space_bytes = open.bytes.max(round_up(end.position.get())) / BLOCK * BLOCK;
-        last.store = Some(open.store);
+            self.index_from(last, &store, end);
+        }
+        last.store = Some(store);
         last.born = (!last.is_empty()).then_some(self.context.now);
         Ok(Some(end))
     }
@@ -162,7 +183,7 @@ impl<D: Dir> Recovery<D> {
                 return false;
             };
             let store = Store::closed(&self.context.dir, segment.store_name());
-            let index = self.index_of(segment, store.clone(), position.get());
+            let index = self.index_of(segment, store.clone(), position.get(), None);
             let segment = &mut segments[number - 1];
             segment.stage = Stage::Damaged;
             segment.end = Point { position, ..next };

@@ -87,38 +87,37 @@ pub(crate) struct Findings {
 /// # Errors
 /// Any error of the disk; a manifest that is missing, damaged, another partition's, or of a later
 /// program.
-pub(crate) async fn recover<D: Dir>(
-    mut context: Context<D>,
-) -> Result<Option<Recovered<D>>, Error> {
+pub(crate) async fn recover<D: Dir>(context: Context<D>) -> Result<Option<Recovered<D>>, Error> {
     let at = || At::dir(&context.dir);
     let entries = match context.dir.list().await {
-        Ok(entries) => entries,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(at().io("list", error)),
+        other => other.map_err(|e| at().io("list", e))?,
     };
-    if !entries
-        .iter()
-        .any(|entry| entry.name == crate::manifest::NAME)
-    {
+    let is_manifest = |entry: &Entry| entry.name == crate::manifest::NAME;
+    if !entries.iter().any(is_manifest) {
         tidy::unborn(&context, &entries).await?;
         return Ok(None);
     }
+    let mark = Mark::open(context.dir.clone()).await?;
+    // What a killed process left on its way may still change a manifest, unless the mark is clean.
+    let seems_clean = mark
+        .as_ref()
+        .and_then(Mark::last)
+        .is_some_and(|slot| slot.is_clean);
+    if !seems_clean {
+        Manifest::outwait(&context.dir).await?;
+    }
     let manifest = Manifest::open(context.dir.clone()).await?;
     tidy::check_identity(&context, &manifest)?;
-    let mark = Mark::open(context.dir.clone()).await?;
-    let header = *manifest.header();
-    context.identity.history = header.history;
-    let is_ours = |slot: &Slot| slot.history == header.history && slot.copy == header.copy;
-    let slot = mark.as_ref().and_then(Mark::last).copied().filter(is_ours);
-    let findings = Findings::default();
-    let recovery = Recovery {
+    let mut recovery = Recovery {
         context,
         entries,
         manifest,
-        slot,
-        findings,
+        slot: None,
+        findings: Findings::default(),
     };
-    recovery.run(mark).await.map(Some)
+    recovery.take_slot(mark.as_ref());
+    recovery.run(mark, seems_clean).await.map(Some)
 }
 
 /// A recovery under way.
@@ -140,18 +139,27 @@ struct OpenStore<D: Dir> {
 }
 
 impl<D: Dir> Recovery<D> {
-    async fn run(mut self, mark: Option<Mark<D>>) -> Result<Recovered<D>, Error> {
+    async fn run(
+        mut self,
+        mut mark: Option<Mark<D>>,
+        seems_clean: bool,
+    ) -> Result<Recovered<D>, Error> {
+        let mut segments = self.segments();
+        let mut clean = match seems_clean {
+            true => self.clean_end(&mut segments, false).await?,
+            false => None,
+        };
+        if clean.is_none() {
+            self.outwait(&mut mark, seems_clean).await?;
+            segments = self.segments();
+            clean = self.clean_end(&mut segments, true).await?;
+        }
+        if clean.is_none() {
+            segments = self.segments();
+            self.unset(&mut mark).await?;
+        }
         self.tidy().await?;
-        self.findings.damage = self.remembered();
-        for damage in &self.findings.damage {
-            self.findings.events.note(Event::DamageKnown(*damage));
-        }
-        let mut segments = VecDeque::new();
-        let named = self.manifest.state().segments().to_vec();
-        for segment in &named {
-            segments.push_back(self.segment(segment));
-        }
-        let (durable, durable_segment) = match self.clean_end(&mut segments).await? {
+        let (durable, durable_segment) = match clean {
             Some(durable) => {
                 self.findings.is_clean = true;
                 let last = segments
@@ -168,6 +176,59 @@ impl<D: Dir> Recovery<D> {
         };
         self.end_with_active(&mut segments, durable);
         self.finish(mark, segments, durable, durable_segment).await
+    }
+
+    /// The segments as the manifest names them, and what is known of their damage.
+    fn segments(&mut self) -> VecDeque<Segment<D>> {
+        self.findings = Findings::default();
+        self.findings.damage = self.remembered();
+        for damage in &self.findings.damage {
+            self.findings.events.note(Event::DamageKnown(*damage));
+        }
+        let named = self.manifest.state().segments().to_vec();
+        named.iter().map(|named| self.segment(named)).collect()
+    }
+
+    /// Believes the mark, if it is this copy's.
+    fn take_slot(&mut self, mark: Option<&Mark<D>>) {
+        let header = *self.manifest.header();
+        self.context.identity.history = header.history;
+        let is_ours = |slot: &Slot| slot.history == header.history && slot.copy == header.copy;
+        self.slot = mark.and_then(Mark::last).copied().filter(is_ours);
+    }
+
+    /// Takes back a clean mark that turned out to be none, before anything is changed.
+    async fn unset(&mut self, mark: &mut Option<Mark<D>>) -> Result<(), Error> {
+        let (Some(slot), Some(mark)) = (self.slot.filter(|slot| slot.is_clean), mark) else {
+            return Ok(());
+        };
+        let slot = Slot {
+            is_clean: false,
+            ..slot
+        };
+        mark.write(slot).await?;
+        mark.sync().await
+    }
+
+    /// Waits for what a killed process may have left on its way to the files, and looks again.
+    async fn outwait(
+        &mut self,
+        mark: &mut Option<Mark<D>>,
+        seems_clean: bool,
+    ) -> Result<(), Error> {
+        let dir = self.context.dir.clone();
+        if let Some(mark) = mark {
+            mark.outwait().await?;
+        }
+        if seems_clean {
+            Manifest::outwait(&dir).await?;
+            self.manifest = Manifest::open(dir.clone()).await?;
+            tidy::check_identity(&self.context, &self.manifest)?;
+        }
+        self.take_slot(mark.as_ref());
+        let entries = dir.list().await;
+        self.entries = entries.map_err(|e| At::dir(&dir).io("list", e))?;
+        Ok(())
     }
 
     /// Makes sure that the last segment is the one to append to.
@@ -221,7 +282,13 @@ impl<D: Dir> Recovery<D> {
             Some(mark) if is_kept => mark,
             Some(mut mark) => {
                 mark.write(slot).await?;
-                mark.sync().await?;
+                // As long as the old one is true as well, either may survive.
+                if !self
+                    .slot
+                    .is_some_and(|old| is_still_true(&old, &segments, durable))
+                {
+                    mark.sync().await?;
+                }
                 mark
             }
             None => Mark::create(self.context.dir.clone(), slot).await?,
@@ -292,6 +359,14 @@ impl<D: Dir> Recovery<D> {
         };
         settle::partial_block(store, durable.position.get()).await
     }
+}
+
+/// Whether what a mark stated before the recovery holds after it: what was cut may come again under
+/// the same name.
+fn is_still_true<D: Dir>(old: &Slot, segments: &VecDeque<Segment<D>>, durable: Point) -> bool {
+    let is_it = |s: &&Segment<D>| s.base.offset == old.segment && s.generation == old.generation;
+    let segment = segments.iter().find(is_it);
+    segment.is_some_and(|s| old.position <= s.end.position) && old.offset <= durable.offset
 }
 
 /// The point that a mark states.

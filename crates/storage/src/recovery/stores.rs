@@ -155,7 +155,9 @@ impl<D: Dir> Recovery<D> {
         let mark = self
             .marked_in(segment)
             .filter(|at| at.position.get() <= open.bytes);
-        let mut survey = Survey::new(self.survey_of(segment, &open, mark)).await?;
+        // Its end is known by offset, not by position, and it is to be sealed: all of it is read.
+        let of = self.survey_of(segment, &open, segment.base, mark);
+        let mut survey = Survey::new(of).await?;
         loop {
             survey.run().await?;
             let end = survey.point();
@@ -171,10 +173,7 @@ impl<D: Dir> Recovery<D> {
                     true => Stage::Rolled,
                     false => Stage::Damaged,
                 };
-                segment.end = Point {
-                    chain: next.chain,
-                    ..end
-                };
+                segment.end = end;
                 break;
             }
             if end.offset < next.offset && survey.resync().await? {
@@ -211,7 +210,10 @@ impl<D: Dir> Recovery<D> {
             .promised()
             .max(marked.map_or(Offset::ZERO, |at| at.offset));
         let mark = marked.filter(|at| at.position.get() <= open.bytes);
-        let mut survey = Survey::new(self.survey_of(segment, &open, mark)).await?;
+        // Below the mark nothing is read: whoever reads there, or scrubs, finds what is bad.
+        let start = mark.unwrap_or(segment.base);
+        let of = self.survey_of(segment, &open, start, None);
+        let mut survey = Survey::new(of).await?;
         let mut torn = None;
         loop {
             survey.run().await?;
@@ -258,8 +260,10 @@ impl<D: Dir> Recovery<D> {
         let end = open.end.max(segment.end.position.get());
         let range = mark.map_or(0, |at| at.position.get())..end;
         let is_any = open.bytes > 0;
+        self.index_from(segment, &store, start);
         self.take_survey(segment, open, survey).await?;
-        if is_any {
+        let is_new = range.start < range.end || torn.is_some();
+        if is_any && is_new {
             let zeros_from = torn.as_ref().map(|torn| torn.position.get());
             let kept = zeros_from.unwrap_or(range.end);
             let dir = &self.context.dir;
@@ -316,15 +320,17 @@ impl<D: Dir> Recovery<D> {
         &self,
         segment: &Segment<D>,
         open: &OpenStore<D>,
-        mark: Option<Point>,
+        start: Point,
+        known: Option<Point>,
     ) -> survey::Of<D> {
         survey::Of {
             store: open.store.clone(),
             base: segment.base,
+            start,
             bytes: open.bytes,
-            mark,
+            known,
             interval_bytes: self.context.interval_bytes,
-            index: self.index_of(segment, open.store.clone(), open.bytes),
+            index: self.index_of(segment, open.store.clone(), open.bytes, None),
         }
     }
 

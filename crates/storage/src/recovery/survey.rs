@@ -1,4 +1,4 @@
-//! Judging the bytes of one store, batch by batch from its start.
+//! Judging the bytes of one store, batch by batch from a point that is known to be true.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -20,8 +20,10 @@ pub(super) struct Of<D: Dir> {
     /// The length of the store. A valid batch may end in zeros, so the last byte that is not zero
     /// does not bound it.
     pub(super) bytes: u64,
-    /// What was promised of this store: all below is durable.
-    pub(super) mark: Option<Point>,
+    /// Where to begin: the base, or a point below which all is durable.
+    pub(super) start: Point,
+    /// A point further on that is known to be true.
+    pub(super) known: Option<Point>,
     pub(super) interval_bytes: u32,
     /// The index that an earlier closing may have left.
     pub(super) index: Rc<Sealed<D>>,
@@ -34,7 +36,6 @@ pub(super) struct Survey<D: Dir> {
     rows: Builder,
     damage: Vec<Damage>,
     bad_ranges: Vec<Range<u64>>,
-    has_passed_mark: bool,
 }
 
 impl<D: Dir> Survey<D> {
@@ -47,24 +48,27 @@ impl<D: Dir> Survey<D> {
                     &of.store,
                     file,
                     of.base.offset,
-                    of.base,
+                    of.start,
                     bytes,
                 ))
             }
         };
+        let rows = match of.start == of.base {
+            true => Builder::default(),
+            false => Builder::beginning_at(&of.base, &of.start),
+        };
         Ok(Self {
             of,
             scanner,
-            rows: Builder::default(),
+            rows,
             damage: Vec::new(),
             bad_ranges: Vec::new(),
-            has_passed_mark: false,
         })
     }
 
     /// Where the survey is.
     pub(super) fn point(&self) -> Point {
-        self.scanner.as_ref().map_or(self.of.base, Scanner::point)
+        self.scanner.as_ref().map_or(self.of.start, Scanner::point)
     }
 
     /// The damage found.
@@ -91,52 +95,16 @@ impl<D: Dir> Survey<D> {
         });
     }
 
-    /// Goes on to the first bad position behind the mark, or to the end. Bad bytes below the mark
-    /// are damage, and stepped over: the mark says where the log went on.
+    /// Goes on to the first bad position, or to the end.
     pub(super) async fn run(&mut self) -> Result<(), Error> {
         let Some(scanner) = &mut self.scanner else {
             return Ok(());
         };
         loop {
             let at = scanner.point();
-            let mark = self.of.mark.filter(|_| !self.has_passed_mark);
-            if let Some(mark) = mark.filter(|mark| mark.position <= at.position) {
-                self.has_passed_mark = true;
-                let is_there = (at.position, at.offset, at.ordinal)
-                    == (mark.position, mark.offset, mark.ordinal);
-                if is_there && at.chain == mark.chain {
-                    continue;
-                }
-                scanner.move_to(mark);
-                // A rotten header that was stepped over bends the chain, which the mark mends. But
-                // valid batches which are not those that were marked are no good at all.
-                if !is_there || self.damage.is_empty() {
-                    let segment = self.of.base.offset;
-                    self.damage.push(Damage {
-                        from: segment,
-                        to: mark.offset,
-                        segment,
-                    });
-                    self.rows = Builder::default();
-                }
-                continue;
-            }
             match scanner.next().await? {
                 Step::Batch(_) => self.rows.note(&self.of.base, &at, self.of.interval_bytes),
-                Step::End => return Ok(()),
-                Step::Bad => {
-                    let Some(mark) = self.of.mark.filter(|_| !self.has_passed_mark) else {
-                        return Ok(());
-                    };
-                    let behind = scanner.behind_bad().await?;
-                    let behind = behind.filter(|point| point.position <= mark.position);
-                    let behind = behind.unwrap_or(mark);
-                    scanner.move_to(behind);
-                    let (from, to, segment) = (at.offset, behind.offset, self.of.base.offset);
-                    self.damage.push(Damage { from, to, segment });
-                    self.bad_ranges
-                        .push(at.position.get()..behind.position.get());
-                }
+                Step::End | Step::Bad => return Ok(()),
             }
         }
     }
@@ -152,10 +120,14 @@ impl<D: Dir> Survey<D> {
         if behind.is_none() {
             behind = self.row_behind(at).await?;
         }
+        let known = self.of.known;
+        behind = behind.or(known.filter(|known| at.position < known.position));
         let (Some(behind), Some(scanner)) = (behind, &mut self.scanner) else {
             return Ok(false);
         };
         scanner.move_to(behind);
+        // Whoever reads behind the bad bytes must not have to begin before them.
+        self.rows.note(&self.of.base, &behind, 1);
         self.note_bad(at, behind);
         Ok(true)
     }

@@ -7,7 +7,7 @@ use std::task::Poll;
 
 use corelog_record::{HistoryId, Offset, Timestamp};
 
-use super::Point;
+use super::{Below, Point};
 use crate::Error;
 use crate::disk::{Dir, File, is_full};
 use crate::error::At;
@@ -26,6 +26,7 @@ pub(crate) struct Finishing<D: Dir> {
     pub(crate) bytes: u64,
     pub(crate) index_name: String,
     pub(crate) rows: Builder,
+    pub(crate) below: Option<Below<D>>,
     /// Whether the index has its file; without space for it the rows stay in memory.
     pub(crate) is_index_written: bool,
 }
@@ -46,6 +47,13 @@ impl<D: Dir> Finishing<D> {
         }
         file.sync_all().await.map_err(|e| at().io("sync", e))?;
         drop(file);
+        if let Some(below) = self.below.take() {
+            match below.index.load().await {
+                Ok(lower) => self.rows = Builder::joined(lower.to_vec(), self.rows.rows()),
+                // Its rows cannot be made now; whoever reads there learns why.
+                Err(_) => return Ok(()),
+            }
+        }
         let index = self.rows.encode(self.history, &self.base);
         let written = self.dir.write_aside(&self.index_name, &index).await;
         self.is_index_written = written.is_ok();

@@ -43,6 +43,22 @@ pub(crate) enum Index<D: Dir> {
     File(Rc<Sealed<D>>),
 }
 
+/// The lower part of an index, of which only the upper part is in memory.
+pub(crate) struct Below<D: Dir> {
+    /// Where the upper part begins.
+    pub(crate) end: Point,
+    pub(crate) index: Rc<Sealed<D>>,
+}
+
+impl<D: Dir> Clone for Below<D> {
+    fn clone(&self) -> Self {
+        Self {
+            end: self.end,
+            index: self.index.clone(),
+        }
+    }
+}
+
 /// One segment of a log.
 pub(crate) struct Segment<D: Dir> {
     /// The log's point at its start.
@@ -57,6 +73,9 @@ pub(crate) struct Segment<D: Dir> {
     /// How much of the file is prepared for writing, in bytes.
     pub(crate) space_bytes: u64,
     pub(crate) index: Index<D>,
+    /// Where to find the rows that the index in memory does not hold: those below where opening
+    /// began to read. Nothing is read for them before they are used.
+    pub(crate) below: Option<Below<D>>,
     /// Whether the index in memory was written to its file, too.
     pub(crate) is_index_written: bool,
     /// When its first batch was appended.
@@ -74,6 +93,7 @@ impl<D: Dir> Segment<D> {
             store: None,
             space_bytes: 0,
             index: Index::Growing(Builder::default()),
+            below: None,
             is_index_written: false,
             born: None,
         }
@@ -115,6 +135,7 @@ impl<D: Dir> Segment<D> {
             bytes: self.bytes(),
             index_name: self.index_name(),
             rows: rows.clone(),
+            below: self.below.clone(),
             is_index_written: false,
         })
     }
@@ -124,16 +145,19 @@ impl<D: Dir> Segment<D> {
         let (Some(store), Index::Growing(rows)) = (self.store.clone(), &self.index) else {
             return;
         };
-        let rows = rows.clone();
+        // Without the lower part the rows are no index of their own: it is made when it is used.
+        let rows = Some(rows.clone()).filter(|_| self.below.take().is_none());
         let of = Of {
             history,
             base: self.base,
             store,
             store_bytes: self.bytes(),
+            end: Some((self.end.offset, self.end.chain)),
             interval_bytes,
+            is_lower: false,
         };
         let sealed = Sealed::new(dir, self.index_name(), of);
-        if !self.is_index_written {
+        if let Some(rows) = rows.filter(|_| !self.is_index_written) {
             sealed.replace(rows);
         }
         self.index = Index::File(sealed);

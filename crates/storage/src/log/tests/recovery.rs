@@ -4,6 +4,7 @@ use corelog_record::{ByteSize, Offset};
 
 use super::{at, offset, small};
 use crate::Error;
+use crate::disk::faulty::{FaultyDir, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, File, Open, block_on};
 use crate::log::{AppendError, Damage, Event, Log, Options, ReadError, UNSYNCED_BYTES_MAX};
@@ -119,7 +120,7 @@ fn a_closed_store_has_its_exact_length_and_an_idle_one_its_mark() {
 }
 
 #[test]
-fn a_bad_byte_below_the_mark_is_damage_and_is_stepped_over() {
+fn a_bad_byte_below_the_mark_is_damage_as_soon_as_it_is_read_and_remembered() {
     let root = MemoryDir::new();
     let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
     fill(&mut log, 5, 100);
@@ -128,23 +129,118 @@ fn a_bad_byte_below_the_mark_is_damage_and_is_stepped_over() {
     drop(log);
     scribble(&root, STORE, 2 * one + 80, b"rot");
     let (mut log, report) = reopen(&root);
+    assert!(
+        report.damage.is_empty(),
+        "nothing is read below the mark: {report:?}"
+    );
+    assert!(report.torn.is_none() && !report.is_read_only);
     let damage = Damage {
         from: offset(2),
         to: offset(3),
         segment: Offset::ZERO,
     };
-    assert_eq!(report.damage, [damage]);
-    assert!(report.torn.is_none() && !report.is_read_only);
-    assert_eq!(quarantine(&root).len(), 1, "what is damaged is kept");
-    let error = log.plan_read(offset(2), Offset::MAX, 0).unwrap_err();
-    assert!(matches!(error, ReadError::Damaged { .. }), "{error}");
+    let read = block_on(log.plan_read(offset(2), Offset::MAX, 0).unwrap().run());
+    assert!(matches!(read, Err(ReadError::Damaged { .. })), "{read:?}");
+    assert_eq!(log.take_events(), [Event::Damage(damage)]);
+    assert_eq!(log.damage(), [damage]);
     assert_eq!(read_all(&log, offset(3)).unwrap().len(), 2);
-    // Appends go on, in a segment of their own; the damaged store is not touched.
+    let before = block_on(
+        log.plan_read(Offset::ZERO, Offset::MAX, 1 << 20)
+            .unwrap()
+            .run(),
+    );
+    assert_eq!(before.unwrap().next, offset(2));
+    // Appends go on.
     let appended = log.append(&batch(&[b"on"], at(0)), at(0)).unwrap();
     assert_eq!(appended.base, offset(5));
     settle(&mut log, at(2)).unwrap();
     assert_eq!(read_all(&log, offset(3)).unwrap().len(), 3);
-    assert_eq!(log.segments().count(), 2);
+    block_on(log.close(at(3))).unwrap();
+    let (mut log, report) = reopen(&root);
+    assert!(report.is_clean, "{report:?}");
+    assert_eq!(report.damage, [damage]);
+    assert_eq!(log.take_events(), [Event::DamageKnown(damage)]);
+    assert_eq!(read_all(&log, offset(3)).unwrap().len(), 3);
+}
+
+#[test]
+fn after_a_kill_nothing_below_the_mark_is_read_before_it_is_asked_for() {
+    let root = FaultyDir::new(MemoryDir::new());
+    let large = Options {
+        segment_bytes_max: ByteSize::from_mib(64),
+        ..small()
+    };
+    let (mut log, _) = open(&root, large.clone(), 1, at(0)).unwrap();
+    for _ in 0..40 {
+        log.append(&batch(&[&vec![b'f'; 100_000]], at(0)), at(0))
+            .unwrap();
+        flush(&mut log, at(0)).unwrap();
+    }
+    settle(&mut log, at(1)).unwrap();
+    let all = read_all(&log, Offset::ZERO).unwrap();
+    drop(log);
+    let count = |operation| root.faults().count(operation);
+    let (reads, syncs) = (count(Operation::Read), count(Operation::Sync));
+    let (mut log, report) = open(&root, large.clone(), 2, at(2)).unwrap();
+    assert!(!report.is_clean && report.damage.is_empty());
+    assert!(count(Operation::Read) - reads < 20, "of four megabytes");
+    assert_eq!(
+        count(Operation::Sync) - syncs,
+        1,
+        "for the epoch that begins"
+    );
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap(), all);
+    settle(&mut log, at(3)).unwrap();
+    block_on(log.close(at(4))).unwrap();
+    let (log, report) = open(&root, large, 3, at(5)).unwrap();
+    assert!(report.is_clean);
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap(), all);
+}
+
+#[test]
+fn a_clean_open_waits_for_nobody_and_writes_nothing() {
+    let root = FaultyDir::new(MemoryDir::new());
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    for _ in 0..30 {
+        log.append(&batch(&[&[b'f'; 1000]], at(0)), at(0)).unwrap();
+        flush(&mut log, at(0)).unwrap();
+    }
+    block_on(log.close(at(1))).unwrap();
+    let before = root.faults().counts();
+    let (_, report) = open(&root, small(), 2, at(2)).unwrap();
+    assert!(report.is_clean);
+    let after = root.faults().counts();
+    let opening: Vec<_> = after
+        .iter()
+        .map(|(operation, count)| {
+            (
+                *operation,
+                count - before.get(operation).copied().unwrap_or(0),
+            )
+        })
+        .filter(|(_, count)| *count > 0)
+        .collect();
+    let only = [
+        Operation::List,
+        Operation::Open,
+        Operation::Read,
+        Operation::Len,
+        Operation::Close,
+    ];
+    assert!(
+        opening
+            .iter()
+            .all(|(operation, _)| only.contains(operation)),
+        "{opening:?}"
+    );
+    let opens = opening
+        .iter()
+        .find(|(operation, _)| *operation == Operation::Open);
+    assert_eq!(
+        opens.map(|(_, count)| *count),
+        Some(3),
+        "mark, manifest, last block"
+    );
 }
 
 #[test]

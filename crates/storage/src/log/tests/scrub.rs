@@ -108,6 +108,11 @@ fn check_reads<D: Dir>(log: &Log<D>, whole: &[Vec<u8>]) {
         match (is_damaged, read) {
             (true, Err(ReadError::Damaged { .. })) => {}
             (false, Ok(fetched)) => assert_eq!(&*fetched.pieces[0], &bytes[..]),
+            // What shares an index row with a bent chain cannot be believed either.
+            (false, Err(ReadError::Damaged { from, to, .. })) => {
+                assert!(log.damage().iter().any(|d| d.from < to && from < d.to));
+                assert!(to.since(from) <= 100, "{from}..{to}");
+            }
             (_, other) => {
                 let got = other.map(|fetched| fetched.bytes);
                 panic!("{base}..{end}, damaged: {is_damaged}: {got:?}")
@@ -212,8 +217,13 @@ fn every_changed_byte_of_a_store_is_found_and_all_else_is_served() {
         check_reads(&log, &whole);
         settle(&mut log, at(300)).unwrap();
         let (log, report) = open(&root.power_cut(2), small(), 3, at(400)).unwrap();
-        assert_eq!(log.damage(), damage, "{hint}");
-        assert_eq!(report.damage, damage);
+        let is_known = |d: &Damage| {
+            log.damage()
+                .iter()
+                .any(|k| k.from <= d.from && d.to <= k.to)
+        };
+        assert!(damage.iter().all(is_known), "{hint}");
+        assert_eq!(report.damage, log.damage());
         check_reads(&log, &whole);
     }
 }
