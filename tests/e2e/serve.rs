@@ -159,6 +159,37 @@ fn wrong_options_and_configurations_are_wrong_usage() {
     assert_eq!(code, Some(2), "{said}");
 }
 
+/// Whoever asks for a log that is not kept would notice too late.
+#[test]
+fn a_log_that_cannot_be_meant_is_wrong_usage() {
+    let folder = Folder::new();
+    for (variable, value) in [
+        ("CORELOG_NODE_LOG", "corelog_node=loud"),
+        ("CORELOG_NODE_LOG_FORMAT", "xml"),
+    ] {
+        let start = Start::on(&folder.path().join("data")).env(variable, value);
+        let (code, said) = refused(&start);
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains(variable), "{said}");
+    }
+}
+
+#[test]
+fn a_node_file_that_is_damaged_is_said_as_damage() {
+    let folder = Folder::new();
+    let data = folder.path().join("data");
+    let server = Server::start(&data);
+    Corelog::to(&server).run(["topic", "create", "t"]).done();
+    assert!(server.stop().status.success());
+    let node = data.join("node");
+    let mut bytes = std::fs::read(&node).unwrap();
+    bytes[20] ^= 1;
+    std::fs::write(&node, bytes).unwrap();
+    let (code, said) = refused(&Start::on(&data));
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("does not name a node"), "{said}");
+}
+
 #[test]
 fn a_configuration_file_and_the_environment_are_heeded() {
     let folder = Folder::new();
