@@ -219,6 +219,19 @@ impl<D: Dir> Manifest<D> {
         }
     }
 
+    /// Makes what the file says durable, if it was just opened: the last edit may have been left by
+    /// a write whose sync failed or never came, the file by such a rename. Nothing may be done that
+    /// only follows from an edit before that.
+    ///
+    /// # Errors
+    /// Any error of the disk; the manifest is then in doubt.
+    pub async fn confirm(&mut self) -> Result<(), Error> {
+        match self.is_in_place {
+            true => Ok(()),
+            false => self.write(&[], self.end).await,
+        }
+    }
+
     /// Writes `frame` at the end, and zeros behind it up to the block in which `zeros_end` lies.
     /// What is in the blocks already is written again as it is.
     async fn write(&mut self, frame: &[u8], zeros_end: u64) -> Result<(), Error> {

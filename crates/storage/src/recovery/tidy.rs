@@ -88,7 +88,11 @@ impl<D: Dir> Recovery<D> {
             if named.contains(&entry.name) {
                 continue;
             }
-            match self.judge(&entry).await? {
+            let verdict = self.judge(&entry).await?;
+            if name::is_store(&entry.name) && !matches!(verdict, Verdict::Keep) {
+                self.manifest.confirm().await?;
+            }
+            match verdict {
                 Verdict::Keep => {}
                 Verdict::Remove => {
                     remove(&self.context.dir, &entry.name).await?;

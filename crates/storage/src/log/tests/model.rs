@@ -55,6 +55,8 @@ pub(super) struct Model {
     /// The last epoch that a batch may have been stamped with.
     pub(super) epoch: LeaderEpoch,
     pub(super) change: Change,
+    /// Batches that were durable and then cut off, which quarantine must hold.
+    pub(super) cut: Vec<Rc<Stored>>,
     /// Snapshots that were said to be taken, oldest first.
     pub(super) taken: Vec<Rc<Taken>>,
     /// How many of these were said to be restored.
@@ -70,6 +72,7 @@ impl Model {
             log_start: Offset::ZERO,
             epoch: LeaderEpoch::ZERO,
             change: Change::None,
+            cut: Vec::new(),
             taken: Vec::new(),
             restored_count: 0,
         }
@@ -122,12 +125,20 @@ impl Model {
                 self.log_start = start;
             }
             Change::Suffix(cut) => {
-                self.stored.retain(|stored| stored.end <= cut);
+                self.cut_off(cut);
                 assert_eq!(self.end(), cut, "a log is cut between batches");
                 self.durable = cut;
                 self.log_start = self.log_start.min(cut);
             }
         }
+    }
+
+    /// Moves what was durable and ends above `end` to what was cut off, and forgets the rest.
+    fn cut_off(&mut self, end: Offset) {
+        let kept = self.stored.partition_point(|stored| stored.end <= end);
+        let is_durable = |stored: &Rc<Stored>| stored.end <= self.durable;
+        let gone = self.stored.split_off(kept);
+        self.cut.extend(gone.into_iter().filter(is_durable));
     }
 
     /// Where a cut at `from` would end the log.
@@ -176,7 +187,7 @@ impl Model {
         let (used, epoch) = (self.epoch, log.epoch());
         let is_new = used < epoch || (report.is_clean && used == epoch);
         assert!(is_new, "epoch {used} was in use: {report:?}");
-        self.stored.retain(|stored| stored.end <= end);
+        self.cut_off(end);
         assert_eq!(self.end(), end, "a log ends behind a batch");
         (self.durable, self.log_start) = (end, start);
         self.epoch = epoch;

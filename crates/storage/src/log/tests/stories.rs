@@ -304,3 +304,33 @@ fn a_clean_mark_does_not_vouch_for_a_store_whose_add_failed() {
         assert!(acknowledged <= log.log_end(), "{report:?}");
     }
 }
+
+/// A process died with an edit written and not synced. The next opening found the edit, removed the
+/// files that it did not name any more, and failed before it wrote to the manifest; the power went,
+/// and with it the edit: the manifest named files that were gone.
+#[test]
+fn a_file_is_tidied_away_only_when_it_is_durably_not_named() {
+    for seed in 0..20 {
+        let root = Disk::new(MemoryDir::new());
+        let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+        for _ in 0..12 {
+            let value = [b'x'; 3000];
+            log.append(&batch(&[&value], at(0)), at(0)).unwrap();
+            settle(&mut log, at(0)).unwrap();
+        }
+        block_on(log.close(at(0))).unwrap();
+        let (mut log, _) = open(&root, small(), 2, at(1)).unwrap();
+        let plan = log.plan_truncate(log.durable()).unwrap().unwrap();
+        fail_edit(&root);
+        let done = block_on(plan.run());
+        log.complete_chore(done, at(1)).unwrap_err();
+        drop(log);
+        let is_edit = Match::on(Operation::Write, "manifest");
+        let fault = Fault::Fail(ErrorKind::Other);
+        root.faults().fail(is_edit, 1, fault);
+        open(&root, small(), 3, at(2)).unwrap_err();
+        let image = root.inner().power_cut(seed);
+        let (_, report) = open(&image, small(), 4, at(3)).unwrap();
+        assert!(report.damage.is_empty(), "{report:?}");
+    }
+}

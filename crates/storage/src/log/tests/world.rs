@@ -13,7 +13,7 @@ use super::model::{Change, Model, Stored};
 use super::taken::{self, Taken};
 use crate::Error;
 use crate::disk::faulty::{FaultyDir, Match, When};
-use crate::disk::memory::MemoryDir;
+use crate::disk::memory::{FailedSync, MemoryDir};
 use crate::disk::{Dir, block_on, poll_once};
 use crate::format::edit::{Edit, Settings};
 use crate::log::{
@@ -341,7 +341,7 @@ impl World {
     pub(super) fn kill(&mut self, is_lost: bool) {
         self.stop();
         if is_lost {
-            lose_unsynced(self.disk.inner(), self.rng.u64(..));
+            lose_unsynced(self.disk.inner(), &mut self.rng);
         }
         let opened = match self.open() {
             Err(error) => {
@@ -448,11 +448,13 @@ pub(super) fn fill_manifest(root: &MemoryDir, bytes: usize) {
 /// What an edit of settings takes beside its value, generously.
 const EDIT_BYTES: usize = 64;
 
-/// Does to all files of the log what failed syncs do.
-pub(super) fn lose_unsynced(root: &MemoryDir, seed: u64) {
-    let dir = root.child("p0");
-    for entry in block_on(dir.list()).unwrap_or_default() {
-        dir.lose_unsynced(&entry.name, seed).unwrap();
+/// Does to all files of the log and of the quarantine what failed syncs do, on some file system.
+pub(super) fn lose_unsynced(root: &MemoryDir, rng: &mut Rng) {
+    let how = *rng.choice(&FailedSync::ALL).unwrap();
+    for dir in [root.child("p0"), root.child("quarantine")] {
+        for entry in block_on(dir.list()).unwrap_or_default() {
+            dir.fail_sync(&entry.name, how, rng.u64(..)).unwrap();
+        }
     }
 }
 

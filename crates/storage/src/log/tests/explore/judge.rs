@@ -9,8 +9,8 @@ use super::super::world::lose_unsynced;
 use super::Effort;
 use super::tally::Tally;
 use crate::disk::memory::{Choices, MemoryDir};
-use crate::disk::{Dir, block_on};
-use crate::log::{Log, OpenReport, Options};
+use crate::disk::{Dir, Entry, block_on};
+use crate::log::{Log, OpenReport, Options, Torn};
 use crate::manifest::Manifest;
 use crate::segment::name;
 use crate::testing;
@@ -37,32 +37,44 @@ impl<'a> Judge<'a> {
             image.record();
         }
         let mut model = promised.clone();
-        let (log, _) = self.open(image, &mut model, tally);
+        let (log, _, torn) = self.open(image, &mut model, tally);
         drop(log);
         if is_again {
-            self.crash_during(image, promised, tally);
-            self.crash_after(image, &model, tally);
+            self.crash_during(image, promised, torn.as_ref(), tally);
+            self.crash_after(image, &model, torn.as_ref(), tally);
         }
         self.go_on(image, model, tally);
         self.restore(image, promised);
     }
 
     /// The process died, and what it had not synced may be only in memory any more. It comes back,
-    /// shows what it has, and then the power goes.
+    /// may die again while it recovers, shows what it has, and then the power goes.
     pub(super) fn judge_killed(&mut self, root: &MemoryDir, promised: &Model, tally: &mut Tally) {
-        if self.rng.bool() {
-            lose_unsynced(root, self.rng.u64(..));
-        }
-        let mut model = promised.clone();
-        let (log, _) = self.open(root, &mut model, tally);
-        drop(log);
-        for _ in 0..2 {
-            self.crash_after(root, &model, tally);
+        let mut root = root.clone();
+        for deaths in 0..2 {
+            if self.rng.bool() {
+                lose_unsynced(&root, &mut self.rng);
+            }
+            root.record();
+            let mut model = promised.clone();
+            let (log, _, torn) = self.open(&root, &mut model, tally);
+            drop(log);
+            for _ in 0..2 - deaths {
+                self.crash_after(&root, &model, torn.as_ref(), tally);
+            }
+            let count = self.rng.usize(0..=root.recorded());
+            root = root.trace().disk_after(count);
         }
     }
 
     /// Crashes somewhere in the recovery that was recorded: what was promised before it still holds.
-    fn crash_during(&mut self, image: &MemoryDir, promised: &Model, tally: &mut Tally) {
+    fn crash_during(
+        &mut self,
+        image: &MemoryDir,
+        promised: &Model,
+        torn: Option<&TornBytes>,
+        tally: &mut Tally,
+    ) {
         let trace = image.trace();
         let choices = Choices {
             seed: self.rng.u64(..),
@@ -76,16 +88,27 @@ impl<'a> Judge<'a> {
                 continue;
             };
             tally.note_again(state.hash);
+            let is_kept =
+                torn.is_none_or(|torn| torn.is_there(&state.image) || torn.is_kept(&state.image));
+            assert!(is_kept, "torn bytes are kept before they are cut: {state}");
             self.open(&state.image, &mut promised.clone(), tally);
         }
     }
 
     /// Crashes right after a recovery: all that it found is there, and nothing else.
-    fn crash_after(&mut self, image: &MemoryDir, found: &Model, tally: &mut Tally) {
+    fn crash_after(
+        &mut self,
+        image: &MemoryDir,
+        found: &Model,
+        torn: Option<&TornBytes>,
+        tally: &mut Tally,
+    ) {
         let cut = image.power_cut(self.rng.u64(..));
         tally.note_again(cut.hash());
+        let is_kept = torn.is_none_or(|torn| torn.is_kept(&cut));
+        assert!(is_kept, "torn bytes are kept");
         let mut model = found.clone();
-        let (_, report) = self.open(&cut, &mut model, tally);
+        let (_, report, _) = self.open(&cut, &mut model, tally);
         assert_eq!(model.end(), found.end(), "recovered again: {report:?}");
     }
 
@@ -93,7 +116,7 @@ impl<'a> Judge<'a> {
     fn go_on(&mut self, image: &MemoryDir, found: Model, tally: &mut Tally) {
         let mut model = found;
         let end = model.end();
-        let (mut log, report) = self.open(image, &mut model, tally);
+        let (mut log, report, _) = self.open(image, &mut model, tally);
         assert!(report.torn.is_none(), "once is enough: {report:?}");
         assert!(report.quarantined.is_empty(), "once is enough: {report:?}");
         assert_eq!(model.end(), end, "{report:?}");
@@ -105,7 +128,7 @@ impl<'a> Judge<'a> {
         testing::flush(&mut log, now).unwrap();
         model.flushed(appended.end);
         if self.rng.u32(0..4) == 0 {
-            self.crash_after(image, &model, tally);
+            self.crash_after(image, &model, None, tally);
         }
         block_on(log.close(now)).unwrap();
         let (log, report) = self.open_only(image, tally);
@@ -134,18 +157,89 @@ impl<'a> Judge<'a> {
         root: &MemoryDir,
         model: &mut Model,
         tally: &mut Tally,
-    ) -> (Log<MemoryDir>, OpenReport) {
+    ) -> (Log<MemoryDir>, OpenReport, Option<TornBytes>) {
+        let before = root.fork();
         let (log, report) = self.open_only(root, tally);
         model.accept(&log, &report);
         block_on(model.walk(&log));
         check_files(root, &log);
-        (log, report)
+        check_cut(root, model);
+        let torn = report.torn.as_ref();
+        let torn = torn.map(|torn| TornBytes::of(&before, torn));
+        let is_kept = torn.as_ref().is_none_or(|torn| torn.is_kept(root));
+        assert!(is_kept, "torn bytes go to quarantine: {report:?}");
+        (log, report, torn)
     }
 
     fn open_only(&mut self, root: &MemoryDir, tally: &mut Tally) -> (Log<MemoryDir>, OpenReport) {
         tally.note_recovery();
         let (options, seed) = (self.options.clone(), self.rng.u64(..));
         testing::open(root, options, seed, at(NOW)).unwrap()
+    }
+}
+
+/// Bytes that were cut off as torn.
+struct TornBytes {
+    store: String,
+    position: usize,
+    bytes: Vec<u8>,
+}
+
+impl TornBytes {
+    /// Those that `before` held, of which `torn` says that they were cut.
+    fn of(before: &MemoryDir, torn: &Torn) -> Self {
+        let position = usize::try_from(torn.position.get()).unwrap();
+        let len = usize::try_from(torn.bytes).unwrap();
+        let dir = before.child("p0");
+        let manifest = block_on(Manifest::open(dir.clone())).unwrap();
+        let mut named = manifest.state().segments().iter();
+        let named = named.find(|named| named.base == torn.segment).unwrap();
+        let store = name::store(named.base, named.generation);
+        let bytes = block_on(dir.read(&store, u64::MAX)).unwrap();
+        Self {
+            store,
+            position,
+            bytes: bytes[position..position + len].to_vec(),
+        }
+    }
+
+    /// Whether they are where they were.
+    fn is_there(&self, root: &MemoryDir) -> bool {
+        let read = block_on(root.child("p0").read(&self.store, u64::MAX));
+        let range = self.position..self.position + self.bytes.len();
+        read.is_ok_and(|bytes| bytes.get(range) == Some(&self.bytes))
+    }
+
+    /// Whether they are in quarantine.
+    fn is_kept(&self, root: &MemoryDir) -> bool {
+        quarantine(root).contains(&self.bytes)
+    }
+}
+
+/// The contents of all files in quarantine.
+fn quarantine(root: &MemoryDir) -> Vec<Vec<u8>> {
+    let dir = root.child("quarantine");
+    let entries = block_on(dir.list()).unwrap_or_default();
+    let read = |entry: &Entry| block_on(dir.read(&entry.name, u64::MAX)).unwrap();
+    entries.iter().map(read).collect()
+}
+
+/// What was durable and then cut off is in quarantine.
+fn check_cut(root: &MemoryDir, model: &Model) {
+    if model.cut.is_empty() {
+        return;
+    }
+    let kept = quarantine(root);
+    for stored in &model.cut {
+        let holds = |bytes: &Vec<u8>| {
+            let mut windows = bytes.windows(stored.bytes.len());
+            windows.any(|window| window == stored.bytes)
+        };
+        assert!(
+            kept.iter().any(holds),
+            "{} was cut and is gone",
+            stored.base
+        );
     }
 }
 
