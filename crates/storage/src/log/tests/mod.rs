@@ -12,6 +12,7 @@ mod planted;
 mod reading;
 mod recovery;
 mod retention;
+mod rot;
 mod scrub;
 mod sealing;
 mod sim;
