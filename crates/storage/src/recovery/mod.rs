@@ -1,21 +1,32 @@
 //! The room of recovery: from what a directory holds to a log that can be trusted.
 //!
-//! Lives here: [`recover`], which puts in order the judgement of files ([`tidy`]), of a clean stop
-//! ([`clean`]), of known damage ([`damage`]), of the stores that are not sealed ([`stores`]) and of
-//! their bytes ([`survey`]), and the repair of a torn tail ([`settle`]). Never lives here: a log that
-//! is open.
+//! Lives here: [`recover`], which puts in order what each file decides:
+//! - [`tidy`]: which files are the log's, and where the others go;
+//! - [`clean`]: whether the log was closed in order, and what needs no recovery;
+//! - [`damage`]: what damage the manifest remembers, and how;
+//! - [`stores`]: which unsealed store is the last, whether its end is torn or damaged, and whether the
+//!   earlier ones end where their successors begin;
+//! - [`survey`]: which batches of one store are sound, and how bad ones are stepped over;
+//! - [`settle`]: that bytes are on the disk before they are served;
+//! - [`seal`]: what of it is sealed at once, so that it is never read again.
 //!
-//! The rule, in short. After a clean stop nothing is scanned. Else:
-//! - below the mark any bad byte is damage, and so it is below log start and below where the last
-//!   epoch began; the manifest remembers it, and its store is neither cut nor sealed;
-//! - a torn tail exists only in the last store that holds bytes; an earlier one must end exactly, by
-//!   offset and chain, where its successor begins;
-//! - there, with B the first bad position and E the end of the last non-zero byte: E − B ≤ W is
-//!   torn, to be quarantined, zeroed and synced; more is damage, to be stepped over by the bad
-//!   batch's own length or by index rows, never by searching; else the log is read-only up to B;
+//! Never lives here: a log that is open.
+//!
+//! The rule, in short. After a clean stop nothing is scanned, nothing is written, nobody is waited
+//! for. Else:
+//! - what a killed process may have left on its way to the files has arrived before they are read;
+//! - the last store that holds bytes is read from the mark on; below the mark any bad byte is damage to
+//!   whoever reads it, and so it is below log start and below where the last epoch began;
+//! - a torn tail exists only in that store; an earlier one is read whole, must end exactly, by offset
+//!   and chain, where its successor begins, and is then sealed; one with damage is neither cut nor
+//!   sealed, and the manifest remembers the damage;
+//! - with B the first bad position and E the end of the last non-zero byte: E − B ≤ W is torn, to be
+//!   quarantined, zeroed and synced; more is damage, to be stepped over by the bad batch's own length or
+//!   by index rows, never by searching; else the log is read-only up to B;
 //! - before it serves, `[mark, end)` is written again as it is and synced: a successful sync after a
 //!   failed one proves nothing;
-//! - a new epoch is durable before the first append.
+//! - a new epoch is durable before the first append. The mark is written, and synced unless the old one
+//!   is still as true.
 
 mod clean;
 mod damage;
