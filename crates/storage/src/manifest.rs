@@ -107,19 +107,6 @@ impl<D: Dir> Manifest<D> {
         })
     }
 
-    /// Waits for writes that a killed process may have left with the kernel; then a manifest can be
-    /// read for good.
-    ///
-    /// # Errors
-    /// `Io` of kind `NotFound` without a manifest; any error of the disk.
-    pub async fn outwait(dir: &D) -> Result<(), Error> {
-        let at = || At::new(dir, NAME);
-        let opened = dir.open(NAME, Open::Write).await;
-        let file = Rc::new(opened.map_err(|e| at().io("open", e))?);
-        file.outwait().await.map_err(|e| at().io("outwait", e))?;
-        file.close().await.map_err(|e| at().io("close", e))
-    }
-
     /// Whose manifest it is.
     #[must_use]
     pub fn header(&self) -> &Header {

@@ -116,7 +116,7 @@ pub(crate) async fn recover<D: Dir>(context: Context<D>) -> Result<Option<Recove
         .and_then(Mark::last)
         .is_some_and(|slot| slot.is_clean);
     if !seems_clean {
-        Manifest::outwait(&context.dir).await?;
+        tidy::outwait_manifest(&context.dir).await?;
     }
     let manifest = Manifest::open(context.dir.clone()).await?;
     tidy::check_identity(&context, &manifest)?;
@@ -232,7 +232,7 @@ impl<D: Dir> Recovery<D> {
             mark.outwait().await?;
         }
         if seems_clean {
-            Manifest::outwait(&dir).await?;
+            tidy::outwait_manifest(&dir).await?;
             self.manifest = Manifest::open(dir.clone()).await?;
             tidy::check_identity(&self.context, &self.manifest)?;
         }

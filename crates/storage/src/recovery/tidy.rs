@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::ops::Range;
+use std::rc::Rc;
 
 use corelog_record::{Offset, Position};
 
 use super::{Context, Recovery, settle};
 use crate::Error;
-use crate::disk::{ASIDE_SUFFIX, Dir, Entry};
+use crate::disk::{ASIDE_SUFFIX, Dir, Entry, File, Open};
 use crate::error::At;
 use crate::format::quarantine::{Name, Reason};
 use crate::log::{Event, remove};
@@ -38,6 +39,16 @@ pub(super) async fn unborn<D: Dir>(context: &Context<D>, entries: &[Entry]) -> R
     }
     remove(&context.dir, name::NEXT).await?;
     Ok(())
+}
+
+/// Waits for writes to the manifest that a killed process may have left with the kernel: only then can
+/// it be read for good.
+pub(super) async fn outwait_manifest<D: Dir>(dir: &D) -> Result<(), Error> {
+    let at = || At::new(dir, manifest::NAME);
+    let opened = dir.open(manifest::NAME, Open::Write).await;
+    let file = Rc::new(opened.map_err(|e| at().io("open", e))?);
+    file.outwait().await.map_err(|e| at().io("outwait", e))?;
+    file.close().await.map_err(|e| at().io("close", e))
 }
 
 /// Whether the manifest is that of the partition whose directory this is.
