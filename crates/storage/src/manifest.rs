@@ -4,15 +4,19 @@
 //! `fdatasync`, and never fails for want of space. When the space is used up, the file is written
 //! anew with the fewest edits that say the same, and renamed into place.
 
+mod image;
+
 use std::rc::Rc;
 
-use crate::disk::{ASIDE_SUFFIX, BLOCK_BYTES, Buf, Dir, File, Open, Space, round_up};
+use crate::disk::{BLOCK_BYTES, Buf, Dir, File, Open, round_up};
 use crate::error::{At, Error};
 use crate::format::edit::Edit;
 use crate::format::manifest::{self as format, Header};
 use crate::format::state::{Segment, State};
 use crate::format::{self as formats};
 use crate::open_files::Handle;
+
+use self::image::{Image, put_in_place};
 
 /// The name of the file.
 pub const NAME: &str = "manifest";
@@ -288,90 +292,6 @@ pub async fn read<D: Dir>(dir: &D) -> Result<(Header, State), Error> {
     }
 }
 
-/// A whole new file, in memory.
-struct Image {
-    bytes: Vec<u8>,
-    end: usize,
-    next_sequence: u32,
-}
-
-impl Image {
-    fn new(header: &Header, edits: &[Edit]) -> Self {
-        let mut bytes = header.encode();
-        let mut next_sequence = 1;
-        for edit in edits {
-            bytes.extend(edit.encode(next_sequence));
-            next_sequence += 1;
-        }
-        let end = bytes.len();
-        // Room in proportion to what is there keeps the cost of writing it anew proportional to
-        // the edits in between.
-        let space = (end - format::EDITS_AT).max(SPACE_BYTES_MIN);
-        bytes.resize((end + space).next_multiple_of(BLOCK_BYTES), 0);
-        Self {
-            bytes,
-            end,
-            next_sequence,
-        }
-    }
-
-    /// Writes the file beside its place, durably.
-    async fn stage<D: Dir>(&self, dir: &D) -> Result<D::File, Error> {
-        let aside = aside();
-        let at = || At::new(dir, &aside);
-        match dir.remove(&aside).await {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(at().io("remove", error));
-            }
-            _ => {}
-        }
-        let file = dir
-            .open(&aside, Open::Create)
-            .await
-            .map_err(|e| at().space("create", e))?;
-        let mut buf = dir.alloc(self.bytes.len());
-        buf.as_mut_slice().copy_from_slice(&self.bytes);
-        let space = 0..self.bytes.len() as u64;
-        let allocated = file.allocate(space, Space::Reserved).await;
-        allocated.map_err(|e| at().space("prepare", e))?;
-        file.write_at(Rc::new(buf), 0)
-            .await
-            .map_err(|e| at().space("write", e))?;
-        file.sync_all().await.map_err(|e| at().space("sync", e))?;
-        Ok(file)
-    }
-
-    fn into_manifest<D: Dir>(
-        self,
-        dir: D,
-        file: D::File,
-        header: Header,
-        state: State,
-    ) -> Manifest<D> {
-        let tail_start = self.end - self.end % BLOCK_BYTES;
-        Manifest {
-            file: Handle::opened(&dir, NAME.to_owned(), Rc::new(file)),
-            dir,
-            header,
-            state,
-            tail: self.bytes[tail_start..self.end].to_vec(),
-            end: self.end as u64,
-            space_end: self.bytes.len() as u64,
-            next_sequence: self.next_sequence,
-            torn: None,
-            is_in_place: true,
-            is_in_doubt: false,
-        }
-    }
-}
-
-/// Renames a staged file into place, durably.
-async fn put_in_place<D: Dir>(dir: &D) -> Result<(), Error> {
-    let renamed = dir.rename(&aside(), dir, NAME).await;
-    renamed.map_err(|e| At::new(dir, NAME).io("rename", e))?;
-    dir.sync().await.map_err(|e| At::dir(dir).io("sync", e))
-}
-
 /// Applies an edit of our own making.
 fn follow(state: &mut State, edit: &Edit) -> Vec<Segment> {
     match state.apply(edit) {
@@ -380,18 +300,11 @@ fn follow(state: &mut State, edit: &Edit) -> Vec<Segment> {
     }
 }
 
-fn aside() -> String {
-    format!("{NAME}{ASIDE_SUFFIX}")
-}
-
 /// The longest manifest that is read, in bytes: about a million edits.
 pub(crate) const BYTES_MAX: u64 = 256 << 20;
 
 /// The room that is kept for the edits of a roll and a few more, in bytes.
 const ROOM_BYTES: u64 = 512;
-
-/// The least room for edits in a new file: three blocks hold the life of some 30 segments.
-const SPACE_BYTES_MIN: usize = 3 * BLOCK_BYTES;
 
 #[cfg(test)]
 mod tests;

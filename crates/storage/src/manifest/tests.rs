@@ -219,7 +219,7 @@ fn each_disk_operation_fails_once_and_no_promised_edit_is_lost() {
                 check_after_cut(dir.inner(), promised, seed);
             }
             // What a failed sync was to cover is lost, though reads still show it.
-            for name in [NAME.to_owned(), aside()] {
+            for name in [NAME.to_owned(), image::aside()] {
                 let _missing = dir.inner().lose_unsynced(&name, nth);
             }
             check_after_kill(dir.inner(), promised);

@@ -1,0 +1,102 @@
+//! A manifest's file written anew, beside its place, and renamed into it.
+
+use std::rc::Rc;
+
+use super::{Manifest, NAME};
+use crate::disk::{ASIDE_SUFFIX, BLOCK_BYTES, Buf, Dir, File, Open, Space};
+use crate::error::{At, Error};
+use crate::format::edit::Edit;
+use crate::format::manifest::{self as format, Header};
+use crate::format::state::State;
+use crate::open_files::Handle;
+
+/// A whole new file, in memory.
+pub(super) struct Image {
+    bytes: Vec<u8>,
+    end: usize,
+    next_sequence: u32,
+}
+
+impl Image {
+    pub(super) fn new(header: &Header, edits: &[Edit]) -> Self {
+        let mut bytes = header.encode();
+        let mut next_sequence = 1;
+        for edit in edits {
+            bytes.extend(edit.encode(next_sequence));
+            next_sequence += 1;
+        }
+        let end = bytes.len();
+        // Room in proportion to what is there keeps the cost of writing it anew proportional to
+        // the edits in between.
+        let space = (end - format::EDITS_AT).max(SPACE_BYTES_MIN);
+        bytes.resize((end + space).next_multiple_of(BLOCK_BYTES), 0);
+        Self {
+            bytes,
+            end,
+            next_sequence,
+        }
+    }
+
+    /// Writes the file beside its place, durably.
+    pub(super) async fn stage<D: Dir>(&self, dir: &D) -> Result<D::File, Error> {
+        let aside = aside();
+        let at = || At::new(dir, &aside);
+        match dir.remove(&aside).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(at().io("remove", error));
+            }
+            _ => {}
+        }
+        let file = dir
+            .open(&aside, Open::Create)
+            .await
+            .map_err(|e| at().space("create", e))?;
+        let mut buf = dir.alloc(self.bytes.len());
+        buf.as_mut_slice().copy_from_slice(&self.bytes);
+        let space = 0..self.bytes.len() as u64;
+        let allocated = file.allocate(space, Space::Reserved).await;
+        allocated.map_err(|e| at().space("prepare", e))?;
+        file.write_at(Rc::new(buf), 0)
+            .await
+            .map_err(|e| at().space("write", e))?;
+        file.sync_all().await.map_err(|e| at().space("sync", e))?;
+        Ok(file)
+    }
+
+    pub(super) fn into_manifest<D: Dir>(
+        self,
+        dir: D,
+        file: D::File,
+        header: Header,
+        state: State,
+    ) -> Manifest<D> {
+        let tail_start = self.end - self.end % BLOCK_BYTES;
+        Manifest {
+            file: Handle::opened(&dir, NAME.to_owned(), Rc::new(file)),
+            dir,
+            header,
+            state,
+            tail: self.bytes[tail_start..self.end].to_vec(),
+            end: self.end as u64,
+            space_end: self.bytes.len() as u64,
+            next_sequence: self.next_sequence,
+            torn: None,
+            is_in_place: true,
+            is_in_doubt: false,
+        }
+    }
+}
+
+/// Renames a staged file into place, durably.
+pub(super) async fn put_in_place<D: Dir>(dir: &D) -> Result<(), Error> {
+    let renamed = dir.rename(&aside(), dir, NAME).await;
+    renamed.map_err(|e| At::new(dir, NAME).io("rename", e))?;
+    dir.sync().await.map_err(|e| At::dir(dir).io("sync", e))
+}
+
+pub(super) fn aside() -> String {
+    format!("{NAME}{ASIDE_SUFFIX}")
+}
+
+/// The least room for edits in a new file: three blocks hold the life of some 30 segments.
+const SPACE_BYTES_MIN: usize = 3 * BLOCK_BYTES;
