@@ -1,5 +1,6 @@
 //! Buffers in ordinary memory, aligned for direct I/O.
 
+use ::std::cell::RefCell;
 use ::std::ops::Range;
 use ::std::rc::Rc;
 
@@ -24,7 +25,31 @@ impl AlignedBuf {
             "{bytes} bytes are not whole blocks"
         );
         // Taking a block more than needed and starting inside aligns it without `unsafe`.
-        let memory = vec![0; bytes + BLOCK_BYTES];
+        Self::within(vec![0; bytes + BLOCK_BYTES], bytes)
+    }
+
+    /// A buffer of `bytes` bytes, whatever they are: large ones come from those that were dropped on
+    /// this thread, whose memory is mapped already. A page fault for each 4 KiB costs more than
+    /// copying them does.
+    ///
+    /// # Panics
+    /// As for [`AlignedBuf::zeroed`].
+    #[must_use]
+    pub fn any(bytes: usize) -> Self {
+        let needed = bytes + BLOCK_BYTES;
+        let fits = |memory: &Vec<u8>| (needed..=2 * needed).contains(&memory.len());
+        let found = SPARE.with_borrow_mut(|spare| {
+            let number = spare.iter().position(fits)?;
+            Some(spare.swap_remove(number))
+        });
+        match found.filter(|_| bytes.is_multiple_of(BLOCK_BYTES)) {
+            Some(memory) => Self::within(memory, bytes),
+            None => Self::zeroed(bytes),
+        }
+    }
+
+    /// The first whole blocks in `memory`.
+    fn within(memory: Vec<u8>, bytes: usize) -> Self {
         let start = memory.as_ptr().align_offset(BLOCK_BYTES);
         assert!(
             start < BLOCK_BYTES,
@@ -36,6 +61,34 @@ impl AlignedBuf {
         }
     }
 }
+
+impl Drop for AlignedBuf {
+    fn drop(&mut self) {
+        let memory = ::std::mem::take(&mut self.memory);
+        if memory.len() < SPARE_BYTES_MIN {
+            return;
+        }
+        // A thread that ends keeps nothing.
+        let _kept = SPARE.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
+            let held: usize = spare.iter().map(Vec::len).sum();
+            if held + memory.len() <= SPARE_BYTES_MAX {
+                spare.push(memory);
+            }
+        });
+    }
+}
+
+thread_local! {
+    /// Memory of buffers that were dropped on this thread.
+    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Smaller buffers come from an allocator's own lists, mapped already.
+const SPARE_BYTES_MIN: usize = 128 << 10;
+
+/// Two or three of the largest buffers of a log, so that one fills while another is written.
+const SPARE_BYTES_MAX: usize = 16 << 20;
 
 impl Buf for AlignedBuf {
     fn as_slice(&self) -> &[u8] {
@@ -105,6 +158,26 @@ mod tests {
         buf.truncate(BLOCK_BYTES);
         assert_eq!(buf.as_slice().len(), BLOCK_BYTES);
         assert_eq!(buf.as_slice()[BLOCK_BYTES - 1], 7);
+    }
+
+    #[test]
+    fn a_large_buffer_takes_the_memory_of_one_that_was_dropped() {
+        let mut buf = AlignedBuf::any(64 * BLOCK_BYTES);
+        buf.as_mut_slice().fill(7);
+        let place = buf.as_slice().as_ptr();
+        buf.truncate(BLOCK_BYTES);
+        drop(buf);
+        let again = AlignedBuf::any(60 * BLOCK_BYTES);
+        assert_eq!(again.as_slice().as_ptr(), place);
+        assert_eq!(again.as_slice().len(), 60 * BLOCK_BYTES);
+        let other = AlignedBuf::any(60 * BLOCK_BYTES);
+        assert_ne!(
+            other.as_slice().as_ptr(),
+            place,
+            "it is used once at a time"
+        );
+        let zeroed = AlignedBuf::zeroed(64 * BLOCK_BYTES);
+        assert!(zeroed.as_slice().iter().all(|byte| *byte == 0));
     }
 
     #[test]

@@ -89,7 +89,7 @@ impl Dir for StdDir {
     }
 
     fn alloc(&self, bytes: usize) -> AlignedBuf {
-        AlignedBuf::zeroed(bytes)
+        AlignedBuf::any(bytes)
     }
 
     fn describe(&self) -> String {
@@ -204,7 +204,7 @@ impl File for StdFile {
             return Ok(SharedBytes::new(Rc::new(AlignedBuf::zeroed(0)), 0..0));
         }
         let bytes = usize::try_from(end - start).map_err(io::Error::other)?;
-        let mut buf = AlignedBuf::zeroed(bytes.next_multiple_of(BLOCK_BYTES));
+        let mut buf = AlignedBuf::any(bytes.next_multiple_of(BLOCK_BYTES));
         let read = read_full(&self.file, buf.as_mut_slice(), start, bytes)?;
         let skipped = bytes - usize::try_from(end - position).map_err(io::Error::other)?;
         Ok(SharedBytes::new(

@@ -13,8 +13,8 @@ pub struct Options {
     /// Records are gathered into one batch up to this many bytes (64 KiB), which is what reading one
     /// record reads. Records of one `append_batch` stay together whatever it says.
     pub batch_bytes: usize,
-    /// Appended bytes that may wait for a sync (4 MiB): when there are more, `append` writes and
-    /// syncs them by itself. At most 8 MiB.
+    /// Appended bytes that may wait for a sync (8 MiB, which is the most): when there are more,
+    /// `append` writes and syncs them by itself.
     pub unsynced_bytes_max: usize,
     /// Synced bytes kept in memory for `read` (4 MiB).
     pub tail_bytes_max: usize,
@@ -25,7 +25,7 @@ impl Default for Options {
         Self {
             segment_bytes_max: ByteSize::from_mib(64),
             batch_bytes: 64 << 10,
-            unsynced_bytes_max: 4 << 20,
+            unsynced_bytes_max: UNSYNCED_BYTES_MAX,
             tail_bytes_max: 4 << 20,
         }
     }
