@@ -303,8 +303,9 @@ fn follow(state: &mut State, edit: &Edit) -> Vec<Segment> {
 /// The longest manifest that is read, in bytes: about a million edits.
 pub(crate) const BYTES_MAX: u64 = 256 << 20;
 
-/// The room that is kept for the edits of a roll and a few more, in bytes.
-const ROOM_BYTES: u64 = 512;
+/// The room that is kept for any one edit, and for several of the usual ones: a roll need not wait for
+/// a new file, and on a full disk retention still finds room for the edits that free space. In bytes.
+const ROOM_BYTES: u64 = 4096;
 
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 pub mod carry;
+pub(crate) mod damage;
 pub mod edit;
 pub mod index;
 pub mod manifest;

@@ -273,6 +273,28 @@ fn a_power_cut_at_any_moment_loses_no_promised_edit() {
 }
 
 #[test]
+fn room_is_kept_for_the_edits_that_make_space_on_a_full_disk() {
+    block_on(async {
+        let dir = FaultyDir::new(partition(&MemoryDir::new()));
+        let mut manifest = Manifest::create(dir.clone(), header(), &[]).await.unwrap();
+        let mut number = 0;
+        // As a log does: room is made behind each edit, until the disk is full.
+        for _ in 0..100 {
+            manifest.append(&edit(number)).await.unwrap();
+            manifest.make_room().await.unwrap();
+            number += 1;
+        }
+        dir.faults().set_full(true);
+        for number in 1..=20 {
+            manifest.append(&epoch(number)).await.unwrap();
+            manifest.make_room().await.unwrap();
+        }
+        assert_eq!(manifest.state().epochs().len(), 20);
+        assert!(!manifest.is_in_doubt());
+    });
+}
+
+#[test]
 fn a_full_disk_is_no_failure_and_the_manifest_goes_on_when_there_is_space() {
     block_on(async {
         let dir = FaultyDir::new(partition(&MemoryDir::new()));

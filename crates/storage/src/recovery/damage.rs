@@ -1,7 +1,6 @@
 //! Damage that was found before: the manifest remembers it, so that a clean stop does not hide it.
 //!
-//! Each range is a setting of the partition: the key `damage.<segment>.<from>`, the value `<to>`,
-//! offsets in decimal.
+//! Each range is a setting of the partition, see [`crate::format::damage`].
 
 use std::collections::BTreeMap;
 
@@ -10,6 +9,7 @@ use corelog_record::Offset;
 use super::Recovery;
 use crate::Error;
 use crate::disk::Dir;
+use crate::format::damage as format;
 use crate::format::edit::{Edit, Settings};
 use crate::format::state::State;
 use crate::log::{Damage, Event};
@@ -82,17 +82,14 @@ pub(crate) fn damage_edits(damage: &[Damage]) -> Vec<Edit> {
 
 /// The setting that remembers `damage`, but for its end.
 pub(crate) fn key(damage: &Damage) -> String {
-    format!("{PREFIX}{}.{}", damage.segment, damage.from)
+    format::key(damage.segment, damage.from)
 }
 
 fn parse(key: &str, value: &str) -> Option<Damage> {
-    let offset = |text: &str| text.parse().ok().and_then(Offset::new);
-    let (segment, from) = key.strip_prefix(PREFIX)?.split_once('.')?;
-    let (segment, from, to) = (offset(segment)?, offset(from)?, offset(value)?);
+    let (segment, from) = format::parse(key)?;
+    let to = value.parse().ok().and_then(Offset::new)?;
     Some(Damage { from, to, segment })
 }
-
-const PREFIX: &str = "damage.";
 
 /// So many ranges fit into one edit, whatever their offsets.
 pub(crate) const EDIT_DAMAGES_MAX: usize = 32;

@@ -11,6 +11,7 @@ use corelog_record::{Chain, HistoryId, Offset, Ordinal, Timestamp};
 
 pub use self::broken::Broken;
 pub use self::segment::Segment;
+use super::damage;
 use super::edit::{Add, Edit, End, Epoch, Generation, Point, Seal, Settings, Start};
 
 /// The segments of a log, its start, its epochs, its settings and its last scrub. Its laws:
@@ -279,6 +280,9 @@ impl State {
         }
         self.log_start = self.log_start.min(offset);
         self.epochs.retain(|began| Some(began.epoch) <= epoch);
+        // Other bytes will stand there.
+        let is_cut = |key: &str| damage::parse(key).is_some_and(|(_, from)| offset <= from);
+        self.settings.retain(|key, _| !is_cut(key));
         Ok(gone)
     }
 

@@ -3,7 +3,7 @@
 use corelog_record::{Chain, LeaderEpoch, Offset, Ordinal};
 
 use super::samples::{self, epoch, offset, ordinal, point, seal};
-use crate::format::edit::{Edit, End, Generation, SEALS_MAX, Seals, Start};
+use crate::format::edit::{Edit, End, Generation, SEALS_MAX, Seals, Settings, Start};
 use crate::format::state::{Broken, State};
 
 fn empty() -> State {
@@ -181,6 +181,26 @@ fn a_cut_within_a_segment_puts_it_in_another_generation() {
     assert_eq!(bases(&state), [100, 200]);
     let last = state.segments().last().unwrap();
     assert_eq!((last.generation, &last.seal), (1, &None));
+}
+
+#[test]
+fn a_cut_forgets_the_damage_of_what_it_cuts_off() {
+    let mut state = three();
+    let damage = [
+        (100, 150, 160),
+        (200, 210, 220),
+        (200, 250, 260),
+        (300, 300, 310),
+    ];
+    let changes = damage.map(|(segment, from, to)| {
+        let key = crate::format::damage::key(offset(segment), offset(from));
+        (key, Some(to.to_string()))
+    });
+    let changes = changes.into();
+    state.apply(&Edit::Settings(Settings { changes })).unwrap();
+    state.apply(&cut(250, Some(1))).unwrap();
+    let left: Vec<_> = state.settings().keys().map(String::as_str).collect();
+    assert_eq!(left, ["damage.100.150", "damage.200.210"]);
 }
 
 #[test]

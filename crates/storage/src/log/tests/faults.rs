@@ -235,6 +235,36 @@ fn a_full_disk_refuses_appends_and_resumes_by_itself() {
 }
 
 #[test]
+fn on_a_full_disk_a_log_is_rolled_sealed_truncated_expired_and_closed() {
+    let disk = Disk::new(MemoryDir::new());
+    let (mut log, _) = open(&disk, small(), 1, at(0)).unwrap();
+    for _ in 0..20 {
+        log.append(&batch(&[&[b'x'; 3000]], at(0)), at(0)).unwrap();
+        settle(&mut log, at(0)).unwrap();
+    }
+    let end = log.log_end();
+    disk.faults().set_full(true);
+    log.begin_snapshot().unwrap();
+    settle(&mut log, at(1)).unwrap();
+    assert!(
+        log.segments().all(|segment| segment.is_sealed),
+        "what was rolled is sealed"
+    );
+    for lowest in [1, 2] {
+        let plan = log.plan_truncate(offset(lowest)).unwrap().unwrap();
+        log.complete_chore(block_on(plan.run()), at(2)).unwrap();
+    }
+    let plan = log.plan_expire(at(1_000), Hold::NONE).unwrap().unwrap();
+    log.complete_chore(block_on(plan.run()), at(3)).unwrap();
+    settle(&mut log, at(4)).unwrap();
+    assert_eq!((log.log_start(), log.log_end()), (end, end));
+    block_on(log.close(at(5))).unwrap();
+    let (log, report) = open(&disk, small(), 2, at(6)).unwrap();
+    assert!(report.is_clean, "{report:?}");
+    assert_eq!((log.log_start(), log.log_end()), (end, end));
+}
+
+#[test]
 fn a_first_append_on_a_full_disk_waits_and_is_written_when_there_is_space() {
     let disk = Disk::new(MemoryDir::new());
     let (mut log, _) = open(&disk, small(), 1, at(0)).unwrap();
