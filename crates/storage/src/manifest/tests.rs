@@ -277,12 +277,10 @@ fn room_is_kept_for_the_edits_that_make_space_on_a_full_disk() {
     block_on(async {
         let dir = FaultyDir::new(partition(&MemoryDir::new()));
         let mut manifest = Manifest::create(dir.clone(), header(), &[]).await.unwrap();
-        let mut number = 0;
         // As a log does: room is made behind each edit, until the disk is full.
-        for _ in 0..100 {
+        for number in 0..100 {
             manifest.append(&edit(number)).await.unwrap();
             manifest.make_room().await.unwrap();
-            number += 1;
         }
         dir.faults().set_full(true);
         for number in 1..=20 {

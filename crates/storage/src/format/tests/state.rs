@@ -285,9 +285,7 @@ fn settings_change_key_by_key() {
     let mut state = empty();
     for (key, value) in [("a", Some("1")), ("b", Some("2")), ("a", None)] {
         let changes = [(key.to_owned(), value.map(str::to_owned))].into();
-        state
-            .apply(&Edit::Settings(crate::format::edit::Settings { changes }))
-            .unwrap();
+        state.apply(&Edit::Settings(Settings { changes })).unwrap();
     }
     assert_eq!(state.settings(), &[("b".to_owned(), "2".to_owned())].into());
 }
@@ -397,7 +395,7 @@ fn the_front_of_a_log_is_what_a_snapshot_says() {
         .apply(&Edit::Truncate(Start { start: offset(150) }))
         .unwrap();
     state
-        .apply(&Edit::Settings(crate::format::edit::Settings {
+        .apply(&Edit::Settings(Settings {
             changes: [("a".to_owned(), Some("b".to_owned()))].into(),
         }))
         .unwrap();
