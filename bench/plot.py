@@ -9,6 +9,7 @@ import math
 import sys
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 720, 400, 70, 50, 40, 150
+LABEL_WIDTH = 24
 LINES = [
     ("offset_p50_us", "by offset", "#1f5fa8"),
     ("time_p50_us", "by time", "#b0471c"),
@@ -39,8 +40,12 @@ def main():
         us = y_max * step / 5
         out.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(us):.1f}" y2="{y(us):.1f}" stroke="#ddd"/>')
         out.append(f'<text x="{LEFT - 8}" y="{y(us) + 4:.1f}" text-anchor="end">{us:.0f}</text>')
+    told = -math.inf
     for row in rows:
         at = x(row["segments"])
+        if at - told < LABEL_WIDTH:
+            continue  # It would lie over the one before.
+        told = at
         out.append(f'<text x="{at:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{row["segments"]:.0f}</text>')
     for number, (name, title, colour) in enumerate(LINES):
         points = " ".join(f'{x(row["segments"]):.1f},{y(row[name]):.1f}' for row in rows)
