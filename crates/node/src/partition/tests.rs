@@ -275,6 +275,42 @@ fn truncation_moves_the_log_start_and_is_told_when_it_is_durable() {
     assert_eq!(bench.partition.status().log_start, offset(3));
 }
 
+/// The first flush after a clean mark takes the mark along, and such a truncation was once told
+/// that the disk had failed.
+#[test]
+fn a_truncation_waits_for_a_flush_that_holds_the_mark() {
+    let mut bench = Bench::new(1);
+    for value in 0..5_u8 {
+        durable(&mut bench, &[value]);
+    }
+    bench.settle();
+    for _ in 0..20 {
+        bench.now = bench.now.saturating_add_millis(100);
+        bench.step(Input::Tick);
+        bench.settle();
+    }
+    bench.faults().hold(Match::ANY, When::Before);
+    durable(&mut bench, b"more");
+    bench.commit();
+    bench.poll();
+    let token = bench.token();
+    bench.step(Input::Truncate {
+        token,
+        lowest: offset(3),
+    });
+    let told = bench.take_told(token);
+    assert!(
+        told.is_none(),
+        "told while the flush is on the disk: {told:?}"
+    );
+    bench.faults().release_all();
+    bench.settle();
+    match bench.take_told(token) {
+        Some(Ok(Answer::Truncated { log_start })) => assert_eq!(log_start, offset(3)),
+        other => panic!("not truncated: {other:?}"),
+    }
+}
+
 #[test]
 fn sealed_segments_expire_by_bytes_and_by_age_but_never_the_active_one() {
     for policy in [

@@ -181,7 +181,7 @@ impl<D: Dir> Partition<D> {
     }
 
     /// What happened to the log since the last time, once each.
-    fn tell_events(&mut self, effects: &mut Effects<D>) {
+    pub(super) fn tell_events(&mut self, effects: &mut Effects<D>) {
         for event in self.log.take_events() {
             effects.push(Effect::Event { event });
         }
@@ -254,7 +254,12 @@ impl<D: Dir> Partition<D> {
                         },
                     );
                 }
-                Err(error) => effects.refuse(token, Refusal::Failed { source: error }),
+                // A flush has what the edit needs: the truncation's turn comes when that lands.
+                Err(Error::Busy) => {
+                    self.upkeep.waiting.push_front((token, lowest));
+                    return None;
+                }
+                Err(error) => effects.refuse(token, refusal_of(error)),
             }
         }
         None
