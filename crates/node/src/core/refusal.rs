@@ -108,6 +108,11 @@ pub(crate) fn error_of(refusal: &Refusal) -> Failure {
                 ..none()
             },
         ),
+        Refusal::NotSealed => (
+            ErrorCode::Busy,
+            "the partition could not be sealed in time; see the server's log".into(),
+            none(),
+        ),
         Refusal::Closing => (
             ErrorCode::Stopping,
             "the partition is being closed".into(),

@@ -6,14 +6,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use corelog_protocol::error::ErrorCode;
 use corelog_storage::snapshot::{self, Name};
 
 use super::serve::not_told;
 use super::slots::{PartitionKey, SlotId};
 use super::state::Core;
 use crate::catalog::{self, LastSnapshots, Topic};
-use crate::failure::{Failure, failure};
+use crate::failure::Failure;
 use crate::partition::{Answer, Input};
 use crate::rt;
 
@@ -21,7 +20,7 @@ use crate::rt;
 /// busy.
 const AT_ONCE: usize = 16;
 /// How long a partition may take to be sealed: far more than a flush and a seal do, and an end to
-/// waiting for a disk that is full.
+/// waiting for a disk that is full. Linking takes as long as it takes: it ends by itself.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One partition in a snapshot.
@@ -90,13 +89,20 @@ impl Core {
         let ticket = self.tickets.issue();
         let token = ticket.token();
         self.step(slot, Input::TakeSnapshot { token, target });
-        match rt::timeout(PATIENCE, ticket.told()).await {
-            Some(Ok(Answer::Snapshotted {
+        let told = match rt::timeout(PATIENCE, ticket.told()).await {
+            Some(told) => told,
+            None => {
+                self.step(slot, Input::AbandonSnapshot { token });
+                ticket.told().await
+            }
+        };
+        match told {
+            Ok(Answer::Snapshotted {
                 log_start,
                 end,
                 segments,
                 bytes,
-            })) => {
+            }) => {
                 let partition = snapshot::Partition {
                     partition: key.partition,
                     log_start,
@@ -106,12 +112,7 @@ impl Core {
                 };
                 Ok((key, partition))
             }
-            Some(other) => Err(not_told(Some(other))),
-            None => {
-                self.step(slot, Input::AbandonSnapshot { token });
-                let message = "the partition could not be sealed in time; see the server's log";
-                Err(failure(ErrorCode::Busy, message))
-            }
+            other => Err(not_told(Some(other))),
         }
     }
 

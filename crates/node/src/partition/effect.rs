@@ -144,6 +144,8 @@ pub(crate) enum Refusal {
     Removed,
     /// Too many requests are parked or wait for a chore, or no file can be opened just now.
     Busy,
+    /// What is to be in a snapshot was not sealed in time.
+    NotSealed,
     /// The partition is going away.
     Closing,
     /// The disk failed.

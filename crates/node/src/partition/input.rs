@@ -82,7 +82,7 @@ pub(crate) enum Input<'a, D: Dir> {
     Tick,
     /// Roll, and link all below into this directory as soon as it is sealed.
     TakeSnapshot { token: Token, target: D },
-    /// Whoever asked for a snapshot waits no longer.
+    /// Whoever asked for a snapshot waits no longer for it to begin; what is being linked goes on.
     AbandonSnapshot { token: Token },
     /// A snapshot holds all below this offset; none holds more.
     Snapshotted { upto: Offset },

@@ -53,13 +53,12 @@ impl<D: Dir> Partition<D> {
         }
     }
 
-    /// Nobody waits for the snapshot any more; links that are on their way are made in vain.
-    pub(super) fn abandon_snapshot(&mut self, token: Token) {
-        if let Some(taking) = &self.taking
-            && taking.token == token
-            && !taking.is_linking
-        {
-            self.taking = None;
+    /// Nobody waits any longer for the snapshot to begin. Links that are on their way end by
+    /// themselves: what came of them is told then.
+    pub(super) fn abandon_snapshot(&mut self, token: Token, effects: &mut Effects<D>) {
+        let is_mine = |taking: &mut Taking<D>| taking.token == token && !taking.is_linking;
+        if let Some(taking) = self.taking.take_if(is_mine) {
+            effects.refuse(taking.token, Refusal::NotSealed);
         }
     }
 
@@ -108,11 +107,11 @@ impl<D: Dir> Partition<D> {
     }
 }
 
-/// Why a snapshot is not taken.
+/// Why a snapshot is not taken, or a truncation not begun.
 pub(super) fn refusal_of(error: Error) -> Refusal {
     match error {
         Error::Fenced => Refusal::Fenced,
-        Error::Busy => Refusal::Busy,
+        Error::Busy | Error::OutOfFiles { .. } => Refusal::Busy,
         Error::ReadOnly { from } => Refusal::ReadOnly { from },
         Error::StorageFull { .. } => Refusal::StorageFull,
         source => Refusal::Failed { source },

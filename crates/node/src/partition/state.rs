@@ -88,7 +88,7 @@ impl<D: Dir> Partition<D> {
             Input::TakeSnapshot { token, target } => {
                 self.take_snapshot(token, target, now, effects);
             }
-            Input::AbandonSnapshot { token } => self.abandon_snapshot(token),
+            Input::AbandonSnapshot { token } => self.abandon_snapshot(token, effects),
             Input::Snapshotted { upto } => self.snapshotted = upto,
             Input::Scrub { token, bytes_max } => self.scrub(token, bytes_max, now, effects),
             Input::ScrubRead {

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use corelog_protocol::message::ack::Level;
 use corelog_record::Offset;
-use corelog_storage::disk::faulty::{Fault, Operation};
+use corelog_storage::disk::faulty::{Fault, Operation, When};
 
 use crate::partition::bench::Bench;
 use crate::partition::{Answer, Input, Refusal};
@@ -88,6 +88,45 @@ fn a_fence_and_a_close_refuse_the_snapshot_that_waits() {
     settle(&mut bench);
     let told = bench.take_told(token);
     assert!(matches!(told, Some(Err(Refusal::Closing))), "{told:?}");
+}
+
+/// A large partition's snapshot was once declared failed while its links went on: they came into a
+/// directory that was being removed.
+#[test]
+fn a_snapshot_is_given_up_only_before_linking_begins() {
+    let mut bench = Bench::new(7);
+    bench.produce(&[b"a"], Level::Durable).expect("appended");
+    settle(&mut bench);
+    bench.faults().hold(Operation::Link, When::Before);
+    let token = bench.token();
+    let target = bench.snapshot_dir("linking");
+    bench.step(Input::TakeSnapshot { token, target });
+    for _ in 0..200 {
+        bench.now = bench.now.saturating_add_millis(100);
+        bench.step(Input::Tick);
+        bench.poll();
+        if bench.faults().held() > 0 {
+            break;
+        }
+    }
+    assert_eq!(bench.faults().held(), 1, "it links");
+    bench.step(Input::AbandonSnapshot { token });
+    assert!(bench.take_told(token).is_none(), "told while it links");
+    bench.faults().release_all();
+    settle(&mut bench);
+    let told = bench.take_told(token);
+    assert!(
+        matches!(told, Some(Ok(Answer::Snapshotted { .. }))),
+        "{told:?}"
+    );
+
+    bench.produce(&[b"b"], Level::Durable).expect("appended");
+    let token = bench.token();
+    let target = bench.snapshot_dir("waiting");
+    bench.step(Input::TakeSnapshot { token, target });
+    bench.step(Input::AbandonSnapshot { token });
+    let told = bench.take_told(token);
+    assert!(matches!(told, Some(Err(Refusal::NotSealed))), "{told:?}");
 }
 
 fn settle(bench: &mut Bench) {
