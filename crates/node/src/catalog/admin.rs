@@ -259,7 +259,7 @@ impl Core {
             Change::Publish(topic) => self.routes.borrow_mut().put(topic),
             Change::Withdraw(topic) => self.routes.borrow_mut().remove(&topic),
             Change::Close(topic) => self.drop_topic(&topic).await,
-            Change::Snapshots(last) => self.keep_snapshots(last),
+            Change::Snapshots(last) => self.keep_snapshots(last).await,
         }
     }
 }

@@ -117,10 +117,11 @@ impl Core {
     }
 
     /// Takes note of up to where snapshots hold the partitions.
-    pub(crate) fn keep_snapshots(self: &Rc<Self>, last: Arc<LastSnapshots>) {
+    pub(crate) async fn keep_snapshots(self: &Rc<Self>, last: Arc<LastSnapshots>) {
         *self.last_snapshots.borrow_mut() = last;
         for slot in self.partition_slots() {
             self.tell_snapshotted(slot);
+            rt::yield_if_needed().await;
         }
     }
 

@@ -106,7 +106,7 @@ pub(super) async fn live(parts: Parts) {
                 snapshots,
                 reply,
             } => {
-                core.keep_snapshots(snapshots);
+                core.keep_snapshots(snapshots).await;
                 let _ = reply.send(recover(&core, topics).await);
             }
             Control::Listen {
