@@ -11,7 +11,7 @@ use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::{create_snapshot, delete_snapshot, list_snapshots, snapshot};
 use corelog_record::CoreId;
 use corelog_storage::Error;
-use corelog_storage::disk::Dir;
+use corelog_storage::disk::{Dir, is_out_of_files};
 use corelog_storage::snapshot::{self as stored, Name, Summary};
 
 use super::admin::{Admin, Change};
@@ -84,10 +84,11 @@ impl Admin {
         let dir = snapshot_dir(&self.core.root, &name);
         match stored::open(&dir).await {
             Err(Error::NoSnapshot { .. }) => {}
-            Ok(_) | Err(_) => {
+            Ok(_) | Err(Error::Format { .. }) => {
                 let message = format!("there is a snapshot {name} already");
                 return Err(failure(ErrorCode::SnapshotExists, message));
             }
+            Err(error) => return Err(refused(name.as_str(), &error)),
         }
         let made = self.make(&name, &topics).await;
         match &made {
@@ -100,8 +101,10 @@ impl Admin {
             Err(error) => {
                 add(&self.core.counters.snapshots_failed_total, 1);
                 tracing::error!(snapshot = %name, error = %error.message, "took no snapshot");
-                // What is left of it is unfinished, and goes at the next start if not now.
-                let _ = dir.remove_tree().await;
+                if let Err(error) = clear(&snapshots_dir(&self.core.root), &name).await {
+                    let error = with_causes(&error);
+                    tracing::warn!(snapshot = %name, %error, "what is left of it was not removed");
+                }
             }
         }
         let taken = told(&made?, true);
@@ -235,6 +238,23 @@ impl Admin {
     }
 }
 
+/// Removes what a snapshot that failed left. Its summary may be there, if only its sync failed: it
+/// goes first, so that nothing is ever listed that lacks files.
+async fn clear<D: Dir>(root: &D, name: &Name) -> Result<(), Error> {
+    match stored::remove(root, name).await {
+        Err(Error::NoSnapshot { dir }) => {
+            let removed = root.child(name.as_str()).remove_tree().await;
+            removed.map_err(|source| Error::Io {
+                action: "remove",
+                dir,
+                file: ".".to_owned(),
+                source,
+            })
+        }
+        other => other,
+    }
+}
+
 fn stored_topic(topic: &Topic, taken: &[Taken]) -> stored::Topic {
     let mine = taken.iter().filter(|(key, _)| key.topic == topic.id);
     let mut partitions: Vec<_> = mine.map(|(_, partition)| *partition).collect();
@@ -298,6 +318,7 @@ pub(super) fn refused(name: &str, error: &Error) -> Failure {
             return failure(ErrorCode::UnknownSnapshot, message);
         }
         Error::StorageFull { .. } => ErrorCode::StorageFull,
+        Error::OutOfFiles { .. } => ErrorCode::Busy,
         Error::Io { .. } => ErrorCode::Internal,
         // All else says that bytes are not what they were.
         _ => ErrorCode::Damaged,
@@ -308,7 +329,11 @@ pub(super) fn refused(name: &str, error: &Error) -> Failure {
 fn disk_failure(error: &std::io::Error) -> Failure {
     let code = match error.kind() {
         std::io::ErrorKind::StorageFull => ErrorCode::StorageFull,
+        _ if is_out_of_files(error) => ErrorCode::Busy,
         _ => ErrorCode::Internal,
     };
     failure(code, with_causes(error))
 }
+
+#[cfg(test)]
+mod tests;
