@@ -150,8 +150,12 @@ impl<D: Dir> Log<D> {
         if self.is_fenced() || self.chore.is_some() {
             return None;
         }
-        let work = self
-            .plan_space(now)
+        let freeing = match self.is_full() {
+            true => self.plan_freeing(now),
+            false => None,
+        };
+        let work = freeing
+            .or_else(|| self.plan_space(now))
             .or_else(|| self.plan_mark(now, is_idle))
             .or_else(|| self.plan_seal(now))
             .or_else(|| self.plan_found(now))
@@ -163,11 +167,15 @@ impl<D: Dir> Log<D> {
 
     /// What is left to do before the log can be closed.
     pub(super) fn plan_closing(&mut self, now: Timestamp) -> Option<ChorePlan<D>> {
-        let work = self
-            .plan_seal(now)
-            .or_else(|| self.plan_found(now))
-            .or_else(|| self.plan_remove())?;
+        let work = self.plan_freeing(now)?;
         Some(self.chore(work))
+    }
+
+    /// What can be done without space, and leads to it: what is sealed can expire.
+    fn plan_freeing(&mut self, now: Timestamp) -> Option<Work<D>> {
+        self.plan_seal(now)
+            .or_else(|| self.plan_found(now))
+            .or_else(|| self.plan_remove())
     }
 
     /// Takes the result of a chore. Ask for the next flush and chore afterwards.
@@ -187,6 +195,7 @@ impl<D: Dir> Log<D> {
         self.fence.take_back(guard);
         self.chore = None;
         let is_space = matches!(work, Work::Prepare(..));
+        let is_ahead = matches!(work, Work::Next(_));
         // What these leave undone costs space or time, and says nothing about what was written.
         let is_harmless = matches!(work, Work::Remove(_) | Work::Index(_));
         let is_snapshot = matches!(work, Work::Snapshot(_));
@@ -201,7 +210,12 @@ impl<D: Dir> Log<D> {
             // It is another directory's space, and whoever asked for the snapshot may ask again.
             Err(error) if is_snapshot => Err(error),
             Err(error) if error.is_shortage() => {
-                self.space_retry_at = now.saturating_add_millis(SPACE_RETRY_MS);
+                let retry_at = now.saturating_add_millis(SPACE_RETRY_MS);
+                match is_space || is_ahead {
+                    true => self.space_retry_at = retry_at,
+                    false if is_harmless => {}
+                    false => self.seal_retry_at = retry_at,
+                }
                 Err(error)
             }
             // Damage is found by reading, before anything is changed.
@@ -350,7 +364,7 @@ impl<D: Dir> Log<D> {
     }
 }
 
-/// How long preparing space is left alone after the disk was found full, in milliseconds.
+/// How long preparing space, or sealing, is left alone after it found none, in milliseconds.
 pub(super) const SPACE_RETRY_MS: i64 = 200;
 
 /// How long a rebuilt index that could not be written stays in memory only, in milliseconds.

@@ -51,7 +51,7 @@ impl<D: Dir> Log<D> {
         if self.pending_bytes() > 0 && !self.is_full() {
             return Err(Error::Fenced);
         }
-        self.space_retry_at = now;
+        self.seal_retry_at = now;
         while let Some(plan) = self.plan_closing(now) {
             let done = plan.run().await;
             match self.complete_chore(done, now) {

@@ -76,7 +76,7 @@ impl<D: Dir> Log<D> {
 
     /// The next step of sealing the oldest segments that are not sealed, several at once.
     pub(super) fn plan_seal(&mut self, now: Timestamp) -> Option<Work<D>> {
-        if now < self.space_retry_at {
+        if now < self.seal_retry_at {
             return None;
         }
         let finished = self.unsealed(Stage::Finished);
@@ -87,9 +87,7 @@ impl<D: Dir> Log<D> {
             let parts: Vec<_> = parts.filter_map(|s| s.finishing(dir, history)).collect();
             return (!parts.is_empty()).then_some(Work::Finish(parts));
         }
-        // A group that waits for its store's `add` goes first.
-        let is_needed = self.tail.first_pending().map(|group| group.segment);
-        if is_needed.is_some_and(|base| self.segment_at(base).store.is_none()) {
+        if self.is_add_waiting() {
             return None;
         }
         let seals = finished
@@ -141,13 +139,17 @@ impl<D: Dir> Log<D> {
 
     /// What the manifest is to be told of what was found: damage, the end of a scrub.
     pub(super) fn plan_found(&mut self, now: Timestamp) -> Option<Work<D>> {
-        // A group that waits for its store's `add` goes first.
-        let waiting = self.tail.first_pending().map(|group| group.segment);
-        let is_needed = waiting.is_some_and(|base| self.segment_at(base).store.is_none());
-        if now < self.space_retry_at || is_needed {
+        if now < self.seal_retry_at || self.is_add_waiting() {
             return None;
         }
         self.plan_damage().or_else(|| self.plan_scrubbed())
+    }
+
+    /// Whether a group waits for its store's `add`, which goes before other edits. On a full disk it
+    /// waits for space, and space for the edits that let it go.
+    fn is_add_waiting(&self) -> bool {
+        let waiting = self.tail.first_pending().map(|group| group.segment);
+        !self.is_full() && waiting.is_some_and(|base| self.segment_at(base).store.is_none())
     }
 
     pub(super) fn plan_remove(&mut self) -> Option<Work<D>> {

@@ -156,6 +156,7 @@ impl<D: Dir> Log<D> {
             full_since: None,
             is_out_of_files: false,
             space_retry_at: now,
+            seal_retry_at: now,
             index_retry_at: now,
             index_checks: Cell::new(0),
             garbage: Vec::new(),

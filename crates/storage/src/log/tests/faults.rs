@@ -234,6 +234,42 @@ fn a_full_disk_refuses_appends_and_resumes_by_itself() {
     block_on(log.close(at(3_000))).unwrap();
 }
 
+/// Sealing waited for the space that only expiring what is sealed could free: asking for space came
+/// first, failed, and put sealing off with itself.
+#[test]
+fn a_disk_that_fills_at_a_roll_seals_what_rolled_so_that_retention_frees_it() {
+    let disk = Disk::new(MemoryDir::new());
+    let (mut log, _) = open(&disk, small(), 1, at(0)).unwrap();
+    let one = batch(&[&[b'x'; 3000]], at(0));
+    while log.segments().count() < 3 {
+        log.append(&one, at(0)).unwrap();
+        if log.segments().count() < 3 {
+            flush(&mut log, at(0)).unwrap();
+        }
+    }
+    let end = log.log_end();
+    disk.inner().set_capacity(Some(disk.inner().bytes_in_use()));
+    disk.faults().set_full(true);
+    assert!(flush(&mut log, at(0)).is_err());
+    assert!(log.is_full());
+    // One chore each time that asking for space is due again, at the worst.
+    for round in 1..=6 {
+        let _ = chore(&mut log, at(round * 200), false);
+    }
+    let sealed = log.segments().filter(|segment| segment.is_sealed);
+    assert_eq!(sealed.count(), 2, "what rolled is sealed");
+
+    // What retention removes is all the space there is.
+    disk.faults().set_full(false);
+    let plan = log.plan_expire(at(5_000), Hold::NONE).unwrap().unwrap();
+    log.complete_chore(block_on(plan.run()), at(2_000)).unwrap();
+    settle(&mut log, at(3_000)).unwrap();
+    assert!(!log.is_full());
+    assert_eq!(log.durable(), end, "what was pending went out by itself");
+    assert_eq!(read_all(&log, log.log_start()).unwrap().len(), 1);
+    block_on(log.close(at(4_000))).unwrap();
+}
+
 #[test]
 fn on_a_full_disk_a_log_is_rolled_sealed_truncated_expired_and_closed() {
     let disk = Disk::new(MemoryDir::new());
