@@ -8,6 +8,7 @@ use super::options::BATCH_BYTES_MAX;
 use super::tend::now;
 use super::{Error, Wal};
 use crate::disk::Dir;
+use crate::log::AppendError;
 
 impl<D: Dir> Wal<D> {
     /// Appends a record and returns its offset. It is durable after the next [`sync`](Self::sync), or
@@ -71,11 +72,10 @@ impl<D: Dir> Wal<D> {
     fn begin_batch(&mut self) -> Result<(), Error> {
         self.end_batch()?;
         self.time = now();
-        if self.options.unsynced_bytes_max <= self.log.pending_bytes() || self.log.is_full() {
+        if self.options.unsynced_bytes_max <= self.log.pending_bytes() {
             self.flush()?;
         }
-        self.log.admit(batch::HEADER_BYTES)?;
-        Ok(())
+        self.with_room(|wal| wal.log.admit(batch::HEADER_BYTES))
     }
 
     /// Gives the open batch to the log, if there is one.
@@ -83,16 +83,42 @@ impl<D: Dir> Wal<D> {
         if self.open.is_empty() {
             return Ok(());
         }
-        #[expect(
-            clippy::expect_used,
-            reason = "an uncompressed batch with records has no failure"
-        )]
-        let batch = self.open.finish().expect("the open batch has records");
-        self.log.append_built(batch, self.time)?;
+        self.with_room(|wal| {
+            #[expect(
+                clippy::expect_used,
+                reason = "an uncompressed batch with records has no failure"
+            )]
+            let batch = wal.open.finish().expect("the open batch has records");
+            wal.log.append_built(batch, wal.time)
+        })?;
         self.open.clear();
         Ok(())
     }
+
+    /// Gives the log something to take. When too much waits, what is pending is written and what has
+    /// rolled is sealed first: nobody but this call does so.
+    pub(super) fn with_room(
+        &mut self,
+        take: impl Fn(&mut Self) -> Result<(), AppendError>,
+    ) -> Result<(), Error> {
+        for _ in 0..ROOM_TRIES_MAX {
+            if self.log.is_full() {
+                self.flush()?;
+            }
+            match take(self) {
+                Err(AppendError::Full { .. }) => {}
+                other => return Ok(other?),
+            }
+            self.flush()?;
+            self.tend(false)?;
+        }
+        Ok(take(self)?)
+    }
 }
+
+/// How often room is made before an append is refused: once for each segment that may wait to be
+/// sealed, though one time mostly does for all.
+const ROOM_TRIES_MAX: usize = 16;
 
 /// The most bytes that a batch needs for a record beside its value: four varints of 5 bytes, and the
 /// attributes, time delta, key and header count of a byte each.

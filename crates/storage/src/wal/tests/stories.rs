@@ -240,6 +240,58 @@ fn a_full_disk_loses_nothing_and_goes_on_when_there_is_space() {
     assert_eq!(values(&wal), [b"one", b"two"]);
 }
 
+/// The log underneath refuses to roll while too much waits to be sealed. Nothing sealed it then, and
+/// neither `append` nor `sync` ever succeeded again.
+#[test]
+fn appends_that_roll_faster_than_the_log_seals_make_room_themselves() {
+    let dir = MemoryDir::new();
+    let options = Options {
+        segment_bytes_max: small().segment_bytes_max,
+        ..Options::default()
+    };
+    let (mut wal, _) = Wal::open_in(dir.clone(), options.clone(), 1).unwrap();
+    let record = |number: u8| vec![number; 600 << 10];
+    for number in 0..60 {
+        wal.append(&record(number)).unwrap();
+    }
+    assert_eq!(wal.sync().unwrap(), offset(60));
+    drop(wal);
+    let (wal, report) = Wal::open_in(dir, options, 2).unwrap();
+    assert!(report.damage.is_empty(), "{report:?}");
+    let expected: Vec<_> = (0..60).map(record).collect();
+    assert!(values(&wal) == expected, "all that was synced is there");
+}
+
+/// A record that waits for its batch to be given to the log kept `sync` from ever asking for space.
+#[test]
+fn a_disk_that_fills_while_room_is_made_loses_nothing() {
+    let disk = FaultyDir::new(MemoryDir::new());
+    let options = Options {
+        segment_bytes_max: small().segment_bytes_max,
+        ..Options::default()
+    };
+    let (mut wal, _) = Wal::open_in(disk.clone(), options, 1).unwrap();
+    let record = vec![7; 600 << 10];
+    wal.append(&record).unwrap();
+    wal.sync().unwrap();
+    disk.faults().set_full(true);
+    let mut taken = 1;
+    while wal.append(&record).is_ok() {
+        taken += 1;
+    }
+    assert!(matches!(wal.sync(), Err(Error::StorageFull)));
+    assert_eq!(wal.log_end(), offset(taken));
+    disk.faults().set_full(false);
+    let synced = loop {
+        match wal.sync() {
+            Err(Error::StorageFull) => {}
+            other => break other.unwrap(),
+        }
+    };
+    assert_eq!(synced, offset(taken));
+    assert_eq!(wal.append(&record).unwrap(), offset(taken));
+}
+
 #[test]
 fn after_a_failed_sync_the_log_takes_nothing_until_it_is_opened_again() {
     let disk = FaultyDir::new(MemoryDir::new());
