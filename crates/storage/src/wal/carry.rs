@@ -14,7 +14,7 @@ use crate::error::At;
 use crate::format::carry::{Carry, FILE_BYTES_MAX};
 
 impl<D: Dir> Wal<D> {
-    /// Finishes a cut that a crash interrupted.
+    /// Finishes a cut that a crash or a failure interrupted.
     pub(super) fn take_up_carry(&mut self) -> Result<(), Error> {
         let at = || At::new(&self.dir, NAME);
         let bytes = match block_on(self.dir.read(NAME, FILE_BYTES_MAX)) {
@@ -30,8 +30,22 @@ impl<D: Dir> Wal<D> {
         self.finish(&carry)
     }
 
+    /// Durably rids the log of a `carry` that an earlier cut left: the next cut may end where that
+    /// one begins, and opening would then bring back what was cut.
+    pub(super) fn clear_carry(&mut self) -> Result<(), Error> {
+        if self.is_carry_gone {
+            return Ok(());
+        }
+        self.take_up_carry()?;
+        if !self.is_carry_gone {
+            self.sync_carry_gone()?;
+        }
+        Ok(())
+    }
+
     /// Writes `carry` beside the log, durably.
-    pub(super) fn put_carry(&self, carry: &Carry) -> Result<(), Error> {
+    pub(super) fn put_carry(&mut self, carry: &Carry) -> Result<(), Error> {
+        self.is_carry_gone = false;
         let written = block_on(self.dir.write_aside(NAME, &carry.encode()));
         written.map_err(|e| At::new(&self.dir, NAME).space("write", e))?;
         Ok(())
@@ -41,7 +55,7 @@ impl<D: Dir> Wal<D> {
     pub(super) fn restore(&mut self, carry: &Carry) -> Result<(), Error> {
         let (base, end) = ends(carry)?;
         assert_eq!(self.log_end(), base, "carried records go where they were");
-        self.log.append_built(&carry.batch, super::tend::now())?;
+        self.with_room(|wal| wal.log.append_built(&carry.batch, super::tend::now()))?;
         self.flush()?;
         assert_eq!(self.durable(), end, "carried records are back");
         self.finish(carry)
@@ -55,7 +69,13 @@ impl<D: Dir> Wal<D> {
         }
         let at = || At::new(&self.dir, NAME);
         block_on(self.dir.remove(NAME)).map_err(|e| at().io("remove", e))?;
+        self.sync_carry_gone()
+    }
+
+    /// Makes it durable that there is no `carry`.
+    fn sync_carry_gone(&mut self) -> Result<(), Error> {
         block_on(self.dir.sync()).map_err(|e| At::dir(&self.dir).io("sync", e))?;
+        self.is_carry_gone = true;
         Ok(())
     }
 }

@@ -83,6 +83,8 @@ pub struct Wal<D: Dir = StdDir> {
     open: Builder,
     /// The time of the open batch.
     time: Timestamp,
+    /// Whether it is known that no `carry` is there, and that none comes back after a power cut.
+    is_carry_gone: bool,
     /// Keeps others out of the directory; `None` where there is no such thing.
     _lock: Option<Lock>,
 }

@@ -69,6 +69,7 @@ impl<D: Dir> Wal<D> {
             options,
             open: Builder::with_rules(Codec::None, rules()),
             time: Timestamp::from_millis(0),
+            is_carry_gone: false,
             _lock: lock,
         };
         wal.take_up_carry()?;

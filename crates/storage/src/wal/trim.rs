@@ -37,6 +37,7 @@ impl<D: Dir> Wal<D> {
         self.within(from)?;
         self.end_batch()?;
         self.flush_all()?;
+        self.clear_carry()?;
         if from < self.log_start() {
             return Err(self.out_of_range(from));
         }
@@ -47,15 +48,27 @@ impl<D: Dir> Wal<D> {
         if let Some(carry) = &carry {
             self.put_carry(carry)?;
         }
-        let planned = self.log.plan_truncate_suffix(from, now())?;
-        if let Some(plan) = planned {
-            self.change(plan)?;
+        if let Err(error) = self.cut(from) {
+            // Unless it is in doubt, the cut has not happened. A file that stays now goes with the
+            // next cut.
+            if !self.log.is_fenced() {
+                let _ = self.clear_carry();
+            }
+            return Err(error);
         }
         if let Some(carry) = carry {
             self.restore(&carry)?;
         }
         assert_eq!(self.log_end(), from, "a cut ends where it was asked to");
         self.tend(false)
+    }
+
+    /// Cuts the log underneath at the batch that holds `from`.
+    fn cut(&mut self, from: Offset) -> Result<(), Error> {
+        match self.log.plan_truncate_suffix(from, now())? {
+            Some(plan) => self.change(plan),
+            None => Ok(()),
+        }
     }
 
     /// Moves log start up to `lowest`, which is durable.

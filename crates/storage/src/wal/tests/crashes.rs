@@ -3,9 +3,9 @@
 use std::io::ErrorKind;
 
 use super::{offset, small, values};
-use crate::disk::faulty::{Fault, FaultyDir, Match};
+use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
-use crate::wal::Wal;
+use crate::wal::{Error, Wal};
 
 /// Two cuts, through batches, of which the second goes below what the first appended again; log start
 /// lies within the batch. Returns how many were told to be done.
@@ -64,4 +64,45 @@ fn check(dir: &MemoryDir, all: &[Vec<u8>], done: usize, nth: u64) {
         let range = usize::try_from(LOG_START).unwrap()..usize::try_from(end).unwrap();
         assert_eq!(values(&wal), all[range], "operation {nth}");
     }
+}
+
+/// What a cut carries was left behind when the cut itself found no space. A later cut, to where the
+/// carried batch begins, had the next opening bring back what it had cut.
+#[test]
+fn a_cut_that_found_no_space_brings_nothing_back_that_the_next_one_cuts() {
+    let all: Vec<_> = (0..20_u8).map(|number| vec![number; 30]).collect();
+    let mut refused = 0;
+    for (nth, is_stuck) in (1..).flat_map(|nth| [false, true].map(|is_stuck| (nth, is_stuck))) {
+        let memory = MemoryDir::new();
+        let disk = FaultyDir::new(memory.clone());
+        let (mut wal, _) = Wal::open_in(disk.clone(), small(), nth).unwrap();
+        wal.append_batch(&all[..10]).unwrap();
+        wal.append_batch(&all[10..]).unwrap();
+        wal.sync().unwrap();
+        let full = Fault::Fail(ErrorKind::StorageFull);
+        disk.faults().fail(Match::ANY, nth, full);
+        if is_stuck {
+            let other = Fault::Fail(ErrorKind::Other);
+            let which = Match::on(Operation::Remove, "carry");
+            disk.faults().fail(which, 1, other);
+        }
+        let cut = wal.truncate_suffix(offset(15));
+        let is_over = cut.is_ok() && !is_stuck;
+        if matches!(cut, Err(Error::StorageFull)) {
+            refused += 1;
+        }
+        disk.faults().clear();
+        if wal.truncate_suffix(offset(10)).is_ok() {
+            let after_cut = (0..4).map(|seed| memory.power_cut(seed));
+            for dir in after_cut.chain([memory.clone()]) {
+                let (wal, _) = Wal::open_in(dir, small(), 1).unwrap();
+                assert_eq!(wal.log_end(), offset(10), "operation {nth}");
+                assert_eq!(values(&wal), all[..10], "operation {nth}");
+            }
+        }
+        if is_over {
+            break;
+        }
+    }
+    assert!(2 < refused, "{refused} cuts found no space");
 }
