@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::support::corelog::Corelog;
-use crate::support::deadline::DEADLINE;
+use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::server::Server;
 
@@ -16,14 +16,12 @@ fn partition(corelog: &Corelog) -> Value {
 
 /// Asks until the partition is as it should be; each question is a round trip to the server.
 fn wait_for(corelog: &Corelog, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
-    let began = std::time::Instant::now();
-    loop {
-        let partition = partition(corelog);
-        if is_so(&partition) {
-            return partition;
-        }
-        assert!(began.elapsed() < DEADLINE, "{what}: {partition}");
-    }
+    let mut now = Value::Null;
+    until(what, || {
+        now = partition(corelog);
+        is_so(&now)
+    });
+    now
 }
 
 /// About 3 MiB in records of 1,000 bytes, 300 to a call.
