@@ -1,6 +1,8 @@
 //! `corelog snapshot delete`.
 
 use corelog_client::Client;
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::snapshot::Snapshot;
 use serde_json::json;
 
 use crate::consent::{self, Decision};
@@ -14,7 +16,8 @@ use crate::{cli, session};
 #[command(
     long_about = "Delete a snapshot, and what it alone still holds.\n\n\
         Records that its topics still have stay where they are; those that retention has removed \
-        from them are gone for good. Asks first on a terminal and needs --yes elsewhere.",
+        from them are gone for good. One that cannot be read can be deleted, too. Asks first on a \
+        terminal and needs --yes elsewhere.",
     after_long_help = "EXAMPLES\n  \
         corelog snapshot delete monday --dry-run\n  \
         corelog snapshot delete monday --yes"
@@ -36,22 +39,19 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 
 async fn delete(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let admin = client.admin();
-    let snapshot = admin.snapshot(&args.name).await?;
-    let bytes: u64 = snapshot.topics.iter().map(|topic| topic.bytes).sum();
-    let loss = format!(
-        "snapshot {} of {} with {} topics and {} (what topics still have stays)",
-        args.name,
-        rfc3339(snapshot.created),
-        snapshot.topics.len(),
-        Amount(bytes)
-    );
+    let snapshot = match admin.snapshot(&args.name).await {
+        Ok(snapshot) => Some(snapshot),
+        Err(error) if is_damage(&error) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let loss = loss(&args.name, snapshot.as_ref());
     if consent::ask(args.consent, args.client.output, &loss)? == Decision::Leave {
         return Ok(Exit::Done);
     }
-    // The time makes sure that it is the snapshot just looked at that goes.
-    let deleted = admin
-        .delete_snapshot(&args.name, Some(snapshot.created))
-        .await;
+    // The time makes sure that it is the snapshot just looked at that goes; one that cannot be read
+    // has none to tell.
+    let created = snapshot.map(|snapshot| snapshot.created);
+    let deleted = admin.delete_snapshot(&args.name, created).await;
     session::changing(deleted)?;
     let mut out = Out::new();
     match args.client.output {
@@ -60,4 +60,23 @@ async fn delete(args: &Args, client: Client) -> anyhow::Result<Exit> {
     }
     out.flush()?;
     Ok(Exit::Done)
+}
+
+fn is_damage(error: &corelog_client::Error) -> bool {
+    let refusal = error.refusal();
+    refusal.is_some_and(|refusal| refusal.is(ErrorCode::Damaged))
+}
+
+/// What goes with it, as far as that can be told.
+fn loss(name: &str, snapshot: Option<&Snapshot>) -> String {
+    let what = match snapshot {
+        Some(snapshot) => {
+            let bytes: u64 = snapshot.topics.iter().map(|topic| topic.bytes).sum();
+            let created = rfc3339(snapshot.created);
+            let topics = snapshot.topics.len();
+            format!(" of {created} with {topics} topics and {}", Amount(bytes))
+        }
+        None => ", which cannot be read".to_owned(),
+    };
+    format!("snapshot {name}{what} (what topics still have stays)")
 }

@@ -180,6 +180,36 @@ fn snapshots_are_listed_described_and_deleted() {
     assert_eq!(described["partitions"][0]["snapshot"]["name"], "some");
 }
 
+/// `delete` asked the server for the time of what it was to delete, and ended where the summary
+/// that tells it was damaged: nothing but removing the files by hand helped.
+#[test]
+fn a_snapshot_that_cannot_be_read_can_be_deleted() {
+    let folder = Folder::new();
+    let data = folder.path().join("data");
+    let server = Start::on(&data).start();
+    let corelog = Corelog::to(&server);
+    corelog.run(["topic", "create", "t"]).done();
+    for name in ["bent", "sound"] {
+        corelog.run(["snapshot", "create", name]).done();
+    }
+    super::damage::flip(&data.join("snapshots/bent/snapshot"), 30);
+    let (_, said, code) = corelog.run(["snapshot", "list"]).parts();
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("snapshot bent cannot be read"), "{said}");
+
+    let delete = ["snapshot", "delete", "bent"];
+    let said = corelog.run(delete).failed(6);
+    assert!(
+        said.contains("snapshot bent, which cannot be read"),
+        "{said}"
+    );
+    assert!(data.join("snapshots/bent").exists());
+    corelog.run([&delete[..], &["--yes"]].concat()).done();
+    assert!(!data.join("snapshots/bent").exists());
+    corelog.run(["snapshot", "list"]).done();
+    assert!(data.join("snapshots/sound/snapshot").exists());
+}
+
 #[test]
 fn what_cannot_be_a_snapshot_is_refused_and_leaves_nothing() {
     let folder = Folder::new();
