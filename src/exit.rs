@@ -90,6 +90,9 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if let Some(error) = cause.downcast_ref::<corelog_node::StartError>() {
         return of_start(error);
     }
+    if let Some(error) = cause.downcast_ref::<corelog_storage::Error>() {
+        return of_storage(error);
+    }
     match cause.downcast_ref::<io::Error>()?.kind() {
         io::ErrorKind::PermissionDenied => Some(Exit::Denied),
         io::ErrorKind::ConnectionRefused | io::ErrorKind::TimedOut => Some(Exit::Unreachable),
@@ -116,6 +119,22 @@ fn of_client(error: &corelog_client::Error) -> Option<Exit> {
         ErrorCode::Damaged => Some(Exit::Damage),
         ErrorCode::TimedOut => Some(Exit::Unreachable),
         ErrorCode::OutcomeUnknown => Some(Exit::Unknown),
+        _ => None,
+    }
+}
+
+/// Bytes that are not what they were are damage; that a disk, or the system, refuses something is not.
+fn of_storage(error: &corelog_storage::Error) -> Option<Exit> {
+    use corelog_storage::Error;
+    match error {
+        Error::Format { .. }
+        | Error::NoManifest { .. }
+        | Error::Foreign { .. }
+        | Error::ReadOnly { .. }
+        | Error::NotSealed { .. }
+        | Error::Unlike { .. }
+        | Error::DamagedStore { .. }
+        | Error::Damaged { .. } => Some(Exit::Damage),
         _ => None,
     }
 }
@@ -178,6 +197,33 @@ mod tests {
     #[test]
     fn an_error_without_an_opinion_is_a_failure() {
         assert_eq!(of(&anyhow::anyhow!("who knows")), Exit::Failed);
+    }
+
+    /// The lack of a descriptor, in an export, ended with the code of damage.
+    #[test]
+    fn only_bytes_that_are_not_what_they_were_are_damage() {
+        use corelog_storage::Error;
+        let (dir, file) = (|| "d".to_owned(), || "f".to_owned());
+        let source = |kind| io::Error::from(kind);
+        let missing = Error::OutOfFiles {
+            action: "open",
+            dir: dir(),
+            file: file(),
+            source: source(io::ErrorKind::Other),
+        };
+        assert_eq!(of(&anyhow::Error::new(missing)), Exit::Failed);
+        let forbidden = Error::Io {
+            action: "open",
+            dir: dir(),
+            file: file(),
+            source: source(io::ErrorKind::PermissionDenied),
+        };
+        assert_eq!(of(&anyhow::Error::new(forbidden)), Exit::Denied);
+        let unlike = Error::NoManifest {
+            dir: dir(),
+            file: file(),
+        };
+        assert_eq!(of(&anyhow::Error::new(unlike)), Exit::Damage);
     }
 
     #[test]

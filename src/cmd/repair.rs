@@ -52,7 +52,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let _lock = lock(dir)?;
     let mut out = Out::new();
     let mut plans = Vec::new();
-    let mut refused = 0;
+    let mut exit = Exit::Done;
     for partition in partitions(dir)? {
         let known = known(&partition)?;
         match block_on(plan(StdDir::new(&partition), known)) {
@@ -61,8 +61,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
                 plans.extend(Some((partition, plan)).filter(|(_, plan)| !plan.is_empty()));
             }
             Err(refusal) => {
-                refused += 1;
-                show_refusal(&partition, refusal, args.output, &mut out)?;
+                let refused = refused(refusal);
+                if exit != Exit::Damage {
+                    exit = crate::exit::of(&refused);
+                }
+                show_refusal(&partition, &refused, args.output, &mut out)?;
             }
         }
     }
@@ -77,11 +80,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
             }
         }
     }
-    Ok(if refused == 0 {
-        Exit::Done
-    } else {
-        Exit::Damage
-    })
+    Ok(exit)
+}
+
+/// A refusal that knows its exit code: what the disk or the system refused is no damage.
+fn refused(refusal: Refusal) -> anyhow::Error {
+    match refusal {
+        Refusal::Disk(error) => anyhow::Error::new(error),
+        refusal => stop(Exit::Damage, sentence(&anyhow::Error::new(refusal))),
+    }
 }
 
 /// Keeps servers out while this lives; `None` where there is no node above.
@@ -174,11 +181,11 @@ fn show(
 
 fn show_refusal(
     partition: &Path,
-    refusal: Refusal,
+    refused: &anyhow::Error,
     format: Format,
     out: &mut Out,
 ) -> anyhow::Result<()> {
-    let (path, why) = (partition.display(), sentence(&anyhow::Error::new(refusal)));
+    let (path, why) = (partition.display(), sentence(refused));
     match format {
         Format::Json => out.json(&json!({
             "partition": path.to_string(),

@@ -91,3 +91,16 @@ fn a_sound_partition_has_nothing_to_repair_and_a_broken_one_is_refused_with_3() 
         .failed(1);
     offline.run(["repair"]).failed(2);
 }
+
+/// What the disk refused was told as damage, with 3: here a directory in a file's place.
+#[test]
+fn what_the_disk_refuses_a_repair_is_a_failure_and_no_damage() {
+    let folder = Folder::new();
+    filled(&folder);
+    let partition = folder.path().join("topics/t/0");
+    std::fs::remove_file(partition.join("manifest")).unwrap();
+    std::fs::create_dir(partition.join("manifest")).unwrap();
+    let args = ["repair", "--dir", partition.to_str().unwrap(), "--dry-run"];
+    let said = Corelog::offline().run(args).failed(1);
+    assert!(said.contains("manifest"), "{said}");
+}

@@ -9,7 +9,7 @@ use corelog_storage::disk::{Dir as _, block_on};
 use corelog_storage::snapshot::{self, Name};
 use serde_json::json;
 
-use crate::exit::{Exit, stop};
+use crate::exit::Exit;
 use crate::output::{Format, Out};
 use crate::progress;
 use crate::quantity::Amount;
@@ -105,19 +105,12 @@ fn target_path(target: &Path) -> String {
     absolute.as_deref().unwrap_or(target).display().to_string()
 }
 
-/// An error with the exit code of what it says: damage where bytes are not what they were.
+/// An error with what to do next, where that is known.
 fn told(error: Error) -> anyhow::Error {
-    match error {
-        Error::NoSnapshot { .. } => {
-            let next = "see `corelog snapshot list`, and --data-dir";
-            anyhow::Error::new(error).context(next)
-        }
-        Error::Io { .. } | Error::StorageFull { .. } | Error::Occupied { .. } => {
-            anyhow::Error::new(error)
-        }
-        damage => {
-            let message = crate::exit::sentence(&anyhow::Error::new(damage));
-            stop(Exit::Damage, message)
-        }
+    let is_missing = matches!(error, Error::NoSnapshot { .. });
+    let error = anyhow::Error::new(error);
+    match is_missing {
+        true => error.context("see `corelog snapshot list`, and --data-dir"),
+        false => error,
     }
 }
