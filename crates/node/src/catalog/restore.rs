@@ -9,6 +9,8 @@
 //! turn with all other changes of the catalog, whole or not at all. What a restart interrupts is
 //! removed at the next start.
 
+mod source;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,21 +18,22 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use corelog_protocol::error::{Detail, ErrorCode};
+use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::{restore_status, restore_topic};
 use corelog_record::{CopyId, Lineage, TopicId, TopicName};
 use corelog_storage::Error;
 use corelog_storage::disk::std::StdDir;
 use corelog_storage::disk::{Dir, block_on};
 use corelog_storage::format::topic as file;
-use corelog_storage::snapshot::{self as stored, Name, Restore, Restored, Stores, Summary};
+use corelog_storage::snapshot::{self as stored, Name, Restore, Restored, Stores};
 
+use self::source::{invalid_source, kept_of, pick, unopened};
 use super::admin::{Admin, failed, random_bytes};
 use super::files;
 use super::snapshots::{name_of, refused, snapshot_dir};
 use super::topic::Topic;
 use crate::core::{Core, with_causes};
-use crate::failure::{Failure, failure, failure_with};
+use crate::failure::{Failure, failure};
 use crate::metrics::add;
 use crate::rt;
 
@@ -117,16 +120,21 @@ impl Admin {
         request: restore_topic::Request,
     ) -> Result<restore_topic::Answer, Failure> {
         let (source, name) = self.source_of(&request.source)?;
+        // A snapshot of the node's own is not deleted between being looked at and being in use.
+        let _turn = match &name {
+            Some(_) => Some(self.turn.acquire(1).await),
+            None => None,
+        };
         let opened = {
             let source = source.clone();
             rt::blocking(move || block_on(stored::open(&StdDir::new(source)))).await
         };
-        let summary = opened.map_err(|error| refused(&request.source, &error))?;
-        let origin = pick(summary, request.source_topic.as_ref())?;
-        let kept = file::Topic::decode(&origin.settings).map_err(|error| {
-            let message = format!("the settings of topic {}: {error}", origin.name);
-            failure(ErrorCode::Damaged, message)
+        let summary = opened.map_err(|error| match &name {
+            Some(name) => refused(name.as_str(), &error),
+            None => unopened(&request.source, &error),
         })?;
+        let origin = pick(summary, request.source_topic.as_ref())?;
+        let kept = kept_of(&origin)?;
         self.check_free(&request.topic).await?;
         self.check_count(0, kept.partitions)?;
         if self.restores.is_any_running() {
@@ -216,13 +224,9 @@ impl Admin {
             return Ok((PathBuf::from(source), None));
         }
         if source.contains('/') {
-            let detail = Detail {
-                field: Some("source".to_owned()),
-                ..Detail::default()
-            };
             let message =
                 "a source is a snapshot's name, or an absolute path on the node's machine";
-            return Err(failure_with(ErrorCode::InvalidRequest, message, detail));
+            return Err(invalid_source(message));
         }
         let name = name_of(source)?;
         let home = snapshot_dir(&StdDir::new(self.core.shared.data_dir.clone()), &name);
@@ -334,26 +338,6 @@ fn random() -> Result<[u8; 16], std::io::Error> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| std::io::Error::other(error.to_string()))?;
     Ok(bytes)
-}
-
-/// The topic that is meant: the one named, or the only one.
-fn pick(summary: Summary, wanted: Option<&TopicName>) -> Result<stored::Topic, Failure> {
-    let name = summary.name;
-    let mut topics = summary.topics;
-    let place = match wanted {
-        Some(wanted) => topics.iter().position(|topic| topic.name == *wanted),
-        None => (topics.len() == 1).then_some(0),
-    };
-    place.map(|place| topics.swap_remove(place)).ok_or_else(|| {
-        let message = match wanted {
-            Some(wanted) => format!("snapshot {name} holds no topic {wanted}"),
-            None => format!(
-                "snapshot {name} holds {} topics: name the one to restore",
-                topics.len()
-            ),
-        };
-        failure(ErrorCode::UnknownTopic, message)
-    })
 }
 
 /// Removes what interrupted restores left, at a start.

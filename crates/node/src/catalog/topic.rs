@@ -69,29 +69,33 @@ impl Topic {
             file.partitions as usize,
             "each partition has one owner"
         );
-        let settings = file.settings;
         Self {
             name: file.name,
             id: file.id,
             created: file.created,
-            settings: TopicSettings {
-                ack: match settings.ack {
-                    file::Ack::Durable => Level::Durable,
-                    file::Ack::Accepted => Level::Accepted,
-                },
-                retention_age_ms: settings.retention_age_ms.map(i64::unsigned_abs),
-                retention_bytes: settings.retention_bytes,
-                segment_bytes: settings.segment_bytes,
-                segment_age_ms: settings.segment_age_ms.map(i64::unsigned_abs),
-                retention_hold: match settings.retention_hold {
-                    file::Hold::None => RetentionHold::None,
-                    file::Hold::Snapshotted => RetentionHold::Snapshotted,
-                    file::Hold::Unknown => RetentionHold::Unknown,
-                },
-                retention_hold_bytes: settings.retention_hold_bytes,
-            },
+            settings: settings_of(&file.settings),
             owners,
         }
+    }
+}
+
+/// The settings that a file keeps.
+pub(super) fn settings_of(settings: &file::Settings) -> TopicSettings {
+    TopicSettings {
+        ack: match settings.ack {
+            file::Ack::Durable => Level::Durable,
+            file::Ack::Accepted => Level::Accepted,
+        },
+        retention_age_ms: settings.retention_age_ms.map(i64::unsigned_abs),
+        retention_bytes: settings.retention_bytes,
+        segment_bytes: settings.segment_bytes,
+        segment_age_ms: settings.segment_age_ms.map(i64::unsigned_abs),
+        retention_hold: match settings.retention_hold {
+            file::Hold::None => RetentionHold::None,
+            file::Hold::Snapshotted => RetentionHold::Snapshotted,
+            file::Hold::Unknown => RetentionHold::Unknown,
+        },
+        retention_hold_bytes: settings.retention_hold_bytes,
     }
 }
 

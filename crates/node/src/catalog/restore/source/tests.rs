@@ -1,0 +1,62 @@
+//! Sources that no topic can be made of.
+
+use std::io::ErrorKind;
+
+use corelog_record::{Timestamp, TopicId};
+
+use super::*;
+
+fn source(settings: file::Settings) -> stored::Topic {
+    let name = TopicName::new("t").expect("a name");
+    let id = TopicId::from_bytes([7; 16]);
+    let kept = file::Topic {
+        id,
+        name: name.clone(),
+        partitions: 1,
+        created: Timestamp::from_millis(1),
+        settings,
+    };
+    stored::Topic {
+        name,
+        id,
+        settings: kept.encode(),
+        partitions: Vec::new(),
+    }
+}
+
+/// Whatever a client may not ask for does not come in by way of a snapshot either.
+#[test]
+fn settings_that_no_topic_could_be_created_with_are_not_restored() {
+    let kept = kept_of(&source(file::Settings::default())).expect("as created");
+    assert_eq!(kept.settings, file::Settings::default());
+    let tiny = file::Settings {
+        segment_bytes: 1,
+        ..file::Settings::default()
+    };
+    let error = kept_of(&source(tiny)).expect_err("too small");
+    assert!(error.is(ErrorCode::InvalidSettings));
+    assert_eq!(error.detail.field.as_deref(), Some("segment_bytes"));
+}
+
+#[test]
+fn a_path_that_cannot_be_opened_is_the_request_s_fault_and_a_disk_s_error_is_not() {
+    let told = |kind: ErrorKind| {
+        let error = Error::Io {
+            action: "read",
+            dir: "/there".to_owned(),
+            file: "snapshot".to_owned(),
+            source: kind.into(),
+        };
+        unopened("/there", &error)
+    };
+    for kind in [
+        ErrorKind::PermissionDenied,
+        ErrorKind::NotFound,
+        ErrorKind::NotADirectory,
+    ] {
+        let error = told(kind);
+        assert!(error.is(ErrorCode::InvalidRequest));
+        assert_eq!(error.detail.field.as_deref(), Some("source"));
+    }
+    assert!(told(ErrorKind::Other).is(ErrorCode::Internal));
+}
