@@ -19,6 +19,8 @@ use crate::rt;
 
 /// A whole pass is due this long after the one before, or after the topic was created.
 const PASS_EVERY_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+/// After a pass that was not whole, the next is due this much later.
+const PASS_AGAIN_MS: i64 = 60 * 60 * 1000;
 /// How often partitions are looked at for a pass that is due.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// Bytes that are read at once: a bounded piece of disk and processor time.
@@ -35,10 +37,18 @@ pub(super) struct Scrubbing {
     is_running: bool,
     /// Bytes read in the pass that goes on, or in the last one.
     bytes: u64,
-    /// When the last pass ended, whatever came of it.
-    tried_at: Option<Timestamp>,
+    /// The end of the last pass since the server was started.
+    tried: Option<Tried>,
     /// Damage that a reader met and that was told.
     met: Option<Offset>,
+}
+
+/// The end of a pass.
+#[derive(Debug, Clone, Copy)]
+struct Tried {
+    at: Timestamp,
+    /// All that there was to read could be read.
+    is_whole: bool,
 }
 
 impl Core {
@@ -121,22 +131,23 @@ impl Core {
     /// One pass over one partition.
     async fn scrub_pass(self: &Rc<Self>, id: SlotId) {
         if let Some(slot) = self.slots.borrow_mut().get_mut(id) {
-            let tried_at = slot.scrub.tried_at;
+            let tried = slot.scrub.tried;
             slot.scrub = Scrubbing {
                 is_running: true,
-                tried_at,
+                tried,
                 ..Scrubbing::default()
             };
         }
-        let mut is_whole = true;
+        let (mut is_sound, mut is_whole) = (true, false);
         while !self.is_stopping.get() {
             let begun = rt::now();
             let Some(scrubbed) = self.scrub_piece(id).await else {
                 break;
             };
-            is_whole &= scrubbed.error.is_none();
+            is_sound &= scrubbed.error.is_none();
             self.tell_scrubbed(id, &scrubbed);
             if scrubbed.is_pass_complete {
+                is_whole = is_sound;
                 add(&self.counters.scrub_passes_total, u64::from(is_whole));
                 break;
             }
@@ -148,7 +159,8 @@ impl Core {
         }
         if let Some(slot) = self.slots.borrow_mut().get_mut(id) {
             slot.scrub.is_running = false;
-            slot.scrub.tried_at = Some(rt::wall_clock());
+            let at = rt::wall_clock();
+            slot.scrub.tried = Some(Tried { at, is_whole });
         }
     }
 
@@ -176,6 +188,7 @@ impl Core {
         }
     }
 
+    /// Tells what a piece found, but for damage: that is an event of the log.
     fn tell_scrubbed(&self, id: SlotId, scrubbed: &Scrubbed) {
         add(&self.counters.scrubbed_bytes_total, scrubbed.bytes);
         let mut slots = self.slots.borrow_mut();
@@ -184,17 +197,6 @@ impl Core {
         };
         slot.scrub.bytes += scrubbed.bytes;
         let (topic, partition) = (&slot.topic.name, slot.key.partition.get());
-        for damage in &scrubbed.damage {
-            add(&self.counters.damage_total, 1);
-            tracing::error!(
-                %topic,
-                partition,
-                from = damage.from.get(),
-                to = damage.to.get(),
-                segment = damage.segment.get(),
-                "the scrub found damage: bytes that were promised cannot be trusted"
-            );
-        }
         if let Some(segment) = scrubbed.index {
             let segment = segment.get();
             tracing::warn!(%topic, partition, segment, "the scrub found a wrong index");
@@ -228,9 +230,17 @@ fn is_due(slot: &Slot, now: Timestamp) -> bool {
         return false;
     };
     let last = partition.scrubbed_at().unwrap_or(slot.topic.created);
-    let last = slot.scrub.tried_at.map_or(last, |tried| tried.max(last));
-    let is_late = now.millis().saturating_sub(last.millis()) >= PASS_EVERY_MS;
+    let is_late = due_at(last, slot.scrub.tried) <= now;
     is_late && !partition.status().is_fenced && partition.sealed_bytes() > 0
+}
+
+/// When the next pass is due, after the one that the log remembers and the one that was tried.
+fn due_at(last: Timestamp, tried: Option<Tried>) -> Timestamp {
+    match tried {
+        Some(tried) if !tried.is_whole => tried.at.saturating_add_millis(PASS_AGAIN_MS),
+        Some(tried) => tried.at.max(last).saturating_add_millis(PASS_EVERY_MS),
+        None => last.saturating_add_millis(PASS_EVERY_MS),
+    }
 }
 
 fn status_of(slot: &Slot) -> scrub_topic::Partition {
@@ -247,5 +257,20 @@ fn status_of(slot: &Slot) -> scrub_topic::Partition {
         bytes_total: partition.map_or(0, |partition| partition.sealed_bytes()),
         scrubbed_at: partition.and_then(|partition| partition.scrubbed_at()),
         damage: partition.map_or_else(Vec::new, |partition| describe::told(partition.damage())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pass that met an error of the disk once counted like one that had read all.
+    #[test]
+    fn a_pass_that_was_not_whole_is_due_again_in_an_hour_and_a_whole_one_in_a_week() {
+        let (last, at) = (Timestamp::from_millis(1_000), Timestamp::from_millis(9_000));
+        let due = |is_whole| due_at(last, Some(Tried { at, is_whole })).millis();
+        assert_eq!(due(false), 9_000 + 60 * 60 * 1_000);
+        assert_eq!(due(true), 9_000 + PASS_EVERY_MS);
+        assert_eq!(due_at(last, None).millis(), 1_000 + PASS_EVERY_MS);
     }
 }

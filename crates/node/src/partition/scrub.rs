@@ -44,6 +44,7 @@ impl<D: Dir> Partition<D> {
             return effects.refuse(token, Refusal::Closing);
         }
         let scrubbed = self.log.complete_scrub(done, now);
+        self.tell_events(effects);
         effects.answer(token, Answer::Scrubbed(Box::new(scrubbed)));
         // The manifest is to remember what was found, and that a pass has ended.
         self.next_chore(now, effects);
