@@ -7,6 +7,7 @@ mod descriptors;
 mod explore;
 mod faults;
 mod model;
+mod nested;
 mod plans;
 mod planted;
 mod reading;
