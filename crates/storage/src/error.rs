@@ -187,6 +187,12 @@ impl Error {
                 dir,
                 file,
                 source,
+            }
+            | Self::OutOfFiles {
+                action,
+                dir,
+                file,
+                source,
             } => Self::Io {
                 action,
                 dir,

@@ -196,16 +196,17 @@ impl<D: Dir> Manifest<D> {
     }
 
     /// Writes the file anew if there is little room left in it, so that an edit which somebody waits
-    /// for, as a group does for that of its store, is one write. Without space all stays as it is.
+    /// for, as a group does for that of its store, is one write. Without space or a descriptor all
+    /// stays as it is.
     ///
     /// # Errors
-    /// Any error of the disk but that it is full; as for [`Manifest::append`].
+    /// Any error of the disk but such a shortage; as for [`Manifest::append`].
     pub async fn make_room(&mut self) -> Result<(), Error> {
         if self.end + ROOM_BYTES <= self.space_end {
             return Ok(());
         }
         match self.compact().await {
-            Err(Error::StorageFull { .. }) => Ok(()),
+            Err(error) if error.is_shortage() && !self.is_in_doubt => Ok(()),
             other => other,
         }
     }
@@ -266,7 +267,8 @@ impl<D: Dir> Manifest<D> {
         // Until the rename, whatever goes wrong leaves the old file as it was.
         let file = image.stage(&self.dir).await?;
         self.is_in_doubt = true;
-        put_in_place(&self.dir).await?;
+        // Renamed but not made sure of: to try again is no way out.
+        put_in_place(&self.dir).await.map_err(Error::for_good)?;
         *self = image.into_manifest(self.dir.clone(), file, self.header, state);
         Ok(())
     }

@@ -318,6 +318,47 @@ fn a_full_disk_is_no_failure_and_the_manifest_goes_on_when_there_is_space() {
     });
 }
 
+/// The room was only for later, but for want of a descriptor the edit before it was reported as
+/// failed: it was tried again, did not follow from itself, and ended the program.
+#[test]
+fn room_that_finds_no_descriptor_is_made_later() {
+    for operation in [Operation::CreateFile, Operation::Remove] {
+        let dir = FaultyDir::new(partition(&MemoryDir::new()));
+        let mut manifest = block_on(Manifest::create(dir.clone(), header(), &[])).unwrap();
+        let number = leave_no_room(&mut manifest);
+        dir.faults().fail(operation, 1, Fault::OutOfFiles);
+        block_on(manifest.make_room()).unwrap();
+        assert!(!dir.faults().is_pending());
+        assert!(!manifest.is_in_doubt());
+        block_on(manifest.make_room()).unwrap();
+        assert!(manifest.end + ROOM_BYTES <= manifest.space_end);
+        assert_eq!(manifest.state(), &state(number));
+    }
+}
+
+/// Renamed into place, the new file is the one that is read: that its name is not durable for want
+/// of a descriptor is a failure that no later try mends.
+#[test]
+fn a_new_file_that_is_in_place_and_not_made_sure_of_is_no_shortage() {
+    let dir = FaultyDir::new(partition(&MemoryDir::new()));
+    let mut manifest = block_on(Manifest::create(dir.clone(), header(), &[])).unwrap();
+    leave_no_room(&mut manifest);
+    dir.faults().fail(Operation::SyncDir, 1, Fault::OutOfFiles);
+    let error = block_on(manifest.make_room()).unwrap_err();
+    assert!(!error.is_shortage(), "{error:?}");
+    assert!(manifest.is_in_doubt());
+}
+
+/// Appends edits until room is to be made. Returns how many.
+fn leave_no_room<D: Dir>(manifest: &mut Manifest<D>) -> i32 {
+    let mut number = 0;
+    while manifest.end + ROOM_BYTES <= manifest.space_end {
+        block_on(manifest.append(&edit(number))).unwrap();
+        number += 1;
+    }
+    number
+}
+
 #[test]
 fn an_append_that_was_dropped_leaves_the_manifest_in_doubt() {
     let dir = FaultyDir::new(partition(&MemoryDir::new()));

@@ -26,6 +26,7 @@ pub(super) fn course(fault: Option<Fault>, operation: Operation) -> Course {
             | Fault::TornBlocks { .. }
             | Fault::FailSync(_),
         ) => Course::Fail(nix::Error::EIO.into()),
+        Some(Fault::OutOfFiles) => Course::Fail(nix::Error::EMFILE.into()),
         Some(Fault::Lost) => Course::Skip,
         Some(Fault::Halt(halt)) => halt.error(operation).map_or(Course::Run, Course::Fail),
     }

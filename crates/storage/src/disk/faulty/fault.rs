@@ -40,6 +40,8 @@ pub enum Fault {
     Fail(io::ErrorKind),
     /// It has its effect, and fails with an error of this kind.
     FailAfter(io::ErrorKind),
+    /// It fails without any effect, for want of a descriptor.
+    OutOfFiles,
     /// A write puts only so many bytes in place, and fails. Other operations just fail.
     Short {
         /// How many, fewer than the write has.
