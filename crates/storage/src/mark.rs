@@ -108,6 +108,19 @@ impl<D: Dir> Mark<D> {
         Ok(())
     }
 
+    /// Writes `slot` over the older one and makes it durable. For want of a descriptor nothing is
+    /// written.
+    ///
+    /// # Errors
+    /// As for [`Mark::write`].
+    pub(crate) async fn write_durably(&mut self, slot: Slot) -> Result<(), Error> {
+        let opened = self.file.file().await;
+        // Open until it is synced.
+        let _file = opened.map_err(|e| At::new(&self.dir, NAME).io("open", e))?;
+        self.write(slot).await?;
+        self.sync().await
+    }
+
     /// Makes what was written durable.
     ///
     /// # Errors

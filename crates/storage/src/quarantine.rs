@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use crate::Error;
-use crate::disk::Dir;
+use crate::disk::{Dir, Entry};
 use crate::error::At;
 use crate::format::quarantine::{Name, Reason};
 
@@ -49,10 +49,7 @@ impl Usage {
 /// # Errors
 /// Any error of the disk.
 pub async fn trim<D: Dir>(dir: &D, torn_bytes_max: u64) -> Result<(Usage, Vec<Name>), Error> {
-    let entries = match dir.list().await {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        other => other.map_err(|e| At::dir(dir).io("list", e))?,
-    };
+    let entries = list(dir).await?;
     let mut usage = Usage::default();
     let mut removed = Vec::new();
     // Newest first: names begin with their time, and a listing is sorted.
@@ -74,6 +71,26 @@ pub async fn trim<D: Dir>(dir: &D, torn_bytes_max: u64) -> Result<(Usage, Vec<Na
     }
     removed.reverse();
     Ok((usage, removed))
+}
+
+/// What is in the quarantine `dir`, by name. One that does not exist is empty.
+///
+/// # Errors
+/// Any error of the disk.
+pub(crate) async fn list<D: Dir>(dir: &D) -> Result<Vec<Entry>, Error> {
+    match dir.list().await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        other => other.map_err(|e| At::dir(dir).io("list", e)),
+    }
+}
+
+/// `name`, or the same at the next millisecond at which nothing is called so: what is there is never
+/// replaced.
+pub(crate) fn free(mut name: Name, taken: &[Entry]) -> Name {
+    while taken.iter().any(|entry| entry.name == name.to_string()) {
+        name.time = name.time.saturating_add_millis(1);
+    }
+    name
 }
 
 #[cfg(test)]

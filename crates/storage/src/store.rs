@@ -15,8 +15,8 @@ use crate::open_files::Handle;
 /// hold it open undisturbed.
 pub(crate) struct Store<D: Dir> {
     handle: Rc<Handle<D>>,
-    /// Set when the name may come to mean another file.
-    is_retired: Cell<bool>,
+    /// Set when the name may come to mean another file; shared with the handles apart.
+    is_retired: Rc<Cell<bool>>,
     /// Shared with the handles apart, so that it shows whether there are any.
     pin: Rc<()>,
 }
@@ -51,7 +51,7 @@ impl<D: Dir> Store<D> {
     pub(crate) fn apart(&self) -> Rc<Self> {
         Rc::new(Self {
             handle: Handle::closed(self.handle.dir(), self.name().to_owned(), Open::Read),
-            is_retired: Cell::new(self.is_retired.get()),
+            is_retired: self.is_retired.clone(),
             pin: self.pin.clone(),
         })
     }
@@ -61,10 +61,15 @@ impl<D: Dir> Store<D> {
         Rc::strong_count(self) > 1 || Rc::strong_count(&self.pin) > 1
     }
 
+    /// Whether anyone has it beside so many `holders`. Handles apart do not count.
+    pub(crate) fn is_held_beside(self: &Rc<Self>, holders: usize) -> bool {
+        Rc::strong_count(self) > holders
+    }
+
     fn of(handle: Rc<Handle<D>>) -> Rc<Self> {
         Rc::new(Self {
             handle,
-            is_retired: Cell::new(false),
+            is_retired: Rc::default(),
             pin: Rc::default(),
         })
     }

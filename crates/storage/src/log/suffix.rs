@@ -14,7 +14,7 @@ use super::chore::{Chore, ChorePlan};
 use super::sums::Sums;
 use super::work::{Garbage, Work, remove};
 use crate::Error;
-use crate::disk::Dir;
+use crate::disk::{Dir, Entry};
 use crate::error::At;
 use crate::format::edit::{Edit, End, Epoch};
 use crate::format::mark::Slot;
@@ -22,6 +22,7 @@ use crate::format::quarantine::{Name, Reason};
 use crate::index::Builder;
 use crate::manifest::Manifest;
 use crate::mark::Mark;
+use crate::quarantine;
 use crate::scan::{Scanner, Step};
 use crate::segment::{Index, Point, Segment, Stage, name};
 use crate::store::{Store, copy};
@@ -40,9 +41,9 @@ pub(super) struct Suffix<D: Dir> {
     slot: Slot,
     /// The segment that holds the offset.
     cut: Cut<D>,
-    /// Its files and those of the segments behind it: stores, and the names of indexes.
-    behind: Vec<(Rc<Store<D>>, String)>,
-    /// What is moved away stays open until the log knows of the cut.
+    /// Its files and those of the segments behind it.
+    behind: Vec<Behind<D>>,
+    /// What is read while it is moved away stays open until the log knows of the cut.
     open: Vec<Rc<D::File>>,
     interval_bytes: u32,
     /// The epoch and lineage to go on with, if the present epoch began behind the cut.
@@ -58,6 +59,15 @@ struct Cut<D: Dir> {
     generation: u32,
 }
 
+/// What is moved away of a segment.
+struct Behind<D: Dir> {
+    store: Rc<Store<D>>,
+    /// How often it is held if nobody reads it.
+    holders: usize,
+    /// The name of its index.
+    index: String,
+}
+
 /// What a cut left.
 struct Done<D: Dir> {
     point: Point,
@@ -70,12 +80,18 @@ impl<D: Dir> Suffix<D> {
     /// Cuts.
     pub(super) async fn run(&mut self) -> Result<(), Error> {
         let (point, rows) = self.find().await?;
+        // What stays of it is read all the time.
+        self.open.push(self.cut.store.file().await?);
+        let created = self.quarantine.create().await;
+        created.map_err(|e| At::dir(&self.quarantine).space("create", e))?;
+        let taken = quarantine::list(&self.quarantine).await?;
         let is_whole = point.position == Position::ZERO;
         let generation = self.cut.generation + 1;
         let kept = match is_whole {
             true => None,
             false => Some(self.shorten(point, generation).await?),
         };
+        let kept_generation = kept.is_some().then_some(generation);
         let mut epochs = self.manifest.state().epochs().iter();
         let last = epochs
             .rfind(|began| began.offset <= point.offset)
@@ -84,7 +100,7 @@ impl<D: Dir> Suffix<D> {
             offset: point.offset,
             ordinal: point.ordinal,
             chain: point.chain,
-            generation: kept.is_some().then_some(generation),
+            generation: kept_generation,
             epoch: last,
         });
         let before = self
@@ -97,7 +113,7 @@ impl<D: Dir> Suffix<D> {
         self.mark.sync().await?;
         self.manifest.append(&edit).await?;
         let epoch = self
-            .settle(point, generation, kept.is_some(), last != before)
+            .settle(point, kept_generation, last != before, &taken)
             .await;
         // The edit is durable, the log in memory is another: there is no way back to try again.
         let epoch = epoch.map_err(Error::for_good)?;
@@ -113,16 +129,16 @@ impl<D: Dir> Suffix<D> {
     async fn settle(
         &mut self,
         point: Point,
-        generation: u32,
-        is_kept: bool,
+        generation: Option<u32>,
         needs_epoch: bool,
+        taken: &[Entry],
     ) -> Result<Option<(LeaderEpoch, Lineage)>, Error> {
         let epoch = match needs_epoch {
             true => Some(self.begin_epoch(point).await?),
             false => None,
         };
-        self.write_mark(point, generation, is_kept, epoch).await?;
-        self.move_away().await?;
+        self.write_mark(point, generation, epoch).await?;
+        self.move_away(taken).await?;
         Ok(epoch)
     }
 
@@ -192,13 +208,12 @@ impl<D: Dir> Suffix<D> {
     async fn write_mark(
         &mut self,
         point: Point,
-        generation: u32,
-        is_kept: bool,
+        generation: Option<u32>,
         epoch: Option<(LeaderEpoch, Lineage)>,
     ) -> Result<(), Error> {
         let slot = Slot {
             segment: self.cut.base.offset,
-            generation: if is_kept { generation } else { 0 },
+            generation: generation.unwrap_or(0),
             position: point.position,
             offset: point.offset,
             ordinal: point.ordinal,
@@ -207,20 +222,24 @@ impl<D: Dir> Suffix<D> {
             epoch: epoch.map_or(self.slot.epoch, |(epoch, _)| Some(epoch)),
             ..self.slot
         };
-        self.mark.write(slot).await?;
-        self.mark.sync().await
+        self.mark.write_durably(slot).await
     }
 
-    /// Moves what was cut to quarantine, whole files at a time; indexes only speak of those.
-    async fn move_away(&mut self) -> Result<(), Error> {
-        let created = self.quarantine.create().await;
-        created.map_err(|e| At::dir(&self.quarantine).io("create", e))?;
-        for (store, index) in &self.behind {
-            // Reads that were planned before the cut go on with the open file.
-            self.open.push(store.file().await?);
+    /// Moves what was cut to quarantine, whole files at a time; indexes only speak of those. What is
+    /// `taken` there already stays as it is.
+    async fn move_away(&mut self, taken: &[Entry]) -> Result<(), Error> {
+        for behind in &self.behind {
+            let Behind { store, index, .. } = behind;
+            // Reads that were planned before the cut go on with the open file, if there may be one.
+            if store.is_held_beside(behind.holders) {
+                match store.file().await {
+                    Err(error) if error.is_shortage() => {}
+                    opened => self.open.push(opened?),
+                }
+            }
             let file = store.name();
             remove(&self.dir, index).await?;
-            let kept_name = Name {
+            let name = Name {
                 time: self.now,
                 reason: Reason::Cut,
                 topic: self.identity.topic,
@@ -228,20 +247,14 @@ impl<D: Dir> Suffix<D> {
                 position: Position::ZERO,
                 file: file.to_owned(),
             };
-            let moved = self
-                .dir
-                .rename(file, &self.quarantine, &kept_name.to_string())
-                .await;
+            let name = quarantine::free(name, taken).to_string();
+            let moved = self.dir.rename(file, &self.quarantine, &name).await;
             moved.map_err(|e| At::new(&self.dir, file).io("move to quarantine", e))?;
         }
-        self.quarantine
-            .sync()
-            .await
-            .map_err(|e| At::dir(&self.quarantine).io("sync", e))?;
-        self.dir
-            .sync()
-            .await
-            .map_err(|e| At::dir(&self.dir).io("sync", e))
+        for dir in [&self.quarantine, &self.dir] {
+            dir.sync().await.map_err(|e| At::dir(dir).io("sync", e))?;
+        }
+        Ok(())
     }
 }
 
@@ -282,7 +295,15 @@ impl<D: Dir> Log<D> {
             .segments
             .iter()
             .filter(|segment| base.offset <= segment.base.offset);
-        let behind = behind.filter_map(|s| Some((s.store.clone()?, s.index_name())));
+        let behind = behind.filter_map(|segment| {
+            // The log, its index, and this.
+            let is_indexed = matches!(segment.index, Index::File(_));
+            Some(Behind {
+                store: segment.store.clone()?,
+                holders: 2 + usize::from(is_indexed),
+                index: segment.index_name(),
+            })
+        });
         let behind = behind.collect();
         let slot = Slot {
             is_clean: false,

@@ -1,7 +1,6 @@
 //! Judging the files of a directory: the manifest says which are the log's.
 
 use std::collections::BTreeSet;
-use std::io::ErrorKind;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -17,7 +16,7 @@ use crate::manifest::Manifest;
 use crate::planted::{self, Bug};
 use crate::segment::name;
 use crate::store::{Store, copy_range};
-use crate::{manifest, mark};
+use crate::{manifest, mark, quarantine};
 
 /// The ending of files that are still being received.
 const PARTIAL_SUFFIX: &str = ".partial";
@@ -206,13 +205,9 @@ impl<D: Dir> Recovery<D> {
 
     /// A name in quarantine that nothing has yet: what is there is never replaced.
     async fn name(&self, reason: Reason, position: Position, file: &str) -> Result<String, Error> {
-        let (identity, quarantine) = (&self.context.identity, &self.context.quarantine);
-        let taken = match quarantine.list().await {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(At::dir(quarantine).io("list", error)),
-        };
-        let mut name = Name {
+        let identity = &self.context.identity;
+        let taken = quarantine::list(&self.context.quarantine).await?;
+        let name = Name {
             time: self.context.now,
             reason,
             topic: identity.topic,
@@ -220,9 +215,6 @@ impl<D: Dir> Recovery<D> {
             position,
             file: file.to_owned(),
         };
-        while taken.iter().any(|entry| entry.name == name.to_string()) {
-            name.time = name.time.saturating_add_millis(1);
-        }
-        Ok(name.to_string())
+        Ok(quarantine::free(name, &taken).to_string())
     }
 }

@@ -16,6 +16,7 @@ mod retention;
 mod rot;
 mod scrub;
 mod sealing;
+mod shortage;
 mod sim;
 mod stories;
 mod survival;

@@ -1,0 +1,142 @@
+//! Descriptors run out in the middle of what a log does.
+
+use corelog_record::Offset;
+
+use super::{at, offset, small};
+use crate::Error;
+use crate::disk::faulty::{Fault, FaultyDir, Operation};
+use crate::disk::memory::MemoryDir;
+use crate::disk::{Dir, block_on};
+use crate::log::Log;
+use crate::testing::{batch, open, read_all, settle};
+
+type Disk = FaultyDir<MemoryDir>;
+
+/// What needs a descriptor.
+const OPENS: [Operation; 4] = [
+    Operation::Open,
+    Operation::CreateFile,
+    Operation::List,
+    Operation::SyncDir,
+];
+
+/// Appends so many batches, four of which make a segment.
+fn fill(log: &mut Log<Disk>, count: usize) {
+    for _ in 0..count {
+        log.append(&batch(&[&[b'f'; 3000]], at(0)), at(0)).unwrap();
+        settle(log, at(1_000)).unwrap();
+    }
+}
+
+/// A log of several segments that was just opened, so that no store is open yet.
+fn reopened(disk: &Disk, count: usize) -> Log<Disk> {
+    let (mut log, _) = open(disk, small(), 1, at(0)).unwrap();
+    fill(&mut log, count);
+    block_on(log.close(at(2_000))).unwrap();
+    drop(log);
+    open(disk, small(), 2, at(3_000)).unwrap().0
+}
+
+fn cut(log: &mut Log<Disk>, from: u64) -> Result<(), Error> {
+    let plan = log.plan_truncate_suffix(offset(from), at(4_000));
+    let done = block_on(plan.unwrap().unwrap().run());
+    log.complete_chore(done, at(4_000)).map(drop)
+}
+
+/// The manifest ended at the cut and the log in memory did not, because a descriptor was missing for
+/// what follows from the edit: appends were acknowledged into a store that nothing named.
+#[test]
+fn a_cut_that_runs_out_of_descriptors_is_as_if_never_tried_or_fences() {
+    let (mut fenced, mut refused) = (0, 0);
+    for operation in OPENS {
+        for nth in 1.. {
+            let disk = Disk::new(MemoryDir::new());
+            let mut log = reopened(&disk, 14);
+            disk.faults().fail(operation, nth, Fault::OutOfFiles);
+            let result = cut(&mut log, 2);
+            if disk.faults().is_pending() {
+                break;
+            }
+            let what = format!("{operation:?} {nth}: {result:?}");
+            if log.is_fenced() {
+                fenced += 1;
+            } else {
+                refused += 1;
+                fill(&mut log, 8);
+            }
+            let is_fenced = log.is_fenced();
+            let durable = log.durable();
+            drop(log);
+            let (log, report) = open(&disk, small(), 3, at(5_000)).unwrap();
+            assert!(report.damage.is_empty(), "{what}: {report:?}");
+            if !is_fenced {
+                assert_eq!(log.durable(), durable, "{what}: {report:?}");
+            }
+            let read = read_all(&log, Offset::ZERO).unwrap();
+            assert_eq!(read.len() as u64, log.durable().get(), "{what}");
+        }
+    }
+    assert!(0 < fenced, "some are after the edit");
+    assert!(0 < refused, "some are before it");
+}
+
+#[test]
+fn a_cut_opens_no_store_that_nobody_reads() {
+    let opens = |count| {
+        let disk = Disk::new(MemoryDir::new());
+        let mut log = reopened(&disk, count);
+        let before = disk.faults().count(Operation::Open);
+        cut(&mut log, 2).unwrap();
+        disk.faults().count(Operation::Open) - before
+    };
+    assert_eq!(opens(10), opens(60));
+}
+
+#[test]
+fn a_read_planned_before_a_cut_goes_on_with_what_was_cut() {
+    let disk = Disk::new(MemoryDir::new());
+    let mut log = reopened(&disk, 20);
+    let plan = log.plan_read(offset(12), Offset::MAX, 1).unwrap();
+    assert!(!plan.is_ready());
+    cut(&mut log, 2).unwrap();
+    assert_eq!(block_on(plan.run()).unwrap().pieces.len(), 1);
+}
+
+/// A reader had a handle of its own on a sealed segment that it had not come to yet. After a cut,
+/// another store of that name was there, and the reader took it for the one that it wanted.
+#[test]
+fn a_reader_never_takes_a_new_store_for_the_one_that_was_cut_off() {
+    let disk = Disk::new(MemoryDir::new());
+    let mut log = reopened(&disk, 20);
+    let second = log.segments().nth(1).unwrap();
+    assert!(second.is_sealed);
+    let mut reader = log.reader(Offset::ZERO);
+    for _ in 0..second.base.get() {
+        assert!(block_on(reader.next()).unwrap().is_some());
+    }
+    let name = format!("{:020}.log", second.base.get());
+    cut(&mut log, second.base.get()).unwrap();
+    for _ in 0..8 {
+        log.append(&batch(&[&[b'n'; 3000]], at(0)), at(0)).unwrap();
+        settle(&mut log, at(5_000)).unwrap();
+    }
+    let entries = block_on(disk.child("p0").list());
+    assert!(entries.unwrap().iter().any(|entry| entry.name == name));
+    let next = block_on(reader.next());
+    assert!(matches!(next, Err(Error::Io { .. })), "{next:?}");
+}
+
+/// Two cuts in one millisecond moved two stores of one name away: the second replaced the first.
+#[test]
+fn what_is_cut_off_replaces_nothing_in_quarantine() {
+    let disk = Disk::new(MemoryDir::new());
+    let mut log = reopened(&disk, 10);
+    let second = log.segments().nth(1).unwrap().base.get();
+    cut(&mut log, second).unwrap();
+    let quarantine = disk.child("quarantine");
+    let count = || block_on(quarantine.list()).unwrap().len();
+    let before = count();
+    fill(&mut log, 1);
+    cut(&mut log, second).unwrap();
+    assert_eq!(count(), before + 1);
+}
