@@ -2,13 +2,15 @@
 
 use std::io::ErrorKind;
 
-use corelog_record::Offset;
+use corelog_record::{Offset, Timestamp};
 
 use super::{offset, small, values};
 use crate::disk::block_on;
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, Entry};
+use crate::log::AppendError;
+use crate::testing::{batch, flush};
 use crate::wal::{Error, Options, Wal};
 
 fn open(dir: &MemoryDir) -> Wal<MemoryDir> {
@@ -242,6 +244,30 @@ fn a_full_disk_loses_nothing_and_goes_on_when_there_is_space() {
 
 /// The log underneath refuses to roll while too much waits to be sealed. Nothing sealed it then, and
 /// neither `append` nor `sync` ever succeeded again.
+#[test]
+fn what_waits_to_be_sealed_is_sealed_by_the_append_that_it_keeps_back() {
+    let options = Options {
+        segment_bytes_max: small().segment_bytes_max,
+        ..Options::default()
+    };
+    let (mut wal, _) = Wal::open_in(MemoryDir::new(), options, 1).unwrap();
+    let record = vec![7; 600 << 10];
+    let time = Timestamp::from_millis(1);
+    let one = batch(&[&record], time);
+    let refused = loop {
+        match wal.log.append(&one, time) {
+            Ok(_) => flush(&mut wal.log, time).unwrap(),
+            Err(error) => break error,
+        };
+    };
+    assert!(matches!(refused, AppendError::Full { .. }), "{refused}");
+    let taken = wal.log_end();
+    for number in 1..=3 {
+        wal.append(&record).unwrap();
+        assert_eq!(wal.sync().unwrap(), taken.plus(number));
+    }
+}
+
 #[test]
 fn appends_that_roll_faster_than_the_log_seals_make_room_themselves() {
     let dir = MemoryDir::new();
