@@ -11,7 +11,6 @@ use super::prepare::Prepare;
 use super::tail::Group;
 use crate::Error;
 use crate::disk::{Dir, File};
-use crate::format::mark::Slot;
 use crate::planted::{self, Bug};
 
 /// A group on its way to the disk. It must be run and completed: dropping it, or its future,
@@ -20,8 +19,6 @@ pub struct FlushPlan<D: Dir> {
     guard: Guard,
     group: Group<D>,
     prepare: Prepare<D>,
-    /// The mark of a log that was clean until now.
-    unset: Option<Slot>,
 }
 
 /// A group that the disk has answered for; give it to [`Log::complete_flush`].
@@ -68,11 +65,6 @@ impl<D: Dir> FlushPlan<D> {
     }
 
     async fn write(&mut self) -> Result<(), Error> {
-        // Before all else: a clean mark would vouch for an edit whose sync failed.
-        if let (Some(slot), Some(mark)) = (self.unset, &mut self.prepare.mark) {
-            mark.write(slot).await?;
-            mark.sync().await?;
-        }
         self.prepare.run().await?;
         let Some(store) = &self.prepare.store else {
             return Err(Error::Fenced);
@@ -104,15 +96,10 @@ impl<D: Dir> Log<D> {
         }
         let group = self.tail.first_pending()?;
         let (segment, end, bytes) = (group.segment, group.end.position.get(), group.bytes);
-        let needs_mark = self.marked.is_clean || !self.has_files();
-        if !self.can_prepare(segment, end) || (needs_mark && self.mark.is_away()) {
+        if !self.can_prepare(segment, end) {
             return None;
         }
-        let mut prepare = self.prepare(segment, end, bytes);
-        let unset = self.unset_slot();
-        if unset.is_some() {
-            prepare.mark = self.mark.take();
-        }
+        let prepare = self.prepare(segment, end, bytes);
         let group = self.tail.take()?;
         self.in_flight_bytes = group.bytes;
         self.is_flush_preparing = prepare.new.is_some() || prepare.extent.is_some();
@@ -120,7 +107,6 @@ impl<D: Dir> Log<D> {
             guard: self.fence.guard(),
             group,
             prepare,
-            unset,
         })
     }
 
@@ -140,16 +126,12 @@ impl<D: Dir> Log<D> {
                     guard,
                     group,
                     prepare,
-                    unset,
                 },
             result,
         } = done;
         self.fence.take_back(guard);
         self.in_flight_bytes = 0;
         self.is_flush_preparing = false;
-        if let Some(mark) = prepare.mark.as_ref().filter(|_| unset.is_some()) {
-            self.marked.is_clean = mark.last().is_some_and(|slot| slot.is_clean);
-        }
         self.absorb(group.segment, prepare);
         match result {
             Ok(()) => {}

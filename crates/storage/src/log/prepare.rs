@@ -43,6 +43,8 @@ pub(crate) struct Prepare<D: Dir> {
     pub(crate) dir: D,
     pub(crate) manifest: Option<Manifest<D>>,
     pub(crate) mark: Option<Mark<D>>,
+    /// What the mark of a log that was clean until now is to say.
+    pub(crate) unset: Option<Slot>,
     pub(crate) birth: Option<Birth>,
     pub(crate) new: Option<NewStore<D>>,
     pub(crate) store: Option<Rc<Store<D>>>,
@@ -58,6 +60,10 @@ impl<D: Dir> Prepare<D> {
     /// [`Error::StorageFull`]: what was done stays done, the rest can be tried again. Any other
     /// error leaves the disk in an unknown state.
     pub(crate) async fn run(&mut self) -> Result<(), Error> {
+        // Before all else: a clean mark would vouch for an edit whose sync failed.
+        if let (Some(slot), Some(mark)) = (self.unset, &mut self.mark) {
+            mark.write_durably(slot).await?;
+        }
         self.give_birth().await?;
         self.add_store().await?;
         self.extend().await
@@ -142,6 +148,8 @@ impl<D: Dir> Log<D> {
         let is_prepared = self.is_flush_preparing || self.chore == Some(Kind::Prepare);
         // Two that prepare the same space would write zeros over what the faster one wrote there.
         let is_in_way = is_in_way || (needs_space && is_prepared);
+        let needs_mark = self.marked.is_clean || !self.has_files();
+        let is_in_way = is_in_way || (needs_mark && self.mark.is_away());
         !is_in_way
     }
 
@@ -149,6 +157,7 @@ impl<D: Dir> Log<D> {
     /// to the position `end`.
     pub(super) fn prepare(&mut self, base: Offset, end: u64, bytes: usize) -> Prepare<D> {
         let birth = (!self.has_files()).then(|| self.birth());
+        let unset = self.unset_slot();
         let segment = self.segment_at(base);
         let (start, name, store) = (segment.base, segment.store_name(), segment.store.clone());
         let is_bare = store.is_none();
@@ -167,11 +176,11 @@ impl<D: Dir> Log<D> {
         Prepare {
             dir: self.dir.clone(),
             manifest: if is_bare { self.manifest.take() } else { None },
-            mark: if birth.is_some() {
-                self.mark.take()
-            } else {
-                None
+            mark: match birth.is_some() || unset.is_some() {
+                true => self.mark.take(),
+                false => None,
             },
+            unset,
             birth,
             new: is_bare.then_some(NewStore { add, name, next }),
             store,
@@ -185,11 +194,15 @@ impl<D: Dir> Log<D> {
         let Prepare {
             manifest,
             mark,
+            unset,
             new,
             store,
             space_bytes,
             ..
         } = prepare;
+        if let Some(mark) = mark.as_ref().filter(|_| unset.is_some()) {
+            self.marked.is_clean = mark.last().is_some_and(|slot| slot.is_clean);
+        }
         self.manifest.give_back(manifest);
         self.mark.give_back(mark);
         let is_added = new.is_none();

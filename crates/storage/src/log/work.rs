@@ -132,8 +132,7 @@ impl<D: Dir> EditWork<D> {
     async fn run(&mut self) -> Result<(), Error> {
         if let Some(unset) = &mut self.unset {
             let (mark, slot) = &mut **unset;
-            mark.write(*slot).await?;
-            mark.sync().await?;
+            mark.write_durably(*slot).await?;
         }
         self.gone = self.manifest.append(&self.edit).await?;
         // Here nobody waits; the next edit may be one that a group waits for.

@@ -3,12 +3,13 @@
 use corelog_record::Offset;
 
 use super::{at, offset, small};
-use crate::Error;
-use crate::disk::faulty::{Fault, FaultyDir, Operation};
+use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, block_on};
-use crate::log::Log;
-use crate::testing::{batch, open, read_all, settle};
+use crate::log::{Chore, Log};
+use crate::mark::Mark;
+use crate::testing::{batch, chore, flush, open, read_all, settle};
+use crate::{Error, manifest};
 
 type Disk = FaultyDir<MemoryDir>;
 
@@ -139,4 +140,32 @@ fn what_is_cut_off_replaces_nothing_in_quarantine() {
     fill(&mut log, 1);
     cut(&mut log, second).unwrap();
     assert_eq!(count(), before + 1);
+}
+
+/// The first group after a clean opening needed a new store and found no descriptor for the mark. The
+/// chore that then made the store named it in the manifest under the clean mark.
+#[test]
+fn no_store_is_named_under_a_clean_mark() {
+    let disk = Disk::new(MemoryDir::new());
+    let mut log = reopened(&disk, 5);
+    log.append(&batch(&[&[b'r'; 15_000]], at(0)), at(0))
+        .unwrap();
+    let segments = log.segments().count();
+    let is_mark = Match::on(Operation::Open, "mark");
+    disk.faults().fail(is_mark, 1, Fault::OutOfFiles);
+    flush(&mut log, at(4_000)).unwrap_err();
+    assert!(log.is_full());
+    // Sealing would unset the mark before, but finds no descriptor either.
+    disk.faults()
+        .fail(Operation::CreateFile, 1, Fault::OutOfFiles);
+    chore(&mut log, at(5_000), false).unwrap_err();
+    let prepared = chore(&mut log, at(5_000), false).unwrap();
+    assert_eq!(prepared, Some(Chore::SpacePrepared));
+    let dir = disk.child("p0");
+    let named = block_on(manifest::read(&dir)).unwrap().1;
+    assert_eq!(named.segments().len(), segments);
+    let mark = block_on(Mark::open(dir)).unwrap().unwrap();
+    assert!(!mark.last().unwrap().is_clean);
+    settle(&mut log, at(6_000)).unwrap();
+    assert_eq!(log.durable(), log.log_end());
 }
