@@ -28,6 +28,7 @@ fn a_value_that_holds_a_valid_batch_fools_no_recovery() {
 
 /// A batch whose value has a whole batch at the start of each sector of the store, if it is written at
 /// `start`: with the offset and the epoch that are next in the log.
+#[expect(clippy::big_endian_bytes, reason = "the batch format is big-endian")]
 fn planted(start: usize) -> Vec<u8> {
     let next = |value: &[u8]| {
         let mut batch = batch(&[value], at(0));
