@@ -288,7 +288,6 @@ fn appends_that_roll_faster_than_the_log_seals_make_room_themselves() {
     assert!(values(&wal) == expected, "all that was synced is there");
 }
 
-/// A record that waits for its batch to be given to the log kept `sync` from ever asking for space.
 #[test]
 fn a_disk_that_fills_while_room_is_made_loses_nothing() {
     let disk = FaultyDir::new(MemoryDir::new());
