@@ -1,7 +1,7 @@
 //! The room of what is open: how many files and maps one thread holds, whichever logs they are of.
 //!
-//! Lives here: the two bounded tables of a thread ([`Table`], one counts descriptors, one bytes of
-//! mapped indexes), the [`Handle`] of a file that is closed when others are needed more and opened
+//! Lives here: the two bounded tables of a thread (`Table`, one counts descriptors, one bytes of
+//! mapped indexes), the `Handle` of a file that is closed when others are needed more and opened
 //! again when it is, and the [`Limits`]. Never lives here: what is in the files.
 //!
 //! A thread that has thousands of logs cannot keep a store, a manifest and a mark of each open. The
