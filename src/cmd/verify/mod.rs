@@ -13,10 +13,11 @@ use std::time::Instant;
 use anyhow::Context as _;
 use corelog_record::batch::{Records, View};
 use corelog_storage::verify::{Checked, Hooks, StoreCheck, survey};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use crate::exit::{Exit, stop};
 use crate::output::{self, Out};
+use crate::progress;
 
 use report::Report;
 
@@ -70,7 +71,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         report.add(&finding, &mut out)?;
     }
     let started = Instant::now();
-    let bar = progress(survey.bytes());
+    let bar = progress::bytes(Some(survey.bytes()));
     let threads = args.threads.map_or_else(cores, NonZeroUsize::get);
     check(&survey.stores, args.deep, threads, &bar, |checked| {
         bar.suspend(|| report.take(checked, &mut out))
@@ -124,17 +125,6 @@ fn decode(view: &View<'_>) -> Result<(), corelog_record::Error> {
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
-}
-
-/// A bar with rate and time left on a terminal, else nothing.
-fn progress(bytes: u64) -> ProgressBar {
-    use std::io::IsTerminal as _;
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let template = "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
-    let style = ProgressStyle::with_template(template);
-    ProgressBar::new(bytes).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 /// The most that one batch may grow to when it is decompressed.

@@ -62,6 +62,23 @@ pub struct Seals {
 pub const SEALS_MAX: usize = 16;
 
 impl Digest {
+    /// Of a segment whose `bytes` bytes are as they were appended between two points.
+    #[must_use]
+    pub fn original(start: Point, end: Point, bytes: u64) -> Self {
+        Self {
+            kind: Kind::Original,
+            base: start.offset,
+            end: end.offset,
+            ordinal: start.ordinal,
+            end_ordinal: end.ordinal,
+            bytes,
+            batches: end.ordinal.since(start.ordinal),
+            chain: start.chain,
+            end_chain: end.chain,
+            hash: None,
+        }
+    }
+
     /// Where the segment begins.
     #[must_use]
     pub fn start(&self) -> Point {

@@ -195,7 +195,7 @@ impl<D: Dir> Log<D> {
         active.born.get_or_insert(now);
     }
 
-    /// Whether batches of `bytes` bytes in all may need a new segment.
+    /// Whether `bytes` more bytes are more than the active segment may have.
     fn would_roll(&self, bytes: usize) -> bool {
         let active = self.active();
         let bytes = active.bytes() + bytes as u64;
@@ -208,12 +208,11 @@ impl<D: Dir> Log<D> {
         if active.is_empty() {
             return false;
         }
-        let is_full = active.bytes() + bytes as u64 > self.options.segment_bytes_max.bytes();
         // Index rows hold 32 bits: no batch begins further from its base than they reach.
         let reach = u64::from(u32::MAX - batch::COUNT_MAX);
         let offsets = active.end.offset.since(active.base.offset);
         let ordinals = active.end.ordinal.since(active.base.ordinal);
-        is_full || offsets > reach || ordinals > reach || active.bytes() > reach
+        self.would_roll(bytes) || offsets > reach || ordinals > reach || active.bytes() > reach
     }
 
     /// Ends the active segment and begins the next, in memory.

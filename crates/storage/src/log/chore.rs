@@ -150,16 +150,17 @@ impl<D: Dir> Log<D> {
         if self.is_fenced() || self.chore.is_some() {
             return None;
         }
-        let freeing = match self.is_full() {
-            true => self.plan_freeing(now),
-            false => None,
+        let work = match self.is_full() {
+            true => self
+                .plan_freeing(now)
+                .or_else(|| self.plan_space(now))
+                .or_else(|| self.plan_mark(now, is_idle)),
+            false => self
+                .plan_space(now)
+                .or_else(|| self.plan_mark(now, is_idle))
+                .or_else(|| self.plan_freeing(now)),
         };
-        let work = freeing
-            .or_else(|| self.plan_space(now))
-            .or_else(|| self.plan_mark(now, is_idle))
-            .or_else(|| self.plan_seal(now))
-            .or_else(|| self.plan_found(now))
-            .or_else(|| self.plan_remove())
+        let work = work
             .or_else(|| self.plan_next(now, is_idle))
             .or_else(|| self.plan_index(now))?;
         Some(self.chore(work))

@@ -116,22 +116,29 @@ impl<D: Dir> Log<D> {
     /// The oldest segments that are durable and wait in this stage, as many as one edit seals.
     fn unsealed(&self, stage: Stage) -> Vec<&Segment<D>> {
         let durable = self.durable.offset;
-        // Behind a sealed one there is none, whatever their number.
-        let is_sealed = |segment: &&Segment<D>| matches!(segment.stage, Stage::Sealed(_));
-        let unsealed = self.segments.iter().rev().take_while(|s| !is_sealed(s));
-        let due = unsealed.filter(|s| s.stage == stage && s.end.offset <= durable);
+        let newest = self.newest_unsealed();
+        let due = newest.filter(|s| s.stage == stage && s.end.offset <= durable);
         let mut due: Vec<_> = due.collect();
         due.reverse();
         due.truncate(SEALS_MAX);
         due
     }
 
+    /// The segments behind the last sealed one, newest first: of those before it none is to be
+    /// sealed, whatever their number.
+    fn newest_unsealed(&self) -> impl Iterator<Item = &Segment<D>> {
+        let is_sealed = |segment: &&Segment<D>| matches!(segment.stage, Stage::Sealed(_));
+        self.segments
+            .iter()
+            .rev()
+            .take_while(move |s| !is_sealed(s))
+    }
+
     /// Whether so much waits to be sealed that the log is not rolled: what is not sealed is read
     /// again after a kill.
     pub(super) fn is_sealing_behind(&self) -> bool {
-        let is_sealed = |segment: &&Segment<D>| matches!(segment.stage, Stage::Sealed(_));
-        let unsealed = self.segments.iter().rev().take_while(|s| !is_sealed(s));
-        let waiting = unsealed.filter(|s| matches!(s.stage, Stage::Rolled | Stage::Finished));
+        let newest = self.newest_unsealed();
+        let waiting = newest.filter(|s| matches!(s.stage, Stage::Rolled | Stage::Finished));
         let (count, bytes) =
             waiting.fold((0, 0), |(count, bytes), s| (count + 1, bytes + s.bytes()));
         UNSEALED_MAX <= count || (UNSEALED_MIN <= count && UNSEALED_BYTES_MAX <= bytes)

@@ -20,7 +20,7 @@ use super::{Identity, Log};
 use crate::Error;
 use crate::disk::Dir;
 use crate::error::At;
-use crate::format::edit::{Edit, Point};
+use crate::format::edit::Edit;
 use crate::format::manifest::Header;
 use crate::manifest::Manifest;
 use crate::recovery::damage_edits;
@@ -158,13 +158,10 @@ impl<D: Dir> Log<D> {
             history,
             copy,
         };
-        let front = self.manifest.get().map(|manifest| {
-            manifest.state().front(Point {
-                offset: end.offset,
-                ordinal: end.ordinal,
-                chain: end.chain,
-            })
-        });
+        let front = self
+            .manifest
+            .get()
+            .map(|manifest| manifest.state().front(end.place()));
         let log_start = front.as_ref().map_or(end.offset, |front| front.log_start());
         let edits = front.map(|front| [front.edits(), damage_edits(&damage)].concat());
         Ok(Some(self.chore(Work::Snapshot(Box::new(Snapshot {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use corelog_record::{Chain, Offset, Position};
 
-use super::{BLOCK, OpenStore, Recovery, marked_point, settle};
+use super::{BLOCK, OpenStore, Recovery, settle};
 use crate::Error;
 use crate::disk::{Dir, File, round_up};
 use crate::format::state;
@@ -18,13 +18,7 @@ use crate::store::Store;
 impl<D: Dir> Recovery<D> {
     /// A segment as the manifest names it.
     pub(super) fn segment(&mut self, named: &state::Segment) -> Segment<D> {
-        let base = Point {
-            offset: named.base,
-            ordinal: named.ordinal,
-            chain: named.chain,
-            ..Point::origin(named.chain)
-        };
-        let mut segment = Segment::new(base);
+        let mut segment = Segment::new(Point::starting(named.start()));
         segment.generation = named.generation;
         let name = segment.store_name();
         let store = Store::closed(&self.context.dir, name.clone());
@@ -32,28 +26,21 @@ impl<D: Dir> Recovery<D> {
         let Some(seal) = &named.seal else {
             return segment;
         };
-        let end = seal.digest.end();
         segment.stage = Stage::Sealed(seal.sealed);
         segment.space_bytes = seal.digest.bytes;
-        segment.end = Point {
-            offset: end.offset,
-            position: base.position.plus(seal.digest.bytes),
-            ordinal: end.ordinal,
-            chain: end.chain,
-            max_timestamp: seal.max_timestamp,
-        };
-        let end = Some((end.offset, end.chain));
+        segment.end = Point::sealed(seal);
+        let end = Some((segment.end.offset, segment.end.chain));
         segment.index = Index::File(self.index_of(&segment, store, seal.digest.bytes, end));
         let length = self.length(&name);
         if let Some(bytes) = length.and_then(|length| length.checked_sub(seal.digest.bytes))
             && bytes > 0
         {
-            let segment = base.offset;
+            let segment = named.base;
             let event = Event::Surplus { segment, bytes };
             self.findings.events.note(event);
         }
         if length.is_none_or(|bytes| bytes < seal.digest.bytes) {
-            let (from, to) = (base.offset, segment.end.offset);
+            let (from, to) = (named.base, segment.end.offset);
             self.note_damage(Damage {
                 from,
                 to,
@@ -121,7 +108,7 @@ impl<D: Dir> Recovery<D> {
         let Some(slot) = slot.filter(|_| self.manifest.torn().is_none()) else {
             return Ok(None);
         };
-        let marked = marked_point(&slot);
+        let marked = Point::marked(&slot);
         if marked.offset < self.promised() || !self.are_known(segments) {
             return Ok(None);
         }

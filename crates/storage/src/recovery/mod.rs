@@ -380,15 +380,4 @@ fn is_still_true<D: Dir>(old: &Slot, segments: &VecDeque<Segment<D>>, durable: P
     segment.is_some_and(|s| old.position <= s.end.position) && old.offset <= durable.offset
 }
 
-/// The point that a mark states.
-fn marked_point(slot: &Slot) -> Point {
-    Point {
-        offset: slot.offset,
-        position: slot.position,
-        ordinal: slot.ordinal,
-        chain: slot.chain,
-        max_timestamp: slot.max_timestamp,
-    }
-}
-
 const BLOCK: u64 = crate::disk::BLOCK_BYTES as u64;

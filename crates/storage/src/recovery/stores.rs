@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use corelog_record::{Chain, Offset, Position};
 
 use super::survey::{self, Survey};
-use super::{BLOCK, OpenStore, Recovery, marked_point, settle};
+use super::{BLOCK, OpenStore, Recovery, settle};
 use crate::Error;
 use crate::disk::{Dir, round_up};
 use crate::format::edit::{Edit, End, Generation};
@@ -70,12 +70,7 @@ impl<D: Dir> Recovery<D> {
         let chain = Chain::seed(self.context.identity.history);
         let point = segments.front().map(|segment| segment.base).or_else(|| {
             let floor = self.manifest.state().end()?;
-            let (offset, ordinal, chain) = (floor.offset, floor.ordinal, floor.chain);
-            Some(Point {
-                offset,
-                ordinal,
-                ..Point::origin(chain)
-            })
+            Some(Point::starting(floor))
         });
         let point = point.unwrap_or(Point::origin(chain));
         (point, point.offset)
@@ -142,7 +137,7 @@ impl<D: Dir> Recovery<D> {
     fn marked_in(&self, segment: &Segment<D>) -> Option<Point> {
         let slot = self.slot?;
         let is_it = slot.segment == segment.base.offset && slot.generation == segment.generation;
-        is_it.then(|| marked_point(&slot))
+        is_it.then(|| Point::marked(&slot))
     }
 
     /// An unsealed store with a successor that holds bytes: it must end where that begins.

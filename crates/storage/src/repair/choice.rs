@@ -129,11 +129,7 @@ fn start(
             .segments()
             .iter()
             .find(|segment| segment.base == base)?;
-        Some(Point {
-            offset: base,
-            ordinal: segment.ordinal,
-            ..Point::origin(segment.chain)
-        })
+        Some(Point::starting(segment.start()))
     });
     let origin = Point::origin(Chain::seed(evidence.header.history));
     let origin = Some(origin).filter(|_| base == Offset::ZERO);

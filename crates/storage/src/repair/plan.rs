@@ -9,13 +9,11 @@ use super::walk::{From, Walked};
 use crate::Error;
 use crate::disk::{Dir, Entry};
 use crate::error::At;
-use crate::format::edit::{
-    Add, Digest, Edit, Epoch, Generation, Kind, Point, Seal, Settings, Start,
-};
+use crate::format::edit::{Add, Digest, Edit, Epoch, Generation, Seal, Settings, Start};
 use crate::format::manifest::Header;
 use crate::format::state::State;
 use crate::manifest::{self, Manifest};
-use crate::segment::{self, name};
+use crate::segment::{Point, name};
 
 /// What is known beforehand.
 #[derive(Debug, Clone, Copy)]
@@ -183,11 +181,7 @@ async fn indexes_only<D: Dir>(
         let from = From {
             dir: &plan.dir,
             history: evidence.header.history,
-            start: segment::Point {
-                offset: segment.base,
-                ordinal: segment.ordinal,
-                ..segment::Point::origin(segment.chain)
-            },
+            start: Point::starting(segment.start()),
             generation: segment.generation,
             mark: None,
             interval_bytes: known.interval_bytes,
@@ -210,7 +204,7 @@ fn rebuilt(chosen: &[Walked], evidence: &Evidence, known: Known) -> Result<State
     let mut say = |edit: Edit| state.apply(&edit).map_err(Refusal::Broken).map(drop);
     let old = evidence.state.as_ref();
     for (number, walked) in chosen.iter().enumerate() {
-        let start = point(&walked.start);
+        let start = walked.start.place();
         if number == 0 {
             say(Edit::Restart(start))?;
         }
@@ -229,7 +223,7 @@ fn rebuilt(chosen: &[Walked], evidence: &Evidence, known: Known) -> Result<State
         let seal = seal(walked, number + 1 < chosen.len(), old, known.now);
         let leads_on = chosen
             .get(number + 1)
-            .is_none_or(|next| point(&next.start) == point(&walked.end));
+            .is_none_or(|next| next.start.place() == walked.end.place());
         if let Some(seal) = seal.filter(|_| leads_on) {
             say(Edit::Seal(seal))?;
         }
@@ -246,19 +240,8 @@ fn rebuilt(chosen: &[Walked], evidence: &Evidence, known: Known) -> Result<State
 
 /// The seal of a store that is whole: as it was, if the old manifest knows it.
 fn seal(walked: &Walked, has_next: bool, old: Option<&State>, now: Timestamp) -> Option<Seal> {
-    let (start, end) = (point(&walked.start), point(&walked.end));
-    let digest = Digest {
-        kind: Kind::Original,
-        base: start.offset,
-        end: end.offset,
-        ordinal: start.ordinal,
-        end_ordinal: end.ordinal,
-        bytes: walked.end.position.get(),
-        batches: end.ordinal.since(start.ordinal),
-        chain: start.chain,
-        end_chain: end.chain,
-        hash: None,
-    };
+    let (start, end) = (walked.start.place(), walked.end.place());
+    let digest = Digest::original(start, end, walked.end.position.get());
     let known = old
         .into_iter()
         .flat_map(State::segments)
@@ -298,14 +281,6 @@ fn epochs(chosen: &[Walked], old: Option<&State>, seed: u64) -> Vec<Epoch> {
 fn lineage(seed: u64, epoch: LeaderEpoch) -> Lineage {
     let drawn = xxhash_rust::xxh3::xxh3_128_with_seed(&epoch.get().to_le_bytes(), seed);
     Lineage::from_bytes(drawn.to_le_bytes())
-}
-
-fn point(point: &segment::Point) -> Point {
-    Point {
-        offset: point.offset,
-        ordinal: point.ordinal,
-        chain: point.chain,
-    }
 }
 
 impl<D: Dir> Plan<D> {

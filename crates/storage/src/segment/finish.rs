@@ -11,7 +11,7 @@ use super::{Below, Point};
 use crate::Error;
 use crate::disk::{Dir, File, is_full};
 use crate::error::At;
-use crate::format::edit::{Digest, Kind, Seal};
+use crate::format::edit::{Digest, Seal};
 use crate::index::Builder;
 use crate::store::Store;
 
@@ -99,18 +99,7 @@ pub(crate) async fn finish_all<D: Dir>(all: &mut [Finishing<D>]) -> Result<(), E
 pub(crate) fn seal<D: Dir>(segment: &Segment<D>, now: Timestamp) -> Seal {
     let Segment { base, end, .. } = segment;
     Seal {
-        digest: Digest {
-            kind: Kind::Original,
-            base: base.offset,
-            end: end.offset,
-            ordinal: base.ordinal,
-            end_ordinal: end.ordinal,
-            bytes: segment.bytes(),
-            batches: end.ordinal.since(base.ordinal),
-            chain: base.chain,
-            end_chain: end.chain,
-            hash: None,
-        },
+        digest: Digest::original(base.place(), end.place(), segment.bytes()),
         max_timestamp: end.max_timestamp,
         sealed: now,
     }

@@ -3,6 +3,9 @@
 use corelog_record::batch::{Header, View};
 use corelog_record::{Chain, Offset, Ordinal, Position, Timestamp};
 
+use crate::format::edit::{self, Seal};
+use crate::format::mark::Slot;
+
 /// All that is known of a log just before one batch: where the batch begins by every count, and what
 /// came before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +34,44 @@ impl Point {
             ordinal: Ordinal::ZERO,
             chain,
             max_timestamp: NO_TIMESTAMP,
+        }
+    }
+
+    /// The point at the start of a segment that begins at `place`.
+    pub(crate) fn starting(place: edit::Point) -> Self {
+        Self {
+            offset: place.offset,
+            ordinal: place.ordinal,
+            ..Self::origin(place.chain)
+        }
+    }
+
+    /// The point at the end of the segment that `seal` is of.
+    pub(crate) fn sealed(seal: &Seal) -> Self {
+        Self {
+            position: Position::new(seal.digest.bytes).unwrap_or(Position::MAX),
+            max_timestamp: seal.max_timestamp,
+            ..Self::starting(seal.digest.end())
+        }
+    }
+
+    /// The point that a mark states.
+    pub(crate) fn marked(slot: &Slot) -> Self {
+        Self {
+            offset: slot.offset,
+            position: slot.position,
+            ordinal: slot.ordinal,
+            chain: slot.chain,
+            max_timestamp: slot.max_timestamp,
+        }
+    }
+
+    /// Where it is in the log, whatever the store.
+    pub(crate) fn place(&self) -> edit::Point {
+        edit::Point {
+            offset: self.offset,
+            ordinal: self.ordinal,
+            chain: self.chain,
         }
     }
 

@@ -8,7 +8,7 @@ use std::task::Poll;
 use corelog_record::HistoryId;
 
 use super::in_order::InOrder;
-use super::verifier::{Bad, Verifier, start};
+use super::verifier::{Bad, Verifier};
 use crate::Error;
 use crate::disk::{Dir, File, Open, Space, round_up};
 use crate::error::At;
@@ -51,7 +51,7 @@ impl<D: Dir> Copy<'_, D> {
         seal: &Seal,
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), Error> {
-        let base = start(seal);
+        let base = Point::starting(seal.digest.start());
         let store = name::store(base.offset, generation);
         let damaged = |Bad(point): Bad| self.damaged(&store, seal, point);
         let opened = self.source.open(&store, Open::Scan).await;

@@ -1,6 +1,5 @@
 //! Verifying a sealed store that comes in pieces, in one pass.
 
-use corelog_record::Position;
 use corelog_record::batch::{HEADER_BYTES, Header, View};
 
 use crate::format::edit::Seal;
@@ -21,16 +20,6 @@ pub(super) struct Verifier {
     interval_bytes: u32,
 }
 
-/// The point at the start of a segment.
-pub(super) fn start(seal: &Seal) -> Point {
-    let start = seal.digest.start();
-    Point {
-        offset: start.offset,
-        ordinal: start.ordinal,
-        ..Point::origin(start.chain)
-    }
-}
-
 /// A place from which on a store cannot be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Bad(pub(super) Point);
@@ -46,17 +35,11 @@ enum Front {
 impl Verifier {
     /// A verifier of the store that `seal` is of.
     pub(super) fn new(seal: &Seal, interval_bytes: u32) -> Self {
-        let (base, end) = (start(seal), seal.digest.end());
+        let base = Point::starting(seal.digest.start());
         Self {
             base,
             point: base,
-            end: Point {
-                offset: end.offset,
-                position: Position::new(seal.digest.bytes).unwrap_or(Position::MAX),
-                ordinal: end.ordinal,
-                chain: end.chain,
-                max_timestamp: seal.max_timestamp,
-            },
+            end: Point::sealed(seal),
             begun: Vec::new(),
             rows: Builder::default(),
             interval_bytes,

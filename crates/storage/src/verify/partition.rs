@@ -200,10 +200,10 @@ fn add_stores(
         let later = segments[number + 1..].iter();
         let mut later = later.filter(|later| holds_bytes(dir, later));
         let end = match &segment.seal {
-            Some(seal) => End::Sealed(sealed_end(segment, seal)),
+            Some(seal) => End::Sealed(Point::sealed(seal)),
             None => End::Open {
-                marked: slot.filter(|slot| is_of(slot, segment)).map(marked),
-                next: later.next().map(start),
+                marked: slot.filter(|slot| is_of(slot, segment)).map(Point::marked),
+                next: later.next().map(|next| Point::starting(next.start())),
                 promised,
             },
         };
@@ -220,7 +220,7 @@ fn add_stores(
                 history: Some(manifest.header.history),
                 is_due: segment.seal.is_some(),
             }),
-            base: start(segment),
+            base: Point::starting(segment.start()),
             end,
             named: (!of.is_snapshot).then(|| segment.clone()),
             bytes,
@@ -251,33 +251,4 @@ fn begins_with_batch(dir: &Path, name: &str) -> bool {
 
 fn is_of(slot: &Slot, segment: &state::Segment) -> bool {
     slot.segment == segment.base && slot.generation == segment.generation
-}
-
-fn marked(slot: &Slot) -> Point {
-    Point {
-        offset: slot.offset,
-        position: slot.position,
-        ordinal: slot.ordinal,
-        chain: slot.chain,
-        max_timestamp: slot.max_timestamp,
-    }
-}
-
-fn start(segment: &state::Segment) -> Point {
-    Point {
-        offset: segment.base,
-        ordinal: segment.ordinal,
-        ..Point::origin(segment.chain)
-    }
-}
-
-fn sealed_end(segment: &state::Segment, seal: &crate::format::edit::Seal) -> Point {
-    let (base, end) = (start(segment), seal.digest.end());
-    Point {
-        offset: end.offset,
-        position: base.position.plus(seal.digest.bytes),
-        ordinal: end.ordinal,
-        chain: end.chain,
-        max_timestamp: seal.max_timestamp,
-    }
 }
