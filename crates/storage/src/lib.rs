@@ -26,7 +26,6 @@ pub mod wal;
 mod error;
 mod index;
 mod planted;
-mod reader;
 mod recovery;
 mod scan;
 mod scrub;
@@ -34,6 +33,5 @@ mod segment;
 mod store;
 
 pub use error::Error;
-pub use log::Log;
-pub use reader::Reader;
+pub use log::{Log, Reader};
 pub use wal::Wal;

@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 
-use corelog_record::Offset;
 use corelog_record::batch::{HEADER_BYTES, Header, View};
 
 use crate::Error;
@@ -27,8 +26,6 @@ pub(crate) enum Step<'a> {
 /// A walk over the batches of a store, from a point on.
 pub(crate) struct Scanner<D: Dir> {
     store: Rc<Store<D>>,
-    /// The base offset of the segment.
-    base: Offset,
     file: Rc<D::File>,
     point: Point,
     /// Where to stop, in bytes of the store.
@@ -41,18 +38,11 @@ pub(crate) struct Scanner<D: Dir> {
 }
 
 impl<D: Dir> Scanner<D> {
-    /// A scanner at `point` of the first `end` bytes of a store, of the segment based at `base`.
-    pub(crate) fn new(
-        store: &Rc<Store<D>>,
-        file: Rc<D::File>,
-        base: Offset,
-        point: Point,
-        end: u64,
-    ) -> Self {
+    /// A scanner at `point` of the first `end` bytes of a store.
+    pub(crate) fn new(store: &Rc<Store<D>>, file: Rc<D::File>, point: Point, end: u64) -> Self {
         let store = store.clone();
         Self {
             store,
-            base,
             file,
             point,
             end,
@@ -76,11 +66,6 @@ impl<D: Dir> Scanner<D> {
         Header::parse(available).is_ok_and(|header| header.total_bytes() <= available.len())
     }
 
-    /// The base offset of the segment.
-    pub(crate) fn base(&self) -> Offset {
-        self.base
-    }
-
     /// What errors of the store say.
     pub(crate) fn at(&self) -> At {
         self.store.at()
@@ -94,18 +79,6 @@ impl<D: Dir> Scanner<D> {
     /// Moves on to `point`, which must be true: the scanner starts anew there.
     pub(crate) fn move_to(&mut self, point: Point) {
         self.point = point;
-    }
-
-    /// The offset after the next batch, if its header can be read. Nothing is verified.
-    ///
-    /// # Errors
-    /// Any error of reading the store.
-    pub(crate) async fn peek(&mut self) -> Result<Option<Offset>, Error> {
-        self.fill(HEADER_BYTES).await?;
-        Ok(self
-            .point
-            .after_header(self.available())
-            .map(|after| after.offset))
     }
 
     /// The next batch. It must begin where the one before ended: offsets are dense as appended, and

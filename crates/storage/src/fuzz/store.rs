@@ -31,7 +31,7 @@ pub(super) fn scan(input: &[u8]) {
     let file = write(&dir, &bytes);
     let store = Store::opened(&dir, NAME.to_owned(), file.clone());
     let start = Point::origin(Chain::from_raw(1));
-    let mut scanner = Scanner::new(&store, file, start.offset, start, end as u64);
+    let mut scanner = Scanner::new(&store, file, start, end as u64);
     let mut batches = 0;
     loop {
         let before = scanner.point();

@@ -183,13 +183,7 @@ impl<D: Dir> Sealed<D> {
         let mut rows = Builder::default();
         let mut is_whole = true;
         let file = self.store.file().await?;
-        let mut scanner = Scanner::new(
-            &self.store,
-            file,
-            self.base.offset,
-            self.base,
-            self.store_bytes,
-        );
+        let mut scanner = Scanner::new(&self.store, file, self.base, self.store_bytes);
         loop {
             let start = scanner.point();
             match scanner.next().await? {

@@ -37,22 +37,21 @@ pub(super) struct DiskRead<D: Dir> {
     /// Whether offset and chain of the end are those of what was appended: not behind damage.
     is_end_true: bool,
     known: Known<D>,
-    wanted: Wanted,
     found: Found,
 }
 
 impl<D: Dir> DiskRead<D> {
-    /// A read of `segment`, of which all below `end` is durable. `None` without a store. Damage goes
-    /// to `found`. `is_end_true`: the end is where a batch that was appended ends.
+    /// A read of `segment` from `from` on, of which all below `end` is durable. `None` without a
+    /// store. Damage goes to `found`. `is_end_true`: the end is where a batch that was appended ends.
     pub(super) fn new(
         segment: &Segment<D>,
         end: Point,
-        wanted: Wanted,
+        from: Offset,
         is_end_true: bool,
         found: Found,
     ) -> Option<Self> {
         let below = segment.below.as_ref();
-        let below = below.filter(|below| wanted.from < below.end.offset);
+        let below = below.filter(|below| from < below.end.offset);
         let (known, end) = match (&segment.index, below) {
             (_, Some(below)) => (Known::File(below.index.clone()), below.end),
             (Index::Growing(rows), None) => (Known::Memory(rows.clone()), end),
@@ -64,9 +63,24 @@ impl<D: Dir> DiskRead<D> {
             end,
             is_end_true: is_end_true && segment.stage != Stage::Damaged,
             known,
-            wanted,
             found,
         })
+    }
+
+    /// The same, by a handle of its own: the file is open no longer than this is.
+    pub(super) fn apart(self) -> Self {
+        let store = self.store.apart();
+        Self { store, ..self }
+    }
+
+    /// The base offset of the segment.
+    pub(super) fn base(&self) -> Offset {
+        self.base.offset
+    }
+
+    /// The end of what it can read.
+    pub(super) fn end(&self) -> Offset {
+        self.end.offset
     }
 
     /// Reads the wanted batches. Each one's checksum is verified, and that the chain over the headers
@@ -75,24 +89,34 @@ impl<D: Dir> DiskRead<D> {
     ///
     /// What is bad is read once more, and a file of rows that the store contradicts is doubted,
     /// before it is called damage.
-    pub(super) async fn run(self) -> Result<Fetched<D>, ReadError> {
-        let failed = |source| self.failed(source);
-        let mut rows = self.load().await.map_err(failed)?;
-        let file = self.store.file().await.map_err(failed)?;
-        let mut start = rows.before(&self.base, self.wanted.from);
-        let enough = self.wanted.bytes_max.saturating_add(AHEAD_BYTES) as u64;
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] up to an offset behind the first wanted one; any error of reading.
+    pub(super) async fn read(&self, wanted: Wanted) -> Result<Fetched<D>, Error> {
+        let read = self.read_wanted(wanted).await;
+        if let Err(Error::Damaged { from, to, segment }) = read {
+            self.found.note(Damage { from, to, segment });
+        }
+        read
+    }
+
+    async fn read_wanted(&self, wanted: Wanted) -> Result<Fetched<D>, Error> {
+        let mut rows = self.load().await?;
+        let file = self.store.file().await?;
+        let mut start = rows.before(&self.base, wanted.from);
+        let enough = wanted.bytes_max.saturating_add(AHEAD_BYTES) as u64;
         let (mut wanted_bytes, mut is_second) = (enough, false);
         loop {
             let available = self.end.position.get().saturating_sub(start.position.get());
             let len = usize::try_from(wanted_bytes.min(available)).unwrap_or(usize::MAX);
             let read = file.read_at(start.position.get(), len).await;
-            let bytes = read.map_err(|source| failed(self.store.at().io("read", source)))?;
-            let look = Look::at(bytes.as_ref(), start, self.wanted, |point| {
+            let bytes = read.map_err(|source| self.store.at().io("read", source))?;
+            let look = Look::at(bytes.as_ref(), start, wanted, |point| {
                 self.check_behind(&rows, point)
             });
             let (sure, check) = match look {
                 Look::Taken(taken) => return Ok(self.fetched(bytes, taken)),
-                Look::None => return Ok(self.nothing()),
+                Look::None => return Ok(self.nothing(wanted)),
                 Look::Short { sure, .. } if start.position < sure.position => {
                     (start, wanted_bytes) = (sure, enough);
                     continue;
@@ -105,16 +129,16 @@ impl<D: Dir> DiskRead<D> {
                     is_second = true;
                     continue;
                 }
-                Look::Bad { from, to } => return Err(self.damaged(from, to)),
+                Look::Bad { from, to } => return Err(self.damaged(wanted, from, to)),
                 Look::Short { sure, .. } => (sure, None),
                 Look::Doubt { sure, check } => (sure, check),
             };
             if !std::mem::replace(&mut is_second, true) {
                 continue;
             }
-            if let Some(anew) = rows.doubt().await.map_err(failed)? {
+            if let Some(anew) = rows.doubt().await? {
                 rows = anew;
-                start = rows.before(&self.base, self.wanted.from);
+                start = rows.before(&self.base, wanted.from);
                 (wanted_bytes, is_second) = (enough, false);
                 continue;
             }
@@ -122,15 +146,25 @@ impl<D: Dir> DiskRead<D> {
             // sound and yet not those that were appended.
             let at = usize::try_from(sure.position.get() - start.position.get());
             let rest = at.ok().and_then(|at| bytes.as_ref().get(at..));
-            let known = check.map(|check| check.offset);
-            let known = known.or_else(|| look::behind(rest?).filter(|to| sure.offset < *to));
-            return Err(self.damaged(sure.offset, known.unwrap_or(self.end.offset)));
+            let behind = || look::behind(rest?, &sure);
+            let known = check.or_else(behind).unwrap_or(self.end);
+            if check.is_none() && known.offset <= wanted.from && known.position < self.end.position
+            {
+                // What is wanted lies behind the damage.
+                (start, wanted_bytes, is_second) = (known, enough, false);
+                continue;
+            }
+            return Err(self.damaged(wanted, sure.offset, known.offset));
         }
     }
 
-    fn damaged(&self, from: Offset, to: Offset) -> ReadError {
-        let (to, segment) = (to.max(from.plus(1)), self.base.offset);
-        self.found.note(Damage { from, to, segment }).into()
+    fn damaged(&self, wanted: Wanted, from: Offset, to: Offset) -> Error {
+        let behind = from.max(wanted.from).plus(1);
+        Error::Damaged {
+            from,
+            to: to.max(behind),
+            segment: self.base.offset,
+        }
     }
 
     async fn load(&self) -> Result<Loaded<D>, Error> {
@@ -162,20 +196,13 @@ impl<D: Dir> DiskRead<D> {
         }
     }
 
-    fn nothing(&self) -> Fetched<D> {
+    fn nothing(&self, wanted: Wanted) -> Fetched<D> {
         Fetched {
             pieces: Vec::new(),
             segment_base: self.base.offset,
-            next: self.wanted.from,
+            next: wanted.from,
             bytes: 0,
         }
-    }
-
-    fn failed(&self, source: Error) -> ReadError {
-        if let Error::Damaged { from, to, segment } = source {
-            self.found.note(Damage { from, to, segment });
-        }
-        read_error(self.base.offset, source)
     }
 }
 

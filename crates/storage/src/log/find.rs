@@ -74,7 +74,7 @@ impl<D: Dir> TimePlan<D> {
             }
         };
         let file = place.store.file().await.map_err(failed)?;
-        let mut scanner = Scanner::new(&place.store, file, segment, start, place.end_bytes);
+        let mut scanner = Scanner::new(&place.store, file, start, place.end_bytes);
         loop {
             match scanner.next().await.map_err(failed)? {
                 Step::End => return Ok(None),

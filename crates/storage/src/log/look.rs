@@ -178,12 +178,17 @@ impl Walk<'_> {
     }
 }
 
-/// The offset of the sound batch behind the bad one at the beginning of `bytes`, by the bad one's own
-/// length.
-pub(super) fn behind(bytes: &[u8]) -> Option<Offset> {
+/// Where a sound batch stands behind the bad one at `at`, with which `bytes` begin, by the bad one's
+/// own length. What the chain is there is not known.
+pub(super) fn behind(bytes: &[u8], at: &Point) -> Option<Point> {
     let length = Header::parse(bytes).ok()?.total_bytes();
     let rest = bytes.get(length..)?;
     let next = Header::parse(rest).ok()?.total_bytes();
     let view = View::verify(rest.get(..next)?).ok()?;
-    Some(view.base_offset())
+    let behind = Point {
+        offset: view.base_offset(),
+        position: at.position.checked_add(length as u64)?,
+        ..*at
+    };
+    (at.offset < behind.offset).then_some(behind)
 }

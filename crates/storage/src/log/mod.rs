@@ -42,6 +42,7 @@ mod open;
 mod options;
 mod prepare;
 mod read;
+mod reader;
 mod rest;
 mod scrub;
 mod select;
@@ -50,7 +51,6 @@ mod space;
 mod suffix;
 mod sums;
 mod tail;
-mod walk;
 mod work;
 
 #[cfg(test)]
@@ -89,6 +89,7 @@ pub use flush::{FlushDone, FlushPlan, Flushed};
 pub use open::{OpenReport, Torn};
 pub use options::{Identity, Options, UNSYNCED_BYTES_MAX};
 pub use read::{Fetched, Piece, ReadError, ReadPlan};
+pub use reader::Reader;
 pub use scrub::{ScrubDone, ScrubPlan, Scrubbed};
 
 pub(crate) use event::Events;

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use corelog_record::Offset;
 
 use super::due::INDEX_CHECKS;
-use super::fetch::DiskRead;
+use super::fetch::{self, DiskRead};
 use super::select::{self, Wanted};
 use super::tail::Frozen;
 use super::{Damage, Log};
@@ -66,7 +66,7 @@ pub struct ReadPlan<D: Dir>(Work<D>);
 
 enum Work<D: Dir> {
     Ready(Fetched<D>),
-    Disk(DiskRead<D>),
+    Disk(DiskRead<D>, Wanted),
 }
 
 /// Whole verified batches in order, of one segment.
@@ -161,7 +161,11 @@ impl<D: Dir> ReadPlan<D> {
     pub async fn run(self) -> Result<Fetched<D>, ReadError> {
         match self.0 {
             Work::Ready(fetched) => Ok(fetched),
-            Work::Disk(read) => read.run().await,
+            Work::Disk(read, wanted) => {
+                let segment = read.base();
+                let fetched = read.read(wanted).await;
+                fetched.map_err(|source| fetch::read_error(segment, source))
+            }
         }
     }
 }
@@ -210,20 +214,22 @@ impl<D: Dir> Log<D> {
         }
         self.index_checks.set(INDEX_CHECKS);
         // Batches are on disk if they are durable, and those have a store.
-        let (end, found) = (self.durable_end(segment), self.found.clone());
-        // A header that rotted bends the chain behind it.
-        let is_damaged = self
-            .damage
-            .iter()
-            .any(|damage| damage.segment == segment_base);
-        let is_end_true = self.read_only_from.is_none() && !is_damaged;
-        match DiskRead::new(segment, end, wanted, is_end_true, found) {
-            Some(read) => Ok(ReadPlan(Work::Disk(read))),
+        match self.disk_read(segment, from) {
+            Some(read) => Ok(ReadPlan(Work::Disk(read, wanted))),
             None => Err(ReadError::OutOfRange {
                 offset: from,
                 valid: self.readable(),
             }),
         }
+    }
+
+    /// A read of what is durable of `segment`, from `from` on; `None` without a store.
+    pub(super) fn disk_read(&self, segment: &Segment<D>, from: Offset) -> Option<DiskRead<D>> {
+        let is_here = |damage: &Damage| damage.segment == segment.base.offset;
+        // A header that rotted bends the chain behind it.
+        let is_end_true = self.read_only_from.is_none() && !self.damage.iter().any(is_here);
+        let (end, found) = (self.durable_end(segment), self.found.clone());
+        DiskRead::new(segment, end, from, is_end_true, found)
     }
 
     /// What is wanted, if the retained chunks hold its beginning.

@@ -149,7 +149,7 @@ impl<D: Dir> Suffix<D> {
             store, base, end, ..
         } = &self.cut;
         let file = store.file().await?;
-        let mut scanner = Scanner::new(store, file, base.offset, *base, end.position.get());
+        let mut scanner = Scanner::new(store, file, *base, end.position.get());
         let mut rows = Builder::default();
         loop {
             let point = scanner.point();
@@ -174,7 +174,7 @@ impl<D: Dir> Suffix<D> {
         let made = copy(&self.dir, store, name, point.position.get()).await?;
         let file = made.file().await?;
         let bytes = point.position.get();
-        let mut scanner = Scanner::new(&made, file, base.offset, *base, bytes);
+        let mut scanner = Scanner::new(&made, file, *base, bytes);
         while let Step::Batch(_) = scanner.next().await? {}
         let found = scanner.point();
         if (found.position, found.chain) != (point.position, point.chain) {

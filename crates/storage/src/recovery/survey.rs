@@ -44,13 +44,7 @@ impl<D: Dir> Survey<D> {
             0 => None,
             bytes => {
                 let file = of.store.file().await?;
-                Some(Scanner::new(
-                    &of.store,
-                    file,
-                    of.base.offset,
-                    of.start,
-                    bytes,
-                ))
+                Some(Scanner::new(&of.store, file, of.start, bytes))
             }
         };
         let rows = match of.start == of.base {

@@ -69,7 +69,7 @@ impl<D: Dir> From<'_, D> {
             agrees_with_mark: true,
         };
         let mut row = 0;
-        let mut scanner = Scanner::new(&store, file, start.offset, start, bytes);
+        let mut scanner = Scanner::new(&store, file, start, bytes);
         loop {
             let at = scanner.point();
             if let Some(index) = &index

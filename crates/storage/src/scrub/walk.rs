@@ -132,7 +132,6 @@ impl<D: Dir> Walk<D> {
         let scanner = Scanner::new(
             store,
             file.clone(),
-            self.target.base.offset,
             self.point,
             self.target.end.position.get(),
         );

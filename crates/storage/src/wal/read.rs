@@ -9,7 +9,7 @@ use corelog_record::{Offset, Timestamp};
 use super::{Error, Wal};
 use crate::disk::std::StdDir;
 use crate::disk::{Dir, block_on};
-use crate::reader;
+use crate::log;
 
 /// A record, with bytes of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl EntryRef<'_> {
 /// # }
 /// ```
 pub struct Reader<D: Dir = StdDir> {
-    batches: reader::Reader<D>,
+    batches: log::Reader<D>,
     from: Offset,
     /// The records of the last batch read.
     bytes: Vec<u8>,

@@ -106,19 +106,40 @@ fn several_bad_batches_are_each_told_of() {
     );
     assert_eq!(
         found.iter().filter(|seen| !good(seen)).count(),
-        2,
+        3,
         "{found:?}"
     );
 }
 
-/// The leader epoch lies outside a batch's checksum.
+/// The leader epoch lies outside a batch's checksum: only the chain at the next row tells.
 #[test]
-fn a_chain_that_does_not_hold_is_damage_of_the_whole_segment() {
+fn a_batch_that_an_index_row_contradicts_is_never_given() {
     let (root, one) = closed();
     change(&root, STORE, |bytes| bytes[3 * one + 15] ^= 1);
     let log = opened(&root);
-    let expected = [batches(0..15), vec![Seen::Damaged(0, 15)], batches(15..40)].concat();
+    let expected = [batches(0..3), vec![Seen::Damaged(3, 4)], batches(4..40)].concat();
     assert_eq!(seen(log.reader(Offset::ZERO)), expected);
+}
+
+/// Rows far apart: of the batches between two of them none can be believed.
+#[test]
+fn batches_between_two_rows_are_given_all_or_none() {
+    let root = MemoryDir::new();
+    let sparse = Options {
+        index_interval_bytes: 4096,
+        ..small()
+    };
+    let (mut log, _) = open(&root, sparse.clone(), 1, at(0)).unwrap();
+    fill(&mut log, 40, 1_000);
+    settle(&mut log, at(1)).unwrap();
+    let one = usize::try_from(log.store_bytes().bytes() / 40).unwrap();
+    block_on(log.close(at(2))).unwrap();
+    change(&root, STORE, |bytes| bytes[5 * one + 15] ^= 1);
+    let log = open(&root, sparse, 2, at(100)).unwrap().0;
+    let expected = [batches(0..4), vec![Seen::Damaged(4, 8)], batches(8..40)].concat();
+    assert_eq!(seen(log.reader(Offset::ZERO)), expected);
+    // Who begins between the rows hears the same.
+    assert_eq!(seen(log.reader(offset(6)))[0], Seen::Damaged(4, 8));
 }
 
 #[test]

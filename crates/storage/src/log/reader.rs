@@ -1,0 +1,141 @@
+//! Walking the whole log in order, by the same reads as [`super::ReadPlan`]s.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use corelog_record::Offset;
+use corelog_record::batch::{Header, View};
+
+use super::Log;
+use super::fetch::DiskRead;
+use super::read::Fetched;
+use super::select::Wanted;
+use crate::Error;
+use crate::disk::Dir;
+use crate::segment::Stage;
+
+/// Walks what was durable when it was made, batch by batch: every checksum and the offsets are
+/// verified, and the chain at the next index row or at the segment's end, before a batch is given.
+/// Goes on while the log is appended to, and while segments expire: their files stay as long as a
+/// reader may want them, and no longer than the reader.
+///
+/// Whoever uses it goes by the offsets of the batches: behind damage they jump.
+pub struct Reader<D: Dir> {
+    /// The next wanted offset.
+    from: Offset,
+    /// What is left to read, the first of them now.
+    parts: VecDeque<DiskRead<D>>,
+    /// Verified batches, and how many of their bytes were given.
+    held: Option<Fetched<D>>,
+    given: usize,
+}
+
+impl<D: Dir> fmt::Debug for Reader<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader")
+            .field("from", &self.from)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<D: Dir> Reader<D> {
+    /// The next batch; `None` at the end of the range.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], after which it goes on where that says that the damage ends: behind the
+    /// bad batch by its own length, or at an index row, or in the next segment. Any error of reading,
+    /// after which it goes on with the next segment.
+    pub async fn next(&mut self) -> Result<Option<View<'_>>, Error> {
+        if self
+            .held
+            .as_ref()
+            .is_none_or(|held| held.bytes <= self.given)
+        {
+            (self.held, self.given) = (self.read().await?, 0);
+        }
+        let Some(held) = &self.held else {
+            return Ok(None);
+        };
+        let rest = held
+            .pieces
+            .first()
+            .map_or(&[][..], |piece| &piece[self.given..]);
+        let bytes = Header::parse(rest).map_or(rest.len(), |header| header.total_bytes());
+        self.given += bytes;
+        match rest.get(..bytes).map(View::verify) {
+            Some(Ok(batch)) => {
+                self.from = batch.next_offset();
+                Ok(Some(batch))
+            }
+            // They were verified when they were read.
+            Some(Err(_)) | None => Err(Error::Damaged {
+                from: self.from,
+                to: std::mem::replace(&mut self.from, held.next),
+                segment: held.segment_base,
+            }),
+        }
+    }
+
+    /// The next run of batches. What cannot be read is behind it.
+    async fn read(&mut self) -> Result<Option<Fetched<D>>, Error> {
+        while let Some(part) = self.parts.front() {
+            let limit = part.end();
+            if self.from < limit {
+                let wanted = Wanted {
+                    from: self.from,
+                    limit,
+                    bytes_max: READ_BYTES,
+                };
+                match part.read(wanted).await {
+                    Ok(fetched) if fetched.bytes > 0 => return Ok(Some(fetched)),
+                    Ok(_nothing) => {}
+                    Err(error) => {
+                        let behind = match error {
+                            Error::Damaged { to, .. } => to.min(limit),
+                            _ => limit,
+                        };
+                        assert!(
+                            self.from < behind,
+                            "a reader goes on behind what it cannot read"
+                        );
+                        self.from = behind;
+                        return Err(error);
+                    }
+                }
+            }
+            self.parts.pop_front();
+        }
+        Ok(None)
+    }
+}
+
+impl<D: Dir> Log<D> {
+    /// A reader of what is durable now, from the batch that holds `from`, or from log start if that
+    /// is higher.
+    pub fn reader(&self, from: Offset) -> Reader<D> {
+        let from = from.clamp(self.log_start, self.durable.offset);
+        let first = self.segment_of(from).base.offset;
+        let segments = self.segments.iter();
+        let segments = segments.filter(|segment| first <= segment.base.offset);
+        let mut parts = VecDeque::new();
+        for segment in segments.filter(|segment| self.durable_bytes(segment) > 0) {
+            // The lower part of an index that is not whole in memory is a part of its own.
+            let below = segment.below.as_ref().map(|below| below.end.offset);
+            for start in [Some(segment.base.offset), below].into_iter().flatten() {
+                let read = self.disk_read(segment, start.max(from));
+                // A walk over many segments must not leave them all open.
+                let is_sealed = matches!(segment.stage, Stage::Sealed(_));
+                parts.extend(read.map(|read| if is_sealed { read.apart() } else { read }));
+            }
+        }
+        Reader {
+            from,
+            parts,
+            held: None,
+            given: 0,
+        }
+    }
+}
+
+/// So many bytes are read at once, unless a batch is larger.
+const READ_BYTES: usize = 1 << 20;
