@@ -11,6 +11,7 @@ pub mod disk;
 pub mod format;
 #[cfg(any(test, feature = "testing"))]
 pub mod fuzz;
+pub mod intake;
 pub mod log;
 pub mod manifest;
 pub mod mark;

@@ -11,15 +11,13 @@ use crate::Error;
 use crate::disk::{ASIDE_SUFFIX, Dir, Entry, File, Open};
 use crate::error::At;
 use crate::format::quarantine::{Name, Reason};
+use crate::intake::partial;
 use crate::log::{Event, remove};
 use crate::manifest::Manifest;
 use crate::planted::{self, Bug};
 use crate::segment::name;
 use crate::store::{Store, copy_range};
 use crate::{manifest, mark, quarantine};
-
-/// The ending of files that are still being received.
-const PARTIAL_SUFFIX: &str = ".partial";
 
 /// A directory without a manifest: nothing was promised in it, unless a store says otherwise.
 pub(super) async fn unborn<D: Dir>(context: &Context<D>, entries: &[Entry]) -> Result<(), Error> {
@@ -126,12 +124,12 @@ impl<D: Dir> Recovery<D> {
         let name = entry.name.as_str();
         let segments = self.manifest.state().segments();
         let is_ours = name == manifest::NAME || name == mark::NAME;
-        if is_ours || entry.is_dir || name.ends_with(PARTIAL_SUFFIX) {
+        if is_ours || entry.is_dir || partial::is_kept(name, self.context.now) {
             return Ok(Verdict::Keep);
         }
         // An index only repeats what a store says.
         let is_leftover = name == name::NEXT || name.ends_with(ASIDE_SUFFIX);
-        if is_leftover || name::is_index(name) {
+        if is_leftover || name::is_index(name) || partial::is_partial(name) {
             return Ok(Verdict::Remove);
         }
         if name::is_store(name) {

@@ -8,11 +8,11 @@ use std::task::Poll;
 use corelog_record::HistoryId;
 
 use super::in_order::InOrder;
-use super::verifier::{Bad, Verifier};
 use crate::Error;
 use crate::disk::{Dir, File, Open, Space, round_up};
 use crate::error::At;
 use crate::format::edit::Seal;
+use crate::intake::{Bad, Verifier};
 use crate::segment::{Point, name};
 use crate::store::padded;
 
@@ -79,7 +79,7 @@ impl<D: Dir> Copy<'_, D> {
             (length, progress),
         );
         moved.await?.map_err(damaged)?;
-        let index = verifier.finish().map_err(damaged)?;
+        let (index, _) = verifier.finish().map_err(damaged)?;
         match target {
             Some(target) => self.close(target, &store, length).await?,
             // Whoever put the file there may not have synced it.

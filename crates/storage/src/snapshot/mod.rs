@@ -23,7 +23,6 @@ mod in_order;
 mod origin;
 mod restore;
 mod shelf;
-mod verifier;
 
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@ use crate::disk::{ASIDE_SUFFIX, Dir, Entry, File, Open, block_on};
 use crate::format::manifest::Manifest;
 use crate::format::mark::{SLOT_BYTES, Slot};
 use crate::format::state;
+use crate::intake::partial;
 use crate::recovery::known_damage;
 use crate::segment::{Point, name};
 use crate::{manifest, mark};
@@ -162,7 +163,7 @@ fn check_names(dir: &Path, entries: &[Entry], state: &state::State, survey: &mut
         if is_named || is_ours || file == name::NEXT {
             continue;
         }
-        let is_leftover = file.ends_with(".partial")
+        let is_leftover = partial::is_partial(file)
             || file.ends_with(ASIDE_SUFFIX)
             || file.contains(".old-")
             || name::is_index(file);

@@ -2,13 +2,14 @@
 
 use corelog_record::batch::{HEADER_BYTES, Header, View};
 
-use crate::format::edit::Seal;
+use super::epochs::{Begun, Epochs};
+use crate::format::edit::{Epoch, Seal};
 use crate::index::Builder;
 use crate::segment::Point;
 
 /// A walk over the batches of one sealed store, whatever its pieces: checksums, offsets and chain.
 /// The rows of its index are made on the way.
-pub(super) struct Verifier {
+pub(crate) struct Verifier {
     base: Point,
     /// Before the first batch that was not verified yet.
     point: Point,
@@ -18,11 +19,13 @@ pub(super) struct Verifier {
     begun: Vec<u8>,
     rows: Builder,
     interval_bytes: u32,
+    /// Which epochs may have made the batches, if that is known.
+    epochs: Option<Epochs>,
 }
 
 /// A place from which on a store cannot be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Bad(pub(super) Point);
+pub(crate) struct Bad(pub(crate) Point);
 
 /// What the front of some bytes is.
 enum Front {
@@ -34,7 +37,7 @@ enum Front {
 
 impl Verifier {
     /// A verifier of the store that `seal` is of.
-    pub(super) fn new(seal: &Seal, interval_bytes: u32) -> Self {
+    pub(crate) fn new(seal: &Seal, interval_bytes: u32) -> Self {
         let base = Point::starting(seal.digest.start());
         Self {
             base,
@@ -43,14 +46,35 @@ impl Verifier {
             begun: Vec::new(),
             rows: Builder::default(),
             interval_bytes,
+            epochs: None,
         }
+    }
+
+    /// The same, which also holds the batches against the epochs of the log, oldest first.
+    pub(super) fn with_epochs(self, begun: &[Begun]) -> Self {
+        Self {
+            epochs: Some(Epochs::new(begun, &self.base)),
+            ..self
+        }
+    }
+
+    /// Before the first batch that was not verified yet.
+    pub(super) fn point(&self) -> Point {
+        self.point
+    }
+
+    /// Forgets the beginning of a batch whose rest is not there: what is pushed next begins at the
+    /// point.
+    pub(super) fn rewind(&mut self) {
+        self.begun.clear();
     }
 
     /// Verifies the next bytes of the store, as far as their batches are whole.
     ///
     /// # Errors
-    /// The first place that cannot be trusted; nothing may be pushed afterwards.
-    pub(super) fn push(&mut self, mut bytes: &[u8]) -> Result<(), Bad> {
+    /// The first place that cannot be trusted; nothing may be pushed afterwards, unless the verifier
+    /// is rewound.
+    pub(crate) fn push(&mut self, mut bytes: &[u8]) -> Result<(), Bad> {
         while !self.begun.is_empty() {
             match self.front(&self.begun)? {
                 Front::Short(needed) => {
@@ -84,17 +108,21 @@ impl Verifier {
         Ok(())
     }
 
-    /// The rows of the index, if all that the seal promises was pushed, and nothing else.
+    /// The rows of the index, and the epochs met, if all that the seal promises was pushed, and nothing
+    /// else.
     ///
     /// # Errors
     /// Where that is not so: the start of the segment if every batch is sound, and yet they are not
     /// those that were sealed.
-    pub(super) fn finish(self) -> Result<Builder, Bad> {
+    pub(crate) fn finish(self) -> Result<(Builder, Vec<Epoch>), Bad> {
         if !self.begun.is_empty() || self.point.position != self.end.position {
             return Err(Bad(self.point));
         }
         match self.point == self.end {
-            true => Ok(self.rows),
+            true => Ok((
+                self.rows,
+                self.epochs.map(Epochs::into_met).unwrap_or_default(),
+            )),
             false => Err(Bad(self.base)),
         }
     }
@@ -125,6 +153,10 @@ impl Verifier {
             return Err(bad);
         };
         if view.base_offset() != self.point.offset {
+            return Err(bad);
+        }
+        let epochs = self.epochs.as_mut();
+        if epochs.is_some_and(|epochs| !epochs.admit(&self.point, &view)) {
             return Err(bad);
         }
         self.rows.note(&self.base, &self.point, self.interval_bytes);

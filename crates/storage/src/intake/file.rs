@@ -1,0 +1,372 @@
+//! One segment that is being received: verified first, then written, in whole aligned pieces.
+
+use std::rc::Rc;
+
+use corelog_record::{HistoryId, Offset, Timestamp};
+
+use super::epochs::Begun;
+use super::verifier::{Bad, Verifier};
+use super::{Error, Ready, partial};
+use crate::disk::{BLOCK_BYTES, Buf, Dir, File, Open, Space, round_up};
+use crate::error::At;
+use crate::format::edit::Seal;
+use crate::log::remove;
+use crate::segment::{Point, name};
+
+/// What is received, and into which log.
+#[derive(Debug, Clone)]
+pub struct Of {
+    /// The log's history.
+    pub history: HistoryId,
+    /// What the segment holds, as its source sealed it.
+    pub seal: Seal,
+    /// The generation it is to have: see [`Log::generation_next`](crate::Log::generation_next).
+    pub generation: u32,
+    /// The epochs of the source, oldest first.
+    pub epochs: Vec<Begun>,
+    /// Bytes of store for each row of the index.
+    pub interval_bytes: u32,
+}
+
+/// A segment that is being received. One at a time for each segment of a log.
+///
+/// Bytes are put into [`Intake::space`] and taken in by [`Intake::fill`], or given to
+/// [`Intake::push`]; they are those of the store from [`Intake::position`] on. Dropped, it leaves what
+/// it wrote for the next one.
+pub struct Intake<D: Dir> {
+    dir: D,
+    of: Of,
+    partial: String,
+    file: Rc<D::File>,
+    verifier: Verifier,
+    /// The piece that is being filled.
+    piece: Rc<D::Buf>,
+    /// Where in the store it begins: a whole block.
+    start: u64,
+    /// How many bytes of it are there.
+    filled: usize,
+    /// How many bytes an earlier intake had left.
+    resumed_bytes: u64,
+}
+
+impl<D: Dir> Intake<D> {
+    /// Begins to receive a segment into the directory of its log, or goes on where an earlier intake
+    /// was interrupted: as far as what it left can be verified. Space for all of it is prepared.
+    ///
+    /// # Errors
+    /// [`Error::Seal`] for a seal that no segment has; [`Error::Storage`], a full disk among others.
+    pub async fn open(dir: &D, of: Of, now: Timestamp) -> Result<Self, Error> {
+        let Of { seal, .. } = &of;
+        let (base, bytes) = (seal.digest.base, seal.digest.bytes);
+        if !seal.digest.is_possible() || SEGMENT_BYTES_MAX < bytes {
+            return Err(Error::Seal { segment: base });
+        }
+        let store = name::store(base, of.generation);
+        let left = left(dir, &store).await?;
+        let is_left = left.is_some();
+        let partial = left.unwrap_or_else(|| partial::named(&store, now));
+        let mode = if is_left { Open::Write } else { Open::Create };
+        let opened = dir.open(&partial, mode).await;
+        let file = opened.map_err(|e| At::new(dir, &partial).space("open", e))?;
+        let verifier = Verifier::new(seal, of.interval_bytes).with_epochs(&of.epochs);
+        let mut intake = Self {
+            dir: dir.clone(),
+            partial,
+            file: Rc::new(file),
+            verifier,
+            piece: Rc::new(dir.alloc(piece_bytes(bytes))),
+            start: 0,
+            filled: 0,
+            resumed_bytes: 0,
+            of,
+        };
+        if is_left {
+            intake.resume().await?;
+        }
+        intake.allocate().await?;
+        Ok(intake)
+    }
+
+    /// The base offset of the segment.
+    #[must_use]
+    pub fn base(&self) -> Offset {
+        self.of.seal.digest.base
+    }
+
+    /// Where in the store the bytes belong that are to come next.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.start + self.filled as u64
+    }
+
+    /// How many bytes the segment has.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.of.seal.digest.bytes
+    }
+
+    /// How many bytes an earlier intake had left that could be verified.
+    #[must_use]
+    pub fn resumed_bytes(&self) -> u64 {
+        self.resumed_bytes
+    }
+
+    /// Where to put the next bytes; empty once all of them are there.
+    pub fn space(&mut self) -> &mut [u8] {
+        let range = self.filled..self.piece_end();
+        let (dir, bytes) = (&self.dir, self.of.seal.digest.bytes);
+        if Rc::get_mut(&mut self.piece).is_none() {
+            // The disk has not let go of it, so it is frozen. It was written: nothing of it is missed.
+            assert_eq!(self.filled, 0, "a piece is written once it is full");
+            self.piece = Rc::new(dir.alloc(piece_bytes(bytes)));
+        }
+        match Rc::get_mut(&mut self.piece) {
+            Some(piece) => &mut piece.as_mut_slice()[range],
+            None => unreachable!("a new buffer is nobody else's"),
+        }
+    }
+
+    /// Takes in the first `bytes` bytes of [`Intake::space`]: verifies them as far as batches are whole,
+    /// and writes the piece once it is full.
+    ///
+    /// # Errors
+    /// [`Error::Wrong`]: the intake goes back to the last batch that was verified, and another source
+    /// may go on there. [`Error::Storage`].
+    ///
+    /// # Panics
+    /// If there is less space.
+    pub async fn fill(&mut self, bytes: usize) -> Result<(), Error> {
+        let end = self.filled + bytes;
+        assert!(
+            end <= self.piece_end(),
+            "what is taken in was put into the space"
+        );
+        let fresh = &self.piece.as_slice()[self.filled..end];
+        if let Err(bad) = self.verifier.push(fresh) {
+            let wrong = self.wrong(bad);
+            self.rewind().await?;
+            return Err(wrong);
+        }
+        self.filled = end;
+        let is_due = bytes > 0 && end == self.piece_end();
+        match is_due {
+            true => self.write().await,
+            false => Ok(()),
+        }
+    }
+
+    /// Takes in `bytes`, those from [`Intake::position`] on.
+    ///
+    /// # Errors
+    /// As for [`Intake::fill`]; [`Error::Wrong`] also for bytes behind the end.
+    pub async fn push(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
+        while !bytes.is_empty() {
+            let space = self.space();
+            let (taken, rest) = bytes.split_at(space.len().min(bytes.len()));
+            if taken.is_empty() {
+                return Err(self.wrong(Bad(self.verifier.point())));
+            }
+            space[..taken.len()].copy_from_slice(taken);
+            self.fill(taken.len()).await?;
+            bytes = rest;
+        }
+        Ok(())
+    }
+
+    /// Goes back to the last batch that was verified: whoever was sending has stopped within one.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub async fn rewind(&mut self) -> Result<(), Error> {
+        self.verifier.rewind();
+        let verified = self.verifier.point().position.get();
+        if verified < self.start {
+            // The piece was written: the block in which the batch begins is needed again.
+            self.start = verified / BLOCK * BLOCK;
+            self.filled = 0;
+            let head = usize::try_from(verified - self.start).unwrap_or(BLOCK_BYTES);
+            let read = self.file.read_at(self.start, head).await;
+            let read = read.map_err(|e| self.at().io("read", e))?;
+            let space = self.space();
+            space[..head].copy_from_slice(read.as_ref());
+        }
+        self.filled = usize::try_from(verified - self.start).unwrap_or(self.filled);
+        Ok(())
+    }
+
+    /// Leaves what was verified so far in the file, for a later intake to go on with.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub async fn park(mut self) -> Result<(), Error> {
+        self.rewind().await?;
+        if self.filled > 0 && self.position() < self.bytes() {
+            self.write().await?;
+        }
+        let Self { file, .. } = self;
+        let at = At::new(&self.dir, &self.partial);
+        Ok(file.close().await.map_err(|e| at.io("close", e))?)
+    }
+
+    /// Makes the segment durable, its index as well, when all of it has come in.
+    ///
+    /// # Errors
+    /// [`Error::Short`] before that; [`Error::Wrong`] and [`Error::Unlike`] if it is not what was
+    /// sealed; [`Error::Storage`].
+    pub async fn finish(self) -> Result<Ready, Error> {
+        let (base, bytes) = (self.base(), self.bytes());
+        if self.position() < bytes {
+            return Err(Error::Short {
+                segment: base,
+                expected: bytes,
+                found: self.position(),
+            });
+        }
+        let end = self.verifier.point();
+        if end.position.get() < bytes {
+            return Err(self.wrong(Bad(end)));
+        }
+        let at = self.at();
+        let Self {
+            dir,
+            of,
+            partial,
+            file,
+            verifier,
+            resumed_bytes,
+            ..
+        } = self;
+        let Ok((rows, epochs)) = verifier.finish() else {
+            remove(&dir, &partial).await?;
+            return Err(Error::Unlike {
+                segment: base,
+                resumed_bytes,
+            });
+        };
+        if let Err(error) = settle(&*file, bytes).await {
+            // A later sync that succeeds would prove nothing.
+            remove(&dir, &partial).await?;
+            return Err(at.io("sync", error).into());
+        }
+        file.close().await.map_err(|e| at.io("close", e))?;
+        let name = name::index(base, of.generation);
+        let rows = rows.encode(of.history, &Point::starting(of.seal.digest.start()));
+        let written = dir.write_aside(&name, &rows).await;
+        written.map_err(|e| At::new(&dir, &name).space("write", e))?;
+        Ok(Ready {
+            seal: of.seal,
+            generation: of.generation,
+            epochs,
+            partial,
+        })
+    }
+
+    /// Verifies what an earlier intake left, and writes it again as it is: that its bytes can be read
+    /// does not prove that they were written.
+    async fn resume(&mut self) -> Result<(), Error> {
+        let at = || self.at();
+        self.file
+            .outwait()
+            .await
+            .map_err(|e| at().io("outwait", e))?;
+        let length = self.file.len().await.map_err(|e| at().io("measure", e))?;
+        let length = length.min(self.bytes());
+        while self.position() < length {
+            let wanted = (length - self.position()).min(PIECE_BYTES);
+            let wanted = usize::try_from(wanted).unwrap_or(BLOCK_BYTES);
+            let read = self.file.read_at(self.position(), wanted).await;
+            let read = read.map_err(|e| self.at().io("read", e))?;
+            match self.push(read.as_ref()).await {
+                Err(Error::Wrong { .. }) => break,
+                other => other?,
+            }
+        }
+        self.rewind().await?;
+        self.resumed_bytes = self.position();
+        Ok(())
+    }
+
+    /// Prepares space for all of the store. A full disk shows here.
+    async fn allocate(&self) -> Result<(), Error> {
+        let length = self.file.len().await;
+        let length = length.map_err(|e| self.at().io("measure", e))?;
+        let room = round_up(length)..round_up(self.bytes());
+        if room.start < room.end {
+            let allocated = self.file.allocate(room, Space::Reserved).await;
+            allocated.map_err(|e| self.at().space("prepare", e))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the piece as far as it is filled, with zeros behind.
+    async fn write(&mut self) -> Result<(), Error> {
+        let whole = self.filled.next_multiple_of(BLOCK_BYTES);
+        if let Some(piece) = Rc::get_mut(&mut self.piece) {
+            piece.as_mut_slice()[self.filled..whole].fill(0);
+            if whole < piece.as_slice().len() {
+                piece.truncate(whole);
+            }
+        }
+        let written = self.file.write_at(Rc::clone(&self.piece), self.start).await;
+        written.map_err(|e| self.at().space("write", e))?;
+        if self.position().is_multiple_of(BLOCK) {
+            self.start = self.position();
+            self.filled = 0;
+        }
+        Ok(())
+    }
+
+    /// How much of the piece can be filled.
+    fn piece_end(&self) -> usize {
+        let left = self.bytes() - self.start;
+        let length = self.piece.as_slice().len();
+        usize::try_from(left).map_or(length, |left| left.min(length))
+    }
+
+    fn wrong(&self, Bad(point): Bad) -> Error {
+        Error::Wrong {
+            segment: self.base(),
+            position: point.position,
+            offset: point.offset,
+        }
+    }
+
+    fn at(&self) -> At {
+        At::new(&self.dir, &self.partial)
+    }
+}
+
+/// The file in which an earlier intake left part of `store`; older ones are removed.
+async fn left<D: Dir>(dir: &D, store: &str) -> Result<Option<String>, Error> {
+    let entries = dir.list().await.map_err(|e| At::dir(dir).io("list", e))?;
+    let of_store = entries.iter().filter_map(|entry| {
+        let (of, begun) = partial::parse(&entry.name)?;
+        (of == store).then_some((begun, &entry.name))
+    });
+    let mut left: Vec<_> = of_store.collect();
+    left.sort();
+    let newest = left.pop().map(|(_, name)| name.clone());
+    for (_, older) in left {
+        remove(dir, older).await?;
+    }
+    Ok(newest)
+}
+
+/// Cuts a store to its length and makes all of it durable.
+async fn settle<F: File>(file: &F, bytes: u64) -> std::io::Result<()> {
+    file.set_len(bytes).await?;
+    file.sync_all().await
+}
+
+/// How large a piece of a store of `bytes` bytes is.
+fn piece_bytes(bytes: u64) -> usize {
+    usize::try_from(round_up(bytes).min(PIECE_BYTES)).unwrap_or(BLOCK_BYTES)
+}
+
+/// Pieces are written in this size: large enough for a disk to be as fast as it can.
+const PIECE_BYTES: u64 = 1 << 20;
+
+/// No store is longer: its index counts in 32 bits.
+const SEGMENT_BYTES_MAX: u64 = u32::MAX as u64;
+
+const BLOCK: u64 = BLOCK_BYTES as u64;
