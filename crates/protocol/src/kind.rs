@@ -39,6 +39,8 @@ pub enum Kind {
     Segments = 30,
     /// Asks for the bytes of segments.
     CopySegments = 31,
+    /// Asks for the chain at an offset.
+    ChainAt = 32,
     /// Takes a snapshot of topics.
     CreateSnapshot = 40,
     /// Asks which snapshots there are.
@@ -51,11 +53,25 @@ pub enum Kind {
     RestoreStatus = 44,
     /// Has the sealed segments of a topic read and checked, or asks how far that is.
     ScrubTopic = 50,
+    /// Makes partitions of another node's topic replicas.
+    CloneTopic = 60,
+    /// Asks what a node is to the partitions of a topic, and how far replicas are.
+    ReplicaStatus = 61,
+    /// Makes a follower the owner.
+    Promote = 62,
+    /// Gives partitions to a follower, or takes that back.
+    Handover = 63,
+    /// Asks a follower to own a partition from here on.
+    TakeOver = 64,
+    /// Makes a former owner a follower.
+    Rejoin = 65,
+    /// Has damaged segments replaced by those of other nodes.
+    RepairTopic = 66,
 }
 
 impl Kind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 29] = [
         Self::Hello,
         Self::Authenticate,
         Self::Ping,
@@ -71,12 +87,20 @@ impl Kind {
         Self::ReopenPartition,
         Self::Segments,
         Self::CopySegments,
+        Self::ChainAt,
         Self::CreateSnapshot,
         Self::ListSnapshots,
         Self::DeleteSnapshot,
         Self::RestoreTopic,
         Self::RestoreStatus,
         Self::ScrubTopic,
+        Self::CloneTopic,
+        Self::ReplicaStatus,
+        Self::Promote,
+        Self::Handover,
+        Self::TakeOver,
+        Self::Rejoin,
+        Self::RepairTopic,
     ];
 
     /// The number on the wire.
@@ -110,12 +134,20 @@ impl Kind {
             Self::ReopenPartition => "ReopenPartition",
             Self::Segments => "Segments",
             Self::CopySegments => "CopySegments",
+            Self::ChainAt => "ChainAt",
             Self::CreateSnapshot => "CreateSnapshot",
             Self::ListSnapshots => "ListSnapshots",
             Self::DeleteSnapshot => "DeleteSnapshot",
             Self::RestoreTopic => "RestoreTopic",
             Self::RestoreStatus => "RestoreStatus",
             Self::ScrubTopic => "ScrubTopic",
+            Self::CloneTopic => "CloneTopic",
+            Self::ReplicaStatus => "ReplicaStatus",
+            Self::Promote => "Promote",
+            Self::Handover => "Handover",
+            Self::TakeOver => "TakeOver",
+            Self::Rejoin => "Rejoin",
+            Self::RepairTopic => "RepairTopic",
         }
     }
 }

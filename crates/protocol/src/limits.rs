@@ -88,6 +88,12 @@ limits! {
     COPY_PART_COUNT_MAX = 1_024;
         "Parts named by one CopySegments request: each pins a file while it waits."
         => "`InvalidRequest`";
+    SOURCE_COUNT_MAX = 16;
+        "Nodes that one CloneTopic or RepairTopic request names: each may cost a connection per core."
+        => "`InvalidRequest`";
+    ADDRESS_BYTES_MAX = 300;
+        "Bytes of an address: a host name of the longest kind and a port."
+        => "`InvalidRequest`";
     PRODUCE_PARTITION_COUNT_MAX = 16_384;
         "Partitions for which one connection has open Produce requests or an aborted run: the server remembers each."
         => "`Busy`, then close";

@@ -7,9 +7,11 @@ use crate::frame::{self, CorrelationId, Frame, FrameError, Shape};
 use crate::head;
 use crate::kind::Kind;
 use crate::message::{
-    Call, alter_topic, authenticate, copy_segments, create_snapshot, create_topic, delete_snapshot,
-    delete_topic, describe_topic, fetch, hello, list_offsets, list_snapshots, metadata, ping,
-    produce, reopen_partition, restore_status, restore_topic, scrub_topic, segments, truncate,
+    Call, alter_topic, authenticate, chain_at, clone_topic, copy_segments, create_snapshot,
+    create_topic, delete_snapshot, delete_topic, describe_topic, fetch, handover, hello,
+    list_offsets, list_snapshots, metadata, ping, produce, promote, rejoin, reopen_partition,
+    repair_topic, replica_status, restore_status, restore_topic, scrub_topic, segments, take_over,
+    truncate,
 };
 
 /// Appends a request's prefix and head to `out`; `body_bytes` raw bytes have to follow it on the
@@ -93,12 +95,20 @@ requests! {
     ReopenPartition reopen_partition "See [`reopen_partition`]."
     Segments segments "See [`segments`]."
     CopySegments copy_segments "See [`copy_segments`]."
+    ChainAt chain_at "See [`chain_at`]."
     CreateSnapshot create_snapshot "See [`create_snapshot`]."
     ListSnapshots list_snapshots "See [`list_snapshots`]."
     DeleteSnapshot delete_snapshot "See [`delete_snapshot`]."
     RestoreTopic restore_topic "See [`restore_topic`]."
     RestoreStatus restore_status "See [`restore_status`]."
     ScrubTopic scrub_topic "See [`scrub_topic`]."
+    CloneTopic clone_topic "See [`clone_topic`]."
+    ReplicaStatus replica_status "See [`replica_status`]."
+    Promote promote "See [`promote`]."
+    Handover handover "See [`handover`]."
+    TakeOver take_over "See [`take_over`]."
+    Rejoin rejoin "See [`rejoin`]."
+    RepairTopic repair_topic "See [`repair_topic`]."
 }
 
 fn one<R: Call>(frame: &Frame<'_>) -> Result<R, FrameError> {

@@ -5,21 +5,21 @@ use std::fmt::Debug;
 
 use corelog_protocol::answer;
 use corelog_protocol::error::{ErrorBody, ErrorCode};
-use corelog_protocol::frame::{CorrelationId, Frame};
-use corelog_protocol::kind::Kind;
+use corelog_protocol::frame::Frame;
 use corelog_protocol::message::{
     Call, ack::Level, alter_topic, authenticate, copy_segments, create_topic, delete_topic,
     describe_topic, epoch::Epoch, fetch, hello, list_offsets, metadata, ping, produce,
-    reopen_partition, segments, settings::TopicSettings, truncate,
+    reopen_partition, replica_status::Role, segments, settings::TopicSettings, truncate,
 };
 use corelog_record::{
     Chain, CopyId, CoreId, HistoryId, LeaderEpoch, Lineage, NodeId, Offset, Ordinal, PartitionId,
     Position, Timestamp, TopicName,
 };
 
-use super::{stored_batch, topic_id};
+use super::{requests, stored_batch, topic_id};
 
 mod kept;
+mod replicas;
 
 /// Something to do with the value of every kind's example.
 trait Visit {
@@ -36,8 +36,7 @@ pub(super) fn encoded() -> BTreeMap<String, Vec<u8>> {
         where
             R::Answer: PartialEq + Debug,
         {
-            let index = Kind::ALL.iter().position(|kind| *kind == R::KIND).unwrap();
-            let correlation = CorrelationId::new(u32::try_from(index).unwrap() + 1);
+            let correlation = requests::correlation(R::KIND);
             let mut out = Vec::new();
             answer::encode_ok::<R>(correlation, answer, body.len(), &mut out).unwrap();
             out.extend_from_slice(body);
@@ -84,6 +83,7 @@ fn each(visit: &mut impl Visit) {
     records(visit);
     transfer(visit);
     kept::each(visit);
+    replicas::each(visit);
 }
 
 fn connection(visit: &mut impl Visit) {
@@ -171,6 +171,11 @@ fn topics(visit: &mut impl Visit) {
                 read_only: false,
                 scrubbed_at: None,
                 snapshot: None,
+                role: Role::Owner,
+                source: None,
+                lag_records: None,
+                lag_bytes: None,
+                lag_ms: None,
             }],
         },
         &[],
@@ -192,6 +197,7 @@ fn records(visit: &mut impl Visit) {
         segment_base: offset(0),
         next: offset(1),
         epochs: Vec::new(),
+        lag_bytes: 0,
     };
     visit.visit::<fetch::Request>(&fetched, &stored_batch());
     let found = list_offsets::Answer {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use corelog_protocol::frame::CorrelationId;
+use corelog_protocol::kind::Kind;
 use corelog_protocol::message::{
     Call, ack::Level, alter_topic, authenticate, copy_segments, create_snapshot, create_topic,
     delete_snapshot, delete_topic, describe_topic, epoch::Epoch, fetch, hello, list_offsets,
@@ -11,11 +12,20 @@ use corelog_protocol::message::{
 };
 use corelog_protocol::request::{self, Request};
 use corelog_record::{
-    Chain, CopyId, HistoryId, LeaderEpoch, Lineage, Offset, PartitionId, Position, Timestamp,
-    TopicName,
+    Chain, CopyId, HistoryId, LeaderEpoch, Lineage, NodeId, Offset, PartitionId, Position,
+    Timestamp, TopicName,
 };
 
 use super::{sent_batch, topic_id};
+
+mod replicas;
+
+/// The number of the examples of a kind: its place among the requests that stand here, from 1 on.
+pub(super) fn correlation(kind: Kind) -> CorrelationId {
+    let values = values();
+    let index = values.iter().position(|value| value.kind() == kind);
+    CorrelationId::new(u32::try_from(index.unwrap()).unwrap() + 1)
+}
 
 /// The value that an example's bytes mean.
 pub(super) fn value(name: &str) -> Request {
@@ -28,9 +38,8 @@ pub(super) fn value(name: &str) -> Request {
 /// Every example's bytes, body included.
 pub(super) fn encoded() -> BTreeMap<String, Vec<u8>> {
     let mut all = BTreeMap::new();
-    for (index, value) in values().into_iter().enumerate() {
-        let correlation = CorrelationId::new(u32::try_from(index).unwrap() + 1);
-        all.insert(label(&value), frame(correlation, &value));
+    for value in values() {
+        all.insert(label(&value), frame(correlation(value.kind()), &value));
     }
     all
 }
@@ -68,6 +77,14 @@ fn frame(correlation: CorrelationId, value: &Request) -> Vec<u8> {
         Request::RestoreTopic(request) => of(correlation, request, &[]),
         Request::RestoreStatus(request) => of(correlation, request, &[]),
         Request::ScrubTopic(request) => of(correlation, request, &[]),
+        Request::ChainAt(request) => of(correlation, request, &[]),
+        Request::CloneTopic(request) => of(correlation, request, &[]),
+        Request::ReplicaStatus(request) => of(correlation, request, &[]),
+        Request::RepairTopic(request) => of(correlation, request, &[]),
+        Request::Promote(request) => of(correlation, request, &[]),
+        Request::Handover(request) => of(correlation, request, &[]),
+        Request::TakeOver(request) => of(correlation, request, &[]),
+        Request::Rejoin(request) => of(correlation, request, &[]),
         other => panic!("{} needs an example", other.kind()),
     }
 }
@@ -78,6 +95,7 @@ fn values() -> Vec<Request> {
     values.extend(records());
     values.extend(transfer());
     values.extend(keeping());
+    values.extend(replicas::values());
     values
 }
 
@@ -233,6 +251,8 @@ fn a_follower_s_fetch_reads_back_as_it_was_written() {
         copy: CopyId::from_bytes([0xcc; 16]),
         end: Offset::ZERO.plus(42),
         chain: Chain::from_raw(u64::MAX),
+        node: Some(NodeId::from_bytes([0x22; 16])),
+        address: Some("10.0.0.2:7400".to_owned()),
         epochs: vec![Epoch {
             epoch: LeaderEpoch::new(3).unwrap(),
             lineage: Lineage::from_bytes([0xee; 16]),

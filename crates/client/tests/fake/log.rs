@@ -153,6 +153,7 @@ impl Log {
             segment_base: Offset::ZERO,
             next,
             epochs: Vec::new(),
+            lag_bytes: 0,
         };
         Ok((head, body))
     }

@@ -1,6 +1,7 @@
 //! What a core tells of its partitions, to clients and to the metrics.
 
 use corelog_protocol::message::describe_topic::{self, Damage, LastSnapshot};
+use corelog_protocol::message::replica_status::Role;
 use corelog_record::TopicId;
 
 use super::slots::{Slot, SlotState};
@@ -81,6 +82,11 @@ impl Core {
             read_only: partition.is_some_and(|partition| partition.status().is_read_only),
             scrubbed_at: partition.and_then(|partition| partition.scrubbed_at()),
             snapshot: last,
+            role: Role::Owner,
+            source: None,
+            lag_records: None,
+            lag_bytes: None,
+            lag_ms: None,
         }
     }
 }

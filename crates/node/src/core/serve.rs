@@ -171,6 +171,7 @@ impl Core {
                     segment_base,
                     next,
                     epochs: vec![],
+                    lag_bytes: 0,
                 };
                 Ok(Fetched::Batches {
                     answer,
@@ -191,6 +192,7 @@ impl Core {
                     segment_base,
                     next,
                     epochs: vec![],
+                    lag_bytes: 0,
                 };
                 let parked = is_parked.then(|| {
                     add(&self.counters.parked_fetches, 1);

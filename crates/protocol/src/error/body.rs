@@ -100,6 +100,15 @@ pub struct Detail {
     /// The offset behind the damage, where reading can go on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<Offset>,
+    /// The end of the log here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end: Option<Offset>,
+    /// The source's high watermark when it was last heard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_end: Option<Offset>,
+    /// Milliseconds since the source was last heard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_heard_ms: Option<u64>,
     /// The base offset of the segment concerned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub segment: Option<Offset>,

@@ -3,6 +3,7 @@
 use corelog_record::{CoreId, LeaderEpoch, Offset, PartitionId, Timestamp, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 
+use super::replica_status::Role;
 use super::settings::TopicSettings;
 
 super::call!(DescribeTopic);
@@ -65,6 +66,21 @@ pub struct Partition {
     /// The snapshot that reaches furthest into it; default nil, none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<LastSnapshot>,
+    /// What the node is to it; default owner.
+    #[serde(default, skip_serializing_if = "Role::is_owner")]
+    pub role: Role,
+    /// The source's address, or the owner's where it is known; default nil.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Records that the source has and this does not; default nil, not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_records: Option<u64>,
+    /// Bytes of them; default nil, not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_bytes: Option<u64>,
+    /// Milliseconds since it was last level with the source; default nil, never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_ms: Option<u64>,
 }
 
 /// Bytes of one segment that were promised and cannot be trusted.

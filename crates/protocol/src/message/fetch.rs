@@ -1,7 +1,7 @@
 //! Fetch: reads batches of one partition, waiting for them if asked to. The answer's body is whole
 //! batches.
 
-use corelog_record::{Chain, CopyId, Offset, PartitionId, TopicId, TopicName};
+use corelog_record::{Chain, CopyId, NodeId, Offset, PartitionId, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 
 use super::epoch::Epoch;
@@ -42,6 +42,12 @@ pub struct Follower {
     pub end: Offset,
     /// Its chain at that end.
     pub chain: Chain,
+    /// Its node; default nil.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeId>,
+    /// The address, `host:port`, at which its node is reached; default nil.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
     /// Its epochs, newest first, at most 1,000; default empty, as in all but its first Fetch.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub epochs: Vec<Epoch>,
@@ -61,6 +67,9 @@ pub struct Answer {
     /// The source's epochs, newest first, when a follower sent its own; default empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub epochs: Vec<Epoch>,
+    /// Bytes of the batches between a follower's end and the high watermark; default 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lag_bytes: u64,
 }
 
 const fn max_bytes_default() -> u32 {
@@ -69,4 +78,12 @@ const fn max_bytes_default() -> u32 {
 
 const fn min_bytes_default() -> u32 {
     1
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
+const fn is_zero(value: &u64) -> bool {
+    *value == 0
 }

@@ -1,8 +1,8 @@
 //! Strategies: any request, and the values that heads are made of.
 
 use corelog_record::{
-    Chain, CopyId, HistoryId, LeaderEpoch, Lineage, Offset, PartitionId, Position, Timestamp,
-    TopicId, TopicName,
+    Chain, CopyId, HistoryId, LeaderEpoch, Lineage, NodeId, Offset, PartitionId, Position,
+    Timestamp, TopicId, TopicName,
 };
 use proptest::collection::vec;
 use proptest::option::of;
@@ -19,6 +19,7 @@ use crate::request::Request;
 
 pub(super) mod answers;
 pub(super) mod kept;
+pub(super) mod replicas;
 
 pub(super) fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
@@ -27,6 +28,7 @@ pub(super) fn request() -> impl Strategy<Value = Request> {
         partition_request(),
         follow_request(),
         kept::request(),
+        replicas::request(),
     ]
 }
 
@@ -158,14 +160,24 @@ fn part() -> impl Strategy<Value = copy_segments::Part> {
 }
 
 fn follower() -> impl Strategy<Value = fetch::Follower> {
-    (id16(), offset(), any::<u64>(), vec(epoch_row(), 0..5)).prop_map(
-        |(copy, end, chain, epochs)| fetch::Follower {
-            copy: CopyId::from_bytes(copy),
-            end,
-            chain: Chain::from_raw(chain),
-            epochs,
-        },
+    (
+        id16(),
+        offset(),
+        any::<u64>(),
+        of(id16()),
+        of(".{0,30}"),
+        vec(epoch_row(), 0..5),
     )
+        .prop_map(
+            |(copy, end, chain, node, address, epochs)| fetch::Follower {
+                copy: CopyId::from_bytes(copy),
+                end,
+                chain: Chain::from_raw(chain),
+                node: node.map(NodeId::from_bytes),
+                address,
+                epochs,
+            },
+        )
 }
 
 fn settings_change() -> impl Strategy<Value = SettingsChange> {

@@ -9,7 +9,9 @@ use crate::head::HeadError;
 use crate::kind::Kind;
 use crate::limits;
 use crate::message::settings::{Change, RetentionHold, SettingsChange, TopicSettings};
-use crate::message::{create_topic, describe_topic, fetch, list_offsets, produce};
+use crate::message::{
+    clone_topic, create_topic, describe_topic, fetch, list_offsets, produce, replica_status,
+};
 use crate::request::Request;
 
 /// A frame around a head that may be whatever no message of ours is.
@@ -221,6 +223,47 @@ fn a_scrub_that_says_nothing_else_begins_on_all_partitions() {
         panic!("a CreateSnapshot");
     };
     assert_eq!((create.snapshot.as_str(), create.topics.len()), ("s", 0));
+}
+
+#[test]
+fn a_clone_that_says_nothing_else_is_all_of_the_log_and_does_not_follow() {
+    let head = b"\x82\xa5topic\xa1t\xa4from\x91\xa3a:1";
+    let Request::CloneTopic(clone) = decode(Kind::CloneTopic, head).unwrap() else {
+        panic!("a CloneTopic");
+    };
+    let clone_topic::Request {
+        partition,
+        segments,
+        follow,
+        rate_bytes,
+        ..
+    } = clone;
+    assert_eq!(
+        (partition, segments.len(), follow, rate_bytes),
+        (None, 0, false, None)
+    );
+    let Request::Promote(promote) = decode(Kind::Promote, &place()).unwrap() else {
+        panic!("a Promote");
+    };
+    assert!(!promote.accept_loss);
+    let Request::Handover(handover) = decode(Kind::Handover, &place()).unwrap() else {
+        panic!("a Handover");
+    };
+    assert_eq!((handover.to, handover.abort), (None, false));
+}
+
+/// An older server says nothing of roles: it owns what it has.
+#[test]
+fn a_partition_without_a_word_of_its_role_is_owned() {
+    let replica: replica_status::Partition =
+        crate::head::decode(b"\x82\xa2id\x00\xa3end\x07").unwrap();
+    assert_eq!(replica.role, replica_status::Role::Owner);
+    assert_eq!(replica.state, replica_status::State::Idle);
+    assert_eq!((replica.lag_records, replica.source_heard_ms), (None, None));
+    let role: replica_status::Role = rmp_serde::from_slice(b"\xachanding_over").unwrap();
+    assert_eq!(role, replica_status::Role::HandingOver);
+    let role: replica_status::Role = rmp_serde::from_slice(b"\xa7learner").unwrap();
+    assert_eq!(role, replica_status::Role::Unknown);
 }
 
 /// A hold of a later version is never taken for none: what it holds would go.

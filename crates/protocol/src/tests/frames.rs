@@ -168,6 +168,7 @@ fn a_frame_too_large_to_be_read_is_not_written() {
         segment_base: corelog_record::Offset::ZERO,
         next: corelog_record::Offset::ZERO,
         epochs: Vec::new(),
+        lag_bytes: 0,
     };
     let bytes = limits::FRAME_BYTES_MAX as usize;
     let correlation = CorrelationId::default();

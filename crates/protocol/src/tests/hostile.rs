@@ -7,9 +7,11 @@ use crate::frame::{CorrelationId, Decoder, Frame, LENGTH_BYTES, PREFIX_BYTES, Pe
 use crate::kind::Kind;
 use crate::limits::FRAME_BYTES_MAX;
 use crate::message::{
-    Call, alter_topic, authenticate, copy_segments, create_snapshot, create_topic, delete_snapshot,
-    delete_topic, describe_topic, fetch, hello, list_offsets, list_snapshots, metadata, ping,
-    produce, reopen_partition, restore_status, restore_topic, scrub_topic, segments, truncate,
+    Call, alter_topic, authenticate, chain_at, clone_topic, copy_segments, create_snapshot,
+    create_topic, delete_snapshot, delete_topic, describe_topic, fetch, handover, hello,
+    list_offsets, list_snapshots, metadata, ping, produce, promote, rejoin, reopen_partition,
+    repair_topic, replica_status, restore_status, restore_topic, scrub_topic, segments, take_over,
+    truncate,
 };
 use crate::request::Request;
 
@@ -171,12 +173,20 @@ fn read_answer(frame: &Frame<'_>, seen: &mut Seen) {
         Kind::ReopenPartition => outcome::<reopen_partition::Request>(frame),
         Kind::Segments => outcome::<segments::Request>(frame),
         Kind::CopySegments => outcome::<copy_segments::Request>(frame),
+        Kind::ChainAt => outcome::<chain_at::Request>(frame),
         Kind::CreateSnapshot => outcome::<create_snapshot::Request>(frame),
         Kind::ListSnapshots => outcome::<list_snapshots::Request>(frame),
         Kind::DeleteSnapshot => outcome::<delete_snapshot::Request>(frame),
         Kind::RestoreTopic => outcome::<restore_topic::Request>(frame),
         Kind::RestoreStatus => outcome::<restore_status::Request>(frame),
         Kind::ScrubTopic => outcome::<scrub_topic::Request>(frame),
+        Kind::CloneTopic => outcome::<clone_topic::Request>(frame),
+        Kind::ReplicaStatus => outcome::<replica_status::Request>(frame),
+        Kind::Promote => outcome::<promote::Request>(frame),
+        Kind::Handover => outcome::<handover::Request>(frame),
+        Kind::TakeOver => outcome::<take_over::Request>(frame),
+        Kind::Rejoin => outcome::<rejoin::Request>(frame),
+        Kind::RepairTopic => outcome::<repair_topic::Request>(frame),
     };
     match is_error {
         None => seen.refused += 1,

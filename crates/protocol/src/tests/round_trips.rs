@@ -12,8 +12,9 @@ use crate::frame::{CorrelationId, Decoder, FrameError, Peek};
 use crate::kind::Kind;
 use crate::limits::FRAME_BYTES_MAX;
 use crate::message::{
-    Call, create_snapshot, describe_topic, fetch, metadata, produce, restore_status, scrub_topic,
-    segments,
+    Call, chain_at, clone_topic, create_snapshot, describe_topic, fetch, handover, metadata,
+    produce, promote, rejoin, repair_topic, replica_status, restore_status, scrub_topic, segments,
+    take_over,
 };
 use crate::request::{self, Request};
 
@@ -62,6 +63,10 @@ proptest! {
         produced in any_of::answers::produced(),
         segments in any_of::answers::segments(),
         kept in any_of::kept::answers(),
+        replicas in any_of::replicas::replicas(),
+        (boundary, cloned) in any_of::replicas::copied(),
+        (promoted, handed, taken_over, rejoined) in any_of::replicas::owned(),
+        repaired in any_of::replicas::repaired(),
         body in vec(any::<u8>(), 0..64),
     ) {
         read_back::<metadata::Request>(&metadata, &[]);
@@ -73,6 +78,14 @@ proptest! {
         read_back::<restore_status::Request>(&restored, &[]);
         read_back::<scrub_topic::Request>(&scrubbed, &[]);
         read_back::<describe_topic::Request>(&described, &[]);
+        read_back::<replica_status::Request>(&replicas, &[]);
+        read_back::<chain_at::Request>(&boundary, &[]);
+        read_back::<clone_topic::Request>(&cloned, &[]);
+        read_back::<promote::Request>(&promoted, &[]);
+        read_back::<handover::Request>(&handed, &[]);
+        read_back::<take_over::Request>(&taken_over, &[]);
+        read_back::<rejoin::Request>(&rejoined, &[]);
+        read_back::<repair_topic::Request>(&repaired, &[]);
     }
 
     #[test]
@@ -113,12 +126,20 @@ pub(super) fn encode(
         Request::ReopenPartition(r) => request::encode(correlation, r, body_bytes, out),
         Request::Segments(r) => request::encode(correlation, r, body_bytes, out),
         Request::CopySegments(r) => request::encode(correlation, r, body_bytes, out),
+        Request::ChainAt(r) => request::encode(correlation, r, body_bytes, out),
         Request::CreateSnapshot(r) => request::encode(correlation, r, body_bytes, out),
         Request::ListSnapshots(r) => request::encode(correlation, r, body_bytes, out),
         Request::DeleteSnapshot(r) => request::encode(correlation, r, body_bytes, out),
         Request::RestoreTopic(r) => request::encode(correlation, r, body_bytes, out),
         Request::RestoreStatus(r) => request::encode(correlation, r, body_bytes, out),
         Request::ScrubTopic(r) => request::encode(correlation, r, body_bytes, out),
+        Request::CloneTopic(r) => request::encode(correlation, r, body_bytes, out),
+        Request::ReplicaStatus(r) => request::encode(correlation, r, body_bytes, out),
+        Request::Promote(r) => request::encode(correlation, r, body_bytes, out),
+        Request::Handover(r) => request::encode(correlation, r, body_bytes, out),
+        Request::TakeOver(r) => request::encode(correlation, r, body_bytes, out),
+        Request::Rejoin(r) => request::encode(correlation, r, body_bytes, out),
+        Request::RepairTopic(r) => request::encode(correlation, r, body_bytes, out),
     }
 }
 

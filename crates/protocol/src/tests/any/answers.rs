@@ -51,14 +51,16 @@ pub(in crate::tests) fn fetched() -> impl Strategy<Value = fetch::Answer> {
         offset(),
         offset(),
         vec(epoch_row(), 0..3),
+        any::<u64>(),
     )
         .prop_map(
-            |(log_start, high_watermark, segment_base, next, epochs)| fetch::Answer {
+            |(log_start, high_watermark, segment_base, next, epochs, lag_bytes)| fetch::Answer {
                 log_start,
                 high_watermark,
                 segment_base,
                 next,
                 epochs,
+                lag_bytes,
             },
         )
 }
@@ -166,15 +168,22 @@ pub(in crate::tests) fn error() -> impl Strategy<Value = ErrorBody> {
         of(topic_id()),
         of(any::<u64>()),
         of(vec(any::<u8>(), 0..3)),
+        [of(offset()), of(offset())],
+        of(any::<u64>()),
     )
-        .prop_map(|(log_start, address, topic_id, limit, versions)| Detail {
-            log_start,
-            address,
-            topic_id,
-            limit,
-            versions,
-            ..Detail::default()
-        });
+        .prop_map(
+            |(log_start, address, topic_id, limit, versions, ends, source_heard_ms)| Detail {
+                log_start,
+                address,
+                topic_id,
+                limit,
+                versions,
+                end: ends[0],
+                source_end: ends[1],
+                source_heard_ms,
+                ..Detail::default()
+            },
+        );
     (any::<u16>(), ".{0,100}", detail).prop_map(|(code, message, detail)| ErrorBody {
         code,
         message,

@@ -5,7 +5,7 @@ use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 
-use super::{answers, epoch, name, number, offset, place, settings, topic_id};
+use super::{answers, epoch, name, number, offset, place, replicas, settings, topic_id};
 use crate::message::{
     create_snapshot, delete_snapshot, describe_topic, list_snapshots, restore_status,
     restore_topic, scrub_topic, snapshot,
@@ -151,9 +151,11 @@ fn described() -> impl Strategy<Value = describe_topic::Answer> {
         vec(damage(), 0..3),
         of(time()),
         of(last),
+        (replicas::role(), of(".{0,30}"), any::<[Option<u64>; 3]>()),
     )
         .prop_map(
-            |((id, core, epoch, read_only), offsets, damage, scrubbed_at, snapshot)| {
+            |((id, core, epoch, read_only), offsets, damage, scrubbed_at, snapshot, replica)| {
+                let (role, source, [lag_records, lag_bytes, lag_ms]) = replica;
                 let [log_start, high_watermark, durable, log_end] = offsets;
                 describe_topic::Partition {
                     id: PartitionId::new(id),
@@ -170,6 +172,11 @@ fn described() -> impl Strategy<Value = describe_topic::Answer> {
                     read_only,
                     scrubbed_at,
                     snapshot,
+                    role,
+                    source,
+                    lag_records,
+                    lag_bytes,
+                    lag_ms,
                 }
             },
         );

@@ -1,0 +1,180 @@
+//! ReplicaStatus: what a node is to each partition of a topic, and how far its replicas are.
+
+use corelog_record::{CopyId, NodeId, Offset, PartitionId, TopicId, TopicName};
+use serde::{Deserialize, Serialize};
+
+use crate::error::ErrorBody;
+
+super::call!(ReplicaStatus);
+
+/// Which topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Its name.
+    pub topic: TopicName,
+    /// Its id; default nil, whichever has the name.
+    #[serde(default)]
+    pub id: Option<TopicId>,
+}
+
+/// The topic's partitions as the node holds them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The topic's id.
+    pub id: TopicId,
+    /// Its partitions, by number; default empty.
+    #[serde(default)]
+    pub partitions: Vec<Partition>,
+}
+
+/// One partition as the node holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partition {
+    /// Its number.
+    pub id: PartitionId,
+    /// What the node is to it; default owner.
+    #[serde(default)]
+    pub role: Role,
+    /// What goes on; default idle.
+    #[serde(default)]
+    pub state: State,
+    /// The source's address, or the owner's where it is known; default nil.
+    #[serde(default)]
+    pub source: Option<String>,
+    /// Why it stopped, or what it waits for; default nil.
+    #[serde(default)]
+    pub error: Option<ErrorBody>,
+    /// Its end; all below is durable here.
+    pub end: Offset,
+    /// The source's high watermark when it was last heard; default nil, never heard.
+    #[serde(default)]
+    pub source_end: Option<Offset>,
+    /// Milliseconds since the source was last heard; default nil, never.
+    #[serde(default)]
+    pub source_heard_ms: Option<u64>,
+    /// Records that the source has and this does not; default nil, not known.
+    #[serde(default)]
+    pub lag_records: Option<u64>,
+    /// Bytes of them; default nil, not known.
+    #[serde(default)]
+    pub lag_bytes: Option<u64>,
+    /// Milliseconds since it was last level with the source; default nil, never.
+    #[serde(default)]
+    pub lag_ms: Option<u64>,
+    /// Bytes of sealed segments that were received and verified; default 0.
+    #[serde(default)]
+    pub bytes_done: u64,
+    /// Bytes of the sealed segments to receive; default 0.
+    #[serde(default)]
+    pub bytes_total: u64,
+    /// Sealed segments that stand in the log; default 0.
+    #[serde(default)]
+    pub segments_done: u32,
+    /// Sealed segments to receive; default 0.
+    #[serde(default)]
+    pub segments_total: u32,
+    /// The segments that are on their way, by base offset; default empty.
+    #[serde(default)]
+    pub receiving: Vec<Receiving>,
+    /// Sources that are not asked any more, each with the reason; default empty.
+    #[serde(default)]
+    pub dropped: Vec<Dropped>,
+    /// Who follows it, by copy; default empty.
+    #[serde(default)]
+    pub followers: Vec<Follower>,
+    /// Segments that were replaced by a peer's since the server was started; default 0.
+    #[serde(default)]
+    pub repairs: u64,
+}
+
+/// A segment on its way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receiving {
+    /// Its base offset.
+    pub segment: Offset,
+    /// The address of the node that sends it; default empty.
+    #[serde(default)]
+    pub from: String,
+    /// Bytes that were received and verified; default 0.
+    #[serde(default)]
+    pub bytes_done: u64,
+    /// Its bytes.
+    pub bytes_total: u64,
+}
+
+/// A source that is not asked any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dropped {
+    /// Its address.
+    pub from: String,
+    /// Why.
+    pub error: ErrorBody,
+}
+
+/// A copy that follows this one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Follower {
+    /// Its node; default nil, it did not say.
+    #[serde(default)]
+    pub node: Option<NodeId>,
+    /// Where it is reached; default nil, it did not say.
+    #[serde(default)]
+    pub address: Option<String>,
+    /// The copy.
+    pub copy: CopyId,
+    /// Its end, durable there, as it was last heard.
+    pub end: Offset,
+    /// Milliseconds since then.
+    pub heard_ms: u64,
+}
+
+/// What a node is to a partition. On the wire a lower-case word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// It takes writes.
+    #[default]
+    Owner,
+    /// It holds a replica and takes what its source has.
+    Follower,
+    /// It owned it, takes no more writes, and waits for the next owner to begin.
+    HandingOver,
+    /// Another node owns it now; this one takes no writes and follows nobody.
+    Fenced,
+    /// A word that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Role {
+    /// True for the role that is not worth a word.
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde calls it with a reference"
+    )]
+    pub(crate) const fn is_owner(&self) -> bool {
+        matches!(self, Self::Owner)
+    }
+}
+
+/// What goes on with a replica. On the wire a lower-case word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Nothing: an owner, or one that is fenced.
+    #[default]
+    Idle,
+    /// Sealed segments are received as files.
+    Copying,
+    /// The rest is fetched, as it comes.
+    Following,
+    /// All that was asked for is here, and it was not asked to follow.
+    Done,
+    /// No source answers; it goes on by itself when one does.
+    Waiting,
+    /// It does not go on by itself; the error says why.
+    Stopped,
+    /// A word that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
