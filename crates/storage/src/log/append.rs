@@ -2,7 +2,7 @@
 
 use corelog_record::{LeaderEpoch, Offset, Timestamp, batch};
 
-use super::{Log, UNSYNCED_BYTES_MAX, back};
+use super::{CopyError, Log, UNSYNCED_BYTES_MAX, back};
 use crate::disk::Dir;
 use crate::segment::{Index, Segment, Stage};
 
@@ -51,9 +51,16 @@ pub enum AppendError {
         /// Bytes that wait.
         pending: usize,
     },
-    /// The end of the log is being cut off; try again when that is done.
-    #[error("the end of the log is being cut off")]
+    /// The end of the log is being cut off, or another epoch begins there; try again when that is
+    /// done.
+    #[error("the end of the log is being changed")]
     Cutting,
+    /// The log follows another one and holds nothing of its own.
+    #[error("the log follows another one: it takes copies of that one's batches only")]
+    Following,
+    /// Batches of another log that do not follow as a copy.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
     /// The offsets of the log are used up.
     #[error("the log has no offsets left")]
     OffsetsExhausted,
@@ -94,7 +101,7 @@ impl<D: Dir> Log<D> {
         }
         let end = self.log_end();
         assert_eq!(end, base.plus(records), "offsets are dense as appended");
-        let (bytes, epoch) = (batches.len(), self.epoch);
+        let (bytes, epoch) = (batches.len(), self.epoch());
         Ok(Appended {
             base,
             end,
@@ -121,13 +128,21 @@ impl<D: Dir> Log<D> {
 
     /// Whether `bytes` more bytes may be appended now.
     pub(crate) fn admit(&self, bytes: usize) -> Result<(), AppendError> {
+        match self.is_follower() {
+            true => Err(AppendError::Following),
+            false => self.has_room(bytes, self.would_roll(bytes)),
+        }
+    }
+
+    /// Whether `bytes` more bytes may be appended now, by whomever; `rolls`: to a new segment.
+    pub(super) fn has_room(&self, bytes: usize, rolls: bool) -> Result<(), AppendError> {
         if self.is_fenced() {
             return Err(AppendError::Fenced);
         }
         if let Some(from) = self.read_only_from {
             return Err(AppendError::ReadOnly { from });
         }
-        if self.is_cutting() {
+        if self.is_end_held() {
             return Err(AppendError::Cutting);
         }
         if self.is_full() {
@@ -146,7 +161,7 @@ impl<D: Dir> Log<D> {
             });
         }
         let pending = self.pending_bytes();
-        if self.would_roll(bytes) && self.is_sealing_behind() {
+        if rolls && self.is_sealing_behind() {
             return Err(AppendError::Full { pending });
         }
         match pending + bytes > PENDING_BYTES_MAX {
@@ -173,7 +188,12 @@ impl<D: Dir> Log<D> {
         if self.needs_roll(batch.len()) {
             self.roll();
         }
-        let epoch = self.epoch;
+        self.put(batch, now);
+    }
+
+    /// Appends one checked batch to the active segment.
+    pub(super) fn put(&mut self, batch: &[u8], now: Timestamp) {
+        let epoch = self.epoch();
         let interval_bytes = self.options.index_interval_bytes;
         let active = back(&mut self.segments);
         let start = active.end;
@@ -208,11 +228,17 @@ impl<D: Dir> Log<D> {
         if active.is_empty() {
             return false;
         }
+        self.would_roll(bytes) || self.is_out_of_reach()
+    }
+
+    /// Whether the active segment has grown beyond what rows of an index tell.
+    pub(super) fn is_out_of_reach(&self) -> bool {
+        let active = self.active();
         // Index rows hold 32 bits: no batch begins further from its base than they reach.
         let reach = u64::from(u32::MAX - batch::COUNT_MAX);
         let offsets = active.end.offset.since(active.base.offset);
         let ordinals = active.end.ordinal.since(active.base.ordinal);
-        self.would_roll(bytes) || offsets > reach || ordinals > reach || active.bytes() > reach
+        offsets > reach || ordinals > reach || active.bytes() > reach
     }
 
     /// Ends the active segment and begins the next, in memory.

@@ -101,8 +101,8 @@ pub enum Chore {
 pub(super) enum Kind {
     /// It prepares a store or space.
     Prepare,
-    /// It cuts the end of the log: nothing is appended or flushed meanwhile.
-    Suffix,
+    /// It changes the end of the log: nothing is appended or flushed meanwhile.
+    End,
     /// Anything else; what it needs it has taken along.
     Other,
 }
@@ -235,7 +235,7 @@ impl<D: Dir> Log<D> {
         assert!(self.chore.is_none(), "one chore at a time");
         self.chore = Some(match work {
             Work::Prepare(..) | Work::Next(_) => Kind::Prepare,
-            Work::Suffix(_) => Kind::Suffix,
+            Work::Suffix(_) => Kind::End,
             _ => Kind::Other,
         });
         ChorePlan {
@@ -274,7 +274,7 @@ impl<D: Dir> Log<D> {
                 }
             }
             Work::Edit(work) => {
-                self.manifest.give_back(Some(work.manifest));
+                self.return_manifest(Some(work.manifest));
                 if let Some((mark, _)) = work.unset.map(|unset| *unset) {
                     self.marked.is_clean = mark.last().is_some_and(|slot| slot.is_clean);
                     self.mark.give_back(Some(mark));

@@ -90,7 +90,7 @@ impl<D: Dir> Log<D> {
     /// Plans the next flush; `None` while one is under way, if nothing is pending, or while a chore
     /// holds what the flush needs: ask again after each completion.
     pub fn plan_flush(&mut self) -> Option<FlushPlan<D>> {
-        let is_held = self.is_full() || self.is_cutting();
+        let is_held = self.is_full() || self.is_end_held();
         if self.is_fenced() || self.in_flight_bytes > 0 || is_held {
             return None;
         }

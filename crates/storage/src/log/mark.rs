@@ -58,7 +58,7 @@ impl<D: Dir> Log<D> {
             ordinal: durable.ordinal,
             chain: durable.chain,
             max_timestamp: durable.max_timestamp,
-            epoch: Some(self.epoch),
+            epoch: self.epochs().last().map(|began| began.epoch),
         }
     }
 }

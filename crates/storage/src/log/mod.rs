@@ -27,8 +27,10 @@
 mod append;
 mod chore;
 mod close;
+mod copied;
 mod damage;
 mod due;
+mod epoch;
 mod event;
 mod expire;
 mod fence;
@@ -37,6 +39,7 @@ mod find;
 mod flush;
 mod held;
 mod install;
+pub mod lineage;
 mod look;
 mod mark;
 mod open;
@@ -64,9 +67,10 @@ use std::fmt;
 use std::ops::Range;
 use std::rc::Rc;
 
-use corelog_record::{ByteSize, CopyId, LeaderEpoch, Lineage, Offset, Timestamp};
+use corelog_record::{ByteSize, CopyId, Offset, Timestamp};
 
 use crate::disk::Dir;
+use crate::format::edit::{self, Epoch};
 use crate::manifest::Manifest;
 use crate::mark::Mark;
 use crate::segment::{NO_TIMESTAMP, Point, Segment, Stage};
@@ -84,12 +88,13 @@ use self::work::Garbage;
 
 pub use append::{AppendError, Appended};
 pub use chore::{Chore, ChoreDone, ChorePlan};
+pub use copied::CopyError;
 pub use event::Event;
 pub use expire::Hold;
 pub use find::TimePlan;
 pub use flush::{FlushDone, FlushPlan, Flushed};
 pub use open::{OpenReport, Torn};
-pub use options::{Identity, Options, UNSYNCED_BYTES_MAX};
+pub use options::{Identity, Options, Ownership, UNSYNCED_BYTES_MAX};
 pub use pin::Pinned;
 pub use read::{Fetched, Piece, ReadError, ReadPlan};
 pub use reader::Reader;
@@ -135,8 +140,8 @@ pub struct Log<D: Dir> {
     /// State of the generator of random ids.
     seed: u64,
     copy: CopyId,
-    epoch: LeaderEpoch,
-    lineage: Lineage,
+    /// Those that the manifest names, oldest first.
+    epochs: Vec<Epoch>,
     fence: Fence,
     /// In order, without gaps; the last one is active.
     segments: VecDeque<Segment<D>>,
@@ -213,14 +218,28 @@ impl<D: Dir> Log<D> {
         self.active().end.offset
     }
 
+    /// Where the oldest segment begins, at or below log start: a copy of this log can begin there.
+    pub fn floor_place(&self) -> edit::Point {
+        self.segments
+            .front()
+            .unwrap_or_else(|| self.active())
+            .base
+            .place()
+    }
+
+    /// Where what is durable ends.
+    pub fn durable_place(&self) -> edit::Point {
+        self.durable.place()
+    }
+
+    /// Where the log ends.
+    pub fn end_place(&self) -> edit::Point {
+        self.active().end.place()
+    }
+
     /// The offsets that can be read.
     pub fn readable(&self) -> Range<Offset> {
         self.log_start()..self.durable()
-    }
-
-    /// The epoch stamped into appended batches.
-    pub fn epoch(&self) -> LeaderEpoch {
-        self.epoch
     }
 
     /// The segments with records, oldest first.
@@ -289,22 +308,6 @@ impl<D: Dir> Log<D> {
     /// stay.
     pub fn shrink_tail(&mut self, bytes: usize) {
         self.tail.shrink(bytes);
-    }
-
-    /// Rolls the active segment if it is older than the options allow. Returns whether it did.
-    pub fn roll_if_due(&mut self, now: Timestamp) -> bool {
-        let active = self.active();
-        let age = active.born.map(|born| now.millis_since(born));
-        let is_old = age
-            .zip(self.options.segment_age_max_ms)
-            .is_some_and(|(age, max)| max <= age);
-        // Rolling ends in a cut to the length, and damage is never cut.
-        let is_held = self.is_fenced() || self.is_cutting() || self.read_only_from.is_some();
-        let is_due = is_old && !active.is_empty() && !is_held && !self.is_sealing_behind();
-        if is_due {
-            self.roll();
-        }
-        is_due
     }
 
     /// Changes how the log behaves from now on.
@@ -377,14 +380,9 @@ impl<D: Dir> Log<D> {
         !matches!(self.manifest, Held::Missing) && !matches!(self.mark, Held::Missing)
     }
 
-    /// Whether a chore cuts the end of the log.
-    fn is_cutting(&self) -> bool {
-        self.chore == Some(Kind::Suffix)
-    }
-
-    /// A fresh random lineage.
-    fn draw_lineage(&mut self) -> Lineage {
-        Lineage::from_bytes(options::draw(&mut self.seed, &self.identity))
+    /// Whether a chore changes the end of the log, or what stands there from then on.
+    fn is_end_held(&self) -> bool {
+        self.chore == Some(Kind::End)
     }
 }
 

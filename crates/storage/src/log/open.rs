@@ -75,23 +75,17 @@ impl<D: Dir> Log<D> {
         let mut seed = seed;
         let copy = CopyId::from_bytes(draw(&mut seed, &identity));
         let lineage = Lineage::from_bytes(draw(&mut seed, &identity));
-        let interval_bytes = options.index_interval_bytes;
+        let (interval_bytes, ownership) = (options.index_interval_bytes, options.ownership);
         let context = Context {
             dir: dir.clone(),
             quarantine: quarantine.clone(),
             identity,
             interval_bytes,
             now,
+            ownership,
             lineage,
         };
-        let mut log = Self::empty(
-            dir,
-            quarantine,
-            identity,
-            options,
-            (seed, copy, lineage),
-            now,
-        );
+        let mut log = Self::empty(dir, quarantine, identity, options, (seed, copy), now);
         let mut findings = Findings {
             is_clean: true,
             ..Findings::default()
@@ -102,7 +96,7 @@ impl<D: Dir> Log<D> {
         let report = OpenReport {
             log_start: log.log_start,
             log_end: log.log_end(),
-            epoch: log.epoch,
+            epoch: log.epoch(),
             is_clean: findings.is_clean,
             torn: findings.torn,
             damage: findings.damage,
@@ -118,7 +112,7 @@ impl<D: Dir> Log<D> {
         quarantine: D,
         identity: Identity,
         options: Options,
-        (seed, copy, lineage): (u64, CopyId, Lineage),
+        (seed, copy): (u64, CopyId),
         now: Timestamp,
     ) -> Self {
         let origin = Point::origin(Chain::seed(identity.history));
@@ -129,8 +123,7 @@ impl<D: Dir> Log<D> {
             options,
             seed,
             copy,
-            epoch: LeaderEpoch::ZERO,
-            lineage,
+            epochs: Vec::new(),
             fence: Fence::default(),
             segments: VecDeque::from([Segment::new(origin)]),
             sums: Sums::default(),
@@ -185,7 +178,7 @@ impl<D: Dir> Log<D> {
         (self.copy, self.identity.history) = (header.copy, header.history);
         self.log_start = manifest.state().log_start();
         self.scrub = Scrub::since(manifest.state().scrubbed());
-        (self.epoch, self.lineage) = (recovered.epoch, recovered.lineage);
+        self.epochs = manifest.state().epochs().to_vec();
         self.sums = Sums::over(&segments);
         self.segments = segments;
         self.durable = durable;

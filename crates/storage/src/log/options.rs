@@ -30,9 +30,22 @@ impl Identity {
     }
 }
 
+/// Who decides what stands in a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ownership {
+    /// This log does: it takes appends, begins epochs, rolls by size and age.
+    #[default]
+    Owner,
+    /// Another log, of which this one is a copy: batches, segments and epochs are its, and none is
+    /// made here.
+    Follower,
+}
+
 /// How a log behaves. [`Default`] is what a node uses.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// Whether the log is its own, or follows another.
+    pub ownership: Ownership,
     /// A segment rolls before it grows beyond this (128 MiB); a larger batch gets one of its own.
     pub segment_bytes_max: ByteSize,
     /// A segment with records rolls this many milliseconds after its first append; `None`: never.
@@ -48,6 +61,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            ownership: Ownership::Owner,
             segment_bytes_max: ByteSize::from_mib(128),
             segment_age_max_ms: None,
             index_interval_bytes: 4096,

@@ -203,7 +203,7 @@ impl<D: Dir> Log<D> {
         if let Some(mark) = mark.as_ref().filter(|_| unset.is_some()) {
             self.marked.is_clean = mark.last().is_some_and(|slot| slot.is_clean);
         }
-        self.manifest.give_back(manifest);
+        self.return_manifest(manifest);
         self.mark.give_back(mark);
         let is_added = new.is_none();
         if let Some(new) = new {
@@ -222,13 +222,17 @@ impl<D: Dir> Log<D> {
         }
     }
 
-    fn birth(&self) -> Birth {
+    fn birth(&mut self) -> Birth {
         let Identity {
             topic,
             partition,
             history,
         } = self.identity;
-        let base = self.durable;
+        assert!(
+            !self.is_follower(),
+            "a follower's files are made before anything is appended"
+        );
+        let (base, epoch) = (self.durable, self.epoch());
         Birth {
             header: Header {
                 topic,
@@ -237,12 +241,15 @@ impl<D: Dir> Log<D> {
                 copy: self.copy,
             },
             epoch: Epoch {
-                epoch: self.epoch,
-                lineage: self.lineage,
+                epoch,
+                lineage: self.draw_lineage(),
                 offset: base.offset,
                 ordinal: base.ordinal,
             },
-            slot: self.slot(),
+            slot: Slot {
+                epoch: Some(epoch),
+                ..self.slot()
+            },
         }
     }
 }

@@ -31,12 +31,24 @@ impl<D: Dir> Log<D> {
         is_idle && is_marked && is_sealed && self.garbage.is_empty() && self.index_checks.get() == 0
     }
 
+    /// Rolls the active segment if it is older than the options allow. Returns whether it did. A
+    /// follower rolls where its source did, and never by age.
+    pub fn roll_if_due(&mut self, now: Timestamp) -> bool {
+        let is_due = self.roll_at().is_some_and(|roll_at| roll_at <= now);
+        let is_due = is_due && !self.is_end_held() && !self.is_sealing_behind();
+        if is_due {
+            self.roll();
+        }
+        is_due
+    }
+
     /// When the active segment is to be rolled because of its age, if it will be.
     pub fn roll_at(&self) -> Option<Timestamp> {
         let active = self.active();
         let born = active.born.filter(|_| !active.is_empty())?;
         let age_max = self.options.segment_age_max_ms?;
-        let is_held = self.is_fenced() || self.read_only_from.is_some();
+        // Rolling ends in a cut to the length, and damage is never cut.
+        let is_held = self.is_fenced() || self.read_only_from.is_some() || self.is_follower();
         (!is_held).then(|| born.saturating_add_millis(age_max))
     }
 

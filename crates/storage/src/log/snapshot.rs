@@ -92,7 +92,7 @@ impl<D: Dir> Log<D> {
         if let Some(from) = self.read_only_from {
             return Err(Error::ReadOnly { from });
         }
-        if self.is_cutting() {
+        if self.is_end_held() {
             return Err(Error::Busy);
         }
         if !self.active().is_empty() {

@@ -73,7 +73,6 @@ struct Done<D: Dir> {
     point: Point,
     /// The shortened segment; `None` if nothing of it stays.
     kept: Option<(Rc<Store<D>>, u32, Builder)>,
-    epoch: Option<(LeaderEpoch, Lineage)>,
 }
 
 impl<D: Dir> Suffix<D> {
@@ -112,34 +111,32 @@ impl<D: Dir> Suffix<D> {
         // The edit forgets epochs that began behind it; the mark knows that they were used.
         self.mark.sync().await?;
         self.manifest.append(&edit).await?;
-        let epoch = self
+        let settled = self
             .settle(point, kept_generation, last != before, &taken)
             .await;
         // The edit is durable, the log in memory is another: there is no way back to try again.
-        let epoch = epoch.map_err(Error::for_good)?;
+        settled.map_err(Error::for_good)?;
         self.done = Some(Done {
             point,
             kept: kept.map(|store| (store, generation, rows)),
-            epoch,
         });
         Ok(())
     }
 
-    /// Does what follows from the edit. Returns the epoch to go on with, if it is a new one.
+    /// Does what follows from the edit.
     async fn settle(
         &mut self,
         point: Point,
         generation: Option<u32>,
         needs_epoch: bool,
         taken: &[Entry],
-    ) -> Result<Option<(LeaderEpoch, Lineage)>, Error> {
+    ) -> Result<(), Error> {
         let epoch = match needs_epoch {
             true => Some(self.begin_epoch(point).await?),
             false => None,
         };
         self.write_mark(point, generation, epoch).await?;
-        self.move_away(taken).await?;
-        Ok(epoch)
+        self.move_away(taken).await
     }
 
     /// The start of the batch that holds the offset, and the index rows before it. All before it is
@@ -188,7 +185,7 @@ impl<D: Dir> Suffix<D> {
         Ok(made)
     }
 
-    async fn begin_epoch(&mut self, point: Point) -> Result<(LeaderEpoch, Lineage), Error> {
+    async fn begin_epoch(&mut self, point: Point) -> Result<LeaderEpoch, Error> {
         let (epoch, lineage) = self.epoch_next;
         let Point {
             offset, ordinal, ..
@@ -201,7 +198,7 @@ impl<D: Dir> Suffix<D> {
                 ordinal,
             }))
             .await?;
-        Ok((epoch, lineage))
+        Ok(epoch)
     }
 
     /// The mark must not promise what was cut, not even to a segment of the same name.
@@ -209,7 +206,7 @@ impl<D: Dir> Suffix<D> {
         &mut self,
         point: Point,
         generation: Option<u32>,
-        epoch: Option<(LeaderEpoch, Lineage)>,
+        epoch: Option<LeaderEpoch>,
     ) -> Result<(), Error> {
         let slot = Slot {
             segment: self.cut.base.offset,
@@ -219,7 +216,7 @@ impl<D: Dir> Suffix<D> {
             ordinal: point.ordinal,
             chain: point.chain,
             max_timestamp: point.max_timestamp,
-            epoch: epoch.map_or(self.slot.epoch, |(epoch, _)| Some(epoch)),
+            epoch: epoch.or(self.slot.epoch),
             ..self.slot
         };
         self.mark.write_durably(slot).await
@@ -309,12 +306,12 @@ impl<D: Dir> Log<D> {
             is_clean: false,
             ..self.slot()
         };
-        let epoch_next = (self.epoch.next(), self.draw_lineage());
+        let epoch_next = (self.epoch().next(), self.draw_lineage());
         let Some(manifest) = self.manifest.take() else {
             return Err(Error::Busy);
         };
         let Some(mark) = self.mark.take() else {
-            self.manifest.give_back(Some(manifest));
+            self.return_manifest(Some(manifest));
             return Err(Error::Busy);
         };
         let suffix = Suffix {
@@ -350,9 +347,9 @@ impl<D: Dir> Log<D> {
             done,
             ..
         } = suffix;
-        self.manifest.give_back(Some(manifest));
+        self.return_manifest(Some(manifest));
         self.mark.give_back(Some(mark));
-        let Some(Done { point, kept, epoch }) = done.filter(|_| is_done) else {
+        let Some(Done { point, kept }) = done.filter(|_| is_done) else {
             return Chore::SuffixCut {
                 log_end: self.log_end(),
             };
@@ -383,9 +380,6 @@ impl<D: Dir> Log<D> {
         }
         self.segments.push_back(Segment::new(point.rolled()));
         self.sums = Sums::over(&self.segments);
-        if let Some((epoch, lineage)) = epoch {
-            (self.epoch, self.lineage) = (epoch, lineage);
-        }
         self.durable = point;
         self.log_start = self.log_start.min(point.offset);
         self.tail.reset();

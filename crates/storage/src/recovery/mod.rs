@@ -25,7 +25,7 @@
 //!   by index rows, never by searching; else the log is read-only up to B;
 //! - before it serves, `[mark, end)` is written again as it is and synced: a successful sync after a
 //!   failed one proves nothing;
-//! - a new epoch is durable before the first append. The mark is written, and synced unless the old one
+//! - a new epoch is durable before the first append, unless the log follows another. The mark is written, and synced unless the old one
 //!   is still as true.
 
 mod clean;
@@ -49,7 +49,7 @@ use crate::disk::{Dir, Entry};
 use crate::error::At;
 use crate::format::edit::{Edit, Epoch};
 use crate::format::mark::Slot;
-use crate::log::{Damage, Event, Events, Identity, Torn};
+use crate::log::{Damage, Event, Events, Identity, Ownership, Torn};
 use crate::manifest::Manifest;
 use crate::mark::Mark;
 use crate::planted::{self, Bug};
@@ -63,6 +63,7 @@ pub(crate) struct Context<D: Dir> {
     pub(crate) identity: Identity,
     pub(crate) interval_bytes: u32,
     pub(crate) now: Timestamp,
+    pub(crate) ownership: Ownership,
     /// The lineage of the epoch that begins, if one does.
     pub(crate) lineage: Lineage,
 }
@@ -77,8 +78,6 @@ pub(crate) struct Recovered<D: Dir> {
     pub(crate) durable_segment: Offset,
     /// The last, partial block of the active store.
     pub(crate) partial: Vec<u8>,
-    pub(crate) epoch: LeaderEpoch,
-    pub(crate) lineage: Lineage,
     pub(crate) findings: Findings,
 }
 
@@ -261,17 +260,25 @@ impl<D: Dir> Recovery<D> {
     /// Begins an epoch, writes the mark, and hands all over.
     async fn finish(
         mut self,
-        mark: Option<Mark<D>>,
+        mut mark: Option<Mark<D>>,
         segments: VecDeque<Segment<D>>,
         durable: Point,
         durable_segment: Offset,
     ) -> Result<Recovered<D>, Error> {
         let last = self.manifest.state().epochs().last().copied();
+        // What a follower holds is of its source's epochs, whatever happened to it.
+        let is_follower = self.context.ownership == Ownership::Follower;
+        if self.findings.is_clean && last.is_none() && !is_follower {
+            // It followed another before it had an epoch of that.
+            self.unset(&mut mark).await?;
+            self.findings.is_clean = false;
+        }
         let is_kept = self.findings.is_clean || self.findings.read_only_from.is_some();
         let is_kept = is_kept || planted::is(Bug::EpochReused);
-        let (epoch, lineage) = match last.filter(|_| is_kept) {
-            Some(last) => (last.epoch, last.lineage),
-            None => self.begin_epoch(last, durable).await?,
+        let epoch = match last.filter(|_| is_kept) {
+            _ if is_follower => last.map(|last| last.epoch),
+            Some(last) => Some(last.epoch),
+            None => Some(self.begin_epoch(last, durable).await?),
         };
         let generation = segments.iter().find(|s| s.base.offset == durable_segment);
         let header = self.manifest.header();
@@ -287,7 +294,7 @@ impl<D: Dir> Recovery<D> {
             ordinal: durable.ordinal,
             chain: durable.chain,
             max_timestamp: durable.max_timestamp,
-            epoch: Some(epoch),
+            epoch,
         };
         let mark = match mark {
             Some(mark) if is_kept => mark,
@@ -315,17 +322,11 @@ impl<D: Dir> Recovery<D> {
             durable,
             durable_segment,
             partial,
-            epoch,
-            lineage,
             findings,
         })
     }
 
-    async fn begin_epoch(
-        &mut self,
-        last: Option<Epoch>,
-        end: Point,
-    ) -> Result<(LeaderEpoch, Lineage), Error> {
+    async fn begin_epoch(&mut self, last: Option<Epoch>, end: Point) -> Result<LeaderEpoch, Error> {
         let (mut offset, mut ordinal, mut epoch) = (end.offset, end.ordinal, LeaderEpoch::ZERO);
         // A cut may have dropped the epoch from the manifest; the mark still knows it was used.
         let used = self
@@ -351,7 +352,7 @@ impl<D: Dir> Recovery<D> {
                 ordinal,
             }))
             .await?;
-        Ok((epoch, lineage))
+        Ok(epoch)
     }
 
     /// The bytes of the last, partial block of the active store.

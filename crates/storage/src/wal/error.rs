@@ -129,6 +129,8 @@ impl From<AppendError> for Error {
             AppendError::OutOfFiles => Self::OutOfFiles,
             AppendError::Fenced
             | AppendError::Cutting
+            | AppendError::Following
+            | AppendError::Copy(_)
             | AppendError::Empty
             | AppendError::Invalid { .. } => Self::Fenced,
         }
