@@ -3,7 +3,7 @@
 use std::io;
 use std::ops::Range;
 
-use corelog_record::{HistoryId, Offset, PartitionId, Position, TopicId};
+use corelog_record::{HistoryId, LeaderEpoch, Offset, PartitionId, Position, TopicId};
 
 use crate::disk::{Dir, is_full, is_out_of_files};
 use crate::format;
@@ -105,6 +105,18 @@ pub enum Error {
         partition: PartitionId,
         /// The history that its manifest names.
         history: HistoryId,
+    },
+    /// An epoch of another log that does not follow from those of its copy.
+    #[error("epoch {epoch} of offset {offset} does not follow at {log_end} (last epoch: {last:?})")]
+    EpochOrder {
+        /// The epoch.
+        epoch: LeaderEpoch,
+        /// Where it began.
+        offset: Offset,
+        /// The last one of the copy.
+        last: Option<LeaderEpoch>,
+        /// Where the copy ends.
+        log_end: Offset,
     },
     /// No further epoch can begin.
     #[error("the log in {dir} has used up its epochs")]

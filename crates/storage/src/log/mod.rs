@@ -24,7 +24,9 @@
 //!   Running out of space is no failure: it arises only while space is prepared.
 //! - The manifest names what is read. An edit is durable before what follows from it is done.
 
+mod adopt;
 mod append;
+mod chain;
 mod chore;
 mod close;
 mod copied;
@@ -87,8 +89,10 @@ use self::tail::Tail;
 use self::work::Garbage;
 
 pub use append::{AppendError, Appended};
+pub use chain::ChainPlan;
 pub use chore::{Chore, ChoreDone, ChorePlan};
 pub use copied::CopyError;
+pub use epoch::Begin;
 pub use event::Event;
 pub use expire::Hold;
 pub use find::TimePlan;
