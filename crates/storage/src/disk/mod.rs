@@ -180,7 +180,8 @@ pub trait Dir: Clone + 'static {
     /// file or the new one, also after a power cut.
     ///
     /// # Errors
-    /// Any error of the file system; the old file is then still there, or already the new one.
+    /// Any error of the file system; the old file is then still there, or already the new one, and
+    /// what was written aside is removed as far as the file system lets it.
     fn write_aside(&self, name: &str, bytes: &[u8]) -> impl Future<Output = io::Result<()>> {
         async move {
             let aside = format!("{name}{ASIDE_SUFFIX}");
@@ -188,11 +189,16 @@ pub trait Dir: Clone + 'static {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
-            let file = Rc::new(self.open(&aside, Open::Create).await?);
-            let written = write_whole(self, &*file, bytes).await;
-            file.close().await?;
-            written?;
-            self.rename(&aside, self, name).await?;
+            let written = write_new(self, &aside, bytes).await;
+            let renamed = match written {
+                Ok(()) => self.rename(&aside, self, name).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = renamed {
+                // On a full disk it would keep the space that others wait for.
+                let _removed = self.remove(&aside).await;
+                return Err(error);
+            }
             self.sync().await
         }
     }
@@ -342,6 +348,14 @@ async fn read_whole<F: File>(file: &F, bytes_max: u64) -> io::Result<Vec<u8>> {
     }
     let len = usize::try_from(bytes).map_err(io::Error::other)?;
     Ok(file.read_at(0, len).await?.as_ref().to_vec())
+}
+
+/// Writes `bytes` to the new file `name`, and syncs it.
+async fn write_new<D: Dir>(dir: &D, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let file = Rc::new(dir.open(name, Open::Create).await?);
+    let written = write_whole(dir, &*file, bytes).await;
+    let closed = file.close().await;
+    written.and(closed)
 }
 
 /// Writes `bytes` to the start of a new file, cuts it to that length and syncs it.

@@ -281,3 +281,20 @@ fn faults_happen_over_plain_files_too() {
     faults.set_full(true);
     block_on(file.allocate(0..1 << 20, Space::Reserved)).unwrap_err();
 }
+
+/// On a full disk it kept the space that others waited for, until the next try.
+#[test]
+fn what_was_written_aside_is_removed_when_that_fails() {
+    use Operation::{Allocate, CreateFile, Rename, SetLen, Sync, Write};
+    for operation in [CreateFile, Allocate, Write, SetLen, Sync, Rename] {
+        let dir = dir();
+        block_on(dir.write_aside("f", b"old")).unwrap();
+        dir.faults()
+            .fail(operation, 1, Fault::Fail(ErrorKind::StorageFull));
+        block_on(dir.write_aside("f", b"new")).unwrap_err();
+        let names = block_on(dir.list()).unwrap();
+        let names: Vec<_> = names.iter().map(|entry| entry.name.as_str()).collect();
+        assert_eq!(names, ["f"], "{operation:?}");
+        assert_eq!(block_on(dir.read("f", 10)).unwrap(), b"old");
+    }
+}
