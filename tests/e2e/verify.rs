@@ -89,7 +89,7 @@ fn a_flipped_bit_ends_with_3_and_is_told_by_file_position_and_offsets() {
     let text = String::from_utf8(stdout).unwrap();
     assert_eq!(code, Some(3));
     assert!(text.starts_with("damage: batch: "), "{text}");
-    assert!(text.contains("1 damage, 0 differences"), "{text}");
+    assert!(text.contains("1 damage, 0 unread, 0 differences"), "{text}");
 }
 
 #[test]

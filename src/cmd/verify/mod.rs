@@ -30,7 +30,8 @@ use report::Report;
         batch is checked by its checksum, every segment by the chain, the offsets and the length \
         that the manifest has of it, every index row by row, and manifests, marks, topic and node \
         files by theirs. Each finding says where it is, what was expected, what is there, and what \
-        to do next. Damage or a difference ends with exit code 3; notes do not.\n\n\
+        to do next. Damage or a difference ends with exit code 3; \
+        otherwise what the disk or the system did not give, an unread file, with 1. Notes do not.\n\n\
         A server may be running: sealed segments are checked whole, the active one up to its \
         mark, and what the server removes or replaces meanwhile is no finding.\n\n\
         What is in the page cache is read from there, all else from the disk around it.",

@@ -18,6 +18,7 @@ pub(super) struct Report {
     records: u64,
     /// How many findings of each grade.
     damage: u64,
+    unread: u64,
     differences: u64,
     notes: u64,
 }
@@ -33,6 +34,7 @@ impl Report {
             batches: 0,
             records: 0,
             damage: 0,
+            unread: 0,
             differences: 0,
             notes: 0,
         }
@@ -58,6 +60,7 @@ impl Report {
         let grade = finding.what.grade();
         match grade {
             Grade::Damage => self.damage += 1,
+            Grade::Unread => self.unread += 1,
             Grade::Difference => self.differences += 1,
             Grade::Note => self.notes += 1,
         }
@@ -102,6 +105,7 @@ impl Report {
             batches,
             records,
             damage,
+            unread,
             differences,
             notes,
             ..
@@ -114,6 +118,7 @@ impl Report {
                 "batches": batches,
                 "records": records,
                 "damage": damage,
+                "unread": unread,
                 "differences": differences,
                 "notes": notes,
                 "seconds": took.as_secs_f64(),
@@ -133,14 +138,15 @@ impl Report {
              {read} in {seconds:.2} s ({rate}/s)"
         ))?;
         out.line(&format!(
-            "{damage} damage, {differences} differences, {notes} notes"
+            "{damage} damage, {unread} unread, {differences} differences, {notes} notes"
         ))
     }
 
     /// How the command ends.
     pub(super) fn exit(&self) -> Exit {
-        match self.damage + self.differences {
-            0 => Exit::Done,
+        match (self.damage + self.differences, self.unread) {
+            (0, 0) => Exit::Done,
+            (0, _) => Exit::Failed,
             _ => Exit::Damage,
         }
     }

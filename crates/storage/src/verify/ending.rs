@@ -131,18 +131,14 @@ impl Walker<'_> {
 impl StoreCheck {
     /// Why a store that cannot be opened is a finding, if it is one.
     pub(super) fn cannot_begin(&self, error: &io::Error) -> Option<Finding> {
-        let (what, offsets) = match (&self.end, error.kind()) {
-            (End::Sealed(end), io::ErrorKind::NotFound) => {
-                (What::MissingStore, self.base.offset..end.offset)
-            }
-            (
-                End::Open {
-                    marked,
-                    next,
-                    promised,
-                },
-                io::ErrorKind::NotFound,
-            ) => {
+        let what = What::of_error(error);
+        let offsets = match &self.end {
+            End::Sealed(end) => self.base.offset..end.offset,
+            End::Open {
+                marked,
+                next,
+                promised,
+            } if what == What::MissingStore => {
                 let next = next.map_or(Offset::ZERO, |next| next.offset);
                 let marked = marked.map_or(Offset::ZERO, |marked| marked.offset);
                 let end = next.max(marked).max(*promised);
@@ -150,9 +146,9 @@ impl StoreCheck {
                 if end <= self.base.offset {
                     return None;
                 }
-                (What::MissingStore, self.base.offset..end)
+                self.base.offset..end
             }
-            _ => (What::Unreadable, self.base.offset..self.base.offset.plus(1)),
+            _ => self.base.offset..self.base.offset.plus(1),
         };
         Some(Finding::of(what, self.path(), "a store", error.to_string()).about(offsets))
     }

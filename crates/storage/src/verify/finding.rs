@@ -1,6 +1,7 @@
 //! What there is to say about a file.
 
 use std::fmt;
+use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -30,6 +31,8 @@ pub enum Grade {
     Note,
     /// Not as it should be, and mended by itself; no record is concerned.
     Difference,
+    /// Nobody can say: the disk or the system did not give the bytes.
+    Unread,
     /// Bytes that were promised cannot be trusted.
     Damage,
 }
@@ -48,7 +51,7 @@ pub enum What {
     MissingStore,
     /// A store that is longer than its segment.
     Surplus,
-    /// A file that cannot be read.
+    /// A file, or bytes of it, that the disk or the system does not give.
     Unreadable,
     /// An index that is missing or wrong.
     Index,
@@ -119,7 +122,6 @@ impl What {
             | Self::Chain
             | Self::Records
             | Self::MissingStore
-            | Self::Unreadable
             | Self::Manifest
             | Self::NoManifest
             | Self::Foreign
@@ -127,10 +129,19 @@ impl What {
             | Self::Node
             | Self::Snapshot
             | Self::Remembered => Grade::Damage,
+            Self::Unreadable => Grade::Unread,
             Self::Surplus | Self::Index | Self::Mark | Self::Unnamed => Grade::Difference,
             Self::Stranger | Self::Torn | Self::Leftover | Self::Quarantined | Self::Changed => {
                 Grade::Note
             }
+        }
+    }
+
+    /// What an error of opening or reading says of a file that should be there.
+    pub(super) fn of_error(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::IsADirectory => Self::MissingStore,
+            _ => Self::Unreadable,
         }
     }
 
@@ -146,8 +157,8 @@ impl What {
                 "the batch is as its producer sent it: find the producer, and consume past it"
             }
             Self::Unreadable => {
-                "look for errors of the device in the kernel's log, then copy the file away while \
-                 it can be read"
+                "nothing is known of it: see to permissions and the limit of open files, look for errors \
+                 of the device in the kernel's log, and verify again"
             }
             Self::Surplus => "never read; nothing needs to be done",
             Self::Index => "rebuilt when the segment is next scrubbed or looked up in",
@@ -211,6 +222,7 @@ impl fmt::Display for Grade {
         f.pad(match self {
             Self::Note => "note",
             Self::Difference => "difference",
+            Self::Unread => "unread",
             Self::Damage => "damage",
         })
     }

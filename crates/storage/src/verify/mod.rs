@@ -19,6 +19,7 @@ mod finding;
 mod node;
 mod partition;
 mod rows;
+mod snapshot;
 mod store;
 mod survey;
 mod walker;

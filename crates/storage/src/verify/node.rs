@@ -7,7 +7,8 @@ use corelog_record::{PartitionId, TopicId};
 
 use super::finding::{Finding, What};
 use super::partition::{self, Of};
-use super::survey::{Survey, list, read};
+use super::snapshot;
+use super::survey::{Survey, Told, list, read};
 use crate::format::node::Node;
 use crate::format::quarantine::Name;
 use crate::format::topic::{FILE_BYTES_MAX, Topic};
@@ -20,9 +21,9 @@ pub(super) const SNAPSHOT: &str = "snapshot";
 /// Looks at a whole data directory.
 pub(super) fn data(dir: &Path, survey: &mut Survey) -> io::Result<()> {
     let node = read(dir, NODE, FILE_BYTES_MAX, What::Node, survey);
-    match node.as_deref().map(Node::decode) {
-        Some(Ok(_node)) => {}
-        Some(Err(error)) => {
+    match node.map(|node| node.as_deref().map(Node::decode)) {
+        Ok(Some(Ok(_))) | Err(Told) => {}
+        Ok(Some(Err(error))) => {
             survey.find(Finding::of(
                 What::Node,
                 dir.join(NODE),
@@ -30,7 +31,7 @@ pub(super) fn data(dir: &Path, survey: &mut Survey) -> io::Result<()> {
                 error.to_string(),
             ));
         }
-        None => survey.find(Finding::of(What::Node, dir.join(NODE), "a node", "no file")),
+        Ok(None) => survey.find(Finding::of(What::Node, dir.join(NODE), "a node", "no file")),
     }
     for entry in list(dir)? {
         let path = dir.join(&entry.name);
@@ -40,7 +41,7 @@ pub(super) fn data(dir: &Path, survey: &mut Survey) -> io::Result<()> {
             "quarantine" => quarantine(&path, survey)?,
             "snapshots" => {
                 for entry in list(&path)?.iter().filter(|entry| entry.is_dir) {
-                    snapshot(&path.join(&entry.name), survey)?;
+                    snapshot::survey(&path.join(&entry.name), survey)?;
                 }
             }
             "deleted" => {
@@ -67,18 +68,8 @@ pub(super) fn data(dir: &Path, survey: &mut Survey) -> io::Result<()> {
     Ok(())
 }
 
-/// Looks at a snapshot, on a node's shelf or exported.
-pub(super) fn snapshot(dir: &Path, survey: &mut Survey) -> io::Result<()> {
-    if !list(dir)?.iter().any(|entry| entry.name == SNAPSHOT) {
-        // Its last file: a snapshot without it was never finished.
-        let found = "a snapshot that was not finished";
-        survey.find(Finding::of(What::Leftover, dir, "a snapshot", found));
-        return Ok(());
-    }
-    topics(&dir.join(TOPICS), true, survey)
-}
-
-fn topics(dir: &Path, is_snapshot: bool, survey: &mut Survey) -> io::Result<()> {
+/// Looks at the directory of all topics.
+pub(super) fn topics(dir: &Path, is_snapshot: bool, survey: &mut Survey) -> io::Result<()> {
     for entry in list(dir)? {
         let path = dir.join(&entry.name);
         match entry.is_dir {
@@ -131,7 +122,7 @@ pub(super) fn topic(dir: &Path, is_snapshot: bool, survey: &mut Survey) -> io::R
 /// What the topic's file says: its id, and how many partitions there are.
 fn topic_file(dir: &Path, survey: &mut Survey) -> Option<(TopicId, u32)> {
     let path = dir.join(TOPIC);
-    let bytes = read(dir, TOPIC, FILE_BYTES_MAX, What::Topic, survey);
+    let bytes = read(dir, TOPIC, FILE_BYTES_MAX, What::Topic, survey).ok()?;
     let Some(bytes) = bytes else {
         survey.find(Finding::of(What::Topic, path, "a topic", "no file"));
         return None;

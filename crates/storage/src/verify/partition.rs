@@ -8,7 +8,7 @@ use corelog_record::{Offset, PartitionId, TopicId};
 
 use super::finding::{Finding, What};
 use super::store::{End, Index, StoreCheck};
-use super::survey::{Survey, alone, list, read};
+use super::survey::{Survey, Told, alone, list, read};
 use crate::disk::std::StdDir;
 use crate::disk::{ASIDE_SUFFIX, Dir, Entry, File, Open, block_on};
 use crate::format::manifest::Manifest;
@@ -40,9 +40,11 @@ pub(super) fn survey(dir: &Path, of: &Of, survey: &mut Survey) -> io::Result<()>
     );
     let entries = list(dir)?;
     let path = dir.join(manifest::NAME);
-    let manifest = match bytes.as_deref().map(Manifest::decode) {
-        Some(Ok(manifest)) => manifest,
-        Some(Err(error)) => {
+    let manifest = match bytes.map(|bytes| bytes.as_deref().map(Manifest::decode)) {
+        Ok(Some(Ok(manifest))) => manifest,
+        // Without it nothing can be said of the stores.
+        Err(Told) => return Ok(()),
+        Ok(Some(Err(error))) => {
             let position = match error {
                 crate::format::Error::DamagedEdits { position, .. } => Some(position),
                 _ => None,
@@ -55,7 +57,7 @@ pub(super) fn survey(dir: &Path, of: &Of, survey: &mut Survey) -> io::Result<()>
             stores_alone(dir, &entries, survey);
             return Ok(());
         }
-        None => {
+        Ok(None) => {
             let has_data = entries
                 .iter()
                 .any(|entry| name::is_store(&entry.name) && entry.bytes > 0);
@@ -119,7 +121,7 @@ fn slot(dir: &Path, manifest: &Manifest, of: &Of, survey: &mut Survey) -> Option
         return None;
     }
     let path = dir.join(mark::NAME);
-    let bytes = read(dir, mark::NAME, 1 << 20, What::Mark, survey);
+    let bytes = read(dir, mark::NAME, 1 << 20, What::Mark, survey).ok()?;
     let Some(bytes) = bytes else {
         if !manifest.state.segments().is_empty() {
             survey.find(Finding::of(What::Mark, path, "a mark", "none"));

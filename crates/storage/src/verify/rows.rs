@@ -2,7 +2,9 @@
 
 use std::io;
 
+use super::finding::{Finding, What};
 use super::store::End;
+use super::survey::is_refused;
 use super::walker::Walker;
 use crate::disk::std::StdDir;
 use crate::disk::{Dir, block_on};
@@ -20,6 +22,15 @@ impl Walker<'_> {
         let bytes = match read {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound && !index.is_due => return,
+            Err(error) if is_refused(&error) => {
+                let file = self.check.dir.join(&index.name);
+                return self.find(Finding::of(
+                    What::Unreadable,
+                    file,
+                    "an index",
+                    error.to_string(),
+                ));
+            }
             Err(error) => return self.wrong_index(error.to_string()),
         };
         let header = match format::Header::decode(&bytes) {

@@ -7,7 +7,7 @@ use corelog_record::{Chain, HistoryId};
 
 use super::finding::{Finding, What};
 use super::store::{End, Index, StoreCheck};
-use super::{node, partition};
+use super::{node, partition, snapshot};
 use crate::disk::std::StdDir;
 use crate::disk::{Dir, Entry, block_on};
 use crate::segment::{Point, name};
@@ -45,7 +45,7 @@ pub fn survey(path: &Path) -> io::Result<Option<Survey>> {
     if holds(manifest::NAME) || has_stores {
         partition::survey(path, &partition::Of::default(), &mut survey)?;
     } else if holds(node::SNAPSHOT) {
-        node::snapshot(path, &mut survey)?;
+        snapshot::survey(path, &mut survey)?;
     } else if holds(node::NODE) || holds(node::TOPICS) {
         node::data(path, &mut survey)?;
     } else if holds(node::TOPIC) {
@@ -134,25 +134,40 @@ pub(super) fn list(dir: &Path) -> io::Result<Vec<Entry>> {
     }
 }
 
-/// A whole small file; `None` if it is not there. One that cannot be read is a finding.
+/// What was wrong with a file was told.
+pub(super) struct Told;
+
+/// A whole small file; `None` if it is not there. One that cannot be read is a finding: of `what` if it
+/// is no file of ours.
 pub(super) fn read(
     dir: &Path,
     name: &str,
     bytes_max: u64,
     what: What,
     survey: &mut Survey,
-) -> Option<Vec<u8>> {
-    match block_on(StdDir::new(dir).read(name, bytes_max)) {
-        Ok(bytes) => Some(bytes),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => {
-            survey.find(Finding::of(
-                what,
-                dir.join(name),
-                "a file",
-                error.to_string(),
-            ));
-            None
-        }
-    }
+) -> Result<Option<Vec<u8>>, Told> {
+    let error = match block_on(StdDir::new(dir).read(name, bytes_max)) {
+        Ok(bytes) => return Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => error,
+    };
+    let what = if is_refused(&error) {
+        What::Unreadable
+    } else {
+        what
+    };
+    survey.find(Finding::of(
+        what,
+        dir.join(name),
+        "a file",
+        error.to_string(),
+    ));
+    Err(Told)
+}
+
+/// Whether the disk or the system does not give what may be there.
+pub(super) fn is_refused(error: &io::Error) -> bool {
+    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
+    let is_something_else = matches!(error.kind(), NotFound | IsADirectory | NotADirectory);
+    error.raw_os_error().is_some() && !is_something_else
 }

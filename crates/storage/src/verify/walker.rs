@@ -225,12 +225,8 @@ impl<'a> Walker<'a> {
         let end = behind
             .or(until)
             .map_or(at.offset.plus(1), |point| point.offset);
-        let finding = Finding::of(
-            What::Unreadable,
-            self.check.path(),
-            "bytes",
-            error.to_string(),
-        );
+        let what = What::of_error(error);
+        let finding = Finding::of(what, self.check.path(), "bytes", error.to_string());
         self.find(finding.at(at.position.get()).about(at.offset..end));
         self.audit.step_over(behind.is_some());
         match behind.or(until) {

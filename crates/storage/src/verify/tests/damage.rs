@@ -166,3 +166,27 @@ fn damage_that_the_manifest_remembers_is_told_where_the_store_was_mended_meanwhi
     assert_eq!(kinds(&checked), [What::Remembered]);
     assert_eq!(faults(&checked)[0].offsets, Some(offset(4)..offset(6)));
 }
+
+/// A want of permission or of descriptors once raised the alarm of damage. A link to itself is opened
+/// by nobody, not even by root.
+#[test]
+fn what_the_system_does_not_give_is_unread_and_no_damage() {
+    let locked = |path: &Path| {
+        std::fs::remove_file(path).unwrap();
+        std::os::unix::fs::symlink(path.file_name().unwrap(), path).unwrap();
+    };
+    let places = [
+        |dir: &Path| files(dir, "log")[0].clone(),
+        |dir: &Path| files(dir, "index")[0].clone(),
+        |dir: &Path| dir.join("manifest"),
+        |dir: &Path| dir.join("mark"),
+    ];
+    for place in places {
+        let partition = Partition::filled(60);
+        let path = place(partition.path());
+        locked(&path);
+        let checked = verify(partition.path());
+        assert_eq!(kinds(&checked), [What::Unreadable], "{}", path.display());
+        assert_eq!(What::Unreadable.grade(), Grade::Unread);
+    }
+}

@@ -1,0 +1,141 @@
+//! A snapshot, on a node's shelf or exported: what its summary promises against what is there.
+
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+use super::finding::{Finding, What};
+use super::node::{SNAPSHOT, TOPIC, TOPICS, topics};
+use super::survey::{Survey, Told, list, read};
+use crate::Error;
+use crate::disk::std::StdDir;
+use crate::disk::{Dir, block_on};
+use crate::format::snapshot::{FILE_BYTES_MAX, Partition, Summary, Topic};
+use crate::format::state::State;
+use crate::manifest;
+
+/// Looks at the snapshot in `dir`.
+pub(super) fn survey(dir: &Path, survey: &mut Survey) -> io::Result<()> {
+    let path = dir.join(SNAPSHOT);
+    match read(dir, SNAPSHOT, FILE_BYTES_MAX, What::Snapshot, survey) {
+        Ok(None) => {
+            // Its last file: a snapshot without it was never finished.
+            let found = "a snapshot that was not finished";
+            survey.find(Finding::of(What::Leftover, dir, "a snapshot", found));
+            return Ok(());
+        }
+        Ok(Some(bytes)) => match Summary::decode(&bytes) {
+            Ok(summary) => check(dir, &summary, survey)?,
+            Err(error) => {
+                let found = error.to_string();
+                survey.find(Finding::of(What::Snapshot, path, "a summary", found));
+            }
+        },
+        Err(Told) => {}
+    }
+    topics(&dir.join(TOPICS), true, survey)
+}
+
+/// Holds the summary against the manifests, and the manifests' places against the summary.
+fn check(dir: &Path, summary: &Summary, survey: &mut Survey) -> io::Result<()> {
+    let home = dir.join(TOPICS);
+    let is_named = |name: &str| summary.topics.iter().any(|t| t.name.as_str() == name);
+    for entry in list(&home)?.iter().filter(|entry| entry.is_dir) {
+        if !is_named(&entry.name) {
+            differs(
+                home.join(&entry.name),
+                "the topics of the summary",
+                "another one",
+                survey,
+            );
+        }
+    }
+    for topic in &summary.topics {
+        check_topic(&home.join(topic.name.as_str()), topic, survey)?;
+    }
+    Ok(())
+}
+
+fn check_topic(dir: &Path, topic: &Topic, survey: &mut Survey) -> io::Result<()> {
+    let kept = block_on(StdDir::new(dir).read(TOPIC, FILE_BYTES_MAX));
+    // One that is missing or cannot be read is told by whoever looks at the topic.
+    if kept.as_ref().is_ok_and(|kept| *kept != topic.settings) {
+        differs(
+            dir.join(TOPIC),
+            "the summary's settings",
+            "other ones",
+            survey,
+        );
+    } else if kept.is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        differs(dir.to_owned(), "a topic of the summary", "nothing", survey);
+    }
+    let is_named = |name: &str| {
+        topic
+            .partitions
+            .iter()
+            .any(|p| p.partition.to_string() == name)
+    };
+    for entry in list(dir)?.iter().filter(|entry| entry.is_dir) {
+        if !is_named(&entry.name) {
+            let path = dir.join(&entry.name);
+            differs(path, "the partitions of the summary", "another one", survey);
+        }
+    }
+    for promised in &topic.partitions {
+        let path = dir.join(promised.partition.to_string());
+        let found = match block_on(manifest::read(&StdDir::new(&path))) {
+            Ok((_header, state)) => held(&state, promised),
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                match promised.is_unborn() {
+                    true => *promised,
+                    false => {
+                        differs(path, text(promised), "nothing", survey);
+                        continue;
+                    }
+                }
+            }
+            // Told by whoever looks at the partition.
+            Err(_) => continue,
+        };
+        if found != *promised {
+            differs(path, text(promised), text(&found), survey);
+        }
+    }
+    Ok(())
+}
+
+/// What a manifest says that a summary says as well; of a segment that is not sealed, since it is
+/// damaged, only the summary tells where it ends.
+fn held(state: &State, promised: &Partition) -> Partition {
+    let segments = state.segments();
+    let sealed = segments.iter().filter_map(|segment| segment.seal.as_ref());
+    let bytes = sealed.clone().map(|seal| seal.digest.bytes).sum();
+    let is_whole = sealed.count() == segments.len();
+    let end = state.end().filter(|_| is_whole);
+    Partition {
+        log_start: state.log_start(),
+        end: end.map_or(promised.end, |end| end.offset),
+        bytes: if is_whole { bytes } else { promised.bytes },
+        segments: segments.len() as u64,
+        ..*promised
+    }
+}
+
+fn text(partition: &Partition) -> String {
+    let Partition {
+        log_start,
+        end,
+        bytes,
+        segments,
+        ..
+    } = partition;
+    format!("offsets [{log_start}, {end}), {segments} segments of {bytes} bytes")
+}
+
+fn differs(
+    path: impl Into<std::path::PathBuf>,
+    expected: impl Into<String>,
+    found: impl Into<String>,
+    survey: &mut Survey,
+) {
+    survey.find(Finding::of(What::Snapshot, path, expected, found));
+}

@@ -1,0 +1,109 @@
+//! A snapshot is what its summary says.
+
+use corelog_record::TopicName;
+
+use super::*;
+use crate::format::topic::Topic as File;
+use crate::log::Chore;
+use crate::snapshot::{self, Name, Summary, Topic};
+
+/// A snapshot of one partition in `root`, and its summary.
+fn snapped(root: &Path) -> Summary {
+    let partition = Partition::filled(60);
+    let mut log = partition.open();
+    let dir = StdDir::new(root);
+    let (topic, number) = (TopicName::new("t").unwrap(), PartitionId::new(0));
+    let upto = log.begin_snapshot().unwrap();
+    settle(&mut log, at(2)).unwrap();
+    let target = snapshot::partition_dir(&dir, &topic, number);
+    // The directories above it are the node's to make.
+    std::fs::create_dir_all(root.join("topics/t")).unwrap();
+    let plan = log.plan_snapshot(upto, target).unwrap().unwrap();
+    let done = log.complete_chore(block_on(plan.run()), at(2)).unwrap();
+    let Chore::Snapshotted {
+        log_start,
+        end,
+        segments,
+        bytes,
+    } = done
+    else {
+        panic!("{done:?}");
+    };
+    let id = TopicId::from_bytes([7; 16]);
+    let file = File {
+        name: topic.clone(),
+        id,
+        partitions: 1,
+        created: at(0),
+        settings: Default::default(),
+    };
+    let summary = Summary {
+        name: Name::new("monday").unwrap(),
+        created: at(2),
+        topics: vec![Topic {
+            name: topic,
+            id,
+            settings: file.encode(),
+            partitions: vec![snapshot::Partition {
+                partition: number,
+                log_start,
+                end,
+                bytes,
+                segments: segments as u64,
+            }],
+        }],
+    };
+    block_on(snapshot::commit(&dir, &summary)).unwrap();
+    summary
+}
+
+#[test]
+fn a_snapshot_that_is_what_its_summary_says_is_sound() {
+    let root = tempfile::tempdir().unwrap();
+    snapped(root.path());
+    let checked = verify(root.path());
+    assert_eq!(faults(&checked), Vec::<&Finding>::new());
+    assert_eq!(checked.batches, 60);
+}
+
+/// Only the partitions were looked at: one that was missing was missed by nobody.
+#[test]
+fn a_snapshot_that_is_not_what_its_summary_says_is_told() {
+    let told = |change: fn(&Path, Summary)| {
+        let root = tempfile::tempdir().unwrap();
+        let summary = snapped(root.path());
+        change(root.path(), summary);
+        kinds(&verify(root.path()))
+    };
+    assert_eq!(
+        told(|root, _| std::fs::remove_dir_all(root.join("topics/t/0")).unwrap()),
+        [What::Snapshot]
+    );
+    assert_eq!(
+        told(|root, _| {
+            let (from, to) = (root.join("topics/t/0"), root.join("topics/t/1"));
+            std::fs::rename(from, to).unwrap();
+        })
+        .first(),
+        Some(&What::Snapshot)
+    );
+    assert_eq!(
+        told(|root, mut summary| {
+            let partition = &mut summary.topics[0].partitions[0];
+            partition.end = partition.end.plus(1);
+            std::fs::write(root.join(snapshot::NAME), summary.encode().unwrap()).unwrap();
+        }),
+        [What::Snapshot]
+    );
+    assert_eq!(
+        told(|root, mut summary| {
+            summary.topics[0].settings.push(0);
+            std::fs::write(root.join(snapshot::NAME), summary.encode().unwrap()).unwrap();
+        }),
+        [What::Snapshot]
+    );
+    assert_eq!(
+        told(|root, _| alter(&root.join(snapshot::NAME), |bytes| bytes[20] ^= 1)),
+        [What::Snapshot]
+    );
+}
