@@ -86,6 +86,10 @@ impl Core {
                 let segment = segment.get();
                 tracing::warn!(%topic, partition, segment, bytes, "a sealed store is too long");
             }
+            Event::Dropped { count } => {
+                add(&counters.events_dropped_total, *count);
+                tracing::warn!(%topic, partition, count, "more happened than was kept to be told");
+            }
             Event::IndexRebuilt { segment } => {
                 add(&counters.rebuilt_indexes_total, 1);
                 let segment = segment.get();

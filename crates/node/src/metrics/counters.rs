@@ -122,6 +122,7 @@ counters! {
     lost_marks_total: Counter, "Marks that were lost, so that a whole store was read at recovery.";
     replaced_stores_total: Counter, "Stores copied to a new file because of the old one's disk.";
     surplus_total: Counter, "Sealed stores found longer than they were.";
+    events_dropped_total: Counter, "Events of logs that were not told because too many waited.";
     rebuilt_indexes_total: Counter, "Indexes made anew from their stores.";
     scrubbed_bytes_total: Counter, "Bytes read and checked by the scrub.";
     scrub_passes_total: Counter, "Whole passes of the scrub over one partition.";

@@ -56,6 +56,11 @@ pub enum Event {
         /// The base offset of the segment.
         segment: Offset,
     },
+    /// More happened than was kept: these were not.
+    Dropped {
+        /// How many events.
+        count: u64,
+    },
 }
 
 /// Events that wait to be taken. Bounded: a log whose owner never asks must not grow.
@@ -79,14 +84,35 @@ impl<D: Dir> Log<D> {
     /// What happened since this was last asked, oldest first; after opening, what recovery found.
     pub fn take_events(&mut self) -> Vec<Event> {
         self.note_found();
-        std::mem::take(&mut self.events.waiting)
-    }
-
-    /// How many events were not kept because too many waited.
-    pub fn dropped_events(&self) -> u64 {
-        self.events.dropped
+        let Events { waiting, dropped } = std::mem::take(&mut self.events);
+        let dropped = Some(dropped).filter(|count| *count > 0);
+        let dropped = dropped.map(|count| Event::Dropped { count });
+        waiting.into_iter().chain(dropped).collect()
     }
 }
 
 /// How many events wait at most: more than an operator reads, few enough for ten thousand logs.
 const WAITING_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::memory::MemoryDir;
+    use crate::testing::open;
+    use corelog_record::Timestamp;
+
+    /// They were counted where nobody looked.
+    #[test]
+    fn events_beyond_the_bound_are_told_as_a_number_once() {
+        let now = Timestamp::from_millis(0);
+        let (mut log, _) = open(&MemoryDir::new(), Default::default(), 1, now).unwrap();
+        log.take_events();
+        for _ in 0..WAITING_MAX + 7 {
+            log.events.note(Event::ReadOnly { from: Offset::ZERO });
+        }
+        let told = log.take_events();
+        assert_eq!(told.len(), WAITING_MAX + 1);
+        assert_eq!(told.last(), Some(&Event::Dropped { count: 7 }));
+        assert_eq!(log.take_events(), []);
+    }
+}
