@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use corelog_client::Client;
-use corelog_protocol::message::scrub_topic::{Partition, State};
+use corelog_protocol::message::scrub_topic::{Outcome, Partition, State};
 use corelog_record::{PartitionId, TopicName};
 use serde_json::{Value, json};
 
@@ -23,7 +23,8 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
     long_about = "Have a topic's sealed segments read from the disk and checked.\n\n\
         The server does so by itself every week, at the rate that `corelog serve --scrub-rate` \
         sets, which also holds here. Damage that is found is remembered: what is damaged is not \
-        served, what lies around it is. Ends with 3 if damage is known of.",
+        served, what lies around it is. Ends with 3 if damage is known of, else with 1 if the last \
+        pass did not read all.",
     after_long_help = "EXAMPLES\n  \
         corelog scrub events                  # begins, and tells how far it is\n  \
         corelog scrub events --wait           # begins, and waits for the end\n  \
@@ -86,6 +87,12 @@ async fn scrub(args: &Args, client: Client) -> anyhow::Result<Exit> {
     out.flush()?;
     let mut exit = Exit::Done;
     for partition in &scrub.partitions {
+        if let Some(why) = unfinished(partition) {
+            say(&format!("{}/{}: {why}", args.topic, partition.id));
+            if exit == Exit::Done {
+                exit = Exit::Failed;
+            }
+        }
         for line in
             crate::cmd::topic::describe::damage_lines(&args.topic, partition.id, &partition.damage)
         {
@@ -96,6 +103,20 @@ async fn scrub(args: &Args, client: Client) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
+/// Why a partition's last pass says nothing of all of it.
+fn unfinished(partition: &Partition) -> Option<&'static str> {
+    let is_over = partition.state == State::Idle;
+    match partition.outcome {
+        Outcome::Unread if is_over => {
+            Some("not all could be read: the server's log says why, and it tries again in an hour")
+        }
+        Outcome::Stopped if is_over => {
+            Some("the pass ended early: the partition is fenced, or was closed or reopened")
+        }
+        _ => None,
+    }
+}
+
 fn partition_json(partition: &Partition) -> Value {
     json!({
         "partition": partition.id.get(),
@@ -103,6 +124,7 @@ fn partition_json(partition: &Partition) -> Value {
         "bytes_done": partition.bytes_done,
         "bytes_total": partition.bytes_total,
         "scrubbed_at": partition.scrubbed_at.map(rfc3339),
+        "outcome": partition.outcome,
         "damage": damage(&partition.damage),
     })
 }

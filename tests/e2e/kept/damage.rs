@@ -148,3 +148,33 @@ fn a_scrub_of_sound_segments_finds_nothing_and_is_remembered() {
     corelog.run(["scrub", "none"]).failed(1);
     corelog.run(["scrub", "t", "--partition", "9"]).failed(1);
 }
+
+/// It ended with 0: nobody who waited for it heard that a segment had not been read.
+#[test]
+fn a_scrub_that_could_not_read_all_fails_and_says_so() {
+    let folder = Folder::new();
+    let data = folder.path().join("data");
+    let server = Start::on(&data).arg("--scrub-rate").arg("64MiB").start();
+    let corelog = Corelog::to(&server);
+    let mut wire = Wire::open(server.ready.listen).unwrap();
+    let topic = wire.topic("t", 2, 1 << 20);
+    produce(&mut wire, &topic, 0, 0, 200);
+    until_sealed(&corelog, "t", 0, 4);
+    // A link to itself is opened by nobody, not even by root.
+    let store = &stores(&data.join("topics/t"), 0)[1];
+    let aside = folder.path().join("aside");
+    std::fs::rename(store, &aside).unwrap();
+    std::os::unix::fs::symlink(store, store).unwrap();
+    let scrub = ["scrub", "t", "--wait", "--output", "json"];
+    let (out, said, code) = corelog.run(scrub).parts();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("t/0: not all could be read"), "{said}");
+    assert!(!said.contains("t/1:"), "{said}");
+    let scrubbed: serde_json::Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!(scrubbed["partitions"][0]["outcome"], "unread");
+    assert_eq!(scrubbed["partitions"][0]["damage"], serde_json::json!([]));
+    assert_eq!(scrubbed["partitions"][1]["outcome"], "whole");
+    std::fs::rename(&aside, store).unwrap();
+    let scrubbed = corelog.run(scrub).json();
+    assert_eq!(scrubbed["partitions"][0]["outcome"], "whole");
+}

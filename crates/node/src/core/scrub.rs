@@ -4,7 +4,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use corelog_protocol::message::scrub_topic::{self, State};
+use corelog_protocol::message::scrub_topic::{self, Outcome, State};
 use corelog_record::{Offset, PartitionId, Timestamp, TopicId};
 use corelog_storage::log::Scrubbed;
 
@@ -47,8 +47,16 @@ pub(super) struct Scrubbing {
 #[derive(Debug, Clone, Copy)]
 struct Tried {
     at: Timestamp,
-    /// All that there was to read could be read.
-    is_whole: bool,
+    outcome: Outcome,
+}
+
+/// What came of reading a piece.
+enum Piece {
+    Read(Box<Scrubbed>),
+    /// There is nothing to read.
+    Nothing,
+    /// The partition is fenced, or not open.
+    Refused,
 }
 
 impl Core {
@@ -138,16 +146,24 @@ impl Core {
                 ..Scrubbing::default()
             };
         }
-        let (mut is_sound, mut is_whole) = (true, false);
+        let (mut reached, mut outcome) = (Outcome::Whole, Outcome::Stopped);
         while !self.is_stopping.get() {
             let begun = rt::now();
-            let Some(scrubbed) = self.scrub_piece(id).await else {
-                break;
+            let scrubbed = match self.scrub_piece(id).await {
+                Piece::Read(scrubbed) => scrubbed,
+                Piece::Nothing => {
+                    outcome = reached;
+                    break;
+                }
+                Piece::Refused => break,
             };
-            is_sound &= scrubbed.error.is_none();
+            if scrubbed.error.is_some() {
+                reached = Outcome::Unread;
+            }
             self.tell_scrubbed(id, &scrubbed);
             if scrubbed.is_pass_complete {
-                is_whole = is_sound;
+                outcome = reached;
+                let is_whole = outcome == Outcome::Whole;
                 add(&self.counters.scrub_passes_total, u64::from(is_whole));
                 break;
             }
@@ -160,21 +176,20 @@ impl Core {
         if let Some(slot) = self.slots.borrow_mut().get_mut(id) {
             slot.scrub.is_running = false;
             let at = rt::wall_clock();
-            slot.scrub.tried = Some(Tried { at, is_whole });
+            slot.scrub.tried = Some(Tried { at, outcome });
         }
     }
 
-    /// Reads one piece; None if there is nothing to scrub, or not now.
-    async fn scrub_piece(self: &Rc<Self>, id: SlotId) -> Option<Box<Scrubbed>> {
+    /// Reads one piece.
+    async fn scrub_piece(self: &Rc<Self>, id: SlotId) -> Piece {
         let token = Tickets::NOW;
         let bytes_max = PIECE_BYTES;
-        let told = self.step(id, Input::Scrub { token, bytes_max })?;
-        let Ok(Answer::Scrub {
-            generation,
-            plan: Some(plan),
-        }) = told
-        else {
-            return None;
+        let told = self.step(id, Input::Scrub { token, bytes_max });
+        let Some(Ok(Answer::Scrub { generation, plan })) = told else {
+            return Piece::Refused;
+        };
+        let Some(plan) = plan else {
+            return Piece::Nothing;
         };
         let done = Box::new(rt::spawn_background(plan.run()).await);
         let read = Input::ScrubRead {
@@ -182,9 +197,9 @@ impl Core {
             generation,
             done,
         };
-        match self.step(id, read)? {
-            Ok(Answer::Scrubbed(scrubbed)) => Some(scrubbed),
-            _ => None,
+        match self.step(id, read) {
+            Some(Ok(Answer::Scrubbed(scrubbed))) => Piece::Read(scrubbed),
+            _ => Piece::Refused,
         }
     }
 
@@ -237,7 +252,9 @@ fn is_due(slot: &Slot, now: Timestamp) -> bool {
 /// When the next pass is due, after the one that the log remembers and the one that was tried.
 fn due_at(last: Timestamp, tried: Option<Tried>) -> Timestamp {
     match tried {
-        Some(tried) if !tried.is_whole => tried.at.saturating_add_millis(PASS_AGAIN_MS),
+        Some(tried) if tried.outcome != Outcome::Whole => {
+            tried.at.saturating_add_millis(PASS_AGAIN_MS)
+        }
         Some(tried) => tried.at.max(last).saturating_add_millis(PASS_EVERY_MS),
         None => last.saturating_add_millis(PASS_EVERY_MS),
     }
@@ -256,6 +273,10 @@ fn status_of(slot: &Slot) -> scrub_topic::Partition {
         bytes_done: slot.scrub.bytes,
         bytes_total: partition.map_or(0, |partition| partition.sealed_bytes()),
         scrubbed_at: partition.and_then(|partition| partition.scrubbed_at()),
+        outcome: slot
+            .scrub
+            .tried
+            .map_or(Outcome::Never, |tried| tried.outcome),
         damage: partition.map_or_else(Vec::new, |partition| describe::told(partition.damage())),
     }
 }
@@ -268,9 +289,10 @@ mod tests {
     #[test]
     fn a_pass_that_was_not_whole_is_due_again_in_an_hour_and_a_whole_one_in_a_week() {
         let (last, at) = (Timestamp::from_millis(1_000), Timestamp::from_millis(9_000));
-        let due = |is_whole| due_at(last, Some(Tried { at, is_whole })).millis();
-        assert_eq!(due(false), 9_000 + 60 * 60 * 1_000);
-        assert_eq!(due(true), 9_000 + PASS_EVERY_MS);
+        let due = |outcome| due_at(last, Some(Tried { at, outcome })).millis();
+        assert_eq!(due(Outcome::Unread), 9_000 + 60 * 60 * 1_000);
+        assert_eq!(due(Outcome::Stopped), 9_000 + 60 * 60 * 1_000);
+        assert_eq!(due(Outcome::Whole), 9_000 + PASS_EVERY_MS);
         assert_eq!(due_at(last, None).millis(), 1_000 + PASS_EVERY_MS);
     }
 }

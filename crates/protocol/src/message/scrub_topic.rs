@@ -48,6 +48,9 @@ pub struct Partition {
     /// When the last whole pass ended; default nil, never.
     #[serde(default)]
     pub scrubbed_at: Option<Timestamp>,
+    /// How the last pass since the server was started ended; default never.
+    #[serde(default)]
+    pub outcome: Outcome,
     /// All damage that is known of the partition; default empty.
     #[serde(default)]
     pub damage: Vec<Damage>,
@@ -64,6 +67,24 @@ pub enum State {
     Waiting,
     /// One goes on.
     Running,
+    /// A word that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// How a pass ended. On the wire a lower-case word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// There was none.
+    #[default]
+    Never,
+    /// All that there was to read was read.
+    Whole,
+    /// Not all: the disk or the system did not give it.
+    Unread,
+    /// It ended early: the partition is fenced, or was closed or reopened.
+    Stopped,
     /// A word that this version does not know.
     #[serde(other)]
     Unknown,

@@ -68,6 +68,7 @@ pub(super) fn each(visit: &mut impl Visit) {
                 bytes_done: 1_024,
                 bytes_total: 4_096,
                 scrubbed_at: None,
+                outcome: scrub_topic::Outcome::Unread,
                 damage: vec![Damage {
                     from: offset(20),
                     to: offset(30),

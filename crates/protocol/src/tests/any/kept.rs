@@ -117,7 +117,13 @@ fn restored() -> impl Strategy<Value = restore_status::Answer> {
 }
 
 fn scrubbed() -> impl Strategy<Value = scrub_topic::Answer> {
-    use scrub_topic::State;
+    use scrub_topic::{Outcome, State};
+    let outcome = prop_oneof![
+        Just(Outcome::Never),
+        Just(Outcome::Whole),
+        Just(Outcome::Unread),
+        Just(Outcome::Stopped)
+    ];
     let state = prop_oneof![
         Just(State::Idle),
         Just(State::Waiting),
@@ -125,16 +131,17 @@ fn scrubbed() -> impl Strategy<Value = scrub_topic::Answer> {
     ];
     let partition = (
         (any::<u32>(), state, any::<[u64; 2]>(), of(time())),
-        vec(damage(), 0..3),
+        (outcome, vec(damage(), 0..3)),
     )
         .prop_map(
-            |((id, state, [bytes_done, bytes_total], scrubbed_at), damage)| {
+            |((id, state, [bytes_done, bytes_total], scrubbed_at), (outcome, damage))| {
                 scrub_topic::Partition {
                     id: PartitionId::new(id),
                     state,
                     bytes_done,
                     bytes_total,
                     scrubbed_at,
+                    outcome,
                     damage,
                 }
             },
