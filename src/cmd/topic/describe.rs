@@ -17,7 +17,7 @@ use crate::{cli, session};
         log start <= high watermark <= durable <= log end: what can be read lies between the \
         first two, what a power cut leaves lies below the third. SCRUBBED says when all sealed \
         segments were last read and checked, SNAPSHOT which one reaches furthest, and where to; \
-        below stands what is damaged and not served.",
+        below stands what is damaged and not served. Ends with 3 if anything is.",
     after_long_help = "EXAMPLES\n  \
         corelog topic describe events\n  \
         corelog topic describe events --output json | jq '.partitions[].high_watermark'"
@@ -48,7 +48,8 @@ async fn describe(args: &Args, client: Client) -> anyhow::Result<Exit> {
         }))?,
     }
     out.flush()?;
-    Ok(Exit::Done)
+    let is_damaged = topic.partitions.iter().any(|p| !p.damage.is_empty());
+    Ok(if is_damaged { Exit::Damage } else { Exit::Done })
 }
 
 fn show(name: &TopicName, topic: &Answer, out: &mut Out) -> anyhow::Result<()> {

@@ -99,8 +99,10 @@ fn a_byte_that_rots_under_a_server_is_found_and_harms_nothing_else() {
     assert_eq!(topic_now["partitions"][1]["state"], "ok");
     // One count and one line in the log: a scrub once told its damage twice.
     assert!((metric(server.ready.admin, "corelog_damage_total") - 1.0).abs() < 0.5);
-    let said = corelog.run(["topic", "describe", "t"]).text();
-    assert!(said.contains("damage: offsets"), "{said}");
+    let (out, _, code) = corelog.run(["topic", "describe", "t"]).parts();
+    let told = String::from_utf8(out).unwrap();
+    assert!(told.contains("damage: offsets"), "{told}");
+    assert_eq!(code, Some(3));
 
     // It is remembered, and what lies around it is served, after a kill as well.
     let log = server.kill().log;
