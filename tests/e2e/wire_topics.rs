@@ -3,11 +3,12 @@
 use corelog_client::record::{PartitionId, Record};
 use corelog_client::{Client, ClientConfig, Outcome, ProducerConfig};
 use corelog_protocol::error::{ErrorBody, ErrorCode};
+use corelog_protocol::limits;
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::list_offsets::{self, At};
 use corelog_protocol::message::settings::{Change, RetentionHold, SettingsChange, TopicSettings};
 use corelog_protocol::message::{
-    Call, alter_topic, create_topic, delete_topic, describe_topic, metadata, ping,
+    Call, alter_topic, create_topic, delete_topic, describe_topic, metadata, ping, produce,
     reopen_partition, truncate,
 };
 use corelog_record::batch::{Codec, View};
@@ -45,7 +46,7 @@ fn what_alter_changes_is_in_force_and_outlives_a_kill() {
     for partition in [1, 4] {
         let (answer, _) = wire.call(&topic.produce(partition), &one).unwrap().unwrap();
         assert_eq!(answer.level, Level::Accepted);
-        let durable = corelog_protocol::message::produce::Request {
+        let durable = produce::Request {
             level: Some(Level::Durable),
             ..topic.produce(partition)
         };
@@ -355,4 +356,34 @@ fn describe(wire: &mut Wire, name: &TopicName) -> Result<describe_topic::Answer,
 
 fn two_cores(folder: &Folder) -> Server {
     Start::on(&folder.path().join("data")).cores(2).start()
+}
+
+/// A connection that met refusals of 4,097 partitions was closed, though four times as many are
+/// promised.
+#[test]
+fn a_connection_remembers_refusals_of_as_many_partitions_as_is_promised() {
+    let folder = Folder::new();
+    let server = two_cores(&folder);
+    let mut wire = Wire::open(server.ready.listen).unwrap();
+    let topic = wire.topic("t", 1, 1 << 20);
+    let one = batch(Codec::None, ["one"]);
+    let last = limits::PRODUCE_PARTITION_COUNT_MAX;
+    let mut partition = 1;
+    while partition <= last {
+        let some = (last - partition + 1).min(32);
+        for number in partition..partition + some {
+            wire.send(&topic.produce(number), &one).unwrap();
+        }
+        for _ in 0..some {
+            let refused = wire.receive().unwrap().read::<produce::Request>();
+            assert!(refused.unwrap_err().is(ErrorCode::UnknownPartition));
+        }
+        partition += some;
+    }
+    wire.ping().unwrap();
+    wire.send(&topic.produce(last + 1), &one).unwrap();
+    let said: Vec<_> = std::iter::from_fn(|| wire.receive().ok()).collect();
+    let mut errors = said.iter().filter_map(|reply| reply.error());
+    assert!(errors.any(|error| error.is(ErrorCode::Busy)));
+    wire.ping().unwrap_err();
 }

@@ -23,8 +23,6 @@ use crate::metrics::count_numbered;
 use crate::router::{self, Ask, Asker, Away, FetchFrom, Route, Tag, Told};
 use crate::rt::{self, Work};
 
-/// Partitions a connection may have queues or aborted runs for.
-const QUEUES_MAX: usize = 4_096;
 /// How long a Produce waits for room in the tail before it is answered `Busy`.
 const TAIL_WAIT_MAX: Duration = Duration::from_secs(5);
 
@@ -271,7 +269,8 @@ async fn produce(asked: Asked, request: &produce::Request, batches: &[u8]) -> Ne
         },
         due,
     );
-    if acks.queue_count() > QUEUES_MAX {
+    // To refuse only what is new would let a later request of a run overtake an earlier one.
+    if acks.queue_count() > limits::PRODUCE_PARTITION_COUNT_MAX as usize {
         drop(acks);
         let error = too_much("the connection produces to too many partitions that refuse it");
         close_with(&link, correlation, &error);
