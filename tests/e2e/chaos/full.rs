@@ -5,6 +5,7 @@
 //! memory and goes out when there is room, unless the server ends before. All behind is refused.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::settings::{Change, SettingsChange};
@@ -165,6 +166,54 @@ fn a_first_start_on_a_full_disk_says_that_it_is_full() {
     assert_eq!(Log::default().produce(&mut wire, &topic), None);
 }
 
+/// Torn bytes are not cut before they are copied, for which there is no room: their partition stays
+/// closed, and once stayed so until an operator reopened it.
+#[test]
+fn a_partition_that_finds_no_room_to_open_opens_by_itself_when_there_is() {
+    let folder = Folder::new();
+    let mount = Mount::small(&folder, DISK_BYTES);
+    println!("on {}", mount.kind);
+    let server = start(&mount);
+    let mut wire = Wire::open(server.ready.listen).unwrap();
+    let topic = wire.topic("full", 1, 1 << 20);
+    let mut log = Log::default();
+    for _ in 0..3 {
+        assert_eq!(log.produce(&mut wire, &topic), None);
+    }
+    drop(wire);
+    server.kill();
+    tear(&mount.outside("data/topics/full/0/00000000000000000000.log"));
+    let filler = mount.fill();
+    let server = start(&mount);
+    let mut wire = Wire::open(server.ready.listen).unwrap();
+    assert_ne!(state(&mut wire, &topic), describe_topic::State::Ok);
+    std::fs::remove_file(&filler).unwrap();
+    until("it is open", || {
+        state(&mut wire, &topic) == describe_topic::State::Ok
+    });
+    log.assert_held(&mut wire, &topic);
+    assert_eq!(log.produce(&mut wire, &topic), None);
+    assert_eq!(
+        std::fs::read_dir(mount.outside("data/quarantine"))
+            .unwrap()
+            .count(),
+        1
+    );
+}
+
+/// What a write that was cut off may leave behind the last batch.
+fn tear(store: &Path) {
+    let mut bytes = std::fs::read(store).unwrap();
+    // A batch ends in one zero.
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 2;
+    assert!(
+        end + TORN_BYTES < bytes.len(),
+        "space is prepared behind the last batch"
+    );
+    bytes[end..end + TORN_BYTES].fill(b'?');
+    std::fs::write(store, bytes).unwrap();
+}
+
 fn start(mount: &Mount) -> Server {
     let start = Start::on(&mount.inside("data"));
     start.through(mount.wrapper()).start()
@@ -275,4 +324,5 @@ fn assert_no_topic_is_made(wire: &mut Wire) {
 }
 
 const RECORD_BYTES: usize = 100_000;
+const TORN_BYTES: usize = 64 << 10;
 const DISK_BYTES: u64 = 24 << 20;

@@ -20,6 +20,7 @@ impl Core {
         rt::spawn(Rc::clone(self).keep_ticking_soon()).detach();
         rt::spawn(Rc::clone(self).keep_sweeping()).detach();
         rt::spawn(Rc::clone(self).keep_scrubbing()).detach();
+        rt::spawn(Rc::clone(self).keep_opening()).detach();
     }
 
     /// Starts groups: whatever was appended since the wish was uttered joins them.

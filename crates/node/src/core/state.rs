@@ -17,7 +17,7 @@ use super::delay::Delay;
 use super::files::{self, Files};
 use super::memory::Memory;
 use super::refusal::with_causes;
-use super::slots::{SlotId, Slots};
+use super::slots::{PartitionKey, SlotId, Slots};
 use super::sweep::Sweep;
 use super::tickets::{Tickets, Told};
 use crate::catalog::{Admin, LastSnapshots, Routes};
@@ -76,6 +76,8 @@ pub(crate) struct Core {
     pub(super) slots: RefCell<Slots>,
     /// Up to where snapshots hold the partitions of the node.
     pub(super) last_snapshots: RefCell<Arc<LastSnapshots>>,
+    /// Partitions that found no room to be opened in.
+    pub(super) unopened: RefCell<VecDeque<PartitionKey>>,
     /// Notified when a scrub is asked for.
     pub(super) scrub_wanted: Notify,
     pub(super) memory: Memory,
@@ -126,6 +128,7 @@ impl Core {
             connection_ended: Notify::new(),
             slots: RefCell::default(),
             last_snapshots: RefCell::default(),
+            unopened: RefCell::default(),
             scrub_wanted: Notify::new(),
             memory: Memory::default(),
             files: Files::new(files_max),
