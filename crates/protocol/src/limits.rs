@@ -73,6 +73,9 @@ limits! {
     NODE_PARTITION_COUNT_MAX = 10_000;
         "Partitions of one node: each costs memory and descriptors."
         => "`TooManyPartitions`";
+    SNAPSHOT_COUNT_MAX = 1_024;
+        "Snapshots of one node: each is read at a start, and names every sealed file once more, of which file systems allow 65,000."
+        => "`TooManySnapshots`";
     FETCH_BYTES_MAX = 8 * MIB;
         "Bytes of one Fetch answer's batches: any one batch fits, and with its head in a frame."
         => "the answer is smaller";

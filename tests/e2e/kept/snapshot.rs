@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use corelog_protocol::limits;
 use corelog_record::Offset;
 use serde_json::Value;
 
@@ -297,4 +298,24 @@ fn an_export_is_verified_and_can_be_restored_elsewhere() {
     let said = Corelog::offline().run(export).failed(3);
     assert!(said.contains("damaged"), "{said}");
     assert!(!bad.join("snapshot").exists());
+}
+
+#[test]
+fn a_node_keeps_no_more_snapshots_than_it_may() {
+    let folder = Folder::new();
+    let data = folder.path().join("data");
+    let server = Start::on(&data).start();
+    let corelog = Corelog::to(&server);
+    let mut wire = Wire::open(server.ready.listen).unwrap();
+    let topic = wire.topic("t", 1, 1 << 20);
+    produce(&mut wire, &topic, 0, 0, 3);
+    corelog.run(["snapshot", "create", "first"]).done();
+    // As many as there may be, by their directories.
+    for number in 1..limits::SNAPSHOT_COUNT_MAX {
+        std::fs::create_dir(data.join(format!("snapshots/{number}"))).unwrap();
+    }
+    let said = corelog.run(["snapshot", "create", "second"]).failed(1);
+    assert!(said.contains("delete one before"), "{said}");
+    corelog.run(["snapshot", "delete", "first", "--yes"]).done();
+    corelog.run(["snapshot", "create", "second"]).done();
 }

@@ -47,6 +47,22 @@ impl LastSnapshots {
         Self { by_key }
     }
 
+    /// What these and one that was taken later come to.
+    pub(super) fn with(&self, summary: &Summary) -> Self {
+        let mut by_key = self.by_key.clone();
+        for (key, last) in Self::of([summary]).by_key {
+            if by_key.get(&key).is_none_or(|known| known.end <= last.end) {
+                by_key.insert(key, last);
+            }
+        }
+        Self { by_key }
+    }
+
+    /// Whether the snapshot `name` is the one that reaches furthest into any partition.
+    pub(super) fn depends_on(&self, name: &str) -> bool {
+        self.by_key.values().any(|last| &*last.name == name)
+    }
+
     /// The one that reaches furthest into a partition.
     pub(crate) fn get(&self, key: PartitionKey) -> Option<&LastSnapshot> {
         self.by_key.get(&key)
@@ -95,5 +111,26 @@ mod tests {
         let found = last.get(key(0)).expect("one");
         assert_eq!((&*found.name, found.end.get()), ("c", 9));
         assert_eq!(last.end_of(key(1)), Offset::ZERO);
+    }
+
+    /// Each change once read all summaries again.
+    #[test]
+    fn one_more_snapshot_counts_as_if_all_were_read_again() {
+        let mut last = LastSnapshots::default();
+        let all = [
+            summary("a", 1, 5),
+            summary("b", 2, 9),
+            summary("c", 3, 9),
+            summary("d", 4, 7),
+        ];
+        for (number, summary) in all.iter().enumerate() {
+            last = last.with(summary);
+            assert_eq!(last.by_key, LastSnapshots::of(&all[..=number]).by_key);
+        }
+        // Without the others nothing would hold what it holds.
+        let depends: Vec<_> = ["a", "b", "c", "d"]
+            .map(|name| last.depends_on(name))
+            .into();
+        assert_eq!(depends, [false, false, true, false]);
     }
 }

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use corelog_protocol::error::{Detail, ErrorCode};
+use corelog_protocol::limits;
 use corelog_protocol::message::{create_snapshot, delete_snapshot, list_snapshots, snapshot};
 use corelog_record::CoreId;
 use corelog_storage::Error;
@@ -90,6 +91,7 @@ impl Admin {
             }
             Err(error) => return Err(refused(name.as_str(), &error)),
         }
+        self.check_room().await?;
         let made = self.make(&name, &topics).await;
         match &made {
             Ok(summary) => {
@@ -107,8 +109,10 @@ impl Admin {
                 }
             }
         }
-        let taken = told(&made?, true);
-        self.keep_snapshots().await;
+        let made = made?;
+        let last = self.core.last_snapshots().with(&made);
+        self.keep_snapshots(last).await;
+        let taken = told(&made, true);
         Ok(create_snapshot::Answer { taken })
     }
 
@@ -173,7 +177,9 @@ impl Admin {
         }
         let removed = stored::remove(&root, &name).await;
         // Whatever came of it: what is still there holds back what it holds.
-        self.keep_snapshots().await;
+        if self.core.last_snapshots().depends_on(name.as_str()) {
+            self.keep_snapshots(last_snapshots(&root).await).await;
+        }
         removed.map_err(|error| refused(name.as_str(), &error))?;
         tracing::info!(snapshot = %name, "deleted a snapshot");
         Ok(delete_snapshot::Answer {})
@@ -231,9 +237,23 @@ impl Admin {
         Ok(summary)
     }
 
+    /// One more snapshot must not be too many.
+    async fn check_room(&self) -> Result<(), Failure> {
+        let count = stored::count(&snapshots_dir(&self.core.root)).await;
+        let count = count.map_err(|error| refused("all", &error))?;
+        if count < limits::SNAPSHOT_COUNT_MAX as usize {
+            return Ok(());
+        }
+        let message = format!("the node keeps {count} snapshots: delete one before taking another");
+        let detail = Detail {
+            limit: Some(limits::SNAPSHOT_COUNT_MAX.into()),
+            ..Detail::default()
+        };
+        Err(failure_with(ErrorCode::TooManySnapshots, message, detail))
+    }
+
     /// Tells every core up to where snapshots hold its partitions.
-    async fn keep_snapshots(&self) {
-        let last = last_snapshots(&snapshots_dir(&self.core.root)).await;
+    async fn keep_snapshots(&self, last: LastSnapshots) {
         self.broadcast(Change::Snapshots(Arc::new(last))).await;
     }
 }

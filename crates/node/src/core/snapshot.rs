@@ -6,6 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use corelog_protocol::error::ErrorCode;
+use corelog_record::TopicName;
 use corelog_storage::snapshot::{self, Name};
 
 use super::serve::not_told;
@@ -56,7 +58,7 @@ impl Core {
                     };
                     core.take_partition(key, target).await.map_err(|mut error| {
                         let partition = partition.get();
-                        error.message = format!("{}/{partition}: {}", topic.name, error.message);
+                        error.message = told(&topic.name, partition, &error);
                         error
                     })
                 }));
@@ -125,6 +127,11 @@ impl Core {
         }
     }
 
+    /// Up to where snapshots hold the partitions, as far as this core was told.
+    pub(crate) fn last_snapshots(&self) -> Arc<LastSnapshots> {
+        Arc::clone(&self.last_snapshots.borrow())
+    }
+
     /// Tells a partition up to where a snapshot holds it.
     pub(super) fn tell_snapshotted(self: &Rc<Self>, slot: SlotId) {
         let Some(key) = self.slots.borrow().get(slot).map(|found| found.key) else {
@@ -132,5 +139,34 @@ impl Core {
         };
         let upto = self.last_snapshots.borrow().end_of(key);
         self.step(slot, Input::Snapshotted { upto });
+    }
+}
+
+/// Which partition cannot take part, and what can be done: its copy would lack what it may still be
+/// asked for, so it is not left out without a word.
+fn told(topic: &TopicName, partition: u32, error: &Failure) -> String {
+    let advice = match error.known_code() {
+        Some(ErrorCode::Fenced) => "; reopen it first, or name the other topics",
+        Some(ErrorCode::ReadOnly | ErrorCode::Damaged | ErrorCode::Internal) => {
+            "; name the other topics to leave it out"
+        }
+        _ => "",
+    };
+    format!("{topic}/{partition}: {}{advice}", error.message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::failure;
+
+    #[test]
+    fn a_refusal_names_the_partition_and_what_to_do() {
+        let topic = TopicName::new("t").expect("a name");
+        let said = |code| told(&topic, 3, &failure(code, "why"));
+        let expected = "t/3: why; name the other topics to leave it out";
+        assert_eq!(said(ErrorCode::ReadOnly), expected);
+        assert!(said(ErrorCode::Fenced).contains("reopen it first"));
+        assert_eq!(said(ErrorCode::StorageFull), "t/3: why");
     }
 }

@@ -120,6 +120,7 @@ error_codes! {
     28 UnknownSnapshot No No "There is no snapshot of this name, or not the one that is meant."
     29 SnapshotExists No No "There is a snapshot of this name already."
     30 UnknownRestore No No "There is no restore of this number: it never was, or the server was started again since."
+    31 TooManySnapshots No No "The node keeps as many snapshots as it may."
     40 NotOwner No Elsewhere "Another node serves this partition."
     41 OutOfRange No No "The offset is below the log start or beyond the log end."
     42 PastHighWatermark No Later "The offset exists, or will, but may not be read yet."

@@ -31,7 +31,7 @@ pub use crate::format::snapshot::{Name, NameError, Partition, Summary, Topic};
 pub use copy::Stores;
 pub use export::{Exported, export};
 pub use restore::{Restore, Restored, restore, sweep_unrestored};
-pub use shelf::{Entry, commit, list, open, partition_dir, remove, sweep_unfinished};
+pub use shelf::{Entry, commit, count, list, open, partition_dir, remove, sweep_unfinished};
 
 /// The name of the file that makes a directory a snapshot.
 pub const NAME: &str = "snapshot";

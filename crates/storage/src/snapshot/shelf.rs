@@ -80,6 +80,14 @@ pub async fn list<D: Dir>(root: &D) -> Result<Vec<Entry>, Error> {
     Ok(entries)
 }
 
+/// How many snapshots the directory `root` holds, unfinished ones included. None of them is read.
+///
+/// # Errors
+/// Any error of listing it.
+pub async fn count<D: Dir>(root: &D) -> Result<usize, Error> {
+    Ok(names(root).await?.len())
+}
+
 /// Removes the snapshot `name` of the directory `root`. Its summary goes first, durably: what a
 /// crash leaves of the rest is unfinished, and swept.
 ///
