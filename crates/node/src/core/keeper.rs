@@ -1,16 +1,21 @@
 //! What runs on a core beside its requests: the committer, the timers, flushes and chores.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use corelog_storage::log::{ChorePlan, FlushPlan};
 
 use super::Disk;
 use super::files::Turn;
-use super::slots::SlotId;
+use super::slots::{PartitionKey, SlotId, SlotState};
 use super::state::Core;
 use crate::metrics::add;
 use crate::partition::Input;
 use crate::rt;
+
+/// How often a partition that found no room is tried again: soon enough for whoever made some, seldom
+/// enough for a log that is told each time.
+const OPEN_AGAIN_EVERY: Duration = Duration::from_secs(5);
 
 impl Core {
     /// Starts the core's own tasks; they run until the core ends.
@@ -21,6 +26,33 @@ impl Core {
         rt::spawn(Rc::clone(self).keep_sweeping()).detach();
         rt::spawn(Rc::clone(self).keep_scrubbing()).detach();
         rt::spawn(Rc::clone(self).keep_opening()).detach();
+    }
+
+    /// Tries again to open the partitions that found no room: one at a time, and the others only once
+    /// there is some.
+    pub(super) async fn keep_opening(self: Rc<Self>) {
+        loop {
+            rt::sleep(OPEN_AGAIN_EVERY).await;
+            let count = self.unopened.borrow().len();
+            for _ in 0..count {
+                let Some(key) = self.unopened.borrow_mut().pop_front() else {
+                    break;
+                };
+                if self.is_stopping.get() || !self.is_failed(key) {
+                    continue;
+                }
+                if self.reopen_partition(key).await.is_err() && self.is_failed(key) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Whether a partition could not be opened.
+    fn is_failed(&self, key: PartitionKey) -> bool {
+        let slots = self.slots.borrow();
+        let slot = slots.find(key).and_then(|id| slots.get(id));
+        slot.is_some_and(|slot| matches!(slot.state, SlotState::Failed))
     }
 
     /// Starts groups: whatever was appended since the wish was uttered joins them.

@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::settings::TopicSettings;
@@ -24,10 +23,6 @@ use crate::rt;
 
 /// Memory that each partition holds for readers of its tail, in bytes.
 const TAIL_BYTES_MAX: usize = 4 << 20;
-
-/// How often a partition that found no room is tried again: soon enough for whoever made some, seldom
-/// enough for a log that is told each time.
-const OPEN_AGAIN_EVERY: Duration = Duration::from_secs(5);
 
 impl Core {
     /// Opens a partition of a topic, if it is not there yet. True if it serves.
@@ -175,33 +170,6 @@ impl Core {
         let reopened = self.reopen_claimed(slot, key).await;
         self.release(slot);
         reopened
-    }
-
-    /// Tries again to open the partitions that found no room: one at a time, and the others only once
-    /// there is some.
-    pub(super) async fn keep_opening(self: Rc<Self>) {
-        loop {
-            rt::sleep(OPEN_AGAIN_EVERY).await;
-            let count = self.unopened.borrow().len();
-            for _ in 0..count {
-                let Some(key) = self.unopened.borrow_mut().pop_front() else {
-                    break;
-                };
-                if self.is_stopping.get() || !self.is_failed(key) {
-                    continue;
-                }
-                if self.reopen_partition(key).await.is_err() && self.is_failed(key) {
-                    break;
-                }
-            }
-        }
-    }
-
-    /// Whether a partition could not be opened.
-    fn is_failed(&self, key: PartitionKey) -> bool {
-        let slots = self.slots.borrow();
-        let slot = slots.find(key).and_then(|id| slots.get(id));
-        slot.is_some_and(|slot| matches!(slot.state, SlotState::Failed))
     }
 
     async fn reopen_claimed(
