@@ -3,13 +3,22 @@
 use ::std::cell::RefCell;
 use ::std::ops::Range;
 use ::std::rc::Rc;
+use ::std::sync::Arc;
 
 use super::{BLOCK_BYTES, Buf};
 
 /// A buffer that starts on a multiple of [`BLOCK_BYTES`] in memory.
 #[derive(Debug)]
 pub struct AlignedBuf {
-    memory: Vec<u8>,
+    /// Shared only while another thread writes it to a file.
+    memory: Arc<Vec<u8>>,
+    range: Range<usize>,
+}
+
+/// The bytes of a buffer that is given to the disk, for another thread to write.
+#[derive(Debug)]
+pub(super) struct Lent {
+    memory: Arc<Vec<u8>>,
     range: Range<usize>,
 }
 
@@ -56,15 +65,32 @@ impl AlignedBuf {
             "a byte pointer can be aligned within one block"
         );
         Self {
-            memory,
+            memory: Arc::new(memory),
             range: start..start + bytes,
         }
+    }
+
+    /// The bytes for another thread, which must let go of them before they are written to again.
+    pub(super) fn lend(&self) -> Lent {
+        Lent {
+            memory: Arc::clone(&self.memory),
+            range: self.range.clone(),
+        }
+    }
+}
+
+impl Lent {
+    /// The bytes.
+    pub(super) fn as_slice(&self) -> &[u8] {
+        &self.memory[self.range.clone()]
     }
 }
 
 impl Drop for AlignedBuf {
     fn drop(&mut self) {
-        let memory = ::std::mem::take(&mut self.memory);
+        let Some(memory) = Arc::get_mut(&mut self.memory).map(::std::mem::take) else {
+            return;
+        };
         if memory.len() < SPARE_BYTES_MIN {
             return;
         }
@@ -96,7 +122,9 @@ impl Buf for AlignedBuf {
     }
 
     fn as_mut_slice(&mut self) -> &mut [u8] {
-        &mut self.memory[self.range.clone()]
+        #[expect(clippy::expect_used, reason = "a buffer given to the disk is frozen")]
+        let memory = Arc::get_mut(&mut self.memory).expect("nobody else has the bytes");
+        &mut memory[self.range.clone()]
     }
 
     fn truncate(&mut self, bytes: usize) {

@@ -1,9 +1,11 @@
 //! Plain files of the operating system, for tools and for programs that embed a log.
 //!
-//! Every operation blocks and is done when it returns, so [`super::block_on`] runs them. Files
+//! Every operation blocks and is done when it returns, so [`super::block_on`] runs them; but those
+//! that change a file's bytes or sync them can go on [`beside`] the thread that asked. Files
 //! opened for writing use direct I/O where the file system has it: then what is read back is what
 //! the device holds, not what a page cache remembers of a failed write.
 
+pub mod beside;
 pub mod stream;
 
 use ::std::fs::{self, OpenOptions};
@@ -13,6 +15,7 @@ use ::std::os::fd::AsFd;
 use ::std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use ::std::path::{Path, PathBuf};
 use ::std::rc::Rc;
+use ::std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, OFlag, fallocate};
@@ -30,7 +33,7 @@ pub struct StdDir {
 /// An open file of the operating system.
 #[derive(Debug)]
 pub struct StdFile {
-    file: fs::File,
+    file: Arc<fs::File>,
 }
 
 /// The lock of a directory, free again when this is dropped or the process ends.
@@ -68,6 +71,21 @@ impl StdDir {
 }
 
 impl StdFile {
+    fn new(file: fs::File) -> Self {
+        Self {
+            file: Arc::new(file),
+        }
+    }
+
+    /// Does something with the file that takes its time.
+    async fn work(
+        &self,
+        work: impl Fn(&fs::File) -> io::Result<()> + Send + Sync + 'static,
+    ) -> io::Result<()> {
+        let file = Arc::clone(&self.file);
+        beside::run(move || work(&file)).await
+    }
+
     /// The number of the file within its file system: the same for all names of it.
     ///
     /// # Errors
@@ -138,7 +156,7 @@ impl Dir for StdDir {
         match mode {
             Open::Read => {
                 let file = options.read(true).open(path)?;
-                return Ok(StdFile { file });
+                return Ok(StdFile::new(file));
             }
             Open::Scan => options.read(true),
             Open::Write => options.read(true).write(true),
@@ -156,7 +174,7 @@ impl Dir for StdDir {
                 .open(&path)?,
             other => other?,
         };
-        Ok(StdFile { file })
+        Ok(StdFile::new(file))
     }
 
     async fn rename(&self, from: &str, to_dir: &Self, to: &str) -> io::Result<()> {
@@ -216,26 +234,17 @@ impl File for StdFile {
     async fn write_at(&self, buf: Rc<AlignedBuf>, position: u64) -> io::Result<()> {
         let is_aligned = position.is_multiple_of(BLOCK_BYTES as u64);
         assert!(is_aligned, "position {position} is within a block");
-        let bytes = buf.as_slice();
-        let written = loop {
-            match self.file.write_at(bytes, position) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => break other?,
-            }
-        };
-        if written < bytes.len() {
-            let message = format!("{written} of {} bytes were written", bytes.len());
-            return Err(io::Error::new(io::ErrorKind::WriteZero, message));
-        }
-        Ok(())
+        let lent = buf.lend();
+        self.work(move |file| write_once(file, lent.as_slice(), position))
+            .await
     }
 
     async fn fdatasync(&self) -> io::Result<()> {
-        self.file.sync_data()
+        self.work(fs::File::sync_data).await
     }
 
     async fn sync_all(&self) -> io::Result<()> {
-        self.file.sync_all()
+        self.work(fs::File::sync_all).await
     }
 
     async fn allocate(&self, range: Range<u64>, how: Space) -> io::Result<()> {
@@ -246,17 +255,18 @@ impl File for StdFile {
         if range.is_empty() {
             return Ok(());
         }
-        match how {
-            Space::Zeroed => write_zeros(&self.file, range),
-            Space::Reserved => match reserve(&self.file, &range) {
-                Err(Errno::EOPNOTSUPP) => write_zeros(&self.file, range),
+        self.work(move |file| match how {
+            Space::Zeroed => write_zeros(file, range.clone()),
+            Space::Reserved => match reserve(file, &range) {
+                Err(Errno::EOPNOTSUPP) => write_zeros(file, range.clone()),
                 other => Ok(other?),
             },
-        }
+        })
+        .await
     }
 
     async fn set_len(&self, bytes: u64) -> io::Result<()> {
-        self.file.set_len(bytes)
+        self.work(move |file| file.set_len(bytes)).await
     }
 
     async fn len(&self) -> io::Result<u64> {
@@ -288,6 +298,21 @@ fn create(path: &Path) -> io::Result<()> {
 
 fn sync(path: &Path) -> io::Result<()> {
     fs::File::open(path)?.sync_all()
+}
+
+/// Writes `bytes` at `position`, all of them at once: a short write is an error.
+fn write_once(file: &fs::File, bytes: &[u8], position: u64) -> io::Result<()> {
+    let written = loop {
+        match file.write_at(bytes, position) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => break other?,
+        }
+    };
+    if written < bytes.len() {
+        let message = format!("{written} of {} bytes were written", bytes.len());
+        return Err(io::Error::new(io::ErrorKind::WriteZero, message));
+    }
+    Ok(())
 }
 
 /// Reads into `buf` until at least `wanted` bytes are there, or the file ends.

@@ -154,17 +154,18 @@ impl<D: Dir> Log<D> {
         if bytes == 0 {
             return Err(AppendError::Empty);
         }
-        if bytes > PENDING_BYTES_MAX {
+        if bytes > UNSYNCED_BYTES_MAX {
             return Err(AppendError::TooLarge {
                 bytes,
-                bytes_max: PENDING_BYTES_MAX,
+                bytes_max: UNSYNCED_BYTES_MAX,
             });
         }
         let pending = self.pending_bytes();
         if rolls && self.is_sealing_behind() {
             return Err(AppendError::Full { pending });
         }
-        match pending + bytes > PENDING_BYTES_MAX {
+        let pending_bytes_max = self.options.pending_bytes_max.max(UNSYNCED_BYTES_MAX);
+        match pending + bytes > pending_bytes_max {
             true => Err(AppendError::Full { pending }),
             false => Ok(()),
         }
@@ -263,6 +264,3 @@ impl<D: Dir> Log<D> {
         self.segments.push_back(Segment::new(base));
     }
 }
-
-/// No group exceeds what may be written and unsynced, and what waits becomes one group.
-const PENDING_BYTES_MAX: usize = UNSYNCED_BYTES_MAX;

@@ -4,11 +4,11 @@ use std::fmt;
 
 use corelog_record::{Offset, Timestamp};
 
-use super::Log;
 use super::chore::SPACE_RETRY_MS;
 use super::fence::Guard;
 use super::prepare::Prepare;
 use super::tail::Group;
+use super::{Log, UNSYNCED_BYTES_MAX};
 use crate::Error;
 use crate::disk::{Dir, File};
 use crate::planted::{self, Bug};
@@ -101,6 +101,10 @@ impl<D: Dir> Log<D> {
         }
         let prepare = self.prepare(segment, end, bytes);
         let group = self.tail.take()?;
+        assert!(
+            group.bytes <= UNSYNCED_BYTES_MAX,
+            "no group exceeds what may be unsynced"
+        );
         self.in_flight_bytes = group.bytes;
         self.is_flush_preparing = prepare.new.is_some() || prepare.extent.is_some();
         Some(FlushPlan {

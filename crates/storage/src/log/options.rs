@@ -56,6 +56,9 @@ pub struct Options {
     pub rules: batch::Rules,
     /// Flushed bytes kept in memory for readers of the tail (8 MiB); counts whole buffers.
     pub tail_bytes_max: usize,
+    /// Appended bytes that may wait for the disk, those of a flush under way not counted (16 MiB,
+    /// which is one group).
+    pub pending_bytes_max: usize,
 }
 
 impl Default for Options {
@@ -67,6 +70,7 @@ impl Default for Options {
             index_interval_bytes: 4096,
             rules: batch::Rules::default(),
             tail_bytes_max: 8 << 20,
+            pending_bytes_max: UNSYNCED_BYTES_MAX,
         }
     }
 }

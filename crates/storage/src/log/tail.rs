@@ -15,6 +15,7 @@ use std::rc::Rc;
 
 use corelog_record::Offset;
 
+use super::UNSYNCED_BYTES_MAX;
 use crate::disk::{BLOCK_BYTES, Buf, Dir};
 use crate::segment::Point;
 
@@ -60,7 +61,7 @@ impl<D: Dir> Frozen<D> {
     }
 }
 
-/// What is written and synced at once: batches of one segment.
+/// What is written and synced at once: batches of one segment, no more of them than may be unsynced.
 pub(crate) struct Group<D: Dir> {
     /// The base offset of the segment.
     pub(crate) segment: Offset,
@@ -140,15 +141,16 @@ impl<D: Dir> Tail<D> {
         start: &Point,
         batch: &[u8],
     ) -> &mut [u8] {
-        if self
-            .pending
-            .back()
-            .is_none_or(|group| group.segment != segment)
-        {
+        let fits = |group: &Group<D>| {
+            group.segment == segment && group.bytes + batch.len() <= UNSYNCED_BYTES_MAX
+        };
+        if !self.pending.back().is_some_and(fits) {
+            let last = self.pending.back().map(|group| group.segment);
             assert!(
-                self.open.is_none(),
+                self.open.is_none() || last == Some(segment),
                 "an open chunk belongs to the last group"
             );
+            self.freeze();
             let end = *start;
             self.pending.push_back(Group {
                 segment,

@@ -12,11 +12,11 @@ use crate::log::AppendError;
 
 impl<D: Dir> Wal<D> {
     /// Appends a record and returns its offset. It is durable after the next [`sync`](Self::sync), or
-    /// lost by a crash before; this call writes only when more than
-    /// [`unsynced_bytes_max`](super::Options::unsynced_bytes_max) bytes wait.
+    /// lost by a crash before; this call waits for the disk only when more than
+    /// [`unsynced_bytes_max`](super::Options::unsynced_bytes_max) bytes are in memory only.
     ///
     /// # Errors
-    /// The record is then not in the log: [`Error::TooLarge`]; [`Error::StorageFull`], which passes;
+    /// Those of what was written meanwhile come up here, too. The record is then not in the log: [`Error::TooLarge`]; [`Error::StorageFull`], which passes;
     /// [`Error::Fenced`] and [`Error::Storage`] after a failed write or sync; [`Error::ReadOnly`].
     pub fn append(&mut self, record: &[u8]) -> Result<Offset, Error> {
         let bytes = self.open.len_bytes() + record.len() + FRAME_BYTES_MAX;
@@ -72,9 +72,7 @@ impl<D: Dir> Wal<D> {
     fn begin_batch(&mut self) -> Result<(), Error> {
         self.end_batch()?;
         self.time = now();
-        if self.options.unsynced_bytes_max <= self.log.pending_bytes() {
-            self.flush()?;
-        }
+        self.go_on()?;
         self.with_room(|wal| wal.log.admit(batch::HEADER_BYTES))
     }
 

@@ -7,13 +7,18 @@
 //!
 //! ```text
 //!   append ─▶ open batch ─▶ log (pending) ─▶ sync: one write, one fdatasync ─▶ durable ─▶ read
+//!                                     └────▶ from 8 MiB on beside the appends ─▶┘
 //! ```
 //!
 //! Laws kept:
 //! - What [`Wal::sync`] returned as durable survives kill -9 and power loss.
 //! - What is not durable is not read, so nothing that was read is ever lost.
-//! - Each call does a bounded amount of background work, and nothing happens between calls.
-//! - Dropping a [`Wal`] is what a crash is: what was synced is there, the rest may be lost.
+//! - Each call does a bounded amount of background work; between calls no more than one operation of
+//!   a group and one of background work come to their ends.
+//! - Appends go on in memory, within a bound, while a group is on the disk; an error of it is an error
+//!   of the next call.
+//! - Dropping a [`Wal`] is what a crash is: what was synced is there, the rest may be lost. It waits
+//!   for what is being written.
 //!
 //! # Example
 //!
@@ -46,6 +51,7 @@
 mod append;
 mod carry;
 mod error;
+mod flight;
 mod open;
 mod options;
 mod read;
@@ -65,6 +71,8 @@ use crate::Log;
 use crate::disk::Dir;
 use crate::disk::std::{Lock, StdDir};
 
+use self::flight::Flights;
+
 pub use self::error::Error;
 pub use self::options::Options;
 pub use self::read::{Entry, EntryRef, Reader};
@@ -78,6 +86,8 @@ pub struct Wal<D: Dir = StdDir> {
     /// the end is cut.
     dir: D,
     log: Log<D>,
+    /// Goes before the lock does: what it writes ends before another may open the log.
+    flights: Flights<D>,
     options: Options,
     /// Records that are not yet a batch of the log.
     open: Builder,

@@ -6,6 +6,7 @@ use std::path::Path;
 use corelog_record::batch::{Builder, Codec};
 use corelog_record::{PartitionId, Timestamp, TopicId};
 
+use super::flight::Flights;
 use super::options::rules;
 use super::tend::now;
 use super::{Error, OpenReport, Options, Wal};
@@ -66,6 +67,7 @@ impl<D: Dir> Wal<D> {
         let mut wal = Self {
             dir,
             log,
+            flights: Flights::default(),
             options,
             open: Builder::with_rules(Codec::None, rules()),
             time: Timestamp::from_millis(0),

@@ -13,8 +13,9 @@ pub struct Options {
     /// Records are gathered into one batch up to this many bytes (64 KiB), which is what reading one
     /// record reads. Records of one `append_batch` stay together whatever it says.
     pub batch_bytes: usize,
-    /// Appended bytes that may wait for a sync (8 MiB, which is the most): when there are more,
-    /// `append` writes and syncs them by itself.
+    /// Appended bytes that may be in memory only (64 MiB, at most 1 GiB). From 8 MiB on, or half
+    /// of it if that is less, they are written and synced beside the appends, which wait only when there
+    /// would be more.
     pub unsynced_bytes_max: usize,
     /// Synced bytes kept in memory for `read` (4 MiB).
     pub tail_bytes_max: usize,
@@ -25,7 +26,7 @@ impl Default for Options {
         Self {
             segment_bytes_max: ByteSize::from_mib(64),
             batch_bytes: 64 << 10,
-            unsynced_bytes_max: UNSYNCED_BYTES_MAX,
+            unsynced_bytes_max: 64 << 20,
             tail_bytes_max: 4 << 20,
         }
     }
@@ -38,9 +39,14 @@ impl Options {
         Self {
             segment_bytes_max: segment.clamp(ByteSize::from_mib(1), ByteSize::from_mib(1024)),
             batch_bytes: self.batch_bytes.clamp(batch::HEADER_BYTES, BATCH_BYTES_MAX),
-            unsynced_bytes_max: self.unsynced_bytes_max.min(UNSYNCED_BYTES_MAX),
+            unsynced_bytes_max: self.unsynced_bytes_max.min(1 << 30),
             tail_bytes_max: self.tail_bytes_max,
         }
+    }
+
+    /// The least bytes that are written without being asked to be synced.
+    pub(super) fn group_bytes_min(&self) -> usize {
+        (self.unsynced_bytes_max / 2).clamp(1, GROUP_BYTES_MIN)
     }
 
     /// The same for the log underneath.
@@ -49,6 +55,8 @@ impl Options {
             segment_bytes_max: self.segment_bytes_max,
             rules: rules(),
             tail_bytes_max: self.tail_bytes_max,
+            // Before an append no more than that waits, and a batch of any size is taken on top.
+            pending_bytes_max: self.unsynced_bytes_max + 2 * BATCH_BYTES_MAX,
             ..log::Options::default()
         }
     }
@@ -67,5 +75,5 @@ pub(super) fn rules() -> batch::Rules {
 /// may be written and not synced.
 pub(super) const BATCH_BYTES_MAX: usize = log::UNSYNCED_BYTES_MAX / 2;
 
-/// With a last batch of any size on top, all that waits is still one group.
-const UNSYNCED_BYTES_MAX: usize = log::UNSYNCED_BYTES_MAX - BATCH_BYTES_MAX;
+/// A disk is as fast as it can with writes of that size, and a short stream goes without one.
+const GROUP_BYTES_MIN: usize = 8 << 20;

@@ -6,11 +6,10 @@ use corelog_record::{Offset, Timestamp};
 
 use super::{Error, Wal};
 use crate::disk::{Dir, block_on};
-use crate::log::ChorePlan;
 
 impl<D: Dir> Wal<D> {
-    /// Makes all that was appended durable, by one write and one `fdatasync` for all of it, and
-    /// returns the offset below which everything is. Some background work follows: sealing a full
+    /// Makes all that was appended durable, by one write and one `fdatasync` for each 16 MiB of it,
+    /// and returns the offset below which everything is. Some background work follows: sealing a full
     /// segment, preparing space, removing what truncation freed. With nothing to sync it does only
     /// that, so a program that is idle calls it once more.
     ///
@@ -20,6 +19,7 @@ impl<D: Dir> Wal<D> {
     /// again; [`Error::Fenced`] from then on.
     pub fn sync(&mut self) -> Result<Offset, Error> {
         self.end_batch()?;
+        self.land()?;
         match self.log.pending_bytes() {
             0 if self.log.is_fenced() => return Err(Error::Fenced),
             0 => self.tend(true)?,
@@ -30,6 +30,7 @@ impl<D: Dir> Wal<D> {
 
     /// Writes and syncs what is pending in the log, group by group.
     pub(super) fn flush(&mut self) -> Result<(), Error> {
+        self.land()?;
         if self.log.is_full() {
             self.tend(false)?;
         }
@@ -49,6 +50,7 @@ impl<D: Dir> Wal<D> {
 
     /// Does what is due of the log's background work, a bounded number of pieces.
     pub(super) fn tend(&mut self, is_idle: bool) -> Result<(), Error> {
+        self.land()?;
         for _ in 0..CHORES_MAX {
             let Some(plan) = self.log.plan_chore(now(), is_idle) else {
                 break;
@@ -56,20 +58,6 @@ impl<D: Dir> Wal<D> {
             self.run(plan)?;
         }
         Ok(())
-    }
-
-    /// Runs a piece of background work. What could not be done for want of space, or only cost space
-    /// or time, is tried again later.
-    pub(super) fn run(&mut self, plan: ChorePlan<D>) -> Result<(), Error> {
-        let done = block_on(plan.run());
-        match self.log.complete_chore(done, now()) {
-            Ok(_) | Err(crate::Error::StorageFull { .. }) => Ok(()),
-            Err(error) if self.log.is_fenced() => Err(error.into()),
-            Err(error) => {
-                tracing::warn!(dir = %self.dir.describe(), %error, "background work was put off");
-                Ok(())
-            }
-        }
     }
 }
 
@@ -82,4 +70,4 @@ pub(super) fn now() -> Timestamp {
 
 /// The pieces of background work that one call does. A segment's life has five (space, next store,
 /// its final files, its seal, its removal) and a mark each 2 MiB, so none is put off for long.
-const CHORES_MAX: usize = 4;
+pub(super) const CHORES_MAX: usize = 4;

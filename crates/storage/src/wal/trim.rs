@@ -17,6 +17,7 @@ impl<D: Dir> Wal<D> {
     /// [`Error::OutOfRange`] above log end; as for [`sync`](Self::sync).
     pub fn truncate(&mut self, lowest: Offset) -> Result<(), Error> {
         self.within(lowest)?;
+        self.land()?;
         if self.durable() < lowest {
             self.sync()?;
         }
@@ -88,6 +89,7 @@ impl<D: Dir> Wal<D> {
 
     /// Writes all that is pending.
     fn flush_all(&mut self) -> Result<(), Error> {
+        self.land()?;
         match self.log.pending_bytes() {
             0 => Ok(()),
             _ => self.flush(),

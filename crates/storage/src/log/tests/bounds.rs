@@ -31,6 +31,33 @@ fn no_more_waits_than_one_group_may_hold() {
 }
 
 #[test]
+fn what_waits_beyond_one_group_goes_out_in_several() {
+    let root = MemoryDir::new();
+    let many = Options {
+        segment_bytes_max: ByteSize::from_mib(128),
+        pending_bytes_max: 3 * UNSYNCED_BYTES_MAX,
+        ..small()
+    };
+    let (mut log, _) = open(&root, many, 1, at(0)).unwrap();
+    let one = batch(&[&vec![b'g'; 1_000_000]], at(0));
+    while log.append(&one, at(0)).is_ok() {}
+    let pending = log.pending_bytes();
+    assert!(2 * UNSYNCED_BYTES_MAX < pending);
+    let mut groups = Vec::new();
+    while let Some(flushed) = flush(&mut log, at(0)).unwrap() {
+        groups.push(flushed.bytes);
+    }
+    assert_eq!(groups.iter().sum::<usize>(), pending);
+    assert!(2 < groups.len());
+    assert!(groups.iter().all(|bytes| *bytes <= UNSYNCED_BYTES_MAX));
+    assert_eq!(log.durable(), log.log_end());
+    assert_eq!(
+        read_all(&log, Offset::ZERO).unwrap().len() as u64,
+        log.log_end().get()
+    );
+}
+
+#[test]
 fn an_append_is_taken_whole_or_not_at_all() {
     let root = MemoryDir::new();
     let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();

@@ -1,5 +1,6 @@
 //! What an embedded log promises to the program around it.
 
+mod beside;
 mod crashes;
 mod model;
 mod stories;

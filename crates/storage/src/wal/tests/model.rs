@@ -4,8 +4,12 @@ use corelog_record::Offset;
 use fastrand::Rng;
 
 use super::{offset, small, values};
+use crate::disk::faulty::{FaultyDir, Match, Operation, When};
 use crate::disk::memory::MemoryDir;
 use crate::wal::Wal;
+
+/// A disk that holds operations back, so that appends go on beside them.
+type Disk = FaultyDir<MemoryDir>;
 
 /// What the log should hold.
 struct Model {
@@ -27,9 +31,12 @@ impl Model {
 
 #[test]
 fn whatever_happens_the_log_holds_what_its_model_does() {
+    let mut besides = 0;
     for seed in 0..400 {
         let mut rng = Rng::with_seed(seed);
-        let mut dir = MemoryDir::new();
+        let mut memory = MemoryDir::new();
+        let mut dir = FaultyDir::new(memory.clone());
+        let mut beside = 0;
         let mut wal = Wal::open_in(dir.clone(), small(), seed).unwrap().0;
         let mut model = Model {
             records: Vec::new(),
@@ -37,8 +44,13 @@ fn whatever_happens_the_log_holds_what_its_model_does() {
             durable: 0,
         };
         for step in 0..80 {
-            match rng.u32(0..100) {
-                0..=44 => append(&mut wal, &mut model, &mut rng),
+            let what = rng.u32(0..100);
+            // All but appends and reads wait for what is under way, and what waits here waits for ever.
+            if (45..=69).contains(&what) || (76..=90).contains(&what) {
+                dir.faults().release_all();
+            }
+            match what {
+                0..=44 => append(&mut wal, &mut model, &mut rng, &dir),
                 45..=54 => append_batch(&mut wal, &mut model, &mut rng),
                 55..=69 => {
                     wal.sync().unwrap();
@@ -66,13 +78,16 @@ fn whatever_happens_the_log_holds_what_its_model_does() {
                 }
                 91..=95 => {
                     drop(wal);
+                    dir = FaultyDir::new(memory.clone());
                     wal = reopen(&dir, &mut model, &mut rng);
                 }
                 _ => {
-                    dir = dir.power_cut(rng.u64(..));
+                    memory = memory.power_cut(rng.u64(..));
+                    dir = FaultyDir::new(memory.clone());
                     wal = reopen(&dir, &mut model, &mut rng);
                 }
             }
+            beside += usize::from(wal.log.in_flight_bytes() > 0);
             // Appends sync by themselves when too much waits.
             model.durable = model.durable.max(wal.durable().get());
             let (start, end) = (offset(model.log_start), offset(model.end()));
@@ -85,19 +100,30 @@ fn whatever_happens_the_log_holds_what_its_model_does() {
             );
         }
         assert_eq!(values(&wal), model.readable(), "seed {seed}");
+        besides += beside;
     }
+    assert!(100 < besides, "{besides} steps were beside a group");
 }
 
-fn append(wal: &mut Wal<MemoryDir>, model: &mut Model, rng: &mut Rng) {
+fn append(wal: &mut Wal<Disk>, model: &mut Model, rng: &mut Rng, dir: &Disk) {
+    if rng.bool() {
+        let operation = [Operation::Write, Operation::Sync][rng.usize(..2)];
+        let when = [When::Before, When::After][rng.usize(..2)];
+        dir.faults().hold(Match::on(operation, ".log"), when);
+    }
     for _ in 0..rng.u32(1..20) {
         let record = record(rng);
+        let unsynced = wal.log.pending_bytes() + wal.log.in_flight_bytes() + wal.open.len_bytes();
+        if small().unsynced_bytes_max < unsynced + record.len() + 500 {
+            dir.faults().release_all();
+        }
         let at = wal.append(&record).unwrap();
         assert_eq!(at, offset(model.end()));
         model.records.push(record);
     }
 }
 
-fn append_batch(wal: &mut Wal<MemoryDir>, model: &mut Model, rng: &mut Rng) {
+fn append_batch(wal: &mut Wal<Disk>, model: &mut Model, rng: &mut Rng) {
     let records: Vec<_> = (0..rng.u32(0..20)).map(|_| record(rng)).collect();
     let range = wal.append_batch(&records).unwrap();
     assert_eq!(range.start, offset(model.end()));
@@ -111,7 +137,7 @@ fn record(rng: &mut Rng) -> Vec<u8> {
     vec![byte; rng.usize(0..most)]
 }
 
-fn read(wal: &Wal<MemoryDir>, model: &Model, rng: &mut Rng) {
+fn read(wal: &Wal<Disk>, model: &Model, rng: &mut Rng) {
     let from = rng.u64(model.log_start..=model.end());
     let entry = wal.read(offset(from)).unwrap();
     let expected = model.records.get(index(from));
@@ -123,7 +149,7 @@ fn read(wal: &Wal<MemoryDir>, model: &Model, rng: &mut Rng) {
 }
 
 /// Opens the log anew: all that was durable is there, and nothing that never was.
-fn reopen(dir: &MemoryDir, model: &mut Model, rng: &mut Rng) -> Wal<MemoryDir> {
+fn reopen(dir: &Disk, model: &mut Model, rng: &mut Rng) -> Wal<Disk> {
     let (wal, report) = Wal::open_in(dir.clone(), small(), rng.u64(..)).unwrap();
     let end = wal.log_end();
     assert_eq!(report.log_end, end);
