@@ -61,6 +61,7 @@ async fn run(dir: String, gib: u64, segment_mib: u32) -> Result<(), Failure> {
         lineage: Lineage::from_bytes([6; 16]),
         now: now(),
         stores: Stores::Linked,
+        is_damage_kept: false,
     };
     // As a node does it: on a thread of its own, not on a core.
     let home = StdDir::new(root.path());

@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use corelog_client::Client;
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::restore_status::{Answer, State};
+use corelog_protocol::message::restore_topic;
 use corelog_record::TopicName;
 use serde_json::json;
 
+use crate::cmd::topic::describe;
 use crate::exit::{Exit, say, stop};
 use crate::output::{Format, Out};
 use crate::quantity::Amount;
@@ -26,7 +28,7 @@ const ASK_EVERY: Duration = Duration::from_millis(100);
         expires before `corelog topic alter` says so. A leader epoch begins. The \
         server does it, also if this command is interrupted. A directory is one that `corelog \
         snapshot export` made, on the server's machine. Ends with 3 if a byte of it is not what \
-        it was; nothing is restored then.",
+        it was; nothing is restored then, unless --with-damage is given.",
     after_long_help = "EXAMPLES\n  \
         corelog restore monday --topic events-on-monday\n  \
         corelog restore monday --topic events-2 --from-topic events\n  \
@@ -42,6 +44,9 @@ pub(crate) struct Args {
     /// Which topic of the snapshot, where it holds several.
     #[arg(long, value_name = "TOPIC", value_parser = quantity::topic_name)]
     from_topic: Option<TopicName>,
+    /// Take damage over as damage: what is sound around it is served.
+    #[arg(long)]
+    with_damage: bool,
     #[command(flatten)]
     client: cli::Client,
 }
@@ -55,9 +60,13 @@ async fn restore(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let admin = client.admin();
     let begun = Instant::now();
     let source = source(&args.source)?;
-    let started = admin
-        .restore_topic(&source, args.from_topic.clone(), &args.topic)
-        .await;
+    let request = restore_topic::Request {
+        source,
+        source_topic: args.from_topic.clone(),
+        topic: args.topic.clone(),
+        with_damage: args.with_damage,
+    };
+    let started = admin.restore_topic(&request).await;
     let number = session::changing(started)?;
     let mut bar = None;
     let status = loop {
@@ -81,7 +90,24 @@ async fn restore(args: &Args, client: Client) -> anyhow::Result<Exit> {
         let message = format!("nothing was restored: {}", failure.message);
         return Err(stop(exit, message));
     }
-    show(args, &status, begun.elapsed())
+    show(args, &status, begun.elapsed())?;
+    match args.with_damage {
+        true => tell_damage(&args.topic, &client).await,
+        false => Ok(Exit::Done),
+    }
+}
+
+/// Says what of the restored topic is damaged, and is not served.
+async fn tell_damage(topic: &TopicName, client: &Client) -> anyhow::Result<Exit> {
+    let described = client.admin().describe_topic(topic).await?;
+    let mut exit = Exit::Done;
+    for partition in &described.partitions {
+        for line in describe::damage_lines(topic, partition.id, &partition.damage) {
+            say(&line);
+            exit = Exit::Damage;
+        }
+    }
+    Ok(exit)
 }
 
 /// A path as the server understands it, or a name.

@@ -195,6 +195,7 @@ impl Books {
             source: name.clone(),
             source_topic: None,
             topic: TopicName::new("again").unwrap(),
+            with_damage: false,
         };
         let (begun, _) = wire.call(&request, &[]).unwrap().unwrap();
         let request = restore_status::Request {

@@ -280,19 +280,9 @@ impl Admin {
     /// # Errors
     /// [`Error::Refused`] (`TopicExists`, `UnknownSnapshot`, `UnknownTopic`, `Busy` while another
     /// restore goes on, …), or why no server answered.
-    pub async fn restore_topic(
-        &self,
-        source: &str,
-        source_topic: Option<TopicName>,
-        topic: &TopicName,
-    ) -> Result<u64, Error> {
-        let request = restore_topic::Request {
-            source: source.to_owned(),
-            source_topic,
-            topic: topic.clone(),
-        };
-        let answer = self.client.call(&request, Repeat::IfNotApplied).await;
-        self.client.metadata.doubt(topic);
+    pub async fn restore_topic(&self, request: &restore_topic::Request) -> Result<u64, Error> {
+        let answer = self.client.call(request, Repeat::IfNotApplied).await;
+        self.client.metadata.doubt(&request.topic);
         Ok(answer?.restore)
     }
 

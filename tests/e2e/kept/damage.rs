@@ -180,3 +180,45 @@ fn a_scrub_that_could_not_read_all_fails_and_says_so() {
     let scrubbed = corelog.run(scrub).json();
     assert_eq!(scrubbed["partitions"][0]["outcome"], "whole");
 }
+
+/// Whose only copy has a bad byte could have nothing of it.
+#[test]
+fn what_is_sound_of_a_damaged_snapshot_is_restored_when_that_is_asked_for() {
+    let folder = Folder::new();
+    let data = folder.path().join("data");
+    let server = Start::on(&data).start();
+    let corelog = Corelog::to(&server);
+    let mut wire = Wire::open(server.ready.listen).unwrap();
+    let topic = wire.topic("t", 1, 1 << 20);
+    produce(&mut wire, &topic, 0, 0, 200);
+    until_sealed(&corelog, "t", 0, 3);
+    flip(&stores(&data.join("topics/t"), 0)[1], 300_000);
+    corelog.run(["snapshot", "create", "bent"]).done();
+    let restore = ["restore", "bent", "--topic", "r"];
+    let said = corelog.run(restore).failed(3);
+    assert!(said.contains("nothing was restored"), "{said}");
+    let (_, said, code) = corelog
+        .run(restore.iter().chain(&["--with-damage"]))
+        .parts();
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("damage"), "{said}");
+    let told = describe(&corelog, "r");
+    let damage = &told["partitions"][0]["damage"][0];
+    let (from, to) = (
+        damage["from"].as_u64().unwrap(),
+        damage["to"].as_u64().unwrap(),
+    );
+    assert!(0 < from && from < to && to < 200, "{damage}");
+    assert_eq!(told["partitions"][0]["log_end"], 200);
+    let before = ["consume", "r", "--from", "0", "--count", &from.to_string()];
+    corelog.run(before).done();
+    let behind = [
+        "consume",
+        "r",
+        "--from",
+        &to.to_string(),
+        "--count",
+        &(200 - to).to_string(),
+    ];
+    corelog.run(behind).done();
+}

@@ -227,6 +227,7 @@ fn keeping() -> Vec<Request> {
             source: "monday".to_owned(),
             source_topic: None,
             topic: TopicName::new("orders-again").unwrap(),
+            with_damage: false,
         }),
         Request::RestoreStatus(restore_status::Request { restore: 1 }),
         Request::ScrubTopic(scrub_topic::Request {

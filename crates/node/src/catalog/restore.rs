@@ -74,6 +74,8 @@ struct Copying {
     id: TopicId,
     /// A snapshot of the node's own shares its stores; others may change theirs.
     stores: Stores,
+    /// Damage is taken over as damage.
+    is_damage_kept: bool,
     bytes_done: Arc<AtomicU64>,
 }
 
@@ -160,6 +162,7 @@ impl Admin {
             target: restoring.join(request.topic.as_str()),
             id,
             stores,
+            is_damage_kept: request.with_damage,
             bytes_done,
         };
         let kept = file::Topic {
@@ -292,6 +295,7 @@ fn copy(copying: &Copying) -> Result<Vec<restore_status::Partition>, Error> {
         target,
         id,
         stores,
+        is_damage_kept,
         bytes_done,
     } = copying;
     let (source, target) = (StdDir::new(source.clone()), StdDir::new(target.clone()));
@@ -314,6 +318,7 @@ fn copy(copying: &Copying) -> Result<Vec<restore_status::Partition>, Error> {
             lineage: Lineage::from_bytes(random().map_err(at)?),
             now: rt::wall_clock(),
             stores: *stores,
+            is_damage_kept: *is_damage_kept,
         };
         let mut progress = |bytes: u64| {
             let before = bytes_done.load(Ordering::Relaxed);

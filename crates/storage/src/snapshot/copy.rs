@@ -95,6 +95,42 @@ impl<D: Dir> Copy<'_, D> {
             .await
     }
 
+    /// Takes the segment `seal` over as it is, store and index, both of them durable afterwards but for
+    /// their names. Nothing of either is to be believed; what is missing stays so.
+    ///
+    /// # Errors
+    /// [`Error::StorageFull`]; any error of the disk.
+    pub(super) async fn as_it_is(&self, generation: u32, seal: &Seal) -> Result<(), Error> {
+        let base = seal.digest.base;
+        for name in [name::store(base, generation), name::index(base, generation)] {
+            // There before the damage was met.
+            match self.target.remove(&name).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                other => other.map_err(|e| At::new(self.target, &name).io("remove", e))?,
+            }
+            let at = || At::new(self.source, &name);
+            let file = match self.source.open(&name, Open::Scan).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                other => Rc::new(other.map_err(|e| at().io("open", e))?),
+            };
+            if self.link(&name).await {
+                file.sync_all().await.map_err(|e| at().io("sync", e))?;
+            } else {
+                let length = file.len().await.map_err(|e| at().io("measure", e))?;
+                let target = self.create(&name, length).await?;
+                let mut position = 0;
+                while position < length {
+                    let wanted = (length - position).min(PIECE_BYTES);
+                    let bytes = self.read(&file, &name, position, wanted).await?;
+                    position += self.put(&target, &name, position, bytes.as_ref()).await?;
+                }
+                self.close(target, &name, length).await?;
+            }
+            file.close().await.map_err(|e| at().io("close", e))?;
+        }
+        Ok(())
+    }
+
     /// Whether the store now has a second name in the target. An error that is more than that the file
     /// systems cannot do it shows again when the store is copied.
     async fn link(&self, store: &str) -> bool {

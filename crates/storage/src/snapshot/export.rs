@@ -82,6 +82,7 @@ async fn copy_partition<D: Dir>(
     let Some(origin) = origin::read(source, topic.id, partition).await? else {
         return Ok((0, 0));
     };
+    origin.refuse_damage(source)?;
     create(target).await?;
     let (header, mut bytes) = (origin.header, 0);
     let copy = Copy {

@@ -10,6 +10,7 @@ use crate::disk::Dir;
 use crate::format::edit::{Point, Seal};
 use crate::format::manifest::Header;
 use crate::format::state::State;
+use crate::log::Damage;
 use crate::recovery::known_damage;
 use crate::{manifest, segment::name};
 
@@ -21,6 +22,21 @@ pub(super) struct Origin {
     pub(super) end: Point,
     /// Its segments: the generation of each, and what it holds.
     pub(super) segments: Vec<(u32, Seal)>,
+    /// Damage that was known when the snapshot was made.
+    pub(super) damage: Vec<Damage>,
+}
+
+impl Origin {
+    /// Refuses one with known damage, of the directory `dir`.
+    pub(super) fn refuse_damage<D: Dir>(&self, dir: &D) -> Result<(), Error> {
+        let Some(damage) = self.damage.first() else {
+            return Ok(());
+        };
+        let mut segments = self.segments.iter();
+        let segment = segments.find(|(_, seal)| seal.digest.base == damage.segment);
+        let generation = segment.map_or(0, |(generation, _)| *generation);
+        Err(damaged(dir, generation, damage))
+    }
 }
 
 /// Reads the manifest of `dir`, of the partition `promised` of `topic`; `None` for one that never
@@ -46,24 +62,16 @@ pub(super) async fn read<D: Dir>(
             history: header.history,
         });
     }
-    // Damage that was known when the snapshot was made is in it, and leaves it no more than any.
-    if let Some(damage) = known_damage(&state).first() {
-        let segments = state.segments().iter();
-        let mut generation = segments.filter(|s| s.base == damage.segment);
-        let generation = generation.next().map_or(0, |s| s.generation);
-        return Err(Error::DamagedStore {
-            dir: dir.describe(),
-            file: name::store(damage.segment, generation),
-            position: Position::ZERO,
-            from: damage.from,
-            to: damage.to,
-        });
-    }
+    let damage = known_damage(&state);
     let mut segments = Vec::new();
     for segment in state.segments() {
         match &segment.seal {
             Some(seal) => segments.push((segment.generation, seal.clone())),
-            None => return Err(not_sealed(dir, segment.base)),
+            None => {
+                let mut damage = damage.iter().filter(|d| d.segment == segment.base);
+                let damaged = damage.next().map(|d| damaged(dir, segment.generation, d));
+                return Err(damaged.unwrap_or_else(|| not_sealed(dir, segment.base)));
+            }
         }
     }
     let Some(end) = state.end() else {
@@ -82,11 +90,22 @@ pub(super) async fn read<D: Dir>(
         });
     }
     Ok(Some(Origin {
+        damage,
         header,
         state,
         end,
         segments,
     }))
+}
+
+fn damaged<D: Dir>(dir: &D, generation: u32, damage: &Damage) -> Error {
+    Error::DamagedStore {
+        dir: dir.describe(),
+        file: name::store(damage.segment, generation),
+        position: Position::ZERO,
+        from: damage.from,
+        to: damage.to,
+    }
 }
 
 fn not_sealed<D: Dir>(dir: &D, segment: corelog_record::Offset) -> Error {

@@ -23,8 +23,10 @@ use crate::error::At;
 use crate::format::edit::{Edit, Epoch};
 use crate::format::manifest::Header;
 use crate::format::mark::Slot;
+use crate::log::Damage;
 use crate::manifest::Manifest;
 use crate::mark::Mark;
+use crate::recovery::damage_edits;
 use crate::segment::NO_TIMESTAMP;
 
 /// What is restored, and as what.
@@ -44,6 +46,8 @@ pub struct Restore {
     pub now: Timestamp,
     /// Whether the new partition shares the bytes of its stores with the snapshot.
     pub stores: Stores,
+    /// Whether damage is taken over as damage, remembered and never served; else nothing is restored.
+    pub is_damage_kept: bool,
 }
 
 /// A partition that was restored.
@@ -85,6 +89,9 @@ pub async fn restore<D: Dir>(
     let Some(origin) = origin::read(source, restore.origin, &restore.partition).await? else {
         return Ok(None);
     };
+    if !restore.is_damage_kept {
+        origin.refuse_damage(source)?;
+    }
     let name = restore.partition.partition.to_string();
     make_way(&topic.child(&name)).await?;
     let aside = format!("{name}{ASIDE_SUFFIX}");
@@ -164,9 +171,20 @@ async fn fill<D: Dir>(
         history: header.history,
         stores: restore.stores,
     };
-    let mut bytes = 0;
+    let (mut bytes, mut damage) = (0, Vec::new());
     for (generation, seal) in &origin.segments {
-        copy.segment(*generation, seal, progress).await?;
+        match copy.segment(*generation, seal, progress).await {
+            Err(Error::DamagedStore { from, to, .. }) if restore.is_damage_kept => {
+                copy.as_it_is(*generation, seal).await?;
+                let segment = seal.digest.base;
+                let known = origin.damage.iter().filter(|d| d.segment == segment);
+                match known.clone().next() {
+                    Some(_) => damage.extend(known.copied()),
+                    None => damage.push(Damage { from, to, segment }),
+                }
+            }
+            other => other?,
+        }
         bytes += seal.digest.bytes;
     }
     let mut edits = origin.state.copied(restore.now).edits();
@@ -176,6 +194,7 @@ async fn fill<D: Dir>(
         offset: origin.end.offset,
         ordinal: origin.end.ordinal,
     }));
+    edits.extend(damage_edits(&damage));
     Mark::create(target.clone(), clean(origin, &header, epoch)).await?;
     Manifest::create(target.clone(), header, &edits).await?;
     Ok(Restored {

@@ -22,13 +22,16 @@ pub(in crate::tests) fn request() -> impl Strategy<Value = Request> {
         (".{0,20}", of(time())).prop_map(|(snapshot, created)| {
             Request::DeleteSnapshot(delete_snapshot::Request { snapshot, created })
         }),
-        (".{0,40}", of(name()), name()).prop_map(|(source, source_topic, topic)| {
-            Request::RestoreTopic(restore_topic::Request {
-                source,
-                source_topic,
-                topic,
-            })
-        }),
+        (".{0,40}", of(name()), name(), any::<bool>()).prop_map(
+            |(source, source_topic, topic, with_damage)| {
+                Request::RestoreTopic(restore_topic::Request {
+                    source,
+                    source_topic,
+                    topic,
+                    with_damage,
+                })
+            },
+        ),
         any::<u64>()
             .prop_map(|restore| Request::RestoreStatus(restore_status::Request { restore })),
         (place(), any::<bool>(), any::<bool>()).prop_map(

@@ -53,6 +53,7 @@ impl Taken {
             lineage: Lineage::from_bytes([6; 16]),
             now: at(NOW),
             stores: Stores::Copied,
+            is_damage_kept: false,
         };
         let (source, topic) = (dir(root, self.number), self.topic(root));
         let restored = restore(&source, &topic, order, &mut |_| {}).await?;

@@ -258,3 +258,46 @@ fn a_log_that_is_read_only_or_fenced_is_not_snapshotted() {
     block_on(log.close(at(2))).unwrap();
     assert!(matches!(log.begin_snapshot(), Err(Error::Fenced)));
 }
+
+/// An operator whose only copy has a bad byte could have nothing of it.
+#[test]
+fn what_is_damaged_is_restored_as_damage_if_that_is_asked_for() {
+    let store = "00000000000000000000.log";
+    for stores in [Stores::Linked, Stores::Copied] {
+        for is_missing in [false, true] {
+            let root = MemoryDir::new();
+            let partition = made(&root);
+            match is_missing {
+                false => change(&snapped(&root), store, |bytes| bytes[5_000] ^= 0x10),
+                true => block_on(snapped(&root).remove(store)).unwrap(),
+            }
+            let order = Restore {
+                stores,
+                is_damage_kept: true,
+                ..order(partition)
+            };
+            let topic = restored(&root);
+            let done = block_on(restore(&snapped(&root), &topic, order, &mut |_| {}));
+            assert_eq!(done.unwrap().unwrap().end, partition.end);
+            let (log, report) = open_restored(&root).unwrap();
+            assert!(report.is_clean, "{report:?}");
+            let from = if is_missing { 0 } else { 4 };
+            let known: Vec<_> = log
+                .damage()
+                .iter()
+                .map(|d| (d.from.get(), d.to.get()))
+                .collect();
+            assert_eq!(known, [(from, 15)]);
+            let read = |from| {
+                log.plan_read(offset(from), Offset::MAX, 1)
+                    .map(|plan| block_on(plan.run()).unwrap().next.get())
+            };
+            assert!(read(from).is_err(), "what is damaged is not served");
+            assert_eq!(read(15).unwrap(), 16);
+            assert_eq!(read(39).unwrap(), 40);
+            if !is_missing {
+                assert_eq!(read(3).unwrap(), 4);
+            }
+        }
+    }
+}

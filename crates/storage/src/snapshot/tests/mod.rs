@@ -125,6 +125,7 @@ fn order(partition: Partition) -> Restore {
         lineage: Lineage::from_bytes([6; 16]),
         now: at(5_000),
         stores: Stores::Copied,
+        is_damage_kept: false,
     }
 }
 
