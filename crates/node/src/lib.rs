@@ -7,6 +7,7 @@
 //! router/     from a request to the core that owns its partition, and back
 //! core/       a core: its partitions and everything that performs their decisions
 //! partition/  one partition's decisions: no runtime, no clock, no socket
+//! follow/     copies of other nodes' partitions, and of this node's
 //! catalog/    the topics: core 0 writes, every core knows
 //! metrics/    what a node counts and tells about itself
 //! config      what a node is told at start
@@ -27,6 +28,7 @@ mod conn;
 mod core;
 mod error;
 mod failure;
+mod follow;
 mod node;
 mod partition;
 mod router;

@@ -65,6 +65,9 @@ pub(super) fn topic_facts(topic: &Topic, show: &mut Show) -> anyhow::Result<()> 
             show.fact(key, settings.get(key).cloned().unwrap_or_default());
         }
     }
+    if !topic.replicas.is_empty() {
+        show.fact("replicas", serde_json::to_value(&topic.replicas)?);
+    }
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Creating, altering and deleting topics: on core 0, one at a time, durable before it is told.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -82,6 +83,7 @@ impl Admin {
             created: self.now(),
             settings: request.settings,
             owners,
+            replicas: BTreeMap::new(),
         });
         if let Err(error) = files::write(&self.core.root, &topic).await {
             self.load.borrow_mut().remove(&topic.owners);
@@ -256,7 +258,10 @@ impl Core {
                 self.apply_settings(&topic);
                 self.open_topic(&topic).await;
             }
-            Change::Publish(topic) => self.routes.borrow_mut().put(topic),
+            Change::Publish(topic) => {
+                self.routes.borrow_mut().put(Arc::clone(&topic));
+                self.follow(&topic);
+            }
             Change::Withdraw(topic) => self.routes.borrow_mut().remove(&topic),
             Change::Close(topic) => self.drop_topic(&topic).await,
             Change::Snapshots(last) => self.keep_snapshots(last).await,

@@ -32,8 +32,8 @@ pub enum CatalogError {
         #[source]
         source: io::Error,
     },
-    /// A topic's file is not one.
-    #[error("the topic file in {dir} cannot be read")]
+    /// A topic's file is not one, or would be too long.
+    #[error("the topic file in {dir} is not one")]
     Format {
         /// The topic's directory.
         dir: String,
@@ -131,7 +131,7 @@ async fn is_unfinished<D: Dir>(root: &D, name: &TopicName) -> Result<bool, Catal
 pub(super) async fn write<D: Dir>(root: &D, topic: &Topic) -> Result<(), CatalogError> {
     let dir = topic_dir(root, &topic.name);
     dir.create().await.map_err(io_error("create", &dir))?;
-    let bytes = topic.to_file().encode();
+    let bytes = encoded(topic, &dir)?;
     dir.write_aside(TOPIC_FILE, &bytes)
         .await
         .map_err(io_error("write the topic file", &dir))
@@ -141,7 +141,7 @@ pub(super) async fn write<D: Dir>(root: &D, topic: &Topic) -> Result<(), Catalog
 /// its file there, then moves it. After an error it may have moved, unless it `is_gone`.
 pub(super) async fn install<D: Dir>(root: &D, from: &D, topic: &Topic) -> Result<(), CatalogError> {
     let (home, topics) = (from.child(topic.name.as_str()), root.child(TOPICS));
-    home.write_aside(TOPIC_FILE, &topic.to_file().encode())
+    home.write_aside(TOPIC_FILE, &encoded(topic, &home)?)
         .await
         .map_err(io_error("write the topic file", &home))?;
     let place = topic_dir(root, &topic.name);
@@ -224,6 +224,14 @@ async fn bury<D: Dir>(root: &D, name: &TopicName, suffix: &str) -> Result<(), Ca
     topics.sync().await.map_err(io_error("sync", &topics))
 }
 
+fn encoded<D: Dir>(topic: &Topic, dir: &D) -> Result<Vec<u8>, CatalogError> {
+    let encoded = topic.to_file().encode();
+    encoded.map_err(|source| CatalogError::Format {
+        dir: dir.describe(),
+        source,
+    })
+}
+
 fn topic_dir<D: Dir>(root: &D, topic: &TopicName) -> D {
     root.child(TOPICS).child(topic.as_str())
 }
@@ -260,6 +268,7 @@ mod tests {
             created: Timestamp::from_millis(1),
             settings: TopicSettings::default(),
             owners: vec![CoreId::new(0); 3],
+            replicas: Default::default(),
         }
     }
 

@@ -8,6 +8,7 @@
 //! admin      creating, altering and deleting, on core 0 alone
 //! snapshots  taking, listing and deleting snapshots, likewise
 //! last       up to where snapshots hold each partition
+//! replicas   what the node is to partitions that are not its alone
 //! restore    making a topic of one in a snapshot
 //! ```
 //!
@@ -21,6 +22,7 @@ mod admin;
 mod files;
 mod last;
 mod placement;
+mod replicas;
 mod restore;
 mod routes;
 mod snapshots;

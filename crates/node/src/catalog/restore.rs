@@ -175,6 +175,8 @@ impl Admin {
                 retention_bytes: None,
                 ..kept.settings
             },
+            // Who followed the origin follows nothing of this.
+            replicas: Vec::new(),
             ..kept
         };
         let core = Rc::clone(&self.core);

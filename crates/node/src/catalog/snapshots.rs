@@ -13,6 +13,7 @@ use corelog_protocol::message::{create_snapshot, delete_snapshot, list_snapshots
 use corelog_record::CoreId;
 use corelog_storage::Error;
 use corelog_storage::disk::{Dir, is_out_of_files};
+use corelog_storage::format::topic as file;
 use corelog_storage::snapshot::{self as stored, Name, Summary};
 
 use super::admin::{Admin, Change};
@@ -230,7 +231,7 @@ impl Admin {
             topics: topics
                 .iter()
                 .map(|topic| stored_topic(topic, &taken))
-                .collect(),
+                .collect::<Result<_, _>>()?,
         };
         let committed = stored::commit(&dir, &summary).await;
         committed.map_err(|error| refused(name.as_str(), &error))?;
@@ -275,16 +276,22 @@ async fn clear<D: Dir>(root: &D, name: &Name) -> Result<(), Error> {
     }
 }
 
-fn stored_topic(topic: &Topic, taken: &[Taken]) -> stored::Topic {
+fn stored_topic(topic: &Topic, taken: &[Taken]) -> Result<stored::Topic, Failure> {
     let mine = taken.iter().filter(|(key, _)| key.topic == topic.id);
     let mut partitions: Vec<_> = mine.map(|(_, partition)| *partition).collect();
     partitions.sort_by_key(|partition| partition.partition);
-    stored::Topic {
+    let alone = file::Topic {
+        // Who follows it, or whom it follows, says nothing of what is in the snapshot.
+        replicas: Vec::new(),
+        ..topic.to_file()
+    };
+    let settings = alone.encode();
+    Ok(stored::Topic {
         name: topic.name.clone(),
         id: topic.id,
-        settings: topic.to_file().encode(),
+        settings: settings.map_err(|e| failure(ErrorCode::Internal, e.to_string()))?,
         partitions,
-    }
+    })
 }
 
 fn partitions_of(summary: &Summary) -> impl Iterator<Item = &stored::Partition> {

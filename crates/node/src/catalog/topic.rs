@@ -1,9 +1,12 @@
 //! One topic as every core knows it.
 
+use std::collections::BTreeMap;
+
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::settings::{RetentionHold, TopicSettings};
 use corelog_record::{CoreId, PartitionId, Timestamp, TopicId, TopicName};
+use corelog_storage::format::replica::{Replica, Role};
 use corelog_storage::format::topic as file;
 
 use crate::failure::{Failure, failure_with};
@@ -17,9 +20,32 @@ pub(crate) struct Topic {
     pub(crate) settings: TopicSettings,
     /// The core that owns each partition; as many as there are partitions.
     pub(crate) owners: Vec<CoreId>,
+    /// The partitions that are not this node's alone.
+    pub(crate) replicas: BTreeMap<PartitionId, Replica>,
 }
 
 impl Topic {
+    /// What is known of a partition as a replica; `None` if it is this node's alone.
+    pub(crate) fn replica(&self, partition: PartitionId) -> Option<&Replica> {
+        self.replicas.get(&partition)
+    }
+
+    /// If this node owns a partition: takes its appends, begins its epochs.
+    pub(crate) fn is_owned(&self, partition: PartitionId) -> bool {
+        self.replica(partition)
+            .is_none_or(|replica| replica.role == Role::Owner)
+    }
+
+    /// The same topic with one partition's replica changed.
+    pub(crate) fn with_replica(&self, replica: Replica) -> Self {
+        let mut changed = self.clone();
+        match replica.is_plain() {
+            true => changed.replicas.remove(&replica.partition),
+            false => changed.replicas.insert(replica.partition, replica),
+        };
+        changed
+    }
+
     /// How many partitions it has.
     pub(crate) fn partition_count(&self) -> u32 {
         u32::try_from(self.owners.len()).unwrap_or(u32::MAX)
@@ -59,6 +85,7 @@ impl Topic {
                 },
                 retention_hold_bytes: settings.retention_hold_bytes,
             },
+            replicas: self.replicas.values().cloned().collect(),
         }
     }
 
@@ -75,6 +102,11 @@ impl Topic {
             created: file.created,
             settings: settings_of(&file.settings),
             owners,
+            replicas: file
+                .replicas
+                .into_iter()
+                .map(|replica| (replica.partition, replica))
+                .collect(),
         }
     }
 }

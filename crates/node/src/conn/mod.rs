@@ -6,6 +6,7 @@
 //! receive   the receive buffer: frames are slices of it
 //! reader    the task that takes frames, in order
 //! request   what is done with each kind of request
+//! each      requests about one partition or all of a topic
 //! tell      what a node tells of itself and its topics
 //! writer    the task that sends answers, as many as there are in one write
 //! ```
@@ -17,6 +18,7 @@
 //! What never lives here: which partition is where, what a batch must be.
 
 mod accept;
+mod each;
 mod link;
 mod reader;
 mod receive;

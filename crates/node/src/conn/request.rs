@@ -7,18 +7,21 @@ use corelog_protocol::error::ErrorCode;
 use corelog_protocol::frame::{CorrelationId, Frame};
 use corelog_protocol::limits;
 use corelog_protocol::message::{
-    Call, alter_topic, create_snapshot, create_topic, delete_snapshot, delete_topic,
+    Call, alter_topic, clone_topic, create_snapshot, create_topic, delete_snapshot, delete_topic,
     describe_topic, fetch, hello, list_offsets, list_snapshots, metadata, ping, produce,
-    reopen_partition, restore_status, restore_topic, scrub_topic, truncate,
+    reopen_partition, replica_status, restore_status, restore_topic, scrub_topic, take_over,
+    truncate,
 };
 use corelog_protocol::request::Request;
 use corelog_record::{CoreId, PartitionId, TopicId, TopicName};
 
+use super::each::{Each, each};
 use super::link::Link;
 use super::reader::{close_with, too_much};
 use super::tell;
 use crate::core::{Due, NotAppended, PartitionKey, aborts};
 use crate::failure::{Failure, failure};
+use crate::follow::Hearing;
 use crate::metrics::count_numbered;
 use crate::router::{self, Ask, Asker, Away, FetchFrom, Route, Tag, Told};
 use crate::rt::{self, Work};
@@ -122,6 +125,22 @@ fn take_apart(asked: Asked, request: Request) {
         Request::DeleteSnapshot(r) => {
             asked.by_catalog::<delete_snapshot::Request>(Ask::DeleteSnapshot(r));
         }
+        Request::CloneTopic(r) => asked.by_catalog::<clone_topic::Request>(Ask::Clone(r)),
+        Request::ReplicaStatus(request) => {
+            rt::spawn(async move {
+                let told = tell::replicas(&core, &request).await;
+                asked.told::<replica_status::Request>(told);
+            })
+            .detach();
+        }
+        Request::Promote(request) => asked.by_each(request),
+        Request::Handover(request) => asked.by_each(request),
+        Request::Rejoin(request) => asked.by_each(request),
+        Request::TakeOver(request) => {
+            let target = (request.topic.clone(), request.id, request.partition);
+            let ask = |key| Ask::TakeOver { key, request };
+            asked.by_owner::<take_over::Request>(target, ask);
+        }
         Request::RestoreTopic(r) => asked.by_catalog::<restore_topic::Request>(Ask::Restore(r)),
         Request::RestoreStatus(r) => {
             asked.by_catalog::<restore_status::Request>(Ask::RestoreStatus(r));
@@ -182,6 +201,16 @@ impl Asked {
         }
     }
 
+    /// Has the cores of one partition, or of all, do it; it is done even if the connection dies.
+    fn by_each<R: Each>(self, request: R) {
+        let core = Rc::clone(&self.link.core);
+        rt::spawn(async move {
+            let _work = rt::outstanding(Work::Request);
+            self.told::<R>(each(&core, &request).await);
+        })
+        .detach();
+    }
+
     /// Has the core that writes the catalog do it.
     fn by_catalog<R: Picked>(self, ask: Ask) {
         self.by_core::<R>(CoreId::new(0), ask);
@@ -229,6 +258,8 @@ picked! {
     list_snapshots SnapshotsListed
     delete_snapshot SnapshotDeleted
     restore_topic Restoring
+    clone_topic Cloning
+    take_over TakenOver
 }
 
 impl Picked for restore_status::Request {
@@ -339,10 +370,6 @@ async fn fetched(
     link: &Rc<Link>,
     request: &fetch::Request,
 ) -> Result<(fetch::Answer, router::Batches, router::Room), Failure> {
-    if request.follower.is_some() {
-        let message = "following is not supported by this version";
-        return Err(failure(ErrorCode::NotSupported, message));
-    }
     let wait_ms = request.max_wait_ms.min(limits::FETCH_WAIT_MS_MAX);
     let from = FetchFrom {
         topic: &request.topic,
@@ -357,5 +384,12 @@ async fn fetched(
         room: &link.room_to_answer,
         patience: &link.patience,
     };
-    router::fetch(&link.core, asker, &from).await
+    let hearing = match &request.follower {
+        Some(follower) => Box::pin(router::hear(&link.core, &from, follower.clone())).await?,
+        None => Hearing::default(),
+    };
+    let (mut answer, batches, room) = router::fetch(&link.core, asker, &from).await?;
+    answer.epochs = hearing.epochs;
+    answer.lag_bytes = hearing.lag_bytes;
+    Ok((answer, batches, room))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use corelog_protocol::error::{Detail, ErrorCode};
-use corelog_protocol::message::{describe_topic, hello, metadata, scrub_topic};
+use corelog_protocol::message::{describe_topic, hello, metadata, replica_status, scrub_topic};
 use corelog_protocol::{frame, limits};
 use corelog_record::{CoreId, TopicName};
 
@@ -164,6 +164,37 @@ pub(super) async fn scrub(
     }
     partitions.sort_by_key(|partition: &scrub_topic::Partition| partition.id);
     Ok(scrub_topic::Answer { partitions })
+}
+
+/// The answer to a ReplicaStatus request: every core tells of its partitions.
+///
+/// # Errors
+/// What the client is told.
+pub(super) async fn replicas(
+    core: &Rc<Core>,
+    request: &replica_status::Request,
+) -> Result<replica_status::Answer, Failure> {
+    let topic = {
+        let routes = core.routes.borrow();
+        let known = match request.id {
+            Some(id) => routes.topic_of(&request.topic, id)?,
+            None => routes.topic(&request.topic)?,
+        };
+        Rc::new(known.clone())
+    };
+    let mut owners = topic.owners.clone();
+    owners.sort_unstable();
+    owners.dedup();
+    let mut partitions = Vec::new();
+    for at in owners {
+        match router::answer(core, at, Ask::Replicas { topic: topic.id }).await? {
+            Told::Replicas(told) => partitions.extend(told),
+            _ => return Err(failure(ErrorCode::Internal, "something else was told")),
+        }
+    }
+    partitions.sort_by_key(|partition: &replica_status::Partition| partition.id);
+    let id = topic.id;
+    Ok(replica_status::Answer { id, partitions })
 }
 
 /// A client's name as far as it may go into log lines.

@@ -4,11 +4,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use corelog_protocol::error::ErrorCode;
-use corelog_protocol::message::settings::TopicSettings;
 use corelog_protocol::message::{describe_topic, reopen_partition};
-use corelog_record::ByteSize;
+use corelog_record::{ByteSize, PartitionId};
 use corelog_storage::Error;
-use corelog_storage::log::{Identity, Log, OpenReport, Options};
+use corelog_storage::log::{Identity, Log, OpenReport, Options, Ownership};
 use corelog_storage::quarantine;
 
 use super::board::Void;
@@ -18,7 +17,7 @@ use super::state::Core;
 use crate::catalog::{self, Topic};
 use crate::failure::{Failure, failure};
 use crate::metrics::{add, sub};
-use crate::partition::{Input, Partition, Policy};
+use crate::partition::{Input, Partition, Policy, Replication};
 use crate::rt;
 
 /// Memory that each partition holds for readers of its tail, in bytes.
@@ -73,6 +72,8 @@ impl Core {
         let Some(slot) = self.claimed(key).await else {
             return;
         };
+        self.halt(key).await;
+        self.followers.forget(key);
         let is_fenced = self.take_log(slot).await.is_some_and(|log| log.is_fenced());
         if is_fenced {
             sub(&self.counters.fenced_partitions, 1);
@@ -142,14 +143,11 @@ impl Core {
             }
         }
         for slot in mine {
-            let policy = policy_of(&topic.settings);
-            self.step(
-                slot,
-                Input::Policy {
-                    policy,
-                    options: options_of(&topic.settings),
-                },
-            );
+            let key = self.slots.borrow().get(slot).map(|found| found.key);
+            let Some(key) = key else { continue };
+            let policy = policy_of(topic, key.partition);
+            let options = options_of(topic, key.partition);
+            self.step(slot, Input::Policy { policy, options });
         }
     }
 
@@ -228,7 +226,7 @@ impl Core {
         let dir = catalog::partition_dir(&self.root, &topic.name, key.partition);
         let quarantine = catalog::quarantine_dir(&self.root);
         let identity = Identity::new(key.topic, key.partition);
-        let options = options_of(&topic.settings);
+        let options = options_of(topic, key.partition);
         let now = rt::wall_clock();
         let opened = Log::open(dir, quarantine, identity, options, self.seed(), now).await;
         let (log, report) = match opened {
@@ -248,11 +246,11 @@ impl Core {
                 return Err(reason);
             }
         };
-        self.install(slot, log);
+        self.install(slot, key, log);
         Ok(report)
     }
 
-    fn install(self: &Rc<Self>, slot: SlotId, mut log: Log<super::Disk>) {
+    fn install(self: &Rc<Self>, slot: SlotId, key: PartitionKey, mut log: Log<super::Disk>) {
         self.generation_last
             .set(self.generation_last.get().wrapping_add(1));
         let generation = self.generation_last.get();
@@ -263,8 +261,8 @@ impl Core {
             .get(slot)
             .map(|found| Arc::clone(&found.topic));
         let Some(topic) = topic else { return };
-        log.set_options(options_of(&topic.settings));
-        let policy = policy_of(&topic.settings);
+        log.set_options(options_of(&topic, key.partition));
+        let policy = policy_of(&topic, key.partition);
         let durable = log.durable();
         let partition = Partition::new(log, generation, policy, rt::wall_clock());
         if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
@@ -327,19 +325,34 @@ impl Core {
     }
 }
 
-/// How a topic's settings make its logs behave.
-fn options_of(settings: &TopicSettings) -> Options {
+/// How a topic's settings make the log of a partition behave.
+fn options_of(topic: &Topic, partition: PartitionId) -> Options {
+    let settings = &topic.settings;
     let segment_age_max_ms = settings.segment_age_ms;
     Options {
         segment_bytes_max: ByteSize::from_bytes(settings.segment_bytes),
         segment_age_max_ms: segment_age_max_ms.map(|age| i64::try_from(age).unwrap_or(i64::MAX)),
         tail_bytes_max: TAIL_BYTES_MAX,
+        ownership: match topic.is_owned(partition) {
+            true => Ownership::Owner,
+            false => Ownership::Follower,
+        },
         ..Options::default()
     }
 }
 
-fn policy_of(settings: &TopicSettings) -> Policy {
+fn policy_of(topic: &Topic, partition: PartitionId) -> Policy {
+    let settings = &topic.settings;
+    if !topic.is_owned(partition) {
+        // What the owner lets go of goes here as well, and nothing else.
+        return Policy {
+            level: settings.ack,
+            replication: Replication::Follower,
+            ..Policy::default()
+        };
+    }
     Policy {
+        replication: Replication::Owner,
         level: settings.ack,
         retention_age_ms: settings.retention_age_ms,
         retention_bytes: settings.retention_bytes,

@@ -18,6 +18,7 @@
 //! tickets    requests that are answered by a later step
 //! delay      things that are due a fixed time later
 //! refusal    refusals as they travel
+//! replica    what replicas need of its partitions' logs
 //! ```
 //!
 //! What never lives here: sockets, frames, other cores' partitions.
@@ -35,6 +36,7 @@ mod keeper;
 mod lifecycle;
 mod memory;
 mod refusal;
+mod replica;
 mod scrub;
 mod serve;
 mod slots;

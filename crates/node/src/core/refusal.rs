@@ -15,6 +15,12 @@ pub(crate) fn error_of(refusal: &Refusal) -> Failure {
             batch_index,
             source,
         } => return Box::new(ErrorBody::of_batch(*batch_index, source)),
+        Refusal::NotOwner => (
+            ErrorCode::NotOwner,
+            "another node owns the partition".into(),
+            none(),
+        ),
+        Refusal::NotNext { source } => (ErrorCode::Diverged, with_causes(source), none()),
         Refusal::Empty => (
             ErrorCode::InvalidBatch,
             "the request holds no batch".into(),

@@ -96,6 +96,11 @@ impl Core {
             Some(Err(refusal @ Refusal::TailFull)) => {
                 return Err(NotAppended::TailFull(error_of(&refusal)));
             }
+            Some(Err(Refusal::NotOwner)) => {
+                let refused = self.check_owner(key).err();
+                let refused = refused.unwrap_or_else(|| error_of(&Refusal::NotOwner));
+                return Err(NotAppended::Refused(refused));
+            }
             other => return Err(NotAppended::Refused(not_told(other))),
         };
         self.weigh(slot);

@@ -23,6 +23,7 @@ use super::tickets::{Tickets, Told};
 use crate::catalog::{Admin, LastSnapshots, Routes};
 use crate::config::NodeLimits;
 use crate::failure::{Failure, failure};
+use crate::follow::{Followers, Followings, Line, Lines};
 use crate::metrics::{Counters, add};
 use crate::node::Addresses;
 use crate::partition::{ACCEPTED_AGE_MAX, Effect, Effects, Input, TICK_WITHIN};
@@ -74,6 +75,12 @@ pub(crate) struct Core {
     /// Notified when a connection has ended.
     pub(crate) connection_ended: Notify,
     pub(super) slots: RefCell<Slots>,
+    /// Connections to other nodes.
+    lines: Lines,
+    /// Those of its partitions that follow another node's.
+    pub(crate) followings: Followings,
+    /// Who follows its partitions.
+    pub(crate) followers: Followers,
     /// Up to where snapshots hold the partitions of the node.
     pub(super) last_snapshots: RefCell<Arc<LastSnapshots>>,
     /// Partitions that found no room to be opened in.
@@ -127,6 +134,9 @@ impl Core {
             connection_last: Cell::new(0),
             connection_ended: Notify::new(),
             slots: RefCell::default(),
+            lines: Lines::default(),
+            followings: Followings::default(),
+            followers: Followers::default(),
             last_snapshots: RefCell::default(),
             unopened: RefCell::default(),
             scrub_wanted: Notify::new(),
@@ -259,6 +269,20 @@ impl Core {
     pub(crate) fn admin(&self) -> Result<&Admin, Failure> {
         let elsewhere = || failure(ErrorCode::Internal, "the catalog is on core 0");
         self.admin.get().ok_or_else(elsewhere)
+    }
+
+    /// A connection to another node.
+    ///
+    /// # Errors
+    /// `SourceUnavailable` with the reason.
+    pub(crate) async fn line_to(&self, address: &str) -> Result<Rc<Line>, Failure> {
+        let me = format!("corelog node {}", self.shared.node);
+        self.lines.to(address, &me).await
+    }
+
+    /// If it takes connections: nobody can be told before where it is reached.
+    pub(crate) fn is_listening(&self) -> bool {
+        self.shared.addresses.get().is_some()
     }
 
     /// A number for a new connection.

@@ -100,6 +100,8 @@ counters! {
     appended_batches_total: Counter, "Batches appended.";
     appended_records_total: Counter, "Records appended.";
     appended_bytes_total: Counter, "Bytes of batches appended.";
+    copied_records_total: Counter, "Records appended that were fetched from a source.";
+    copied_bytes_total: Counter, "Bytes of their batches.";
     fetched_bytes_total: Counter, "Bytes of batches fetched.";
     flushes_total: Counter, "Groups written and synced.";
     flushed_bytes_total: Counter, "Bytes of batches written and synced.";

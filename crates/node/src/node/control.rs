@@ -117,6 +117,8 @@ pub(super) async fn live(parts: Parts) {
             } => {
                 let _ = core.shared.addresses.set(addresses);
                 let _ = reply.send(listen(&core, [shared, own], &mut listeners));
+                let topics: Vec<_> = core.routes.borrow().topics().cloned().collect();
+                topics.iter().for_each(|topic| core.follow(topic));
             }
             Control::Partitions { reply } => {
                 let _ = reply.send(core.snapshot());

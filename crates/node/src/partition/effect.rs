@@ -7,7 +7,8 @@ use corelog_protocol::message::ack::Level;
 use corelog_record::{LeaderEpoch, Offset};
 use corelog_storage::disk::Dir;
 use corelog_storage::log::{
-    AppendError, ChorePlan, Event, FlushPlan, ReadError, ReadPlan, ScrubPlan, Scrubbed, TimePlan,
+    AppendError, Chore, ChorePlan, CopyError, Event, FlushPlan, ReadError, ReadPlan, ScrubPlan,
+    Scrubbed, TimePlan,
 };
 
 use super::input::Token;
@@ -93,6 +94,8 @@ pub(crate) enum Answer<D: Dir> {
     },
     /// The log start as it now is, durably.
     Truncated { log_start: Offset },
+    /// The log as a whole has changed, durably.
+    Changed(Chore),
     /// What a snapshot holds of the partition, durably.
     Snapshotted {
         log_start: Offset,
@@ -117,6 +120,10 @@ pub(crate) enum Refusal {
         batch_index: usize,
         source: corelog_record::Error,
     },
+    /// Batches of a source do not follow.
+    NotNext { source: CopyError },
+    /// Another node owns the partition.
+    NotOwner,
     /// There is no batch in the request.
     Empty,
     /// More bytes than one group may hold.
@@ -159,6 +166,7 @@ impl From<AppendError> for Refusal {
                 batch_index: index,
                 source,
             },
+            AppendError::Copy(source) => Self::NotNext { source },
             AppendError::Empty => Self::Empty,
             AppendError::TooLarge { bytes, bytes_max } => Self::TooLarge { bytes, bytes_max },
             AppendError::Full { .. } => Self::TailFull,

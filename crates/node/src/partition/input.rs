@@ -5,6 +5,9 @@ use corelog_record::{Offset, Timestamp};
 use corelog_storage::disk::Dir;
 use corelog_storage::log::{ChoreDone, FlushDone, Options, ScrubDone};
 
+use super::changing::Change;
+use super::replication::Replication;
+
 /// Names the request an answer is for; the caller chooses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Token(pub(crate) u64);
@@ -22,6 +25,8 @@ pub(crate) struct Policy {
     pub(crate) is_held_for_snapshots: bool,
     /// What is held back expires all the same while the stores are larger than this.
     pub(crate) hold_bytes: Option<u64>,
+    /// Who may append.
+    pub(crate) replication: Replication,
 }
 
 /// How much a fetch takes.
@@ -54,6 +59,15 @@ pub(crate) enum Input<'a, D: Dir> {
         batches: &'a [u8],
         level: Option<Level>,
     },
+    /// Append these batches of a source as they are, whole or not at all; they stand in its segment
+    /// of this base offset.
+    Copy {
+        token: Token,
+        batches: &'a [u8],
+        segment_base: Offset,
+    },
+    /// Change the log as a whole.
+    Change { token: Token, change: Box<Change> },
     /// Read from an offset, or park the request until there is something.
     Fetch {
         token: Token,

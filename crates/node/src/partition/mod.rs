@@ -11,6 +11,7 @@
 //! nothing at or above the high watermark is read; an offset is told as durable only after the
 //! sync that covers it returned.
 
+mod changing;
 mod effect;
 mod group;
 mod input;
@@ -30,8 +31,11 @@ mod interleavings;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use changing::Change;
 pub(crate) use effect::{Answer, Effect, Effects, Refusal};
 pub(crate) use group::ACCEPTED_AGE_MAX;
 pub(crate) use input::{Appetite, Input, Policy, Seek, Token};
+pub(crate) use replication::Replication;
 pub(crate) use state::Partition;
+pub(crate) use status::Place;
 pub(crate) use upkeep::{Rest, TICK_WITHIN};

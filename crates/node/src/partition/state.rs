@@ -3,8 +3,9 @@
 use corelog_protocol::message::ack::Level;
 use corelog_record::{Offset, Timestamp};
 use corelog_storage::disk::Dir;
-use corelog_storage::log::{FlushDone, Log};
+use corelog_storage::log::{AppendError, Appended, FlushDone, Log};
 
+use super::changing::Changing;
 use super::effect::{Answer, Effect, Effects, Refusal};
 use super::group::{Group, Start};
 use super::input::{Appetite, Input, Policy, Seek, Token};
@@ -25,8 +26,9 @@ pub(crate) struct Partition<D: Dir> {
     pub(super) upkeep: Upkeep,
     /// The snapshot that is being taken, if one is.
     pub(super) taking: Option<Taking<D>>,
+    /// The change of the log that is being made, if one is.
+    pub(super) changing: Option<Changing>,
     pub(super) group: Group,
-    replication: Replication,
     pub(super) waiters: Waiters,
     pub(super) is_closing: bool,
     is_fence_told: bool,
@@ -36,8 +38,7 @@ pub(crate) struct Partition<D: Dir> {
 impl<D: Dir> Partition<D> {
     /// Takes over an opened log.
     pub(crate) fn new(log: Log<D>, generation: u32, policy: Policy, now: Timestamp) -> Self {
-        let replication = Replication::Solo;
-        let bounds = bounds_of(&log, replication);
+        let bounds = bounds_of(&log, policy.replication);
         bounds.assert_ordered();
         Self {
             log,
@@ -46,7 +47,7 @@ impl<D: Dir> Partition<D> {
             snapshotted: Offset::ZERO,
             upkeep: Upkeep::new(now),
             taking: None,
-            replication,
+            changing: None,
             group: Group::default(),
             waiters: Waiters::new(bounds.high_watermark),
             is_closing: false,
@@ -65,6 +66,12 @@ impl<D: Dir> Partition<D> {
             } => {
                 self.produce(token, batches, level, now, effects);
             }
+            Input::Copy {
+                token,
+                batches,
+                segment_base,
+            } => self.copy(token, batches, segment_base, now, effects),
+            Input::Change { token, change } => self.change(token, *change, now, effects),
             Input::Fetch {
                 token,
                 from,
@@ -107,6 +114,7 @@ impl<D: Dir> Partition<D> {
                     .wake_all(|token| effects.push(Effect::Wake { token }));
                 self.refuse_truncations(effects);
                 self.refuse_snapshot(effects);
+                self.refuse_change(effects);
             }
         }
         self.assert_laws();
@@ -159,7 +167,22 @@ impl<D: Dir> Partition<D> {
         if self.is_closing {
             return effects.refuse(token, Refusal::Closing);
         }
-        let appended = match self.log.append(batches, now) {
+        if !self.policy.replication.takes_appends() {
+            return effects.refuse(token, Refusal::NotOwner);
+        }
+        let appended = self.log.append(batches, now);
+        let level = level.unwrap_or(self.policy.level);
+        self.appended(token, appended, level, effects);
+    }
+
+    pub(super) fn appended(
+        &mut self,
+        token: Token,
+        appended: Result<Appended, AppendError>,
+        level: Level,
+        effects: &mut Effects<D>,
+    ) {
+        let appended = match appended {
             Ok(appended) => appended,
             Err(error) => return effects.refuse(token, error.into()),
         };
@@ -168,7 +191,6 @@ impl<D: Dir> Partition<D> {
             "an append gave out offsets twice"
         );
         assert!(appended.base < appended.end, "an append of nothing");
-        let level = level.unwrap_or(self.policy.level);
         let start = match level {
             Level::Durable => self.group.want(),
             Level::Accepted => {
@@ -296,7 +318,7 @@ impl<D: Dir> Partition<D> {
                     bytes: flushed.bytes,
                 });
                 push_start(start, effects);
-                let after = self.replication.high_watermark(flushed.durable);
+                let after = self.policy.replication.high_watermark(flushed.durable);
                 if before < after {
                     let wake = |token| effects.push(Effect::Wake { token });
                     self.waiters.advance(after, flushed.bytes as u64, wake);
@@ -326,6 +348,7 @@ impl<D: Dir> Partition<D> {
         let accepted_lost = self.group.fence();
         self.refuse_truncations(effects);
         self.refuse_snapshot(effects);
+        self.refuse_change(effects);
         effects.push(Effect::Fenced {
             accepted_lost,
             error,
@@ -333,14 +356,14 @@ impl<D: Dir> Partition<D> {
     }
 
     fn assert_laws(&mut self) {
-        let bounds = bounds_of(&self.log, self.replication);
+        let bounds = bounds_of(&self.log, self.policy.replication);
         bounds.assert_ordered();
         bounds.assert_follows(&self.bounds);
         self.bounds = bounds;
     }
 }
 
-fn bounds_of<D: Dir>(log: &Log<D>, replication: Replication) -> Bounds {
+pub(super) fn bounds_of<D: Dir>(log: &Log<D>, replication: Replication) -> Bounds {
     Bounds {
         log_start: log.log_start(),
         high_watermark: replication.high_watermark(log.durable()),

@@ -1,8 +1,9 @@
 //! What a partition tells of itself to whoever asks.
 
-use corelog_record::{LeaderEpoch, Offset, Timestamp};
+use corelog_record::{CopyId, HistoryId, LeaderEpoch, Offset, Timestamp};
 use corelog_storage::disk::Dir;
-use corelog_storage::log::Damage;
+use corelog_storage::format::edit::{Epoch, Point};
+use corelog_storage::log::{ChainPlan, Damage, ReadError};
 
 use super::state::Partition;
 
@@ -22,6 +23,19 @@ pub(crate) struct Status {
     pub(crate) is_damaged: bool,
     /// Damage keeps it from taking writes.
     pub(crate) is_read_only: bool,
+}
+
+/// Where a log is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) history: HistoryId,
+    pub(crate) copy: CopyId,
+    pub(crate) log_start: Offset,
+    /// The end of what is durable.
+    pub(crate) durable: Point,
+    pub(crate) log_end: Offset,
+    /// If it has files; without, it can become a copy of any history.
+    pub(crate) has_files: bool,
 }
 
 impl<D: Dir> Partition<D> {
@@ -57,5 +71,45 @@ impl<D: Dir> Partition<D> {
     pub(crate) fn sealed_bytes(&self) -> u64 {
         let sealed = self.log.segments().filter(|segment| segment.is_sealed);
         sealed.map(|segment| segment.bytes).sum()
+    }
+
+    /// Where the log is, for replicas.
+    pub(crate) fn place(&self) -> Place {
+        Place {
+            history: self.log.identity().history,
+            copy: self.log.copy_id(),
+            log_start: self.log.log_start(),
+            durable: self.log.durable_place(),
+            log_end: self.log.log_end(),
+            has_files: self.log.has_files(),
+        }
+    }
+
+    /// The epochs of the log, oldest first.
+    pub(crate) fn epochs(&self) -> &[Epoch] {
+        self.log.epochs()
+    }
+
+    /// Plans to find the batch boundary at or below an offset, and the chain there.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub(crate) fn plan_chain_at(&self, at: Offset) -> Result<ChainPlan, ReadError> {
+        self.log.plan_chain_at(at)
+    }
+
+    /// About how many bytes lie between an offset and the high watermark: all of the segments behind
+    /// it, and of the one that holds it as large a part as there are offsets.
+    pub(crate) fn bytes_behind(&self, from: Offset) -> u64 {
+        let behind = self.log.segments().map(|segment| {
+            if from <= segment.base {
+                return segment.bytes;
+            }
+            let all = segment.next.since(segment.base).max(1);
+            let missing = segment.next.get().saturating_sub(from.get());
+            let part = u128::from(segment.bytes) * u128::from(missing) / u128::from(all);
+            u64::try_from(part).unwrap_or(u64::MAX)
+        });
+        behind.sum()
     }
 }

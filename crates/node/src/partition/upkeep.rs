@@ -65,7 +65,8 @@ impl<D: Dir> Partition<D> {
         if self.is_closing || self.log.is_fenced() {
             return Rest::Idle;
         }
-        let is_settled = self.log.is_settled() && self.upkeep.waiting.is_empty();
+        let is_asked = !self.upkeep.waiting.is_empty() || self.changing.is_some();
+        let is_settled = self.log.is_settled() && !is_asked;
         if !is_settled || self.has_outstanding() {
             return Rest::Busy;
         }
@@ -135,6 +136,7 @@ impl<D: Dir> Partition<D> {
                     };
                     self.linked(Ok(answer), effects);
                 }
+                self.changed(Ok(chore), effects);
                 if let Some(token) = truncating {
                     effects.answer(
                         token,
@@ -152,6 +154,11 @@ impl<D: Dir> Partition<D> {
                 push_start(self.group.released(), effects);
                 self.next_chore(now, effects);
             }
+            Err(error) if self.is_changing() && !self.log.is_fenced() => {
+                self.changed(Err(refusal_of(error)), effects);
+                push_start(self.group.released(), effects);
+                self.next_chore(now, effects);
+            }
             Err(error) => {
                 if let Some(token) = truncating {
                     let refusal = match error {
@@ -163,6 +170,7 @@ impl<D: Dir> Partition<D> {
                 }
                 if self.log.is_fenced() {
                     self.linked(Err(Refusal::Fenced), effects);
+                    self.changed(Err(Refusal::Fenced), effects);
                     self.fence(error, effects);
                 } else {
                     // Nothing that was promised is harmed: the next tick tries again.
@@ -214,6 +222,9 @@ impl<D: Dir> Partition<D> {
             return;
         }
         if let Some(plan) = self.next_truncation(effects) {
+            return self.start_chore(plan, effects);
+        }
+        if let Some(plan) = self.plan_change(now, effects) {
             return self.start_chore(plan, effects);
         }
         if let Some(plan) = self.plan_snapshot(effects) {

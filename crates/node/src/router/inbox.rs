@@ -9,10 +9,11 @@ use corelog_record::CoreId;
 use flume::{Receiver, TrySendError};
 use futures_lite::FutureExt;
 
+use super::here::answer_here;
 use super::lane::Inbox;
 use super::message::{Answered, Reply, Request, What};
 use super::recent::RecentAborts;
-use super::route::{answer_here, fetched_here};
+use super::route::fetched_here;
 use crate::core::{
     Acks, Core, Due, Fetched, Hunger, NotAppended, Parked, PartitionKey, aborted_by, aborts,
 };

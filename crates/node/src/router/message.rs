@@ -5,16 +5,19 @@ use std::time::Duration;
 
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::{
-    alter_topic, create_snapshot, create_topic, delete_snapshot, delete_topic, describe_topic,
-    fetch, list_offsets, list_snapshots, reopen_partition, restore_status, restore_topic,
-    scrub_topic, truncate,
+    alter_topic, clone_topic, create_snapshot, create_topic, delete_snapshot, delete_topic,
+    describe_topic, fetch, handover, list_offsets, list_snapshots, promote, rejoin,
+    reopen_partition, replica_status, restore_status, restore_topic, scrub_topic, take_over,
+    truncate,
 };
-use corelog_record::{Offset, PartitionId, TopicId};
+use corelog_record::{Offset, PartitionId, TopicId, TopicName};
+use corelog_storage::format::replica::Replica;
 use corelog_storage::snapshot::Name;
 
 use crate::catalog::{Change, Topic};
 use crate::core::{PartitionKey, Produced, Taken};
 use crate::failure::Failure;
+use crate::follow::Hearing;
 use crate::partition::Seek;
 
 /// A request on its way to the core that does it.
@@ -78,6 +81,42 @@ pub(crate) enum Ask {
         partition: Option<PartitionId>,
         is_start: bool,
     },
+    /// A follower says what it has.
+    Hear {
+        key: PartitionKey,
+        follower: fetch::Follower,
+    },
+    /// Tell of your partitions of a topic as replicas.
+    Replicas {
+        topic: TopicId,
+    },
+    Clone(clone_topic::Request),
+    Promote {
+        topic: TopicName,
+        key: PartitionKey,
+        accept_loss: bool,
+    },
+    TakeOver {
+        key: PartitionKey,
+        request: take_over::Request,
+    },
+    HandOver {
+        topic: TopicName,
+        key: PartitionKey,
+        to: Option<String>,
+        is_abort: bool,
+    },
+    Rejoin {
+        topic: TopicName,
+        key: PartitionKey,
+        to: String,
+    },
+    /// To core 0: change what the node is to a partition.
+    ChangeReplica {
+        topic: TopicName,
+        key: PartitionKey,
+        change: ReplicaChange,
+    },
     /// From core 0: take your partitions of these topics into a snapshot.
     TakeSnapshot {
         name: Name,
@@ -86,6 +125,9 @@ pub(crate) enum Ask {
     /// From core 0: the catalog changed.
     Apply(Change),
 }
+
+/// How what the node is to a partition changes, given what it is.
+pub(crate) type ReplicaChange = Box<dyn FnOnce(Replica) -> Result<Replica, Failure> + Send>;
 
 /// What an `Ask` is answered with.
 pub(crate) enum Told {
@@ -103,6 +145,13 @@ pub(crate) enum Told {
     Restored(Box<restore_status::Answer>),
     Scrubs(Vec<scrub_topic::Partition>),
     Taken(Vec<Taken>),
+    Heard(Hearing),
+    Replicas(Vec<replica_status::Partition>),
+    Cloning(clone_topic::Answer),
+    Promoted(promote::Partition),
+    TakenOver(take_over::Answer),
+    HandedOver(handover::Partition),
+    Rejoined(rejoin::Partition),
     Applied,
 }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! route      Here, another core, another node; the same questions whichever it is
+//! here       what this core does for whoever asks
 //! message    what travels between cores
 //! lane       this core's end of the way to another core: credit, what is outstanding
 //! inbox      the other end: requests of another core are done, its answers sent back
@@ -17,6 +18,7 @@
 //!
 //! What never lives here: sockets, frames, partitions.
 
+mod here;
 mod inbox;
 mod lane;
 mod message;
@@ -31,6 +33,6 @@ pub(crate) use message::{Ask, Told};
 pub(crate) use patience::Patience;
 pub(crate) use room::{CONNECTION_BYTES_MAX, FETCH_BYTES_MAX, Room};
 pub(crate) use route::{
-    Asker, Away, Batches, FetchFrom, Route, answer, apply_at, fetch, produce_away, route, seek_of,
-    take_at,
+    Asker, Away, Batches, FetchFrom, Route, answer, apply_at, change_replica, fetch, hear,
+    produce_away, route, seek_of, take_at,
 };

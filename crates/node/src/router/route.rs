@@ -8,10 +8,13 @@ use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::fetch;
 use corelog_record::{CoreId, Offset, PartitionId, TopicId, TopicName};
+use corelog_storage::format::replica::Replica;
 use corelog_storage::log::Piece;
 use corelog_storage::snapshot::Name;
 use futures_lite::FutureExt;
+use futures_lite::future::BoxedLocal;
 
+use super::here::answer_here;
 use super::lane::ConnAcks;
 use super::message::{Answered, Ask, Told, What};
 use super::patience::Patience;
@@ -19,6 +22,7 @@ use super::room::Room;
 use crate::catalog::{Change, Topic};
 use crate::core::{Core, Disk, Fetched, Hunger, PartitionKey, Taken};
 use crate::failure::Failure;
+use crate::follow::Hearing;
 use crate::metrics::add;
 use crate::partition::Seek;
 use crate::rt::{self, Semaphore};
@@ -169,6 +173,42 @@ pub(crate) async fn take_at(
     }
 }
 
+/// Has core 0 change what the node is to a partition.
+///
+/// # Errors
+/// What `change` refuses, and what the disk does; `Busy` if the lane is full.
+pub(crate) fn change_replica(
+    core: &Rc<Core>,
+    topic: TopicName,
+    key: PartitionKey,
+    change: impl FnOnce(Replica) -> Result<Replica, Failure> + Send + 'static,
+) -> BoxedLocal<Result<(), Failure>> {
+    let core = Rc::clone(core);
+    let change = Box::new(change);
+    let ask = Ask::ChangeReplica { topic, key, change };
+    // Boxed: what is asked here is asked in the course of other answers.
+    async move { answer(&core, CoreId::new(0), ask).await.map(drop) }.boxed_local()
+}
+
+/// Hears a follower, on the core that has its partition.
+///
+/// # Errors
+/// `Diverged`, and what any request may be refused with.
+pub(crate) async fn hear(
+    core: &Rc<Core>,
+    request: &FetchFrom<'_>,
+    follower: fetch::Follower,
+) -> Result<Hearing, Failure> {
+    let (at, key) = match request.route(core)? {
+        Route::Here(key) => (core.id, key),
+        Route::Core(owner, key) => (owner, key),
+    };
+    match answer(core, at, Ask::Hear { key, follower }).await? {
+        Told::Heard(hearing) => Ok(hearing),
+        _ => unreachable!("a follower was answered as something else"),
+    }
+}
+
 /// Has another core take a change of the catalog, however long that takes.
 pub(crate) async fn apply_at(core: &Rc<Core>, at: CoreId, change: Change) {
     loop {
@@ -181,48 +221,6 @@ pub(crate) async fn apply_at(core: &Rc<Core>, at: CoreId, change: Change) {
             Err(error) if error.is(ErrorCode::Busy) => rt::sleep(APPLY_PAUSE).await,
             // The other core has ended: the node stops.
             Err(_) => return,
-        }
-    }
-}
-
-/// Does something on this core.
-pub(super) async fn answer_here(core: &Rc<Core>, ask: Ask) -> Result<Told, Failure> {
-    match ask {
-        Ask::Find { key, seek } => core.find(key, seek).await.map(Told::Found),
-        Ask::Truncate { key, lowest } => core.truncate(key, lowest).await.map(Told::Truncated),
-        Ask::Reopen { key } => core.reopen_partition(key).await.map(Told::Reopened),
-        Ask::Describe { topic } => Ok(Told::Described(core.describe(topic))),
-        Ask::Create(request) => core.admin()?.create(request).await.map(Told::Created),
-        Ask::Alter(request) => core.admin()?.alter(request).await.map(Told::Altered),
-        Ask::Delete(request) => core.admin()?.delete(request).await.map(Told::Deleted),
-        Ask::CreateSnapshot(request) => {
-            let created = core.admin()?.create_snapshot(request).await;
-            created.map(Told::SnapshotCreated)
-        }
-        Ask::ListSnapshots(request) => {
-            let listed = core.admin()?.list_snapshots(request).await;
-            listed.map(Told::SnapshotsListed)
-        }
-        Ask::DeleteSnapshot(request) => {
-            let deleted = core.admin()?.delete_snapshot(request).await;
-            deleted.map(Told::SnapshotDeleted)
-        }
-        Ask::Restore(request) => core.admin()?.restore(request).await.map(Told::Restoring),
-        Ask::RestoreStatus(request) => {
-            let status = core.admin()?.restore_status(request)?;
-            Ok(Told::Restored(Box::new(status)))
-        }
-        Ask::Scrub {
-            topic,
-            partition,
-            is_start,
-        } => Ok(Told::Scrubs(core.scrub(topic, partition, is_start))),
-        Ask::TakeSnapshot { name, topics } => {
-            core.take_snapshot(&name, &topics).await.map(Told::Taken)
-        }
-        Ask::Apply(change) => {
-            core.apply(change).await;
-            Ok(Told::Applied)
         }
     }
 }

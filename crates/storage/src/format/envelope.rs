@@ -12,7 +12,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::cursor::{Reader, Writer};
-use super::{Error, MAGIC_BYTES, read_start, write_start};
+use super::{Error, MAGIC_BYTES, read_start, write_start_requiring};
 
 /// The longest body, in bytes: names and settings fit many times over.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -36,7 +36,7 @@ pub(super) fn encode(magic: [u8; MAGIC_BYTES], body: &impl Serialize) -> Vec<u8>
         "a body of {} bytes",
         body.len()
     );
-    frame(magic, &body)
+    frame(magic, 0, &body)
 }
 
 /// A file whose body has at most `body_bytes_max` bytes, fewer than 2^32.
@@ -46,9 +46,20 @@ pub(super) fn encode_within(
     body: &impl Serialize,
     body_bytes_max: usize,
 ) -> Result<Vec<u8>, Error> {
+    encode_requiring(what, magic, 0, body, body_bytes_max)
+}
+
+/// The same, of a file that requires features.
+pub(super) fn encode_requiring(
+    what: &'static str,
+    magic: [u8; MAGIC_BYTES],
+    features: u32,
+    body: &impl Serialize,
+    body_bytes_max: usize,
+) -> Result<Vec<u8>, Error> {
     let body = to_messagepack(body);
     match body.len() <= body_bytes_max {
-        true => Ok(frame(magic, &body)),
+        true => Ok(frame(magic, features, &body)),
         false => Err(Error::TooLong {
             what,
             max: body_bytes_max,
@@ -57,9 +68,9 @@ pub(super) fn encode_within(
     }
 }
 
-fn frame(magic: [u8; MAGIC_BYTES], body: &[u8]) -> Vec<u8> {
+fn frame(magic: [u8; MAGIC_BYTES], features: u32, body: &[u8]) -> Vec<u8> {
     let mut writer = Writer::default();
-    write_start(&mut writer, magic);
+    write_start_requiring(&mut writer, magic, features);
     #[expect(
         clippy::cast_possible_truncation,
         reason = "checked to be within its limit"

@@ -1,7 +1,7 @@
 //! The room of byte formats: every file of a data directory but the stores, encoded and decoded.
 //!
 //! Lives here: [`manifest`] with its [`edit`]s and the [`state`] they add up to, [`mark`],
-//! [`index`], the [`topic`], [`node`] and [`snapshot`] files, an embedded log's [`carry`], the names
+//! [`index`], the [`topic`] (with its [`replica`]s), [`node`] and [`snapshot`] files, an embedded log's [`carry`], the names
 //! of [`quarantine`] files. `FORMAT.md` in
 //! the root of this crate draws what they write.
 //!
@@ -20,6 +20,7 @@ pub mod manifest;
 pub mod mark;
 pub mod node;
 pub mod quarantine;
+pub mod replica;
 pub mod snapshot;
 pub mod state;
 pub mod topic;
@@ -33,9 +34,13 @@ use self::cursor::{Reader, Writer};
 /// The version of every format of this crate.
 pub const VERSION: u32 = 1;
 
-/// The required features that this version knows: none yet. A file that carries a bit outside
-/// this set was written by a later version that must not be misread, and is refused.
-pub const FEATURES_KNOWN: u32 = 0;
+/// The required feature of a `topic` file that names partitions which are not the node's alone:
+/// who does not know it would take appends that belong to another node.
+pub const FEATURE_REPLICAS: u32 = 1;
+
+/// The required features that this version knows. A file that carries a bit outside this set was
+/// written by a later version that must not be misread, and is refused.
+pub const FEATURES_KNOWN: u32 = FEATURE_REPLICAS;
 
 /// What is wrong with the bytes of a file.
 #[derive(Debug, thiserror::Error)]
@@ -174,9 +179,14 @@ fn read_start(
     Ok(())
 }
 
-/// Writes the start that all headers share.
+/// Writes the start that all headers share, of a file that requires no feature.
 fn write_start(writer: &mut Writer, magic: [u8; MAGIC_BYTES]) {
-    writer.bytes(&magic).u32(VERSION).u32(0);
+    write_start_requiring(writer, magic, 0);
+}
+
+/// Writes the start that all headers share.
+fn write_start_requiring(writer: &mut Writer, magic: [u8; MAGIC_BYTES], features: u32) {
+    writer.bytes(&magic).u32(VERSION).u32(features);
 }
 
 const MAGIC_BYTES: usize = 8;

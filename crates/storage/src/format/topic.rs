@@ -3,10 +3,14 @@
 use corelog_record::{Timestamp, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 
-use super::{Error, envelope};
+use super::replica::Replica;
+use super::{Error, FEATURE_REPLICAS, envelope};
+
+/// The longest body: 4,096 partitions, each with a few addresses.
+const BODY_BYTES_MAX: usize = 4 << 20;
 
 /// The longest `topic` file, in bytes.
-pub const FILE_BYTES_MAX: u64 = envelope::FILE_BYTES_MAX;
+pub const FILE_BYTES_MAX: u64 = envelope::file_bytes(BODY_BYTES_MAX);
 
 /// A topic as its node knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +25,10 @@ pub struct Topic {
     pub created: Timestamp,
     /// Its settings. Key `settings`.
     pub settings: Settings,
+    /// The partitions that are not this node's alone, by number. Key `replicas`; absent for none. A
+    /// file that has them requires the feature [`FEATURE_REPLICAS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<Replica>,
 }
 
 /// The settings of a topic. A key that is missing has its default.
@@ -99,9 +107,15 @@ impl Default for Settings {
 
 impl Topic {
     /// The bytes of the file.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        envelope::encode(MAGIC, self)
+    ///
+    /// # Errors
+    /// [`Error::TooLong`].
+    pub fn encode(&self) -> Result<Vec<u8>, Error> {
+        let features = match self.replicas.is_empty() {
+            true => 0,
+            false => FEATURE_REPLICAS,
+        };
+        envelope::encode_requiring(WHAT, MAGIC, features, self, BODY_BYTES_MAX)
     }
 
     /// The topic in the file `bytes`.
@@ -109,7 +123,7 @@ impl Topic {
     /// # Errors
     /// What is wrong with it.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        envelope::decode(WHAT, MAGIC, bytes)
+        envelope::decode_within(WHAT, MAGIC, bytes, BODY_BYTES_MAX)
     }
 }
 

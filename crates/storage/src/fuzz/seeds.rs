@@ -7,6 +7,7 @@ use crate::format::carry::Carry;
 use crate::format::manifest::{EDITS_AT, Header};
 use crate::format::node::Node;
 use crate::format::quarantine::{Name, Reason};
+use crate::format::replica::{Replica, Role};
 use crate::format::snapshot::{self, Summary};
 use crate::format::topic::{Settings, Topic};
 use crate::testing::batch;
@@ -57,14 +58,20 @@ pub(super) fn files() -> Vec<Vec<u8>> {
             partitions: 3,
             created: time,
             settings: Settings::default(),
+            replicas: vec![Replica {
+                role: Role::Follower,
+                sources: vec!["127.0.0.1:7400".to_owned()],
+                ..Replica::owner(PartitionId::new(1))
+            }],
         };
+        let topic_file = topic.encode().unwrap_or_default();
         let summary = Summary {
             name: snapshot,
             created: time,
             topics: vec![snapshot::Topic {
                 name: topic.name.clone(),
                 id: topic.id,
-                settings: topic.encode(),
+                settings: topic_file.clone(),
                 partitions: vec![snapshot::Partition {
                     partition: PartitionId::new(2),
                     log_start: Offset::ZERO,
@@ -74,7 +81,7 @@ pub(super) fn files() -> Vec<Vec<u8>> {
                 }],
             }],
         };
-        files.push((1, topic.encode()));
+        files.push((1, topic_file));
         files.extend(summary.encode().map(|bytes| (1, bytes)));
     }
     let node = Node {

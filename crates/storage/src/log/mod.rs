@@ -207,6 +207,11 @@ impl<D: Dir> Log<D> {
         self.identity
     }
 
+    /// The name of these files, as one of the copies that the log may have.
+    pub fn copy_id(&self) -> CopyId {
+        self.copy
+    }
+
     /// The oldest readable offset.
     pub fn log_start(&self) -> Offset {
         self.log_start
@@ -379,8 +384,8 @@ impl<D: Dir> Log<D> {
         }
     }
 
-    /// Whether the partition has its manifest and its mark.
-    fn has_files(&self) -> bool {
+    /// Whether the log has its manifest and its mark: without records it has none.
+    pub fn has_files(&self) -> bool {
         !matches!(self.manifest, Held::Missing) && !matches!(self.mark, Held::Missing)
     }
 

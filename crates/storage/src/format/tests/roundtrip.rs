@@ -70,10 +70,11 @@ proptest! {
 
     #[test]
     fn topics_come_back(
-        partitions: u32,
-        is_durable: bool,
-        numbers: (Option<i64>, Option<u64>, u64, Option<i64>),
-        hold: Option<Option<u64>>,
+        partitions in any::<u32>(),
+        is_durable in any::<bool>(),
+        numbers in any::<(Option<i64>, Option<u64>, u64, Option<i64>)>(),
+        hold in any::<Option<Option<u64>>>(),
+        replica_count in 0..=4_usize,
     ) {
         let settings = topic::Settings {
             ack: if is_durable { Ack::Durable } else { Ack::Accepted },
@@ -84,7 +85,8 @@ proptest! {
             retention_hold: hold.map_or(Hold::None, |_| Hold::Snapshotted),
             retention_hold_bytes: hold.flatten(),
         };
-        let topic = Topic { partitions, settings, ..samples::topic() };
-        prop_assert_eq!(Topic::decode(&topic.encode()).unwrap(), topic);
+        let replicas = samples::replicas().split_off(replica_count);
+        let topic = Topic { partitions, settings, replicas, ..samples::topic() };
+        prop_assert_eq!(Topic::decode(&topic.encode().unwrap()).unwrap(), topic);
     }
 }

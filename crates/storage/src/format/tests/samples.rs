@@ -16,6 +16,7 @@ use crate::format::index;
 use crate::format::manifest::Header;
 use crate::format::mark::Slot;
 use crate::format::node::Node;
+use crate::format::replica::{Peer, Replica, Role};
 use crate::format::snapshot::{self, Name, Summary};
 use crate::format::topic::{self, Ack, Topic};
 
@@ -159,7 +160,46 @@ pub(super) fn topic() -> Topic {
             retention_age_ms: Some(604_800_000),
             ..topic::Settings::default()
         },
+        replicas: Vec::new(),
     }
+}
+
+/// One replica of each kind.
+pub(super) fn replicas() -> Vec<Replica> {
+    let followed = Peer {
+        node: NodeId::from_bytes([0x44; 16]),
+        copy: CopyId::from_bytes([0x55; 16]),
+        address: "10.0.0.2:7400".to_owned(),
+    };
+    let owner = Replica::owner(PartitionId::new(0));
+    let sources = vec!["10.0.0.1:7400".to_owned()];
+    vec![
+        Replica {
+            followers: vec![followed],
+            ..owner.clone()
+        },
+        Replica {
+            partition: PartitionId::new(1),
+            role: Role::Follower,
+            sources: sources.clone(),
+            until: Some(offset(100)),
+            rate: Some(1 << 20),
+            segments: vec![offset(0), offset(50)],
+            ..owner.clone()
+        },
+        Replica {
+            partition: PartitionId::new(2),
+            role: Role::HandingOver,
+            sources: sources.clone(),
+            ..owner.clone()
+        },
+        Replica {
+            partition: PartitionId::new(3),
+            role: Role::Fenced,
+            sources,
+            ..owner
+        },
+    ]
 }
 
 pub(super) fn node() -> Node {

@@ -15,11 +15,12 @@ fn source(settings: file::Settings) -> stored::Topic {
         partitions: 1,
         created: Timestamp::from_millis(1),
         settings,
+        replicas: Vec::new(),
     };
     stored::Topic {
         name,
         id,
-        settings: kept.encode(),
+        settings: kept.encode().expect("short"),
         partitions: Vec::new(),
     }
 }

@@ -1,0 +1,269 @@
+//! What the node is to partitions that are not its alone: written by core 0, durable before any core
+//! acts on it.
+
+use std::sync::Arc;
+
+use corelog_protocol::error::{Detail, ErrorCode};
+use corelog_protocol::message::{clone_topic, metadata, segments};
+use corelog_record::{Offset, PartitionId, TopicId, TopicName};
+use corelog_storage::format::replica::{Replica, Role};
+
+use super::admin::{Admin, failed};
+use super::files;
+use super::topic::{Topic, check_settings};
+use crate::failure::{Failure, failure, failure_with};
+use crate::follow::{ASK_TIMEOUT, Line};
+use crate::rt;
+
+/// Addresses that a partition is copied from.
+const SOURCES_MAX: usize = 8;
+/// The longest address, in bytes: a DNS name and a port.
+const ADDRESS_BYTES_MAX: usize = 260;
+
+impl Admin {
+    /// Makes partitions of another node's topic replicas here; they copy by themselves from then on.
+    ///
+    /// # Errors
+    /// What the client is told; nothing has changed then.
+    pub(crate) async fn clone_topic(
+        &self,
+        request: clone_topic::Request,
+    ) -> Result<clone_topic::Answer, Failure> {
+        check_sources(&request)?;
+        let (line, origin) = self.origin(&request).await?;
+        let count = u32::try_from(origin.partitions.len()).unwrap_or(u32::MAX);
+        let wanted = match request.partition {
+            Some(one) if one.get() < count => vec![one],
+            Some(_) => {
+                let message = format!("topic {} has {count} partitions", request.topic);
+                return Err(failure(ErrorCode::UnknownPartition, message));
+            }
+            None => (0..count).map(PartitionId::new).collect(),
+        };
+        let mut replicas = Vec::new();
+        for partition in &wanted {
+            let until = match request.follow {
+                true => None,
+                false => Some(end_of(&line, &origin, *partition).await?),
+            };
+            replicas.push(Replica {
+                role: Role::Follower,
+                sources: request.from.clone(),
+                until,
+                rate: request.rate_bytes,
+                segments: request.segments.clone(),
+                ..Replica::owner(*partition)
+            });
+        }
+        let _turn = self.turn.acquire(1).await;
+        let known = self.core.routes.borrow().topic(&request.topic).cloned();
+        let created = known.is_err();
+        let topic = match known {
+            Ok(topic) => {
+                check_same(&topic, &origin)?;
+                topic
+            }
+            Err(_) => self.replica_of(&origin, &request.from).await?,
+        };
+        let mut changed = (*topic).clone();
+        for replica in replicas {
+            check_follower(&changed, replica.partition)?;
+            changed = changed.with_replica(replica);
+        }
+        let written = self.write_and_put(changed).await;
+        if let (Err(_), true) = (&written, created) {
+            self.load.borrow_mut().remove(&topic.owners);
+        }
+        written?;
+        let (name, from) = (&request.topic, &request.from);
+        tracing::info!(topic = %name, ?from, partitions = wanted.len(), "clones a topic");
+        Ok(clone_topic::Answer {
+            id: origin.id,
+            partitions: wanted,
+            created,
+        })
+    }
+
+    /// Changes what the node is to a partition: `change` is given what it is now.
+    ///
+    /// # Errors
+    /// `UnknownTopic`, `TopicChanged`, `UnknownPartition`, what `change` refuses, and what the disk
+    /// does.
+    pub(crate) async fn change_replica(
+        &self,
+        (name, id, partition): (&TopicName, TopicId, PartitionId),
+        change: impl FnOnce(Replica) -> Result<Replica, Failure>,
+    ) -> Result<(), Failure> {
+        let _turn = self.turn.acquire(1).await;
+        let topic = {
+            let routes = self.core.routes.borrow();
+            routes.owner(name, id, partition)?;
+            Arc::clone(routes.topic_of(name, id)?)
+        };
+        let before = topic.replica(partition).cloned();
+        let before = before.unwrap_or(Replica::owner(partition));
+        let after = change(before.clone())?;
+        if after == before {
+            return Ok(());
+        }
+        self.write_and_put(topic.with_replica(after)).await
+    }
+
+    async fn write_and_put(&self, topic: Topic) -> Result<(), Failure> {
+        let topic = Arc::new(topic);
+        let written = files::write(&self.core.root, &topic).await;
+        written.map_err(|error| failed(&error))?;
+        self.put(topic).await;
+        Ok(())
+    }
+
+    /// The topic as the first source that answers has it.
+    async fn origin(
+        &self,
+        request: &clone_topic::Request,
+    ) -> Result<(std::rc::Rc<Line>, metadata::Topic), Failure> {
+        let mut why = failure(ErrorCode::SourceUnavailable, "no source was named");
+        for address in &request.from {
+            let line = match self.core.line_to(address).await {
+                Ok(line) => line,
+                Err(error) => {
+                    why = error;
+                    continue;
+                }
+            };
+            let ask = metadata::Request {
+                topics: Some(vec![request.topic.clone()]),
+            };
+            let told = line.call(&ask, ASK_TIMEOUT).await?.head;
+            if let Some(error) = told.errors.into_iter().next() {
+                return Err(Box::new(error.error));
+            }
+            if line.hello().node == self.core.shared.node {
+                let message = format!("{address} is this node");
+                return Err(failure(ErrorCode::InvalidRequest, message));
+            }
+            if let Some(topic) = told.topics.into_iter().next() {
+                return Ok((line, topic));
+            }
+        }
+        Err(why)
+    }
+
+    /// A topic of the origin's id whose partitions all follow, and copy nothing yet.
+    async fn replica_of(
+        &self,
+        origin: &metadata::Topic,
+        sources: &[String],
+    ) -> Result<Arc<Topic>, Failure> {
+        check_settings(&origin.settings)?;
+        self.check_free(&origin.name).await?;
+        let count = u32::try_from(origin.partitions.len()).unwrap_or(u32::MAX);
+        self.check_count(0, count)?;
+        let waiting = |partition| Replica {
+            role: Role::Follower,
+            sources: sources.to_vec(),
+            until: Some(Offset::ZERO),
+            ..Replica::owner(partition)
+        };
+        let replicas = (0..count).map(PartitionId::new);
+        let replicas = replicas.map(|partition| (partition, waiting(partition)));
+        Ok(Arc::new(Topic {
+            name: origin.name.clone(),
+            id: origin.id,
+            created: rt::wall_clock(),
+            settings: origin.settings.clone(),
+            owners: self.load.borrow_mut().place(count),
+            replicas: replicas.collect(),
+        }))
+    }
+}
+
+/// Where a source's partition ends now.
+async fn end_of(
+    line: &Line,
+    origin: &metadata::Topic,
+    partition: PartitionId,
+) -> Result<Offset, Failure> {
+    let ask = segments::Request {
+        topic: origin.name.clone(),
+        id: origin.id,
+        partition,
+        from: Offset::MAX,
+    };
+    Ok(line.call(&ask, ASK_TIMEOUT).await?.head.high_watermark)
+}
+
+fn check_sources(request: &clone_topic::Request) -> Result<(), Failure> {
+    let invalid = |field: &str, message: String| {
+        let detail = Detail {
+            field: Some(field.to_owned()),
+            ..Detail::default()
+        };
+        Err(failure_with(ErrorCode::InvalidRequest, message, detail))
+    };
+    let is_address = |address: &String| {
+        let port = address
+            .rsplit_once(':')
+            .map(|(_, port)| port.parse::<u16>());
+        address.len() <= ADDRESS_BYTES_MAX && matches!(port, Some(Ok(_)))
+    };
+    if request.from.is_empty() || request.from.len() > SOURCES_MAX {
+        return invalid(
+            "from",
+            format!("between 1 and {SOURCES_MAX} sources, please"),
+        );
+    }
+    if let Some(bad) = request.from.iter().find(|address| !is_address(address)) {
+        return invalid("from", format!("{bad:?} is no host:port"));
+    }
+    if !request.segments.is_empty() && (request.partition.is_none() || request.follow) {
+        let message = "segments are of one partition, which is not followed";
+        return invalid("segments", message.to_owned());
+    }
+    if request.rate_bytes == Some(0) {
+        return invalid("rate_bytes", "nothing comes at a rate of 0".to_owned());
+    }
+    Ok(())
+}
+
+/// A topic of the same name is the same one.
+fn check_same(topic: &Topic, origin: &metadata::Topic) -> Result<(), Failure> {
+    if topic.id != origin.id {
+        let message = format!("topic {} is another one here: its id differs", topic.name);
+        let detail = Detail {
+            topic_id: Some(topic.id),
+            ..Detail::default()
+        };
+        return Err(failure_with(ErrorCode::TopicChanged, message, detail));
+    }
+    let (here, there) = (topic.partition_count(), origin.partitions.len());
+    if here as usize != there {
+        let message = format!(
+            "topic {} has {here} partitions here, {there} there",
+            topic.name
+        );
+        let detail = Detail {
+            partitions: Some(here),
+            found: Some(there as u64),
+            ..Detail::default()
+        };
+        return Err(failure_with(ErrorCode::InvalidPartitions, message, detail));
+    }
+    Ok(())
+}
+
+/// Nothing that this node owns, or owned, is copied over.
+fn check_follower(topic: &Topic, partition: PartitionId) -> Result<(), Failure> {
+    match topic.replica(partition).map(|replica| replica.role) {
+        Some(Role::Follower) => Ok(()),
+        role => {
+            let what = match role {
+                Some(Role::Fenced | Role::HandingOver) => "was owned by",
+                _ => "is owned by",
+            };
+            let name = &topic.name;
+            let message = format!("{name}/{partition} {what} this node: see `rejoin`");
+            Err(failure(ErrorCode::NotFollower, message))
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Requests about one partition or all of a topic, each done by the core that has it.
+
+use std::rc::Rc;
+
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::{Call, handover, promote, rejoin};
+use corelog_record::{PartitionId, TopicId, TopicName};
+
+use crate::core::{Core, PartitionKey};
+use crate::failure::{Failure, failure};
+use crate::router::{self, Ask, Told};
+
+/// A request that is done for each of its partitions, and answered with what came of each.
+pub(super) trait Each: Call + 'static {
+    /// What came of one partition.
+    type Part;
+
+    /// Whose partitions; none named means all.
+    fn target(&self) -> (&TopicName, TopicId, Option<PartitionId>);
+    /// What the core of one is asked.
+    fn ask(&self, key: PartitionKey) -> Ask;
+    /// What it told.
+    fn pick(told: Told) -> Option<Self::Part>;
+    /// The answer, in the order of the partitions.
+    fn answer(parts: Vec<Self::Part>) -> Self::Answer;
+    /// If a partition that another request would be refused for is no matter when all are meant.
+    fn passes_over(error: &Failure) -> bool;
+}
+
+/// Does it for each partition, one after the other.
+///
+/// # Errors
+/// Why the first that could not be done could not; those before it are done.
+pub(super) async fn each<R: Each>(core: &Rc<Core>, request: &R) -> Result<R::Answer, Failure> {
+    let (name, id, one) = request.target();
+    let topic = Rc::new(core.routes.borrow().topic_of(name, id)?.clone());
+    let partitions: Vec<_> = match one {
+        Some(one) => {
+            let owner = core.routes.borrow().owner(name, id, one)?;
+            vec![(one, owner)]
+        }
+        None => topic.partitions().collect(),
+    };
+    let mut parts = Vec::new();
+    for (partition, owner) in partitions {
+        let key = PartitionKey {
+            topic: id,
+            partition,
+        };
+        match router::answer(core, owner, request.ask(key)).await {
+            Ok(told) => {
+                let other = || failure(ErrorCode::Internal, "something else was answered");
+                parts.push(R::pick(told).ok_or_else(other)?);
+            }
+            Err(error) if one.is_none() && R::passes_over(&error) => {}
+            Err(mut error) => {
+                error.message = format!("{name}/{partition}: {}", error.message);
+                return Err(error);
+            }
+        }
+    }
+    Ok(R::answer(parts))
+}
+
+impl Each for promote::Request {
+    type Part = promote::Partition;
+
+    fn target(&self) -> (&TopicName, TopicId, Option<PartitionId>) {
+        (&self.topic, self.id, self.partition)
+    }
+
+    fn ask(&self, key: PartitionKey) -> Ask {
+        Ask::Promote {
+            topic: self.topic.clone(),
+            key,
+            accept_loss: self.accept_loss,
+        }
+    }
+
+    fn pick(told: Told) -> Option<promote::Partition> {
+        match told {
+            Told::Promoted(part) => Some(part),
+            _ => None,
+        }
+    }
+
+    fn answer(partitions: Vec<promote::Partition>) -> promote::Answer {
+        promote::Answer { partitions }
+    }
+
+    fn passes_over(error: &Failure) -> bool {
+        error.is(ErrorCode::NotFollower)
+    }
+}
+
+impl Each for handover::Request {
+    type Part = handover::Partition;
+
+    fn target(&self) -> (&TopicName, TopicId, Option<PartitionId>) {
+        (&self.topic, self.id, self.partition)
+    }
+
+    fn ask(&self, key: PartitionKey) -> Ask {
+        Ask::HandOver {
+            topic: self.topic.clone(),
+            key,
+            to: self.to.clone(),
+            is_abort: self.abort,
+        }
+    }
+
+    fn pick(told: Told) -> Option<handover::Partition> {
+        match told {
+            Told::HandedOver(part) => Some(part),
+            _ => None,
+        }
+    }
+
+    fn answer(partitions: Vec<handover::Partition>) -> handover::Answer {
+        handover::Answer { partitions }
+    }
+
+    fn passes_over(error: &Failure) -> bool {
+        error.is(ErrorCode::NotOwner)
+    }
+}
+
+impl Each for rejoin::Request {
+    type Part = rejoin::Partition;
+
+    fn target(&self) -> (&TopicName, TopicId, Option<PartitionId>) {
+        (&self.topic, self.id, self.partition)
+    }
+
+    fn ask(&self, key: PartitionKey) -> Ask {
+        Ask::Rejoin {
+            topic: self.topic.clone(),
+            key,
+            to: self.to.clone(),
+        }
+    }
+
+    fn pick(told: Told) -> Option<rejoin::Partition> {
+        match told {
+            Told::Rejoined(part) => Some(part),
+            _ => None,
+        }
+    }
+
+    fn answer(partitions: Vec<rejoin::Partition>) -> rejoin::Answer {
+        rejoin::Answer { partitions }
+    }
+
+    fn passes_over(_error: &Failure) -> bool {
+        false
+    }
+}

@@ -1,0 +1,170 @@
+//! What a core does to the logs of its partitions for replicas: copies appended, logs changed as a
+//! whole, places and chains told.
+
+use std::rc::Rc;
+
+use corelog_protocol::error::ErrorCode;
+use corelog_record::Offset;
+use corelog_storage::format::edit::{Epoch, Point};
+use corelog_storage::log::Chore;
+
+use super::board::Outcome;
+use super::files::Turn;
+use super::refusal::error_of;
+use super::serve::not_told;
+use super::slots::PartitionKey;
+use super::state::Core;
+use super::tickets::Tickets;
+use crate::failure::{Failure, failure};
+use crate::metrics::add;
+use crate::partition::{Answer, Change, Input, Partition, Place, Refusal};
+use crate::rt;
+
+impl Core {
+    /// Checks that this node owns a partition of this core.
+    ///
+    /// # Errors
+    /// `NotOwner`, with the address of who does as far as it is known.
+    pub(crate) fn check_owner(&self, key: PartitionKey) -> Result<(), Failure> {
+        let slots = self.slots.borrow();
+        let slot = slots.find(key).and_then(|slot| slots.get(slot));
+        let Some(topic) = slot.map(|slot| &slot.topic) else {
+            return Ok(());
+        };
+        if topic.is_owned(key.partition) {
+            return Ok(());
+        }
+        let mut refused = error_of(&Refusal::NotOwner);
+        let replica = topic.replica(key.partition);
+        refused.detail.address = replica.and_then(|replica| replica.sources.first().cloned());
+        Err(refused)
+    }
+
+    /// Where a log of this core is.
+    ///
+    /// # Errors
+    /// What a client is told of a partition that is not open.
+    pub(crate) fn place(&self, key: PartitionKey) -> Result<Place, Failure> {
+        self.look(key, Partition::place)
+    }
+
+    /// The epochs of a log of this core, oldest first.
+    ///
+    /// # Errors
+    /// As [`Core::place`].
+    pub(crate) fn epochs(&self, key: PartitionKey) -> Result<Vec<Epoch>, Failure> {
+        self.look(key, |partition| partition.epochs().to_vec())
+    }
+
+    /// About how many bytes lie between an offset and the high watermark; 0 if that is not known.
+    pub(crate) fn bytes_behind(&self, key: PartitionKey, from: Offset) -> u64 {
+        let bytes = self.look(key, |partition| partition.bytes_behind(from));
+        bytes.unwrap_or_default()
+    }
+
+    /// The batch boundary at or below an offset of a log of this core, and the chain there.
+    ///
+    /// # Errors
+    /// What a client is told of an offset that cannot be read.
+    pub(crate) async fn chain_at(&self, key: PartitionKey, at: Offset) -> Result<Point, Failure> {
+        let plan = self.look(key, |partition| partition.plan_chain_at(at))?;
+        let plan = plan.map_err(|error| error_of(&Refusal::from(error)))?;
+        let turn = self.files.turn(Turn::Read).await;
+        let found = rt::spawn_background(plan.run()).await;
+        drop(turn);
+        found.map_err(|error| error_of(&Refusal::from(error)))
+    }
+
+    /// Appends what a source sent to a log of this core; waits while there is no room. Gives the log
+    /// end; what was appended is durable with the next group.
+    ///
+    /// # Errors
+    /// Why it does not follow, or cannot be written.
+    pub(crate) async fn copy(
+        self: &Rc<Self>,
+        key: PartitionKey,
+        batches: &[u8],
+        segment_base: Offset,
+    ) -> Result<Offset, Failure> {
+        loop {
+            let flushed = self.flushed.notified();
+            let slot = self.slot_of(key)?;
+            let told = self.has_room_for(batches.len()).then(|| {
+                let token = Tickets::NOW;
+                let input = Input::Copy {
+                    token,
+                    batches,
+                    segment_base,
+                };
+                self.step(slot, input)
+            });
+            match told {
+                Some(Some(Ok(Answer::Appended { base, end, .. }))) => {
+                    self.weigh(slot);
+                    add(&self.counters.copied_records_total, end.since(base));
+                    add(&self.counters.copied_bytes_total, batches.len() as u64);
+                    return Ok(end);
+                }
+                Some(Some(Err(Refusal::TailFull))) | None => flushed.await,
+                Some(other) => return Err(not_told(other)),
+            }
+        }
+    }
+
+    /// Changes a log of this core as a whole, durably.
+    ///
+    /// # Errors
+    /// Why it cannot be; it is as it was then, or fenced.
+    pub(crate) async fn change(
+        self: &Rc<Self>,
+        key: PartitionKey,
+        change: Change,
+    ) -> Result<Chore, Failure> {
+        let slot = self.slot_of(key)?;
+        if self.slots.borrow_mut().partition_mut(slot).is_none() {
+            return Err(not_told(None));
+        }
+        let ticket = self.tickets.issue();
+        let (token, change) = (ticket.token(), Box::new(change));
+        self.step(slot, Input::Change { token, change });
+        match ticket.told().await {
+            Ok(Answer::Changed(chore)) => Ok(chore),
+            other => Err(not_told(Some(other))),
+        }
+    }
+
+    /// Waits until all below an offset of a log of this core is durable.
+    ///
+    /// # Errors
+    /// `OutcomeUnknown` if the log was fenced or closed before.
+    pub(crate) async fn durable(&self, key: PartitionKey, upto: Offset) -> Result<(), Failure> {
+        let slot = self.slot_of(key)?;
+        let board = self.slots.borrow().board(slot).cloned();
+        let board = board.ok_or_else(|| not_told(None))?;
+        let (seen, mut watched) = (board.seen(), None);
+        let changed = rt::Notify::new();
+        loop {
+            let notified = changed.notified();
+            board.watch(&changed, &mut watched);
+            match board.outcome(upto, seen) {
+                Some(Outcome::Durable) => return Ok(()),
+                Some(Outcome::Unknown(_)) => {
+                    let message = "the log was fenced or closed before all of it was durable";
+                    return Err(failure(ErrorCode::OutcomeUnknown, message));
+                }
+                None => notified.await,
+            }
+        }
+    }
+
+    fn look<T>(
+        &self,
+        key: PartitionKey,
+        look: impl FnOnce(&Partition<super::Disk>) -> T,
+    ) -> Result<T, Failure> {
+        let slot = self.slot_of(key)?;
+        let slots = self.slots.borrow();
+        let partition = slots.get(slot).and_then(|found| found.partition());
+        partition.map(look).ok_or_else(|| not_told(None))
+    }
+}

@@ -1,0 +1,85 @@
+//! What came from a source goes into the log, epoch by epoch.
+
+use std::rc::Rc;
+
+use corelog_protocol::message::epoch::Epoch;
+use corelog_protocol::message::fetch;
+use corelog_record::batch::{Batches, Header};
+use corelog_record::{LeaderEpoch, Offset};
+use corelog_storage::log::Begin;
+use corelog_storage::log::lineage::Began;
+
+use super::task::{Following, Trouble};
+use crate::core::Core;
+use crate::partition::Change;
+
+impl Following {
+    /// Appends what came; gives the log end, or nothing if an epoch among it is not known.
+    pub(super) async fn append(
+        &self,
+        core: &Rc<Core>,
+        answer: &fetch::Answer,
+        mut body: &[u8],
+        epochs: &[Epoch],
+    ) -> Result<Option<Offset>, Trouble> {
+        let mut end = core.place(self.key).map_err(Trouble::Again)?.log_end;
+        while let Some((epoch, bytes)) = run_of(body) {
+            let (run, rest) = body.split_at(bytes);
+            if !self.enter(core, epoch, end, epochs).await? {
+                return Ok(None);
+            }
+            let copied = core.copy(self.key, run, answer.segment_base).await;
+            end = copied.map_err(Trouble::of)?;
+            body = rest;
+        }
+        Ok(Some(end))
+    }
+
+    /// Begins `epoch` here as it began at the source, if it is not the one in force; false if the
+    /// source has not told of it.
+    async fn enter(
+        &self,
+        core: &Rc<Core>,
+        epoch: Option<LeaderEpoch>,
+        end: Offset,
+        epochs: &[Epoch],
+    ) -> Result<bool, Trouble> {
+        let mine = core.epochs(self.key).map_err(Trouble::Again)?;
+        if mine.last().map(|last| last.epoch) == epoch {
+            return Ok(true);
+        }
+        let Some(began) = epochs.iter().find(|began| Some(began.epoch) == epoch) else {
+            return Ok(false);
+        };
+        core.durable(self.key, end).await.map_err(Trouble::Again)?;
+        let change = Change::Epoch(Begin::Copied(Began {
+            epoch: began.epoch,
+            lineage: began.lineage,
+            offset: began.start,
+        }));
+        core.change(self.key, change)
+            .await
+            .map_err(Trouble::Again)?;
+        Ok(true)
+    }
+}
+
+/// The whole batches at the front of `bytes` that are of one epoch, in bytes, and that epoch. Their
+/// checksums are not looked at.
+fn run_of(bytes: &[u8]) -> Option<(Option<LeaderEpoch>, usize)> {
+    let epoch_of = |batch: &[u8]| {
+        let header = Header::parse(batch).ok()?;
+        Some(LeaderEpoch::new(header.leader_epoch))
+    };
+    let mut run = None;
+    for batch in Batches::over(bytes) {
+        let Ok(batch) = batch else { break };
+        let Some(epoch) = epoch_of(batch) else { break };
+        match &mut run {
+            None => run = Some((epoch, batch.len())),
+            Some((first, bytes)) if *first == epoch => *bytes += batch.len(),
+            Some(_) => break,
+        }
+    }
+    run
+}

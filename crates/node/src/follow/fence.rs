@@ -1,0 +1,92 @@
+//! Taking no more appends because another node owns the partition, which that one has to prove.
+
+use std::rc::Rc;
+
+use corelog_protocol::message::fetch;
+use corelog_record::{CopyId, Offset, TopicName};
+use corelog_storage::format::edit;
+use corelog_storage::format::replica::Role;
+
+use super::ownership::{chain_of, segments_of};
+use crate::core::{Core, PartitionKey};
+use crate::failure::Failure;
+use crate::{router, rt};
+
+impl Core {
+    /// A follower that has an epoch which this log has not may own the partition now: it is asked at
+    /// the address that is remembered of it, whatever it says here.
+    pub(super) fn check_claim(
+        self: &Rc<Self>,
+        key: PartitionKey,
+        mine: &[edit::Epoch],
+        by: &fetch::Follower,
+    ) {
+        let newest = mine.last().map(|last| last.epoch);
+        if by.epochs.first().map(|first| first.epoch) <= newest {
+            return;
+        }
+        let Some((topic, address)) = self.remembered(key, by.copy) else {
+            return;
+        };
+        let core = Rc::clone(self);
+        rt::spawn_background(async move {
+            if let Err(error) = core.verify_claim(topic, key, address).await {
+                tracing::warn!(
+                    error = error.message,
+                    "a claim to a partition is not verified"
+                );
+            }
+        })
+        .detach();
+    }
+
+    fn remembered(&self, key: PartitionKey, copy: CopyId) -> Option<(TopicName, String)> {
+        let routes = self.routes.borrow();
+        let topic = routes.topics().find(|topic| topic.id == key.topic)?;
+        let known = &topic.replica(key.partition)?.followers;
+        let peer = known.iter().find(|known| known.copy == copy)?;
+        Some((topic.name.clone(), peer.address.clone()))
+    }
+
+    /// Another node says that it owns a partition of this one: if it has an epoch that this log has
+    /// not, and the same records up to where that began, this node takes no more appends.
+    async fn verify_claim(
+        self: &Rc<Self>,
+        topic: TopicName,
+        key: PartitionKey,
+        claimant: String,
+    ) -> Result<(), Failure> {
+        if self.replica(key)?.role != Role::Owner {
+            return Ok(());
+        }
+        let line = self.line_to(&claimant).await?;
+        let there = segments_of(&line, &topic, key, Offset::MAX).await?;
+        let (place, mine) = (self.place(key)?, self.epochs(key)?);
+        let newest = mine.last().map(|last| last.epoch);
+        let Some(began) = there.epochs.iter().rev().find(|e| Some(e.epoch) > newest) else {
+            return Ok(());
+        };
+        let is_reachable = place.log_start <= began.start && began.start <= place.log_end;
+        if there.history != place.history || !is_reachable {
+            return Ok(());
+        }
+        self.durable(key, began.start).await?;
+        let here = self.chain_at(key, began.start).await?;
+        let claimed = chain_of(&line, &topic, key, began.start).await?;
+        if (here.offset, here.chain) != (claimed.offset, claimed.chain) {
+            return Ok(());
+        }
+        let (epoch, owner) = (began.epoch.get(), claimant.clone());
+        router::change_replica(self, topic.clone(), key, move |mut replica| {
+            if replica.role == Role::Owner {
+                replica.role = Role::Fenced;
+                replica.sources = vec![claimant];
+            }
+            Ok(replica)
+        })
+        .await?;
+        let partition = key.partition.get();
+        tracing::error!(%topic, partition, epoch, owner, "fenced: another node owns it; rejoin it");
+        Ok(())
+    }
+}

@@ -1,0 +1,300 @@
+//! A connection of this core to another node: requests in any number, answers in any order.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::rc::Rc;
+use std::time::Duration;
+
+use corelog_protocol::error::{Detail, ErrorCode};
+use corelog_protocol::frame::{self, CorrelationId, Decoder, Frame, Header, Peek};
+use corelog_protocol::message::{Call, hello};
+use corelog_protocol::{answer, limits, request};
+
+use crate::failure::{Failure, failure, failure_with};
+use crate::rt::{self, Conn, Notify, ReadHalf, WriteHalf};
+
+/// How long connecting and saying Hello may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the other side may take nothing of what is sent.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The least room in the receive buffer before a read.
+const READ_BYTES: usize = 64 << 10;
+
+/// A connection to another node; it closes when the last holder drops it.
+pub(crate) struct Line {
+    shared: Rc<Shared>,
+    hello: hello::Answer,
+}
+
+/// An answer as it came: its head, and the bytes behind it.
+pub(crate) struct Reply<T> {
+    pub(crate) head: T,
+    frame: Raw,
+}
+
+struct Raw {
+    header: Header,
+    bytes: Vec<u8>,
+}
+
+struct Shared {
+    address: String,
+    last: Cell<u32>,
+    /// Requests that wait; an answer is laid down where its request looks for it.
+    waiting: RefCell<HashMap<u32, Option<Raw>>>,
+    /// Frames that are to be sent.
+    out: RefCell<Vec<u8>>,
+    to_send: Notify,
+    /// Notified when an answer came, or the connection ended.
+    changed: Notify,
+    /// Why it ended, once it did.
+    ended: RefCell<Option<String>>,
+}
+
+impl Line {
+    /// Connects to `address`, `host:port`, and says Hello.
+    ///
+    /// # Errors
+    /// `SourceUnavailable` with the reason, `UnsupportedVersion`.
+    pub(crate) async fn connect(address: &str, client: String) -> Result<Self, Failure> {
+        let deadline = rt::now() + CONNECT_TIMEOUT;
+        let unavailable = |why: String| unavailable(address, &why);
+        let name = address.to_owned();
+        let found = rt::blocking(move || name.to_socket_addrs().map(Vec::from_iter)).await;
+        let found = found.map_err(|error| unavailable(error.to_string()))?;
+        let conn = reach(&found).await.map_err(unavailable)?;
+        let (reader, mut writer) = conn.split();
+        writer.set_timeout(Some(WRITE_TIMEOUT));
+        let shared = Rc::new(Shared {
+            address: address.to_owned(),
+            last: Cell::new(0),
+            waiting: RefCell::default(),
+            out: RefCell::default(),
+            to_send: Notify::new(),
+            changed: Notify::new(),
+            ended: RefCell::default(),
+        });
+        rt::spawn(read(Rc::clone(&shared), reader)).detach();
+        rt::spawn(write(Rc::clone(&shared), writer)).detach();
+        let greeting = hello::Request {
+            versions: vec![frame::VERSION],
+            client,
+        };
+        let left = deadline.saturating_duration_since(rt::now());
+        let greeted = call(&shared, &greeting, left).await;
+        let greeted = greeted.inspect_err(|_| shared.end("it did not say Hello"));
+        let hello = greeted?.head;
+        if hello.version != frame::VERSION {
+            shared.end("it speaks another version");
+            let message = format!("{address} speaks version {}", hello.version);
+            let detail = Detail {
+                versions: Some(vec![frame::VERSION]),
+                ..Detail::default()
+            };
+            return Err(failure_with(ErrorCode::UnsupportedVersion, message, detail));
+        }
+        Ok(Self { shared, hello })
+    }
+
+    /// Asks, and waits for the answer for at most `timeout`.
+    ///
+    /// # Errors
+    /// What the other node said; `SourceUnavailable` if it said nothing in time, or nothing that
+    /// makes sense.
+    pub(crate) async fn call<R: Call>(
+        &self,
+        request: &R,
+        timeout: Duration,
+    ) -> Result<Reply<R::Answer>, Failure> {
+        call(&self.shared, request, timeout).await
+    }
+
+    /// What the other node said of itself.
+    pub(crate) fn hello(&self) -> &hello::Answer {
+        &self.hello
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.shared.ended.borrow().is_some()
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.shared.end("nobody needs it any more");
+    }
+}
+
+impl<T> Reply<T> {
+    /// The bytes behind the head.
+    pub(crate) fn body(&self) -> &[u8] {
+        self.frame.frame().body
+    }
+}
+
+impl Raw {
+    fn frame(&self) -> Frame<'_> {
+        let (head, body) = self.bytes.split_at(self.header.head_end());
+        Frame {
+            header: self.header,
+            head: head.get(frame::PREFIX_BYTES..).unwrap_or_default(),
+            body,
+        }
+    }
+}
+
+impl Shared {
+    fn end(&self, why: &str) {
+        let mut ended = self.ended.borrow_mut();
+        if ended.is_none() {
+            *ended = Some(why.to_owned());
+            drop(ended);
+            self.changed.notify();
+            self.to_send.notify();
+        }
+    }
+
+    fn unavailable(&self, why: &str) -> Failure {
+        unavailable(&self.address, why)
+    }
+
+    /// Waits for what comes under a number, or for the end.
+    async fn answered(&self, number: u32) -> Result<Raw, Failure> {
+        loop {
+            let changed = self.changed.notified();
+            if let Some(came) = self
+                .waiting
+                .borrow_mut()
+                .get_mut(&number)
+                .and_then(Option::take)
+            {
+                return Ok(came);
+            }
+            if let Some(why) = &*self.ended.borrow() {
+                return Err(self.unavailable(why));
+            }
+            changed.await;
+        }
+    }
+}
+
+/// A request that waits; given up, its answer goes nowhere.
+struct Waiting<'a> {
+    shared: &'a Shared,
+    number: u32,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.shared.waiting.borrow_mut().remove(&self.number);
+    }
+}
+
+async fn call<R: Call>(
+    shared: &Shared,
+    request: &R,
+    timeout: Duration,
+) -> Result<Reply<R::Answer>, Failure> {
+    let number = shared.last.get().wrapping_add(1);
+    shared.last.set(number);
+    let encoded = request::encode(
+        CorrelationId::new(number),
+        request,
+        0,
+        &mut shared.out.borrow_mut(),
+    );
+    encoded.map_err(|error| failure(ErrorCode::InvalidRequest, error.to_string()))?;
+    shared.waiting.borrow_mut().insert(number, None);
+    let waiting = Waiting { shared, number };
+    shared.to_send.notify();
+    let came = rt::timeout(timeout, shared.answered(number)).await;
+    drop(waiting);
+    let Some(came) = came else {
+        return Err(shared.unavailable("it did not answer in time"));
+    };
+    let frame = came?;
+    match answer::decode::<R>(&frame.frame()) {
+        Ok(Ok(head)) => Ok(Reply { head, frame }),
+        Ok(Err(error)) => Err(Box::new(error)),
+        Err(error) => Err(shared.unavailable(&error.to_string())),
+    }
+}
+
+async fn reach(addresses: &[SocketAddr]) -> Result<Conn, String> {
+    let mut why = "the name has no address".to_owned();
+    for address in addresses {
+        match Conn::connect(*address, CONNECT_TIMEOUT).await {
+            Ok(conn) => return Ok(conn),
+            Err(error) => why = error.to_string(),
+        }
+    }
+    Err(why)
+}
+
+/// Reads answers until the connection ends.
+async fn read(shared: Rc<Shared>, mut reader: ReadHalf) {
+    let decoder = Decoder::answers(limits::FRAME_BYTES_MAX);
+    let mut buffer = Vec::new();
+    while shared.ended.borrow().is_none() {
+        let needed = match decoder.peek(&buffer) {
+            Ok(Peek::Frame(frame)) => {
+                let header = frame.header;
+                let rest = buffer.split_off(header.total_bytes());
+                let bytes = std::mem::replace(&mut buffer, rest);
+                if header.kind == answer::CONNECTION_KIND {
+                    let raw = Raw { header, bytes };
+                    let said = answer::decode_err(&raw.frame()).ok().flatten();
+                    let why = said.map_or("it closed the connection".to_owned(), |e| e.message);
+                    shared.end(&why);
+                    break;
+                }
+                let number = header.correlation.get();
+                if let Some(place) = shared.waiting.borrow_mut().get_mut(&number) {
+                    *place = Some(Raw { header, bytes });
+                }
+                shared.changed.notify();
+                continue;
+            }
+            Ok(Peek::Need(bytes)) => bytes,
+            Err(error) => {
+                shared.end(&error.to_string());
+                break;
+            }
+        };
+        let missing = needed.saturating_sub(buffer.len());
+        let came = reader.read_onto(&mut buffer, missing.max(READ_BYTES)).await;
+        match came {
+            Ok(0) => shared.end("it closed the connection"),
+            Ok(_) => {}
+            Err(error) => shared.end(&error.to_string()),
+        }
+    }
+    reader.shutdown();
+}
+
+/// Sends what is to be sent until the connection ends.
+async fn write(shared: Rc<Shared>, mut writer: WriteHalf) {
+    loop {
+        let to_send = shared.to_send.notified();
+        if shared.ended.borrow().is_some() {
+            break;
+        }
+        let out = std::mem::take(&mut *shared.out.borrow_mut());
+        if out.is_empty() {
+            to_send.await;
+        } else if let Err(error) = writer.write_all(&out).await {
+            shared.end(&error.to_string());
+        }
+    }
+    writer.shutdown();
+}
+
+fn unavailable(address: &str, why: &str) -> Failure {
+    let detail = Detail {
+        address: Some(address.to_owned()),
+        ..Detail::default()
+    };
+    let message = format!("{address}: {why}");
+    failure_with(ErrorCode::SourceUnavailable, message, detail)
+}

@@ -1,0 +1,51 @@
+//! Partitions of other nodes that this one holds copies of, and other nodes that hold copies of its.
+//!
+//! ```text
+//! line      a connection of this core to another node
+//! lines     these connections, each shared by a number of partitions
+//! followings which partitions follow, each by a task of its own
+//! task      the life of a follower: from what it has to what its source has, and on
+//! copying   what came from a source goes into the log
+//! progress  how far a follower is, and what it last heard of its source
+//! followers who follows a partition of this core, and up to where
+//! lineage   the epochs of two logs on the wire, and where the logs part
+//! ownership who owns a partition, changing: its laws, and what the next four share
+//! promote   making a follower the owner
+//! handover  giving a partition to a follower
+//! rejoin    making a former owner a follower
+//! fence     taking no more appends because another node owns the partition
+//! status    all of that, as clients are told
+//! ```
+//!
+//! A follower asks, its source answers: nothing is ever pushed. What a follower appends was durable
+//! and readable at its source, so all that it holds may be read here, too. It makes nothing of its
+//! own: segments begin where the source's do, epochs are the source's, and what the source let go of
+//! goes here.
+//!
+//! Never lives here: who owns a partition (`catalog/replicas`), the bytes of sealed segments
+//! (`transfer`).
+
+mod copying;
+mod fence;
+mod followers;
+mod followings;
+mod handover;
+mod line;
+mod lineage;
+mod lines;
+mod ownership;
+mod progress;
+mod promote;
+mod rejoin;
+mod status;
+mod task;
+
+use std::time::Duration;
+
+pub(crate) use followers::{Followers, Hearing};
+pub(crate) use followings::Followings;
+pub(crate) use line::Line;
+pub(crate) use lines::Lines;
+
+/// How long another node may take for an answer that it does not wait with.
+pub(crate) const ASK_TIMEOUT: Duration = Duration::from_secs(10);

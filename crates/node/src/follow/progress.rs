@@ -1,0 +1,75 @@
+//! How far a follower is, and what it last heard of its source.
+
+use std::cell::{Cell, RefCell};
+use std::time::Instant;
+
+use corelog_protocol::message::replica_status::State;
+use corelog_record::Offset;
+
+use crate::failure::Failure;
+use crate::rt;
+
+/// What is known of one follower's way.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    pub(super) state: Cell<State>,
+    /// The source that is asked now, or was last.
+    pub(super) source: RefCell<Option<String>>,
+    /// Why it stopped, or waits.
+    pub(super) trouble: RefCell<Option<Failure>>,
+    pub(super) heard: Cell<Option<Heard>>,
+    /// When it last had all that its source had.
+    pub(super) level_at: Cell<Option<Instant>>,
+}
+
+/// What a source said last.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Heard {
+    pub(super) at: Instant,
+    /// Its high watermark.
+    pub(super) end: Offset,
+    /// Bytes between the follower's end and that.
+    pub(super) lag_bytes: u64,
+}
+
+impl Progress {
+    pub(super) fn new() -> Self {
+        Self {
+            state: Cell::new(State::Waiting),
+            source: RefCell::default(),
+            trouble: RefCell::default(),
+            heard: Cell::new(None),
+            level_at: Cell::new(None),
+        }
+    }
+
+    /// The source's end when it was last heard, and how many milliseconds ago that was.
+    pub(super) fn heard(&self) -> Option<(Offset, u64)> {
+        let heard = self.heard.get()?;
+        let ago = rt::now().saturating_duration_since(heard.at);
+        Some((
+            heard.end,
+            u64::try_from(ago.as_millis()).unwrap_or(u64::MAX),
+        ))
+    }
+
+    /// The source answered.
+    pub(super) fn hear(&self, end: Offset, lag_bytes: u64) {
+        let at = rt::now();
+        self.heard.set(Some(Heard { at, end, lag_bytes }));
+        *self.trouble.borrow_mut() = None;
+    }
+
+    /// All below `durable` is here, durably.
+    pub(super) fn reach(&self, durable: Offset) {
+        if self.heard.get().is_some_and(|heard| heard.end <= durable) {
+            self.level_at.set(Some(rt::now()));
+        }
+    }
+
+    /// Nothing goes on for now, or for good.
+    pub(super) fn fail(&self, state: State, why: Failure) {
+        self.state.set(state);
+        *self.trouble.borrow_mut() = Some(why);
+    }
+}

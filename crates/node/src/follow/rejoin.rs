@@ -1,0 +1,98 @@
+//! Making a former owner a follower of the one that took its place.
+
+use std::rc::Rc;
+
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::rejoin;
+use corelog_record::{Offset, TopicName};
+use corelog_storage::format::replica::Role;
+
+use super::line::Line;
+use super::lineage::{diverged, shared};
+use super::ownership::{chain_of, follower_of, segments_of};
+use crate::core::{Core, PartitionKey};
+use crate::failure::{Failure, failure};
+use crate::partition::Change;
+use crate::router;
+
+impl Core {
+    /// Makes a partition that was owned here a follower of its owner; what that does not have goes to
+    /// quarantine.
+    ///
+    /// # Errors
+    /// `Diverged` if the two are not of one history, or what they share is no longer here.
+    pub(crate) async fn rejoin(
+        self: &Rc<Self>,
+        topic: TopicName,
+        key: PartitionKey,
+        to: String,
+    ) -> Result<rejoin::Partition, Failure> {
+        let line = self.line_to(&to).await?;
+        if line.hello().node == self.shared.node {
+            let message = format!("{to} is this node");
+            return Err(failure(ErrorCode::InvalidRequest, message));
+        }
+        let fenced_by = to.clone();
+        router::change_replica(self, topic.clone(), key, move |mut replica| {
+            replica.role = Role::Fenced;
+            replica.sources = vec![fenced_by];
+            Ok(replica)
+        })
+        .await?;
+        self.halt(key).await;
+        let place = self.place(key)?;
+        self.durable(key, place.log_end).await?;
+        let common = self.common(&line, &topic, key).await?;
+        let (records, bytes) = (place.log_end.since(common), self.bytes_behind(key, common));
+        if records > 0 {
+            self.change(key, Change::CutSuffix { from: common }).await?;
+            self.reopen_partition(key).await?;
+            tracing::warn!(
+                topic = %topic, partition = key.partition.get(), common = common.get(), records,
+                owner = to, "rejoins: what the owner does not have went to quarantine"
+            );
+        }
+        router::change_replica(self, topic, key, move |replica| {
+            Ok(follower_of(replica, to))
+        })
+        .await?;
+        Ok(rejoin::Partition {
+            id: key.partition,
+            common,
+            records,
+            bytes,
+            file: None,
+        })
+    }
+
+    /// Up to where this log and another node's are the same.
+    async fn common(
+        self: &Rc<Self>,
+        line: &Line,
+        topic: &TopicName,
+        key: PartitionKey,
+    ) -> Result<Offset, Failure> {
+        let place = self.place(key)?;
+        let there = segments_of(line, topic, key, Offset::MAX).await?;
+        if !place.has_files {
+            return Ok(place.log_end);
+        }
+        if there.history != place.history {
+            return Err(diverged(Offset::ZERO));
+        }
+        let mine = self.epochs(key)?;
+        let theirs = (there.epochs.as_slice(), there.high_watermark);
+        let common = shared((&mine, place.log_end), theirs);
+        if common < place.log_start || common < there.log_start {
+            return Err(diverged(common));
+        }
+        let (here, there) = (
+            self.chain_at(key, common).await?,
+            chain_of(line, topic, key, common).await?,
+        );
+        match (here.offset, here.chain) == (there.offset, there.chain) {
+            true => Ok(common),
+            false => Err(diverged(place.log_start)),
+        }
+    }
+}

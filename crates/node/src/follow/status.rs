@@ -1,0 +1,120 @@
+//! What a core tells of its partitions as replicas.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use corelog_protocol::message::replica_status::{self, Partition, State};
+use corelog_storage::format::replica::Role;
+
+use super::followers::Follower;
+use super::task::Following;
+use crate::core::{Core, PartitionKey};
+use crate::rt;
+use corelog_record::{Offset, TopicId};
+
+impl Core {
+    /// What this core's partitions of a topic are to it, and how far they are.
+    pub(crate) fn replicas(&self, topic: TopicId) -> Vec<Partition> {
+        let routes = self.routes.borrow();
+        let Some(topic) = routes.topics().find(|known| known.id == topic) else {
+            return Vec::new();
+        };
+        let mine = topic.partitions().filter(|(_, owner)| *owner == self.id);
+        let told = mine.map(|(partition, _)| {
+            let key = PartitionKey {
+                topic: topic.id,
+                partition,
+            };
+            let replica = topic.replica(partition);
+            let end = self
+                .place(key)
+                .map_or(Offset::ZERO, |place| place.durable.offset);
+            let followers = self.followers.of(key).into_iter().map(told_follower);
+            let mut told = Partition {
+                role: replica.map_or(replica_status::Role::Owner, |r| role_of(r.role)),
+                source: replica.and_then(|replica| replica.sources.first().cloned()),
+                end,
+                followers: followers.collect(),
+                ..plain(key)
+            };
+            if let Some(following) = self.followings.of(key) {
+                tell_progress(&following, &mut told);
+            }
+            told
+        });
+        told.collect()
+    }
+}
+
+fn tell_progress(following: &Rc<Following>, told: &mut Partition) {
+    let progress = &following.progress;
+    told.state = progress.state.get();
+    told.error = progress
+        .trouble
+        .borrow()
+        .as_ref()
+        .map(|why| (**why).clone());
+    if let Some(source) = &*progress.source.borrow() {
+        told.source = Some(source.clone());
+    }
+    if let Some(heard) = progress.heard.get() {
+        let missing = heard.end.get().saturating_sub(told.end.get());
+        told.source_end = Some(heard.end);
+        told.source_heard_ms = Some(since(heard.at));
+        told.lag_records = Some(missing);
+        told.lag_bytes = Some(if missing == 0 { 0 } else { heard.lag_bytes });
+        told.lag_ms = match missing {
+            0 => Some(0),
+            _ => progress.level_at.get().map(since),
+        };
+    }
+}
+
+fn told_follower(follower: Follower) -> replica_status::Follower {
+    replica_status::Follower {
+        node: follower.node,
+        address: follower.address,
+        copy: follower.copy,
+        end: follower.end,
+        heard_ms: since(follower.at),
+    }
+}
+
+fn plain(key: PartitionKey) -> Partition {
+    Partition {
+        id: key.partition,
+        role: replica_status::Role::Owner,
+        state: State::Idle,
+        source: None,
+        error: None,
+        end: Offset::ZERO,
+        source_end: None,
+        source_heard_ms: None,
+        lag_records: None,
+        lag_bytes: None,
+        lag_ms: None,
+        bytes_done: 0,
+        bytes_total: 0,
+        segments_done: 0,
+        segments_total: 0,
+        receiving: Vec::new(),
+        dropped: Vec::new(),
+        followers: Vec::new(),
+        repairs: 0,
+    }
+}
+
+fn role_of(role: Role) -> replica_status::Role {
+    match role {
+        Role::Owner => replica_status::Role::Owner,
+        Role::Follower => replica_status::Role::Follower,
+        Role::HandingOver => replica_status::Role::HandingOver,
+        Role::Fenced => replica_status::Role::Fenced,
+        Role::Unknown => replica_status::Role::Unknown,
+    }
+}
+
+fn since(at: Instant) -> u64 {
+    let passed = rt::now().saturating_duration_since(at);
+    u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,326 @@
+//! The life of a follower: from what it has to what its source has, and on.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::epoch::Epoch;
+use corelog_protocol::message::replica_status::State;
+use corelog_protocol::message::{fetch, metadata, segments};
+use corelog_record::{Offset, TopicName};
+use corelog_storage::format::edit::Point;
+use corelog_storage::format::replica::Replica;
+use futures_lite::FutureExt;
+
+use super::ASK_TIMEOUT;
+use super::line::Line;
+use super::lineage::{diverged, told};
+use super::progress::Progress;
+use crate::core::{Core, PartitionKey};
+use crate::failure::{Failure, failure};
+use crate::partition::Change;
+use crate::rt::{self, Notify};
+
+/// About how many bytes are fetched at once: enough to keep both disks busy.
+const FETCH_BYTES: u32 = 4 << 20;
+/// How long a source waits for records before it answers that there are none.
+const POLL: Duration = Duration::from_secs(2);
+/// The pause after no source answered, and the longest, which each failure doubles it to.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// One partition that follows.
+pub(crate) struct Following {
+    pub(super) key: PartitionKey,
+    pub(super) topic: TopicName,
+    pub(super) replica: Replica,
+    pub(super) progress: Progress,
+    is_stopped: Cell<bool>,
+    has_ended: Cell<bool>,
+    /// Notified when it is to stop, and when it has ended.
+    changed: Notify,
+}
+
+/// Why a source is followed no longer.
+pub(super) enum Trouble {
+    /// Another source, or the same one later, may do.
+    Again(Failure),
+    /// Only an operator can help.
+    Stop(Failure),
+}
+
+impl Following {
+    pub(super) fn new(key: PartitionKey, topic: &TopicName, replica: &Replica) -> Self {
+        Self {
+            key,
+            topic: topic.clone(),
+            replica: replica.clone(),
+            progress: Progress::new(),
+            is_stopped: Cell::new(false),
+            has_ended: Cell::new(false),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Lives until it has all, is stopped, or the node stops.
+    pub(super) async fn run(&self, core: &Rc<Core>) {
+        let life = self.live(core);
+        life.or(self.stopped()).or(core.stopping()).await;
+        self.has_ended.set(true);
+        self.changed.notify();
+    }
+
+    /// Has it stop; it goes on until it has `ended`.
+    pub(super) fn stop(&self) {
+        self.is_stopped.set(true);
+        self.changed.notify();
+    }
+
+    /// If it does what `replica` says.
+    pub(super) fn is_as(&self, replica: &Replica) -> bool {
+        let mine = &self.replica;
+        (&mine.sources, mine.until, mine.rate) == (&replica.sources, replica.until, replica.rate)
+            && mine.segments == replica.segments
+    }
+
+    async fn stopped(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.is_stopped.get() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    pub(super) async fn ended(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.has_ended.get() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Follows one source after the other until all is here that was asked for.
+    async fn live(&self, core: &Rc<Core>) {
+        let mut pause = PAUSE_MIN;
+        loop {
+            for source in &self.replica.sources {
+                *self.progress.source.borrow_mut() = Some(source.clone());
+                let heard_before = self.progress.heard.get().map(|heard| heard.at);
+                match self.follow(core, source).await {
+                    Ok(()) => return self.progress.state.set(State::Done),
+                    Err(Trouble::Stop(why)) => {
+                        let (topic, partition) = (&self.topic, self.key.partition.get());
+                        let error = &why.message;
+                        tracing::error!(%topic, partition, source, error, "follows no more");
+                        return self.progress.fail(State::Stopped, why);
+                    }
+                    Err(Trouble::Again(why)) => self.progress.fail(State::Waiting, why),
+                }
+                if self.progress.heard.get().map(|heard| heard.at) != heard_before {
+                    pause = PAUSE_MIN;
+                }
+            }
+            rt::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// Follows one source; ends when all is here that was asked for.
+    async fn follow(&self, core: &Rc<Core>, source: &str) -> Result<(), Trouble> {
+        if self.has_all(core)? {
+            return Ok(());
+        }
+        let line = self.line_to_owner(core, source).await?;
+        let origin = self.segments(core, &line).await?;
+        self.begin(core, &origin).await?;
+        self.progress.state.set(State::Following);
+        self.tail(core, &line).await
+    }
+
+    /// If everything is here and durable that was asked for.
+    fn has_all(&self, core: &Core) -> Result<bool, Trouble> {
+        let durable = core.place(self.key).map_err(Trouble::Again)?.durable.offset;
+        Ok(self.replica.until.is_some_and(|until| until <= durable))
+    }
+
+    /// A connection to the core of the source that has the partition.
+    async fn line_to_owner(&self, core: &Rc<Core>, source: &str) -> Result<Rc<Line>, Trouble> {
+        let line = core.line_to(source).await.map_err(Trouble::Again)?;
+        let ask = metadata::Request {
+            topics: Some(vec![self.topic.clone()]),
+        };
+        let told = line
+            .call(&ask, ASK_TIMEOUT)
+            .await
+            .map_err(Trouble::of)?
+            .head;
+        if let Some(error) = told.errors.into_iter().next() {
+            return Err(Trouble::of(Box::new(error.error)));
+        }
+        let topic = told.topics.into_iter().next();
+        if topic
+            .as_ref()
+            .is_some_and(|topic| topic.id != self.key.topic)
+        {
+            let message = format!("topic {} is another one at {source}", self.topic);
+            return Err(Trouble::Stop(failure(ErrorCode::TopicChanged, message)));
+        }
+        let partitions = topic.into_iter().flat_map(|topic| topic.partitions);
+        let mut mine = partitions.filter(|partition| partition.id == self.key.partition);
+        let own = mine.next().map(|partition| partition.address);
+        // A core's own port may be out of reach from here: the shared one does as well.
+        match own.filter(|own| !own.is_empty()) {
+            Some(own) => Ok(core.line_to(&own).await.unwrap_or(line)),
+            None => Ok(line),
+        }
+    }
+
+    /// The source's log as segments, from where this one ends.
+    async fn segments(&self, core: &Core, line: &Line) -> Result<segments::Answer, Trouble> {
+        let end = core.place(self.key).map_err(Trouble::Again)?.log_end;
+        let ask = segments::Request {
+            topic: self.topic.clone(),
+            id: self.key.topic,
+            partition: self.key.partition,
+            from: end,
+        };
+        let told = line.call(&ask, ASK_TIMEOUT).await.map_err(Trouble::of)?;
+        self.progress.hear(told.head.high_watermark, 0);
+        Ok(told.head)
+    }
+
+    /// Makes this log a copy of the source's, if it is none yet or fell behind what that still has.
+    async fn begin(&self, core: &Rc<Core>, origin: &segments::Answer) -> Result<(), Trouble> {
+        let place = core.place(self.key).map_err(Trouble::Again)?;
+        if place.has_files && place.history != origin.history {
+            return Err(Trouble::Stop(diverged(Offset::ZERO)));
+        }
+        if place.has_files && origin.log_start <= place.log_end {
+            return Ok(());
+        }
+        let Some(start) = first_of(origin) else {
+            return Ok(());
+        };
+        if place.has_files {
+            let (topic, partition) = (&self.topic, self.key.partition.get());
+            let (end, source_start) = (place.log_end.get(), origin.log_start.get());
+            tracing::warn!(
+                %topic, partition, end, source_start,
+                "the source let go of what comes next: all that is here goes, and it begins anew"
+            );
+        }
+        let history = origin.history;
+        let change = Change::Adopt { history, start };
+        core.change(self.key, change)
+            .await
+            .map_err(Trouble::Again)?;
+        Ok(())
+    }
+
+    /// Fetches what the source has and waits for more.
+    async fn tail(&self, core: &Rc<Core>, line: &Line) -> Result<(), Trouble> {
+        let mut epochs: Vec<Epoch> = Vec::new();
+        loop {
+            if self.has_all(core)? {
+                return Ok(());
+            }
+            let ask = self.ask(core, epochs.is_empty())?;
+            let reply = line
+                .call(&ask, POLL + ASK_TIMEOUT)
+                .await
+                .map_err(Trouble::of)?;
+            let answer = &reply.head;
+            if !answer.epochs.is_empty() {
+                epochs.clone_from(&answer.epochs);
+            }
+            self.progress.hear(answer.high_watermark, answer.lag_bytes);
+            self.expire(core, answer.log_start).await?;
+            let appended = self.append(core, answer, reply.body(), &epochs).await?;
+            let Some(end) = appended else {
+                // An epoch that this source had not told of: it is asked again.
+                epochs.clear();
+                continue;
+            };
+            let is_level = answer.high_watermark <= end;
+            if is_level || self.replica.until.is_some_and(|until| until <= end) {
+                // Nothing else comes at once: the source hears next that all of it is durable here.
+                core.durable(self.key, end).await.map_err(Trouble::Again)?;
+                self.progress.reach(end);
+            }
+        }
+    }
+
+    fn ask(&self, core: &Core, is_first: bool) -> Result<fetch::Request, Trouble> {
+        let place = core.place(self.key).map_err(Trouble::Again)?;
+        let epochs = core.epochs(self.key).map_err(Trouble::Again)?;
+        let advertised = core.shared.addresses.get();
+        Ok(fetch::Request {
+            topic: self.topic.clone(),
+            id: self.key.topic,
+            partition: self.key.partition,
+            offset: place.log_end,
+            max_bytes: FETCH_BYTES,
+            min_bytes: 1,
+            max_wait_ms: u32::try_from(POLL.as_millis()).unwrap_or(u32::MAX),
+            follower: Some(fetch::Follower {
+                copy: place.copy,
+                end: place.durable.offset,
+                chain: place.durable.chain,
+                node: Some(core.shared.node),
+                address: advertised.map(|addresses| addresses.advertised.clone()),
+                epochs: if is_first { told(&epochs) } else { Vec::new() },
+            }),
+        })
+    }
+
+    /// Lets go of what the source has let go of.
+    async fn expire(&self, core: &Rc<Core>, source_start: Offset) -> Result<(), Trouble> {
+        let place = core.place(self.key).map_err(Trouble::Again)?;
+        let lowest = source_start.min(place.durable.offset);
+        if place.has_files && place.log_start < lowest {
+            core.truncate(self.key, lowest)
+                .await
+                .map_err(Trouble::Again)?;
+        }
+        Ok(())
+    }
+}
+
+impl Trouble {
+    /// What another node's refusal means.
+    pub(super) fn of(why: Failure) -> Self {
+        let is_final = [
+            ErrorCode::Diverged,
+            ErrorCode::TopicChanged,
+            ErrorCode::UnknownTopic,
+            ErrorCode::UnknownPartition,
+            ErrorCode::UnsupportedVersion,
+            ErrorCode::NotSupported,
+        ];
+        match is_final.iter().any(|code| why.is(*code)) {
+            true => Self::Stop(why),
+            false => Self::Again(why),
+        }
+    }
+}
+
+/// Where the first segment of a source's answer begins; none if it has no records there.
+fn first_of(origin: &segments::Answer) -> Option<Point> {
+    let sealed = origin.sealed.first().map(|sealed| Point {
+        offset: sealed.base,
+        ordinal: sealed.digest.first_ordinal,
+        chain: sealed.digest.chain_base,
+    });
+    sealed.or_else(|| {
+        origin.active.as_ref().map(|active| Point {
+            offset: active.base,
+            ordinal: active.base_ordinal,
+            chain: active.chain_base,
+        })
+    })
+}

@@ -1,0 +1,85 @@
+//! What this core does for whoever asks, wherever the asker is.
+
+use std::rc::Rc;
+
+use super::message::{Ask, Told};
+use crate::core::Core;
+use crate::failure::Failure;
+
+/// Does something on this core.
+pub(super) async fn answer_here(core: &Rc<Core>, ask: Ask) -> Result<Told, Failure> {
+    match ask {
+        Ask::Find { key, seek } => core.find(key, seek).await.map(Told::Found),
+        Ask::Truncate { key, lowest } => {
+            core.check_owner(key)?;
+            core.truncate(key, lowest).await.map(Told::Truncated)
+        }
+        Ask::Reopen { key } => core.reopen_partition(key).await.map(Told::Reopened),
+        Ask::Describe { topic } => Ok(Told::Described(core.describe(topic))),
+        Ask::Create(request) => core.admin()?.create(request).await.map(Told::Created),
+        Ask::Alter(request) => core.admin()?.alter(request).await.map(Told::Altered),
+        Ask::Delete(request) => core.admin()?.delete(request).await.map(Told::Deleted),
+        Ask::CreateSnapshot(request) => {
+            let created = core.admin()?.create_snapshot(request).await;
+            created.map(Told::SnapshotCreated)
+        }
+        Ask::ListSnapshots(request) => {
+            let listed = core.admin()?.list_snapshots(request).await;
+            listed.map(Told::SnapshotsListed)
+        }
+        Ask::DeleteSnapshot(request) => {
+            let deleted = core.admin()?.delete_snapshot(request).await;
+            deleted.map(Told::SnapshotDeleted)
+        }
+        Ask::Restore(request) => core.admin()?.restore(request).await.map(Told::Restoring),
+        Ask::RestoreStatus(request) => {
+            let status = core.admin()?.restore_status(request)?;
+            Ok(Told::Restored(Box::new(status)))
+        }
+        Ask::Scrub {
+            topic,
+            partition,
+            is_start,
+        } => Ok(Told::Scrubs(core.scrub(topic, partition, is_start))),
+        Ask::Hear { key, follower } => core.hear(key, follower).await.map(Told::Heard),
+        Ask::Replicas { topic } => Ok(Told::Replicas(core.replicas(topic))),
+        Ask::Clone(request) => core.admin()?.clone_topic(request).await.map(Told::Cloning),
+        Ask::Promote {
+            topic,
+            key,
+            accept_loss,
+        } => {
+            let promoted = core.promote(topic, key, accept_loss).await;
+            promoted.map(Told::Promoted)
+        }
+        Ask::TakeOver { key, request } => {
+            let taken = core.take_over(key, request).await;
+            taken.map(Told::TakenOver)
+        }
+        Ask::HandOver {
+            topic,
+            key,
+            to,
+            is_abort,
+        } => {
+            let handed = match is_abort {
+                true => core.abort_handover(topic, key).await,
+                false => core.hand_over(topic, key, to).await,
+            };
+            handed.map(Told::HandedOver)
+        }
+        Ask::Rejoin { topic, key, to } => core.rejoin(topic, key, to).await.map(Told::Rejoined),
+        Ask::ChangeReplica { topic, key, change } => {
+            let place = (&topic, key.topic, key.partition);
+            core.admin()?.change_replica(place, change).await?;
+            Ok(Told::Applied)
+        }
+        Ask::TakeSnapshot { name, topics } => {
+            core.take_snapshot(&name, &topics).await.map(Told::Taken)
+        }
+        Ask::Apply(change) => {
+            core.apply(change).await;
+            Ok(Told::Applied)
+        }
+    }
+}
