@@ -55,6 +55,7 @@ pub(crate) enum Command {
     Consume(cmd::consume::Args),
     Offsets(cmd::offsets::Args),
     Truncate(cmd::truncate::Args),
+    Compare(cmd::compare::Args),
     Partition(cmd::partition::Args),
     Snapshot(cmd::snapshot::Args),
     Restore(cmd::restore::Args),
@@ -77,7 +78,7 @@ pub(crate) struct Client {
         value_name = "HOST:PORT",
         env = "CORELOG_SERVER",
         value_delimiter = ',',
-        value_parser = server,
+        value_parser = address,
         default_value = DEFAULT_SERVER
     )]
     pub(crate) server: Vec<String>,
@@ -96,15 +97,15 @@ impl Client {
     }
 }
 
-/// An address as `--server` takes it; whether it can be found is for the connection to say.
-fn server(text: &str) -> Result<String, String> {
+/// An address as `--server` and its like take it; whether it can be found is for the connection to say.
+pub(crate) fn address(text: &str) -> Result<String, String> {
     let is_address = text
         .rsplit_once(':')
         .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
     if is_address {
         Ok(text.to_owned())
     } else {
-        Err("a server is written HOST:PORT".to_owned())
+        Err("an address is written HOST:PORT".to_owned())
     }
 }
 
@@ -153,10 +154,10 @@ mod tests {
     #[test]
     fn a_server_is_a_host_and_a_port() {
         for address in ["localhost:7400", "[::1]:7400", "log1.example.com:1"] {
-            assert_eq!(server(address).unwrap(), address);
+            assert_eq!(super::address(address).unwrap(), address);
         }
         for wrong in ["foo", "foo:", ":7400", "foo:65536", ""] {
-            assert!(server(wrong).is_err(), "{wrong}");
+            assert!(address(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -5,6 +5,7 @@
 //! law: data goes to stdout, all else to stderr, and the exit code says how it ended.
 
 pub(crate) mod bench;
+pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod consume;
 pub(crate) mod doctor;
@@ -33,6 +34,7 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<Exit> {
         Command::Consume(args) => consume::run(args),
         Command::Offsets(args) => offsets::run(args),
         Command::Truncate(args) => truncate::run(args),
+        Command::Compare(args) => compare::run(args),
         Command::Partition(args) => partition::run(args),
         Command::Snapshot(args) => snapshot::run(args),
         Command::Restore(args) => restore::run(args),

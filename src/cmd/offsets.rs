@@ -6,6 +6,7 @@ use corelog_record::TopicName;
 
 use crate::cli::Client;
 use crate::cmd::topic::describe;
+use crate::cmd::topic::policy::word;
 use crate::exit::{self, Exit, say};
 use crate::output::{Format, Out};
 use crate::{quantity, session};
@@ -14,7 +15,8 @@ use crate::{quantity, session};
 #[derive(clap::Args, Debug)]
 #[command(
     long_about = "Show where each partition of a topic begins and ends.\n\n\
-        With several servers each of them is asked, and a row says which one answered.",
+        With several servers each of them is asked, a row says which one answered, and HOLDS which \
+        of them have the oldest and the newest record of the partition.",
     after_long_help = "EXAMPLES\n  \
         corelog offsets events\n  \
         corelog offsets events --server log1:7400,log2:7400 --output json"
@@ -60,13 +62,15 @@ async fn ask(args: &Args, server: &str) -> Result<Answer, Error> {
 }
 
 fn print(format: Format, rows: &[(String, Partition)]) -> anyhow::Result<()> {
-    const HEADERS: [&str; 6] = [
+    const HEADERS: [&str; 8] = [
         "SERVER",
         "PARTITION",
+        "ROLE",
         "LOG START",
         "HIGH WATERMARK",
         "DURABLE",
         "LOG END",
+        "HOLDS",
     ];
     let mut out = Out::new();
     match format {
@@ -75,9 +79,10 @@ fn print(format: Format, rows: &[(String, Partition)]) -> anyhow::Result<()> {
             let row = |(server, p): &(String, Partition)| {
                 let offsets = [p.log_start, p.high_watermark, p.durable, p.log_end];
                 let offsets = offsets.iter().map(ToString::to_string);
-                [server.clone(), p.id.to_string()]
+                [server.clone(), p.id.to_string(), word(&p.role)]
                     .into_iter()
                     .chain(offsets)
+                    .chain([holds(p, rows).join(", ")])
                     .collect()
             };
             out.table(&HEADERS, rows.iter().map(row))?;
@@ -85,8 +90,25 @@ fn print(format: Format, rows: &[(String, Partition)]) -> anyhow::Result<()> {
         Format::Json => rows.iter().try_for_each(|(server, partition)| {
             let mut row = describe::partition(partition);
             row["server"] = server.as_str().into();
+            row["holds"] = holds(partition, rows).into();
             out.json(&row)
         })?,
     }
     out.flush()
+}
+
+/// Whether no other server's copy of the partition begins earlier, or ends later.
+fn holds(partition: &Partition, rows: &[(String, Partition)]) -> Vec<&'static str> {
+    let has_records = |copy: &Partition| copy.log_start < copy.log_end;
+    if !has_records(partition) {
+        return Vec::new();
+    }
+    let copies = || {
+        let all = rows.iter().map(|(_, copy)| copy);
+        all.filter(|copy| copy.id == partition.id && has_records(copy))
+    };
+    let is_oldest = copies().all(|copy| partition.log_start <= copy.log_start);
+    let is_newest = copies().all(|copy| copy.high_watermark <= partition.high_watermark);
+    let words = [is_oldest.then_some("oldest"), is_newest.then_some("newest")];
+    words.into_iter().flatten().collect()
 }

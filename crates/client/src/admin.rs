@@ -1,4 +1,7 @@
-//! Topics, their settings and their offsets; snapshots of them.
+//! Topics, their settings and their offsets; snapshots of them. Copies of them on several nodes are
+//! in [`replicas`].
+
+mod replicas;
 
 use std::sync::Arc;
 

@@ -2,6 +2,7 @@
 
 use corelog_client::Client;
 use corelog_protocol::message::describe_topic::{Answer, Damage, Partition};
+use corelog_protocol::message::replica_status::Role;
 use corelog_record::{PartitionId, Timestamp, TopicName};
 use serde_json::{Value, json};
 
@@ -17,7 +18,8 @@ use crate::{cli, session};
         log start <= high watermark <= durable <= log end: what can be read lies between the \
         first two, what a power cut leaves lies below the third. SCRUBBED says when all sealed \
         segments were last read and checked, SNAPSHOT which one reaches furthest, and where to; \
-        below stands what is damaged and not served. Ends with 3 if anything is.",
+        below stands how far behind its source a replica is, and what is damaged and not served. \
+        Ends with 3 if anything is damaged.",
     after_long_help = "EXAMPLES\n  \
         corelog topic describe events\n  \
         corelog topic describe events --output json | jq '.partitions[].high_watermark'"
@@ -95,6 +97,9 @@ fn show(name: &TopicName, topic: &Answer, out: &mut Out) -> anyhow::Result<()> {
     };
     out.table(&HEADERS, topic.partitions.iter().map(row))?;
     for partition in &topic.partitions {
+        if let Some(line) = replica_line(name, partition) {
+            out.line(&line)?;
+        }
         for line in damage_lines(name, partition.id, &partition.damage) {
             out.line(&line)?;
         }
@@ -116,6 +121,41 @@ pub(crate) fn age(scrubbed_at: Option<Timestamp>) -> String {
         _ => seconds / 86_400 * 86_400,
     };
     format!("{} ago", Span::from_millis(rounded * 1_000))
+}
+
+/// What a partition that is not owned is, and how far behind its source.
+fn replica_line(topic: &TopicName, partition: &Partition) -> Option<String> {
+    if partition.role == Role::Owner {
+        return None;
+    }
+    let place = format!("{topic}/{}", partition.id);
+    let role = super::policy::word(&partition.role).replace('_', " ");
+    let source = partition.source.as_deref().unwrap_or("nobody known");
+    let line = match partition.role {
+        Role::Follower => format!(
+            "replica: {place} follows {source}, {}",
+            lag(partition.lag_records, partition.lag_bytes, partition.lag_ms)
+        ),
+        _ => format!("replica: {place} is {role}, its owner is {source}"),
+    };
+    Some(line)
+}
+
+/// How far behind its source a replica is, as far as that is known.
+pub(crate) fn lag(records: Option<u64>, bytes: Option<u64>, millis: Option<u64>) -> String {
+    if records == Some(0) {
+        return "level with it".to_owned();
+    }
+    let facts = [
+        records.map(|records| format!("{records} records")),
+        bytes.map(|bytes| Amount(bytes).to_string()),
+        millis.map(|millis| Span::from_millis(millis).to_string()),
+    ];
+    let facts: Vec<String> = facts.into_iter().flatten().collect();
+    if facts.is_empty() {
+        return "how far behind is not known".to_owned();
+    }
+    format!("{} behind", facts.join(", "))
 }
 
 /// A line for each range that cannot be read.
@@ -165,5 +205,24 @@ pub(crate) fn partition(partition: &Partition) -> Value {
             .snapshot
             .as_ref()
             .map(|last| json!({ "name": last.name, "end": last.end.get() })),
+        "role": partition.role,
+        "source": partition.source,
+        "lag_records": partition.lag_records,
+        "lag_bytes": partition.lag_bytes,
+        "lag_ms": partition.lag_ms,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lag_is_told_as_far_as_it_is_known() {
+        let told = lag(Some(58), Some(5_800), Some(1_200));
+        assert_eq!(told, "58 records, 5.6 KiB, 1s 200ms behind");
+        assert_eq!(lag(Some(0), Some(0), Some(3)), "level with it");
+        assert_eq!(lag(None, None, Some(10)), "10ms behind");
+        assert_eq!(lag(None, None, None), "how far behind is not known");
+    }
 }

@@ -1,0 +1,202 @@
+//! Copies of topics on several nodes: comparing, cloning, and who owns them.
+
+use corelog_protocol::message::{
+    chain_at, clone_topic, handover, promote, rejoin, repair_topic, replica_status, segments,
+};
+use corelog_record::{Offset, PartitionId, TopicId, TopicName};
+
+use super::Admin;
+use crate::Error;
+use crate::retry::Repeat;
+
+/// What several nodes hold of one topic. These requests concern the node that is asked, whoever owns
+/// the partitions: a [`Client`](crate::Client) for them is best given one server.
+impl Admin {
+    /// A partition's sealed segments that hold offsets at or above `from`, and its active one.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] (`UnknownTopic`, `TopicChanged`, `UnknownPartition`, …), or why no server
+    /// answered.
+    pub async fn segments(
+        &self,
+        topic: &TopicName,
+        id: TopicId,
+        partition: PartitionId,
+        from: Offset,
+    ) -> Result<segments::Answer, Error> {
+        let request = segments::Request {
+            topic: topic.clone(),
+            id,
+            partition,
+            from,
+        };
+        self.client.call(&request, Repeat::Always).await
+    }
+
+    /// The batch boundary at or below `offset`, which lies between the log start and the high
+    /// watermark, and the chain there.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] (`OutOfRange`, `Damaged`, `UnknownTopic`, …), or why no server answered.
+    pub async fn chain_at(
+        &self,
+        topic: &TopicName,
+        id: TopicId,
+        partition: PartitionId,
+        offset: Offset,
+    ) -> Result<chain_at::Answer, Error> {
+        let request = chain_at::Request {
+            topic: topic.clone(),
+            id,
+            partition,
+            offset,
+        };
+        self.client.call(&request, Repeat::Always).await
+    }
+
+    /// Makes partitions of another node's topic replicas on the node asked; that goes on after this
+    /// returns, as [`Admin::replica_status`] tells.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] (`TopicChanged`, `InvalidPartitions`, `Diverged`, `SourceUnavailable`, …),
+    /// or why no server answered.
+    pub async fn clone_topic(
+        &self,
+        request: &clone_topic::Request,
+    ) -> Result<clone_topic::Answer, Error> {
+        // A clone that goes on is not begun again: twice is once.
+        let answer = self.client.call(request, Repeat::Always).await;
+        self.client.metadata.doubt(&request.topic);
+        answer
+    }
+
+    /// What the node asked is to each partition of a topic, and how far its replicas are. `id` names
+    /// the topic that is meant; `None` takes whichever there is.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] (`UnknownTopic`, `TopicChanged`), or why no server answered.
+    pub async fn replica_status(
+        &self,
+        topic: &TopicName,
+        id: Option<TopicId>,
+    ) -> Result<replica_status::Answer, Error> {
+        let request = replica_status::Request {
+            topic: topic.clone(),
+            id,
+        };
+        self.client.call(&request, Repeat::Always).await
+    }
+
+    /// Makes the node asked the owner of partitions that it follows. Records of the source that it
+    /// does not hold may be missing then, which `accept_loss` puts up with.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] (`LossPossible`, `NotFollower`, …), or why no server answered.
+    pub async fn promote(
+        &self,
+        topic: &TopicName,
+        partition: Option<PartitionId>,
+        accept_loss: bool,
+    ) -> Result<promote::Answer, Error> {
+        let request = promote::Request {
+            topic: topic.clone(),
+            id: self.id(topic, None).await?,
+            partition,
+            accept_loss,
+        };
+        let answer = self.client.call(&request, Repeat::IfNotApplied).await;
+        self.client.metadata.doubt(topic);
+        answer
+    }
+
+    /// Has the follower at the address `to`, or the only one, own what the node asked owns; no
+    /// record is lost.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] (`NotOwner`, `SourceUnavailable`, `TimedOut` while it goes on, …), or why
+    /// no server answered.
+    pub async fn handover(
+        &self,
+        topic: &TopicName,
+        partition: Option<PartitionId>,
+        to: Option<String>,
+    ) -> Result<handover::Answer, Error> {
+        self.hand_over(topic, partition, to, false).await
+    }
+
+    /// Calls off handovers that have not ended: the node asked takes writes again.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] (`NotOwner` where the other one owns it already, …), or why no server
+    /// answered.
+    pub async fn abort_handover(
+        &self,
+        topic: &TopicName,
+        partition: Option<PartitionId>,
+    ) -> Result<handover::Answer, Error> {
+        self.hand_over(topic, partition, None, true).await
+    }
+
+    async fn hand_over(
+        &self,
+        topic: &TopicName,
+        partition: Option<PartitionId>,
+        to: Option<String>,
+        abort: bool,
+    ) -> Result<handover::Answer, Error> {
+        let request = handover::Request {
+            topic: topic.clone(),
+            id: self.id(topic, None).await?,
+            partition,
+            to,
+            abort,
+        };
+        let answer = self.client.call(&request, Repeat::IfNotApplied).await;
+        self.client.metadata.doubt(topic);
+        answer
+    }
+
+    /// Makes partitions that the node asked owned, or owns, follow the node at the address `to`;
+    /// records that only the node asked holds go to its quarantine.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] (`SourceUnavailable`, `Diverged` where it is another log, …), or why no
+    /// server answered.
+    pub async fn rejoin(
+        &self,
+        topic: &TopicName,
+        partition: Option<PartitionId>,
+        to: &str,
+    ) -> Result<rejoin::Answer, Error> {
+        let request = rejoin::Request {
+            topic: topic.clone(),
+            id: self.id(topic, None).await?,
+            partition,
+            to: to.to_owned(),
+        };
+        let answer = self.client.call(&request, Repeat::IfNotApplied).await;
+        self.client.metadata.doubt(topic);
+        answer
+    }
+
+    /// Has the damaged segments of the node asked replaced by those of the nodes `from`, or of the
+    /// peers that it knows if none is named.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] (`UnknownTopic`, `UnknownPartition`, …), or why no server answered.
+    pub async fn repair_topic(
+        &self,
+        topic: &TopicName,
+        partition: Option<PartitionId>,
+        from: Vec<String>,
+    ) -> Result<repair_topic::Answer, Error> {
+        let request = repair_topic::Request {
+            topic: topic.clone(),
+            id: self.id(topic, None).await?,
+            partition,
+            from,
+        };
+        // What is whole is not replaced: twice is once.
+        self.client.call(&request, Repeat::Always).await
+    }
+}

@@ -1,0 +1,210 @@
+//! `corelog compare`: whether two servers hold the same, and where they part.
+//!
+//! [`search`] finds that out; here stands how it is asked for and told.
+
+mod search;
+
+use std::collections::BTreeSet;
+
+use corelog_client::{Client, Error};
+use corelog_record::{LeaderEpoch, PartitionId, TopicName};
+use serde_json::{Value, json};
+
+use self::search::{Side, Verdict};
+use crate::exit::{Exit, say, stop};
+use crate::output::{Format, Out};
+use crate::{cli, quantity, session};
+
+/// Compare a topic's copies on two servers by their chains.
+#[derive(clap::Args, Debug)]
+#[command(
+    long_about = "Compare a topic's copies on two servers by their chains.\n\n\
+        No record is moved: a chain is a running hash over all batches from the log's first one \
+        on, so that equal chains at one offset mean equal bytes below it. What is compared is what \
+        both can read; a follower that is some records behind its source is equal to it. Where \
+        they part, the first batch that differs is named.\n\n\
+        Ends with 3 if a partition differs or is missing, with 1 if one begins behind the other's \
+        end, so that there is nothing to compare.",
+    after_long_help = "EXAMPLES\n  \
+        corelog compare events --with log2:7400\n  \
+        corelog compare events --server log1:7400 --with log2:7400 --partition 3\n  \
+        corelog compare events --with log2:7400 --output json | jq 'select(.verdict != \"equal\")'"
+)]
+pub(crate) struct Args {
+    /// The topic's name, the same on both.
+    #[arg(value_name = "TOPIC", value_parser = quantity::topic_name)]
+    topic: TopicName,
+    /// The other server.
+    #[arg(long, value_name = "HOST:PORT", value_parser = cli::address)]
+    with: String,
+    /// Only this partition.
+    #[arg(long, value_name = "P")]
+    partition: Option<u32>,
+    #[command(flatten)]
+    client: cli::Client,
+}
+
+/// Prints a row per partition.
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    session::run(&args.client, |client| compare(args, client))
+}
+
+async fn compare(args: &Args, client: Client) -> anyhow::Result<Exit> {
+    let other = async {
+        let other = session::connect(&args.client, vec![args.with.clone()]).await?;
+        side(args, &args.with, &other).await
+    };
+    let other = other.await.map_err(|error| named(error, &args.with));
+    let here = args.client.server.join(",");
+    let mine = side(args, &here, &client).await;
+    let sides = [mine.map_err(|error| named(error, &here))?, other?];
+    let partitions = partitions(args, &sides);
+    if partitions.is_empty() {
+        let message = format!("no server has such a partition of {}", args.topic);
+        return Err(stop(Exit::Failed, message));
+    }
+    let mut rows = Vec::new();
+    for partition in partitions {
+        rows.push((partition, search::compare(&sides, partition).await?));
+    }
+    print(args.client.output, &sides, &rows)?;
+    Ok(rows
+        .iter()
+        .map(|(_, verdict)| exit(verdict))
+        .max_by_key(|exit| *exit as u8)
+        .unwrap_or(Exit::Done))
+}
+
+fn named(error: Error, server: &str) -> anyhow::Error {
+    anyhow::Error::new(error).context(server.to_owned())
+}
+
+async fn side(args: &Args, server: &str, client: &Client) -> Result<Side, Error> {
+    let admin = client.admin();
+    let topic = admin.describe_topic(&args.topic).await?;
+    Ok(Side {
+        server: server.to_owned(),
+        admin,
+        topic: args.topic.clone(),
+        id: topic.id,
+        partitions: topic.partitions,
+    })
+}
+
+/// Those asked for of all that either server has.
+fn partitions(args: &Args, sides: &[Side; 2]) -> BTreeSet<PartitionId> {
+    let all = sides.iter().flat_map(|side| &side.partitions);
+    let is_asked = |id: &PartitionId| args.partition.is_none_or(|asked| id.get() == asked);
+    all.map(|partition| partition.id).filter(is_asked).collect()
+}
+
+const fn exit(verdict: &Verdict) -> Exit {
+    match verdict {
+        Verdict::Equal => Exit::Done,
+        Verdict::Apart => Exit::Failed,
+        Verdict::Differs(_) | Verdict::DiffersBefore | Verdict::OtherHistory | Verdict::Missing => {
+            Exit::Damage
+        }
+    }
+}
+
+fn print(format: Format, sides: &[Side; 2], rows: &[(PartitionId, Verdict)]) -> anyhow::Result<()> {
+    let mut out = Out::new();
+    match format {
+        Format::Table => {
+            const HEADERS: [&str; 4] = ["PARTITION", "VERDICT", "HERE", "THERE"];
+            let row = |(partition, verdict): &(PartitionId, Verdict)| {
+                let range = |side: &Side| match side.partition(*partition) {
+                    Some(p) => format!("{}..{}", p.log_start, p.high_watermark),
+                    None => "-".to_owned(),
+                };
+                let word = word(verdict).to_owned();
+                let [here, there] = sides.each_ref().map(range);
+                vec![partition.to_string(), word, here, there]
+            };
+            out.table(&HEADERS, rows.iter().map(row))?;
+        }
+        Format::Json => {
+            for (partition, verdict) in rows {
+                out.json(&in_json(sides, *partition, verdict))?;
+            }
+        }
+    }
+    out.flush()?;
+    if format == Format::Table {
+        let lines = rows.iter().filter_map(|(partition, verdict)| {
+            told(verdict).map(|told| format!("{}/{partition}: {told}", sides[0].topic))
+        });
+        lines.for_each(|line| say(&line));
+    }
+    Ok(())
+}
+
+fn word(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Equal => "equal",
+        Verdict::Differs(_) => "differs",
+        Verdict::DiffersBefore => "differs before",
+        Verdict::OtherHistory => "other history",
+        Verdict::Apart => "apart",
+        Verdict::Missing => "missing",
+    }
+}
+
+/// What there is to say of it beyond its word.
+fn told(verdict: &Verdict) -> Option<String> {
+    match verdict {
+        Verdict::Equal => None,
+        Verdict::Differs(first) => {
+            let [here, there] = first.epochs.map(epoch);
+            Some(format!(
+                "the first batch that differs begins at offset {}, with {} batches before it \
+                 (leader epoch {here} here, {there} there)",
+                first.offset, first.ordinal
+            ))
+        }
+        Verdict::DiffersBefore => {
+            Some("they part before the oldest record that both can read".to_owned())
+        }
+        Verdict::OtherHistory => Some(
+            "these are no copies of one log: the topics were created apart from each other"
+                .to_owned(),
+        ),
+        Verdict::Apart => {
+            Some("one begins behind the other's end: there is nothing to compare".to_owned())
+        }
+        Verdict::Missing => Some("only one of the two servers has it".to_owned()),
+    }
+}
+
+fn epoch(epoch: Option<LeaderEpoch>) -> String {
+    epoch.map_or_else(|| "none".to_owned(), |epoch| epoch.to_string())
+}
+
+fn in_json(sides: &[Side; 2], partition: PartitionId, verdict: &Verdict) -> Value {
+    let range = |side: &Side| {
+        let partition = side.partition(partition)?;
+        Some(json!({
+            "server": side.server,
+            "log_start": partition.log_start.get(),
+            "high_watermark": partition.high_watermark.get(),
+        }))
+    };
+    let first = match verdict {
+        Verdict::Differs(first) => Some(json!({
+            "offset": first.offset.get(),
+            "ordinal": first.ordinal.get(),
+            "epoch_here": first.epochs[0].map(LeaderEpoch::get),
+            "epoch_there": first.epochs[1].map(LeaderEpoch::get),
+        })),
+        _ => None,
+    };
+    json!({
+        "topic": sides[0].topic.as_str(),
+        "partition": partition.get(),
+        "verdict": word(verdict).replace(' ', "_"),
+        "here": range(&sides[0]),
+        "there": range(&sides[1]),
+        "first_difference": first,
+    })
+}

@@ -1,0 +1,184 @@
+//! Where two copies of a partition part: looked up by their chains, without moving a record.
+//!
+//! A chain witnesses every batch before it. So two copies have the same boundary, ordinal and chain
+//! at every offset below the end of the first batch in which they differ, and at none from there on:
+//! one halves the range between the two.
+
+use corelog_client::{Admin, Error};
+use corelog_protocol::message::{chain_at, describe_topic};
+use corelog_record::{HistoryId, LeaderEpoch, Offset, Ordinal, PartitionId, TopicId, TopicName};
+
+/// A topic on one server.
+#[derive(Debug)]
+pub(super) struct Side {
+    pub(super) server: String,
+    pub(super) admin: Admin,
+    pub(super) topic: TopicName,
+    pub(super) id: TopicId,
+    pub(super) partitions: Vec<describe_topic::Partition>,
+}
+
+/// What a comparison came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The same bytes, as far as both can be read.
+    Equal,
+    /// This is the first batch that differs.
+    Differs(Difference),
+    /// They differ before what both can read.
+    DiffersBefore,
+    /// They are no copies of one log.
+    OtherHistory,
+    /// No record can be read in both: one begins behind the other's end.
+    Apart,
+    /// One server has no such partition.
+    Missing,
+}
+
+/// The first batch in which two copies differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Difference {
+    /// Where it begins in both.
+    pub(super) offset: Offset,
+    /// How many batches are before it, in both.
+    pub(super) ordinal: Ordinal,
+    /// Its leader epoch on either side.
+    pub(super) epochs: [Option<LeaderEpoch>; 2],
+}
+
+/// Compares one partition of two servers.
+///
+/// # Errors
+/// What a server refuses, with its name; `Damaged` where a copy cannot be read.
+pub(super) async fn compare(sides: &[Side; 2], partition: PartitionId) -> anyhow::Result<Verdict> {
+    let readable = sides.each_ref().map(|side| side.partition(partition));
+    let [Some(here), Some(there)] = readable else {
+        return Ok(Verdict::Missing);
+    };
+    if history(&sides[0], partition).await? != history(&sides[1], partition).await? {
+        return Ok(Verdict::OtherHistory);
+    }
+    let low = here.log_start.max(there.log_start);
+    let high = here.high_watermark.min(there.high_watermark);
+    if high < low {
+        return Ok(Verdict::Apart);
+    }
+    if part_at(sides, partition, high).await?.is_none() {
+        return Ok(Verdict::Equal);
+    }
+    if part_at(sides, partition, low).await?.is_some() {
+        return Ok(Verdict::DiffersBefore);
+    }
+    let mut search = Search {
+        equal: low,
+        differs: high,
+    };
+    while let Some(offset) = search.next() {
+        search.tell(offset, part_at(sides, partition, offset).await?.is_none());
+    }
+    let [here, there] = both(sides, partition, search.equal).await?;
+    Ok(Verdict::Differs(Difference {
+        offset: here.offset,
+        ordinal: here.ordinal,
+        epochs: [here.epoch, there.epoch],
+    }))
+}
+
+impl Side {
+    /// The partition as its server describes it, if it has it.
+    pub(super) fn partition(&self, id: PartitionId) -> Option<&describe_topic::Partition> {
+        self.partitions.iter().find(|partition| partition.id == id)
+    }
+
+    /// An error of this side's server, with its name.
+    fn failed(&self, error: Error) -> anyhow::Error {
+        anyhow::Error::new(error).context(self.server.clone())
+    }
+}
+
+/// The boundaries at an offset, if they differ.
+async fn part_at(
+    sides: &[Side; 2],
+    partition: PartitionId,
+    offset: Offset,
+) -> anyhow::Result<Option<[chain_at::Answer; 2]>> {
+    let boundaries = both(sides, partition, offset).await?;
+    let [here, there] = boundaries.map(|at| (at.offset, at.ordinal, at.chain));
+    Ok((here != there).then_some(boundaries))
+}
+
+async fn both(
+    [here, there]: &[Side; 2],
+    partition: PartitionId,
+    offset: Offset,
+) -> anyhow::Result<[chain_at::Answer; 2]> {
+    let ask = async |side: &Side| {
+        let asked = side.admin.chain_at(&side.topic, side.id, partition, offset);
+        asked.await.map_err(|error| side.failed(error))
+    };
+    let (here, there) = tokio::try_join!(ask(here), ask(there))?;
+    Ok([here, there])
+}
+
+async fn history(side: &Side, partition: PartitionId) -> anyhow::Result<HistoryId> {
+    // Behind all records: no sealed segment has to be told of.
+    let asked = side
+        .admin
+        .segments(&side.topic, side.id, partition, Offset::MAX);
+    let answer = asked.await.map_err(|error| side.failed(error))?;
+    Ok(answer.history)
+}
+
+/// Halves the range in which two copies part.
+#[derive(Debug)]
+struct Search {
+    /// They are the same at this offset.
+    equal: Offset,
+    /// They are not at this one, which lies above.
+    differs: Offset,
+}
+
+impl Search {
+    /// The offset to look at next; none once the two are neighbours.
+    fn next(&self) -> Option<Offset> {
+        let distance = self.differs.since(self.equal);
+        assert!(
+            distance > 0,
+            "what is the same at an offset does not differ there"
+        );
+        (distance > 1).then(|| self.equal.plus(distance / 2))
+    }
+
+    fn tell(&mut self, offset: Offset, is_equal: bool) {
+        if is_equal {
+            self.equal = offset;
+        } else {
+            self.differs = offset;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_offset_that_is_the_same_is_found_by_halving() {
+        let offset = |number| Offset::new(number).unwrap();
+        for (low, high) in [(0, 1), (0, 2), (7, 1_000), (0, u64::from(u32::MAX))] {
+            for differs_from in [low + 1, low + (high - low) / 3 + 1, high] {
+                let mut search = Search {
+                    equal: offset(low),
+                    differs: offset(high),
+                };
+                let mut asked = 0;
+                while let Some(at) = search.next() {
+                    search.tell(at, at.get() < differs_from);
+                    asked += 1;
+                }
+                assert_eq!(search.equal.get(), differs_from - 1, "{low}..{high}");
+                assert!(asked <= 32, "{asked} look-ups");
+            }
+        }
+    }
+}
