@@ -378,6 +378,7 @@ async fn fetched(
         from: request.offset,
         bytes_max: request.max_bytes.min(router::FETCH_BYTES_MAX) as usize,
         bytes_min: u64::from(request.min_bytes.min(router::FETCH_BYTES_MAX)),
+        is_replica: request.follower.is_some(),
         wait: Duration::from_millis(u64::from(wait_ms)),
     };
     let asker = Asker {

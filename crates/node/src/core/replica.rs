@@ -2,6 +2,7 @@
 //! whole, places and chains told.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_record::Offset;
@@ -19,6 +20,11 @@ use crate::failure::{Failure, failure};
 use crate::metrics::add;
 use crate::partition::{Answer, Change, Input, Partition, Place, Refusal};
 use crate::rt;
+
+/// How long a change of a log waits for another one.
+const CHANGE_WAIT_MAX: Duration = Duration::from_secs(20);
+/// The longest pause between two looks.
+const CHANGE_PAUSE: Duration = Duration::from_millis(100);
 
 impl Core {
     /// Checks that this node owns a partition of this core.
@@ -124,12 +130,20 @@ impl Core {
         if self.slots.borrow_mut().partition_mut(slot).is_none() {
             return Err(not_told(None));
         }
-        let ticket = self.tickets.issue();
-        let (token, change) = (ticket.token(), Box::new(change));
-        self.step(slot, Input::Change { token, change });
-        match ticket.told().await {
-            Ok(Answer::Changed(chore)) => Ok(chore),
-            other => Err(not_told(Some(other))),
+        let deadline = rt::now() + CHANGE_WAIT_MAX;
+        loop {
+            let quieter = self.quieter.notified();
+            let ticket = self.tickets.issue();
+            let (token, change) = (ticket.token(), Box::new(change.clone()));
+            self.step(slot, Input::Change { token, change });
+            match ticket.told().await {
+                Ok(Answer::Changed(chore)) => return Ok(chore),
+                // Another change is on its way, which whoever asked for it may have left alone.
+                Err(Refusal::Busy) if rt::now() < deadline => {
+                    rt::timeout(CHANGE_PAUSE, quieter).await;
+                }
+                other => return Err(not_told(Some(other))),
+            }
         }
     }
 

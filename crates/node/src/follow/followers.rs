@@ -91,7 +91,8 @@ impl Core {
             ..Hearing::default()
         };
         // It tells its epochs when it comes, and is heard as a follower once they were compared.
-        if !follower.epochs.is_empty() || follower.end == Offset::ZERO {
+        let is_new = follower.end == Offset::ZERO && follower.epochs.is_empty();
+        if !follower.epochs.is_empty() || is_new {
             let mine = self.epochs(key)?;
             self.check_claim(key, &mine, &follower);
             let theirs = (follower.epochs.as_slice(), follower.end);
@@ -99,7 +100,9 @@ impl Core {
             if common < follower.end {
                 return Err(diverged(common));
             }
-            self.confirm(key, &follower).await?;
+            if !is_new {
+                self.confirm(key, &follower).await?;
+            }
             hearing.epochs = told(&mine);
         }
         let is_new = self.followers.note(

@@ -42,6 +42,14 @@ pub(crate) struct Following {
     changed: Notify,
 }
 
+/// Why a source's tail is fetched no longer.
+enum Tail {
+    /// All is here that was asked for.
+    Done,
+    /// The log has to begin, or begin anew, where the source's does.
+    Behind,
+}
+
 /// Why a source is followed no longer.
 pub(super) enum Trouble {
     /// Another source, or the same one later, may do.
@@ -136,10 +144,15 @@ impl Following {
             return Ok(());
         }
         let line = self.line_to_owner(core, source).await?;
-        let origin = self.segments(core, &line).await?;
-        self.begin(core, &origin).await?;
-        self.progress.state.set(State::Following);
-        self.tail(core, &line).await
+        loop {
+            let origin = self.segments(core, &line).await?;
+            self.begin(core, &origin).await?;
+            self.progress.state.set(State::Following);
+            match self.tail(core, &line).await? {
+                Tail::Done => return Ok(()),
+                Tail::Behind => {}
+            }
+        }
     }
 
     /// If everything is here and durable that was asked for.
@@ -182,12 +195,16 @@ impl Following {
 
     /// The source's log as segments, from where this one ends.
     async fn segments(&self, core: &Core, line: &Line) -> Result<segments::Answer, Trouble> {
-        let end = core.place(self.key).map_err(Trouble::Again)?.log_end;
+        let place = core.place(self.key).map_err(Trouble::Again)?;
         let ask = segments::Request {
             topic: self.topic.clone(),
             id: self.key.topic,
             partition: self.key.partition,
-            from: end,
+            from: if place.has_files {
+                place.log_end
+            } else {
+                Offset::ZERO
+            },
         };
         let told = line.call(&ask, ASK_TIMEOUT).await.map_err(Trouble::of)?;
         self.progress.hear(told.head.high_watermark, 0);
@@ -200,12 +217,12 @@ impl Following {
         if place.has_files && place.history != origin.history {
             return Err(Trouble::Stop(diverged(Offset::ZERO)));
         }
-        if place.has_files && origin.log_start <= place.log_end {
-            return Ok(());
-        }
         let Some(start) = first_of(origin) else {
             return Ok(());
         };
+        if place.has_files && start.offset <= place.log_end {
+            return Ok(());
+        }
         if place.has_files {
             let (topic, partition) = (&self.topic, self.key.partition.get());
             let (end, source_start) = (place.log_end.get(), origin.log_start.get());
@@ -223,11 +240,11 @@ impl Following {
     }
 
     /// Fetches what the source has and waits for more.
-    async fn tail(&self, core: &Rc<Core>, line: &Line) -> Result<(), Trouble> {
+    async fn tail(&self, core: &Rc<Core>, line: &Line) -> Result<Tail, Trouble> {
         let mut epochs: Vec<Epoch> = Vec::new();
         loop {
             if self.has_all(core)? {
-                return Ok(());
+                return Ok(Tail::Done);
             }
             let ask = self.ask(core, epochs.is_empty())?;
             let reply = line
@@ -239,6 +256,10 @@ impl Following {
                 epochs.clone_from(&answer.epochs);
             }
             self.progress.hear(answer.high_watermark, answer.lag_bytes);
+            if !reply.body().is_empty() && !core.place(self.key).map_err(Trouble::Again)?.has_files
+            {
+                return Ok(Tail::Behind);
+            }
             self.expire(core, answer.log_start).await?;
             let appended = self.append(core, answer, reply.body(), &epochs).await?;
             let Some(end) = appended else {

@@ -201,6 +201,7 @@ impl Bench {
         loop {
             let token = self.token();
             let appetite = Appetite {
+                is_replica: false,
                 bytes_max: 4096,
                 bytes_min: 1,
                 may_park: false,

@@ -36,6 +36,8 @@ pub(crate) struct Appetite {
     pub(crate) bytes_max: usize,
     /// Parked until so many bytes came after it was; 1 or less takes what there is.
     pub(crate) bytes_min: u64,
+    /// It is for a replica, which needs whole segments, also below the log start.
+    pub(crate) is_replica: bool,
     /// If it may be parked when there is nothing.
     pub(crate) may_park: bool,
 }

@@ -222,7 +222,11 @@ impl<D: Dir> Partition<D> {
             return effects.refuse(token, Refusal::Closing);
         }
         let valid = log_start..high_watermark;
-        if from < log_start || self.log.log_end() < from {
+        let lowest = match appetite.is_replica {
+            true => self.log.floor_place().offset,
+            false => log_start,
+        };
+        if from < lowest || self.log.log_end() < from {
             return effects.refuse(token, Refusal::OutOfRange { valid });
         }
         if from > high_watermark {
@@ -251,7 +255,8 @@ impl<D: Dir> Partition<D> {
                 },
             );
         }
-        match self.log.plan_read(from, high_watermark, appetite.bytes_max) {
+        // What a consumer may not read was refused above.
+        match self.log.plan_copy(from, high_watermark, appetite.bytes_max) {
             Ok(plan) => effects.answer(
                 token,
                 Answer::Read {

@@ -20,6 +20,7 @@ fn durable(bench: &mut Bench, value: &[u8]) -> Offset {
 fn park(bench: &mut Bench, from: u64, bytes_min: u64) -> Token {
     let token = bench.token();
     let appetite = Appetite {
+        is_replica: false,
         bytes_max: 1 << 20,
         bytes_min,
         may_park: true,
@@ -137,6 +138,7 @@ fn nothing_above_the_high_watermark_is_read() {
     durable(&mut bench, b"b");
     assert_eq!(bench.read_from(Offset::ZERO).expect("read").len(), 1);
     let appetite = Appetite {
+        is_replica: false,
         bytes_max: 1,
         bytes_min: 1,
         may_park: true,
@@ -251,6 +253,7 @@ fn truncation_moves_the_log_start_and_is_told_when_it_is_durable() {
         other => panic!("not truncated: {other:?}"),
     }
     let appetite = Appetite {
+        is_replica: false,
         bytes_max: 1,
         bytes_min: 1,
         may_park: false,

@@ -107,11 +107,13 @@ async fn serve(
                 from: offset,
                 bytes_max,
                 bytes_min,
+                is_replica,
                 wait,
             } => {
                 let hunger = Hunger {
                     bytes_max,
                     bytes_min,
+                    is_replica,
                     may_park: !wait.is_zero(),
                 };
                 let (core, parked) = (Rc::clone(&core), Rc::clone(&parked));

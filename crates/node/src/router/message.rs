@@ -43,6 +43,7 @@ pub(super) enum What {
         from: Offset,
         bytes_max: usize,
         bytes_min: u64,
+        is_replica: bool,
         wait: Duration,
     },
     /// The fetch of this number need not be parked any longer.

@@ -62,6 +62,8 @@ pub(crate) struct FetchFrom<'a> {
     pub(crate) from: Offset,
     pub(crate) bytes_max: usize,
     pub(crate) bytes_min: u64,
+    /// For a replica, also below the log start.
+    pub(crate) is_replica: bool,
     pub(crate) wait: Duration,
 }
 
@@ -250,6 +252,7 @@ async fn fetch_here(
         let hunger = Hunger {
             bytes_max: request.bytes_max,
             bytes_min: request.bytes_min,
+            is_replica: request.is_replica,
             may_park,
         };
         match core.fetch(key, request.from, hunger).await? {
@@ -301,6 +304,7 @@ async fn fetch_away(
             from,
             bytes_max,
             bytes_min,
+            is_replica,
             ..
         } = request;
         let call = lane.call(What::Fetch {
@@ -308,6 +312,7 @@ async fn fetch_away(
             from,
             bytes_max,
             bytes_min,
+            is_replica,
             wait,
         });
         count_hop(core, &call);

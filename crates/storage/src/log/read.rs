@@ -183,11 +183,25 @@ impl<D: Dir> Log<D> {
         upto: Offset,
         bytes_max: usize,
     ) -> Result<ReadPlan<D>, ReadError> {
-        if from < self.log_start() || self.log_end() < from {
-            return Err(ReadError::OutOfRange {
-                offset: from,
-                valid: self.readable(),
-            });
+        if from < self.log_start() {
+            return Err(self.out_of_range(from));
+        }
+        self.plan_copy(from, upto, bytes_max)
+    }
+
+    /// The same for who copies the log, and so needs whole segments: from where the first one begins,
+    /// which may be below log start.
+    ///
+    /// # Errors
+    /// As for [`Log::plan_read`].
+    pub fn plan_copy(
+        &self,
+        from: Offset,
+        upto: Offset,
+        bytes_max: usize,
+    ) -> Result<ReadPlan<D>, ReadError> {
+        if from < self.floor_place().offset || self.log_end() < from {
+            return Err(self.out_of_range(from));
         }
         if let Some(damage) = self.damage.iter().find(|d| d.from <= from && from < d.to) {
             return Err((*damage).into());
@@ -221,6 +235,11 @@ impl<D: Dir> Log<D> {
                 valid: self.readable(),
             }),
         }
+    }
+
+    fn out_of_range(&self, offset: Offset) -> ReadError {
+        let valid = self.readable();
+        ReadError::OutOfRange { offset, valid }
     }
 
     /// A read of what is durable of `segment`, from `from` on; `None` without a store.
