@@ -124,6 +124,30 @@ pub enum Error {
         /// The directory.
         dir: String,
     },
+    /// A segment that does not begin where the log ends, by offset, ordinal or chain; or files of a
+    /// generation that is taken.
+    #[error("segment {segment} does not go on where the log ends, at offset {log_end}")]
+    NotNext {
+        /// The base offset of the segment.
+        segment: Offset,
+        /// The end of the log.
+        log_end: Offset,
+    },
+    /// A segment that does not hold the batches of the one that it is to replace; or files of a
+    /// generation that is taken.
+    #[error("segment {segment} is not the one of that base, or its files are not newer")]
+    NotSame {
+        /// The base offset of the segment.
+        segment: Offset,
+    },
+    /// A segment from a source whose epochs are not those of the log.
+    #[error("epoch {epoch} has another lineage in the log than in the source of segment {segment}")]
+    OtherLineage {
+        /// The base offset of the segment.
+        segment: Offset,
+        /// The number of the epoch.
+        epoch: LeaderEpoch,
+    },
     /// A directory without a finished snapshot.
     #[error("{dir} holds no snapshot, or one that was never finished")]
     NoSnapshot {

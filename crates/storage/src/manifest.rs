@@ -180,6 +180,29 @@ impl<D: Dir> Manifest<D> {
         Ok(gone)
     }
 
+    /// Appends `edits`, durably, all of them or none, and returns the segments whose files are not named
+    /// any more. Several are one write only if the file is written anew.
+    ///
+    /// # Errors
+    /// As for [`Manifest::append`].
+    ///
+    /// # Panics
+    /// As for [`Manifest::append`].
+    pub async fn append_all(&mut self, edits: &[Edit]) -> Result<Vec<Segment>, Error> {
+        assert!(
+            self.torn.is_none(),
+            "torn bytes are cut before anything is appended"
+        );
+        if self.is_in_doubt {
+            return Err(Error::Fenced);
+        }
+        let mut state = self.state.clone();
+        let gone = edits.iter().flat_map(|edit| follow(&mut state, edit));
+        let gone = gone.collect();
+        self.replace(state).await?;
+        Ok(gone)
+    }
+
     /// Writes the file anew, with the fewest edits that say the same.
     ///
     /// # Errors

@@ -1,27 +1,17 @@
 //! Where in a segment epochs begin.
 
+use corelog_record::LeaderEpoch;
 use corelog_record::batch::View;
-use corelog_record::{LeaderEpoch, Lineage, Offset};
 
 use crate::format::edit::Epoch;
+use crate::log::lineage::Began;
 use crate::segment::Point;
-
-/// An epoch, as a source tells of it: its ordinal is for the one who walks the batches to find out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Begun {
-    /// Its number.
-    pub epoch: LeaderEpoch,
-    /// Who owned the log.
-    pub lineage: Lineage,
-    /// The log end when it began.
-    pub start: Offset,
-}
 
 /// The epochs of a source, on a walk over one segment's batches.
 #[derive(Debug)]
 pub(super) struct Epochs {
     /// Those that begin behind the batches so far, newest first.
-    ahead: Vec<Begun>,
+    ahead: Vec<Began>,
     /// The others, oldest first.
     met: Vec<Epoch>,
     /// That of the last batch.
@@ -29,10 +19,10 @@ pub(super) struct Epochs {
 }
 
 impl Epochs {
-    /// The epochs `begun`, oldest first, for a walk that starts at `base`. Of those that began before
+    /// The epochs `began`, oldest first, for a walk that starts at `base`. Of those that began before
     /// it, only the offset is known: they count as if their first batch were that at `base`.
-    pub(super) fn new(begun: &[Begun], base: &Point) -> Self {
-        let mut ahead: Vec<_> = begun.to_vec();
+    pub(super) fn new(began: &[Began], base: &Point) -> Self {
+        let mut ahead: Vec<_> = began.to_vec();
         ahead.reverse();
         let mut epochs = Self {
             ahead,
@@ -47,7 +37,7 @@ impl Epochs {
     /// and none before that of the batch ahead of it. An epoch that begins within a batch is none.
     pub(super) fn admit(&mut self, point: &Point, batch: &View<'_>) -> bool {
         self.meet(point);
-        let is_within = |next: &Begun| next.start < batch.next_offset();
+        let is_within = |next: &Began| next.offset < batch.next_offset();
         let epoch = batch.epoch();
         let is_known = self.met.iter().any(|met| Some(met.epoch) == epoch);
         let is_admitted =
@@ -65,11 +55,11 @@ impl Epochs {
     }
 
     fn meet(&mut self, point: &Point) {
-        while let Some(next) = self.ahead.pop_if(|next| next.start <= point.offset) {
+        while let Some(next) = self.ahead.pop_if(|next| next.offset <= point.offset) {
             self.met.push(Epoch {
                 epoch: next.epoch,
                 lineage: next.lineage,
-                offset: next.start,
+                offset: next.offset,
                 ordinal: point.ordinal,
             });
         }

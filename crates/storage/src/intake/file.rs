@@ -4,12 +4,12 @@ use std::rc::Rc;
 
 use corelog_record::{HistoryId, Offset, Timestamp};
 
-use super::epochs::Begun;
 use super::verifier::{Bad, Verifier};
 use super::{Error, Ready, partial};
 use crate::disk::{BLOCK_BYTES, Buf, Dir, File, Open, Space, round_up};
 use crate::error::At;
 use crate::format::edit::Seal;
+use crate::log::lineage::Began;
 use crate::log::remove;
 use crate::segment::{Point, name};
 
@@ -23,7 +23,7 @@ pub struct Of {
     /// The generation it is to have: see [`Log::generation_next`](crate::Log::generation_next).
     pub generation: u32,
     /// The epochs of the source, oldest first.
-    pub epochs: Vec<Begun>,
+    pub epochs: Vec<Began>,
     /// Bytes of store for each row of the index.
     pub interval_bytes: u32,
 }

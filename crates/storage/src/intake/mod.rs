@@ -23,7 +23,9 @@ pub(crate) mod partial;
 mod ready;
 mod verifier;
 
-pub use epochs::Begun;
+#[cfg(test)]
+mod tests;
+
 pub use error::Error;
 pub use file::{Intake, Of};
 pub use ready::Ready;

@@ -3,6 +3,7 @@
 use corelog_record::Offset;
 
 use crate::format::edit::{Epoch, Seal};
+use crate::segment::name;
 
 /// A segment of which every byte is verified and synced, in the directory of its log; give it to
 /// [`Log::plan_install`](crate::Log::plan_install) or
@@ -23,6 +24,11 @@ impl Ready {
     #[must_use]
     pub fn base(&self) -> Offset {
         self.seal.digest.base
+    }
+
+    /// The name that its store's file gets.
+    pub(crate) fn store(&self) -> String {
+        name::store(self.base(), self.generation)
     }
 
     /// What it holds.

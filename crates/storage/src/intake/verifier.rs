@@ -2,9 +2,10 @@
 
 use corelog_record::batch::{HEADER_BYTES, Header, View};
 
-use super::epochs::{Begun, Epochs};
+use super::epochs::Epochs;
 use crate::format::edit::{Epoch, Seal};
 use crate::index::Builder;
+use crate::log::lineage::Began;
 use crate::segment::Point;
 
 /// A walk over the batches of one sealed store, whatever its pieces: checksums, offsets and chain.
@@ -51,9 +52,9 @@ impl Verifier {
     }
 
     /// The same, which also holds the batches against the epochs of the log, oldest first.
-    pub(super) fn with_epochs(self, begun: &[Begun]) -> Self {
+    pub(super) fn with_epochs(self, epochs: &[Began]) -> Self {
         Self {
-            epochs: Some(Epochs::new(begun, &self.base)),
+            epochs: Some(Epochs::new(epochs, &self.base)),
             ..self
         }
     }

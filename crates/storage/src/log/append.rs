@@ -51,8 +51,8 @@ pub enum AppendError {
         /// Bytes that wait.
         pending: usize,
     },
-    /// The end of the log is being cut off, or another epoch begins there; try again when that is
-    /// done.
+    /// The end of the log is being cut off, segments are put there, or another epoch begins there; try
+    /// again when that is done.
     #[error("the end of the log is being changed")]
     Cutting,
     /// The log follows another one and holds nothing of its own.

@@ -63,6 +63,27 @@ pub enum Chore {
         /// The new log end.
         log_end: Offset,
     },
+    /// Segments that a peer sent are part of the log.
+    Installed {
+        /// The base offset of the first one.
+        segment: Offset,
+        /// How many.
+        segments: usize,
+        /// How many bytes of batches.
+        bytes: u64,
+        /// The log end, which is durable.
+        log_end: Offset,
+    },
+    /// A segment has new files; its old store is in quarantine.
+    Replaced {
+        /// The base offset of the segment.
+        segment: Offset,
+        /// How many bytes of batches.
+        bytes: u64,
+        /// The name of the old store in quarantine; `None` if there was none, or it could not be moved
+        /// yet: opening the log does that.
+        quarantined: Option<String>,
+    },
     /// Files that the log no longer names were removed.
     Removed {
         /// How many files.
@@ -119,6 +140,8 @@ impl<D: Dir> fmt::Debug for ChorePlan<D> {
             Work::Remove(_) => "remove",
             Work::Index(_) => "index",
             Work::Snapshot(_) => "snapshot",
+            Work::Install(_) => "install",
+            Work::Replace(_) => "replace",
         };
         f.debug_struct("ChorePlan")
             .field("kind", &kind)
@@ -235,7 +258,7 @@ impl<D: Dir> Log<D> {
         assert!(self.chore.is_none(), "one chore at a time");
         self.chore = Some(match work {
             Work::Prepare(..) | Work::Next(_) => Kind::Prepare,
-            Work::Suffix(_) => Kind::End,
+            Work::Suffix(_) | Work::Install(_) => Kind::End,
             _ => Kind::Other,
         });
         ChorePlan {
@@ -282,6 +305,8 @@ impl<D: Dir> Log<D> {
                 self.take_in_edit(&work.edit, &work.gone, is_done)
             }
             Work::Suffix(suffix) => self.take_in_suffix(*suffix, is_done),
+            Work::Install(install) => self.take_in_install(*install, is_done),
+            Work::Replace(replace) => self.take_in_replace(*replace, is_done),
             Work::Remove(work) => Chore::Removed { files: work.files },
             Work::Snapshot(snapshot) => Chore::Snapshotted {
                 log_start: snapshot.log_start,

@@ -1,37 +1,272 @@
 //! Taking in segments that a peer sent: the files are there, whole and synced, the manifest decides.
+//!
+//! The files get their names first, then the manifest is told of all of them at once. Before that all
+//! is as it was: what a crash leaves under a store's name goes to quarantine at opening.
 
 use corelog_record::Timestamp;
 
 use super::Log;
-use super::chore::ChorePlan;
+use super::chore::{Chore, ChorePlan};
+use super::sums::Sums;
+use super::work::Work;
 use crate::Error;
 use crate::disk::Dir;
+use crate::error::At;
+use crate::format::edit::{Add, Edit, Generation};
+use crate::format::mark::Slot;
+use crate::index::{Of, Sealed};
 use crate::intake::Ready;
+use crate::manifest::Manifest;
+use crate::mark::Mark;
+use crate::segment::{Index, Point, Segment, Stage, name};
+use crate::store::Store;
+
+/// Putting files in their places, and telling the manifest of them.
+pub(super) struct Install<D: Dir> {
+    pub(super) dir: D,
+    pub(super) manifest: Manifest<D>,
+    /// As for any edit: see [`EditWork`](super::work::EditWork).
+    pub(super) unset: Option<(Mark<D>, Slot)>,
+    pub(super) edits: Vec<Edit>,
+    pub(super) segments: Vec<Ready>,
+    /// How many of the files have their names.
+    pub(super) moved: usize,
+}
+
+impl<D: Dir> Install<D> {
+    /// Takes the segments in.
+    pub(super) async fn run(&mut self) -> Result<(), Error> {
+        if let Some((mark, slot)) = &mut self.unset {
+            mark.write_durably(*slot).await?;
+        }
+        match self.move_in().await {
+            // Nothing has failed, and they may come in later.
+            Err(error) if error.is_shortage() => {
+                self.move_out().await.map_err(Error::for_good)?;
+                Err(error)
+            }
+            other => other,
+        }
+    }
+
+    async fn move_in(&mut self) -> Result<(), Error> {
+        for ready in &self.segments {
+            let store = ready.store();
+            let renamed = self.dir.rename(&ready.partial, &self.dir, &store).await;
+            renamed.map_err(|e| At::new(&self.dir, &ready.partial).space("rename", e))?;
+            self.moved += 1;
+        }
+        self.sync().await?;
+        self.manifest.append_all(&self.edits).await?;
+        Ok(())
+    }
+
+    async fn move_out(&mut self) -> Result<(), Error> {
+        for ready in self.segments.iter().take(self.moved) {
+            let store = ready.store();
+            let renamed = self.dir.rename(&store, &self.dir, &ready.partial).await;
+            renamed.map_err(|e| At::new(&self.dir, &store).io("rename", e))?;
+        }
+        self.sync().await
+    }
+
+    async fn sync(&self) -> Result<(), Error> {
+        let synced = self.dir.sync().await;
+        synced.map_err(|e| At::dir(&self.dir).io("sync", e))
+    }
+}
 
 impl<D: Dir> Log<D> {
     /// Plans to take in the segments `ready`, which follow each other, the first of them at the log
-    /// end: all or none, by one write of the manifest. They are durable, and sealed, when the plan is
-    /// complete. Their epochs are taken over as well.
+    /// end: all or none, by one write of the manifest. They are sealed and durable when the plan is
+    /// complete, and what epochs began in them is known. Without space they stay as they are, and may
+    /// be given again.
     ///
     /// # Errors
-    /// [`Error::Busy`] while a chore is under way, or anything is pending or in flight;
-    /// [`Error::Fenced`], [`Error::ReadOnly`].
+    /// [`Error::Busy`] while a chore is under way, or anything is pending or in flight, or a segment
+    /// waits to be sealed; an active segment that ends where they begin is rolled first, and waits, too.
+    /// [`Error::NotNext`] for segments that do not begin at the log end, also
+    /// those of a log without files; [`Error::OtherLineage`]; [`Error::ReadOnly`], [`Error::Fenced`].
     pub fn plan_install(
         &mut self,
-        ready: Vec<Ready>,
+        mut ready: Vec<Ready>,
         now: Timestamp,
     ) -> Result<ChorePlan<D>, Error> {
-        let _ = (ready, now);
-        Err(Error::Busy)
+        self.ready_to_change()?;
+        if let Some(from) = self.read_only_from {
+            return Err(Error::ReadOnly { from });
+        }
+        if self.pending_bytes() > 0 || self.in_flight_bytes > 0 || self.is_flush_preparing {
+            return Err(Error::Busy);
+        }
+        if !self.active().is_empty() {
+            // Its source ended it here: what follows is sealed.
+            if ready
+                .first()
+                .is_some_and(|first| first.base() == self.log_end())
+            {
+                self.roll();
+            }
+            return Err(Error::Busy);
+        }
+        let is_waiting = |segment: &Segment<D>| segment.stage != Stage::Damaged;
+        if self.newest_unsealed().skip(1).any(is_waiting) {
+            return Err(Error::Busy);
+        }
+        let mut edits = Vec::new();
+        let mut end = self.active().base.place();
+        for ready in &mut ready {
+            // Retention goes by this node's clock: nothing is younger than it says.
+            ready.seal.sealed = ready.seal.sealed.min(now);
+            let digest = &ready.seal.digest;
+            let is_next =
+                digest.start() == end && self.generation_next(end.offset) <= ready.generation;
+            if !is_next || !self.manifest.is_here() {
+                return Err(Error::NotNext {
+                    segment: digest.base,
+                    log_end: self.log_end(),
+                });
+            }
+            edits.extend(self.installing(ready));
+            end = digest.end();
+        }
+        edits.extend(self.epochs_of(&ready)?);
+        let install = self.install(ready, edits)?;
+        Ok(self.chore(Work::Install(Box::new(install))))
     }
 
-    /// Plans to put the segment `ready` in the place of the one that the log has at its base: reads go
-    /// to the new files, damage of the old ones is forgotten, and they go to quarantine.
-    ///
-    /// # Errors
-    /// As for [`Log::plan_install`].
-    pub fn plan_replace(&mut self, ready: Ready, now: Timestamp) -> Result<ChorePlan<D>, Error> {
-        let _ = (ready, now);
-        Err(Error::Busy)
+    /// Takes along what an install needs.
+    pub(super) fn install(
+        &mut self,
+        segments: Vec<Ready>,
+        edits: Vec<Edit>,
+    ) -> Result<Install<D>, Error> {
+        let slot = self.unset_slot();
+        let Some(manifest) = self.manifest.take() else {
+            return Err(Error::Busy);
+        };
+        let unset = slot.and_then(|slot| Some((self.mark.take()?, slot)));
+        assert_eq!(slot.is_some(), unset.is_some(), "a clean mark is at hand");
+        Ok(Install {
+            dir: self.dir.clone(),
+            manifest,
+            unset,
+            edits,
+            segments,
+            moved: 0,
+        })
+    }
+
+    /// Takes back what an install took along.
+    pub(super) fn give_back(&mut self, manifest: Manifest<D>, unset: Option<(Mark<D>, Slot)>) {
+        self.return_manifest(Some(manifest));
+        if let Some((mark, _)) = unset {
+            self.marked.is_clean = mark.last().is_some_and(|slot| slot.is_clean);
+            self.mark.give_back(Some(mark));
+        }
+    }
+
+    /// Takes segments in that are now durable.
+    pub(super) fn take_in_install(&mut self, install: Install<D>, is_done: bool) -> Chore {
+        let Install {
+            manifest,
+            unset,
+            segments,
+            ..
+        } = install;
+        self.give_back(manifest, unset);
+        let mut installed = Chore::Installed {
+            segment: segments.first().map_or(self.log_end(), Ready::base),
+            segments: segments.len(),
+            bytes: segments.iter().map(|ready| ready.seal.digest.bytes).sum(),
+            log_end: self.log_end(),
+        };
+        let (true, Some(last)) = (is_done, segments.last()) else {
+            return installed;
+        };
+        let end = Point::sealed(&last.seal);
+        if let Some(active) = self.segments.pop_back() {
+            assert!(active.is_empty(), "nothing was appended meanwhile");
+            self.discard(active);
+        }
+        self.durable_segment = last.base();
+        for ready in segments {
+            self.durable_total += ready.seal.digest.bytes;
+            let segment = self.sealed_segment(&ready);
+            self.segments.push_back(segment);
+        }
+        self.segments.push_back(Segment::new(end.rolled()));
+        self.sums = Sums::over(&self.segments);
+        self.durable = end;
+        self.tail.reset();
+        if let Chore::Installed { log_end, .. } = &mut installed {
+            *log_end = end.offset;
+        }
+        installed
+    }
+
+    /// The segment of files that have their names.
+    pub(super) fn sealed_segment(&self, ready: &Ready) -> Segment<D> {
+        let base = Point::starting(ready.seal.digest.start());
+        let end = Point::sealed(&ready.seal);
+        let bytes = ready.seal.digest.bytes;
+        let store = Store::closed(&self.dir, ready.store());
+        let of = Of {
+            history: self.identity.history,
+            base,
+            store: store.clone(),
+            store_bytes: bytes,
+            end: Some((end.offset, end.chain)),
+            interval_bytes: self.options.index_interval_bytes,
+            is_lower: false,
+        };
+        let index = name::index(base.offset, ready.generation);
+        Segment {
+            end,
+            generation: ready.generation,
+            stage: Stage::Sealed(ready.seal.sealed),
+            store: Some(store),
+            space_bytes: bytes,
+            index: Index::File(Sealed::new(&self.dir, index, of)),
+            ..Segment::new(base)
+        }
+    }
+
+    /// What the manifest is told of a segment that is new to it, or of which it knows an empty store.
+    fn installing(&self, ready: &Ready) -> Vec<Edit> {
+        let base = ready.base();
+        let state = self.manifest.get().map(Manifest::state);
+        let named = state.and_then(|state| state.segments().last());
+        let named = named.filter(|segment| segment.base == base);
+        let start = ready.seal.digest.start();
+        let add = named.is_none().then_some(Edit::Add(Add::from(start)));
+        let present = named.map_or(0, |segment| segment.generation);
+        let generation = ready.generation;
+        let change =
+            (present < generation).then_some(Edit::Generation(Generation { base, generation }));
+        add.into_iter()
+            .chain(change)
+            .chain([Edit::Seal(ready.seal.clone())])
+            .collect()
+    }
+
+    /// The edits for the epochs that began in `segments` and are new to the log.
+    fn epochs_of(&self, segments: &[Ready]) -> Result<Vec<Edit>, Error> {
+        let mut known = self.epochs().to_vec();
+        let mut edits = Vec::new();
+        for ready in segments {
+            for met in &ready.epochs {
+                let same = known.iter().find(|known| known.epoch == met.epoch);
+                if same.is_some_and(|same| same.lineage != met.lineage) {
+                    let (segment, epoch) = (ready.base(), met.epoch);
+                    return Err(Error::OtherLineage { segment, epoch });
+                }
+                if known.last().is_none_or(|last| last.epoch < met.epoch) {
+                    known.push(*met);
+                    edits.push(Edit::Epoch(*met));
+                }
+            }
+        }
+        Ok(edits)
     }
 }

@@ -50,6 +50,7 @@ mod pin;
 mod prepare;
 mod read;
 mod reader;
+mod replace;
 mod rest;
 mod scrub;
 mod select;

@@ -8,7 +8,7 @@ use super::Log;
 use crate::Error;
 use crate::disk::Dir;
 use crate::format::edit::Seal;
-use crate::segment::{self, Segment};
+use crate::segment::{self, Segment, name};
 use crate::store::Store;
 
 /// The store of a sealed segment, whose file stays until this is dropped: neither retention nor a
@@ -84,6 +84,15 @@ impl<D: Dir> Log<D> {
     pub fn generation_next(&self, base: Offset) -> u32 {
         let segment = self.segment_of(base);
         let is_there = segment.base.offset == base && segment.store.is_some();
-        if is_there { segment.generation + 1 } else { 0 }
+        let first = name::store(base, 0);
+        // One that was made for it and never added waits under that name.
+        let is_waiting = self
+            .next
+            .as_ref()
+            .is_some_and(|(next, _)| next.name() == first);
+        match is_there {
+            true => segment.generation + 1,
+            false => u32::from(is_waiting),
+        }
     }
 }

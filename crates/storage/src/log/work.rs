@@ -5,7 +5,9 @@ use std::rc::Rc;
 
 use corelog_record::Offset;
 
+use super::install::Install;
 use super::prepare::Prepare;
+use super::replace::Replace;
 use super::snapshot::Snapshot;
 use super::space::Extent;
 use super::suffix::Suffix;
@@ -42,6 +44,10 @@ pub(super) enum Work<D: Dir> {
     Index(IndexWork<D>),
     /// Link sealed segments into a snapshot.
     Snapshot(Box<Snapshot<D>>),
+    /// Take in segments at the end of the log.
+    Install(Box<Install<D>>),
+    /// Put a segment in the place of another.
+    Replace(Box<Replace<D>>),
 }
 
 impl<D: Dir> Work<D> {
@@ -57,6 +63,8 @@ impl<D: Dir> Work<D> {
             Self::Remove(remove) => remove.run().await,
             Self::Index(index) => index.run().await,
             Self::Snapshot(snapshot) => snapshot.run().await,
+            Self::Install(install) => install.run().await,
+            Self::Replace(replace) => replace.run().await,
         }
     }
 }

@@ -1,0 +1,144 @@
+//! Damage goes when the segment comes in again.
+
+use super::*;
+use crate::log::{Damage, ReadError};
+use crate::testing::read_all;
+
+/// Scrubs the whole log.
+fn scrub<D: Dir>(log: &mut Log<D>) -> Vec<Damage> {
+    let mut found = Vec::new();
+    loop {
+        let plan = log.plan_scrub(at(20), 1 << 20).unwrap().unwrap();
+        let done = block_on(plan.run());
+        let scrubbed = log.complete_scrub(done, at(20));
+        found.extend(scrubbed.damage);
+        if scrubbed.is_pass_complete {
+            return found;
+        }
+    }
+}
+
+/// Has the segment at `base` come in again.
+fn heal(root: &MemoryDir, log: &mut MemoryLog, source: &Source, number: usize) -> Chore {
+    let base = source.sealed[number].1.digest.base;
+    let of = source.of(number, log.generation_next(base));
+    let mut intake = block_on(Intake::open(&root.child("p0"), of, at(30))).unwrap();
+    block_on(intake.push(&source.bytes(number))).unwrap();
+    let ready = block_on(intake.finish()).unwrap();
+    let done = block_on(log.plan_replace(ready, at(31)).unwrap().run());
+    log.complete_chore(done, at(31)).unwrap()
+}
+
+#[test]
+fn a_damaged_segment_is_healed_its_damage_forgotten_and_the_old_file_quarantined() {
+    let source = Source::new(25);
+    let sent: Vec<u8> = (0..source.sealed.len())
+        .flat_map(|number| source.bytes(number))
+        .collect();
+    for bit in [5, 8 * 3_000, 8 * 9_000 + 3] {
+        let (root, mut log) = replica(&source);
+        let base = source.sealed[2].1.digest.base;
+        let store = name::store(base, 0);
+        root.child("p0").flip(&store, bit).unwrap();
+        let damage = scrub(&mut log);
+        assert!(!damage.is_empty() && damage.iter().all(|damage| damage.segment == base));
+        settle(&mut log, at(21)).unwrap();
+        let read = read_all(&log, base);
+        assert!(matches!(read, Err(ReadError::Damaged { .. })), "{read:?}");
+        let healed = heal(&root, &mut log, &source, 2);
+        let Chore::Replaced {
+            segment,
+            bytes,
+            quarantined: Some(quarantined),
+        } = healed
+        else {
+            panic!("{healed:?}")
+        };
+        assert_eq!((segment, bytes), (base, source.sealed[2].1.digest.bytes));
+        let kept = block_on(root.child("quarantine").read(&quarantined, 1 << 20)).unwrap();
+        assert_eq!(kept.len(), source.bytes(2).len());
+        assert_ne!(kept, source.bytes(2), "what was damaged is kept as it was");
+        assert_eq!(scrub(&mut log), []);
+        assert_eq!(log.damage(), []);
+        assert_eq!(walk(&log), sent);
+        settle(&mut log, at(32)).unwrap();
+        assert!(!files(&root).contains(&store));
+        drop(log);
+        let (log, report) = open(&root, small(), 4, at(40)).unwrap();
+        assert!(
+            report.damage.is_empty() && report.quarantined.is_empty(),
+            "{report:?}"
+        );
+        assert_eq!(walk(&log), sent);
+    }
+}
+
+#[test]
+fn a_missing_store_is_healed_as_well() {
+    let source = Source::new(25);
+    let (root, log) = replica(&source);
+    drop(log);
+    let base = source.sealed[1].1.digest.base;
+    block_on(root.child("p0").remove(&name::store(base, 0))).unwrap();
+    let (mut log, report) = open(&root, small(), 4, at(20)).unwrap();
+    assert_eq!(report.damage.len(), 1);
+    let healed = heal(&root, &mut log, &source, 1);
+    assert!(
+        matches!(
+            healed,
+            Chore::Replaced {
+                quarantined: None,
+                ..
+            }
+        ),
+        "{healed:?}"
+    );
+    assert!(log.damage().is_empty());
+    let sent: Vec<u8> = (0..source.sealed.len())
+        .flat_map(|number| source.bytes(number))
+        .collect();
+    assert_eq!(walk(&log), sent);
+}
+
+#[test]
+fn damage_that_readers_of_the_old_file_still_find_is_not_that_of_the_new_one() {
+    let source = Source::new(25);
+    let (root, mut log) = replica(&source);
+    let base = source.sealed[2].1.digest.base;
+    let plan = log.plan_read(base, Offset::MAX, 64 << 10).unwrap();
+    root.child("p0").flip(&name::store(base, 0), 5).unwrap();
+    heal(&root, &mut log, &source, 2);
+    let read = block_on(plan.run());
+    assert!(
+        matches!(read, Err(ReadError::Damaged { .. })),
+        "it reads the old file"
+    );
+    settle(&mut log, at(40)).unwrap();
+    assert!(log.damage().is_empty());
+    assert!(read_all(&log, base).is_ok());
+}
+
+#[test]
+fn only_the_same_segment_with_newer_files_takes_the_place_of_one() {
+    let source = Source::new(25);
+    let other = Source::new(20);
+    let (root, mut log) = replica(&source);
+    let ready = |source: &Source, number, generation| {
+        let of = source.of(number, generation);
+        let mut intake = block_on(Intake::open(&root.child("p0"), of, at(30))).unwrap();
+        block_on(intake.push(&source.bytes(number))).unwrap();
+        block_on(intake.finish()).unwrap()
+    };
+    let is_refused =
+        |plan: Result<_, crate::Error>| matches!(plan, Err(crate::Error::NotSame { .. }));
+    let last = source.sealed.len() - 1;
+    assert!(
+        is_refused(log.plan_replace(ready(&other, last, 1), at(31)).map(drop)),
+        "other batches"
+    );
+    assert!(
+        is_refused(log.plan_replace(ready(&source, 1, 0), at(31)).map(drop)),
+        "no newer files"
+    );
+    assert!(log.plan_replace(ready(&source, 1, 3), at(31)).is_ok());
+}

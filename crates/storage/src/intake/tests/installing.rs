@@ -1,0 +1,212 @@
+//! What came in becomes part of a log.
+
+use super::*;
+use crate::format::quarantine::Name;
+
+#[test]
+fn a_log_that_was_installed_is_the_log_that_was_sent() {
+    let source = Source::new(25);
+    let (root, mut log) = replica(&source);
+    let sent: Vec<u8> = (0..source.sealed.len())
+        .flat_map(|number| source.bytes(number))
+        .collect();
+    let last = &source.sealed.last().unwrap().1.digest;
+    assert_eq!((log.log_end(), log.durable()), (last.end, last.end));
+    assert_eq!(walk(&log), sent);
+    assert_eq!(log.epoch(), source.epochs[1].epoch);
+    assert_eq!(log.sealed().collect::<Vec<_>>(), source.sealed);
+    assert_eq!(partials(&root), 0);
+    settle(&mut log, at(10)).unwrap();
+    block_on(log.close(at(11))).unwrap();
+    let (log, report) = open(&root, small(), 4, at(12)).unwrap();
+    assert!(report.is_clean && report.damage.is_empty() && report.quarantined.is_empty());
+    assert_eq!(walk(&log), sent);
+    let (_, state) = block_on(manifest::read(&root.child("p0"))).unwrap();
+    let known = |epochs: &[Epoch]| {
+        epochs
+            .iter()
+            .map(|e| (e.epoch, e.lineage, e.offset))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(known(state.epochs()), known(&source.epochs));
+}
+
+#[test]
+fn records_are_appended_behind_what_was_installed_and_more_is_not() {
+    let source = Source::new(25);
+    let root = MemoryDir::new();
+    copy(&root, &source);
+    let (mut log, _) = open(&root, small(), 3, at(2)).unwrap();
+    let ready = |number| block_on(receive(&root, &source, number, 5_000)).unwrap();
+    install(&mut log, vec![ready(0)]).unwrap();
+    let (second, third) = (ready(1), ready(2));
+    let gap = log.plan_install(vec![third.clone()], at(9));
+    assert!(matches!(gap, Err(crate::Error::NotNext { .. })), "{gap:?}");
+    let end = log.log_end();
+    append(&mut log, 1, 100);
+    assert_eq!(log.log_end(), end.plus(1));
+    let refused = log.plan_install(vec![second], at(9));
+    assert!(
+        matches!(refused, Err(crate::Error::Busy)),
+        "records are not passed over: {refused:?}"
+    );
+    settle(&mut log, at(10)).unwrap();
+    assert_eq!(
+        log.segments().last().unwrap().base,
+        end,
+        "nor rolled for it"
+    );
+    drop(log);
+    let (log, report) = open(&root, small(), 4, at(12)).unwrap();
+    assert_eq!((log.log_end(), report.damage.len()), (end.plus(1), 0));
+}
+
+#[test]
+fn an_active_segment_that_ends_where_the_next_begins_is_sealed_before_it() {
+    let source = Source::new(0);
+    let root = MemoryDir::new();
+    copy(&root, &source);
+    let (mut log, _) = open(&root, small(), 3, at(2)).unwrap();
+    for batch in corelog_record::batch::Batches::over(&source.bytes(0)) {
+        log.append(batch.unwrap(), at(2)).unwrap();
+    }
+    settle(&mut log, at(3)).unwrap();
+    assert!(!log.segments().last().unwrap().is_sealed);
+    let ready = vec![block_on(receive(&root, &source, 1, 5_000)).unwrap()];
+    let refused = log.plan_install(ready.clone(), at(9));
+    assert!(matches!(refused, Err(crate::Error::Busy)), "{refused:?}");
+    settle(&mut log, at(9)).unwrap();
+    install(&mut log, ready).unwrap();
+    let digests = |sealed: Vec<(u32, Seal)>| -> Vec<_> {
+        sealed.into_iter().map(|(_, seal)| seal.digest).collect()
+    };
+    assert_eq!(
+        digests(log.sealed().collect()),
+        digests(source.sealed[..2].to_vec())
+    );
+}
+
+#[test]
+fn an_empty_store_that_waits_at_the_end_gives_way() {
+    let source = Source::new(25);
+    let root = MemoryDir::new();
+    copy(&root, &source);
+    let (mut log, _) = open(&root, small(), 3, at(2)).unwrap();
+    // A store is made for a group that then finds no space.
+    root.set_capacity(Some(root.bytes_in_use()));
+    log.append(&batch(&[b"x"], at(2)), at(2)).unwrap();
+    assert!(flush(&mut log, at(2)).unwrap_err().is_shortage());
+    drop(log);
+    root.set_capacity(None);
+    let (mut log, _) = open(&root, small(), 3, at(3)).unwrap();
+    let empty = name::store(Offset::ZERO, 0);
+    assert!(files(&root).contains(&empty));
+    let generation = log.generation_next(Offset::ZERO);
+    assert_eq!(generation, 1);
+    let dir = root.child("p0");
+    let ready = |generation| {
+        let mut intake = block_on(Intake::open(&dir, source.of(0, generation), at(5))).unwrap();
+        block_on(intake.push(&source.bytes(0))).unwrap();
+        block_on(intake.finish()).unwrap()
+    };
+    let taken = log.plan_install(vec![ready(0)], at(9));
+    assert!(
+        matches!(taken, Err(crate::Error::NotNext { .. })),
+        "{taken:?}"
+    );
+    install(&mut log, vec![ready(generation)]).unwrap();
+    settle(&mut log, at(10)).unwrap();
+    assert!(!files(&root).contains(&empty));
+    assert_eq!(walk(&log), source.bytes(0));
+}
+
+#[test]
+fn a_source_of_another_lineage_is_refused() {
+    let source = Source::new(25);
+    let root = MemoryDir::new();
+    copy(&root, &source);
+    let (mut log, _) = open(&root, small(), 3, at(2)).unwrap();
+    let mut ready = block_on(receive(&root, &source, 0, 5_000)).unwrap();
+    ready.epochs[0].lineage = corelog_record::Lineage::from_bytes([3; 16]);
+    let refused = log.plan_install(vec![ready], at(9)).unwrap_err();
+    assert!(
+        matches!(refused, crate::Error::OtherLineage { .. }),
+        "{refused:?}"
+    );
+    assert_eq!(log.log_end(), Offset::ZERO);
+}
+
+#[test]
+fn nothing_is_appended_or_planned_while_segments_are_put_at_the_end() {
+    let source = Source::new(25);
+    let root = MemoryDir::new();
+    copy(&root, &source);
+    let (mut log, _) = open(&root, small(), 3, at(2)).unwrap();
+    let ready = |number| block_on(receive(&root, &source, number, 5_000)).unwrap();
+    let plan = log.plan_install(vec![ready(0)], at(9)).unwrap();
+    let refused = log.append(&batch(&[b"x"], at(9)), at(9));
+    assert!(matches!(refused, Err(crate::log::AppendError::Cutting)));
+    assert!(log.plan_flush().is_none() && log.plan_chore(at(9), true).is_none());
+    let done = block_on(plan.run());
+    log.complete_chore(done, at(9)).unwrap();
+    log.append(&batch(&[b"x"], at(9)), at(9)).unwrap();
+}
+
+#[test]
+fn without_space_for_the_manifest_segments_wait_and_come_in_later() {
+    let source = Source::new(25);
+    let root = MemoryDir::new();
+    copy(&root, &source);
+    let (mut log, _) = open(&root, small(), 3, at(2)).unwrap();
+    let ready = vec![block_on(receive(&root, &source, 0, 5_000)).unwrap()];
+    root.set_capacity(Some(root.bytes_in_use()));
+    let refused = install(&mut log, ready.clone()).unwrap_err();
+    assert!(refused.is_shortage(), "{refused:?}");
+    assert!(!log.is_fenced());
+    assert_eq!((log.log_end(), partials(&root)), (Offset::ZERO, 1));
+    root.set_capacity(None);
+    install(&mut log, ready).unwrap();
+    assert_eq!(walk(&log), source.bytes(0));
+}
+
+#[test]
+fn a_pinned_file_stays_when_retention_removes_its_segment() {
+    let source = Source::new(25);
+    let (root, mut log) = replica(&source);
+    let (generation, seal) = log.sealed().next().unwrap();
+    assert!(
+        log.pin(seal.digest.base, generation + 1).is_none(),
+        "another generation"
+    );
+    assert!(
+        log.pin(seal.digest.base.plus(1), generation).is_none(),
+        "no segment there"
+    );
+    let mut pinned = log.pin(seal.digest.base, generation).unwrap();
+    let name = pinned.name().to_owned();
+    let plan = log.plan_truncate(seal.digest.end).unwrap().unwrap();
+    let done = block_on(plan.run());
+    log.complete_chore(done, at(10)).unwrap();
+    settle(&mut log, at(10)).unwrap();
+    assert!(files(&root).contains(&name));
+    let file = block_on(pinned.file()).unwrap();
+    let read = block_on(crate::disk::File::read_at(&*file, 0, 1 << 20)).unwrap();
+    assert_eq!(read.as_ref(), source.bytes(0));
+    drop((pinned, file));
+    settle(&mut log, at(11)).unwrap();
+    assert!(!files(&root).contains(&name));
+}
+
+#[test]
+fn what_a_crash_left_half_installed_goes_to_quarantine() {
+    let source = Source::new(25);
+    let root = MemoryDir::new();
+    copy(&root, &source);
+    let ready = block_on(receive(&root, &source, 0, 5_000)).unwrap();
+    let dir = root.child("p0");
+    block_on(dir.rename(&ready.partial, &dir, &ready.store())).unwrap();
+    let (log, report) = open(&root, small(), 3, at(6)).unwrap();
+    assert_eq!(log.log_end(), Offset::ZERO);
+    let name: Name = report.quarantined[0].parse().unwrap();
+    assert_eq!(name.file, ready.store());
+}

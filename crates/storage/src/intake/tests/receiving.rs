@@ -1,0 +1,250 @@
+//! What comes in, in whatever pieces, from whomever.
+
+use super::*;
+
+#[test]
+fn a_segment_comes_in_whatever_its_pieces_and_is_the_file_that_was_sent() {
+    let source = Source::new(25);
+    for piece in [1, 61, 4_096, 5_000, 1 << 20] {
+        let root = MemoryDir::new();
+        copy(&root, &source);
+        let ready = block_on(receive(&root, &source, 1, piece)).unwrap();
+        assert_eq!(ready.seal(), &source.sealed[1].1);
+        let stored = block_on(root.child("p0").read(&ready.partial, 1 << 20)).unwrap();
+        assert_eq!(stored, source.bytes(1), "in pieces of {piece}");
+        let index = name::index(ready.base(), 0);
+        let made = block_on(root.child("p0").read(&index, 1 << 20)).unwrap();
+        let original = block_on(source.root.child("p0").read(&index, 1 << 20)).unwrap();
+        assert_eq!(made, original, "the index is made from the batches");
+    }
+}
+
+#[test]
+fn epochs_that_begin_within_a_segment_are_met_at_their_batch() {
+    let source = Source::new(25);
+    let root = MemoryDir::new();
+    copy(&root, &source);
+    let mut met = Vec::new();
+    for number in 0..source.sealed.len() {
+        met = block_on(receive(&root, &source, number, 5_000))
+            .unwrap()
+            .epochs;
+    }
+    let of: Vec<_> = met
+        .iter()
+        .map(|epoch| (epoch.epoch, epoch.lineage, epoch.offset))
+        .collect();
+    let known: Vec<_> = source
+        .epochs
+        .iter()
+        .map(|e| (e.epoch, e.lineage, e.offset))
+        .collect();
+    assert_eq!(of, known);
+    let first = (0..source.sealed.len())
+        .find(|number| source.sealed[*number].1.digest.end > source.epochs[1].offset)
+        .unwrap();
+    let ready = block_on(receive(&root, &source, first, 5_000)).unwrap();
+    assert_eq!(ready.epochs[1].ordinal, source.epochs[1].ordinal);
+}
+
+#[test]
+fn a_wrong_byte_anywhere_is_refused_and_the_next_source_goes_on_before_it() {
+    let source = Source::new(25);
+    let sound = source.bytes(1);
+    let mut random = fastrand::Rng::with_seed(7);
+    for _ in 0..200 {
+        let root = MemoryDir::new();
+        copy(&root, &source);
+        let mut bytes = sound.clone();
+        let wrong = random.usize(..bytes.len());
+        bytes[wrong] ^= 1 << random.u8(..8);
+        let mut intake = block_on(Intake::open(&root.child("p0"), source.of(1, 0), at(5))).unwrap();
+        let mut refused = None;
+        for piece in bytes.chunks(random.usize(1..6_000)) {
+            if let Err(error) = block_on(intake.push(piece)) {
+                refused = Some(error);
+                break;
+            }
+        }
+        let position = intake.position();
+        assert!(
+            position <= wrong as u64,
+            "nothing behind the wrong byte {wrong} is taken"
+        );
+        match refused {
+            Some(Error::Wrong { position: at, .. }) => assert_eq!(at.get(), position),
+            // The rest of a batch that was said to be longer never came.
+            None => {
+                assert!(matches!(
+                    block_on(intake.finish()),
+                    Err(Error::Wrong { .. } | Error::Unlike { .. })
+                ));
+                continue;
+            }
+            other => panic!("{other:?}"),
+        }
+        let rest = usize::try_from(position).unwrap();
+        block_on(intake.push(&sound[rest..])).unwrap();
+        let ready = block_on(intake.finish()).unwrap();
+        let stored = block_on(root.child("p0").read(&ready.partial, 1 << 20)).unwrap();
+        assert_eq!(stored, sound);
+    }
+}
+
+#[test]
+fn what_was_left_is_verified_and_gone_on_with_wherever_it_was_cut() {
+    let source = Source::new(25);
+    let sound = source.bytes(2);
+    let mut random = fastrand::Rng::with_seed(8);
+    let mut resumed = 0;
+    for _ in 0..100 {
+        let root = MemoryDir::new();
+        copy(&root, &source);
+        let cut = random.usize(..sound.len());
+        let mut intake = block_on(Intake::open(&root.child("p0"), source.of(2, 0), at(5))).unwrap();
+        block_on(intake.push(&sound[..cut])).unwrap();
+        block_on(intake.park()).unwrap();
+        let mut intake = block_on(Intake::open(&root.child("p0"), source.of(2, 0), at(6))).unwrap();
+        let position = usize::try_from(intake.position()).unwrap();
+        assert_eq!(position as u64, intake.resumed_bytes());
+        assert!(
+            position <= cut && cut - position < 2_000,
+            "{position} of {cut}: but for the last batch"
+        );
+        resumed += position;
+        block_on(intake.push(&sound[position..])).unwrap();
+        let ready = block_on(intake.finish()).unwrap();
+        let stored = block_on(root.child("p0").read(&ready.partial, 1 << 20)).unwrap();
+        assert_eq!(stored, sound);
+        assert_eq!(partials(&root), 1);
+    }
+    assert!(resumed > 0);
+}
+
+#[test]
+fn what_rotted_in_a_partial_file_is_asked_for_again() {
+    let source = Source::new(25);
+    let sound = source.bytes(2);
+    let mut random = fastrand::Rng::with_seed(9);
+    for _ in 0..50 {
+        let root = MemoryDir::new();
+        copy(&root, &source);
+        let dir = root.child("p0");
+        let mut intake = block_on(Intake::open(&dir, source.of(2, 0), at(5))).unwrap();
+        block_on(intake.push(&sound[..12_000])).unwrap();
+        block_on(intake.park()).unwrap();
+        let partial = files(&root)
+            .into_iter()
+            .find(|name| name.ends_with(".partial"))
+            .unwrap();
+        let bit = random.u64(..8 * 10_000);
+        dir.flip(&partial, bit).unwrap();
+        let mut intake = block_on(Intake::open(&dir, source.of(2, 0), at(6))).unwrap();
+        let position = usize::try_from(intake.position()).unwrap();
+        assert!(position as u64 <= bit / 8);
+        block_on(intake.push(&sound[position..])).unwrap();
+        let ready = block_on(intake.finish()).unwrap();
+        assert_eq!(block_on(dir.read(&ready.partial, 1 << 20)).unwrap(), sound);
+    }
+}
+
+#[test]
+fn sound_batches_that_were_not_sealed_are_refused_and_leave_nothing() {
+    let source = Source::new(25);
+    let root = MemoryDir::new();
+    copy(&root, &source);
+    let mut of = source.of(1, 0);
+    of.seal.digest.end_chain = corelog_record::Chain::from_raw(1);
+    let mut intake = block_on(Intake::open(&root.child("p0"), of, at(5))).unwrap();
+    block_on(intake.push(&source.bytes(1))).unwrap();
+    let refused = block_on(intake.finish());
+    assert!(
+        matches!(
+            refused,
+            Err(Error::Unlike {
+                resumed_bytes: 0,
+                ..
+            })
+        ),
+        "{refused:?}"
+    );
+    assert_eq!(partials(&root), 0);
+}
+
+#[test]
+fn a_batch_of_an_epoch_that_did_not_own_the_log_is_refused() {
+    let source = Source::new(25);
+    let root = MemoryDir::new();
+    copy(&root, &source);
+    let second = source.epochs[1].offset;
+    let number = source
+        .sealed
+        .iter()
+        .position(|(_, seal)| second < seal.digest.end)
+        .unwrap();
+    let try_with = |epochs: Vec<Began>| {
+        let of = Of {
+            epochs,
+            ..source.of(number, 7)
+        };
+        let mut intake = block_on(Intake::open(&root.child("p0"), of, at(5))).unwrap();
+        let pushed = block_on(intake.push(&source.bytes(number)));
+        (pushed, intake.position())
+    };
+    let first_only = try_with(source.began()[..1].to_vec());
+    assert!(matches!(first_only.0, Err(Error::Wrong { offset, .. }) if offset == second));
+    let mut later = source.began();
+    later[1].offset = second.plus(2);
+    assert!(matches!(try_with(later).0, Err(Error::Wrong { offset, .. }) if offset == second));
+    assert!(try_with(source.began()).0.is_ok());
+}
+
+#[test]
+fn a_seal_that_no_segment_has_takes_no_space() {
+    let source = Source::new(25);
+    let root = MemoryDir::new();
+    copy(&root, &source);
+    let mut huge = source.of(1, 0);
+    huge.seal.digest.bytes = 1 << 60;
+    let mut empty = source.of(1, 0);
+    empty.seal.digest.end = empty.seal.digest.base;
+    for of in [huge, empty] {
+        let refused = block_on(Intake::open(&root.child("p0"), of, at(5)));
+        assert!(matches!(refused, Err(Error::Seal { .. })));
+    }
+    assert_eq!(partials(&root), 0);
+}
+
+#[test]
+fn on_a_full_disk_what_came_in_is_kept_and_gone_on_with_later() {
+    let source = Source::new(25);
+    let root = MemoryDir::new();
+    copy(&root, &source);
+    let dir = root.child("p0");
+    root.set_capacity(Some(root.bytes_in_use() + 4_096));
+    let refused = block_on(Intake::open(&dir, source.of(1, 0), at(5)));
+    assert!(matches!(refused, Err(Error::Storage(ref error)) if error.is_shortage()));
+    root.set_capacity(None);
+    let ready = block_on(receive(&root, &source, 1, 5_000)).unwrap();
+    assert_eq!(
+        block_on(dir.read(&ready.partial, 1 << 20)).unwrap(),
+        source.bytes(1)
+    );
+}
+
+#[test]
+fn files_that_were_given_up_are_removed_by_an_opening_a_day_later_and_not_before() {
+    let source = Source::new(25);
+    let root = MemoryDir::new();
+    copy(&root, &source);
+    let mut intake = block_on(Intake::open(&root.child("p0"), source.of(2, 0), at(5))).unwrap();
+    block_on(intake.push(&source.bytes(2)[..10_000])).unwrap();
+    block_on(intake.park()).unwrap();
+    let day = 24 * 60 * 60 * 1_000;
+    for (now, left) in [(at(6), 1), (at(4 + day), 1), (at(5 + day), 0)] {
+        let (log, report) = open(&root, small(), 3, now).unwrap();
+        assert!(report.quarantined.is_empty());
+        drop(log);
+        assert_eq!(partials(&root), left);
+    }
+}

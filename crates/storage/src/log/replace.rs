@@ -1,0 +1,224 @@
+//! Putting a segment that a peer sent in the place of one that is damaged.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::rc::Rc;
+
+use corelog_record::{Position, Timestamp};
+
+use super::chore::{Chore, ChorePlan};
+use super::damage::Found;
+use super::install::Install;
+use super::sums::Sums;
+use super::work::{Garbage, Work, remove};
+use super::{Event, Identity, Log};
+use crate::Error;
+use crate::disk::Dir;
+use crate::error::At;
+use crate::format::damage;
+use crate::format::edit::{Edit, Generation, Settings};
+use crate::format::quarantine::{Name, Reason};
+use crate::intake::Ready;
+use crate::manifest::Manifest;
+use crate::quarantine;
+use crate::segment::{Index, Segment, Stage};
+use crate::store::Store;
+
+/// Putting new files in the place of a segment's, and the old store into quarantine.
+pub(super) struct Replace<D: Dir> {
+    install: Install<D>,
+    quarantine: D,
+    identity: Identity,
+    now: Timestamp,
+    old: Option<Old<D>>,
+    /// What is read while it is moved away stays open until the log knows of it.
+    open: Option<Rc<D::File>>,
+    quarantined: Option<String>,
+}
+
+/// The files that are replaced.
+struct Old<D: Dir> {
+    store: Rc<Store<D>>,
+    /// How often it is held if nobody reads it.
+    holders: usize,
+    index: String,
+}
+
+impl<D: Dir> Replace<D> {
+    /// Replaces.
+    pub(super) async fn run(&mut self) -> Result<(), Error> {
+        self.install.run().await?;
+        // The segment is whole from here on. What cannot be moved away now, opening does: the manifest
+        // does not name it.
+        self.quarantined = self.move_away().await.ok().flatten();
+        Ok(())
+    }
+
+    /// Moves the old store to quarantine. Returns its name there, if there was one.
+    async fn move_away(&mut self) -> Result<Option<String>, Error> {
+        let Some(Old {
+            store,
+            holders,
+            index,
+        }) = &self.old
+        else {
+            return Ok(None);
+        };
+        if store.is_held_beside(*holders) {
+            self.open = store.file().await.ok();
+        }
+        remove(&self.install.dir, index).await?;
+        let created = self.quarantine.create().await;
+        created.map_err(|e| At::dir(&self.quarantine).space("create", e))?;
+        let taken = quarantine::list(&self.quarantine).await?;
+        let name = Name {
+            time: self.now,
+            reason: Reason::Damaged,
+            topic: self.identity.topic,
+            partition: self.identity.partition,
+            position: Position::ZERO,
+            file: store.name().to_owned(),
+        };
+        let name = quarantine::free(name, &taken).to_string();
+        let dir = &self.install.dir;
+        match dir.rename(store.name(), &self.quarantine, &name).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(|e| store.at().io("move to quarantine", e))?,
+        }
+        for dir in [&self.quarantine, dir] {
+            dir.sync().await.map_err(|e| At::dir(dir).io("sync", e))?;
+        }
+        Ok(Some(name))
+    }
+}
+
+impl<D: Dir> Log<D> {
+    /// Plans to put the segment `ready` in the place of the one that the log has at its base: reads go
+    /// to the new files, damage of the old ones is forgotten, and the old store goes to quarantine. The
+    /// log goes on meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] while a chore is under way, or the segment is not sealed yet;
+    /// [`Error::NotSame`] for one that holds other batches, or for the active segment;
+    /// [`Error::Fenced`].
+    pub fn plan_replace(
+        &mut self,
+        mut ready: Ready,
+        now: Timestamp,
+    ) -> Result<ChorePlan<D>, Error> {
+        self.ready_to_change()?;
+        ready.seal.sealed = ready.seal.sealed.min(now);
+        let (base, digest) = (ready.base(), &ready.seal.digest);
+        let number = self
+            .segments
+            .partition_point(|segment| segment.base.offset < base);
+        let not_same = Error::NotSame { segment: base };
+        let (Some(segment), Some(next)) =
+            (self.segments.get(number), self.segments.get(number + 1))
+        else {
+            return Err(not_same);
+        };
+        let is_same = (segment.base.place(), next.base.place()) == (digest.start(), digest.end());
+        let is_sealed = match segment.stage {
+            Stage::Sealed(_) => true,
+            Stage::Damaged => false,
+            Stage::Active | Stage::Rolled | Stage::Finished => return Err(Error::Busy),
+        };
+        let is_length = !is_sealed || segment.bytes() == digest.bytes;
+        if !is_same || !is_length || ready.generation <= segment.generation {
+            return Err(not_same);
+        }
+        let generation = ready.generation;
+        let mut edits = vec![Edit::Generation(Generation { base, generation })];
+        if !is_sealed {
+            edits.push(Edit::Seal(ready.seal.clone()));
+        }
+        edits.extend(self.forgetting(&ready));
+        // The log, its index, and this.
+        let holders = 2 + usize::from(matches!(segment.index, Index::File(_)));
+        let index = segment.index_name();
+        let old = segment.store.clone().map(|store| Old {
+            store,
+            holders,
+            index,
+        });
+        let install = self.install(vec![ready], edits)?;
+        let replace = Replace {
+            install,
+            quarantine: self.quarantine.clone(),
+            identity: self.identity,
+            now,
+            old,
+            open: None,
+            quarantined: None,
+        };
+        Ok(self.chore(Work::Replace(Box::new(replace))))
+    }
+
+    /// Takes new files in that the manifest now names.
+    pub(super) fn take_in_replace(&mut self, replace: Replace<D>, is_done: bool) -> Chore {
+        let Replace {
+            install,
+            quarantined,
+            ..
+        } = replace;
+        let Install {
+            manifest,
+            unset,
+            segments,
+            ..
+        } = install;
+        self.give_back(manifest, unset);
+        let ready = segments.into_iter().next();
+        let mut replaced = Chore::Replaced {
+            segment: self.log_start,
+            bytes: 0,
+            quarantined,
+        };
+        let Some(ready) = ready else { return replaced };
+        if let Chore::Replaced { segment, bytes, .. } = &mut replaced {
+            (*segment, *bytes) = (ready.base(), ready.seal.digest.bytes);
+        }
+        if !is_done {
+            return replaced;
+        }
+        let (base, generation) = (ready.base(), ready.generation);
+        let fresh = self.sealed_segment(&ready);
+        let place = self.segment_at_mut(base);
+        let time = place.seal_time();
+        let old = std::mem::replace(place, fresh);
+        if let Some(time) = time {
+            // It was sealed when this log sealed it.
+            place.stage = Stage::Sealed(time);
+        }
+        self.retire(old);
+        self.damage.retain(|damage| damage.segment != base);
+        // What reads of the old files still find says nothing about the new ones.
+        self.found = Found::default();
+        self.sums = Sums::over(&self.segments);
+        self.events.note(Event::StoreReplaced {
+            segment: base,
+            generation,
+        });
+        replaced
+    }
+
+    /// Lets go of a segment whose file is away: only the handle is left, for those who use it.
+    fn retire(&mut self, segment: Segment<D>) {
+        if let Some(store) = segment.store {
+            store.retire();
+            let names = Vec::new();
+            self.garbage.push(Garbage { store, names });
+        }
+    }
+
+    /// What the manifest remembers of the damage of a segment, to be forgotten.
+    fn forgetting(&self, ready: &Ready) -> Option<Edit> {
+        let state = self.manifest.get().map(Manifest::state)?;
+        let is_of =
+            |key: &&String| damage::parse(key).is_some_and(|(base, _)| base == ready.base());
+        let keys = state.settings().keys().filter(is_of);
+        let changes: BTreeMap<_, _> = keys.map(|key| (key.clone(), None)).collect();
+        (!changes.is_empty()).then_some(Edit::Settings(Settings { changes }))
+    }
+}
