@@ -23,8 +23,9 @@
 //! - with B the first bad position and E the end of the last non-zero byte: E − B ≤ W is torn, to be
 //!   quarantined, zeroed and synced; more is damage, to be stepped over by the bad batch's own length or
 //!   by index rows, never by searching; else the log is read-only up to B;
-//! - before it serves, `[mark, end)` is written again as it is and synced: a successful sync after a
-//!   failed one proves nothing;
+//! - before it serves, `[mark, end)` is written again as it is, zeros behind the end as far as bytes
+//!   that were never synced may lie, and all of it is synced: a successful sync after a failed one
+//!   proves nothing, and zeros that a read showed are no surer than batches;
 //! - a new epoch is durable before the first append, unless the log follows another. The mark is written, and synced unless the old one
 //!   is still as true.
 

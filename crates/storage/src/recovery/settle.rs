@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::Error;
 use crate::disk::{BLOCK_BYTES, Buf, Dir, File, round_up};
 use crate::planted::{self, Bug};
-use crate::store::{Store, padded};
+use crate::store::Store;
 
 /// The end of the last byte of a store of `bytes` bytes that is not zero; 0 if there is none.
 pub(super) async fn data_end<D: Dir>(store: &Store<D>, bytes: u64) -> Result<u64, Error> {
@@ -40,38 +40,61 @@ pub(super) async fn partial_block<D: Dir>(
     Ok(bytes.as_ref().to_vec())
 }
 
-/// Writes the blocks of `range` again, as they are but for zeros from `zeros_from` on, and syncs
-/// them: what a reader was or will be shown is then on the disk, whatever happened before.
+/// Makes a store's bytes sure: those of `kept` are written again as they are, zeros from there to
+/// `zeros_end`, whole blocks, and all of it is synced.
+///
+/// What a read shows is not yet what the disk holds: a page may outlive a failed sync, a device may
+/// drop what it cached, the halves of a mirror may differ until one is copied over the other. This
+/// is true of zeros as well: an earlier recovery that died may have written them over torn bytes and
+/// never synced them, and the next power cut brings those back behind what is served, or as a batch
+/// that nobody was shown.
 pub(super) async fn rewrite<D: Dir>(
     dir: &D,
     store: &Store<D>,
-    range: Range<u64>,
-    zeros_from: Option<u64>,
+    kept: Range<u64>,
+    zeros_end: u64,
 ) -> Result<(), Error> {
-    let zeros_from = zeros_from.filter(|_| !planted::is(Bug::BytesBehindCut));
+    let zeros_end = zeros_end.max(kept.end);
+    let kept_end = match planted::is(Bug::BytesBehindCut) {
+        true => zeros_end,
+        false => kept.end,
+    };
     let file = store.file().await?;
-    let end = round_up(range.end);
-    let mut start = range.start / BLOCK * BLOCK;
+    let end = round_up(zeros_end);
+    let mut start = kept.start / BLOCK * BLOCK;
     while start < end {
         let stop = end.min(start + PIECE_BYTES);
-        let piece = read(store, &*file, start..stop).await?;
-        let mut buf = padded(dir, piece.as_ref());
-        if let Some(kept) = zeros_from.map(|from| from.saturating_sub(start)) {
-            let bytes = buf.as_mut_slice();
-            let kept = usize::try_from(kept).map_or(bytes.len(), |kept| kept.min(bytes.len()));
-            bytes[kept..].fill(0);
+        let piece = match start < kept_end {
+            true => Some(read(store, &*file, start..stop.min(kept_end)).await?),
+            false => None,
+        };
+        let piece = piece.as_ref().map_or(&[][..], AsRef::as_ref);
+        let mut buf = dir.alloc(usize::try_from(stop - start).unwrap_or(BLOCK_BYTES));
+        let (front, behind) = buf.as_mut_slice().split_at_mut(piece.len());
+        front.copy_from_slice(piece);
+        behind.fill(0);
+        if !planted::is(Bug::PageBelieved) || is_changed(store, &*file, start, &buf).await? {
+            let written = file.write_at(Rc::new(buf), start).await;
+            written.map_err(|e| store.at().io("write", e))?;
         }
-        if planted::is(Bug::PageBelieved) && zeros_from.is_none() {
-            break;
-        }
-        let written = file.write_at(Rc::new(buf), start).await;
-        written.map_err(|e| store.at().io("write", e))?;
         start = stop;
     }
     if planted::is(Bug::ServedBeforeSync) {
         return Ok(());
     }
     file.fdatasync().await.map_err(|e| store.at().io("sync", e))
+}
+
+/// Whether a reader is shown something else than `buf` at `start`.
+async fn is_changed<D: Dir>(
+    store: &Store<D>,
+    file: &D::File,
+    start: u64,
+    buf: &D::Buf,
+) -> Result<bool, Error> {
+    let bytes = buf.as_slice();
+    let shown = read(store, file, start..start + bytes.len() as u64).await?;
+    Ok(shown.as_ref() != bytes)
 }
 
 /// Reads `range`, or as much of it as there is.

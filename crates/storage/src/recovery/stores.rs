@@ -1,6 +1,7 @@
 //! The stores that are not sealed: which one may be torn, and what of each can be trusted.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use corelog_record::{Chain, Offset, Position};
 
@@ -97,7 +98,10 @@ impl<D: Dir> Recovery<D> {
             segments.truncate(first);
             return Ok(());
         }
-        if segments.len() <= first || is_right {
+        if is_right {
+            return self.settle_empty(&mut segments[first]).await;
+        }
+        if segments.len() <= first {
             return Ok(());
         }
         let epoch = self
@@ -131,6 +135,15 @@ impl<D: Dir> Recovery<D> {
             .await?;
         }
         Ok(())
+    }
+
+    /// Makes sure that the empty store into which the next group belongs is empty.
+    async fn settle_empty(&mut self, segment: &mut Segment<D>) -> Result<(), Error> {
+        let bytes = segment.space_bytes;
+        match segment.store.clone() {
+            Some(store) => self.settle(segment, &store, 0..0, bytes).await,
+            None => Ok(()),
+        }
     }
 
     /// The mark, if it speaks of `segment`.
@@ -251,29 +264,50 @@ impl<D: Dir> Recovery<D> {
             false => Stage::Damaged,
         };
         let store = open.store.clone();
-        // A batch may end in zeros, behind the last byte that is none.
-        let end = open.end.max(segment.end.position.get());
-        let range = mark.map_or(0, |at| at.position.get())..end;
-        let is_any = open.bytes > 0;
+        let marked = mark.map_or(0, |at| at.position.get());
+        let kept = match &torn {
+            Some(torn) => marked..torn.position.get(),
+            // A batch may end in zeros, behind the last byte that is none.
+            None => marked..open.end.max(segment.end.position.get()),
+        };
+        let bytes = open.bytes;
         self.index_from(segment, &store, start);
         self.take_survey(segment, open, survey).await?;
-        let is_new = range.start < range.end || torn.is_some();
-        if is_any && is_new {
-            let zeros_from = torn.as_ref().map(|torn| torn.position.get());
-            let kept = zeros_from.unwrap_or(range.end);
-            let dir = &self.context.dir;
-            if settle::rewrite(dir, &store, range, zeros_from)
-                .await
-                .is_err()
-            {
-                self.replace(segment, &store, kept).await?;
-            }
-        }
+        self.settle(segment, &store, kept, bytes).await?;
         if let Some(torn) = &torn {
             self.findings.events.note(Event::Torn(torn.clone()));
         }
         self.findings.torn = torn;
         Ok(())
+    }
+
+    /// Makes sure of what is in doubt in a store of `bytes` bytes whose data ends with `kept`, of which
+    /// all before is durable: `kept` itself, and the zeros behind it as far as writes that were never
+    /// synced may have gone.
+    async fn settle(
+        &mut self,
+        segment: &mut Segment<D>,
+        store: &Store<D>,
+        kept: Range<u64>,
+        bytes: u64,
+    ) -> Result<(), Error> {
+        let space = bytes / BLOCK * BLOCK;
+        let zeros_end = match self.findings.read_only_from {
+            None => space
+                .min(kept.end + UNSYNCED_BYTES_MAX as u64)
+                .max(round_up(kept.end)),
+            // Behind damage nothing is appended, and nothing is cut.
+            Some(_) => kept.end,
+        };
+        // Where a store ends with a block that is durable nothing was ever written behind it.
+        if zeros_end <= kept.start {
+            return Ok(());
+        }
+        let end = kept.end;
+        match settle::rewrite(&self.context.dir, store, kept, zeros_end).await {
+            Ok(()) => Ok(()),
+            Err(_) => self.replace(segment, store, end).await,
+        }
     }
 
     /// Copies the first `bytes` bytes of a store that cannot be written in place any more to a new

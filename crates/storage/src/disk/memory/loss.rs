@@ -38,6 +38,8 @@ impl Inode {
         let pending = ::std::mem::take(&mut self.pending);
         match how {
             FailedSync::Btrfs => {
+                // An earlier failure may have left bytes where the file did not get its length.
+                Rc::make_mut(&mut self.durable).cut_behind_end();
                 self.shown = Rc::clone(&self.durable);
                 self.is_lost = false;
                 return;

@@ -8,11 +8,12 @@ use corelog_record::Offset;
 use corelog_record::batch::View;
 
 use super::{at, small};
-use crate::disk::faulty::{Fault, FaultyDir, Match};
-use crate::disk::memory::{FailedSync, MemoryDir};
+use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
+use crate::disk::memory::{FailedSync, MemoryDir, Step};
 use crate::disk::{Dir, block_on};
 use crate::log::{Log, OpenReport};
-use crate::testing::{batch, chore, flush, open, read_all};
+use crate::planted::{self, Bug};
+use crate::testing::{batch, chore, flush, open, read_all, settle};
 
 type Disk = FaultyDir<MemoryDir>;
 
@@ -219,4 +220,54 @@ fn no_promised_record_is_lost_when_the_power_goes_after_the_process_came_back() 
             kill(&root, promises, nth, &hint);
         }
     }
+}
+
+/// Whether torn bytes come back that a recovery cut which died before its sync. Two batches were
+/// appended behind the mark and the first of them rotted; the next recovery sees zeros there, goes on
+/// with a batch as long as the first, and then the power goes.
+fn do_torn_bytes_return(seed: u64) -> bool {
+    const STORE: &str = "00000000000000000000.log";
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    log.append(&batch(&[b"marked"], at(0)), at(0)).unwrap();
+    settle(&mut log, at(1)).unwrap();
+    let marked: u64 = log.segments().map(|segment| segment.bytes).sum();
+    for value in [[b'p'; 5000], [b'q'; 5000]] {
+        log.append(&batch(&[&value], at(2)), at(2)).unwrap();
+    }
+    flush(&mut log, at(2)).unwrap();
+    drop(log);
+    let bit = 8 * (marked + 100);
+    root.child("p0").flip(STORE, bit).unwrap();
+    root.record();
+    let (log, report) = open(&root, small(), 2, at(3)).unwrap();
+    assert!(report.torn.is_some(), "{report:?}");
+    let end = log.log_end();
+    drop(log);
+    let trace = root.trace();
+    let is_sync = |step: &Step| step.operation() == Operation::Sync && step.name() == STORE;
+    let before = trace.steps().iter().position(is_sync).unwrap();
+    let root = trace.disk_after(before);
+    root.child("p0").lose_unsynced(STORE, seed).unwrap();
+    let (mut log, report) = open(&root, small(), 3, at(4)).unwrap();
+    assert!(report.torn.is_none(), "nothing shows: {report:?}");
+    assert_eq!(log.log_end(), end);
+    log.append(&batch(&[&[b'n'; 5000]], at(5)), at(5)).unwrap();
+    flush(&mut log, at(5)).unwrap();
+    let end = log.durable();
+    drop(log);
+    let (log, report) = open(&root.power_cut(seed), small(), 4, at(6)).unwrap();
+    report.torn.is_some() || log.log_end() != end
+}
+
+/// The second recovery found nothing between the mark and the end, and wrote nothing: the torn bytes
+/// came back behind what was appended then, and where they held a whole batch, as its successor.
+#[test]
+fn torn_bytes_that_a_dead_recovery_cut_do_not_come_back_behind_new_ones() {
+    for seed in 0..16 {
+        assert!(!do_torn_bytes_return(seed), "seed {seed}");
+    }
+    let mut seeds = 0..16;
+    let is_found = planted::with(Bug::PageBelieved, || seeds.any(do_torn_bytes_return));
+    assert!(is_found, "zeros that are only shown are no zeros");
 }

@@ -33,6 +33,7 @@ impl<'a> Judge<'a> {
     /// The power went: `image` is left, and all of `promised` must be on it.
     pub(super) fn judge(&mut self, image: &MemoryDir, promised: &Model, tally: &mut Tally) {
         let is_again = self.rng.usize(0..self.effort.again) == 0;
+        let before = image.fork();
         if is_again {
             image.record();
         }
@@ -42,6 +43,10 @@ impl<'a> Judge<'a> {
         if is_again {
             self.crash_during(image, promised, torn.as_ref(), tally);
             self.crash_after(image, &model, torn.as_ref(), tally);
+            // A process that dies leaves no torn bytes by itself, but while it cuts some.
+            if torn.is_some() {
+                self.judge_killed(&before, promised, tally);
+            }
         }
         self.go_on(image, model, tally);
         self.restore(image, promised);
