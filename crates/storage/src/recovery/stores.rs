@@ -359,6 +359,7 @@ impl<D: Dir> Recovery<D> {
             bytes: open.bytes,
             known,
             interval_bytes: self.context.interval_bytes,
+            epochs: self.manifest.state().epochs().to_vec(),
             index: self.index_of(segment, open.store.clone(), open.bytes, None),
         }
     }

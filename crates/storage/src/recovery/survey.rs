@@ -4,9 +4,11 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use corelog_record::Offset;
+use corelog_record::batch::View;
 
 use crate::Error;
 use crate::disk::Dir;
+use crate::format::edit::Epoch;
 use crate::index::{self, Builder, Sealed};
 use crate::log::Damage;
 use crate::scan::{Scanner, Step};
@@ -25,6 +27,8 @@ pub(super) struct Of<D: Dir> {
     /// A point further on that is known to be true.
     pub(super) known: Option<Point>,
     pub(super) interval_bytes: u32,
+    /// The epochs of the manifest, oldest first.
+    pub(super) epochs: Vec<Epoch>,
     /// The index that an earlier closing may have left.
     pub(super) index: Rc<Sealed<D>>,
 }
@@ -97,7 +101,13 @@ impl<D: Dir> Survey<D> {
         loop {
             let at = scanner.point();
             match scanner.next().await? {
-                Step::Batch(_) => self.rows.note(&self.of.base, &at, self.of.interval_bytes),
+                Step::Batch(batch) if is_of_its_epoch(&batch, &self.of.epochs) => {
+                    self.rows.note(&self.of.base, &at, self.of.interval_bytes);
+                }
+                Step::Batch(_) => {
+                    scanner.move_to(at);
+                    return Ok(());
+                }
                 Step::End | Step::Bad => return Ok(()),
             }
         }
@@ -144,4 +154,13 @@ impl<D: Dir> Survey<D> {
         self.bad_ranges
             .push(at.position.get()..behind.position.get());
     }
+}
+
+/// Whether `batch` was appended in the epoch that ruled where it stands. The manifest knew of each
+/// epoch before its first batch was written, so another one's is rot, or was never to be there: what
+/// was cut and came back. Epochs that it has forgotten say nothing.
+fn is_of_its_epoch(batch: &View<'_>, epochs: &[Epoch]) -> bool {
+    let mut latest_first = epochs.iter().rev();
+    let ruling = latest_first.find(|began| began.offset <= batch.base_offset());
+    ruling.is_none_or(|began| batch.epoch() == Some(began.epoch))
 }
