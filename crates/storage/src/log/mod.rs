@@ -100,7 +100,7 @@ pub use find::TimePlan;
 pub use flush::{FlushDone, FlushPlan, Flushed};
 pub use open::{OpenReport, Torn};
 pub use options::{Identity, Options, Ownership, UNSYNCED_BYTES_MAX};
-pub use pin::Pinned;
+pub use pin::{Active, Pinned};
 pub use read::{Fetched, Piece, ReadError, ReadPlan};
 pub use reader::Reader;
 pub use scrub::{ScrubDone, ScrubPlan, Scrubbed};

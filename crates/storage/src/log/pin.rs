@@ -1,21 +1,31 @@
-//! Sealed segments for those who send their files away.
+//! The log as files, for those who send them away: its sealed segments, and how far the active one is.
 
 use std::rc::Rc;
 
-use corelog_record::Offset;
+use corelog_record::{Offset, Position};
 
 use super::Log;
-use crate::Error;
 use crate::disk::Dir;
-use crate::format::edit::Seal;
+use crate::format::edit::{Point, Seal};
 use crate::segment::{self, Segment, name};
 use crate::store::Store;
 
+/// The segment that is appended to, as far as it is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Active {
+    /// Where it begins.
+    pub start: Point,
+    /// Bytes of its store that are durable.
+    pub position: Position,
+    /// Where they end.
+    pub durable: Point,
+}
+
 /// The store of a sealed segment, whose file stays until this is dropped: neither retention nor a
-/// repair takes the name away, and once it is open nobody closes it. Counts as one open file.
+/// repair takes the name away. Whoever opens the file by that name meanwhile has the right one, and
+/// keeps it even after this is dropped.
 pub struct Pinned<D: Dir> {
     store: Rc<Store<D>>,
-    file: Option<Rc<D::File>>,
     generation: u32,
     seal: Seal,
 }
@@ -38,19 +48,6 @@ impl<D: Dir> Pinned<D> {
     pub fn seal(&self) -> &Seal {
         &self.seal
     }
-
-    /// The file, open for reading until this is dropped.
-    ///
-    /// # Errors
-    /// Any error of opening it.
-    pub async fn file(&mut self) -> Result<Rc<D::File>, Error> {
-        if let Some(file) = &self.file {
-            return Ok(Rc::clone(file));
-        }
-        let file = self.store.file().await?;
-        self.file = Some(Rc::clone(&file));
-        Ok(file)
-    }
 }
 
 impl<D: Dir> Log<D> {
@@ -63,6 +60,18 @@ impl<D: Dir> Log<D> {
         self.segments.iter().filter_map(sealed)
     }
 
+    /// The active segment; `None` as long as it has no records.
+    #[must_use]
+    pub fn active_segment(&self) -> Option<Active> {
+        let active = Some(self.active()).filter(|active| !active.is_empty())?;
+        let durable = self.durable_end(active);
+        Some(Active {
+            start: active.base.place(),
+            position: durable.position,
+            durable: durable.place(),
+        })
+    }
+
     /// Keeps the file of a sealed segment; `None` if there is no such segment, or it has another
     /// generation by now.
     #[must_use]
@@ -72,7 +81,6 @@ impl<D: Dir> Log<D> {
         let time = segment.seal_time().filter(|_| is_it)?;
         Some(Pinned {
             store: segment.store.as_ref()?.apart(),
-            file: None,
             generation,
             seal: segment::seal(segment, time),
         })

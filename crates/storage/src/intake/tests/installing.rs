@@ -182,17 +182,16 @@ fn a_pinned_file_stays_when_retention_removes_its_segment() {
         log.pin(seal.digest.base.plus(1), generation).is_none(),
         "no segment there"
     );
-    let mut pinned = log.pin(seal.digest.base, generation).unwrap();
+    let pinned = log.pin(seal.digest.base, generation).unwrap();
     let name = pinned.name().to_owned();
     let plan = log.plan_truncate(seal.digest.end).unwrap().unwrap();
     let done = block_on(plan.run());
     log.complete_chore(done, at(10)).unwrap();
     settle(&mut log, at(10)).unwrap();
     assert!(files(&root).contains(&name));
-    let file = block_on(pinned.file()).unwrap();
-    let read = block_on(crate::disk::File::read_at(&*file, 0, 1 << 20)).unwrap();
-    assert_eq!(read.as_ref(), source.bytes(0));
-    drop((pinned, file));
+    let read = block_on(root.child("p0").read(&name, 1 << 20)).unwrap();
+    assert_eq!(read, source.bytes(0));
+    drop(pinned);
     settle(&mut log, at(11)).unwrap();
     assert!(!files(&root).contains(&name));
 }

@@ -8,6 +8,7 @@ mod explore;
 mod faults;
 mod model;
 mod nested;
+mod pin;
 mod plans;
 mod planted;
 mod reading;

@@ -16,7 +16,7 @@ use crate::manifest::Manifest;
 use crate::testing::{batch, chore, identity, open, read_all, settle};
 
 /// A log of many sealed segments, and the batches in it.
-fn segments(root: &MemoryDir) -> (Log<MemoryDir>, Vec<Vec<u8>>) {
+pub(super) fn segments(root: &MemoryDir) -> (Log<MemoryDir>, Vec<Vec<u8>>) {
     let (mut log, _) = open(root, small(), 1, at(0)).unwrap();
     for time in 0..10 {
         log.append(&batch(&[&[b's'; 9_000]], at(time)), at(time))

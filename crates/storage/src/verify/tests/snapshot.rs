@@ -36,6 +36,7 @@ fn snapped(root: &Path) -> Summary {
         partitions: 1,
         created: at(0),
         settings: Default::default(),
+        replicas: Default::default(),
     };
     let summary = Summary {
         name: Name::new("monday").unwrap(),
@@ -43,7 +44,7 @@ fn snapped(root: &Path) -> Summary {
         topics: vec![Topic {
             name: topic,
             id,
-            settings: file.encode(),
+            settings: file.encode().unwrap(),
             partitions: vec![snapshot::Partition {
                 partition: number,
                 log_start,
