@@ -31,6 +31,8 @@ pub(crate) struct Config {
     pub(crate) is_insecure: bool,
     /// What the scrub reads in a second; nothing said: the node's default.
     pub(crate) scrub_rate: Option<ByteSize>,
+    /// What is sent of segments to peers in a second; nothing said: the node's default.
+    pub(crate) transfer_rate: Option<ByteSize>,
 }
 
 /// The same, as far as one source says it. In a file the keys are written `data-dir`.
@@ -44,6 +46,7 @@ pub(crate) struct Said {
     pub(crate) admin: Option<SocketAddr>,
     pub(crate) insecure: Option<bool>,
     pub(crate) scrub_rate: Option<ByteSize>,
+    pub(crate) transfer_rate: Option<ByteSize>,
 }
 
 impl Config {
@@ -75,6 +78,7 @@ impl Config {
                 .unwrap_or_else(|| loopback(DEFAULT_ADMIN_PORT)),
             is_insecure: said.insecure.or(file.insecure).unwrap_or(false),
             scrub_rate: said.scrub_rate.or(file.scrub_rate),
+            transfer_rate: said.transfer_rate.or(file.transfer_rate),
         })
     }
 }
@@ -121,7 +125,10 @@ mod tests {
 
     #[test]
     fn what_is_said_wins_over_the_file() {
-        let file = file("data-dir = '/file'\ncores = 3\ninsecure = true\nscrub-rate = '1MiB'\n");
+        let file = file(
+            "data-dir = '/file'\ncores = 3\ninsecure = true\nscrub-rate = '1MiB'\n\
+             transfer-rate = '2MiB'\n",
+        );
         let said = Said {
             data_dir: Some("/said".into()),
             ..Said::default()
@@ -131,6 +138,7 @@ mod tests {
         assert_eq!(config.cores.get(), 3);
         assert!(config.is_insecure);
         assert_eq!(config.scrub_rate, Some(ByteSize::from_mib(1)));
+        assert_eq!(config.transfer_rate, Some(ByteSize::from_mib(2)));
     }
 
     #[test]

@@ -75,6 +75,10 @@ pub(crate) struct Args {
     /// What the background scrub reads in a second; 0 turns it off [default: 8MiB]
     #[arg(long, value_name = "SIZE", env = "CORELOG_NODE_SCRUB_RATE")]
     pub(crate) scrub_rate: Option<ByteSize>,
+    /// What peers are sent of sealed segments in a second, all together; 0: as much as they take
+    /// [default: 128MiB]
+    #[arg(long, value_name = "SIZE", env = "CORELOG_NODE_TRANSFER_RATE")]
+    pub(crate) transfer_rate: Option<ByteSize>,
 }
 
 /// Serves until told to stop.
@@ -109,6 +113,7 @@ fn said(args: &Args) -> Said {
         admin: args.admin,
         insecure: args.insecure.then_some(true),
         scrub_rate: args.scrub_rate,
+        transfer_rate: args.transfer_rate,
     }
 }
 
@@ -127,6 +132,8 @@ fn node_config(config: &Config) -> anyhow::Result<NodeConfig> {
     node.cores = config.cores.get().into();
     node.is_insecure = config.is_insecure;
     node.scrub_rate = config.scrub_rate.map_or(node.scrub_rate, ByteSize::bytes);
+    let transfer_rate = config.transfer_rate.map(ByteSize::bytes);
+    node.transfer_rate = transfer_rate.unwrap_or(node.transfer_rate);
     Ok(node)
 }
 

@@ -79,7 +79,13 @@ const RULES: [Rule; 7] = [
     },
     Rule {
         names: &["thread::sleep"],
-        rooms: &["crates/node/src/rt/", "src/", "bench/"],
+        rooms: &[
+            "crates/node/src/rt/",
+            // The throttle, on threads that have nothing else to do.
+            "crates/node/src/transfer/budget.rs",
+            "src/",
+            "bench/",
+        ],
         is_for_tests: false,
         reason: "waiting has a condition; a test that sleeps is slow or wrong",
     },

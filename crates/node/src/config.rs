@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::core::RATE_DEFAULT;
+use crate::transfer;
 
 /// What a node is told at start.
 #[derive(Debug, Clone)]
@@ -26,6 +27,9 @@ pub struct NodeConfig {
     pub limits: NodeLimits,
     /// Bytes that the scrub reads in a second, over all cores; 0: none but what is asked for.
     pub scrub_rate: u64,
+    /// Bytes of segments that are sent to other nodes in a second, over all of them; 0: as many as they
+    /// take.
+    pub transfer_rate: u64,
     /// How long a stop waits for connections to drain before it cuts them.
     pub stop_timeout: Duration,
 }
@@ -87,6 +91,7 @@ impl NodeConfig {
             core: CoreOptions::default(),
             limits: NodeLimits::default(),
             scrub_rate: RATE_DEFAULT,
+            transfer_rate: transfer::RATE_DEFAULT,
             stop_timeout: Duration::from_secs(5),
         }
     }

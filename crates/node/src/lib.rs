@@ -9,6 +9,7 @@
 //! partition/  one partition's decisions: no runtime, no clock, no socket
 //! follow/     copies of other nodes' partitions, and of this node's
 //! catalog/    the topics: core 0 writes, every core knows
+//! transfer/   bulk bytes between nodes, on threads of their own
 //! metrics/    what a node counts and tells about itself
 //! config      what a node is told at start
 //! sys/        what only the kernel can answer: limits, locks, descriptors
@@ -32,6 +33,7 @@ mod follow;
 mod node;
 mod partition;
 mod router;
+mod transfer;
 
 pub use catalog::CatalogError;
 pub use config::NodeConfig;

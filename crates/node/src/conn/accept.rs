@@ -39,9 +39,10 @@ async fn serve(core: Rc<Core>, conn: Conn) {
     add(&core.counters.connections, 1);
     core.connection_count.set(core.connection_count() + 1);
     let peer = conn.peer();
+    let socket = conn.socket();
     let (mut receiver, mut sender) = conn.split();
     sender.set_timeout(Some(core.shared.limits.write_timeout));
-    let link = Link::new(Rc::clone(&core), peer);
+    let link = Link::new(Rc::clone(&core), peer, socket);
     let writing = rt::spawn(writer::write(Rc::clone(&link), sender));
     reader::read(&link, &mut receiver).or(core.cutting()).await;
     link.begin_close();

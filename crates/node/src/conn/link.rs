@@ -15,7 +15,7 @@ use futures_lite::FutureExt;
 use crate::core::{Acks, Core};
 use crate::metrics::{add, count_numbered, sub};
 use crate::router::{Batches, CONNECTION_BYTES_MAX, ConnAcks, Patience, Room};
-use crate::rt::{Notify, Semaphore};
+use crate::rt::{Notify, Semaphore, Socket};
 
 /// What a connection keeps of its last answers' buffer.
 const SPARE_BYTES_MAX: usize = 16 << 10;
@@ -34,6 +34,10 @@ pub(super) struct Link {
     pub(super) room_to_answer: Semaphore,
     /// Whether the client still waits for what may come.
     pub(super) patience: Patience,
+    /// For those who send what the writer cannot.
+    pub(super) socket: Socket,
+    /// Files are sent over it, and nothing that somebody waits for.
+    pub(super) is_bulk: Cell<bool>,
     out: RefCell<Out>,
     /// A buffer whose bytes were sent, for the next answers.
     spare: Cell<Vec<u8>>,
@@ -71,7 +75,7 @@ struct InFlight {
 }
 
 impl Link {
-    pub(super) fn new(core: Rc<Core>, peer: SocketAddr) -> Rc<Self> {
+    pub(super) fn new(core: Rc<Core>, peer: SocketAddr, socket: Socket) -> Rc<Self> {
         let to_send = Notify::new();
         let id = core.next_connection();
         Rc::new(Self {
@@ -82,6 +86,8 @@ impl Link {
             to_send,
             room_to_answer: Semaphore::new(CONNECTION_BYTES_MAX),
             patience: Patience::default(),
+            socket,
+            is_bulk: Cell::new(false),
             out: RefCell::default(),
             spare: Cell::default(),
             in_flight: Cell::default(),
@@ -111,6 +117,21 @@ impl Link {
         }
     }
 
+    /// Waits until no request but one is in flight: all other answers were sent. False if the
+    /// connection closes instead.
+    pub(super) async fn is_alone(&self) -> bool {
+        loop {
+            let left = self.left.notified();
+            if self.is_dead() {
+                return false;
+            }
+            if self.in_flight.get().requests == 1 {
+                return true;
+            }
+            left.await;
+        }
+    }
+
     /// A request of so many bytes is in flight until its answer was sent.
     pub(super) fn begin(&self, frame_bytes: usize) {
         let InFlight { requests, bytes } = self.in_flight.get();
@@ -132,6 +153,18 @@ impl Link {
         self.queue(shape, |out| {
             answer::encode_ok::<R>(correlation, answer, 0, out)
         });
+    }
+
+    /// All answers to a request of so many bytes were sent by others.
+    pub(super) fn answered(&self, frame_bytes: usize) {
+        let InFlight { requests, bytes } = self.in_flight.get();
+        self.in_flight.set(InFlight {
+            requests: requests - 1,
+            bytes: bytes - frame_bytes,
+        });
+        sub(&self.core.counters.in_flight_requests, 1);
+        self.left.notify();
+        self.to_send.notify();
     }
 
     /// Queues a good answer with batches behind its head.

@@ -6,6 +6,8 @@
 //! receive   the receive buffer: frames are slices of it
 //! reader    the task that takes frames, in order
 //! request   what is done with each kind of request
+//! picked    which of a core's answers belongs to which request
+//! copy      a request whose answers a thread sends from files
 //! each      requests about one partition or all of a topic
 //! tell      what a node tells of itself and its topics
 //! writer    the task that sends answers, as many as there are in one write
@@ -18,8 +20,10 @@
 //! What never lives here: which partition is where, what a batch must be.
 
 mod accept;
+mod copy;
 mod each;
 mod link;
+mod picked;
 mod reader;
 mod receive;
 mod request;

@@ -7,23 +7,25 @@ use corelog_protocol::error::ErrorCode;
 use corelog_protocol::frame::{CorrelationId, Frame};
 use corelog_protocol::limits;
 use corelog_protocol::message::{
-    Call, alter_topic, clone_topic, create_snapshot, create_topic, delete_snapshot, delete_topic,
-    describe_topic, fetch, hello, list_offsets, list_snapshots, metadata, ping, produce,
-    reopen_partition, replica_status, restore_status, restore_topic, scrub_topic, take_over,
-    truncate,
+    Call, alter_topic, chain_at, clone_topic, create_snapshot, create_topic, delete_snapshot,
+    delete_topic, describe_topic, fetch, hello, list_offsets, list_snapshots, metadata, ping,
+    produce, reopen_partition, replica_status, restore_status, restore_topic, scrub_topic,
+    segments, take_over, truncate,
 };
 use corelog_protocol::request::Request;
 use corelog_record::{CoreId, PartitionId, TopicId, TopicName};
 
+use super::copy::copy;
 use super::each::{Each, each};
 use super::link::Link;
+use super::picked::Picked;
 use super::reader::{close_with, too_much};
 use super::tell;
 use crate::core::{Due, NotAppended, PartitionKey, aborts};
 use crate::failure::{Failure, failure};
 use crate::follow::Hearing;
 use crate::metrics::count_numbered;
-use crate::router::{self, Ask, Asker, Away, FetchFrom, Route, Tag, Told};
+use crate::router::{self, Ask, Asker, Away, FetchFrom, Route, Tag};
 use crate::rt::{self, Work};
 
 /// How long a Produce waits for room in the tail before it is answered `Busy`.
@@ -37,10 +39,10 @@ pub(super) enum Next {
 
 /// A request that is answered under its correlation id.
 #[derive(Clone)]
-struct Asked {
-    link: Rc<Link>,
-    correlation: CorrelationId,
-    frame_bytes: usize,
+pub(super) struct Asked {
+    pub(super) link: Rc<Link>,
+    pub(super) correlation: CorrelationId,
+    pub(super) frame_bytes: usize,
 }
 
 /// Takes one frame: answers it, or sees to it that it will be.
@@ -84,6 +86,12 @@ pub(super) async fn take(link: &Rc<Link>, frame: &Frame<'_>, is_greeted: &mut bo
                 return Next::Close;
             }
         }
+        Request::Produce(_) | Request::Fetch(_) if link.is_bulk.get() => {
+            let message = "segments are sent over this connection; use another one for records";
+            let error = failure(ErrorCode::InvalidRequest, message);
+            link.refuse(kind, correlation, frame_bytes, &error);
+        }
+        Request::CopySegments(request) => return copy(asked, request).await,
         Request::Produce(request) => return produce(asked, &request, frame.body).await,
         Request::Ping(_) => asked.told::<ping::Request>(Ok(ping::Answer {})),
         Request::Metadata(request) => {
@@ -108,6 +116,16 @@ fn take_apart(asked: Asked, request: Request) {
             let lowest = r.lowest;
             let target = (r.topic, r.id, r.partition);
             asked.by_owner::<truncate::Request>(target, |key| Ask::Truncate { key, lowest });
+        }
+        Request::Segments(r) => {
+            let from = r.from;
+            let target = (r.topic, r.id, r.partition);
+            asked.by_owner::<segments::Request>(target, |key| Ask::Segments { key, from });
+        }
+        Request::ChainAt(r) => {
+            let offset = r.offset;
+            let target = (r.topic, r.id, r.partition);
+            asked.by_owner::<chain_at::Request>(target, |key| Ask::ChainAt { key, offset });
         }
         Request::ReopenPartition(r) => {
             let target = (r.topic, r.id, r.partition);
@@ -171,7 +189,7 @@ fn take_apart(asked: Asked, request: Request) {
 }
 
 impl Asked {
-    fn told<R: Call>(&self, told: Result<R::Answer, Failure>) {
+    pub(super) fn told<R: Call>(&self, told: Result<R::Answer, Failure>) {
         match told {
             Ok(answer) => self
                 .link
@@ -226,48 +244,6 @@ impl Asked {
             self.told::<R>(told.and_then(|told| R::pick(told).ok_or_else(other)));
         })
         .detach();
-    }
-}
-
-/// A request that a core answers with one kind of `Told`.
-trait Picked: Call + 'static {
-    fn pick(told: Told) -> Option<Self::Answer>;
-}
-
-macro_rules! picked {
-    ($($module:ident $told:ident)+) => {$(
-        impl Picked for $module::Request {
-            fn pick(told: Told) -> Option<$module::Answer> {
-                match told {
-                    Told::$told(answer) => Some(answer),
-                    _ => None,
-                }
-            }
-        }
-    )+};
-}
-
-picked! {
-    list_offsets Found
-    truncate Truncated
-    reopen_partition Reopened
-    create_topic Created
-    alter_topic Altered
-    delete_topic Deleted
-    create_snapshot SnapshotCreated
-    list_snapshots SnapshotsListed
-    delete_snapshot SnapshotDeleted
-    restore_topic Restoring
-    clone_topic Cloning
-    take_over TakenOver
-}
-
-impl Picked for restore_status::Request {
-    fn pick(told: Told) -> Option<restore_status::Answer> {
-        match told {
-            Told::Restored(answer) => Some(*answer),
-            _ => None,
-        }
     }
 }
 

@@ -9,6 +9,7 @@
 //! keeper     the committer, the timers, flushes and chores
 //! sweep      when partitions are looked at for what only time makes due
 //! files      turns for what opens files
+//! lend       files that it lends to those who send them away
 //! serve      what it answers to requests for its own partitions
 //! describe   what it tells of them
 //! events     what happened to their logs, for the operator
@@ -33,6 +34,7 @@ mod describe;
 mod events;
 mod files;
 mod keeper;
+mod lend;
 mod lifecycle;
 mod memory;
 mod refusal;
@@ -49,6 +51,7 @@ mod tickets;
 pub(crate) type Disk = crate::rt::UringDir;
 
 pub(crate) use acks::{Acks, Due, Produced, aborted_by, aborts};
+pub(crate) use lend::{Lent, damaged, of_segment};
 pub(crate) use refusal::with_causes;
 pub(crate) use scrub::RATE_DEFAULT;
 pub(crate) use serve::{Fetched, Hunger, NotAppended, Parked};

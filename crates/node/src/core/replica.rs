@@ -171,7 +171,7 @@ impl Core {
         }
     }
 
-    fn look<T>(
+    pub(super) fn look<T>(
         &self,
         key: PartitionKey,
         look: impl FnOnce(&Partition<super::Disk>) -> T,

@@ -29,6 +29,7 @@ use crate::node::Addresses;
 use crate::partition::{ACCEPTED_AGE_MAX, Effect, Effects, Input, TICK_WITHIN};
 use crate::router::Lanes;
 use crate::rt::{self, Notify, Semaphore};
+use crate::transfer::Transfers;
 
 /// Bytes of requests that are being received on one core beyond each connection's small buffer.
 const RECEIVE_BYTES_MAX: u64 = 256 << 20;
@@ -47,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) data_dir: PathBuf,
     /// Bytes that the node's scrub reads in a second; 0: none but what is asked for.
     pub(crate) scrub_rate: u64,
+    /// What sends files of segments to other nodes.
+    pub(crate) transfers: Transfers,
     /// Every core's counters; each is written by its own core alone.
     pub(crate) counters: Vec<Arc<Counters>>,
     /// Known once the node listens, before it serves.

@@ -45,6 +45,7 @@ use std::time::Duration;
 pub(crate) use followers::{Followers, Hearing};
 pub(crate) use followings::Followings;
 pub(crate) use line::Line;
+pub(crate) use lineage::told;
 pub(crate) use lines::Lines;
 
 /// How long another node may take for an answer that it does not wait with.

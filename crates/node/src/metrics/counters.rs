@@ -110,6 +110,8 @@ counters! {
     chores_failed_total: Counter, "Chores that failed.";
     hops_total: Counter, "Requests sent on to the core that owns the partition.";
     lane_busy_total: Counter, "Requests answered Busy because a lane between cores was full.";
+    transfers: Gauge, "Requests for files of segments that are being answered.";
+    transferred_bytes_total: Counter, "Bytes of files of segments sent to other nodes.";
     parked_fetches: Gauge, "Long polls that wait for data.";
     woken_fetches_total: Counter, "Long polls that data woke.";
     partitions: Gauge, "Partitions the core owns.";

@@ -1,5 +1,7 @@
 //! How the descriptors that the process may have are shared out.
 
+use crate::transfer;
+
 /// Descriptors for whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Share {
@@ -14,7 +16,7 @@ impl Share {
     /// is closed is opened again, a connection is not.
     pub(super) fn of(limit: u64, cores: usize, connections_max: usize) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let own = NODE_DESCRIPTORS + cores * CORE_DESCRIPTORS;
+        let own = NODE_DESCRIPTORS + TRANSFER_DESCRIPTORS + cores * CORE_DESCRIPTORS;
         let left = limit.saturating_sub(own);
         let core_files = (left / 2 / cores.max(1)).clamp(CORE_FILES_MIN, CORE_FILES_MAX);
         let for_connections = left.saturating_sub(cores * core_files);
@@ -29,6 +31,8 @@ impl Share {
 
 /// The lock, the side thread, the pool's threads with a directory and a file each, some to spare.
 const NODE_DESCRIPTORS: usize = 64;
+/// Each place for sending segments has a socket, a file, and the file of the turn before.
+const TRANSFER_DESCRIPTORS: usize = 3 * transfer::PLACES;
 /// Rings, timers, listeners, and connections that are being refused.
 const CORE_DESCRIPTORS: usize = 24;
 /// A connection may be handed to another core, which takes a descriptor more meanwhile.
@@ -48,6 +52,7 @@ mod tests {
             for cores in [1, 2, 4] {
                 let share = Share::of(limit, cores, 10_000);
                 let all = NODE_DESCRIPTORS
+                    + TRANSFER_DESCRIPTORS
                     + cores * (CORE_DESCRIPTORS + share.core_files)
                     + CONNECTION_DESCRIPTORS * share.connections;
                 assert!(all as u64 <= limit, "{limit}, {cores} cores: {share:?}");
@@ -55,7 +60,7 @@ mod tests {
             }
         }
         assert_eq!(Share::of(1 << 20, 2, 10_000).connections, 10_000);
-        assert_eq!(Share::of(4096, 2, 10_000).core_files, 996);
+        assert_eq!(Share::of(4096, 2, 10_000).core_files, 990);
     }
 
     #[test]

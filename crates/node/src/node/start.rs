@@ -20,6 +20,7 @@ use crate::metrics::Counters;
 use crate::router;
 use crate::rt::{self, CoreConfig, CoreThread, Watchdog};
 use crate::sys::{self, NodeFile, probe};
+use crate::transfer::Transfers;
 
 /// The limit of open files where the kernel does not tell it: the usual one.
 const DESCRIPTORS_ASSUMED: u64 = 1024;
@@ -130,6 +131,11 @@ impl Cores {
             connections_max: share.connections,
             ..config.limits.clone()
         };
+        let transfers = Transfers::start(config.transfer_rate);
+        let transfers = transfers.map_err(|source| StartError::Thread {
+            name: "transfer",
+            source,
+        })?;
         let shared = Arc::new(Shared {
             node,
             limits,
@@ -137,6 +143,7 @@ impl Cores {
             core_count,
             data_dir: config.data_dir.clone(),
             scrub_rate: config.scrub_rate,
+            transfers,
             counters: counters.to_vec(),
             addresses: OnceLock::new(),
         });

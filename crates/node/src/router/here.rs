@@ -15,6 +15,16 @@ pub(super) async fn answer_here(core: &Rc<Core>, ask: Ask) -> Result<Told, Failu
             core.truncate(key, lowest).await.map(Told::Truncated)
         }
         Ask::Reopen { key } => core.reopen_partition(key).await.map(Told::Reopened),
+        Ask::Segments { key, from } => {
+            let told = core.segments(key, from)?;
+            Ok(Told::Segments(Box::new(told)))
+        }
+        Ask::ChainAt { key, offset } => core.tell_chain(key, offset).await.map(Told::ChainAt),
+        Ask::Lend { key, history, part } => core.lend(key, history, &part).await.map(Told::Lent),
+        Ask::MetDamage { key, offsets } => {
+            core.met_damage_lent(key, &offsets);
+            Ok(Told::Noted)
+        }
         Ask::Describe { topic } => Ok(Told::Described(core.describe(topic))),
         Ask::Create(request) => core.admin()?.create(request).await.map(Told::Created),
         Ask::Alter(request) => core.admin()?.alter(request).await.map(Told::Altered),

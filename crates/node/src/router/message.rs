@@ -1,21 +1,23 @@
 //! What travels between cores: all of it owned, nothing shared.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use corelog_protocol::message::ack::Level;
+use corelog_protocol::message::copy_segments::Part;
 use corelog_protocol::message::{
-    alter_topic, clone_topic, create_snapshot, create_topic, delete_snapshot, delete_topic,
-    describe_topic, fetch, handover, list_offsets, list_snapshots, promote, rejoin,
-    reopen_partition, replica_status, restore_status, restore_topic, scrub_topic, take_over,
-    truncate,
+    alter_topic, chain_at, clone_topic, create_snapshot, create_topic, delete_snapshot,
+    delete_topic, describe_topic, fetch, handover, list_offsets, list_snapshots, promote, rejoin,
+    reopen_partition, replica_status, restore_status, restore_topic, scrub_topic, segments,
+    take_over, truncate,
 };
-use corelog_record::{Offset, PartitionId, TopicId, TopicName};
+use corelog_record::{HistoryId, Offset, PartitionId, TopicId, TopicName};
 use corelog_storage::format::replica::Replica;
 use corelog_storage::snapshot::Name;
 
 use crate::catalog::{Change, Topic};
-use crate::core::{PartitionKey, Produced, Taken};
+use crate::core::{Lent, PartitionKey, Produced, Taken};
 use crate::failure::Failure;
 use crate::follow::Hearing;
 use crate::partition::Seek;
@@ -64,6 +66,25 @@ pub(crate) enum Ask {
     },
     Reopen {
         key: PartitionKey,
+    },
+    Segments {
+        key: PartitionKey,
+        from: Offset,
+    },
+    ChainAt {
+        key: PartitionKey,
+        offset: Offset,
+    },
+    /// Open a part of a sealed segment.
+    Lend {
+        key: PartitionKey,
+        history: HistoryId,
+        part: Part,
+    },
+    /// A file that you lent is damaged.
+    MetDamage {
+        key: PartitionKey,
+        offsets: Range<Offset>,
     },
     Describe {
         topic: TopicId,
@@ -135,6 +156,10 @@ pub(crate) enum Told {
     Found(list_offsets::Answer),
     Truncated(truncate::Answer),
     Reopened(reopen_partition::Answer),
+    Segments(Box<segments::Answer>),
+    ChainAt(chain_at::Answer),
+    Lent(Lent),
+    Noted,
     Described(Vec<describe_topic::Partition>),
     Created(create_topic::Answer),
     Altered(alter_topic::Answer),

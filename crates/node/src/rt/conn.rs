@@ -5,8 +5,9 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{Shutdown, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -63,10 +64,43 @@ impl Conn {
         self.peer
     }
 
+    /// A way to the socket for those who send what no half can.
+    #[must_use]
+    pub fn socket(&self) -> Socket {
+        Socket {
+            stream: Rc::downgrade(&self.reader.stream),
+        }
+    }
+
     /// The two halves, for two tasks. The connection closes when both are dropped.
     #[must_use]
     pub fn split(self) -> (ReadHalf, WriteHalf) {
         (self.reader, self.writer)
+    }
+}
+
+/// A way to a connection's socket. It does not keep the connection open.
+pub struct Socket {
+    stream: Weak<RefCell<TcpStream>>,
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket").finish_non_exhaustive()
+    }
+}
+
+impl Socket {
+    /// Another descriptor of the socket, for a thread that may wait. Whoever has it writes alone, and
+    /// the connection stays open as long as it does.
+    ///
+    /// # Errors
+    /// `NotConnected` if both halves are gone, or as the kernel says.
+    pub fn lend(&self) -> io::Result<OwnedFd> {
+        let stream = self.stream.upgrade();
+        let stream = stream.ok_or(io::ErrorKind::NotConnected)?;
+        let stream = stream.borrow();
+        fd::borrow(&*stream).try_clone_to_owned()
     }
 }
 

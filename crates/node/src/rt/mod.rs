@@ -41,7 +41,7 @@ mod watchdog;
 
 pub use blocking::blocking;
 pub use clock::{now, sleep, timeout, wall_clock};
-pub use conn::{Conn, ReadHalf, WriteHalf};
+pub use conn::{Conn, ReadHalf, Socket, WriteHalf};
 pub use disk::{UringBuf, UringBytes, UringDir, UringFile};
 pub use executor::{CoreConfig, CoreThread, Error, spawn_core};
 pub use listener::Listener;

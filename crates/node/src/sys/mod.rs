@@ -1,10 +1,12 @@
 //! What only the kernel can answer.
 //!
 //! ```text
+//! bulk    sending a file over a socket inside the kernel
 //! error   why a node cannot start here, one sentence each that says what to do
 //! fd      descriptors handed between the standard library and the runtime
 //! lock    the node's file and its exclusive lock
 //! nudge   making a sleeping thread look around
+//! pages   what of a file is in the page cache, and what should be
 //! priority  how much of the processor a thread gets
 //! probe/  questions before the first core starts; `doctor` asks the same ones
 //! ```
@@ -13,7 +15,9 @@
 //! safe. Nothing in here knows what a record, a partition or a frame is. All of it blocks: it is
 //! for before the first core starts, or for the pool of directory threads.
 
+pub(crate) mod bulk;
 pub(crate) mod fd;
+pub(crate) mod pages;
 
 mod error;
 mod lock;

@@ -18,6 +18,8 @@ pub(crate) struct Client {
     stream: TcpStream,
     received: Vec<u8>,
     correlation_last: u32,
+    /// Bytes that the node has sent.
+    pub(crate) wire_bytes: usize,
 }
 
 /// An answer as it came.
@@ -39,6 +41,7 @@ impl Client {
             stream,
             received: Vec::new(),
             correlation_last: 0,
+            wire_bytes: 0,
         }
     }
 
@@ -139,6 +142,7 @@ impl Client {
                 read => {
                     let bytes = read.expect("bytes");
                     self.received.extend_from_slice(&buffer[..bytes]);
+                    self.wire_bytes += bytes;
                     return bytes > 0;
                 }
             }
@@ -156,10 +160,19 @@ impl Client {
     }
 
     pub(crate) fn create(&mut self, topic: &str, partitions: u32) -> TopicId {
+        self.create_with(topic, partitions, TopicSettings::default())
+    }
+
+    pub(crate) fn create_with(
+        &mut self,
+        topic: &str,
+        partitions: u32,
+        settings: TopicSettings,
+    ) -> TopicId {
         let request = create_topic::Request {
             name: name(topic),
             partitions,
-            settings: TopicSettings::default(),
+            settings,
             if_not_exists: false,
         };
         self.ask(&request).expect("created").id

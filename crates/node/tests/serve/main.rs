@@ -2,12 +2,14 @@
 #![allow(clippy::expect_used, clippy::result_large_err, reason = "a test may")]
 
 mod client;
+mod copy;
 mod idle;
 mod limits;
 mod load;
 mod produce_and_fetch;
 mod quarantine;
 mod refusals;
+mod segments;
 
 use std::time::{Duration, Instant};
 

@@ -25,7 +25,7 @@ pub struct Request {
     pub piece_bytes_max: u32,
 }
 
-/// A range of one segment's store.
+/// A range of one sealed segment's store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
     /// The segment's base offset.
@@ -36,8 +36,7 @@ pub struct Part {
     /// The first byte; default 0.
     #[serde(default)]
     pub position: Position,
-    /// How many bytes; default nil, to the end of a sealed segment, to what is durable of the
-    /// active one.
+    /// How many bytes; default nil, to the segment's end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
 }

@@ -1,7 +1,7 @@
 //! A directory of a real file system.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -38,6 +38,20 @@ impl UringDir {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Opens the file `name` for reading through the page cache, for a thread that may wait.
+    ///
+    /// # Errors
+    /// `NotFound` without such a file; any error of the file system.
+    pub async fn open_cached(&self, name: &str) -> io::Result<OwnedFd> {
+        let path = self.path.join(name);
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        patience::with_files(|| {
+            let path = path.clone();
+            blocking(move || Ok(nix::fcntl::open(&path, flags, Mode::empty())?))
+        })
+        .await
     }
 
     /// Runs `work` on this directory, on the pool; again, if it had no descriptor.

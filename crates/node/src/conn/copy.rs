@@ -1,0 +1,71 @@
+//! CopySegments: the answers are sent by others, over a connection that has nothing else to do.
+
+use std::io;
+
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::limits;
+use corelog_protocol::message::copy_segments;
+
+use super::request::{Asked, Next};
+use crate::failure::{Failure, failure};
+use crate::metrics::{add, sub};
+use crate::transfer::{self, Ended};
+
+/// Has the parts that a request names sent; nothing else is read from the connection meanwhile.
+pub(super) async fn copy(asked: Asked, request: copy_segments::Request) -> Next {
+    let link = &asked.link;
+    if let Err(error) = check(&request) {
+        asked.told::<copy_segments::Request>(Err(error));
+        return Next::Continue;
+    }
+    link.is_bulk.set(true);
+    // Answers that are due come first: from here on, whoever sends has the socket to itself.
+    if !link.is_alone().await {
+        return Next::Close;
+    }
+    let core = &link.core;
+    add(&core.counters.transfers, 1);
+    let copying = Copying(&core.counters.transfers);
+    let ended = transfer::send(core, &link.socket, asked.correlation, &request).await;
+    drop(copying);
+    match ended {
+        Ended::Sent => link.answered(asked.frame_bytes),
+        Ended::Failed(error) => asked.told::<copy_segments::Request>(Err(error)),
+        Ended::Cut(error) => {
+            add(&core.counters.connections_cut_total, 1);
+            let peer = link.peer;
+            match error.kind() {
+                io::ErrorKind::TimedOut => {
+                    tracing::warn!(%peer, "cut a peer that does not read the segments it asked for");
+                }
+                _ => tracing::info!(%peer, %error, "a peer went away in the middle of a segment"),
+            }
+            link.die();
+            return Next::Close;
+        }
+    }
+    Next::Continue
+}
+
+fn check(request: &copy_segments::Request) -> Result<(), Failure> {
+    let parts_max = limits::COPY_PART_COUNT_MAX as usize;
+    let parts = request.parts.len();
+    if parts == 0 || parts > parts_max {
+        let message = format!("{parts} parts are asked for, not 1 to {parts_max}");
+        return Err(failure(ErrorCode::InvalidRequest, message));
+    }
+    if request.piece_bytes_max == 0 {
+        let message = "pieces of no bytes are asked for";
+        return Err(failure(ErrorCode::InvalidRequest, message));
+    }
+    Ok(())
+}
+
+/// Counted as long as it goes on, also if the connection is cut meanwhile.
+struct Copying<'a>(&'a std::sync::atomic::AtomicU64);
+
+impl Drop for Copying<'_> {
+    fn drop(&mut self) {
+        sub(self.0, 1);
+    }
+}

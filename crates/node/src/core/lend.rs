@@ -1,0 +1,186 @@
+//! Files of its partitions that a core lends to those who send them away.
+
+use std::io;
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+
+use corelog_protocol::error::{Detail, ErrorCode};
+use corelog_protocol::message::copy_segments::Part;
+use corelog_protocol::message::{chain_at, segments};
+use corelog_record::{HistoryId, Offset};
+
+use super::refusal::{error_of, with_causes};
+use super::serve::not_told;
+use super::slots::{PartitionKey, SlotId};
+use super::state::Core;
+use crate::catalog;
+use crate::failure::{Failure, failure, failure_with};
+use crate::follow;
+use crate::partition::{NotLent, Partition, Refusal};
+
+/// A range of a sealed segment's store, open. The descriptor is what keeps the bytes: the segment may
+/// expire or be replaced meanwhile, and closing it gives them back.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    pub(crate) file: OwnedFd,
+    /// The bytes that were asked for.
+    pub(crate) bytes: Range<u64>,
+    /// The offsets of the whole segment.
+    pub(crate) offsets: Range<Offset>,
+}
+
+impl Core {
+    /// A partition of this core as files.
+    ///
+    /// # Errors
+    /// What the client is told.
+    pub(crate) fn segments(
+        &self,
+        key: PartitionKey,
+        from: Offset,
+    ) -> Result<segments::Answer, Failure> {
+        let epochs = follow::told(&self.epochs(key)?);
+        self.look(key, |partition| partition.segments(from, epochs))
+    }
+
+    /// The batch boundary at or below an offset of a partition of this core, and the chain there.
+    ///
+    /// # Errors
+    /// What the client is told.
+    pub(crate) async fn tell_chain(
+        &self,
+        key: PartitionKey,
+        at: Offset,
+    ) -> Result<chain_at::Answer, Failure> {
+        let status = self.look(key, Partition::status)?;
+        let valid = status.log_start..status.high_watermark;
+        if valid.end < at {
+            return Err(error_of(&Refusal::PastHighWatermark { valid }));
+        }
+        if at < valid.start {
+            return Err(error_of(&Refusal::OutOfRange { valid }));
+        }
+        let found = self.chain_at(key, at).await?;
+        let epochs = self.epochs(key)?;
+        let mut began = epochs.iter().rev();
+        let began = began.find(|began| began.offset <= found.offset);
+        Ok(chain_at::Answer {
+            offset: found.offset,
+            ordinal: found.ordinal,
+            chain: found.chain,
+            epoch: began.map(|began| began.epoch),
+        })
+    }
+
+    /// Opens a part of a sealed segment of a partition of this core.
+    ///
+    /// # Errors
+    /// What the client is told, the segment in its detail.
+    pub(crate) async fn lend(
+        &self,
+        key: PartitionKey,
+        history: HistoryId,
+        part: &Part,
+    ) -> Result<Lent, Failure> {
+        let slot = self.slot_of(key).map_err(|error| of_segment(error, part))?;
+        let (pinned, dir) = {
+            let slots = self.slots.borrow();
+            let found = slots.get(slot);
+            let found = found.and_then(|found| Some((found.partition()?, &found.topic.name)));
+            let (partition, topic) = found.ok_or_else(|| of_segment(not_told(None), part))?;
+            let lent = partition.lend(history, (part.segment, part.generation));
+            let pinned = lent.map_err(|why| of_segment(not_lent(why), part))?;
+            let dir = catalog::partition_dir(&self.root, topic, key.partition);
+            (pinned, dir)
+        };
+        let digest = &pinned.seal().digest;
+        let (bytes, offsets) = (range(part, digest.bytes)?, digest.base..digest.end);
+        // Its name means this very file until `pinned` is dropped.
+        match dir.open_cached(pinned.name()).await {
+            Ok(file) => Ok(Lent {
+                file,
+                bytes,
+                offsets,
+            }),
+            Err(error) => Err(self.not_opened(slot, part, &offsets, &error)),
+        }
+    }
+
+    /// A sender met damage in a file that this core lent: the partition is scrubbed.
+    pub(crate) fn met_damage_lent(&self, key: PartitionKey, offsets: &Range<Offset>) {
+        if let Ok(slot) = self.slot_of(key) {
+            self.met_damage(slot, offsets.start, offsets.end);
+        }
+    }
+
+    fn not_opened(
+        &self,
+        slot: SlotId,
+        part: &Part,
+        offsets: &Range<Offset>,
+        error: &io::Error,
+    ) -> Failure {
+        if error.kind() == io::ErrorKind::NotFound {
+            self.met_damage(slot, offsets.start, offsets.end);
+            return damaged(part, offsets);
+        }
+        if corelog_storage::disk::is_out_of_files(error) {
+            return of_segment(error_of(&Refusal::Busy), part);
+        }
+        of_segment(failure(ErrorCode::Internal, with_causes(error)), part)
+    }
+}
+
+/// That bytes of a segment cannot be trusted.
+pub(crate) fn damaged(part: &Part, offsets: &Range<Offset>) -> Failure {
+    let refusal = Refusal::Damaged {
+        damaged: offsets.clone(),
+        segment: part.segment,
+    };
+    error_of(&refusal)
+}
+
+/// The failure, naming the segment that it is about.
+pub(crate) fn of_segment(mut failure: Failure, part: &Part) -> Failure {
+    failure.detail.segment = Some(part.segment);
+    failure
+}
+
+fn not_lent(why: NotLent) -> Failure {
+    match why {
+        NotLent::OtherHistory { found } => {
+            let message = format!("the partition's log is {found}, another one");
+            failure(ErrorCode::Gone, message)
+        }
+        NotLent::Gone => {
+            let message = "there is no such sealed segment in this generation, or no more";
+            failure(ErrorCode::Gone, message)
+        }
+        NotLent::Damaged(damage) => error_of(&Refusal::Damaged {
+            damaged: damage.from..damage.to,
+            segment: damage.segment,
+        }),
+        NotLent::Closing => error_of(&Refusal::Closing),
+    }
+}
+
+/// The bytes that a part asks for, of a file of so many.
+fn range(part: &Part, file_bytes: u64) -> Result<Range<u64>, Failure> {
+    let start = part.position.get();
+    let end = match part.bytes {
+        Some(bytes) => start.checked_add(bytes),
+        None => Some(file_bytes.max(start)),
+    };
+    match end.filter(|end| *end <= file_bytes) {
+        Some(end) => Ok(start..end),
+        None => Err(failure_with(
+            ErrorCode::InvalidRequest,
+            format!("the segment's file has {file_bytes} bytes, more are asked for"),
+            Detail {
+                limit: Some(file_bytes),
+                segment: Some(part.segment),
+                ..Detail::default()
+            },
+        )),
+    }
+}

@@ -1,0 +1,127 @@
+//! How fast the transfers of a node are, all together.
+
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::rt;
+
+/// Bytes in a second, shared by all transfers of a node: who asks first sends first, and nobody gets
+/// two portions while another waits for one.
+#[derive(Debug)]
+pub(super) struct Budget {
+    /// Bytes in a second; 0: as many as there are.
+    rate: u64,
+    /// When the next portion may be sent.
+    next: Mutex<Instant>,
+}
+
+impl Budget {
+    pub(super) fn new(rate: u64) -> Self {
+        Self {
+            rate,
+            next: Mutex::new(rt::now()),
+        }
+    }
+
+    /// How many bytes are asked for at once: a 64th of a second, so that nobody else's packets wait
+    /// behind a burst.
+    pub(super) fn portion(&self) -> u64 {
+        match self.rate {
+            0 => PORTION_BYTES.end,
+            rate => (rate / PORTIONS_PER_SECOND).clamp(PORTION_BYTES.start, PORTION_BYTES.end),
+        }
+    }
+
+    /// How many bytes a turn sends between two looks at who else waits: `wanted`, or what takes about
+    /// a second if that is less.
+    pub(super) fn piece(&self, wanted: u64) -> u64 {
+        match self.rate {
+            0 => wanted,
+            rate => wanted.min((rate / PIECES_PER_SECOND).max(PIECE_BYTES_MIN)),
+        }
+    }
+
+    /// Waits until so many bytes may be sent; false if `is_over` before that.
+    pub(super) fn wait(&self, bytes: u64, is_over: impl Fn() -> bool) -> bool {
+        let Some(at) = self.reserve(bytes, rt::now()) else {
+            return !is_over();
+        };
+        loop {
+            if is_over() {
+                return false;
+            }
+            let left = at.saturating_duration_since(rt::now());
+            if left.is_zero() {
+                return true;
+            }
+            thread::sleep(left.min(LOOK_EVERY));
+        }
+    }
+
+    /// When so many bytes may be sent; None: at once. Time that nobody used is not saved up.
+    fn reserve(&self, bytes: u64, now: Instant) -> Option<Instant> {
+        let nanos = bytes.saturating_mul(1_000_000_000).checked_div(self.rate)?;
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = now.max(*next);
+        *next = at + Duration::from_nanos(nanos);
+        Some(at)
+    }
+}
+
+const PORTIONS_PER_SECOND: u64 = 64;
+/// The least and the most that is asked for at once, in bytes.
+const PORTION_BYTES: std::ops::Range<u64> = 4 << 10..1 << 20;
+/// As many pieces in a second as there are places.
+const PIECES_PER_SECOND: u64 = super::PLACES as u64;
+/// A head costs some hundred bytes.
+const PIECE_BYTES_MIN: u64 = 64 << 10;
+/// How often who waits looks if anybody still wants the bytes.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn portions_of_all_who_ask_follow_each_other_at_the_rate() {
+        let budget = Budget::new(1 << 20);
+        let now = rt::now();
+        let after = |millis| Some(now + Duration::from_millis(millis));
+        assert_eq!(budget.reserve(512 << 10, now), after(0));
+        assert_eq!(budget.reserve(256 << 10, now), after(500));
+        assert_eq!(budget.reserve(1 << 20, now), after(750));
+        let later = now + Duration::from_secs(60);
+        assert_eq!(
+            budget.reserve(1, later),
+            Some(later),
+            "an idle minute is not made up for"
+        );
+    }
+
+    #[test]
+    fn without_a_rate_nobody_waits() {
+        let budget = Budget::new(0);
+        assert_eq!(budget.reserve(u64::MAX, rt::now()), None);
+        assert!(budget.wait(u64::MAX, || false));
+        assert!(!budget.wait(1, || true));
+    }
+
+    #[test]
+    fn who_is_not_waited_for_any_more_stops_waiting() {
+        let budget = Budget::new(1);
+        assert!(
+            budget.wait(1_000_000, || false),
+            "the first portion is free"
+        );
+        assert!(!budget.wait(1, || true));
+    }
+
+    #[test]
+    fn at_a_low_rate_portions_and_pieces_are_small() {
+        let (slow, fast) = (Budget::new(1 << 20), Budget::new(1 << 30));
+        assert_eq!((slow.portion(), fast.portion()), (16 << 10, 1 << 20));
+        assert_eq!(slow.piece(4 << 20), 128 << 10);
+        assert_eq!(fast.piece(4 << 20), 4 << 20);
+    }
+}

@@ -1,0 +1,161 @@
+//! The parts that a CopySegments request names, in turns.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use corelog_protocol::error::{Detail, ErrorCode};
+use corelog_protocol::frame::CorrelationId;
+use corelog_protocol::limits;
+use corelog_protocol::message::copy_segments::{Part, Request};
+use corelog_record::{CoreId, Position};
+use futures_lite::FutureExt;
+
+use super::turn::{Over, Turn};
+use crate::core::{Core, Lent, PartitionKey, damaged, of_segment, with_causes};
+use crate::failure::{Failure, failure, failure_with};
+use crate::metrics::add;
+use crate::router::{self, Ask, Route, Told};
+use crate::rt::{self, Socket};
+
+/// What came of a request.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// All of it was sent.
+    Sent,
+    /// All that was sent is good, and the client is still to be told this.
+    Failed(Failure),
+    /// The stream broke in the middle of an answer.
+    Cut(io::Error),
+}
+
+/// Whoever cannot be sent all it asks for.
+type Stopped = Result<(), Ended>;
+
+/// Sends all parts over a socket that nobody else writes to meanwhile.
+pub(crate) async fn send(
+    core: &Rc<Core>,
+    socket: &Socket,
+    correlation: CorrelationId,
+    request: &Request,
+) -> Ended {
+    for part in &request.parts {
+        let sent = send_part(core, socket, correlation, (request, part.clone())).await;
+        if let Err(ended) = sent {
+            return ended;
+        }
+    }
+    Ended::Sent
+}
+
+/// Sends a part, a turn after the other: each opens the file anew, so that a slow peer holds nothing
+/// that has expired for longer than a turn.
+async fn send_part(
+    core: &Rc<Core>,
+    socket: &Socket,
+    correlation: CorrelationId,
+    (request, mut part): (&Request, Part),
+) -> Stopped {
+    loop {
+        let stop = async {
+            core.stopping().await;
+            Err(failure(ErrorCode::Stopping, "the node is stopping"))
+        };
+        let place = rt::timeout(PLACE_WAIT_MAX, core.shared.transfers.place());
+        let place = async { place.await.ok_or_else(too_many) };
+        let place = stop.or(place).await.map_err(|error| named(error, &part))?;
+        let (owner, key) = route(core, request).map_err(|error| named(error, &part))?;
+        let lent = lend(core, owner, key, request, &part).await;
+        let Lent {
+            file,
+            bytes,
+            offsets,
+        } = lent.map_err(|error| named(error, &part))?;
+        let (start, end) = (bytes.start, bytes.end);
+        let turn = Turn {
+            socket: socket.lend().map_err(Ended::Cut)?,
+            correlation,
+            segment: part.segment,
+            generation: part.generation,
+            file,
+            bytes,
+            piece_bytes_max: request.piece_bytes_max.min(limits::COPY_PIECE_BYTES_MAX),
+            patience: core.shared.limits.write_timeout,
+        };
+        match core.shared.transfers.take(place, turn).await {
+            Over::Sent(position) => {
+                add(&core.counters.transferred_bytes_total, position - start);
+                if position == end {
+                    return Ok(());
+                }
+                part.position = Position::new(position).unwrap_or(Position::MAX);
+                part.bytes = Some(end - position);
+            }
+            Over::Unread { position, source } => {
+                add(&core.counters.transferred_bytes_total, position - start);
+                let segment = part.segment.get();
+                tracing::error!(
+                    segment,
+                    position,
+                    error = %with_causes(&source),
+                    "a sealed segment could not be read for a peer"
+                );
+                let told = Ask::MetDamage {
+                    key,
+                    offsets: offsets.clone(),
+                };
+                // If that core has no time for it, the next reader will tell.
+                let _ = router::answer(core, owner, told).await;
+                return Err(Ended::Failed(damaged(&part, &offsets)));
+            }
+            Over::Cut(error) => return Err(Ended::Cut(error)),
+        }
+    }
+}
+
+async fn lend(
+    core: &Rc<Core>,
+    owner: CoreId,
+    key: PartitionKey,
+    request: &Request,
+    part: &Part,
+) -> Result<Lent, Failure> {
+    let ask = Ask::Lend {
+        key,
+        history: request.history,
+        part: part.clone(),
+    };
+    match router::answer(core, owner, ask).await? {
+        Told::Lent(lent) => Ok(lent),
+        _ => Err(failure(ErrorCode::Internal, "something else was answered")),
+    }
+}
+
+/// The core that has the partition now: after a turn its topic may be gone or another.
+fn route(core: &Core, request: &Request) -> Result<(CoreId, PartitionKey), Failure> {
+    let routed = router::route(core, &request.topic, request.id, request.partition)?;
+    Ok(match routed {
+        Route::Here(key) => (core.id, key),
+        Route::Core(owner, key) => (owner, key),
+    })
+}
+
+fn named(error: Failure, part: &Part) -> Ended {
+    Ended::Failed(of_segment(error, part))
+}
+
+fn too_many() -> Failure {
+    failure_with(
+        ErrorCode::Busy,
+        "too many peers are being sent segments",
+        Detail {
+            retry_ms: Some(RETRY_MS),
+            ..Detail::default()
+        },
+    )
+}
+
+/// How long a transfer waits for its turn.
+const PLACE_WAIT_MAX: Duration = Duration::from_secs(30);
+/// How long a client is asked to wait before it tries again, in milliseconds.
+const RETRY_MS: u32 = 1_000;

@@ -1,0 +1,108 @@
+//! The threads that send, and the places for those who want them to.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use flume::{Receiver, RecvTimeoutError, Sender};
+
+use super::budget::Budget;
+use super::turn::{Over, Turn};
+use crate::sys::priority;
+
+/// Turns that are taken at once, and so files that are open for it, over the whole node: enough to
+/// keep a disk and a network busy, few enough that each is a stream and not a step.
+pub(crate) const PLACES: usize = 8;
+
+/// A node's threads for sending. They end when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Transfers {
+    jobs: Sender<Job>,
+    /// One for each place that is free.
+    free: Receiver<()>,
+    freed: Sender<()>,
+}
+
+/// The right to take a turn; given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    freed: &'a Sender<()>,
+}
+
+#[derive(Debug)]
+struct Job {
+    turn: Turn,
+    over: Sender<Over>,
+}
+
+impl Transfers {
+    /// Starts the threads, which send so many bytes in a second together; 0: as many as they can.
+    /// Called by a thread that is not pinned: threads inherit that.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(crate) fn start(rate: u64) -> io::Result<Self> {
+        let budget = Arc::new(Budget::new(rate));
+        let (jobs, queue) = flume::bounded::<Job>(PLACES);
+        let (freed, free) = flume::bounded(PLACES);
+        for index in 0..PLACES {
+            let (queue, budget) = (queue.clone(), Arc::clone(&budget));
+            let thread = thread::Builder::new().name(format!("transfer-{index}"));
+            thread.spawn(move || run(&queue, &budget))?;
+            // There is room: as many as there are places.
+            let _ = freed.try_send(());
+        }
+        Ok(Self { jobs, free, freed })
+    }
+
+    /// Waits for a place; who waits longest gets the next one.
+    pub(super) async fn place(&self) -> Place<'_> {
+        // It fails only if no sender is left, and one is here.
+        let _ = self.free.recv_async().await;
+        Place { freed: &self.freed }
+    }
+
+    /// Has a thread take a turn; it ends soon if the future is dropped.
+    pub(super) async fn take(&self, _place: Place<'_>, turn: Turn) -> Over {
+        let (over, told) = flume::bounded(1);
+        let ended = || Over::Cut(io::ErrorKind::BrokenPipe.into());
+        match self.jobs.send_async(Job { turn, over }).await {
+            Ok(()) => told.recv_async().await.unwrap_or_else(|_gone| ended()),
+            Err(_gone) => ended(),
+        }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let _ = self.freed.try_send(());
+    }
+}
+
+fn run(queue: &Receiver<Job>, budget: &Budget) {
+    if let Err(error) = priority::step_back() {
+        tracing::debug!(%error, "transfers keep their priority");
+    }
+    // What sockets refer to cannot leave the page cache: the last turn's goes after the next one.
+    let mut behind = None;
+    loop {
+        let next = match behind {
+            Some(_) => queue.recv_timeout(LINGER),
+            None => queue.recv().map_err(|_gone| RecvTimeoutError::Disconnected),
+        };
+        match next {
+            Ok(Job { turn, over }) => {
+                let (ended, footprint) = turn.take(budget, || over.is_disconnected());
+                behind = Some(footprint);
+                // Whoever waited for it may have gone.
+                let _ = over.send(ended);
+            }
+            Err(RecvTimeoutError::Timeout) => behind = None,
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+/// How long after the last turn its pages are given back.
+const LINGER: Duration = Duration::from_secs(1);

@@ -1,0 +1,196 @@
+//! One turn of a transfer: pieces of a file, each behind the head of its answer.
+
+use std::io;
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use corelog_protocol::answer;
+use corelog_protocol::frame::{CorrelationId, FrameError};
+use corelog_protocol::message::copy_segments::{Answer, Request};
+use corelog_record::{Offset, Position};
+
+use super::budget::Budget;
+use super::cache::Footprint;
+use crate::rt;
+use crate::sys::{bulk, pages};
+
+/// What is sent, and to whom.
+#[derive(Debug)]
+pub(super) struct Turn {
+    pub(super) socket: OwnedFd,
+    pub(super) correlation: CorrelationId,
+    pub(super) segment: Offset,
+    pub(super) generation: u32,
+    pub(super) file: OwnedFd,
+    /// The part of it that is still to be sent.
+    pub(super) bytes: Range<u64>,
+    pub(super) piece_bytes_max: u32,
+    /// How long the peer may take nothing.
+    pub(super) patience: Duration,
+}
+
+/// What came of a turn.
+#[derive(Debug)]
+pub(super) enum Over {
+    /// All is sent below this position, which is the end of a piece.
+    Sent(u64),
+    /// The file could not be read from this position on; all before it is sent.
+    Unread { position: u64, source: io::Error },
+    /// The stream broke in the middle of an answer.
+    Cut(io::Error),
+}
+
+/// A turn that is taken.
+struct Sending<'a, F> {
+    socket: OwnedFd,
+    footprint: Footprint,
+    budget: &'a Budget,
+    /// Bytes that may be sent at once.
+    allowed: u64,
+    patience: Duration,
+    /// How much longer the peer may take nothing.
+    idle_left: Duration,
+    /// How much longer it may take for this piece.
+    piece_left: Duration,
+    is_over: F,
+}
+
+impl Turn {
+    /// Sends pieces until all is sent, the turn is over, or nobody waits for it any more. Gives what
+    /// the page cache is to be rid of.
+    pub(super) fn take(self, budget: &Budget, is_over: impl Fn() -> bool) -> (Over, Footprint) {
+        let begun = rt::now();
+        let mut head = Vec::new();
+        let mut position = self.bytes.start;
+        let piece_bytes_max = budget.piece(u64::from(self.piece_bytes_max));
+        let mut sending = Sending {
+            footprint: Footprint::new(self.file, &self.bytes),
+            socket: self.socket,
+            budget,
+            allowed: 0,
+            patience: self.patience,
+            idle_left: self.patience,
+            piece_left: Duration::ZERO,
+            is_over,
+        };
+        if let Err(error) = bulk::wait_at_most(&sending.socket, LOOK_EVERY) {
+            return (Over::Cut(error), sending.footprint);
+        }
+        loop {
+            let end = self.bytes.end.min(position + piece_bytes_max);
+            let piece = position..end;
+            sending.footprint.advance(position);
+            if let Err(source) = pages::are_readable(sending.footprint.file(), &piece) {
+                return (Over::Unread { position, source }, sending.footprint);
+            }
+            let is_final = end == self.bytes.end;
+            let answer = Answer {
+                segment: self.segment,
+                generation: self.generation,
+                position: Position::new(position).unwrap_or(Position::MAX),
+                bytes: u32::try_from(end - position).unwrap_or(u32::MAX),
+                is_final,
+            };
+            head.clear();
+            let encoded = encode(self.correlation, &answer, &mut head);
+            sending.piece_left = self.patience + slack(end - position);
+            let sent = encoded.and_then(|()| sending.send(&head, piece));
+            if let Err(error) = sent {
+                return (Over::Cut(error), sending.footprint);
+            }
+            position = end;
+            if is_final || begun.elapsed() >= TURN {
+                return (Over::Sent(position), sending.footprint);
+            }
+        }
+    }
+}
+
+impl<F: Fn() -> bool> Sending<'_, F> {
+    /// Sends a piece behind its head.
+    fn send(&mut self, mut head: &[u8], piece: Range<u64>) -> io::Result<()> {
+        while !head.is_empty() {
+            let begun = rt::now();
+            let sent = bulk::send_ahead(&self.socket, head);
+            let sent = self.waited(begun, sent)?;
+            head = head.get(sent..).unwrap_or_default();
+        }
+        let mut position = piece.start;
+        while position < piece.end {
+            self.footprint.advance(position);
+            let wanted = self.allowance(piece.end - position)?;
+            let begun = rt::now();
+            let sent = bulk::send_file(&self.socket, self.footprint.file(), position, wanted);
+            let is_blocked = sent.as_ref().is_err_and(is_waiting);
+            let sent = self.waited(begun, sent)? as u64;
+            if sent == 0 && !is_blocked {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.allowed -= sent.min(self.allowed);
+            position += sent;
+        }
+        Ok(())
+    }
+
+    /// How many of so many bytes may be sent now; waits until it is some.
+    fn allowance(&mut self, wanted: u64) -> io::Result<u64> {
+        if self.allowed == 0 {
+            let portion = self.budget.portion().min(wanted);
+            if !self.budget.wait(portion, &self.is_over) {
+                return Err(nobody_waits());
+            }
+            self.allowed = portion;
+        }
+        Ok(self.allowed.min(wanted))
+    }
+
+    /// What a call sent, which may be nothing as long as the peer's patience lasts.
+    fn waited(&mut self, begun: Instant, sent: io::Result<usize>) -> io::Result<usize> {
+        let elapsed = begun.elapsed();
+        let sent = match sent {
+            Err(error) if is_waiting(&error) => 0,
+            other => other?,
+        };
+        if (self.is_over)() {
+            return Err(nobody_waits());
+        }
+        let late = || io::Error::from(io::ErrorKind::TimedOut);
+        self.piece_left = self.piece_left.checked_sub(elapsed).ok_or_else(late)?;
+        self.idle_left = match sent {
+            0 => self.idle_left.checked_sub(elapsed).ok_or_else(late)?,
+            _ => self.patience,
+        };
+        Ok(sent)
+    }
+}
+
+/// If a call took nothing only because the peer did not, or for a signal.
+fn is_waiting(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
+}
+
+fn nobody_waits() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "nobody waits for it")
+}
+
+fn encode(correlation: CorrelationId, answer: &Answer, head: &mut Vec<u8>) -> io::Result<()> {
+    let encoded = answer::encode_ok::<Request>(correlation, answer, answer.bytes as usize, head);
+    encoded.map_err(|error: FrameError| io::Error::other(error))
+}
+
+/// How much longer than without them so many bytes may take: whoever takes one now and then is not
+/// reading either.
+fn slack(bytes: u64) -> Duration {
+    Duration::from_secs(bytes / SLOWEST_BYTES_PER_SECOND)
+}
+
+/// A turn ends with the first piece after this.
+const TURN: Duration = Duration::from_secs(2);
+/// How often a blocked sender looks if anybody still wants the bytes.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// A peer takes at least this much.
+const SLOWEST_BYTES_PER_SECOND: u64 = 64 << 10;
