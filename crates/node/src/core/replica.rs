@@ -7,7 +7,7 @@ use std::time::Duration;
 use corelog_protocol::error::ErrorCode;
 use corelog_record::Offset;
 use corelog_storage::format::edit::{Epoch, Point};
-use corelog_storage::log::Chore;
+use corelog_storage::log::{Chore, CopyError};
 
 use super::board::Outcome;
 use super::files::Turn;
@@ -112,6 +112,12 @@ impl Core {
                     return Ok(end);
                 }
                 Some(Some(Err(Refusal::TailFull))) | None => flushed.await,
+                // It was cut, or an owner's, before it followed.
+                Some(Some(Err(Refusal::NotNext {
+                    source: CopyError::Rolled { .. },
+                }))) => {
+                    self.change(key, Change::Unroll).await?;
+                }
                 Some(other) => return Err(not_told(other)),
             }
         }

@@ -96,7 +96,7 @@ impl Core {
             let mine = self.epochs(key)?;
             self.check_claim(key, &mine, &follower);
             let theirs = (follower.epochs.as_slice(), follower.end);
-            let common = shared((&mine, place.durable.offset), theirs);
+            let common = shared((&mine, place.durable.offset), theirs).offset;
             if common < follower.end {
                 return Err(diverged(common));
             }

@@ -5,7 +5,7 @@ use corelog_protocol::limits::EPOCH_COUNT_MAX;
 use corelog_protocol::message::epoch::Epoch;
 use corelog_record::Offset;
 use corelog_storage::format::edit;
-use corelog_storage::log::lineage::{Began, Line, common};
+use corelog_storage::log::lineage::{Began, Common, Line, common};
 
 use crate::failure::{Failure, failure_with};
 
@@ -31,11 +31,11 @@ pub(crate) fn heard(epochs: &[Epoch]) -> Vec<Began> {
 }
 
 /// Up to where this log and another one are the same, by their epochs and ends.
-pub(crate) fn shared(mine: (&[edit::Epoch], Offset), theirs: (&[Epoch], Offset)) -> Offset {
+pub(crate) fn shared(mine: (&[edit::Epoch], Offset), theirs: (&[Epoch], Offset)) -> Common {
     let own: Vec<_> = mine.0.iter().map(Began::from).collect();
     let other = heard(theirs.0);
     let line = |epochs, end| Line { epochs, end };
-    common(line(&own, mine.1), line(&other, theirs.1)).offset
+    common(line(&own, mine.1), line(&other, theirs.1))
 }
 
 /// What a follower is told whose log parted from this one.

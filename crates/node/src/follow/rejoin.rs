@@ -6,6 +6,8 @@ use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::rejoin;
 use corelog_record::{Offset, TopicName};
 use corelog_storage::format::replica::Role;
+use corelog_storage::log::Chore;
+use corelog_storage::log::lineage::Common;
 
 use super::line::Line;
 use super::lineage::{diverged, shared};
@@ -43,12 +45,13 @@ impl Core {
         let place = self.place(key)?;
         self.durable(key, place.log_end).await?;
         let common = self.common(&line, &topic, key).await?;
-        let (records, bytes) = (place.log_end.since(common), self.bytes_behind(key, common));
+        let (at, end) = (common.offset, place.log_end);
+        let (records, bytes) = (end.since(at), self.bytes_behind(key, at));
+        let cut = self.change(key, Change::Rejoin(common)).await?;
         if records > 0 {
-            self.change(key, Change::CutSuffix { from: common }).await?;
             self.reopen_partition(key).await?;
             tracing::warn!(
-                topic = %topic, partition = key.partition.get(), common = common.get(), records,
+                topic = %topic, partition = key.partition.get(), common = at.get(), records,
                 owner = to, "rejoins: what the owner does not have went to quarantine"
             );
         }
@@ -58,10 +61,13 @@ impl Core {
         .await?;
         Ok(rejoin::Partition {
             id: key.partition,
-            common,
+            common: at,
             records,
             bytes,
-            file: None,
+            file: match cut {
+                Chore::SuffixCut { quarantined, .. } => quarantined.into_iter().next(),
+                _ => None,
+            },
         })
     }
 
@@ -71,11 +77,14 @@ impl Core {
         line: &Line,
         topic: &TopicName,
         key: PartitionKey,
-    ) -> Result<Offset, Failure> {
+    ) -> Result<Common, Failure> {
         let place = self.place(key)?;
         let there = segments_of(line, topic, key, Offset::MAX).await?;
         if !place.has_files {
-            return Ok(place.log_end);
+            return Ok(Common {
+                offset: place.log_end,
+                epoch: None,
+            });
         }
         if there.history != place.history {
             return Err(diverged(Offset::ZERO));
@@ -83,12 +92,13 @@ impl Core {
         let mine = self.epochs(key)?;
         let theirs = (there.epochs.as_slice(), there.high_watermark);
         let common = shared((&mine, place.log_end), theirs);
-        if common < place.log_start || common < there.log_start {
-            return Err(diverged(common));
+        let at = common.offset;
+        if at < place.log_start || at < there.log_start {
+            return Err(diverged(at));
         }
         let (here, there) = (
-            self.chain_at(key, common).await?,
-            chain_of(line, topic, key, common).await?,
+            self.chain_at(key, at).await?,
+            chain_of(line, topic, key, at).await?,
         );
         match (here.offset, here.chain) == (there.offset, there.chain) {
             true => Ok(common),

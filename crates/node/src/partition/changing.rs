@@ -7,6 +7,7 @@ use corelog_storage::Error;
 use corelog_storage::disk::Dir;
 use corelog_storage::format::edit::Point;
 use corelog_storage::intake::Ready;
+use corelog_storage::log::lineage::Common;
 use corelog_storage::log::{Begin, Chore, ChorePlan};
 
 use super::effect::{Answer, Effect, Effects, Refusal};
@@ -28,8 +29,10 @@ pub(crate) enum Change {
     /// A segment that was received takes the place of a damaged one.
     #[expect(dead_code, reason = "until segments are received as files")]
     Replace(Ready),
-    /// All from this offset on goes to quarantine.
-    CutSuffix { from: Offset },
+    /// What the log has beyond this goes to quarantine, and its epochs are forgotten.
+    Rejoin(Common),
+    /// The last segment, which had ended, goes on.
+    Unroll,
 }
 
 /// A change that waits for its turn, or is on its way to the disk.
@@ -94,7 +97,8 @@ impl<D: Dir> Partition<D> {
             Change::Epoch(begin) => self.log.plan_epoch(*begin).map(Some),
             Change::Install(ready) => self.log.plan_install(ready.clone(), now).map(Some),
             Change::Replace(ready) => self.log.plan_replace(ready.clone(), now).map(Some),
-            Change::CutSuffix { from } => self.log.plan_truncate_suffix(*from, now),
+            Change::Rejoin(common) => self.log.plan_rejoin(*common, now),
+            Change::Unroll => self.log.plan_unroll(now),
         };
         match planned {
             Ok(Some(plan)) => {
@@ -106,7 +110,12 @@ impl<D: Dir> Partition<D> {
             Ok(None) => {
                 let (token, log_end) = (*token, self.log.log_end());
                 self.changing = None;
-                effects.answer(token, Answer::Changed(Chore::SuffixCut { log_end }));
+                let quarantined = Vec::new();
+                let nothing = Chore::SuffixCut {
+                    log_end,
+                    quarantined,
+                };
+                effects.answer(token, Answer::Changed(nothing));
                 None
             }
             Err(error) => {

@@ -173,7 +173,8 @@ impl From<AppendError> for Refusal {
             AppendError::OffsetsExhausted => Self::OffsetsExhausted,
             AppendError::Fenced => Self::Fenced,
             AppendError::StorageFull => Self::StorageFull,
-            AppendError::OutOfFiles => Self::Busy,
+            AppendError::OutOfFiles | AppendError::Cutting => Self::Busy,
+            AppendError::Following => Self::NotOwner,
             AppendError::ReadOnly { from } => Self::ReadOnly { from },
             other => unreachable!("an append error that is not told apart: {other}"),
         }

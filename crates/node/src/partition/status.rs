@@ -94,7 +94,7 @@ impl<D: Dir> Partition<D> {
     ///
     /// # Errors
     /// Why it cannot be read.
-    pub(crate) fn plan_chain_at(&self, at: Offset) -> Result<ChainPlan, ReadError> {
+    pub(crate) fn plan_chain_at(&self, at: Offset) -> Result<ChainPlan<D>, ReadError> {
         self.log.plan_chain_at(at)
     }
 

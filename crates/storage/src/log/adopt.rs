@@ -1,12 +1,88 @@
-//! Becoming a copy of another log, from a place on.
+//! What stands at the end of a log changes owner: it becomes an empty copy of another log, or an
+//! epoch begins.
+//!
+//! A log without files gets them by this, as it does by its first group. Of one that has files all is
+//! given up by one edit; what a crash leaves of it opening removes, as it does for what expired.
+
+use std::collections::VecDeque;
 
 use corelog_record::HistoryId;
 
-use super::Log;
+use super::birth::Birth;
 use super::chore::ChorePlan;
+use super::outcome::Chore;
+use super::sums::Sums;
+use super::work::{Work, remove};
+use super::{Identity, Log};
 use crate::Error;
 use crate::disk::Dir;
-use crate::format::edit::Point;
+use crate::format::edit::{self, Edit, End};
+use crate::format::mark::Slot;
+use crate::manifest::Manifest;
+use crate::mark::Mark;
+use crate::segment::{Point, Segment};
+
+/// Making an empty copy of another log.
+pub(super) struct Adopt<D: Dir> {
+    dir: D,
+    birth: Birth,
+    start: edit::Point,
+    manifest: Option<Manifest<D>>,
+    mark: Option<Mark<D>>,
+    /// What a mark that is clean is to say before anything is changed.
+    unset: Option<Slot>,
+    /// Files of a segment that begins where the copy does, and is empty.
+    in_way: Vec<String>,
+}
+
+impl<D: Dir> Adopt<D> {
+    /// Does what is left to do.
+    pub(super) async fn run(&mut self) -> Result<(), Error> {
+        if let (Some(slot), Some(mark)) = (self.unset, &mut self.mark) {
+            mark.write_durably(slot).await?;
+        }
+        if let Some(manifest) = &mut self.manifest {
+            let state = manifest.state();
+            if !state.segments().is_empty() || state.end() != Some(self.start) {
+                manifest.append(&Edit::Restart(self.start)).await?;
+            }
+            if !manifest.state().epochs().is_empty() {
+                let edit = Edit::TruncateSuffix(no_epochs(self.start));
+                let appended = manifest.append(&edit).await;
+                appended.map_err(Error::for_good)?;
+            }
+        }
+        // The old mark spoke of what is given up; of the new log it says nothing wrong.
+        if let Some(mark) = &mut self.mark {
+            let written = mark.write_durably(self.birth.slot).await;
+            written.map_err(Error::for_good)?;
+        }
+        for name in &self.in_way {
+            let removed = remove(&self.dir, name).await;
+            removed.map_err(Error::for_good)?;
+        }
+        let Self {
+            dir, birth, mark, ..
+        } = self;
+        birth.make(dir, &mut self.manifest, mark).await
+    }
+}
+
+/// The end of a log without records at `start`, of which no epoch stays.
+fn no_epochs(start: edit::Point) -> End {
+    let edit::Point {
+        offset,
+        ordinal,
+        chain,
+    } = start;
+    End {
+        offset,
+        ordinal,
+        chain,
+        generation: None,
+        epoch: None,
+    }
+}
 
 impl<D: Dir> Log<D> {
     /// Plans to make this log an empty copy of the log `history`, which goes on at `start`. It has files
@@ -17,8 +93,103 @@ impl<D: Dir> Log<D> {
     /// [`Error::Busy`] while a chore is under way, or anything is pending or in flight;
     /// [`Error::Fenced`]; [`Error::OutOfRange`] if the log holds records at or above `start`;
     /// [`Error::Foreign`] for a log with files of another history.
-    pub fn plan_adopt(&mut self, history: HistoryId, start: Point) -> Result<ChorePlan<D>, Error> {
-        let _ = (history, start);
-        Err(Error::Busy)
+    pub fn plan_adopt(
+        &mut self,
+        history: HistoryId,
+        start: edit::Point,
+    ) -> Result<ChorePlan<D>, Error> {
+        self.ready_to_change_end()?;
+        if start.offset < self.log_end() {
+            return Err(Error::OutOfRange {
+                offset: start.offset,
+                log_start: self.log_start,
+                durable: self.durable.offset,
+            });
+        }
+        let Identity {
+            topic,
+            partition,
+            history: own,
+        } = self.identity;
+        if self.manifest.is_here() && history != own {
+            return Err(Error::Foreign {
+                dir: self.dir.describe(),
+                topic,
+                partition,
+                history: own,
+            });
+        }
+        let slot = Slot {
+            history,
+            segment: start.offset,
+            generation: 0,
+            ..Point::starting(start).stated_in(self.slot())
+        };
+        let in_way = self
+            .segments
+            .iter()
+            .filter(|s| s.base.offset == start.offset);
+        let in_way = in_way.flat_map(|s| [s.store_name(), s.index_name()]);
+        let adopt = Adopt {
+            dir: self.dir.clone(),
+            birth: Birth {
+                header: self.header(history),
+                edits: vec![Edit::Restart(start)],
+                slot,
+            },
+            start,
+            in_way: in_way.collect(),
+            unset: self.unset_slot(),
+            manifest: self.manifest.take(),
+            mark: self.mark.take(),
+        };
+        Ok(self.chore(Work::Adopt(Box::new(adopt))))
+    }
+
+    /// Takes in that the log is an empty copy now.
+    pub(super) fn take_in_adopt(&mut self, adopt: Adopt<D>, is_done: bool) -> Chore {
+        let Adopt {
+            birth,
+            start,
+            manifest,
+            mark,
+            ..
+        } = adopt;
+        let offset = start.offset;
+        self.return_manifest(manifest);
+        self.return_mark(mark);
+        if !is_done {
+            return Chore::Adopted { start: offset };
+        }
+        self.identity.history = birth.header.history;
+        let point = Point::starting(start);
+        let given_up = std::mem::replace(&mut self.segments, VecDeque::from([Segment::new(point)]));
+        for segment in given_up {
+            if segment.base.offset == offset {
+                segment.store.iter().for_each(|store| store.retire());
+                continue;
+            }
+            self.discard(segment);
+        }
+        self.sums = Sums::over(&self.segments);
+        (self.log_start, self.durable, self.durable_segment) = (offset, point, offset);
+        self.tail.reset();
+        self.damage.clear();
+        self.is_damage_unwritten = false;
+        self.read_only_from = None;
+        self.marked.ordinal = point.ordinal;
+        self.marked.total = self.durable_total;
+        (self.marked.is_clean, self.marked.is_synced) = (false, true);
+        Chore::Adopted { start: offset }
+    }
+
+    /// Whether what stands at the end of the log can be changed now.
+    pub(super) fn ready_to_change_end(&self) -> Result<(), Error> {
+        self.ready_to_change()?;
+        let is_busy = self.pending_bytes() > 0 || self.in_flight_bytes > 0 || self.mark.is_away();
+        match is_busy {
+            true => Err(Error::Busy),
+            false => Ok(()),
+        }
     }
 }

@@ -7,6 +7,7 @@ use corelog_record::{Offset, Timestamp};
 use super::Log;
 use super::event::Event;
 use super::fence::Guard;
+use super::outcome::Chore;
 use super::work::{Garbage, Work};
 use crate::Error;
 use crate::disk::Dir;
@@ -25,96 +26,6 @@ pub struct ChorePlan<D: Dir> {
 pub struct ChoreDone<D: Dir> {
     plan: ChorePlan<D>,
     result: Result<(), Error>,
-}
-
-/// What a chore did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Chore {
-    /// Space for coming groups was prepared.
-    SpacePrepared,
-    /// The mark was written.
-    Marked,
-    /// Rolled segments were cut to their length and their indexes written.
-    Finished {
-        /// The base offset of the first one.
-        segment: Offset,
-        /// How many.
-        segments: usize,
-    },
-    /// Rolled segments are sealed.
-    Sealed {
-        /// The base offset of the first one.
-        segment: Offset,
-        /// How many.
-        segments: usize,
-    },
-    /// Log start moved up; the files go later.
-    Expired {
-        /// The new log start.
-        log_start: Offset,
-        /// How many segments went.
-        segments: usize,
-        /// How many bytes of batches went.
-        bytes: u64,
-    },
-    /// The end of the log was cut off and quarantined.
-    SuffixCut {
-        /// The new log end.
-        log_end: Offset,
-    },
-    /// Segments that a peer sent are part of the log.
-    Installed {
-        /// The base offset of the first one.
-        segment: Offset,
-        /// How many.
-        segments: usize,
-        /// How many bytes of batches.
-        bytes: u64,
-        /// The log end, which is durable.
-        log_end: Offset,
-    },
-    /// A segment has new files; its old store is in quarantine.
-    Replaced {
-        /// The base offset of the segment.
-        segment: Offset,
-        /// How many bytes of batches.
-        bytes: u64,
-        /// The name of the old store in quarantine; `None` if there was none, or it could not be moved
-        /// yet: opening the log does that.
-        quarantined: Option<String>,
-    },
-    /// Files that the log no longer names were removed.
-    Removed {
-        /// How many files.
-        files: usize,
-    },
-    /// The manifest remembers damage that was found since opening.
-    DamageNoted {
-        /// How many ranges of offsets.
-        ranges: usize,
-    },
-    /// The manifest knows of a whole pass of the scrub.
-    Scrubbed {
-        /// When it ended.
-        time: Timestamp,
-    },
-    /// Sealed segments are linked into a snapshot.
-    Snapshotted {
-        /// The log start in the snapshot.
-        log_start: Offset,
-        /// Where the snapshot ends.
-        end: Offset,
-        /// How many segments it has.
-        segments: usize,
-        /// How many bytes of batches.
-        bytes: u64,
-    },
-    /// An index was rebuilt from its store.
-    IndexRebuilt {
-        /// The base offset of its segment.
-        segment: Offset,
-    },
 }
 
 /// What a chore under way keeps others from.
@@ -137,6 +48,8 @@ impl<D: Dir> fmt::Debug for ChorePlan<D> {
             Work::Finish(_) => "finish",
             Work::Edit(_) => "edit",
             Work::Suffix(_) => "suffix",
+            Work::Adopt(_) => "adopt",
+            Work::Begin(_) => "begin",
             Work::Remove(_) => "remove",
             Work::Index(_) => "index",
             Work::Snapshot(_) => "snapshot",
@@ -258,7 +171,7 @@ impl<D: Dir> Log<D> {
         assert!(self.chore.is_none(), "one chore at a time");
         self.chore = Some(match work {
             Work::Prepare(..) | Work::Next(_) => Kind::Prepare,
-            Work::Suffix(_) | Work::Install(_) => Kind::End,
+            Work::Suffix(_) | Work::Install(_) | Work::Adopt(_) | Work::Begin(_) => Kind::End,
             _ => Kind::Other,
         });
         ChorePlan {
@@ -298,15 +211,14 @@ impl<D: Dir> Log<D> {
             }
             Work::Edit(work) => {
                 self.return_manifest(Some(work.manifest));
-                if let Some((mark, _)) = work.unset.map(|unset| *unset) {
-                    self.marked.is_clean = mark.last().is_some_and(|slot| slot.is_clean);
-                    self.mark.give_back(Some(mark));
-                }
+                self.return_mark(work.unset.map(|unset| unset.0));
                 self.take_in_edit(&work.edit, &work.gone, is_done)
             }
             Work::Suffix(suffix) => self.take_in_suffix(*suffix, is_done),
             Work::Install(install) => self.take_in_install(*install, is_done),
             Work::Replace(replace) => self.take_in_replace(*replace, is_done),
+            Work::Adopt(adopt) => self.take_in_adopt(*adopt, is_done),
+            Work::Begin(begin) => self.take_in_epoch(*begin),
             Work::Remove(work) => Chore::Removed { files: work.files },
             Work::Snapshot(snapshot) => Chore::Snapshotted {
                 log_start: snapshot.log_start,

@@ -41,6 +41,12 @@ pub enum CopyError {
         /// The one in force.
         last: LeaderEpoch,
     },
+    /// The source goes on in a segment that has ended here; see [`Log::plan_unroll`].
+    #[error("the source goes on in segment {segment}, which has ended here")]
+    Rolled {
+        /// The last segment with records.
+        segment: Offset,
+    },
     /// The segment is neither the active one nor one that begins at the log end.
     #[error("segment {segment} is neither the active one, {active}, nor begins at {log_end}")]
     Boundary {
@@ -113,6 +119,10 @@ impl<D: Dir> Log<D> {
         }
         if segment == log_end {
             return Ok(true);
+        }
+        let last = self.segments.iter().rev().find(|last| !last.is_empty());
+        if active.is_empty() && last.is_some_and(|last| last.base.offset == segment) {
+            return Err(CopyError::Rolled { segment });
         }
         Err(CopyError::Boundary {
             segment,

@@ -2,13 +2,45 @@
 
 use corelog_record::{LeaderEpoch, Lineage};
 
+use super::birth::Birth;
 use super::chore::ChorePlan;
 use super::lineage::Began;
+use super::outcome::Chore;
+use super::work::Work;
 use super::{Log, options};
 use crate::Error;
 use crate::disk::Dir;
-use crate::format::edit::Epoch;
+use crate::format::edit::{Edit, Epoch, Point};
+use crate::format::mark::Slot;
 use crate::manifest::Manifest;
+use crate::mark::Mark;
+
+/// Beginning an epoch.
+pub(super) struct NewEpoch<D: Dir> {
+    dir: D,
+    epoch: Epoch,
+    /// The first files of a log that has none.
+    birth: Birth,
+    manifest: Option<Manifest<D>>,
+    mark: Option<Mark<D>>,
+    /// What a mark that is clean is to say before anything is changed.
+    unset: Option<Slot>,
+}
+
+impl<D: Dir> NewEpoch<D> {
+    /// Makes it durable.
+    pub(super) async fn run(&mut self) -> Result<(), Error> {
+        if let (Some(slot), Some(mark)) = (self.unset, &mut self.mark) {
+            mark.write_durably(slot).await?;
+        }
+        let Some(manifest) = &mut self.manifest else {
+            let (manifest, mark) = (&mut self.manifest, &mut self.mark);
+            return self.birth.make(&self.dir, manifest, mark).await;
+        };
+        manifest.append(&Edit::Epoch(self.epoch)).await?;
+        manifest.make_room().await
+    }
+}
 
 /// Which epoch begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,15 +53,120 @@ pub enum Begin {
 
 impl<D: Dir> Log<D> {
     /// Plans to begin an epoch at the log's end. It is durable, and what is appended is of it, when the
-    /// plan is complete; meanwhile nothing is appended.
+    /// plan is complete; meanwhile nothing is appended. A log without files gets them.
     ///
     /// # Errors
     /// [`Error::Busy`] while a chore is under way, or anything is pending or in flight;
     /// [`Error::Fenced`], [`Error::ReadOnly`], [`Error::EpochsExhausted`]; [`Error::EpochOrder`] for a
-    /// copied epoch that is not above the last one, or that did not begin here.
+    /// copied epoch that is not above the last one, or did not begin here, or of a log that is its own.
     pub fn plan_epoch(&mut self, begin: Begin) -> Result<ChorePlan<D>, Error> {
-        let _ = begin;
-        Err(Error::Busy)
+        self.ready_to_change_end()?;
+        if let Some(from) = self.read_only_from {
+            return Err(Error::ReadOnly { from });
+        }
+        // A try before this one found no space for the mark: opening, or a group, makes it.
+        if self.manifest.is_here() && !self.mark.is_here() {
+            return Err(Error::Busy);
+        }
+        let (epoch, lineage) = match begin {
+            Begin::Own => (self.epoch_next()?, self.draw_lineage()),
+            Begin::Copied(began) => {
+                self.check_copied(began)?;
+                (began.epoch, began.lineage)
+            }
+        };
+        let (end, last) = (self.end_place(), self.epochs().last());
+        // Damage that was stepped over may have hidden how far the log was.
+        let epoch = Epoch {
+            epoch,
+            lineage,
+            offset: last.map_or(end.offset, |last| last.offset.max(end.offset)),
+            ordinal: last.map_or(end.ordinal, |last| last.ordinal.max(end.ordinal)),
+        };
+        let begin = NewEpoch {
+            dir: self.dir.clone(),
+            birth: self.birth(epoch),
+            unset: self.unset_slot(),
+            epoch,
+            manifest: self.manifest.take(),
+            mark: self.mark.take(),
+        };
+        Ok(self.chore(Work::Begin(Box::new(begin))))
+    }
+
+    /// Takes in that an epoch has begun, or has not.
+    pub(super) fn take_in_epoch(&mut self, begin: NewEpoch<D>) -> Chore {
+        self.return_manifest(begin.manifest);
+        self.return_mark(begin.mark);
+        let Epoch {
+            epoch,
+            lineage,
+            offset,
+            ..
+        } = begin.epoch;
+        Chore::EpochBegun {
+            epoch,
+            lineage,
+            offset,
+        }
+    }
+
+    /// The first files of a log whose first epoch is `epoch`.
+    pub(super) fn birth(&self, epoch: Epoch) -> Birth {
+        Birth {
+            header: self.header(self.identity.history),
+            edits: vec![Edit::Epoch(epoch)],
+            slot: Slot {
+                epoch: Some(epoch.epoch),
+                ..self.slot()
+            },
+        }
+    }
+
+    /// The first epoch of a log that is its own.
+    pub(super) fn first_epoch(&mut self) -> Epoch {
+        assert!(
+            !self.is_follower(),
+            "a follower is told of an epoch before anything is appended"
+        );
+        let Point {
+            offset, ordinal, ..
+        } = self.durable_place();
+        Epoch {
+            epoch: LeaderEpoch::ZERO,
+            lineage: self.draw_lineage(),
+            offset,
+            ordinal,
+        }
+    }
+
+    /// The number of the next epoch of this log's own: no copy uses one twice.
+    pub(super) fn epoch_next(&self) -> Result<LeaderEpoch, Error> {
+        let Some(used) = self.epoch_used else {
+            return Ok(LeaderEpoch::ZERO);
+        };
+        let dir = || self.dir.describe();
+        let next = used.checked_next();
+        next.ok_or_else(|| Error::EpochsExhausted { dir: dir() })
+    }
+
+    /// Whether an epoch of the source follows here. One that began below is taken over by an empty
+    /// log only: batches of older epochs that stand above are none of the source's.
+    fn check_copied(&self, began: Began) -> Result<(), Error> {
+        let Began { epoch, offset, .. } = began;
+        let log_end = self.log_end();
+        let last = self.epochs().last().map(|last| last.epoch);
+        let is_empty = self.floor_place().offset == log_end;
+        let is_here = offset == log_end || (is_empty && offset < log_end);
+        match self.is_follower() && last < Some(epoch) && is_here {
+            true => Ok(()),
+            false => Err(Error::EpochOrder {
+                epoch,
+                offset,
+                last,
+                log_end,
+            }),
+        }
     }
 
     /// The epoch of the batches that are appended now: the last one, 0 before any.
@@ -51,6 +188,8 @@ impl<D: Dir> Log<D> {
             let epochs = manifest.state().epochs();
             if self.epochs != epochs {
                 self.epochs = epochs.to_vec();
+                let last = epochs.last().map(|last| last.epoch);
+                self.epoch_used = self.epoch_used.max(last);
             }
         }
         self.manifest.give_back(manifest);

@@ -83,6 +83,11 @@ impl<D: Dir> DiskRead<D> {
         self.end.offset
     }
 
+    /// The last point at or below `offset` that is known without reading batches.
+    pub(super) async fn row_before(&self, offset: Offset) -> Result<Point, Error> {
+        Ok(self.load().await?.before(&self.base, offset))
+    }
+
     /// Reads the wanted batches. Each one's checksum is verified, and that the chain over the headers
     /// is right where an index row or the segment's end tells it: base offset and epoch lie outside
     /// the checksum, and another store's batches are as sound as this one's.

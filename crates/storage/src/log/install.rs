@@ -6,7 +6,8 @@
 use corelog_record::Timestamp;
 
 use super::Log;
-use super::chore::{Chore, ChorePlan};
+use super::chore::ChorePlan;
+use super::outcome::Chore;
 use super::sums::Sums;
 use super::work::Work;
 use crate::Error;
@@ -160,10 +161,7 @@ impl<D: Dir> Log<D> {
     /// Takes back what an install took along.
     pub(super) fn give_back(&mut self, manifest: Manifest<D>, unset: Option<(Mark<D>, Slot)>) {
         self.return_manifest(Some(manifest));
-        if let Some((mark, _)) = unset {
-            self.marked.is_clean = mark.last().is_some_and(|slot| slot.is_clean);
-            self.mark.give_back(Some(mark));
-        }
+        self.return_mark(unset.map(|(mark, _)| mark));
     }
 
     /// Takes segments in that are now durable.

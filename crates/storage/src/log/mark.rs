@@ -6,6 +6,7 @@ use super::Log;
 use super::work::MarkWork;
 use crate::disk::Dir;
 use crate::format::mark::Slot;
+use crate::mark::Mark;
 use crate::planted::{self, Bug};
 
 /// What the last mark said.
@@ -41,6 +42,14 @@ impl<D: Dir> Log<D> {
         is_clean.then(|| self.slot())
     }
 
+    /// Takes the mark back from a plan that may have unset a clean one.
+    pub(super) fn return_mark(&mut self, mark: Option<Mark<D>>) {
+        if let (Some(mark), true) = (&mark, self.marked.is_clean) {
+            self.marked.is_clean = mark.last().is_some_and(|slot| slot.is_clean);
+        }
+        self.mark.give_back(mark);
+    }
+
     /// What a mark written now says.
     pub(super) fn slot(&self) -> Slot {
         let durable = &self.durable;
@@ -58,7 +67,7 @@ impl<D: Dir> Log<D> {
             ordinal: durable.ordinal,
             chain: durable.chain,
             max_timestamp: durable.max_timestamp,
-            epoch: self.epochs().last().map(|began| began.epoch),
+            epoch: self.epoch_used,
         }
     }
 }

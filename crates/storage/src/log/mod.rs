@@ -26,10 +26,12 @@
 
 mod adopt;
 mod append;
+mod birth;
 mod chain;
 mod chore;
 mod close;
 mod copied;
+mod cut;
 mod damage;
 mod due;
 mod epoch;
@@ -46,10 +48,12 @@ mod look;
 mod mark;
 mod open;
 mod options;
+mod outcome;
 mod pin;
 mod prepare;
 mod read;
 mod reader;
+mod rejoin;
 mod replace;
 mod rest;
 mod scrub;
@@ -70,10 +74,10 @@ use std::fmt;
 use std::ops::Range;
 use std::rc::Rc;
 
-use corelog_record::{ByteSize, CopyId, Offset, Timestamp};
+use corelog_record::{ByteSize, CopyId, LeaderEpoch, Offset, Timestamp};
 
 use crate::disk::Dir;
-use crate::format::edit::{self, Epoch};
+use crate::format::edit::Epoch;
 use crate::manifest::Manifest;
 use crate::mark::Mark;
 use crate::segment::{NO_TIMESTAMP, Point, Segment, Stage};
@@ -91,7 +95,7 @@ use self::work::Garbage;
 
 pub use append::{AppendError, Appended};
 pub use chain::ChainPlan;
-pub use chore::{Chore, ChoreDone, ChorePlan};
+pub use chore::{ChoreDone, ChorePlan};
 pub use copied::CopyError;
 pub use epoch::Begin;
 pub use event::Event;
@@ -100,6 +104,7 @@ pub use find::TimePlan;
 pub use flush::{FlushDone, FlushPlan, Flushed};
 pub use open::{OpenReport, Torn};
 pub use options::{Identity, Options, Ownership, UNSYNCED_BYTES_MAX};
+pub use outcome::Chore;
 pub use pin::{Active, Pinned};
 pub use read::{Fetched, Piece, ReadError, ReadPlan};
 pub use reader::Reader;
@@ -147,6 +152,8 @@ pub struct Log<D: Dir> {
     copy: CopyId,
     /// Those that the manifest names, oldest first.
     epochs: Vec<Epoch>,
+    /// The highest that this copy ever had, also if it was forgotten since.
+    epoch_used: Option<LeaderEpoch>,
     fence: Fence,
     /// In order, without gaps; the last one is active.
     segments: VecDeque<Segment<D>>,
@@ -226,25 +233,6 @@ impl<D: Dir> Log<D> {
     /// The offset that the next record gets.
     pub fn log_end(&self) -> Offset {
         self.active().end.offset
-    }
-
-    /// Where the oldest segment begins, at or below log start: a copy of this log can begin there.
-    pub fn floor_place(&self) -> edit::Point {
-        self.segments
-            .front()
-            .unwrap_or_else(|| self.active())
-            .base
-            .place()
-    }
-
-    /// Where what is durable ends.
-    pub fn durable_place(&self) -> edit::Point {
-        self.durable.place()
-    }
-
-    /// Where the log ends.
-    pub fn end_place(&self) -> edit::Point {
-        self.active().end.place()
     }
 
     /// The offsets that can be read.

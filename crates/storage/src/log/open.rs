@@ -124,6 +124,7 @@ impl<D: Dir> Log<D> {
             seed,
             copy,
             epochs: Vec::new(),
+            epoch_used: None,
             fence: Fence::default(),
             segments: VecDeque::from([Segment::new(origin)]),
             sums: Sums::default(),
@@ -179,6 +180,8 @@ impl<D: Dir> Log<D> {
         self.log_start = manifest.state().log_start();
         self.scrub = Scrub::since(manifest.state().scrubbed());
         self.epochs = manifest.state().epochs().to_vec();
+        let last = self.epochs.last().map(|last| last.epoch);
+        self.epoch_used = mark.last().and_then(|slot| slot.epoch).max(last);
         self.sums = Sums::over(&segments);
         self.segments = segments;
         self.durable = durable;

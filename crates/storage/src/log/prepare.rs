@@ -10,24 +10,17 @@ use corelog_record::Offset;
 use crate::Error;
 use crate::disk::{Dir, File, Open, round_up};
 use crate::error::At;
-use crate::format::edit::{Add, Edit, Epoch};
-use crate::format::manifest::Header;
+use crate::format::edit::{Add, Edit};
 use crate::format::mark::Slot;
 use crate::manifest::Manifest;
 use crate::mark::Mark;
 use crate::planted::{self, Bug};
 use crate::store::Store;
 
+use super::Log;
+use super::birth::Birth;
 use super::chore::Kind;
 use super::space::{self, Extent};
-use super::{Identity, Log};
-
-/// What a partition's first group makes: its directory, its manifest, its mark.
-pub(crate) struct Birth {
-    pub(crate) header: Header,
-    pub(crate) epoch: Epoch,
-    pub(crate) slot: Slot,
-}
 
 /// A store to be made and added to the manifest.
 pub(crate) struct NewStore<D: Dir> {
@@ -73,15 +66,8 @@ impl<D: Dir> Prepare<D> {
         let Some(birth) = &self.birth else {
             return Ok(());
         };
-        if self.manifest.is_none() {
-            let created = self.dir.create().await;
-            created.map_err(|e| At::dir(&self.dir).space("create", e))?;
-            let edits = [Edit::Epoch(birth.epoch)];
-            self.manifest = Some(Manifest::create(self.dir.clone(), birth.header, &edits).await?);
-        }
-        if self.mark.is_none() {
-            self.mark = Some(Mark::create(self.dir.clone(), birth.slot).await?);
-        }
+        let (manifest, mark) = (&mut self.manifest, &mut self.mark);
+        birth.make(&self.dir, manifest, mark).await?;
         self.birth = None;
         Ok(())
     }
@@ -156,7 +142,10 @@ impl<D: Dir> Log<D> {
     /// What has to be done before a group of `bytes` bytes can be written to the segment `base`, up
     /// to the position `end`.
     pub(super) fn prepare(&mut self, base: Offset, end: u64, bytes: usize) -> Prepare<D> {
-        let birth = (!self.has_files()).then(|| self.birth());
+        let birth = (!self.has_files()).then(|| {
+            let epoch = self.first_epoch();
+            self.birth(epoch)
+        });
         let unset = self.unset_slot();
         let segment = self.segment_at(base);
         let (start, name, store) = (segment.base, segment.store_name(), segment.store.clone());
@@ -194,17 +183,13 @@ impl<D: Dir> Log<D> {
         let Prepare {
             manifest,
             mark,
-            unset,
             new,
             store,
             space_bytes,
             ..
         } = prepare;
-        if let Some(mark) = mark.as_ref().filter(|_| unset.is_some()) {
-            self.marked.is_clean = mark.last().is_some_and(|slot| slot.is_clean);
-        }
         self.return_manifest(manifest);
-        self.mark.give_back(mark);
+        self.return_mark(mark);
         let is_added = new.is_none();
         if let Some(new) = new {
             // A store that exists but is not added yet is made again under its name: it waits
@@ -219,37 +204,6 @@ impl<D: Dir> Log<D> {
             // Space of a store only grows; a chore may have extended it meanwhile.
             segment.store = store;
             segment.space_bytes = segment.space_bytes.max(space_bytes);
-        }
-    }
-
-    fn birth(&mut self) -> Birth {
-        let Identity {
-            topic,
-            partition,
-            history,
-        } = self.identity;
-        assert!(
-            !self.is_follower(),
-            "a follower's files are made before anything is appended"
-        );
-        let (base, epoch) = (self.durable, self.epoch());
-        Birth {
-            header: Header {
-                topic,
-                partition,
-                history,
-                copy: self.copy,
-            },
-            epoch: Epoch {
-                epoch,
-                lineage: self.draw_lineage(),
-                offset: base.offset,
-                ordinal: base.ordinal,
-            },
-            slot: Slot {
-                epoch: Some(epoch),
-                ..self.slot()
-            },
         }
     }
 }

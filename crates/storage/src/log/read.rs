@@ -230,10 +230,7 @@ impl<D: Dir> Log<D> {
         // Batches are on disk if they are durable, and those have a store.
         match self.disk_read(segment, from) {
             Some(read) => Ok(ReadPlan(Work::Disk(read, wanted))),
-            None => Err(ReadError::OutOfRange {
-                offset: from,
-                valid: self.readable(),
-            }),
+            None => Err(self.out_of_range(from)),
         }
     }
 

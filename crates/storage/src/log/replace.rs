@@ -6,9 +6,10 @@ use std::rc::Rc;
 
 use corelog_record::{Position, Timestamp};
 
-use super::chore::{Chore, ChorePlan};
+use super::chore::ChorePlan;
 use super::damage::Found;
 use super::install::Install;
+use super::outcome::Chore;
 use super::sums::Sums;
 use super::work::{Garbage, Work, remove};
 use super::{Event, Identity, Log};

@@ -80,7 +80,8 @@ impl<D: Dir> Snapshot<D> {
 
 impl<D: Dir> Log<D> {
     /// Begins a snapshot: rolls the active segment if it has records. Returns where the snapshot
-    /// ends; what is appended from now on lies behind.
+    /// ends; what is appended from now on lies behind. A follower rolls where its source did only: of it
+    /// the snapshot ends where the active segment begins.
     ///
     /// # Errors
     /// [`Error::Busy`] while the end of the log is cut off, [`Error::ReadOnly`] if damage at its end
@@ -94,6 +95,9 @@ impl<D: Dir> Log<D> {
         }
         if self.is_end_held() {
             return Err(Error::Busy);
+        }
+        if self.is_follower() {
+            return Ok(self.active().base.offset);
         }
         if !self.active().is_empty() {
             self.roll();

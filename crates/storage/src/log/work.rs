@@ -5,12 +5,14 @@ use std::rc::Rc;
 
 use corelog_record::Offset;
 
+use super::adopt::Adopt;
+use super::cut::Suffix;
+use super::epoch::NewEpoch;
 use super::install::Install;
 use super::prepare::Prepare;
 use super::replace::Replace;
 use super::snapshot::Snapshot;
 use super::space::Extent;
-use super::suffix::Suffix;
 use crate::Error;
 use crate::disk::{Dir, File, Open};
 use crate::error::At;
@@ -38,6 +40,10 @@ pub(super) enum Work<D: Dir> {
     Edit(EditWork<D>),
     /// Cut the end of the log.
     Suffix(Box<Suffix<D>>),
+    /// Make the log an empty copy of another one.
+    Adopt(Box<Adopt<D>>),
+    /// Begin an epoch.
+    Begin(Box<NewEpoch<D>>),
     /// Remove files that nothing names any more.
     Remove(Remove<D>),
     /// Write an index that was rebuilt in memory.
@@ -60,6 +66,8 @@ impl<D: Dir> Work<D> {
             Self::Finish(all) => finish_all(all).await,
             Self::Edit(edit) => edit.run().await,
             Self::Suffix(suffix) => suffix.run().await,
+            Self::Adopt(adopt) => adopt.run().await,
+            Self::Begin(begin) => begin.run().await,
             Self::Remove(remove) => remove.run().await,
             Self::Index(index) => index.run().await,
             Self::Snapshot(snapshot) => snapshot.run().await,

@@ -37,6 +37,8 @@ mod stores;
 mod survey;
 mod tidy;
 
+pub(crate) use settle::partial_block;
+
 pub(crate) use damage::{EDIT_DAMAGES_MAX, damage_edits, key as damage_key, known_damage};
 
 use std::collections::VecDeque;
@@ -277,7 +279,7 @@ impl<D: Dir> Recovery<D> {
         let is_kept = self.findings.is_clean || self.findings.read_only_from.is_some();
         let is_kept = is_kept || planted::is(Bug::EpochReused);
         let epoch = match last.filter(|_| is_kept) {
-            _ if is_follower => last.map(|last| last.epoch),
+            _ if is_follower => self.epoch_used(last),
             Some(last) => Some(last.epoch),
             None => Some(self.begin_epoch(last, durable).await?),
         };
@@ -327,14 +329,16 @@ impl<D: Dir> Recovery<D> {
         })
     }
 
+    /// The highest epoch that this copy ever had: a cut may have dropped it from the manifest; the mark
+    /// still knows it.
+    fn epoch_used(&self, last: Option<Epoch>) -> Option<LeaderEpoch> {
+        let marked = self.slot.and_then(|slot| slot.epoch);
+        marked.max(last.map(|last| last.epoch))
+    }
+
     async fn begin_epoch(&mut self, last: Option<Epoch>, end: Point) -> Result<LeaderEpoch, Error> {
         let (mut offset, mut ordinal, mut epoch) = (end.offset, end.ordinal, LeaderEpoch::ZERO);
-        // A cut may have dropped the epoch from the manifest; the mark still knows it was used.
-        let used = self
-            .slot
-            .and_then(|slot| slot.epoch)
-            .max(last.map(|last| last.epoch));
-        if let Some(used) = used {
+        if let Some(used) = self.epoch_used(last) {
             let dir = || self.context.dir.describe();
             epoch = used
                 .checked_next()
@@ -370,7 +374,7 @@ impl<D: Dir> Recovery<D> {
         else {
             return Ok(Vec::new());
         };
-        settle::partial_block(store, durable.position.get()).await
+        partial_block(store, durable.position.get()).await
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) async fn data_end<D: Dir>(store: &Store<D>, bytes: u64) -> Result<u64
 }
 
 /// The bytes of the block in which `position` lies, up to there.
-pub(super) async fn partial_block<D: Dir>(
+pub(crate) async fn partial_block<D: Dir>(
     store: &Store<D>,
     position: u64,
 ) -> Result<Vec<u8>, Error> {

@@ -66,6 +66,18 @@ impl Point {
         }
     }
 
+    /// `slot`, of which the segment is that of this point, as a mark says it here.
+    pub(crate) fn stated_in(&self, slot: Slot) -> Slot {
+        Slot {
+            position: self.position,
+            offset: self.offset,
+            ordinal: self.ordinal,
+            chain: self.chain,
+            max_timestamp: self.max_timestamp,
+            ..slot
+        }
+    }
+
     /// Where it is in the log, whatever the store.
     pub(crate) fn place(&self) -> edit::Point {
         edit::Point {

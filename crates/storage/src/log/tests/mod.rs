@@ -6,6 +6,7 @@ mod cost;
 mod descriptors;
 mod explore;
 mod faults;
+mod following;
 mod model;
 mod nested;
 mod pin;

@@ -262,7 +262,7 @@ impl World {
         match chore {
             Chore::Sealed { segments, .. } => self.sealed += segments,
             Chore::Expired { log_start, .. } => assert_eq!(change, Change::Start(*log_start)),
-            Chore::SuffixCut { log_end } => assert_eq!(change, Change::Suffix(*log_end)),
+            Chore::SuffixCut { log_end, .. } => assert_eq!(change, Change::Suffix(*log_end)),
             Chore::Snapshotted {
                 log_start,
                 end,

@@ -1,0 +1,296 @@
+//! Cutting the end of the log off: what stays is copied to a new file, what goes to quarantine.
+//!
+//! The edit is the switch: before it all is as it was, after it the manifest names the shortened
+//! file and nothing behind. Whatever a crash leaves half done, opening finishes: files that the
+//! manifest does not name go to quarantine.
+
+use std::rc::Rc;
+
+use corelog_record::{LeaderEpoch, Lineage, Offset, Position, Timestamp};
+
+use super::Identity;
+use super::work::remove;
+use crate::Error;
+use crate::disk::{Dir, Entry};
+use crate::error::At;
+use crate::format::edit::{Edit, End, Epoch};
+use crate::format::mark::Slot;
+use crate::format::quarantine::{Name, Reason};
+use crate::index::Builder;
+use crate::manifest::Manifest;
+use crate::mark::Mark;
+use crate::quarantine;
+use crate::recovery::partial_block;
+use crate::scan::{Scanner, Step};
+use crate::segment::{Point, name};
+use crate::store::{Store, copy};
+
+/// Cutting the log at the batch that holds an offset.
+pub(super) struct Suffix<D: Dir> {
+    pub(super) dir: D,
+    pub(super) quarantine: D,
+    pub(super) identity: Identity,
+    pub(super) now: Timestamp,
+    pub(super) from: Offset,
+    pub(super) aim: Aim,
+    pub(super) manifest: Manifest<D>,
+    pub(super) mark: Mark<D>,
+    pub(super) slot: Slot,
+    /// Where the log ends until now.
+    pub(super) end: Point,
+    /// The segment that holds the offset; `None` if nothing is cut, and only epochs are forgotten.
+    pub(super) cut: Option<Cut<D>>,
+    /// Its files and those of the segments behind it.
+    pub(super) behind: Vec<Behind<D>>,
+    /// What is read while it is moved away stays open until the log knows of the cut.
+    pub(super) open: Vec<Rc<D::File>>,
+    pub(super) interval_bytes: u32,
+    /// The names in quarantine of what was cut.
+    pub(super) quarantined: Vec<String>,
+    pub(super) done: Option<Done<D>>,
+}
+
+/// What a cut is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Aim {
+    /// The log ends earlier; the epoch to go on with, if the present one began behind the cut.
+    End(LeaderEpoch, Lineage),
+    /// A copy gives up what its source does not have, and the epochs above this one.
+    Rejoin(Option<LeaderEpoch>),
+    /// The last segment goes on; nothing is given up.
+    Unroll,
+}
+
+/// The segment that is cut.
+pub(super) struct Cut<D: Dir> {
+    pub(super) store: Rc<Store<D>>,
+    pub(super) base: Point,
+    pub(super) end: Point,
+    pub(super) generation: u32,
+}
+
+/// What is moved away of a segment.
+pub(super) struct Behind<D: Dir> {
+    pub(super) store: Rc<Store<D>>,
+    /// How often it is held if nobody reads it.
+    pub(super) holders: usize,
+    /// The name of its index.
+    pub(super) index: String,
+    pub(super) is_empty: bool,
+}
+
+/// What a cut left.
+pub(super) struct Done<D: Dir> {
+    pub(super) point: Point,
+    /// The shortened segment; `None` if nothing of it stays.
+    pub(super) kept: Option<Kept<D>>,
+}
+
+/// What stays of a segment, in a file of its own.
+pub(super) struct Kept<D: Dir> {
+    pub(super) store: Rc<Store<D>>,
+    pub(super) generation: u32,
+    pub(super) rows: Builder,
+    /// Its last, partial block.
+    pub(super) partial: Vec<u8>,
+}
+
+impl Aim {
+    /// Whether a segment that is cut goes on: a copy has no segments but its source's.
+    pub(super) fn goes_on(self) -> bool {
+        matches!(self, Self::Rejoin(_) | Self::Unroll)
+    }
+
+    /// Whether `began` stays of a log that ends at `point`.
+    fn keeps(self, began: &Epoch, point: &Point) -> bool {
+        let is_shared = match self {
+            Self::Rejoin(last) => Some(began.epoch) <= last,
+            Self::End(..) | Self::Unroll => true,
+        };
+        is_shared && began.offset <= point.offset
+    }
+
+    /// Why what is cut goes to quarantine; `None` if another file has all of it.
+    fn reason(self) -> Option<Reason> {
+        match self {
+            Self::End(..) => Some(Reason::Cut),
+            Self::Rejoin(_) => Some(Reason::Rejoined),
+            Self::Unroll => None,
+        }
+    }
+}
+
+impl<D: Dir> Suffix<D> {
+    /// Cuts.
+    pub(super) async fn run(&mut self) -> Result<(), Error> {
+        let (point, rows) = self.find().await?;
+        // What stays of it is read all the time.
+        if let Some(cut) = &self.cut {
+            self.open.push(cut.store.file().await?);
+        }
+        let created = self.quarantine.create().await;
+        created.map_err(|e| At::dir(&self.quarantine).space("create", e))?;
+        let taken = quarantine::list(&self.quarantine).await?;
+        let kept = self.keep(point, rows).await?;
+        let generation = kept.as_ref().map(|kept| kept.generation);
+        let epochs = self.manifest.state().epochs();
+        let before = epochs.last().map(|began| began.epoch);
+        let last = epochs.iter().rfind(|began| self.aim.keeps(began, &point));
+        let last = last.map(|began| began.epoch);
+        let edit = Edit::TruncateSuffix(End {
+            offset: point.offset,
+            ordinal: point.ordinal,
+            chain: point.chain,
+            generation,
+            epoch: last,
+        });
+        // The edit forgets epochs that began behind it; the mark knows that they were used.
+        self.mark.sync().await?;
+        self.manifest.append(&edit).await?;
+        let began = match self.aim {
+            Aim::End(epoch, lineage) if last != before => Some((epoch, lineage)),
+            _ => None,
+        };
+        let settled = self.settle(point, generation, began, &taken).await;
+        // The edit is durable, the log in memory is another: there is no way back to try again.
+        settled.map_err(Error::for_good)?;
+        self.done = Some(Done { point, kept });
+        Ok(())
+    }
+
+    /// Does what follows from the edit; `began`: an epoch begins.
+    async fn settle(
+        &mut self,
+        point: Point,
+        generation: Option<u32>,
+        began: Option<(LeaderEpoch, Lineage)>,
+        taken: &[Entry],
+    ) -> Result<(), Error> {
+        if let Some((epoch, lineage)) = began {
+            let Point {
+                offset, ordinal, ..
+            } = point;
+            let epoch = Epoch {
+                epoch,
+                lineage,
+                offset,
+                ordinal,
+            };
+            self.manifest.append(&Edit::Epoch(epoch)).await?;
+        }
+        // The mark must not promise what was cut, not even to a segment of the same name.
+        let slot = Slot {
+            epoch: began.map(|(epoch, _)| epoch).or(self.slot.epoch),
+            ..point.stated_in(self.slot)
+        };
+        let slot = match &self.cut {
+            Some(cut) => Slot {
+                segment: cut.base.offset,
+                generation: generation.unwrap_or(0),
+                ..slot
+            },
+            None => slot,
+        };
+        self.mark.write_durably(slot).await?;
+        self.move_away(taken).await
+    }
+
+    /// The start of the batch that holds the offset, and the index rows before it. All before it is
+    /// verified on the way.
+    async fn find(&self) -> Result<(Point, Builder), Error> {
+        let Some(cut) = &self.cut else {
+            return Ok((self.end, Builder::default()));
+        };
+        let Cut {
+            store, base, end, ..
+        } = cut;
+        let file = store.file().await?;
+        let mut scanner = Scanner::new(store, file, *base, end.position.get());
+        let mut rows = Builder::default();
+        loop {
+            let point = scanner.point();
+            let damaged = Error::Damaged {
+                from: point.offset,
+                to: end.offset,
+                segment: base.offset,
+            };
+            match scanner.next().await? {
+                Step::Batch(batch) if self.from < batch.next_offset() => return Ok((point, rows)),
+                Step::Batch(_) => rows.note(base, &point, self.interval_bytes),
+                Step::End if point.chain == end.chain => return Ok((point, rows)),
+                Step::End | Step::Bad => return Err(damaged),
+            }
+        }
+    }
+
+    /// Copies what stays of the segment to a file of its own, durably, and verifies the copy.
+    async fn keep(&self, point: Point, rows: Builder) -> Result<Option<Kept<D>>, Error> {
+        let Some(cut) = self
+            .cut
+            .as_ref()
+            .filter(|_| point.position > Position::ZERO)
+        else {
+            return Ok(None);
+        };
+        let (base, generation) = (cut.base, cut.generation + 1);
+        let (name, bytes) = (name::store(base.offset, generation), point.position.get());
+        let made = copy(&self.dir, &cut.store, name, bytes).await?;
+        let file = made.file().await?;
+        let mut scanner = Scanner::new(&made, file, base, bytes);
+        while let Step::Batch(_) = scanner.next().await? {}
+        let found = scanner.point();
+        if (found.position, found.chain) != (point.position, point.chain) {
+            let (from, to) = (found.offset, point.offset);
+            return Err(Error::Damaged {
+                from,
+                to,
+                segment: base.offset,
+            });
+        }
+        let partial = partial_block(&made, bytes).await?;
+        Ok(Some(Kept {
+            store: made,
+            generation,
+            rows,
+            partial,
+        }))
+    }
+
+    /// Moves what was cut to quarantine, whole files at a time; indexes only speak of those. What is
+    /// `taken` there already stays as it is.
+    async fn move_away(&mut self, taken: &[Entry]) -> Result<(), Error> {
+        for behind in &self.behind {
+            let Behind { store, index, .. } = behind;
+            // Reads that were planned before the cut go on with the open file, if there may be one.
+            if store.is_held_beside(behind.holders) {
+                match store.file().await {
+                    Err(error) if error.is_shortage() => {}
+                    opened => self.open.push(opened?),
+                }
+            }
+            let file = store.name();
+            remove(&self.dir, index).await?;
+            let reason = self.aim.reason().filter(|_| !behind.is_empty);
+            let Some(reason) = reason else {
+                remove(&self.dir, file).await?;
+                continue;
+            };
+            let name = Name {
+                time: self.now,
+                reason,
+                topic: self.identity.topic,
+                partition: self.identity.partition,
+                position: Position::ZERO,
+                file: file.to_owned(),
+            };
+            let name = quarantine::free(name, taken).to_string();
+            let moved = self.dir.rename(file, &self.quarantine, &name).await;
+            moved.map_err(|e| At::new(&self.dir, file).io("move to quarantine", e))?;
+            self.quarantined.push(name);
+        }
+        for dir in [&self.quarantine, &self.dir] {
+            dir.sync().await.map_err(|e| At::dir(dir).io("sync", e))?;
+        }
+        Ok(())
+    }
+}
