@@ -6,6 +6,9 @@
 //! threads  the threads that take turns, and the places for them
 //! budget   bytes in a second, over the whole node
 //! cache    what a sender reads ahead, and gives back to the page cache
+//! peer     a connection to a node that sends, of a thread that may wait
+//! receive  segments from others, several at once, from whoever has them
+//! stop     a wish that work on other threads ends
 //! ```
 //!
 //! A core never touches these bytes: it lends an open descriptor, and a thread has the kernel send
@@ -16,10 +19,18 @@
 
 mod budget;
 mod cache;
+mod peer;
+#[allow(dead_code, reason = "followers are about to use it")]
+mod receive;
 mod send;
+#[allow(dead_code, reason = "followers are about to use it")]
+mod stop;
+#[allow(dead_code, reason = "followers are about to use it")]
 mod threads;
 mod turn;
 
+#[allow(unused_imports, reason = "followers are about to use it")]
+pub(crate) use receive::{Fault, Met, Order, Progress, ReceiveError, Received, Wanted};
 pub(crate) use send::{Ended, send};
 pub(crate) use threads::{PLACES, Transfers};
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use flume::{Receiver, RecvTimeoutError, Sender};
 
 use super::budget::Budget;
+use super::receive::Receivers;
 use super::turn::{Over, Turn};
 use crate::sys::priority;
 
@@ -15,13 +16,14 @@ use crate::sys::priority;
 /// keep a disk and a network busy, few enough that each is a stream and not a step.
 pub(crate) const PLACES: usize = 8;
 
-/// A node's threads for sending. They end when this is dropped.
+/// A node's threads for sending, and those for receiving. They end when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Transfers {
     jobs: Sender<Job>,
     /// One for each place that is free.
     free: Receiver<()>,
     freed: Sender<()>,
+    receivers: Receivers,
 }
 
 /// The right to take a turn; given back when it is dropped.
@@ -53,7 +55,18 @@ impl Transfers {
             // There is room: as many as there are places.
             let _ = freed.try_send(());
         }
-        Ok(Self { jobs, free, freed })
+        let receivers = Receivers::start()?;
+        Ok(Self {
+            jobs,
+            free,
+            freed,
+            receivers,
+        })
+    }
+
+    /// The threads for receiving.
+    pub(crate) fn receivers(&self) -> &Receivers {
+        &self.receivers
     }
 
     /// Waits for a place; who waits longest gets the next one.

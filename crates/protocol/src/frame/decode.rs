@@ -66,6 +66,20 @@ impl Decoder {
     /// Any of the errors for which [`FrameError::is_framing_lost`] holds: there is no telling
     /// where the next frame begins, so the connection has to be closed.
     pub fn peek<'a>(&self, bytes: &'a [u8]) -> Result<Peek<'a>, FrameError> {
+        match self.peek_head(bytes)? {
+            Peek::Frame(frame) if frame.body.len() < frame.header.body_bytes() => {
+                Ok(Peek::Need(frame.header.total_bytes()))
+            }
+            other => Ok(other),
+        }
+    }
+
+    /// The same for who wants the body elsewhere: a frame is told as soon as its head is there, with
+    /// as much of its body as is.
+    ///
+    /// # Errors
+    /// As for [`Decoder::peek`].
+    pub fn peek_head<'a>(&self, bytes: &'a [u8]) -> Result<Peek<'a>, FrameError> {
         let Some(prefix) = bytes.first_chunk::<PREFIX_BYTES>() else {
             self.check_early(bytes)?;
             return Ok(Peek::Need(PREFIX_BYTES));
@@ -82,10 +96,9 @@ impl Decoder {
                 found,
             });
         }
-        match bytes.get(header.head_end()..header.total_bytes()) {
-            Some(body) => Ok(Peek::Frame(Frame { header, head, body })),
-            None => Ok(Peek::Need(header.total_bytes())),
-        }
+        let end = header.total_bytes().min(bytes.len());
+        let body = bytes.get(header.head_end()..end).unwrap_or_default();
+        Ok(Peek::Frame(Frame { header, head, body }))
     }
 
     /// Refuses a hopeless length as soon as its four bytes are there: someone who speaks another

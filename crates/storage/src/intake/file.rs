@@ -45,6 +45,8 @@ pub struct Intake<D: Dir> {
     start: u64,
     /// How many bytes of it are there.
     filled: usize,
+    /// How many of these the verifier was given.
+    checked: usize,
     /// How many bytes an earlier intake had left.
     resumed_bytes: u64,
 }
@@ -77,6 +79,7 @@ impl<D: Dir> Intake<D> {
             piece: Rc::new(dir.alloc(piece_bytes(bytes))),
             start: 0,
             filled: 0,
+            checked: 0,
             resumed_bytes: 0,
             of,
         };
@@ -126,8 +129,8 @@ impl<D: Dir> Intake<D> {
         }
     }
 
-    /// Takes in the first `bytes` bytes of [`Intake::space`]: verifies them as far as batches are whole,
-    /// and writes the piece once it is full.
+    /// Takes in the first `bytes` bytes of [`Intake::space`]. A piece is verified once it is full, and
+    /// written then.
     ///
     /// # Errors
     /// [`Error::Wrong`]: the intake goes back to the last batch that was verified, and another source
@@ -141,18 +144,16 @@ impl<D: Dir> Intake<D> {
             end <= self.piece_end(),
             "what is taken in was put into the space"
         );
-        let fresh = &self.piece.as_slice()[self.filled..end];
-        if let Err(bad) = self.verifier.push(fresh) {
+        self.filled = end;
+        if bytes == 0 || end < self.piece_end() {
+            return Ok(());
+        }
+        if let Err(bad) = self.check() {
             let wrong = self.wrong(bad);
             self.rewind().await?;
             return Err(wrong);
         }
-        self.filled = end;
-        let is_due = bytes > 0 && end == self.piece_end();
-        match is_due {
-            true => self.write().await,
-            false => Ok(()),
-        }
+        self.write().await
     }
 
     /// Takes in `bytes`, those from [`Intake::position`] on.
@@ -178,12 +179,15 @@ impl<D: Dir> Intake<D> {
     /// # Errors
     /// [`Error::Storage`].
     pub async fn rewind(&mut self) -> Result<(), Error> {
+        // What is wrong in it is not gone on with, whoever sent it.
+        let _ = self.check();
         self.verifier.rewind();
         let verified = self.verifier.point().position.get();
         if verified < self.start {
             // The piece was written: the block in which the batch begins is needed again.
             self.start = verified / BLOCK * BLOCK;
             self.filled = 0;
+            self.checked = 0;
             let head = usize::try_from(verified - self.start).unwrap_or(BLOCK_BYTES);
             let read = self.file.read_at(self.start, head).await;
             let read = read.map_err(|e| self.at().io("read", e))?;
@@ -191,6 +195,7 @@ impl<D: Dir> Intake<D> {
             space[..head].copy_from_slice(read.as_ref());
         }
         self.filled = usize::try_from(verified - self.start).unwrap_or(self.filled);
+        self.checked = self.filled;
         Ok(())
     }
 
@@ -298,6 +303,13 @@ impl<D: Dir> Intake<D> {
         Ok(())
     }
 
+    /// Verifies what of the piece was not verified yet, as far as batches are whole.
+    fn check(&mut self) -> Result<(), Bad> {
+        let unchecked = self.checked..self.filled;
+        self.checked = self.filled;
+        self.verifier.push(&self.piece.as_slice()[unchecked])
+    }
+
     /// Writes the piece as far as it is filled, with zeros behind.
     async fn write(&mut self) -> Result<(), Error> {
         let whole = self.filled.next_multiple_of(BLOCK_BYTES);
@@ -312,6 +324,7 @@ impl<D: Dir> Intake<D> {
         if self.position().is_multiple_of(BLOCK) {
             self.start = self.position();
             self.filled = 0;
+            self.checked = 0;
         }
         Ok(())
     }

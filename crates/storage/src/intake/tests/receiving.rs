@@ -225,7 +225,20 @@ fn on_a_full_disk_what_came_in_is_kept_and_gone_on_with_later() {
     let refused = block_on(Intake::open(&dir, source.of(1, 0), at(5)));
     assert!(matches!(refused, Err(Error::Storage(ref error)) if error.is_shortage()));
     root.set_capacity(None);
-    let ready = block_on(receive(&root, &source, 1, 5_000)).unwrap();
+    let mut intake = block_on(Intake::open(&dir, source.of(1, 0), at(5))).unwrap();
+    block_on(intake.push(&source.bytes(1))).unwrap();
+    // The disk fills up before the index is written.
+    root.set_capacity(Some(0));
+    let refused = block_on(intake.finish());
+    assert!(matches!(refused, Err(Error::Storage(ref error)) if error.is_shortage()));
+    root.set_capacity(None);
+    let intake = block_on(Intake::open(&dir, source.of(1, 0), at(6))).unwrap();
+    assert_eq!(
+        intake.resumed_bytes(),
+        intake.bytes(),
+        "nothing is sent again"
+    );
+    let ready = block_on(intake.finish()).unwrap();
     assert_eq!(
         block_on(dir.read(&ready.partial, 1 << 20)).unwrap(),
         source.bytes(1)

@@ -1,0 +1,240 @@
+//! A connection to another node that carries bulk bytes, of a thread that may wait.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+use corelog_protocol::error::ErrorBody;
+use corelog_protocol::frame::{
+    self, CorrelationId, Decoder, Frame, FrameError, PREFIX_BYTES, Peek,
+};
+use corelog_protocol::message::{Call, copy_segments, hello};
+use corelog_protocol::{answer, limits, request};
+
+use super::stop::Stop;
+use crate::rt;
+
+/// A connection on which Hello was said. One request at a time.
+#[derive(Debug)]
+pub(crate) struct Peer<'a> {
+    stream: TcpStream,
+    stop: &'a Stop,
+    /// How long the other node may send nothing of what it was asked for.
+    patience: Duration,
+    last: u32,
+    /// The frame that comes in, up to the end of its head.
+    head: Vec<u8>,
+}
+
+/// Why another node does not answer as it should.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum PeerError {
+    /// There is no way to it.
+    #[error("it cannot be reached")]
+    Unreachable {
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The connection ended in the middle.
+    #[error("the connection was cut")]
+    Cut {
+        /// What ended it.
+        #[source]
+        source: io::Error,
+    },
+    /// Nothing, or next to nothing, came for as long as it may take.
+    #[error("nothing came for {} ms", patience.as_millis())]
+    Stalled {
+        /// How long that was.
+        patience: Duration,
+    },
+    /// What came is no answer.
+    #[error("what it sent is no answer")]
+    Frame(#[from] FrameError),
+    /// It speaks another version.
+    #[error("it speaks version {found}")]
+    Version {
+        /// Which.
+        found: u8,
+    },
+    /// It refused.
+    #[error("it refused: {0}")]
+    Refused(Box<ErrorBody>),
+    /// It sent bytes that nobody asked for.
+    #[error("it sent other bytes than those asked for")]
+    Astray,
+    /// This node does not want any more.
+    #[error("it is not asked any more")]
+    Stopped,
+}
+
+impl<'a> Peer<'a> {
+    /// Connects to `address`, `host:port`, and says Hello as `client`.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub(crate) fn connect(
+        address: &str,
+        client: &str,
+        patience: Duration,
+        stop: &'a Stop,
+    ) -> Result<Self, PeerError> {
+        let stream = reach(address).map_err(|source| PeerError::Unreachable { source })?;
+        let mut peer = Self {
+            stream,
+            stop,
+            patience,
+            last: 0,
+            head: Vec::new(),
+        };
+        let greeting = hello::Request {
+            versions: vec![frame::VERSION],
+            client: client.to_owned(),
+        };
+        let found = peer.ask(&greeting)?.version;
+        match found == frame::VERSION {
+            true => Ok(peer),
+            false => Err(PeerError::Version { found }),
+        }
+    }
+
+    /// Asks, and waits for the answer, which has no body.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub(crate) fn ask<R: Call>(&mut self, request: &R) -> Result<R::Answer, PeerError> {
+        self.send(request)?;
+        self.answer::<R>()
+    }
+
+    /// Sends a request without a body.
+    ///
+    /// # Errors
+    /// [`PeerError::Cut`].
+    pub(crate) fn send<R: Call>(&mut self, request: &R) -> Result<(), PeerError> {
+        self.last = self.last.wrapping_add(1);
+        let mut frame = Vec::new();
+        request::encode(CorrelationId::new(self.last), request, 0, &mut frame)?;
+        let sent = self.stream.write_all(&frame);
+        sent.map_err(|source| PeerError::Cut { source })
+    }
+
+    /// The next piece of segments that were asked for; its bytes are to be read behind it.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub(crate) fn piece(&mut self) -> Result<copy_segments::Answer, PeerError> {
+        let (answer, body_bytes) = self.head::<copy_segments::Request>()?;
+        match answer.bytes as usize == body_bytes {
+            true => Ok(answer),
+            false => Err(PeerError::Astray),
+        }
+    }
+
+    /// When a piece of so many bytes has to be there.
+    pub(crate) fn deadline(&self, bytes: u64) -> Instant {
+        rt::now() + self.patience + Duration::from_secs(bytes / RATE_MIN)
+    }
+
+    /// Reads some of the bytes that come, at least one.
+    ///
+    /// # Errors
+    /// [`PeerError::Cut`], [`PeerError::Stalled`] at the deadline, [`PeerError::Stopped`].
+    pub(crate) fn read(&mut self, into: &mut [u8], deadline: Instant) -> Result<usize, PeerError> {
+        loop {
+            match self.stream.read(into) {
+                Ok(0) => {
+                    let source = ErrorKind::UnexpectedEof.into();
+                    return Err(PeerError::Cut { source });
+                }
+                Ok(bytes) => return Ok(bytes),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if is_waiting(&error) => {}
+                Err(source) => return Err(PeerError::Cut { source }),
+            }
+            if self.stop.is_set() {
+                return Err(PeerError::Stopped);
+            }
+            if deadline <= rt::now() {
+                let patience = self.patience;
+                return Err(PeerError::Stalled { patience });
+            }
+        }
+    }
+
+    fn answer<R: Call>(&mut self) -> Result<R::Answer, PeerError> {
+        match self.head::<R>()? {
+            (answer, 0) => Ok(answer),
+            _ => Err(PeerError::Astray),
+        }
+    }
+
+    /// The head of the next frame, and how many bytes come behind it.
+    fn head<R: Call>(&mut self) -> Result<(R::Answer, usize), PeerError> {
+        let deadline = rt::now() + self.patience;
+        let decoder = Decoder::answers(limits::FRAME_BYTES_MAX);
+        self.head.clear();
+        let mut needed = PREFIX_BYTES;
+        loop {
+            self.read_up_to(needed, deadline)?;
+            match decoder.peek_head(&self.head)? {
+                Peek::Need(bytes) => needed = bytes,
+                Peek::Frame(frame) => return self.taken::<R>(&frame),
+            }
+        }
+    }
+
+    fn taken<R: Call>(&self, frame: &Frame<'_>) -> Result<(R::Answer, usize), PeerError> {
+        let told = answer::decode::<R>(frame)?;
+        let answer = told.map_err(|body| PeerError::Refused(Box::new(body)))?;
+        match frame.header.correlation.get() == self.last {
+            true => Ok((answer, frame.header.body_bytes())),
+            false => Err(PeerError::Astray),
+        }
+    }
+
+    /// Reads until the head has so many bytes: never more, what is behind belongs elsewhere.
+    fn read_up_to(&mut self, bytes: usize, deadline: Instant) -> Result<(), PeerError> {
+        let mut head = std::mem::take(&mut self.head);
+        let mut there = head.len();
+        head.resize(bytes, 0);
+        while there < bytes {
+            there += self.read(&mut head[there..], deadline)?;
+        }
+        self.head = head;
+        Ok(())
+    }
+}
+
+/// Connects to one of the addresses that a name stands for.
+fn reach(address: &str) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
+    for found in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&found, CONNECT_TIMEOUT) {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                stream.set_read_timeout(Some(LOOK_EVERY))?;
+                stream.set_write_timeout(Some(CONNECT_TIMEOUT))?;
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn is_waiting(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+/// How long connecting may take, and sending a request.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often who waits for bytes looks if anybody still wants them.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Who sends fewer bytes in a second than this is stalling: no piece of a node that shares its rate
+/// with others takes as long.
+const RATE_MIN: u64 = 64 << 10;

@@ -1,0 +1,92 @@
+//! Who receives which segment, and what came of all of them.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use corelog_storage::intake::Ready;
+
+use super::sources::Sources;
+use super::{Order, Progress, ReceiveError, Received, worker};
+use crate::transfer::budget::Budget;
+
+/// An order, on its way.
+#[derive(Debug)]
+pub(super) struct Job<'a> {
+    pub(super) order: &'a Order,
+    pub(super) progress: &'a Progress,
+    pub(super) budget: Budget,
+    pub(super) sources: Sources,
+    /// The segment that is to be received next.
+    next: AtomicUsize,
+    outcome: Mutex<Outcome>,
+}
+
+#[derive(Debug, Default)]
+struct Outcome {
+    ready: Vec<Ready>,
+    error: Option<ReceiveError>,
+}
+
+/// Receives all of `order`, on this thread and some more.
+pub(super) fn run(order: &Order, progress: &Progress) -> Received {
+    let job = Job {
+        order,
+        progress,
+        budget: Budget::new(order.rate),
+        sources: Sources::new(&order.sources),
+        next: AtomicUsize::new(0),
+        outcome: Mutex::default(),
+    };
+    let workers = order.segments.len().min(WORKERS_MAX);
+    thread::scope(|scope| {
+        for number in 1..workers {
+            let job = &job;
+            let thread = thread::Builder::new().name(format!("receive-{number}"));
+            let spawned = thread.spawn_scoped(scope, move || worker::run(job, number));
+            if let Err(error) = spawned {
+                tracing::debug!(%error, "segments are received by fewer threads");
+            }
+        }
+        worker::run(&job, 0);
+    });
+    let outcome = job.outcome.into_inner();
+    let Outcome { mut ready, error } = outcome.unwrap_or_else(PoisonError::into_inner);
+    ready.sort_by_key(Ready::base);
+    Received {
+        ready,
+        error,
+        faults: job.sources.into_faults(),
+    }
+}
+
+impl Job<'_> {
+    /// The number of the next segment; `None` once all are taken, or one cannot be had: nothing behind
+    /// it could be installed.
+    pub(super) fn take(&self) -> Option<usize> {
+        let is_failed = self.outcome().error.is_some();
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        (number < self.order.segments.len() && !is_failed).then_some(number)
+    }
+
+    /// Notes what came of a segment; the first error is the one to tell.
+    pub(super) fn note(&self, number: usize, received: Result<Ready, ReceiveError>) {
+        let mut outcome = self.outcome();
+        match received {
+            Ok(ready) => {
+                outcome.ready.push(ready);
+                self.progress.note_ready(number);
+            }
+            Err(error) => {
+                outcome.error.get_or_insert(error);
+            }
+        }
+    }
+
+    fn outcome(&self) -> std::sync::MutexGuard<'_, Outcome> {
+        self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// So many segments of an order come in at once: the disk writes one while another is on its way.
+const WORKERS_MAX: usize = 4;

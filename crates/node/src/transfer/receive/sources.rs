@@ -1,0 +1,112 @@
+//! Which sources may still be asked.
+
+use std::sync::{Mutex, PoisonError};
+
+use corelog_record::Offset;
+
+use super::{Fault, Met};
+
+/// The sources of an order, whichever thread asks them.
+#[derive(Debug)]
+pub(super) struct Sources {
+    addresses: Vec<String>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Those that deceived are asked no more.
+    is_dropped: Vec<bool>,
+    faults: Vec<Met>,
+}
+
+/// What one worker knows of the sources while it receives one segment.
+#[derive(Debug)]
+pub(super) struct Tries {
+    /// How often each source failed since it last gave anything.
+    failed: Vec<u32>,
+    /// Whether it has the segment, as far as is known.
+    lacks: Vec<bool>,
+}
+
+impl Sources {
+    pub(super) fn new(addresses: &[String]) -> Self {
+        let state = State {
+            is_dropped: vec![false; addresses.len()],
+            faults: Vec::new(),
+        };
+        Self {
+            addresses: addresses.to_vec(),
+            state: Mutex::new(state),
+        }
+    }
+
+    /// What a worker that begins with a segment knows.
+    pub(super) fn tries(&self) -> Tries {
+        Tries {
+            failed: vec![0; self.addresses.len()],
+            lacks: vec![false; self.addresses.len()],
+        }
+    }
+
+    pub(super) fn address(&self, source: usize) -> &str {
+        self.addresses.get(source).map_or("", String::as_str)
+    }
+
+    /// The source to ask next: of those that failed least the first one behind `after`; `None` if none
+    /// is left.
+    pub(super) fn pick(&self, tries: &Tries, after: usize) -> Option<usize> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = self.addresses.len();
+        let all = (0..count).map(|step| (after + step) % count);
+        let may_be_asked = |source: &usize| {
+            !state.is_dropped[*source] && !tries.lacks[*source] && tries.failed[*source] < TRIES_MAX
+        };
+        all.filter(may_be_asked)
+            .min_by_key(|source| tries.failed[*source])
+    }
+
+    /// Notes what went wrong with a source.
+    pub(super) fn met(&self, tries: &mut Tries, source: usize, segment: Offset, fault: Fault) {
+        match fault.is_for_good() {
+            true => tries.lacks[source] = true,
+            false => tries.failed[source] += 1,
+        }
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if fault.is_deceit() {
+            state.is_dropped[source] = true;
+        }
+        if state.faults.len() < FAULTS_MAX || fault.is_deceit() {
+            let source = self.address(source).to_owned();
+            state.faults.push(Met {
+                source,
+                segment,
+                fault,
+            });
+        }
+    }
+
+    /// What went wrong with all of them.
+    pub(super) fn into_faults(self) -> Vec<Met> {
+        let state = self.state.into_inner();
+        state.unwrap_or_else(PoisonError::into_inner).faults
+    }
+}
+
+impl Tries {
+    /// Notes that a source gave something.
+    pub(super) fn gave(&mut self, source: usize) {
+        self.failed[source] = 0;
+    }
+
+    /// How often a source failed since.
+    pub(super) fn failed(&self, source: usize) -> u32 {
+        self.failed[source]
+    }
+}
+
+/// A source that gives nothing so often is not asked again for the segment.
+const TRIES_MAX: u32 = 5;
+
+/// So many faults are told of, besides deceit, of which each source has one.
+const FAULTS_MAX: usize = 64;

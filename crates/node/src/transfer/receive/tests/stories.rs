@@ -1,0 +1,241 @@
+//! Whatever the sources do, what is ready is what was sealed.
+
+use std::thread;
+use std::time::Duration;
+
+use corelog_protocol::error::ErrorCode;
+use corelog_record::HistoryId;
+use corelog_storage::disk::std::StdDir;
+
+use super::source::{Deed, Source};
+use super::{Copied, Received};
+use crate::transfer::peer::PeerError;
+use crate::transfer::receive::{Fault, Order, Progress, ReceiveError, job};
+
+fn receive(order: &Order) -> (Received, Progress) {
+    let progress = Progress::new(order);
+    (job::run(order, &progress), progress)
+}
+
+fn directory() -> (tempfile::TempDir, StdDir) {
+    let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let std = StdDir::new(dir.path());
+    (dir, std)
+}
+
+#[test]
+fn several_segments_come_in_at_once_from_several_sources() {
+    let copied = Copied::new();
+    let count = copied.sealed.len();
+    let (one, other) = (Source::new(&copied, &[]), Source::new(&copied, &[]));
+    let (_dir, dir) = directory();
+    let (received, progress) = receive(&copied.order(0..count, &[&one, &other], &dir));
+    assert!(
+        received.error.is_none() && received.faults.is_empty(),
+        "{received:?}"
+    );
+    copied.assert_ready(&received, 0..count, &dir);
+    assert!(!one.asked().is_empty() && !other.asked().is_empty());
+    assert_eq!(
+        one.asked().len() + other.asked().len(),
+        count,
+        "each is asked for once"
+    );
+    let done = progress.done();
+    assert_eq!(
+        (done.bytes, done.segments),
+        (done.bytes_total, count as u64)
+    );
+}
+
+#[test]
+fn only_the_named_segments_are_asked_for() {
+    let copied = Copied::new();
+    let source = Source::new(&copied, &[]);
+    let (_dir, dir) = directory();
+    let (received, _) = receive(&copied.order(2..3, &[&source], &dir));
+    copied.assert_ready(&received, 2..3, &dir);
+    assert_eq!(source.asked(), [(copied.sealed[2].0.digest.base.get(), 0)]);
+}
+
+#[test]
+fn a_cut_connection_is_gone_on_with_behind_what_was_verified() {
+    let copied = Copied::new();
+    let deeds = [Deed::Cut(400_000), Deed::Cut(1), Deed::Cut(500_000)];
+    let source = Source::new(&copied, &deeds);
+    let (_dir, dir) = directory();
+    let (received, _) = receive(&copied.order(1..2, &[&source], &dir));
+    assert!(received.error.is_none(), "{received:?}");
+    copied.assert_ready(&received, 1..2, &dir);
+    let positions: Vec<_> = source
+        .asked()
+        .iter()
+        .map(|(_, position)| *position)
+        .collect();
+    // Batches have 150,000 bytes and a little more.
+    assert!(
+        positions[0] == 0 && (300_000..400_000).contains(&positions[1]),
+        "{positions:?}"
+    );
+    assert!(positions[2] == positions[1] && (700_000..900_000).contains(&positions[3]));
+}
+
+#[test]
+fn a_source_that_stalls_is_left_at_the_deadline_for_another() {
+    let copied = Copied::new();
+    let stalling = Source::new(&copied, &[Deed::Stall(200_000)]);
+    let other = Source::new(&copied, &[]);
+    let (_dir, dir) = directory();
+    let mut order = copied.order(1..2, &[&stalling, &other], &dir);
+    order.patience = Duration::from_millis(300);
+    let (received, _) = receive(&order);
+    copied.assert_ready(&received, 1..2, &dir);
+    let met = &received.faults[0];
+    assert_eq!(met.source, stalling.address);
+    assert!(
+        matches!(met.fault, Fault::Peer(PeerError::Stalled { .. })),
+        "{met:?}"
+    );
+    assert!(other.asked()[0].1 > 0, "what the first one sent is kept");
+}
+
+#[test]
+fn a_source_that_sends_a_wrong_byte_is_named_and_asked_no_more() {
+    let copied = Copied::new();
+    let count = copied.sealed.len();
+    let wrong = Source::new(&copied, &[Deed::Flip(600_000)]);
+    let other = Source::new(&copied, &[]);
+    let (_dir, dir) = directory();
+    let (received, _) = receive(&copied.order(0..count, &[&wrong, &other], &dir));
+    assert!(received.error.is_none(), "{received:?}");
+    copied.assert_ready(&received, 0..count, &dir);
+    assert_eq!(received.faults.len(), 1);
+    assert_eq!(received.faults[0].source, wrong.address);
+    assert!(matches!(received.faults[0].fault, Fault::Wrong(_)));
+}
+
+#[test]
+fn without_an_honest_source_nothing_is_ready_and_an_honest_one_goes_on_later() {
+    let copied = Copied::new();
+    let wrong = Source::new(&copied, &[Deed::Flip(1_200_000)]);
+    let astray = Source::new(&copied, &[Deed::Stray]);
+    let (_dir, dir) = directory();
+    let (received, _) = receive(&copied.order(1..2, &[&wrong, &astray], &dir));
+    let base = copied.sealed[1].0.digest.base;
+    assert!(matches!(received.error, Some(ReceiveError::NoSource { segment }) if segment == base));
+    assert!(received.ready.is_empty());
+    let mut named: Vec<_> = received
+        .faults
+        .iter()
+        .map(|met| met.source.clone())
+        .collect();
+    named.sort();
+    let mut both = [wrong.address, astray.address];
+    both.sort();
+    assert_eq!(named, both);
+    let honest = Source::new(&copied, &[]);
+    let (received, _) = receive(&copied.order(1..2, &[&honest], &dir));
+    copied.assert_ready(&received, 1..2, &dir);
+    assert!(honest.asked()[0].1 > 1_000_000, "what was verified stayed");
+}
+
+#[test]
+fn a_segment_that_is_gone_or_damaged_there_comes_from_elsewhere_or_not_at_all() {
+    let copied = Copied::new();
+    for code in [ErrorCode::Gone, ErrorCode::Damaged] {
+        let deeds = [Deed::Say(128 << 10, code), Deed::Say(0, code)];
+        let gone = Source::new(&copied, &deeds);
+        let other = Source::new(&copied, &[]);
+        let (_dir, dir) = directory();
+        let (received, _) = receive(&copied.order(1..2, &[&gone], &dir));
+        assert!(matches!(
+            received.error,
+            Some(ReceiveError::NoSource { .. })
+        ));
+        let met = &received.faults[0].fault;
+        assert!(
+            matches!(met, Fault::Refused(body) if body.is(code)),
+            "{met:?}"
+        );
+        assert_eq!(gone.asked().len(), 1, "it is not asked again");
+        let (received, _) = receive(&copied.order(1..2, &[&gone, &other], &dir));
+        copied.assert_ready(&received, 1..2, &dir);
+    }
+}
+
+#[test]
+fn a_source_that_is_busy_is_asked_again() {
+    let copied = Copied::new();
+    let source = Source::new(
+        &copied,
+        &[Deed::Say(0, ErrorCode::Busy), Deed::Say(0, ErrorCode::Busy)],
+    );
+    let (_dir, dir) = directory();
+    let (received, _) = receive(&copied.order(1..2, &[&source], &dir));
+    copied.assert_ready(&received, 1..2, &dir);
+    assert_eq!((source.asked().len(), received.faults.len()), (3, 2));
+}
+
+#[test]
+fn sources_of_another_log_or_without_an_address_give_nothing() {
+    let copied = Copied::new();
+    let other = Source::of(&copied, HistoryId::from_bytes([5; 16]), &[]);
+    let (_dir, dir) = directory();
+    let mut order = copied.order(0..1, &[&other], &dir);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    order
+        .sources
+        .push(listener.local_addr().unwrap().to_string());
+    drop(listener);
+    let (received, _) = receive(&order);
+    assert!(matches!(
+        received.error,
+        Some(ReceiveError::NoSource { .. })
+    ));
+    let lacks = |fault: &Fault| matches!(fault, Fault::Lacks);
+    let unreachable = |fault: &Fault| matches!(fault, Fault::Peer(PeerError::Unreachable { .. }));
+    assert!(received.faults.iter().any(|met| lacks(&met.fault)));
+    assert!(received.faults.iter().any(|met| unreachable(&met.fault)));
+    assert!(other.asked().is_empty());
+}
+
+#[test]
+fn at_a_rate_that_lets_little_through_an_order_can_be_stopped_and_gone_on_with() {
+    let copied = Copied::new();
+    let source = Source::new(&copied, &[]);
+    let (_dir, dir) = directory();
+    let mut order = copied.order(1..2, &[&source], &dir);
+    order.rate = 64 << 10;
+    let progress = Progress::new(&order);
+    let received = thread::scope(|scope| {
+        let running = scope.spawn(|| job::run(&order, &progress));
+        while progress.done().bytes == 0 {
+            thread::yield_now();
+        }
+        progress.stop.set();
+        running.join().unwrap()
+    });
+    assert!(
+        matches!(received.error, Some(ReceiveError::Stopped)),
+        "{received:?}"
+    );
+    let done = progress.done();
+    assert!(done.bytes < done.bytes_total && done.segments == 0);
+    order.rate = 0;
+    let (received, _) = receive(&order);
+    copied.assert_ready(&received, 1..2, &dir);
+}
+
+#[test]
+fn a_disk_that_refuses_ends_the_order_and_says_nothing_about_the_source() {
+    let copied = Copied::new();
+    let source = Source::new(&copied, &[]);
+    let (_dir, dir) = directory();
+    let missing = corelog_storage::disk::Dir::child(&dir, "missing");
+    let (received, _) = receive(&copied.order(0..3, &[&source], &missing));
+    assert!(
+        matches!(received.error, Some(ReceiveError::Intake(_))),
+        "{received:?}"
+    );
+    assert!(received.ready.is_empty() && received.faults.is_empty());
+}

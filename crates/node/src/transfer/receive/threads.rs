@@ -1,0 +1,93 @@
+//! The threads on which segments are received: what waits there for a socket or a disk is no core.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+
+use flume::{Receiver, Sender};
+
+use super::{Order, Progress, ReceiveError, Received, job};
+use crate::sys::priority;
+
+/// A node's threads for receiving. They end when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Receivers {
+    orders: Sender<Ordered>,
+}
+
+/// An order, and who waits for it.
+#[derive(Debug)]
+struct Ordered {
+    order: Order,
+    progress: Arc<Progress>,
+    done: Sender<Received>,
+}
+
+/// Says that nobody wants an order any more.
+struct Stops(Arc<Progress>);
+
+impl Receivers {
+    /// Starts the threads. Called by a thread that is not pinned: threads inherit that.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(crate) fn start() -> io::Result<Self> {
+        let (orders, queue) = flume::bounded::<Ordered>(WAITING_MAX);
+        for index in 0..ORDERS_MAX {
+            let queue = queue.clone();
+            let thread = thread::Builder::new().name(format!("receive-order-{index}"));
+            thread.spawn(move || run(&queue))?;
+        }
+        Ok(Self { orders })
+    }
+
+    /// Receives all of `order`, behind others if there are many. Dropped, it stops.
+    pub(crate) async fn receive(&self, order: Order, progress: Arc<Progress>) -> Received {
+        let (done, received) = flume::bounded(1);
+        let _stops = Stops(Arc::clone(&progress));
+        let ordered = Ordered {
+            order,
+            progress,
+            done,
+        };
+        let stopped = || Received {
+            error: Some(ReceiveError::Stopped),
+            ..Received::default()
+        };
+        match self.orders.send_async(ordered).await {
+            Ok(()) => received
+                .recv_async()
+                .await
+                .unwrap_or_else(|_gone| stopped()),
+            Err(_gone) => stopped(),
+        }
+    }
+}
+
+impl Drop for Stops {
+    fn drop(&mut self) {
+        self.0.stop.set();
+    }
+}
+
+fn run(queue: &Receiver<Ordered>) {
+    if let Err(error) = priority::step_back() {
+        tracing::debug!(%error, "segments are received with the priority of a core");
+    }
+    while let Ok(Ordered {
+        order,
+        progress,
+        done,
+    }) = queue.recv()
+    {
+        let received = job::run(&order, &progress);
+        // Whoever waited may have gone; what came in stays in its files.
+        let _ = done.send(received);
+    }
+}
+
+/// So many orders of a node are received at once, each of them several segments; …
+const ORDERS_MAX: usize = 4;
+
+/// … so many wait in a queue, and all others before it.
+const WAITING_MAX: usize = 16;

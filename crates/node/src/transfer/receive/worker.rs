@@ -1,0 +1,289 @@
+//! One segment after the other, from the sources that have it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use corelog_protocol::limits;
+use corelog_protocol::message::copy_segments::{self, Part};
+use corelog_protocol::message::segments::{self, Sealed};
+use corelog_record::{Offset, Position};
+use corelog_storage::disk::block_on;
+use corelog_storage::disk::std::StdDir;
+use corelog_storage::format::edit::Digest;
+use corelog_storage::intake::{self, Intake, Of, Ready};
+
+use super::job::Job;
+use super::sources::Tries;
+use super::{Fault, ReceiveError, Wanted};
+use crate::rt;
+use crate::transfer::peer::{Peer, PeerError};
+
+/// A worker, and the source that it is connected to.
+struct Worker<'a> {
+    job: &'a Job<'a>,
+    /// Which source to begin with: each worker with another one.
+    first: usize,
+    line: Option<Line<'a>>,
+}
+
+/// A connection to a source.
+struct Line<'a> {
+    source: usize,
+    peer: Peer<'a>,
+    /// What it has, by base offset.
+    sealed: BTreeMap<Offset, Sealed>,
+}
+
+/// What ends a try.
+enum Trouble {
+    /// The source, which is named.
+    Source(Fault),
+    /// This node.
+    Here(ReceiveError),
+}
+
+/// Receives segments until there is nothing left to take.
+pub(super) fn run<'a>(job: &'a Job<'a>, first: usize) {
+    let mut worker = Worker {
+        job,
+        first,
+        line: None,
+    };
+    while let Some(number) = job.take() {
+        let received = worker.segment(number);
+        job.note(number, received);
+    }
+}
+
+impl<'a> Worker<'a> {
+    /// Receives the segment `number`, whole.
+    fn segment(&mut self, number: usize) -> Result<Ready, ReceiveError> {
+        let wanted = &self.job.order.segments[number];
+        let segment = wanted.seal.digest.base;
+        let mut tries = self.job.sources.tries();
+        for _ in 0..ROUNDS_MAX {
+            let mut intake = self.open(wanted)?;
+            let mut givers = Vec::new();
+            if let Err(error) = self.fill(&mut intake, number, &mut tries, &mut givers) {
+                // What was verified stays for the next try; that is all that can be done for it here.
+                let _ = block_on(intake.park());
+                return Err(error);
+            }
+            match block_on(intake.finish()) {
+                Ok(ready) => return Ok(ready),
+                Err(error @ intake::Error::Storage(_)) => return Err(error.into()),
+                Err(error) => {
+                    self.line = None;
+                    let is_whole = !matches!(error, intake::Error::Unlike { resumed_bytes, .. } if 0 < resumed_bytes);
+                    // Who gave all of it deceived. Of several nobody knows who did: from the start.
+                    if let (true, [only]) = (is_whole, &givers[..]) {
+                        let fault = Fault::Wrong(error);
+                        self.job.sources.met(&mut tries, *only, segment, fault);
+                    }
+                }
+            }
+        }
+        Err(ReceiveError::NoSource { segment })
+    }
+
+    fn open(&self, wanted: &Wanted) -> Result<Intake<StdDir>, ReceiveError> {
+        let order = self.job.order;
+        let of = Of {
+            history: order.history,
+            seal: wanted.seal.clone(),
+            generation: wanted.generation,
+            epochs: order.epochs.clone(),
+            interval_bytes: order.interval_bytes,
+        };
+        Ok(block_on(Intake::open(&order.dir, of, rt::wall_clock()))?)
+    }
+
+    /// Has sources fill the intake, one after the other, each from where the last one ended. Tells who
+    /// gave anything.
+    fn fill(
+        &mut self,
+        intake: &mut Intake<StdDir>,
+        number: usize,
+        tries: &mut Tries,
+        givers: &mut Vec<usize>,
+    ) -> Result<(), ReceiveError> {
+        let segment = intake.base();
+        while intake.position() < intake.bytes() {
+            self.job.progress.note(number, intake.position());
+            if self.job.progress.stop.is_set() {
+                return Err(ReceiveError::Stopped);
+            }
+            let connected = self.line.as_ref().map(|line| line.source);
+            let after = connected.unwrap_or(self.first);
+            let Some(source) = self.job.sources.pick(tries, after) else {
+                return Err(ReceiveError::NoSource { segment });
+            };
+            self.job.progress.stop.pause(pause(tries.failed(source)));
+            let from = intake.position();
+            let pulled = self.pull(source, intake, number);
+            if pulled.is_err() {
+                self.line = None;
+                block_on(intake.rewind())?;
+            }
+            if from < intake.position() {
+                tries.gave(source);
+                if !givers.contains(&source) {
+                    givers.push(source);
+                }
+            }
+            match pulled {
+                Ok(()) => {}
+                Err(Trouble::Here(error)) => return Err(error),
+                Err(Trouble::Source(fault)) => self.job.sources.met(tries, source, segment, fault),
+            }
+        }
+        self.job.progress.note(number, intake.position());
+        Ok(())
+    }
+
+    /// Asks a source for the rest of a segment, and takes in what it sends.
+    fn pull(
+        &mut self,
+        source: usize,
+        intake: &mut Intake<StdDir>,
+        number: usize,
+    ) -> Result<(), Trouble> {
+        let job = self.job;
+        let line = self.line(source)?;
+        let digest = &job.order.segments[number].seal.digest;
+        let sealed = line.sealed.get(&digest.base);
+        let sealed = sealed.filter(|sealed| is_same(sealed, digest));
+        let generation = sealed.ok_or(Fault::Lacks)?.generation;
+        let position = Position::new(intake.position()).unwrap_or(Position::MAX);
+        let part = Part {
+            segment: digest.base,
+            generation,
+            position,
+            bytes: None,
+        };
+        let order = job.order;
+        line.peer.send(&copy_segments::Request {
+            topic: order.topic.clone(),
+            id: order.id,
+            partition: order.partition,
+            history: order.history,
+            parts: vec![part],
+            piece_bytes_max: limits::COPY_PIECE_BYTES_MAX,
+        })?;
+        while intake.position() < intake.bytes() {
+            let piece = line.peer.piece()?;
+            let left = intake.bytes() - intake.position();
+            let is_asked_for = (piece.segment, piece.generation) == (digest.base, generation)
+                && piece.position.get() == intake.position()
+                && (1..=left).contains(&u64::from(piece.bytes))
+                && piece.is_final == (left == u64::from(piece.bytes));
+            if !is_asked_for {
+                return Err(PeerError::Astray.into());
+            }
+            take_in(job, &mut line.peer, intake, (number, piece.bytes))?;
+        }
+        Ok(())
+    }
+
+    /// The connection to a source, which has told what it has.
+    fn line(&mut self, source: usize) -> Result<&mut Line<'a>, Trouble> {
+        let line = self.line.take().filter(|line| line.source == source);
+        let line = match line {
+            Some(line) => line,
+            None => self.connect(source)?,
+        };
+        Ok(self.line.insert(line))
+    }
+
+    fn connect(&self, source: usize) -> Result<Line<'a>, Trouble> {
+        let (order, job) = (self.job.order, self.job);
+        let address = job.sources.address(source);
+        let stop = &job.progress.stop;
+        let mut peer = Peer::connect(address, &order.client, order.patience, stop)?;
+        let first = order.segments.first();
+        let told = peer.ask(&segments::Request {
+            topic: order.topic.clone(),
+            id: order.id,
+            partition: order.partition,
+            from: first.map_or(Offset::ZERO, |wanted| wanted.seal.digest.base),
+        })?;
+        let sealed = match told.history == order.history {
+            true => told.sealed,
+            // Another log: it has nothing of this one.
+            false => Vec::new(),
+        };
+        Ok(Line {
+            source,
+            peer,
+            sealed: sealed
+                .into_iter()
+                .map(|sealed| (sealed.base, sealed))
+                .collect(),
+        })
+    }
+}
+
+/// Takes in the `bytes` of a piece.
+fn take_in(
+    job: &Job<'_>,
+    peer: &mut Peer<'_>,
+    intake: &mut Intake<StdDir>,
+    (number, bytes): (usize, u32),
+) -> Result<(), Trouble> {
+    let deadline = peer.deadline(bytes.into());
+    let mut left = bytes as usize;
+    while 0 < left {
+        let space = intake.space();
+        let portion = usize::try_from(job.budget.portion()).unwrap_or(usize::MAX);
+        let wanted = left.min(space.len()).min(portion);
+        let read = peer.read(&mut space[..wanted], deadline)?;
+        if !job.budget.wait(read as u64, || job.progress.stop.is_set()) {
+            return Err(PeerError::Stopped.into());
+        }
+        match block_on(intake.fill(read)) {
+            Err(error @ intake::Error::Wrong { .. }) => return Err(Fault::Wrong(error).into()),
+            other => other.map_err(|error| Trouble::Here(error.into()))?,
+        }
+        job.progress.note(number, intake.position());
+        left -= read;
+    }
+    Ok(())
+}
+
+/// Whether a source's segment holds the same.
+fn is_same(sealed: &Sealed, digest: &Digest) -> bool {
+    let theirs = &sealed.digest;
+    (theirs.bytes, theirs.batches) == (digest.bytes, digest.batches)
+        && (theirs.first, theirs.first_ordinal) == (digest.base, digest.ordinal)
+        && (theirs.chain_base, theirs.chain_end) == (digest.chain, digest.end_chain)
+}
+
+/// How long a source is left alone that failed so often.
+fn pause(failed: u32) -> Duration {
+    match failed.checked_sub(1) {
+        None => Duration::ZERO,
+        Some(again) => PAUSE.saturating_mul(1 << again.min(5)),
+    }
+}
+
+impl From<Fault> for Trouble {
+    fn from(fault: Fault) -> Self {
+        Self::Source(fault)
+    }
+}
+
+impl From<PeerError> for Trouble {
+    fn from(error: PeerError) -> Self {
+        match error {
+            PeerError::Stopped => Self::Here(ReceiveError::Stopped),
+            PeerError::Refused(body) => Self::Source(Fault::Refused(body)),
+            other => Self::Source(Fault::Peer(other)),
+        }
+    }
+}
+
+/// So often a segment is begun anew when its batches are sound and yet not those that were sealed.
+const ROUNDS_MAX: usize = 3;
+
+/// How long a source that failed once is left alone; twice as long after each time more.
+const PAUSE: Duration = Duration::from_millis(50);
