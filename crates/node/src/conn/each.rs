@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use corelog_protocol::error::ErrorCode;
-use corelog_protocol::message::{Call, handover, promote, rejoin};
+use corelog_protocol::message::{Call, handover, promote, rejoin, repair_topic};
 use corelog_record::{PartitionId, TopicId, TopicName};
 
 use crate::core::{Core, PartitionKey};
@@ -122,6 +122,36 @@ impl Each for handover::Request {
 
     fn passes_over(error: &Failure) -> bool {
         error.is(ErrorCode::NotOwner)
+    }
+}
+
+impl Each for repair_topic::Request {
+    type Part = repair_topic::Partition;
+
+    fn target(&self) -> (&TopicName, TopicId, Option<PartitionId>) {
+        (&self.topic, self.id, self.partition)
+    }
+
+    fn ask(&self, key: PartitionKey) -> Ask {
+        Ask::Repair {
+            key,
+            from: self.from.clone(),
+        }
+    }
+
+    fn pick(told: Told) -> Option<repair_topic::Partition> {
+        match told {
+            Told::Repaired(part) => Some(*part),
+            _ => None,
+        }
+    }
+
+    fn answer(partitions: Vec<repair_topic::Partition>) -> repair_topic::Answer {
+        repair_topic::Answer { partitions }
+    }
+
+    fn passes_over(error: &Failure) -> bool {
+        error.is(ErrorCode::SourceUnavailable)
     }
 }
 

@@ -154,6 +154,7 @@ fn take_apart(asked: Asked, request: Request) {
         Request::Promote(request) => asked.by_each(request),
         Request::Handover(request) => asked.by_each(request),
         Request::Rejoin(request) => asked.by_each(request),
+        Request::RepairTopic(request) => asked.by_each(request),
         Request::TakeOver(request) => {
             let target = (request.topic.clone(), request.id, request.partition);
             let ask = |key| Ask::TakeOver { key, request };

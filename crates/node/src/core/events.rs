@@ -1,5 +1,7 @@
 //! What happened to a log: one line and one count each.
 
+use std::rc::Rc;
+
 use corelog_storage::log::Event;
 
 use super::slots::SlotId;
@@ -8,7 +10,7 @@ use crate::metrics::add;
 
 impl Core {
     /// Tells the operator what happened to a partition's log.
-    pub(super) fn tell_event(&self, slot: SlotId, event: &Event) {
+    pub(super) fn tell_event(self: &Rc<Self>, slot: SlotId, event: &Event) {
         let slots = self.slots.borrow();
         let Some(slot) = slots.get(slot) else { return };
         let (topic, partition) = (&slot.topic.name, slot.key.partition.get());
@@ -38,6 +40,9 @@ impl Core {
                     is_known,
                     "damage: bytes that were promised cannot be trusted"
                 );
+                let key = slot.key;
+                drop(slots);
+                self.heal(key, None);
             }
             Event::ReadOnly { from } => {
                 add(&counters.read_only_total, 1);

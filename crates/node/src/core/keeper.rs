@@ -26,6 +26,7 @@ impl Core {
         rt::spawn(Rc::clone(self).keep_sweeping()).detach();
         rt::spawn(Rc::clone(self).keep_scrubbing()).detach();
         rt::spawn(Rc::clone(self).keep_opening()).detach();
+        rt::spawn(Rc::clone(self).keep_healing()).detach();
     }
 
     /// Tries again to open the partitions that found no room: one at a time, and the others only once

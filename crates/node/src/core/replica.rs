@@ -1,6 +1,7 @@
 //! What a core does to the logs of its partitions for replicas: copies appended, logs changed as a
 //! whole, places and chains told.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,13 +14,14 @@ use super::board::Outcome;
 use super::files::Turn;
 use super::refusal::error_of;
 use super::serve::not_told;
-use super::slots::PartitionKey;
+use super::slots::{PartitionKey, Slot};
 use super::state::Core;
 use super::tickets::Tickets;
 use crate::failure::{Failure, failure};
 use crate::metrics::add;
 use crate::partition::{Answer, Change, Input, Partition, Place, Refusal};
 use crate::rt;
+use crate::transfer::Wanted;
 
 /// How long a change of a log waits for another one.
 const CHANGE_WAIT_MAX: Duration = Duration::from_secs(20);
@@ -79,6 +81,52 @@ impl Core {
         let found = rt::spawn_background(plan.run()).await;
         drop(turn);
         found.map_err(|error| error_of(&Refusal::from(error)))
+    }
+
+    /// The sealed segments of a log of this core that are damaged, and those that hold the offsets
+    /// `met`, each with the generation that is to replace it.
+    ///
+    /// # Errors
+    /// As [`Core::place`].
+    pub(crate) fn damaged_segments(
+        &self,
+        key: PartitionKey,
+        met: &BTreeSet<Offset>,
+    ) -> Result<Vec<Wanted>, Failure> {
+        self.look(key, |partition| {
+            let damaged = partition.damage().iter().map(|damage| damage.segment);
+            let damaged: BTreeSet<_> = damaged.chain(met.iter().copied()).collect();
+            let sealed = partition
+                .sealed()
+                .filter(|(_, seal)| damaged.contains(&seal.digest.base));
+            let wanted = sealed.map(|(_, seal)| Wanted {
+                generation: partition.generation_next(seal.digest.base),
+                seal,
+            });
+            wanted.collect()
+        })
+    }
+
+    /// The generation that files of a segment are to have that comes into a log of this core.
+    ///
+    /// # Errors
+    /// As [`Core::place`].
+    pub(crate) fn generation_next(&self, key: PartitionKey, base: Offset) -> Result<u32, Failure> {
+        self.look(key, |partition| partition.generation_next(base))
+    }
+
+    /// The partitions of this core that have known damage.
+    pub(crate) fn damaged(&self) -> Vec<PartitionKey> {
+        let slots = self.slots.borrow();
+        let is_damaged = |slot: &Slot| slot.partition().is_some_and(|p| !p.damage().is_empty());
+        let damaged = slots.iter().filter(|(_, slot)| is_damaged(slot));
+        damaged.map(|(_, slot)| slot.key).collect()
+    }
+
+    /// How many ranges of a log of this core are damaged.
+    pub(crate) fn damage_count(&self, key: PartitionKey) -> u32 {
+        let count = self.look(key, |partition| partition.damage().len());
+        count.map_or(0, |count| u32::try_from(count).unwrap_or(u32::MAX))
     }
 
     /// Appends what a source sent to a log of this core; waits while there is no room. Gives the log

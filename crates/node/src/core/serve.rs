@@ -120,11 +120,31 @@ impl Core {
         })
     }
 
-    /// Reads from a partition of this core, or parks the request.
+    /// Reads from a partition of this core, or parks the request. Whoever meets damage waits a little
+    /// if it may heal.
     ///
     /// # Errors
     /// What the client is told.
     pub(crate) async fn fetch(
+        self: &Rc<Self>,
+        key: PartitionKey,
+        from: Offset,
+        hunger: Hunger,
+    ) -> Result<Fetched, Failure> {
+        match self.fetch_once(key, from, hunger).await {
+            Err(mut error) if error.is(ErrorCode::Damaged) => {
+                self.heal(key, error.detail.segment);
+                if self.healed(key).await {
+                    return self.fetch_once(key, from, hunger).await;
+                }
+                error.detail.retry_ms = self.repairs.retry_ms(key);
+                Err(error)
+            }
+            fetched => fetched,
+        }
+    }
+
+    async fn fetch_once(
         self: &Rc<Self>,
         key: PartitionKey,
         from: Offset,

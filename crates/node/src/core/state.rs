@@ -23,7 +23,7 @@ use super::tickets::{Tickets, Told};
 use crate::catalog::{Admin, LastSnapshots, Routes};
 use crate::config::NodeLimits;
 use crate::failure::{Failure, failure};
-use crate::follow::{Followers, Followings, Line, Lines};
+use crate::follow::{Followers, Followings, Line, Lines, Repairs};
 use crate::metrics::{Counters, add};
 use crate::node::Addresses;
 use crate::partition::{ACCEPTED_AGE_MAX, Effect, Effects, Input, TICK_WITHIN};
@@ -82,6 +82,8 @@ pub(crate) struct Core {
     lines: Lines,
     /// Those of its partitions that follow another node's.
     pub(crate) followings: Followings,
+    /// What is repaired, and was.
+    pub(crate) repairs: Repairs,
     /// Who follows its partitions.
     pub(crate) followers: Followers,
     /// Up to where snapshots hold the partitions of the node.
@@ -139,6 +141,7 @@ impl Core {
             slots: RefCell::default(),
             lines: Lines::default(),
             followings: Followings::default(),
+            repairs: Repairs::default(),
             followers: Followers::default(),
             last_snapshots: RefCell::default(),
             unopened: RefCell::default(),
@@ -279,8 +282,12 @@ impl Core {
     /// # Errors
     /// `SourceUnavailable` with the reason.
     pub(crate) async fn line_to(&self, address: &str) -> Result<Rc<Line>, Failure> {
-        let me = format!("corelog node {}", self.shared.node);
-        self.lines.to(address, &me).await
+        self.lines.to(address, &self.name()).await
+    }
+
+    /// How this node calls itself to others.
+    pub(crate) fn name(&self) -> String {
+        format!("corelog node {}", self.shared.node)
     }
 
     /// If it takes connections: nobody can be told before where it is reached.

@@ -1,6 +1,7 @@
 //! Taking no more appends because another node owns the partition, which that one has to prove.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use corelog_protocol::message::fetch;
 use corelog_record::{CopyId, Offset, TopicName};
@@ -8,6 +9,7 @@ use corelog_storage::format::edit;
 use corelog_storage::format::replica::Role;
 
 use super::ownership::{chain_of, segments_of};
+use crate::catalog::Topic;
 use crate::core::{Core, PartitionKey};
 use crate::failure::Failure;
 use crate::{router, rt};
@@ -28,12 +30,32 @@ impl Core {
         let Some((topic, address)) = self.remembered(key, by.copy) else {
             return;
         };
+        self.hear_claim(topic, key, address);
+    }
+
+    /// Asks those that are remembered as followers of a topic's partitions if one of them owns its
+    /// partition by now: this node may have been away while one was promoted.
+    pub(crate) fn ask_followers(self: &Rc<Self>, topic: &Arc<Topic>) {
+        let mine = topic.replicas.values();
+        let mine = mine.filter(|replica| topic.owner(replica.partition) == Some(self.id));
+        for replica in mine.filter(|replica| replica.role == Role::Owner) {
+            let key = PartitionKey {
+                topic: topic.id,
+                partition: replica.partition,
+            };
+            for peer in &replica.followers {
+                self.hear_claim(topic.name.clone(), key, peer.address.clone());
+            }
+        }
+    }
+
+    fn hear_claim(self: &Rc<Self>, topic: TopicName, key: PartitionKey, claimant: String) {
         let core = Rc::clone(self);
         rt::spawn_background(async move {
-            if let Err(error) = core.verify_claim(topic, key, address).await {
-                tracing::warn!(
+            if let Err(error) = core.verify_claim(topic, key, claimant).await {
+                tracing::debug!(
                     error = error.message,
-                    "a claim to a partition is not verified"
+                    "who may own a partition does not tell"
                 );
             }
         })

@@ -5,6 +5,7 @@
 //! lines     these connections, each shared by a number of partitions
 //! followings which partitions follow, each by a task of its own
 //! task      the life of a follower: from what it has to what its source has, and on
+//! files     whole sealed segments of a source, received as files
 //! copying   what came from a source goes into the log
 //! progress  how far a follower is, and what it last heard of its source
 //! followers who follows a partition of this core, and up to where
@@ -14,6 +15,7 @@
 //! handover  giving a partition to a follower
 //! rejoin    making a former owner a follower
 //! fence     taking no more appends because another node owns the partition
+//! heal      damaged segments replaced by a peer's
 //! status    all of that, as clients are told
 //! ```
 //!
@@ -27,9 +29,11 @@
 
 mod copying;
 mod fence;
+mod files;
 mod followers;
 mod followings;
 mod handover;
+mod heal;
 mod line;
 mod lineage;
 mod lines;
@@ -44,6 +48,7 @@ use std::time::Duration;
 
 pub(crate) use followers::{Followers, Hearing};
 pub(crate) use followings::Followings;
+pub(crate) use heal::Repairs;
 pub(crate) use line::Line;
 pub(crate) use lineage::told;
 pub(crate) use lines::Lines;

@@ -1,13 +1,15 @@
 //! How far a follower is, and what it last heard of its source.
 
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 use std::time::Instant;
 
-use corelog_protocol::message::replica_status::State;
+use corelog_protocol::message::replica_status::{Dropped, State};
 use corelog_record::Offset;
 
 use crate::failure::Failure;
 use crate::rt;
+use crate::transfer::{self, Done};
 
 /// What is known of one follower's way.
 #[derive(Debug)]
@@ -18,8 +20,21 @@ pub(crate) struct Progress {
     /// Why it stopped, or waits.
     pub(super) trouble: RefCell<Option<Failure>>,
     pub(super) heard: Cell<Option<Heard>>,
+    /// Segments that are received just now.
+    pub(super) copying: RefCell<Option<Arc<transfer::Progress>>>,
+    /// What was received before, since it began.
+    copied: Cell<Copied>,
+    /// Sources that failed, the last one first.
+    pub(super) dropped: RefCell<Vec<Dropped>>,
     /// When it last had all that its source had.
     pub(super) level_at: Cell<Option<Instant>>,
+}
+
+/// Segments that are in the log.
+#[derive(Debug, Clone, Copy, Default)]
+struct Copied {
+    bytes: u64,
+    segments: u64,
 }
 
 /// What a source said last.
@@ -39,6 +54,9 @@ impl Progress {
             source: RefCell::default(),
             trouble: RefCell::default(),
             heard: Cell::new(None),
+            copying: RefCell::default(),
+            copied: Cell::default(),
+            dropped: RefCell::default(),
             level_at: Cell::new(None),
         }
     }
@@ -58,6 +76,29 @@ impl Progress {
         let at = rt::now();
         self.heard.set(Some(Heard { at, end, lag_bytes }));
         *self.trouble.borrow_mut() = None;
+    }
+
+    /// Segments that were received are in the log.
+    pub(super) fn arrived(&self, progress: &transfer::Progress) {
+        let (done, before) = (progress.done(), self.copied.get());
+        self.copied.set(Copied {
+            bytes: before.bytes + done.bytes,
+            segments: before.segments + done.segments,
+        });
+        *self.copying.borrow_mut() = None;
+    }
+
+    /// How many bytes and segments were received, and how many there are to receive.
+    pub(super) fn received(&self) -> Done {
+        let Copied { bytes, segments } = self.copied.get();
+        let copying = self.copying.borrow();
+        let now = copying.as_ref().map_or(Done::default(), |now| now.done());
+        Done {
+            bytes: bytes + now.bytes,
+            bytes_total: bytes + now.bytes_total,
+            segments: segments + now.segments,
+            segments_total: segments + now.segments_total,
+        }
     }
 
     /// All below `durable` is here, durably.

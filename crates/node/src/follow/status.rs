@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use corelog_protocol::message::replica_status::{self, Partition, State};
+use corelog_protocol::message::replica_status::{self, Partition, Receiving, State};
 use corelog_storage::format::replica::Role;
 
 use super::followers::Follower;
@@ -35,6 +35,7 @@ impl Core {
                 source: replica.and_then(|replica| replica.sources.first().cloned()),
                 end,
                 followers: followers.collect(),
+                repairs: self.repairs.count(key),
                 ..plain(key)
             };
             if let Some(following) = self.followings.of(key) {
@@ -56,6 +57,24 @@ fn tell_progress(following: &Rc<Following>, told: &mut Partition) {
         .map(|why| (**why).clone());
     if let Some(source) = &*progress.source.borrow() {
         told.source = Some(source.clone());
+    }
+    let received = progress.received();
+    let count = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+    (told.bytes_done, told.bytes_total) = (received.bytes, received.bytes_total);
+    told.segments_done = count(received.segments);
+    told.segments_total = count(received.segments_total);
+    told.dropped.clone_from(&progress.dropped.borrow());
+    if let Some(copying) = &*progress.copying.borrow() {
+        let under_way = copying
+            .each()
+            .filter(|(_, done)| 0 < done.bytes && done.segments == 0);
+        let receiving = under_way.map(|(segment, done)| Receiving {
+            segment,
+            from: String::new(),
+            bytes_done: done.bytes,
+            bytes_total: done.bytes_total,
+        });
+        told.receiving = receiving.collect();
     }
     if let Some(heard) = progress.heard.get() {
         let missing = heard.end.get().saturating_sub(told.end.get());

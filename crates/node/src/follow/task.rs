@@ -24,6 +24,10 @@ use crate::rt::{self, Notify};
 
 /// About how many bytes are fetched at once: enough to keep both disks busy.
 const FETCH_BYTES: u32 = 4 << 20;
+/// From so many bytes on that are missing, whole segments come as files.
+const FILES_BYTES: u64 = 32 << 20;
+/// An answer of fewer bytes may have met the end of a segment.
+const SHORT_BYTES: usize = 3 << 20;
 /// How long a source waits for records before it answers that there are none.
 const POLL: Duration = Duration::from_secs(2);
 /// The pause after no source answered, and the longest, which each failure doubles it to.
@@ -147,6 +151,10 @@ impl Following {
         loop {
             let origin = self.segments(core, &line).await?;
             self.begin(core, &origin).await?;
+            self.copy_sealed(core, &origin, source).await?;
+            if self.has_all(core)? {
+                return Ok(());
+            }
             self.progress.state.set(State::Following);
             match self.tail(core, &line).await? {
                 Tail::Done => return Ok(()),
@@ -158,7 +166,9 @@ impl Following {
     /// If everything is here and durable that was asked for.
     fn has_all(&self, core: &Core) -> Result<bool, Trouble> {
         let durable = core.place(self.key).map_err(Trouble::Again)?.durable.offset;
-        Ok(self.replica.until.is_some_and(|until| until <= durable))
+        let last = self.replica.segments.iter().max();
+        let has_named = last.is_some_and(|last| *last < durable);
+        Ok(has_named || self.replica.until.is_some_and(|until| until <= durable))
     }
 
     /// A connection to the core of the source that has the partition.
@@ -217,7 +227,7 @@ impl Following {
         if place.has_files && place.history != origin.history {
             return Err(Trouble::Stop(diverged(Offset::ZERO)));
         }
-        let Some(start) = first_of(origin) else {
+        let Some(start) = first_of(origin, &self.replica.segments) else {
             return Ok(());
         };
         if place.has_files && start.offset <= place.log_end {
@@ -268,12 +278,22 @@ impl Following {
                 continue;
             };
             let is_level = answer.high_watermark <= end;
+            let is_far = FILES_BYTES <= answer.lag_bytes && reply.body().len() < SHORT_BYTES;
+            if is_far && self.is_at_sealed(core, line).await? {
+                return Ok(Tail::Behind);
+            }
             if is_level || self.replica.until.is_some_and(|until| until <= end) {
                 // Nothing else comes at once: the source hears next that all of it is durable here.
                 core.durable(self.key, end).await.map_err(Trouble::Again)?;
                 self.progress.reach(end);
             }
         }
+    }
+
+    /// If a whole sealed segment of the source begins where this log ends.
+    async fn is_at_sealed(&self, core: &Core, line: &Line) -> Result<bool, Trouble> {
+        let origin = self.segments(core, line).await?;
+        Ok(!self.wanted(core, &origin)?.is_empty())
     }
 
     fn ask(&self, core: &Core, is_first: bool) -> Result<fetch::Request, Trouble> {
@@ -330,18 +350,22 @@ impl Trouble {
     }
 }
 
-/// Where the first segment of a source's answer begins; none if it has no records there.
-fn first_of(origin: &segments::Answer) -> Option<Point> {
-    let sealed = origin.sealed.first().map(|sealed| Point {
-        offset: sealed.base,
-        ordinal: sealed.digest.first_ordinal,
-        chain: sealed.digest.chain_base,
-    });
-    sealed.or_else(|| {
-        origin.active.as_ref().map(|active| Point {
-            offset: active.base,
-            ordinal: active.base_ordinal,
-            chain: active.chain_base,
-        })
+/// Where the first segment of a source's answer begins, of those that are `named` if any are; none if
+/// it has no records there.
+fn first_of(origin: &segments::Answer, named: &[Offset]) -> Option<Point> {
+    let is_named = |base: &Offset| named.is_empty() || named.contains(base);
+    let mut sealed = origin.sealed.iter();
+    if let Some(first) = sealed.find(|sealed| is_named(&sealed.base)) {
+        return Some(Point {
+            offset: first.base,
+            ordinal: first.digest.first_ordinal,
+            chain: first.digest.chain_base,
+        });
+    }
+    let active = origin.active.as_ref().filter(|_| named.is_empty())?;
+    Some(Point {
+        offset: active.base,
+        ordinal: active.base_ordinal,
+        chain: active.chain_base,
     })
 }

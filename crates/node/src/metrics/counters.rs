@@ -100,6 +100,8 @@ counters! {
     appended_batches_total: Counter, "Batches appended.";
     appended_records_total: Counter, "Records appended.";
     appended_bytes_total: Counter, "Bytes of batches appended.";
+    repaired_segments_total: Counter, "Damaged segments replaced by a peer's.";
+    repaired_bytes_total: Counter, "Bytes of them.";
     copied_records_total: Counter, "Records appended that were fetched from a source.";
     copied_bytes_total: Counter, "Bytes of their batches.";
     fetched_bytes_total: Counter, "Bytes of batches fetched.";

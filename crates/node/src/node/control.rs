@@ -118,7 +118,10 @@ pub(super) async fn live(parts: Parts) {
                 let _ = core.shared.addresses.set(addresses);
                 let _ = reply.send(listen(&core, [shared, own], &mut listeners));
                 let topics: Vec<_> = core.routes.borrow().topics().cloned().collect();
-                topics.iter().for_each(|topic| core.follow(topic));
+                for topic in &topics {
+                    core.follow(topic);
+                    core.ask_followers(topic);
+                }
             }
             Control::Partitions { reply } => {
                 let _ = reply.send(core.snapshot());

@@ -24,10 +24,8 @@ pub(crate) enum Change {
     /// An epoch begins at the end.
     Epoch(Begin),
     /// Segments that were received go to the end.
-    #[expect(dead_code, reason = "until segments are received as files")]
     Install(Vec<Ready>),
     /// A segment that was received takes the place of a damaged one.
-    #[expect(dead_code, reason = "until segments are received as files")]
     Replace(Ready),
     /// What the log has beyond this goes to quarantine, and its epochs are forgotten.
     Rejoin(Common),

@@ -2,7 +2,7 @@
 
 use corelog_record::{CopyId, HistoryId, LeaderEpoch, Offset, Timestamp};
 use corelog_storage::disk::Dir;
-use corelog_storage::format::edit::{Epoch, Point};
+use corelog_storage::format::edit::{Epoch, Point, Seal};
 use corelog_storage::log::{ChainPlan, Damage, ReadError};
 
 use super::state::Partition;
@@ -83,6 +83,16 @@ impl<D: Dir> Partition<D> {
             log_end: self.log.log_end(),
             has_files: self.log.has_files(),
         }
+    }
+
+    /// Its sealed segments, each with the generation of its files.
+    pub(crate) fn sealed(&self) -> impl Iterator<Item = (u32, Seal)> + '_ {
+        self.log.sealed()
+    }
+
+    /// The generation that files are to have that come in for a segment.
+    pub(crate) fn generation_next(&self, base: Offset) -> u32 {
+        self.log.generation_next(base)
     }
 
     /// The epochs of the log, oldest first.

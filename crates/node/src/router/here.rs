@@ -78,6 +78,10 @@ pub(super) async fn answer_here(core: &Rc<Core>, ask: Ask) -> Result<Told, Failu
             };
             handed.map(Told::HandedOver)
         }
+        Ask::Repair { key, from } => {
+            let repaired = core.repair(key, from).await;
+            repaired.map(|part| Told::Repaired(Box::new(part)))
+        }
         Ask::Rejoin { topic, key, to } => core.rejoin(topic, key, to).await.map(Told::Rejoined),
         Ask::ChangeReplica { topic, key, change } => {
             let place = (&topic, key.topic, key.partition);

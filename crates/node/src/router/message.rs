@@ -9,8 +9,8 @@ use corelog_protocol::message::copy_segments::Part;
 use corelog_protocol::message::{
     alter_topic, chain_at, clone_topic, create_snapshot, create_topic, delete_snapshot,
     delete_topic, describe_topic, fetch, handover, list_offsets, list_snapshots, promote, rejoin,
-    reopen_partition, replica_status, restore_status, restore_topic, scrub_topic, segments,
-    take_over, truncate,
+    reopen_partition, repair_topic, replica_status, restore_status, restore_topic, scrub_topic,
+    segments, take_over, truncate,
 };
 use corelog_record::{HistoryId, Offset, PartitionId, TopicId, TopicName};
 use corelog_storage::format::replica::Replica;
@@ -128,6 +128,10 @@ pub(crate) enum Ask {
         to: Option<String>,
         is_abort: bool,
     },
+    Repair {
+        key: PartitionKey,
+        from: Vec<String>,
+    },
     Rejoin {
         topic: TopicName,
         key: PartitionKey,
@@ -178,6 +182,7 @@ pub(crate) enum Told {
     TakenOver(take_over::Answer),
     HandedOver(handover::Partition),
     Rejoined(rejoin::Partition),
+    Repaired(Box<repair_topic::Partition>),
     Applied,
 }
 

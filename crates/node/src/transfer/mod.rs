@@ -20,17 +20,13 @@
 mod budget;
 mod cache;
 mod peer;
-#[allow(dead_code, reason = "followers are about to use it")]
 mod receive;
 mod send;
-#[allow(dead_code, reason = "followers are about to use it")]
 mod stop;
-#[allow(dead_code, reason = "followers are about to use it")]
 mod threads;
 mod turn;
 
-#[allow(unused_imports, reason = "followers are about to use it")]
-pub(crate) use receive::{Fault, Met, Order, Progress, ReceiveError, Received, Wanted};
+pub(crate) use receive::{Done, Met, Order, Progress, ReceiveError, Received, Wanted};
 pub(crate) use send::{Ended, send};
 pub(crate) use threads::{PLACES, Transfers};
 

@@ -34,7 +34,7 @@ use corelog_storage::log::lineage::Began;
 
 use super::peer::PeerError;
 
-pub(crate) use progress::Progress;
+pub(crate) use progress::{Done, Progress};
 pub(crate) use threads::Receivers;
 
 /// What is received, from whom, and to where.

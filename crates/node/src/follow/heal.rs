@@ -1,0 +1,279 @@
+//! Damage that heals: a damaged segment is asked for again, of whoever has a copy, held against what
+//! this log itself wrote down of it, and put in the place of the old one.
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::repair_topic::{Partition, Replaced};
+use corelog_record::{Offset, TopicName};
+use corelog_storage::disk::Dir;
+use corelog_storage::disk::std::StdDir;
+use corelog_storage::intake::Ready;
+use corelog_storage::log::Options;
+use corelog_storage::log::lineage::Began;
+
+use super::files::why_not;
+use crate::catalog;
+use crate::core::{Core, PartitionKey};
+use crate::failure::{Failure, failure};
+use crate::metrics::add;
+use crate::partition::Change;
+use crate::rt::{self, Notify};
+use crate::transfer::{Order, Progress, Received, Wanted};
+
+/// How long a source may send nothing.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long after a repair that did not end well the next one begins by itself.
+const AGAIN: Duration = Duration::from_secs(5);
+/// When whoever reads what is being repaired is to come again, in milliseconds.
+const RETRY_MS: u32 = 500;
+/// How long a reader that met damage waits for its repair.
+const READER_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// The repairs of a core.
+#[derive(Debug, Default)]
+pub(crate) struct Repairs {
+    by_key: RefCell<HashMap<PartitionKey, Repairing>>,
+    /// Notified when a repair has ended.
+    ended: Notify,
+}
+
+/// The repairs of one partition.
+#[derive(Debug, Default)]
+struct Repairing {
+    is_running: bool,
+    /// Segments that a reader met damage in.
+    met: BTreeSet<Offset>,
+    /// When the last one that left damage ended.
+    failed: Option<Instant>,
+    /// Segments that were replaced since the node was started.
+    replaced: u64,
+}
+
+impl Repairs {
+    /// Segments of a partition that were replaced since the node was started.
+    pub(super) fn count(&self, key: PartitionKey) -> u64 {
+        self.by_key
+            .borrow()
+            .get(&key)
+            .map_or(0, |repairing| repairing.replaced)
+    }
+
+    /// When it may be worth to read again what is damaged, in milliseconds; `None` unless that is
+    /// being repaired.
+    pub(crate) fn retry_ms(&self, key: PartitionKey) -> Option<u32> {
+        self.is_running(key).then_some(RETRY_MS)
+    }
+
+    fn begin(&self, key: PartitionKey, met: Option<Offset>, is_asked: bool) -> bool {
+        let mut by_key = self.by_key.borrow_mut();
+        let repairing = by_key.entry(key).or_default();
+        repairing.met.extend(met);
+        let is_early = repairing.failed.is_some_and(|at| rt::now() < at + AGAIN);
+        if repairing.is_running || (is_early && !is_asked) {
+            return false;
+        }
+        repairing.is_running = true;
+        true
+    }
+
+    fn end(&self, key: PartitionKey, replaced: usize, is_whole: bool) {
+        if let Some(repairing) = self.by_key.borrow_mut().get_mut(&key) {
+            repairing.is_running = false;
+            repairing.replaced += replaced as u64;
+            repairing.failed = (!is_whole).then(rt::now);
+        }
+        self.ended.notify();
+    }
+
+    fn is_running(&self, key: PartitionKey) -> bool {
+        self.by_key
+            .borrow()
+            .get(&key)
+            .is_some_and(|repairing| repairing.is_running)
+    }
+
+    fn take_met(&self, key: PartitionKey) -> BTreeSet<Offset> {
+        let mut by_key = self.by_key.borrow_mut();
+        by_key
+            .get_mut(&key)
+            .map(|r| std::mem::take(&mut r.met))
+            .unwrap_or_default()
+    }
+}
+
+impl Core {
+    /// Begins to repair a partition of this core, if another node is known to have a copy; `met` is
+    /// the segment in which a reader just met damage.
+    pub(crate) fn heal(self: &Rc<Self>, key: PartitionKey, met: Option<Offset>) {
+        let sources = self.sources_of(key);
+        if sources.is_empty() || !self.repairs.begin(key, met, false) {
+            return;
+        }
+        let core = Rc::clone(self);
+        rt::spawn_background(async move { core.repair_begun(key, sources).await }).detach();
+    }
+
+    /// Repairs, again and again, whatever is known to be damaged.
+    pub(crate) async fn keep_healing(self: Rc<Self>) {
+        loop {
+            rt::sleep(AGAIN).await;
+            for key in self.damaged() {
+                self.heal(key, None);
+            }
+        }
+    }
+
+    /// Waits for the repair of what a reader met, if one goes on. True if it ended in time.
+    pub(crate) async fn healed(self: &Rc<Self>, key: PartitionKey) -> bool {
+        let ended = async {
+            loop {
+                let ended = self.repairs.ended.notified();
+                if !self.repairs.is_running(key) {
+                    return;
+                }
+                ended.await;
+            }
+        };
+        self.repairs.is_running(key) && rt::timeout(READER_WAIT_MAX, ended).await.is_some()
+    }
+
+    /// Repairs a partition of this core from `sources`, or from those that are known.
+    ///
+    /// # Errors
+    /// `Busy` while that goes on already, `SourceUnavailable` if nobody is known.
+    pub(crate) async fn repair(
+        self: &Rc<Self>,
+        key: PartitionKey,
+        sources: Vec<String>,
+    ) -> Result<Partition, Failure> {
+        let sources = match sources.is_empty() {
+            true => self.sources_of(key),
+            false => sources,
+        };
+        if sources.is_empty() {
+            let message = "no other node is known to have a copy: name one";
+            return Err(failure(ErrorCode::SourceUnavailable, message));
+        }
+        if !self.repairs.begin(key, None, true) {
+            return Err(failure(ErrorCode::Busy, "it is being repaired already"));
+        }
+        Ok(self.repair_begun(key, sources).await)
+    }
+
+    async fn repair_begun(self: &Rc<Self>, key: PartitionKey, sources: Vec<String>) -> Partition {
+        let mut segments = Vec::new();
+        let repaired = self.replace_damaged(key, sources, &mut segments).await;
+        let damage_left = self.damage_count(key);
+        self.repairs
+            .end(key, segments.len(), repaired.is_ok() && damage_left == 0);
+        let name = self.topic_name(key);
+        let topic = name.map_or_else(String::new, |name| name.to_string());
+        let partition = key.partition.get();
+        if let Err(error) = &repaired {
+            let error = &error.message;
+            tracing::warn!(%topic, partition, damage_left, error, "not repaired");
+        }
+        Partition {
+            id: key.partition,
+            segments,
+            damage_left,
+            error: repaired.err().map(|error| *error),
+        }
+    }
+
+    /// Replaces the damaged segments one after the other; `replaced` tells of those that were.
+    async fn replace_damaged(
+        self: &Rc<Self>,
+        key: PartitionKey,
+        sources: Vec<String>,
+        replaced: &mut Vec<Replaced>,
+    ) -> Result<(), Failure> {
+        let gone = || failure(ErrorCode::UnknownTopic, "the topic was deleted");
+        let topic = self.topic_name(key).ok_or_else(gone)?;
+        let met = self.repairs.take_met(key);
+        for wanted in self.damaged_segments(key, &met)? {
+            let begun = rt::now();
+            let (base, bytes) = (wanted.seal.digest.base, wanted.seal.digest.bytes);
+            let (ready, from) = self.receive_again(&topic, key, wanted, &sources).await?;
+            self.change(key, Change::Replace(ready)).await?;
+            let took = rt::now().saturating_duration_since(begun);
+            add(&self.counters.repaired_segments_total, 1);
+            add(&self.counters.repaired_bytes_total, bytes);
+            let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(
+                %topic, partition = key.partition.get(), segment = base.get(), bytes, from, took_ms,
+                "repaired: a damaged segment was replaced by a peer's"
+            );
+            replaced.push(Replaced {
+                base,
+                bytes,
+                from,
+                took_ms,
+            });
+        }
+        Ok(())
+    }
+
+    /// Receives one segment as this log wrote it down, and tells who was asked first of those that did
+    /// not fail.
+    async fn receive_again(
+        self: &Rc<Self>,
+        topic: &TopicName,
+        key: PartitionKey,
+        wanted: Wanted,
+        sources: &[String],
+    ) -> Result<(Ready, String), Failure> {
+        let dir = catalog::partition_dir(&self.root, topic, key.partition);
+        let epochs = self.epochs(key)?;
+        let order = Order {
+            sources: sources.to_vec(),
+            client: self.name(),
+            topic: topic.clone(),
+            id: key.topic,
+            partition: key.partition,
+            history: self.place(key)?.history,
+            segments: vec![wanted],
+            epochs: epochs.iter().map(Began::from).collect(),
+            dir: StdDir::new(dir.describe()),
+            interval_bytes: Options::default().index_interval_bytes,
+            rate: 0,
+            patience: PATIENCE,
+        };
+        let progress = Arc::new(Progress::new(&order));
+        let Received {
+            mut ready,
+            faults,
+            error,
+        } = self
+            .shared
+            .transfers
+            .receivers()
+            .receive(order, progress)
+            .await;
+        match (ready.pop(), error) {
+            (Some(ready), _) => {
+                let failed = |source: &&String| faults.iter().any(|met| met.source == **source);
+                let gave = sources.iter().find(|source| !failed(source));
+                Ok((ready, gave.or(sources.last()).cloned().unwrap_or_default()))
+            }
+            (None, Some(error)) => Err(why_not(&error, &faults)),
+            (None, None) => Err(failure(ErrorCode::Internal, "nothing was received")),
+        }
+    }
+
+    /// Who has a copy of a partition of this core, as far as is known.
+    fn sources_of(&self, key: PartitionKey) -> Vec<String> {
+        let Ok(replica) = self.replica(key) else {
+            return Vec::new();
+        };
+        let followers = replica.followers.into_iter().map(|peer| peer.address);
+        let mut sources = replica.sources;
+        sources.extend(followers);
+        sources
+    }
+}
