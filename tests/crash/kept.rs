@@ -313,7 +313,7 @@ fn produce(address: SocketAddr, topic: &Target, partition: u32, acked: u64, end:
 }
 
 /// Checks every record of a partition from an offset on; gives where it ends.
-fn check(wire: &mut Wire, topic: &Target, partition: u32, from: Offset) -> u64 {
+pub(crate) fn check(wire: &mut Wire, topic: &Target, partition: u32, from: Offset) -> u64 {
     let mut next = from.get();
     for bytes in Batches::over(&wire.read_all(topic, partition, from)) {
         let batch = View::verify(bytes.unwrap()).unwrap();
@@ -329,7 +329,7 @@ fn check(wire: &mut Wire, topic: &Target, partition: u32, from: Offset) -> u64 {
     next
 }
 
-fn value(partition: u32, offset: u64) -> Vec<u8> {
+pub(crate) fn value(partition: u32, offset: u64) -> Vec<u8> {
     let seed = offset * u64::from(PARTITIONS) + u64::from(partition);
     let mut random = fastrand::Rng::with_seed(seed);
     let mut value = vec![0; RECORD_BYTES];

@@ -18,4 +18,5 @@ mod kill;
 mod ledger;
 mod payload;
 mod producer;
+mod roll;
 mod starts;
