@@ -15,7 +15,8 @@
 //! from it. Whoever waits there, for a cold disk or a peer that is slow to read, is that thread.
 //!
 //! The laws of the room: a peer has a place for seconds, then others come first; a file is open while
-//! its turn lasts; what was cached before a transfer is cached after it, and nothing else.
+//! its turn lasts; what was cached before a transfer is cached after it, and nothing else. What comes in is
+//! verified, whoever sent it, and goes around the page cache.
 
 mod budget;
 mod cache;
@@ -26,7 +27,7 @@ mod stop;
 mod threads;
 mod turn;
 
-pub(crate) use receive::{Done, Met, Order, Progress, ReceiveError, Received, Wanted};
+pub(crate) use receive::{Done, Met, Order, Progress, RECEIVERS, ReceiveError, Received, Wanted};
 pub(crate) use send::{Ended, send};
 pub(crate) use threads::{PLACES, Transfers};
 

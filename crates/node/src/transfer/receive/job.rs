@@ -89,4 +89,4 @@ impl Job<'_> {
 }
 
 /// So many segments of an order come in at once: the disk writes one while another is on its way.
-const WORKERS_MAX: usize = 4;
+pub(super) const WORKERS_MAX: usize = 2;

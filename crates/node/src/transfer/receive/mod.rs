@@ -35,7 +35,7 @@ use corelog_storage::log::lineage::Began;
 use super::peer::PeerError;
 
 pub(crate) use progress::{Done, Progress};
-pub(crate) use threads::Receivers;
+pub(crate) use threads::{RECEIVERS, Receivers};
 
 /// What is received, from whom, and to where.
 #[derive(Debug, Clone)]

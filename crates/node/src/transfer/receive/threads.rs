@@ -86,7 +86,10 @@ fn run(queue: &Receiver<Ordered>) {
     }
 }
 
-/// So many orders of a node are received at once, each of them several segments; …
+/// Segments that come in at once over the whole node, each over a connection and into a file.
+pub(crate) const RECEIVERS: usize = ORDERS_MAX * job::WORKERS_MAX;
+
+/// So many orders of a node are received at once, …
 const ORDERS_MAX: usize = 4;
 
 /// … so many wait in a queue, and all others before it.
