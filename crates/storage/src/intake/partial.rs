@@ -15,7 +15,7 @@ pub(super) fn named(store: &str, begun: Timestamp) -> String {
 }
 
 /// The store that the file `file` is to become, and since when; `None` if it is none of these.
-pub(super) fn parse(file: &str) -> Option<(&str, Timestamp)> {
+pub(crate) fn parse(file: &str) -> Option<(&str, Timestamp)> {
     let (store, begun) = file.strip_suffix(SUFFIX)?.rsplit_once('.')?;
     let begun = begun.parse().ok().map(Timestamp::from_millis)?;
     name::is_store(store).then_some((store, begun))

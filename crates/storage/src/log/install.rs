@@ -1,7 +1,7 @@
 //! Taking in segments that a peer sent: the files are there, whole and synced, the manifest decides.
 //!
-//! The files get their names first, then the manifest is told of all of them at once. Before that all
-//! is as it was: what a crash leaves under a store's name goes to quarantine at opening.
+//! The manifest is told of all of them at once, then the files get their names. Before that all is as it
+//! was; what a crash leaves undone of the names, opening does.
 
 use corelog_record::Timestamp;
 
@@ -30,8 +30,6 @@ pub(super) struct Install<D: Dir> {
     pub(super) unset: Option<(Mark<D>, Slot)>,
     pub(super) edits: Vec<Edit>,
     pub(super) segments: Vec<Ready>,
-    /// How many of the files have their names.
-    pub(super) moved: usize,
 }
 
 impl<D: Dir> Install<D> {
@@ -40,38 +38,17 @@ impl<D: Dir> Install<D> {
         if let Some((mark, slot)) = &mut self.unset {
             mark.write_durably(*slot).await?;
         }
-        match self.move_in().await {
-            // Nothing has failed, and they may come in later.
-            Err(error) if error.is_shortage() => {
-                self.move_out().await.map_err(Error::for_good)?;
-                Err(error)
-            }
-            other => other,
-        }
-    }
-
-    async fn move_in(&mut self) -> Result<(), Error> {
-        for ready in &self.segments {
-            let store = ready.store();
-            let renamed = self.dir.rename(&ready.partial, &self.dir, &store).await;
-            renamed.map_err(|e| At::new(&self.dir, &ready.partial).space("rename", e))?;
-            self.moved += 1;
-        }
-        self.sync().await?;
         self.manifest.append_all(&self.edits).await?;
-        Ok(())
+        // The edit is durable: there is no way back to try again.
+        self.name_files().await.map_err(Error::for_good)
     }
 
-    async fn move_out(&mut self) -> Result<(), Error> {
-        for ready in self.segments.iter().take(self.moved) {
-            let store = ready.store();
-            let renamed = self.dir.rename(&store, &self.dir, &ready.partial).await;
-            renamed.map_err(|e| At::new(&self.dir, &store).io("rename", e))?;
+    async fn name_files(&self) -> Result<(), Error> {
+        for ready in &self.segments {
+            let (partial, store) = (&ready.partial, ready.store());
+            let renamed = self.dir.rename(partial, &self.dir, &store).await;
+            renamed.map_err(|e| At::new(&self.dir, partial).io("rename", e))?;
         }
-        self.sync().await
-    }
-
-    async fn sync(&self) -> Result<(), Error> {
         let synced = self.dir.sync().await;
         synced.map_err(|e| At::dir(&self.dir).io("sync", e))
     }
@@ -154,7 +131,6 @@ impl<D: Dir> Log<D> {
             unset,
             edits,
             segments,
-            moved: 0,
         })
     }
 

@@ -8,6 +8,7 @@
 //!   earlier ones end where their successors begin;
 //! - [`survey`]: which batches of one store are sound, and how bad ones are stepped over;
 //! - [`settle`]: that bytes are on the disk before they are served;
+//! - [`received`]: which files of installed segments still need their names;
 //! - [`seal`]: what of it is sealed at once, so that it is never read again.
 //!
 //! Never lives here: a log that is open.
@@ -31,6 +32,7 @@
 
 mod clean;
 mod damage;
+mod received;
 mod seal;
 mod settle;
 mod stores;
@@ -130,6 +132,7 @@ pub(crate) async fn recover<D: Dir>(context: Context<D>) -> Result<Option<Recove
         findings: Findings::default(),
     };
     recovery.take_slot(mark.as_ref());
+    recovery.name_received().await?;
     recovery.run(mark, seems_clean).await.map(Some)
 }
 

@@ -71,6 +71,7 @@ fn segments_are_installed_whole_or_not_at_all_whenever_the_power_goes_and_then_c
                 report.damage.is_empty() && report.torn.is_none(),
                 "{report:?}"
             );
+            assert!(report.quarantined.is_empty(), "nothing is left over");
             let is_there = log.log_end() > Offset::ZERO;
             assert!(is_there || !is_done, "what was installed is there");
             assert_eq!(walk(&log), if is_there { &two[..] } else { &[] });

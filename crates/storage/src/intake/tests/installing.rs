@@ -1,7 +1,6 @@
 //! What came in becomes part of a log.
 
 use super::*;
-use crate::format::quarantine::Name;
 
 #[test]
 fn a_log_that_was_installed_is_the_log_that_was_sent() {
@@ -197,15 +196,32 @@ fn a_pinned_file_stays_when_retention_removes_its_segment() {
 }
 
 #[test]
-fn what_a_crash_left_half_installed_goes_to_quarantine() {
+fn an_install_that_the_manifest_knows_of_is_finished_by_an_opening() {
     let source = Source::new(25);
-    let root = MemoryDir::new();
-    copy(&root, &source);
-    let ready = block_on(receive(&root, &source, 0, 5_000)).unwrap();
+    let (root, mut log) = replica(&source);
+    block_on(log.close(at(11))).unwrap();
     let dir = root.child("p0");
-    block_on(dir.rename(&ready.partial, &dir, &ready.store())).unwrap();
-    let (log, report) = open(&root, small(), 3, at(6)).unwrap();
-    assert_eq!(log.log_end(), Offset::ZERO);
-    let name: Name = report.quarantined[0].parse().unwrap();
-    assert_eq!(name.file, ready.store());
+    let store = name::store(source.sealed[1].1.digest.base, 0);
+    let partial = crate::intake::partial::named(&store, at(5));
+    block_on(dir.rename(&store, &dir, &partial)).unwrap();
+    let (log, report) = open(&root, small(), 4, at(12)).unwrap();
+    assert!(
+        report.damage.is_empty() && report.quarantined.is_empty(),
+        "{report:?}"
+    );
+    assert_eq!(walk(&log), sent(&source));
+    assert_eq!(partials(&root), 0);
+    drop(log);
+    // Less than all of it is not taken for it.
+    block_on(dir.rename(&store, &dir, &partial)).unwrap();
+    let file = block_on(dir.open(&partial, crate::disk::Open::Write)).unwrap();
+    block_on(crate::disk::File::set_len(&file, 4_096)).unwrap();
+    let (_, report) = open(&root, small(), 4, at(13)).unwrap();
+    assert_eq!(report.damage.len(), 1);
+}
+
+fn sent(source: &Source) -> Vec<u8> {
+    (0..source.sealed.len())
+        .flat_map(|number| source.bytes(number))
+        .collect()
 }
