@@ -9,6 +9,7 @@ use corelog_record::{LeaderEpoch, Offset};
 use corelog_storage::log::Begin;
 use corelog_storage::log::lineage::Began;
 
+use super::lineage::shared;
 use super::task::{Following, Trouble};
 use crate::core::Core;
 use crate::partition::Change;
@@ -32,7 +33,45 @@ impl Following {
             end = copied.map_err(Trouble::of)?;
             body = rest;
         }
+        self.enter_next(core, end, epochs).await?;
         Ok(Some(end))
+    }
+
+    /// Forgets epochs without batches that its source does not have: it began one of its own, and died
+    /// before it owned the partition.
+    pub(super) async fn forget_unused(
+        &self,
+        core: &Rc<Core>,
+        answer: &fetch::Answer,
+    ) -> Result<(), Trouble> {
+        let place = core.place(self.key).map_err(Trouble::Again)?;
+        let mine = core.epochs(self.key).map_err(Trouble::Again)?;
+        let theirs = (answer.epochs.as_slice(), answer.high_watermark);
+        let common = shared((&mine, place.log_end), theirs);
+        if common.offset == place.log_end && common.epoch < mine.last().map(|last| last.epoch) {
+            let forgotten = core.change(self.key, Change::Rejoin(common)).await;
+            forgotten.map_err(Trouble::Again)?;
+        }
+        Ok(())
+    }
+
+    /// Begins the epoch that began where the log ends: were this copy to take over now, its own has to
+    /// be above.
+    async fn enter_next(
+        &self,
+        core: &Rc<Core>,
+        end: Offset,
+        epochs: &[Epoch],
+    ) -> Result<(), Trouble> {
+        let place = core.place(self.key).map_err(Trouble::Again)?;
+        let mine = core.epochs(self.key).map_err(Trouble::Again)?;
+        let last = mine.last().map(|last| last.epoch);
+        let next = epochs.iter().filter(|began| began.start == end);
+        let next = next.map(|began| began.epoch).max();
+        if place.has_files && last < next {
+            self.enter(core, next, end, epochs).await?;
+        }
+        Ok(())
     }
 
     /// Begins `epoch` here as it began at the source, if it is not the one in force; false if the

@@ -264,6 +264,7 @@ impl Following {
             let answer = &reply.head;
             if !answer.epochs.is_empty() {
                 epochs.clone_from(&answer.epochs);
+                self.forget_unused(core, answer).await?;
             }
             self.progress.hear(answer.high_watermark, answer.lag_bytes);
             if !reply.body().is_empty() && !core.place(self.key).map_err(Trouble::Again)?.has_files

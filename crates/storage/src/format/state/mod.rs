@@ -295,8 +295,9 @@ impl State {
         }
         self.floor = point;
         self.log_start = point.offset;
+        let gone = ::std::mem::take(&mut self.segments);
         self.forget_epochs();
-        Ok(::std::mem::take(&mut self.segments))
+        Ok(gone)
     }
 
     fn begin_epoch(&mut self, began: Epoch) -> Result<(), Broken> {
@@ -325,12 +326,12 @@ impl State {
         }
     }
 
-    /// Epochs that ended at or below the log start have no batch left to speak for.
+    /// Epochs that ended at or below the first batch that is left have none to speak for. Below log
+    /// start in the first segment are some that copies still take.
     fn forget_epochs(&mut self) {
+        let first = self.segments.first().map_or(self.floor.offset, |s| s.base);
         let later = self.epochs.iter().skip(1);
-        let count = later
-            .take_while(|next| next.offset <= self.log_start)
-            .count();
+        let count = later.take_while(|next| next.offset <= first).count();
         self.epochs.drain(..count);
     }
 

@@ -4,9 +4,9 @@ use corelog_record::{HistoryId, LeaderEpoch, Lineage, Offset};
 
 use super::{at, offset, small};
 use crate::Error;
-use crate::disk::block_on;
 use crate::disk::memory::MemoryDir;
-use crate::log::lineage::Began;
+use crate::disk::{Dir, block_on};
+use crate::log::lineage::{Began, Common, Line, common};
 use crate::log::{
     AppendError, Appended, Begin, Chore, ChorePlan, CopyError, Log, OpenReport, Options, Ownership,
     ReadError,
@@ -54,9 +54,12 @@ fn run(log: &mut Memory, plan: Result<ChorePlan<MemoryDir>, Error>) -> Result<Ch
     log.complete_chore(done, at(0))
 }
 
-/// Copies the next answer of `source` to the end of `copy`.
+/// Copies the next answer of `source` to the end of `copy`, as far as one epoch reaches.
 fn fetch(source: &Memory, copy: &mut Memory) -> Result<Appended, AppendError> {
-    let plan = source.plan_copy(copy.log_end(), Offset::MAX, 4096);
+    let end = copy.log_end();
+    let mut later = source.epochs().iter().map(|began| began.offset);
+    let upto = later.find(|began| end < *began).unwrap_or(Offset::MAX);
+    let plan = source.plan_copy(end, upto, 4096);
     let fetched = block_on(plan.unwrap().run()).unwrap();
     let bytes: Vec<u8> = fetched
         .pieces
@@ -126,6 +129,26 @@ fn a_copy_begins_where_the_oldest_segment_of_its_source_does() {
     assert_eq!(
         (bases(&copy), copy.end_place()),
         (bases(&source), source.end_place())
+    );
+}
+
+/// A source forgot the epochs that ended below its log start, so that a copy of its oldest segment met
+/// batches of an epoch that nobody could tell it of.
+#[test]
+fn a_copy_learns_the_epochs_of_all_batches_that_its_source_still_has() {
+    let roots = (MemoryDir::new(), MemoryDir::new());
+    let mut source = source(&roots.0, 3);
+    let plan = source.plan_epoch(Begin::Own);
+    run(&mut source, plan).unwrap();
+    append(&mut source, 3);
+    let plan = source.plan_truncate(offset(4)).unwrap().unwrap();
+    run(&mut source, Ok(plan)).unwrap();
+    append(&mut source, 4);
+    let mut copy = copy_of(&source, &roots.1);
+    follow(&source, &mut copy);
+    assert_eq!(
+        (copy.epochs(), copy.end_place()),
+        (source.epochs(), source.end_place())
     );
 }
 
@@ -300,4 +323,127 @@ fn a_log_of_another_history_or_with_newer_records_is_not_adopted() {
     let other = HistoryId::from_bytes([3; 16]);
     let error = copy.plan_adopt(other, source.end_place()).unwrap_err();
     assert!(matches!(error, Error::Foreign { .. }), "{error}");
+}
+
+/// `copy` has become the owner, `old` its follower, and both appended `count` batches.
+fn changed_hands(copy: &mut Memory, old: &mut Memory, count: u8) {
+    copy.set_options(small());
+    let plan = copy.plan_epoch(Begin::Own);
+    run(copy, plan).unwrap();
+    for number in 0..count {
+        append(old, 100 + number);
+        append(copy, 200 + number % 50);
+    }
+    old.set_options(follower());
+}
+
+/// What both have, by their epochs.
+fn shared(one: &Memory, other: &Memory) -> Common {
+    let began = |log: &Memory| log.epochs().iter().map(Began::from).collect::<Vec<_>>();
+    let (ours, theirs) = (began(one), began(other));
+    let line = |epochs, end| Line { epochs, end };
+    common(line(&ours, one.durable()), line(&theirs, other.durable()))
+}
+
+#[test]
+fn a_replica_that_comes_back_keeps_what_it_had_alone_in_quarantine() {
+    let roots = (MemoryDir::new(), MemoryDir::new());
+    let mut old = source(&roots.0, 13);
+    let mut copy = copy_of(&old, &roots.1);
+    follow(&old, &mut copy);
+    changed_hands(&mut copy, &mut old, 20);
+    let alone = read_all(&old, offset(13)).unwrap();
+    let common = shared(&old, &copy);
+    assert_eq!(
+        (common.offset, common.epoch),
+        (offset(13), Some(LeaderEpoch::ZERO))
+    );
+    let plan = old.plan_rejoin(common, at(1)).unwrap().unwrap();
+    let cut = run(&mut old, Ok(plan)).unwrap();
+    let Chore::SuffixCut {
+        log_end,
+        quarantined,
+    } = cut
+    else {
+        panic!("{cut:?}")
+    };
+    assert_eq!(log_end, offset(13));
+    let dir = roots.0.child("quarantine");
+    let kept: Vec<u8> = quarantined
+        .iter()
+        .flat_map(|name| block_on(dir.read(name, u64::MAX)).unwrap())
+        .collect();
+    assert!(
+        quarantined.iter().all(|name| name.contains("-rejoined-")),
+        "{quarantined:?}"
+    );
+    for batch in &alone {
+        assert!(kept.windows(batch.len()).any(|window| window == batch));
+    }
+    assert_eq!(
+        old.plan_rejoin(common, at(1)).unwrap().map(|_| ()),
+        None,
+        "it has no more"
+    );
+    follow(&copy, &mut old);
+    assert_eq!(old.end_place(), copy.end_place());
+    assert_eq!((bases(&old), old.epochs()), (bases(&copy), copy.epochs()));
+    let (old, report) = reopen(old, &roots.0, follower());
+    assert!(report.damage.is_empty(), "{report:?}");
+    assert_eq!(old.end_place(), copy.end_place());
+}
+
+#[test]
+fn a_copy_goes_on_in_a_segment_that_it_ended_when_it_was_the_owner() {
+    let roots = (MemoryDir::new(), MemoryDir::new());
+    let mut old = source(&roots.0, 3);
+    let mut copy = copy_of(&old, &roots.1);
+    follow(&old, &mut copy);
+    old.roll();
+    settle(&mut old, at(0)).unwrap();
+    changed_hands(&mut copy, &mut old, 0);
+    append(&mut copy, 7);
+    let plan = old.plan_epoch(Begin::Copied((&copy.epochs()[1]).into()));
+    run(&mut old, plan).unwrap();
+    let refused = fetch(&copy, &mut old).unwrap_err();
+    let AppendError::Copy(CopyError::Rolled { segment }) = refused else {
+        panic!("{refused}")
+    };
+    let plan = old.plan_unroll(at(1)).unwrap().unwrap();
+    let unrolled = run(&mut old, Ok(plan)).unwrap();
+    assert_eq!(unrolled, Chore::Unrolled { segment });
+    follow(&copy, &mut old);
+    assert_eq!(
+        (bases(&old), old.end_place()),
+        (bases(&copy), copy.end_place())
+    );
+    let (old, _) = reopen(old, &roots.0, follower());
+    let all = |log: &Memory| read_all(log, Offset::ZERO).unwrap();
+    assert_eq!((bases(&old), all(&old)), (bases(&copy), all(&copy)));
+    let quarantine = block_on(roots.0.child("quarantine").list()).unwrap_or_default();
+    assert!(
+        quarantine.is_empty(),
+        "nothing was given up: {quarantine:?}"
+    );
+}
+
+#[test]
+fn epochs_that_own_nothing_are_forgotten_without_a_cut() {
+    let roots = (MemoryDir::new(), MemoryDir::new());
+    let source = source(&roots.0, 3);
+    let mut copy = copy_of(&source, &roots.1);
+    follow(&source, &mut copy);
+    let plan = copy.plan_epoch(Begin::Own);
+    run(&mut copy, plan).unwrap();
+    let common = shared(&copy, &source);
+    assert_eq!(common.offset, copy.log_end());
+    let plan = copy.plan_rejoin(common, at(1)).unwrap().unwrap();
+    run(&mut copy, Ok(plan)).unwrap();
+    assert_eq!(
+        (copy.epochs(), copy.log_end()),
+        (source.epochs(), offset(3))
+    );
+    let plan = copy.plan_epoch(Begin::Own);
+    run(&mut copy, plan).unwrap();
+    assert_eq!(copy.epoch().get(), 2, "no number is used twice");
 }

@@ -52,8 +52,9 @@ pub(super) struct Model {
     stored: Vec<Rc<Stored>>,
     pub(super) durable: Offset,
     pub(super) log_start: Offset,
-    /// The last epoch that a batch may have been stamped with.
+    /// The last epoch that a batch may have been stamped with; that of a copy never rises by itself.
     pub(super) epoch: LeaderEpoch,
+    pub(super) is_copy: bool,
     pub(super) change: Change,
     /// Batches that were durable and then cut off, which quarantine must hold.
     pub(super) cut: Vec<Rc<Stored>>,
@@ -71,6 +72,7 @@ impl Model {
             durable: Offset::ZERO,
             log_start: Offset::ZERO,
             epoch: LeaderEpoch::ZERO,
+            is_copy: false,
             change: Change::None,
             cut: Vec::new(),
             taken: Vec::new(),
@@ -185,7 +187,10 @@ impl Model {
             self.log_start
         );
         let (used, epoch) = (self.epoch, log.epoch());
-        let is_new = used < epoch || (report.is_clean && used == epoch);
+        let is_new = match self.is_copy {
+            true => epoch <= used,
+            false => used < epoch || (report.is_clean && used == epoch),
+        };
         assert!(is_new, "epoch {used} was in use: {report:?}");
         self.cut_off(end);
         assert_eq!(self.end(), end, "a log ends behind a batch");

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
-use corelog_record::{ByteSize, Offset, Timestamp};
+use corelog_record::{ByteSize, Lineage, Offset, Timestamp};
 use fastrand::Rng;
 
 use super::at;
@@ -16,8 +16,9 @@ use crate::disk::faulty::{FaultyDir, Match, When};
 use crate::disk::memory::{FailedSync, MemoryDir};
 use crate::disk::{Dir, block_on, poll_once};
 use crate::format::edit::{Edit, Settings};
+use crate::log::lineage::Began;
 use crate::log::{
-    AppendError, Chore, ChoreDone, ChorePlan, FlushDone, Hold, Log, OpenReport, Options,
+    AppendError, Begin, Chore, ChoreDone, ChorePlan, FlushDone, Hold, Log, OpenReport, Options,
     SegmentInfo,
 };
 use crate::manifest::Manifest;
@@ -86,7 +87,19 @@ impl World {
             base = one.end;
             stored.push(one);
         }
-        match self.log.append(&bytes, at(self.now)) {
+        let appended = match self.model.is_copy {
+            true => {
+                let stamped: Vec<_> = stored.iter().map(|stored| &stored.bytes[..]).collect();
+                let base = match self.rng.u32(0..4) {
+                    0 => self.log.log_end(),
+                    _ => self.log.active().base.offset,
+                };
+                let now = at(self.now);
+                self.log.append_copied(&stamped.concat(), base, now)
+            }
+            false => self.log.append(&bytes, at(self.now)),
+        };
+        match appended {
             Ok(appended) => {
                 assert_eq!((appended.base, appended.end), (self.model.end(), base));
                 self.model.epoch = epoch;
@@ -95,6 +108,37 @@ impl World {
             Err(AppendError::Full { .. } | AppendError::Cutting) => {}
             Err(AppendError::StorageFull) => assert!(self.log.is_full()),
             Err(AppendError::Fenced) => assert!(self.log.is_fenced()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Starts to give up all that the log holds: it goes on as an empty copy at its end.
+    pub(super) fn adopt(&mut self) {
+        let (history, end) = (self.log.identity().history, self.log.end_place());
+        let planned = self.log.plan_adopt(history, end).map(Some);
+        self.start_change(planned, Some(Change::Start(end.offset)));
+    }
+
+    /// Starts to begin an epoch: of its own, or, in a copy, the next one of its source.
+    pub(super) fn begin_epoch(&mut self) {
+        let epoch = self.model.epoch.next();
+        let begin = match self.model.is_copy {
+            true => Begin::Copied(Began {
+                epoch,
+                lineage: Lineage::from_bytes([7; 16]),
+                offset: self.log.log_end(),
+            }),
+            false => Begin::Own,
+        };
+        match self.log.plan_epoch(begin) {
+            Ok(plan) => {
+                self.model.epoch = match self.model.is_copy {
+                    true => epoch,
+                    false => self.model.epoch,
+                };
+                self.run_chore(plan, Change::None);
+            }
+            Err(Error::Busy) => {}
             Err(error) => panic!("{error}"),
         }
     }
@@ -261,7 +305,9 @@ impl World {
         let change = self.model.change;
         match chore {
             Chore::Sealed { segments, .. } => self.sealed += segments,
-            Chore::Expired { log_start, .. } => assert_eq!(change, Change::Start(*log_start)),
+            Chore::Expired { log_start, .. } | Chore::Adopted { start: log_start } => {
+                assert_eq!(change, Change::Start(*log_start));
+            }
             Chore::SuffixCut { log_end, .. } => assert_eq!(change, Change::Suffix(*log_end)),
             Chore::Snapshotted {
                 log_start,

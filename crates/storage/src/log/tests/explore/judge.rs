@@ -127,9 +127,15 @@ impl<'a> Judge<'a> {
         assert_eq!(model.end(), end, "{report:?}");
         let now = at(NOW + 1);
         let batch = testing::batch(&[b"go on"], now);
-        let appended = log.append(&batch, now).unwrap();
+        let stored = Stored::new(batch, end, log.epoch());
+        let appended = match model.is_copy {
+            true if log.epochs().is_empty() => return,
+            true => log.append_copied(&stored.bytes, end, now),
+            false => log.append(&stored.bytes, now),
+        };
+        let appended = appended.unwrap();
         assert_eq!(appended.base, end, "offsets are dense");
-        model.append(vec![Stored::new(batch, end, log.epoch())]);
+        model.append(vec![stored]);
         testing::flush(&mut log, now).unwrap();
         model.flushed(appended.end);
         if self.rng.u32(0..4) == 0 {

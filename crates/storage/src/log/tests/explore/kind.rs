@@ -6,7 +6,7 @@ use fastrand::Rng;
 use super::super::at;
 use super::super::world::{World, fill_manifest};
 use crate::disk::faulty::{Match, Operation};
-use crate::log::{Hold, Options};
+use crate::log::{Hold, Options, Ownership};
 use crate::testing::batch;
 
 /// A kind of operation.
@@ -36,6 +36,12 @@ pub(in super::super) enum Kind {
     Close,
     /// The recovery of what a crash left.
     Recover,
+    /// Copies of batches, rolled where the source did.
+    CopiedAppend,
+    /// A copy that gives up all, and begins anew.
+    Adopt,
+    /// An epoch that begins while the log is open.
+    Epoch,
     /// A snapshot of a log that goes on.
     Snapshot,
     /// A snapshot made a partition of its own.
@@ -43,7 +49,7 @@ pub(in super::super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 17] = [
         Self::Append,
         Self::GroupCommit,
         Self::Roll,
@@ -56,6 +62,9 @@ impl Kind {
         Self::Mark,
         Self::Close,
         Self::Recover,
+        Self::CopiedAppend,
+        Self::Adopt,
+        Self::Epoch,
         Self::Snapshot,
         Self::Restore,
     ];
@@ -63,7 +72,12 @@ impl Kind {
     /// A log with some past, in which an operation of this kind does something.
     pub(super) fn past(self, seed: u64) -> World {
         let mut rng = Rng::with_seed(seed);
+        let is_copy = matches!(self, Self::CopiedAppend | Self::Adopt);
         let options = Options {
+            ownership: match is_copy {
+                true => Ownership::Follower,
+                false => Ownership::Owner,
+            },
             segment_bytes_max: ByteSize::from_kib(*rng.choice(&[4, 8, 16]).unwrap()),
             index_interval_bytes: 512,
             tail_bytes_max: 16 << 10,
@@ -71,6 +85,10 @@ impl Kind {
         };
         let mut world = World::new(rng, options, CHANGES.map(Match::from).to_vec());
         let is_new = world.rng.u32(0..4) == 0;
+        if is_copy {
+            world.model.is_copy = true;
+            adopt(&mut world);
+        }
         match self {
             Self::Append | Self::GroupCommit | Self::Roll if is_new => return world,
             Self::Seal => {
@@ -189,6 +207,28 @@ impl Kind {
                 append(world, 1, 900);
                 flush(world);
             }
+            Self::CopiedAppend => {
+                for _ in 0..4 {
+                    append(world, 2, 3000);
+                    world.start_flush();
+                    world.start_chore(false);
+                    run(world);
+                }
+            }
+            Self::Adopt => {
+                adopt(world);
+                append(world, 1, 1200);
+                flush(world);
+                chores(world, true);
+            }
+            Self::Epoch => {
+                for _ in 0..2 {
+                    world.begin_epoch();
+                    run(world);
+                    append(world, 1, 1200);
+                    flush(world);
+                }
+            }
             Self::Snapshot => {
                 append(world, 1, 900);
                 snapshot(world);
@@ -268,6 +308,14 @@ fn work(world: &mut World, steps: usize) {
             _ => _ = world.advance(),
         }
     }
+}
+
+/// Begins anew at the end, in the next epoch of the source.
+fn adopt(world: &mut World) {
+    world.adopt();
+    run(world);
+    world.begin_epoch();
+    run(world);
 }
 
 /// Takes a snapshot of all that was appended.
