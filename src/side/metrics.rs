@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use corelog_node::metrics::{
-    CoreSnapshot, HistogramSnapshot, PartitionSnapshot, QuarantineShare, SampleKind,
+    CoreSnapshot, HistogramSnapshot, Lag, PartitionSnapshot, QuarantineShare, SampleKind,
 };
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::kind::Kind as FrameKind;
@@ -213,6 +213,7 @@ fn partition_numbers(page: &mut Page, partitions: &[PartitionSnapshot]) {
             page.sample(&name, &labels, number(partition));
         }
     }
+    lags(page, partitions);
     let name = "corelog_partition_state";
     page.family(name, Kind::Gauge, "1 for the state each partition is in.");
     for partition in partitions {
@@ -224,5 +225,45 @@ fn partition_numbers(page: &mut Page, partitions: &[PartitionSnapshot]) {
             &[("topic", topic), ("partition", &id), ("state", state)],
             1,
         );
+    }
+}
+
+/// How far those are behind that follow a source, as far as is known.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "metrics; 2^53 bytes are 9 petabytes"
+)]
+fn lags(page: &mut Page, partitions: &[PartitionSnapshot]) {
+    type Behind = fn(&Lag) -> Option<f64>;
+    let families: [(&str, &str, Behind); 3] = [
+        (
+            "lag_records",
+            "Records that its source has and it has not.",
+            |lag| Some(lag.records as f64),
+        ),
+        (
+            "lag_bytes",
+            "About how many bytes of batches they are.",
+            |lag| Some(lag.bytes as f64),
+        ),
+        (
+            "lag_seconds",
+            "Since when it was not level with its source.",
+            |lag| lag.millis.map(|millis| seconds(millis * 1000)),
+        ),
+    ];
+    for (name, help, behind) in families {
+        let name = format!("corelog_partition_{name}");
+        page.family(&name, Kind::Gauge, help);
+        for partition in partitions {
+            let id = partition.partition.to_string();
+            let labels = [
+                ("topic", partition.topic.as_str()),
+                ("partition", id.as_str()),
+            ];
+            if let Some(value) = partition.lag.as_ref().and_then(behind) {
+                page.sample(&name, &labels, value);
+            }
+        }
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct Policy {
     /// Begin a new segment at this age, or `never` [new topic: never]
     #[arg(long, value_name = "DURATION")]
     segment_age: Option<Limit<Span>>,
-    /// Let retention wait until a snapshot holds what it would remove [new topic: none]
+    /// Let retention wait until a snapshot, or every follower, holds what it would remove [new topic: none]
     #[arg(long, value_name = "WHAT", value_enum)]
     retention_hold: Option<Hold>,
     /// Remove it all the same while a partition is larger than this, or `none` [new topic: none]
@@ -43,8 +43,7 @@ enum Hold {
     None,
     /// A snapshot that holds the records.
     Snapshotted,
-    /// A follower that holds them: refused until there are followers.
-    #[value(hide = true)]
+    /// Every follower that is known, and at least one, holds the records.
     Replicated,
 }
 

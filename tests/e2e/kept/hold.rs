@@ -1,4 +1,4 @@
-//! Retention that waits until a snapshot holds what it would remove.
+//! Retention that waits until a snapshot, or a follower, holds what it would remove.
 
 use super::records::{describe, produce};
 use crate::support::corelog::Corelog;
@@ -72,15 +72,37 @@ fn retention_waits_for_a_snapshot_within_its_bound_also_after_a_kill() {
 }
 
 #[test]
-fn a_hold_that_waits_for_followers_is_refused() {
+fn retention_waits_for_a_follower_and_goes_on_when_that_has_it() {
     let folder = Folder::new();
-    let server = Start::on(folder.path()).start();
+    let server = Start::on(folder.path().join("source")).start();
     let corelog = Corelog::to(&server);
-    let said = corelog
-        .run(["topic", "create", "t", "--retention-hold", "replicated"])
-        .failed(1);
-    assert!(said.contains("no followers"), "{said}");
+    let hold = [
+        "--retention-bytes",
+        "1MiB",
+        "--retention-hold",
+        "replicated",
+    ];
+    let create = ["topic", "create", "t", "--segment-bytes", "1MiB"];
+    corelog.run([create.as_slice(), &hold].concat()).done();
+    let mut wire = Wire::open(server.ready.listen).unwrap();
+    let topic = wire.topic("t", 1, 1 << 20);
+    produce(&mut wire, &topic, 0, 0, 300);
+    let partition = || describe(&corelog, "t")["partitions"][0].clone();
+    until("all is sealed", || {
+        partition()["segments"].as_u64().unwrap() >= 6
+    });
+    // Ticks pass, and nothing goes: nobody else has it.
+    produce(&mut wire, &topic, 0, 300, 400);
+    assert_eq!(partition()["log_start"], 0);
+
+    let replica = Start::on(folder.path().join("replica")).start();
+    let from = server.ready.listen.to_string();
+    let clone = ["clone", "t", "--from", &from, "--follow"];
+    Corelog::to(&replica).run(clone).done();
+    until("what the follower has expires", || {
+        partition()["log_start"].as_u64().unwrap() > 300
+    });
     corelog
-        .run(["topic", "create", "t", "--retention-hold", "sometimes"])
+        .run(["topic", "create", "u", "--retention-hold", "sometimes"])
         .failed(2);
 }

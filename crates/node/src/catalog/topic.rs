@@ -81,7 +81,8 @@ impl Topic {
                 retention_hold: match settings.retention_hold {
                     RetentionHold::None => file::Hold::None,
                     RetentionHold::Snapshotted => file::Hold::Snapshotted,
-                    RetentionHold::Replicated | RetentionHold::Unknown => file::Hold::Unknown,
+                    RetentionHold::Replicated => file::Hold::Replicated,
+                    RetentionHold::Unknown => file::Hold::Unknown,
                 },
                 retention_hold_bytes: settings.retention_hold_bytes,
             },
@@ -125,6 +126,7 @@ pub(super) fn settings_of(settings: &file::Settings) -> TopicSettings {
         retention_hold: match settings.retention_hold {
             file::Hold::None => RetentionHold::None,
             file::Hold::Snapshotted => RetentionHold::Snapshotted,
+            file::Hold::Replicated => RetentionHold::Replicated,
             file::Hold::Unknown => RetentionHold::Unknown,
         },
         retention_hold_bytes: settings.retention_hold_bytes,
@@ -167,23 +169,15 @@ pub(super) fn check_settings(settings: &TopicSettings) -> Result<(), Failure> {
             Some(_) | None => {}
         }
     }
-    match settings.retention_hold {
-        RetentionHold::None | RetentionHold::Snapshotted => Ok(()),
-        RetentionHold::Replicated | RetentionHold::Unknown => {
-            let detail = Detail {
-                field: Some("retention_hold".to_owned()),
-                ..Detail::default()
-            };
-            let message = match settings.retention_hold {
-                RetentionHold::Replicated => {
-                    "retention_hold is replicated: this version has no followers to wait for"
-                }
-                _ => "retention_hold is none or snapshotted",
-            };
-            let code = ErrorCode::InvalidSettings;
-            Err(failure_with(code, message.to_owned(), detail))
-        }
+    if settings.retention_hold == RetentionHold::Unknown {
+        let detail = Detail {
+            field: Some("retention_hold".to_owned()),
+            ..Detail::default()
+        };
+        let message = "retention_hold is none, snapshotted or replicated";
+        return Err(failure_with(ErrorCode::InvalidSettings, message, detail));
     }
+    Ok(())
 }
 
 fn clamp(millis: u64) -> i64 {

@@ -49,6 +49,7 @@ impl Core {
             segment_count: status.segment_count,
             store_bytes: status.store_bytes,
             parked_fetch_count: status.parked_count,
+            lag: self.lag(slot.key, status.durable),
         }
     }
 

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::settings::RetentionHold;
 use corelog_protocol::message::{describe_topic, reopen_partition};
 use corelog_record::{ByteSize, PartitionId};
 use corelog_storage::Error;
@@ -17,7 +18,7 @@ use super::state::Core;
 use crate::catalog::{self, Topic};
 use crate::failure::{Failure, failure};
 use crate::metrics::{add, sub};
-use crate::partition::{Input, Partition, Policy, Replication};
+use crate::partition::{Held, Input, Partition, Policy, Replication};
 use crate::rt;
 
 /// Memory that each partition holds for readers of its tail, in bytes.
@@ -356,8 +357,12 @@ fn policy_of(topic: &Topic, partition: PartitionId) -> Policy {
         level: settings.ack,
         retention_age_ms: settings.retention_age_ms,
         retention_bytes: settings.retention_bytes,
-        // A word of a later version holds back what it might mean.
-        is_held_for_snapshots: !settings.retention_hold.is_none(),
+        held: match settings.retention_hold {
+            RetentionHold::None => Held::Nothing,
+            RetentionHold::Snapshotted => Held::Unsnapshotted,
+            RetentionHold::Replicated => Held::Unreplicated,
+            RetentionHold::Unknown => Held::All,
+        },
         hold_bytes: settings.retention_hold_bytes,
     }
 }

@@ -315,7 +315,7 @@ impl Core {
     ///
     /// # Errors
     /// `UnknownTopic` if it was deleted meanwhile, `Busy` while it is opened, `Internal` if it could not be.
-    pub(super) fn slot_of(&self, key: PartitionKey) -> Result<SlotId, Failure> {
+    pub(crate) fn slot_of(&self, key: PartitionKey) -> Result<SlotId, Failure> {
         let slots = self.slots.borrow();
         let gone = || failure(ErrorCode::UnknownTopic, "the topic was deleted");
         let id = slots.find(key).ok_or_else(gone)?;

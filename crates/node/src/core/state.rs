@@ -164,7 +164,7 @@ impl Core {
 
     /// Lets a partition decide and performs what it decides. Gives what the step told a request
     /// with the token `Tickets::NOW`; None also if there is no open partition in the slot.
-    pub(super) fn step(self: &Rc<Self>, slot: SlotId, input: Input<'_, Disk>) -> Option<Told> {
+    pub(crate) fn step(self: &Rc<Self>, slot: SlotId, input: Input<'_, Disk>) -> Option<Told> {
         // A step may lead to another before its effects are performed: each takes its own buffer.
         let mut effects = self.effects.replace(Effects::new());
         if let Some(found) = self.slots.borrow_mut().get_mut(slot) {

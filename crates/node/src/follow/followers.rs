@@ -13,6 +13,7 @@ use corelog_storage::format::replica::{Peer, Replica};
 use super::lineage::{diverged, shared, told};
 use crate::core::{Core, PartitionKey};
 use crate::failure::Failure;
+use crate::partition::Input;
 use crate::{router, rt};
 
 /// Followers of one partition that are remembered: more copies than anyone keeps.
@@ -115,6 +116,7 @@ impl Core {
                 at: rt::now(),
             },
         );
+        self.tell_replicated(key);
         if let (true, Some(node), Some(address)) = (is_new, follower.node, follower.address) {
             let copy = follower.copy;
             self.remember(
@@ -142,6 +144,24 @@ impl Core {
         match (here.offset, here.chain) == (follower.end, follower.chain) {
             true => Ok(()),
             false => Err(diverged(self.place(key)?.log_start)),
+        }
+    }
+
+    /// Tells a partition up to where all hold it that are remembered as its followers: one that was not
+    /// heard since the start may hold nothing.
+    fn tell_replicated(self: &Rc<Self>, key: PartitionKey) {
+        let Ok(replica) = self.replica(key) else {
+            return;
+        };
+        let heard = self.followers.of(key);
+        let end_of = |peer: &Peer| {
+            let heard = heard.iter().find(|follower| follower.copy == peer.copy);
+            heard.map_or(Offset::ZERO, |follower| follower.end)
+        };
+        let upto = replica.followers.iter().map(end_of).min();
+        let upto = upto.unwrap_or(Offset::ZERO);
+        if let Ok(slot) = self.slot_of(key) {
+            self.step(slot, Input::Replicated { upto });
         }
     }
 

@@ -9,10 +9,16 @@ use corelog_storage::format::replica::Role;
 use super::followers::Follower;
 use super::task::Following;
 use crate::core::{Core, PartitionKey};
+use crate::metrics::Lag;
 use crate::rt;
 use corelog_record::{Offset, TopicId};
 
 impl Core {
+    /// How far a partition of this core that is durable up to `durable` is behind its source.
+    pub(crate) fn lag(&self, key: PartitionKey, durable: Offset) -> Option<Lag> {
+        lag_of(&*self.followings.of(key)?, durable)
+    }
+
     /// What this core's partitions of a topic are to it, and how far they are.
     pub(crate) fn replicas(&self, topic: TopicId) -> Vec<Partition> {
         let routes = self.routes.borrow();
@@ -77,16 +83,29 @@ fn tell_progress(following: &Rc<Following>, told: &mut Partition) {
         told.receiving = receiving.collect();
     }
     if let Some(heard) = progress.heard.get() {
-        let missing = heard.end.get().saturating_sub(told.end.get());
         told.source_end = Some(heard.end);
         told.source_heard_ms = Some(since(heard.at));
-        told.lag_records = Some(missing);
-        told.lag_bytes = Some(if missing == 0 { 0 } else { heard.lag_bytes });
-        told.lag_ms = match missing {
-            0 => Some(0),
-            _ => progress.level_at.get().map(since),
-        };
     }
+    if let Some(lag) = lag_of(following, told.end) {
+        told.lag_records = Some(lag.records);
+        told.lag_bytes = Some(lag.bytes);
+        told.lag_ms = lag.millis;
+    }
+}
+
+fn lag_of(following: &Following, durable: Offset) -> Option<Lag> {
+    let progress = &following.progress;
+    let heard = progress.heard.get()?;
+    let records = heard.end.get().saturating_sub(durable.get());
+    let is_level = records == 0;
+    Some(Lag {
+        records,
+        bytes: if is_level { 0 } else { heard.lag_bytes },
+        millis: match is_level {
+            true => Some(0),
+            false => progress.level_at.get().map(since),
+        },
+    })
 }
 
 fn told_follower(follower: Follower) -> replica_status::Follower {

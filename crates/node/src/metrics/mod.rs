@@ -11,7 +11,7 @@ mod quarantine;
 
 pub use counters::{CoreSnapshot, Sample, SampleKind};
 pub use histogram::HistogramSnapshot;
-pub use partition::{PartitionSnapshot, PartitionState};
+pub use partition::{Lag, PartitionSnapshot, PartitionState};
 pub use quarantine::QuarantineShare;
 
 pub(crate) use counters::{Counters, add, count_numbered, sub};

@@ -29,6 +29,19 @@ pub struct PartitionSnapshot {
     pub store_bytes: u64,
     /// Long polls that wait at its end.
     pub parked_fetch_count: usize,
+    /// How far it is behind its source; none for one that follows nobody, or has not heard it.
+    pub lag: Option<Lag>,
+}
+
+/// How far a follower is behind its source, as far as that was heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lag {
+    /// Records that the source has and this does not.
+    pub records: u64,
+    /// About how many bytes of batches they are.
+    pub bytes: u64,
+    /// Milliseconds since it was level; none if it never was.
+    pub millis: Option<u64>,
 }
 
 /// What may be done with a partition.

@@ -12,6 +12,20 @@ use super::replication::Replication;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Token(pub(crate) u64);
 
+/// What retention keeps, however old it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// What no snapshot holds.
+    Unsnapshotted,
+    /// What a follower does not hold yet, or all if there is none.
+    Unreplicated,
+    /// All: a later version knows what for.
+    All,
+}
+
 /// How a topic wants its partitions kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Policy {
@@ -21,8 +35,8 @@ pub(crate) struct Policy {
     pub(crate) retention_age_ms: Option<u64>,
     /// The oldest sealed segments expire while the stores are larger than this.
     pub(crate) retention_bytes: Option<u64>,
-    /// Neither removes what no snapshot holds.
-    pub(crate) is_held_for_snapshots: bool,
+    /// What neither removes.
+    pub(crate) held: Held,
     /// What is held back expires all the same while the stores are larger than this.
     pub(crate) hold_bytes: Option<u64>,
     /// Who may append.
@@ -102,6 +116,8 @@ pub(crate) enum Input<'a, D: Dir> {
     AbandonSnapshot { token: Token },
     /// A snapshot holds all below this offset; none holds more.
     Snapshotted { upto: Offset },
+    /// Every follower holds all below this offset.
+    Replicated { upto: Offset },
     /// Hand out the next piece of a scrub, of about so many bytes.
     Scrub { token: Token, bytes_max: usize },
     /// A piece of this generation was read.

@@ -23,6 +23,8 @@ pub(crate) struct Partition<D: Dir> {
     pub(super) policy: Policy,
     /// A snapshot holds all below.
     pub(super) snapshotted: Offset,
+    /// Every follower holds all below.
+    pub(super) replicated: Offset,
     pub(super) upkeep: Upkeep,
     /// The snapshot that is being taken, if one is.
     pub(super) taking: Option<Taking<D>>,
@@ -45,6 +47,7 @@ impl<D: Dir> Partition<D> {
             generation,
             policy,
             snapshotted: Offset::ZERO,
+            replicated: Offset::ZERO,
             upkeep: Upkeep::new(now),
             taking: None,
             changing: None,
@@ -97,6 +100,7 @@ impl<D: Dir> Partition<D> {
             }
             Input::AbandonSnapshot { token } => self.abandon_snapshot(token, effects),
             Input::Snapshotted { upto } => self.snapshotted = upto,
+            Input::Replicated { upto } => self.replicated = upto,
             Input::Scrub { token, bytes_max } => self.scrub(token, bytes_max, now, effects),
             Input::ScrubRead {
                 token,

@@ -355,7 +355,7 @@ fn what_no_snapshot_holds_expires_only_beyond_the_bytes_that_may_be_held() {
     let mut held_by = |hold_bytes, upto| {
         let policy = Policy {
             retention_bytes: Some(1),
-            is_held_for_snapshots: true,
+            held: crate::partition::Held::Unsnapshotted,
             hold_bytes,
             ..Policy::default()
         };

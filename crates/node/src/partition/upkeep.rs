@@ -10,7 +10,7 @@ use corelog_storage::disk::Dir;
 use corelog_storage::log::{Chore, ChoreDone, ChorePlan, Hold};
 
 use super::effect::{Answer, Effect, Effects, Refusal};
-use super::input::Token;
+use super::input::{Held, Token};
 use super::snapshot::refusal_of;
 use super::state::{Partition, push_start};
 
@@ -292,11 +292,14 @@ impl<D: Dir> Partition<D> {
     }
 
     fn hold(&self) -> Hold {
-        if !self.policy.is_held_for_snapshots {
-            return Hold::NONE;
-        }
+        let upto = match self.policy.held {
+            Held::Nothing => return Hold::NONE,
+            Held::Unsnapshotted => self.snapshotted,
+            Held::Unreplicated => self.replicated,
+            Held::All => Offset::ZERO,
+        };
         Hold {
-            upto: self.snapshotted,
+            upto,
             bytes_max: self.policy.hold_bytes.map(ByteSize::from_bytes),
         }
     }

@@ -49,7 +49,7 @@ pub struct Settings {
     /// `segment_age_ms`.
     pub segment_age_ms: Option<i64>,
     /// What retention waits for before it removes a sealed segment. Key `retention_hold`: `"none"`
-    /// or `"snapshotted"`; absent for none.
+    /// `"snapshotted"` or `"replicated"`; absent for none.
     #[serde(skip_serializing_if = "Hold::is_none")]
     pub retention_hold: Hold,
     /// What is held back goes all the same beyond this many bytes; `None` sets no bound. Key
@@ -67,6 +67,8 @@ pub enum Hold {
     None,
     /// A snapshot that holds the segment.
     Snapshotted,
+    /// Every follower that is remembered, and at least one.
+    Replicated,
     /// A word of a later version: nothing is let go that it might hold.
     #[serde(other)]
     Unknown,
