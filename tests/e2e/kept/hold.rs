@@ -74,7 +74,7 @@ fn retention_waits_for_a_snapshot_within_its_bound_also_after_a_kill() {
 #[test]
 fn retention_waits_for_a_follower_and_goes_on_when_that_has_it() {
     let folder = Folder::new();
-    let server = Start::on(folder.path().join("source")).start();
+    let server = Start::on(&folder.path().join("source")).start();
     let corelog = Corelog::to(&server);
     let hold = [
         "--retention-bytes",
@@ -95,7 +95,7 @@ fn retention_waits_for_a_follower_and_goes_on_when_that_has_it() {
     produce(&mut wire, &topic, 0, 300, 400);
     assert_eq!(partition()["log_start"], 0);
 
-    let replica = Start::on(folder.path().join("replica")).start();
+    let replica = Start::on(&folder.path().join("replica")).start();
     let from = server.ready.listen.to_string();
     let clone = ["clone", "t", "--from", &from, "--follow"];
     Corelog::to(&replica).run(clone).done();

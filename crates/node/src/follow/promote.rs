@@ -68,7 +68,7 @@ impl Core {
         self.halt(key).await;
         let end = self.place(key)?.log_end;
         self.durable(key, end).await?;
-        self.change(key, Change::Epoch(Begin::Own)).await?;
+        self.change(key, Change::Epoch(Begin::TakenOver)).await?;
         let epochs = self.epochs(key)?;
         let lost = || failure(ErrorCode::Internal, "the epoch that was begun is not there");
         let Epoch { epoch, lineage, .. } = *epochs.last().ok_or_else(lost)?;

@@ -42,11 +42,18 @@ impl<D: Dir> NewEpoch<D> {
     }
 }
 
+/// How much higher than the last epoch one is that a copy begins which takes over. An owner that is
+/// killed again and again before it hears of that begins one more each time, and must not outrank it.
+pub const TAKEOVER_STEP: i32 = 1_000;
+
 /// Which epoch begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Begin {
     /// One of this log's own: the next number, with a lineage drawn at random.
     Own,
+    /// One of this log's own, [`TAKEOVER_STEP`] above the last: another log was the owner so far, and
+    /// may have begun epochs meanwhile that this one has not heard of.
+    TakenOver,
     /// One of the source's, which a copy takes over.
     Copied(Began),
 }
@@ -69,7 +76,8 @@ impl<D: Dir> Log<D> {
             return Err(Error::Busy);
         }
         let (epoch, lineage) = match begin {
-            Begin::Own => (self.epoch_next()?, self.draw_lineage()),
+            Begin::Own => (self.epoch_above(1)?, self.draw_lineage()),
+            Begin::TakenOver => (self.epoch_above(TAKEOVER_STEP)?, self.draw_lineage()),
             Begin::Copied(began) => {
                 self.check_copied(began)?;
                 (began.epoch, began.lineage)
@@ -140,14 +148,16 @@ impl<D: Dir> Log<D> {
         }
     }
 
-    /// The number of the next epoch of this log's own: no copy uses one twice.
-    pub(super) fn epoch_next(&self) -> Result<LeaderEpoch, Error> {
-        let Some(used) = self.epoch_used else {
-            return Ok(LeaderEpoch::ZERO);
+    /// The number of an epoch of this log's own, so many above the last: no copy uses one twice.
+    pub(super) fn epoch_above(&self, step: i32) -> Result<LeaderEpoch, Error> {
+        let above = match self.epoch_used {
+            None => Some(step - 1),
+            Some(used) => used.get().checked_add(step),
         };
-        let dir = || self.dir.describe();
-        let next = used.checked_next();
-        next.ok_or_else(|| Error::EpochsExhausted { dir: dir() })
+        let above = above.and_then(LeaderEpoch::new);
+        above.ok_or_else(|| Error::EpochsExhausted {
+            dir: self.dir.describe(),
+        })
     }
 
     /// Whether an epoch of the source follows here. One that began below is taken over by an empty

@@ -9,7 +9,7 @@ use crate::disk::{Dir, block_on};
 use crate::log::lineage::{Began, Common, Line, common};
 use crate::log::{
     AppendError, Appended, Begin, Chore, ChorePlan, CopyError, Log, OpenReport, Options, Ownership,
-    ReadError,
+    ReadError, TAKEOVER_STEP,
 };
 use crate::testing::{batch, open, read_all, settle};
 
@@ -446,4 +446,17 @@ fn epochs_that_own_nothing_are_forgotten_without_a_cut() {
     let plan = copy.plan_epoch(Begin::Own);
     run(&mut copy, plan).unwrap();
     assert_eq!(copy.epoch().get(), 2, "no number is used twice");
+}
+
+#[test]
+fn a_copy_that_takes_over_outranks_an_owner_that_was_killed_a_few_hundred_times() {
+    let roots = (MemoryDir::new(), MemoryDir::new());
+    let source = source(&roots.0, 5);
+    let mut copy = copy_of(&source, &roots.1);
+    follow(&source, &mut copy);
+    copy.set_options(small());
+    let before = copy.epoch().get();
+    let plan = copy.plan_epoch(Begin::TakenOver);
+    run(&mut copy, plan).unwrap();
+    assert_eq!(copy.epoch().get(), before + TAKEOVER_STEP);
 }
