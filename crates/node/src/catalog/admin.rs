@@ -110,6 +110,13 @@ impl Admin {
                 .borrow()
                 .topic_of(&request.name, request.id)?,
         );
+        let is_owned = |partition| before.is_owned(partition);
+        let mut partitions = before.partitions().map(|(partition, _)| partition);
+        if request.partitions.is_some() && !partitions.all(is_owned) {
+            let message =
+                "another node owns partitions of this topic: add them there, clone it anew";
+            return Err(failure(ErrorCode::NotOwner, message));
+        }
         let settings = request.settings.apply(&before.settings);
         check_settings(&settings)?;
         let count = before.partition_count();

@@ -3,12 +3,13 @@
 use std::rc::Rc;
 
 use corelog_protocol::error::ErrorCode;
-use corelog_protocol::message::rejoin;
+use corelog_protocol::message::{rejoin, replica_status};
 use corelog_record::{Offset, TopicName};
 use corelog_storage::format::replica::Role;
 use corelog_storage::log::Chore;
 use corelog_storage::log::lineage::Common;
 
+use super::ASK_TIMEOUT;
 use super::line::Line;
 use super::lineage::{diverged, shared};
 use super::ownership::{chain_of, follower_of, segments_of};
@@ -34,6 +35,9 @@ impl Core {
             let message = format!("{to} is this node");
             return Err(failure(ErrorCode::InvalidRequest, message));
         }
+        // Looked at before anything is changed: whoever names the wrong node loses nothing by it.
+        check_owner(&line, &topic, key, &to).await?;
+        self.common(&line, &topic, key).await?;
         let fenced_by = to.clone();
         router::change_replica(self, topic.clone(), key, move |mut replica| {
             replica.role = Role::Fenced;
@@ -103,6 +107,29 @@ impl Core {
         match (here.offset, here.chain) == (there.offset, there.chain) {
             true => Ok(common),
             false => Err(diverged(place.log_start)),
+        }
+    }
+}
+
+/// Checks that the node at the other end owns the partition: two that follow each other own nothing.
+async fn check_owner(
+    line: &Line,
+    topic: &TopicName,
+    key: PartitionKey,
+    address: &str,
+) -> Result<(), Failure> {
+    let ask = replica_status::Request {
+        topic: topic.clone(),
+        id: Some(key.topic),
+    };
+    let told = line.call(&ask, ASK_TIMEOUT).await?.head;
+    let mut partitions = told.partitions.into_iter();
+    let there = partitions.find(|partition| partition.id == key.partition);
+    match there.map(|there| there.role) {
+        Some(replica_status::Role::Owner) => Ok(()),
+        _ => {
+            let message = format!("{address} does not own {topic}/{}", key.partition);
+            Err(failure(ErrorCode::NotOwner, message))
         }
     }
 }
