@@ -13,7 +13,7 @@ use super::work::Work;
 use crate::Error;
 use crate::disk::Dir;
 use crate::error::At;
-use crate::format::edit::{Add, Edit, Generation};
+use crate::format::edit::{Add, Edit, Epoch, Generation};
 use crate::format::mark::Slot;
 use crate::index::{Of, Sealed};
 use crate::intake::Ready;
@@ -230,12 +230,22 @@ impl<D: Dir> Log<D> {
         let mut edits = Vec::new();
         for ready in segments {
             for met in &ready.epochs {
+                let other = Error::OtherLineage {
+                    segment: ready.base(),
+                    epoch: met.epoch,
+                };
                 let same = known.iter().find(|known| known.epoch == met.epoch);
                 if same.is_some_and(|same| same.lineage != met.lineage) {
-                    let (segment, epoch) = (ready.base(), met.epoch);
-                    return Err(Error::OtherLineage { segment, epoch });
+                    return Err(other);
                 }
-                if known.last().is_none_or(|last| last.epoch < met.epoch) {
+                let last = known.last();
+                if last.is_none_or(|last| last.epoch < met.epoch) {
+                    // Epochs begin one behind the other; a source that says otherwise has others.
+                    let is_behind =
+                        |last: &Epoch| last.offset <= met.offset && last.ordinal <= met.ordinal;
+                    if !last.is_none_or(is_behind) {
+                        return Err(other);
+                    }
                     known.push(*met);
                     edits.push(Edit::Epoch(*met));
                 }

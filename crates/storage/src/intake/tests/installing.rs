@@ -136,6 +136,28 @@ fn a_source_of_another_lineage_is_refused() {
 }
 
 #[test]
+fn epochs_that_do_not_begin_one_behind_the_other_are_refused() {
+    let source = Source::new(25);
+    let root = MemoryDir::new();
+    copy(&root, &source);
+    let (mut log, _) = open(&root, small(), 3, at(2)).unwrap();
+    let last = source.sealed.len() - 1;
+    let ready = |number| block_on(receive(&root, &source, number, 5_000)).unwrap();
+    install(&mut log, (0..last).map(ready).collect()).unwrap();
+    let mut forged = ready(last);
+    forged.epochs.push(Epoch {
+        epoch: source.epochs[1].epoch.next(),
+        ..source.epochs[0]
+    });
+    let refused = log.plan_install(vec![forged], at(9)).unwrap_err();
+    assert!(
+        matches!(refused, crate::Error::OtherLineage { .. }),
+        "{refused:?}"
+    );
+    install(&mut log, vec![ready(last)]).unwrap();
+}
+
+#[test]
 fn nothing_is_appended_or_planned_while_segments_are_put_at_the_end() {
     let source = Source::new(25);
     let root = MemoryDir::new();
