@@ -41,10 +41,18 @@ fn at_each_operation(mut step: impl FnMut(usize) -> bool) -> usize {
 
 /// A log of some segments, and what is in it.
 fn filled() -> (MemoryDir, Vec<Vec<u8>>) {
+    filled_with(1_000)
+}
+
+/// A log of 40 records of so many bytes, and what is in it.
+fn filled_with(bytes: usize) -> (MemoryDir, Vec<Vec<u8>>) {
     let root = MemoryDir::new();
     let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
-    fill(&mut log, 40, 1_000);
-    settle(&mut log, at(1)).unwrap();
+    // No more than may wait to be sealed.
+    for _ in 0..4 {
+        fill(&mut log, 10, bytes);
+        settle(&mut log, at(1)).unwrap();
+    }
     let all = walk(&log);
     block_on(log.close(at(2))).unwrap();
     (root.power_cut(0), all)
@@ -192,7 +200,26 @@ fn a_removal_is_finished_by_the_sweep_whenever_the_power_goes() {
 
 #[test]
 fn a_restored_partition_is_whole_or_absent_whenever_the_power_goes() {
-    let (whole, all) = filled();
+    let operations = restore_up_to_each_operation(1_000, Stores::Copied);
+    assert!(operations > 60, "{operations}");
+}
+
+#[test]
+fn a_partition_that_shares_its_stores_is_whole_or_absent_whenever_the_power_goes() {
+    let operations = restore_up_to_each_operation(1_000, Stores::Linked);
+    assert!(operations > 40, "{operations}");
+}
+
+#[test]
+fn a_partition_of_more_files_than_are_synced_in_a_row_is_whole_or_absent_whenever_the_power_goes() {
+    let operations = restore_up_to_each_operation(8_000, Stores::Copied);
+    assert!(operations > 200, "{operations}");
+}
+
+/// Cuts the power at each operation of a restore of a log of records of so many bytes, and checks what
+/// is left. Returns how many operations there were.
+fn restore_up_to_each_operation(bytes: usize, stores: Stores) -> usize {
+    let (whole, all) = filled_with(bytes);
     let root = whole.power_cut(0);
     let (mut log, _) = open(&root, small(), 2, at(5)).unwrap();
     let partition = snapshot(&mut log, &root).unwrap();
@@ -203,29 +230,37 @@ fn a_restored_partition_is_whole_or_absent_whenever_the_power_goes() {
         let root = Disk::new(made.power_cut(0));
         root.faults().hold(Match::ANY, When::Before);
         let (source, topic) = (snapped(&root), restored(&root));
-        let mut progress = |_| {};
-        let restoring = restore(&source, &topic, order(partition), &mut progress);
+        let (mut progress, order) = (|_| {}, order(partition));
+        let order = Restore { stores, ..order };
+        let restoring = restore(&source, &topic, order, &mut progress);
         let done = run_up_to(&root, restoring, operations);
         for seed in 0..SEEDS {
             let root = root.inner().power_cut(seed);
-            let is_there = block_on(restored(&root).child("0").exists()).unwrap();
+            let is_there = check_restored(&root, partition, &all);
             assert!(is_there || done.is_none(), "what was restored is there");
             there += usize::from(is_there);
-            if !is_there {
-                if block_on(restored(&root).exists()).unwrap() {
-                    block_on(sweep_unrestored(&restored(&root))).unwrap();
-                    assert_eq!(block_on(restored(&root).list()).unwrap(), []);
-                }
-                restore_all(&root, partition).unwrap().unwrap();
-            }
-            let (copy, report) = open_restored(&root).unwrap();
-            assert!(report.is_clean && report.quarantined.is_empty());
-            assert_eq!(walk(&copy), all);
         }
         done.is_some()
     });
-    assert!(operations > 60, "{operations}");
     assert!(there >= usize::try_from(SEEDS).unwrap(), "{there}");
+    operations
+}
+
+/// The partition is there with all that it should hold, or can be swept and restored again. Returns
+/// whether it was there.
+fn check_restored(root: &MemoryDir, partition: Partition, all: &[Vec<u8>]) -> bool {
+    let is_there = block_on(restored(root).child("0").exists()).unwrap();
+    if !is_there {
+        if block_on(restored(root).exists()).unwrap() {
+            block_on(sweep_unrestored(&restored(root))).unwrap();
+            assert_eq!(block_on(restored(root).list()).unwrap(), []);
+        }
+        restore_all(root, partition).unwrap().unwrap();
+    }
+    let (copy, report) = open_restored(root).unwrap();
+    assert!(report.is_clean && report.quarantined.is_empty());
+    assert_eq!(walk(&copy), all);
+    is_there
 }
 
 #[test]
