@@ -230,10 +230,13 @@ impl Following {
         let Some(start) = first_of(origin, &self.replica.segments) else {
             return Ok(());
         };
-        if place.has_files && start.offset <= place.log_end {
+        // A log that expired more than the other one, before that became the owner, has nothing left to
+        // go on from.
+        let is_below = start.offset < place.log_end && place.is_empty;
+        if place.has_files && start.offset <= place.log_end && !is_below {
             return Ok(());
         }
-        if place.has_files {
+        if place.has_files && !is_below {
             let (topic, partition) = (&self.topic, self.key.partition.get());
             let (end, source_start) = (place.log_end.get(), origin.log_start.get());
             tracing::warn!(
@@ -246,6 +249,10 @@ impl Following {
         core.change(self.key, change)
             .await
             .map_err(Trouble::Again)?;
+        if is_below {
+            let reopened = core.reopen_partition(self.key).await;
+            reopened.map_err(Trouble::Again)?;
+        }
         Ok(())
     }
 

@@ -34,6 +34,8 @@ pub(crate) struct Place {
     /// The end of what is durable.
     pub(crate) durable: Point,
     pub(crate) log_end: Offset,
+    /// If it has no segment with records.
+    pub(crate) is_empty: bool,
     /// If it has files; without, it can become a copy of any history.
     pub(crate) has_files: bool,
 }
@@ -81,6 +83,7 @@ impl<D: Dir> Partition<D> {
             log_start: self.log.log_start(),
             durable: self.log.durable_place(),
             log_end: self.log.log_end(),
+            is_empty: self.log.floor_place().offset == self.log.log_end(),
             has_files: self.log.has_files(),
         }
     }

@@ -31,7 +31,7 @@ pub(super) struct Adopt<D: Dir> {
     mark: Option<Mark<D>>,
     /// What a mark that is clean is to say before anything is changed.
     unset: Option<Slot>,
-    /// Files of a segment that begins where the copy does, and is empty.
+    /// Files of the active segment if it is empty: its name may come again.
     in_way: Vec<String>,
 }
 
@@ -43,10 +43,12 @@ impl<D: Dir> Adopt<D> {
         }
         if let Some(manifest) = &mut self.manifest {
             let state = manifest.state();
-            if !state.segments().is_empty() || state.end() != Some(self.start) {
+            let is_new = !state.segments().is_empty() || state.end() != Some(self.start);
+            if is_new && state.log_start() <= self.start.offset {
                 manifest.append(&Edit::Restart(self.start)).await?;
             }
-            if !manifest.state().epochs().is_empty() {
+            let state = manifest.state();
+            if !state.epochs().is_empty() || self.start.offset < state.log_start() {
                 let edit = Edit::TruncateSuffix(no_epochs(self.start));
                 let appended = manifest.append(&edit).await;
                 appended.map_err(Error::for_good)?;
@@ -68,7 +70,7 @@ impl<D: Dir> Adopt<D> {
     }
 }
 
-/// The end of a log without records at `start`, of which no epoch stays.
+/// The end of a log without records at `start`, which may be below, of which no epoch stays.
 fn no_epochs(start: edit::Point) -> End {
     let edit::Point {
         offset,
@@ -87,7 +89,8 @@ fn no_epochs(start: edit::Point) -> End {
 impl<D: Dir> Log<D> {
     /// Plans to make this log an empty copy of the log `history`, which goes on at `start`. It has files
     /// from then on. All that it holds is given up, and its files removed; the caller has checked that
-    /// nobody wants it any more.
+    /// nobody wants it any more. The log start moves back only if the log is empty: it had expired more
+    /// than its source.
     ///
     /// # Errors
     /// [`Error::Busy`] while a chore is under way, or anything is pending or in flight;
@@ -99,7 +102,8 @@ impl<D: Dir> Log<D> {
         start: edit::Point,
     ) -> Result<ChorePlan<D>, Error> {
         self.ready_to_change_end()?;
-        if start.offset < self.log_end() {
+        let is_empty = self.floor_place().offset == self.log_end();
+        if start.offset < self.log_end() && !is_empty {
             return Err(Error::OutOfRange {
                 offset: start.offset,
                 log_start: self.log_start,
@@ -125,10 +129,7 @@ impl<D: Dir> Log<D> {
             generation: 0,
             ..Point::starting(start).stated_in(self.slot())
         };
-        let in_way = self
-            .segments
-            .iter()
-            .filter(|s| s.base.offset == start.offset);
+        let in_way = self.segments.iter().filter(|s| s.is_empty());
         let in_way = in_way.flat_map(|s| [s.store_name(), s.index_name()]);
         let adopt = Adopt {
             dir: self.dir.clone(),
@@ -165,7 +166,7 @@ impl<D: Dir> Log<D> {
         let point = Point::starting(start);
         let given_up = std::mem::replace(&mut self.segments, VecDeque::from([Segment::new(point)]));
         for segment in given_up {
-            if segment.base.offset == offset {
+            if segment.is_empty() {
                 segment.store.iter().for_each(|store| store.retire());
                 continue;
             }

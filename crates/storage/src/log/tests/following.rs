@@ -427,6 +427,40 @@ fn a_copy_goes_on_in_a_segment_that_it_ended_when_it_was_the_owner() {
     );
 }
 
+/// An owner whose records had all expired came back to one that still had them in an open segment, of
+/// which it could take over no part.
+#[test]
+fn a_log_that_expired_more_than_its_source_begins_anew_where_that_does() {
+    let roots = (MemoryDir::new(), MemoryDir::new());
+    let mut old = source(&roots.0, 3);
+    let mut copy = copy_of(&old, &roots.1);
+    follow(&old, &mut copy);
+    old.roll();
+    settle(&mut old, at(0)).unwrap();
+    let plan = old.plan_truncate(offset(3)).unwrap().unwrap();
+    run(&mut old, Ok(plan)).unwrap();
+    changed_hands(&mut copy, &mut old, 0);
+    append(&mut copy, 7);
+    let plan = old.plan_epoch(Begin::Copied((&copy.epochs()[1]).into()));
+    run(&mut old, plan).unwrap();
+    let refused = fetch(&copy, &mut old).unwrap_err();
+    let boundary = matches!(refused, AppendError::Copy(CopyError::Boundary { .. }));
+    assert!(boundary, "{refused}");
+    let plan = old.plan_adopt(copy.identity().history, copy.floor_place());
+    run(&mut old, plan).unwrap();
+    assert_eq!(
+        (old.log_start(), old.log_end()),
+        (Offset::ZERO, Offset::ZERO)
+    );
+    let (mut old, report) = reopen(old, &roots.0, follower());
+    assert!(report.damage.is_empty(), "{report:?}");
+    follow(&copy, &mut old);
+    assert_eq!(
+        (bases(&old), old.end_place()),
+        (bases(&copy), copy.end_place())
+    );
+}
+
 #[test]
 fn epochs_that_own_nothing_are_forgotten_without_a_cut() {
     let roots = (MemoryDir::new(), MemoryDir::new());

@@ -383,6 +383,7 @@ impl Pair {
         let bytes: Vec<u8> = pieces.flatten().collect();
         let now = at(self.copy.now);
         let before = self.copy.log.segments().count();
+        let is_empty = self.copy.log.floor_place().offset == from;
         match self
             .copy
             .log
@@ -393,6 +394,16 @@ impl Pair {
                 self.counts.rolled += usize::from(before < self.copy.log.segments().count());
             }
             Err(AppendError::Full { .. }) => {}
+            // It had expired more than the other one, before that became the owner.
+            Err(AppendError::Copy(CopyError::Boundary { .. })) if is_empty => {
+                self.counts.adopted += 1;
+                let (history, floor) = {
+                    let log = &self.owner.log;
+                    (log.identity().history, log.floor_place())
+                };
+                let plan = self.copy.log.plan_adopt(history, floor);
+                self.copy.chore(plan.map(Some))?;
+            }
             Err(AppendError::Copy(CopyError::Rolled { segment })) => {
                 assert_eq!(segment, fetched.segment_base);
                 self.copy.settle()?;
