@@ -20,7 +20,7 @@ pub(super) async fn copy(asked: Asked, request: copy_segments::Request) -> Next 
     }
     link.is_bulk.set(true);
     // Answers that are due come first: from here on, whoever sends has the socket to itself.
-    if !link.is_alone().await {
+    if !link.alone().await {
         return Next::Close;
     }
     let core = &link.core;

@@ -119,7 +119,7 @@ impl Link {
 
     /// Waits until no request but one is in flight: all other answers were sent. False if the
     /// connection closes instead.
-    pub(super) async fn is_alone(&self) -> bool {
+    pub(super) async fn alone(&self) -> bool {
         loop {
             let left = self.left.notified();
             if self.is_dead() {

@@ -20,12 +20,17 @@ pub(crate) fn wait_at_most(socket: &impl AsFd, time: Duration) -> io::Result<()>
     Ok(setsockopt(socket, sockopt::SendTimeout, &time)?)
 }
 
-/// Sends bytes that others follow at once; gives how many were taken.
+/// Sends bytes; gives how many were taken. The kernel waits with them if `behind` says that so many
+/// more follow at once.
 ///
 /// # Errors
 /// `WouldBlock` if the peer took none in time, or as the kernel says.
-pub(crate) fn send_ahead(socket: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
-    let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::from_bits_retain(libc::MSG_MORE);
+pub(crate) fn send_ahead(socket: &impl AsFd, bytes: &[u8], behind: u64) -> io::Result<usize> {
+    let more = match behind {
+        0 => MsgFlags::empty(),
+        _ => MsgFlags::from_bits_retain(libc::MSG_MORE),
+    };
+    let flags = MsgFlags::MSG_NOSIGNAL | more;
     Ok(send(socket.as_fd().as_raw_fd(), bytes, flags)?)
 }
 

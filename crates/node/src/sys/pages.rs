@@ -38,6 +38,15 @@ pub(crate) fn are_readable(file: &impl AsFd, range: &Range<u64>) -> io::Result<(
     }
 }
 
+/// Has the kernel read no more of a file than it is asked for. Without this, asking if a page is cached
+/// makes it read those behind.
+///
+/// # Errors
+/// As the kernel says.
+pub(crate) fn expect_no_order(file: &impl AsFd) -> io::Result<()> {
+    advise(file, &(0..0), PosixFadviseAdvice::POSIX_FADV_RANDOM)
+}
+
 /// Has the kernel begin to read a range, and returns.
 ///
 /// # Errors

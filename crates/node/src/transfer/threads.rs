@@ -10,7 +10,6 @@ use flume::{Receiver, RecvTimeoutError, Sender};
 use super::budget::Budget;
 use super::receive::Receivers;
 use super::turn::{Over, Turn};
-use crate::sys::priority;
 
 /// Turns that are taken at once, and so files that are open for it, over the whole node: enough to
 /// keep a disk and a network busy, few enough that each is a stream and not a step.
@@ -94,9 +93,6 @@ impl Drop for Place<'_> {
 }
 
 fn run(queue: &Receiver<Job>, budget: &Budget) {
-    if let Err(error) = priority::step_back() {
-        tracing::debug!(%error, "transfers keep their priority");
-    }
     // What sockets refer to cannot leave the page cache: the last turn's goes after the next one.
     let mut behind = None;
     loop {

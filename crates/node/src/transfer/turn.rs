@@ -112,7 +112,7 @@ impl<F: Fn() -> bool> Sending<'_, F> {
     fn send(&mut self, mut head: &[u8], piece: Range<u64>) -> io::Result<()> {
         while !head.is_empty() {
             let begun = rt::now();
-            let sent = bulk::send_ahead(&self.socket, head);
+            let sent = bulk::send_ahead(&self.socket, head, piece.end - piece.start);
             let sent = self.waited(begun, sent)?;
             head = head.get(sent..).unwrap_or_default();
         }
