@@ -115,10 +115,16 @@ fn of_client(error: &corelog_client::Error) -> Option<Exit> {
         error if error.is_unreachable() => return Some(Exit::Unreachable),
         _ => {}
     }
-    match error.refusal()?.known_code()? {
-        ErrorCode::Damaged => Some(Exit::Damage),
-        ErrorCode::TimedOut => Some(Exit::Unreachable),
+    of_code(error.refusal()?.known_code()?)
+}
+
+/// The exit code of what a server refuses with this code, if it is not just a failure.
+pub(crate) const fn of_code(code: ErrorCode) -> Option<Exit> {
+    match code {
+        ErrorCode::Damaged | ErrorCode::Diverged | ErrorCode::BadSource => Some(Exit::Damage),
+        ErrorCode::TimedOut | ErrorCode::SourceUnavailable => Some(Exit::Unreachable),
         ErrorCode::OutcomeUnknown => Some(Exit::Unknown),
+        ErrorCode::LossPossible => Some(Exit::Denied),
         _ => None,
     }
 }

@@ -5,14 +5,18 @@
 //! law: data goes to stdout, all else to stderr, and the exit code says how it ended.
 
 pub(crate) mod bench;
+pub(crate) mod clone;
 pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod consume;
 pub(crate) mod doctor;
+pub(crate) mod handover;
 pub(crate) mod inspect;
 pub(crate) mod offsets;
 pub(crate) mod partition;
 pub(crate) mod produce;
+pub(crate) mod promote;
+pub(crate) mod rejoin;
 pub(crate) mod repair;
 pub(crate) mod restore;
 pub(crate) mod scrub;
@@ -38,6 +42,10 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<Exit> {
         Command::Partition(args) => partition::run(args),
         Command::Snapshot(args) => snapshot::run(args),
         Command::Restore(args) => restore::run(args),
+        Command::Clone(args) => clone::run(args),
+        Command::Promote(args) => promote::run(args),
+        Command::Handover(args) => handover::run(args),
+        Command::Rejoin(args) => rejoin::run(args),
         Command::Scrub(args) => scrub::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Verify(args) => verify::run(args),

@@ -2,7 +2,7 @@
 //!
 //! [`search`] finds that out; here stands how it is asked for and told.
 
-mod search;
+pub(in crate::cmd) mod search;
 
 use std::collections::BTreeSet;
 
@@ -65,7 +65,10 @@ async fn compare(args: &Args, client: Client) -> anyhow::Result<Exit> {
     }
     let mut rows = Vec::new();
     for partition in partitions {
-        rows.push((partition, search::compare(&sides, partition).await?));
+        rows.push((
+            partition,
+            search::compare(sides.each_ref(), partition).await?,
+        ));
     }
     print(args.client.output, &sides, &rows)?;
     Ok(rows

@@ -10,17 +10,17 @@ use corelog_record::{HistoryId, LeaderEpoch, Offset, Ordinal, PartitionId, Topic
 
 /// A topic on one server.
 #[derive(Debug)]
-pub(super) struct Side {
-    pub(super) server: String,
-    pub(super) admin: Admin,
-    pub(super) topic: TopicName,
-    pub(super) id: TopicId,
-    pub(super) partitions: Vec<describe_topic::Partition>,
+pub(in crate::cmd) struct Side {
+    pub(in crate::cmd) server: String,
+    pub(in crate::cmd) admin: Admin,
+    pub(in crate::cmd) topic: TopicName,
+    pub(in crate::cmd) id: TopicId,
+    pub(in crate::cmd) partitions: Vec<describe_topic::Partition>,
 }
 
 /// What a comparison came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(in crate::cmd) enum Verdict {
     /// The same bytes, as far as both can be read.
     Equal,
     /// This is the first batch that differs.
@@ -37,25 +37,28 @@ pub(super) enum Verdict {
 
 /// The first batch in which two copies differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Difference {
+pub(in crate::cmd) struct Difference {
     /// Where it begins in both.
-    pub(super) offset: Offset,
+    pub(in crate::cmd) offset: Offset,
     /// How many batches are before it, in both.
-    pub(super) ordinal: Ordinal,
+    pub(in crate::cmd) ordinal: Ordinal,
     /// Its leader epoch on either side.
-    pub(super) epochs: [Option<LeaderEpoch>; 2],
+    pub(in crate::cmd) epochs: [Option<LeaderEpoch>; 2],
 }
 
 /// Compares one partition of two servers.
 ///
 /// # Errors
 /// What a server refuses, with its name; `Damaged` where a copy cannot be read.
-pub(super) async fn compare(sides: &[Side; 2], partition: PartitionId) -> anyhow::Result<Verdict> {
-    let readable = sides.each_ref().map(|side| side.partition(partition));
+pub(in crate::cmd) async fn compare(
+    sides: [&Side; 2],
+    partition: PartitionId,
+) -> anyhow::Result<Verdict> {
+    let readable = sides.map(|side| side.partition(partition));
     let [Some(here), Some(there)] = readable else {
         return Ok(Verdict::Missing);
     };
-    if history(&sides[0], partition).await? != history(&sides[1], partition).await? {
+    if history(sides[0], partition).await? != history(sides[1], partition).await? {
         return Ok(Verdict::OtherHistory);
     }
     let low = here.log_start.max(there.log_start);
@@ -86,7 +89,7 @@ pub(super) async fn compare(sides: &[Side; 2], partition: PartitionId) -> anyhow
 
 impl Side {
     /// The partition as its server describes it, if it has it.
-    pub(super) fn partition(&self, id: PartitionId) -> Option<&describe_topic::Partition> {
+    pub(in crate::cmd) fn partition(&self, id: PartitionId) -> Option<&describe_topic::Partition> {
         self.partitions.iter().find(|partition| partition.id == id)
     }
 
@@ -98,7 +101,7 @@ impl Side {
 
 /// The boundaries at an offset, if they differ.
 async fn part_at(
-    sides: &[Side; 2],
+    sides: [&Side; 2],
     partition: PartitionId,
     offset: Offset,
 ) -> anyhow::Result<Option<[chain_at::Answer; 2]>> {
@@ -108,7 +111,7 @@ async fn part_at(
 }
 
 async fn both(
-    [here, there]: &[Side; 2],
+    [here, there]: [&Side; 2],
     partition: PartitionId,
     offset: Offset,
 ) -> anyhow::Result<[chain_at::Answer; 2]> {

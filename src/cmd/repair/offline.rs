@@ -1,4 +1,4 @@
-//! `corelog repair --dir`: a manifest and indexes from what the stores tell, without a server.
+//! A manifest and indexes from what the stores tell, without a server.
 
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
@@ -17,38 +17,8 @@ use crate::exit::{Exit, say, sentence, stop};
 use crate::output::{Format, Out};
 use crate::{consent, quantity};
 
-/// Rebuild a partition's manifest and indexes from its stores, without a server.
-#[derive(clap::Args, Debug)]
-#[command(
-    long_about = "Rebuild a partition's manifest and indexes from its stores, without a server.\n\n\
-        For a partition that the server does not open because its manifest is missing or damaged. \
-        Which stores are the log's follows from the offsets and the chain in them; the history, from \
-        index headers, the mark, or the topic's file; the epochs, from the batches. A manifest that \
-        is sound stays, and only wrong indexes are written anew.\n\n\
-        Nothing is deleted: what is displaced is renamed to `<name>.old-<time>`, and the next start \
-        moves it to quarantine. What the files do not tell is said, and so is what may be readable \
-        again: records that were expired or truncated, and ends that were cut off. Where the stores \
-        contradict each other, nothing is done.",
-    after_long_help = "EXAMPLES\n  \
-        corelog repair --dir corelog-data/topics/events/0 --dry-run\n  \
-        corelog repair --dir corelog-data/topics/events/0 --yes\n  \
-        corelog repair --dir corelog-data/topics/events --yes    # all its partitions\n  \
-        corelog verify corelog-data/topics/events/0              # what is wrong, before or after"
-)]
-pub(crate) struct Args {
-    /// A partition's directory, or a topic's for all its partitions.
-    #[arg(long, value_name = "PATH")]
-    dir: PathBuf,
-    #[command(flatten)]
-    consent: Consent,
-    /// How to print results on stdout.
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
-    output: Format,
-}
-
-/// Repairs what `--dir` names.
-pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let dir = &args.dir;
+/// Repairs the partition in `dir`, or all of the topic in it.
+pub(super) fn run(dir: &Path, consent: Consent, format: Format) -> anyhow::Result<Exit> {
     let _lock = lock(dir)?;
     let mut out = Out::new();
     let mut plans = Vec::new();
@@ -57,7 +27,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         let known = known(&partition)?;
         match block_on(plan(StdDir::new(&partition), known)) {
             Ok(plan) => {
-                show(&partition, &plan, args.output, &mut out)?;
+                show(&partition, &plan, format, &mut out)?;
                 plans.extend(Some((partition, plan)).filter(|(_, plan)| !plan.is_empty()));
             }
             Err(refusal) => {
@@ -65,14 +35,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
                 if exit != Exit::Damage {
                     exit = crate::exit::of(&refused);
                 }
-                show_refusal(&partition, &refused, args.output, &mut out)?;
+                show_refusal(&partition, &refused, format, &mut out)?;
             }
         }
     }
     out.flush()?;
     if !plans.is_empty() {
         let does = format!("writes files of {} partitions anew", plans.len());
-        if consent::ask_to(args.consent, &does, "repaired")? == consent::Decision::Do {
+        if consent::ask_to(consent, &does, "repaired")? == consent::Decision::Do {
             for (partition, plan) in plans {
                 let path = partition.display();
                 block_on(plan.run()).with_context(|| format!("cannot repair {path}"))?;

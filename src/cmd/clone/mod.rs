@@ -1,0 +1,216 @@
+//! `corelog clone`: makes another node's topic a replica on this one.
+//!
+//! ```text
+//! plan    what a clone would move, without asking for it (--dry-run)
+//! watch   how far it is, until it is done
+//! ```
+
+mod plan;
+mod watch;
+
+use std::time::Instant;
+
+use corelog_client::Client;
+use corelog_protocol::message::clone_topic;
+use corelog_protocol::message::replica_status::{Partition, State};
+use corelog_record::{ByteSize, Offset, PartitionId, TopicName};
+use serde_json::{Value, json};
+
+use crate::cmd::topic::policy::word;
+use crate::exit::{self, Exit, say};
+use crate::output::{Format, Out};
+use crate::quantity::Amount;
+use crate::{cli, quantity, session};
+
+/// Make another server's topic a replica on this one.
+#[derive(clap::Args, Debug)]
+#[command(
+    long_about = "Make another server's topic a replica on this one.\n\n\
+        The server that --server names receives the sealed segments as files, checks every batch \
+        and the chain over them, and fetches the rest; the topic has the same id, settings and \
+        offsets there. Several sources lend segments at once; one that sends wrong bytes is named \
+        and dropped. Nothing is overwritten: what is there already has to be the beginning of what \
+        the source has.\n\n\
+        Without --follow it ends where the source ended when it began. With it the replica goes on \
+        to follow, and the command ends when it has come that far. The servers do it by \
+        themselves: interrupting this command, or either server, stops nothing for good, and what \
+        was received and checked is not asked for again.\n\n\
+        A replica takes no writes; reads end at what is on its own disk. `corelog topic describe` \
+        says how far behind it is, `corelog promote` and `corelog handover` make it the owner.\n\n\
+        Progress goes to stderr: bars on a terminal, elsewhere a JSON object per line. Ends with 3 \
+        if the copies have parted, or wrong bytes were sent and no source is left.",
+    after_long_help = "EXAMPLES\n  \
+        corelog clone events --from log1:7400 --dry-run          # what it would move\n  \
+        corelog clone events --server log2:7400 --from log1:7400 --follow\n  \
+        corelog clone events --from log1:7400,log3:7400 --limit-rate 64MiB\n  \
+        corelog clone events --from log1:7400 --partition 3 --segments 0,100000\n  \
+        corelog compare events --server log2:7400 --with log1:7400"
+)]
+pub(crate) struct Args {
+    /// The topic's name, on the source and here.
+    #[arg(value_name = "TOPIC", value_parser = quantity::topic_name)]
+    topic: TopicName,
+    /// Servers that hold it; the first that answers is the source, the others lend it segments.
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        required = true,
+        value_delimiter = ',',
+        value_parser = cli::address
+    )]
+    from: Vec<String>,
+    /// Only this partition.
+    #[arg(long, value_name = "P")]
+    partition: Option<u32>,
+    /// Only the sealed segments with these base offsets, which have to follow each other.
+    #[arg(
+        long,
+        value_name = "BASE",
+        value_delimiter = ',',
+        value_parser = offset,
+        requires = "partition",
+        conflicts_with = "follow"
+    )]
+    segments: Vec<Offset>,
+    /// Go on to follow the source.
+    #[arg(long)]
+    follow: bool,
+    /// Receive no more than this in a second [default: what the servers allow].
+    #[arg(long, value_name = "SIZE")]
+    limit_rate: Option<ByteSize>,
+    /// Say what would be moved, and move nothing.
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    client: cli::Client,
+}
+
+/// Clones, shows how far it is, and prints a row per partition.
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    session::run(&args.client, |client| clone(args, client))
+}
+
+async fn clone(args: &Args, client: Client) -> anyhow::Result<Exit> {
+    if args.dry_run {
+        return plan::show(args, &client).await;
+    }
+    let admin = client.admin();
+    let begun = Instant::now();
+    let request = clone_topic::Request {
+        topic: args.topic.clone(),
+        partition: args.partition.map(PartitionId::new),
+        from: args.from.clone(),
+        segments: args.segments.clone(),
+        follow: args.follow,
+        rate_bytes: args.limit_rate.map(ByteSize::bytes),
+    };
+    let cloned = session::changing(admin.clone_topic(&request).await)?;
+    let partitions = watch::until_over(&admin, &args.topic, &cloned).await?;
+    print(args, &cloned, &partitions, begun.elapsed().as_secs_f64())?;
+    Ok(partitions
+        .iter()
+        .map(outcome)
+        .max_by_key(|exit| *exit as u8)
+        .unwrap_or(Exit::Done))
+}
+
+/// Says on stderr what went wrong, and gives its exit code.
+fn outcome(partition: &Partition) -> Exit {
+    let number = partition.id;
+    for dropped in &partition.dropped {
+        let (from, error) = (&dropped.from, &dropped.error);
+        say(&format!("partition {number}: {from} was dropped: {error}"));
+    }
+    match (&partition.state, &partition.error) {
+        (State::Stopped, Some(error)) => {
+            say(&format!("partition {number} stopped: {error}"));
+            error
+                .known_code()
+                .and_then(exit::of_code)
+                .unwrap_or(Exit::Failed)
+        }
+        (State::Stopped, None) => Exit::Failed,
+        _ => Exit::Done,
+    }
+}
+
+fn print(
+    args: &Args,
+    cloned: &clone_topic::Answer,
+    partitions: &[Partition],
+    seconds: f64,
+) -> anyhow::Result<()> {
+    let mut out = Out::new();
+    match args.client.output {
+        Format::Table => {
+            const HEADERS: [&str; 6] = [
+                "PARTITION",
+                "STATE",
+                "END",
+                "SOURCE END",
+                "SEGMENTS",
+                "BYTES",
+            ];
+            let row = |p: &Partition| {
+                vec![
+                    p.id.to_string(),
+                    word(&p.state),
+                    p.end.to_string(),
+                    p.source_end
+                        .map_or_else(|| "-".to_owned(), |end| end.to_string()),
+                    p.segments_done.to_string(),
+                    Amount(p.bytes_done).to_string(),
+                ]
+            };
+            out.table(&HEADERS, partitions.iter().map(row))?;
+        }
+        Format::Json => out.json(&json!({
+            "topic": args.topic.as_str(),
+            "id": cloned.id.to_string(),
+            "created": cloned.created,
+            "seconds": seconds,
+            "partitions": partitions.iter().map(in_json).collect::<Vec<_>>(),
+        }))?,
+    }
+    out.flush()
+}
+
+/// A replica as programs read it.
+fn in_json(partition: &Partition) -> Value {
+    let receiving = partition.receiving.iter().map(|segment| {
+        json!({
+            "segment": segment.segment.get(),
+            "from": segment.from,
+            "bytes_done": segment.bytes_done,
+            "bytes_total": segment.bytes_total,
+        })
+    });
+    let dropped = partition
+        .dropped
+        .iter()
+        .map(|dropped| json!({ "from": dropped.from, "error": dropped.error.to_string() }));
+    json!({
+        "partition": partition.id.get(),
+        "role": partition.role,
+        "state": partition.state,
+        "source": partition.source,
+        "error": partition.error.as_ref().map(ToString::to_string),
+        "end": partition.end.get(),
+        "source_end": partition.source_end.map(Offset::get),
+        "lag_records": partition.lag_records,
+        "lag_bytes": partition.lag_bytes,
+        "lag_ms": partition.lag_ms,
+        "bytes_done": partition.bytes_done,
+        "bytes_total": partition.bytes_total,
+        "segments_done": partition.segments_done,
+        "segments_total": partition.segments_total,
+        "receiving": receiving.collect::<Vec<_>>(),
+        "dropped": dropped.collect::<Vec<_>>(),
+    })
+}
+
+/// A base offset as `--segments` takes it.
+fn offset(text: &str) -> Result<Offset, String> {
+    let number = text.parse().ok().and_then(Offset::new);
+    number.ok_or_else(|| format!("`{text}` is no offset"))
+}

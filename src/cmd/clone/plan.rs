@@ -1,0 +1,229 @@
+//! What a clone would move, and whether it would be refused: from what both servers tell of their
+//! segments.
+
+use corelog_client::{Admin, Client, Error};
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::segments;
+use corelog_record::{Offset, PartitionId};
+use serde_json::{Value, json};
+
+use super::Args;
+use crate::cmd::compare::search::{self, Side, Verdict};
+use crate::exit::{Exit, say, stop};
+use crate::output::{Format, Out};
+use crate::quantity::Amount;
+use crate::session;
+
+/// What a clone of one partition would move.
+#[derive(Debug)]
+struct Plan {
+    partition: PartitionId,
+    /// Where what is here ends; `None` where there is nothing yet.
+    here_end: Option<Offset>,
+    source_end: Offset,
+    /// The sealed segments that would be received.
+    segments: Vec<segments::Sealed>,
+    /// Records that would be fetched besides.
+    tail_records: u64,
+    /// Why nothing of it would be done.
+    refusal: Option<String>,
+}
+
+/// Prints a row per partition of what a clone would move; ends with 3 where it would be refused.
+pub(super) async fn show(args: &Args, client: &Client) -> anyhow::Result<Exit> {
+    let source = session::connect(&args.client, args.from.clone()).await?;
+    let source = side(args, args.from.join(","), source.admin()).await?;
+    let here = side(args, args.client.server.join(","), client.admin()).await;
+    let here = match here {
+        Err(Error::Refused { body }) if body.is(ErrorCode::UnknownTopic) => None,
+        here => Some(here?),
+    };
+    let sides = (here, source);
+    let mut numbers: Vec<PartitionId> = sides.1.partitions.iter().map(|p| p.id).collect();
+    numbers.retain(|id| args.partition.is_none_or(|asked| id.get() == asked));
+    if numbers.is_empty() {
+        let message = format!("the source has no such partition of {}", args.topic);
+        return Err(stop(Exit::Failed, message));
+    }
+    let mut plans = Vec::new();
+    for partition in numbers {
+        plans.push(plan(args, &sides, partition).await?);
+    }
+    print(args, &plans)?;
+    let is_refused = plans.iter().any(|plan| plan.refusal.is_some());
+    Ok(if is_refused { Exit::Damage } else { Exit::Done })
+}
+
+async fn side(args: &Args, server: String, admin: Admin) -> Result<Side, Error> {
+    let topic = admin.describe_topic(&args.topic).await?;
+    Ok(Side {
+        server,
+        admin,
+        topic: args.topic.clone(),
+        id: topic.id,
+        partitions: topic.partitions,
+    })
+}
+
+async fn plan(
+    args: &Args,
+    (here, source): &(Option<Side>, Side),
+    partition: PartitionId,
+) -> anyhow::Result<Plan> {
+    let (mut here_end, mut refusal) = (None, None);
+    if let Some(here) = here {
+        refusal = refused(here, source, partition).await?;
+        let records = here
+            .partition(partition)
+            .filter(|p| p.log_start < p.log_end);
+        here_end = records.map(|p| p.log_end);
+    }
+    let asked = source
+        .admin
+        .segments(&args.topic, source.id, partition, Offset::ZERO);
+    let answer = asked.await?;
+    let (segments, tail_records) = to_move(answer, here_end, &args.segments);
+    Ok(Plan {
+        partition,
+        here_end,
+        source_end: source
+            .partition(partition)
+            .map_or(Offset::ZERO, |p| p.high_watermark),
+        segments,
+        tail_records,
+        refusal,
+    })
+}
+
+/// Why the destination would refuse what the source has; `None` if it would not.
+async fn refused(
+    here: &Side,
+    source: &Side,
+    partition: PartitionId,
+) -> anyhow::Result<Option<String>> {
+    if here.id != source.id {
+        return Ok(Some("another topic has this name here".to_owned()));
+    }
+    let counts = [here, source].map(|side| side.partitions.len());
+    if counts[0] != counts[1] {
+        let [here, source] = counts;
+        let message = format!("the topic has {here} partitions here, {source} there");
+        return Ok(Some(message));
+    }
+    let ends = [here, source].map(|side| side.partition(partition).map(|p| p.high_watermark));
+    if ends[1] < ends[0] {
+        return Ok(Some("what is here ends behind the source".to_owned()));
+    }
+    let is_empty = here
+        .partition(partition)
+        .is_none_or(|p| p.log_start == p.log_end);
+    let verdict = match is_empty {
+        true => Verdict::Equal,
+        false => search::compare([here, source], partition).await?,
+    };
+    Ok(match verdict {
+        Verdict::Equal => None,
+        Verdict::Differs(first) => {
+            let offset = first.offset;
+            Some(format!(
+                "what is here differs from the source at offset {offset}"
+            ))
+        }
+        Verdict::DiffersBefore | Verdict::OtherHistory => {
+            Some("what is here is not of the source's log".to_owned())
+        }
+        Verdict::Apart | Verdict::Missing => {
+            Some("what is here ends before the source begins".to_owned())
+        }
+    })
+}
+
+/// The sealed segments above what is here, or those asked for, and how many records come besides.
+fn to_move(
+    source: segments::Answer,
+    here_end: Option<Offset>,
+    asked: &[Offset],
+) -> (Vec<segments::Sealed>, u64) {
+    let here_end = here_end.unwrap_or(Offset::ZERO);
+    let mut segments = source.sealed;
+    if !asked.is_empty() {
+        segments.retain(|segment| asked.contains(&segment.base));
+        return (segments, 0);
+    }
+    segments.retain(|segment| here_end <= segment.base);
+    let of_files: u64 = segments
+        .iter()
+        .map(|segment| segment.digest.last.since(segment.base) + 1)
+        .sum();
+    let from = here_end.max(source.log_start);
+    let records = source.high_watermark.checked_since(from).unwrap_or(0);
+    (segments, records.saturating_sub(of_files))
+}
+
+fn print(args: &Args, plans: &[Plan]) -> anyhow::Result<()> {
+    let mut out = Out::new();
+    match args.client.output {
+        Format::Table => {
+            const HEADERS: [&str; 6] = [
+                "PARTITION",
+                "HERE TO",
+                "SOURCE TO",
+                "SEGMENTS",
+                "BYTES",
+                "THEN RECORDS",
+            ];
+            let row = |plan: &Plan| {
+                vec![
+                    plan.partition.to_string(),
+                    plan.here_end
+                        .map_or_else(|| "-".to_owned(), |end| end.to_string()),
+                    plan.source_end.to_string(),
+                    plan.segments.len().to_string(),
+                    Amount(plan.bytes()).to_string(),
+                    plan.tail_records.to_string(),
+                ]
+            };
+            out.table(&HEADERS, plans.iter().map(row))?;
+        }
+        Format::Json => out.json(&json!({
+            "dry_run": true,
+            "topic": args.topic.as_str(),
+            "bytes": plans.iter().map(Plan::bytes).sum::<u64>(),
+            "partitions": plans.iter().map(Plan::in_json).collect::<Vec<_>>(),
+        }))?,
+    }
+    out.flush()?;
+    for plan in plans {
+        if let Some(refusal) = &plan.refusal {
+            let place = format!("{}/{}", args.topic, plan.partition);
+            say(&format!("{place} would be refused: {refusal}"));
+        }
+    }
+    Ok(())
+}
+
+impl Plan {
+    /// Bytes of the segments that would be received.
+    fn bytes(&self) -> u64 {
+        self.segments
+            .iter()
+            .map(|segment| segment.digest.bytes)
+            .sum()
+    }
+
+    fn in_json(&self) -> Value {
+        let segments = self
+            .segments
+            .iter()
+            .map(|segment| json!({ "base": segment.base.get(), "bytes": segment.digest.bytes }));
+        json!({
+            "partition": self.partition.get(),
+            "here_end": self.here_end.map(Offset::get),
+            "source_end": self.source_end.get(),
+            "segments": segments.collect::<Vec<_>>(),
+            "bytes": self.bytes(),
+            "tail_records": self.tail_records,
+            "refusal": self.refusal,
+        })
+    }
+}

@@ -1,0 +1,254 @@
+//! How far a clone is, until it is over: bars on a terminal, elsewhere a JSON object per line.
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal as _};
+use std::time::{Duration, Instant};
+
+use corelog_client::{Admin, Error};
+use corelog_protocol::message::clone_topic;
+use corelog_protocol::message::replica_status::{Partition, Role, State};
+use corelog_record::{Offset, PartitionId, TopicName};
+use serde_json::{Value, json};
+
+use crate::exit::{Exit, say, stop};
+use crate::progress::{Bars, Part};
+
+/// How often the server is asked how far it is.
+const ASK_EVERY: Duration = Duration::from_millis(100);
+/// How often a line is written where there is no terminal.
+const SAY_EVERY: Duration = Duration::from_secs(1);
+
+/// Asks how far the partitions are until none of them has anything left to do; gives how each was
+/// found last.
+///
+/// # Errors
+/// Exit code 5 where the server that clones does not answer any more.
+pub(super) async fn until_over(
+    admin: &Admin,
+    topic: &TopicName,
+    cloned: &clone_topic::Answer,
+) -> anyhow::Result<Vec<Partition>> {
+    let mut watch = Watch::default();
+    let mut shown = Shown::new();
+    loop {
+        let status = admin.replica_status(topic, Some(cloned.id)).await;
+        let status = status.map_err(|error| lost(topic, &error))?;
+        let mut partitions = status.partitions;
+        partitions.retain(|partition| cloned.partitions.contains(&partition.id));
+        let is_over = watch.is_over(&partitions);
+        shown.show(topic, &partitions, is_over);
+        if is_over {
+            return Ok(partitions);
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+}
+
+/// The server could not be asked any more: what becomes of the clone is its own business.
+fn lost(topic: &TopicName, error: &Error) -> anyhow::Error {
+    let message = format!(
+        "{error}; the clone goes on by itself when its server does, look with `corelog topic \
+         describe {topic}`"
+    );
+    stop(Exit::Unknown, message)
+}
+
+/// Knows when a clone is over.
+#[derive(Debug, Default)]
+struct Watch {
+    /// Where each source ended when it was first heard of.
+    goals: BTreeMap<PartitionId, Offset>,
+}
+
+impl Watch {
+    fn is_over(&mut self, partitions: &[Partition]) -> bool {
+        for partition in partitions {
+            if let Some(end) = partition.source_end {
+                self.goals.entry(partition.id).or_insert(end);
+            }
+        }
+        partitions.iter().all(|partition| self.is_done(partition))
+    }
+
+    fn is_done(&self, partition: &Partition) -> bool {
+        let goal = self.goals.get(&partition.id);
+        match partition.state {
+            State::Done | State::Stopped => true,
+            State::Following => goal.is_some_and(|goal| *goal <= partition.end),
+            // Promoted, or handed over to, meanwhile.
+            State::Idle => partition.role != Role::Follower,
+            State::Copying | State::Waiting | State::Unknown => false,
+        }
+    }
+}
+
+/// What is shown of it on stderr.
+struct Shown {
+    begun: Instant,
+    /// Bytes that were there when this command looked first: they say nothing of the rate.
+    bytes_before: Option<u64>,
+    bars: Option<Bars>,
+    last_line: Option<(Instant, Value)>,
+    waiting: Vec<PartitionId>,
+}
+
+impl Shown {
+    fn new() -> Self {
+        Self {
+            begun: Instant::now(),
+            bytes_before: None,
+            bars: io::stderr().is_terminal().then(Bars::new),
+            last_line: None,
+            waiting: Vec::new(),
+        }
+    }
+
+    fn show(&mut self, topic: &TopicName, partitions: &[Partition], is_over: bool) {
+        match &mut self.bars {
+            Some(bars) if is_over => bars.clear(),
+            Some(bars) => bars.show(&total(partitions), &parts(partitions)),
+            None => self.line(topic, partitions, is_over),
+        }
+        self.say_what_waits(topic, partitions);
+    }
+
+    /// Writes a line if something changed and it is time for one, and in any case at the end.
+    fn line(&mut self, topic: &TopicName, partitions: &[Partition], is_over: bool) {
+        let now = Instant::now();
+        let states: Vec<Value> = partitions.iter().map(super::in_json).collect();
+        let facts = Value::from(states);
+        if let Some((at, last)) = &self.last_line
+            && !is_over
+            && (now < *at + SAY_EVERY || *last == facts)
+        {
+            return;
+        }
+        let (done, total) = bytes(partitions);
+        let before = *self.bytes_before.get_or_insert(done);
+        let rate = rate(done.saturating_sub(before), now - self.begun);
+        let eta = rate
+            .filter(|rate| *rate > 0)
+            .map(|rate| total.saturating_sub(done) / rate);
+        let line = json!({
+            "topic": topic.as_str(),
+            "bytes_done": done,
+            "bytes_total": total,
+            "bytes_per_second": rate,
+            "eta_seconds": eta,
+            "partitions": facts,
+        });
+        say(&line.to_string());
+        self.last_line = Some((now, facts));
+    }
+
+    /// Says once why a partition waits, each time that it begins to.
+    fn say_what_waits(&mut self, topic: &TopicName, partitions: &[Partition]) {
+        for partition in partitions {
+            let is_waiting = partition.state == State::Waiting;
+            let was_waiting = self.waiting.contains(&partition.id);
+            if is_waiting && !was_waiting {
+                let why = partition.error.as_ref().map(ToString::to_string);
+                let line = format!(
+                    "{topic}/{} waits: {}",
+                    partition.id,
+                    why.unwrap_or_default()
+                );
+                match &self.bars {
+                    Some(bars) => bars.say(&line),
+                    None => say(&line),
+                }
+                self.waiting.push(partition.id);
+            } else if !is_waiting {
+                self.waiting.retain(|waiting| *waiting != partition.id);
+            }
+        }
+    }
+}
+
+fn bytes(partitions: &[Partition]) -> (u64, u64) {
+    let sum = |of: fn(&Partition) -> u64| partitions.iter().map(of).sum();
+    (sum(|p| p.bytes_done), sum(|p| p.bytes_total))
+}
+
+/// Bytes in a second, once there is some time to tell it from.
+fn rate(bytes: u64, elapsed: Duration) -> Option<u64> {
+    let millis = elapsed.as_millis();
+    let rate = (u128::from(bytes) * 1_000).checked_div(millis)?;
+    u64::try_from(rate).ok()
+}
+
+fn total(partitions: &[Partition]) -> Part {
+    let (bytes_done, bytes_total) = bytes(partitions);
+    let sum = |of: fn(&Partition) -> u32| partitions.iter().map(|p| u64::from(of(p))).sum::<u64>();
+    let (done, of) = (sum(|p| p.segments_done), sum(|p| p.segments_total));
+    let behind: u64 = partitions.iter().filter_map(|p| p.lag_records).sum();
+    Part {
+        name: format!("{done} of {of} segments, {behind} records behind"),
+        bytes_done,
+        bytes_total,
+    }
+}
+
+fn parts(partitions: &[Partition]) -> Vec<Part> {
+    let segments = partitions.iter().flat_map(|partition| {
+        partition.receiving.iter().map(|segment| Part {
+            name: format!("{}/{} from {}", partition.id, segment.segment, segment.from),
+            bytes_done: segment.bytes_done,
+            bytes_total: segment.bytes_total,
+        })
+    });
+    segments.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replica(state: State, end: u64, source_end: Option<u64>) -> Partition {
+        Partition {
+            id: PartitionId::new(0),
+            role: Role::Follower,
+            state,
+            source: None,
+            error: None,
+            end: Offset::new(end).unwrap(),
+            source_end: source_end.and_then(Offset::new),
+            source_heard_ms: None,
+            lag_records: None,
+            lag_bytes: None,
+            lag_ms: None,
+            bytes_done: 0,
+            bytes_total: 0,
+            segments_done: 0,
+            segments_total: 0,
+            receiving: Vec::new(),
+            dropped: Vec::new(),
+            followers: Vec::new(),
+            repairs: 0,
+        }
+    }
+
+    #[test]
+    fn following_is_over_where_the_source_ended_first_however_it_goes_on() {
+        let mut watch = Watch::default();
+        assert!(!watch.is_over(&[replica(State::Copying, 0, Some(10))]));
+        assert!(!watch.is_over(&[replica(State::Following, 9, Some(100))]));
+        assert!(watch.is_over(&[replica(State::Following, 10, Some(200))]));
+    }
+
+    #[test]
+    fn a_follower_that_has_not_begun_or_waits_is_not_over_and_one_that_stopped_is() {
+        let mut watch = Watch::default();
+        assert!(!watch.is_over(&[replica(State::Idle, 0, None)]));
+        assert!(!watch.is_over(&[replica(State::Waiting, 5, Some(5))]));
+        assert!(!watch.is_over(&[replica(State::Following, 5, None)]));
+        assert!(watch.is_over(&[replica(State::Stopped, 0, None)]));
+        assert!(watch.is_over(&[replica(State::Done, 0, None)]));
+    }
+
+    #[test]
+    fn a_rate_needs_time_to_tell_it_from() {
+        assert_eq!(rate(100, Duration::ZERO), None);
+        assert_eq!(rate(100, Duration::from_millis(500)), Some(200));
+    }
+}

@@ -1,0 +1,118 @@
+//! `corelog promote`: makes a replica the owner, whatever became of its source.
+
+use corelog_client::{Client, Error};
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::promote::Partition;
+use corelog_record::{Offset, PartitionId, TopicName};
+use serde_json::{Value, json};
+
+use crate::exit::{Exit, say, stop};
+use crate::output::{Format, Out};
+use crate::quantity::Span;
+use crate::{cli, quantity, session};
+
+/// Make a replica the owner of its partition.
+#[derive(clap::Args, Debug)]
+#[command(
+    long_about = "Make a replica the owner of its partition.\n\n\
+        For the day on which the owner is gone: the server that --server names begins a new leader \
+        epoch at its end and takes writes from then on. It asks nobody. Replication is \
+        asynchronous, so the newest records of the old owner may not be here; as long as that \
+        cannot be ruled out it refuses (exit 6) and says both ends, and --accept-loss is needed.\n\n\
+        Make sure that the old owner is down, or let nobody write to it: two owners take different \
+        records. When it comes back, `corelog rejoin` there puts what only it has into quarantine. \
+        Where the owner still lives, `corelog handover` moves ownership without any loss.",
+    after_long_help = "EXAMPLES\n  \
+        corelog promote events --server log2:7400\n  \
+        corelog promote events --server log2:7400 --partition 3 --accept-loss\n  \
+        corelog promote events --accept-loss --output json | jq '.partitions[].end'"
+)]
+pub(crate) struct Args {
+    /// The topic's name.
+    #[arg(value_name = "TOPIC", value_parser = quantity::topic_name)]
+    topic: TopicName,
+    /// Only this partition; else all that follow another server.
+    #[arg(long, value_name = "P")]
+    partition: Option<u32>,
+    /// Put up with the loss of records that the old owner may have and this server does not.
+    #[arg(long)]
+    accept_loss: bool,
+    #[command(flatten)]
+    client: cli::Client,
+}
+
+/// Promotes, and prints a row per partition.
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    session::run(&args.client, |client| promote(args, client))
+}
+
+async fn promote(args: &Args, client: Client) -> anyhow::Result<Exit> {
+    let partition = args.partition.map(PartitionId::new);
+    let admin = client.admin();
+    let answer = admin
+        .promote(&args.topic, partition, args.accept_loss)
+        .await;
+    if let Err(Error::Refused { body }) = &answer
+        && body.is(ErrorCode::LossPossible)
+    {
+        let message = format!("{body}; nothing was promoted, --accept-loss does it all the same");
+        return Err(stop(Exit::Denied, message));
+    }
+    let promoted = session::changing(answer)?.partitions;
+    let mut out = Out::new();
+    match args.client.output {
+        Format::Table => {
+            const HEADERS: [&str; 5] = ["PARTITION", "END", "EPOCH", "SOURCE END", "LOSS"];
+            let row = |p: &Partition| {
+                vec![
+                    p.id.to_string(),
+                    p.end.to_string(),
+                    p.epoch.to_string(),
+                    source_end(p),
+                    loss(p),
+                ]
+            };
+            out.table(&HEADERS, promoted.iter().map(row))?;
+        }
+        Format::Json => out.json(&json!({
+            "topic": args.topic.as_str(),
+            "partitions": promoted.iter().map(in_json).collect::<Vec<_>>(),
+        }))?,
+    }
+    out.flush()?;
+    if promoted.iter().any(|partition| !partition.is_lossless) {
+        say("records of the old owner may be missing; `corelog rejoin` there keeps them apart");
+    }
+    Ok(Exit::Done)
+}
+
+/// The source's end as it was last heard of, and how long ago.
+fn source_end(partition: &Partition) -> String {
+    match (partition.source_end, partition.source_heard_ms) {
+        (Some(end), Some(ms)) => format!("{end}, {} ago", Span::from_millis(ms)),
+        (Some(end), None) => end.to_string(),
+        (None, _) => "never heard".to_owned(),
+    }
+}
+
+fn loss(partition: &Partition) -> String {
+    let known = partition
+        .source_end
+        .map(|end| end.checked_since(partition.end).unwrap_or(0));
+    match known {
+        _ if partition.is_lossless => "none".to_owned(),
+        Some(known) => format!("{known} records or more"),
+        None => "not known".to_owned(),
+    }
+}
+
+fn in_json(partition: &Partition) -> Value {
+    json!({
+        "partition": partition.id.get(),
+        "end": partition.end.get(),
+        "epoch": partition.epoch.get(),
+        "source_end": partition.source_end.map(Offset::get),
+        "source_heard_ms": partition.source_heard_ms,
+        "is_lossless": partition.is_lossless,
+    })
+}

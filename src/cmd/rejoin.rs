@@ -1,0 +1,90 @@
+//! `corelog rejoin`: makes a former owner follow the server that took its place.
+
+use corelog_client::Client;
+use corelog_protocol::message::rejoin::Partition;
+use corelog_record::{PartitionId, TopicName};
+use serde_json::{Value, json};
+
+use crate::exit::{Exit, say};
+use crate::output::{Format, Out};
+use crate::quantity::Amount;
+use crate::{cli, quantity, session};
+
+/// Make a former owner follow the server that took its place.
+#[derive(clap::Args, Debug)]
+#[command(
+    long_about = "Make a former owner follow the server that took its place.\n\n\
+        After a promotion the old owner may hold records that nobody else has: they lie above the \
+        offset at which the two logs parted. They are moved to a file in `quarantine/` of its data \
+        directory, counted and readable (`corelog inspect FILE --records`), and the server that \
+        --server names follows the new owner from the parting on. Nothing is overwritten.",
+    after_long_help = "EXAMPLES\n  \
+        corelog rejoin events --server log1:7400 --to log2:7400\n  \
+        corelog rejoin events --server log1:7400 --to log2:7400 --partition 3 --output json"
+)]
+pub(crate) struct Args {
+    /// The topic's name.
+    #[arg(value_name = "TOPIC", value_parser = quantity::topic_name)]
+    topic: TopicName,
+    /// The server that owns it now.
+    #[arg(long, value_name = "HOST:PORT", value_parser = cli::address)]
+    to: String,
+    /// Only this partition.
+    #[arg(long, value_name = "P")]
+    partition: Option<u32>,
+    #[command(flatten)]
+    client: cli::Client,
+}
+
+/// Rejoins, and prints a row per partition.
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    session::run(&args.client, |client| rejoin(args, client))
+}
+
+async fn rejoin(args: &Args, client: Client) -> anyhow::Result<Exit> {
+    let partition = args.partition.map(PartitionId::new);
+    let answer = client
+        .admin()
+        .rejoin(&args.topic, partition, &args.to)
+        .await;
+    let rejoined = session::changing(answer)?.partitions;
+    let mut out = Out::new();
+    match args.client.output {
+        Format::Table => {
+            const HEADERS: [&str; 5] =
+                ["PARTITION", "FOLLOWS FROM", "QUARANTINED", "BYTES", "FILE"];
+            let row = |p: &Partition| {
+                vec![
+                    p.id.to_string(),
+                    p.common.to_string(),
+                    p.records.to_string(),
+                    Amount(p.bytes).to_string(),
+                    p.file.clone().unwrap_or_else(|| "-".to_owned()),
+                ]
+            };
+            out.table(&HEADERS, rejoined.iter().map(row))?;
+        }
+        Format::Json => out.json(&json!({
+            "topic": args.topic.as_str(),
+            "partitions": rejoined.iter().map(in_json).collect::<Vec<_>>(),
+        }))?,
+    }
+    out.flush()?;
+    let records: u64 = rejoined.iter().map(|partition| partition.records).sum();
+    if records > 0 {
+        say(&format!(
+            "{records} records that only this server had are in quarantine"
+        ));
+    }
+    Ok(Exit::Done)
+}
+
+fn in_json(partition: &Partition) -> Value {
+    json!({
+        "partition": partition.id.get(),
+        "common": partition.common.get(),
+        "records": partition.records,
+        "bytes": partition.bytes,
+        "file": partition.file,
+    })
+}

@@ -1,0 +1,125 @@
+//! Damaged segments replaced by those of other servers.
+
+use corelog_client::{Admin, Client};
+use corelog_protocol::message::repair_topic::{Partition, Replaced};
+use corelog_record::{PartitionId, TopicName};
+use serde_json::{Value, json};
+
+use super::Args;
+use crate::cmd::topic::describe::{damage, damage_lines};
+use crate::exit::{Exit, say};
+use crate::output::{Format, Out};
+use crate::quantity::{Amount, Span};
+use crate::session;
+
+/// Has the server repair the topic, and prints a row per segment that was replaced.
+pub(super) fn run(topic: &TopicName, args: &Args) -> anyhow::Result<Exit> {
+    session::run(&args.client, |client| repair(topic, args, client))
+}
+
+async fn repair(topic: &TopicName, args: &Args, client: Client) -> anyhow::Result<Exit> {
+    let admin = client.admin();
+    let partition = args.partition.map(PartitionId::new);
+    if args.consent.dry_run {
+        return show_damage(topic, partition, args.client.output, &admin).await;
+    }
+    let answer = admin
+        .repair_topic(topic, partition, args.from.clone())
+        .await;
+    let partitions = session::changing(answer)?.partitions;
+    let mut out = Out::new();
+    match args.client.output {
+        Format::Table => {
+            const HEADERS: [&str; 5] = ["PARTITION", "SEGMENT", "BYTES", "FROM", "TOOK"];
+            let rows = partitions.iter().flat_map(|partition| {
+                partition
+                    .segments
+                    .iter()
+                    .map(|segment| row(partition, segment))
+            });
+            let rows: Vec<Vec<String>> = rows.collect();
+            if rows.is_empty() {
+                say("no segment was replaced");
+            } else {
+                out.table(&HEADERS, rows)?;
+            }
+        }
+        Format::Json => out.json(&json!({
+            "topic": topic.as_str(),
+            "partitions": partitions.iter().map(in_json).collect::<Vec<_>>(),
+        }))?,
+    }
+    out.flush()?;
+    let mut exit = Exit::Done;
+    for partition in partitions
+        .iter()
+        .filter(|partition| partition.damage_left > 0)
+    {
+        let place = format!("{topic}/{}", partition.id);
+        let why = partition.error.as_ref().map(|error| format!(": {error}"));
+        let (ranges, why) = (partition.damage_left, why.unwrap_or_default());
+        say(&format!("{place} has {ranges} damaged ranges still{why}"));
+        exit = Exit::Damage;
+    }
+    Ok(exit)
+}
+
+fn row(partition: &Partition, segment: &Replaced) -> Vec<String> {
+    vec![
+        partition.id.to_string(),
+        segment.base.to_string(),
+        Amount(segment.bytes).to_string(),
+        segment.from.clone(),
+        Span::from_millis(segment.took_ms).to_string(),
+    ]
+}
+
+fn in_json(partition: &Partition) -> Value {
+    let segments = partition.segments.iter().map(|segment| {
+        json!({
+            "segment": segment.base.get(),
+            "bytes": segment.bytes,
+            "from": segment.from,
+            "took_ms": segment.took_ms,
+        })
+    });
+    json!({
+        "partition": partition.id.get(),
+        "segments": segments.collect::<Vec<_>>(),
+        "damage_left": partition.damage_left,
+        "error": partition.error.as_ref().map(ToString::to_string),
+    })
+}
+
+/// What a repair would ask other servers for; ends with 3 if it is anything.
+async fn show_damage(
+    topic: &TopicName,
+    partition: Option<PartitionId>,
+    format: Format,
+    admin: &Admin,
+) -> anyhow::Result<Exit> {
+    let mut partitions = admin.describe_topic(topic).await?.partitions;
+    partitions.retain(|p| partition.is_none_or(|asked| p.id == asked));
+    let mut out = Out::new();
+    match format {
+        Format::Table => {
+            let mut lines = partitions
+                .iter()
+                .flat_map(|p| damage_lines(topic, p.id, &p.damage));
+            lines.try_for_each(|line| out.line(&line))?;
+        }
+        Format::Json => {
+            let damaged = partitions
+                .iter()
+                .map(|p| json!({ "partition": p.id.get(), "damage": damage(&p.damage) }));
+            out.json(&json!({
+                "dry_run": true,
+                "topic": topic.as_str(),
+                "partitions": damaged.collect::<Vec<_>>(),
+            }))?;
+        }
+    }
+    out.flush()?;
+    let is_damaged = partitions.iter().any(|p| !p.damage.is_empty());
+    Ok(if is_damaged { Exit::Damage } else { Exit::Done })
+}
