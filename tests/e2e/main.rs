@@ -21,6 +21,7 @@ mod produce;
 mod python_client;
 mod reopen;
 mod repair;
+mod replicas;
 mod retention;
 mod round_trip;
 mod routing;

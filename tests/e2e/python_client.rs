@@ -5,8 +5,8 @@ use crate::support::folder::Folder;
 use crate::support::python;
 use crate::support::server::Start;
 
-/// It creates a topic, produces, long-polls, lists offsets, meets errors and truncates, and checks
-/// every answer against the page; here only the facts it found are looked at.
+/// It creates a topic, produces, long-polls, lists offsets, meets errors, truncates and copies a
+/// segment's file, and checks every answer against the page; here only the facts it found are looked at.
 #[test]
 fn a_client_written_from_the_page_alone_does_its_work() {
     let folder = Folder::new();
@@ -21,6 +21,11 @@ fn a_client_written_from_the_page_alone_does_its_work() {
         assert_eq!(facts["topic"], topic.as_str());
         assert_eq!(facts["topic_id"].as_str().map(str::len), Some(32));
         assert!(facts["durable"].as_u64() > Some(0), "{facts}");
+        assert_eq!(facts["segments"], "equal");
+        assert!(
+            facts["copied"]["bytes"].as_u64() > Some(256 << 10),
+            "{facts}"
+        );
         assert!(facts["long_poll_ms"].as_f64() < Some(1_000.0), "{facts}");
     }
     let ended = server.stop();

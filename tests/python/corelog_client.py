@@ -23,9 +23,9 @@ import xxhash
 HELLO, PING, METADATA = 1, 3, 4
 CREATE_TOPIC, DELETE_TOPIC, DESCRIBE_TOPIC = 10, 12, 13
 PRODUCE, FETCH, LIST_OFFSETS, TRUNCATE = 20, 21, 22, 23
-SEGMENTS = 30
+SEGMENTS, COPY_SEGMENTS, CHAIN_AT = 30, 31, 32
 
-NOT_SUPPORTED, UNKNOWN_TOPIC, TOPIC_CHANGED = 5, 20, 22
+UNKNOWN_TOPIC, TOPIC_CHANGED = 20, 22
 OUT_OF_RANGE, INVALID_BATCH, ABORTED = 41, 60, 63
 
 PREFIX = struct.Struct("<IBBHIII")
@@ -331,6 +331,7 @@ def scenario(address, topic, partition_count):
     }
     facts["long_poll_ms"] = long_poll(partition, Partition(connection, topic, told["id"], 0))
     facts["segments"] = compare_chain(partition)
+    facts["copied"] = copy_one_segment(address, f"{topic}-copied")
 
     truncate(partition)
     delete_another(connection, f"{topic}-gone")
@@ -419,16 +420,67 @@ def long_poll(waiting, producing):
 
 
 def compare_chain(partition):
-    """Whether the server's chain is ours, where it tells its chain."""
+    """The server's chain at the end has to be ours."""
     _, chain = partition.read_all(1 << 20)
-    try:
-        told = partition.connection.call(SEGMENTS, partition.place)[0]
-    except Refused as error:
-        expect(error.code == NOT_SUPPORTED, f"segments or NotSupported, not {error}")
-        return "not supported"
+    told = partition.connection.call(SEGMENTS, partition.place)[0]
     expect(told["history"] == partition.history, "the history id of a new partition")
     expect(told["active"]["durable_chain"] == chain, "the same chain")
+    end = partition.offset("latest")["offset"]
+    at_end = partition.connection.call(CHAIN_AT, {**partition.place, "offset": end})[0]
+    expect((at_end["offset"], at_end["chain"]) == (end, chain), "the same chain at the end")
     return "equal"
+
+
+def copy_one_segment(address, name):
+    """Fetches one named segment of several as its file's bytes, and checks them by its digest."""
+    connection = Connection(address)
+    wish = {"name": name, "settings": {"segment_bytes": 1 << 20}}
+    topic_id = connection.call(CREATE_TOPIC, wish)[0]["id"]
+    partition = Partition(connection, name, topic_id, 0)
+    for number in range(12):
+        partition.produce([(1_000 + number, None, bytes([number]) * (256 << 10), [])])
+    told = sealed_segments(partition, 2)
+    named = told["sealed"][1]
+    digest = named["digest"]
+
+    # A connection of its own: one that carries files carries nothing else.
+    bulk = Connection(address)
+    parts = [{"segment": named["base"], "generation": named.get("generation", 0)}]
+    wish = {**partition.place, "history": told["history"], "parts": parts}
+    request = bulk.send(COPY_SEGMENTS, {**wish, "piece_bytes_max": 300_000})
+    store, is_final = bytearray(), False
+    while not is_final:
+        head, body = bulk.receive(request)
+        expect(head["segment"] == named["base"], "the segment that was named, and no other")
+        expect(head["position"] == len(store), "pieces that follow each other")
+        expect(len(body) == head["bytes"] <= 300_000, "a piece as large as it says")
+        store += body
+        is_final = head.get("final", False)
+    expect(len(store) == digest["bytes"], "all bytes of the segment and no more")
+
+    chain, batches = digest["chain_base"], list(split_batches(bytes(store)))
+    for batch, _ in batches:
+        chain = chain_extend(chain, batch)
+    expect(chain == digest["chain_end"], "the chain that the digest tells")
+    expect(len(batches) == digest["batches"], "as many batches as the digest tells")
+    offsets = [record[0] for batch in batches for record in read_batch(*batch)]
+    first_last = (digest["first"], digest["last"])
+    expect((offsets[0], offsets[-1]) == first_last, "the offsets that the digest tells")
+    connection.call(DELETE_TOPIC, {"name": name, "id": topic_id})
+    for each in (bulk, connection):
+        each.close()
+    return {"base": named["base"], "bytes": len(store), "batches": len(batches)}
+
+
+def sealed_segments(partition, count):
+    """The Segments answer, once so many are sealed; that happens behind the acknowledgements."""
+    deadline = time.monotonic() + 60
+    while True:
+        told = partition.connection.call(SEGMENTS, partition.place)[0]
+        if len(told.get("sealed", [])) >= count:
+            return told
+        expect(time.monotonic() < deadline, f"{count} sealed segments")
+        time.sleep(0.02)
 
 
 def truncate(partition):

@@ -238,12 +238,12 @@ mod tests {
 
     #[test]
     fn a_follower_that_has_not_begun_or_waits_is_not_over_and_one_that_stopped_is() {
-        let mut watch = Watch::default();
-        assert!(!watch.is_over(&[replica(State::Idle, 0, None)]));
-        assert!(!watch.is_over(&[replica(State::Waiting, 5, Some(5))]));
-        assert!(!watch.is_over(&[replica(State::Following, 5, None)]));
-        assert!(watch.is_over(&[replica(State::Stopped, 0, None)]));
-        assert!(watch.is_over(&[replica(State::Done, 0, None)]));
+        let is_over = |replica| Watch::default().is_over(&[replica]);
+        assert!(!is_over(replica(State::Idle, 0, None)));
+        assert!(!is_over(replica(State::Waiting, 5, Some(5))));
+        assert!(!is_over(replica(State::Following, 5, None)));
+        assert!(is_over(replica(State::Stopped, 0, None)));
+        assert!(is_over(replica(State::Done, 0, None)));
     }
 
     #[test]

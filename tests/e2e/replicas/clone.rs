@@ -1,0 +1,140 @@
+//! `corelog clone`.
+
+use serde_json::Value;
+
+use super::{Pair, consume, lines, produce};
+use crate::support::corelog::Corelog;
+
+#[test]
+fn a_clone_has_the_same_bytes_and_is_no_owner() {
+    let pair = Pair::start();
+    let here = pair.at_source();
+    here.run([
+        "topic",
+        "create",
+        "t",
+        "--partitions",
+        "2",
+        "--segment-bytes",
+        "1MiB",
+    ])
+    .done();
+    let first = lines("first", 3 << 20);
+    produce(&here, "0", &first);
+    produce(&here, "1", b"a\nb\nc\n");
+
+    let source = pair.source.address();
+    let dry = [
+        "clone",
+        "t",
+        "--from",
+        &source,
+        "--dry-run",
+        "--output",
+        "json",
+    ];
+    let plan = pair.at_other().run(dry).json();
+    assert!(
+        !plan["partitions"][0]["segments"]
+            .as_array()
+            .unwrap()
+            .is_empty(),
+        "{plan}"
+    );
+    assert_eq!(plan["partitions"][1]["tail_records"], 3);
+    let topics = pair
+        .at_other()
+        .run(["topic", "list", "--output", "json"])
+        .text();
+    assert!(
+        !topics.contains("\"t\""),
+        "a dry run makes nothing: {topics}"
+    );
+
+    let cloned = pair.clone(&[]);
+    assert_eq!(cloned["created"], true);
+    assert_eq!(states(&cloned), ["done", "done"]);
+    let (rows, code) = pair.compare();
+    assert_eq!(code, Some(0), "{rows:?}");
+    let there = pair.at_other();
+    assert_eq!(consume(&there, "0"), first);
+    assert_eq!(consume(&there, "1"), b"a\nb\nc\n");
+    let described = there
+        .run(["topic", "describe", "t", "--output", "json"])
+        .json();
+    assert_eq!(described["partitions"][0]["role"], "follower");
+    assert_eq!(described["partitions"][0]["source"], source.as_str());
+    let plan = pair.at_other().run(dry).json();
+    assert_eq!(plan["bytes"], 0, "nothing is left to move");
+    assert_eq!(plan["partitions"][0]["tail_records"], 0);
+}
+
+#[test]
+fn progress_is_lines_of_json_where_there_is_no_terminal() {
+    let pair = Pair::start();
+    let here = pair.at_source();
+    here.run(["topic", "create", "t", "--segment-bytes", "1MiB"])
+        .done();
+    produce(&here, "0", &lines("line", 3 << 20));
+    let source = pair.source.address();
+    let args = ["clone", "t", "--from", &source, "--limit-rate", "64MiB"];
+    let (out, said, code) = pair.at_other().run(args).parts();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(String::from_utf8_lossy(&out).contains("done"));
+    let last: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    assert_eq!(last["partitions"][0]["state"], "done", "{said}");
+    assert_eq!(last["bytes_done"], last["bytes_total"]);
+}
+
+#[test]
+fn a_clone_that_follows_ends_when_it_has_come_so_far_and_goes_on() {
+    let pair = Pair::start();
+    let here = pair.at_source();
+    here.run(["topic", "create", "t"]).done();
+    produce(&here, "0", b"a\nb\n");
+    assert_eq!(states(&pair.clone(&["--follow"])), ["following"]);
+    produce(&here, "0", b"c\n");
+    pair.level();
+    assert_eq!(consume(&pair.at_other(), "0"), b"a\nb\nc\n");
+    // Asked to append, it names its source, and the producer goes there.
+    produce(&pair.at_other(), "0", b"d\n");
+    assert_eq!(consume(&here, "0"), b"a\nb\nc\nd\n");
+    pair.level();
+}
+
+#[test]
+fn what_cannot_be_cloned_is_refused_and_nothing_is_overwritten() {
+    let pair = Pair::start();
+    for (corelog, line) in [(pair.at_source(), b"a\n"), (pair.at_other(), b"b\n")] {
+        corelog.run(["topic", "create", "t"]).done();
+        produce(&corelog, "0", line);
+    }
+    let source = pair.source.address();
+    let there = pair.at_other();
+    let said = there.run(["clone", "t", "--from", &source]).failed(1);
+    assert!(said.contains("TopicChanged"), "{said}");
+    let (_, said, code) = there
+        .run(["clone", "t", "--from", &source, "--dry-run"])
+        .parts();
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("another topic has this name"), "{said}");
+    assert_eq!(consume(&there, "0"), b"b\n");
+
+    let said = there.run(["clone", "none", "--from", &source]).failed(1);
+    assert!(said.contains("UnknownTopic"), "{said}");
+    there.run(["clone", "t", "--from", "127.0.0.1:1"]).failed(4);
+    there.run(["clone", "t"]).failed(2);
+    there
+        .run(["clone", "t", "--from", &source, "--segments", "0"])
+        .failed(2);
+    let nobody = ["clone", "t", "--from", &source, "--timeout", "2s"];
+    Corelog::at("127.0.0.1:1").run(nobody).failed(4);
+}
+
+fn states(cloned: &Value) -> Vec<&str> {
+    let partitions = cloned["partitions"].as_array().unwrap();
+    partitions
+        .iter()
+        .map(|partition| partition["state"].as_str().unwrap())
+        .collect()
+}

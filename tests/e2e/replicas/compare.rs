@@ -1,0 +1,110 @@
+//! `corelog compare`.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{Pair, compare, lines, produce};
+use crate::support::corelog::Corelog;
+use crate::support::folder::Folder;
+use crate::support::server::Server;
+
+#[test]
+fn copies_of_one_log_are_equal_and_the_first_batch_that_differs_is_named() {
+    let (folder, copy) = (Folder::new(), Folder::new());
+    let copy = copy.path().join("data");
+    let server = Server::start(folder.path());
+    let here = Corelog::to(&server);
+    here.run([
+        "topic",
+        "create",
+        "t",
+        "--partitions",
+        "2",
+        "--segment-bytes",
+        "1MiB",
+    ])
+    .done();
+    produce(&here, "0", &lines("shared", 3 << 20));
+    produce(&here, "1", b"a\nb\nc\n");
+    assert_eq!(server.stop().status.code(), Some(0));
+    copy_files(folder.path(), &copy);
+
+    let (server, other) = (Server::start(folder.path()), Server::start(&copy));
+    let (here, there) = (Corelog::to(&server), Corelog::to(&other));
+    let (rows, code) = compare(&here, &other);
+    assert_eq!(words(&rows), ["equal", "equal"]);
+    assert_eq!(code, Some(0));
+    // One that has more is equal as far as both go.
+    produce(&here, "1", b"d\ne\n");
+    let (rows, code) = compare(&here, &other);
+    assert_eq!(words(&rows), ["equal", "equal"]);
+    assert_eq!(code, Some(0));
+
+    produce(&there, "1", b"another\nand another\n");
+    let (rows, code) = compare(&here, &other);
+    assert_eq!(words(&rows), ["equal", "differs"]);
+    assert_eq!(rows[1]["first_difference"]["offset"], 3);
+    assert_eq!(code, Some(3));
+    let with = other.address();
+    let (_, said, _) = here.run(["compare", "t", "--with", &with]).parts();
+    assert!(
+        said.contains("t/1: the first batch that differs begins at offset 3"),
+        "{said}"
+    );
+
+    // Deep in a sealed segment it is found as well.
+    produce(&here, "0", b"mine\n");
+    produce(&there, "0", b"theirs\n");
+    produce(&here, "0", &lines("mine", 3 << 20));
+    produce(&there, "0", &lines("theirs", 3 << 20));
+    let (rows, _) = compare(&here, &other);
+    let shared = lines("shared", 3 << 20)
+        .iter()
+        .filter(|byte| **byte == b'\n')
+        .count();
+    assert_eq!(rows[0]["first_difference"]["offset"], json!(shared));
+}
+
+#[test]
+fn what_cannot_be_compared_is_told_apart_from_what_differs() {
+    let pair = Pair::start();
+    for corelog in [pair.at_source(), pair.at_other()] {
+        corelog.run(["topic", "create", "t"]).done();
+        produce(&corelog, "0", b"a\nb\n");
+    }
+    let (rows, code) = pair.compare();
+    assert_eq!(words(&rows), ["other_history"]);
+    assert_eq!(code, Some(3));
+
+    let with = pair.other.address();
+    let here = pair.at_source();
+    here.run(["compare", "none", "--with", &with]).failed(1);
+    here.run(["compare", "t", "--with", &with, "--partition", "7"])
+        .failed(1);
+    here.run(["compare", "t"]).failed(2);
+    here.run(["compare", "t", "--with", "nowhere"]).failed(2);
+    let nobody = ["compare", "t", "--with", "127.0.0.1:1", "--timeout", "2s"];
+    let said = here.run(nobody).failed(4);
+    assert!(said.contains("127.0.0.1:1"), "{said}");
+}
+
+fn words(rows: &[Value]) -> Vec<&str> {
+    rows.iter()
+        .map(|row| row["verdict"].as_str().unwrap())
+        .collect()
+}
+
+/// Copies a stopped server's data directory.
+fn copy_files(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_files(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}

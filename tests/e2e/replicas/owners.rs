@@ -1,0 +1,103 @@
+//! `corelog promote`, `corelog rejoin` and `corelog handover`.
+
+use super::{Pair, consume, produce};
+
+#[test]
+fn a_promoted_follower_takes_writes_and_the_old_owner_s_own_records_are_kept_apart() {
+    let pair = Pair::start();
+    let (here, there) = (pair.at_source(), pair.at_other());
+    here.run(["topic", "create", "t"]).done();
+    produce(&here, "0", b"a\nb\n");
+    pair.clone(&["--follow"]);
+    pair.level();
+
+    let said = there.run(["promote", "t"]).failed(6);
+    assert!(
+        said.contains("ends at 2") && said.contains("--accept-loss"),
+        "{said}"
+    );
+    let promoted = there
+        .run(["promote", "t", "--accept-loss", "--output", "json"])
+        .json();
+    assert_eq!(promoted["partitions"][0]["end"], 2);
+    assert_eq!(promoted["partitions"][0]["is_lossless"], false);
+    produce(&there, "0", b"new\n");
+    produce(&here, "0", b"old\nold\nold\n");
+    let (rows, code) = pair.compare();
+    assert_eq!(code, Some(3), "{rows:?}");
+    assert_eq!(rows[0]["first_difference"]["offset"], 2);
+
+    let owner = pair.other.address();
+    let rejoin = ["rejoin", "t", "--to", &owner, "--output", "json"];
+    let rejoined = here.run(rejoin).json();
+    assert_eq!(rejoined["partitions"][0]["common"], 2);
+    assert_eq!(rejoined["partitions"][0]["records"], 3);
+    assert!(
+        rejoined["partitions"][0]["file"].as_str().is_some(),
+        "{rejoined}"
+    );
+    pair.level();
+    assert_eq!(consume(&here, "0"), b"a\nb\nnew\n");
+    let (rows, code) = pair.compare();
+    assert_eq!(code, Some(0), "{rows:?}");
+    let described = here.run(["topic", "describe", "t"]).text();
+    let line = format!("replica: t/0 follows {owner}, level with it");
+    assert!(described.contains(&line), "{described}");
+}
+
+#[test]
+fn a_handover_changes_the_owner_and_loses_nothing() {
+    let pair = Pair::start();
+    let (here, there) = (pair.at_source(), pair.at_other());
+    here.run(["topic", "create", "t"]).done();
+    produce(&here, "0", b"a\nb\n");
+    pair.clone(&["--follow"]);
+    let follower = pair.other.address();
+    let handover = ["handover", "t", "--to", &follower, "--output", "json"];
+    let handed = here.run(handover).json();
+    assert_eq!(handed["partitions"][0]["owner"], follower.as_str());
+    assert_eq!(handed["partitions"][0]["end"], 2);
+    // Producers that know the old owner find the new one.
+    produce(&here, "0", b"c\n");
+    assert_eq!(consume(&there, "0"), b"a\nb\nc\n");
+    pair.level();
+    let (rows, code) = pair.compare();
+    assert_eq!(code, Some(0), "{rows:?}");
+    let described = here
+        .run(["topic", "describe", "t", "--output", "json"])
+        .json();
+    assert_eq!(described["partitions"][0]["role"], "follower");
+}
+
+#[test]
+fn who_owns_what_cannot_be_changed_where_it_makes_no_sense() {
+    let pair = Pair::start();
+    let here = pair.at_source();
+    here.run(["topic", "create", "t"]).done();
+    produce(&here, "0", b"a\n");
+    let said = here.run(["promote", "t", "--partition", "0"]).failed(1);
+    assert!(said.contains("NotFollower"), "{said}");
+    for args in [
+        &["promote", "none"][..],
+        &["handover", "none"],
+        &["handover", "t"],
+        &["rejoin", "none", "--to", "127.0.0.1:1"],
+    ] {
+        here.run(args).failed(1);
+    }
+    here.run(["rejoin", "t", "--to", "127.0.0.1:1"]).failed(4);
+    here.run(["rejoin", "t"]).failed(2);
+    here.run(["handover", "t", "--to", "nowhere"]).failed(2);
+    here.run(["handover", "t", "--to", "127.0.0.1:1", "--abort"])
+        .failed(2);
+    // There is none to call off: the owner is who it was.
+    let owner = pair.source.address();
+    let abort = ["handover", "t", "--abort", "--output", "json"];
+    assert_eq!(
+        here.run(abort).json()["partitions"][0]["owner"],
+        owner.as_str()
+    );
+    // Nothing of it took the partition from its owner.
+    produce(&here, "0", b"b\n");
+    assert_eq!(consume(&here, "0"), b"a\nb\n");
+}
