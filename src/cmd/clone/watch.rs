@@ -189,12 +189,19 @@ fn total(partitions: &[Partition]) -> Part {
     }
 }
 
+/// The segments on their way, by partition and base offset.
 fn parts(partitions: &[Partition]) -> Vec<Part> {
     let segments = partitions.iter().flat_map(|partition| {
-        partition.receiving.iter().map(|segment| Part {
-            name: format!("{}/{} from {}", partition.id, segment.segment, segment.from),
-            bytes_done: segment.bytes_done,
-            bytes_total: segment.bytes_total,
+        partition.receiving.iter().map(|segment| {
+            let name = format!("{}/{}", partition.id, segment.segment);
+            Part {
+                name: match segment.from.as_str() {
+                    "" => name,
+                    from => format!("{name} from {from}"),
+                },
+                bytes_done: segment.bytes_done,
+                bytes_total: segment.bytes_total,
+            }
         })
     });
     segments.collect()

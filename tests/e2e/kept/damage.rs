@@ -16,7 +16,7 @@ use crate::support::server::Start;
 use crate::support::wire::Wire;
 
 /// Turns the bits of one byte of a file.
-pub(super) fn flip(path: &Path, position: u64) {
+pub(crate) fn flip(path: &Path, position: u64) {
     let file = OpenOptions::new()
         .read(true)
         .write(true)

@@ -10,9 +10,9 @@
 //! damage    a byte that changes under a server that serves
 //! ```
 
-mod damage;
+pub(crate) mod damage;
 mod events;
 mod hold;
-mod records;
+pub(crate) mod records;
 mod restore;
 mod snapshot;

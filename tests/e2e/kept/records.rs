@@ -30,7 +30,7 @@ pub(super) fn value(number: u64) -> Vec<u8> {
 }
 
 /// The stores of a partition below `home` (a topic's directory), the oldest first.
-pub(super) fn stores(home: &Path, partition: u32) -> Vec<PathBuf> {
+pub(crate) fn stores(home: &Path, partition: u32) -> Vec<PathBuf> {
     let dir = home.join(partition.to_string());
     let mut stores: Vec<_> = std::fs::read_dir(dir)
         .unwrap()

@@ -3,6 +3,7 @@
 mod clone;
 mod compare;
 mod owners;
+mod repair;
 
 use serde_json::Value;
 
@@ -15,7 +16,7 @@ use crate::support::server::Server;
 struct Pair {
     source: Server,
     other: Server,
-    _folders: [Folder; 2],
+    folders: [Folder; 2],
 }
 
 impl Pair {
@@ -27,7 +28,7 @@ impl Pair {
         Self {
             source,
             other,
-            _folders: folders,
+            folders,
         }
     }
 
