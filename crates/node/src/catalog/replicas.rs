@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use corelog_protocol::error::{Detail, ErrorCode};
+use corelog_protocol::limits;
 use corelog_protocol::message::{clone_topic, metadata, segments};
 use corelog_record::{Offset, PartitionId, TopicId, TopicName};
 use corelog_storage::format::replica::{Replica, Role};
@@ -14,11 +15,6 @@ use super::topic::{Topic, check_settings};
 use crate::failure::{Failure, failure, failure_with};
 use crate::follow::{ASK_TIMEOUT, Line};
 use crate::rt;
-
-/// Addresses that a partition is copied from.
-const SOURCES_MAX: usize = 8;
-/// The longest address, in bytes: a DNS name and a port.
-const ADDRESS_BYTES_MAX: usize = 260;
 
 impl Admin {
     /// Makes partitions of another node's topic replicas here; they copy by themselves from then on.
@@ -205,12 +201,12 @@ fn check_sources(request: &clone_topic::Request) -> Result<(), Failure> {
         let port = address
             .rsplit_once(':')
             .map(|(_, port)| port.parse::<u16>());
-        address.len() <= ADDRESS_BYTES_MAX && matches!(port, Some(Ok(_)))
+        address.len() <= limits::ADDRESS_BYTES_MAX as usize && matches!(port, Some(Ok(_)))
     };
-    if request.from.is_empty() || request.from.len() > SOURCES_MAX {
+    if request.from.is_empty() || request.from.len() > limits::SOURCE_COUNT_MAX as usize {
         return invalid(
             "from",
-            format!("between 1 and {SOURCES_MAX} sources, please"),
+            format!("between 1 and {} sources, please", limits::SOURCE_COUNT_MAX),
         );
     }
     if let Some(bad) = request.from.iter().find(|address| !is_address(address)) {

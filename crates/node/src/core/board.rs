@@ -81,6 +81,11 @@ impl Board {
         }
     }
 
+    /// Up to where it was told to be on disk.
+    pub(super) fn durable(&self) -> Offset {
+        self.durable.get()
+    }
+
     /// All below `durable` is on disk.
     pub(super) fn advance(&self, durable: Offset) {
         assert!(

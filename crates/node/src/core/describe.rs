@@ -1,7 +1,6 @@
 //! What a core tells of its partitions, to clients and to the metrics.
 
 use corelog_protocol::message::describe_topic::{self, Damage, LastSnapshot};
-use corelog_protocol::message::replica_status::Role;
 use corelog_record::TopicId;
 
 use super::slots::{Slot, SlotState};
@@ -62,6 +61,7 @@ impl Core {
             name: last.name.to_string(),
             end: last.end,
         });
+        let (role, source) = self.role(slot.key, slot.topic.replica(slot.key.partition));
         describe_topic::Partition {
             id: snapshot.partition,
             core: self.id,
@@ -83,11 +83,11 @@ impl Core {
             read_only: partition.is_some_and(|partition| partition.status().is_read_only),
             scrubbed_at: partition.and_then(|partition| partition.scrubbed_at()),
             snapshot: last,
-            role: Role::Owner,
-            source: None,
-            lag_records: None,
-            lag_bytes: None,
-            lag_ms: None,
+            role,
+            source,
+            lag_records: snapshot.lag.map(|lag| lag.records),
+            lag_bytes: snapshot.lag.map(|lag| lag.bytes),
+            lag_ms: snapshot.lag.and_then(|lag| lag.millis),
         }
     }
 }

@@ -115,7 +115,8 @@ impl Core {
         }
         let closed = log.close(rt::wall_clock()).await;
         if let (Ok(()), Some(board)) = (&closed, self.slots.borrow().board(slot)) {
-            board.advance(log.durable());
+            // A log whose end was cut is durable up to less than was told before.
+            board.advance(log.durable().max(board.durable()));
         }
         self.void(slot, Void::Closed);
         closed

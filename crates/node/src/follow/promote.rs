@@ -126,8 +126,9 @@ fn loss_possible(end: Offset, source_end: Option<Offset>, heard_ms: Option<u64>)
     };
     let message = format!("this copy ends at {end}; {known}: what is missing here will be lost");
     let detail = Detail {
-        offset: Some(end),
-        high_watermark: source_end,
+        end: Some(end),
+        source_end,
+        source_heard_ms: heard_ms,
         ..Detail::default()
     };
     failure_with(ErrorCode::LossPossible, message, detail)

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use corelog_protocol::message::replica_status::{self, Partition, Receiving, State};
-use corelog_storage::format::replica::Role;
+use corelog_storage::format::replica::{Replica, Role};
 
 use super::followers::Follower;
 use super::task::Following;
@@ -17,6 +17,19 @@ impl Core {
     /// How far a partition of this core that is durable up to `durable` is behind its source.
     pub(crate) fn lag(&self, key: PartitionKey, durable: Offset) -> Option<Lag> {
         lag_of(&*self.followings.of(key)?, durable)
+    }
+
+    /// What the node is to a partition of this core, and the address that this names.
+    pub(crate) fn role(
+        &self,
+        key: PartitionKey,
+        replica: Option<&Replica>,
+    ) -> (replica_status::Role, Option<String>) {
+        let role = replica.map_or(replica_status::Role::Owner, |r| role_of(r.role));
+        let asked = self.followings.of(key);
+        let asked = asked.and_then(|following| following.progress.source.borrow().clone());
+        let named = || replica.and_then(|replica| replica.sources.first().cloned());
+        (role, asked.or_else(named))
     }
 
     /// What this core's partitions of a topic are to it, and how far they are.
@@ -36,9 +49,10 @@ impl Core {
                 .place(key)
                 .map_or(Offset::ZERO, |place| place.durable.offset);
             let followers = self.followers.of(key).into_iter().map(told_follower);
+            let (role, source) = self.role(key, replica);
             let mut told = Partition {
-                role: replica.map_or(replica_status::Role::Owner, |r| role_of(r.role)),
-                source: replica.and_then(|replica| replica.sources.first().cloned()),
+                role,
+                source,
                 end,
                 followers: followers.collect(),
                 repairs: self.repairs.count(key),
@@ -61,9 +75,6 @@ fn tell_progress(following: &Rc<Following>, told: &mut Partition) {
         .borrow()
         .as_ref()
         .map(|why| (**why).clone());
-    if let Some(source) = &*progress.source.borrow() {
-        told.source = Some(source.clone());
-    }
     let received = progress.received();
     let count = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
     (told.bytes_done, told.bytes_total) = (received.bytes, received.bytes_total);
