@@ -38,9 +38,14 @@ pub const VERSION: u32 = 1;
 /// who does not know it would take appends that belong to another node.
 pub const FEATURE_REPLICAS: u32 = 1;
 
-/// The required features that this version knows. A file that carries a bit outside this set was
-/// written by a later version that must not be misread, and is refused.
-pub const FEATURES_KNOWN: u32 = FEATURE_REPLICAS;
+/// The required features of a kind of file that this version knows. A file that carries a bit outside
+/// this set was written by a later version that must not be misread, and is refused.
+const fn features_known(magic: [u8; MAGIC_BYTES]) -> u32 {
+    match magic {
+        topic::MAGIC => FEATURE_REPLICAS,
+        _ => 0,
+    }
+}
 
 /// What is wrong with the bytes of a file.
 #[derive(Debug, thiserror::Error)]
@@ -172,7 +177,7 @@ fn read_start(
             known: VERSION,
         });
     }
-    let unknown = reader.u32()? & !FEATURES_KNOWN;
+    let unknown = reader.u32()? & !features_known(magic);
     if unknown != 0 {
         return Err(Error::Features { what, unknown });
     }

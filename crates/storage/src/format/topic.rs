@@ -129,5 +129,5 @@ impl Topic {
     }
 }
 
-const MAGIC: [u8; 8] = *b"CLOGTOPC";
+pub(super) const MAGIC: [u8; 8] = *b"CLOGTOPC";
 const WHAT: &str = "topic file";

@@ -187,6 +187,12 @@ fn later_versions_and_unknown_features_are_refused_before_their_checksum() {
                 ..
             })
         ));
+        // What one kind of file may require is unknown to the others.
+        let mut changed = bytes.clone();
+        changed[12] |= 1;
+        let is_topic = bytes.starts_with(b"CLOGTOPC");
+        let is_refused = matches!(decode(&changed), Err(Error::Features { unknown: 1, .. }));
+        assert_eq!(is_refused, !is_topic);
         let mut changed = bytes.clone();
         changed[0] = b'X';
         assert!(matches!(decode(&changed), Err(Error::Magic { .. })));
