@@ -29,8 +29,7 @@ impl Share {
     }
 }
 
-/// The lock, the side thread, the pool's threads with a directory and a file each, the twenty of a
-/// restore, some to spare.
+/// The lock, the side thread, the pool's threads with a directory and a file each, some to spare.
 const NODE_DESCRIPTORS: usize = 64;
 /// Each place for sending segments has a socket, a file, and the file of the turn before; who receives
 /// one has a socket and a file.

@@ -8,7 +8,6 @@ use std::task::Poll;
 use corelog_record::HistoryId;
 
 use super::in_order::InOrder;
-use super::unsynced::Unsynced;
 use crate::Error;
 use crate::disk::{Dir, File, Open, Space, round_up};
 use crate::error::At;
@@ -37,8 +36,8 @@ pub enum Stores {
 }
 
 impl<D: Dir> Copy<'_, D> {
-    /// Copies the segment `seal` in the files of `generation`, and tells `progress` of every piece.
-    /// Both files are left to `unsynced`, which makes them durable but for their names.
+    /// Copies the segment `seal` in the files of `generation`, both of them durable afterwards but
+    /// for their names, and tells `progress` of every piece.
     ///
     /// Nothing is to be believed of the target before this returns: a piece is verified while it is
     /// written already.
@@ -50,7 +49,6 @@ impl<D: Dir> Copy<'_, D> {
         &self,
         generation: u32,
         seal: &Seal,
-        unsynced: &mut Unsynced<D>,
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), Error> {
         let base = Point::starting(seal.digest.start());
@@ -83,33 +81,26 @@ impl<D: Dir> Copy<'_, D> {
         moved.await?.map_err(damaged)?;
         let (index, _) = verifier.finish().map_err(damaged)?;
         match target {
-            Some(target) => {
-                self.cut(&target, &store, length).await?;
-                unsynced.push(self.target, &store, target, length);
-                let closed = file.close().await;
-                closed.map_err(|e| At::new(self.source, &store).io("close", e))?;
-            }
+            Some(target) => self.close(target, &store, length).await?,
             // Whoever put the file there may not have synced it.
-            None => unsynced.push(self.source, &store, file, length),
+            None => {
+                let synced = file.sync_all().await;
+                synced.map_err(|e| At::new(self.source, &store).io("sync", e))?;
+            }
         }
+        let closed = file.close().await;
+        closed.map_err(|e| At::new(self.source, &store).io("close", e))?;
         let bytes = index.encode(self.history, &base);
-        let name = name::index(base.offset, generation);
-        let index = self.write(&name, &bytes).await?;
-        unsynced.push(self.target, &name, index, bytes.len() as u64);
-        unsynced.sync_many().await
+        self.write(&name::index(base.offset, generation), &bytes)
+            .await
     }
 
-    /// Takes the segment `seal` over as it is, store and index, which are left to `unsynced` as those of
-    /// [`Copy::segment`]. Nothing of either is to be believed; what is missing stays so.
+    /// Takes the segment `seal` over as it is, store and index, both of them durable afterwards but for
+    /// their names. Nothing of either is to be believed; what is missing stays so.
     ///
     /// # Errors
     /// [`Error::StorageFull`]; any error of the disk.
-    pub(super) async fn as_it_is(
-        &self,
-        generation: u32,
-        seal: &Seal,
-        unsynced: &mut Unsynced<D>,
-    ) -> Result<(), Error> {
+    pub(super) async fn as_it_is(&self, generation: u32, seal: &Seal) -> Result<(), Error> {
         let base = seal.digest.base;
         for name in [name::store(base, generation), name::index(base, generation)] {
             // There before the damage was met.
@@ -122,23 +113,22 @@ impl<D: Dir> Copy<'_, D> {
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 other => Rc::new(other.map_err(|e| at().io("open", e))?),
             };
-            let length = file.len().await.map_err(|e| at().io("measure", e))?;
             if self.link(&name).await {
-                unsynced.push(self.source, &name, file, length);
-                continue;
+                file.sync_all().await.map_err(|e| at().io("sync", e))?;
+            } else {
+                let length = file.len().await.map_err(|e| at().io("measure", e))?;
+                let target = self.create(&name, length).await?;
+                let mut position = 0;
+                while position < length {
+                    let wanted = (length - position).min(PIECE_BYTES);
+                    let bytes = self.read(&file, &name, position, wanted).await?;
+                    position += self.put(&target, &name, position, bytes.as_ref()).await?;
+                }
+                self.close(target, &name, length).await?;
             }
-            let target = self.create(&name, length).await?;
-            let mut position = 0;
-            while position < length {
-                let wanted = (length - position).min(PIECE_BYTES);
-                let bytes = self.read(&file, &name, position, wanted).await?;
-                position += self.put(&target, &name, position, bytes.as_ref()).await?;
-            }
-            self.cut(&target, &name, length).await?;
-            unsynced.push(self.target, &name, target, length);
             file.close().await.map_err(|e| at().io("close", e))?;
         }
-        unsynced.sync_many().await
+        Ok(())
     }
 
     /// Whether the store now has a second name in the target. An error that is more than that the file
@@ -227,13 +217,12 @@ impl<D: Dir> Copy<'_, D> {
         }
     }
 
-    /// Writes the whole file `name`.
-    async fn write(&self, name: &str, bytes: &[u8]) -> Result<Rc<D::File>, Error> {
+    /// Writes the whole file `name`, durable but for its name.
+    async fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let length = bytes.len() as u64;
         let file = self.create(name, length).await?;
         self.put(&file, name, 0, bytes).await?;
-        self.cut(&file, name, length).await?;
-        Ok(file)
+        self.close(file, name, length).await
     }
 
     /// A new file with room for `length` bytes. A full disk shows here, and only here.
@@ -247,10 +236,11 @@ impl<D: Dir> Copy<'_, D> {
         Ok(file)
     }
 
-    /// Cuts a file to its length.
-    async fn cut(&self, file: &D::File, name: &str, length: u64) -> Result<(), Error> {
-        let cut = file.set_len(length).await;
-        cut.map_err(|e| At::new(self.target, name).io("cut", e))
+    async fn close(&self, file: Rc<D::File>, name: &str, length: u64) -> Result<(), Error> {
+        let at = || At::new(self.target, name);
+        file.set_len(length).await.map_err(|e| at().io("cut", e))?;
+        file.sync_all().await.map_err(|e| at().io("sync", e))?;
+        file.close().await.map_err(|e| at().io("close", e))
     }
 
     fn damaged(&self, store: &str, seal: &Seal, point: Point) -> Error {

@@ -2,7 +2,6 @@
 
 use super::copy::{Copy, Stores};
 use super::shelf::{commit, create, open, partition_dir};
-use super::unsynced::Unsynced;
 use super::{NAME, Partition, Summary, TOPICS, Topic, origin};
 use crate::Error;
 use crate::disk::{ASIDE_SUFFIX, Dir};
@@ -93,13 +92,10 @@ async fn copy_partition<D: Dir>(
         // What leaves the node is changed by who knows whom.
         stores: Stores::Copied,
     };
-    let mut unsynced = Unsynced::default();
     for (generation, seal) in &origin.segments {
-        copy.segment(*generation, seal, &mut unsynced, progress)
-            .await?;
+        copy.segment(*generation, seal, progress).await?;
         bytes += seal.digest.bytes;
     }
-    unsynced.sync().await?;
     Manifest::create(target.clone(), header, &origin.state.edits()).await?;
     Ok((origin.segments.len() as u64, bytes))
 }

@@ -16,8 +16,7 @@
 //! Laws kept: a snapshot is there whole or not at all, and so is what is made of it. No byte leaves
 //! a snapshot that was not verified on the way: every checksum, every offset, the chain against the
 //! digests in the manifest, the manifest against the `snapshot` file. What does not hold is
-//! refused, or, if that is asked for, taken over as damage, which nobody serves. What is written is
-//! synced before a manifest names it.
+//! refused, or, if that is asked for, taken over as damage, which nobody serves.
 
 mod copy;
 mod export;
@@ -25,7 +24,6 @@ mod in_order;
 mod origin;
 mod restore;
 mod shelf;
-mod unsynced;
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! Making a partition of what a snapshot holds of one.
 //!
 //! ```text
-//! <topic>/<partition>.restoring/    stores and indexes, verified, many synced in a row · mark · manifest
+//! <topic>/<partition>.restoring/    stores and indexes, each verified and synced · mark · manifest
 //! <topic>/<partition>/              the same, renamed, when all of it is there
 //! ```
 //!
@@ -16,7 +16,6 @@ use corelog_record::{
 use super::copy::{Copy, Stores};
 use super::origin::Origin;
 use super::shelf::{create, remove_tree, sync};
-use super::unsynced::Unsynced;
 use super::{Partition, origin};
 use crate::Error;
 use crate::disk::Dir;
@@ -173,14 +172,10 @@ async fn fill<D: Dir>(
         stores: restore.stores,
     };
     let (mut bytes, mut damage) = (0, Vec::new());
-    let mut unsynced = Unsynced::default();
     for (generation, seal) in &origin.segments {
-        match copy
-            .segment(*generation, seal, &mut unsynced, progress)
-            .await
-        {
+        match copy.segment(*generation, seal, progress).await {
             Err(Error::DamagedStore { from, to, .. }) if restore.is_damage_kept => {
-                copy.as_it_is(*generation, seal, &mut unsynced).await?;
+                copy.as_it_is(*generation, seal).await?;
                 let segment = seal.digest.base;
                 let known = origin.damage.iter().filter(|d| d.segment == segment);
                 match known.clone().next() {
@@ -192,7 +187,6 @@ async fn fill<D: Dir>(
         }
         bytes += seal.digest.bytes;
     }
-    unsynced.sync().await?;
     let mut edits = origin.state.copied(restore.now).edits();
     edits.push(Edit::Epoch(Epoch {
         epoch,

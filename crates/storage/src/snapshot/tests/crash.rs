@@ -211,7 +211,7 @@ fn a_partition_that_shares_its_stores_is_whole_or_absent_whenever_the_power_goes
 }
 
 #[test]
-fn a_partition_of_more_files_than_are_synced_in_a_row_is_whole_or_absent_whenever_the_power_goes() {
+fn a_restored_partition_of_many_segments_is_whole_or_absent_whenever_the_power_goes() {
     let operations = restore_up_to_each_operation(8_000, Stores::Copied);
     assert!(operations > 200, "{operations}");
 }
