@@ -56,10 +56,7 @@ impl Bars {
         });
         for part in parts {
             let bar = self.parts.entry(part.name.clone()).or_insert_with(|| {
-                let bar = styled(
-                    part.bytes_total,
-                    "{bar:20} {bytes}/{total_bytes} {bytes_per_sec}  {msg}",
-                );
+                let bar = styled(part.bytes_total, "{bar:20} {bytes}/{total_bytes}  {msg}");
                 self.all.insert_before(&self.total, bar)
             });
             move_to(bar, part);

@@ -106,6 +106,8 @@ impl Shown {
     fn show(&mut self, topic: &TopicName, partitions: &[Partition], is_over: bool) {
         match &mut self.bars {
             Some(bars) if is_over => bars.clear(),
+            // Nothing is known of the source yet.
+            Some(_) if bytes(partitions).1 == 0 => {}
             Some(bars) => bars.show(&total(partitions), &parts(partitions)),
             None => self.line(topic, partitions, is_over),
         }
@@ -144,23 +146,25 @@ impl Shown {
     /// Says once why a partition waits, each time that it begins to.
     fn say_what_waits(&mut self, topic: &TopicName, partitions: &[Partition]) {
         for partition in partitions {
-            let is_waiting = partition.state == State::Waiting;
-            let was_waiting = self.waiting.contains(&partition.id);
-            if is_waiting && !was_waiting {
-                let why = partition.error.as_ref().map(ToString::to_string);
-                let line = format!(
-                    "{topic}/{} waits: {}",
-                    partition.id,
-                    why.unwrap_or_default()
-                );
-                match &self.bars {
-                    Some(bars) => bars.say(&line),
-                    None => say(&line),
-                }
-                self.waiting.push(partition.id);
-            } else if !is_waiting {
-                self.waiting.retain(|waiting| *waiting != partition.id);
+            let (id, is_waiting) = (partition.id, partition.state == State::Waiting);
+            if !is_waiting {
+                self.waiting.retain(|waiting| *waiting != id);
+                continue;
             }
+            // Without an error it has not begun yet.
+            let Some(why) = partition
+                .error
+                .as_ref()
+                .filter(|_| !self.waiting.contains(&id))
+            else {
+                continue;
+            };
+            let line = format!("{topic}/{id} waits: {why}");
+            match &self.bars {
+                Some(bars) => bars.say(&line),
+                None => say(&line),
+            }
+            self.waiting.push(id);
         }
     }
 }
