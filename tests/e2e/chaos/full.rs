@@ -15,9 +15,9 @@ use corelog_protocol::message::{
 use corelog_record::batch::{Batches, Codec, View};
 use corelog_record::{Offset, PartitionId, TopicName};
 
-use super::mount::Mount;
 use crate::support::deadline::{output_of, until};
 use crate::support::folder::Folder;
+use crate::support::mount::Mount;
 use crate::support::server::{Server, Start};
 use crate::support::wire::{Target, Wire, batch};
 

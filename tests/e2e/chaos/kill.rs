@@ -7,12 +7,12 @@ use std::time::Duration;
 use corelog_client::ProducerConfig;
 use corelog_record::batch::Codec;
 
-use super::books;
-use super::load::{Load, Task};
 use super::watch::Watch;
+use crate::support::books;
 use crate::support::chance;
 use crate::support::deadline::DEADLINE;
 use crate::support::folder::Folder;
+use crate::support::load::{Load, Task};
 use crate::support::server::{Server, Start};
 use crate::support::wire::Wire;
 

@@ -6,10 +6,10 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::mount::Mount;
 use crate::support::corelog::Corelog;
 use crate::support::deadline::output_of;
 use crate::support::folder::Folder;
+use crate::support::mount::Mount;
 use crate::support::server::{Server, Start};
 
 /// A data directory with records in it, left by a server that was killed.

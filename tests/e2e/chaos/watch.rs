@@ -9,7 +9,7 @@ use corelog_client::{Client, ClientConfig, ConsumerConfig, End, Start};
 use corelog_record::Offset;
 use tokio::sync::Notify;
 
-use super::books::Id;
+use crate::support::books::Id;
 use crate::support::deadline::DEADLINE;
 
 /// What a partition's reader was shown, in that order.

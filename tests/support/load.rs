@@ -13,31 +13,31 @@ use corelog_client::{
 };
 
 use super::books::{Books, Id};
-use crate::support::deadline::{DEADLINE, until};
+use super::deadline::{DEADLINE, until};
 
 /// What to produce, and how.
 #[derive(Clone)]
-pub(super) struct Task {
-    pub(super) server: String,
-    pub(super) topic: TopicName,
-    pub(super) partitions: u32,
-    pub(super) producer: ProducerConfig,
+pub(crate) struct Task {
+    pub(crate) server: String,
+    pub(crate) topic: TopicName,
+    pub(crate) partitions: u32,
+    pub(crate) producer: ProducerConfig,
     /// How long a request may take, retries included.
-    pub(super) timeout: Duration,
+    pub(crate) timeout: Duration,
 }
 
 /// Producing until it is told to stop.
-pub(super) struct Load {
+pub(crate) struct Load {
     thread: JoinHandle<Report>,
     meter: Arc<Meter>,
 }
 
 /// What came of it.
-pub(super) struct Report {
-    pub(super) books: Books,
+pub(crate) struct Report {
+    pub(crate) books: Books,
     /// The most bytes of records that were sent and not settled.
-    pub(super) unsettled_most: usize,
-    pub(super) settled_batches: u64,
+    pub(crate) unsettled_most: usize,
+    pub(crate) settled_batches: u64,
 }
 
 /// What the producer's thread and its observer tell as they go.
@@ -54,7 +54,7 @@ struct Meter {
 }
 
 impl Load {
-    pub(super) fn begin(task: Task) -> Self {
+    pub(crate) fn begin(task: Task) -> Self {
         let meter = Arc::<Meter>::default();
         let thread = thread::spawn({
             let meter = Arc::clone(&meter);
@@ -64,7 +64,7 @@ impl Load {
     }
 
     /// Waits until `count` more records are acknowledged.
-    pub(super) fn wait_for_acks(&self, count: usize) {
+    pub(crate) fn wait_for_acks(&self, count: usize) {
         let enough = self.meter.acked.load(Ordering::Relaxed) + count;
         until(&format!("{count} more acknowledgements"), || {
             self.meter.acked.load(Ordering::Relaxed) >= enough || self.thread.is_finished()
@@ -72,12 +72,12 @@ impl Load {
     }
 
     /// How many records failed so far, whatever their outcome.
-    pub(super) fn failed(&self) -> usize {
+    pub(crate) fn failed(&self) -> usize {
         self.meter.failed.load(Ordering::Relaxed)
     }
 
     /// Stops sending, waits until all is settled, and gives the books.
-    pub(super) fn end(self) -> Report {
+    pub(crate) fn end(self) -> Report {
         self.meter.is_over.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
     }

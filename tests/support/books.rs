@@ -6,34 +6,34 @@ use corelog_client::{Ack, Outcome, ProduceError};
 use corelog_record::Offset;
 use corelog_record::batch::{Batches, Records, View};
 
-use crate::support::wire::{Target, Wire};
+use super::wire::{Target, Wire};
 
 /// A record's name: its partition, and its place in the order of that partition's sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Id {
-    pub(super) partition: u32,
-    pub(super) number: u64,
+pub(crate) struct Id {
+    pub(crate) partition: u32,
+    pub(crate) number: u64,
 }
 
 /// What was told of each record that was sent.
 #[derive(Default)]
-pub(super) struct Books {
+pub(crate) struct Books {
     told: BTreeMap<Id, Result<Ack, ProduceError>>,
 }
 
 /// How many records had which outcome.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Tally {
-    pub(super) acked: usize,
-    pub(super) not_applied: usize,
-    pub(super) unknown: usize,
+pub(crate) struct Tally {
+    pub(crate) acked: usize,
+    pub(crate) not_applied: usize,
+    pub(crate) unknown: usize,
     /// Of the unknown ones, those that are in the log.
-    pub(super) unknown_found: usize,
+    pub(crate) unknown_found: usize,
 }
 
 impl Id {
     /// The record's value: nobody else's, and of a length of its own.
-    pub(super) fn value(self) -> Vec<u8> {
+    pub(crate) fn value(self) -> Vec<u8> {
         let seed = u64::from(self.partition) << 48 | self.number;
         let mut random = fastrand::Rng::with_seed(seed);
         let mut value = format!("{} {} ", self.partition, self.number).into_bytes();
@@ -44,7 +44,7 @@ impl Id {
     }
 
     /// The record that has this value.
-    pub(super) fn of(value: &[u8]) -> Self {
+    pub(crate) fn of(value: &[u8]) -> Self {
         let mut words = value.splitn(3, |byte| *byte == b' ');
         let mut number = || -> u64 {
             let word = std::str::from_utf8(words.next().unwrap()).unwrap();
@@ -60,13 +60,13 @@ impl Id {
 }
 
 impl Books {
-    pub(super) fn note(&mut self, id: Id, outcome: Result<Ack, ProduceError>) {
+    pub(crate) fn note(&mut self, id: Id, outcome: Result<Ack, ProduceError>) {
         let before = self.told.insert(id, outcome);
         assert!(before.is_none(), "{id:?} was told twice");
     }
 
     /// Reads every partition from its beginning and holds it against what was told.
-    pub(super) fn audit(&self, wire: &mut Wire, topic: &Target, partitions: u32) -> Tally {
+    pub(crate) fn audit(&self, wire: &mut Wire, topic: &Target, partitions: u32) -> Tally {
         let mut found: BTreeMap<Id, Offset> = BTreeMap::new();
         for partition in 0..partitions {
             let mut last = None;
@@ -109,7 +109,7 @@ impl Books {
 }
 
 /// All records of a partition, in log order, with dense offsets.
-pub(super) fn read(wire: &mut Wire, topic: &Target, partition: u32) -> Vec<(Offset, Id)> {
+pub(crate) fn read(wire: &mut Wire, topic: &Target, partition: u32) -> Vec<(Offset, Id)> {
     let bytes = wire.read_all(topic, partition, Offset::ZERO);
     let (mut found, mut next) = (Vec::new(), Offset::ZERO);
     for bytes in Batches::over(&bytes) {

@@ -1,40 +1,55 @@
 //! A way to the server on which things go wrong: a Produce is answered `Busy` here, a connection is
-//! cut, perhaps in the middle of a frame. It keeps the rule of the page: answers of a partition
-//! keep their order, and after one that says *not applied* the rest of its run is aborted.
+//! cut, perhaps in the middle of a frame, a frame is late, or a bit of it is another one. It keeps
+//! the rule of the page: answers of a partition keep their order, and after one that says *not
+//! applied* the rest of its run is aborted.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use corelog_protocol::error::{Detail, ErrorBody, ErrorCode};
 use corelog_protocol::frame::{CorrelationId, Decoder, Frame, Peek};
 use corelog_protocol::kind::Kind;
 use corelog_protocol::{answer, limits, request};
 
-/// How often things go wrong; one in so many frames.
-#[derive(Clone, Copy)]
-pub(super) struct Odds {
-    pub(super) busy: u32,
-    pub(super) cut: u32,
+/// How often things go wrong; one in so many frames, or never if 0.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Odds {
+    pub(crate) busy: u32,
+    pub(crate) cut: u32,
+    /// A bit of the frame is turned, anywhere but in its length.
+    pub(crate) corrupt: u32,
+    /// The connection stands still one way, for at most `stall_ms`.
+    pub(crate) stall: u32,
+    pub(crate) stall_ms: u64,
+}
+
+/// How often they went wrong.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) busy: u64,
+    pub(crate) aborted: u64,
+    pub(crate) cut: u64,
+    pub(crate) corrupt: u64,
+    pub(crate) stalled: u64,
 }
 
 /// Ports in a row that lead to a server's.
-pub(super) struct Proxy {
-    pub(super) address: SocketAddr,
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
     state: Arc<State>,
 }
 
 struct State {
-    odds: Odds,
+    odds: Mutex<Odds>,
     random: Mutex<fastrand::Rng>,
     /// The server's ports, once there is a server.
     targets: Mutex<Vec<SocketAddr>>,
-    busy: AtomicU64,
-    aborted: AtomicU64,
-    cut: AtomicU64,
+    links: Mutex<Vec<Weak<Link>>>,
+    counts: Mutex<Counts>,
 }
 
 /// One connection through the proxy.
@@ -61,16 +76,15 @@ enum Open {
 
 impl Proxy {
     /// Listens on `ports` ports in a row.
-    pub(super) fn listen(ports: u16, odds: Odds, mut random: fastrand::Rng) -> Self {
+    pub(crate) fn listen(ports: u16, odds: Odds, mut random: fastrand::Rng) -> Self {
         let listeners = row(ports, &mut random);
         let address = listeners[0].local_addr().unwrap();
         let state = Arc::new(State {
-            odds,
+            odds: Mutex::new(odds),
             random: Mutex::new(random),
             targets: Mutex::default(),
-            busy: AtomicU64::new(0),
-            aborted: AtomicU64::new(0),
-            cut: AtomicU64::new(0),
+            links: Mutex::default(),
+            counts: Mutex::default(),
         });
         for (index, listener) in listeners.into_iter().enumerate() {
             let state = Arc::clone(&state);
@@ -86,15 +100,25 @@ impl Proxy {
     }
 
     /// From now on the ports lead to these.
-    pub(super) fn lead_to(&self, targets: Vec<SocketAddr>) {
+    pub(crate) fn lead_to(&self, targets: Vec<SocketAddr>) {
         *self.state.targets.lock().unwrap() = targets;
     }
 
-    /// How many requests were answered `Busy`, how many `Aborted`, how many connections were cut.
-    pub(super) fn counts(&self) -> (u64, u64, u64) {
-        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let state = &self.state;
-        (count(&state.busy), count(&state.aborted), count(&state.cut))
+    /// From now on the ports lead nowhere, and all connections end.
+    pub(crate) fn lead_nowhere(&self) {
+        self.lead_to(Vec::new());
+        for link in self.state.links.lock().unwrap().drain(..) {
+            link.upgrade().iter().for_each(|link| link.cut());
+        }
+    }
+
+    pub(crate) fn set(&self, odds: Odds) {
+        *self.state.odds.lock().unwrap() = odds;
+    }
+
+    /// What went wrong so far.
+    pub(crate) fn counts(&self) -> Counts {
+        *self.state.counts.lock().unwrap()
     }
 }
 
@@ -111,14 +135,29 @@ fn row(ports: u16, random: &mut fastrand::Rng) -> Vec<TcpListener> {
 }
 
 impl State {
-    fn strikes(&self, odds: u32) -> bool {
-        odds > 0 && self.random.lock().unwrap().u32(..odds) == 0
+    /// If what has these odds happens now; then it is counted.
+    fn strikes(
+        &self,
+        odds: impl Fn(&Odds) -> u32,
+        count: impl Fn(&mut Counts) -> &mut u64,
+    ) -> bool {
+        let odds = odds(&self.odds.lock().unwrap());
+        let strikes = odds > 0 && self.random.lock().unwrap().u32(..odds) == 0;
+        if strikes {
+            *count(&mut self.counts.lock().unwrap()) += 1;
+        }
+        strikes
+    }
+
+    fn any(&self, below: u64) -> u64 {
+        self.random.lock().unwrap().u64(..below.max(1))
     }
 }
 
 impl Link {
     fn open(state: &Arc<State>, client: TcpStream, index: usize) -> io::Result<()> {
-        let target = state.targets.lock().unwrap()[index];
+        let target = state.targets.lock().unwrap().get(index).copied();
+        let target = target.ok_or(io::ErrorKind::NotConnected)?;
         let server = TcpStream::connect(target)?;
         client.set_nodelay(true)?;
         server.set_nodelay(true)?;
@@ -128,16 +167,24 @@ impl Link {
             server,
             lanes: Mutex::default(),
         });
+        let mut links = state.links.lock().unwrap();
+        links.retain(|link| link.strong_count() > 0);
+        links.push(Arc::downgrade(&link));
+        drop(links);
         for is_request in [true, false] {
             let link = Arc::clone(&link);
             thread::spawn(move || {
                 // Whatever ends one direction ends both.
                 let _ = link.carry(is_request);
-                let _ = link.client.shutdown(Shutdown::Both);
-                let _ = link.server.shutdown(Shutdown::Both);
+                link.cut();
             });
         }
         Ok(())
+    }
+
+    fn cut(&self) {
+        let _ = self.client.shutdown(Shutdown::Both);
+        let _ = self.server.shutdown(Shutdown::Both);
     }
 
     /// Carries frames one way until either side closes, or the connection is cut.
@@ -162,14 +209,29 @@ impl Link {
                 decoder.peek(&received[done..]).map_err(io::Error::other)?
             {
                 let bytes = &received[done..done + frame.header.total_bytes()];
-                if self.state.strikes(self.state.odds.cut) {
-                    self.state.cut.fetch_add(1, Ordering::Relaxed);
-                    let kept = self.state.random.lock().unwrap().usize(..bytes.len());
+                if self
+                    .state
+                    .strikes(|odds| odds.stall, |counts| &mut counts.stalled)
+                {
+                    self.stall();
+                }
+                if self
+                    .state
+                    .strikes(|odds| odds.cut, |counts| &mut counts.cut)
+                {
+                    let kept = self.state.any(bytes.len() as u64) as usize;
                     let _lanes = self.lanes.lock().unwrap();
                     to.write_all(&bytes[..kept])?;
                     return Ok(());
                 }
-                if is_request {
+                if self
+                    .state
+                    .strikes(|odds| odds.corrupt, |counts| &mut counts.corrupt)
+                {
+                    let bent = self.bend(bytes);
+                    let _lanes = self.lanes.lock().unwrap();
+                    to.write_all(&bent)?;
+                } else if is_request {
                     self.request(&frame, bytes)?;
                 } else {
                     self.answer(&frame, bytes)?;
@@ -178,6 +240,23 @@ impl Link {
             }
             received.drain(..done);
         }
+    }
+
+    /// Waits for up to as long as a connection may stand still, or until it is cut.
+    fn stall(&self) {
+        let most = self.state.odds.lock().unwrap().stall_ms;
+        let over = Instant::now() + Duration::from_millis(self.state.any(most));
+        while Instant::now() < over && self.client.peer_addr().is_ok() {
+            thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+
+    /// The frame with one bit turned.
+    fn bend(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut bent = bytes.to_vec();
+        let at = LENGTH_BYTES + self.state.any((bytes.len() - LENGTH_BYTES) as u64) as usize;
+        bent[at] ^= 1 << self.state.any(8);
+        bent
     }
 
     /// Sends a request on, or answers it here.
@@ -190,14 +269,16 @@ impl Link {
         let mut lanes = self.lanes.lock().unwrap();
         let lane = lanes.entry(produce.partition.get()).or_default();
         let error = if lane.aborted_run == Some(produce.run) {
-            self.state.aborted.fetch_add(1, Ordering::Relaxed);
+            self.state.counts.lock().unwrap().aborted += 1;
             ErrorBody::new(ErrorCode::Aborted, "behind what was not applied").with_detail(Detail {
                 run: Some(produce.run),
                 cause: Some(ErrorCode::Busy.number()),
                 ..Detail::default()
             })
-        } else if self.state.strikes(self.state.odds.busy) {
-            self.state.busy.fetch_add(1, Ordering::Relaxed);
+        } else if self
+            .state
+            .strikes(|odds| odds.busy, |counts| &mut counts.busy)
+        {
             lane.aborted_run = Some(produce.run);
             ErrorBody::new(ErrorCode::Busy, "by chance")
         } else {
@@ -251,3 +332,6 @@ fn refusal(correlation: CorrelationId, error: &ErrorBody) -> Vec<u8> {
     answer::encode_err(Kind::Produce.number(), correlation, error, &mut bytes).unwrap();
     bytes
 }
+
+/// A frame begins with its length: bent, it would only be waited for.
+const LENGTH_BYTES: usize = 4;

@@ -5,21 +5,21 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-use crate::support::folder::Folder;
+use super::folder::Folder;
 
 /// A mounted file system; dropping it unmounts it.
-pub(super) struct Mount {
+pub(crate) struct Mount {
     holder: Child,
     /// The holder lives as long as this is open, and ends with the test whatever ends that.
     _stdin: ChildStdin,
     point: PathBuf,
     /// What is mounted.
-    pub(super) kind: String,
+    pub(crate) kind: String,
 }
 
 impl Mount {
     /// A file system with room for so many bytes.
-    pub(super) fn small(folder: &Folder, bytes: u64) -> Self {
+    pub(crate) fn small(folder: &Folder, bytes: u64) -> Self {
         let image = folder.path().join("image");
         std::fs::File::create(&image)
             .unwrap()
@@ -41,7 +41,7 @@ impl Mount {
     }
 
     /// What a container sees of `lower`, which itself is not written to.
-    pub(super) fn overlay(folder: &Folder, lower: &Path) -> Self {
+    pub(crate) fn overlay(folder: &Folder, lower: &Path) -> Self {
         let (upper, work) = (folder.path().join("upper"), folder.path().join("work"));
         std::fs::create_dir(&upper).unwrap();
         std::fs::create_dir(&work).unwrap();
@@ -85,7 +85,7 @@ impl Mount {
     }
 
     /// What a process has to be run through to see it.
-    pub(super) fn wrapper(&self) -> Vec<String> {
+    pub(crate) fn wrapper(&self) -> Vec<String> {
         let pid = self.holder.id().to_string();
         let mut words = vec!["nsenter", "--target", &pid, "--mount"];
         if !is_superuser() {
@@ -95,19 +95,19 @@ impl Mount {
     }
 
     /// A path on it, as those see it who are run through the wrapper.
-    pub(super) fn inside(&self, name: &str) -> PathBuf {
+    pub(crate) fn inside(&self, name: &str) -> PathBuf {
         self.point.join(name)
     }
 
     /// The same path, as the test sees it.
-    pub(super) fn outside(&self, name: &str) -> PathBuf {
+    pub(crate) fn outside(&self, name: &str) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.holder.id()));
         let point = std::fs::canonicalize(&self.point).unwrap();
         root.join(point.strip_prefix("/").unwrap()).join(name)
     }
 
     /// Fills it to the last byte; removing the file makes room.
-    pub(super) fn fill(&self) -> PathBuf {
+    pub(crate) fn fill(&self) -> PathBuf {
         let path = self.outside("filler");
         let filler = std::fs::File::create(&path).unwrap();
         for piece in [1 << 20, 4096, 1] {
