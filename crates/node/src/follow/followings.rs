@@ -60,7 +60,8 @@ impl Core {
 
     fn follow_one(self: &Rc<Self>, key: PartitionKey, topic: &TopicName, replica: &Replica) {
         let running = self.followings.of(key);
-        if running.is_some_and(|running| running.is_as(replica)) {
+        // One that has stopped begins again: it was asked to, or something changed.
+        if running.is_some_and(|running| running.is_as(replica) && !running.has_ended()) {
             return;
         }
         let before = self.unfollow(key);

@@ -50,7 +50,7 @@ impl Core {
         if here != (request.end, request.chain) || place.log_end != request.end {
             let message = format!("this copy ends at {}, not at {}", here.0, request.end);
             let detail = Detail {
-                offset: Some(here.0),
+                end: Some(here.0),
                 ..Detail::default()
             };
             return Err(failure_with(ErrorCode::NotEqual, message, detail));
@@ -173,6 +173,11 @@ impl Core {
         let replica = self.replica(key)?;
         let epoch = self.epochs(key)?.last().map(|last| last.epoch);
         let place = self.place(key)?;
+        if !matches!(replica.role, Role::Owner | Role::HandingOver) {
+            return self
+                .check_owner(key)
+                .map(|()| unreachable!("it is not the owner"));
+        }
         if replica.role == Role::HandingOver {
             let to = replica.sources.first().cloned().unwrap_or_default();
             let line = self.line_to(&to).await?;

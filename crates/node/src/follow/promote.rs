@@ -66,6 +66,20 @@ impl Core {
         key: PartitionKey,
     ) -> Result<(LeaderEpoch, Lineage, Offset), Failure> {
         self.halt(key).await;
+        let owned = self.begin_own(topic.clone(), key).await;
+        if owned.is_err() {
+            // It is a follower still.
+            let known = self.routes.borrow().topic_of(&topic, key.topic).cloned();
+            known.iter().for_each(|topic| self.follow(topic));
+        }
+        owned
+    }
+
+    async fn begin_own(
+        self: &Rc<Self>,
+        topic: TopicName,
+        key: PartitionKey,
+    ) -> Result<(LeaderEpoch, Lineage, Offset), Failure> {
         let end = self.place(key)?.log_end;
         self.durable(key, end).await?;
         self.change(key, Change::Epoch(Begin::TakenOver)).await?;

@@ -96,6 +96,10 @@ impl Following {
             && mine.segments == replica.segments
     }
 
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended.get()
+    }
+
     async fn stopped(&self) {
         loop {
             let changed = self.changed.notified();
@@ -156,7 +160,7 @@ impl Following {
                 return Ok(());
             }
             self.progress.state.set(State::Following);
-            match self.tail(core, &line).await? {
+            match self.tail(core, &line, origin.epochs).await? {
                 Tail::Done => return Ok(()),
                 Tail::Behind => {}
             }
@@ -230,11 +234,20 @@ impl Following {
         let Some(start) = first_of(origin, &self.replica.segments) else {
             return Ok(());
         };
+        // A source that rolls does not tell of the segment that is being sealed: until it does, its
+        // first one may begin behind what it has.
+        let is_whole = !self.replica.segments.is_empty() || start.offset <= origin.log_start;
         // A log that expired more than the other one, before that became the owner, has nothing left to
         // go on from.
         let is_below = start.offset < place.log_end && place.is_empty;
-        if place.has_files && start.offset <= place.log_end && !is_below {
+        let goes_on = start.offset <= place.log_end && !is_below;
+        if place.has_files && (goes_on || !is_whole) {
             return Ok(());
+        }
+        if !is_whole {
+            let message = "the source is sealing the segment that comes first";
+            let why = failure(ErrorCode::SourceUnavailable, message);
+            return Err(Trouble::Again(why));
         }
         if place.has_files && !is_below {
             let (topic, partition) = (&self.topic, self.key.partition.get());
@@ -256,14 +269,19 @@ impl Following {
         Ok(())
     }
 
-    /// Fetches what the source has and waits for more.
-    async fn tail(&self, core: &Rc<Core>, line: &Line) -> Result<Tail, Trouble> {
-        let mut epochs: Vec<Epoch> = Vec::new();
+    /// Fetches what the source, of whose `epochs` it told, has and waits for more.
+    async fn tail(
+        &self,
+        core: &Rc<Core>,
+        line: &Line,
+        mut epochs: Vec<Epoch>,
+    ) -> Result<Tail, Trouble> {
+        let mut is_first = true;
         loop {
             if self.has_all(core)? {
                 return Ok(Tail::Done);
             }
-            let ask = self.ask(core, epochs.is_empty())?;
+            let ask = self.ask(core, is_first)?;
             let reply = line
                 .call(&ask, POLL + ASK_TIMEOUT)
                 .await
@@ -281,10 +299,13 @@ impl Following {
             self.expire(core, answer.log_start).await?;
             let appended = self.append(core, answer, reply.body(), &epochs).await?;
             let Some(end) = appended else {
-                // An epoch that this source had not told of: it is asked again.
-                epochs.clear();
-                continue;
+                let message = "an epoch began that the source has not told of yet";
+                return Err(Trouble::Again(failure(
+                    ErrorCode::SourceUnavailable,
+                    message,
+                )));
             };
+            is_first = false;
             let is_level = answer.high_watermark <= end;
             let is_far = FILES_BYTES <= answer.lag_bytes && reply.body().len() < SHORT_BYTES;
             if is_far && self.is_at_sealed(core, line).await? {
