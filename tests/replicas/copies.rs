@@ -1,0 +1,160 @@
+//! What two nodes hold of a partition, held against each other.
+
+use std::time::{Duration, Instant};
+
+use corelog_protocol::error::ErrorBody;
+use corelog_protocol::message::replica_status::{self, State};
+use corelog_protocol::message::{chain_at, segments};
+use corelog_record::batch::{Batches, View};
+use corelog_record::{Offset, PartitionId};
+
+use super::node::Node;
+use crate::support::deadline::until;
+use crate::support::wire::Target;
+
+/// A follower comes level in this time, or something is wrong.
+const LEVEL_MAX: Duration = Duration::from_secs(40);
+
+/// A partition's log as files.
+pub(crate) fn segments(node: &Node, topic: &Target, partition: u32) -> segments::Answer {
+    node.ask(&segments::Request {
+        topic: topic.name.clone(),
+        id: topic.id,
+        partition: PartitionId::new(partition),
+        from: Offset::ZERO,
+    })
+    .unwrap()
+}
+
+/// What a node is to a partition.
+pub(crate) fn status(node: &Node, topic: &Target, partition: u32) -> replica_status::Partition {
+    let request = replica_status::Request {
+        topic: topic.name.clone(),
+        id: Some(topic.id),
+    };
+    let told = node.ask(&request).unwrap().partitions;
+    let mut told = told.into_iter();
+    told.find(|one| one.id.get() == partition).unwrap()
+}
+
+pub(crate) fn chain_at(
+    node: &Node,
+    topic: &Target,
+    partition: u32,
+    at: Offset,
+) -> chain_at::Answer {
+    node.ask(&chain_at::Request {
+        topic: topic.name.clone(),
+        id: topic.id,
+        partition: PartitionId::new(partition),
+        offset: at,
+    })
+    .unwrap()
+}
+
+/// Waits until a follower has all that its source has; fails if it stops before.
+pub(crate) fn wait_until_level(source: &Node, follower: &Node, topic: &Target, partition: u32) {
+    if let Err(error) = try_until_level(source, follower, topic, partition) {
+        panic!("{topic:?}/{partition} stopped: {error:?}");
+    }
+}
+
+/// The same; gives why if it stops before.
+pub(crate) fn try_until_level(
+    source: &Node,
+    follower: &Node,
+    topic: &Target,
+    partition: u32,
+) -> Result<(), Box<ErrorBody>> {
+    let begun = Instant::now();
+    let mut stopped = None;
+    until("the follower is level, or stopped", || {
+        let there = segments(source, topic, partition);
+        let here = status(follower, topic, partition);
+        assert!(
+            begun.elapsed() < LEVEL_MAX,
+            "not level: {here:?}, {there:?}"
+        );
+        if here.state == State::Stopped {
+            stopped = here.error.map(Box::new);
+            assert!(stopped.is_some(), "it does not say why it stopped");
+            return true;
+        }
+        here.end == there.high_watermark
+            && segments(follower, topic, partition).log_start == there.log_start
+    });
+    stopped.map_or(Ok(()), Err)
+}
+
+/// Holds all that two copies say of themselves and all that they hold against each other.
+pub(crate) fn assert_equal(source: &Node, copy: &Node, topic: &Target, partition: u32) {
+    let (there, here) = (
+        segments(source, topic, partition),
+        segments(copy, topic, partition),
+    );
+    assert_eq!(here.history, there.history);
+    assert_ne!(here.copy, there.copy, "each copy has a name of its own");
+    assert_eq!(here.log_start, there.log_start);
+    assert_eq!(here.high_watermark, there.high_watermark);
+    // A copy that began later says that its first epoch began there.
+    let epochs = |answer: &segments::Answer| {
+        let epochs = answer.epochs.iter();
+        epochs
+            .map(|one| (one.epoch, one.lineage))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(epochs(&here), epochs(&there));
+    let bases = |answer: &segments::Answer| {
+        let sealed = answer.sealed.iter().map(|sealed| sealed.base);
+        let active = answer.active.iter().map(|active| active.base);
+        // An active segment without records is not there yet at a follower.
+        let all = sealed.chain(active);
+        all.filter(|base| *base < answer.high_watermark)
+            .collect::<Vec<_>>()
+    };
+    // One that is being sealed is told of when it is.
+    until("segments begin where the source's do", || {
+        let [here, there] = [copy, source].map(|node| segments(node, topic, partition));
+        bases(&here) == bases(&there)
+    });
+    let digests = |answer: &segments::Answer| {
+        let sealed = answer.sealed.iter();
+        sealed
+            .map(|sealed| sealed.digest.clone())
+            .collect::<Vec<_>>()
+    };
+    let (ours, theirs) = (digests(&here), digests(&there));
+    let both = ours.len().min(theirs.len());
+    assert_eq!(ours[..both], theirs[..both]);
+    let end = there.high_watermark;
+    let chain = |node| chain_at(node, topic, partition, end);
+    assert_eq!(chain(copy), chain(source));
+    assert_same_below(source, copy, topic, partition, end);
+}
+
+/// Holds the bytes below an offset against each other.
+pub(crate) fn assert_same_below(
+    one: &Node,
+    other: &Node,
+    topic: &Target,
+    partition: u32,
+    end: Offset,
+) {
+    let [ours, theirs] = [other, one].map(|node| bytes(node, topic, partition, end));
+    assert!(ours == theirs, "the bytes below {end} differ");
+}
+
+/// The verified batches of a partition below an offset.
+pub(crate) fn bytes(node: &Node, topic: &Target, partition: u32, end: Offset) -> Vec<u8> {
+    let from = segments(node, topic, partition).log_start;
+    let mut all = node.wire().read_all(topic, partition, from);
+    let mut kept = 0;
+    for batch in Batches::over(&all) {
+        let batch = View::verify(batch.unwrap()).unwrap();
+        if batch.base_offset() < end {
+            kept += batch.bytes().len();
+        }
+    }
+    all.truncate(kept);
+    all
+}

@@ -1,0 +1,235 @@
+//! A follower has what its source has, whatever becomes of either.
+
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::replica_status::{Role, State};
+use corelog_protocol::message::settings::{Change, SettingsChange};
+use corelog_protocol::message::{alter_topic, clone_topic};
+use corelog_record::batch::Codec;
+use corelog_record::{Offset, PartitionId};
+
+use super::copies::{assert_equal, chain_at, segments, status, wait_until_level};
+use super::node::{Node, cloning};
+use crate::support::deadline::until;
+use crate::support::folder::Folder;
+use crate::support::wire::{Target, batch};
+
+#[test]
+fn a_follower_has_its_sources_bytes_serves_them_and_takes_no_others() {
+    let folder = Folder::new();
+    let a = Node::on(folder.path().join("a"), Vec::new(), 2);
+    let b = Node::on(folder.path().join("b"), Vec::new(), 2);
+    let topic = a.topic("t", 3);
+    // The last partition has no records.
+    a.fill(&topic, 0, 200);
+    a.fill(&topic, 1, 3);
+    let cloned = b.follow(&topic, &[&a]);
+    assert!(cloned.created);
+    assert_eq!(cloned.id, topic.id);
+    assert_eq!(cloned.partitions.len(), 3);
+    for partition in 0..3 {
+        wait_until_level(&a, &b, &topic, partition);
+        assert_refused(&a, &b, &topic, partition);
+    }
+    a.fill(&topic, 1, 20);
+    a.fill(&topic, 2, 1);
+    for partition in 0..3 {
+        wait_until_level(&a, &b, &topic, partition);
+        assert_equal(&a, &b, &topic, partition);
+        let told = status(&b, &topic, partition);
+        assert_eq!((told.role, told.lag_records), (Role::Follower, Some(0)));
+        assert_eq!(told.source, Some(a.address()));
+        until("the source knows of its follower", || {
+            let told = status(&a, &topic, partition).followers;
+            told.len() == 1 && told[0].end == segments(&a, &topic, partition).high_watermark
+        });
+        let told = status(&a, &topic, partition);
+        assert_eq!(told.role, Role::Owner);
+        assert_eq!(told.followers[0].address, Some(b.address()));
+    }
+    let compared = a.corelog().run(["compare", "t", "--with", &b.address()]);
+    compared.done();
+}
+
+fn assert_refused(a: &Node, b: &Node, topic: &Target, partition: u32) {
+    let bytes = batch(Codec::None, ["not here"]);
+    let refused = b.wire().call(&topic.produce(partition), &bytes).unwrap();
+    let refused = refused.unwrap_err();
+    assert!(refused.is(ErrorCode::NotOwner), "{refused:?}");
+    assert_eq!(refused.detail.address, Some(a.address()));
+}
+
+#[test]
+fn a_follower_goes_on_when_either_side_was_killed_or_stopped() {
+    let folder = Folder::new();
+    let (mut a, mut b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 60);
+    b.follow(&topic, &[&a]);
+    let ways: [fn(&mut Node); 2] = [Node::kill, Node::stop];
+    for end in ways {
+        end(&mut b);
+        a.fill(&topic, 0, 40);
+        b.up();
+        wait_until_level(&a, &b, &topic, 0);
+        end(&mut a);
+        assert_eq!(status(&b, &topic, 0).role, Role::Follower);
+        a.up();
+        a.fill(&topic, 0, 40);
+        wait_until_level(&a, &b, &topic, 0);
+        assert_equal(&a, &b, &topic, 0);
+    }
+}
+
+/// An epoch begins where an owner opens after it was killed, and a follower has it from there.
+#[test]
+fn a_follower_that_was_killed_and_opened_again_begins_no_epoch() {
+    let folder = Folder::new();
+    let (a, mut b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", 1);
+    b.follow(&topic, &[&a]);
+    for _ in 0..4 {
+        a.fill(&topic, 0, 10);
+        wait_until_level(&a, &b, &topic, 0);
+        b.kill();
+        b.up();
+        let (there, here) = (segments(&a, &topic, 0), segments(&b, &topic, 0));
+        assert_eq!(here.epochs, there.epochs);
+    }
+    wait_until_level(&a, &b, &topic, 0);
+    assert_equal(&a, &b, &topic, 0);
+}
+
+#[test]
+fn a_follower_may_be_followed() {
+    let folder = Folder::new();
+    let a = Node::start(&folder, "a");
+    let mut b = Node::start(&folder, "b");
+    let c = Node::start(&folder, "c");
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 50);
+    b.follow(&topic, &[&a]);
+    c.follow(&topic, &[&b]);
+    a.fill(&topic, 0, 30);
+    wait_until_level(&a, &c, &topic, 0);
+    assert_equal(&a, &c, &topic, 0);
+    b.kill();
+    a.fill(&topic, 0, 30);
+    b.up();
+    wait_until_level(&a, &c, &topic, 0);
+    assert_equal(&a, &c, &topic, 0);
+    // What is written at the end of the row goes to its beginning.
+    let bytes = batch(Codec::None, ["not here"]);
+    let refused = c.wire().call(&topic.produce(0), &bytes).unwrap();
+    assert_eq!(refused.unwrap_err().detail.address, Some(b.address()));
+}
+
+#[test]
+fn two_nodes_follow_each_other() {
+    let folder = Folder::new();
+    let (a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let (from_a, from_b) = (a.topic("from-a", 1), b.topic("from-b", 1));
+    b.follow(&from_a, &[&a]);
+    a.follow(&from_b, &[&b]);
+    a.fill(&from_a, 0, 50);
+    b.fill(&from_b, 0, 50);
+    wait_until_level(&a, &b, &from_a, 0);
+    wait_until_level(&b, &a, &from_b, 0);
+    assert_equal(&a, &b, &from_a, 0);
+    assert_equal(&b, &a, &from_b, 0);
+    // The same topic the other way round would be a ring.
+    let refused = a.ask(&cloning(&from_a, &[&b])).unwrap_err();
+    assert!(refused.is(ErrorCode::NotFollower), "{refused:?}");
+    a.fill(&from_a, 0, 5);
+    wait_until_level(&a, &b, &from_a, 0);
+}
+
+#[test]
+fn a_clone_that_does_not_follow_ends_where_its_source_ended_then() {
+    let folder = Folder::new();
+    let (a, mut b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", 1);
+    let end = a.fill(&topic, 0, 80);
+    let request = clone_topic::Request {
+        follow: false,
+        ..cloning(&topic, &[&a])
+    };
+    b.ask(&request).unwrap();
+    until("it is done", || status(&b, &topic, 0).state == State::Done);
+    let copied = status(&b, &topic, 0).end;
+    assert_eq!(copied, end);
+    assert_eq!(chain_at(&b, &topic, 0, end), {
+        a.fill(&topic, 0, 10);
+        let there = chain_at(&a, &topic, 0, end);
+        corelog_protocol::message::chain_at::Answer {
+            epoch: chain_at(&b, &topic, 0, end).epoch,
+            ..there
+        }
+    });
+    b.kill();
+    b.up();
+    assert_eq!(status(&b, &topic, 0).end, end);
+    // Asked again it goes on from there.
+    b.ask(&request).unwrap();
+    wait_until_level(&a, &b, &topic, 0);
+    assert_equal(&a, &b, &topic, 0);
+}
+
+#[test]
+fn what_its_source_lets_go_of_a_follower_lets_go_of() {
+    let folder = Folder::new();
+    let (a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", 1);
+    let end = a.fill(&topic, 0, 300);
+    b.follow(&topic, &[&a]);
+    // Amid the copying, within segments and between them.
+    for at in [1, 3, 4, 5, 7] {
+        a.truncate(&topic, Offset::ZERO.plus(end.get() * at / 10));
+        a.fill(&topic, 0, 10);
+    }
+    wait_until_level(&a, &b, &topic, 0);
+    assert_equal(&a, &b, &topic, 0);
+    a.ask(&alter_topic::Request {
+        name: topic.name.clone(),
+        id: topic.id,
+        partitions: None,
+        settings: SettingsChange {
+            retention_bytes: Change::Set(2 << 20),
+            ..SettingsChange::default()
+        },
+    })
+    .unwrap();
+    let before = segments(&a, &topic, 0).log_start;
+    a.fill(&topic, 0, 100);
+    until("the source lets go", || {
+        segments(&a, &topic, 0).log_start > before
+    });
+    wait_until_level(&a, &b, &topic, 0);
+    assert_equal(&a, &b, &topic, 0);
+    let id = PartitionId::new(0);
+    assert_eq!(status(&b, &topic, 0).id, id);
+}
+
+#[test]
+fn a_follower_that_fell_behind_what_its_source_still_has_begins_anew() {
+    let folder = Folder::new();
+    let (a, mut b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 50);
+    b.follow(&topic, &[&a]);
+    wait_until_level(&a, &b, &topic, 0);
+    let behind = segments(&b, &topic, 0);
+    b.kill();
+    let end = a.fill(&topic, 0, 200);
+    a.truncate(&topic, Offset::ZERO.plus(end.get() - 10));
+    b.up();
+    wait_until_level(&a, &b, &topic, 0);
+    assert_equal(&a, &b, &topic, 0);
+    let anew = segments(&b, &topic, 0);
+    assert_eq!(anew.history, behind.history);
+    assert!(anew.log_start > behind.high_watermark);
+    b.kill();
+    b.up();
+    a.fill(&topic, 0, 50);
+    wait_until_level(&a, &b, &topic, 0);
+    assert_equal(&a, &b, &topic, 0);
+}

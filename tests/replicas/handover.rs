@@ -1,0 +1,160 @@
+//! A follower becomes the owner while its owner lives: nothing is lost, and producers move on by
+//! themselves.
+
+use std::time::Duration;
+
+use corelog_client::ProducerConfig;
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::handover;
+use corelog_protocol::message::replica_status::Role;
+use corelog_record::batch::Codec;
+
+use super::copies::{assert_equal, segments, status, wait_until_level};
+use super::node::Node;
+use crate::support::chance;
+use crate::support::deadline::until;
+use crate::support::folder::Folder;
+use crate::support::load::{Load, Task};
+use crate::support::wire::{Target, batch};
+
+fn handing(topic: &Target) -> handover::Request {
+    handover::Request {
+        topic: topic.name.clone(),
+        id: topic.id,
+        partition: None,
+        to: None,
+        abort: false,
+    }
+}
+
+/// A pair of which the second follows the first.
+fn pair(folder: &Folder, partitions: u32) -> ([Node; 2], Target) {
+    let nodes = [Node::start(folder, "a"), Node::start(folder, "b")];
+    let topic = nodes[0].topic("t", partitions);
+    for partition in 0..partitions {
+        nodes[0].fill(&topic, partition, 1);
+    }
+    nodes[1].follow(&topic, &[&nodes[0]]);
+    for partition in 0..partitions {
+        wait_until_level(&nodes[0], &nodes[1], &topic, partition);
+    }
+    until("the owner remembers its follower", || {
+        (0..partitions).all(|at| !status(&nodes[0], &topic, at).followers.is_empty())
+    });
+    (nodes, topic)
+}
+
+#[test]
+fn a_partition_that_is_handed_over_loses_nothing() {
+    let folder = Folder::new();
+    let (mut nodes, topic) = pair(&folder, 1);
+    for _ in 0..4 {
+        let [a, b] = &nodes;
+        let end = a.fill(&topic, 0, 20);
+        let request = handover::Request {
+            to: Some(b.address()),
+            ..handing(&topic)
+        };
+        let answer = a.ask(&request).unwrap();
+        let handed = &answer.partitions[0];
+        assert_eq!((handed.end, &handed.owner), (end, &b.address()));
+        assert_eq!(status(b, &topic, 0).role, Role::Owner);
+        assert_eq!(status(a, &topic, 0).role, Role::Follower);
+        let bytes = batch(Codec::None, ["not here"]);
+        let refused = a.wire().call(&topic.produce(0), &bytes).unwrap();
+        assert_eq!(refused.unwrap_err().detail.address, Some(b.address()));
+        b.fill(&topic, 0, 3);
+        wait_until_level(b, a, &topic, 0);
+        assert_equal(b, a, &topic, 0);
+        nodes.swap(0, 1);
+    }
+}
+
+/// `CORELOG_HANDOVER_ROUNDS` sets how often the owner changes.
+#[test]
+fn under_load_nothing_is_lost_nothing_is_there_twice_and_producers_move_on() {
+    let rounds = chance::number("CORELOG_HANDOVER_ROUNDS", 4);
+    let folder = Folder::new();
+    let nodes = [Node::start(&folder, "a"), Node::start(&folder, "b")];
+    let [a, b] = &nodes;
+    let topic = a.topic("t", PARTITIONS);
+    b.follow(&topic, &[a]);
+    let load = Load::begin(Task {
+        server: a.address(),
+        topic: topic.name.clone(),
+        partitions: PARTITIONS,
+        producer: ProducerConfig {
+            batch_bytes_max: 20_000,
+            memory_bytes_max: 400_000,
+            in_flight_max: 4,
+            ..ProducerConfig::default()
+        },
+        timeout: Duration::from_secs(30),
+    });
+    for round in 0..rounds {
+        load.wait_for_acks(300);
+        let (owner, next) = (&nodes[round % 2], &nodes[(round + 1) % 2]);
+        let request = handover::Request {
+            to: Some(next.address()),
+            ..handing(&topic)
+        };
+        owner.ask(&request).unwrap();
+    }
+    load.wait_for_acks(300);
+    let report = load.end();
+    let (owner, other) = (&nodes[rounds % 2], &nodes[(rounds + 1) % 2]);
+    let tally = report.books.audit(&mut owner.wire(), &topic, PARTITIONS);
+    println!("{tally:?} after {rounds} handovers");
+    assert_eq!((tally.not_applied, tally.unknown), (0, 0), "{tally:?}");
+    for partition in 0..PARTITIONS {
+        wait_until_level(owner, other, &topic, partition);
+        assert_equal(owner, other, &topic, partition);
+    }
+    report.books.audit(&mut other.wire(), &topic, PARTITIONS);
+}
+
+#[test]
+fn a_handover_to_a_node_that_does_not_answer_is_finished_or_called_off_later() {
+    let folder = Folder::new();
+    let (nodes, topic) = pair(&folder, 1);
+    let [mut a, mut b] = nodes;
+    let abort = handover::Request {
+        abort: true,
+        ..handing(&topic)
+    };
+    b.kill();
+    let refused = a.ask(&handing(&topic)).unwrap_err();
+    assert!(refused.is(ErrorCode::SourceUnavailable), "{refused:?}");
+    // Nobody owns it now, and it stays so over a restart.
+    for _ in 0..2 {
+        assert_eq!(status(&a, &topic, 0).role, Role::HandingOver);
+        let bytes = batch(Codec::None, ["not here"]);
+        let refused = a.wire().call(&topic.produce(0), &bytes).unwrap();
+        assert!(refused.unwrap_err().is(ErrorCode::NotOwner));
+        a.kill();
+        a.up();
+    }
+    // What the target did meanwhile is not known, so it cannot be called off.
+    let refused = a.ask(&abort).unwrap_err();
+    assert!(refused.is(ErrorCode::SourceUnavailable), "{refused:?}");
+    b.up();
+    a.ask(&abort).unwrap();
+    assert_eq!(status(&a, &topic, 0).role, Role::Owner);
+    let end = a.fill(&topic, 0, 10);
+    wait_until_level(&a, &b, &topic, 0);
+
+    // Cut off again, and finished by asking again.
+    b.disconnect();
+    a.ask(&handing(&topic)).unwrap_err();
+    b.connect();
+    let handed = a.ask(&handing(&topic)).unwrap().partitions.remove(0);
+    assert_eq!((handed.end, handed.owner), (end, b.address()));
+    let late = a.ask(&abort);
+    assert!(late.is_err() || late.unwrap().partitions.is_empty());
+    b.fill(&topic, 0, 1);
+    wait_until_level(&b, &a, &topic, 0);
+    assert_equal(&b, &a, &topic, 0);
+    assert_eq!(segments(&b, &topic, 0).epochs[0].epoch, handed.epoch);
+}
+
+const PARTITIONS: u32 = 2;

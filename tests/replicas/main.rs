@@ -1,0 +1,25 @@
+//! Two or three real nodes that hold copies of each other's partitions, joined by ways on which things
+//! go wrong. Whatever happens, a copy is the source's bytes or less of them, and never others.
+//!
+//! ```text
+//! node     a server process behind a proxy, at an address that stays
+//! copies   what two nodes hold of a partition, held against each other
+//! follow   a follower has what its source has, whatever becomes of either
+//! refused  what is not copied, or not copied over
+//! promote  a follower becomes the owner; the old one rejoins
+//! handover a follower becomes the owner while its owner lives
+//! faults   rounds of trouble, by a seed
+//! ```
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod copies;
+mod faults;
+mod follow;
+mod handover;
+mod node;
+mod promote;
+mod refused;

@@ -1,0 +1,328 @@
+//! A follower becomes the owner while the old one is gone; what the old one had alone goes to
+//! quarantine when it rejoins.
+
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::epoch::Epoch;
+use corelog_protocol::message::replica_status::{Role, State};
+use corelog_protocol::message::{fetch, promote, rejoin};
+use corelog_record::batch::{Batches, Codec, Records, View};
+use corelog_record::{Chain, CopyId, LeaderEpoch, Lineage, NodeId, Offset, PartitionId};
+
+use super::copies::{
+    assert_equal, assert_same_below, bytes, chain_at, segments, status, wait_until_level,
+};
+use super::node::{Node, cloning};
+use crate::support::chance;
+use crate::support::deadline::until;
+use crate::support::folder::Folder;
+use crate::support::wire::{Target, batch};
+
+fn promoting(topic: &Target, accept_loss: bool) -> promote::Request {
+    promote::Request {
+        topic: topic.name.clone(),
+        id: topic.id,
+        partition: None,
+        accept_loss,
+    }
+}
+
+/// Promotes a follower whose source is gone.
+fn promote(node: &Node, topic: &Target) -> promote::Partition {
+    let promoted = node.ask(&promoting(topic, true)).unwrap().partitions;
+    assert_eq!(promoted.len(), 1);
+    promoted[0]
+}
+
+fn rejoin(node: &Node, topic: &Target, to: &Node) -> rejoin::Partition {
+    let request = rejoin::Request {
+        topic: topic.name.clone(),
+        id: topic.id,
+        partition: None,
+        to: to.address(),
+    };
+    let mut rejoined = node.ask(&request).unwrap().partitions;
+    assert_eq!(rejoined.len(), 1);
+    rejoined.remove(0)
+}
+
+fn produce(node: &Node, topic: &Target, values: &[&str]) {
+    let bytes = batch(Codec::None, values);
+    node.wire()
+        .call(&topic.produce(0), &bytes)
+        .unwrap()
+        .unwrap();
+}
+
+/// Rounds of: the owner is killed amid appends, its follower is promoted, the old owner rejoins, and
+/// the roles have changed. `CORELOG_PROMOTE_ROUNDS` sets how many.
+#[test]
+fn what_a_follower_reported_is_there_after_it_was_promoted() {
+    let rounds = chance::number("CORELOG_PROMOTE_ROUNDS", 3);
+    let folder = Folder::new();
+    let mut nodes = [Node::start(&folder, "a"), Node::start(&folder, "b")];
+    let topic = nodes[0].topic("t", 1);
+    nodes[0].fill(&topic, 0, 40);
+    nodes[1].follow(&topic, &[&nodes[0]]);
+    for _ in 0..rounds {
+        let [a, b] = &mut nodes;
+        wait_until_level(a, b, &topic, 0);
+        a.fill(&topic, 0, 20);
+        until("the follower is heard", || {
+            !status(a, &topic, 0).followers.is_empty()
+        });
+        let reported = status(a, &topic, 0).followers[0].end;
+        let there = bytes(a, &topic, 0, reported);
+        a.kill();
+
+        until("the follower misses its source", || {
+            status(b, &topic, 0).state == State::Waiting
+        });
+        let refused = b.ask(&promoting(&topic, false)).unwrap_err();
+        assert!(refused.is(ErrorCode::LossPossible), "{refused:?}");
+        let end = status(b, &topic, 0).end;
+        assert_eq!(refused.detail.end, Some(end));
+        assert_eq!(status(b, &topic, 0).role, Role::Follower);
+        let before = segments(b, &topic, 0).epochs;
+        let promoted = promote(b, &topic);
+        assert!(
+            promoted.end >= reported,
+            "{promoted:?}, reported {reported}"
+        );
+        assert!(promoted.source_end.is_some_and(|source| source >= reported));
+        assert!(promoted.source_heard_ms.is_some());
+        assert!(!promoted.is_lossless);
+        let after = segments(b, &topic, 0).epochs;
+        assert_eq!(
+            (after[0].epoch, after[0].start),
+            (promoted.epoch, promoted.end)
+        );
+        assert!(before.iter().all(|epoch| epoch.epoch < promoted.epoch));
+        assert!(bytes(b, &topic, 0, reported) == there, "below {reported}");
+        produce(b, &topic, &["new"]);
+
+        a.up();
+        // It asks those that followed it before it takes appends for long.
+        until("the old owner is fenced", || {
+            status(a, &topic, 0).role == Role::Fenced
+        });
+        let bytes = batch(Codec::None, ["not here"]);
+        let refused = a.wire().call(&topic.produce(0), &bytes).unwrap();
+        assert!(refused.unwrap_err().is(ErrorCode::NotOwner));
+        let own = segments(a, &topic, 0).high_watermark;
+        let ahead = own.since(promoted.end);
+        assert_same_below(a, b, &topic, 0, promoted.end);
+        let rejoined = rejoin(a, &topic, b);
+        assert_eq!((rejoined.common, rejoined.records), (promoted.end, ahead));
+        wait_until_level(b, a, &topic, 0);
+        assert_equal(b, a, &topic, 0);
+        nodes.swap(0, 1);
+    }
+}
+
+/// The old owner is 10,000 acknowledged records ahead: they are in its quarantine, each as it was.
+#[test]
+fn what_an_old_owner_had_alone_is_in_quarantine_to_the_last_record() {
+    let folder = Folder::new();
+    let (a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 50);
+    b.follow(&topic, &[&a]);
+    wait_until_level(&a, &b, &topic, 0);
+    let common = segments(&b, &topic, 0).high_watermark;
+    a.disconnect();
+    let alone: Vec<_> = (0..10_000)
+        .map(|number| format!("alone {number} {:0>300}", 7))
+        .collect();
+    let mut wire = a.wire();
+    for values in alone.chunks(100) {
+        let bytes = batch(Codec::None, values);
+        wire.call(&topic.produce(0), &bytes).unwrap().unwrap();
+    }
+    let promoted = promote(&b, &topic);
+    assert_eq!(promoted.end, common);
+    produce(&b, &topic, &["after"]);
+    a.connect();
+
+    let before = a.quarantine();
+    let rejoined = rejoin(&a, &topic, &b);
+    assert_eq!((rejoined.common, rejoined.records), (common, 10_000));
+    let mut found = Vec::new();
+    for (name, bytes) in a.quarantine() {
+        if before.contains_key(&name) || !name.contains(".log") {
+            continue;
+        }
+        for batch in Batches::over(&bytes) {
+            let Ok(batch) = batch else { break };
+            let Ok(batch) = View::verify(batch) else {
+                break;
+            };
+            let plain = batch.decompress(1 << 20).unwrap();
+            let records = Records::over(&plain, &batch);
+            found.extend(records.map(|record| {
+                let record = record.unwrap();
+                (record.offset, record.value.unwrap().to_vec())
+            }));
+        }
+    }
+    found.sort();
+    found.retain(|(offset, _)| *offset >= common);
+    let values = found
+        .into_iter()
+        .map(|(_, value)| String::from_utf8(value).unwrap());
+    assert!(values.eq(alone), "not what it had alone");
+    wait_until_level(&b, &a, &topic, 0);
+    assert_equal(&b, &a, &topic, 0);
+}
+
+/// What a node would ask first as a follower of `topic`, by what it says of its own log.
+fn first_fetch(node: &Node, topic: &Target) -> fetch::Request {
+    let own = segments(node, topic, 0);
+    let end = own.high_watermark;
+    fetch::Request {
+        follower: Some(fetch::Follower {
+            copy: own.copy,
+            end,
+            chain: chain_at(node, topic, 0, end).chain,
+            node: None,
+            address: None,
+            epochs: own.epochs,
+        }),
+        ..topic.fetch(0, end)
+    }
+}
+
+#[test]
+fn two_followers_that_were_both_promoted_part_where_they_were_the_same() {
+    let folder = Folder::new();
+    let mut a = Node::start(&folder, "a");
+    let (b, c) = (Node::start(&folder, "b"), Node::start(&folder, "c"));
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 30);
+    b.follow(&topic, &[&a]);
+    c.follow(&topic, &[&a]);
+    for follower in [&b, &c] {
+        wait_until_level(&a, follower, &topic, 0);
+    }
+    let common = segments(&a, &topic, 0).high_watermark;
+    a.kill();
+    for node in [&b, &c] {
+        assert_eq!(promote(node, &topic).end, common);
+    }
+    let ends = [b.fill(&topic, 0, 10), c.fill(&topic, 0, 30)];
+    let held = |at: usize| bytes([&b, &c][at], &topic, 0, ends[at]);
+    let before = [held(0), held(1)];
+    for (from, to) in [(&b, &c), (&c, &b)] {
+        let refused = to.ask(&first_fetch(from, &topic)).unwrap_err();
+        assert!(refused.is(ErrorCode::Diverged), "{refused:?}");
+        assert_eq!(refused.detail.offset, Some(common));
+        let refused = from.ask(&cloning(&topic, &[to])).unwrap_err();
+        assert!(refused.is(ErrorCode::NotFollower), "{refused:?}");
+    }
+    assert!([held(0), held(1)] == before, "nothing is overwritten");
+    assert_eq!(status(&b, &topic, 0).role, Role::Owner);
+    assert_eq!(status(&c, &topic, 0).role, Role::Owner);
+
+    // One of them gives way.
+    let rejoined = rejoin(&c, &topic, &b);
+    assert_eq!((rejoined.common, rejoined.records), (common, 60));
+    wait_until_level(&b, &c, &topic, 0);
+    assert_equal(&b, &c, &topic, 0);
+    assert!(held(0) == before[0], "nothing is overwritten");
+}
+
+/// An owner believes only what it reads where it knows a follower to be.
+#[test]
+fn an_epoch_that_is_only_claimed_fences_nobody() {
+    let folder = Folder::new();
+    let (mut a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let liar = Node::start(&folder, "liar");
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 20);
+    b.follow(&topic, &[&a]);
+    wait_until_level(&a, &b, &topic, 0);
+    let true_copy = segments(&b, &topic, 0).copy;
+    let own = first_fetch(&a, &topic).follower.unwrap();
+    for (copy, address) in [
+        (true_copy, Some(b.address())),
+        (true_copy, Some(liar.address())),
+        (true_copy, None),
+        (CopyId::from_bytes([7; 16]), Some(b.address())),
+        (CopyId::from_bytes([8; 16]), Some(liar.address())),
+    ] {
+        let forged = Epoch {
+            epoch: LeaderEpoch::new(99).unwrap(),
+            lineage: Lineage::from_bytes([9; 16]),
+            start: own.end,
+        };
+        let claims = fetch::Follower {
+            copy,
+            address,
+            node: Some(NodeId::from_bytes([3; 16])),
+            epochs: [&[forged][..], &own.epochs].concat(),
+            ..own.clone()
+        };
+        for chain in [own.chain, Chain::from_raw(1)] {
+            let request = fetch::Request {
+                follower: Some(fetch::Follower {
+                    chain,
+                    ..claims.clone()
+                }),
+                ..topic.fetch(0, own.end)
+            };
+            let _ = a.ask(&request);
+            produce(&a, &topic, &["mine"]);
+        }
+    }
+    wait_until_level(&a, &b, &topic, 0);
+    assert_eq!(status(&a, &topic, 0).role, Role::Owner);
+    a.kill();
+    a.up();
+    produce(&a, &topic, &["mine still"]);
+    let epochs = segments(&a, &topic, 0).epochs;
+    assert!(
+        epochs
+            .iter()
+            .all(|epoch| epoch.epoch < LeaderEpoch::new(99).unwrap())
+    );
+    wait_until_level(&a, &b, &topic, 0);
+    assert_equal(&a, &b, &topic, 0);
+}
+
+/// A true claim does: the old owner hears of the new one's epoch, and takes no more appends, nor
+/// after it was started again.
+#[test]
+fn an_old_owner_that_hears_of_the_new_one_takes_no_more_appends() {
+    let folder = Folder::new();
+    let (mut a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 20);
+    b.follow(&topic, &[&a]);
+    wait_until_level(&a, &b, &topic, 0);
+    until("the follower is remembered", || {
+        status(&a, &topic, 0)
+            .followers
+            .first()
+            .is_some_and(|f| f.address.is_some())
+    });
+    promote(&b, &topic);
+    produce(&b, &topic, &["new"]);
+    until("the old owner is fenced", || {
+        // As the new owner would ask, had an operator let it follow.
+        let _ = a.ask(&first_fetch(&b, &topic));
+        status(&a, &topic, 0).role == Role::Fenced
+    });
+    for _ in 0..2 {
+        let bytes = batch(Codec::None, ["not here"]);
+        let refused = a.wire().call(&topic.produce(0), &bytes).unwrap();
+        let refused = refused.unwrap_err();
+        assert!(refused.is(ErrorCode::NotOwner), "{refused:?}");
+        assert_eq!(refused.detail.address, Some(b.address()));
+        a.kill();
+        a.up();
+    }
+    assert_eq!(rejoin(&a, &topic, &b).records, 0);
+    wait_until_level(&b, &a, &topic, 0);
+    assert_equal(&b, &a, &topic, 0);
+    assert_eq!(status(&a, &topic, 0).id, PartitionId::new(0));
+    assert!(segments(&a, &topic, 0).high_watermark > Offset::ZERO);
+}

@@ -1,0 +1,135 @@
+//! What is not copied, or not copied over.
+
+use corelog_protocol::error::{ErrorBody, ErrorCode};
+use corelog_protocol::message::replica_status::{Role, State};
+use corelog_protocol::message::{alter_topic, clone_topic, delete_topic};
+use corelog_record::Offset;
+
+use super::copies::{assert_equal, bytes, status, wait_until_level};
+use super::node::{Node, cloning};
+use crate::support::deadline::until;
+use crate::support::folder::Folder;
+
+fn refused(by: &Node, request: &clone_topic::Request) -> Box<ErrorBody> {
+    by.ask(request).unwrap_err()
+}
+
+#[test]
+fn a_topic_that_was_made_again_is_another_one() {
+    let folder = Folder::new();
+    let (a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let first = a.topic("t", 1);
+    let end = a.fill(&first, 0, 20);
+    b.follow(&first, &[&a]);
+    wait_until_level(&a, &b, &first, 0);
+    let held = bytes(&b, &first, 0, end);
+    a.ask(&delete_topic::Request {
+        name: first.name.clone(),
+        id: first.id,
+    })
+    .unwrap();
+    let second = a.topic("t", 1);
+    a.fill(&second, 0, 30);
+    until("it follows no more", || {
+        status(&b, &first, 0).state == State::Stopped
+    });
+    let why = status(&b, &first, 0).error.unwrap();
+    let is_typed = why.is(ErrorCode::TopicChanged) || why.is(ErrorCode::UnknownTopic);
+    assert!(is_typed, "{why:?}");
+    let again = refused(&b, &cloning(&second, &[&a]));
+    assert!(again.is(ErrorCode::TopicChanged), "{again:?}");
+    assert!(bytes(&b, &first, 0, end) == held, "nothing is overwritten");
+}
+
+#[test]
+fn a_topic_with_partitions_of_another_number_is_not_copied() {
+    let folder = Folder::new();
+    let (a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 20);
+    b.follow(&topic, &[&a]);
+    wait_until_level(&a, &b, &topic, 0);
+    a.ask(&alter_topic::Request {
+        name: topic.name.clone(),
+        id: topic.id,
+        partitions: Some(2),
+        settings: Default::default(),
+    })
+    .unwrap();
+    let why = refused(&b, &cloning(&topic, &[&a]));
+    assert!(why.is(ErrorCode::InvalidPartitions), "{why:?}");
+    assert_eq!(
+        (why.detail.partitions, why.detail.found),
+        (Some(1), Some(2))
+    );
+    // What was copied before goes on.
+    a.fill(&topic, 0, 5);
+    wait_until_level(&a, &b, &topic, 0);
+    assert_equal(&a, &b, &topic, 0);
+}
+
+#[test]
+fn what_a_node_has_of_its_own_is_not_copied_over() {
+    let folder = Folder::new();
+    let (a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let (theirs, own) = (a.topic("t", 1), b.topic("t", 1));
+    a.fill(&theirs, 0, 20);
+    let end = b.fill(&own, 0, 10);
+    let held = bytes(&b, &own, 0, end);
+    let why = refused(&b, &cloning(&theirs, &[&a]));
+    assert!(why.is(ErrorCode::TopicChanged), "{why:?}");
+    assert_eq!(why.detail.topic_id, Some(own.id));
+    assert_eq!(status(&b, &own, 0).role, Role::Owner);
+    b.fill(&own, 0, 1);
+    assert!(bytes(&b, &own, 0, end) == held, "nothing is overwritten");
+}
+
+#[test]
+fn a_clone_that_makes_no_sense_is_refused_and_leaves_nothing() {
+    let folder = Folder::new();
+    let (a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", 1);
+    let good = cloning(&topic, &[&a]);
+    let from = |from: &[&str]| clone_topic::Request {
+        from: from.iter().map(|&address| address.to_owned()).collect(),
+        ..good.clone()
+    };
+    let missing = clone_topic::Request {
+        topic: corelog_record::TopicName::new("missing").unwrap(),
+        ..good.clone()
+    };
+    let far = clone_topic::Request {
+        partition: Some(corelog_record::PartitionId::new(7)),
+        ..good.clone()
+    };
+    let followed = clone_topic::Request {
+        segments: vec![Offset::ZERO],
+        ..good.clone()
+    };
+    // Nobody listens there: the proxy of a node that is down leads nowhere.
+    let down = Node::start(&folder, "down");
+    down.disconnect();
+    for (request, code) in [
+        (from(&[]), ErrorCode::InvalidRequest),
+        (from(&["no-port"]), ErrorCode::InvalidRequest),
+        (from(&[b.address().as_str()]), ErrorCode::UnknownTopic),
+        (
+            from(&[down.address().as_str()]),
+            ErrorCode::SourceUnavailable,
+        ),
+        (missing, ErrorCode::UnknownTopic),
+        (far, ErrorCode::UnknownPartition),
+        (followed, ErrorCode::InvalidRequest),
+    ] {
+        let why = refused(&b, &request);
+        assert!(why.is(code), "{why:?} instead of {code:?}");
+    }
+    let listed = b.corelog().run(["topic", "list"]).text();
+    assert!(!listed.contains('t') || !listed.lines().any(|line| line.starts_with("t ")));
+    // The first source that answers is the one that is followed.
+    let request = from(&[down.address().as_str(), a.address().as_str()]);
+    b.ask(&request).unwrap();
+    a.fill(&topic, 0, 3);
+    wait_until_level(&a, &b, &topic, 0);
+    assert_equal(&a, &b, &topic, 0);
+}
