@@ -5,6 +5,7 @@
 //! lines     these connections, each shared by a number of partitions
 //! followings which partitions follow, each by a task of its own
 //! task      the life of a follower: from what it has to what its source has, and on
+//! beginning where its log begins: it goes on, or becomes a copy
 //! files     whole sealed segments of a source, received as files
 //! copying   what came from a source goes into the log
 //! progress  how far a follower is, and what it last heard of its source
@@ -27,6 +28,7 @@
 //! Never lives here: who owns a partition (`catalog/replicas`), the bytes of sealed segments
 //! (`transfer`).
 
+mod beginning;
 mod copying;
 mod fence;
 mod files;

@@ -9,17 +9,15 @@ use corelog_protocol::message::epoch::Epoch;
 use corelog_protocol::message::replica_status::State;
 use corelog_protocol::message::{fetch, metadata, segments};
 use corelog_record::{Offset, TopicName};
-use corelog_storage::format::edit::Point;
 use corelog_storage::format::replica::Replica;
 use futures_lite::FutureExt;
 
 use super::ASK_TIMEOUT;
 use super::line::Line;
-use super::lineage::{diverged, told};
+use super::lineage::told;
 use super::progress::Progress;
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
-use crate::partition::Change;
 use crate::rt::{self, Notify};
 
 /// About how many bytes are fetched at once: enough to keep both disks busy.
@@ -225,50 +223,6 @@ impl Following {
         Ok(told.head)
     }
 
-    /// Makes this log a copy of the source's, if it is none yet or fell behind what that still has.
-    async fn begin(&self, core: &Rc<Core>, origin: &segments::Answer) -> Result<(), Trouble> {
-        let place = core.place(self.key).map_err(Trouble::Again)?;
-        if place.has_files && place.history != origin.history {
-            return Err(Trouble::Stop(diverged(Offset::ZERO)));
-        }
-        let Some(start) = first_of(origin, &self.replica.segments) else {
-            return Ok(());
-        };
-        // A source that rolls does not tell of the segment that is being sealed: until it does, its
-        // first one may begin behind what it has.
-        let is_whole = !self.replica.segments.is_empty() || start.offset <= origin.log_start;
-        // A log that expired more than the other one, before that became the owner, has nothing left to
-        // go on from.
-        let is_below = start.offset < place.log_end && place.is_empty;
-        let goes_on = start.offset <= place.log_end && !is_below;
-        if place.has_files && (goes_on || !is_whole) {
-            return Ok(());
-        }
-        if !is_whole {
-            let message = "the source is sealing the segment that comes first";
-            let why = failure(ErrorCode::SourceUnavailable, message);
-            return Err(Trouble::Again(why));
-        }
-        if place.has_files && !is_below {
-            let (topic, partition) = (&self.topic, self.key.partition.get());
-            let (end, source_start) = (place.log_end.get(), origin.log_start.get());
-            tracing::warn!(
-                %topic, partition, end, source_start,
-                "the source let go of what comes next: all that is here goes, and it begins anew"
-            );
-        }
-        let history = origin.history;
-        let change = Change::Adopt { history, start };
-        core.change(self.key, change)
-            .await
-            .map_err(Trouble::Again)?;
-        if is_below {
-            let reopened = core.reopen_partition(self.key).await;
-            reopened.map_err(Trouble::Again)?;
-        }
-        Ok(())
-    }
-
     /// Fetches what the source, of whose `epochs` it told, has and waits for more.
     async fn tail(
         &self,
@@ -377,24 +331,4 @@ impl Trouble {
             false => Self::Again(why),
         }
     }
-}
-
-/// Where the first segment of a source's answer begins, of those that are `named` if any are; none if
-/// it has no records there.
-fn first_of(origin: &segments::Answer, named: &[Offset]) -> Option<Point> {
-    let is_named = |base: &Offset| named.is_empty() || named.contains(base);
-    let mut sealed = origin.sealed.iter();
-    if let Some(first) = sealed.find(|sealed| is_named(&sealed.base)) {
-        return Some(Point {
-            offset: first.base,
-            ordinal: first.digest.first_ordinal,
-            chain: first.digest.chain_base,
-        });
-    }
-    let active = origin.active.as_ref().filter(|_| named.is_empty())?;
-    Some(Point {
-        offset: active.base,
-        ordinal: active.base_ordinal,
-        chain: active.chain_base,
-    })
 }

@@ -1,0 +1,297 @@
+//! Where a follower's log begins, before it takes anything of a source: most often it goes on.
+
+use std::rc::Rc;
+
+use corelog_protocol::error::{Detail, ErrorCode};
+use corelog_protocol::message::segments;
+use corelog_record::Offset;
+use corelog_storage::format::edit::Point;
+
+use super::lineage::diverged;
+use super::task::{Following, Trouble};
+use crate::core::Core;
+use crate::failure::{Failure, failure, failure_with};
+use crate::partition::{Change, Place};
+
+/// What a follower does about its log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beginning {
+    /// It goes on where it ends.
+    GoesOn,
+    /// It has no files, and becomes a copy from here on.
+    New(Point),
+    /// Its records expired further than the source's: it becomes a copy from here on, below its end.
+    Below(Point),
+    /// The source let go of what comes next: all that is here goes, and it becomes a copy from here on.
+    Anew(Point),
+    /// The source does not tell yet of the segment that comes first: it seals that just now.
+    NotYet,
+    /// A segment that was asked for does not follow what is here.
+    Apart(Offset),
+    /// The source's log is another one.
+    Other,
+}
+
+impl Following {
+    /// Makes this log a copy of the source's, if it is none yet or fell behind what that still has.
+    pub(super) async fn begin(
+        &self,
+        core: &Rc<Core>,
+        origin: &segments::Answer,
+    ) -> Result<(), Trouble> {
+        let place = core.place(self.key).map_err(Trouble::Again)?;
+        let beginning = beginning(&place, origin, &self.replica.segments);
+        let start = match beginning {
+            Beginning::GoesOn => return Ok(()),
+            Beginning::Other => return Err(Trouble::Stop(diverged(Offset::ZERO))),
+            Beginning::Apart(segment) => return Err(Trouble::Stop(apart(segment, place.log_end))),
+            Beginning::NotYet => {
+                let message = "the source is sealing the segment that comes first";
+                let why = failure(ErrorCode::SourceUnavailable, message);
+                return Err(Trouble::Again(why));
+            }
+            Beginning::Anew(start) => {
+                let (topic, partition) = (&self.topic, self.key.partition.get());
+                let (end, source_start) = (place.log_end.get(), origin.log_start.get());
+                tracing::warn!(
+                    %topic, partition, end, source_start,
+                    "the source let go of what comes next: all that is here goes, and it begins anew"
+                );
+                start
+            }
+            Beginning::New(start) | Beginning::Below(start) => start,
+        };
+        let history = origin.history;
+        let adopted = core.change(self.key, Change::Adopt { history, start });
+        adopted.await.map_err(Trouble::Again)?;
+        if matches!(beginning, Beginning::Below(_)) {
+            let reopened = core.reopen_partition(self.key).await;
+            reopened.map_err(Trouble::Again)?;
+        }
+        Ok(())
+    }
+}
+
+/// What becomes of a log that is at `place` and follows one whose segments, from the end of this one on,
+/// are those of `origin`; of them only the `named` ones come, if any are.
+///
+/// A segment that has ended and is not sealed yet is not told of, so the first one of an answer may begin
+/// behind records that the source still has. What is here is given up only if the source's log itself
+/// begins behind it.
+fn beginning(place: &Place, origin: &segments::Answer, named: &[Offset]) -> Beginning {
+    if place.has_files && place.history != origin.history {
+        return Beginning::Other;
+    }
+    let Some(start) = first_of(origin, named) else {
+        return match named.is_empty() {
+            true => Beginning::GoesOn,
+            false => Beginning::NotYet,
+        };
+    };
+    let is_whole = start.offset <= origin.log_start;
+    if !place.has_files {
+        return match is_whole || !named.is_empty() {
+            true => Beginning::New(start),
+            false => Beginning::NotYet,
+        };
+    }
+    if !named.is_empty() {
+        return match start.offset <= place.log_end {
+            true => Beginning::GoesOn,
+            false => Beginning::Apart(start.offset),
+        };
+    }
+    if is_whole && place.is_empty && start.offset < place.log_end {
+        return Beginning::Below(start);
+    }
+    match is_whole && place.log_end < start.offset {
+        true => Beginning::Anew(start),
+        false => Beginning::GoesOn,
+    }
+}
+
+/// Where the first segment of a source's answer begins, of those that are `named` if any are; none if
+/// it has no records there.
+fn first_of(origin: &segments::Answer, named: &[Offset]) -> Option<Point> {
+    let is_named = |base: &Offset| named.is_empty() || named.contains(base);
+    let mut sealed = origin.sealed.iter();
+    if let Some(first) = sealed.find(|sealed| is_named(&sealed.base)) {
+        return Some(Point {
+            offset: first.base,
+            ordinal: first.digest.first_ordinal,
+            chain: first.digest.chain_base,
+        });
+    }
+    let active = origin.active.as_ref().filter(|_| named.is_empty())?;
+    Some(Point {
+        offset: active.base,
+        ordinal: active.base_ordinal,
+        chain: active.chain_base,
+    })
+}
+
+fn apart(segment: Offset, end: Offset) -> Failure {
+    let message = format!("segment {segment} does not follow what is here, which ends at {end}");
+    let detail = Detail {
+        segment: Some(segment),
+        end: Some(end),
+        ..Detail::default()
+    };
+    failure_with(ErrorCode::InvalidRequest, message, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_protocol::message::segments::{Active, Digest, DigestKind, Sealed};
+    use corelog_record::{Chain, CopyId, HistoryId, Ordinal, Position, Timestamp};
+
+    use super::*;
+
+    fn offset(value: u64) -> Offset {
+        Offset::new(value).unwrap()
+    }
+
+    fn point(at: u64) -> Point {
+        Point {
+            offset: offset(at),
+            ordinal: Ordinal::new(at).unwrap(),
+            chain: Chain::from_raw(at),
+        }
+    }
+
+    /// A source that still has all from `start` on: sealed segments, and an active one.
+    fn source(start: u64, sealed: &[(u64, u64)], active: Option<u64>) -> segments::Answer {
+        let sealed = sealed.iter().map(|&(first, end)| Sealed {
+            base: offset(first),
+            generation: 0,
+            digest: Digest {
+                kind: DigestKind::Original,
+                first: offset(first),
+                last: offset(end - 1),
+                first_ordinal: Ordinal::new(first).unwrap(),
+                last_ordinal: Ordinal::new(end - 1).unwrap(),
+                bytes: 4096,
+                batches: 7,
+                chain_base: Chain::from_raw(first),
+                chain_end: Chain::from_raw(end),
+                hash: None,
+            },
+            max_timestamp: Timestamp::from_millis(0),
+            sealed_at: Timestamp::from_millis(0),
+        });
+        let active = active.map(|base| Active {
+            base: offset(base),
+            base_ordinal: Ordinal::new(base).unwrap(),
+            chain_base: Chain::from_raw(base),
+            durable_position: Position::ZERO,
+            durable_offset: offset(base + 1),
+            durable_ordinal: Ordinal::new(base + 1).unwrap(),
+            durable_chain: Chain::from_raw(base + 1),
+        });
+        segments::Answer {
+            history: HistoryId::from_bytes([1; 16]),
+            copy: CopyId::from_bytes([2; 16]),
+            log_start: offset(start),
+            high_watermark: offset(5000),
+            epochs: Vec::new(),
+            sealed: sealed.collect(),
+            active,
+        }
+    }
+
+    /// A follower that has the records from `start` up to `end`.
+    fn follower(start: u64, end: u64) -> Place {
+        Place {
+            history: HistoryId::from_bytes([1; 16]),
+            copy: CopyId::from_bytes([3; 16]),
+            log_start: offset(start),
+            durable: point(end),
+            log_end: offset(end),
+            is_empty: start == end,
+            has_files: true,
+        }
+    }
+
+    fn without_files() -> Place {
+        Place {
+            history: HistoryId::from_bytes([9; 16]),
+            has_files: false,
+            ..follower(0, 0)
+        }
+    }
+
+    /// A source had rolled at 2000 and not sealed 1000..2000 yet. A follower at 1500 gave up all it had
+    /// and began anew at 2000.
+    #[test]
+    fn a_follower_goes_on_where_its_source_has_rolled_and_not_sealed() {
+        let source = source(0, &[], Some(2000));
+        assert_eq!(
+            beginning(&follower(0, 1500), &source, &[]),
+            Beginning::GoesOn
+        );
+    }
+
+    #[test]
+    fn a_new_copy_waits_for_a_first_segment_that_is_being_sealed() {
+        let rolling = source(0, &[], Some(1000));
+        assert_eq!(
+            beginning(&without_files(), &rolling, &[]),
+            Beginning::NotYet
+        );
+        let sealed = source(300, &[(0, 1000)], Some(2000));
+        let new = beginning(&without_files(), &sealed, &[]);
+        assert_eq!(new, Beginning::New(point(0)));
+    }
+
+    #[test]
+    fn a_follower_begins_anew_only_behind_what_its_source_has_let_go_of() {
+        let source = source(2300, &[(2000, 3000)], Some(3000));
+        let behind = beginning(&follower(0, 1500), &source, &[]);
+        assert_eq!(behind, Beginning::Anew(point(2000)));
+        let within = beginning(&follower(0, 2500), &source, &[]);
+        assert_eq!(within, Beginning::GoesOn);
+    }
+
+    #[test]
+    fn a_log_that_expired_more_than_its_source_begins_below() {
+        let source = source(1000, &[], Some(1000));
+        let empty = beginning(&follower(1500, 1500), &source, &[]);
+        assert_eq!(empty, Beginning::Below(point(1000)));
+        let more = beginning(&follower(1400, 1500), &source, &[]);
+        assert_eq!(more, Beginning::GoesOn);
+    }
+
+    /// A clone of one segment, asked for where a copy was already, gave up that copy.
+    #[test]
+    fn segments_that_were_asked_for_never_replace_what_is_here() {
+        let source = source(0, &[(2000, 3000), (3000, 4000)], Some(4000));
+        let named = [offset(3000)];
+        let apart = beginning(&follower(0, 2000), &source, &named);
+        assert_eq!(apart, Beginning::Apart(offset(3000)));
+        let next = beginning(&follower(0, 3000), &source, &named);
+        assert_eq!(next, Beginning::GoesOn);
+        let new = beginning(&without_files(), &source, &named);
+        assert_eq!(new, Beginning::New(point(3000)));
+    }
+
+    #[test]
+    fn segments_that_were_asked_for_are_waited_for_until_they_are_sealed() {
+        let source = source(0, &[(0, 1000)], Some(1000));
+        let named = [offset(1000)];
+        assert_eq!(
+            beginning(&without_files(), &source, &named),
+            Beginning::NotYet
+        );
+        let behind = beginning(&follower(0, 1000), &source, &named);
+        assert_eq!(behind, Beginning::NotYet);
+    }
+
+    #[test]
+    fn the_log_of_another_history_is_another() {
+        let mut source = source(0, &[(0, 1000)], None);
+        source.history = HistoryId::from_bytes([5; 16]);
+        assert_eq!(beginning(&follower(0, 500), &source, &[]), Beginning::Other);
+        let new = beginning(&without_files(), &source, &[]);
+        assert_eq!(new, Beginning::New(point(0)));
+    }
+}
