@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use corelog_protocol::error::ErrorCode;
+use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_record::Offset;
 use corelog_storage::format::edit::{Epoch, Point};
 use corelog_storage::log::{Chore, CopyError};
@@ -17,7 +17,7 @@ use super::serve::not_told;
 use super::slots::{PartitionKey, Slot};
 use super::state::Core;
 use super::tickets::Tickets;
-use crate::failure::{Failure, failure};
+use crate::failure::{Failure, failure, failure_with};
 use crate::metrics::add;
 use crate::partition::{Answer, Change, Input, Partition, Place, Refusal};
 use crate::rt;
@@ -162,10 +162,11 @@ impl Core {
                 Some(Some(Err(Refusal::TailFull))) | None => flushed.await,
                 // It was cut, or an owner's, before it followed.
                 Some(Some(Err(Refusal::NotNext {
-                    source: CopyError::Rolled { .. },
-                }))) => {
-                    self.change(key, Change::Unroll).await?;
-                }
+                    source: CopyError::Rolled { segment },
+                }))) => match self.change(key, Change::Unroll).await? {
+                    Chore::Unrolled { .. } => {}
+                    _ => return Err(not_whole(segment)),
+                },
                 Some(other) => return Err(not_told(other)),
             }
         }
@@ -235,4 +236,14 @@ impl Core {
         let partition = slots.get(slot).and_then(|found| found.partition());
         partition.map(look).ok_or_else(|| not_told(None))
     }
+}
+
+/// Why a segment that had ended does not go on.
+fn not_whole(segment: Offset) -> Failure {
+    let message = format!("segment {segment} has to go on, and is damaged");
+    let detail = Detail {
+        segment: Some(segment),
+        ..Detail::default()
+    };
+    failure_with(ErrorCode::Damaged, message, detail)
 }

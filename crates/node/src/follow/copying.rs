@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::epoch::Epoch;
 use corelog_protocol::message::fetch;
 use corelog_record::batch::{Batches, Header};
@@ -12,6 +13,7 @@ use corelog_storage::log::lineage::Began;
 use super::lineage::shared;
 use super::task::{Following, Trouble};
 use crate::core::Core;
+use crate::failure::failure;
 use crate::partition::Change;
 
 impl Following {
@@ -32,6 +34,10 @@ impl Following {
             let copied = core.copy(self.key, run, answer.segment_base).await;
             end = copied.map_err(Trouble::of)?;
             body = rest;
+        }
+        if !body.is_empty() {
+            let message = format!("behind offset {end} the source sent bytes that are no batch");
+            return Err(Trouble::Again(failure(ErrorCode::BadSource, message)));
         }
         self.enter_next(core, end, epochs).await?;
         Ok(Some(end))
@@ -121,4 +127,44 @@ fn run_of(bytes: &[u8]) -> Option<(Option<LeaderEpoch>, usize)> {
         }
     }
     run
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_record::Timestamp;
+    use corelog_record::batch::{Builder, Codec, patch};
+
+    use super::*;
+
+    /// A batch of one record of an epoch.
+    fn batch(epoch: i32) -> Vec<u8> {
+        let mut builder = Builder::new(Codec::None);
+        let record = Some(b"a record".as_slice());
+        builder.append(Timestamp::ZERO, None, record, &[]).unwrap();
+        let mut batch = builder.build().unwrap();
+        patch(&mut batch, Offset::ZERO, LeaderEpoch::new(epoch).unwrap());
+        batch
+    }
+
+    fn run(bytes: &[u8]) -> Option<(Option<i32>, usize)> {
+        run_of(bytes).map(|(epoch, bytes)| (epoch.map(LeaderEpoch::get), bytes))
+    }
+
+    #[test]
+    fn a_run_ends_where_another_epoch_begins() {
+        let bytes = [batch(3), batch(3), batch(4)].concat();
+        let two = 2 * batch(3).len();
+        assert_eq!(run(&bytes), Some((Some(3), two)));
+        assert_eq!(run(&bytes[two..]), Some((Some(4), batch(4).len())));
+    }
+
+    #[test]
+    fn bytes_that_are_no_batch_are_no_run() {
+        assert_eq!(run(&[]), None);
+        assert_eq!(run(&[0xa5; 200]), None);
+        let (whole, cut) = (batch(3), batch(3));
+        let bytes = [&whole[..], &cut[..cut.len() - 1]].concat();
+        assert_eq!(run(&bytes), Some((Some(3), whole.len())));
+        assert_eq!(run(&bytes[whole.len()..]), None);
+    }
 }

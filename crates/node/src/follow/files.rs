@@ -26,6 +26,8 @@ use crate::transfer::{Met, Order, Progress, ReceiveError, Received, Wanted};
 const ORDER_BYTES_MAX: u64 = 1 << 30;
 /// How long a source may send nothing.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// No segment is larger: positions in an index have 32 bits.
+const SEGMENT_BYTES_MAX: u64 = u32::MAX as u64;
 /// Sources that failed that are told of.
 const DROPPED_MAX: usize = 8;
 
@@ -43,9 +45,9 @@ impl Following {
             let mut bytes = 0;
             let count = sealed
                 .iter()
-                .take_while(|next| {
-                    let fits = bytes == 0 || bytes + next.digest.bytes <= ORDER_BYTES_MAX;
-                    bytes += next.digest.bytes;
+                .take_while(|seal| {
+                    let fits = bytes == 0 || bytes + seal.digest.bytes <= ORDER_BYTES_MAX;
+                    bytes += seal.digest.bytes;
                     fits
                 })
                 .count();
@@ -56,12 +58,13 @@ impl Following {
         Ok(())
     }
 
-    /// Those of a source's segments that can be taken in, one behind the other.
+    /// Those of a source's segments that can be taken in, one behind the other, as this node would have
+    /// written them down.
     pub(super) fn wanted(
         &self,
         core: &Core,
         origin: &segments::Answer,
-    ) -> Result<Vec<segments::Sealed>, Trouble> {
+    ) -> Result<Vec<Seal>, Trouble> {
         let place = core.place(self.key).map_err(Trouble::Again)?;
         if !place.has_files {
             return Ok(Vec::new());
@@ -71,8 +74,9 @@ impl Following {
         let (mut end, mut wanted) = (place.log_end, Vec::new());
         for sealed in origin.sealed.iter().filter(|sealed| is_named(&sealed.base)) {
             if sealed.base == end && self.replica.until.is_none_or(|until| end < until) {
-                end = seal_of(sealed).digest.end;
-                wanted.push(sealed.clone());
+                let seal = seal_of(sealed).map_err(Trouble::Again)?;
+                end = seal.digest.end;
+                wanted.push(seal);
             }
         }
         Ok(wanted)
@@ -83,7 +87,7 @@ impl Following {
         core: &Rc<Core>,
         origin: &segments::Answer,
         source: &str,
-        sealed: &[segments::Sealed],
+        sealed: &[Seal],
     ) -> Result<(), Trouble> {
         let order = self.order(core, origin, source, sealed)?;
         let progress = Arc::new(Progress::new(&order));
@@ -101,7 +105,7 @@ impl Following {
             .await;
         self.drop_sources(&faults);
         // Behind a gap nothing can be taken in: it is there as far as it came, for the next time.
-        let mut expected = sealed.iter().map(|sealed| sealed.base);
+        let mut expected = sealed.iter().map(|seal| seal.digest.base);
         let dense = ready
             .iter()
             .take_while(|one| expected.next() == Some(one.base()))
@@ -124,7 +128,7 @@ impl Following {
         core: &Core,
         origin: &segments::Answer,
         source: &str,
-        sealed: &[segments::Sealed],
+        sealed: &[Seal],
     ) -> Result<Order, Trouble> {
         let place = core.place(self.key).map_err(Trouble::Again)?;
         let dir = catalog::partition_dir(&core.root, &self.topic, self.key.partition);
@@ -132,10 +136,10 @@ impl Following {
         let mut sources = vec![source.to_owned()];
         sources.extend(others.cloned());
         let mut wanted = Vec::new();
-        for sealed in sealed {
-            let generation = core.generation_next(self.key, sealed.base);
+        for seal in sealed {
+            let generation = core.generation_next(self.key, seal.digest.base);
             wanted.push(Wanted {
-                seal: seal_of(sealed),
+                seal: seal.clone(),
                 generation: generation.map_err(Trouble::Again)?,
             });
         }
@@ -181,15 +185,36 @@ impl Following {
 }
 
 /// A sealed segment as this node would have written it down.
-pub(super) fn seal_of(sealed: &segments::Sealed) -> Seal {
+///
+/// # Errors
+/// `BadSource` if there can be no such segment.
+fn seal_of(sealed: &segments::Sealed) -> Result<Seal, Failure> {
     let digest = &sealed.digest;
-    Seal {
+    let end = digest
+        .last
+        .checked_add(1)
+        .filter(|_| digest.first <= digest.last);
+    let last_ordinal = Some(digest.last_ordinal).filter(|last| digest.first_ordinal <= *last);
+    let end_ordinal = last_ordinal.and_then(|last| last.checked_add(1));
+    let is_possible = sealed.base == digest.first && digest.bytes <= SEGMENT_BYTES_MAX;
+    let (Some(end), Some(end_ordinal), true) = (end, end_ordinal, is_possible) else {
+        let message = format!(
+            "the source tells of a segment {} that cannot be",
+            sealed.base
+        );
+        let detail = Detail {
+            segment: Some(sealed.base),
+            ..Detail::default()
+        };
+        return Err(failure_with(ErrorCode::BadSource, message, detail));
+    };
+    Ok(Seal {
         digest: Digest {
             kind: Kind::Original,
             base: digest.first,
-            end: digest.last.plus(1),
+            end,
             ordinal: digest.first_ordinal,
-            end_ordinal: digest.last_ordinal.plus(1),
+            end_ordinal,
             bytes: digest.bytes,
             batches: digest.batches,
             chain: digest.chain_base,
@@ -198,7 +223,7 @@ pub(super) fn seal_of(sealed: &segments::Sealed) -> Seal {
         },
         max_timestamp: sealed.max_timestamp,
         sealed: sealed.sealed_at,
-    }
+    })
 }
 
 /// Why segments are not here: the first fault tells more than that nobody gives them.
@@ -223,4 +248,63 @@ pub(super) fn why_not(error: &ReceiveError, faults: &[Met]) -> Failure {
 
 fn trouble_of(error: &ReceiveError, faults: &[Met]) -> Trouble {
     Trouble::Again(why_not(error, faults))
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_protocol::message::segments::{Digest, DigestKind, Sealed};
+    use corelog_record::{Chain, Ordinal, Timestamp};
+
+    use super::*;
+
+    /// A segment of 42 records in 7 batches.
+    fn sealed() -> Sealed {
+        Sealed {
+            base: Offset::ZERO,
+            generation: 0,
+            digest: Digest {
+                kind: DigestKind::Original,
+                first: Offset::ZERO,
+                last: Offset::new(41).unwrap(),
+                first_ordinal: Ordinal::ZERO,
+                last_ordinal: Ordinal::new(6).unwrap(),
+                bytes: 4096,
+                batches: 7,
+                chain_base: Chain::from_raw(1),
+                chain_end: Chain::from_raw(2),
+                hash: None,
+            },
+            max_timestamp: Timestamp::ZERO,
+            sealed_at: Timestamp::ZERO,
+        }
+    }
+
+    #[test]
+    fn a_segment_is_written_down_with_ends_behind_its_last() {
+        let digest = seal_of(&sealed()).unwrap().digest;
+        let ends = (digest.end.get(), digest.end_ordinal.get());
+        assert_eq!((ends, digest.bytes, digest.batches), ((42, 7), 4096, 7));
+    }
+
+    /// A source that told of a segment with the last offset there can be ended the node that asked.
+    #[test]
+    fn segments_that_cannot_be_are_a_bad_source() {
+        let cases: [fn(&mut Sealed); 6] = [
+            |told| told.digest.last = Offset::MAX,
+            |told| told.digest.last_ordinal = Ordinal::MAX,
+            |told| told.digest.bytes = u64::MAX,
+            |told| told.digest.first = Offset::new(3).unwrap(),
+            |told| {
+                told.base = Offset::new(50).unwrap();
+                told.digest.first = told.base;
+            },
+            |told| told.digest.first_ordinal = Ordinal::new(8).unwrap(),
+        ];
+        for (number, change) in cases.iter().enumerate() {
+            let mut told = sealed();
+            change(&mut told);
+            let error = seal_of(&told).unwrap_err();
+            assert!(error.is(ErrorCode::BadSource), "case {number}: {error:?}");
+        }
+    }
 }
