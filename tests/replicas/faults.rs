@@ -7,7 +7,7 @@ use std::time::Instant;
 use corelog_protocol::message::delete_topic;
 use corelog_record::Offset;
 
-use super::copies::{assert_equal, segments, status, try_until_level};
+use super::copies::{assert_equal, bytes, segments, status, try_until_level};
 use super::node::{Node, cloning};
 use crate::support::chance;
 use crate::support::deadline::until;
@@ -112,11 +112,14 @@ fn whatever_goes_wrong_a_copy_ends_equal_or_says_why_it_stopped() {
 impl Pair {
     fn round(&mut self, name: &str, trouble: Trouble) {
         let topic = self.source.topic(name, 1);
-        self.source.fill(&topic, 0, self.random.usize(20..150));
+        let batches = 20 + self.random.usize(..130);
+        self.source.fill(&topic, 0, batches);
         let odds = trouble.odds(&mut self.random);
         self.source.proxy.set(odds);
         self.ask(&topic);
         self.strike(&topic, trouble);
+        let from = segments(&self.follower, &topic, 0).log_start;
+        let seen = bytes(&self.follower, &topic, 0, Offset::MAX);
         self.source.proxy.set(Odds::default());
         while let Err(why) = try_until_level(&self.source, &self.follower, &topic, 0) {
             let code = why.known_code();
@@ -125,6 +128,10 @@ impl Pair {
             self.ask(&topic);
         }
         assert_equal(&self.source, &self.follower, &topic, 0);
+        if from == segments(&self.source, &topic, 0).log_start {
+            let all = bytes(&self.source, &topic, 0, Offset::MAX);
+            assert!(all.starts_with(&seen), "the follower served other bytes");
+        }
         self.remove(&topic);
     }
 
@@ -146,7 +153,7 @@ impl Pair {
     }
 
     fn strike(&mut self, topic: &Target, trouble: Trouble) {
-        let part = Offset::ZERO.plus(self.random.u64(0..100));
+        let part = Offset::ZERO.plus(self.random.u64(0..RECORDS_MIN));
         until("it begins", || {
             let told = status(&self.follower, topic, 0);
             told.end >= part || told.error.is_some()
@@ -154,6 +161,7 @@ impl Pair {
         match trouble {
             Trouble::Cut | Trouble::Stall | Trouble::Corrupt => {}
             Trouble::SourceKilled => {
+                let _poured = self.source.pour(topic, 0, 30);
                 self.source.kill();
                 self.source.up();
             }
@@ -202,6 +210,8 @@ impl Pair {
     }
 }
 
+/// A topic has that many at least when it is cloned: 20 batches of two.
+const RECORDS_MIN: u64 = 40;
 /// Room for a round's topic several times over.
 const DISK_BYTES: u64 = 96 << 20;
 /// Of a node that nobody talks to: those that it listens on, and one that is being closed.

@@ -152,6 +152,17 @@ impl Node {
         end
     }
 
+    /// Produces `batches` batches and waits for no answer; they come on the connection, if at all.
+    pub(crate) fn pour(&self, topic: &Target, partition: u32, batches: usize) -> Wire {
+        let mut wire = self.wire();
+        let value = vec![b'.'; 20 << 10];
+        let bytes = batch(Codec::None, [&value, &value]);
+        for _ in 0..batches {
+            wire.send(&topic.produce(partition), &bytes).unwrap();
+        }
+        wire
+    }
+
     /// Makes all partitions of a topic copies of those at `sources`, and follows them.
     pub(crate) fn follow(&self, topic: &Target, sources: &[&Self]) -> clone_topic::Answer {
         self.ask(&cloning(topic, sources)).unwrap()

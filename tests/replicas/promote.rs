@@ -66,7 +66,10 @@ fn what_a_follower_reported_is_there_after_it_was_promoted() {
     for _ in 0..rounds {
         let [a, b] = &mut nodes;
         wait_until_level(a, b, &topic, 0);
+        b.kill();
         a.fill(&topic, 0, 20);
+        b.up();
+        let _poured = a.pour(&topic, 0, 60);
         until("the follower is heard", || {
             !status(a, &topic, 0).followers.is_empty()
         });

@@ -24,7 +24,7 @@ pub(crate) struct Odds {
     pub(crate) corrupt: u32,
     /// The connection stands still one way, for at most `stall_ms`.
     pub(crate) stall: u32,
-    pub(crate) stall_ms: u64,
+    pub(crate) stall_ms: usize,
 }
 
 /// How often they went wrong.
@@ -149,8 +149,8 @@ impl State {
         strikes
     }
 
-    fn any(&self, below: u64) -> u64 {
-        self.random.lock().unwrap().u64(..below.max(1))
+    fn any(&self, below: usize) -> usize {
+        self.random.lock().unwrap().usize(..below.max(1))
     }
 }
 
@@ -219,7 +219,7 @@ impl Link {
                     .state
                     .strikes(|odds| odds.cut, |counts| &mut counts.cut)
                 {
-                    let kept = self.state.any(bytes.len() as u64) as usize;
+                    let kept = self.state.any(bytes.len());
                     let _lanes = self.lanes.lock().unwrap();
                     to.write_all(&bytes[..kept])?;
                     return Ok(());
@@ -245,7 +245,8 @@ impl Link {
     /// Waits for up to as long as a connection may stand still, or until it is cut.
     fn stall(&self) {
         let most = self.state.odds.lock().unwrap().stall_ms;
-        let over = Instant::now() + Duration::from_millis(self.state.any(most));
+        let most = Duration::from_millis(self.state.any(most) as u64);
+        let over = Instant::now() + most;
         while Instant::now() < over && self.client.peer_addr().is_ok() {
             thread::park_timeout(Duration::from_millis(5));
         }
@@ -254,7 +255,7 @@ impl Link {
     /// The frame with one bit turned.
     fn bend(&self, bytes: &[u8]) -> Vec<u8> {
         let mut bent = bytes.to_vec();
-        let at = LENGTH_BYTES + self.state.any((bytes.len() - LENGTH_BYTES) as u64) as usize;
+        let at = LENGTH_BYTES + self.state.any(bytes.len() - LENGTH_BYTES);
         bent[at] ^= 1 << self.state.any(8);
         bent
     }
