@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,14 +10,15 @@ use corelog_protocol::frame::{self, CorrelationId, Decoder, Frame, Header, Peek}
 use corelog_protocol::message::{Call, hello};
 use corelog_protocol::{answer, limits, request};
 
+use super::names::look_up;
 use crate::failure::{Failure, failure, failure_with};
-use crate::rt::{self, Conn, Notify, ReadHalf, WriteHalf};
+use crate::rt::{self, Conn, Notify, Permit, ReadHalf, Semaphore, WriteHalf};
 
-/// How long connecting and saying Hello may take.
+/// How long looking up the name, connecting and saying Hello may take, all together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the other side may take nothing of what is sent.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The least room in the receive buffer before a read.
+/// The least room in the receive buffer before a read; what is larger takes of the room for answers.
 const READ_BYTES: usize = 64 << 10;
 
 /// A connection to another node; it closes when the last holder drops it.
@@ -36,6 +36,8 @@ pub(crate) struct Reply<T> {
 struct Raw {
     header: Header,
     bytes: Vec<u8>,
+    /// What it takes of the room for answers.
+    _held: Option<Permit>,
 }
 
 struct Shared {
@@ -53,17 +55,20 @@ struct Shared {
 }
 
 impl Line {
-    /// Connects to `address`, `host:port`, and says Hello.
+    /// Connects to `address`, `host:port`, and says Hello. Large answers take of `room` while they are in
+    /// memory, in bytes: whoever holds one asks for no other meanwhile.
     ///
     /// # Errors
     /// `SourceUnavailable` with the reason, `UnsupportedVersion`.
-    pub(crate) async fn connect(address: &str, client: String) -> Result<Self, Failure> {
+    pub(crate) async fn connect(
+        address: &str,
+        client: String,
+        room: Semaphore,
+    ) -> Result<Self, Failure> {
         let deadline = rt::now() + CONNECT_TIMEOUT;
-        let unavailable = |why: String| unavailable(address, &why);
-        let name = address.to_owned();
-        let found = rt::blocking(move || name.to_socket_addrs().map(Vec::from_iter)).await;
-        let found = found.map_err(|error| unavailable(error.to_string()))?;
-        let conn = reach(&found).await.map_err(unavailable)?;
+        let reached = rt::timeout(CONNECT_TIMEOUT, reach(address)).await;
+        let reached = reached.unwrap_or_else(|| Err("it was not reached in time".to_owned()));
+        let conn = reached.map_err(|why| unavailable(address, &why))?;
         let (reader, mut writer) = conn.split();
         writer.set_timeout(Some(WRITE_TIMEOUT));
         let shared = Rc::new(Shared {
@@ -75,7 +80,7 @@ impl Line {
             changed: Notify::new(),
             ended: RefCell::default(),
         });
-        rt::spawn(read(Rc::clone(&shared), reader)).detach();
+        rt::spawn(read(Rc::clone(&shared), reader, room)).detach();
         rt::spawn(write(Rc::clone(&shared), writer)).detach();
         let greeting = hello::Request {
             versions: vec![frame::VERSION],
@@ -211,6 +216,8 @@ async fn call<R: Call>(
     let came = rt::timeout(timeout, shared.answered(number)).await;
     drop(waiting);
     let Some(came) = came else {
+        // Whoever sends what nobody waits for any more is in the way of what comes next.
+        shared.end("it did not answer in time");
         return Err(shared.unavailable("it did not answer in time"));
     };
     let frame = came?;
@@ -221,10 +228,12 @@ async fn call<R: Call>(
     }
 }
 
-async fn reach(addresses: &[SocketAddr]) -> Result<Conn, String> {
+async fn reach(address: &str) -> Result<Conn, String> {
+    let addresses = look_up(address).await?;
+    let share = u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
     let mut why = "the name has no address".to_owned();
     for address in addresses {
-        match Conn::connect(*address, CONNECT_TIMEOUT).await {
+        match Conn::connect(address, CONNECT_TIMEOUT / share).await {
             Ok(conn) => return Ok(conn),
             Err(error) => why = error.to_string(),
         }
@@ -233,17 +242,22 @@ async fn reach(addresses: &[SocketAddr]) -> Result<Conn, String> {
 }
 
 /// Reads answers until the connection ends.
-async fn read(shared: Rc<Shared>, mut reader: ReadHalf) {
+async fn read(shared: Rc<Shared>, mut reader: ReadHalf, room: Semaphore) {
     let decoder = Decoder::answers(limits::FRAME_BYTES_MAX);
     let mut buffer = Vec::new();
+    let mut held: Option<Permit> = None;
     while shared.ended.borrow().is_none() {
         let needed = match decoder.peek(&buffer) {
             Ok(Peek::Frame(frame)) => {
                 let header = frame.header;
                 let rest = buffer.split_off(header.total_bytes());
                 let bytes = std::mem::replace(&mut buffer, rest);
+                let raw = Raw {
+                    header,
+                    bytes,
+                    _held: held.take(),
+                };
                 if header.kind == answer::CONNECTION_KIND {
-                    let raw = Raw { header, bytes };
                     let said = answer::decode_err(&raw.frame()).ok().flatten();
                     let why = said.map_or("it closed the connection".to_owned(), |e| e.message);
                     shared.end(&why);
@@ -251,7 +265,7 @@ async fn read(shared: Rc<Shared>, mut reader: ReadHalf) {
                 }
                 let number = header.correlation.get();
                 if let Some(place) = shared.waiting.borrow_mut().get_mut(&number) {
-                    *place = Some(Raw { header, bytes });
+                    *place = Some(raw);
                 }
                 shared.changed.notify();
                 continue;
@@ -262,6 +276,12 @@ async fn read(shared: Rc<Shared>, mut reader: ReadHalf) {
                 break;
             }
         };
+        let held_bytes = held.as_ref().map_or(0, Permit::units);
+        if READ_BYTES < needed && held_bytes < needed as u64 {
+            drop(held.take());
+            held = Some(room.acquire(needed as u64).await);
+            continue;
+        }
         let missing = needed.saturating_sub(buffer.len());
         let came = reader.read_onto(&mut buffer, missing.max(READ_BYTES)).await;
         match came {

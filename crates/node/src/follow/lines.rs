@@ -3,27 +3,42 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
+use std::time::Instant;
+
+use corelog_protocol::limits;
 
 use super::line::Line;
 use crate::failure::Failure;
-use crate::rt::Semaphore;
+use crate::rt::{self, Semaphore};
 
 /// Partitions that share a connection: each has at most one request on its way but for a moment,
 /// and the other side takes 64.
 const USERS_MAX: usize = 32;
+/// Bytes of large answers that are in memory at once, of all connections: a few fetches of whole
+/// batches, which go on to the disk.
+const RECEIVE_BYTES_MAX: u64 = 64 << 20;
+
+const _: () = assert!(2 * limits::FRAME_BYTES_MAX as u64 <= RECEIVE_BYTES_MAX);
 
 /// Connections by address, kept while somebody uses them.
 pub(crate) struct Lines {
-    lines: RefCell<HashMap<String, Vec<Weak<Line>>>>,
-    /// One connects at a time: whoever comes meanwhile shares what that makes.
+    ways: RefCell<HashMap<String, Rc<Way>>>,
+    room: Semaphore,
+}
+
+/// The connections to one address.
+struct Way {
+    lines: RefCell<Vec<Weak<Line>>>,
+    /// One connects at a time: whoever comes meanwhile shares what becomes of that.
     turn: Semaphore,
+    failed: RefCell<Option<(Instant, Failure)>>,
 }
 
 impl Default for Lines {
     fn default() -> Self {
         Self {
-            lines: RefCell::default(),
-            turn: Semaphore::new(1),
+            ways: RefCell::default(),
+            room: Semaphore::new(RECEIVE_BYTES_MAX),
         }
     }
 }
@@ -34,26 +49,67 @@ impl Lines {
     /// # Errors
     /// As [`Line::connect`].
     pub(crate) async fn to(&self, address: &str, client: &str) -> Result<Rc<Line>, Failure> {
-        if let Some(line) = self.open(address) {
+        let (way, asked) = (self.way(address), rt::now());
+        if let Some(line) = way.open() {
             return Ok(line);
         }
-        let _turn = self.turn.acquire(1).await;
-        if let Some(line) = self.open(address) {
+        let _turn = way.turn.acquire(1).await;
+        if let Some(line) = way.open() {
             return Ok(line);
         }
-        let line = Rc::new(Line::connect(address, client.to_owned()).await?);
-        let mut lines = self.lines.borrow_mut();
-        let open = lines.entry(address.to_owned()).or_default();
-        open.retain(|line| line.strong_count() > 0);
-        open.push(Rc::downgrade(&line));
-        Ok(line)
+        if let Some(why) = way.failed_since(asked) {
+            return Err(why);
+        }
+        match Line::connect(address, client.to_owned(), self.room.clone()).await {
+            Ok(line) => Ok(way.add(line)),
+            Err(why) => {
+                *way.failed.borrow_mut() = Some((rt::now(), why.clone()));
+                Err(why)
+            }
+        }
     }
 
-    fn open(&self, address: &str) -> Option<Rc<Line>> {
+    fn way(&self, address: &str) -> Rc<Way> {
+        let mut ways = self.ways.borrow_mut();
+        if let Some(way) = ways.get(address) {
+            return Rc::clone(way);
+        }
+        ways.retain(|_, way| Rc::strong_count(way) > 1 || way.is_used());
+        let way = Rc::new(Way {
+            lines: RefCell::default(),
+            turn: Semaphore::new(1),
+            failed: RefCell::default(),
+        });
+        ways.insert(address.to_owned(), Rc::clone(&way));
+        way
+    }
+}
+
+impl Way {
+    fn open(&self) -> Option<Rc<Line>> {
         let lines = self.lines.borrow();
-        let open = lines.get(address)?.iter().filter_map(Weak::upgrade);
+        let mut open = lines.iter().filter_map(Weak::upgrade);
         // The one that was just taken up counts itself.
-        open.filter(|line| !line.is_closed())
-            .find(|line| Rc::strong_count(line) <= USERS_MAX)
+        open.find(|line| !line.is_closed() && Rc::strong_count(line) <= USERS_MAX)
+    }
+
+    fn add(&self, line: Line) -> Rc<Line> {
+        let line = Rc::new(line);
+        let mut lines = self.lines.borrow_mut();
+        lines.retain(|line| line.strong_count() > 0);
+        lines.push(Rc::downgrade(&line));
+        line
+    }
+
+    /// Why connecting failed that ended after `asked`.
+    fn failed_since(&self, asked: Instant) -> Option<Failure> {
+        let failed = self.failed.borrow();
+        let (_, why) = failed.as_ref().filter(|(at, _)| asked < *at)?;
+        Some(why.clone())
+    }
+
+    fn is_used(&self) -> bool {
+        let lines = self.lines.borrow();
+        lines.iter().any(|line| line.strong_count() > 0)
     }
 }

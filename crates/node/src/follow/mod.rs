@@ -3,6 +3,7 @@
 //! ```text
 //! line      a connection of this core to another node
 //! lines     these connections, each shared by a number of partitions
+//! names     where other nodes are, looked up
 //! followings which partitions follow, each by a task of its own
 //! task      the life of a follower: from what it has to what its source has, and on
 //! beginning where its log begins: it goes on, or becomes a copy
@@ -39,6 +40,7 @@ mod heal;
 mod line;
 mod lineage;
 mod lines;
+mod names;
 mod ownership;
 mod progress;
 mod promote;

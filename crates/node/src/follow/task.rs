@@ -262,6 +262,8 @@ impl Following {
             is_first = false;
             let is_level = answer.high_watermark <= end;
             let is_far = FILES_BYTES <= answer.lag_bytes && reply.body().len() < SHORT_BYTES;
+            // Its bytes are in the log: whoever asks on has given back their room.
+            drop(reply);
             if is_far && self.is_at_sealed(core, line).await? {
                 return Ok(Tail::Behind);
             }
