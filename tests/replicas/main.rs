@@ -8,6 +8,7 @@
 //! refused  what is not copied, or not copied over
 //! promote  a follower becomes the owner; the old one rejoins
 //! handover a follower becomes the owner while its owner lives
+//! heal     damage of either copy heals by the other
 //! faults   rounds of trouble, by a seed
 //! ```
 
@@ -20,6 +21,7 @@ mod copies;
 mod faults;
 mod follow;
 mod handover;
+mod heal;
 mod node;
 mod promote;
 mod refused;

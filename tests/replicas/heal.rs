@@ -1,0 +1,197 @@
+//! Damage in the files of a partition that another node has as well: no wrong byte is served, and it
+//! heals without a person.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::fetch;
+use corelog_record::Offset;
+use corelog_record::batch::Codec;
+
+use super::copies::{bytes, status, wait_until_level};
+use super::node::Node;
+use crate::support::chance;
+use crate::support::deadline::until;
+use crate::support::folder::Folder;
+use crate::support::wire::{Target, Wire, batch};
+
+/// What happens to a file.
+#[derive(Clone, Copy, Debug)]
+enum Harm {
+    Flip,
+    Zero,
+    Cut,
+    Remove,
+    /// It changes places with the file of another segment.
+    Swap,
+}
+
+impl Harm {
+    const ALL: [Self; 5] = [Self::Flip, Self::Zero, Self::Cut, Self::Remove, Self::Swap];
+
+    fn do_to(self, stores: &[PathBuf], random: &mut fastrand::Rng) {
+        let victim = &stores[random.usize(..stores.len())];
+        let mut bytes = std::fs::read(victim).unwrap();
+        let at = random.usize(..bytes.len());
+        match self {
+            Self::Flip => bytes[at] ^= 1 << random.u32(..8),
+            Self::Zero => {
+                let end = bytes.len().min(at + random.usize(1..5_000));
+                bytes[at..end].fill(0);
+            }
+            Self::Cut => bytes.truncate(at),
+            Self::Remove => return std::fs::remove_file(victim).unwrap(),
+            Self::Swap => {
+                let other = &stores[random.usize(..stores.len())];
+                let aside = victim.with_extension("aside");
+                std::fs::rename(victim, &aside).unwrap();
+                if other != victim {
+                    std::fs::rename(other, victim).unwrap();
+                }
+                return std::fs::rename(&aside, other).unwrap();
+            }
+        }
+        std::fs::write(victim, bytes).unwrap();
+    }
+}
+
+/// Ends the load, also when the test fails.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// `CORELOG_HEALED_DAMAGES` sets how many.
+#[test]
+fn damage_to_sealed_segments_of_either_copy_heals_under_load_and_shows_no_wrong_byte() {
+    let mut random = chance::random("replicas::heal");
+    let damages = chance::number("CORELOG_HEALED_DAMAGES", 25_usize);
+    let folder = Folder::new();
+    let nodes = [Node::start(&folder, "one"), Node::start(&folder, "two")];
+    let topic = nodes[0].topic("t", 1);
+    let end = nodes[0].fill(&topic, 0, 400);
+    nodes[1].follow(&topic, &[&nodes[0]]);
+    wait_until_level(&nodes[0], &nodes[1], &topic, 0);
+    let expected = bytes(&nodes[0], &topic, 0, end);
+    let bases = sealed_stores(&nodes[1]);
+    let harmed = [0, 1].map(|which| {
+        let its = bases.iter().skip(which).step_by(2);
+        its.map(|store| base_of(store)).collect::<Vec<_>>()
+    });
+    let is_over = AtomicBool::new(false);
+    let mut took = Vec::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| produce_until(&is_over, &nodes[0], &topic));
+        let _over = Over(&is_over);
+        for number in 0..damages {
+            let harm = Harm::ALL[number % Harm::ALL.len()];
+            let which = random.usize(..2);
+            // A file that is open is read on although its name is gone: each node is harmed in segments
+            // of its own, so that the other has them.
+            let is_its = |store: &PathBuf| harmed[which].contains(&base_of(store));
+            let mut stores = sealed_stores(&nodes[which]);
+            stores.retain(is_its);
+            harm.do_to(&stores, &mut random);
+            println!("{number}: {harm:?} at node {which}");
+            let begun = Instant::now();
+            read_until_whole(&nodes[which], &topic, &expected, end);
+            took.push(begun.elapsed());
+        }
+    });
+    took.sort_unstable();
+    let (median, slowest) = (took[took.len() / 2], took[took.len() - 1]);
+    println!("{damages} damages; all there again after {median:?} (median), {slowest:?} (slowest)");
+    check_files(nodes, &topic);
+}
+
+/// What was removed under a file that is open shows at the next start: that heals, too, and then all
+/// files are as they are to be.
+fn check_files(mut nodes: [Node; 2], topic: &Target) {
+    for node in &mut nodes {
+        node.stop();
+        node.up();
+    }
+    wait_until_level(&nodes[0], &nodes[1], topic, 0);
+    let [one, two] = &mut nodes;
+    for (node, peer) in [(one as &Node, two as &Node), (two, one)] {
+        until("all damage that is known is healed", || {
+            let scrub = ["scrub", "t", "--wait"];
+            let (_, said, code) = node.corelog().run(scrub).parts();
+            println!("scrub: {code:?} {said}");
+            code == Some(0)
+        });
+        let repairs = |node| status(node, topic, 0).repairs;
+        println!("repairs: {} and {}", repairs(node), repairs(peer));
+    }
+    for node in &mut nodes {
+        let data = node.server().ready.data.clone();
+        node.stop();
+        let (out, said, code) = crate::support::corelog::Corelog::offline()
+            .run(["verify", data.to_str().unwrap()])
+            .parts();
+        let out = String::from_utf8_lossy(&out);
+        assert_eq!(code, Some(0), "{out}{said}");
+    }
+}
+
+/// The stores of sealed segments, oldest first.
+fn sealed_stores(node: &Node) -> Vec<PathBuf> {
+    let dir = node.server().ready.data.join("topics/t/0");
+    let files = std::fs::read_dir(dir).unwrap().flatten();
+    let mut stores: Vec<_> = files
+        .map(|file| file.path())
+        .filter(|path| is_store(path))
+        .collect();
+    stores.sort();
+    // The last one is active, and the one before it may be about to be sealed.
+    stores.truncate(stores.len().saturating_sub(3));
+    stores
+}
+
+/// The base offset in the name of a store, as text.
+fn base_of(store: &Path) -> String {
+    let name = store.file_name().unwrap().to_string_lossy();
+    name.split('.').next().unwrap().to_owned()
+}
+
+fn is_store(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "log")
+}
+
+/// Reads all below `end` until nothing of it is damaged any more; whatever comes is as it was.
+fn read_until_whole(node: &Node, topic: &Target, expected: &[u8], end: Offset) {
+    let mut wire = node.wire();
+    let (mut offset, mut position) = (Offset::ZERO, 0);
+    until("all is there again", || {
+        let request = fetch::Request {
+            max_bytes: 1 << 20,
+            ..topic.fetch(0, offset)
+        };
+        match wire.call(&request, &[]).unwrap() {
+            Ok((answer, body)) => {
+                let body = &body[..body.len().min(expected.len() - position)];
+                assert!(expected[position..].starts_with(body), "at {offset}");
+                (offset, position) = (answer.next, position + body.len());
+            }
+            Err(error) => {
+                let is_typed = [ErrorCode::Damaged, ErrorCode::Busy];
+                assert!(is_typed.iter().any(|code| error.is(*code)), "{error:?}");
+            }
+        }
+        end <= offset
+    });
+}
+
+fn produce_until(is_over: &AtomicBool, node: &Node, topic: &Target) {
+    let mut wire: Wire = node.wire();
+    while !is_over.load(Ordering::Relaxed) {
+        let bytes = batch(Codec::None, [[7_u8; 1_000]]);
+        let produced = wire.call(&topic.produce(0), &bytes).unwrap();
+        produced.unwrap();
+    }
+}
