@@ -1,12 +1,11 @@
 //! `corelog handover`: gives partitions to a follower without losing a record.
 
-use corelog_client::{Client, Error};
-use corelog_protocol::error::ErrorCode;
+use corelog_client::Client;
 use corelog_protocol::message::handover::Partition;
 use corelog_record::{PartitionId, TopicName};
 use serde_json::{Value, json};
 
-use crate::exit::{Exit, stop};
+use crate::exit::Exit;
 use crate::output::{Format, Out};
 use crate::{cli, quantity, session};
 
@@ -17,12 +16,15 @@ use crate::{cli, quantity, session};
         The server that --server names, the owner, takes no more writes, waits until the follower \
         holds all it has, and lets it begin a new leader epoch; then it follows itself. Producers \
         are told the new owner and carry on; for them it is a pause of a moment.\n\n\
-        Where the follower does not answer in time the command ends with 4 and the handover goes \
-        on by itself, taking no writes until it has ended; --abort calls it off.",
+        Where the follower does not come level or does not answer in time the command fails and the \
+        owner takes no writes: the same command again goes on with it, and --abort calls it off. That \
+        needs the follower's word that it has not begun. If it is gone for good, --accept-loss does \
+        without: should it own the partition after all, one of the two has to rejoin the other.",
     after_long_help = "EXAMPLES\n  \
         corelog handover events --server log1:7400 --to log2:7400\n  \
         corelog handover events --server log1:7400 --to log2:7400 --partition 3\n  \
-        corelog handover events --server log1:7400 --abort"
+        corelog handover events --server log1:7400 --abort\n  \
+        corelog handover events --server log1:7400 --abort --accept-loss"
 )]
 pub(crate) struct Args {
     /// The topic's name.
@@ -37,6 +39,9 @@ pub(crate) struct Args {
     /// Call off a handover that has not ended: the owner takes writes again.
     #[arg(long, conflicts_with = "to")]
     abort: bool,
+    /// Call it off even if the follower does not say that it has not begun.
+    #[arg(long, requires = "abort")]
+    accept_loss: bool,
     #[command(flatten)]
     client: cli::Client,
 }
@@ -50,19 +55,18 @@ async fn handover(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let admin = client.admin();
     let partition = args.partition.map(PartitionId::new);
     let answer = match args.abort {
-        true => admin.abort_handover(&args.topic, partition).await,
+        true => {
+            let accept_loss = args.accept_loss;
+            admin
+                .abort_handover(&args.topic, partition, accept_loss)
+                .await
+        }
         false => {
             admin
                 .handover(&args.topic, partition, args.to.clone())
                 .await
         }
     };
-    if let Err(Error::Refused { body }) = &answer
-        && body.is(ErrorCode::TimedOut)
-    {
-        let message = format!("{body}; it goes on by itself, and --abort calls it off");
-        return Err(stop(Exit::Unreachable, message));
-    }
     let handed = session::changing(answer)?.partitions;
     let mut out = Out::new();
     match args.client.output {

@@ -1,12 +1,14 @@
 //! A follower becomes the owner while its owner lives: nothing is lost, and producers move on by
 //! themselves.
 
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use corelog_client::ProducerConfig;
-use corelog_protocol::error::ErrorCode;
+use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::handover;
 use corelog_protocol::message::replica_status::Role;
+use corelog_record::LeaderEpoch;
 use corelog_record::batch::Codec;
 
 use super::copies::{assert_equal, segments, status, wait_until_level};
@@ -24,6 +26,7 @@ fn handing(topic: &Target) -> handover::Request {
         partition: None,
         to: None,
         abort: false,
+        accept_loss: false,
     }
 }
 
@@ -118,12 +121,20 @@ fn a_handover_to_a_node_that_does_not_answer_is_finished_or_called_off_later() {
     let folder = Folder::new();
     let (nodes, topic) = pair(&folder, 1);
     let [mut a, mut b] = nodes;
+    let before = epoch(&a, &topic);
     let abort = handover::Request {
         abort: true,
         ..handing(&topic)
     };
-    b.kill();
+    b.disconnect();
     let refused = a.ask(&handing(&topic)).unwrap_err();
+    assert!(refused.is(ErrorCode::SourceUnavailable), "{refused:?}");
+    // It was looked for before anything changed.
+    assert_eq!(status(&a, &topic, 0).role, Role::Owner);
+    b.connect();
+    let running = behind(&a, &topic);
+    b.kill();
+    let refused = running.join().unwrap().unwrap_err();
     assert!(refused.is(ErrorCode::SourceUnavailable), "{refused:?}");
     // Nobody owns it now, and it stays so over a restart.
     for _ in 0..2 {
@@ -138,8 +149,9 @@ fn a_handover_to_a_node_that_does_not_answer_is_finished_or_called_off_later() {
     let refused = a.ask(&abort).unwrap_err();
     assert!(refused.is(ErrorCode::SourceUnavailable), "{refused:?}");
     b.up();
-    a.ask(&abort).unwrap();
+    let taken_back = a.ask(&abort).unwrap().partitions.remove(0);
     assert_eq!(status(&a, &topic, 0).role, Role::Owner);
+    assert!(before < taken_back.epoch);
     let end = a.fill(&topic, 0, 10);
     wait_until_level(&a, &b, &topic, 0);
 
@@ -155,6 +167,69 @@ fn a_handover_to_a_node_that_does_not_answer_is_finished_or_called_off_later() {
     wait_until_level(&b, &a, &topic, 0);
     assert_equal(&b, &a, &topic, 0);
     assert_eq!(segments(&b, &topic, 0).epochs[0].epoch, handed.epoch);
+}
+
+#[test]
+fn a_handover_is_called_off_while_it_waits_for_its_target() {
+    let folder = Folder::new();
+    let ([a, b], topic) = pair(&folder, 1);
+    let running = behind(&a, &topic);
+    let second = a.ask(&handing(&topic)).unwrap_err();
+    assert!(second.is(ErrorCode::Busy), "{second:?}");
+    let before = epoch(&a, &topic);
+    let abort = handover::Request {
+        abort: true,
+        ..handing(&topic)
+    };
+    assert!(before < a.ask(&abort).unwrap().partitions[0].epoch);
+    let called_off = running.join().unwrap().unwrap_err();
+    assert!(called_off.is(ErrorCode::InvalidRequest), "{called_off:?}");
+    assert_eq!(status(&a, &topic, 0).role, Role::Owner);
+    assert_eq!(status(&b, &topic, 0).role, Role::Follower);
+    // What was asked of the target before comes to nothing, and what is asked now does not.
+    a.connect();
+    a.fill(&topic, 0, 1);
+    wait_until_level(&a, &b, &topic, 0);
+    a.ask(&handing(&topic)).unwrap();
+    assert_eq!(status(&b, &topic, 0).role, Role::Owner);
+}
+
+#[test]
+fn a_handover_whose_target_is_gone_is_called_off_by_force() {
+    let folder = Folder::new();
+    let ([a, mut b], topic) = pair(&folder, 1);
+    let running = behind(&a, &topic);
+    b.kill();
+    running.join().unwrap().unwrap_err();
+    let abort = handover::Request {
+        abort: true,
+        ..handing(&topic)
+    };
+    let refused = a.ask(&abort).unwrap_err();
+    assert!(refused.is(ErrorCode::SourceUnavailable), "{refused:?}");
+    let forced = handover::Request {
+        accept_loss: true,
+        ..abort
+    };
+    a.ask(&forced).unwrap();
+    a.fill(&topic, 0, 1);
+    assert_eq!(status(&a, &topic, 0).role, Role::Owner);
+}
+
+/// Has `a` give its partition to its follower, which is behind and cannot reach it.
+fn behind(a: &Node, topic: &Target) -> JoinHandle<Result<(), Box<ErrorBody>>> {
+    a.disconnect();
+    a.fill(topic, 0, 1);
+    let (mut wire, request) = (a.wire(), handing(topic));
+    let running = thread::spawn(move || wire.call(&request, &[]).unwrap().map(drop));
+    until("it takes no more appends", || {
+        status(a, topic, 0).role == Role::HandingOver
+    });
+    running
+}
+
+fn epoch(node: &Node, topic: &Target) -> LeaderEpoch {
+    segments(node, topic, 0).epochs[0].epoch
 }
 
 const PARTITIONS: u32 = 2;

@@ -113,46 +113,59 @@ impl Admin {
     /// record is lost.
     ///
     /// # Errors
-    /// [`Error::Refused`] (`NotOwner`, `SourceUnavailable`, `TimedOut` while it goes on, …), or why
-    /// no server answered.
+    /// [`Error::Refused`] (`NotOwner`, `NotFollower`, `NotEqual` where the follower is not level in
+    /// time, `SourceUnavailable`, …), or why no server answered.
     pub async fn handover(
         &self,
         topic: &TopicName,
         partition: Option<PartitionId>,
         to: Option<String>,
     ) -> Result<handover::Answer, Error> {
-        self.hand_over(topic, partition, to, false).await
+        let request = handover::Request {
+            to,
+            ..self.handing(topic, partition).await?
+        };
+        self.hand_over(&request).await
     }
 
-    /// Calls off handovers that have not ended: the node asked takes writes again.
+    /// Calls off handovers that have not ended: the node asked takes writes again. Where the other one
+    /// does not say that it does not own the partition it may, which `accept_loss` puts up with.
     ///
     /// # Errors
-    /// [`Error::Refused`] (`NotOwner` where the other one owns it already, …), or why no server
-    /// answered.
+    /// [`Error::Refused`] (`NotOwner` where the other one owns it already, `SourceUnavailable`, …), or
+    /// why no server answered.
     pub async fn abort_handover(
         &self,
         topic: &TopicName,
         partition: Option<PartitionId>,
+        accept_loss: bool,
     ) -> Result<handover::Answer, Error> {
-        self.hand_over(topic, partition, None, true).await
+        let request = handover::Request {
+            abort: true,
+            accept_loss,
+            ..self.handing(topic, partition).await?
+        };
+        self.hand_over(&request).await
     }
 
-    async fn hand_over(
+    async fn handing(
         &self,
         topic: &TopicName,
         partition: Option<PartitionId>,
-        to: Option<String>,
-        abort: bool,
-    ) -> Result<handover::Answer, Error> {
-        let request = handover::Request {
+    ) -> Result<handover::Request, Error> {
+        Ok(handover::Request {
             topic: topic.clone(),
             id: self.id(topic, None).await?,
             partition,
-            to,
-            abort,
-        };
-        let answer = self.client.call(&request, Repeat::IfNotApplied).await;
-        self.client.metadata.doubt(topic);
+            to: None,
+            abort: false,
+            accept_loss: false,
+        })
+    }
+
+    async fn hand_over(&self, request: &handover::Request) -> Result<handover::Answer, Error> {
+        let answer = self.client.call(request, Repeat::IfNotApplied).await;
+        self.client.metadata.doubt(&request.topic);
         answer
     }
 

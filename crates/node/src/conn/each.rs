@@ -106,6 +106,7 @@ impl Each for handover::Request {
             key,
             to: self.to.clone(),
             is_abort: self.abort,
+            accept_loss: self.accept_loss,
         }
     }
 

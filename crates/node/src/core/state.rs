@@ -23,7 +23,7 @@ use super::tickets::{Tickets, Told};
 use crate::catalog::{Admin, LastSnapshots, Routes};
 use crate::config::NodeLimits;
 use crate::failure::{Failure, failure};
-use crate::follow::{Followers, Followings, Line, Lines, Repairs};
+use crate::follow::{Followers, Followings, Hands, Line, Lines, Repairs};
 use crate::metrics::{Counters, add};
 use crate::node::Addresses;
 use crate::partition::{ACCEPTED_AGE_MAX, Effect, Effects, Input, TICK_WITHIN};
@@ -82,6 +82,8 @@ pub(crate) struct Core {
     lines: Lines,
     /// Those of its partitions that follow another node's.
     pub(crate) followings: Followings,
+    /// Those of its partitions whose owner is being changed.
+    pub(crate) hands: Hands,
     /// What is repaired, and was.
     pub(crate) repairs: Repairs,
     /// Who follows its partitions.
@@ -141,6 +143,7 @@ impl Core {
             slots: RefCell::default(),
             lines: Lines::default(),
             followings: Followings::default(),
+            hands: Hands::default(),
             repairs: Repairs::default(),
             followers: Followers::default(),
             last_snapshots: RefCell::default(),

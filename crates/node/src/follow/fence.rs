@@ -2,17 +2,25 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
-use corelog_protocol::message::fetch;
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::{fetch, replica_status};
 use corelog_record::{CopyId, Offset, TopicName};
 use corelog_storage::format::edit;
 use corelog_storage::format::replica::Role;
+use futures_lite::FutureExt;
 
-use super::ownership::{chain_of, segments_of};
+use super::ownership::{chain_of, check_same, partition_at, segments_of};
 use crate::catalog::Topic;
 use crate::core::{Core, PartitionKey};
 use crate::failure::Failure;
 use crate::{router, rt};
+
+/// The pause before a follower is asked again that did not answer, and the longest, which each failure
+/// doubles it to.
+const ASK_PAUSE_MIN: Duration = Duration::from_secs(1);
+const ASK_PAUSE_MAX: Duration = Duration::from_secs(60);
 
 impl Core {
     /// A follower that has an epoch which this log has not may own the partition now: it is asked at
@@ -44,9 +52,26 @@ impl Core {
                 partition: replica.partition,
             };
             for peer in &replica.followers {
-                self.hear_claim(topic.name.clone(), key, peer.address.clone());
+                let asked = Rc::clone(self).ask_until_heard(topic.name.clone(), key, peer.copy);
+                rt::spawn_background(asked).detach();
             }
         }
+    }
+
+    /// Asks a remembered follower if it owns the partition, until it answers or is forgotten: it may be
+    /// the next owner and out of reach.
+    async fn ask_until_heard(self: Rc<Self>, topic: TopicName, key: PartitionKey, copy: CopyId) {
+        let mut pause = ASK_PAUSE_MIN;
+        let asking = async {
+            while let Some((_, address)) = self.remembered(key, copy) {
+                match self.verify_claim(topic.clone(), key, address).await {
+                    Err(error) if may_pass(&error) => rt::sleep(pause).await,
+                    _ => return,
+                }
+                pause = (pause * 2).min(ASK_PAUSE_MAX);
+            }
+        };
+        asking.or(self.stopping()).await;
     }
 
     fn hear_claim(self: &Rc<Self>, topic: TopicName, key: PartitionKey, claimant: String) {
@@ -70,8 +95,8 @@ impl Core {
         Some((topic.name.clone(), peer.address.clone()))
     }
 
-    /// Another node says that it owns a partition of this one: if it has an epoch that this log has
-    /// not, and the same records up to where that began, this node takes no more appends.
+    /// Another node says that it owns a partition of this one: if it does, by an epoch that this log has
+    /// not, and has the same records up to where that began, this node takes no more appends.
     async fn verify_claim(
         self: &Rc<Self>,
         topic: TopicName,
@@ -82,6 +107,9 @@ impl Core {
             return Ok(());
         }
         let line = self.line_to(&claimant).await?;
+        if partition_at(&line, &topic, key).await?.role != replica_status::Role::Owner {
+            return Ok(());
+        }
         let there = segments_of(&line, &topic, key, Offset::MAX).await?;
         let (place, mine) = (self.place(key)?, self.epochs(key)?);
         let newest = mine.last().map(|last| last.epoch);
@@ -98,12 +126,17 @@ impl Core {
         if (here.offset, here.chain) != (claimed.offset, claimed.chain) {
             return Ok(());
         }
+        let _hand = self.take_hand(key)?;
+        let before = self.replica(key)?;
+        let newest = self.epochs(key)?.last().map(|last| last.epoch);
+        if before.role != Role::Owner || Some(began.epoch) <= newest {
+            return Ok(());
+        }
         let (epoch, owner) = (began.epoch.get(), claimant.clone());
         router::change_replica(self, topic.clone(), key, move |mut replica| {
-            if replica.role == Role::Owner {
-                replica.role = Role::Fenced;
-                replica.sources = vec![claimant];
-            }
+            check_same(&before, &replica)?;
+            replica.role = Role::Fenced;
+            replica.sources = vec![claimant];
             Ok(replica)
         })
         .await?;
@@ -111,4 +144,15 @@ impl Core {
         tracing::error!(%topic, partition, epoch, owner, "fenced: another node owns it; rejoin it");
         Ok(())
     }
+}
+
+/// If a node that did not tell may do so later.
+fn may_pass(error: &Failure) -> bool {
+    let codes = [
+        ErrorCode::SourceUnavailable,
+        ErrorCode::TimedOut,
+        ErrorCode::Stopping,
+        ErrorCode::Busy,
+    ];
+    codes.iter().any(|code| error.is(*code))
 }

@@ -34,6 +34,9 @@ impl Core {
                 topic: topic.id,
                 partition,
             };
+            if self.hands.puts_off(key) {
+                continue;
+            }
             let is_mine = owner == self.id && self.is_listening();
             let wanted = topic
                 .replica(partition)
@@ -47,6 +50,7 @@ impl Core {
 
     /// Ends the follower of a partition, and waits until it appends no more.
     pub(crate) async fn halt(&self, key: PartitionKey) {
+        self.hands.puts_off(key);
         if let Some(following) = self.unfollow(key) {
             following.ended().await;
         }

@@ -8,16 +8,17 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use corelog_protocol::error::{Detail, ErrorCode};
-use corelog_protocol::message::{handover, take_over};
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::{handover, replica_status, take_over};
 use corelog_record::{Offset, TopicName};
 use corelog_storage::format::replica::{Replica, Role};
 
 use super::ASK_TIMEOUT;
+use super::hands::Hand;
 use super::lineage::diverged;
-use super::ownership::{follower_of, not_follower, segments_of};
+use super::ownership::{check_same, follower_of, not_owner, partition_at, segments_of};
 use crate::core::{Core, PartitionKey};
-use crate::failure::{Failure, failure, failure_with};
+use crate::failure::{Failure, failure};
 use crate::{router, rt};
 
 /// How long a handover waits for the target to have all that the owner has.
@@ -26,86 +27,34 @@ const LEVEL_TIMEOUT: Duration = Duration::from_secs(30);
 const LEVEL_PAUSE: Duration = Duration::from_millis(20);
 
 impl Core {
-    /// Takes a partition over from its owner, which takes no more appends.
-    ///
-    /// # Errors
-    /// `NotEqual` while this log is not the owner's up to its end, `NotFollower`, `Diverged`.
-    pub(crate) async fn take_over(
-        self: &Rc<Self>,
-        key: PartitionKey,
-        request: take_over::Request,
-    ) -> Result<take_over::Answer, Failure> {
-        let replica = self.replica(key)?;
-        let place = self.place(key)?;
-        if place.history != request.history {
-            return Err(diverged(Offset::ZERO));
-        }
-        if replica.role == Role::Owner {
-            return self.taken_over(key, &request).await;
-        }
-        if replica.role != Role::Follower {
-            return Err(not_follower(&request.topic, key));
-        }
-        let here = (place.durable.offset, place.durable.chain);
-        if here != (request.end, request.chain) || place.log_end != request.end {
-            let message = format!("this copy ends at {}, not at {}", here.0, request.end);
-            let detail = Detail {
-                end: Some(here.0),
-                ..Detail::default()
-            };
-            return Err(failure_with(ErrorCode::NotEqual, message, detail));
-        }
-        let (epoch, lineage, _) = self.own(request.topic, key).await?;
-        Ok(take_over::Answer { epoch, lineage })
-    }
-
-    /// The answer to a TakeOver that was done before.
-    async fn taken_over(
-        self: &Rc<Self>,
-        key: PartitionKey,
-        request: &take_over::Request,
-    ) -> Result<take_over::Answer, Failure> {
-        let epochs = self.epochs(key)?;
-        let mut later = epochs.iter().filter(|began| began.epoch > request.epoch);
-        let began = later.find(|began| began.offset == request.end);
-        let at = self.chain_at(key, request.end).await?;
-        match began.filter(|_| at.chain == request.chain) {
-            Some(began) => Ok(take_over::Answer {
-                epoch: began.epoch,
-                lineage: began.lineage,
-            }),
-            None => Err(not_follower(&request.topic, key)),
-        }
-    }
-
     /// Gives a partition to a follower, which loses nothing.
     ///
     /// # Errors
-    /// `NotOwner`, `NotEqual` if the follower does not come level in time, `SourceUnavailable` if it
-    /// does not answer: the partition takes no appends then until this is asked again, or aborted.
+    /// `NotOwner`, `NotFollower` or `Diverged` if the target is none to give it to; `Busy` while its
+    /// owner is changed otherwise. `NotEqual` if the follower does not come level in time,
+    /// `SourceUnavailable` if it does not answer: the partition may take no appends then until this is
+    /// asked again, or aborted.
     pub(crate) async fn hand_over(
         self: &Rc<Self>,
         topic: TopicName,
         key: PartitionKey,
         to: Option<String>,
     ) -> Result<handover::Partition, Failure> {
-        let replica = self.replica(key)?;
-        let to = match (replica.role, to) {
-            (Role::Owner, to) => to.map_or_else(|| only_follower(&replica), Ok)?,
-            (Role::HandingOver, None) => replica.sources.first().cloned().unwrap_or_default(),
-            (Role::HandingOver, Some(to)) if replica.sources.contains(&to) => to,
-            (Role::HandingOver, Some(_)) => {
-                let message = "it is being handed over to another node: finish or abort that";
-                return Err(failure(ErrorCode::InvalidRequest, message));
-            }
-            _ => {
-                return self
-                    .check_owner(key)
-                    .map(|()| unreachable!("it is not the owner"));
-            }
+        let hand = self.take_hand(key)?;
+        let before = self.replica(key)?;
+        let to = target_of(&topic, key, &before, to)?;
+        if before.role == Role::Owner {
+            // Before anything is written down: whoever names the wrong node loses nothing by it.
+            self.check_target(&topic, key, &to).await?;
+        }
+        let handing = Replica {
+            role: Role::HandingOver,
+            sources: vec![to.clone()],
+            ..before.clone()
         };
         let target = to.clone();
         router::change_replica(self, topic.clone(), key, move |mut replica| {
+            check_same(&before, &replica)?;
             replica.role = Role::HandingOver;
             replica.sources = vec![target];
             Ok(replica)
@@ -113,20 +62,11 @@ impl Core {
         .await?;
         let end = self.place(key)?.log_end;
         self.durable(key, end).await?;
-        let place = self.place(key)?;
-        let epoch = self.epochs(key)?.last().map(|last| last.epoch);
-        let request = take_over::Request {
-            topic: topic.clone(),
-            id: key.topic,
-            partition: key.partition,
-            history: place.history,
-            end,
-            chain: place.durable.chain,
-            epoch: epoch.unwrap_or_default(),
-        };
-        let taken = self.ask_to_take_over(&to, &request).await?;
+        let request = self.taking_over(&topic, key, end)?;
+        let taken = self.ask_to_take_over(&hand, &to, &request).await?;
         let owner = to.clone();
         router::change_replica(self, topic, key, move |replica| {
+            check_same(&handing, &replica)?;
             Ok(follower_of(replica, to))
         })
         .await?;
@@ -142,17 +82,67 @@ impl Core {
         })
     }
 
+    /// Checks that the node at `to` is another one, and follows the partition's log.
+    async fn check_target(
+        self: &Rc<Self>,
+        topic: &TopicName,
+        key: PartitionKey,
+        to: &str,
+    ) -> Result<(), Failure> {
+        let line = self.line_to(to).await?;
+        if line.hello().node == self.shared.node {
+            let message = format!("{to} is this node");
+            return Err(failure(ErrorCode::InvalidRequest, message));
+        }
+        let there = partition_at(&line, topic, key).await;
+        if !matches!(&there, Ok(there) if there.role == replica_status::Role::Follower) {
+            let why = there.err().filter(|error| !has_none(error));
+            let message = format!("{to} does not follow {topic}/{}", key.partition);
+            return Err(why.unwrap_or_else(|| failure(ErrorCode::NotFollower, message)));
+        }
+        let there = segments_of(&line, topic, key, Offset::MAX).await?;
+        match there.history == self.place(key)?.history {
+            true => Ok(()),
+            false => Err(diverged(Offset::ZERO)),
+        }
+    }
+
+    /// What a follower is asked that is to own all below `end`.
+    fn taking_over(
+        &self,
+        topic: &TopicName,
+        key: PartitionKey,
+        end: Offset,
+    ) -> Result<take_over::Request, Failure> {
+        let place = self.place(key)?;
+        let epoch = self.epochs(key)?.last().map(|last| last.epoch);
+        Ok(take_over::Request {
+            topic: topic.clone(),
+            id: key.topic,
+            partition: key.partition,
+            history: place.history,
+            end,
+            chain: place.durable.chain,
+            epoch: epoch.unwrap_or_default(),
+        })
+    }
+
     async fn ask_to_take_over(
         self: &Rc<Self>,
+        hand: &Hand,
         to: &str,
         request: &take_over::Request,
     ) -> Result<take_over::Answer, Failure> {
         let deadline = rt::now() + LEVEL_TIMEOUT;
         loop {
             let line = self.line_to(to).await?;
+            if hand.is_called_off() {
+                let message = "the handover was called off";
+                return Err(failure(ErrorCode::InvalidRequest, message));
+            }
             match line.call(request, ASK_TIMEOUT).await {
                 Ok(reply) => return Ok(reply.head),
-                Err(error) if error.is(ErrorCode::NotEqual) && rt::now() < deadline => {
+                Err(error) if is_early(&error) && rt::now() < deadline => {
                     rt::sleep(LEVEL_PAUSE).await;
                 }
                 Err(error) => return Err(error),
@@ -160,48 +150,133 @@ impl Core {
         }
     }
 
-    /// Takes a handover back that the target has not finished.
+    /// Takes a handover back that the target has not finished: it promises not to, and this node
+    /// begins an epoch of its own.
     ///
     /// # Errors
-    /// `NotOwner` if the target owns the partition already, `SourceUnavailable` if that cannot be
-    /// told.
+    /// `NotOwner` if the target owns the partition already; `SourceUnavailable` if it does not promise,
+    /// unless `accept_loss`: then two nodes may own it, and one of them has to rejoin.
     pub(crate) async fn abort_handover(
         self: &Rc<Self>,
         topic: TopicName,
         key: PartitionKey,
+        accept_loss: bool,
     ) -> Result<handover::Partition, Failure> {
-        let replica = self.replica(key)?;
-        let epoch = self.epochs(key)?.last().map(|last| last.epoch);
-        let place = self.place(key)?;
-        if !matches!(replica.role, Role::Owner | Role::HandingOver) {
-            return self
-                .check_owner(key)
-                .map(|()| unreachable!("it is not the owner"));
+        let _hand = self.call_off(key).await?;
+        let before = self.replica(key)?;
+        if !matches!(before.role, Role::Owner | Role::HandingOver) {
+            return Err(not_owner(&topic, key, &before));
         }
-        if replica.role == Role::HandingOver {
-            let to = replica.sources.first().cloned().unwrap_or_default();
-            let line = self.line_to(&to).await?;
-            let there = segments_of(&line, &topic, key, Offset::MAX).await?;
-            if there.epochs.first().map(|newest| newest.epoch) > epoch {
-                return self
-                    .check_owner(key)
-                    .map(|()| unreachable!("it is not the owner"));
+        if before.role == Role::HandingOver {
+            let to = before.sources.first().cloned().unwrap_or_default();
+            match self.take_back(&topic, key, &to).await {
+                Ok(()) => {}
+                Err(error) if error.is(ErrorCode::NotFollower) => {
+                    return Err(not_owner(&topic, key, &before));
+                }
+                Err(error) if accept_loss => {
+                    let (partition, error) = (key.partition.get(), &error.message);
+                    tracing::warn!(%topic, partition, to, error, "taken back without a promise");
+                }
+                Err(error) => return Err(error),
             }
-            router::change_replica(self, topic, key, |mut replica| {
-                replica.role = Role::Owner;
-                replica.sources.clear();
-                Ok(replica)
-            })
-            .await?;
+            self.own_again(topic, key, before).await?;
         }
+        let epoch = self.epochs(key)?.last().map(|last| last.epoch);
         let mine = self.shared.addresses.get();
         Ok(handover::Partition {
             id: key.partition,
-            end: place.log_end,
+            end: self.place(key)?.log_end,
             epoch: epoch.unwrap_or_default(),
             owner: mine.map_or_else(String::new, |mine| mine.advertised.clone()),
         })
     }
+
+    /// Has the target promise that it takes over no more at the epoch in force here.
+    async fn take_back(
+        self: &Rc<Self>,
+        topic: &TopicName,
+        key: PartitionKey,
+        to: &str,
+    ) -> Result<(), Failure> {
+        // No log ends there: whoever is asked for it takes back what was asked before.
+        let request = self.taking_over(topic, key, Offset::MAX)?;
+        let line = self.line_to(to).await?;
+        if line.hello().node == self.shared.node {
+            return Ok(());
+        }
+        let deadline = rt::now() + ASK_TIMEOUT;
+        loop {
+            match line.call(&request, ASK_TIMEOUT).await {
+                Err(error) if error.is(ErrorCode::NotEqual) || has_none(&error) => return Ok(()),
+                Err(error) if is_early(&error) && rt::now() < deadline => {
+                    rt::sleep(LEVEL_PAUSE).await;
+                }
+                Err(error) => return Err(error),
+                Ok(_) => {
+                    let message = format!("{to} took over what has no end");
+                    return Err(failure(ErrorCode::BadSource, message));
+                }
+            }
+        }
+    }
+
+    /// Begins an epoch and takes appends again, as an owner that handed over.
+    async fn own_again(
+        self: &Rc<Self>,
+        topic: TopicName,
+        key: PartitionKey,
+        before: Replica,
+    ) -> Result<(), Failure> {
+        let end = self.place(key)?.log_end;
+        self.durable(key, end).await?;
+        // Two steps: a target that took over all the same began its epoch one step above the last.
+        self.begin_above(key).await?;
+        self.begin_above(key).await?;
+        router::change_replica(self, topic, key, move |mut replica| {
+            check_same(&before, &replica)?;
+            replica.role = Role::Owner;
+            replica.sources.clear();
+            Ok(replica)
+        })
+        .await
+    }
+}
+
+/// Whom a partition is given to.
+fn target_of(
+    topic: &TopicName,
+    key: PartitionKey,
+    replica: &Replica,
+    to: Option<String>,
+) -> Result<String, Failure> {
+    let before = replica.sources.first();
+    match (replica.role, to) {
+        (Role::Owner, to) => to.map_or_else(|| only_follower(replica), Ok),
+        (Role::HandingOver, to) if to.is_none() || to.as_ref() == before => {
+            Ok(before.cloned().unwrap_or_default())
+        }
+        (Role::HandingOver, _) => {
+            let message = "it is being handed over to another node: finish or abort that";
+            Err(failure(ErrorCode::InvalidRequest, message))
+        }
+        _ => Err(not_owner(topic, key, replica)),
+    }
+}
+
+/// If the target may take over when it is asked again.
+fn is_early(error: &Failure) -> bool {
+    error.is(ErrorCode::NotEqual) || error.is(ErrorCode::Busy)
+}
+
+/// If another node has no such partition.
+fn has_none(error: &Failure) -> bool {
+    let codes = [
+        ErrorCode::UnknownTopic,
+        ErrorCode::TopicChanged,
+        ErrorCode::UnknownPartition,
+    ];
+    codes.iter().any(|code| error.is(*code))
 }
 
 fn only_follower(replica: &Replica) -> Result<String, Failure> {

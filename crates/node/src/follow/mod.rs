@@ -12,9 +12,11 @@
 //! progress  how far a follower is, and what it last heard of its source
 //! followers who follows a partition of this core, and up to where
 //! lineage   the epochs of two logs on the wire, and where the logs part
-//! ownership who owns a partition, changing: its laws, and what the next four share
+//! ownership who owns a partition, changing: its laws, and what the next five share
+//! hands     one change of a partition's owner at a time
 //! promote   making a follower the owner
 //! handover  giving a partition to a follower
+//! take_over owning it, as that follower
 //! rejoin    making a former owner a follower
 //! fence     taking no more appends because another node owns the partition
 //! heal      damaged segments replaced by a peer's
@@ -36,6 +38,7 @@ mod files;
 mod followers;
 mod followings;
 mod handover;
+mod hands;
 mod heal;
 mod line;
 mod lineage;
@@ -46,12 +49,14 @@ mod progress;
 mod promote;
 mod rejoin;
 mod status;
+mod take_over;
 mod task;
 
 use std::time::Duration;
 
 pub(crate) use followers::{Followers, Hearing};
 pub(crate) use followings::Followings;
+pub(crate) use hands::Hands;
 pub(crate) use heal::Repairs;
 pub(crate) use line::Line;
 pub(crate) use lineage::told;

@@ -1,17 +1,18 @@
 //! Who owns a partition, changing: promoted, handed over, taken over, rejoined, fenced.
 //!
 //! Each step is durable before the next begins, and done again it does nothing: whatever is cut off
-//! in the middle is finished by asking for it again. An epoch begins before its owner takes appends.
+//! in the middle is finished by asking for it again. An epoch begins before its owner takes appends. One
+//! change of a partition at a time has a hand on it, and what it read is still so when it writes.
 
-use corelog_protocol::error::ErrorCode;
-use corelog_protocol::message::{chain_at, segments};
+use corelog_protocol::error::{Detail, ErrorCode};
+use corelog_protocol::message::{chain_at, replica_status, segments};
 use corelog_record::{Offset, TopicName};
 use corelog_storage::format::replica::{Replica, Role};
 
 use super::ASK_TIMEOUT;
 use super::line::Line;
 use crate::core::{Core, PartitionKey};
-use crate::failure::{Failure, failure};
+use crate::failure::{Failure, failure, failure_with};
 
 impl Core {
     /// What this node is to a partition of this core.
@@ -68,6 +69,57 @@ pub(super) async fn chain_of(
         offset,
     };
     Ok(line.call(&ask, ASK_TIMEOUT).await?.head)
+}
+
+/// A partition as the node at the other end holds it.
+pub(super) async fn partition_at(
+    line: &Line,
+    topic: &TopicName,
+    key: PartitionKey,
+) -> Result<replica_status::Partition, Failure> {
+    let ask = replica_status::Request {
+        topic: topic.clone(),
+        id: Some(key.topic),
+    };
+    let told = line.call(&ask, ASK_TIMEOUT).await?.head;
+    let mut partitions = told.partitions.into_iter();
+    let there = partitions.find(|partition| partition.id == key.partition);
+    let gone = || failure(ErrorCode::UnknownPartition, "it is not told of there");
+    there.ok_or_else(gone)
+}
+
+/// Checks that the node at the other end owns the partition: two that follow each other own nothing.
+pub(super) async fn check_owner_at(
+    line: &Line,
+    topic: &TopicName,
+    key: PartitionKey,
+    address: &str,
+) -> Result<(), Failure> {
+    match partition_at(line, topic, key).await?.role {
+        replica_status::Role::Owner => Ok(()),
+        _ => {
+            let message = format!("{address} does not own {topic}/{}", key.partition);
+            Err(failure(ErrorCode::NotOwner, message))
+        }
+    }
+}
+
+/// Refuses to write down what was decided for a `before` that is no more.
+pub(super) fn check_same(before: &Replica, now: &Replica) -> Result<(), Failure> {
+    if (before.role, &before.sources) == (now.role, &now.sources) {
+        return Ok(());
+    }
+    let message = "what this node is to it changed meanwhile";
+    Err(failure(ErrorCode::Busy, message))
+}
+
+pub(super) fn not_owner(topic: &TopicName, key: PartitionKey, replica: &Replica) -> Failure {
+    let message = format!("another node owns {topic}/{}", key.partition);
+    let detail = Detail {
+        address: replica.sources.first().cloned(),
+        ..Detail::default()
+    };
+    failure_with(ErrorCode::NotOwner, message, detail)
 }
 
 pub(super) fn not_follower(topic: &TopicName, key: PartitionKey) -> Failure {

@@ -10,7 +10,8 @@ use corelog_storage::format::edit::{Epoch, Point};
 use corelog_storage::format::replica::{Replica, Role};
 use corelog_storage::log::Begin;
 
-use super::ownership::{chain_of, not_follower};
+use super::hands::Hand;
+use super::ownership::{chain_of, check_same, not_follower, not_owner, partition_at};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure, failure_with};
 use crate::partition::Change;
@@ -19,32 +20,47 @@ use crate::{router, rt};
 /// How long a source is waited for that is probably gone.
 const GONE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// What a source says that may be gone.
+enum Source {
+    /// It gave the partition to this node, and has nothing that is not here.
+    Level,
+    /// It gave it to the node at this address.
+    Elsewhere(String),
+    /// It takes appends, has more, or does not answer.
+    Unsure,
+}
+
 impl Core {
     /// Makes this node the owner of a partition that follows.
     ///
     /// # Errors
-    /// `NotFollower`; `LossPossible` unless nothing can be missing, or that is accepted.
+    /// `NotFollower`, `Busy` while its owner is changed otherwise; `NotOwner` if its source gave it to
+    /// another node, and `LossPossible` unless nothing can be missing, unless that is accepted.
     pub(crate) async fn promote(
         self: &Rc<Self>,
         topic: TopicName,
         key: PartitionKey,
         accept_loss: bool,
     ) -> Result<promote::Partition, Failure> {
+        let hand = self.take_hand(key)?;
         let replica = self.replica(key)?;
         if replica.role != Role::Follower {
             return Err(not_follower(&topic, key));
         }
         let place = self.place(key)?;
         let heard = self.followings.of(key).and_then(|f| f.progress.heard());
-        let is_lossless = self
-            .is_level_with_fenced(&topic, key, &replica, place.durable)
-            .await;
+        let source = self.ask_source(&topic, key, &replica, place.durable).await;
+        let is_lossless = matches!(source, Source::Level);
+        if let (Source::Elsewhere(owner), false) = (source, accept_loss) {
+            let sources = vec![owner];
+            return Err(not_owner(&topic, key, &Replica { sources, ..replica }));
+        }
         let (source_end, source_heard_ms) = heard.unzip();
         if !is_lossless && !accept_loss {
             let end = place.durable.offset;
             return Err(loss_possible(end, source_end, source_heard_ms));
         }
-        let (epoch, _, end) = self.own(topic, key).await?;
+        let (epoch, _, end) = self.own(&hand, topic, key).await?;
         tracing::warn!(
             topic = %self.told_name(key), partition = key.partition.get(), end = end.get(),
             epoch = epoch.get(), ?source_end, is_lossless, "promoted: this node owns the partition"
@@ -59,34 +75,20 @@ impl Core {
         })
     }
 
-    /// Begins an epoch of its own and takes appends from then on.
+    /// Begins an epoch of its own and takes appends from then on; `_hand` is on the partition.
     pub(super) async fn own(
         self: &Rc<Self>,
+        _hand: &Hand,
         topic: TopicName,
         key: PartitionKey,
     ) -> Result<(LeaderEpoch, Lineage, Offset), Failure> {
+        let before = self.replica(key)?;
         self.halt(key).await;
-        let owned = self.begin_own(topic.clone(), key).await;
-        if owned.is_err() {
-            // It is a follower still.
-            let known = self.routes.borrow().topic_of(&topic, key.topic).cloned();
-            known.iter().for_each(|topic| self.follow(topic));
-        }
-        owned
-    }
-
-    async fn begin_own(
-        self: &Rc<Self>,
-        topic: TopicName,
-        key: PartitionKey,
-    ) -> Result<(LeaderEpoch, Lineage, Offset), Failure> {
         let end = self.place(key)?.log_end;
         self.durable(key, end).await?;
-        self.change(key, Change::Epoch(Begin::TakenOver)).await?;
-        let epochs = self.epochs(key)?;
-        let lost = || failure(ErrorCode::Internal, "the epoch that was begun is not there");
-        let Epoch { epoch, lineage, .. } = *epochs.last().ok_or_else(lost)?;
-        router::change_replica(self, topic, key, |mut replica| {
+        let Epoch { epoch, lineage, .. } = self.begin_above(key).await?;
+        router::change_replica(self, topic, key, move |mut replica| {
+            check_same(&before, &replica)?;
             replica.role = Role::Owner;
             replica.sources.clear();
             (replica.until, replica.rate) = (None, None);
@@ -97,37 +99,48 @@ impl Core {
         Ok((epoch, lineage, end))
     }
 
-    /// True if the source says that it takes no more appends, and has nothing that is not here.
-    async fn is_level_with_fenced(
+    /// Begins an epoch of its own far above the last one, at the end of a log that is durable.
+    pub(super) async fn begin_above(self: &Rc<Self>, key: PartitionKey) -> Result<Epoch, Failure> {
+        self.change(key, Change::Epoch(Begin::TakenOver)).await?;
+        let lost = || failure(ErrorCode::Internal, "the epoch that was begun is not there");
+        self.epochs(key)?.last().copied().ok_or_else(lost)
+    }
+
+    /// What the source says of a partition that this node holds up to `durable`.
+    async fn ask_source(
         self: &Rc<Self>,
         topic: &TopicName,
         key: PartitionKey,
         replica: &Replica,
         durable: Point,
-    ) -> bool {
+    ) -> Source {
         let asked = async {
             let line = self.line_to(replica.sources.first()?).await.ok()?;
-            let ask = replica_status::Request {
-                topic: topic.clone(),
-                id: Some(key.topic),
-            };
-            let told = line.call(&ask, GONE_TIMEOUT).await.ok()?.head;
-            let there = told
-                .partitions
-                .into_iter()
-                .find(|p| p.id == key.partition)?;
-            let is_fenced = matches!(
+            let there = partition_at(&line, topic, key).await.ok()?;
+            let is_given = matches!(
                 there.role,
                 replica_status::Role::HandingOver | replica_status::Role::Fenced
             );
+            let next = there.source.filter(|_| is_given)?;
+            if !self.is_me(&next).await {
+                return Some(Source::Elsewhere(next));
+            }
             let at = chain_of(&line, topic, key, there.end).await.ok()?;
             let is_equal = (at.offset, at.chain) == (durable.offset, durable.chain);
-            Some(is_fenced && there.end == durable.offset && is_equal)
+            (is_equal && there.end == durable.offset).then_some(Source::Level)
         };
-        rt::timeout(GONE_TIMEOUT, asked)
-            .await
-            .flatten()
-            .unwrap_or(false)
+        let told = rt::timeout(GONE_TIMEOUT, asked).await.flatten();
+        told.unwrap_or(Source::Unsure)
+    }
+
+    /// If this node is reached at an address.
+    async fn is_me(&self, address: &str) -> bool {
+        let mine = self.shared.addresses.get();
+        if mine.is_some_and(|mine| mine.advertised == address) {
+            return true;
+        }
+        let line = self.line_to(address).await;
+        line.is_ok_and(|line| line.hello().node == self.shared.node)
     }
 }
 

@@ -3,16 +3,15 @@
 use std::rc::Rc;
 
 use corelog_protocol::error::ErrorCode;
-use corelog_protocol::message::{rejoin, replica_status};
+use corelog_protocol::message::rejoin;
 use corelog_record::{Offset, TopicName};
-use corelog_storage::format::replica::Role;
+use corelog_storage::format::replica::{Replica, Role};
 use corelog_storage::log::Chore;
 use corelog_storage::log::lineage::Common;
 
-use super::ASK_TIMEOUT;
 use super::line::Line;
 use super::lineage::{diverged, shared};
-use super::ownership::{chain_of, follower_of, segments_of};
+use super::ownership::{chain_of, check_owner_at, check_same, follower_of, segments_of};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
 use crate::partition::Change;
@@ -23,7 +22,8 @@ impl Core {
     /// quarantine.
     ///
     /// # Errors
-    /// `Diverged` if the two are not of one history, or what they share is no longer here.
+    /// `Diverged` if the two are not of one history, or what they share is no longer here; `Busy` while
+    /// its owner is changed otherwise.
     pub(crate) async fn rejoin(
         self: &Rc<Self>,
         topic: TopicName,
@@ -36,13 +36,24 @@ impl Core {
             return Err(failure(ErrorCode::InvalidRequest, message));
         }
         // Looked at before anything is changed: whoever names the wrong node loses nothing by it.
-        check_owner(&line, &topic, key, &to).await?;
+        check_owner_at(&line, &topic, key, &to).await?;
+        let _hand = self.take_hand(key)?;
+        let before = self.replica(key)?;
         self.common(&line, &topic, key).await?;
-        let fenced_by = to.clone();
-        router::change_replica(self, topic.clone(), key, move |mut replica| {
-            replica.role = Role::Fenced;
-            replica.sources = vec![fenced_by];
-            Ok(replica)
+        let fenced = Replica {
+            role: Role::Fenced,
+            sources: vec![to.clone()],
+            ..before.clone()
+        };
+        let written = fenced.clone();
+        router::change_replica(self, topic.clone(), key, move |replica| {
+            check_same(&before, &replica)?;
+            let Replica { role, sources, .. } = written;
+            Ok(Replica {
+                role,
+                sources,
+                ..replica
+            })
         })
         .await?;
         self.halt(key).await;
@@ -60,6 +71,7 @@ impl Core {
             );
         }
         router::change_replica(self, topic, key, move |replica| {
+            check_same(&fenced, &replica)?;
             Ok(follower_of(replica, to))
         })
         .await?;
@@ -107,29 +119,6 @@ impl Core {
         match (here.offset, here.chain) == (there.offset, there.chain) {
             true => Ok(common),
             false => Err(diverged(place.log_start)),
-        }
-    }
-}
-
-/// Checks that the node at the other end owns the partition: two that follow each other own nothing.
-async fn check_owner(
-    line: &Line,
-    topic: &TopicName,
-    key: PartitionKey,
-    address: &str,
-) -> Result<(), Failure> {
-    let ask = replica_status::Request {
-        topic: topic.clone(),
-        id: Some(key.topic),
-    };
-    let told = line.call(&ask, ASK_TIMEOUT).await?.head;
-    let mut partitions = told.partitions.into_iter();
-    let there = partitions.find(|partition| partition.id == key.partition);
-    match there.map(|there| there.role) {
-        Some(replica_status::Role::Owner) => Ok(()),
-        _ => {
-            let message = format!("{address} does not own {topic}/{}", key.partition);
-            Err(failure(ErrorCode::NotOwner, message))
         }
     }
 }

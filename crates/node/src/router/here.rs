@@ -71,9 +71,10 @@ pub(super) async fn answer_here(core: &Rc<Core>, ask: Ask) -> Result<Told, Failu
             key,
             to,
             is_abort,
+            accept_loss,
         } => {
             let handed = match is_abort {
-                true => core.abort_handover(topic, key).await,
+                true => core.abort_handover(topic, key, accept_loss).await,
                 false => core.hand_over(topic, key, to).await,
             };
             handed.map(Told::HandedOver)

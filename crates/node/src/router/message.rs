@@ -127,6 +127,7 @@ pub(crate) enum Ask {
         key: PartitionKey,
         to: Option<String>,
         is_abort: bool,
+        accept_loss: bool,
     },
     Repair {
         key: PartitionKey,

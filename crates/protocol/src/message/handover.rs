@@ -21,6 +21,10 @@ pub struct Request {
     /// Whether a handover that has not ended is called off instead; default false.
     #[serde(default)]
     pub abort: bool,
+    /// Whether to call it off also without the target's word that it does not own the partition: then
+    /// two nodes may, and what one of them takes is lost; default false.
+    #[serde(default)]
+    pub accept_loss: bool,
 }
 
 /// Who owns them now.

@@ -250,6 +250,7 @@ fn a_clone_that_says_nothing_else_is_all_of_the_log_and_does_not_follow() {
         panic!("a Handover");
     };
     assert_eq!((handover.to, handover.abort), (None, false));
+    assert!(!handover.accept_loss);
 }
 
 /// An older server says nothing of roles: it owns what it has.

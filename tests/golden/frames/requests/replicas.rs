@@ -60,6 +60,7 @@ fn owning() -> Vec<Request> {
             partition: Some(partition),
             to: Some("10.0.0.2:7400".to_owned()),
             abort: false,
+            accept_loss: false,
         }),
         Request::TakeOver(take_over::Request {
             topic: topic.clone(),

@@ -76,15 +76,17 @@ fn owning() -> impl Strategy<Value = Request> {
             topic_id(),
             of(partition()),
             of(address()),
+            any::<bool>(),
             any::<bool>()
         )
-            .prop_map(|(topic, id, partition, to, abort)| {
+            .prop_map(|(topic, id, partition, to, abort, accept_loss)| {
                 Request::Handover(handover::Request {
                     topic,
                     id,
                     partition,
                     to,
                     abort,
+                    accept_loss,
                 })
             }),
         (place(), id16(), offset(), any::<u64>(), epoch()).prop_map(

@@ -1,0 +1,134 @@
+//! Partitions whose owner is being changed: one change of each at a time.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use corelog_protocol::error::ErrorCode;
+use corelog_record::LeaderEpoch;
+
+use crate::core::{Core, PartitionKey};
+use crate::failure::{Failure, failure};
+use crate::rt::{self, Notify};
+
+/// How long it may take until a change that was called off has ended: longer than any answer that it
+/// waits for.
+const CALL_OFF_TIMEOUT: Duration = Duration::from_secs(15);
+/// The longest pause between two looks if it has.
+const CALL_OFF_PAUSE: Duration = Duration::from_millis(100);
+
+/// The partitions of a core that change hands.
+#[derive(Default)]
+pub(crate) struct Hands {
+    changing: RefCell<HashMap<PartitionKey, Rc<Change>>>,
+    /// Notified when one has ended.
+    ended: Notify,
+    /// Up to which of its owner's epochs a partition is not taken over any more.
+    refused: RefCell<HashMap<PartitionKey, LeaderEpoch>>,
+}
+
+/// A change of a partition's owner. Nothing else changes it, and it does not follow, while this lives.
+pub(super) struct Hand {
+    core: Rc<Core>,
+    key: PartitionKey,
+    change: Rc<Change>,
+}
+
+#[derive(Default)]
+struct Change {
+    is_called_off: Cell<bool>,
+    /// If its follower was halted, or not looked at, meanwhile.
+    is_follower_due: Cell<bool>,
+}
+
+impl Hands {
+    /// True if a partition's owner is being changed: if it is to follow is looked at after that.
+    pub(super) fn puts_off(&self, key: PartitionKey) -> bool {
+        let changing = self.changing.borrow();
+        let change = changing.get(&key);
+        change
+            .iter()
+            .for_each(|change| change.is_follower_due.set(true));
+        change.is_some()
+    }
+
+    /// Has a partition be taken over no more at epochs of its owner up to `epoch`. Kept in memory only:
+    /// a request that is still on its way does not outlive the process that it goes to.
+    pub(super) fn refuse(&self, key: PartitionKey, epoch: LeaderEpoch) {
+        let mut refused = self.refused.borrow_mut();
+        let upto = refused.entry(key).or_insert(epoch);
+        *upto = epoch.max(*upto);
+    }
+
+    pub(super) fn is_refused(&self, key: PartitionKey, epoch: LeaderEpoch) -> bool {
+        let refused = self.refused.borrow();
+        refused.get(&key).is_some_and(|upto| epoch <= *upto)
+    }
+
+    pub(crate) fn forget(&self, key: PartitionKey) {
+        self.refused.borrow_mut().remove(&key);
+    }
+}
+
+impl Core {
+    /// Begins a change of a partition's owner.
+    ///
+    /// # Errors
+    /// `Busy` while another goes on.
+    pub(super) fn take_hand(self: &Rc<Self>, key: PartitionKey) -> Result<Hand, Failure> {
+        let change = Rc::new(Change::default());
+        let mut changing = self.hands.changing.borrow_mut();
+        if changing.contains_key(&key) {
+            let message = "its owner is being changed already";
+            return Err(failure(ErrorCode::Busy, message));
+        }
+        changing.insert(key, Rc::clone(&change));
+        Ok(Hand {
+            core: Rc::clone(self),
+            key,
+            change,
+        })
+    }
+
+    /// Calls off what changes a partition's owner, waits for its end, and begins a change in its place.
+    ///
+    /// # Errors
+    /// `Busy` if that did not end in time.
+    pub(super) async fn call_off(self: &Rc<Self>, key: PartitionKey) -> Result<Hand, Failure> {
+        let deadline = rt::now() + CALL_OFF_TIMEOUT;
+        loop {
+            let ended = self.hands.ended.notified();
+            match self.take_hand(key) {
+                Err(_) if rt::now() < deadline => {}
+                taken => return taken,
+            }
+            let running = self.hands.changing.borrow().get(&key).cloned();
+            running
+                .iter()
+                .for_each(|change| change.is_called_off.set(true));
+            rt::timeout(CALL_OFF_PAUSE, ended).await;
+        }
+    }
+}
+
+impl Hand {
+    pub(super) fn is_called_off(&self) -> bool {
+        self.change.is_called_off.get()
+    }
+}
+
+impl Drop for Hand {
+    fn drop(&mut self) {
+        let (core, key) = (&self.core, self.key);
+        core.hands.changing.borrow_mut().remove(&key);
+        core.hands.ended.notify();
+        if core.is_stopping.get() || !self.change.is_follower_due.get() {
+            return;
+        }
+        let routes = core.routes.borrow();
+        let topic = routes.topics().find(|topic| topic.id == key.topic).cloned();
+        drop(routes);
+        topic.iter().for_each(|topic| core.follow(topic));
+    }
+}
