@@ -75,7 +75,7 @@ pub(crate) struct Args {
     /// Go on to follow the source.
     #[arg(long)]
     follow: bool,
-    /// Receive no more than this in a second [default: what the servers allow].
+    /// Receive no more than this of sealed segments in a second [default: what the servers allow].
     #[arg(long, value_name = "SIZE")]
     limit_rate: Option<ByteSize>,
     /// Say what would be moved, and move nothing.

@@ -5,9 +5,9 @@ use std::rc::Rc;
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::segments;
 use corelog_record::Offset;
-use corelog_storage::format::edit::Point;
+use corelog_storage::format::edit::{self, Point};
 
-use super::lineage::diverged;
+use super::lineage::{diverged, shared};
 use super::task::{Following, Trouble};
 use crate::core::Core;
 use crate::failure::{Failure, failure, failure_with};
@@ -26,6 +26,8 @@ enum Beginning {
     Anew(Point),
     /// The source does not tell yet of the segment that comes first: it seals that just now.
     NotYet,
+    /// The source has less than this log, and nothing else: it follows, too, and lags.
+    Lags,
     /// A segment that was asked for does not follow what is here.
     Apart(Offset),
     /// The source's log is another one.
@@ -40,16 +42,18 @@ impl Following {
         origin: &segments::Answer,
     ) -> Result<(), Trouble> {
         let place = core.place(self.key).map_err(Trouble::Again)?;
-        let beginning = beginning(&place, origin, &self.replica.segments);
+        let mine = core.epochs(self.key).map_err(Trouble::Again)?;
+        let beginning = beginning((&place, &mine), origin, &self.replica.segments);
         let start = match beginning {
             Beginning::GoesOn => return Ok(()),
             Beginning::Other => return Err(Trouble::Stop(diverged(Offset::ZERO))),
             Beginning::Apart(segment) => return Err(Trouble::Stop(apart(segment, place.log_end))),
             Beginning::NotYet => {
-                let message = "the source is sealing the segment that comes first";
-                let why = failure(ErrorCode::SourceUnavailable, message);
-                return Err(Trouble::Again(why));
+                return Err(not_now(
+                    "the source is sealing the segment that comes first",
+                ));
             }
+            Beginning::Lags => return Err(not_now("the source has less than this copy so far")),
             Beginning::Anew(start) => {
                 let (topic, partition) = (&self.topic, self.key.partition.get());
                 let (end, source_start) = (place.log_end.get(), origin.log_start.get());
@@ -72,15 +76,22 @@ impl Following {
     }
 }
 
-/// What becomes of a log that is at `place` and follows one whose segments, from the end of this one on,
-/// are those of `origin`; of them only the `named` ones come, if any are.
+/// What becomes of a log that is at `place`, has the epochs `mine` and follows one whose segments, from
+/// the end of this one on, are those of `origin`; of them only the `named` ones come, if any are.
 ///
 /// A segment that has ended and is not sealed yet is not told of, so the first one of an answer may begin
 /// behind records that the source still has. What is here is given up only if the source's log itself
 /// begins behind it.
-fn beginning(place: &Place, origin: &segments::Answer, named: &[Offset]) -> Beginning {
+fn beginning(
+    (place, mine): (&Place, &[edit::Epoch]),
+    origin: &segments::Answer,
+    named: &[Offset],
+) -> Beginning {
     if place.has_files && place.history != origin.history {
         return Beginning::Other;
+    }
+    if lags((place, mine), origin) {
+        return Beginning::Lags;
     }
     let Some(start) = first_of(origin, named) else {
         return match named.is_empty() {
@@ -110,6 +121,16 @@ fn beginning(place: &Place, origin: &segments::Answer, named: &[Offset]) -> Begi
     }
 }
 
+/// If all that the source has is here, up to its end, and more: its newest epoch, too, so it is no former
+/// owner that went on by itself.
+fn lags((place, mine): (&Place, &[edit::Epoch]), origin: &segments::Answer) -> bool {
+    let theirs = (origin.epochs.as_slice(), origin.high_watermark);
+    let common = shared((mine, place.log_end), theirs);
+    let newest = origin.epochs.first().map(|newest| newest.epoch);
+    let has_all = common.offset == origin.high_watermark && common.epoch == newest;
+    has_all && origin.high_watermark < place.log_end
+}
+
 /// Where the first segment of a source's answer begins, of those that are `named` if any are; none if
 /// it has no records there.
 fn first_of(origin: &segments::Answer, named: &[Offset]) -> Option<Point> {
@@ -130,6 +151,10 @@ fn first_of(origin: &segments::Answer, named: &[Offset]) -> Option<Point> {
     })
 }
 
+fn not_now(message: &str) -> Trouble {
+    Trouble::Again(failure(ErrorCode::SourceUnavailable, message))
+}
+
 fn apart(segment: Offset, end: Offset) -> Failure {
     let message = format!("segment {segment} does not follow what is here, which ends at {end}");
     let detail = Detail {
@@ -143,8 +168,11 @@ fn apart(segment: Offset, end: Offset) -> Failure {
 #[cfg(test)]
 mod tests {
     use corelog_protocol::message::segments::{Active, Digest, DigestKind, Sealed};
-    use corelog_record::{Chain, CopyId, HistoryId, Ordinal, Position, Timestamp};
+    use corelog_record::{
+        Chain, CopyId, HistoryId, LeaderEpoch, Lineage, Ordinal, Position, Timestamp,
+    };
 
+    use super::super::lineage::told;
     use super::*;
 
     fn offset(value: u64) -> Offset {
@@ -220,13 +248,48 @@ mod tests {
         }
     }
 
+    fn beginning_of(place: &Place, origin: &segments::Answer, named: &[Offset]) -> Beginning {
+        beginning((place, &[]), origin, named)
+    }
+
+    fn began(epoch: i32, owner: u8, at: u64) -> edit::Epoch {
+        edit::Epoch {
+            epoch: LeaderEpoch::new(epoch).unwrap(),
+            lineage: Lineage::from_bytes([owner; 16]),
+            offset: offset(at),
+            ordinal: Ordinal::new(at).unwrap(),
+        }
+    }
+
+    /// Of two sources the owner restarted, and the other one, a follower itself, lagged: the two logs
+    /// were said to part, and the follower stopped for good.
+    #[test]
+    fn a_source_that_lags_is_waited_for_and_a_former_owner_is_not() {
+        let follower = follower(0, 1500);
+        let mine = [began(0, 1, 0), began(1, 1, 1200)];
+        let found = |end, epochs: &[edit::Epoch]| {
+            let mut source = source(0, &[], Some(0));
+            source.high_watermark = offset(end);
+            source.epochs = told(epochs);
+            beginning((&follower, &mine), &source, &[])
+        };
+        assert_eq!(found(1400, &mine), Beginning::Lags);
+        assert_eq!(found(1200, &mine), Beginning::Lags);
+        assert_eq!(found(1100, &mine[..1]), Beginning::Lags);
+        assert_eq!(found(0, &[]), Beginning::Lags);
+        assert_eq!(found(1500, &mine), Beginning::GoesOn);
+        let other = [began(0, 1, 0), began(1, 2, 1300)];
+        assert_eq!(found(1400, &other), Beginning::GoesOn);
+        assert_eq!(found(1300, &mine[..1]), Beginning::GoesOn);
+    }
+
     /// A source had rolled at 2000 and not sealed 1000..2000 yet. A follower at 1500 gave up all it had
     /// and began anew at 2000.
     #[test]
     fn a_follower_goes_on_where_its_source_has_rolled_and_not_sealed() {
         let source = source(0, &[], Some(2000));
         assert_eq!(
-            beginning(&follower(0, 1500), &source, &[]),
+            beginning_of(&follower(0, 1500), &source, &[]),
             Beginning::GoesOn
         );
     }
@@ -235,29 +298,29 @@ mod tests {
     fn a_new_copy_waits_for_a_first_segment_that_is_being_sealed() {
         let rolling = source(0, &[], Some(1000));
         assert_eq!(
-            beginning(&without_files(), &rolling, &[]),
+            beginning_of(&without_files(), &rolling, &[]),
             Beginning::NotYet
         );
         let sealed = source(300, &[(0, 1000)], Some(2000));
-        let new = beginning(&without_files(), &sealed, &[]);
+        let new = beginning_of(&without_files(), &sealed, &[]);
         assert_eq!(new, Beginning::New(point(0)));
     }
 
     #[test]
     fn a_follower_begins_anew_only_behind_what_its_source_has_let_go_of() {
         let source = source(2300, &[(2000, 3000)], Some(3000));
-        let behind = beginning(&follower(0, 1500), &source, &[]);
+        let behind = beginning_of(&follower(0, 1500), &source, &[]);
         assert_eq!(behind, Beginning::Anew(point(2000)));
-        let within = beginning(&follower(0, 2500), &source, &[]);
+        let within = beginning_of(&follower(0, 2500), &source, &[]);
         assert_eq!(within, Beginning::GoesOn);
     }
 
     #[test]
     fn a_log_that_expired_more_than_its_source_begins_below() {
         let source = source(1000, &[], Some(1000));
-        let empty = beginning(&follower(1500, 1500), &source, &[]);
+        let empty = beginning_of(&follower(1500, 1500), &source, &[]);
         assert_eq!(empty, Beginning::Below(point(1000)));
-        let more = beginning(&follower(1400, 1500), &source, &[]);
+        let more = beginning_of(&follower(1400, 1500), &source, &[]);
         assert_eq!(more, Beginning::GoesOn);
     }
 
@@ -266,11 +329,11 @@ mod tests {
     fn segments_that_were_asked_for_never_replace_what_is_here() {
         let source = source(0, &[(2000, 3000), (3000, 4000)], Some(4000));
         let named = [offset(3000)];
-        let apart = beginning(&follower(0, 2000), &source, &named);
+        let apart = beginning_of(&follower(0, 2000), &source, &named);
         assert_eq!(apart, Beginning::Apart(offset(3000)));
-        let next = beginning(&follower(0, 3000), &source, &named);
+        let next = beginning_of(&follower(0, 3000), &source, &named);
         assert_eq!(next, Beginning::GoesOn);
-        let new = beginning(&without_files(), &source, &named);
+        let new = beginning_of(&without_files(), &source, &named);
         assert_eq!(new, Beginning::New(point(3000)));
     }
 
@@ -279,10 +342,10 @@ mod tests {
         let source = source(0, &[(0, 1000)], Some(1000));
         let named = [offset(1000)];
         assert_eq!(
-            beginning(&without_files(), &source, &named),
+            beginning_of(&without_files(), &source, &named),
             Beginning::NotYet
         );
-        let behind = beginning(&follower(0, 1000), &source, &named);
+        let behind = beginning_of(&follower(0, 1000), &source, &named);
         assert_eq!(behind, Beginning::NotYet);
     }
 
@@ -290,8 +353,11 @@ mod tests {
     fn the_log_of_another_history_is_another() {
         let mut source = source(0, &[(0, 1000)], None);
         source.history = HistoryId::from_bytes([5; 16]);
-        assert_eq!(beginning(&follower(0, 500), &source, &[]), Beginning::Other);
-        let new = beginning(&without_files(), &source, &[]);
+        assert_eq!(
+            beginning_of(&follower(0, 500), &source, &[]),
+            Beginning::Other
+        );
+        let new = beginning_of(&without_files(), &source, &[]);
         assert_eq!(new, Beginning::New(point(0)));
     }
 }

@@ -4,8 +4,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use corelog_protocol::error::{Detail, ErrorBody, ErrorCode};
-use corelog_protocol::message::replica_status::{Dropped, State};
+use corelog_protocol::error::{Detail, ErrorCode};
+use corelog_protocol::message::replica_status::State;
 use corelog_protocol::message::segments;
 use corelog_record::Offset;
 use corelog_storage::disk::Dir;
@@ -28,8 +28,6 @@ const ORDER_BYTES_MAX: u64 = 1 << 30;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// No segment is larger: positions in an index have 32 bits.
 const SEGMENT_BYTES_MAX: u64 = u32::MAX as u64;
-/// Sources that failed that are told of.
-const DROPPED_MAX: usize = 8;
 
 impl Following {
     /// Receives the sealed segments that begin where this log ends, and those behind them; nothing if
@@ -159,9 +157,8 @@ impl Following {
         })
     }
 
-    /// Takes note of sources that failed, the last of them first.
+    /// Takes note of sources that failed.
     fn drop_sources(&self, faults: &[Met]) {
-        let mut dropped = self.progress.dropped.borrow_mut();
         for Met {
             source,
             segment,
@@ -171,15 +168,11 @@ impl Following {
             let (topic, partition) = (&self.topic, self.key.partition.get());
             let (segment, error) = (segment.get(), with_causes(fault));
             tracing::warn!(%topic, partition, source, segment, error, "a source failed");
-            dropped.retain(|known| known.from != *source);
             let code = match fault.is_deceit() {
                 true => ErrorCode::BadSource,
                 false => ErrorCode::SourceUnavailable,
             };
-            let error = ErrorBody::new(code, error);
-            let from = source.clone();
-            dropped.insert(0, Dropped { from, error });
-            dropped.truncate(DROPPED_MAX);
+            self.progress.drop_source(source, failure(code, error));
         }
     }
 }

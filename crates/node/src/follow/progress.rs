@@ -11,6 +11,9 @@ use crate::failure::Failure;
 use crate::rt;
 use crate::transfer::{self, Done};
 
+/// Sources that failed that are told of.
+const DROPPED_MAX: usize = 8;
+
 /// What is known of one follower's way.
 #[derive(Debug)]
 pub(crate) struct Progress {
@@ -106,6 +109,15 @@ impl Progress {
         if self.heard.get().is_some_and(|heard| heard.end <= durable) {
             self.level_at.set(Some(rt::now()));
         }
+    }
+
+    /// A source failed in a way that another one may not.
+    pub(super) fn drop_source(&self, source: &str, why: Failure) {
+        let mut dropped = self.dropped.borrow_mut();
+        dropped.retain(|known| known.from != source);
+        let (from, error) = (source.to_owned(), *why);
+        dropped.insert(0, Dropped { from, error });
+        dropped.truncate(DROPPED_MAX);
     }
 
     /// Nothing goes on for now, or for good.

@@ -56,7 +56,7 @@ enum Tail {
 pub(super) enum Trouble {
     /// Another source, or the same one later, may do.
     Again(Failure),
-    /// Only an operator can help.
+    /// Only an operator can help, or another source.
     Stop(Failure),
 }
 
@@ -118,26 +118,36 @@ impl Following {
         }
     }
 
-    /// Follows one source after the other until all is here that was asked for.
+    /// Follows one source after the other until all is here that was asked for, or none of them will ever
+    /// do.
     async fn live(&self, core: &Rc<Core>) {
         let mut pause = PAUSE_MIN;
         loop {
+            let mut refused = Vec::new();
             for source in &self.replica.sources {
                 *self.progress.source.borrow_mut() = Some(source.clone());
-                let heard_before = self.progress.heard.get().map(|heard| heard.at);
+                let begun = rt::now();
                 match self.follow(core, source).await {
                     Ok(()) => return self.progress.state.set(State::Done),
                     Err(Trouble::Stop(why)) => {
-                        let (topic, partition) = (&self.topic, self.key.partition.get());
-                        let error = &why.message;
-                        tracing::error!(%topic, partition, source, error, "follows no more");
-                        return self.progress.fail(State::Stopped, why);
+                        self.progress.drop_source(source, why.clone());
+                        self.progress.fail(State::Waiting, why.clone());
+                        refused.push(why);
                     }
                     Err(Trouble::Again(why)) => self.progress.fail(State::Waiting, why),
                 }
-                if self.progress.heard.get().map(|heard| heard.at) != heard_before {
+                // What fails at once would be asked for, and sent, without end.
+                if begun + PAUSE_MAX <= rt::now() {
                     pause = PAUSE_MIN;
                 }
+            }
+            if refused.len() == self.replica.sources.len()
+                && let Some(why) = refused.into_iter().next()
+            {
+                let (topic, partition) = (&self.topic, self.key.partition.get());
+                let error = &why.message;
+                tracing::error!(%topic, partition, error, "follows no more");
+                return self.progress.fail(State::Stopped, why);
             }
             rt::sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
