@@ -1,5 +1,6 @@
 //! What one partition tells all who wait for its disk: up to where it is durable, and when those
-//! who wait for more wait in vain. One store per flush, however many wait.
+//! who wait for more wait in vain. One store per flush, however many wait. What it tells never moves
+//! back: a log whose end is cut gets another board.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -15,7 +16,7 @@ pub(crate) enum Void {
     Fenced,
     /// The disk is full; the records stay in memory and go out when there is space.
     Full,
-    /// The partition went away with its topic, or the node stops.
+    /// The partition was closed, or went away with its topic, or the end of its log was cut.
     Closed,
 }
 
@@ -28,7 +29,7 @@ pub(crate) enum Outcome {
     Unknown(Void),
 }
 
-/// One partition's board, from one opening of its log to the next.
+/// One partition's board, from one opening of its log, or cut of its end, to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Board {
     durable: Cell<Offset>,
@@ -51,6 +52,13 @@ pub(crate) struct Watched {
 pub(crate) struct Seen(usize);
 
 impl Board {
+    /// The board of a log that is durable up to there.
+    pub(super) fn at(durable: Offset) -> Rc<Self> {
+        let board = Self::default();
+        board.durable.set(durable);
+        Rc::new(board)
+    }
+
     pub(crate) fn seen(&self) -> Seen {
         Seen(self.voids.borrow().len())
     }
@@ -79,11 +87,6 @@ impl Board {
             *watched = Some(Watched { board, change });
             self.watchers.borrow_mut().push(watcher.clone());
         }
-    }
-
-    /// Up to where it was told to be on disk.
-    pub(super) fn durable(&self) -> Offset {
-        self.durable.get()
     }
 
     /// All below `durable` is on disk.

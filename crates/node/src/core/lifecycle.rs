@@ -11,7 +11,8 @@ use corelog_storage::Error;
 use corelog_storage::log::{Identity, Log, OpenReport, Options, Ownership};
 use corelog_storage::quarantine;
 
-use super::board::Void;
+use super::board::{Board, Void};
+use super::claim::Claim;
 use super::refusal::with_causes;
 use super::slots::{PartitionKey, SlotId, SlotState};
 use super::state::Core;
@@ -34,8 +35,9 @@ impl Core {
         let added = self.slots.borrow_mut().add(key, Arc::clone(topic));
         let Some(slot) = added else { return true };
         add(&self.counters.partitions, 1);
-        let is_open = self.open_log(slot, key, topic).await.is_ok();
-        self.release(slot);
+        let claim = Claim::of_new(self, key, slot);
+        let is_open = self.open_log(claim.slot(), key, topic).await.is_ok();
+        drop(claim);
         is_open
     }
 
@@ -70,9 +72,10 @@ impl Core {
 
     /// Closes a partition whose topic is being deleted: what is in memory goes with it.
     pub(crate) async fn drop_partition(self: &Rc<Self>, key: PartitionKey) {
-        let Some(slot) = self.claimed(key).await else {
+        let Some(claim) = self.claimed(key).await else {
             return;
         };
+        let slot = claim.slot();
         self.halt(key).await;
         self.followers.forget(key);
         self.hands.forget(key);
@@ -89,9 +92,10 @@ impl Core {
     pub(crate) async fn close_partition(self: &Rc<Self>, slot: SlotId) -> bool {
         let key = self.slots.borrow().get(slot).map(|found| found.key);
         let Some(key) = key else { return false };
-        let Some(slot) = self.claimed(key).await else {
+        let Some(claim) = self.claimed(key).await else {
             return false;
         };
+        claim.keep_for_good();
         let Some(mut log) = self.take_log(slot).await else {
             // It could not be opened: there is nothing to close.
             return true;
@@ -111,14 +115,14 @@ impl Core {
 
     /// Closes a log unless it is fenced, and tells all who wait what came of it.
     async fn close_log(&self, slot: SlotId, log: &mut Log<super::Disk>) -> Result<(), Error> {
-        if log.is_fenced() {
-            return Ok(());
-        }
-        let closed = log.close(rt::wall_clock()).await;
+        let closed = match log.is_fenced() {
+            true => Ok(()),
+            false => log.close(rt::wall_clock()).await,
+        };
         if let (Ok(()), Some(board)) = (&closed, self.slots.borrow().board(slot)) {
-            // A log whose end was cut is durable up to less than was told before.
-            board.advance(log.durable().max(board.durable()));
+            board.advance(log.durable());
         }
+        // Also of a fenced one: some may have begun to wait after the fence was told.
         self.void(slot, Void::Closed);
         closed
     }
@@ -164,13 +168,18 @@ impl Core {
         key: PartitionKey,
     ) -> Result<reopen_partition::Answer, Failure> {
         let slot = self.slot_of(key)?;
-        if !self.claim(slot) {
+        let Some(claim) = self.claim(slot) else {
             let message = "the partition is being opened or closed already";
             return Err(failure(ErrorCode::Busy, message));
-        }
-        let reopened = self.reopen_claimed(slot, key).await;
-        self.release(slot);
-        reopened
+        };
+        let core = Rc::clone(self);
+        // Whoever asked may go away: what was begun is brought to its end.
+        rt::run_on(async move {
+            let reopened = core.reopen_claimed(claim.slot(), key).await;
+            drop(claim);
+            reopened
+        })
+        .await
     }
 
     async fn reopen_claimed(
@@ -271,8 +280,7 @@ impl Core {
         if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
             found.state = SlotState::Open(Box::new(partition));
             // A board of its own: recovery may end below what an earlier opening had told.
-            found.board = Rc::default();
-            found.board.advance(durable);
+            found.board = Board::at(durable);
         }
         // Before retention looks for the first time.
         self.tell_snapshotted(slot);
@@ -283,30 +291,6 @@ impl Core {
         if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
             found.state = state;
         }
-    }
-
-    /// Claims a slot for opening or closing its partition; false if somebody else has.
-    fn claim(&self, slot: SlotId) -> bool {
-        let mut slots = self.slots.borrow_mut();
-        let found = slots.get_mut(slot);
-        found.is_some_and(|found| !std::mem::replace(&mut found.is_claimed, true))
-    }
-
-    fn release(&self, slot: SlotId) {
-        if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
-            found.is_claimed = false;
-        }
-        self.quieter.notify();
-    }
-
-    /// Waits until nobody else opens or closes a partition and claims it; None if it is gone.
-    async fn claimed(&self, key: PartitionKey) -> Option<SlotId> {
-        self.quiet(|| {
-            let slot = self.slots.borrow().find(key);
-            slot.is_none_or(|slot| self.claim(slot))
-        })
-        .await;
-        self.slots.borrow().find(key)
     }
 
     /// Ends a partition's requests, waits until its disk is quiet and takes its log.

@@ -3,6 +3,7 @@
 //! ```text
 //! state      what a core holds, and the step that decides and performs
 //! slots      its partitions by slot and by key
+//! claim      who opens or closes a partition, one at a time
 //! lifecycle  opening, closing and reopening partitions
 //! snapshot   its part of a snapshot, and up to where snapshots hold its partitions
 //! scrub      reading sealed segments in the background
@@ -29,6 +30,7 @@
 
 mod acks;
 mod board;
+mod claim;
 mod delay;
 mod describe;
 mod events;

@@ -10,7 +10,7 @@ use corelog_record::Offset;
 use corelog_storage::format::edit::{Epoch, Point};
 use corelog_storage::log::{Chore, CopyError};
 
-use super::board::Outcome;
+use super::board::{Board, Outcome, Seen};
 use super::files::Turn;
 use super::refusal::error_of;
 use super::serve::not_told;
@@ -23,8 +23,10 @@ use crate::partition::{Answer, Change, Input, Partition, Place, Refusal};
 use crate::rt;
 use crate::transfer::Wanted;
 
-/// How long a change of a log waits for another one.
-const CHANGE_WAIT_MAX: Duration = Duration::from_secs(20);
+/// How long a change of a log may take, with the others that it waits for.
+const CHANGE_WAIT_MAX: Duration = Duration::from_secs(30);
+/// How long a log may take to have on disk what is in memory.
+const DURABLE_WAIT_MAX: Duration = Duration::from_secs(30);
 /// The longest pause between two looks.
 const CHANGE_PAUSE: Duration = Duration::from_millis(100);
 
@@ -175,7 +177,8 @@ impl Core {
     /// Changes a log of this core as a whole, durably.
     ///
     /// # Errors
-    /// Why it cannot be; it is as it was then, or fenced.
+    /// Why it cannot be; it is as it was then, or fenced. `TimedOut` if it takes too long: it may be
+    /// changed yet.
     pub(crate) async fn change(
         self: &Rc<Self>,
         key: PartitionKey,
@@ -191,13 +194,15 @@ impl Core {
             let ticket = self.tickets.issue();
             let (token, change) = (ticket.token(), Box::new(change.clone()));
             self.step(slot, Input::Change { token, change });
-            match ticket.told().await {
-                Ok(Answer::Changed(chore)) => return Ok(chore),
+            let left = deadline.saturating_duration_since(rt::now());
+            match rt::timeout(left, ticket.told()).await {
+                Some(Ok(Answer::Changed(chore))) => return Ok(chore),
                 // Another change is on its way, which whoever asked for it may have left alone.
-                Err(Refusal::Busy) if rt::now() < deadline => {
+                Some(Err(Refusal::Busy)) if !left.is_zero() => {
                     rt::timeout(CHANGE_PAUSE, quieter).await;
                 }
-                other => return Err(not_told(Some(other))),
+                None => return Err(timed_out("the change of the log takes too long")),
+                told => return Err(not_told(told)),
             }
         }
     }
@@ -205,24 +210,21 @@ impl Core {
     /// Waits until all below an offset of a log of this core is durable.
     ///
     /// # Errors
-    /// `OutcomeUnknown` if the log was fenced or closed before.
+    /// `OutcomeUnknown` if the log is fenced, or is closed or cut before; `TimedOut`.
     pub(crate) async fn durable(&self, key: PartitionKey, upto: Offset) -> Result<(), Failure> {
         let slot = self.slot_of(key)?;
         let board = self.slots.borrow().board(slot).cloned();
         let board = board.ok_or_else(|| not_told(None))?;
-        let (seen, mut watched) = (board.seen(), None);
-        let changed = rt::Notify::new();
-        loop {
-            let notified = changed.notified();
-            board.watch(&changed, &mut watched);
-            match board.outcome(upto, seen) {
-                Some(Outcome::Durable) => return Ok(()),
-                Some(Outcome::Unknown(_)) => {
-                    let message = "the log was fenced or closed before all of it was durable";
-                    return Err(failure(ErrorCode::OutcomeUnknown, message));
-                }
-                None => notified.await,
-            }
+        let seen = board.seen();
+        let is_fenced = self.look(key, |partition| partition.status().is_fenced)?;
+        // Whoever begins to wait after the fence was told would hear of nothing any more.
+        if is_fenced && board.outcome(upto, seen).is_none() {
+            return Err(not_durable());
+        }
+        match rt::timeout(DURABLE_WAIT_MAX, outcome_of(&board, upto, seen)).await {
+            Some(Outcome::Durable) => Ok(()),
+            Some(Outcome::Unknown(_)) => Err(not_durable()),
+            None => Err(timed_out("the disk does not take what is in memory")),
         }
     }
 
@@ -246,4 +248,26 @@ fn not_whole(segment: Offset) -> Failure {
         ..Detail::default()
     };
     failure_with(ErrorCode::Damaged, message, detail)
+}
+
+/// Waits for what comes of waiting, begun at `seen`, for all below an offset to be durable.
+async fn outcome_of(board: &Rc<Board>, upto: Offset, seen: Seen) -> Outcome {
+    let (changed, mut watched) = (rt::Notify::new(), None);
+    loop {
+        let notified = changed.notified();
+        board.watch(&changed, &mut watched);
+        if let Some(outcome) = board.outcome(upto, seen) {
+            return outcome;
+        }
+        notified.await;
+    }
+}
+
+fn not_durable() -> Failure {
+    let message = "the log was fenced, closed or cut before all of it was durable";
+    failure(ErrorCode::OutcomeUnknown, message)
+}
+
+fn timed_out(message: &str) -> Failure {
+    failure(ErrorCode::TimedOut, message)
 }

@@ -12,7 +12,7 @@ use corelog_protocol::error::ErrorCode;
 use corelog_record::{CoreId, NodeId};
 
 use super::Disk;
-use super::board::Void;
+use super::board::{Board, Void};
 use super::delay::Delay;
 use super::files::{self, Files};
 use super::memory::Memory;
@@ -221,6 +221,13 @@ impl Core {
                     found.is_troubled = false;
                     found.board.advance(upto);
                 }
+            }
+            Effect::Cut { durable } => {
+                self.void(slot, Void::Closed);
+                if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
+                    found.board = Board::at(durable);
+                }
+                self.weigh(slot);
             }
             Effect::Fenced {
                 accepted_lost,

@@ -68,10 +68,6 @@ impl Following {
         let history = origin.history;
         let adopted = core.change(self.key, Change::Adopt { history, start });
         adopted.await.map_err(Trouble::Again)?;
-        if matches!(beginning, Beginning::Below(_)) {
-            let reopened = core.reopen_partition(self.key).await;
-            reopened.map_err(Trouble::Again)?;
-        }
         Ok(())
     }
 }

@@ -64,7 +64,6 @@ impl Core {
         let (records, bytes) = (end.since(at), self.bytes_behind(key, at));
         let cut = self.change(key, Change::Rejoin(common)).await?;
         if records > 0 {
-            self.reopen_partition(key).await?;
             tracing::warn!(
                 topic = %topic, partition = key.partition.get(), common = at.get(), records,
                 owner = to, "rejoins: what the owner does not have went to quarantine"

@@ -102,6 +102,10 @@ impl Bench {
                     );
                     self.durable = upto;
                 }
+                Effect::Cut { durable } => {
+                    assert!(durable < self.durable, "what is cut is told only then");
+                    self.durable = durable;
+                }
                 Effect::Fenced { accepted_lost, .. } => {
                     assert!(!self.is_fenced, "fenced twice");
                     self.is_fenced = true;

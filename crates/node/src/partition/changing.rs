@@ -167,6 +167,8 @@ impl<D: Dir> Partition<D> {
         if after.high_watermark < before {
             // It was asked to be cut: what was promised is in quarantine.
             self.bounds = after;
+            let durable = after.durable;
+            effects.push(Effect::Cut { durable });
         } else {
             let upto = after.durable;
             effects.push(Effect::Durable { upto, bytes: 0 });

@@ -38,6 +38,9 @@ pub(crate) enum Effect<D: Dir> {
     },
     /// All below this offset is on disk: one effect for all requests that wait for it.
     Durable { upto: Offset, bytes: usize },
+    /// The end of the log was cut, as was asked: less is durable than was told before. Whoever waits
+    /// for more waits in vain.
+    Cut { durable: Offset },
     /// No more writes until the partition is reopened; what waits for more than what is durable
     /// gets the outcome *unknown*.
     Fenced {

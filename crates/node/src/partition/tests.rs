@@ -5,6 +5,7 @@ use corelog_record::{Offset, Timestamp};
 use corelog_storage::disk::block_on;
 use corelog_storage::disk::faulty::{Fault, Match, Operation, When};
 use corelog_storage::log::Options;
+use corelog_storage::log::lineage::Common;
 
 use super::bench::Bench;
 use super::{Answer, Appetite, Input, Policy, Refusal, Seek, Token};
@@ -539,4 +540,31 @@ fn a_group_held_by_a_chore_that_finds_no_space_is_told_or_goes_out() {
         bench.full_count > 0 || bench.durable == end,
         "the producer waits for ever"
     );
+}
+
+/// The node once aborted where a log was cut and its waiters were told of more than it had left.
+#[test]
+fn a_cut_below_what_was_told_is_told_before_its_answer_and_appends_go_on() {
+    let mut bench = Bench::new(1);
+    for value in [b"a", b"b", b"c"] {
+        durable(&mut bench, value);
+        bench.settle();
+    }
+    let epoch = bench.partition.epochs().last().map(|last| last.epoch);
+    let parked = park(&mut bench, 3, 1);
+    let token = bench.token();
+    let common = Common {
+        offset: offset(1),
+        epoch,
+    };
+    let change = Box::new(super::Change::Rejoin(common));
+    bench.step(Input::Change { token, change });
+    bench.settle();
+    let told = bench.take_told(token).expect("it is told");
+    assert!(matches!(told, Ok(Answer::Changed(_))));
+    assert_eq!(bench.durable, offset(1));
+    assert_eq!(bench.woken, vec![parked]);
+    assert_eq!(durable(&mut bench, b"d"), offset(1));
+    bench.settle();
+    assert_eq!(bench.durable, offset(2));
 }

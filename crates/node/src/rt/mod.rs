@@ -49,7 +49,7 @@ pub use long::long;
 pub use notify::{Notified, Notify};
 pub use port::Port;
 pub use semaphore::{Permit, Semaphore};
-pub use task::{Task, spawn, spawn_background, yield_if_needed};
+pub use task::{Task, run_on, spawn, spawn_background, yield_if_needed};
 pub use vitals::{Outstanding, Vitals, Work, outstanding};
 pub use watchdog::Watchdog;
 

@@ -66,6 +66,38 @@ pub fn spawn_background<T: 'static>(future: impl Future<Output = T> + 'static) -
     }
 }
 
+/// Runs a future on this core's default queue to its end, also if whoever waits for it is dropped.
+///
+/// # Panics
+/// As [`spawn`].
+pub async fn run_on<T: 'static>(future: impl Future<Output = T> + 'static) -> T {
+    RunOn(Some(spawn(future))).await
+}
+
+/// A task that is detached, not cancelled, when nobody waits for it any more.
+struct RunOn<T>(Option<Task<T>>);
+
+impl<T> Future for RunOn<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        let Some(task) = &mut self.0 else {
+            return Poll::Pending;
+        };
+        let polled = Pin::new(task).poll(cx);
+        if polled.is_ready() {
+            self.0 = None;
+        }
+        polled
+    }
+}
+
+impl<T> Drop for RunOn<T> {
+    fn drop(&mut self) {
+        self.0.take().into_iter().for_each(Task::detach);
+    }
+}
+
 /// Gives way if this core's time slice is over. Called after each frame, each appended batch, each
 /// loop of more than about 100 µs: a socket or channel that is always ready never suspends a task.
 pub async fn yield_if_needed() {

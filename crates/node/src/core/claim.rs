@@ -1,0 +1,79 @@
+//! Who opens, reopens or closes a partition: one at a time.
+
+use std::rc::Rc;
+
+use super::slots::{PartitionKey, SlotId, SlotState};
+use super::state::Core;
+
+/// A slot whose partition nobody else opens or closes until this is dropped.
+pub(super) struct Claim {
+    core: Rc<Core>,
+    key: PartitionKey,
+    slot: SlotId,
+    is_for_good: bool,
+}
+
+impl Claim {
+    /// Of a slot that was added for this.
+    pub(super) fn of_new(core: &Rc<Core>, key: PartitionKey, slot: SlotId) -> Self {
+        Self {
+            core: Rc::clone(core),
+            key,
+            slot,
+            is_for_good: false,
+        }
+    }
+
+    pub(super) fn slot(&self) -> SlotId {
+        self.slot
+    }
+
+    /// Nobody opens or closes it any more.
+    pub(super) fn keep_for_good(mut self) {
+        self.is_for_good = true;
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if self.is_for_good {
+            return;
+        }
+        let mut slots = self.core.slots.borrow_mut();
+        // A slot that was removed may be another partition's by now.
+        if let Some(found) = slots.get_mut(self.slot)
+            && found.key == self.key
+        {
+            found.is_claimed = false;
+            // Whoever was at it was cut off in the middle: it is opened again by and by.
+            if matches!(found.state, SlotState::Opening) {
+                found.state = SlotState::Failed;
+                self.core.unopened.borrow_mut().push_back(self.key);
+            }
+        }
+        drop(slots);
+        self.core.quieter.notify();
+    }
+}
+
+impl Core {
+    /// Claims a slot for opening or closing its partition; None if somebody else has.
+    pub(super) fn claim(self: &Rc<Self>, slot: SlotId) -> Option<Claim> {
+        let mut slots = self.slots.borrow_mut();
+        let found = slots.get_mut(slot).filter(|found| !found.is_claimed)?;
+        found.is_claimed = true;
+        Some(Claim::of_new(self, found.key, slot))
+    }
+
+    /// Waits until nobody else opens or closes a partition and claims it; None if it is gone.
+    pub(super) async fn claimed(self: &Rc<Self>, key: PartitionKey) -> Option<Claim> {
+        loop {
+            let quieter = self.quieter.notified();
+            let slot = self.slots.borrow().find(key)?;
+            if let Some(claim) = self.claim(slot) {
+                return Some(claim);
+            }
+            quieter.await;
+        }
+    }
+}
