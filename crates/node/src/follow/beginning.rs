@@ -90,9 +90,10 @@ fn beginning(
         return Beginning::Lags;
     }
     let Some(start) = first_of(origin, named) else {
-        return match named.is_empty() {
-            true => Beginning::GoesOn,
-            false => Beginning::NotYet,
+        let has_records = origin.log_start < origin.high_watermark;
+        return match !named.is_empty() || (has_records && !place.has_files) {
+            true => Beginning::NotYet,
+            false => Beginning::GoesOn,
         };
     };
     let is_whole = start.offset <= origin.log_start;
@@ -297,9 +298,19 @@ mod tests {
             beginning_of(&without_files(), &rolling, &[]),
             Beginning::NotYet
         );
+        let all = beginning_of(&without_files(), &source(0, &[], None), &[]);
+        assert_eq!(all, Beginning::NotYet);
         let sealed = source(300, &[(0, 1000)], Some(2000));
         let new = beginning_of(&without_files(), &sealed, &[]);
         assert_eq!(new, Beginning::New(point(0)));
+    }
+
+    #[test]
+    fn a_new_copy_of_a_log_without_records_waits_for_the_first() {
+        let mut source = source(5000, &[], None);
+        source.high_watermark = source.log_start;
+        let new = beginning_of(&without_files(), &source, &[]);
+        assert_eq!(new, Beginning::GoesOn);
     }
 
     #[test]

@@ -23,9 +23,12 @@ const READ_BYTES: usize = 64 << 10;
 
 /// A connection to another node; it closes when the last holder drops it.
 pub(crate) struct Line {
-    shared: Rc<Shared>,
+    shared: Held,
     hello: hello::Answer,
 }
+
+/// Ends the connection when it is dropped, also before it said Hello.
+struct Held(Rc<Shared>);
 
 /// An answer as it came: its head, and the bytes behind it.
 pub(crate) struct Reply<T> {
@@ -80,6 +83,7 @@ impl Line {
             changed: Notify::new(),
             ended: RefCell::default(),
         });
+        let held = Held(Rc::clone(&shared));
         rt::spawn(read(Rc::clone(&shared), reader, room)).detach();
         rt::spawn(write(Rc::clone(&shared), writer)).detach();
         let greeting = hello::Request {
@@ -87,11 +91,8 @@ impl Line {
             client,
         };
         let left = deadline.saturating_duration_since(rt::now());
-        let greeted = call(&shared, &greeting, left).await;
-        let greeted = greeted.inspect_err(|_| shared.end("it did not say Hello"));
-        let hello = greeted?.head;
+        let hello = call(&shared, &greeting, left).await?.head;
         if hello.version != frame::VERSION {
-            shared.end("it speaks another version");
             let message = format!("{address} speaks version {}", hello.version);
             let detail = Detail {
                 versions: Some(vec![frame::VERSION]),
@@ -99,7 +100,10 @@ impl Line {
             };
             return Err(failure_with(ErrorCode::UnsupportedVersion, message, detail));
         }
-        Ok(Self { shared, hello })
+        Ok(Self {
+            shared: held,
+            hello,
+        })
     }
 
     /// Asks, and waits for the answer for at most `timeout`.
@@ -112,7 +116,7 @@ impl Line {
         request: &R,
         timeout: Duration,
     ) -> Result<Reply<R::Answer>, Failure> {
-        call(&self.shared, request, timeout).await
+        call(&self.shared.0, request, timeout).await
     }
 
     /// What the other node said of itself.
@@ -121,13 +125,13 @@ impl Line {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.shared.ended.borrow().is_some()
+        self.shared.0.ended.borrow().is_some()
     }
 }
 
-impl Drop for Line {
+impl Drop for Held {
     fn drop(&mut self) {
-        self.shared.end("nobody needs it any more");
+        self.0.end("nobody needs it any more");
     }
 }
 
