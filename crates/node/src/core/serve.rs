@@ -1,5 +1,6 @@
 //! What a core answers to requests for its own partitions, whichever way they came.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use corelog_protocol::error::ErrorCode;
@@ -183,6 +184,7 @@ impl Core {
                     }
                 };
                 let read = read.map_err(|error| {
+                    let error = self.unless_missing(slot, error);
                     if let ReadError::Damaged { from, to, .. } = &error {
                         self.met_damage(slot, *from, *to);
                     }
@@ -230,6 +232,24 @@ impl Core {
                 Ok(Fetched::Nothing { answer, parked })
             }
             other => Err(not_told(other)),
+        }
+    }
+
+    /// What a read failed with: a file that is gone although the log still has its segment did not
+    /// expire.
+    fn unless_missing(&self, slot: SlotId, error: ReadError) -> ReadError {
+        let ReadError::Removed { segment } = error else {
+            return error;
+        };
+        let slots = self.slots.borrow();
+        let partition = slots.get(slot).and_then(|found| found.partition());
+        match partition.and_then(|partition| partition.offsets_of(segment)) {
+            Some(Range { start, end }) => ReadError::Damaged {
+                from: start,
+                to: end,
+                segment,
+            },
+            None => error,
         }
     }
 

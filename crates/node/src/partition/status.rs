@@ -1,5 +1,7 @@
 //! What a partition tells of itself to whoever asks.
 
+use std::ops::Range;
+
 use corelog_record::{CopyId, HistoryId, LeaderEpoch, Offset, Timestamp};
 use corelog_storage::disk::Dir;
 use corelog_storage::format::edit::{Epoch, Point, Seal};
@@ -109,6 +111,13 @@ impl<D: Dir> Partition<D> {
     /// Why it cannot be read.
     pub(crate) fn plan_chain_at(&self, at: Offset) -> Result<ChainPlan<D>, ReadError> {
         self.log.plan_chain_at(at)
+    }
+
+    /// The offsets of the segment based at `base`, if the log has it.
+    pub(crate) fn offsets_of(&self, base: Offset) -> Option<Range<Offset>> {
+        let mut segments = self.log.segments();
+        let found = segments.find(|segment| segment.base == base)?;
+        Some(found.base..found.next)
     }
 
     /// About how many bytes lie between an offset and the high watermark: all of the segments behind
