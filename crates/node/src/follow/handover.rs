@@ -168,19 +168,8 @@ impl Core {
             return Err(not_owner(&topic, key, &before));
         }
         if before.role == Role::HandingOver {
-            let to = before.sources.first().cloned().unwrap_or_default();
-            match self.take_back(&topic, key, &to).await {
-                Ok(()) => {}
-                Err(error) if error.is(ErrorCode::NotFollower) => {
-                    return Err(not_owner(&topic, key, &before));
-                }
-                Err(error) if accept_loss => {
-                    let (partition, error) = (key.partition.get(), &error.message);
-                    tracing::warn!(%topic, partition, to, error, "taken back without a promise");
-                }
-                Err(error) => return Err(error),
-            }
-            self.own_again(topic, key, before).await?;
+            self.take_back(&topic, key, before, accept_loss).await?;
+            self.own_again(topic, key).await?;
         }
         let epoch = self.epochs(key)?.last().map(|last| last.epoch);
         let mine = self.shared.addresses.get();
@@ -192,8 +181,39 @@ impl Core {
         })
     }
 
-    /// Has the target promise that it takes over no more at the epoch in force here.
+    /// Takes back what the target was asked, and writes down that it is given to nobody: whoever asks
+    /// from here on may not take this for a handover.
     async fn take_back(
+        self: &Rc<Self>,
+        topic: &TopicName,
+        key: PartitionKey,
+        before: Replica,
+        accept_loss: bool,
+    ) -> Result<(), Failure> {
+        let Some(to) = before.sources.first() else {
+            return Ok(());
+        };
+        match self.ask_to_refuse(topic, key, to).await {
+            Ok(()) => {}
+            Err(error) if error.is(ErrorCode::NotFollower) => {
+                return Err(not_owner(topic, key, &before));
+            }
+            Err(error) if accept_loss => {
+                let (partition, error) = (key.partition.get(), &error.message);
+                tracing::warn!(%topic, partition, to, error, "taken back without a promise");
+            }
+            Err(error) => return Err(error),
+        }
+        router::change_replica(self, topic.clone(), key, move |mut replica| {
+            check_same(&before, &replica)?;
+            replica.sources.clear();
+            Ok(replica)
+        })
+        .await
+    }
+
+    /// Has the target promise that it takes over no more at the epoch in force here.
+    async fn ask_to_refuse(
         self: &Rc<Self>,
         topic: &TopicName,
         key: PartitionKey,
@@ -226,8 +246,8 @@ impl Core {
         self: &Rc<Self>,
         topic: TopicName,
         key: PartitionKey,
-        before: Replica,
     ) -> Result<(), Failure> {
+        let before = self.replica(key)?;
         let end = self.place(key)?.log_end;
         self.durable(key, end).await?;
         // Two steps: a target that took over all the same began its epoch one step above the last.
@@ -254,7 +274,11 @@ fn target_of(
     match (replica.role, to) {
         (Role::Owner, to) => to.map_or_else(|| only_follower(replica), Ok),
         (Role::HandingOver, to) if to.is_none() || to.as_ref() == before => {
-            Ok(before.cloned().unwrap_or_default())
+            let none = || {
+                let message = "it is being taken back: finish that by aborting it again";
+                failure(ErrorCode::InvalidRequest, message)
+            };
+            before.cloned().ok_or_else(none)
         }
         (Role::HandingOver, _) => {
             let message = "it is being handed over to another node: finish or abort that";

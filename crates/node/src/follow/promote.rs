@@ -125,6 +125,11 @@ impl Core {
             if !self.is_me(&next).await {
                 return Some(Source::Elsewhere(next));
             }
+            // The source may be about to own it again: this node promised to refuse.
+            let newest = self.epochs(key).ok()?.last().map(|last| last.epoch);
+            if self.hands.is_refused(key, newest.unwrap_or_default()) {
+                return None;
+            }
             let at = chain_of(&line, topic, key, there.end).await.ok()?;
             let is_equal = (at.offset, at.chain) == (durable.offset, durable.chain);
             (is_equal && there.end == durable.offset).then_some(Source::Level)

@@ -11,7 +11,7 @@ pub struct Replica {
     /// What this node is to it. Key `role`: `"owner"`, `"follower"`, `"handing-over"` or `"fenced"`.
     pub role: Role,
     /// Where a follower copies from, the first that answers; where the partition went, for one that
-    /// hands it over or is fenced. Each `host:port`. Key `sources`; absent for none.
+    /// hands it over, unless it takes that back, or is fenced. Each `host:port`. Key `sources`; absent for none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<String>,
     /// A follower copies up to here and no further; `None` follows for ever. Key `until`; absent for
