@@ -53,7 +53,7 @@ pub struct Slot {
     pub generation: u32,
     /// Whether the log was closed in order: nothing is written behind `position`.
     pub is_clean: bool,
-    /// How much of the store is durable.
+    /// How much of the store is durable; not 0 if `offset` is above the segment's base.
     pub position: Position,
     /// All records below it are durable.
     pub offset: Offset,
@@ -69,8 +69,15 @@ pub struct Slot {
 
 impl Slot {
     /// The bytes of the slot.
+    ///
+    /// # Panics
+    /// If it tells of records in the segment, and of no bytes that hold them.
     #[must_use]
     pub fn encode(&self) -> [u8; SLOT_BYTES] {
+        assert!(
+            self.is_held(),
+            "records are durable in bytes of their store"
+        );
         let mut writer = Writer::default();
         write_start(&mut writer, MAGIC);
         writer
@@ -147,7 +154,20 @@ impl Slot {
                 found,
             });
         }
+        if !slot.is_held() {
+            return Err(Error::Field {
+                what: WHAT,
+                field: "durable position",
+                found: 0,
+            });
+        }
         Ok(slot)
+    }
+
+    /// Whether records of the segment, if it tells of any, have bytes: recovery looks for them from the
+    /// position on, and would find none where they begin.
+    fn is_held(&self) -> bool {
+        self.offset <= self.segment || Position::ZERO < self.position
     }
 }
 

@@ -178,9 +178,7 @@ impl<D: Dir> Log<D> {
         self.damage.clear();
         self.is_damage_unwritten = false;
         self.read_only_from = None;
-        self.marked.ordinal = point.ordinal;
-        self.marked.total = self.durable_total;
-        (self.marked.is_clean, self.marked.is_synced) = (false, true);
+        self.marked.note_durable(point.ordinal, self.durable_total);
         Chore::Adopted { start: offset }
     }
 

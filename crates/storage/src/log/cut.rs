@@ -144,8 +144,9 @@ impl<D: Dir> Suffix<D> {
             generation,
             epoch: last,
         });
-        // The edit forgets epochs that began behind it; the mark knows that they were used.
-        self.mark.sync().await?;
+        // The edit forgets epochs that began behind it: that they were used, the mark has to know. Nor
+        // may it be clean.
+        self.mark.write_durably(self.slot).await?;
         self.manifest.append(&edit).await?;
         let began = match self.aim {
             Aim::End(epoch, lineage) if last != before => Some((epoch, lineage)),
@@ -178,20 +179,17 @@ impl<D: Dir> Suffix<D> {
             };
             self.manifest.append(&Edit::Epoch(epoch)).await?;
         }
-        // The mark must not promise what was cut, not even to a segment of the same name.
-        let slot = Slot {
-            epoch: began.map(|(epoch, _)| epoch).or(self.slot.epoch),
-            ..point.stated_in(self.slot)
-        };
-        let slot = match &self.cut {
-            Some(cut) => Slot {
+        // The mark must not promise what was cut, not even to a segment of the same name. If nothing was,
+        // it is true already.
+        if let Some(cut) = &self.cut {
+            let slot = Slot {
                 segment: cut.base.offset,
                 generation: generation.unwrap_or(0),
-                ..slot
-            },
-            None => slot,
-        };
-        self.mark.write_durably(slot).await?;
+                epoch: began.map(|(epoch, _)| epoch).or(self.slot.epoch),
+                ..point.stated_in(self.slot)
+            };
+            self.mark.write_durably(slot).await?;
+        }
         self.move_away(taken).await
     }
 

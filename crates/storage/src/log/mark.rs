@@ -32,6 +32,12 @@ impl Marked {
         self.time = now;
         self.is_synced = work.is_synced;
     }
+
+    /// Notes a mark that a change of the log's end made durable: it tells of all that is.
+    pub(super) fn note_durable(&mut self, ordinal: Ordinal, total: u64) {
+        (self.ordinal, self.total) = (ordinal, total);
+        (self.is_clean, self.is_synced) = (false, true);
+    }
 }
 
 impl<D: Dir> Log<D> {

@@ -108,13 +108,14 @@ impl<D: Dir> Log<D> {
             ..
         } = suffix;
         self.return_manifest(Some(manifest));
-        self.mark.give_back(Some(mark));
+        self.return_mark(Some(mark));
         if let Some(Done { point, kept }) = done.filter(|_| is_done) {
-            self.marked.is_clean = false;
             match cut {
                 Some(cut) => self.end_at(point, &cut, kept, (aim, now)),
                 None => self.forget_empty_store(),
             }
+            self.marked
+                .note_durable(self.durable.ordinal, self.durable_total);
         }
         match aim {
             Aim::Unroll => Chore::Unrolled {

@@ -288,6 +288,8 @@ impl<D: Dir> Recovery<D> {
         };
         let generation = segments.iter().find(|s| s.base.offset == durable_segment);
         let header = self.manifest.header();
+        // Behind damage that is not stepped over nothing is known but the offset.
+        let known = self.findings.read_only_from.unwrap_or(durable.offset);
         let slot = Slot {
             history: header.history,
             copy: header.copy,
@@ -296,7 +298,7 @@ impl<D: Dir> Recovery<D> {
             generation: generation.map_or(0, |segment| segment.generation),
             is_clean: false,
             position: durable.position,
-            offset: durable.offset,
+            offset: known,
             ordinal: durable.ordinal,
             chain: durable.chain,
             max_timestamp: durable.max_timestamp,

@@ -85,6 +85,22 @@ fn follow(source: &Memory, copy: &mut Memory) {
     }
 }
 
+/// A copy of `source`, with an epoch of its own at the end, whose last segment an opening finds damaged
+/// in its second batch.
+fn damaged_copy(source: &Memory, root: &MemoryDir) -> Memory {
+    let mut copy = copy_of(source, root);
+    follow(source, &mut copy);
+    let plan = copy.plan_epoch(Begin::Own);
+    run(&mut copy, plan).unwrap();
+    let dir = root.child("p0");
+    // Without a mark all of it is read; what lies below an epoch was durable.
+    block_on(dir.remove(crate::mark::NAME)).unwrap();
+    let last = bases(&copy).pop().unwrap();
+    dir.flip(&crate::segment::name::store(last, 0), 8 * 2_000)
+        .unwrap();
+    copy
+}
+
 fn bases(log: &Memory) -> Vec<Offset> {
     log.segments().map(|segment| segment.base).collect()
 }
@@ -480,6 +496,57 @@ fn epochs_that_own_nothing_are_forgotten_without_a_cut() {
     let plan = copy.plan_epoch(Begin::Own);
     run(&mut copy, plan).unwrap();
     assert_eq!(copy.epoch().get(), 2, "no number is used twice");
+}
+
+/// A copy whose last segment had ended forgot an epoch. The mark that it wrote placed its end at the
+/// start of that segment: after a kill all of it was held for torn, and zeroed.
+#[test]
+fn forgetting_an_epoch_behind_a_segment_that_ended_promises_no_less() {
+    for is_sealed in [false, true] {
+        let roots = (MemoryDir::new(), MemoryDir::new());
+        let source = source(&roots.0, 3);
+        let mut copy = copy_of(&source, &roots.1);
+        follow(&source, &mut copy);
+        copy.roll();
+        if is_sealed {
+            settle(&mut copy, at(0)).unwrap();
+        }
+        let plan = copy.plan_epoch(Begin::Own);
+        run(&mut copy, plan).unwrap();
+        let common = shared(&copy, &source);
+        let plan = copy.plan_rejoin(common, at(1)).unwrap().unwrap();
+        run(&mut copy, Ok(plan)).unwrap();
+        let (mut copy, report) = reopen(copy, &roots.1, follower());
+        assert!(
+            report.damage.is_empty() && report.quarantined.is_empty() && report.torn.is_none(),
+            "{report:?}"
+        );
+        let all = |log: &Memory| read_all(log, Offset::ZERO).unwrap();
+        assert_eq!(all(&copy), all(&source));
+        let plan = copy.plan_epoch(Begin::Own);
+        run(&mut copy, plan).unwrap();
+        assert_eq!(copy.epoch().get(), 2, "no number is used twice");
+    }
+}
+
+/// A damaged segment is never sealed: every opening looks there for what the mark tells of it.
+#[test]
+fn forgetting_an_epoch_behind_a_damaged_segment_gives_up_none_of_its_records() {
+    let roots = (MemoryDir::new(), MemoryDir::new());
+    let source = source(&roots.0, 3);
+    let copy = damaged_copy(&source, &roots.1);
+    let (mut copy, report) = reopen(copy, &roots.1, follower());
+    let damage = report.damage;
+    assert_eq!(damage.len(), 1, "{damage:?}");
+    let common = shared(&copy, &source);
+    let plan = copy.plan_rejoin(common, at(1)).unwrap().unwrap();
+    run(&mut copy, Ok(plan)).unwrap();
+    let (copy, report) = reopen(copy, &roots.1, follower());
+    assert_eq!((report.torn, report.damage), (None, damage));
+    assert_eq!(
+        (copy.log_end(), copy.epochs()),
+        (offset(3), source.epochs())
+    );
 }
 
 #[test]
