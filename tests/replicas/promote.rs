@@ -69,6 +69,9 @@ fn what_a_follower_reported_is_there_after_it_was_promoted() {
         b.kill();
         a.fill(&topic, 0, 20);
         b.up();
+        until("the follower hears its source", || {
+            status(b, &topic, 0).source_end.is_some()
+        });
         let _poured = a.pour(&topic, 0, 60);
         until("the follower is heard", || {
             !status(a, &topic, 0).followers.is_empty()
