@@ -78,6 +78,7 @@ impl Core {
         let slot = claim.slot();
         self.halt(key).await;
         self.followers.forget(key);
+        self.repairs.forget(key);
         self.hands.forget(key);
         let is_fenced = self.take_log(slot).await.is_some_and(|log| log.is_fenced());
         if is_fenced {

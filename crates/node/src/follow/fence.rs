@@ -38,7 +38,9 @@ impl Core {
         let Some((topic, address)) = self.remembered(key, by.copy) else {
             return;
         };
-        self.hear_claim(topic, key, address);
+        if self.followers.may_check_claim(key) {
+            self.hear_claim(topic, key, address);
+        }
     }
 
     /// Asks those that are remembered as followers of a topic's partitions if one of them owns its

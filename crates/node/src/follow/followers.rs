@@ -3,13 +3,14 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use corelog_protocol::message::epoch::Epoch;
 use corelog_protocol::message::fetch;
 use corelog_record::{CopyId, NodeId, Offset, TopicName};
 use corelog_storage::format::replica::{Peer, Replica};
 
+use super::address::check_addresses;
 use super::lineage::{diverged, shared, told};
 use crate::core::{Core, PartitionKey};
 use crate::failure::Failure;
@@ -19,10 +20,26 @@ use crate::{router, rt};
 /// Followers of one partition that are remembered: more copies than anyone keeps.
 pub(crate) const FOLLOWERS_MAX: usize = 8;
 
+/// How often, at most, addresses of a partition's followers are written down.
+const REMEMBER_EVERY: Duration = Duration::from_millis(200);
+/// How often, at most, a follower of a partition is asked if it owns it by now.
+const CLAIM_EVERY: Duration = Duration::from_secs(5);
+
 /// The followers of a core's partitions.
 #[derive(Debug, Default)]
 pub(crate) struct Followers {
-    heard: RefCell<HashMap<PartitionKey, Vec<Follower>>>,
+    heard: RefCell<HashMap<PartitionKey, Heard>>,
+}
+
+/// Those of one partition.
+#[derive(Debug, Default)]
+struct Heard {
+    followers: Vec<Follower>,
+    /// When one was last asked if it owns the partition.
+    claim_checked: Option<Instant>,
+    /// When an address was last to be written down, and if it still is.
+    remembered: Option<Instant>,
+    is_remembering: bool,
 }
 
 /// A copy that follows a partition of this core.
@@ -49,26 +66,53 @@ impl Followers {
     /// Those of a partition that were heard since the node was started, longest silent first.
     pub(crate) fn of(&self, key: PartitionKey) -> Vec<Follower> {
         let heard = self.heard.borrow();
-        let mut followers = heard.get(&key).cloned().unwrap_or_default();
+        let followers = heard.get(&key).map(|heard| heard.followers.clone());
+        let mut followers = followers.unwrap_or_default();
         followers.sort_by_key(|follower| follower.at);
         followers
     }
 
-    /// Takes note of one. True if it is new here, or somewhere else.
-    fn note(&self, key: PartitionKey, follower: Follower) -> bool {
+    /// Takes note of one.
+    fn note(&self, key: PartitionKey, follower: Follower) {
         let mut heard = self.heard.borrow_mut();
-        let known = heard.entry(key).or_default();
-        if let Some(before) = known.iter_mut().find(|known| known.copy == follower.copy) {
-            let is_same = (&before.node, &before.address) == (&follower.node, &follower.address);
-            *before = follower;
-            return !is_same;
-        }
+        let known = &mut heard.entry(key).or_default().followers;
+        known.retain(|known| known.copy != follower.copy);
         if known.len() == FOLLOWERS_MAX {
             let silent = (0..known.len()).min_by_key(|&at| known[at].at);
             silent.map(|at| known.swap_remove(at));
         }
         known.push(follower);
-        true
+    }
+
+    /// If one was taken note of.
+    fn knows(&self, key: PartitionKey, copy: CopyId) -> bool {
+        let heard = self.heard.borrow();
+        let heard = heard.get(&key);
+        heard.is_some_and(|heard| heard.followers.iter().any(|known| known.copy == copy))
+    }
+
+    /// If it is time to ask one of a partition's followers whether that owns it: from now on it is not.
+    pub(super) fn may_check_claim(&self, key: PartitionKey) -> bool {
+        let mut heard = self.heard.borrow_mut();
+        is_due(
+            &mut heard.entry(key).or_default().claim_checked,
+            CLAIM_EVERY,
+        )
+    }
+
+    /// If an address of one of a partition's followers may be written down: one at a time.
+    fn may_remember(&self, key: PartitionKey) -> bool {
+        let mut heard = self.heard.borrow_mut();
+        let heard = heard.entry(key).or_default();
+        let may = !heard.is_remembering && is_due(&mut heard.remembered, REMEMBER_EVERY);
+        heard.is_remembering |= may;
+        may
+    }
+
+    fn end_remembering(&self, key: PartitionKey) {
+        if let Some(heard) = self.heard.borrow_mut().get_mut(&key) {
+            heard.is_remembering = false;
+        }
     }
 
     pub(crate) fn forget(&self, key: PartitionKey) {
@@ -86,47 +130,54 @@ impl Core {
         key: PartitionKey,
         follower: fetch::Follower,
     ) -> Result<Hearing, Failure> {
+        check_addresses("follower.address", follower.address.as_slice())?;
         let place = self.place(key)?;
         let mut hearing = Hearing {
             lag_bytes: self.bytes_behind(key, follower.end),
             ..Hearing::default()
         };
-        // It tells its epochs when it comes, and is heard as a follower once they were compared.
-        let is_new = follower.end == Offset::ZERO && follower.epochs.is_empty();
-        if !follower.epochs.is_empty() || is_new {
+        // It tells its epochs when it comes, and is heard as a follower once they were compared; a copy
+        // that has none yet is held against the chain alone.
+        let is_empty = follower.end == Offset::ZERO && follower.epochs.is_empty();
+        let is_known = self.followers.knows(key, follower.copy);
+        if !follower.epochs.is_empty() || is_empty || !is_known {
             let mine = self.epochs(key)?;
-            self.check_claim(key, &mine, &follower);
-            let theirs = (follower.epochs.as_slice(), follower.end);
-            let common = shared((&mine, place.durable.offset), theirs).offset;
-            if common < follower.end {
-                return Err(diverged(common));
+            if !follower.epochs.is_empty() {
+                self.check_claim(key, &mine, &follower);
+                let theirs = (follower.epochs.as_slice(), follower.end);
+                let common = shared((&mine, place.durable.offset), theirs).offset;
+                if common < follower.end {
+                    return Err(diverged(common));
+                }
             }
-            if !is_new {
+            if !is_empty {
                 self.confirm(key, &follower).await?;
             }
             hearing.epochs = told(&mine);
         }
-        let is_new = self.followers.note(
+        self.followers.note(
             key,
             Follower {
                 copy: follower.copy,
                 node: follower.node,
                 address: follower.address.clone(),
-                end: follower.end,
+                // What it may have beyond this log is not this log's.
+                end: follower.end.min(place.durable.offset),
                 at: rt::now(),
             },
         );
-        self.tell_replicated(key);
-        if let (true, Some(node), Some(address)) = (is_new, follower.node, follower.address) {
+        let replica = self.replica(key)?;
+        self.tell_replicated(key, &replica);
+        if let (Some(node), Some(address)) = (follower.node, follower.address) {
             let copy = follower.copy;
-            self.remember(
-                key,
-                Peer {
-                    node,
-                    copy,
-                    address,
-                },
-            );
+            let peer = Peer {
+                node,
+                copy,
+                address,
+            };
+            if !replica.followers.contains(&peer) && self.followers.may_remember(key) {
+                self.remember(key, peer);
+            }
         }
         Ok(hearing)
     }
@@ -149,10 +200,7 @@ impl Core {
 
     /// Tells a partition up to where all hold it that are remembered as its followers: one that was not
     /// heard since the start may hold nothing.
-    fn tell_replicated(self: &Rc<Self>, key: PartitionKey) {
-        let Ok(replica) = self.replica(key) else {
-            return;
-        };
+    fn tell_replicated(self: &Rc<Self>, key: PartitionKey, replica: &Replica) {
         let heard = self.followers.of(key);
         let end_of = |peer: &Peer| {
             let heard = heard.iter().find(|follower| follower.copy == peer.copy);
@@ -168,24 +216,17 @@ impl Core {
     /// Has core 0 write down where a follower is reached.
     fn remember(self: &Rc<Self>, key: PartitionKey, peer: Peer) {
         let core = Rc::clone(self);
+        let heard = self.followers.of(key);
+        let heard: Vec<_> = heard.iter().map(|one| (one.copy, one.at)).collect();
         rt::spawn_background(async move {
-            let Some(name) = core.topic_name(key) else {
-                return;
-            };
-            let change = move |mut replica: Replica| {
-                replica.followers.retain(|known| known.copy != peer.copy);
-                if replica.followers.len() == FOLLOWERS_MAX {
-                    replica.followers.remove(0);
+            if let Some(name) = core.topic_name(key) {
+                let change = move |replica| Ok(remembering(replica, peer, &heard));
+                if let Err(error) = router::change_replica(&core, name, key, change).await {
+                    let error = error.message;
+                    tracing::warn!(error, "a follower's address is not remembered yet");
                 }
-                replica.followers.push(peer);
-                Ok(replica)
-            };
-            if let Err(error) = router::change_replica(&core, name, key, change).await {
-                tracing::warn!(
-                    error = error.message,
-                    "a follower's address is not remembered"
-                );
             }
+            core.followers.end_remembering(key);
         })
         .detach();
     }
@@ -194,5 +235,62 @@ impl Core {
         let routes = self.routes.borrow();
         let topic = routes.topics().find(|topic| topic.id == key.topic)?;
         Some(topic.name.clone())
+    }
+}
+
+/// The same with another follower, in the place of the one that was silent longest if they are too many.
+fn remembering(mut replica: Replica, peer: Peer, heard: &[(CopyId, Instant)]) -> Replica {
+    let known = &mut replica.followers;
+    known.retain(|known| known.copy != peer.copy);
+    if known.len() >= FOLLOWERS_MAX {
+        let heard_at = |at: usize| {
+            let heard = heard.iter().find(|(copy, _)| *copy == known[at].copy);
+            heard.map(|(_, at)| *at)
+        };
+        let silent = (0..known.len()).min_by_key(|&at| heard_at(at));
+        silent.map(|at| known.remove(at));
+    }
+    known.push(peer);
+    replica
+}
+
+/// If so much time has passed since `last`, which is now then.
+fn is_due(last: &mut Option<Instant>, every: Duration) -> bool {
+    let now = rt::now();
+    let is_due = last.is_none_or(|last| last + every <= now);
+    if is_due {
+        *last = Some(now);
+    }
+    is_due
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_record::PartitionId;
+
+    use super::*;
+
+    fn peer(number: u8) -> Peer {
+        Peer {
+            node: NodeId::from_bytes([number; 16]),
+            copy: CopyId::from_bytes([number; 16]),
+            address: format!("127.0.0.1:{number}"),
+        }
+    }
+
+    #[test]
+    fn the_follower_that_was_silent_longest_is_forgotten_and_no_other() {
+        let count = u8::try_from(FOLLOWERS_MAX).expect("a few");
+        let mut replica = Replica::owner(PartitionId::new(0));
+        replica.followers = (0..count).map(peer).collect();
+        let now = rt::now();
+        // The third was never heard since the start.
+        let heard: Vec<_> = (0..count).filter(|number| *number != 3).collect();
+        let heard: Vec<_> = heard.iter().map(|n| (peer(*n).copy, now)).collect();
+        let replica = remembering(replica, peer(count), &heard);
+        assert_eq!(replica.followers.len(), FOLLOWERS_MAX);
+        assert!(!replica.followers.contains(&peer(3)));
+        assert!(replica.followers.contains(&peer(0)));
+        assert_eq!(replica.followers.last(), Some(&peer(count)));
     }
 }

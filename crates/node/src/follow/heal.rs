@@ -16,6 +16,7 @@ use corelog_storage::intake::Ready;
 use corelog_storage::log::Options;
 use corelog_storage::log::lineage::Began;
 
+use super::address::check_addresses;
 use super::files::why_not;
 use crate::catalog;
 use crate::core::{Core, PartitionKey};
@@ -27,8 +28,10 @@ use crate::transfer::{Order, Progress, Received, Wanted};
 
 /// How long a source may send nothing.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long after a repair that did not end well the next one begins by itself.
+/// How long after a repair that did not end well the next one begins by itself, and the longest, which
+/// each further one doubles it to.
 const AGAIN: Duration = Duration::from_secs(5);
+const AGAIN_MAX: Duration = Duration::from_secs(60);
 /// When whoever reads what is being repaired is to come again, in milliseconds.
 const RETRY_MS: u32 = 500;
 /// How long a reader that met damage waits for its repair.
@@ -48,8 +51,10 @@ struct Repairing {
     is_running: bool,
     /// Segments that a reader met damage in.
     met: BTreeSet<Offset>,
-    /// When the last one that left damage ended.
-    failed: Option<Instant>,
+    /// Before this the next one does not begin by itself: the last one left damage.
+    rests_until: Option<Instant>,
+    /// How many in a row left damage.
+    failed_count: u32,
     /// Segments that were replaced since the node was started.
     replaced: u64,
 }
@@ -73,7 +78,7 @@ impl Repairs {
         let mut by_key = self.by_key.borrow_mut();
         let repairing = by_key.entry(key).or_default();
         repairing.met.extend(met);
-        let is_early = repairing.failed.is_some_and(|at| rt::now() < at + AGAIN);
+        let is_early = repairing.rests_until.is_some_and(|until| rt::now() < until);
         if repairing.is_running || (is_early && !is_asked) {
             return false;
         }
@@ -85,8 +90,21 @@ impl Repairs {
         if let Some(repairing) = self.by_key.borrow_mut().get_mut(&key) {
             repairing.is_running = false;
             repairing.replaced += replaced as u64;
-            repairing.failed = (!is_whole).then(rt::now);
+            repairing.rests_until = (!is_whole).then(|| {
+                let doubled = AGAIN * 2_u32.saturating_pow(repairing.failed_count.min(8));
+                rt::now() + doubled.min(AGAIN_MAX)
+            });
+            repairing.failed_count = match is_whole {
+                true => 0,
+                false => repairing.failed_count.saturating_add(1),
+            };
         }
+        self.ended.notify();
+    }
+
+    /// The partition is gone.
+    pub(crate) fn forget(&self, key: PartitionKey) {
+        self.by_key.borrow_mut().remove(&key);
         self.ended.notify();
     }
 
@@ -145,12 +163,13 @@ impl Core {
     /// Repairs a partition of this core from `sources`, or from those that are known.
     ///
     /// # Errors
-    /// `Busy` while that goes on already, `SourceUnavailable` if nobody is known.
+    /// `Busy` while that goes on already, `SourceUnavailable` if nobody is known, `InvalidRequest`.
     pub(crate) async fn repair(
         self: &Rc<Self>,
         key: PartitionKey,
         sources: Vec<String>,
     ) -> Result<Partition, Failure> {
+        check_addresses("from", &sources)?;
         let sources = match sources.is_empty() {
             true => self.sources_of(key),
             false => sources,
@@ -169,6 +188,14 @@ impl Core {
         let mut segments = Vec::new();
         let repaired = self.replace_damaged(key, sources, &mut segments).await;
         let damage_left = self.damage_count(key);
+        let repaired = repaired.and_then(|()| match damage_left > 0 && segments.is_empty() {
+            // Nobody else has written down what it holds.
+            true => Err(failure(
+                ErrorCode::Damaged,
+                "the damage is in a segment that is not sealed: no other can take its place",
+            )),
+            false => Ok(()),
+        });
         self.repairs
             .end(key, segments.len(), repaired.is_ok() && damage_left == 0);
         let name = self.topic_name(key);

@@ -1,6 +1,7 @@
 //! Partitions of other nodes that this one holds copies of, and other nodes that hold copies of its.
 //!
 //! ```text
+//! address   where other nodes are reached, as clients and followers name it
 //! line      a connection of this core to another node
 //! lines     these connections, each shared by a number of partitions
 //! names     where other nodes are, looked up
@@ -31,6 +32,7 @@
 //! Never lives here: who owns a partition (`catalog/replicas`), the bytes of sealed segments
 //! (`transfer`).
 
+mod address;
 mod beginning;
 mod copying;
 mod fence;
@@ -54,6 +56,7 @@ mod task;
 
 use std::time::Duration;
 
+pub(crate) use address::check_addresses;
 pub(crate) use followers::{Followers, Hearing};
 pub(crate) use followings::Followings;
 pub(crate) use hands::Hands;

@@ -9,6 +9,10 @@ use corelog_storage::log::{Damage, Pinned};
 
 use super::state::Partition;
 
+/// Sealed segments of one answer: each takes about 300 bytes of its head. Whoever has those asks for the
+/// ones behind.
+const SEALED_COUNT_MAX: usize = 16_384;
+
 /// Why a segment's file is not lent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotLent {
@@ -23,7 +27,8 @@ pub(crate) enum NotLent {
 }
 
 impl<D: Dir> Partition<D> {
-    /// The log as files: the sealed segments that hold offsets at or above `from`, and the active one.
+    /// The log as files: the first sealed segments that hold offsets at or above `from`, as many as an
+    /// answer holds, and the active one.
     pub(crate) fn segments(&self, from: Offset, epochs: Vec<Epoch>) -> segments::Answer {
         let sealed = self.log.sealed().map(|(generation, seal)| Sealed {
             base: seal.digest.base,
@@ -47,7 +52,10 @@ impl<D: Dir> Partition<D> {
             log_start: self.bounds.log_start,
             high_watermark: self.bounds.high_watermark,
             epochs,
-            sealed: sealed.filter(|one| from <= one.digest.last).collect(),
+            sealed: sealed
+                .filter(|one| from <= one.digest.last)
+                .take(SEALED_COUNT_MAX)
+                .collect(),
             active,
         }
     }
