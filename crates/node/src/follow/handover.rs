@@ -169,7 +169,7 @@ impl Core {
         }
         if before.role == Role::HandingOver {
             self.take_back(&topic, key, before, accept_loss).await?;
-            self.own_again(topic, key).await?;
+            self.own_again(topic, key, accept_loss).await?;
         }
         let epoch = self.epochs(key)?.last().map(|last| last.epoch);
         let mine = self.shared.addresses.get();
@@ -246,13 +246,16 @@ impl Core {
         self: &Rc<Self>,
         topic: TopicName,
         key: PartitionKey,
+        is_forced: bool,
     ) -> Result<(), Failure> {
         let before = self.replica(key)?;
         let end = self.place(key)?.log_end;
         self.durable(key, end).await?;
-        // Two steps: a target that took over all the same began its epoch one step above the last.
         self.begin_above(key).await?;
-        self.begin_above(key).await?;
+        if is_forced {
+            // A target that took over all the same began its epoch one step above the last, too.
+            self.begin_above(key).await?;
+        }
         router::change_replica(self, topic, key, move |mut replica| {
             check_same(&before, &replica)?;
             replica.role = Role::Owner;
