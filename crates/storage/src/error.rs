@@ -7,6 +7,7 @@ use corelog_record::{HistoryId, LeaderEpoch, Offset, PartitionId, Position, Topi
 
 use crate::disk::{Dir, is_full, is_out_of_files};
 use crate::format;
+use crate::format::state::Broken;
 
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -147,6 +148,24 @@ pub enum Error {
         segment: Offset,
         /// The number of the epoch.
         epoch: LeaderEpoch,
+    },
+    /// A segment of a source that does not have the last epoch of the log, in which no batch is: the
+    /// epoch has to be forgotten first.
+    #[error("epoch {epoch} of the log is none of the source's that segment {segment} is of")]
+    OwnEpoch {
+        /// The base offset of the segment.
+        segment: Offset,
+        /// The number of the epoch.
+        epoch: LeaderEpoch,
+    },
+    /// A segment of which the source says what cannot be so, as far as the log knows.
+    #[error("what the source says of segment {segment} contradicts the log")]
+    Contradicts {
+        /// The base offset of the first segment that was to come in.
+        segment: Offset,
+        /// Why.
+        #[source]
+        source: Broken,
     },
     /// A directory without a finished snapshot.
     #[error("{dir} holds no snapshot, or one that was never finished")]

@@ -44,16 +44,19 @@ impl Following {
     }
 
     /// Forgets epochs without batches that its source does not have: it began one of its own, and died
-    /// before it owned the partition.
+    /// before it owned the partition. A source that tells of none says nothing of them.
     pub(super) async fn forget_unused(
         &self,
         core: &Rc<Core>,
-        answer: &fetch::Answer,
+        epochs: &[Epoch],
+        high_watermark: Offset,
     ) -> Result<(), Trouble> {
+        if epochs.is_empty() {
+            return Ok(());
+        }
         let place = core.place(self.key).map_err(Trouble::Again)?;
         let mine = core.epochs(self.key).map_err(Trouble::Again)?;
-        let theirs = (answer.epochs.as_slice(), answer.high_watermark);
-        let common = shared((&mine, place.log_end), theirs);
+        let common = shared((&mine, place.log_end), (epochs, high_watermark));
         if common.offset == place.log_end && common.epoch < mine.last().map(|last| last.epoch) {
             let forgotten = core.change(self.key, Change::Rejoin(common)).await;
             forgotten.map_err(Trouble::Again)?;

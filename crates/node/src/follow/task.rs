@@ -163,6 +163,10 @@ impl Following {
         loop {
             let origin = self.segments(core, &line).await?;
             self.begin(core, &origin).await?;
+            // Segments are not taken in over an epoch that is this copy's alone.
+            let high_watermark = origin.high_watermark;
+            self.forget_unused(core, &origin.epochs, high_watermark)
+                .await?;
             self.copy_sealed(core, &origin, source).await?;
             if self.has_all(core)? {
                 return Ok(());
@@ -253,7 +257,8 @@ impl Following {
             let answer = &reply.head;
             if !answer.epochs.is_empty() {
                 epochs.clone_from(&answer.epochs);
-                self.forget_unused(core, answer).await?;
+                self.forget_unused(core, &answer.epochs, answer.high_watermark)
+                    .await?;
             }
             self.progress.hear(answer.high_watermark, answer.lag_bytes);
             if !reply.body().is_empty() && !core.place(self.key).map_err(Trouble::Again)?.has_files

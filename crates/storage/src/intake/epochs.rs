@@ -1,6 +1,5 @@
 //! Where in a segment epochs begin.
 
-use corelog_record::LeaderEpoch;
 use corelog_record::batch::View;
 
 use crate::format::edit::Epoch;
@@ -14,8 +13,11 @@ pub(super) struct Epochs {
     ahead: Vec<Began>,
     /// The others, oldest first.
     met: Vec<Epoch>,
-    /// That of the last batch.
-    last: Option<LeaderEpoch>,
+}
+
+/// Whether a log can have the epochs `began`, oldest first: numbers rise, offsets do not fall.
+pub(super) fn are_in_order(began: &[Began]) -> bool {
+    began.is_sorted_by(|one, next| one.epoch < next.epoch && one.offset <= next.offset)
 }
 
 impl Epochs {
@@ -27,25 +29,18 @@ impl Epochs {
         let mut epochs = Self {
             ahead,
             met: Vec::new(),
-            last: None,
         };
         epochs.meet(base);
         epochs
     }
 
-    /// Whether `batch`, which begins at `point`, may carry the epoch it does: one that began by then,
-    /// and none before that of the batch ahead of it. An epoch that begins within a batch is none.
+    /// Whether `batch`, which begins at `point`, carries the epoch that it has to: the one that began
+    /// last by then, as recovery asks for it. An epoch that begins within a batch is none.
     pub(super) fn admit(&mut self, point: &Point, batch: &View<'_>) -> bool {
         self.meet(point);
         let is_within = |next: &Began| next.offset < batch.next_offset();
-        let epoch = batch.epoch();
-        let is_known = self.met.iter().any(|met| Some(met.epoch) == epoch);
-        let is_admitted =
-            is_known && self.last <= epoch && !self.ahead.last().is_some_and(is_within);
-        if is_admitted {
-            self.last = epoch;
-        }
-        is_admitted
+        let ruling = self.met.last().map(|met| met.epoch);
+        ruling.is_some() && ruling == batch.epoch() && !self.ahead.last().is_some_and(is_within)
     }
 
     /// The epochs that began at or before the end of the walk, but for those that begin right there:

@@ -43,6 +43,12 @@ pub enum Error {
         /// The base offset in it.
         segment: Offset,
     },
+    /// Epochs that no log has: numbers that do not rise, or offsets that fall.
+    #[error("segment {segment}: the epochs of its source do not follow each other")]
+    Epochs {
+        /// The base offset of the segment.
+        segment: Offset,
+    },
     /// The disk refuses; nothing is said about whoever sent the bytes.
     #[error(transparent)]
     Storage(#[from] crate::Error),

@@ -4,13 +4,14 @@ use std::rc::Rc;
 
 use corelog_record::{HistoryId, Offset, Timestamp};
 
+use super::epochs::are_in_order;
 use super::verifier::{Bad, Verifier};
 use super::{Error, Ready, partial};
 use crate::disk::{BLOCK_BYTES, Buf, Dir, File, Open, Space, round_up};
 use crate::error::At;
 use crate::format::edit::Seal;
 use crate::log::lineage::Began;
-use crate::log::remove;
+use crate::log::{UNSYNCED_BYTES_MAX, remove};
 use crate::segment::{Point, name};
 
 /// What is received, and into which log.
@@ -56,12 +57,16 @@ impl<D: Dir> Intake<D> {
     /// was interrupted: as far as what it left can be verified. Space for all of it is prepared.
     ///
     /// # Errors
-    /// [`Error::Seal`] for a seal that no segment has; [`Error::Storage`], a full disk among others.
+    /// [`Error::Seal`] for a seal that no segment has; [`Error::Epochs`]; [`Error::Storage`], a full disk
+    /// among others.
     pub async fn open(dir: &D, of: Of, now: Timestamp) -> Result<Self, Error> {
         let Of { seal, .. } = &of;
         let (base, bytes) = (seal.digest.base, seal.digest.bytes);
         if !seal.digest.is_possible() || SEGMENT_BYTES_MAX < bytes {
             return Err(Error::Seal { segment: base });
+        }
+        if !are_in_order(&of.epochs) {
+            return Err(Error::Epochs { segment: base });
         }
         let store = name::store(base, of.generation);
         let left = left(dir, &store).await?;
@@ -379,7 +384,8 @@ fn piece_bytes(bytes: u64) -> usize {
 /// Pieces are written in this size: large enough for a disk to be as fast as it can.
 const PIECE_BYTES: u64 = 1 << 20;
 
-/// No store is longer: its index counts in 32 bits.
-const SEGMENT_BYTES_MAX: u64 = u32::MAX as u64;
+/// No store is longer: as large as a segment can be set to be, and one batch. So much space is prepared
+/// before a byte of it was seen.
+const SEGMENT_BYTES_MAX: u64 = (1 << 30) + UNSYNCED_BYTES_MAX as u64;
 
 const BLOCK: u64 = BLOCK_BYTES as u64;

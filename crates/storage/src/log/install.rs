@@ -64,7 +64,8 @@ impl<D: Dir> Log<D> {
     /// [`Error::Busy`] while a chore is under way, or anything is pending or in flight, or a segment
     /// waits to be sealed; an active segment that ends where they begin is rolled first, and waits, too.
     /// [`Error::NotNext`] for segments that do not begin at the log end, also
-    /// those of a log without files; [`Error::OtherLineage`]; [`Error::ReadOnly`], [`Error::Fenced`].
+    /// those of a log without files; [`Error::OtherLineage`]; [`Error::OwnEpoch`] for a log in whose last
+    /// epoch they are not; [`Error::Contradicts`]; [`Error::ReadOnly`], [`Error::Fenced`].
     pub fn plan_install(
         &mut self,
         mut ready: Vec<Ready>,
@@ -113,12 +114,20 @@ impl<D: Dir> Log<D> {
         Ok(self.chore(Work::Install(Box::new(install))))
     }
 
-    /// Takes along what an install needs.
+    /// Takes along what an install needs. What a peer says is no edit of our own making: that it follows
+    /// is looked at first.
     pub(super) fn install(
         &mut self,
         segments: Vec<Ready>,
         edits: Vec<Edit>,
     ) -> Result<Install<D>, Error> {
+        if let (Some(manifest), Some(first)) = (self.manifest.get(), segments.first()) {
+            let (mut state, segment) = (manifest.state().clone(), first.base());
+            for edit in &edits {
+                let applied = state.apply(edit);
+                applied.map_err(|source| Error::Contradicts { segment, source })?;
+            }
+        }
         let slot = self.unset_slot();
         let Some(manifest) = self.manifest.take() else {
             return Err(Error::Busy);
@@ -227,30 +236,39 @@ impl<D: Dir> Log<D> {
     /// The edits for the epochs that began in `segments` and are new to the log.
     fn epochs_of(&self, segments: &[Ready]) -> Result<Vec<Edit>, Error> {
         let mut known = self.epochs().to_vec();
+        self.check_ruling(segments)?;
         let mut edits = Vec::new();
         for ready in segments {
             for met in &ready.epochs {
-                let other = Error::OtherLineage {
-                    segment: ready.base(),
-                    epoch: met.epoch,
-                };
                 let same = known.iter().find(|known| known.epoch == met.epoch);
                 if same.is_some_and(|same| same.lineage != met.lineage) {
-                    return Err(other);
+                    return Err(Error::OtherLineage {
+                        segment: ready.base(),
+                        epoch: met.epoch,
+                    });
                 }
-                let last = known.last();
-                if last.is_none_or(|last| last.epoch < met.epoch) {
-                    // Epochs begin one behind the other; a source that says otherwise has others.
-                    let is_behind =
-                        |last: &Epoch| last.offset <= met.offset && last.ordinal <= met.ordinal;
-                    if !last.is_none_or(is_behind) {
-                        return Err(other);
-                    }
+                if known.last().is_none_or(|last| last.epoch < met.epoch) {
                     known.push(*met);
                     edits.push(Edit::Epoch(*met));
                 }
             }
         }
         Ok(edits)
+    }
+
+    /// Checks that the last epoch of the log is one of the source's, or that one of the source's began
+    /// behind it by the start of `segments`. An epoch of this copy's own would rule over batches that
+    /// are not of it.
+    fn check_ruling(&self, segments: &[Ready]) -> Result<(), Error> {
+        let (Some(last), Some(first)) = (self.epochs().last(), segments.first()) else {
+            return Ok(());
+        };
+        let (epoch, segment) = (last.epoch, first.base());
+        let is_ruled =
+            |met: &Epoch| met.epoch == epoch || (epoch < met.epoch && met.offset <= segment);
+        match first.epochs.iter().any(is_ruled) {
+            true => Ok(()),
+            false => Err(Error::OwnEpoch { segment, epoch }),
+        }
     }
 }

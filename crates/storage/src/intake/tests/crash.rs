@@ -59,14 +59,14 @@ fn segments_are_installed_whole_or_not_at_all_whenever_the_power_goes_and_then_c
     let mut there = 0;
     let operations = (0..).find(|operations| {
         let root = Disk::new(prepared.power_cut(0));
-        let (mut log, _) = open(&root, small(), 3, at(2)).unwrap();
+        let (mut log, _) = open(&root, follower(), 3, at(2)).unwrap();
         root.faults().hold(Match::ANY, When::Before);
         let done = run_up_to(&root, clone(&root, &mut log, &source, 0..2), *operations);
         let is_done = done.is_some_and(|done| done.is_ok());
         drop(log);
         for seed in 0..SEEDS {
             let root = root.inner().power_cut(seed);
-            let (mut log, report) = open(&root, small(), 4, at(10)).unwrap();
+            let (mut log, report) = open(&root, follower(), 4, at(10)).unwrap();
             assert!(
                 report.damage.is_empty() && report.torn.is_none(),
                 "{report:?}"
@@ -155,7 +155,7 @@ fn an_error_at_any_step_loses_nothing_and_all_comes_in_after_a_reopening() {
     let mut failed = 0;
     for nth in 1.. {
         let root = Disk::new(prepared.power_cut(0));
-        let (mut log, _) = open(&root, small(), 3, at(2)).unwrap();
+        let (mut log, _) = open(&root, follower(), 3, at(2)).unwrap();
         let kind = match nth % 2 {
             0 => ErrorKind::StorageFull,
             _ => ErrorKind::Other,
@@ -172,7 +172,7 @@ fn an_error_at_any_step_loses_nothing_and_all_comes_in_after_a_reopening() {
             }
         }
         drop(log);
-        let (mut log, report) = open(&root, small(), 4, at(10)).unwrap();
+        let (mut log, report) = open(&root, follower(), 4, at(10)).unwrap();
         assert!(report.damage.is_empty(), "{report:?}");
         if log.log_end() == Offset::ZERO {
             block_on(clone(&root, &mut log, &source, 0..2)).unwrap();

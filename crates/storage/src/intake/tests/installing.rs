@@ -1,6 +1,8 @@
 //! What came in becomes part of a log.
 
 use super::*;
+use crate::log::Begin;
+use crate::log::lineage::Common;
 
 #[test]
 fn a_log_that_was_installed_is_the_log_that_was_sent() {
@@ -97,7 +99,7 @@ fn an_empty_store_that_waits_at_the_end_gives_way() {
     assert!(flush(&mut log, at(2)).unwrap_err().is_shortage());
     drop(log);
     root.set_capacity(None);
-    let (mut log, _) = open(&root, small(), 3, at(3)).unwrap();
+    let (mut log, _) = open(&root, follower(), 3, at(3)).unwrap();
     let empty = name::store(Offset::ZERO, 0);
     assert!(files(&root).contains(&empty));
     let generation = log.generation_next(Offset::ZERO);
@@ -151,10 +153,40 @@ fn epochs_that_do_not_begin_one_behind_the_other_are_refused() {
     });
     let refused = log.plan_install(vec![forged], at(9)).unwrap_err();
     assert!(
-        matches!(refused, crate::Error::OtherLineage { .. }),
+        matches!(refused, crate::Error::Contradicts { .. }),
         "{refused:?}"
     );
     install(&mut log, vec![ready(last)]).unwrap();
+}
+
+/// A copy began an epoch of its own, and died before it owned the partition. What was installed then was
+/// said to be of that epoch, and the epoch it was of was never known.
+#[test]
+fn segments_are_not_installed_over_an_epoch_of_this_copys_own() {
+    let source = Source::new(25);
+    let root = MemoryDir::new();
+    copy(&root, &source);
+    let (mut log, _) = open(&root, small(), 3, at(2)).unwrap();
+    let run = |log: &mut MemoryLog, plan: crate::log::ChorePlan<MemoryDir>| {
+        let done = block_on(plan.run());
+        log.complete_chore(done, at(3)).unwrap()
+    };
+    let plan = log.plan_epoch(Begin::TakenOver).unwrap();
+    run(&mut log, plan);
+    let ready = vec![block_on(receive(&root, &source, 0, 5_000)).unwrap()];
+    let refused = log.plan_install(ready.clone(), at(9)).unwrap_err();
+    assert!(
+        matches!(refused, crate::Error::OwnEpoch { .. }),
+        "{refused:?}"
+    );
+    let common = Common {
+        offset: Offset::ZERO,
+        epoch: Some(source.epochs[0].epoch),
+    };
+    let plan = log.plan_rejoin(common, at(9)).unwrap().unwrap();
+    run(&mut log, plan);
+    install(&mut log, ready).unwrap();
+    assert_eq!(log.epochs(), &source.epochs[..1]);
 }
 
 #[test]

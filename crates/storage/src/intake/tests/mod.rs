@@ -15,7 +15,7 @@ use crate::format::edit::{Edit, Epoch, Seal};
 use crate::format::manifest::Header;
 use crate::format::mark::Slot;
 use crate::log::lineage::Began;
-use crate::log::{Chore, Log, Options};
+use crate::log::{Chore, Log, Options, Ownership};
 use crate::manifest::{self, Manifest};
 use crate::mark::Mark;
 use crate::segment::{NO_TIMESTAMP, Point, name};
@@ -32,6 +32,14 @@ fn small() -> Options {
         segment_bytes_max: ByteSize::from_kib(16),
         index_interval_bytes: 512,
         ..Options::default()
+    }
+}
+
+/// The same for a copy, which begins no epoch of its own.
+fn follower() -> Options {
+    Options {
+        ownership: Ownership::Follower,
+        ..small()
     }
 }
 

@@ -48,6 +48,53 @@ fn epochs_that_begin_within_a_segment_are_met_at_their_batch() {
 }
 
 #[test]
+fn epochs_that_do_not_follow_each_other_are_refused_before_a_byte_came_in() {
+    let source = Source::new(25);
+    let root = MemoryDir::new();
+    copy(&root, &source);
+    let refused = |change: &dyn Fn(&mut Vec<Began>)| {
+        let mut of = source.of(1, 0);
+        change(&mut of.epochs);
+        let opened = block_on(Intake::open(&root.child("p0"), of, at(5)));
+        matches!(opened, Err(Error::Epochs { .. }))
+    };
+    assert!(refused(&|epochs| epochs.reverse()));
+    assert!(refused(&|epochs| epochs[0].offset = Offset::MAX));
+    assert!(refused(&|epochs| epochs[0].epoch = epochs[1].epoch));
+    assert!(!refused(&|_| {}));
+}
+
+/// Recovery asks of each batch for the epoch that began last by then, and held others for damage.
+#[test]
+fn batches_of_an_epoch_that_has_ended_by_then_are_refused() {
+    let source = Source::new(0);
+    let root = MemoryDir::new();
+    copy(&root, &source);
+    let mut of = source.of(0, 0);
+    of.epochs.push(Began {
+        epoch: of.epochs[0].epoch.next(),
+        lineage: corelog_record::Lineage::from_bytes([7; 16]),
+        offset: Offset::ZERO.plus(2),
+    });
+    let mut intake = block_on(Intake::open(&root.child("p0"), of, at(5))).unwrap();
+    let refused = block_on(intake.push(&source.bytes(0))).unwrap_err();
+    let at_third = matches!(refused, Error::Wrong { offset, .. } if offset == Offset::ZERO.plus(2));
+    assert!(at_third, "{refused}");
+}
+
+#[test]
+fn space_is_not_prepared_for_more_than_a_segment_can_have() {
+    let source = Source::new(0);
+    let root = MemoryDir::new();
+    copy(&root, &source);
+    let mut of = source.of(0, 0);
+    of.seal.digest.bytes = 1_100 << 20;
+    let opened = block_on(Intake::open(&root.child("p0"), of, at(5)));
+    assert!(matches!(opened, Err(Error::Seal { .. })));
+    assert_eq!(partials(&root), 0);
+}
+
+#[test]
 fn a_wrong_byte_anywhere_is_refused_and_the_next_source_goes_on_before_it() {
     let source = Source::new(25);
     let sound = source.bytes(1);
