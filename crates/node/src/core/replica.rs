@@ -8,6 +8,7 @@ use std::time::Duration;
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_record::Offset;
 use corelog_storage::format::edit::{Epoch, Point};
+use corelog_storage::log::lineage::Common;
 use corelog_storage::log::{Chore, CopyError};
 
 use super::board::{Board, Outcome, Seen};
@@ -169,6 +170,16 @@ impl Core {
                     Chore::Unrolled { .. } => {}
                     _ => return Err(not_whole(segment)),
                 },
+                // Nothing goes on behind damage: it goes to quarantine, and comes from the source anew.
+                Some(Some(Err(Refusal::NotNext {
+                    source: CopyError::Damaged { segment },
+                }))) => {
+                    let epoch = self.epochs(key)?.last().map(|last| last.epoch);
+                    let offset = segment;
+                    let rest = Change::Rejoin(Common { offset, epoch });
+                    self.change(key, rest).await?;
+                    return Err(not_whole(segment));
+                }
                 Some(other) => return Err(not_told(other)),
             }
         }

@@ -5,6 +5,7 @@ use corelog_record::{LeaderEpoch, Offset, Timestamp};
 
 use super::{AppendError, Appended, Log, Ownership};
 use crate::disk::Dir;
+use crate::segment::Stage;
 
 /// Why batches are no continuation of a copy. Nothing has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +45,13 @@ pub enum CopyError {
     /// The source goes on in a segment that has ended here; see [`Log::plan_unroll`].
     #[error("the source goes on in segment {segment}, which has ended here")]
     Rolled {
+        /// The last segment with records.
+        segment: Offset,
+    },
+    /// The source goes on in a segment that has ended here, and is damaged: what is sound of it cannot be
+    /// told from here. It is to be given up, see [`Log::plan_rejoin`], and copied anew.
+    #[error("the source goes on in segment {segment}, which is damaged here")]
+    Damaged {
         /// The last segment with records.
         segment: Offset,
     },
@@ -121,8 +129,12 @@ impl<D: Dir> Log<D> {
             return Ok(true);
         }
         let last = self.segments.iter().rev().find(|last| !last.is_empty());
-        if active.is_empty() && last.is_some_and(|last| last.base.offset == segment) {
-            return Err(CopyError::Rolled { segment });
+        let last = last.filter(|last| active.is_empty() && last.base.offset == segment);
+        if let Some(last) = last {
+            return Err(match last.stage {
+                Stage::Damaged => CopyError::Damaged { segment },
+                _ => CopyError::Rolled { segment },
+            });
         }
         Err(CopyError::Boundary {
             segment,

@@ -202,6 +202,10 @@ impl<D: Dir> Suffix<D> {
         let Cut {
             store, base, end, ..
         } = cut;
+        if self.from == base.offset {
+            // Nothing of it stays, whether it is sound or not.
+            return Ok((*base, Builder::default()));
+        }
         let file = store.file().await?;
         let mut scanner = Scanner::new(store, file, *base, end.position.get());
         let mut rows = Builder::default();
