@@ -10,9 +10,10 @@ use corelog_record::HistoryId;
 
 use super::birth::Birth;
 use super::chore::ChorePlan;
+use super::damage::Found;
 use super::outcome::Chore;
 use super::sums::Sums;
-use super::work::{Work, remove};
+use super::work::{Garbage, Work, remove};
 use super::{Identity, Log};
 use crate::Error;
 use crate::disk::Dir;
@@ -93,8 +94,9 @@ impl<D: Dir> Log<D> {
     /// than its source.
     ///
     /// # Errors
-    /// [`Error::Busy`] while a chore is under way, or anything is pending or in flight;
-    /// [`Error::Fenced`]; [`Error::OutOfRange`] if the log holds records at or above `start`;
+    /// [`Error::Busy`] while a chore is under way, or anything is pending or in flight, or, if the log
+    /// start is to move back, while somebody reads what expired; [`Error::Fenced`];
+    /// [`Error::OutOfRange`] if the log holds records at or above `start`;
     /// [`Error::Foreign`] for a log with files of another history.
     pub fn plan_adopt(
         &mut self,
@@ -110,6 +112,12 @@ impl<D: Dir> Log<D> {
                 durable: self.durable.offset,
             });
         }
+        // The names of what expired would come to mean other files.
+        let is_left = |garbage: &Garbage<D>| !garbage.names.is_empty();
+        if start.offset < self.log_end() && self.garbage.iter().any(is_left) {
+            return Err(Error::Busy);
+        }
+        self.note_found();
         let Identity {
             topic,
             partition,
@@ -150,7 +158,6 @@ impl<D: Dir> Log<D> {
     /// Takes in that the log is an empty copy now.
     pub(super) fn take_in_adopt(&mut self, adopt: Adopt<D>, is_done: bool) -> Chore {
         let Adopt {
-            birth,
             start,
             manifest,
             mark,
@@ -162,7 +169,6 @@ impl<D: Dir> Log<D> {
         if !is_done {
             return Chore::Adopted { start: offset };
         }
-        self.identity.history = birth.header.history;
         let point = Point::starting(start);
         let given_up = std::mem::replace(&mut self.segments, VecDeque::from([Segment::new(point)]));
         for segment in given_up {
@@ -175,6 +181,8 @@ impl<D: Dir> Log<D> {
         self.sums = Sums::over(&self.segments);
         (self.log_start, self.durable, self.durable_segment) = (offset, point, offset);
         self.tail.reset();
+        // What reads of the old files still find says nothing about the new ones.
+        self.found = Found::default();
         self.damage.clear();
         self.is_damage_unwritten = false;
         self.read_only_from = None;

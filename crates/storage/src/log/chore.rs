@@ -293,8 +293,9 @@ impl<D: Dir> Log<D> {
         segment.index_in_file(&dir, history, interval_bytes);
     }
 
-    /// Leaves a segment's files to be removed later, when no read uses them any more. Their names
-    /// never come to mean other files: a log that is cut goes on above its expired segments.
+    /// Leaves a segment's files to be removed later, when no read uses them any more. Their names do not
+    /// come to mean other files meanwhile: a log that is cut goes on above its expired segments, and one
+    /// that begins anew below them waits until they are gone.
     pub(super) fn discard(&mut self, segment: Segment<D>) {
         let names = vec![segment.store_name(), segment.index_name()];
         self.garbage

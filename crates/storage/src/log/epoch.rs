@@ -19,7 +19,7 @@ use crate::mark::Mark;
 pub(super) struct NewEpoch<D: Dir> {
     dir: D,
     epoch: Epoch,
-    /// The first files of a log that has none.
+    /// The first files of a log, as far as it has none.
     birth: Birth,
     manifest: Option<Manifest<D>>,
     mark: Option<Mark<D>>,
@@ -33,12 +33,17 @@ impl<D: Dir> NewEpoch<D> {
         if let (Some(slot), Some(mark)) = (self.unset, &mut self.mark) {
             mark.write_durably(slot).await?;
         }
-        let Some(manifest) = &mut self.manifest else {
-            let (manifest, mark) = (&mut self.manifest, &mut self.mark);
-            return self.birth.make(&self.dir, manifest, mark).await;
-        };
-        manifest.append(&Edit::Epoch(self.epoch)).await?;
-        manifest.make_room().await
+        let is_new = self.manifest.is_none();
+        // A try before this one may have found no space for the mark.
+        let (manifest, mark) = (&mut self.manifest, &mut self.mark);
+        self.birth.make(&self.dir, manifest, mark).await?;
+        match &mut self.manifest {
+            Some(manifest) if !is_new => {
+                manifest.append(&Edit::Epoch(self.epoch)).await?;
+                manifest.make_room().await
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -70,10 +75,6 @@ impl<D: Dir> Log<D> {
         self.ready_to_change_end()?;
         if let Some(from) = self.read_only_from {
             return Err(Error::ReadOnly { from });
-        }
-        // A try before this one found no space for the mark: opening, or a group, makes it.
-        if self.manifest.is_here() && !self.mark.is_here() {
-            return Err(Error::Busy);
         }
         let (epoch, lineage) = match begin {
             Begin::Own => (self.epoch_above(1)?, self.draw_lineage()),
@@ -192,9 +193,10 @@ impl<D: Dir> Log<D> {
         &self.epochs
     }
 
-    /// Takes the manifest back from a plan, with what was changed of the epochs.
+    /// Takes the manifest back from a plan, with what was changed of the epochs, and whose log it is.
     pub(super) fn return_manifest(&mut self, manifest: Option<Manifest<D>>) {
         if let Some(manifest) = &manifest {
+            self.identity.history = manifest.header().history;
             let epochs = manifest.state().epochs();
             if self.epochs != epochs {
                 self.epochs = epochs.to_vec();

@@ -6,6 +6,7 @@ use corelog_record::{Offset, Timestamp};
 
 use super::chore::ChorePlan;
 use super::cut::{Aim, Behind, Cut, Done, Kept, Suffix};
+use super::damage::Found;
 use super::outcome::Chore;
 use super::sums::Sums;
 use super::tail::Tail;
@@ -43,6 +44,7 @@ impl<D: Dir> Log<D> {
         aim: Aim,
         now: Timestamp,
     ) -> Result<ChorePlan<D>, Error> {
+        self.note_found();
         let end = self.active().end;
         let first = cut.map_or(end.offset, |cut| self.segments[cut].base.offset);
         let behind = self.segments.iter().filter(|s| first <= s.base.offset);
@@ -176,6 +178,8 @@ impl<D: Dir> Log<D> {
         self.durable = point;
         self.log_start = self.log_start.min(point.offset);
         self.damage.retain(|damage| damage.from < point.offset);
+        // What reads still find in what was cut says nothing about what comes there.
+        self.found = Found::default();
     }
 
     /// Forgets the store of an active segment without records, which the manifest does not name any

@@ -4,18 +4,18 @@ use corelog_record::{HistoryId, LeaderEpoch, Lineage, Offset};
 
 use super::{at, offset, small};
 use crate::Error;
+use crate::disk::block_on;
 use crate::disk::memory::MemoryDir;
-use crate::disk::{Dir, block_on};
-use crate::log::lineage::{Began, Common, Line, common};
+use crate::log::lineage::Began;
 use crate::log::{
     AppendError, Appended, Begin, Chore, ChorePlan, CopyError, Log, OpenReport, Options, Ownership,
     ReadError, TAKEOVER_STEP,
 };
 use crate::testing::{batch, open, read_all, settle};
 
-type Memory = Log<MemoryDir>;
+pub(super) type Memory = Log<MemoryDir>;
 
-fn follower() -> Options {
+pub(super) fn follower() -> Options {
     Options {
         ownership: Ownership::Follower,
         ..small()
@@ -23,7 +23,7 @@ fn follower() -> Options {
 }
 
 /// A source of `count` batches of one record, on a disk of its own.
-fn source(root: &MemoryDir, count: u8) -> Memory {
+pub(super) fn source(root: &MemoryDir, count: u8) -> Memory {
     let (mut log, _) = open(root, small(), 1, at(0)).unwrap();
     for number in 0..count {
         append(&mut log, number);
@@ -31,14 +31,14 @@ fn source(root: &MemoryDir, count: u8) -> Memory {
     log
 }
 
-fn append(log: &mut Memory, number: u8) {
+pub(super) fn append(log: &mut Memory, number: u8) {
     log.append(&batch(&[&[number; 1500]], at(number.into())), at(0))
         .unwrap();
     settle(log, at(0)).unwrap();
 }
 
 /// An empty copy of `source`, which knows its epochs.
-fn copy_of(source: &Memory, root: &MemoryDir) -> Memory {
+pub(super) fn copy_of(source: &Memory, root: &MemoryDir) -> Memory {
     let (mut log, _) = open(root, follower(), 2, at(0)).unwrap();
     let plan = log.plan_adopt(source.identity().history, source.floor_place());
     run(&mut log, plan).unwrap();
@@ -49,13 +49,16 @@ fn copy_of(source: &Memory, root: &MemoryDir) -> Memory {
     log
 }
 
-fn run(log: &mut Memory, plan: Result<ChorePlan<MemoryDir>, Error>) -> Result<Chore, Error> {
+pub(super) fn run(
+    log: &mut Memory,
+    plan: Result<ChorePlan<MemoryDir>, Error>,
+) -> Result<Chore, Error> {
     let done = block_on(plan?.run());
     log.complete_chore(done, at(0))
 }
 
 /// Copies the next answer of `source` to the end of `copy`, as far as one epoch reaches.
-fn fetch(source: &Memory, copy: &mut Memory) -> Result<Appended, AppendError> {
+pub(super) fn fetch(source: &Memory, copy: &mut Memory) -> Result<Appended, AppendError> {
     let end = copy.log_end();
     let mut later = source.epochs().iter().map(|began| began.offset);
     let upto = later.find(|began| end < *began).unwrap_or(Offset::MAX);
@@ -70,7 +73,7 @@ fn fetch(source: &Memory, copy: &mut Memory) -> Result<Appended, AppendError> {
 }
 
 /// Copies all of `source`.
-fn follow(source: &Memory, copy: &mut Memory) {
+pub(super) fn follow(source: &Memory, copy: &mut Memory) {
     while copy.log_end() < source.durable() {
         let end = copy.log_end();
         let began = source.epochs().iter().map(Began::from);
@@ -85,27 +88,11 @@ fn follow(source: &Memory, copy: &mut Memory) {
     }
 }
 
-/// A copy of `source`, with an epoch of its own at the end, whose last segment an opening finds damaged
-/// in its second batch.
-fn damaged_copy(source: &Memory, root: &MemoryDir) -> Memory {
-    let mut copy = copy_of(source, root);
-    follow(source, &mut copy);
-    let plan = copy.plan_epoch(Begin::Own);
-    run(&mut copy, plan).unwrap();
-    let dir = root.child("p0");
-    // Without a mark all of it is read; what lies below an epoch was durable.
-    block_on(dir.remove(crate::mark::NAME)).unwrap();
-    let last = bases(&copy).pop().unwrap();
-    dir.flip(&crate::segment::name::store(last, 0), 8 * 2_000)
-        .unwrap();
-    copy
-}
-
-fn bases(log: &Memory) -> Vec<Offset> {
+pub(super) fn bases(log: &Memory) -> Vec<Offset> {
     log.segments().map(|segment| segment.base).collect()
 }
 
-fn reopen(log: Memory, root: &MemoryDir, options: Options) -> (Memory, OpenReport) {
+pub(super) fn reopen(log: Memory, root: &MemoryDir, options: Options) -> (Memory, OpenReport) {
     drop(log);
     open(root, options, 3, at(1)).unwrap()
 }
@@ -341,212 +328,33 @@ fn a_log_of_another_history_or_with_newer_records_is_not_adopted() {
     assert!(matches!(error, Error::Foreign { .. }), "{error}");
 }
 
-/// `copy` has become the owner, `old` its follower, and both appended `count` batches.
-fn changed_hands(copy: &mut Memory, old: &mut Memory, count: u8) {
-    copy.set_options(small());
-    let plan = copy.plan_epoch(Begin::Own);
-    run(copy, plan).unwrap();
-    for number in 0..count {
-        append(old, 100 + number);
-        append(copy, 200 + number % 50);
-    }
-    old.set_options(follower());
-}
-
-/// What both have, by their epochs.
-fn shared(one: &Memory, other: &Memory) -> Common {
-    let began = |log: &Memory| log.epochs().iter().map(Began::from).collect::<Vec<_>>();
-    let (ours, theirs) = (began(one), began(other));
-    let line = |epochs, end| Line { epochs, end };
-    common(line(&ours, one.durable()), line(&theirs, other.durable()))
-}
-
 #[test]
-fn a_replica_that_comes_back_keeps_what_it_had_alone_in_quarantine() {
-    let roots = (MemoryDir::new(), MemoryDir::new());
-    let mut old = source(&roots.0, 13);
-    let mut copy = copy_of(&old, &roots.1);
-    follow(&old, &mut copy);
-    changed_hands(&mut copy, &mut old, 20);
-    let alone = read_all(&old, offset(13)).unwrap();
-    let common = shared(&old, &copy);
-    assert_eq!(
-        (common.offset, common.epoch),
-        (offset(13), Some(LeaderEpoch::ZERO))
-    );
-    let plan = old.plan_rejoin(common, at(1)).unwrap().unwrap();
-    let cut = run(&mut old, Ok(plan)).unwrap();
-    let Chore::SuffixCut {
-        log_end,
-        quarantined,
-    } = cut
-    else {
-        panic!("{cut:?}")
-    };
-    assert_eq!(log_end, offset(13));
-    let dir = roots.0.child("quarantine");
-    let kept: Vec<u8> = quarantined
-        .iter()
-        .flat_map(|name| block_on(dir.read(name, u64::MAX)).unwrap())
-        .collect();
-    assert!(
-        quarantined.iter().all(|name| name.contains("-rejoined-")),
-        "{quarantined:?}"
-    );
-    for batch in &alone {
-        assert!(kept.windows(batch.len()).any(|window| window == batch));
-    }
-    assert_eq!(
-        old.plan_rejoin(common, at(1)).unwrap().map(|_| ()),
-        None,
-        "it has no more"
-    );
-    follow(&copy, &mut old);
-    assert_eq!(old.end_place(), copy.end_place());
-    assert_eq!((bases(&old), old.epochs()), (bases(&copy), copy.epochs()));
-    let (old, report) = reopen(old, &roots.0, follower());
-    assert!(report.damage.is_empty(), "{report:?}");
-    assert_eq!(old.end_place(), copy.end_place());
-}
-
-#[test]
-fn a_copy_goes_on_in_a_segment_that_it_ended_when_it_was_the_owner() {
-    let roots = (MemoryDir::new(), MemoryDir::new());
-    let mut old = source(&roots.0, 3);
-    let mut copy = copy_of(&old, &roots.1);
-    follow(&old, &mut copy);
-    old.roll();
-    settle(&mut old, at(0)).unwrap();
-    changed_hands(&mut copy, &mut old, 0);
-    append(&mut copy, 7);
-    let plan = old.plan_epoch(Begin::Copied((&copy.epochs()[1]).into()));
-    run(&mut old, plan).unwrap();
-    let refused = fetch(&copy, &mut old).unwrap_err();
-    let AppendError::Copy(CopyError::Rolled { segment }) = refused else {
-        panic!("{refused}")
-    };
-    let plan = old.plan_unroll(at(1)).unwrap().unwrap();
-    let unrolled = run(&mut old, Ok(plan)).unwrap();
-    assert_eq!(unrolled, Chore::Unrolled { segment });
-    follow(&copy, &mut old);
-    assert_eq!(
-        (bases(&old), old.end_place()),
-        (bases(&copy), copy.end_place())
-    );
-    let (old, _) = reopen(old, &roots.0, follower());
-    let all = |log: &Memory| read_all(log, Offset::ZERO).unwrap();
-    assert_eq!((bases(&old), all(&old)), (bases(&copy), all(&copy)));
-    let quarantine = block_on(roots.0.child("quarantine").list()).unwrap_or_default();
-    assert!(
-        quarantine.is_empty(),
-        "nothing was given up: {quarantine:?}"
-    );
-}
-
-/// An owner whose records had all expired came back to one that still had them in an open segment, of
-/// which it could take over no part.
-#[test]
-fn a_log_that_expired_more_than_its_source_begins_anew_where_that_does() {
-    let roots = (MemoryDir::new(), MemoryDir::new());
-    let mut old = source(&roots.0, 3);
-    let mut copy = copy_of(&old, &roots.1);
-    follow(&old, &mut copy);
-    old.roll();
-    settle(&mut old, at(0)).unwrap();
-    let plan = old.plan_truncate(offset(3)).unwrap().unwrap();
-    run(&mut old, Ok(plan)).unwrap();
-    changed_hands(&mut copy, &mut old, 0);
-    append(&mut copy, 7);
-    let plan = old.plan_epoch(Begin::Copied((&copy.epochs()[1]).into()));
-    run(&mut old, plan).unwrap();
-    let refused = fetch(&copy, &mut old).unwrap_err();
-    let boundary = matches!(refused, AppendError::Copy(CopyError::Boundary { .. }));
-    assert!(boundary, "{refused}");
-    let plan = old.plan_adopt(copy.identity().history, copy.floor_place());
-    run(&mut old, plan).unwrap();
-    assert_eq!(
-        (old.log_start(), old.log_end()),
-        (Offset::ZERO, Offset::ZERO)
-    );
-    let (mut old, report) = reopen(old, &roots.0, follower());
-    assert!(report.damage.is_empty(), "{report:?}");
-    follow(&copy, &mut old);
-    assert_eq!(
-        (bases(&old), old.end_place()),
-        (bases(&copy), copy.end_place())
-    );
-}
-
-#[test]
-fn epochs_that_own_nothing_are_forgotten_without_a_cut() {
-    let roots = (MemoryDir::new(), MemoryDir::new());
-    let source = source(&roots.0, 3);
-    let mut copy = copy_of(&source, &roots.1);
-    follow(&source, &mut copy);
-    let plan = copy.plan_epoch(Begin::Own);
-    run(&mut copy, plan).unwrap();
-    let common = shared(&copy, &source);
-    assert_eq!(common.offset, copy.log_end());
-    let plan = copy.plan_rejoin(common, at(1)).unwrap().unwrap();
-    run(&mut copy, Ok(plan)).unwrap();
-    assert_eq!(
-        (copy.epochs(), copy.log_end()),
-        (source.epochs(), offset(3))
-    );
-    let plan = copy.plan_epoch(Begin::Own);
-    run(&mut copy, plan).unwrap();
-    assert_eq!(copy.epoch().get(), 2, "no number is used twice");
-}
-
-/// A copy whose last segment had ended forgot an epoch. The mark that it wrote placed its end at the
-/// start of that segment: after a kill all of it was held for torn, and zeroed.
-#[test]
-fn forgetting_an_epoch_behind_a_segment_that_ended_promises_no_less() {
-    for is_sealed in [false, true] {
-        let roots = (MemoryDir::new(), MemoryDir::new());
-        let source = source(&roots.0, 3);
-        let mut copy = copy_of(&source, &roots.1);
-        follow(&source, &mut copy);
-        copy.roll();
-        if is_sealed {
-            settle(&mut copy, at(0)).unwrap();
+fn a_log_for_whose_mark_there_was_no_space_gets_it_by_another_try() {
+    let other = HistoryId::from_bytes([3; 16]);
+    let start = source(&MemoryDir::new(), 5).end_place();
+    type Try = Box<dyn Fn(&mut Memory) -> Result<ChorePlan<MemoryDir>, Error>>;
+    let tries: [Try; 2] = [
+        Box::new(|log| log.plan_epoch(Begin::Own)),
+        Box::new(move |log| log.plan_adopt(other, start)),
+    ];
+    for plan in tries {
+        let mut is_half = false;
+        for blocks in 1..16 {
+            let root = MemoryDir::new();
+            let (mut log, _) = open(&root, follower(), 2, at(0)).unwrap();
+            root.set_capacity(Some(root.bytes_in_use() + blocks * 4096));
+            let planned = plan(&mut log);
+            let is_refused = run(&mut log, planned).is_err();
+            root.set_capacity(None);
+            is_half |= log.manifest.is_here() && !log.mark.is_here();
+            if is_refused {
+                let planned = plan(&mut log);
+                run(&mut log, planned).unwrap();
+            }
+            assert!(log.has_files());
         }
-        let plan = copy.plan_epoch(Begin::Own);
-        run(&mut copy, plan).unwrap();
-        let common = shared(&copy, &source);
-        let plan = copy.plan_rejoin(common, at(1)).unwrap().unwrap();
-        run(&mut copy, Ok(plan)).unwrap();
-        let (mut copy, report) = reopen(copy, &roots.1, follower());
-        assert!(
-            report.damage.is_empty() && report.quarantined.is_empty() && report.torn.is_none(),
-            "{report:?}"
-        );
-        let all = |log: &Memory| read_all(log, Offset::ZERO).unwrap();
-        assert_eq!(all(&copy), all(&source));
-        let plan = copy.plan_epoch(Begin::Own);
-        run(&mut copy, plan).unwrap();
-        assert_eq!(copy.epoch().get(), 2, "no number is used twice");
+        assert!(is_half, "there was space for the manifest alone");
     }
-}
-
-/// A damaged segment is never sealed: every opening looks there for what the mark tells of it.
-#[test]
-fn forgetting_an_epoch_behind_a_damaged_segment_gives_up_none_of_its_records() {
-    let roots = (MemoryDir::new(), MemoryDir::new());
-    let source = source(&roots.0, 3);
-    let copy = damaged_copy(&source, &roots.1);
-    let (mut copy, report) = reopen(copy, &roots.1, follower());
-    let damage = report.damage;
-    assert_eq!(damage.len(), 1, "{damage:?}");
-    let common = shared(&copy, &source);
-    let plan = copy.plan_rejoin(common, at(1)).unwrap().unwrap();
-    run(&mut copy, Ok(plan)).unwrap();
-    let (copy, report) = reopen(copy, &roots.1, follower());
-    assert_eq!((report.torn, report.damage), (None, damage));
-    assert_eq!(
-        (copy.log_end(), copy.epochs()),
-        (offset(3), source.epochs())
-    );
 }
 
 #[test]

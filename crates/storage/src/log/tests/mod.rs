@@ -14,6 +14,7 @@ mod plans;
 mod planted;
 mod reading;
 mod recovery;
+mod rejoining;
 mod replica;
 mod retention;
 mod rot;
