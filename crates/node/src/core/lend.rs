@@ -102,7 +102,7 @@ impl Core {
                 bytes,
                 offsets,
             }),
-            Err(error) => Err(self.not_opened(slot, part, &offsets, &error)),
+            Err(error) => Err(self.not_opened(slot, (history, part), &offsets, &error)),
         }
     }
 
@@ -116,11 +116,14 @@ impl Core {
     fn not_opened(
         &self,
         slot: SlotId,
-        part: &Part,
+        (history, part): (HistoryId, &Part),
         offsets: &Range<Offset>,
         error: &io::Error,
     ) -> Failure {
         if error.kind() == io::ErrorKind::NotFound {
+            if let Some(why) = self.moved_away(slot, history, part) {
+                return of_segment(why, part);
+            }
             self.met_damage(slot, offsets.start, offsets.end);
             return damaged(part, offsets);
         }
@@ -128,6 +131,20 @@ impl Core {
             return of_segment(error_of(&Refusal::Busy), part);
         }
         of_segment(failure(ErrorCode::Internal, with_causes(error)), part)
+    }
+
+    /// Why a file that was lent is not there any more, unless it should be: a cut or a repair of the log
+    /// moves files away, whoever is about to open them.
+    fn moved_away(&self, slot: SlotId, history: HistoryId, part: &Part) -> Option<Failure> {
+        let slots = self.slots.borrow();
+        let Some(partition) = slots.get(slot).and_then(|found| found.partition()) else {
+            return Some(not_told(None));
+        };
+        match partition.lend(history, (part.segment, part.generation)) {
+            Err(why) => Some(not_lent(why)),
+            Ok(_) if partition.is_changing() => Some(error_of(&Refusal::Busy)),
+            Ok(_) => None,
+        }
     }
 }
 

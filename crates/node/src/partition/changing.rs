@@ -126,7 +126,7 @@ impl<D: Dir> Partition<D> {
     }
 
     /// True while the chore in flight is a change's.
-    pub(super) fn is_changing(&self) -> bool {
+    pub(crate) fn is_changing(&self) -> bool {
         let changing = self.changing.as_ref();
         changing.is_some_and(|changing| changing.change.is_none())
     }

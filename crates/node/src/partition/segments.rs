@@ -60,7 +60,7 @@ impl<D: Dir> Partition<D> {
         }
     }
 
-    /// Keeps the file of a sealed segment until it is opened.
+    /// Keeps the file of a sealed segment from retention until it is opened.
     ///
     /// # Errors
     /// `NotLent`.

@@ -21,9 +21,10 @@ pub struct Active {
     pub durable: Point,
 }
 
-/// The store of a sealed segment, whose file stays until this is dropped: neither retention nor a
-/// repair takes the name away. Whoever opens the file by that name meanwhile has the right one, and
-/// keeps it even after this is dropped.
+/// The store of a sealed segment. Until this is dropped retention leaves the file its name, and no other
+/// file gets it: whoever opens it meanwhile has the right one, and keeps it even after this is dropped.
+/// What is cut off, gone on with or replaced is moved away nonetheless: the name is not found then, and
+/// the log has no such segment of that generation any more once the change is complete.
 pub struct Pinned<D: Dir> {
     store: Rc<Store<D>>,
     generation: u32,
@@ -72,7 +73,7 @@ impl<D: Dir> Log<D> {
         })
     }
 
-    /// Keeps the file of a sealed segment; `None` if there is no such segment, or it has another
+    /// Keeps the file of a sealed segment from retention; `None` if there is no such segment, or it has another
     /// generation by now.
     #[must_use]
     pub fn pin(&self, base: Offset, generation: u32) -> Option<Pinned<D>> {
