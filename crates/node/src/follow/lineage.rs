@@ -9,9 +9,18 @@ use corelog_storage::log::lineage::{Began, Common, Line, common};
 
 use crate::failure::{Failure, failure_with};
 
-/// Epochs as they travel: newest first, as many as may.
+/// Epochs as they travel: newest first, as many as may. If that is not all, those own no batches in
+/// whose place the next one began, and are left out: an owner that is killed again and again begins one
+/// each time, and the batches are of older ones.
 pub(crate) fn told(epochs: &[edit::Epoch]) -> Vec<Epoch> {
-    let newest = epochs.iter().rev().take(EPOCH_COUNT_MAX as usize);
+    let is_all = epochs.len() <= EPOCH_COUNT_MAX as usize;
+    let owns = |number: &usize| {
+        let next = epochs.get(number + 1);
+        is_all || next.is_none_or(|next| epochs[*number].offset < next.offset)
+    };
+    let newest = (0..epochs.len()).rev().filter(owns);
+    let newest = newest.map(|number| &epochs[number]);
+    let newest = newest.take(EPOCH_COUNT_MAX as usize);
     let told = newest.map(|began| Epoch {
         epoch: began.epoch,
         lineage: began.lineage,
@@ -46,4 +55,28 @@ pub(crate) fn diverged(at: Offset) -> Failure {
         ..Detail::default()
     };
     failure_with(ErrorCode::Diverged, message, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_record::{LeaderEpoch, Lineage, Ordinal};
+
+    use super::*;
+
+    /// An owner that was killed a thousand times told of no epoch that its batches were of.
+    #[test]
+    fn epochs_that_own_batches_are_told_of_however_many_began_since() {
+        let epoch = |number: i32, offset| edit::Epoch {
+            epoch: LeaderEpoch::new(number).unwrap(),
+            lineage: Lineage::from_bytes([1; 16]),
+            offset: Offset::new(offset).unwrap(),
+            ordinal: Ordinal::new(offset).unwrap(),
+        };
+        let mut epochs = vec![epoch(0, 0), epoch(1, 50)];
+        epochs.extend((2..1_500).map(|number| epoch(number, 100)));
+        let told: Vec<_> = told(&epochs).iter().map(|told| told.epoch.get()).collect();
+        assert_eq!(told, [1_499, 1, 0]);
+        let few = super::told(&epochs[..10]);
+        assert_eq!(few.len(), 10, "as long as they fit, all are told of");
+    }
 }
