@@ -8,7 +8,7 @@ use crate::support::server::{Server, Start};
 
 /// Partitions of the topic; open, they would take three files each.
 const PARTITIONS: &str = "300";
-const FILES: usize = 256;
+const FILES: usize = 320;
 
 fn start(folder: &Folder) -> Server {
     let script = format!("ulimit -n {FILES} && exec \"$@\"");
