@@ -92,7 +92,11 @@ pub(crate) async fn load<D: Dir>(
                 topics.push(Topic::from_file(file, owners));
             }
             Ok(None) if is_unfinished(root, &name).await? => {
-                bury(root, &name, "unfinished").await?;
+                // On a full disk it stays: it is in nobody's way, its name counts as free.
+                if let Err(error) = bury(root, &name, "unfinished").await {
+                    let error = with_causes(&error);
+                    tracing::warn!(topic = %name, %error, "an interrupted creation stays where it is");
+                }
             }
             Ok(None) => {
                 unreadable += 1;
@@ -288,6 +292,19 @@ mod tests {
             let (topics, _) = block_on(load(&root.power_cut(seed), 1)).expect("loaded");
             assert_eq!(topics, vec![written.clone()]);
         }
+    }
+
+    /// A disk that is full at the start has no block for another directory.
+    #[test]
+    fn an_unfinished_creation_that_cannot_go_keeps_nobody_from_starting() {
+        let root = FaultyDir::new(MemoryDir::new());
+        let dir = root.child(TOPICS).child("half");
+        block_on(dir.create()).expect("made");
+        let full = Fault::Fail(io::ErrorKind::StorageFull);
+        root.faults().fail(Operation::CreateDir, 2, full);
+        assert_eq!(loaded(&root), (vec![], 0));
+        root.faults().clear();
+        assert!(block_on(is_free(&root, &topic("half").name)).expect("told"));
     }
 
     #[test]
