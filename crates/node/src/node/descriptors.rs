@@ -61,7 +61,7 @@ mod tests {
             }
         }
         assert_eq!(Share::of(1 << 20, 2, 10_000).connections, 10_000);
-        assert_eq!(Share::of(4096, 2, 10_000).core_files, 990);
+        assert_eq!(Share::of(4096, 2, 10_000).core_files, 986);
     }
 
     #[test]
