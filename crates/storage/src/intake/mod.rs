@@ -7,8 +7,8 @@
 //!
 //! Lives here: [`Intake`], one segment that is being received, and its file; [`Ready`], the same when
 //! all of it is there, on its way from the thread that received it to the one that owns the log; the
-//! [`verifier`], which holds a store that comes in pieces against its seal; where in a segment epochs
-//! begin ([`epochs`]); the names of the files ([`partial`]). Never lives here: sockets, peers, how
+//! `verifier`, which holds a store that comes in pieces against its seal; where in a segment epochs
+//! begin (`epochs`); the names of the files (`partial`). Never lives here: sockets, peers, how
 //! often to try, and the log.
 //!
 //! Laws kept: nothing of a segment is installed before every batch, every offset, every epoch and the
