@@ -160,13 +160,7 @@ impl<D: Dir> Manifest<D> {
     /// # Panics
     /// If `edit` does not follow from those before it, or torn bytes were not cut.
     pub async fn append(&mut self, edit: &Edit) -> Result<Vec<Segment>, Error> {
-        assert!(
-            self.torn.is_none(),
-            "torn bytes are cut before anything is appended"
-        );
-        if self.is_in_doubt {
-            return Err(Error::Fenced);
-        }
+        self.check_writable()?;
         let mut state = self.state.clone();
         let gone = follow(&mut state, edit);
         let frame = edit.encode(self.next_sequence);
@@ -189,13 +183,7 @@ impl<D: Dir> Manifest<D> {
     /// # Panics
     /// As for [`Manifest::append`].
     pub async fn append_all(&mut self, edits: &[Edit]) -> Result<Vec<Segment>, Error> {
-        assert!(
-            self.torn.is_none(),
-            "torn bytes are cut before anything is appended"
-        );
-        if self.is_in_doubt {
-            return Err(Error::Fenced);
-        }
+        self.check_writable()?;
         let mut state = self.state.clone();
         let gone = edits.iter().flat_map(|edit| follow(&mut state, edit));
         let gone = gone.collect();
@@ -208,13 +196,7 @@ impl<D: Dir> Manifest<D> {
     /// # Errors
     /// As for [`Manifest::append`].
     pub async fn compact(&mut self) -> Result<(), Error> {
-        assert!(
-            self.torn.is_none(),
-            "torn bytes are cut before the file is replaced"
-        );
-        if self.is_in_doubt {
-            return Err(Error::Fenced);
-        }
+        self.check_writable()?;
         self.replace(self.state.clone()).await
     }
 
@@ -244,6 +226,18 @@ impl<D: Dir> Manifest<D> {
         match self.is_in_place {
             true => Ok(()),
             false => self.write(&[], self.end).await,
+        }
+    }
+
+    /// What holds before any edit is written: the file ends with a whole edit, and is known.
+    fn check_writable(&self) -> Result<(), Error> {
+        assert!(
+            self.torn.is_none(),
+            "torn bytes are cut before anything is written"
+        );
+        match self.is_in_doubt {
+            true => Err(Error::Fenced),
+            false => Ok(()),
         }
     }
 
