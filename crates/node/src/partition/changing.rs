@@ -148,11 +148,7 @@ impl<D: Dir> Partition<D> {
     /// The partition closes or is fenced: what has not begun will not.
     pub(super) fn refuse_change(&mut self, effects: &mut Effects<D>) {
         if let Some(changing) = self.changing.take_if(|changing| changing.change.is_some()) {
-            let refusal = match self.log.is_fenced() {
-                true => Refusal::Fenced,
-                false => Refusal::Closing,
-            };
-            effects.refuse(changing.token, refusal);
+            effects.refuse(changing.token, self.refusal_at_end());
         }
     }
 

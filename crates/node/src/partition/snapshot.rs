@@ -98,11 +98,7 @@ impl<D: Dir> Partition<D> {
     /// The partition closes or is fenced: what is not being linked yet will not be.
     pub(super) fn refuse_snapshot(&mut self, effects: &mut Effects<D>) {
         if let Some(taking) = self.taking.take_if(|taking| !taking.is_linking) {
-            let refusal = match self.log.is_fenced() {
-                true => Refusal::Fenced,
-                false => Refusal::Closing,
-            };
-            effects.refuse(taking.token, refusal);
+            effects.refuse(taking.token, self.refusal_at_end());
         }
     }
 }

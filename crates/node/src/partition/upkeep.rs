@@ -203,16 +203,16 @@ impl<D: Dir> Partition<D> {
 
     /// The partition closes or is fenced: waiting truncations will not happen.
     pub(super) fn refuse_truncations(&mut self, effects: &mut Effects<D>) {
-        let is_fenced = self.log.is_fenced();
-        for (token, _) in self.upkeep.waiting.drain(..) {
-            effects.refuse(
-                token,
-                if is_fenced {
-                    Refusal::Fenced
-                } else {
-                    Refusal::Closing
-                },
-            );
+        for (token, _) in std::mem::take(&mut self.upkeep.waiting) {
+            effects.refuse(token, self.refusal_at_end());
+        }
+    }
+
+    /// Why nothing waits any longer: the partition is fenced, or closes.
+    pub(super) fn refusal_at_end(&self) -> Refusal {
+        match self.log.is_fenced() {
+            true => Refusal::Fenced,
+            false => Refusal::Closing,
         }
     }
 
