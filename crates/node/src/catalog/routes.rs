@@ -43,6 +43,11 @@ impl Routes {
         Ok(topic)
     }
 
+    /// The topic of this id, whatever its name.
+    pub(crate) fn topic_by_id(&self, id: TopicId) -> Option<&Arc<Topic>> {
+        self.topics.values().find(|topic| topic.id == id)
+    }
+
     /// The core that owns a partition.
     ///
     /// # Errors

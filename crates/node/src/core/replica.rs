@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use corelog_protocol::error::{Detail, ErrorCode};
-use corelog_record::Offset;
+use corelog_record::{LeaderEpoch, Offset};
 use corelog_storage::format::edit::{Epoch, Point};
 use corelog_storage::log::lineage::Common;
 use corelog_storage::log::{Chore, CopyError};
@@ -65,6 +65,14 @@ impl Core {
     /// As [`Core::place`].
     pub(crate) fn epochs(&self, key: PartitionKey) -> Result<Vec<Epoch>, Failure> {
         self.look(key, |partition| partition.epochs().to_vec())
+    }
+
+    /// The epoch in force in a log of this core.
+    ///
+    /// # Errors
+    /// As [`Core::place`].
+    pub(crate) fn epoch(&self, key: PartitionKey) -> Result<Option<LeaderEpoch>, Failure> {
+        self.look(key, Partition::epoch)
     }
 
     /// About how many bytes lie between an offset and the high watermark; 0 if that is not known.
@@ -174,7 +182,7 @@ impl Core {
                 Some(Some(Err(Refusal::NotNext {
                     source: CopyError::Damaged { segment },
                 }))) => {
-                    let epoch = self.epochs(key)?.last().map(|last| last.epoch);
+                    let epoch = self.epoch(key)?;
                     let offset = segment;
                     let rest = Change::Rejoin(Common { offset, epoch });
                     self.change(key, rest).await?;

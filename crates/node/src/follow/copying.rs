@@ -73,8 +73,7 @@ impl Following {
         epochs: &[Epoch],
     ) -> Result<(), Trouble> {
         let place = core.place(self.key).map_err(Trouble::Again)?;
-        let mine = core.epochs(self.key).map_err(Trouble::Again)?;
-        let last = mine.last().map(|last| last.epoch);
+        let last = core.epoch(self.key).map_err(Trouble::Again)?;
         let next = epochs.iter().filter(|began| began.start == end);
         let next = next.map(|began| began.epoch).max();
         if place.has_files && last < next {
@@ -92,8 +91,7 @@ impl Following {
         end: Offset,
         epochs: &[Epoch],
     ) -> Result<bool, Trouble> {
-        let mine = core.epochs(self.key).map_err(Trouble::Again)?;
-        if mine.last().map(|last| last.epoch) == epoch {
+        if core.epoch(self.key).map_err(Trouble::Again)? == epoch {
             return Ok(true);
         }
         let Some(began) = epochs.iter().find(|began| Some(began.epoch) == epoch) else {

@@ -91,7 +91,7 @@ impl Core {
 
     fn remembered(&self, key: PartitionKey, copy: CopyId) -> Option<(TopicName, String)> {
         let routes = self.routes.borrow();
-        let topic = routes.topics().find(|topic| topic.id == key.topic)?;
+        let topic = routes.topic_by_id(key.topic)?;
         let known = &topic.replica(key.partition)?.followers;
         let peer = known.iter().find(|known| known.copy == copy)?;
         Some((topic.name.clone(), peer.address.clone()))
@@ -113,8 +113,7 @@ impl Core {
             return Ok(());
         }
         let there = segments_of(&line, &topic, key, Offset::MAX).await?;
-        let (place, mine) = (self.place(key)?, self.epochs(key)?);
-        let newest = mine.last().map(|last| last.epoch);
+        let (place, newest) = (self.place(key)?, self.epoch(key)?);
         let Some(began) = there.epochs.iter().rev().find(|e| Some(e.epoch) > newest) else {
             return Ok(());
         };
@@ -130,7 +129,7 @@ impl Core {
         }
         let _hand = self.take_hand(key)?;
         let before = self.replica(key)?;
-        let newest = self.epochs(key)?.last().map(|last| last.epoch);
+        let newest = self.epoch(key)?;
         if before.role != Role::Owner || Some(began.epoch) <= newest {
             return Ok(());
         }

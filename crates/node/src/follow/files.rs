@@ -7,16 +7,17 @@ use std::time::Duration;
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::replica_status::State;
 use corelog_protocol::message::segments;
-use corelog_record::Offset;
+use corelog_record::{Offset, TopicName};
 use corelog_storage::disk::Dir;
 use corelog_storage::disk::std::StdDir;
 use corelog_storage::format::edit::{Digest, Kind, Seal};
 use corelog_storage::log::Options;
+use corelog_storage::log::lineage::Began;
 
 use super::lineage::heard;
 use super::task::{Following, Trouble};
 use crate::catalog;
-use crate::core::{Core, with_causes};
+use crate::core::{Core, PartitionKey, with_causes};
 use crate::failure::{Failure, failure, failure_with};
 use crate::partition::Change;
 use crate::transfer::{Met, Order, Progress, ReceiveError, Received, Wanted};
@@ -128,8 +129,6 @@ impl Following {
         source: &str,
         sealed: &[Seal],
     ) -> Result<Order, Trouble> {
-        let place = core.place(self.key).map_err(Trouble::Again)?;
-        let dir = catalog::partition_dir(&core.root, &self.topic, self.key.partition);
         let others = self.replica.sources.iter().filter(|other| *other != source);
         let mut sources = vec![source.to_owned()];
         sources.extend(others.cloned());
@@ -141,19 +140,11 @@ impl Following {
                 generation: generation.map_err(Trouble::Again)?,
             });
         }
+        let order = core.order(self.key, &self.topic, sources, wanted);
         Ok(Order {
-            sources,
-            client: core.name(),
-            topic: self.topic.clone(),
-            id: self.key.topic,
-            partition: self.key.partition,
-            history: place.history,
-            segments: wanted,
             epochs: heard(&origin.epochs),
-            dir: StdDir::new(dir.describe()),
-            interval_bytes: Options::default().index_interval_bytes,
             rate: self.replica.rate.unwrap_or_default(),
-            patience: PATIENCE,
+            ..order.map_err(Trouble::Again)?
         })
     }
 
@@ -174,6 +165,33 @@ impl Following {
             };
             self.progress.drop_source(source, failure(code, error));
         }
+    }
+}
+
+impl Core {
+    /// An order of segments of a log of this core, in the epochs that it has itself, at any rate.
+    pub(super) fn order(
+        &self,
+        key: PartitionKey,
+        topic: &TopicName,
+        sources: Vec<String>,
+        segments: Vec<Wanted>,
+    ) -> Result<Order, Failure> {
+        let dir = catalog::partition_dir(&self.root, topic, key.partition);
+        Ok(Order {
+            sources,
+            client: self.name(),
+            topic: topic.clone(),
+            id: key.topic,
+            partition: key.partition,
+            history: self.place(key)?.history,
+            segments,
+            epochs: self.epochs(key)?.iter().map(Began::from).collect(),
+            dir: StdDir::new(dir.describe()),
+            interval_bytes: Options::default().index_interval_bytes,
+            rate: 0,
+            patience: PATIENCE,
+        })
     }
 }
 

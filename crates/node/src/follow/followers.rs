@@ -233,7 +233,7 @@ impl Core {
 
     pub(super) fn topic_name(&self, key: PartitionKey) -> Option<TopicName> {
         let routes = self.routes.borrow();
-        let topic = routes.topics().find(|topic| topic.id == key.topic)?;
+        let topic = routes.topic_by_id(key.topic)?;
         Some(topic.name.clone())
     }
 }

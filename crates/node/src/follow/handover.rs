@@ -115,7 +115,7 @@ impl Core {
         end: Offset,
     ) -> Result<take_over::Request, Failure> {
         let place = self.place(key)?;
-        let epoch = self.epochs(key)?.last().map(|last| last.epoch);
+        let epoch = self.epoch(key)?;
         Ok(take_over::Request {
             topic: topic.clone(),
             id: key.topic,
@@ -171,7 +171,7 @@ impl Core {
             self.take_back(&topic, key, before, accept_loss).await?;
             self.own_again(topic, key, accept_loss).await?;
         }
-        let epoch = self.epochs(key)?.last().map(|last| last.epoch);
+        let epoch = self.epoch(key)?;
         let mine = self.shared.addresses.get();
         Ok(handover::Partition {
             id: key.partition,

@@ -127,7 +127,7 @@ impl Drop for Hand {
             return;
         }
         let routes = core.routes.borrow();
-        let topic = routes.topics().find(|topic| topic.id == key.topic).cloned();
+        let topic = routes.topic_by_id(key.topic).cloned();
         drop(routes);
         topic.iter().for_each(|topic| core.follow(topic));
     }

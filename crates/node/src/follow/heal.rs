@@ -10,15 +10,10 @@ use std::time::{Duration, Instant};
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::repair_topic::{Partition, Replaced};
 use corelog_record::{Offset, TopicName};
-use corelog_storage::disk::Dir;
-use corelog_storage::disk::std::StdDir;
 use corelog_storage::intake::Ready;
-use corelog_storage::log::Options;
-use corelog_storage::log::lineage::Began;
 
 use super::address::check_addresses;
 use super::files::why_not;
-use crate::catalog;
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
 use crate::metrics::add;
@@ -255,21 +250,9 @@ impl Core {
         wanted: Wanted,
         sources: &[String],
     ) -> Result<(Ready, String), Failure> {
-        let dir = catalog::partition_dir(&self.root, topic, key.partition);
-        let epochs = self.epochs(key)?;
         let order = Order {
-            sources: sources.to_vec(),
-            client: self.name(),
-            topic: topic.clone(),
-            id: key.topic,
-            partition: key.partition,
-            history: self.place(key)?.history,
-            segments: vec![wanted],
-            epochs: epochs.iter().map(Began::from).collect(),
-            dir: StdDir::new(dir.describe()),
-            interval_bytes: Options::default().index_interval_bytes,
-            rate: 0,
             patience: PATIENCE,
+            ..self.order(key, topic, sources.to_vec(), vec![wanted])?
         };
         let progress = Arc::new(Progress::new(&order));
         let Received {

@@ -18,7 +18,7 @@ impl Core {
     /// What this node is to a partition of this core.
     pub(super) fn replica(&self, key: PartitionKey) -> Result<Replica, Failure> {
         let routes = self.routes.borrow();
-        let topic = routes.topics().find(|topic| topic.id == key.topic);
+        let topic = routes.topic_by_id(key.topic);
         let gone = || failure(ErrorCode::UnknownTopic, "the topic was deleted");
         let replica = topic.ok_or_else(gone)?.replica(key.partition);
         Ok(replica.cloned().unwrap_or(Replica::owner(key.partition)))

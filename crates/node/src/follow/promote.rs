@@ -126,7 +126,7 @@ impl Core {
                 return Some(Source::Elsewhere(next));
             }
             // The source may be about to own it again: this node promised to refuse.
-            let newest = self.epochs(key).ok()?.last().map(|last| last.epoch);
+            let newest = self.epoch(key).ok()?;
             if self.hands.is_refused(key, newest.unwrap_or_default()) {
                 return None;
             }

@@ -35,7 +35,7 @@ impl Core {
     /// What this core's partitions of a topic are to it, and how far they are.
     pub(crate) fn replicas(&self, topic: TopicId) -> Vec<Partition> {
         let routes = self.routes.borrow();
-        let Some(topic) = routes.topics().find(|known| known.id == topic) else {
+        let Some(topic) = routes.topic_by_id(topic) else {
             return Vec::new();
         };
         let mine = topic.partitions().filter(|(_, owner)| *owner == self.id);

@@ -15,6 +15,7 @@ use futures_lite::FutureExt;
 use super::ASK_TIMEOUT;
 use super::line::Line;
 use super::lineage::told;
+use super::ownership::segments_of;
 use super::progress::Progress;
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
@@ -222,19 +223,14 @@ impl Following {
     /// The source's log as segments, from where this one ends.
     async fn segments(&self, core: &Core, line: &Line) -> Result<segments::Answer, Trouble> {
         let place = core.place(self.key).map_err(Trouble::Again)?;
-        let ask = segments::Request {
-            topic: self.topic.clone(),
-            id: self.key.topic,
-            partition: self.key.partition,
-            from: if place.has_files {
-                place.log_end
-            } else {
-                Offset::ZERO
-            },
+        let from = match place.has_files {
+            true => place.log_end,
+            false => Offset::ZERO,
         };
-        let told = line.call(&ask, ASK_TIMEOUT).await.map_err(Trouble::of)?;
-        self.progress.hear(told.head.high_watermark, 0);
-        Ok(told.head)
+        let told = segments_of(line, &self.topic, self.key, from).await;
+        let told = told.map_err(Trouble::of)?;
+        self.progress.hear(told.high_watermark, 0);
+        Ok(told)
     }
 
     /// Fetches what the source, of whose `epochs` it told, has and waits for more.
@@ -298,7 +294,11 @@ impl Following {
 
     fn ask(&self, core: &Core, is_first: bool) -> Result<fetch::Request, Trouble> {
         let place = core.place(self.key).map_err(Trouble::Again)?;
-        let epochs = core.epochs(self.key).map_err(Trouble::Again)?;
+        // The source compares them once, when this copy comes.
+        let epochs = match is_first {
+            true => told(&core.epochs(self.key).map_err(Trouble::Again)?),
+            false => Vec::new(),
+        };
         let advertised = core.shared.addresses.get();
         Ok(fetch::Request {
             topic: self.topic.clone(),
@@ -314,7 +314,7 @@ impl Following {
                 chain: place.durable.chain,
                 node: Some(core.shared.node),
                 address: advertised.map(|addresses| addresses.advertised.clone()),
-                epochs: if is_first { told(&epochs) } else { Vec::new() },
+                epochs,
             }),
         })
     }

@@ -105,6 +105,11 @@ impl<D: Dir> Partition<D> {
         self.log.epochs()
     }
 
+    /// The epoch in force: the newest of the log.
+    pub(crate) fn epoch(&self) -> Option<LeaderEpoch> {
+        self.log.epochs().last().map(|last| last.epoch)
+    }
+
     /// Plans to find the batch boundary at or below an offset, and the chain there.
     ///
     /// # Errors
