@@ -51,12 +51,14 @@ mod retry;
 pub use admin::{Admin, NewTopic};
 pub use client::{Client, ClientConfig};
 pub use connection::Backoff;
-pub use consumer::{Consumer, ConsumerConfig, End, Header, Progress, Received, Start};
+pub use consumer::{
+    Consumer, ConsumerConfig, End, Header, Progress, Received, ReceivedBatch, Start,
+};
 pub use corelog_protocol as protocol;
 pub use corelog_record as record;
 pub use error::{Error, Fault, Outcome};
 pub use metadata::{Partition, Topic};
 pub use producer::{
-    Ack, BatchAck, BatchReport, Delivery, Observer, ProduceError, Producer, ProducerConfig,
-    partition_of_key,
+    Ack, BatchAck, BatchDelivery, BatchReport, Delivery, Observer, ProduceError, Producer,
+    ProducerConfig, partition_of_key,
 };

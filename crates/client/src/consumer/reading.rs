@@ -1,4 +1,5 @@
-//! From fetched bytes to records: verify each batch, decode it in runs, hand out slices.
+//! From fetched bytes to records: verify each batch, then decode it in runs and hand out slices, or hand
+//! it out whole.
 //!
 //! No byte of a batch is looked at before its checksum held, and no record is copied: a record is
 //! four slices of the receive buffer, or of the one buffer that its batch was decompressed into.
@@ -12,7 +13,7 @@ use corelog_record::batch::{PausedRecords, RecordView, Records, View, split_firs
 use corelog_record::{Offset, PartitionId, Timestamp, TopicName};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::received::{Header, Received};
+use super::received::{Header, Received, ReceivedBatch};
 use crate::Error;
 
 /// What one fetch brought, on its way to the caller.
@@ -45,6 +46,8 @@ pub(super) struct Cursor {
 #[derive(Debug)]
 struct Current {
     records: Bytes,
+    /// Where the walk began, and where it stands.
+    begin: PausedRecords,
     walk: PausedRecords,
     next: Offset,
     is_done: bool,
@@ -96,6 +99,48 @@ impl Reading {
         }
     }
 
+    /// What is left of the batch that is being handed out, or the next one, moving `cursor` behind it;
+    /// `None` if this fetch is used up.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`]; nothing more is to be read from it then.
+    pub(super) fn next_batch(
+        &mut self,
+        cursor: &mut Cursor,
+    ) -> Result<Option<ReceivedBatch>, Error> {
+        loop {
+            self.leave_batch(cursor);
+            if cursor.end.is_some_and(|end| end <= cursor.next) {
+                return Ok(None);
+            }
+            let Some(batch) = self.batch.take() else {
+                match self.enter_batch(cursor) {
+                    Ok(true) => continue,
+                    Ok(false) => return Ok(None),
+                    Err(source) => return Err(self.damaged(cursor.next, source)),
+                }
+            };
+            self.ready.clear();
+            let end = cursor.end.map_or(batch.next, |end| batch.next.min(end));
+            let whole = ReceivedBatch {
+                topic: Arc::clone(&self.topic),
+                partition: self.partition,
+                offsets: cursor.next..end,
+                records: batch.records,
+                walk: batch.begin,
+            };
+            let left = match cursor.since {
+                Some(since) => whole.since(since)?,
+                None => Some(whole),
+            };
+            cursor.next = cursor.next.max(end);
+            if left.is_some() {
+                cursor.since = None;
+                return Ok(left);
+            }
+        }
+    }
+
     /// Moves the cursor behind a batch once all of it was handed out: it may span offsets that no
     /// record has.
     fn leave_batch(&mut self, cursor: &mut Cursor) {
@@ -130,6 +175,7 @@ impl Reading {
             let next = view.next_offset();
             self.batch = Some(Current {
                 records,
+                begin: walk.clone(),
                 walk,
                 next,
                 is_done: false,

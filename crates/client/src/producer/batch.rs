@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use corelog_record::batch::{Builder, Codec};
+use corelog_record::batch::{Builder, Codec, HEADER_BYTES};
 use corelog_record::{PartitionId, Record, TopicId, TopicName};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::Observer;
-use super::delivery::{BatchAck, BatchOutcome, BatchReport, Delivery, ProduceError};
+use super::delivery::{BatchAck, BatchDelivery, BatchOutcome, BatchReport, Delivery, ProduceError};
 use crate::{Error, Outcome};
 
 /// What all batches of one partition share.
@@ -58,21 +58,44 @@ impl Batch {
         room: OwnedSemaphorePermit,
     ) -> Result<(Self, Delivery), Error> {
         let index = builder.append_record(record)?;
-        let batch = Self {
+        let batch = Self::new(origin, place, builder, record.bytes(), room);
+        let delivery = Delivery::new(Arc::clone(&batch.outcome), index);
+        Ok((batch, delivery))
+    }
+
+    /// A batch that the caller gathered.
+    pub(super) fn whole(
+        origin: &Origin,
+        place: Place,
+        builder: Builder,
+        room: OwnedSemaphorePermit,
+    ) -> (Self, BatchDelivery) {
+        let bytes = builder.len_bytes() - HEADER_BYTES;
+        let batch = Self::new(origin, place, builder, bytes, room);
+        let delivery = BatchDelivery::new(Arc::clone(&batch.outcome));
+        (batch, delivery)
+    }
+
+    fn new(
+        origin: &Origin,
+        place: Place,
+        builder: Builder,
+        record_bytes: usize,
+        room: OwnedSemaphorePermit,
+    ) -> Self {
+        Self {
             origin: origin.clone(),
             topic_id: place.topic_id,
             sequence: place.sequence,
             created: Instant::now(),
-            record_count: 1,
-            record_bytes: record.bytes() as u64,
+            record_count: builder.count(),
+            record_bytes: record_bytes as u64,
             content: Content::Open(builder),
             outcome: BatchOutcome::new(origin.partition),
             is_settled: false,
             is_in_flight: false,
             room,
-        };
-        let delivery = Delivery::new(Arc::clone(&batch.outcome), index);
-        Ok((batch, delivery))
+        }
     }
 
     /// Adds a record.
@@ -135,10 +158,11 @@ impl Batch {
     ///
     /// # Errors
     /// [`Error::Batch`] if the codec refuses.
-    pub(super) async fn build(&mut self, codec: Codec) -> Result<Bytes, Error> {
-        let is_heavy = codec != Codec::None && self.len_bytes() > COMPRESSED_HERE_BYTES_MAX;
+    pub(super) async fn build(&mut self) -> Result<Bytes, Error> {
         match std::mem::replace(&mut self.content, Content::Gone) {
             Content::Open(builder) => {
+                let is_heavy = builder.codec() != Codec::None
+                    && builder.len_bytes() > COMPRESSED_HERE_BYTES_MAX;
                 let built = if is_heavy {
                     let building = tokio::task::spawn_blocking(|| builder.build());
                     building.await.map_err(|_| Error::Closed)?

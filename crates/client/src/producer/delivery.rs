@@ -104,6 +104,34 @@ impl Future for Delivery {
     }
 }
 
+/// The future outcome of one batch; resolves once it is acknowledged or given up.
+///
+/// Dropping it changes nothing for the batch.
+#[derive(Debug)]
+#[must_use = "a batch is safe only once its delivery says so"]
+pub struct BatchDelivery {
+    batch: Arc<BatchOutcome>,
+    waiter: Option<usize>,
+}
+
+impl BatchDelivery {
+    pub(super) const fn new(batch: Arc<BatchOutcome>) -> Self {
+        Self {
+            batch,
+            waiter: None,
+        }
+    }
+}
+
+impl Future for BatchDelivery {
+    type Output = Result<BatchAck, ProduceError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        this.batch.poll(&mut this.waiter, context)
+    }
+}
+
 /// The outcome that the records of one batch share: set once, waited for by many.
 pub(super) struct BatchOutcome {
     partition: PartitionId,

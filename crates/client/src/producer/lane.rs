@@ -7,7 +7,6 @@ use std::time::Duration;
 use corelog_protocol::error::{Applied, ErrorCode};
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::produce;
-use corelog_record::batch::Codec;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::batch::Batch;
@@ -22,7 +21,6 @@ use crate::{Error, Outcome};
 #[derive(Clone)]
 pub(super) struct Options {
     pub(super) user: User,
-    pub(super) codec: Codec,
     pub(super) level: Option<Level>,
     pub(super) in_flight_max: usize,
     pub(super) delivery_timeout: Duration,
@@ -130,7 +128,7 @@ impl Lane {
 
     /// Sends one batch, waiting for a route to the partition as long as the batch has time.
     async fn send(&mut self, mut batch: Batch) -> Sent {
-        let body = match batch.build(self.options.codec).await {
+        let body = match batch.build().await {
             Ok(body) => body,
             Err(error) => return self.give_up(batch, error),
         };

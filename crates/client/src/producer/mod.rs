@@ -31,14 +31,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use corelog_record::batch::Rules;
-use corelog_record::{PartitionId, Record, TopicId, TopicName};
+use corelog_record::batch::{Builder, Rules};
+use corelog_record::{self as record, PartitionId, Record, TopicId, TopicName};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 pub use config::{Observer, ProducerConfig};
-pub use delivery::{Ack, BatchAck, BatchReport, Delivery, ProduceError};
+pub use delivery::{Ack, BatchAck, BatchDelivery, BatchReport, Delivery, ProduceError};
 pub use partitioner::partition_of_key;
 
 use self::batch::Origin;
@@ -86,7 +86,16 @@ struct Target {
     queues: BTreeMap<PartitionId, Arc<Queue>>,
 }
 
-/// Where a record goes.
+/// What a place is looked for: a record's, or a batch's.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    topic: &'a TopicName,
+    partition: Option<PartitionId>,
+    key: Option<&'a [u8]>,
+    bytes: usize,
+}
+
+/// Where it goes.
 struct Place {
     queue: Arc<Queue>,
     topic_id: TopicId,
@@ -127,11 +136,17 @@ impl Producer {
         record: Record,
     ) -> Result<Delivery, Error> {
         let bytes = record.bytes();
-        let room = self.reserve(bytes).await?;
-        let place = match self.inner.place(topic, partition, &record) {
-            Some(place) => place,
-            None => self.inner.ask(topic, partition, &record).await?,
-        };
+        let bytes_max = self.inner.config.memory_bytes_max;
+        let room = self.reserve(bytes.saturating_add(RECORD_BYTES)).await?;
+        let room = room.ok_or(Error::RecordTooLarge { bytes, bytes_max })?;
+        let key = record.key.as_deref();
+        let place = self.inner.find(Wanted {
+            topic,
+            partition,
+            key,
+            bytes,
+        });
+        let place = place.await?;
         let bytes_max = place.rules.record_bytes_max;
         if bytes > bytes_max {
             return Err(Error::RecordTooLarge { bytes, bytes_max });
@@ -139,6 +154,49 @@ impl Producer {
         place
             .queue
             .append(place.topic_id, place.rules, &record, room)
+    }
+
+    /// Accepts a batch that the caller gathered, waiting while the producer's memory is full. It
+    /// travels as it is, compressed by the builder's codec, behind what was sent to the partition
+    /// before: one outcome for all of its records, and little work for each of them.
+    ///
+    /// Returns once the batch is accepted; the [`BatchDelivery`] resolves once its outcome is
+    /// settled. Dropped before it returns, it accepted nothing.
+    ///
+    /// # Errors
+    /// [`Error::Batch`] without records, or with more of them or more bytes than the server or this
+    /// producer's memory takes; [`Error::NoSuchPartition`], [`Error::Refused`] (an unknown topic),
+    /// or why no server answered. The batch was not accepted then. That a record is larger than the server
+    /// takes, it says itself.
+    pub async fn send_batch(
+        &self,
+        topic: &TopicName,
+        partition: PartitionId,
+        batch: Builder,
+    ) -> Result<BatchDelivery, Error> {
+        let (bytes, count) = (batch.len_bytes(), batch.count());
+        let too_large = |max| Error::from(record::Error::BatchTooLarge { bytes, max });
+        let room = self.reserve(bytes).await?;
+        let room = room.ok_or_else(|| too_large(self.inner.config.memory_bytes_max))?;
+        let place = self.inner.find(Wanted {
+            topic,
+            partition: Some(partition),
+            key: None,
+            bytes,
+        });
+        let Place {
+            queue,
+            topic_id,
+            rules,
+        } = place.await?;
+        if bytes > rules.batch_bytes_max {
+            return Err(too_large(rules.batch_bytes_max));
+        }
+        if count == 0 || count > rules.count_max {
+            let (found, max) = (count.cast_signed(), rules.count_max);
+            return Err(Error::from(record::Error::Count { found, min: 1, max }));
+        }
+        Ok(queue.append_batch(topic_id, batch, room))
     }
 
     /// Sends what waits for its batch to fill, and returns once everything accepted before this
@@ -164,40 +222,38 @@ impl Producer {
         bytes_max - self.inner.memory.available_permits().min(bytes_max)
     }
 
-    async fn reserve(&self, record_bytes: usize) -> Result<OwnedSemaphorePermit, Error> {
+    /// Waits for `bytes` of the producer's memory; `None` if it never has as many.
+    async fn reserve(&self, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, Error> {
         let bytes_max = self.inner.config.memory_bytes_max;
-        let too_large = Error::RecordTooLarge {
-            bytes: record_bytes,
-            bytes_max,
-        };
-        let bytes = record_bytes.saturating_add(RECORD_BYTES);
-        if bytes > bytes_max {
-            return Err(too_large);
-        }
-        let Ok(bytes) = u32::try_from(bytes) else {
-            return Err(too_large);
+        let bytes = u32::try_from(bytes).ok().filter(|_| bytes <= bytes_max);
+        let Some(bytes) = bytes else {
+            return Ok(None);
         };
         let memory = &self.inner.memory;
         if let Ok(room) = Arc::clone(memory).try_acquire_many_owned(bytes) {
-            return Ok(room);
+            return Ok(Some(room));
         }
         let _pressure = self.inner.pressure.press();
         for queue in self.inner.queues() {
             queue.news.notify_one();
         }
         let room = Arc::clone(memory).acquire_many_owned(bytes).await;
-        room.map_err(|_| Error::Closed)
+        room.map(Some).map_err(|_| Error::Closed)
     }
 }
 
 impl Inner {
-    /// Where a record goes, by what is known; `None` if that has to be asked for first.
-    fn place(
-        &self,
-        name: &TopicName,
-        partition: Option<PartitionId>,
-        record: &Record,
-    ) -> Option<Place> {
+    /// Finds where something goes, asking for the topic if need be.
+    async fn find(&self, wanted: Wanted<'_>) -> Result<Place, Error> {
+        match self.place(wanted) {
+            Some(place) => Ok(place),
+            None => self.ask(wanted).await,
+        }
+    }
+
+    /// Where something goes, by what is known; `None` if that has to be asked for first.
+    fn place(&self, wanted: Wanted<'_>) -> Option<Place> {
+        let name = wanted.topic;
         let mut state = self.lock();
         let State { topics, lanes } = &mut *state;
         let target = topics.get_mut(name)?;
@@ -214,10 +270,10 @@ impl Inner {
         if target.asked.elapsed() >= self.client.config.metadata_age_max {
             return None;
         }
-        let partition = partition.unwrap_or_else(|| {
+        let partition = wanted.partition.unwrap_or_else(|| {
             let count = target.topic.partition_count();
-            let key = record.key.as_deref();
-            PartitionId::new(target.partitioner.choose(key, record.bytes(), count))
+            let chosen = target.partitioner.choose(wanted.key, wanted.bytes, count);
+            PartitionId::new(chosen)
         });
         target.topic.partition(partition).ok()?;
         let queue = match target.queues.get(&partition) {
@@ -235,17 +291,13 @@ impl Inner {
         })
     }
 
-    /// Asks for the topic, then finds the record's place.
-    async fn ask(
-        &self,
-        name: &TopicName,
-        partition: Option<PartitionId>,
-        record: &Record,
-    ) -> Result<Place, Error> {
+    /// Asks for the topic, then finds the place.
+    async fn ask(&self, wanted: Wanted<'_>) -> Result<Place, Error> {
+        let name = wanted.topic;
         let mut missing = Error::NoServer;
         for _ in 0..ASK_COUNT_MAX {
             let topic = self.client.topic(name).await?;
-            if let Err(error) = topic.partition(partition.unwrap_or_default()) {
+            if let Err(error) = topic.partition(wanted.partition.unwrap_or_default()) {
                 // It may have been added since; a topic without partitions is none yet.
                 missing = error;
                 self.client.metadata.doubt(name);
@@ -253,7 +305,7 @@ impl Inner {
             }
             let rules = self.rules().await?;
             self.learn(topic, rules);
-            if let Some(place) = self.place(name, partition, record) {
+            if let Some(place) = self.place(wanted) {
                 return Ok(place);
             }
         }
@@ -319,7 +371,6 @@ impl Inner {
         let queue = Arc::new(Queue::new(origin, shape, Arc::clone(&self.pressure)));
         let options = lane::Options {
             user: self.user,
-            codec: config.codec,
             level: config.level,
             in_flight_max: config.in_flight_max.max(1),
             delivery_timeout: config.delivery_timeout,

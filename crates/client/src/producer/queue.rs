@@ -11,7 +11,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 
 use super::batch::{Batch, Origin, Place};
-use super::delivery::{BatchOutcome, Delivery};
+use super::delivery::{BatchDelivery, BatchOutcome, Delivery};
 use crate::Error;
 
 /// Shared by the callers of `send` and the partition's lane. Bounded by the producer's memory.
@@ -110,21 +110,10 @@ impl Queue {
         if let Some(open) = &mut state.open {
             return open.append(record, room);
         }
-        let place = Place {
-            topic_id,
-            sequence: state.sequence,
-        };
         let builder = Builder::with_rules(self.shape.codec, rules);
+        let place = state.place(topic_id);
         let (batch, delivery) = Batch::begin(&self.origin, place, builder, record, room)?;
-        state.sequence += 1;
-        state.outstanding.push_back(Arc::clone(batch.outcome()));
-        while state
-            .outstanding
-            .front()
-            .is_some_and(|outcome| outcome.is_settled())
-        {
-            state.outstanding.pop_front();
-        }
+        state.note(&batch);
         let is_full = !batch.has_room(0, bytes_max);
         state.open = Some(batch);
         if is_full {
@@ -133,6 +122,24 @@ impl Queue {
         drop(state);
         self.news.notify_one();
         Ok(delivery)
+    }
+
+    /// Adds a batch that the caller gathered, behind all that was added before.
+    pub(super) fn append_batch(
+        &self,
+        topic_id: TopicId,
+        builder: Builder,
+        room: OwnedSemaphorePermit,
+    ) -> BatchDelivery {
+        let mut state = self.lock();
+        state.close();
+        let place = state.place(topic_id);
+        let (batch, delivery) = Batch::whole(&self.origin, place, builder, room);
+        state.note(&batch);
+        state.closed.push_back(batch);
+        drop(state);
+        self.news.notify_one();
+        delivery
     }
 
     /// Takes the next batch to send.
@@ -177,6 +184,22 @@ impl Queue {
 }
 
 impl State {
+    /// The place of the next batch.
+    const fn place(&self, topic_id: TopicId) -> Place {
+        Place {
+            topic_id,
+            sequence: self.sequence,
+        }
+    }
+
+    /// Takes a batch that begins among those whose outcomes are awaited.
+    fn note(&mut self, batch: &Batch) {
+        self.sequence += 1;
+        self.outstanding.push_back(Arc::clone(batch.outcome()));
+        let is_settled = |outcome: &mut Arc<BatchOutcome>| outcome.is_settled();
+        while self.outstanding.pop_front_if(is_settled).is_some() {}
+    }
+
     fn close(&mut self) {
         self.closed.extend(self.open.take());
     }

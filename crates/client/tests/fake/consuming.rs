@@ -17,8 +17,49 @@ fn offset(value: u64) -> Offset {
     Offset::new(value).unwrap()
 }
 
-/// The offsets of what is read from `start` on; each record's value names its offset.
+/// The offsets of what is read from `start` on, which are the same by records, by batches, and by
+/// batches after a record.
 async fn read(server: &Server, topic: &TopicName, start: Start) -> Vec<u64> {
+    let offsets = read_records(server, topic, start).await;
+    for records_first in 0..2 {
+        let by_batch = read_batches(server, topic, start, records_first).await;
+        assert_eq!(
+            by_batch, offsets,
+            "{start:?}, {records_first} records first"
+        );
+    }
+    offsets
+}
+
+async fn read_batches(
+    server: &Server,
+    topic: &TopicName,
+    start: Start,
+    records_first: usize,
+) -> Vec<u64> {
+    let mut consumer = connect(server).await.consumer(ConsumerConfig::default());
+    consumer.assign(topic, P0, start, End::HighWatermark);
+    let mut offsets = Vec::new();
+    for _ in 0..records_first {
+        let first = consumer.next().await;
+        offsets.extend(first.map(|first| first.unwrap().offset.get()));
+    }
+    while let Some(batch) = consumer.next_batch().await {
+        let batch = batch.unwrap();
+        for record in batch.records() {
+            let record = record.unwrap();
+            assert!(batch.offsets.contains(&record.offset));
+            assert_eq!(record.value, Some(record.offset.to_string().as_bytes()));
+            offsets.push(record.offset.get());
+        }
+        let progress = consumer.progress(topic, P0).unwrap();
+        assert_eq!(progress.next, batch.offsets.end);
+    }
+    offsets
+}
+
+/// The offsets of what is read from `start` on; each record's value names its offset.
+async fn read_records(server: &Server, topic: &TopicName, start: Start) -> Vec<u64> {
     let mut consumer = connect(server).await.consumer(ConsumerConfig::default());
     consumer.assign(topic, P0, start, End::HighWatermark);
     let mut offsets = Vec::new();
@@ -130,6 +171,14 @@ async fn an_end_within_a_batch_is_kept() {
     }
     assert_eq!(offsets, [2, 3]);
     assert_eq!(consumer.progress(&topic, P0).unwrap().next, offset(4));
+    consumer.assign(&topic, P0, Start::Offset(offset(2)), End::Offset(offset(4)));
+    let mut ranges = Vec::new();
+    while let Some(batch) = consumer.next_batch().await {
+        let batch = batch.unwrap();
+        ranges.push((batch.offsets.clone(), batch.records().count()));
+    }
+    let expected = [(offset(2)..offset(3), 1), (offset(3)..offset(4), 1)];
+    assert_eq!(ranges, expected);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use corelog_client::protocol::error::ErrorCode;
 use corelog_client::protocol::message::ack::Level;
 use corelog_client::protocol::request::Request;
-use corelog_client::record::batch::Codec;
+use corelog_client::record::batch::{Builder, Codec};
 use corelog_client::record::{PartitionId, TopicName};
 use corelog_client::{
     Ack, BatchReport, Delivery, Error, Outcome, ProduceError, Producer, ProducerConfig,
@@ -105,6 +105,83 @@ async fn records_arrive_in_order_and_acks_name_their_offsets() {
             assert_eq!(ack.level, Level::Durable);
         }
     }
+}
+
+/// A batch of records whose values are the numbers.
+fn batch(codec: Codec, numbers: std::ops::Range<usize>) -> Builder {
+    let mut batch = Builder::new(codec);
+    for number in numbers {
+        batch.append_record(&record(number.to_string())).unwrap();
+    }
+    batch
+}
+
+#[tokio::test]
+async fn whole_batches_arrive_as_they_are_among_the_records() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let producer = connect(&server).await.producer(ProducerConfig {
+        linger: Duration::from_secs(60),
+        ..ProducerConfig::default()
+    });
+    let before = send_numbers(&producer, &topic, 0..3).await;
+    let mut whole = Vec::new();
+    for (codec, numbers) in [(Codec::None, 3..10), (Codec::Zstd, 10..500)] {
+        let count = numbers.len() as u64;
+        let sent = producer.send_batch(&topic, P0.unwrap(), batch(codec, numbers));
+        whole.push((count, sent.await.unwrap()));
+    }
+    let behind = send_numbers(&producer, &topic, 500..503).await;
+    producer.flush().await;
+    let mut outcomes = outcomes(before).await;
+    for (count, delivery) in whole {
+        let ack = delivery.await.unwrap();
+        assert_eq!(ack.last.since(ack.first), count - 1);
+        outcomes.extend((0..count).map(|index| {
+            Ok(Ack {
+                partition: PartitionId::new(0),
+                offset: ack.first.plus(index),
+                level: ack.level,
+            })
+        }));
+    }
+    outcomes.extend(self::outcomes(behind).await);
+    assert_eq!(outcomes.len(), 503);
+    check(&server, &topic, &outcomes);
+    assert_eq!(producer.memory_bytes(), 0);
+}
+
+#[tokio::test]
+async fn a_batch_that_no_server_takes_is_refused_before_it_is_sent() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let config = ProducerConfig {
+        memory_bytes_max: 20_000,
+        ..ProducerConfig::default()
+    };
+    let producer = connect(&server).await.producer(config);
+    let empty = Builder::new(Codec::None);
+    let large = batch(Codec::None, 0..10_000);
+    for (batch, is_empty) in [(empty, true), (large, false)] {
+        let refused = producer.send_batch(&topic, P0.unwrap(), batch).await;
+        match refused.unwrap_err() {
+            Error::Batch {
+                source: corelog_client::record::Error::Count { found: 0, .. },
+            } => assert!(is_empty),
+            Error::Batch {
+                source: corelog_client::record::Error::BatchTooLarge { max: 20_000, .. },
+            } => assert!(!is_empty),
+            other => panic!("{other}"),
+        }
+    }
+    let missing = producer.send_batch(&topic, PartitionId::new(7), batch(Codec::None, 0..1));
+    let missing = missing.await.unwrap_err();
+    assert!(
+        matches!(missing, Error::NoSuchPartition { .. }),
+        "{missing}"
+    );
+    assert_eq!(producer.memory_bytes(), 0);
+    assert!(server.log(&topic, 0, |log| log.values()).is_empty());
 }
 
 #[tokio::test]

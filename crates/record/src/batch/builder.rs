@@ -111,6 +111,11 @@ impl Builder {
         )
     }
 
+    /// How the records will be compressed.
+    pub const fn codec(&self) -> Codec {
+        self.codec
+    }
+
     /// Number of records so far.
     pub const fn count(&self) -> u32 {
         self.count
