@@ -3,7 +3,7 @@
 //! ```text
 //! transfer compare SERVER PID TOPIC FILES SCRATCH [rounds=5] [cold] [check]
 //!     by turns: the bare sender, the node; one receiver, which writes around the page cache and syncs
-//! transfer load bare|node SERVER PID TOPIC FILES SCRATCH seconds=N [rate=BYTES]
+//! transfer load bare|node SERVER PID TOPIC FILES SCRATCH seconds=N [rate=BYTES] [check]
 //!     the same bytes at least once and again and again, for whoever measures something else beside it
 //! transfer send RATE FILE...
 //!     the bare sender: tells its port, takes one connection, sends the files by sendfile(2)
@@ -234,11 +234,12 @@ fn compare(bench: &Bench, how: &[&str]) {
 fn load(who: &str, bench: &Bench, how: &[&str]) {
     let until = Instant::now() + Duration::from_secs(value(how, "seconds=").unwrap());
     let rate = value(how, "rate=").unwrap_or(0);
+    let is_checked = how.contains(&"check");
     let (mut bytes, begun) = (0, Instant::now());
     loop {
         let turn = match who {
-            "bare" => bench.bare(rate, false),
-            _ => bench.node(false),
+            "bare" => bench.bare(rate, is_checked),
+            _ => bench.node(is_checked),
         };
         bench.clear();
         bytes += turn.bytes;
