@@ -40,20 +40,20 @@ fn what_is_produced_is_measured_and_can_be_consumed() {
 }
 
 #[test]
-fn places_are_sought_and_acknowledgements_probed() {
+fn places_are_sought_and_acknowledgements_timed() {
     let folder = Folder::new();
     let server = Server::start(folder.path());
     let corelog = Corelog::to(&server);
-    let probe = ["bench", "probe", "--rate", "200", "--duration", "500ms"];
+    let latency = ["bench", "latency", "--rate", "200", "--duration", "500ms"];
     let acks = corelog
-        .run(probe.into_iter().chain(["--output", "json"]))
+        .run(latency.into_iter().chain(["--output", "json"]))
         .json_lines();
     assert_eq!(acks.len(), 100);
     for (ack, offset) in acks.iter().zip(0u64..) {
         assert_eq!(ack["offset"].as_u64(), Some(offset));
         assert!(ack["us"].as_u64().unwrap() > 0 && ack["due_us"].as_u64().unwrap() > 0);
     }
-    assert!(corelog.run(probe).text().contains("ack p99.9"));
+    assert!(corelog.run(latency).text().contains("ack p99.9"));
     for by in ["offset", "time"] {
         let args = [
             "bench", "seek", "--by", by, "--count", "20", "--output", "json",
@@ -66,6 +66,103 @@ fn places_are_sought_and_acknowledgements_probed() {
         );
     }
     assert!(corelog.run(["bench", "seek"]).text().contains("p99"));
+}
+
+#[test]
+fn several_producers_and_consumers_share_the_partitions() {
+    let folder = Folder::new();
+    let server = Server::start(folder.path());
+    let corelog = Corelog::to(&server);
+    for (producers, partitions, consumers) in [("4", "4", "2"), ("8", "1", "2"), ("2", "5", "1")] {
+        let topic = format!("t{producers}-{partitions}");
+        let produce = [
+            "bench",
+            "produce",
+            "--topic",
+            &topic,
+            "--producers",
+            producers,
+            "--partitions",
+            partitions,
+        ];
+        let sizes = [
+            "--record-bytes",
+            "64B",
+            "--batch-bytes",
+            "16KiB",
+            "--total",
+            "1MiB",
+        ];
+        let produced = corelog
+            .run(produce.into_iter().chain(sizes).chain(["--output", "json"]))
+            .json();
+        assert_eq!(produced["batch_records"], 256);
+        let consume = [
+            "bench",
+            "consume",
+            "--topic",
+            &topic,
+            "--consumers",
+            consumers,
+        ];
+        let consumed = corelog
+            .run(consume.into_iter().chain(["--output", "json"]))
+            .json();
+        // Consumers beyond the partitions read the same ones.
+        let times = if partitions == "1" { 2 } else { 1 };
+        let records = consumed["records"].as_u64().unwrap();
+        assert!(records >= times * (1 << 20) / 64, "{consumed}");
+    }
+}
+
+#[test]
+fn values_that_others_wrote_are_told_from_those_of_a_benchmark() {
+    let folder = Folder::new();
+    let server = Server::start(folder.path());
+    let corelog = Corelog::to(&server);
+    corelog.run(["topic", "create", "events"]).done();
+    corelog.feed(["produce", "events"], b"one\ntwo\n").done();
+    let refused = corelog
+        .run(["bench", "consume", "--topic", "events"])
+        .failed(1);
+    assert!(refused.contains("offset 0") && refused.contains("--unchecked"));
+    let args = ["bench", "consume", "--topic", "events", "--unchecked"];
+    let read = corelog
+        .run(args.into_iter().chain(["--output", "json"]))
+        .json();
+    assert_eq!(read["records"], 2);
+}
+
+#[test]
+fn a_mixed_load_is_acknowledged_and_delivered_whole() {
+    let folder = Folder::new();
+    let server = Server::start(folder.path());
+    let corelog = Corelog::to(&server);
+    let args = [
+        "bench",
+        "mixed",
+        "--partitions",
+        "3",
+        "--rate",
+        "3000",
+        "--batch-records",
+        "10",
+        "--duration",
+        "2s",
+    ];
+    let mixed = corelog
+        .run(args.into_iter().chain(["--output", "json"]))
+        .json();
+    assert_eq!(mixed["records"], 6000);
+    for kind in ["ack_us", "delivery_us"] {
+        let latency = |name: &str| mixed[kind][name].as_u64().unwrap();
+        assert!(latency("count") > 0 && 0 < latency("p50") && latency("p50") <= latency("max"));
+    }
+    let slowest = mixed["slowest"].as_array().unwrap();
+    assert_eq!(slowest.len(), 20);
+    let us: Vec<_> = slowest.iter().map(|slow| slow["us"].as_u64()).collect();
+    assert!(us.is_sorted_by(|a, b| a >= b), "the slowest first: {us:?}");
+    assert!(us[0] >= mixed["ack_us"]["p99"].as_u64().map(|us| us * 99 / 100));
 }
 
 #[test]
@@ -90,8 +187,14 @@ fn what_cannot_be_measured_is_said() {
         .failed(2);
     corelog.run(["bench", "seek", "--count", "0"]).failed(2);
     corelog.run(["bench", "seek", "--topic", "none"]).failed(1);
-    corelog.run(["bench", "probe", "--rate", "0"]).failed(2);
+    corelog.run(["bench", "latency", "--rate", "0"]).failed(2);
     corelog
-        .run(["bench", "probe", "--duration", "long"])
+        .run(["bench", "mixed", "--record-bytes", "15"])
+        .failed(2);
+    corelog
+        .run(["bench", "consume", "--consumers", "0"])
+        .failed(2);
+    corelog
+        .run(["bench", "latency", "--duration", "long"])
         .failed(2);
 }

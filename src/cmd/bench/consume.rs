@@ -2,12 +2,15 @@
 
 use std::time::Instant;
 
-use corelog_client::{Client, ConsumerConfig, End, Received, Start};
-use corelog_record::TopicName;
+use corelog_client::{Client, ConsumerConfig, End, ReceivedBatch, Start, Topic};
 use serde_json::json;
+use tokio::task::{JoinSet, LocalSet};
 
+use corelog_record::{PartitionId, TopicName};
+
+use super::payload::Check;
 use super::rates::Rates;
-use crate::exit::Exit;
+use crate::exit::{Exit, stop};
 use crate::output::{Format, Out};
 use crate::{cli, quantity, session};
 
@@ -15,56 +18,65 @@ use crate::{cli, quantity, session};
 #[derive(clap::Args, Debug)]
 #[command(
     long_about = "Measure consuming: MiB/s and records/s from the beginning to the end.\n\n\
-        All partitions are read at once, every batch is checked and every record looked at.",
+        Consumers, each with connections of its own, share the partitions; all are read at once. The \
+        checksum of every batch is checked, every record is decoded, and held against what `corelog \
+        bench produce` sent: whole, none missing, none twice, in order.",
     after_long_help = "EXAMPLES\n  \
         corelog bench produce && corelog bench consume\n  \
-        corelog bench consume --topic events --output json"
+        corelog bench consume --topic bench4 --consumers 4\n  \
+        corelog bench consume --topic events --unchecked --output json"
 )]
 pub(crate) struct Args {
     /// The topic to read.
     #[arg(long, value_name = "NAME", value_parser = quantity::topic_name, default_value = "bench")]
     topic: TopicName,
-    /// End after so many records.
+    /// How many consumers share the partitions; more than there are partitions read the same ones.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    consumers: u32,
+    /// Each consumer ends after so many records.
     #[arg(long, value_name = "N")]
     count: Option<u64>,
+    /// Decode records, but do not ask for those of `corelog bench produce`.
+    #[arg(long)]
+    unchecked: bool,
     #[command(flatten)]
     client: cli::Client,
 }
 
 /// Reads the topic and prints what it measured.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    if args.consumers == 0 {
+        return Err(stop(Exit::Usage, "nobody would read: --consumers 0"));
+    }
     session::run(&args.client, |client| bench(args, client))
 }
 
 async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let topic = client.topic(&args.topic).await?;
-    let mut consumer = client.consumer(ConsumerConfig {
-        unreachable_timeout: Some(args.client.timeout()),
-        ..ConsumerConfig::default()
-    });
-    for partition in &topic.partitions {
-        consumer.assign(
-            &args.topic,
-            partition.id,
-            Start::Earliest,
-            End::HighWatermark,
-        );
-    }
     let started = Instant::now();
-    let (mut records, mut bytes) = (0, 0);
-    while args.count.is_none_or(|count| records < count) {
-        let Some(record) = consumer.next().await else {
-            break;
-        };
-        records += 1;
-        bytes += size(&record?);
+    let mut readers = JoinSet::new();
+    let local = LocalSet::new();
+    for number in 0..args.consumers {
+        readers.spawn_local_on(Reader::new(args, &client, &topic, number).run(), &local);
     }
+    let (mut records, mut bytes) = (0, 0);
+    local
+        .run_until(async {
+            while let Some(read) = readers.join_next().await {
+                let read = read??;
+                records += read.records;
+                bytes += read.bytes;
+            }
+            Ok::<_, anyhow::Error>(())
+        })
+        .await?;
     let rates = Rates::of(records, bytes, started.elapsed());
     let mut out = Out::new();
     match args.client.output {
         Format::Table => out.table(&[], rates.rows())?,
         Format::Json => out.json(&json!({
             "partitions": topic.partition_count(),
+            "consumers": args.consumers,
             "records": records,
             "bytes": bytes,
             "seconds": rates.seconds,
@@ -76,8 +88,63 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Bytes of key and value.
-fn size(record: &Received) -> u64 {
-    let bytes = |bytes: Option<&[u8]>| bytes.map_or(0, |bytes| bytes.len() as u64);
-    bytes(record.key.as_deref()) + bytes(record.value.as_deref())
+/// One consumer, and what it has read.
+struct Reader {
+    consumer: corelog_client::Consumer,
+    /// Of each partition, unless nothing is checked.
+    checks: Option<Vec<Check>>,
+    count: u64,
+    records: u64,
+    bytes: u64,
+}
+
+impl Reader {
+    fn new(args: &Args, client: &Client, topic: &Topic, number: u32) -> Self {
+        let mut consumer = client.consumer(ConsumerConfig {
+            unreachable_timeout: Some(args.client.timeout()),
+            ..ConsumerConfig::default()
+        });
+        let partitions = topic.partition_count();
+        let is_its = |partition: &u32| {
+            partition % args.consumers == number || number % partitions == *partition
+        };
+        for partition in (0..partitions).filter(is_its).map(PartitionId::new) {
+            consumer.assign(&args.topic, partition, Start::Earliest, End::HighWatermark);
+        }
+        let checks = || (0..partitions).map(|_| Check::default()).collect();
+        Self {
+            consumer,
+            checks: (!args.unchecked).then(checks),
+            count: args.count.unwrap_or(u64::MAX),
+            records: 0,
+            bytes: 0,
+        }
+    }
+
+    async fn run(mut self) -> anyhow::Result<Self> {
+        while self.records < self.count {
+            let Some(batch) = self.consumer.next_batch().await else {
+                break;
+            };
+            self.read(&batch?)?;
+        }
+        Ok(self)
+    }
+
+    fn read(&mut self, batch: &ReceivedBatch) -> anyhow::Result<()> {
+        for record in batch.records() {
+            if self.records == self.count {
+                break;
+            }
+            let record = record?;
+            let value = record.value.unwrap_or_default();
+            if let Some(checks) = &mut self.checks {
+                let check = &mut checks[batch.partition.get() as usize];
+                check.look(batch.partition, record.offset, value)?;
+            }
+            self.records += 1;
+            self.bytes += (record.key.map_or(0, <[u8]>::len) + value.len()) as u64;
+        }
+        Ok(())
+    }
 }

@@ -1,9 +1,19 @@
 //! `corelog bench`: throughput and latency of a server, measured from outside with the client.
 //!
 //! What runs here loads a server and counts; it knows nothing a user's program could not know.
+//!
+//! ```text
+//! produce   closed loop        latency   open loop: open_loop          latencies, rates   what is told
+//! consume   checked values     mixed     open loop and followers       payload            what is sent
+//! seek      random places
+//! ```
 
 mod consume;
-mod probe;
+mod latencies;
+mod latency;
+mod mixed;
+mod open_loop;
+mod payload;
 mod produce;
 mod rates;
 mod seek;
@@ -23,7 +33,8 @@ pub(crate) struct Args {
 enum Action {
     Produce(produce::Args),
     Consume(consume::Args),
-    Probe(probe::Args),
+    Latency(latency::Args),
+    Mixed(mixed::Args),
     Seek(seek::Args),
 }
 
@@ -32,7 +43,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     match &args.action {
         Action::Produce(args) => produce::run(args),
         Action::Consume(args) => consume::run(args),
-        Action::Probe(args) => probe::run(args),
+        Action::Latency(args) => latency::run(args),
+        Action::Mixed(args) => mixed::run(args),
         Action::Seek(args) => seek::run(args),
     }
 }

@@ -6,13 +6,15 @@ use std::time::{Duration, Instant};
 
 use corelog_client::{Client, NewTopic, ProduceError, Producer, ProducerConfig};
 use corelog_protocol::message::ack::Level;
-use corelog_record::batch::Codec;
-use corelog_record::{ByteSize, PartitionId, Record, TopicName};
-use hdrhistogram::Histogram;
+use corelog_record::batch::{Builder, Codec};
+use corelog_record::{ByteSize, PartitionId, TopicName};
 use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinSet, LocalSet};
 
+use super::latencies::Latencies;
+use super::open_loop::fill;
+use super::payload::{VALUE_BYTES_MIN, Values};
 use super::rates::Rates;
 use crate::cmd::topic::policy::Ack;
 use crate::exit::{Exit, stop};
@@ -23,13 +25,14 @@ use crate::{cli, quantity, session};
 #[derive(clap::Args, Debug)]
 #[command(
     long_about = "Measure producing: MiB/s, records/s and the latency of acknowledgements.\n\n\
-        A closed loop: each partition keeps --window batches in flight and sends the next when \
-        one is acknowledged. A latency is the time from sending a batch to its acknowledgement. \
-        The first tenth of the run warms up and is not counted. The topic is created if it is \
-        not there.",
+        A closed loop: each producer, on a connection of its own, keeps --window batches in flight in \
+        each of its partitions and sends the next when one is acknowledged. A latency is the time \
+        from sending a batch to its acknowledgement. Batches are really built, of values that do not \
+        compress and that `corelog bench consume` checks. The first tenth of the run warms up and is \
+        not counted. The topic is created if it is not there.",
     after_long_help = "EXAMPLES\n  \
         corelog bench produce\n  \
-        corelog bench produce --record-bytes 1KiB --total 2GiB --partitions 4\n  \
+        corelog bench produce --record-bytes 1KiB --batch-bytes 1000KiB --producers 4 --partitions 4\n  \
         corelog bench produce --batch-bytes 1 --window 1      # latency of a lone record\n  \
         corelog bench produce --ack accepted --output json"
 )]
@@ -40,16 +43,19 @@ pub(crate) struct Args {
     /// How many partitions the topic is created with.
     #[arg(long, value_name = "N", default_value_t = 1)]
     partitions: u32,
-    /// The size of a record's value.
+    /// How many producers share the partitions; more than there are partitions share one.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    producers: u16,
+    /// The size of a record's value, at least 16 bytes.
     #[arg(long, value_name = "SIZE", default_value = "100B")]
     record_bytes: ByteSize,
     /// How many values to send in all.
     #[arg(long, value_name = "SIZE", default_value = "512MiB")]
     total: ByteSize,
-    /// The size at which a batch is full.
+    /// The size of the values at which a batch is full.
     #[arg(long, value_name = "SIZE", default_value = "256KiB")]
     batch_bytes: ByteSize,
-    /// How many batches each partition keeps in flight.
+    /// How many batches a producer keeps in flight in each partition.
     #[arg(long, value_name = "N", default_value_t = 8)]
     window: usize,
     /// When a record counts as acknowledged [default: what the topic says]
@@ -64,8 +70,13 @@ pub(crate) struct Args {
 
 /// Runs the load and prints what it measured.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
-    if args.record_bytes.bytes() == 0 || args.total < args.record_bytes || args.window == 0 {
-        let message = "a run needs records: --record-bytes, --window above 0, --total above both";
+    let is_some = args.window > 0 && args.producers > 0;
+    if args.record_bytes.bytes() < VALUE_BYTES_MIN as u64
+        || args.total < args.record_bytes
+        || !is_some
+    {
+        let message = "a run needs records: --record-bytes 16 or more, --total of one or more, --window \
+                       and --producers above 0";
         return Err(stop(Exit::Usage, message));
     }
     session::run(&args.client, |client| bench(args, client))
@@ -76,26 +87,27 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
     topic.if_not_exists = true;
     let partitions = client.admin().create_topic(topic).await?.partitions;
     let plan = Plan::of(args, partitions);
-    let producer = Rc::new(client.producer(ProducerConfig {
-        linger: Duration::ZERO,
-        batch_bytes_max: plan.batch_bytes_max,
-        in_flight_max: args.window,
-        codec: args.compression,
-        level: args.ack.map(Level::from),
-        delivery_timeout: args.client.timeout(),
-        ..ProducerConfig::default()
-    }));
-    let values = Rc::new(values(plan.record_bytes));
     let (acks, mut receiver) = mpsc::unbounded_channel();
     let mut loops = JoinSet::new();
     let local = LocalSet::new();
-    for partition in (0..partitions).map(PartitionId::new) {
-        let (producer, values, acks) = (Rc::clone(&producer), Rc::clone(&values), acks.clone());
-        let topic = args.topic.clone();
-        loops.spawn_local_on(
-            async move { drive(&producer, &topic, partition, plan, &values, acks).await },
-            &local,
-        );
+    for number in 0..args.producers {
+        let producer = Rc::new(client.producer(ProducerConfig {
+            linger: Duration::ZERO,
+            in_flight_max: args.window,
+            memory_bytes_max: usize::MAX >> 3,
+            level: args.ack.map(Level::from),
+            delivery_timeout: args.client.timeout(),
+            ..ProducerConfig::default()
+        }));
+        for partition in plan.partitions_of(number, partitions) {
+            let stream = Stream {
+                producer: Rc::clone(&producer),
+                topic: args.topic.clone(),
+                partition,
+                values: Values::new(number, plan.record_bytes),
+            };
+            loops.spawn_local_on(drive(stream, plan, acks.clone()), &local);
+        }
     }
     drop(acks);
     let measured = local
@@ -118,12 +130,15 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
 #[derive(Clone, Copy, Debug)]
 struct Plan {
     record_bytes: usize,
-    batch_records: u64,
+    batch_records: u32,
+    /// Room for a batch.
     batch_bytes_max: usize,
-    /// Batches in all, and of each partition.
+    /// Batches in all, and of each producer in each of its partitions.
     batches: u64,
-    partition_batches: u64,
+    stream_batches: u64,
+    producers: u16,
     window: usize,
+    codec: Codec,
 }
 
 impl Plan {
@@ -131,21 +146,31 @@ impl Plan {
         let record_bytes = args.record_bytes.bytes();
         let batch_records = (args.batch_bytes.bytes() / record_bytes).max(1);
         let records = args.total.bytes() / record_bytes;
-        let partition_batches = records
-            .div_ceil(batch_records)
-            .div_ceil(u64::from(partitions));
-        // Room for what a record needs beside its value.
+        let streams = u64::from(partitions.max(args.producers.into()));
+        let stream_batches = records.div_ceil(batch_records).div_ceil(streams);
+        // What a record needs beside its value, and a batch beside its records.
         const OVERHEAD_BYTES: u64 = 32;
         let batch_bytes_max = batch_records * (record_bytes + OVERHEAD_BYTES) + 1024;
         let memory = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Self {
             record_bytes: memory(record_bytes),
-            batch_records,
+            batch_records: u32::try_from(batch_records).unwrap_or(u32::MAX),
             batch_bytes_max: memory(batch_bytes_max),
-            batches: partition_batches * u64::from(partitions),
-            partition_batches,
+            batches: stream_batches * streams,
+            stream_batches,
+            producers: args.producers,
             window: args.window,
+            codec: args.compression,
         }
+    }
+
+    /// The partitions of a producer: each has its share of them, or all share them.
+    fn partitions_of(&self, producer: u16, partitions: u32) -> impl Iterator<Item = PartitionId> {
+        let (producer, producers) = (u32::from(producer), u32::from(self.producers));
+        let is_its = move |partition: &u32| {
+            partition % producers == producer || producer % partitions == *partition
+        };
+        (0..partitions).filter(is_its).map(PartitionId::new)
     }
 }
 
@@ -157,55 +182,42 @@ struct Acked {
 
 type Acks = mpsc::UnboundedSender<Result<Acked, ProduceError>>;
 
-/// Keeps a window of batches in flight until all of a partition are sent.
-async fn drive(
-    producer: &Producer,
-    topic: &TopicName,
+/// What one producer sends to one partition.
+struct Stream {
+    producer: Rc<Producer>,
+    topic: TopicName,
     partition: PartitionId,
-    plan: Plan,
-    values: &[Vec<u8>],
-    acks: Acks,
-) -> anyhow::Result<()> {
+    values: Values,
+}
+
+/// Keeps a window of batches in flight until all of a stream are sent.
+async fn drive(mut stream: Stream, plan: Plan, acks: Acks) -> anyhow::Result<()> {
     let window = Arc::new(Semaphore::new(plan.window));
-    let mut values = values.iter().cycle();
-    for _ in 0..plan.partition_batches {
+    for _ in 0..plan.stream_batches {
         let turn = Arc::clone(&window).acquire_owned().await?;
+        let mut batch = Builder::new(plan.codec);
+        batch.reserve(plan.batch_bytes_max);
+        fill(&mut batch, &mut stream.values, plan.batch_records)?;
         let sent = Instant::now();
-        let timestamp = quantity::now();
-        let mut last = None;
-        for _ in 0..plan.batch_records {
-            let value = values.next().cloned();
-            let record = Record {
-                timestamp,
-                value,
-                ..Record::default()
-            };
-            last = Some(producer.send(topic, Some(partition), record).await?);
-        }
+        let producer = &stream.producer;
+        let delivery = producer
+            .send_batch(&stream.topic, stream.partition, batch)
+            .await?;
         let acks = acks.clone();
         tokio::task::spawn_local(async move {
-            if let Some(last) = last {
-                let acked = last.await.map(|_| Acked {
-                    sent,
-                    at: Instant::now(),
-                });
-                // Nobody listens any more once a batch has failed.
-                let _ = acks.send(acked);
-            }
+            let acked = delivery.await.map(|_| Acked {
+                sent,
+                at: Instant::now(),
+            });
+            // Nobody listens any more once a batch has failed.
+            let _ = acks.send(acked);
             drop(turn);
         });
     }
+    // The producer lives until everything of it is told.
+    let all = u32::try_from(plan.window).unwrap_or(u32::MAX);
+    let _all = window.acquire_many(all).await?;
     Ok(())
-}
-
-/// Values that do not compress to nothing, the same in every run.
-fn values(bytes: usize) -> Vec<Vec<u8>> {
-    const SEED: u64 = 7;
-    const VALUES_BYTES: usize = 1 << 20;
-    let mut random = fastrand::Rng::with_seed(SEED);
-    let count = (VALUES_BYTES / bytes).clamp(1, 1_000);
-    let mut value = || (0..bytes).map(|_| random.u8(b' '..=b'~')).collect();
-    (0..count).map(|_| value()).collect()
 }
 
 /// Latencies and counts behind the warm-up.
@@ -216,13 +228,11 @@ struct Measure {
     ended: Option<Instant>,
     records: u64,
     bytes: u64,
-    latency_us: Histogram<u64>,
+    acks: Latencies,
 }
 
 impl Measure {
     fn new(batches: u64) -> anyhow::Result<Self> {
-        const LATENCY_US_MAX: u64 = 60_000_000;
-        const DIGITS: u8 = 3;
         Ok(Self {
             warm_up: batches / 10,
             seen: 0,
@@ -230,7 +240,7 @@ impl Measure {
             ended: None,
             records: 0,
             bytes: 0,
-            latency_us: Histogram::new_with_bounds(1, LATENCY_US_MAX, DIGITS)?,
+            acks: Latencies::new()?,
         })
     }
 
@@ -242,10 +252,9 @@ impl Measure {
         }
         self.started.get_or_insert(acked.sent);
         self.ended = Some(acked.at);
-        self.records += plan.batch_records;
-        self.bytes += plan.batch_records * plan.record_bytes as u64;
-        let us = u64::try_from((acked.at - acked.sent).as_micros()).unwrap_or(u64::MAX);
-        self.latency_us.saturating_record(us);
+        self.records += u64::from(plan.batch_records);
+        self.bytes += u64::from(plan.batch_records) * plan.record_bytes as u64;
+        self.acks.add(acked.at - acked.sent);
     }
 
     fn took(&self) -> Duration {
@@ -257,25 +266,18 @@ impl Measure {
 
 fn print(args: &Args, partitions: u32, plan: Plan, measure: &Measure) -> anyhow::Result<()> {
     let rates = Rates::of(measure.records, measure.bytes, measure.took());
-    let latency = |quantile| measure.latency_us.value_at_quantile(quantile);
-    let (p50, p99, p999) = (latency(0.5), latency(0.99), latency(0.999));
     let mut out = Out::new();
     match args.client.output {
         Format::Table => {
-            let row = |name: &str, value: String| vec![name.to_owned(), value];
-            let mut rows = vec![row(
-                "batches",
-                format!("{} records each", plan.batch_records),
-            )];
+            let records = format!("{} records each", plan.batch_records);
+            let mut rows = vec![vec!["batches".to_owned(), records]];
             rows.extend(rates.rows());
-            for (name, us) in [("ack p50", p50), ("ack p99", p99), ("ack p99.9", p999)] {
-                rows.push(row(name, format!("{us} us")));
-            }
-            rows.push(row("ack max", format!("{} us", measure.latency_us.max())));
+            rows.extend(measure.acks.rows("ack"));
             out.table(&[], rows)?;
         }
         Format::Json => out.json(&json!({
             "partitions": partitions,
+            "producers": plan.producers,
             "record_bytes": plan.record_bytes,
             "batch_records": plan.batch_records,
             "window": plan.window,
@@ -285,9 +287,7 @@ fn print(args: &Args, partitions: u32, plan: Plan, measure: &Measure) -> anyhow:
             "seconds": rates.seconds,
             "records_per_s": rates.records_per_s,
             "mib_per_s": rates.mib_per_s,
-            "ack_us": {
-                "p50": p50, "p99": p99, "p99.9": p999, "max": measure.latency_us.max(),
-            },
+            "ack_us": measure.acks.json(),
         }))?,
     }
     out.flush()
@@ -317,7 +317,22 @@ mod tests {
         ];
         let plan = Plan::of(&Line::parse_from(line).args, 3);
         assert_eq!(plan.batch_records, 10);
-        assert!(plan.batches * plan.batch_records * 100 >= 1 << 20);
+        assert!(plan.batches * u64::from(plan.batch_records) * 100 >= 1 << 20);
         assert!(plan.batch_bytes_max >= 1000);
+    }
+
+    #[test]
+    fn every_partition_has_a_producer_and_every_producer_a_partition() {
+        for (producers, partitions) in [(1, 1), (1, 5), (4, 4), (3, 7), (64, 1), (64, 16), (5, 3)] {
+            let producers_text = producers.to_string();
+            let args = ["bench", "--producers", &producers_text];
+            let plan = Plan::of(&Line::parse_from(args).args, partitions);
+            let of = |producer| plan.partitions_of(producer, partitions);
+            let streams: Vec<_> = (0..producers).flat_map(of).collect();
+            let expected = u32::from(producers).max(partitions) as usize;
+            assert_eq!(streams.len(), expected, "{producers} {partitions}");
+            assert!((0..producers).all(|producer| of(producer).count() > 0));
+            assert!((0..partitions).all(|p| streams.contains(&PartitionId::new(p))));
+        }
     }
 }

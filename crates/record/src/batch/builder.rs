@@ -111,6 +111,11 @@ impl Builder {
         )
     }
 
+    /// Makes room for a batch of so many bytes at once, so that it need not be moved while it grows.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.bytes.reserve(bytes.saturating_sub(self.bytes.len()));
+    }
+
     /// How the records will be compressed.
     pub const fn codec(&self) -> Codec {
         self.codec

@@ -1,0 +1,63 @@
+//! `corelog bench latency`: acknowledgements at a steady rate, each with its time.
+
+use corelog_client::Client;
+use serde_json::json;
+use tokio::task::LocalSet;
+
+use super::latencies::{Latencies, micros};
+use super::open_loop::Load;
+use crate::exit::Exit;
+use crate::output::{Format, Out};
+use crate::{cli, session};
+
+/// Measure the latency of acknowledgements at a steady rate.
+#[derive(clap::Args, Debug)]
+#[command(
+    long_about = "Measure the latency of acknowledgements at a steady rate.\n\n\
+        An open loop: records are due on a fixed schedule whether or not earlier ones were \
+        acknowledged, and a latency counts from when its record was due, so that a stall shows in \
+        every record behind it. With --output json there is a line per acknowledged batch {offset, \
+        due_us, us}, with the time it was due in microseconds since 1970: what went on beside it \
+        can be laid over it.",
+    after_long_help = "EXAMPLES\n  \
+        corelog bench latency --rate 1000 --duration 30s\n  \
+        corelog bench latency --rate 100000 --batch-records 100 --ack accepted\n  \
+        corelog bench latency --topic events --output json >acks.jsonl"
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    load: Load,
+    #[command(flatten)]
+    client: cli::Client,
+}
+
+/// Sends at the rate and prints what it measured.
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    args.load.check()?;
+    session::run(&args.client, |client| bench(args, client))
+}
+
+async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
+    args.load.create(&client).await?;
+    let measured = async {
+        let (_, mut acks) = args.load.start(&client, args.client.timeout());
+        let (mut out, mut latencies) = (Out::new(), Latencies::new()?);
+        while let Some(acked) = acks.recv().await {
+            let acked = acked?;
+            latencies.add(acked.took);
+            if args.client.output == Format::Json {
+                out.json(&json!({
+                    "offset": acked.offset.get(),
+                    "due_us": acked.due_us,
+                    "us": micros(acked.took),
+                }))?;
+            }
+        }
+        if args.client.output == Format::Table {
+            out.table(&[], latencies.rows("ack"))?;
+        }
+        out.flush()
+    };
+    LocalSet::new().run_until(measured).await?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,236 @@
+//! An open loop of producers: a batch is due every so often, whether or not earlier ones were
+//! acknowledged, and its latency counts from when it was due, so that a stall shows in every batch behind
+//! it (Tene, *How NOT to measure latency*, 2015).
+
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use corelog_client::{Client, NewTopic, Producer, ProducerConfig};
+use corelog_protocol::message::ack::Level;
+use corelog_record::batch::{Builder, Codec};
+use corelog_record::{ByteSize, Offset, PartitionId, TopicName};
+use tokio::sync::mpsc;
+
+use super::payload::{VALUE_BYTES_MIN, Values};
+use crate::cmd::topic::policy::Ack;
+use crate::exit::{Exit, stop};
+use crate::quantity;
+use crate::quantity::Span;
+
+/// What is due, and for how long.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct Load {
+    /// The topic to produce to; it is created if it is not there.
+    #[arg(long, value_name = "NAME", value_parser = quantity::topic_name, default_value = "bench")]
+    pub(super) topic: TopicName,
+    /// How many partitions take turns.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) partitions: u32,
+    /// The size of a record's value, at least 16 bytes.
+    #[arg(long, value_name = "SIZE", default_value = "1KiB")]
+    pub(super) record_bytes: ByteSize,
+    /// Records per second.
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub(super) rate: u32,
+    /// Records that are due together, as a batch.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) batch_records: u32,
+    /// How long to go on.
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub(super) duration: Span,
+    /// When a record counts as acknowledged [default: what the topic says]
+    #[arg(long, value_name = "LEVEL", value_enum)]
+    pub(super) ack: Option<Ack>,
+}
+
+/// A batch that was acknowledged.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Acked {
+    pub(super) partition: PartitionId,
+    /// The offset of its first record.
+    pub(super) offset: Offset,
+    /// When it was due, in microseconds since 1970.
+    pub(super) due_us: u64,
+    /// From then to the acknowledgement.
+    pub(super) took: Duration,
+}
+
+pub(super) type Acks = mpsc::UnboundedReceiver<anyhow::Result<Acked>>;
+
+/// When each batch is due.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Schedule {
+    begun: Instant,
+    begun_us: u64,
+    batches_per_s: f64,
+}
+
+impl Load {
+    /// Refuses what cannot be measured.
+    ///
+    /// # Errors
+    /// Exit code 2.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        let is_some = self.rate > 0 && self.batch_records > 0 && self.partitions > 0;
+        if !is_some || self.duration.0.is_zero() {
+            let message = "a load needs records: --rate, --batch-records, --partitions and --duration \
+                           above 0";
+            return Err(stop(Exit::Usage, message));
+        }
+        if self.record_bytes.bytes() < VALUE_BYTES_MIN as u64 {
+            let message = "a value tells its place in 16 bytes: --record-bytes 16 or more";
+            return Err(stop(Exit::Usage, message));
+        }
+        Ok(())
+    }
+
+    /// How many batches are due in all.
+    pub(super) fn batch_count(&self) -> u64 {
+        let micros = u64::try_from(self.duration.0.as_micros()).unwrap_or(u64::MAX);
+        let records = micros.saturating_mul(self.rate.into()) / 1_000_000;
+        (records / u64::from(self.batch_records)).max(1)
+    }
+
+    /// Creates the topic if it is not there.
+    ///
+    /// # Errors
+    /// As the client says; if the topic has fewer partitions.
+    pub(super) async fn create(&self, client: &Client) -> anyhow::Result<()> {
+        let mut topic = NewTopic::new(self.topic.clone(), self.partitions);
+        topic.if_not_exists = true;
+        let found = client.admin().create_topic(topic).await?.partitions;
+        if found < self.partitions {
+            let message = format!(
+                "the topic has {found} partitions, --partitions is {}; name another with --topic",
+                self.partitions
+            );
+            return Err(stop(Exit::Failed, message));
+        }
+        Ok(())
+    }
+
+    /// Begins to send, on tasks of this thread.
+    pub(super) fn start(&self, client: &Client, timeout: Duration) -> (Schedule, Acks) {
+        let producer = client.producer(ProducerConfig {
+            linger: Duration::ZERO,
+            level: self.ack.map(Level::from),
+            delivery_timeout: timeout,
+            in_flight_max: IN_FLIGHT_MAX,
+            ..ProducerConfig::default()
+        });
+        let schedule = Schedule {
+            begun: Instant::now(),
+            begun_us: now_us(),
+            batches_per_s: f64::from(self.rate) / f64::from(self.batch_records),
+        };
+        let due = schedule.ticks(self.batch_count());
+        let (acks, receiver) = mpsc::unbounded_channel();
+        tokio::task::spawn_local(send(self.clone(), Rc::new(producer), schedule, due, acks));
+        (schedule, receiver)
+    }
+}
+
+impl Schedule {
+    /// When a batch is due.
+    pub(super) fn due(&self, batch: u64) -> Instant {
+        self.begun + self.after(batch)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "far fewer batches than 2^52")]
+    fn after(&self, batch: u64) -> Duration {
+        Duration::from_secs_f64(batch as f64 / self.batches_per_s)
+    }
+
+    /// The number of each batch when it is due, told by a thread: the runtime's own timers wake by
+    /// whole milliseconds only.
+    fn ticks(self, count: u64) -> mpsc::UnboundedReceiver<u64> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        std::thread::spawn(move || {
+            // The kernel would otherwise gather wake-ups within 50 microseconds. Late is all that
+            // a refusal makes them.
+            let _ = nix::sys::prctl::set_timerslack(1);
+            for batch in 0..count {
+                std::thread::sleep(self.due(batch).saturating_duration_since(Instant::now()));
+                if sender.send(batch).is_err() {
+                    break;
+                }
+            }
+        });
+        receiver
+    }
+}
+
+async fn send(
+    load: Load,
+    producer: Rc<Producer>,
+    schedule: Schedule,
+    mut due: mpsc::UnboundedReceiver<u64>,
+    acks: mpsc::UnboundedSender<anyhow::Result<Acked>>,
+) {
+    let bytes = usize::try_from(load.record_bytes.bytes()).unwrap_or(usize::MAX);
+    let values = |_| Values::new(0, bytes);
+    let mut values: Vec<_> = (0..load.partitions).map(values).collect();
+    while let Some(batch) = due.recv().await {
+        let turn = u32::try_from(batch % u64::from(load.partitions)).unwrap_or_default();
+        let partition = PartitionId::new(turn);
+        let built = build(&mut values[turn as usize], load.batch_records);
+        let sent = match built {
+            Ok(built) => producer.send_batch(&load.topic, partition, built).await,
+            Err(error) => Err(error.into()),
+        };
+        let delivery = match sent {
+            Ok(delivery) => delivery,
+            Err(error) => {
+                // Nobody listens any more once a batch has failed.
+                let _ = acks.send(Err(error.into()));
+                return;
+            }
+        };
+        let (acks, producer) = (acks.clone(), Rc::clone(&producer));
+        tokio::task::spawn_local(async move {
+            let told = delivery.await.map(|ack| Acked {
+                partition,
+                offset: ack.first,
+                due_us: schedule.begun_us + super::latencies::micros(schedule.after(batch)),
+                took: schedule.due(batch).elapsed(),
+            });
+            let _ = acks.send(told.map_err(Into::into));
+            // It lives as long as something of it is awaited.
+            drop(producer);
+        });
+    }
+}
+
+/// A batch of the next so many values.
+///
+/// # Errors
+/// If the format has no such batch.
+pub(super) fn build(values: &mut Values, records: u32) -> Result<Builder, corelog_record::Error> {
+    let mut batch = Builder::new(Codec::None);
+    fill(&mut batch, values, records)?;
+    Ok(batch)
+}
+
+/// Adds the next so many values to a batch.
+///
+/// # Errors
+/// If they do not fit.
+pub(super) fn fill(
+    batch: &mut Builder,
+    values: &mut Values,
+    records: u32,
+) -> Result<(), corelog_record::Error> {
+    let timestamp = quantity::now();
+    for _ in 0..records {
+        batch.append(timestamp, None, Some(values.next()), &[])?;
+    }
+    Ok(())
+}
+
+fn now_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, super::latencies::micros)
+}
+
+/// An open loop does not wait for answers, so far more may be on their way than a program lets.
+const IN_FLIGHT_MAX: usize = 1_000;
