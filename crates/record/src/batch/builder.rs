@@ -65,24 +65,22 @@ impl Builder {
             self.bytes.resize(HEADER_BYTES, 0);
         }
         let records = &mut self.bytes;
+        let end = records.len() + record_bytes;
         records.reserve(record_bytes);
-        put_varint(records, zigzag_len(body_bytes));
-        let body_from = records.len();
-        records.push(0);
-        put_varint(records, zigzag(time - base));
-        put_varint(records, zigzag(index.into()));
-        put_nullable(records, key);
-        put_nullable(records, value);
-        put_varint(records, zigzag_len(headers.len()));
+        let mut lead = Lead::new();
+        lead.put_varint(zigzag_len(body_bytes));
+        lead.put(0);
+        lead.put_varint(zigzag(time - base));
+        lead.put_varint(zigzag(index.into()));
+        lead.put_field(records, key);
+        lead.put_field(records, value);
+        lead.put_varint(zigzag_len(headers.len()));
         for (name, value) in headers {
-            put_nullable(records, Some(name.as_bytes()));
-            put_nullable(records, *value);
+            lead.put_field(records, Some(name.as_bytes()));
+            lead.put_field(records, *value);
         }
-        assert_eq!(
-            records.len() - body_from,
-            body_bytes,
-            "a record is as long as it says"
-        );
+        lead.give(records);
+        assert_eq!(records.len(), end, "a record is as long as it says");
         self.base_timestamp = base;
         self.max_timestamp = if index == 0 {
             time
@@ -278,16 +276,6 @@ fn nullable_bytes(field: Option<&[u8]>) -> usize {
     }
 }
 
-fn put_nullable(out: &mut Vec<u8>, field: Option<&[u8]>) {
-    match field {
-        Some(bytes) => {
-            put_varint(out, zigzag_len(bytes.len()));
-            out.extend_from_slice(bytes);
-        }
-        None => put_varint(out, zigzag(-1)),
-    }
-}
-
 /// Small numbers of either sign to small numbers: 0, −1, 1, −2 … become 0, 1, 2, 3 …
 const fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)).cast_unsigned()
@@ -303,11 +291,52 @@ const fn varint_bytes(value: u64) -> usize {
     bits.div_ceil(7) as usize
 }
 
-/// Groups of 7 bits, the least significant first, all but the last marked by the high bit.
-fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push((value & 0x7f) as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push((value & 0x7f) as u8);
+/// The numbers in front of a field, gathered so that they are appended at once: a vector asks for each
+/// byte whether there is room.
+struct Lead {
+    bytes: [u8; LEAD_BYTES_MAX],
+    len: usize,
 }
+
+impl Lead {
+    const fn new() -> Self {
+        Self {
+            bytes: [0; LEAD_BYTES_MAX],
+            len: 0,
+        }
+    }
+
+    fn put(&mut self, byte: u8) {
+        self.bytes[self.len] = byte;
+        self.len += 1;
+    }
+
+    /// Groups of 7 bits, the least significant first, all but the last marked by the high bit.
+    fn put_varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.put((value & 0x7f) as u8 | 0x80);
+            value >>= 7;
+        }
+        self.put((value & 0x7f) as u8);
+    }
+
+    /// A field that may be absent, and all that stands before it.
+    fn put_field(&mut self, out: &mut Vec<u8>, field: Option<&[u8]>) {
+        let Some(bytes) = field else {
+            self.put_varint(zigzag(-1));
+            return;
+        };
+        self.put_varint(zigzag_len(bytes.len()));
+        self.give(out);
+        out.extend_from_slice(bytes);
+    }
+
+    fn give(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.bytes[..self.len]);
+        self.len = 0;
+    }
+}
+
+/// The numbers of a record up to its first header's name, its attributes among them, take at most
+/// 5 + 1 + 10 + 5 + 1 + 1 + 5 + 5 bytes.
+const LEAD_BYTES_MAX: usize = 40;
