@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use corelog_node::rt::{self, CoreConfig, UringDir, spawn_core};
 use corelog_record::batch::{Builder, Codec};
 use corelog_record::{ByteSize, CopyId, Lineage, PartitionId, Timestamp, TopicId};
-use corelog_storage::disk::std::StdDir;
-use corelog_storage::disk::{Buf, Dir, File, Open, Space, block_on};
+use corelog_storage::disk::std::{StdDir, beside};
+use corelog_storage::disk::{Buf, Dir, File, Open, Space};
 use corelog_storage::log::{Chore, Identity, Log, Options};
 use corelog_storage::snapshot::{Partition, Restore, Stores, restore};
 
@@ -70,7 +70,7 @@ async fn run(dir: String, gib: u64, segment_mib: u32) -> Result<(), Failure> {
         let restored = rt::blocking(move || {
             let begun = Instant::now();
             let order = Restore { stores, ..order };
-            let restored = block_on(restore(&source, &topic, order, &mut |_| {}));
+            let restored = beside::block_on(restore(&source, &topic, order, &mut |_| {}));
             restored.map(|_| begun.elapsed())
         });
         let took = restored.await?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use corelog_storage::Error;
-use corelog_storage::disk::std::StdDir;
+use corelog_storage::disk::std::{StdDir, beside};
 use corelog_storage::disk::{Dir as _, block_on};
 use corelog_storage::snapshot::{self, Name};
 use serde_json::json;
@@ -55,7 +55,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let partitions = summary.topics.iter().flat_map(|topic| &topic.partitions);
     let bar = progress::bytes(Some(partitions.map(|partition| partition.bytes).sum()));
     let begun = Instant::now();
-    let exported = block_on(snapshot::export(&source, &target, &mut |bytes| {
+    let exported = beside::block_on(snapshot::export(&source, &target, &mut |bytes| {
         bar.inc(bytes);
     }));
     bar.finish_and_clear();

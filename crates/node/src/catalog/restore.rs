@@ -22,7 +22,7 @@ use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::{restore_status, restore_topic};
 use corelog_record::{CopyId, Lineage, TopicId, TopicName};
 use corelog_storage::Error;
-use corelog_storage::disk::std::StdDir;
+use corelog_storage::disk::std::{StdDir, beside};
 use corelog_storage::disk::{Dir, block_on};
 use corelog_storage::format::topic as file;
 use corelog_storage::snapshot::{self as stored, Name, Restore, Restored, Stores};
@@ -326,7 +326,7 @@ fn copy(copying: &Copying) -> Result<Vec<restore_status::Partition>, Error> {
             let before = bytes_done.load(Ordering::Relaxed);
             bytes_done.store(before.wrapping_add(bytes), Ordering::Relaxed);
         };
-        let done = block_on(stored::restore(&from, &target, restore, &mut progress))?;
+        let done = beside::block_on(stored::restore(&from, &target, restore, &mut progress))?;
         let (log_start, log_end) = done.map_or((partition.log_start, partition.end), bounds);
         restored.push(restore_status::Partition {
             id: partition.partition,

@@ -14,10 +14,10 @@ use ::std::cell::{Cell, RefCell};
 use ::std::future::Future;
 use ::std::io;
 use ::std::mem;
-use ::std::pin::Pin;
+use ::std::pin::{Pin, pin};
 use ::std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use ::std::task::{Context, Poll};
-use ::std::thread::Builder;
+use ::std::thread::{self, Builder, Thread};
 
 use super::super::poll_once;
 
@@ -28,6 +28,19 @@ pub fn poll<T>(future: Pin<&mut impl Future<Output = T>>) -> Poll<T> {
     assert!(!before, "a poll is not nested in another");
     let _until = Until;
     poll_once(future)
+}
+
+/// Runs `future` to its end. What std files are asked for is left to helper threads, so that one
+/// operation goes on while another is done here; this thread waits where all that is left is theirs.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    loop {
+        match poll(future.as_mut()) {
+            Poll::Ready(done) => return done,
+            // A helper that has come to the end of its work says so.
+            Poll::Pending => thread::park(),
+        }
+    }
 }
 
 /// Ends a poll, also one that panics.
@@ -114,11 +127,16 @@ impl Helper {
     fn new() -> io::Result<Self> {
         let (work, asked) = mpsc::channel::<Work>();
         let (done, outcome) = mpsc::channel();
+        let owner = Woken(thread::current());
         Builder::new().name(NAME.to_owned()).spawn(move || {
+            // In this order: whoever is woken by a panic finds that nothing comes any more.
+            let owner = owner;
+            let done = done;
             for work in asked {
                 if done.send(work()).is_err() {
                     break;
                 }
+                owner.0.unpark();
             }
         })?;
         Ok(Self { work, outcome })
@@ -157,6 +175,15 @@ impl Helper {
     }
 }
 
+/// A thread that is woken in any case when this is dropped.
+struct Woken(Thread);
+
+impl Drop for Woken {
+    fn drop(&mut self) {
+        self.0.unpark();
+    }
+}
+
 fn panicked() -> io::Error {
     io::Error::other("the thread of an operation panicked")
 }
@@ -178,6 +205,7 @@ const NAME: &str = "corelog-disk";
 
 #[cfg(test)]
 mod tests {
+    use ::std::future::poll_fn;
     use ::std::sync::mpsc::{Receiver, channel};
     use ::std::thread::{self, ThreadId};
 
@@ -226,6 +254,21 @@ mod tests {
         assert!(poll(Pin::new(&mut one)).is_pending());
         ended(run(move || to_one.send(()).map_err(io::Error::other))).unwrap();
         ended(one).unwrap();
+    }
+
+    #[test]
+    fn what_is_begun_together_is_done_together_and_waited_for() {
+        let (to_one, from_other) = channel::<()>();
+        let mut one = run(move || from_other.recv().map_err(io::Error::other));
+        let mut other = run(move || to_one.send(()).map_err(io::Error::other));
+        super::block_on(async {
+            let begun = poll_fn(|context| Poll::Ready(Pin::new(&mut one).poll(context)));
+            assert!(begun.await.is_pending());
+            Pin::new(&mut other).await.unwrap();
+            Pin::new(&mut one).await.unwrap();
+        });
+        let failed = super::block_on(run(|| panic!("beside"))).unwrap_err();
+        assert_eq!(failed.kind(), io::ErrorKind::Other);
     }
 
     #[test]
