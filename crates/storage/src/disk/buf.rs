@@ -1,9 +1,11 @@
 //! Buffers in ordinary memory, aligned for direct I/O.
 
 use ::std::cell::RefCell;
-use ::std::ops::Range;
+use ::std::ops::{Deref, DerefMut, Range};
 use ::std::rc::Rc;
 use ::std::sync::Arc;
+
+use memmap2::{Advice, MmapMut};
 
 use super::{BLOCK_BYTES, Buf};
 
@@ -11,15 +13,71 @@ use super::{BLOCK_BYTES, Buf};
 #[derive(Debug)]
 pub struct AlignedBuf {
     /// Shared only while another thread writes it to a file.
-    memory: Arc<Vec<u8>>,
+    memory: Arc<Memory>,
     range: Range<usize>,
 }
 
 /// The bytes of a buffer that is given to the disk, for another thread to write.
 #[derive(Debug)]
 pub(super) struct Lent {
-    memory: Arc<Vec<u8>>,
+    memory: Arc<Memory>,
     range: Range<usize>,
+}
+
+/// What a buffer lies in.
+#[derive(Debug)]
+enum Memory {
+    Heap(Vec<u8>),
+    /// Of its own, in huge pages where the system has them: a page fault for each 4 KiB costs more
+    /// than copying them does, and a disk is told of few large places instead of many.
+    Map(MmapMut),
+}
+
+impl Memory {
+    /// Zeros that hold whole blocks of `bytes` bytes.
+    fn zeroed(bytes: usize) -> Self {
+        let map = match bytes < HUGE_PAGE_BYTES {
+            true => None,
+            // A map begins on a block.
+            false => MmapMut::map_anon(bytes.next_multiple_of(HUGE_PAGE_BYTES)).ok(),
+        };
+        match map {
+            Some(map) => {
+                // Without huge pages it is memory as well.
+                let _advised = map.advise(Advice::HugePage);
+                Self::Map(map)
+            }
+            // Taking a block more than needed and starting inside aligns it without `unsafe`.
+            None => Self::Heap(vec![0; bytes + BLOCK_BYTES]),
+        }
+    }
+
+    /// The first whole blocks, so many `bytes` of them, if there are.
+    fn blocks(&self, bytes: usize) -> Option<Range<usize>> {
+        let start = self.as_ptr().align_offset(BLOCK_BYTES);
+        let end = start.checked_add(bytes)?;
+        (end <= self.len()).then_some(start..end)
+    }
+}
+
+impl Deref for Memory {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Heap(bytes) => bytes,
+            Self::Map(map) => map,
+        }
+    }
+}
+
+impl DerefMut for Memory {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Heap(bytes) => bytes,
+            Self::Map(map) => map,
+        }
+    }
 }
 
 impl AlignedBuf {
@@ -33,20 +91,19 @@ impl AlignedBuf {
             bytes.is_multiple_of(BLOCK_BYTES),
             "{bytes} bytes are not whole blocks"
         );
-        // Taking a block more than needed and starting inside aligns it without `unsafe`.
-        Self::within(vec![0; bytes + BLOCK_BYTES], bytes)
+        Self::within(Memory::zeroed(bytes), bytes)
     }
 
     /// A buffer of `bytes` bytes, whatever they are: large ones come from those that were dropped on
-    /// this thread, whose memory is mapped already. A page fault for each 4 KiB costs more than
-    /// copying them does.
+    /// this thread, whose memory is mapped already.
     ///
     /// # Panics
     /// As for [`AlignedBuf::zeroed`].
     #[must_use]
     pub fn any(bytes: usize) -> Self {
-        let needed = bytes + BLOCK_BYTES;
-        let fits = |memory: &Vec<u8>| (needed..=2 * needed).contains(&memory.len());
+        let fits = |memory: &Memory| {
+            memory.blocks(bytes).is_some() && memory.len() <= 2 * (bytes + BLOCK_BYTES)
+        };
         let found = SPARE.with_borrow_mut(|spare| {
             let number = spare.iter().position(fits)?;
             Some(spare.swap_remove(number))
@@ -58,15 +115,12 @@ impl AlignedBuf {
     }
 
     /// The first whole blocks in `memory`.
-    fn within(memory: Vec<u8>, bytes: usize) -> Self {
-        let start = memory.as_ptr().align_offset(BLOCK_BYTES);
-        assert!(
-            start < BLOCK_BYTES,
-            "a byte pointer can be aligned within one block"
-        );
+    fn within(memory: Memory, bytes: usize) -> Self {
+        #[expect(clippy::expect_used, reason = "it was made, or chosen, to hold them")]
+        let range = memory.blocks(bytes).expect("the memory holds the blocks");
         Self {
             memory: Arc::new(memory),
-            range: start..start + bytes,
+            range,
         }
     }
 
@@ -88,17 +142,18 @@ impl Lent {
 
 impl Drop for AlignedBuf {
     fn drop(&mut self) {
-        let Some(memory) = Arc::get_mut(&mut self.memory).map(::std::mem::take) else {
+        let Some(memory) = Arc::get_mut(&mut self.memory) else {
             return;
         };
+        let memory = ::std::mem::replace(memory, Memory::Heap(Vec::new()));
         if memory.len() < SPARE_BYTES_MIN {
             return;
         }
         // A thread that ends keeps nothing.
         let _kept = SPARE.try_with(|spare| {
             let mut spare = spare.borrow_mut();
-            let held: usize = spare.iter().map(Vec::len).sum();
-            if held + memory.len() <= SPARE_BYTES_MAX {
+            let held: usize = spare.iter().map(|memory| memory.len()).sum();
+            if held + memory.len() <= SPARE_BYTES_MAX && spare.len() < SPARES_MAX {
                 spare.push(memory);
             }
         });
@@ -107,11 +162,17 @@ impl Drop for AlignedBuf {
 
 thread_local! {
     /// Memory of buffers that were dropped on this thread.
-    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static SPARE: RefCell<Vec<Memory>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Smaller buffers come from an allocator's own lists, mapped already.
-const SPARE_BYTES_MIN: usize = 128 << 10;
+/// What one page fault maps of a large buffer, where the system can.
+const HUGE_PAGE_BYTES: usize = 2 << 20;
+
+/// Smaller buffers come from an allocator's own lists, and are cleared as fast as they are found here.
+const SPARE_BYTES_MIN: usize = 32 << 10;
+
+/// So many are looked through for one that fits.
+const SPARES_MAX: usize = 64;
 
 /// Two or three of the largest buffers of a log, so that one fills while another is written.
 const SPARE_BYTES_MAX: usize = 16 << 20;
@@ -206,6 +267,21 @@ mod tests {
         );
         let zeroed = AlignedBuf::zeroed(64 * BLOCK_BYTES);
         assert!(zeroed.as_slice().iter().all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn the_memory_of_a_very_large_buffer_is_taken_again_too() {
+        let mut buf = AlignedBuf::any(1000 * BLOCK_BYTES);
+        assert_eq!(buf.as_slice().as_ptr().align_offset(BLOCK_BYTES), 0);
+        buf.as_mut_slice().fill(7);
+        let place = buf.as_slice().as_ptr();
+        let lent = buf.lend();
+        assert!(lent.as_slice().iter().all(|byte| *byte == 7));
+        drop(lent);
+        drop(buf);
+        let again = AlignedBuf::any(1024 * BLOCK_BYTES);
+        assert_eq!(again.as_slice().as_ptr(), place);
+        assert_eq!(again.as_slice().len(), 1024 * BLOCK_BYTES);
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub async fn suite<D: Dir>(dir: D) -> io::Result<()> {
     files_open_only_as_asked(&dir.child("opened")).await?;
     bytes_read_back_at_any_alignment(&dir.child("read")).await?;
     blocks_are_overwritten_in_place(&dir.child("overwritten")).await?;
+    a_large_write_is_one(&dir.child("large")).await?;
     prepared_space_reads_as_zeros(&dir.child("prepared"), Space::Zeroed).await?;
     prepared_space_reads_as_zeros(&dir.child("reserved"), Space::Reserved).await?;
     a_file_is_cut_and_extended(&dir.child("cut")).await?;
@@ -160,6 +161,20 @@ async fn blocks_are_overwritten_in_place<D: Dir>(dir: &D) -> io::Result<()> {
     let written = again.read_at(5 * BLOCK_BYTES as u64, BLOCK_BYTES).await?;
     assert_eq!(written.as_ref(), bytes_of(BLOCK_BYTES, 8));
     again.close().await
+}
+
+async fn a_large_write_is_one<D: Dir>(dir: &D) -> io::Result<()> {
+    dir.create().await?;
+    let bytes = (5 << 20) + BLOCK_BYTES;
+    let file = put(dir, "f", 2 * bytes).await?;
+    let large = Rc::new(pattern(dir, bytes, 9));
+    file.write_at(large.clone(), BLOCK_BYTES as u64).await?;
+    file.fdatasync().await?;
+    let mut expected = bytes_of(2 * bytes, 0);
+    expected[BLOCK_BYTES..BLOCK_BYTES + bytes].copy_from_slice(large.as_slice());
+    let read = file.read_at(0, 2 * bytes).await?;
+    assert!(read.as_ref() == expected, "whole, and nothing around it");
+    file.close().await
 }
 
 async fn prepared_space_reads_as_zeros<D: Dir>(dir: &D, how: Space) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! Plain files of the operating system, for tools and for programs that embed a log.
 //!
 //! Every operation blocks and is done when it returns, so [`super::block_on`] runs them; but those
-//! that change a file's bytes or sync them can go on [`beside`] the thread that asked. Files
+//! that change a file's bytes, and syncs, can go on [`beside`] the thread that asked. Files
 //! opened for writing use direct I/O where the file system has it: then what is read back is what
 //! the device holds, not what a page cache remembers of a failed write.
 
@@ -80,7 +80,7 @@ impl StdFile {
     /// Does something with the file that takes its time.
     async fn work(
         &self,
-        work: impl Fn(&fs::File) -> io::Result<()> + Send + Sync + 'static,
+        work: impl FnOnce(&fs::File) -> io::Result<()> + Send + 'static,
     ) -> io::Result<()> {
         let file = Arc::clone(&self.file);
         beside::run(move || work(&file)).await
@@ -197,7 +197,8 @@ impl Dir for StdDir {
     }
 
     async fn sync(&self) -> io::Result<()> {
-        sync(&self.path)
+        let path = self.path.clone();
+        beside::run(move || sync(&path)).await
     }
 
     async fn map(&self, name: &str) -> io::Result<Map> {
@@ -256,9 +257,13 @@ impl File for StdFile {
             return Ok(());
         }
         self.work(move |file| match how {
-            Space::Zeroed => write_zeros(file, range.clone()),
+            // A write that extends a file keeps all others from it: zeros go to space that it has.
+            Space::Zeroed => match reserve(file, &range) {
+                Ok(()) | Err(Errno::EOPNOTSUPP) => write_zeros(file, range),
+                Err(error) => Err(error.into()),
+            },
             Space::Reserved => match reserve(file, &range) {
-                Err(Errno::EOPNOTSUPP) => write_zeros(file, range.clone()),
+                Err(Errno::EOPNOTSUPP) => write_zeros(file, range),
                 other => Ok(other?),
             },
         })
@@ -330,12 +335,14 @@ fn read_full(file: &fs::File, buf: &mut [u8], start: u64, wanted: usize) -> io::
 }
 
 fn write_zeros(file: &fs::File, range: Range<u64>) -> io::Result<()> {
-    let zeros = AlignedBuf::zeroed(ZEROS_BYTES);
+    let most = |position| {
+        let left = usize::try_from(range.end - position).unwrap_or(usize::MAX);
+        left.min(ZEROS_BYTES)
+    };
+    let zeros = AlignedBuf::zeroed(most(range.start));
     let mut position = range.start;
     while position < range.end {
-        let bytes = usize::try_from(range.end - position)
-            .unwrap_or(usize::MAX)
-            .min(ZEROS_BYTES);
+        let bytes = most(position);
         file.write_all_at(&zeros.as_slice()[..bytes], position)?;
         position += bytes as u64;
     }
