@@ -1,8 +1,9 @@
 //! What goes on beside the calls: a group on its way to the disk, and a piece of background work.
 //!
-//! Each is begun by an append and looked after by those that follow, which meanwhile go on in memory;
-//! [`Wal::sync`] and all else that needs the disk waits for both. Where the directory's operations are
-//! done when they return, so are they.
+//! Each is begun by a call and looked after by those that follow, which meanwhile go on in memory.
+//! [`Wal::sync`] waits for the group, and for background work only if that makes what the next group
+//! needs; what changes the log otherwise waits for both. Where the directory's operations are done when
+//! they return, so are they.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -53,25 +54,24 @@ impl<D: Dir> Wal<D> {
     /// # Errors
     /// Those of what has ended meanwhile.
     pub(super) fn go_on(&mut self) -> Result<(), Error> {
-        loop {
-            let has_moved = self.begin_flush() | self.begin_chore();
-            let has_ended = self.look()?;
-            if !has_moved && !has_ended {
-                break;
-            }
-        }
+        while self.begin_flush() | self.begin_chore() | self.look()? {}
         while self.options.unsynced_bytes_max < self.unsynced_bytes() {
             self.begin_flush();
-            match self.flights.flush.take() {
-                Some(flush) => self.end_flush(flush.wait())?,
-                None => match self.flights.chore.take() {
-                    Some(chore) => self.end_chore(chore.wait())?,
-                    // The disk is full, or the log is fenced.
-                    None => return self.flush(),
-                },
+            if !self.land_flush()? && !self.land_chore()? {
+                // The disk is full, or the log is fenced.
+                return self.flush();
             }
             self.begin_flush();
         }
+        Ok(())
+    }
+
+    /// Lets background work go on, and begins what is due of it.
+    ///
+    /// # Errors
+    /// Those of what has ended meanwhile.
+    pub(super) fn tend_beside(&mut self) -> Result<(), Error> {
+        while self.begin_chore() | self.look()? {}
         Ok(())
     }
 
@@ -80,15 +80,31 @@ impl<D: Dir> Wal<D> {
     /// # Errors
     /// Those of what has ended.
     pub(super) fn land(&mut self) -> Result<(), Error> {
-        let flushed = match self.flights.flush.take() {
-            Some(flush) => self.end_flush(flush.wait()),
-            None => Ok(()),
-        };
-        let done = match self.flights.chore.take() {
-            Some(chore) => self.end_chore(chore.wait()),
-            None => Ok(()),
-        };
-        flushed.and(done)
+        let flushed = self.land_flush();
+        let done = self.land_chore();
+        flushed.and(done).map(|_is_landed| ())
+    }
+
+    /// Waits for the group that is under way. Returns whether there was one.
+    ///
+    /// # Errors
+    /// Its own.
+    pub(super) fn land_flush(&mut self) -> Result<bool, Error> {
+        match self.flights.flush.take() {
+            Some(flush) => self.end_flush(flush.wait()).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Waits for the background work that is under way. Returns whether there was any.
+    ///
+    /// # Errors
+    /// Its own.
+    pub(super) fn land_chore(&mut self) -> Result<bool, Error> {
+        match self.flights.chore.take() {
+            Some(chore) => self.end_chore(chore.wait()).map(|()| true),
+            None => Ok(false),
+        }
     }
 
     /// Runs a piece of background work. What could not be done for want of space, or only cost space
@@ -137,7 +153,7 @@ impl<D: Dir> Wal<D> {
         flushed.and(done).map(|()| has_ended)
     }
 
-    fn end_flush(&mut self, done: FlushDone<D>) -> Result<(), Error> {
+    pub(super) fn end_flush(&mut self, done: FlushDone<D>) -> Result<(), Error> {
         self.log.complete_flush(done, now())?;
         self.flights.chores_left = CHORES_MAX;
         Ok(())

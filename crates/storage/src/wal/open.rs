@@ -86,6 +86,7 @@ impl<D: Dir> Wal<D> {
     /// As for [`Wal::sync`]. The next opening then recovers.
     pub fn close(mut self) -> Result<(), Error> {
         self.sync()?;
+        self.land()?;
         block_on(self.log.close(now())).map_err(Error::from)
     }
 }

@@ -13,9 +13,10 @@ pub struct Options {
     /// Records are gathered into one batch up to this many bytes (64 KiB), which is what reading one
     /// record reads. Records of one `append_batch` stay together whatever it says.
     pub batch_bytes: usize,
-    /// Appended bytes that may be in memory only (64 MiB, at most 1 GiB). From 8 MiB on, or half
-    /// of it if that is less, they are written and synced beside the appends, which wait only when there
-    /// would be more.
+    /// Appended bytes that may be in memory only, and lost by kill -9 (128 MiB, at most 1 GiB). From
+    /// 8 MiB on, or half of it if that is less, they are written and synced beside the appends, up to
+    /// 16 MiB at a time. A stream goes as fast as it is appended until there are so many, and then as
+    /// fast as the disk: appends wait for it.
     pub unsynced_bytes_max: usize,
     /// Synced bytes kept in memory for `read` (4 MiB).
     pub tail_bytes_max: usize,
@@ -26,7 +27,7 @@ impl Default for Options {
         Self {
             segment_bytes_max: ByteSize::from_mib(64),
             batch_bytes: 64 << 10,
-            unsynced_bytes_max: 64 << 20,
+            unsynced_bytes_max: 128 << 20,
             tail_bytes_max: 4 << 20,
         }
     }

@@ -9,9 +9,10 @@ use crate::disk::{Dir, block_on};
 
 impl<D: Dir> Wal<D> {
     /// Makes all that was appended durable, by one write and one `fdatasync` for each 16 MiB of it,
-    /// and returns the offset below which everything is. Some background work follows: sealing a full
-    /// segment, preparing space, removing what truncation freed. With nothing to sync it does only
-    /// that, so a program that is idle calls it once more.
+    /// and returns the offset below which everything is. Some background work is begun, which goes on
+    /// beside the calls that follow: sealing a full segment, preparing space, removing what truncation
+    /// freed. With nothing to sync it does only that, and waits for it, so a program that is idle calls
+    /// it once more.
     ///
     /// # Errors
     /// [`Error::StorageFull`]: nothing is lost, ask again when there is space. [`Error::Storage`]:
@@ -19,7 +20,7 @@ impl<D: Dir> Wal<D> {
     /// again; [`Error::Fenced`] from then on.
     pub fn sync(&mut self) -> Result<Offset, Error> {
         self.end_batch()?;
-        self.land()?;
+        self.land_flush()?;
         match self.log.pending_bytes() {
             0 if self.log.is_fenced() => return Err(Error::Fenced),
             0 => self.tend(true)?,
@@ -28,16 +29,20 @@ impl<D: Dir> Wal<D> {
         Ok(self.durable())
     }
 
-    /// Writes and syncs what is pending in the log, group by group.
+    /// Writes and syncs what is pending in the log, group by group. Background work goes on beside.
     pub(super) fn flush(&mut self) -> Result<(), Error> {
-        self.land()?;
+        self.land_flush()?;
         if self.log.is_full() {
             self.tend(false)?;
         }
-        while let Some(plan) = self.log.plan_flush() {
-            let done = block_on(plan.run());
-            self.log.complete_flush(done, now())?;
-            self.tend(false)?;
+        while self.log.pending_bytes() > 0 {
+            if let Some(plan) = self.log.plan_flush() {
+                self.end_flush(block_on(plan.run()))?;
+                self.tend_beside()?;
+            } else if !self.land_chore()? {
+                // The disk is full, or the log is fenced.
+                break;
+            }
         }
         if self.log.is_fenced() {
             return Err(Error::Fenced);

@@ -17,7 +17,7 @@ impl<D: Dir> Wal<D> {
     /// [`Error::OutOfRange`] above log end; as for [`sync`](Self::sync).
     pub fn truncate(&mut self, lowest: Offset) -> Result<(), Error> {
         self.within(lowest)?;
-        self.land()?;
+        self.land_flush()?;
         if self.durable() < lowest {
             self.sync()?;
         }
@@ -66,6 +66,7 @@ impl<D: Dir> Wal<D> {
 
     /// Cuts the log underneath at the batch that holds `from`.
     fn cut(&mut self, from: Offset) -> Result<(), Error> {
+        self.land()?;
         match self.log.plan_truncate_suffix(from, now())? {
             Some(plan) => self.change(plan),
             None => Ok(()),
@@ -74,6 +75,7 @@ impl<D: Dir> Wal<D> {
 
     /// Moves log start up to `lowest`, which is durable.
     pub(super) fn move_start(&mut self, lowest: Offset) -> Result<(), Error> {
+        self.land()?;
         match self.log.plan_truncate(lowest)? {
             Some(plan) => self.change(plan),
             None => Ok(()),
@@ -89,7 +91,7 @@ impl<D: Dir> Wal<D> {
 
     /// Writes all that is pending.
     fn flush_all(&mut self) -> Result<(), Error> {
-        self.land()?;
+        self.land_flush()?;
         match self.log.pending_bytes() {
             0 => Ok(()),
             _ => self.flush(),

@@ -105,6 +105,52 @@ fn a_group_that_fails_beside_is_an_error_of_the_sync_that_waits_for_it() {
 }
 
 #[test]
+fn a_sync_waits_for_no_space_but_what_its_group_needs() {
+    let disk = FaultyDir::new(MemoryDir::new());
+    let (mut wal, _) = Wal::open_in(disk.clone(), Options::default(), 1).unwrap();
+    wal.append(&record(0)).unwrap();
+    wal.sync().unwrap();
+    let ahead = Match::on(Operation::Allocate, ".log");
+    disk.faults().hold(ahead, When::Before);
+    while disk.faults().held() == 0 {
+        let number = wal.append(b"small").unwrap();
+        assert_eq!(wal.sync().unwrap(), number.plus(1));
+    }
+    let number = wal.append(b"another").unwrap();
+    assert_eq!(wal.sync().unwrap(), number.plus(1));
+    assert_eq!(disk.faults().held(), 1, "space is still being prepared");
+    disk.faults().release_all();
+    // More than there is space for without it.
+    wal.append_batch(vec![record(1); 20]).unwrap();
+    assert_eq!(wal.sync().unwrap(), wal.log_end());
+    assert!(disk.faults().breaches().is_empty());
+    wal.close().unwrap();
+    let (_wal, report) = Wal::open_in(disk, Options::default(), 2).unwrap();
+    assert!(report.is_clean);
+}
+
+#[test]
+fn space_that_cannot_be_prepared_ahead_fails_no_sync() {
+    let disk = FaultyDir::new(MemoryDir::new());
+    let (mut wal, _) = Wal::open_in(disk.clone(), Options::default(), 1).unwrap();
+    wal.append(b"first").unwrap();
+    wal.sync().unwrap();
+    disk.faults().set_full(true);
+    let refused = loop {
+        let number = wal.append(&[7; 1000]).unwrap();
+        match wal.sync() {
+            Ok(durable) => assert_eq!(durable, number.plus(1)),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, Error::StorageFull), "{refused}");
+    assert!(offset(2) < wal.durable(), "what space there was is used");
+    disk.faults().set_full(false);
+    while wal.sync().is_err() {}
+    assert_eq!(wal.durable(), wal.log_end());
+}
+
+#[test]
 fn plain_files_hold_what_was_appended_beside_their_writes_and_syncs() {
     let folder = tempfile::tempdir().unwrap();
     let (mut wal, _) = Wal::open(folder.path(), options()).unwrap();

@@ -107,7 +107,8 @@ fn whatever_happens_the_log_holds_what_its_model_does() {
 
 fn append(wal: &mut Wal<Disk>, model: &mut Model, rng: &mut Rng, dir: &Disk) {
     if rng.bool() {
-        let operation = [Operation::Write, Operation::Sync][rng.usize(..2)];
+        let operations = [Operation::Write, Operation::Sync, Operation::Allocate];
+        let operation = operations[rng.usize(..3)];
         let when = [When::Before, When::After][rng.usize(..2)];
         dir.faults().hold(Match::on(operation, ".log"), when);
     }
