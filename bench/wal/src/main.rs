@@ -2,8 +2,10 @@
 //! table: medians, and the median of the ratios of each round.
 //!
 //! ```text
-//! cargo run --release -- [FOLDER] [ROUNDS]
+//! cargo run --release -- [FOLDER] [ROUNDS] [CASE]
 //! ```
+//!
+//! CASE leaves out those whose first two columns do not hold it.
 
 mod contenders;
 
@@ -27,19 +29,40 @@ fn main() -> Result<()> {
         .next()
         .map_or_else(|| PathBuf::from("target/logs"), PathBuf::from);
     let rounds: usize = arguments.next().map_or(Ok(7), |rounds| rounds.parse())?;
+    let wanted = arguments.next().unwrap_or_default();
     println!(
         "| case | records | corelog | okaywal | commitlog | commitlog + fdatasync | to okaywal | to commitlog |"
     );
     println!("|---|---|---|---|---|---|---|---|");
     for case in cases() {
-        row(&case, &folder, rounds)?;
+        if case.title().contains(&wanted) {
+            row(&case, &folder, rounds)?;
+        }
     }
     Ok(())
 }
 
+impl Case {
+    /// The first two columns of its row.
+    fn title(&self) -> String {
+        let Self {
+            name,
+            record_bytes,
+            batch,
+            ..
+        } = self;
+        format!("{name} | {batch} × {record_bytes} B")
+    }
+}
+
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for (name, amount) in [("4 MiB, no sync", 4 << 20), ("256 MiB, no sync", 256 << 20)] {
+    let streams = [
+        ("4 MiB, no sync", 4 << 20),
+        ("256 MiB, no sync", 256 << 20),
+        ("1 GiB, no sync", 1 << 30),
+    ];
+    for (name, amount) in streams {
         for batch in [1, 100] {
             for record_bytes in [100, 1024] {
                 cases.push(Case {
@@ -105,10 +128,8 @@ fn row(case: &Case, folder: &Path, rounds: usize) -> Result<()> {
     // Without syncs there is but one commitlog; with them, the durable one is the like.
     let to_commitlog = ratio(all.len() - 1);
     println!(
-        "| {} | {} × {} B | {} | {} | {} | {synced} | {:.2} | {to_commitlog:.2} |",
-        case.name,
-        case.batch,
-        case.record_bytes,
+        "| {} | {} | {} | {} | {synced} | {:.2} | {to_commitlog:.2} |",
+        case.title(),
         shown[0],
         shown[1],
         shown[2],
