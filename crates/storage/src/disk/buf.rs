@@ -166,7 +166,7 @@ thread_local! {
 }
 
 /// What one page fault maps of a large buffer, where the system can.
-const HUGE_PAGE_BYTES: usize = 2 << 20;
+pub(super) const HUGE_PAGE_BYTES: usize = 2 << 20;
 
 /// Smaller buffers come from an allocator's own lists, and are cleared as fast as they are found here.
 const SPARE_BYTES_MIN: usize = 32 << 10;
