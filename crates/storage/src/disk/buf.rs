@@ -105,7 +105,8 @@ impl AlignedBuf {
             memory.blocks(bytes).is_some() && memory.len() <= 2 * (bytes + BLOCK_BYTES)
         };
         let found = SPARE.with_borrow_mut(|spare| {
-            let number = spare.iter().position(fits)?;
+            let fitting = spare.iter().enumerate().filter(|(_, memory)| fits(memory));
+            let (number, _) = fitting.min_by_key(|(_, memory)| memory.len())?;
             Some(spare.swap_remove(number))
         });
         match found.filter(|_| bytes.is_multiple_of(BLOCK_BYTES)) {
@@ -166,7 +167,7 @@ thread_local! {
 }
 
 /// What one page fault maps of a large buffer, where the system can.
-const HUGE_PAGE_BYTES: usize = 2 << 20;
+pub(super) const HUGE_PAGE_BYTES: usize = 2 << 20;
 
 /// Smaller buffers come from an allocator's own lists, and are cleared as fast as they are found here.
 const SPARE_BYTES_MIN: usize = 32 << 10;
@@ -174,8 +175,10 @@ const SPARE_BYTES_MIN: usize = 32 << 10;
 /// So many are looked through for one that fits.
 const SPARES_MAX: usize = 64;
 
-/// Two or three of the largest buffers of a log, so that one fills while another is written.
-const SPARE_BYTES_MAX: usize = 16 << 20;
+/// As many as an embedded log has in memory only, by default: a thread that streamed once keeps them
+/// for the next time. A system takes memory that it has not given out for a while from where it is
+/// slow to come back, in a virtual machine above all.
+const SPARE_BYTES_MAX: usize = 128 << 20;
 
 impl Buf for AlignedBuf {
     fn as_slice(&self) -> &[u8] {
@@ -282,6 +285,17 @@ mod tests {
         let again = AlignedBuf::any(1024 * BLOCK_BYTES);
         assert_eq!(again.as_slice().as_ptr(), place);
         assert_eq!(again.as_slice().len(), 1024 * BLOCK_BYTES);
+    }
+
+    #[test]
+    fn a_buffer_takes_the_smallest_memory_that_holds_it() {
+        let large = AlignedBuf::any(200 * BLOCK_BYTES);
+        let less = AlignedBuf::any(150 * BLOCK_BYTES);
+        let place = less.as_slice().as_ptr();
+        drop(large);
+        drop(less);
+        let again = AlignedBuf::any(140 * BLOCK_BYTES);
+        assert_eq!(again.as_slice().as_ptr(), place);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use ::std::sync::Arc;
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, OFlag, fallocate};
 
-use super::buf::{AlignedBuf, SharedBytes};
+use super::buf::{AlignedBuf, HUGE_PAGE_BYTES, SharedBytes};
 use super::map::{Map, Pages};
 use super::{BLOCK_BYTES, Buf, Dir, Entry, File, Open, Space};
 
@@ -335,14 +335,18 @@ fn read_full(file: &fs::File, buf: &mut [u8], start: u64, wanted: usize) -> io::
 }
 
 fn write_zeros(file: &fs::File, range: Range<u64>) -> io::Result<()> {
-    let most = |position| {
+    let piece = |position| {
         let left = usize::try_from(range.end - position).unwrap_or(usize::MAX);
         left.min(ZEROS_BYTES)
     };
-    let zeros = AlignedBuf::zeroed(most(range.start));
+    // Nobody touches them, so a huge page of zeros that the system has anyway stands for them.
+    let zeros = AlignedBuf::zeroed(match piece(range.start) {
+        ZEROS_BYTES => HUGE_PAGE_BYTES,
+        less => less,
+    });
     let mut position = range.start;
     while position < range.end {
-        let bytes = most(position);
+        let bytes = piece(position);
         file.write_all_at(&zeros.as_slice()[..bytes], position)?;
         position += bytes as u64;
     }
@@ -360,5 +364,6 @@ fn reserve(file: &fs::File, range: &Range<u64>) -> Result<(), Errno> {
     }
 }
 
-/// Zeros are written in pieces of this size: few calls, little memory.
-const ZEROS_BYTES: usize = 1 << 20;
+/// Zeros are written in pieces of this size: few calls, and a group that is written meanwhile waits for
+/// no more than one where a disk does one thing at a time.
+const ZEROS_BYTES: usize = 512 << 10;
