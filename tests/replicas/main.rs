@@ -5,6 +5,7 @@
 //! node     a server process behind a proxy, at an address that stays
 //! copies   what two nodes hold of a partition, held against each other
 //! follow   a follower has what its source has, whatever becomes of either
+//! topics   a topic that follows has its source's partitions and settings
 //! refused  what is not copied, or not copied over
 //! promote  a follower becomes the owner; the old one rejoins
 //! handover a follower becomes the owner while its owner lives
@@ -25,3 +26,4 @@ mod heal;
 mod node;
 mod promote;
 mod refused;
+mod topics;

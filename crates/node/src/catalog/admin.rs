@@ -8,6 +8,7 @@ use std::sync::Arc;
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::{alter_topic, create_topic, delete_topic};
 use corelog_record::{CoreId, Timestamp, TopicId, TopicName};
+use corelog_storage::format::replica::Replica;
 
 use super::files::{self, CatalogError};
 use super::last::LastSnapshots;
@@ -98,7 +99,8 @@ impl Admin {
     /// Changes a topic's settings, adds partitions.
     ///
     /// # Errors
-    /// What the client is told; nothing was changed, unless the outcome is unknown.
+    /// What the client is told, `NotOwner` of a topic that another node's is the source of; nothing was
+    /// changed, unless the outcome is unknown.
     pub(crate) async fn alter(
         &self,
         request: alter_topic::Request,
@@ -110,24 +112,16 @@ impl Admin {
                 .borrow()
                 .topic_of(&request.name, request.id)?,
         );
-        let is_owned = |partition| before.is_owned(partition);
-        let mut partitions = before.partitions().map(|(partition, _)| partition);
-        if request.partitions.is_some() && !partitions.all(is_owned) {
-            let message =
-                "another node owns partitions of this topic: add them there, clone it anew";
-            return Err(failure(ErrorCode::NotOwner, message));
-        }
+        check_may_alter(&before, &request)?;
         let settings = request.settings.apply(&before.settings);
         check_settings(&settings)?;
         let count = before.partition_count();
         let wanted = request.partitions.unwrap_or(count);
         self.check_count(count, wanted)?;
         let added = self.load.borrow_mut().place(wanted - count);
-        let owners = [&before.owners[..], &added].concat();
         let topic = Arc::new(Topic {
             settings,
-            owners,
-            ..(*before).clone()
+            ..before.grown(&added, Replica::owner)
         });
         if topic != before {
             if let Err(error) = files::write(&self.core.root, &topic).await {
@@ -274,6 +268,26 @@ impl Core {
             Change::Snapshots(last) => self.keep_snapshots(last).await,
         }
     }
+}
+
+/// Refuses what the next look at a topic's source would undo, and partitions that no other node that
+/// has some of the topic's would hear of.
+fn check_may_alter(topic: &Topic, request: &alter_topic::Request) -> Result<(), Failure> {
+    if topic.is_copy() {
+        let message =
+            "the topic follows another node's: change that, and this one becomes as it is";
+        let detail = Detail {
+            address: topic.sources().first().cloned(),
+            ..Detail::default()
+        };
+        return Err(failure_with(ErrorCode::NotOwner, message, detail));
+    }
+    let is_owned = |(partition, _)| topic.is_owned(partition);
+    if request.partitions.is_some() && !topic.partitions().all(is_owned) {
+        let message = "another node owns partitions of this topic: one node has to own all of them";
+        return Err(failure(ErrorCode::NotOwner, message));
+    }
+    Ok(())
 }
 
 fn created(topic: &Topic, created: bool) -> create_topic::Answer {

@@ -9,6 +9,7 @@
 //! snapshots  taking, listing and deleting snapshots, likewise
 //! last       up to where snapshots hold each partition
 //! replicas   what the node is to partitions that are not its alone
+//! origins    topics that follow as a whole, kept as their sources are
 //! restore    making a topic of one in a snapshot
 //! ```
 //!
@@ -21,6 +22,7 @@
 mod admin;
 mod files;
 mod last;
+mod origins;
 mod placement;
 mod replicas;
 mod restore;
