@@ -7,6 +7,7 @@ use corelog_protocol::message::settings::{SettingsChange, TopicSettings};
 use corelog_protocol::message::{Call, alter_topic, clone_topic, create_topic, truncate};
 use corelog_record::batch::Codec;
 use corelog_record::{Offset, PartitionId, TopicName};
+use corelog_storage::format::topic as file;
 
 use crate::support::corelog::Corelog;
 use crate::support::deadline::until;
@@ -193,6 +194,13 @@ impl Node {
                 false
             }
         });
+    }
+
+    /// A topic's file as it is now.
+    pub(crate) fn topic_file(&self, topic: &Target) -> file::Topic {
+        let path = self.dir.join("topics").join(topic.name.as_str());
+        let bytes = std::fs::read(path.join("topic")).unwrap();
+        file::Topic::decode(&bytes).unwrap()
     }
 
     /// What the server's process has open.

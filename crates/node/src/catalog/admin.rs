@@ -12,11 +12,13 @@ use corelog_storage::format::replica::Replica;
 
 use super::files::{self, CatalogError};
 use super::last::LastSnapshots;
+use super::peers::{Forgotten, Newcomers};
 use super::placement::Load;
 use super::restore::Restores;
 use super::topic::{Topic, check_settings};
 use crate::core::{Core, with_causes};
 use crate::failure::{Failure, failure, failure_with};
+use crate::metrics::add;
 use crate::router;
 use crate::rt::{self, Semaphore};
 
@@ -31,6 +33,8 @@ pub(crate) enum Change {
     Withdraw(Arc<Topic>),
     /// No client is told of the topic any more: let go of it.
     Close(Arc<Topic>),
+    /// A follower was forgotten: nothing waits for it any more.
+    Forgotten(Arc<Forgotten>),
     /// Snapshots came or went: they hold the partitions up to here.
     Snapshots(Arc<LastSnapshots>),
 }
@@ -42,6 +46,8 @@ pub(crate) struct Admin {
     /// One change at a time.
     pub(super) turn: Semaphore,
     pub(super) restores: Restores,
+    /// Followers that are to be written down.
+    pub(super) newcomers: Newcomers,
 }
 
 impl Admin {
@@ -57,6 +63,7 @@ impl Admin {
             load: RefCell::new(load),
             turn: Semaphore::new(1),
             restores: Restores::default(),
+            newcomers: Newcomers::default(),
         }
     }
 
@@ -86,9 +93,9 @@ impl Admin {
             owners,
             replicas: BTreeMap::new(),
         });
-        if let Err(error) = files::write(&self.core.root, &topic).await {
+        if let Err(error) = self.write(&topic).await {
             self.load.borrow_mut().remove(&topic.owners);
-            return Err(failed(&error));
+            return Err(error);
         }
         self.put(Arc::clone(&topic)).await;
         let partitions = topic.partition_count();
@@ -124,9 +131,9 @@ impl Admin {
             ..before.grown(&added, Replica::owner)
         });
         if topic != before {
-            if let Err(error) = files::write(&self.core.root, &topic).await {
+            if let Err(error) = self.write(&topic).await {
                 self.load.borrow_mut().remove(&added);
-                return Err(failed(&error));
+                return Err(error);
             }
             self.put(Arc::clone(&topic)).await;
             tracing::info!(topic = %topic.name, partitions = wanted, "altered a topic");
@@ -230,6 +237,13 @@ impl Admin {
         Ok(())
     }
 
+    /// Writes a topic's file, durably.
+    pub(super) async fn write(&self, topic: &Topic) -> Result<(), Failure> {
+        add(&self.core.counters.topic_writes_total, 1);
+        let written = files::write(&self.core.root, topic).await;
+        written.map_err(|error| failed(&error))
+    }
+
     /// Has every core open what is its of a topic, and then tell clients of it: nobody is sent to
     /// a partition that is not there yet.
     pub(super) async fn put(&self, topic: Arc<Topic>) {
@@ -265,6 +279,7 @@ impl Core {
             }
             Change::Withdraw(topic) => self.routes.borrow_mut().remove(&topic),
             Change::Close(topic) => self.drop_topic(&topic).await,
+            Change::Forgotten(who) => self.forget_follower(&who),
             Change::Snapshots(last) => self.keep_snapshots(last).await,
         }
     }

@@ -9,8 +9,7 @@ use corelog_protocol::message::{clone_topic, metadata, segments};
 use corelog_record::{Offset, PartitionId, TopicId, TopicName};
 use corelog_storage::format::replica::{Replica, Role};
 
-use super::admin::{Admin, failed};
-use super::files;
+use super::admin::Admin;
 use super::origins::partition_count;
 use super::topic::{Topic, check_settings};
 use crate::failure::{Failure, failure, failure_with};
@@ -97,28 +96,37 @@ impl Admin {
         (name, id, partition): (&TopicName, TopicId, PartitionId),
         change: impl FnOnce(Replica) -> Result<Replica, Failure>,
     ) -> Result<(), Failure> {
+        self.change((name, id), |topic| {
+            self.core.routes.borrow().owner(name, id, partition)?;
+            let before = topic.replica(partition).cloned();
+            topic.set_replica(change(before.unwrap_or(Replica::owner(partition)))?);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Changes what is written down of a topic: `change` is given it as it is.
+    ///
+    /// # Errors
+    /// `UnknownTopic`, `TopicChanged`, what `change` refuses, and what the disk does.
+    pub(super) async fn change(
+        &self,
+        (name, id): (&TopicName, TopicId),
+        change: impl FnOnce(&mut Topic) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         let _turn = self.turn.acquire(1).await;
-        let topic = {
-            let routes = self.core.routes.borrow();
-            routes.owner(name, id, partition)?;
-            Arc::clone(routes.topic_of(name, id)?)
-        };
-        let before = topic.replica(partition).cloned();
-        let before = before.unwrap_or(Replica::owner(partition));
-        let after = change(before.clone())?;
-        if after == before {
-            return Ok(());
+        let before = Arc::clone(self.core.routes.borrow().topic_of(name, id)?);
+        let mut topic = (*before).clone();
+        change(&mut topic)?;
+        match topic == *before {
+            true => Ok(()),
+            false => self.write_and_put(topic).await,
         }
-        let mut changed = (*topic).clone();
-        changed.set_replica(after);
-        self.write_and_put(changed).await
     }
 
     pub(super) async fn write_and_put(&self, topic: Topic) -> Result<(), Failure> {
-        let topic = Arc::new(topic);
-        let written = files::write(&self.core.root, &topic).await;
-        written.map_err(|error| failed(&error))?;
-        self.put(topic).await;
+        self.write(&topic).await?;
+        self.put(Arc::new(topic)).await;
         Ok(())
     }
 

@@ -57,6 +57,16 @@ impl Topic {
         };
     }
 
+    /// Changes what is known of one partition as a replica, given what is.
+    pub(super) fn change_replica(
+        &mut self,
+        partition: PartitionId,
+        change: impl FnOnce(Replica) -> Replica,
+    ) {
+        let before = self.replica(partition).cloned();
+        self.set_replica(change(before.unwrap_or(Replica::owner(partition))));
+    }
+
     /// The same topic with more partitions, on these cores, each of which is what `replica` says.
     pub(super) fn grown(&self, cores: &[CoreId], replica: impl Fn(PartitionId) -> Replica) -> Self {
         let mut grown = self.clone();

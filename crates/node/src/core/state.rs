@@ -145,7 +145,7 @@ impl Core {
             followings: Followings::default(),
             hands: Hands::default(),
             repairs: Repairs::default(),
-            followers: Followers::default(),
+            followers: Followers::new(),
             last_snapshots: RefCell::default(),
             unopened: RefCell::default(),
             scrub_wanted: Notify::new(),

@@ -48,13 +48,12 @@ impl Core {
             let end = self
                 .place(key)
                 .map_or(Offset::ZERO, |place| place.durable.offset);
-            let followers = self.followers.of(key).into_iter().map(told_follower);
             let (role, source) = self.role(key, replica);
             let mut told = Partition {
                 role,
                 source,
                 end,
-                followers: followers.collect(),
+                followers: self.told_followers(key, replica),
                 repairs: self.repairs.count(key),
                 ..plain(key)
             };
@@ -64,6 +63,30 @@ impl Core {
             told
         });
         told.collect()
+    }
+
+    /// Who follows a partition: those that are remembered and were not heard yet, then those that were.
+    fn told_followers(
+        &self,
+        key: PartitionKey,
+        replica: Option<&Replica>,
+    ) -> Vec<replica_status::Follower> {
+        let heard = self.followers.of(key);
+        let remembered = replica.map_or(&[][..], |replica| &replica.followers);
+        let silent = remembered
+            .iter()
+            .filter(|peer| heard.iter().all(|one| one.copy != peer.copy))
+            .map(|peer| replica_status::Follower {
+                node: Some(peer.node),
+                address: Some(peer.address.clone()),
+                copy: peer.copy,
+                end: Offset::ZERO,
+                heard_ms: since(self.followers.since),
+                is_silent: true,
+            });
+        let mut told: Vec<_> = silent.collect();
+        told.extend(heard.into_iter().map(told_follower));
+        told
     }
 }
 
@@ -126,6 +149,7 @@ fn told_follower(follower: Follower) -> replica_status::Follower {
         copy: follower.copy,
         end: follower.end,
         heard_ms: since(follower.at),
+        is_silent: false,
     }
 }
 

@@ -126,6 +126,10 @@ pub struct Follower {
     pub end: Offset,
     /// Milliseconds since then.
     pub heard_ms: u64,
+    /// True of one that is remembered and was not heard since the server was started, which `heard_ms`
+    /// tells; its end is told as 0 then. Default false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_silent: bool,
 }
 
 /// What a node is to a partition. On the wire a lower-case word.
