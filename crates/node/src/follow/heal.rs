@@ -143,16 +143,9 @@ impl Core {
 
     /// Waits for the repair of what a reader met, if one goes on. True if it ended in time.
     pub(crate) async fn healed(self: &Rc<Self>, key: PartitionKey) -> bool {
-        let ended = async {
-            loop {
-                let ended = self.repairs.ended.notified();
-                if !self.repairs.is_running(key) {
-                    return;
-                }
-                ended.await;
-            }
-        };
-        self.repairs.is_running(key) && rt::timeout(READER_WAIT_MAX, ended).await.is_some()
+        let has_ended = || !self.repairs.is_running(key);
+        let ended = self.repairs.ended.until(has_ended);
+        !has_ended() && rt::timeout(READER_WAIT_MAX, ended).await.is_some()
     }
 
     /// Repairs a partition of this core from `sources`, or from those that are known.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use corelog_protocol::message::replica_status::{self, Partition, Receiving, State};
+use corelog_protocol::message::replica_status::{self, Partition, Receiving};
 use corelog_storage::format::replica::{Replica, Role};
 
 use super::followers::Follower;
@@ -52,10 +52,9 @@ impl Core {
             let mut told = Partition {
                 role,
                 source,
-                end,
                 followers: self.told_followers(key, replica),
                 repairs: self.repairs.count(key),
-                ..plain(key)
+                ..Partition::owned(partition, end)
             };
             if let Some(following) = self.followings.of(key) {
                 tell_progress(&following, &mut told);
@@ -150,30 +149,6 @@ fn told_follower(follower: Follower) -> replica_status::Follower {
         end: follower.end,
         heard_ms: since(follower.at),
         is_silent: false,
-    }
-}
-
-fn plain(key: PartitionKey) -> Partition {
-    Partition {
-        id: key.partition,
-        role: replica_status::Role::Owner,
-        state: State::Idle,
-        source: None,
-        error: None,
-        end: Offset::ZERO,
-        source_end: None,
-        source_heard_ms: None,
-        lag_records: None,
-        lag_bytes: None,
-        lag_ms: None,
-        bytes_done: 0,
-        bytes_total: 0,
-        segments_done: 0,
-        segments_total: 0,
-        receiving: Vec::new(),
-        dropped: Vec::new(),
-        followers: Vec::new(),
-        repairs: 0,
     }
 }
 

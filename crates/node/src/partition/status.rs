@@ -128,7 +128,9 @@ impl<D: Dir> Partition<D> {
     /// About how many bytes lie between an offset and the high watermark: all of the segments behind
     /// it, and of the one that holds it as large a part as there are offsets.
     pub(crate) fn bytes_behind(&self, from: Offset) -> u64 {
-        let behind = self.log.segments().map(|segment| {
+        let newest_first = self.log.segments().rev();
+        let behind = newest_first.take_while(|segment| from < segment.next);
+        let behind = behind.map(|segment| {
             if from <= segment.base {
                 return segment.bytes;
             }
