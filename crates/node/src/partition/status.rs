@@ -95,6 +95,11 @@ impl<D: Dir> Partition<D> {
         self.log.sealed()
     }
 
+    /// Where its damaged segments begin and end that have ended and are not sealed.
+    pub(crate) fn damaged_unsealed(&self) -> impl Iterator<Item = Range<Point>> + '_ {
+        self.log.damaged_unsealed()
+    }
+
     /// The generation that files are to have that come in for a segment.
     pub(crate) fn generation_next(&self, base: Offset) -> u32 {
         self.log.generation_next(base)
