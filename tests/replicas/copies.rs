@@ -52,6 +52,12 @@ pub(crate) fn chain_at(
     .unwrap()
 }
 
+/// How many followers the topic's file names, of all partitions.
+pub(crate) fn remembered(node: &Node, topic: &Target) -> usize {
+    let replicas = node.topic_file(topic).replicas;
+    replicas.iter().map(|replica| replica.followers.len()).sum()
+}
+
 /// Waits until a follower has all that its source has; fails if it stops before.
 pub(crate) fn wait_until_level(source: &Node, follower: &Node, topic: &Target, partition: u32) {
     if let Err(error) = try_until_level(source, follower, topic, partition) {

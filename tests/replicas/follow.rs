@@ -1,9 +1,9 @@
 //! A follower has what its source has, whatever becomes of either.
 
 use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::clone_topic;
 use corelog_protocol::message::replica_status::{Role, State};
 use corelog_protocol::message::settings::{Change, SettingsChange};
-use corelog_protocol::message::{alter_topic, clone_topic};
 use corelog_record::batch::Codec;
 use corelog_record::{Offset, PartitionId};
 
@@ -188,16 +188,11 @@ fn what_its_source_lets_go_of_a_follower_lets_go_of() {
     }
     wait_until_level(&a, &b, &topic, 0);
     assert_equal(&a, &b, &topic, 0);
-    a.ask(&alter_topic::Request {
-        name: topic.name.clone(),
-        id: topic.id,
-        partitions: None,
-        settings: SettingsChange {
-            retention_bytes: Change::Set(2 << 20),
-            ..SettingsChange::default()
-        },
-    })
-    .unwrap();
+    let settings = SettingsChange {
+        retention_bytes: Change::Set(2 << 20),
+        ..SettingsChange::default()
+    };
+    a.alter(&topic, None, settings);
     let before = segments(&a, &topic, 0).log_start;
     a.fill(&topic, 0, 100);
     until("the source lets go", || {

@@ -1,17 +1,23 @@
 //! A follower becomes the owner while its owner lives: nothing is lost, and producers move on by
 //! themselves.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use corelog_client::ProducerConfig;
 use corelog_protocol::error::{ErrorBody, ErrorCode};
-use corelog_protocol::message::handover;
+use corelog_protocol::frame::{CorrelationId, Decoder, Peek};
+use corelog_protocol::limits::FRAME_BYTES_MAX;
 use corelog_protocol::message::replica_status::Role;
-use corelog_record::LeaderEpoch;
+use corelog_protocol::message::settings::SettingsChange;
+use corelog_protocol::message::{delete_topic, handover, take_over};
+use corelog_protocol::{answer, request};
 use corelog_record::batch::Codec;
+use corelog_record::{LeaderEpoch, Offset, PartitionId};
 
-use super::copies::{assert_equal, segments, status, wait_until_level};
+use super::copies::{assert_equal, chain_at, remembered, segments, status, wait_until_level};
 use super::node::Node;
 use crate::support::chance;
 use crate::support::deadline::until;
@@ -42,8 +48,10 @@ fn pair(folder: &Folder, partitions: u32) -> ([Node; 2], Target) {
         wait_until_level(&nodes[0], &nodes[1], &topic, partition);
     }
     until("the owner remembers its follower", || {
-        (0..partitions).all(|at| !status(&nodes[0], &topic, at).followers.is_empty())
+        remembered(&nodes[0], &topic) == partitions as usize
     });
+    // It is written down before the cores hear of it, and the next change comes after that.
+    nodes[0].alter(&topic, None, SettingsChange::default());
     (nodes, topic)
 }
 
@@ -214,6 +222,58 @@ fn a_handover_whose_target_is_gone_is_called_off_by_force() {
     a.ask(&forced).unwrap();
     a.fill(&topic, 0, 1);
     assert_eq!(status(&a, &topic, 0).role, Role::Owner);
+}
+
+/// A TakeOver may come after the promise that was given against it, however late: it goes to the process
+/// that promised, or to nobody.
+#[test]
+fn a_promise_not_to_take_over_outlives_the_topic_at_its_target() {
+    let folder = Folder::new();
+    let ([a, mut b], topic) = pair(&folder, 1);
+    let log = segments(&a, &topic, 0);
+    let asked = take_over::Request {
+        topic: topic.name.clone(),
+        id: topic.id,
+        partition: PartitionId::new(0),
+        history: log.history,
+        end: log.high_watermark,
+        chain: chain_at(&a, &topic, 0, log.high_watermark).chain,
+        epoch: log.epochs[0].epoch,
+    };
+    let taken_back = take_over::Request {
+        end: Offset::MAX,
+        ..asked.clone()
+    };
+    let promised = b.ask(&taken_back).unwrap_err();
+    assert!(promised.is(ErrorCode::NotEqual), "{promised:?}");
+    let late = b.ask(&asked).unwrap_err();
+    assert!(late.is(ErrorCode::InvalidRequest), "{late:?}");
+    b.ask(&delete_topic::Request {
+        name: topic.name.clone(),
+        id: topic.id,
+    })
+    .unwrap();
+    b.follow(&topic, &[&a]);
+    wait_until_level(&a, &b, &topic, 0);
+    let later = b.ask(&asked).unwrap_err();
+    assert!(later.is(ErrorCode::InvalidRequest), "{later:?}");
+    assert_eq!(status(&b, &topic, 0).role, Role::Follower);
+    // What was on its way to a process that is gone does not come to the next one, which takes no
+    // request on a connection that did not say Hello to it.
+    let mut stale = Vec::new();
+    request::encode(CorrelationId::new(7), &asked, 0, &mut stale).unwrap();
+    b.kill();
+    b.up();
+    let mut raw = TcpStream::connect(b.server().ready.listen).unwrap();
+    raw.write_all(&stale).unwrap();
+    let mut said = Vec::new();
+    raw.read_to_end(&mut said).unwrap();
+    let Ok(Peek::Frame(frame)) = Decoder::answers(FRAME_BYTES_MAX).peek(&said) else {
+        panic!("no answer: {said:?}");
+    };
+    let refused = answer::decode_err(&frame).unwrap().unwrap();
+    assert!(refused.is(ErrorCode::HelloRequired), "{refused:?}");
+    assert_eq!(status(&b, &topic, 0).role, Role::Follower);
 }
 
 /// Has `a` give its partition to its follower, which is behind and cannot reach it.

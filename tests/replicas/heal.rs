@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use corelog_protocol::error::ErrorCode;
-use corelog_protocol::message::fetch;
+use corelog_protocol::message::{describe_topic, fetch};
 use corelog_record::Offset;
 use corelog_record::batch::Codec;
 
-use super::copies::{bytes, status, wait_until_level};
+use super::copies::{assert_equal, bytes, remembered, segments, status, wait_until_level};
 use super::node::Node;
 use crate::support::chance;
 use crate::support::deadline::until;
@@ -140,6 +140,106 @@ fn check_files(mut nodes: [Node; 2], topic: &Target) {
         let out = String::from_utf8_lossy(&out);
         assert_eq!(code, Some(0), "{out}{said}");
     }
+}
+
+/// Damage of the segment that is appended to was known and stayed until that was full. Its owner ends
+/// it, and the two have it sealed as soon as more is appended.
+#[test]
+fn damage_to_the_active_segment_of_either_copy_heals_once_both_have_sealed_it() {
+    let folder = Folder::new();
+    for harmed in [0, 1] {
+        let name = |node| format!("{node}-{harmed}");
+        let mut nodes = ["one", "two"].map(|node| Node::start(&folder, &name(node)));
+        let topic = nodes[0].topic("t", 1);
+        let end = nodes[0].fill(&topic, 0, 12);
+        nodes[1].follow(&topic, &[&nodes[0]]);
+        wait_until_level(&nodes[0], &nodes[1], &topic, 0);
+        until("the owner remembers its follower", || {
+            remembered(&nodes[0], &topic) == 1
+        });
+        let expected = bytes(&nodes[0], &topic, 0, end);
+        let data = nodes[harmed].server().ready.data.clone();
+        nodes[harmed].stop();
+        flip(&data, expected.len() / 2);
+        nodes[harmed].up();
+        meet_damage(&nodes[harmed], &topic);
+        if harmed == 0 {
+            until("the owner has ended and sealed it", || {
+                !segments(&nodes[0], &topic, 0).sealed.is_empty()
+            });
+        }
+        // A follower's ends where its owner's does, which is full only now.
+        let more = [1, 40][harmed];
+        nodes[0].fill(&topic, 0, more);
+        read_until_whole(&nodes[harmed], &topic, &expected, end);
+        until("a peer's took its place", || {
+            status(&nodes[harmed], &topic, 0).repairs > 0
+        });
+        wait_until_level(&nodes[0], &nodes[1], &topic, 0);
+        assert_equal(&nodes[0], &nodes[1], &topic, 0);
+        check_files(nodes, &topic);
+    }
+}
+
+/// What is known to be damaged at a start is not sealed: nothing here says what it held, but for where it
+/// begins and ends.
+#[test]
+fn a_segment_that_damage_kept_from_being_sealed_heals_by_what_its_source_sealed() {
+    let folder = Folder::new();
+    let (a, mut b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", 1);
+    let end = a.fill(&topic, 0, 12);
+    b.follow(&topic, &[&a]);
+    wait_until_level(&a, &b, &topic, 0);
+    let expected = bytes(&a, &topic, 0, end);
+    let data = b.server().ready.data.clone();
+    b.stop();
+    flip(&data, expected.len() / 3);
+    b.up();
+    meet_damage(&b, &topic);
+    let is_known = |b: &Node| {
+        let name = topic.name.clone();
+        let told = b.ask(&describe_topic::Request { name }).unwrap();
+        !told.partitions[0].damage.is_empty()
+    };
+    until("it is known", || is_known(&b));
+    b.stop();
+    // The source ends its segment where the follower's log ends.
+    a.corelog().run(["snapshot", "create", "s"]).done();
+    a.fill(&topic, 0, 1);
+    a.disconnect();
+    b.up();
+    assert!(is_known(&b), "it is remembered");
+    a.connect();
+    until("the source's took its place", || {
+        status(&b, &topic, 0).repairs > 0
+    });
+    read_until_whole(&b, &topic, &expected, end);
+    wait_until_level(&a, &b, &topic, 0);
+    assert_equal(&a, &b, &topic, 0);
+    check_files([a, b], &topic);
+}
+
+/// Turns a bit of a partition's first store, where it lies on the disk.
+fn flip(data: &Path, at: usize) {
+    let store = data.join("topics/t/0/00000000000000000000.log");
+    let mut stored = std::fs::read(&store).unwrap();
+    stored[at] ^= 4;
+    std::fs::write(&store, stored).unwrap();
+}
+
+/// Reads until something is damaged.
+fn meet_damage(node: &Node, topic: &Target) {
+    let (mut wire, mut offset) = (node.wire(), Offset::ZERO);
+    until("a reader meets it", || {
+        match wire.call(&topic.fetch(0, offset), &[]).unwrap() {
+            Ok((answer, _)) => {
+                offset = answer.next;
+                false
+            }
+            Err(error) => error.is(ErrorCode::Damaged),
+        }
+    });
 }
 
 /// The stores of sealed segments, oldest first.

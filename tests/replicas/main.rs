@@ -5,6 +5,8 @@
 //! node     a server process behind a proxy, at an address that stays
 //! copies   what two nodes hold of a partition, held against each other
 //! follow   a follower has what its source has, whatever becomes of either
+//! topics   a topic that follows has its source's partitions and settings
+//! followers who follows is remembered, and forgotten
 //! refused  what is not copied, or not copied over
 //! promote  a follower becomes the owner; the old one rejoins
 //! handover a follower becomes the owner while its owner lives
@@ -20,8 +22,10 @@ mod support;
 mod copies;
 mod faults;
 mod follow;
+mod followers;
 mod handover;
 mod heal;
 mod node;
 mod promote;
 mod refused;
+mod topics;

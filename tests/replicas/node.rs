@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use corelog_protocol::error::{ErrorBody, ErrorCode};
-use corelog_protocol::message::settings::TopicSettings;
-use corelog_protocol::message::{Call, clone_topic, create_topic, truncate};
+use corelog_protocol::message::settings::{SettingsChange, TopicSettings};
+use corelog_protocol::message::{Call, alter_topic, clone_topic, create_topic, truncate};
 use corelog_record::batch::Codec;
 use corelog_record::{Offset, PartitionId, TopicName};
+use corelog_storage::format::topic as file;
 
 use crate::support::corelog::Corelog;
 use crate::support::deadline::until;
@@ -168,6 +169,16 @@ impl Node {
         self.ask(&cloning(topic, sources)).unwrap()
     }
 
+    /// Changes a topic's settings, and how many partitions it has if that is given.
+    pub(crate) fn alter(
+        &self,
+        topic: &Target,
+        partitions: Option<u32>,
+        settings: SettingsChange,
+    ) -> alter_topic::Answer {
+        self.ask(&altering(topic, partitions, settings)).unwrap()
+    }
+
     /// Lets go of what lies below an offset.
     pub(crate) fn truncate(&self, topic: &Target, lowest: Offset) {
         let request = truncate::Request {
@@ -183,6 +194,13 @@ impl Node {
                 false
             }
         });
+    }
+
+    /// A topic's file as it is now.
+    pub(crate) fn topic_file(&self, topic: &Target) -> file::Topic {
+        let path = self.dir.join("topics").join(topic.name.as_str());
+        let bytes = std::fs::read(path.join("topic")).unwrap();
+        file::Topic::decode(&bytes).unwrap()
     }
 
     /// What the server's process has open.
@@ -222,6 +240,20 @@ pub(crate) fn cloning(topic: &Target, sources: &[&Node]) -> clone_topic::Request
         segments: Vec::new(),
         follow: true,
         rate_bytes: None,
+    }
+}
+
+/// What is asked of a node whose topic is to change.
+pub(crate) fn altering(
+    topic: &Target,
+    partitions: Option<u32>,
+    settings: SettingsChange,
+) -> alter_topic::Request {
+    alter_topic::Request {
+        name: topic.name.clone(),
+        id: topic.id,
+        partitions,
+        settings,
     }
 }
 

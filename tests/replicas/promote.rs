@@ -9,7 +9,8 @@ use corelog_record::batch::{Batches, Codec, Records, View};
 use corelog_record::{Chain, CopyId, LeaderEpoch, Lineage, NodeId, Offset, PartitionId};
 
 use super::copies::{
-    assert_equal, assert_same_below, bytes, chain_at, segments, status, wait_until_level,
+    assert_equal, assert_same_below, bytes, chain_at, remembered, segments, status,
+    wait_until_level,
 };
 use super::node::{Node, cloning};
 use crate::support::chance;
@@ -73,10 +74,13 @@ fn what_a_follower_reported_is_there_after_it_was_promoted() {
             status(b, &topic, 0).source_end.is_some()
         });
         let _poured = a.pour(&topic, 0, 60);
-        until("the follower is heard", || {
-            !status(a, &topic, 0).followers.is_empty()
-        });
-        let reported = status(a, &topic, 0).followers[0].end;
+        let heard = |a: &Node| {
+            let mut followers = status(a, &topic, 0).followers.into_iter();
+            followers.find(|follower| !follower.is_silent)
+        };
+        until("the follower is heard", || heard(a).is_some());
+        until("the follower is remembered", || remembered(a, &topic) > 0);
+        let reported = heard(a).unwrap().end;
         let there = bytes(a, &topic, 0, reported);
         a.kill();
 
@@ -304,12 +308,7 @@ fn an_old_owner_that_hears_of_the_new_one_takes_no_more_appends() {
     a.fill(&topic, 0, 20);
     b.follow(&topic, &[&a]);
     wait_until_level(&a, &b, &topic, 0);
-    until("the follower is remembered", || {
-        status(&a, &topic, 0)
-            .followers
-            .first()
-            .is_some_and(|f| f.address.is_some())
-    });
+    until("the follower is remembered", || remembered(&a, &topic) == 1);
     promote(&b, &topic);
     produce(&b, &topic, &["new"]);
     until("the old owner is fenced", || {

@@ -67,11 +67,13 @@ pub enum Kind {
     Rejoin = 65,
     /// Has damaged segments replaced by those of other nodes.
     RepairTopic = 66,
+    /// Forgets a follower that is gone for good.
+    ForgetFollower = 67,
 }
 
 impl Kind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Hello,
         Self::Authenticate,
         Self::Ping,
@@ -101,6 +103,7 @@ impl Kind {
         Self::TakeOver,
         Self::Rejoin,
         Self::RepairTopic,
+        Self::ForgetFollower,
     ];
 
     /// The number on the wire.
@@ -148,6 +151,7 @@ impl Kind {
             Self::TakeOver => "TakeOver",
             Self::Rejoin => "Rejoin",
             Self::RepairTopic => "RepairTopic",
+            Self::ForgetFollower => "ForgetFollower",
         }
     }
 }

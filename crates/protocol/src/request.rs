@@ -8,10 +8,10 @@ use crate::head;
 use crate::kind::Kind;
 use crate::message::{
     Call, alter_topic, authenticate, chain_at, clone_topic, copy_segments, create_snapshot,
-    create_topic, delete_snapshot, delete_topic, describe_topic, fetch, handover, hello,
-    list_offsets, list_snapshots, metadata, ping, produce, promote, rejoin, reopen_partition,
-    repair_topic, replica_status, restore_status, restore_topic, scrub_topic, segments, take_over,
-    truncate,
+    create_topic, delete_snapshot, delete_topic, describe_topic, fetch, forget_follower, handover,
+    hello, list_offsets, list_snapshots, metadata, ping, produce, promote, rejoin,
+    reopen_partition, repair_topic, replica_status, restore_status, restore_topic, scrub_topic,
+    segments, take_over, truncate,
 };
 
 /// Appends a request's prefix and head to `out`; `body_bytes` raw bytes have to follow it on the
@@ -109,6 +109,7 @@ requests! {
     TakeOver take_over "See [`take_over`]."
     Rejoin rejoin "See [`rejoin`]."
     RepairTopic repair_topic "See [`repair_topic`]."
+    ForgetFollower forget_follower "See [`forget_follower`]."
 }
 
 fn one<R: Call>(frame: &Frame<'_>) -> Result<R, FrameError> {

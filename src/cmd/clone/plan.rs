@@ -105,7 +105,7 @@ async fn refused(
         return Ok(Some("another topic has this name here".to_owned()));
     }
     let counts = [here, source].map(|side| side.partitions.len());
-    if counts[0] != counts[1] {
+    if counts[1] < counts[0] {
         let [here, source] = counts;
         let message = format!("the topic has {here} partitions here, {source} there");
         return Ok(Some(message));

@@ -217,25 +217,10 @@ mod tests {
 
     fn replica(state: State, end: u64, source_end: Option<u64>) -> Partition {
         Partition {
-            id: PartitionId::new(0),
             role: Role::Follower,
             state,
-            source: None,
-            error: None,
-            end: Offset::new(end).unwrap(),
             source_end: source_end.and_then(Offset::new),
-            source_heard_ms: None,
-            lag_records: None,
-            lag_bytes: None,
-            lag_ms: None,
-            bytes_done: 0,
-            bytes_total: 0,
-            segments_done: 0,
-            segments_total: 0,
-            receiving: Vec::new(),
-            dropped: Vec::new(),
-            followers: Vec::new(),
-            repairs: 0,
+            ..Partition::owned(PartitionId::new(0), Offset::new(end).unwrap())
         }
     }
 

@@ -14,7 +14,8 @@ use crate::{cli, quantity, session};
 #[command(
     long_about = "Give a topic more partitions.\n\n\
         Partitions only grow. Records with a key may go to another partition than before, so the \
-        order of a key holds among the records before and among those after.",
+        order of a key holds among the records before and among those after. Replicas of the topic \
+        on other servers take them up by themselves.",
     after_long_help = "EXAMPLES\n  \
         corelog topic add-partitions events --partitions 8   # 8 in all, however many there were"
 )]

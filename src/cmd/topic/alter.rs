@@ -18,7 +18,8 @@ use crate::{cli, quantity, session};
 #[command(
     long_about = "Change a topic's policy; what is not named stays.\n\n\
         Lowering a retention removes records for good, so it asks first on a terminal and needs \
-        --yes elsewhere.",
+        --yes elsewhere. A topic that follows another server's has the policy of that one: change \
+        it there.",
     after_long_help = "EXAMPLES\n  \
         corelog topic alter events --retention-age 30d\n  \
         corelog topic alter events --retention-age never\n  \

@@ -6,6 +6,7 @@ use corelog_protocol::message::replica_status::Role;
 use corelog_record::{PartitionId, Timestamp, TopicName};
 use serde_json::{Value, json};
 
+use super::followers;
 use crate::exit::Exit;
 use crate::output::{Format, Out};
 use crate::quantity::{self, Amount, Span};
@@ -18,7 +19,8 @@ use crate::{cli, session};
         log start <= high watermark <= durable <= log end: what can be read lies between the \
         first two, what a power cut leaves lies below the third. SCRUBBED says when all sealed \
         segments were last read and checked, SNAPSHOT which one reaches furthest, and where to; \
-        below stands how far behind its source a replica is, and what is damaged and not served. \
+        below stands how far behind its source a replica is, who follows, and what is damaged and \
+        not served. \
         Ends with 3 if anything is damaged.",
     after_long_help = "EXAMPLES\n  \
         corelog topic describe events\n  \
@@ -38,16 +40,35 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn describe(args: &Args, client: Client) -> anyhow::Result<Exit> {
-    let topic = client.admin().describe_topic(&args.name).await?;
+    let admin = client.admin();
+    let topic = admin.describe_topic(&args.name).await?;
+    let replicas = admin.replica_status(&args.name, Some(topic.id)).await?;
     let mut out = Out::new();
     match args.client.output {
-        Format::Table => show(&args.name, &topic, &mut out)?,
-        Format::Json => out.json(&json!({
-            "name": args.name.as_str(),
-            "id": topic.id.to_string(),
-            "policy": super::policy::json(&topic.settings),
-            "partitions": topic.partitions.iter().map(partition).collect::<Vec<_>>(),
-        }))?,
+        Format::Table => {
+            show(&args.name, &topic, &mut out)?;
+            for (address, known) in followers::by_address(&replicas.partitions) {
+                let (count, said) = (known.partition_count, known.said());
+                let name = &args.name;
+                out.line(&format!(
+                    "follower: {address} follows {count} partitions of {name}, {said}"
+                ))?;
+            }
+        }
+        Format::Json => {
+            let told = topic.partitions.iter().map(|one| {
+                let replica = replicas.partitions.iter().find(|it| it.id == one.id);
+                let mut told = partition(one);
+                told["followers"] = json!(replica.map(|it| followers::in_json(&it.followers)));
+                told
+            });
+            out.json(&json!({
+                "name": args.name.as_str(),
+                "id": topic.id.to_string(),
+                "policy": super::policy::json(&topic.settings),
+                "partitions": told.collect::<Vec<_>>(),
+            }))?;
+        }
     }
     out.flush()?;
     let is_damaged = topic.partitions.iter().any(|p| !p.damage.is_empty());

@@ -5,6 +5,8 @@ mod alter;
 mod create;
 mod delete;
 pub(crate) mod describe;
+mod followers;
+mod forget_follower;
 mod list;
 pub(crate) mod policy;
 
@@ -26,6 +28,7 @@ enum Action {
     Describe(describe::Args),
     Alter(alter::Args),
     AddPartitions(add_partitions::Args),
+    ForgetFollower(forget_follower::Args),
     Delete(delete::Args),
 }
 
@@ -37,6 +40,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         Action::Describe(args) => describe::run(args),
         Action::Alter(args) => alter::run(args),
         Action::AddPartitions(args) => add_partitions::run(args),
+        Action::ForgetFollower(args) => forget_follower::run(args),
         Action::Delete(args) => delete::run(args),
     }
 }

@@ -2,6 +2,7 @@
 
 mod clone;
 mod compare;
+mod followers;
 mod owners;
 mod repair;
 

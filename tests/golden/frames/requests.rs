@@ -81,6 +81,7 @@ fn frame(correlation: CorrelationId, value: &Request) -> Vec<u8> {
         Request::CloneTopic(request) => of(correlation, request, &[]),
         Request::ReplicaStatus(request) => of(correlation, request, &[]),
         Request::RepairTopic(request) => of(correlation, request, &[]),
+        Request::ForgetFollower(request) => of(correlation, request, &[]),
         Request::Promote(request) => of(correlation, request, &[]),
         Request::Handover(request) => of(correlation, request, &[]),
         Request::TakeOver(request) => of(correlation, request, &[]),

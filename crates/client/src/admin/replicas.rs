@@ -1,7 +1,8 @@
 //! Copies of topics on several nodes: comparing, cloning, and who owns them.
 
 use corelog_protocol::message::{
-    chain_at, clone_topic, handover, promote, rejoin, repair_topic, replica_status, segments,
+    chain_at, clone_topic, forget_follower, handover, promote, rejoin, repair_topic,
+    replica_status, segments,
 };
 use corelog_record::{Offset, PartitionId, TopicId, TopicName};
 
@@ -190,6 +191,26 @@ impl Admin {
         let answer = self.client.call(&request, Repeat::IfNotApplied).await;
         self.client.metadata.doubt(topic);
         answer
+    }
+
+    /// Has the node asked forget a follower that is gone for good, which it remembers at `address`:
+    /// retention waits for it no longer. One that still lives is remembered again.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] (`UnknownFollower`, `UnknownPartition`, …), or why no server answered.
+    pub async fn forget_follower(
+        &self,
+        topic: &TopicName,
+        partition: Option<PartitionId>,
+        address: &str,
+    ) -> Result<forget_follower::Answer, Error> {
+        let request = forget_follower::Request {
+            topic: topic.clone(),
+            id: self.id(topic, None).await?,
+            partition,
+            address: address.to_owned(),
+        };
+        self.client.call(&request, Repeat::IfNotApplied).await
     }
 
     /// Has the damaged segments of the node asked replaced by those of the nodes `from`, or of the

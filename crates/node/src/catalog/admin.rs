@@ -8,14 +8,17 @@ use std::sync::Arc;
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::{alter_topic, create_topic, delete_topic};
 use corelog_record::{CoreId, Timestamp, TopicId, TopicName};
+use corelog_storage::format::replica::Replica;
 
 use super::files::{self, CatalogError};
 use super::last::LastSnapshots;
+use super::peers::{Forgotten, Newcomers};
 use super::placement::Load;
 use super::restore::Restores;
 use super::topic::{Topic, check_settings};
 use crate::core::{Core, with_causes};
 use crate::failure::{Failure, failure, failure_with};
+use crate::metrics::add;
 use crate::router;
 use crate::rt::{self, Semaphore};
 
@@ -30,6 +33,8 @@ pub(crate) enum Change {
     Withdraw(Arc<Topic>),
     /// No client is told of the topic any more: let go of it.
     Close(Arc<Topic>),
+    /// A follower was forgotten: nothing waits for it any more.
+    Forgotten(Arc<Forgotten>),
     /// Snapshots came or went: they hold the partitions up to here.
     Snapshots(Arc<LastSnapshots>),
 }
@@ -41,6 +46,8 @@ pub(crate) struct Admin {
     /// One change at a time.
     pub(super) turn: Semaphore,
     pub(super) restores: Restores,
+    /// Followers that are to be written down.
+    pub(super) newcomers: Newcomers,
 }
 
 impl Admin {
@@ -56,6 +63,7 @@ impl Admin {
             load: RefCell::new(load),
             turn: Semaphore::new(1),
             restores: Restores::default(),
+            newcomers: Newcomers::default(),
         }
     }
 
@@ -85,9 +93,9 @@ impl Admin {
             owners,
             replicas: BTreeMap::new(),
         });
-        if let Err(error) = files::write(&self.core.root, &topic).await {
+        if let Err(error) = self.write(&topic).await {
             self.load.borrow_mut().remove(&topic.owners);
-            return Err(failed(&error));
+            return Err(error);
         }
         self.put(Arc::clone(&topic)).await;
         let partitions = topic.partition_count();
@@ -98,7 +106,8 @@ impl Admin {
     /// Changes a topic's settings, adds partitions.
     ///
     /// # Errors
-    /// What the client is told; nothing was changed, unless the outcome is unknown.
+    /// What the client is told, `NotOwner` of a topic that another node's is the source of; nothing was
+    /// changed, unless the outcome is unknown.
     pub(crate) async fn alter(
         &self,
         request: alter_topic::Request,
@@ -110,29 +119,21 @@ impl Admin {
                 .borrow()
                 .topic_of(&request.name, request.id)?,
         );
-        let is_owned = |partition| before.is_owned(partition);
-        let mut partitions = before.partitions().map(|(partition, _)| partition);
-        if request.partitions.is_some() && !partitions.all(is_owned) {
-            let message =
-                "another node owns partitions of this topic: add them there, clone it anew";
-            return Err(failure(ErrorCode::NotOwner, message));
-        }
+        check_may_alter(&before, &request)?;
         let settings = request.settings.apply(&before.settings);
         check_settings(&settings)?;
         let count = before.partition_count();
         let wanted = request.partitions.unwrap_or(count);
         self.check_count(count, wanted)?;
         let added = self.load.borrow_mut().place(wanted - count);
-        let owners = [&before.owners[..], &added].concat();
         let topic = Arc::new(Topic {
             settings,
-            owners,
-            ..(*before).clone()
+            ..before.grown(&added, Replica::owner)
         });
         if topic != before {
-            if let Err(error) = files::write(&self.core.root, &topic).await {
+            if let Err(error) = self.write(&topic).await {
                 self.load.borrow_mut().remove(&added);
-                return Err(failed(&error));
+                return Err(error);
             }
             self.put(Arc::clone(&topic)).await;
             tracing::info!(topic = %topic.name, partitions = wanted, "altered a topic");
@@ -236,6 +237,13 @@ impl Admin {
         Ok(())
     }
 
+    /// Writes a topic's file, durably.
+    pub(super) async fn write(&self, topic: &Topic) -> Result<(), Failure> {
+        add(&self.core.counters.topic_writes_total, 1);
+        let written = files::write(&self.core.root, topic).await;
+        written.map_err(|error| failed(&error))
+    }
+
     /// Has every core open what is its of a topic, and then tell clients of it: nobody is sent to
     /// a partition that is not there yet.
     pub(super) async fn put(&self, topic: Arc<Topic>) {
@@ -271,9 +279,30 @@ impl Core {
             }
             Change::Withdraw(topic) => self.routes.borrow_mut().remove(&topic),
             Change::Close(topic) => self.drop_topic(&topic).await,
+            Change::Forgotten(who) => self.forget_follower(&who),
             Change::Snapshots(last) => self.keep_snapshots(last).await,
         }
     }
+}
+
+/// Refuses what the next look at a topic's source would undo, and partitions that no other node that
+/// has some of the topic's would hear of.
+fn check_may_alter(topic: &Topic, request: &alter_topic::Request) -> Result<(), Failure> {
+    if topic.is_copy() {
+        let message =
+            "the topic follows another node's: change that, and this one becomes as it is";
+        let detail = Detail {
+            address: topic.sources().first().cloned(),
+            ..Detail::default()
+        };
+        return Err(failure_with(ErrorCode::NotOwner, message, detail));
+    }
+    let is_owned = |(partition, _)| topic.is_owned(partition);
+    if request.partitions.is_some() && !topic.partitions().all(is_owned) {
+        let message = "another node owns partitions of this topic: one node has to own all of them";
+        return Err(failure(ErrorCode::NotOwner, message));
+    }
+    Ok(())
 }
 
 fn created(topic: &Topic, created: bool) -> create_topic::Answer {

@@ -9,6 +9,8 @@
 //! snapshots  taking, listing and deleting snapshots, likewise
 //! last       up to where snapshots hold each partition
 //! replicas   what the node is to partitions that are not its alone
+//! peers      who follows the node's partitions, written down and forgotten
+//! origins    topics that follow as a whole, kept as their sources are
 //! restore    making a topic of one in a snapshot
 //! ```
 //!
@@ -21,6 +23,8 @@
 mod admin;
 mod files;
 mod last;
+mod origins;
+mod peers;
 mod placement;
 mod replicas;
 mod restore;
@@ -32,6 +36,7 @@ pub(crate) use admin::{Admin, Change};
 pub use files::CatalogError;
 pub(crate) use files::{load, partition_dir, quarantine_dir};
 pub(crate) use last::LastSnapshots;
+pub(crate) use peers::{Forgotten, Newcomer};
 pub(crate) use restore::sweep_restores;
 pub(crate) use routes::Routes;
 pub(crate) use snapshots::{load_snapshots, snapshot_dir};

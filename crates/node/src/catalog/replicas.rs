@@ -1,6 +1,7 @@
 //! What the node is to partitions that are not its alone: written by core 0, durable before any core
 //! acts on it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use corelog_protocol::error::{Detail, ErrorCode};
@@ -8,8 +9,8 @@ use corelog_protocol::message::{clone_topic, metadata, segments};
 use corelog_record::{Offset, PartitionId, TopicId, TopicName};
 use corelog_storage::format::replica::{Replica, Role};
 
-use super::admin::{Admin, failed};
-use super::files;
+use super::admin::Admin;
+use super::origins::partition_count;
 use super::topic::{Topic, check_settings};
 use crate::failure::{Failure, failure, failure_with};
 use crate::follow::{ASK_TIMEOUT, Line, check_addresses};
@@ -26,7 +27,7 @@ impl Admin {
     ) -> Result<clone_topic::Answer, Failure> {
         check_sources(&request)?;
         let (line, origin) = self.origin(&request).await?;
-        let count = u32::try_from(origin.partitions.len()).unwrap_or(u32::MAX);
+        let count = partition_count(&origin);
         let wanted = match request.partition {
             Some(one) if one.get() < count => vec![one],
             Some(_) => {
@@ -53,23 +54,29 @@ impl Admin {
         let _turn = self.turn.acquire(1).await;
         let known = self.core.routes.borrow().topic(&request.topic).cloned();
         let created = known.is_err();
-        let topic = match known {
+        let known = match known {
             Ok(topic) => {
                 check_same(&topic, &origin)?;
-                topic
+                (*topic).clone()
             }
-            Err(_) => self.replica_of(&origin, &request.from).await?,
+            Err(_) => self.replica_of(&origin).await?,
         };
-        let mut changed = (*topic).clone();
+        for partition in &wanted {
+            check_follower(&known, *partition)?;
+        }
+        self.check_count(known.partition_count(), count)?;
+        let added = self
+            .load
+            .borrow_mut()
+            .place(count - known.partition_count());
+        let mut topic = known.grown(&added, |partition| waiting(partition, &request.from));
         for replica in replicas {
-            check_follower(&changed, replica.partition)?;
-            changed = changed.with_replica(replica);
+            topic.set_replica(replica);
         }
-        let written = self.write_and_put(changed).await;
-        if let (Err(_), true) = (&written, created) {
-            self.load.borrow_mut().remove(&topic.owners);
+        if let Err(why) = self.write_and_put(topic).await {
+            self.load.borrow_mut().remove(&added);
+            return Err(why);
         }
-        written?;
         let (name, from) = (&request.topic, &request.from);
         tracing::info!(topic = %name, ?from, partitions = wanted.len(), "clones a topic");
         Ok(clone_topic::Answer {
@@ -89,26 +96,37 @@ impl Admin {
         (name, id, partition): (&TopicName, TopicId, PartitionId),
         change: impl FnOnce(Replica) -> Result<Replica, Failure>,
     ) -> Result<(), Failure> {
-        let _turn = self.turn.acquire(1).await;
-        let topic = {
-            let routes = self.core.routes.borrow();
-            routes.owner(name, id, partition)?;
-            Arc::clone(routes.topic_of(name, id)?)
-        };
-        let before = topic.replica(partition).cloned();
-        let before = before.unwrap_or(Replica::owner(partition));
-        let after = change(before.clone())?;
-        if after == before {
-            return Ok(());
-        }
-        self.write_and_put(topic.with_replica(after)).await
+        self.change((name, id), |topic| {
+            self.core.routes.borrow().owner(name, id, partition)?;
+            let before = topic.replica(partition).cloned();
+            topic.set_replica(change(before.unwrap_or(Replica::owner(partition)))?);
+            Ok(())
+        })
+        .await
     }
 
-    async fn write_and_put(&self, topic: Topic) -> Result<(), Failure> {
-        let topic = Arc::new(topic);
-        let written = files::write(&self.core.root, &topic).await;
-        written.map_err(|error| failed(&error))?;
-        self.put(topic).await;
+    /// Changes what is written down of a topic: `change` is given it as it is.
+    ///
+    /// # Errors
+    /// `UnknownTopic`, `TopicChanged`, what `change` refuses, and what the disk does.
+    pub(super) async fn change(
+        &self,
+        (name, id): (&TopicName, TopicId),
+        change: impl FnOnce(&mut Topic) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let _turn = self.turn.acquire(1).await;
+        let before = Arc::clone(self.core.routes.borrow().topic_of(name, id)?);
+        let mut topic = (*before).clone();
+        change(&mut topic)?;
+        match topic == *before {
+            true => Ok(()),
+            false => self.write_and_put(topic).await,
+        }
+    }
+
+    pub(super) async fn write_and_put(&self, topic: Topic) -> Result<(), Failure> {
+        self.write(&topic).await?;
+        self.put(Arc::new(topic)).await;
         Ok(())
     }
 
@@ -144,32 +162,28 @@ impl Admin {
         Err(why)
     }
 
-    /// A topic of the origin's id whose partitions all follow, and copy nothing yet.
-    async fn replica_of(
-        &self,
-        origin: &metadata::Topic,
-        sources: &[String],
-    ) -> Result<Arc<Topic>, Failure> {
+    /// A topic of the origin's id and settings, without partitions yet.
+    async fn replica_of(&self, origin: &metadata::Topic) -> Result<Topic, Failure> {
         check_settings(&origin.settings)?;
         self.check_free(&origin.name).await?;
-        let count = u32::try_from(origin.partitions.len()).unwrap_or(u32::MAX);
-        self.check_count(0, count)?;
-        let waiting = |partition| Replica {
-            role: Role::Follower,
-            sources: sources.to_vec(),
-            until: Some(Offset::ZERO),
-            ..Replica::owner(partition)
-        };
-        let replicas = (0..count).map(PartitionId::new);
-        let replicas = replicas.map(|partition| (partition, waiting(partition)));
-        Ok(Arc::new(Topic {
+        Ok(Topic {
             name: origin.name.clone(),
             id: origin.id,
             created: rt::wall_clock(),
             settings: origin.settings.clone(),
-            owners: self.load.borrow_mut().place(count),
-            replicas: replicas.collect(),
-        }))
+            owners: Vec::new(),
+            replicas: BTreeMap::new(),
+        })
+    }
+}
+
+/// A partition that follows and copies nothing yet.
+fn waiting(partition: PartitionId, sources: &[String]) -> Replica {
+    Replica {
+        role: Role::Follower,
+        sources: sources.to_vec(),
+        until: Some(Offset::ZERO),
+        ..Replica::owner(partition)
     }
 }
 
@@ -210,7 +224,7 @@ fn check_sources(request: &clone_topic::Request) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A topic of the same name is the same one.
+/// A topic of the same name is the same one; partitions may have come at its source, never gone.
 fn check_same(topic: &Topic, origin: &metadata::Topic) -> Result<(), Failure> {
     if topic.id != origin.id {
         let message = format!("topic {} is another one here: its id differs", topic.name);
@@ -220,15 +234,15 @@ fn check_same(topic: &Topic, origin: &metadata::Topic) -> Result<(), Failure> {
         };
         return Err(failure_with(ErrorCode::TopicChanged, message, detail));
     }
-    let (here, there) = (topic.partition_count(), origin.partitions.len());
-    if here as usize != there {
+    let (here, there) = (topic.partition_count(), partition_count(origin));
+    if there < here {
         let message = format!(
             "topic {} has {here} partitions here, {there} there",
             topic.name
         );
         let detail = Detail {
             partitions: Some(here),
-            found: Some(there as u64),
+            found: Some(u64::from(there)),
             ..Detail::default()
         };
         return Err(failure_with(ErrorCode::InvalidPartitions, message, detail));
@@ -238,6 +252,9 @@ fn check_same(topic: &Topic, origin: &metadata::Topic) -> Result<(), Failure> {
 
 /// Nothing that this node owns, or owned, is copied over.
 fn check_follower(topic: &Topic, partition: PartitionId) -> Result<(), Failure> {
+    if topic.owner(partition).is_none() {
+        return Ok(());
+    }
     match topic.replica(partition).map(|replica| replica.role) {
         Some(Role::Follower) => Ok(()),
         role => {

@@ -36,14 +36,46 @@ impl Topic {
             .is_none_or(|replica| replica.role == Role::Owner)
     }
 
-    /// The same topic with one partition's replica changed.
-    pub(crate) fn with_replica(&self, replica: Replica) -> Self {
-        let mut changed = self.clone();
+    /// If all of it follows another node's without an end: its partitions and settings are that one's.
+    pub(crate) fn is_copy(&self) -> bool {
+        let follows = |replica: &Replica| replica.role == Role::Follower && replica.until.is_none();
+        let mut partitions = self.partitions();
+        partitions.all(|(partition, _)| self.replica(partition).is_some_and(follows))
+    }
+
+    /// Where its first partition is copied from, or went.
+    pub(crate) fn sources(&self) -> &[String] {
+        let first = self.replica(PartitionId::new(0));
+        first.map_or(&[], |replica| &replica.sources)
+    }
+
+    /// Changes what is known of one partition as a replica.
+    pub(super) fn set_replica(&mut self, replica: Replica) {
         match replica.is_plain() {
-            true => changed.replicas.remove(&replica.partition),
-            false => changed.replicas.insert(replica.partition, replica),
+            true => self.replicas.remove(&replica.partition),
+            false => self.replicas.insert(replica.partition, replica),
         };
-        changed
+    }
+
+    /// Changes what is known of one partition as a replica, given what is.
+    pub(super) fn change_replica(
+        &mut self,
+        partition: PartitionId,
+        change: impl FnOnce(Replica) -> Replica,
+    ) {
+        let before = self.replica(partition).cloned();
+        self.set_replica(change(before.unwrap_or(Replica::owner(partition))));
+    }
+
+    /// The same topic with more partitions, on these cores, each of which is what `replica` says.
+    pub(super) fn grown(&self, cores: &[CoreId], replica: impl Fn(PartitionId) -> Replica) -> Self {
+        let mut grown = self.clone();
+        for core in cores {
+            let partition = PartitionId::new(grown.partition_count());
+            grown.owners.push(*core);
+            grown.set_replica(replica(partition));
+        }
+        grown
     }
 
     /// How many partitions it has.

@@ -2,8 +2,8 @@
 
 use corelog_protocol::message::{
     Call, alter_topic, chain_at, clone_topic, create_snapshot, create_topic, delete_snapshot,
-    delete_topic, list_offsets, list_snapshots, reopen_partition, restore_status, restore_topic,
-    segments, take_over, truncate,
+    delete_topic, forget_follower, list_offsets, list_snapshots, reopen_partition, restore_status,
+    restore_topic, segments, take_over, truncate,
 };
 
 use crate::router::Told;
@@ -40,6 +40,7 @@ picked! {
     delete_snapshot SnapshotDeleted
     restore_topic Restoring
     clone_topic Cloning
+    forget_follower FollowerForgotten
     take_over TakenOver
 }
 

@@ -8,9 +8,9 @@ use corelog_protocol::frame::{CorrelationId, Frame};
 use corelog_protocol::limits;
 use corelog_protocol::message::{
     Call, alter_topic, chain_at, clone_topic, create_snapshot, create_topic, delete_snapshot,
-    delete_topic, describe_topic, fetch, hello, list_offsets, list_snapshots, metadata, ping,
-    produce, reopen_partition, replica_status, restore_status, restore_topic, scrub_topic,
-    segments, take_over, truncate,
+    delete_topic, describe_topic, fetch, forget_follower, hello, list_offsets, list_snapshots,
+    metadata, ping, produce, reopen_partition, replica_status, restore_status, restore_topic,
+    scrub_topic, segments, take_over, truncate,
 };
 use corelog_protocol::request::Request;
 use corelog_record::{CoreId, PartitionId, TopicId, TopicName};
@@ -144,6 +144,9 @@ fn take_apart(asked: Asked, request: Request) {
             asked.by_catalog::<delete_snapshot::Request>(Ask::DeleteSnapshot(r));
         }
         Request::CloneTopic(r) => asked.by_catalog::<clone_topic::Request>(Ask::Clone(r)),
+        Request::ForgetFollower(r) => {
+            asked.by_catalog::<forget_follower::Request>(Ask::ForgetFollower(r));
+        }
         Request::ReplicaStatus(request) => {
             rt::spawn(async move {
                 let told = tell::replicas(&core, &request).await;

@@ -108,20 +108,13 @@ pub(super) async fn describe(
     name: &TopicName,
 ) -> Result<describe_topic::Answer, Failure> {
     let topic = Rc::new(core.routes.borrow().topic(name)?.clone());
-    let mut partitions = Vec::new();
-    for number in 0..core.shared.core_count {
-        let at = CoreId::new(number);
-        if !topic.owners.contains(&at) {
-            continue;
-        }
-        match router::answer(core, at, Ask::Describe { topic: topic.id }).await? {
-            Told::Described(described) => partitions.extend(described),
-            _ => {
-                return Err(failure(ErrorCode::Internal, "something else was described"));
-            }
-        }
-    }
-    partitions.sort_by_key(|partition: &describe_topic::Partition| partition.id);
+    let ask = || Ask::Describe { topic: topic.id };
+    let mut partitions = gather(core, topic.owners.clone(), ask, |told| match told {
+        Told::Described(described) => Some(described),
+        _ => None,
+    })
+    .await?;
+    partitions.sort_by_key(|partition| partition.id);
     let settings = topic.settings.clone();
     Ok(describe_topic::Answer {
         id: topic.id,
@@ -142,27 +135,20 @@ pub(super) async fn scrub(
         let routes = core.routes.borrow();
         match request.partition {
             Some(partition) => vec![routes.owner(&request.topic, request.id, partition)?],
-            None => {
-                let mut owners = routes.topic_of(&request.topic, request.id)?.owners.clone();
-                owners.sort_unstable();
-                owners.dedup();
-                owners
-            }
+            None => routes.topic_of(&request.topic, request.id)?.owners.clone(),
         }
     };
-    let mut partitions = Vec::new();
-    for at in owners {
-        let ask = Ask::Scrub {
-            topic: request.id,
-            partition: request.partition,
-            is_start: request.start,
-        };
-        match router::answer(core, at, ask).await? {
-            Told::Scrubs(scrubs) => partitions.extend(scrubs),
-            _ => return Err(failure(ErrorCode::Internal, "something else was scrubbed")),
-        }
-    }
-    partitions.sort_by_key(|partition: &scrub_topic::Partition| partition.id);
+    let ask = || Ask::Scrub {
+        topic: request.id,
+        partition: request.partition,
+        is_start: request.start,
+    };
+    let mut partitions = gather(core, owners, ask, |told| match told {
+        Told::Scrubs(scrubs) => Some(scrubs),
+        _ => None,
+    })
+    .await?;
+    partitions.sort_by_key(|partition| partition.id);
     Ok(scrub_topic::Answer { partitions })
 }
 
@@ -182,19 +168,33 @@ pub(super) async fn replicas(
         };
         Rc::new(known.clone())
     };
-    let mut owners = topic.owners.clone();
-    owners.sort_unstable();
-    owners.dedup();
-    let mut partitions = Vec::new();
-    for at in owners {
-        match router::answer(core, at, Ask::Replicas { topic: topic.id }).await? {
-            Told::Replicas(told) => partitions.extend(told),
-            _ => return Err(failure(ErrorCode::Internal, "something else was told")),
-        }
-    }
-    partitions.sort_by_key(|partition: &replica_status::Partition| partition.id);
+    let ask = || Ask::Replicas { topic: topic.id };
+    let mut partitions = gather(core, topic.owners.clone(), ask, |told| match told {
+        Told::Replicas(replicas) => Some(replicas),
+        _ => None,
+    })
+    .await?;
+    partitions.sort_by_key(|partition| partition.id);
     let id = topic.id;
     Ok(replica_status::Answer { id, partitions })
+}
+
+/// What all cores tell that own partitions, each of which is asked once.
+async fn gather<T>(
+    core: &Rc<Core>,
+    mut owners: Vec<CoreId>,
+    ask: impl Fn() -> Ask,
+    pick: impl Fn(Told) -> Option<Vec<T>>,
+) -> Result<Vec<T>, Failure> {
+    owners.sort_unstable();
+    owners.dedup();
+    let mut gathered = Vec::new();
+    for at in owners {
+        let told = router::answer(core, at, ask()).await?;
+        let other = || failure(ErrorCode::Internal, "something else was told");
+        gathered.extend(pick(told).ok_or_else(other)?);
+    }
+    Ok(gathered)
 }
 
 /// A client's name as far as it may go into log lines.

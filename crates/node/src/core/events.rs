@@ -86,6 +86,8 @@ impl Core {
                     "a store could not be written in place and was copied to a new file"
                 );
             }
+            // The repair tells of it, and from where it came.
+            Event::Repaired { .. } => {}
             Event::Surplus { segment, bytes } => {
                 add(&counters.surplus_total, 1);
                 let segment = segment.get();

@@ -79,7 +79,6 @@ impl Core {
         self.halt(key).await;
         self.followers.forget(key);
         self.repairs.forget(key);
-        self.hands.forget(key);
         let is_fenced = self.take_log(slot).await.is_some_and(|log| log.is_fenced());
         if is_fenced {
             sub(&self.counters.fenced_partitions, 1);

@@ -2,6 +2,7 @@
 //! whole, places and chains told.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -116,6 +117,14 @@ impl Core {
             });
             wanted.collect()
         })
+    }
+
+    /// Where the damaged segments of a log of this core begin and end that have ended and are not sealed.
+    ///
+    /// # Errors
+    /// As [`Core::place`].
+    pub(crate) fn damaged_unsealed(&self, key: PartitionKey) -> Result<Vec<Range<Point>>, Failure> {
+        self.look(key, |partition| partition.damaged_unsealed().collect())
     }
 
     /// The generation that files of a segment are to have that comes into a log of this core.

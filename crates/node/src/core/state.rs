@@ -145,7 +145,7 @@ impl Core {
             followings: Followings::default(),
             hands: Hands::default(),
             repairs: Repairs::default(),
-            followers: Followers::default(),
+            followers: Followers::new(),
             last_snapshots: RefCell::default(),
             unopened: RefCell::default(),
             scrub_wanted: Notify::new(),
@@ -324,13 +324,7 @@ impl Core {
 
     /// Ready when the core is to take no more requests.
     pub(crate) async fn stopping(&self) {
-        loop {
-            let stop = self.stop.notified();
-            if self.is_stopping.get() {
-                return;
-            }
-            stop.await;
-        }
+        self.stop.until(|| self.is_stopping.get()).await;
     }
 
     /// Ends connections that do not end by themselves.
@@ -341,35 +335,18 @@ impl Core {
 
     /// Ready when connections are to end at once.
     pub(crate) async fn cutting(&self) {
-        loop {
-            let stop = self.stop.notified();
-            if self.is_cutting.get() {
-                return;
-            }
-            stop.await;
-        }
+        self.stop.until(|| self.is_cutting.get()).await;
     }
 
     /// Waits until no connection is open.
     pub(crate) async fn no_connections(&self) {
-        loop {
-            let ended = self.connection_ended.notified();
-            if self.connection_count.get() == 0 {
-                return;
-            }
-            ended.await;
-        }
+        let is_over = || self.connection_count.get() == 0;
+        self.connection_ended.until(is_over).await;
     }
 
     /// Waits for `condition`, looked at whenever a flush or a chore was handed back.
     pub(super) async fn quiet(&self, condition: impl Fn() -> bool) {
-        loop {
-            let quieter = self.quieter.notified();
-            if condition() {
-                return;
-            }
-            quieter.await;
-        }
+        self.quieter.until(condition).await;
     }
 }
 

@@ -199,7 +199,7 @@ impl Core {
 ///
 /// # Errors
 /// `BadSource` if there can be no such segment.
-fn seal_of(sealed: &segments::Sealed) -> Result<Seal, Failure> {
+pub(super) fn seal_of(sealed: &segments::Sealed) -> Result<Seal, Failure> {
     let digest = &sealed.digest;
     let end = digest
         .last

@@ -7,27 +7,31 @@ use std::time::{Duration, Instant};
 
 use corelog_protocol::message::epoch::Epoch;
 use corelog_protocol::message::fetch;
-use corelog_record::{CopyId, NodeId, Offset, TopicName};
+use corelog_record::{CopyId, CoreId, NodeId, Offset, TopicName};
 use corelog_storage::format::replica::{Peer, Replica};
 
 use super::address::check_addresses;
 use super::lineage::{diverged, shared, told};
+use crate::catalog::{Forgotten, Newcomer};
 use crate::core::{Core, PartitionKey};
 use crate::failure::Failure;
 use crate::partition::Input;
-use crate::{router, rt};
+use crate::router::{self, Ask};
+use crate::rt;
 
 /// Followers of one partition that are remembered: more copies than anyone keeps.
 pub(crate) const FOLLOWERS_MAX: usize = 8;
 
-/// How often, at most, addresses of a partition's followers are written down.
+/// How often, at most, core 0 is asked to write down an address of a partition's follower.
 const REMEMBER_EVERY: Duration = Duration::from_millis(200);
 /// How often, at most, a follower of a partition is asked if it owns it by now.
 const CLAIM_EVERY: Duration = Duration::from_secs(5);
 
 /// The followers of a core's partitions.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Followers {
+    /// When the core began to listen to them.
+    pub(super) since: Instant,
     heard: RefCell<HashMap<PartitionKey, Heard>>,
 }
 
@@ -37,9 +41,8 @@ struct Heard {
     followers: Vec<Follower>,
     /// When one was last asked if it owns the partition.
     claim_checked: Option<Instant>,
-    /// When an address was last to be written down, and if it still is.
+    /// When an address was last to be written down.
     remembered: Option<Instant>,
-    is_remembering: bool,
 }
 
 /// A copy that follows a partition of this core.
@@ -63,6 +66,14 @@ pub(crate) struct Hearing {
 }
 
 impl Followers {
+    /// None were heard yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            since: rt::now(),
+            heard: RefCell::default(),
+        }
+    }
+
     /// Those of a partition that were heard since the node was started, longest silent first.
     pub(crate) fn of(&self, key: PartitionKey) -> Vec<Follower> {
         let heard = self.heard.borrow();
@@ -100,18 +111,21 @@ impl Followers {
         )
     }
 
-    /// If an address of one of a partition's followers may be written down: one at a time.
+    /// If it is time to have an address of one of a partition's followers written down: from now on it
+    /// is not.
     fn may_remember(&self, key: PartitionKey) -> bool {
         let mut heard = self.heard.borrow_mut();
-        let heard = heard.entry(key).or_default();
-        let may = !heard.is_remembering && is_due(&mut heard.remembered, REMEMBER_EVERY);
-        heard.is_remembering |= may;
-        may
+        is_due(
+            &mut heard.entry(key).or_default().remembered,
+            REMEMBER_EVERY,
+        )
     }
 
-    fn end_remembering(&self, key: PartitionKey) {
+    /// Forgets those of a partition that are reached at an address.
+    fn forget_at(&self, key: PartitionKey, address: &str) {
         if let Some(heard) = self.heard.borrow_mut().get_mut(&key) {
-            heard.is_remembering = false;
+            let followers = &mut heard.followers;
+            followers.retain(|follower| follower.address.as_deref() != Some(address));
         }
     }
 
@@ -215,20 +229,36 @@ impl Core {
 
     /// Has core 0 write down where a follower is reached.
     fn remember(self: &Rc<Self>, key: PartitionKey, peer: Peer) {
-        let core = Rc::clone(self);
+        let Some(topic) = self.topic_name(key) else {
+            return;
+        };
         let heard = self.followers.of(key);
-        let heard: Vec<_> = heard.iter().map(|one| (one.copy, one.at)).collect();
+        let heard = heard.iter().map(|one| (one.copy, one.at)).collect();
+        let ask = Ask::Remember {
+            topic,
+            key,
+            newcomer: Newcomer { peer, heard },
+        };
+        let core = Rc::clone(self);
         rt::spawn_background(async move {
-            if let Some(name) = core.topic_name(key) {
-                let change = move |replica| Ok(remembering(replica, peer, &heard));
-                if let Err(error) = router::change_replica(&core, name, key, change).await {
-                    let error = error.message;
-                    tracing::warn!(error, "a follower's address is not remembered yet");
-                }
+            if let Err(error) = router::answer(&core, CoreId::new(0), ask).await {
+                let error = error.message;
+                tracing::debug!(error, "a follower's address is written down later");
             }
-            core.followers.end_remembering(key);
         })
         .detach();
+    }
+
+    /// Waits no longer for a follower that was forgotten.
+    pub(crate) fn forget_follower(self: &Rc<Self>, who: &Forgotten) {
+        for &partition in &who.partitions {
+            let topic = who.topic;
+            let key = PartitionKey { topic, partition };
+            self.followers.forget_at(key, &who.address);
+            if let Ok(replica) = self.replica(key) {
+                self.tell_replicated(key, &replica);
+            }
+        }
     }
 
     pub(super) fn topic_name(&self, key: PartitionKey) -> Option<TopicName> {
@@ -236,22 +266,6 @@ impl Core {
         let topic = routes.topic_by_id(key.topic)?;
         Some(topic.name.clone())
     }
-}
-
-/// The same with another follower, in the place of the one that was silent longest if they are too many.
-fn remembering(mut replica: Replica, peer: Peer, heard: &[(CopyId, Instant)]) -> Replica {
-    let known = &mut replica.followers;
-    known.retain(|known| known.copy != peer.copy);
-    if known.len() >= FOLLOWERS_MAX {
-        let heard_at = |at: usize| {
-            let heard = heard.iter().find(|(copy, _)| *copy == known[at].copy);
-            heard.map(|(_, at)| *at)
-        };
-        let silent = (0..known.len()).min_by_key(|&at| heard_at(at));
-        silent.map(|at| known.remove(at));
-    }
-    known.push(peer);
-    replica
 }
 
 /// If so much time has passed since `last`, which is now then.
@@ -262,35 +276,4 @@ fn is_due(last: &mut Option<Instant>, every: Duration) -> bool {
         *last = Some(now);
     }
     is_due
-}
-
-#[cfg(test)]
-mod tests {
-    use corelog_record::PartitionId;
-
-    use super::*;
-
-    fn peer(number: u8) -> Peer {
-        Peer {
-            node: NodeId::from_bytes([number; 16]),
-            copy: CopyId::from_bytes([number; 16]),
-            address: format!("127.0.0.1:{number}"),
-        }
-    }
-
-    #[test]
-    fn the_follower_that_was_silent_longest_is_forgotten_and_no_other() {
-        let count = u8::try_from(FOLLOWERS_MAX).expect("a few");
-        let mut replica = Replica::owner(PartitionId::new(0));
-        replica.followers = (0..count).map(peer).collect();
-        let now = rt::now();
-        // The third was never heard since the start.
-        let heard: Vec<_> = (0..count).filter(|number| *number != 3).collect();
-        let heard: Vec<_> = heard.iter().map(|n| (peer(*n).copy, now)).collect();
-        let replica = remembering(replica, peer(count), &heard);
-        assert_eq!(replica.followers.len(), FOLLOWERS_MAX);
-        assert!(!replica.followers.contains(&peer(3)));
-        assert!(replica.followers.contains(&peer(0)));
-        assert_eq!(replica.followers.last(), Some(&peer(count)));
-    }
 }

@@ -53,8 +53,9 @@ impl Hands {
         change.is_some()
     }
 
-    /// Has a partition be taken over no more at epochs of its owner up to `epoch`. Kept in memory only:
-    /// a request that is still on its way does not outlive the process that it goes to.
+    /// Has a partition be taken over no more at epochs of its owner up to `epoch`. Kept in memory only, and
+    /// as long as the process: a request that is still on its way goes to no other one, but may come after
+    /// the topic was deleted here and cloned again.
     pub(super) fn refuse(&self, key: PartitionKey, epoch: LeaderEpoch) {
         let mut refused = self.refused.borrow_mut();
         let upto = refused.entry(key).or_insert(epoch);
@@ -64,10 +65,6 @@ impl Hands {
     pub(super) fn is_refused(&self, key: PartitionKey, epoch: LeaderEpoch) -> bool {
         let refused = self.refused.borrow();
         refused.get(&key).is_some_and(|upto| epoch <= *upto)
-    }
-
-    pub(crate) fn forget(&self, key: PartitionKey) {
-        self.refused.borrow_mut().remove(&key);
     }
 }
 

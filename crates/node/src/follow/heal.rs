@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,10 +11,12 @@ use std::time::{Duration, Instant};
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::repair_topic::{Partition, Replaced};
 use corelog_record::{Offset, TopicName};
+use corelog_storage::format::edit::Seal;
 use corelog_storage::intake::Ready;
 
 use super::address::check_addresses;
-use super::files::why_not;
+use super::files::{seal_of, why_not};
+use super::ownership::segments_of;
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
 use crate::metrics::add;
@@ -143,16 +146,9 @@ impl Core {
 
     /// Waits for the repair of what a reader met, if one goes on. True if it ended in time.
     pub(crate) async fn healed(self: &Rc<Self>, key: PartitionKey) -> bool {
-        let ended = async {
-            loop {
-                let ended = self.repairs.ended.notified();
-                if !self.repairs.is_running(key) {
-                    return;
-                }
-                ended.await;
-            }
-        };
-        self.repairs.is_running(key) && rt::timeout(READER_WAIT_MAX, ended).await.is_some()
+        let has_ended = || !self.repairs.is_running(key);
+        let ended = self.repairs.ended.until(has_ended);
+        !has_ended() && rt::timeout(READER_WAIT_MAX, ended).await.is_some()
     }
 
     /// Repairs a partition of this core from `sources`, or from those that are known.
@@ -184,10 +180,10 @@ impl Core {
         let repaired = self.replace_damaged(key, sources, &mut segments).await;
         let damage_left = self.damage_count(key);
         let repaired = repaired.and_then(|()| match damage_left > 0 && segments.is_empty() {
-            // Nobody else has written down what it holds.
+            // Here or there it is appended to, or nobody has written down what it holds.
             true => Err(failure(
                 ErrorCode::Damaged,
-                "the damage is in a segment that is not sealed: no other can take its place",
+                "the damage is in a segment that no other node has sealed as well, so far",
             )),
             false => Ok(()),
         });
@@ -218,7 +214,9 @@ impl Core {
         let gone = || failure(ErrorCode::UnknownTopic, "the topic was deleted");
         let topic = self.topic_name(key).ok_or_else(gone)?;
         let met = self.repairs.take_met(key);
-        for wanted in self.damaged_segments(key, &met)? {
+        let mut wanted = self.damaged_segments(key, &met)?;
+        wanted.extend(self.sealed_elsewhere(&topic, key, &sources).await?);
+        for wanted in wanted {
             let begun = rt::now();
             let (base, bytes) = (wanted.seal.digest.base, wanted.seal.digest.bytes);
             let (ready, from) = self.receive_again(&topic, key, wanted, &sources).await?;
@@ -239,6 +237,36 @@ impl Core {
             });
         }
         Ok(())
+    }
+
+    /// The damaged segments that this log could not seal, as others have sealed them: those that begin and
+    /// end, by offset, ordinal and chain, where this log's do.
+    async fn sealed_elsewhere(
+        self: &Rc<Self>,
+        topic: &TopicName,
+        key: PartitionKey,
+        sources: &[String],
+    ) -> Result<Vec<Wanted>, Failure> {
+        let mut wanted = Vec::new();
+        for Range { start, end } in self.damaged_unsealed(key)? {
+            for source in sources {
+                let told = match self.line_to(source).await {
+                    Ok(line) => segments_of(&line, topic, key, start.offset).await,
+                    Err(error) => Err(error),
+                };
+                let sealed = told.map_or(Vec::new(), |told| told.sealed);
+                let sealed = sealed.iter().find(|sealed| sealed.base == start.offset);
+                let seal = sealed.and_then(|sealed| seal_of(sealed).ok());
+                let is_ours =
+                    |seal: &Seal| (seal.digest.start(), seal.digest.end()) == (start, end);
+                if let Some(seal) = seal.filter(is_ours) {
+                    let generation = self.generation_next(key, start.offset)?;
+                    wanted.push(Wanted { seal, generation });
+                    break;
+                }
+            }
+        }
+        Ok(wanted)
     }
 
     /// Receives one segment as this log wrote it down, and tells who was asked first of those that did

@@ -57,7 +57,7 @@ mod task;
 use std::time::Duration;
 
 pub(crate) use address::check_addresses;
-pub(crate) use followers::{Followers, Hearing};
+pub(crate) use followers::{FOLLOWERS_MAX, Followers, Hearing};
 pub(crate) use followings::Followings;
 pub(crate) use hands::Hands;
 pub(crate) use heal::Repairs;

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use corelog_protocol::message::replica_status::{self, Partition, Receiving, State};
+use corelog_protocol::message::replica_status::{self, Partition, Receiving};
 use corelog_storage::format::replica::{Replica, Role};
 
 use super::followers::Follower;
@@ -48,15 +48,13 @@ impl Core {
             let end = self
                 .place(key)
                 .map_or(Offset::ZERO, |place| place.durable.offset);
-            let followers = self.followers.of(key).into_iter().map(told_follower);
             let (role, source) = self.role(key, replica);
             let mut told = Partition {
                 role,
                 source,
-                end,
-                followers: followers.collect(),
+                followers: self.told_followers(key, replica),
                 repairs: self.repairs.count(key),
-                ..plain(key)
+                ..Partition::owned(partition, end)
             };
             if let Some(following) = self.followings.of(key) {
                 tell_progress(&following, &mut told);
@@ -64,6 +62,30 @@ impl Core {
             told
         });
         told.collect()
+    }
+
+    /// Who follows a partition: those that are remembered and were not heard yet, then those that were.
+    fn told_followers(
+        &self,
+        key: PartitionKey,
+        replica: Option<&Replica>,
+    ) -> Vec<replica_status::Follower> {
+        let heard = self.followers.of(key);
+        let remembered = replica.map_or(&[][..], |replica| &replica.followers);
+        let silent = remembered
+            .iter()
+            .filter(|peer| heard.iter().all(|one| one.copy != peer.copy))
+            .map(|peer| replica_status::Follower {
+                node: Some(peer.node),
+                address: Some(peer.address.clone()),
+                copy: peer.copy,
+                end: Offset::ZERO,
+                heard_ms: since(self.followers.since),
+                is_silent: true,
+            });
+        let mut told: Vec<_> = silent.collect();
+        told.extend(heard.into_iter().map(told_follower));
+        told
     }
 }
 
@@ -126,30 +148,7 @@ fn told_follower(follower: Follower) -> replica_status::Follower {
         copy: follower.copy,
         end: follower.end,
         heard_ms: since(follower.at),
-    }
-}
-
-fn plain(key: PartitionKey) -> Partition {
-    Partition {
-        id: key.partition,
-        role: replica_status::Role::Owner,
-        state: State::Idle,
-        source: None,
-        error: None,
-        end: Offset::ZERO,
-        source_end: None,
-        source_heard_ms: None,
-        lag_records: None,
-        lag_bytes: None,
-        lag_ms: None,
-        bytes_done: 0,
-        bytes_total: 0,
-        segments_done: 0,
-        segments_total: 0,
-        receiving: Vec::new(),
-        dropped: Vec::new(),
-        followers: Vec::new(),
-        repairs: 0,
+        is_silent: false,
     }
 }
 

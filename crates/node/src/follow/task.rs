@@ -100,23 +100,11 @@ impl Following {
     }
 
     async fn stopped(&self) {
-        loop {
-            let changed = self.changed.notified();
-            if self.is_stopped.get() {
-                return;
-            }
-            changed.await;
-        }
+        self.changed.until(|| self.is_stopped.get()).await;
     }
 
     pub(super) async fn ended(&self) {
-        loop {
-            let changed = self.changed.notified();
-            if self.has_ended.get() {
-                return;
-            }
-            changed.await;
-        }
+        self.changed.until(|| self.has_ended.get()).await;
     }
 
     /// Follows one source after the other until all is here that was asked for, or none of them will ever

@@ -112,6 +112,7 @@ counters! {
     chores_failed_total: Counter, "Chores that failed.";
     hops_total: Counter, "Requests sent on to the core that owns the partition.";
     lane_busy_total: Counter, "Requests answered Busy because a lane between cores was full.";
+    topic_writes_total: Counter, "Topic files written: creations, changes, and who follows whom.";
     transfers: Gauge, "Requests for files of segments that are being answered.";
     transferred_bytes_total: Counter, "Bytes of files of segments sent to other nodes.";
     parked_fetches: Gauge, "Long polls that wait for data.";

@@ -122,6 +122,9 @@ pub(super) async fn live(parts: Parts) {
                     core.follow(topic);
                     core.ask_followers(topic);
                 }
+                if core.admin.get().is_some() {
+                    rt::spawn_background(Rc::clone(&core).keep_as_sources()).detach();
+                }
             }
             Control::Partitions { reply } => {
                 let _ = reply.send(core.snapshot());

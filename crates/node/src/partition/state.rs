@@ -247,7 +247,7 @@ impl<D: Dir> Partition<D> {
             let segment_base = self
                 .log
                 .segments()
-                .last()
+                .next_back()
                 .map_or(log_start, |segment| segment.base);
             return effects.answer(
                 token,

@@ -95,6 +95,11 @@ impl<D: Dir> Partition<D> {
         self.log.sealed()
     }
 
+    /// Where its damaged segments begin and end that have ended and are not sealed.
+    pub(crate) fn damaged_unsealed(&self) -> impl Iterator<Item = Range<Point>> + '_ {
+        self.log.damaged_unsealed()
+    }
+
     /// The generation that files are to have that come in for a segment.
     pub(crate) fn generation_next(&self, base: Offset) -> u32 {
         self.log.generation_next(base)
@@ -128,7 +133,9 @@ impl<D: Dir> Partition<D> {
     /// About how many bytes lie between an offset and the high watermark: all of the segments behind
     /// it, and of the one that holds it as large a part as there are offsets.
     pub(crate) fn bytes_behind(&self, from: Offset) -> u64 {
-        let behind = self.log.segments().map(|segment| {
+        let newest_first = self.log.segments().rev();
+        let behind = newest_first.take_while(|segment| from < segment.next);
+        let behind = behind.map(|segment| {
             if from <= segment.base {
                 return segment.bytes;
             }

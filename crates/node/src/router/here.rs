@@ -54,6 +54,19 @@ pub(super) async fn answer_here(core: &Rc<Core>, ask: Ask) -> Result<Told, Failu
         Ask::Hear { key, follower } => core.hear(key, follower).await.map(Told::Heard),
         Ask::Replicas { topic } => Ok(Told::Replicas(core.replicas(topic))),
         Ask::Clone(request) => core.admin()?.clone_topic(request).await.map(Told::Cloning),
+        Ask::ForgetFollower(request) => {
+            let forgotten = core.admin()?.forget_follower(request).await;
+            forgotten.map(Told::FollowerForgotten)
+        }
+        Ask::Remember {
+            topic,
+            key,
+            newcomer,
+        } => {
+            let place = (topic, key.topic, key.partition);
+            core.admin()?.remember(place, newcomer);
+            Ok(Told::Noted)
+        }
         Ask::Promote {
             topic,
             key,

@@ -8,15 +8,15 @@ use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::copy_segments::Part;
 use corelog_protocol::message::{
     alter_topic, chain_at, clone_topic, create_snapshot, create_topic, delete_snapshot,
-    delete_topic, describe_topic, fetch, handover, list_offsets, list_snapshots, promote, rejoin,
-    reopen_partition, repair_topic, replica_status, restore_status, restore_topic, scrub_topic,
-    segments, take_over, truncate,
+    delete_topic, describe_topic, fetch, forget_follower, handover, list_offsets, list_snapshots,
+    promote, rejoin, reopen_partition, repair_topic, replica_status, restore_status, restore_topic,
+    scrub_topic, segments, take_over, truncate,
 };
 use corelog_record::{HistoryId, Offset, PartitionId, TopicId, TopicName};
 use corelog_storage::format::replica::Replica;
 use corelog_storage::snapshot::Name;
 
-use crate::catalog::{Change, Topic};
+use crate::catalog::{Change, Newcomer, Topic};
 use crate::core::{Lent, PartitionKey, Produced, Taken};
 use crate::failure::Failure;
 use crate::follow::Hearing;
@@ -113,6 +113,13 @@ pub(crate) enum Ask {
         topic: TopicId,
     },
     Clone(clone_topic::Request),
+    ForgetFollower(forget_follower::Request),
+    /// To core 0: write down who follows a partition.
+    Remember {
+        topic: TopicName,
+        key: PartitionKey,
+        newcomer: Newcomer,
+    },
     Promote {
         topic: TopicName,
         key: PartitionKey,
@@ -179,6 +186,7 @@ pub(crate) enum Told {
     Heard(Hearing),
     Replicas(Vec<replica_status::Partition>),
     Cloning(clone_topic::Answer),
+    FollowerForgotten(forget_follower::Answer),
     Promoted(promote::Partition),
     TakenOver(take_over::Answer),
     HandedOver(handover::Partition),

@@ -24,12 +24,6 @@ impl Patience {
 
     /// Ready when the client waits no longer.
     pub(super) async fn over(&self) {
-        loop {
-            let ended = self.ended.notified();
-            if self.is_over() {
-                return;
-            }
-            ended.await;
-        }
+        self.ended.until(|| self.is_over()).await;
     }
 }

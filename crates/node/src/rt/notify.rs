@@ -37,6 +37,17 @@ impl Notify {
         wakers.into_values().for_each(Waker::wake);
     }
 
+    /// Waits until `is_so`, which is looked at now and after each notification.
+    pub async fn until(&self, is_so: impl Fn() -> bool) {
+        loop {
+            let notified = self.notified();
+            if is_so() {
+                return;
+            }
+            notified.await;
+        }
+    }
+
     /// A future that is ready after the next [`notify`](Notify::notify), counted from this call.
     #[must_use = "a future does nothing unless awaited"]
     pub fn notified(&self) -> Notified {
@@ -106,6 +117,24 @@ mod tests {
             assert!(poll_once(a).await.is_some());
             assert!(poll_once(b).await.is_some());
             assert!(poll_once(notify.notified()).await.is_none());
+        });
+    }
+
+    #[test]
+    fn whoever_waits_until_something_is_so_looks_at_once_and_after_each_notification() {
+        block_on(async {
+            let notify = Notify::new();
+            let count = Cell::new(0);
+            assert!(poll_once(notify.until(|| count.get() == 0)).await.is_some());
+            let mut two = pin!(notify.until(|| count.get() == 2));
+            assert!(poll_once(&mut two).await.is_none());
+            count.set(1);
+            notify.notify();
+            assert!(poll_once(&mut two).await.is_none());
+            count.set(2);
+            assert!(poll_once(&mut two).await.is_none(), "nobody said so");
+            notify.notify();
+            assert!(poll_once(&mut two).await.is_some());
         });
     }
 

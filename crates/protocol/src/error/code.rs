@@ -135,6 +135,7 @@ error_codes! {
     51 NotEqual No Later "The follower's log is not the owner's up to its end (yet)."
     52 SourceUnavailable No Later "No source of the partition answers."
     53 BadSource No No "A source sent other bytes than it should; nothing of them was kept."
+    54 UnknownFollower No No "No follower is remembered at this address."
     60 InvalidBatch No No "A batch breaks a rule of the format; none of the request's was appended."
     61 RecordTooLarge No No "A record is larger than the limit."
     62 BatchTooLarge No No "A batch is larger than the limit."

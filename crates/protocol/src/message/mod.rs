@@ -20,6 +20,7 @@ pub mod delete_topic;
 pub mod describe_topic;
 pub mod epoch;
 pub mod fetch;
+pub mod forget_follower;
 pub mod handover;
 pub mod hello;
 pub mod list_offsets;

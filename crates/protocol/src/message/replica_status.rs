@@ -87,6 +87,34 @@ pub struct Partition {
     pub repairs: u64,
 }
 
+impl Partition {
+    /// One that the node owns and nobody follows; all below `end` is durable.
+    #[must_use]
+    pub const fn owned(id: PartitionId, end: Offset) -> Self {
+        Self {
+            id,
+            role: Role::Owner,
+            state: State::Idle,
+            source: None,
+            error: None,
+            end,
+            source_end: None,
+            source_heard_ms: None,
+            lag_records: None,
+            lag_bytes: None,
+            lag_ms: None,
+            bytes_done: 0,
+            bytes_total: 0,
+            segments_done: 0,
+            segments_total: 0,
+            receiving: Vec::new(),
+            dropped: Vec::new(),
+            followers: Vec::new(),
+            repairs: 0,
+        }
+    }
+}
+
 /// A segment on its way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receiving {
@@ -126,6 +154,10 @@ pub struct Follower {
     pub end: Offset,
     /// Milliseconds since then.
     pub heard_ms: u64,
+    /// True of one that is remembered and was not heard since the server was started, which `heard_ms`
+    /// tells; its end is told as 0 then. Default false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_silent: bool,
 }
 
 /// What a node is to a partition. On the wire a lower-case word.

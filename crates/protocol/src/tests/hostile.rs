@@ -8,10 +8,10 @@ use crate::kind::Kind;
 use crate::limits::FRAME_BYTES_MAX;
 use crate::message::{
     Call, alter_topic, authenticate, chain_at, clone_topic, copy_segments, create_snapshot,
-    create_topic, delete_snapshot, delete_topic, describe_topic, fetch, handover, hello,
-    list_offsets, list_snapshots, metadata, ping, produce, promote, rejoin, reopen_partition,
-    repair_topic, replica_status, restore_status, restore_topic, scrub_topic, segments, take_over,
-    truncate,
+    create_topic, delete_snapshot, delete_topic, describe_topic, fetch, forget_follower, handover,
+    hello, list_offsets, list_snapshots, metadata, ping, produce, promote, rejoin,
+    reopen_partition, repair_topic, replica_status, restore_status, restore_topic, scrub_topic,
+    segments, take_over, truncate,
 };
 use crate::request::Request;
 
@@ -187,6 +187,7 @@ fn read_answer(frame: &Frame<'_>, seen: &mut Seen) {
         Kind::TakeOver => outcome::<take_over::Request>(frame),
         Kind::Rejoin => outcome::<rejoin::Request>(frame),
         Kind::RepairTopic => outcome::<repair_topic::Request>(frame),
+        Kind::ForgetFollower => outcome::<forget_follower::Request>(frame),
     };
     match is_error {
         None => seen.refused += 1,

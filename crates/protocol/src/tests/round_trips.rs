@@ -12,9 +12,9 @@ use crate::frame::{CorrelationId, Decoder, FrameError, Peek};
 use crate::kind::Kind;
 use crate::limits::FRAME_BYTES_MAX;
 use crate::message::{
-    Call, chain_at, clone_topic, create_snapshot, describe_topic, fetch, handover, metadata,
-    produce, promote, rejoin, repair_topic, replica_status, restore_status, scrub_topic, segments,
-    take_over,
+    Call, chain_at, clone_topic, create_snapshot, describe_topic, fetch, forget_follower, handover,
+    metadata, produce, promote, rejoin, repair_topic, replica_status, restore_status, scrub_topic,
+    segments, take_over,
 };
 use crate::request::{self, Request};
 
@@ -66,7 +66,7 @@ proptest! {
         replicas in any_of::replicas::replicas(),
         (boundary, cloned) in any_of::replicas::copied(),
         (promoted, handed, taken_over, rejoined) in any_of::replicas::owned(),
-        repaired in any_of::replicas::repaired(),
+        (repaired, forgotten) in any_of::replicas::mended(),
         body in vec(any::<u8>(), 0..64),
     ) {
         read_back::<metadata::Request>(&metadata, &[]);
@@ -86,6 +86,7 @@ proptest! {
         read_back::<take_over::Request>(&taken_over, &[]);
         read_back::<rejoin::Request>(&rejoined, &[]);
         read_back::<repair_topic::Request>(&repaired, &[]);
+        read_back::<forget_follower::Request>(&forgotten, &[]);
     }
 
     #[test]
@@ -140,6 +141,7 @@ pub(super) fn encode(
         Request::TakeOver(r) => request::encode(correlation, r, body_bytes, out),
         Request::Rejoin(r) => request::encode(correlation, r, body_bytes, out),
         Request::RepairTopic(r) => request::encode(correlation, r, body_bytes, out),
+        Request::ForgetFollower(r) => request::encode(correlation, r, body_bytes, out),
     }
 }
 

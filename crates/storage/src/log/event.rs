@@ -44,6 +44,13 @@ pub enum Event {
         /// The generation of the new file.
         generation: u32,
     },
+    /// A damaged segment was replaced by what another replica had of it.
+    Repaired {
+        /// The base offset of the segment.
+        segment: Offset,
+        /// The generation of the new file.
+        generation: u32,
+    },
     /// A sealed segment's store is longer than its digest says. What is behind is never read.
     Surplus {
         /// The base offset of the segment.

@@ -241,7 +241,7 @@ impl<D: Dir> Log<D> {
     }
 
     /// The segments with records, oldest first.
-    pub fn segments(&self) -> impl Iterator<Item = SegmentInfo> + '_ {
+    pub fn segments(&self) -> impl DoubleEndedIterator<Item = SegmentInfo> + '_ {
         self.segments
             .iter()
             .filter(|segment| !segment.is_empty())

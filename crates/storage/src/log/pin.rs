@@ -1,5 +1,6 @@
 //! The log as files, for those who send them away: its sealed segments, and how far the active one is.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use corelog_record::{Offset, Position};
@@ -7,7 +8,7 @@ use corelog_record::{Offset, Position};
 use super::Log;
 use crate::disk::Dir;
 use crate::format::edit::{Point, Seal};
-use crate::segment::{self, Segment, name};
+use crate::segment::{self, Segment, Stage, name};
 use crate::store::Store;
 
 /// The segment that is appended to, as far as it is durable.
@@ -59,6 +60,15 @@ impl<D: Dir> Log<D> {
             Some((segment.generation, segment::seal(segment, time)))
         };
         self.segments.iter().filter_map(sealed)
+    }
+
+    /// The segments that ended and could not be sealed because they are damaged: where each begins, and
+    /// where the next one does. What a peer has sealed of the same may take the place of one.
+    pub fn damaged_unsealed(&self) -> impl Iterator<Item = Range<Point>> + '_ {
+        let behind = self.segments.iter().skip(1);
+        let damaged = self.segments.iter().zip(behind);
+        let damaged = damaged.filter(|(segment, _)| segment.stage == Stage::Damaged);
+        damaged.map(|(segment, next)| segment.base.place()..next.base.place())
     }
 
     /// The active segment; `None` as long as it has no records.

@@ -197,7 +197,7 @@ impl<D: Dir> Log<D> {
         // What reads of the old files still find says nothing about the new ones.
         self.found = Found::default();
         self.sums = Sums::over(&self.segments);
-        self.events.note(Event::StoreReplaced {
+        self.events.note(Event::Repaired {
             segment: base,
             generation,
         });

@@ -2,7 +2,7 @@
 
 use corelog_record::Timestamp;
 
-use super::Log;
+use super::{Damage, Log};
 use crate::disk::Dir;
 use crate::segment::Stage;
 
@@ -31,8 +31,8 @@ impl<D: Dir> Log<D> {
         is_idle && is_marked && is_sealed && self.garbage.is_empty() && self.index_checks.get() == 0
     }
 
-    /// Rolls the active segment if it is older than the options allow. Returns whether it did. A
-    /// follower rolls where its source did, and never by age.
+    /// Rolls the active segment if it is older than the options allow, or damaged. Returns whether it
+    /// did. A follower rolls where its source did, and never by itself.
     pub fn roll_if_due(&mut self, now: Timestamp) -> bool {
         let is_due = self.roll_at().is_some_and(|roll_at| roll_at <= now);
         let is_due = is_due && !self.is_end_held() && !self.is_sealing_behind();
@@ -42,14 +42,22 @@ impl<D: Dir> Log<D> {
         is_due
     }
 
-    /// When the active segment is to be rolled because of its age, if it will be.
+    /// When the active segment is to be rolled because of its age, if it will be. One that is damaged is
+    /// due at once: sealed, it says what it held, and a peer's can take its place.
     pub fn roll_at(&self) -> Option<Timestamp> {
         let active = self.active();
         let born = active.born.filter(|_| !active.is_empty())?;
-        let age_max = self.options.segment_age_max_ms?;
         // Rolling ends in a cut to the length, and damage is never cut.
         let is_held = self.is_fenced() || self.read_only_from.is_some() || self.is_follower();
-        (!is_held).then(|| born.saturating_add_millis(age_max))
+        if is_held {
+            return None;
+        }
+        let is_of_active = |damage: &Damage| damage.segment == active.base.offset;
+        if self.damage.iter().any(is_of_active) {
+            return Some(born);
+        }
+        let age_max = self.options.segment_age_max_ms?;
+        Some(born.saturating_add_millis(age_max))
     }
 
     /// When the oldest segment was sealed; it is the first to expire.

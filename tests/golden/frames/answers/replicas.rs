@@ -2,7 +2,8 @@
 
 use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::{
-    chain_at, clone_topic, handover, promote, rejoin, repair_topic, replica_status, take_over,
+    chain_at, clone_topic, forget_follower, handover, promote, rejoin, repair_topic,
+    replica_status, take_over,
 };
 use corelog_record::{Chain, CopyId, Lineage, Ordinal, PartitionId};
 
@@ -81,6 +82,7 @@ fn replica() -> replica_status::Partition {
             copy: CopyId::from_bytes([0xcc; 16]),
             end: offset(40),
             heard_ms: 7,
+            is_silent: false,
         }],
         repairs: 1,
     }
@@ -119,4 +121,6 @@ fn owning(visit: &mut impl Visit) {
     };
     let partitions = vec![rejoined];
     visit.visit::<rejoin::Request>(&rejoin::Answer { partitions }, &[]);
+    let partitions = vec![PartitionId::new(0), PartitionId::new(3)];
+    visit.visit::<forget_follower::Request>(&forget_follower::Answer { partitions }, &[]);
 }

@@ -1,7 +1,8 @@
 //! Clones, replicas, and who owns a partition.
 
 use corelog_protocol::message::{
-    chain_at, clone_topic, handover, promote, rejoin, repair_topic, replica_status, take_over,
+    chain_at, clone_topic, forget_follower, handover, promote, rejoin, repair_topic,
+    replica_status, take_over,
 };
 use corelog_protocol::request::Request;
 use corelog_record::{Chain, HistoryId, LeaderEpoch, Offset, PartitionId};
@@ -72,10 +73,16 @@ fn owning() -> Vec<Request> {
             epoch: LeaderEpoch::new(1).unwrap(),
         }),
         Request::Rejoin(rejoin::Request {
-            topic,
+            topic: topic.clone(),
             id,
             partition: Some(partition),
             to: "10.0.0.2:7400".to_owned(),
+        }),
+        Request::ForgetFollower(forget_follower::Request {
+            topic,
+            id,
+            partition: None,
+            address: "10.0.0.3:7400".to_owned(),
         }),
     ]
 }

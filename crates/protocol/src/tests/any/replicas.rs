@@ -7,7 +7,8 @@ use proptest::prelude::*;
 
 use super::{answers, epoch, id16, name, number, offset, place, topic_id};
 use crate::message::{
-    chain_at, clone_topic, handover, promote, rejoin, repair_topic, replica_status, take_over,
+    chain_at, clone_topic, forget_follower, handover, promote, rejoin, repair_topic,
+    replica_status, take_over,
 };
 use crate::request::Request;
 
@@ -110,6 +111,16 @@ fn owning() -> impl Strategy<Value = Request> {
                 to,
             })
         }),
+        (name(), topic_id(), of(partition()), address()).prop_map(
+            |(topic, id, partition, address)| {
+                Request::ForgetFollower(forget_follower::Request {
+                    topic,
+                    id,
+                    partition,
+                    address,
+                })
+            }
+        ),
     ]
 }
 
@@ -187,7 +198,8 @@ pub(in crate::tests) fn owned() -> impl Strategy<Value = Owned> {
     )
 }
 
-pub(in crate::tests) fn repaired() -> impl Strategy<Value = repair_topic::Answer> {
+pub(in crate::tests) fn mended()
+-> impl Strategy<Value = (repair_topic::Answer, forget_follower::Answer)> {
     let replaced =
         (offset(), any::<[u64; 2]>(), address()).prop_map(|(base, [bytes, took_ms], from)| {
             repair_topic::Replaced {
@@ -211,7 +223,11 @@ pub(in crate::tests) fn repaired() -> impl Strategy<Value = repair_topic::Answer
                 error,
             },
         );
-    vec(partition, 0..3).prop_map(|partitions| repair_topic::Answer { partitions })
+    let forgotten = vec(any::<u32>().prop_map(PartitionId::new), 0..3);
+    (
+        vec(partition, 0..3).prop_map(|partitions| repair_topic::Answer { partitions }),
+        forgotten.prop_map(|partitions| forget_follower::Answer { partitions }),
+    )
 }
 
 pub(in crate::tests) fn replicas() -> impl Strategy<Value = replica_status::Answer> {
@@ -276,13 +292,15 @@ fn dropped() -> impl Strategy<Value = replica_status::Dropped> {
 }
 
 fn follower() -> impl Strategy<Value = replica_status::Follower> {
-    (of(id16()), of(address()), id16(), offset(), any::<u64>()).prop_map(
-        |(node, address, copy, end, heard_ms)| replica_status::Follower {
+    let heard = any::<(u64, bool)>();
+    (of(id16()), of(address()), id16(), offset(), heard).prop_map(
+        |(node, address, copy, end, (heard_ms, is_silent))| replica_status::Follower {
             node: node.map(NodeId::from_bytes),
             address,
             copy: CopyId::from_bytes(copy),
             end,
             heard_ms,
+            is_silent,
         },
     )
 }

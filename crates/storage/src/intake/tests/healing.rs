@@ -1,7 +1,7 @@
 //! Damage goes when the segment comes in again.
 
 use super::*;
-use crate::log::{Damage, ReadError};
+use crate::log::{Damage, Event, ReadError};
 use crate::testing::read_all;
 
 /// Scrubs the whole log.
@@ -58,6 +58,13 @@ fn a_damaged_segment_is_healed_its_damage_forgotten_and_the_old_file_quarantined
         let kept = block_on(root.child("quarantine").read(&quarantined, 1 << 20)).unwrap();
         assert_eq!(kept.len(), source.bytes(2).len());
         assert_ne!(kept, source.bytes(2), "what was damaged is kept as it was");
+        let generation = 1;
+        let repaired = Event::Repaired {
+            segment,
+            generation,
+        };
+        let told = log.take_events();
+        assert_eq!(told.last(), Some(&repaired), "{told:?}");
         assert_eq!(scrub(&mut log), []);
         assert_eq!(log.damage(), []);
         assert_eq!(walk(&log), sent);

@@ -53,7 +53,7 @@ fn records_are_appended_behind_what_was_installed_and_more_is_not() {
     );
     settle(&mut log, at(10)).unwrap();
     assert_eq!(
-        log.segments().last().unwrap().base,
+        log.segments().next_back().unwrap().base,
         end,
         "nor rolled for it"
     );
@@ -72,7 +72,7 @@ fn an_active_segment_that_ends_where_the_next_begins_is_sealed_before_it() {
         log.append(batch.unwrap(), at(2)).unwrap();
     }
     settle(&mut log, at(3)).unwrap();
-    assert!(!log.segments().last().unwrap().is_sealed);
+    assert!(!log.segments().next_back().unwrap().is_sealed);
     let ready = vec![block_on(receive(&root, &source, 1, 5_000)).unwrap()];
     let refused = log.plan_install(ready.clone(), at(9));
     assert!(matches!(refused, Err(crate::Error::Busy)), "{refused:?}");

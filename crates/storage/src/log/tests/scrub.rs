@@ -140,7 +140,7 @@ fn a_pass_over_sound_segments_finds_nothing_and_its_end_survives_a_restart() {
             sealed_bytes
         );
         let last = pieces.last().unwrap();
-        let end = log.segments().filter(|s| s.is_sealed).last().unwrap().next;
+        let end = log.segments().rfind(|s| s.is_sealed).unwrap().next;
         assert_eq!((last.is_pass_complete, last.upto), (true, end));
         assert!(pieces.iter().all(|piece| piece.index.is_none()));
         let chores = settle(&mut log, at(300)).unwrap();

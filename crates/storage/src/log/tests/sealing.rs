@@ -7,7 +7,7 @@ use super::{at, small};
 use crate::disk::block_on;
 use crate::disk::faulty::{FaultyDir, Operation};
 use crate::disk::memory::MemoryDir;
-use crate::log::{AppendError, Chore, Log};
+use crate::log::{AppendError, Chore, Damage, Log};
 use crate::testing::{batch, chore, flush, open, read_all, settle};
 
 /// Appends until the log refuses, flushing but never doing a chore. Returns how many it took.
@@ -98,4 +98,41 @@ fn a_kill_at_full_load_again_and_again_leaves_no_more_to_read() {
     let count = log.log_end().get();
     assert_eq!(read_all(&log, Offset::ZERO).unwrap().len() as u64, count);
     block_on(log.close(at(1))).unwrap();
+}
+
+/// Damage of the active segment was remembered and nothing else: no peer's could take its place until
+/// the segment was full, which may be never.
+#[test]
+fn a_damaged_active_segment_is_rolled_at_once_and_sealed_as_what_was_appended() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(5)).unwrap();
+    fill(&mut log, 3, 100);
+    settle(&mut log, at(6)).unwrap();
+    assert_eq!(log.roll_at(), None);
+    let damage = Damage {
+        segment: Offset::ZERO,
+        from: Offset::new(1).unwrap(),
+        to: Offset::new(2).unwrap(),
+    };
+    let end = log.log_end();
+    assert!(log.note_damage(damage));
+    assert!(log.roll_at() <= Some(at(6)));
+    assert!(log.roll_if_due(at(6)));
+    assert!(!log.roll_if_due(at(6)), "the next one is whole");
+    settle(&mut log, at(7)).unwrap();
+    let sealed: Vec<_> = log.sealed().collect();
+    assert_eq!(sealed.len(), 1);
+    let digest = &sealed[0].1.digest;
+    assert_eq!(
+        (digest.base, digest.end, digest.batches),
+        (Offset::ZERO, end, 3)
+    );
+    assert_eq!(log.damage(), [damage]);
+    fill(&mut log, 2, 100);
+    settle(&mut log, at(8)).unwrap();
+    drop(log);
+    let (log, report) = open(&root, small(), 2, at(9)).unwrap();
+    assert_eq!(report.damage, [damage]);
+    assert_eq!(log.sealed().count(), 1);
+    assert!(log.damaged_unsealed().next().is_none());
 }

@@ -96,7 +96,7 @@ fn what_an_interrupted_write_left_is_told_and_is_no_damage() {
     let mut log = partition.open();
     fill(&mut log, 10);
     let store = files(partition.path(), "log").pop().unwrap();
-    let end = log.segments().last().unwrap().bytes;
+    let end = log.segments().next_back().unwrap().bytes;
     drop(log);
     alter(&store, |bytes| {
         bytes.resize(bytes.len().max(usize::try_from(end).unwrap() + 4096), 0);

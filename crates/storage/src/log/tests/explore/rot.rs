@@ -23,8 +23,8 @@ pub(in super::super) fn rot(seed: u64) -> bool {
     let World {
         disk, log, model, ..
     } = world;
-    let open = log.segments().filter(|segment| !segment.is_sealed);
-    let Some(segment) = open.last() else {
+    let open = log.segments().rfind(|segment| !segment.is_sealed);
+    let Some(segment) = open else {
         return false;
     };
     let image = disk.inner().power_cut(rng.u64(..));

@@ -1,0 +1,238 @@
+//! Who follows the node's partitions, written down on core 0: many at a time, and forgotten when an
+//! operator says so.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::forget_follower;
+use corelog_record::{CopyId, PartitionId, TopicId, TopicName};
+use corelog_storage::format::replica::{Peer, Replica};
+
+use super::admin::{Admin, Change};
+use crate::failure::{Failure, failure};
+use crate::follow::FOLLOWERS_MAX;
+use crate::rt;
+
+/// The pause after a topic's followers were written down, and the longest, which it is doubled to while
+/// more of them come: a topic whose thousand partitions are cloned at once is written a few times.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// A follower that is to be written down.
+#[derive(Debug, Clone)]
+pub(crate) struct Newcomer {
+    pub(crate) peer: Peer,
+    /// When the followers of its partition were last heard, those that were.
+    pub(crate) heard: Vec<(CopyId, Instant)>,
+}
+
+/// Followers that wait to be written down, by topic; a topic is here while it is looked after.
+#[derive(Debug, Default)]
+pub(super) struct Newcomers {
+    by_topic: RefCell<HashMap<TopicId, Waiting>>,
+}
+
+type Waiting = BTreeMap<(PartitionId, CopyId), Newcomer>;
+
+/// A follower that was forgotten.
+#[derive(Debug)]
+pub(crate) struct Forgotten {
+    pub(crate) topic: TopicId,
+    pub(crate) partitions: Vec<PartitionId>,
+    pub(crate) address: String,
+}
+
+impl Newcomers {
+    /// Has one written down; true if nobody looks after its topic yet.
+    fn add(&self, topic: TopicId, partition: PartitionId, newcomer: Newcomer) -> bool {
+        let mut by_topic = self.by_topic.borrow_mut();
+        let is_new = !by_topic.contains_key(&topic);
+        let waiting = by_topic.entry(topic).or_default();
+        waiting.insert((partition, newcomer.peer.copy), newcomer);
+        is_new
+    }
+
+    /// Those of a topic that wait; nobody looks after it any more if there are none.
+    fn take(&self, topic: TopicId) -> Option<Waiting> {
+        let mut by_topic = self.by_topic.borrow_mut();
+        let waiting = std::mem::take(by_topic.get_mut(&topic)?);
+        if waiting.is_empty() {
+            by_topic.remove(&topic);
+            return None;
+        }
+        Some(waiting)
+    }
+}
+
+impl Admin {
+    /// Has a follower of a partition written down, soon and with the others that come.
+    pub(crate) fn remember(
+        &self,
+        (name, id, partition): (TopicName, TopicId, PartitionId),
+        newcomer: Newcomer,
+    ) {
+        if !self.newcomers.add(id, partition, newcomer) {
+            return;
+        }
+        let core = Rc::clone(&self.core);
+        rt::spawn_background(async move {
+            let Ok(admin) = core.admin() else { return };
+            let mut pause = PAUSE_MIN;
+            while let Some(waiting) = admin.newcomers.take(id) {
+                if let Err(error) = admin.write_down((&name, id), waiting).await {
+                    let error = error.message;
+                    tracing::warn!(topic = %name, error, "its followers are not remembered yet");
+                }
+                rt::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+        })
+        .detach();
+    }
+
+    async fn write_down(
+        &self,
+        topic: (&TopicName, TopicId),
+        waiting: Waiting,
+    ) -> Result<(), Failure> {
+        self.change(topic, |topic| {
+            for ((partition, _), newcomer) in waiting {
+                if topic.owner(partition).is_some() {
+                    topic.change_replica(partition, |replica| remembering(replica, newcomer));
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Forgets a follower that is gone for good.
+    ///
+    /// # Errors
+    /// `UnknownFollower`, and what any request about a partition may be refused with.
+    pub(crate) async fn forget_follower(
+        &self,
+        request: forget_follower::Request,
+    ) -> Result<forget_follower::Answer, Failure> {
+        let forget_follower::Request {
+            topic: name,
+            id,
+            partition: one,
+            address,
+        } = request;
+        let mut partitions = Vec::new();
+        self.change((&name, id), |topic| {
+            if let Some(one) = one {
+                self.core.routes.borrow().owner(&name, id, one)?;
+            }
+            let known = topic.replicas.values();
+            let known = known.filter(|replica| one.is_none_or(|one| one == replica.partition));
+            let known =
+                known.filter(|replica| replica.followers.iter().any(|p| p.address == address));
+            partitions.extend(known.map(|replica| replica.partition));
+            if partitions.is_empty() {
+                return Err(unknown(&name, &address));
+            }
+            for partition in &partitions {
+                topic.change_replica(*partition, |mut replica| {
+                    replica.followers.retain(|peer| peer.address != address);
+                    replica
+                });
+            }
+            Ok(())
+        })
+        .await?;
+        tracing::warn!(topic = %name, address, partitions = partitions.len(), "forgot a follower");
+        let forgotten = Forgotten {
+            topic: id,
+            partitions: partitions.clone(),
+            address,
+        };
+        self.broadcast(Change::Forgotten(Arc::new(forgotten))).await;
+        Ok(forget_follower::Answer { partitions })
+    }
+}
+
+/// The same with another follower, in the place of the one that was silent longest if they are too many.
+fn remembering(mut replica: Replica, newcomer: Newcomer) -> Replica {
+    let Newcomer { peer, heard } = newcomer;
+    let known = &mut replica.followers;
+    known.retain(|known| known.copy != peer.copy);
+    if known.len() >= FOLLOWERS_MAX {
+        let heard_at = |at: usize| {
+            let heard = heard.iter().find(|(copy, _)| *copy == known[at].copy);
+            heard.map(|(_, at)| *at)
+        };
+        let silent = (0..known.len()).min_by_key(|&at| heard_at(at));
+        silent.map(|at| known.remove(at));
+    }
+    known.push(peer);
+    replica
+}
+
+fn unknown(topic: &TopicName, address: &str) -> Failure {
+    let message = format!("no follower of {topic} is remembered at {address}");
+    failure(ErrorCode::UnknownFollower, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_record::NodeId;
+
+    use super::*;
+
+    fn peer(number: u8) -> Peer {
+        Peer {
+            node: NodeId::from_bytes([number; 16]),
+            copy: CopyId::from_bytes([number; 16]),
+            address: format!("127.0.0.1:{number}"),
+        }
+    }
+
+    #[test]
+    fn the_follower_that_was_silent_longest_is_forgotten_and_no_other() {
+        let count = u8::try_from(FOLLOWERS_MAX).expect("a few");
+        let mut replica = Replica::owner(PartitionId::new(0));
+        replica.followers = (0..count).map(peer).collect();
+        let now = rt::now();
+        // The third was never heard since the start.
+        let heard = (0..count).filter(|number| *number != 3);
+        let heard = heard.map(|number| (peer(number).copy, now)).collect();
+        let newcomer = Newcomer {
+            peer: peer(count),
+            heard,
+        };
+        let replica = remembering(replica, newcomer);
+        assert_eq!(replica.followers.len(), FOLLOWERS_MAX);
+        assert!(!replica.followers.contains(&peer(3)));
+        assert!(replica.followers.contains(&peer(0)));
+        assert_eq!(replica.followers.last(), Some(&peer(count)));
+    }
+
+    /// Each follower of a topic of a thousand partitions was a write of its file, and a change that each
+    /// core was told of.
+    #[test]
+    fn those_who_come_while_others_are_written_down_are_written_down_together() {
+        let newcomers = Newcomers::default();
+        let topic = TopicId::from_bytes([7; 16]);
+        let come = |partition| {
+            let newcomer = Newcomer {
+                peer: peer(1),
+                heard: Vec::new(),
+            };
+            newcomers.add(topic, PartitionId::new(partition), newcomer)
+        };
+        assert!(come(0));
+        assert_eq!(newcomers.take(topic).map(|waiting| waiting.len()), Some(1));
+        // It is looked after still, also while nobody waits.
+        assert!((0..1_000).all(|partition| !come(partition) && !come(partition)));
+        let all = newcomers.take(topic).map(|waiting| waiting.len());
+        assert_eq!(all, Some(1_000));
+        assert!(newcomers.take(topic).is_none());
+        assert!(come(0));
+    }
+}

@@ -1,0 +1,147 @@
+//! Who follows is remembered, over restarts, and forgotten when an operator says so.
+
+use std::time::Instant;
+
+use corelog_protocol::error::{ErrorBody, ErrorCode};
+use corelog_protocol::message::settings::{Change, RetentionHold, SettingsChange};
+use corelog_protocol::message::{forget_follower, replica_status};
+use corelog_record::{Offset, PartitionId};
+
+use super::copies::{remembered, segments, status, wait_until_level};
+use super::node::Node;
+use crate::support::deadline::until;
+use crate::support::folder::Folder;
+use crate::support::http::metric;
+use crate::support::wire::Target;
+
+fn forget(
+    at: &Node,
+    topic: &Target,
+    partition: Option<u32>,
+    address: &str,
+) -> Result<Vec<PartitionId>, Box<ErrorBody>> {
+    let request = forget_follower::Request {
+        topic: topic.name.clone(),
+        id: topic.id,
+        partition: partition.map(PartitionId::new),
+        address: address.to_owned(),
+    };
+    at.ask(&request).map(|answer| answer.partitions)
+}
+
+fn followers(at: &Node, topic: &Target) -> Vec<replica_status::Follower> {
+    status(at, topic, 0).followers
+}
+
+fn is_known(at: &Node, topic: &Target, address: &str) -> bool {
+    let known = followers(at, topic);
+    known
+        .iter()
+        .any(|one| one.address.as_deref() == Some(address))
+}
+
+fn log_start(node: &Node, topic: &Target) -> Offset {
+    segments(node, topic, 0).log_start
+}
+
+#[test]
+fn a_follower_that_is_forgotten_holds_retention_back_no_longer() {
+    let folder = Folder::new();
+    let mut a = Node::start(&folder, "a");
+    let (b, mut c) = (Node::start(&folder, "b"), Node::start(&folder, "c"));
+    let topic = a.topic("t", 1);
+    let held = SettingsChange {
+        retention_bytes: Change::Set(1 << 20),
+        retention_hold: Some(RetentionHold::Replicated),
+        ..SettingsChange::default()
+    };
+    a.alter(&topic, None, held);
+    b.follow(&topic, &[&a]);
+    c.follow(&topic, &[&a]);
+    let end = a.fill(&topic, 0, 10);
+    wait_until_level(&a, &c, &topic, 0);
+    until("both are written down", || remembered(&a, &topic) == 2);
+    let (gone, end) = (c.address(), end.min(status(&c, &topic, 0).end));
+    c.kill();
+    a.fill(&topic, 0, 150);
+    wait_until_level(&a, &b, &topic, 0);
+    until("segments are sealed", || {
+        segments(&a, &topic, 0).sealed.len() > 2
+    });
+    assert!(log_start(&a, &topic) <= end);
+
+    // Over a restart it is remembered, though it was not heard since.
+    a.kill();
+    a.up();
+    let silent = followers(&a, &topic);
+    let silent = silent
+        .iter()
+        .find(|one| one.address.as_ref() == Some(&gone))
+        .unwrap();
+    assert!(silent.is_silent);
+    assert_eq!(silent.end, Offset::ZERO);
+
+    let refused = forget(&a, &topic, None, "127.0.0.1:1").unwrap_err();
+    assert!(refused.is(ErrorCode::UnknownFollower), "{refused:?}");
+    let refused = forget(&a, &topic, Some(7), &gone).unwrap_err();
+    assert!(refused.is(ErrorCode::UnknownPartition), "{refused:?}");
+    let forgotten = forget(&a, &topic, None, &gone).unwrap();
+    assert_eq!(forgotten, [PartitionId::new(0)]);
+    let refused = forget(&a, &topic, None, &gone).unwrap_err();
+    assert!(refused.is(ErrorCode::UnknownFollower), "{refused:?}");
+    until("what it was held for goes", || log_start(&a, &topic) > end);
+    assert!(!is_known(&a, &topic, &gone));
+
+    a.kill();
+    a.up();
+    assert!(!is_known(&a, &topic, &gone));
+    let before = a.fill(&topic, 0, 100);
+    a.fill(&topic, 0, 100);
+    until("retention goes on with the other one", || {
+        log_start(&a, &topic) > before
+    });
+}
+
+#[test]
+fn a_follower_that_lives_and_is_forgotten_is_remembered_again() {
+    let folder = Folder::new();
+    let (a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", 3);
+    b.follow(&topic, &[&a]);
+    until("all are written down", || remembered(&a, &topic) == 3);
+    let one = forget(&a, &topic, Some(2), &b.address()).unwrap();
+    assert_eq!(one, [PartitionId::new(2)]);
+    until("it is written down again", || remembered(&a, &topic) == 3);
+    b.disconnect();
+    // What was on its way may have come yet.
+    let all = forget(&a, &topic, None, &b.address()).unwrap();
+    assert_eq!(all.len(), 3);
+    b.connect();
+    a.fill(&topic, 1, 3);
+    until("all are written down again", || remembered(&a, &topic) == 3);
+    wait_until_level(&a, &b, &topic, 1);
+}
+
+/// Each follower of each partition was a write of the topic's file and a change that each core was told
+/// of, whose cost grows with the number of partitions.
+#[test]
+fn a_thousand_partitions_that_are_cloned_are_written_down_a_few_times() {
+    const PARTITIONS: u32 = 1_000;
+    let folder = Folder::new();
+    let a = Node::on(folder.path().join("a"), Vec::new(), 2);
+    let b = Node::on(folder.path().join("b"), Vec::new(), 2);
+    let topic = a.topic("t", PARTITIONS);
+    let writes = |node: &Node| metric(node.server().ready.admin, "corelog_topic_writes_total");
+    assert!(writes(&a) < 1.5, "its creation is one");
+    let begun = Instant::now();
+    b.follow(&topic, &[&a]);
+    until("all are written down", || {
+        remembered(&a, &topic) == PARTITIONS as usize
+    });
+    let seconds = begun.elapsed().as_secs_f64();
+    let (there, here) = (writes(&a), writes(&b));
+    println!("{there} writes at the source, {here} at the follower, in {seconds:.1} s");
+    // Five in the first second, then one in each.
+    assert!(there <= 8.0 + seconds, "{there} writes in {seconds} s");
+    assert!(here < 1.5, "{here} writes at the follower");
+}

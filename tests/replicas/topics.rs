@@ -1,0 +1,241 @@
+//! A topic that follows as a whole has the partitions and the settings of its source, whatever becomes
+//! of either node.
+
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::ack::Level;
+use corelog_protocol::message::replica_status::{Role, State};
+use corelog_protocol::message::settings::{Change, RetentionHold, SettingsChange, TopicSettings};
+use corelog_protocol::message::{clone_topic, describe_topic, promote};
+use corelog_record::PartitionId;
+
+use super::copies::{assert_equal, segments, status, wait_until_level};
+use super::node::{Node, altering, cloning};
+use crate::support::deadline::until;
+use crate::support::folder::Folder;
+use crate::support::wire::Target;
+
+fn told(node: &Node, topic: &Target) -> describe_topic::Answer {
+    let name = topic.name.clone();
+    node.ask(&describe_topic::Request { name }).unwrap()
+}
+
+fn settings(node: &Node, topic: &Target) -> TopicSettings {
+    told(node, topic).settings
+}
+
+fn count(node: &Node, topic: &Target) -> usize {
+    told(node, topic).partitions.len()
+}
+
+fn nothing() -> SettingsChange {
+    SettingsChange::default()
+}
+
+fn keeping(age_ms: u64) -> SettingsChange {
+    SettingsChange {
+        retention_age_ms: Change::Set(age_ms),
+        ..nothing()
+    }
+}
+
+#[test]
+fn partitions_that_come_at_the_source_come_here_and_follow() {
+    let folder = Folder::new();
+    let mut a = Node::on(folder.path().join("a"), Vec::new(), 2);
+    let mut b = Node::on(folder.path().join("b"), Vec::new(), 2);
+    let c = Node::start(&folder, "c");
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 5);
+    b.follow(&topic, &[&a]);
+    c.follow(&topic, &[&b]);
+    // While both are well, while the follower is away, and after the source was.
+    let mut partitions = 1;
+    for away in 0..3 {
+        partitions += 2;
+        if away == 1 {
+            b.kill();
+        }
+        a.alter(&topic, Some(partitions), nothing());
+        a.fill(&topic, partitions - 1, 5);
+        match away {
+            1 => b.up(),
+            2 => {
+                a.kill();
+                a.up();
+                // What was appended since tells of the epoch that began there.
+                for partition in 0..partitions {
+                    a.fill(&topic, partition, 1);
+                }
+            }
+            _ => {}
+        }
+        for node in [&b, &c] {
+            until("the partitions came", || {
+                count(node, &topic) == partitions as usize
+            });
+        }
+        for partition in 0..partitions {
+            wait_until_level(&a, &b, &topic, partition);
+            wait_until_level(&a, &c, &topic, partition);
+            assert_equal(&a, &b, &topic, partition);
+            assert_eq!(status(&b, &topic, partition).role, Role::Follower);
+            assert_eq!(status(&b, &topic, partition).source, Some(a.address()));
+        }
+    }
+    b.stop();
+    b.up();
+    assert_eq!(count(&b, &topic), partitions as usize);
+    a.fill(&topic, partitions - 2, 3);
+    wait_until_level(&a, &b, &topic, partitions - 2);
+}
+
+#[test]
+fn settings_that_change_at_the_source_change_here_and_are_in_force_after_a_promotion() {
+    let folder = Folder::new();
+    let (mut a, mut b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", 2);
+    let end = a.fill(&topic, 0, 150);
+    b.follow(&topic, &[&a]);
+    let all = SettingsChange {
+        ack: Some(Level::Accepted),
+        retention_age_ms: Change::Set(86_400_000),
+        retention_bytes: Change::Set(1 << 40),
+        segment_bytes: Some(2 << 20),
+        segment_age_ms: Change::Set(60_000),
+        retention_hold: Some(RetentionHold::Replicated),
+        retention_hold_bytes: Change::Set(1 << 41),
+    };
+    let changed = a.alter(&topic, None, all).settings;
+    until("all settings came", || settings(&b, &topic) == changed);
+    // What is set here would not last.
+    let refused = b.ask(&altering(&topic, None, keeping(5))).unwrap_err();
+    assert!(refused.is(ErrorCode::NotOwner), "{refused:?}");
+    assert_eq!(refused.detail.address, Some(a.address()));
+    let refused = b.ask(&altering(&topic, Some(9), nothing())).unwrap_err();
+    assert!(refused.is(ErrorCode::NotOwner), "{refused:?}");
+
+    b.kill();
+    let changed = a.alter(&topic, None, keeping(5_000_000)).settings;
+    b.up();
+    until("what was set meanwhile came", || {
+        settings(&b, &topic) == changed
+    });
+    a.kill();
+    a.up();
+    let less = SettingsChange {
+        retention_bytes: Change::Set(1 << 20),
+        ..nothing()
+    };
+    let changed = a.alter(&topic, None, less).settings;
+    until("what was set after that came", || {
+        settings(&b, &topic) == changed
+    });
+    // Retention is the source's alone, until there is another one.
+    wait_until_level(&a, &b, &topic, 0);
+    a.kill();
+    b.ask(&promote::Request {
+        topic: topic.name.clone(),
+        id: topic.id,
+        partition: None,
+        accept_loss: true,
+    })
+    .unwrap();
+    let bare = SettingsChange {
+        retention_hold: Some(RetentionHold::None),
+        ..nothing()
+    };
+    let own = b.alter(&topic, Some(3), bare).settings;
+    assert_eq!(own.retention_bytes, Some(1 << 20));
+    b.fill(&topic, 0, 150);
+    until("the new owner lets go by the settings it took over", || {
+        segments(&b, &topic, 0).log_start > end
+    });
+}
+
+#[test]
+fn a_copy_of_one_partition_or_with_an_end_takes_up_nothing_by_itself() {
+    let folder = Folder::new();
+    let nodes = ["a", "b", "c", "d"].map(|name| Node::start(&folder, name));
+    let [a, one, ended, whole] = &nodes;
+    let topic = a.topic("t", 2);
+    a.fill(&topic, 1, 5);
+    let of_one = clone_topic::Request {
+        partition: Some(PartitionId::new(1)),
+        ..cloning(&topic, &[a])
+    };
+    let with_end = clone_topic::Request {
+        follow: false,
+        ..cloning(&topic, &[a])
+    };
+    one.ask(&of_one).unwrap();
+    ended.ask(&with_end).unwrap();
+    whole.follow(&topic, &[a]);
+    let before = settings(one, &topic);
+    a.alter(&topic, Some(3), keeping(777));
+    a.fill(&topic, 2, 5);
+    until("whoever follows as a whole has it", || {
+        count(whole, &topic) == 3
+    });
+    // Two looks at the source later.
+    a.alter(&topic, None, keeping(778));
+    until("and has what came later", || {
+        settings(whole, &topic).retention_age_ms == Some(778)
+    });
+    for node in [one, ended] {
+        assert_eq!(count(node, &topic), 2);
+        assert_eq!(settings(node, &topic), before);
+    }
+    // Asked again, it has what came.
+    let cloned = ended.ask(&with_end).unwrap();
+    assert_eq!((cloned.created, cloned.partitions.len()), (false, 3));
+    until("it is done", || {
+        status(ended, &topic, 2).state == State::Done
+    });
+    assert_equal(a, ended, &topic, 2);
+    let third = clone_topic::Request {
+        partition: Some(PartitionId::new(2)),
+        ..of_one
+    };
+    assert_eq!(
+        one.ask(&third).unwrap().partitions,
+        third.partition.as_slice()
+    );
+    wait_until_level(a, one, &topic, 2);
+    assert_eq!(status(one, &topic, 0).end.get(), 0);
+}
+
+/// An owner that handed all over takes up what its successor is given.
+#[test]
+fn a_former_owner_takes_up_what_comes_at_the_next_one() {
+    let folder = Folder::new();
+    let (a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", 2);
+    a.fill(&topic, 0, 1);
+    a.fill(&topic, 1, 1);
+    b.follow(&topic, &[&a]);
+    for partition in 0..2 {
+        wait_until_level(&a, &b, &topic, partition);
+    }
+    let handing = |partition| corelog_protocol::message::handover::Request {
+        topic: topic.name.clone(),
+        id: topic.id,
+        partition: Some(PartitionId::new(partition)),
+        to: Some(b.address()),
+        abort: false,
+        accept_loss: false,
+    };
+    a.ask(&handing(0)).unwrap();
+    // Each owns a part of it: neither may add to it.
+    for node in [&a, &b] {
+        let refused = node.ask(&altering(&topic, Some(3), nothing())).unwrap_err();
+        assert!(refused.is(ErrorCode::NotOwner), "{refused:?}");
+    }
+    a.ask(&handing(1)).unwrap();
+    let changed = b.alter(&topic, Some(3), keeping(999)).settings;
+    b.fill(&topic, 2, 2);
+    until("it came", || {
+        count(&a, &topic) == 3 && settings(&a, &topic) == changed
+    });
+    wait_until_level(&b, &a, &topic, 2);
+    assert_equal(&b, &a, &topic, 2);
+}
