@@ -160,16 +160,26 @@ impl Wire {
 
     /// Reads a partition from `from` to its high watermark; gives the batches' bytes.
     pub(crate) fn read_all(&mut self, topic: &Target, partition: u32, from: Offset) -> Vec<u8> {
+        self.try_read_all(topic, partition, from).unwrap()
+    }
+
+    /// The same, or the server's error.
+    pub(crate) fn try_read_all(
+        &mut self,
+        topic: &Target,
+        partition: u32,
+        from: Offset,
+    ) -> Result<Vec<u8>, Box<ErrorBody>> {
         let (mut next, mut bytes) = (from, Vec::new());
         loop {
             let request = topic.fetch(partition, next);
-            let (answer, body) = self.call(&request, &[]).unwrap().unwrap();
+            let (answer, body) = self.call(&request, &[]).unwrap()?;
             if body.is_empty() {
                 assert_eq!(
                     answer.next, answer.high_watermark,
                     "an answer without batches"
                 );
-                return bytes;
+                return Ok(bytes);
             }
             assert!(answer.next > next, "an answer that leads nowhere");
             next = answer.next;
