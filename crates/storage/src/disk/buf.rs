@@ -125,6 +125,13 @@ impl AlignedBuf {
         }
     }
 
+    /// Gives the memory back at once: it is not kept for the next buffer.
+    pub(super) fn free(mut self) {
+        if let Some(memory) = Arc::get_mut(&mut self.memory) {
+            *memory = Memory::Heap(Vec::new());
+        }
+    }
+
     /// The bytes for another thread, which must let go of them before they are written to again.
     pub(super) fn lend(&self) -> Lent {
         Lent {
@@ -153,12 +160,20 @@ impl Drop for AlignedBuf {
         // A thread that ends keeps nothing.
         let _kept = SPARE.try_with(|spare| {
             let mut spare = spare.borrow_mut();
-            let held: usize = spare.iter().map(|memory| memory.len()).sum();
-            if held + memory.len() <= SPARE_BYTES_MAX && spare.len() < SPARES_MAX {
-                spare.push(memory);
+            spare.push(memory);
+            // The smallest go first: those are the soonest found elsewhere.
+            while spare.len() > SPARES_MAX || bytes_of(&spare) > SPARE_BYTES_MAX {
+                let sizes = spare.iter().enumerate();
+                let smallest = sizes.min_by_key(|(_, memory)| memory.len());
+                let Some((number, _)) = smallest else { break };
+                spare.swap_remove(number);
             }
         });
     }
+}
+
+fn bytes_of(spare: &[Memory]) -> usize {
+    spare.iter().map(|memory| memory.len()).sum()
 }
 
 thread_local! {
@@ -296,6 +311,25 @@ mod tests {
         drop(less);
         let again = AlignedBuf::any(140 * BLOCK_BYTES);
         assert_eq!(again.as_slice().as_ptr(), place);
+    }
+
+    #[test]
+    fn a_thread_keeps_the_largest_and_no_more_than_it_may() {
+        let large = AlignedBuf::any(HUGE_PAGE_BYTES);
+        let small: Vec<_> = (0..2 * SPARES_MAX)
+            .map(|_| AlignedBuf::any(SPARE_BYTES_MIN))
+            .collect();
+        let gone = AlignedBuf::any(2 * HUGE_PAGE_BYTES);
+        drop(small);
+        drop(large);
+        gone.free();
+        let sizes = SPARE.with_borrow(|spare| spare.iter().map(|m| m.len()).collect::<Vec<_>>());
+        assert_eq!(sizes.len(), SPARES_MAX);
+        assert_eq!(sizes.iter().max(), Some(&HUGE_PAGE_BYTES));
+        let many: Vec<_> = (0..80).map(|_| AlignedBuf::any(HUGE_PAGE_BYTES)).collect();
+        drop(many);
+        let held = SPARE.with_borrow(|spare| bytes_of(spare));
+        assert_eq!(held, SPARE_BYTES_MAX);
     }
 
     #[test]

@@ -345,12 +345,15 @@ fn write_zeros(file: &fs::File, range: Range<u64>) -> io::Result<()> {
         less => less,
     });
     let mut position = range.start;
-    while position < range.end {
+    let mut written = Ok(());
+    while position < range.end && written.is_ok() {
         let bytes = piece(position);
-        file.write_all_at(&zeros.as_slice()[..bytes], position)?;
+        written = file.write_all_at(&zeros.as_slice()[..bytes], position);
         position += bytes as u64;
     }
-    Ok(())
+    // Helpers fill no buffers, so none of them would find it again.
+    zeros.free();
+    written
 }
 
 fn reserve(file: &fs::File, range: &Range<u64>) -> Result<(), Errno> {

@@ -74,6 +74,13 @@ impl<D: Dir> Log<D> {
         }))
     }
 
+    /// Whether the mark lags behind by more than it may.
+    pub(crate) fn is_mark_late(&self) -> bool {
+        let is_held = self.marked.is_clean || self.read_only_from.is_some();
+        let bytes = self.durable_total.saturating_sub(self.marked.total);
+        !is_held && MARK_BYTES_LATE <= bytes
+    }
+
     /// The next step of sealing the oldest segments that are not sealed, several at once.
     pub(super) fn plan_seal(&mut self, now: Timestamp) -> Option<Work<D>> {
         if now < self.seal_retry_at {
@@ -217,6 +224,9 @@ const MARK_AGE_MS: i64 = 500;
 
 /// … and this often in bytes: a group that completes meanwhile stays within the 4 MiB promised.
 const MARK_BYTES_MAX: u64 = 2 << 20;
+
+/// How far it lags behind at most where no group is under way.
+const MARK_BYTES_LATE: u64 = 2 * MARK_BYTES_MAX;
 
 /// After a read from the disk it is looked so often for an index that had to be rebuilt for it: a
 /// read that takes longer leaves that to the next one.

@@ -75,6 +75,16 @@ impl<D: Dir> Wal<D> {
         Ok(())
     }
 
+    /// Has the mark follow, however long other background work takes: what recovery reads hangs on it,
+    /// and what of that can look torn.
+    ///
+    /// # Errors
+    /// Those of what has ended meanwhile.
+    pub(super) fn keep_mark(&mut self) -> Result<(), Error> {
+        while self.log.is_mark_late() && (self.begin_chore() || self.land_chore()?) {}
+        Ok(())
+    }
+
     /// Waits for all that is under way.
     ///
     /// # Errors

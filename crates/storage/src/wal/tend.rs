@@ -39,6 +39,7 @@ impl<D: Dir> Wal<D> {
             if let Some(plan) = self.log.plan_flush() {
                 self.end_flush(block_on(plan.run()))?;
                 self.tend_beside()?;
+                self.keep_mark()?;
             } else if !self.land_chore()? {
                 // The disk is full, or the log is fenced.
                 break;

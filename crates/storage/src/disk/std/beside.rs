@@ -35,8 +35,11 @@ pub fn poll<T>(future: Pin<&mut impl Future<Output = T>>) -> Poll<T> {
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     loop {
+        HAS_WAITED.set(false);
         match poll(future.as_mut()) {
             Poll::Ready(done) => return done,
+            // What was waited for meanwhile may have taken another helper's word that it is done.
+            Poll::Pending if HAS_WAITED.get() => {}
             // A helper that has come to the end of its work says so.
             Poll::Pending => thread::park(),
         }
@@ -156,6 +159,7 @@ impl Helper {
 
     /// The outcome of its work, once it has come to its end.
     fn wait(self) -> io::Result<()> {
+        HAS_WAITED.set(true);
         let Ok(outcome) = self.outcome.recv() else {
             return Err(panicked());
         };
@@ -191,6 +195,9 @@ fn panicked() -> io::Error {
 thread_local! {
     /// Whether this thread polls for operations that are to go on beside it.
     static IS_BESIDE: Cell<bool> = const { Cell::new(false) };
+
+    /// Whether this thread has waited for a helper since it was last asked.
+    static HAS_WAITED: Cell<bool> = const { Cell::new(false) };
 
     /// Helpers of this thread that have nothing to do.
     static IDLE: RefCell<Vec<Helper>> = const { RefCell::new(Vec::new()) };

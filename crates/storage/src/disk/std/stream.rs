@@ -54,7 +54,7 @@ impl Stream {
         Ok(Self {
             cached,
             direct,
-            memory: AlignedBuf::zeroed(2 * PIECE_BYTES),
+            memory: AlignedBuf::any(2 * PIECE_BYTES),
             window: 0..0,
             start: 0,
             direct_pieces: 0,
@@ -126,7 +126,7 @@ impl Stream {
         let piece = PIECE_BYTES.max(missing.next_multiple_of(BLOCK_BYTES));
         let needed = front + piece;
         if needed > self.memory.as_slice().len() {
-            let mut memory = AlignedBuf::zeroed(needed);
+            let mut memory = AlignedBuf::any(needed);
             memory.as_mut_slice()[front - kept.len()..front]
                 .copy_from_slice(&self.memory.as_slice()[kept.clone()]);
             self.memory = memory;
