@@ -1,0 +1,143 @@
+//! Where a record or a batch goes: its partition, and the queue of that.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use corelog_record::batch::Rules;
+use corelog_record::{PartitionId, TopicId, TopicName};
+use tokio::time::Instant;
+
+use super::partitioner::Partitioner;
+use super::queue::Queue;
+use super::{Inner, State, Target};
+use crate::Error;
+use crate::metadata::Topic;
+
+/// What a place is looked for: a record's, or a batch's.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) topic: &'a TopicName,
+    pub(super) partition: Option<PartitionId>,
+    pub(super) key: Option<&'a [u8]>,
+    pub(super) bytes: usize,
+}
+
+/// Where it goes.
+pub(super) struct Place {
+    pub(super) queue: Arc<Queue>,
+    pub(super) topic_id: TopicId,
+    pub(super) rules: Rules,
+}
+
+impl Inner {
+    /// Finds where something goes, asking for the topic if need be.
+    pub(super) async fn find(&self, wanted: Wanted<'_>) -> Result<Place, Error> {
+        match self.place(wanted) {
+            Some(place) => Ok(place),
+            None => self.ask(wanted).await,
+        }
+    }
+
+    /// Where something goes, by what is known; `None` if that has to be asked for first.
+    fn place(&self, wanted: Wanted<'_>) -> Option<Place> {
+        let name = wanted.topic;
+        let mut state = self.lock();
+        let State { topics, lanes } = &mut *state;
+        let target = topics.get_mut(name)?;
+        let generation = self.client.metadata.generation();
+        if target.generation != generation {
+            // Forgotten: whoever sends now was told, or may be, that the old topic is gone.
+            self.client.metadata.known(name)?;
+            target.generation = generation;
+            // Doubted news still do: the lanes ask, and nobody has to wait here meanwhile.
+            if let Some(topic) = self.client.metadata.fresh(name) {
+                target.topic = topic;
+            }
+        }
+        if target.asked.elapsed() >= self.client.config.metadata_age_max {
+            return None;
+        }
+        let partition = wanted.partition.unwrap_or_else(|| {
+            let count = target.topic.partition_count();
+            let chosen = target.partitioner.choose(wanted.key, wanted.bytes, count);
+            PartitionId::new(chosen)
+        });
+        target.topic.partition(partition).ok()?;
+        let queue = match target.queues.get(&partition) {
+            Some(queue) => Arc::clone(queue),
+            None => {
+                let queue = self.begin_lane(&target.topic, partition, lanes);
+                target.queues.insert(partition, Arc::clone(&queue));
+                queue
+            }
+        };
+        Some(Place {
+            queue,
+            topic_id: target.topic.id,
+            rules: target.rules,
+        })
+    }
+
+    /// Asks for the topic, then finds the place.
+    async fn ask(&self, wanted: Wanted<'_>) -> Result<Place, Error> {
+        let name = wanted.topic;
+        let mut missing = Error::NoServer;
+        for _ in 0..ASK_COUNT_MAX {
+            let topic = self.client.topic(name).await?;
+            if let Err(error) = topic.partition(wanted.partition.unwrap_or_default()) {
+                // It may have been added since; a topic without partitions is none yet.
+                missing = error;
+                self.client.metadata.doubt(name);
+                continue;
+            }
+            let rules = self.rules().await?;
+            self.learn(topic, rules);
+            if let Some(place) = self.place(wanted) {
+                return Ok(place);
+            }
+        }
+        Err(missing)
+    }
+
+    fn learn(&self, topic: Arc<Topic>, rules: Rules) {
+        let mut state = self.lock();
+        let (generation, asked) = (self.client.metadata.generation(), Instant::now());
+        match state.topics.get_mut(&*topic.name) {
+            Some(target) => {
+                target.topic = topic;
+                target.rules = rules;
+                target.generation = generation;
+                target.asked = asked;
+            }
+            None => {
+                let seed = fastrand::u32(..);
+                let partitioner = Partitioner::new(seed, self.config.batch_bytes_max);
+                let name = TopicName::clone(&topic.name);
+                let queues = BTreeMap::new();
+                let target = Target {
+                    topic,
+                    rules,
+                    generation,
+                    asked,
+                    partitioner,
+                    queues,
+                };
+                state.topics.insert(name, target);
+            }
+        }
+    }
+
+    /// What the server's limits say of records and batches.
+    async fn rules(&self) -> Result<Rules, Error> {
+        let server = self.client.any_server().await?;
+        let limits = &server.hello().limits;
+        Ok(Rules {
+            record_bytes_max: limits.record_bytes_max as usize,
+            batch_bytes_max: limits.batch_bytes_max as usize,
+            ..Rules::default()
+        })
+    }
+}
+
+/// What is known may be old; what was asked for a moment ago is not.
+const ASK_COUNT_MAX: usize = 3;
