@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares acknowledgements near events with the others: bench/beside.py ACKS EVENTS
 
-ACKS has a line {offset, due_us, us} for each acknowledgement, as `corelog bench probe` prints them;
+ACKS has a line {offset, due_us, us} for each acknowledgement, as `corelog bench latency` prints them;
 EVENTS has lines of a kind and a time in microseconds since 1970. An acknowledgement is near an event
 that is within 100 ms of its time. Prints rows of a Markdown table.
 """

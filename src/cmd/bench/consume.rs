@@ -6,10 +6,11 @@ use corelog_client::{Client, ConsumerConfig, End, ReceivedBatch, Start, Topic};
 use serde_json::json;
 use tokio::task::{JoinSet, LocalSet};
 
-use corelog_record::{PartitionId, TopicName};
+use corelog_record::TopicName;
 
 use super::payload::Check;
 use super::rates::Rates;
+use super::shares::share;
 use crate::exit::{Exit, stop};
 use crate::output::{Format, Out};
 use crate::{cli, quantity, session};
@@ -20,7 +21,8 @@ use crate::{cli, quantity, session};
     long_about = "Measure consuming: MiB/s and records/s from the beginning to the end.\n\n\
         Consumers, each with connections of its own, share the partitions; all are read at once. The \
         checksum of every batch is checked, every record is decoded, and held against what `corelog \
-        bench produce` sent: whole, none missing, none twice, in order.",
+        bench produce` sent: as it was, and within a run of a producer without gaps, repeats or \
+        disorder. The count says whether the end is there.",
     after_long_help = "EXAMPLES\n  \
         corelog bench produce && corelog bench consume\n  \
         corelog bench consume --topic bench4 --consumers 4\n  \
@@ -105,10 +107,7 @@ impl Reader {
             ..ConsumerConfig::default()
         });
         let partitions = topic.partition_count();
-        let is_its = |partition: &u32| {
-            partition % args.consumers == number || number % partitions == *partition
-        };
-        for partition in (0..partitions).filter(is_its).map(PartitionId::new) {
+        for partition in share(number, args.consumers, partitions) {
             consumer.assign(&args.topic, partition, Start::Earliest, End::HighWatermark);
         }
         let checks = || (0..partitions).map(|_| Check::default()).collect();

@@ -10,7 +10,7 @@ pub(super) struct Latencies(Histogram<u64>);
 
 impl Latencies {
     pub(super) fn new() -> anyhow::Result<Self> {
-        const US_MAX: u64 = 60_000_000;
+        const US_MAX: u64 = 24 * 3_600_000_000;
         const DIGITS: u8 = 3;
         Ok(Self(Histogram::new_with_bounds(1, US_MAX, DIGITS)?))
     }

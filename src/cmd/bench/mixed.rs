@@ -12,7 +12,7 @@ use super::latencies::{Latencies, micros};
 use super::open_loop::{Acked, Load, Schedule};
 use super::payload::Check;
 use super::rates::Rates;
-use crate::exit::Exit;
+use crate::exit::{Exit, stop};
 use crate::output::{Format, Out};
 use crate::{cli, session};
 
@@ -22,8 +22,8 @@ use crate::{cli, session};
     long_about = "Measure acknowledgements and delivery to consumers that follow.\n\n\
         An open loop as `corelog bench latency` is one, and a consumer of all partitions that waits \
         for what comes. Delivery is the time from when a batch was due until its last record is in \
-        the consumer's hand, decoded and checked against what was sent. The first second warms up \
-        and is not counted.",
+        the consumer's hand, decoded and checked against what was sent. What is due in the first \
+        second warms up and is not counted.",
     after_long_help = "EXAMPLES\n  \
         corelog bench mixed --rate 500\n  \
         corelog bench mixed --rate 200000 --batch-records 200 --partitions 8 --duration 60m"
@@ -38,6 +38,12 @@ pub(crate) struct Args {
 /// Runs the load and prints what it measured.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     args.load.check()?;
+    if args.load.duration.0 <= WARM_UP {
+        return Err(stop(
+            Exit::Usage,
+            "the first second is not counted: --duration above 1s",
+        ));
+    }
     session::run(&args.client, |client| bench(args, client))
 }
 
@@ -48,7 +54,7 @@ struct Measured {
     slowest: BinaryHeap<Slow>,
     records: u64,
     bytes: u64,
-    took: Duration,
+    ended: Instant,
 }
 
 /// An acknowledgement that took long; the fastest is the greatest, so that it goes first.
@@ -57,12 +63,13 @@ struct Slow(Acked);
 async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
     args.load.create(&client).await?;
     let local = LocalSet::new();
-    let measured = local.run_until(measure(args, &client)).await?;
-    print(args, measured)?;
+    let (measured, warm) = local.run_until(measure(args, &client)).await?;
+    print(args, measured, warm)?;
     Ok(Exit::Done)
 }
 
-async fn measure(args: &Args, client: &Client) -> anyhow::Result<Measured> {
+/// What is measured, and from when on.
+async fn measure(args: &Args, client: &Client) -> anyhow::Result<(Measured, Instant)> {
     let load = &args.load;
     let mut consumer = client.consumer(ConsumerConfig {
         unreachable_timeout: Some(args.client.timeout()),
@@ -83,47 +90,56 @@ async fn measure(args: &Args, client: &Client) -> anyhow::Result<Measured> {
         }
     }
     let (schedule, mut acks) = load.start(client, args.client.timeout());
+    let warm = schedule.due(0) + WARM_UP;
     let mut measured = Measured {
         acks: Latencies::new()?,
         deliveries: Latencies::new()?,
         slowest: BinaryHeap::new(),
         records: 0,
         bytes: 0,
-        took: Duration::ZERO,
+        ended: Instant::now(),
     };
-    let begun = Instant::now();
-    let mut checks: Vec<_> = (0..load.partitions).map(|_| Check::default()).collect();
+    let mut checks: Vec<_> = (0..load.partitions).map(|_| Check::whole()).collect();
     let (mut left, mut is_acked) = (load.batch_count() * u64::from(load.batch_records), false);
     while left > 0 || !is_acked {
         tokio::select! {
             acked = acks.recv(), if !is_acked => match acked {
-                Some(acked) => measured.acked(acked?, &schedule),
+                Some(acked) => measured.acked(acked?, warm),
                 None => is_acked = true,
             },
             batch = consumer.next_batch(), if left > 0 => {
                 let Some(batch) = batch else { break };
                 let batch = batch?;
                 let check = &mut checks[batch.partition.get() as usize];
-                let mut last = 0;
+                let (mut last, mut bytes, mut records) = (0, 0, 0);
                 for record in batch.records() {
                     let record = record?;
                     let value = record.value.unwrap_or_default();
                     last = check.look(batch.partition, record.offset, value)?;
-                    measured.records += 1;
-                    measured.bytes += value.len() as u64;
-                    left = left.saturating_sub(1);
+                    records += 1;
+                    bytes += value.len() as u64;
                 }
-                measured.delivered(load, &schedule, batch.partition, last);
+                left = left.saturating_sub(records);
+                let due = due_of(load, &schedule, batch.partition, last);
+                if warm <= due {
+                    measured.delivered(due, records, bytes);
+                }
+            }
+            () = tokio::time::sleep(args.client.timeout()), if is_acked => {
+                let message = format!(
+                    "{left} records that were acknowledged have not been delivered for {:?}",
+                    args.client.timeout()
+                );
+                return Err(stop(Exit::Damage, message));
             }
         }
     }
-    measured.took = begun.elapsed();
-    Ok(measured)
+    Ok((measured, warm))
 }
 
 impl Measured {
-    fn acked(&mut self, acked: Acked, schedule: &Schedule) {
-        if Instant::now() - acked.took < schedule.due(0) + WARM_UP {
+    fn acked(&mut self, acked: Acked, warm: Instant) {
+        if acked.due < warm {
             return;
         }
         self.acks.add(acked.took);
@@ -133,19 +149,23 @@ impl Measured {
         }
     }
 
-    /// A batch was delivered to its last value, the one of that number in its partition.
-    fn delivered(&mut self, load: &Load, schedule: &Schedule, partition: PartitionId, last: u64) {
-        let turns = last / u64::from(load.batch_records);
-        let batch = turns * u64::from(load.partitions) + u64::from(partition.get());
-        let due = schedule.due(batch);
-        if schedule.due(0) + WARM_UP <= due {
-            self.deliveries.add(due.elapsed());
-        }
+    fn delivered(&mut self, due: Instant, records: u64, bytes: u64) {
+        self.ended = Instant::now();
+        self.deliveries.add(self.ended - due);
+        self.records += records;
+        self.bytes += bytes;
     }
 }
 
-fn print(args: &Args, measured: Measured) -> anyhow::Result<()> {
-    let rates = Rates::of(measured.records, measured.bytes, measured.took);
+/// When the batch was due whose last value is the one of that number in its partition.
+fn due_of(load: &Load, schedule: &Schedule, partition: PartitionId, last: u64) -> Instant {
+    let turns = last / u64::from(load.batch_records);
+    schedule.due(turns * u64::from(load.partitions) + u64::from(partition.get()))
+}
+
+fn print(args: &Args, measured: Measured, warm: Instant) -> anyhow::Result<()> {
+    let took = measured.ended.saturating_duration_since(warm);
+    let rates = Rates::of(measured.records, measured.bytes, took);
     let slowest = measured.slowest.into_sorted_vec();
     let mut out = Out::new();
     match args.client.output {

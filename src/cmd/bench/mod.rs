@@ -5,7 +5,7 @@
 //! ```text
 //! produce   closed loop        latency   open loop: open_loop          latencies, rates   what is told
 //! consume   checked values     mixed     open loop and followers       payload            what is sent
-//! seek      random places
+//! seek      random places                                            shares               who has which partitions
 //! ```
 
 mod consume;
@@ -17,6 +17,7 @@ mod payload;
 mod produce;
 mod rates;
 mod seek;
+mod shares;
 
 use clap::Subcommand;
 

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use corelog_client::{Client, NewTopic, Producer, ProducerConfig};
 use corelog_protocol::message::ack::Level;
-use corelog_record::batch::{Builder, Codec};
+use corelog_record::batch::Codec;
 use corelog_record::{ByteSize, Offset, PartitionId, TopicName};
 use tokio::sync::mpsc;
 
-use super::payload::{VALUE_BYTES_MIN, Values};
+use super::payload::{self, Values};
 use crate::cmd::topic::policy::Ack;
 use crate::exit::{Exit, stop};
 use crate::quantity;
@@ -49,7 +49,8 @@ pub(super) struct Acked {
     pub(super) partition: PartitionId,
     /// The offset of its first record.
     pub(super) offset: Offset,
-    /// When it was due, in microseconds since 1970.
+    /// When it was due, here and in microseconds since 1970.
+    pub(super) due: Instant,
     pub(super) due_us: u64,
     /// From then to the acknowledgement.
     pub(super) took: Duration,
@@ -77,11 +78,7 @@ impl Load {
                            above 0";
             return Err(stop(Exit::Usage, message));
         }
-        if self.record_bytes.bytes() < VALUE_BYTES_MIN as u64 {
-            let message = "a value tells its place in 16 bytes: --record-bytes 16 or more";
-            return Err(stop(Exit::Usage, message));
-        }
-        Ok(())
+        payload::check_bytes(self.record_bytes)
     }
 
     /// How many batches are due in all.
@@ -143,15 +140,16 @@ impl Schedule {
 
     /// The number of each batch when it is due, told by a thread: the runtime's own timers wake by
     /// whole milliseconds only.
-    fn ticks(self, count: u64) -> mpsc::UnboundedReceiver<u64> {
-        let (sender, receiver) = mpsc::unbounded_channel();
+    fn ticks(self, count: u64) -> mpsc::Receiver<u64> {
+        // One that is told late is as late as it was: a latency counts from when it was due.
+        let (sender, receiver) = mpsc::channel(TICKS_AHEAD_MAX);
         std::thread::spawn(move || {
             // The kernel would otherwise gather wake-ups within 50 microseconds. Late is all that
             // a refusal makes them.
             let _ = nix::sys::prctl::set_timerslack(1);
             for batch in 0..count {
                 std::thread::sleep(self.due(batch).saturating_duration_since(Instant::now()));
-                if sender.send(batch).is_err() {
+                if sender.blocking_send(batch).is_err() {
                     break;
                 }
             }
@@ -164,7 +162,7 @@ async fn send(
     load: Load,
     producer: Rc<Producer>,
     schedule: Schedule,
-    mut due: mpsc::UnboundedReceiver<u64>,
+    mut due: mpsc::Receiver<u64>,
     acks: mpsc::UnboundedSender<anyhow::Result<Acked>>,
 ) {
     let bytes = usize::try_from(load.record_bytes.bytes()).unwrap_or(usize::MAX);
@@ -173,7 +171,7 @@ async fn send(
     while let Some(batch) = due.recv().await {
         let turn = u32::try_from(batch % u64::from(load.partitions)).unwrap_or_default();
         let partition = PartitionId::new(turn);
-        let built = build(&mut values[turn as usize], load.batch_records);
+        let built = payload::build(&mut values[turn as usize], load.batch_records, Codec::None);
         let sent = match built {
             Ok(built) => producer.send_batch(&load.topic, partition, built).await,
             Err(error) => Err(error.into()),
@@ -191,6 +189,7 @@ async fn send(
             let told = delivery.await.map(|ack| Acked {
                 partition,
                 offset: ack.first,
+                due: schedule.due(batch),
                 due_us: schedule.begun_us + super::latencies::micros(schedule.after(batch)),
                 took: schedule.due(batch).elapsed(),
             });
@@ -201,36 +200,13 @@ async fn send(
     }
 }
 
-/// A batch of the next so many values.
-///
-/// # Errors
-/// If the format has no such batch.
-pub(super) fn build(values: &mut Values, records: u32) -> Result<Builder, corelog_record::Error> {
-    let mut batch = Builder::new(Codec::None);
-    fill(&mut batch, values, records)?;
-    Ok(batch)
-}
-
-/// Adds the next so many values to a batch.
-///
-/// # Errors
-/// If they do not fit.
-pub(super) fn fill(
-    batch: &mut Builder,
-    values: &mut Values,
-    records: u32,
-) -> Result<(), corelog_record::Error> {
-    let timestamp = quantity::now();
-    for _ in 0..records {
-        batch.append(timestamp, None, Some(values.next()), &[])?;
-    }
-    Ok(())
-}
-
 fn now_us() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, super::latencies::micros)
 }
+
+/// Batches that are due and not looked at.
+const TICKS_AHEAD_MAX: usize = 1_000;
 
 /// An open loop does not wait for answers, so far more may be on their way than a program lets.
 const IN_FLIGHT_MAX: usize = 1_000;

@@ -9,11 +9,24 @@
 //! order shows; the checksum covers all else. Both words are little-endian, the producer in the 16 high
 //! bits of the first.
 
-use corelog_record::{Offset, PartitionId};
+use corelog_record::batch::{Builder, Codec};
+use corelog_record::{ByteSize, Offset, PartitionId};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// The least bytes of a value.
-pub(super) const VALUE_BYTES_MIN: usize = 16;
+use crate::exit::{Exit, stop};
+use crate::quantity;
+
+/// Refuses values that cannot tell their place, or that no server takes.
+///
+/// # Errors
+/// Exit code 2.
+pub(super) fn check_bytes(record_bytes: ByteSize) -> anyhow::Result<()> {
+    if (VALUE_BYTES_MIN as u64..=VALUE_BYTES_MAX).contains(&record_bytes.bytes()) {
+        return Ok(());
+    }
+    let message = "a value tells its place in 16 bytes: --record-bytes between 16 and 1GiB";
+    Err(stop(Exit::Usage, message))
+}
 
 /// The values of one producer in one partition. They do not compress.
 pub(super) struct Values {
@@ -45,17 +58,40 @@ impl Values {
         Self { values, sums, word }
     }
 
+    fn value_bytes(&self) -> usize {
+        self.values[0].len()
+    }
+
     /// The next value.
-    pub(super) fn next(&mut self) -> &[u8] {
+    fn next(&mut self) -> &[u8] {
         let number = usize::try_from(self.word & NUMBER_MASK).unwrap_or(usize::MAX);
         let index = number % self.values.len();
         let value = &mut self.values[index];
-        let (word, sum) = (self.word, self.sums[index] ^ mixed(self.word));
+        let (word, sum) = (self.word, self.sums[index] ^ spread(self.word));
         value[..8].copy_from_slice(&word.to_le_bytes());
         value[8..16].copy_from_slice(&sum.to_le_bytes());
         self.word += 1;
         value
     }
+}
+
+/// A batch of the next so many values, room for all of it made at once.
+///
+/// # Errors
+/// If the format has no such batch.
+pub(super) fn build(
+    values: &mut Values,
+    records: u32,
+    codec: Codec,
+) -> Result<Builder, corelog_record::Error> {
+    let mut batch = Builder::new(codec);
+    let bytes = records as usize * (values.value_bytes() + RECORD_BYTES) + RECORD_BYTES;
+    batch.reserve(bytes.min(BATCH_BYTES_MAX));
+    let timestamp = quantity::now();
+    for _ in 0..records {
+        batch.append(timestamp, None, Some(values.next()), &[])?;
+    }
+    Ok(batch)
 }
 
 /// Why a value is not one that a producer of a benchmark sent, or not the next one.
@@ -83,14 +119,25 @@ pub(super) enum Wrong {
     },
 }
 
-/// Looks at every value of one partition, in the order of the log.
+/// Looks at every value of one partition, in the order of the log: altered ones show, and gaps, repeats
+/// and disorder within what a producer sent in one run. That the end is missing shows in the count.
 #[derive(Default)]
 pub(super) struct Check {
     /// The next number of each producer.
     next: Vec<u64>,
+    /// Whether what comes first is the first that was sent.
+    is_whole: bool,
 }
 
 impl Check {
+    /// For who reads from the first value on that a producer sends.
+    pub(super) fn whole() -> Self {
+        Self {
+            next: Vec::new(),
+            is_whole: true,
+        }
+    }
+
     /// Looks at the next value and gives its number.
     ///
     /// # Errors
@@ -105,18 +152,21 @@ impl Check {
         let (Some(word), Some(stored)) = (word_at(value, 0), word_at(value, 8)) else {
             return Err(altered);
         };
-        if stored != sum(value) ^ mixed(word) {
+        if stored != sum(value) ^ spread(word) {
             return Err(altered);
         }
         let (producer, found) = (word >> NUMBER_BITS, word & NUMBER_MASK);
         let index = usize::try_from(producer).unwrap_or(usize::MAX);
         if self.next.len() <= index {
-            // What was truncated is not missing.
             self.next.resize(index + 1, 0);
-            self.next[index] = found;
+            if !self.is_whole {
+                // What was truncated is not missing.
+                self.next[index] = found;
+            }
         }
         let expected = self.next[index];
-        if found != expected && found != 0 && expected != 0 {
+        let is_other_run = found == 0 && !self.is_whole;
+        if found != expected && !is_other_run {
             return Err(Wrong::Disordered {
                 partition,
                 offset,
@@ -136,7 +186,7 @@ fn sum(value: &[u8]) -> u64 {
 }
 
 /// Spreads a word over all bits, so that no two words cancel out in a sum.
-const fn mixed(word: u64) -> u64 {
+const fn spread(word: u64) -> u64 {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
     (word ^ ODD).wrapping_mul(ODD).rotate_left(31)
 }
@@ -145,6 +195,16 @@ fn word_at(value: &[u8], at: usize) -> Option<u64> {
     let bytes = value.get(at..at + 8)?.try_into().ok()?;
     Some(u64::from_le_bytes(bytes))
 }
+
+/// The least and the most bytes of a value.
+const VALUE_BYTES_MIN: usize = 16;
+const VALUE_BYTES_MAX: u64 = 1 << 30;
+
+/// What a record, or the head of a batch, needs beside values, about.
+const RECORD_BYTES: usize = 64;
+
+/// No batch is larger: room for more is not made before it is needed.
+const BATCH_BYTES_MAX: usize = 8 << 20;
 
 const NUMBER_BITS: u32 = 48;
 const NUMBER_MASK: u64 = (1 << NUMBER_BITS) - 1;
@@ -205,6 +265,9 @@ mod tests {
             let mut check = Check::default();
             let looked = order.iter().all(|at| look(&mut check, &all[*at]).is_ok());
             assert_eq!(looked, is_whole, "{order:?}");
+            let mut check = Check::whole();
+            let looked = order.iter().all(|at| look(&mut check, &all[*at]).is_ok());
+            assert_eq!(looked, order == [0, 1, 2, 3], "{order:?}");
         }
     }
 }
