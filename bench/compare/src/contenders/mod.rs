@@ -1,0 +1,32 @@
+//! The adapters: one file each, and the list of all.
+
+mod bare;
+mod corelog;
+mod corelog_protocol;
+mod nats;
+mod rabbitmq;
+mod redis;
+mod stream_protocol;
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+
+use crate::contender::Contender;
+
+/// Every contender there is, installed or not; the first is the one that others are compared with.
+pub fn all(corelog: &Path, bare: &Path) -> Vec<Box<dyn Contender>> {
+    vec![
+        Box::new(corelog::Corelog::new(corelog, corelog::Client::Own)),
+        Box::new(corelog::Corelog::new(corelog, corelog::Client::Plain)),
+        Box::new(bare::Bare::new(bare)),
+        Box::new(redis::Redis::default()),
+        Box::new(nats::Nats::default()),
+        Box::new(rabbitmq::RabbitMq::default()),
+    ]
+}
+
+/// A port that nobody listens on just now.
+fn free_port() -> std::io::Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok(listener.local_addr()?.port())
+}
