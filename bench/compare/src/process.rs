@@ -1,6 +1,7 @@
 //! A server's processes: started with output in a file, watched through /proc, ended by their id.
 
 use std::fs::{self, File};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -89,6 +90,12 @@ impl Drop for Process {
         // It is gone, or was already waited for.
         let _ = self.child.wait();
     }
+}
+
+/// A port that nobody listens on just now.
+pub fn free_port() -> std::io::Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok(listener.local_addr()?.port())
 }
 
 /// The word behind `key` in a log, once it is there whole.

@@ -12,7 +12,7 @@ use hdrhistogram::Histogram;
 use rustix::fs::OFlags;
 use serde_json::Value;
 
-use crate::process::Process;
+use crate::process::{Process, free_port};
 
 /// Limits by name.
 pub type Limits = BTreeMap<&'static str, f64>;
@@ -68,22 +68,33 @@ fn disk(scratch: &Path, rw: &str, bytes: u64) -> Result<f64> {
 }
 
 fn loopback(scratch: &Path, seconds: u64, options: &[&str]) -> Result<f64> {
+    let port = free_port()?;
+    let arguments = ["--port".to_owned(), port.to_string()];
     let mut command = Command::new("iperf3");
-    let log = scratch.join("iperf3.log");
-    command.args(["--server", "--one-off", "--port", PORT]);
-    let mut server = Process::start(&mut command, &log)?;
-    let is_listening = || {
-        let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default()
-            + &std::fs::read_to_string("/proc/net/tcp6").unwrap_or_default();
-        let is_ours = |line: &str| line.contains(PORT_HEXADECIMAL) && line.contains(LISTENING);
-        sockets.lines().any(is_ours).then_some(())
-    };
-    server.wait_until(is_listening)?;
+    command.args(["--server", "--one-off"]).args(&arguments);
+    let mut server = Process::start(&mut command, &scratch.join("iperf3.log"))?;
+    // A connection would be the one that it serves.
+    server.wait_until(|| is_listening(port).then_some(()))?;
     let mut client = Command::new("iperf3");
-    client.args(["--client", "127.0.0.1", "--port", PORT, "--json", "--time"]);
-    let out = output(client.arg(seconds.to_string()).args(options))?;
+    client.args(["--client", "127.0.0.1", "--json", "--time"]);
+    client
+        .arg(seconds.to_string())
+        .args(&arguments)
+        .args(options);
+    let out = output(&mut client)?;
     let rate = out["end"]["sum_received"]["bits_per_second"].as_f64();
     Ok(rate.context("iperf3 says no rate")? / 8.0 / f64::from(1 << 20))
+}
+
+fn is_listening(port: u16) -> bool {
+    const LISTENING: &str = " 0A ";
+    let sockets = ["/proc/net/tcp", "/proc/net/tcp6"].map(std::fs::read_to_string);
+    let port = format!(":{port:04X} ");
+    let is_ours = |line: &str| line.contains(&port) && line.contains(LISTENING);
+    sockets
+        .iter()
+        .flatten()
+        .any(|text| text.lines().any(is_ours))
 }
 
 fn output(command: &mut Command) -> Result<Value> {
@@ -124,10 +135,6 @@ fn sync(scratch: &Path, time: Duration) -> Result<(f64, f64)> {
     Ok((us(0.5), us(0.99)))
 }
 
-const PORT: &str = "17401";
-const PORT_HEXADECIMAL: &str = ":43F9 ";
-/// The state of a socket in `/proc/net/tcp`.
-const LISTENING: &str = " 0A ";
 const BLOCK_BYTES: usize = 4096;
 const TOOK_NS_MAX: u64 = 60_000_000_000;
 const SYNC_FILE_BYTES: u64 = 64 << 20;

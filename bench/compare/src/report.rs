@@ -159,7 +159,10 @@ fn table(results: &Results, workload: &Workload, out: &mut String) -> std::fmt::
 fn ratio(results: &Results, workload: &Workload, name: &str) -> String {
     let of = |name| results.values(workload.id, name, |one| one.value(workload.metric));
     let theirs = of(name);
-    let ours = results.contenders.iter().filter(|who| who.name.starts_with(OURS));
+    let ours = results
+        .contenders
+        .iter()
+        .filter(|who| who.name.starts_with(OURS));
     let mut ours = ours.map(|who| of(who.name));
     let ours = ours.find(|values| !values.is_empty()).unwrap_or_default();
     let in_round = |round| theirs.iter().find(|(other, _)| *other == round);

@@ -99,7 +99,8 @@ impl Corelog {
         let batches = Batches::new(load.record_bytes, load.batch_records);
         let id = protocol::topic_id(&self.server, topic)?;
         let requests = (0..load.partitions).map(|partition| {
-            let produce = |records: Vec<_>| protocol::produce(topic, id, partition, load.level, &records);
+            let produce =
+                |records: Vec<_>| protocol::produce(topic, id, partition, load.level, &records);
             Requests::new(batches.iter().map(produce).collect::<Result<Vec<_>>>()?)
         });
         let requests = requests.collect::<Result<Vec<_>>>()?;

@@ -8,7 +8,6 @@ mod rabbitmq;
 mod redis;
 mod stream_protocol;
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 
 use crate::contender::Contender;
@@ -23,10 +22,4 @@ pub fn all(corelog: &Path, bare: &Path) -> Vec<Box<dyn Contender>> {
         Box::new(nats::Nats::default()),
         Box::new(rabbitmq::RabbitMq::default()),
     ]
-}
-
-/// A port that nobody listens on just now.
-fn free_port() -> std::io::Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Ok(listener.local_addr()?.port())
 }

@@ -13,11 +13,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::free_port;
 use crate::contender::{Consume, Contender, Figures, Level, Produce, Promise};
 use crate::load::{self, Connection, Requests, Wire};
 use crate::payload::{Batches, Check};
-use crate::process::Process;
+use crate::process::{Process, free_port};
 
 #[derive(Default)]
 pub struct Nats {

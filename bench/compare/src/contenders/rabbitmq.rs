@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::{free_port, stream_protocol as protocol};
+use super::stream_protocol as protocol;
 use crate::contender::{Consume, Contender, Figures, Level, Produce, Promise};
 use crate::load::{self, Connection, Requests};
 use crate::payload::{Batches, Check};
-use crate::process::Process;
+use crate::process::{Process, free_port};
 
 #[derive(Default)]
 pub struct RabbitMq {
@@ -31,7 +31,8 @@ impl Contender for RabbitMq {
     }
 
     fn version(&self) -> Result<String> {
-        let folders = fs::read_dir(LIBRARY).context("rabbitmq-server is not installed")?;
+        let folders =
+            fs::read_dir(format!("{LIBRARY}/lib")).context("rabbitmq-server is not installed")?;
         let names = folders.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         let mut versions = names.filter_map(|name| {
             let version = name.strip_prefix("rabbitmq_server-")?;

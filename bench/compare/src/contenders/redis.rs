@@ -11,11 +11,10 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::free_port;
 use crate::contender::{Consume, Contender, Figures, Level, Produce, Promise};
 use crate::load::{self, Connection, Requests, Wire};
 use crate::payload::{Batches, Check};
-use crate::process::Process;
+use crate::process::{Process, free_port};
 use crate::workload::{Kind, Workload};
 
 #[derive(Default)]
