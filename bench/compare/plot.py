@@ -60,14 +60,16 @@ def draw(results, workloads, path, title):
         squeeze=False,
         layout="constrained",
     )
+    figure.get_layout_engine().set(hspace=0.03)
     for axis in axes.flat[len(panels) :]:
         axis.set_axis_off()
     for axis, (row, found) in zip(axes.flat, panels):
         panel(axis, row, found)
     machine = results["machine"]
     about = f"{machine['processor']}, {machine['cores']} cores, {machine['kernel']}, {machine['date'][:10]}"
+    rounds = "1 round" if results["rounds"] == 1 else f"{results['rounds']} rounds"
     shortened = ", SHORTENED: no figure counts" if results["is_quick"] else ""
-    figure.suptitle(f"{title}\n{about}; {results['rounds']} rounds{shortened}", fontsize=11)
+    figure.suptitle(f"{title}\n{about}; {rounds}{shortened}", fontsize=11)
     for ending in ("png", "svg"):
         figure.savefig(path.with_suffix(f".{ending}"), dpi=110)
     plt.close(figure)

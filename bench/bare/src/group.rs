@@ -11,13 +11,12 @@ use glommio::sync::Semaphore;
 /// The most that a group writes, and that is received while it does.
 pub(crate) const BYTES: usize = 4 << 20;
 pub(crate) const BLOCK: usize = 4096;
-/// Space is prepared in steps of this size; zeroed, unless groups are as large as this.
+/// Space is prepared in steps of this size.
 const STEP_BYTES: u64 = 8 << 20;
-const RESERVED_GROUP_BYTES: usize = 256 << 10;
 const ZEROS_BYTES: u64 = 512 << 10;
 
 pub(crate) struct Partition {
-    pub(crate) file: DmaFile,
+    pub(crate) file: Rc<DmaFile>,
     /// What came in since the last group.
     tail: RefCell<Tail>,
     /// Bytes that the tail still takes, and whether there are any in it.
@@ -37,7 +36,7 @@ impl Partition {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true);
         Ok(Rc::new(Self {
-            file: options.dma_open(path).await?,
+            file: Rc::new(options.dma_open(path).await?),
             tail: RefCell::default(),
             room: Semaphore::new(BYTES as u64),
             work: Semaphore::new(0),
@@ -61,8 +60,8 @@ impl Partition {
     }
 }
 
-/// Writes groups for as long as there are any.
-pub(crate) async fn commit(partition: Rc<Partition>) {
+/// Writes groups for as long as there are any; those from a size on into space that is not zeroed.
+pub(crate) async fn commit(partition: Rc<Partition>, reserved_bytes_min: usize) {
     let (file, mut position, prepared) = (&partition.file, 0, Cell::new(0));
     while partition.work.acquire(1).await.is_ok() {
         let Tail {
@@ -76,7 +75,7 @@ pub(crate) async fn commit(partition: Rc<Partition>) {
         buffer.as_bytes_mut()[filled..whole].fill(0);
         buffer.trim_to_size(whole);
         let end = position + whole as u64;
-        let is_zeroed = filled < RESERVED_GROUP_BYTES;
+        let is_zeroed = filled < reserved_bytes_min;
         prepare(file, &prepared, end, is_zeroed)
             .await
             .expect("space");

@@ -12,14 +12,14 @@ const FILE_BYTES: u64 = 64 << 20;
 const TOOK_NS_MAX: u64 = 60_000_000_000;
 
 /// Prints the median and the 99th percentile as JSON.
-pub(crate) async fn measure(folder: &str, time: Duration) -> Result<()> {
+pub(crate) async fn measure(folder: &str, seconds: usize) -> Result<()> {
     let partition = Partition::open(format!("{folder}/sync")).await?;
     let file = &partition.file;
     prepare(file, &Cell::new(0), FILE_BYTES, true).await?;
     file.fdatasync().await?;
     let mut took_ns = Histogram::<u64>::new_with_bounds(1, TOOK_NS_MAX, 3).map_err(Error::other)?;
     let started = Instant::now();
-    while started.elapsed() < time {
+    while started.elapsed() < Duration::from_secs(seconds as u64) {
         let mut block = file.alloc_dma_buffer(BLOCK);
         block.as_bytes_mut().fill(0x5a);
         let position = took_ns.len() * BLOCK as u64 % FILE_BYTES;

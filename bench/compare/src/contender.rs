@@ -91,6 +91,15 @@ pub struct Produce {
 }
 
 impl Produce {
+    /// One batch of a record for each partition, from one client.
+    pub fn as_one_batch(&self) -> Self {
+        Self {
+            batch_records: self.partitions as usize,
+            batches: 1,
+            ..*self
+        }
+    }
+
     pub fn batch_bytes(&self) -> u64 {
         (self.record_bytes * self.batch_records) as u64
     }

@@ -138,7 +138,7 @@ fn run(options: &Options) -> Result<Results> {
             options.rounds,
             machine::load_average()
         );
-        let limits = raw::measure(&options.scratch, fio_bytes, seconds)?;
+        let limits = raw::measure(&options.scratch, &options.bare, fio_bytes, seconds)?;
         println!("{limits:#?}");
         results.raw.push(limits);
         for turn in &turns {
@@ -245,7 +245,10 @@ fn perform(
             contender: contender.name(),
             mib_per_s: figures.mib_per_s(),
             records_per_s: figures.records_per_s(),
-            server_cpu_s_per_gib: (cpu_seconds(contender) - cpu) / bytes * f64::from(1 << 30),
+            server_cpu_s_per_gib: match workload.kind {
+                Kind::Fill => f64::NAN,
+                _ => (cpu_seconds(contender) - cpu) / bytes * f64::from(1 << 30),
+            },
             resident_mib: resident_bytes(contender).saturating_sub(resident_before) as f64
                 / f64::from(1 << 20),
             figures,

@@ -23,10 +23,15 @@ pub const WRITE: &str = "direct write MiB/s";
 pub const READ: &str = "direct read MiB/s";
 pub const SYNC_P50: &str = "write + fdatasync p50 µs";
 pub const SYNC_P99: &str = "write + fdatasync p99 µs";
+pub const BARE_SYNC_P50: &str = "the same on the node's runtime p50 µs";
+pub const BARE_SYNC_P99: &str = "the same on the node's runtime p99 µs";
 
 /// Measures all of them; `bytes` are what is written and read, and are removed again.
-pub fn measure(scratch: &Path, bytes: u64, seconds: u64) -> Result<Limits> {
+pub fn measure(scratch: &Path, bare: &Path, bytes: u64, seconds: u64) -> Result<Limits> {
     let (p50, p99) = sync(scratch, Duration::from_secs(seconds))?;
+    let mut command = Command::new(bare);
+    let on_runtime = output(command.arg("sync").arg(scratch).arg(seconds.to_string()))?;
+    let on_runtime = |key: &str| on_runtime[key].as_f64().context("bare says no time");
     let limits = Limits::from([
         (WRITE, disk(scratch, "write", bytes)?),
         (READ, disk(scratch, "read", bytes)?),
@@ -37,6 +42,8 @@ pub fn measure(scratch: &Path, bytes: u64, seconds: u64) -> Result<Limits> {
         ),
         (SYNC_P50, p50),
         (SYNC_P99, p99),
+        (BARE_SYNC_P50, on_runtime("p50_us")?),
+        (BARE_SYNC_P99, on_runtime("p99_us")?),
     ]);
     std::fs::remove_file(scratch.join("fio"))?;
     std::fs::remove_file(scratch.join("sync"))?;
@@ -48,6 +55,7 @@ pub fn commands(bytes: u64, seconds: u64) -> Vec<String> {
     vec![
         format!("fio {}", fio("write", bytes).join(" ")),
         format!("iperf3 --client 127.0.0.1 --time {seconds} [--zerocopy]"),
+        format!("bare sync FOLDER {seconds}"),
         "pwrite of 4 KiB over zeroed space (O_DIRECT), fdatasync, one at a time".into(),
     ]
 }

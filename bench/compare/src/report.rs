@@ -60,6 +60,8 @@ fn write(results: &Results, out: &mut String) -> std::fmt::Result {
         raw::READ,
         raw::SYNC_P50,
         raw::SYNC_P99,
+        raw::BARE_SYNC_P50,
+        raw::BARE_SYNC_P99,
     ] {
         writeln!(out, "| {name} | {} |", shown(&limits(results, name)))?;
     }
@@ -186,7 +188,7 @@ fn remark(results: &Results, workload: &Workload, name: &str) -> String {
     });
     let is_produced = workload.kind == Kind::Produce;
     let promise = promise.filter(|_| is_produced).unwrap_or_default();
-    match share_of_limit(results, workload, name) {
+    let remark = match share_of_limit(results, workload, name) {
         Some(share) if name == "bare" => {
             let counts = if share >= BARE_SHARE_MIN {
                 "counts"
@@ -200,7 +202,8 @@ fn remark(results: &Results, workload: &Workload, name: &str) -> String {
         }
         Some(share) => format!("{promise} ({:.0} % of the raw limit)", share * 100.0),
         None => promise,
-    }
+    };
+    remark.trim().to_owned()
 }
 
 /// The median share of the lower of loopback and disk, for workloads that either can limit.

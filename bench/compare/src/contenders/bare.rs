@@ -84,12 +84,20 @@ impl Contender for Bare {
     }
 
     fn settings(&self, _level: Level) -> String {
-        format!("one core, {PARTITIONS} files")
+        let kib = RESERVED_BYTES_MIN >> 10;
+        format!(
+            "one core, {PARTITIONS} files; space allocated for groups from {kib} KiB on, else zeroed"
+        )
     }
 
     fn start(&mut self, folder: &Path, _level: Level) -> Result<()> {
         let mut command = Command::new(&self.program);
-        command.arg("serve").arg(folder).arg(PARTITIONS.to_string());
+        command.arg("serve").arg(folder);
+        command.args([PARTITIONS, RESERVED_BYTES_MIN].map(|number| number.to_string()));
+        // Buffers of groups come back from the allocator with their pages.
+        command.env("MALLOC_MMAP_THRESHOLD_", (32 << 20).to_string());
+        command.env("MALLOC_TRIM_THRESHOLD_", (1 << 30).to_string());
+        command.env("MALLOC_TOP_PAD_", (64 << 20).to_string());
         let log = folder.join("log");
         let mut process = Process::start(&mut command, &log)?;
         self.address = process.wait_until(|| process::word_behind(&log, "ready "))?;
@@ -201,4 +209,6 @@ impl Wire for Blocks {
     }
 }
 
-const PARTITIONS: u32 = 16;
+const PARTITIONS: usize = 16;
+/// As in a node (`crates/storage/src/log/space.rs`).
+const RESERVED_BYTES_MIN: usize = 256 << 10;

@@ -108,10 +108,8 @@ impl Contender for Nats {
         let all = (0..load.partitions)
             .flat_map(|partition| publish(&format!("{topic}-{partition}"), "inbox.fill", &record));
         let requests = Requests::new([all.collect()])?;
-        load::produce(
-            vec![(self.connect("inbox.fill", Acks::default())?, requests)],
-            load,
-        )
+        let connections = vec![(self.connect("inbox.fill", Acks::default())?, requests)];
+        load::produce(connections, &load.as_one_batch())
     }
 
     fn consume(&mut self, topic: &str, load: &Consume) -> Result<Figures> {
@@ -215,8 +213,11 @@ fn pull(stream: &str, inbox: &str, count: u64) -> Vec<u8> {
     publish(&subject, inbox, body.as_bytes())
 }
 
-/// The next line, or message with its body, and its length; `None` if it has not arrived whole.
-fn message(bytes: &[u8]) -> Result<Option<(Option<&[u8]>, usize)>> {
+/// The body of a message, `None` for any other line; and the length of all of it.
+type Said<'a> = (Option<&'a [u8]>, usize);
+
+/// What is said next; `None` if it has not arrived whole.
+fn message(bytes: &[u8]) -> Result<Option<Said<'_>>> {
     let Some(end) = bytes
         .iter()
         .take(LINE_BYTES_MAX)
@@ -281,7 +282,7 @@ impl Wire for Messages {
             used += length;
             let Some(body) = body else { continue };
             self.check.take(body)?;
-            if self.check.records % self.count == 0 {
+            if self.check.records.is_multiple_of(self.count) {
                 out.extend(&self.request);
             }
         }

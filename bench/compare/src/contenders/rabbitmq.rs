@@ -7,7 +7,8 @@ use std::fs;
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
@@ -125,10 +126,12 @@ impl Contender for RabbitMq {
 
     fn consume(&mut self, topic: &str, load: &Consume) -> Result<Figures> {
         let connections = (0..load.produced.partitions).map(|partition| {
+            let name = format!("{topic}-{partition}");
+            self.wait_for(&name)?;
             let stream = self.greet()?;
             let check = Check::new(load.produced.record_bytes, load.produced.batch_records);
             let wire = Box::new(protocol::Chunks::new(check));
-            let first = protocol::subscribe(&format!("{topic}-{partition}"));
+            let first = protocol::subscribe(&name);
             Ok((Connection { stream, wire }, first))
         });
         load::consume(connections.collect::<Result<_>>()?, load)
@@ -146,6 +149,17 @@ impl Contender for RabbitMq {
 }
 
 impl RabbitMq {
+    /// After a start, streams become available one after the other.
+    fn wait_for(&self, name: &str) -> Result<()> {
+        let started = Instant::now();
+        loop {
+            match protocol::declare_publisher(&mut self.greet()?, 0, name) {
+                Err(_) if started.elapsed() < START_MAX => thread::sleep(Duration::from_millis(20)),
+                declared => return declared,
+            }
+        }
+    }
+
     fn greet(&self) -> Result<TcpStream> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
@@ -154,6 +168,7 @@ impl RabbitMq {
     }
 }
 
+const START_MAX: Duration = Duration::from_secs(30);
 const LIBRARY: &str = "/usr/lib/rabbitmq";
 /// A publisher's number is a byte; a divisor of a thousand, so that all connections have as many.
 const PUBLISHERS_MAX: usize = 250;

@@ -107,7 +107,8 @@ impl Contender for Redis {
         let key = |partition| format!("{topic}-{partition}");
         let adds = (0..load.partitions).flat_map(|partition| add(&key(partition), &record));
         let requests = Requests::new([adds.collect()])?;
-        load::produce(vec![(self.connect(Acks::default())?, requests)], load)
+        let connections = vec![(self.connect(Acks::default())?, requests)];
+        load::produce(connections, &load.as_one_batch())
     }
 
     fn consume(&mut self, topic: &str, load: &Consume) -> Result<Figures> {
