@@ -7,16 +7,19 @@
 //! contender    what an adapter has to do
 //! contenders/  the adapters
 //! load         the clients of everything but ourselves
+//! tally        what they count
 //! payload      what they send, and how a reader checks it
 //! process      servers: started, watched, ended
 //! raw          the machine's limits
 //! machine      what the machine is
 //! result       what was measured
 //! report       the table
+//! curves       how a node scales, without peers
 //! ```
 
 mod contender;
 mod contenders;
+mod curves;
 mod load;
 mod machine;
 mod payload;
@@ -24,6 +27,7 @@ mod process;
 mod raw;
 mod report;
 mod result;
+mod tally;
 mod workload;
 
 use std::fs;
@@ -32,9 +36,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
+use serde::Serialize;
 use serde_json::json;
 
 use contender::{Consume, Contender, Figures};
+use curves::Curves;
 use result::{Measured, Results, Who};
 use workload::{Kind, Turn, Workload};
 
@@ -47,7 +53,10 @@ struct Options {
     /// One short round, to see whether everything works.
     #[arg(long)]
     quick: bool,
-    /// Only these workloads, by the start of their names (with commas).
+    /// Measure how a node scales instead: partitions, connections, sizes, cores, length.
+    #[arg(long)]
+    curves: bool,
+    /// Only these workloads or curves, by the start of their names (with commas).
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Only these contenders, by the start of their names (with commas).
@@ -74,24 +83,55 @@ fn main() -> Result<()> {
     }
     fs::create_dir_all(&options.scratch)?;
     options.scratch = options.scratch.canonicalize()?;
-    let results = run(&options);
+    let written = match options.curves {
+        true => scale(&options).and_then(|curves| {
+            let text = curves::markdown(&curves);
+            write(&options.out, "curves", &curves, &text)
+        }),
+        false => run(&options).and_then(|results| {
+            let text = report::markdown(&results);
+            write(&options.out, "compare", &results, &text)
+        }),
+    };
     fs::remove_dir_all(&options.scratch)?;
-    let results = results?;
-    fs::create_dir_all(&options.out)?;
-    fs::write(
-        options.out.join("compare.json"),
-        serde_json::to_vec_pretty(&results)?,
-    )?;
-    fs::write(options.out.join("compare.md"), report::markdown(&results))?;
+    written?;
     println!("kept in {}", options.out.display());
     Ok(())
 }
 
-fn run(options: &Options) -> Result<Results> {
-    let is_wanted = |name: &str, wanted: &[String]| {
-        let starts = |start: &String| name.to_lowercase().starts_with(&start.to_lowercase());
-        wanted.is_empty() || wanted.iter().any(starts)
+/// Leaves `name.json` and `name.md`.
+fn write(out: &Path, name: &str, all: &impl Serialize, text: &str) -> Result<()> {
+    fs::create_dir_all(out)?;
+    let path = |ending: &str| out.join(format!("{name}.{ending}"));
+    fs::write(path("json"), serde_json::to_vec_pretty(all)?)?;
+    Ok(fs::write(path("md"), text)?)
+}
+
+/// Whether a name begins as one of those that are wanted, if any are named.
+fn is_wanted(name: &str, wanted: &[String]) -> bool {
+    let starts = |start: &String| name.to_lowercase().starts_with(&start.to_lowercase());
+    wanted.is_empty() || wanted.iter().any(starts)
+}
+
+fn scale(options: &Options) -> Result<Curves> {
+    let mut curves = Curves {
+        machine: machine::describe(&options.scratch),
+        rounds: options.rounds,
+        is_quick: options.quick,
+        curves: curves::planned(options.quick),
     };
+    let is_curve = |curve: &curves::Curve| is_wanted(curve.id, &options.only);
+    curves.curves.retain(is_curve);
+    curves::run(
+        &options.corelog,
+        &options.scratch,
+        options.rounds,
+        &mut curves,
+    )?;
+    Ok(curves)
+}
+
+fn run(options: &Options) -> Result<Results> {
     let mut turns = workload::turns(options.quick);
     for turn in &mut turns {
         // What is consumed has to be produced first.

@@ -27,6 +27,7 @@ pub enum Client {
 pub struct Corelog {
     program: PathBuf,
     client: Client,
+    cores: u32,
     server: String,
     process: Option<Process>,
 }
@@ -35,9 +36,9 @@ pub struct Corelog {
 mod line {
     use super::{Consume, Level, Produce};
 
-    pub(super) fn serve(folder: &str) -> Vec<String> {
+    pub(super) fn serve(folder: &str, cores: u32) -> Vec<String> {
         words(&format!(
-            "serve --cores 1 --data-dir {folder} --listen 127.0.0.1:0 --admin 127.0.0.1:0"
+            "serve --cores {cores} --data-dir {folder} --listen 127.0.0.1:0 --admin 127.0.0.1:0"
         ))
     }
 
@@ -53,9 +54,10 @@ mod line {
             Level::Durable => "durable",
         };
         words(&format!(
-            "bench produce --topic {topic} --partitions {} --record-bytes {}B --batch-bytes {}B \
-             --window {} --total {}B --ack {ack} --timeout 120s --output json",
+            "bench produce --topic {topic} --partitions {} --producers {} --record-bytes {}B \
+             --batch-bytes {}B --window {} --total {}B --ack {ack} --timeout 120s --output json",
             load.partitions,
+            load.clients,
             load.record_bytes,
             load.batch_bytes(),
             load.window,
@@ -63,9 +65,16 @@ mod line {
         ))
     }
 
-    pub(super) fn consume(topic: &str, _load: &Consume) -> Vec<String> {
+    pub(super) fn consume(topic: &str, load: &Consume) -> Vec<String> {
         words(&format!(
-            "bench consume --topic {topic} --timeout 120s --output json"
+            "bench consume --topic {topic} --consumers {} --timeout 120s --output json",
+            load.produced.partitions
+        ))
+    }
+
+    pub(super) fn seek(topic: &str) -> Vec<String> {
+        words(&format!(
+            "bench seek --topic {topic} --count 200 --output json"
         ))
     }
 
@@ -79,9 +88,22 @@ impl Corelog {
         Self {
             program: program.to_owned(),
             client,
+            cores: 1,
             server: String::new(),
             process: None,
         }
+    }
+
+    /// With so many cores.
+    pub fn with_cores(mut self, cores: u32) -> Self {
+        self.cores = cores;
+        self
+    }
+
+    /// The median time to the first record of a random place, in microseconds.
+    pub fn seek_p50_us(&self, topic: &str) -> Result<f64> {
+        let out: Value = serde_json::from_str(&self.run(&line::seek(topic))?)?;
+        out["seek_us"]["p50"].as_f64().context("seek_us")
     }
 
     fn run(&self, words: &[String]) -> Result<String> {
@@ -95,17 +117,32 @@ impl Corelog {
         Ok(String::from_utf8(out.stdout)?)
     }
 
+    /// Each client sends to partitions of its own by turns, or to one that it shares with others.
     fn produce_plainly(&self, topic: &str, load: &Produce) -> Result<Figures> {
         let batches = Batches::new(load.record_bytes, load.batch_records);
-        let id = protocol::topic_id(&self.server, topic)?;
-        let requests = (0..load.partitions).map(|partition| {
-            let produce =
-                |records: Vec<_>| protocol::produce(topic, id, partition, load.level, &records);
-            Requests::new(batches.iter().map(produce).collect::<Result<Vec<_>>>()?)
-        });
-        let requests = requests.collect::<Result<Vec<_>>>()?;
+        let mut ids = Vec::new();
+        for (name, _) in topics(topic, load.partitions) {
+            let id = protocol::topic_id(&self.server, &name)?;
+            ids.push((name, id));
+        }
+        let shares = load.clients.min(load.partitions);
+        let mut requests = Vec::new();
+        for share in 0..shares {
+            let its = || (share..load.partitions).step_by(shares as usize);
+            let turns = (REQUESTS_MAX / its().count()).max(1);
+            let mut by_turns = Vec::new();
+            for records in batches.iter().take(turns) {
+                for partition in its() {
+                    let (name, id) = &ids[(partition / TOPIC_PARTITIONS_MAX) as usize];
+                    let partition = partition % TOPIC_PARTITIONS_MAX;
+                    let level = load.level;
+                    by_turns.push(protocol::produce(name, *id, partition, level, &records)?);
+                }
+            }
+            requests.push(Requests::new(by_turns)?);
+        }
         let connections = (0..load.clients).map(|client| {
-            let requests = requests[(client % load.partitions) as usize].clone();
+            let requests = requests[(client % shares) as usize].clone();
             let stream = protocol::greet(&self.server)?;
             let wire = Box::new(protocol::Acks {
                 batch_records: load.batch_records as u64,
@@ -154,15 +191,14 @@ impl Contender for Corelog {
     }
 
     fn settings(&self, _level: Level) -> String {
-        "--cores 1".into()
+        format!("--cores {}", self.cores)
     }
 
     fn start(&mut self, folder: &Path, _level: Level) -> Result<()> {
         let mut command = Command::new(&self.program);
         let data = folder.join("data");
-        command.args(line::serve(
-            data.to_str().context("a folder of plain letters")?,
-        ));
+        let data = data.to_str().context("a folder of plain letters")?;
+        command.args(line::serve(data, self.cores));
         let log = folder.join("log");
         let mut process = Process::start(&mut command, &log)?;
         self.server = process.wait_until(|| process::word_behind(&log, "ready listen="))?;
@@ -171,15 +207,19 @@ impl Contender for Corelog {
     }
 
     fn create(&mut self, topic: &str, partitions: u32) -> Result<()> {
-        self.run(&line::create(topic, partitions)).map(drop)
+        for (name, partitions) in topics(topic, partitions) {
+            self.run(&line::create(&name, partitions))?;
+        }
+        Ok(())
     }
 
     fn produce(&mut self, topic: &str, load: &Produce) -> Result<Figures> {
         if self.client == Client::Plain {
             return self.produce_plainly(topic, load);
         }
-        let batches = load.batches.div_ceil(load.partitions.into()) * u64::from(load.partitions);
-        let records = batches * load.batch_records as u64;
+        // Each producer sends as many batches to each of its partitions.
+        let streams = u64::from(load.partitions.max(load.clients));
+        let records = load.batches.div_ceil(streams) * streams * load.batch_records as u64;
         self.measure(&line::produce(topic, load), Some(records))
     }
 
@@ -195,12 +235,8 @@ impl Contender for Corelog {
     }
 
     fn cannot(&self, workload: &Workload) -> Option<String> {
-        let is_crowd = workload.load.clients > workload.load.partitions;
-        match self.client {
-            Client::Own if is_crowd => Some("`corelog bench` has one client a partition".into()),
-            Client::Plain if workload.kind != Kind::Produce => Some("only produces".into()),
-            _ => None,
-        }
+        let is_plain = self.client == Client::Plain;
+        (is_plain && workload.kind != Kind::Produce).then(|| "only produces".into())
     }
 
     fn process(&self) -> Option<&Process> {
@@ -211,3 +247,20 @@ impl Contender for Corelog {
         self.process.take().map_or(Ok(()), Process::stop)
     }
 }
+
+/// The topics that so many partitions need, each with its share of them.
+fn topics(topic: &str, partitions: u32) -> impl Iterator<Item = (String, u32)> {
+    let starts = (0..partitions).step_by(TOPIC_PARTITIONS_MAX as usize);
+    starts.map(move |start| {
+        let name = match start / TOPIC_PARTITIONS_MAX {
+            0 => topic.to_owned(),
+            number => format!("{topic}-{number}"),
+        };
+        (name, TOPIC_PARTITIONS_MAX.min(partitions - start))
+    })
+}
+
+/// The most partitions that a topic has.
+const TOPIC_PARTITIONS_MAX: u32 = 4096;
+/// Requests that a client sends by turns, unless it has more partitions than that.
+const REQUESTS_MAX: usize = 256;

@@ -12,6 +12,8 @@ use std::path::Path;
 
 use crate::contender::Contender;
 
+pub use corelog::{Client, Corelog};
+
 /// Every contender there is, installed or not; the first is the one that others are compared with.
 pub fn all(corelog: &Path, bare: &Path) -> Vec<Box<dyn Contender>> {
     vec![
