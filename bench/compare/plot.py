@@ -4,6 +4,10 @@
 From FOLDER/compare.json, as PNG and SVG: throughput.* (producing and consuming) and latency.* (single
 records, memory). A panel for each workload, a bar for each contender: its median, and a line from its
 least to its most. Panels have scales of their own, all from zero.
+
+From FOLDER/curves.json: curves.*, a row for each thing that was varied, on a logarithmic axis; medians and
+a band from the least to the most. Scales begin at zero, but those of times are
+logarithmic where they differ much.
 """
 import json
 import pathlib
@@ -14,6 +18,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
+from matplotlib import ticker  # noqa: E402
 
 COLOURS = {
     "Corelog": "#1f5fa8",
@@ -32,10 +37,19 @@ UNITS = {
     "resident_mib": ("MiB", 1),
 }
 COLUMNS = 2
+# Times that differ by more than this are drawn on a logarithmic scale.
+LOGARITHMIC_FROM = 20
 
 
 def main():
     folder = pathlib.Path(sys.argv[1])
+    if (folder / "compare.json").exists():
+        comparison(folder)
+    if (folder / "curves.json").exists():
+        curves(folder)
+
+
+def comparison(folder):
     results = json.loads((folder / "compare.json").read_text())
     rates = [row for row in results["workloads"] if row["metric"].endswith("_per_s")]
     others = [row for row in results["workloads"] if row not in rates]
@@ -65,6 +79,10 @@ def draw(results, workloads, path, title):
         axis.set_axis_off()
     for axis, (row, found) in zip(axes.flat, panels):
         panel(axis, row, found)
+    keep(figure, path, results, title)
+
+
+def keep(figure, path, results, title):
     machine = results["machine"]
     about = f"{machine['processor']}, {machine['cores']} cores, {machine['kernel']}, {machine['date'][:10]}"
     rounds = "1 round" if results["rounds"] == 1 else f"{results['rounds']} rounds"
@@ -120,6 +138,57 @@ def panel(axis, row, found):
     axis.set_title(wrapped(row["title"]), fontsize=9.5, loc="left")
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)
+
+
+def curves(folder):
+    results = json.loads((folder / "curves.json").read_text())
+    rows, columns = len(results["curves"]), max(len(curve["told"]) for curve in results["curves"])
+    figure = plt.figure(figsize=(4.6 * columns, 2.9 * rows + 0.8), layout="constrained")
+    lines = figure.subfigures(rows, 1, squeeze=False)[:, 0]
+    for line, curve in zip(lines, results["curves"]):
+        line.suptitle(curve["title"], fontsize=10, x=0.01, ha="left")
+        axes = line.subplots(1, columns, squeeze=False)[0]
+        for axis in axes[len(curve["told"]) :]:
+            axis.set_axis_off()
+        for axis, name in zip(axes, curve["told"]):
+            bend(axis, curve, name)
+    keep(figure, folder / "curves", results, "How a node scales")
+
+
+def bend(axis, curve, name):
+    """One thing that was told over what was varied."""
+    points = [(point["x"], [one[name] for one in point["rounds"]]) for point in curve["points"]]
+    points = [(x, values) for x, values in points if values]
+    if not points:
+        return
+    xs = [x for x, _ in points]
+    axis.fill_between(xs, [min(v) for _, v in points], [max(v) for _, v in points], color="#1f5fa8", alpha=0.2)
+    axis.plot(xs, [statistics.median(v) for _, v in points], color="#1f5fa8", marker="o", markersize=4)
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(xs, [short(x) for x in xs], fontsize=8)
+    axis.minorticks_off()
+    axis.set_xlabel(curve["axis"], fontsize=8)
+    axis.set_ylabel(name, fontsize=8)
+    medians = [statistics.median(values) for _, values in points]
+    if name.endswith("µs") and max(medians) > LOGARITHMIC_FROM * min(medians):
+        axis.set_yscale("log")
+        axis.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_minor_locator(ticker.NullLocator())
+    else:
+        axis.set_ylim(bottom=0)
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+    axis.tick_params(axis="y", labelsize=8)
+    axis.grid(alpha=0.25)
+    for side in ("top", "right"):
+        axis.spines[side].set_visible(False)
+
+
+def short(value):
+    """In thousands of either kind, whichever it is a multiple of."""
+    for unit, many in (("Mi", 1 << 20), ("Ki", 1 << 10), ("k", 1000)):
+        if value >= many and value % many == 0:
+            return f"{value / many:.0f}{unit}"
+    return f"{value:.0f}"
 
 
 def number(value):
