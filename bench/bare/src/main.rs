@@ -21,7 +21,7 @@
 //!
 //! `serve` receives, checks and answers, `group` copies, writes and syncs, `sync` is the second command.
 //! There are no records, topics, offsets, indexes, limits or recovery: it shows room, it is no product.
-//! Processor, timer, heartbeats, groups and space are a node's (`crates/node/src/rt`,
+//! Processor, timer, heartbeats, allocator, groups and space are a node's (`crates/node/src/rt`,
 //! `crates/storage/src/log/space.rs`).
 
 mod group;
@@ -29,20 +29,35 @@ mod serve;
 mod sync;
 
 use std::io::{Error, Result};
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use glommio::timer::sleep;
 use glommio::{LocalExecutorBuilder, Placement, PoolPlacement, spawn_local};
+use rustix::process::{Signal, getpid, kill_process};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<_> = arguments.iter().map(String::as_str).collect();
     let executor = LocalExecutorBuilder::new(Placement::Fixed(0))
-        .io_memory(1 << 20)
+        .io_memory(8 << 20)
         .ring_depth(128)
         .preempt_timer(Duration::from_millis(1))
         .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
         .make()?;
+    // Interrupts the main thread's sleep, should all of its heartbeats have expired at once.
+    signal_hook::flag::register(signal_hook::consts::SIGURG, Arc::default())?;
+    thread::spawn(|| {
+        loop {
+            thread::sleep(Duration::from_millis(50));
+            // A process may always send a signal to itself.
+            let _ = kill_process(getpid(), Signal::URG);
+        }
+    });
     executor.run(async {
         // Eight heartbeats, without which a core may sleep on runnable tasks.
         for beat in 0..8 {

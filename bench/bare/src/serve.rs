@@ -20,6 +20,7 @@ const READS_AHEAD: usize = 4;
 
 /// Serves partitions on a free port, for ever.
 pub(crate) async fn serve(folder: &str, count: usize, reserved_bytes_min: usize) -> Result<()> {
+    group::learn_device(folder).await?;
     let mut partitions = Vec::new();
     for number in 0..count {
         let partition = Partition::open(format!("{folder}/{number}")).await?;

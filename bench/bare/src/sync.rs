@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use crate::group::{BLOCK, Partition, prepare};
+use crate::group::{BLOCK, Partition, learn_device, prepare};
 
 const FILE_BYTES: u64 = 64 << 20;
 const TOOK_NS_MAX: u64 = 60_000_000_000;
 
 /// Prints the median and the 99th percentile as JSON.
 pub(crate) async fn measure(folder: &str, seconds: usize) -> Result<()> {
+    learn_device(folder).await?;
     let partition = Partition::open(format!("{folder}/sync")).await?;
     let file = &partition.file;
     prepare(file, &Cell::new(0), FILE_BYTES, true).await?;

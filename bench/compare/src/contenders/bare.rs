@@ -94,10 +94,6 @@ impl Contender for Bare {
         let mut command = Command::new(&self.program);
         command.arg("serve").arg(folder);
         command.args([PARTITIONS, RESERVED_BYTES_MIN].map(|number| number.to_string()));
-        // Buffers of groups come back from the allocator with their pages.
-        command.env("MALLOC_MMAP_THRESHOLD_", (32 << 20).to_string());
-        command.env("MALLOC_TRIM_THRESHOLD_", (1 << 30).to_string());
-        command.env("MALLOC_TOP_PAD_", (64 << 20).to_string());
         let log = folder.join("log");
         let mut process = Process::start(&mut command, &log)?;
         self.address = process.wait_until(|| process::word_behind(&log, "ready "))?;
