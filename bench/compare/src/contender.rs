@@ -88,6 +88,8 @@ pub struct Produce {
     /// Batches in all; fewer if they are not acknowledged by then.
     pub batches: u64,
     pub seconds_max: f64,
+    /// Whether the client of this program sends large requests by `sendfile`.
+    pub is_zero_copy: bool,
 }
 
 impl Produce {

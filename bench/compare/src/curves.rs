@@ -139,6 +139,7 @@ fn load(level: Level, record_bytes: usize, batch_records: usize) -> Produce {
         window: 1,
         batches: 0,
         seconds_max: 0.0,
+        is_zero_copy: false,
     }
 }
 

@@ -2,7 +2,8 @@
 //! is the server.
 //!
 //! Requests are encoded once, before the clock starts, and sent again and again: large ones by `sendfile`
-//! from memory, without a copy. Answers are decoded as they arrive. Connections that move large batches
+//! from memory, without a copy, where that is faster than copying them (it makes small pages for the
+//! receiver, which costs some machines more than it saves). Answers are decoded as they arrive. Connections that move large batches
 //! have a thread each, those that move single records share one; a thread waits in epoll alone.
 //!
 //! It is a closed loop: each connection keeps a window of batches in flight, and a latency is the time
@@ -185,6 +186,7 @@ struct Sending {
     requests: Arc<Requests>,
     batch_records: u64,
     window: usize,
+    is_zero_copy: bool,
     batches: u64,
     begun: u64,
     acked: u64,
@@ -200,6 +202,7 @@ impl Sending {
             requests,
             batch_records: load.batch_records as u64,
             window: load.window,
+            is_zero_copy: load.is_zero_copy,
             batches,
             begun: 0,
             acked: 0,
@@ -220,7 +223,7 @@ impl Sending {
                 self.begun += 1;
                 self.at.push_back(Instant::now());
             }
-            let sent = if self.rest.len() < COPIED_BYTES_MAX {
+            let sent = if !self.is_zero_copy || self.rest.len() < COPIED_BYTES_MAX {
                 stream.write(&self.requests.bytes[self.rest.clone()])?
             } else {
                 let mut from = self.rest.start as u64;

@@ -180,6 +180,9 @@ fn run(options: &Options) -> Result<Results> {
         );
         let limits = raw::measure(&options.scratch, &options.bare, fio_bytes, seconds)?;
         println!("{limits:#?}");
+        for workload in turns.iter_mut().flat_map(|turn| &mut turn.workloads) {
+            workload.load.is_zero_copy = raw::is_zero_copy_faster(&limits);
+        }
         results.raw.push(limits);
         for turn in &turns {
             // Each round begins with another one.

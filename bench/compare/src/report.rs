@@ -209,19 +209,20 @@ fn remark(results: &Results, workload: &Workload, name: &str) -> String {
 /// The median share of the lower of loopback and disk, for workloads that either can limit.
 fn share_of_limit(results: &Results, workload: &Workload, name: &str) -> Option<f64> {
     let is_bulk = workload.load.batch_records > 1;
-    let names: &[&str] = match workload.kind {
-        Kind::Produce if is_bulk => &[raw::LOOPBACK_ZERO_COPY, raw::WRITE],
-        Kind::Consume => &[raw::LOOPBACK],
-        Kind::ConsumeCold => &[raw::LOOPBACK, raw::READ],
-        _ => return None,
+    let disk = match workload.kind {
+        Kind::Produce if is_bulk => Some(raw::WRITE),
+        Kind::ConsumeCold => Some(raw::READ),
+        Kind::Consume => None,
+        Kind::Produce | Kind::Fill => return None,
     };
     let values = results.values(workload.id, name, |one| one.mib_per_s);
     let shares: Vec<_> = values
         .iter()
         .filter_map(|(round, value)| {
             let limits = results.raw.get(*round)?;
-            let least = names.iter().filter_map(|name| limits.get(name)).copied();
-            Some((*round, value / least.reduce(f64::min)?))
+            let loopback = limits[raw::LOOPBACK].max(limits[raw::LOOPBACK_ZERO_COPY]);
+            let disk = disk.map_or(f64::INFINITY, |disk| limits[disk]);
+            Some((*round, value / loopback.min(disk)))
         })
         .collect();
     median(&shares)
