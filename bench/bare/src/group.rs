@@ -1,7 +1,7 @@
 //! Group commit: what came in while a group was written is the next group.
 
 use std::cell::{Cell, RefCell};
-use std::io::{Result, Write as _};
+use std::io::Result;
 use std::rc::Rc;
 
 use futures_lite::future::zip;
@@ -29,22 +29,6 @@ struct Tail {
     buffer: Option<DmaBuffer>,
     filled: usize,
     waiting: Vec<Rc<Semaphore>>,
-}
-
-/// The runtime asks the first file that it opens whether its device can be polled, and takes the empty
-/// read of an empty file for a yes: it gets one with bytes.
-pub(crate) async fn learn_device(folder: &str) -> Result<()> {
-    let path = format!("{folder}/sample");
-    let mut file = std::fs::File::create(&path)?;
-    file.write_all(&[1; BLOCK])?;
-    file.sync_all()?;
-    OpenOptions::new()
-        .read(true)
-        .dma_open(&path)
-        .await?
-        .close()
-        .await?;
-    std::fs::remove_file(path)
 }
 
 impl Partition {

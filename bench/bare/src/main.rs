@@ -19,22 +19,27 @@
 //! | 3 read memory | the body is a u64: so many bytes of one block are sent                     |
 //! | 4 read file   | the same from the start of the partition's file, by large direct reads     |
 //!
-//! `serve` receives, checks and answers, `group` copies, writes and syncs, `sync` is the second command.
+//! `connection` receives, checks, answers and sends, `group` copies, writes and syncs: some 200 lines. What is
+//! here starts them; `sync` is the second command.
 //! There are no records, topics, offsets, indexes, limits or recovery: it shows room, it is no product.
 //! Processor, timer, heartbeats, allocator, groups and space are a node's (`crates/node/src/rt`,
 //! `crates/storage/src/log/space.rs`).
 
+mod connection;
 mod group;
-mod serve;
 mod sync;
 
-use std::io::{Error, Result};
+use std::io::{Error, Result, Write as _};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use glommio::io::OpenOptions;
+use glommio::net::TcpListener;
 use glommio::timer::sleep;
 use glommio::{LocalExecutorBuilder, Placement, PoolPlacement, spawn_local};
+use group::Partition;
 use rustix::process::{Signal, getpid, kill_process};
 
 #[global_allocator]
@@ -70,9 +75,7 @@ fn main() -> Result<()> {
             .detach();
         }
         match words[..] {
-            ["serve", folder, count, bytes] => {
-                serve::serve(folder, number(count)?, number(bytes)?).await
-            }
+            ["serve", folder, count, bytes] => serve(folder, number(count)?, number(bytes)?).await,
             ["sync", folder, time] => sync::measure(folder, number(time)?).await,
             _ => Err(Error::other(
                 "serve FOLDER PARTITIONS BYTES | sync FOLDER SECONDS",
@@ -83,4 +86,40 @@ fn main() -> Result<()> {
 
 fn number(word: &str) -> Result<usize> {
     word.parse().map_err(Error::other)
+}
+
+/// Serves partitions on a free port, for ever.
+async fn serve(folder: &str, count: usize, reserved_bytes_min: usize) -> Result<()> {
+    learn_device(folder).await?;
+    let mut partitions = Vec::new();
+    for number in 0..count {
+        let partition = Partition::open(format!("{folder}/{number}")).await?;
+        spawn_local(group::commit(Rc::clone(&partition), reserved_bytes_min)).detach();
+        partitions.push(partition);
+    }
+    let partitions: Rc<[_]> = partitions.into();
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    println!("ready {}", listener.local_addr()?);
+    loop {
+        let stream = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        // A client that goes away is no error.
+        spawn_local(connection::converse(stream, Rc::clone(&partitions))).detach();
+    }
+}
+
+/// The runtime asks the first file that it opens whether its device can be polled, and takes the empty
+/// read of an empty file for a yes: it gets one with bytes.
+async fn learn_device(folder: &str) -> Result<()> {
+    let path = format!("{folder}/sample");
+    let mut file = std::fs::File::create(&path)?;
+    file.write_all(&[1; group::BLOCK])?;
+    file.sync_all()?;
+    OpenOptions::new()
+        .read(true)
+        .dma_open(&path)
+        .await?
+        .close()
+        .await?;
+    std::fs::remove_file(path)
 }

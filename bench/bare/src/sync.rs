@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use crate::group::{BLOCK, Partition, learn_device, prepare};
+use crate::group::{BLOCK, Partition, prepare};
+use crate::learn_device;
 
 const FILE_BYTES: u64 = 64 << 20;
 const TOOK_NS_MAX: u64 = 60_000_000_000;

@@ -50,7 +50,10 @@ impl Who {
             accepted: promise(Level::Accepted),
             durable: promise(Level::Durable),
             settings_accepted: contender.settings(Level::Accepted),
-            settings_durable: contender.settings(Level::Durable),
+            settings_durable: match contender.promise(Level::Durable) {
+                Ok(_) => contender.settings(Level::Durable),
+                Err(_) => contender.settings(Level::Accepted),
+            },
         }
     }
 }

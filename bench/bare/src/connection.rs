@@ -6,39 +6,19 @@ use std::rc::Rc;
 use futures_lite::io::split;
 use futures_lite::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use glommio::io::{DmaFile, DmaStreamReaderBuilder};
-use glommio::net::{TcpListener, TcpStream};
+use glommio::net::TcpStream;
 use glommio::sync::Semaphore;
 use glommio::{executor, spawn_local};
 
 use crate::group::{self, Partition};
 
-const HEADER_BYTES: usize = size_of::<u128>();
 /// What is received at once while no frame has begun: many small ones, or the start of a large one.
 const RECEIVE_BYTES: usize = 64 << 10;
 const READ_BYTES: usize = 1 << 20;
 const READS_AHEAD: usize = 4;
 
-/// Serves partitions on a free port, for ever.
-pub(crate) async fn serve(folder: &str, count: usize, reserved_bytes_min: usize) -> Result<()> {
-    group::learn_device(folder).await?;
-    let mut partitions = Vec::new();
-    for number in 0..count {
-        let partition = Partition::open(format!("{folder}/{number}")).await?;
-        spawn_local(group::commit(Rc::clone(&partition), reserved_bytes_min)).detach();
-        partitions.push(partition);
-    }
-    let partitions: Rc<[_]> = partitions.into();
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    println!("ready {}", listener.local_addr()?);
-    loop {
-        let stream = listener.accept().await?;
-        stream.set_nodelay(true)?;
-        // A client that goes away is no error.
-        spawn_local(converse(stream, Rc::clone(&partitions))).detach();
-    }
-}
-
-async fn converse(stream: TcpStream, partitions: Rc<[Rc<Partition>]>) -> Result<()> {
+/// Receives frames and answers them until the client goes away.
+pub(crate) async fn converse(stream: TcpStream, partitions: Rc<[Rc<Partition>]>) -> Result<()> {
     let (mut reader, writer) = split(stream);
     let (mut writer, acks) = (Some(writer), Rc::new(Semaphore::new(0)));
     let (mut buffer, mut filled) = (vec![0; group::BYTES], 0);
@@ -51,11 +31,11 @@ async fn converse(stream: TcpStream, partitions: Rc<[Rc<Partition>]>) -> Result<
             };
             let header = u128::from_le_bytes(*header);
             let field = |number: u32| (header >> (32 * number)) as u32;
-            let end = start + HEADER_BYTES + field(0) as usize;
+            let end = start + size_of::<u128>() + field(0) as usize;
             if filled < end {
                 break end - filled;
             }
-            let body = &buffer[start + HEADER_BYTES..end];
+            let body = &buffer[start + size_of::<u128>()..end];
             let (partition, crc, kind) = (&partitions[field(1) as usize], field(2), field(3));
             start = end;
             if kind > 2 {
