@@ -21,7 +21,7 @@ const RULES: [Rule; 7] = [
     },
     Rule {
         names: &["glommio"],
-        rooms: &["crates/node/src/rt/"],
+        rooms: &["crates/node/src/rt/", "bench/bare/"],
         is_for_tests: false,
         reason: "another runtime must be able to take its place in one room",
     },

@@ -1,0 +1,143 @@
+//! What is compared: a server that can be started, produced to, consumed from and looked at.
+//!
+//! An adapter is one implementation of [`Contender`] and one line in
+//! [`all`](crate::contenders::all). If its protocol is simple, [`load`](crate::load) drives it, and the
+//! adapter says how a batch is encoded and how acknowledgements are counted; if it has a measuring tool
+//! of its own, the adapter runs that and reads what it prints.
+
+use std::path::Path;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::process::Process;
+use crate::workload::Workload;
+
+/// What a producer waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// The server has it; a crash of the machine, or of the server, may lose it.
+    Accepted,
+    /// It is on the disk.
+    Durable,
+}
+
+/// What an acknowledgement of a contender means, or why it has none like this.
+pub type Promise = std::result::Result<&'static str, String>;
+
+/// A server beside others. Methods are called in the order in which they stand here.
+pub trait Contender {
+    /// As it is called in tables.
+    fn name(&self) -> &'static str;
+
+    /// Its version, or why it is not there.
+    fn version(&self) -> Result<String>;
+
+    /// What its acknowledgement means at `level`.
+    fn promise(&self, level: Level) -> Promise;
+
+    /// The settings that differ from what it does by itself.
+    fn settings(&self, level: Level) -> String;
+
+    /// Starts the server on `folder`, which is empty or what an earlier one left, and waits until it
+    /// serves.
+    fn start(&mut self, folder: &Path, level: Level) -> Result<()>;
+
+    /// Makes a topic of so many partitions: whatever the server calls a log.
+    fn create(&mut self, topic: &str, partitions: u32) -> Result<()>;
+
+    /// Sends batches to a topic and waits for their acknowledgements.
+    fn produce(&mut self, topic: &str, load: &Produce) -> Result<Figures>;
+
+    /// Sends one record to each partition of a topic that [`create`](Self::create) made, over one
+    /// connection where that is possible.
+    fn fill(&mut self, topic: &str, load: &Produce) -> Result<Figures>;
+
+    /// Reads a topic from its start, decoding each record.
+    fn consume(&mut self, topic: &str, load: &Consume) -> Result<Figures>;
+
+    /// The bare round trip over the loopback, if this contender has one.
+    fn echo(&mut self, _load: &Produce) -> Option<Result<Figures>> {
+        None
+    }
+
+    /// Why it cannot do a workload that it has a level for.
+    fn cannot(&self, _workload: &Workload) -> Option<String> {
+        None
+    }
+
+    /// The process that serves, for its processor time and memory.
+    fn process(&self) -> Option<&Process>;
+
+    /// Ends the server: what it promised is on the disk afterwards.
+    fn stop(&mut self) -> Result<()>;
+}
+
+/// A closed loop of producers.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Produce {
+    pub level: Level,
+    pub record_bytes: usize,
+    pub batch_records: usize,
+    /// Connections, each of which produces to partition (its number modulo partitions).
+    pub clients: u32,
+    pub partitions: u32,
+    /// Batches that each client keeps in flight.
+    pub window: usize,
+    /// Batches in all; fewer if they are not acknowledged by then.
+    pub batches: u64,
+    pub seconds_max: f64,
+    /// Whether the client of this program sends large requests by `sendfile`.
+    pub is_zero_copy: bool,
+}
+
+impl Produce {
+    /// One batch of a record for each partition, from one client.
+    pub fn as_one_batch(&self) -> Self {
+        Self {
+            batch_records: self.partitions as usize,
+            batches: 1,
+            ..*self
+        }
+    }
+
+    pub fn batch_bytes(&self) -> u64 {
+        (self.record_bytes * self.batch_records) as u64
+    }
+}
+
+/// What was produced before, to be read.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Consume {
+    pub produced: Produce,
+    /// Whether the server was started anew since, and nothing of it is in the page cache.
+    pub is_cold: bool,
+    /// Records in all.
+    pub records: u64,
+}
+
+/// What was measured. Records and bytes (of payload) are those within `seconds`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Figures {
+    pub records: u64,
+    pub bytes: u64,
+    pub seconds: f64,
+    /// Records in all, those of the warm-up among them.
+    pub records_total: u64,
+    /// Of acknowledgements: the median and the 99th percentile.
+    pub p50_us: Option<f64>,
+    pub p99_us: Option<f64>,
+    /// How it was measured: a command, or the client.
+    pub how: String,
+}
+
+impl Figures {
+    pub fn mib_per_s(&self) -> f64 {
+        self.bytes as f64 / f64::from(1 << 20) / self.seconds
+    }
+
+    pub fn records_per_s(&self) -> f64 {
+        self.records as f64 / self.seconds
+    }
+}

@@ -1,0 +1,266 @@
+//! A node of this repository, measured twice: by its own client (`corelog bench`, which builds every batch
+//! and decodes every record while it measures) and, producing, by the plain client that peers are measured
+//! by. What is between the two is what our client costs.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use super::corelog_protocol as protocol;
+use crate::contender::{Consume, Contender, Figures, Level, Produce, Promise};
+use crate::load::{self, Connection, Requests};
+use crate::payload::Batches;
+use crate::process::{self, Process};
+use crate::workload::{Kind, Workload};
+
+/// Who produces and consumes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Client {
+    /// `corelog bench`.
+    Own,
+    /// [`load`].
+    Plain,
+}
+
+pub struct Corelog {
+    program: PathBuf,
+    client: Client,
+    cores: u32,
+    server: String,
+    process: Option<Process>,
+}
+
+/// The command lines: the only place that knows them.
+mod line {
+    use super::{Consume, Level, Produce};
+
+    pub(super) fn serve(folder: &str, cores: u32) -> Vec<String> {
+        words(&format!(
+            "serve --cores {cores} --data-dir {folder} --listen 127.0.0.1:0 --admin 127.0.0.1:0"
+        ))
+    }
+
+    pub(super) fn create(topic: &str, partitions: u32) -> Vec<String> {
+        words(&format!(
+            "topic create {topic} --partitions {partitions} --if-not-exists"
+        ))
+    }
+
+    pub(super) fn produce(topic: &str, load: &Produce) -> Vec<String> {
+        let ack = match load.level {
+            Level::Accepted => "accepted",
+            Level::Durable => "durable",
+        };
+        words(&format!(
+            "bench produce --topic {topic} --partitions {} --producers {} --record-bytes {}B \
+             --batch-bytes {}B --window {} --total {}B --ack {ack} --timeout 120s --output json",
+            load.partitions,
+            load.clients,
+            load.record_bytes,
+            load.batch_bytes(),
+            load.window,
+            load.batches * load.batch_bytes(),
+        ))
+    }
+
+    pub(super) fn consume(topic: &str, load: &Consume) -> Vec<String> {
+        words(&format!(
+            "bench consume --topic {topic} --consumers {} --timeout 120s --output json",
+            load.produced.partitions
+        ))
+    }
+
+    pub(super) fn seek(topic: &str) -> Vec<String> {
+        words(&format!(
+            "bench seek --topic {topic} --count 200 --output json"
+        ))
+    }
+
+    fn words(line: &str) -> Vec<String> {
+        line.split_whitespace().map(str::to_owned).collect()
+    }
+}
+
+impl Corelog {
+    pub fn new(program: &Path, client: Client) -> Self {
+        Self {
+            program: program.to_owned(),
+            client,
+            cores: 1,
+            server: String::new(),
+            process: None,
+        }
+    }
+
+    /// With so many cores.
+    pub fn with_cores(mut self, cores: u32) -> Self {
+        self.cores = cores;
+        self
+    }
+
+    /// The median time to the first record of a random place, in microseconds.
+    pub fn seek_p50_us(&self, topic: &str) -> Result<f64> {
+        let out: Value = serde_json::from_str(&self.run(&line::seek(topic))?)?;
+        out["seek_us"]["p50"].as_f64().context("seek_us")
+    }
+
+    fn run(&self, words: &[String]) -> Result<String> {
+        let mut command = Command::new(&self.program);
+        let out = command
+            .args(words)
+            .env("CORELOG_SERVER", &self.server)
+            .output()?;
+        let error = String::from_utf8_lossy(&out.stderr);
+        ensure!(out.status.success(), "corelog {}: {error}", words.join(" "));
+        Ok(String::from_utf8(out.stdout)?)
+    }
+
+    /// Each client sends to partitions of its own by turns, or to one that it shares with others.
+    fn produce_plainly(&self, topic: &str, load: &Produce) -> Result<Figures> {
+        let batches = Batches::new(load.record_bytes, load.batch_records);
+        let mut ids = Vec::new();
+        for (name, _) in topics(topic, load.partitions) {
+            let id = protocol::topic_id(&self.server, &name)?;
+            ids.push((name, id));
+        }
+        let shares = load.clients.min(load.partitions);
+        let mut requests = Vec::new();
+        for share in 0..shares {
+            let its = || (share..load.partitions).step_by(shares as usize);
+            let turns = (REQUESTS_MAX / its().count()).max(1);
+            let mut by_turns = Vec::new();
+            for records in batches.iter().take(turns) {
+                for partition in its() {
+                    let (name, id) = &ids[(partition / TOPIC_PARTITIONS_MAX) as usize];
+                    let partition = partition % TOPIC_PARTITIONS_MAX;
+                    let level = load.level;
+                    by_turns.push(protocol::produce(name, *id, partition, level, &records)?);
+                }
+            }
+            requests.push(Requests::new(by_turns)?);
+        }
+        let connections = (0..load.clients).map(|client| {
+            let requests = requests[(client % shares) as usize].clone();
+            let stream = protocol::greet(&self.server)?;
+            let wire = Box::new(protocol::Acks {
+                batch_records: load.batch_records as u64,
+                records: 0,
+            });
+            Ok((Connection { stream, wire }, requests))
+        });
+        load::produce(connections.collect::<Result<_>>()?, load)
+    }
+
+    fn measure(&self, words: &[String], records_total: Option<u64>) -> Result<Figures> {
+        let out: Value = serde_json::from_str(&self.run(words)?)?;
+        let records = out["records"].as_u64().context("records")?;
+        Ok(Figures {
+            records,
+            bytes: out["bytes"].as_u64().context("bytes")?,
+            seconds: out["seconds"].as_f64().context("seconds")?,
+            records_total: records_total.unwrap_or(records),
+            p50_us: out["ack_us"]["p50"].as_f64(),
+            p99_us: out["ack_us"]["p99"].as_f64(),
+            how: format!("corelog {}", words.join(" ")),
+        })
+    }
+}
+
+impl Contender for Corelog {
+    fn name(&self) -> &'static str {
+        match self.client {
+            Client::Own => "Corelog",
+            Client::Plain => "Corelog, plain client",
+        }
+    }
+
+    fn version(&self) -> Result<String> {
+        let out = Command::new(&self.program).arg("--version").output();
+        let out = out.context("corelog is not built")?;
+        let text = String::from_utf8(out.stdout)?;
+        Ok(text.trim().trim_start_matches("corelog ").to_owned())
+    }
+
+    fn promise(&self, level: Level) -> Promise {
+        Ok(match level {
+            Level::Accepted => "checked and in memory; a flush begins within 5 ms or 1 MiB",
+            Level::Durable => "on the disk",
+        })
+    }
+
+    fn settings(&self, _level: Level) -> String {
+        format!("--cores {}", self.cores)
+    }
+
+    fn start(&mut self, folder: &Path, _level: Level) -> Result<()> {
+        let mut command = Command::new(&self.program);
+        let data = folder.join("data");
+        let data = data.to_str().context("a folder of plain letters")?;
+        command.args(line::serve(data, self.cores));
+        let log = folder.join("log");
+        let mut process = Process::start(&mut command, &log)?;
+        self.server = process.wait_until(|| process::word_behind(&log, "ready listen="))?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    fn create(&mut self, topic: &str, partitions: u32) -> Result<()> {
+        for (name, partitions) in topics(topic, partitions) {
+            self.run(&line::create(&name, partitions))?;
+        }
+        Ok(())
+    }
+
+    fn produce(&mut self, topic: &str, load: &Produce) -> Result<Figures> {
+        if self.client == Client::Plain {
+            return self.produce_plainly(topic, load);
+        }
+        // Each producer sends as many batches to each of its partitions.
+        let streams = u64::from(load.partitions.max(load.clients));
+        let records = load.batches.div_ceil(streams) * streams * load.batch_records as u64;
+        self.measure(&line::produce(topic, load), Some(records))
+    }
+
+    fn fill(&mut self, topic: &str, load: &Produce) -> Result<Figures> {
+        self.produce(topic, load)
+    }
+
+    fn consume(&mut self, topic: &str, load: &Consume) -> Result<Figures> {
+        let figures = self.measure(&line::consume(topic, load), None)?;
+        let (read, sent) = (figures.records, load.records);
+        ensure!(read == sent, "{read} of {sent} records were read");
+        Ok(figures)
+    }
+
+    fn cannot(&self, workload: &Workload) -> Option<String> {
+        let is_plain = self.client == Client::Plain;
+        (is_plain && workload.kind != Kind::Produce).then(|| "only produces".into())
+    }
+
+    fn process(&self) -> Option<&Process> {
+        self.process.as_ref()
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        self.process.take().map_or(Ok(()), Process::stop)
+    }
+}
+
+/// The topics that so many partitions need, each with its share of them.
+fn topics(topic: &str, partitions: u32) -> impl Iterator<Item = (String, u32)> {
+    let starts = (0..partitions).step_by(TOPIC_PARTITIONS_MAX as usize);
+    starts.map(move |start| {
+        let name = match start / TOPIC_PARTITIONS_MAX {
+            0 => topic.to_owned(),
+            number => format!("{topic}-{number}"),
+        };
+        (name, TOPIC_PARTITIONS_MAX.min(partitions - start))
+    })
+}
+
+/// The most partitions that a topic has.
+const TOPIC_PARTITIONS_MAX: u32 = 4096;
+/// Requests that a client sends by turns, unless it has more partitions than that.
+const REQUESTS_MAX: usize = 256;

@@ -1,0 +1,174 @@
+//! RabbitMQ streams by their own binary protocol: a stream is a partition, a message a record.
+//!
+//! A batch is as many `Publish` frames as its messages need; a message is an AMQP 1.0 data section. Reading
+//! grants the server ten chunks ahead and one more for each that came, and checks the CRC-32 of each.
+
+use std::fs;
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use super::stream_protocol as protocol;
+use crate::contender::{Consume, Contender, Figures, Level, Produce, Promise};
+use crate::load::{self, Connection, Requests};
+use crate::payload::{Batches, Check};
+use crate::process::{Process, free_port};
+
+#[derive(Default)]
+pub struct RabbitMq {
+    port: u16,
+    server: Option<Process>,
+    /// The port mapper, which would outlive the server if that started it.
+    mapper: Option<Process>,
+}
+
+impl Contender for RabbitMq {
+    fn name(&self) -> &'static str {
+        "RabbitMQ streams"
+    }
+
+    fn version(&self) -> Result<String> {
+        let folders =
+            fs::read_dir(format!("{LIBRARY}/lib")).context("rabbitmq-server is not installed")?;
+        let names = folders.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut versions = names.filter_map(|name| {
+            let version = name.strip_prefix("rabbitmq_server-")?;
+            Some(version.to_owned())
+        });
+        versions.next().context("rabbitmq-server is not installed")
+    }
+
+    fn promise(&self, level: Level) -> Promise {
+        match level {
+            Level::Accepted => Ok("written to the page cache, never synced"),
+            Level::Durable => Err("streams acknowledge without a sync".into()),
+        }
+    }
+
+    fn settings(&self, _level: Level) -> String {
+        "plugin rabbitmq_stream, no other listeners".into()
+    }
+
+    fn start(&mut self, folder: &Path, _level: Level) -> Result<()> {
+        self.port = free_port()?;
+        let mapper_port = free_port()?.to_string();
+        let config = format!(
+            "listeners.tcp = none\nstream.listeners.tcp.1 = 127.0.0.1:{}\n",
+            self.port
+        );
+        fs::write(folder.join("rabbitmq.conf"), config)?;
+        fs::write(folder.join("plugins"), "[rabbitmq_stream].\n")?;
+        let mut mapper = Command::new("epmd");
+        mapper.args(["-port", &mapper_port, "-address", "127.0.0.1"]);
+        self.mapper = Some(Process::start(&mut mapper, &folder.join("epmd.log"))?);
+        let mut command = Command::new(format!("{LIBRARY}/bin/rabbitmq-server"));
+        command
+            .env("HOME", folder)
+            .env("RABBITMQ_NODENAME", "bench@localhost")
+            .env("RABBITMQ_CONFIG_FILE", folder.join("rabbitmq.conf"))
+            .env("RABBITMQ_ENABLED_PLUGINS_FILE", folder.join("plugins"))
+            .env("RABBITMQ_MNESIA_BASE", folder.join("data"))
+            .env("RABBITMQ_LOG_BASE", folder.join("logs"))
+            .env("RABBITMQ_PID_FILE", folder.join("pid"))
+            .env("RABBITMQ_DIST_PORT", free_port()?.to_string())
+            .env("ERL_EPMD_PORT", mapper_port)
+            .env("ERL_EPMD_ADDRESS", "127.0.0.1");
+        let mut server = Process::start(&mut command, &folder.join("log"))?;
+        server.wait_until(|| self.greet().ok())?;
+        self.server = Some(server);
+        Ok(())
+    }
+
+    fn create(&mut self, topic: &str, partitions: u32) -> Result<()> {
+        let mut stream = self.greet()?;
+        for partition in 0..partitions {
+            protocol::create(&mut stream, &format!("{topic}-{partition}"))?;
+        }
+        Ok(())
+    }
+
+    fn produce(&mut self, topic: &str, load: &Produce) -> Result<Figures> {
+        let batches = Batches::new(load.record_bytes, load.batch_records);
+        let requests = Requests::new(batches.iter().map(|records| protocol::publish(0, &records)))?;
+        let connections = (0..load.clients).map(|client| {
+            let mut stream = self.greet()?;
+            let name = format!("{topic}-{}", client % load.partitions);
+            protocol::declare_publisher(&mut stream, 0, &name)?;
+            let wire = Box::new(protocol::Confirms::default());
+            Ok((Connection { stream, wire }, requests.clone()))
+        });
+        load::produce(connections.collect::<Result<_>>()?, load)
+    }
+
+    fn fill(&mut self, topic: &str, load: &Produce) -> Result<Figures> {
+        let record = vec![0x5a; load.record_bytes];
+        let numbers: Vec<u32> = (0..load.partitions).collect();
+        let mut connections = Vec::new();
+        let mut each = *load;
+        each.batch_records = numbers.len().min(PUBLISHERS_MAX);
+        for numbers in numbers.chunks(each.batch_records) {
+            let mut stream = self.greet()?;
+            let mut request = Vec::new();
+            for (publisher, number) in (0..=u8::MAX).zip(numbers) {
+                protocol::declare_publisher(&mut stream, publisher, &format!("{topic}-{number}"))?;
+                request.extend(protocol::publish(publisher, &[&record]));
+            }
+            let wire = Box::new(protocol::Confirms::default());
+            connections.push((Connection { stream, wire }, Requests::new([request])?));
+        }
+        each.batches = connections.len() as u64;
+        load::produce(connections, &each)
+    }
+
+    fn consume(&mut self, topic: &str, load: &Consume) -> Result<Figures> {
+        let connections = (0..load.produced.partitions).map(|partition| {
+            let name = format!("{topic}-{partition}");
+            self.wait_for(&name)?;
+            let stream = self.greet()?;
+            let check = Check::new(load.produced.record_bytes, load.produced.batch_records);
+            let wire = Box::new(protocol::Chunks::new(check));
+            let first = protocol::subscribe(&name);
+            Ok((Connection { stream, wire }, first))
+        });
+        load::consume(connections.collect::<Result<_>>()?, load)
+    }
+
+    fn process(&self) -> Option<&Process> {
+        self.server.as_ref()
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        let stopped = self.server.take().map_or(Ok(()), Process::stop);
+        self.mapper = None;
+        stopped
+    }
+}
+
+impl RabbitMq {
+    /// After a start, streams become available one after the other.
+    fn wait_for(&self, name: &str) -> Result<()> {
+        let started = Instant::now();
+        loop {
+            match protocol::declare_publisher(&mut self.greet()?, 0, name) {
+                Err(_) if started.elapsed() < START_MAX => thread::sleep(Duration::from_millis(20)),
+                declared => return declared,
+            }
+        }
+    }
+
+    fn greet(&self) -> Result<TcpStream> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        protocol::greet(&mut stream)?;
+        Ok(stream)
+    }
+}
+
+const START_MAX: Duration = Duration::from_secs(30);
+const LIBRARY: &str = "/usr/lib/rabbitmq";
+/// A publisher's number is a byte; a divisor of a thousand, so that all connections have as many.
+const PUBLISHERS_MAX: usize = 250;

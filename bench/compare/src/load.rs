@@ -1,0 +1,353 @@
+//! The client of everything but ourselves: it costs as little as a client can, so that what is measured
+//! is the server.
+//!
+//! Requests are encoded once, before the clock starts, and sent again and again: large ones by `sendfile`
+//! from memory, without a copy, where that is faster than copying them (it makes small pages for the
+//! receiver, which costs some machines more than it saves). Answers are decoded as they arrive. Connections that move large batches
+//! have a thread each, those that move single records share one; a thread waits in epoll alone.
+//!
+//! It is a closed loop: each connection keeps a window of batches in flight, and a latency is the time
+//! from handing a batch's first byte to the kernel to its last acknowledgement. The first tenth warms up.
+
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use mio::{Events, Interest, Poll, Token};
+use rustix::fs::{MemfdFlags, memfd_create, sendfile};
+
+use crate::contender::{Consume, Figures, Produce};
+use crate::tally::Tally;
+
+/// What a protocol says on one connection, without any I/O.
+pub trait Wire: Send {
+    /// Takes what arrived, and gives how many bytes of it are done with; what has to be said to that
+    /// goes to `out`.
+    fn receive(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<usize>;
+
+    /// Records that were acknowledged or read so far.
+    fn records(&self) -> u64;
+}
+
+/// Encoded requests, one for each batch, in memory and in a file of memory.
+pub struct Requests {
+    bytes: Vec<u8>,
+    file: OwnedFd,
+    ranges: Vec<Range<usize>>,
+}
+
+impl Requests {
+    pub fn new(requests: impl IntoIterator<Item = Vec<u8>>) -> Result<Arc<Self>> {
+        let (mut bytes, mut ranges) = (Vec::new(), Vec::new());
+        for request in requests {
+            ranges.push(bytes.len()..bytes.len() + request.len());
+            bytes.extend(request);
+        }
+        let file = memfd_create("requests", MemfdFlags::CLOEXEC)?;
+        std::fs::File::from(file.try_clone()?).write_all(&bytes)?;
+        Ok(Arc::new(Self {
+            bytes,
+            file,
+            ranges,
+        }))
+    }
+}
+
+/// A connection that greetings were exchanged on.
+pub struct Connection {
+    pub stream: TcpStream,
+    pub wire: Box<dyn Wire>,
+}
+
+/// Sends batches over the connections, `requests` by turns on each.
+pub fn produce(connections: Vec<(Connection, Arc<Requests>)>, load: &Produce) -> Result<Figures> {
+    let batches = load.batches.div_ceil(connections.len() as u64);
+    let links = connections.into_iter().map(|(connection, requests)| {
+        let out = Vec::new();
+        let sending = Sending::new(requests, load, batches);
+        Link::new(connection, out, Some(sending))
+    });
+    let links = links.collect::<Result<Vec<_>>>()?;
+    let threads = match load.batch_bytes() < SHARED_BATCH_BYTES_MAX {
+        true => 1,
+        false => links.len(),
+    };
+    let until = Until {
+        deadline: Instant::now() + Duration::from_secs_f64(load.seconds_max),
+        seconds_max: load.seconds_max,
+        records: u64::MAX,
+        seen: AtomicU64::new(0),
+    };
+    let tally = run(links, threads, &until)?;
+    Ok(tally.figures(load.record_bytes))
+}
+
+/// Reads over the connections until all records have arrived; each says first what stands beside it.
+pub fn consume(connections: Vec<(Connection, Vec<u8>)>, load: &Consume) -> Result<Figures> {
+    let links = connections
+        .into_iter()
+        .map(|(connection, out)| Link::new(connection, out, None));
+    let links = links.collect::<Result<Vec<_>>>()?;
+    let threads = links.len();
+    let until = Until {
+        deadline: Instant::now(),
+        seconds_max: 0.0,
+        records: load.records,
+        seen: AtomicU64::new(0),
+    };
+    let tally = run(links, threads, &until)?;
+    Ok(tally.figures(load.produced.record_bytes))
+}
+
+/// When to end.
+struct Until {
+    deadline: Instant,
+    seconds_max: f64,
+    records: u64,
+    seen: AtomicU64,
+}
+
+fn run(links: Vec<Link>, threads: usize, until: &Until) -> Result<Tally> {
+    let each = links.len().div_ceil(threads);
+    let mut links = links.into_iter();
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads)
+            .map(|_| {
+                let links: Vec<Link> = links.by_ref().take(each).collect();
+                scope.spawn(move || drive(links, until))
+            })
+            .collect();
+        let mut all = Tally::new()?;
+        for thread in threads {
+            all.add(&thread.join().expect("a client does not panic")?)?;
+        }
+        Ok(all)
+    })
+}
+
+fn drive(mut links: Vec<Link>, until: &Until) -> Result<Tally> {
+    let mut poll = Poll::new()?;
+    let mut events = Events::with_capacity(1024);
+    let both = Interest::READABLE | Interest::WRITABLE;
+    for (number, link) in links.iter_mut().enumerate() {
+        let registry = poll.registry();
+        registry.register(&mut link.stream, Token(number), both)?;
+    }
+    let mut tally = Tally::new()?;
+    let batches: u64 = links.iter().map(Link::batches).sum();
+    tally.warm_up = (batches / 10, until.seconds_max / 10.0);
+    let mut moved_at = Instant::now();
+    while links.iter().any(Link::is_open) && until.seen.load(Ordering::Relaxed) < until.records {
+        poll.poll(&mut events, Some(Duration::from_millis(20)))
+            .or_else(|error| match error.kind() {
+                ErrorKind::Interrupted => Ok(()),
+                _ => Err(error),
+            })?;
+        for event in &events {
+            let link = &mut links[event.token().0];
+            until
+                .seen
+                .fetch_add(link.progress(until, &mut tally)?, Ordering::Relaxed);
+            moved_at = Instant::now();
+        }
+        if moved_at.elapsed() > SILENCE_MAX {
+            bail!("the server says nothing any more");
+        }
+        if Instant::now() > until.deadline {
+            for link in &mut links {
+                link.end();
+            }
+        }
+    }
+    Ok(tally)
+}
+
+/// A connection and what is under way on it.
+struct Link {
+    stream: mio::net::TcpStream,
+    wire: Box<dyn Wire>,
+    inbox: Vec<u8>,
+    /// What of the inbox has arrived and is not done with.
+    arrived: Range<usize>,
+    outbox: Vec<u8>,
+    sending: Option<Sending>,
+    records: u64,
+}
+
+/// The batches of a producer.
+struct Sending {
+    requests: Arc<Requests>,
+    batch_records: u64,
+    window: usize,
+    is_zero_copy: bool,
+    batches: u64,
+    begun: u64,
+    acked: u64,
+    /// What of the present request is not sent yet.
+    rest: Range<usize>,
+    /// When those in flight were begun.
+    at: VecDeque<Instant>,
+}
+
+impl Sending {
+    fn new(requests: Arc<Requests>, load: &Produce, batches: u64) -> Self {
+        Self {
+            requests,
+            batch_records: load.batch_records as u64,
+            window: load.window,
+            is_zero_copy: load.is_zero_copy,
+            batches,
+            begun: 0,
+            acked: 0,
+            rest: 0..0,
+            at: VecDeque::new(),
+        }
+    }
+
+    /// Sends until the window is full; fails with `WouldBlock` if the kernel takes no more now.
+    fn send(&mut self, mut stream: &mio::net::TcpStream) -> std::io::Result<()> {
+        loop {
+            if self.rest.is_empty() {
+                if self.begun == self.batches || self.at.len() == self.window {
+                    return Ok(());
+                }
+                let turn = self.begun as usize % self.requests.ranges.len();
+                self.rest = self.requests.ranges[turn].clone();
+                self.begun += 1;
+                self.at.push_back(Instant::now());
+            }
+            let sent = if !self.is_zero_copy || self.rest.len() < COPIED_BYTES_MAX {
+                stream.write(&self.requests.bytes[self.rest.clone()])?
+            } else {
+                let mut from = self.rest.start as u64;
+                sendfile(
+                    stream,
+                    &self.requests.file,
+                    Some(&mut from),
+                    self.rest.len(),
+                )?
+            };
+            self.rest.start += sent;
+        }
+    }
+}
+
+impl Link {
+    fn new(connection: Connection, outbox: Vec<u8>, sending: Option<Sending>) -> Result<Self> {
+        connection.stream.set_nodelay(true)?;
+        connection.stream.set_nonblocking(true)?;
+        Ok(Self {
+            stream: mio::net::TcpStream::from_std(connection.stream),
+            wire: connection.wire,
+            inbox: vec![0; RECEIVE_BYTES],
+            arrived: 0..0,
+            outbox,
+            sending,
+            records: 0,
+        })
+    }
+
+    fn batches(&self) -> u64 {
+        self.sending.as_ref().map_or(0, |sending| sending.batches)
+    }
+
+    /// Whether anything is still to come.
+    fn is_open(&self) -> bool {
+        let sending = self.sending.as_ref();
+        sending.is_none_or(|sending| sending.acked < sending.batches)
+    }
+
+    /// Begins no more batches.
+    fn end(&mut self) {
+        if let Some(sending) = &mut self.sending {
+            sending.batches = sending.begun;
+        }
+    }
+
+    /// Receives and sends all that can be; gives how many records came.
+    fn progress(&mut self, until: &Until, tally: &mut Tally) -> Result<u64> {
+        let before = self.records;
+        loop {
+            let is_drained = self.receive()?;
+            self.count(tally);
+            if Instant::now() > until.deadline {
+                self.end();
+            }
+            match self.send() {
+                Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error.into()),
+                _ if is_drained => return Ok(self.records - before),
+                _ => {}
+            }
+        }
+    }
+
+    /// Receives once; true if nothing more is there.
+    fn receive(&mut self) -> Result<bool> {
+        if self.arrived.is_empty() {
+            self.arrived = 0..0;
+        } else if self.arrived.start > self.inbox.len() / 2 || self.arrived.end == self.inbox.len()
+        {
+            self.inbox.copy_within(self.arrived.clone(), 0);
+            self.arrived = 0..self.arrived.len();
+        }
+        if self.arrived.end == self.inbox.len() {
+            self.inbox.resize(self.inbox.len() * 2, 0);
+        }
+        let room = &mut self.inbox[self.arrived.end..];
+        let bytes = match self.stream.read(room) {
+            Ok(0) => bail!("the server closed the connection"),
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
+            Err(error) => return Err(error).context("cannot receive"),
+        };
+        let is_drained = bytes < room.len();
+        self.arrived.end += bytes;
+        let arrived = &self.inbox[self.arrived.clone()];
+        self.arrived.start += self.wire.receive(arrived, &mut self.outbox)?;
+        Ok(is_drained)
+    }
+
+    fn send(&mut self) -> std::io::Result<()> {
+        while !self.outbox.is_empty() {
+            let sent = self.stream.write(&self.outbox)?;
+            self.outbox.drain(..sent);
+        }
+        match &mut self.sending {
+            Some(sending) => sending.send(&self.stream),
+            None => Ok(()),
+        }
+    }
+
+    fn count(&mut self, tally: &mut Tally) {
+        let new = self.wire.records() - self.records;
+        self.records += new;
+        if new == 0 {
+            return;
+        }
+        let now = Instant::now();
+        let Some(sending) = &mut self.sending else {
+            tally.read(new, now);
+            return;
+        };
+        while (sending.acked + 1) * sending.batch_records <= self.records
+            && let Some(begun) = sending.at.pop_front()
+        {
+            sending.acked += 1;
+            tally.acked(sending.batch_records, begun, now);
+        }
+    }
+}
+
+/// Connections with batches below this share a thread.
+const SHARED_BATCH_BYTES_MAX: u64 = 64 << 10;
+/// Requests below this are copied into the socket: `sendfile` costs more than it saves.
+const COPIED_BYTES_MAX: usize = 64 << 10;
+const RECEIVE_BYTES: usize = 512 << 10;
+const SILENCE_MAX: Duration = Duration::from_secs(30);

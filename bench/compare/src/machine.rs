@@ -1,0 +1,98 @@
+//! What a figure depends on beside the programs: the machine, its kernel, its disk, who else is on it.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+/// The machine as it is.
+pub fn describe(scratch: &Path) -> Value {
+    json!({
+        "date": said(&["date", "-u", "+%FT%TZ"]),
+        "commit": said(&["git", "describe", "--always", "--dirty"]),
+        "kernel": said(&["uname", "-sr"]),
+        "processor": line_of("/proc/cpuinfo", "model name"),
+        "cores": std::thread::available_parallelism().map_or(0, usize::from),
+        "memory": line_of("/proc/meminfo", "MemTotal"),
+        "file_system": said(&["df", "--output=source,fstype,size", &scratch.to_string_lossy()])
+            .lines()
+            .last()
+            .unwrap_or_default(),
+        "disks": disks(),
+        "fio": said(&["fio", "--version"]),
+        "iperf3": said(&["iperf3", "--version"]).lines().next().unwrap_or_default(),
+        "rustc": said(&["rustc", "--version"]),
+    })
+}
+
+/// Processes that ran or wanted to, averaged over the last minute.
+pub fn load_average() -> f64 {
+    let text = read("/proc/loadavg");
+    let first = text.split(' ').next().and_then(|word| word.parse().ok());
+    first.unwrap_or(f64::NAN)
+}
+
+/// The share of processor time that the host took away since `before`, and the present count.
+pub fn steal(before: (f64, f64)) -> (f64, (f64, f64)) {
+    let text = read("/proc/stat");
+    let line = text.lines().next().unwrap_or_default();
+    let numbers: Vec<f64> = line
+        .split_whitespace()
+        .skip(1)
+        .flat_map(str::parse)
+        .collect();
+    let now = (
+        numbers.get(7).copied().unwrap_or(0.0),
+        numbers.iter().take(8).sum::<f64>(),
+    );
+    ((now.0 - before.0) / (now.1 - before.1).max(1.0), now)
+}
+
+/// Each disk's write cache, whether it can write through it, and its sectors.
+fn disks() -> Value {
+    let Ok(entries) = fs::read_dir("/sys/block") else {
+        return Value::Null;
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let is_real = |name: &String| {
+        !["loop", "ram", "zram"]
+            .iter()
+            .any(|kind| name.starts_with(kind))
+    };
+    names
+        .filter(is_real)
+        .map(|name| {
+            let queue = |key| {
+                read(&format!("/sys/block/{name}/queue/{key}"))
+                    .trim()
+                    .to_owned()
+            };
+            json!({
+                "name": name,
+                "write_cache": queue("write_cache"),
+                "fua": queue("fua"),
+                "logical_sector": queue("logical_block_size"),
+                "physical_sector": queue("physical_block_size"),
+                "scheduler": queue("scheduler"),
+            })
+        })
+        .collect()
+}
+
+fn line_of(path: &str, key: &str) -> String {
+    let text = read(path);
+    let line = text.lines().find(|line| line.starts_with(key));
+    let value = line.and_then(|line| line.split_once(':'));
+    value.map_or(String::new(), |(_, value)| value.trim().to_owned())
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+fn said(words: &[&str]) -> String {
+    let out = Command::new(words[0]).args(&words[1..]).output();
+    let text = out.map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned());
+    text.unwrap_or_default()
+}

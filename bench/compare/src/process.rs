@@ -1,0 +1,149 @@
+//! A server's processes: started with output in a file, watched through /proc, ended by their id.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A started program; it and its descendants are killed when this is dropped.
+pub struct Process {
+    child: Child,
+}
+
+impl Process {
+    /// Starts `command` with its output in `log`.
+    pub fn start(command: &mut Command, log: &Path) -> Result<Self> {
+        let out = File::create(log)?;
+        let err = out.try_clone()?;
+        command.stdin(Stdio::null()).stdout(out).stderr(err);
+        let child = command
+            .spawn()
+            .with_context(|| format!("cannot start {command:?}"))?;
+        Ok(Self { child })
+    }
+
+    /// Waits until `is_ready` says something.
+    pub fn wait_until<T>(&mut self, mut is_ready: impl FnMut() -> Option<T>) -> Result<T> {
+        let started = Instant::now();
+        loop {
+            if let Some(ready) = is_ready() {
+                return Ok(ready);
+            }
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the server ended: {status}");
+            }
+            if started.elapsed() > START_MAX {
+                bail!("the server does not serve after {START_MAX:?}");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// User and system time of the process and all its descendants, in seconds.
+    pub fn cpu_seconds(&self) -> f64 {
+        let ticks: u64 = self.family().iter().map(|&pid| ticks(pid)).sum();
+        ticks as f64 / rustix::param::clock_ticks_per_second() as f64
+    }
+
+    /// Resident memory of the process and all its descendants, in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        self.family().iter().map(|&pid| resident(pid)).sum()
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub fn stop(mut self) -> Result<()> {
+        for pid in self.family() {
+            signal(pid, Signal::TERM);
+        }
+        let started = Instant::now();
+        while self.child.try_wait()?.is_none() {
+            if started.elapsed() > STOP_MAX {
+                bail!("the server does not end within {STOP_MAX:?}");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    fn family(&self) -> Vec<u32> {
+        let mut family = vec![self.child.id()];
+        let processes: Vec<(u32, u32)> = processes();
+        let mut seen = 0;
+        while let Some(&parent) = family.get(seen) {
+            let children = processes.iter().filter(|(_, of)| *of == parent);
+            family.extend(children.map(|(pid, _)| pid));
+            seen += 1;
+        }
+        family
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        for pid in self.family() {
+            signal(pid, Signal::KILL);
+        }
+        // It is gone, or was already waited for.
+        let _ = self.child.wait();
+    }
+}
+
+/// A port that nobody listens on just now.
+pub fn free_port() -> std::io::Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok(listener.local_addr()?.port())
+}
+
+/// The word behind `key` in a log, once it is there whole.
+pub fn word_behind(log: &Path, key: &str) -> Option<String> {
+    let text = fs::read_to_string(log).ok()?;
+    let (_, rest) = text.split_once(key)?;
+    let word = rest.split_inclusive(char::is_whitespace).next()?;
+    word.ends_with(char::is_whitespace)
+        .then(|| word.trim().to_owned())
+}
+
+fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        // It may have ended by itself.
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// All processes, each with its parent.
+fn processes() -> Vec<(u32, u32)> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter_map(|pid| Some((pid, stat(pid)?.get(1)?.parse().ok()?)))
+        .collect()
+}
+
+fn ticks(pid: u32) -> u64 {
+    let stat = stat(pid).unwrap_or_default();
+    // Behind the name: 11 is utime, 12 is stime.
+    let field = |at: usize| stat.get(at).and_then(|field| field.parse().ok());
+    field(11).unwrap_or(0) + field(12).unwrap_or(0u64)
+}
+
+/// The fields of `/proc/PID/stat` behind the name, which may hold spaces.
+fn stat(pid: u32) -> Option<Vec<String>> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(") ")?;
+    Some(fields.split(' ').map(str::to_owned).collect())
+}
+
+fn resident(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    kib.unwrap_or(0) << 10
+}
+
+const START_MAX: Duration = Duration::from_secs(60);
+const STOP_MAX: Duration = Duration::from_secs(60);

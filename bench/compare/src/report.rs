@@ -1,0 +1,318 @@
+//! The table: medians, from the least to the most, and the medians of the ratios within rounds.
+
+use std::fmt::Write as _;
+
+use crate::raw;
+use crate::result::{ECHO, Measured, Results};
+use crate::workload::{Kind, Metric, Workload};
+
+/// All of it as Markdown.
+pub fn markdown(results: &Results) -> String {
+    let mut out = String::new();
+    // A string takes whatever is written.
+    let _ = write(results, &mut out);
+    out
+}
+
+fn write(results: &Results, out: &mut String) -> std::fmt::Result {
+    let machine = &results.machine;
+    let said = |key: &str| machine[key].as_str().unwrap_or_default().to_owned();
+    writeln!(out, "# A node beside its peers, {}\n", said("date"))?;
+    writeln!(
+        out,
+        "{} rounds by turns{}, medians (least to most). Written by `bench/compare/run {}` at commit {}.\n",
+        results.rounds,
+        if results.is_quick {
+            ", **shortened to try things out: no figure counts**"
+        } else {
+            ""
+        },
+        results.command,
+        said("commit"),
+    )?;
+    writeln!(
+        out,
+        "{}, {} cores, {}; {}; {}; {}.",
+        said("processor"),
+        machine["cores"],
+        said("memory"),
+        said("kernel"),
+        said("file_system"),
+        said("rustc"),
+    )?;
+    for disk in machine["disks"].as_array().into_iter().flatten() {
+        writeln!(
+            out,
+            "Disk {}: write cache {}, fua {}, sectors of {} (physical {}), scheduler {}.",
+            disk["name"],
+            disk["write_cache"],
+            disk["fua"],
+            disk["logical_sector"],
+            disk["physical_sector"],
+            disk["scheduler"]
+        )?;
+    }
+    writeln!(out, "\n| raw limit of the same run | |\n|---|---|")?;
+    for name in [
+        raw::LOOPBACK,
+        raw::LOOPBACK_ZERO_COPY,
+        raw::WRITE,
+        raw::READ,
+        raw::SYNC_P50,
+        raw::SYNC_P99,
+        raw::BARE_SYNC_P50,
+        raw::BARE_SYNC_P99,
+    ] {
+        writeln!(out, "| {name} | {} |", shown(&limits(results, name)))?;
+    }
+    writeln!(out, "\n`{}`\n", results.raw_commands.join("`, `"))?;
+    contenders(results, out)?;
+    for workload in &results.workloads {
+        table(results, workload, out)?;
+    }
+    noise(results, out)
+}
+
+fn contenders(results: &Results, out: &mut String) -> std::fmt::Result {
+    writeln!(
+        out,
+        "| | version | settings | accepted means | durable means |\n|---|---|---|---|---|"
+    )?;
+    for who in &results.contenders {
+        let settings = match who.settings_accepted == who.settings_durable {
+            true => who.settings_accepted.clone(),
+            false => format!(
+                "{}; durable: {}",
+                who.settings_accepted, who.settings_durable
+            ),
+        };
+        writeln!(
+            out,
+            "| {} | {} | {settings} | {} | {} |",
+            who.name, who.version, who.accepted, who.durable
+        )?;
+    }
+    for (name, reason) in &results.absent {
+        writeln!(out, "| {name} | not there: {reason} | | | |")?;
+    }
+    writeln!(out)
+}
+
+fn table(results: &Results, workload: &Workload, out: &mut String) -> std::fmt::Result {
+    let metric = workload.metric;
+    let unit = match metric {
+        Metric::MibPerS => "MiB/s",
+        Metric::RecordsPerS => "records/s",
+        Metric::P50Us => "p50 µs",
+        Metric::ResidentMib => "MiB",
+    };
+    let has_latency = workload.kind == Kind::Produce;
+    writeln!(out, "## {}\n\n`{}`\n", workload.title, workload.id)?;
+    let latency = if has_latency {
+        " p50 µs | p99 µs |"
+    } else {
+        ""
+    };
+    writeln!(
+        out,
+        "| | {unit} | ours to theirs |{latency} server's CPU s/GiB | |"
+    )?;
+    writeln!(
+        out,
+        "|---|---|---|---|---|{}",
+        if has_latency { "---|---|" } else { "" }
+    )?;
+    let names = results.contenders.iter().map(|who| who.name);
+    for name in names.clone().chain([ECHO]) {
+        let values = results.values(workload.id, name, |one| one.value(metric));
+        if values.is_empty() {
+            continue;
+        }
+        let column = |of: &dyn Fn(&Measured) -> f64, digits: usize| {
+            let values = results.values(workload.id, name, of);
+            median(&values).map_or("".into(), |median| format!("{median:.digits$}"))
+        };
+        let p50 = |one: &Measured| one.figures.p50_us.unwrap_or(f64::NAN);
+        let p99 = |one: &Measured| one.figures.p99_us.unwrap_or(f64::NAN);
+        let latency = match has_latency {
+            true => format!(" {} | {} |", column(&p50, 0), column(&p99, 0)),
+            false => String::new(),
+        };
+        writeln!(
+            out,
+            "| {name} | {} | {} |{latency} {} | {} |",
+            shown(&values),
+            ratio(results, workload, name),
+            column(&|one| one.server_cpu_s_per_gib, 2),
+            remark(results, workload, name),
+        )?;
+    }
+    let notes = results
+        .notes
+        .iter()
+        .filter(|note| note.workload == workload.id);
+    for note in notes {
+        writeln!(out, "\n- {}: {}", note.contender, note.reason)?;
+    }
+    writeln!(out)
+}
+
+/// The median of the ratios within rounds, of ours to theirs.
+fn ratio(results: &Results, workload: &Workload, name: &str) -> String {
+    let of = |name| results.values(workload.id, name, |one| one.value(workload.metric));
+    let theirs = of(name);
+    let ours = results
+        .contenders
+        .iter()
+        .filter(|who| who.name.starts_with(OURS));
+    let mut ours = ours.map(|who| of(who.name));
+    let ours = ours.find(|values| !values.is_empty()).unwrap_or_default();
+    let in_round = |round| theirs.iter().find(|(other, _)| *other == round);
+    let ratios = ours.iter().filter_map(|(round, ours)| {
+        let (_, theirs) = in_round(*round)?;
+        Some((*round, ours / theirs))
+    });
+    let ratios: Vec<_> = ratios.collect();
+    median(&ratios).map_or(String::new(), |median| {
+        let spread = range(&ratios, 2);
+        format!("{median:.2}{spread}")
+    })
+}
+
+/// What has to be known beside a row.
+fn remark(results: &Results, workload: &Workload, name: &str) -> String {
+    let who = results.contenders.iter().find(|who| who.name == name);
+    let promise = who.map(|who| match workload.load.level {
+        crate::contender::Level::Accepted => who.accepted.clone(),
+        crate::contender::Level::Durable => who.durable.clone(),
+    });
+    let is_produced = workload.kind == Kind::Produce;
+    let promise = promise.filter(|_| is_produced).unwrap_or_default();
+    let remark = match share_of_limit(results, workload, name) {
+        Some(share) if name == "bare" => {
+            let counts = if share >= BARE_SHARE_MIN {
+                "counts"
+            } else {
+                "**does not count**"
+            };
+            format!(
+                "{promise} ({:.0} % of the raw limit: {counts})",
+                share * 100.0
+            )
+        }
+        Some(share) => format!("{promise} ({:.0} % of the raw limit)", share * 100.0),
+        None => promise,
+    };
+    remark.trim().to_owned()
+}
+
+/// The median share of the lower of loopback and disk, for workloads that either can limit.
+fn share_of_limit(results: &Results, workload: &Workload, name: &str) -> Option<f64> {
+    let is_bulk = workload.load.batch_records > 1;
+    let disk = match workload.kind {
+        Kind::Produce if is_bulk => Some(raw::WRITE),
+        Kind::ConsumeCold => Some(raw::READ),
+        Kind::Consume => None,
+        Kind::Produce | Kind::Fill => return None,
+    };
+    let values = results.values(workload.id, name, |one| one.mib_per_s);
+    let shares: Vec<_> = values
+        .iter()
+        .filter_map(|(round, value)| {
+            let limits = results.raw.get(*round)?;
+            let loopback = limits[raw::LOOPBACK].max(limits[raw::LOOPBACK_ZERO_COPY]);
+            let disk = disk.map_or(f64::INFINITY, |disk| limits[disk]);
+            Some((*round, value / loopback.min(disk)))
+        })
+        .collect();
+    median(&shares)
+}
+
+fn noise(results: &Results, out: &mut String) -> std::fmt::Result {
+    writeln!(
+        out,
+        "## Noise\n\n| round | load average | processor time taken by the host |\n|---|---|---|"
+    )?;
+    for (round, noise) in results.noise.iter().enumerate() {
+        let stolen = noise["stolen_share"].as_f64().unwrap_or(0.0) * 100.0;
+        writeln!(
+            out,
+            "| {} | {} | {stolen:.1} % |",
+            round + 1,
+            noise["load_average"]
+        )?;
+    }
+    writeln!(
+        out,
+        "\nWhat ours was in the commands of the last round:\n\n```text"
+    )?;
+    for workload in &results.workloads {
+        let ours = results.contenders.first().map_or("", |who| who.name);
+        let mut measured = results.measured.iter().rev();
+        let last = measured.find(|one| one.workload == workload.id && one.contender == ours);
+        if let Some(one) = last {
+            writeln!(out, "{}: {}", workload.id, one.figures.how)?;
+        }
+    }
+    writeln!(out, "```")
+}
+
+fn limits(results: &Results, name: &str) -> Vec<(usize, f64)> {
+    let limits = results.raw.iter().enumerate();
+    limits
+        .filter_map(|(round, limits)| Some((round, *limits.get(name)?)))
+        .collect()
+}
+
+fn median(values: &[(usize, f64)]) -> Option<f64> {
+    let mut values: Vec<f64> = values.iter().map(|(_, value)| *value).collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len().checked_sub(1)? / 2;
+    Some((values[middle] + values[values.len() / 2]) / 2.0)
+}
+
+fn shown(values: &[(usize, f64)]) -> String {
+    median(values).map_or(String::new(), |median| {
+        let digits = digits(median);
+        format!("{}{}", grouped(median, digits), range(values, digits))
+    })
+}
+
+/// The least and the most, if there are several.
+fn range(values: &[(usize, f64)], digits: usize) -> String {
+    let all = || values.iter().map(|(_, value)| *value);
+    match (all().reduce(f64::min), all().reduce(f64::max)) {
+        (Some(least), Some(most)) if values.len() > 1 => {
+            format!(" ({} to {})", grouped(least, digits), grouped(most, digits))
+        }
+        _ => String::new(),
+    }
+}
+
+fn digits(value: f64) -> usize {
+    if value < 10.0 { 1 } else { 0 }
+}
+
+/// With a comma between thousands.
+fn grouped(value: f64, digits: usize) -> String {
+    let text = format!("{value:.digits$}");
+    let (whole, rest) = text
+        .split_once('.')
+        .map_or((text.as_str(), ""), |(whole, rest)| (whole, rest));
+    let mut out = String::new();
+    for (at, digit) in whole.chars().enumerate() {
+        if at > 0 && (whole.len() - at).is_multiple_of(3) && digit != '-' {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    match rest {
+        "" => out,
+        rest => format!("{out}.{rest}"),
+    }
+}
+
+/// How what is ours is called, whoever its client is.
+const OURS: &str = "Corelog";
+/// The least share of the raw limit at which the yardstick is one.
+const BARE_SHARE_MIN: f64 = 0.7;

@@ -1,0 +1,154 @@
+//! What was measured: all of it, as it is kept in `compare.json`.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::contender::{Contender, Figures, Level};
+use crate::raw::Limits;
+use crate::workload::{Metric, Workload};
+
+#[derive(Default, Serialize)]
+pub struct Results {
+    pub machine: Value,
+    pub command: String,
+    pub rounds: usize,
+    pub is_quick: bool,
+    pub contenders: Vec<Who>,
+    /// Those that are not installed, and what was missing.
+    pub absent: Vec<(&'static str, String)>,
+    pub workloads: Vec<Workload>,
+    pub raw_commands: Vec<String>,
+    /// For each round.
+    pub raw: Vec<Limits>,
+    pub noise: Vec<Value>,
+    pub measured: Vec<Measured>,
+    pub notes: Vec<Note>,
+}
+
+/// A contender, and what it was told.
+#[derive(Serialize)]
+pub struct Who {
+    pub name: &'static str,
+    pub version: String,
+    pub accepted: String,
+    pub durable: String,
+    pub settings_accepted: String,
+    pub settings_durable: String,
+}
+
+impl Who {
+    pub fn of(contender: &dyn Contender, version: String) -> Self {
+        let promise = |level| match contender.promise(level) {
+            Ok(promise) => promise.to_owned(),
+            Err(reason) => format!("none: {reason}"),
+        };
+        Self {
+            name: contender.name(),
+            version,
+            accepted: promise(Level::Accepted),
+            durable: promise(Level::Durable),
+            settings_accepted: contender.settings(Level::Accepted),
+            settings_durable: match contender.promise(Level::Durable) {
+                Ok(_) => contender.settings(Level::Durable),
+                Err(_) => contender.settings(Level::Accepted),
+            },
+        }
+    }
+}
+
+/// Why a contender has no figure for a workload, or not in each round.
+#[derive(PartialEq, Serialize)]
+pub struct Note {
+    pub contender: &'static str,
+    pub workload: &'static str,
+    pub reason: String,
+}
+
+/// A workload of one contender in one round.
+#[derive(Serialize)]
+pub struct Measured {
+    pub round: usize,
+    pub workload: &'static str,
+    pub contender: &'static str,
+    pub mib_per_s: f64,
+    pub records_per_s: f64,
+    pub server_cpu_s_per_gib: f64,
+    pub resident_mib: f64,
+    pub figures: Figures,
+}
+
+impl Measured {
+    /// The round trip over the loopback without anything done to what is sent.
+    pub fn of_echo(round: usize, workload: &'static str, figures: Figures) -> Self {
+        Self {
+            round,
+            workload,
+            contender: ECHO,
+            mib_per_s: figures.mib_per_s(),
+            records_per_s: figures.records_per_s(),
+            server_cpu_s_per_gib: f64::NAN,
+            resident_mib: f64::NAN,
+            figures,
+        }
+    }
+
+    pub fn value(&self, metric: Metric) -> f64 {
+        match metric {
+            Metric::MibPerS => self.mib_per_s,
+            Metric::RecordsPerS => self.records_per_s,
+            Metric::P50Us => self.figures.p50_us.unwrap_or(f64::NAN),
+            Metric::ResidentMib => self.resident_mib,
+        }
+    }
+}
+
+impl fmt::Display for Measured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let us = |us: Option<f64>| us.map_or("-".into(), |us| format!("{us:.0}"));
+        write!(
+            f,
+            "{:16} {:18} {:8.0} MiB/s {:10.0} records/s, p50 {} p99 {} µs, {:.2} s/GiB, {:.0} MiB",
+            self.workload,
+            self.contender,
+            self.mib_per_s,
+            self.records_per_s,
+            us(self.figures.p50_us),
+            us(self.figures.p99_us),
+            self.server_cpu_s_per_gib,
+            self.resident_mib,
+        )
+    }
+}
+
+impl Results {
+    /// Keeps a note, once.
+    pub fn note(&mut self, contender: &'static str, workload: &'static str, reason: String) {
+        let note = Note {
+            contender,
+            workload,
+            reason,
+        };
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    /// The values of a contender in a workload, each with its round.
+    pub fn values(
+        &self,
+        workload: &str,
+        contender: &str,
+        of: impl Fn(&Measured) -> f64,
+    ) -> Vec<(usize, f64)> {
+        let measured = self.measured.iter();
+        let measured =
+            measured.filter(|one| one.workload == workload && one.contender == contender);
+        let values = measured.map(|one| (one.round, of(one)));
+        values.filter(|(_, value)| value.is_finite()).collect()
+    }
+}
+
+/// What the bare round trip is called.
+pub const ECHO: &str = "bare echo";
