@@ -71,6 +71,29 @@ fn a_mark_that_was_cut_within_its_first_words_keeps_no_log_from_opening() {
     (super::target("recovery").run)(&[[38].as_slice(), changes.as_flattened()].concat());
 }
 
+/// A log was read-only, so no chain was known behind the last row; a rotten header there counted more
+/// records than the log has. The batch was taken for one that nobody may read yet: reads ended before
+/// it, again and again, and nobody was told why.
+#[test]
+fn a_read_below_the_end_moves_on_or_says_why_not() {
+    let changes = [
+        [0, 0, 48, 48],
+        [18, 48, 48, 48],
+        [52, 50, 46, 108],
+        [111, 103, 9, 9],
+        [124, 1, 0, 0],
+        [0, 5, 0, 0],
+        [0, 180, 180, 48],
+        [48, 48, 48, 18],
+        [48, 48, 48, 52],
+        [50, 46, 108, 111],
+        [103, 9, 9, 1],
+        [20, 180, 180, 180],
+        [180, 5, 5, 48],
+    ];
+    (super::target("recovery").run)(&[[16].as_slice(), changes.as_flattened()].concat());
+}
+
 #[test]
 fn each_target_has_its_own_name() {
     for target in TARGETS {

@@ -118,11 +118,17 @@ impl Walk<'_> {
                 .as_ref()
                 .map_or(self.at, |taken| taken.range.start);
             let is_too_much = self.at + bytes - begin > self.wanted.bytes_max;
-            if self.wanted.limit < next.offset || (self.taken.is_some() && is_too_much) {
+            let is_above = self.wanted.limit < next.offset;
+            if self.taken.is_some() && (is_above || is_too_much) {
                 self.is_done = true;
             } else if let Some(batch) = rest.get(..bytes) {
                 match View::verify(batch) {
-                    Err(_) => self.bad = Some((self.point.offset, next.offset)),
+                    Err(_) => {
+                        // How many records it has cannot be believed either.
+                        let to = next.offset.min(self.wanted.limit);
+                        self.bad = Some((self.point.offset, to));
+                    }
+                    Ok(_) if is_above => self.is_done = true,
                     Ok(_) => {
                         self.taken = Some(Taken {
                             range: begin..self.at + bytes,
