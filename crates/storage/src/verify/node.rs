@@ -44,12 +44,8 @@ pub(super) fn data(dir: &Path, survey: &mut Survey) -> io::Result<()> {
                     snapshot::survey(&path.join(&entry.name), survey)?;
                 }
             }
-            "deleted" => {
-                for entry in list(&path)? {
-                    let (path, found) = (path.join(entry.name), "a deleted topic on its way out");
-                    survey.find(Finding::of(What::Leftover, path, "nothing", found));
-                }
-            }
+            "deleted" => leftovers(&path, "a deleted topic on its way out", survey)?,
+            "restoring" => leftovers(&path, "a topic that is not restored yet", survey)?,
             _ => {
                 let found = if entry.is_dir {
                     "a directory"
@@ -64,6 +60,15 @@ pub(super) fn data(dir: &Path, survey: &mut Survey) -> io::Result<()> {
                 ));
             }
         }
+    }
+    Ok(())
+}
+
+/// Looks at a directory whose entries come and go.
+fn leftovers(dir: &Path, found: &str, survey: &mut Survey) -> io::Result<()> {
+    for entry in list(dir)? {
+        let path = dir.join(entry.name);
+        survey.find(Finding::of(What::Leftover, path, "nothing", found));
     }
     Ok(())
 }

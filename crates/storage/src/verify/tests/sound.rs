@@ -110,3 +110,24 @@ fn what_an_interrupted_write_left_is_told_and_is_no_damage() {
         .find(|finding| finding.what == What::Torn);
     assert_eq!(torn.unwrap().position, Some(end));
 }
+
+#[test]
+fn topics_that_come_and_go_are_no_strangers() {
+    let folder = tempfile::tempdir().unwrap();
+    for dir in ["topics", "deleted/a-1", "restoring/b", "elsewhere"] {
+        std::fs::create_dir_all(folder.path().join(dir)).unwrap();
+    }
+    std::fs::write(folder.path().join("node"), b"").unwrap();
+    let checked = verify(folder.path());
+    let named = |what: What| {
+        let findings = checked.findings.iter();
+        let named = findings.filter(move |finding| finding.what == what);
+        named
+            .map(|f| f.file.file_name().unwrap().to_str().unwrap())
+            .collect::<Vec<_>>()
+    };
+    let mut leftovers = named(What::Leftover);
+    leftovers.sort_unstable();
+    assert_eq!(leftovers, ["a-1", "b"]);
+    assert_eq!(named(What::Stranger), ["elsewhere"]);
+}
