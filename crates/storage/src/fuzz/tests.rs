@@ -94,6 +94,26 @@ fn a_read_below_the_end_moves_on_or_says_why_not() {
     (super::target("recovery").run)(&[[16].as_slice(), changes.as_flattened()].concat());
 }
 
+/// A store had been cut to its length by a clean stop, less than a block, its mark was gone and its first
+/// epoch rotten. Its bytes were told as torn and cut, but those of a block that is not whole stayed; the
+/// next opening began the epoch that they carried, and served them.
+#[test]
+fn what_was_cut_of_a_block_that_is_not_whole_does_not_come_back() {
+    let changes = [
+        [237, 49, 49, 49],
+        [49, 64, 49, 49],
+        [57, 49, 49, 49],
+        [49, 49, 113, 49],
+        [49, 49, 49, 49],
+        [49, 49, 49, 49],
+        [49, 49, 49, 49],
+        [49, 49, 0, 20],
+        [1, 9, 2, 1],
+        [2, 2, 30, 30],
+    ];
+    (super::target("recovery").run)(&[[49].as_slice(), changes.as_flattened()].concat());
+}
+
 #[test]
 fn each_target_has_its_own_name() {
     for target in TARGETS {

@@ -291,7 +291,8 @@ impl<D: Dir> Recovery<D> {
         kept: Range<u64>,
         bytes: u64,
     ) -> Result<(), Error> {
-        let space = bytes / BLOCK * BLOCK;
+        // A store that a clean stop cut to its length may end within a block.
+        let space = round_up(bytes);
         let zeros_end = match self.findings.read_only_from {
             None => space
                 .min(kept.end + UNSYNCED_BYTES_MAX as u64)
