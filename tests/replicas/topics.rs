@@ -239,3 +239,35 @@ fn a_former_owner_takes_up_what_comes_at_the_next_one() {
     wait_until_level(&b, &a, &topic, 2);
     assert_equal(&b, &a, &topic, 2);
 }
+
+/// What was acknowledged here was undone: the next owner had not looked yet, kept what it had, and the
+/// former one took that back.
+#[test]
+fn what_was_altered_just_before_a_handover_is_in_force_after_it() {
+    let folder = Folder::new();
+    let (a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", 1);
+    b.follow(&topic, &[&a]);
+    let mut nodes = [&a, &b];
+    for round in 2..5 {
+        let [owner, next] = nodes;
+        owner.fill(&topic, 0, 1);
+        wait_until_level(owner, next, &topic, 0);
+        let changed = owner.alter(&topic, Some(round), keeping(u64::from(round)));
+        owner
+            .ask(&corelog_protocol::message::handover::Request {
+                topic: topic.name.clone(),
+                id: topic.id,
+                partition: None,
+                to: Some(next.address()),
+                abort: false,
+                accept_loss: false,
+            })
+            .unwrap();
+        assert_eq!(settings(next, &topic), changed.settings);
+        for partition in 0..round {
+            assert_eq!(status(next, &topic, partition).role, Role::Owner);
+        }
+        nodes.swap(0, 1);
+    }
+}

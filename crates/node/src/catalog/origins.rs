@@ -12,7 +12,7 @@ use corelog_record::TopicId;
 use corelog_storage::format::replica::{Replica, Role};
 
 use super::admin::Admin;
-use super::topic::{Topic, check_settings};
+use super::topic::{Topic, check_settings, partition_count};
 use crate::core::Core;
 use crate::failure::Failure;
 use crate::follow::ASK_TIMEOUT;
@@ -156,12 +156,6 @@ impl Admin {
         let routes = self.core.routes.borrow();
         let topic = routes.topic_of(&origin.name, origin.id).ok()?;
         let (here, there) = (topic.partition_count(), partition_count(origin));
-        let is_like = here == there && topic.settings == origin.settings;
-        (topic.is_copy() && here <= there && !is_like).then(|| Arc::clone(topic))
+        (topic.is_copy() && here <= there && !topic.is_as(origin)).then(|| Arc::clone(topic))
     }
-}
-
-/// How many partitions a topic has at its source.
-pub(super) fn partition_count(origin: &metadata::Topic) -> u32 {
-    u32::try_from(origin.partitions.len()).unwrap_or(u32::MAX)
 }

@@ -10,8 +10,7 @@ use corelog_record::{Offset, PartitionId, TopicId, TopicName};
 use corelog_storage::format::replica::{Replica, Role};
 
 use super::admin::Admin;
-use super::origins::partition_count;
-use super::topic::{Topic, check_settings};
+use super::topic::{Topic, check_settings, partition_count};
 use crate::failure::{Failure, failure, failure_with};
 use crate::follow::{ASK_TIMEOUT, Line, check_addresses};
 use crate::rt;
