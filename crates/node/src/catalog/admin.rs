@@ -14,6 +14,7 @@ use super::files::{self, CatalogError};
 use super::last::LastSnapshots;
 use super::peers::{Forgotten, Newcomers};
 use super::placement::Load;
+use super::promises::Promises;
 use super::restore::Restores;
 use super::topic::{Topic, check_settings};
 use crate::core::{Core, with_causes};
@@ -48,6 +49,8 @@ pub(crate) struct Admin {
     pub(super) restores: Restores,
     /// Followers that are to be written down.
     pub(super) newcomers: Newcomers,
+    /// Partitions that are not taken over.
+    pub(super) promises: Promises,
 }
 
 impl Admin {
@@ -64,6 +67,7 @@ impl Admin {
             turn: Semaphore::new(1),
             restores: Restores::default(),
             newcomers: Newcomers::default(),
+            promises: Promises::default(),
         }
     }
 

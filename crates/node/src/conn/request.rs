@@ -13,7 +13,7 @@ use corelog_protocol::message::{
     scrub_topic, segments, take_over, truncate,
 };
 use corelog_protocol::request::Request;
-use corelog_record::{CoreId, PartitionId, TopicId, TopicName};
+use corelog_record::{CoreId, Offset, PartitionId, TopicId, TopicName};
 
 use super::copy::copy;
 use super::each::{Each, each};
@@ -159,9 +159,17 @@ fn take_apart(asked: Asked, request: Request) {
         Request::Rejoin(request) => asked.by_each(request),
         Request::RepairTopic(request) => asked.by_each(request),
         Request::TakeOver(request) => {
-            let target = (request.topic.clone(), request.id, request.partition);
-            let ask = |key| Ask::TakeOver { key, request };
-            asked.by_owner::<take_over::Request>(target, ask);
+            let (topic, partition) = (request.id, request.partition);
+            let key = PartitionKey { topic, partition };
+            let is_known = router::route(&core, &request.topic, topic, partition).is_ok();
+            let is_promised = request.end == Offset::MAX;
+            let target = (request.topic.clone(), topic, partition);
+            match is_promised && !is_known {
+                // What is not here may come before that which is promised against.
+                true => asked.by_catalog::<take_over::Request>(Ask::TakeOver { key, request }),
+                false => asked
+                    .by_owner::<take_over::Request>(target, |key| Ask::TakeOver { key, request }),
+            }
         }
         Request::RestoreTopic(r) => asked.by_catalog::<restore_topic::Request>(Ask::Restore(r)),
         Request::RestoreStatus(r) => {

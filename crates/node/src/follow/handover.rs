@@ -297,7 +297,7 @@ impl Core {
         let deadline = rt::now() + ASK_TIMEOUT;
         loop {
             match line.call(&request, ASK_TIMEOUT).await {
-                Err(error) if error.is(ErrorCode::NotEqual) || has_none(&error) => return Ok(()),
+                Err(error) if error.is(ErrorCode::NotEqual) => return Ok(()),
                 Err(error) if is_early(&error) && rt::now() < deadline => {
                     rt::sleep(LEVEL_PAUSE).await;
                 }
