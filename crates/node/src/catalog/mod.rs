@@ -38,7 +38,7 @@ pub(crate) use admin::{Admin, Change};
 pub use files::CatalogError;
 pub(crate) use files::{load, partition_dir, quarantine_dir};
 pub(crate) use last::LastSnapshots;
-pub(crate) use peers::{Forgotten, Newcomer};
+pub(crate) use peers::{Forgotten, Newcomer, is_in_place_of};
 pub(crate) use restore::sweep_restores;
 pub(crate) use routes::Routes;
 pub(crate) use snapshots::{load_snapshots, snapshot_dir};

@@ -157,11 +157,13 @@ impl Admin {
     }
 }
 
-/// The same with another follower, in the place of the one that was silent longest if they are too many.
+/// The same with another follower, in the place of what its node had before: that has one copy of a
+/// partition, and a log without files draws another name each time it is opened. If they are too many, in
+/// the place of the one that was silent longest.
 fn remembering(mut replica: Replica, newcomer: Newcomer) -> Replica {
     let Newcomer { peer, heard } = newcomer;
     let known = &mut replica.followers;
-    known.retain(|known| known.copy != peer.copy);
+    known.retain(|known| !is_in_place_of(&peer, known));
     if known.len() >= FOLLOWERS_MAX {
         let heard_at = |at: usize| {
             let heard = heard.iter().find(|(copy, _)| *copy == known[at].copy);
@@ -172,6 +174,11 @@ fn remembering(mut replica: Replica, newcomer: Newcomer) -> Replica {
     }
     known.push(peer);
     replica
+}
+
+/// If one follower takes the place of another one.
+pub(crate) fn is_in_place_of(newcomer: &Peer, known: &Peer) -> bool {
+    newcomer.copy == known.copy || newcomer.node == known.node
 }
 
 fn unknown(topic: &TopicName, address: &str) -> Failure {
@@ -211,6 +218,24 @@ mod tests {
         assert!(!replica.followers.contains(&peer(3)));
         assert!(replica.followers.contains(&peer(0)));
         assert_eq!(replica.followers.last(), Some(&peer(count)));
+    }
+
+    /// A follower that was started again before its first record had another copy then, and the one before
+    /// held retention back for ever.
+    #[test]
+    fn a_node_has_one_copy_of_a_partition() {
+        let mut replica = Replica::owner(PartitionId::new(0));
+        replica.followers = vec![peer(1), peer(2)];
+        let again = Peer {
+            copy: CopyId::from_bytes([9; 16]),
+            ..peer(1)
+        };
+        let newcomer = Newcomer {
+            peer: again.clone(),
+            heard: Vec::new(),
+        };
+        let replica = remembering(replica, newcomer);
+        assert_eq!(replica.followers, [peer(2), again]);
     }
 
     /// Each follower of a topic of a thousand partitions was a write of its file, and a change that each
