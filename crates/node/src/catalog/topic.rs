@@ -121,7 +121,8 @@ impl Topic {
             created: self.created,
             settings: file::Settings {
                 ack: match settings.ack {
-                    Level::Durable => file::Ack::Durable,
+                    // What is not known was refused; no less is promised than anybody may mean.
+                    Level::Durable | Level::Unknown => file::Ack::Durable,
                     Level::Accepted => file::Ack::Accepted,
                 },
                 retention_age_ms: settings.retention_age_ms.map(clamp),
@@ -224,15 +225,28 @@ pub(super) fn check_settings(settings: &TopicSettings) -> Result<(), Failure> {
             Some(_) | None => {}
         }
     }
-    if settings.retention_hold == RetentionHold::Unknown {
-        let detail = Detail {
-            field: Some("retention_hold".to_owned()),
-            ..Detail::default()
-        };
-        let message = "retention_hold is none, snapshotted or replicated";
-        return Err(failure_with(ErrorCode::InvalidSettings, message, detail));
+    let words = [
+        (
+            "retention_hold",
+            settings.retention_hold == RetentionHold::Unknown,
+            "retention_hold is none, snapshotted or replicated",
+        ),
+        (
+            "ack",
+            settings.ack == Level::Unknown,
+            "ack is durable or accepted",
+        ),
+    ];
+    match words.into_iter().find(|(_, is_unknown, _)| *is_unknown) {
+        None => Ok(()),
+        Some((field, _, message)) => {
+            let detail = Detail {
+                field: Some(field.to_owned()),
+                ..Detail::default()
+            };
+            Err(failure_with(ErrorCode::InvalidSettings, message, detail))
+        }
     }
-    Ok(())
 }
 
 fn clamp(millis: u64) -> i64 {
@@ -261,6 +275,17 @@ mod tests {
             });
         }
         topic
+    }
+
+    #[test]
+    fn words_of_a_later_version_are_no_settings() {
+        let settings = TopicSettings {
+            ack: Level::Unknown,
+            ..TopicSettings::default()
+        };
+        let refused = check_settings(&settings).unwrap_err();
+        assert!(refused.is(ErrorCode::InvalidSettings));
+        assert_eq!(refused.detail.field.as_deref(), Some("ack"));
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use corelog_protocol::error::ErrorCode;
+use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::frame::{CorrelationId, Frame};
 use corelog_protocol::limits;
+use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::{
     Call, alter_topic, chain_at, clone_topic, create_snapshot, create_topic, delete_snapshot,
     delete_topic, describe_topic, fetch, forget_follower, hello, list_offsets, list_snapshots,
@@ -22,7 +23,7 @@ use super::picked::Picked;
 use super::reader::{close_with, too_much};
 use super::tell;
 use crate::core::{Due, NotAppended, PartitionKey, aborts};
-use crate::failure::{Failure, failure};
+use crate::failure::{Failure, failure, failure_with};
 use crate::follow::Hearing;
 use crate::metrics::count_numbered;
 use crate::router::{self, Ask, Asker, Away, FetchFrom, Route, Tag};
@@ -301,6 +302,15 @@ async fn produce(asked: Asked, request: &produce::Request, batches: &[u8]) -> Ne
 async fn produced(link: &Rc<Link>, request: &produce::Request, batches: &[u8]) -> Due {
     let core = &link.core;
     let (level, run) = (request.level, request.run);
+    if level == Some(Level::Unknown) {
+        let detail = Detail {
+            field: Some("level".to_owned()),
+            ..Detail::default()
+        };
+        let message = "level is durable or accepted";
+        let refused = failure_with(ErrorCode::InvalidRequest, message, detail);
+        return Due::Now(Err(refused));
+    }
     match router::route(core, &request.topic, request.id, request.partition) {
         Err(error) => Due::Now(Err(error)),
         Ok(Route::Core(owner, key)) => {
