@@ -1,12 +1,15 @@
 //! A topic that follows as a whole has the partitions and the settings of its source, whatever becomes
 //! of either node.
 
+use std::time::{Duration, Instant};
+
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::replica_status::{Role, State};
 use corelog_protocol::message::settings::{Change, RetentionHold, SettingsChange, TopicSettings};
 use corelog_protocol::message::{clone_topic, describe_topic, promote};
 use corelog_record::PartitionId;
+use nix::sys::signal::Signal;
 
 use super::copies::{assert_equal, segments, status, wait_until_level};
 use super::node::{Node, altering, cloning};
@@ -150,6 +153,29 @@ fn settings_that_change_at_the_source_change_here_and_are_in_force_after_a_promo
     until("the new owner lets go by the settings it took over", || {
         segments(&b, &topic, 0).log_start > end
     });
+}
+
+/// The answers of all sources were waited for, one after the other, before the next look.
+#[test]
+fn a_source_that_does_not_answer_delays_the_topics_of_no_other_one() {
+    let folder = Folder::new();
+    let nodes = ["a", "b", "c", "d"].map(|name| Node::start(&folder, name));
+    let [a, b, c, d] = &nodes;
+    let topic = a.topic("t", 1);
+    b.follow(&topic, &[a]);
+    for (name, mute) in [("u", c), ("v", d)] {
+        b.follow(&mute.topic(name, 1), &[mute]);
+        mute.server().signal(Signal::SIGSTOP);
+    }
+    let begun = Instant::now();
+    for age_ms in 1..=4 {
+        a.alter(&topic, None, keeping(age_ms));
+        until("it came", || {
+            settings(b, &topic).retention_age_ms == Some(age_ms)
+        });
+    }
+    // Each look took as long as the slowest answer, at least five seconds.
+    assert!(begun.elapsed() < Duration::from_secs(15));
 }
 
 #[test]
