@@ -71,6 +71,8 @@ fn a_partition_that_is_handed_over_loses_nothing() {
         assert_eq!((handed.end, &handed.owner), (end, &b.address()));
         assert_eq!(status(b, &topic, 0).role, Role::Owner);
         assert_eq!(status(a, &topic, 0).role, Role::Follower);
+        // Its owner followed it before.
+        assert_eq!(status(a, &topic, 0).followers, []);
         let bytes = batch(Codec::None, ["not here"]);
         let refused = a.wire().call(&topic.produce(0), &bytes).unwrap();
         assert_eq!(refused.unwrap_err().detail.address, Some(b.address()));
