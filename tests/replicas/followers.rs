@@ -102,6 +102,39 @@ fn a_follower_that_is_forgotten_holds_retention_back_no_longer() {
     });
 }
 
+/// A copy without files has another name after a restart, and what it was called before was waited for.
+#[test]
+fn a_follower_that_is_started_again_before_its_first_record_is_one_follower() {
+    let folder = Folder::new();
+    let (a, mut b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", 1);
+    let held = SettingsChange {
+        retention_bytes: Change::Set(1 << 20),
+        retention_hold: Some(RetentionHold::Replicated),
+        ..SettingsChange::default()
+    };
+    a.alter(&topic, None, held);
+    b.follow(&topic, &[&a]);
+    let copy = |node: &Node| {
+        let replicas = node.topic_file(&topic).replicas;
+        let copies = replicas.iter().flat_map(|one| &one.followers);
+        copies.map(|peer| peer.copy).collect::<Vec<_>>()
+    };
+    until("it is written down", || copy(&a).len() == 1);
+    let before = copy(&a);
+    b.kill();
+    b.up();
+    until("its other copy is written down", || copy(&a) != before);
+    assert_eq!(copy(&a).len(), 1);
+    a.fill(&topic, 0, 150);
+    wait_until_level(&a, &b, &topic, 0);
+    assert_eq!(followers(&a, &topic).len(), 1);
+    a.fill(&topic, 0, 20);
+    until("nothing is held for a copy that is no more", || {
+        log_start(&a, &topic) > Offset::ZERO
+    });
+}
+
 #[test]
 fn a_follower_that_lives_and_is_forgotten_is_remembered_again() {
     let folder = Folder::new();

@@ -12,7 +12,7 @@ use corelog_protocol::frame::{CorrelationId, Decoder, Peek};
 use corelog_protocol::limits::FRAME_BYTES_MAX;
 use corelog_protocol::message::replica_status::Role;
 use corelog_protocol::message::settings::SettingsChange;
-use corelog_protocol::message::{delete_topic, handover, take_over};
+use corelog_protocol::message::{delete_topic, describe_topic, handover, take_over};
 use corelog_protocol::{answer, request};
 use corelog_record::batch::Codec;
 use corelog_record::{LeaderEpoch, Offset, PartitionId};
@@ -71,6 +71,8 @@ fn a_partition_that_is_handed_over_loses_nothing() {
         assert_eq!((handed.end, &handed.owner), (end, &b.address()));
         assert_eq!(status(b, &topic, 0).role, Role::Owner);
         assert_eq!(status(a, &topic, 0).role, Role::Follower);
+        // Its owner followed it before.
+        assert_eq!(status(a, &topic, 0).followers, []);
         let bytes = batch(Codec::None, ["not here"]);
         let refused = a.wire().call(&topic.produce(0), &bytes).unwrap();
         assert_eq!(refused.unwrap_err().detail.address, Some(b.address()));
@@ -274,6 +276,61 @@ fn a_promise_not_to_take_over_outlives_the_topic_at_its_target() {
     let refused = answer::decode_err(&frame).unwrap().unwrap();
     assert!(refused.is(ErrorCode::HelloRequired), "{refused:?}");
     assert_eq!(status(&b, &topic, 0).role, Role::Follower);
+}
+
+/// A promise was kept by the core that had the partition, and none was given while the topic was away:
+/// the partition came again on another core, which knew of nothing.
+#[test]
+fn a_promise_not_to_take_over_holds_on_every_core_and_before_the_topic_comes() {
+    let folder = Folder::new();
+    let a = Node::start(&folder, "a");
+    let b = Node::on(folder.path().join("b"), Vec::new(), 2);
+    let topic = a.topic("t", 2);
+    let asked = [0, 1].map(|partition| {
+        a.fill(&topic, partition, 1);
+        let log = segments(&a, &topic, partition);
+        take_over::Request {
+            topic: topic.name.clone(),
+            id: topic.id,
+            partition: PartitionId::new(partition),
+            history: log.history,
+            end: log.high_watermark,
+            chain: chain_at(&a, &topic, partition, log.high_watermark).chain,
+            epoch: log.epochs[0].epoch,
+        }
+    });
+    let mut cores = Vec::new();
+    for round in 0..3 {
+        if round < 2 {
+            let taken_back = take_over::Request {
+                end: Offset::MAX,
+                ..asked[round].clone()
+            };
+            let promised = b.ask(&taken_back).unwrap_err();
+            assert!(promised.is(ErrorCode::NotEqual), "{promised:?}");
+        }
+        b.follow(&topic, &[&a]);
+        for partition in 0..2 {
+            wait_until_level(&a, &b, &topic, partition);
+        }
+        for (partition, asked) in asked.iter().enumerate().take(round + 1) {
+            let late = b.ask(asked).unwrap_err();
+            assert!(late.is(ErrorCode::InvalidRequest), "{partition}: {late:?}");
+        }
+        let told = b.ask(&describe_topic::Request {
+            name: topic.name.clone(),
+        });
+        cores.push(told.unwrap().partitions[0].core);
+        b.ask(&delete_topic::Request {
+            name: topic.name.clone(),
+            id: topic.id,
+        })
+        .unwrap();
+        // What takes a core's place has the topic come on another one.
+        b.topic(&format!("w{round}"), 1);
+    }
+    cores.dedup();
+    assert!(1 < cores.len(), "it came on one core only: {cores:?}");
 }
 
 /// Has `a` give its partition to its follower, which is behind and cannot reach it.

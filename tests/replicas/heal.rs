@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use corelog_protocol::error::ErrorCode;
-use corelog_protocol::message::{describe_topic, fetch};
+use corelog_protocol::message::{describe_topic, fetch, repair_topic};
 use corelog_record::Offset;
 use corelog_record::batch::Codec;
 
@@ -210,6 +210,19 @@ fn a_segment_that_damage_kept_from_being_sealed_heals_by_what_its_source_sealed(
     a.disconnect();
     b.up();
     assert!(is_known(&b), "it is remembered");
+    // Nobody tells what it held: that is said, not that nobody has it.
+    let repair = repair_topic::Request {
+        topic: topic.name.clone(),
+        id: topic.id,
+        partition: None,
+        from: Vec::new(),
+    };
+    until("its source is named that does not answer", || {
+        let told = b.ask(&repair).unwrap().partitions.remove(0);
+        let error = told.error.unwrap();
+        assert!(!error.is(ErrorCode::Damaged), "{error:?}");
+        error.is(ErrorCode::SourceUnavailable)
+    });
     a.connect();
     until("the source's took its place", || {
         status(&b, &topic, 0).repairs > 0

@@ -1,12 +1,15 @@
 //! A topic that follows as a whole has the partitions and the settings of its source, whatever becomes
 //! of either node.
 
+use std::time::{Duration, Instant};
+
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::replica_status::{Role, State};
 use corelog_protocol::message::settings::{Change, RetentionHold, SettingsChange, TopicSettings};
 use corelog_protocol::message::{clone_topic, describe_topic, promote};
 use corelog_record::PartitionId;
+use nix::sys::signal::Signal;
 
 use super::copies::{assert_equal, segments, status, wait_until_level};
 use super::node::{Node, altering, cloning};
@@ -152,6 +155,29 @@ fn settings_that_change_at_the_source_change_here_and_are_in_force_after_a_promo
     });
 }
 
+/// The answers of all sources were waited for, one after the other, before the next look.
+#[test]
+fn a_source_that_does_not_answer_delays_the_topics_of_no_other_one() {
+    let folder = Folder::new();
+    let nodes = ["a", "b", "c", "d"].map(|name| Node::start(&folder, name));
+    let [a, b, c, d] = &nodes;
+    let topic = a.topic("t", 1);
+    b.follow(&topic, &[a]);
+    for (name, mute) in [("u", c), ("v", d)] {
+        b.follow(&mute.topic(name, 1), &[mute]);
+        mute.server().signal(Signal::SIGSTOP);
+    }
+    let begun = Instant::now();
+    for age_ms in 1..=4 {
+        a.alter(&topic, None, keeping(age_ms));
+        until("it came", || {
+            settings(b, &topic).retention_age_ms == Some(age_ms)
+        });
+    }
+    // Each look took as long as the slowest answer, at least five seconds.
+    assert!(begun.elapsed() < Duration::from_secs(15));
+}
+
 #[test]
 fn a_copy_of_one_partition_or_with_an_end_takes_up_nothing_by_itself() {
     let folder = Folder::new();
@@ -238,4 +264,36 @@ fn a_former_owner_takes_up_what_comes_at_the_next_one() {
     });
     wait_until_level(&b, &a, &topic, 2);
     assert_equal(&b, &a, &topic, 2);
+}
+
+/// What was acknowledged here was undone: the next owner had not looked yet, kept what it had, and the
+/// former one took that back.
+#[test]
+fn what_was_altered_just_before_a_handover_is_in_force_after_it() {
+    let folder = Folder::new();
+    let (a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", 1);
+    b.follow(&topic, &[&a]);
+    let mut nodes = [&a, &b];
+    for round in 2..5 {
+        let [owner, next] = nodes;
+        owner.fill(&topic, 0, 1);
+        wait_until_level(owner, next, &topic, 0);
+        let changed = owner.alter(&topic, Some(round), keeping(u64::from(round)));
+        owner
+            .ask(&corelog_protocol::message::handover::Request {
+                topic: topic.name.clone(),
+                id: topic.id,
+                partition: None,
+                to: Some(next.address()),
+                abort: false,
+                accept_loss: false,
+            })
+            .unwrap();
+        assert_eq!(settings(next, &topic), changed.settings);
+        for partition in 0..round {
+            assert_eq!(status(next, &topic, partition).role, Role::Owner);
+        }
+        nodes.swap(0, 1);
+    }
 }

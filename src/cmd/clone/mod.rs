@@ -36,7 +36,7 @@ use crate::{cli, quantity, session};
         themselves: interrupting this command, or either server, stops nothing for good, and what \
         was received and checked is not asked for again.\n\n\
         A topic that follows as a whole takes up partitions that are added at its source, and \
-        settings that are changed there, by itself.\n\n\
+        settings that are changed there, by itself; so does a copy of the only partition there is.\n\n\
         A replica takes no writes; reads end at what is on its own disk. `corelog topic describe` \
         says how far behind it is, `corelog promote` and `corelog handover` make it the owner.\n\n\
         Progress goes to stderr: bars on a terminal, elsewhere a JSON object per line. Ends with 3 \

@@ -1,6 +1,6 @@
 //! Who follows a topic's partitions, as a server knows them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use corelog_protocol::message::replica_status::{Follower, Partition};
 use corelog_record::Offset;
@@ -11,32 +11,37 @@ use crate::quantity::Span;
 /// One follower of a topic, however many of its partitions it follows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Known {
+    /// Partitions that it follows, each once, however many copies of it are remembered.
     pub(super) partition_count: usize,
-    /// Records that the server has and it had not when it was last heard.
+    /// Copies that were not heard since the server was started, and retention may wait for.
+    pub(super) silent_count: usize,
+    /// Records that the server has and those that were heard had not then.
     pub(super) records_behind: u64,
-    /// Since any of its copies was heard, or since the server was started if none was since.
-    pub(super) heard_ms: u64,
-    pub(super) is_silent: bool,
+    /// Since any of its copies was heard; nothing if none was.
+    pub(super) heard_ms: Option<u64>,
+    /// Since the server was started, if any are silent.
+    pub(super) silent_ms: u64,
 }
 
 /// The followers of partitions, by address; those that do not say where they are reached are left out.
 pub(super) fn by_address(partitions: &[Partition]) -> BTreeMap<&str, Known> {
     let mut all: BTreeMap<&str, Known> = BTreeMap::new();
     for partition in partitions {
+        let mut counted = BTreeSet::new();
         for follower in &partition.followers {
             let Some(address) = follower.address.as_deref() else {
                 continue;
             };
-            let behind = partition.end.get().saturating_sub(follower.end.get());
-            let known = all.entry(address).or_insert(Known {
-                heard_ms: follower.heard_ms,
-                is_silent: true,
-                ..Known::default()
-            });
-            known.partition_count += 1;
-            known.records_behind += behind;
-            known.heard_ms = known.heard_ms.min(follower.heard_ms);
-            known.is_silent &= follower.is_silent;
+            let known = all.entry(address).or_default();
+            known.partition_count += usize::from(counted.insert(address));
+            if follower.is_silent {
+                known.silent_count += 1;
+                known.silent_ms = known.silent_ms.max(follower.heard_ms);
+            } else {
+                known.records_behind += partition.end.get().saturating_sub(follower.end.get());
+                let heard_ms = known.heard_ms.unwrap_or(u64::MAX);
+                known.heard_ms = Some(heard_ms.min(follower.heard_ms));
+            }
         }
     }
     all
@@ -45,11 +50,17 @@ pub(super) fn by_address(partitions: &[Partition]) -> BTreeMap<&str, Known> {
 impl Known {
     /// What is known of it, as a part of a sentence.
     pub(super) fn said(&self) -> String {
-        let ago = Span::from_millis(self.heard_ms / 1_000 * 1_000);
-        match (self.is_silent, self.records_behind) {
-            (true, _) => format!("not heard of since the server was started, {ago} ago"),
-            (false, 0) => format!("level, heard {ago} ago"),
-            (false, behind) => format!("{behind} records behind, heard {ago} ago"),
+        let ago = |ms: u64| Span::from_millis(ms / 1_000 * 1_000);
+        let heard = self.heard_ms.map(|ms| match self.records_behind {
+            0 => format!("level, heard {} ago", ago(ms)),
+            behind => format!("{behind} records behind, heard {} ago", ago(ms)),
+        });
+        let since = ago(self.silent_ms);
+        let silent = format!("not heard of since the server was started, {since} ago");
+        match (heard, self.silent_count) {
+            (Some(heard), 0) => heard,
+            (Some(heard), count) => format!("{heard}; {count} of its copies {silent}"),
+            (None, _) => silent,
         }
     }
 }
@@ -65,4 +76,53 @@ pub(super) fn in_json(followers: &[Follower]) -> Vec<Value> {
         })
     };
     followers.iter().map(json).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_record::{CopyId, PartitionId};
+
+    use super::*;
+
+    fn follower(copy: u8, end: u64, is_silent: bool) -> Follower {
+        Follower {
+            node: None,
+            address: Some("log2:7400".to_owned()),
+            copy: CopyId::from_bytes([copy; 16]),
+            end: Offset::new(end).unwrap(),
+            heard_ms: if is_silent { 90_000 } else { 1_500 },
+            is_silent,
+        }
+    }
+
+    fn partition(number: u32, followers: Vec<Follower>) -> Partition {
+        Partition {
+            followers,
+            ..Partition::owned(PartitionId::new(number), Offset::new(100).unwrap())
+        }
+    }
+
+    /// A copy that is no more was counted as a partition, and not shown beside one that was heard.
+    #[test]
+    fn a_follower_has_partitions_and_silent_copies_of_them() {
+        let partitions = [
+            partition(0, vec![follower(1, 0, true), follower(2, 98, false)]),
+            partition(1, vec![follower(3, 100, false)]),
+        ];
+        let known = by_address(&partitions)["log2:7400"];
+        assert_eq!((known.partition_count, known.silent_count), (2, 1));
+        assert_eq!(
+            known.said(),
+            "2 records behind, heard 1s ago; 1 of its copies not heard of since the server was \
+             started, 1m 30s ago"
+        );
+        let known = by_address(&partitions[1..])["log2:7400"];
+        assert_eq!(known.said(), "level, heard 1s ago");
+        let silent = [partition(0, vec![follower(1, 0, true)])];
+        let known = by_address(&silent)["log2:7400"];
+        assert_eq!(
+            known.said(),
+            "not heard of since the server was started, 1m 30s ago"
+        );
+    }
 }

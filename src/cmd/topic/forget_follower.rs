@@ -51,7 +51,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 async fn forget(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let admin = client.admin();
     let (name, follower) = (&args.name, &args.follower);
-    let mut partitions = admin.replica_status(name, None).await?.partitions;
+    let told = admin.replica_status(name, None).await?;
+    let (id, mut partitions) = (told.id, told.partitions);
     partitions.retain(|one| args.partition.is_none_or(|asked| asked == one.id.get()));
     // Nothing is lost by asking for one that nobody remembers: the server says so.
     if let Some(known) = followers::by_address(&partitions).get(follower.as_str()) {
@@ -65,7 +66,10 @@ async fn forget(args: &Args, client: Client) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     let partition = args.partition.map(PartitionId::new);
-    let answer = admin.forget_follower(name, partition, follower).await;
+    // What was shown is what is forgotten, of no topic that took its name meanwhile.
+    let answer = admin
+        .forget_follower(name, Some(id), partition, follower)
+        .await;
     let partitions = session::changing(answer)?.partitions;
     let mut out = Out::new();
     match args.client.output {

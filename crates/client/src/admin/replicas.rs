@@ -194,19 +194,21 @@ impl Admin {
     }
 
     /// Has the node asked forget a follower that is gone for good, which it remembers at `address`:
-    /// retention waits for it no longer. One that still lives is remembered again.
+    /// retention waits for it no longer. One that still lives is remembered again. With `id` only if
+    /// the topic is still that one.
     ///
     /// # Errors
     /// [`Error::Refused`] (`UnknownFollower`, `UnknownPartition`, …), or why no server answered.
     pub async fn forget_follower(
         &self,
         topic: &TopicName,
+        id: Option<TopicId>,
         partition: Option<PartitionId>,
         address: &str,
     ) -> Result<forget_follower::Answer, Error> {
         let request = forget_follower::Request {
             topic: topic.clone(),
-            id: self.id(topic, None).await?,
+            id: self.id(topic, id).await?,
             partition,
             address: address.to_owned(),
         };

@@ -14,6 +14,7 @@ use super::files::{self, CatalogError};
 use super::last::LastSnapshots;
 use super::peers::{Forgotten, Newcomers};
 use super::placement::Load;
+use super::promises::Promises;
 use super::restore::Restores;
 use super::topic::{Topic, check_settings};
 use crate::core::{Core, with_causes};
@@ -48,6 +49,8 @@ pub(crate) struct Admin {
     pub(super) restores: Restores,
     /// Followers that are to be written down.
     pub(super) newcomers: Newcomers,
+    /// Partitions that are not taken over.
+    pub(super) promises: Promises,
 }
 
 impl Admin {
@@ -64,6 +67,7 @@ impl Admin {
             turn: Semaphore::new(1),
             restores: Restores::default(),
             newcomers: Newcomers::default(),
+            promises: Promises::default(),
         }
     }
 
@@ -106,8 +110,8 @@ impl Admin {
     /// Changes a topic's settings, adds partitions.
     ///
     /// # Errors
-    /// What the client is told, `NotOwner` of a topic that another node's is the source of; nothing was
-    /// changed, unless the outcome is unknown.
+    /// What the client is told, `NotOwner` of a topic that another node's is the source of, or whose
+    /// owner is being changed; nothing was changed, unless the outcome is unknown.
     pub(crate) async fn alter(
         &self,
         request: alter_topic::Request,
@@ -285,14 +289,26 @@ impl Core {
     }
 }
 
-/// Refuses what the next look at a topic's source would undo, and partitions that no other node that
-/// has some of the topic's would hear of.
+/// Refuses what the next look at a topic's source would undo, or the one after a handover of it, and
+/// partitions that no other node that has some of the topic's would hear of.
 fn check_may_alter(topic: &Topic, request: &alter_topic::Request) -> Result<(), Failure> {
     if topic.is_copy() {
         let message =
             "the topic follows another node's: change that, and this one becomes as it is";
         let detail = Detail {
             address: topic.sources().first().cloned(),
+            ..Detail::default()
+        };
+        return Err(failure_with(ErrorCode::NotOwner, message, detail));
+    }
+    if let Some(given) = topic.given() {
+        let message = format!(
+            "partition {} of the topic is another node's, or is being given to it: finish that, or take \
+             it back, until one node owns all of them, and alter the topic there",
+            given.partition
+        );
+        let detail = Detail {
+            address: given.sources.first().cloned(),
             ..Detail::default()
         };
         return Err(failure_with(ErrorCode::NotOwner, message, detail));

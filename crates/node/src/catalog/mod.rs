@@ -9,6 +9,7 @@
 //! snapshots  taking, listing and deleting snapshots, likewise
 //! last       up to where snapshots hold each partition
 //! replicas   what the node is to partitions that are not its alone
+//! promises   what the node promised not to take over
 //! peers      who follows the node's partitions, written down and forgotten
 //! origins    topics that follow as a whole, kept as their sources are
 //! restore    making a topic of one in a snapshot
@@ -26,6 +27,7 @@ mod last;
 mod origins;
 mod peers;
 mod placement;
+mod promises;
 mod replicas;
 mod restore;
 mod routes;
@@ -36,7 +38,7 @@ pub(crate) use admin::{Admin, Change};
 pub use files::CatalogError;
 pub(crate) use files::{load, partition_dir, quarantine_dir};
 pub(crate) use last::LastSnapshots;
-pub(crate) use peers::{Forgotten, Newcomer};
+pub(crate) use peers::{Forgotten, Newcomer, is_in_place_of};
 pub(crate) use restore::sweep_restores;
 pub(crate) use routes::Routes;
 pub(crate) use snapshots::{load_snapshots, snapshot_dir};

@@ -1,22 +1,23 @@
 //! Topics that follow another node's as a whole have its partitions and its settings: on core 0, where
 //! their sources are asked now and then.
 
-use std::collections::{BTreeMap, HashMap};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use corelog_protocol::limits;
 use corelog_protocol::message::metadata;
-use corelog_record::TopicId;
+use corelog_record::{TopicId, TopicName};
 use corelog_storage::format::replica::{Replica, Role};
 
 use super::admin::Admin;
-use super::topic::{Topic, check_settings};
+use super::topic::{Topic, check_settings, partition_count};
 use crate::core::Core;
 use crate::failure::Failure;
-use crate::follow::ASK_TIMEOUT;
-use crate::rt;
+use crate::follow::{ASK_TIMEOUT, Line};
+use crate::rt::{self, Semaphore};
 
 /// How often a source is asked: as often as a follower that has nothing to fetch.
 const ASK_EVERY: Duration = Duration::from_secs(2);
@@ -25,86 +26,198 @@ const NAMES_MAX: usize = 500;
 
 const _: () = assert!(2 * NAMES_MAX * 256 <= limits::REQUEST_HEAD_BYTES_MAX as usize);
 
-/// What could not be taken over of a topic's source, as it was last told to the operator.
-type Refused = HashMap<TopicId, String>;
+/// Topics' sources that are asked at once: one that does not answer holds up those of no other topic,
+/// unless so many do not.
+const ASKED_MAX: u64 = 16;
+
+/// The looks at the sources of topics that follow as a whole.
+struct Looks {
+    /// The sources that are being asked, as topics name them: once at a time.
+    under_way: RefCell<BTreeSet<Vec<String>>>,
+    turns: Semaphore,
+    /// Connections to sources, kept from one look to the next.
+    lines: RefCell<HashMap<String, Rc<Line>>>,
+    /// Why sources did not answer, as it was last told to the operator.
+    silent: RefCell<HashMap<String, u16>>,
+    /// What could not be had of topics' sources, likewise.
+    refused: RefCell<HashMap<TopicId, String>>,
+}
+
+type BySources = BTreeMap<Vec<String>, Vec<Arc<Topic>>>;
+
+/// What a source tells of the topics that it was asked for.
+#[derive(Default)]
+struct Told {
+    origins: Vec<metadata::Topic>,
+    /// Those of which it tells nothing, and why, if it said.
+    untold: Vec<(Arc<Topic>, Option<String>)>,
+}
+
+impl Looks {
+    fn new() -> Self {
+        Self {
+            under_way: RefCell::default(),
+            turns: Semaphore::new(ASKED_MAX),
+            lines: RefCell::default(),
+            silent: RefCell::default(),
+            refused: RefCell::default(),
+        }
+    }
+
+    /// Keeps nothing of topics and sources that there are no more.
+    fn keep_only(&self, due: &BySources) {
+        let is_source = |address: &String| due.keys().any(|sources| sources.contains(address));
+        let is_topic = |id: &TopicId| due.values().flatten().any(|topic| topic.id == *id);
+        self.lines.borrow_mut().retain(|at, _| is_source(at));
+        self.silent.borrow_mut().retain(|at, _| is_source(at));
+        self.refused.borrow_mut().retain(|id, _| is_topic(id));
+    }
+
+    /// Takes note of whether a source answers, and tells the operator once why it does not.
+    fn heard(&self, source: &str, why: Option<&Failure>) {
+        let mut silent = self.silent.borrow_mut();
+        let Some(why) = why else {
+            silent.remove(source);
+            return;
+        };
+        if silent.insert(source.to_owned(), why.code) != Some(why.code) {
+            let error = &why.message;
+            tracing::warn!(
+                source,
+                error,
+                "a source does not tell what has changed there"
+            );
+        }
+    }
+
+    /// Tells the operator once what cannot be had of a topic's source.
+    fn refuse(&self, topic: (&TopicName, TopicId), why: String) {
+        let mut refused = self.refused.borrow_mut();
+        if refused.get(&topic.1) != Some(&why) {
+            let (topic, error) = (topic.0, &why);
+            tracing::warn!(%topic, error, "what its source has changed is not changed here");
+        }
+        refused.insert(topic.1, why);
+    }
+}
 
 impl Core {
-    /// Asks the sources of topics that follow as a whole, again and again, until the node stops.
+    /// Asks the sources of topics that follow as a whole, again and again, until the node stops: those
+    /// of each topic in their order, until one of them tells of it.
     pub(crate) async fn keep_as_sources(self: Rc<Self>) {
-        let mut refused = Refused::new();
+        let looks = Rc::new(Looks::new());
         while !self.is_stopping.get() {
-            self.ask_sources(&mut refused).await;
+            let due = self.copies();
+            looks.keep_only(&due);
+            for (sources, topics) in due {
+                if !looks.under_way.borrow_mut().insert(sources.clone()) {
+                    continue;
+                }
+                let (core, looks) = (Rc::clone(&self), Rc::clone(&looks));
+                rt::spawn_background(async move {
+                    let turn = looks.turns.acquire(1).await;
+                    core.look_at(&looks, &sources, topics).await;
+                    drop(turn);
+                    looks.under_way.borrow_mut().remove(&sources);
+                })
+                .detach();
+            }
             rt::sleep(ASK_EVERY).await;
         }
     }
 
-    /// Asks each topic's sources in their order until one of them tells of it; one question goes to all
-    /// those whose turn it is at the same time, however many topics they are asked for.
-    async fn ask_sources(self: &Rc<Self>, refused: &mut Refused) {
-        let mut due: Vec<_> = self.routes.borrow().topics().cloned().collect();
-        due.retain(|topic| topic.is_copy());
-        refused.retain(|id, _| due.iter().any(|topic| topic.id == *id));
-        for turn in 0..limits::SOURCE_COUNT_MAX as usize {
-            let mut by_source: BTreeMap<String, Vec<Arc<Topic>>> = BTreeMap::new();
-            for topic in due.drain(..) {
-                if let Some(source) = topic.sources().get(turn) {
-                    by_source.entry(source.clone()).or_default().push(topic);
-                }
+    /// The topics that follow as a whole, by their sources.
+    fn copies(&self) -> BySources {
+        let mut copies = BySources::new();
+        let routes = self.routes.borrow();
+        for topic in routes.topics().filter(|topic| topic.is_copy()) {
+            let same = copies.entry(topic.sources().to_vec()).or_default();
+            same.push(Arc::clone(topic));
+        }
+        copies
+    }
+
+    /// Asks sources for topics, and takes over what they tell.
+    async fn look_at(self: &Rc<Self>, looks: &Looks, sources: &[String], topics: Vec<Arc<Topic>>) {
+        let mut due: Vec<_> = topics.into_iter().map(|topic| (topic, None)).collect();
+        for source in sources {
+            if due.is_empty() || self.is_stopping.get() {
+                return;
             }
-            let asked = by_source.into_iter().map(|(source, topics)| {
-                let core = Rc::clone(self);
-                rt::spawn_background(async move { core.ask_for(&source, topics).await })
-            });
-            for asked in asked.collect::<Vec<_>>() {
-                let (told, untold) = asked.await;
-                due.extend(untold);
-                for origin in told {
-                    self.take_over_from(&origin, refused).await;
-                }
+            let topics = due.into_iter().map(|(topic, _)| topic).collect();
+            let told = self.ask_for(looks, source, topics).await;
+            for origin in told.origins {
+                self.take_over_from(&origin, looks).await;
             }
+            due = told.untold;
+        }
+        for (topic, why) in due {
+            let id = (&topic.name, topic.id);
+            why.into_iter().for_each(|why| looks.refuse(id, why));
         }
     }
 
-    /// What a source tells of topics, and those of which it tells nothing.
+    /// What a source tells of topics.
     async fn ask_for(
         self: &Rc<Self>,
+        looks: &Looks,
         source: &str,
         topics: Vec<Arc<Topic>>,
-    ) -> (Vec<metadata::Topic>, Vec<Arc<Topic>>) {
-        let (mut told, mut untold) = (Vec::new(), Vec::new());
+    ) -> Told {
+        let mut told = Told::default();
         for topics in topics.chunks(NAMES_MAX) {
             let names = topics.iter().map(|topic| topic.name.clone());
             let ask = metadata::Request {
                 topics: Some(names.collect()),
             };
-            let answer = match self.line_to(source).await {
-                Ok(line) => line.call(&ask, ASK_TIMEOUT).await.ok(),
-                Err(_) => None,
-            };
-            let mut origins = answer.map_or(Vec::new(), |answer| answer.head.topics);
+            let answer = self.ask_again(looks, source, &ask).await;
+            looks.heard(source, answer.as_ref().err());
+            let answer = answer.ok();
+            let is_heard = answer.is_some();
+            let (mut origins, errors) =
+                answer.map_or_else(Default::default, |answer| (answer.topics, answer.errors));
             for topic in topics {
                 let is_same = |origin: &metadata::Topic| origin.id == topic.id;
-                match origins.iter().position(is_same) {
-                    Some(at) => told.push(origins.swap_remove(at)),
-                    None => untold.push(Arc::clone(topic)),
+                if let Some(at) = origins.iter().position(is_same) {
+                    told.origins.push(origins.swap_remove(at));
+                    continue;
                 }
+                let said = errors.iter().find(|error| error.name == topic.name);
+                let other = || format!("the topic of this name is another one at {source}");
+                let why = said.map(|said| format!("{source}: {}", said.error.message));
+                let why = is_heard.then(|| why.unwrap_or_else(other));
+                told.untold.push((Arc::clone(topic), why));
             }
         }
-        (told, untold)
+        told
+    }
+
+    async fn ask_again(
+        &self,
+        looks: &Looks,
+        source: &str,
+        ask: &metadata::Request,
+    ) -> Result<metadata::Answer, Failure> {
+        let kept = looks.lines.borrow().get(source).cloned();
+        let line = match kept.filter(|line| !line.is_closed()) {
+            Some(line) => line,
+            None => {
+                looks.lines.borrow_mut().remove(source);
+                let line = self.line_to(source).await?;
+                let kept = Rc::clone(&line);
+                looks.lines.borrow_mut().insert(source.to_owned(), kept);
+                line
+            }
+        };
+        Ok(line.call(ask, ASK_TIMEOUT).await?.head)
     }
 
     /// Takes over what a source told, and tells the operator once why that cannot be.
-    async fn take_over_from(&self, origin: &metadata::Topic, refused: &mut Refused) {
+    async fn take_over_from(&self, origin: &metadata::Topic, looks: &Looks) {
         let Ok(admin) = self.admin() else { return };
         match admin.become_as(origin).await {
-            Ok(()) => drop(refused.remove(&origin.id)),
-            Err(why) => {
-                if refused.get(&origin.id) != Some(&why.message) {
-                    let (topic, error) = (&origin.name, &why.message);
-                    tracing::warn!(%topic, error, "what its source has changed is not changed here");
-                    refused.insert(origin.id, why.message);
-                }
-            }
+            Ok(()) => drop(looks.refused.borrow_mut().remove(&origin.id)),
+            Err(why) => looks.refuse((&origin.name, origin.id), why.message),
         }
     }
 }
@@ -156,12 +269,6 @@ impl Admin {
         let routes = self.core.routes.borrow();
         let topic = routes.topic_of(&origin.name, origin.id).ok()?;
         let (here, there) = (topic.partition_count(), partition_count(origin));
-        let is_like = here == there && topic.settings == origin.settings;
-        (topic.is_copy() && here <= there && !is_like).then(|| Arc::clone(topic))
+        (topic.is_copy() && here <= there && !topic.is_as(origin)).then(|| Arc::clone(topic))
     }
-}
-
-/// How many partitions a topic has at its source.
-pub(super) fn partition_count(origin: &metadata::Topic) -> u32 {
-    u32::try_from(origin.partitions.len()).unwrap_or(u32::MAX)
 }

@@ -36,7 +36,9 @@ pub(super) struct Newcomers {
     by_topic: RefCell<HashMap<TopicId, Waiting>>,
 }
 
-type Waiting = BTreeMap<(PartitionId, CopyId), Newcomer>;
+/// Those of a topic by partition, in the order in which they came: at most as many of each as are
+/// remembered.
+type Waiting = BTreeMap<PartitionId, Vec<Newcomer>>;
 
 /// A follower that was forgotten.
 #[derive(Debug)]
@@ -47,13 +49,29 @@ pub(crate) struct Forgotten {
 }
 
 impl Newcomers {
-    /// Has one written down; true if nobody looks after its topic yet.
+    /// Has one written down, in the place of what its node had before; true if nobody looks after its
+    /// topic yet. One that is too many says it again with a later Fetch.
     fn add(&self, topic: TopicId, partition: PartitionId, newcomer: Newcomer) -> bool {
         let mut by_topic = self.by_topic.borrow_mut();
         let is_new = !by_topic.contains_key(&topic);
         let waiting = by_topic.entry(topic).or_default();
-        waiting.insert((partition, newcomer.peer.copy), newcomer);
+        let waiting = waiting.entry(partition).or_default();
+        waiting.retain(|before| !is_in_place_of(&newcomer.peer, &before.peer));
+        if waiting.len() < FOLLOWERS_MAX {
+            waiting.push(newcomer);
+        }
         is_new
+    }
+
+    /// Forgets those of a topic that are reached at an address.
+    fn forget_at(&self, topic: TopicId, partition: Option<PartitionId>, address: &str) {
+        let mut by_topic = self.by_topic.borrow_mut();
+        let waiting = by_topic.get_mut(&topic).into_iter().flatten();
+        for (_, newcomers) in
+            waiting.filter(|(one, _)| partition.is_none_or(|asked| asked == **one))
+        {
+            newcomers.retain(|newcomer| newcomer.peer.address != address);
+        }
     }
 
     /// Those of a topic that wait; nobody looks after it any more if there are none.
@@ -82,11 +100,7 @@ impl Admin {
         rt::spawn_background(async move {
             let Ok(admin) = core.admin() else { return };
             let mut pause = PAUSE_MIN;
-            while let Some(waiting) = admin.newcomers.take(id) {
-                if let Err(error) = admin.write_down((&name, id), waiting).await {
-                    let error = error.message;
-                    tracing::warn!(topic = %name, error, "its followers are not remembered yet");
-                }
+            while admin.write_down((&name, id)).await {
                 rt::sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_MAX);
             }
@@ -94,20 +108,28 @@ impl Admin {
         .detach();
     }
 
-    async fn write_down(
-        &self,
-        topic: (&TopicName, TopicId),
-        waiting: Waiting,
-    ) -> Result<(), Failure> {
-        self.change(topic, |topic| {
-            for ((partition, _), newcomer) in waiting {
+    /// Writes those of a topic down that wait; false if there are none. They wait until it is this
+    /// change's turn: one that is forgotten until then is not written down after that.
+    async fn write_down(&self, (name, id): (&TopicName, TopicId)) -> bool {
+        let mut is_any = None;
+        let written = self.change((name, id), |topic| {
+            let waiting = self.newcomers.take(id);
+            is_any = Some(waiting.is_some());
+            for (partition, newcomers) in waiting.unwrap_or_default() {
                 if topic.owner(partition).is_some() {
-                    topic.change_replica(partition, |replica| remembering(replica, newcomer));
+                    for newcomer in newcomers {
+                        topic.change_replica(partition, |known| remembering(known, newcomer));
+                    }
                 }
             }
             Ok(())
-        })
-        .await
+        });
+        if let Err(error) = written.await {
+            let error = error.message;
+            tracing::warn!(topic = %name, error, "its followers are not remembered yet");
+        }
+        // Without a turn the topic is gone, and they with it.
+        is_any.unwrap_or_else(|| self.newcomers.take(id).is_some())
     }
 
     /// Forgets a follower that is gone for good.
@@ -126,6 +148,7 @@ impl Admin {
         } = request;
         let mut partitions = Vec::new();
         self.change((&name, id), |topic| {
+            self.newcomers.forget_at(id, one, &address);
             if let Some(one) = one {
                 self.core.routes.borrow().owner(&name, id, one)?;
             }
@@ -157,11 +180,13 @@ impl Admin {
     }
 }
 
-/// The same with another follower, in the place of the one that was silent longest if they are too many.
+/// The same with another follower, in the place of what its node had before: that has one copy of a
+/// partition, and a log without files draws another name each time it is opened. If they are too many, in
+/// the place of the one that was silent longest.
 fn remembering(mut replica: Replica, newcomer: Newcomer) -> Replica {
     let Newcomer { peer, heard } = newcomer;
     let known = &mut replica.followers;
-    known.retain(|known| known.copy != peer.copy);
+    known.retain(|known| !is_in_place_of(&peer, known));
     if known.len() >= FOLLOWERS_MAX {
         let heard_at = |at: usize| {
             let heard = heard.iter().find(|(copy, _)| *copy == known[at].copy);
@@ -172,6 +197,11 @@ fn remembering(mut replica: Replica, newcomer: Newcomer) -> Replica {
     }
     known.push(peer);
     replica
+}
+
+/// If one follower takes the place of another one.
+pub(crate) fn is_in_place_of(newcomer: &Peer, known: &Peer) -> bool {
+    newcomer.copy == known.copy || newcomer.node == known.node
 }
 
 fn unknown(topic: &TopicName, address: &str) -> Failure {
@@ -213,6 +243,24 @@ mod tests {
         assert_eq!(replica.followers.last(), Some(&peer(count)));
     }
 
+    /// A follower that was started again before its first record had another copy then, and the one before
+    /// held retention back for ever.
+    #[test]
+    fn a_node_has_one_copy_of_a_partition() {
+        let mut replica = Replica::owner(PartitionId::new(0));
+        replica.followers = vec![peer(1), peer(2)];
+        let again = Peer {
+            copy: CopyId::from_bytes([9; 16]),
+            ..peer(1)
+        };
+        let newcomer = Newcomer {
+            peer: again.clone(),
+            heard: Vec::new(),
+        };
+        let replica = remembering(replica, newcomer);
+        assert_eq!(replica.followers, [peer(2), again]);
+    }
+
     /// Each follower of a topic of a thousand partitions was a write of its file, and a change that each
     /// core was told of.
     #[test]
@@ -234,5 +282,51 @@ mod tests {
         assert_eq!(all, Some(1_000));
         assert!(newcomers.take(topic).is_none());
         assert!(come(0));
+    }
+
+    fn coming(peer: Peer) -> Newcomer {
+        Newcomer {
+            peer,
+            heard: Vec::new(),
+        }
+    }
+
+    /// A stale address of a copy was written down over its next one, and who asked under ever new names
+    /// took memory until it was written down.
+    #[test]
+    fn few_wait_of_each_partition_in_the_order_in_which_they_came() {
+        let newcomers = Newcomers::default();
+        let (topic, partition) = (TopicId::from_bytes([7; 16]), PartitionId::new(0));
+        let come = |peer| newcomers.add(topic, partition, coming(peer));
+        come(peer(9));
+        come(peer(3));
+        let moved = Peer {
+            address: "127.0.0.1:1009".to_owned(),
+            ..peer(9)
+        };
+        come(moved.clone());
+        for number in 20..100 {
+            come(peer(number));
+        }
+        let waiting = newcomers.take(topic).unwrap().remove(&partition).unwrap();
+        assert_eq!(waiting.len(), FOLLOWERS_MAX);
+        let came: Vec<_> = waiting.into_iter().map(|one| one.peer).collect();
+        assert_eq!(came[..3], [peer(3), moved, peer(20)]);
+    }
+
+    /// One that was forgotten while it waited was written down after all.
+    #[test]
+    fn who_is_forgotten_waits_no_longer() {
+        let newcomers = Newcomers::default();
+        let topic = TopicId::from_bytes([7; 16]);
+        for partition in 0..3 {
+            newcomers.add(topic, PartitionId::new(partition), coming(peer(1)));
+            newcomers.add(topic, PartitionId::new(partition), coming(peer(2)));
+        }
+        newcomers.forget_at(topic, Some(PartitionId::new(1)), &peer(1).address);
+        newcomers.forget_at(topic, None, &peer(2).address);
+        let waiting = newcomers.take(topic).unwrap();
+        let counts: Vec<_> = waiting.values().map(Vec::len).collect();
+        assert_eq!(counts, [1, 0, 1]);
     }
 }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::{clone_topic, metadata, segments};
-use corelog_record::{Offset, PartitionId, TopicId, TopicName};
+use corelog_record::{LeaderEpoch, Offset, PartitionId, TopicId, TopicName};
 use corelog_storage::format::replica::{Replica, Role};
 
 use super::admin::Admin;
-use super::origins::partition_count;
-use super::topic::{Topic, check_settings};
+use super::topic::{Topic, check_settings, partition_count};
+use crate::core::PartitionKey;
 use crate::failure::{Failure, failure, failure_with};
 use crate::follow::{ASK_TIMEOUT, Line, check_addresses};
 use crate::rt;
@@ -86,18 +86,24 @@ impl Admin {
         })
     }
 
-    /// Changes what the node is to a partition: `change` is given what it is now.
+    /// Changes what the node is to a partition: `change` is given what it is now. If it is taken over,
+    /// `given_at` is the epoch of the owner who gives it.
     ///
     /// # Errors
     /// `UnknownTopic`, `TopicChanged`, `UnknownPartition`, what `change` refuses, and what the disk
-    /// does.
+    /// does; `InvalidRequest` if it was promised not to be taken over.
     pub(crate) async fn change_replica(
         &self,
         (name, id, partition): (&TopicName, TopicId, PartitionId),
+        given_at: Option<LeaderEpoch>,
         change: impl FnOnce(Replica) -> Result<Replica, Failure>,
     ) -> Result<(), Failure> {
         self.change((name, id), |topic| {
             self.core.routes.borrow().owner(name, id, partition)?;
+            if let Some(epoch) = given_at {
+                let topic = topic.id;
+                self.check_promise(PartitionKey { topic, partition }, epoch)?;
+            }
             let before = topic.replica(partition).cloned();
             topic.set_replica(change(before.unwrap_or(Replica::owner(partition)))?);
             Ok(())

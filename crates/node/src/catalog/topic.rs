@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::ack::Level;
+use corelog_protocol::message::metadata;
 use corelog_protocol::message::settings::{RetentionHold, TopicSettings};
 use corelog_record::{CoreId, PartitionId, Timestamp, TopicId, TopicName};
 use corelog_storage::format::replica::{Replica, Role};
@@ -41,6 +42,23 @@ impl Topic {
         let follows = |replica: &Replica| replica.role == Role::Follower && replica.until.is_none();
         let mut partitions = self.partitions();
         partitions.all(|(partition, _)| self.replica(partition).is_some_and(follows))
+    }
+
+    /// A partition that another node has, is given, or took, while this one has or had it: what is
+    /// changed here would not be in force there, and be undone once that node owns all.
+    pub(super) fn given(&self) -> Option<&Replica> {
+        let owns_some = self.partitions().any(|(one, _)| self.is_owned(one));
+        self.replicas.values().find(|replica| match replica.role {
+            Role::Owner => false,
+            Role::Follower => owns_some && replica.until.is_none(),
+            Role::HandingOver | Role::Fenced | Role::Unknown => true,
+        })
+    }
+
+    /// If another node tells the same settings of it, and as many partitions.
+    pub(crate) fn is_as(&self, other: &metadata::Topic) -> bool {
+        let count = partition_count(other);
+        self.settings == other.settings && self.partition_count() == count
     }
 
     /// Where its first partition is copied from, or went.
@@ -103,7 +121,8 @@ impl Topic {
             created: self.created,
             settings: file::Settings {
                 ack: match settings.ack {
-                    Level::Durable => file::Ack::Durable,
+                    // What is not known was refused; no less is promised than anybody may mean.
+                    Level::Durable | Level::Unknown => file::Ack::Durable,
                     Level::Accepted => file::Ack::Accepted,
                 },
                 retention_age_ms: settings.retention_age_ms.map(clamp),
@@ -165,6 +184,11 @@ pub(super) fn settings_of(settings: &file::Settings) -> TopicSettings {
     }
 }
 
+/// How many partitions a topic has at another node.
+pub(super) fn partition_count(other: &metadata::Topic) -> u32 {
+    u32::try_from(other.partitions.len()).unwrap_or(u32::MAX)
+}
+
 /// Checks settings against their ranges.
 ///
 /// # Errors
@@ -201,17 +225,84 @@ pub(super) fn check_settings(settings: &TopicSettings) -> Result<(), Failure> {
             Some(_) | None => {}
         }
     }
-    if settings.retention_hold == RetentionHold::Unknown {
-        let detail = Detail {
-            field: Some("retention_hold".to_owned()),
-            ..Detail::default()
-        };
-        let message = "retention_hold is none, snapshotted or replicated";
-        return Err(failure_with(ErrorCode::InvalidSettings, message, detail));
+    let words = [
+        (
+            "retention_hold",
+            settings.retention_hold == RetentionHold::Unknown,
+            "retention_hold is none, snapshotted or replicated",
+        ),
+        (
+            "ack",
+            settings.ack == Level::Unknown,
+            "ack is durable or accepted",
+        ),
+    ];
+    match words.into_iter().find(|(_, is_unknown, _)| *is_unknown) {
+        None => Ok(()),
+        Some((field, _, message)) => {
+            let detail = Detail {
+                field: Some(field.to_owned()),
+                ..Detail::default()
+            };
+            Err(failure_with(ErrorCode::InvalidSettings, message, detail))
+        }
     }
-    Ok(())
 }
 
 fn clamp(millis: u64) -> i64 {
     i64::try_from(millis).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_record::Offset;
+
+    use super::*;
+
+    fn topic(roles: &[Role]) -> Topic {
+        let mut topic = Topic {
+            name: TopicName::new("t").unwrap(),
+            id: TopicId::from_bytes([1; 16]),
+            created: Timestamp::from_millis(1),
+            settings: TopicSettings::default(),
+            owners: vec![CoreId::new(0); roles.len()],
+            replicas: BTreeMap::new(),
+        };
+        for (number, role) in (0..).zip(roles) {
+            topic.set_replica(Replica {
+                role: *role,
+                ..Replica::owner(PartitionId::new(number))
+            });
+        }
+        topic
+    }
+
+    #[test]
+    fn words_of_a_later_version_are_no_settings() {
+        let settings = TopicSettings {
+            ack: Level::Unknown,
+            ..TopicSettings::default()
+        };
+        let refused = check_settings(&settings).unwrap_err();
+        assert!(refused.is(ErrorCode::InvalidSettings));
+        assert_eq!(refused.detail.field.as_deref(), Some("ack"));
+    }
+
+    #[test]
+    fn a_topic_is_given_from_the_first_of_its_partitions_to_the_last() {
+        let given = |roles: &[Role]| topic(roles).given().map(|one| one.partition.get());
+        assert_eq!(given(&[Role::Owner, Role::Owner]), None);
+        assert_eq!(given(&[Role::Owner, Role::HandingOver]), Some(1));
+        assert_eq!(given(&[Role::Follower, Role::Owner]), Some(0));
+        assert_eq!(given(&[Role::HandingOver]), Some(0));
+        assert_eq!(given(&[Role::Fenced]), Some(0));
+        // Copies that this node owns nothing beside, and those with an end.
+        assert_eq!(given(&[Role::Follower, Role::Follower]), None);
+        let mut ended = topic(&[Role::Owner, Role::Follower]);
+        ended.change_replica(PartitionId::new(1), |replica| Replica {
+            until: Some(Offset::ZERO),
+            ..replica
+        });
+        assert_eq!(ended.given(), None);
+    }
 }

@@ -3,9 +3,10 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use corelog_protocol::error::ErrorCode;
+use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::frame::{CorrelationId, Frame};
 use corelog_protocol::limits;
+use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::{
     Call, alter_topic, chain_at, clone_topic, create_snapshot, create_topic, delete_snapshot,
     delete_topic, describe_topic, fetch, forget_follower, hello, list_offsets, list_snapshots,
@@ -13,7 +14,7 @@ use corelog_protocol::message::{
     scrub_topic, segments, take_over, truncate,
 };
 use corelog_protocol::request::Request;
-use corelog_record::{CoreId, PartitionId, TopicId, TopicName};
+use corelog_record::{CoreId, Offset, PartitionId, TopicId, TopicName};
 
 use super::copy::copy;
 use super::each::{Each, each};
@@ -22,7 +23,7 @@ use super::picked::Picked;
 use super::reader::{close_with, too_much};
 use super::tell;
 use crate::core::{Due, NotAppended, PartitionKey, aborts};
-use crate::failure::{Failure, failure};
+use crate::failure::{Failure, failure, failure_with};
 use crate::follow::Hearing;
 use crate::metrics::count_numbered;
 use crate::router::{self, Ask, Asker, Away, FetchFrom, Route, Tag};
@@ -159,9 +160,17 @@ fn take_apart(asked: Asked, request: Request) {
         Request::Rejoin(request) => asked.by_each(request),
         Request::RepairTopic(request) => asked.by_each(request),
         Request::TakeOver(request) => {
-            let target = (request.topic.clone(), request.id, request.partition);
-            let ask = |key| Ask::TakeOver { key, request };
-            asked.by_owner::<take_over::Request>(target, ask);
+            let (topic, partition) = (request.id, request.partition);
+            let key = PartitionKey { topic, partition };
+            let is_known = router::route(&core, &request.topic, topic, partition).is_ok();
+            let is_promised = request.end == Offset::MAX;
+            let target = (request.topic.clone(), topic, partition);
+            match is_promised && !is_known {
+                // What is not here may come before that which is promised against.
+                true => asked.by_catalog::<take_over::Request>(Ask::TakeOver { key, request }),
+                false => asked
+                    .by_owner::<take_over::Request>(target, |key| Ask::TakeOver { key, request }),
+            }
         }
         Request::RestoreTopic(r) => asked.by_catalog::<restore_topic::Request>(Ask::Restore(r)),
         Request::RestoreStatus(r) => {
@@ -293,6 +302,15 @@ async fn produce(asked: Asked, request: &produce::Request, batches: &[u8]) -> Ne
 async fn produced(link: &Rc<Link>, request: &produce::Request, batches: &[u8]) -> Due {
     let core = &link.core;
     let (level, run) = (request.level, request.run);
+    if level == Some(Level::Unknown) {
+        let detail = Detail {
+            field: Some("level".to_owned()),
+            ..Detail::default()
+        };
+        let message = "level is durable or accepted";
+        let refused = failure_with(ErrorCode::InvalidRequest, message, detail);
+        return Due::Now(Err(refused));
+    }
     match router::route(core, &request.topic, request.id, request.partition) {
         Err(error) => Due::Now(Err(error)),
         Ok(Route::Core(owner, key)) => {

@@ -112,12 +112,12 @@ impl Core {
             level,
         };
         Ok(match (level, self.slots.borrow().board(slot)) {
-            (Level::Durable, Some(board)) => Due::Flushed {
+            (Level::Durable | Level::Unknown, Some(board)) => Due::Flushed {
                 board: Rc::clone(board),
                 seen: board.seen(),
                 answer,
             },
-            (Level::Durable | Level::Accepted, _) => Due::Now(Ok(answer)),
+            (Level::Durable | Level::Accepted | Level::Unknown, _) => Due::Now(Ok(answer)),
         })
     }
 

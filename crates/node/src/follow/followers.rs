@@ -12,7 +12,7 @@ use corelog_storage::format::replica::{Peer, Replica};
 
 use super::address::check_addresses;
 use super::lineage::{diverged, shared, told};
-use crate::catalog::{Forgotten, Newcomer};
+use crate::catalog::{Forgotten, Newcomer, is_in_place_of};
 use crate::core::{Core, PartitionKey};
 use crate::failure::Failure;
 use crate::partition::Input;
@@ -83,11 +83,15 @@ impl Followers {
         followers
     }
 
-    /// Takes note of one.
+    /// Takes note of one, in the place of what its node had before.
     fn note(&self, key: PartitionKey, follower: Follower) {
         let mut heard = self.heard.borrow_mut();
         let known = &mut heard.entry(key).or_default().followers;
-        known.retain(|known| known.copy != follower.copy);
+        let is_other = |known: &Follower| {
+            let is_same_node = known.node.is_some() && known.node == follower.node;
+            known.copy != follower.copy && !is_same_node
+        };
+        known.retain(is_other);
         if known.len() == FOLLOWERS_MAX {
             let silent = (0..known.len()).min_by_key(|&at| known[at].at);
             silent.map(|at| known.swap_remove(at));
@@ -189,7 +193,10 @@ impl Core {
                 copy,
                 address,
             };
-            if !replica.followers.contains(&peer) && self.followers.may_remember(key) {
+            let known = replica.followers.iter();
+            let mut known = known.filter(|known| is_in_place_of(&peer, known));
+            let is_remembered = known.next() == Some(&peer) && known.next().is_none();
+            if !is_remembered && self.followers.may_remember(key) {
                 self.remember(key, peer);
             }
         }

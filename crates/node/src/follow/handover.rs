@@ -9,12 +9,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use corelog_protocol::error::ErrorCode;
-use corelog_protocol::message::{handover, replica_status, take_over};
+use corelog_protocol::message::{handover, metadata, replica_status, take_over};
 use corelog_record::{Offset, TopicName};
 use corelog_storage::format::replica::{Replica, Role};
 
 use super::ASK_TIMEOUT;
 use super::hands::Hand;
+use super::line::Line;
 use super::lineage::diverged;
 use super::ownership::{check_same, follower_of, not_owner, partition_at, segments_of};
 use crate::core::{Core, PartitionKey};
@@ -25,15 +26,17 @@ use crate::{router, rt};
 const LEVEL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Between two questions whether it has.
 const LEVEL_PAUSE: Duration = Duration::from_millis(20);
+/// Between two questions whether it has the topic's settings and partitions, which it looks for itself.
+const ALIKE_PAUSE: Duration = Duration::from_millis(200);
 
 impl Core {
     /// Gives a partition to a follower, which loses nothing.
     ///
     /// # Errors
     /// `NotOwner`, `NotFollower` or `Diverged` if the target is none to give it to; `Busy` while its
-    /// owner is changed otherwise. `NotEqual` if the follower does not come level in time,
-    /// `SourceUnavailable` if it does not answer: the partition may take no appends then until this is
-    /// asked again, or aborted.
+    /// owner is changed otherwise. `NotEqual` if the follower does not come level in time, or has not
+    /// the topic's settings and partitions; `SourceUnavailable` if it does not answer: the partition may
+    /// take no appends then until this is asked again, or aborted.
     pub(crate) async fn hand_over(
         self: &Rc<Self>,
         topic: TopicName,
@@ -45,6 +48,7 @@ impl Core {
         let to = target_of(&topic, key, &before, to)?;
         if before.role == Role::Owner {
             // Before anything is written down: whoever names the wrong node loses nothing by it.
+            self.until_alike(&hand, &topic, key, &to).await?;
             self.check_target(&topic, key, &to).await?;
         }
         let handing = Replica {
@@ -60,6 +64,8 @@ impl Core {
             Ok(replica)
         })
         .await?;
+        // Until this was written down the topic could be altered.
+        self.until_alike(&hand, &topic, key, &to).await?;
         let end = self.place(key)?.log_end;
         self.durable(key, end).await?;
         let request = self.taking_over(&topic, key, end)?;
@@ -107,6 +113,70 @@ impl Core {
         }
     }
 
+    /// Waits until the topic at `to` has the settings and the partitions that it has here. What was
+    /// altered here comes there by a look now and then, and is not to be undone by what is in force
+    /// there afterwards.
+    async fn until_alike(
+        self: &Rc<Self>,
+        hand: &Hand,
+        topic: &TopicName,
+        key: PartitionKey,
+        to: &str,
+    ) -> Result<(), Failure> {
+        let deadline = rt::now() + LEVEL_TIMEOUT;
+        loop {
+            let line = self.line_to(to).await?;
+            let is_alike = self.is_alike(&line, topic, key).await?;
+            if hand.is_called_off() {
+                return Err(called_off());
+            }
+            if is_alike {
+                return Ok(());
+            }
+            if deadline <= rt::now() {
+                let message = format!(
+                    "{topic} has other settings or partitions at {to}: a copy of the whole becomes as \
+                     this one within seconds, another one is cloned again or altered there"
+                );
+                return Err(failure(ErrorCode::NotEqual, message));
+            }
+            rt::sleep(ALIKE_PAUSE).await;
+        }
+    }
+
+    /// If a follower's topic is as it is here, or need not be: it has none, or owns some of it and so
+    /// has settings of its own.
+    async fn is_alike(
+        &self,
+        line: &Line,
+        topic: &TopicName,
+        key: PartitionKey,
+    ) -> Result<bool, Failure> {
+        let ask = metadata::Request {
+            topics: Some(vec![topic.clone()]),
+        };
+        let told = line.call(&ask, ASK_TIMEOUT).await?.head.topics;
+        let Some(there) = told.into_iter().find(|there| there.id == key.topic) else {
+            return Ok(true);
+        };
+        let here = self.routes.borrow().topic_by_id(key.topic).cloned();
+        if here.is_none_or(|here| here.is_as(&there)) {
+            return Ok(true);
+        }
+        let ask = replica_status::Request {
+            topic: topic.clone(),
+            id: Some(key.topic),
+        };
+        let told = line.call(&ask, ASK_TIMEOUT).await?.head.partitions;
+        let owned = told
+            .iter()
+            .any(|one| one.role == replica_status::Role::Owner);
+        if owned {
+            tracing::warn!(%topic, "its next owner owns some of it and has other settings, which stay");
+        }
+        Ok(owned)
+    }
+
     /// What a follower is asked that is to own all below `end`.
     fn taking_over(
         &self,
@@ -137,8 +207,7 @@ impl Core {
         loop {
             let line = self.line_to(to).await?;
             if hand.is_called_off() {
-                let message = "the handover was called off";
-                return Err(failure(ErrorCode::InvalidRequest, message));
+                return Err(called_off());
             }
             match line.call(request, ASK_TIMEOUT).await {
                 Ok(reply) => return Ok(reply.head),
@@ -228,7 +297,7 @@ impl Core {
         let deadline = rt::now() + ASK_TIMEOUT;
         loop {
             match line.call(&request, ASK_TIMEOUT).await {
-                Err(error) if error.is(ErrorCode::NotEqual) || has_none(&error) => return Ok(()),
+                Err(error) if error.is(ErrorCode::NotEqual) => return Ok(()),
                 Err(error) if is_early(&error) && rt::now() < deadline => {
                     rt::sleep(LEVEL_PAUSE).await;
                 }
@@ -289,6 +358,10 @@ fn target_of(
         }
         _ => Err(not_owner(topic, key, replica)),
     }
+}
+
+fn called_off() -> Failure {
+    failure(ErrorCode::InvalidRequest, "the handover was called off")
 }
 
 /// If the target may take over when it is asked again.

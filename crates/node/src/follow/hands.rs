@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use corelog_protocol::error::ErrorCode;
-use corelog_record::LeaderEpoch;
 
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
@@ -24,8 +23,6 @@ pub(crate) struct Hands {
     changing: RefCell<HashMap<PartitionKey, Rc<Change>>>,
     /// Notified when one has ended.
     ended: Notify,
-    /// Up to which of its owner's epochs a partition is not taken over any more.
-    refused: RefCell<HashMap<PartitionKey, LeaderEpoch>>,
 }
 
 /// A change of a partition's owner. Nothing else changes it, and it does not follow, while this lives.
@@ -51,20 +48,6 @@ impl Hands {
             .iter()
             .for_each(|change| change.is_follower_due.set(true));
         change.is_some()
-    }
-
-    /// Has a partition be taken over no more at epochs of its owner up to `epoch`. Kept in memory only, and
-    /// as long as the process: a request that is still on its way goes to no other one, but may come after
-    /// the topic was deleted here and cloned again.
-    pub(super) fn refuse(&self, key: PartitionKey, epoch: LeaderEpoch) {
-        let mut refused = self.refused.borrow_mut();
-        let upto = refused.entry(key).or_insert(epoch);
-        *upto = epoch.max(*upto);
-    }
-
-    pub(super) fn is_refused(&self, key: PartitionKey, epoch: LeaderEpoch) -> bool {
-        let refused = self.refused.borrow();
-        refused.get(&key).is_some_and(|upto| epoch <= *upto)
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::repair_topic::{Partition, Replaced};
 use corelog_record::{Offset, TopicName};
-use corelog_storage::format::edit::Seal;
+use corelog_storage::format::edit::{Point, Seal};
 use corelog_storage::intake::Ready;
 
 use super::address::check_addresses;
@@ -204,7 +204,8 @@ impl Core {
         }
     }
 
-    /// Replaces the damaged segments one after the other; `replaced` tells of those that were.
+    /// Replaces the damaged segments one after the other, those first that this log sealed; `replaced`
+    /// tells of those that were.
     async fn replace_damaged(
         self: &Rc<Self>,
         key: PartitionKey,
@@ -214,59 +215,85 @@ impl Core {
         let gone = || failure(ErrorCode::UnknownTopic, "the topic was deleted");
         let topic = self.topic_name(key).ok_or_else(gone)?;
         let met = self.repairs.take_met(key);
-        let mut wanted = self.damaged_segments(key, &met)?;
-        wanted.extend(self.sealed_elsewhere(&topic, key, &sources).await?);
-        for wanted in wanted {
-            let begun = rt::now();
-            let (base, bytes) = (wanted.seal.digest.base, wanted.seal.digest.bytes);
-            let (ready, from) = self.receive_again(&topic, key, wanted, &sources).await?;
-            self.change(key, Change::Replace(ready)).await?;
-            let took = rt::now().saturating_duration_since(begun);
-            add(&self.counters.repaired_segments_total, 1);
-            add(&self.counters.repaired_bytes_total, bytes);
-            let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-            tracing::warn!(
-                %topic, partition = key.partition.get(), segment = base.get(), bytes, from, took_ms,
-                "repaired: a damaged segment was replaced by a peer's"
-            );
-            replaced.push(Replaced {
-                base,
-                bytes,
-                from,
-                took_ms,
-            });
+        for wanted in self.damaged_segments(key, &met)? {
+            replaced.push(self.replace(&topic, key, wanted, &sources).await?);
         }
-        Ok(())
+        let mut unheard = None;
+        for ends in self.damaged_unsealed(key)? {
+            match self.sealed_elsewhere(&topic, key, ends, &sources).await {
+                Ok(None) => {}
+                Ok(Some(seal)) => {
+                    let generation = self.generation_next(key, seal.digest.base)?;
+                    let wanted = Wanted { seal, generation };
+                    replaced.push(self.replace(&topic, key, wanted, &sources).await?);
+                }
+                Err(why) => unheard = Some(why),
+            }
+        }
+        unheard.map_or(Ok(()), Err)
     }
 
-    /// The damaged segments that this log could not seal, as others have sealed them: those that begin and
-    /// end, by offset, ordinal and chain, where this log's do.
+    /// Puts what others have of a damaged segment in its place.
+    async fn replace(
+        self: &Rc<Self>,
+        topic: &TopicName,
+        key: PartitionKey,
+        wanted: Wanted,
+        sources: &[String],
+    ) -> Result<Replaced, Failure> {
+        let begun = rt::now();
+        let (base, bytes) = (wanted.seal.digest.base, wanted.seal.digest.bytes);
+        let (ready, from) = self.receive_again(topic, key, wanted, sources).await?;
+        self.change(key, Change::Replace(ready)).await?;
+        let took = rt::now().saturating_duration_since(begun);
+        add(&self.counters.repaired_segments_total, 1);
+        add(&self.counters.repaired_bytes_total, bytes);
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        tracing::warn!(
+            %topic, partition = key.partition.get(), segment = base.get(), bytes, from, took_ms,
+            "repaired: a damaged segment was replaced by a peer's"
+        );
+        Ok(Replaced {
+            base,
+            bytes,
+            from,
+            took_ms,
+        })
+    }
+
+    /// A damaged segment that this log could not seal, as another one has sealed it: one that begins and
+    /// ends, by offset, ordinal and chain, where this log's does.
+    ///
+    /// # Errors
+    /// Why one that may have it did not tell, if nobody told of it: `SourceUnavailable`.
     async fn sealed_elsewhere(
         self: &Rc<Self>,
         topic: &TopicName,
         key: PartitionKey,
+        Range { start, end }: Range<Point>,
         sources: &[String],
-    ) -> Result<Vec<Wanted>, Failure> {
-        let mut wanted = Vec::new();
-        for Range { start, end } in self.damaged_unsealed(key)? {
-            for source in sources {
-                let told = match self.line_to(source).await {
-                    Ok(line) => segments_of(&line, topic, key, start.offset).await,
-                    Err(error) => Err(error),
-                };
-                let sealed = told.map_or(Vec::new(), |told| told.sealed);
-                let sealed = sealed.iter().find(|sealed| sealed.base == start.offset);
-                let seal = sealed.and_then(|sealed| seal_of(sealed).ok());
-                let is_ours =
-                    |seal: &Seal| (seal.digest.start(), seal.digest.end()) == (start, end);
-                if let Some(seal) = seal.filter(is_ours) {
-                    let generation = self.generation_next(key, start.offset)?;
-                    wanted.push(Wanted { seal, generation });
-                    break;
+    ) -> Result<Option<Seal>, Failure> {
+        let mut unheard = None;
+        for source in sources {
+            let told = match self.line_to(source).await {
+                Ok(line) => segments_of(&line, topic, key, start.offset).await,
+                Err(error) => Err(error),
+            };
+            let sealed = match told {
+                Ok(told) => told.sealed,
+                Err(error) => {
+                    unheard = Some(did_not_tell(source, error));
+                    continue;
                 }
+            };
+            let sealed = sealed.iter().find(|sealed| sealed.base == start.offset);
+            let seal = sealed.and_then(|sealed| seal_of(sealed).ok());
+            let is_ours = |seal: &Seal| (seal.digest.start(), seal.digest.end()) == (start, end);
+            if let Some(seal) = seal.filter(is_ours) {
+                return Ok(Some(seal));
             }
         }
-        Ok(wanted)
+        unheard.map_or(Ok(None), Err)
     }
 
     /// Receives one segment as this log wrote it down, and tells who was asked first of those that did
@@ -314,4 +341,13 @@ impl Core {
         sources.extend(followers);
         sources
     }
+}
+
+/// What is told of a source that did not tell what it has.
+fn did_not_tell(source: &str, error: Failure) -> Failure {
+    if error.is(ErrorCode::SourceUnavailable) {
+        return error;
+    }
+    let message = format!("{source}: {}", error.message);
+    failure(ErrorCode::SourceUnavailable, message)
 }

@@ -22,8 +22,9 @@ const GONE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a source says that may be gone.
 enum Source {
-    /// It gave the partition to this node, and has nothing that is not here.
-    Level,
+    /// It gave the partition to this node, at the epoch that is in force here, and has nothing that is
+    /// not here.
+    Level(LeaderEpoch),
     /// It gave it to the node at this address.
     Elsewhere(String),
     /// It takes appends, has more, or does not answer.
@@ -50,7 +51,11 @@ impl Core {
         let place = self.place(key)?;
         let heard = self.followings.of(key).and_then(|f| f.progress.heard());
         let source = self.ask_source(&topic, key, &replica, place.durable).await;
-        let is_lossless = matches!(source, Source::Level);
+        let given_at = match source {
+            Source::Level(epoch) => Some(epoch),
+            Source::Elsewhere(_) | Source::Unsure => None,
+        };
+        let is_lossless = given_at.is_some();
         if let (Source::Elsewhere(owner), false) = (source, accept_loss) {
             let sources = vec![owner];
             return Err(not_owner(&topic, key, &Replica { sources, ..replica }));
@@ -60,7 +65,8 @@ impl Core {
             let end = place.durable.offset;
             return Err(loss_possible(end, source_end, source_heard_ms));
         }
-        let (epoch, _, end) = self.own(&hand, topic, key).await?;
+        let given_at = given_at.filter(|_| !accept_loss);
+        let (epoch, _, end) = self.own(&hand, topic, key, given_at).await?;
         tracing::warn!(
             topic = %self.told_name(key), partition = key.partition.get(), end = end.get(),
             epoch = epoch.get(), ?source_end, is_lossless, "promoted: this node owns the partition"
@@ -75,19 +81,21 @@ impl Core {
         })
     }
 
-    /// Begins an epoch of its own and takes appends from then on; `_hand` is on the partition.
+    /// Begins an epoch of its own and takes appends from then on; `_hand` is on the partition. If its
+    /// owner gives it, that is at the epoch `given_at`.
     pub(super) async fn own(
         self: &Rc<Self>,
         _hand: &Hand,
         topic: TopicName,
         key: PartitionKey,
+        given_at: Option<LeaderEpoch>,
     ) -> Result<(LeaderEpoch, Lineage, Offset), Failure> {
         let before = self.replica(key)?;
         self.halt(key).await;
         let end = self.place(key)?.log_end;
         self.durable(key, end).await?;
         let Epoch { epoch, lineage, .. } = self.begin_above(key).await?;
-        router::change_replica(self, topic, key, move |mut replica| {
+        router::take_over_replica(self, topic, key, given_at, move |mut replica| {
             check_same(&before, &replica)?;
             replica.role = Role::Owner;
             replica.sources.clear();
@@ -126,13 +134,11 @@ impl Core {
                 return Some(Source::Elsewhere(next));
             }
             // The source may be about to own it again: this node promised to refuse.
-            let newest = self.epoch(key).ok()?;
-            if self.hands.is_refused(key, newest.unwrap_or_default()) {
-                return None;
-            }
+            let newest = self.epoch(key).ok()?.unwrap_or_default();
+            router::check_promise(self, key, newest).await.ok()?;
             let at = chain_of(&line, topic, key, there.end).await.ok()?;
             let is_equal = (at.offset, at.chain) == (durable.offset, durable.chain);
-            (is_equal && there.end == durable.offset).then_some(Source::Level)
+            (is_equal && there.end == durable.offset).then_some(Source::Level(newest))
         };
         let told = rt::timeout(GONE_TIMEOUT, asked).await.flatten();
         told.unwrap_or(Source::Unsure)

@@ -64,14 +64,21 @@ impl Core {
         told.collect()
     }
 
-    /// Who follows a partition: those that are remembered and were not heard yet, then those that were.
+    /// Who follows a partition: those that are remembered and were not heard yet, then those that were. A
+    /// former owner remembers who followed it, its owner among them, and tells of those who do now.
     fn told_followers(
         &self,
         key: PartitionKey,
         replica: Option<&Replica>,
     ) -> Vec<replica_status::Follower> {
-        let heard = self.followers.of(key);
-        let remembered = replica.map_or(&[][..], |replica| &replica.followers);
+        let mut heard = self.followers.of(key);
+        let owned = |replica: &&Replica| matches!(replica.role, Role::Owner | Role::HandingOver);
+        let remembered = replica.filter(owned);
+        let remembered = remembered.map_or(&[][..], |replica| &replica.followers);
+        if let Some(replica) = replica.filter(|replica| !owned(replica)) {
+            let is_source = |address: &String| replica.sources.contains(address);
+            heard.retain(|one| !one.address.as_ref().is_some_and(is_source));
+        }
         let silent = remembered
             .iter()
             .filter(|peer| heard.iter().all(|one| one.copy != peer.copy))

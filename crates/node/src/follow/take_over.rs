@@ -4,27 +4,34 @@ use std::rc::Rc;
 
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::take_over;
-use corelog_record::Offset;
+use corelog_record::{LeaderEpoch, Offset};
 use corelog_storage::format::replica::Role;
 
 use super::lineage::diverged;
 use super::ownership::not_follower;
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure, failure_with};
+use crate::router;
 
 impl Core {
     /// Takes a partition over from its owner, which takes no more appends. Asked for an end that no log
     /// has, it takes over no more at that epoch.
     ///
     /// # Errors
-    /// `NotEqual` while this log is not the owner's up to its end, `NotFollower`, `Diverged`;
-    /// `InvalidRequest` at an epoch that was taken back; `Busy` while its owner is changed otherwise.
+    /// `NotEqual` while this log is not the owner's up to its end, and once it is promised not to be
+    /// taken over; `NotFollower`, `Diverged`; `InvalidRequest` at an epoch that was taken back; `Busy` while its owner is changed otherwise.
     pub(crate) async fn take_over(
         self: &Rc<Self>,
         key: PartitionKey,
         request: take_over::Request,
     ) -> Result<take_over::Answer, Failure> {
         let hand = self.take_hand(key)?;
+        if request.end == Offset::MAX {
+            router::promise(self, key, request.epoch).await?;
+            let place = self.place(key);
+            let end = place.map_or(Offset::ZERO, |place| place.durable.offset);
+            return Err(not_equal(end, request.end));
+        }
         match self.replica(key)?.role {
             Role::Follower => {}
             Role::Owner => return self.taken_over(key, &request).await,
@@ -32,26 +39,25 @@ impl Core {
         }
         let place = self.place(key)?;
         let here = (place.durable.offset, place.durable.chain);
-        if request.end == Offset::MAX {
-            self.hands.refuse(key, request.epoch);
-            return Err(not_equal(here.0, request.end));
-        }
-        if self.hands.is_refused(key, request.epoch) {
-            let message = "its owner took this handover back";
-            return Err(failure(ErrorCode::InvalidRequest, message));
-        }
+        router::check_promise(self, key, request.epoch).await?;
         if place.history != request.history {
             return Err(diverged(Offset::ZERO));
         }
         if here != (request.end, request.chain) || place.log_end != request.end {
             return Err(not_equal(here.0, request.end));
         }
+        // Its owner has begun one since, or this log one of its own, which it forgets when it follows.
+        if self.epoch(key)? > Some(request.epoch) {
+            return Err(outdated(request.epoch));
+        }
         self.halt(key).await;
         let end = self.place(key)?.log_end;
         if end != request.end {
             return Err(not_equal(end, request.end));
         }
-        let (epoch, lineage, _) = self.own(&hand, request.topic, key).await?;
+        let (epoch, lineage, _) = self
+            .own(&hand, request.topic, key, Some(request.epoch))
+            .await?;
         Ok(take_over::Answer { epoch, lineage })
     }
 
@@ -75,6 +81,11 @@ impl Core {
             false => Err(other()),
         }
     }
+}
+
+fn outdated(epoch: LeaderEpoch) -> Failure {
+    let message = format!("this copy has an epoch that is later than {epoch}");
+    failure(ErrorCode::NotEqual, message)
 }
 
 fn not_equal(here: Offset, end: Offset) -> Failure {

@@ -196,7 +196,7 @@ impl<D: Dir> Partition<D> {
         );
         assert!(appended.base < appended.end, "an append of nothing");
         let start = match level {
-            Level::Durable => self.group.want(),
+            Level::Durable | Level::Unknown => self.group.want(),
             Level::Accepted => {
                 self.group
                     .accept(appended.base, appended.end, self.log.pending_bytes())

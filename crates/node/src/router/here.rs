@@ -97,9 +97,22 @@ pub(super) async fn answer_here(core: &Rc<Core>, ask: Ask) -> Result<Told, Failu
             repaired.map(|part| Told::Repaired(Box::new(part)))
         }
         Ask::Rejoin { topic, key, to } => core.rejoin(topic, key, to).await.map(Told::Rejoined),
-        Ask::ChangeReplica { topic, key, change } => {
-            let place = (&topic, key.topic, key.partition);
-            core.admin()?.change_replica(place, change).await?;
+        Ask::Promise { key, epoch } => {
+            core.admin()?.promise(key, epoch).await?;
+            Ok(Told::Noted)
+        }
+        Ask::CheckPromise { key, epoch } => {
+            core.admin()?.check_promise(key, epoch)?;
+            Ok(Told::Noted)
+        }
+        Ask::ChangeReplica {
+            topic,
+            key,
+            given_at,
+            change,
+        } => {
+            let (admin, place) = (core.admin()?, (&topic, key.topic, key.partition));
+            admin.change_replica(place, given_at, change).await?;
             Ok(Told::Applied)
         }
         Ask::TakeSnapshot { name, topics } => {

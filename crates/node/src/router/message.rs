@@ -12,7 +12,7 @@ use corelog_protocol::message::{
     promote, rejoin, reopen_partition, repair_topic, replica_status, restore_status, restore_topic,
     scrub_topic, segments, take_over, truncate,
 };
-use corelog_record::{HistoryId, Offset, PartitionId, TopicId, TopicName};
+use corelog_record::{HistoryId, LeaderEpoch, Offset, PartitionId, TopicId, TopicName};
 use corelog_storage::format::replica::Replica;
 use corelog_storage::snapshot::Name;
 
@@ -145,10 +145,21 @@ pub(crate) enum Ask {
         key: PartitionKey,
         to: String,
     },
-    /// To core 0: change what the node is to a partition.
+    /// To core 0: promise that a partition is not taken over at epochs up to this one.
+    Promise {
+        key: PartitionKey,
+        epoch: LeaderEpoch,
+    },
+    /// To core 0: may a partition be taken over that is given at this epoch.
+    CheckPromise {
+        key: PartitionKey,
+        epoch: LeaderEpoch,
+    },
+    /// To core 0: change what the node is to a partition, which may be given at an epoch.
     ChangeReplica {
         topic: TopicName,
         key: PartitionKey,
+        given_at: Option<LeaderEpoch>,
         change: ReplicaChange,
     },
     /// From core 0: take your partitions of these topics into a snapshot.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! route      Here, another core, another node; the same questions whichever it is
+//! replica    what core 0 is asked of partitions as replicas
 //! here       what this core does for whoever asks
 //! message    what travels between cores
 //! lane       this core's end of the way to another core: credit, what is outstanding
@@ -24,6 +25,7 @@ mod lane;
 mod message;
 mod patience;
 mod recent;
+mod replica;
 mod room;
 mod route;
 
@@ -31,8 +33,9 @@ pub(crate) use inbox::start_inboxes;
 pub(crate) use lane::{ConnAcks, LaneEnds, Lanes, Tag, connect};
 pub(crate) use message::{Ask, Told};
 pub(crate) use patience::Patience;
+pub(crate) use replica::{change_replica, check_promise, promise, take_over_replica};
 pub(crate) use room::{CONNECTION_BYTES_MAX, FETCH_BYTES_MAX, Room};
 pub(crate) use route::{
-    Asker, Away, Batches, FetchFrom, Route, answer, apply_at, change_replica, fetch, hear,
-    produce_away, route, seek_of, take_at,
+    Asker, Away, Batches, FetchFrom, Route, answer, apply_at, fetch, hear, produce_away, route,
+    seek_of, take_at,
 };

@@ -8,11 +8,9 @@ use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::fetch;
 use corelog_record::{CoreId, Offset, PartitionId, TopicId, TopicName};
-use corelog_storage::format::replica::Replica;
 use corelog_storage::log::Piece;
 use corelog_storage::snapshot::Name;
 use futures_lite::FutureExt;
-use futures_lite::future::BoxedLocal;
 
 use super::here::answer_here;
 use super::lane::ConnAcks;
@@ -173,23 +171,6 @@ pub(crate) async fn take_at(
         Told::Taken(taken) => Ok(taken),
         _ => unreachable!("a snapshot was answered as something else"),
     }
-}
-
-/// Has core 0 change what the node is to a partition.
-///
-/// # Errors
-/// What `change` refuses, and what the disk does; `Busy` if the lane is full.
-pub(crate) fn change_replica(
-    core: &Rc<Core>,
-    topic: TopicName,
-    key: PartitionKey,
-    change: impl FnOnce(Replica) -> Result<Replica, Failure> + Send + 'static,
-) -> BoxedLocal<Result<(), Failure>> {
-    let core = Rc::clone(core);
-    let change = Box::new(change);
-    let ask = Ask::ChangeReplica { topic, key, change };
-    // Boxed: what is asked here is asked in the course of other answers.
-    async move { answer(&core, CoreId::new(0), ask).await.map(drop) }.boxed_local()
 }
 
 /// Hears a follower, on the core that has its partition.

@@ -11,4 +11,7 @@ pub enum Level {
     Durable,
     /// The records are valid and in the server's memory, on their way to the disk.
     Accepted,
+    /// A word that this version does not know: nobody is promised what it says.
+    #[serde(other)]
+    Unknown,
 }

@@ -8,6 +8,7 @@ use crate::frame::{CorrelationId, Decoder, Frame, FrameError, Peek, Shape, encod
 use crate::head::HeadError;
 use crate::kind::Kind;
 use crate::limits;
+use crate::message::ack::Level;
 use crate::message::settings::{Change, RetentionHold, SettingsChange, TopicSettings};
 use crate::message::{
     clone_topic, create_topic, describe_topic, fetch, list_offsets, produce, replica_status,
@@ -273,6 +274,13 @@ fn a_hold_that_is_not_known_is_no_hold_that_lets_go() {
     let settings: TopicSettings = crate::head::decode(b"\x81\xaeretention_hold\xa6tiered").unwrap();
     assert_eq!(settings.retention_hold, RetentionHold::Unknown);
     assert!(!settings.retention_hold.is_none());
+}
+
+/// One topic with a level of a later version made a whole Metadata answer unreadable.
+#[test]
+fn an_ack_level_that_is_not_known_is_read_as_unknown() {
+    let settings: TopicSettings = crate::head::decode(b"\x81\xa3ack\xa6quorum").unwrap();
+    assert_eq!(settings.ack, Level::Unknown);
 }
 
 #[test]
