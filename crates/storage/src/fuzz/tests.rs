@@ -114,6 +114,30 @@ fn what_was_cut_of_a_block_that_is_not_whole_does_not_come_back() {
     (super::target("recovery").run)(&[[49].as_slice(), changes.as_flattened()].concat());
 }
 
+/// A log was read-only, so no chain was known behind its damage, and the batch behind the bad one had a
+/// rotten base offset: it was believed where it said it was, and served there.
+#[test]
+fn a_batch_behind_damage_is_where_the_bad_one_says_or_not_believed() {
+    let changes = [
+        [9, 0, 0, 1],
+        [0, 0, 0, 0],
+        [2, 255, 255, 255],
+        [255, 30, 43, 0],
+        [255, 186, 255, 3],
+        [20, 255, 10, 2],
+        [30, 0, 16, 186],
+        [186, 255, 255, 255],
+        [255, 255, 255, 186],
+        [186, 186, 186, 186],
+        [186, 186, 255, 3],
+        [186, 186, 186, 186],
+        [186, 186, 186, 186],
+        [186, 186, 186, 186],
+        [84, 186, 186, 186],
+    ];
+    (super::target("recovery").run)(&[[1].as_slice(), changes.as_flattened()].concat());
+}
+
 #[test]
 fn each_target_has_its_own_name() {
     for target in TARGETS {

@@ -185,16 +185,25 @@ impl Walk<'_> {
 }
 
 /// Where a sound batch stands behind the bad one at `at`, with which `bytes` begin, by the bad one's
-/// own length. What the chain is there is not known.
+/// own length. What the chain is there is not known, and its base offset lies outside its checksum: that
+/// is believed if the bad one's count leads to it, or it leads to the next batch.
 pub(super) fn behind(bytes: &[u8], at: &Point) -> Option<Point> {
-    let length = Header::parse(bytes).ok()?.total_bytes();
-    let rest = bytes.get(length..)?;
-    let next = Header::parse(rest).ok()?.total_bytes();
-    let view = View::verify(rest.get(..next)?).ok()?;
-    let behind = Point {
-        offset: view.base_offset(),
-        position: at.position.checked_add(length as u64)?,
-        ..*at
+    let bad = Header::parse(bytes).ok()?;
+    let rest = bytes.get(bad.total_bytes()..)?;
+    let length = Header::parse(rest).ok()?.total_bytes();
+    let view = View::verify(rest.get(..length)?).ok()?;
+    let span = u64::try_from(bad.last_offset_delta).ok();
+    let counted = span.and_then(|span| at.offset.checked_add(span)?.checked_add(1));
+    let is_led_to = || {
+        let next = Header::parse(rest.get(length..)?).ok()?;
+        let base = Offset::new(u64::try_from(next.base_offset).ok()?)?;
+        (base == view.next_offset()).then_some(())
     };
-    (at.offset < behind.offset).then_some(behind)
+    let offset = view.base_offset();
+    let is_believed = counted == Some(offset) || is_led_to().is_some();
+    (is_believed && at.offset < offset).then_some(Point {
+        offset,
+        position: at.position.checked_add(bad.total_bytes() as u64)?,
+        ..*at
+    })
 }
