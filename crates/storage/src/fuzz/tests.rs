@@ -138,6 +138,31 @@ fn a_batch_behind_damage_is_where_the_bad_one_says_or_not_believed() {
     (super::target("recovery").run)(&[[1].as_slice(), changes.as_flattened()].concat());
 }
 
+/// The last batch of a store had a rotten header that counted a record too many, and an empty store began
+/// behind it: the log ended in two places, and opening it ended the process.
+#[test]
+fn a_log_ends_where_its_empty_store_begins_whatever_a_bad_batch_counts() {
+    let changes = [
+        [242, 6, 253, 4],
+        [85, 85, 85, 85],
+        [85, 18, 18, 18],
+        [18, 85, 9, 0],
+        [77, 0, 77, 76],
+        [76, 77, 76, 77],
+        [0, 51, 77, 0],
+        [20, 63, 100, 76],
+        [77, 76, 77, 0],
+        [51, 77, 0, 20],
+        [77, 76, 76, 76],
+        [76, 77, 76, 77],
+        [0, 76, 76, 77],
+        [76, 77, 0, 20],
+        [2, 9, 77, 77],
+        [4, 85, 2, 30],
+    ];
+    (super::target("recovery").run)(&[[1].as_slice(), changes.as_flattened()].concat());
+}
+
 #[test]
 fn each_target_has_its_own_name() {
     for target in TARGETS {

@@ -51,7 +51,10 @@ impl<D: Dir> Recovery<D> {
                     self.recover_earlier(segment, store, bases[number + 1])
                         .await?;
                 }
-                Some(last) if number == last => self.recover_last(segment, store).await?,
+                Some(last) if number == last => {
+                    let next = bases.get(number + 1).copied();
+                    self.recover_last(segment, store, next).await?;
+                }
                 _ => {
                     segment.space_bytes = store.bytes / BLOCK * BLOCK;
                     segment.store = Some(store.store);
@@ -206,11 +209,12 @@ impl<D: Dir> Recovery<D> {
         self.take_survey(segment, open, survey).await
     }
 
-    /// The last store that holds bytes.
+    /// The last store that holds bytes. `next` is where an empty one behind it begins.
     async fn recover_last(
         &mut self,
         segment: &mut Segment<D>,
         open: OpenStore<D>,
+        next: Option<Point>,
     ) -> Result<(), Error> {
         let marked = self.marked_in(segment);
         let marked = marked.filter(|_| !planted::is(Bug::DamageCutAsTorn));
@@ -256,6 +260,15 @@ impl<D: Dir> Recovery<D> {
                 segment.end.offset = promised.max(end.offset);
                 break;
             }
+        }
+        // Where the next store begins is known; what a bad batch counts is not to be believed.
+        if let Some(next) = next.filter(|next| next.offset < segment.end.offset) {
+            survey.end_damage(next.offset);
+            segment.end = Point {
+                position: segment.end.position,
+                max_timestamp: segment.end.max_timestamp,
+                ..next
+            };
         }
         let is_sound = survey.damage().is_empty();
         let is_read_only = self.findings.read_only_from.is_some();

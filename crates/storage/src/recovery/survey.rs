@@ -93,6 +93,17 @@ impl<D: Dir> Survey<D> {
         });
     }
 
+    /// Has nothing from `end` on be of this store. Batches that say so are not those that were added.
+    pub(super) fn end_damage(&mut self, end: Offset) {
+        for damage in &mut self.damage {
+            damage.to = damage.to.min(end);
+        }
+        self.damage.retain(|damage| damage.from < damage.to);
+        if self.damage.is_empty() {
+            self.damaged(self.of.base.offset, end);
+        }
+    }
+
     /// Goes on to the first bad position, or to the end.
     pub(super) async fn run(&mut self) -> Result<(), Error> {
         let Some(scanner) = &mut self.scanner else {
