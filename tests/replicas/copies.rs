@@ -118,25 +118,22 @@ pub(crate) fn assert_equal(source: &Node, copy: &Node, topic: &Target, partition
         all.filter(|base| *base < answer.high_watermark)
             .collect::<Vec<_>>()
     };
-    // A copy that began at a log start within a segment has the rest of that one.
-    let first = |answer: &segments::Answer| bases(answer).first().copied();
-    let begun = first(&here).filter(|begun| Some(*begun) != first(&there));
-    if let Some(begun) = begun {
-        assert!(begun <= here.log_start, "it begins with its first segment");
-    }
-    let is_whole = |base: &Offset| begun.is_none_or(|begun| begun < *base);
-    let bases = |answer: &segments::Answer| {
-        let all = bases(answer).into_iter();
-        all.filter(is_whole).collect::<Vec<_>>()
-    };
     // One that is being sealed is told of when it is.
     until("segments begin where the source's do", || {
         let [here, there] = [copy, source].map(|node| segments(node, topic, partition));
-        bases(&here) == bases(&there)
+        let log_start = here.log_start;
+        let [here, there] = [&here, &there].map(bases);
+        let first = begun_within(&here, &there, log_start);
+        behind(here, first) == behind(there, first)
     });
+    let sealed = |answer: &segments::Answer| {
+        let sealed = answer.sealed.iter();
+        sealed.map(|sealed| sealed.base).collect::<Vec<_>>()
+    };
+    let first = begun_within(&sealed(&here), &sealed(&there), here.log_start);
     let digests = |answer: &segments::Answer| {
         let sealed = answer.sealed.iter();
-        let whole = sealed.filter(|sealed| is_whole(&sealed.base));
+        let whole = sealed.filter(|sealed| first.is_none_or(|first| first < sealed.base));
         whole
             .map(|sealed| sealed.digest.clone())
             .collect::<Vec<_>>()
@@ -148,6 +145,19 @@ pub(crate) fn assert_equal(source: &Node, copy: &Node, topic: &Target, partition
     let chain = |node| chain_at(node, topic, partition, end);
     assert_eq!(chain(copy), chain(source));
     assert_same_below(source, copy, topic, partition, end);
+}
+
+/// Where a copy begins that began at a log start within a segment of its source: it has the rest of that
+/// one.
+fn begun_within(here: &[Offset], there: &[Offset], log_start: Offset) -> Option<Offset> {
+    let (first, theirs) = (*here.first()?, *there.first()?);
+    (theirs < first && first <= log_start).then_some(first)
+}
+
+/// The bases behind the first, if that is not to be compared.
+fn behind(mut bases: Vec<Offset>, first: Option<Offset>) -> Vec<Offset> {
+    bases.retain(|base| first.is_none_or(|first| first < *base));
+    bases
 }
 
 /// Holds the bytes below an offset against each other.
