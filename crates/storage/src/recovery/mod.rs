@@ -6,6 +6,7 @@
 //! - [`damage`]: what damage the manifest remembers, and how;
 //! - [`stores`]: which unsealed store is the last, whether its end is torn or damaged, and whether the
 //!   earlier ones end where their successors begin;
+//! - [`empty`]: what becomes of empty stores behind the end;
 //! - [`survey`]: which batches of one store are sound, and how bad ones are stepped over;
 //! - [`settle`]: that bytes are on the disk before they are served;
 //! - [`received`]: which files of installed segments still need their names;
@@ -32,6 +33,7 @@
 
 mod clean;
 mod damage;
+mod empty;
 mod received;
 mod seal;
 mod settle;

@@ -9,9 +9,9 @@ use super::survey::{self, Survey};
 use super::{BLOCK, OpenStore, Recovery, settle};
 use crate::Error;
 use crate::disk::{Dir, round_up};
-use crate::format::edit::{Edit, End, Generation};
+use crate::format::edit::{Edit, Generation};
 use crate::format::quarantine::Reason;
-use crate::log::{Event, Torn, UNSYNCED_BYTES_MAX, remove};
+use crate::log::{Event, Torn, UNSYNCED_BYTES_MAX};
 use crate::planted::{self, Bug};
 use crate::segment::{Index, Point, Segment, Stage, name};
 use crate::store::{Store, copy};
@@ -78,75 +78,6 @@ impl<D: Dir> Recovery<D> {
         });
         let point = point.unwrap_or(Point::origin(chain));
         (point, point.offset)
-    }
-
-    /// Drops the empty stores behind the log's end, unless the next group belongs into them. To a
-    /// read-only log nothing is appended: its last store is the one that holds bytes.
-    async fn drop_empty(
-        &mut self,
-        segments: &mut VecDeque<Segment<D>>,
-        last: Option<usize>,
-        end: Point,
-    ) -> Result<(), Error> {
-        let first = last.map_or(0, |last| last + 1);
-        let is_next = |segment: &Segment<D>| {
-            let base = segment.base;
-            let is_there = self.length(&segment.store_name()).is_some();
-            (base.offset, base.ordinal, base.chain) == (end.offset, end.ordinal, end.chain)
-                && is_there
-        };
-        let is_right = segments.len() == first + 1 && segments.get(first).is_some_and(is_next);
-        if self.findings.read_only_from.is_some() {
-            // The manifest goes on naming them: nothing of a read-only log is changed.
-            segments.truncate(first);
-            return Ok(());
-        }
-        if is_right {
-            return self.settle_empty(&mut segments[first]).await;
-        }
-        if segments.len() <= first {
-            return Ok(());
-        }
-        let epoch = self
-            .manifest
-            .state()
-            .epochs()
-            .last()
-            .map(|began| began.epoch);
-        let Point {
-            offset,
-            ordinal,
-            chain,
-            ..
-        } = end;
-        let edit = End {
-            offset,
-            ordinal,
-            chain,
-            generation: None,
-            epoch,
-        };
-        let gone = self.manifest.append(&Edit::TruncateSuffix(edit)).await?;
-        segments.retain(|segment| gone.iter().all(|gone| gone.base != segment.base.offset));
-        for segment in &gone {
-            let name = name::store(segment.base, segment.generation);
-            remove(&self.context.dir, &name).await?;
-            remove(
-                &self.context.dir,
-                &name::index(segment.base, segment.generation),
-            )
-            .await?;
-        }
-        Ok(())
-    }
-
-    /// Makes sure that the empty store into which the next group belongs is empty.
-    async fn settle_empty(&mut self, segment: &mut Segment<D>) -> Result<(), Error> {
-        let bytes = segment.space_bytes;
-        match segment.store.clone() {
-            Some(store) => self.settle(segment, &store, 0..0, bytes).await,
-            None => Ok(()),
-        }
     }
 
     /// The mark, if it speaks of `segment`.
@@ -297,7 +228,7 @@ impl<D: Dir> Recovery<D> {
     /// Makes sure of what is in doubt in a store of `bytes` bytes whose data ends with `kept`, of which
     /// all before is durable: `kept` itself, and the zeros behind it as far as writes that were never
     /// synced may have gone.
-    async fn settle(
+    pub(super) async fn settle(
         &mut self,
         segment: &mut Segment<D>,
         store: &Store<D>,

@@ -1,0 +1,81 @@
+//! Empty stores behind the log's end.
+
+use std::collections::VecDeque;
+
+use super::Recovery;
+use crate::Error;
+use crate::disk::Dir;
+use crate::format::edit::{Edit, End};
+use crate::log::remove;
+use crate::segment::{Point, Segment, name};
+
+impl<D: Dir> Recovery<D> {
+    /// Drops the empty stores behind the log's end, unless the next group belongs into them. To a
+    /// read-only log nothing is appended: its last store is the one that holds bytes.
+    pub(super) async fn drop_empty(
+        &mut self,
+        segments: &mut VecDeque<Segment<D>>,
+        last: Option<usize>,
+        end: Point,
+    ) -> Result<(), Error> {
+        let first = last.map_or(0, |last| last + 1);
+        let is_next = |segment: &Segment<D>| {
+            let base = segment.base;
+            let is_there = self.length(&segment.store_name()).is_some();
+            (base.offset, base.ordinal, base.chain) == (end.offset, end.ordinal, end.chain)
+                && is_there
+        };
+        let is_right = segments.len() == first + 1 && segments.get(first).is_some_and(is_next);
+        if self.findings.read_only_from.is_some() {
+            // The manifest goes on naming them: nothing of a read-only log is changed.
+            segments.truncate(first);
+            return Ok(());
+        }
+        if is_right {
+            return self.settle_empty(&mut segments[first]).await;
+        }
+        if segments.len() <= first {
+            return Ok(());
+        }
+        let epoch = self
+            .manifest
+            .state()
+            .epochs()
+            .last()
+            .map(|began| began.epoch);
+        let Point {
+            offset,
+            ordinal,
+            chain,
+            ..
+        } = end;
+        let edit = End {
+            offset,
+            ordinal,
+            chain,
+            generation: None,
+            epoch,
+        };
+        let gone = self.manifest.append(&Edit::TruncateSuffix(edit)).await?;
+        segments.retain(|segment| gone.iter().all(|gone| gone.base != segment.base.offset));
+        for segment in &gone {
+            let name = name::store(segment.base, segment.generation);
+            remove(&self.context.dir, &name).await?;
+            remove(
+                &self.context.dir,
+                &name::index(segment.base, segment.generation),
+            )
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the empty store into which the next group belongs is empty.
+    async fn settle_empty(&mut self, segment: &mut Segment<D>) -> Result<(), Error> {
+        let bytes = segment.space_bytes;
+        match segment.store.clone() {
+            Some(store) => self.settle(segment, &store, 0..0, bytes).await,
+            None => Ok(()),
+        }
+    }
+}
