@@ -92,15 +92,12 @@ pub(crate) fn try_until_level(
     stopped.map_or(Ok(()), Err)
 }
 
-/// Holds all that two copies say of themselves and all that they hold against each other.
+/// Holds all that two copies say of themselves and all that they hold against each other. Retention may
+/// go on at the source: what it lets go of, the copy does.
 pub(crate) fn assert_equal(source: &Node, copy: &Node, topic: &Target, partition: u32) {
-    let (there, here) = (
-        segments(source, topic, partition),
-        segments(copy, topic, partition),
-    );
+    let (there, here) = when_cut_alike(source, copy, topic, partition);
     assert_eq!(here.history, there.history);
     assert_ne!(here.copy, there.copy, "each copy has a name of its own");
-    assert_eq!(here.log_start, there.log_start);
     assert_eq!(here.high_watermark, there.high_watermark);
     // A copy that began later says that its first epoch began there.
     let epochs = |answer: &segments::Answer| {
@@ -110,31 +107,9 @@ pub(crate) fn assert_equal(source: &Node, copy: &Node, topic: &Target, partition
             .collect::<Vec<_>>()
     };
     assert_eq!(epochs(&here), epochs(&there));
-    let bases = |answer: &segments::Answer| {
-        let sealed = answer.sealed.iter().map(|sealed| sealed.base);
-        let active = answer.active.iter().map(|active| active.base);
-        // An active segment without records is not there yet at a follower.
-        let all = sealed.chain(active);
-        all.filter(|base| *base < answer.high_watermark)
-            .collect::<Vec<_>>()
-    };
-    // One that is being sealed is told of when it is.
-    until("segments begin where the source's do", || {
-        let [here, there] = [copy, source].map(|node| segments(node, topic, partition));
-        let log_start = here.log_start;
-        let [here, there] = [&here, &there].map(bases);
-        let first = begun_within(&here, &there, log_start);
-        behind(here, first) == behind(there, first)
-    });
-    let sealed = |answer: &segments::Answer| {
-        let sealed = answer.sealed.iter();
-        sealed.map(|sealed| sealed.base).collect::<Vec<_>>()
-    };
-    let first = begun_within(&sealed(&here), &sealed(&there), here.log_start);
     let digests = |answer: &segments::Answer| {
         let sealed = answer.sealed.iter();
-        let whole = sealed.filter(|sealed| first.is_none_or(|first| first < sealed.base));
-        whole
+        sealed
             .map(|sealed| sealed.digest.clone())
             .collect::<Vec<_>>()
     };
@@ -147,17 +122,30 @@ pub(crate) fn assert_equal(source: &Node, copy: &Node, topic: &Target, partition
     assert_same_below(source, copy, topic, partition, end);
 }
 
-/// Where a copy begins that began at a log start within a segment of its source: it has the rest of that
-/// one.
-fn begun_within(here: &[Offset], there: &[Offset], log_start: Offset) -> Option<Offset> {
-    let (first, theirs) = (*here.first()?, *there.first()?);
-    (theirs < first && first <= log_start).then_some(first)
-}
-
-/// The bases behind the first, if that is not to be compared.
-fn behind(mut bases: Vec<Offset>, first: Option<Offset>) -> Vec<Offset> {
-    bases.retain(|base| first.is_none_or(|first| first < *base));
-    bases
+/// What the source and its copy say of themselves, once both begin, and are cut into segments, at the same
+/// offsets: one that is being sealed is told of when it is.
+fn when_cut_alike(
+    source: &Node,
+    copy: &Node,
+    topic: &Target,
+    partition: u32,
+) -> (segments::Answer, segments::Answer) {
+    let cuts = |answer: &segments::Answer| {
+        let sealed = answer.sealed.iter().map(|sealed| sealed.base);
+        let active = answer.active.iter().map(|active| active.base);
+        // An active segment without records is not there yet at a follower.
+        let all = sealed.chain(active);
+        let bases = all.filter(|base| *base < answer.high_watermark);
+        (answer.log_start, bases.collect::<Vec<_>>())
+    };
+    let mut both = None;
+    until("segments begin where the source's do", || {
+        let [there, here] = [source, copy].map(|node| segments(node, topic, partition));
+        let is_alike = cuts(&here) == cuts(&there);
+        both = is_alike.then_some((there, here));
+        is_alike
+    });
+    both.unwrap()
 }
 
 /// Holds the bytes below an offset against each other.
@@ -168,21 +156,43 @@ pub(crate) fn assert_same_below(
     partition: u32,
     end: Offset,
 ) {
-    let [ours, theirs] = [other, one].map(|node| bytes(node, topic, partition, end));
+    let both = [other, one];
+    let [ours, theirs] = loop {
+        let starts = both.map(|node| segments(node, topic, partition).log_start);
+        let from = starts[0].max(starts[1]);
+        if let [Some(ours), Some(theirs)] =
+            both.map(|node| bytes_from(node, topic, partition, from, end))
+        {
+            break [ours, theirs];
+        }
+    };
     assert!(ours == theirs, "the bytes below {end} differ");
 }
 
 /// The verified batches of a partition below an offset.
 pub(crate) fn bytes(node: &Node, topic: &Target, partition: u32, end: Offset) -> Vec<u8> {
-    let mut all = loop {
+    loop {
         let from = segments(node, topic, partition).log_start;
-        match node.wire().try_read_all(topic, partition, from) {
-            Ok(all) => break all,
-            // Retention went on at the source, and a follower lets go of what that did.
-            Err(why) => {
-                let is_behind = segments(node, topic, partition).log_start > from;
-                assert!(is_behind && why.is(ErrorCode::OutOfRange), "{why:?}");
-            }
+        if let Some(bytes) = bytes_from(node, topic, partition, from, end) {
+            return bytes;
+        }
+    }
+}
+
+/// The same from an offset on; none if the node let go of that meanwhile.
+fn bytes_from(
+    node: &Node,
+    topic: &Target,
+    partition: u32,
+    from: Offset,
+    end: Offset,
+) -> Option<Vec<u8>> {
+    let mut all = match node.wire().try_read_all(topic, partition, from) {
+        Ok(all) => all,
+        Err(why) => {
+            let is_gone = from < segments(node, topic, partition).log_start;
+            assert!(is_gone && why.is(ErrorCode::OutOfRange), "{why:?}");
+            return None;
         }
     };
     let mut kept = 0;
@@ -193,5 +203,5 @@ pub(crate) fn bytes(node: &Node, topic: &Target, partition: u32, end: Offset) ->
         }
     }
     all.truncate(kept);
-    all
+    Some(all)
 }

@@ -111,6 +111,7 @@ impl<D: Dir> Log<D> {
     /// What can be done without space, and leads to it: what is sealed can expire.
     fn plan_freeing(&mut self, now: Timestamp) -> Option<Work<D>> {
         self.plan_seal(now)
+            .or_else(|| self.plan_left_below(now))
             .or_else(|| self.plan_found(now))
             .or_else(|| self.plan_remove())
     }

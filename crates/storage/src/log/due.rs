@@ -56,12 +56,10 @@ impl<D: Dir> Log<D> {
     pub(super) fn plan_mark(&mut self, now: Timestamp, is_idle: bool) -> Option<Work<D>> {
         let behind = self.durable.ordinal.checked_since(self.marked.ordinal) != Some(0);
         let is_unsynced = behind || !self.marked.is_synced;
-        let bytes = self.durable_total.saturating_sub(self.marked.total);
-        let is_due = MARK_BYTES_MAX <= bytes || MARK_AGE_MS <= now.millis_since(self.marked.time);
+        let is_aged = MARK_AGE_MS <= now.millis_since(self.marked.time);
+        let is_due = MARK_BYTES_MAX <= self.unmarked_bytes() || is_aged;
         let is_wanted = (is_idle && is_unsynced) || (behind && is_due);
-        // What a read-only log promises is more than its last store holds: its old mark says so.
-        let is_held = self.marked.is_clean || self.read_only_from.is_some();
-        if !is_wanted || is_held || !self.mark.is_here() {
+        if !is_wanted || self.is_mark_held() || !self.mark.is_here() {
             return None;
         }
         let (slot, total) = (self.slot(), self.durable_total);
@@ -76,9 +74,18 @@ impl<D: Dir> Log<D> {
 
     /// Whether the mark lags behind by more than it may.
     pub(crate) fn is_mark_late(&self) -> bool {
-        let is_held = self.marked.is_clean || self.read_only_from.is_some();
-        let bytes = self.durable_total.saturating_sub(self.marked.total);
-        !is_held && MARK_BYTES_LATE <= bytes
+        !self.is_mark_held() && MARK_BYTES_LATE <= self.unmarked_bytes()
+    }
+
+    /// Whether the mark stays as it is. What a read-only log promises is more than its last store holds:
+    /// its old mark says so.
+    fn is_mark_held(&self) -> bool {
+        self.marked.is_clean || self.read_only_from.is_some()
+    }
+
+    /// What became durable since the mark was written.
+    fn unmarked_bytes(&self) -> u64 {
+        self.durable_total.saturating_sub(self.marked.total)
     }
 
     /// The next step of sealing the oldest segments that are not sealed, several at once.

@@ -5,6 +5,7 @@ use corelog_record::{ByteSize, Offset, Timestamp};
 use super::Log;
 use super::chore::ChorePlan;
 use super::sums::Sums;
+use super::work::Work;
 use crate::Error;
 use crate::disk::Dir;
 use crate::format::edit::{Edit, Start};
@@ -94,6 +95,23 @@ impl<D: Dir> Log<D> {
         self.within(lowest)?;
         let is_higher = self.log_start < lowest;
         self.plan_start(is_higher.then_some(Edit::Truncate(Start { start: lowest })))
+    }
+
+    /// Dropping the segments at the front that ended where the log starts before their end was known: a
+    /// user moved the log start to the end of the active one, which was rolled and sealed later.
+    pub(super) fn plan_left_below(&mut self, now: Timestamp) -> Option<Work<D>> {
+        if now < self.seal_retry_at || !self.is_any_left_below() {
+            return None;
+        }
+        let start = self.log_start;
+        self.edit(Edit::Expire(Start { start }))
+    }
+
+    /// Whether the oldest segment has nothing that is still in the log, and goes.
+    pub(super) fn is_any_left_below(&self) -> bool {
+        let first = self.segments.front();
+        let is_below = first.is_some_and(|first| first.end.offset <= self.log_start);
+        is_below && self.oldest_seal().is_some()
     }
 
     /// When the segment `number` was sealed. A damaged one never is: it is as old as the next one

@@ -8,9 +8,8 @@ use crate::segment::Stage;
 
 impl<D: Dir> Log<D> {
     /// Whether nothing is left to do but what is asked for or falls due: nothing pending, in flight or
-    /// under way, every rolled segment sealed, the mark written and synced, the manifest told of what was
-    /// found. Nothing is ever left to do
-    /// for a fenced log.
+    /// under way, every rolled segment sealed, none left below the log start, the mark written and synced,
+    /// the manifest told of what was found. Nothing is ever left to do for a fenced log.
     pub fn is_settled(&self) -> bool {
         if self.is_fenced() {
             return true;
@@ -28,6 +27,7 @@ impl<D: Dir> Log<D> {
         });
         let is_told = !self.is_damage_unwritten && self.scrub.unwritten.is_none();
         let is_idle = !is_busy && is_told && self.pending_bytes() == 0;
+        let is_sealed = is_sealed && !self.is_any_left_below();
         is_idle && is_marked && is_sealed && self.garbage.is_empty() && self.index_checks.get() == 0
     }
 

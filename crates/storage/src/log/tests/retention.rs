@@ -191,6 +191,32 @@ fn a_truncation_within_a_segment_is_kept_and_retention_never_moves_it_back() {
     assert!(log.plan_expire_to(bytes, Hold::NONE).unwrap().is_none());
 }
 
+/// The segment stayed for ever: its end was not known when the log start came there, and later nothing
+/// moved it on. A follower that its source kept short held more than that.
+#[test]
+fn a_segment_that_was_truncated_whole_goes_when_it_is_sealed() {
+    let root = MemoryDir::new();
+    let aged = Options {
+        segment_age_max_ms: Some(10),
+        ..small()
+    };
+    let (mut log, _) = open(&root, aged, 1, at(0)).unwrap();
+    fill(&mut log, 2, 1_000);
+    settle(&mut log, at(1)).unwrap();
+    let end = log.log_end();
+    let plan = log.plan_truncate(end).unwrap().unwrap();
+    run(&mut log, plan);
+    assert!(log.is_settled());
+    assert!(log.roll_if_due(at(1_000)));
+    fill(&mut log, 1, 1_000);
+    settle(&mut log, at(1_001)).unwrap();
+    assert!(log.is_settled());
+    let bases: Vec<_> = log.segments().map(|segment| segment.base).collect();
+    assert_eq!((bases, log.log_start(), stores(&root)), (vec![end], end, 1));
+    let (log, _) = open(&root.power_cut(1), small(), 2, at(2_000)).unwrap();
+    assert_eq!(read_all(&log, end).unwrap().len(), 1);
+}
+
 /// Rolling ended in a cut to the length, which took the damage along.
 #[test]
 fn a_read_only_log_is_not_rolled_by_age() {

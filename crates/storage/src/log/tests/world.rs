@@ -305,6 +305,10 @@ impl World {
         let change = self.model.change;
         match chore {
             Chore::Sealed { segments, .. } => self.sealed += segments,
+            // What was left below the log start goes, and that stays where it is.
+            Chore::Expired { log_start, .. } if change == Change::None => {
+                assert_eq!(*log_start, self.model.log_start);
+            }
             Chore::Expired { log_start, .. } | Chore::Adopted { start: log_start } => {
                 assert_eq!(change, Change::Start(*log_start));
             }
@@ -352,7 +356,7 @@ impl World {
             if self.chore.is_none() {
                 self.start_chore(true);
                 if !self.is_busy() && self.log.pending_bytes() == 0 {
-                    return;
+                    return self.assert_front_gone();
                 }
             }
             if self.log.is_full() && !self.is_busy() {
@@ -360,6 +364,14 @@ impl World {
             }
         }
         panic!("work without end");
+    }
+
+    /// What ended at or below the log start is gone, but for what only the active segment ends.
+    fn assert_front_gone(&self) {
+        let mut left = self.log.segments();
+        let first = left.next().unwrap();
+        let is_below = first.is_sealed && first.next <= self.log.log_start();
+        assert!(!is_below, "{first:?} stays");
     }
 
     /// Closes the log and opens it again. `meanwhile` may touch the disk in between.
