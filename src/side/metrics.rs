@@ -1,5 +1,7 @@
 //! `/metrics`: what the cores count and what their partitions are, for Prometheus.
 
+use std::fmt::Display;
+
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -202,16 +204,9 @@ fn partition_numbers(page: &mut Page, partitions: &[PartitionSnapshot]) {
         }),
     ];
     for (name, help, number) in families {
-        let name = format!("corelog_partition_{name}");
-        page.family(&name, Kind::Gauge, help);
-        for partition in partitions {
-            let id = partition.partition.to_string();
-            let labels = [
-                ("topic", partition.topic.as_str()),
-                ("partition", id.as_str()),
-            ];
-            page.sample(&name, &labels, number(partition));
-        }
+        of_each(page, partitions, (name, help), |partition| {
+            Some(number(partition))
+        });
     }
     lags(page, partitions);
     let name = "corelog_partition_state";
@@ -253,17 +248,28 @@ fn lags(page: &mut Page, partitions: &[PartitionSnapshot]) {
         ),
     ];
     for (name, help, behind) in families {
-        let name = format!("corelog_partition_{name}");
-        page.family(&name, Kind::Gauge, help);
-        for partition in partitions {
-            let id = partition.partition.to_string();
-            let labels = [
-                ("topic", partition.topic.as_str()),
-                ("partition", id.as_str()),
-            ];
-            if let Some(value) = partition.lag.as_ref().and_then(behind) {
-                page.sample(&name, &labels, value);
-            }
+        let number = |partition: &PartitionSnapshot| partition.lag.as_ref().and_then(behind);
+        of_each(page, partitions, (name, help), number);
+    }
+}
+
+/// A gauge of those partitions that have the number.
+fn of_each<N: Display>(
+    page: &mut Page,
+    partitions: &[PartitionSnapshot],
+    (name, help): (&str, &str),
+    number: impl Fn(&PartitionSnapshot) -> Option<N>,
+) {
+    let name = format!("corelog_partition_{name}");
+    page.family(&name, Kind::Gauge, help);
+    for partition in partitions {
+        let id = partition.partition.to_string();
+        let labels = [
+            ("topic", partition.topic.as_str()),
+            ("partition", id.as_str()),
+        ];
+        if let Some(number) = number(partition) {
+            page.sample(&name, &labels, number);
         }
     }
 }

@@ -287,6 +287,21 @@ impl Error {
         }
     }
 
+    /// What is at `offset` cannot be trusted, because of `source`.
+    pub(crate) fn damaged(
+        topic: &TopicName,
+        partition: PartitionId,
+        offset: Offset,
+        source: Self,
+    ) -> Self {
+        Self::Damaged {
+            topic: topic.clone(),
+            partition,
+            offset,
+            source: Box::new(source),
+        }
+    }
+
     /// How long the server asks to wait before trying again.
     pub(crate) fn retry_after(&self) -> Duration {
         let asked = self.refusal().and_then(|body| body.detail.retry_ms);

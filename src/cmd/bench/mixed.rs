@@ -1,10 +1,10 @@
 //! `corelog bench mixed`: producers at a steady rate and consumers that follow them.
 
-use std::collections::BinaryHeap;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use corelog_client::{Client, ConsumerConfig, End, Start};
-use corelog_record::PartitionId;
+use corelog_record::{Offset, PartitionId};
 use serde_json::json;
 use tokio::task::LocalSet;
 
@@ -51,20 +51,18 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 struct Measured {
     acks: Latencies,
     deliveries: Latencies,
-    slowest: BinaryHeap<Slow>,
+    /// By how long it took, and which batch it was.
+    slowest: BTreeMap<(Duration, PartitionId, Offset), Acked>,
     records: u64,
     bytes: u64,
     ended: Instant,
 }
 
-/// An acknowledgement that took long; the fastest is the greatest, so that it goes first.
-struct Slow(Acked);
-
 async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
     args.load.create(&client).await?;
     let local = LocalSet::new();
     let (measured, warm) = local.run_until(measure(args, &client)).await?;
-    print(args, measured, warm)?;
+    print(args, &measured, warm)?;
     Ok(Exit::Done)
 }
 
@@ -94,7 +92,7 @@ async fn measure(args: &Args, client: &Client) -> anyhow::Result<(Measured, Inst
     let mut measured = Measured {
         acks: Latencies::new()?,
         deliveries: Latencies::new()?,
-        slowest: BinaryHeap::new(),
+        slowest: BTreeMap::new(),
         records: 0,
         bytes: 0,
         ended: Instant::now(),
@@ -143,9 +141,10 @@ impl Measured {
             return;
         }
         self.acks.add(acked.took);
-        self.slowest.push(Slow(acked));
+        let key = (acked.took, acked.partition, acked.offset);
+        self.slowest.insert(key, acked);
         if self.slowest.len() > SLOWEST_COUNT {
-            self.slowest.pop();
+            self.slowest.pop_first();
         }
     }
 
@@ -163,10 +162,10 @@ fn due_of(load: &Load, schedule: &Schedule, partition: PartitionId, last: u64) -
     schedule.due(turns * u64::from(load.partitions) + u64::from(partition.get()))
 }
 
-fn print(args: &Args, measured: Measured, warm: Instant) -> anyhow::Result<()> {
+fn print(args: &Args, measured: &Measured, warm: Instant) -> anyhow::Result<()> {
     let took = measured.ended.saturating_duration_since(warm);
     let rates = Rates::of(measured.records, measured.bytes, took);
-    let slowest = measured.slowest.into_sorted_vec();
+    let slowest = measured.slowest.values().rev();
     let mut out = Out::new();
     match args.client.output {
         Format::Table => {
@@ -175,7 +174,7 @@ fn print(args: &Args, measured: Measured, warm: Instant) -> anyhow::Result<()> {
             rows.extend(measured.deliveries.rows("delivery"));
             out.table(&[], rows)?;
             out.line("")?;
-            let rows = slowest.iter().map(|Slow(acked)| {
+            let rows = slowest.map(|acked| {
                 vec![
                     micros(acked.took).to_string(),
                     acked.partition.to_string(),
@@ -186,7 +185,7 @@ fn print(args: &Args, measured: Measured, warm: Instant) -> anyhow::Result<()> {
             out.table(&["SLOWEST US", "PARTITION", "OFFSET", "DUE US"], rows)?;
         }
         Format::Json => {
-            let slow = |Slow(acked): &Slow| {
+            let slow = |acked: &Acked| {
                 json!({
                     "us": micros(acked.took),
                     "partition": acked.partition.get(),
@@ -206,32 +205,12 @@ fn print(args: &Args, measured: Measured, warm: Instant) -> anyhow::Result<()> {
                 "mib_per_s": rates.mib_per_s,
                 "ack_us": measured.acks.json(),
                 "delivery_us": measured.deliveries.json(),
-                "slowest": slowest.iter().map(slow).collect::<Vec<_>>(),
+                "slowest": slowest.map(slow).collect::<Vec<_>>(),
             }))?;
         }
     }
     out.flush()
 }
-
-impl Ord for Slow {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        other.0.took.cmp(&self.0.took)
-    }
-}
-
-impl PartialOrd for Slow {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Slow {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Slow {}
 
 /// What is due before is not counted.
 const WARM_UP: Duration = Duration::from_secs(1);

@@ -107,7 +107,8 @@ impl Fetcher {
             let is_empty = body.is_empty();
             if head.next < offset || (!is_empty && head.next == offset) {
                 let (expected, found) = (offset, head.next);
-                return Err(self.damaged(offset, Error::Disordered { expected, found }));
+                let source = Error::Disordered { expected, found };
+                return Err(Error::damaged(&self.topic, self.partition, offset, source));
             }
             if is_empty && head.next == offset && begin.end.is_some() {
                 // What was readable is not: not ours to say why, so do not hurry.
@@ -296,7 +297,7 @@ impl Fetcher {
             }
             Some(ErrorCode::Damaged) => {
                 let offset = detail.offset.unwrap_or(offset);
-                self.damaged(offset, error)
+                Error::damaged(&self.topic, self.partition, offset, error)
             }
             _ => error,
         }
@@ -310,16 +311,6 @@ impl Fetcher {
             offset,
             log_start,
             high_watermark,
-        }
-    }
-
-    fn damaged(&self, offset: Offset, source: Error) -> Error {
-        let (topic, partition) = (TopicName::clone(&self.topic), self.partition);
-        Error::Damaged {
-            topic,
-            partition,
-            offset,
-            source: Box::new(source),
         }
     }
 

@@ -94,7 +94,10 @@ impl Reading {
             match step {
                 Ok(true) => {}
                 Ok(false) => return Ok(None),
-                Err(source) => return Err(self.damaged(cursor.next, source)),
+                Err(source) => {
+                    let (topic, at) = (&self.topic, cursor.next);
+                    return Err(Error::damaged(topic, self.partition, at, source));
+                }
             }
         }
     }
@@ -117,7 +120,10 @@ impl Reading {
                 match self.enter_batch(cursor) {
                     Ok(true) => continue,
                     Ok(false) => return Ok(None),
-                    Err(source) => return Err(self.damaged(cursor.next, source)),
+                    Err(source) => {
+                        let (topic, at) = (&self.topic, cursor.next);
+                        return Err(Error::damaged(topic, self.partition, at, source));
+                    }
                 }
             };
             self.ready.clear();
@@ -211,15 +217,6 @@ impl Reading {
         }
         batch.walk = walk.pause();
         Ok(true)
-    }
-
-    fn damaged(&self, offset: Offset, source: Error) -> Error {
-        Error::Damaged {
-            topic: TopicName::clone(&self.topic),
-            partition: self.partition,
-            offset,
-            source: Box::new(source),
-        }
     }
 }
 

@@ -55,7 +55,9 @@ impl ReceivedBatch {
     pub fn records(&self) -> impl Iterator<Item = Result<RecordView<'_>, Error>> {
         let mut next = self.offsets.start;
         let records = self.walk.resume(&self.records).map(move |record| {
-            let record = record.map_err(|source| self.damaged(next, source.into()))?;
+            let record = record.map_err(|source| {
+                Error::damaged(&self.topic, self.partition, next, source.into())
+            })?;
             next = record.offset.plus(1);
             Ok(record)
         });
@@ -77,15 +79,6 @@ impl ReceivedBatch {
             self.offsets.start = first;
             self
         }))
-    }
-
-    fn damaged(&self, offset: Offset, source: Error) -> Error {
-        Error::Damaged {
-            topic: TopicName::clone(&self.topic),
-            partition: self.partition,
-            offset,
-            source: Box::new(source),
-        }
     }
 }
 
