@@ -33,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) scrub_rate: Option<ByteSize>,
     /// What is sent of segments to peers in a second; nothing said: the node's default.
     pub(crate) transfer_rate: Option<ByteSize>,
+    /// What is kept in memory for readers; nothing said: the node's default.
+    pub(crate) tail_memory: Option<ByteSize>,
 }
 
 /// The same, as far as one source says it. In a file the keys are written `data-dir`.
@@ -47,6 +49,7 @@ pub(crate) struct Said {
     pub(crate) insecure: Option<bool>,
     pub(crate) scrub_rate: Option<ByteSize>,
     pub(crate) transfer_rate: Option<ByteSize>,
+    pub(crate) tail_memory: Option<ByteSize>,
 }
 
 impl Config {
@@ -79,6 +82,7 @@ impl Config {
             is_insecure: said.insecure.or(file.insecure).unwrap_or(false),
             scrub_rate: said.scrub_rate.or(file.scrub_rate),
             transfer_rate: said.transfer_rate.or(file.transfer_rate),
+            tail_memory: said.tail_memory.or(file.tail_memory),
         })
     }
 }

@@ -4,6 +4,8 @@
 //! and turns the outcome into an exit code ([`exit`]). What a log is, how it is stored, sent and
 //! served lives in the crates below it.
 
+mod admin;
+mod allocator;
 mod cli;
 mod cmd;
 mod config;
@@ -21,12 +23,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// A group's buffers are megabytes that come and go a thousand times a second. The allocator of the C
-/// library gives each back to the kernel, and half of a busy core's time went into page faults.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    allocator::use_huge_pages();
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return exit::after_usage(&error),

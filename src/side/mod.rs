@@ -8,6 +8,7 @@
 mod exposition;
 mod health;
 mod metrics;
+mod slowest;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +19,8 @@ use axum::Router;
 use axum::routing::get;
 use corelog_node::Handle;
 use tokio::sync::oneshot;
+
+pub(crate) use self::slowest::Row as SlowAckRow;
 
 /// The running side thread.
 pub(crate) struct Side {
@@ -101,6 +104,15 @@ impl Stage {
             .clone()
     }
 
+    /// What answers for the node while it serves, or in a word why nothing does.
+    fn handle(&self) -> Result<Handle, String> {
+        match self.now() {
+            Now::Starting => Err("starting".to_owned()),
+            Now::Stopping => Err("stopping".to_owned()),
+            Now::Serving(handle) => Ok(handle),
+        }
+    }
+
     fn set(&self, now: Now) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = now;
     }
@@ -111,6 +123,7 @@ fn routes(stage: Stage) -> Router {
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::show))
+        .route("/v1/slowest", get(slowest::show))
         .with_state(stage)
 }
 

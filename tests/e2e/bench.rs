@@ -150,8 +150,10 @@ fn a_mixed_load_is_acknowledged_and_delivered_whole() {
         "--duration",
         "2s",
     ];
+    let address = server.ready.admin.to_string();
+    let admin = ["--admin", address.as_str()];
     let mixed = corelog
-        .run(args.into_iter().chain(["--output", "json"]))
+        .run(args.into_iter().chain(admin).chain(["--output", "json"]))
         .json();
     // What is due in the first second is not counted.
     assert_eq!(mixed["records"], 3000);
@@ -164,6 +166,20 @@ fn a_mixed_load_is_acknowledged_and_delivered_whole() {
     let us: Vec<_> = slowest.iter().map(|slow| slow["us"].as_u64()).collect();
     assert!(us.is_sorted_by(|a, b| a >= b), "the slowest first: {us:?}");
     assert!(us[0] >= mixed["ack_us"]["p99"].as_u64().map(|us| us * 99 / 100));
+    // The server remembers 64, of which those are some that also it took long for.
+    let told = slowest.iter().filter(|slow| !slow["server"].is_null());
+    let mut count = 0;
+    for slow in told {
+        let parts = ["queue_us", "group_us", "sync_us", "reply_us"];
+        let parts = parts.map(|part| slow["server"][part].as_u64().unwrap());
+        assert!(0 < parts[2], "no group is synced in no time: {slow}");
+        assert!(
+            parts.iter().sum::<u64>() <= slow["us"].as_u64().unwrap(),
+            "{slow}"
+        );
+        count += 1;
+    }
+    assert!(0 < count, "the server tells of none: {slowest:?}");
 }
 
 #[test]
@@ -197,6 +213,17 @@ fn what_cannot_be_measured_is_said() {
         let args = ["bench", "mixed"].into_iter().chain(sizes);
         corelog.run(args).failed(2);
     }
+    let wrong = server.address();
+    let args = [
+        "bench",
+        "mixed",
+        "--duration",
+        "2s",
+        "--admin",
+        wrong.as_str(),
+    ];
+    let said = corelog.run(args).failed(1);
+    assert!(said.contains("is it the server's --admin?"), "{said}");
     corelog
         .run(["bench", "produce", "--window", "18446744073709551615"])
         .failed(2);

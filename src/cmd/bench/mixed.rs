@@ -1,6 +1,7 @@
 //! `corelog bench mixed`: producers at a steady rate and consumers that follow them.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use corelog_client::{Client, ConsumerConfig, End, Start};
@@ -14,7 +15,8 @@ use super::payload::Check;
 use super::rates::Rates;
 use crate::exit::{Exit, stop};
 use crate::output::{Format, Out};
-use crate::{cli, session};
+use crate::side::SlowAckRow;
+use crate::{admin, cli, session};
 
 /// Measure acknowledgements and delivery to consumers that follow.
 #[derive(clap::Args, Debug)]
@@ -23,14 +25,20 @@ use crate::{cli, session};
         An open loop as `corelog bench latency` is one, and a consumer of all partitions that waits \
         for what comes. Delivery is the time from when a batch was due until its last record is in \
         the consumer's hand, decoded and checked against what was sent. What is due in the first \
-        second warms up and is not counted.",
+        second warms up and is not counted. With --admin the server tells of the slowest \
+        acknowledgements where their time went, in microseconds: in its queue, in the group that \
+        formed, in writing and syncing it, in the reply; what is left was outside of it.",
     after_long_help = "EXAMPLES\n  \
         corelog bench mixed --rate 500\n  \
-        corelog bench mixed --rate 200000 --batch-records 200 --partitions 8 --duration 60m"
+        corelog bench mixed --rate 200000 --batch-records 200 --partitions 8 --duration 60m \\\n    \
+            --admin 127.0.0.1:7399"
 )]
 pub(crate) struct Args {
     #[command(flatten)]
     load: Load,
+    /// The server's admin address, which tells where the time of the slowest acknowledgements went.
+    #[arg(long, value_name = "IP:PORT")]
+    admin: Option<SocketAddr>,
     #[command(flatten)]
     client: cli::Client,
 }
@@ -59,11 +67,22 @@ struct Measured {
 }
 
 async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
+    // That nobody answers there is better known before the load than after it.
+    told(args.admin).await?;
     args.load.create(&client).await?;
     let local = LocalSet::new();
     let (measured, warm) = local.run_until(measure(args, &client)).await?;
-    print(args, &measured, warm)?;
+    let told = told(args.admin).await?;
+    print(args, &measured, (warm, &told))?;
     Ok(Exit::Done)
+}
+
+/// What the server tells of its slowest acknowledgements, if it is known whom to ask.
+async fn told(admin: Option<SocketAddr>) -> anyhow::Result<Vec<SlowAckRow>> {
+    match admin {
+        Some(address) => admin::ask(address, "/v1/slowest").await,
+        None => Ok(Vec::new()),
+    }
 }
 
 /// What is measured, and from when on.
@@ -162,10 +181,16 @@ fn due_of(load: &Load, schedule: &Schedule, partition: PartitionId, last: u64) -
     schedule.due(turns * u64::from(load.partitions) + u64::from(partition.get()))
 }
 
-fn print(args: &Args, measured: &Measured, warm: Instant) -> anyhow::Result<()> {
+fn print(
+    args: &Args,
+    measured: &Measured,
+    (warm, told): (Instant, &[SlowAckRow]),
+) -> anyhow::Result<()> {
     let took = measured.ended.saturating_duration_since(warm);
     let rates = Rates::of(measured.records, measured.bytes, took);
+    let topic = args.load.topic.as_str();
     let slowest = measured.slowest.values().rev();
+    let slowest = slowest.map(|acked| (acked, account_of(topic, acked, told)));
     let mut out = Out::new();
     match args.client.output {
         Format::Table => {
@@ -174,23 +199,16 @@ fn print(args: &Args, measured: &Measured, warm: Instant) -> anyhow::Result<()> 
             rows.extend(measured.deliveries.rows("delivery"));
             out.table(&[], rows)?;
             out.line("")?;
-            let rows = slowest.map(|acked| {
-                vec![
-                    micros(acked.took).to_string(),
-                    acked.partition.to_string(),
-                    acked.offset.to_string(),
-                    acked.due_us.to_string(),
-                ]
-            });
-            out.table(&["SLOWEST US", "PARTITION", "OFFSET", "DUE US"], rows)?;
+            out.table(&SLOWEST_HEADS, slowest.map(slow_row))?;
         }
         Format::Json => {
-            let slow = |acked: &Acked| {
+            let slow = |(acked, account): (&Acked, Option<&SlowAckRow>)| {
                 json!({
                     "us": micros(acked.took),
                     "partition": acked.partition.get(),
                     "offset": acked.offset.get(),
                     "due_us": acked.due_us,
+                    "server": account,
                 })
             };
             out.json(&json!({
@@ -211,6 +229,48 @@ fn print(args: &Args, measured: &Measured, warm: Instant) -> anyhow::Result<()> 
     }
     out.flush()
 }
+
+/// What the server tells of an acknowledgement, if it was among its slowest.
+fn account_of<'a>(topic: &str, acked: &Acked, told: &'a [SlowAckRow]) -> Option<&'a SlowAckRow> {
+    let (partition, offset) = (acked.partition.get(), acked.offset.get());
+    told.iter()
+        .find(|row| row.topic == topic && row.partition == partition && row.offset == offset)
+}
+
+fn slow_row((acked, account): (&Acked, Option<&SlowAckRow>)) -> Vec<String> {
+    let took = micros(acked.took);
+    let mut row = vec![
+        took.to_string(),
+        acked.partition.to_string(),
+        acked.offset.to_string(),
+        acked.due_us.to_string(),
+    ];
+    row.extend(account.into_iter().flat_map(|account| {
+        let parts = [
+            account.queue_us,
+            account.group_us,
+            account.sync_us,
+            account.reply_us,
+        ];
+        let outside = took.saturating_sub(parts.iter().sum());
+        parts.into_iter().chain([outside]).map(|us| us.to_string())
+    }));
+    row.resize(SLOWEST_HEADS.len(), String::new());
+    row
+}
+
+/// The last five: what the server tells, and what is left of the whole for all that is not it.
+const SLOWEST_HEADS: [&str; 9] = [
+    "SLOWEST US",
+    "PARTITION",
+    "OFFSET",
+    "DUE US",
+    "QUEUE",
+    "GROUP",
+    "SYNC",
+    "REPLY",
+    "OUTSIDE",
+];
 
 /// What is due before is not counted.
 const WARM_UP: Duration = Duration::from_secs(1);

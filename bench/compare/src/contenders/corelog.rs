@@ -36,9 +36,13 @@ pub struct Corelog {
 mod line {
     use super::{Consume, Level, Produce};
 
+    /// What a workload writes fits into it, as it fits into the page cache that the others leave it to.
+    pub(super) const TAIL_MEMORY: &str = "1152MiB";
+
     pub(super) fn serve(folder: &str, cores: u32) -> Vec<String> {
         words(&format!(
-            "serve --cores {cores} --data-dir {folder} --listen 127.0.0.1:0 --admin 127.0.0.1:0"
+            "serve --cores {cores} --data-dir {folder} --listen 127.0.0.1:0 --admin 127.0.0.1:0 \
+             --tail-memory {TAIL_MEMORY}"
         ))
     }
 
@@ -191,7 +195,7 @@ impl Contender for Corelog {
     }
 
     fn settings(&self, _level: Level) -> String {
-        format!("--cores {}", self.cores)
+        format!("--cores {} --tail-memory {}", self.cores, line::TAIL_MEMORY)
     }
 
     fn start(&mut self, folder: &Path, _level: Level) -> Result<()> {

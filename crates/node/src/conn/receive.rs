@@ -9,6 +9,8 @@ use crate::rt::{Permit, Semaphore};
 const SMALL_BYTES: usize = 4 << 10;
 /// What a connection grows to when reads fill its buffer.
 const BUSY_BYTES: usize = 256 << 10;
+/// A frame of more than this is read by itself.
+const LARGE_BYTES: usize = 64 << 10;
 
 /// Bytes of a connection that are not yet done.
 pub(super) struct Receive {
@@ -118,9 +120,14 @@ impl Receive {
         assert!(self.end < self.buffer.len(), "no room to read into");
     }
 
-    /// Where the next bytes go.
+    /// Where the next bytes go. Behind a large frame there is room for little of the next one, which is
+    /// moved to the front when that is done.
     pub(super) fn free(&mut self) -> &mut [u8] {
-        &mut self.buffer[self.end..]
+        let bound = match LARGE_BYTES < self.needed {
+            true => self.buffer.len().min(self.needed + SMALL_BYTES),
+            false => self.buffer.len(),
+        };
+        &mut self.buffer[self.end..bound]
     }
 
     /// So many bytes have arrived.
@@ -144,8 +151,9 @@ impl Receive {
 #[cfg(test)]
 mod tests {
     use corelog_protocol::frame::CorrelationId;
-    use corelog_protocol::message::ping;
+    use corelog_protocol::message::{ping, produce};
     use corelog_protocol::request;
+    use corelog_record::{PartitionId, TopicId};
     use futures_lite::future::block_on;
 
     use super::*;
@@ -188,6 +196,39 @@ mod tests {
         busy.shrink();
         assert_eq!(budget.available(), 1 << 30);
         assert!(!busy.is_large());
+    }
+
+    #[test]
+    fn little_of_the_next_frame_is_read_with_a_large_one() {
+        let (budget, mut busy) = (Semaphore::new(1 << 30), Receive::new());
+        let mut frame = Vec::new();
+        let (correlation, body) = (CorrelationId::new(1), vec![0; 1 << 20]);
+        let head = produce::Request {
+            topic: "t".parse().expect("a name"),
+            id: TopicId::from_bytes([1; 16]),
+            partition: PartitionId::new(0),
+            level: None,
+            run: 0,
+        };
+        request::encode(correlation, &head, body.len(), &mut frame).expect("a frame");
+        frame.extend_from_slice(&body);
+        let mut moved = 0;
+        let frames = frame.repeat(4);
+        let mut left = frames.as_slice();
+        while !left.is_empty() {
+            moved += busy.bytes().len() * usize::from(busy.start > 0);
+            block_on(busy.make_room(&budget));
+            let free = busy.free();
+            let count = free.len().min(left.len());
+            free[..count].copy_from_slice(&left[..count]);
+            busy.arrived(count);
+            left = &left[count..];
+            while busy.has_frame().expect("framed") {
+                busy.consume(frame.len());
+            }
+        }
+        assert!(!busy.is_partial());
+        assert!(moved < frames.len() / 10, "{moved} bytes were moved");
     }
 
     #[test]

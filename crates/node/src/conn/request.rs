@@ -300,7 +300,7 @@ async fn produce(asked: Asked, request: &produce::Request, batches: &[u8]) -> Ne
 }
 
 async fn produced(link: &Rc<Link>, request: &produce::Request, batches: &[u8]) -> Due {
-    let core = &link.core;
+    let (core, taken) = (&link.core, rt::now());
     let (level, run) = (request.level, request.run);
     if level == Some(Level::Unknown) {
         let detail = Detail {
@@ -321,6 +321,7 @@ async fn produced(link: &Rc<Link>, request: &produce::Request, batches: &[u8]) -
                 key,
                 level,
                 run,
+                taken,
                 batches,
                 acks,
             };
@@ -333,7 +334,7 @@ async fn produced(link: &Rc<Link>, request: &produce::Request, batches: &[u8]) -
             let deadline = rt::now() + TAIL_WAIT_MAX;
             loop {
                 let flushed = core.flushed.notified();
-                let error = match core.produce(key, batches, level) {
+                let error = match core.produce(key, batches, (level, taken)) {
                     Ok(due) => return due,
                     Err(NotAppended::Refused(error)) => return Due::Now(Err(error)),
                     Err(NotAppended::TailFull(error)) => error,

@@ -9,6 +9,7 @@ use corelog_protocol::error::{Applied, Detail, ErrorCode};
 use corelog_protocol::message::produce;
 
 use super::board::{Board, Outcome, Seen, Void, Watched};
+use super::slowest::Timed;
 use crate::failure::{Failure, failure_with};
 use crate::rt::Notify;
 
@@ -23,6 +24,7 @@ pub(crate) enum Due {
         board: Rc<Board>,
         seen: Seen,
         answer: produce::Answer,
+        timed: Timed,
     },
     /// The answer is known.
     Now(Produced),
@@ -186,6 +188,7 @@ impl<T> Queue<T> {
                     board,
                     seen,
                     answer,
+                    ..
                 },
             )) => {
                 board.watch(watcher, &mut self.watched);
@@ -202,7 +205,14 @@ impl<T> Queue<T> {
                 board,
                 seen,
                 answer,
-            } => Some(told(board.outcome(answer.end, *seen)?, answer)),
+                timed,
+            } => {
+                let outcome = board.outcome(answer.end, *seen)?;
+                if let (Outcome::Durable, Some(flush)) = (outcome, board.flush()) {
+                    timed.answered(flush, answer);
+                }
+                Some(told(outcome, answer))
+            }
         };
         match (self.entries.pop_front()?, produced) {
             ((tag, _), Some(produced)) | ((tag, Due::Now(produced)), None) => Some((tag, produced)),
@@ -249,9 +259,11 @@ pub(crate) fn aborts(produced: &Produced) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use corelog_protocol::message::ack::Level;
-    use corelog_record::{LeaderEpoch, Offset};
+    use corelog_record::{LeaderEpoch, Offset, PartitionId, TopicId};
 
+    use super::super::slots::PartitionKey;
     use super::*;
+    use crate::rt;
 
     fn answer(end: u64) -> produce::Answer {
         produce::Answer {
@@ -267,6 +279,21 @@ mod tests {
             board: Rc::clone(board),
             seen: board.seen(),
             answer: answer(end),
+            timed: timed(),
+        }
+    }
+
+    fn timed() -> Timed {
+        let key = PartitionKey {
+            topic: TopicId::from_bytes([1; 16]),
+            partition: PartitionId::new(0),
+        };
+        let (taken, appended) = (rt::now(), rt::now());
+        Timed {
+            slowest: Rc::default(),
+            key,
+            taken,
+            appended,
         }
     }
 

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use corelog_record::Offset;
 
+use super::slowest::Flushing;
 use crate::rt::Notify;
 
 /// Why an acknowledgement will not come although the records were appended.
@@ -38,6 +39,8 @@ pub(crate) struct Board {
     watchers: RefCell<Vec<Notify>>,
     /// How often the board changed.
     changes: Cell<u64>,
+    /// The flush that made the last of it durable.
+    flush: Cell<Option<Flushing>>,
 }
 
 /// A change of a board that somebody waits for.
@@ -87,6 +90,16 @@ impl Board {
             *watched = Some(Watched { board, change });
             self.watchers.borrow_mut().push(watcher.clone());
         }
+    }
+
+    /// A flush has ended; what it made durable is told next.
+    pub(super) fn landed(&self, flush: Flushing) {
+        self.flush.set(Some(flush));
+    }
+
+    /// The flush that ended last.
+    pub(super) fn flush(&self) -> Option<Flushing> {
+        self.flush.get()
     }
 
     /// All below `durable` is on disk.

@@ -8,6 +8,7 @@ use corelog_storage::log::{ChorePlan, FlushPlan};
 use super::Disk;
 use super::files::Turn;
 use super::slots::{PartitionKey, SlotId, SlotState};
+use super::slowest::Flushing;
 use super::state::Core;
 use crate::metrics::add;
 use crate::partition::Input;
@@ -102,8 +103,15 @@ impl Core {
             let started = rt::now();
             let done = Box::new(plan.run().await);
             drop(turn);
-            let took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+            let ended = rt::now();
+            let took_us = u64::try_from((ended - started).as_micros()).unwrap_or(u64::MAX);
             core.counters.sync_us.observe(took_us);
+            if let Some(board) = core.slots.borrow().board(slot) {
+                board.landed(Flushing {
+                    began: started,
+                    ended,
+                });
+            }
             core.step(slot, Input::Flushed { generation, done });
             core.weigh(slot);
             core.flushed.notify();

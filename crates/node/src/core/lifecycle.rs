@@ -22,9 +22,6 @@ use crate::metrics::{add, sub};
 use crate::partition::{Held, Input, Partition, Policy, Replication};
 use crate::rt;
 
-/// Memory that each partition holds for readers of its tail, in bytes.
-const TAIL_BYTES_MAX: usize = 4 << 20;
-
 impl Core {
     /// Opens a partition of a topic, if it is not there yet. True if it serves.
     pub(crate) async fn open_partition(
@@ -153,7 +150,7 @@ impl Core {
             let key = self.slots.borrow().get(slot).map(|found| found.key);
             let Some(key) = key else { continue };
             let policy = policy_of(topic, key.partition);
-            let options = options_of(topic, key.partition);
+            let options = self.options_of(topic, key.partition);
             self.step(slot, Input::Policy { policy, options });
         }
     }
@@ -238,7 +235,7 @@ impl Core {
         let dir = catalog::partition_dir(&self.root, &topic.name, key.partition);
         let quarantine = catalog::quarantine_dir(&self.root);
         let identity = Identity::new(key.topic, key.partition);
-        let options = options_of(topic, key.partition);
+        let options = self.options_of(topic, key.partition);
         let now = rt::wall_clock();
         let opened = Log::open(dir, quarantine, identity, options, self.seed(), now).await;
         let (log, report) = match opened {
@@ -273,7 +270,7 @@ impl Core {
             .get(slot)
             .map(|found| Arc::clone(&found.topic));
         let Some(topic) = topic else { return };
-        log.set_options(options_of(&topic, key.partition));
+        log.set_options(self.options_of(&topic, key.partition));
         let policy = policy_of(&topic, key.partition);
         let durable = log.durable();
         let partition = Partition::new(log, generation, policy, rt::wall_clock());
@@ -310,21 +307,22 @@ impl Core {
             SlotState::Opening | SlotState::Failed => None,
         }
     }
-}
 
-/// How a topic's settings make the log of a partition behave.
-fn options_of(topic: &Topic, partition: PartitionId) -> Options {
-    let settings = &topic.settings;
-    let segment_age_max_ms = settings.segment_age_ms;
-    Options {
-        segment_bytes_max: ByteSize::from_bytes(settings.segment_bytes),
-        segment_age_max_ms: segment_age_max_ms.map(|age| i64::try_from(age).unwrap_or(i64::MAX)),
-        tail_bytes_max: TAIL_BYTES_MAX,
-        ownership: match topic.is_owned(partition) {
-            true => Ownership::Owner,
-            false => Ownership::Follower,
-        },
-        ..Options::default()
+    /// How a topic's settings make the log of a partition behave.
+    fn options_of(&self, topic: &Topic, partition: PartitionId) -> Options {
+        let settings = &topic.settings;
+        let segment_age_max_ms = settings.segment_age_ms;
+        Options {
+            segment_bytes_max: ByteSize::from_bytes(settings.segment_bytes),
+            segment_age_max_ms: segment_age_max_ms
+                .map(|age| i64::try_from(age).unwrap_or(i64::MAX)),
+            tail_bytes_max: self.memory.kept_bytes_max(),
+            ownership: match topic.is_owned(partition) {
+                true => Ownership::Owner,
+                false => Ownership::Follower,
+            },
+            ..Options::default()
+        }
     }
 }
 

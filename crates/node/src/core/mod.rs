@@ -17,6 +17,7 @@
 //! memory     what its partitions hold in memory, within one budget
 //! board      up to where a partition is durable, for all who wait for it
 //! acks       answers to Produce requests, in order
+//! slowest    where the time of slow acknowledgements went
 //! tickets    requests that are answered by a later step
 //! delay      things that are due a fixed time later
 //! refusal    refusals as they travel
@@ -44,6 +45,7 @@ mod replica;
 mod scrub;
 mod serve;
 mod slots;
+mod slowest;
 mod snapshot;
 mod state;
 mod sweep;

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::rc::Rc;
+use std::time::Instant;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::ack::Level;
@@ -14,6 +15,7 @@ use super::acks::Due;
 use super::files::Turn;
 use super::refusal::error_of;
 use super::slots::{PartitionKey, SlotId, SlotState};
+use super::slowest::Timed;
 use super::state::Core;
 use super::tickets::{Ticket, Tickets, Told};
 use crate::failure::{Failure, failure};
@@ -58,7 +60,7 @@ pub(crate) struct Parked {
 }
 
 impl Core {
-    /// Appends batches to a partition of this core.
+    /// Appends batches to a partition of this core, of a request that was whole at `taken`.
     ///
     /// # Errors
     /// `NotAppended`; nothing was applied.
@@ -66,7 +68,7 @@ impl Core {
         self: &Rc<Self>,
         key: PartitionKey,
         batches: &[u8],
-        level: Option<Level>,
+        (level, taken): (Option<Level>, Instant),
     ) -> Result<Appended, NotAppended> {
         let slot = self.slot_of(key).map_err(NotAppended::Refused)?;
         if !self.has_room_for(batches.len()) {
@@ -116,6 +118,12 @@ impl Core {
                 board: Rc::clone(board),
                 seen: board.seen(),
                 answer,
+                timed: Timed {
+                    slowest: Rc::clone(&self.slowest),
+                    key,
+                    taken,
+                    appended: rt::now(),
+                },
             },
             (Level::Durable | Level::Accepted | Level::Unknown, _) => Due::Now(Ok(answer)),
         })

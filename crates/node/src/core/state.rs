@@ -18,6 +18,7 @@ use super::files::{self, Files};
 use super::memory::Memory;
 use super::refusal::with_causes;
 use super::slots::{PartitionKey, SlotId, Slots};
+use super::slowest::Slowest;
 use super::sweep::Sweep;
 use super::tickets::{Tickets, Told};
 use crate::catalog::{Admin, LastSnapshots, Routes};
@@ -46,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) core_count: u16,
     /// The data directory, absolute or as the process was given it.
     pub(crate) data_dir: PathBuf,
+    /// Bytes of flushed batches that each core keeps for readers of tails.
+    pub(crate) core_tail_bytes: usize,
     /// Bytes that the node's scrub reads in a second; 0: none but what is asked for.
     pub(crate) scrub_rate: u64,
     /// What sends files of segments to other nodes.
@@ -100,6 +103,7 @@ pub(crate) struct Core {
     /// Notified when a flush has ended, which makes room.
     pub(crate) flushed: Notify,
     pub(super) tickets: Rc<Tickets>,
+    pub(super) slowest: Rc<Slowest>,
     pub(super) effects: RefCell<Effects<Disk>>,
     /// Partitions whose group is to start as soon as the committer runs.
     pub(super) wanted: RefCell<VecDeque<SlotId>>,
@@ -122,7 +126,7 @@ impl Core {
         lanes: Lanes,
         seed: u64,
     ) -> Rc<Self> {
-        let files_max = shared.core_files;
+        let (files_max, tail_bytes) = (shared.core_files, shared.core_tail_bytes);
         files::limit(files_max);
         Rc::new(Self {
             id,
@@ -149,11 +153,12 @@ impl Core {
             last_snapshots: RefCell::default(),
             unopened: RefCell::default(),
             scrub_wanted: Notify::new(),
-            memory: Memory::default(),
+            memory: Memory::new(tail_bytes),
             files: Files::new(files_max),
             sweep: Sweep::default(),
             flushed: Notify::new(),
             tickets: Rc::default(),
+            slowest: Rc::default(),
             effects: RefCell::new(Effects::new()),
             wanted: RefCell::default(),
             wanted_changed: Notify::new(),

@@ -8,11 +8,13 @@ mod counters;
 mod histogram;
 mod partition;
 mod quarantine;
+mod slow;
 
 pub use counters::{CoreSnapshot, Sample, SampleKind};
 pub use histogram::HistogramSnapshot;
 pub use partition::{Lag, PartitionSnapshot, PartitionState};
 pub use quarantine::QuarantineShare;
+pub use slow::SlowAck;
 
 pub(crate) use counters::{Counters, add, count_numbered, sub};
 pub(crate) use quarantine::shares;

@@ -14,7 +14,7 @@ use super::Addresses;
 use crate::catalog::{self, Admin, CatalogError, LastSnapshots, Topic};
 use crate::conn;
 use crate::core::{Core, Disk, PartitionKey, Shared};
-use crate::metrics::{Counters, PartitionSnapshot};
+use crate::metrics::{Counters, PartitionSnapshot, SlowAck};
 use crate::router::{self, LaneEnds};
 use crate::rt::{self, Listener, Port};
 
@@ -42,6 +42,8 @@ pub(super) enum Control {
     Partitions {
         reply: Sender<Vec<PartitionSnapshot>>,
     },
+    /// Tell your slowest acknowledgements.
+    Slowest { reply: Sender<Vec<SlowAck>> },
     /// Take no more requests; answer what is in flight, within this time.
     Drain {
         timeout: Duration,
@@ -128,6 +130,9 @@ pub(super) async fn live(parts: Parts) {
             }
             Control::Partitions { reply } => {
                 let _ = reply.send(core.snapshot());
+            }
+            Control::Slowest { reply } => {
+                let _ = reply.send(core.slowest());
             }
             Control::Drain { timeout, reply } => {
                 drain(&core, &listeners, timeout).await;

@@ -30,7 +30,7 @@ use self::start::Cores;
 use crate::catalog;
 use crate::config::NodeConfig;
 use crate::error::{AskError, StartError, StopError};
-use crate::metrics::{CoreSnapshot, Counters, PartitionSnapshot, QuarantineShare, shares};
+use crate::metrics::{CoreSnapshot, Counters, PartitionSnapshot, QuarantineShare, SlowAck, shares};
 use crate::rt;
 use crate::sys::NodeFile;
 
@@ -180,27 +180,45 @@ impl Handle {
     /// # Errors
     /// `AskError::Busy` if a core's mailbox is full, `AskError::Stopping` if the node stops.
     pub async fn partitions(&self) -> Result<Vec<PartitionSnapshot>, AskError> {
+        let mut partitions = self.ask_each(|reply| Control::Partitions { reply }).await?;
+        partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+        Ok(partitions)
+    }
+
+    /// The slowest durable acknowledgements of the last hour, the slowest first; asked of each core by
+    /// message, as [`partitions`](Self::partitions) is.
+    ///
+    /// # Errors
+    /// `AskError::Busy` if a core's mailbox is full, `AskError::Stopping` if the node stops.
+    pub async fn slowest(&self) -> Result<Vec<SlowAck>, AskError> {
+        let mut slowest = self.ask_each(|reply| Control::Slowest { reply }).await?;
+        slowest.sort_by_key(|slow| std::cmp::Reverse(slow.total()));
+        Ok(slowest)
+    }
+
+    /// Asks all cores at once, and waits for what they tell.
+    async fn ask_each<T>(
+        &self,
+        ask: impl Fn(Sender<Vec<T>>) -> Control,
+    ) -> Result<Vec<T>, AskError> {
         let mut answers = Vec::with_capacity(self.inner.controls.len());
         for (core, control) in (0..).map(CoreId::new).zip(&self.inner.controls) {
             let (reply, answer) = flume::bounded(1);
-            control
-                .try_send(Control::Partitions { reply })
-                .map_err(|error| match error {
-                    TrySendError::Full(_) => AskError::Busy { core },
-                    TrySendError::Disconnected(_) => AskError::Stopping,
-                })?;
+            control.try_send(ask(reply)).map_err(|error| match error {
+                TrySendError::Full(_) => AskError::Busy { core },
+                TrySendError::Disconnected(_) => AskError::Stopping,
+            })?;
             answers.push(answer);
         }
-        let mut partitions = Vec::new();
+        let mut told = Vec::new();
         for answer in answers {
-            partitions.extend(
+            told.extend(
                 answer
                     .recv_async()
                     .await
                     .map_err(|_gone| AskError::Stopping)?,
             );
         }
-        partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
-        Ok(partitions)
+        Ok(told)
     }
 }

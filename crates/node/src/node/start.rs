@@ -118,6 +118,11 @@ pub(super) fn start(config: &NodeConfig) -> Result<Node, StartError> {
     })
 }
 
+/// What one of `cores` has of so many bytes.
+fn share_of(bytes: u64, cores: u16) -> usize {
+    usize::try_from(bytes / u64::from(cores.max(1))).unwrap_or(usize::MAX)
+}
+
 impl Cores {
     fn start(
         config: &NodeConfig,
@@ -142,6 +147,7 @@ impl Cores {
             core_files: share.core_files,
             core_count,
             data_dir: config.data_dir.clone(),
+            core_tail_bytes: share_of(config.tail_memory, core_count),
             scrub_rate: config.scrub_rate,
             transfers,
             counters: counters.to_vec(),

@@ -80,6 +80,7 @@ async fn serve(
                 key,
                 level,
                 run,
+                taken,
                 batches,
             } => {
                 let producer = (conn, key);
@@ -88,7 +89,7 @@ async fn serve(
                 let aborted = aborted.or_else(|| acks.borrow().aborted(producer, run));
                 let due = match aborted {
                     Some(error) => Due::Now(Err(error)),
-                    None => match core.produce(key, &batches, level) {
+                    None => match core.produce(key, &batches, (level, taken)) {
                         Ok(due) => due,
                         Err(NotAppended::TailFull(error) | NotAppended::Refused(error)) => {
                             Due::Now(Err(error))

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::copy_segments::Part;
@@ -37,6 +37,8 @@ pub(super) enum What {
         key: PartitionKey,
         level: Option<Level>,
         run: u32,
+        /// When the request was whole.
+        taken: Instant,
         batches: Vec<u8>,
     },
     /// Read, or park and say when it is worth to ask again.

@@ -47,6 +47,8 @@ pub(crate) struct Away<'a> {
     pub(crate) key: PartitionKey,
     pub(crate) level: Option<Level>,
     pub(crate) run: u32,
+    /// When the request was whole.
+    pub(crate) taken: Instant,
     pub(crate) batches: &'a [u8],
     pub(crate) acks: ConnAcks,
 }
@@ -95,6 +97,7 @@ pub(crate) fn produce_away(core: &Core, away: Away<'_>) -> Result<u64, Failure> 
         key,
         level,
         run,
+        taken,
         batches,
         acks,
     } = away;
@@ -103,6 +106,7 @@ pub(crate) fn produce_away(core: &Core, away: Away<'_>) -> Result<u64, Failure> 
         key,
         level,
         run,
+        taken,
         batches: batches.to_vec(),
     };
     let sent = core.lanes.to(to).produce(what, acks, key, run);

@@ -3,6 +3,7 @@
 //! ```text
 //! rings        may io_uring be used; is the kernel new enough
 //! memlock      what the limit of locked memory allows
+//! memory       how much there is
 //! file_system  what a path is on, and how much room is left
 //! device       the block device below: its write cache and its flushes
 //! descriptors  how many files may be open
@@ -15,6 +16,7 @@ mod descriptors;
 mod device;
 mod file_system;
 mod memlock;
+mod memory;
 mod processors;
 mod rings;
 
@@ -22,6 +24,7 @@ pub use descriptors::raise_descriptors;
 pub use device::{Device, WriteCache, device};
 pub use file_system::{FileSystem, Space, Suitability, data_directory, file_system, space};
 pub use memlock::{Memlock, memlock};
+pub use memory::memory;
 pub use processors::processors;
 pub use rings::{kernel, rings};
 

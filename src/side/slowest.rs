@@ -1,0 +1,56 @@
+//! `/v1/slowest`: the slowest durable acknowledgements of the last hour, and where their time went.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use corelog_node::metrics::SlowAck;
+use serde::{Deserialize, Serialize};
+
+use super::{Stage, health};
+
+/// One of them; times in microseconds. See [`SlowAck`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Row {
+    pub(crate) topic: String,
+    pub(crate) partition: u32,
+    /// The offset of its first record.
+    pub(crate) offset: u64,
+    pub(crate) records: u64,
+    /// When it was answered, in milliseconds since 1970.
+    pub(crate) answered_ms: i64,
+    pub(crate) queue_us: u64,
+    pub(crate) group_us: u64,
+    pub(crate) sync_us: u64,
+    pub(crate) reply_us: u64,
+}
+
+/// The rows, the slowest first, or 503 and why there are none.
+pub(super) async fn show(State(stage): State<Stage>) -> Response {
+    let told = async {
+        let handle = stage.handle()?;
+        health::in_time(handle.slowest()).await
+    };
+    match told.await {
+        Ok(slowest) => Json(slowest.iter().map(Row::of).collect::<Vec<_>>()).into_response(),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+    }
+}
+
+impl Row {
+    fn of(slow: &SlowAck) -> Self {
+        let micros =
+            |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        Self {
+            topic: slow.topic.to_string(),
+            partition: slow.partition.get(),
+            offset: slow.base.get(),
+            records: slow.records,
+            answered_ms: slow.answered.millis(),
+            queue_us: micros(slow.queue),
+            group_us: micros(slow.group),
+            sync_us: micros(slow.sync),
+            reply_us: micros(slow.reply),
+        }
+    }
+}
