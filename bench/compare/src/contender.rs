@@ -93,6 +93,11 @@ pub struct Produce {
 }
 
 impl Produce {
+    /// Whether it writes so much that where memory comes from decides.
+    pub fn is_stream(&self) -> bool {
+        STREAM_BYTES <= self.batches * (self.batch_records * self.record_bytes) as u64
+    }
+
     /// One batch of a record for each partition, from one client.
     pub fn as_one_batch(&self) -> Self {
         Self {
@@ -141,3 +146,6 @@ impl Figures {
         self.records as f64 / self.seconds
     }
 }
+
+/// A workload of so many bytes is a stream.
+const STREAM_BYTES: u64 = 512 << 20;

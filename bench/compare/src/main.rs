@@ -224,7 +224,13 @@ fn take_turn(
     let folder = options.scratch.join("turn");
     fs::create_dir_all(&folder)?;
     let mut measured = Vec::new();
-    machine::warm_memory();
+    if turn
+        .workloads
+        .iter()
+        .any(|workload| workload.load.is_stream())
+    {
+        machine::warm_memory()?;
+    }
     let ended = perform(contender, &can, round, &folder, &mut measured);
     let stopped = contender.stop();
     for one in &measured {
