@@ -33,7 +33,7 @@ pub(crate) struct Config {
     pub(crate) scrub_rate: Option<ByteSize>,
     /// What is sent of segments to peers in a second; nothing said: the node's default.
     pub(crate) transfer_rate: Option<ByteSize>,
-    /// What is kept in memory for readers; nothing said: the node's default.
+    /// What each core keeps in memory for readers; nothing said: the node's default.
     pub(crate) tail_memory: Option<ByteSize>,
 }
 

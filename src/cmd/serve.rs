@@ -79,8 +79,8 @@ pub(crate) struct Args {
     /// [default: 128MiB]
     #[arg(long, value_name = "SIZE", env = "CORELOG_NODE_TRANSFER_RATE")]
     pub(crate) transfer_rate: Option<ByteSize>,
-    /// What is kept in memory of records that are on disk, for readers, over all cores [default: 1/32 of
-    /// the memory there is, at least 64MiB]
+    /// What each core keeps in memory of records that are on disk, for readers; taken as records come
+    /// [default: 64MiB]
     #[arg(long, value_name = "SIZE", env = "CORELOG_NODE_TAIL_MEMORY")]
     pub(crate) tail_memory: Option<ByteSize>,
 }
@@ -139,8 +139,9 @@ fn node_config(config: &Config) -> anyhow::Result<NodeConfig> {
     node.scrub_rate = config.scrub_rate.map_or(node.scrub_rate, ByteSize::bytes);
     let transfer_rate = config.transfer_rate.map(ByteSize::bytes);
     node.transfer_rate = transfer_rate.unwrap_or(node.transfer_rate);
-    let tail_memory = config.tail_memory.map(ByteSize::bytes);
-    node.tail_memory = tail_memory.unwrap_or(node.tail_memory);
+    if let Some(tail_memory) = config.tail_memory {
+        node.tail_memory = usize::try_from(tail_memory.bytes()).unwrap_or(usize::MAX);
+    }
     Ok(node)
 }
 

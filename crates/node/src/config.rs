@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::core::RATE_DEFAULT;
-use crate::sys::probe;
 use crate::transfer;
 
-/// What is kept for readers unless told otherwise is not less than this, in bytes.
-const TAIL_MEMORY_MIN: u64 = 64 << 20;
+/// What a core keeps for readers unless told otherwise, in bytes.
+const TAIL_MEMORY_DEFAULT: usize = 64 << 20;
 
 /// What a node is told at start.
 #[derive(Debug, Clone)]
@@ -34,8 +33,8 @@ pub struct NodeConfig {
     /// Bytes of segments that are sent to other nodes in a second, over all of them; 0: as many as they
     /// take.
     pub transfer_rate: u64,
-    /// Bytes of records on disk that are kept in memory for readers, over all cores.
-    pub tail_memory: u64,
+    /// Bytes of records on disk that each core keeps in memory for readers.
+    pub tail_memory: usize,
     /// How long a stop waits for connections to drain before it cuts them.
     pub stop_timeout: Duration,
 }
@@ -98,15 +97,10 @@ impl NodeConfig {
             limits: NodeLimits::default(),
             scrub_rate: RATE_DEFAULT,
             transfer_rate: transfer::RATE_DEFAULT,
-            tail_memory: tail_memory_default(),
+            tail_memory: TAIL_MEMORY_DEFAULT,
             stop_timeout: Duration::from_secs(5),
         }
     }
-}
-
-/// A part of the memory that leaves programs beside the node theirs, and enough for readers that follow.
-fn tail_memory_default() -> u64 {
-    (probe::memory() / 32).max(TAIL_MEMORY_MIN)
 }
 
 impl Default for CoreOptions {

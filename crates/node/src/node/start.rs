@@ -118,11 +118,6 @@ pub(super) fn start(config: &NodeConfig) -> Result<Node, StartError> {
     })
 }
 
-/// What one of `cores` has of so many bytes.
-fn share_of(bytes: u64, cores: u16) -> usize {
-    usize::try_from(bytes / u64::from(cores.max(1))).unwrap_or(usize::MAX)
-}
-
 impl Cores {
     fn start(
         config: &NodeConfig,
@@ -147,7 +142,7 @@ impl Cores {
             core_files: share.core_files,
             core_count,
             data_dir: config.data_dir.clone(),
-            core_tail_bytes: share_of(config.tail_memory, core_count),
+            core_tail_bytes: config.tail_memory,
             scrub_rate: config.scrub_rate,
             transfers,
             counters: counters.to_vec(),

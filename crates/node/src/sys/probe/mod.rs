@@ -3,7 +3,6 @@
 //! ```text
 //! rings        may io_uring be used; is the kernel new enough
 //! memlock      what the limit of locked memory allows
-//! memory       how much there is
 //! file_system  what a path is on, and how much room is left
 //! device       the block device below: its write cache and its flushes
 //! descriptors  how many files may be open
@@ -16,7 +15,6 @@ mod descriptors;
 mod device;
 mod file_system;
 mod memlock;
-mod memory;
 mod processors;
 mod rings;
 
@@ -24,7 +22,6 @@ pub use descriptors::raise_descriptors;
 pub use device::{Device, WriteCache, device};
 pub use file_system::{FileSystem, Space, Suitability, data_directory, file_system, space};
 pub use memlock::{Memlock, memlock};
-pub use memory::memory;
 pub use processors::processors;
 pub use rings::{kernel, rings};
 
