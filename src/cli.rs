@@ -68,6 +68,7 @@ pub(crate) enum Command {
     Verify(cmd::verify::Args),
     Repair(cmd::repair::Args),
     Doctor(cmd::doctor::Args),
+    Config(cmd::config::Args),
     Bench(cmd::bench::Args),
     Completions(cmd::completions::Args),
 }

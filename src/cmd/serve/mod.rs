@@ -1,19 +1,20 @@
 //! `corelog serve`: the server, until it is told to stop.
 
+mod reload;
+
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Context as _;
 use corelog_node::config::Advertise;
 use corelog_node::{Addresses, Node, NodeConfig};
-use corelog_record::ByteSize;
 
-use crate::config::{Config, Said};
+use self::reload::Reload;
+use crate::config::{Config, Flags, Sources};
 use crate::exit::{Exit, stop};
 use crate::output::Out;
 use crate::side::Side;
-use crate::signal::StopSignals;
+use crate::signal::{Asked, Signals};
 use crate::telemetry;
 
 /// Serve the topics of a data directory until SIGTERM or SIGINT.
@@ -24,10 +25,13 @@ use crate::telemetry;
         --listen + 1 + core) beside the shared one; clients find the right one by themselves. \
         When everything is open, one line goes to stdout:\n\n  \
         ready listen=ADDR cores=ADDR,… admin=ADDR data=DIR\n\n\
-        Every option can also stand in a TOML file (--config) or the environment \
-        (CORELOG_NODE_DATA_DIR, …). The command line wins over the environment, the environment \
-        over the file. SIGTERM and SIGINT stop in order: no new connections, what was received \
-        is answered, all is flushed, the next start scans nothing.",
+        Every option can also stand in a TOML file (--config, CORELOG_NODE_CONFIG) or the \
+        environment (CORELOG_NODE_DATA_DIR for --data-dir, and so on). The command line wins over \
+        the environment, the environment over the file, the file over the default; a key or \
+        variable that is none is an error. SIGTERM and SIGINT stop in order: no new connections, \
+        what was received is answered, all is flushed, the next start scans nothing. SIGHUP reads \
+        the file again: scrub-rate, transfer-rate and log change at once, of others the log says \
+        that they take a restart.",
     after_long_help = "EXAMPLES\n  \
         corelog serve\n  \
         corelog serve --data-dir /var/lib/corelog --cores 4\n  \
@@ -41,60 +45,44 @@ use crate::telemetry;
         Every week all sealed segments are read from the disk and checked, behind everything \
         clients wait for.\n  \
         `corelog scrub TOPIC` does it now.\n\n\
-        LOGGING\n  \
-        CORELOG_NODE_LOG=debug          what is logged to stderr (error, warn, info, debug, trace)\n  \
-        CORELOG_NODE_LOG_FORMAT=json    one JSON object per line (default: text)"
+        CONFIGURATION\n  \
+        corelog config check FILE      is a file right, and what would come of it\n  \
+        corelog config show            what holds, and who said so\n  \
+        kill -HUP PID                  reads the file again"
 )]
 pub(crate) struct Args {
-    /// A TOML file with the options below (`data-dir = "…"`); what is given here wins.
-    #[arg(long, value_name = "FILE", env = "CORELOG_NODE_CONFIG")]
-    pub(crate) config: Option<PathBuf>,
-    /// Where topics are kept [default: ./corelog-data]
-    #[arg(long, value_name = "DIR", env = "CORELOG_NODE_DATA_DIR")]
-    pub(crate) data_dir: Option<PathBuf>,
-    /// The shared address; port 0 picks free ones [default: 127.0.0.1:7400]
-    #[arg(long, value_name = "ADDR", env = "CORELOG_NODE_LISTEN")]
-    pub(crate) listen: Option<SocketAddr>,
-    /// What clients are told to connect to, where it differs (containers, NAT).
-    #[arg(long, value_name = "HOST[:PORT]", env = "CORELOG_NODE_ADVERTISE")]
-    pub(crate) advertise: Option<String>,
-    /// How many cores serve [default: all that this process may use]
-    #[arg(long, value_name = "N", env = "CORELOG_NODE_CORES")]
-    pub(crate) cores: Option<u16>,
-    /// Where health and metrics are served over HTTP [default: 127.0.0.1:7399]
-    #[arg(long, value_name = "ADDR", env = "CORELOG_NODE_ADMIN")]
-    pub(crate) admin: Option<SocketAddr>,
-    /// Allow an address that others can reach, although nobody is asked who they are.
-    #[arg(
-        long,
-        env = "CORELOG_NODE_INSECURE",
-        action = clap::ArgAction::SetTrue,
-        value_parser = clap::builder::BoolishValueParser::new()
-    )]
-    pub(crate) insecure: bool,
-    /// What the background scrub reads in a second; 0 turns it off [default: 8MiB]
-    #[arg(long, value_name = "SIZE", env = "CORELOG_NODE_SCRUB_RATE")]
-    pub(crate) scrub_rate: Option<ByteSize>,
-    /// What peers are sent of sealed segments in a second, all together; 0: as much as they take
-    /// [default: 128MiB]
-    #[arg(long, value_name = "SIZE", env = "CORELOG_NODE_TRANSFER_RATE")]
-    pub(crate) transfer_rate: Option<ByteSize>,
+    #[command(flatten)]
+    flags: Flags,
 }
 
 /// Serves until told to stop.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let config = Config::decide(said(args), args.config.as_deref())?;
+    // First of all: whoever asks it to read the file again must not end one that starts.
+    let signals = Signals::block()?;
+    let sources = Sources::new(&args.flags)?;
+    let settings = sources.decide()?;
+    let config = settings.config()?;
     let node_config = node_config(&config)?;
-    telemetry::start_for_server()?;
+    let log = telemetry::start_for_server(&config.log, config.log_format)?;
     abort_on_panic();
-    let signals = StopSignals::block()?;
     let side = Side::start(config.admin)?;
     let started = Instant::now();
     let node = Node::start(node_config).context("cannot start")?;
     log_start(&node, started);
     side.set_ready(node.handle());
     say_ready(node.addresses(), side.address(), &config);
-    let signal = signals.wait()?;
+    let mut reload = Reload {
+        sources,
+        settings,
+        log,
+        node: node.handle(),
+    };
+    let signal = loop {
+        match signals.wait()? {
+            Asked::Reload => reload.run(),
+            Asked::Stop(signal) => break signal,
+        }
+    };
     tracing::info!(%signal, "stopping");
     side.set_stopping();
     let stopped = node.stop().context("the stop was not clean");
@@ -104,60 +92,54 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn said(args: &Args) -> Said {
-    Said {
-        data_dir: args.data_dir.clone(),
-        listen: args.listen,
-        advertise: args.advertise.clone(),
-        cores: args.cores,
-        admin: args.admin,
-        insecure: args.insecure.then_some(true),
-        scrub_rate: args.scrub_rate,
-        transfer_rate: args.transfer_rate,
-    }
-}
-
-fn node_config(config: &Config) -> anyhow::Result<NodeConfig> {
-    if !config.is_insecure && !config.admin.ip().is_loopback() {
-        let message = format!(
-            "--admin {} can be reached by others and asks nobody who they are; choose a loopback \
-             address, or say --insecure",
-            config.admin
-        );
-        return Err(stop(Exit::Usage, message));
-    }
+/// What a node is told; checks how the settings fit together, without a look at the machine.
+///
+/// # Errors
+/// Exit code 2 where they do not.
+pub(crate) fn node_config(config: &Config) -> anyhow::Result<NodeConfig> {
     let mut node = NodeConfig::new(&config.data_dir);
     node.listen = config.listen;
-    node.advertise = config.advertise.as_deref().map(advertise).transpose()?;
-    node.cores = config.cores.get().into();
+    node.advertise = config.advertise.clone().map(|host| Advertise {
+        host: host.name,
+        port: host.port,
+    });
+    node.cores = config.cores.into();
     node.is_insecure = config.is_insecure;
-    node.scrub_rate = config.scrub_rate.map_or(node.scrub_rate, ByteSize::bytes);
-    let transfer_rate = config.transfer_rate.map(ByteSize::bytes);
-    node.transfer_rate = transfer_rate.unwrap_or(node.transfer_rate);
+    node.scrub_rate = config.scrub_rate.bytes();
+    node.transfer_rate = config.transfer_rate.bytes();
+    node.limits.connections_max = usize::try_from(config.connections_max)?;
+    node.limits.partitions_max = usize::try_from(config.partitions_max)?;
+    node.limits.read_timeout = config.read_timeout;
+    node.limits.write_timeout = config.write_timeout;
+    node.stop_timeout = config.stop_timeout;
+    check_admin(config)?;
+    node.check()?;
     Ok(node)
 }
 
-/// Takes `HOST` or `HOST:PORT` apart; an IPv6 address with a port stands in brackets.
-fn advertise(text: &str) -> anyhow::Result<Advertise> {
-    let wrong = || {
-        stop(
-            Exit::Usage,
-            format!("--advertise {text} is not HOST or HOST:PORT"),
-        )
-    };
-    let (host, port) = match text.rsplit_once(':') {
-        Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
-            (host, Some(port.parse().map_err(|_source| wrong())?))
-        }
-        _ => (text, None),
-    };
-    if host.is_empty() || host.contains(char::is_whitespace) {
-        return Err(wrong());
+fn check_admin(config: &Config) -> anyhow::Result<()> {
+    let (admin, listen) = (config.admin, config.listen);
+    if !config.is_insecure && !admin.ip().is_loopback() {
+        let message = format!(
+            "--admin {admin} can be reached by others and asks nobody who they are; choose a loopback \
+             address, or say --insecure"
+        );
+        return Err(stop(Exit::Usage, message));
     }
-    Ok(Advertise {
-        host: host.to_owned(),
-        port,
-    })
+    let first = u32::from(listen.port());
+    let own = first..=first + u32::from(config.cores);
+    let is_same =
+        admin.ip() == listen.ip() || admin.ip().is_unspecified() || listen.ip().is_unspecified();
+    if listen.port() != 0 && is_same && own.contains(&admin.port().into()) {
+        let message = format!(
+            "--admin {admin} is one of the ports {first} to {} that the shared address and {} cores \
+             listen on; choose another",
+            own.end(),
+            config.cores
+        );
+        return Err(stop(Exit::Usage, message));
+    }
+    Ok(())
 }
 
 /// Half a node is worse than none: a panic anywhere ends the process, in every build profile.
@@ -200,15 +182,55 @@ fn say_ready(addresses: &Addresses, admin: SocketAddr, config: &Config) {
 mod tests {
     use super::*;
 
+    fn config(text: &str) -> Config {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let sources = Sources::of_file(file.path()).unwrap();
+        sources.decide().unwrap().config().unwrap()
+    }
+
     #[test]
-    fn an_advertised_address_is_a_host_with_or_without_a_port() {
-        let parse = |text| advertise(text).map(|a| (a.host, a.port)).ok();
-        assert_eq!(parse("log1"), Some(("log1".to_owned(), None)));
-        assert_eq!(parse("log1:7400"), Some(("log1".to_owned(), Some(7400))));
-        assert_eq!(parse("[::1]:7400"), Some(("[::1]".to_owned(), Some(7400))));
-        assert_eq!(parse("::1"), Some(("::1".to_owned(), None)));
-        for text in ["", ":7400", "log1:port", "log1:70000", "a b"] {
-            assert_eq!(parse(text), None, "{text:?}");
+    fn the_defaults_are_those_of_a_node() {
+        let config = config("");
+        let told = node_config(&config).unwrap();
+        let node = NodeConfig::new(&config.data_dir);
+        assert_eq!(format!("{told:?}"), format!("{node:?}"));
+    }
+
+    #[test]
+    fn a_node_is_told_what_a_file_says() {
+        let node = node_config(&config(
+            "data-dir = '/data'\nlisten = '0.0.0.0:9000'\nadvertise = 'log1:1'\ncores = 3\n\
+             insecure = true\nscrub-rate = '1MiB'\ntransfer-rate = '2MiB'\n\
+             connections-max = 4\npartitions-max = 5\nread-timeout = '6s'\n\
+             write-timeout = '7s'\nstop-timeout = '8s'\n",
+        ));
+        let node = node.unwrap();
+        assert_eq!(node.data_dir, std::path::Path::new("/data"));
+        assert_eq!(node.listen, "0.0.0.0:9000".parse().unwrap());
+        let advertise = node.advertise.unwrap();
+        assert_eq!((advertise.host.as_str(), advertise.port), ("log1", Some(1)));
+        assert_eq!((node.cores, node.is_insecure), (3, true));
+        assert_eq!((node.scrub_rate, node.transfer_rate), (1 << 20, 2 << 20));
+        let limits = node.limits;
+        assert_eq!((limits.connections_max, limits.partitions_max), (4, 5));
+        assert_eq!(limits.read_timeout.as_secs(), 6);
+        assert_eq!(limits.write_timeout.as_secs(), 7);
+        assert_eq!(node.stop_timeout.as_secs(), 8);
+    }
+
+    #[test]
+    fn settings_that_do_not_fit_together_are_wrong_usage() {
+        let pairs = [
+            ("admin = '0.0.0.0:1'", "--insecure"),
+            ("listen = '0.0.0.0:1'", "--insecure"),
+            ("listen = '127.0.0.1:65535'", "ports above it"),
+            ("listen = '127.0.0.1:7398'\ncores = 1", "choose another"),
+        ];
+        for (text, why) in pairs {
+            let error = node_config(&config(text)).unwrap_err();
+            assert_eq!(crate::exit::of(&error), Exit::Usage, "{text}");
+            assert!(error.to_string().contains(why), "{text}: {error}");
         }
     }
 }
