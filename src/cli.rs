@@ -49,7 +49,7 @@ pub(crate) struct Cli {
 /// The subcommands, in the order in which one meets them.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Serve(cmd::serve::Args),
+    Serve(Box<cmd::serve::Args>),
     Topic(cmd::topic::Args),
     Produce(cmd::produce::Args),
     Consume(cmd::consume::Args),
@@ -68,6 +68,7 @@ pub(crate) enum Command {
     Verify(cmd::verify::Args),
     Repair(cmd::repair::Args),
     Doctor(cmd::doctor::Args),
+    Config(cmd::config::Args),
     Bench(cmd::bench::Args),
     Completions(cmd::completions::Args),
 }

@@ -1,29 +1,42 @@
-//! SIGTERM and SIGINT, for the server: blocked before any other thread exists, so that every
+//! SIGTERM, SIGINT and SIGHUP, for the server: blocked before any other thread exists, so that every
 //! thread inherits the mask, then waited for by one.
 
 use nix::sys::signal::{SigSet, Signal};
 
-/// The signals that ask a server to stop, blocked.
-pub(crate) struct StopSignals {
+/// The signals that ask a server for something, blocked.
+pub(crate) struct Signals {
     set: SigSet,
 }
 
-impl StopSignals {
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// To stop in order.
+    Stop(Signal),
+    /// To read the configuration again.
+    Reload,
+}
+
+impl Signals {
     /// Blocks them in this thread and in all that it starts from now on.
     ///
     /// # Errors
     /// What the kernel says; none is known.
     pub(crate) fn block() -> anyhow::Result<Self> {
-        let set: SigSet = [Signal::SIGTERM, Signal::SIGINT].into_iter().collect();
+        let all = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+        let set: SigSet = all.into_iter().collect();
         set.thread_block()?;
         Ok(Self { set })
     }
 
-    /// Waits until one of them comes, and says which.
+    /// Waits until one of them comes, and says what it asks for.
     ///
     /// # Errors
     /// What the kernel says; none is known.
-    pub(crate) fn wait(&self) -> anyhow::Result<Signal> {
-        Ok(self.set.wait()?)
+    pub(crate) fn wait(&self) -> anyhow::Result<Asked> {
+        Ok(match self.set.wait()? {
+            Signal::SIGHUP => Asked::Reload,
+            signal => Asked::Stop(signal),
+        })
     }
 }

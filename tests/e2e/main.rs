@@ -9,6 +9,7 @@ mod support;
 mod bench;
 mod chaos;
 mod completions;
+mod config;
 mod consume;
 mod doctor;
 mod inspect;

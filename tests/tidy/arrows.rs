@@ -201,7 +201,7 @@ fn rooms_of_the_binary_are_wiring_only() {
         (
             "corelog_node",
             &[
-                "src/cmd/serve.rs",
+                "src/cmd/serve/",
                 "src/cmd/doctor",
                 "src/side/",
                 "src/exit.rs",

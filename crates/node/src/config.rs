@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::core::RATE_DEFAULT;
+use crate::error::StartError;
 use crate::transfer;
 
 /// What a core keeps for readers unless told otherwise, in bytes.
@@ -101,6 +102,25 @@ impl NodeConfig {
             stop_timeout: Duration::from_secs(5),
         }
     }
+
+    /// Checks what needs no look at the machine; a start does so first.
+    ///
+    /// # Errors
+    /// `StartError` says what cannot be meant.
+    pub fn check(&self) -> Result<(), StartError> {
+        let Self { listen, cores, .. } = *self;
+        let cores_max = usize::from(u16::MAX);
+        if cores == 0 || cores > cores_max {
+            return Err(StartError::Cores { cores, cores_max });
+        }
+        if !listen.ip().is_loopback() && !self.is_insecure {
+            return Err(StartError::NotLoopback { listen });
+        }
+        if listen.port() != 0 && usize::from(listen.port()) + cores > cores_max {
+            return Err(StartError::NoRoomForPorts { listen, cores });
+        }
+        Ok(())
+    }
 }
 
 impl Default for CoreOptions {
@@ -126,5 +146,30 @@ impl Default for NodeLimits {
             write_timeout: Duration::from_secs(30),
             read_timeout: Duration::from_secs(60),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_listened_on_is_refused_before_anything_is_touched() {
+        let mut config = NodeConfig::new("data");
+        config.cores = 0;
+        assert!(matches!(config.check(), Err(StartError::Cores { .. })));
+        config.cores = 2;
+        config.listen = SocketAddr::from(([127, 0, 0, 1], 65_534));
+        assert!(matches!(
+            config.check(),
+            Err(StartError::NoRoomForPorts { .. })
+        ));
+        config.listen = SocketAddr::from(([0, 0, 0, 0], 7400));
+        assert!(matches!(
+            config.check(),
+            Err(StartError::NotLoopback { .. })
+        ));
+        config.is_insecure = true;
+        assert!(config.check().is_ok());
     }
 }

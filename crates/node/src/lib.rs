@@ -12,6 +12,7 @@
 //! transfer/   bulk bytes between nodes, on threads of their own
 //! metrics/    what a node counts and tells about itself
 //! config      what a node is told at start
+//! rate        what of it may change while it runs
 //! sys/        what only the kernel can answer: limits, locks, descriptors
 //! rt/         the runtime's vocabulary; the only room that names glommio
 //! ```
@@ -32,6 +33,7 @@ mod failure;
 mod follow;
 mod node;
 mod partition;
+mod rate;
 mod router;
 mod transfer;
 

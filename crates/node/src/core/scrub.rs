@@ -2,7 +2,7 @@
 //! and checked, at a bounded rate and behind everything that clients wait for.
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corelog_protocol::message::scrub_topic::{self, Outcome, State};
 use corelog_record::{Offset, PartitionId, Timestamp, TopicId};
@@ -23,6 +23,8 @@ const PASS_EVERY_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 const PASS_AGAIN_MS: i64 = 60 * 60 * 1000;
 /// How often partitions are looked at for a pass that is due.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// How often a pause looks if the rate is still the same.
+const RATE_EVERY: Duration = Duration::from_secs(1);
 /// Bytes that are read at once: a bounded piece of disk and processor time.
 const PIECE_BYTES: usize = 1 << 20;
 /// What the scrub reads in a second unless it is told otherwise: a terabyte in a day and a half, and
@@ -129,7 +131,7 @@ impl Core {
         if let Some((id, _)) = slots.iter().find(|(_, slot)| slot.scrub.is_wanted) {
             return Some(id);
         }
-        if self.shared.scrub_rate == 0 {
+        if self.shared.scrub_rate.get() == 0 {
             return None;
         }
         let now = rt::wall_clock();
@@ -167,11 +169,7 @@ impl Core {
                 add(&self.counters.scrub_passes_total, u64::from(is_whole));
                 break;
             }
-            rt::sleep(
-                self.pause_after(scrubbed.bytes)
-                    .saturating_sub(begun.elapsed()),
-            )
-            .await;
+            self.pause(begun, scrubbed.bytes).await;
         }
         if let Some(slot) = self.slots.borrow_mut().get_mut(id) {
             slot.scrub.is_running = false;
@@ -228,9 +226,20 @@ impl Core {
         }
     }
 
+    /// Waits until a piece that was begun then has taken its time. The rate may change meanwhile.
+    async fn pause(&self, begun: Instant, bytes: u64) {
+        loop {
+            let left = self.pause_after(bytes).saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                return;
+            }
+            rt::sleep(left.min(RATE_EVERY)).await;
+        }
+    }
+
     /// How long a piece of so many bytes may take, at this core's part of the node's rate.
     fn pause_after(&self, bytes: u64) -> Duration {
-        let rate = match self.shared.scrub_rate {
+        let rate = match self.shared.scrub_rate.get() {
             0 => RATE_DEFAULT,
             rate => rate,
         };

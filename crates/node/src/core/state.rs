@@ -28,6 +28,7 @@ use crate::follow::{Followers, Followings, Hands, Line, Lines, Repairs};
 use crate::metrics::{Counters, add};
 use crate::node::Addresses;
 use crate::partition::{ACCEPTED_AGE_MAX, Effect, Effects, Input, TICK_WITHIN};
+use crate::rate::Rate;
 use crate::router::Lanes;
 use crate::rt::{self, Notify, Semaphore};
 use crate::transfer::Transfers;
@@ -50,7 +51,7 @@ pub(crate) struct Shared {
     /// Bytes of flushed batches that each core keeps for readers of tails.
     pub(crate) core_tail_bytes: usize,
     /// Bytes that the node's scrub reads in a second; 0: none but what is asked for.
-    pub(crate) scrub_rate: u64,
+    pub(crate) scrub_rate: Rate,
     /// What sends files of segments to other nodes.
     pub(crate) transfers: Transfers,
     /// Every core's counters; each is written by its own core alone.

@@ -31,6 +31,7 @@ use crate::catalog;
 use crate::config::NodeConfig;
 use crate::error::{AskError, StartError, StopError};
 use crate::metrics::{CoreSnapshot, Counters, PartitionSnapshot, QuarantineShare, SlowAck, shares};
+use crate::rate::Rates;
 use crate::rt;
 use crate::sys::NodeFile;
 
@@ -88,6 +89,7 @@ struct Inner {
     report: StartReport,
     counters: Vec<Arc<Counters>>,
     controls: Vec<Sender<Control>>,
+    rates: Rates,
     data_dir: PathBuf,
 }
 
@@ -151,6 +153,18 @@ impl Handle {
     #[must_use]
     pub fn addresses(&self) -> &Addresses {
         &self.inner.addresses
+    }
+
+    /// Changes how many bytes the scrub reads in a second, over all cores; 0: none but what is
+    /// asked for. Holds from the next second on.
+    pub fn set_scrub_rate(&self, bytes: u64) {
+        self.inner.rates.scrub.set(bytes);
+    }
+
+    /// Changes how many bytes of segments are sent in a second, over all peers; 0: as many as they
+    /// take. Holds from the next second on.
+    pub fn set_transfer_rate(&self, bytes: u64) {
+        self.inner.rates.transfer.set(bytes);
     }
 
     /// Each core's counters, core 0 first. Never waits.

@@ -18,22 +18,6 @@ pub(super) struct Ports {
     pub(super) addresses: Addresses,
 }
 
-/// Checks what was asked for.
-pub(super) fn check(config: &NodeConfig) -> Result<(), StartError> {
-    let NodeConfig { listen, cores, .. } = *config;
-    let cores_max = usize::from(u16::MAX);
-    if cores == 0 || cores > cores_max {
-        return Err(StartError::Cores { cores, cores_max });
-    }
-    if !listen.ip().is_loopback() && !config.is_insecure {
-        return Err(StartError::NotLoopback { listen });
-    }
-    if listen.port() != 0 && usize::from(listen.port()) + cores > usize::from(u16::MAX) {
-        return Err(StartError::NoRoomForPorts { listen, cores });
-    }
-    Ok(())
-}
-
 /// Claims the shared port and each core's own.
 pub(super) fn claim(config: &NodeConfig) -> Result<Ports, StartError> {
     let failed = |address| move |source| StartError::Bind { address, source };
@@ -127,25 +111,5 @@ mod tests {
         }));
         assert_eq!(mapped.advertised, "[::1]:9000");
         assert_eq!(mapped.advertised_cores, ["[::1]:9001", "[::1]:9002"]);
-    }
-
-    #[test]
-    fn what_cannot_be_listened_on_is_refused_before_anything_is_touched() {
-        let mut config = NodeConfig::new("data");
-        config.cores = 0;
-        assert!(matches!(check(&config), Err(StartError::Cores { .. })));
-        config.cores = 2;
-        config.listen = SocketAddr::from(([127, 0, 0, 1], 65_534));
-        assert!(matches!(
-            check(&config),
-            Err(StartError::NoRoomForPorts { .. })
-        ));
-        config.listen = SocketAddr::from(([0, 0, 0, 0], 7400));
-        assert!(matches!(
-            check(&config),
-            Err(StartError::NotLoopback { .. })
-        ));
-        config.is_insecure = true;
-        assert!(check(&config).is_ok());
     }
 }

@@ -17,6 +17,7 @@ use crate::config::{NodeConfig, NodeLimits};
 use crate::core::Shared;
 use crate::error::{StartError, StopError};
 use crate::metrics::Counters;
+use crate::rate::Rates;
 use crate::router;
 use crate::rt::{self, CoreConfig, CoreThread, Watchdog};
 use crate::sys::{self, NodeFile, probe};
@@ -39,7 +40,7 @@ pub(super) struct Cores {
 }
 
 pub(super) fn start(config: &NodeConfig) -> Result<Node, StartError> {
-    ports::check(config)?;
+    config.check()?;
     probe::kernel()?;
     // Before the rings: a limit that is too low for one would be told as a lack of memory.
     let io_memory_bytes = probe::memlock(config.cores)?.io_memory_bytes;
@@ -68,7 +69,8 @@ pub(super) fn start(config: &NodeConfig) -> Result<Node, StartError> {
     let counters: Vec<_> = (0..config.cores)
         .map(|_| Arc::<Counters>::default())
         .collect();
-    let cores = Cores::start(config, id, &counters, io_memory_bytes, share)?;
+    let rates = Rates::of(config);
+    let cores = Cores::start(config, id, &rates, &counters, io_memory_bytes, share)?;
     let vitals = cores
         .threads
         .iter()
@@ -106,6 +108,7 @@ pub(super) fn start(config: &NodeConfig) -> Result<Node, StartError> {
             report,
             counters,
             controls,
+            rates,
             data_dir: config.data_dir.clone(),
         }),
     };
@@ -122,6 +125,7 @@ impl Cores {
     fn start(
         config: &NodeConfig,
         node: NodeId,
+        rates: &Rates,
         counters: &[Arc<Counters>],
         io_memory_bytes: usize,
         share: Share,
@@ -131,7 +135,7 @@ impl Cores {
             connections_max: share.connections,
             ..config.limits.clone()
         };
-        let transfers = Transfers::start(config.transfer_rate);
+        let transfers = Transfers::start(rates.transfer.clone());
         let transfers = transfers.map_err(|source| StartError::Thread {
             name: "transfer",
             source,
@@ -143,7 +147,7 @@ impl Cores {
             core_count,
             data_dir: config.data_dir.clone(),
             core_tail_bytes: config.tail_memory,
-            scrub_rate: config.scrub_rate,
+            scrub_rate: rates.scrub.clone(),
             transfers,
             counters: counters.to_vec(),
             addresses: OnceLock::new(),

@@ -10,6 +10,7 @@ use flume::{Receiver, RecvTimeoutError, Sender};
 use super::budget::Budget;
 use super::receive::Receivers;
 use super::turn::{Over, Turn};
+use crate::rate::Rate;
 
 /// Turns that are taken at once, and so files that are open for it, over the whole node: enough to
 /// keep a disk and a network busy, few enough that each is a stream and not a step.
@@ -43,7 +44,7 @@ impl Transfers {
     ///
     /// # Errors
     /// As the system says.
-    pub(crate) fn start(rate: u64) -> io::Result<Self> {
+    pub(crate) fn start(rate: Rate) -> io::Result<Self> {
         let budget = Arc::new(Budget::new(rate));
         let (jobs, queue) = flume::bounded::<Job>(PLACES);
         let (freed, free) = flume::bounded(PLACES);

@@ -1,0 +1,52 @@
+//! `corelog config check`: whether a file can be meant.
+
+use std::path::PathBuf;
+
+use crate::cmd::serve::node_config;
+use crate::config::{Key, Origin, Sources};
+use crate::exit::Exit;
+use crate::output::{Format, Out};
+
+/// Check a configuration file, and show what it would change.
+#[derive(clap::Args, Debug)]
+#[command(
+    long_about = "Check a configuration file, and show what it would change.\n\n\
+        Every key, every value, and how they fit together, as `corelog serve --config FILE` would \
+        in this environment: variables CORELOG_NODE_… win over the file here too. Prints what \
+        is not at its default. A file that is wrong ends with 2, and every line that is wrong is \
+        named. Neither the machine nor the data directory is looked at: that is `corelog doctor`.",
+    after_long_help = "EXAMPLES\n  \
+        corelog config check /etc/corelog/corelog.toml && kill -HUP \"$(pidof corelog)\"\n  \
+        corelog config check corelog.toml --output json"
+)]
+pub(crate) struct Args {
+    /// The file.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// How to print results on stdout.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    output: Format,
+}
+
+/// Prints a row per setting that somebody said.
+pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
+    let settings = Sources::of_file(&args.file)?.decide()?;
+    node_config(&settings.config()?)?;
+    let is_said = |key: &Key| {
+        let value = settings.get(*key);
+        value.is_some_and(|value| value.origin != Origin::Default)
+    };
+    let said: Vec<Key> = Key::all().filter(is_said).collect();
+    let mut out = Out::new();
+    match args.output {
+        Format::Table if said.is_empty() => out.line("good: every setting is at its default")?,
+        Format::Table => {
+            let rows = said.iter().map(|key| super::row(&settings, *key));
+            out.table(&super::HEADERS, rows)?;
+            out.line("good: all else is at its default")?;
+        }
+        Format::Json => out.json(&super::objects(&settings, said))?,
+    }
+    out.flush()?;
+    Ok(Exit::Done)
+}

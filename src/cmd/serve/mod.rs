@@ -1,0 +1,239 @@
+//! `corelog serve`: the server, until it is told to stop.
+
+mod reload;
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use corelog_node::config::Advertise;
+use corelog_node::{Addresses, Node, NodeConfig};
+
+use self::reload::Reload;
+use crate::config::{Config, Flags, Sources};
+use crate::exit::{Exit, stop};
+use crate::output::Out;
+use crate::side::Side;
+use crate::signal::{Asked, Signals};
+use crate::telemetry;
+
+/// Serve the topics of a data directory until SIGTERM or SIGINT.
+#[derive(clap::Args, Debug)]
+#[command(
+    long_about = "Serve the topics of a data directory until SIGTERM or SIGINT.\n\n\
+        Each core owns a part of the partitions and listens on a port of its own (the port of \
+        --listen + 1 + core) beside the shared one; clients find the right one by themselves. \
+        When everything is open, one line goes to stdout:\n\n  \
+        ready listen=ADDR cores=ADDR,… admin=ADDR data=DIR\n\n\
+        Every option can also stand in a TOML file (--config, CORELOG_NODE_CONFIG) or the \
+        environment (CORELOG_NODE_DATA_DIR for --data-dir, and so on). The command line wins over \
+        the environment, the environment over the file, the file over the default; a key or \
+        variable that is none is an error. SIGTERM and SIGINT stop in order: no new connections, \
+        what was received is answered, all is flushed, the next start scans nothing. SIGHUP reads \
+        the file again: scrub-rate, transfer-rate and log change at once, of others the log says \
+        that they take a restart.",
+    after_long_help = "EXAMPLES\n  \
+        corelog serve\n  \
+        corelog serve --data-dir /var/lib/corelog --cores 4\n  \
+        corelog serve --listen 0.0.0.0:7400 --advertise log1.example.com --insecure\n  \
+        corelog serve --listen 127.0.0.1:0 --admin 127.0.0.1:0   # free ports, for tests\n\n\
+        ADMINISTRATION (HTTP on --admin)\n  \
+        /livez    the process runs\n  \
+        /readyz   every core answers\n  \
+        /metrics  counters in the Prometheus text format\n\n\
+        SCRUB\n  \
+        Every week all sealed segments are read from the disk and checked, behind everything \
+        clients wait for.\n  \
+        `corelog scrub TOPIC` does it now.\n\n\
+        CONFIGURATION\n  \
+        corelog config check FILE      is a file right, and what would come of it\n  \
+        corelog config show            what holds, and who said so\n  \
+        kill -HUP PID                  reads the file again"
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// Serves until told to stop.
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    // First of all: whoever asks it to read the file again must not end one that starts.
+    let signals = Signals::block()?;
+    let sources = Sources::new(&args.flags)?;
+    let settings = sources.decide()?;
+    let config = settings.config()?;
+    let node_config = node_config(&config)?;
+    let log = telemetry::start_for_server(&config.log, config.log_format)?;
+    abort_on_panic();
+    let side = Side::start(config.admin)?;
+    let started = Instant::now();
+    let node = Node::start(node_config).context("cannot start")?;
+    log_start(&node, started);
+    side.set_ready(node.handle());
+    say_ready(node.addresses(), side.address(), &config);
+    let mut reload = Reload {
+        sources,
+        settings,
+        log,
+        node: node.handle(),
+    };
+    let signal = loop {
+        match signals.wait()? {
+            Asked::Reload => reload.run(),
+            Asked::Stop(signal) => break signal,
+        }
+    };
+    tracing::info!(%signal, "stopping");
+    side.set_stopping();
+    let stopped = node.stop().context("the stop was not clean");
+    side.stop();
+    stopped?;
+    tracing::info!("stopped");
+    Ok(Exit::Done)
+}
+
+/// What a node is told; checks how the settings fit together, without a look at the machine.
+///
+/// # Errors
+/// Exit code 2 where they do not.
+pub(crate) fn node_config(config: &Config) -> anyhow::Result<NodeConfig> {
+    let mut node = NodeConfig::new(&config.data_dir);
+    node.listen = config.listen;
+    node.advertise = config.advertise.clone().map(|host| Advertise {
+        host: host.name,
+        port: host.port,
+    });
+    node.cores = config.cores.into();
+    node.is_insecure = config.is_insecure;
+    node.scrub_rate = config.scrub_rate.bytes();
+    node.transfer_rate = config.transfer_rate.bytes();
+    node.tail_memory = usize::try_from(config.tail_memory.bytes()).unwrap_or(usize::MAX);
+    node.limits.connections_max = usize::try_from(config.connections_max)?;
+    node.limits.partitions_max = usize::try_from(config.partitions_max)?;
+    node.limits.read_timeout = config.read_timeout;
+    node.limits.write_timeout = config.write_timeout;
+    node.stop_timeout = config.stop_timeout;
+    check_admin(config)?;
+    node.check()?;
+    Ok(node)
+}
+
+fn check_admin(config: &Config) -> anyhow::Result<()> {
+    let (admin, listen) = (config.admin, config.listen);
+    if !config.is_insecure && !admin.ip().is_loopback() {
+        let message = format!(
+            "--admin {admin} can be reached by others and asks nobody who they are; choose a loopback \
+             address, or say --insecure"
+        );
+        return Err(stop(Exit::Usage, message));
+    }
+    let first = u32::from(listen.port());
+    let own = first..=first + u32::from(config.cores);
+    let is_same =
+        admin.ip() == listen.ip() || admin.ip().is_unspecified() || listen.ip().is_unspecified();
+    if listen.port() != 0 && is_same && own.contains(&admin.port().into()) {
+        let message = format!(
+            "--admin {admin} is one of the ports {first} to {} that the shared address and {} cores \
+             listen on; choose another",
+            own.end(),
+            config.cores
+        );
+        return Err(stop(Exit::Usage, message));
+    }
+    Ok(())
+}
+
+/// Half a node is worse than none: a panic anywhere ends the process, in every build profile.
+fn abort_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
+}
+
+fn log_start(node: &Node, started: Instant) {
+    let report = node.report();
+    tracing::info!(
+        topics = report.topics,
+        partitions = report.partitions,
+        failed = report.failed,
+        recovery_ms = report.recovery.as_millis(),
+        start_ms = started.elapsed().as_millis(),
+        "started"
+    );
+}
+
+/// The one line that scripts wait for. Nobody needs to read it, so a closed stdout is no matter.
+fn say_ready(addresses: &Addresses, admin: SocketAddr, config: &Config) {
+    let cores: Vec<String> = addresses.cores.iter().map(ToString::to_string).collect();
+    let line = format!(
+        "ready listen={} cores={} admin={admin} data={}",
+        addresses.listen,
+        cores.join(","),
+        config.data_dir.display()
+    );
+    let mut out = Out::new();
+    if let Err(error) = out.line(&line).and_then(|()| out.flush()) {
+        tracing::warn!(%error, "nobody reads the ready line");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let sources = Sources::of_file(file.path()).unwrap();
+        sources.decide().unwrap().config().unwrap()
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_a_node() {
+        let config = config("");
+        let told = node_config(&config).unwrap();
+        let node = NodeConfig::new(&config.data_dir);
+        assert_eq!(format!("{told:?}"), format!("{node:?}"));
+    }
+
+    #[test]
+    fn a_node_is_told_what_a_file_says() {
+        let node = node_config(&config(
+            "data-dir = '/data'\nlisten = '0.0.0.0:9000'\nadvertise = 'log1:1'\ncores = 3\n\
+             insecure = true\nscrub-rate = '1MiB'\ntransfer-rate = '2MiB'\n\
+             tail-memory = '3MiB'\n\
+             connections-max = 4\npartitions-max = 5\nread-timeout = '6s'\n\
+             write-timeout = '7s'\nstop-timeout = '8s'\n",
+        ));
+        let node = node.unwrap();
+        assert_eq!(node.data_dir, std::path::Path::new("/data"));
+        assert_eq!(node.listen, "0.0.0.0:9000".parse().unwrap());
+        let advertise = node.advertise.unwrap();
+        assert_eq!((advertise.host.as_str(), advertise.port), ("log1", Some(1)));
+        assert_eq!((node.cores, node.is_insecure), (3, true));
+        assert_eq!((node.scrub_rate, node.transfer_rate), (1 << 20, 2 << 20));
+        assert_eq!(node.tail_memory, 3 << 20);
+        let limits = node.limits;
+        assert_eq!((limits.connections_max, limits.partitions_max), (4, 5));
+        assert_eq!(limits.read_timeout.as_secs(), 6);
+        assert_eq!(limits.write_timeout.as_secs(), 7);
+        assert_eq!(node.stop_timeout.as_secs(), 8);
+    }
+
+    #[test]
+    fn settings_that_do_not_fit_together_are_wrong_usage() {
+        let pairs = [
+            ("admin = '0.0.0.0:1'", "--insecure"),
+            ("listen = '0.0.0.0:1'", "--insecure"),
+            ("listen = '127.0.0.1:65535'", "ports above it"),
+            ("listen = '127.0.0.1:7398'\ncores = 1", "choose another"),
+        ];
+        for (text, why) in pairs {
+            let error = node_config(&config(text)).unwrap_err();
+            assert_eq!(crate::exit::of(&error), Exit::Usage, "{text}");
+            assert!(error.to_string().contains(why), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The environment: a variable per setting, and none that only looks like one.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::Value;
+use super::key::{Key, PREFIX};
+use super::origin::Origin;
+use crate::exit::{Exit, stop};
+
+/// Names the file, as `--config` does.
+const FILE: &str = "CONFIG";
+
+/// What the environment says.
+#[derive(Debug, Default)]
+pub(super) struct Environment {
+    pub(super) file: Option<PathBuf>,
+    pub(super) settings: Vec<(Key, Value)>,
+}
+
+impl Environment {
+    /// Reads all variables that begin as ours do. An empty one says nothing.
+    ///
+    /// # Errors
+    /// Exit code 2 where one of them is none of ours, or its value cannot be meant.
+    pub(super) fn read(
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> anyhow::Result<Self> {
+        let (mut read, mut wrong) = (Self::default(), Vec::new());
+        for (name, value) in variables {
+            let name = name.to_string_lossy();
+            let Some(rest) = name.strip_prefix(PREFIX) else {
+                continue;
+            };
+            if rest == FILE {
+                read.file = Some(PathBuf::from(value)).filter(|file| !file.as_os_str().is_empty());
+                continue;
+            }
+            match setting(rest, &value) {
+                Ok(said) => read.settings.extend(said),
+                Err(why) => wrong.push(format!("{name}{why}")),
+            }
+        }
+        if wrong.is_empty() {
+            return Ok(read);
+        }
+        wrong.sort();
+        Err(stop(Exit::Usage, wrong.join("; ")))
+    }
+}
+
+fn setting(name: &str, value: &OsString) -> Result<Option<(Key, Value)>, String> {
+    let Some(key) = key(name) else {
+        return Err(match Key::nearest(name) {
+            Some(key) => {
+                let meant = key.variable();
+                format!(" is no setting of a server: did you mean {meant}? If not, unset it")
+            }
+            None => " is no setting of a server: unset it".to_owned(),
+        });
+    };
+    let Some(text) = value.to_str() else {
+        return Err(" is not UTF-8".to_owned());
+    };
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let text = key
+        .form()
+        .read(text)
+        .map_err(|why| format!("={text}: {why}"))?;
+    let origin = Origin::Environment;
+    Ok(Some((key, Value { text, origin })))
+}
+
+fn key(name: &str) -> Option<Key> {
+    Key::all().find(|key| key.variable().strip_prefix(PREFIX) == Some(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> anyhow::Result<Environment> {
+        let pair = |(name, value): &(&str, &str)| (OsString::from(name), OsString::from(value));
+        Environment::read(variables.iter().map(pair))
+    }
+
+    #[test]
+    fn variables_of_others_and_empty_ones_say_nothing() {
+        let read = read(&[
+            ("PATH", "/bin"),
+            ("CORELOG_SERVER", "log1:7400"),
+            ("CORELOG_NODE_ADVERTISE", ""),
+            ("CORELOG_NODE_CONFIG", "/etc/corelog.toml"),
+            ("CORELOG_NODE_CORES", "3"),
+        ]);
+        let read = read.unwrap();
+        assert_eq!(read.file, Some(PathBuf::from("/etc/corelog.toml")));
+        let [(Key::Cores, value)] = read.settings.as_slice() else {
+            panic!("{read:?}");
+        };
+        assert_eq!(value.text, "3");
+    }
+
+    #[test]
+    fn a_variable_that_only_looks_like_ours_is_wrong_usage() {
+        let error = read(&[
+            ("CORELOG_NODE_LISTN", "x"),
+            ("CORELOG_NODE_CORES", "0"),
+            ("CORELOG_NODE_SERVICE_HOST", "10.0.0.1"),
+        ]);
+        let error = error.unwrap_err();
+        assert_eq!(crate::exit::of(&error), Exit::Usage);
+        let said = error.to_string();
+        assert!(said.contains("did you mean CORELOG_NODE_LISTEN?"), "{said}");
+        assert!(said.contains("CORELOG_NODE_CORES=0: "), "{said}");
+        assert!(said.contains("CORELOG_NODE_SERVICE_HOST is no"), "{said}");
+    }
+}

@@ -1,0 +1,234 @@
+//! What a server is told: the command line wins over the environment, that over the file, and what
+//! none of them says has a default.
+//!
+//! ```text
+//! key          the settings: their names, forms and defaults
+//! form         how a value is written
+//! flags        what the command line says
+//! environment  what the environment says
+//! file         what the file says
+//! origin       which of them it was
+//! ```
+//!
+//! What a value means for a node is not decided here, nor which of them a running node can change.
+
+mod environment;
+mod file;
+mod flags;
+mod form;
+mod key;
+mod origin;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use corelog_record::ByteSize;
+
+use self::environment::Environment;
+pub(crate) use self::flags::Flags;
+pub(crate) use self::form::Host;
+pub(crate) use self::key::Key;
+pub(crate) use self::origin::Origin;
+use crate::quantity::Span;
+use crate::telemetry;
+
+/// Whoever says something to a server. The file is read at each decision, the others are what they
+/// were.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    file: Option<PathBuf>,
+    environment: Environment,
+    flags: Flags,
+}
+
+/// All settings, decided, each with who said it.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    file: Option<PathBuf>,
+    values: BTreeMap<Key, Value>,
+}
+
+/// What a setting is, and who said it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Value {
+    /// In the one way in which it is shown.
+    pub(crate) text: String,
+    pub(crate) origin: Origin,
+}
+
+/// A setting that is not what it was.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Change {
+    pub(crate) key: Key,
+    pub(crate) from: Option<String>,
+    pub(crate) to: Option<String>,
+}
+
+/// The settings as values.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// Where topics are kept; absolute.
+    pub(crate) data_dir: PathBuf,
+    /// The shared address.
+    pub(crate) listen: SocketAddr,
+    /// What clients are told.
+    pub(crate) advertise: Option<Host>,
+    /// How many cores serve, at least 1.
+    pub(crate) cores: u16,
+    /// Where health and metrics are served.
+    pub(crate) admin: SocketAddr,
+    /// Whether an address that others can reach is allowed without authentication.
+    pub(crate) is_insecure: bool,
+    /// What the scrub reads in a second.
+    pub(crate) scrub_rate: ByteSize,
+    /// What is sent of segments to peers in a second.
+    pub(crate) transfer_rate: ByteSize,
+    /// What each core keeps in memory for readers.
+    pub(crate) tail_memory: ByteSize,
+    /// How many clients may be connected.
+    pub(crate) connections_max: u32,
+    /// How many partitions all topics may have.
+    pub(crate) partitions_max: u32,
+    /// How long a request may take to come.
+    pub(crate) read_timeout: Duration,
+    /// How long a peer may read nothing.
+    pub(crate) write_timeout: Duration,
+    /// How long a stop waits for connections.
+    pub(crate) stop_timeout: Duration,
+    /// What is logged.
+    pub(crate) log: String,
+    /// How it is logged.
+    pub(crate) log_format: telemetry::Format,
+}
+
+impl Sources {
+    /// The command line, this process's environment, and the file that one of them names.
+    ///
+    /// # Errors
+    /// Exit code 2 where the environment says what cannot be meant.
+    pub(crate) fn new(flags: &Flags) -> anyhow::Result<Self> {
+        Self::of(flags, std::env::vars_os())
+    }
+
+    /// As [`Self::new`] without a command line, of `file`.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub(crate) fn of_file(file: &Path) -> anyhow::Result<Self> {
+        Self::new(&Flags::of_file(file))
+    }
+
+    fn of(
+        flags: &Flags,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> anyhow::Result<Self> {
+        let environment = Environment::read(variables)?;
+        Ok(Self {
+            file: flags.config.clone().or_else(|| environment.file.clone()),
+            environment,
+            flags: flags.clone(),
+        })
+    }
+
+    /// The file, if one is named.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// Decides what each setting is.
+    ///
+    /// # Errors
+    /// Exit code 2 where the file cannot be read or says what cannot be meant.
+    pub(crate) fn decide(&self) -> anyhow::Result<Settings> {
+        let mut values = defaults();
+        if let Some(file) = &self.file {
+            values.extend(file::read(file)?);
+        }
+        values.extend(self.environment.settings.iter().cloned());
+        values.extend(self.flags.settings());
+        let file = self.file.clone();
+        Ok(Settings { file, values })
+    }
+}
+
+impl Settings {
+    /// The file that was read, if one was.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// What a setting is; None: nothing.
+    pub(crate) fn get(&self, key: Key) -> Option<&Value> {
+        self.values.get(&key)
+    }
+
+    /// Takes over what a setting is elsewhere.
+    pub(crate) fn take(&mut self, key: Key, from: &Self) {
+        match from.get(key) {
+            Some(value) => self.values.insert(key, value.clone()),
+            None => self.values.remove(&key),
+        };
+    }
+
+    /// What is another in `later`.
+    pub(crate) fn changes(&self, later: &Self) -> Vec<Change> {
+        let text = |settings: &Self, key| settings.get(key).map(|value| value.text.clone());
+        let change = |key| Change {
+            key,
+            from: text(self, key),
+            to: text(later, key),
+        };
+        let changes = Key::all().map(change);
+        changes.filter(|change| change.from != change.to).collect()
+    }
+
+    /// The settings as values.
+    ///
+    /// # Errors
+    /// None: whatever was taken up was read before.
+    pub(crate) fn config(&self) -> anyhow::Result<Config> {
+        let span = |key| self.read::<Span>(key).map(|span| span.0);
+        let advertise = self.get(Key::Advertise);
+        let advertise = advertise.map(|_value| self.read(Key::Advertise));
+        Ok(Config {
+            data_dir: self.read(Key::DataDir)?,
+            listen: self.read(Key::Listen)?,
+            advertise: advertise.transpose()?,
+            cores: self.read(Key::Cores)?,
+            admin: self.read(Key::Admin)?,
+            is_insecure: self.read(Key::Insecure)?,
+            scrub_rate: self.read(Key::ScrubRate)?,
+            transfer_rate: self.read(Key::TransferRate)?,
+            tail_memory: self.read(Key::TailMemory)?,
+            connections_max: self.read(Key::ConnectionsMax)?,
+            partitions_max: self.read(Key::PartitionsMax)?,
+            read_timeout: span(Key::ReadTimeout)?,
+            write_timeout: span(Key::WriteTimeout)?,
+            stop_timeout: span(Key::StopTimeout)?,
+            log: self.read(Key::Log)?,
+            log_format: self.read(Key::LogFormat)?,
+        })
+    }
+
+    fn read<T: FromStr>(&self, key: Key) -> anyhow::Result<T> {
+        let value = self.get(key).and_then(|value| value.text.parse().ok());
+        value.with_context(|| format!("{} has no value", key.name()))
+    }
+}
+
+fn defaults() -> BTreeMap<Key, Value> {
+    let value = |key: Key| {
+        let text = key.form().read(&key.default()?).ok()?;
+        let origin = Origin::Default;
+        Some((key, Value { text, origin }))
+    };
+    Key::all().filter_map(value).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,216 @@
+//! What a server is told: checked and shown without one, read again by one that runs, heeded.
+
+use std::io::Read as _;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use crate::support::corelog::{Called, Corelog};
+use crate::support::deadline::{DEADLINE, output_of, until};
+use crate::support::folder::Folder;
+use crate::support::server::{Server, Start};
+
+fn check(text: &str) -> (Folder, Called) {
+    let folder = Folder::new();
+    let file = folder.file("corelog.toml", text.as_bytes());
+    let args = ["config", "check", file.to_str().unwrap()];
+    let called = Corelog::offline().run(args);
+    (folder, called)
+}
+
+/// A server on `file`, and where it logs.
+fn start(folder: &Folder, file: &Path) -> (Server, PathBuf) {
+    let log = folder.path().join("log");
+    let script = format!(r#"exec "$0" "$@" 2>{}"#, log.display());
+    let server = Start::on(&folder.path().join("data"))
+        .through(["bash", "-c", &script])
+        .arg("--config")
+        .arg(file)
+        .start();
+    (server, log)
+}
+
+fn wait_for(log: &Path, words: &[&str]) {
+    until(&format!("{words:?} in the log"), || {
+        let text = std::fs::read_to_string(log).unwrap();
+        text.lines()
+            .any(|line| words.iter().all(|word| line.contains(word)))
+    });
+}
+
+#[test]
+fn a_right_file_is_good_and_shows_what_it_changes() {
+    let (folder, called) = check("# mine\ncores = 3\nadvertise = 'log1'\n");
+    let said = called.text();
+    let place = format!("{}:2", folder.path().join("corelog.toml").display());
+    let cores = said.lines().find(|line| line.starts_with("cores")).unwrap();
+    assert!(cores.contains("  3  "), "{said}");
+    assert!(cores.ends_with(&place), "{said}");
+    assert!(!said.contains("scrub-rate"), "{said}");
+    assert!(said.contains("good"), "{said}");
+    let (_folder, called) = check("");
+    assert_eq!(called.text(), "good: every setting is at its default\n");
+}
+
+#[test]
+fn a_wrong_file_is_wrong_usage_and_every_line_is_named() {
+    let (_folder, called) = check("cores = 1\ndata_dir = 'x'\nscrub-rate = '8MB'\n");
+    let said = called.failed(2);
+    assert!(
+        said.contains("line 2: there is no key `data_dir`, did you mean `data-dir`?"),
+        "{said}"
+    );
+    assert!(
+        said.contains("line 3: scrub-rate: `8MB` is no size"),
+        "{said}"
+    );
+    let (_folder, called) = check("listen = '0.0.0.0:7400'\n");
+    assert!(called.failed(2).contains("--insecure"));
+    let missing = Corelog::offline().run(["config", "check", "/no/such/file"]);
+    assert!(missing.failed(2).contains("/no/such/file"));
+}
+
+#[test]
+fn each_setting_is_shown_with_who_said_it() {
+    let folder = Folder::new();
+    let file = folder.file("corelog.toml", b"scrub-rate = '1MiB'\ninsecure = true\n");
+    let file = file.to_str().unwrap();
+    let args = ["config", "show", "--config", file, "--cores", "2"];
+    let mut command = Corelog::offline().command(args.into_iter().chain(["--output", "json"]));
+    command.env("CORELOG_NODE_STOP_TIMEOUT", "9s");
+    let output = output_of(command.spawn().unwrap(), "config show");
+    let shown: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(shown["file"], file);
+    let told = |key: &str| {
+        let settings = shown["settings"].as_array().unwrap();
+        let setting = settings.iter().find(|setting| setting["key"] == key);
+        let setting = setting.unwrap();
+        json!([setting["value"], setting["origin"], setting["place"]])
+    };
+    let line = |line| format!("{file}:{line}");
+    assert_eq!(told("scrub-rate"), json!(["1MiB", "file", line(1)]));
+    assert_eq!(told("insecure"), json!([true, "file", line(2)]));
+    assert_eq!(told("cores"), json!([2, "flag", "--cores"]));
+    let variable = "CORELOG_NODE_STOP_TIMEOUT";
+    let stop_timeout = told("stop-timeout");
+    assert_eq!(stop_timeout, json!(["9s", "environment", variable]));
+    assert_eq!(told("log"), json!(["info", "default", null]));
+    assert_eq!(told("advertise"), json!([null, "default", null]));
+    let table = Corelog::offline().run(args).text();
+    assert_eq!(table.lines().count(), 16, "{table}");
+}
+
+#[test]
+fn a_variable_that_is_no_setting_stops_a_start() {
+    let folder = Folder::new();
+    let start = Start::on(folder.path()).env("CORELOG_NODE_SCRUBRATE", "1MiB");
+    let output = output_of(start.command().spawn().unwrap(), "a start that fails");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("did you mean CORELOG_NODE_SCRUB_RATE?"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_running_server_takes_over_what_can_change_and_tells_of_the_rest() {
+    let folder = Folder::new();
+    let file = folder.file("corelog.toml", b"log = 'warn'\n");
+    let (server, log) = start(&folder, &file);
+    let said = std::fs::read_to_string(&log).unwrap();
+    assert!(!said.contains("INFO"), "{said}");
+
+    let changed =
+        "log = 'info'\nscrub-rate = '1MiB'\ntransfer-rate = '1MiB'\nstop-timeout = '2s'\n";
+    std::fs::write(&file, changed).unwrap();
+    server.signal(Signal::SIGHUP);
+    wait_for(
+        &log,
+        &["WARN", "takes effect with a restart", "stop-timeout", "2s"],
+    );
+    wait_for(&log, &["INFO", "changed a setting", "key=log", "info"]);
+
+    std::fs::write(&file, "scrub-rate = '3MiB'\nscrub_rate = '3MiB'\n").unwrap();
+    server.signal(Signal::SIGHUP);
+    wait_for(
+        &log,
+        &["ERROR", "stays as it was", "line 2", "`scrub-rate`?"],
+    );
+
+    std::fs::write(&file, changed.replace("1MiB", "2MiB")).unwrap();
+    server.signal(Signal::SIGHUP);
+    for key in ["key=scrub-rate", "key=transfer-rate"] {
+        wait_for(&log, &["changed a setting", key, "1MiB", "2MiB"]);
+    }
+
+    Corelog::to(&server).run(["topic", "list"]).done();
+    assert_eq!(server.stop().status.code(), Some(0));
+    wait_for(&log, &["INFO", "stopped"]);
+}
+
+#[test]
+fn a_server_without_a_file_survives_being_asked_to_read_it() {
+    let folder = Folder::new();
+    let server = Server::start(folder.path());
+    server.signal(Signal::SIGHUP);
+    let ended = server.stop();
+    assert_eq!(ended.status.code(), Some(0));
+    assert!(ended.log.contains("no file is"), "{}", ended.log);
+}
+
+/// At the rate it begins with, the scrub would take longer than any test may.
+#[test]
+fn a_scrub_that_runs_goes_on_at_the_new_rate() {
+    let folder = Folder::new();
+    let file = folder.file("corelog.toml", b"scrub-rate = '16KiB'\n");
+    let (server, log) = start(&folder, &file);
+    let corelog = Corelog::to(&server);
+    corelog
+        .run(["topic", "create", "t", "--segment-bytes", "1MiB"])
+        .done();
+    let line = [[b'x'; 1023].as_slice(), b"\n"].concat();
+    for _ in 0..4 {
+        let input = line.repeat(2 * 1024);
+        corelog.feed(["produce", "t"], &input).done();
+    }
+    corelog.run(["scrub", "t"]).done();
+    std::fs::write(&file, "scrub-rate = '1GiB'\n").unwrap();
+    server.signal(Signal::SIGHUP);
+    wait_for(&log, &["changed a setting", "key=scrub-rate"]);
+    let scrub = corelog.run(["scrub", "t", "--wait", "--output", "json"]);
+    let scrub = scrub.json();
+    let bytes = scrub["partitions"][0]["bytes_done"].as_u64().unwrap();
+    assert!(bytes > 4 << 20, "{scrub}");
+}
+
+#[test]
+fn limits_are_those_that_are_set() {
+    let folder = Folder::new();
+    let file = folder.file(
+        "corelog.toml",
+        b"connections-max = 1\npartitions-max = 2\nread-timeout = '1s'\n",
+    );
+    let (server, _log) = start(&folder, &file);
+    let corelog = Corelog::to(&server);
+    let args = ["topic", "create", "t", "--partitions", "3"];
+    let said = corelog.run(args).failed(1);
+    assert!(said.contains("at most 2"), "{said}");
+    // The one place is taken until the server gives up waiting for a first request.
+    let mut silent = TcpStream::connect(server.ready.listen).unwrap();
+    silent.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut second = TcpStream::connect(server.ready.listen).unwrap();
+    second.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut told = Vec::new();
+    second.read_to_end(&mut told).unwrap();
+    let told = String::from_utf8_lossy(&told);
+    assert!(told.contains("connections"), "{told}");
+    let told_why = silent.read_to_end(&mut Vec::new());
+    assert!(told_why.is_ok(), "it is cut");
+    until("a place for another", || {
+        let (_, _, code) = corelog.run(["topic", "list"]).parts();
+        code == Some(0)
+    });
+}
