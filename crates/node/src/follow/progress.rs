@@ -23,6 +23,8 @@ pub(crate) struct Progress {
     /// Why it stopped, or waits.
     pub(super) trouble: RefCell<Option<Failure>>,
     pub(super) heard: Cell<Option<Heard>>,
+    /// When it began to ask.
+    begun: Instant,
     /// Segments that are received just now.
     pub(super) copying: RefCell<Option<Arc<transfer::Progress>>>,
     /// What was received before, since it began.
@@ -57,6 +59,7 @@ impl Progress {
             source: RefCell::default(),
             trouble: RefCell::default(),
             heard: Cell::new(None),
+            begun: rt::now(),
             copying: RefCell::default(),
             copied: Cell::default(),
             dropped: RefCell::default(),
@@ -72,6 +75,14 @@ impl Progress {
             heard.end,
             u64::try_from(ago.as_millis()).unwrap_or(u64::MAX),
         ))
+    }
+
+    /// Since when nothing was heard of a source that is to be heard: since it was last, or was first
+    /// asked. `None` once all is here that was asked for.
+    pub(super) fn silent_since(&self) -> Option<Instant> {
+        let is_done = self.state.get() == State::Done;
+        let since = self.heard.get().map_or(self.begun, |heard| heard.at);
+        (!is_done).then_some(since)
     }
 
     /// The source answered.

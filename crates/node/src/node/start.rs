@@ -69,12 +69,9 @@ pub(super) fn start(config: &NodeConfig) -> Result<Node, StartError> {
         .map(|_| Arc::<Counters>::default())
         .collect();
     let cores = Cores::start(config, id, &counters, io_memory_bytes, share)?;
-    let vitals = cores
-        .threads
-        .iter()
-        .map(|thread| Arc::clone(thread.vitals()))
-        .collect();
-    let watchdog = match Watchdog::start(vitals) {
+    let vitals = cores.threads.iter();
+    let vitals: Vec<_> = vitals.map(|thread| Arc::clone(thread.vitals())).collect();
+    let watchdog = match Watchdog::start(vitals.clone()) {
         Ok(watchdog) => watchdog,
         Err(source) => {
             let name = "watchdog";
@@ -105,6 +102,7 @@ pub(super) fn start(config: &NodeConfig) -> Result<Node, StartError> {
             addresses,
             report,
             counters,
+            vitals,
             controls,
             data_dir: config.data_dir.clone(),
         }),

@@ -179,6 +179,21 @@ pub enum Role {
 }
 
 impl Role {
+    /// Every role that this version knows.
+    pub const ALL: [Self; 4] = [Self::Owner, Self::Follower, Self::HandingOver, Self::Fenced];
+
+    /// The word for it, as on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Follower => "follower",
+            Self::HandingOver => "handing_over",
+            Self::Fenced => "fenced",
+            Self::Unknown => "unknown",
+        }
+    }
+
     /// True for the role that is not worth a word.
     #[expect(
         clippy::trivially_copy_pass_by_ref,
