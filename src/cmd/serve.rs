@@ -36,7 +36,7 @@ use crate::telemetry;
         ADMINISTRATION (HTTP on --admin)\n  \
         /livez    the process runs\n  \
         /readyz   every core answers\n  \
-        /metrics  counters in the Prometheus text format\n\n\
+        /metrics  counters in the Prometheus text format, or OpenMetrics\n\n\
         SCRUB\n  \
         Every week all sealed segments are read from the disk and checked, behind everything \
         clients wait for.\n  \

@@ -1,6 +1,12 @@
 //! The side thread: health and metrics over HTTP, on one tokio thread of its own, away from the
 //! cores.
 //!
+//! ```text
+//! health      is the process there, does every core answer; how cores are asked
+//! metrics/    numbers for Prometheus
+//! exposition  the formats that Prometheus reads
+//! ```
+//!
 //! It never touches what a core owns: counters are read as the cores publish them, everything
 //! else is asked by message and answered or refused at once. Its law: whatever happens here, no
 //! request of a client waits for it.
@@ -12,6 +18,7 @@ mod metrics;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::SystemTime;
 
 use anyhow::Context as _;
 use axum::Router;
@@ -29,7 +36,10 @@ pub(crate) struct Side {
 
 /// How far the node is, as the handlers see it.
 #[derive(Clone)]
-struct Stage(Arc<Mutex<Now>>);
+struct Stage {
+    now: Arc<Mutex<Now>>,
+    started: SystemTime,
+}
 
 #[derive(Clone)]
 enum Now {
@@ -52,7 +62,10 @@ impl Side {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let stage = Stage(Arc::new(Mutex::new(Now::Starting)));
+        let stage = Stage {
+            now: Arc::new(Mutex::new(Now::Starting)),
+            started: SystemTime::now(),
+        };
         let routes = routes(stage.clone());
         let (stop, is_stopped) = oneshot::channel();
         let thread = thread::Builder::new()
@@ -95,14 +108,14 @@ impl Side {
 
 impl Stage {
     fn now(&self) -> Now {
-        self.0
+        self.now
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
     fn set(&self, now: Now) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = now;
     }
 }
 
