@@ -36,7 +36,8 @@ use crate::telemetry;
         ADMINISTRATION (HTTP on --admin)\n  \
         /livez    the process runs\n  \
         /readyz   every core answers\n  \
-        /metrics  counters in the Prometheus text format, or OpenMetrics\n\n\
+        /metrics  counters in the Prometheus text format, or OpenMetrics\n  \
+        /v1/node, /v1/topics, /v1/partitions, /v1/connections, /v1/clones   JSON\n\n\
         SCRUB\n  \
         Every week all sealed segments are read from the disk and checked, behind everything \
         clients wait for.\n  \

@@ -1,10 +1,11 @@
-//! The side thread: health and metrics over HTTP, on one tokio thread of its own, away from the
-//! cores.
+//! The side thread: health, metrics and what the node tells of itself over HTTP, on one tokio thread
+//! of its own, away from the cores.
 //!
 //! ```text
 //! health      is the process there, does every core answer; how cores are asked
 //! metrics/    numbers for Prometheus
 //! exposition  the formats that Prometheus reads
+//! v1/         the same and more as JSON
 //! ```
 //!
 //! It never touches what a core owns: counters are read as the cores publish them, everything
@@ -14,6 +15,7 @@
 mod exposition;
 mod health;
 mod metrics;
+mod v1;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -124,6 +126,7 @@ fn routes(stage: Stage) -> Router {
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::show))
+        .merge(v1::routes())
         .with_state(stage)
 }
 

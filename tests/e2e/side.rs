@@ -1,7 +1,8 @@
-//! Health and metrics over HTTP.
+//! Health, metrics and what a node tells of itself over HTTP.
 
 use crate::kept::records::{produce, until_sealed};
 use crate::support::corelog::Corelog;
+use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::http;
 use crate::support::server::Start;
@@ -120,4 +121,87 @@ fn openmetrics_is_for_those_who_ask_for_it() {
     );
     assert!(page.contains("# TYPE corelog_flushes_total counter\n"));
     assert!(!page.contains("# EOF"));
+}
+
+#[test]
+fn a_node_tells_what_it_is_and_has_as_json() {
+    let folder = Folder::new();
+    let server = Start::on(folder.path()).cores(2).start();
+    let (admin, corelog) = (server.ready.admin, Corelog::to(&server));
+    corelog
+        .run(["topic", "create", "t", "--partitions", "2"])
+        .done();
+    corelog.run(["topic", "create", "other"]).done();
+    corelog
+        .feed(["produce", "t", "--partition", "1"], b"a\nb\n")
+        .done();
+
+    let node = http::json(admin, "/v1/node");
+    assert_eq!(node["listen"], server.address());
+    assert_eq!(node["data_dir"], server.ready.data.to_str().unwrap());
+    assert_eq!(node["version"], env!("CARGO_PKG_VERSION"));
+    let cores = node["cores"].as_array().unwrap();
+    let addresses: Vec<_> = cores.iter().map(|core| core["address"].clone()).collect();
+    let expected: Vec<_> = server.ready.cores.iter().map(ToString::to_string).collect();
+    assert_eq!(addresses, expected);
+    let owned = cores
+        .iter()
+        .map(|core| core["partitions"].as_u64().unwrap());
+    assert_eq!(owned.sum::<u64>(), 3);
+    assert!(cores[0]["busy_ms"].is_u64() && cores[0]["stalls"].is_u64());
+    assert!(node["disk"]["free_bytes"].as_u64() <= node["disk"]["total_bytes"].as_u64());
+    assert_eq!(node["start"]["failed_partitions"], 0);
+    assert!(!node["quarantine"].as_array().unwrap().is_empty());
+
+    let topics = http::json(admin, "/v1/topics");
+    let topic = &topics["topics"][1];
+    assert_eq!(
+        (&topic["name"], &topic["partitions"]),
+        (&"t".into(), &2.into())
+    );
+    assert_eq!(topic["states"]["ok"], 2);
+    assert_eq!(topic["roles"]["owner"], 2);
+    assert_eq!(topic["policy"]["ack"], "durable");
+    assert!(topic["bytes"].as_u64().unwrap() > 0);
+
+    let all = http::json(admin, "/v1/partitions");
+    assert_eq!(all["partitions"].as_array().unwrap().len(), 3);
+    let some = http::json(admin, "/v1/partitions?topic=t");
+    let partition = &some["partitions"][1];
+    assert_eq!(some["partitions"].as_array().unwrap().len(), 2);
+    assert_eq!(partition["partition"], 1);
+    assert_eq!(partition["high_watermark"], 2);
+    assert_eq!(partition["state"], "ok");
+    assert_eq!(partition["role"], "owner");
+    assert_eq!(partition["read_only"], false);
+    let (status, body) = http::get(admin, "/v1/partitions?partition=1");
+    assert_eq!(status, 400);
+    assert!(body.contains("ask ?topic=NAME"), "{body}");
+    let clones = http::json(admin, "/v1/clones");
+    assert_eq!(clones.to_string(), r#"{"clones":[],"followers":[]}"#);
+}
+
+#[test]
+fn open_connections_are_told_with_their_peer_and_go_with_it() {
+    let folder = Folder::new();
+    let server = Start::on(folder.path()).start();
+    let admin = server.ready.admin;
+    let mut wire = Wire::open(server.ready.listen).unwrap();
+    wire.topic("t", 1, 1 << 20);
+    let told = http::json(admin, "/v1/connections");
+    assert_eq!(told["cores"][0]["open"], 1);
+    let connections = told["connections"].as_array().unwrap();
+    assert_eq!(connections.len(), 1, "{told}");
+    let one = &connections[0];
+    assert!(one["peer"].as_str().unwrap().starts_with("127.0.0.1:"));
+    assert!(one["received_bytes"].as_u64().unwrap() > 0);
+    assert!(one["sent_bytes"].as_u64().unwrap() > 0);
+    assert_eq!(one["in_flight_requests"], 0);
+    assert!(one["since"].as_str().unwrap().ends_with('Z'));
+    assert!(!one["client"].as_str().unwrap().is_empty());
+    drop(wire);
+    until("the connection is told no more", || {
+        let told = http::json(admin, "/v1/connections");
+        told["connections"].as_array().unwrap().is_empty()
+    });
 }

@@ -13,6 +13,13 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> (u16, String) {
     (status, body)
 }
 
+/// The JSON that `GET path` answers.
+pub(crate) fn json(address: SocketAddr, path: &str) -> serde_json::Value {
+    let (status, body) = get(address, path);
+    assert_eq!(status, 200, "{body}");
+    serde_json::from_str(&body).unwrap()
+}
+
 /// The head and body of `GET path` by somebody who accepts `accept`.
 pub(crate) fn ask(address: SocketAddr, path: &str, accept: &str) -> (String, String) {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(10)).unwrap();

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Pair, consume, lines, produce};
 use crate::support::corelog::Corelog;
-use crate::support::http;
+use crate::support::{deadline, http};
 
 #[test]
 fn a_clone_has_the_same_bytes_and_is_no_owner() {
@@ -122,6 +122,20 @@ fn a_follower_and_its_source_tell_of_each_other_over_http() {
     assert!((0.0..60.0).contains(&silence), "{silence} s");
     let role = "corelog_partitions_by_role{core=\"0\",role=\"follower\"";
     assert_eq!(http::metric(follower, role).to_string(), "1");
+
+    let told = http::json(follower, "/v1/clones");
+    let clone = &told["clones"][0];
+    assert_eq!(clone["state"], "following");
+    assert_eq!(clone["sources"][0], pair.source.address());
+    assert_eq!(
+        (&clone["end"], &clone["source_end"]),
+        (&2.into(), &2.into())
+    );
+    assert!(told["followers"].as_array().unwrap().is_empty(), "{told}");
+    deadline::until("the source has heard how far its follower is", || {
+        let told = http::json(source, "/v1/clones");
+        told["followers"][0]["end"] == 2 && told["followers"][0]["is_silent"] == false
+    });
 }
 
 #[test]
