@@ -33,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) scrub_rate: Option<ByteSize>,
     /// What is sent of segments to peers in a second; nothing said: the node's default.
     pub(crate) transfer_rate: Option<ByteSize>,
+    /// Whether the metrics have series for each partition.
+    pub(crate) partition_metrics: bool,
 }
 
 /// The same, as far as one source says it. In a file the keys are written `data-dir`.
@@ -47,6 +49,7 @@ pub(crate) struct Said {
     pub(crate) insecure: Option<bool>,
     pub(crate) scrub_rate: Option<ByteSize>,
     pub(crate) transfer_rate: Option<ByteSize>,
+    pub(crate) partition_metrics: Option<bool>,
 }
 
 impl Config {
@@ -79,6 +82,10 @@ impl Config {
             is_insecure: said.insecure.or(file.insecure).unwrap_or(false),
             scrub_rate: said.scrub_rate.or(file.scrub_rate),
             transfer_rate: said.transfer_rate.or(file.transfer_rate),
+            partition_metrics: said
+                .partition_metrics
+                .or(file.partition_metrics)
+                .unwrap_or(true),
         })
     }
 }
@@ -127,7 +134,7 @@ mod tests {
     fn what_is_said_wins_over_the_file() {
         let file = file(
             "data-dir = '/file'\ncores = 3\ninsecure = true\nscrub-rate = '1MiB'\n\
-             transfer-rate = '2MiB'\n",
+             transfer-rate = '2MiB'\npartition-metrics = false\n",
         );
         let said = Said {
             data_dir: Some("/said".into()),
@@ -139,6 +146,7 @@ mod tests {
         assert!(config.is_insecure);
         assert_eq!(config.scrub_rate, Some(ByteSize::from_mib(1)));
         assert_eq!(config.transfer_rate, Some(ByteSize::from_mib(2)));
+        assert!(!config.partition_metrics);
     }
 
     #[test]

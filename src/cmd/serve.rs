@@ -80,6 +80,9 @@ pub(crate) struct Args {
     /// [default: 128MiB]
     #[arg(long, value_name = "SIZE", env = "CORELOG_NODE_TRANSFER_RATE")]
     pub(crate) transfer_rate: Option<ByteSize>,
+    /// Whether /metrics has series for each partition; a node of thousands may do without [default: true]
+    #[arg(long, value_name = "BOOL", env = "CORELOG_NODE_PARTITION_METRICS")]
+    pub(crate) partition_metrics: Option<bool>,
 }
 
 /// Serves until told to stop.
@@ -89,7 +92,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     telemetry::start_for_server()?;
     abort_on_panic();
     let signals = StopSignals::block()?;
-    let side = Side::start(config.admin)?;
+    let side = Side::start(config.admin, config.partition_metrics)?;
     let started = Instant::now();
     let node = Node::start(node_config).context("cannot start")?;
     log_start(&node, started);
@@ -115,6 +118,7 @@ fn said(args: &Args) -> Said {
         insecure: args.insecure.then_some(true),
         scrub_rate: args.scrub_rate,
         transfer_rate: args.transfer_rate,
+        partition_metrics: args.partition_metrics,
     }
 }
 

@@ -41,6 +41,8 @@ pub(crate) struct Side {
 struct Stage {
     now: Arc<Mutex<Now>>,
     started: SystemTime,
+    /// If the metrics have a series for each partition.
+    tells_partitions: bool,
 }
 
 #[derive(Clone)]
@@ -51,11 +53,12 @@ enum Now {
 }
 
 impl Side {
-    /// Listens on `address` and answers from now on: alive, not yet ready.
+    /// Listens on `address` and answers from now on: alive, not yet ready. The metrics have a series for
+    /// each partition if `tells_partitions`.
     ///
     /// # Errors
     /// Where the address cannot be listened on.
-    pub(crate) fn start(address: SocketAddr) -> anyhow::Result<Self> {
+    pub(crate) fn start(address: SocketAddr, tells_partitions: bool) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(address).with_context(|| {
             format!("cannot listen on {address}; stop what uses the port or choose another --admin")
         })?;
@@ -67,6 +70,7 @@ impl Side {
         let stage = Stage {
             now: Arc::new(Mutex::new(Now::Starting)),
             started: SystemTime::now(),
+            tells_partitions,
         };
         let routes = routes(stage.clone());
         let (stop, is_stopped) = oneshot::channel();

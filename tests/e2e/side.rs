@@ -124,6 +124,23 @@ fn openmetrics_is_for_those_who_ask_for_it() {
 }
 
 #[test]
+fn a_node_may_do_without_a_series_for_each_partition() {
+    let folder = Folder::new();
+    let start = Start::on(folder.path()).arg("--partition-metrics=false");
+    let server = start.start();
+    let (admin, corelog) = (server.ready.admin, Corelog::to(&server));
+    corelog
+        .run(["topic", "create", "t", "--partitions", "3"])
+        .done();
+    let (_, page) = http::get(admin, "/metrics");
+    assert!(!page.contains("corelog_partition_"), "{page}");
+    let name = "corelog_partitions_by_state{core=\"0\",state=\"ok\"";
+    assert_eq!(http::metric(admin, name).to_string(), "3");
+    let told = http::json(admin, "/v1/partitions");
+    assert_eq!(told["partitions"].as_array().unwrap().len(), 3);
+}
+
+#[test]
 fn a_node_tells_what_it_is_and_has_as_json() {
     let folder = Folder::new();
     let server = Start::on(folder.path()).cores(2).start();

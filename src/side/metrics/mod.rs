@@ -3,7 +3,7 @@
 //! ```text
 //! process     the process, its disk and its quarantine
 //! cores       what each core counts, how its loop goes, how many partitions are in which state
-//! partitions  a series for each partition
+//! partitions  a series for each partition; a node of very many may do without
 //! ```
 
 mod cores;
@@ -49,14 +49,14 @@ pub(super) async fn show(State(stage): State<Stage>, headers: HeaderMap) -> Resp
                 quarantine: quarantine(&handle).await,
                 space: space(&handle).await,
             };
-            let text = page(&told, format);
+            let text = page(&told, format, stage.tells_partitions);
             ([(header::CONTENT_TYPE, format.content_type())], text).into_response()
         }
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
     }
 }
 
-fn page(told: &Told, format: Format) -> String {
+fn page(told: &Told, format: Format, tells_partitions: bool) -> String {
     let mut page = Page::new(format);
     process::process(&mut page, told.started);
     process::space(&mut page, told.space);
@@ -68,9 +68,11 @@ fn page(told: &Told, format: Format) -> String {
     cores::pulses(&mut page, &told.pulses);
     cores::partition_counts(&mut page, told.pulses.len(), &told.partitions);
     cores::worst(&mut page, &told.partitions);
-    partitions::numbers(&mut page, &told.partitions);
-    partitions::replicas(&mut page, &told.partitions);
-    partitions::words(&mut page, &told.partitions);
+    if tells_partitions {
+        partitions::numbers(&mut page, &told.partitions);
+        partitions::replicas(&mut page, &told.partitions);
+        partitions::words(&mut page, &told.partitions);
+    }
     page.into_text()
 }
 
