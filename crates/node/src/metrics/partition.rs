@@ -41,7 +41,7 @@ pub struct PartitionSnapshot {
     /// How far it is behind its source; none for one that follows nobody, or has not heard it.
     pub lag: Option<Lag>,
     /// Milliseconds since its source was heard, or since it was first asked; none for one that
-    /// follows nobody, or is copied already.
+    /// follows nobody, is copied already, or receives whole segments.
     pub source_silent_millis: Option<u64>,
     /// When the last whole scrub of it ended; none if there was none.
     pub scrubbed_at: Option<Timestamp>,

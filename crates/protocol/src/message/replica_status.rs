@@ -225,3 +225,16 @@ pub enum State {
     #[serde(other)]
     Unknown,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_word_for_a_role_is_the_one_on_the_wire() {
+        for role in Role::ALL {
+            let (wire, word) = (rmp_serde::to_vec(&role), rmp_serde::to_vec(role.as_str()));
+            assert_eq!(wire.unwrap(), word.unwrap());
+        }
+    }
+}
