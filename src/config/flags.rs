@@ -67,6 +67,17 @@ pub(crate) struct Flags {
     /// How long a stop waits for what is in flight before it cuts connections [default: 5s]
     #[arg(long, value_name = "DURATION", value_parser = of(Key::StopTimeout))]
     stop_timeout: Option<String>,
+    /// Whether /metrics has series for each partition; a node of thousands may do without
+    /// [default: true]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        value_parser = of(Key::PartitionMetrics),
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    partition_metrics: Option<String>,
     /// What is logged to stderr: error, warn, info, debug or trace, also by part of the program
     /// (`info,corelog_node=debug`) [default: info]
     #[arg(long, value_name = "FILTER", value_parser = of(Key::Log))]
@@ -110,6 +121,7 @@ impl Flags {
             Key::ReadTimeout => &self.read_timeout,
             Key::WriteTimeout => &self.write_timeout,
             Key::StopTimeout => &self.stop_timeout,
+            Key::PartitionMetrics => &self.partition_metrics,
             Key::Log => &self.log,
             Key::LogFormat => &self.log_format,
         }

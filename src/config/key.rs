@@ -26,6 +26,7 @@ pub(crate) enum Key {
     ReadTimeout,
     WriteTimeout,
     StopTimeout,
+    PartitionMetrics,
     LogFormat,
     Log,
 }
@@ -68,7 +69,7 @@ impl Key {
             Self::Listen | Self::Admin => Form::Address,
             Self::Advertise => Form::Host,
             Self::Cores => Form::Cores,
-            Self::Insecure => Form::Switch,
+            Self::Insecure | Self::PartitionMetrics => Form::Switch,
             Self::ScrubRate | Self::TransferRate | Self::TailMemory => Form::Size,
             // Each is a descriptor; more than this no machine was ever asked for.
             Self::ConnectionsMax => Form::Count(1_000_000),
@@ -96,6 +97,7 @@ impl Key {
             Self::ReadTimeout => "1m",
             Self::WriteTimeout => "30s",
             Self::StopTimeout => "5s",
+            Self::PartitionMetrics => "true",
             Self::Log => "info",
             Self::LogFormat => "text",
         };

@@ -100,6 +100,8 @@ pub(crate) struct Config {
     pub(crate) write_timeout: Duration,
     /// How long a stop waits for connections.
     pub(crate) stop_timeout: Duration,
+    /// Whether the metrics have series for each partition.
+    pub(crate) has_partition_metrics: bool,
     /// What is logged.
     pub(crate) log: String,
     /// How it is logged.
@@ -210,6 +212,7 @@ impl Settings {
             read_timeout: span(Key::ReadTimeout)?,
             write_timeout: span(Key::WriteTimeout)?,
             stop_timeout: span(Key::StopTimeout)?,
+            has_partition_metrics: self.read(Key::PartitionMetrics)?,
             log: self.read(Key::Log)?,
             log_format: self.read(Key::LogFormat)?,
         })

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use corelog_node::metrics::PartitionSnapshot;
 use corelog_node::{AskError, Handle};
 
 use super::Stage;
@@ -19,26 +18,29 @@ pub(super) async fn live() -> &'static str {
 
 /// Every core answers; else 503 and why not.
 pub(super) async fn ready(State(stage): State<Stage>) -> (StatusCode, String) {
-    match ask(&stage).await {
+    match ask(&stage, async |handle| handle.pulses().await).await {
         Ok(_) => (StatusCode::OK, "ok\n".to_owned()),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     }
 }
 
-/// What the cores say of themselves and their partitions, or in a few words why they do not.
-pub(super) async fn ask(stage: &Stage) -> Result<(Handle, Vec<PartitionSnapshot>), String> {
+/// What the cores say to a question, or in a few words why they do not.
+pub(super) async fn ask<T>(
+    stage: &Stage,
+    question: impl AsyncFnOnce(&Handle) -> Result<T, AskError>,
+) -> Result<(Handle, T), String> {
     let handle = stage.handle()?;
-    let partitions = in_time(handle.partitions()).await?;
-    Ok((handle, partitions))
+    let told = match tokio::time::timeout(ANSWER_TIMEOUT, question(&handle)).await {
+        Ok(Ok(told)) => told,
+        Ok(Err(error)) => return Err(error.to_string()),
+        Err(_) => return Err(format!("a core did not answer within {ANSWER_TIMEOUT:?}")),
+    };
+    Ok((handle, told))
 }
 
-/// What the cores answer, if they do in time.
-pub(super) async fn in_time<T>(
-    answer: impl Future<Output = Result<T, AskError>>,
-) -> Result<T, String> {
-    match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
-        Ok(Ok(told)) => Ok(told),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("a core did not answer within {ANSWER_TIMEOUT:?}")),
-    }
+/// What may wait for a disk, away from the thread that answers; nothing where it panicked.
+pub(super) async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> Option<T> + Send + 'static,
+) -> Option<T> {
+    tokio::task::spawn_blocking(work).await.ok().flatten()
 }

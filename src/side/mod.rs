@@ -1,5 +1,12 @@
-//! The side thread: health and metrics over HTTP, on one tokio thread of its own, away from the
-//! cores.
+//! The side thread: health, metrics and what the node tells of itself over HTTP, on one tokio thread
+//! of its own, away from the cores.
+//!
+//! ```text
+//! health      is the process there, does every core answer; how cores are asked
+//! metrics/    numbers for Prometheus
+//! exposition  the formats that Prometheus reads
+//! v1/         the same and more as JSON
+//! ```
 //!
 //! It never touches what a core owns: counters are read as the cores publish them, everything
 //! else is asked by message and answered or refused at once. Its law: whatever happens here, no
@@ -8,11 +15,12 @@
 mod exposition;
 mod health;
 mod metrics;
-mod slowest;
+mod v1;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::SystemTime;
 
 use anyhow::Context as _;
 use axum::Router;
@@ -20,7 +28,7 @@ use axum::routing::get;
 use corelog_node::Handle;
 use tokio::sync::oneshot;
 
-pub(crate) use self::slowest::Row as SlowAckRow;
+pub(crate) use self::v1::SlowAckRow;
 
 /// The running side thread.
 pub(crate) struct Side {
@@ -32,7 +40,12 @@ pub(crate) struct Side {
 
 /// How far the node is, as the handlers see it.
 #[derive(Clone)]
-struct Stage(Arc<Mutex<Now>>);
+struct Stage {
+    now: Arc<Mutex<Now>>,
+    started: SystemTime,
+    /// If the metrics have a series for each partition.
+    tells_partitions: bool,
+}
 
 #[derive(Clone)]
 enum Now {
@@ -42,11 +55,12 @@ enum Now {
 }
 
 impl Side {
-    /// Listens on `address` and answers from now on: alive, not yet ready.
+    /// Listens on `address` and answers from now on: alive, not yet ready. The metrics have a series for
+    /// each partition if `tells_partitions`.
     ///
     /// # Errors
     /// Where the address cannot be listened on.
-    pub(crate) fn start(address: SocketAddr) -> anyhow::Result<Self> {
+    pub(crate) fn start(address: SocketAddr, tells_partitions: bool) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(address).with_context(|| {
             format!("cannot listen on {address}; stop what uses the port or choose another --admin")
         })?;
@@ -55,7 +69,11 @@ impl Side {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let stage = Stage(Arc::new(Mutex::new(Now::Starting)));
+        let stage = Stage {
+            now: Arc::new(Mutex::new(Now::Starting)),
+            started: SystemTime::now(),
+            tells_partitions,
+        };
         let routes = routes(stage.clone());
         let (stop, is_stopped) = oneshot::channel();
         let thread = thread::Builder::new()
@@ -98,7 +116,7 @@ impl Side {
 
 impl Stage {
     fn now(&self) -> Now {
-        self.0
+        self.now
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
@@ -114,7 +132,7 @@ impl Stage {
     }
 
     fn set(&self, now: Now) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = now;
     }
 }
 
@@ -123,7 +141,7 @@ fn routes(stage: Stage) -> Router {
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::show))
-        .route("/v1/slowest", get(slowest::show))
+        .merge(v1::routes())
         .with_state(stage)
 }
 

@@ -1,9 +1,12 @@
-//! Health and metrics over HTTP.
+//! Health, metrics and what a node tells of itself over HTTP.
 
+use crate::kept::records::{produce, until_sealed};
 use crate::support::corelog::Corelog;
+use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::http;
 use crate::support::server::Start;
+use crate::support::wire::Wire;
 
 #[test]
 fn a_server_that_serves_is_alive_and_ready() {
@@ -40,4 +43,182 @@ fn metrics_count_what_was_done() {
         http::metric(admin, "corelog_partition_state").to_string(),
         "2"
     );
+}
+
+#[test]
+fn what_alerts_watch_is_there_before_anything_has_happened() {
+    let folder = Folder::new();
+    let server = Start::on(folder.path()).cores(2).start();
+    let admin = server.ready.admin;
+    let metric = |name: &str| http::metric(admin, name);
+    for core in 0..2 {
+        for code in ["StorageFull", "Fenced", "Damaged", "OutcomeUnknown"] {
+            let name = format!("corelog_errors_total{{core=\"{core}\",code=\"{code}\"");
+            assert_eq!(metric(&name).to_string(), "0", "{name}");
+        }
+        for word in ["state=\"fenced\"", "state=\"damaged\"", "state=\"ok\""] {
+            let name = format!("corelog_partitions_by_state{{core=\"{core}\",{word}");
+            assert_eq!(metric(&name).to_string(), "0", "{name}");
+        }
+        let name = format!("corelog_partitions_by_role{{core=\"{core}\",role=\"fenced\"");
+        assert_eq!(metric(&name).to_string(), "0");
+        let name = format!("corelog_late_seconds_count{{core=\"{core}\"");
+        assert!(metric(&name) >= 1.0, "heartbeats come without any work");
+        let name = format!("corelog_busy_seconds_total{{core=\"{core}\"");
+        assert!(metric(&name) > 0.0);
+        assert!(metric(&format!("corelog_stalls_total{{core=\"{core}\"")) >= 0.0);
+    }
+    assert_eq!(metric("corelog_stuck_total").to_string(), "0");
+    assert_eq!(metric("corelog_read_only_partitions").to_string(), "0");
+    let (free, total) = (
+        metric("corelog_disk_free_bytes"),
+        metric("corelog_disk_total_bytes"),
+    );
+    assert!(0.0 < free && free <= total, "{free} of {total}");
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    let age = now.as_secs_f64() - metric("process_start_time_seconds");
+    assert!((0.0..300.0).contains(&age), "started {age} s ago");
+}
+
+#[test]
+fn a_partition_that_was_never_scrubbed_has_no_age_of_its_scrub() {
+    let folder = Folder::new();
+    let server = Start::on(folder.path()).arg("--scrub-rate=64MiB").start();
+    let (admin, corelog) = (server.ready.admin, Corelog::to(&server));
+    let mut wire = Wire::open(server.ready.listen).unwrap();
+    let topic = wire.topic("t", 1, 1 << 20);
+    produce(&mut wire, &topic, 0, 0, 150);
+    until_sealed(&corelog, "t", 0, 2);
+    let name = "corelog_partition_scrub_age_seconds";
+    assert_eq!(http::metric_if_any(admin, name), None);
+    corelog.run(["scrub", "t", "--wait"]).done();
+    let age = http::metric(admin, name);
+    assert!((0.0..300.0).contains(&age), "{age} s");
+    assert_eq!(
+        http::metric(admin, "corelog_partition_read_only").to_string(),
+        "0"
+    );
+}
+
+#[test]
+fn openmetrics_is_for_those_who_ask_for_it() {
+    let folder = Folder::new();
+    let server = Start::on(folder.path()).start();
+    let admin = server.ready.admin;
+    let accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
+    let (head, page) = http::ask(admin, "/metrics", accept);
+    assert!(
+        head.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        "{head}"
+    );
+    assert!(page.ends_with("\n# EOF\n"));
+    assert!(page.contains("# TYPE corelog_flushes counter\n"));
+    assert!(page.contains("\ncorelog_flushes_total{core=\"0\"} "));
+    let (head, page) = http::ask(admin, "/metrics", "text/plain");
+    assert!(
+        head.contains("content-type: text/plain; version=0.0.4"),
+        "{head}"
+    );
+    assert!(page.contains("# TYPE corelog_flushes_total counter\n"));
+    assert!(!page.contains("# EOF"));
+}
+
+#[test]
+fn a_node_may_do_without_a_series_for_each_partition() {
+    let folder = Folder::new();
+    let start = Start::on(folder.path()).arg("--partition-metrics=false");
+    let server = start.start();
+    let (admin, corelog) = (server.ready.admin, Corelog::to(&server));
+    corelog
+        .run(["topic", "create", "t", "--partitions", "3"])
+        .done();
+    let (_, page) = http::get(admin, "/metrics");
+    assert!(!page.contains("corelog_partition_"), "{page}");
+    let name = "corelog_partitions_by_state{core=\"0\",state=\"ok\"";
+    assert_eq!(http::metric(admin, name).to_string(), "3");
+    let told = http::json(admin, "/v1/partitions");
+    assert_eq!(told["partitions"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn a_node_tells_what_it_is_and_has_as_json() {
+    let folder = Folder::new();
+    let server = Start::on(folder.path()).cores(2).start();
+    let (admin, corelog) = (server.ready.admin, Corelog::to(&server));
+    corelog
+        .run(["topic", "create", "t", "--partitions", "2"])
+        .done();
+    corelog.run(["topic", "create", "other"]).done();
+    corelog
+        .feed(["produce", "t", "--partition", "1"], b"a\nb\n")
+        .done();
+
+    let node = http::json(admin, "/v1/node");
+    assert_eq!(node["listen"], server.address());
+    assert_eq!(node["data_dir"], server.ready.data.to_str().unwrap());
+    assert_eq!(node["version"], env!("CARGO_PKG_VERSION"));
+    let cores = node["cores"].as_array().unwrap();
+    let addresses: Vec<_> = cores.iter().map(|core| core["address"].clone()).collect();
+    let expected: Vec<_> = server.ready.cores.iter().map(ToString::to_string).collect();
+    assert_eq!(addresses, expected);
+    let owned = cores
+        .iter()
+        .map(|core| core["partitions"].as_u64().unwrap());
+    assert_eq!(owned.sum::<u64>(), 3);
+    assert!(cores[0]["busy_ms"].is_u64() && cores[0]["stalls"].is_u64());
+    assert!(node["disk"]["free_bytes"].as_u64() <= node["disk"]["total_bytes"].as_u64());
+    assert_eq!(node["start"]["failed_partitions"], 0);
+    assert!(!node["quarantine"].as_array().unwrap().is_empty());
+
+    let topics = http::json(admin, "/v1/topics");
+    let topic = &topics["topics"][1];
+    assert_eq!(
+        (&topic["name"], &topic["partitions"]),
+        (&"t".into(), &2.into())
+    );
+    assert_eq!(topic["states"]["ok"], 2);
+    assert_eq!(topic["roles"]["owner"], 2);
+    assert_eq!(topic["policy"]["ack"], "durable");
+    assert!(topic["bytes"].as_u64().unwrap() > 0);
+
+    let all = http::json(admin, "/v1/partitions");
+    assert_eq!(all["partitions"].as_array().unwrap().len(), 3);
+    let some = http::json(admin, "/v1/partitions?topic=t");
+    let partition = &some["partitions"][1];
+    assert_eq!(some["partitions"].as_array().unwrap().len(), 2);
+    assert_eq!(partition["partition"], 1);
+    assert_eq!(partition["high_watermark"], 2);
+    assert_eq!(partition["state"], "ok");
+    assert_eq!(partition["role"], "owner");
+    assert_eq!(partition["read_only"], false);
+    let (status, body) = http::get(admin, "/v1/partitions?partition=1");
+    assert_eq!(status, 400);
+    assert!(body.contains("ask ?topic=NAME"), "{body}");
+    let clones = http::json(admin, "/v1/clones");
+    assert_eq!(clones.to_string(), r#"{"clones":[],"followers":[]}"#);
+}
+
+#[test]
+fn open_connections_are_told_with_their_peer_and_go_with_it() {
+    let folder = Folder::new();
+    let server = Start::on(folder.path()).start();
+    let admin = server.ready.admin;
+    let mut wire = Wire::open(server.ready.listen).unwrap();
+    wire.topic("t", 1, 1 << 20);
+    let told = http::json(admin, "/v1/connections");
+    assert_eq!(told["cores"][0]["open"], 1);
+    let connections = told["connections"].as_array().unwrap();
+    assert_eq!(connections.len(), 1, "{told}");
+    let one = &connections[0];
+    assert!(one["peer"].as_str().unwrap().starts_with("127.0.0.1:"));
+    assert!(one["received_bytes"].as_u64().unwrap() > 0);
+    assert!(one["sent_bytes"].as_u64().unwrap() > 0);
+    assert_eq!(one["in_flight_requests"], 0);
+    assert!(one["since"].as_str().unwrap().ends_with('Z'));
+    assert!(!one["client"].as_str().unwrap().is_empty());
+    drop(wire);
+    until("the connection is told no more", || {
+        let told = http::json(admin, "/v1/connections");
+        told["connections"].as_array().unwrap().is_empty()
+    });
 }

@@ -16,6 +16,7 @@ use super::node::{Node, cloning};
 use crate::support::chance;
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
+use crate::support::http::metric;
 use crate::support::wire::{Target, batch};
 
 fn promoting(topic: &Target, accept_loss: bool) -> promote::Request {
@@ -316,6 +317,11 @@ fn an_old_owner_that_hears_of_the_new_one_takes_no_more_appends() {
         let _ = a.ask(&first_fetch(&b, &topic));
         status(&a, &topic, 0).role == Role::Fenced
     });
+    let admin = a.server().ready.admin;
+    let role = "corelog_partition_role{topic=\"t\",partition=\"0\",role=\"fenced\"";
+    assert_eq!(metric(admin, role).to_string(), "1");
+    let broken = metric(admin, "corelog_fenced_partitions");
+    assert_eq!(broken.to_string(), "0", "no write or sync failed");
     for _ in 0..2 {
         let bytes = batch(Codec::None, ["not here"]);
         let refused = a.wire().call(&topic.produce(0), &bytes).unwrap();

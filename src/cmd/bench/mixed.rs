@@ -55,6 +55,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     session::run(&args.client, |client| bench(args, client))
 }
 
+/// What `/v1/slowest` tells.
+#[derive(serde::Deserialize)]
+struct Slowest {
+    slowest: Vec<SlowAckRow>,
+}
+
 /// What is measured.
 struct Measured {
     acks: Latencies,
@@ -80,7 +86,7 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
 /// What the server tells of its slowest acknowledgements, if it is known whom to ask.
 async fn told(admin: Option<SocketAddr>) -> anyhow::Result<Vec<SlowAckRow>> {
     match admin {
-        Some(address) => admin::ask(address, "/v1/slowest").await,
+        Some(address) => Ok(admin::ask::<Slowest>(address, "/v1/slowest").await?.slowest),
         None => Ok(Vec::new()),
     }
 }

@@ -40,7 +40,8 @@ use crate::telemetry;
         ADMINISTRATION (HTTP on --admin)\n  \
         /livez    the process runs\n  \
         /readyz   every core answers\n  \
-        /metrics  counters in the Prometheus text format\n\n\
+        /metrics  counters in the Prometheus text format, or OpenMetrics\n  \
+        /v1/node, /v1/topics, /v1/partitions, /v1/connections, /v1/clones, /v1/slowest   JSON\n\n\
         SCRUB\n  \
         Every week all sealed segments are read from the disk and checked, behind everything \
         clients wait for.\n  \
@@ -65,7 +66,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let node_config = node_config(&config)?;
     let log = telemetry::start_for_server(&config.log, config.log_format)?;
     abort_on_panic();
-    let side = Side::start(config.admin)?;
+    let side = Side::start(config.admin, config.has_partition_metrics)?;
     let started = Instant::now();
     let node = Node::start(node_config).context("cannot start")?;
     log_start(&node, started);

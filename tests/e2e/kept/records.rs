@@ -12,7 +12,7 @@ use crate::support::wire::{Target, Wire, batch};
 const RECORD_BYTES: usize = 20_000;
 
 /// Produces records with the numbers `from..to` to a partition, each in a batch of its own.
-pub(super) fn produce(wire: &mut Wire, topic: &Target, partition: u32, from: u64, to: u64) {
+pub(crate) fn produce(wire: &mut Wire, topic: &Target, partition: u32, from: u64, to: u64) {
     for number in from..to {
         let batch = batch(Codec::None, [value(number)]);
         wire.call(&topic.produce(partition), &batch)
@@ -42,7 +42,7 @@ pub(crate) fn stores(home: &Path, partition: u32) -> Vec<PathBuf> {
 }
 
 /// Waits until all stores of a partition but the last are sealed: cut to what they hold.
-pub(super) fn until_sealed(corelog: &Corelog, topic: &str, partition: usize, segments: u64) {
+pub(crate) fn until_sealed(corelog: &Corelog, topic: &str, partition: usize, segments: u64) {
     until("the segments are there", || {
         let topic = describe(corelog, topic);
         topic["partitions"][partition]["segments"].as_u64().unwrap() >= segments

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::{Pair, consume, lines, produce};
 use crate::support::corelog::Corelog;
+use crate::support::{deadline, http};
 
 #[test]
 fn a_clone_has_the_same_bytes_and_is_no_owner() {
@@ -100,6 +101,41 @@ fn a_clone_that_follows_ends_when_it_has_come_so_far_and_goes_on() {
     produce(&pair.at_other(), "0", b"d\n");
     assert_eq!(consume(&here, "0"), b"a\nb\nc\nd\n");
     pair.level();
+}
+
+#[test]
+fn a_follower_and_its_source_tell_of_each_other_over_http() {
+    let pair = Pair::start();
+    let here = pair.at_source();
+    here.run(["topic", "create", "t"]).done();
+    produce(&here, "0", b"a\nb\n");
+    pair.clone(&["--follow"]);
+    pair.level();
+    let (source, follower) = (pair.source.ready.admin, pair.other.ready.admin);
+    let silent = "corelog_partition_source_silent_seconds";
+    assert_eq!(
+        http::metric_if_any(source, silent),
+        None,
+        "it follows nobody"
+    );
+    let silence = http::metric(follower, silent);
+    assert!((0.0..60.0).contains(&silence), "{silence} s");
+    let role = "corelog_partitions_by_role{core=\"0\",role=\"follower\"";
+    assert_eq!(http::metric(follower, role).to_string(), "1");
+
+    let told = http::json(follower, "/v1/clones");
+    let clone = &told["clones"][0];
+    assert_eq!(clone["state"], "following");
+    assert_eq!(clone["sources"][0], pair.source.address());
+    assert_eq!(
+        (&clone["end"], &clone["source_end"]),
+        (&2.into(), &2.into())
+    );
+    assert!(told["followers"].as_array().unwrap().is_empty(), "{told}");
+    deadline::until("the source has heard how far its follower is", || {
+        let told = http::json(source, "/v1/clones");
+        told["followers"][0]["end"] == 2 && told["followers"][0]["is_silent"] == false
+    });
 }
 
 #[test]

@@ -10,6 +10,7 @@ use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::frame::CorrelationId;
 use futures_lite::FutureExt;
 
+use super::connections::Connections;
 use super::link::Link;
 use super::{reader, writer};
 use crate::core::Core;
@@ -23,7 +24,11 @@ const LINGER: Duration = Duration::from_millis(250);
 const LINGER_READS_MAX: usize = 1024;
 
 /// Takes connections until the listener is stopped.
-pub(crate) async fn serve_listener(core: Rc<Core>, listener: Rc<Listener>) {
+pub(crate) async fn serve_listener(
+    core: Rc<Core>,
+    connections: Rc<Connections>,
+    listener: Rc<Listener>,
+) {
     while let Some(conn) = listener.accept().await {
         if connection_count(&core) >= core.shared.limits.connections_max {
             add(&core.counters.connections_refused_total, 1);
@@ -31,11 +36,11 @@ pub(crate) async fn serve_listener(core: Rc<Core>, listener: Rc<Listener>) {
             continue;
         }
         add(&core.counters.connections_accepted_total, 1);
-        rt::spawn(serve(Rc::clone(&core), conn)).detach();
+        rt::spawn(serve(Rc::clone(&core), Rc::clone(&connections), conn)).detach();
     }
 }
 
-async fn serve(core: Rc<Core>, conn: Conn) {
+async fn serve(core: Rc<Core>, connections: Rc<Connections>, conn: Conn) {
     add(&core.counters.connections, 1);
     core.connection_count.set(core.connection_count() + 1);
     let peer = conn.peer();
@@ -43,6 +48,7 @@ async fn serve(core: Rc<Core>, conn: Conn) {
     let (mut receiver, mut sender) = conn.split();
     sender.set_timeout(Some(core.shared.limits.write_timeout));
     let link = Link::new(Rc::clone(&core), peer, socket);
+    connections.begin(&link);
     let writing = rt::spawn(writer::write(Rc::clone(&link), sender));
     reader::read(&link, &mut receiver).or(core.cutting()).await;
     link.begin_close();
@@ -51,6 +57,7 @@ async fn serve(core: Rc<Core>, conn: Conn) {
         linger(&mut receiver).or(core.cutting()).await;
     }
     link.end();
+    connections.end(&link);
     sub(&core.counters.connections, 1);
     core.connection_count.set(core.connection_count() - 1);
     core.connection_ended.notify();

@@ -12,6 +12,7 @@ use corelog_protocol::limits;
 use corelog_protocol::message::{Call, produce};
 use futures_lite::FutureExt;
 
+use super::connections::Traffic;
 use crate::core::{Acks, Core};
 use crate::metrics::{add, count_numbered, sub};
 use crate::router::{Batches, CONNECTION_BYTES_MAX, ConnAcks, Patience, Room};
@@ -26,6 +27,8 @@ pub(super) struct Link {
     /// Its number on this core.
     pub(super) id: u64,
     pub(super) peer: SocketAddr,
+    /// What operators are told of it.
+    pub(super) traffic: Traffic,
     /// Answers to Produces, in line.
     pub(super) acks: ConnAcks,
     /// Notified when there may be something to send, or the connection closes.
@@ -82,6 +85,7 @@ impl Link {
             core,
             id,
             peer,
+            traffic: Traffic::begin(),
             acks: Rc::new(RefCell::new(Acks::new(to_send.clone()))),
             to_send,
             room_to_answer: Semaphore::new(CONNECTION_BYTES_MAX),
@@ -96,6 +100,11 @@ impl Link {
             is_dead: Cell::new(false),
             has_logged: Cell::new(false),
         })
+    }
+
+    /// Requests that wait for their answer.
+    pub(super) fn in_flight_count(&self) -> usize {
+        self.in_flight.get().requests
     }
 
     /// Waits until one more request may be taken; false if the connection closes instead.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! accept    taking connections, up to the limit
+//! connections  those that are open, as operators are told
 //! link      one connection as its tasks share it: what is in flight, what is to be sent
 //! receive   the receive buffer: frames are slices of it
 //! reader    the task that takes frames, in order
@@ -20,6 +21,7 @@
 //! What never lives here: which partition is where, what a batch must be.
 
 mod accept;
+mod connections;
 mod copy;
 mod each;
 mod link;
@@ -31,3 +33,4 @@ mod tell;
 mod writer;
 
 pub(crate) use accept::serve_listener;
+pub(crate) use connections::Connections;

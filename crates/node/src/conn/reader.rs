@@ -119,6 +119,7 @@ async fn read_more(
             Some(Some(Ok(0)) | None) => return Read::End,
             Some(Some(Ok(bytes))) => {
                 receive.arrived(bytes);
+                link.traffic.received(bytes);
                 add(&link.core.counters.received_bytes_total, bytes as u64);
                 return Read::Some;
             }

@@ -28,7 +28,9 @@ pub(super) fn greet(link: &Link, request: &hello::Request) -> Result<hello::Answ
         return Err(failure_with(ErrorCode::UnsupportedVersion, message, detail));
     }
     let core = &link.core;
-    tracing::debug!(peer = %link.peer, client = client_name(&request.client), "a client says hello");
+    let client = client_name(&request.client);
+    client.clone_into(&mut link.traffic.client.borrow_mut());
+    tracing::debug!(peer = %link.peer, client, "a client says hello");
     let (shared, cores) = advertised(core);
     Ok(hello::Answer {
         version: frame::VERSION,

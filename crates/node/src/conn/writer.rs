@@ -40,7 +40,10 @@ pub(super) async fn write(link: Rc<Link>, mut sender: WriteHalf) {
         let sent = sent.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()));
         link.sent(&out);
         match sent {
-            Ok(bytes) => add(&link.core.counters.sent_bytes_total, bytes as u64),
+            Ok(bytes) => {
+                link.traffic.sent(bytes);
+                add(&link.core.counters.sent_bytes_total, bytes as u64);
+            }
             Err(error) => {
                 if error.kind() == io::ErrorKind::TimedOut {
                     add(&link.core.counters.connections_cut_total, 1);

@@ -1,11 +1,14 @@
 //! What a core tells of its partitions, to clients and to the metrics.
 
 use corelog_protocol::message::describe_topic::{self, Damage, LastSnapshot};
-use corelog_record::TopicId;
+use corelog_record::{Timestamp, TopicId};
 
 use super::slots::{Slot, SlotState};
 use super::state::Core;
-use crate::metrics::{PartitionSnapshot, PartitionState};
+use crate::metrics::{
+    HistogramSnapshot, PartitionSnapshot, PartitionState, PulseSnapshot, TopicSnapshot,
+};
+use crate::rt;
 
 impl Core {
     /// The partitions of a topic that live on this core.
@@ -24,6 +27,42 @@ impl Core {
             .collect()
     }
 
+    /// Every topic of the node.
+    pub(crate) fn topic_snapshots(&self) -> Vec<TopicSnapshot> {
+        let routes = self.routes.borrow();
+        let told = routes.topics().map(|topic| TopicSnapshot {
+            name: topic.name.clone(),
+            id: topic.id,
+            created: topic.created,
+            partition_count: topic.partition_count(),
+            settings: topic.settings.clone(),
+        });
+        told.collect()
+    }
+
+    /// How this core's loop goes, without what its watchdog counts.
+    pub(crate) fn pulse(&self) -> PulseSnapshot {
+        let rt::Pulse {
+            busy,
+            late_us,
+            late_sum_us,
+            late_max,
+            stalls,
+        } = rt::pulse();
+        PulseSnapshot {
+            core: self.id,
+            busy,
+            late_us: HistogramSnapshot {
+                buckets: late_us,
+                sum_us: late_sum_us,
+            },
+            late_max,
+            stalls,
+            stuck: 0,
+            slow_work: 0,
+        }
+    }
+
     fn snapshot_of(&self, slot: &Slot) -> PartitionSnapshot {
         let status = slot.partition().map(|partition| partition.status());
         let state = match (&slot.state, &status) {
@@ -35,11 +74,19 @@ impl Core {
             (SlotState::Open(_), Some(_)) => PartitionState::Serving,
         };
         let status = status.unwrap_or_default();
+        let partition = slot.partition();
+        let scrubbed_at = partition.and_then(|partition| partition.scrubbed_at());
+        let age = |at: Timestamp| rt::wall_clock().millis_since(at);
+        let (role, source) = self.role(slot.key, slot.topic.replica(slot.key.partition));
         PartitionSnapshot {
             topic: slot.topic.name.clone(),
             partition: slot.key.partition,
             core: self.id,
             state,
+            is_read_only: status.is_read_only,
+            damage_count: partition.map_or(0, |partition| partition.damage().len()),
+            role,
+            source,
             log_start: status.log_start,
             high_watermark: status.high_watermark,
             durable: status.durable,
@@ -49,6 +96,10 @@ impl Core {
             store_bytes: status.store_bytes,
             parked_fetch_count: status.parked_count,
             lag: self.lag(slot.key, status.durable),
+            source_silent_millis: self.source_silent_millis(slot.key),
+            scrubbed_at,
+            // A clock that was set back since is no age.
+            scrub_age_millis: scrubbed_at.map(|at| u64::try_from(age(at)).unwrap_or(0)),
         }
     }
 
@@ -61,7 +112,6 @@ impl Core {
             name: last.name.to_string(),
             end: last.end,
         });
-        let (role, source) = self.role(slot.key, slot.topic.replica(slot.key.partition));
         describe_topic::Partition {
             id: snapshot.partition,
             core: self.id,
@@ -80,11 +130,11 @@ impl Core {
                 PartitionState::Damaged | PartitionState::Failed => State::Damaged,
             },
             damage: partition.map_or_else(Vec::new, |partition| told(partition.damage())),
-            read_only: partition.is_some_and(|partition| partition.status().is_read_only),
-            scrubbed_at: partition.and_then(|partition| partition.scrubbed_at()),
+            read_only: snapshot.is_read_only,
+            scrubbed_at: snapshot.scrubbed_at,
             snapshot: last,
-            role,
-            source,
+            role: snapshot.role,
+            source: snapshot.source,
             lag_records: snapshot.lag.map(|lag| lag.records),
             lag_bytes: snapshot.lag.map(|lag| lag.bytes),
             lag_ms: snapshot.lag.and_then(|lag| lag.millis),

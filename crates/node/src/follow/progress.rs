@@ -23,6 +23,8 @@ pub(crate) struct Progress {
     /// Why it stopped, or waits.
     pub(super) trouble: RefCell<Option<Failure>>,
     pub(super) heard: Cell<Option<Heard>>,
+    /// When the source last gave a sign of life, or was first asked for one.
+    alive_at: Cell<Instant>,
     /// Segments that are received just now.
     pub(super) copying: RefCell<Option<Arc<transfer::Progress>>>,
     /// What was received before, since it began.
@@ -57,6 +59,7 @@ impl Progress {
             source: RefCell::default(),
             trouble: RefCell::default(),
             heard: Cell::new(None),
+            alive_at: Cell::new(rt::now()),
             copying: RefCell::default(),
             copied: Cell::default(),
             dropped: RefCell::default(),
@@ -74,10 +77,20 @@ impl Progress {
         ))
     }
 
+    /// Since when nothing was heard of a source that is to be heard. `None` once all is here that was
+    /// asked for, and while segments come as files: a source that gives nothing ends that.
+    pub(super) fn silent_since(&self) -> Option<Instant> {
+        match self.state.get() {
+            State::Done | State::Copying => None,
+            _ => Some(self.alive_at.get()),
+        }
+    }
+
     /// The source answered.
     pub(super) fn hear(&self, end: Offset, lag_bytes: u64) {
         let at = rt::now();
         self.heard.set(Some(Heard { at, end, lag_bytes }));
+        self.alive_at.set(at);
         *self.trouble.borrow_mut() = None;
     }
 
@@ -89,6 +102,7 @@ impl Progress {
             segments: before.segments + done.segments,
         });
         *self.copying.borrow_mut() = None;
+        self.alive_at.set(rt::now());
     }
 
     /// How many bytes and segments were received, and how many there are to receive.
@@ -124,5 +138,25 @@ impl Progress {
     pub(super) fn fail(&self, state: State, why: Failure) {
         self.state.set(state);
         *self.trouble.borrow_mut() = Some(why);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_silent_only_while_it_is_to_be_heard() {
+        let progress = Progress::new();
+        let begun = progress.silent_since().unwrap();
+        progress.hear(Offset::ZERO, 0);
+        let heard = progress.silent_since().unwrap();
+        assert!(begun <= heard);
+        progress.state.set(State::Copying);
+        assert_eq!(progress.silent_since(), None, "segments take their time");
+        progress.state.set(State::Stopped);
+        assert_eq!(progress.silent_since(), Some(heard), "it hears no more");
+        progress.state.set(State::Done);
+        assert_eq!(progress.silent_since(), None);
     }
 }

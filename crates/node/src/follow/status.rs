@@ -4,19 +4,26 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use corelog_protocol::message::replica_status::{self, Partition, Receiving};
+use corelog_record::{Offset, PartitionId, TopicId};
 use corelog_storage::format::replica::{Replica, Role};
 
 use super::followers::Follower;
 use super::task::Following;
+use crate::catalog::Topic;
 use crate::core::{Core, PartitionKey};
-use crate::metrics::Lag;
+use crate::metrics::{Lag, ReplicaSnapshot};
 use crate::rt;
-use corelog_record::{Offset, TopicId};
 
 impl Core {
     /// How far a partition of this core that is durable up to `durable` is behind its source.
     pub(crate) fn lag(&self, key: PartitionKey, durable: Offset) -> Option<Lag> {
         lag_of(&*self.followings.of(key)?, durable)
+    }
+
+    /// Milliseconds since the source of a partition of this core was heard, or first asked.
+    pub(crate) fn source_silent_millis(&self, key: PartitionKey) -> Option<u64> {
+        let following = self.followings.of(key)?;
+        following.progress.silent_since().map(since)
     }
 
     /// What the node is to a partition of this core, and the address that this names.
@@ -39,29 +46,59 @@ impl Core {
             return Vec::new();
         };
         let mine = topic.partitions().filter(|(_, owner)| *owner == self.id);
-        let told = mine.map(|(partition, _)| {
-            let key = PartitionKey {
-                topic: topic.id,
-                partition,
-            };
-            let replica = topic.replica(partition);
-            let end = self
-                .place(key)
-                .map_or(Offset::ZERO, |place| place.durable.offset);
-            let (role, source) = self.role(key, replica);
-            let mut told = Partition {
-                role,
-                source,
-                followers: self.told_followers(key, replica),
-                repairs: self.repairs.count(key),
-                ..Partition::owned(partition, end)
-            };
-            if let Some(following) = self.followings.of(key) {
-                tell_progress(&following, &mut told);
+        mine.map(|(partition, _)| self.told_replica(topic, partition))
+            .collect()
+    }
+
+    /// This core's partitions that follow another node's, are followed, or changed hands.
+    pub(crate) fn replica_snapshots(&self) -> Vec<ReplicaSnapshot> {
+        let routes = self.routes.borrow();
+        let mut told = Vec::new();
+        for topic in routes.topics() {
+            for (partition, _) in topic.partitions().filter(|(_, owner)| *owner == self.id) {
+                let key = PartitionKey {
+                    topic: topic.id,
+                    partition,
+                };
+                let replica = topic.replica(partition);
+                // Who is not known yet as a follower is heard all the same.
+                if replica.is_none() && self.followers.of(key).is_empty() {
+                    continue;
+                }
+                told.push(ReplicaSnapshot {
+                    topic: topic.name.clone(),
+                    core: self.id,
+                    sources: replica.map_or_else(Vec::new, |replica| replica.sources.clone()),
+                    until: replica.and_then(|replica| replica.until),
+                    rate: replica.and_then(|replica| replica.rate),
+                    status: self.told_replica(topic, partition),
+                });
             }
-            told
-        });
-        told.collect()
+        }
+        told
+    }
+
+    fn told_replica(&self, topic: &Topic, partition: PartitionId) -> Partition {
+        let key = PartitionKey {
+            topic: topic.id,
+            partition,
+        };
+        let replica = topic.replica(partition);
+        let end = self
+            .place(key)
+            .map_or(Offset::ZERO, |place| place.durable.offset);
+        let (role, source) = self.role(key, replica);
+        let mut told = Partition {
+            role,
+            source,
+            followers: self.told_followers(key, replica),
+            repairs: self.repairs.count(key),
+            ..Partition::owned(partition, end)
+        };
+        if let Some(following) = self.followings.of(key) {
+            tell_progress(&following, &mut told);
+        }
+        told
     }
 
     /// Who follows a partition: those that are remembered and were not heard yet, then those that were. A

@@ -1,20 +1,28 @@
 //! What a node counts: per-core counters that their core publishes by relaxed stores, read by
-//! anyone at any time, and the states of partitions, asked for by message.
+//! anyone at any time, and the states of cores, partitions and connections, asked for by message.
 //!
 //! No lock and no read-modify-write atomic: each counter has one writer, its core. What is read
 //! is a snapshot of each number, not of all numbers at one instant.
 
+mod connection;
 mod counters;
 mod histogram;
 mod partition;
+mod pulse;
 mod quarantine;
+mod replica;
 mod slow;
+mod topic;
 
+pub use connection::ConnectionSnapshot;
 pub use counters::{CoreSnapshot, Sample, SampleKind};
 pub use histogram::HistogramSnapshot;
 pub use partition::{Lag, PartitionSnapshot, PartitionState};
+pub use pulse::PulseSnapshot;
 pub use quarantine::QuarantineShare;
+pub use replica::ReplicaSnapshot;
 pub use slow::SlowAck;
+pub use topic::TopicSnapshot;
 
 pub(crate) use counters::{Counters, add, count_numbered, sub};
 pub(crate) use quarantine::shares;

@@ -1,6 +1,7 @@
 //! One partition's state as its core tells it.
 
-use corelog_record::{CoreId, LeaderEpoch, Offset, PartitionId, TopicName};
+use corelog_protocol::message::replica_status::Role;
+use corelog_record::{CoreId, LeaderEpoch, Offset, PartitionId, Timestamp, TopicName};
 
 /// One partition's state as its core tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +14,14 @@ pub struct PartitionSnapshot {
     pub core: CoreId,
     /// What may be done with it.
     pub state: PartitionState,
+    /// Damage at its end keeps it from taking writes.
+    pub is_read_only: bool,
+    /// How many ranges of offsets cannot be trusted.
+    pub damage_count: usize,
+    /// What the node is to it; a fenced one has another owner by now, whatever its state.
+    pub role: Role,
+    /// Where it is copied from, or who owns it.
+    pub source: Option<String>,
     /// The oldest readable offset.
     pub log_start: Offset,
     /// All below may be read.
@@ -31,6 +40,13 @@ pub struct PartitionSnapshot {
     pub parked_fetch_count: usize,
     /// How far it is behind its source; none for one that follows nobody, or has not heard it.
     pub lag: Option<Lag>,
+    /// Milliseconds since its source was heard, or since it was first asked; none for one that
+    /// follows nobody, is copied already, or receives whole segments.
+    pub source_silent_millis: Option<u64>,
+    /// When the last whole scrub of it ended; none if there was none.
+    pub scrubbed_at: Option<Timestamp>,
+    /// Milliseconds since then.
+    pub scrub_age_millis: Option<u64>,
 }
 
 /// How far a follower is behind its source, as far as that was heard.
@@ -63,6 +79,16 @@ pub enum PartitionState {
 }
 
 impl PartitionState {
+    /// Every state.
+    pub const ALL: [Self; 6] = [
+        Self::Serving,
+        Self::Opening,
+        Self::Fenced,
+        Self::Full,
+        Self::Damaged,
+        Self::Failed,
+    ];
+
     /// The word for it on the wire and in metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {

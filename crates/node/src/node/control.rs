@@ -12,9 +12,12 @@ use flume::{Receiver, Sender};
 
 use super::Addresses;
 use crate::catalog::{self, Admin, CatalogError, LastSnapshots, Topic};
-use crate::conn;
+use crate::conn::{self, Connections};
 use crate::core::{Core, Disk, PartitionKey, Shared};
-use crate::metrics::{Counters, PartitionSnapshot, SlowAck};
+use crate::metrics::{
+    ConnectionSnapshot, Counters, PartitionSnapshot, PulseSnapshot, ReplicaSnapshot, SlowAck,
+    TopicSnapshot,
+};
 use crate::router::{self, LaneEnds};
 use crate::rt::{self, Listener, Port};
 
@@ -38,12 +41,22 @@ pub(super) enum Control {
         addresses: Addresses,
         reply: Sender<io::Result<()>>,
     },
+    /// Tell how your loop goes.
+    Pulse { reply: Sender<PulseSnapshot> },
     /// Tell your partitions' states.
     Partitions {
         reply: Sender<Vec<PartitionSnapshot>>,
     },
     /// Tell your slowest acknowledgements.
     Slowest { reply: Sender<Vec<SlowAck>> },
+    /// Tell which of them are copies, or are copied.
+    Replicas { reply: Sender<Vec<ReplicaSnapshot>> },
+    /// Tell who is connected.
+    Connections {
+        reply: Sender<Vec<ConnectionSnapshot>>,
+    },
+    /// Tell the topics.
+    Topics { reply: Sender<Vec<TopicSnapshot>> },
     /// Take no more requests; answer what is in flight, within this time.
     Drain {
         timeout: Duration,
@@ -97,6 +110,7 @@ pub(super) async fn live(parts: Parts) {
     core.start_keepers();
     router::start_inboxes(&core, inboxes);
     let mut listeners = Vec::new();
+    let connections = Rc::new(Connections::default());
     while let Ok(told) = control.recv_async().await {
         // Whoever asked may have given up waiting: no answer is owed then.
         match told {
@@ -118,7 +132,7 @@ pub(super) async fn live(parts: Parts) {
                 reply,
             } => {
                 let _ = core.shared.addresses.set(addresses);
-                let _ = reply.send(listen(&core, [shared, own], &mut listeners));
+                let _ = reply.send(listen(&core, &connections, [shared, own], &mut listeners));
                 let topics: Vec<_> = core.routes.borrow().topics().cloned().collect();
                 for topic in &topics {
                     core.follow(topic);
@@ -128,12 +142,12 @@ pub(super) async fn live(parts: Parts) {
                     rt::spawn_background(Rc::clone(&core).keep_as_sources()).detach();
                 }
             }
-            Control::Partitions { reply } => {
-                let _ = reply.send(core.snapshot());
-            }
-            Control::Slowest { reply } => {
-                let _ = reply.send(core.slowest());
-            }
+            Control::Pulse { reply } => drop(reply.send(core.pulse())),
+            Control::Partitions { reply } => drop(reply.send(core.snapshot())),
+            Control::Replicas { reply } => drop(reply.send(core.replica_snapshots())),
+            Control::Connections { reply } => drop(reply.send(connections.snapshot(core.id))),
+            Control::Topics { reply } => drop(reply.send(core.topic_snapshots())),
+            Control::Slowest { reply } => drop(reply.send(core.slowest())),
             Control::Drain { timeout, reply } => {
                 drain(&core, &listeners, timeout).await;
                 let _ = reply.send(());
@@ -186,10 +200,21 @@ async fn recover(core: &Rc<Core>, topics: Vec<Arc<Topic>>) -> Recovered {
     Recovered { partitions, failed }
 }
 
-fn listen(core: &Rc<Core>, ports: [Port; 2], listeners: &mut Vec<Rc<Listener>>) -> io::Result<()> {
+fn listen(
+    core: &Rc<Core>,
+    connections: &Rc<Connections>,
+    ports: [Port; 2],
+    listeners: &mut Vec<Rc<Listener>>,
+) -> io::Result<()> {
     for port in ports {
         let listener = Rc::new(port.listen()?);
-        rt::spawn(conn::serve_listener(Rc::clone(core), Rc::clone(&listener))).detach();
+        let (core, connections) = (Rc::clone(core), Rc::clone(connections));
+        rt::spawn(conn::serve_listener(
+            core,
+            connections,
+            Rc::clone(&listener),
+        ))
+        .detach();
         listeners.push(listener);
     }
     Ok(())

@@ -71,12 +71,9 @@ pub(super) fn start(config: &NodeConfig) -> Result<Node, StartError> {
         .collect();
     let rates = Rates::of(config);
     let cores = Cores::start(config, id, &rates, &counters, io_memory_bytes, share)?;
-    let vitals = cores
-        .threads
-        .iter()
-        .map(|thread| Arc::clone(thread.vitals()))
-        .collect();
-    let watchdog = match Watchdog::start(vitals) {
+    let vitals = cores.threads.iter();
+    let vitals: Vec<_> = vitals.map(|thread| Arc::clone(thread.vitals())).collect();
+    let watchdog = match Watchdog::start(vitals.clone()) {
         Ok(watchdog) => watchdog,
         Err(source) => {
             let name = "watchdog";
@@ -107,6 +104,7 @@ pub(super) fn start(config: &NodeConfig) -> Result<Node, StartError> {
             addresses,
             report,
             counters,
+            vitals,
             controls,
             rates,
             data_dir: config.data_dir.clone(),

@@ -7,6 +7,7 @@
 //! blocking     what must not run on a core: the pool of directory threads
 //! vitals       what a core has outstanding, published for the watchdog
 //! guard        heartbeats that keep a core from sleeping on runnable tasks
+//! pulse        how a core's loop goes: time at work, lateness of its heartbeats
 //! pacemaker    the plain thread that wakes a core whose heartbeats all expired at once
 //! watchdog     the plain thread that notices a core that no longer turns
 //! port         a claimed TCP port, and sockets that share it
@@ -34,6 +35,7 @@ mod long;
 mod notify;
 mod pacemaker;
 mod port;
+mod pulse;
 mod semaphore;
 mod task;
 mod vitals;
@@ -48,6 +50,7 @@ pub use listener::Listener;
 pub use long::long;
 pub use notify::{Notified, Notify};
 pub use port::Port;
+pub use pulse::{Pulse, STALL, pulse};
 pub use semaphore::{Permit, Semaphore};
 pub use task::{Task, run_on, spawn, spawn_background, yield_if_needed};
 pub use vitals::{Outstanding, Vitals, Work, outstanding};

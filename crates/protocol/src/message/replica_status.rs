@@ -179,6 +179,21 @@ pub enum Role {
 }
 
 impl Role {
+    /// Every role that this version knows.
+    pub const ALL: [Self; 4] = [Self::Owner, Self::Follower, Self::HandingOver, Self::Fenced];
+
+    /// The word for it, as on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Follower => "follower",
+            Self::HandingOver => "handing_over",
+            Self::Fenced => "fenced",
+            Self::Unknown => "unknown",
+        }
+    }
+
     /// True for the role that is not worth a word.
     #[expect(
         clippy::trivially_copy_pass_by_ref,
@@ -209,4 +224,17 @@ pub enum State {
     /// A word that this version does not know.
     #[serde(other)]
     Unknown,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_word_for_a_role_is_the_one_on_the_wire() {
+        for role in Role::ALL {
+            let (wire, word) = (rmp_serde::to_vec(&role), rmp_serde::to_vec(role.as_str()));
+            assert_eq!(wire.unwrap(), word.unwrap());
+        }
+    }
 }

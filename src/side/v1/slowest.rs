@@ -1,13 +1,12 @@
 //! `/v1/slowest`: the slowest durable acknowledgements of the last hour, and where their time went.
 
-use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use corelog_node::metrics::SlowAck;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use super::{Stage, health};
+use super::super::{Stage, health};
 
 /// One of them; times in microseconds. See [`SlowAck`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -25,16 +24,14 @@ pub(crate) struct Row {
     pub(crate) reply_us: u64,
 }
 
-/// The rows, the slowest first, or 503 and why there are none.
+/// The rows, the slowest first.
 pub(super) async fn show(State(stage): State<Stage>) -> Response {
-    let told = async {
-        let handle = stage.handle()?;
-        health::in_time(handle.slowest()).await
-    };
-    match told.await {
-        Ok(slowest) => Json(slowest.iter().map(Row::of).collect::<Vec<_>>()).into_response(),
-        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
-    }
+    let asked = health::ask(&stage, async |handle| handle.slowest().await);
+    let told = asked.await.map(|(_handle, slowest)| {
+        let rows: Vec<_> = slowest.iter().map(Row::of).collect();
+        json!({ "slowest": rows })
+    });
+    super::answer(told)
 }
 
 impl Row {

@@ -1,0 +1,76 @@
+//! The connections of a core that are open, as operators are told of them.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use corelog_record::{CoreId, Timestamp};
+
+use super::link::Link;
+use crate::metrics::ConnectionSnapshot;
+use crate::rt;
+
+/// The open connections of a core, by number.
+#[derive(Default)]
+pub(crate) struct Connections {
+    open: RefCell<BTreeMap<u64, Rc<Link>>>,
+}
+
+/// What is told of one.
+#[derive(Debug)]
+pub(super) struct Traffic {
+    since: Timestamp,
+    /// What the client calls itself.
+    pub(super) client: RefCell<String>,
+    received_bytes: Cell<u64>,
+    sent_bytes: Cell<u64>,
+}
+
+impl Connections {
+    pub(super) fn begin(&self, link: &Rc<Link>) {
+        self.open.borrow_mut().insert(link.id, Rc::clone(link));
+    }
+
+    pub(super) fn end(&self, link: &Link) {
+        self.open.borrow_mut().remove(&link.id);
+    }
+
+    /// Every connection of this core, the oldest first.
+    pub(crate) fn snapshot(&self, core: CoreId) -> Vec<ConnectionSnapshot> {
+        let told = |link: &Rc<Link>| {
+            let traffic = &link.traffic;
+            ConnectionSnapshot {
+                core,
+                id: link.id,
+                peer: link.peer,
+                client: traffic.client.borrow().clone(),
+                since: traffic.since,
+                received_bytes: traffic.received_bytes.get(),
+                sent_bytes: traffic.sent_bytes.get(),
+                in_flight: link.in_flight_count(),
+            }
+        };
+        self.open.borrow().values().map(told).collect()
+    }
+}
+
+impl Traffic {
+    /// That of a connection that begins now.
+    pub(super) fn begin() -> Self {
+        Self {
+            since: rt::wall_clock(),
+            client: RefCell::default(),
+            received_bytes: Cell::new(0),
+            sent_bytes: Cell::new(0),
+        }
+    }
+
+    pub(super) fn received(&self, bytes: usize) {
+        let before = self.received_bytes.get();
+        self.received_bytes.set(before + bytes as u64);
+    }
+
+    pub(super) fn sent(&self, bytes: usize) {
+        self.sent_bytes.set(self.sent_bytes.get() + bytes as u64);
+    }
+}

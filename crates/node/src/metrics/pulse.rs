@@ -1,0 +1,26 @@
+//! How one core's loop goes, as the core tells it.
+
+use std::time::Duration;
+
+use corelog_record::CoreId;
+
+use super::histogram::HistogramSnapshot;
+
+/// How one core's loop goes, since the node was started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PulseSnapshot {
+    /// The core.
+    pub core: CoreId,
+    /// How long it was at work and not asleep.
+    pub busy: Duration,
+    /// How late its heartbeats came.
+    pub late_us: HistogramSnapshot,
+    /// The longest of it.
+    pub late_max: Duration,
+    /// Heartbeats that came more than 100 ms late.
+    pub stalls: u64,
+    /// Times that it had work outstanding and did not turn for a second.
+    pub stuck: u64,
+    /// Times that work took seconds on a core that turned.
+    pub slow_work: u64,
+}

@@ -1,0 +1,108 @@
+//! `/metrics`: what the cores count and what their partitions are, for Prometheus.
+//!
+//! ```text
+//! process     the process, its disk and its quarantine
+//! cores       what each core counts, how its loop goes, how many partitions are in which state
+//! partitions  a series for each partition; a node of very many may do without
+//! ```
+
+mod cores;
+mod partitions;
+mod process;
+
+use std::time::SystemTime;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use corelog_node::Handle;
+use corelog_node::metrics::{CoreSnapshot, PartitionSnapshot, PulseSnapshot, QuarantineShare};
+use corelog_node::sys::probe::Space;
+
+use super::exposition::{Format, Page};
+use super::{Stage, health};
+
+/// All that a page is made of.
+struct Told {
+    started: SystemTime,
+    cores: Vec<CoreSnapshot>,
+    pulses: Vec<PulseSnapshot>,
+    partitions: Vec<PartitionSnapshot>,
+    quarantine: Vec<QuarantineShare>,
+    space: Option<Space>,
+}
+
+/// The page, or 503 and why there is none.
+pub(super) async fn show(State(stage): State<Stage>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT);
+    let format = Format::preferred(accept.and_then(|accept| accept.to_str().ok()));
+    let asked = health::ask(&stage, async |handle| {
+        Ok((handle.pulses().await?, handle.partitions().await?))
+    });
+    match asked.await {
+        Ok((handle, (pulses, partitions))) => {
+            let told = Told {
+                started: stage.started,
+                cores: handle.counters(),
+                pulses,
+                partitions,
+                quarantine: quarantine(&handle).await,
+                space: space(&handle).await,
+            };
+            let text = page(&told, format, stage.tells_partitions);
+            ([(header::CONTENT_TYPE, format.content_type())], text).into_response()
+        }
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+    }
+}
+
+fn page(told: &Told, format: Format, tells_partitions: bool) -> String {
+    let mut page = Page::new(format);
+    process::process(&mut page, told.started);
+    process::space(&mut page, told.space);
+    process::quarantine(&mut page, &told.quarantine);
+    cores::numbers(&mut page, &told.cores);
+    cores::requests(&mut page, &told.cores);
+    cores::errors(&mut page, &told.cores);
+    cores::sync_seconds(&mut page, &told.cores);
+    cores::pulses(&mut page, &told.pulses);
+    cores::partition_counts(&mut page, told.pulses.len(), &told.partitions);
+    cores::worst(&mut page, &told.partitions);
+    if tells_partitions {
+        partitions::numbers(&mut page, &told.partitions);
+        partitions::replicas(&mut page, &told.partitions);
+        partitions::words(&mut page, &told.partitions);
+    }
+    page.into_text()
+}
+
+/// What the quarantine holds; nothing where it cannot be listed.
+pub(super) async fn quarantine(handle: &Handle) -> Vec<QuarantineShare> {
+    let handle = handle.clone();
+    let listed = health::apart(move || {
+        let listed = handle.quarantine();
+        let failed =
+            |error| tracing::warn!(%error, "the quarantine cannot be listed for the metrics");
+        listed.map_err(failed).ok()
+    });
+    listed.await.unwrap_or_default()
+}
+
+/// The room on the disk; nothing where the kernel does not tell.
+pub(super) async fn space(handle: &Handle) -> Option<Space> {
+    let handle = handle.clone();
+    health::apart(move || {
+        let failed = |error| tracing::warn!(%error, "the room on the disk is not known");
+        handle.space().map_err(failed).ok()
+    })
+    .await
+}
+
+/// Microseconds as the seconds that Prometheus counts in.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a metric; 2^53 microseconds are 285 years"
+)]
+fn seconds(us: u64) -> f64 {
+    us as f64 / 1e6
+}

@@ -1,0 +1,142 @@
+//! A series for each partition.
+
+use std::fmt::Display;
+
+use corelog_node::metrics::{Lag, PartitionSnapshot};
+
+use super::super::exposition::{Kind, Page};
+use super::seconds;
+
+/// Offsets, sizes, and what waits there.
+pub(super) fn numbers(page: &mut Page, partitions: &[PartitionSnapshot]) {
+    type Number = fn(&PartitionSnapshot) -> u64;
+    let families: [(&str, &str, Number); 8] = [
+        ("log_start", "The oldest readable offset.", |p| {
+            p.log_start.get()
+        }),
+        ("high_watermark", "All below may be read.", |p| {
+            p.high_watermark.get()
+        }),
+        ("durable", "All below was synced to disk.", |p| {
+            p.durable.get()
+        }),
+        ("log_end", "The next offset to be assigned.", |p| {
+            p.log_end.get()
+        }),
+        ("segments", "Segments of the log.", |p| {
+            p.segment_count as u64
+        }),
+        ("store_bytes", "Bytes of all stores.", |p| p.store_bytes),
+        ("parked_fetches", "Long polls waiting at its end.", |p| {
+            p.parked_fetch_count as u64
+        }),
+        (
+            "read_only",
+            "1 if it takes no appends because of damage at its end.",
+            |p| u64::from(p.is_read_only),
+        ),
+    ];
+    for (name, help, number) in families {
+        of_each(page, partitions, (name, help), |partition| {
+            Some(number(partition))
+        });
+    }
+    let family = (
+        "scrub_age_seconds",
+        "How long ago its last whole scrub ended; nothing if there was none.",
+    );
+    of_each(page, partitions, family, |partition| {
+        partition.scrub_age_millis.map(from_millis)
+    });
+}
+
+/// How far those are behind that follow a source, as far as is known, and if it is heard.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "metrics; 2^53 bytes are 9 petabytes"
+)]
+pub(super) fn replicas(page: &mut Page, partitions: &[PartitionSnapshot]) {
+    type Behind = fn(&Lag) -> Option<f64>;
+    let families: [(&str, &str, Behind); 3] = [
+        (
+            "lag_records",
+            "Records that its source has and it has not.",
+            |lag| Some(lag.records as f64),
+        ),
+        (
+            "lag_bytes",
+            "About how many bytes of batches they are.",
+            |lag| Some(lag.bytes as f64),
+        ),
+        (
+            "lag_seconds",
+            "Since when it was not level with its source.",
+            |lag| lag.millis.map(from_millis),
+        ),
+    ];
+    for (name, help, behind) in families {
+        let number = |partition: &PartitionSnapshot| partition.lag.as_ref().and_then(behind);
+        of_each(page, partitions, (name, help), number);
+    }
+    let family = (
+        "source_silent_seconds",
+        "How long ago its source was last heard, or first asked if it never was.",
+    );
+    of_each(page, partitions, family, |partition| {
+        partition.source_silent_millis.map(from_millis)
+    });
+}
+
+/// State and role, a series each with the word for it.
+pub(super) fn words(page: &mut Page, partitions: &[PartitionSnapshot]) {
+    type Word = fn(&PartitionSnapshot) -> &'static str;
+    let families: [(&str, &str, Word); 2] = [
+        ("state", "1 for the state each partition is in.", |p| {
+            p.state.as_str()
+        }),
+        (
+            "role",
+            "1 for what the node is to each partition; fenced: another node owns it by now.",
+            |p| p.role.as_str(),
+        ),
+    ];
+    for (label, help, word) in families {
+        let name = format!("corelog_partition_{label}");
+        page.family(&name, Kind::Gauge, help);
+        for partition in partitions {
+            let id = partition.partition.to_string();
+            let topic = partition.topic.as_str();
+            let labels = [
+                ("topic", topic),
+                ("partition", &*id),
+                (label, word(partition)),
+            ];
+            page.sample(&name, &labels, 1);
+        }
+    }
+}
+
+/// A gauge of those partitions that have the number.
+fn of_each<N: Display>(
+    page: &mut Page,
+    partitions: &[PartitionSnapshot],
+    (name, help): (&str, &str),
+    number: impl Fn(&PartitionSnapshot) -> Option<N>,
+) {
+    let name = format!("corelog_partition_{name}");
+    page.family(&name, Kind::Gauge, help);
+    for partition in partitions {
+        let id = partition.partition.to_string();
+        let labels = [
+            ("topic", partition.topic.as_str()),
+            ("partition", id.as_str()),
+        ];
+        if let Some(number) = number(partition) {
+            page.sample(&name, &labels, number);
+        }
+    }
+}
+
+fn from_millis(millis: u64) -> f64 {
+    seconds(millis.saturating_mul(1_000))
+}

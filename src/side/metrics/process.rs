@@ -1,0 +1,85 @@
+//! The process, the disk below it, and what it moved aside.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use corelog_node::metrics::QuarantineShare;
+use corelog_node::sys::probe::Space;
+
+use super::super::exposition::{Kind, Page};
+
+/// Which version runs, since when, and in how much memory.
+pub(super) fn process(page: &mut Page, started: SystemTime) {
+    page.family("corelog_build_info", Kind::Gauge, "The version that runs.");
+    page.sample(
+        "corelog_build_info",
+        &[("version", env!("CARGO_PKG_VERSION"))],
+        1,
+    );
+    // The name that every exporter has for it.
+    let name = "process_start_time_seconds";
+    page.family(
+        name,
+        Kind::Gauge,
+        "When the process was started, in seconds since the Unix epoch.",
+    );
+    let since_epoch = started.duration_since(UNIX_EPOCH).unwrap_or_default();
+    page.sample(name, &[], since_epoch.as_secs_f64());
+    if let Some(bytes) = resident_bytes() {
+        page.family(
+            "corelog_resident_bytes",
+            Kind::Gauge,
+            "Resident memory of the process.",
+        );
+        page.sample("corelog_resident_bytes", &[], bytes);
+    }
+}
+
+/// The room on the disk under the data directory.
+pub(super) fn space(page: &mut Page, space: Option<Space>) {
+    let Some(space) = space else { return };
+    for (name, help, size) in [
+        (
+            "corelog_disk_free_bytes",
+            "Room that is left for the node on the file system of its data directory.",
+            space.free,
+        ),
+        (
+            "corelog_disk_total_bytes",
+            "The size of that file system.",
+            space.total,
+        ),
+    ] {
+        page.family(name, Kind::Gauge, help);
+        page.sample(name, &[], size.bytes());
+    }
+}
+
+/// What the quarantine holds, by reason.
+pub(super) fn quarantine(page: &mut Page, quarantine: &[QuarantineShare]) {
+    type Number = fn(&QuarantineShare) -> u64;
+    let families: [(&str, &str, Number); 2] = [
+        ("files", "Files in quarantine, by reason.", |share| {
+            share.files
+        }),
+        ("bytes", "Bytes in quarantine, by reason.", |share| {
+            share.bytes
+        }),
+    ];
+    for (name, help, number) in families {
+        let name = format!("corelog_quarantine_{name}");
+        page.family(&name, Kind::Gauge, help);
+        for share in quarantine {
+            page.sample(&name, &[("reason", share.reason)], number(share));
+        }
+    }
+}
+
+/// From `/proc/self/status` (proc(5)): a line `VmRSS: 1234 kB`.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let rest = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = rest.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}

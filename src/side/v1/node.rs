@@ -1,0 +1,86 @@
+//! `/v1/node`: the process, its disk, its cores.
+
+use std::time::SystemTime;
+
+use axum::extract::State;
+use axum::response::Response;
+use corelog_node::Handle;
+use corelog_node::metrics::{CoreSnapshot, PulseSnapshot};
+use corelog_record::Timestamp;
+use serde_json::{Value, json};
+
+use super::super::{Stage, health, metrics};
+use crate::quantity::rfc3339;
+
+pub(super) async fn show(State(stage): State<Stage>) -> Response {
+    let asked = health::ask(&stage, async |handle| handle.pulses().await);
+    let told = match asked.await {
+        Ok((handle, pulses)) => Ok(node(&stage, &handle, &pulses).await),
+        Err(why) => Err(why),
+    };
+    super::answer(told)
+}
+
+async fn node(stage: &Stage, handle: &Handle, pulses: &[PulseSnapshot]) -> Value {
+    let (addresses, report) = (handle.addresses(), handle.report());
+    let counters = handle.counters();
+    let cores = pulses.iter().zip(&counters).zip(&addresses.cores);
+    let cores = cores.zip(&addresses.advertised_cores);
+    let cores: Vec<_> = cores
+        .map(|(((pulse, counters), address), advertised)| {
+            let mut told = core(pulse, counters);
+            told["address"] = json!(address);
+            told["advertised"] = json!(advertised);
+            told
+        })
+        .collect();
+    let quarantine = metrics::quarantine(handle).await;
+    let quarantine = quarantine
+        .iter()
+        .map(|share| json!({ "reason": share.reason, "files": share.files, "bytes": share.bytes }));
+    let space = metrics::space(handle).await;
+    json!({
+        "node": handle.node_id().to_string(),
+        "version": env!("CARGO_PKG_VERSION"),
+        "started": rfc3339(timestamp(stage.started)),
+        "data_dir": handle.data_dir(),
+        "listen": addresses.listen,
+        "advertised": addresses.advertised,
+        "cores": cores,
+        "disk": space.map(|space| json!({
+            "free_bytes": space.free.bytes(),
+            "total_bytes": space.total.bytes(),
+        })),
+        "quarantine": quarantine.collect::<Vec<_>>(),
+        "start": {
+            "topics": report.topics,
+            "unreadable_topics": report.unreadable,
+            "partitions": report.partitions,
+            "failed_partitions": report.failed,
+            "recovery_ms": u64::try_from(report.recovery.as_millis()).unwrap_or(u64::MAX),
+        },
+    })
+}
+
+fn core(pulse: &PulseSnapshot, counters: &CoreSnapshot) -> Value {
+    let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    json!({
+        "core": pulse.core.get(),
+        "partitions": counters.partitions,
+        "fenced_partitions": counters.fenced_partitions,
+        "connections": counters.connections,
+        "in_flight_requests": counters.in_flight_requests,
+        "parked_fetches": counters.parked_fetches,
+        "busy_ms": millis(pulse.busy),
+        "late_max_ms": millis(pulse.late_max),
+        "stalls": pulse.stalls,
+        "stuck": pulse.stuck,
+        "slow_work": pulse.slow_work,
+    })
+}
+
+fn timestamp(time: SystemTime) -> Timestamp {
+    let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH);
+    let millis = since_epoch.unwrap_or_default().as_millis();
+    Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
+}
