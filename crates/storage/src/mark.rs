@@ -137,13 +137,15 @@ impl<D: Dir> Mark<D> {
 /// The sound slot with the highest sequence of the mark in `dir`, if there is a mark.
 async fn read_last<D: Dir>(dir: &D) -> Result<Option<Option<Slot>>, Error> {
     let at = || At::new(dir, NAME);
-    let bytes = match dir.read(NAME, READ_BYTES_MAX).await {
+    let mut bytes = match dir.read(NAME, READ_BYTES_MAX).await {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         // Not a mark, whatever it is.
         Err(error) if error.kind() == io::ErrorKind::FileTooLarge => return Ok(Some(None)),
         Err(error) => return Err(at().io("read", error)),
     };
+    // What is missing of a slot is zeros once the other one is written: it says the same before.
+    bytes.resize(bytes.len().max(FILE_BYTES), 0);
     let mut last: Option<Slot> = None;
     for slot in bytes.chunks(SLOT_BYTES).take(FILE_BYTES / SLOT_BYTES) {
         match Slot::decode(slot) {

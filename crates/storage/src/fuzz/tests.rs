@@ -163,6 +163,30 @@ fn a_log_ends_where_its_empty_store_begins_whatever_a_bad_batch_counts() {
     (super::target("recovery").run)(&[[1].as_slice(), changes.as_flattened()].concat());
 }
 
+/// A mark was cut within a version that had rotted. The cut slot was passed over, until the other one was
+/// written: with the zeros that came between, it was one of a later version, and the log opened no more.
+#[test]
+fn a_cut_mark_says_the_same_before_and_after_it_is_written() {
+    let changes = [
+        [6, 1, 1, 31],
+        [16, 127, 0, 31],
+        [6, 87, 83, 0],
+        [0, 0, 0, 0],
+        [0, 0, 0, 0],
+        [0, 0, 0, 0],
+        [0, 0, 0, 0],
+        [0, 0, 0, 0],
+        [0, 0, 0, 0],
+        [0, 0, 0, 0],
+        [0, 0, 0, 0],
+        [0, 0, 0, 0],
+        [0, 0, 0, 0],
+        [87, 87, 87, 31],
+        [6, 87, 255, 255],
+    ];
+    (super::target("recovery").run)(&[[6].as_slice(), changes.as_flattened()].concat());
+}
+
 #[test]
 fn each_target_has_its_own_name() {
     for target in TARGETS {

@@ -100,7 +100,7 @@ impl<D: Dir> Log<D> {
     /// Dropping the segments at the front that ended where the log starts before their end was known: a
     /// user moved the log start to the end of the active one, which was rolled and sealed later.
     pub(super) fn plan_left_below(&mut self, now: Timestamp) -> Option<Work<D>> {
-        if now < self.seal_retry_at || !self.is_any_left_below() {
+        if now < self.seal_retry_at || self.is_add_waiting() || !self.is_any_left_below() {
             return None;
         }
         let start = self.log_start;
@@ -187,6 +187,10 @@ impl<D: Dir> Log<D> {
             self.discard(segment);
         }
         assert!(!self.segments.is_empty(), "the active segment stays");
+        // Nobody may read them any more, whoever would have come by.
+        if let Some(first) = self.segments.front() {
+            self.tail.forget_below(first.base.offset);
+        }
         self.sums = Sums::over(&self.segments);
         self.log_start = start;
         self.damage.retain(|damage| start < damage.to);

@@ -308,6 +308,11 @@ impl<D: Dir> Log<D> {
         self.tail.shrink(bytes);
     }
 
+    /// Gives the oldest buffer of the tail back. Returns how many are left.
+    pub fn shed_tail(&mut self) -> usize {
+        self.tail.shed()
+    }
+
     /// Changes how the log behaves from now on.
     pub fn set_options(&mut self, options: Options) {
         self.options = options;

@@ -226,6 +226,24 @@ impl<D: Dir> Tail<D> {
         }
     }
 
+    /// Lets go of flushed chunks of segments that begin below `segment`: they have gone.
+    pub(crate) fn forget_below(&mut self, segment: Offset) {
+        while let Some(chunk) = self.retained.front()
+            && chunk.segment < segment
+        {
+            self.retained_bytes -= chunk.alloc_bytes;
+            self.retained.pop_front();
+        }
+    }
+
+    /// Lets the oldest flushed chunk go. Returns how many are left.
+    pub(crate) fn shed(&mut self) -> usize {
+        if let Some(chunk) = self.retained.pop_front() {
+            self.retained_bytes -= chunk.alloc_bytes;
+        }
+        self.retained.len()
+    }
+
     /// Forgets everything: the log was cut, and goes on in a new store. Nothing is pending.
     pub(crate) fn reset(&mut self) {
         assert!(
