@@ -20,7 +20,7 @@ pub(super) struct Receive {
     /// How many bytes the next frame needs at least.
     needed: usize,
     decoder: Decoder,
-    /// The last read took all the room there was: there may be more.
+    /// The last read filled the buffer: there may be more.
     was_filled: bool,
     /// The core's room for what the buffer has beyond `SMALL_BYTES`.
     room: Option<Permit>,
@@ -127,6 +127,7 @@ impl Receive {
             true => self.buffer.len().min(self.needed + SMALL_BYTES),
             false => self.buffer.len(),
         };
+        assert!(self.end < bound, "a read of nothing looks like the end");
         &mut self.buffer[self.end..bound]
     }
 

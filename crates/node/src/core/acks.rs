@@ -208,7 +208,7 @@ impl<T> Queue<T> {
                 timed,
             } => {
                 let outcome = board.outcome(answer.end, *seen)?;
-                if let (Outcome::Durable, Some(flush)) = (outcome, board.flush()) {
+                if let (Outcome::Durable, Some(flush)) = (outcome, board.flush_of(answer.end)) {
                     timed.answered(flush, answer);
                 }
                 Some(told(outcome, answer))

@@ -3,12 +3,16 @@
 //! back: a log whose end is cut gets another board.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use corelog_record::Offset;
 
 use super::slowest::Flushing;
 use crate::rt::Notify;
+
+/// So many flushes are remembered for acknowledgements that leave late.
+const FLUSHES_KEPT: usize = 16;
 
 /// Why an acknowledgement will not come although the records were appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +43,10 @@ pub(crate) struct Board {
     watchers: RefCell<Vec<Notify>>,
     /// How often the board changed.
     changes: Cell<u64>,
-    /// The flush that made the last of it durable.
-    flush: Cell<Option<Flushing>>,
+    /// The flush that has just ended.
+    landed: Cell<Option<Flushing>>,
+    /// What the last flushes made durable, up to where.
+    flushes: RefCell<VecDeque<(Offset, Flushing)>>,
 }
 
 /// A change of a board that somebody waits for.
@@ -92,14 +98,16 @@ impl Board {
         }
     }
 
-    /// A flush has ended; what it made durable is told next.
+    /// A flush has ended; what it made durable is told next, if it did.
     pub(super) fn landed(&self, flush: Flushing) {
-        self.flush.set(Some(flush));
+        self.landed.set(Some(flush));
     }
 
-    /// The flush that ended last.
-    pub(super) fn flush(&self) -> Option<Flushing> {
-        self.flush.get()
+    /// The flush that made what ends at `end` durable, if that was lately.
+    pub(super) fn flush_of(&self, end: Offset) -> Option<Flushing> {
+        let flushes = self.flushes.borrow();
+        let covers = |(durable, _): &&(Offset, Flushing)| end <= *durable;
+        flushes.iter().find(covers).map(|(_, flush)| *flush)
     }
 
     /// All below `durable` is on disk.
@@ -109,6 +117,13 @@ impl Board {
             "durable moved back on its board"
         );
         self.durable.set(durable);
+        if let Some(flush) = self.landed.take() {
+            let mut flushes = self.flushes.borrow_mut();
+            if flushes.len() == FLUSHES_KEPT {
+                flushes.pop_front();
+            }
+            flushes.push_back((durable, flush));
+        }
         self.wake();
     }
 
@@ -142,6 +157,32 @@ mod tests {
         board.advance(offset(4));
         assert_eq!(board.outcome(offset(4), seen), Some(Outcome::Durable));
         assert_eq!(board.outcome(offset(5), seen), None);
+    }
+
+    #[test]
+    fn the_flush_that_covers_an_offset_is_told_while_it_is_remembered() {
+        let board = Board::default();
+        let begun = crate::rt::now();
+        let flush = |number: u64| {
+            let at = begun + std::time::Duration::from_secs(number);
+            Flushing {
+                began: at,
+                ended: at,
+            }
+        };
+        for number in 1..=20 {
+            board.landed(flush(number));
+            board.advance(offset(10 * number));
+        }
+        let began = |end| board.flush_of(offset(end)).map(|flush| flush.began);
+        assert_eq!(began(95), Some(flush(10).began));
+        assert_eq!(began(100), Some(flush(10).began));
+        assert_eq!(began(201), None);
+        assert_eq!(
+            began(1),
+            Some(flush(5).began),
+            "the oldest that is remembered"
+        );
     }
 
     #[test]

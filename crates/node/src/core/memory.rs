@@ -2,6 +2,7 @@
 //! their way to the disk, and flushed batches kept for readers of the tail.
 
 use std::cell::Cell;
+use std::collections::BinaryHeap;
 
 use super::slots::{Slot, SlotId};
 use super::state::Core;
@@ -44,34 +45,38 @@ impl Core {
         }
         // A little more goes than has to, so that this is seldom.
         let wanted = self.memory.kept_bytes_max / 8 * 7;
-        let ids = slots.ids();
-        let kept = ids.iter().filter_map(|id| slots.get(*id));
-        let level = level_of(kept.map(|slot| slot.held.kept_bytes).collect(), wanted);
-        for id in ids {
-            if let Some(slot) = slots.get_mut(id)
-                && level < slot.held.kept_bytes
-            {
-                if let Some(partition) = slot.partition_mut() {
-                    partition.shrink_tail(level);
-                }
-                self.memory.weigh(slot);
+        let excess = self.memory.kept_bytes.get() - wanted;
+        let ids = slots.ids().into_iter();
+        let kept = ids.filter_map(|id| Some((slots.get(id)?.held.kept_bytes, id)));
+        let kept = kept.filter(|(bytes, _)| *bytes > 0).collect();
+        let_go(kept, excess, |which| {
+            let slot = slots.get_mut(*which)?;
+            if let Some(partition) = slot.partition_mut() {
+                partition.shed_tail();
             }
-        }
+            self.memory.weigh(slot);
+            Some(slot.held.kept_bytes)
+        });
     }
 }
 
-/// The most that each may keep so that all together keep `wanted` bytes: who keeps less is left alone.
-fn level_of(mut kept: Vec<usize>, wanted: usize) -> usize {
-    kept.sort_unstable();
-    let (mut left, mut count) = (wanted, kept.len());
-    for bytes in kept {
-        if left / count < bytes {
-            return left / count;
+/// Has whoever keeps most let go of its oldest, again and again, until `excess` bytes less are kept.
+/// `shed` gives what is kept after it.
+fn let_go<K: Ord>(
+    mut kept: BinaryHeap<(usize, K)>,
+    excess: usize,
+    mut shed: impl FnMut(&K) -> Option<usize>,
+) {
+    let mut left = excess;
+    while left > 0
+        && let Some((before, who)) = kept.pop()
+    {
+        let after = shed(&who).unwrap_or_default();
+        left = left.saturating_sub(before.saturating_sub(after));
+        if 0 < after && after < before {
+            kept.push((after, who));
         }
-        left -= bytes;
-        count -= 1;
     }
-    usize::MAX
 }
 
 impl Memory {
@@ -119,33 +124,52 @@ impl Memory {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use super::*;
 
-    #[test]
-    fn who_keeps_most_lets_go_first_and_who_keeps_little_is_left_alone() {
-        assert_eq!(level_of(vec![100], 80), 80);
-        assert_eq!(level_of(vec![100, 1, 1], 80), 78);
-        assert_eq!(level_of(vec![60, 50, 10], 90), 40);
-        assert_eq!(level_of(vec![10, 20], 90), usize::MAX);
-        assert_eq!(level_of(vec![30, 30, 30], 0), 0);
-        assert_eq!(level_of(Vec::new(), 0), usize::MAX);
+    /// What is left of chunks by owner after `excess` bytes had to go.
+    fn left(mut chunks: Vec<VecDeque<usize>>, excess: usize) -> Vec<VecDeque<usize>> {
+        let bytes = |chunks: &VecDeque<usize>| chunks.iter().sum::<usize>();
+        let kept = chunks.iter().enumerate();
+        let kept = kept.map(|(who, chunks)| (bytes(chunks), who)).collect();
+        let_go(kept, excess, |who| {
+            chunks[*who].pop_front();
+            Some(bytes(&chunks[*who]))
+        });
+        chunks
     }
 
     #[test]
-    fn together_they_keep_what_is_wanted_whatever_each_kept() {
+    fn who_keeps_most_lets_go_of_its_oldest_and_who_keeps_little_is_left_alone() {
+        let after = left(vec![[4, 4, 4].into(), [1].into(), [2, 3].into()], 6);
+        assert_eq!(after, vec![VecDeque::from([4]), [1].into(), [2, 3].into()]);
+    }
+
+    #[test]
+    fn no_more_goes_than_has_to_also_where_each_keeps_one_chunk() {
+        let after = left(vec![[4].into(); 17], 12);
+        assert_eq!(after.iter().filter(|chunks| chunks.is_empty()).count(), 3);
+        assert_eq!(left(vec![[4].into()], 100), vec![VecDeque::new()]);
+        assert!(left(Vec::new(), 1).is_empty());
+    }
+
+    #[test]
+    fn at_most_one_chunk_too_many_goes() {
         let mut random = fastrand::Rng::with_seed(7);
         for _ in 0..1_000 {
-            let kept: Vec<_> = (0..random.usize(1..50))
-                .map(|_| random.usize(0..1_000))
-                .collect();
-            let wanted = random.usize(0..kept.iter().sum::<usize>() + 1);
-            let level = level_of(kept.clone(), wanted);
-            let after: usize = kept.iter().map(|bytes| level.min(*bytes)).sum();
-            // Less by what a whole share cannot divide.
-            assert!(
-                after <= wanted && wanted < after + kept.len().max(1),
-                "{kept:?} {wanted}"
-            );
+            let chunks = |random: &mut fastrand::Rng| {
+                let count = random.usize(0..9);
+                (0..count)
+                    .map(|_| random.usize(1..100))
+                    .collect::<VecDeque<_>>()
+            };
+            let owners = random.usize(1..20);
+            let before: Vec<_> = (0..owners).map(|_| chunks(&mut random)).collect();
+            let sum = |all: &[VecDeque<usize>]| all.iter().flatten().sum::<usize>();
+            let excess = random.usize(0..=sum(&before));
+            let gone = sum(&before) - sum(&left(before.clone(), excess));
+            assert!(excess <= gone && gone < excess + 100, "{before:?} {excess}");
         }
     }
 }

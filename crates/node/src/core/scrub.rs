@@ -140,8 +140,10 @@ impl Core {
 
     /// One pass over one partition.
     async fn scrub_pass(self: &Rc<Self>, id: SlotId) {
+        let mut is_asked = false;
         if let Some(slot) = self.slots.borrow_mut().get_mut(id) {
             let tried = slot.scrub.tried;
+            is_asked = slot.scrub.is_wanted;
             slot.scrub = Scrubbing {
                 is_running: true,
                 tried,
@@ -149,7 +151,8 @@ impl Core {
             };
         }
         let (mut reached, mut outcome) = (Outcome::Whole, Outcome::Stopped);
-        while !self.is_stopping.get() {
+        // One that nobody asked for ends where scrubbing is turned off.
+        while !self.is_stopping.get() && (is_asked || self.shared.scrub_rate.get() > 0) {
             let begun = rt::now();
             let scrubbed = match self.scrub_piece(id).await {
                 Piece::Read(scrubbed) => scrubbed,

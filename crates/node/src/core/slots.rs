@@ -22,7 +22,7 @@ pub(crate) struct PartitionKey {
 }
 
 /// Names a partition on its own core.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct SlotId(u32);
 
 /// Where one partition lives.

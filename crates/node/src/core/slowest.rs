@@ -15,8 +15,8 @@ use crate::rt;
 
 /// So many are kept …
 const KEPT_COUNT: usize = 64;
-/// … for so long, in milliseconds.
-const KEPT_MS: i64 = 60 * 60 * 1000;
+/// … for so long.
+const KEPT_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// The slowest of the last hour.
 #[derive(Debug, Default)]
@@ -24,8 +24,8 @@ pub(crate) struct Slowest {
     /// By how long they took, told apart by a number.
     kept: RefCell<BTreeMap<(Duration, u64), Slow>>,
     last: Cell<u64>,
-    /// What takes no longer is not kept: there is no room.
-    bar: Cell<Duration>,
+    /// What takes no longer is not kept until then: there is no room.
+    bar: Cell<Option<(Duration, Instant)>>,
 }
 
 /// One of them.
@@ -34,6 +34,8 @@ pub(crate) struct Slow {
     pub(crate) key: PartitionKey,
     pub(crate) answer: produce::Answer,
     pub(crate) answered: Timestamp,
+    /// When that was, for its age.
+    pub(crate) at: Instant,
     pub(crate) queue: Duration,
     pub(crate) group: Duration,
     pub(crate) sync: Duration,
@@ -82,7 +84,7 @@ impl Timed {
     /// Its answer is due, since the flush that made it durable ended.
     pub(super) fn answered(&self, flush: Flushing, answer: &produce::Answer) {
         let now = rt::now();
-        if now - self.taken <= self.slowest.bar.get() {
+        if self.slowest.is_below_bar(now - self.taken, now) {
             return;
         }
         let began = flush.began.max(self.appended);
@@ -91,6 +93,7 @@ impl Timed {
             key: self.key,
             answer: answer.clone(),
             answered: rt::wall_clock(),
+            at: now,
             queue: self.appended - self.taken,
             group: began - self.appended,
             sync: ended - began,
@@ -102,12 +105,17 @@ impl Timed {
 impl Slowest {
     /// The slowest first.
     pub(crate) fn told(&self) -> Vec<Slow> {
-        self.forget(rt::wall_clock());
+        self.forget(rt::now());
         self.kept.borrow().values().rev().cloned().collect()
     }
 
+    fn is_below_bar(&self, took: Duration, now: Instant) -> bool {
+        let bar = self.bar.get();
+        bar.is_some_and(|(bar, until)| took <= bar && now < until)
+    }
+
     fn keep(&self, slow: Slow) {
-        self.forget(slow.answered);
+        self.forget(slow.at);
         self.last.set(self.last.get() + 1);
         let total = slow.queue + slow.group + slow.sync + slow.reply;
         let mut kept = self.kept.borrow_mut();
@@ -115,21 +123,16 @@ impl Slowest {
         if kept.len() > KEPT_COUNT {
             kept.pop_first();
         }
-        if kept.len() == KEPT_COUNT {
-            let fastest = kept.first_key_value().map(|((took, _), _)| *took);
-            self.bar.set(fastest.unwrap_or_default());
-        }
+        let fastest = kept.first_key_value().map(|((took, _), _)| *took);
+        let oldest = kept.values().map(|slow| slow.at).min();
+        let bar = fastest.zip(oldest.map(|oldest| oldest + KEPT_FOR));
+        self.bar.set(bar.filter(|_| kept.len() == KEPT_COUNT));
     }
 
     /// Forgets those of more than an hour ago.
-    fn forget(&self, now: Timestamp) {
-        let oldest = now.saturating_sub_millis(KEPT_MS);
+    fn forget(&self, now: Instant) {
         let mut kept = self.kept.borrow_mut();
-        let count = kept.len();
-        kept.retain(|_, slow| oldest <= slow.answered);
-        if kept.len() < count {
-            self.bar.set(Duration::ZERO);
-        }
+        kept.retain(|_, slow| now < slow.at + KEPT_FOR);
     }
 }
 
@@ -140,7 +143,7 @@ mod tests {
 
     use super::*;
 
-    fn slow(took_ms: u64, answered: i64) -> Slow {
+    fn slow(took_ms: u64, at: Instant) -> Slow {
         Slow {
             key: PartitionKey {
                 topic: TopicId::from_bytes([1; 16]),
@@ -152,7 +155,8 @@ mod tests {
                 epoch: LeaderEpoch::ZERO,
                 level: Level::Durable,
             },
-            answered: Timestamp::from_millis(answered),
+            answered: rt::wall_clock(),
+            at,
             queue: Duration::ZERO,
             group: Duration::ZERO,
             sync: Duration::from_millis(took_ms),
@@ -160,46 +164,53 @@ mod tests {
         }
     }
 
+    /// An acknowledgement that took so long and leaves now.
+    fn answer(slowest: &Rc<Slowest>, took: Duration) {
+        let taken = rt::now() - took;
+        let timed = Timed {
+            slowest: Rc::clone(slowest),
+            key: slow(0, taken).key,
+            taken,
+            appended: taken + took / 10,
+        };
+        let flush = Flushing {
+            began: taken + took / 10 * 3,
+            ended: taken + took / 10 * 7,
+        };
+        timed.answered(flush, &slow(0, taken).answer);
+    }
+
     #[test]
     fn the_slowest_are_kept_and_no_more_than_there_is_room_for() {
-        let (slowest, now) = (Slowest::default(), rt::wall_clock().millis());
+        let (slowest, now) = (Rc::<Slowest>::default(), rt::now());
         for took_ms in 1..=200 {
             slowest.keep(slow(took_ms, now));
         }
+        answer(&slowest, Duration::from_millis(100));
         let told = slowest.told();
         let took = |slow: &Slow| slow.sync.as_millis();
         assert_eq!(told.len(), KEPT_COUNT);
         assert_eq!((took(&told[0]), took(&told[KEPT_COUNT - 1])), (200, 137));
-        assert_eq!(slowest.bar.get(), Duration::from_millis(137));
     }
 
     #[test]
     fn what_was_slow_an_hour_ago_makes_room() {
-        let (slowest, now) = (Slowest::default(), rt::wall_clock().millis());
+        let (slowest, now) = (Slowest::default(), rt::now());
         for _ in 0..KEPT_COUNT {
-            slowest.keep(slow(100, now - KEPT_MS - 1));
+            slowest.keep(slow(100, now));
         }
-        slowest.keep(slow(1, now));
-        assert_eq!(slowest.told().len(), 1);
-        assert_eq!(slowest.bar.get(), Duration::ZERO);
+        let (took, later) = (Duration::from_millis(1), now + KEPT_FOR);
+        assert!(slowest.is_below_bar(took, now));
+        assert!(!slowest.is_below_bar(took, later));
+        slowest.keep(slow(1, later));
+        assert_eq!(slowest.kept.borrow().len(), 1);
+        assert!(!slowest.is_below_bar(took, later));
     }
 
     #[test]
     fn the_parts_of_an_answer_are_its_whole_time() {
         let slowest = Rc::<Slowest>::default();
-        let taken = rt::now() - Duration::from_millis(100);
-        let after = |ms| taken + Duration::from_millis(ms);
-        let timed = Timed {
-            slowest: Rc::clone(&slowest),
-            key: slow(0, 0).key,
-            taken,
-            appended: after(10),
-        };
-        let flush = Flushing {
-            began: after(30),
-            ended: after(70),
-        };
-        timed.answered(flush, &slow(0, 0).answer);
+        answer(&slowest, Duration::from_millis(100));
         let told = slowest.told().remove(0);
         let parts = [told.queue, told.group, told.sync].map(|part| part.as_millis());
         assert_eq!(parts, [10, 20, 40]);

@@ -19,7 +19,8 @@ pub struct SlowAck {
     pub records: u64,
     /// When it was answered.
     pub answered: Timestamp,
-    /// From when the request was whole until its batches were appended.
+    /// From when the request was taken, behind those of its connection that were in flight, until its
+    /// batches were appended.
     pub queue: Duration,
     /// From then until the flush of its group began.
     pub group: Duration,

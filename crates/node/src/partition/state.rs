@@ -138,9 +138,9 @@ impl<D: Dir> Partition<D> {
         self.log.tail_bytes()
     }
 
-    /// Gives memory of the tail back until at most so many bytes are held for readers.
-    pub(crate) fn shrink_tail(&mut self, bytes: usize) {
-        self.log.shrink_tail(bytes);
+    /// Gives the oldest of what is held for readers back.
+    pub(crate) fn shed_tail(&mut self) {
+        self.log.shed_tail();
     }
 
     /// If a flush or a chore is still to be handed back.
