@@ -8,8 +8,8 @@ use mimalloc::MiMalloc;
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// Asks for memory in huge pages, as far as the kernel has them: what is kept for readers is gigabytes,
-/// which in pages of 4 KiB take several times as long to come by.
+/// Asks for memory in huge pages, as far as the kernel has them: what is kept for readers can be gigabytes,
+/// which in pages of 4 KiB take longer to come by.
 pub(crate) fn use_huge_pages() {
     #[expect(
         unsafe_code,

@@ -33,7 +33,22 @@ impl Log {
     /// Where it says nothing that could be logged; then all stays as it is.
     pub(crate) fn set_filter(&self, wanted: &str) -> anyhow::Result<()> {
         let filter = filter(wanted).map_err(anyhow::Error::msg)?;
-        (self.set)(filter).context("the log does not change any more")
+        (self.set)(filter).context("the log does not change any more")?;
+        // What logs by the `log` crate looks here first, and it is set once, at the start.
+        log::set_max_level(log_level());
+        Ok(())
+    }
+}
+
+/// The most that anything logs now.
+fn log_level() -> log::LevelFilter {
+    match LevelFilter::current().into_level() {
+        None => log::LevelFilter::Off,
+        Some(tracing::Level::ERROR) => log::LevelFilter::Error,
+        Some(tracing::Level::WARN) => log::LevelFilter::Warn,
+        Some(tracing::Level::INFO) => log::LevelFilter::Info,
+        Some(tracing::Level::DEBUG) => log::LevelFilter::Debug,
+        Some(tracing::Level::TRACE) => log::LevelFilter::Trace,
     }
 }
 

@@ -43,7 +43,11 @@ impl Form {
         }
         match self {
             Self::Directory => match std::path::absolute(text) {
-                Ok(path) => Ok(path.display().to_string()),
+                Ok(path) => path.to_str().map(str::to_owned).ok_or_else(|| {
+                    format!(
+                        "`{text}` is below a directory whose name is not UTF-8: start elsewhere"
+                    )
+                }),
                 Err(error) => Err(format!("`{text}` is no directory: {error}")),
             },
             Self::Address => {

@@ -34,6 +34,7 @@ pub(crate) use self::flags::Flags;
 pub(crate) use self::form::Host;
 pub(crate) use self::key::Key;
 pub(crate) use self::origin::Origin;
+use crate::exit::{Exit, stop};
 use crate::quantity::Span;
 use crate::telemetry;
 
@@ -147,7 +148,7 @@ impl Sources {
     /// # Errors
     /// Exit code 2 where the file cannot be read or says what cannot be meant.
     pub(crate) fn decide(&self) -> anyhow::Result<Settings> {
-        let mut values = defaults();
+        let mut values = defaults()?;
         if let Some(file) = &self.file {
             values.extend(file::read(file)?);
         }
@@ -224,13 +225,18 @@ impl Settings {
     }
 }
 
-fn defaults() -> BTreeMap<Key, Value> {
-    let value = |key: Key| {
-        let text = key.form().read(&key.default()?).ok()?;
+fn defaults() -> anyhow::Result<BTreeMap<Key, Value>> {
+    let mut values = BTreeMap::new();
+    for key in Key::all() {
+        let Some(default) = key.default() else {
+            continue;
+        };
+        let wrong = |why| stop(Exit::Usage, format!("{}: {why}", key.name()));
+        let text = key.form().read(&default).map_err(wrong)?;
         let origin = Origin::Default;
-        Some((key, Value { text, origin }))
-    };
-    Key::all().filter_map(value).collect()
+        values.insert(key, Value { text, origin });
+    }
+    Ok(values)
 }
 
 #[cfg(test)]

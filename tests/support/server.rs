@@ -97,6 +97,8 @@ impl Start {
         command.envs([
             ("CORELOG_NODE_LISTEN", "127.0.0.1:0"),
             ("CORELOG_NODE_ADMIN", "127.0.0.1:0"),
+            // So little that what a test does to files is seen by who reads.
+            ("CORELOG_NODE_TAIL_MEMORY", "4MiB"),
         ]);
         command.env("CORELOG_NODE_CORES", self.cores.to_string());
         command.args(&self.args);

@@ -16,7 +16,7 @@ use crate::output::{Format, Out};
         is not at its default. A file that is wrong ends with 2, and every line that is wrong is \
         named. Neither the machine nor the data directory is looked at: that is `corelog doctor`.",
     after_long_help = "EXAMPLES\n  \
-        corelog config check /etc/corelog/corelog.toml && kill -HUP \"$(pidof corelog)\"\n  \
+        corelog config check /etc/corelog/corelog.toml && systemctl reload corelog\n  \
         corelog config check corelog.toml --output json"
 )]
 pub(crate) struct Args {

@@ -8,6 +8,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use corelog_node::config::Advertise;
 use corelog_node::{Addresses, Node, NodeConfig};
+use nix::sys::signal::Signal;
 
 use self::reload::Reload;
 use crate::config::{Config, Flags, Sources};
@@ -31,7 +32,7 @@ use crate::telemetry;
         variable that is none is an error. SIGTERM and SIGINT stop in order: no new connections, \
         what was received is answered, all is flushed, the next start scans nothing. SIGHUP reads \
         the file again: scrub-rate, transfer-rate and log change at once, of others the log says \
-        that they take a restart.",
+        that they take a restart. Without a file it stops the server, too.",
     after_long_help = "EXAMPLES\n  \
         corelog serve\n  \
         corelog serve --data-dir /var/lib/corelog --cores 4\n  \
@@ -49,7 +50,7 @@ use crate::telemetry;
         CONFIGURATION\n  \
         corelog config check FILE      is a file right, and what would come of it\n  \
         corelog config show            what holds, and who said so\n  \
-        kill -HUP PID                  reads the file again"
+        systemctl reload corelog       reads the file again, as kill -HUP does"
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -80,7 +81,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     };
     let signal = loop {
         match signals.wait()? {
-            Asked::Reload => reload.run(),
+            Asked::Reload if reload.sources.file().is_some() => reload.run(),
+            // The terminal it was started from is gone.
+            Asked::Reload => break Signal::SIGHUP,
             Asked::Stop(signal) => break signal,
         }
     };

@@ -21,7 +21,6 @@ impl Reload {
     /// changes nothing.
     pub(super) fn run(&mut self) {
         let Some(file) = self.sources.file() else {
-            tracing::warn!("asked to read the configuration again, but no file is: see --config");
             return;
         };
         let file = file.display().to_string();
