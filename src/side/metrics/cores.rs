@@ -1,5 +1,7 @@
 //! What each core counts, how its loop goes, and how many of its partitions are in which state.
 
+use std::time::Duration;
+
 use corelog_node::metrics::{
     CoreSnapshot, HistogramSnapshot, PartitionSnapshot, PartitionState, PulseSnapshot, SampleKind,
 };
@@ -108,25 +110,27 @@ pub(super) fn pulses(page: &mut Page, pulses: &[PulseSnapshot]) {
     for pulse in pulses {
         histogram(page, name, &pulse.core.to_string(), &pulse.late_us);
     }
-    let name = "corelog_late_seconds_max";
-    page.family(
-        name,
-        Kind::Gauge,
-        "How late the latest of them came since the node was started.",
-    );
-    for pulse in pulses {
-        let late = pulse.late_max.as_secs_f64();
-        page.sample(name, &[("core", &pulse.core.to_string())], late);
-    }
-    let name = "corelog_busy_seconds_total";
-    page.family(
-        name,
-        Kind::Counter,
-        "How long the core's loop was at work and not asleep.",
-    );
-    for pulse in pulses {
-        let busy = pulse.busy.as_secs_f64();
-        page.sample(name, &[("core", &pulse.core.to_string())], busy);
+    type Time = fn(&PulseSnapshot) -> Duration;
+    let families: [(&str, Kind, &str, Time); 2] = [
+        (
+            "corelog_late_seconds_max",
+            Kind::Gauge,
+            "How late the latest of them came since the node was started.",
+            |pulse| pulse.late_max,
+        ),
+        (
+            "corelog_busy_seconds_total",
+            Kind::Counter,
+            "How long the core's loop was at work and not asleep.",
+            |pulse| pulse.busy,
+        ),
+    ];
+    for (name, kind, help, time) in families {
+        page.family(name, kind, help);
+        for pulse in pulses {
+            let seconds = time(pulse).as_secs_f64();
+            page.sample(name, &[("core", &pulse.core.to_string())], seconds);
+        }
     }
     type Count = fn(&PulseSnapshot) -> u64;
     let families: [(&str, &str, Count); 3] = [
@@ -160,17 +164,23 @@ pub(super) fn partition_counts(
     core_count: usize,
     partitions: &[PartitionSnapshot],
 ) {
-    let count = |core: usize, is_meant: &dyn Fn(&PartitionSnapshot) -> bool| {
-        let mine = partitions.iter();
-        let mine = mine.filter(|p| usize::from(p.core.get()) == core);
-        mine.filter(|p| is_meant(p)).count()
-    };
+    let mut of_cores = vec![Vec::new(); core_count];
+    for partition in partitions {
+        if let Some(mine) = of_cores.get_mut(usize::from(partition.core.get())) {
+            mine.push(partition);
+        }
+    }
+    let of_cores: Vec<_> = (0..core_count)
+        .map(|core| core.to_string())
+        .zip(of_cores)
+        .collect();
     let name = "corelog_partitions_by_state";
     page.family(name, Kind::Gauge, "Partitions in each state.");
-    for core in 0..core_count {
+    for (core, partitions) in &of_cores {
         for state in PartitionState::ALL {
-            let labels = [("core", &*core.to_string()), ("state", state.as_str())];
-            page.sample(name, &labels, count(core, &|p| p.state == state));
+            let labels = [("core", core.as_str()), ("state", state.as_str())];
+            let meant = partitions.iter().filter(|p| p.state == state);
+            page.sample(name, &labels, meant.count());
         }
     }
     let name = "corelog_partitions_by_role";
@@ -179,10 +189,11 @@ pub(super) fn partition_counts(
         Kind::Gauge,
         "Partitions that the node owns, follows, hands over, or that another node took.",
     );
-    for core in 0..core_count {
+    for (core, partitions) in &of_cores {
         for role in Role::ALL {
-            let labels = [("core", &*core.to_string()), ("role", role.as_str())];
-            page.sample(name, &labels, count(core, &|p| p.role == role));
+            let labels = [("core", core.as_str()), ("role", role.as_str())];
+            let meant = partitions.iter().filter(|p| p.role == role);
+            page.sample(name, &labels, meant.count());
         }
     }
     let name = "corelog_read_only_partitions";
@@ -191,13 +202,9 @@ pub(super) fn partition_counts(
         Kind::Gauge,
         "Partitions that take no appends because of damage at their end.",
     );
-    for core in 0..core_count {
-        let core_label = core.to_string();
-        page.sample(
-            name,
-            &[("core", &core_label)],
-            count(core, &|p| p.is_read_only),
-        );
+    for (core, partitions) in &of_cores {
+        let meant = partitions.iter().filter(|p| p.is_read_only);
+        page.sample(name, &[("core", core)], meant.count());
     }
 }
 

@@ -208,8 +208,8 @@ impl<T> Queue<T> {
                 timed,
             } => {
                 let outcome = board.outcome(answer.end, *seen)?;
-                if let (Outcome::Durable, Some(flush)) = (outcome, board.flush_of(answer.end)) {
-                    timed.answered(flush, answer);
+                if outcome == Outcome::Durable {
+                    timed.answered(board, answer);
                 }
                 Some(told(outcome, answer))
             }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use corelog_protocol::message::produce;
 use corelog_record::Timestamp;
 
+use super::board::Board;
 use super::slots::PartitionKey;
 use super::state::Core;
 use crate::metrics::SlowAck;
@@ -81,12 +82,15 @@ impl Core {
 }
 
 impl Timed {
-    /// Its answer is due, since the flush that made it durable ended.
-    pub(super) fn answered(&self, flush: Flushing, answer: &produce::Answer) {
+    /// Its answer is due: what it says is durable.
+    pub(super) fn answered(&self, board: &Board, answer: &produce::Answer) {
         let now = rt::now();
         if self.slowest.is_below_bar(now - self.taken, now) {
             return;
         }
+        let Some(flush) = board.flush_of(answer.end) else {
+            return;
+        };
         let began = flush.began.max(self.appended);
         let ended = flush.ended.max(began);
         self.slowest.keep(Slow {
@@ -173,11 +177,13 @@ mod tests {
             taken,
             appended: taken + took / 10,
         };
-        let flush = Flushing {
+        let (board, answer) = (Board::default(), slow(0, taken).answer);
+        board.landed(Flushing {
             began: taken + took / 10 * 3,
             ended: taken + took / 10 * 7,
-        };
-        timed.answered(flush, &slow(0, taken).answer);
+        });
+        board.advance(answer.end);
+        timed.answered(&board, &answer);
     }
 
     #[test]

@@ -308,9 +308,9 @@ impl<D: Dir> Log<D> {
         self.tail.shrink(bytes);
     }
 
-    /// Gives the oldest buffer of the tail back. Returns how many are left.
-    pub fn shed_tail(&mut self) -> usize {
-        self.tail.shed()
+    /// Gives the oldest buffer of the tail back.
+    pub fn shed_tail(&mut self) {
+        self.tail.shed();
     }
 
     /// Changes how the log behaves from now on.

@@ -219,29 +219,23 @@ impl<D: Dir> Tail<D> {
     /// Lets flushed chunks go, oldest first, until at most `bytes_max` bytes are held.
     pub(crate) fn shrink(&mut self, bytes_max: usize) {
         while self.retained_bytes > bytes_max {
-            let Some(chunk) = self.retained.pop_front() else {
-                break;
-            };
-            self.retained_bytes -= chunk.alloc_bytes;
+            self.shed();
         }
     }
 
     /// Lets go of flushed chunks of segments that begin below `segment`: they have gone.
     pub(crate) fn forget_below(&mut self, segment: Offset) {
-        while let Some(chunk) = self.retained.front()
-            && chunk.segment < segment
-        {
-            self.retained_bytes -= chunk.alloc_bytes;
-            self.retained.pop_front();
+        let has_gone = |chunk: &Rc<Frozen<D>>| chunk.segment < segment;
+        while self.retained.front().is_some_and(has_gone) {
+            self.shed();
         }
     }
 
-    /// Lets the oldest flushed chunk go. Returns how many are left.
-    pub(crate) fn shed(&mut self) -> usize {
+    /// Lets the oldest flushed chunk go.
+    pub(crate) fn shed(&mut self) {
         if let Some(chunk) = self.retained.pop_front() {
             self.retained_bytes -= chunk.alloc_bytes;
         }
-        self.retained.len()
     }
 
     /// Forgets everything: the log was cut, and goes on in a new store. Nothing is pending.
