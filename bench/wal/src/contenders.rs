@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use commitlog::message::MessageBuf;
 use commitlog::{CommitLog, LogOptions};
 use corelog_storage::wal::{Options, Wal};
-use okaywal::{LogVoid, WriteAheadLog};
+use okaywal::{Configuration, LogVoid};
 
 pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -16,8 +16,11 @@ pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
 pub enum Contender {
     /// `corelog_storage::wal`.
     Corelog,
-    /// okaywal: an entry of chunks is what a commit, which always syncs, makes durable.
+    /// okaywal: an entry of chunks is what a commit, which always syncs, makes durable. As it comes, it
+    /// takes everything for checkpointed after 768 KiB and writes the same two files again and again.
     Okaywal,
+    /// okaywal that still holds, at the end, every record it was given, as the others do.
+    OkaywalKept,
     /// commitlog by its own `flush`, which syncs pages of the index and never the store.
     Commitlog,
     /// commitlog with the `fdatasync` of the store that makes its appends durable.
@@ -37,13 +40,22 @@ pub struct Load<'a> {
     pub is_synced: bool,
 }
 
+/// What a file of okaywal takes before it goes on in the next: as much as one of ours.
+const KEPT_BYTES: u32 = 128 << 20;
+
 impl Contender {
     /// Appends the load to a new log in `folder`, and returns the seconds it took. Opening and, without
     /// syncs, closing are not counted.
     pub fn run(self, folder: &Path, load: Load<'_>) -> Result<f64> {
         match self {
             Self::Corelog => corelog(folder, load),
-            Self::Okaywal => okaywal(folder, load),
+            Self::Okaywal => okaywal(Configuration::default_for(folder), load),
+            Self::OkaywalKept => {
+                let kept = Configuration::default_for(folder)
+                    .preallocate_bytes(KEPT_BYTES)
+                    .checkpoint_after_bytes(u64::from(KEPT_BYTES) / 8 * 7);
+                okaywal(kept, load)
+            }
             Self::Commitlog => commitlog(folder, load, None),
             Self::CommitlogSynced => {
                 // Its first segment is the only one here.
@@ -59,8 +71,8 @@ fn corelog(folder: &Path, load: Load<'_>) -> Result<f64> {
     let seconds = timed(|| {
         for _ in 0..load.calls {
             match load.batch {
-                1 => drop(wal.append(load.record)?),
-                _ => drop(wal.append_batch(&records)?),
+                1 => _ = wal.append(load.record)?,
+                _ => _ = wal.append_batch(&records)?,
             }
             if load.is_synced {
                 wal.sync()?;
@@ -72,8 +84,8 @@ fn corelog(folder: &Path, load: Load<'_>) -> Result<f64> {
     Ok(seconds)
 }
 
-fn okaywal(folder: &Path, load: Load<'_>) -> Result<f64> {
-    let log = WriteAheadLog::recover(folder, LogVoid)?;
+fn okaywal(configuration: Configuration, load: Load<'_>) -> Result<f64> {
+    let log = configuration.open(LogVoid)?;
     let seconds = match load.is_synced {
         true => timed(|| {
             for _ in 0..load.calls {
