@@ -190,10 +190,10 @@ const SPARE_BYTES_MIN: usize = 32 << 10;
 /// So many are looked through for one that fits.
 const SPARES_MAX: usize = 64;
 
-/// As many as an embedded log has in memory only, by default: a thread that streamed once keeps them
-/// for the next time. A system takes memory that it has not given out for a while from where it is
+/// As many as an embedded log has in memory only, by default, with the group that is on its way, the tail
+/// and what chunks leave empty: a thread that streamed once keeps them for the next time. A system takes memory that it has not given out for a while from where it is
 /// slow to come back, in a virtual machine above all.
-const SPARE_BYTES_MAX: usize = 128 << 20;
+const SPARE_BYTES_MAX: usize = 160 << 20;
 
 impl Buf for AlignedBuf {
     fn as_slice(&self) -> &[u8] {
@@ -326,7 +326,9 @@ mod tests {
         let sizes = SPARE.with_borrow(|spare| spare.iter().map(|m| m.len()).collect::<Vec<_>>());
         assert_eq!(sizes.len(), SPARES_MAX);
         assert_eq!(sizes.iter().max(), Some(&HUGE_PAGE_BYTES));
-        let many: Vec<_> = (0..80).map(|_| AlignedBuf::any(HUGE_PAGE_BYTES)).collect();
+        let many: Vec<_> = (0..SPARES_MAX)
+            .map(|_| AlignedBuf::any(2 * HUGE_PAGE_BYTES))
+            .collect();
         drop(many);
         let held = SPARE.with_borrow(|spare| bytes_of(spare));
         assert_eq!(held, SPARE_BYTES_MAX);

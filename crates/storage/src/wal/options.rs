@@ -16,7 +16,7 @@ pub struct Options {
     /// Appended bytes that may be in memory only, and lost by kill -9 (128 MiB, at most 1 GiB). From
     /// 8 MiB on, or half of it if that is less, they are written and synced beside the appends, up to
     /// 16 MiB at a time. A stream goes as fast as it is appended until there are so many, and then as
-    /// fast as the disk: appends wait for it. The thread keeps up to 128 MiB of such memory for its next
+    /// fast as the disk: appends wait for it. The thread keeps up to 160 MiB of such memory for its next
     /// burst, as long as it lives.
     pub unsynced_bytes_max: usize,
     /// Synced bytes kept in memory for `read` (4 MiB).
