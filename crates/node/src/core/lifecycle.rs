@@ -89,6 +89,7 @@ impl Core {
     pub(crate) async fn close_partition(self: &Rc<Self>, slot: SlotId) -> bool {
         let key = self.slots.borrow().get(slot).map(|found| found.key);
         let Some(key) = key else { return false };
+        self.ahead.forget(key);
         let Some(claim) = self.claimed(key).await else {
             return false;
         };

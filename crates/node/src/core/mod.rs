@@ -11,6 +11,7 @@
 //! sweep      when partitions are looked at for what only time makes due
 //! files      turns for what opens files
 //! lend       files that it lends to those who send them away
+//! ahead      what readers of old records take next, read before they ask
 //! serve      what it answers to requests for its own partitions
 //! describe   what it tells of them
 //! events     what happened to their logs, for the operator
@@ -30,6 +31,7 @@
 //! a partition are started by the committer, one at a time, and never dropped.
 
 mod acks;
+mod ahead;
 mod board;
 mod claim;
 mod delay;

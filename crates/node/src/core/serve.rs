@@ -183,13 +183,9 @@ impl Core {
                 log_start,
                 high_watermark,
             })) => {
-                // What lies on the disk is read, and its checksums taken, at a lower share.
                 let read = match plan.is_ready() {
                     true => plan.run().await,
-                    false => {
-                        let _turn = self.files.turn(Turn::Read).await;
-                        rt::spawn_background(plan.run()).await
-                    }
+                    false => self.read_disk(slot, (key, from), plan, hunger).await,
                 };
                 let read = read.map_err(|error| {
                     let error = self.unless_missing(slot, error);

@@ -12,6 +12,7 @@ use corelog_protocol::error::ErrorCode;
 use corelog_record::{CoreId, NodeId};
 
 use super::Disk;
+use super::ahead::Ahead;
 use super::board::{Board, Void};
 use super::delay::Delay;
 use super::files::{self, Files};
@@ -100,6 +101,7 @@ pub(crate) struct Core {
     pub(super) scrub_wanted: Notify,
     pub(super) memory: Memory,
     pub(super) files: Files,
+    pub(super) ahead: Ahead,
     pub(super) sweep: Sweep,
     /// Notified when a flush has ended, which makes room.
     pub(crate) flushed: Notify,
@@ -156,6 +158,7 @@ impl Core {
             scrub_wanted: Notify::new(),
             memory: Memory::new(tail_bytes),
             files: Files::new(files_max),
+            ahead: Ahead::default(),
             sweep: Sweep::default(),
             flushed: Notify::new(),
             tickets: Rc::default(),

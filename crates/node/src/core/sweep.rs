@@ -65,6 +65,7 @@ impl Core {
     pub(super) async fn keep_sweeping(self: Rc<Self>) {
         loop {
             rt::sleep(SWEEP_EVERY).await;
+            self.ahead.sweep(rt::now());
             let now = rt::wall_clock();
             for id in self.sweep.take(now) {
                 self.sweep_one(id, now);

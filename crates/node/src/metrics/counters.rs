@@ -105,6 +105,7 @@ counters! {
     copied_records_total: Counter, "Records appended that were fetched from a source.";
     copied_bytes_total: Counter, "Bytes of their batches.";
     fetched_bytes_total: Counter, "Bytes of batches fetched.";
+    reads_ahead_total: Counter, "Fetches answered from what had been read ahead.";
     flushes_total: Counter, "Groups written and synced.";
     flushed_bytes_total: Counter, "Bytes of batches written and synced.";
     flushes_failed_total: Counter, "Groups whose write or sync failed.";

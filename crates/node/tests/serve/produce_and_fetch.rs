@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use corelog_node::{Node, NodeConfig};
 use corelog_protocol::message::ack::Level;
-use corelog_protocol::message::{metadata, produce};
+use corelog_protocol::message::{fetch, metadata, produce, truncate};
+use corelog_record::{Offset, PartitionId, TopicId};
 
 use crate::client::{Client, batch, from, name, to, values};
-use crate::{directory, start, wait_until};
+use crate::{directory, start, start_with, wait_until};
 
 #[test]
 fn records_come_back_in_order_from_every_partition_and_core() {
@@ -159,7 +161,7 @@ fn a_long_poll_wakes_on_data_here_and_on_another_core() {
             .produce(&to("polled", id, partition), &["woken"])
             .expect("produced");
         for client in &mut waiting {
-            let arrived = client.receive::<corelog_protocol::message::fetch::Request>();
+            let arrived = client.receive::<fetch::Request>();
             assert_eq!(values(&arrived.body), ["woken"]);
         }
         assert!(
@@ -187,5 +189,91 @@ fn an_accepted_record_is_answered_at_once_and_flushed_soon() {
         assert!(Instant::now() < deadline, "never flushed");
     }
     assert_eq!(values(&client.fetch(&from("quick", id, 0, 0)).1), ["v"]);
+    node.stop().expect("a clean stop");
+}
+
+/// A partition of 64 batches of some 100 KiB, each one record of its own number, none of them in memory.
+fn cold(dir: &tempfile::TempDir) -> (Node, TopicId) {
+    let adjust = |config: &mut NodeConfig| {
+        config.cores = 1;
+        config.tail_memory = 0;
+    };
+    let node = start_with(dir, adjust);
+    let mut client = Client::hello(node.addresses().listen);
+    let id = client.create("cold", 1);
+    for number in 0..COLD_COUNT {
+        let value = format!("{}{number:04}", "0".repeat(100_000));
+        client
+            .produce(&to("cold", id, 0), &[&value])
+            .expect("produced");
+    }
+    (node, id)
+}
+
+const COLD_COUNT: u64 = 64;
+
+fn reads_ahead(node: &Node) -> u64 {
+    node.handle().counters()[0].reads_ahead_total
+}
+
+#[test]
+fn who_reads_on_from_the_disk_finds_what_was_read_ahead() {
+    let dir = directory();
+    let (node, id) = cold(&dir);
+    let mut client = Client::hello(node.addresses().listen);
+    let (mut offset, mut fetches) = (0, 0);
+    while offset < COLD_COUNT {
+        let mut request = from("cold", id, 0, offset);
+        request.max_bytes = 400_000;
+        let (answer, body) = client.fetch(&request);
+        let numbers: Vec<u64> = values(&body)
+            .iter()
+            .map(|value| value.parse().expect("a number"))
+            .collect();
+        assert!((1..=4).contains(&numbers.len()), "{}", numbers.len());
+        let wanted: Vec<u64> = (offset..answer.next.get()).collect();
+        assert_eq!(numbers, wanted);
+        offset = answer.next.get();
+        fetches += 1;
+    }
+    // The first two show that it reads on.
+    assert_eq!(reads_ahead(&node), fetches - 2);
+    node.stop().expect("a clean stop");
+}
+
+#[test]
+fn what_was_read_ahead_is_no_more_than_is_asked_for_later_and_goes_with_the_log_start() {
+    let dir = directory();
+    let (node, id) = cold(&dir);
+    let mut client = Client::hello(node.addresses().listen);
+    let mut ask = |offset, max_bytes| {
+        let mut request = from("cold", id, 0, offset);
+        request.max_bytes = max_bytes;
+        client.send(&request, &[]);
+        let arrived = client.receive::<fetch::Request>();
+        arrived
+            .told
+            .map(|answer| (answer.next.get(), arrived.body.len()))
+    };
+    for offset in [0, 4, 8] {
+        assert_eq!(ask(offset, 450_000).expect("read").0, offset + 4);
+    }
+    assert_eq!(reads_ahead(&node), 1);
+    let (next, bytes) = ask(12, 150_000).expect("read");
+    assert!(next == 13 && bytes <= 150_000, "{next} {bytes}");
+    assert_eq!(reads_ahead(&node), 1, "what was read ahead was more");
+    for offset in [30, 20, 50] {
+        ask(offset, 450_000).expect("read");
+    }
+    assert_eq!(reads_ahead(&node), 1, "they jumped");
+    let mut other = Client::hello(node.addresses().listen);
+    let cut = truncate::Request {
+        topic: name("cold"),
+        id,
+        partition: PartitionId::new(0),
+        lowest: Offset::new(60).expect("an offset"),
+    };
+    other.ask(&cut).expect("truncated");
+    assert!(ask(54, 450_000).is_err(), "it lies below the log start");
     node.stop().expect("a clean stop");
 }

@@ -73,6 +73,11 @@ impl<D: Dir> DiskRead<D> {
         Self { store, ..self }
     }
 
+    /// What it reads.
+    pub(super) fn store(&self) -> &Rc<Store<D>> {
+        &self.store
+    }
+
     /// The base offset of the segment.
     pub(super) fn base(&self) -> Offset {
         self.base.offset

@@ -62,9 +62,9 @@ impl From<Damage> for ReadError {
 }
 
 /// A planned read of whole batches, of one segment. It may be dropped at any time.
-pub struct ReadPlan<D: Dir>(Work<D>);
+pub struct ReadPlan<D: Dir>(pub(super) Work<D>);
 
-enum Work<D: Dir> {
+pub(super) enum Work<D: Dir> {
     Ready(Fetched<D>),
     Disk(DiskRead<D>, Wanted),
 }

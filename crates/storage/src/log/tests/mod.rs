@@ -9,6 +9,7 @@ mod faults;
 mod following;
 mod model;
 mod nested;
+mod origin;
 mod pin;
 mod plans;
 mod planted;

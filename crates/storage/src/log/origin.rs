@@ -1,0 +1,39 @@
+//! Whether batches that were read ahead are what a plan made since would read.
+
+use std::fmt;
+use std::rc::{Rc, Weak};
+
+use super::read::{Fetched, ReadPlan, Work};
+use crate::disk::Dir;
+use crate::store::Store;
+
+/// Where a plan reads batches from the disk.
+pub struct Origin<D: Dir>(Weak<Store<D>>);
+
+impl<D: Dir> fmt::Debug for Origin<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Origin")
+    }
+}
+
+impl<D: Dir> ReadPlan<D> {
+    /// Where it reads from the disk; `None` if it reads nothing there.
+    pub fn origin(&self) -> Option<Origin<D>> {
+        match &self.0 {
+            Work::Ready(_) => None,
+            Work::Disk(read, _) => Some(Origin(Rc::downgrade(read.store()))),
+        }
+    }
+
+    /// Whether `fetched`, which an earlier plan from the same offset on read from `origin`, may stand for
+    /// what this one would read: the store is the same, its end was not cut off since, and there is no
+    /// more than is wanted.
+    pub fn is_met_by(&self, origin: &Origin<D>, fetched: &Fetched<D>) -> bool {
+        let Work::Disk(read, wanted) = &self.0 else {
+            return false;
+        };
+        let is_same = Weak::ptr_eq(&origin.0, &Rc::downgrade(read.store()));
+        let end = read.end().min(wanted.limit);
+        is_same && fetched.next <= end && fetched.bytes <= wanted.bytes_max
+    }
+}
