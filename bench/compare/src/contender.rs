@@ -50,6 +50,12 @@ pub trait Contender {
     /// Sends batches to a topic and waits for their acknowledgements.
     fn produce(&mut self, topic: &str, load: &Produce) -> Result<Figures>;
 
+    /// Produces a little to a topic of its own, uncounted, so that a stream is measured as it is after a while:
+    /// programs compiled, buffers there.
+    fn warm_up(&mut self, load: &Produce) -> Result<()> {
+        warm_up(self, load, load.batches / 16)
+    }
+
     /// Sends one record to each partition of a topic that [`create`](Self::create) made, over one
     /// connection where that is possible.
     fn fill(&mut self, topic: &str, load: &Produce) -> Result<Figures>;
@@ -72,6 +78,18 @@ pub trait Contender {
 
     /// Ends the server: what it promised is on the disk afterwards.
     fn stop(&mut self) -> Result<()>;
+}
+
+/// Has `contender` take so many `batches` of `load` in a topic of their own.
+pub fn warm_up(
+    contender: &mut (impl Contender + ?Sized),
+    load: &Produce,
+    batches: u64,
+) -> Result<()> {
+    const TOPIC: &str = "warm";
+    contender.create(TOPIC, load.partitions)?;
+    let load = Produce { batches, ..*load };
+    contender.produce(TOPIC, &load).map(drop)
 }
 
 /// A closed loop of producers.

@@ -264,6 +264,9 @@ fn perform(
         let mut cpu = cpu_seconds(contender);
         let figures: Figures = match workload.kind {
             Kind::Produce => {
+                if load.is_stream() {
+                    contender.warm_up(load)?;
+                }
                 contender.create(TOPIC, load.partitions)?;
                 cpu = cpu_seconds(contender);
                 contender.produce(TOPIC, load)?

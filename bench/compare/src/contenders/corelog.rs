@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::corelog_protocol as protocol;
-use crate::contender::{Consume, Contender, Figures, Level, Produce, Promise};
+use crate::contender::{self, Consume, Contender, Figures, Level, Produce, Promise};
 use crate::load::{self, Connection, Requests};
 use crate::payload::Batches;
 use crate::process::{self, Process};
@@ -225,6 +225,12 @@ impl Contender for Corelog {
         let streams = u64::from(load.partitions.max(load.clients));
         let records = load.batches.div_ceil(streams) * streams * load.batch_records as u64;
         self.measure(&line::produce(topic, load), Some(records))
+    }
+
+    /// Fills the memory of tails: a server that runs for a while takes no more of it, but uses what it has
+    /// again.
+    fn warm_up(&mut self, load: &Produce) -> Result<()> {
+        contender::warm_up(self, load, load.batches)
     }
 
     fn fill(&mut self, topic: &str, load: &Produce) -> Result<Figures> {
