@@ -16,6 +16,7 @@ use crate::exit::{Exit, stop};
 use crate::output::Out;
 use crate::side::Side;
 use crate::signal::{Asked, Signals};
+use crate::supervisor;
 use crate::telemetry;
 
 /// Serve the topics of a data directory until SIGTERM or SIGINT.
@@ -68,10 +69,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let log = telemetry::start_for_server(&config.log, config.log_format)?;
     abort_on_panic();
     let side = Side::start(config.admin, config.has_partition_metrics)?;
+    supervisor::opening(&config.data_dir);
     let started = Instant::now();
     let node = Node::start(node_config).context("cannot start")?;
     log_start(&node, started);
     side.set_ready(node.handle());
+    supervisor::serving(&node);
+    side.feed_watchdog();
     say_ready(node.addresses(), side.address(), &config);
     let mut reload = Reload {
         sources,
@@ -81,7 +85,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     };
     let signal = loop {
         match signals.wait()? {
-            Asked::Reload if reload.sources.file().is_some() => reload.run(),
+            Asked::Reload if reload.sources.file().is_some() => {
+                supervisor::reloading();
+                let is_right = reload.run();
+                supervisor::reloaded(&node, is_right);
+            }
             // The terminal it was started from is gone.
             Asked::Reload => break Signal::SIGHUP,
             Asked::Stop(signal) => break signal,
@@ -89,6 +97,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     };
     tracing::info!(%signal, "stopping");
     side.set_stopping();
+    supervisor::stopping();
     let stopped = node.stop().context("the stop was not clean");
     side.stop();
     stopped?;
