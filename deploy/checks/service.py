@@ -1,7 +1,8 @@
 """Runs one service as its unit says it, where systemd is absent: start, stop, restart, reload, status.
 
 The unit is /usr/lib/systemd/system/corelog.service, SERVICE_PROFILE the seccomp profile that profile.py
-made of it. A key that is neither done here nor listed in LEFT is an error.
+made of it. A key that is neither done here nor listed in LEFT is an error; limits that this machine does
+not let anyone raise are told in the state as `withheld`.
 """
 
 import contextlib
@@ -23,6 +24,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 RUN = "/run/corelog-service"
 STATE, NOTIFY, LOG = (f"{RUN}/{name}" for name in ("state", "notify", "log"))
 LIMITS = {"LimitMEMLOCK": "memlock", "LimitNOFILE": "nofile"}
+CAP_SYS_RESOURCE = 24
 # Done here, or in the profile.
 DONE = set(LIMITS) | set(
     "Type TimeoutStartSec WatchdogSec User Group StateDirectory StateDirectoryMode Environment "
@@ -54,7 +56,8 @@ for name in null zero full random urandom; do
     mount --bind /dev/$name /tmp/dev/$name
 done
 mount --rbind /tmp/dev /dev
-echo "$OOM_SCORE_ADJUST" >/proc/self/oom_score_adj
+mount -o remount,bind,ro /dev
+[ -z "$OOM_SCORE_ADJUST" ] || echo "$OOM_SCORE_ADJUST" >/proc/self/oom_score_adj
 umask "$UMASK"
 exec "$@"
 """
@@ -137,8 +140,10 @@ class Service:
             sys.exit(f"service: nobody does {sorted(strange)} here")
         # A twentieth, for there is no time to wait.
         self.watchdog = seconds(self.unit["WatchdogSec"]) / 20
+        self.withheld = [] if may_raise() else [*LIMITS, "OOMScoreAdjust"]
         self.told = {
             "active": "activating",
+            "withheld": self.withheld,
             "keeper": os.getpid(),
             "reload": self.unit["ExecReload"],
             "reloads": 0,
@@ -195,10 +200,11 @@ class Service:
 
     def command(self):
         user, group = self.unit["User"], self.unit["Group"]
-        limits = [f"--{name}={self.limit(key)}" for key, name in LIMITS.items()]
+        granted = {key: name for key, name in LIMITS.items() if key not in self.withheld}
+        limits = [f"--{name}={self.limit(key)}" for key, name in granted.items()]
         return [
             *("unshare", "--mount", "--propagation=private", "sh", "-c", SANDBOX, "sh"),
-            *("prlimit", *limits),
+            *(("prlimit", *limits) if limits else ()),
             *("setpriv", f"--reuid={user}", f"--regid={group}", "--init-groups", "--no-new-privs"),
             *("--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all"),
             *("env", "-u", "STATE_DIRECTORY", "-u", "OOM_SCORE_ADJUST", "-u", "UMASK"),
@@ -221,10 +227,17 @@ class Service:
             "NOTIFY_SOCKET": NOTIFY,
             "WATCHDOG_USEC": str(int(self.watchdog * 1e6)),
             "STATE_DIRECTORY": place,
-            "OOM_SCORE_ADJUST": self.unit["OOMScoreAdjust"],
+            "OOM_SCORE_ADJUST": "" if self.withheld else self.unit["OOMScoreAdjust"],
             "UMASK": self.unit["UMask"],
             **dict(word.split("=", 1) for word in said),
         }
+
+
+def may_raise():
+    """Whether this machine lets root raise limits; containers often do not."""
+    with open("/proc/self/status") as file:
+        granted = re.search(r"CapEff:\s*(\w+)", file.read()).group(1)
+    return bool(int(granted, 16) >> CAP_SYS_RESOURCE & 1)
 
 
 def seconds(span):
