@@ -33,7 +33,9 @@ use crate::telemetry;
         variable that is none is an error. SIGTERM and SIGINT stop in order: no new connections, \
         what was received is answered, all is flushed, the next start scans nothing. SIGHUP reads \
         the file again: scrub-rate, transfer-rate and log change at once, of others the log says \
-        that they take a restart. Without a file it stops the server, too.",
+        that they take a restart. Without a file it stops the server, too.\n\n\
+        A supervisor that names a NOTIFY_SOCKET, as systemd does for Type=notify, hears when it \
+        serves, reads the file again and stops; with WATCHDOG_USEC also that every core turns.",
     after_long_help = "EXAMPLES\n  \
         corelog serve\n  \
         corelog serve --data-dir /var/lib/corelog --cores 4\n  \
