@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Stage;
-use super::health::{apart, ask};
+use super::health::ask;
 use crate::supervisor;
 
 /// Tells it for ever, three times `within` the time after which the supervisor gives the node up.
@@ -20,7 +21,7 @@ pub(super) async fn feed(stage: Stage, within: Duration) {
             .is_ok()
         {
             // A supervisor that does not read must not keep health and metrics waiting.
-            apart(|| Some(supervisor::alive())).await;
+            let _ = spawn_blocking(supervisor::alive).await;
         }
     }
 }
