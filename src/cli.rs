@@ -71,6 +71,7 @@ pub(crate) enum Command {
     Config(cmd::config::Args),
     Bench(cmd::bench::Args),
     Completions(cmd::completions::Args),
+    Man(cmd::man::Args),
 }
 
 /// How a client finds its server, and how it prints.
@@ -146,6 +147,39 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_of_the_runbook_is_one() {
+        use clap::error::ErrorKind;
+        let runbook = include_str!("../deploy/RUNBOOK.md");
+        let (mut is_in_block, mut count) = (false, 0);
+        for line in runbook.lines() {
+            if line.starts_with("```") {
+                is_in_block = !is_in_block;
+            }
+            let (line, _) = line.split_once(" # ").unwrap_or((line, ""));
+            let pieces: Vec<&str> = if is_in_block {
+                line.split(['|', '&']).collect()
+            } else {
+                line.split('`').skip(1).step_by(2).collect()
+            };
+            for words in pieces.iter().map(|piece| piece.split_whitespace()) {
+                if words.clone().next() != Some("corelog") {
+                    continue;
+                }
+                count += 1;
+                let kind = Cli::try_parse_from(words).map_err(|error| error.kind());
+                let is_fit = match kind {
+                    Ok(_) | Err(ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => true,
+                    // Beside the blocks a command is also called by its name alone.
+                    Err(ErrorKind::MissingRequiredArgument) => !is_in_block,
+                    Err(_) => false,
+                };
+                assert!(is_fit, "{line}: {kind:?}");
+            }
+        }
+        assert!(count > 70, "the commands are found: {count}");
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod quantity;
 mod session;
 mod side;
 mod signal;
+mod supervisor;
 mod telemetry;
 
 use std::process::ExitCode;

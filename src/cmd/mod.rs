@@ -13,6 +13,7 @@ pub(crate) mod consume;
 pub(crate) mod doctor;
 pub(crate) mod handover;
 pub(crate) mod inspect;
+pub(crate) mod man;
 pub(crate) mod offsets;
 pub(crate) mod partition;
 pub(crate) mod produce;
@@ -55,5 +56,6 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<Exit> {
         Command::Config(args) => config::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
     }
 }

@@ -6,6 +6,7 @@
 //! metrics/    numbers for Prometheus
 //! exposition  the formats that Prometheus reads
 //! v1/         the same and more as JSON
+//! watchdog    tells the supervisor that every core answers
 //! ```
 //!
 //! It never touches what a core owns: counters are read as the cores publish them, everything
@@ -16,6 +17,7 @@ mod exposition;
 mod health;
 mod metrics;
 mod v1;
+mod watchdog;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,14 +28,17 @@ use anyhow::Context as _;
 use axum::Router;
 use axum::routing::get;
 use corelog_node::Handle;
+use tokio::runtime;
 use tokio::sync::oneshot;
 
 pub(crate) use self::v1::SlowAckRow;
+use crate::supervisor;
 
 /// The running side thread.
 pub(crate) struct Side {
     address: SocketAddr,
     stage: Stage,
+    tasks: runtime::Handle,
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
@@ -66,7 +71,7 @@ impl Side {
         })?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
+        let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let stage = Stage {
@@ -75,6 +80,7 @@ impl Side {
             tells_partitions,
         };
         let routes = routes(stage.clone());
+        let tasks = runtime.handle().clone();
         let (stop, is_stopped) = oneshot::channel();
         let thread = thread::Builder::new()
             .name("side".to_owned())
@@ -86,6 +92,7 @@ impl Side {
         Ok(Self {
             address,
             stage,
+            tasks,
             stop,
             thread,
         })
@@ -99,6 +106,13 @@ impl Side {
     /// From now on the node behind `handle` serves.
     pub(crate) fn set_ready(&self, handle: Handle) {
         self.stage.set(Now::Serving(handle));
+    }
+
+    /// Tells the supervisor again and again that the node lives, if it wants to hear that.
+    pub(crate) fn feed_watchdog(&self) {
+        if let Some(within) = supervisor::watchdog() {
+            self.tasks.spawn(watchdog::feed(self.stage.clone(), within));
+        }
     }
 
     /// From now on the node takes no more requests.

@@ -1,6 +1,7 @@
-//! `corelog completions`, help, and what is no command.
+//! `corelog completions`, `corelog man`, help, and what is no command.
 
 use crate::support::corelog::Corelog;
+use crate::support::folder::Folder;
 
 #[test]
 fn every_shell_gets_its_script() {
@@ -9,6 +10,28 @@ fn every_shell_gets_its_script() {
         assert!(script.contains("corelog"), "{shell}");
         assert!(script.contains("add-partitions"), "{shell}");
     }
+}
+
+#[test]
+fn every_subcommand_gets_its_manual_page() {
+    let folder = Folder::new();
+    let dir = folder.path().to_str().unwrap();
+    Corelog::offline().run(["man", dir]).done();
+    for name in ["corelog", "corelog-serve", "corelog-topic-create"] {
+        let page = std::fs::read_to_string(folder.path().join(format!("{name}.1"))).unwrap();
+        let said = page.replace('\\', "");
+        assert!(said.contains(&format!(".SH NAME\n{name} - ")), "{page}");
+        assert!(page.contains("EXAMPLES"), "{page}");
+    }
+}
+
+#[test]
+fn manual_pages_need_a_directory_that_is_there() {
+    let folder = Folder::new();
+    let missing = folder.path().join("missing");
+    let said = Corelog::offline().run(["man", missing.to_str().unwrap()]);
+    assert!(said.failed(1).contains("is it a directory?"));
+    Corelog::offline().run(["man"]).failed(2);
 }
 
 #[test]

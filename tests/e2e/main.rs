@@ -29,6 +29,7 @@ mod routing;
 mod serve;
 mod side;
 mod stores;
+mod supervisor;
 mod topic;
 mod tour;
 mod truncate;

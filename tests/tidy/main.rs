@@ -9,5 +9,6 @@
 mod arrows;
 mod length;
 mod names;
+mod runbook;
 mod source;
 mod words;

@@ -16,6 +16,7 @@ use crate::exit::{Exit, stop};
 use crate::output::Out;
 use crate::side::Side;
 use crate::signal::{Asked, Signals};
+use crate::supervisor;
 use crate::telemetry;
 
 /// Serve the topics of a data directory until SIGTERM or SIGINT.
@@ -32,7 +33,9 @@ use crate::telemetry;
         variable that is none is an error. SIGTERM and SIGINT stop in order: no new connections, \
         what was received is answered, all is flushed, the next start scans nothing. SIGHUP reads \
         the file again: scrub-rate, transfer-rate and log change at once, of others the log says \
-        that they take a restart. Without a file it stops the server, too.",
+        that they take a restart. Without a file it stops the server, too.\n\n\
+        A supervisor that names a NOTIFY_SOCKET, as systemd does for Type=notify, hears when it \
+        serves, reads the file again and stops; with WATCHDOG_USEC also that every core turns.",
     after_long_help = "EXAMPLES\n  \
         corelog serve\n  \
         corelog serve --data-dir /var/lib/corelog --cores 4\n  \
@@ -68,10 +71,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let log = telemetry::start_for_server(&config.log, config.log_format)?;
     abort_on_panic();
     let side = Side::start(config.admin, config.has_partition_metrics)?;
+    supervisor::opening(&config.data_dir);
     let started = Instant::now();
     let node = Node::start(node_config).context("cannot start")?;
     log_start(&node, started);
     side.set_ready(node.handle());
+    supervisor::serving(&node);
+    side.feed_watchdog();
     say_ready(node.addresses(), side.address(), &config);
     let mut reload = Reload {
         sources,
@@ -81,7 +87,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     };
     let signal = loop {
         match signals.wait()? {
-            Asked::Reload if reload.sources.file().is_some() => reload.run(),
+            Asked::Reload if reload.sources.file().is_some() => {
+                supervisor::reloading();
+                let is_right = reload.run();
+                supervisor::reloaded(&node, is_right);
+            }
             // The terminal it was started from is gone.
             Asked::Reload => break Signal::SIGHUP,
             Asked::Stop(signal) => break signal,
@@ -89,6 +99,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     };
     tracing::info!(%signal, "stopping");
     side.set_stopping();
+    supervisor::stopping();
     let stopped = node.stop().context("the stop was not clean");
     side.stop();
     stopped?;

@@ -18,10 +18,10 @@ pub(super) struct Reload {
 
 impl Reload {
     /// Reads the file again: what can be changed is, what cannot is told, and a file that is wrong
-    /// changes nothing.
-    pub(super) fn run(&mut self) {
+    /// changes nothing. Says whether it was right.
+    pub(super) fn run(&mut self) -> bool {
         let Some(file) = self.sources.file() else {
-            return;
+            return true;
         };
         let file = file.display().to_string();
         let (later, config) = match self.read() {
@@ -29,7 +29,7 @@ impl Reload {
             Err(error) => {
                 let error = sentence(&error);
                 tracing::error!(%error, "the configuration is wrong: all stays as it was");
-                return;
+                return false;
             }
         };
         let changes = self.settings.changes(&later);
@@ -37,6 +37,7 @@ impl Reload {
         for change in changes {
             self.take(&change, &later, &config);
         }
+        true
     }
 
     fn read(&self) -> anyhow::Result<(Settings, Config)> {

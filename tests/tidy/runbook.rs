@@ -1,0 +1,59 @@
+//! The runbook tells of everything that an operator can be woken by, and of nothing else.
+
+use crate::source;
+
+fn text(path: &str) -> String {
+    std::fs::read_to_string(source::root().join(path)).unwrap()
+}
+
+/// What follows `mark` in the lines that begin with it, blanks aside.
+fn marked(text: &str, mark: &str) -> Vec<String> {
+    let lines = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix(mark));
+    let mut found: Vec<_> = lines.map(str::to_owned).collect();
+    found.sort();
+    assert!(!found.is_empty(), "nothing begins with {mark:?}");
+    found
+}
+
+#[test]
+fn every_alert_has_a_section_a_link_to_it_and_a_test() {
+    let rules = text("deploy/prometheus/alerts.yml");
+    let alerts = marked(&rules, "- alert: ");
+    assert_eq!(alerts, marked(&text("deploy/RUNBOOK.md"), "### "));
+    let mut links: Vec<_> = alerts.iter().map(|alert| alert.to_lowercase()).collect();
+    links.sort();
+    assert_eq!(links, marked(&rules, "runbook: RUNBOOK.md#"));
+    let tests =
+        text("deploy/prometheus/alerts_test.yml") + &text("deploy/prometheus/scrub_test.yml");
+    for alert in alerts {
+        let is_fired = format!("alertname: {alert}\n        eval_time");
+        let is_counted = format!("alertname=\"{alert}\"");
+        assert!(
+            tests.contains(&is_fired) || tests.contains(&is_counted),
+            "{alert}"
+        );
+    }
+}
+
+#[test]
+fn every_error_code_has_a_row() {
+    let told = codes(&text("deploy/RUNBOOK.md"));
+    assert_eq!(codes(&text("crates/protocol/PROTOCOL.md")), told);
+}
+
+/// Number and name of each row like "| 43 | `Fenced` | …".
+fn codes(text: &str) -> Vec<(u16, String)> {
+    let rows = text.lines().filter_map(|line| {
+        let mut cells = line.strip_prefix("| ")?.split(" | ");
+        let number = cells.next()?.parse().ok()?;
+        let name = cells.next()?.strip_prefix('`')?.strip_suffix('`')?;
+        let is_code = name.chars().all(|letter| letter.is_ascii_alphabetic());
+        let is_code = is_code && name.starts_with(|letter: char| letter.is_ascii_uppercase());
+        is_code.then(|| (number, name.to_owned()))
+    });
+    let codes: Vec<_> = rows.collect();
+    assert!(codes.len() > 40, "the table is found: {codes:?}");
+    codes
+}
