@@ -29,6 +29,7 @@ mod routing;
 mod serve;
 mod side;
 mod stores;
+mod top;
 mod topic;
 mod tour;
 mod truncate;
