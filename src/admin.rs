@@ -1,6 +1,6 @@
 //! Asking a server's admin address.
 
-use std::net::SocketAddr;
+use std::fmt::Display;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -10,7 +10,9 @@ use hyper::client::conn::http1;
 use hyper::{Request, header};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, ToSocketAddrs};
+
+use crate::exit::{Exit, stop};
 
 /// How long an answer may take, all of it.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -18,16 +20,20 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// What a path of an admin address answers, as JSON.
 ///
 /// # Errors
-/// If nobody answers there, or something else than that.
-pub(crate) async fn ask<T: DeserializeOwned>(address: SocketAddr, path: &str) -> anyhow::Result<T> {
+/// If nobody answers there (exit code 4), or something else than that.
+pub(crate) async fn ask<T: DeserializeOwned>(
+    address: impl ToSocketAddrs + Display + Copy,
+    path: &str,
+) -> anyhow::Result<T> {
     let told = tokio::time::timeout(TIMEOUT, get(address, path)).await;
-    let told = told.map_err(|_late| anyhow::anyhow!("no answer within {TIMEOUT:?}"));
+    let late = |_late| stop(Exit::Unreachable, format!("no answer within {TIMEOUT:?}"));
+    let told = told.map_err(late);
     let text = told.and_then(|told| told);
     let told = text.and_then(|text| Ok(serde_json::from_slice(&text)?));
     told.with_context(|| format!("cannot ask http://{address}{path}; is it the server's --admin?"))
 }
 
-async fn get(address: SocketAddr, path: &str) -> anyhow::Result<Bytes> {
+async fn get(address: impl ToSocketAddrs + Display + Copy, path: &str) -> anyhow::Result<Bytes> {
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::get(path)

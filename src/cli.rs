@@ -12,6 +12,9 @@ use crate::quantity::{ParseError, Span};
 /// Where a server listens unless it is told otherwise.
 pub(crate) const DEFAULT_SERVER: &str = "127.0.0.1:7400";
 
+/// Where a server tells of itself over HTTP unless it is told otherwise.
+pub(crate) const DEFAULT_ADMIN: &str = "127.0.0.1:7399";
+
 /// The longest `--timeout`: longer than any wait, and far from what an instant can hold.
 const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -69,6 +72,7 @@ pub(crate) enum Command {
     Repair(cmd::repair::Args),
     Doctor(cmd::doctor::Args),
     Config(cmd::config::Args),
+    Top(cmd::top::Args),
     Bench(cmd::bench::Args),
     Completions(cmd::completions::Args),
     Man(cmd::man::Args),

@@ -24,6 +24,7 @@ pub(crate) mod restore;
 pub(crate) mod scrub;
 pub(crate) mod serve;
 pub(crate) mod snapshot;
+pub(crate) mod top;
 pub(crate) mod topic;
 pub(crate) mod truncate;
 pub(crate) mod verify;
@@ -54,6 +55,7 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<Exit> {
         Command::Repair(args) => repair::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Config(args) => config::run(args),
+        Command::Top(args) => top::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),

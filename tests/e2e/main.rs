@@ -30,6 +30,7 @@ mod serve;
 mod side;
 mod stores;
 mod supervisor;
+mod top;
 mod topic;
 mod tour;
 mod truncate;

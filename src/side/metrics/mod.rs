@@ -19,6 +19,7 @@ use corelog_node::Handle;
 use corelog_node::metrics::{CoreSnapshot, PartitionSnapshot, PulseSnapshot, QuarantineShare};
 use corelog_node::sys::probe::Space;
 
+pub(super) use self::process::resident_bytes;
 use super::exposition::{Format, Page};
 use super::{Stage, health};
 

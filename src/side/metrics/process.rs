@@ -74,8 +74,8 @@ pub(super) fn quarantine(page: &mut Page, quarantine: &[QuarantineShare]) {
     }
 }
 
-/// From `/proc/self/status` (proc(5)): a line `VmRSS: 1234 kB`.
-fn resident_bytes() -> Option<u64> {
+/// The resident memory of the process, from `/proc/self/status` (proc(5)): a line `VmRSS: 1234 kB`.
+pub(in crate::side) fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let rest = status
         .lines()

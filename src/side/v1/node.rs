@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use axum::extract::State;
 use axum::response::Response;
 use corelog_node::Handle;
-use corelog_node::metrics::{CoreSnapshot, PulseSnapshot};
+use corelog_node::metrics::{CoreSnapshot, HistogramSnapshot, PulseSnapshot};
 use corelog_record::Timestamp;
 use serde_json::{Value, json};
 
@@ -47,6 +47,7 @@ async fn node(stage: &Stage, handle: &Handle, pulses: &[PulseSnapshot]) -> Value
         "listen": addresses.listen,
         "advertised": addresses.advertised,
         "cores": cores,
+        "resident_bytes": metrics::resident_bytes(),
         "disk": space.map(|space| json!({
             "free_bytes": space.free.bytes(),
             "total_bytes": space.total.bytes(),
@@ -76,7 +77,30 @@ fn core(pulse: &PulseSnapshot, counters: &CoreSnapshot) -> Value {
         "stalls": pulse.stalls,
         "stuck": pulse.stuck,
         "slow_work": pulse.slow_work,
+        "unflushed_bytes": pulse.unflushed_bytes,
+        "kept_bytes": pulse.kept_bytes,
+        "received_bytes": counters.received_bytes_total,
+        "sent_bytes": counters.sent_bytes_total,
+        "appended_records": counters.appended_records_total,
+        "appended_bytes": counters.appended_bytes_total,
+        "copied_records": counters.copied_records_total,
+        "copied_bytes": counters.copied_bytes_total,
+        "fetched_bytes": counters.fetched_bytes_total,
+        "transferred_bytes": counters.transferred_bytes_total,
+        "flushes": counters.flushes_total,
+        "flushed_bytes": counters.flushed_bytes_total,
+        "hops": counters.hops_total,
+        "lane_busy": counters.lane_busy_total,
+        "requests": counters.requests.iter().map(|(_, count)| count).sum::<u64>(),
+        "errors": counters.errors.iter().map(|(_, count)| count).sum::<u64>(),
+        "sync_us": histogram(&counters.sync_us),
+        "late_us": histogram(&pulse.late_us),
     })
+}
+
+/// Each bucket as its upper bound in microseconds (null: no bound) and how many fell into it.
+fn histogram(histogram: &HistogramSnapshot) -> Value {
+    json!({ "buckets": histogram.buckets, "sum": histogram.sum_us })
 }
 
 fn timestamp(time: SystemTime) -> Timestamp {

@@ -60,6 +60,8 @@ impl Core {
             stalls,
             stuck: 0,
             slow_work: 0,
+            unflushed_bytes: self.memory.unflushed_bytes(),
+            kept_bytes: self.memory.kept_bytes(),
         }
     }
 

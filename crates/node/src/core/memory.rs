@@ -93,6 +93,16 @@ impl Memory {
         self.kept_bytes_max
     }
 
+    /// What waits for the disk, in bytes.
+    pub(super) fn unflushed_bytes(&self) -> u64 {
+        self.unflushed_bytes.get() as u64
+    }
+
+    /// What is kept for readers of the tails, in bytes.
+    pub(super) fn kept_bytes(&self) -> u64 {
+        self.kept_bytes.get() as u64
+    }
+
     fn weigh(&self, slot: &mut Slot) {
         let before = slot.held;
         slot.held = slot

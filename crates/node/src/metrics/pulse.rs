@@ -1,4 +1,4 @@
-//! How one core's loop goes, as the core tells it.
+//! How one core's loop goes and what it holds, as the core tells it.
 
 use std::time::Duration;
 
@@ -23,4 +23,8 @@ pub struct PulseSnapshot {
     pub stuck: u64,
     /// Times that work took seconds on a core that turned.
     pub slow_work: u64,
+    /// Bytes of batches that wait for the disk.
+    pub unflushed_bytes: u64,
+    /// Bytes of flushed batches that are kept for readers.
+    pub kept_bytes: u64,
 }

@@ -1,0 +1,75 @@
+//! Writing on a screen: text in tones, cut where its room ends.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::Span;
+
+use super::theme::{Theme, Tone};
+
+/// A screen that is being drawn.
+pub(super) struct Canvas<'a> {
+    pub(super) buffer: &'a mut Buffer,
+    pub(super) theme: Theme,
+}
+
+/// A figure with its name, which stands as a whole or not at all.
+pub(super) struct Told {
+    pub(super) name: &'static str,
+    pub(super) told: String,
+    pub(super) tone: Tone,
+}
+
+/// A figure as it should be.
+pub(super) fn told(name: &'static str, told: impl Into<String>) -> Told {
+    Told {
+        name,
+        told: told.into(),
+        tone: Tone::Strong,
+    }
+}
+
+impl Canvas<'_> {
+    /// Writes at most `width` columns of `text`, with an ellipsis where there was more, and says
+    /// where it ends.
+    pub(super) fn put(&mut self, (x, y): (u16, u16), width: u16, text: &str, tone: Tone) -> u16 {
+        self.put_styled((x, y), width, text, self.theme.style(tone))
+    }
+
+    fn put_styled(&mut self, (x, y): (u16, u16), width: u16, text: &str, style: Style) -> u16 {
+        if width == 0 || !self.buffer.area.contains((x, y).into()) {
+            return x;
+        }
+        if Span::raw(text).width() <= usize::from(width) {
+            return self.buffer.set_stringn(x, y, text, width.into(), style).0;
+        }
+        let kept = usize::from(width) - 1;
+        let (end, _) = self.buffer.set_stringn(x, y, text, kept, style);
+        self.buffer.set_stringn(end, y, "…", 1, style).0
+    }
+
+    /// Writes text that ends where `area` does.
+    pub(super) fn put_right(&mut self, area: Rect, text: &str, tone: Tone) {
+        let wide = u16::try_from(Span::raw(text).width()).unwrap_or(u16::MAX);
+        let wide = wide.min(area.width);
+        self.put((area.right() - wide, area.y), wide, text, tone);
+    }
+
+    /// Writes figures in one line, those that fit.
+    pub(super) fn put_told(&mut self, line: Rect, figures: &[Told]) {
+        let mut x = line.x;
+        for figure in figures {
+            let width = Span::raw(figure.name).width() + 1 + Span::raw(&figure.told).width();
+            if usize::from(line.right().saturating_sub(x)) < width {
+                continue;
+            }
+            x = self.put((x, line.y), line.width, figure.name, Tone::Dim) + 1;
+            x = self.put((x, line.y), line.width, &figure.told, figure.tone) + 3;
+        }
+    }
+
+    /// Turns fore and back of an area round.
+    pub(super) fn choose(&mut self, area: Rect) {
+        self.buffer.set_style(area, Theme::chosen());
+    }
+}
