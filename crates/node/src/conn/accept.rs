@@ -38,7 +38,7 @@ pub(crate) async fn serve_listener(
             add(&core.counters.accepts_failed_total, 1);
             continue;
         };
-        match room_for(&core, conn.peer()) {
+        match room_for(&core, &connections, conn.peer()) {
             Ok(place) => {
                 add(&core.counters.connections_accepted_total, 1);
                 let (core, connections) = (Rc::clone(&core), Rc::clone(&connections));
@@ -54,14 +54,14 @@ pub(crate) async fn serve_listener(
 }
 
 /// A place for a connection from `peer`, or why there is none.
-fn room_for(core: &Core, peer: SocketAddr) -> Result<Place, Failure> {
+fn room_for(core: &Core, connections: &Connections, peer: SocketAddr) -> Result<Place, Failure> {
     let limits = &core.shared.limits;
     let (all, each) = (limits.connections_max, limits.connections_per_address_max);
     if connection_count(core) >= all {
         let message = format!("the node holds {all} connections, as many as it may");
         return Err(too_many(message, all));
     }
-    let place = core.shared.per_address.take(peer.ip(), each);
+    let place = connections.per_address.take(peer.ip(), each);
     place.ok_or_else(|| {
         let ip = peer.ip();
         too_many(

@@ -391,13 +391,3 @@ impl Link {
         });
     }
 }
-
-impl Batches {
-    /// How many bytes they are.
-    pub(super) fn bytes(&self) -> usize {
-        match self {
-            Self::Pieces(pieces) => pieces.iter().map(|piece| piece.len()).sum(),
-            Self::Bytes(bytes) => bytes.len(),
-        }
-    }
-}

@@ -24,7 +24,6 @@ use super::sweep::Sweep;
 use super::tickets::{Tickets, Told};
 use crate::catalog::{Admin, LastSnapshots, Routes};
 use crate::config::NodeLimits;
-use crate::conn::PerAddress;
 use crate::failure::{Failure, failure};
 use crate::follow::{Followers, Followings, Hands, Line, Lines, Repairs};
 use crate::metrics::{Counters, add};
@@ -50,8 +49,6 @@ pub(crate) struct Shared {
     pub(crate) data_dir: PathBuf,
     /// How each core's memory is shared out.
     pub(crate) budget: Budget,
-    /// How many connections each address has.
-    pub(crate) per_address: PerAddress,
     /// Bytes that the node's scrub reads in a second; 0: none but what is asked for.
     pub(crate) scrub_rate: Rate,
     /// What sends files of segments to other nodes.

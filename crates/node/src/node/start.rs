@@ -151,7 +151,6 @@ impl Cores {
             core_count,
             data_dir: config.data_dir.clone(),
             budget: config.budget()?,
-            per_address: PerAddress::default(),
             scrub_rate: rates.scrub.clone(),
             transfers,
             counters: counters.to_vec(),
@@ -161,6 +160,7 @@ impl Cores {
             threads: Vec::new(),
             controls: Vec::new(),
         };
+        let per_address = PerAddress::default();
         let lanes = router::connect(core_count, &config.limits, shared.budget.lanes);
         for ((number, counters), lanes) in (0..core_count).zip(counters).zip(lanes) {
             let (control, told) = flume::bounded(CONTROL_QUEUE_MAX);
@@ -174,6 +174,7 @@ impl Cores {
                 id: CoreId::new(number),
                 shared: Arc::clone(&shared),
                 counters: Arc::clone(counters),
+                per_address: per_address.clone(),
                 data_dir: config.data_dir.clone(),
                 lanes,
                 seed: u64::from_le_bytes(seed),

@@ -42,7 +42,7 @@ fn tell(leap: Leap) {
              then older than its retention age expires"
         ),
         Leap::Believed { millis } => {
-            tracing::warn!(millis, "the leap of the machine's clock is believed")
+            tracing::warn!(millis, "the leap of the machine's clock is believed");
         }
     }
 }
