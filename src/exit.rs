@@ -153,7 +153,10 @@ fn of_start(error: &corelog_node::StartError) -> Option<Exit> {
     match error {
         StartError::System {
             source:
-                Error::RingsDisabled { .. } | Error::RingsForbidden { .. } | Error::Memlock { .. },
+                Error::RingsDisabled { .. }
+                | Error::RingsForbidden { .. }
+                | Error::Memlock { .. }
+                | Error::Copied { .. },
         } => Some(Exit::Denied),
         StartError::NodeFile { .. }
         | StartError::Catalog {
@@ -161,7 +164,8 @@ fn of_start(error: &corelog_node::StartError) -> Option<Exit> {
         } => Some(Exit::Damage),
         StartError::Cores { .. }
         | StartError::NotLoopback { .. }
-        | StartError::NoRoomForPorts { .. } => Some(Exit::Usage),
+        | StartError::NoRoomForPorts { .. }
+        | StartError::Memory { .. } => Some(Exit::Usage),
         _ => None,
     }
 }

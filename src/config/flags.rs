@@ -50,10 +50,18 @@ pub(crate) struct Flags {
     /// [default: 64MiB]
     #[arg(long, value_name = "SIZE", value_parser = of(Key::TailMemory))]
     tail_memory: Option<String>,
+    /// What requests and answers under way may take of each core's memory; at it clients are slowed
+    /// down, then told Busy [default: 704MiB]
+    #[arg(long, value_name = "SIZE", value_parser = of(Key::TrafficMemory))]
+    traffic_memory: Option<String>,
     /// How many clients may be connected, all cores together; fewer where the limit of open files
     /// leaves less [default: 10000]
     #[arg(long, value_name = "N", value_parser = of(Key::ConnectionsMax))]
     connections_max: Option<String>,
+    /// How many of them may come from one address; an IPv6 network of 64 bits counts as one
+    /// [default: 5000]
+    #[arg(long, value_name = "N", value_parser = of(Key::ConnectionsPerAddressMax))]
+    connections_per_address_max: Option<String>,
     /// How many partitions all topics may have together [default: 10000]
     #[arg(long, value_name = "N", value_parser = of(Key::PartitionsMax))]
     partitions_max: Option<String>,
@@ -64,6 +72,10 @@ pub(crate) struct Flags {
     /// How long a connection is kept whose peer reads nothing of what it is sent [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = of(Key::WriteTimeout))]
     write_timeout: Option<String>,
+    /// How long a connection is kept on which nothing comes and nobody waits for an answer; 0s: for ever
+    /// [default: 0s]
+    #[arg(long, value_name = "DURATION", value_parser = of(Key::IdleTimeout))]
+    idle_timeout: Option<String>,
     /// How long a stop waits for what is in flight before it cuts connections [default: 5s]
     #[arg(long, value_name = "DURATION", value_parser = of(Key::StopTimeout))]
     stop_timeout: Option<String>,
@@ -116,10 +128,13 @@ impl Flags {
             Key::ScrubRate => &self.scrub_rate,
             Key::TransferRate => &self.transfer_rate,
             Key::TailMemory => &self.tail_memory,
+            Key::TrafficMemory => &self.traffic_memory,
             Key::ConnectionsMax => &self.connections_max,
+            Key::ConnectionsPerAddressMax => &self.connections_per_address_max,
             Key::PartitionsMax => &self.partitions_max,
             Key::ReadTimeout => &self.read_timeout,
             Key::WriteTimeout => &self.write_timeout,
+            Key::IdleTimeout => &self.idle_timeout,
             Key::StopTimeout => &self.stop_timeout,
             Key::PartitionMetrics => &self.partition_metrics,
             Key::Log => &self.log,

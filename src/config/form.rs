@@ -24,6 +24,8 @@ pub(crate) enum Form {
     Switch,
     Size,
     Timeout,
+    /// As a timeout, or zero: never.
+    TimeoutOrNever,
     LogFilter,
     LogFormat,
 }
@@ -62,6 +64,10 @@ impl Form {
                 .map(|size| size.to_string())
                 .map_err(|error| error.to_string()),
             Self::Timeout => timeout(text),
+            Self::TimeoutOrNever => match text.parse() {
+                Ok(Span(Duration::ZERO)) => Ok(Span(Duration::ZERO).to_string()),
+                _ => timeout(text).map_err(|why| format!("{why}, or 0s for never")),
+            },
             Self::LogFilter => telemetry::filter(text).map(|_filter| text.to_owned()),
             Self::LogFormat => as_is::<telemetry::Format>(text, "text or json"),
         }
@@ -164,6 +170,8 @@ mod tests {
         assert_eq!(Form::Size.read("8192 kib").unwrap(), "8MiB");
         assert_eq!(Form::Switch.read("Yes").unwrap(), "true");
         assert_eq!(Form::Timeout.read("60s").unwrap(), "1m");
+        assert_eq!(Form::TimeoutOrNever.read("0ms").unwrap(), "0s");
+        assert_eq!(Form::TimeoutOrNever.read("60s").unwrap(), "1m");
         assert_eq!(Form::Host.read("[::1]:1").unwrap(), "[::1]:1");
         assert!(Form::Directory.read("data").unwrap().starts_with('/'));
     }
@@ -180,6 +188,7 @@ mod tests {
             (Form::Size, "8MB", "is no size"),
             (Form::Timeout, "0s", "between 1s and 365d"),
             (Form::Timeout, "soon", "no duration"),
+            (Form::TimeoutOrNever, "1ms", "or 0s for never"),
             (Form::LogFilter, "corelog_node=loud", "no level to log at"),
             (Form::LogFormat, "xml", "text or json"),
         ];

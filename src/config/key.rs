@@ -21,10 +21,13 @@ pub(crate) enum Key {
     ScrubRate,
     TransferRate,
     TailMemory,
+    TrafficMemory,
     ConnectionsMax,
+    ConnectionsPerAddressMax,
     PartitionsMax,
     ReadTimeout,
     WriteTimeout,
+    IdleTimeout,
     StopTimeout,
     PartitionMetrics,
     LogFormat,
@@ -70,11 +73,14 @@ impl Key {
             Self::Advertise => Form::Host,
             Self::Cores => Form::Cores,
             Self::Insecure | Self::PartitionMetrics => Form::Switch,
-            Self::ScrubRate | Self::TransferRate | Self::TailMemory => Form::Size,
+            Self::ScrubRate | Self::TransferRate | Self::TailMemory | Self::TrafficMemory => {
+                Form::Size
+            }
             // Each is a descriptor; more than this no machine was ever asked for.
-            Self::ConnectionsMax => Form::Count(1_000_000),
+            Self::ConnectionsMax | Self::ConnectionsPerAddressMax => Form::Count(1_000_000),
             // What tells of more topics does not fit into an answer.
             Self::PartitionsMax => Form::Count(10_000),
+            Self::IdleTimeout => Form::TimeoutOrNever,
             Self::ReadTimeout | Self::WriteTimeout | Self::StopTimeout => Form::Timeout,
             Self::Log => Form::LogFilter,
             Self::LogFormat => Form::LogFormat,
@@ -93,9 +99,12 @@ impl Key {
             Self::ScrubRate => "8MiB",
             Self::TransferRate => "128MiB",
             Self::TailMemory => "64MiB",
+            Self::TrafficMemory => "704MiB",
             Self::ConnectionsMax | Self::PartitionsMax => "10000",
+            Self::ConnectionsPerAddressMax => "5000",
             Self::ReadTimeout => "1m",
             Self::WriteTimeout => "30s",
+            Self::IdleTimeout => "0s",
             Self::StopTimeout => "5s",
             Self::PartitionMetrics => "true",
             Self::Log => "info",

@@ -91,14 +91,20 @@ pub(crate) struct Config {
     pub(crate) transfer_rate: ByteSize,
     /// What each core keeps in memory for readers.
     pub(crate) tail_memory: ByteSize,
+    /// What requests and answers under way may take of each core's memory.
+    pub(crate) traffic_memory: ByteSize,
     /// How many clients may be connected.
     pub(crate) connections_max: u32,
+    /// How many of them from one address.
+    pub(crate) connections_per_address_max: u32,
     /// How many partitions all topics may have.
     pub(crate) partitions_max: u32,
     /// How long a request may take to come.
     pub(crate) read_timeout: Duration,
     /// How long a peer may read nothing.
     pub(crate) write_timeout: Duration,
+    /// How long a connection may do nothing; zero: for ever.
+    pub(crate) idle_timeout: Duration,
     /// How long a stop waits for connections.
     pub(crate) stop_timeout: Duration,
     /// Whether the metrics have series for each partition.
@@ -208,10 +214,13 @@ impl Settings {
             scrub_rate: self.read(Key::ScrubRate)?,
             transfer_rate: self.read(Key::TransferRate)?,
             tail_memory: self.read(Key::TailMemory)?,
+            traffic_memory: self.read(Key::TrafficMemory)?,
             connections_max: self.read(Key::ConnectionsMax)?,
+            connections_per_address_max: self.read(Key::ConnectionsPerAddressMax)?,
             partitions_max: self.read(Key::PartitionsMax)?,
             read_timeout: span(Key::ReadTimeout)?,
             write_timeout: span(Key::WriteTimeout)?,
+            idle_timeout: span(Key::IdleTimeout)?,
             stop_timeout: span(Key::StopTimeout)?,
             has_partition_metrics: self.read(Key::PartitionMetrics)?,
             log: self.read(Key::Log)?,

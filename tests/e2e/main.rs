@@ -11,6 +11,8 @@ mod chaos;
 mod completions;
 mod config;
 mod consume;
+mod copied;
+mod descriptors;
 mod doctor;
 mod inspect;
 mod kept;

@@ -4,12 +4,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::core::RATE_DEFAULT;
+use crate::core::{Budget, RATE_DEFAULT};
 use crate::error::StartError;
 use crate::transfer;
 
 /// What a core keeps for readers unless told otherwise, in bytes.
 const TAIL_MEMORY_DEFAULT: usize = 64 << 20;
+/// What is under way takes of a core's memory at most unless told otherwise, in bytes: a part is 64 MiB.
+const TRAFFIC_MEMORY_DEFAULT: usize = 704 << 20;
 
 /// What a node is told at start.
 #[derive(Debug, Clone)]
@@ -36,6 +38,9 @@ pub struct NodeConfig {
     pub transfer_rate: u64,
     /// Bytes of records on disk that each core keeps in memory for readers.
     pub tail_memory: usize,
+    /// Bytes of memory that each core may take, beside the tail memory, for requests and answers that are
+    /// under way.
+    pub traffic_memory: usize,
     /// How long a stop waits for connections to drain before it cuts them.
     pub stop_timeout: Duration,
 }
@@ -68,20 +73,23 @@ pub struct CoreOptions {
 pub struct NodeLimits {
     /// Client connections, over all cores.
     pub connections_max: usize,
+    /// Client connections of one address, over all cores.
+    pub connections_per_address_max: usize,
     /// Partitions over all topics: each costs a small constant of memory.
     pub partitions_max: usize,
     /// Partitions of one topic.
     pub topic_partitions_max: u32,
     /// Requests one core may have outstanding at another: bounds a lane's memory and its delay.
     pub lane_requests_max: usize,
-    /// Bytes of request bodies one core may have outstanding at another.
-    pub lane_bytes_max: usize,
     /// Long polls one core may have parked in all, and at any other core.
     pub parked_fetches_max: usize,
     /// How long a connection whose peer reads nothing is kept.
     pub write_timeout: Duration,
     /// How long a connection may take to send a request that it has begun, its Hello included.
     pub read_timeout: Duration,
+    /// How long a connection is kept on which nothing comes and nobody waits for an answer; zero: for
+    /// ever.
+    pub idle_timeout: Duration,
 }
 
 impl NodeConfig {
@@ -99,6 +107,7 @@ impl NodeConfig {
             scrub_rate: RATE_DEFAULT,
             transfer_rate: transfer::RATE_DEFAULT,
             tail_memory: TAIL_MEMORY_DEFAULT,
+            traffic_memory: TRAFFIC_MEMORY_DEFAULT,
             stop_timeout: Duration::from_secs(5),
         }
     }
@@ -119,7 +128,19 @@ impl NodeConfig {
         if listen.port() != 0 && usize::from(listen.port()) + cores > cores_max {
             return Err(StartError::NoRoomForPorts { listen, cores });
         }
-        Ok(())
+        self.budget().map(drop)
+    }
+
+    /// How the memory of each core is shared out.
+    ///
+    /// # Errors
+    /// `StartError::Memory` where it is too little.
+    pub(crate) fn budget(&self) -> Result<Budget, StartError> {
+        let bytes = self.traffic_memory;
+        Budget::of(bytes, self.tail_memory).ok_or(StartError::Memory {
+            bytes,
+            bytes_min: Budget::TRAFFIC_MIN,
+        })
     }
 }
 
@@ -138,13 +159,14 @@ impl Default for NodeLimits {
     fn default() -> Self {
         Self {
             connections_max: 10_000,
+            connections_per_address_max: 5_000,
             partitions_max: 10_000,
             topic_partitions_max: 4_096,
             lane_requests_max: 1_024,
-            lane_bytes_max: 64 << 20,
             parked_fetches_max: 16_384,
             write_timeout: Duration::from_secs(30),
             read_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::ZERO,
         }
     }
 }
@@ -171,5 +193,7 @@ mod tests {
         ));
         config.is_insecure = true;
         assert!(config.check().is_ok());
+        config.traffic_memory = 1 << 20;
+        assert!(matches!(config.check(), Err(StartError::Memory { .. })));
     }
 }

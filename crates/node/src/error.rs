@@ -39,6 +39,16 @@ pub enum StartError {
         /// How many ports are needed above it.
         cores: usize,
     },
+    /// A core has too little memory for the largest requests and answers.
+    #[error(
+        "{bytes} bytes of memory for what is under way are too little for a core: set --traffic-memory to {bytes_min}B or more"
+    )]
+    Memory {
+        /// How much it was to have.
+        bytes: usize,
+        /// The least that it may have.
+        bytes_min: usize,
+    },
     /// An address could not be listened on.
     #[error(
         "cannot listen on {address}: {source}; stop what uses the port or choose another with --listen"

@@ -67,6 +67,9 @@ limits! {
     CONNECTION_COUNT_MAX = 10_000;
         "Connections of one node: each costs a descriptor and its buffers."
         => "`TooManyConnections`, then close";
+    ADDRESS_CONNECTION_COUNT_MAX = 5_000;
+        "Connections of one address, an IPv6 network of 64 bits being one: one client must not take all places."
+        => "`TooManyConnections`, then close";
     TOPIC_PARTITION_COUNT_MAX = 4_096;
         "Partitions of one topic: one request must not take all that a node may hold."
         => "`InvalidPartitions`";

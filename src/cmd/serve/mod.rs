@@ -123,10 +123,14 @@ pub(crate) fn node_config(config: &Config) -> anyhow::Result<NodeConfig> {
     node.scrub_rate = config.scrub_rate.bytes();
     node.transfer_rate = config.transfer_rate.bytes();
     node.tail_memory = usize::try_from(config.tail_memory.bytes()).unwrap_or(usize::MAX);
+    node.traffic_memory = usize::try_from(config.traffic_memory.bytes()).unwrap_or(usize::MAX);
     node.limits.connections_max = usize::try_from(config.connections_max)?;
+    let per_address = usize::try_from(config.connections_per_address_max)?;
+    node.limits.connections_per_address_max = per_address;
     node.limits.partitions_max = usize::try_from(config.partitions_max)?;
     node.limits.read_timeout = config.read_timeout;
     node.limits.write_timeout = config.write_timeout;
+    node.limits.idle_timeout = config.idle_timeout;
     node.stop_timeout = config.stop_timeout;
     check_admin(config)?;
     node.check()?;
@@ -218,9 +222,9 @@ mod tests {
         let node = node_config(&config(
             "data-dir = '/data'\nlisten = '0.0.0.0:9000'\nadvertise = 'log1:1'\ncores = 3\n\
              insecure = true\nscrub-rate = '1MiB'\ntransfer-rate = '2MiB'\n\
-             tail-memory = '3MiB'\n\
+             tail-memory = '3MiB'\ntraffic-memory = '1GiB'\nconnections-per-address-max = 3\n\
              connections-max = 4\npartitions-max = 5\nread-timeout = '6s'\n\
-             write-timeout = '7s'\nstop-timeout = '8s'\n",
+             write-timeout = '7s'\nidle-timeout = '9s'\nstop-timeout = '8s'\n",
         ));
         let node = node.unwrap();
         assert_eq!(node.data_dir, std::path::Path::new("/data"));
@@ -229,9 +233,11 @@ mod tests {
         assert_eq!((advertise.host.as_str(), advertise.port), ("log1", Some(1)));
         assert_eq!((node.cores, node.is_insecure), (3, true));
         assert_eq!((node.scrub_rate, node.transfer_rate), (1 << 20, 2 << 20));
-        assert_eq!(node.tail_memory, 3 << 20);
+        assert_eq!((node.tail_memory, node.traffic_memory), (3 << 20, 1 << 30));
         let limits = node.limits;
         assert_eq!((limits.connections_max, limits.partitions_max), (4, 5));
+        assert_eq!(limits.connections_per_address_max, 3);
+        assert_eq!(limits.idle_timeout.as_secs(), 9);
         assert_eq!(limits.read_timeout.as_secs(), 6);
         assert_eq!(limits.write_timeout.as_secs(), 7);
         assert_eq!(node.stop_timeout.as_secs(), 8);
@@ -243,6 +249,7 @@ mod tests {
             ("admin = '0.0.0.0:1'", "--insecure"),
             ("listen = '0.0.0.0:1'", "--insecure"),
             ("listen = '127.0.0.1:65535'", "ports above it"),
+            ("traffic-memory = '1MiB'", "--traffic-memory"),
             ("listen = '127.0.0.1:7398'\ncores = 1", "choose another"),
         ];
         for (text, why) in pairs {

@@ -26,6 +26,7 @@ fn core((number, counters): (usize, &CoreSnapshot)) -> Value {
         "accepted": counters.connections_accepted_total,
         "refused": counters.connections_refused_total,
         "cut": counters.connections_cut_total,
+        "idle": counters.connections_idle_total,
     })
 }
 

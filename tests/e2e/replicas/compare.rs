@@ -29,6 +29,8 @@ fn copies_of_one_log_are_equal_and_the_first_batch_that_differs_is_named() {
     produce(&here, "1", b"a\nb\nc\n");
     assert_eq!(server.stop().status.code(), Some(0));
     copy_files(folder.path(), &copy);
+    // The copy is meant.
+    std::fs::remove_file(copy.join("place")).unwrap();
 
     let (server, other) = (Server::start(folder.path()), Server::start(&copy));
     let (here, there) = (Corelog::to(&server), Corelog::to(&other));

@@ -1,6 +1,7 @@
 //! Taking connections, up to the limit.
 
 use std::cell::Cell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,14 +13,17 @@ use futures_lite::FutureExt;
 
 use super::connections::Connections;
 use super::link::Link;
+use super::per_address::Place;
 use super::{reader, writer};
 use crate::core::Core;
-use crate::failure::failure_with;
+use crate::failure::{Failure, failure_with};
 use crate::metrics::{add, count_numbered, sub};
 use crate::rt::{self, Conn, Listener, ReadHalf};
 
 /// How long a connection that is closed waits for its client to be silent.
 const LINGER: Duration = Duration::from_millis(250);
+/// How long it waits in all, however much of its client's bytes still come.
+const LINGER_MAX: Duration = Duration::from_secs(2);
 /// How many reads of such a client are thrown away: together 4 MiB.
 const LINGER_READS_MAX: usize = 1024;
 
@@ -29,18 +33,54 @@ pub(crate) async fn serve_listener(
     connections: Rc<Connections>,
     listener: Rc<Listener>,
 ) {
-    while let Some(conn) = listener.accept().await {
-        if connection_count(&core) >= core.shared.limits.connections_max {
-            add(&core.counters.connections_refused_total, 1);
-            rt::spawn(refuse(Rc::clone(&core), conn)).detach();
+    while let Some(accepted) = listener.accept().await {
+        let Ok(conn) = accepted else {
+            add(&core.counters.accepts_failed_total, 1);
             continue;
+        };
+        match room_for(&core, &connections, conn.peer()) {
+            Ok(place) => {
+                add(&core.counters.connections_accepted_total, 1);
+                let (core, connections) = (Rc::clone(&core), Rc::clone(&connections));
+                rt::spawn(serve(core, connections, conn, place)).detach();
+            }
+            Err(error) => {
+                add(&core.counters.connections_refused_total, 1);
+                count_numbered(&core.counters.errors, error.code);
+                refuse(&core, conn, error);
+            }
         }
-        add(&core.counters.connections_accepted_total, 1);
-        rt::spawn(serve(Rc::clone(&core), Rc::clone(&connections), conn)).detach();
     }
 }
 
-async fn serve(core: Rc<Core>, connections: Rc<Connections>, conn: Conn) {
+/// A place for a connection from `peer`, or why there is none.
+fn room_for(core: &Core, connections: &Connections, peer: SocketAddr) -> Result<Place, Failure> {
+    let limits = &core.shared.limits;
+    let (all, each) = (limits.connections_max, limits.connections_per_address_max);
+    if connection_count(core) >= all {
+        let message = format!("the node holds {all} connections, as many as it may");
+        return Err(too_many(message, all));
+    }
+    let place = connections.per_address.take(peer.ip(), each);
+    place.ok_or_else(|| {
+        let ip = peer.ip();
+        too_many(
+            format!("{ip} has {each} connections, as many as one address may"),
+            each,
+        )
+    })
+}
+
+fn too_many(message: String, limit: usize) -> Failure {
+    let detail = Detail {
+        limit: Some(limit as u64),
+        ..Detail::default()
+    };
+    failure_with(ErrorCode::TooManyConnections, message, detail)
+}
+
+/// Serves a connection, which has its place until it is closed.
+async fn serve(core: Rc<Core>, connections: Rc<Connections>, conn: Conn, _place: Place) {
     add(&core.counters.connections, 1);
     core.connection_count.set(core.connection_count() + 1);
     let peer = conn.peer();
@@ -54,7 +94,12 @@ async fn serve(core: Rc<Core>, connections: Rc<Connections>, conn: Conn) {
     link.begin_close();
     writing.or(core.cutting()).await;
     if !link.is_dead() {
-        linger(&mut receiver).or(core.cutting()).await;
+        rt::timeout(LINGER_MAX, linger(&mut receiver))
+            .or(async {
+                core.cutting().await;
+                None
+            })
+            .await;
     }
     link.end();
     connections.end(&link);
@@ -63,19 +108,23 @@ async fn serve(core: Rc<Core>, connections: Rc<Connections>, conn: Conn) {
     core.connection_ended.notify();
 }
 
-/// Says why and closes.
-async fn refuse(core: Rc<Core>, conn: Conn) {
-    let connections_max = core.shared.limits.connections_max;
-    let message = format!("the node holds {connections_max} connections, as many as it may");
-    let detail = Detail {
-        limit: Some(connections_max as u64),
-        ..Detail::default()
-    };
-    let error = failure_with(ErrorCode::TooManyConnections, message, detail);
-    count_numbered(&core.counters.errors, error.code);
+/// Says why and closes; where many are being told already, it only closes: each of them holds a
+/// descriptor meanwhile.
+fn refuse(core: &Rc<Core>, conn: Conn, error: Failure) {
+    if let Some(turn) = core.refusals.try_acquire(1) {
+        let core = Rc::clone(core);
+        rt::spawn(async move {
+            rt::timeout(LINGER_MAX, say_why(&core, conn, &error)).await;
+            drop(turn);
+        })
+        .detach();
+    }
+}
+
+async fn say_why(core: &Core, conn: Conn, error: &Failure) {
     let mut frame = Vec::new();
     let correlation = CorrelationId::new(0);
-    if answer::encode_err(answer::CONNECTION_KIND, correlation, &error, &mut frame).is_ok() {
+    if answer::encode_err(answer::CONNECTION_KIND, correlation, error, &mut frame).is_ok() {
         let (mut receiver, mut sender) = conn.split();
         sender.set_timeout(Some(core.shared.limits.write_timeout));
         // The client may be gone already; it is refused either way.

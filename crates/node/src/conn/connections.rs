@@ -7,13 +7,15 @@ use std::rc::Rc;
 use corelog_record::{CoreId, Timestamp};
 
 use super::link::Link;
+use super::per_address::PerAddress;
 use crate::metrics::ConnectionSnapshot;
 use crate::rt;
 
 /// The open connections of a core, by number.
-#[derive(Default)]
 pub(crate) struct Connections {
     open: RefCell<BTreeMap<u64, Rc<Link>>>,
+    /// How many each address has, on all cores.
+    pub(super) per_address: PerAddress,
 }
 
 /// What is told of one.
@@ -27,6 +29,14 @@ pub(super) struct Traffic {
 }
 
 impl Connections {
+    /// None yet; those of each address are counted in `per_address`, which all cores share.
+    pub(crate) fn new(per_address: PerAddress) -> Self {
+        Self {
+            open: RefCell::default(),
+            per_address,
+        }
+    }
+
     pub(super) fn begin(&self, link: &Rc<Link>) {
         self.open.borrow_mut().insert(link.id, Rc::clone(link));
     }

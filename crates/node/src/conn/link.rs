@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Instant;
 
 use corelog_protocol::answer;
 use corelog_protocol::error::{ErrorBody, ErrorCode, Retry};
@@ -13,10 +14,11 @@ use corelog_protocol::message::{Call, produce};
 use futures_lite::FutureExt;
 
 use super::connections::Traffic;
+use super::untaken;
 use crate::core::{Acks, Core};
 use crate::metrics::{add, count_numbered, sub};
 use crate::router::{Batches, CONNECTION_BYTES_MAX, ConnAcks, Patience, Room};
-use crate::rt::{Notify, Semaphore, Socket};
+use crate::rt::{self, Notify, Semaphore, Socket};
 
 /// What a connection keeps of its last answers' buffer.
 const SPARE_BYTES_MAX: usize = 16 << 10;
@@ -49,6 +51,8 @@ pub(super) struct Link {
     left: Notify,
     is_closing: Cell<bool>,
     is_dead: Cell<bool>,
+    /// When the last answer that was waited for had left.
+    answered_at: Cell<Instant>,
     has_logged: Cell<bool>,
 }
 
@@ -69,6 +73,8 @@ pub(super) struct Out {
     pub(super) chunks: VecDeque<Chunk>,
     pub(super) answers: usize,
     pub(super) bytes: usize,
+    /// What of them is not batches, and is counted with the core's.
+    answer_bytes: usize,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -98,6 +104,7 @@ impl Link {
             left: Notify::new(),
             is_closing: Cell::new(false),
             is_dead: Cell::new(false),
+            answered_at: Cell::new(rt::now()),
             has_logged: Cell::new(false),
         })
     }
@@ -172,6 +179,7 @@ impl Link {
             bytes: bytes - frame_bytes,
         });
         sub(&self.core.counters.in_flight_requests, 1);
+        self.answered_at.set(rt::now());
         self.left.notify();
         self.to_send.notify();
     }
@@ -243,6 +251,7 @@ impl Link {
         };
         *out = Out {
             bytes: taken.bytes,
+            answer_bytes: taken.answer_bytes,
             ..Out::default()
         };
         taken
@@ -250,7 +259,11 @@ impl Link {
 
     /// What was taken was sent, or never will be.
     pub(super) fn sent(&self, out: &Out) {
-        self.out.borrow_mut().bytes -= out.bytes;
+        let mut left = self.out.borrow_mut();
+        left.bytes -= out.bytes;
+        left.answer_bytes -= out.answer_bytes;
+        drop(left);
+        self.core.release_answer(out.answer_bytes);
         let InFlight { requests, bytes } = self.in_flight.get();
         let requests = requests - out.answers;
         self.in_flight.set(InFlight {
@@ -258,6 +271,9 @@ impl Link {
             bytes: bytes - out.bytes,
         });
         sub(&self.core.counters.in_flight_requests, out.answers as u64);
+        if requests == 0 {
+            self.answered_at.set(rt::now());
+        }
         self.left.notify();
     }
 
@@ -287,10 +303,17 @@ impl Link {
     pub(super) fn end(&self) {
         self.die();
         self.acks.borrow_mut().clear();
+        let left = std::mem::take(&mut *self.out.borrow_mut());
+        self.core.release_answer(left.answer_bytes);
         sub(
             &self.core.counters.in_flight_requests,
             self.in_flight.take().requests as u64,
         );
+    }
+
+    /// When the last answer that was waited for had left.
+    pub(super) fn answered_at(&self) -> Instant {
+        self.answered_at.get()
     }
 
     pub(super) fn is_dead(&self) -> bool {
@@ -344,7 +367,16 @@ impl Link {
             }
         }
         let added = bytes.len() - before;
+        if untaken::only_asks(kind) && !self.core.has_room_to_answer(added) {
+            bytes.truncate(before);
+            bytes.shrink_to(SPARE_BYTES_MAX);
+            drop(out);
+            self.refuse(kind, correlation, frame_bytes, &untaken::no_room());
+            return false;
+        }
+        self.core.hold_answer(added);
         out.bytes += added;
+        out.answer_bytes += added;
         out.answers += 1;
         self.count_bytes(added, frame_bytes);
         self.to_send.notify();
@@ -357,15 +389,5 @@ impl Link {
             requests,
             bytes: bytes + added - gone,
         });
-    }
-}
-
-impl Batches {
-    /// How many bytes they are.
-    pub(super) fn bytes(&self) -> usize {
-        match self {
-            Self::Pieces(pieces) => pieces.iter().map(|piece| piece.len()).sum(),
-            Self::Bytes(bytes) => bytes.len(),
-        }
     }
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! accept    taking connections, up to the limit
 //! connections  those that are open, as operators are told
+//! per_address  how many connections each address has
 //! link      one connection as its tasks share it: what is in flight, what is to be sent
 //! receive   the receive buffer: frames are slices of it
 //! reader    the task that takes frames, in order
@@ -11,6 +12,7 @@
 //! copy      a request whose answers a thread sends from files
 //! each      requests about one partition or all of a topic
 //! tell      what a node tells of itself and its topics
+//! untaken   answers that clients have not taken, bounded for the core
 //! writer    the task that sends answers, as many as there are in one write
 //! ```
 //!
@@ -25,12 +27,15 @@ mod connections;
 mod copy;
 mod each;
 mod link;
+mod per_address;
 mod picked;
 mod reader;
 mod receive;
 mod request;
 mod tell;
+mod untaken;
 mod writer;
 
 pub(crate) use accept::serve_listener;
 pub(crate) use connections::Connections;
+pub(crate) use per_address::PerAddress;

@@ -21,15 +21,13 @@ use crate::rt::{self, ReadHalf};
 const LARGE_IDLE: Duration = Duration::from_secs(1);
 /// A client that sends nothing of a large frame for this long is cut if room is short.
 const STALLED_AFTER: Duration = Duration::from_secs(2);
-/// Room to receive is short when a few of the largest frames do not fit.
-const SHORT_BYTES: u64 = 64 << 20;
 /// A frame that has begun may take a second longer for each of these bytes.
 const SLOWEST_BYTES_PER_SECOND: usize = 64 << 10;
 
 /// What a read came to.
 enum Read {
     Some,
-    /// The client sends no more, or the node stops.
+    /// The client sends no more, or was idle for too long, or the node stops.
     End,
     /// The connection is cut.
     Cut,
@@ -106,7 +104,15 @@ async fn read_more(
                 left
             })
         } else {
-            receive.is_large().then_some(LARGE_IDLE)
+            let idle = match idle_left(link, begun) {
+                Some(Duration::ZERO) => {
+                    add(&link.core.counters.connections_idle_total, 1);
+                    return Read::End;
+                }
+                idle => idle,
+            };
+            let large = receive.is_large().then_some(LARGE_IDLE);
+            idle.into_iter().chain(large).min()
         };
         receive.make_room(&link.core.receive_budget).await;
         receiver.set_timeout(timeout);
@@ -125,7 +131,9 @@ async fn read_more(
             }
             Some(Some(Err(error))) if error.kind() == io::ErrorKind::TimedOut => {
                 if !is_expected {
-                    receive.shrink();
+                    if receive.is_large() {
+                        receive.shrink();
+                    }
                 } else if receive.is_large() && is_short(&link.core) {
                     return Read::Cut;
                 }
@@ -135,9 +143,23 @@ async fn read_more(
     }
 }
 
+/// How long a connection without a request may still be idle, if there is a limit; it is zero only where
+/// nobody waits for an answer.
+fn idle_left(link: &Link, begun: Instant) -> Option<Duration> {
+    let limit = link.core.shared.limits.idle_timeout;
+    if limit.is_zero() {
+        return None;
+    }
+    let idle_since = match link.in_flight_count() {
+        0 => begun.max(link.answered_at()),
+        _ => rt::now(),
+    };
+    Some(limit.saturating_sub(idle_since.elapsed()))
+}
+
 /// If others wait for room to receive, or soon will.
 fn is_short(core: &Core) -> bool {
-    core.receive_budget.available() < SHORT_BYTES
+    core.receive_budget.available() < core.shared.budget.receive / 4
 }
 
 /// Says why and closes: nobody can tell where the next frame begins.

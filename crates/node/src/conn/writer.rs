@@ -4,7 +4,10 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_lite::FutureExt;
+
 use super::link::{Chunk, Link, Out};
+use super::untaken::stalled;
 use crate::metrics::add;
 use crate::router::Batches;
 use crate::rt::{self, WriteHalf};
@@ -36,7 +39,10 @@ pub(super) async fn write(link: Rc<Link>, mut sender: WriteHalf) {
         // Whoever takes a byte now and then is not reading either.
         let slack = Duration::from_secs((out.bytes / SLOWEST_BYTES_PER_SECOND) as u64);
         let limit = link.core.shared.limits.write_timeout + slack;
-        let sent = rt::timeout(limit, send(&link, &mut sender, &mut out, &mut gathered)).await;
+        let written = sender.written();
+        let sending = send(&link, &mut sender, &mut out, &mut gathered);
+        let sending = sending.or(stalled(&link.core, &written));
+        let sent = rt::timeout(limit, sending).await;
         let sent = sent.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()));
         link.sent(&out);
         match sent {
@@ -72,8 +78,9 @@ async fn send(
     }
     gathered.clear();
     let mut bytes = 0;
-    for chunk in out.chunks.drain(..) {
-        match &chunk {
+    // The room of what is gathered is held until it was sent.
+    for chunk in &out.chunks {
+        match chunk {
             Chunk::Bytes(piece) | Chunk::Batches(Batches::Bytes(piece), _) => {
                 bytes += send_piece(sender, piece, gathered).await?;
             }

@@ -4,18 +4,18 @@
 use std::cell::Cell;
 use std::collections::BinaryHeap;
 
+use super::budget::Budget;
 use super::slots::{Slot, SlotId};
 use super::state::Core;
-
-/// Batches of all partitions of a core that wait for the disk: a few full groups. Beyond, a
-/// Produce waits for any flush of the core, or is answered `Busy`.
-const UNFLUSHED_BYTES_MAX: usize = 64 << 20;
 
 /// What the partitions of a core hold.
 #[derive(Debug)]
 pub(super) struct Memory {
     /// What all of them may keep for readers of their tails, in bytes.
     kept_bytes_max: usize,
+    /// What may wait for the disk: beyond it a Produce waits for any flush of the core, or is answered
+    /// `Busy`.
+    unflushed_bytes_max: usize,
     unflushed_bytes: Cell<usize>,
     kept_bytes: Cell<usize>,
 }
@@ -31,7 +31,7 @@ impl Core {
     /// If so many bytes more may wait for the disk.
     pub(super) fn has_room_for(&self, bytes: usize) -> bool {
         let unflushed = self.memory.unflushed_bytes.get();
-        unflushed == 0 || unflushed + bytes <= UNFLUSHED_BYTES_MAX
+        unflushed == 0 || unflushed + bytes <= self.memory.unflushed_bytes_max
     }
 
     /// Looks at what a partition holds now, and has partitions let go of what is too much.
@@ -80,9 +80,10 @@ fn let_go<K: Ord>(
 }
 
 impl Memory {
-    pub(super) fn new(kept_bytes_max: usize) -> Self {
+    pub(super) fn new(budget: &Budget) -> Self {
         Self {
-            kept_bytes_max,
+            kept_bytes_max: budget.kept,
+            unflushed_bytes_max: budget.unflushed,
             unflushed_bytes: Cell::new(0),
             kept_bytes: Cell::new(0),
         }

@@ -16,6 +16,7 @@
 //! describe   what it tells of them
 //! events     what happened to their logs, for the operator
 //! memory     what its partitions hold in memory, within one budget
+//! budget     how the memory of a core is shared out
 //! board      up to where a partition is durable, for all who wait for it
 //! acks       answers to Produce requests, in order
 //! slowest    where the time of slow acknowledgements went
@@ -33,6 +34,7 @@
 mod acks;
 mod ahead;
 mod board;
+mod budget;
 mod claim;
 mod delay;
 mod describe;
@@ -57,6 +59,7 @@ mod tickets;
 pub(crate) type Disk = crate::rt::UringDir;
 
 pub(crate) use acks::{Acks, Due, Produced, aborted_by, aborts};
+pub(crate) use budget::Budget;
 pub(crate) use lend::{Lent, damaged, of_segment};
 pub(crate) use refusal::with_causes;
 pub(crate) use scrub::RATE_DEFAULT;

@@ -14,6 +14,7 @@ use corelog_record::{CoreId, NodeId};
 use super::Disk;
 use super::ahead::Ahead;
 use super::board::{Board, Void};
+use super::budget::Budget;
 use super::delay::Delay;
 use super::files::{self, Files};
 use super::memory::Memory;
@@ -34,10 +35,8 @@ use crate::router::Lanes;
 use crate::rt::{self, Notify, Semaphore};
 use crate::transfer::Transfers;
 
-/// Bytes of requests that are being received on one core beyond each connection's small buffer.
-const RECEIVE_BYTES_MAX: u64 = 256 << 20;
-/// Bytes of fetched batches that wait on one core to be sent.
-const SEND_BYTES_MAX: u64 = 256 << 20;
+/// Connections that are told at once why they are refused: each holds a descriptor.
+const REFUSALS_MAX: u64 = 8;
 
 /// What all cores of a node know.
 #[derive(Debug)]
@@ -49,8 +48,8 @@ pub(crate) struct Shared {
     pub(crate) core_count: u16,
     /// The data directory, absolute or as the process was given it.
     pub(crate) data_dir: PathBuf,
-    /// Bytes of flushed batches that each core keeps for readers of tails.
-    pub(crate) core_tail_bytes: usize,
+    /// How each core's memory is shared out.
+    pub(crate) budget: Budget,
     /// Bytes that the node's scrub reads in a second; 0: none but what is asked for.
     pub(crate) scrub_rate: Rate,
     /// What sends files of segments to other nodes.
@@ -74,10 +73,14 @@ pub(crate) struct Core {
     pub(crate) admin: OnceCell<Admin>,
     pub(crate) receive_budget: Semaphore,
     pub(crate) send_budget: Semaphore,
+    /// Bytes of answers without batches that clients have not taken.
+    pub(crate) answer_bytes: Cell<usize>,
     /// Notified when the core is to take no more requests.
     pub(crate) stop: Notify,
     pub(crate) is_stopping: Cell<bool>,
     is_cutting: Cell<bool>,
+    /// Turns for connections that are told why they are refused.
+    pub(crate) refusals: Semaphore,
     pub(crate) connection_count: Cell<usize>,
     connection_last: Cell<u64>,
     /// Notified when a connection has ended.
@@ -129,7 +132,7 @@ impl Core {
         lanes: Lanes,
         seed: u64,
     ) -> Rc<Self> {
-        let (files_max, tail_bytes) = (shared.core_files, shared.core_tail_bytes);
+        let (files_max, budget) = (shared.core_files, shared.budget);
         files::limit(files_max);
         Rc::new(Self {
             id,
@@ -139,16 +142,18 @@ impl Core {
             routes: RefCell::default(),
             lanes,
             admin: OnceCell::new(),
-            receive_budget: Semaphore::new(RECEIVE_BYTES_MAX),
-            send_budget: Semaphore::new(SEND_BYTES_MAX),
+            receive_budget: Semaphore::new(budget.receive),
+            send_budget: Semaphore::new(budget.send),
+            answer_bytes: Cell::new(0),
             stop: Notify::new(),
             is_stopping: Cell::new(false),
             is_cutting: Cell::new(false),
+            refusals: Semaphore::new(REFUSALS_MAX),
             connection_count: Cell::new(0),
             connection_last: Cell::new(0),
             connection_ended: Notify::new(),
             slots: RefCell::default(),
-            lines: Lines::default(),
+            lines: Lines::new(budget.sources),
             followings: Followings::default(),
             hands: Hands::default(),
             repairs: Repairs::default(),
@@ -156,7 +161,7 @@ impl Core {
             last_snapshots: RefCell::default(),
             unopened: RefCell::default(),
             scrub_wanted: Notify::new(),
-            memory: Memory::new(tail_bytes),
+            memory: Memory::new(&budget),
             files: Files::new(files_max),
             ahead: Ahead::default(),
             sweep: Sweep::default(),

@@ -5,8 +5,6 @@ use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::time::Instant;
 
-use corelog_protocol::limits;
-
 use super::line::Line;
 use crate::failure::Failure;
 use crate::rt::{self, Semaphore};
@@ -14,12 +12,6 @@ use crate::rt::{self, Semaphore};
 /// Partitions that share a connection: each has at most one request on its way but for a moment,
 /// and the other side takes 64.
 const USERS_MAX: usize = 32;
-/// Bytes of large answers that are in memory at once, of all connections: a few fetches of whole
-/// batches, which go on to the disk.
-const RECEIVE_BYTES_MAX: u64 = 64 << 20;
-
-const _: () = assert!(2 * limits::FRAME_BYTES_MAX as u64 <= RECEIVE_BYTES_MAX);
-
 /// Connections by address, kept while somebody uses them.
 pub(crate) struct Lines {
     ways: RefCell<HashMap<String, Rc<Way>>>,
@@ -34,16 +26,16 @@ struct Way {
     failed: RefCell<Option<(Instant, Failure)>>,
 }
 
-impl Default for Lines {
-    fn default() -> Self {
+impl Lines {
+    /// None yet; of all of them, large answers of so many bytes are in memory at once: a few fetches of
+    /// whole batches, which go on to the disk.
+    pub(crate) fn new(bytes_max: u64) -> Self {
         Self {
             ways: RefCell::default(),
-            room: Semaphore::new(RECEIVE_BYTES_MAX),
+            room: Semaphore::new(bytes_max),
         }
     }
-}
 
-impl Lines {
     /// A connection to `address` with room for one more user; `client` names this node there.
     ///
     /// # Errors

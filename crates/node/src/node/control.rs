@@ -12,7 +12,7 @@ use flume::{Receiver, Sender};
 
 use super::Addresses;
 use crate::catalog::{self, Admin, CatalogError, LastSnapshots, Topic};
-use crate::conn::{self, Connections};
+use crate::conn::{self, Connections, PerAddress};
 use crate::core::{Core, Disk, PartitionKey, Shared};
 use crate::metrics::{
     ConnectionSnapshot, Counters, PartitionSnapshot, PulseSnapshot, ReplicaSnapshot, SlowAck,
@@ -87,6 +87,7 @@ pub(super) struct Parts {
     pub(super) id: CoreId,
     pub(super) shared: Arc<Shared>,
     pub(super) counters: Arc<Counters>,
+    pub(super) per_address: PerAddress,
     pub(super) data_dir: PathBuf,
     pub(super) lanes: LaneEnds,
     pub(super) seed: u64,
@@ -99,6 +100,7 @@ pub(super) async fn live(parts: Parts) {
         id,
         shared,
         counters,
+        per_address,
         data_dir,
         lanes,
         seed,
@@ -110,7 +112,7 @@ pub(super) async fn live(parts: Parts) {
     core.start_keepers();
     router::start_inboxes(&core, inboxes);
     let mut listeners = Vec::new();
-    let connections = Rc::new(Connections::default());
+    let connections = Rc::new(Connections::new(per_address));
     while let Ok(told) = control.recv_async().await {
         // Whoever asked may have given up waiting: no answer is owed then.
         match told {

@@ -14,6 +14,7 @@ use super::descriptors::Share;
 use super::ports::{self, Ports};
 use super::{Handle, Inner, Node, StartReport};
 use crate::config::{NodeConfig, NodeLimits};
+use crate::conn::PerAddress;
 use crate::core::Shared;
 use crate::error::{StartError, StopError};
 use crate::metrics::Counters;
@@ -60,6 +61,11 @@ pub(super) fn start(config: &NodeConfig) -> Result<Node, StartError> {
         );
     }
     let mut lock = NodeFile::lock(&config.data_dir)?;
+    let node = lock.metadata().map_err(|source| StartError::DataDir {
+        path: lock.path().to_owned(),
+        source,
+    })?;
+    sys::claim_place(&config.data_dir, &node)?;
     let id = identify(config, &mut lock)?;
     let Ports {
         shared,
@@ -144,7 +150,7 @@ impl Cores {
             core_files: share.core_files,
             core_count,
             data_dir: config.data_dir.clone(),
-            core_tail_bytes: config.tail_memory,
+            budget: config.budget()?,
             scrub_rate: rates.scrub.clone(),
             transfers,
             counters: counters.to_vec(),
@@ -154,7 +160,8 @@ impl Cores {
             threads: Vec::new(),
             controls: Vec::new(),
         };
-        let lanes = router::connect(core_count, &config.limits);
+        let per_address = PerAddress::default();
+        let lanes = router::connect(core_count, &config.limits, shared.budget.lanes);
         for ((number, counters), lanes) in (0..core_count).zip(counters).zip(lanes) {
             let (control, told) = flume::bounded(CONTROL_QUEUE_MAX);
             let mut seed = [0; 8];
@@ -167,6 +174,7 @@ impl Cores {
                 id: CoreId::new(number),
                 shared: Arc::clone(&shared),
                 counters: Arc::clone(counters),
+                per_address: per_address.clone(),
                 data_dir: config.data_dir.clone(),
                 lanes,
                 seed: u64::from_le_bytes(seed),

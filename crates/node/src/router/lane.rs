@@ -1,6 +1,6 @@
 //! This core's end of the way to another core: credit, and what is outstanding.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
@@ -36,6 +36,8 @@ pub(crate) struct Lane {
     /// The reply lane of requests that come from there.
     pub(super) replies: Sender<Reply>,
     limits: LaneLimits,
+    /// Bytes of the bodies of requests that hold credit, on all lanes from this core.
+    bytes: Rc<Cell<usize>>,
     state: RefCell<State>,
 }
 
@@ -74,6 +76,7 @@ struct CallState {
 #[derive(Debug, Clone, Copy)]
 struct LaneLimits {
     requests_max: usize,
+    /// Of all lanes from one core together.
     bytes_max: usize,
     parked_max: usize,
 }
@@ -81,9 +84,8 @@ struct LaneLimits {
 #[derive(Default)]
 struct State {
     id_last: u64,
-    /// Requests that hold credit, and the bytes of their bodies.
+    /// Requests that hold credit.
     outstanding: usize,
-    bytes: usize,
     /// Fetches that may be parked over there, or are.
     parkable: usize,
     pending: HashMap<u64, Pending>,
@@ -105,11 +107,12 @@ enum Whom {
     },
 }
 
-/// Lays the lanes between so many cores.
-pub(crate) fn connect(core_count: u16, limits: &NodeLimits) -> Vec<LaneEnds> {
+/// Lays the lanes between so many cores, each with at most `bytes_max` bytes of bodies on its way to
+/// all others.
+pub(crate) fn connect(core_count: u16, limits: &NodeLimits, bytes_max: usize) -> Vec<LaneEnds> {
     let lane_limits = LaneLimits {
         requests_max: limits.lane_requests_max,
-        bytes_max: limits.lane_bytes_max,
+        bytes_max,
         parked_max: limits.parked_fetches_max,
     };
     let places = lane_limits.requests_max + lane_limits.parked_max;
@@ -153,7 +156,14 @@ impl LaneEnds {
             ways,
             inboxes,
         } = self;
-        let open = |(requests, replies)| Lane::new(requests, replies, limits);
+        let bytes = Rc::<Cell<usize>>::default();
+        let open = |(requests, replies)| Lane {
+            requests,
+            replies,
+            limits,
+            bytes: Rc::clone(&bytes),
+            state: RefCell::default(),
+        };
         let lanes = ways.into_iter().map(|way| way.map(open)).collect();
         (Lanes { lanes }, inboxes)
     }
@@ -173,15 +183,6 @@ impl Lanes {
 }
 
 impl Lane {
-    fn new(requests: Sender<Request>, replies: Sender<Reply>, limits: LaneLimits) -> Self {
-        Self {
-            requests,
-            replies,
-            limits,
-            state: RefCell::default(),
-        }
-    }
-
     /// Sends a request that is answered to the caller.
     ///
     /// # Errors
@@ -226,8 +227,9 @@ impl Lane {
             What::Fetch { wait, .. } => (0, !wait.is_zero()),
             What::Ask(_) | What::Unpark { .. } => (0, false),
         };
+        let outstanding = self.bytes.get();
         let is_full = state.outstanding >= self.limits.requests_max
-            || (state.bytes > 0 && state.bytes + bytes > self.limits.bytes_max)
+            || (outstanding > 0 && outstanding + bytes > self.limits.bytes_max)
             || (is_parkable && state.parkable >= self.limits.parked_max);
         if is_full {
             return Err(busy());
@@ -242,7 +244,7 @@ impl Lane {
             }
         }
         state.outstanding += 1;
-        state.bytes += bytes;
+        self.bytes.set(outstanding + bytes);
         state.parkable += usize::from(is_parkable);
         let holds_credit = Some(rt::outstanding(Work::Hop));
         state.pending.insert(
@@ -266,7 +268,7 @@ impl Lane {
         };
         if pending.holds_credit.take().is_some() {
             state.outstanding -= 1;
-            state.bytes -= pending.bytes;
+            self.bytes.set(self.bytes.get() - pending.bytes);
         }
         let call = match pending.to {
             Whom::Produce { acks, key, run } => {

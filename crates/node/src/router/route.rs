@@ -40,6 +40,16 @@ pub(crate) enum Batches {
     Bytes(Vec<u8>),
 }
 
+impl Batches {
+    /// How many bytes they are.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Pieces(pieces) => pieces.iter().map(|piece| piece.len()).sum(),
+            Self::Bytes(bytes) => bytes.len(),
+        }
+    }
+}
+
 /// A Produce that is done by another core.
 pub(crate) struct Away<'a> {
     pub(crate) core: CoreId,

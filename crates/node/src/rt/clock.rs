@@ -1,5 +1,6 @@
 //! Time: the node's only clocks.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -7,15 +8,51 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use corelog_record::Timestamp;
 use futures_lite::FutureExt;
 
+use super::steady::{Leap, Steady};
+
 /// The monotonic clock: for intervals, never for what is stored.
 #[must_use]
 pub fn now() -> Instant {
     Instant::now()
 }
 
-/// The wall clock in milliseconds since the Unix epoch: for what is stored, never for intervals.
+/// The wall clock in milliseconds since the Unix epoch: for what is stored, never for intervals. On a
+/// thread it never runs backwards, and leaps no more than an hour: see [`Steady`].
 #[must_use]
 pub fn wall_clock() -> Timestamp {
+    let (at, wall) = (now(), machine_clock());
+    let mut steady = STEADY.get().unwrap_or_else(|| Steady::new(at, wall));
+    let leap = steady.look(at, wall);
+    STEADY.set(Some(steady));
+    if let Some(leap) = leap {
+        tell(leap);
+    }
+    steady.time()
+}
+
+fn tell(leap: Leap) {
+    match leap {
+        Leap::Back { millis } => tracing::warn!(
+            millis,
+            "the machine's clock was set back: the node's goes on at half speed until they agree"
+        ),
+        Leap::Ahead { millis } => tracing::warn!(
+            millis,
+            "the machine's clock leapt ahead: if it stays there for an hour it is believed, and what is \
+             then older than its retention age expires"
+        ),
+        Leap::Believed { millis } => {
+            tracing::warn!(millis, "the leap of the machine's clock is believed");
+        }
+    }
+}
+
+thread_local! {
+    static STEADY: Cell<Option<Steady>> = const { Cell::new(None) };
+}
+
+/// What the machine's clock shows, whatever was done to it.
+fn machine_clock() -> Timestamp {
     // A clock set before 1970 reads as 1970; one beyond i64 milliseconds does not exist.
     let since_epoch = SystemTime::now()
         .duration_since(UNIX_EPOCH)

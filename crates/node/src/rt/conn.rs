@@ -1,6 +1,6 @@
 //! A connection and its two halves.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -53,6 +53,7 @@ impl Conn {
             writer: WriteHalf {
                 stream,
                 timeout: None,
+                written: Written::default(),
             },
             peer,
         })
@@ -166,6 +167,19 @@ impl ReadHalf {
 pub struct WriteHalf {
     stream: Rc<RefCell<TcpStream>>,
     timeout: Option<Duration>,
+    written: Written,
+}
+
+/// How much the other side, and what lies between, has taken.
+#[derive(Debug, Clone, Default)]
+pub struct Written(Rc<Cell<u64>>);
+
+impl Written {
+    /// Bytes since the connection began.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.0.get()
+    }
 }
 
 impl fmt::Debug for WriteHalf {
@@ -199,9 +213,17 @@ impl WriteHalf {
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
+            let before = self.written.bytes();
+            self.written.0.set(before + written as u64);
             bytes = bytes.get(written..).unwrap_or_default();
         }
         Ok(())
+    }
+
+    /// How much was written; it goes on counting.
+    #[must_use]
+    pub fn written(&self) -> Written {
+        self.written.clone()
     }
 
     /// Says that no more will be sent; the other side reads to the end of what was.

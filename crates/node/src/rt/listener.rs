@@ -54,19 +54,22 @@ impl Listener {
     /// [`stop`](Listener::stop).
     ///
     /// Errors are logged at most once in ten seconds. One of accepting, such as a table of
-    /// descriptors that is full, repeats at once and is waited out for 10 ms; a connection that is
-    /// gone before it was taken is passed over.
+    /// descriptors that is full, repeats at once, and is told after a pause of 10 ms; a connection that
+    /// is gone before it was taken is passed over.
+    ///
+    /// # Errors
+    /// As the kernel says; the next call tries again.
     ///
     /// Never drop this future but at the end of the process: a connection that is accepted just
     /// then would stay open, unowned. [`stop`](Listener::stop) ends it.
-    pub async fn accept(&self) -> Option<Conn> {
+    pub async fn accept(&self) -> Option<io::Result<Conn>> {
         loop {
             if self.is_stopped.get() {
                 return None;
             }
             match self.socket.accept().await.map_err(io_error) {
                 Ok(socket) => match Conn::accepted(socket) {
-                    Ok(conn) => return Some(conn),
+                    Ok(conn) => return Some(Ok(conn)),
                     // Its client is gone already; the next one need not wait for that.
                     Err(error) => self.log(&error),
                 },
@@ -74,6 +77,7 @@ impl Listener {
                 Err(error) => {
                     self.log(&error);
                     sleep(ERROR_PAUSE).await;
+                    return Some(Err(error));
                 }
             }
         }

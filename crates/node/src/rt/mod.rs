@@ -37,13 +37,14 @@ mod pacemaker;
 mod port;
 mod pulse;
 mod semaphore;
+mod steady;
 mod task;
 mod vitals;
 mod watchdog;
 
 pub use blocking::blocking;
 pub use clock::{now, sleep, timeout, wall_clock};
-pub use conn::{Conn, ReadHalf, Socket, WriteHalf};
+pub use conn::{Conn, ReadHalf, Socket, WriteHalf, Written};
 pub use disk::{UringBuf, UringBytes, UringDir, UringFile};
 pub use executor::{CoreConfig, CoreThread, Error, spawn_core};
 pub use listener::Listener;

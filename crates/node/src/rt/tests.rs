@@ -32,7 +32,7 @@ async fn pair() -> (Conn, Conn, Rc<Listener>) {
         listener.accept(),
     )
     .await;
-    (client.unwrap(), server.unwrap(), listener)
+    (client.unwrap(), server.unwrap().unwrap(), listener)
 }
 
 #[test]

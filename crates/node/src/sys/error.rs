@@ -104,6 +104,17 @@ pub enum Error {
         /// The data directory.
         path: PathBuf,
     },
+    /// The data directory is not where its node was made.
+    #[error(
+        "the data directory {data} is a copy: two nodes that serve the same history lose what one of them \
+         takes; serve the original, or if that will never run again, remove {place} and start once more"
+    )]
+    Copied {
+        /// The data directory.
+        data: PathBuf,
+        /// The file that says where the original was made.
+        place: PathBuf,
+    },
     /// The kernel did not answer a question.
     #[error("cannot find out about {what}")]
     Unknown {

@@ -7,6 +7,7 @@
 //! lock    the node's file and its exclusive lock
 //! nudge   making a sleeping thread look around
 //! pages   what of a file is in the page cache, and what should be
+//! place   where a data directory was made, so that a copy is told from it
 //! priority  how much of the processor a thread gets
 //! probe/  questions before the first core starts; `doctor` asks the same ones
 //! ```
@@ -22,8 +23,10 @@ pub(crate) mod pages;
 mod error;
 mod lock;
 pub(crate) mod nudge;
+mod place;
 pub(crate) mod priority;
 pub mod probe;
 
 pub use error::Error;
 pub use lock::NodeFile;
+pub use place::claim_place;

@@ -3,6 +3,7 @@
 
 mod client;
 mod copy;
+mod fairness;
 mod idle;
 mod limits;
 mod load;

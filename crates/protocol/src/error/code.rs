@@ -103,7 +103,7 @@ error_codes! {
     4 UnknownKind No No "The frame's kind is unknown to this server."
     5 NotSupported No No "The server knows the kind or the field and does not do it (yet)."
     6 HelloRequired No No "The first frame of a connection was not Hello, or a later one was."
-    7 TooManyConnections No Later "The node holds as many connections as it may."
+    7 TooManyConnections No Later "The node, or the client's address, has as many connections as it may."
     8 Busy No Later "A queue on the way was full; nothing was done."
     9 Stopping No Later "The node is stopping and takes no more requests."
     10 TimedOut Unknown No "The request took too long; it may still take effect."

@@ -14,6 +14,8 @@ use crate::format::quarantine::Name;
 use crate::format::topic::{FILE_BYTES_MAX, Topic};
 
 pub(super) const NODE: &str = "node";
+/// Where the directory was made; a server looks at it when it starts.
+const PLACE: &str = "place";
 pub(super) const TOPICS: &str = "topics";
 pub(super) const TOPIC: &str = "topic";
 pub(super) const SNAPSHOT: &str = "snapshot";
@@ -36,7 +38,7 @@ pub(super) fn data(dir: &Path, survey: &mut Survey) -> io::Result<()> {
     for entry in list(dir)? {
         let path = dir.join(&entry.name);
         match entry.name.as_str() {
-            NODE => {}
+            NODE | PLACE => {}
             TOPICS => topics(&path, false, survey)?,
             "quarantine" => quarantine(&path, survey)?,
             "snapshots" => {

@@ -1,0 +1,85 @@
+//! Answers that clients have not taken yet. What they come to on a core is bounded: while much of it is
+//! used up, a large answer is `Busy` instead, and who takes next to nothing is cut.
+
+use std::io;
+use std::time::Duration;
+
+use corelog_protocol::error::{Detail, ErrorCode};
+use corelog_protocol::kind::Kind;
+
+use crate::core::Core;
+use crate::failure::{Failure, failure_with};
+use crate::rt::{self, Written};
+
+/// An answer of at most this is always given: a connection has a bounded number of requests under way.
+const SMALL_BYTES: usize = 1 << 10;
+/// How long a client is asked to wait before it tries again, in milliseconds.
+const BUSY_RETRY_MS: u32 = 500;
+/// How often it is looked what a client has taken, while others need the room.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Who takes less in that time is cut.
+const TAKEN_MIN: u64 = 128 << 10;
+
+impl Core {
+    /// If one more answer of so many bytes may wait to be taken.
+    pub(super) fn has_room_to_answer(&self, bytes: usize) -> bool {
+        let untaken = self.answer_bytes.get();
+        bytes <= SMALL_BYTES || untaken + bytes <= self.shared.budget.answers
+    }
+
+    /// So many bytes of answers wait to be taken.
+    pub(super) fn hold_answer(&self, bytes: usize) {
+        self.answer_bytes.set(self.answer_bytes.get() + bytes);
+    }
+
+    /// So many bytes of them were taken, or never will be.
+    pub(super) fn release_answer(&self, bytes: usize) {
+        assert!(
+            bytes <= self.answer_bytes.get(),
+            "more is taken than waited"
+        );
+        self.answer_bytes.set(self.answer_bytes.get() - bytes);
+    }
+
+    /// If others wait for room to be answered in, or soon will.
+    fn is_short_of_answers(&self) -> bool {
+        let budget = &self.shared.budget;
+        let is_full = self.answer_bytes.get() > budget.answers / 4 * 3;
+        is_full || self.send_budget.available() < budget.send / 4
+    }
+}
+
+/// Ready with an error once a client takes next to nothing while others need the room.
+pub(super) async fn stalled<T>(core: &Core, written: &Written) -> io::Result<T> {
+    loop {
+        let before = written.bytes();
+        rt::sleep(LOOK_EVERY).await;
+        if core.is_short_of_answers() && written.bytes() - before < TAKEN_MIN {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+    }
+}
+
+/// If a request of this kind only asks, so that its answer may be left out.
+pub(super) fn only_asks(kind: u16) -> bool {
+    use Kind::{DescribeTopic, ListOffsets, ListSnapshots, Metadata, ReplicaStatus, Segments};
+    let asking = [
+        Metadata,
+        DescribeTopic,
+        ListOffsets,
+        Segments,
+        ListSnapshots,
+        ReplicaStatus,
+    ];
+    asking.iter().any(|asks| asks.number() == kind)
+}
+
+/// Instead of an answer for which there is no room.
+pub(super) fn no_room() -> Failure {
+    let detail = Detail {
+        retry_ms: Some(BUSY_RETRY_MS),
+        ..Detail::default()
+    };
+    let message = "too many answers wait for clients that do not read";
+    failure_with(ErrorCode::Busy, message, detail)
+}

@@ -1,0 +1,206 @@
+//! A wall clock that nobody sets: it follows the machine's, but never runs backwards and never leaps far
+//! ahead before that has proved to be meant.
+//!
+//! What is stored and what is due goes by this clock. Set back, the machine's would hold up every retry
+//! for as long; set ahead, it would expire years of records in a second, and those are gone.
+
+use std::time::{Duration, Instant};
+
+use corelog_record::Timestamp;
+
+/// More than this at once is a leap: no machine sleeps that long unnoticed, no network corrects as much.
+const LEAP: Duration = Duration::from_secs(60 * 60);
+/// So long a leap has to last until it is believed: time for an operator to see the warning.
+const PROBATION: Duration = Duration::from_secs(60 * 60);
+/// Set back by less than this is not worth a word: clocks are slewed all the time.
+const SLACK_MS: i64 = 1_000;
+
+/// The clock as it was last looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Steady {
+    at: Instant,
+    time: Timestamp,
+    /// Since when the machine's clock has been far ahead.
+    ahead_since: Option<Instant>,
+    /// Whether it was told that the machine's clock is behind.
+    is_behind: bool,
+    /// What has passed and did not make a whole millisecond yet.
+    rest: Duration,
+}
+
+/// What the machine's clock was found to have done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leap {
+    /// It was set back by so much.
+    Back { millis: i64 },
+    /// It is ahead by so much, all at once.
+    Ahead { millis: i64 },
+    /// It stayed ahead by so much, and is followed.
+    Believed { millis: i64 },
+}
+
+impl Steady {
+    /// The clock begins as the machine's.
+    pub(super) fn new(at: Instant, machine: Timestamp) -> Self {
+        Self {
+            at,
+            time: machine,
+            ahead_since: None,
+            is_behind: false,
+            rest: Duration::ZERO,
+        }
+    }
+
+    /// What it showed when it was last looked at.
+    pub(super) fn time(&self) -> Timestamp {
+        self.time
+    }
+
+    /// It is looked at when the machine's shows `machine`; tells of a leap, once.
+    pub(super) fn look(&mut self, at: Instant, machine: Timestamp) -> Option<Leap> {
+        let passed = self.rest + at.saturating_duration_since(self.at);
+        self.at = at;
+        let expected = self.after(passed);
+        let ahead_ms = machine.millis().saturating_sub(expected.millis());
+        if ahead_ms < 0 {
+            // Only half of what passed counts: the machine's clock comes closer meanwhile.
+            let half = self.after(passed / 2);
+            self.rest =
+                2 * Duration::from_nanos(u64::from((passed / 2).subsec_nanos() % 1_000_000));
+            self.time = half.max(machine);
+            self.ahead_since = None;
+            let is_new = ahead_ms < -SLACK_MS && !std::mem::replace(&mut self.is_behind, true);
+            return is_new.then_some(Leap::Back { millis: -ahead_ms });
+        }
+        self.is_behind = false;
+        self.rest = Duration::ZERO;
+        let leap_ms = i64::try_from(LEAP.as_millis()).unwrap_or(i64::MAX);
+        if ahead_ms <= leap_ms {
+            self.ahead_since = None;
+            self.time = machine;
+            return None;
+        }
+        let Some(since) = self.ahead_since else {
+            self.hold(expected, passed);
+            self.ahead_since = Some(at);
+            return Some(Leap::Ahead { millis: ahead_ms });
+        };
+        if at.saturating_duration_since(since) < PROBATION {
+            self.hold(expected, passed);
+            return None;
+        }
+        self.ahead_since = None;
+        self.time = machine;
+        Some(Leap::Believed { millis: ahead_ms })
+    }
+
+    /// Goes on by what passed.
+    fn hold(&mut self, expected: Timestamp, passed: Duration) {
+        self.time = expected;
+        self.rest = Duration::from_nanos(u64::from(passed.subsec_nanos() % 1_000_000));
+    }
+
+    fn after(&self, passed: Duration) -> Timestamp {
+        let millis = i64::try_from(passed.as_millis()).unwrap_or(i64::MAX);
+        self.time.saturating_add_millis(millis)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: i64 = 3_600_000;
+    const START: i64 = 1_800_000_000_000;
+
+    /// A machine whose clock is set at will, and the steady one beside it.
+    struct Machine {
+        at: Instant,
+        shows: i64,
+        steady: Steady,
+    }
+
+    impl Machine {
+        fn new() -> Self {
+            let at = Instant::now();
+            let steady = Steady::new(at, Timestamp::from_millis(START));
+            Self {
+                at,
+                shows: START,
+                steady,
+            }
+        }
+
+        fn pass(&mut self, millis: i64) -> Option<Leap> {
+            self.at += Duration::from_millis(millis.unsigned_abs());
+            self.shows += millis;
+            let before = self.steady.time();
+            let leap = self
+                .steady
+                .look(self.at, Timestamp::from_millis(self.shows));
+            assert!(before <= self.steady.time(), "it never runs backwards");
+            leap
+        }
+
+        fn ahead(&self) -> i64 {
+            self.steady.time().millis() - self.shows
+        }
+    }
+
+    #[test]
+    fn it_shows_what_the_machine_shows_as_long_as_that_is_sane() {
+        let mut machine = Machine::new();
+        for step in [1, 250, 10, HOUR, 7 * 24 * HOUR] {
+            assert_eq!(machine.pass(step), None);
+            assert_eq!(machine.ahead(), 0);
+        }
+        // A correction, or a machine that slept, by less than an hour is followed at once.
+        machine.shows += HOUR / 2;
+        assert_eq!(machine.pass(1), None);
+        assert_eq!(machine.ahead(), 0);
+    }
+
+    #[test]
+    fn set_back_it_goes_on_at_half_speed_until_they_agree() {
+        let mut machine = Machine::new();
+        machine.shows -= 2 * HOUR;
+        let leap = machine.pass(1_000);
+        assert_eq!(leap, Some(Leap::Back { millis: 2 * HOUR }));
+        assert_eq!(machine.ahead(), 2 * HOUR - 500);
+        // However often it is looked at.
+        for _ in 0..4 * HOUR / 500 {
+            assert_eq!(machine.pass(500), None, "told once");
+        }
+        assert_eq!(machine.ahead(), 0);
+        for _ in 0..100 {
+            machine.pass(1);
+        }
+        machine.shows -= 10_000;
+        assert!(matches!(machine.pass(1), Some(Leap::Back { .. })));
+        for _ in 0..999 {
+            machine.pass(1);
+        }
+        assert_eq!(machine.ahead(), 10_000 - 500, "half milliseconds add up");
+    }
+
+    #[test]
+    fn far_ahead_is_believed_after_an_hour_and_not_at_all_if_it_is_taken_back() {
+        let mut machine = Machine::new();
+        let year = 365 * 24 * HOUR;
+        machine.shows += year;
+        assert_eq!(machine.pass(1_000), Some(Leap::Ahead { millis: year }));
+        assert_eq!(machine.ahead(), -year);
+        for _ in 0..59 {
+            assert_eq!(machine.pass(60_000), None);
+        }
+        assert_eq!(machine.ahead(), -year);
+        machine.shows -= year;
+        assert_eq!(machine.pass(1_000), None, "it was taken back");
+        assert_eq!(machine.ahead(), 0);
+        machine.shows += year;
+        machine.pass(1);
+        let leap = machine.pass(HOUR);
+        assert_eq!(leap, Some(Leap::Believed { millis: year }));
+        assert_eq!(machine.ahead(), 0);
+    }
+}

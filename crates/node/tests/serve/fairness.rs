@@ -1,0 +1,170 @@
+//! Who takes more than others leaves them enough.
+
+use std::time::{Duration, Instant};
+
+use corelog_node::Node;
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::{fetch, metadata, ping};
+
+use crate::client::{Client, from, to};
+use crate::{directory, start_with, wait_until};
+
+fn sum(node: &Node, of: impl Fn(&corelog_node::metrics::CoreSnapshot) -> u64) -> u64 {
+    node.handle().counters().iter().map(of).sum()
+}
+
+#[test]
+fn connections_of_one_address_beyond_its_limit_are_told_so_on_every_core() {
+    let dir = directory();
+    let node = start_with(&dir, |config| {
+        config.limits.connections_per_address_max = 4;
+    });
+    let (first, second) = (node.addresses().cores[0], node.addresses().cores[1]);
+    let held: Vec<_> = [first, second, first, second].map(Client::hello).into();
+    for address in [first, second, node.addresses().listen] {
+        let mut refused = Client::connect(address);
+        let error = refused.receive::<ping::Request>().told.expect_err("full");
+        assert!(error.is(ErrorCode::TooManyConnections), "{error}");
+        assert_eq!(error.detail.limit, Some(4));
+        assert!(error.message.contains("one address"), "{error}");
+        assert!(refused.is_closed());
+    }
+    assert_eq!(sum(&node, |core| core.connections_refused_total), 3);
+    drop(held);
+    wait_until(|| sum(&node, |core| core.connections) == 0);
+    Client::hello(second)
+        .ask(&ping::Request {})
+        .expect("served again");
+    node.stop().expect("a clean stop");
+}
+
+/// Whoever is told why it is refused holds a descriptor until it has read that.
+#[test]
+fn only_a_few_of_those_who_are_refused_are_told_why_at_once() {
+    let dir = directory();
+    let node = start_with(&dir, |config| {
+        config.cores = 1;
+        config.limits.connections_max = 1;
+    });
+    let held = Client::hello(node.addresses().listen);
+    let refused: Vec<_> = (0..40)
+        .map(|_| Client::connect(node.addresses().listen))
+        .collect();
+    wait_until(|| sum(&node, |core| core.connections_refused_total) == 40);
+    for mut client in refused {
+        while !client.is_closed() {}
+    }
+    drop(held);
+    node.stop().expect("a clean stop");
+}
+
+#[test]
+fn who_does_nothing_is_closed_after_the_idle_timeout_and_who_waits_is_not() {
+    let dir = directory();
+    let node = start_with(&dir, |config| {
+        config.limits.idle_timeout = Duration::from_millis(700);
+    });
+    let mut waiting = Client::hello(node.addresses().cores[0]);
+    let id = waiting.create("idle", 1);
+    let mut poll = from("idle", id, 0, 0);
+    poll.max_wait_ms = 2_000;
+    waiting.send(&poll, &[]);
+    let mut busy = Client::hello(node.addresses().cores[0]);
+    let mut idle = Client::hello(node.addresses().cores[0]);
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(1_800) {
+        busy.ask(&ping::Request {}).expect("it is not idle");
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    assert_eq!(sum(&node, |core| core.connections_idle_total), 1);
+    assert!(idle.is_closed());
+    let told = waiting.receive::<fetch::Request>();
+    assert!(told.told.is_ok() && told.body.is_empty());
+    waiting
+        .ask(&ping::Request {})
+        .expect("what it waited does not count");
+    wait_until(|| sum(&node, |core| core.connections) == 0);
+    assert_eq!(sum(&node, |core| core.connections_idle_total), 3);
+    assert_eq!(sum(&node, |core| core.connections_cut_total), 0);
+    node.stop().expect("a clean stop");
+}
+
+/// They held all the room of the core for the half minute until the write timeout.
+#[test]
+fn readers_that_take_nothing_are_cut_soon_when_others_need_the_room() {
+    let dir = directory();
+    let node = start_with(&dir, |config| {
+        config.cores = 1;
+        config.traffic_memory = 200 << 20;
+        config.tail_memory = 64 << 20;
+    });
+    let address = node.addresses().listen;
+    let mut client = Client::hello(address);
+    let id = client.create("large", 1);
+    for _ in 0..40 {
+        client
+            .produce(&to("large", id, 0), &[&"x".repeat(500_000)])
+            .expect("produced");
+    }
+    let mut request = from("large", id, 0, 0);
+    request.max_bytes = 8 << 20;
+    let deaf: Vec<Client> = (0..8)
+        .map(|_| {
+            let mut deaf = Client::hello(address);
+            for _ in 0..8 {
+                deaf.send(&request, &[]);
+            }
+            deaf
+        })
+        .collect();
+    let begun = Instant::now();
+    wait_until(|| sum(&node, |core| core.connections_cut_total) > 0);
+    while client.ask(&request).is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "others wait");
+    }
+    drop(deaf);
+    node.stop().expect("a clean stop");
+}
+
+#[test]
+fn answers_that_nobody_takes_come_to_no_more_than_their_part_of_the_memory() {
+    let dir = directory();
+    let node = start_with(&dir, |config| {
+        config.cores = 1;
+        config.traffic_memory = 198 << 20;
+    });
+    let address = node.addresses().listen;
+    let mut client = Client::hello(address);
+    for topic in 0..3 {
+        client.create(&format!("wide-{topic}-{}", "x".repeat(200)), 3_000);
+    }
+    let all = metadata::Request { topics: None };
+    let before = client.wire_bytes;
+    client.ask(&all).expect("all topics");
+    let bytes = client.wire_bytes - before;
+    assert!(bytes > 100_000, "{bytes}");
+    let deaf: Vec<Client> = (0..20)
+        .map(|_| {
+            let mut deaf = Client::hello(address);
+            for _ in 0..60 {
+                deaf.send(&all, &[]);
+            }
+            deaf
+        })
+        .collect();
+    assert!(
+        20 * 60 * bytes > 2 * (18 << 20),
+        "less than there is room for"
+    );
+    // Some are told Busy, whenever they read; nobody is left without an answer.
+    wait_until(|| {
+        let told = node.handle().counters()[0].errors.clone();
+        let busy = ErrorCode::Busy.number();
+        told.iter().any(|(code, count)| *code == busy && *count > 0)
+    });
+    client.ask(&ping::Request {}).expect("small answers go on");
+    drop(deaf);
+    wait_until(|| node.handle().counters()[0].connections == 1);
+    client.ask(&all).expect("room again");
+    node.stop().expect("a clean stop");
+}

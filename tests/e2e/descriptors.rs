@@ -1,0 +1,69 @@
+//! A server that has no descriptor left for those who connect.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use corelog_protocol::message::hello;
+use corelog_record::batch::Codec;
+
+use crate::support::folder::Folder;
+use crate::support::http::metric;
+use crate::support::server::{Server, Start};
+use crate::support::wire::{Target, Wire, batch};
+
+/// Lets the running server have so many descriptors from now on.
+fn limit(server: &Server, files: usize) {
+    let pid = format!("--pid={}", server.pid());
+    let files = format!("--nofile={files}:");
+    let limited = Command::new("prlimit").args([pid, files]).status();
+    assert!(limited.unwrap().success());
+}
+
+fn produce(wire: &mut Wire, topic: &Target, value: &str) {
+    let body = batch(Codec::None, [value]);
+    wire.call(&topic.produce(0), &body).unwrap().unwrap();
+}
+
+/// Processor time of the process, in ticks of a hundredth of a second (proc(5)).
+fn ticks(server: &Server) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.pid())).unwrap();
+    let (_, rest) = stat.rsplit_once(") ").unwrap();
+    let fields = rest.split(' ').skip(11).take(2);
+    fields.map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+}
+
+#[test]
+fn without_a_descriptor_those_who_connect_wait_and_are_served_once_there_is_one() {
+    let folder = Folder::new();
+    let server = Start::on(&folder.path().join("data")).cores(2).start();
+    let mut before = Wire::open(server.ready.listen).unwrap();
+    let topic = before.topic("t", 2, 1 << 20);
+    produce(&mut before, &topic, "one");
+    limit(&server, 4);
+    let begun = ticks(&server);
+    let waiting: Vec<_> = (0..20)
+        .map(|_| Wire::silent(server.ready.listen).unwrap())
+        .collect();
+    // Who is connected is served meanwhile; a second of it shows whether a core spins.
+    let pause = Instant::now();
+    while pause.elapsed() < Duration::from_secs(1) {
+        before.ping().unwrap();
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    let spent = ticks(&server) - begun;
+    limit(&server, 4096);
+    for mut wire in waiting {
+        let hello = hello::Request {
+            versions: vec![1],
+            client: "test".to_owned(),
+        };
+        wire.call(&hello, &[]).unwrap().unwrap();
+    }
+    println!("{spent} ticks of processor time without a descriptor");
+    assert!(metric(server.ready.admin, "corelog_accepts_failed_total") >= 1.0);
+    produce(&mut before, &topic, "two");
+    let ended = server.stop();
+    assert!(ended.status.success(), "{}", ended.log);
+    let lines = ended.log.matches("cannot accept a connection").count();
+    assert!((1..=2).contains(&lines), "{lines} lines:\n{}", ended.log);
+}

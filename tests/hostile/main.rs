@@ -1,0 +1,141 @@
+//! A crowd that means harm, or is broken, and one producer and one consumer that are well: these lose
+//! nothing, the server stays within its memory, and afterwards it is as it was.
+//!
+//! `CORELOG_HOSTILE_SECONDS` says how long it goes on (60), `CORELOG_HOSTILE_CONNECTIONS` how many make up
+//! the crowd (5,000). A quarter of the time the crowd is benign: as many connections, which only ask how the
+//! server is. What the producer waited for its acknowledgements in both is printed, not judged.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod crowd;
+mod good;
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::crowd::{Crowd, Manners};
+use crate::good::{Latencies, Ledger};
+use crate::support::deadline;
+use crate::support::folder::Folder;
+use crate::support::http::metric;
+use crate::support::server::{Server, Start};
+use crate::support::wire::Wire;
+
+const CORES: u16 = 2;
+const TAIL: &str = "16MiB";
+const TRAFFIC: &str = "256MiB";
+/// What the cores may take, what the process takes without any client, and what each connection may.
+const CORE_BYTES: u64 = (16 + 256) << 20;
+const PROCESS_BYTES: u64 = 64 << 20;
+const CONNECTION_BYTES: u64 = 128 << 10;
+/// Descriptors that come and go by themselves: files, a scrape.
+const SPARE_DESCRIPTORS: usize = 64;
+
+fn setting<T: FromStr>(name: &str, default: T) -> T {
+    let said = std::env::var(name).ok();
+    said.map_or(default, |said| said.parse().ok().unwrap())
+}
+
+#[test]
+fn a_hostile_crowd_takes_nothing_from_those_who_behave() {
+    let seconds: u64 = setting("CORELOG_HOSTILE_SECONDS", 60);
+    let wanted: usize = setting("CORELOG_HOSTILE_CONNECTIONS", 5_000);
+    let count = connections_possible(wanted);
+    let folder = Folder::new();
+    let server = Start::on(&folder.path().join("data"))
+        .cores(CORES)
+        .arg("--tail-memory")
+        .arg(TAIL)
+        .arg("--traffic-memory")
+        .arg(TRAFFIC)
+        .start();
+    let mut wire = Wire::open(server.ready.listen).unwrap();
+    let topic = wire.topic("good", u32::from(CORES), 16 << 20);
+    crowd::fill(&mut wire);
+    let (ledger, is_over) = (Arc::<Ledger>::default(), Arc::<AtomicBool>::default());
+    let good = good::begin(server.ready.listen, &topic, &ledger, &is_over);
+    ledger.wait_for_acks(100);
+    let descriptors = server.descriptors();
+    let budget = u64::from(CORES) * CORE_BYTES + PROCESS_BYTES + count as u64 * CONNECTION_BYTES;
+
+    let benign = beside(
+        &server,
+        Manners::Benign,
+        count,
+        seconds / 4,
+        &ledger,
+        budget,
+    );
+    let hostile = beside(
+        &server,
+        Manners::Hostile,
+        count,
+        seconds - seconds / 4,
+        &ledger,
+        budget,
+    );
+    println!("beside a benign crowd of {count}: {benign}");
+    println!("beside a hostile crowd of {count}: {hostile}");
+    println!("p99 is {:.2} of it", hostile.ratio_of_p99(&benign));
+
+    deadline::until("the crowd's connections are closed", || {
+        server.descriptors() <= descriptors + SPARE_DESCRIPTORS
+    });
+    is_over.store(true, Ordering::Relaxed);
+    good.into_iter().for_each(|thread| thread.join().unwrap());
+    let mut after = Wire::open(server.ready.listen).unwrap();
+    assert_eq!(after.owners(&topic).len(), usize::from(CORES));
+    let acked = ledger.audit(&mut after, &topic);
+    let refused = metric(server.ready.admin, "corelog_connections_refused_total");
+    let cut = metric(server.ready.admin, "corelog_connections_cut_total");
+    println!("{acked} acknowledged, read once and in order; {refused} refused, {cut} cut");
+    drop((wire, after));
+    let ended = server.stop();
+    assert!(ended.status.success(), "{}", ended.log);
+    assert!(!ended.log.contains("fenced"), "{}", ended.log);
+}
+
+/// Has the good go on beside such a crowd for some time; what they waited for.
+fn beside(
+    server: &Server,
+    manners: Manners,
+    count: usize,
+    seconds: u64,
+    ledger: &Ledger,
+    budget: u64,
+) -> Latencies {
+    let crowd = Crowd::begin(server.ready.listen, manners, count);
+    deadline::until("the crowd is there", || crowd.is_complete());
+    ledger.take_latencies();
+    let (begun, mut most) = (Instant::now(), 0);
+    while begun.elapsed() < Duration::from_secs(seconds) {
+        most = server.resident_bytes().max(most);
+        assert!(most <= budget, "{most} bytes are in memory, of {budget}");
+        thread::park_timeout(Duration::from_millis(500));
+    }
+    let latencies = ledger.take_latencies();
+    println!("{} MiB in memory at most, of {}", most >> 20, budget >> 20);
+    println!("{}", crowd.end());
+    latencies
+}
+
+/// As many of `wanted` as this process may have descriptors for, once it has asked for all it may have.
+fn connections_possible(wanted: usize) -> usize {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+    let possible = usize::try_from(hard)
+        .unwrap_or(usize::MAX)
+        .saturating_sub(200);
+    if possible < wanted {
+        println!("this machine allows {hard} descriptors: {possible} connections, not {wanted}");
+    }
+    wanted.min(possible)
+}
