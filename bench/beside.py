@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Compares acknowledgements near events with the others: bench/beside.py ACKS EVENTS
 
-ACKS has a line {offset, due_us, us} for each acknowledgement, as `corelog bench latency` prints them;
+ACKS has a line {due_us, us, …} for each acknowledgement, as `corelog bench latency` prints and
+`corelog bench mixed --acks` keeps them;
 EVENTS has lines of a kind and a time in microseconds since 1970. An acknowledgement is near an event
 that is within 100 ms of its time. Prints rows of a Markdown table.
 """
+import bisect
 import json
 import sys
 
@@ -26,10 +28,14 @@ def main():
         for line in file:
             kind, at = line.split()
             times.setdefault(kind, []).append(int(at))
+    for kind in times:
+        times[kind].sort()
 
     def is_near(due, took, kinds):
         begin, end = due - NEAR_US, due + took + NEAR_US
-        return any(begin <= at <= end for kind in kinds for at in times[kind])
+        # The first event from then on.
+        firsts = ((times[kind], bisect.bisect_left(times[kind], begin)) for kind in kinds)
+        return any(at < len(of_kind) and of_kind[at] <= end for of_kind, at in firsts)
 
     others = sorted(us for due, us in acks if not is_near(due, us, times))
     if not others:

@@ -151,10 +151,25 @@ fn a_mixed_load_is_acknowledged_and_delivered_whole() {
         "2s",
     ];
     let address = server.ready.admin.to_string();
-    let admin = ["--admin", address.as_str()];
+    let acks = folder.path().join("acks");
+    let told = [
+        "--admin",
+        address.as_str(),
+        "--acks",
+        acks.to_str().unwrap(),
+    ];
     let mixed = corelog
-        .run(args.into_iter().chain(admin).chain(["--output", "json"]))
+        .run(args.into_iter().chain(told).chain(["--output", "json"]))
         .json();
+    let acks = std::fs::read_to_string(acks).unwrap();
+    let acks = acks.lines().map(|ack| serde_json::from_str(ack).unwrap());
+    let us = acks.map(|ack: serde_json::Value| {
+        assert!(ack["partition"].as_u64() < Some(3) && ack["due_us"].as_u64() > Some(0));
+        ack["us"].as_u64().unwrap()
+    });
+    let us: Vec<_> = us.collect();
+    assert_eq!(us.len(), 300, "a line for each batch that is counted");
+    assert_eq!(us.iter().max(), mixed["slowest"][0]["us"].as_u64().as_ref());
     // What is due in the first second is not counted.
     assert_eq!(mixed["records"], 3000);
     for kind in ["ack_us", "delivery_us"] {
@@ -213,6 +228,9 @@ fn what_cannot_be_measured_is_said() {
         let args = ["bench", "mixed"].into_iter().chain(sizes);
         corelog.run(args).failed(2);
     }
+    let nowhere = ["bench", "mixed", "--duration", "2s", "--acks", "/none/acks"];
+    let said = corelog.run(nowhere).failed(1);
+    assert!(said.contains("cannot create /none/acks"), "{said}");
     let wrong = server.address();
     let args = [
         "bench",

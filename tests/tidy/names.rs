@@ -32,6 +32,8 @@ const RULES: [Rule; 7] = [
             "crates/node/src/sys/",
             // One option of the allocator.
             "src/allocator.rs",
+            // An allocator that counts.
+            "bench/hot/src/allocations.rs",
         ],
         is_for_tests: false,
         reason: "what the compiler cannot check stays where it can be read in one sitting",

@@ -230,13 +230,13 @@ pub fn planned(is_quick: bool) -> Vec<Curve> {
             ..own(point(f64::from(cores), Produce { batches, ..each }))
         }
     });
-    let lengths = [1u64, 16, 128, 512, 2048].map(|mib| {
+    let lengths = [1u64, 16, 128, 512, 2048, 8192, 20_480].map(|mib| {
         let each = Produce {
             batches: u64::MAX >> 8,
             ..load(Durable, 1024, 1)
         };
         Point {
-            filled_mib: mib / if mib > 16 { shorter } else { 1 },
+            filled_mib: mib / if mib > 16 { shorter * shorter } else { 1 },
             ..point(mib as f64, each)
         }
     });

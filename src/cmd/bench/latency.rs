@@ -1,10 +1,10 @@
 //! `corelog bench latency`: acknowledgements at a steady rate, each with its time.
 
 use corelog_client::Client;
-use serde_json::json;
 use tokio::task::LocalSet;
 
-use super::latencies::{Latencies, micros};
+use super::each;
+use super::latencies::Latencies;
 use super::open_loop::Load;
 use crate::exit::Exit;
 use crate::output::{Format, Out};
@@ -16,8 +16,8 @@ use crate::{cli, session};
     long_about = "Measure the latency of acknowledgements at a steady rate.\n\n\
         An open loop: records are due on a fixed schedule whether or not earlier ones were \
         acknowledged, and a latency counts from when its record was due, so that a stall shows in \
-        every record behind it. With --output json there is a line per acknowledged batch {offset, \
-        due_us, us}, with the time it was due in microseconds since 1970: what went on beside it \
+        every record behind it. With --output json there is a line per acknowledged batch {partition, \
+        offset, due_us, us}, with the time it was due in microseconds since 1970: what went on beside it \
         can be laid over it.",
     after_long_help = "EXAMPLES\n  \
         corelog bench latency --rate 1000 --duration 30s\n  \
@@ -46,11 +46,7 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
             let acked = acked?;
             latencies.add(acked.took);
             if args.client.output == Format::Json {
-                out.json(&json!({
-                    "offset": acked.offset.get(),
-                    "due_us": acked.due_us,
-                    "us": micros(acked.took),
-                }))?;
+                out.json(&each::line(&acked))?;
             }
         }
         if args.client.output == Format::Table {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use corelog_client::{Client, ConsumerConfig, End, Start};
@@ -9,6 +10,7 @@ use corelog_record::{Offset, PartitionId};
 use serde_json::json;
 use tokio::task::LocalSet;
 
+use super::each::Each;
 use super::latencies::{Latencies, micros};
 use super::open_loop::{Acked, Load, Schedule};
 use super::payload::Check;
@@ -27,7 +29,9 @@ use crate::{admin, cli, session};
         the consumer's hand, decoded and checked against what was sent. What is due in the first \
         second warms up and is not counted. With --admin the server tells of the slowest \
         acknowledgements where their time went, in microseconds: in its queue, in the group that \
-        formed, in writing and syncing it, in the reply; what is left was outside of it.",
+        formed, in writing and syncing it, in the reply; what is left was outside of it. --acks keeps a \
+        line of JSON for each acknowledgement {partition, offset, due_us, us}, as `corelog bench \
+        latency` prints them.",
     after_long_help = "EXAMPLES\n  \
         corelog bench mixed --rate 500\n  \
         corelog bench mixed --rate 200000 --batch-records 200 --partitions 8 --duration 60m \\\n    \
@@ -39,6 +43,9 @@ pub(crate) struct Args {
     /// The server's admin address, which tells where the time of the slowest acknowledgements went.
     #[arg(long, value_name = "IP:PORT")]
     admin: Option<SocketAddr>,
+    /// Where to keep a line for each acknowledgement; a file that is there is written anew.
+    #[arg(long, value_name = "FILE")]
+    acks: Option<PathBuf>,
     #[command(flatten)]
     client: cli::Client,
 }
@@ -67,6 +74,8 @@ struct Measured {
     deliveries: Latencies,
     /// By how long it took, and which batch it was.
     slowest: BTreeMap<(Duration, PartitionId, Offset), Acked>,
+    /// All of them, if they are to be kept.
+    each: Option<Each>,
     records: u64,
     bytes: u64,
     ended: Instant,
@@ -116,12 +125,14 @@ async fn measure(args: &Args, client: &Client) -> anyhow::Result<(Measured, Inst
             drop(batch?);
         }
     }
+    let each = args.acks.as_deref().map(Each::create).transpose()?;
     let (schedule, mut acks) = load.start(client, args.client.timeout());
     let warm = schedule.due(0) + WARM_UP;
     let mut measured = Measured {
         acks: Latencies::new()?,
         deliveries: Latencies::new()?,
         slowest: BTreeMap::new(),
+        each,
         records: 0,
         bytes: 0,
         ended: Instant::now(),
@@ -131,7 +142,7 @@ async fn measure(args: &Args, client: &Client) -> anyhow::Result<(Measured, Inst
     while left > 0 || !is_acked {
         tokio::select! {
             acked = acks.recv(), if !is_acked => match acked {
-                Some(acked) => measured.acked(acked?, warm),
+                Some(acked) => measured.acked(acked?, warm)?,
                 None => is_acked = true,
             },
             batch = consumer.next_batch(), if left > 0 => {
@@ -161,13 +172,17 @@ async fn measure(args: &Args, client: &Client) -> anyhow::Result<(Measured, Inst
             }
         }
     }
+    measured.each.take().map_or(Ok(()), Each::finish)?;
     Ok((measured, warm))
 }
 
 impl Measured {
-    fn acked(&mut self, acked: Acked, warm: Instant) {
+    fn acked(&mut self, acked: Acked, warm: Instant) -> anyhow::Result<()> {
         if acked.due < warm {
-            return;
+            return Ok(());
+        }
+        if let Some(each) = &mut self.each {
+            each.note(&acked)?;
         }
         self.acks.add(acked.took);
         let key = (acked.took, acked.partition, acked.offset);
@@ -175,6 +190,7 @@ impl Measured {
         if self.slowest.len() > SLOWEST_COUNT {
             self.slowest.pop_first();
         }
+        Ok(())
     }
 
     fn delivered(&mut self, due: Instant, records: u64, bytes: u64) {

@@ -6,9 +6,11 @@
 //! produce   closed loop        latency   open loop: open_loop          latencies, rates   what is told
 //! consume   checked values     mixed     open loop and followers       payload            what is sent
 //! seek      random places                                            shares               who has which partitions
+//!                                                                    each                 a line for each acknowledgement
 //! ```
 
 mod consume;
+mod each;
 mod latencies;
 mod latency;
 mod mixed;
