@@ -71,6 +71,7 @@ pub(crate) enum Command {
     Verify(cmd::verify::Args),
     Repair(cmd::repair::Args),
     Doctor(cmd::doctor::Args),
+    Debug(cmd::debug::Args),
     Config(cmd::config::Args),
     Top(cmd::top::Args),
     Bench(cmd::bench::Args),
@@ -145,6 +146,8 @@ pub(crate) struct Consent {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use clap::CommandFactory as _;
 
@@ -202,6 +205,26 @@ mod tests {
         for wrong in ["foo", "foo:", ":7400", "foo:65536", ""] {
             assert!(address(wrong).is_err(), "{wrong}");
         }
+    }
+
+    /// Their schemas are what scripts may rely on; that they hold is tested end to end.
+    #[test]
+    fn every_command_that_prints_json_has_a_schema() {
+        fn collect(command: &clap::Command, path: &[&str], into: &mut BTreeSet<String>) {
+            if command.get_arguments().any(|arg| arg.get_id() == "output") {
+                into.insert(format!("{}.json", path.join("-")));
+            }
+            for child in command.get_subcommands() {
+                collect(child, &[path, &[child.get_name()]].concat(), into);
+            }
+        }
+        let mut commands = BTreeSet::new();
+        collect(&Cli::command(), &[], &mut commands);
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/schemas");
+        let files = std::fs::read_dir(dir).unwrap();
+        let files = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        let files: BTreeSet<String> = files.collect();
+        assert_eq!(commands, files, "the commands, and tests/schemas");
     }
 
     #[test]

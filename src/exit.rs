@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 use corelog_protocol::error::ErrorCode;
 
+use crate::advice;
+
 /// What the exit code of a command means. The numbers are a contract and never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -48,7 +50,10 @@ pub(crate) fn after(outcome: anyhow::Result<Exit>) -> ExitCode {
         Ok(exit) => ExitCode::from(exit as u8),
         Err(error) if is_closed_pipe(&error) => ExitCode::from(Exit::Done as u8),
         Err(error) => {
-            say(&format!("corelog: {}", sentence(&error)));
+            let sentence = sentence(&error);
+            let next = advice::after(&error, &sentence);
+            let next = next.map(|next| format!("; {next}")).unwrap_or_default();
+            say(&format!("corelog: {sentence}{next}"));
             ExitCode::from(of(&error) as u8)
         }
     }

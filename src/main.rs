@@ -5,6 +5,7 @@
 //! served lives in the crates below it.
 
 mod admin;
+mod advice;
 mod allocator;
 mod cli;
 mod cmd;
@@ -14,6 +15,7 @@ mod exit;
 mod output;
 mod progress;
 mod quantity;
+mod repeats;
 mod session;
 mod side;
 mod signal;

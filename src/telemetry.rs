@@ -7,7 +7,11 @@ use std::str::FromStr;
 
 use anyhow::Context as _;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, reload};
+
+use crate::repeats::Repeats;
 
 /// What decides how much a client logs.
 const CLIENT_FILTER: &str = "CORELOG_LOG";
@@ -24,6 +28,7 @@ pub(crate) enum Format {
 /// The log of a server, which can be told to log more or less.
 pub(crate) struct Log {
     set: Box<dyn Fn(EnvFilter) -> Result<(), reload::Error>>,
+    repeats: Repeats,
 }
 
 impl Log {
@@ -37,6 +42,11 @@ impl Log {
         // What logs by the `log` crate looks here first, and it is set once, at the start.
         log::set_max_level(log_level());
         Ok(())
+    }
+
+    /// Tells of the lines that were left out because they repeated; nothing is logged after this.
+    pub(crate) fn finish(&self) {
+        self.repeats.tell_all();
     }
 }
 
@@ -78,7 +88,8 @@ pub(crate) fn filter(wanted: &str) -> Result<EnvFilter, String> {
 /// As [`filter`].
 pub(crate) fn start_for_server(wanted: &str, format: Format) -> anyhow::Result<Log> {
     let filter = filter(wanted).map_err(anyhow::Error::msg)?;
-    let builder = builder(filter);
+    let (builder, repeats) = (builder(filter), Repeats::default());
+    let layer = repeats.clone();
     let set: Box<dyn Fn(EnvFilter) -> Result<(), reload::Error>>;
     // A second start in one process keeps the first; that is no reason to fail.
     match format {
@@ -86,16 +97,16 @@ pub(crate) fn start_for_server(wanted: &str, format: Format) -> anyhow::Result<L
             let builder = builder.json().with_filter_reloading();
             let handle = builder.reload_handle();
             set = Box::new(move |filter| handle.reload(filter));
-            let _ = builder.try_init();
+            let _ = builder.finish().with(layer).try_init();
         }
         Format::Text => {
             let builder = builder.with_filter_reloading();
             let handle = builder.reload_handle();
             set = Box::new(move |filter| handle.reload(filter));
-            let _ = builder.try_init();
+            let _ = builder.finish().with(layer).try_init();
         }
     }
-    Ok(Log { set })
+    Ok(Log { set, repeats })
 }
 
 /// Starts logging for a client: errors only unless `CORELOG_LOG` says otherwise.

@@ -10,6 +10,7 @@ pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod consume;
+pub(crate) mod debug;
 pub(crate) mod doctor;
 pub(crate) mod handover;
 pub(crate) mod inspect;
@@ -54,6 +55,7 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<Exit> {
         Command::Verify(args) => verify::run(args),
         Command::Repair(args) => repair::run(args),
         Command::Doctor(args) => doctor::run(args),
+        Command::Debug(args) => debug::run(args),
         Command::Config(args) => config::run(args),
         Command::Top(args) => top::run(args),
         Command::Bench(args) => bench::run(args),

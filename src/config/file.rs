@@ -18,7 +18,8 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Vec<(Key, Value)>> {
         let message = format!("cannot use the configuration {}: {why}", path.display());
         stop(Exit::Usage, message)
     };
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
+    let unread = |error: std::io::Error| wrong(&format!("{error}; name another (--config)"));
+    let text = std::fs::read_to_string(path).map_err(unread)?;
     settings(&text).map_err(|why| wrong(&why.join("; ")))
 }
 

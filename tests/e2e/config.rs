@@ -152,6 +152,34 @@ fn a_running_server_takes_over_what_can_change_and_tells_of_the_rest() {
     wait_for(&log, &["INFO", "stopped"]);
 }
 
+/// A line that repeats must not fill the disk that the log is on; how often it came must not be lost.
+#[test]
+fn a_line_that_repeats_is_logged_a_few_times_and_the_others_are_counted() {
+    const COUNT: usize = 30;
+    const LOGGED: usize = 10;
+    let folder = Folder::new();
+    let file = folder.file("corelog.toml", b"log = 'info'\n");
+    let (server, log) = start(&folder, &file);
+    let status = format!("/proc/{}/status", server.pid());
+    for _ in 0..COUNT {
+        server.signal(Signal::SIGHUP);
+        // Signals that wait become one.
+        until("the signal is taken", || {
+            let status = std::fs::read_to_string(&status).unwrap();
+            let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
+            pending.unwrap().trim().chars().all(|digit| digit == '0')
+        });
+    }
+    assert_eq!(server.stop().status.code(), Some(0));
+    let said = std::fs::read_to_string(&log).unwrap();
+    let again = "read the configuration again";
+    let lines = || said.lines().filter(|line| line.contains(again));
+    let told = lines().find(|line| line.contains("not logged each time"));
+    assert_eq!(lines().count(), LOGGED + 1, "{said}");
+    let count = format!("count={}", COUNT - LOGGED);
+    assert!(told.unwrap().contains(&count), "{said}");
+}
+
 #[test]
 fn a_server_without_a_file_stops_in_order_when_its_terminal_goes() {
     let folder = Folder::new();

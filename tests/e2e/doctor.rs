@@ -19,8 +19,17 @@ fn a_fit_machine_has_no_bad_verdict() {
         "kernel",
         "io_uring",
         "locked memory",
+        "open files",
+        "file size",
+        "cores",
+        "governor",
         "file system",
+        "mount options",
+        "device",
+        "free space",
         "durable write",
+        "clock",
+        "clock source",
     ] {
         let check = checks.iter().find(|check| check["name"] == name).unwrap();
         assert_ne!(check["verdict"], "bad", "{check}");

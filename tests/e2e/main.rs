@@ -7,6 +7,7 @@
 mod support;
 
 mod bench;
+mod bundle;
 mod chaos;
 mod completions;
 mod config;
@@ -17,6 +18,7 @@ mod doctor;
 mod inspect;
 mod kept;
 mod long_poll;
+mod next_steps;
 mod offsets;
 mod open_files;
 mod partition;
@@ -28,6 +30,7 @@ mod replicas;
 mod retention;
 mod round_trip;
 mod routing;
+mod schemas;
 mod serve;
 mod side;
 mod stores;

@@ -16,5 +16,6 @@ pub(crate) mod load;
 pub(crate) mod mount;
 pub(crate) mod proxy;
 pub(crate) mod python;
+pub(crate) mod schema;
 pub(crate) mod server;
 pub(crate) mod wire;

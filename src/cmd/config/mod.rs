@@ -55,7 +55,8 @@ fn object(settings: &Settings, key: Key) -> Value {
     })
 }
 
-fn objects(settings: &Settings, keys: impl IntoIterator<Item = Key>) -> Value {
+/// Those settings as one object.
+pub(crate) fn objects(settings: &Settings, keys: impl IntoIterator<Item = Key>) -> Value {
     let objects = keys.into_iter().map(|key| object(settings, key));
     json!({
         "file": settings.file().map(|file| file.display().to_string()),

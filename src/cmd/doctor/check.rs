@@ -5,7 +5,7 @@ use serde::Serialize;
 /// How fit something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// As it should be.
     Good,
     /// It works, less well than it could.
@@ -27,7 +27,7 @@ impl Verdict {
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Check {
+pub(crate) struct Check {
     /// What was looked at.
     pub(super) name: &'static str,
     /// How it is.

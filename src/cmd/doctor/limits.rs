@@ -1,8 +1,9 @@
-//! What the kernel grants this process: processors, locked memory, open files.
+//! What the kernel grants this process: locked memory, open files, large files.
 
-use corelog_node::sys::probe;
+use corelog_node::sys::Error;
+use corelog_node::sys::probe::{self, Memlock};
 use corelog_record::ByteSize;
-use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
 use super::check::Check;
 
@@ -11,21 +12,23 @@ const IO_MEMORY_BYTES: usize = 1 << 20;
 /// A connection is one file, a busy partition two to four: room for the default limits.
 const OPEN_FILES_GOOD: u64 = 65_536;
 const OPEN_FILES_MIN: u64 = 1_024;
+/// The largest store that a topic may ask for, and less than any store has.
+const FILE_SIZE_GOOD: ByteSize = ByteSize::from_gib(4);
+const FILE_SIZE_MIN: ByteSize = ByteSize::from_mib(64);
 
-/// All checks of limits.
-pub(super) fn checks() -> Vec<Check> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+/// All checks of limits, for a server of so many cores.
+pub(super) fn checks(cores: usize) -> Vec<Check> {
     vec![
-        Check::good("cores", format!("{cores} this process may use")),
-        locked_memory(cores),
-        open_files(),
+        locked_memory(probe::memlock(cores)),
+        limit("open files", Resource::RLIMIT_NOFILE, open_files),
+        limit("file size", Resource::RLIMIT_FSIZE, file_size),
     ]
 }
 
-fn locked_memory(cores: usize) -> Check {
+fn locked_memory(memlock: Result<Memlock, Error>) -> Check {
     const NAME: &str = "locked memory";
     const MEND: &str = "ulimit -l unlimited, or LimitMEMLOCK=infinity in the systemd unit";
-    match probe::memlock(cores) {
+    match memlock {
         Err(error) => Check::bad(NAME, error.to_string(), MEND),
         Ok(memlock) => match memlock.limit {
             None => Check::good(NAME, "unlimited"),
@@ -39,19 +42,16 @@ fn locked_memory(cores: usize) -> Check {
     }
 }
 
-fn open_files() -> Check {
-    match getrlimit(Resource::RLIMIT_NOFILE) {
-        // A server raises the soft limit to the hard one by itself.
-        Ok((_soft, hard)) => judge_open_files(hard),
-        Err(error) => Check::fair(
-            "open files",
-            format!("unknown: {error}"),
-            "see getrlimit(2)",
-        ),
+fn limit(name: &'static str, of: Resource, judge: fn(u64) -> Check) -> Check {
+    match getrlimit(of) {
+        // A server raises the soft limit of files to the hard one by itself.
+        Ok((_soft, hard)) if of == Resource::RLIMIT_NOFILE => judge(hard),
+        Ok((soft, _hard)) => judge(soft),
+        Err(error) => Check::fair(name, format!("unknown: {error}"), "ulimit -a"),
     }
 }
 
-fn judge_open_files(count: u64) -> Check {
+fn open_files(count: u64) -> Check {
     const NAME: &str = "open files";
     let mend = format!("ulimit -n {OPEN_FILES_GOOD}, or LimitNOFILE={OPEN_FILES_GOOD} in the unit");
     if count < OPEN_FILES_MIN {
@@ -67,6 +67,23 @@ fn judge_open_files(count: u64) -> Check {
     }
 }
 
+fn file_size(limit: u64) -> Check {
+    const NAME: &str = "file size";
+    const MEND: &str = "ulimit -f unlimited, or LimitFSIZE=infinity in the systemd unit";
+    let size = ByteSize::from_bytes(limit);
+    if limit == RLIM_INFINITY {
+        Check::good(NAME, "unlimited")
+    } else if size < FILE_SIZE_MIN {
+        let found = format!("{size}: a larger write is answered with a signal that ends it");
+        Check::bad(NAME, found, MEND)
+    } else if size < FILE_SIZE_GOOD {
+        let found = format!("{size}: segments must stay below it");
+        Check::fair(NAME, found, MEND)
+    } else {
+        Check::good(NAME, size.to_string())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::check::Verdict;
@@ -74,11 +91,40 @@ mod tests {
 
     #[test]
     fn what_is_not_good_says_what_mends_it() {
-        assert_eq!(judge_open_files(1 << 20).verdict, Verdict::Good);
-        for (count, verdict) in [(4_096, Verdict::Fair), (256, Verdict::Bad)] {
-            let check = judge_open_files(count);
-            assert_eq!(check.verdict, verdict);
-            assert!(check.mend.is_some());
+        let mib = |count| ByteSize::from_mib(count).bytes();
+        for (check, verdict) in [
+            (open_files(1 << 20), Verdict::Good),
+            (open_files(4_096), Verdict::Fair),
+            (open_files(256), Verdict::Bad),
+            (file_size(RLIM_INFINITY), Verdict::Good),
+            (file_size(mib(5_000)), Verdict::Good),
+            (file_size(mib(1_000)), Verdict::Fair),
+            (file_size(mib(1)), Verdict::Bad),
+        ] {
+            assert_eq!(check.verdict, verdict, "{check:?}");
+            assert_eq!(check.mend.is_some(), verdict != Verdict::Good);
         }
+    }
+
+    #[test]
+    fn locked_memory_is_judged_by_what_a_core_can_register() {
+        let judged = |limit: Option<u32>, io_memory_bytes| {
+            let limit = limit.map(ByteSize::from_mib);
+            locked_memory(Ok(Memlock {
+                limit,
+                io_memory_bytes,
+            }))
+        };
+        assert_eq!(judged(None, 8 << 20).verdict, Verdict::Good);
+        assert_eq!(judged(Some(8), 1 << 20).verdict, Verdict::Good);
+        assert_eq!(judged(Some(8), 1 << 16).verdict, Verdict::Fair);
+        let size = ByteSize::from_mib(1);
+        let refused = locked_memory(Err(Error::Memlock {
+            cores: 4,
+            needed: size,
+            limit: size,
+        }));
+        assert_eq!(refused.verdict, Verdict::Bad);
+        assert!(refused.mend.unwrap().contains("ulimit -l unlimited"));
     }
 }

@@ -1,24 +1,40 @@
 //! `corelog doctor`: is this machine fit to serve, and what would mend it.
 
+//!
+//! Each check is read, then judged; the judging is a function of what was read alone.
+
 mod check;
-mod disk;
+mod clock;
+mod device;
+mod file_system;
 mod kernel;
 mod limits;
+mod mount;
+mod place;
+mod processors;
+mod sync;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use corelog_node::sys::probe::{self, WriteCache};
 
 use crate::exit::Exit;
 use crate::output::{self, Out};
 
-use check::{Check, Verdict};
+use check::Verdict;
+use clock::Moment;
+
+pub(crate) use check::Check;
 
 /// Check if this machine is fit to serve, and say what would mend it.
 #[derive(clap::Args, Debug)]
 #[command(
     long_about = "Check if this machine is fit to serve, and say what would mend it.\n\n\
-        Kernel, io_uring, locked memory, open files, file system, free space, and the measured \
-        time of a write with fdatasync in the data directory. Each has a verdict (good, fair, \
-        bad) and, where it is not good, the command that mends it. One bad ends with exit code 1.",
+        Kernel, io_uring and who blocks it, locked memory, open files, processors and their \
+        governor, file system and mount options, device, sectors and write cache, free space, \
+        the measured time of a write with fdatasync in the data directory and whether the disk \
+        can have done it in that time, the clock. Each has a verdict (good, fair, bad) and, where \
+        it is not good, the command that mends it. One bad ends with exit code 1.",
     after_long_help = "EXAMPLES\n  \
         corelog doctor\n  \
         corelog doctor --data-dir /var/lib/corelog --output json"
@@ -39,9 +55,7 @@ pub(crate) struct Args {
 
 /// Prints a verdict per check.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let mut checks = kernel::checks();
-    checks.extend(limits::checks());
-    checks.extend(disk::checks(&args.data_dir)?);
+    let checks = checks(&args.data_dir)?;
     let mut out = Out::new();
     match args.output {
         output::Format::Table => {
@@ -60,4 +74,39 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     out.flush()?;
     let is_bad = checks.iter().any(|check| check.verdict == Verdict::Bad);
     Ok(if is_bad { Exit::Failed } else { Exit::Done })
+}
+
+/// All that there is to check on this machine for a server with this data directory.
+///
+/// # Errors
+/// If there is no directory at all to look at.
+pub(crate) fn checks(data_dir: &Path) -> anyhow::Result<Vec<Check>> {
+    let begun = Moment::now();
+    let dir = file_system::nearest(data_dir)?;
+    let mut checks = kernel::checks();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    checks.extend(limits::checks(cores));
+    checks.extend(processors::checks());
+    checks.extend(disk(&dir));
+    checks.extend(clock::checks(begun));
+    Ok(checks)
+}
+
+/// All checks of the disk that holds `dir`.
+fn disk(dir: &Path) -> Vec<Check> {
+    let device = probe::device(dir);
+    let known = device.as_ref().ok().and_then(Option::as_ref);
+    let cache = known.map_or(WriteCache::Unknown, |device| device.write_cache);
+    let mut checks = vec![
+        file_system::kind(&probe::data_directory(dir), dir),
+        mount::options(mount::read(dir).as_ref(), cache),
+    ];
+    checks.extend(device::checks(&device));
+    checks.push(file_system::room(&probe::space(dir), dir));
+    let syncs = sync::measure(dir);
+    checks.push(sync::time(&syncs, dir));
+    if let (Ok(syncs), Some(device)) = (&syncs, known) {
+        checks.push(sync::honesty(syncs, device));
+    }
+    checks
 }

@@ -5,13 +5,16 @@ mod listing;
 mod node;
 mod partition;
 mod show;
+mod tail;
 mod torn;
 mod walk;
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::Context as _;
 use corelog_record::Offset;
+use serde_json::Value;
 
 use crate::exit::{Exit, say, stop};
 use crate::output::{self, Out};
@@ -84,6 +87,32 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
             Exit::Damage
         }
     })
+}
+
+/// What a directory or a small file of a node holds, and a sentence for each fault in it.
+///
+/// # Errors
+/// If it is none, or cannot be read.
+pub(crate) fn facts(path: &Path) -> anyhow::Result<(Value, Vec<String>)> {
+    let (show, verdict) = summarize(&what(path)?, path)?;
+    let faults = match verdict {
+        Verdict::Sound => Vec::new(),
+        Verdict::Damaged(faults) => faults,
+    };
+    Ok((show.to_json(), faults))
+}
+
+/// The headers of the last batches of a partition, as far as they are found until `deadline`; no record
+/// is looked at.
+///
+/// # Errors
+/// If its manifest or its last store cannot be read.
+pub(crate) fn tail(
+    partition: &Path,
+    batches_max: usize,
+    deadline: Instant,
+) -> anyhow::Result<Value> {
+    tail::tail(partition, batches_max, deadline)
 }
 
 /// What a look at something came to.

@@ -76,7 +76,8 @@ impl Show {
         Ok(())
     }
 
-    fn to_json(&self) -> Value {
+    /// All of it as one object.
+    pub(super) fn to_json(&self) -> Value {
         let facts = self
             .facts
             .iter()

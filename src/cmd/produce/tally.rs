@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::input::Origin;
+use crate::advice;
 use crate::exit::{self, Exit, say};
 use crate::quantity::Amount;
 
@@ -134,8 +135,10 @@ impl Failed {
 
     fn report(&self, outcome: &str, names: &[String]) {
         let Some(why) = &self.why else { return };
+        let next = advice::of_client(&why.error);
+        let next = next.map(|next| format!("; {next}")).unwrap_or_default();
         say(&format!(
-            "{outcome}: {} records ({})",
+            "{outcome}: {} records ({}){next}",
             self.records, why.error
         ));
         let ranges = self.ranges.iter().flat_map(|(file, ranges)| {

@@ -104,6 +104,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     side.stop();
     stopped?;
     tracing::info!("stopped");
+    reload.log.finish();
     Ok(Exit::Done)
 }
 

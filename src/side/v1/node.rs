@@ -42,6 +42,7 @@ async fn node(stage: &Stage, handle: &Handle, pulses: &[PulseSnapshot]) -> Value
     json!({
         "node": handle.node_id().to_string(),
         "version": env!("CARGO_PKG_VERSION"),
+        "pid": std::process::id(),
         "started": rfc3339(timestamp(stage.started)),
         "data_dir": handle.data_dir(),
         "listen": addresses.listen,

@@ -15,6 +15,7 @@ use corelog_protocol::message::{
 use corelog_record::batch::{Batches, Codec, View};
 use corelog_record::{Offset, PartitionId, TopicName};
 
+use crate::support::corelog::Corelog;
 use crate::support::deadline::{output_of, until};
 use crate::support::folder::Folder;
 use crate::support::mount::Mount;
@@ -39,6 +40,22 @@ fn a_full_disk_is_said_and_ends_by_itself() {
     log.assert_held(&mut wire, &topic);
     assert_eq!(state(&mut wire, &topic), describe_topic::State::Full);
     assert_no_topic_is_made(&mut wire);
+    let args = [
+        "produce",
+        "full",
+        "--compression",
+        "none",
+        "--timeout",
+        "300ms",
+    ];
+    let (_, said, _) = Corelog::to(&server)
+        .feed(args, &[b'x'; 4 * RECORD_BYTES])
+        .parts();
+    assert!(said.contains("StorageFull"), "{said}");
+    assert!(
+        said.contains("--retention-bytes"),
+        "it says what to do: {said}"
+    );
     std::fs::remove_file(&filler).unwrap();
     log.produce_again(&mut wire, &topic);
     log.assert_held(&mut wire, &topic);

@@ -9,6 +9,7 @@ use std::time::Instant;
 use corelog_protocol::answer;
 use corelog_protocol::error::{ErrorBody, ErrorCode, Retry};
 use corelog_protocol::frame::{CorrelationId, FrameError};
+use corelog_protocol::kind::Kind;
 use corelog_protocol::limits;
 use corelog_protocol::message::{Call, produce};
 use futures_lite::FutureExt;
@@ -212,7 +213,7 @@ impl Link {
         error: &ErrorBody,
     ) {
         count_numbered(&self.core.counters.errors, error.code);
-        self.log_refused(error);
+        self.log_refused(kind, correlation, error);
         let shape = (kind, correlation, frame_bytes);
         self.queue(shape, |out| {
             answer::encode_err(kind, correlation, error, out)
@@ -220,14 +221,14 @@ impl Link {
     }
 
     /// Logs a refusal, once: the first of a connection as a warning, what follows, and what is
-    /// nobody's mistake, for those who look.
-    fn log_refused(&self, error: &ErrorBody) {
-        let peer = self.peer;
+    /// nobody's mistake, for those who look. Peer and request name the frame, as the client does.
+    fn log_refused(&self, kind: u16, request: CorrelationId, error: &ErrorBody) {
+        let (peer, kind) = (self.peer, Kind::from_number(kind).map(Kind::name));
         let is_mistake = error.retry() == Retry::No && !error.is(ErrorCode::Aborted);
         if is_mistake && !self.has_logged.replace(true) {
-            tracing::warn!(%peer, %error, "refused");
+            tracing::warn!(%peer, %request, kind, %error, "refused");
         } else {
-            tracing::debug!(%peer, %error, "refused");
+            tracing::debug!(%peer, %request, kind, %error, "refused");
         }
     }
 

@@ -5,6 +5,7 @@
 //! task         `spawn`, `spawn_background`, `yield_if_needed`
 //! clock        `now`, `wall_clock`, `sleep`, `timeout`
 //! blocking     what must not run on a core: the pool of directory threads
+//! place        which task a core is in, by where it was started
 //! vitals       what a core has outstanding, published for the watchdog
 //! guard        heartbeats that keep a core from sleeping on runnable tasks
 //! pulse        how a core's loop goes: time at work, lateness of its heartbeats
@@ -34,6 +35,7 @@ mod listener;
 mod long;
 mod notify;
 mod pacemaker;
+mod place;
 mod port;
 mod pulse;
 mod semaphore;

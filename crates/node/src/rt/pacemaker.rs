@@ -66,6 +66,7 @@ impl Core {
             return true;
         }
         self.still_periods += 1;
+        vitals.note_still();
         // One that has never turned is starting, and nothing else would wake it.
         let is_expected = turns == 0 || vitals.is_loaded();
         if is_expected || self.still_periods.is_multiple_of(CALM_PERIODS) {

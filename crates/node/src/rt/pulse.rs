@@ -1,11 +1,15 @@
 //! How a core's loop goes: how long it was at work, and how late its heartbeats came.
 //!
 //! A heartbeat is a timer. It comes late when something kept the loop from going round: a task that
-//! did not yield, or a processor that was given to others. Nothing is measured per request.
+//! did not yield, or a processor that was given to others. Nothing is measured per request: which task
+//! it was is seen from outside, by the pacemaker, while the loop stands still.
 
 use std::cell::RefCell;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use super::place::Place;
+use super::vitals;
 
 /// How a core's loop went since it was started.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,10 +41,15 @@ pub fn pulse() -> Pulse {
 /// A heartbeat of this core came that was due at `due`.
 pub(super) fn beat(due: Instant) {
     let now = Instant::now();
-    let stalled = BEATS.with_borrow_mut(|beats| beats.come(due, now));
-    if let Some(Stalled { late, count }) = stalled {
+    let still_at = vitals::take_still();
+    let stalled = BEATS.with_borrow_mut(|beats| {
+        beats.still_at = still_at.map(|place| (place, now)).or(beats.still_at);
+        beats.come(due, now)
+    });
+    if let Some(Stalled { late, count, task }) = stalled {
         tracing::warn!(
             core = thread::current().name(),
+            task = task.map(tracing::field::display),
             late_ms = late.as_millis(),
             count,
             "a core's loop stood still: something did not yield, or others had its processor"
@@ -58,6 +67,8 @@ struct Beats {
     stalls: u64,
     /// When the last one came.
     last: Option<Instant>,
+    /// The task that the core was last found not to turn in, and when that was told here.
+    still_at: Option<(Place, Instant)>,
     /// When a stall was last logged, and how many came since.
     logged: Option<Instant>,
     unlogged: u64,
@@ -69,6 +80,8 @@ struct Stalled {
     late: Duration,
     /// It, and those before it that were not logged.
     count: u64,
+    /// What did not yield, if it was found in the act: the line that started the task.
+    task: Option<Place>,
 }
 
 impl Beats {
@@ -93,7 +106,9 @@ impl Beats {
         }
         self.logged = Some(now);
         let count = std::mem::take(&mut self.unlogged);
-        Some(Stalled { late, count })
+        let still_at = self.still_at.filter(|(_, told)| due <= *told);
+        let task = still_at.map(|(place, _)| place);
+        Some(Stalled { late, count, task })
     }
 
     fn told(&self) -> Pulse {
@@ -141,9 +156,9 @@ mod tests {
     fn a_stall_is_counted_once_however_many_beats_it_held_up() {
         let (mut beats, start) = (Beats::default(), Instant::now());
         assert_eq!(beats.come(start + ms(5), start + ms(5)), None);
-        let (late, count) = (ms(240), 1);
+        let (late, count, task) = (ms(240), 1, None);
         let stalled = beats.come(start + ms(10), start + ms(250));
-        assert_eq!(stalled, Some(Stalled { late, count }));
+        assert_eq!(stalled, Some(Stalled { late, count, task }));
         for due in [15, 20, 249] {
             assert_eq!(beats.come(start + ms(due), start + ms(250)), None);
         }
@@ -164,6 +179,42 @@ mod tests {
         let stalled = stall(&mut beats, 12).unwrap();
         assert_eq!(stalled.count, 3, "two that were not logged, and itself");
         assert_eq!(beats.told().stalls, 4);
+    }
+
+    #[test]
+    fn a_stall_is_told_with_the_task_that_was_found_meanwhile_and_no_other() {
+        #[track_caller]
+        fn here() -> Place {
+            Place::of(std::panic::Location::caller())
+        }
+        let (mut beats, start) = (Beats::default(), Instant::now());
+        beats.still_at = Some((here(), start + ms(250)));
+        let stalled = beats.come(start + ms(10), start + ms(250)).unwrap();
+        assert!(stalled.task.is_some());
+        let later = start + 2 * LOG_EVERY;
+        let stalled = beats.come(later, later + STALL).unwrap();
+        assert_eq!(stalled.task, None, "that was long before");
+    }
+
+    #[test]
+    fn a_task_that_does_not_yield_is_told_by_the_line_that_started_it() {
+        on_core(|| async {
+            sleep(ms(100)).await;
+            let line = line!() + 1;
+            let task = super::super::spawn(async {
+                // Its first poll is part of being started.
+                sleep(ms(1)).await;
+                let begun = now();
+                while begun.elapsed() < ms(500) {
+                    std::hint::spin_loop();
+                }
+            });
+            task.await;
+            sleep(ms(500)).await;
+            let (place, _) = BEATS.with_borrow(|beats| beats.still_at).unwrap();
+            let place = place.to_string();
+            assert!(place.ends_with(&format!("pulse.rs:{line}")), "{place}");
+        });
     }
 
     #[test]

@@ -3,11 +3,13 @@
 use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
+use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use glommio::{Latency, Shares, TaskQueueHandle};
 
+use super::place::Placed;
 use super::vitals;
 
 /// A task of this core. Dropping it cancels the task; [`detach`](Task::detach) lets it run on.
@@ -45,8 +47,16 @@ impl<T> Future for Task<T> {
 ///
 /// # Panics
 /// If the calling thread is not a core.
+#[track_caller]
 pub fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> Task<T> {
-    Task(glommio::spawn_local(future))
+    spawn_from(Location::caller(), future)
+}
+
+fn spawn_from<T: 'static>(
+    location: &'static Location<'static>,
+    future: impl Future<Output = T> + 'static,
+) -> Task<T> {
+    Task(glommio::spawn_local(Placed::new(location, future)))
 }
 
 /// Starts a task on this core's background queue, which gets a small share of the processor while
@@ -54,7 +64,9 @@ pub fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> Task<T> {
 ///
 /// # Panics
 /// If the calling thread is not a core.
+#[track_caller]
 pub fn spawn_background<T: 'static>(future: impl Future<Output = T> + 'static) -> Task<T> {
+    let future = Placed::new(Location::caller(), future);
     match BACKGROUND
         .get()
         .map(|queue| glommio::spawn_local_into(future, queue))
@@ -70,8 +82,12 @@ pub fn spawn_background<T: 'static>(future: impl Future<Output = T> + 'static) -
 ///
 /// # Panics
 /// As [`spawn`].
-pub async fn run_on<T: 'static>(future: impl Future<Output = T> + 'static) -> T {
-    RunOn(Some(spawn(future))).await
+#[track_caller]
+pub fn run_on<T: 'static>(
+    future: impl Future<Output = T> + 'static,
+) -> impl Future<Output = T> + 'static {
+    let location = Location::caller();
+    async move { RunOn(Some(spawn_from(location, future))).await }
 }
 
 /// A task that is detached, not cancelled, when nobody waits for it any more.

@@ -4,11 +4,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::notify::{Notified, Notify};
+use super::place::Place;
 use crate::sys::nudge::Nudge;
 
 /// A kind of work that a core can have outstanding.
@@ -60,6 +61,10 @@ pub struct Vitals {
     name: String,
     born: Instant,
     turns: AtomicU64,
+    /// The number of the place where it is; zero outside of tasks.
+    place: AtomicU32,
+    /// The number of the place where it was found not to turn.
+    still_at: AtomicU32,
     counts: [AtomicU64; Work::ALL.len()],
     /// Microseconds after `born`, plus one; zero if nothing is outstanding.
     oldest: AtomicU64,
@@ -75,6 +80,8 @@ impl Vitals {
             name: name.to_owned(),
             born: Instant::now(),
             turns: AtomicU64::new(0),
+            place: AtomicU32::new(0),
+            still_at: AtomicU32::new(0),
             counts: Default::default(),
             oldest: AtomicU64::new(0),
             oldest_work: AtomicU64::new(0),
@@ -94,6 +101,19 @@ impl Vitals {
     #[must_use]
     pub fn turns(&self) -> u64 {
         self.turns.load(Ordering::Relaxed)
+    }
+
+    /// The task that the core is in.
+    pub(super) fn place(&self) -> Option<Place> {
+        Place::from_number(self.place.load(Ordering::Relaxed))
+    }
+
+    /// Remembers where the core is, which has not turned for a while; the pacemaker's alone to call.
+    pub(super) fn note_still(&self) {
+        let number = self.place.load(Ordering::Relaxed);
+        if number != 0 {
+            self.still_at.store(number, Ordering::Relaxed);
+        }
     }
 
     /// Pieces of `work` outstanding.
@@ -229,6 +249,34 @@ pub(super) fn turn() {
                 .store(turns.wrapping_add(1), Ordering::Relaxed);
         }
     });
+}
+
+/// This core is in a task from now on, or in none; gives where it was. Outside of a core it does
+/// nothing.
+pub(super) fn enter(place: Option<Place>) -> Option<Place> {
+    // The thread may be ending.
+    let entered = HERE.try_with(|here| {
+        let here = here.borrow();
+        let vitals = &here.as_ref()?.vitals;
+        let before = vitals.place();
+        let number = place.map_or(0, Place::number);
+        vitals.place.store(number, Ordering::Relaxed);
+        before
+    });
+    entered.ok().flatten()
+}
+
+/// Where this core was found not to turn since this was last asked.
+pub(super) fn take_still() -> Option<Place> {
+    HERE.with(|here| {
+        let here = here.borrow();
+        let still_at = &here.as_ref()?.vitals.still_at;
+        let found = Place::from_number(still_at.load(Ordering::Relaxed));
+        if found.is_some() {
+            still_at.store(0, Ordering::Relaxed);
+        }
+        found
+    })
 }
 
 /// Turns of this core's loop so far.

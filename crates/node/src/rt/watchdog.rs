@@ -32,6 +32,7 @@ impl Watchdog {
         Self::start_with(cores, TICK, |vitals| {
             tracing::error!(
                 core = vitals.name(),
+                task = vitals.place().map(tracing::field::display),
                 outstanding = %Load(vitals),
                 "a core has not turned for ten seconds, ending the process: restart recovers"
             );
@@ -96,6 +97,7 @@ fn watch(cores: &[Arc<Vitals>], tick: Duration, stopped: &Receiver<()>, on_dead:
                     vitals.count_stall();
                     tracing::error!(
                         core = vitals.name(),
+                        task = vitals.place().map(tracing::field::display),
                         outstanding = %Load(vitals),
                         "a core has work outstanding and has not turned for a second"
                     );

@@ -53,7 +53,7 @@ pub enum Error {
     /// The file system cannot keep the promises that a log needs.
     #[error(
         "{path} is on {kind}, which cannot be written around the page cache safely, \
-         put the data directory on ext4 or xfs or f2fs (in a container: on a volume)"
+         put the data directory on ext4 or xfs or f2fs with --data-dir (in a container: on a volume)"
     )]
     FileSystem {
         /// The data directory.

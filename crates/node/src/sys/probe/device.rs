@@ -19,6 +19,12 @@ pub struct Device {
     pub flushes: Option<u64>,
     /// Whether it turns.
     pub is_rotational: bool,
+    /// Whether it takes a write that passes its cache; `None` if the kernel does not tell.
+    pub has_fua: Option<bool>,
+    /// The least that it reads or writes, in bytes; `None` if the kernel does not tell.
+    pub logical_sector_bytes: Option<u64>,
+    /// The least that it changes without reading first, in bytes; `None` if the kernel does not tell.
+    pub physical_sector_bytes: Option<u64>,
 }
 
 /// What a device does with writes that are not flushed.
@@ -65,7 +71,14 @@ pub fn device(path: &Path) -> Result<Option<Device>, Error> {
         },
         flushes: flushes(&read("stat")),
         is_rotational: read("queue/rotational").trim() == "1",
+        has_fua: number(&read("queue/fua")).map(|fua| fua == 1),
+        logical_sector_bytes: number(&read("queue/logical_block_size")),
+        physical_sector_bytes: number(&read("queue/physical_block_size")),
     }))
+}
+
+fn number(text: &str) -> Option<u64> {
+    text.trim().parse().ok()
 }
 
 /// The number of completed flushes in a device's `stat` (`Documentation/block/stat.rst`).

@@ -4,13 +4,15 @@
 //! rings        may io_uring be used; is the kernel new enough
 //! memlock      what the limit of locked memory allows
 //! file_system  what a path is on, and how much room is left
-//! device       the block device below: its write cache and its flushes
+//! device       the block device below: its write cache, its flushes, its sectors
+//! clock        what the kernel knows of its clock
 //! descriptors  how many files may be open
 //! processors   which processors may be run on
 //! ```
 //!
 //! Each answers with a value or with an [`Error`] that says what to do.
 
+mod clock;
 mod descriptors;
 mod device;
 mod file_system;
@@ -18,6 +20,7 @@ mod memlock;
 mod processors;
 mod rings;
 
+pub use clock::{Clock, clock};
 pub use descriptors::raise_descriptors;
 pub use device::{Device, WriteCache, device};
 pub use file_system::{FileSystem, Space, Suitability, data_directory, file_system, space};

@@ -1,0 +1,126 @@
+//! What to do next where something is refused and the refusal does not say it itself.
+
+use std::io;
+
+use corelog_client::{Error, ProduceError};
+use corelog_protocol::error::ErrorCode;
+
+/// What to do next after an error that is told as `sentence`; nothing where that says it.
+pub(crate) fn after(error: &anyhow::Error, sentence: &str) -> Option<&'static str> {
+    let says_it = sentence.contains("`corelog ") || sentence.contains("--");
+    (!says_it)
+        .then(|| error.chain().find_map(of_cause))
+        .flatten()
+}
+
+/// What to do next after a client's error.
+pub(crate) fn of_client(error: &Error) -> Option<&'static str> {
+    let next = match error {
+        Error::NoSuchPartition { .. } => of_code(ErrorCode::UnknownPartition),
+        Error::OutOfRange { .. } => of_code(ErrorCode::OutOfRange),
+        Error::RecordTooLarge { .. } => of_code(ErrorCode::RecordTooLarge),
+        Error::Damaged { .. } => of_code(ErrorCode::Damaged),
+        Error::Version { .. } => of_code(ErrorCode::UnsupportedVersion),
+        Error::TimedOut { .. } => "look at the server's log, or wait longer with --timeout",
+        Error::Connect { .. } | Error::Lost { .. } => {
+            "see if it still runs, or name another with --server"
+        }
+        error => of_code(error.refusal()?.known_code()?),
+    };
+    Some(next)
+}
+
+fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    if let Some(error) = cause.downcast_ref::<Error>() {
+        return of_client(error);
+    }
+    // Its source is shared, and so no `Error` that could be found further down.
+    if let Some(error) = cause.downcast_ref::<ProduceError>() {
+        return of_client(&error.error);
+    }
+    match cause.downcast_ref::<io::Error>()?.kind() {
+        io::ErrorKind::NotFound => Some("check the path (the command's --help says what it takes)"),
+        io::ErrorKind::PermissionDenied => Some("run it as the user who owns that, with sudo -u"),
+        io::ErrorKind::StorageFull => Some("free some space; `df -h` says where there is some"),
+        _ => None,
+    }
+}
+
+const fn of_code(code: ErrorCode) -> &'static str {
+    use ErrorCode as E;
+    match code {
+        E::UnknownTopic => {
+            "`corelog topic list` shows those that there are, `corelog topic create` makes one"
+        }
+        E::TopicExists => {
+            "choose another name, or take it as it is with `corelog topic create --if-not-exists`"
+        }
+        E::TopicChanged => "look at it with `corelog topic describe`, then ask again",
+        E::UnknownPartition => "`corelog topic describe` shows the topic's partitions",
+        E::InvalidTopicName | E::InvalidPartitions | E::InvalidSettings => {
+            "`corelog topic create --help` says what can be asked for"
+        }
+        E::TooManyPartitions => "delete topics, or start the server with more --partitions-max",
+        E::TooManyConnections => "close some, or start the server with more --connections-max",
+        E::UnknownSnapshot => "`corelog snapshot list` shows those that there are",
+        E::SnapshotExists | E::TooManySnapshots => {
+            "choose another name, or `corelog snapshot delete` one"
+        }
+        E::UnknownRestore => "`corelog topic list` shows if it came to its end; else restore again",
+        E::NotOwner | E::ReadOnly | E::NotFollower => {
+            "`corelog topic describe` shows who owns it; name that server with --server"
+        }
+        E::OutOfRange | E::PastHighWatermark => {
+            "`corelog offsets` shows where each log begins and ends"
+        }
+        E::Fenced => "mend the disk, then `corelog partition reopen`",
+        E::Damaged | E::BadSource => {
+            "`corelog topic describe` shows what is damaged, `corelog repair` fetches it from a copy"
+        }
+        E::StorageFull => {
+            "give the server space: `corelog topic alter` with a lower --retention-bytes, or \
+             `corelog topic delete`; it goes on by itself"
+        }
+        E::Diverged => {
+            "`corelog compare` shows where, `corelog rejoin` gives up what only this one has"
+        }
+        E::Gone | E::NotEqual | E::SourceUnavailable => {
+            "`corelog topic describe` shows how far it is; ask again"
+        }
+        E::LossPossible => "say --accept-loss if it may be",
+        E::UnknownFollower => "`corelog topic describe` shows its followers",
+        E::RecordTooLarge | E::BatchTooLarge => {
+            "split it; `corelog produce --help` says how input becomes records"
+        }
+        E::UnsupportedVersion | E::UnknownKind | E::NotSupported => {
+            "use a client as old as the server: `corelog --version`, and `version` of /v1/node"
+        }
+        E::Busy | E::Stopping => "ask again, or wait longer with --timeout",
+        _ => "the server's log says more; `corelog debug bundle` collects what a maintainer needs",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_has_a_next_step_with_a_command_or_an_option() {
+        for code in ErrorCode::ALL {
+            let next = of_code(*code);
+            assert!(next.contains("`corelog ") || next.contains("--"), "{code}");
+        }
+    }
+
+    #[test]
+    fn an_error_that_says_what_to_do_gets_no_more_advice() {
+        let error = anyhow::Error::new(io::Error::from(io::ErrorKind::NotFound));
+        assert!(after(&error, "no such file").is_some());
+        assert_eq!(
+            after(&error, "no such file; name another with --config"),
+            None
+        );
+        assert_eq!(after(&error, "start one with `corelog serve`"), None);
+        assert_eq!(after(&anyhow::anyhow!("who knows"), "who knows"), None);
+    }
+}
