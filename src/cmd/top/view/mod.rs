@@ -79,6 +79,10 @@ pub(super) struct Fact {
 }
 
 /// A fact that is as it should be.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "callers hand over what they made for it"
+)]
 pub(super) fn fact(name: &str, told: impl ToString) -> Fact {
     Fact {
         name: name.to_owned(),
