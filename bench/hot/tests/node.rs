@@ -127,10 +127,10 @@ fn what_a_node_allocates_for_a_batch_and_a_fetch_is_bounded() {
         (all - here) as f64 / (ROUNDS * IN_FLIGHT as u64) as f64
     };
     let batch = each(&produces, |client| {
-        drop(client.answers::<produce::Request>(IN_FLIGHT))
+        drop(client.answers::<produce::Request>(IN_FLIGHT));
     });
     let fetch = each(&fetches, |client| {
-        drop(client.answers::<fetch::Request>(IN_FLIGHT))
+        drop(client.answers::<fetch::Request>(IN_FLIGHT));
     });
     println!("allocations: {batch:.2} for a batch, {fetch:.2} for a fetch");
     assert!(
