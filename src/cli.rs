@@ -180,7 +180,10 @@ mod tests {
                 let is_fit = match kind {
                     Ok(_) | Err(ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => true,
                     // Beside the blocks a command is also called by its name alone.
-                    Err(ErrorKind::MissingRequiredArgument) => !is_in_block,
+                    Err(
+                        ErrorKind::MissingRequiredArgument
+                        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand,
+                    ) => !is_in_block,
                     Err(_) => false,
                 };
                 assert!(is_fit, "{line}: {kind:?}");

@@ -225,6 +225,7 @@ fn machine(schemas: &Schemas, server: &Server, dir: &Path) {
     let out = dir.join("b.tar.gz");
     let bundle = ["--admin", &admin, "--out", out.to_str().unwrap()];
     check("debug bundle", &bundle);
+    check("top", &["--admin", &admin, "--once", "--interval", "100ms"]);
     let file = dir.join("corelog.toml");
     std::fs::write(&file, "scrub-rate = '1MiB'\ninsecure = true\n").unwrap();
     check("config check", &[file.to_str().unwrap()]);

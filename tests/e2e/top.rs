@@ -180,7 +180,7 @@ fn a_terminal_is_taken_and_given_back_however_it_ends() {
                 "{screen}"
             );
             // Green is the fourth of the terminal's own colours.
-            let is_coloured = screen.contains("38;5;2m") || screen.contains("\u{1b}[32m");
+            let is_coloured = screen.contains("38;5;2;") || screen.contains("\u{1b}[32m");
             assert_eq!(is_coloured, colour.is_none(), "{screen:?}");
             assert!(
                 after.ends_with("\u{1b}[?25h"),
