@@ -84,9 +84,9 @@ impl Partition {
 impl Row for Partition {
     const SORT: &'static str = "IN/S";
     const COLUMNS: &'static [Column<Self>] = &[
-        Column::name("TOPIC", (16, 0), |one| Value::Text(&one.told.topic)),
+        Column::name("TOPIC", (14, 0), |one| Value::Text(&one.told.topic)),
         Column::<Self>::figure("PART", (4, 0), |one| Value::Exact(one.told.partition)).ascending(),
-        Column::<Self>::name("STATE", (5, 0), |one| Value::Text(one.state())).toned(Self::tone),
+        Column::<Self>::name("STATE", (7, 0), |one| Value::Text(one.state())).toned(Self::tone),
         Column::name("ROLE", (8, 3), |one| Value::Text(&one.told.role)),
         Column::<Self>::figure("CORE", (4, 2), |one| Value::Exact(one.told.core)).ascending(),
         Column::figure("REC/S", (5, 0), |one| Value::Count(one.records_per_s)),
