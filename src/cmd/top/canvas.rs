@@ -2,7 +2,7 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::Style;
+use ratatui::style::{Color, Style};
 use ratatui::text::Span;
 
 use super::theme::{Theme, Tone};
@@ -70,6 +70,43 @@ impl Canvas<'_> {
 
     /// Turns fore and back of an area round.
     pub(super) fn choose(&mut self, area: Rect) {
+        // Turned round, a bar's colour would fill what the bar leaves empty.
+        let is_drawn = |symbol: &str| {
+            symbol
+                .chars()
+                .all(|c| matches!(c, ' ' | '\u{2580}'..='\u{259f}'))
+        };
+        for place in area.positions() {
+            let cell = self.buffer.cell_mut(place);
+            if let Some(cell) = cell.filter(|cell| is_drawn(cell.symbol())) {
+                cell.set_fg(Color::Reset);
+            }
+        }
         self.buffer.set_style(area, Theme::chosen());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_bar_leaves_empty_has_no_colour_in_a_chosen_row() {
+        let area = Rect::new(0, 0, 6, 1);
+        let mut buffer = Buffer::empty(area);
+        let mut canvas = Canvas {
+            buffer: &mut buffer,
+            theme: Theme::new(true),
+        };
+        canvas.put_styled(
+            (0, 0),
+            6,
+            "a\u{2588}\u{258f}   ",
+            Style::new().fg(Color::Cyan),
+        );
+        canvas.choose(area);
+        let colours: Vec<_> = buffer.content().iter().map(|cell| cell.fg).collect();
+        assert_eq!(colours[0], Color::Cyan, "words keep theirs");
+        assert_eq!(colours[1..], [Color::Reset; 5]);
     }
 }
