@@ -17,7 +17,7 @@ pub fn now() -> Instant {
 }
 
 /// The wall clock in milliseconds since the Unix epoch: for what is stored, never for intervals. On a
-/// thread it never runs backwards, and leaps no more than an hour: see [`Steady`].
+/// thread it never runs backwards, and leaps no more than an hour: see `Steady`.
 #[must_use]
 pub fn wall_clock() -> Timestamp {
     let (at, wall) = (now(), machine_clock());
