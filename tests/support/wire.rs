@@ -106,8 +106,6 @@ impl Wire {
             match self.stream.read(&mut chunk) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(count) => self.received.extend_from_slice(&chunk[..count]),
-                // A node in the same process probed its ring on this thread, and the kernel ends that
-                // ring by interrupting it; a read with a timeout is not restarted.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }

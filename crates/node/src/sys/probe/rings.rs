@@ -7,6 +7,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::thread;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -34,8 +35,8 @@ pub fn kernel() -> Result<String, Error> {
 /// [`Error::RingsMissing`], [`Error::RingsDisabled`] or [`Error::RingsForbidden`], which say what
 /// to do; [`Error::Unknown`] for anything else.
 pub fn rings() -> Result<(), Error> {
-    match set_up_ring() {
-        Ok(_) => Ok(()),
+    match try_ring()? {
+        Ok(()) => Ok(()),
         Err(Errno::ENOSYS) => Err(Error::RingsMissing),
         Err(errno @ (Errno::EPERM | Errno::EACCES)) => Err(match disabled_level() {
             0 => Error::RingsForbidden {
@@ -45,6 +46,18 @@ pub fn rings() -> Result<(), Error> {
         }),
         Err(errno) => Err(unknown("io_uring")(errno.into())),
     }
+}
+
+/// Sets up a ring and tears it down, on a thread that ends with it: the kernel ends a ring behind our
+/// back by interrupting the thread that made it, whose reads with a timeout then fail with `EINTR`.
+fn try_ring() -> Result<Result<(), Errno>, Error> {
+    let thread = thread::Builder::new().name("probe".to_owned());
+    let tried = thread
+        .spawn(|| set_up_ring().map(drop))
+        .map_err(unknown("a thread"))?;
+    tried
+        .join()
+        .map_err(|_| unknown("io_uring")(io::Error::other("the probe panicked")))
 }
 
 /// Sets up the smallest ring there is; dropping the descriptor tears it down.
@@ -88,6 +101,10 @@ const PARAMS_WORDS: usize = 15;
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -101,5 +118,18 @@ mod tests {
     fn this_machine_can_run_a_core() {
         kernel().unwrap();
         rings().unwrap();
+    }
+
+    #[test]
+    fn who_asks_for_a_ring_is_not_interrupted_in_what_it_does_next() {
+        let (mut silent, _other) = UnixStream::pair().unwrap();
+        silent
+            .set_read_timeout(Some(Duration::from_millis(2)))
+            .unwrap();
+        for _ in 0..100 {
+            rings().unwrap();
+            let error = silent.read(&mut [0]).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        }
     }
 }
