@@ -22,9 +22,7 @@ impl Share {
         let for_connections = left.saturating_sub(cores * core_files);
         Self {
             core_files,
-            connections: connections_max
-                .min(for_connections / CONNECTION_DESCRIPTORS)
-                .max(1),
+            connections: connections_max.min(for_connections).max(1),
         }
     }
 }
@@ -36,8 +34,6 @@ const NODE_DESCRIPTORS: usize = 64;
 const TRANSFER_DESCRIPTORS: usize = 3 * transfer::PLACES + 2 * transfer::RECEIVERS;
 /// Rings, timers, listeners, and connections that are being refused.
 const CORE_DESCRIPTORS: usize = 24;
-/// A connection may be handed to another core, which takes a descriptor more meanwhile.
-const CONNECTION_DESCRIPTORS: usize = 2;
 /// Fewer files than this, and a partition that is born would wait for itself.
 const CORE_FILES_MIN: usize = 16;
 /// More than this gains little: what is written to every few seconds stays open.
@@ -55,12 +51,12 @@ mod tests {
                 let all = NODE_DESCRIPTORS
                     + TRANSFER_DESCRIPTORS
                     + cores * (CORE_DESCRIPTORS + share.core_files)
-                    + CONNECTION_DESCRIPTORS * share.connections;
+                    + share.connections;
                 assert!(all as u64 <= limit, "{limit}, {cores} cores: {share:?}");
                 assert!(CORE_FILES_MIN <= share.core_files);
             }
         }
-        assert_eq!(Share::of(1 << 20, 2, 10_000).connections, 10_000);
+        assert_eq!(Share::of(20_000, 2, 5_000).connections, 5_000);
         assert_eq!(Share::of(4096, 2, 10_000).core_files, 986);
     }
 
