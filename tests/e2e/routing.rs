@@ -114,6 +114,47 @@ fn an_unaware_client_gets_right_answers_through_the_router() {
     );
 }
 
+/// Peer and request, as the client knows them, name a frame on its whole way.
+#[test]
+fn the_log_tells_the_way_of_a_frame_through_router_and_partition() {
+    let folder = Folder::new();
+    let start = Serve::on(&folder.path().join("data")).cores(2);
+    let server = start
+        .arg("--log")
+        .arg("info,corelog_node::frame_id=trace")
+        .start();
+    let mut wire = Wire::open(server.ready.cores[0]).unwrap();
+    let topic = wire.topic("traced", PARTITIONS, 1 << 20);
+    let owners = wire.owners(&topic);
+    let away = (0..PARTITIONS)
+        .find(|partition| owners[*partition as usize] == 1)
+        .unwrap();
+    let produced = wire.send(&topic.produce(away), &record(away, 0)).unwrap();
+    let answer = wire.receive().unwrap().read::<produce::Request>();
+    answer.unwrap();
+    let fetched = wire.send(&topic.fetch(away, Offset::ZERO), &[]).unwrap();
+    wire.receive().unwrap();
+    let peer = wire.stream().local_addr().unwrap();
+    drop(wire);
+    let log = server.stop().log;
+    for (request, does) in [(produced, "is appended to"), (fetched, "reads")] {
+        let id = format!("peer={peer} request={request} ");
+        let way: Vec<_> = log.lines().filter(|line| line.contains(&id)).collect();
+        let steps = [
+            ("is taken", 0),
+            ("goes to core 1", 0),
+            ("has come from core 0", 1),
+            (does, 1),
+            ("is answered", 0),
+        ];
+        assert_eq!(way.len(), steps.len(), "{way:#?}");
+        for (line, (step, core)) in way.iter().zip(steps) {
+            assert!(line.contains(step), "{step}: {line}");
+            assert!(line.ends_with(&format!("core={core}")), "{line}");
+        }
+    }
+}
+
 /// With room for one request between the cores, whoever finds the place taken is told so at once.
 #[test]
 fn a_full_lane_is_answered_busy_and_serves_again_afterwards() {

@@ -11,6 +11,7 @@
 //! catalog/    the topics: core 0 writes, every core knows
 //! transfer/   bulk bytes between nodes, on threads of their own
 //! metrics/    what a node counts and tells about itself
+//! frame_id    which frame something is done for, in the log
 //! config      what a node is told at start
 //! rate        what of it may change while it runs
 //! sys/        what only the kernel can answer: limits, locks, descriptors
@@ -31,6 +32,7 @@ mod core;
 mod error;
 mod failure;
 mod follow;
+mod frame_id;
 mod node;
 mod partition;
 mod rate;

@@ -61,12 +61,16 @@ fn a_full_disk_is_said_and_ends_by_itself() {
     log.assert_held(&mut wire, &topic);
     assert_eq!(state(&mut wire, &topic), describe_topic::State::Ok);
 
-    // Killed while it is full, it comes back on the full disk, and on with room.
+    // Killed while it is full, it comes back on the full disk, and on with room; also with a directory
+    // from before it noted where that is.
+    let place = mount.outside("data/place");
+    std::fs::remove_file(&place).unwrap();
     let filler = mount.fill();
     log.produce_until_full(&mut wire, &topic);
     drop(wire);
     server.kill();
     server = start(&mount);
+    assert!(!place.exists(), "there was no room for it");
     wire = Wire::open(server.ready.listen).unwrap();
     log.assert_held(&mut wire, &topic);
     log.produce_until_full(&mut wire, &topic);
@@ -82,6 +86,7 @@ fn a_full_disk_is_said_and_ends_by_itself() {
     assert!(!ended.log.contains("panicked"), "{}", ended.log);
     std::fs::remove_file(&filler).unwrap();
     server = start(&mount);
+    assert!(place.exists());
     wire = Wire::open(server.ready.listen).unwrap();
     log.assert_held(&mut wire, &topic);
     assert_eq!(log.produce(&mut wire, &topic), None);

@@ -26,7 +26,7 @@ pub(super) async fn copy(asked: Asked, request: copy_segments::Request) -> Next 
     let core = &link.core;
     add(&core.counters.transfers, 1);
     let copying = Copying(&core.counters.transfers);
-    let ended = transfer::send(core, &link.socket, asked.correlation, &request).await;
+    let ended = transfer::send(core, &link.socket, asked.frame(), &request).await;
     drop(copying);
     match ended {
         Ended::Sent => link.answered(asked.frame_bytes),

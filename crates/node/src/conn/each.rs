@@ -8,6 +8,7 @@ use corelog_record::{PartitionId, TopicId, TopicName};
 
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
+use crate::frame_id::FrameId;
 use crate::router::{self, Ask, Told};
 
 /// A request that is done for each of its partitions, and answered with what came of each.
@@ -31,7 +32,11 @@ pub(super) trait Each: Call + 'static {
 ///
 /// # Errors
 /// Why the first that could not be done could not; those before it are done.
-pub(super) async fn each<R: Each>(core: &Rc<Core>, request: &R) -> Result<R::Answer, Failure> {
+pub(super) async fn each<R: Each>(
+    core: &Rc<Core>,
+    request: &R,
+    frame: FrameId,
+) -> Result<R::Answer, Failure> {
     let (name, id, one) = request.target();
     let topic = Rc::new(core.routes.borrow().topic_of(name, id)?.clone());
     let partitions: Vec<_> = match one {
@@ -47,7 +52,7 @@ pub(super) async fn each<R: Each>(core: &Rc<Core>, request: &R) -> Result<R::Ans
             topic: id,
             partition,
         };
-        match router::answer(core, owner, request.ask(key)).await {
+        match router::answer(core, owner, request.ask(key), Some(frame)).await {
             Ok(told) => {
                 let other = || failure(ErrorCode::Internal, "something else was answered");
                 parts.push(R::pick(told).ok_or_else(other)?);

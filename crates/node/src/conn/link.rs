@@ -9,7 +9,6 @@ use std::time::Instant;
 use corelog_protocol::answer;
 use corelog_protocol::error::{ErrorBody, ErrorCode, Retry};
 use corelog_protocol::frame::{CorrelationId, FrameError};
-use corelog_protocol::kind::Kind;
 use corelog_protocol::limits;
 use corelog_protocol::message::{Call, produce};
 use futures_lite::FutureExt;
@@ -17,6 +16,7 @@ use futures_lite::FutureExt;
 use super::connections::Traffic;
 use super::untaken;
 use crate::core::{Acks, Core};
+use crate::frame_id::FrameId;
 use crate::metrics::{add, count_numbered, sub};
 use crate::router::{Batches, CONNECTION_BYTES_MAX, ConnAcks, Patience, Room};
 use crate::rt::{self, Notify, Semaphore, Socket};
@@ -115,6 +115,11 @@ impl Link {
         self.in_flight.get().requests
     }
 
+    /// A frame of this connection.
+    pub(super) fn frame(&self, request: CorrelationId) -> FrameId {
+        FrameId::new(self.peer, request)
+    }
+
     /// Waits until one more request may be taken; false if the connection closes instead.
     pub(super) async fn room(&self) -> bool {
         loop {
@@ -193,8 +198,10 @@ impl Link {
         answer: &R::Answer,
         (batches, room): (Batches, Room),
     ) {
-        let bytes = batches.bytes();
-        let shape = (R::KIND.number(), correlation, frame_bytes);
+        let (bytes, shape) = (
+            batches.bytes(),
+            (R::KIND.number(), correlation, frame_bytes),
+        );
         let encode = |out: &mut Vec<u8>| answer::encode_ok::<R>(correlation, answer, bytes, out);
         if self.queue(shape, encode) && bytes > 0 {
             let mut out = self.out.borrow_mut();
@@ -213,23 +220,13 @@ impl Link {
         error: &ErrorBody,
     ) {
         count_numbered(&self.core.counters.errors, error.code);
-        self.log_refused(kind, correlation, error);
+        let is_mistake = error.retry() == Retry::No && !error.is(ErrorCode::Aborted);
+        let is_first = is_mistake && !self.has_logged.replace(true);
+        self.frame(correlation).is_refused(kind, error, is_first);
         let shape = (kind, correlation, frame_bytes);
         self.queue(shape, |out| {
             answer::encode_err(kind, correlation, error, out)
         });
-    }
-
-    /// Logs a refusal, once: the first of a connection as a warning, what follows, and what is
-    /// nobody's mistake, for those who look. Peer and request name the frame, as the client does.
-    fn log_refused(&self, kind: u16, request: CorrelationId, error: &ErrorBody) {
-        let (peer, kind) = (self.peer, Kind::from_number(kind).map(Kind::name));
-        let is_mistake = error.retry() == Retry::No && !error.is(ErrorCode::Aborted);
-        if is_mistake && !self.has_logged.replace(true) {
-            tracing::warn!(%peer, %request, kind, %error, "refused");
-        } else {
-            tracing::debug!(%peer, %request, kind, %error, "refused");
-        }
     }
 
     /// Takes all that is to be sent now.
@@ -375,6 +372,8 @@ impl Link {
             self.refuse(kind, correlation, frame_bytes, &untaken::no_room());
             return false;
         }
+        self.frame(correlation)
+            .passes(self.core.id, format_args!("is answered"));
         self.core.hold_answer(added);
         out.bytes += added;
         out.answer_bytes += added;

@@ -8,6 +8,7 @@
 //! receive   the receive buffer: frames are slices of it
 //! reader    the task that takes frames, in order
 //! request   what is done with each kind of request
+//! produce   the requests that most of the work is: what is appended, here or by another core
 //! picked    which of a core's answers belongs to which request
 //! copy      a request whose answers a thread sends from files
 //! each      requests about one partition or all of a topic
@@ -29,6 +30,7 @@ mod each;
 mod link;
 mod per_address;
 mod picked;
+mod produce;
 mod reader;
 mod receive;
 mod request;

@@ -3,15 +3,15 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use corelog_protocol::error::{Detail, ErrorCode};
+use corelog_protocol::error::ErrorCode;
 use corelog_protocol::frame::{CorrelationId, Frame};
+use corelog_protocol::kind::Kind;
 use corelog_protocol::limits;
-use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::{
     Call, alter_topic, chain_at, clone_topic, create_snapshot, create_topic, delete_snapshot,
     delete_topic, describe_topic, fetch, forget_follower, hello, list_offsets, list_snapshots,
-    metadata, ping, produce, reopen_partition, replica_status, restore_status, restore_topic,
-    scrub_topic, segments, take_over, truncate,
+    metadata, ping, reopen_partition, replica_status, restore_status, restore_topic, scrub_topic,
+    segments, take_over, truncate,
 };
 use corelog_protocol::request::Request;
 use corelog_record::{CoreId, Offset, PartitionId, TopicId, TopicName};
@@ -20,17 +20,16 @@ use super::copy::copy;
 use super::each::{Each, each};
 use super::link::Link;
 use super::picked::Picked;
-use super::reader::{close_with, too_much};
+use super::produce::produce;
+use super::reader::close_with;
 use super::tell;
-use crate::core::{Due, NotAppended, PartitionKey, aborts};
-use crate::failure::{Failure, failure, failure_with};
+use crate::core::PartitionKey;
+use crate::failure::{Failure, failure};
 use crate::follow::Hearing;
+use crate::frame_id::FrameId;
 use crate::metrics::count_numbered;
-use crate::router::{self, Ask, Asker, Away, FetchFrom, Route, Tag};
+use crate::router::{self, Ask, Asker, FetchFrom, Route};
 use crate::rt::{self, Work};
-
-/// How long a Produce waits for room in the tail before it is answered `Busy`.
-const TAIL_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// What becomes of the connection.
 pub(super) enum Next {
@@ -61,6 +60,9 @@ pub(super) async fn take(link: &Rc<Link>, frame: &Frame<'_>, is_greeted: &mut bo
         return Next::Close;
     }
     link.begin(frame_bytes);
+    let name = Kind::from_number(kind).map_or("an unknown kind", Kind::name);
+    let taken = format_args!("{name} of {frame_bytes} bytes is taken");
+    link.frame(correlation).passes(link.core.id, taken);
     let asked = Asked {
         link: Rc::clone(link),
         correlation,
@@ -150,7 +152,7 @@ fn take_apart(asked: Asked, request: Request) {
         }
         Request::ReplicaStatus(request) => {
             rt::spawn(async move {
-                let told = tell::replicas(&core, &request).await;
+                let told = tell::replicas(&core, &request, asked.frame()).await;
                 asked.told::<replica_status::Request>(told);
             })
             .detach();
@@ -178,14 +180,14 @@ fn take_apart(asked: Asked, request: Request) {
         }
         Request::ScrubTopic(request) => {
             rt::spawn(async move {
-                let scrubbed = tell::scrub(&core, &request).await;
+                let scrubbed = tell::scrub(&core, &request, asked.frame()).await;
                 asked.told::<scrub_topic::Request>(scrubbed);
             })
             .detach();
         }
         Request::DescribeTopic(request) => {
             rt::spawn(async move {
-                let described = tell::describe(&core, &request.name).await;
+                let described = tell::describe(&core, &request.name, asked.frame()).await;
                 asked.told::<describe_topic::Request>(described);
             })
             .detach();
@@ -202,6 +204,10 @@ fn take_apart(asked: Asked, request: Request) {
 }
 
 impl Asked {
+    pub(super) fn frame(&self) -> FrameId {
+        self.link.frame(self.correlation)
+    }
+
     pub(super) fn told<R: Call>(&self, told: Result<R::Answer, Failure>) {
         match told {
             Ok(answer) => self
@@ -237,7 +243,7 @@ impl Asked {
         let core = Rc::clone(&self.link.core);
         rt::spawn(async move {
             let _work = rt::outstanding(Work::Request);
-            self.told::<R>(each(&core, &request).await);
+            self.told::<R>(each(&core, &request, self.frame()).await);
         })
         .detach();
     }
@@ -252,7 +258,7 @@ impl Asked {
         let core = Rc::clone(&self.link.core);
         rt::spawn(async move {
             let _work = rt::outstanding(Work::Request);
-            let told = router::answer(&core, at, ask).await;
+            let told = router::answer(&core, at, ask, Some(self.frame())).await;
             let other = || failure(ErrorCode::Internal, "something else was answered");
             self.told::<R>(told.and_then(|told| R::pick(told).ok_or_else(other)));
         })
@@ -260,99 +266,9 @@ impl Asked {
     }
 }
 
-async fn produce(asked: Asked, request: &produce::Request, batches: &[u8]) -> Next {
-    let Asked {
-        link,
-        correlation,
-        frame_bytes,
-    } = asked;
-    let key = PartitionKey {
-        topic: request.id,
-        partition: request.partition,
-    };
-    let aborted = link.acks.borrow().aborted(key, request.run);
-    let due = match aborted {
-        Some(error) => Due::Now(Err(error)),
-        None => produced(&link, request, batches).await,
-    };
-    let mut acks = link.acks.borrow_mut();
-    if let Due::Now(produced) = &due
-        && let Some(cause) = aborts(produced)
-    {
-        acks.abort(key, request.run, cause);
-    }
-    acks.push(
-        key,
-        Tag {
-            correlation,
-            frame_bytes,
-        },
-        due,
-    );
-    // To refuse only what is new would let a later request of a run overtake an earlier one.
-    if acks.queue_count() > limits::PRODUCE_PARTITION_COUNT_MAX as usize {
-        drop(acks);
-        let error = too_much("the connection produces to too many partitions that refuse it");
-        close_with(&link, correlation, &error);
-        return Next::Close;
-    }
-    Next::Continue
-}
-
-async fn produced(link: &Rc<Link>, request: &produce::Request, batches: &[u8]) -> Due {
-    let (core, taken) = (&link.core, rt::now());
-    let (level, run) = (request.level, request.run);
-    if level == Some(Level::Unknown) {
-        let detail = Detail {
-            field: Some("level".to_owned()),
-            ..Detail::default()
-        };
-        let message = "level is durable or accepted";
-        let refused = failure_with(ErrorCode::InvalidRequest, message, detail);
-        return Due::Now(Err(refused));
-    }
-    match router::route(core, &request.topic, request.id, request.partition) {
-        Err(error) => Due::Now(Err(error)),
-        Ok(Route::Core(owner, key)) => {
-            let acks = Rc::clone(&link.acks);
-            let away = Away {
-                core: owner,
-                conn: link.id,
-                key,
-                level,
-                run,
-                taken,
-                batches,
-                acks,
-            };
-            match router::produce_away(core, away) {
-                Ok(number) => Due::Away(number),
-                Err(error) => Due::Now(Err(error)),
-            }
-        }
-        Ok(Route::Here(key)) => {
-            let deadline = rt::now() + TAIL_WAIT_MAX;
-            loop {
-                let flushed = core.flushed.notified();
-                let error = match core.produce(key, batches, (level, taken)) {
-                    Ok(due) => return due,
-                    Err(NotAppended::Refused(error)) => return Due::Now(Err(error)),
-                    Err(NotAppended::TailFull(error)) => error,
-                };
-                // Reading no further until there is room is what slows a fast client down.
-                let left = deadline.saturating_duration_since(rt::now());
-                let has_flushed = rt::timeout(left, link.alive(flushed)).await.flatten();
-                if left.is_zero() || has_flushed.is_none() {
-                    return Due::Now(Err(error));
-                }
-            }
-        }
-    }
-}
-
 async fn fetch(asked: Asked, request: fetch::Request) {
     let Asked { link, .. } = &asked;
-    let fetched = link.alive(fetched(link, &request)).await;
+    let fetched = link.alive(fetched(&asked, &request)).await;
     match fetched {
         Some(Ok((answer, batches, room))) => link.answer_with::<fetch::Request>(
             asked.correlation,
@@ -366,11 +282,13 @@ async fn fetch(asked: Asked, request: fetch::Request) {
 }
 
 async fn fetched(
-    link: &Rc<Link>,
+    asked: &Asked,
     request: &fetch::Request,
 ) -> Result<(fetch::Answer, router::Batches, router::Room), Failure> {
+    let link = &asked.link;
     let wait_ms = request.max_wait_ms.min(limits::FETCH_WAIT_MS_MAX);
     let from = FetchFrom {
+        frame: asked.frame(),
         topic: &request.topic,
         id: request.id,
         partition: request.partition,

@@ -12,6 +12,7 @@ use super::link::Link;
 use crate::catalog::Topic;
 use crate::core::Core;
 use crate::failure::{Failure, failure, failure_with};
+use crate::frame_id::FrameId;
 use crate::router::{self, Ask, Told};
 
 /// The answer to a Hello.
@@ -108,13 +109,19 @@ fn advertised(core: &Core) -> (String, Vec<String>) {
 pub(super) async fn describe(
     core: &Rc<Core>,
     name: &TopicName,
+    frame: FrameId,
 ) -> Result<describe_topic::Answer, Failure> {
     let topic = Rc::new(core.routes.borrow().topic(name)?.clone());
     let ask = || Ask::Describe { topic: topic.id };
-    let mut partitions = gather(core, topic.owners.clone(), ask, |told| match told {
-        Told::Described(described) => Some(described),
-        _ => None,
-    })
+    let mut partitions = gather(
+        (core, frame),
+        topic.owners.clone(),
+        ask,
+        |told| match told {
+            Told::Described(described) => Some(described),
+            _ => None,
+        },
+    )
     .await?;
     partitions.sort_by_key(|partition| partition.id);
     let settings = topic.settings.clone();
@@ -132,6 +139,7 @@ pub(super) async fn describe(
 pub(super) async fn scrub(
     core: &Rc<Core>,
     request: &scrub_topic::Request,
+    frame: FrameId,
 ) -> Result<scrub_topic::Answer, Failure> {
     let owners = {
         let routes = core.routes.borrow();
@@ -145,7 +153,7 @@ pub(super) async fn scrub(
         partition: request.partition,
         is_start: request.start,
     };
-    let mut partitions = gather(core, owners, ask, |told| match told {
+    let mut partitions = gather((core, frame), owners, ask, |told| match told {
         Told::Scrubs(scrubs) => Some(scrubs),
         _ => None,
     })
@@ -161,6 +169,7 @@ pub(super) async fn scrub(
 pub(super) async fn replicas(
     core: &Rc<Core>,
     request: &replica_status::Request,
+    frame: FrameId,
 ) -> Result<replica_status::Answer, Failure> {
     let topic = {
         let routes = core.routes.borrow();
@@ -171,10 +180,15 @@ pub(super) async fn replicas(
         Rc::new(known.clone())
     };
     let ask = || Ask::Replicas { topic: topic.id };
-    let mut partitions = gather(core, topic.owners.clone(), ask, |told| match told {
-        Told::Replicas(replicas) => Some(replicas),
-        _ => None,
-    })
+    let mut partitions = gather(
+        (core, frame),
+        topic.owners.clone(),
+        ask,
+        |told| match told {
+            Told::Replicas(replicas) => Some(replicas),
+            _ => None,
+        },
+    )
     .await?;
     partitions.sort_by_key(|partition| partition.id);
     let id = topic.id;
@@ -183,7 +197,7 @@ pub(super) async fn replicas(
 
 /// What all cores tell that own partitions, each of which is asked once.
 async fn gather<T>(
-    core: &Rc<Core>,
+    (core, frame): (&Rc<Core>, FrameId),
     mut owners: Vec<CoreId>,
     ask: impl Fn() -> Ask,
     pick: impl Fn(Told) -> Option<Vec<T>>,
@@ -192,7 +206,7 @@ async fn gather<T>(
     owners.dedup();
     let mut gathered = Vec::new();
     for at in owners {
-        let told = router::answer(core, at, ask()).await?;
+        let told = router::answer(core, at, ask(), Some(frame)).await?;
         let other = || failure(ErrorCode::Internal, "something else was told");
         gathered.extend(pick(told).ok_or_else(other)?);
     }

@@ -17,6 +17,7 @@
 //! events     what happened to their logs, for the operator
 //! memory     what its partitions hold in memory, within one budget
 //! budget     how the memory of a core is shared out
+//! terms      how a Produce is to be done
 //! board      up to where a partition is durable, for all who wait for it
 //! acks       answers to Produce requests, in order
 //! slowest    where the time of slow acknowledgements went
@@ -53,6 +54,7 @@ mod slowest;
 mod snapshot;
 mod state;
 mod sweep;
+mod terms;
 mod tickets;
 
 /// The disk a node runs on.
@@ -67,3 +69,4 @@ pub(crate) use serve::{Fetched, Hunger, NotAppended, Parked};
 pub(crate) use slots::PartitionKey;
 pub(crate) use snapshot::Taken;
 pub(crate) use state::{Core, Shared};
+pub(crate) use terms::Terms;

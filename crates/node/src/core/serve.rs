@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 use std::rc::Rc;
-use std::time::Instant;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::ack::Level;
@@ -17,6 +16,7 @@ use super::refusal::error_of;
 use super::slots::{PartitionKey, SlotId, SlotState};
 use super::slowest::Timed;
 use super::state::Core;
+use super::terms::Terms;
 use super::tickets::{Ticket, Tickets, Told};
 use crate::failure::{Failure, failure};
 use crate::metrics::{add, sub};
@@ -60,7 +60,7 @@ pub(crate) struct Parked {
 }
 
 impl Core {
-    /// Appends batches to a partition of this core, of a request that was whole at `taken`.
+    /// Appends batches to a partition of this core.
     ///
     /// # Errors
     /// `NotAppended`; nothing was applied.
@@ -68,7 +68,11 @@ impl Core {
         self: &Rc<Self>,
         key: PartitionKey,
         batches: &[u8],
-        (level, taken): (Option<Level>, Instant),
+        Terms {
+            frame,
+            level,
+            taken,
+        }: Terms,
     ) -> Result<Appended, NotAppended> {
         let slot = self.slot_of(key).map_err(NotAppended::Refused)?;
         if !self.has_room_for(batches.len()) {
@@ -94,6 +98,10 @@ impl Core {
                 add(&self.counters.appended_batches_total, batches as u64);
                 add(&self.counters.appended_records_total, end.since(base));
                 add(&self.counters.appended_bytes_total, bytes as u64);
+                frame.passes(
+                    self.id,
+                    format_args!("is appended to {key} from {base} to {end}"),
+                );
                 (base, end, epoch, level)
             }
             Some(Err(refusal @ Refusal::TailFull)) => {

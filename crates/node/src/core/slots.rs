@@ -1,6 +1,7 @@
 //! The partitions of one core, by slot and by key.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -19,6 +20,12 @@ use crate::partition::Partition;
 pub(crate) struct PartitionKey {
     pub(crate) topic: TopicId,
     pub(crate) partition: PartitionId,
+}
+
+impl fmt::Display for PartitionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.topic, self.partition)
+    }
 }
 
 /// Names a partition on its own core.

@@ -73,14 +73,16 @@ async fn serve(
     (acks, recent): (InboxAcks, Recent),
 ) {
     let parked = Rc::<ParkedHere>::default();
-    while let Ok(Request { id, what }) = requests.recv_async().await {
+    while let Ok(Request { id, frame, what }) = requests.recv_async().await {
+        if let Some(frame) = frame {
+            frame.passes(core.id, format_args!("has come from core {from}"));
+        }
         match what {
             What::Produce {
                 conn,
                 key,
-                level,
                 run,
-                taken,
+                terms,
                 batches,
             } => {
                 let producer = (conn, key);
@@ -89,7 +91,7 @@ async fn serve(
                 let aborted = aborted.or_else(|| acks.borrow().aborted(producer, run));
                 let due = match aborted {
                     Some(error) => Due::Now(Err(error)),
-                    None => match core.produce(key, &batches, (level, taken)) {
+                    None => match core.produce(key, &batches, terms) {
                         Ok(due) => due,
                         Err(NotAppended::TailFull(error) | NotAppended::Refused(error)) => {
                             Due::Now(Err(error))
@@ -119,7 +121,7 @@ async fn serve(
                 };
                 let (core, parked) = (Rc::clone(&core), Rc::clone(&parked));
                 let fetch = async move {
-                    let fetched = fetched_here(&core, key, offset, hunger).await;
+                    let fetched = fetched_here(&core, (key, offset), hunger, frame).await;
                     if let Some(place) = tell_fetched(&core, from, id, fetched) {
                         let given_up = parked.hold(id);
                         rt::timeout(wait, place.woken().or(given_up.notified())).await;

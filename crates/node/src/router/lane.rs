@@ -13,6 +13,7 @@ use super::message::{Answered, Reply, Request, What};
 use crate::config::NodeLimits;
 use crate::core::{Acks, PartitionKey, Produced, aborts};
 use crate::failure::{Failure, failure, failure_with};
+use crate::frame_id::FrameId;
 use crate::rt::{self, Notify, Outstanding, Work};
 
 /// The answers to a connection's Produces.
@@ -187,9 +188,9 @@ impl Lane {
     ///
     /// # Errors
     /// `Busy` without credit, `Stopping` if the other core has ended.
-    pub(super) fn call(&self, what: What) -> Result<Call, Failure> {
+    pub(super) fn call(&self, what: What, frame: Option<FrameId>) -> Result<Call, Failure> {
         let state = Rc::<CallState>::default();
-        let id = self.send(what, Whom::Call(Rc::clone(&state)))?;
+        let id = self.send(what, frame, Whom::Call(Rc::clone(&state)))?;
         Ok(Call { id, state })
     }
 
@@ -200,11 +201,10 @@ impl Lane {
     pub(super) fn produce(
         &self,
         what: What,
-        acks: ConnAcks,
-        key: PartitionKey,
-        run: u32,
+        frame: FrameId,
+        (acks, key, run): (ConnAcks, PartitionKey, u32),
     ) -> Result<u64, Failure> {
-        self.send(what, Whom::Produce { acks, key, run })
+        self.send(what, Some(frame), Whom::Produce { acks, key, run })
     }
 
     /// A call that was told that it is parked.
@@ -220,7 +220,7 @@ impl Lane {
         self.state.borrow().parkable < self.limits.parked_max
     }
 
-    fn send(&self, what: What, to: Whom) -> Result<u64, Failure> {
+    fn send(&self, what: What, frame: Option<FrameId>, to: Whom) -> Result<u64, Failure> {
         let mut state = self.state.borrow_mut();
         let (bytes, is_parkable) = match &what {
             What::Produce { batches, .. } => (batches.len(), false),
@@ -236,7 +236,7 @@ impl Lane {
         }
         state.id_last += 1;
         let id = state.id_last;
-        match self.requests.try_send(Request { id, what }) {
+        match self.requests.try_send(Request { id, frame, what }) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => return Err(busy()),
             Err(TrySendError::Disconnected(_)) => {
@@ -303,7 +303,8 @@ impl Drop for ParkedAway<'_> {
         if is_parked {
             // Its place is counted with the parked ones; without the other core nobody waits.
             let what = What::Unpark { fetch: self.id };
-            let _ = self.lane.requests.try_send(Request { id: self.id, what });
+            let (id, frame) = (self.id, None);
+            let _ = self.lane.requests.try_send(Request { id, frame, what });
         }
     }
 }

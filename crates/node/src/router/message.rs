@@ -2,9 +2,8 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::copy_segments::Part;
 use corelog_protocol::message::{
     alter_topic, chain_at, clone_topic, create_snapshot, create_topic, delete_snapshot,
@@ -17,15 +16,18 @@ use corelog_storage::format::replica::Replica;
 use corelog_storage::snapshot::Name;
 
 use crate::catalog::{Change, Newcomer, Topic};
-use crate::core::{Lent, PartitionKey, Produced, Taken};
+use crate::core::{Lent, PartitionKey, Produced, Taken, Terms};
 use crate::failure::Failure;
 use crate::follow::Hearing;
+use crate::frame_id::FrameId;
 use crate::partition::Seek;
 
 /// A request on its way to the core that does it.
 pub(super) struct Request {
     /// The sender's number for it.
     pub(super) id: u64,
+    /// The frame that it is done for, if the node does not ask by itself.
+    pub(super) frame: Option<FrameId>,
     pub(super) what: What,
 }
 
@@ -35,10 +37,8 @@ pub(super) enum What {
     Produce {
         conn: u64,
         key: PartitionKey,
-        level: Option<Level>,
         run: u32,
-        /// When the request was whole.
-        taken: Instant,
+        terms: Terms,
         batches: Vec<u8>,
     },
     /// Read, or park and say when it is worth to ask again.

@@ -73,5 +73,5 @@ pub(crate) fn check_promise(
 /// Boxed: what is asked here is asked in the course of other answers.
 fn noted(core: &Rc<Core>, ask: Ask) -> BoxedLocal<Result<(), Failure>> {
     let core = Rc::clone(core);
-    async move { answer(&core, CoreId::new(0), ask).await.map(drop) }.boxed_local()
+    async move { answer(&core, CoreId::new(0), ask, None).await.map(drop) }.boxed_local()
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use corelog_protocol::error::ErrorCode;
-use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::fetch;
 use corelog_record::{CoreId, Offset, PartitionId, TopicId, TopicName};
 use corelog_storage::log::Piece;
@@ -18,9 +17,10 @@ use super::message::{Answered, Ask, Told, What};
 use super::patience::Patience;
 use super::room::Room;
 use crate::catalog::{Change, Topic};
-use crate::core::{Core, Disk, Fetched, Hunger, PartitionKey, Taken};
+use crate::core::{Core, Disk, Fetched, Hunger, PartitionKey, Taken, Terms};
 use crate::failure::Failure;
 use crate::follow::Hearing;
+use crate::frame_id::FrameId;
 use crate::metrics::add;
 use crate::partition::Seek;
 use crate::rt::{self, Semaphore};
@@ -55,10 +55,8 @@ pub(crate) struct Away<'a> {
     pub(crate) core: CoreId,
     pub(crate) conn: u64,
     pub(crate) key: PartitionKey,
-    pub(crate) level: Option<Level>,
     pub(crate) run: u32,
-    /// When the request was whole.
-    pub(crate) taken: Instant,
+    pub(crate) terms: Terms,
     pub(crate) batches: &'a [u8],
     pub(crate) acks: ConnAcks,
 }
@@ -66,6 +64,7 @@ pub(crate) struct Away<'a> {
 /// A Fetch wherever its partition is.
 #[derive(Debug)]
 pub(crate) struct FetchFrom<'a> {
+    pub(crate) frame: FrameId,
     pub(crate) topic: &'a TopicName,
     pub(crate) id: TopicId,
     pub(crate) partition: PartitionId,
@@ -105,22 +104,23 @@ pub(crate) fn produce_away(core: &Core, away: Away<'_>) -> Result<u64, Failure> 
         core: to,
         conn,
         key,
-        level,
         run,
-        taken,
+        terms,
         batches,
         acks,
     } = away;
     let what = What::Produce {
         conn,
         key,
-        level,
         run,
-        taken,
+        terms,
         batches: batches.to_vec(),
     };
-    let sent = core.lanes.to(to).produce(what, acks, key, run);
-    count_hop(core, &sent);
+    let sent = core
+        .lanes
+        .to(to)
+        .produce(what, terms.frame, (acks, key, run));
+    count_hop(core, (Some(terms.frame), to), &sent);
     sent
 }
 
@@ -155,16 +155,21 @@ impl FetchFrom<'_> {
     }
 }
 
-/// Has a core do something and tell what came of it.
+/// Has a core do something, for a `frame` unless the node wants it, and tell what came of it.
 ///
 /// # Errors
 /// What the client is told.
-pub(crate) async fn answer(core: &Rc<Core>, at: CoreId, ask: Ask) -> Result<Told, Failure> {
+pub(crate) async fn answer(
+    core: &Rc<Core>,
+    at: CoreId,
+    ask: Ask,
+    frame: Option<FrameId>,
+) -> Result<Told, Failure> {
     if at == core.id {
         return answer_here(core, ask).await;
     }
-    let call = core.lanes.to(at).call(What::Ask(Box::new(ask)));
-    count_hop(core, &call);
+    let call = core.lanes.to(at).call(What::Ask(Box::new(ask)), frame);
+    count_hop(core, (frame, at), &call);
     match call?.answered().await {
         Answered::Told(told) => told,
         _ => unreachable!("a question was answered as something else"),
@@ -181,7 +186,7 @@ pub(crate) async fn take_at(
     name: Name,
     topics: Vec<Arc<Topic>>,
 ) -> Result<Vec<Taken>, Failure> {
-    match answer(core, at, Ask::TakeSnapshot { name, topics }).await? {
+    match answer(core, at, Ask::TakeSnapshot { name, topics }, None).await? {
         Told::Taken(taken) => Ok(taken),
         _ => unreachable!("a snapshot was answered as something else"),
     }
@@ -200,7 +205,7 @@ pub(crate) async fn hear(
         Route::Here(key) => (core.id, key),
         Route::Core(owner, key) => (owner, key),
     };
-    match answer(core, at, Ask::Hear { key, follower }).await? {
+    match answer(core, at, Ask::Hear { key, follower }, Some(request.frame)).await? {
         Told::Heard(hearing) => Ok(hearing),
         _ => unreachable!("a follower was answered as something else"),
     }
@@ -210,7 +215,7 @@ pub(crate) async fn hear(
 pub(crate) async fn apply_at(core: &Rc<Core>, at: CoreId, change: Change) {
     loop {
         let ask = Ask::Apply(change.clone());
-        match core.lanes.to(at).call(What::Ask(Box::new(ask))) {
+        match core.lanes.to(at).call(What::Ask(Box::new(ask)), None) {
             Ok(call) => {
                 call.answered().await;
                 return;
@@ -222,13 +227,16 @@ pub(crate) async fn apply_at(core: &Rc<Core>, at: CoreId, change: Change) {
     }
 }
 
-/// Fetches once on this core.
+/// Fetches once on this core, for a `frame` unless the node wants it.
 pub(super) async fn fetched_here(
     core: &Rc<Core>,
-    key: PartitionKey,
-    from: Offset,
+    (key, from): (PartitionKey, Offset),
     hunger: Hunger,
+    frame: Option<FrameId>,
 ) -> Result<Fetched, Failure> {
+    if let Some(frame) = frame {
+        frame.passes(core.id, format_args!("reads {key} from {from}"));
+    }
     core.fetch(key, from, hunger).await
 }
 
@@ -250,7 +258,7 @@ async fn fetch_here(
             is_replica: request.is_replica,
             may_park,
         };
-        match core.fetch(key, request.from, hunger).await? {
+        match fetched_here(core, (key, request.from), hunger, Some(request.frame)).await? {
             Fetched::Batches {
                 answer,
                 pieces,
@@ -302,15 +310,16 @@ async fn fetch_away(
             is_replica,
             ..
         } = request;
-        let call = lane.call(What::Fetch {
+        let what = What::Fetch {
             key,
             from,
             bytes_max,
             bytes_min,
             is_replica,
             wait,
-        });
-        count_hop(core, &call);
+        };
+        let call = lane.call(what, Some(request.frame));
+        count_hop(core, (Some(request.frame), owner), &call);
         let call = match (call, &parked_answer) {
             (Ok(call), _) => call,
             // It was parked, woke and finds no credit: data is there, so it tries again.
@@ -347,7 +356,10 @@ async fn fetch_away(
     }
 }
 
-fn count_hop<T>(core: &Core, sent: &Result<T, Failure>) {
+fn count_hop<T>(core: &Core, (frame, to): (Option<FrameId>, CoreId), sent: &Result<T, Failure>) {
+    if let (Some(frame), Ok(_)) = (frame, sent) {
+        frame.passes(core.id, format_args!("goes to core {to}"));
+    }
     let counters = &core.counters;
     add(
         if sent.is_ok() {

@@ -22,14 +22,9 @@ const NAME_ASIDE: &str = "place.new";
 pub fn claim_place(data: &Path, node: &Metadata) -> Result<(), Error> {
     let path = data.join(NAME);
     let here = describe(node);
-    let failed = |source: io::Error| {
-        let path = data.to_owned();
-        match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Error::DataDirectoryFull { path, source }
-            }
-            _ => Error::DataDirectory { path, source },
-        }
+    let failed = |source| Error::DataDirectory {
+        path: data.to_owned(),
+        source,
     };
     let copied = || Error::Copied {
         data: data.to_owned(),
@@ -39,7 +34,14 @@ pub fn claim_place(data: &Path, node: &Metadata) -> Result<(), Error> {
         Ok(said) if said == here => Ok(()),
         Ok(_) => Err(copied()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            write(data, &path, &here).map_err(failed)
+            write(data, &path, &here).or_else(|error| match error.kind() {
+                // What a full disk holds is served all the same; a later start will find room.
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    tracing::warn!(%error, path = %path.display(), "no room to note the place of the data");
+                    Ok(())
+                }
+                _ => Err(failed(error)),
+            })
         }
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(copied()),
         Err(error) => Err(failed(error)),

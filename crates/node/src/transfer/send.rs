@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use corelog_protocol::error::{Detail, ErrorCode};
-use corelog_protocol::frame::CorrelationId;
 use corelog_protocol::limits;
 use corelog_protocol::message::copy_segments::{Part, Request};
 use corelog_record::{CoreId, Position};
@@ -14,6 +13,7 @@ use futures_lite::FutureExt;
 use super::turn::{Over, Turn};
 use crate::core::{Core, Lent, PartitionKey, damaged, of_segment, with_causes};
 use crate::failure::{Failure, failure, failure_with};
+use crate::frame_id::FrameId;
 use crate::metrics::add;
 use crate::router::{self, Ask, Route, Told};
 use crate::rt::{self, Socket};
@@ -36,11 +36,11 @@ type Stopped = Result<(), Ended>;
 pub(crate) async fn send(
     core: &Rc<Core>,
     socket: &Socket,
-    correlation: CorrelationId,
+    frame: FrameId,
     request: &Request,
 ) -> Ended {
     for part in &request.parts {
-        let sent = send_part(core, socket, correlation, (request, part.clone())).await;
+        let sent = send_part(core, socket, frame, (request, part.clone())).await;
         if let Err(ended) = sent {
             return ended;
         }
@@ -53,7 +53,7 @@ pub(crate) async fn send(
 async fn send_part(
     core: &Rc<Core>,
     socket: &Socket,
-    correlation: CorrelationId,
+    frame: FrameId,
     (request, mut part): (&Request, Part),
 ) -> Stopped {
     loop {
@@ -65,7 +65,7 @@ async fn send_part(
         let place = async { place.await.ok_or_else(too_many) };
         let place = stop.or(place).await.map_err(|error| named(error, &part))?;
         let (owner, key) = route(core, request).map_err(|error| named(error, &part))?;
-        let lent = lend(core, owner, key, request, &part).await;
+        let lent = lend(core, (owner, key), request, &part, frame).await;
         let Lent {
             file,
             bytes,
@@ -74,7 +74,7 @@ async fn send_part(
         let (start, end) = (bytes.start, bytes.end);
         let turn = Turn {
             socket: socket.lend().map_err(Ended::Cut)?,
-            correlation,
+            correlation: frame.request,
             segment: part.segment,
             generation: part.generation,
             file,
@@ -105,7 +105,7 @@ async fn send_part(
                     offsets: offsets.clone(),
                 };
                 // If that core has no time for it, the next reader will tell.
-                let _ = router::answer(core, owner, told).await;
+                let _ = router::answer(core, owner, told, None).await;
                 return Err(Ended::Failed(damaged(&part, &offsets)));
             }
             Over::Cut(error) => return Err(Ended::Cut(error)),
@@ -115,17 +115,17 @@ async fn send_part(
 
 async fn lend(
     core: &Rc<Core>,
-    owner: CoreId,
-    key: PartitionKey,
+    (owner, key): (CoreId, PartitionKey),
     request: &Request,
     part: &Part,
+    frame: FrameId,
 ) -> Result<Lent, Failure> {
     let ask = Ask::Lend {
         key,
         history: request.history,
         part: part.clone(),
     };
-    match router::answer(core, owner, ask).await? {
+    match router::answer(core, owner, ask, Some(frame)).await? {
         Told::Lent(lent) => Ok(lent),
         _ => Err(failure(ErrorCode::Internal, "something else was answered")),
     }

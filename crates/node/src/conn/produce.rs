@@ -1,0 +1,120 @@
+//! Produce requests: appended here or sent to the core that owns the partition, answered in line.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use corelog_protocol::error::{Detail, ErrorCode};
+use corelog_protocol::frame::CorrelationId;
+use corelog_protocol::limits;
+use corelog_protocol::message::ack::Level;
+use corelog_protocol::message::produce;
+
+use super::link::Link;
+use super::reader::{close_with, too_much};
+use super::request::{Asked, Next};
+use crate::core::{Due, NotAppended, PartitionKey, Terms, aborts};
+use crate::failure::failure_with;
+use crate::router::{self, Away, Route, Tag};
+use crate::rt;
+
+/// Appends batches, or has their core do so, and puts the answer in line.
+pub(super) async fn produce(asked: Asked, request: &produce::Request, batches: &[u8]) -> Next {
+    let Asked {
+        link,
+        correlation,
+        frame_bytes,
+    } = asked;
+    let key = PartitionKey {
+        topic: request.id,
+        partition: request.partition,
+    };
+    let aborted = link.acks.borrow().aborted(key, request.run);
+    let due = match aborted {
+        Some(error) => Due::Now(Err(error)),
+        None => produced(&link, correlation, request, batches).await,
+    };
+    let mut acks = link.acks.borrow_mut();
+    if let Due::Now(produced) = &due
+        && let Some(cause) = aborts(produced)
+    {
+        acks.abort(key, request.run, cause);
+    }
+    acks.push(
+        key,
+        Tag {
+            correlation,
+            frame_bytes,
+        },
+        due,
+    );
+    // To refuse only what is new would let a later request of a run overtake an earlier one.
+    if acks.queue_count() > limits::PRODUCE_PARTITION_COUNT_MAX as usize {
+        drop(acks);
+        let error = too_much("the connection produces to too many partitions that refuse it");
+        close_with(&link, correlation, &error);
+        return Next::Close;
+    }
+    Next::Continue
+}
+
+async fn produced(
+    link: &Rc<Link>,
+    correlation: CorrelationId,
+    request: &produce::Request,
+    batches: &[u8],
+) -> Due {
+    let (core, run, level) = (&link.core, request.run, request.level);
+    let terms = Terms {
+        frame: link.frame(correlation),
+        level,
+        taken: rt::now(),
+    };
+    if level == Some(Level::Unknown) {
+        let detail = Detail {
+            field: Some("level".to_owned()),
+            ..Detail::default()
+        };
+        let message = "level is durable or accepted";
+        let refused = failure_with(ErrorCode::InvalidRequest, message, detail);
+        return Due::Now(Err(refused));
+    }
+    match router::route(core, &request.topic, request.id, request.partition) {
+        Err(error) => Due::Now(Err(error)),
+        Ok(Route::Core(owner, key)) => {
+            let acks = Rc::clone(&link.acks);
+            let away = Away {
+                core: owner,
+                conn: link.id,
+                key,
+                run,
+                terms,
+                batches,
+                acks,
+            };
+            match router::produce_away(core, away) {
+                Ok(number) => Due::Away(number),
+                Err(error) => Due::Now(Err(error)),
+            }
+        }
+        Ok(Route::Here(key)) => {
+            let deadline = rt::now() + TAIL_WAIT_MAX;
+            loop {
+                let flushed = core.flushed.notified();
+                let error = match core.produce(key, batches, terms) {
+                    Ok(due) => return due,
+                    Err(NotAppended::Refused(error)) => return Due::Now(Err(error)),
+                    Err(NotAppended::TailFull(error)) => error,
+                };
+                // Reading no further until there is room is what slows a fast client down.
+                let left = deadline.saturating_duration_since(rt::now());
+                let has_flushed = rt::timeout(left, link.alive(flushed)).await.flatten();
+                if left.is_zero() || has_flushed.is_none() {
+                    return Due::Now(Err(error));
+                }
+            }
+        }
+    }
+}
+
+/// How long a Produce waits for room in the tail before it is answered `Busy`.
+const TAIL_WAIT_MAX: Duration = Duration::from_secs(5);
