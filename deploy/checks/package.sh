@@ -1,11 +1,7 @@
 # The Debian package: built, looked at, installed, started, upgraded, removed and purged.
 
 check_package() {
-    local version
-    command -v cargo-deb >/dev/null || cargo install --locked --debug cargo-deb
-    for version in 0.1.0-1 0.1.0-2; do
-        "$HERE/package" "$CORELOG" --fast --deb-version "$version" --output "$SCRATCH/corelog_$version.deb"
-    done
+    packages
     dpkg-deb --info "$SCRATCH/corelog_0.1.0-1.deb"
     dpkg-deb --contents "$SCRATCH/corelog_0.1.0-1.deb"
     # As nobody, for it reads what is not trusted; it wants a directory of its own.
@@ -16,12 +12,23 @@ check_package() {
     apart package
 }
 
+# One to begin with, and a later one.
+packages() {
+    local version
+    command -v cargo-deb >/dev/null || cargo install --locked --debug cargo-deb
+    for version in 0.1.0-1 0.1.0-2; do
+        "$HERE/package" "$CORELOG" --fast --deb-version "$version" --output "$SCRATCH/corelog_$version.deb"
+    done
+}
+
 # A changelog of Debian's format is for its own packages; the one question is asked at the purge.
 TOLERATED=no-changelog,no-debconf-config
 
-# The package on a machine like this one, whose changes go with it: without systemd, but with a
+inside_package() { on_a_machine installed; }
+
+# Runs `inside_$1` on a machine like this one, whose changes go with it: without systemd, but with a
 # `systemctl` that does of the unit what can be done without (service.py).
-inside_package() {
+on_a_machine() {
     local root=$SCRATCH/root dir
     ip link set lo up
     mkdir -p "$root" "$SCRATCH/over"
@@ -31,7 +38,7 @@ inside_package() {
         die "no overlay can be mounted here, and the package is not to be installed on this machine itself"
     # A node needs a real file system below it.
     cp -a /var/lib/dpkg /var/lib/systemd "$SCRATCH/lib"
-    mount --bind "$SCRATCH/lib" "$root/var/lib"
+    mount --rbind "$SCRATCH/lib" "$root/var/lib"
     for dir in /dev /sys "$SCRATCH" "$HERE"; do
         mkdir -p "$root$dir"
         mount --rbind "$dir" "$root$dir"
@@ -56,7 +63,7 @@ SH
     chmod +x "$root/bin/systemctl"
     env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin SCRATCH="$SCRATCH" DEBIAN_FRONTEND=noninteractive \
         SERVICE_PROFILE=/run/checks/unit.json \
-        chroot "$root" "$HERE/check" --inside-installed || { cat "$root/run/corelog-service/log" && return 1; }
+        chroot "$root" "$HERE/check" "--inside-$1" || { cat "$root/run/corelog-service/log" && return 1; }
 }
 
 inside_installed() {

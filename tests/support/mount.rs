@@ -108,7 +108,8 @@ impl Mount {
 
     /// Fills it to the last byte; removing the file makes room.
     pub(crate) fn fill(&self) -> PathBuf {
-        let path = self.outside("filler");
+        let mut paths = (0..).map(|number| self.outside(&format!("filler-{number}")));
+        let path = paths.find(|path| !path.exists()).unwrap();
         let filler = std::fs::File::create(&path).unwrap();
         for piece in [1 << 20, 4096, 1] {
             let bytes = vec![1; piece];

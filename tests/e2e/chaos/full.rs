@@ -10,7 +10,8 @@ use std::path::Path;
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::settings::{Change, SettingsChange};
 use corelog_protocol::message::{
-    alter_topic, create_snapshot, create_topic, delete_snapshot, describe_topic, produce, truncate,
+    alter_topic, create_snapshot, create_topic, delete_snapshot, delete_topic, describe_topic,
+    produce, truncate,
 };
 use corelog_record::batch::{Batches, Codec, View};
 use corelog_record::{Offset, PartitionId, TopicName};
@@ -150,18 +151,51 @@ fn truncation_and_retention_make_room_on_a_full_disk() {
         }
     });
     in_cut.produce_again(&mut wire, &cut);
-    let request = alter_topic::Request {
-        name: aged.name.clone(),
-        id: aged.id,
-        partitions: None,
-        settings: SettingsChange {
-            retention_bytes: Change::Set(1 << 20),
-            ..SettingsChange::default()
-        },
-    };
+    let request = keep_a_mebibyte(&aged);
     wire.call(&request, &[]).unwrap().unwrap();
     in_aged.produce_again(&mut wire, &aged);
     assert_eq!(state(&mut wire, &aged), describe_topic::State::Ok);
+    let ended = server.stop();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+}
+
+/// Not a block is left when the operator does what the runbook says, and again when it was done.
+#[test]
+fn where_not_a_block_is_left_retention_is_lowered_and_topics_are_deleted() {
+    let folder = Folder::new();
+    let mount = Mount::small(&folder, 2 * DISK_BYTES);
+    println!("on {}", mount.kind);
+    let server = start(&mount);
+    let mut wire = Wire::open(server.ready.listen).unwrap();
+    let (aged, gone) = (
+        wire.topic("aged", 1, 1 << 20),
+        wire.topic("gone", 1, 1 << 20),
+    );
+    let (mut in_aged, mut in_gone) = (Log::default(), Log::default());
+    for _ in 0..40 {
+        assert_eq!(in_aged.produce(&mut wire, &aged), None);
+        assert_eq!(in_gone.produce(&mut wire, &gone), None);
+    }
+    let spare = mount.outside("data/spare");
+    until("there is something to spare", || spare.exists());
+    mount.fill();
+    in_aged.produce_until_full(&mut wire, &aged);
+    mount.fill();
+    let request = keep_a_mebibyte(&aged);
+    wire.call(&request, &[]).unwrap().unwrap();
+    in_aged.produce_again(&mut wire, &aged);
+    assert_eq!(state(&mut wire, &aged), describe_topic::State::Ok);
+    until("there is something to spare again", || spare.exists());
+
+    mount.fill();
+    in_gone.produce_until_full(&mut wire, &gone);
+    mount.fill();
+    let request = delete_topic::Request {
+        name: gone.name,
+        id: gone.id,
+    };
+    wire.call(&request, &[]).unwrap().unwrap();
+    in_aged.produce_again(&mut wire, &aged);
     let ended = server.stop();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
 }
@@ -221,6 +255,18 @@ fn a_partition_that_finds_no_room_to_open_opens_by_itself_when_there_is() {
             .count(),
         1
     );
+}
+
+fn keep_a_mebibyte(topic: &Target) -> alter_topic::Request {
+    alter_topic::Request {
+        name: topic.name.clone(),
+        id: topic.id,
+        partitions: None,
+        settings: SettingsChange {
+            retention_bytes: Change::Set(1 << 20),
+            ..SettingsChange::default()
+        },
+    }
 }
 
 /// What a write that was cut off may leave behind the last batch.

@@ -16,12 +16,13 @@ use super::peers::{Forgotten, Newcomers};
 use super::placement::Load;
 use super::promises::Promises;
 use super::restore::Restores;
+use super::spare;
 use super::topic::{Topic, check_settings};
 use crate::core::{Core, with_causes};
 use crate::failure::{Failure, failure, failure_with};
 use crate::metrics::add;
 use crate::router;
-use crate::rt::{self, Semaphore};
+use crate::rt::{self, Notify, Semaphore};
 
 /// What a core is told of the catalog.
 #[derive(Debug, Clone)]
@@ -51,6 +52,8 @@ pub(crate) struct Admin {
     pub(super) newcomers: Newcomers,
     /// Partitions that are not taken over.
     pub(super) promises: Promises,
+    /// Notified when the spare file was used up.
+    spare_used: Notify,
 }
 
 impl Admin {
@@ -61,6 +64,8 @@ impl Admin {
             .borrow()
             .topics()
             .for_each(|topic| load.add(&topic.owners));
+        let spare_used = Notify::new();
+        rt::spawn_background(spare::keep(core.root.clone(), spare_used.clone())).detach();
         Self {
             core,
             load: RefCell::new(load),
@@ -68,6 +73,7 @@ impl Admin {
             restores: Restores::default(),
             newcomers: Newcomers::default(),
             promises: Promises::default(),
+            spare_used,
         }
     }
 
@@ -135,7 +141,7 @@ impl Admin {
             ..before.grown(&added, Replica::owner)
         });
         if topic != before {
-            if let Err(error) = self.write(&topic).await {
+            if let Err(error) = self.rewrite(&topic).await {
                 self.load.borrow_mut().remove(&added);
                 return Err(error);
             }
@@ -246,6 +252,17 @@ impl Admin {
         add(&self.core.counters.topic_writes_total, 1);
         let written = files::write(&self.core.root, topic).await;
         written.map_err(|error| failed(&error))
+    }
+
+    /// Writes the file of a topic that an operator changed, durably: on a full disk, too, for this may be
+    /// what makes room.
+    async fn rewrite(&self, topic: &Topic) -> Result<(), Failure> {
+        add(&self.core.counters.topic_writes_total, 1);
+        let is_spare_used = files::rewrite(&self.core.root, topic).await;
+        if is_spare_used.map_err(|error| failed(&error))? {
+            self.spare_used.notify();
+        }
+        Ok(())
     }
 
     /// Has every core open what is its of a topic, and then tell clients of it: nobody is sent to

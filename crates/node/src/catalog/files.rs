@@ -4,6 +4,7 @@
 //! <data>/topics/<topic>/topic          id, partitions, settings: replaced as a whole
 //! <data>/topics/<topic>/<partition>/   the partition's log
 //! <data>/deleted/<topic>-<id>/         renamed away, removed in the background
+//! <data>/spare                         blocks for the day when the disk is full
 //! <data>/quarantine/                   bytes that cannot be trusted
 //! ```
 
@@ -14,6 +15,7 @@ use corelog_storage::disk::{ASIDE_SUFFIX, Dir};
 use corelog_storage::format::{self, topic as file};
 
 use super::placement::Load;
+use super::spare;
 use super::topic::Topic;
 use crate::core::with_causes;
 
@@ -72,6 +74,14 @@ pub(crate) async fn load<D: Dir>(
         .create()
         .await
         .map_err(io_error("create", &topics_dir))?;
+    // On a full disk, where a topic that is deleted gives room, there is none for another directory.
+    let deleted = root.child(DELETED);
+    match deleted.create().await {
+        Err(error) if error.kind() != io::ErrorKind::StorageFull => {
+            return Err(io_error("create", &deleted)(error));
+        }
+        _ => {}
+    }
     let mut load = Load::of_cores(core_count);
     let (mut topics, mut unreadable) = (Vec::new(), 0);
     for entry in topics_dir
@@ -129,6 +139,25 @@ async fn is_unfinished<D: Dir>(root: &D, name: &TopicName) -> Result<bool, Catal
     let entries = dir.list().await.map_err(io_error("list", &dir))?;
     let aside = format!("{TOPIC_FILE}{ASIDE_SUFFIX}");
     Ok(entries.iter().all(|entry| entry.name == aside))
+}
+
+/// Writes the file of a topic that is there, durably, in the blocks of the spare file if the disk is full.
+/// Tells if it was used.
+pub(super) async fn rewrite<D: Dir>(root: &D, topic: &Topic) -> Result<bool, CatalogError> {
+    let dir = topic_dir(root, &topic.name);
+    let bytes = encoded(topic, &dir)?;
+    let written = match dir.write_aside(TOPIC_FILE, &bytes).await {
+        Ok(()) => Ok(false),
+        Err(full) if full.kind() == io::ErrorKind::StorageFull => {
+            match spare::write(root, &dir, TOPIC_FILE, &bytes).await {
+                Ok(()) => Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Err(full),
+                Err(error) => Err(error),
+            }
+        }
+        Err(error) => Err(error),
+    };
+    written.map_err(io_error("write the topic file", &dir))
 }
 
 /// Writes a topic's file, durably, creating its directory if need be.
@@ -302,6 +331,7 @@ mod tests {
         block_on(dir.create()).expect("made");
         let full = Fault::Fail(io::ErrorKind::StorageFull);
         root.faults().fail(Operation::CreateDir, 2, full);
+        root.faults().fail(Operation::CreateDir, 3, full);
         assert_eq!(loaded(&root), (vec![], 0));
         root.faults().clear();
         assert!(block_on(is_free(&root, &topic("half").name)).expect("told"));

@@ -4,6 +4,7 @@
 //! topic      one topic as every core knows it, and its file
 //! routes     all topics of a node, as each core holds them
 //! files      reading, writing and removing topics in the data directory
+//! spare      blocks for what makes room on a full disk
 //! placement  which core gets which partition
 //! admin      creating, altering and deleting, on core 0 alone
 //! snapshots  taking, listing and deleting snapshots, likewise
@@ -32,6 +33,7 @@ mod replicas;
 mod restore;
 mod routes;
 mod snapshots;
+mod spare;
 mod topic;
 
 pub(crate) use admin::{Admin, Change};

@@ -358,8 +358,11 @@ async fn write_new<D: Dir>(dir: &D, name: &str, bytes: &[u8]) -> io::Result<()> 
     written.and(closed)
 }
 
-/// Writes `bytes` to the start of a new file, cuts it to that length and syncs it.
-async fn write_whole<D: Dir>(dir: &D, file: &D::File, bytes: &[u8]) -> io::Result<()> {
+/// Writes `bytes` to the start of a file, cuts it to that length and syncs it.
+///
+/// # Errors
+/// Any error of the file system; what the file holds is then unknown.
+pub async fn write_whole<D: Dir>(dir: &D, file: &D::File, bytes: &[u8]) -> io::Result<()> {
     if !bytes.is_empty() {
         let mut buf = dir.alloc(bytes.len().next_multiple_of(BLOCK_BYTES));
         let (head, tail) = buf.as_mut_slice().split_at_mut(bytes.len());

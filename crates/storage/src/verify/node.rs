@@ -9,6 +9,7 @@ use super::finding::{Finding, What};
 use super::partition::{self, Of};
 use super::snapshot;
 use super::survey::{Survey, Told, list, read};
+use crate::disk::ASIDE_SUFFIX;
 use crate::format::node::Node;
 use crate::format::quarantine::Name;
 use crate::format::topic::{FILE_BYTES_MAX, Topic};
@@ -16,6 +17,8 @@ use crate::format::topic::{FILE_BYTES_MAX, Topic};
 pub(super) const NODE: &str = "node";
 /// Where the directory was made; a server looks at it when it starts.
 const PLACE: &str = "place";
+/// Blocks that a server keeps for a full disk.
+const SPARE: &str = "spare";
 pub(super) const TOPICS: &str = "topics";
 pub(super) const TOPIC: &str = "topic";
 pub(super) const SNAPSHOT: &str = "snapshot";
@@ -38,7 +41,12 @@ pub(super) fn data(dir: &Path, survey: &mut Survey) -> io::Result<()> {
     for entry in list(dir)? {
         let path = dir.join(&entry.name);
         match entry.name.as_str() {
-            NODE | PLACE => {}
+            NODE | PLACE | SPARE => {}
+            // A server died amid writing it, and will write it again.
+            aside
+                if [PLACE, SPARE]
+                    .map(Some)
+                    .contains(&aside.strip_suffix(ASIDE_SUFFIX)) => {}
             TOPICS => topics(&path, false, survey)?,
             "quarantine" => quarantine(&path, survey)?,
             "snapshots" => {
@@ -110,7 +118,7 @@ pub(super) fn topic(dir: &Path, is_snapshot: bool, survey: &mut Survey) -> io::R
             }
             None if entry.name == TOPIC => {}
             None => {
-                let what = match entry.name.ends_with(crate::disk::ASIDE_SUFFIX) {
+                let what = match entry.name.ends_with(ASIDE_SUFFIX) {
                     true => What::Leftover,
                     false => What::Stranger,
                 };
