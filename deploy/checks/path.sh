@@ -47,7 +47,11 @@ inside_newcomer() {
     head_line "The disk is full, and has room again"
     steps <<-'SH'
 		corelog bench produce --topic events --total 1GiB --timeout 5s # ends with 5
-		corelog produce events --timeout 2s <<<more # may end with 1
+	SH
+    # What is prepared in the other partition is filled, too.
+    await "both partitions to be full" are_full
+    steps <<-'SH'
+		corelog produce events --timeout 2s <<<more # ends with 1
 		df -h /var/lib/corelog
 		corelog topic describe events
 		corelog consume events --from -3 --format '%p %o\n' | tail -3
@@ -62,9 +66,16 @@ inside_newcomer() {
 	SH
     head_line "A file is damaged, and mended by the copy"
     await "the copy to be level" corelog compare events --with 127.0.0.1:7410
+    # Beside a replica that runs it would be mended before anybody looks.
+    ends_replica
     bend "$(ls /var/lib/corelog/topics/events/0/*.log | sed -n 2p)" 300000
     steps <<-'SH'
-		corelog scrub events --wait # may end with 3
+		corelog scrub events --wait # ends with 3
+		corelog topic describe events # ends with 3
+		corelog verify /var/lib/corelog/topics/events # ends with 3
+	SH
+    replica
+    steps <<-'SH'
 		corelog repair events --from 127.0.0.1:7410
 		corelog topic describe events
 		corelog verify /var/lib/corelog/topics/events
@@ -81,7 +92,7 @@ inside_newcomer() {
 		corelog offsets events
 	SH
     systemctl stop corelog
-    kill "$REPLICA" && wait "$REPLICA"
+    ends_replica
     echo "told: $count commands"
 }
 
@@ -118,6 +129,13 @@ replica() {
         --listen 127.0.0.1:7410 --admin 127.0.0.1:7409 >/run/replica.ready 2>/run/replica.log &
     REPLICA=$!
     await "the second server" grep -q ^ready /run/replica.ready
+}
+
+ends_replica() { kill "$REPLICA" && wait "$REPLICA"; }
+
+are_full() {
+    ! corelog bench produce --topic events --total 8MiB --timeout 2s &&
+        [ "$(corelog topic describe events | grep -c ' full ')" = 2 ]
 }
 
 can_produce() { corelog topic describe events && ! corelog topic describe events | grep -q full; }

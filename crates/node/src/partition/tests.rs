@@ -542,6 +542,45 @@ fn a_group_held_by_a_chore_that_finds_no_space_is_told_or_goes_out() {
     );
 }
 
+/// Each tick asks for space again, and finds none: retention once never had its turn.
+#[test]
+fn what_is_to_expire_goes_although_a_full_disk_is_asked_for_space_at_every_turn() {
+    let mut bench = Bench::new(1);
+    for _ in 0..40 {
+        durable(&mut bench, &[5; 4_000]);
+        bench.settle();
+    }
+    bench.faults().set_full(true);
+    let batches = corelog_storage::testing::batch(&[&[5; 4_000]], bench.now);
+    while !bench.partition.status().is_full {
+        let token = bench.token();
+        bench.step(Input::Produce {
+            token,
+            batches: &batches,
+            level: Some(Level::Durable),
+        });
+        bench.settle();
+    }
+    let before = bench.partition.status().segment_count;
+    let policy = Policy {
+        retention_bytes: Some(1),
+        ..Policy::default()
+    };
+    bench.now = bench.now.saturating_add_millis(1_000);
+    bench.step(Input::Tick);
+    bench.step(Input::Policy {
+        policy,
+        options: Options::default(),
+    });
+    for _ in 0..40 {
+        bench.settle();
+        bench.now = bench.now.saturating_add_millis(1_000);
+        bench.step(Input::Tick);
+    }
+    let after = bench.partition.status().segment_count;
+    assert!(after < before.min(4), "{after} segments of {before} are left");
+}
+
 /// The node once aborted where a log was cut and its waiters were told of more than it had left.
 #[test]
 fn a_cut_below_what_was_told_is_told_before_its_answer_and_appends_go_on() {

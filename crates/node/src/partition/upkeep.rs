@@ -216,7 +216,8 @@ impl<D: Dir> Partition<D> {
         }
     }
 
-    /// Starts the next due chore: what a client waits for, then what the log needs, then expiry.
+    /// Starts the next due chore: what a client waits for, then what the log needs, then expiry. On a full
+    /// disk expiry goes first: space that is asked for at every turn would let nothing go that gives some.
     pub(super) fn next_chore(&mut self, now: Timestamp, effects: &mut Effects<D>) {
         if self.upkeep.is_chore_in_flight || self.log.is_fenced() || self.is_closing {
             return;
@@ -235,18 +236,30 @@ impl<D: Dir> Partition<D> {
         let idle_ms = now.millis().saturating_sub(self.upkeep.active_at.millis());
         let is_idle =
             idle_ms >= IDLE_AFTER_MS && self.log.pending_bytes() == 0 && !self.has_outstanding();
+        if self.log.is_full() && self.start_retention(now, effects) {
+            return;
+        }
         if let Some(plan) = self.log.plan_chore(now, is_idle) {
             return self.start_chore(plan, effects);
         }
         if !is_idle && idle_ms < 10 * IDLE_AFTER_MS {
             self.arm_tick(effects);
         }
+        self.start_retention(now, effects);
+    }
+
+    /// Starts to let go of what is no longer to be kept; true if there is something.
+    fn start_retention(&mut self, now: Timestamp, effects: &mut Effects<D>) -> bool {
         match self.plan_retention(now) {
-            Ok(Some(plan)) => self.start_chore(plan, effects),
+            Ok(Some(plan)) => {
+                self.start_chore(plan, effects);
+                return true;
+            }
             // A read-only log keeps what it has; a busy one is asked again at the next tick.
             Ok(None) | Err(Error::Busy | Error::ReadOnly { .. }) => {}
             Err(error) => effects.push(Effect::ChoreFailed { error }),
         }
+        false
     }
 
     /// The next truncation that has something to do; the others are answered on the way.
