@@ -23,13 +23,16 @@ const PARTITIONS: u32 = 2;
 #[derive(Default)]
 pub(crate) struct Ledger {
     acked: Mutex<[Vec<u64>; PARTITIONS as usize]>,
-    waited: Mutex<Vec<Duration>>,
-    busy: Mutex<u64>,
+    /// When each record was sent.
+    sent: Mutex<[Vec<Instant>; PARTITIONS as usize]>,
+    waited: Mutex<Waited>,
 }
 
-/// Waits for acknowledgements, sorted.
-pub(crate) struct Latencies {
-    sorted: Vec<Duration>,
+/// What was waited, from the sending of each record on.
+#[derive(Default)]
+pub(crate) struct Waited {
+    for_ack: Vec<Duration>,
+    for_delivery: Vec<Duration>,
     busy: u64,
 }
 
@@ -43,15 +46,15 @@ pub(crate) fn begin(
     let mut threads = Vec::new();
     for partition in 0..PARTITIONS {
         let (topic, ledger, is_over) = (topic.clone(), Arc::clone(ledger), Arc::clone(is_over));
-        let consumer = (topic.clone(), Arc::clone(&is_over));
+        let consumer = (topic.clone(), Arc::clone(&ledger), Arc::clone(&is_over));
         let wire = Wire::open(server).unwrap();
         threads.push(thread::spawn(move || {
             produce(wire, &topic, partition, &ledger, &is_over);
         }));
         let wire = Wire::open(server).unwrap();
-        let (topic, is_over) = consumer;
+        let (topic, ledger, is_over) = consumer;
         threads.push(thread::spawn(move || {
-            follow(wire, &topic, partition, &is_over);
+            follow(wire, &topic, partition, &ledger, &is_over);
         }));
     }
     threads
@@ -61,26 +64,27 @@ fn produce(mut wire: Wire, topic: &Target, partition: u32, ledger: &Ledger, is_o
     let (mut number, mut request) = (0_u64, topic.produce(partition));
     while !is_over.load(Ordering::Relaxed) {
         let body = batch(Codec::None, [number.to_string()]);
-        let begun = Instant::now();
+        let begun = ledger.begin(partition, number);
         // Whoever behaves is never cut.
         match wire.call(&request, &body).unwrap() {
             Ok(_) => {
                 ledger.acked.lock().unwrap()[partition as usize].push(number);
-                ledger.waited.lock().unwrap().push(begun.elapsed());
+                let waited = begun.elapsed();
+                ledger.waited.lock().unwrap().for_ack.push(waited);
                 number += 1;
             }
             Err(error) => {
                 assert!(error.is(ErrorCode::Busy), "{error}");
                 assert_eq!(error.applied(), Applied::No, "{error}");
                 request.run += 1;
-                *ledger.busy.lock().unwrap() += 1;
+                ledger.waited.lock().unwrap().busy += 1;
             }
         }
         thread::park_timeout(PAUSE);
     }
 }
 
-fn follow(mut wire: Wire, topic: &Target, partition: u32, is_over: &AtomicBool) {
+fn follow(mut wire: Wire, topic: &Target, partition: u32, ledger: &Ledger, is_over: &AtomicBool) {
     let (mut next, mut expected) = (Offset::ZERO, 0);
     while !is_over.load(Ordering::Relaxed) {
         let mut request = topic.fetch(partition, next);
@@ -89,6 +93,7 @@ fn follow(mut wire: Wire, topic: &Target, partition: u32, is_over: &AtomicBool) 
             Ok((answer, body)) => {
                 for number in numbers(&body) {
                     assert_eq!(number, expected, "partition {partition}");
+                    ledger.deliver(partition, number);
                     expected += 1;
                 }
                 next = answer.next;
@@ -111,6 +116,21 @@ fn numbers(mut batches: &[u8]) -> Vec<u64> {
 }
 
 impl Ledger {
+    /// A record is sent, for the first time or again.
+    fn begin(&self, partition: u32, number: u64) -> Instant {
+        let begun = Instant::now();
+        let sent = &mut self.sent.lock().unwrap()[partition as usize];
+        sent.truncate(usize::try_from(number).unwrap());
+        sent.push(begun);
+        begun
+    }
+
+    fn deliver(&self, partition: u32, number: u64) {
+        let number = usize::try_from(number).unwrap();
+        let waited = self.sent.lock().unwrap()[partition as usize][number].elapsed();
+        self.waited.lock().unwrap().for_delivery.push(waited);
+    }
+
     /// Waits until so many records are acknowledged.
     pub(crate) fn wait_for_acks(&self, count: usize) {
         deadline::until("records are acknowledged", || {
@@ -120,11 +140,11 @@ impl Ledger {
     }
 
     /// What was waited since the last time.
-    pub(crate) fn take_latencies(&self) -> Latencies {
-        let mut sorted = std::mem::take(&mut *self.waited.lock().unwrap());
-        sorted.sort_unstable();
-        let busy = std::mem::take(&mut *self.busy.lock().unwrap());
-        Latencies { sorted, busy }
+    pub(crate) fn take_waited(&self) -> Waited {
+        let mut waited = std::mem::take(&mut *self.waited.lock().unwrap());
+        waited.for_ack.sort_unstable();
+        waited.for_delivery.sort_unstable();
+        waited
     }
 
     /// Holds all that is in the topic against what was acknowledged; how many that was.
@@ -142,32 +162,38 @@ impl Ledger {
     }
 }
 
-impl Latencies {
-    fn at(&self, share: f64) -> Duration {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "a rank among some thousands"
-        )]
-        let rank = (self.sorted.len() as f64 * share) as usize;
-        let last = self.sorted.len().saturating_sub(1);
-        self.sorted.get(rank.min(last)).copied().unwrap_or_default()
-    }
-
-    /// The 99th of a hundred, as a multiple of another's.
+impl Waited {
+    /// The 99th of a hundred acknowledgements, as a multiple of another's.
     pub(crate) fn ratio_of_p99(&self, other: &Self) -> f64 {
-        self.at(0.99).as_secs_f64() / other.at(0.99).as_secs_f64()
+        at(&self.for_ack, 0.99).as_secs_f64() / at(&other.for_ack, 0.99).as_secs_f64()
     }
 }
 
-impl fmt::Display for Latencies {
+impl fmt::Display for Waited {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [p50, p99, max] = [0.5, 0.99, 1.0].map(|share| self.at(share));
-        let (count, busy) = (self.sorted.len(), self.busy);
-        write!(
-            out,
-            "{count} acknowledgements, p50 {p50:?}, p99 {p99:?}, max {max:?}, {busy} times Busy"
-        )
+        for (what, sorted) in [
+            ("acknowledgements", &self.for_ack),
+            ("deliveries", &self.for_delivery),
+        ] {
+            let [p50, p99, max] = [0.5, 0.99, 1.0].map(|share| at(sorted, share));
+            let count = sorted.len();
+            write!(
+                out,
+                "{count} {what}, p50 {p50:?}, p99 {p99:?}, max {max:?}; "
+            )?;
+        }
+        write!(out, "{} times Busy", self.busy)
     }
+}
+
+fn at(sorted: &[Duration], share: f64) -> Duration {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a rank among some thousands"
+    )]
+    let rank = (sorted.len() as f64 * share) as usize;
+    let last = sorted.len().saturating_sub(1);
+    sorted.get(rank.min(last)).copied().unwrap_or_default()
 }

@@ -3,7 +3,7 @@
 //!
 //! `CORELOG_HOSTILE_SECONDS` says how long it goes on (60), `CORELOG_HOSTILE_CONNECTIONS` how many make up
 //! the crowd (5,000). A quarter of the time the crowd is benign: as many connections, which only ask how the
-//! server is. What the producer waited for its acknowledgements in both is printed, not judged.
+//! server is. What was waited for acknowledgements and deliveries in both is printed, not judged.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::crowd::{Crowd, Manners};
-use crate::good::{Latencies, Ledger};
+use crate::good::{Ledger, Waited};
 use crate::support::deadline;
 use crate::support::folder::Folder;
 use crate::support::http::metric;
@@ -56,6 +56,9 @@ fn a_hostile_crowd_takes_nothing_from_those_who_behave() {
         .arg(TAIL)
         .arg("--traffic-memory")
         .arg(TRAFFIC)
+        // All come from here, the well-behaved too.
+        .arg("--connections-per-address-max")
+        .arg((wanted + 100).to_string())
         .start();
     let mut wire = Wire::open(server.ready.listen).unwrap();
     let topic = wire.topic("good", u32::from(CORES), 16 << 20);
@@ -111,20 +114,20 @@ fn beside(
     seconds: u64,
     ledger: &Ledger,
     budget: u64,
-) -> Latencies {
+) -> Waited {
     let crowd = Crowd::begin(server.ready.listen, manners, count);
     deadline::until("the crowd is there", || crowd.is_complete());
-    ledger.take_latencies();
+    ledger.take_waited();
     let (begun, mut most) = (Instant::now(), 0);
     while begun.elapsed() < Duration::from_secs(seconds) {
         most = server.resident_bytes().max(most);
         assert!(most <= budget, "{most} bytes are in memory, of {budget}");
         thread::park_timeout(Duration::from_millis(500));
     }
-    let latencies = ledger.take_latencies();
+    let waited = ledger.take_waited();
     println!("{} MiB in memory at most, of {}", most >> 20, budget >> 20);
     println!("{}", crowd.end());
-    latencies
+    waited
 }
 
 /// As many of `wanted` as this process may have descriptors for, once it has asked for all it may have.

@@ -578,7 +578,10 @@ fn what_is_to_expire_goes_although_a_full_disk_is_asked_for_space_at_every_turn(
         bench.step(Input::Tick);
     }
     let after = bench.partition.status().segment_count;
-    assert!(after < before.min(4), "{after} segments of {before} are left");
+    assert!(
+        after < before.min(4),
+        "{after} segments of {before} are left"
+    );
 }
 
 /// The node once aborted where a log was cut and its waiters were told of more than it had left.
