@@ -45,6 +45,7 @@ impl Core {
     fn is_short_of_answers(&self) -> bool {
         let budget = &self.shared.budget;
         let is_full = self.answer_bytes.get() > budget.answers / 4 * 3;
+        let is_full = is_full || self.send_small_budget.available() < budget.send_small / 4;
         is_full || self.send_budget.available() < budget.send / 4
     }
 }

@@ -14,6 +14,8 @@ pub(crate) struct Budget {
     pub(crate) receive: u64,
     /// Batches that are read for clients, until these have taken them.
     pub(crate) send: u64,
+    /// Small answers with batches from memory, which need not wait with the others.
+    pub(crate) send_small: u64,
     /// Other answers that clients have not taken.
     pub(crate) answers: usize,
     /// Bodies of requests that other cores have in hand.
@@ -32,7 +34,8 @@ impl Budget {
             kept,
             unflushed: part,
             receive: 4 * wide,
-            send: 3 * wide,
+            send: 3 * wide - wide / 2,
+            send_small: wide / 2,
             answers: part,
             lanes: part,
             sources: wide,
@@ -42,6 +45,10 @@ impl Budget {
     /// The least that has room for one of each of the largest things, in bytes.
     pub(crate) const TRAFFIC_MIN: usize = PARTS * PART_BYTES_MIN;
 }
+
+/// What a consumer at the end of a log usually finds is less. Its socket has room for it, so that only who
+/// leaves megabytes unread holds any of it.
+pub(crate) const SMALL_BYTES: usize = 64 << 10;
 
 /// The parts of what is under way: four to receive, three to send, one each for the disk, other answers,
 /// lanes and sources.
@@ -58,7 +65,7 @@ mod tests {
 
     fn sum(budget: Budget) -> u64 {
         let plain = budget.unflushed + budget.answers + budget.lanes;
-        plain as u64 + budget.receive + budget.send + budget.sources
+        plain as u64 + budget.receive + budget.send + budget.send_small + budget.sources
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! sweep      when partitions are looked at for what only time makes due
 //! files      turns for what opens files
 //! lend       files that it lends to those who send them away
+//! fetch      what it gives to readers of its own partitions
 //! ahead      what readers of old records take next, read before they ask
 //! serve      what it answers to requests for its own partitions
 //! describe   what it tells of them
@@ -40,6 +41,7 @@ mod claim;
 mod delay;
 mod describe;
 mod events;
+mod fetch;
 mod files;
 mod keeper;
 mod lend;
@@ -61,11 +63,12 @@ mod tickets;
 pub(crate) type Disk = crate::rt::UringDir;
 
 pub(crate) use acks::{Acks, Due, Produced, aborted_by, aborts};
-pub(crate) use budget::Budget;
+pub(crate) use budget::{Budget, SMALL_BYTES};
+pub(crate) use fetch::{Fetched, Hunger, Parked};
 pub(crate) use lend::{Lent, damaged, of_segment};
 pub(crate) use refusal::with_causes;
 pub(crate) use scrub::RATE_DEFAULT;
-pub(crate) use serve::{Fetched, Hunger, NotAppended, Parked};
+pub(crate) use serve::NotAppended;
 pub(crate) use slots::PartitionKey;
 pub(crate) use snapshot::Taken;
 pub(crate) use state::{Core, Shared};

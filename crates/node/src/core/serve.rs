@@ -1,15 +1,12 @@
 //! What a core answers to requests for its own partitions, whichever way they came.
 
-use std::ops::Range;
 use std::rc::Rc;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::ack::Level;
-use corelog_protocol::message::{fetch, list_offsets, produce, truncate};
+use corelog_protocol::message::{list_offsets, produce, truncate};
 use corelog_record::Offset;
-use corelog_storage::log::{Piece, ReadError};
 
-use super::Disk;
 use super::acks::Due;
 use super::files::Turn;
 use super::refusal::error_of;
@@ -17,10 +14,10 @@ use super::slots::{PartitionKey, SlotId, SlotState};
 use super::slowest::Timed;
 use super::state::Core;
 use super::terms::Terms;
-use super::tickets::{Ticket, Tickets, Told};
+use super::tickets::{Tickets, Told};
 use crate::failure::{Failure, failure};
-use crate::metrics::{add, sub};
-use crate::partition::{Answer, Appetite, Input, Refusal, Seek};
+use crate::metrics::add;
+use crate::partition::{Answer, Input, Refusal, Seek};
 use crate::rt;
 
 /// A Produce that was appended; its answer is due when `due` says so.
@@ -32,31 +29,6 @@ pub(crate) enum NotAppended {
     TailFull(Failure),
     /// It will not be, as it is.
     Refused(Failure),
-}
-
-/// How much a Fetch takes, and if it may be parked.
-pub(crate) type Hunger = Appetite;
-
-/// What a Fetch found.
-pub(crate) enum Fetched {
-    /// Batches, and what lies around them.
-    Batches {
-        answer: fetch::Answer,
-        pieces: Vec<Piece<Disk>>,
-        bytes: usize,
-    },
-    /// Nothing, and the place where it is parked if it is.
-    Nothing {
-        answer: fetch::Answer,
-        parked: Option<Parked>,
-    },
-}
-
-/// A Fetch that is parked; it no longer is when this is dropped.
-pub(crate) struct Parked {
-    core: Rc<Core>,
-    slot: SlotId,
-    ticket: Ticket,
 }
 
 impl Core {
@@ -135,134 +107,6 @@ impl Core {
             },
             (Level::Durable | Level::Accepted | Level::Unknown, _) => Due::Now(Ok(answer)),
         })
-    }
-
-    /// Reads from a partition of this core, or parks the request. Whoever meets damage waits a little
-    /// if it may heal.
-    ///
-    /// # Errors
-    /// What the client is told.
-    pub(crate) async fn fetch(
-        self: &Rc<Self>,
-        key: PartitionKey,
-        from: Offset,
-        hunger: Hunger,
-    ) -> Result<Fetched, Failure> {
-        match self.fetch_once(key, from, hunger).await {
-            Err(mut error) if error.is(ErrorCode::Damaged) => {
-                self.heal(key, error.detail.segment);
-                if self.healed(key).await {
-                    return self.fetch_once(key, from, hunger).await;
-                }
-                error.detail.retry_ms = self.repairs.retry_ms(key);
-                Err(error)
-            }
-            fetched => fetched,
-        }
-    }
-
-    async fn fetch_once(
-        self: &Rc<Self>,
-        key: PartitionKey,
-        from: Offset,
-        hunger: Hunger,
-    ) -> Result<Fetched, Failure> {
-        let slot = self.slot_of(key)?;
-        let ticket = self.tickets.issue();
-        let token = if hunger.may_park {
-            ticket.token()
-        } else {
-            Tickets::NOW
-        };
-        let mut told = self.step(
-            slot,
-            Input::Fetch {
-                token,
-                from,
-                appetite: hunger,
-            },
-        );
-        if hunger.may_park {
-            told = ticket.take_told();
-        }
-        match told {
-            Some(Ok(Answer::Read {
-                plan,
-                log_start,
-                high_watermark,
-            })) => {
-                let read = match plan.is_ready() {
-                    true => plan.run().await,
-                    false => self.read_disk(slot, (key, from), plan, hunger).await,
-                };
-                let read = read.map_err(|error| {
-                    let error = self.unless_missing(slot, error);
-                    if let ReadError::Damaged { from, to, .. } = &error {
-                        self.met_damage(slot, *from, *to);
-                    }
-                    error_of(&Refusal::from(error))
-                })?;
-                add(&self.counters.fetched_bytes_total, read.bytes as u64);
-                let (segment_base, next) = (read.segment_base, read.next);
-                let answer = fetch::Answer {
-                    log_start,
-                    high_watermark,
-                    segment_base,
-                    next,
-                    epochs: vec![],
-                    lag_bytes: 0,
-                };
-                Ok(Fetched::Batches {
-                    answer,
-                    pieces: read.pieces,
-                    bytes: read.bytes,
-                })
-            }
-            Some(Ok(Answer::Nothing {
-                log_start,
-                high_watermark,
-                segment_base,
-                is_parked,
-            })) => {
-                let next = from;
-                let answer = fetch::Answer {
-                    log_start,
-                    high_watermark,
-                    segment_base,
-                    next,
-                    epochs: vec![],
-                    lag_bytes: 0,
-                };
-                let parked = is_parked.then(|| {
-                    add(&self.counters.parked_fetches, 1);
-                    Parked {
-                        core: Rc::clone(self),
-                        slot,
-                        ticket,
-                    }
-                });
-                Ok(Fetched::Nothing { answer, parked })
-            }
-            other => Err(not_told(other)),
-        }
-    }
-
-    /// What a read failed with: a file that is gone although the log still has its segment did not
-    /// expire.
-    fn unless_missing(&self, slot: SlotId, error: ReadError) -> ReadError {
-        let ReadError::Removed { segment } = error else {
-            return error;
-        };
-        let slots = self.slots.borrow();
-        let partition = slots.get(slot).and_then(|found| found.partition());
-        match partition.and_then(|partition| partition.offsets_of(segment)) {
-            Some(Range { start, end }) => ReadError::Damaged {
-                from: start,
-                to: end,
-                segment,
-            },
-            None => error,
-        }
     }
 
     /// Finds an offset in a partition of this core.
@@ -358,25 +202,6 @@ impl Core {
             }
             Some(SlotState::Failed) | None => Ok(id),
         }
-    }
-}
-
-impl Parked {
-    /// Waits until it is worth to fetch again.
-    pub(crate) async fn woken(&self) {
-        self.ticket.woken().await;
-    }
-}
-
-impl Drop for Parked {
-    fn drop(&mut self) {
-        sub(&self.core.counters.parked_fetches, 1);
-        self.core.step(
-            self.slot,
-            Input::Unpark {
-                token: self.ticket.token(),
-            },
-        );
     }
 }
 

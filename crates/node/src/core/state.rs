@@ -73,6 +73,8 @@ pub(crate) struct Core {
     pub(crate) admin: OnceCell<Admin>,
     pub(crate) receive_budget: Semaphore,
     pub(crate) send_budget: Semaphore,
+    /// The same of small answers from memory.
+    pub(crate) send_small_budget: Semaphore,
     /// Bytes of answers without batches that clients have not taken.
     pub(crate) answer_bytes: Cell<usize>,
     /// Notified when the core is to take no more requests.
@@ -144,6 +146,7 @@ impl Core {
             admin: OnceCell::new(),
             receive_budget: Semaphore::new(budget.receive),
             send_budget: Semaphore::new(budget.send),
+            send_small_budget: Semaphore::new(budget.send_small),
             answer_bytes: Cell::new(0),
             stop: Notify::new(),
             is_stopping: Cell::new(false),

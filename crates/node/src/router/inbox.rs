@@ -9,11 +9,11 @@ use corelog_record::CoreId;
 use flume::{Receiver, TrySendError};
 use futures_lite::FutureExt;
 
+use super::fetch::{fetched_here, fetched_small_here};
 use super::here::answer_here;
 use super::lane::Inbox;
 use super::message::{Answered, Reply, Request, What};
 use super::recent::RecentAborts;
-use super::route::fetched_here;
 use crate::core::{
     Acks, Core, Due, Fetched, Hunger, NotAppended, Parked, PartitionKey, aborted_by, aborts,
 };
@@ -111,6 +111,7 @@ async fn serve(
                 bytes_max,
                 bytes_min,
                 is_replica,
+                only_small,
                 wait,
             } => {
                 let hunger = Hunger {
@@ -121,7 +122,13 @@ async fn serve(
                 };
                 let (core, parked) = (Rc::clone(&core), Rc::clone(&parked));
                 let fetch = async move {
-                    let fetched = fetched_here(&core, (key, offset), hunger, frame).await;
+                    let fetched = match only_small {
+                        true => fetched_small_here(&core, (key, offset), hunger, frame).await,
+                        false => {
+                            let fetched = fetched_here(&core, (key, offset), hunger, frame).await;
+                            fetched.map(Some)
+                        }
+                    };
                     if let Some(place) = tell_fetched(&core, from, id, fetched) {
                         let given_up = parked.hold(id);
                         rt::timeout(wait, place.woken().or(given_up.notified())).await;
@@ -149,29 +156,30 @@ fn tell_fetched(
     core: &Core,
     to: CoreId,
     id: u64,
-    fetched: Result<Fetched, Failure>,
+    fetched: Result<Option<Fetched>, Failure>,
 ) -> Option<Parked> {
-    let (answered, parked) = match fetched {
-        Ok(Fetched::Batches {
+    let (answered, parked) = match fetched.transpose() {
+        None => (Answered::TooLarge, None),
+        Some(Ok(Fetched::Batches {
             answer,
             pieces,
             bytes,
-        }) => {
+        })) => {
             let mut body = Vec::with_capacity(bytes);
             pieces
                 .iter()
                 .for_each(|piece| body.extend_from_slice(piece));
             (Answered::Fetched(Ok((answer, body))), None)
         }
-        Ok(Fetched::Nothing {
+        Some(Ok(Fetched::Nothing {
             answer,
             parked: Some(parked),
-        }) => (Answered::Parked(answer), Some(parked)),
-        Ok(Fetched::Nothing {
+        })) => (Answered::Parked(answer), Some(parked)),
+        Some(Ok(Fetched::Nothing {
             answer,
             parked: None,
-        }) => (Answered::Fetched(Ok((answer, Vec::new()))), None),
-        Err(error) => (Answered::Fetched(Err(error)), None),
+        })) => (Answered::Fetched(Ok((answer, Vec::new()))), None),
+        Some(Err(error)) => (Answered::Fetched(Err(error)), None),
     };
     reply(core, to, id, answered);
     parked

@@ -48,6 +48,8 @@ pub(super) enum What {
         bytes_max: usize,
         bytes_min: u64,
         is_replica: bool,
+        /// Only what lies in memory and is at most [`SMALL_BYTES`](crate::core::SMALL_BYTES).
+        only_small: bool,
         wait: Duration,
     },
     /// The fetch of this number need not be parked any longer.
@@ -220,6 +222,8 @@ pub(super) enum Answered {
     Produced(Produced),
     /// The answer's head and its batches.
     Fetched(Result<(fetch::Answer, Vec<u8>), Failure>),
+    /// What the fetch would find is not small, as it was to be.
+    TooLarge,
     /// The fetch is parked: its credit is free, `Woken` follows.
     Parked(fetch::Answer),
     /// It is worth to fetch again, or the wait is over.

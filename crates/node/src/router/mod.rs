@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! route      Here, another core, another node; the same questions whichever it is
+//! fetch      fetches, wherever the partition is
 //! replica    what core 0 is asked of partitions as replicas
 //! here       what this core does for whoever asks
 //! message    what travels between cores
@@ -19,6 +20,7 @@
 //!
 //! What never lives here: sockets, frames, partitions.
 
+mod fetch;
 mod here;
 mod inbox;
 mod lane;
@@ -29,6 +31,7 @@ mod replica;
 mod room;
 mod route;
 
+pub(crate) use fetch::{Asker, Batches, FetchFrom, fetch};
 pub(crate) use inbox::start_inboxes;
 pub(crate) use lane::{ConnAcks, LaneEnds, Lanes, Tag, connect};
 pub(crate) use message::{Ask, Told};
@@ -36,6 +39,5 @@ pub(crate) use patience::Patience;
 pub(crate) use replica::{change_replica, check_promise, promise, take_over_replica};
 pub(crate) use room::{CONNECTION_BYTES_MAX, FETCH_BYTES_MAX, Room};
 pub(crate) use route::{
-    Asker, Away, Batches, FetchFrom, Route, answer, apply_at, fetch, hear, produce_away, route,
-    seek_of, take_at,
+    Away, Route, answer, apply_at, hear, produce_away, route, seek_of, take_at,
 };

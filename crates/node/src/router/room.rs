@@ -5,7 +5,7 @@ use std::time::Duration;
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::limits;
 
-use crate::core::Core;
+use crate::core::{Core, SMALL_BYTES};
 use crate::failure::{Failure, failure_with};
 use crate::rt::{self, Permit, Semaphore};
 
@@ -31,15 +31,35 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// Waits for room for any answer. The connection's own comes first: who does not read holds up
-    /// nobody else.
+    /// Room for any answer, if nobody waits for some.
+    pub(super) fn at_once(core: &Core, connection: &Semaphore) -> Option<Self> {
+        let bytes = u64::from(FETCH_BYTES_MAX);
+        Some(Self {
+            of_connection: connection.try_acquire(bytes)?,
+            of_core: core.send_budget.try_acquire(bytes)?,
+        })
+    }
+
+    /// Waits for room for any answer.
     ///
     /// # Errors
     /// `Busy` if other clients hold the core's room and do not read.
     pub(super) async fn take(core: &Core, connection: &Semaphore) -> Result<Self, Failure> {
-        let bytes = u64::from(FETCH_BYTES_MAX);
+        Self::wait(connection, &core.send_budget, FETCH_BYTES_MAX.into()).await
+    }
+
+    /// Waits for room for an answer of [`SMALL_BYTES`]: not behind those who want more.
+    ///
+    /// # Errors
+    /// As [`take`](Room::take).
+    pub(super) async fn small(core: &Core, connection: &Semaphore) -> Result<Self, Failure> {
+        Self::wait(connection, &core.send_small_budget, SMALL_BYTES as u64).await
+    }
+
+    /// The connection's own comes first: who does not read holds up nobody else.
+    async fn wait(connection: &Semaphore, core: &Semaphore, bytes: u64) -> Result<Self, Failure> {
         let of_connection = connection.acquire(bytes).await;
-        match rt::timeout(WAIT_MAX, core.send_budget.acquire(bytes)).await {
+        match rt::timeout(WAIT_MAX, core.acquire(bytes)).await {
             Some(of_core) => Ok(Self {
                 of_connection,
                 of_core,

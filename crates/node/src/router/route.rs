@@ -2,28 +2,25 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::fetch;
-use corelog_record::{CoreId, Offset, PartitionId, TopicId, TopicName};
-use corelog_storage::log::Piece;
+use corelog_record::{CoreId, PartitionId, TopicId, TopicName};
 use corelog_storage::snapshot::Name;
-use futures_lite::FutureExt;
 
+use super::fetch::FetchFrom;
 use super::here::answer_here;
 use super::lane::ConnAcks;
 use super::message::{Answered, Ask, Told, What};
-use super::patience::Patience;
-use super::room::Room;
 use crate::catalog::{Change, Topic};
-use crate::core::{Core, Disk, Fetched, Hunger, PartitionKey, Taken, Terms};
+use crate::core::{Core, PartitionKey, Taken, Terms};
 use crate::failure::Failure;
 use crate::follow::Hearing;
 use crate::frame_id::FrameId;
 use crate::metrics::add;
 use crate::partition::Seek;
-use crate::rt::{self, Semaphore};
+use crate::rt;
 
 /// Where a partition is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,22 +29,6 @@ pub(crate) enum Route {
     Here(PartitionKey),
     /// By another core of this node.
     Core(CoreId, PartitionKey),
-}
-
-/// Batches that were fetched, here or on another core.
-pub(crate) enum Batches {
-    Pieces(Vec<Piece<Disk>>),
-    Bytes(Vec<u8>),
-}
-
-impl Batches {
-    /// How many bytes they are.
-    pub(crate) fn bytes(&self) -> usize {
-        match self {
-            Self::Pieces(pieces) => pieces.iter().map(|piece| piece.len()).sum(),
-            Self::Bytes(bytes) => bytes.len(),
-        }
-    }
 }
 
 /// A Produce that is done by another core.
@@ -59,21 +40,6 @@ pub(crate) struct Away<'a> {
     pub(crate) terms: Terms,
     pub(crate) batches: &'a [u8],
     pub(crate) acks: ConnAcks,
-}
-
-/// A Fetch wherever its partition is.
-#[derive(Debug)]
-pub(crate) struct FetchFrom<'a> {
-    pub(crate) frame: FrameId,
-    pub(crate) topic: &'a TopicName,
-    pub(crate) id: TopicId,
-    pub(crate) partition: PartitionId,
-    pub(crate) from: Offset,
-    pub(crate) bytes_max: usize,
-    pub(crate) bytes_min: u64,
-    /// For a replica, also below the log start.
-    pub(crate) is_replica: bool,
-    pub(crate) wait: Duration,
 }
 
 /// Where the partition that a request names is served.
@@ -122,37 +88,6 @@ pub(crate) fn produce_away(core: &Core, away: Away<'_>) -> Result<u64, Failure> 
         .produce(what, terms.frame, (acks, key, run));
     count_hop(core, (Some(terms.frame), to), &sent);
     sent
-}
-
-/// Who fetches: what a connection has room and patience for.
-#[derive(Clone, Copy)]
-pub(crate) struct Asker<'a> {
-    /// Bytes of batches that may be read for the client before it takes them.
-    pub(crate) room: &'a Semaphore,
-    pub(crate) patience: &'a Patience,
-}
-
-/// Fetches, waiting for data if there is none.
-///
-/// # Errors
-/// What the client is told.
-pub(crate) async fn fetch(
-    core: &Rc<Core>,
-    asker: Asker<'_>,
-    request: &FetchFrom<'_>,
-) -> Result<(fetch::Answer, Batches, Room), Failure> {
-    let deadline = rt::now() + request.wait;
-    match request.route(core)? {
-        Route::Here(key) => fetch_here(core, asker, key, request, deadline).await,
-        Route::Core(owner, key) => fetch_away(core, asker, (owner, key), request, deadline).await,
-    }
-}
-
-impl FetchFrom<'_> {
-    /// Where the partition is served now: after a wait its topic may be gone or another.
-    fn route(&self, core: &Core) -> Result<Route, Failure> {
-        route(core, self.topic, self.id, self.partition)
-    }
 }
 
 /// Has a core do something, for a `frame` unless the node wants it, and tell what came of it.
@@ -227,136 +162,12 @@ pub(crate) async fn apply_at(core: &Rc<Core>, at: CoreId, change: Change) {
     }
 }
 
-/// Fetches once on this core, for a `frame` unless the node wants it.
-pub(super) async fn fetched_here(
-    core: &Rc<Core>,
-    (key, from): (PartitionKey, Offset),
-    hunger: Hunger,
-    frame: Option<FrameId>,
-) -> Result<Fetched, Failure> {
-    if let Some(frame) = frame {
-        frame.passes(core.id, format_args!("reads {key} from {from}"));
-    }
-    core.fetch(key, from, hunger).await
-}
-
-async fn fetch_here(
-    core: &Rc<Core>,
-    asker: Asker<'_>,
-    key: PartitionKey,
-    request: &FetchFrom<'_>,
-    deadline: Instant,
-) -> Result<(fetch::Answer, Batches, Room), Failure> {
-    loop {
-        let mut room = Room::take(core, asker.room).await?;
-        let wait = deadline.saturating_duration_since(rt::now());
-        let is_over = core.is_stopping.get() || asker.patience.is_over();
-        let may_park = !wait.is_zero() && !is_over;
-        let hunger = Hunger {
-            bytes_max: request.bytes_max,
-            bytes_min: request.bytes_min,
-            is_replica: request.is_replica,
-            may_park,
-        };
-        match fetched_here(core, (key, request.from), hunger, Some(request.frame)).await? {
-            Fetched::Batches {
-                answer,
-                pieces,
-                bytes,
-            } => {
-                room.shrink_to(bytes);
-                return Ok((answer, Batches::Pieces(pieces), room));
-            }
-            Fetched::Nothing {
-                answer,
-                parked: None,
-            } => {
-                room.shrink_to(0);
-                return Ok((answer, none(), room));
-            }
-            Fetched::Nothing {
-                parked: Some(parked),
-                ..
-            } => {
-                drop(room);
-                let given_up = core.stopping().or(asker.patience.over());
-                rt::timeout(wait, parked.woken().or(given_up)).await;
-                request.route(core)?;
-            }
-        }
-    }
-}
-
-async fn fetch_away(
-    core: &Rc<Core>,
-    asker: Asker<'_>,
-    (owner, key): (CoreId, PartitionKey),
-    request: &FetchFrom<'_>,
-    deadline: Instant,
-) -> Result<(fetch::Answer, Batches, Room), Failure> {
-    let lane = core.lanes.to(owner);
-    let mut parked_answer = None;
-    loop {
-        let mut room = Room::take(core, asker.room).await?;
-        let mut wait = deadline.saturating_duration_since(rt::now());
-        let is_over = core.is_stopping.get() || asker.patience.is_over();
-        if is_over || !lane.has_room_to_park() {
-            wait = Duration::ZERO;
-        }
-        let &FetchFrom {
-            from,
-            bytes_max,
-            bytes_min,
-            is_replica,
-            ..
-        } = request;
-        let what = What::Fetch {
-            key,
-            from,
-            bytes_max,
-            bytes_min,
-            is_replica,
-            wait,
-        };
-        let call = lane.call(what, Some(request.frame));
-        count_hop(core, (Some(request.frame), owner), &call);
-        let call = match (call, &parked_answer) {
-            (Ok(call), _) => call,
-            // It was parked, woke and finds no credit: data is there, so it tries again.
-            (Err(error), Some(_)) if error.is(ErrorCode::Busy) && !wait.is_zero() => {
-                rt::sleep(WOKEN_PAUSE).await;
-                continue;
-            }
-            (Err(_), Some(answer)) => {
-                room.shrink_to(0);
-                return Ok((fetch::Answer::clone(answer), none(), room));
-            }
-            (Err(error), None) => return Err(error),
-        };
-        match call.answered().await {
-            Answered::Fetched(fetched) => {
-                let (answer, bytes) = fetched?;
-                room.shrink_to(bytes.len());
-                return Ok((answer, Batches::Bytes(bytes), room));
-            }
-            Answered::Parked(answer) => {
-                drop(room);
-                parked_answer = Some(answer);
-                // Given up in whatever way, it is no longer parked over there.
-                let parked = lane.parked(&call);
-                let woken = async {
-                    call.answered().await;
-                };
-                woken.or(core.stopping()).or(asker.patience.over()).await;
-                drop(parked);
-                request.route(core)?;
-            }
-            _ => unreachable!("a fetch was answered as something else"),
-        }
-    }
-}
-
-fn count_hop<T>(core: &Core, (frame, to): (Option<FrameId>, CoreId), sent: &Result<T, Failure>) {
+/// Counts, and tells of, a request that goes to another core.
+pub(super) fn count_hop<T>(
+    core: &Core,
+    (frame, to): (Option<FrameId>, CoreId),
+    sent: &Result<T, Failure>,
+) {
     if let (Some(frame), Ok(_)) = (frame, sent) {
         frame.passes(core.id, format_args!("goes to core {to}"));
     }
@@ -371,10 +182,6 @@ fn count_hop<T>(core: &Core, (frame, to): (Option<FrameId>, CoreId), sent: &Resu
     );
 }
 
-fn none() -> Batches {
-    Batches::Bytes(Vec::new())
-}
-
 /// Which offset a time or a place stands for.
 pub(crate) fn seek_of(at: corelog_protocol::message::list_offsets::At) -> Seek {
     use corelog_protocol::message::list_offsets::At;
@@ -387,6 +194,3 @@ pub(crate) fn seek_of(at: corelog_protocol::message::list_offsets::At) -> Seek {
 
 /// Between two attempts to tell another core of a change while its lane is full.
 const APPLY_PAUSE: Duration = Duration::from_millis(1);
-
-/// Between two attempts of a long poll that woke while the lane is full.
-const WOKEN_PAUSE: Duration = Duration::from_millis(1);

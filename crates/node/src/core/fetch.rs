@@ -1,0 +1,244 @@
+//! What a core gives to readers of its own partitions.
+
+use std::ops::Range;
+use std::rc::Rc;
+
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::fetch;
+use corelog_record::Offset;
+use corelog_storage::log::{self as storage, Piece, ReadError, ReadPlan};
+
+use super::Disk;
+use super::budget::SMALL_BYTES;
+use super::refusal::error_of;
+use super::serve::not_told;
+use super::slots::{PartitionKey, SlotId};
+use super::state::Core;
+use super::tickets::{Ticket, Tickets};
+use crate::failure::Failure;
+use crate::metrics::{add, sub};
+use crate::partition::{Answer, Appetite, Input, Refusal};
+
+/// How much a Fetch takes, and if it may be parked.
+pub(crate) type Hunger = Appetite;
+
+/// What a Fetch found.
+pub(crate) enum Fetched {
+    /// Batches, and what lies around them.
+    Batches {
+        answer: fetch::Answer,
+        pieces: Vec<Piece<Disk>>,
+        bytes: usize,
+    },
+    /// Nothing, and the place where it is parked if it is.
+    Nothing {
+        answer: fetch::Answer,
+        parked: Option<Parked>,
+    },
+}
+
+/// A Fetch that is parked; it no longer is when this is dropped.
+pub(crate) struct Parked {
+    core: Rc<Core>,
+    slot: SlotId,
+    ticket: Ticket,
+}
+
+/// What is to be done for a Fetch.
+enum Planned {
+    Read(SlotId, ReadPlan<Disk>, fetch::Answer),
+    Nothing(Fetched),
+}
+
+impl Core {
+    /// Reads from a partition of this core, or parks the request. Whoever meets damage waits a little
+    /// if it may heal.
+    ///
+    /// # Errors
+    /// What the client is told.
+    pub(crate) async fn fetch(
+        self: &Rc<Self>,
+        key: PartitionKey,
+        from: Offset,
+        hunger: Hunger,
+    ) -> Result<Fetched, Failure> {
+        match self.fetch_once(key, from, hunger).await {
+            Err(mut error) if error.is(ErrorCode::Damaged) => {
+                self.heal(key, error.detail.segment);
+                if self.healed(key).await {
+                    return self.fetch_once(key, from, hunger).await;
+                }
+                error.detail.retry_ms = self.repairs.retry_ms(key);
+                Err(error)
+            }
+            fetched => fetched,
+        }
+    }
+
+    /// As [`fetch`](Core::fetch), but only what lies in memory and is at most [`SMALL_BYTES`]; `None` if it
+    /// is more, or on the disk.
+    ///
+    /// # Errors
+    /// What the client is told.
+    pub(crate) async fn fetch_small(
+        self: &Rc<Self>,
+        key: PartitionKey,
+        from: Offset,
+        hunger: Hunger,
+    ) -> Result<Option<Fetched>, Failure> {
+        let hunger = Hunger {
+            bytes_max: hunger.bytes_max.min(SMALL_BYTES),
+            ..hunger
+        };
+        match self.plan_fetch(key, from, hunger)? {
+            Planned::Read(_, plan, answer) if plan.is_ready() => {
+                let read = plan
+                    .run()
+                    .await
+                    .map_err(|error| error_of(&Refusal::from(error)))?;
+                let fits = read.bytes <= SMALL_BYTES;
+                Ok(fits.then(|| self.batches(read, answer)))
+            }
+            Planned::Read(..) => Ok(None),
+            Planned::Nothing(nothing) => Ok(Some(nothing)),
+        }
+    }
+
+    async fn fetch_once(
+        self: &Rc<Self>,
+        key: PartitionKey,
+        from: Offset,
+        hunger: Hunger,
+    ) -> Result<Fetched, Failure> {
+        let (slot, plan, answer) = match self.plan_fetch(key, from, hunger)? {
+            Planned::Read(slot, plan, answer) => (slot, plan, answer),
+            Planned::Nothing(nothing) => return Ok(nothing),
+        };
+        let read = match plan.is_ready() {
+            true => plan.run().await,
+            false => self.read_disk(slot, (key, from), plan, hunger).await,
+        };
+        let read = read.map_err(|error| {
+            let error = self.unless_missing(slot, error);
+            if let ReadError::Damaged { from, to, .. } = &error {
+                self.met_damage(slot, *from, *to);
+            }
+            error_of(&Refusal::from(error))
+        })?;
+        Ok(self.batches(read, answer))
+    }
+
+    /// What is to be read, if there is something; else the request is parked if it may be.
+    fn plan_fetch(
+        self: &Rc<Self>,
+        key: PartitionKey,
+        from: Offset,
+        hunger: Hunger,
+    ) -> Result<Planned, Failure> {
+        let slot = self.slot_of(key)?;
+        let ticket = self.tickets.issue();
+        let token = if hunger.may_park {
+            ticket.token()
+        } else {
+            Tickets::NOW
+        };
+        let mut told = self.step(
+            slot,
+            Input::Fetch {
+                token,
+                from,
+                appetite: hunger,
+            },
+        );
+        if hunger.may_park {
+            told = ticket.take_told();
+        }
+        let answer = |log_start, high_watermark, segment_base| fetch::Answer {
+            log_start,
+            high_watermark,
+            segment_base,
+            next: from,
+            epochs: vec![],
+            lag_bytes: 0,
+        };
+        match told {
+            Some(Ok(Answer::Read {
+                plan,
+                log_start,
+                high_watermark,
+            })) => {
+                let answer = answer(log_start, high_watermark, from);
+                Ok(Planned::Read(slot, plan, answer))
+            }
+            Some(Ok(Answer::Nothing {
+                log_start,
+                high_watermark,
+                segment_base,
+                is_parked,
+            })) => {
+                let answer = answer(log_start, high_watermark, segment_base);
+                let parked = is_parked.then(|| {
+                    add(&self.counters.parked_fetches, 1);
+                    Parked {
+                        core: Rc::clone(self),
+                        slot,
+                        ticket,
+                    }
+                });
+                Ok(Planned::Nothing(Fetched::Nothing { answer, parked }))
+            }
+            other => Err(not_told(other)),
+        }
+    }
+
+    fn batches(&self, read: storage::Fetched<Disk>, answer: fetch::Answer) -> Fetched {
+        add(&self.counters.fetched_bytes_total, read.bytes as u64);
+        let answer = fetch::Answer {
+            segment_base: read.segment_base,
+            next: read.next,
+            ..answer
+        };
+        Fetched::Batches {
+            answer,
+            pieces: read.pieces,
+            bytes: read.bytes,
+        }
+    }
+
+    /// What a read failed with: a file that is gone although the log still has its segment did not
+    /// expire.
+    fn unless_missing(&self, slot: SlotId, error: ReadError) -> ReadError {
+        let ReadError::Removed { segment } = error else {
+            return error;
+        };
+        let slots = self.slots.borrow();
+        let partition = slots.get(slot).and_then(|found| found.partition());
+        match partition.and_then(|partition| partition.offsets_of(segment)) {
+            Some(Range { start, end }) => ReadError::Damaged {
+                from: start,
+                to: end,
+                segment,
+            },
+            None => error,
+        }
+    }
+}
+
+impl Parked {
+    /// Waits until it is worth to fetch again.
+    pub(crate) async fn woken(&self) {
+        self.ticket.woken().await;
+    }
+}
+
+impl Drop for Parked {
+    fn drop(&mut self) {
+        sub(&self.core.counters.parked_fetches, 1);
+        self.core.step(
+            self.slot,
+            Input::Unpark {
+                token: self.ticket.token(),
+            },
+        );
+    }
+}

@@ -1,0 +1,263 @@
+//! Fetches, wherever the partition is: room for the answer first, then what there is, or a wait.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::fetch;
+use corelog_record::{CoreId, Offset, PartitionId, TopicId, TopicName};
+use corelog_storage::log::Piece;
+use futures_lite::FutureExt;
+
+use super::message::{Answered, What};
+use super::patience::Patience;
+use super::room::Room;
+use super::route::{Route, count_hop, route};
+use crate::core::{Core, Disk, Fetched, Hunger, PartitionKey, SMALL_BYTES};
+use crate::failure::Failure;
+use crate::frame_id::FrameId;
+use crate::rt::{self, Semaphore};
+
+/// Batches that were fetched, here or on another core.
+pub(crate) enum Batches {
+    Pieces(Vec<Piece<Disk>>),
+    Bytes(Vec<u8>),
+}
+
+impl Batches {
+    /// How many bytes they are.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Pieces(pieces) => pieces.iter().map(|piece| piece.len()).sum(),
+            Self::Bytes(bytes) => bytes.len(),
+        }
+    }
+}
+
+/// Who fetches: what a connection has room and patience for.
+#[derive(Clone, Copy)]
+pub(crate) struct Asker<'a> {
+    /// Bytes of batches that may be read for the client before it takes them.
+    pub(crate) room: &'a Semaphore,
+    pub(crate) patience: &'a Patience,
+}
+
+/// A Fetch wherever its partition is.
+#[derive(Debug)]
+pub(crate) struct FetchFrom<'a> {
+    pub(crate) frame: FrameId,
+    pub(crate) topic: &'a TopicName,
+    pub(crate) id: TopicId,
+    pub(crate) partition: PartitionId,
+    pub(crate) from: Offset,
+    pub(crate) bytes_max: usize,
+    pub(crate) bytes_min: u64,
+    /// For a replica, also below the log start.
+    pub(crate) is_replica: bool,
+    pub(crate) wait: Duration,
+}
+
+/// Fetches, waiting for data if there is none.
+///
+/// # Errors
+/// What the client is told.
+pub(crate) async fn fetch(
+    core: &Rc<Core>,
+    asker: Asker<'_>,
+    request: &FetchFrom<'_>,
+) -> Result<(fetch::Answer, Batches, Room), Failure> {
+    let deadline = rt::now() + request.wait;
+    match request.route(core)? {
+        Route::Here(key) => fetch_here(core, asker, key, request, deadline).await,
+        Route::Core(owner, key) => fetch_away(core, asker, (owner, key), request, deadline).await,
+    }
+}
+
+impl FetchFrom<'_> {
+    /// Where the partition is served now: after a wait its topic may be gone or another.
+    pub(super) fn route(&self, core: &Core) -> Result<Route, Failure> {
+        route(core, self.topic, self.id, self.partition)
+    }
+}
+
+/// Fetches once on this core.
+pub(super) async fn fetched_here(
+    core: &Rc<Core>,
+    (key, from): (PartitionKey, Offset),
+    hunger: Hunger,
+    frame: Option<FrameId>,
+) -> Result<Fetched, Failure> {
+    reads(core, (key, from), frame);
+    core.fetch(key, from, hunger).await
+}
+
+/// The same for what is small and lies in memory; `None` for anything else.
+pub(super) async fn fetched_small_here(
+    core: &Rc<Core>,
+    (key, from): (PartitionKey, Offset),
+    hunger: Hunger,
+    frame: Option<FrameId>,
+) -> Result<Option<Fetched>, Failure> {
+    reads(core, (key, from), frame);
+    core.fetch_small(key, from, hunger).await
+}
+
+fn reads(core: &Core, (key, from): (PartitionKey, Offset), frame: Option<FrameId>) {
+    if let Some(frame) = frame {
+        frame.passes(core.id, format_args!("reads {key} from {from}"));
+    }
+}
+
+/// Fetches where others wait for room: what is small and lies in memory goes by them.
+async fn fetched_in_line(
+    core: &Rc<Core>,
+    asker: Asker<'_>,
+    place: (PartitionKey, Offset),
+    hunger: Hunger,
+    frame: Option<FrameId>,
+) -> Result<(Room, Fetched), Failure> {
+    if hunger.bytes_min <= SMALL_BYTES as u64 {
+        let room = Room::small(core, asker.room).await?;
+        if let Some(fetched) = fetched_small_here(core, place, hunger, frame).await? {
+            return Ok((room, fetched));
+        }
+    }
+    let room = Room::take(core, asker.room).await?;
+    let fetched = fetched_here(core, place, hunger, frame).await?;
+    Ok((room, fetched))
+}
+
+async fn fetch_here(
+    core: &Rc<Core>,
+    asker: Asker<'_>,
+    key: PartitionKey,
+    request: &FetchFrom<'_>,
+    deadline: Instant,
+) -> Result<(fetch::Answer, Batches, Room), Failure> {
+    loop {
+        let room = Room::at_once(core, asker.room);
+        let wait = deadline.saturating_duration_since(rt::now());
+        let is_over = core.is_stopping.get() || asker.patience.is_over();
+        let may_park = !wait.is_zero() && !is_over;
+        let hunger = Hunger {
+            bytes_max: request.bytes_max,
+            bytes_min: request.bytes_min,
+            is_replica: request.is_replica,
+            may_park,
+        };
+        let (place, frame) = ((key, request.from), Some(request.frame));
+        let (mut room, fetched) = match room {
+            Some(room) => (room, fetched_here(core, place, hunger, frame).await?),
+            None => fetched_in_line(core, asker, place, hunger, frame).await?,
+        };
+        match fetched {
+            Fetched::Batches {
+                answer,
+                pieces,
+                bytes,
+            } => {
+                room.shrink_to(bytes);
+                return Ok((answer, Batches::Pieces(pieces), room));
+            }
+            Fetched::Nothing {
+                answer,
+                parked: None,
+            } => {
+                room.shrink_to(0);
+                return Ok((answer, none(), room));
+            }
+            Fetched::Nothing {
+                parked: Some(parked),
+                ..
+            } => {
+                drop(room);
+                let given_up = core.stopping().or(asker.patience.over());
+                rt::timeout(wait, parked.woken().or(given_up)).await;
+                request.route(core)?;
+            }
+        }
+    }
+}
+
+async fn fetch_away(
+    core: &Rc<Core>,
+    asker: Asker<'_>,
+    (owner, key): (CoreId, PartitionKey),
+    request: &FetchFrom<'_>,
+    deadline: Instant,
+) -> Result<(fetch::Answer, Batches, Room), Failure> {
+    let lane = core.lanes.to(owner);
+    let mut parked_answer = None;
+    let mut is_small = request.bytes_min <= SMALL_BYTES as u64;
+    loop {
+        let (mut room, only_small) = match Room::at_once(core, asker.room) {
+            Some(room) => (room, false),
+            None if is_small => (Room::small(core, asker.room).await?, true),
+            None => (Room::take(core, asker.room).await?, false),
+        };
+        let mut wait = deadline.saturating_duration_since(rt::now());
+        let is_over = core.is_stopping.get() || asker.patience.is_over();
+        if is_over || !lane.has_room_to_park() {
+            wait = Duration::ZERO;
+        }
+        let &FetchFrom {
+            from,
+            bytes_max,
+            bytes_min,
+            is_replica,
+            ..
+        } = request;
+        let what = What::Fetch {
+            key,
+            from,
+            bytes_max,
+            bytes_min,
+            is_replica,
+            only_small,
+            wait,
+        };
+        let call = lane.call(what, Some(request.frame));
+        count_hop(core, (Some(request.frame), owner), &call);
+        let call = match (call, &parked_answer) {
+            (Ok(call), _) => call,
+            // It was parked, woke and finds no credit: data is there, so it tries again.
+            (Err(error), Some(_)) if error.is(ErrorCode::Busy) && !wait.is_zero() => {
+                rt::sleep(WOKEN_PAUSE).await;
+                continue;
+            }
+            (Err(_), Some(answer)) => {
+                room.shrink_to(0);
+                return Ok((fetch::Answer::clone(answer), none(), room));
+            }
+            (Err(error), None) => return Err(error),
+        };
+        match call.answered().await {
+            Answered::Fetched(fetched) => {
+                let (answer, bytes) = fetched?;
+                room.shrink_to(bytes.len());
+                return Ok((answer, Batches::Bytes(bytes), room));
+            }
+            Answered::TooLarge => is_small = false,
+            Answered::Parked(answer) => {
+                drop(room);
+                parked_answer = Some(answer);
+                // Given up in whatever way, it is no longer parked over there.
+                let parked = lane.parked(&call);
+                let woken = async {
+                    call.answered().await;
+                };
+                woken.or(core.stopping()).or(asker.patience.over()).await;
+                drop(parked);
+                request.route(core)?;
+            }
+            _ => unreachable!("a fetch was answered as something else"),
+        }
+    }
+}
+
+fn none() -> Batches {
+    Batches::Bytes(Vec::new())
+}
+
+/// Between two attempts of a long poll that woke while the lane is full.
+const WOKEN_PAUSE: Duration = Duration::from_millis(1);
