@@ -10,6 +10,8 @@ use corelog_storage::log::lineage::Common;
 use super::bench::Bench;
 use super::{Answer, Appetite, Input, Policy, Refusal, Seek, Token};
 
+mod full;
+
 fn offset(n: u64) -> Offset {
     Offset::ZERO.plus(n)
 }
@@ -513,75 +515,6 @@ fn a_chore_that_fences_leaves_the_flush_on_the_disk_outstanding() {
     bench.faults().release_all();
     bench.settle();
     assert!(!bench.partition.has_outstanding());
-}
-
-/// It waits for a chore that holds what it needs; the chore finds no space.
-#[test]
-fn a_group_held_by_a_chore_that_finds_no_space_is_told_or_goes_out() {
-    let mut bench = Bench::new(1);
-    durable(&mut bench, b"a");
-    bench.settle();
-    bench.faults().hold(Operation::Allocate, When::Before);
-    for _ in 0..60 {
-        durable(&mut bench, &[5; 900]);
-        bench.commit();
-        bench.poll();
-        bench.poll();
-    }
-    let end = bench.partition.status().log_end;
-    bench.faults().set_full(true);
-    bench.faults().release_all();
-    for _ in 0..40 {
-        bench.settle();
-        bench.now = bench.now.saturating_add_millis(1_000);
-        bench.step(Input::Tick);
-    }
-    assert!(
-        bench.full_count > 0 || bench.durable == end,
-        "the producer waits for ever"
-    );
-}
-
-/// Each tick asks for space again, and finds none: retention once never had its turn.
-#[test]
-fn what_is_to_expire_goes_although_a_full_disk_is_asked_for_space_at_every_turn() {
-    let mut bench = Bench::new(1);
-    for _ in 0..40 {
-        durable(&mut bench, &[5; 4_000]);
-        bench.settle();
-    }
-    bench.faults().set_full(true);
-    let batches = corelog_storage::testing::batch(&[&[5; 4_000]], bench.now);
-    while !bench.partition.status().is_full {
-        let token = bench.token();
-        bench.step(Input::Produce {
-            token,
-            batches: &batches,
-            level: Some(Level::Durable),
-        });
-        bench.settle();
-    }
-    let before = bench.partition.status().segment_count;
-    let policy = Policy {
-        retention_bytes: Some(1),
-        ..Policy::default()
-    };
-    bench.now = bench.now.saturating_add_millis(1_000);
-    bench.step(Input::Tick);
-    bench.step(Input::Policy {
-        policy,
-        options: Options::default(),
-    });
-    for _ in 0..40 {
-        bench.settle();
-        bench.now = bench.now.saturating_add_millis(1_000);
-        bench.step(Input::Tick);
-    }
-    let after = bench.partition.status().segment_count;
-    assert!(
-        after < before.min(4),
-        "{after} segments of {before} are left"
-    );
 }
 
 /// The node once aborted where a log was cut and its waiters were told of more than it had left.
