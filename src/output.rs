@@ -1,6 +1,8 @@
 //! Where data goes: stdout, as a table for people or JSON for programs. Everything else a command
 //! says goes to stderr ([`crate::exit::say`]).
 
+mod fit;
+
 use std::io::{self, BufWriter, StdoutLock, Write};
 
 use clap::ValueEnum;
@@ -24,6 +26,8 @@ pub(crate) struct ClosedPipe;
 /// Buffered stdout whose closed pipe is a [`ClosedPipe`].
 pub(crate) struct Out {
     stdout: BufWriter<StdoutLock<'static>>,
+    /// Columns of the terminal that stdout is, if it is one.
+    width: Option<usize>,
 }
 
 impl Out {
@@ -32,6 +36,7 @@ impl Out {
         const BUFFER_BYTES: usize = 256 << 10;
         Self {
             stdout: BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock()),
+            width: terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| width.0.into()),
         }
     }
 
@@ -52,32 +57,37 @@ impl Out {
         self.line(&text)
     }
 
-    /// Writes columns under `headers`, if there are any, without borders: `awk` can read them too.
+    /// Writes columns under `headers`, if there are any, without borders: `awk` can read them too. A
+    /// terminal that is too narrow gets the last column in several lines, or the last columns below.
     pub(crate) fn table(
         &mut self,
         headers: &[&str],
         rows: impl IntoIterator<Item = Vec<String>>,
     ) -> anyhow::Result<()> {
         let head = headers.iter().map(|header| (*header).to_owned()).collect();
-        let lines: Vec<Vec<String>> = [head].into_iter().chain(rows).collect();
-        let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
-        let cell =
-            |line: &[String], column: usize| line.get(column).map_or(0, |c| c.chars().count());
-        let width = |column| {
-            lines
-                .iter()
-                .map(|line| cell(line, column))
-                .max()
-                .unwrap_or(0)
+        let rows: Vec<Vec<String>> = [head].into_iter().chain(rows).collect();
+        let tables = match self.width {
+            Some(width) => fit::fit(rows, width),
+            None => vec![rows],
         };
-        let widths: Vec<usize> = (0..columns).map(width).collect();
-        for line in lines.iter().filter(|line| !line.is_empty()) {
-            let cells = line
+        for (number, rows) in tables.iter().enumerate() {
+            if number > 0 {
+                self.line("")?;
+            }
+            self.aligned(rows)?;
+        }
+        Ok(())
+    }
+
+    fn aligned(&mut self, rows: &[Vec<String>]) -> anyhow::Result<()> {
+        let widths = fit::widths(rows);
+        for row in rows.iter().filter(|row| !row.is_empty()) {
+            let cells = row
                 .iter()
                 .zip(&widths)
                 .map(|(cell, width)| format!("{cell:width$}"));
             let cells: Vec<String> = cells.collect();
-            self.line(cells.join("  ").trim_end())?;
+            self.line(cells.join(fit::GAP).trim_end())?;
         }
         Ok(())
     }

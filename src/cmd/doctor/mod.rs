@@ -59,14 +59,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut out = Out::new();
     match args.output {
         output::Format::Table => {
-            let row = |check: &Check| {
-                let mend = check.mend.clone().unwrap_or_default();
+            let rows = |check: &Check| {
                 let verdict = check.verdict.as_str().to_owned();
-                vec![check.name.to_owned(), verdict, check.found.clone(), mend]
+                let found = [check.name.to_owned(), verdict, check.found.clone()];
+                let mend = check.mend.as_ref().map(|mend| format!("-> {mend}"));
+                let mend = mend.map(|mend| vec![String::new(), String::new(), mend]);
+                [found.to_vec()].into_iter().chain(mend)
             };
             out.table(
-                &["CHECK", "VERDICT", "FOUND", "WHAT MENDS IT"],
-                checks.iter().map(row),
+                &["CHECK", "VERDICT", "FOUND -> WHAT MENDS IT"],
+                checks.iter().flat_map(rows),
             )?;
         }
         output::Format::Json => checks.iter().try_for_each(|check| out.json(check))?,

@@ -86,7 +86,7 @@ pub(super) fn options(mount: Option<&Mount>, cache: WriteCache) -> Check {
     });
     let complaints: Vec<_> = complaints.collect();
     let Some(verdict) = complaints.iter().map(|(verdict, ..)| *verdict).max() else {
-        let (point, options) = (mount.point.display(), mount.options.join(","));
+        let (point, options) = (mount.point.display(), mount.options.join(", "));
         return Check::good(NAME, format!("{options} at {point}, from {}", mount.source));
     };
     let found: Vec<_> = complaints.iter().map(|(_, found, _)| &**found).collect();

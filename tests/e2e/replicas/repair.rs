@@ -1,19 +1,21 @@
 //! `corelog repair TOPIC`: damage mended by another server's bytes.
 
-use super::{Pair, consume, lines, produce};
+use super::{Pair, consume};
 use crate::kept::damage::flip;
-use crate::kept::records::stores;
+use crate::kept::records::{produce, stores};
 use crate::support::corelog::Corelog;
 use crate::support::server::Server;
+use crate::support::wire::Wire;
 
 #[test]
 fn a_damaged_segment_is_replaced_by_another_server_s() {
     let pair = Pair::start();
     let here = pair.at_source();
-    here.run(["topic", "create", "t", "--segment-bytes", "1MiB"])
-        .done();
-    let all = lines("line", 4 << 20);
-    produce(&here, "0", &all);
+    // Batches of 20 kB, so that no segment is much shorter than 1 MiB.
+    let mut wire = Wire::open(pair.source.ready.listen).unwrap();
+    let topic = wire.topic("t", 1, 1 << 20);
+    produce(&mut wire, &topic, 0, 0, 200);
+    let all = consume(&here, "0");
     pair.clone(&[]);
     let Pair {
         source,

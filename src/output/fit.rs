@@ -1,0 +1,142 @@
+//! Tables that are wider than a terminal.
+
+/// Between two columns.
+pub(super) const GAP: &str = "  ";
+
+/// A last column that is narrower than this is not worth reading in several lines.
+const LAST_MIN: usize = 32;
+
+/// How wide each column is.
+pub(super) fn widths(rows: &[Vec<String>]) -> Vec<usize> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let cell = |row: &Vec<String>, column: usize| row.get(column).map_or(0, |c| c.chars().count());
+    let width = |column| rows.iter().map(|row| cell(row, column)).max().unwrap_or(0);
+    (0..columns).map(width).collect()
+}
+
+/// The rows, as one table or several below each other, no wider than `room` if that can be had.
+pub(super) fn fit(rows: Vec<Vec<String>>, room: usize) -> Vec<Vec<Vec<String>>> {
+    let widths = widths(&rows);
+    let up_to = |end: usize| {
+        widths[..end]
+            .iter()
+            .map(|width| width + GAP.len())
+            .sum::<usize>()
+    };
+    let Some(last) = widths.len().checked_sub(1) else {
+        return vec![rows];
+    };
+    if up_to(last) + widths[last] <= room {
+        return vec![rows];
+    }
+    if LAST_MIN < widths[last] && up_to(last) + LAST_MIN <= room {
+        return vec![wrapped(&rows, last, room - up_to(last))];
+    }
+    let groups = groups(&widths, room);
+    let of_group = |columns: &Vec<usize>| {
+        let cells = |row: &Vec<String>| {
+            let cell = |column: &usize| row.get(*column).cloned().unwrap_or_default();
+            columns.iter().map(cell).collect()
+        };
+        rows.iter().map(cells).collect()
+    };
+    groups.iter().map(of_group).collect()
+}
+
+/// The rows with the column `last` in lines of at most `width`, each below the other.
+fn wrapped(rows: &[Vec<String>], last: usize, width: usize) -> Vec<Vec<String>> {
+    let mut wrapped = Vec::new();
+    for row in rows {
+        let Some(text) = row.get(last) else {
+            wrapped.push(row.clone());
+            continue;
+        };
+        let mut start = row[..last].to_vec();
+        for line in lines(text, width) {
+            wrapped.push([&start[..], &[line]].concat());
+            start.fill(String::new());
+        }
+    }
+    wrapped
+}
+
+/// The text in lines of at most `width` characters, but for words that are longer.
+fn lines(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last_mut().filter(|line| {
+            line.is_empty() || line.chars().count() + 1 + word.chars().count() <= width
+        });
+        match line {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            None => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// Which columns go together: each group begins with the first, which names the row.
+fn groups(widths: &[usize], room: usize) -> Vec<Vec<usize>> {
+    let mut groups = vec![vec![0]];
+    let mut used = widths[0];
+    for (column, width) in widths.iter().enumerate().skip(1) {
+        let wider = used + GAP.len() + width;
+        match groups.last_mut() {
+            Some(group) if wider <= room || group.len() == 1 => {
+                group.push(column);
+                used = wider;
+            }
+            _ => {
+                groups.push(vec![0, column]);
+                used = widths[0] + GAP.len() + width;
+            }
+        }
+    }
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(of: &[&[&str]]) -> Vec<Vec<String>> {
+        let row = |row: &&[&str]| row.iter().map(|cell| (*cell).to_owned()).collect();
+        of.iter().map(row).collect()
+    }
+
+    #[test]
+    fn what_fits_stays_one_table() {
+        let table = rows(&[&["A", "B"], &["1", "22"]]);
+        assert_eq!(fit(table.clone(), 5), vec![table]);
+        assert_eq!(fit(rows(&[&[]]), 5), vec![rows(&[&[]])]);
+    }
+
+    #[test]
+    fn columns_that_do_not_fit_go_below_beside_the_first() {
+        let table = rows(&[&["PART", "END", "STATE"], &["0", "1000", "ok"], &["1"]]);
+        let below = [
+            rows(&[&["PART", "END"], &["0", "1000"], &["1", ""]]),
+            rows(&[&["PART", "STATE"], &["0", "ok"], &["1", ""]]),
+        ];
+        assert_eq!(fit(table.clone(), 12), below);
+        // However narrow it is.
+        assert_eq!(fit(table, 1), below);
+    }
+
+    #[test]
+    fn a_long_last_column_is_broken_between_words() {
+        let text = "a sentence that is longer than there is room for it";
+        let table = rows(&[&["NAME", "FOUND"], &["disk", text], &["clock", "good"]]);
+        let broken = [rows(&[
+            &["NAME", "FOUND"],
+            &["disk", "a sentence that is longer than"],
+            &["", "there is room for it"],
+            &["clock", "good"],
+        ])];
+        assert_eq!(fit(table, 39), broken);
+    }
+}
