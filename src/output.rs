@@ -65,7 +65,8 @@ impl Out {
         rows: impl IntoIterator<Item = Vec<String>>,
     ) -> anyhow::Result<()> {
         let head = headers.iter().map(|header| (*header).to_owned()).collect();
-        let rows: Vec<Vec<String>> = [head].into_iter().chain(rows).collect();
+        let rows = [head].into_iter().chain(rows);
+        let rows: Vec<Vec<String>> = rows.filter(|row| !row.is_empty()).collect();
         let tables = match self.width {
             Some(width) => fit::fit(rows, width),
             None => vec![rows],
@@ -81,7 +82,7 @@ impl Out {
 
     fn aligned(&mut self, rows: &[Vec<String>]) -> anyhow::Result<()> {
         let widths = fit::widths(rows);
-        for row in rows.iter().filter(|row| !row.is_empty()) {
+        for row in rows {
             let cells = row
                 .iter()
                 .zip(&widths)

@@ -1,5 +1,7 @@
 //! Tables that are wider than a terminal.
 
+use std::collections::HashSet;
+
 /// Between two columns.
 pub(super) const GAP: &str = "  ";
 
@@ -32,7 +34,7 @@ pub(super) fn fit(rows: Vec<Vec<String>>, room: usize) -> Vec<Vec<Vec<String>>> 
     if LAST_MIN < widths[last] && up_to(last) + LAST_MIN <= room {
         return vec![wrapped(&rows, last, room - up_to(last))];
     }
-    let groups = groups(&widths, room);
+    let groups = groups(&widths, names(&rows), room);
     let of_group = |columns: &Vec<usize>| {
         let cells = |row: &Vec<String>| {
             let cell = |column: &usize| row.get(*column).cloned().unwrap_or_default();
@@ -79,20 +81,35 @@ fn lines(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// Which columns go together: each group begins with the first, which names the row.
-fn groups(widths: &[usize], room: usize) -> Vec<Vec<usize>> {
-    let mut groups = vec![vec![0]];
-    let mut used = widths[0];
-    for (column, width) in widths.iter().enumerate().skip(1) {
+/// How many of the first columns it takes to tell the rows apart; one, if all of them do not.
+fn names(rows: &[Vec<String>]) -> usize {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let is_enough = |count: &usize| {
+        let names: HashSet<_> = rows
+            .iter()
+            .map(|row| &row[..row.len().min(*count)])
+            .collect();
+        names.len() == rows.len()
+    };
+    (1..columns).find(is_enough).unwrap_or(1)
+}
+
+/// Which columns go together: each group begins with the first `names`, which name the row.
+fn groups(widths: &[usize], names: usize, room: usize) -> Vec<Vec<usize>> {
+    let first: Vec<usize> = (0..names).collect();
+    let named: usize = widths[..names].iter().sum::<usize>() + GAP.len() * (names - 1);
+    let mut groups = vec![first.clone()];
+    let mut used = named;
+    for (column, width) in widths.iter().enumerate().skip(names) {
         let wider = used + GAP.len() + width;
         match groups.last_mut() {
-            Some(group) if wider <= room || group.len() == 1 => {
+            Some(group) if wider <= room || group.len() == names => {
                 group.push(column);
                 used = wider;
             }
             _ => {
-                groups.push(vec![0, column]);
-                used = widths[0] + GAP.len() + width;
+                groups.push([&first[..], &[column]].concat());
+                used = named + GAP.len() + width;
             }
         }
     }
@@ -125,6 +142,20 @@ mod tests {
         assert_eq!(fit(table.clone(), 12), below);
         // However narrow it is.
         assert_eq!(fit(table, 1), below);
+    }
+
+    #[test]
+    fn rows_of_one_topic_are_named_by_their_partition_too() {
+        let table = rows(&[
+            &["T", "P", "END", "STATE"],
+            &["t", "0", "1000", "ok"],
+            &["t", "1"],
+        ]);
+        let below = [
+            rows(&[&["T", "P", "END"], &["t", "0", "1000"], &["t", "1", ""]]),
+            rows(&[&["T", "P", "STATE"], &["t", "0", "ok"], &["t", "1", ""]]),
+        ];
+        assert_eq!(fit(table, 12), below);
     }
 
     #[test]

@@ -38,6 +38,22 @@ fn a_server_says_where_it_listens_and_stops_on_sigterm_and_sigint() {
     }
 }
 
+/// Which only a binary shows that was linked as it is meant to be.
+#[test]
+fn completions_do_not_interrupt_a_core() {
+    let folder = Folder::new();
+    let start = Start::on(&folder.path().join("data")).cores(2);
+    let log = ["--log", "info,corelog_node::rt::executor=debug"];
+    let server = log.into_iter().fold(start, Start::arg).start();
+    let log = server.stop().log;
+    let told = log
+        .lines()
+        .filter(|line| line.contains("completions do not interrupt"));
+    let rings: Vec<_> = told.collect();
+    assert_eq!(rings.len(), 2, "{log}");
+    assert!(!rings.iter().any(|line| line.contains("rings=0")), "{log}");
+}
+
 #[test]
 fn a_start_takes_less_than_a_second() {
     let folder = Folder::new();

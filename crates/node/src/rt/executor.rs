@@ -9,6 +9,7 @@ use std::time::Duration;
 use glommio::{GlommioError, LocalExecutorBuilder, Placement, PoolPlacement};
 
 use super::{blocking, guard, long, pacemaker, task, vitals, vitals::Vitals};
+use crate::sys::cooperative;
 use crate::sys::nudge::Nudge;
 use crate::sys::probe::processors;
 
@@ -140,6 +141,7 @@ where
         .copied();
     let vitals = Arc::new(Vitals::new(&config.name));
     let is_guarded = config.is_guarded;
+    let is_spinning = !config.spin.is_zero();
     let builder = builder(config, processor.unwrap_or(0));
     let (started, start) = flume::bounded::<()>(1);
     let thread = thread::Builder::new().name(config.name.clone()).spawn({
@@ -149,7 +151,10 @@ where
                 vitals.admit_nudges(Nudge::of_this_thread()?);
                 pacemaker::register(&vitals);
             }
+            // Who spins looks at the rings without a way through the kernel.
+            cooperative::ask(!is_spinning);
             let executor = builder.make().map_err(io_error)?;
+            tracing::debug!(rings = cooperative::rings(), "completions do not interrupt");
             Ok(executor.run(async move {
                 vitals::install(vitals);
                 task::install_background();

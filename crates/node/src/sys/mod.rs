@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! bulk    sending a file over a socket inside the kernel
+//! cooperative  rings that do not interrupt their core
 //! error   why a node cannot start here, one sentence each that says what to do
 //! fd      descriptors handed between the standard library and the runtime
 //! lock    the node's file and its exclusive lock
@@ -17,6 +18,7 @@
 //! for before the first core starts, or for the pool of directory threads.
 
 pub(crate) mod bulk;
+pub(crate) mod cooperative;
 pub(crate) mod fd;
 pub(crate) mod pages;
 
