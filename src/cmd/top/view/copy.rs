@@ -132,6 +132,7 @@ impl Copy {
 
 impl Row for Copy {
     const SORT: &'static str = "LAG";
+    const NONE: &'static str = "nothing is copied to or from here; `corelog clone` begins a copy";
     const COLUMNS: &'static [Column<Self>] = &[
         Column::name("TOPIC", (12, 0), |copy| Value::Text(&copy.topic)),
         Column::<Self>::figure("PART", (4, 0), |copy| Value::Exact(copy.partition)).ascending(),
