@@ -137,7 +137,10 @@ pub(super) fn holdings(picture: &Picture) -> Vec<Told> {
 
 fn draw_away(canvas: &mut Canvas<'_>, line: Rect, away: &Away) {
     let since = clock::time_of_day(away.since);
-    let text = format!("unreachable since {since} ({}s): {}", away.for_s, away.why);
+    let text = format!(
+        "unreachable since {since} ({}s): {}",
+        away.for_s, away.cause
+    );
     canvas.put(
         (line.x, line.y),
         line.width,

@@ -245,7 +245,7 @@ fn details_help_and_a_node_that_is_away_are_drawn_as_their_pictures_show() {
     let then: Timestamp = "2026-01-01T12:00:31Z".parse().unwrap();
     watch.see(Err(anyhow::anyhow!("connection refused")), then);
     watch.see(
-        Err(anyhow::anyhow!("no answer")),
+        Err(anyhow::anyhow!("no answer").context("cannot ask http://log1:7399/v1/node")),
         then + Duration::from_secs(9),
     );
     let (away, _) = drawn(&watch, &mut state(View::Cores), SMALL);

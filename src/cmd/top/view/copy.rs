@@ -186,7 +186,7 @@ impl Row for Copy {
                 Value::Count(self.lag_records.map(number)).text(0),
             ),
             fact("bytes behind", bytes(self.lag_bytes)),
-            fact("not level since", millis(self.lag_ms)),
+            fact("behind for", millis(self.lag_ms)),
             fact("heard ago", millis(self.heard_ms)),
             fact("sealed bytes here", bytes(self.bytes_done)),
             fact("of", bytes(self.bytes_total)),

@@ -193,7 +193,7 @@ impl Partition {
                 "bytes behind",
                 Value::Bytes(told.lag_bytes.map(number)).text(0),
             ),
-            fact("not level since", millis(told.lag_ms)),
+            fact("behind for", millis(told.lag_ms)),
             fact("source silent for", millis(told.source_silent_ms)),
         ]
     }
