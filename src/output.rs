@@ -1,7 +1,7 @@
 //! Where data goes: stdout, as a table for people or JSON for programs. Everything else a command
 //! says goes to stderr ([`crate::exit::say`]).
 
-mod fit;
+pub(crate) mod fit;
 
 use std::io::{self, BufWriter, StdoutLock, Write};
 

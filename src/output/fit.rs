@@ -1,4 +1,4 @@
-//! Tables that are wider than a terminal.
+//! Tables and text that are wider than a terminal.
 
 use std::collections::HashSet;
 
@@ -63,7 +63,7 @@ fn wrapped(rows: &[Vec<String>], last: usize, width: usize) -> Vec<Vec<String>> 
 }
 
 /// The text in lines of at most `width` characters, but for words that are longer.
-fn lines(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn lines(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         let line = lines.last_mut().filter(|line| {

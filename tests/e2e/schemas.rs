@@ -140,6 +140,7 @@ fn snapshots(schemas: &Schemas, server: &Server, dir: &Path) {
 
 fn replicas(schemas: &Schemas, here: &Server, there: &Server) {
     let (source, other) = (here.address(), there.address());
+    let admins = [here, there].map(|server| server.ready.admin.to_string());
     let [here, there] = [here, there].map(Corelog::to);
     let check =
         |corelog: &Corelog, command: &str, args: &[&str]| schemas.check(corelog, command, args);
@@ -161,6 +162,22 @@ fn replicas(schemas: &Schemas, here: &Server, there: &Server) {
         let told = &check(&here, "topic describe", &["t"])[0];
         !told["partitions"][0]["followers"][0].is_null()
     });
+    let again = ["again", "--from", &source, "--limit-rate", "64KiB"];
+    let mut copying = there.command(["clone"].into_iter().chain(again));
+    let mut copying = copying.spawn().unwrap();
+    for (admin, of_each) in admins.iter().zip([&["to"][..], &["from", "from"]]) {
+        until("top shows what is copied", || {
+            let top = ["--admin", admin, "--once", "--interval", "100ms"];
+            let told = &check(&there, "top", &top)[0]["clones"];
+            let rows = told.as_array().unwrap();
+            let ways: Vec<_> = rows.iter().map(|one| &one["way"]).collect();
+            // Which share is here is known of what is copied as files.
+            let is_copying = |row: &Value| row["done"].is_number();
+            ways == of_each && (ways.len() == 1 || rows.iter().any(is_copying))
+        });
+    }
+    copying.kill().unwrap();
+    copying.wait().unwrap();
     check(
         &here,
         "offsets",

@@ -57,6 +57,7 @@ impl Canvas<'_> {
 
     /// Writes figures in one line, those that fit.
     pub(super) fn put_told(&mut self, line: Rect, figures: &[Told]) {
+        const GAP: u16 = 2;
         let mut x = line.x;
         for figure in figures {
             let width = Span::raw(figure.name).width() + 1 + Span::raw(&figure.told).width();
@@ -64,7 +65,7 @@ impl Canvas<'_> {
                 continue;
             }
             x = self.put((x, line.y), line.width, figure.name, Tone::Dim) + 1;
-            x = self.put((x, line.y), line.width, &figure.told, figure.tone) + 3;
+            x = self.put((x, line.y), line.width, &figure.told, figure.tone) + GAP;
         }
     }
 

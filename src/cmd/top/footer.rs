@@ -5,28 +5,30 @@ use ratatui::layout::Rect;
 use super::canvas::Canvas;
 use super::state::{Mode, State};
 use super::theme::Tone;
-use super::view::Scope;
 
-/// How many rows are shown, of how many.
+/// How much is shown, of how much.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Counts {
-    pub(super) shown: usize,
-    pub(super) all: usize,
+pub(super) enum Shown {
+    /// So many rows, wherever they are scrolled to.
+    Rows { shown: usize, all: usize },
+    /// The lines of details from one to before another.
+    Lines { from: usize, to: usize, all: usize },
 }
 
 /// Draws it.
-pub(super) fn draw(canvas: &mut Canvas<'_>, line: Rect, (state, counts): (&State, Counts)) {
+pub(super) fn draw(canvas: &mut Canvas<'_>, line: Rect, (state, shown): (&State, Shown)) {
     if state.mode == Mode::Filter {
         let x = canvas.put((line.x, line.y), line.width, "filter /", Tone::Strong);
         let filter = format!("{}_", state.sheet().filter);
         let rest = line.right().saturating_sub(x);
         let x = canvas.put((x, line.y), rest, &filter, Tone::Strong);
         let rest = line.right().saturating_sub(x + 3);
-        let hint = format!("{}   enter keeps, esc clears", of(counts));
+        let hint = format!("{}   enter keeps, esc clears", of(shown));
         canvas.put((x + 3, line.y), rest, &hint, Tone::Dim);
         return;
     }
     let keys = match state.mode {
+        Mode::Help => "any key goes back  q quit",
         Mode::Details(_) => "esc back  ? help  q quit",
         _ => "enter opens  / filter  s sort  ? help  q quit",
     };
@@ -34,30 +36,33 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, line: Rect, (state, counts): (&State
     let room = line
         .width
         .saturating_sub(u16::try_from(keys.len()).unwrap_or(u16::MAX) + 2);
-    canvas.put((line.x, line.y), room, &shown(state, counts), Tone::Strong);
+    canvas.put((line.x, line.y), room, &told(state, shown), Tone::Strong);
 }
 
-fn shown(state: &State, counts: Counts) -> String {
-    let mut shown = of(counts);
+fn told(state: &State, shown: Shown) -> String {
+    let mut told = of(shown);
+    if let Shown::Lines { .. } = shown {
+        return told;
+    }
     if let Some((scope, _)) = &state.scope {
-        shown += &match scope {
-            Scope::Core(core) => format!(", core {core}"),
-            Scope::Topic(topic) => format!(", topic {topic}"),
-        };
+        told += &format!(", {scope}");
     }
     let sheet = state.sheet();
     if !sheet.filter.is_empty() {
-        shown += &format!(", filter /{}", sheet.filter);
+        told += &format!(", filter /{}", sheet.filter);
     }
     if sheet.is_reversed {
-        shown += ", reversed";
+        told += ", reversed";
     }
-    shown
+    told
 }
 
-fn of(counts: Counts) -> String {
-    match counts.shown == counts.all {
-        true => format!("{} rows", counts.all),
-        false => format!("{} of {} rows", counts.shown, counts.all),
+fn of(shown: Shown) -> String {
+    match shown {
+        Shown::Rows { shown: 1, all: 1 } => "1 row".to_owned(),
+        Shown::Rows { shown, all } if shown == all => format!("{all} rows"),
+        Shown::Rows { shown, all } => format!("{shown} of {all} rows"),
+        Shown::Lines { from: 0, to, all } if to == all => String::new(),
+        Shown::Lines { from, to, all } => format!("lines {} to {to} of {all}", from + 1),
     }
 }

@@ -44,7 +44,7 @@ fn draw_title(canvas: &mut Canvas<'_>, line: Rect, (picture, state): (&Picture, 
         .saturating_sub(u16::try_from(right.len()).unwrap_or(u16::MAX) + 2);
     let x = canvas.put((line.x, line.y), room, "corelog top", Tone::Strong) + 2;
     let room = room.saturating_sub(x - line.x);
-    let x = canvas.put((x, line.y), room, &picture.admin, Tone::Plain) + 3;
+    let x = canvas.put((x, line.y), room, &picture.admin, Tone::Plain) + 2;
     let width = (line.x + line.width).saturating_sub(x);
     let width = width.saturating_sub(u16::try_from(right.len()).unwrap_or(u16::MAX) + 2);
     canvas.put_told(Rect { x, width, ..line }, &names(picture));
@@ -77,9 +77,9 @@ pub(super) fn doings(picture: &Picture) -> Vec<Told> {
     let mut doings = vec![
         told("busy", busy),
         told("records", each(Value::Count(totals.records_per_s))),
+        told("fsync p99", value(Value::Micros(totals.sync_p99_us))),
         told("in", each(Value::Bytes(totals.in_bytes_per_s))),
         told("out", each(Value::Bytes(totals.out_bytes_per_s))),
-        told("fsync p99", value(Value::Micros(totals.sync_p99_us))),
     ];
     if totals.errors_per_s.is_some_and(|errors| errors > 0.0) {
         doings.push(Told {
@@ -87,7 +87,7 @@ pub(super) fn doings(picture: &Picture) -> Vec<Told> {
             ..told("errors", each(Value::Count(totals.errors_per_s)))
         });
     }
-    doings.push(told("p50", value(Value::Micros(totals.sync_p50_us))));
+    doings.push(told("fsync p50", value(Value::Micros(totals.sync_p50_us))));
     doings.push(told("connections", picture.connections.len().to_string()));
     doings
 }
@@ -137,7 +137,10 @@ pub(super) fn holdings(picture: &Picture) -> Vec<Told> {
 
 fn draw_away(canvas: &mut Canvas<'_>, line: Rect, away: &Away) {
     let since = clock::time_of_day(away.since);
-    let text = format!("unreachable since {since} ({}s): {}", away.for_s, away.why);
+    let text = format!(
+        "unreachable since {since} ({}s): {}",
+        away.for_s, away.cause
+    );
     canvas.put(
         (line.x, line.y),
         line.width,

@@ -67,8 +67,10 @@ use self::watched::Watch;
         enter to look closer, esc to go back, s to sort by the next column, r to turn it round, / to \
         filter, p to pause, ? for help, q to quit. A node that goes away stays as it was last seen \
         until it is back.\n\n\
-        With --once, or where stdout is no terminal, it asks twice, an interval apart, prints every \
-        view as a table and ends. --output json prints one object per interval, or one with --once.",
+        With --once, or where stdout is no terminal or one that cannot draw (TERM=dumb), it asks \
+        twice, an interval apart, prints every view as a table and ends. --output json prints one \
+        object per interval, or one with --once. Both print the rows that --view, --sort and \
+        --filter ask for; what is told of the node as a whole stays as it is.",
     after_long_help = "EXAMPLES\n  \
         corelog top\n  \
         corelog top --admin log1:7399 --view partitions --sort lag\n  \
@@ -88,7 +90,7 @@ pub(crate) struct Args {
     /// How often to ask, 100ms to 1h.
     #[arg(long, value_name = "DURATION", value_parser = interval, default_value = "1s")]
     interval: Span,
-    /// What to look at first; without a terminal, all there is to print.
+    /// What to look at first; where it is printed, the only view.
     #[arg(long, value_enum)]
     view: Option<View>,
     /// Sort by this column, where a view has it: its heading in small letters, `-` for a space.
@@ -113,15 +115,31 @@ pub(crate) struct Args {
     output: Format,
 }
 
+impl Args {
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            view: self.view,
+            sort: self.sort.as_deref(),
+            filter: &self.filter,
+        }
+    }
+}
+
 /// Watches, or prints.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     check_sort(args)?;
-    match (args.output, args.once || !io::stdout().is_terminal()) {
+    match (args.output, args.once || !can_draw()) {
         (Format::Table, false) => on_terminal(watch(args)),
         (Format::Table, true) => session::run_unconnected(|| print_once(args)),
         (Format::Json, _) if args.once => session::run_unconnected(|| print_once(args)),
         (Format::Json, _) => session::run_unconnected(|| print_on(args)),
     }
+}
+
+/// Whether stdout is a terminal that can move its cursor; one that says nothing of itself cannot.
+fn can_draw() -> bool {
+    let is_named = |term: std::ffi::OsString| !term.is_empty() && term != "dumb";
+    io::stdout().is_terminal() && std::env::var_os("TERM").is_some_and(is_named)
 }
 
 /// Runs on this thread, as a session does, but without a log: it would be written across the screen.
@@ -150,15 +168,8 @@ async fn print_once(args: &Args) -> anyhow::Result<Exit> {
     watch.see(Ok(poll::ask(&args.admin).await?), Timestamp::now());
     let mut out = Out::new();
     match args.output {
-        Format::Json => plain::json(&mut out, &watch.watched, Timestamp::now())?,
-        Format::Table => {
-            let wanted = Wanted {
-                view: args.view,
-                sort: args.sort.as_deref(),
-                filter: &args.filter,
-            };
-            plain::tables(&mut out, &watch.watched.picture, &wanted)?;
-        }
+        Format::Json => plain::json(&mut out, &watch.watched, (args.wanted(), Timestamp::now()))?,
+        Format::Table => plain::tables(&mut out, &watch.watched.picture, args.wanted())?,
     }
     Ok(Exit::Done)
 }
@@ -171,7 +182,7 @@ async fn print_on(args: &Args) -> anyhow::Result<Exit> {
     while let Some(polled) = polls.recv().await {
         let now = Timestamp::now();
         watch.see(polled, now);
-        plain::json(&mut out, &watch.watched, now)?;
+        plain::json(&mut out, &watch.watched, (args.wanted(), now))?;
     }
     Ok(Exit::Done)
 }

@@ -1,24 +1,23 @@
 //! What two polls of a node give: rows with their rates, and their sums.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::poll::Poll;
 use super::rates::{Gap, Histogram, sum};
+use super::told;
 use super::view::connection::Connection;
 use super::view::copy::Copy;
 use super::view::core::Core;
 use super::view::partition::Partition;
 use super::view::slow::Slow;
 use super::view::topic::Topic;
-use super::{clock, told};
 
-/// A node at one moment. As JSON it is what `--output json` prints.
-#[derive(Clone, Debug, Serialize)]
+/// A node at one moment.
+#[derive(Clone, Debug)]
 pub(super) struct Picture {
-    #[serde(serialize_with = "clock::serialize")]
     pub(super) time: Timestamp,
     pub(super) admin: String,
     pub(super) node: told::Node,
@@ -27,7 +26,6 @@ pub(super) struct Picture {
     pub(super) topics: Vec<Topic>,
     pub(super) partitions: Vec<Partition>,
     pub(super) connections: Vec<Connection>,
-    #[serde(rename = "clones")]
     pub(super) copies: Vec<Copy>,
     pub(super) slowest: Vec<Slow>,
 }
@@ -100,7 +98,17 @@ fn by_name<'a, T, K: Ord>(
     each.collect()
 }
 
+/// The topics that are as they were made; one that was made anew under its name counts from nothing.
+fn lasting<'a>(told: &'a told::Told, before: Before<'_>) -> BTreeSet<&'a str> {
+    let then = before.map_or(&[][..], |(then, _)| &then.topics);
+    let then: BTreeSet<_> = then.iter().map(|one| (&*one.name, &*one.id)).collect();
+    let topics = told.topics.iter();
+    let lasting = topics.filter(|one| then.contains(&(&*one.name, &*one.id)));
+    lasting.map(|one| &*one.name).collect()
+}
+
 fn partitions(told: &told::Told, before: Before<'_>) -> Vec<Partition> {
+    let lasting = lasting(told, before);
     let then = by_name(
         before,
         |told| &told.partitions,
@@ -114,7 +122,8 @@ fn partitions(told: &told::Told, before: Before<'_>) -> Vec<Partition> {
     let of = |one: &told::Partition| {
         let name = (&*one.topic, one.partition);
         let followers = followers.get(&name).map_or(&[][..], Vec::as_slice);
-        Partition::of(one, then.get(&name).copied(), followers)
+        let then = then.get(&name).filter(|_| lasting.contains(&*one.topic));
+        Partition::of(one, then.copied(), followers)
     };
     told.partitions.iter().map(of).collect()
 }
@@ -129,14 +138,16 @@ fn connections(now: &Poll, before: Before<'_>) -> Vec<Connection> {
 }
 
 fn copies(told: &told::Told, before: Before<'_>) -> Vec<Copy> {
+    let lasting = lasting(told, before);
     let then = by_name(
         before,
         |told| &told.clones,
         |one| (&*one.topic, one.partition),
     );
     let here = told.clones.iter().map(|one| {
-        let then = then.get(&(&*one.topic, one.partition)).copied();
-        Copy::here(one, then)
+        let then = then.get(&(&*one.topic, one.partition));
+        let then = then.filter(|_| lasting.contains(&*one.topic));
+        Copy::here(one, then.copied())
     });
     let then = by_name(
         before,
@@ -149,9 +160,10 @@ fn copies(told: &told::Told, before: Before<'_>) -> Vec<Copy> {
         .map(|one| ((&*one.topic, one.partition), one.durable))
         .collect();
     let elsewhere = told.followers.iter().map(|one| {
-        let then = then.get(&(&*one.topic, one.partition, &*one.copy)).copied();
+        let then = then.get(&(&*one.topic, one.partition, &*one.copy));
+        let then = then.filter(|_| lasting.contains(&*one.topic));
         let durable = durable.get(&(&*one.topic, one.partition)).copied();
-        Copy::elsewhere(one, then, durable)
+        Copy::elsewhere(one, then.copied(), durable)
     });
     here.chain(elsewhere).collect()
 }

@@ -12,7 +12,7 @@ use ratatui::layout::Rect;
 use ratatui::widgets::{Clear, Widget as _};
 
 use super::canvas::Canvas;
-use super::footer::{self, Counts};
+use super::footer::{self, Shown};
 use super::list::list;
 use super::picture::Picture;
 use super::state::{Mode, Rows, Sheet, State};
@@ -20,7 +20,7 @@ use super::table::Table;
 use super::theme::{Theme, Tone};
 use super::view::{Row, View};
 use super::watched::Watched;
-use super::{header, help, strip};
+use super::{figure, header, help, strip};
 
 /// Below this, figures would be cut.
 const WIDTH_MIN: u16 = 70;
@@ -53,14 +53,14 @@ pub(super) fn draw(
     if has_charts {
         body.height -= strip::HEIGHT + 1;
         let charts = Rect {
-            y: body.bottom(),
+            y: body.bottom() + 1,
             height: strip::HEIGHT,
             ..area
         };
         strip::draw(&mut canvas, charts, &watched.history);
     }
     let picture = &watched.picture;
-    let (rows, all) = match state.view {
+    let (rows, shown) = match state.view {
         View::Cores => draw_rows(&mut canvas, body, (picture, &mut *state), &picture.cores),
         View::Topics => draw_rows(&mut canvas, body, (picture, &mut *state), &picture.topics),
         View::Partitions => draw_rows(
@@ -82,23 +82,23 @@ pub(super) fn draw(
         clear(&mut canvas, body);
         help::draw(&mut canvas, body);
     }
-    let shown = rows.keys.len();
     let line = Rect {
         y: area.bottom() - 1,
         height: 1,
         ..area
     };
-    footer::draw(&mut canvas, line, (&*state, Counts { shown, all }));
+    footer::draw(&mut canvas, line, (&*state, shown));
     rows
 }
 
-/// Draws the rows of a view or the details of one, and says which there are, and of how many.
+/// Draws the rows of a view or the details of one, and says which rows there are, and how much of
+/// all is shown.
 fn draw_rows<R: Row>(
     canvas: &mut Canvas<'_>,
     body: Rect,
     (picture, state): (&Picture, &mut State),
     rows: &[R],
-) -> (Rows, usize) {
+) -> (Rows, Shown) {
     let scope = state.scope.as_ref().map(|(scope, _)| scope);
     let listed = list(rows, state.sheet(), scope);
     let mut told = Rows {
@@ -109,10 +109,12 @@ fn draw_rows<R: Row>(
     let chosen = state.place(&told);
     told.leads_to = listed.get(chosen).and_then(|row| row.leads_to());
     if let Mode::Details(line) = state.mode {
-        let shown = draw_details(canvas, body, (picture, line), listed_as(&listed, state));
-        state.mode = Mode::Details(shown);
-        return (told, rows.len());
+        let row = listed_as(&listed, state);
+        let (from, shown) = draw_details(canvas, body, (picture, line), row);
+        state.mode = Mode::Details(from);
+        return (told, shown);
     }
+    let (shown, all) = (listed.len(), rows.len());
     let sheet = state.sheet_mut();
     sheet.top = scrolled(sheet.top, chosen, (told.page, listed.len()));
     let table = Table {
@@ -130,16 +132,27 @@ fn draw_rows<R: Row>(
     };
     table.draw(canvas, place);
     if listed.is_empty() {
-        let nothing = match rows.is_empty() {
-            true => "there are none",
-            false => "none of them is meant; esc takes the filter away",
-        };
-        canvas.put((body.x, body.y + 1), body.width, nothing, Tone::Dim);
+        draw_none(canvas, body, (&*state, rows.is_empty().then_some(R::NONE)));
     }
     if state.view == View::Cores {
         draw_slowest(canvas, below(body, place), picture);
     }
-    (told, rows.len())
+    (told, Shown::Rows { shown, all })
+}
+
+/// Why no row is shown, below the headings; `none` says it if there is none at all.
+fn draw_none(canvas: &mut Canvas<'_>, place: Rect, (state, none): (&State, Option<&str>)) {
+    let filter = &state.sheet().filter;
+    let text = match (none, &state.scope) {
+        (Some(none), _) => none.to_owned(),
+        (None, Some((scope, _))) if filter.is_empty() => format!("{scope} has none; esc goes back"),
+        (None, Some((scope, _))) => {
+            format!("{scope} has none with `{filter}` in its names; esc goes back")
+        }
+        (None, None) => format!("none has `{filter}` in its names; esc shows all"),
+    };
+    let text = figure::printable(&text);
+    canvas.put((place.x, place.y + 1), place.width, &text, Tone::Plain);
 }
 
 /// The row that was chosen for its details, if it is still there.
@@ -148,28 +161,33 @@ fn listed_as<'a, R: Row>(listed: &[&'a R], state: &State) -> Option<&'a R> {
     listed.iter().find(|row| row.key() == *chosen).copied()
 }
 
-/// Draws the details of a row from a line on, the last at most, and says which that is.
+/// Draws the details of a row from a line on, the last at most, and says which that is and how much
+/// that shows.
 fn draw_details<R: Row>(
     canvas: &mut Canvas<'_>,
     body: Rect,
     (picture, from): (&Picture, usize),
     row: Option<&R>,
-) -> usize {
+) -> (usize, Shown) {
     const NAME_WIDTH: u16 = 24;
     let Some(row) = row else {
         canvas.put((body.x, body.y + 1), body.width, "it is gone", Tone::Warn);
-        return 0;
+        let (from, to, all) = (0, 1, 1);
+        return (from, Shown::Lines { from, to, all });
     };
+    let width = body.width.saturating_sub(NAME_WIDTH + 2);
     let facts = row.facts(picture);
+    let lines = facts.iter().flat_map(|fact| fact.lines(width.into()));
+    let lines: Vec<_> = lines.collect();
     // A line is left free below the tabs.
     let page = usize::from(body.height - 1);
-    let from = from.min(facts.len().saturating_sub(page));
-    let width = body.width.saturating_sub(NAME_WIDTH + 2);
-    for (fact, y) in facts.iter().skip(from).zip(body.y + 1..body.bottom()) {
-        canvas.put((body.x + 1, y), NAME_WIDTH, &fact.name, Tone::Dim);
-        canvas.put((body.x + 1 + NAME_WIDTH, y), width, &fact.told, fact.tone);
+    let from = from.min(lines.len().saturating_sub(page));
+    for (line, y) in lines.iter().skip(from).zip(body.y + 1..body.bottom()) {
+        canvas.put((body.x + 1, y), NAME_WIDTH, &line.name, Tone::Dim);
+        canvas.put((body.x + 1 + NAME_WIDTH, y), width, &line.told, line.tone);
     }
-    from
+    let (to, all) = (lines.len().min(from + page), lines.len());
+    (from, Shown::Lines { from, to, all })
 }
 
 /// The slowest acknowledgements below the cores, where there is room for some.

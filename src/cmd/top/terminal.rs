@@ -1,18 +1,27 @@
 //! The terminal: taken while the node is watched, given back however that ends.
 
 use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::AsFd as _;
 use std::panic;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use ratatui::DefaultTerminal;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::Show;
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
 use ratatui::crossterm::execute;
+use ratatui::crossterm::terminal::{
+    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+};
+use ratatui::{DefaultTerminal, Terminal};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{self, Receiver};
+use tokio::sync::oneshot;
 
 use super::poll;
 use super::screen;
@@ -25,6 +34,19 @@ use super::watched::{Watch, Watched};
 /// # Errors
 /// If the terminal cannot be used, or the node does not answer at first.
 pub(super) async fn watch(
+    node: (&str, Duration),
+    state: State,
+    theme: Theme,
+) -> anyhow::Result<()> {
+    let shown = show(node, state, theme).await;
+    // What fails for want of a terminal fails for nobody.
+    match hung_up(PollTimeout::ZERO) {
+        Ok(true) => Ok(()),
+        _ => shown,
+    }
+}
+
+async fn show(
     (admin, interval): (&str, Duration),
     mut state: State,
     theme: Theme,
@@ -35,6 +57,7 @@ pub(super) async fn watch(
     let mut polls = poll::begin(admin.to_owned(), interval);
     let mut taken = Taken::take()?;
     let mut events = events()?;
+    let mut gone = gone()?;
     // While it is paused, what was shown then.
     let mut held: Option<Box<Watched>> = None;
     loop {
@@ -54,6 +77,7 @@ pub(super) async fn watch(
             }
             Some(polled) = polls.recv() => watch.see(polled, Timestamp::now()),
             () = stops.asked() => break,
+            _ = &mut gone => break,
         }
     }
     Ok(())
@@ -85,6 +109,28 @@ fn events() -> anyhow::Result<Receiver<io::Result<Event>>> {
     Ok(told)
 }
 
+/// Tells when the terminal is gone. Who reads keys would not notice and try for ever, and SIGHUP goes
+/// only to those whose terminal it is.
+fn gone() -> anyhow::Result<oneshot::Receiver<()>> {
+    let (tell, told) = oneshot::channel();
+    thread::Builder::new()
+        .name("terminal".to_owned())
+        .spawn(move || {
+            while hung_up(PollTimeout::NONE) == Err(Errno::EINTR) {}
+            // Whoever listened may have left meanwhile.
+            let _ = tell.send(());
+        })?;
+    Ok(told)
+}
+
+/// Whether the terminal is gone, or goes within this time.
+fn hung_up(within: PollTimeout) -> nix::Result<bool> {
+    let stdout = io::stdout();
+    // Asked for nothing, poll(2) tells hangups and errors.
+    let mut asked = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
+    nix::poll::poll(&mut asked, within).map(|told| told > 0)
+}
+
 /// The signals that ask to stop; a terminal that is closed sends the last of them.
 struct Stops([Signal; 3]);
 
@@ -107,15 +153,16 @@ impl Stops {
     }
 }
 
-/// The terminal while it is ours; dropped, it is as it was.
-struct Taken(DefaultTerminal);
+/// The terminal while it is ours; dropped, it is as it was. That is done here and nowhere else: what
+/// ratatui does when it is dropped panics where there is no terminal any more.
+struct Taken(ManuallyDrop<DefaultTerminal>);
 
 impl Taken {
     fn take() -> anyhow::Result<Self> {
-        show_cursor_after_a_panic();
-        let taken = ratatui::try_init().inspect_err(|_| drop(ratatui::try_restore()));
+        give_back_after_a_panic();
+        let taken = take().inspect_err(|_| give_back());
         let terminal = taken.context("cannot use the terminal; --once does without one")?;
-        Ok(Self(terminal))
+        Ok(Self(ManuallyDrop::new(terminal)))
     }
 
     fn draw(&mut self, theme: Theme, shown: (&Watched, &mut State)) -> anyhow::Result<Rows> {
@@ -130,18 +177,78 @@ impl Taken {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        // A terminal that is gone needs nothing.
-        let _ = ratatui::try_restore();
-        let _ = execute!(io::stdout(), Show);
+        give_back();
     }
 }
 
-/// A release ends with a panic, without dropping anything: the hook that ratatui sets gives the
-/// screen back, this one the cursor.
-fn show_cursor_after_a_panic() {
+fn take() -> io::Result<DefaultTerminal> {
+    enable_raw_mode()?;
+    execute!(io::stdout(), EnterAlternateScreen)?;
+    Terminal::new(CrosstermBackend::new(io::stdout()))
+}
+
+/// A terminal that is gone needs nothing.
+fn give_back() {
+    let _ = disable_raw_mode();
+    let _ = execute!(io::stdout(), LeaveAlternateScreen, Show);
+}
+
+/// A release ends with a panic, without dropping anything.
+fn give_back_after_a_panic() {
     let hook = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
-        let _ = execute!(io::stdout(), Show);
+        give_back();
         hook(info);
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use serde_json::Value;
+
+    use super::super::tests::watched;
+    use super::super::view::View;
+    use super::*;
+
+    const NAME: &str = "cmd::top::terminal::tests::a_panic_gives_the_terminal_back";
+    const ON_TERMINAL: &str = "CORELOG_TEST_ON_TERMINAL";
+
+    /// This test calls itself on a terminal, and panics there while the screen is taken.
+    #[test]
+    fn a_panic_gives_the_terminal_back() {
+        if std::env::var_os(ON_TERMINAL).is_some() {
+            panic_on_terminal();
+        }
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/terminal.py");
+        let mut command = Command::new("python3");
+        command
+            .args([script, "80", "24", ""])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", NAME, "--nocapture"])
+            .env(ON_TERMINAL, "1");
+        let output = command.output().unwrap();
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(told["is_restored"], true, "it is raw no more");
+        let drawn = told["drawn"].as_str().unwrap();
+        let (screen, after) = drawn.split_once("\u{1b}[?1049l").unwrap();
+        assert!(screen.contains("Partitions"), "{drawn:?}");
+        let cursor = after.find("\u{1b}[?25h").unwrap();
+        let message = after.find("while the screen is drawn").unwrap();
+        assert!(
+            cursor < message,
+            "the screen is back, and what went wrong is on it"
+        );
+    }
+
+    fn panic_on_terminal() -> ! {
+        let watch = watched(2);
+        let mut state = State::new(View::Cores, None, "");
+        // In a release a panic drops nothing either.
+        let mut taken = ManuallyDrop::new(Taken::take().unwrap());
+        let shown = (&watch.watched, &mut state);
+        taken.draw(Theme::new(true), shown).unwrap();
+        panic!("while the screen is drawn");
+    }
 }

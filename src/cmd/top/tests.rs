@@ -15,7 +15,13 @@ use super::screen;
 use super::state::{Asked, Mode, Rows, State};
 use super::theme::Theme;
 use super::told::Told;
-use super::view::{Scope, View};
+use super::view::connection::Connection;
+use super::view::copy::Copy;
+use super::view::core::Core;
+use super::view::partition::Partition;
+use super::view::slow::Slow;
+use super::view::topic::Topic;
+use super::view::{Row, Scope, View};
 use super::watched::Watch;
 
 const LONG: &str =
@@ -145,17 +151,22 @@ fn read_node(second: u64) -> super::told::Node {
     serde_json::from_value(told).unwrap()
 }
 
-/// A node that was watched for so many seconds.
-fn watched(seconds: u64) -> Watch {
-    let begun = Instant::now();
+/// What it tells in this second.
+fn poll(second: u64, at: Instant) -> Poll {
     let noon: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
-    let poll = |second: u64| Poll {
+    Poll {
         told: node(second),
-        at: begun + Duration::from_secs(second),
+        at,
         time: noon + Duration::from_secs(second),
-    };
-    let mut watch = Watch::begin("log1:7399", poll(0));
-    (1..=seconds).for_each(|second| watch.see(Ok(poll(second)), noon));
+    }
+}
+
+/// A node that was watched for so many seconds.
+pub(super) fn watched(seconds: u64) -> Watch {
+    let begun = Instant::now();
+    let at = |second: u64| poll(second, begun + Duration::from_secs(second));
+    let mut watch = Watch::begin("log1:7399", at(0));
+    (1..=seconds).for_each(|second| watch.see(Ok(at(second)), Timestamp::UNIX_EPOCH));
     watch
 }
 
@@ -234,7 +245,7 @@ fn details_help_and_a_node_that_is_away_are_drawn_as_their_pictures_show() {
     let then: Timestamp = "2026-01-01T12:00:31Z".parse().unwrap();
     watch.see(Err(anyhow::anyhow!("connection refused")), then);
     watch.see(
-        Err(anyhow::anyhow!("no answer")),
+        Err(anyhow::anyhow!("no answer").context("cannot ask http://log1:7399/v1/node")),
         then + Duration::from_secs(9),
     );
     let (away, _) = drawn(&watch, &mut state(View::Cores), SMALL);
@@ -243,6 +254,48 @@ fn details_help_and_a_node_that_is_away_are_drawn_as_their_pictures_show() {
     let (small, rows) = drawn(&watch, &mut state(View::Cores), (30, 5));
     assert_eq!(text(&small).trim(), "too small: 70x12 is the least");
     assert!(rows.keys.is_empty());
+}
+
+fn none(view: View) -> &'static str {
+    match view {
+        View::Cores => <Core as Row>::NONE,
+        View::Topics => <Topic as Row>::NONE,
+        View::Partitions => <Partition as Row>::NONE,
+        View::Connections => <Connection as Row>::NONE,
+        View::Clones => <Copy as Row>::NONE,
+        View::Slowest => <Slow as Row>::NONE,
+    }
+}
+
+#[test]
+fn rows_that_are_filtered_away_are_told_with_the_way_back() {
+    let watch = watched(2);
+    let seen = |state: &mut State| text(&drawn(&watch, state, SMALL).0);
+    let mut filtered = State::new(View::Topics, None, "zzz");
+    let screen = seen(&mut filtered);
+    assert!(
+        screen.contains("none has `zzz` in its names; esc shows all"),
+        "{screen}"
+    );
+    let mut scoped = state(View::Cores);
+    pressed(&watch, &mut scoped, &[KeyCode::Enter]);
+    let mut there = watched(2);
+    there
+        .watched
+        .picture
+        .partitions
+        .retain(|one| one.told.core != 0);
+    let screen = text(&drawn(&there, &mut scoped, SMALL).0);
+    assert!(
+        screen.contains("core 0 has none; esc goes back"),
+        "{screen}"
+    );
+    pressed(&watch, &mut scoped, &typed("/zzz"));
+    let screen = seen(&mut scoped);
+    assert!(
+        screen.contains("core 0 has none with `zzz` in its names; esc"),
+        "{screen}"
+    );
 }
 
 #[test]
@@ -256,7 +309,9 @@ fn a_node_that_has_nothing_is_drawn_too() {
     for view in View::ALL {
         for size in [SMALL, WIDE, (1, 1), (70, 12)] {
             let mut state = state(view);
-            drawn(&watch, &mut state, size);
+            let (screen, _) = drawn(&watch, &mut state, size);
+            let is_told = text(&screen).contains(none(view));
+            assert_eq!(is_told, size != (1, 1), "{view:?}");
             pressed(
                 &watch,
                 &mut state,
@@ -269,25 +324,66 @@ fn a_node_that_has_nothing_is_drawn_too() {
 
 #[test]
 fn a_node_that_was_restarted_has_no_rates_until_the_next_poll() {
-    let mut watch = watched(3);
-    assert!(watch.watched.picture.totals.records_per_s.is_some());
-    let mut again = Poll {
-        told: node(1),
-        at: Instant::now() + Duration::from_secs(60),
-        time: Timestamp::UNIX_EPOCH,
-    };
-    again.told.node.started = "2026-01-01T12:00:02.000Z".to_owned();
-    watch.see(Ok(again), Timestamp::UNIX_EPOCH);
+    // Its counters are lower than they were, or higher already.
+    for second in [1, 900] {
+        let mut watch = watched(3);
+        assert!(watch.watched.picture.totals.records_per_s.is_some());
+        let mut again = poll(second, Instant::now() + Duration::from_secs(60));
+        again.told.node.started = "2026-01-01T12:00:02.000Z".to_owned();
+        watch.see(Ok(again), Timestamp::UNIX_EPOCH);
+        let picture = &watch.watched.picture;
+        assert!(picture.totals.records_per_s.is_none());
+        assert!(picture.totals.sync_p99_us.is_none());
+        assert!(picture.cores.iter().all(|core| core.busy.is_none()));
+        let mut partitions = picture.partitions.iter();
+        assert!(partitions.all(|one| one.records_per_s.is_none()));
+    }
+}
+
+#[test]
+fn counters_that_fell_have_no_rates_and_are_drawn_as_unknown() {
+    let mut watch = watched(30);
+    // An older node does not tell when it was started.
+    watch.see(
+        Ok(poll(1, Instant::now() + Duration::from_secs(60))),
+        Timestamp::UNIX_EPOCH,
+    );
+    let totals = &watch.watched.picture.totals;
+    assert_eq!((totals.records_per_s, totals.busy_cores), (None, None));
+    for view in View::ALL {
+        let (screen, _) = drawn(&watch, &mut state(view), WIDE);
+        let screen = text(&screen);
+        assert!(
+            !screen.contains("NaN") && !screen.contains("inf"),
+            "{screen}"
+        );
+        assert!(screen.contains("records -/s"), "{screen}");
+    }
+}
+
+#[test]
+fn a_topic_that_was_made_anew_has_no_rates_until_the_next_poll() {
+    let mut watch = watched(2);
+    let mut now = poll(3, Instant::now() + Duration::from_secs(60));
+    now.told.topics[1].id = "anew".to_owned();
+    watch.see(Ok(now), Timestamp::UNIX_EPOCH);
     let picture = &watch.watched.picture;
-    assert!(picture.totals.records_per_s.is_none());
-    assert!(picture.totals.sync_p99_us.is_none());
-    assert!(picture.cores.iter().all(|core| core.busy.is_none()));
-    assert!(
-        picture
+    let rates = |topic: &str| {
+        let its = picture
             .partitions
             .iter()
-            .all(|one| one.records_per_s.is_none())
-    );
+            .filter(|one| one.told.topic == topic);
+        its.map(|one| one.records_per_s.is_some())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(rates("orders"), [false; 3]);
+    assert_eq!(rates("events"), [true; 2]);
+    let copies: Vec<_> = picture
+        .copies
+        .iter()
+        .map(|one| (&*one.topic, one.records_per_s.is_some()))
+        .collect();
+    assert_eq!(copies, [("orders", false), ("events", true)]);
 }
 
 #[test]
@@ -297,7 +393,7 @@ fn what_retention_took_is_no_negative_rate() {
     now.partitions[0].bytes = 1;
     let gap = super::rates::Gap::of(Duration::from_secs(1)).unwrap();
     let then = Some((&before.partitions[0], gap));
-    let partition = super::view::partition::Partition::of(&now.partitions[0], then, &[]);
+    let partition = Partition::of(&now.partitions[0], then, &[]);
     assert_eq!(partition.records_per_s, Some(90_000.0));
     assert_eq!(partition.bytes_per_s, None);
 }
@@ -410,8 +506,9 @@ fn keys_pause_help_and_quit() {
         &mut state,
         &[KeyCode::PageDown, KeyCode::PageDown, KeyCode::Down],
     );
-    drawn(&watch, &mut state, SMALL);
-    assert!(matches!(state.mode, Mode::Details(line) if 0 < line && line < 28));
+    let (screen, _) = drawn(&watch, &mut state, SMALL);
+    assert_eq!(state.mode, Mode::Details(10));
+    assert!(text(&screen).contains("lines 11 to 28 of 28"));
     assert_eq!(pressed(&watch, &mut state, &typed("q")), Asked::Quit);
     // While one types, q is a letter.
     pressed(&watch, &mut state, &[KeyCode::Esc]);

@@ -22,6 +22,8 @@ pub(super) struct Away {
     pub(super) since: Timestamp,
     pub(super) for_s: i64,
     pub(super) why: String,
+    /// The same without whom was asked for what.
+    pub(super) cause: String,
 }
 
 /// Makes pictures of polls.
@@ -65,6 +67,7 @@ impl Watch {
                     since,
                     for_s: now.duration_since(since).as_secs(),
                     why: sentence(&error),
+                    cause: error.root_cause().to_string(),
                 });
             }
         }

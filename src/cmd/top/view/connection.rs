@@ -41,6 +41,7 @@ impl Connection {
 
 impl Row for Connection {
     const SORT: &'static str = "IN/S";
+    const NONE: &'static str = "nobody is connected";
     const COLUMNS: &'static [Column<Self>] = &[
         Column::name("CLIENT", (12, 0), |one| Value::Text(&one.told.client)),
         Column::name("PEER", (15, 0), |one| Value::Text(&one.told.peer)),

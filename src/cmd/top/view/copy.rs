@@ -132,6 +132,7 @@ impl Copy {
 
 impl Row for Copy {
     const SORT: &'static str = "LAG";
+    const NONE: &'static str = "nothing is copied to or from here; `corelog clone` begins a copy";
     const COLUMNS: &'static [Column<Self>] = &[
         Column::name("TOPIC", (12, 0), |copy| Value::Text(&copy.topic)),
         Column::<Self>::figure("PART", (4, 0), |copy| Value::Exact(copy.partition)).ascending(),
@@ -185,7 +186,7 @@ impl Row for Copy {
                 Value::Count(self.lag_records.map(number)).text(0),
             ),
             fact("bytes behind", bytes(self.lag_bytes)),
-            fact("not level since", millis(self.lag_ms)),
+            fact("behind for", millis(self.lag_ms)),
             fact("heard ago", millis(self.heard_ms)),
             fact("sealed bytes here", bytes(self.bytes_done)),
             fact("of", bytes(self.bytes_total)),

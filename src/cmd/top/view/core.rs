@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{Fact, Row, Scope, fact};
 use crate::cmd::top::column::{Column, Value};
 use crate::cmd::top::picture::Picture;
-use crate::cmd::top::rates::{Gap, number, sum};
+use crate::cmd::top::rates::{Gap, number};
 use crate::cmd::top::theme::Tone;
 use crate::cmd::top::{figure, told};
 
@@ -41,7 +41,7 @@ impl Core {
             let (before, gap) = before?;
             gap.rate(counter(before), counter(now))
         };
-        let both = |one: Counter, other: Counter| sum([rate(one), rate(other)].into_iter());
+        let both = |one: Counter, other: Counter| Some(rate(one)? + rate(other)?);
         let syncs = before.and_then(|(before, _)| now.sync_us.since(&before.sync_us));
         let late = before.and_then(|(before, _)| now.late_us.since(&before.late_us));
         Self {
@@ -78,6 +78,7 @@ impl Core {
 
 impl Row for Core {
     const SORT: &'static str = "CORE";
+    const NONE: &'static str = "the node tells of no core";
     const COLUMNS: &'static [Column<Self>] = &[
         Column::<Self>::figure("CORE", (4, 0), |core| Value::Exact(core.told.core)).ascending(),
         Column::<Self>::figure("BUSY", (4, 0), |core| Value::Share(core.busy))

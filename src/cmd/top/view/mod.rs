@@ -19,11 +19,14 @@ pub(super) mod partition;
 pub(super) mod slow;
 pub(super) mod topic;
 
+use std::fmt;
+
 use clap::ValueEnum;
 
 use super::column::{Column, Kind};
 use super::picture::Picture;
 use super::theme::Tone;
+use crate::output::fit;
 
 /// The views, in the order of their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -43,12 +46,23 @@ pub(super) enum Scope {
     Topic(String),
 }
 
+impl fmt::Display for Scope {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Core(core) => write!(out, "core {core}"),
+            Self::Topic(topic) => write!(out, "topic {topic}"),
+        }
+    }
+}
+
 /// A row of a view.
 pub(super) trait Row: Sized + 'static {
     /// Its columns, the one it is sorted by at first among them.
     const COLUMNS: &'static [Column<Self>];
     /// The heading of the column it is sorted by at first.
     const SORT: &'static str;
+    /// What it means that there are none.
+    const NONE: &'static str;
 
     /// What names it from poll to poll.
     fn key(&self) -> String;
@@ -96,6 +110,19 @@ impl Fact {
     pub(super) fn toned(mut self, tone: Tone) -> Self {
         self.tone = tone;
         self
+    }
+
+    /// The same in lines of at most `width` characters where it can be broken, the first of them
+    /// with its name.
+    pub(super) fn lines(&self, width: usize) -> Vec<Self> {
+        if self.told.chars().count() <= width {
+            return vec![self.clone()];
+        }
+        let names = std::iter::once(&*self.name).chain(std::iter::repeat(""));
+        let lines = fit::lines(&self.told, width).into_iter().zip(names);
+        lines
+            .map(|(line, name)| fact(name, line).toned(self.tone))
+            .collect()
     }
 }
 

@@ -83,6 +83,7 @@ impl Partition {
 
 impl Row for Partition {
     const SORT: &'static str = "IN/S";
+    const NONE: &'static str = "there is no partition yet; `corelog topic create` makes some";
     const COLUMNS: &'static [Column<Self>] = &[
         Column::name("TOPIC", (14, 0), |one| Value::Text(&one.told.topic)),
         Column::<Self>::figure("PART", (4, 0), |one| Value::Exact(one.told.partition)).ascending(),
@@ -192,7 +193,7 @@ impl Partition {
                 "bytes behind",
                 Value::Bytes(told.lag_bytes.map(number)).text(0),
             ),
-            fact("not level since", millis(told.lag_ms)),
+            fact("behind for", millis(told.lag_ms)),
             fact("source silent for", millis(told.source_silent_ms)),
         ]
     }

@@ -41,6 +41,7 @@ impl Slow {
 
 impl Row for Slow {
     const SORT: &'static str = "TOTAL";
+    const NONE: &'static str = "no durable acknowledgement in the last hour";
     const COLUMNS: &'static [Column<Self>] = &[
         Column::name("TOPIC", (14, 0), |slow| Value::Text(&slow.told.topic)),
         Column::<Self>::figure("PART", (4, 0), |slow| {

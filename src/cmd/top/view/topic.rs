@@ -87,6 +87,7 @@ fn retention(policy: &told::Policy) -> String {
 
 impl Row for Topic {
     const SORT: &'static str = "IN/S";
+    const NONE: &'static str = "there is no topic yet; `corelog topic create` makes one";
     const COLUMNS: &'static [Column<Self>] = &[
         Column::name("TOPIC", (16, 0), |topic| Value::Text(&topic.told.name)),
         Column::figure("PARTS", (5, 0), |topic| Value::Exact(topic.told.partitions)),
