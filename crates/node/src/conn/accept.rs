@@ -50,6 +50,8 @@ pub(crate) async fn serve_listener(
                 refuse(&core, conn, error);
             }
         }
+        // Who connects as fast as one core accepts is always there: nobody else would have a turn.
+        rt::yield_if_needed().await;
     }
 }
 

@@ -159,6 +159,8 @@ pub(super) async fn live(parts: Parts) {
                 return;
             }
         }
+        // Who asks may ask much at once.
+        rt::yield_if_needed().await;
     }
 }
 
