@@ -92,7 +92,9 @@ async fn serve(core: Rc<Core>, connections: Rc<Connections>, conn: Conn, _place:
     let link = Link::new(Rc::clone(&core), peer, socket);
     connections.begin(&link);
     let writing = rt::spawn(writer::write(Rc::clone(&link), sender));
-    reader::read(&link, &mut receiver).or(core.cutting()).await;
+    let intake = connections.intake.clone();
+    let reading = reader::read(&link, intake, &mut receiver);
+    reading.or(core.cutting()).await;
     link.begin_close();
     writing.or(core.cutting()).await;
     if !link.is_dead() {
