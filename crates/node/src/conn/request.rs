@@ -268,7 +268,7 @@ impl Asked {
 
 async fn fetch(asked: Asked, request: fetch::Request) {
     let Asked { link, .. } = &asked;
-    let fetched = link.alive(fetched(&asked, &request)).await;
+    let fetched = link.alive(fetched(&asked, request)).await;
     match fetched {
         Some(Ok((answer, batches, room))) => link.answer_with::<fetch::Request>(
             asked.correlation,
@@ -283,9 +283,11 @@ async fn fetch(asked: Asked, request: fetch::Request) {
 
 async fn fetched(
     asked: &Asked,
-    request: &fetch::Request,
+    mut request: fetch::Request,
 ) -> Result<(fetch::Answer, router::Batches, router::Room), Failure> {
     let link = &asked.link;
+    // What a follower tells may be long, and a Fetch that waits keeps what it has.
+    let follower = request.follower.take();
     let wait_ms = request.max_wait_ms.min(limits::FETCH_WAIT_MS_MAX);
     let from = FetchFrom {
         frame: asked.frame(),
@@ -295,15 +297,15 @@ async fn fetched(
         from: request.offset,
         bytes_max: request.max_bytes.min(router::FETCH_BYTES_MAX) as usize,
         bytes_min: u64::from(request.min_bytes.min(router::FETCH_BYTES_MAX)),
-        is_replica: request.follower.is_some(),
+        is_replica: follower.is_some(),
         wait: Duration::from_millis(u64::from(wait_ms)),
     };
     let asker = Asker {
         room: &link.room_to_answer,
         patience: &link.patience,
     };
-    let hearing = match &request.follower {
-        Some(follower) => Box::pin(router::hear(&link.core, &from, follower.clone())).await?,
+    let hearing = match follower {
+        Some(follower) => Box::pin(router::hear(&link.core, &from, follower)).await?,
         None => Hearing::default(),
     };
     let (mut answer, batches, room) = router::fetch(&link.core, asker, &from).await?;
