@@ -23,6 +23,7 @@ use super::picked::Picked;
 use super::produce::produce;
 use super::reader::close_with;
 use super::tell;
+use super::untaken::if_room;
 use crate::core::PartitionKey;
 use crate::failure::{Failure, failure};
 use crate::follow::Hearing;
@@ -181,6 +182,12 @@ fn take_apart(asked: Asked, request: Request) {
         Request::ScrubTopic(request) => {
             rt::spawn(async move {
                 let scrubbed = tell::scrub(&core, &request, asked.frame()).await;
+                let scrubbed = match request.start {
+                    true => scrubbed,
+                    false => {
+                        scrubbed.and_then(|answer| if_room::<scrub_topic::Request>(&core, answer))
+                    }
+                };
                 asked.told::<scrub_topic::Request>(scrubbed);
             })
             .detach();
