@@ -67,7 +67,10 @@ fn room_for(core: &Core, connections: &Connections, peer: SocketAddr) -> Result<
     place.ok_or_else(|| {
         let ip = peer.ip();
         too_many(
-            format!("{ip} has {each} connections, as many as one address may"),
+            format!(
+                "{ip} has {each} connections, as many as one address may; close some, or start the \
+                 server with more --connections-per-address-max"
+            ),
             each,
         )
     })
