@@ -116,7 +116,7 @@ async fn read_more(
             idle.into_iter().chain(large).min()
         };
         receive.make_room().await;
-        if receive.is_too_slow(rt::now()) {
+        if receive.is_too_slow(rt::now) {
             return Read::Cut;
         }
         receiver.set_timeout(timeout);

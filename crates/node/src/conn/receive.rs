@@ -145,9 +145,9 @@ impl Receive {
     }
 
     /// If this has a turn and its client does not send as fast as that asks for.
-    pub(super) fn is_too_slow(&mut self, now: Instant) -> bool {
+    pub(super) fn is_too_slow(&mut self, now: impl FnOnce() -> Instant) -> bool {
         let turn = self.turn.as_mut();
-        turn.is_some_and(|turn| turn.is_too_slow(now))
+        turn.is_some_and(|turn| turn.is_too_slow(now()))
     }
 
     /// Where the next bytes go. Behind a large frame there is room for little of the next one, which is
@@ -345,12 +345,12 @@ mod tests {
         let budget = Semaphore::new(72 << 20);
         let mut slow = Receive::new(Intake::new(budget.clone()));
         let start = Instant::now();
-        let after = |seconds| start + Duration::from_secs(seconds);
+        let after = |seconds| move || start + Duration::from_secs(seconds);
         let _others = budget.try_acquire(budget.available());
         let frame = produce(1 << 20);
         assert!(!slow.is_too_slow(after(100)), "it needs none yet");
         assert!(receive(&mut slow, &frame[..600 << 10]).is_empty());
-        assert!(!slow.is_too_slow(start));
+        assert!(!slow.is_too_slow(after(0)));
         assert!(!slow.is_too_slow(after(3)), "it was quick at first");
         assert!(slow.is_too_slow(after(4)));
         assert_eq!(receive(&mut slow, &frame[600 << 10..]), [frame.len()]);
