@@ -61,7 +61,9 @@ const fn of_code(code: ErrorCode) -> &'static str {
             "`corelog topic create --help` says what can be asked for"
         }
         E::TooManyPartitions => "delete topics, or start the server with more --partitions-max",
-        E::TooManyConnections => "close some, or start the server with more --connections-max",
+        E::TooManyConnections => {
+            "close some, or start the server with more --connections-max or open files (`ulimit -n`)"
+        }
         E::UnknownSnapshot => "`corelog snapshot list` shows those that there are",
         E::SnapshotExists | E::TooManySnapshots => {
             "choose another name, or `corelog snapshot delete` one"

@@ -1,7 +1,8 @@
 //! Lines of the log that repeat: the first few are logged, the others counted, and the count is told.
 //!
 //! Two lines are the same if they come from the same place of the program and say the same words;
-//! their numbers may differ. What two partitions or two clients say is told apart.
+//! their numbers may differ. What two partitions say is told apart. What is said of a client is not: where
+//! it comes from and what it did wrong are its own words, and it may have as many as it likes.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
@@ -10,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use xxhash_rust::xxh3::Xxh3;
@@ -21,8 +22,14 @@ const LINES_MAX: u64 = 10;
 const WINDOW: Duration = Duration::from_secs(10);
 /// More lines than this are not kept in mind: then all are logged.
 const KEYS_MAX: usize = 1_024;
+/// In a full table it is looked this often whose window is over.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The longest part of a line that is told again.
 const TEXT_BYTES_MAX: usize = 200;
+/// The part of the program that tells the way of each frame.
+const WAY: &str = "corelog_node::frame_id";
+/// What a client may say anew in each line.
+const CLIENT_WORDS: &[&str] = &["peer", "request", "client", "error"];
 
 /// A layer that keeps lines that repeat from the log. Its clones count together.
 #[derive(Clone, Debug, Default)]
@@ -44,10 +51,17 @@ impl Repeats {
 
 impl<S: Subscriber> Layer<S> for Repeats {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
-        if event.metadata().target() == TARGET {
+        let metadata = event.metadata();
+        // Whoever asks for the way of each frame wants each.
+        let is_way = metadata.target() == WAY && *metadata.level() > Level::INFO;
+        if metadata.target() == TARGET || is_way {
             return true;
         }
-        let mut words = Words::default();
+        let is_client = metadata.fields().field("peer").is_some();
+        let mut words = Words {
+            left_out: if is_client { CLIENT_WORDS } else { &[] },
+            ..Words::default()
+        };
         event.metadata().callsite().hash(&mut words.hash);
         event.record(&mut words);
         let now = Instant::now();
@@ -74,6 +88,8 @@ struct Table {
     seen: HashMap<u64, Seen>,
     /// When the oldest window of a line that was left out ends.
     due: Option<Instant>,
+    /// When it was looked for room and there was none.
+    full_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -94,9 +110,13 @@ impl Table {
     /// Whether a line is logged.
     fn admit(&mut self, key: u64, text: &str, now: Instant) -> bool {
         if self.seen.len() >= KEYS_MAX && !self.seen.contains_key(&key) {
+            if self.full_at.is_some_and(|at| now < at + LOOK_EVERY) {
+                return true;
+            }
             self.seen
                 .retain(|_, seen| !seen.is_over(now) || seen.is_owed());
-            if self.seen.len() >= KEYS_MAX {
+            self.full_at = (self.seen.len() >= KEYS_MAX).then_some(now);
+            if self.full_at.is_some() {
                 return true;
             }
         }
@@ -159,12 +179,17 @@ impl Seen {
 /// The words of a line: everything but its numbers.
 #[derive(Default)]
 struct Words {
+    /// Fields that are no words of this line.
+    left_out: &'static [&'static str],
     hash: Xxh3,
     text: String,
 }
 
 impl Words {
     fn add(&mut self, field: &Field, word: &str) {
+        if self.left_out.contains(&field.name()) {
+            return;
+        }
         self.hash.write(field.name().as_bytes());
         self.hash.write(&[0]);
         self.hash.write(word.as_bytes());
@@ -262,25 +287,54 @@ mod tests {
         }
     }
 
-    #[test]
-    fn lines_of_the_same_words_are_the_same_and_their_numbers_are_no_words() {
+    /// What is logged of what `say` says.
+    fn logged(say: impl FnOnce()) -> (String, Repeats) {
         let (lines, repeats) = (Lines::default(), Repeats::default());
         let writer = lines.clone();
         let subscriber = tracing_subscriber::fmt()
+            .with_max_level(Level::TRACE)
             .with_writer(move || writer.clone())
             .finish()
             .with(repeats.clone());
-        tracing::subscriber::with_default(subscriber, || {
+        tracing::subscriber::with_default(subscriber, say);
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        (text, repeats)
+    }
+
+    #[test]
+    fn lines_of_the_same_words_are_the_same_and_their_numbers_are_no_words() {
+        let (text, repeats) = logged(|| {
             for number in 0..30 {
                 tracing::warn!(number, partition = %"t/0", "cannot write");
             }
             tracing::warn!(number = 30, partition = %"t/1", "cannot write");
         });
-        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
         assert_eq!(text.matches("t/0").count() as u64, LINES_MAX, "{text}");
         assert_eq!(text.matches("t/1").count(), 1);
         let count = 20;
         let text = "cannot write partition=t/0".to_owned();
+        assert_eq!(repeats.table().take(|_| true), [Told { text, count }]);
+    }
+
+    /// Each connection of a bad client came with a port and a number of its own, so that nothing was
+    /// counted, and a thousand of them left no room for what others repeat.
+    #[test]
+    fn a_client_fills_nothing_however_often_it_comes_and_whatever_it_says() {
+        let (text, repeats) = logged(|| {
+            for number in 0..3_000 {
+                let (peer, request) = (format!("127.0.0.1:{number}"), format!("#{number}"));
+                let (kind, error) = (Some("Produce"), format!("no topic t{number}"));
+                tracing::warn!(target: WAY, %peer, %request, kind, %error, "refused");
+                tracing::trace!(target: WAY, %peer, %request, "is answered");
+            }
+            tracing::warn!(target: WAY, peer = "p", kind = "Fetch", "refused");
+        });
+        assert_eq!(text.matches("Produce").count() as u64, LINES_MAX);
+        assert_eq!(text.matches("Fetch").count(), 1);
+        assert_eq!(text.matches("is answered").count(), 3_000);
+        assert!(repeats.table().seen.len() < 10);
+        let count = 2_990;
+        let text = "refused kind=Produce".to_owned();
         assert_eq!(repeats.table().take(|_| true), [Told { text, count }]);
     }
 }

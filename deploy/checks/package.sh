@@ -90,6 +90,7 @@ inside_installed() {
 
     # The same by hand, with a look at the logs between.
     systemctl stop corelog
+    [ "$(service .code)" = 0 ]
     dpkg --unpack "$SCRATCH/corelog_0.1.0-1.deb"
     refused systemctl is-active corelog
     /usr/bin/corelog verify /var/lib/corelog
@@ -100,6 +101,7 @@ inside_installed() {
 
     # Removed: the node ends, its logs stay. Back again: it serves them.
     dpkg --remove corelog
+    [ "$(service .code)" = 0 ]
     refused kill -0 "$later"
     [ ! -e /usr/bin/corelog ]
     [ -e /etc/corelog/corelog.toml ]

@@ -96,9 +96,14 @@ def start():
 
 
 def stop():
-    if state().get("active") == "active":
-        os.kill(state()["keeper"], signal.SIGTERM)
-        wait_until(lambda: state().get("active") in ("inactive", "failed"), 120)
+    """Ends with 1, and a restart goes no further, if the service does not end in order."""
+    if state().get("active") != "active":
+        return 0
+    os.kill(state()["keeper"], signal.SIGTERM)
+    wait_until(lambda: state().get("active") in ("inactive", "failed"), 120)
+    if state()["code"] != 0:
+        print(f"service: it ended with {state()['code']}", file=sys.stderr)
+        return 1
     return 0
 
 

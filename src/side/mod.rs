@@ -2,6 +2,7 @@
 //! of its own, away from the cores.
 //!
 //! ```text
+//! listener    taking connections, few at once
 //! health      is the process there, does every core answer; how cores are asked
 //! metrics/    numbers for Prometheus
 //! exposition  the formats that Prometheus reads
@@ -15,6 +16,7 @@
 
 mod exposition;
 mod health;
+mod listener;
 mod metrics;
 mod v1;
 mod watchdog;
@@ -86,7 +88,7 @@ impl Side {
             .name("side".to_owned())
             .spawn(move || {
                 if let Err(error) = runtime.block_on(serve(listener, routes, is_stopped)) {
-                    tracing::error!(%error, "health and metrics are not served any more");
+                    tracing::error!(%error, "health and metrics are not served");
                 }
             })?;
         Ok(Self {
@@ -166,7 +168,8 @@ async fn serve(
 ) -> std::io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     tokio::select! {
-        ended = async { axum::serve(listener, routes).await } => ended,
-        _ = is_stopped => Ok(()),
+        () = listener::serve(listener, routes) => {}
+        _ = is_stopped => {}
     }
+    Ok(())
 }

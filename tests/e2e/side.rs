@@ -1,8 +1,11 @@
 //! Health, metrics and what a node tells of itself over HTTP.
 
+use std::io::Read as _;
+use std::net::TcpStream;
+
 use crate::kept::records::{produce, until_sealed};
 use crate::support::corelog::Corelog;
-use crate::support::deadline::until;
+use crate::support::deadline::{DEADLINE, until};
 use crate::support::folder::Folder;
 use crate::support::http;
 use crate::support::server::Start;
@@ -16,6 +19,27 @@ fn a_server_that_serves_is_alive_and_ready() {
     assert_eq!(http::get(admin, "/livez"), (200, "ok\n".to_owned()));
     assert_eq!(http::get(admin, "/readyz"), (200, "ok\n".to_owned()));
     assert_eq!(http::get(admin, "/nothing").0, 404);
+}
+
+/// Each connection took a descriptor, and those on which nothing was asked kept theirs.
+#[test]
+fn who_connects_and_asks_nothing_takes_few_descriptors_and_not_for_long() {
+    let folder = Folder::new();
+    let server = Start::on(folder.path()).cores(1).start();
+    let admin = server.ready.admin;
+    let fds = format!("/proc/{}/fd", server.pid());
+    let open = || std::fs::read_dir(&fds).unwrap().count();
+    let before = open();
+    let mut idle: Vec<_> = (0..100)
+        .map(|_| TcpStream::connect(admin).unwrap())
+        .collect();
+    until("as many are taken as may be", || open() >= before + 16);
+    assert!(open() < before + 32, "{before} before, {} now", open());
+    // Those that were taken are told in time that nothing comes.
+    idle[0].set_read_timeout(Some(DEADLINE)).unwrap();
+    assert_eq!(idle[0].read(&mut [0; 1]).unwrap(), 0);
+    drop(idle);
+    assert_eq!(http::get(admin, "/livez").0, 200);
 }
 
 #[test]

@@ -102,10 +102,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     supervisor::stopping();
     let stopped = node.stop().context("the stop was not clean");
     side.stop();
-    stopped?;
-    tracing::info!("stopped");
+    if stopped.is_ok() {
+        tracing::info!("stopped");
+    }
+    // Also of what it did on the way to a stop that was not clean.
     reload.log.finish();
-    Ok(Exit::Done)
+    stopped.map(|()| Exit::Done)
 }
 
 /// What a node is told; checks how the settings fit together, without a look at the machine.

@@ -50,6 +50,8 @@ pub(crate) async fn serve_listener(
                 refuse(&core, conn, error);
             }
         }
+        // Who connects as fast as one core accepts is always there: nobody else would have a turn.
+        rt::yield_if_needed().await;
     }
 }
 
@@ -65,7 +67,10 @@ fn room_for(core: &Core, connections: &Connections, peer: SocketAddr) -> Result<
     place.ok_or_else(|| {
         let ip = peer.ip();
         too_many(
-            format!("{ip} has {each} connections, as many as one address may"),
+            format!(
+                "{ip} has {each} connections, as many as one address may; close some, or start the \
+                 server with more --connections-per-address-max"
+            ),
             each,
         )
     })
@@ -90,7 +95,9 @@ async fn serve(core: Rc<Core>, connections: Rc<Connections>, conn: Conn, _place:
     let link = Link::new(Rc::clone(&core), peer, socket);
     connections.begin(&link);
     let writing = rt::spawn(writer::write(Rc::clone(&link), sender));
-    reader::read(&link, &mut receiver).or(core.cutting()).await;
+    let intake = connections.intake.clone();
+    let reading = reader::read(&link, intake, &mut receiver);
+    reading.or(core.cutting()).await;
     link.begin_close();
     writing.or(core.cutting()).await;
     if !link.is_dead() {

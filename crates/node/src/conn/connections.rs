@@ -6,16 +6,18 @@ use std::rc::Rc;
 
 use corelog_record::{CoreId, Timestamp};
 
+use super::intake::Intake;
 use super::link::Link;
 use super::per_address::PerAddress;
 use crate::metrics::ConnectionSnapshot;
-use crate::rt;
+use crate::rt::{self, Semaphore};
 
 /// The open connections of a core, by number.
 pub(crate) struct Connections {
     open: RefCell<BTreeMap<u64, Rc<Link>>>,
     /// How many each address has, on all cores.
     pub(super) per_address: PerAddress,
+    pub(super) intake: Intake,
 }
 
 /// What is told of one.
@@ -29,11 +31,13 @@ pub(super) struct Traffic {
 }
 
 impl Connections {
-    /// None yet; those of each address are counted in `per_address`, which all cores share.
-    pub(crate) fn new(per_address: PerAddress) -> Self {
+    /// None yet; those of each address are counted in `per_address`, which all cores share. What they
+    /// receive has room in `receive_budget`.
+    pub(crate) fn new(per_address: PerAddress, receive_budget: Semaphore) -> Self {
         Self {
             open: RefCell::default(),
             per_address,
+            intake: Intake::new(receive_budget),
         }
     }
 

@@ -5,6 +5,7 @@
 //! connections  those that are open, as operators are told
 //! per_address  how many connections each address has
 //! link      one connection as its tasks share it: what is in flight, what is to be sent
+//! intake    a core's room for what its connections receive
 //! receive   the receive buffer: frames are slices of it
 //! reader    the task that takes frames, in order
 //! request   what is done with each kind of request
@@ -27,6 +28,7 @@ mod accept;
 mod connections;
 mod copy;
 mod each;
+mod intake;
 mod link;
 mod per_address;
 mod picked;

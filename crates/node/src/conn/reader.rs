@@ -9,6 +9,7 @@ use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::frame::{CorrelationId, FrameError, Peek};
 use futures_lite::FutureExt;
 
+use super::intake::Intake;
 use super::link::Link;
 use super::receive::Receive;
 use super::request::{self, Next};
@@ -34,8 +35,8 @@ enum Read {
 }
 
 /// Takes frames until the client ends, the framing is lost or the node stops.
-pub(super) async fn read(link: &Rc<Link>, receiver: &mut ReadHalf) {
-    let mut receive = Receive::new();
+pub(super) async fn read(link: &Rc<Link>, intake: Intake, receiver: &mut ReadHalf) {
+    let mut receive = Receive::new(intake);
     let mut is_greeted = false;
     let mut begun = rt::now();
     loop {
@@ -114,7 +115,10 @@ async fn read_more(
             let large = receive.is_large().then_some(LARGE_IDLE);
             idle.into_iter().chain(large).min()
         };
-        receive.make_room(&link.core.receive_budget).await;
+        receive.make_room().await;
+        if receive.is_too_slow(rt::now) {
+            return Read::Cut;
+        }
         receiver.set_timeout(timeout);
         let read = async { link.alive(receiver.read(receive.free())).await.map(Some) };
         let stopped = async {

@@ -1,14 +1,17 @@
 //! The receive buffer: frames are slices of it, so a body is copied once, into the log's tail.
 
+use std::time::Instant;
+
 use corelog_protocol::frame::{Decoder, FrameError, PREFIX_BYTES, Peek};
 use corelog_protocol::limits;
 
-use crate::rt::{Permit, Semaphore};
+use super::intake::{Intake, More, Turn};
+use crate::rt::Permit;
 
 /// What every connection may hold, idle ones too.
 const SMALL_BYTES: usize = 4 << 10;
 /// What a connection grows to when reads fill its buffer.
-const BUSY_BYTES: usize = 256 << 10;
+pub(super) const BUSY_BYTES: usize = 256 << 10;
 /// A frame of more than this is read by itself.
 const LARGE_BYTES: usize = 64 << 10;
 
@@ -22,12 +25,14 @@ pub(super) struct Receive {
     decoder: Decoder,
     /// The last read filled the buffer: there may be more.
     was_filled: bool,
-    /// The core's room for what the buffer has beyond `SMALL_BYTES`.
-    room: Option<Permit>,
+    intake: Intake,
+    /// The core's room for what the buffer has beyond `SMALL_BYTES`, but for what it grew in a turn.
+    room: Vec<Permit>,
+    turn: Option<Turn>,
 }
 
 impl Receive {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(intake: Intake) -> Self {
         Self {
             buffer: vec![0; SMALL_BYTES],
             start: 0,
@@ -35,7 +40,9 @@ impl Receive {
             needed: 0,
             decoder: Decoder::requests(limits::FRAME_BYTES_MAX),
             was_filled: false,
-            room: None,
+            intake,
+            room: Vec::new(),
+            turn: None,
         }
     }
 
@@ -79,6 +86,9 @@ impl Receive {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
         }
+        if self.turn.is_some() {
+            self.shrink();
+        }
     }
 
     /// If a frame has begun and is not whole.
@@ -97,33 +107,53 @@ impl Receive {
     }
 
     /// Makes room for the next read. The buffer grows fourfold when a read fills it, up to the frame that
-    /// has begun and a little more: who claims a large frame and sends little holds little. Waits for the core's room
-    /// if that is used up.
-    pub(super) async fn make_room(&mut self, budget: &Semaphore) {
+    /// has begun and a little more: who claims a large frame and sends little holds little. Where that
+    /// needs it, waits for the core's room or a turn, and keeps meanwhile what it has.
+    pub(super) async fn make_room(&mut self) {
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
         }
         let bytes = self.buffer.len();
+        let is_full = self.end == bytes;
         let is_small = std::mem::take(&mut self.was_filled) && bytes < BUSY_BYTES;
-        if self.end < bytes && !is_small {
+        if !is_full && !is_small {
             return;
         }
         let wanted = (4 * bytes)
             .min(self.needed + BUSY_BYTES)
             .max(bytes + SMALL_BYTES);
-        // Given back first: two connections that both grow must not wait for each other.
-        drop(self.room.take());
-        self.room = Some(budget.acquire(wanted as u64).await);
+        let more = (wanted - bytes) as u64;
+        match self.intake.at_once(more) {
+            Some(permit) => self.room.push(permit),
+            None if !is_full => return,
+            None => self.wait_to_grow(more).await,
+        }
+        self.buffer.reserve_exact(wanted - bytes);
         self.buffer.resize(wanted, 0);
         assert!(self.end < self.buffer.len(), "no room to read into");
+    }
+
+    async fn wait_to_grow(&mut self, more: u64) {
+        if self.turn.is_none() {
+            match self.intake.more(more).await {
+                More::Room(permit) => self.room.push(permit),
+                More::Turn(turn) => self.turn = Some(turn),
+            }
+        }
+    }
+
+    /// If this has a turn and its client does not send as fast as that asks for.
+    pub(super) fn is_too_slow(&mut self, now: impl FnOnce() -> Instant) -> bool {
+        let turn = self.turn.as_mut();
+        turn.is_some_and(|turn| turn.is_too_slow(now()))
     }
 
     /// Where the next bytes go. Behind a large frame there is room for little of the next one, which is
     /// moved to the front when that is done.
     pub(super) fn free(&mut self) -> &mut [u8] {
-        let bound = match LARGE_BYTES < self.needed {
+        let bound = match LARGE_BYTES < self.needed || self.turn.is_some() {
             true => self.buffer.len().min(self.needed + SMALL_BYTES),
             false => self.buffer.len(),
         };
@@ -134,6 +164,9 @@ impl Receive {
     /// So many bytes have arrived.
     pub(super) fn arrived(&mut self, bytes: usize) {
         self.end += bytes;
+        if let Some(turn) = &mut self.turn {
+            turn.received(bytes);
+        }
         self.was_filled = self.end == self.buffer.len();
         assert!(
             self.end <= self.buffer.len(),
@@ -141,29 +174,37 @@ impl Receive {
         );
     }
 
-    /// Gives back what an idle connection does not need.
+    /// Gives back what a connection does not need that has no large frame to receive.
     pub(super) fn shrink(&mut self) {
-        assert!(!self.is_partial(), "only an empty buffer shrinks");
-        self.buffer = vec![0; SMALL_BYTES];
-        self.room = None;
+        let left = self.bytes().len();
+        assert!(left <= SMALL_BYTES, "a buffer shrinks with a frame in it");
+        let mut buffer = vec![0; SMALL_BYTES];
+        buffer[..left].copy_from_slice(self.bytes());
+        self.buffer = buffer;
+        (self.start, self.end, self.was_filled) = (0, left, false);
+        self.room.clear();
+        self.turn = None;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use corelog_protocol::frame::CorrelationId;
     use corelog_protocol::message::{ping, produce};
     use corelog_protocol::request;
     use corelog_record::{PartitionId, TopicId};
-    use futures_lite::future::block_on;
+    use futures_lite::future::{block_on, poll_once};
 
     use super::*;
+    use crate::rt::Semaphore;
 
     /// Receives `bytes` in reads as large as the buffer allows; gives the frames' sizes.
-    fn receive(receive: &mut Receive, budget: &Semaphore, mut bytes: &[u8]) -> Vec<usize> {
+    fn receive(receive: &mut Receive, mut bytes: &[u8]) -> Vec<usize> {
         let mut frames = Vec::new();
         while !bytes.is_empty() {
-            block_on(receive.make_room(budget));
+            block_on(receive.make_room());
             let free = receive.free();
             let count = free.len().min(bytes.len());
             free[..count].copy_from_slice(&bytes[..count]);
@@ -181,6 +222,25 @@ mod tests {
         frames
     }
 
+    fn intake(bytes: u64) -> Intake {
+        Intake::new(Semaphore::new(bytes))
+    }
+
+    /// A Produce with a body of so many bytes.
+    fn produce(bytes: usize) -> Vec<u8> {
+        let mut frame = Vec::new();
+        let head = produce::Request {
+            topic: "t".parse().expect("a name"),
+            id: TopicId::from_bytes([1; 16]),
+            partition: PartitionId::new(0),
+            level: None,
+            run: 0,
+        };
+        request::encode(CorrelationId::new(1), &head, bytes, &mut frame).expect("a frame");
+        frame.resize(frame.len() + bytes, 0);
+        frame
+    }
+
     fn ping() -> Vec<u8> {
         let mut frame = Vec::new();
         let correlation = CorrelationId::new(1);
@@ -190,35 +250,28 @@ mod tests {
 
     #[test]
     fn a_busy_connection_reads_more_at_once_and_gives_it_back_when_idle() {
-        let (budget, mut busy) = (Semaphore::new(1 << 30), Receive::new());
+        let budget = Semaphore::new(1 << 30);
+        let mut busy = Receive::new(Intake::new(budget.clone()));
+        let free = budget.available();
         let bytes = ping().repeat(20_000);
-        assert_eq!(receive(&mut busy, &budget, &bytes).len(), 20_000);
+        assert_eq!(receive(&mut busy, &bytes).len(), 20_000);
         assert!(busy.buffer.len() >= BUSY_BYTES);
+        assert!(budget.available() < free);
         busy.shrink();
-        assert_eq!(budget.available(), 1 << 30);
+        assert_eq!(budget.available(), free);
         assert!(!busy.is_large());
     }
 
     #[test]
     fn little_of_the_next_frame_is_read_with_a_large_one() {
-        let (budget, mut busy) = (Semaphore::new(1 << 30), Receive::new());
-        let mut frame = Vec::new();
-        let (correlation, body) = (CorrelationId::new(1), vec![0; 1 << 20]);
-        let head = produce::Request {
-            topic: "t".parse().expect("a name"),
-            id: TopicId::from_bytes([1; 16]),
-            partition: PartitionId::new(0),
-            level: None,
-            run: 0,
-        };
-        request::encode(correlation, &head, body.len(), &mut frame).expect("a frame");
-        frame.extend_from_slice(&body);
+        let mut busy = Receive::new(intake(1 << 30));
+        let frame = produce(1 << 20);
         let mut moved = 0;
         let frames = frame.repeat(4);
         let mut left = frames.as_slice();
         while !left.is_empty() {
             moved += busy.bytes().len() * usize::from(busy.start > 0);
-            block_on(busy.make_room(&budget));
+            block_on(busy.make_room());
             let free = busy.free();
             let count = free.len().min(left.len());
             free[..count].copy_from_slice(&left[..count]);
@@ -234,25 +287,73 @@ mod tests {
 
     #[test]
     fn a_claimed_length_holds_nothing_until_bytes_come() {
-        let (budget, mut claimed) = (Semaphore::new(1 << 30), Receive::new());
+        let mut claimed = Receive::new(intake(1 << 30));
         let mut frame = ping();
         frame[..4].copy_from_slice(&(15_u32 << 20).to_le_bytes());
-        assert!(receive(&mut claimed, &budget, &frame[..19]).is_empty());
-        block_on(claimed.make_room(&budget));
+        assert!(receive(&mut claimed, &frame[..19]).is_empty());
+        block_on(claimed.make_room());
         assert!(!claimed.is_large());
     }
 
     #[test]
     fn a_frame_that_is_cut_anywhere_is_put_together() {
-        let (budget, frame) = (Semaphore::new(1 << 30), ping());
+        let (intake, frame) = (intake(1 << 30), ping());
         for cut in 1..frame.len() {
-            let mut cut_there = Receive::new();
-            assert!(receive(&mut cut_there, &budget, &frame[..cut]).is_empty());
+            let mut cut_there = Receive::new(intake.clone());
+            assert!(receive(&mut cut_there, &frame[..cut]).is_empty());
             assert!(cut_there.is_partial());
-            assert_eq!(
-                receive(&mut cut_there, &budget, &frame[cut..]),
-                vec![frame.len()]
-            );
+            assert_eq!(receive(&mut cut_there, &frame[cut..]), [frame.len()]);
         }
+    }
+
+    /// What a connection had received was not counted while it waited to grow: a crowd of them held many
+    /// times the core's room.
+    #[test]
+    fn a_crowd_that_sends_large_frames_holds_no_more_than_there_is_and_all_come_through() {
+        let (all, crowd) = (72 << 20, 60);
+        let intake = intake(all as u64);
+        let frame = produce(8 << 20);
+        let mut receiving: Vec<_> = (0..crowd)
+            .map(|_| (Receive::new(intake.clone()), frame.as_slice()))
+            .collect();
+        let mut rounds = 0;
+        while receiving.iter().any(|(_, left)| !left.is_empty()) {
+            rounds += 1;
+            assert!(rounds < 100 * crowd, "all wait for each other");
+            for (receive, left) in &mut receiving {
+                let is_whole = left.is_empty();
+                if is_whole || block_on(poll_once(receive.make_room())).is_none() {
+                    continue;
+                }
+                let free = receive.free();
+                let count = free.len().min(left.len()).min(1 << 20);
+                free[..count].copy_from_slice(&left[..count]);
+                receive.arrived(count);
+                *left = &left[count..];
+                if receive.has_frame().expect("framed") {
+                    receive.consume(frame.len());
+                    receive.shrink();
+                }
+            }
+            let held = receiving.iter().map(|(receive, _)| receive.buffer.len());
+            assert!(held.sum::<usize>() <= all + crowd * SMALL_BYTES);
+        }
+    }
+
+    #[test]
+    fn who_has_a_turn_and_sends_little_is_too_slow() {
+        let budget = Semaphore::new(72 << 20);
+        let mut slow = Receive::new(Intake::new(budget.clone()));
+        let start = Instant::now();
+        let after = |seconds| move || start + Duration::from_secs(seconds);
+        let _others = budget.try_acquire(budget.available());
+        let frame = produce(1 << 20);
+        assert!(!slow.is_too_slow(after(100)), "it needs none yet");
+        assert!(receive(&mut slow, &frame[..600 << 10]).is_empty());
+        assert!(!slow.is_too_slow(after(0)));
+        assert!(!slow.is_too_slow(after(3)), "it was quick at first");
+        assert!(slow.is_too_slow(after(4)));
+        assert_eq!(receive(&mut slow, &frame[600 << 10..]), [frame.len()]);
+        assert!(!slow.is_too_slow(after(5)) && !slow.is_large());
     }
 }

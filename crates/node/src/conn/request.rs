@@ -23,6 +23,7 @@ use super::picked::Picked;
 use super::produce::produce;
 use super::reader::close_with;
 use super::tell;
+use super::untaken::if_room;
 use crate::core::PartitionKey;
 use crate::failure::{Failure, failure};
 use crate::follow::Hearing;
@@ -181,6 +182,12 @@ fn take_apart(asked: Asked, request: Request) {
         Request::ScrubTopic(request) => {
             rt::spawn(async move {
                 let scrubbed = tell::scrub(&core, &request, asked.frame()).await;
+                let scrubbed = match request.start {
+                    true => scrubbed,
+                    false => {
+                        scrubbed.and_then(|answer| if_room::<scrub_topic::Request>(&core, answer))
+                    }
+                };
                 asked.told::<scrub_topic::Request>(scrubbed);
             })
             .detach();
@@ -268,7 +275,7 @@ impl Asked {
 
 async fn fetch(asked: Asked, request: fetch::Request) {
     let Asked { link, .. } = &asked;
-    let fetched = link.alive(fetched(&asked, &request)).await;
+    let fetched = link.alive(fetched(&asked, request)).await;
     match fetched {
         Some(Ok((answer, batches, room))) => link.answer_with::<fetch::Request>(
             asked.correlation,
@@ -283,9 +290,11 @@ async fn fetch(asked: Asked, request: fetch::Request) {
 
 async fn fetched(
     asked: &Asked,
-    request: &fetch::Request,
+    mut request: fetch::Request,
 ) -> Result<(fetch::Answer, router::Batches, router::Room), Failure> {
     let link = &asked.link;
+    // What a follower tells may be long, and a Fetch that waits keeps what it has.
+    let follower = request.follower.take();
     let wait_ms = request.max_wait_ms.min(limits::FETCH_WAIT_MS_MAX);
     let from = FetchFrom {
         frame: asked.frame(),
@@ -295,15 +304,15 @@ async fn fetched(
         from: request.offset,
         bytes_max: request.max_bytes.min(router::FETCH_BYTES_MAX) as usize,
         bytes_min: u64::from(request.min_bytes.min(router::FETCH_BYTES_MAX)),
-        is_replica: request.follower.is_some(),
+        is_replica: follower.is_some(),
         wait: Duration::from_millis(u64::from(wait_ms)),
     };
     let asker = Asker {
         room: &link.room_to_answer,
         patience: &link.patience,
     };
-    let hearing = match &request.follower {
-        Some(follower) => Box::pin(router::hear(&link.core, &from, follower.clone())).await?,
+    let hearing = match follower {
+        Some(follower) => Box::pin(router::hear(&link.core, &from, follower)).await?,
         None => Hearing::default(),
     };
     let (mut answer, batches, room) = router::fetch(&link.core, asker, &from).await?;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use corelog_protocol::error::{Detail, ErrorCode};
+use corelog_protocol::frame;
 use corelog_protocol::message::{describe_topic, hello, metadata, replica_status, scrub_topic};
-use corelog_protocol::{frame, limits};
 use corelog_record::{CoreId, TopicName};
 
 use super::link::Link;
@@ -29,7 +29,7 @@ pub(super) fn greet(link: &Link, request: &hello::Request) -> Result<hello::Answ
         return Err(failure_with(ErrorCode::UnsupportedVersion, message, detail));
     }
     let core = &link.core;
-    let client = client_name(&request.client);
+    let client = request.client_name();
     client.clone_into(&mut link.traffic.client.borrow_mut());
     tracing::debug!(peer = %link.peer, client, "a client says hello");
     let (shared, cores) = advertised(core);
@@ -211,10 +211,4 @@ async fn gather<T>(
         gathered.extend(pick(told).ok_or_else(other)?);
     }
     Ok(gathered)
-}
-
-/// A client's name as far as it may go into log lines.
-fn client_name(name: &str) -> &str {
-    let bytes_max = limits::CLIENT_NAME_BYTES_MAX as usize;
-    &name[..name.floor_char_boundary(bytes_max)]
 }

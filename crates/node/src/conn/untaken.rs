@@ -4,8 +4,11 @@
 use std::io;
 use std::time::Duration;
 
+use corelog_protocol::answer;
 use corelog_protocol::error::{Detail, ErrorCode};
+use corelog_protocol::frame::CorrelationId;
 use corelog_protocol::kind::Kind;
+use corelog_protocol::message::Call;
 
 use crate::core::Core;
 use crate::failure::{Failure, failure_with};
@@ -73,6 +76,21 @@ pub(super) fn only_asks(kind: u16) -> bool {
         ReplicaStatus,
     ];
     asking.iter().any(|asks| asks.number() == kind)
+}
+
+/// An answer to a request that only asks although others of its kind do something, if there is room for it.
+/// Few are asked, so that it may be encoded once more than it is sent.
+///
+/// # Errors
+/// `Busy` if there is no room.
+pub(super) fn if_room<R: Call>(core: &Core, answer: R::Answer) -> Result<R::Answer, Failure> {
+    let mut bytes = Vec::new();
+    // One that cannot be encoded is told of where it is to be sent.
+    let encoded = answer::encode_ok::<R>(CorrelationId::new(0), &answer, 0, &mut bytes);
+    match encoded.is_err() || core.has_room_to_answer(bytes.len()) {
+        true => Ok(answer),
+        false => Err(no_room()),
+    }
 }
 
 /// Instead of an answer for which there is no room.

@@ -11,7 +11,7 @@ use corelog_record::{CopyId, CoreId, NodeId, Offset, TopicName};
 use corelog_storage::format::replica::{Peer, Replica};
 
 use super::address::check_addresses;
-use super::lineage::{diverged, shared, told};
+use super::lineage::{check_epochs, diverged, shared, told};
 use crate::catalog::{Forgotten, Newcomer, is_in_place_of};
 use crate::core::{Core, PartitionKey};
 use crate::failure::Failure;
@@ -142,13 +142,15 @@ impl Core {
     /// Hears what a follower of a partition of this core says of its own log.
     ///
     /// # Errors
-    /// `Diverged` with the offset up to which the two logs are the same, if that is below its end.
+    /// `Diverged` with the offset up to which the two logs are the same, if that is below its end;
+    /// `InvalidRequest` if it tells what none does.
     pub(crate) async fn hear(
         self: &Rc<Self>,
         key: PartitionKey,
         follower: fetch::Follower,
     ) -> Result<Hearing, Failure> {
         check_addresses("follower.address", follower.address.as_slice())?;
+        check_epochs(&follower.epochs)?;
         let place = self.place(key)?;
         let mut hearing = Hearing {
             lag_bytes: self.bytes_behind(key, follower.end),

@@ -39,6 +39,23 @@ pub(crate) fn heard(epochs: &[Epoch]) -> Vec<Began> {
     oldest.collect()
 }
 
+/// Checks how many epochs a follower tells.
+///
+/// # Errors
+/// `InvalidRequest` if they are too many.
+pub(super) fn check_epochs(epochs: &[Epoch]) -> Result<(), Failure> {
+    if epochs.len() <= EPOCH_COUNT_MAX as usize {
+        return Ok(());
+    }
+    let detail = Detail {
+        field: Some("follower.epochs".to_owned()),
+        limit: Some(EPOCH_COUNT_MAX.into()),
+        ..Detail::default()
+    };
+    let message = format!("{EPOCH_COUNT_MAX} epochs at most, please: the newest");
+    Err(failure_with(ErrorCode::InvalidRequest, message, detail))
+}
+
 /// Up to where this log and another one are the same, by their epochs and ends.
 pub(crate) fn shared(mine: (&[edit::Epoch], Offset), theirs: (&[Epoch], Offset)) -> Common {
     let own: Vec<_> = mine.0.iter().map(Began::from).collect();

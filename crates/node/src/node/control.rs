@@ -112,7 +112,7 @@ pub(super) async fn live(parts: Parts) {
     core.start_keepers();
     router::start_inboxes(&core, inboxes);
     let mut listeners = Vec::new();
-    let connections = Rc::new(Connections::new(per_address));
+    let connections = Rc::new(Connections::new(per_address, core.receive_budget.clone()));
     while let Ok(told) = control.recv_async().await {
         // Whoever asked may have given up waiting: no answer is owed then.
         match told {
@@ -159,6 +159,8 @@ pub(super) async fn live(parts: Parts) {
                 return;
             }
         }
+        // Who asks may ask much at once.
+        rt::yield_if_needed().await;
     }
 }
 

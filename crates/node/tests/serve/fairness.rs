@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use corelog_node::Node;
 use corelog_protocol::error::ErrorCode;
-use corelog_protocol::message::{fetch, metadata, ping};
+use corelog_protocol::message::{Call, fetch, metadata, ping, scrub_topic};
 
-use crate::client::{Client, from, to};
+use crate::client::{Client, from, name, to};
 use crate::{directory, start_with, wait_until};
 
 fn sum(node: &Node, of: impl Fn(&corelog_node::metrics::CoreSnapshot) -> u64) -> u64 {
@@ -28,6 +28,7 @@ fn connections_of_one_address_beyond_its_limit_are_told_so_on_every_core() {
         assert!(error.is(ErrorCode::TooManyConnections), "{error}");
         assert_eq!(error.detail.limit, Some(4));
         assert!(error.message.contains("one address"), "{error}");
+        assert!(error.message.contains("--connections-per-address-max"));
         assert!(refused.is_closed());
     }
     assert_eq!(sum(&node, |core| core.connections_refused_total), 3);
@@ -176,6 +177,27 @@ fn who_reads_little_from_memory_does_not_wait_for_readers_that_take_nothing() {
 
 #[test]
 fn answers_that_nobody_takes_come_to_no_more_than_their_part_of_the_memory() {
+    let all = metadata::Request { topics: None };
+    leave_untaken(|client| {
+        for topic in 0..3 {
+            client.create(&format!("wide-{topic}-{}", "x".repeat(200)), 3_000);
+        }
+        all
+    });
+}
+
+#[test]
+fn so_do_answers_to_the_question_how_far_a_scrub_is() {
+    leave_untaken(|client| scrub_topic::Request {
+        topic: name("wide"),
+        id: client.create("wide", 4_000),
+        partition: None,
+        start: false,
+    });
+}
+
+/// Has many ask what `prepare` gives, and take no answer.
+fn leave_untaken<R: Call>(prepare: impl FnOnce(&mut Client) -> R) {
     let dir = directory();
     let node = start_with(&dir, |config| {
         config.cores = 1;
@@ -183,12 +205,9 @@ fn answers_that_nobody_takes_come_to_no_more_than_their_part_of_the_memory() {
     });
     let address = node.addresses().listen;
     let mut client = Client::hello(address);
-    for topic in 0..3 {
-        client.create(&format!("wide-{topic}-{}", "x".repeat(200)), 3_000);
-    }
-    let all = metadata::Request { topics: None };
+    let all = prepare(&mut client);
     let before = client.wire_bytes;
-    client.ask(&all).expect("all topics");
+    client.ask(&all).expect("all there is");
     let bytes = client.wire_bytes - before;
     assert!(bytes > 100_000, "{bytes}");
     let deaf: Vec<Client> = (0..20)

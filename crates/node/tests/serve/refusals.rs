@@ -3,13 +3,16 @@
 use std::net::SocketAddr;
 
 use corelog_protocol::error::{ErrorBody, ErrorCode};
+use corelog_protocol::message::epoch::Epoch;
 use corelog_protocol::message::settings::TopicSettings;
 use corelog_protocol::message::{
     Call, alter_topic, create_topic, delete_topic, fetch, hello, ping, produce, truncate,
 };
 use corelog_protocol::request;
 use corelog_protocol::{frame::CorrelationId, limits};
-use corelog_record::{Offset, PartitionId, TopicId};
+use corelog_record::{
+    Chain, CopyId, HistoryId, LeaderEpoch, Lineage, Offset, PartitionId, TopicId,
+};
 
 use crate::client::{Client, batch, from, name, to};
 use crate::{directory, start, start_with};
@@ -372,4 +375,37 @@ fn crc32(bytes: &[u8]) -> u32 {
             }
         })
     })
+}
+
+#[test]
+fn a_follower_that_tells_more_epochs_than_there_may_be_is_refused() {
+    let dir = directory();
+    let node = start(&dir);
+    let mut client = Client::hello(node.addresses().listen);
+    let id = client.create("t", 1);
+    let mut tell = |count: u32| {
+        let mut request = from("t", id, 0, 0);
+        let epochs = (0..count).rev().map(|number| Epoch {
+            epoch: LeaderEpoch::new(number.cast_signed()).expect("an epoch"),
+            lineage: Lineage::from_bytes([1; 16]),
+            start: Offset::ZERO,
+        });
+        request.follower = Some(fetch::Follower {
+            copy: CopyId::from_bytes([2; 16]),
+            end: Offset::ZERO,
+            chain: Chain::seed(HistoryId::from_bytes([3; 16])),
+            node: None,
+            address: None,
+            epochs: epochs.collect(),
+        });
+        client.send(&request, &[]);
+        client.receive::<fetch::Request>().told
+    };
+    let error = tell(1_001).expect_err("too many");
+    assert_eq!(code(&error), ErrorCode::InvalidRequest, "{error}");
+    assert_eq!(error.detail.limit, Some(1_000));
+    if let Err(error) = tell(1_000) {
+        assert_ne!(code(&error), ErrorCode::InvalidRequest, "{error}");
+    }
+    node.stop().expect("a clean stop");
 }

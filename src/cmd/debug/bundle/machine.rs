@@ -1,7 +1,7 @@
 //! The machine, the process of the server, and the end of its log.
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{self, Read, Seek as _, SeekFrom};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::pack::Pack;
 
 /// The end of a log that is taken.
-const LOG_BYTES_MAX: u64 = 256 << 10;
+const LOG_BYTES_MAX: usize = 256 << 10;
 const LOG_LINES_MAX: u32 = 2_000;
 /// How long the journal may take.
 const JOURNAL_MAX: Duration = Duration::from_secs(10);
@@ -99,14 +99,28 @@ fn tail(path: &Path) -> anyhow::Result<Vec<u8>> {
     let cannot = || format!("cannot read {}", path.display());
     let mut file = File::open(path).with_context(cannot)?;
     let end = file.metadata().with_context(cannot)?.len();
-    let start = end.saturating_sub(LOG_BYTES_MAX);
+    // With the byte before, which tells if a line begins there.
+    let start = end.saturating_sub(LOG_BYTES_MAX as u64 + 1);
     file.seek(SeekFrom::Start(start)).with_context(cannot)?;
-    let mut bytes = Vec::new();
-    let mut file = file.take(LOG_BYTES_MAX);
-    file.read_to_end(&mut bytes).with_context(cannot)?;
-    if start > 0 {
-        let first = bytes.iter().position(|byte| *byte == b'\n');
-        bytes.drain(..first.map_or(0, |newline| newline + 1));
+    end_of(file.take(end - start)).with_context(cannot)
+}
+
+/// The last of what is said, from the beginning of a line on.
+fn end_of(mut said: impl Read) -> io::Result<Vec<u8>> {
+    let (mut bytes, mut piece) = (Vec::new(), vec![0; LOG_BYTES_MAX]);
+    loop {
+        match said.read(&mut piece) {
+            Ok(0) => break,
+            Ok(count) => bytes.extend_from_slice(&piece[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        let beyond = bytes.len().saturating_sub(LOG_BYTES_MAX + 1);
+        bytes.drain(..beyond);
+    }
+    if bytes.len() > LOG_BYTES_MAX {
+        let newline = bytes.iter().position(|byte| *byte == b'\n');
+        bytes.drain(..=newline.unwrap_or_default());
     }
     Ok(bytes)
 }
@@ -122,17 +136,13 @@ fn journal() -> anyhow::Result<Vec<u8>> {
         .spawn()
         .context("cannot run journalctl")?;
     let said = child.stdout.take().context("journalctl says nothing")?;
-    let reader = thread::spawn(move || {
-        let mut bytes = Vec::new();
-        said.take(LOG_BYTES_MAX).read_to_end(&mut bytes)?;
-        Ok::<_, std::io::Error>(bytes)
-    });
+    let reader = thread::spawn(move || end_of(said));
     let begun = Instant::now();
     while !reader.is_finished() && begun.elapsed() < JOURNAL_MAX {
         thread::sleep(Duration::from_millis(5));
     }
     let is_late = !reader.is_finished();
-    // It has said all that is taken; what it does still is of no use, and may have ended.
+    // What it does still is of no use, and it may have ended.
     let _ = child.kill();
     child.wait()?;
     ensure!(!is_late, "journalctl took longer than {JOURNAL_MAX:?}");
@@ -151,12 +161,28 @@ mod tests {
         let lines: Vec<_> = (0..40_000).map(|n| format!("line {n:06}\n")).collect();
         std::fs::write(file.path(), lines.concat()).unwrap();
         let told = String::from_utf8(tail(file.path()).unwrap()).unwrap();
-        assert!(told.len() as u64 <= LOG_BYTES_MAX);
+        assert_eq!(
+            told.len() / 12,
+            LOG_BYTES_MAX / 12,
+            "whole lines, as many as fit"
+        );
         assert!(told.starts_with("line "), "{}", &told[..20]);
         assert!(told.ends_with("line 039999\n"));
         std::fs::write(file.path(), "short\n").unwrap();
         assert_eq!(tail(file.path()).unwrap(), b"short\n");
         assert!(tail(Path::new("/no/such/log")).is_err());
+    }
+
+    /// What the journal says comes oldest first, and its newest lines are what a bundle is made for.
+    #[test]
+    fn the_end_is_taken_of_what_is_said_in_pieces() {
+        let lines: Vec<_> = (0..100_000).map(|n| format!("{n:09}\n")).collect();
+        let said = lines.concat();
+        let (first, rest) = said.as_bytes().split_at(999_937);
+        let told = end_of(first.chain(rest)).unwrap();
+        assert!(LOG_BYTES_MAX - 10 < told.len() && told.len() <= LOG_BYTES_MAX);
+        assert!(said.as_bytes().ends_with(&told));
+        assert_eq!(told.len() % 10, 0, "it begins with a line");
     }
 
     #[test]

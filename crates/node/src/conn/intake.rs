@@ -1,0 +1,86 @@
+//! A core's room for what its connections receive.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use corelog_protocol::limits;
+use futures_lite::FutureExt;
+
+use super::receive::BUSY_BYTES;
+use crate::rt::{Permit, Semaphore};
+
+/// The largest buffer that a frame can need.
+const BUFFER_BYTES_MAX: u64 = limits::FRAME_BYTES_MAX as u64 + BUSY_BYTES as u64;
+/// Whoever has a turn has to send so much in a second, after a while: others wait for it.
+const TURN_BYTES_PER_SECOND: u64 = 512 << 10;
+const TURN_GRACE: Duration = Duration::from_secs(2);
+
+/// Room in bytes, and turns. Whoever waits for room keeps what it has, so that all may hold some and wait
+/// for more; a part is kept for turns, in each of which one frame is received to its end all the same.
+#[derive(Clone, Debug)]
+pub(super) struct Intake {
+    budget: Semaphore,
+    turns: Semaphore,
+    /// What the turns may come to.
+    _reserve: Option<Rc<Permit>>,
+}
+
+/// What was given.
+pub(super) enum More {
+    Room(Permit),
+    Turn(Turn),
+}
+
+/// The right to receive one frame whatever others hold.
+#[derive(Debug)]
+pub(super) struct Turn {
+    _permit: Permit,
+    /// When it was first looked at.
+    since: Option<Instant>,
+    bytes: u64,
+}
+
+impl Intake {
+    /// Of room that nobody has yet.
+    pub(super) fn new(budget: Semaphore) -> Self {
+        let turns = (budget.available() / 4 / BUFFER_BYTES_MAX).max(1);
+        let reserve = budget.try_acquire(turns * BUFFER_BYTES_MAX);
+        Self {
+            budget,
+            turns: Semaphore::new(turns),
+            _reserve: reserve.map(Rc::new),
+        }
+    }
+
+    /// Room for so many bytes, if there is some and nobody waits for it.
+    pub(super) fn at_once(&self, bytes: u64) -> Option<Permit> {
+        self.budget.try_acquire(bytes)
+    }
+
+    /// Room for so many bytes more, or a turn, whichever comes first.
+    pub(super) async fn more(&self, bytes: u64) -> More {
+        let room = async { More::Room(self.budget.acquire(bytes).await) };
+        let turn = async {
+            More::Turn(Turn {
+                _permit: self.turns.acquire(1).await,
+                since: None,
+                bytes: 0,
+            })
+        };
+        room.or(turn).await
+    }
+}
+
+impl Turn {
+    /// So many bytes have arrived.
+    pub(super) fn received(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+    }
+
+    /// If the client does not send as fast as those who wait may ask for.
+    pub(super) fn is_too_slow(&mut self, now: Instant) -> bool {
+        let since = *self.since.get_or_insert(now);
+        let late = now.saturating_duration_since(since + TURN_GRACE);
+        self.bytes < late.as_secs() * TURN_BYTES_PER_SECOND
+    }
+}
