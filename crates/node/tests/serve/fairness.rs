@@ -1,6 +1,7 @@
 //! Who takes more than others leaves them enough.
 
 use std::net::SocketAddr;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use corelog_node::Node;
@@ -135,6 +136,59 @@ fn readers_that_take_nothing_are_cut_soon_when_others_need_the_room() {
     }
     drop(deaf);
     node.stop().expect("a clean stop");
+}
+
+/// Each kept all that was read with it, and was counted as the few bytes that it is.
+#[test]
+fn small_batches_that_nobody_takes_hold_nothing_of_the_large_ones_beside_them() {
+    let mut child = Command::new(std::env::current_exe().expect("this program"));
+    child.args(["--exact", "--ignored", "fairness::small_among_large"]);
+    let told = child.output().expect("it runs");
+    assert!(told.status.success(), "{told:?}");
+}
+
+#[test]
+#[ignore = "a child process of the test above, which takes memory of its own only"]
+fn small_among_large() {
+    let dir = directory();
+    let node = start_with(&dir, |config| {
+        config.cores = 1;
+        config.tail_memory = 0;
+    });
+    let address = node.addresses().listen;
+    let mut client = Client::hello(address);
+    let id = client.create("mixed", 1);
+    let megabyte = "x".repeat(1_000_000);
+    for values in [&["v"][..], &[&*megabyte; 7]] {
+        client
+            .produce(&to("mixed", id, 0), values)
+            .expect("produced");
+    }
+    let fetched = || sum(&node, |core| core.fetched_bytes_total);
+    let [mut small, mut large] = [0, 1].map(|offset| from("mixed", id, 0, offset));
+    (small.max_bytes, large.max_bytes) = (6 << 20, 6 << 20);
+    let bytes = client.fetch(&small).1.len() as u64;
+    assert!(bytes < 1_000, "{bytes}");
+    let mut deaf = Client::hello(address);
+    deaf.send(&large, &[]);
+    wait_until(|| fetched() > 7_000_000);
+    let (before, taken) = (fetched(), resident_bytes());
+    for _ in 0..60 {
+        deaf.send(&small, &[]);
+    }
+    wait_until(|| fetched() == before + 60 * bytes);
+    let taken = resident_bytes().saturating_sub(taken);
+    assert!(taken < 150 << 20, "{taken} bytes of memory more");
+    drop(deaf);
+    node.stop().expect("a clean stop");
+}
+
+/// Memory of this process.
+fn resident_bytes() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").expect("a status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    kib.expect("a size").parse::<usize>().expect("a number") << 10
 }
 
 /// Who follows the end of a log waited in line with them, for seconds.
