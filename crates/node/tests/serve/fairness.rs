@@ -1,7 +1,6 @@
 //! Who takes more than others leaves them enough.
 
 use std::net::SocketAddr;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use corelog_node::Node;
@@ -9,7 +8,7 @@ use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::{fetch, metadata, ping};
 
 use crate::client::{Client, from, to};
-use crate::{directory, start_with, wait_until};
+use crate::{directory, resident_bytes, run_apart, start_with, wait_until};
 
 fn sum(node: &Node, of: impl Fn(&corelog_node::metrics::CoreSnapshot) -> u64) -> u64 {
     node.handle().counters().iter().map(of).sum()
@@ -141,10 +140,7 @@ fn readers_that_take_nothing_are_cut_soon_when_others_need_the_room() {
 /// Each kept all that was read with it, and was counted as the few bytes that it is.
 #[test]
 fn small_batches_that_nobody_takes_hold_nothing_of_the_large_ones_beside_them() {
-    let mut child = Command::new(std::env::current_exe().expect("this program"));
-    child.args(["--exact", "--ignored", "fairness::small_among_large"]);
-    let told = child.output().expect("it runs");
-    assert!(told.status.success(), "{told:?}");
+    run_apart("fairness::small_among_large");
 }
 
 #[test]
@@ -181,14 +177,6 @@ fn small_among_large() {
     assert!(taken < 150 << 20, "{taken} bytes of memory more");
     drop(deaf);
     node.stop().expect("a clean stop");
-}
-
-/// Memory of this process.
-fn resident_bytes() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").expect("a status");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    kib.expect("a size").parse::<usize>().expect("a number") << 10
 }
 
 /// Who follows the end of a log waited in line with them, for seconds.
