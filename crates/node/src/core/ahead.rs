@@ -3,7 +3,7 @@
 //! Who reads on where it left off twice in a row is taken for one that will again. What was read ahead is
 //! told only if a plan made when it is asked for would read the same; else it is read again.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use corelog_storage::log::{Fetched, Origin, ReadError, ReadPlan};
 
 use super::Disk;
 use super::files::Turn;
-use super::slots::{PartitionKey, SlotId};
+use super::slots::PartitionKey;
 use super::state::Core;
 use super::tickets::Tickets;
 use crate::metrics::add;
@@ -39,8 +39,8 @@ struct Place {
 /// A read that nobody has asked for yet.
 #[derive(Debug)]
 struct Reading {
-    /// The most that it takes of memory.
-    bytes_max: usize,
+    /// The most that it may take of memory; once it is done, what it takes.
+    bytes: Rc<Cell<usize>>,
     origin: Origin<Disk>,
     task: Task<Read>,
 }
@@ -53,7 +53,6 @@ impl Core {
     /// Those of the plan.
     pub(super) async fn read_disk(
         self: &Rc<Self>,
-        slot: SlotId,
         (key, from): (PartitionKey, Offset),
         plan: ReadPlan<Disk>,
         appetite: Appetite,
@@ -65,19 +64,22 @@ impl Core {
             None => self.read_now(plan).await,
         }?;
         if read.bytes > 0 {
-            self.go_on(slot, (key, read.next), appetite, is_going_on);
+            let bytes_before = is_going_on.then_some(read.bytes);
+            self.go_on((key, read.next), appetite, bytes_before);
         }
         Ok(read)
     }
 
     /// What was read ahead, if it still is what `plan` would read.
     async fn read_before(self: &Rc<Self>, reading: Reading, plan: ReadPlan<Disk>) -> Read {
-        match reading.task.await {
-            Ok(read) if plan.is_met_by(&reading.origin, &read) => {
+        let read = reading.task.await.ok();
+        // What is of no use is let go before more is read.
+        match read.filter(|read| plan.is_met_by(&reading.origin, read)) {
+            Some(read) => {
                 add(&self.counters.reads_ahead_total, 1);
                 Ok(read)
             }
-            Ok(_) | Err(_) => self.read_now(plan).await,
+            None => self.read_now(plan).await,
         }
     }
 
@@ -87,19 +89,20 @@ impl Core {
         rt::spawn_background(plan.run()).await
     }
 
-    /// Notes where a reader left off, and reads what comes there if it `is_going_on`.
+    /// Notes where a reader left off, and reads what comes there if it is going on: then it was given
+    /// `bytes_before`.
     fn go_on(
         self: &Rc<Self>,
-        slot: SlotId,
         place: (PartitionKey, Offset),
         appetite: Appetite,
-        is_going_on: bool,
+        bytes_before: Option<usize>,
     ) {
         let now = rt::now();
-        let has_room = self.ahead.has_room(appetite.bytes_max, now);
-        let reading = (is_going_on && has_room)
-            .then(|| self.begin(slot, place.1, appetite))
-            .flatten();
+        let reading = bytes_before.and_then(|bytes| {
+            let bytes_max = appetite.bytes_max.max(bytes) + ReadPlan::<Disk>::AROUND_BYTES;
+            let has_room = self.ahead.has_room(bytes_max, now);
+            has_room.then(|| self.begin(place, appetite, bytes_max))?
+        });
         let mut places = self.ahead.places.borrow_mut();
         if places.len() < PLACES_MAX || places.contains_key(&place) {
             let since = now;
@@ -107,8 +110,16 @@ impl Core {
         }
     }
 
-    /// Begins to read from `from` on, if that lies on the disk.
-    fn begin(self: &Rc<Self>, slot: SlotId, from: Offset, appetite: Appetite) -> Option<Reading> {
+    /// Begins to read from `from` on, if that lies on the disk; no more than `bytes_max`, also where one
+    /// batch is more.
+    fn begin(
+        self: &Rc<Self>,
+        (key, from): (PartitionKey, Offset),
+        appetite: Appetite,
+        bytes_max: usize,
+    ) -> Option<Reading> {
+        // While the disk was waited for, its slot may have become another partition's.
+        let slot = self.slots.borrow().find(key)?;
         let token = Tickets::NOW;
         let appetite = Appetite {
             may_park: false,
@@ -126,10 +137,16 @@ impl Core {
             return None;
         };
         let origin = plan.origin()?;
-        let core = Rc::clone(self);
-        let task = rt::spawn(async move { core.read_now(plan).await });
+        let plan = plan.within(bytes_max);
+        let bytes = Rc::new(Cell::new(bytes_max));
+        let (core, taken) = (Rc::clone(self), Rc::clone(&bytes));
+        let task = rt::spawn(async move {
+            let read = core.read_now(plan).await;
+            taken.set(read.as_ref().map_or(0, Fetched::held_bytes));
+            read
+        });
         Some(Reading {
-            bytes_max: appetite.bytes_max,
+            bytes,
             origin,
             task,
         })
@@ -165,12 +182,13 @@ impl Ahead {
     fn bytes(&self) -> usize {
         let places = self.places.borrow();
         let reading = places.values().filter_map(|place| place.reading.as_ref());
-        reading.map(|reading| reading.bytes_max).sum()
+        reading.map(|reading| reading.bytes.get()).sum()
     }
 }
 
-/// What a core reads ahead for all readers: enough for eight that take as much as a client asks for.
-const BYTES_MAX: usize = 32 << 20;
+/// What a core reads ahead for all readers: enough for eight that take 4 MiB, as much as a client asks for,
+/// with what is read around it.
+const BYTES_MAX: usize = 33 << 20;
 
 /// Readers beyond are read for when they ask.
 const PLACES_MAX: usize = 1024;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::fetch;
 use corelog_record::Offset;
-use corelog_storage::log::{self as storage, Piece, ReadError, ReadPlan};
+use corelog_storage::log::{self as storage, ReadError, ReadPlan};
 
 use super::Disk;
 use super::budget::SMALL_BYTES;
@@ -27,8 +27,7 @@ pub(crate) enum Fetched {
     /// Batches, and what lies around them.
     Batches {
         answer: fetch::Answer,
-        pieces: Vec<Piece<Disk>>,
-        bytes: usize,
+        read: storage::Fetched<Disk>,
     },
     /// Nothing, and the place where it is parked if it is.
     Nothing {
@@ -46,37 +45,34 @@ pub(crate) struct Parked {
 
 /// What is to be done for a Fetch.
 enum Planned {
-    Read(SlotId, ReadPlan<Disk>, fetch::Answer),
+    Read(ReadPlan<Disk>, fetch::Answer),
     Nothing(Fetched),
 }
 
 impl Core {
-    /// Reads from a partition of this core, or parks the request. Whoever meets damage waits a little
-    /// if it may heal.
+    /// After a Fetch that failed: whoever met damage waits a little if it may heal. Ok if it did, and it is
+    /// worth to fetch again.
     ///
     /// # Errors
     /// What the client is told.
-    pub(crate) async fn fetch(
+    pub(crate) async fn healed_for_reader(
         self: &Rc<Self>,
         key: PartitionKey,
-        from: Offset,
-        hunger: Hunger,
-    ) -> Result<Fetched, Failure> {
-        match self.fetch_once(key, from, hunger).await {
-            Err(mut error) if error.is(ErrorCode::Damaged) => {
-                self.heal(key, error.detail.segment);
-                if self.healed(key).await {
-                    return self.fetch_once(key, from, hunger).await;
-                }
-                error.detail.retry_ms = self.repairs.retry_ms(key);
-                Err(error)
-            }
-            fetched => fetched,
+        mut error: Failure,
+    ) -> Result<(), Failure> {
+        if !error.is(ErrorCode::Damaged) {
+            return Err(error);
         }
+        self.heal(key, error.detail.segment);
+        if self.healed(key).await {
+            return Ok(());
+        }
+        error.detail.retry_ms = self.repairs.retry_ms(key);
+        Err(error)
     }
 
     /// As [`fetch`](Core::fetch), but only what lies in memory and is at most [`SMALL_BYTES`]; `None` if it
-    /// is more, or on the disk.
+    /// is more, or on the disk, or damaged, which may heal for who has time.
     ///
     /// # Errors
     /// What the client is told.
@@ -90,8 +86,8 @@ impl Core {
             bytes_max: hunger.bytes_max.min(SMALL_BYTES),
             ..hunger
         };
-        match self.plan_fetch(key, from, hunger)? {
-            Planned::Read(_, plan, answer) if plan.is_ready() => {
+        match self.plan_fetch(key, from, hunger) {
+            Ok(Planned::Read(plan, answer)) if plan.is_ready() => {
                 let read = plan
                     .run()
                     .await
@@ -99,33 +95,47 @@ impl Core {
                 let fits = read.bytes <= SMALL_BYTES;
                 Ok(fits.then(|| self.batches(read, answer)))
             }
-            Planned::Read(..) => Ok(None),
-            Planned::Nothing(nothing) => Ok(Some(nothing)),
+            Ok(Planned::Read(..)) => Ok(None),
+            Ok(Planned::Nothing(nothing)) => Ok(Some(nothing)),
+            Err(error) if error.is(ErrorCode::Damaged) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
-    async fn fetch_once(
+    /// Reads from a partition of this core, or parks the request.
+    ///
+    /// # Errors
+    /// What the client is told, unless [`healed_for_reader`](Core::healed_for_reader) says otherwise.
+    pub(crate) async fn fetch(
         self: &Rc<Self>,
         key: PartitionKey,
         from: Offset,
         hunger: Hunger,
     ) -> Result<Fetched, Failure> {
-        let (slot, plan, answer) = match self.plan_fetch(key, from, hunger)? {
-            Planned::Read(slot, plan, answer) => (slot, plan, answer),
+        let (plan, answer) = match self.plan_fetch(key, from, hunger)? {
+            Planned::Read(plan, answer) => (plan, answer),
             Planned::Nothing(nothing) => return Ok(nothing),
         };
         let read = match plan.is_ready() {
             true => plan.run().await,
-            false => self.read_disk(slot, (key, from), plan, hunger).await,
+            false => self.read_disk((key, from), plan, hunger).await,
         };
-        let read = read.map_err(|error| {
-            let error = self.unless_missing(slot, error);
-            if let ReadError::Damaged { from, to, .. } = &error {
-                self.met_damage(slot, *from, *to);
-            }
-            error_of(&Refusal::from(error))
-        })?;
+        let read = read.map_err(|error| self.not_read(key, error))?;
         Ok(self.batches(read, answer))
+    }
+
+    /// What whoever read in vain is told.
+    fn not_read(&self, key: PartitionKey, error: ReadError) -> Failure {
+        // While the disk was waited for, its slot may have become another partition's.
+        let slot = self.slots.borrow().find(key);
+        let Some(slot) = slot else {
+            return error_of(&Refusal::from(error));
+        };
+        let error = self.unless_missing(slot, error);
+        if let ReadError::Damaged { from, to, .. } = &error {
+            self.met_damage(slot, *from, *to);
+        }
+        error_of(&Refusal::from(error))
     }
 
     /// What is to be read, if there is something; else the request is parked if it may be.
@@ -168,7 +178,7 @@ impl Core {
                 high_watermark,
             })) => {
                 let answer = answer(log_start, high_watermark, from);
-                Ok(Planned::Read(slot, plan, answer))
+                Ok(Planned::Read(plan, answer))
             }
             Some(Ok(Answer::Nothing {
                 log_start,
@@ -198,11 +208,7 @@ impl Core {
             next: read.next,
             ..answer
         };
-        Fetched::Batches {
-            answer,
-            pieces: read.pieces,
-            bytes: read.bytes,
-        }
+        Fetched::Batches { answer, read }
     }
 
     /// What a read failed with: a file that is gone although the log still has its segment did not

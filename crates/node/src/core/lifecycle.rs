@@ -82,6 +82,7 @@ impl Core {
         }
         self.void(slot, Void::Closed);
         self.slots.borrow_mut().remove(slot);
+        self.ahead.forget(key);
         sub(&self.counters.partitions, 1);
     }
 

@@ -80,8 +80,24 @@ impl FetchFrom<'_> {
     }
 }
 
+/// Fetches on this core for another one. Whoever meets damage waits a little if it may heal.
+pub(super) async fn fetched_for_other(
+    core: &Rc<Core>,
+    (key, from): (PartitionKey, Offset),
+    hunger: Hunger,
+    frame: Option<FrameId>,
+) -> Result<Fetched, Failure> {
+    match fetched_here(core, (key, from), hunger, frame).await {
+        Err(error) => {
+            core.healed_for_reader(key, error).await?;
+            fetched_here(core, (key, from), hunger, frame).await
+        }
+        fetched => fetched,
+    }
+}
+
 /// Fetches once on this core.
-pub(super) async fn fetched_here(
+async fn fetched_here(
     core: &Rc<Core>,
     (key, from): (PartitionKey, Offset),
     hunger: Hunger,
@@ -108,14 +124,19 @@ fn reads(core: &Core, (key, from): (PartitionKey, Offset), frame: Option<FrameId
     }
 }
 
-/// Fetches where others wait for room: what is small and lies in memory goes by them.
-async fn fetched_in_line(
+/// Fetches with room for what it gives. Where others wait for room, what is small and lies in memory goes
+/// by them.
+async fn fetched_with_room(
     core: &Rc<Core>,
     asker: Asker<'_>,
     place: (PartitionKey, Offset),
     hunger: Hunger,
     frame: Option<FrameId>,
 ) -> Result<(Room, Fetched), Failure> {
+    if let Some(room) = Room::at_once(core, asker.room) {
+        let fetched = fetched_here(core, place, hunger, frame).await?;
+        return Ok((room, fetched));
+    }
     if hunger.bytes_min <= SMALL_BYTES as u64 {
         let room = Room::small(core, asker.room).await?;
         if let Some(fetched) = fetched_small_here(core, place, hunger, frame).await? {
@@ -134,8 +155,8 @@ async fn fetch_here(
     request: &FetchFrom<'_>,
     deadline: Instant,
 ) -> Result<(fetch::Answer, Batches, Room), Failure> {
+    let mut has_healed = false;
     loop {
-        let room = Room::at_once(core, asker.room);
         let wait = deadline.saturating_duration_since(rt::now());
         let is_over = core.is_stopping.get() || asker.patience.is_over();
         let may_park = !wait.is_zero() && !is_over;
@@ -146,18 +167,22 @@ async fn fetch_here(
             may_park,
         };
         let (place, frame) = ((key, request.from), Some(request.frame));
-        let (mut room, fetched) = match room {
-            Some(room) => (room, fetched_here(core, place, hunger, frame).await?),
-            None => fetched_in_line(core, asker, place, hunger, frame).await?,
+        let fetched = fetched_with_room(core, asker, place, hunger, frame).await;
+        let (mut room, fetched) = match fetched {
+            Ok(fetched) => fetched,
+            // Without room, which others need meanwhile.
+            Err(error) if !has_healed => {
+                core.healed_for_reader(key, error).await?;
+                has_healed = true;
+                continue;
+            }
+            Err(error) => return Err(error),
         };
         match fetched {
-            Fetched::Batches {
-                answer,
-                pieces,
-                bytes,
-            } => {
-                room.shrink_to(bytes);
-                return Ok((answer, Batches::Pieces(pieces), room));
+            Fetched::Batches { answer, mut read } => {
+                let held = read.hold_at_most(room.bytes());
+                room.shrink_to(held);
+                return Ok((answer, Batches::Pieces(read.pieces), room));
             }
             Fetched::Nothing {
                 answer,
@@ -231,23 +256,25 @@ async fn fetch_away(
             }
             (Err(error), None) => return Err(error),
         };
+        call.hold(room);
         match call.answered().await {
             Answered::Fetched(fetched) => {
                 let (answer, bytes) = fetched?;
+                let Some(mut room) = call.let_go() else {
+                    unreachable!("room is held until it is parked");
+                };
                 room.shrink_to(bytes.len());
                 return Ok((answer, Batches::Bytes(bytes), room));
             }
             Answered::TooLarge => is_small = false,
             Answered::Parked(answer) => {
-                drop(room);
                 parked_answer = Some(answer);
-                // Given up in whatever way, it is no longer parked over there.
-                let parked = lane.parked(&call);
                 let woken = async {
                     call.answered().await;
                 };
                 woken.or(core.stopping()).or(asker.patience.over()).await;
-                drop(parked);
+                // Given up in whatever way, it is no longer parked over there.
+                drop(call);
                 request.route(core)?;
             }
             _ => unreachable!("a fetch was answered as something else"),

@@ -9,7 +9,7 @@ use corelog_record::CoreId;
 use flume::{Receiver, TrySendError};
 use futures_lite::FutureExt;
 
-use super::fetch::{fetched_here, fetched_small_here};
+use super::fetch::{fetched_for_other, fetched_small_here};
 use super::here::answer_here;
 use super::lane::Inbox;
 use super::message::{Answered, Reply, Request, What};
@@ -124,10 +124,9 @@ async fn serve(
                 let fetch = async move {
                     let fetched = match only_small {
                         true => fetched_small_here(&core, (key, offset), hunger, frame).await,
-                        false => {
-                            let fetched = fetched_here(&core, (key, offset), hunger, frame).await;
-                            fetched.map(Some)
-                        }
+                        false => fetched_for_other(&core, (key, offset), hunger, frame)
+                            .await
+                            .map(Some),
                     };
                     if let Some(place) = tell_fetched(&core, from, id, fetched) {
                         let given_up = parked.hold(id);
@@ -160,15 +159,10 @@ fn tell_fetched(
 ) -> Option<Parked> {
     let (answered, parked) = match fetched.transpose() {
         None => (Answered::TooLarge, None),
-        Some(Ok(Fetched::Batches {
-            answer,
-            pieces,
-            bytes,
-        })) => {
-            let mut body = Vec::with_capacity(bytes);
-            pieces
-                .iter()
-                .for_each(|piece| body.extend_from_slice(piece));
+        Some(Ok(Fetched::Batches { answer, read })) => {
+            let mut body = Vec::with_capacity(read.bytes);
+            let pieces = read.pieces.iter();
+            pieces.for_each(|piece| body.extend_from_slice(piece));
             (Answered::Fetched(Ok((answer, body))), None)
         }
         Some(Ok(Fetched::Nothing {

@@ -10,6 +10,7 @@ use corelog_record::CoreId;
 use flume::{Receiver, Sender, TrySendError};
 
 use super::message::{Answered, Reply, Request, What};
+use super::room::Room;
 use crate::config::NodeLimits;
 use crate::core::{Acks, PartitionKey, Produced, aborts};
 use crate::failure::{Failure, failure, failure_with};
@@ -56,22 +57,22 @@ pub(crate) struct Inbox {
     pub(super) replies: Receiver<Reply>,
 }
 
-/// A request that was sent; its answers come here.
-pub(super) struct Call {
-    id: u64,
-    state: Rc<CallState>,
-}
-
-/// A fetch that is parked over there; it no longer is when this is dropped.
-pub(super) struct ParkedAway<'a> {
+/// A request that was sent; its answers come here. A fetch is no longer parked over there when this is
+/// dropped.
+pub(super) struct Call<'a> {
     lane: &'a Lane,
     id: u64,
+    state: Rc<CallState>,
 }
 
 #[derive(Default)]
 struct CallState {
     answered: RefCell<VecDeque<Answered>>,
     changed: Notify,
+    /// For what comes: until then the other core is at it, whether anybody waits or not.
+    room: Cell<Option<Room>>,
+    /// Nobody waits any more.
+    is_given_up: Cell<bool>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -188,10 +189,14 @@ impl Lane {
     ///
     /// # Errors
     /// `Busy` without credit, `Stopping` if the other core has ended.
-    pub(super) fn call(&self, what: What, frame: Option<FrameId>) -> Result<Call, Failure> {
+    pub(super) fn call(&self, what: What, frame: Option<FrameId>) -> Result<Call<'_>, Failure> {
         let state = Rc::<CallState>::default();
         let id = self.send(what, frame, Whom::Call(Rc::clone(&state)))?;
-        Ok(Call { id, state })
+        Ok(Call {
+            lane: self,
+            id,
+            state,
+        })
     }
 
     /// Sends a Produce that is answered in line; gives its number.
@@ -205,14 +210,6 @@ impl Lane {
         (acks, key, run): (ConnAcks, PartitionKey, u32),
     ) -> Result<u64, Failure> {
         self.send(what, Some(frame), Whom::Produce { acks, key, run })
-    }
-
-    /// A call that was told that it is parked.
-    pub(super) fn parked(&self, call: &Call) -> ParkedAway<'_> {
-        ParkedAway {
-            lane: self,
-            id: call.id,
-        }
     }
 
     /// If one more fetch may be parked over there.
@@ -259,6 +256,20 @@ impl Lane {
         Ok(id)
     }
 
+    /// If a fetch waits over there.
+    fn is_parked(&self, id: u64) -> bool {
+        let state = self.state.borrow();
+        let pending = state.pending.get(&id);
+        pending.is_some_and(|pending| pending.holds_credit.is_none())
+    }
+
+    /// Says that nobody waits any more for a fetch that is parked.
+    fn unpark(&self, id: u64) {
+        let (what, frame) = (What::Unpark { fetch: id }, None);
+        // Its place is counted with the parked ones; without the other core nobody waits.
+        let _ = self.requests.try_send(Request { id, frame, what });
+    }
+
     /// Takes a reply: gives credit back and hands it to whoever waits for it.
     pub(super) fn take(&self, reply: Reply) {
         let mut state = self.state.borrow_mut();
@@ -292,24 +303,37 @@ impl Lane {
             state.parkable -= usize::from(pending.is_parkable);
         }
         drop(state);
+        if is_parked {
+            drop(call.room.take());
+            if call.is_given_up.get() {
+                self.unpark(reply.id);
+            }
+        }
         call.answered.borrow_mut().push_back(reply.what);
         call.changed.notify();
     }
 }
 
-impl Drop for ParkedAway<'_> {
+impl Drop for Call<'_> {
     fn drop(&mut self) {
-        let is_parked = self.lane.state.borrow().pending.contains_key(&self.id);
-        if is_parked {
-            // Its place is counted with the parked ones; without the other core nobody waits.
-            let what = What::Unpark { fetch: self.id };
-            let (id, frame) = (self.id, None);
-            let _ = self.lane.requests.try_send(Request { id, frame, what });
+        self.state.is_given_up.set(true);
+        if self.lane.is_parked(self.id) {
+            self.lane.unpark(self.id);
         }
     }
 }
 
-impl Call {
+impl Call<'_> {
+    /// Holds room for the answer until it comes, or until it is parked, also if nobody waits for it.
+    pub(super) fn hold(&self, room: Room) {
+        self.state.room.set(Some(room));
+    }
+
+    /// The room that is held.
+    pub(super) fn let_go(&self) -> Option<Room> {
+        self.state.room.take()
+    }
+
     /// Waits for the next answer.
     pub(super) async fn answered(&self) -> Answered {
         loop {
@@ -352,3 +376,6 @@ fn core_id(number: usize) -> CoreId {
 
 /// How long a client is asked to wait before it tries again, in milliseconds.
 const BUSY_RETRY_MS: u32 = 20;
+
+#[cfg(test)]
+mod tests;

@@ -4,17 +4,21 @@ use std::time::Duration;
 
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::limits;
+use corelog_storage::log::ReadPlan;
 
-use crate::core::{Core, SMALL_BYTES};
+use crate::core::{Core, Disk, SMALL_BYTES};
 use crate::failure::{Failure, failure_with};
 use crate::rt::{self, Permit, Semaphore};
 
 /// Bytes of one fetch at most: with its head it fits a frame, and any one batch does.
 pub(crate) const FETCH_BYTES_MAX: u32 = limits::BATCH_BYTES_MAX;
 
-/// Bytes of fetched batches that one connection has not taken yet: one answer is sent while the
+/// Memory of one answer at most.
+const ANSWER_BYTES_MAX: u64 = FETCH_BYTES_MAX as u64 + ReadPlan::<Disk>::AROUND_BYTES as u64;
+
+/// Memory of fetched batches that one connection has not taken yet: one answer is sent while the
 /// next one is read.
-pub(crate) const CONNECTION_BYTES_MAX: u64 = 2 * FETCH_BYTES_MAX as u64;
+pub(crate) const CONNECTION_BYTES_MAX: u64 = 2 * ANSWER_BYTES_MAX;
 
 /// How long a fetch waits for the core's room. Only clients that do not read can make it scarce,
 /// and they are cut in the end; until then others are told.
@@ -33,10 +37,9 @@ pub(crate) struct Room {
 impl Room {
     /// Room for any answer, if nobody waits for some.
     pub(super) fn at_once(core: &Core, connection: &Semaphore) -> Option<Self> {
-        let bytes = u64::from(FETCH_BYTES_MAX);
         Some(Self {
-            of_connection: connection.try_acquire(bytes)?,
-            of_core: core.send_budget.try_acquire(bytes)?,
+            of_connection: connection.try_acquire(ANSWER_BYTES_MAX)?,
+            of_core: core.send_budget.try_acquire(ANSWER_BYTES_MAX)?,
         })
     }
 
@@ -45,7 +48,7 @@ impl Room {
     /// # Errors
     /// `Busy` if other clients hold the core's room and do not read.
     pub(super) async fn take(core: &Core, connection: &Semaphore) -> Result<Self, Failure> {
-        Self::wait(connection, &core.send_budget, FETCH_BYTES_MAX.into()).await
+        Self::wait(connection, &core.send_budget, ANSWER_BYTES_MAX).await
     }
 
     /// Waits for room for an answer of [`SMALL_BYTES`]: not behind those who want more.
@@ -75,7 +78,20 @@ impl Room {
         }
     }
 
-    /// Gives back what an answer of so many bytes does not need.
+    #[cfg(test)]
+    pub(super) fn of(of_connection: Permit, of_core: Permit) -> Self {
+        Self {
+            of_connection,
+            of_core,
+        }
+    }
+
+    /// How much memory an answer may hold.
+    pub(super) fn bytes(&self) -> usize {
+        usize::try_from(self.of_core.units()).unwrap_or(usize::MAX)
+    }
+
+    /// Gives back what an answer that holds so many bytes of memory does not need.
     pub(super) fn shrink_to(&mut self, bytes: usize) {
         for permit in [&mut self.of_connection, &mut self.of_core] {
             permit.shrink_to(permit.units().min(bytes as u64));

@@ -1,14 +1,17 @@
 //! Who takes more than others leaves them enough.
 
+use std::fs::OpenOptions;
 use std::net::SocketAddr;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use corelog_node::Node;
 use corelog_protocol::error::ErrorCode;
-use corelog_protocol::message::{Call, fetch, metadata, ping, scrub_topic};
+use corelog_protocol::message::{Call, describe_topic, fetch, metadata, ping, scrub_topic};
 
 use crate::client::{Client, from, name, to};
-use crate::{directory, start_with, wait_until};
+use crate::{directory, resident_bytes, run_apart, start_with, wait_until};
 
 fn sum(node: &Node, of: impl Fn(&corelog_node::metrics::CoreSnapshot) -> u64) -> u64 {
     node.handle().counters().iter().map(of).sum()
@@ -138,6 +141,48 @@ fn readers_that_take_nothing_are_cut_soon_when_others_need_the_room() {
     node.stop().expect("a clean stop");
 }
 
+/// Each kept all that was read with it, and was counted as the few bytes that it is.
+#[test]
+fn small_batches_that_nobody_takes_hold_nothing_of_the_large_ones_beside_them() {
+    run_apart("fairness::small_among_large");
+}
+
+#[test]
+#[ignore = "a child process of the test above, which takes memory of its own only"]
+fn small_among_large() {
+    let dir = directory();
+    let node = start_with(&dir, |config| {
+        config.cores = 1;
+        config.tail_memory = 0;
+    });
+    let address = node.addresses().listen;
+    let mut client = Client::hello(address);
+    let id = client.create("mixed", 1);
+    let megabyte = "x".repeat(1_000_000);
+    for values in [&["v"][..], &[&*megabyte; 7]] {
+        client
+            .produce(&to("mixed", id, 0), values)
+            .expect("produced");
+    }
+    let fetched = || sum(&node, |core| core.fetched_bytes_total);
+    let [mut small, mut large] = [0, 1].map(|offset| from("mixed", id, 0, offset));
+    (small.max_bytes, large.max_bytes) = (6 << 20, 6 << 20);
+    let bytes = client.fetch(&small).1.len() as u64;
+    assert!(bytes < 1_000, "{bytes}");
+    let mut deaf = Client::hello(address);
+    deaf.send(&large, &[]);
+    wait_until(|| fetched() > 7_000_000);
+    let (before, taken) = (fetched(), resident_bytes());
+    for _ in 0..60 {
+        deaf.send(&small, &[]);
+    }
+    wait_until(|| fetched() == before + 60 * bytes);
+    let taken = resident_bytes().saturating_sub(taken);
+    assert!(taken < 150 << 20, "{taken} bytes of memory more");
+    drop(deaf);
+    node.stop().expect("a clean stop");
+}
+
 /// Who follows the end of a log waited in line with them, for seconds.
 #[test]
 fn who_reads_little_from_memory_does_not_wait_for_readers_that_take_nothing() {
@@ -172,6 +217,57 @@ fn who_reads_little_from_memory_does_not_wait_for_readers_that_take_nothing() {
     };
     // On a machine that stands still for seconds some are cut before.
     assert!((0..5).any(is_at_once), "they waited until others were cut");
+    node.stop().expect("a clean stop");
+}
+
+/// A topic with a batch that is known to be damaged, and what asks for it.
+fn damaged(client: &mut Client, home: &Path) -> fetch::Request {
+    let id = client.create("rotten", 1);
+    client
+        .produce(&to("rotten", id, 0), &[&"x".repeat(50_000)])
+        .expect("produced");
+    let store = home.join("topics/rotten/0/00000000000000000000.log");
+    let store = OpenOptions::new().write(true).open(store).expect("a store");
+    store.write_all_at(b"y", 25_000).expect("written");
+    store.sync_all().expect("synced");
+    let request = from("rotten", id, 0, 0);
+    let error = client.ask(&request).expect_err("damage");
+    assert!(error.is(ErrorCode::Damaged), "{error}");
+    let name = name("rotten");
+    let describe = describe_topic::Request { name };
+    let begun = Instant::now();
+    let is_known = |told: describe_topic::Answer| !told.partitions[0].damage.is_empty();
+    while !is_known(client.ask(&describe).expect("described")) {
+        assert!(begun.elapsed() < Duration::from_secs(10), "nobody knows");
+    }
+    request
+}
+
+/// Who asked for little was told of damage for good, and did not wait for its repair.
+#[test]
+fn who_meets_damage_waits_for_room_as_all_others_that_may_have_to_wait_for_a_repair() {
+    let dir = directory();
+    let node = start_with(&dir, |config| {
+        config.cores = 1;
+        config.traffic_memory = 200 << 20;
+        config.tail_memory = 0;
+    });
+    let address = node.addresses().listen;
+    let mut client = Client::hello(address);
+    let rotten = damaged(&mut client, dir.path());
+    let large = large(&mut client);
+    let waits = |_| {
+        let deaf = deaf(8, address, &large);
+        wait_until(|| sum(&node, |core| core.in_flight_requests) >= 8 * 4);
+        let begun = Instant::now();
+        client.ask(&rotten).expect_err("damage, or no room");
+        let waits = begun.elapsed() > Duration::from_millis(300);
+        drop(deaf);
+        wait_until(|| sum(&node, |core| core.connections) == 1);
+        waits
+    };
+    // On a machine that stands still for seconds some are cut before.
+    assert!((0..5).any(waits), "it was told at once");
     node.stop().expect("a clean stop");
 }
 

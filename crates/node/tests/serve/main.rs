@@ -1,6 +1,7 @@
 //! A whole node on a temporary directory, talked to over raw sockets.
 #![allow(clippy::expect_used, clippy::result_large_err, reason = "a test may")]
 
+mod ahead;
 mod client;
 mod copy;
 mod fairness;
@@ -12,6 +13,7 @@ mod quarantine;
 mod refusals;
 mod segments;
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use corelog_node::{Node, NodeConfig};
@@ -41,4 +43,22 @@ fn wait_until(condition: impl Fn() -> bool) {
         assert!(Instant::now() < deadline, "it never came to that");
         std::thread::yield_now();
     }
+}
+
+/// Runs an ignored test in a process of its own, for what only a process has.
+fn run_apart(test: &str) {
+    let mut child = Command::new(std::env::current_exe().expect("this program"));
+    let told = child.args(["--exact", "--ignored", test]).output();
+    let told = told.expect("it runs");
+    let text = String::from_utf8_lossy(&told.stdout);
+    assert!(told.status.success(), "{text}");
+    assert!(text.contains("1 passed"), "{text}");
+}
+
+/// Memory of this process.
+fn resident_bytes() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").expect("a status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    kib.expect("a size").parse::<usize>().expect("a number") << 10
 }

@@ -241,6 +241,24 @@ fn who_reads_on_from_the_disk_finds_what_was_read_ahead() {
     node.stop().expect("a clean stop");
 }
 
+/// One batch was read twice for each fetch, for ever: a consumer of many partitions asks for less of each
+/// than a batch is.
+#[test]
+fn who_asks_for_less_than_a_batch_finds_the_next_one_read_ahead() {
+    let dir = directory();
+    let (node, id) = cold(&dir);
+    let mut client = Client::hello(node.addresses().listen);
+    for offset in 0..10 {
+        let mut request = from("cold", id, 0, offset);
+        request.max_bytes = 50_000;
+        let (answer, body) = client.fetch(&request);
+        assert_eq!(answer.next.get(), offset + 1);
+        assert!(body.len() > 100_000);
+    }
+    assert_eq!(reads_ahead(&node), 10 - 2);
+    node.stop().expect("a clean stop");
+}
+
 #[test]
 fn what_was_read_ahead_is_no_more_than_is_asked_for_later_and_goes_with_the_log_start() {
     let dir = directory();

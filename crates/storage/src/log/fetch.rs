@@ -11,7 +11,7 @@ use super::look::{self, Look};
 use super::read::{Fetched, Piece, ReadError};
 use super::select::{Taken, Wanted};
 use crate::Error;
-use crate::disk::{Dir, File};
+use crate::disk::{BLOCK_BYTES, Dir, File};
 use crate::index::{self, Builder, Sealed};
 use crate::segment::{Index, Point, Segment, Stage};
 use crate::store::Store;
@@ -38,6 +38,8 @@ pub(super) struct DiskRead<D: Dir> {
     is_end_true: bool,
     known: Known<D>,
     found: Found,
+    /// What would take a larger read is left.
+    read_max: usize,
 }
 
 impl<D: Dir> DiskRead<D> {
@@ -64,7 +66,14 @@ impl<D: Dir> DiskRead<D> {
             is_end_true: is_end_true && segment.stage != Stage::Damaged,
             known,
             found,
+            read_max: usize::MAX,
         })
+    }
+
+    /// The same, if it takes no more than so many bytes of memory.
+    pub(super) fn within(self, bytes: usize) -> Self {
+        let read_max = bytes.saturating_sub(EDGE_BYTES);
+        Self { read_max, ..self }
     }
 
     /// The same, by a handle of its own: the file is open no longer than this is.
@@ -119,6 +128,9 @@ impl<D: Dir> DiskRead<D> {
         loop {
             let available = self.end.position.get().saturating_sub(start.position.get());
             let len = usize::try_from(wanted_bytes.min(available)).unwrap_or(usize::MAX);
+            if self.read_max < len {
+                return Ok(self.nothing(wanted));
+            }
             let read = file.read_at(start.position.get(), len).await;
             let bytes = read.map_err(|source| self.store.at().io("read", source))?;
             let look = Look::at(bytes.as_ref(), start, wanted, |point| {
@@ -247,3 +259,9 @@ pub(super) fn read_error(segment: Offset, source: Error) -> ReadError {
 
 /// Bytes read ahead of the wanted ones: an index points a little before them.
 const AHEAD_BYTES: usize = 16 << 10;
+
+/// Whole blocks are read: up to one more on either side.
+pub(super) const EDGE_BYTES: usize = 2 * BLOCK_BYTES;
+
+/// All that is read around the wanted batches: from the index row before to the one behind, in whole blocks.
+pub(super) const AROUND_BYTES: usize = 2 * AHEAD_BYTES + EDGE_BYTES;

@@ -7,8 +7,11 @@ use super::read::{Fetched, ReadPlan, Work};
 use crate::disk::Dir;
 use crate::store::Store;
 
-/// Where a plan reads batches from the disk.
-pub struct Origin<D: Dir>(Weak<Store<D>>);
+/// Where a plan reads batches from the disk, and how many.
+pub struct Origin<D: Dir> {
+    store: Weak<Store<D>>,
+    bytes_max: usize,
+}
 
 impl<D: Dir> fmt::Debug for Origin<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -21,19 +24,23 @@ impl<D: Dir> ReadPlan<D> {
     pub fn origin(&self) -> Option<Origin<D>> {
         match &self.0 {
             Work::Ready(_) => None,
-            Work::Disk(read, _) => Some(Origin(Rc::downgrade(read.store()))),
+            Work::Disk(read, wanted) => Some(Origin {
+                store: Rc::downgrade(read.store()),
+                bytes_max: wanted.bytes_max,
+            }),
         }
     }
 
     /// Whether `fetched`, which an earlier plan from the same offset on read from `origin`, may stand for
-    /// what this one would read: the store is the same, its end was not cut off since, and there is no
-    /// more than is wanted.
+    /// what this one would read: the store is the same, its end was not cut off since, and there is
+    /// something, but no more than is wanted now or was wanted then: one batch may be larger than either.
     pub fn is_met_by(&self, origin: &Origin<D>, fetched: &Fetched<D>) -> bool {
         let Work::Disk(read, wanted) = &self.0 else {
             return false;
         };
-        let is_same = Weak::ptr_eq(&origin.0, &Rc::downgrade(read.store()));
+        let is_same = Weak::ptr_eq(&origin.store, &Rc::downgrade(read.store()));
         let end = read.end().min(wanted.limit);
-        is_same && fetched.next <= end && fetched.bytes <= wanted.bytes_max
+        let fits = fetched.bytes.min(origin.bytes_max) <= wanted.bytes_max;
+        is_same && 0 < fetched.bytes && fetched.next <= end && fits
     }
 }

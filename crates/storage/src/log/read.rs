@@ -7,7 +7,7 @@ use std::rc::Rc;
 use corelog_record::Offset;
 
 use super::due::INDEX_CHECKS;
-use super::fetch::{self, DiskRead};
+use super::fetch::{self, AROUND_BYTES, DiskRead, EDGE_BYTES};
 use super::select::{self, Wanted};
 use super::tail::Frozen;
 use super::{Damage, Log};
@@ -82,7 +82,8 @@ pub struct Fetched<D: Dir> {
     pub bytes: usize,
 }
 
-/// A run of whole batches: of the tail, by reference, or read from disk.
+/// A run of whole batches: of the tail, by reference, or read from disk. It holds all of the memory that
+/// it is a part of.
 pub struct Piece<D: Dir>(Bytes<D>);
 
 enum Bytes<D: Dir> {
@@ -94,9 +95,25 @@ enum Bytes<D: Dir> {
         bytes: D::Bytes,
         range: Range<usize>,
     },
+    Copy(Rc<[u8]>),
 }
 
 impl<D: Dir> Piece<D> {
+    /// Memory that stays taken as long as this lives: the chunk of the tail, or all that was read.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        match &self.0 {
+            Bytes::Tail { chunk, .. } => chunk.alloc_bytes(),
+            Bytes::Disk { bytes, .. } => bytes.as_ref().len() + EDGE_BYTES,
+            Bytes::Copy(bytes) => bytes.len(),
+        }
+    }
+
+    /// The same batches in memory of their own.
+    fn copied(&self) -> Self {
+        Self(Bytes::Copy(Rc::from(&**self)))
+    }
+
     /// The part `range` of bytes read from disk.
     pub(super) fn disk(bytes: D::Bytes, range: Range<usize>) -> Self {
         Self(Bytes::Disk { bytes, range })
@@ -114,6 +131,7 @@ impl<D: Dir> Clone for Piece<D> {
                 bytes: bytes.clone(),
                 range: range.clone(),
             },
+            Bytes::Copy(bytes) => Bytes::Copy(bytes.clone()),
         })
     }
 }
@@ -125,16 +143,17 @@ impl<D: Dir> Deref for Piece<D> {
         match &self.0 {
             Bytes::Tail { chunk, range } => &chunk.buf.as_slice()[range.clone()],
             Bytes::Disk { bytes, range } => &bytes.as_ref()[range.clone()],
+            Bytes::Copy(bytes) => bytes,
         }
     }
 }
 
 impl<D: Dir> fmt::Debug for Piece<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let from = if matches!(self.0, Bytes::Tail { .. }) {
-            "tail"
-        } else {
-            "disk"
+        let from = match self.0 {
+            Bytes::Tail { .. } => "tail",
+            Bytes::Disk { .. } => "disk",
+            Bytes::Copy(_) => "a copy",
         };
         write!(f, "Piece({} bytes from {from})", self.len())
     }
@@ -148,7 +167,44 @@ impl<D: Dir> fmt::Debug for ReadPlan<D> {
     }
 }
 
+impl<D: Dir> Fetched<D> {
+    /// Memory that the pieces hold.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.pieces.iter().map(Piece::held_bytes).sum()
+    }
+
+    /// Copies pieces that hold much more memory than they are, and such as hold any more while all
+    /// together hold more than `held_max`. Gives what they hold then.
+    pub fn hold_at_most(&mut self, held_max: usize) -> usize {
+        let mut held = self.held_bytes();
+        for piece in &mut self.pieces {
+            let (bytes, before) = (piece.len(), piece.held_bytes());
+            let is_small = bytes < before / COPIED_BELOW;
+            if is_small || (held_max < held && bytes < before) {
+                *piece = piece.copied();
+                held -= before - bytes;
+            }
+        }
+        held
+    }
+}
+
 impl<D: Dir> ReadPlan<D> {
+    /// What a read from the disk takes of memory at most, beside its batches: `bytes_max` of them, or the
+    /// first one.
+    pub const AROUND_BYTES: usize = AROUND_BYTES;
+
+    /// The same read, or nothing if one of the disk would take more than `bytes` of memory, as it does
+    /// where a batch is larger than `bytes_max`.
+    #[must_use]
+    pub fn within(self, bytes: usize) -> Self {
+        match self.0 {
+            Work::Ready(_) => self,
+            Work::Disk(read, wanted) => Self(Work::Disk(read.within(bytes), wanted)),
+        }
+    }
+
     /// Whether all is in memory, so that running it does no I/O.
     pub fn is_ready(&self) -> bool {
         matches!(self.0, Work::Ready(_))
@@ -292,6 +348,9 @@ impl<D: Dir> Log<D> {
         (fetched.bytes > 0).then_some(fetched)
     }
 }
+
+/// A piece that is less than this part of the memory that it holds is copied: a copy takes time as well.
+const COPIED_BELOW: usize = 4;
 
 /// Where in `chunk` a batch begins at or before `from`: by the index if it is at hand, else the
 /// first.

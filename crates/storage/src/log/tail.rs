@@ -55,6 +55,11 @@ pub(crate) struct Frozen<D: Dir> {
 }
 
 impl<D: Dir> Frozen<D> {
+    /// Memory taken, in bytes.
+    pub(crate) fn alloc_bytes(&self) -> usize {
+        self.alloc_bytes
+    }
+
     /// The store position after the last block.
     pub(crate) fn end_position(&self) -> u64 {
         self.position + self.buf.as_slice().len() as u64

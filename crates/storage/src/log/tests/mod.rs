@@ -7,6 +7,7 @@ mod descriptors;
 mod explore;
 mod faults;
 mod following;
+mod holding;
 mod model;
 mod nested;
 mod origin;

@@ -35,6 +35,11 @@ fn what_was_read_stands_for_the_same_read_and_for_no_other() {
     let is_met_by_more = plan(&log, 3, fetched.bytes - 1).is_met_by(&origin, &fetched);
     assert!(!is_met_by_more, "no more is told than is asked for");
     let next = fetched.next.get();
+    let nothing = block_on(plan(&log, 3, 1 << 20).within(0).run()).unwrap();
+    assert!(
+        !plan(&log, 3, 1 << 20).is_met_by(&origin, &nothing),
+        "nothing"
+    );
     assert!(
         !plan(&log, next, 1 << 20).is_met_by(&origin, &fetched),
         "another segment"
@@ -45,6 +50,20 @@ fn what_was_read_stands_for_the_same_read_and_for_no_other() {
         plan(&log, 3, 1 << 20).is_met_by(&origin, &fetched),
         "appends change nothing"
     );
+}
+
+#[test]
+fn a_batch_that_is_larger_than_was_wanted_stands_for_the_same_read() {
+    let root = MemoryDir::new();
+    let mut log = source(&root, 20);
+    log.shrink_tail(0);
+    let earlier = plan(&log, 3, 100);
+    let origin = earlier.origin().unwrap();
+    let fetched = block_on(earlier.run()).unwrap();
+    assert!(fetched.bytes > 1_500 && fetched.next == super::offset(4));
+    assert!(plan(&log, 3, 100).is_met_by(&origin, &fetched));
+    assert!(plan(&log, 3, 1 << 20).is_met_by(&origin, &fetched));
+    assert!(!plan(&log, 3, 99).is_met_by(&origin, &fetched));
 }
 
 #[test]
