@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use corelog_storage::disk::{self, ASIDE_SUFFIX, Dir, File as _, Open};
+use corelog_storage::format::node::SPARE;
 
 use crate::rt::{self, Notify};
 
@@ -52,8 +53,8 @@ pub(super) async fn write<D: Dir>(
     }
     let aside = format!("{name}{ASIDE_SUFFIX}");
     // What can fail without it fails while it is in its place.
-    let file = Rc::new(root.open(NAME, Open::Write).await?);
-    if let Err(error) = root.rename(NAME, dir, &aside).await {
+    let file = Rc::new(root.open(SPARE, Open::Write).await?);
+    if let Err(error) = root.rename(SPARE, dir, &aside).await {
         let _closed = file.close().await;
         return Err(error);
     }
@@ -65,7 +66,7 @@ pub(super) async fn write<D: Dir>(
     let written = written.and(file.close().await);
     if let Err(error) = replace(root, dir, &aside, name, written).await {
         // Left here it would be removed by the next write, and its blocks be anybody's.
-        let _returned = dir.rename(&aside, root, NAME).await;
+        let _returned = dir.rename(&aside, root, SPARE).await;
         return Err(error);
     }
     dir.sync().await
@@ -87,7 +88,7 @@ async fn replace<D: Dir>(
 
 /// Makes a spare file unless there is one, and it was not cut.
 async fn make<D: Dir>(root: &D) -> io::Result<()> {
-    match root.open(NAME, Open::Read).await {
+    match root.open(SPARE, Open::Read).await {
         Ok(file) => {
             let file = Rc::new(file);
             let bytes = file.len().await;
@@ -99,10 +100,8 @@ async fn make<D: Dir>(root: &D) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Err(_) => {}
     }
-    root.write_aside(NAME, &[FILL; BYTES]).await
+    root.write_aside(SPARE, &[FILL; BYTES]).await
 }
-
-const NAME: &str = "spare";
 
 /// A topic's file has room in it unless hundreds of its partitions are copied to or from other nodes.
 const BYTES: usize = 64 << 10;
@@ -144,7 +143,7 @@ mod tests {
             let root = root.power_cut(seed);
             let found = block_on(root.child("dir").read("small", LARGE)).unwrap();
             assert_eq!(found, b"the new one");
-            let gone = block_on(root.read(NAME, LARGE)).unwrap_err();
+            let gone = block_on(root.read(SPARE, LARGE)).unwrap_err();
             assert_eq!(gone.kind(), io::ErrorKind::NotFound, "it has one name");
         }
         let again = written(&root, &dir, b"another").unwrap_err();
@@ -196,8 +195,8 @@ mod tests {
         let fault = Fault::Fail(io::ErrorKind::Other);
         root.faults().fail(Operation::Sync, 1, fault);
         written(&root, &dir, b"new").unwrap_err();
-        assert_ne!(block_on(root.read(NAME, LARGE)).unwrap().len(), BYTES);
+        assert_ne!(block_on(root.read(SPARE, LARGE)).unwrap().len(), BYTES);
         block_on(make(&root)).unwrap();
-        assert_eq!(block_on(root.read(NAME, LARGE)).unwrap(), [FILL; BYTES]);
+        assert_eq!(block_on(root.read(SPARE, LARGE)).unwrap(), [FILL; BYTES]);
     }
 }

@@ -10,17 +10,17 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-use super::Error;
+use corelog_storage::disk::ASIDE_SUFFIX;
+use corelog_storage::format::node::PLACE;
 
-const NAME: &str = "place";
-const NAME_ASIDE: &str = "place.new";
+use super::Error;
 
 /// Makes sure that the data directory is where its node was made, or says so where nothing is said.
 ///
 /// # Errors
 /// [`Error::Copied`] if it is somewhere else; [`Error::DataDirectory`] if that cannot be read or written.
 pub fn claim_place(data: &Path, node: &Metadata) -> Result<(), Error> {
-    let path = data.join(NAME);
+    let path = data.join(PLACE);
     let here = describe(node);
     let failed = |source| Error::DataDirectory {
         path: data.to_owned(),
@@ -66,7 +66,7 @@ fn is_same(said: &str, here: &str) -> bool {
 
 /// Writes it aside and renames it: what is there is whole.
 fn write(data: &Path, path: &Path, said: &str) -> io::Result<()> {
-    let aside = data.join(NAME_ASIDE);
+    let aside = data.join(format!("{PLACE}{ASIDE_SUFFIX}"));
     let written = write_new(&aside, said).and_then(|()| fs::rename(&aside, path));
     if written.is_err() {
         // On a full disk it would keep what others wait for.
@@ -112,10 +112,12 @@ mod tests {
     #[test]
     fn a_place_that_cannot_be_written_leaves_nothing_behind() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join(NAME);
+        let path = dir.path().join(PLACE);
         fs::create_dir(&path).unwrap();
         write(dir.path(), &path, "here").unwrap_err();
-        assert!(!dir.path().join(NAME_ASIDE).exists());
+        let left = fs::read_dir(dir.path()).unwrap();
+        let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, [PLACE]);
     }
 
     #[test]
@@ -132,12 +134,12 @@ mod tests {
         claim(&moved).unwrap();
 
         fs::create_dir(&copy).unwrap();
-        for name in ["node", NAME] {
+        for name in ["node", PLACE] {
             fs::copy(moved.join(name), copy.join(name)).unwrap();
         }
         let refused = claim(&copy).unwrap_err();
         assert!(matches!(refused, Error::Copied { .. }), "{refused}");
-        fs::remove_file(copy.join(NAME)).unwrap();
+        fs::remove_file(copy.join(PLACE)).unwrap();
         claim(&copy).unwrap();
         claim(&copy).unwrap();
         claim(&moved).unwrap();
