@@ -26,6 +26,7 @@ pub mod wal;
 
 mod error;
 mod index;
+mod now;
 mod planted;
 mod recovery;
 mod scan;
@@ -35,4 +36,5 @@ mod store;
 
 pub use error::Error;
 pub use log::{Log, Reader};
+pub use now::Now;
 pub use wal::Wal;

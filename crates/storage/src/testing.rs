@@ -7,10 +7,10 @@
 use corelog_record::batch::{Builder, Codec, View};
 use corelog_record::{Offset, PartitionId, Timestamp, TopicId};
 
-use crate::Error;
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, block_on};
 use crate::log::{Chore, Flushed, Identity, Log, OpenReport, Options, ReadError};
+use crate::{Error, Now};
 
 /// A log on a disk in memory.
 pub type MemoryLog = Log<MemoryDir>;
@@ -29,7 +29,7 @@ pub fn open<D: Dir>(
     root: &D,
     options: Options,
     seed: u64,
-    now: Timestamp,
+    now: impl Into<Now>,
 ) -> Result<(Log<D>, OpenReport), Error> {
     let (dir, quarantine) = (root.child("p0"), root.child("quarantine"));
     block_on(Log::open(dir, quarantine, identity(), options, seed, now))

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::{alter_topic, create_topic, delete_topic};
 use corelog_record::{CoreId, Timestamp, TopicId, TopicName};
+use corelog_storage::disk;
 use corelog_storage::format::replica::Replica;
 
 use super::files::{self, CatalogError};
@@ -141,7 +142,12 @@ impl Admin {
             ..before.grown(&added, Replica::owner)
         });
         if topic != before {
-            if let Err(error) = self.rewrite(&topic).await {
+            // More partitions make no room: they leave the spare file to what does.
+            let written = match count < wanted {
+                true => self.write(&topic).await,
+                false => self.rewrite(&topic).await,
+            };
+            if let Err(error) = written {
                 self.load.borrow_mut().remove(&added);
                 return Err(error);
             }
@@ -258,11 +264,8 @@ impl Admin {
     /// what makes room.
     async fn rewrite(&self, topic: &Topic) -> Result<(), Failure> {
         add(&self.core.counters.topic_writes_total, 1);
-        let is_spare_used = files::rewrite(&self.core.root, topic).await;
-        if is_spare_used.map_err(|error| failed(&error))? {
-            self.spare_used.notify();
-        }
-        Ok(())
+        let written = files::rewrite(&self.core.root, topic, &self.spare_used).await;
+        written.map_err(|error| failed(&error))
     }
 
     /// Has every core open what is its of a topic, and then tell clients of it: nobody is sent to
@@ -362,12 +365,34 @@ pub(super) fn random_bytes() -> Result<[u8; 16], Failure> {
 pub(super) fn failed(error: &CatalogError) -> Failure {
     let message = with_causes(error);
     tracing::error!(error = %message, "the catalog could not be written");
-    let is_full = matches!(error, CatalogError::Io { source, .. }
-        if source.kind() == std::io::ErrorKind::StorageFull);
+    let is_full = matches!(error, CatalogError::Io { source, .. } if disk::is_full(source));
     let code = if is_full {
         ErrorCode::StorageFull
     } else {
         ErrorCode::Internal
     };
     failure(code, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_full_quota_is_a_full_disk() {
+        use io::ErrorKind::{Other, QuotaExceeded, StorageFull};
+        let code_of = |kind: io::ErrorKind| {
+            let error = CatalogError::Io {
+                action: "write",
+                dir: "topics".to_owned(),
+                source: kind.into(),
+            };
+            failed(&error).code
+        };
+        assert_eq!(code_of(StorageFull), ErrorCode::StorageFull.number());
+        assert_eq!(code_of(QuotaExceeded), ErrorCode::StorageFull.number());
+        assert_eq!(code_of(Other), ErrorCode::Internal.number());
+    }
 }

@@ -11,13 +11,14 @@
 use std::io;
 
 use corelog_record::{PartitionId, TopicName};
-use corelog_storage::disk::{ASIDE_SUFFIX, Dir};
+use corelog_storage::disk::{self, ASIDE_SUFFIX, Dir};
 use corelog_storage::format::{self, topic as file};
 
 use super::placement::Load;
 use super::spare;
 use super::topic::Topic;
 use crate::core::with_causes;
+use crate::rt::Notify;
 
 /// Why topics could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +78,7 @@ pub(crate) async fn load<D: Dir>(
     // On a full disk, where a topic that is deleted gives room, there is none for another directory.
     let deleted = root.child(DELETED);
     match deleted.create().await {
-        Err(error) if error.kind() != io::ErrorKind::StorageFull => {
+        Err(error) if !disk::is_full(&error) => {
             return Err(io_error("create", &deleted)(error));
         }
         _ => {}
@@ -141,21 +142,25 @@ async fn is_unfinished<D: Dir>(root: &D, name: &TopicName) -> Result<bool, Catal
     Ok(entries.iter().all(|entry| entry.name == aside))
 }
 
-/// Writes the file of a topic that is there, durably, in the blocks of the spare file if the disk is full.
-/// Tells if it was used.
-pub(super) async fn rewrite<D: Dir>(root: &D, topic: &Topic) -> Result<bool, CatalogError> {
+/// Writes the file of a topic that is there, durably, in the blocks of the spare file if the disk is full;
+/// `is_spare_used` is notified then.
+pub(super) async fn rewrite<D: Dir>(
+    root: &D,
+    topic: &Topic,
+    is_spare_used: &Notify,
+) -> Result<(), CatalogError> {
     let dir = topic_dir(root, &topic.name);
     let bytes = encoded(topic, &dir)?;
     let written = match dir.write_aside(TOPIC_FILE, &bytes).await {
-        Ok(()) => Ok(false),
-        Err(full) if full.kind() == io::ErrorKind::StorageFull => {
-            match spare::write(root, &dir, TOPIC_FILE, &bytes).await {
-                Ok(()) => Ok(true),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Err(full),
-                Err(error) => Err(error),
+        Err(full) if disk::is_full(&full) => {
+            use io::ErrorKind::{FileTooLarge, NotFound};
+            match spare::write(root, &dir, TOPIC_FILE, &bytes, is_spare_used).await {
+                // There is none, or too small a one.
+                Err(error) if matches!(error.kind(), NotFound | FileTooLarge) => Err(full),
+                other => other,
             }
         }
-        Err(error) => Err(error),
+        other => other,
     };
     written.map_err(io_error("write the topic file", &dir))
 }
@@ -291,6 +296,7 @@ mod tests {
     use corelog_storage::disk::block_on;
     use corelog_storage::disk::faulty::{Fault, FaultyDir, Operation};
     use corelog_storage::disk::memory::MemoryDir;
+    use corelog_storage::format::replica::Replica;
 
     use super::*;
 
@@ -329,12 +335,47 @@ mod tests {
         let root = FaultyDir::new(MemoryDir::new());
         let dir = root.child(TOPICS).child("half");
         block_on(dir.create()).expect("made");
-        let full = Fault::Fail(io::ErrorKind::StorageFull);
-        root.faults().fail(Operation::CreateDir, 2, full);
-        root.faults().fail(Operation::CreateDir, 3, full);
-        assert_eq!(loaded(&root), (vec![], 0));
-        root.faults().clear();
+        for full in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+            let full = Fault::Fail(full);
+            root.faults().fail(Operation::CreateDir, 2, full);
+            root.faults().fail(Operation::CreateDir, 3, full);
+            assert_eq!(loaded(&root), (vec![], 0));
+            root.faults().clear();
+        }
         assert!(block_on(is_free(&root, &topic("half").name)).expect("told"));
+    }
+
+    #[test]
+    fn a_full_disk_or_quota_is_told_as_such_unless_the_spare_file_has_room_for_the_topic() {
+        let root = FaultyDir::new(MemoryDir::new());
+        let mut topic = topic("full");
+        block_on(write(&root, &topic)).expect("written");
+        topic.settings.retention_age_ms = Some(5);
+        let is_full = |written: Result<(), CatalogError>| {
+            let error = written.expect_err("the disk is full");
+            matches!(&error, CatalogError::Io { source, .. } if disk::is_full(source))
+        };
+        let full = Fault::Fail(io::ErrorKind::QuotaExceeded);
+        let rewrite_full = |topic: &Topic| {
+            root.faults().fail(Operation::Allocate, 1, full);
+            let written = block_on(rewrite(&root, topic, &Notify::new()));
+            root.faults().clear();
+            written
+        };
+        assert!(is_full(rewrite_full(&topic)), "there is no spare file");
+        block_on(root.write_aside("spare", &[1; 64 << 10])).expect("made");
+        let replica = Replica {
+            sources: vec!["x".repeat(100); 1_000],
+            ..Replica::owner(PartitionId::new(0))
+        };
+        let large = Topic {
+            replicas: [(PartitionId::new(0), replica)].into(),
+            ..topic.clone()
+        };
+        assert!(is_full(rewrite_full(&large)), "it is too small");
+        rewrite_full(&topic).expect("written in the spare file");
+        let (topics, _) = block_on(load(&root, 1)).expect("loaded");
+        assert_eq!(topics, [topic]);
     }
 
     #[test]

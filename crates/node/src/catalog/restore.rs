@@ -318,7 +318,7 @@ fn copy(copying: &Copying) -> Result<Vec<restore_status::Partition>, Error> {
             topic: *id,
             copy: CopyId::from_bytes(random().map_err(at)?),
             lineage: Lineage::from_bytes(random().map_err(at)?),
-            now: rt::wall_clock(),
+            now: rt::clocks().stamp,
             stores: *stores,
             is_damage_kept: *is_damage_kept,
         };

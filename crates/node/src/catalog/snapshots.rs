@@ -12,7 +12,7 @@ use corelog_protocol::limits;
 use corelog_protocol::message::{create_snapshot, delete_snapshot, list_snapshots, snapshot};
 use corelog_record::CoreId;
 use corelog_storage::Error;
-use corelog_storage::disk::{Dir, is_out_of_files};
+use corelog_storage::disk::{Dir, is_full, is_out_of_files};
 use corelog_storage::format::topic as file;
 use corelog_storage::snapshot::{self as stored, Name, Summary};
 
@@ -203,7 +203,7 @@ impl Admin {
     async fn make(&self, name: &Name, topics: &[Arc<Topic>]) -> Result<Summary, Failure> {
         let core = &self.core;
         let dir = snapshot_dir(&core.root, name);
-        let created = rt::wall_clock();
+        let created = rt::clocks().stamp;
         let failed = |error: std::io::Error| disk_failure(&error);
         dir.remove_tree().await.map_err(failed)?;
         dir.create().await.map_err(failed)?;
@@ -354,8 +354,8 @@ pub(super) fn refused(name: &str, error: &Error) -> Failure {
 }
 
 fn disk_failure(error: &std::io::Error) -> Failure {
-    let code = match error.kind() {
-        std::io::ErrorKind::StorageFull => ErrorCode::StorageFull,
+    let code = match error {
+        _ if is_full(error) => ErrorCode::StorageFull,
         _ if is_out_of_files(error) => ErrorCode::Busy,
         _ => ErrorCode::Internal,
     };

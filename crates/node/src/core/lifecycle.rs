@@ -116,7 +116,7 @@ impl Core {
     async fn close_log(&self, slot: SlotId, log: &mut Log<super::Disk>) -> Result<(), Error> {
         let closed = match log.is_fenced() {
             true => Ok(()),
-            false => log.close(rt::wall_clock()).await,
+            false => log.close(rt::clocks()).await,
         };
         if let (Ok(()), Some(board)) = (&closed, self.slots.borrow().board(slot)) {
             board.advance(log.durable());
@@ -238,7 +238,7 @@ impl Core {
         let quarantine = catalog::quarantine_dir(&self.root);
         let identity = Identity::new(key.topic, key.partition);
         let options = self.options_of(topic, key.partition);
-        let now = rt::wall_clock();
+        let now = rt::clocks();
         let opened = Log::open(dir, quarantine, identity, options, self.seed(), now).await;
         let (log, report) = match opened {
             Ok(opened) => opened,

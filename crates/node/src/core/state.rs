@@ -193,7 +193,7 @@ impl Core {
                 self.sweep.wake(slot, found);
             }
             if let Some(partition) = found.partition_mut() {
-                partition.step(input, rt::wall_clock(), &mut effects);
+                partition.step(input, rt::clocks(), &mut effects);
             }
         }
         let mut told_now = None;

@@ -7,6 +7,7 @@ use std::task::Poll;
 
 use corelog_protocol::message::ack::Level;
 use corelog_record::{ByteSize, Offset, PartitionId, Timestamp, TopicId};
+use corelog_storage::Now;
 use corelog_storage::disk::faulty::{Faults, FaultyDir};
 use corelog_storage::disk::memory::MemoryDir;
 use corelog_storage::disk::{Dir, block_on, poll_once};
@@ -26,6 +27,8 @@ pub(super) struct Bench {
     pub(super) partition: Partition<Disk>,
     pub(super) report: OpenReport,
     pub(super) now: Timestamp,
+    /// How far the machine's clock is ahead of the node's.
+    pub(super) ahead_ms: i64,
     /// The greatest offset told as durable.
     pub(super) durable: Offset,
     pub(super) told: Vec<(Token, Told)>,
@@ -58,6 +61,7 @@ impl Bench {
             disk,
             report,
             now,
+            ahead_ms: 0,
             told: Vec::new(),
             woken: Vec::new(),
             wants_commit: false,
@@ -77,7 +81,11 @@ impl Bench {
 
     /// Lets the partition decide, and takes down what it decided.
     pub(super) fn step(&mut self, input: Input<'_, Disk>) {
-        self.partition.step(input, self.now, &mut self.effects);
+        let now = Now {
+            time: self.now,
+            stamp: self.now.saturating_add_millis(self.ahead_ms),
+        };
+        self.partition.step(input, now, &mut self.effects);
         for effect in self.effects.drain() {
             match effect {
                 Effect::Answer { token, answer } => self.told.push((token, answer)),

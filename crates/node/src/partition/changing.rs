@@ -3,12 +3,12 @@
 
 use corelog_protocol::message::ack::Level;
 use corelog_record::{HistoryId, Offset, Timestamp};
-use corelog_storage::Error;
 use corelog_storage::disk::Dir;
 use corelog_storage::format::edit::Point;
 use corelog_storage::intake::Ready;
 use corelog_storage::log::lineage::Common;
 use corelog_storage::log::{Begin, Chore, ChorePlan};
+use corelog_storage::{Error, Now};
 
 use super::effect::{Answer, Effect, Effects, Refusal};
 use super::input::Token;
@@ -62,7 +62,7 @@ impl<D: Dir> Partition<D> {
         &mut self,
         token: Token,
         change: Change,
-        now: Timestamp,
+        now: Now,
         effects: &mut Effects<D>,
     ) {
         if self.is_closing {
@@ -86,7 +86,7 @@ impl<D: Dir> Partition<D> {
     /// The chore of the change that waits, as soon as nothing is in its way.
     pub(super) fn plan_change(
         &mut self,
-        now: Timestamp,
+        now: Now,
         effects: &mut Effects<D>,
     ) -> Option<ChorePlan<D>> {
         let Changing { token, change } = self.changing.as_mut()?;
@@ -95,8 +95,8 @@ impl<D: Dir> Partition<D> {
             Change::Epoch(begin) => self.log.plan_epoch(*begin).map(Some),
             Change::Install(ready) => self.log.plan_install(ready.clone(), now).map(Some),
             Change::Replace(ready) => self.log.plan_replace(ready.clone(), now).map(Some),
-            Change::Rejoin(common) => self.log.plan_rejoin(*common, now),
-            Change::Unroll => self.log.plan_unroll(now),
+            Change::Rejoin(common) => self.log.plan_rejoin(*common, now.time),
+            Change::Unroll => self.log.plan_unroll(now.time),
         };
         match planned {
             Ok(Some(plan)) => {

@@ -1,6 +1,7 @@
 //! Scrubbing, piece by piece: the core reads a piece whenever it likes, the log knows what is next.
 
 use corelog_record::Timestamp;
+use corelog_storage::Now;
 use corelog_storage::disk::Dir;
 use corelog_storage::log::ScrubDone;
 
@@ -37,13 +38,13 @@ impl<D: Dir> Partition<D> {
         token: Token,
         generation: u32,
         done: ScrubDone<D>,
-        now: Timestamp,
+        now: Now,
         effects: &mut Effects<D>,
     ) {
         if generation != self.generation || self.is_closing {
             return effects.refuse(token, Refusal::Closing);
         }
-        let scrubbed = self.log.complete_scrub(done, now);
+        let scrubbed = self.log.complete_scrub(done, now.time);
         self.tell_events(effects);
         effects.answer(token, Answer::Scrubbed(Box::new(scrubbed)));
         // The manifest is to remember what was found, and that a pass has ended.

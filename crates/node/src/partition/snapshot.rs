@@ -1,10 +1,10 @@
 //! Taking a snapshot: the active segment is rolled, and once all below is sealed, a chore gives
 //! every file a second name in the snapshot's directory.
 
-use corelog_record::{Offset, Timestamp};
-use corelog_storage::Error;
+use corelog_record::Offset;
 use corelog_storage::disk::Dir;
 use corelog_storage::log::ChorePlan;
+use corelog_storage::{Error, Now};
 
 use super::effect::{Answer, Effects, Refusal};
 use super::input::Token;
@@ -26,7 +26,7 @@ impl<D: Dir> Partition<D> {
         &mut self,
         token: Token,
         target: D,
-        now: Timestamp,
+        now: Now,
         effects: &mut Effects<D>,
     ) {
         if self.is_closing {

@@ -2,6 +2,7 @@
 
 use corelog_protocol::message::ack::Level;
 use corelog_record::{Offset, Timestamp};
+use corelog_storage::Now;
 use corelog_storage::disk::Dir;
 use corelog_storage::log::{AppendError, Appended, FlushDone, Log};
 
@@ -60,20 +61,26 @@ impl<D: Dir> Partition<D> {
     }
 
     /// Decides what an input does and says what is to be performed.
-    pub(crate) fn step(&mut self, input: Input<'_, D>, now: Timestamp, effects: &mut Effects<D>) {
+    pub(crate) fn step(
+        &mut self,
+        input: Input<'_, D>,
+        now: impl Into<Now>,
+        effects: &mut Effects<D>,
+    ) {
+        let now = now.into();
         match input {
             Input::Produce {
                 token,
                 batches,
                 level,
             } => {
-                self.produce(token, batches, level, now, effects);
+                self.produce(token, batches, level, now.time, effects);
             }
             Input::Copy {
                 token,
                 batches,
                 segment_base,
-            } => self.copy(token, batches, segment_base, now, effects),
+            } => self.copy(token, batches, segment_base, now.time, effects),
             Input::Change { token, change } => self.change(token, *change, now, effects),
             Input::Fetch {
                 token,
@@ -101,7 +108,7 @@ impl<D: Dir> Partition<D> {
             Input::AbandonSnapshot { token } => self.abandon_snapshot(token, effects),
             Input::Snapshotted { upto } => self.snapshotted = upto,
             Input::Replicated { upto } => self.replicated = upto,
-            Input::Scrub { token, bytes_max } => self.scrub(token, bytes_max, now, effects),
+            Input::Scrub { token, bytes_max } => self.scrub(token, bytes_max, now.time, effects),
             Input::ScrubRead {
                 token,
                 generation,
@@ -316,10 +323,10 @@ impl<D: Dir> Partition<D> {
         }
     }
 
-    fn flushed(&mut self, done: FlushDone<D>, now: Timestamp, effects: &mut Effects<D>) {
+    fn flushed(&mut self, done: FlushDone<D>, now: Now, effects: &mut Effects<D>) {
         let before = self.bounds.high_watermark;
         self.group.landed();
-        match self.log.complete_flush(done, now) {
+        match self.log.complete_flush(done, now.time) {
             Ok(flushed) => {
                 let start = self.group.next(flushed.durable);
                 effects.push(Effect::Durable {

@@ -11,6 +11,7 @@ use super::bench::Bench;
 use super::{Answer, Appetite, Input, Policy, Refusal, Seek, Token};
 
 mod full;
+mod leap;
 
 fn offset(n: u64) -> Offset {
     Offset::ZERO.plus(n)

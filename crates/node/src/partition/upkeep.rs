@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use corelog_record::{ByteSize, Offset, Timestamp};
-use corelog_storage::Error;
 use corelog_storage::disk::Dir;
 use corelog_storage::log::{Chore, ChoreDone, ChorePlan, Hold};
+use corelog_storage::{Error, Now};
 
 use super::effect::{Answer, Effect, Effects, Refusal};
 use super::input::{Held, Token};
@@ -88,7 +88,7 @@ impl<D: Dir> Partition<D> {
         &mut self,
         token: Token,
         lowest: Offset,
-        now: Timestamp,
+        now: Now,
         effects: &mut Effects<D>,
     ) {
         // Neither starts a chore any more: waiting would be for ever.
@@ -110,14 +110,14 @@ impl<D: Dir> Partition<D> {
         self.next_chore(now, effects);
     }
 
-    pub(super) fn chored(&mut self, done: ChoreDone<D>, now: Timestamp, effects: &mut Effects<D>) {
+    pub(super) fn chored(&mut self, done: ChoreDone<D>, now: Now, effects: &mut Effects<D>) {
         assert!(
             self.upkeep.is_chore_in_flight,
             "a chore ended that had not started"
         );
         self.upkeep.is_chore_in_flight = false;
         let truncating = self.upkeep.truncating.take();
-        let completed = self.log.complete_chore(done, now);
+        let completed = self.log.complete_chore(done, now.time);
         self.tell_events(effects);
         match completed {
             Ok(chore) => {
@@ -181,9 +181,9 @@ impl<D: Dir> Partition<D> {
         }
     }
 
-    pub(super) fn tick(&mut self, now: Timestamp, effects: &mut Effects<D>) {
+    pub(super) fn tick(&mut self, now: Now, effects: &mut Effects<D>) {
         self.upkeep.is_tick_armed = false;
-        self.log.roll_if_due(now);
+        self.log.roll_if_due(now.time);
         self.tell_events(effects);
         self.next_chore(now, effects);
     }
@@ -195,8 +195,8 @@ impl<D: Dir> Partition<D> {
         }
     }
 
-    pub(super) fn upkeep_after_flush(&mut self, now: Timestamp, effects: &mut Effects<D>) {
-        self.upkeep.active_at = now;
+    pub(super) fn upkeep_after_flush(&mut self, now: Now, effects: &mut Effects<D>) {
+        self.upkeep.active_at = now.time;
         self.next_chore(now, effects);
         self.arm_tick(effects);
     }
@@ -218,7 +218,7 @@ impl<D: Dir> Partition<D> {
 
     /// Starts the next due chore: what a client waits for, then what the log needs, then expiry. On a full
     /// disk expiry goes first: space that is asked for at every turn would let nothing go that gives some.
-    pub(super) fn next_chore(&mut self, now: Timestamp, effects: &mut Effects<D>) {
+    pub(super) fn next_chore(&mut self, now: Now, effects: &mut Effects<D>) {
         if self.upkeep.is_chore_in_flight || self.log.is_fenced() || self.is_closing {
             return;
         }
@@ -232,8 +232,8 @@ impl<D: Dir> Partition<D> {
             return self.start_chore(plan, effects);
         }
         // A clock that was set back must not keep the partition from ever being idle.
-        self.upkeep.active_at = self.upkeep.active_at.min(now);
-        let idle_ms = now.millis().saturating_sub(self.upkeep.active_at.millis());
+        self.upkeep.active_at = self.upkeep.active_at.min(now.time);
+        let idle_ms = now.time.millis_since(self.upkeep.active_at);
         let is_idle =
             idle_ms >= IDLE_AFTER_MS && self.log.pending_bytes() == 0 && !self.has_outstanding();
         if self.log.is_full() && self.start_retention(now, effects) {
@@ -249,8 +249,8 @@ impl<D: Dir> Partition<D> {
     }
 
     /// Starts to let go of what is no longer to be kept; true if there is something.
-    fn start_retention(&mut self, now: Timestamp, effects: &mut Effects<D>) -> bool {
-        match self.plan_retention(now) {
+    fn start_retention(&mut self, now: Now, effects: &mut Effects<D>) -> bool {
+        match self.plan_retention(now.time) {
             Ok(Some(plan)) => {
                 self.start_chore(plan, effects);
                 return true;

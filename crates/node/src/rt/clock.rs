@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use corelog_record::Timestamp;
+use corelog_storage::Now;
 use futures_lite::FutureExt;
 
 use super::steady::{Leap, Steady};
@@ -16,10 +17,16 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
-/// The wall clock in milliseconds since the Unix epoch: for what is stored, never for intervals. On a
-/// thread it never runs backwards, and leaps no more than an hour: see `Steady`.
+/// The wall clock in milliseconds since the Unix epoch: for what is due, never for intervals. On a thread it
+/// never runs backwards, and leaps no more than an hour: see `Steady`.
 #[must_use]
 pub fn wall_clock() -> Timestamp {
+    clocks().time
+}
+
+/// The wall clock, and what to write down that retention goes by later.
+#[must_use]
+pub fn clocks() -> Now {
     let (at, wall) = (now(), machine_clock());
     let mut steady = STEADY.get().unwrap_or_else(|| Steady::new(at, wall));
     let leap = steady.look(at, wall);
@@ -27,7 +34,7 @@ pub fn wall_clock() -> Timestamp {
     if let Some(leap) = leap {
         tell(leap);
     }
-    steady.time()
+    steady.now()
 }
 
 fn tell(leap: Leap) {

@@ -3,7 +3,7 @@
 //! ```text
 //! executor     a pinned thread that runs tasks: `spawn_core`
 //! task         `spawn`, `spawn_background`, `yield_if_needed`
-//! clock        `now`, `wall_clock`, `sleep`, `timeout`
+//! clock        `now`, `wall_clock`, `clocks`, `sleep`, `timeout`
 //! blocking     what must not run on a core: the pool of directory threads
 //! place        which task a core is in, by where it was started
 //! vitals       what a core has outstanding, published for the watchdog
@@ -45,7 +45,7 @@ mod vitals;
 mod watchdog;
 
 pub use blocking::blocking;
-pub use clock::{now, sleep, timeout, wall_clock};
+pub use clock::{clocks, now, sleep, timeout, wall_clock};
 pub use conn::{Conn, ReadHalf, Socket, WriteHalf, Written};
 pub use disk::{UringBuf, UringBytes, UringDir, UringFile};
 pub use executor::{CoreConfig, CoreThread, Error, spawn_core};

@@ -1,14 +1,17 @@
 //! A wall clock that nobody sets: it follows the machine's, but never runs backwards and never leaps far
 //! ahead before that has proved to be meant.
 //!
-//! What is stored and what is due goes by this clock. Set back, the machine's would hold up every retry
-//! for as long; set ahead, it would expire years of records in a second, and those are gone.
+//! What is due goes by this clock. Set back, the machine's would hold up every retry for as long; set
+//! ahead, it would expire years of records in a second, and those are gone. What is written down, and will
+//! be due one day, goes by whichever clock shows more: if the leap is believed, it is not old at once.
 
 use std::time::{Duration, Instant};
 
 use corelog_record::Timestamp;
+use corelog_storage::Now;
 
-/// More than this at once is a leap: no machine sleeps that long unnoticed, no network corrects as much.
+/// More than this at once is a leap. It may be right: a virtual machine was suspended, a clock that was wrong
+/// at the start was set.
 const LEAP: Duration = Duration::from_secs(60 * 60);
 /// So long a leap has to last until it is believed: time for an operator to see the warning.
 const PROBATION: Duration = Duration::from_secs(60 * 60);
@@ -20,12 +23,22 @@ const SLACK_MS: i64 = 1_000;
 pub(super) struct Steady {
     at: Instant,
     time: Timestamp,
-    /// Since when the machine's clock has been far ahead.
-    ahead_since: Option<Instant>,
+    /// What the machine's clock showed.
+    machine: Timestamp,
+    /// The machine's clock is far ahead.
+    probation: Option<Probation>,
     /// Whether it was told that the machine's clock is behind.
     is_behind: bool,
     /// What has passed and did not make a whole millisecond yet.
     rest: Duration,
+}
+
+/// A leap that is not believed yet.
+#[derive(Debug, Clone, Copy)]
+struct Probation {
+    since: Instant,
+    /// The least that it was ahead by.
+    millis: i64,
 }
 
 /// What the machine's clock was found to have done.
@@ -45,21 +58,25 @@ impl Steady {
         Self {
             at,
             time: machine,
-            ahead_since: None,
+            machine,
+            probation: None,
             is_behind: false,
             rest: Duration::ZERO,
         }
     }
 
-    /// What it showed when it was last looked at.
-    pub(super) fn time(&self) -> Timestamp {
-        self.time
+    /// What it showed when it was last looked at, and what is written down then.
+    pub(super) fn now(&self) -> Now {
+        Now {
+            time: self.time,
+            stamp: self.time.max(self.machine),
+        }
     }
 
     /// It is looked at when the machine's shows `machine`; tells of a leap, once.
     pub(super) fn look(&mut self, at: Instant, machine: Timestamp) -> Option<Leap> {
         let passed = self.rest + at.saturating_duration_since(self.at);
-        self.at = at;
+        (self.at, self.machine) = (at, machine);
         let expected = self.after(passed);
         let ahead_ms = machine.millis().saturating_sub(expected.millis());
         if ahead_ms < 0 {
@@ -68,7 +85,7 @@ impl Steady {
             self.rest =
                 2 * Duration::from_nanos(u64::from((passed / 2).subsec_nanos() % 1_000_000));
             self.time = half.max(machine);
-            self.ahead_since = None;
+            self.probation = None;
             let is_new = ahead_ms < -SLACK_MS && !std::mem::replace(&mut self.is_behind, true);
             return is_new.then_some(Leap::Back { millis: -ahead_ms });
         }
@@ -76,20 +93,25 @@ impl Steady {
         self.rest = Duration::ZERO;
         let leap_ms = i64::try_from(LEAP.as_millis()).unwrap_or(i64::MAX);
         if ahead_ms <= leap_ms {
-            self.ahead_since = None;
+            self.probation = None;
             self.time = machine;
             return None;
         }
-        let Some(since) = self.ahead_since else {
+        // A leap upon a leap has to prove itself, too.
+        let same = |known: &Probation| ahead_ms.saturating_sub(known.millis) <= leap_ms;
+        let Some(known) = self.probation.filter(same) else {
             self.hold(expected, passed);
-            self.ahead_since = Some(at);
-            return Some(Leap::Ahead { millis: ahead_ms });
+            let millis = ahead_ms;
+            self.probation = Some(Probation { since: at, millis });
+            return Some(Leap::Ahead { millis });
         };
-        if at.saturating_duration_since(since) < PROBATION {
+        if at.saturating_duration_since(known.since) < PROBATION {
             self.hold(expected, passed);
+            let millis = known.millis.min(ahead_ms);
+            self.probation = Some(Probation { millis, ..known });
             return None;
         }
-        self.ahead_since = None;
+        self.probation = None;
         self.time = machine;
         Some(Leap::Believed { millis: ahead_ms })
     }
@@ -134,16 +156,22 @@ mod tests {
         fn pass(&mut self, millis: i64) -> Option<Leap> {
             self.at += Duration::from_millis(millis.unsigned_abs());
             self.shows += millis;
-            let before = self.steady.time();
+            let before = self.steady.now().time;
             let leap = self
                 .steady
                 .look(self.at, Timestamp::from_millis(self.shows));
-            assert!(before <= self.steady.time(), "it never runs backwards");
+            let Now { time, stamp } = self.steady.now();
+            assert!(before <= time, "it never runs backwards");
+            let most = time.max(Timestamp::from_millis(self.shows));
+            assert_eq!(
+                stamp, most,
+                "what is written down is not old when a leap is believed"
+            );
             leap
         }
 
         fn ahead(&self) -> i64 {
-            self.steady.time().millis() - self.shows
+            self.steady.now().time.millis() - self.shows
         }
     }
 
@@ -202,5 +230,26 @@ mod tests {
         let leap = machine.pass(HOUR);
         assert_eq!(leap, Some(Leap::Believed { millis: year }));
         assert_eq!(machine.ahead(), 0);
+    }
+
+    /// It was once believed with the first one, a minute after it.
+    #[test]
+    fn a_leap_upon_a_leap_has_an_hour_of_its_own() {
+        let mut machine = Machine::new();
+        let (small, year) = (2 * HOUR, 365 * 24 * HOUR);
+        machine.shows += small;
+        assert_eq!(machine.pass(1), Some(Leap::Ahead { millis: small }));
+        assert_eq!(machine.pass(HOUR - 60_000), None);
+        machine.shows += year;
+        let millis = small + year;
+        assert_eq!(machine.pass(1), Some(Leap::Ahead { millis }));
+        assert_eq!(machine.pass(60_000), None, "the hour of the first is over");
+        // Taken back to less, and there again: known is the least of it.
+        machine.shows -= year;
+        assert_eq!(machine.pass(1), None);
+        machine.shows += year;
+        assert_eq!(machine.pass(1), Some(Leap::Ahead { millis }));
+        assert_eq!(machine.ahead(), -millis);
+        assert_eq!(machine.pass(HOUR), Some(Leap::Believed { millis }));
     }
 }

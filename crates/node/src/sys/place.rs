@@ -10,17 +10,17 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-use super::Error;
+use corelog_storage::disk::ASIDE_SUFFIX;
+use corelog_storage::format::node::PLACE;
 
-const NAME: &str = "place";
-const NAME_ASIDE: &str = "place.new";
+use super::Error;
 
 /// Makes sure that the data directory is where its node was made, or says so where nothing is said.
 ///
 /// # Errors
 /// [`Error::Copied`] if it is somewhere else; [`Error::DataDirectory`] if that cannot be read or written.
 pub fn claim_place(data: &Path, node: &Metadata) -> Result<(), Error> {
-    let path = data.join(NAME);
+    let path = data.join(PLACE);
     let here = describe(node);
     let failed = |source| Error::DataDirectory {
         path: data.to_owned(),
@@ -31,7 +31,7 @@ pub fn claim_place(data: &Path, node: &Metadata) -> Result<(), Error> {
         place: path.clone(),
     };
     match fs::read_to_string(&path) {
-        Ok(said) if said == here => Ok(()),
+        Ok(said) if is_same(&said, &here) => Ok(()),
         Ok(_) => Err(copied()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             write(data, &path, &here).or_else(|error| match error.kind() {
@@ -56,15 +56,33 @@ fn describe(node: &Metadata) -> String {
     format!("inode {} made {nanos}\n", node.ino())
 }
 
+/// Whether two lines mean the same file. A file system that did not tell when it was made may do so today,
+/// mounted by another kernel: then the inode has to do.
+fn is_same(said: &str, here: &str) -> bool {
+    let known = |line: &str| !line.ends_with(UNKNOWN);
+    let inode = |line: &str| line.split(" made ").next().map(str::to_owned);
+    said == here || !(known(said) && known(here)) && inode(said) == inode(here)
+}
+
 /// Writes it aside and renames it: what is there is whole.
 fn write(data: &Path, path: &Path, said: &str) -> io::Result<()> {
-    let aside = data.join(NAME_ASIDE);
-    let mut file = File::create(&aside)?;
-    file.write_all(said.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&aside, path)?;
-    File::open(data)?.sync_all()
+    let aside = data.join(format!("{PLACE}{ASIDE_SUFFIX}"));
+    let written = write_new(&aside, said).and_then(|()| fs::rename(&aside, path));
+    if written.is_err() {
+        // On a full disk it would keep what others wait for.
+        let _removed = fs::remove_file(&aside);
+    }
+    written.and_then(|()| File::open(data)?.sync_all())
 }
+
+fn write_new(path: &Path, said: &str) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(said.as_bytes())?;
+    file.sync_all()
+}
+
+/// How a line ends where the file system does not tell when the file was made.
+const UNKNOWN: &str = " made 0\n";
 
 #[cfg(test)]
 mod tests {
@@ -72,6 +90,34 @@ mod tests {
 
     fn claim(data: &Path) -> Result<(), Error> {
         claim_place(data, &fs::metadata(data.join("node")).unwrap())
+    }
+
+    #[test]
+    fn where_it_is_not_known_when_the_file_was_made_the_inode_has_to_do() {
+        let line = |inode, made| format!("inode {inode} made {made}\n");
+        for (said, here, is_expected) in [
+            (line(7, 5), line(7, 5), true),
+            (line(7, 5), line(7, 6), false),
+            (line(7, 0), line(7, 6), true),
+            (line(7, 5), line(7, 0), true),
+            (line(7, 0), line(70, 5), false),
+            (line(7, 5), line(8, 0), false),
+            (line(7, 10), line(7, 20), false),
+        ] {
+            assert_eq!(is_same(&said, &here), is_expected, "{said}{here}");
+        }
+        assert!(!is_same("", &line(7, 0)));
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(PLACE);
+        fs::create_dir(&path).unwrap();
+        write(dir.path(), &path, "here").unwrap_err();
+        let left = fs::read_dir(dir.path()).unwrap();
+        let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, [PLACE]);
     }
 
     #[test]
@@ -88,12 +134,12 @@ mod tests {
         claim(&moved).unwrap();
 
         fs::create_dir(&copy).unwrap();
-        for name in ["node", NAME] {
+        for name in ["node", PLACE] {
             fs::copy(moved.join(name), copy.join(name)).unwrap();
         }
         let refused = claim(&copy).unwrap_err();
         assert!(matches!(refused, Error::Copied { .. }), "{refused}");
-        fs::remove_file(copy.join(NAME)).unwrap();
+        fs::remove_file(copy.join(PLACE)).unwrap();
         claim(&copy).unwrap();
         claim(&copy).unwrap();
         claim(&moved).unwrap();

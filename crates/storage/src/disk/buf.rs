@@ -191,8 +191,9 @@ const SPARE_BYTES_MIN: usize = 32 << 10;
 const SPARES_MAX: usize = 64;
 
 /// As many as an embedded log has in memory only, by default, with the group that is on its way, the tail
-/// and what chunks leave empty: a thread that streamed once keeps them for the next time. A system takes memory that it has not given out for a while from where it is
-/// slow to come back, in a virtual machine above all.
+/// and what chunks leave empty: a thread that streamed once keeps them for the next time. A system takes
+/// memory that it has not given out for a while from where it is slow to come back, in a virtual machine
+/// above all.
 const SPARE_BYTES_MAX: usize = 160 << 20;
 
 impl Buf for AlignedBuf {

@@ -358,21 +358,28 @@ async fn write_new<D: Dir>(dir: &D, name: &str, bytes: &[u8]) -> io::Result<()> 
     written.and(closed)
 }
 
-/// Writes `bytes` to the start of a file, cuts it to that length and syncs it.
+/// Writes `bytes` to an empty file and syncs it.
+async fn write_whole<D: Dir>(dir: &D, file: &D::File, bytes: &[u8]) -> io::Result<()> {
+    // Running out of space shows while it is prepared, by its own error.
+    let blocks = round_up(bytes.len() as u64);
+    if blocks > 0 {
+        file.allocate(0..blocks, Space::Reserved).await?;
+    }
+    write_over(dir, file, bytes).await
+}
+
+/// Writes `bytes` over the start of a file that has blocks for them, cuts it to that length and syncs it.
 ///
 /// # Errors
 /// Any error of the file system; what the file holds is then unknown.
-pub async fn write_whole<D: Dir>(dir: &D, file: &D::File, bytes: &[u8]) -> io::Result<()> {
+pub async fn write_over<D: Dir>(dir: &D, file: &D::File, bytes: &[u8]) -> io::Result<()> {
     if !bytes.is_empty() {
         let mut buf = dir.alloc(bytes.len().next_multiple_of(BLOCK_BYTES));
         let (head, tail) = buf.as_mut_slice().split_at_mut(bytes.len());
         head.copy_from_slice(bytes);
         tail.fill(0);
-        // Running out of space shows while it is prepared, by its own error.
-        file.allocate(0..buf.as_slice().len() as u64, Space::Reserved)
-            .await?;
         file.write_at(Rc::new(buf), 0).await?;
-        file.set_len(bytes.len() as u64).await?;
     }
+    file.set_len(bytes.len() as u64).await?;
     file.sync_all().await
 }

@@ -8,6 +8,12 @@ use super::{Error, envelope};
 /// The longest `node` file, in bytes.
 pub const FILE_BYTES_MAX: u64 = envelope::FILE_BYTES_MAX;
 
+/// The name of the file beside `node` that says where the directory was made.
+pub const PLACE: &str = "place";
+
+/// The name of the file that is blocks for the day when the disk is full.
+pub const SPARE: &str = "spare";
+
 /// The identity of a node. The version of the file is the version of the whole directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {

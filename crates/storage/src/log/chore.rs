@@ -9,11 +9,11 @@ use super::event::Event;
 use super::fence::Guard;
 use super::outcome::Chore;
 use super::work::{Garbage, Work};
-use crate::Error;
 use crate::disk::Dir;
 use crate::format::edit::{Edit, Seals};
 use crate::format::state;
 use crate::segment::{Finishing, Segment, Stage};
+use crate::{Error, Now};
 
 /// Background work on its way to the disk. Like a flush it must be run and completed: dropping it,
 /// or its future, fences the log.
@@ -81,7 +81,8 @@ impl<D: Dir> ChorePlan<D> {
 impl<D: Dir> Log<D> {
     /// Plans the next due background work; `None` while a chore is under way or nothing is due.
     /// `is_idle`: nothing was appended for about 100 ms, so the mark is written and synced.
-    pub fn plan_chore(&mut self, now: Timestamp, is_idle: bool) -> Option<ChorePlan<D>> {
+    pub fn plan_chore(&mut self, now: impl Into<Now>, is_idle: bool) -> Option<ChorePlan<D>> {
+        let now = now.into();
         self.note_found();
         if self.is_fenced() || self.chore.is_some() {
             return None;
@@ -89,30 +90,30 @@ impl<D: Dir> Log<D> {
         let work = match self.is_full() {
             true => self
                 .plan_freeing(now)
-                .or_else(|| self.plan_space(now))
-                .or_else(|| self.plan_mark(now, is_idle)),
+                .or_else(|| self.plan_space(now.time))
+                .or_else(|| self.plan_mark(now.time, is_idle)),
             false => self
-                .plan_space(now)
-                .or_else(|| self.plan_mark(now, is_idle))
+                .plan_space(now.time)
+                .or_else(|| self.plan_mark(now.time, is_idle))
                 .or_else(|| self.plan_freeing(now)),
         };
         let work = work
-            .or_else(|| self.plan_next(now, is_idle))
-            .or_else(|| self.plan_index(now))?;
+            .or_else(|| self.plan_next(now.time, is_idle))
+            .or_else(|| self.plan_index(now.time))?;
         Some(self.chore(work))
     }
 
     /// What is left to do before the log can be closed.
-    pub(super) fn plan_closing(&mut self, now: Timestamp) -> Option<ChorePlan<D>> {
+    pub(super) fn plan_closing(&mut self, now: Now) -> Option<ChorePlan<D>> {
         let work = self.plan_freeing(now)?;
         Some(self.chore(work))
     }
 
     /// What can be done without space, and leads to it: what is sealed can expire.
-    fn plan_freeing(&mut self, now: Timestamp) -> Option<Work<D>> {
+    fn plan_freeing(&mut self, now: Now) -> Option<Work<D>> {
         self.plan_seal(now)
-            .or_else(|| self.plan_left_below(now))
-            .or_else(|| self.plan_found(now))
+            .or_else(|| self.plan_left_below(now.time))
+            .or_else(|| self.plan_found(now.time))
             .or_else(|| self.plan_remove())
     }
 

@@ -1,15 +1,13 @@
 //! Closing: all durable, all sealed that can be, the mark clean.
 
-use corelog_record::Timestamp;
-
 use super::Log;
 use super::work::remove;
-use crate::Error;
 use crate::disk::{Dir, File, is_full};
 use crate::error::At;
 use crate::format::mark::Slot;
 use crate::index::Builder;
 use crate::segment::{Index, Segment, Stage};
+use crate::{Error, Now};
 
 impl<D: Dir> Log<D> {
     /// Flushes what is pending, seals what has rolled, cuts the active store to its exact length,
@@ -22,25 +20,25 @@ impl<D: Dir> Log<D> {
     /// [`Error::Busy`] while a plan is under way; [`Error::Fenced`] for a fenced log; any error of
     /// the disk. The log is then not clean, and recovers when opened again; after
     /// [`Error::StorageFull`] it is clean unless there was no space for something else.
-    pub async fn close(&mut self, now: Timestamp) -> Result<(), Error> {
+    pub async fn close(&mut self, now: impl Into<Now>) -> Result<(), Error> {
         if self.is_fenced() {
             return Err(Error::Fenced);
         }
         if self.chore.is_some() || self.in_flight_bytes > 0 {
             return Err(Error::Busy);
         }
-        let closed = self.settle(now).await;
+        let closed = self.settle(now.into()).await;
         // Whatever happened, nothing may be written behind a clean mark or after a failure.
         self.fence.set();
         closed
     }
 
-    async fn settle(&mut self, now: Timestamp) -> Result<(), Error> {
+    async fn settle(&mut self, now: Now) -> Result<(), Error> {
         self.full_since = None;
         let mut lost = Ok(());
         while let Some(plan) = self.plan_flush() {
             let done = plan.run().await;
-            match self.complete_flush(done, now) {
+            match self.complete_flush(done, now.time) {
                 Err(error @ Error::StorageFull { .. }) => {
                     lost = Err(error);
                     break;
@@ -51,10 +49,10 @@ impl<D: Dir> Log<D> {
         if self.pending_bytes() > 0 && !self.is_full() {
             return Err(Error::Fenced);
         }
-        self.seal_retry_at = now;
+        self.seal_retry_at = now.time;
         while let Some(plan) = self.plan_closing(now) {
             let done = plan.run().await;
-            match self.complete_chore(done, now) {
+            match self.complete_chore(done, now.time) {
                 // It is tried again when the log is opened.
                 Err(Error::StorageFull { .. }) => break,
                 other => other?,

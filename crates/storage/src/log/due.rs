@@ -4,6 +4,7 @@ use corelog_record::{Offset, Timestamp};
 
 use super::work::{EditWork, Garbage, IndexWork, MarkWork, Next, Remove, Work};
 use super::{Log, space};
+use crate::Now;
 use crate::disk::Dir;
 use crate::format::edit::{Edit, SEALS_MAX, Seals};
 use crate::segment::{self, Index, Segment, Stage};
@@ -89,8 +90,8 @@ impl<D: Dir> Log<D> {
     }
 
     /// The next step of sealing the oldest segments that are not sealed, several at once.
-    pub(super) fn plan_seal(&mut self, now: Timestamp) -> Option<Work<D>> {
-        if now < self.seal_retry_at {
+    pub(super) fn plan_seal(&mut self, now: Now) -> Option<Work<D>> {
+        if now.time < self.seal_retry_at {
             return None;
         }
         let finished = self.unsealed(Stage::Finished);
@@ -106,7 +107,7 @@ impl<D: Dir> Log<D> {
         }
         let seals = finished
             .into_iter()
-            .map(|s| segment::seal(s, now))
+            .map(|s| segment::seal(s, now.stamp))
             .collect();
         self.edit(Edit::Seals(Seals { seals }))
     }

@@ -3,14 +3,11 @@
 //! The manifest is told of all of them at once, then the files get their names. Before that all is as it
 //! was; what a crash leaves undone of the names, opening does.
 
-use corelog_record::Timestamp;
-
 use super::Log;
 use super::chore::ChorePlan;
 use super::outcome::Chore;
 use super::sums::Sums;
 use super::work::Work;
-use crate::Error;
 use crate::disk::Dir;
 use crate::error::At;
 use crate::format::edit::{Add, Edit, Epoch, Generation};
@@ -21,6 +18,7 @@ use crate::manifest::Manifest;
 use crate::mark::Mark;
 use crate::segment::{Index, Point, Segment, Stage, name};
 use crate::store::Store;
+use crate::{Error, Now};
 
 /// Putting files in their places, and telling the manifest of them.
 pub(super) struct Install<D: Dir> {
@@ -69,7 +67,7 @@ impl<D: Dir> Log<D> {
     pub fn plan_install(
         &mut self,
         mut ready: Vec<Ready>,
-        now: Timestamp,
+        now: impl Into<Now>,
     ) -> Result<ChorePlan<D>, Error> {
         self.ready_to_change()?;
         if let Some(from) = self.read_only_from {
@@ -92,11 +90,12 @@ impl<D: Dir> Log<D> {
         if self.newest_unsealed().skip(1).any(is_waiting) {
             return Err(Error::Busy);
         }
+        let stamp = now.into().stamp;
         let mut edits = Vec::new();
         let mut end = self.active().base.place();
         for ready in &mut ready {
             // Retention goes by this node's clock: nothing is younger than it says.
-            ready.seal.sealed = ready.seal.sealed.min(now);
+            ready.seal.sealed = ready.seal.sealed.min(stamp);
             let digest = &ready.seal.digest;
             let is_next =
                 digest.start() == end && self.generation_next(end.offset) <= ready.generation;

@@ -14,10 +14,10 @@ use super::scrub::Scrub;
 use super::sums::Sums;
 use super::tail::Tail;
 use super::{Damage, Events, Identity, Log, Options};
-use crate::Error;
 use crate::disk::Dir;
 use crate::recovery::{Context, Findings, Recovered, recover};
 use crate::segment::{Point, Segment};
+use crate::{Error, Now};
 
 /// What opening found and did; worth one log line if anything but `is_clean` is unusual.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,9 +70,9 @@ impl<D: Dir> Log<D> {
         identity: Identity,
         options: Options,
         seed: u64,
-        now: Timestamp,
+        now: impl Into<Now>,
     ) -> Result<(Self, OpenReport), Error> {
-        let mut seed = seed;
+        let (mut seed, now) = (seed, now.into());
         let copy = CopyId::from_bytes(draw(&mut seed, &identity));
         let lineage = Lineage::from_bytes(draw(&mut seed, &identity));
         let (interval_bytes, ownership) = (options.index_interval_bytes, options.ownership);
@@ -85,13 +85,13 @@ impl<D: Dir> Log<D> {
             ownership,
             lineage,
         };
-        let mut log = Self::empty(dir, quarantine, identity, options, (seed, copy), now);
+        let mut log = Self::empty(dir, quarantine, identity, options, (seed, copy), now.time);
         let mut findings = Findings {
             is_clean: true,
             ..Findings::default()
         };
         if let Some(recovered) = Box::pin(recover(context)).await? {
-            findings = log.adopt(recovered, now);
+            findings = log.adopt(recovered, now.time);
         }
         let report = OpenReport {
             log_start: log.log_start,

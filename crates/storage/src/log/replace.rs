@@ -13,7 +13,6 @@ use super::outcome::Chore;
 use super::sums::Sums;
 use super::work::{Garbage, Work, remove};
 use super::{Event, Identity, Log};
-use crate::Error;
 use crate::disk::Dir;
 use crate::error::At;
 use crate::format::damage;
@@ -24,6 +23,7 @@ use crate::manifest::Manifest;
 use crate::quarantine;
 use crate::segment::{Index, Segment, Stage};
 use crate::store::Store;
+use crate::{Error, Now};
 
 /// Putting new files in the place of a segment's, and the old store into quarantine.
 pub(super) struct Replace<D: Dir> {
@@ -105,10 +105,11 @@ impl<D: Dir> Log<D> {
     pub fn plan_replace(
         &mut self,
         mut ready: Ready,
-        now: Timestamp,
+        now: impl Into<Now>,
     ) -> Result<ChorePlan<D>, Error> {
+        let now = now.into();
         self.ready_to_change()?;
-        ready.seal.sealed = ready.seal.sealed.min(now);
+        ready.seal.sealed = ready.seal.sealed.min(now.stamp);
         let (base, digest) = (ready.base(), &ready.seal.digest);
         let number = self
             .segments
@@ -148,7 +149,7 @@ impl<D: Dir> Log<D> {
             install,
             quarantine: self.quarantine.clone(),
             identity: self.identity,
-            now,
+            now: now.time,
             old,
             open: None,
             quarantined: None,

@@ -49,9 +49,8 @@ use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::rc::Rc;
 
-use corelog_record::{LeaderEpoch, Lineage, Offset, Timestamp};
+use corelog_record::{LeaderEpoch, Lineage, Offset};
 
-use crate::Error;
 use crate::disk::{Dir, Entry};
 use crate::error::At;
 use crate::format::edit::{Edit, Epoch};
@@ -62,6 +61,7 @@ use crate::mark::Mark;
 use crate::planted::{self, Bug};
 use crate::segment::{Point, Segment, Stage};
 use crate::store::Store;
+use crate::{Error, Now};
 
 /// What recovery is told.
 pub(crate) struct Context<D: Dir> {
@@ -69,7 +69,7 @@ pub(crate) struct Context<D: Dir> {
     pub(crate) quarantine: D,
     pub(crate) identity: Identity,
     pub(crate) interval_bytes: u32,
-    pub(crate) now: Timestamp,
+    pub(crate) now: Now,
     pub(crate) ownership: Ownership,
     /// The lineage of the epoch that begins, if one does.
     pub(crate) lineage: Lineage,

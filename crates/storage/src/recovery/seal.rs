@@ -30,17 +30,17 @@ impl<D: Dir> Recovery<D> {
         numbers: &[usize],
     ) -> Result<(), Error> {
         let dir = self.context.dir.clone();
-        let (history, now) = (self.manifest.header().history, self.context.now);
+        let (history, stamp) = (self.manifest.header().history, self.context.now.stamp);
         let parts = numbers
             .iter()
             .filter_map(|n| segments[*n].finishing(&dir, history));
         let mut parts: Vec<_> = parts.collect();
         finish_all(&mut parts).await?;
-        let seals = numbers.iter().map(|n| seal(&segments[*n], now)).collect();
+        let seals = numbers.iter().map(|n| seal(&segments[*n], stamp)).collect();
         self.manifest.append(&Edit::Seals(Seals { seals })).await?;
         for (number, part) in numbers.iter().zip(parts) {
             let segment = &mut segments[*number];
-            segment.stage = Stage::Sealed(now);
+            segment.stage = Stage::Sealed(stamp);
             segment.is_index_written = part.is_index_written;
             segment.index_in_file(&dir, history, self.context.interval_bytes);
         }

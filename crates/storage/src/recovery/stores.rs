@@ -329,7 +329,7 @@ impl<D: Dir> Recovery<D> {
         segment.index = Index::Growing(rows);
         segment.space_bytes = round_up(open.end).max(open.bytes / BLOCK * BLOCK);
         segment.store = Some(open.store);
-        segment.born = (!segment.is_empty()).then_some(self.context.now);
+        segment.born = (!segment.is_empty()).then_some(self.context.now.time);
         Ok(())
     }
 }

@@ -124,7 +124,7 @@ impl<D: Dir> Recovery<D> {
         let name = entry.name.as_str();
         let segments = self.manifest.state().segments();
         let is_ours = name == manifest::NAME || name == mark::NAME;
-        if is_ours || entry.is_dir || partial::is_kept(name, self.context.now) {
+        if is_ours || entry.is_dir || partial::is_kept(name, self.context.now.time) {
             return Ok(Verdict::Keep);
         }
         // An index only repeats what a store says.
@@ -206,7 +206,7 @@ impl<D: Dir> Recovery<D> {
         let identity = &self.context.identity;
         let taken = quarantine::list(&self.context.quarantine).await?;
         let name = Name {
-            time: self.context.now,
+            time: self.context.now.time,
             reason,
             topic: identity.topic,
             partition: identity.partition,

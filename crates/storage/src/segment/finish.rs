@@ -96,11 +96,11 @@ pub(crate) async fn finish_all<D: Dir>(all: &mut [Finishing<D>]) -> Result<(), E
 }
 
 /// What the manifest is told of a segment that will never change.
-pub(crate) fn seal<D: Dir>(segment: &Segment<D>, now: Timestamp) -> Seal {
+pub(crate) fn seal<D: Dir>(segment: &Segment<D>, stamp: Timestamp) -> Seal {
     let Segment { base, end, .. } = segment;
     Seal {
         digest: Digest::original(base.place(), end.place(), segment.bytes()),
         max_timestamp: end.max_timestamp,
-        sealed: now,
+        sealed: stamp,
     }
 }

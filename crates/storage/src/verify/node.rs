@@ -10,15 +10,11 @@ use super::partition::{self, Of};
 use super::snapshot;
 use super::survey::{Survey, Told, list, read};
 use crate::disk::ASIDE_SUFFIX;
-use crate::format::node::Node;
+use crate::format::node::{Node, PLACE, SPARE};
 use crate::format::quarantine::Name;
 use crate::format::topic::{FILE_BYTES_MAX, Topic};
 
 pub(super) const NODE: &str = "node";
-/// Where the directory was made; a server looks at it when it starts.
-const PLACE: &str = "place";
-/// Blocks that a server keeps for a full disk.
-const SPARE: &str = "spare";
 pub(super) const TOPICS: &str = "topics";
 pub(super) const TOPIC: &str = "topic";
 pub(super) const SNAPSHOT: &str = "snapshot";

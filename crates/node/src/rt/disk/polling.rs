@@ -14,6 +14,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use corelog_storage::disk;
 use glommio::io::OpenOptions;
 use nix::libc;
 
@@ -29,7 +30,7 @@ pub(super) async fn learn(path: &Path) -> io::Result<()> {
     let dir = path.to_owned();
     let sample = blocking(move || match make_sample(&dir) {
         // A full disk is no reason not to open what is there.
-        Err(error) if error.kind() == io::ErrorKind::StorageFull => find_sample(&dir)?.ok_or(error),
+        Err(error) if disk::is_full(&error) => find_sample(&dir)?.ok_or(error),
         made => made,
     })
     .await?;

@@ -1,6 +1,7 @@
 //! What came in becomes part of a log.
 
 use super::*;
+use crate::Now;
 use crate::log::Begin;
 use crate::log::lineage::Common;
 
@@ -30,6 +31,22 @@ fn a_log_that_was_installed_is_the_log_that_was_sent() {
             .collect::<Vec<_>>()
     };
     assert_eq!(known(state.epochs()), known(&source.epochs));
+}
+
+/// It is no younger than the clock says that is written down, which may be ahead of what things are due by.
+#[test]
+fn what_was_installed_is_as_old_as_its_source_says_but_not_younger_than_the_stamp() {
+    let source = Source::new(0);
+    for (stamp, sealed) in [(at(9), at(1)), (at(-5), at(-5))] {
+        let root = MemoryDir::new();
+        copy(&root, &source);
+        let (mut log, _) = open(&root, small(), 3, at(2)).unwrap();
+        let ready = block_on(receive(&root, &source, 0, 5_000)).unwrap();
+        let time = at(-10);
+        let plan = log.plan_install(vec![ready], Now { time, stamp }).unwrap();
+        log.complete_chore(block_on(plan.run()), time).unwrap();
+        assert_eq!(log.sealed().next().unwrap().1.sealed, sealed);
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use corelog_record::{ByteSize, Offset};
 
 use super::recovery::fill;
 use super::{at, small};
+use crate::Now;
 use crate::disk::block_on;
 use crate::disk::faulty::{FaultyDir, Operation};
 use crate::disk::memory::MemoryDir;
@@ -45,6 +46,30 @@ fn many_segments_are_finished_and_sealed_by_two_chores() {
     assert!(report.damage.is_empty());
     assert!(log.segments().take(count).all(|segment| segment.is_sealed));
     assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 140);
+}
+
+/// A clock that doubts the machine's may show long ago; what is sealed by it would expire as soon as the
+/// machine's is believed.
+#[test]
+fn a_recovery_and_a_close_write_down_the_stamp_and_not_the_time_that_things_are_due_by() {
+    let root = MemoryDir::new();
+    let doubted = |millis| Now {
+        time: at(1),
+        stamp: at(millis),
+    };
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    fill(&mut log, 140, 1000);
+    drop(log);
+    let (mut log, _) = open(&root, small(), 2, doubted(500)).unwrap();
+    let recovered = log.sealed().count();
+    assert!(5 < recovered, "{recovered}");
+    fill(&mut log, 140, 1000);
+    block_on(log.close(doubted(900))).unwrap();
+    let (log, _) = open(&root, small(), 3, at(2)).unwrap();
+    let times: Vec<_> = log.sealed().map(|(_, seal)| seal.sealed).collect();
+    assert!(recovered < times.len(), "{times:?}");
+    assert!(times[..recovered].iter().all(|time| *time == at(500)));
+    assert!(times[recovered..].iter().all(|time| *time == at(900)));
 }
 
 #[test]

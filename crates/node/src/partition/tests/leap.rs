@@ -1,0 +1,65 @@
+//! A partition while the machine's clock is far ahead of the node's, and when that is believed.
+
+use corelog_record::ByteSize;
+
+use super::*;
+
+const DAY: i64 = 24 * 3_600_000;
+const YEAR: i64 = 365 * DAY;
+
+/// A partition with a retention age of a week that sealed many segments while the node's clock was a year
+/// behind the machine's.
+fn sealed_in_probation() -> Bench {
+    let mut bench = Bench::new(1);
+    bench.ahead_ms = YEAR;
+    let policy = Policy {
+        retention_age_ms: Some(7 * DAY.unsigned_abs()),
+        ..Policy::default()
+    };
+    let options = Options {
+        segment_bytes_max: ByteSize::from_kib(32),
+        ..Options::default()
+    };
+    bench.step(Input::Policy { policy, options });
+    for _ in 0..40 {
+        durable(&mut bench, &[5; 4_000]);
+        bench.settle();
+    }
+    assert!(bench.partition.status().segment_count > 2);
+    bench
+}
+
+fn start_after(bench: &mut Bench, millis: i64) -> Offset {
+    bench.now = bench.now.saturating_add_millis(millis);
+    for _ in 0..10 {
+        bench.step(Input::Tick);
+        bench.settle();
+    }
+    bench.partition.status().log_start
+}
+
+/// Seals once carried the time of the clock that was behind: a machine that was a year behind at its start,
+/// and whose clock was then set, lost in an hour what it was given in that hour.
+#[test]
+fn what_is_sealed_before_a_leap_is_believed_is_as_young_as_it_is_afterwards() {
+    let mut bench = sealed_in_probation();
+    bench.ahead_ms = 0;
+    assert_eq!(start_after(&mut bench, YEAR), Offset::ZERO);
+    assert_eq!(start_after(&mut bench, 6 * DAY), Offset::ZERO);
+    assert!(Offset::ZERO < start_after(&mut bench, 2 * DAY));
+}
+
+/// What is due goes by the clock that is behind, whatever is written down.
+#[test]
+fn a_leap_that_is_taken_back_keeps_what_was_sealed_and_holds_nothing_up() {
+    let mut bench = sealed_in_probation();
+    bench.ahead_ms = 0;
+    assert_eq!(start_after(&mut bench, 8 * DAY), Offset::ZERO);
+    let before = bench.partition.status().segment_count;
+    for _ in 0..40 {
+        durable(&mut bench, &[5; 4_000]);
+        bench.settle();
+    }
+    assert!(before < bench.partition.status().segment_count);
+    block_on(bench.partition.into_log().close(bench.now)).expect("closed");
+}
