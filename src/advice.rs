@@ -39,7 +39,12 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
         return of_client(&error.error);
     }
     match cause.downcast_ref::<io::Error>()?.kind() {
-        io::ErrorKind::NotFound => Some("check the path (the command's --help says what it takes)"),
+        io::ErrorKind::NotFound | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => {
+            Some("check the path (the command's --help says what it takes)")
+        }
+        io::ErrorKind::AlreadyExists => {
+            Some("something else is there; name another place (the command's --help says how)")
+        }
         io::ErrorKind::PermissionDenied => Some("run it as the user who owns that, with sudo -u"),
         io::ErrorKind::StorageFull => Some("free some space; `df -h` says where there is some"),
         _ => None,
@@ -57,7 +62,8 @@ const fn of_code(code: ErrorCode) -> &'static str {
         }
         E::TopicChanged => "look at it with `corelog topic describe`, then ask again",
         E::UnknownPartition => "`corelog topic describe` shows the topic's partitions",
-        E::InvalidTopicName | E::InvalidPartitions | E::InvalidSettings => {
+        E::InvalidPartitions => "choose a number between these with --partitions",
+        E::InvalidTopicName | E::InvalidSettings => {
             "`corelog topic create --help` says what can be asked for"
         }
         E::TooManyPartitions => "delete topics, or start the server with more --partitions-max",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressFinish, ProgressStyle};
 
 /// A bar over so many bytes with rate and time left, on a terminal only, and only if it is known
 /// how many they are.
@@ -11,10 +11,7 @@ pub(crate) fn bytes(total: Option<u64>) -> ProgressBar {
     let Some(total) = total.filter(|_| io::stderr().is_terminal()) else {
         return ProgressBar::hidden();
     };
-    styled(
-        total,
-        "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
-    )
+    styled(total, WHOLE)
 }
 
 /// Some of the bytes of a whole.
@@ -36,11 +33,12 @@ pub(crate) struct Bars {
 
 impl Bars {
     pub(crate) fn new() -> Self {
-        let all = MultiProgress::new();
-        let total = all.add(styled(
-            0,
-            "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}  {msg}",
-        ));
+        Self::of(MultiProgress::new())
+    }
+
+    fn of(all: MultiProgress) -> Self {
+        // What is said of the whole has a line of its own: beside the bar it would be wrapped.
+        let total = all.add(styled(0, &format!("{WHOLE}\n{{wide_msg}}")));
         let parts = BTreeMap::new();
         Self { all, total, parts }
     }
@@ -56,7 +54,10 @@ impl Bars {
         });
         for part in parts {
             let bar = self.parts.entry(part.name.clone()).or_insert_with(|| {
-                let bar = styled(part.bytes_total, "{bar:20} {bytes}/{total_bytes}  {msg}");
+                let bar = styled(
+                    part.bytes_total,
+                    "{bar:20} {bytes}/{total_bytes}  {wide_msg}",
+                );
                 self.all.insert_before(&self.total, bar)
             });
             move_to(bar, part);
@@ -78,6 +79,9 @@ impl Bars {
     }
 }
 
+/// How far, how fast, and how long still.
+const WHOLE: &str = "{wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left";
+
 fn move_to(bar: &ProgressBar, part: &Part) {
     bar.set_length(part.bytes_total);
     bar.set_position(part.bytes_done);
@@ -86,5 +90,90 @@ fn move_to(bar: &ProgressBar, part: &Part) {
 
 fn styled(total: u64, template: &str) -> ProgressBar {
     let style = ProgressStyle::with_template(template);
-    ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    // One that an error leaves behind would claim to be at its end.
+    ProgressBar::new(total)
+        .with_finish(ProgressFinish::AndClear)
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use indicatif::{ProgressDrawTarget, TermLike};
+
+    use super::*;
+
+    /// A terminal that remembers each line that was written to it.
+    #[derive(Clone, Debug)]
+    struct Screen {
+        columns: u16,
+        lines: Arc<Mutex<Vec<String>>>,
+    }
+
+    impl TermLike for Screen {
+        fn width(&self) -> u16 {
+            self.columns
+        }
+
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn write_line(&self, line: &str) -> io::Result<()> {
+            self.write_str(line)
+        }
+
+        fn write_str(&self, line: &str) -> io::Result<()> {
+            self.lines.lock().unwrap().push(line.to_owned());
+            Ok(())
+        }
+
+        fn clear_line(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The line of the whole was wrapped at 80 columns, each time that it was drawn.
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        let part = |name: &str, bytes_done| Part {
+            name: name.to_owned(),
+            bytes_done,
+            bytes_total: 1_400_000_000,
+        };
+        for columns in [80, 200] {
+            let lines = Arc::default();
+            let screen = Screen { columns, lines };
+            let target = ProgressDrawTarget::term_like(Box::new(screen.clone()));
+            let mut bars = Bars::of(MultiProgress::with_draw_target(target));
+            let segment = part("7/14631294 from log-1.of-a.site-with-long.names:7400", 999);
+            let whole = "0 of 16 segments, 14631294 records behind";
+            bars.show(&part(whole, 400_000_000), &[segment]);
+            bars.clear();
+            let lines = screen.lines.lock().unwrap();
+            for line in &*lines {
+                assert!(line.chars().count() <= usize::from(columns), "{line}");
+            }
+            for said in [" left", whole, "7/14631294 from"] {
+                assert!(lines.iter().any(|line| line.contains(said)), "{lines:?}");
+            }
+        }
+    }
 }

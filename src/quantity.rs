@@ -42,7 +42,7 @@ pub(crate) enum ParseError {
     Duration { text: String },
     #[error("`{text}` holds an escape that is unknown: use \\n, \\r, \\t, \\0, \\\\ or \\xHH")]
     Escape { text: String },
-    #[error("`{text}` must not be empty")]
+    #[error("{text} must not be empty")]
     Empty { text: &'static str },
 }
 

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use corelog_client::{Client, ClientConfig, Error, Outcome};
+use corelog_client::{Client, ClientConfig, Error, Fault, Outcome};
 
 use crate::exit::{Exit, stop};
 use crate::{cli, telemetry};
@@ -29,10 +29,20 @@ fn nobody_answers(options: &cli::Client, error: Error) -> anyhow::Error {
     if !error.is_unreachable() {
         return anyhow::Error::new(error);
     }
-    let next = format!(
-        "no server answers at {}; start one with `corelog serve`, or name another with --server",
-        options.server.join(",")
-    );
+    let servers = options.server.join(",");
+    // Something answers, such as an HTTP server, and not in frames.
+    let is_other =
+        matches!(&error, Error::Connect { source, .. } if matches!(**source, Fault::Frame { .. }));
+    let next = match is_other {
+        true => format!(
+            "what answers at {servers} is no server for clients; name what `corelog serve` has as \
+             --listen, not as --admin, with --server"
+        ),
+        false => format!(
+            "no server answers at {servers}; start one with `corelog serve`, or name another with \
+             --server"
+        ),
+    };
     anyhow::Error::new(error).context(next)
 }
 

@@ -128,6 +128,8 @@ fn builder(filter: EnvFilter) -> Builder {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(is_terminal)
+        // A line that nobody takes would be told of on stderr again, which panics where it is closed.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr)
 }
 

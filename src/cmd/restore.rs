@@ -66,8 +66,13 @@ async fn restore(args: &Args, client: Client) -> anyhow::Result<Exit> {
         topic: args.topic.clone(),
         with_damage: args.with_damage,
     };
-    let started = admin.restore_topic(&request).await;
-    let number = session::changing(started)?;
+    let number = match admin.restore_topic(&request).await {
+        Ok(number) => number,
+        Err(error) => match next_step(args, &error) {
+            Some(next) => return Err(stop(Exit::Failed, format!("{error}; {next}"))),
+            None => session::changing(Err(error))?,
+        },
+    };
     let mut bar = None;
     let status = loop {
         let status = match admin.restore_status(number).await {
@@ -117,6 +122,28 @@ fn source(source: &str) -> anyhow::Result<String> {
     }
     let path = std::path::absolute(Path::new(source))?;
     Ok(path.display().to_string())
+}
+
+/// What to do next after a refusal that means something else here than it does elsewhere.
+fn next_step(args: &Args, error: &corelog_client::Error) -> Option<String> {
+    let source = &args.source;
+    let next = match error.refusal()?.known_code()? {
+        ErrorCode::TopicExists => "choose another name with --topic",
+        ErrorCode::UnknownTopic => {
+            "--from-topic names it, `corelog snapshot list` shows what there is of each"
+        }
+        ErrorCode::UnknownSnapshot | ErrorCode::InvalidRequest if source.contains('/') => {
+            "name a directory on the server's machine that `corelog snapshot export` made"
+        }
+        ErrorCode::UnknownSnapshot if Path::new(source).is_dir() => {
+            return Some(format!(
+                "what has no / in it is the name of a snapshot of the server; the directory here is \
+                 ./{source} (see --help)"
+            ));
+        }
+        _ => return None,
+    };
+    Some(next.to_owned())
 }
 
 /// The server could not be asked any more: what becomes of the restore is its own business.

@@ -70,7 +70,7 @@ async fn truncate(args: &Args, client: Client) -> anyhow::Result<Exit> {
         let end = now.high_watermark;
         return Err(stop(
             Exit::Failed,
-            format!("{place} ends at {end}, {lowest} is beyond it"),
+            format!("{place} ends at {end}, {lowest} is beyond it; --before latest removes all"),
         ));
     }
     if lowest > now.log_start {

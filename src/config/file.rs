@@ -28,7 +28,8 @@ fn settings(text: &str) -> Result<Vec<(Key, Value)>, Vec<String>> {
     let line = |at: usize| 1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count();
     let table = DeTable::parse(text).map_err(|error| {
         let place = error.span().map_or(0, |span| span.start);
-        vec![format!("line {}: {}", line(place), error.message())]
+        let next = "a line is written KEY = VALUE, `corelog config show` lists the keys";
+        vec![format!("line {}: {}; {next}", line(place), error.message())]
     })?;
     let (mut said, mut wrong) = (Vec::new(), Vec::new());
     for (name, value) in table.get_ref() {

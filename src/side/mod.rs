@@ -28,6 +28,7 @@ use std::time::SystemTime;
 
 use anyhow::Context as _;
 use axum::Router;
+use axum::http::StatusCode;
 use axum::routing::get;
 use corelog_node::Handle;
 use tokio::runtime;
@@ -158,7 +159,15 @@ fn routes(stage: Stage) -> Router {
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::show))
         .merge(v1::routes())
+        .fallback(nothing_here)
         .with_state(stage)
+}
+
+/// What a path is told that is none: those that there are.
+async fn nothing_here() -> (StatusCode, &'static str) {
+    let paths = "nothing is here; there are /livez, /readyz, /metrics, and /v1/node, /v1/topics, \
+                 /v1/partitions, /v1/connections, /v1/clones, /v1/slowest\n";
+    (StatusCode::NOT_FOUND, paths)
 }
 
 async fn serve(

@@ -56,6 +56,8 @@ fn a_server_that_cannot_start_says_what_to_do() {
     let config = config.to_str().unwrap();
     refuses(&start(&["--config", config]), 2, &["coers", "cores"]);
     refuses(&Start::on("/proc".as_ref()), 1, &["--data-dir"]);
+    let file = folder.file("file", b"");
+    refuses(&Start::on(&file), 1, &["something else is there", "--help"]);
 
     let server = Server::start(&data);
     refuses(&Start::on(&data), 1, &["in use", "--data-dir"]);
@@ -74,108 +76,147 @@ fn a_client_without_a_server_says_how_to_get_one() {
     ] {
         says(&nobody, args, 4, &["`corelog serve`", "--server"]);
     }
-    let wrong = ["topic", "list", "--server", "localhost"];
-    says(&nobody, &wrong, 2, &["HOST:PORT", "--help"]);
+    for server in ["localhost", "http://127.0.0.1:7400"] {
+        let wrong = ["topic", "list", "--server", server];
+        says(&nobody, &wrong, 2, &["HOST:PORT", "127.0.0.1:7400"]);
+    }
+    let offsets = ["offsets", "events"];
+    says(&nobody, &offsets, 4, &["if it still runs", "--server"]);
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();
     let late = ["topic", "list", "--server", &address, "--timeout", "200ms"];
     says(&nobody, &late, 4, &["--server"]);
 }
 
+/// An exit code, a command, and what its error says: in words what is wrong, then what to do next. LARGE is
+/// a file of 2 MiB, DATA the data directory; topic `events` has two records, `empty` has none, and the
+/// snapshot `first` holds both.
+const REFUSED: &str = "\
+    1 | topic create events | exists already | --if-not-exists
+    2 | topic create a/b | found '/' | --help
+    1 | topic create t --partitions 0 | between 1 and 4096 | --partitions
+    2 | topic create t --partitions two | 'two' | --help
+    2 | topic create t --ack never | 'never' | durable, accepted
+    2 | topic create t --retention-age 7 | no duration | 7d
+    2 | topic create t --retention-bytes 7MB | no size | MiB
+    1 | topic create t --segment-bytes 7 | between 1048576 and | `corelog topic create --help`
+    2 | topic create t --partition 2 | '--partition' | '--partitions'
+    2 | topic create | <NAME> | --help
+    2 | topci list | 'topci' | 'topic'
+    2 | topic list --output xml | 'xml' | table, json
+    2 | topic list --timeout 5 | no duration | 30s
+    1 | topic describe evnets | no topic evnets | `corelog topic list`
+    1 | topic add-partitions empty --partitions 1 | between 2 and 4096 | --partitions
+    2 | topic alter events | nothing to change | `corelog topic alter --help`
+    6 | topic delete events | topic events with 1 | --yes | --dry-run
+    1 | topic delete evnets --yes | no topic evnets | `corelog topic list`
+    1 | produce evnets | no topic evnets | `corelog topic create`
+    1 | produce events --partition 7 | 7 is none of them | `corelog topic describe`
+    2 | produce events --compression rar | no codec | choose none, gzip
+    2 | produce events --ack all | 'all' | durable, accepted
+    2 | produce events --key-separator '' | must not be empty | --help
+    2 | produce events --delimiter \\q | unknown | \\xHH
+    1 | produce events /no/such/file | No such file | --help
+    1 | produce events /proc | directory | --help
+    1 | produce events LARGE | longer than 1048576 | --delimiter
+    1 | produce events LARGE --whole-file | larger than a record | split it
+    1 | consume evnets | no topic evnets | `corelog topic list`
+    1 | consume events --partition 7 | 7 is none of them | `corelog topic describe`
+    1 | consume events --from 99 | not in [0, 2] | `corelog offsets`
+    2 | consume events --from yesterday | no place | @-2h
+    2 | consume events --from @yesterday | no time | 2026-01-31T12:00:00Z
+    2 | consume events --from @-5 | no time | -2h for two hours
+    2 | consume events --follow --until latest | --until | --help
+    2 | consume events --format %x | no part of a record | %T %p
+    1 | consume events --state LARGE | cannot use | remove it
+    1 | consume events --state /proc | directory | --help
+    1 | consume events --state /no/such/state | cannot write | --help
+    1 | offsets evnets | no topic evnets | `corelog topic list`
+    1 | inspect /no/such | No such file | --help
+    1 | inspect /proc | no file or directory of a node | `corelog inspect --help`
+    1 | verify /no/such | No such file | --help
+    1 | verify LARGE | no file or directory of a node | `corelog verify --help`
+    6 | truncate events --partition 0 --before 1 | from 0 to before 1 | --yes
+    2 | truncate events --before 1 | --partition | --help
+    1 | truncate events --partition 0 --before 9 --yes | ends at 2 | --before latest
+    1 | truncate events --partition 7 --before 1 --yes | 7 is none | `corelog topic describe`
+    2 | bench produce --total 64 | needs records | --record-bytes
+    2 | bench latency --rate 0 | needs records | --rate
+    1 | bench consume --topic evnets | no topic evnets | `corelog topic list`
+    1 | bench seek --topic empty | no record | `corelog bench produce --topic empty`
+    1 | snapshot create first | already | `corelog snapshot delete`
+    2 | snapshot create a/b | found '/' | --help
+    1 | snapshot create second --topic evnets | no topic evnets | `corelog topic list`
+    1 | snapshot delete none --yes | no snapshot none | `corelog snapshot list`
+    6 | snapshot delete first | 2 topics | --yes
+    1 | snapshot export none copy --data-dir DATA | no snapshot | `corelog snapshot list` | --data-dir
+    1 | snapshot export first DATA --data-dir DATA | not empty | not there yet
+    1 | snapshot export first LARGE --data-dir DATA | not a directory | --help
+    1 | restore none --topic t | no snapshot none | `corelog snapshot list`
+    1 | restore src --topic t | no snapshot src | ./src
+    1 | restore ./none --topic t | no snapshot | `corelog snapshot export`
+    1 | restore LARGE --topic t | cannot read snapshot | `corelog snapshot export`
+    1 | restore first --topic t | holds 2 topics | --from-topic
+    1 | restore first --topic t --from-topic none | no topic none | --from-topic
+    1 | restore first --topic events --from-topic events | exists already | --topic
+    2 | restore first | --topic | --help
+    1 | scrub evnets | no topic evnets | `corelog topic list`
+    1 | scrub events --partition 7 | numbered from 0 | `corelog topic describe`
+    2 | config check /no/such | No such file | --config
+    2 | config check LARGE | line 1 | KEY = VALUE | `corelog config show`";
+
 #[test]
-fn a_refused_request_says_what_to_ask_instead() {
+fn a_refused_command_says_what_is_wrong_and_what_to_do_next() {
+    let folder = Folder::new();
+    let data = folder.path().join("data");
+    let server = Server::start(&data);
+    let corelog = Corelog::to(&server);
+    corelog.run(["topic", "create", "events"]).done();
+    corelog
+        .run(["topic", "create", "empty", "--partitions", "2"])
+        .done();
+    corelog.feed(["produce", "events"], b"one\ntwo\n").done();
+    corelog.run(["snapshot", "create", "first"]).done();
+    let large = folder.file("large", &[b'x'; 2 << 20]);
+    let meant = |word| match word {
+        "LARGE" => large.to_str().unwrap(),
+        "DATA" => data.to_str().unwrap(),
+        "''" => "",
+        word => word,
+    };
+    for line in REFUSED.lines() {
+        let mut cells = line.trim().split(" | ");
+        let code = cells.next().unwrap().parse().unwrap();
+        let args = cells.next().unwrap().split(' ').map(meant);
+        let words: Vec<_> = cells.collect();
+        assert!(words.len() > 1, "what is wrong, and what next: {line}");
+        says(&corelog, &args.collect::<Vec<_>>(), code, &words);
+    }
+}
+
+/// The port of the metrics answers, but in HTTP: `frame of 1347703880 bytes is too large` helped nobody.
+#[test]
+fn a_client_at_the_port_of_the_metrics_is_told_which_one_it_wants() {
+    let folder = Folder::new();
+    let server = Server::start(folder.path());
+    let wrong = Corelog::at(&server.ready.admin.to_string());
+    says(&wrong, &["topic", "list"], 4, &["--listen, not as --admin"]);
+}
+
+#[test]
+fn a_state_that_names_records_which_are_gone_says_so() {
     let folder = Folder::new();
     let server = Server::start(&folder.path().join("data"));
     let corelog = Corelog::to(&server);
     corelog.run(["topic", "create", "events"]).done();
     corelog.feed(["produce", "events"], b"one\ntwo\n").done();
-    let copy = folder.path().join("copy");
-    let copy = copy.to_str().unwrap();
-    let unknown = &["`corelog topic list`", "`corelog topic create`"][..];
-    for (args, code, words) in [
-        (
-            &["topic", "create", "events"][..],
-            1,
-            &["--if-not-exists"][..],
-        ),
-        (&["topic", "describe", "evnets"], 1, unknown),
-        (&["produce", "evnets"], 1, unknown),
-        (&["consume", "evnets"], 1, unknown),
-        (&["offsets", "evnets"], 1, unknown),
-        (&["scrub", "evnets"], 1, unknown),
-        (&["topic", "delete", "evnets", "--yes"], 1, unknown),
-        (&["topic", "create", "a/b"], 2, &["--help"]),
-        (
-            &["topic", "create", "t", "--partitions", "0"],
-            1,
-            &["`corelog topic create --help`"],
-        ),
-        (
-            &["topic", "create", "t", "--ack", "never"],
-            2,
-            &["durable, accepted"],
-        ),
-        (
-            &["topic", "create", "t", "--retention-age", "week"],
-            2,
-            &["7d", "--help"],
-        ),
-        (
-            &["topic", "create", "t", "--segment-bytes", "big"],
-            2,
-            &["MiB", "--help"],
-        ),
-        (&["topic", "delete", "events"], 6, &["--yes", "--dry-run"]),
-        (
-            &["produce", "events", "--partition", "7"],
-            1,
-            &["`corelog topic describe`"],
-        ),
-        (
-            &["produce", "events", "--compression", "rar"],
-            2,
-            &["choose none, gzip"],
-        ),
-        (&["produce", "events", "/no/such/file"], 1, &["--help"]),
-        (
-            &["consume", "events", "--partition", "7"],
-            1,
-            &["`corelog topic describe`"],
-        ),
-        (
-            &["consume", "events", "--partition", "0", "--from", "99"],
-            1,
-            &["`corelog offsets`"],
-        ),
-        (&["consume", "events", "--from", "yesterday"], 2, &["@-2h"]),
-        (&["consume", "events", "--format", "%x"], 2, &["--help"]),
-        (
-            &["truncate", "events", "--partition", "0", "--before", "1"],
-            6,
-            &["--yes"],
-        ),
-        (
-            &["snapshot", "export", "none", copy],
-            1,
-            &["`corelog snapshot list`"],
-        ),
-        (
-            &["snapshot", "delete", "none", "--yes"],
-            1,
-            &["`corelog snapshot list`"],
-        ),
-        (
-            &["restore", "none", "--topic", "t"],
-            1,
-            &["`corelog snapshot list`"],
-        ),
-        (&["inspect", "/no/such/directory"], 1, &["--help"]),
-        (&["inspect", "/proc"], 1, &["`corelog inspect --help`"]),
-        (&["verify", "/no/such/directory"], 1, &["--help"]),
-        (&["config", "check", "/no/such/file"], 2, &["--config"]),
-        (&["topci", "list"], 2, &["'topic'"]),
-        (&["topic", "list", "--output", "xml"], 2, &["table, json"]),
-    ] {
-        says(&corelog, args, code, words);
-    }
+    let state = folder.path().join("state");
+    let state = state.to_str().unwrap();
+    let consume = ["consume", "events", "--state", state];
+    corelog
+        .run([&consume[..], &["--count", "1"]].concat())
+        .done();
+    let truncate = ["truncate", "events", "--partition", "0", "--before", "2"];
+    corelog.run([&truncate[..], &["--yes"]].concat()).done();
+    says(&corelog, &consume, 1, &["[2, 2]", state, "--from"]);
 }

@@ -1,5 +1,6 @@
 //! Starting, refusing to start, and stopping.
 
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
@@ -10,7 +11,7 @@ use nix::sys::signal::Signal;
 use crate::support::corelog::Corelog;
 use crate::support::deadline::output_of;
 use crate::support::folder::Folder;
-use crate::support::server::{Server, Start};
+use crate::support::server::{Ready, Server, Start};
 
 /// The exit code and stderr of a start that is expected to fail.
 fn refused(start: &Start) -> (Option<i32>, String) {
@@ -246,4 +247,21 @@ fn topics_and_records_survive_a_stop_and_a_kill() {
         .run(["topic", "describe", "t", "--output", "json"])
         .json();
     assert_eq!(topic["policy"]["retention_age_ms"], 7 * 86_400_000);
+}
+
+/// A log line that could not be written was told of on the same stderr, which panicked.
+#[test]
+fn a_server_goes_on_when_nobody_reads_its_log_any_more() {
+    let folder = Folder::new();
+    let start = Start::on(folder.path()).arg("--log").arg("debug");
+    let mut child = start.command().spawn().unwrap();
+    drop(child.stderr.take());
+    let mut ready = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_line(&mut ready).unwrap();
+    let ready = Ready::parse(ready.trim_end()).expect("it serves");
+    let corelog = Corelog::at(&ready.listen.to_string());
+    corelog.run(["topic", "create", "events"]).done();
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

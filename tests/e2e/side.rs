@@ -18,7 +18,9 @@ fn a_server_that_serves_is_alive_and_ready() {
     let admin = server.ready.admin;
     assert_eq!(http::get(admin, "/livez"), (200, "ok\n".to_owned()));
     assert_eq!(http::get(admin, "/readyz"), (200, "ok\n".to_owned()));
-    assert_eq!(http::get(admin, "/nothing").0, 404);
+    let (status, paths) = http::get(admin, "/metric");
+    assert_eq!(status, 404);
+    assert!(paths.contains("/metrics, "), "what there is: {paths}");
 }
 
 /// Each connection took a descriptor, and those on which nothing was asked kept theirs.
@@ -245,4 +247,19 @@ fn open_connections_are_told_with_their_peer_and_go_with_it() {
         let told = http::json(admin, "/v1/connections");
         told["connections"].as_array().unwrap().is_empty()
     });
+}
+
+/// A topic that is not served has no partition that could tell of it.
+#[test]
+fn a_topic_whose_file_cannot_be_read_is_counted() {
+    let folder = Folder::new();
+    let server = Start::on(folder.path()).start();
+    Corelog::to(&server).run(["topic", "create", "t"]).done();
+    let admin = server.ready.admin;
+    assert_eq!(http::metric(admin, "corelog_unreadable_topics"), 0.0);
+    server.stop();
+    std::fs::write(folder.path().join("topics/t/topic"), b"rotten").unwrap();
+    let server = Start::on(folder.path()).start();
+    let admin = server.ready.admin;
+    assert_eq!(http::metric(admin, "corelog_unreadable_topics"), 1.0);
 }

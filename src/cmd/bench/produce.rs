@@ -19,7 +19,7 @@ use super::shares::share;
 use crate::cmd::topic::policy::Ack;
 use crate::exit::{Exit, stop};
 use crate::output::{Format, Out};
-use crate::{cli, quantity, session};
+use crate::{cli, progress, quantity, session};
 
 /// Measure producing: MiB/s, records/s and the latency of acknowledgements.
 #[derive(clap::Args, Debug)]
@@ -73,8 +73,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     payload::check_bytes(args.record_bytes)?;
     let is_some = args.producers > 0 && args.total >= args.record_bytes;
     if !is_some || !(1..=WINDOW_MAX).contains(&args.window) {
-        let message = "a run needs records: --total of one or more, --producers above 0, --window \
-                       between 1 and 10000";
+        let message = "a run needs records: --total of a record's bytes or more (--record-bytes), \
+                       --producers above 0, --window between 1 and 10000";
         return Err(stop(Exit::Usage, message));
     }
     session::run(&args.client, |client| bench(args, client))
@@ -117,9 +117,12 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let measured = local
         .run_until(async {
             let mut measure = Measure::new(plan.batches)?;
+            let bar = progress::bytes(Some(plan.batches * plan.batch_bytes()));
             while let Some(ack) = receiver.recv().await {
                 measure.add(&ack?, plan);
+                bar.inc(plan.batch_bytes());
             }
+            bar.finish_and_clear();
             Ok::<_, anyhow::Error>(measure)
         })
         .await?;
@@ -156,6 +159,11 @@ impl Plan {
             window: args.window,
             codec: args.compression,
         }
+    }
+
+    /// Bytes of the values of a batch.
+    fn batch_bytes(&self) -> u64 {
+        u64::from(self.batch_records) * self.record_bytes as u64
     }
 }
 
@@ -236,7 +244,7 @@ impl Measure {
         self.started.get_or_insert(acked.sent);
         self.ended = Some(acked.at);
         self.records += u64::from(plan.batch_records);
-        self.bytes += u64::from(plan.batch_records) * plan.record_bytes as u64;
+        self.bytes += plan.batch_bytes();
         self.acks.add(acked.at - acked.sent);
     }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use clap::ValueEnum;
 use corelog_client::{Client, Consumer, ConsumerConfig, End, Received, Start};
+use corelog_protocol::message::list_offsets::At;
 use corelog_record::{Offset, PartitionId, Timestamp, TopicName};
 use hdrhistogram::Histogram;
 use serde_json::json;
@@ -58,6 +59,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
+    let log_start = log_start(args, &client).await?;
     // A place is one record: nothing is fetched ahead of it.
     let mut consumer = client.consumer(ConsumerConfig {
         prefetch_bytes_max: 1,
@@ -66,12 +68,6 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
         ..ConsumerConfig::default()
     });
     let last = seek(args, &mut consumer, Start::LastN(1)).await?.1;
-    let topic = client.admin().describe_topic(&args.topic).await?;
-    let partition = topic
-        .partitions
-        .iter()
-        .find(|found| found.id.get() == args.partition);
-    let log_start = partition.context("there is no such partition")?.log_start;
     let mut random = fastrand::Rng::with_seed(args.seed);
     let mut latency_us = Histogram::<u64>::new_with_bounds(1, LATENCY_US_MAX, 3)?;
     let first = match args.by {
@@ -101,6 +97,24 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
     }
     print(args, &latency_us)?;
     Ok(Exit::Done)
+}
+
+/// Where the partition begins, if it has a record: one that has none would be waited for.
+async fn log_start(args: &Args, client: &Client) -> anyhow::Result<Offset> {
+    let partition = PartitionId::new(args.partition);
+    let admin = client.admin();
+    let now = admin
+        .list_offsets(&args.topic, partition, At::Latest)
+        .await?;
+    if now.high_watermark <= now.log_start {
+        let message = format!(
+            "{topic}/{partition} holds no record to look for; `corelog bench produce --topic {topic}` \
+             makes some",
+            topic = args.topic
+        );
+        return Err(stop(Exit::Failed, message));
+    }
+    Ok(now.log_start)
 }
 
 async fn seek(

@@ -10,12 +10,12 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use corelog_client::{Client, Consumer, ConsumerConfig, End, Received, Start};
+use corelog_client::{Client, Consumer, ConsumerConfig, End, Error, Received, Start};
 use corelog_protocol::message::list_offsets::At;
 use corelog_record::{Offset, PartitionId, Timestamp, TopicName};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::exit::{Exit, say};
+use crate::exit::{Exit, say, stop};
 use crate::output::{self, Out};
 use crate::quantity::{self, Place};
 use crate::{cli, session};
@@ -56,7 +56,7 @@ pub(crate) struct Args {
     /// Only this partition.
     #[arg(long, value_name = "P")]
     partition: Option<u32>,
-    /// Where to begin.
+    /// Where to begin, where --state does not say it.
     #[arg(
         long,
         value_name = "PLACE",
@@ -134,7 +134,8 @@ async fn consume(args: &Args, client: Client) -> anyhow::Result<Exit> {
     }
     let ended = printing.print_all().await;
     printing.settle()?;
-    if ended? == Ended::AtEnd && std::io::stderr().is_terminal() {
+    let ended = ended.map_err(|error| printing.told(error))?;
+    if ended == Ended::AtEnd && std::io::stderr().is_terminal() {
         say("end of the topic; --follow waits for more");
     }
     Ok(Exit::Done)
@@ -280,6 +281,24 @@ impl Printing<'_> {
             state.set(record.partition, record.offset.plus(1));
         }
         Ok(())
+    }
+
+    /// An error with what to do next where it is the state that names a place which is no more.
+    fn told(&self, error: anyhow::Error) -> anyhow::Error {
+        let Some(Error::OutOfRange {
+            partition, offset, ..
+        }) = error.downcast_ref()
+        else {
+            return error;
+        };
+        match &self.state {
+            Some(state) if state.next(*partition) == Some(*offset) => {
+                let path = state.path().display();
+                let next = format!("{path} says to go on there; remove it to begin at --from");
+                stop(Exit::Failed, format!("{error}; {next}"))
+            }
+            _ => error,
+        }
     }
 
     /// Hands over what was printed, then remembers it: a record may come twice, none is left out.

@@ -39,7 +39,10 @@ impl State {
         let (topic, id) = (topic.to_string(), id.to_string());
         let cannot = || format!("cannot use the state file {}", path.display());
         let kept = match fs::read(path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).with_context(cannot)?,
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
+                let next = "remove it to begin anew, or name another with --state";
+                stop(Exit::Failed, format!("{}: {error}; {next}", cannot()))
+            })?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Kept {
                 topic: topic.clone(),
                 id: id.clone(),
@@ -62,6 +65,11 @@ impl State {
             kept,
             is_changed: false,
         })
+    }
+
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Where a partition goes on, if it was read before.

@@ -170,7 +170,10 @@ impl Reader<'_> {
             .with_context(cannot)?;
         if bytes.len() > bytes_max {
             let name = name(path);
-            anyhow::bail!("{name} is larger than a record may be, which is {bytes_max} bytes");
+            anyhow::bail!(
+                "{name} is larger than a record may be, which is {bytes_max} bytes; split it, or \
+                 leave --whole-file out for a record per line"
+            );
         }
         self.piece.add(Item {
             origin: Origin { file, record: 1 },

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::cli::Consent;
 use crate::exit::{Exit, say, sentence, stop};
 use crate::output::{Format, Out};
-use crate::{consent, quantity};
+use crate::{consent, progress, quantity};
 
 /// Repairs the partition in `dir`, or all of the topic in it.
 pub(super) fn run(dir: &Path, consent: Consent, format: Format) -> anyhow::Result<Exit> {
@@ -23,9 +23,13 @@ pub(super) fn run(dir: &Path, consent: Consent, format: Format) -> anyhow::Resul
     let mut out = Out::new();
     let mut plans = Vec::new();
     let mut exit = Exit::Done;
-    for partition in partitions(dir)? {
+    let partitions = partitions(dir)?;
+    let bytes = partitions.iter().map(|partition| store_bytes(partition));
+    let bar = progress::bytes(Some(bytes.sum()));
+    for partition in partitions {
         let known = known(&partition)?;
-        match block_on(plan(StdDir::new(&partition), known)) {
+        let mut told = |bytes| bar.inc(bytes);
+        match block_on(plan(StdDir::new(&partition), known, &mut told)) {
             Ok(plan) => {
                 show(&partition, &plan, format, &mut out)?;
                 plans.extend(Some((partition, plan)).filter(|(_, plan)| !plan.is_empty()));
@@ -35,10 +39,11 @@ pub(super) fn run(dir: &Path, consent: Consent, format: Format) -> anyhow::Resul
                 if exit != Exit::Damage {
                     exit = crate::exit::of(&refused);
                 }
-                show_refusal(&partition, &refused, format, &mut out)?;
+                bar.suspend(|| show_refusal(&partition, &refused, format, &mut out))?;
             }
         }
     }
+    bar.finish_and_clear();
     out.flush()?;
     if !plans.is_empty() {
         let does = format!("writes files of {} partitions anew", plans.len());
@@ -102,6 +107,14 @@ fn partitions(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     }
     numbered.sort();
     Ok(numbered.into_iter().map(|(_, path)| path).collect())
+}
+
+/// How much there is to read of the partition in `dir`, for the bar alone.
+fn store_bytes(dir: &Path) -> u64 {
+    let files = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let stores = files.filter(|file| file.path().extension().is_some_and(|end| end == "log"));
+    let bytes = stores.filter_map(|store| Some(store.metadata().ok()?.len()));
+    bytes.sum()
 }
 
 /// What is known of the partition in `dir` by its place.

@@ -2,6 +2,7 @@
 
 use corelog_client::Client;
 use corelog_record::TopicName;
+use corelog_storage::snapshot::Name;
 
 use super::show;
 use crate::exit::Exit;
@@ -22,8 +23,8 @@ use crate::{cli, quantity, session};
 )]
 pub(super) struct Args {
     /// The snapshot's name.
-    #[arg(value_name = "NAME")]
-    name: String,
+    #[arg(value_name = "NAME", value_parser = super::name)]
+    name: Name,
     /// Only this topic; may be given several times.
     #[arg(long = "topic", value_name = "TOPIC", value_parser = quantity::topic_name)]
     topics: Vec<TopicName>,
@@ -39,7 +40,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 async fn create(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let taken = client
         .admin()
-        .create_snapshot(&args.name, args.topics.clone())
+        .create_snapshot(args.name.as_str(), args.topics.clone())
         .await;
     let taken = session::changing(taken)?;
     let mut out = Out::new();

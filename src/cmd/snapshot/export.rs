@@ -9,7 +9,7 @@ use corelog_storage::disk::{Dir as _, block_on};
 use corelog_storage::snapshot::{self, Name};
 use serde_json::json;
 
-use crate::exit::Exit;
+use crate::exit::{Exit, stop};
 use crate::output::{Format, Out};
 use crate::progress;
 use crate::quantity::Amount;
@@ -27,7 +27,7 @@ use crate::quantity::Amount;
 )]
 pub(super) struct Args {
     /// The snapshot's name.
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", value_parser = super::name)]
     name: Name,
     /// Where to; it must not be there yet, or be empty.
     #[arg(value_name = "DEST")]
@@ -107,10 +107,12 @@ fn target_path(target: &Path) -> String {
 
 /// An error with what to do next, where that is known.
 fn told(error: Error) -> anyhow::Error {
-    let is_missing = matches!(error, Error::NoSnapshot { .. });
-    let error = anyhow::Error::new(error);
-    match is_missing {
-        true => error.context("see `corelog snapshot list`, and --data-dir"),
-        false => error,
-    }
+    let next = match error {
+        Error::NoSnapshot { .. } => {
+            "`corelog snapshot list` shows those that there are, --data-dir says where"
+        }
+        Error::Occupied { .. } => "name a directory that is not there yet (see --help)",
+        error => return anyhow::Error::new(error),
+    };
+    stop(Exit::Failed, format!("{error}; {next}"))
 }

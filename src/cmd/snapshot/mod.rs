@@ -13,8 +13,9 @@ mod list;
 mod show;
 
 use clap::Subcommand;
+use corelog_storage::snapshot::Name;
 
-use crate::exit::Exit;
+use crate::exit::{Exit, sentence};
 
 /// Take, list, delete and export snapshots.
 #[derive(clap::Args, Debug)]
@@ -41,6 +42,11 @@ enum Action {
     List(list::Args),
     Delete(delete::Args),
     Export(export::Args),
+}
+
+/// A snapshot's name, or all that is wrong with it.
+fn name(text: &str) -> Result<Name, String> {
+    Name::new(text).map_err(|error| sentence(&error.into()))
 }
 
 /// Does what the action says.

@@ -30,6 +30,7 @@ struct Told {
     pulses: Vec<PulseSnapshot>,
     partitions: Vec<PartitionSnapshot>,
     quarantine: Vec<QuarantineShare>,
+    unreadable_topics: usize,
     space: Option<Space>,
 }
 
@@ -48,6 +49,7 @@ pub(super) async fn show(State(stage): State<Stage>, headers: HeaderMap) -> Resp
                 pulses,
                 partitions,
                 quarantine: quarantine(&handle).await,
+                unreadable_topics: handle.report().unreadable,
                 space: space(&handle).await,
             };
             let text = page(&told, format, stage.tells_partitions);
@@ -62,6 +64,7 @@ fn page(told: &Told, format: Format, tells_partitions: bool) -> String {
     process::process(&mut page, told.started);
     process::space(&mut page, told.space);
     process::quarantine(&mut page, &told.quarantine);
+    process::unreadable_topics(&mut page, told.unreadable_topics);
     cores::numbers(&mut page, &told.cores);
     cores::requests(&mut page, &told.cores);
     cores::errors(&mut page, &told.cores);

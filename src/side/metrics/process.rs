@@ -74,6 +74,14 @@ pub(super) fn quarantine(page: &mut Page, quarantine: &[QuarantineShare]) {
     }
 }
 
+/// Topics that are not served: no partition of theirs is there to tell of it.
+pub(super) fn unreadable_topics(page: &mut Page, count: usize) {
+    let name = "corelog_unreadable_topics";
+    let help = "Topics whose file the start could not read, so that they are not served.";
+    page.family(name, Kind::Gauge, help);
+    page.sample(name, &[], count);
+}
+
 /// The resident memory of the process, from `/proc/self/status` (proc(5)): a line `VmRSS: 1234 kB`.
 pub(in crate::side) fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;

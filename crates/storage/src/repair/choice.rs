@@ -24,6 +24,7 @@ pub(super) async fn choose<D: Dir>(
     entries: &[Entry],
     evidence: &Evidence,
     interval_bytes: u32,
+    progress: &mut dyn FnMut(u64),
 ) -> Result<Choice, Refusal> {
     let bases = bases(entries, evidence);
     let next_bases: Vec<Offset> = bases.keys().copied().collect();
@@ -44,7 +45,9 @@ pub(super) async fn choose<D: Dir>(
                 mark: evidence.mark.as_ref(),
                 interval_bytes,
             };
-            walked.push(from.walk().await?);
+            let read = from.walk().await?;
+            progress(read.bytes);
+            walked.push(read);
         }
         // Without a sound batch it is no store of records: opening deals with such.
         walked.retain(|walked| walked.base < walked.end.offset || !walked.is_whole);

@@ -74,17 +74,22 @@ pub struct Plan<D: Dir> {
     steps: Vec<Step>,
 }
 
-/// Thinks a repair of the partition in `dir` through.
+/// Thinks a repair of the partition in `dir` through; `progress` is told the bytes of each store that
+/// was read.
 ///
 /// # Errors
 /// Why there is none.
-pub async fn plan<D: Dir>(dir: D, known: Known) -> Result<Plan<D>, Refusal> {
+pub async fn plan<D: Dir>(
+    dir: D,
+    known: Known,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Plan<D>, Refusal> {
     let entries = dir.list().await.map_err(|e| At::dir(&dir).io("list", e))?;
     let evidence = Evidence::gather(&dir, &entries, &known).await?;
     if evidence.is_sound {
-        return indexes_only(dir, &entries, &evidence, known).await;
+        return indexes_only(dir, &entries, &evidence, known, progress).await;
     }
-    let choice = choose(&dir, &entries, &evidence, known.interval_bytes).await?;
+    let choice = choose(&dir, &entries, &evidence, known.interval_bytes, progress).await?;
     if choice.chosen.is_empty() {
         return Err(Refusal::NoStores);
     }
@@ -162,6 +167,7 @@ async fn indexes_only<D: Dir>(
     entries: &[Entry],
     evidence: &Evidence,
     known: Known,
+    progress: &mut dyn FnMut(u64),
 ) -> Result<Plan<D>, Refusal> {
     let mut plan = Plan {
         dir,
@@ -187,6 +193,7 @@ async fn indexes_only<D: Dir>(
             interval_bytes: known.interval_bytes,
         };
         let walked = from.walk().await?;
+        progress(walked.bytes);
         let is_sound = segment.seal.as_ref().is_some_and(|seal| {
             let end = seal.digest.end();
             walked.is_exact() && (walked.end.offset, walked.end.chain) == (end.offset, end.chain)

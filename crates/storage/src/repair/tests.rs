@@ -82,7 +82,7 @@ fn lived(root: &MemoryDir, rng: &mut Rng) -> Log<MemoryDir> {
 }
 
 fn planned(root: &MemoryDir) -> Result<Plan<MemoryDir>, Refusal> {
-    block_on(plan(root.child("p0"), known()))
+    block_on(plan(root.child("p0"), known(), &mut |_| {}))
 }
 
 fn alter(dir: &MemoryDir, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
@@ -185,7 +185,7 @@ fn a_plan_changes_nothing_and_a_repair_that_was_interrupted_is_begun_again() {
     for seed in 0..60 {
         let disk = crate::disk::faulty::FaultyDir::new(root.power_cut(seed));
         let failing = crate::disk::faulty::Fault::Torn { seed };
-        let plan = block_on(plan(disk.child("p0"), known())).unwrap();
+        let plan = block_on(plan(disk.child("p0"), known(), &mut |_| {})).unwrap();
         let before = disk.faults().total();
         disk.faults()
             .fail(crate::disk::faulty::Match::ANY, seed + 1, failing);
@@ -268,7 +268,7 @@ fn what_cannot_be_known_is_refused() {
         topic: None,
         ..known()
     };
-    let refusal = block_on(plan(dir, nobody)).unwrap_err();
+    let refusal = block_on(plan(dir, nobody, &mut |_| {})).unwrap_err();
     assert!(matches!(refusal, Refusal::NoIdentity), "{refusal}");
 }
 
