@@ -63,6 +63,5 @@ unsafe extern "C" fn __wrap___sys_io_uring_setup(entries: c_uint, params: *mut P
     if is_asked && ring >= 0 {
         RINGS.set(RINGS.get() + 1);
     }
-    // A descriptor or -1: either fits.
-    ring as c_int
+    c_int::try_from(ring).unwrap_or(-1)
 }
