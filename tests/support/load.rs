@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corelog_client::record::{PartitionId, Record, TopicName};
 use corelog_client::{
@@ -107,6 +107,18 @@ impl Meter {
     }
 }
 
+/// What leads to the server may cut the very first connection, too.
+async fn connect(config: &ClientConfig) -> Client {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        match Client::connect(config.clone()).await {
+            Ok(client) => return client,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        tokio::time::sleep(BACKOFF.max).await;
+    }
+}
+
 /// On one thread: what is measured between two awaits is exact.
 fn run(task: &Task, meter: &Arc<Meter>) -> Report {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -119,7 +131,7 @@ fn run(task: &Task, meter: &Arc<Meter>) -> Report {
             backoff: BACKOFF,
             ..ClientConfig::new([task.server.clone()])
         };
-        let client = Client::connect(config).await.unwrap();
+        let client = connect(&config).await;
         let observer: Observer = Arc::new({
             let meter = Arc::clone(meter);
             move |report: &BatchReport| meter.settled(report)

@@ -10,7 +10,7 @@ use corelog_record::{Offset, PartitionId, TopicId};
 use tempfile::TempDir;
 
 use crate::client::{Client, name, to};
-use crate::{directory, start_with};
+use crate::{directory, start_with, wait_until};
 
 /// A node with a partition of many sealed segments, which the second core owns.
 pub(crate) struct Many {
@@ -45,7 +45,18 @@ impl Many {
             let request = to(TOPIC, id, PARTITION);
             many.client.produce(&request, &[&value]).expect("produced");
         }
+        // More may have rolled and not be sealed yet.
+        wait_until(|| many.all_but_the_active_are_sealed());
         many
+    }
+
+    fn all_but_the_active_are_sealed(&mut self) -> bool {
+        let told = self.segments(0);
+        let behind = told
+            .sealed
+            .last()
+            .map(|sealed| sealed.digest.last.get() + 1);
+        told.active.map(|active| active.base.get()) == behind
     }
 
     pub(crate) fn segments(&mut self, from: u64) -> segments::Answer {
