@@ -22,6 +22,8 @@ use crate::rt::{self, ReadHalf};
 const LARGE_IDLE: Duration = Duration::from_secs(1);
 /// A client that sends nothing of a large frame for this long is cut if room is short.
 const STALLED_AFTER: Duration = Duration::from_secs(2);
+/// A client with a turn is cut whose earlier requests leave no room for the frame for this long.
+const TURN_WAIT: Duration = Duration::from_secs(5);
 /// A frame that has begun may take a second longer for each of these bytes.
 const SLOWEST_BYTES_PER_SECOND: usize = 64 << 10;
 
@@ -42,7 +44,7 @@ pub(super) async fn read(link: &Rc<Link>, intake: Intake, receiver: &mut ReadHal
     loop {
         match receive.has_frame() {
             Ok(true) => {
-                if !link.room().await {
+                if !has_room(link, &receive).await {
                     return;
                 }
                 let bytes = match receive.frame() {
@@ -63,7 +65,7 @@ pub(super) async fn read(link: &Rc<Link>, intake: Intake, receiver: &mut ReadHal
             Ok(false) => {
                 let was_partial = receive.is_partial();
                 let is_expected = was_partial || !is_greeted;
-                match read_more(link, receiver, &mut receive, is_expected, begun).await {
+                match read_more(link, receiver, &mut receive, is_expected, &mut begun).await {
                     // The frame begins with its first byte, however long the client was silent.
                     Read::Some if is_greeted && !was_partial => begun = rt::now(),
                     Read::Some => {}
@@ -80,12 +82,28 @@ pub(super) async fn read(link: &Rc<Link>, intake: Intake, receiver: &mut ReadHal
     }
 }
 
+/// Whether the connection may have one more request under way, once it may. Who has a turn, for which
+/// others wait, is not waited for long.
+async fn has_room(link: &Link, receive: &Receive) -> bool {
+    let room = link.room();
+    if !receive.has_turn() {
+        return room.await;
+    }
+    let late = async {
+        rt::sleep(TURN_WAIT).await;
+        add(&link.core.counters.connections_cut_total, 1);
+        link.die();
+        false
+    };
+    room.or(late).await
+}
+
 async fn read_more(
     link: &Rc<Link>,
     receiver: &mut ReadHalf,
     receive: &mut Receive,
     is_expected: bool,
-    begun: Instant,
+    begun: &mut Instant,
 ) -> Read {
     loop {
         if link.is_dead() {
@@ -105,7 +123,7 @@ async fn read_more(
                 left
             })
         } else {
-            let idle = match idle_left(link, begun) {
+            let idle = match idle_left(link, *begun) {
                 Some(Duration::ZERO) => {
                     add(&link.core.counters.connections_idle_total, 1);
                     return Read::End;
@@ -115,7 +133,20 @@ async fn read_more(
             let large = receive.is_large().then_some(LARGE_IDLE);
             idle.into_iter().chain(large).min()
         };
-        receive.make_room().await;
+        let waits = rt::now();
+        let room = async { link.alive(receive.make_room()).await.is_some() };
+        let stopped = async {
+            link.core.stopping().await;
+            false
+        };
+        if !room.or(stopped).await {
+            return match link.is_dead() {
+                true => Read::Cut,
+                false => Read::End,
+            };
+        }
+        // What it waits for others is not the client's time.
+        *begun += waits.elapsed();
         if receive.is_too_slow(rt::now) {
             return Read::Cut;
         }

@@ -144,6 +144,11 @@ impl Receive {
         }
     }
 
+    /// If this has a turn, for which others may wait.
+    pub(super) fn has_turn(&self) -> bool {
+        self.turn.is_some()
+    }
+
     /// If this has a turn and its client does not send as fast as that asks for.
     pub(super) fn is_too_slow(&mut self, now: impl FnOnce() -> Instant) -> bool {
         let turn = self.turn.as_mut();

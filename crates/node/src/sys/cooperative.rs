@@ -18,6 +18,7 @@
 use std::cell::Cell;
 use std::ffi::{c_int, c_uint};
 
+use nix::errno::Errno;
 use nix::libc;
 
 thread_local! {
@@ -47,21 +48,84 @@ struct Params {
 /// `IORING_SETUP_COOP_TASKRUN`.
 const COOP_TASKRUN: u32 = 1 << 8;
 
-/// `io_uring_setup(2)`, with the flag added where that was asked for.
+/// `io_uring_setup(2)`, with the flag added where that was asked for and the kernel knows it.
 ///
 /// # Safety
 /// `params` points to a whole `struct io_uring_params`, as the system call demands.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn __wrap___sys_io_uring_setup(entries: c_uint, params: *mut Params) -> c_int {
-    let is_asked = IS_ASKED.get();
-    if is_asked {
+    if IS_ASKED.get() {
         // SAFETY: the caller hands over a whole structure, which begins with these fields.
         unsafe { (*params).flags |= COOP_TASKRUN };
+        // SAFETY: the caller keeps what the call demands.
+        let ring = unsafe { set_up(entries, params) };
+        if ring >= 0 {
+            RINGS.set(RINGS.get() + 1);
+        }
+        if ring >= 0 || Errno::last() != Errno::EINVAL {
+            return ring;
+        }
+        // Linux before 5.19 refuses what it does not know.
+        // SAFETY: as above.
+        unsafe { (*params).flags &= !COOP_TASKRUN };
     }
     // SAFETY: the caller keeps what the call demands.
+    unsafe { set_up(entries, params) }
+}
+
+/// The system call itself.
+///
+/// # Safety
+/// As for [`__wrap___sys_io_uring_setup`].
+unsafe fn set_up(entries: c_uint, params: *mut Params) -> c_int {
+    // SAFETY: the caller keeps what the call demands.
     let ring = unsafe { libc::syscall(libc::SYS_io_uring_setup, entries, params) };
-    if is_asked && ring >= 0 {
-        RINGS.set(RINGS.get() + 1);
-    }
     c_int::try_from(ring).unwrap_or(-1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::{FromRawFd as _, OwnedFd};
+
+    use super::*;
+
+    /// `struct io_uring_params` is 120 bytes long.
+    fn params(flags: u32) -> [u32; 30] {
+        let mut params = [0; 30];
+        params[2] = flags;
+        params
+    }
+
+    fn ring(params: &mut [u32; 30]) -> c_int {
+        // SAFETY: the array is as large as the structure.
+        unsafe { __wrap___sys_io_uring_setup(2, params.as_mut_ptr().cast()) }
+    }
+
+    fn close(ring: c_int) {
+        assert!(ring >= 0, "{}", Errno::last());
+        // SAFETY: nobody else has it.
+        drop(unsafe { OwnedFd::from_raw_fd(ring) });
+    }
+
+    #[test]
+    fn a_ring_has_the_flag_only_where_it_was_asked_for() {
+        let mut plain = params(0);
+        close(ring(&mut plain));
+        ask(true);
+        let mut asked = params(0);
+        close(ring(&mut asked));
+        ask(false);
+        assert_eq!((plain[2], asked[2], rings()), (0, COOP_TASKRUN, 1));
+    }
+
+    /// As an older kernel does, this one refuses the flag beside `IORING_SETUP_SQPOLL`.
+    #[test]
+    fn where_the_kernel_refuses_the_flag_the_ring_is_made_without() {
+        const SQPOLL: u32 = 1 << 1;
+        ask(true);
+        let mut refused = params(SQPOLL);
+        close(ring(&mut refused));
+        ask(false);
+        assert_eq!((refused[2], rings()), (SQPOLL, 0));
+    }
 }

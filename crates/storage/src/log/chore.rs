@@ -83,6 +83,7 @@ impl<D: Dir> Log<D> {
     /// `is_idle`: nothing was appended for about 100 ms, so the mark is written and synced.
     pub fn plan_chore(&mut self, now: impl Into<Now>, is_idle: bool) -> Option<ChorePlan<D>> {
         let now = now.into();
+        self.time_heard = now.time;
         self.note_found();
         if self.is_fenced() || self.chore.is_some() {
             return None;

@@ -111,16 +111,26 @@ impl<D: Dir> Log<D> {
     pub(super) fn is_any_left_below(&self) -> bool {
         let first = self.segments.front();
         let is_below = first.is_some_and(|first| first.end.offset <= self.log_start);
-        is_below && self.oldest_seal().is_some()
+        is_below && self.sealed_at(0, |_| true).is_some()
     }
 
-    /// When the segment `number` was sealed. A damaged one never is: it is as old as the next one
-    /// that was, else it would keep all behind it for ever.
+    /// When the segment `number` was sealed. A damaged one never is, and one that was sealed in the
+    /// future was so by a clock that was wrong and has been mended: they are as old as the next one of which
+    /// it is known, else they would keep all behind them, for ever or until then.
     pub(super) fn seal_time_at(&self, number: usize) -> Option<Timestamp> {
+        self.sealed_at(number, |time| time <= self.time_heard)
+    }
+
+    fn sealed_at(
+        &self,
+        number: usize,
+        is_believed: impl Fn(Timestamp) -> bool,
+    ) -> Option<Timestamp> {
         let mut later = self.segments.iter().skip(number);
-        later
-            .find(|segment| segment.stage != Stage::Damaged)?
-            .seal_time()
+        let is_known = |segment: &&Segment<D>| {
+            segment.stage != Stage::Damaged && segment.seal_time().is_none_or(&is_believed)
+        };
+        later.find(is_known)?.seal_time()
     }
 
     /// Whether a change of the manifest can be planned now.

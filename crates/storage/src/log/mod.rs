@@ -179,6 +179,7 @@ pub struct Log<D: Dir> {
     chore: Option<Kind>,
     /// The next segment's store, prepared ahead, and its space in bytes.
     next: Option<(Rc<Store<D>>, u64)>,
+    time_heard: Timestamp,
     /// When the disk was found full, if it still is.
     full_since: Option<Timestamp>,
     /// Whether it was not space but descriptors that was missing then.

@@ -147,6 +147,7 @@ impl<D: Dir> Log<D> {
             group_bytes: 0,
             chore: None,
             next: None,
+            time_heard: now,
             full_since: None,
             is_out_of_files: false,
             space_retry_at: now,
