@@ -19,9 +19,6 @@ use crate::failure::Failure;
 use crate::metrics::{add, sub};
 use crate::partition::{Answer, Appetite, Input, Refusal};
 
-/// How much a Fetch takes, and if it may be parked.
-pub(crate) type Hunger = Appetite;
-
 /// What a Fetch found.
 pub(crate) enum Fetched {
     /// Batches, and what lies around them.
@@ -80,13 +77,13 @@ impl Core {
         self: &Rc<Self>,
         key: PartitionKey,
         from: Offset,
-        hunger: Hunger,
+        appetite: Appetite,
     ) -> Result<Option<Fetched>, Failure> {
-        let hunger = Hunger {
-            bytes_max: hunger.bytes_max.min(SMALL_BYTES),
-            ..hunger
+        let appetite = Appetite {
+            bytes_max: appetite.bytes_max.min(SMALL_BYTES),
+            ..appetite
         };
-        match self.plan_fetch(key, from, hunger) {
+        match self.plan_fetch(key, from, appetite) {
             Ok(Planned::Read(plan, answer)) if plan.is_ready() => {
                 let read = plan
                     .run()
@@ -110,15 +107,15 @@ impl Core {
         self: &Rc<Self>,
         key: PartitionKey,
         from: Offset,
-        hunger: Hunger,
+        appetite: Appetite,
     ) -> Result<Fetched, Failure> {
-        let (plan, answer) = match self.plan_fetch(key, from, hunger)? {
+        let (plan, answer) = match self.plan_fetch(key, from, appetite)? {
             Planned::Read(plan, answer) => (plan, answer),
             Planned::Nothing(nothing) => return Ok(nothing),
         };
         let read = match plan.is_ready() {
             true => plan.run().await,
-            false => self.read_disk((key, from), plan, hunger).await,
+            false => self.read_disk((key, from), plan, appetite).await,
         };
         let read = read.map_err(|error| self.not_read(key, error))?;
         Ok(self.batches(read, answer))
@@ -143,11 +140,11 @@ impl Core {
         self: &Rc<Self>,
         key: PartitionKey,
         from: Offset,
-        hunger: Hunger,
+        appetite: Appetite,
     ) -> Result<Planned, Failure> {
         let slot = self.slot_of(key)?;
         let ticket = self.tickets.issue();
-        let token = if hunger.may_park {
+        let token = if appetite.may_park {
             ticket.token()
         } else {
             Tickets::NOW
@@ -157,10 +154,10 @@ impl Core {
             Input::Fetch {
                 token,
                 from,
-                appetite: hunger,
+                appetite,
             },
         );
-        if hunger.may_park {
+        if appetite.may_park {
             told = ticket.take_told();
         }
         let answer = |log_start, high_watermark, segment_base| fetch::Answer {

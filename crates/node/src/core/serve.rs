@@ -20,9 +20,6 @@ use crate::metrics::add;
 use crate::partition::{Answer, Input, Refusal, Seek};
 use crate::rt;
 
-/// A Produce that was appended; its answer is due when `due` says so.
-pub(crate) type Appended = Due;
-
 /// Why a Produce was not appended.
 pub(crate) enum NotAppended {
     /// Too much waits for the disk, until a flush of this core ends.
@@ -45,7 +42,7 @@ impl Core {
             level,
             taken,
         }: Terms,
-    ) -> Result<Appended, NotAppended> {
+    ) -> Result<Due, NotAppended> {
         let slot = self.slot_of(key).map_err(NotAppended::Refused)?;
         if !self.has_room_for(batches.len()) {
             return Err(NotAppended::TailFull(error_of(&Refusal::TailFull)));

@@ -9,6 +9,7 @@ use corelog_record::Timestamp;
 
 use super::slots::{Slot, SlotId};
 use super::state::{Core, SWEEP_EVERY};
+use crate::metrics::set;
 use crate::partition::{Input, Partition, Rest};
 use crate::rt;
 
@@ -67,6 +68,8 @@ impl Core {
             rt::sleep(SWEEP_EVERY).await;
             self.ahead.sweep(rt::now());
             let now = rt::wall_clock();
+            let doubt = rt::clock_doubt().as_secs();
+            set(&self.counters.clock_ahead_seconds, doubt);
             for id in self.sweep.take(now) {
                 self.sweep_one(id, now);
                 rt::yield_if_needed().await;

@@ -120,6 +120,7 @@ counters! {
     transferred_bytes_total: Counter, "Bytes of files of segments sent to other nodes.";
     parked_fetches: Gauge, "Long polls that wait for data.";
     woken_fetches_total: Counter, "Long polls that data woke.";
+    clock_ahead_seconds: Gauge, "By how much the machine's clock leapt ahead, while that is not believed: nothing expires by it yet.";
     partitions: Gauge, "Partitions the core owns.";
     fenced_partitions: Gauge, "Partitions fenced after a failed write or sync.";
     torn_total: Counter, "Torn tails found and cut at recovery.";
@@ -151,6 +152,11 @@ pub(crate) fn add(counter: &AtomicU64, count: u64) {
         counter.load(Ordering::Relaxed).wrapping_add(count),
         Ordering::Relaxed,
     );
+}
+
+/// Says what a gauge is that only the calling core writes.
+pub(crate) fn set(gauge: &AtomicU64, value: u64) {
+    gauge.store(value, Ordering::Relaxed);
 }
 
 /// Takes from a gauge that only the calling core writes.

@@ -24,5 +24,5 @@ pub use replica::ReplicaSnapshot;
 pub use slow::SlowAck;
 pub use topic::TopicSnapshot;
 
-pub(crate) use counters::{Counters, add, count_numbered, sub};
+pub(crate) use counters::{Counters, add, count_numbered, set, sub};
 pub(crate) use quarantine::shares;

@@ -13,9 +13,10 @@ use super::message::{Answered, What};
 use super::patience::Patience;
 use super::room::Room;
 use super::route::{Route, count_hop, route};
-use crate::core::{Core, Disk, Fetched, Hunger, PartitionKey, SMALL_BYTES};
+use crate::core::{Core, Disk, Fetched, PartitionKey, SMALL_BYTES};
 use crate::failure::Failure;
 use crate::frame_id::FrameId;
+use crate::partition::Appetite;
 use crate::rt::{self, Semaphore};
 
 /// Batches that were fetched, here or on another core.
@@ -84,13 +85,13 @@ impl FetchFrom<'_> {
 pub(super) async fn fetched_for_other(
     core: &Rc<Core>,
     (key, from): (PartitionKey, Offset),
-    hunger: Hunger,
+    appetite: Appetite,
     frame: Option<FrameId>,
 ) -> Result<Fetched, Failure> {
-    match fetched_here(core, (key, from), hunger, frame).await {
+    match fetched_here(core, (key, from), appetite, frame).await {
         Err(error) => {
             core.healed_for_reader(key, error).await?;
-            fetched_here(core, (key, from), hunger, frame).await
+            fetched_here(core, (key, from), appetite, frame).await
         }
         fetched => fetched,
     }
@@ -100,22 +101,22 @@ pub(super) async fn fetched_for_other(
 async fn fetched_here(
     core: &Rc<Core>,
     (key, from): (PartitionKey, Offset),
-    hunger: Hunger,
+    appetite: Appetite,
     frame: Option<FrameId>,
 ) -> Result<Fetched, Failure> {
     reads(core, (key, from), frame);
-    core.fetch(key, from, hunger).await
+    core.fetch(key, from, appetite).await
 }
 
 /// The same for what is small and lies in memory; `None` for anything else.
 pub(super) async fn fetched_small_here(
     core: &Rc<Core>,
     (key, from): (PartitionKey, Offset),
-    hunger: Hunger,
+    appetite: Appetite,
     frame: Option<FrameId>,
 ) -> Result<Option<Fetched>, Failure> {
     reads(core, (key, from), frame);
-    core.fetch_small(key, from, hunger).await
+    core.fetch_small(key, from, appetite).await
 }
 
 fn reads(core: &Core, (key, from): (PartitionKey, Offset), frame: Option<FrameId>) {
@@ -130,21 +131,21 @@ async fn fetched_with_room(
     core: &Rc<Core>,
     asker: Asker<'_>,
     place: (PartitionKey, Offset),
-    hunger: Hunger,
+    appetite: Appetite,
     frame: Option<FrameId>,
 ) -> Result<(Room, Fetched), Failure> {
     if let Some(room) = Room::at_once(core, asker.room) {
-        let fetched = fetched_here(core, place, hunger, frame).await?;
+        let fetched = fetched_here(core, place, appetite, frame).await?;
         return Ok((room, fetched));
     }
-    if hunger.bytes_min <= SMALL_BYTES as u64 {
+    if appetite.bytes_min <= SMALL_BYTES as u64 {
         let room = Room::small(core, asker.room).await?;
-        if let Some(fetched) = fetched_small_here(core, place, hunger, frame).await? {
+        if let Some(fetched) = fetched_small_here(core, place, appetite, frame).await? {
             return Ok((room, fetched));
         }
     }
     let room = Room::take(core, asker.room).await?;
-    let fetched = fetched_here(core, place, hunger, frame).await?;
+    let fetched = fetched_here(core, place, appetite, frame).await?;
     Ok((room, fetched))
 }
 
@@ -160,14 +161,14 @@ async fn fetch_here(
         let wait = deadline.saturating_duration_since(rt::now());
         let is_over = core.is_stopping.get() || asker.patience.is_over();
         let may_park = !wait.is_zero() && !is_over;
-        let hunger = Hunger {
+        let appetite = Appetite {
             bytes_max: request.bytes_max,
             bytes_min: request.bytes_min,
             is_replica: request.is_replica,
             may_park,
         };
         let (place, frame) = ((key, request.from), Some(request.frame));
-        let fetched = fetched_with_room(core, asker, place, hunger, frame).await;
+        let fetched = fetched_with_room(core, asker, place, appetite, frame).await;
         let (mut room, fetched) = match fetched {
             Ok(fetched) => fetched,
             // Without room, which others need meanwhile.

@@ -15,9 +15,10 @@ use super::lane::Inbox;
 use super::message::{Answered, Reply, Request, What};
 use super::recent::RecentAborts;
 use crate::core::{
-    Acks, Core, Due, Fetched, Hunger, NotAppended, Parked, PartitionKey, aborted_by, aborts,
+    Acks, Core, Due, Fetched, NotAppended, Parked, PartitionKey, aborted_by, aborts,
 };
 use crate::failure::Failure;
+use crate::partition::Appetite;
 use crate::rt::{self, Notify};
 
 /// Answers to the Produces of one other core, in order by connection and partition.
@@ -114,7 +115,7 @@ async fn serve(
                 only_small,
                 wait,
             } => {
-                let hunger = Hunger {
+                let appetite = Appetite {
                     bytes_max,
                     bytes_min,
                     is_replica,
@@ -123,8 +124,8 @@ async fn serve(
                 let (core, parked) = (Rc::clone(&core), Rc::clone(&parked));
                 let fetch = async move {
                     let fetched = match only_small {
-                        true => fetched_small_here(&core, (key, offset), hunger, frame).await,
-                        false => fetched_for_other(&core, (key, offset), hunger, frame)
+                        true => fetched_small_here(&core, (key, offset), appetite, frame).await,
+                        false => fetched_for_other(&core, (key, offset), appetite, frame)
                             .await
                             .map(Some),
                     };

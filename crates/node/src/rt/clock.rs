@@ -37,6 +37,14 @@ pub fn clocks() -> Now {
     steady.now()
 }
 
+/// By how much the machine's clock is ahead of [`wall_clock`] because it leapt, and that is not believed yet.
+#[must_use]
+pub fn clock_doubt() -> Duration {
+    STEADY
+        .get()
+        .map_or(Duration::ZERO, |steady| steady.doubted())
+}
+
 fn tell(leap: Leap) {
     match leap {
         Leap::Back { millis } => tracing::warn!(

@@ -45,7 +45,7 @@ mod vitals;
 mod watchdog;
 
 pub use blocking::blocking;
-pub use clock::{clocks, now, sleep, timeout, wall_clock};
+pub use clock::{clock_doubt, clocks, now, sleep, timeout, wall_clock};
 pub use conn::{Conn, ReadHalf, Socket, WriteHalf, Written};
 pub use disk::{UringBuf, UringBytes, UringDir, UringFile};
 pub use executor::{CoreConfig, CoreThread, Error, spawn_core};

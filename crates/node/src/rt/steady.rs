@@ -73,6 +73,12 @@ impl Steady {
         }
     }
 
+    /// By how much the machine's clock was found ahead, while that is not believed.
+    pub(super) fn doubted(&self) -> Duration {
+        let millis = self.probation.map_or(0, |probation| probation.millis);
+        Duration::from_millis(millis.unsigned_abs())
+    }
+
     /// It is looked at when the machine's shows `machine`; tells of a leap, once.
     pub(super) fn look(&mut self, at: Instant, machine: Timestamp) -> Option<Leap> {
         let passed = self.rest + at.saturating_duration_since(self.at);
@@ -218,18 +224,20 @@ mod tests {
         machine.shows += year;
         assert_eq!(machine.pass(1_000), Some(Leap::Ahead { millis: year }));
         assert_eq!(machine.ahead(), -year);
+        let doubted = |machine: &Machine| machine.steady.doubted().as_millis();
+        assert_eq!(doubted(&machine), year.unsigned_abs().into());
         for _ in 0..59 {
             assert_eq!(machine.pass(60_000), None);
         }
         assert_eq!(machine.ahead(), -year);
         machine.shows -= year;
         assert_eq!(machine.pass(1_000), None, "it was taken back");
-        assert_eq!(machine.ahead(), 0);
+        assert_eq!((machine.ahead(), doubted(&machine)), (0, 0));
         machine.shows += year;
         machine.pass(1);
         let leap = machine.pass(HOUR);
         assert_eq!(leap, Some(Leap::Believed { millis: year }));
-        assert_eq!(machine.ahead(), 0);
+        assert_eq!((machine.ahead(), doubted(&machine)), (0, 0));
     }
 
     /// It was once believed with the first one, a minute after it.
