@@ -9,6 +9,7 @@ use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::frame::{CorrelationId, FrameError, Peek};
 use futures_lite::FutureExt;
 
+use super::copy::copy;
 use super::intake::Intake;
 use super::link::Link;
 use super::receive::Receive;
@@ -47,18 +48,25 @@ pub(super) async fn read(link: &Rc<Link>, intake: Intake, receiver: &mut ReadHal
                 if !has_room(link, &receive).await {
                     return;
                 }
-                let bytes = match receive.frame() {
+                let (next, bytes) = match receive.frame() {
                     Ok(Peek::Frame(frame)) => {
                         let next = request::take(link, &frame, &mut is_greeted).await;
-                        if matches!(next, Next::Close) {
-                            return;
-                        }
-                        frame.header.total_bytes()
+                        (next, frame.header.total_bytes())
                     }
                     Ok(Peek::Need(_)) => continue,
                     Err(error) => return lose_framing(link, &error),
                 };
                 receive.consume(bytes);
+                let next = match next {
+                    Next::Copy(asked, request) => {
+                        receive.rest();
+                        copy(asked, request).await
+                    }
+                    next => next,
+                };
+                if matches!(next, Next::Close) {
+                    return;
+                }
                 begun = rt::now();
                 rt::yield_if_needed().await;
             }

@@ -179,6 +179,13 @@ impl Receive {
         );
     }
 
+    /// Nothing is read for a while: what is not in use goes back.
+    pub(super) fn rest(&mut self) {
+        if self.is_large() && self.bytes().len() <= SMALL_BYTES {
+            self.shrink();
+        }
+    }
+
     /// Gives back what a connection does not need that has no large frame to receive.
     pub(super) fn shrink(&mut self) {
         let left = self.bytes().len();

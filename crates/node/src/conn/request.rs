@@ -8,15 +8,14 @@ use corelog_protocol::frame::{CorrelationId, Frame};
 use corelog_protocol::kind::Kind;
 use corelog_protocol::limits;
 use corelog_protocol::message::{
-    Call, alter_topic, chain_at, clone_topic, create_snapshot, create_topic, delete_snapshot,
-    delete_topic, describe_topic, fetch, forget_follower, hello, list_offsets, list_snapshots,
-    metadata, ping, reopen_partition, replica_status, restore_status, restore_topic, scrub_topic,
-    segments, take_over, truncate,
+    Call, alter_topic, chain_at, clone_topic, copy_segments, create_snapshot, create_topic,
+    delete_snapshot, delete_topic, describe_topic, fetch, forget_follower, hello, list_offsets,
+    list_snapshots, metadata, ping, reopen_partition, replica_status, restore_status,
+    restore_topic, scrub_topic, segments, take_over, truncate,
 };
 use corelog_protocol::request::Request;
 use corelog_record::{CoreId, Offset, PartitionId, TopicId, TopicName};
 
-use super::copy::copy;
 use super::each::{Each, each};
 use super::link::Link;
 use super::picked::Picked;
@@ -36,6 +35,8 @@ use crate::rt::{self, Work};
 pub(super) enum Next {
     Continue,
     Close,
+    /// It sends segments, which takes long, and needs none of what the request came in.
+    Copy(Asked, copy_segments::Request),
 }
 
 /// A request that is answered under its correlation id.
@@ -95,7 +96,7 @@ pub(super) async fn take(link: &Rc<Link>, frame: &Frame<'_>, is_greeted: &mut bo
             let error = failure(ErrorCode::InvalidRequest, message);
             link.refuse(kind, correlation, frame_bytes, &error);
         }
-        Request::CopySegments(request) => return copy(asked, request).await,
+        Request::CopySegments(request) => return Next::Copy(asked, request),
         Request::Produce(request) => return produce(asked, &request, frame.body).await,
         Request::Ping(_) => asked.told::<ping::Request>(Ok(ping::Answer {})),
         Request::Metadata(request) => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use corelog_record::{ByteSize, Offset, Timestamp};
 use corelog_storage::disk::Dir;
-use corelog_storage::log::{Chore, ChoreDone, ChorePlan, Hold};
+use corelog_storage::log::{Chore, ChoreDone, ChorePlan, Hold, SealTime};
 use corelog_storage::{Error, Now};
 
 use super::effect::{Answer, Effect, Effects, Refusal};
@@ -71,10 +71,13 @@ impl<D: Dir> Partition<D> {
             return Rest::Busy;
         }
         let age_ms = self.policy.retention_age_ms;
-        let expires = self.log.oldest_seal().zip(age_ms).map(|(sealed, age_ms)| {
-            // Expired is what is older, by a millisecond at least.
+        let expires = age_ms.zip(self.log.oldest_seal()).map(|(age_ms, seal)| {
             let age_ms = i64::try_from(age_ms).unwrap_or(i64::MAX);
-            sealed.saturating_add_millis(age_ms.saturating_add(1))
+            match seal {
+                // Expired is what is older, by a millisecond at least.
+                SealTime::Known(sealed) => sealed.saturating_add_millis(age_ms.saturating_add(1)),
+                SealTime::Doubted(sealed) => sealed,
+            }
         });
         let times = [self.log.roll_at(), expires];
         times

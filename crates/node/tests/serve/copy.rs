@@ -428,3 +428,39 @@ fn acks_go_on_while_a_slow_transfer_runs_and_a_stop_ends_it_between_two_pieces()
     let error = reading.join().expect("the peer is told");
     assert!(error.is(ErrorCode::Stopping), "{error}");
 }
+
+/// They kept what their requests had come in as long as they were sent segments, and a turn: whoever sent much
+/// waited until then.
+#[test]
+fn who_is_sent_segments_holds_no_room_to_receive() {
+    let mut many = Many::start(4, |config| {
+        (config.cores, config.transfer_rate) = (1, 1 << 20);
+        config.traffic_memory = 198 << 20;
+    });
+    let told = many.segments(0);
+    // So many that the request does not fit in what every connection may hold.
+    let parts = parts(&told.sealed).into_iter().cycle().take(900).collect();
+    let request = request(&many, told.history, parts);
+    let megabyte = "x".repeat(1_000_000);
+    let large = [&*megabyte; 7];
+    let copying = || many.node.handle().counters()[0].transfers;
+    let mut peers = Vec::new();
+    // What those sent before would fill all room but for a few requests.
+    for (count, values) in [(8, &large[..]), (8, &large[..1]), (20, &[])] {
+        for _ in 0..count {
+            let mut peer = Client::hello(many.node.addresses().listen);
+            if !values.is_empty() {
+                peer.send(&to(TOPIC, many.id, 0), &batch(values));
+            }
+            peer.send(&request, &[]);
+            peers.push(peer);
+            wait_until(|| copying() == peers.len() as u64);
+        }
+    }
+    many.client
+        .produce(&to(TOPIC, many.id, 0), &large)
+        .expect("produced beside them");
+    assert_eq!(copying(), 36);
+    drop(peers);
+    many.node.stop().expect("a clean stop");
+}

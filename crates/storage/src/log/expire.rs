@@ -47,7 +47,9 @@ impl<D: Dir> Log<D> {
         hold: Hold,
     ) -> Result<Option<ChorePlan<D>>, Error> {
         self.ready_to_change()?;
-        self.plan_expire_while(hold, |time, _| time < since)
+        self.plan_expire_while(hold, |log, number, _| {
+            log.seal_time_at(number).is_some_and(|time| time < since)
+        })
     }
 
     /// Plans to drop sealed segments at the front until at most `bytes` remain, but for those that
@@ -61,22 +63,23 @@ impl<D: Dir> Log<D> {
         hold: Hold,
     ) -> Result<Option<ChorePlan<D>>, Error> {
         self.ready_to_change()?;
-        self.plan_expire_while(hold, |_, left| bytes.bytes() < left)
+        self.plan_expire_while(hold, |log, number, left| {
+            bytes.bytes() < left && log.is_sealed_at(number)
+        })
     }
 
-    /// Plans to drop segments at the front as long as `is_due` says so, of the time of their sealing
-    /// and the bytes of the log with them.
+    /// Plans to drop segments at the front as long as `is_due` says so, of their number and the bytes of the
+    /// log with them.
     fn plan_expire_while(
         &mut self,
         hold: Hold,
-        is_due: impl Fn(Timestamp, u64) -> bool,
+        is_due: impl Fn(&Self, usize, u64) -> bool,
     ) -> Result<Option<ChorePlan<D>>, Error> {
         let mut left = self.store_bytes().bytes();
         let mut start = None;
         for (number, segment) in self.segments.iter().enumerate() {
-            let time = self.seal_time_at(number);
             let end = segment.end.offset;
-            if time.is_none_or(|time| !is_due(time, left)) || hold.keeps(end, left) {
+            if !is_due(self, number, left) || hold.keeps(end, left) {
                 break;
             }
             left -= segment.bytes();
@@ -111,7 +114,12 @@ impl<D: Dir> Log<D> {
     pub(super) fn is_any_left_below(&self) -> bool {
         let first = self.segments.front();
         let is_below = first.is_some_and(|first| first.end.offset <= self.log_start);
-        is_below && self.sealed_at(0, |_| true).is_some()
+        is_below && self.is_sealed_at(0)
+    }
+
+    /// Whether the segment `number` was sealed, whatever time that says, or is damaged and one behind it was.
+    fn is_sealed_at(&self, number: usize) -> bool {
+        self.sealed_at(number, |_| true).is_some()
     }
 
     /// When the segment `number` was sealed. A damaged one never is, and one that was sealed in the

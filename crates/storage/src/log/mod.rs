@@ -110,6 +110,7 @@ pub use outcome::Chore;
 pub use pin::{Active, Pinned};
 pub use read::{Fetched, Piece, ReadError, ReadPlan};
 pub use reader::Reader;
+pub use rest::SealTime;
 pub use scrub::{ScrubDone, ScrubPlan, Scrubbed};
 
 pub(crate) use event::Events;

@@ -4,7 +4,16 @@ use corelog_record::Timestamp;
 
 use super::{Damage, Log};
 use crate::disk::Dir;
-use crate::segment::Stage;
+use crate::segment::{Segment, Stage};
+
+/// When a segment was sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SealTime {
+    /// Then.
+    Known(Timestamp),
+    /// By a clock that was ahead: it is not known before this time has come.
+    Doubted(Timestamp),
+}
 
 impl<D: Dir> Log<D> {
     /// Whether nothing is left to do but what is asked for or falls due: nothing pending, in flight or
@@ -60,8 +69,13 @@ impl<D: Dir> Log<D> {
         Some(born.saturating_add_millis(age_max))
     }
 
-    /// When the oldest segment was sealed; it is the first to expire.
-    pub fn oldest_seal(&self) -> Option<Timestamp> {
-        self.seal_time_at(0)
+    /// When the oldest segment was sealed; it is the first to expire. [`SealTime::Doubted`] if all were in the
+    /// future.
+    pub fn oldest_seal(&self) -> Option<SealTime> {
+        if let Some(sealed) = self.seal_time_at(0) {
+            return Some(SealTime::Known(sealed));
+        }
+        let sealed = self.segments.iter().filter_map(Segment::seal_time);
+        sealed.min().map(SealTime::Doubted)
     }
 }
