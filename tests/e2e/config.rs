@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::support::corelog::{Called, Corelog};
 use crate::support::deadline::{DEADLINE, output_of, until};
 use crate::support::folder::Folder;
+use crate::support::http;
 use crate::support::server::{Server, Start};
 
 fn check(text: &str) -> (Folder, Called) {
@@ -226,6 +227,10 @@ fn limits_are_those_that_are_set() {
     let args = ["topic", "create", "t", "--partitions", "3"];
     let said = corelog.run(args).failed(1);
     assert!(said.contains("at most 2"), "{said}");
+    until("the command's connection is gone", || {
+        let open = http::metric(server.ready.admin, "corelog_connections");
+        open.abs() < 0.5
+    });
     // The one place is taken until the server gives up waiting for a first request.
     let mut silent = TcpStream::connect(server.ready.listen).unwrap();
     silent.set_read_timeout(Some(DEADLINE)).unwrap();

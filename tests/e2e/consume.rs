@@ -152,7 +152,7 @@ fn a_reader_that_leaves_ends_it_quietly() {
 #[test]
 fn a_server_that_goes_away_is_unreachable() {
     let (_folder, server, corelog) = with_ten();
-    let args = ["consume", "t", "--from", "9", "--follow", "--timeout", "1s"];
+    let args = ["consume", "t", "--from", "9", "--follow", "--timeout", "5s"];
     let mut child = corelog.command(args).spawn().unwrap();
     let _watch = Watch::over(child.id(), "a consumer without a server");
     let mut first = [0; 2];

@@ -148,7 +148,7 @@ fn an_unknown_outcome_is_listed_and_not_sent_again() {
     let server = Server::start(folder.path());
     let corelog = Corelog::to(&server);
     corelog.run(["topic", "create", "t"]).done();
-    let args = ["produce", "t", "--timeout", "2s", "--output", "json"];
+    let args = ["produce", "t", "--timeout", "10s", "--output", "json"];
     let mut child = corelog.command(args).spawn().unwrap();
     let _watch = Watch::over(child.id(), "a producer without an answer");
     let mut stdin = child.stdin.take().unwrap();
@@ -180,7 +180,7 @@ fn a_record_for_a_server_that_has_stopped_ends_with_4() {
     let server = Server::start(folder.path());
     let corelog = Corelog::to(&server);
     corelog.run(["topic", "create", "t"]).done();
-    let args = ["produce", "t", "--timeout", "1s", "--output", "json"];
+    let args = ["produce", "t", "--timeout", "10s", "--output", "json"];
     let mut child = corelog.command(args).spawn().unwrap();
     let _watch = Watch::over(child.id(), "a producer without a server");
     let mut stdin = child.stdin.take().unwrap();

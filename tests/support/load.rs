@@ -108,7 +108,7 @@ impl Meter {
 }
 
 /// What leads to the server may cut the very first connection, too.
-async fn connect(config: &ClientConfig) -> Client {
+pub(crate) async fn connect(config: &ClientConfig) -> Client {
     let deadline = Instant::now() + DEADLINE;
     loop {
         match Client::connect(config.clone()).await {

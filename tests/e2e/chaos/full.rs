@@ -47,7 +47,7 @@ fn a_full_disk_is_said_and_ends_by_itself() {
         "--compression",
         "none",
         "--timeout",
-        "300ms",
+        "10s",
     ];
     let (_, said, _) = Corelog::to(&server)
         .feed(args, &[b'x'; 4 * RECORD_BYTES])

@@ -5,12 +5,13 @@ use std::sync::Mutex;
 use std::thread::{self, JoinHandle};
 
 use corelog_client::record::{PartitionId, TopicName};
-use corelog_client::{Client, ClientConfig, ConsumerConfig, End, Start};
+use corelog_client::{ClientConfig, ConsumerConfig, End, Start};
 use corelog_record::Offset;
 use tokio::sync::Notify;
 
 use crate::support::books::Id;
 use crate::support::deadline::DEADLINE;
+use crate::support::load::connect;
 
 /// What a partition's reader was shown, in that order.
 pub(super) type Seen = Vec<(Offset, Id)>;
@@ -52,7 +53,7 @@ fn follow(server: String, topic: &TopicName, partitions: u32, ends: &Ends) -> Ve
         .build()
         .unwrap();
     runtime.block_on(async {
-        let client = Client::connect(ClientConfig::new([server])).await.unwrap();
+        let client = connect(&ClientConfig::new([server])).await;
         let mut consumer = client.consumer(ConsumerConfig {
             unreachable_timeout: None,
             ..ConsumerConfig::default()

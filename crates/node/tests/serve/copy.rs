@@ -13,6 +13,8 @@ use crate::segments::{Many, TOPIC, offset};
 use crate::wait_until;
 
 const PIECE_BYTES_MAX: u32 = 4 << 20;
+/// No peer is cut before, however slow the machine is.
+const LONG: Duration = Duration::from_secs(600);
 
 fn request(many: &Many, history: HistoryId, parts: Vec<Part>) -> Request {
     Request {
@@ -364,7 +366,7 @@ fn a_peer_that_goes_away_leaves_no_file_open() {
 
 #[test]
 fn acks_and_fetches_go_on_while_more_peers_than_places_do_not_read() {
-    let mut many = Many::start(20, |_| {});
+    let mut many = Many::start(20, |config| config.limits.write_timeout = LONG);
     let told = many.segments(0);
     let copy = request(&many, told.history, parts(&told.sealed));
     let deaf: Vec<Client> = (0..12)
@@ -436,6 +438,7 @@ fn who_is_sent_segments_holds_no_room_to_receive() {
     let mut many = Many::start(4, |config| {
         (config.cores, config.transfer_rate) = (1, 1 << 20);
         config.traffic_memory = 198 << 20;
+        config.limits.write_timeout = LONG;
     });
     let told = many.segments(0);
     // So many that the request does not fit in what every connection may hold.
