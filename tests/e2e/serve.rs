@@ -62,7 +62,7 @@ fn completions_do_not_interrupt_a_core() {
 }
 
 #[test]
-fn a_start_waits_for_nothing() {
+fn a_start_takes_less_than_a_second() {
     let folder = Folder::new();
     // The first start of a directory makes it, the second finds it; the better of a few counts, as
     // the tests around it share the cores.
@@ -74,8 +74,7 @@ fn a_start_waits_for_nothing() {
         took
     };
     let best = (0..5).map(took).min().unwrap();
-    println!("a start took {best:?}");
-    assert!(best < Duration::from_secs(30), "{best:?}");
+    assert!(best < Duration::from_secs(1), "{best:?}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What two nodes hold of a partition, held against each other.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::replica_status::{self, State};
@@ -9,8 +9,11 @@ use corelog_record::batch::{Batches, View};
 use corelog_record::{Offset, PartitionId};
 
 use super::node::Node;
-use crate::support::deadline::{DEADLINE, until};
+use crate::support::deadline::until;
 use crate::support::wire::Target;
+
+/// A follower comes level in this time, or something is wrong.
+const LEVEL_MAX: Duration = Duration::from_secs(40);
 
 /// A partition's log as files.
 pub(crate) fn segments(node: &Node, topic: &Target, partition: u32) -> segments::Answer {
@@ -74,7 +77,10 @@ pub(crate) fn try_until_level(
     until("the follower is level, or stopped", || {
         let there = segments(source, topic, partition);
         let here = status(follower, topic, partition);
-        assert!(begun.elapsed() < DEADLINE, "not level: {here:?}, {there:?}");
+        assert!(
+            begun.elapsed() < LEVEL_MAX,
+            "not level: {here:?}, {there:?}"
+        );
         if here.state == State::Stopped {
             stopped = here.error.map(Box::new);
             assert!(stopped.is_some(), "it does not say why it stopped");

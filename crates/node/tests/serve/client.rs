@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use corelog_protocol::answer;
 use corelog_protocol::error::ErrorBody;
@@ -11,8 +12,6 @@ use corelog_protocol::message::{Call, create_topic, fetch, hello, list_offsets, 
 use corelog_protocol::{limits, request};
 use corelog_record::batch::{Builder, Codec};
 use corelog_record::{Offset, PartitionId, Timestamp, TopicId, TopicName};
-
-use crate::DEADLINE;
 
 /// A connection that has said hello.
 pub(crate) struct Client {
@@ -34,7 +33,9 @@ impl Client {
     /// Connects without a hello.
     pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("the node listens");
-        stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .expect("a timeout");
         stream.set_nodelay(true).expect("no delay");
         Self {
             stream,

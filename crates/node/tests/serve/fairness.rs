@@ -11,7 +11,7 @@ use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::{Call, describe_topic, fetch, metadata, ping, scrub_topic};
 
 use crate::client::{Client, from, name, to};
-use crate::{DEADLINE, comes_within, directory, resident_bytes, run_apart, start_with, wait_until};
+use crate::{comes_within, directory, resident_bytes, run_apart, start_with, wait_until};
 
 /// What does not come to pass in this time is tried again: those who take nothing were cut before.
 const SOON: Duration = Duration::from_secs(5);
@@ -70,19 +70,20 @@ fn only_a_few_of_those_who_are_refused_are_told_why_at_once() {
 fn who_does_nothing_is_closed_after_the_idle_timeout_and_who_waits_is_not() {
     let dir = directory();
     let node = start_with(&dir, |config| {
-        config.limits.idle_timeout = Duration::from_secs(5);
+        config.limits.idle_timeout = Duration::from_millis(700);
     });
     let mut waiting = Client::hello(node.addresses().cores[0]);
     let id = waiting.create("idle", 1);
     let mut poll = from("idle", id, 0, 0);
-    poll.max_wait_ms = 12_000;
+    poll.max_wait_ms = 2_000;
     waiting.send(&poll, &[]);
     let mut busy = Client::hello(node.addresses().cores[0]);
     let mut idle = Client::hello(node.addresses().cores[0]);
-    wait_until(|| {
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(1_800) {
         busy.ask(&ping::Request {}).expect("it is not idle");
-        sum(&node, |core| core.connections_idle_total) > 0
-    });
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
     assert_eq!(sum(&node, |core| core.connections_idle_total), 1);
     assert!(idle.is_closed());
     let told = waiting.receive::<fetch::Request>();
@@ -137,7 +138,7 @@ fn readers_that_take_nothing_are_cut_soon_when_others_need_the_room() {
     let begun = Instant::now();
     wait_until(|| sum(&node, |core| core.connections_cut_total) > 0);
     while client.ask(&request).is_err() {
-        assert!(begun.elapsed() < DEADLINE, "others wait");
+        assert!(begun.elapsed() < Duration::from_secs(20), "others wait");
     }
     drop(deaf);
     node.stop().expect("a clean stop");
@@ -241,7 +242,7 @@ fn damaged(client: &mut Client, home: &Path) -> fetch::Request {
     let begun = Instant::now();
     let is_known = |told: describe_topic::Answer| !told.partitions[0].damage.is_empty();
     while !is_known(client.ask(&describe).expect("described")) {
-        assert!(begun.elapsed() < DEADLINE, "nobody knows");
+        assert!(begun.elapsed() < Duration::from_secs(10), "nobody knows");
     }
     request
 }

@@ -125,7 +125,13 @@ fn connections_beyond_the_limit_are_told_so() {
     assert!(error.is(ErrorCode::TooManyConnections));
     assert!(refused.is_closed());
     drop(held);
-    wait_until(|| node.handle().counters()[0].connections == 0);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while node.handle().counters()[0].connections > 0 {
+        assert!(
+            Instant::now() < deadline,
+            "closed connections are still counted"
+        );
+    }
     Client::hello(node.addresses().listen)
         .ask(&ping::Request {})
         .expect("served again");
@@ -153,10 +159,11 @@ fn a_client_that_never_reads_is_cut_and_stalls_nobody() {
     for _ in 0..60 {
         deaf.send(&request, &[]);
     }
-    wait_until(|| {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while node.handle().counters()[0].connections_cut_total == 0 {
+        assert!(Instant::now() < deadline, "never cut");
         client.ask(&ping::Request {}).expect("served meanwhile");
-        node.handle().counters()[0].connections_cut_total > 0
-    });
+    }
     assert!(client.fetch(&request).0.next.get() > 0);
     node.stop().expect("a clean stop");
 }
@@ -173,7 +180,7 @@ fn a_frame_that_is_begun_and_never_finished_is_cut() {
     slow.send_raw(&[40, 0, 0, 0, 1, 0]);
     assert!(slow.is_closed(), "no whole frame in time");
     let mut idle = Client::hello(node.addresses().listen);
-    std::thread::park_timeout(Duration::from_millis(2_500));
+    std::thread::park_timeout(Duration::from_millis(4_000));
     idle.ask(&ping::Request {})
         .expect("an idle connection is kept");
     node.stop().expect("a clean stop");
@@ -198,7 +205,7 @@ fn a_stop_under_load_answers_or_closes_and_loses_nothing_it_acknowledged() {
             })
         })
         .collect();
-    wait_until(|| client.latest("load", id, 0) >= 50);
+    while client.latest("load", id, 0) < 50 {}
     drop(client);
     node.stop().expect("a clean stop");
     let mut acked = [0_u64; 2];
@@ -284,7 +291,7 @@ fn a_connection_that_idled_may_send_its_next_frame_in_two_pieces() {
     });
     let mut client = Client::hello(node.addresses().listen);
     let id = client.create("pieces", 1);
-    std::thread::park_timeout(Duration::from_millis(3_500));
+    std::thread::park_timeout(Duration::from_millis(4_200));
     let body = batch(&["x"]);
     let mut frame = Vec::new();
     let correlation = corelog_protocol::frame::CorrelationId::new(77);
@@ -306,24 +313,24 @@ fn senders_that_claim_much_and_dawdle_hold_up_nobody() {
     let own = node.addresses().cores[0];
     let mut client = Client::hello(own);
     let id = client.create("dawdle", 1);
-    let is_soon = |_| {
-        let mut slow: Vec<Client> = (0..40).map(|_| Client::hello(own)).collect();
-        for sender in &mut slow {
-            let mut frame = Vec::new();
-            let correlation = corelog_protocol::frame::CorrelationId::new(9);
-            let (request, bytes) = (to("dawdle", id, 0), (16 << 20) - 1024);
-            corelog_protocol::request::encode(correlation, &request, bytes, &mut frame)
-                .expect("a frame");
-            frame.extend_from_slice(&[0; 100]);
-            sender.send_raw(&frame);
-        }
-        let begun = Instant::now();
-        client
-            .produce(&to("dawdle", id, 0), &[&"v".repeat(500_000)])
-            .expect("produced");
-        begun.elapsed() < Duration::from_secs(2)
-    };
-    // A disk may take longer once, for reasons of its own.
-    assert!((0..5).any(is_soon), "it waited for them");
+    let mut slow: Vec<Client> = (0..40).map(|_| Client::hello(own)).collect();
+    for sender in &mut slow {
+        let mut frame = Vec::new();
+        let correlation = corelog_protocol::frame::CorrelationId::new(9);
+        let (request, bytes) = (to("dawdle", id, 0), (16 << 20) - 1024);
+        corelog_protocol::request::encode(correlation, &request, bytes, &mut frame)
+            .expect("a frame");
+        frame.extend_from_slice(&[0; 100]);
+        sender.send_raw(&frame);
+    }
+    let begun = Instant::now();
+    client
+        .produce(&to("dawdle", id, 0), &[&"v".repeat(500_000)])
+        .expect("produced");
+    assert!(
+        begun.elapsed() < Duration::from_secs(2),
+        "took {:?}",
+        begun.elapsed()
+    );
     node.stop().expect("a clean stop");
 }

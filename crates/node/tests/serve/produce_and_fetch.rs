@@ -1,5 +1,7 @@
 //! What is produced is fetched, also after a restart.
 
+use std::time::{Duration, Instant};
+
 use corelog_node::{Node, NodeConfig};
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::{fetch, metadata, produce, truncate};
@@ -154,6 +156,7 @@ fn a_long_poll_wakes_on_data_here_and_on_another_core() {
                 .sum::<u64>()
         };
         wait_until(|| parked() == 20);
+        let begun = Instant::now();
         producer
             .produce(&to("polled", id, partition), &["woken"])
             .expect("produced");
@@ -161,6 +164,11 @@ fn a_long_poll_wakes_on_data_here_and_on_another_core() {
             let arrived = client.receive::<fetch::Request>();
             assert_eq!(values(&arrived.body), ["woken"]);
         }
+        assert!(
+            begun.elapsed() < Duration::from_secs(2),
+            "took {:?}",
+            begun.elapsed()
+        );
         wait_until(|| parked() == 0);
     }
     node.stop().expect("a clean stop");
@@ -176,7 +184,10 @@ fn an_accepted_record_is_answered_at_once_and_flushed_soon() {
     request.level = Some(Level::Accepted);
     let answer = client.produce(&request, &["v"]).expect("produced");
     assert_eq!(answer.level, Level::Accepted);
-    wait_until(|| client.latest("quick", id, 0) > 0);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while client.latest("quick", id, 0) == 0 {
+        assert!(Instant::now() < deadline, "never flushed");
+    }
     assert_eq!(values(&client.fetch(&from("quick", id, 0, 0)).1), ["v"]);
     node.stop().expect("a clean stop");
 }

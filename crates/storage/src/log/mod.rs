@@ -180,6 +180,7 @@ pub struct Log<D: Dir> {
     chore: Option<Kind>,
     /// The next segment's store, prepared ahead, and its space in bytes.
     next: Option<(Rc<Store<D>>, u64)>,
+    /// When chores were last asked for: what was sealed later was so by a clock that was ahead.
     time_heard: Timestamp,
     /// When the disk was found full, if it still is.
     full_since: Option<Timestamp>,
