@@ -83,10 +83,15 @@ impl Core {
         }
     }
 
-    /// What lies on the disk is read, and its checksums taken, at a lower share.
+    /// What lies on the disk is read, and its checksums taken, at a lower share; in strides if flushes would
+    /// have to wait for more.
     async fn read_now(self: &Rc<Self>, plan: ReadPlan<Disk>) -> Read {
         let _turn = self.files.turn(Turn::Read).await;
-        rt::spawn_background(plan.run()).await
+        if !self.files.is_flushing() {
+            return rt::spawn_background(plan.run()).await;
+        }
+        let core = Rc::clone(self);
+        rt::spawn_background(plan.run_by_turns(async move || core.files.stride().await)).await
     }
 
     /// Notes where a reader left off, and reads what comes there if it is going on: then it was given
@@ -99,7 +104,7 @@ impl Core {
     ) {
         let now = rt::now();
         let reading = bytes_before.and_then(|bytes| {
-            let bytes_max = appetite.bytes_max.max(bytes) + ReadPlan::<Disk>::AROUND_BYTES;
+            let bytes_max = ReadPlan::<Disk>::held_max(appetite.bytes_max.max(bytes));
             let has_room = self.ahead.has_room(bytes_max, now);
             has_room.then(|| self.begin(place, appetite, bytes_max))?
         });
@@ -188,7 +193,7 @@ impl Ahead {
 
 /// What a core reads ahead for all readers: enough for eight that take 4 MiB, as much as a client asks for,
 /// with what is read around it.
-const BYTES_MAX: usize = 33 << 20;
+const BYTES_MAX: usize = 35 << 20;
 
 /// Readers beyond are read for when they ask.
 const PLACES_MAX: usize = 1024;

@@ -1,12 +1,18 @@
-//! How much that opens files a core does at once: within its share of the process's descriptors, and
-//! no more than makes a disk busy.
+//! How much of files a core does at once: within its share of the process's descriptors, no more than makes
+//! a disk busy, and little that a sync would have to wait for.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
 
 use corelog_storage::open_files::{self, Limits};
 
-use crate::rt::{Permit, Semaphore};
+use crate::rt::{self, Permit, Semaphore};
 
 /// Bytes of mapped indexes that the logs of a core keep.
 const MAP_BYTES_MAX: usize = 64 << 20;
+
+/// After a flush, others are expected for so long.
+const FLUSHING_FOR: Duration = Duration::from_millis(100);
 
 /// Turns for what opens files. Each kind has its own, so that none waits for another: a hot
 /// partition's flush not for thousands that are born, nor a flush for reads.
@@ -16,6 +22,8 @@ pub(super) struct Files {
     births: Semaphore,
     chores: Semaphore,
     reads: Semaphore,
+    strides: Semaphore,
+    flushed: Cell<Option<Instant>>,
     at_once: usize,
 }
 
@@ -45,6 +53,8 @@ impl Files {
             births: turns(32, 2, 32),
             chores: turns(32, 2, 32),
             reads: turns(4, 4, 256),
+            strides: Semaphore::new(1),
+            flushed: Cell::new(None),
             at_once: (files_max / 8).clamp(2, 64),
         }
     }
@@ -57,7 +67,21 @@ impl Files {
             Turn::Chore => &self.chores,
             Turn::Read => &self.reads,
         };
+        if matches!(turn, Turn::Flush | Turn::Birth) {
+            self.flushed.set(Some(rt::now()));
+        }
         turns.acquire(1).await
+    }
+
+    /// Whether partitions are flushed just now.
+    pub(super) fn is_flushing(&self) -> bool {
+        let is_recent = |flushed| rt::now().saturating_duration_since(flushed) < FLUSHING_FOR;
+        self.flushed.get().is_some_and(is_recent)
+    }
+
+    /// Waits until a stride of a read may go to the disk: no other one is under way then.
+    pub(super) async fn stride(&self) -> Permit {
+        self.strides.acquire(1).await
     }
 
     /// How many partitions are opened or closed at once.
@@ -72,4 +96,38 @@ pub(super) fn limit(files_max: usize) {
         files_max,
         map_bytes_max: MAP_BYTES_MAX,
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_lite::future::poll_once;
+
+    use super::*;
+    use crate::rt::tests::on_core;
+
+    #[test]
+    fn a_core_is_flushing_from_a_flush_on_for_a_tenth_of_a_second_whatever_it_reads() {
+        on_core(|| async {
+            let files = Files::new(4096);
+            drop((files.turn(Turn::Read).await, files.turn(Turn::Chore).await));
+            assert!(!files.is_flushing());
+            drop(files.turn(Turn::Flush).await);
+            assert!(files.is_flushing());
+            rt::sleep(2 * FLUSHING_FOR).await;
+            assert!(!files.is_flushing());
+            drop(files.turn(Turn::Birth).await);
+            assert!(files.is_flushing());
+        });
+    }
+
+    #[test]
+    fn one_stride_is_under_way_at_a_time() {
+        on_core(|| async {
+            let files = Files::new(4096);
+            let first = files.stride().await;
+            assert!(poll_once(files.stride()).await.is_none());
+            drop(first);
+            assert!(poll_once(files.stride()).await.is_some());
+        });
+    }
 }

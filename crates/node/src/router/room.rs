@@ -14,7 +14,7 @@ use crate::rt::{self, Permit, Semaphore};
 pub(crate) const FETCH_BYTES_MAX: u32 = limits::BATCH_BYTES_MAX;
 
 /// Memory of one answer at most.
-const ANSWER_BYTES_MAX: u64 = FETCH_BYTES_MAX as u64 + ReadPlan::<Disk>::AROUND_BYTES as u64;
+const ANSWER_BYTES_MAX: u64 = ReadPlan::<Disk>::held_max(FETCH_BYTES_MAX as usize) as u64;
 
 /// Memory of fetched batches that one connection has not taken yet: one answer is sent while the
 /// next one is read.

@@ -48,6 +48,11 @@ pub(crate) fn before_time<R: Rows + ?Sized>(base: &Point, rows: &R, time: Timest
     last(base, rows, |row| row.max_timestamp < time)
 }
 
+/// The last known point at or below the store position `position`, or the segment's beginning.
+pub(crate) fn before_position<R: Rows + ?Sized>(base: &Point, rows: &R, position: u64) -> Point {
+    last(base, rows, |row| u64::from(row.position) <= position)
+}
+
 /// The first known point behind the store position `position`, if there is one.
 pub(crate) fn after_position<R: Rows + ?Sized>(
     base: &Point,

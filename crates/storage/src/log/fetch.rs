@@ -1,4 +1,4 @@
-//! Reading batches from a store: one read, each batch verified before it leaves.
+//! Reading batches from a store: a stride after the other, each batch verified before it leaves.
 
 use std::io;
 use std::rc::Rc;
@@ -10,8 +10,9 @@ use super::damage::Found;
 use super::look::{self, Look};
 use super::read::{Fetched, Piece, ReadError};
 use super::select::{Taken, Wanted};
+use super::stride::{EDGE_BYTES, STRIDE_BYTES, Stride};
 use crate::Error;
-use crate::disk::{BLOCK_BYTES, Dir, File};
+use crate::disk::{Dir, File};
 use crate::index::{self, Builder, Sealed};
 use crate::segment::{Index, Point, Segment, Stage};
 use crate::store::Store;
@@ -23,7 +24,7 @@ enum Known<D: Dir> {
 }
 
 /// The same, loaded.
-enum Loaded<D: Dir> {
+pub(super) enum Loaded<D: Dir> {
     Memory(Builder),
     File(Rc<Sealed<D>>, Rc<index::Loaded>),
 }
@@ -31,9 +32,9 @@ enum Loaded<D: Dir> {
 /// A planned read of one store.
 pub(super) struct DiskRead<D: Dir> {
     store: Rc<Store<D>>,
-    base: Point,
+    pub(super) base: Point,
     /// The end of what may be read of the segment.
-    end: Point,
+    pub(super) end: Point,
     /// Whether offset and chain of the end are those of what was appended: not behind damage.
     is_end_true: bool,
     known: Known<D>,
@@ -102,9 +103,9 @@ impl<D: Dir> DiskRead<D> {
         Ok(self.load().await?.before(&self.base, offset))
     }
 
-    /// Reads the wanted batches. Each one's checksum is verified, and that the chain over the headers
-    /// is right where an index row or the segment's end tells it: base offset and epoch lie outside
-    /// the checksum, and another store's batches are as sound as this one's.
+    /// Reads the wanted batches at once. Each one's checksum is verified, and that the chain over the
+    /// headers is right where an index row or the segment's end tells it: base offset and epoch lie
+    /// outside the checksum, and another store's batches are as sound as this one's.
     ///
     /// What is bad is read once more, and a file of rows that the store contradicts is doubted,
     /// before it is called damage.
@@ -112,18 +113,53 @@ impl<D: Dir> DiskRead<D> {
     /// # Errors
     /// [`Error::Damaged`] up to an offset behind the first wanted one; any error of reading.
     pub(super) async fn read(&self, wanted: Wanted) -> Result<Fetched<D>, Error> {
-        let read = self.read_wanted(wanted).await;
+        let mut rows = self.load().await?;
+        let all = self.first_stride(&rows, wanted, usize::MAX);
+        self.read_stride(&mut rows, all).await
+    }
+
+    /// The same, a stride after the other: whoever else wants the disk gets it in between. `turn` is
+    /// waited for before each stride, and what it gives is kept until that was read.
+    ///
+    /// # Errors
+    /// As [`read`](DiskRead::read), of the first stride.
+    pub(super) async fn read_by_turns<T>(
+        &self,
+        wanted: Wanted,
+        turn: impl AsyncFn() -> T,
+    ) -> Result<Fetched<D>, Error> {
+        let mut rows = self.load().await?;
+        let first = self.first_stride(&rows, wanted, STRIDE_BYTES);
+        let mut fetched = {
+            let _turn = turn().await;
+            self.read_stride(&mut rows, first).await?
+        };
+        while let Some(next) = self.next_stride(&rows, wanted, &fetched) {
+            let _turn = turn().await;
+            match self.read_stride(&mut rows, next).await {
+                Ok(more) if more.bytes > 0 => fetched.append(more),
+                // Whoever goes on from there is told.
+                Ok(_) | Err(_) => break,
+            }
+        }
+        Ok(fetched)
+    }
+
+    async fn read_stride(&self, rows: &mut Loaded<D>, stride: Stride) -> Result<Fetched<D>, Error> {
+        let read = self.read_wanted(rows, stride).await;
         if let Err(Error::Damaged { from, to, segment }) = read {
             self.found.note(Damage { from, to, segment });
         }
         read
     }
 
-    async fn read_wanted(&self, wanted: Wanted) -> Result<Fetched<D>, Error> {
-        let mut rows = self.load().await?;
+    async fn read_wanted(&self, rows: &mut Loaded<D>, stride: Stride) -> Result<Fetched<D>, Error> {
+        let Stride {
+            mut start,
+            bytes: enough,
+            wanted,
+        } = stride;
         let file = self.store.file().await?;
-        let mut start = rows.before(&self.base, wanted.from);
-        let enough = wanted.bytes_max.saturating_add(AHEAD_BYTES) as u64;
         let (mut wanted_bytes, mut is_second) = (enough, false);
         loop {
             let available = self.end.position.get().saturating_sub(start.position.get());
@@ -134,7 +170,7 @@ impl<D: Dir> DiskRead<D> {
             let read = file.read_at(start.position.get(), len).await;
             let bytes = read.map_err(|source| self.store.at().io("read", source))?;
             let look = Look::at(bytes.as_ref(), start, wanted, |point| {
-                self.check_behind(&rows, point)
+                self.check_behind(rows, point)
             });
             let (sure, check) = match look {
                 Look::Taken(taken) => return Ok(self.fetched(bytes, taken)),
@@ -159,7 +195,7 @@ impl<D: Dir> DiskRead<D> {
                 continue;
             }
             if let Some(anew) = rows.doubt().await? {
-                rows = anew;
+                *rows = anew;
                 start = rows.before(&self.base, wanted.from);
                 (wanted_bytes, is_second) = (enough, false);
                 continue;
@@ -199,10 +235,7 @@ impl<D: Dir> DiskRead<D> {
     /// The next point behind `point` at which the chain is known.
     fn check_behind(&self, rows: &Loaded<D>, point: &Point) -> Option<Point> {
         let position = point.position.get();
-        let row = match rows {
-            Loaded::Memory(rows) => index::after_position(&self.base, rows.rows(), position),
-            Loaded::File(_, rows) => index::after_position(&self.base, &**rows, position),
-        };
+        let row = rows.after(&self.base, position);
         let row = row.filter(|row| row.position < self.end.position);
         let end = Some(self.end).filter(|end| self.is_end_true && point.position < end.position);
         row.or(end)
@@ -229,10 +262,27 @@ impl<D: Dir> DiskRead<D> {
 }
 
 impl<D: Dir> Loaded<D> {
-    fn before(&self, base: &Point, from: Offset) -> Point {
+    pub(super) fn before(&self, base: &Point, from: Offset) -> Point {
         match self {
             Self::Memory(rows) => index::before_offset(base, rows.rows(), from),
             Self::File(_, rows) => index::before_offset(base, &**rows, from),
+        }
+    }
+
+    /// Where the last row at or below `position` leads, or the segment's beginning.
+    pub(super) fn last_within(&self, base: &Point, position: u64) -> u64 {
+        let last = match self {
+            Self::Memory(rows) => index::before_position(base, rows.rows(), position),
+            Self::File(_, rows) => index::before_position(base, &**rows, position),
+        };
+        last.position.get()
+    }
+
+    /// The first known point behind `position`.
+    pub(super) fn after(&self, base: &Point, position: u64) -> Option<Point> {
+        match self {
+            Self::Memory(rows) => index::after_position(base, rows.rows(), position),
+            Self::File(_, rows) => index::after_position(base, &**rows, position),
         }
     }
 
@@ -256,12 +306,3 @@ pub(super) fn read_error(segment: Offset, source: Error) -> ReadError {
         source => ReadError::Disk { segment, source },
     }
 }
-
-/// Bytes read ahead of the wanted ones: an index points a little before them.
-const AHEAD_BYTES: usize = 16 << 10;
-
-/// Whole blocks are read: up to one more on either side.
-pub(super) const EDGE_BYTES: usize = 2 * BLOCK_BYTES;
-
-/// All that is read around the wanted batches: from the index row before to the one behind, in whole blocks.
-pub(super) const AROUND_BYTES: usize = 2 * AHEAD_BYTES + EDGE_BYTES;

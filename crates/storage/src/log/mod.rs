@@ -61,6 +61,7 @@ mod scrub;
 mod select;
 mod snapshot;
 mod space;
+mod stride;
 mod suffix;
 mod sums;
 mod tail;

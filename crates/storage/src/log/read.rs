@@ -7,8 +7,9 @@ use std::rc::Rc;
 use corelog_record::Offset;
 
 use super::due::INDEX_CHECKS;
-use super::fetch::{self, AROUND_BYTES, DiskRead, EDGE_BYTES};
+use super::fetch::{self, DiskRead};
 use super::select::{self, Wanted};
+use super::stride::{self, EDGE_BYTES};
 use super::tail::Frozen;
 use super::{Damage, Log};
 use crate::Error;
@@ -174,6 +175,13 @@ impl<D: Dir> Fetched<D> {
         self.pieces.iter().map(Piece::held_bytes).sum()
     }
 
+    /// Takes what follows behind it.
+    pub(super) fn append(&mut self, more: Self) {
+        self.pieces.extend(more.pieces);
+        self.next = more.next;
+        self.bytes += more.bytes;
+    }
+
     /// Copies pieces that hold much more memory than they are, and such as hold any more while all
     /// together hold more than `held_max`. Gives what they hold then.
     pub fn hold_at_most(&mut self, held_max: usize) -> usize {
@@ -191,9 +199,12 @@ impl<D: Dir> Fetched<D> {
 }
 
 impl<D: Dir> ReadPlan<D> {
-    /// What a read from the disk takes of memory at most, beside its batches: `bytes_max` of them, or the
-    /// first one.
-    pub const AROUND_BYTES: usize = AROUND_BYTES;
+    /// What a read from the disk takes of memory at most, of `bytes_max` bytes or a first batch as large as
+    /// that.
+    #[must_use]
+    pub const fn held_max(bytes_max: usize) -> usize {
+        stride::held_max(bytes_max)
+    }
 
     /// The same read, or nothing if one of the disk would take more than `bytes` of memory, as it does
     /// where a batch is larger than `bytes_max`.
@@ -220,6 +231,22 @@ impl<D: Dir> ReadPlan<D> {
             Work::Disk(read, wanted) => {
                 let segment = read.base();
                 let fetched = read.read(wanted).await;
+                fetched.map_err(|source| fetch::read_error(segment, source))
+            }
+        }
+    }
+
+    /// The same for who leaves the disk to others in between: waits for a turn before each stride of some
+    /// 256 KiB, and keeps it until that was read.
+    ///
+    /// # Errors
+    /// Those of [`run`](ReadPlan::run), if they come before anything was read.
+    pub async fn run_by_turns<T>(self, turn: impl AsyncFn() -> T) -> Result<Fetched<D>, ReadError> {
+        match self.0 {
+            Work::Ready(fetched) => Ok(fetched),
+            Work::Disk(read, wanted) => {
+                let segment = read.base();
+                let fetched = read.read_by_turns(wanted, turn).await;
                 fetched.map_err(|source| fetch::read_error(segment, source))
             }
         }

@@ -77,11 +77,10 @@ fn a_read_holds_no_more_than_its_bytes_or_its_first_batch_and_a_little_around_it
     let root = MemoryDir::new();
     let mut log = mixed(&root);
     log.shrink_tail(0);
-    let around = ReadPlan::<MemoryDir>::AROUND_BYTES;
     for from in 0..6 {
         for bytes_max in [1, 10_000, LARGE + 1_000, 1 << 20] {
             let fetched = read(&log, from, bytes_max);
-            let most = bytes_max.max(LARGE + 1_000) + around;
+            let most = ReadPlan::<MemoryDir>::held_max(bytes_max.max(LARGE + 1_000));
             assert!(fetched.held_bytes() <= most, "{from} {bytes_max}");
         }
     }
@@ -92,7 +91,7 @@ fn a_plan_within_less_than_its_first_batch_takes_reads_nothing() {
     let root = MemoryDir::new();
     let mut log = mixed(&root);
     log.shrink_tail(0);
-    let most = |bytes: usize| bytes + ReadPlan::<MemoryDir>::AROUND_BYTES;
+    let most = ReadPlan::<MemoryDir>::held_max;
     let within = |from, bytes: usize| {
         let fetched = block_on(plan(&log, from, 1).within(most(bytes)).run()).unwrap();
         assert!(fetched.held_bytes() <= most(bytes), "{from} {bytes}");

@@ -25,6 +25,7 @@ mod sealing;
 mod shortage;
 mod sim;
 mod stories;
+mod strides;
 mod survival;
 mod taken;
 mod world;

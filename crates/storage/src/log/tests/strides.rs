@@ -1,0 +1,158 @@
+//! Reads that leave the disk to others in between.
+
+use std::cell::Cell;
+
+use corelog_record::{ByteSize, Offset};
+
+use super::following::Memory;
+use super::recovery::{STORE, change};
+use super::{at, offset, small};
+use crate::disk::block_on;
+use crate::disk::memory::MemoryDir;
+use crate::log::stride::STRIDE_BYTES;
+use crate::log::{Fetched, Options, ReadError, ReadPlan};
+use crate::testing::{batch, flush, open, settle};
+
+const INTERVAL_BYTES: u32 = 4096;
+
+/// Sizes of batches, in KiB: some are a stride each, some share one, one is larger.
+const SIZES_KIB: [usize; 12] = [1, 100, 100, 100, 250, 2, 700, 3, 30, 200, 40, 500];
+
+fn options() -> Options {
+    Options {
+        segment_bytes_max: ByteSize::from_mib(64),
+        tail_bytes_max: 16 << 20,
+        index_interval_bytes: INTERVAL_BYTES,
+        ..small()
+    }
+}
+
+/// A log that has nothing in memory, and its batches.
+fn cold(root: &MemoryDir) -> (Memory, Vec<Vec<u8>>) {
+    let (mut log, _) = open(root, options(), 1, at(0)).unwrap();
+    let mut batches = Vec::new();
+    for round in 0..5 {
+        for kib in SIZES_KIB {
+            log.append(&batch(&[&vec![round; kib << 10]], at(0)), at(0))
+                .unwrap();
+        }
+        flush(&mut log, at(0)).unwrap();
+    }
+    settle(&mut log, at(0)).unwrap();
+    log.shrink_tail(0);
+    let mut reader = log.reader(Offset::ZERO);
+    while let Some(view) = block_on(reader.next()).unwrap() {
+        batches.push(view.bytes().to_vec());
+    }
+    (log, batches)
+}
+
+fn plan(log: &Memory, from: u64, bytes_max: usize) -> ReadPlan<MemoryDir> {
+    let plan = log.plan_read(offset(from), Offset::MAX, bytes_max).unwrap();
+    assert!(!plan.is_ready());
+    plan
+}
+
+/// What is read by turns, and how many there were. No two are held at once.
+fn by_turns(plan: ReadPlan<MemoryDir>) -> (Result<Fetched<MemoryDir>, ReadError>, usize) {
+    struct Held<'a>(&'a Cell<bool>);
+    impl Drop for Held<'_> {
+        fn drop(&mut self) {
+            assert!(self.0.replace(false));
+        }
+    }
+    let (turns, is_held) = (Cell::new(0), Cell::new(false));
+    let read = block_on(plan.run_by_turns(async || {
+        turns.set(turns.get() + 1);
+        assert!(!is_held.replace(true), "a turn was kept");
+        Held(&is_held)
+    }));
+    (read, turns.get())
+}
+
+fn bytes(fetched: &Fetched<MemoryDir>) -> Vec<u8> {
+    fetched.pieces.iter().flat_map(|p| p.to_vec()).collect()
+}
+
+#[test]
+fn by_turns_as_many_batches_are_read_as_fit_and_no_turn_takes_more_than_a_stride_or_a_batch() {
+    let root = MemoryDir::new();
+    let (log, batches) = cold(&root);
+    assert_eq!(batches.len(), 5 * SIZES_KIB.len());
+    for first in 0..SIZES_KIB.len() {
+        for bytes_max in [1, 10_000, 300 << 10, 1 << 20, 4 << 20, 64 << 20] {
+            let (read, turns) = by_turns(plan(&log, first as u64, bytes_max));
+            let read = read.unwrap();
+            let upto = usize::try_from(read.next.get()).unwrap();
+            let wanted = &batches[first..upto];
+            assert_eq!(bytes(&read), wanted.concat(), "{first} {bytes_max}");
+            assert!(read.bytes <= bytes_max.max(batches[first].len()));
+            assert_eq!(turns, read.pieces.len(), "each turn brought something");
+            let mut rest = wanted;
+            for piece in &read.pieces {
+                let ends = rest.iter().scan(0, |end, batch| {
+                    *end += batch.len();
+                    Some(*end)
+                });
+                let count = ends.take_while(|end| *end <= piece.len()).count();
+                let (taken, behind) = rest.split_at(count);
+                rest = behind;
+                assert_eq!(**piece, taken.concat(), "whole batches");
+                // What lies before a large one is less than what lies between two rows.
+                let is_large = taken[..count - 1].concat().len() < INTERVAL_BYTES as usize;
+                assert!(is_large || piece.len() <= STRIDE_BYTES, "{}", piece.len());
+            }
+            let most = ReadPlan::<MemoryDir>::held_max(bytes_max.max(batches[first].len()));
+            assert!(read.held_bytes() <= most, "{first} {bytes_max}");
+            // What is left out would not fit up to the next row, or is not worth a read of its own.
+            let left = bytes_max.saturating_sub(read.bytes);
+            let behind = batches[upto..].iter().take(2).map(Vec::len).sum::<usize>();
+            let is_end = upto == batches.len();
+            assert!(
+                is_end || left <= behind.max(64 << 10),
+                "{first} {bytes_max}: {left}"
+            );
+        }
+    }
+}
+
+#[test]
+fn at_once_and_by_turns_a_log_reads_the_same_to_its_end() {
+    let root = MemoryDir::new();
+    let (log, batches) = cold(&root);
+    for is_by_turns in [false, true] {
+        let (mut from, mut all) = (0, Vec::new());
+        while from < batches.len() as u64 {
+            let plan = plan(&log, from, 1 << 20);
+            let read = match is_by_turns {
+                true => by_turns(plan).0.unwrap(),
+                false => block_on(plan.run()).unwrap(),
+            };
+            assert!(is_by_turns || read.pieces.len() == 1);
+            from = read.next.get();
+            all.extend(bytes(&read));
+        }
+        assert_eq!(all, batches.concat());
+    }
+}
+
+#[test]
+fn damage_behind_the_first_stride_is_told_to_whoever_reads_on_from_there() {
+    let root = MemoryDir::new();
+    let (log, batches) = cold(&root);
+    let bad = 9;
+    let before = batches[..bad].concat().len();
+    change(&root, STORE, |bytes| bytes[before + 30_000] ^= 1);
+    let (read, _) = by_turns(plan(&log, 0, 4 << 20));
+    let read = read.unwrap();
+    assert!(!read.pieces.is_empty() && read.next <= offset(bad as u64));
+    assert_eq!(
+        bytes(&read),
+        batches[..usize::try_from(read.next.get()).unwrap()].concat()
+    );
+    let (again, turns) = by_turns(plan(&log, bad as u64, 4 << 20));
+    assert!(matches!(again, Err(ReadError::Damaged { from, .. }) if from == offset(bad as u64)));
+    assert_eq!(turns, 1);
+    let (behind, _) = by_turns(plan(&log, bad as u64 + 1, 4 << 20));
+    assert!(behind.unwrap().bytes > 0);
+}
