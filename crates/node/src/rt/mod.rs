@@ -47,6 +47,7 @@ mod watchdog;
 pub use blocking::blocking;
 pub use clock::{clock_doubt, clocks, now, sleep, timeout, wall_clock};
 pub use conn::{Conn, ReadHalf, Socket, WriteHalf, Written};
+pub(crate) use disk::LEAVING_MAX;
 pub use disk::{UringBuf, UringBytes, UringDir, UringFile};
 pub use executor::{CoreConfig, CoreThread, Error, spawn_core};
 pub use listener::Listener;

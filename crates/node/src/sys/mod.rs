@@ -1,6 +1,7 @@
 //! What only the kernel can answer.
 //!
 //! ```text
+//! alone   whether a file is nobody else's
 //! bulk    sending a file over a socket inside the kernel
 //! cooperative  rings that do not interrupt their core
 //! error   why a node cannot start here, one sentence each that says what to do
@@ -17,6 +18,7 @@
 //! safe. Nothing in here knows what a record, a partition or a frame is. All of it blocks: it is
 //! for before the first core starts, or for the pool of directory threads.
 
+pub(crate) mod alone;
 pub(crate) mod bulk;
 pub(crate) mod cooperative;
 pub(crate) mod fd;

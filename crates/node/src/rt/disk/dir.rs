@@ -14,6 +14,7 @@ use nix::sys::stat::Mode;
 
 use super::buf::{UringBuf, UringBytes};
 use super::file::UringFile;
+use super::reclaim::Leaving;
 use super::{patience, polling};
 use crate::rt::blocking::blocking;
 
@@ -119,12 +120,23 @@ impl Dir for UringDir {
 
     async fn remove(&self, name: &str) -> io::Result<()> {
         let name = name.to_owned();
-        self.on_pool(move |dir| disk::block_on(dir.remove(&name)))
-            .await
+        self.on_pool(move |dir| {
+            let leaving = Leaving::hold(&dir.path().join(&name));
+            disk::block_on(dir.remove(&name))?;
+            leaving.into_iter().for_each(Leaving::give_back);
+            Ok(())
+        })
+        .await
     }
 
     async fn remove_tree(&self) -> io::Result<()> {
-        self.on_pool(|dir| disk::block_on(dir.remove_tree())).await
+        self.on_pool(|dir| {
+            let leaving = Leaving::hold_tree(dir.path());
+            disk::block_on(dir.remove_tree())?;
+            leaving.into_iter().for_each(Leaving::give_back);
+            Ok(())
+        })
+        .await
     }
 
     async fn sync(&self) -> io::Result<()> {

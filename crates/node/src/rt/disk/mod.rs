@@ -5,6 +5,7 @@
 //! file     a file, read and written around the page cache (except on tmpfs, which has no other)
 //! patience waiting for a descriptor when there is none left
 //! polling  whether the device can be polled for completions
+//! reclaim  space of removed files, given back a little at a time
 //! buf      aligned buffers, registered with the kernel while they fit
 //! ```
 //!
@@ -15,10 +16,12 @@ mod dir;
 mod file;
 mod patience;
 mod polling;
+mod reclaim;
 
 pub use buf::{UringBuf, UringBytes};
 pub use dir::UringDir;
 pub use file::UringFile;
+pub(crate) use reclaim::LEAVING_MAX;
 
 #[cfg(test)]
 mod tests;

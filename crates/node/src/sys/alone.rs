@@ -1,0 +1,43 @@
+//! Whether a file is nobody else's.
+#![expect(
+    unsafe_code,
+    reason = "leases have no safe wrapper; the public face is safe"
+)]
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::MetadataExt;
+
+use nix::libc;
+
+/// Whether `file`, which is open for writing, has no name any more and nobody else has it open, and so
+/// nobody can get hold of it: the kernel grants a lease for writing only then (fcntl(2), `F_SETLEASE`).
+/// The lease itself is given back at once.
+///
+/// # Errors
+/// As the kernel says, for instance of a file system that knows no leases.
+pub(crate) fn is_alone(file: &File) -> io::Result<bool> {
+    if file.metadata()?.nlink() > 0 {
+        return Ok(false);
+    }
+    let fd = file.as_raw_fd();
+    // Who would open it by way of /proc meanwhile has a signal sent that ends nobody, not SIGIO.
+    set(fd, F_SETSIG, libc::SIGURG)?;
+    match set(fd, libc::F_SETLEASE, libc::F_WRLCK) {
+        Ok(()) => set(fd, libc::F_SETLEASE, libc::F_UNLCK).map(|()| true),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn set(fd: RawFd, what: libc::c_int, to: libc::c_int) -> io::Result<()> {
+    // SAFETY: both commands take a number and touch no memory; the caller borrows the open file.
+    match unsafe { libc::fcntl(fd, what, to) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// `fcntl.h`: which signal tells of a lease that somebody wants.
+const F_SETSIG: libc::c_int = 10;
