@@ -1,7 +1,7 @@
 //! Space of removed files, given back a little at a time.
 //!
 //! Where a file system is mounted with `discard`, the disk is told of all that a file frees before its removal
-//! is done, and syncs wait for that: 30 ms behind a segment of 64 MiB were measured. So a large file
+//! is done, and syncs wait for that: 60 ms where segments of 64 MiB expire were measured. So a large file
 //! is kept open while its name goes, and is then cut shorter and shorter by a thread that rests in between.
 //! That nobody else has it is made sure of first: who reads it, or sends it, goes on.
 
