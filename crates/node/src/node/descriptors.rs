@@ -1,6 +1,5 @@
 //! How the descriptors that the process may have are shared out.
 
-use crate::rt::LEAVING_MAX;
 use crate::transfer;
 
 /// Descriptors for whom.
@@ -17,8 +16,7 @@ impl Share {
     /// is closed is opened again, a connection is not.
     pub(super) fn of(limit: u64, cores: usize, connections_max: usize) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let own = NODE_DESCRIPTORS + TRANSFER_DESCRIPTORS + LEAVING_MAX;
-        let own = own + cores * CORE_DESCRIPTORS;
+        let own = NODE_DESCRIPTORS + TRANSFER_DESCRIPTORS + cores * CORE_DESCRIPTORS;
         let left = limit.saturating_sub(own);
         let core_files = (left / 2 / cores.max(1)).clamp(CORE_FILES_MIN, CORE_FILES_MAX);
         let for_connections = left.saturating_sub(cores * core_files);
@@ -52,7 +50,6 @@ mod tests {
                 let share = Share::of(limit, cores, 10_000);
                 let all = NODE_DESCRIPTORS
                     + TRANSFER_DESCRIPTORS
-                    + LEAVING_MAX
                     + cores * (CORE_DESCRIPTORS + share.core_files)
                     + share.connections;
                 assert!(all as u64 <= limit, "{limit}, {cores} cores: {share:?}");
@@ -60,7 +57,7 @@ mod tests {
             }
         }
         assert_eq!(Share::of(20_000, 2, 5_000).connections, 5_000);
-        assert_eq!(Share::of(4096, 2, 10_000).core_files, 982);
+        assert_eq!(Share::of(4096, 2, 10_000).core_files, 986);
     }
 
     #[test]
