@@ -1,5 +1,6 @@
 //! How the descriptors that the process may have are shared out.
 
+use crate::rt::LEAVING_MAX;
 use crate::transfer;
 
 /// Descriptors for whom.
@@ -27,8 +28,9 @@ impl Share {
     }
 }
 
-/// The lock, the side thread, the pool's threads with a directory and a file each, some to spare.
-const NODE_DESCRIPTORS: usize = 64;
+/// The lock, the side thread, the pool's threads with a directory and a file each, some to spare; and
+/// removed files whose space is given back.
+const NODE_DESCRIPTORS: usize = 64 + LEAVING_MAX;
 /// Each place for sending segments has a socket, a file, and the file of the turn before; who receives
 /// one has a socket and a file.
 const TRANSFER_DESCRIPTORS: usize = 3 * transfer::PLACES + 2 * transfer::RECEIVERS;
@@ -57,7 +59,7 @@ mod tests {
             }
         }
         assert_eq!(Share::of(20_000, 2, 5_000).connections, 5_000);
-        assert_eq!(Share::of(4096, 2, 10_000).core_files, 986);
+        assert_eq!(Share::of(4096, 2, 10_000).core_files, 982);
     }
 
     #[test]

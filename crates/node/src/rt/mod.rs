@@ -14,7 +14,8 @@
 //! port         a claimed TCP port, and sockets that share it
 //! listener     accepting connections
 //! conn         a connection and its two halves
-//! semaphore    bounded resources, first come first served
+//! semaphore    bounded resources of one core, first come first served
+//! seats        a bounded number for the whole process, for any thread; none is waited for
 //! notify       "something changed" among tasks of one core
 //! disk/        directories and files driven by io_uring
 //! ```
@@ -38,6 +39,7 @@ mod pacemaker;
 mod place;
 mod port;
 mod pulse;
+mod seats;
 mod semaphore;
 mod steady;
 mod task;
@@ -55,6 +57,7 @@ pub use long::long;
 pub use notify::{Notified, Notify};
 pub use port::Port;
 pub use pulse::{Pulse, STALL, pulse};
+pub(crate) use seats::{Seat, Seats};
 pub use semaphore::{Permit, Semaphore};
 pub use task::{Task, run_on, spawn, spawn_background, yield_if_needed};
 pub use vitals::{Outstanding, Vitals, Work, outstanding};

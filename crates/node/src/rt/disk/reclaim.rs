@@ -10,13 +10,13 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use flume::{Receiver, Sender};
 use nix::fcntl::OFlag;
 
+use crate::rt::{Seat, Seats};
 use crate::sys::alone::is_alone;
 
 /// A large file that is about to lose a name. Dropped, it is closed, and what space it has goes at once
@@ -24,7 +24,7 @@ use crate::sys::alone::is_alone;
 #[derive(Debug)]
 pub(super) struct Leaving {
     file: File,
-    _place: Place,
+    _seat: Seat,
 }
 
 impl Leaving {
@@ -35,13 +35,13 @@ impl Leaving {
         if !found.is_file() || found.len() < LARGE_BYTES {
             return None;
         }
-        let place = Place::take()?;
+        let seat = HELD.take()?;
         let flags = OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let mut options = File::options();
         let file = options.write(true).custom_flags(flags.bits()).open(path);
         Some(Self {
             file: file.ok()?,
-            _place: place,
+            _seat: seat,
         })
     }
 
@@ -92,27 +92,8 @@ impl Leaving {
     }
 }
 
-/// One of the files that may be held at once.
-#[derive(Debug)]
-struct Place(());
-
-/// Files that are held.
-static HELD: AtomicUsize = AtomicUsize::new(0);
-
-impl Place {
-    fn take() -> Option<Self> {
-        let taken = HELD.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
-            (held < LEAVING_MAX).then(|| held + 1)
-        });
-        taken.is_ok().then(|| Self(()))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        HELD.fetch_sub(1, Ordering::Relaxed);
-    }
-}
+/// For files that are held.
+static HELD: Seats = Seats::new(LEAVING_MAX);
 
 /// The thread, started when it is first needed, by a thread that is not pinned.
 fn start() -> Option<&'static Sender<Leaving>> {

@@ -15,7 +15,7 @@ use crate::testing::{batch, flush, open, settle};
 
 const INTERVAL_BYTES: u32 = 4096;
 
-/// Sizes of batches, in KiB: some are a stride each, some share one, one is larger.
+/// Sizes of batches, in KiB: some share a stride, one almost fills it, two are larger.
 const SIZES_KIB: [usize; 12] = [1, 100, 100, 100, 250, 2, 700, 3, 30, 200, 40, 500];
 
 fn options() -> Options {
