@@ -149,6 +149,8 @@ fn a_mixed_load_is_acknowledged_and_delivered_whole() {
         "10",
         "--duration",
         "2s",
+        "--ack",
+        "durable",
     ];
     let address = server.ready.admin.to_string();
     let acks = folder.path().join("acks");
@@ -181,6 +183,13 @@ fn a_mixed_load_is_acknowledged_and_delivered_whole() {
     let us: Vec<_> = slowest.iter().map(|slow| slow["us"].as_u64()).collect();
     assert!(us.is_sorted_by(|a, b| a >= b), "the slowest first: {us:?}");
     assert!(us[0] >= mixed["ack_us"]["p99"].as_u64().map(|us| us * 99 / 100));
+    for slow in slowest {
+        let outside_us = slow["outside_us_min"].as_u64();
+        assert!(
+            outside_us.is_some_and(|us| us < slow["us"].as_u64().unwrap()),
+            "{slow}"
+        );
+    }
     // The server remembers 64, of which those are some that also it took long for.
     let told = slowest.iter().filter(|slow| !slow["server"].is_null());
     let mut count = 0;

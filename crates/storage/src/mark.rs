@@ -1,6 +1,6 @@
 //! The mark's file: slots written in turn, in place.
 //!
-//! A slot states only what an `fdatasync` already returned for, so writing it needs no sync of its
+//! A slot states only what a sync already returned for, so writing it needs no sync of its
 //! own: whichever slots survive, the highest one is true. It only saves recovery some reading.
 
 use std::io;

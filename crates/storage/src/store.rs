@@ -29,21 +29,22 @@ impl<D: Dir> Store<D> {
 
     /// The store `name`, not yet opened, for writing.
     pub(crate) fn unopened(dir: &D, name: String) -> Rc<Self> {
-        Self::of(Handle::closed(dir, name, Open::Write))
+        Self::of(Handle::durable(dir, name))
     }
 
     /// The store `name`, of which `file` is open for writing.
     pub(crate) fn opened(dir: &D, name: String, file: Rc<D::File>) -> Rc<Self> {
-        Self::of(Handle::opened(dir, name, file))
+        Self::of(Handle::opened_durable(dir, name, file))
     }
 
     /// The same file after it was renamed to `name`.
     pub(crate) fn renamed(&self, name: String) -> Rc<Self> {
         let dir = self.handle.dir();
-        Self::of(match self.handle.open_file() {
-            Some(file) => Handle::opened(dir, name, file),
-            None => Handle::closed(dir, name, self.handle.mode()),
-        })
+        match self.handle.open_file() {
+            Some(file) => Self::opened(dir, name, file),
+            None if self.handle.mode() == Open::Write => Self::unopened(dir, name),
+            None => Self::closed(dir, name),
+        }
     }
 
     /// The same file with a handle of its own, not yet opened: it closes when it is not used any

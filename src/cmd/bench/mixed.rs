@@ -10,6 +10,7 @@ use corelog_record::{Offset, PartitionId};
 use serde_json::json;
 use tokio::task::LocalSet;
 
+use super::account::{Account, Accounts};
 use super::each::Each;
 use super::latencies::{Latencies, micros};
 use super::open_loop::{Acked, Load, Schedule};
@@ -29,9 +30,10 @@ use crate::{admin, cli, session};
         the consumer's hand, decoded and checked against what was sent. What is due in the first \
         second warms up and is not counted. With --admin the server tells of the slowest \
         acknowledgements where their time went, in microseconds: in its queue, in the group that \
-        formed, in writing and syncing it, in the reply; what is left was outside of it. --acks keeps a \
-        line of JSON for each acknowledgement {partition, offset, due_us, us}, as `corelog bench \
-        latency` prints them.",
+        formed, in writing and syncing it, in the reply; what is left was outside of it. What is not \
+        among the 64 slowest that a core remembers took no longer inside than those, so that of durable \
+        ones it is known how much was outside at least. --acks keeps a line of JSON for each \
+        acknowledgement {partition, offset, due_us, us}, as `corelog bench latency` prints them.",
     after_long_help = "EXAMPLES\n  \
         corelog bench mixed --rate 500\n  \
         corelog bench mixed --rate 200000 --batch-records 200 --partitions 8 --duration 60m \\\n    \
@@ -92,7 +94,8 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
         eprintln!("where the server's time went is not known: {error:#}");
         Vec::new()
     });
-    print(args, &measured, (warm, &told))?;
+    let accounts = Accounts::of(&args.load, told, Instant::now());
+    print(args, &measured, (warm, &accounts))?;
     Ok(Exit::Done)
 }
 
@@ -210,13 +213,12 @@ fn due_of(load: &Load, schedule: &Schedule, partition: PartitionId, last: u64) -
 fn print(
     args: &Args,
     measured: &Measured,
-    (warm, told): (Instant, &[SlowAckRow]),
+    (warm, accounts): (Instant, &Accounts),
 ) -> anyhow::Result<()> {
     let took = measured.ended.saturating_duration_since(warm);
     let rates = Rates::of(measured.records, measured.bytes, took);
-    let topic = args.load.topic.as_str();
     let slowest = measured.slowest.values().rev();
-    let slowest = slowest.map(|acked| (acked, account_of(topic, acked, told)));
+    let slowest = slowest.map(|acked| (acked, accounts.account(acked)));
     let mut out = Out::new();
     match args.client.output {
         Format::Table => {
@@ -228,13 +230,14 @@ fn print(
             out.table(&SLOWEST_HEADS, slowest.map(slow_row))?;
         }
         Format::Json => {
-            let slow = |(acked, account): (&Acked, Option<&SlowAckRow>)| {
+            let slow = |(acked, account): (&Acked, Account<'_>)| {
                 json!({
                     "us": micros(acked.took),
                     "partition": acked.partition.get(),
                     "offset": acked.offset.get(),
                     "due_us": acked.due_us,
-                    "server": account,
+                    "server": account.row,
+                    "outside_us_min": account.outside_us,
                 })
             };
             out.json(&json!({
@@ -256,32 +259,21 @@ fn print(
     out.flush()
 }
 
-/// What the server tells of an acknowledgement, if it was among its slowest.
-fn account_of<'a>(topic: &str, acked: &Acked, told: &'a [SlowAckRow]) -> Option<&'a SlowAckRow> {
-    let (partition, offset) = (acked.partition.get(), acked.offset.get());
-    told.iter()
-        .find(|row| row.topic == topic && row.partition == partition && row.offset == offset)
-}
-
-fn slow_row((acked, account): (&Acked, Option<&SlowAckRow>)) -> Vec<String> {
-    let took = micros(acked.took);
+fn slow_row((acked, account): (&Acked, Account<'_>)) -> Vec<String> {
     let mut row = vec![
-        took.to_string(),
+        micros(acked.took).to_string(),
         acked.partition.to_string(),
         acked.offset.to_string(),
         acked.due_us.to_string(),
     ];
-    row.extend(account.into_iter().flat_map(|account| {
-        let parts = [
-            account.queue_us,
-            account.group_us,
-            account.sync_us,
-            account.reply_us,
-        ];
-        let outside = took.saturating_sub(parts.iter().sum());
-        parts.into_iter().chain([outside]).map(|us| us.to_string())
-    }));
-    row.resize(SLOWEST_HEADS.len(), String::new());
+    let parts = account.row.map(|told| {
+        let parts = [told.queue_us, told.group_us, told.sync_us, told.reply_us];
+        parts.map(|us| us.to_string())
+    });
+    let about = if parts.is_some() { "" } else { "≥ " };
+    row.extend(parts.unwrap_or_default());
+    let outside = account.outside_us.map(|us| format!("{about}{us}"));
+    row.push(outside.unwrap_or_default());
     row
 }
 

@@ -6,9 +6,10 @@
 //! produce   closed loop        latency   open loop: open_loop          latencies, rates   what is told
 //! consume   checked values     mixed     open loop and followers       payload            what is sent
 //! seek      random places                                            shares               who has which partitions
-//!                                                                    each                 a line for each acknowledgement
+//!                                                                    each, account        a line for each acknowledgement, where its time went
 //! ```
 
+mod account;
 mod consume;
 mod each;
 mod latencies;

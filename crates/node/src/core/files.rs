@@ -30,9 +30,10 @@ pub(super) struct Files {
 /// What a turn is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// A flush into files that are there: a store, and a mark if the log was clean.
+    /// A flush into files that are there: a store, which takes two descriptors, and a mark if the log was
+    /// clean.
     Flush,
-    /// A flush that makes files first: up to four are open.
+    /// A flush that makes files first: up to five descriptors are open.
     Birth,
     /// A chore.
     Chore,
@@ -41,7 +42,7 @@ pub(super) enum Turn {
 }
 
 impl Files {
-    /// Turns for a core that may keep `files_max` files open. Three quarters of them may be in use at
+    /// Turns for a core whose files may take `files_max` descriptors. Three quarters of them may be in use at
     /// once, so that the rest are those that are used again soon.
     pub(super) fn new(files_max: usize) -> Self {
         let turns = |share: usize, least, most| {
@@ -49,7 +50,7 @@ impl Files {
             Semaphore::new(turns as u64)
         };
         Self {
-            flushes: turns(8, 4, 256),
+            flushes: turns(12, 4, 256),
             births: turns(32, 2, 32),
             chores: turns(32, 2, 32),
             reads: turns(4, 4, 256),
@@ -90,7 +91,7 @@ impl Files {
     }
 }
 
-/// Has the logs of this core keep no more than `files_max` files open.
+/// Has the logs of this core keep files open that take no more than `files_max` descriptors.
 pub(super) fn limit(files_max: usize) {
     open_files::limit(Limits {
         files_max,

@@ -21,6 +21,7 @@ pub async fn suite<D: Dir>(dir: D) -> io::Result<()> {
     files_open_only_as_asked(&dir.child("opened")).await?;
     bytes_read_back_at_any_alignment(&dir.child("read")).await?;
     blocks_are_overwritten_in_place(&dir.child("overwritten")).await?;
+    durable_writes_read_back_whatever_became_of_the_name(&dir.child("durable")).await?;
     a_large_write_is_one(&dir.child("large")).await?;
     prepared_space_reads_as_zeros(&dir.child("prepared"), Space::Zeroed).await?;
     prepared_space_reads_as_zeros(&dir.child("reserved"), Space::Reserved).await?;
@@ -161,6 +162,28 @@ async fn blocks_are_overwritten_in_place<D: Dir>(dir: &D) -> io::Result<()> {
     let written = again.read_at(5 * BLOCK_BYTES as u64, BLOCK_BYTES).await?;
     assert_eq!(written.as_ref(), bytes_of(BLOCK_BYTES, 8));
     again.close().await
+}
+
+async fn durable_writes_read_back_whatever_became_of_the_name<D: Dir>(dir: &D) -> io::Result<()> {
+    dir.create().await?;
+    let file = put(dir, "f", 2 * BLOCK_BYTES).await?;
+    dir.rename("f", dir, "g").await?;
+    let block = BLOCK_BYTES as u64;
+    for (number, position) in [(1, block), (2, 3 * block)] {
+        let buf = Rc::new(pattern(dir, BLOCK_BYTES, number));
+        file.write_durably_at(buf, position).await?;
+        let read = file.read_at(position, BLOCK_BYTES).await?;
+        assert_eq!(read.as_ref(), bytes_of(BLOCK_BYTES, number));
+    }
+    dir.remove("g").await?;
+    let buf = Rc::new(pattern(dir, BLOCK_BYTES, 3));
+    file.write_durably_at(buf, 0).await?;
+    assert_eq!(
+        file.read_at(0, BLOCK_BYTES).await?.as_ref(),
+        bytes_of(BLOCK_BYTES, 3)
+    );
+    assert_eq!(file.len().await?, 4 * block);
+    file.close().await
 }
 
 async fn a_large_write_is_one<D: Dir>(dir: &D) -> io::Result<()> {

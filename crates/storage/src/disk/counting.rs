@@ -19,7 +19,7 @@ pub struct Counts {
     pub written_bytes: u64,
     /// Bytes of zeros written to prepare space.
     pub zeroed_bytes: u64,
-    /// Syncs of files.
+    /// Syncs of files, by themselves or with a write.
     pub syncs: u64,
     /// Syncs of directories.
     pub dir_syncs: u64,
@@ -180,6 +180,19 @@ impl<D: Dir> File for CountingFile<D> {
         let bytes = buf.as_slice().len() as u64;
         count(&self.counts, |counts| counts.written_bytes += bytes);
         self.inner.write_at(buf, position)
+    }
+
+    fn write_durably_at(
+        &self,
+        buf: Rc<D::Buf>,
+        position: u64,
+    ) -> impl Future<Output = io::Result<()>> {
+        let bytes = buf.as_slice().len() as u64;
+        count(&self.counts, |counts| {
+            counts.written_bytes += bytes;
+            counts.syncs += 1;
+        });
+        self.inner.write_durably_at(buf, position)
     }
 
     fn fdatasync(&self) -> impl Future<Output = io::Result<()>> {

@@ -229,6 +229,23 @@ pub trait File: 'static {
     /// range is then unknown.
     fn write_at(&self, buf: Rc<Self::Buf>, position: u64) -> impl Future<Output = io::Result<()>>;
 
+    /// Writes as [`File::write_at`] does; what it wrote, and the length needed to read it, is durable when
+    /// this returns. Nothing else is made so, where the device can write a block past its cache: neither
+    /// what was written before nor space that was prepared and not synced since.
+    ///
+    /// # Errors
+    /// As for [`File::write_at`] and [`File::fdatasync`].
+    fn write_durably_at(
+        &self,
+        buf: Rc<Self::Buf>,
+        position: u64,
+    ) -> impl Future<Output = io::Result<()>> {
+        async move {
+            self.write_at(buf, position).await?;
+            self.fdatasync().await
+        }
+    }
+
     /// Makes written bytes, and the length needed to read them, durable.
     ///
     /// # Errors

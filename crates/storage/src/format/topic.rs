@@ -86,7 +86,7 @@ impl Hold {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ack {
-    /// After `fdatasync` returned success for its bytes.
+    /// After a sync of its bytes returned success.
     #[default]
     Durable,
     /// When it is validated and in memory.

@@ -1,4 +1,5 @@
-//! Group commit: one write, one `fdatasync`, one group at a time.
+//! Group commit, one group at a time: one write that is durable when it returns, or, where that would not
+//! do, writes and one `fdatasync`.
 
 use std::fmt;
 
@@ -7,7 +8,7 @@ use corelog_record::{Offset, Timestamp};
 use super::chore::SPACE_RETRY_MS;
 use super::fence::Guard;
 use super::prepare::Prepare;
-use super::tail::Group;
+use super::tail::{Frozen, Group};
 use super::{Log, UNSYNCED_BYTES_MAX};
 use crate::Error;
 use crate::disk::{Dir, File};
@@ -19,6 +20,8 @@ pub struct FlushPlan<D: Dir> {
     guard: Guard,
     group: Group<D>,
     prepare: Prepare<D>,
+    /// How much of the store's space a sync has covered.
+    settled_bytes: u64,
 }
 
 /// A group that the disk has answered for; give it to [`Log::complete_flush`].
@@ -70,6 +73,10 @@ impl<D: Dir> FlushPlan<D> {
             return Err(Error::Fenced);
         };
         let file = store.file().await?;
+        if let Some(chunk) = self.only_chunk() {
+            let written = file.write_durably_at(chunk.buf.clone(), chunk.position);
+            return written.await.map_err(|e| store.at().io("write", e));
+        }
         // One after the other: two chunks share the block at their border.
         for chunk in &self.group.chunks {
             assert!(
@@ -82,7 +89,21 @@ impl<D: Dir> FlushPlan<D> {
         if planted::is(Bug::AckBeforeSync) {
             return Ok(());
         }
-        file.fdatasync().await.map_err(|e| store.at().io("sync", e))
+        let synced = file.fdatasync().await;
+        synced.map_err(|e| store.at().io("sync", e))?;
+        self.settled_bytes = self.prepare.space_bytes;
+        Ok(())
+    }
+
+    /// The chunk of a group that has one only, and goes into space of which nothing is left to sync: a
+    /// device that writes it past its cache may forget what else is in there. Zeros above all, behind
+    /// which recovery would find what the blocks held before.
+    fn only_chunk(&self) -> Option<&Frozen<D>> {
+        let [chunk] = &self.group.chunks[..] else {
+            return None;
+        };
+        let is_settled = chunk.end_position() <= self.settled_bytes;
+        (is_settled && !planted::is(Bug::AckBeforeSync)).then_some(&**chunk)
     }
 }
 
@@ -109,6 +130,7 @@ impl<D: Dir> Log<D> {
         self.is_flush_preparing = prepare.new.is_some() || prepare.extent.is_some();
         Some(FlushPlan {
             guard: self.fence.guard(),
+            settled_bytes: self.segment_at(segment).settled_bytes,
             group,
             prepare,
         })
@@ -130,6 +152,7 @@ impl<D: Dir> Log<D> {
                     guard,
                     group,
                     prepare,
+                    settled_bytes,
                 },
             result,
         } = done;
@@ -164,6 +187,7 @@ impl<D: Dir> Log<D> {
             end.offset <= self.log_end(),
             "only what was appended is flushed"
         );
+        self.segment_at_mut(segment).settled_bytes = settled_bytes;
         self.durable = end;
         self.durable_segment = segment;
         self.tail.retain(chunks, self.options.tail_bytes_max);

@@ -2,7 +2,7 @@
 
 use corelog_record::{ByteSize, HistoryId, PartitionId, TopicId, batch};
 
-/// The most bytes written but not yet covered by a successful `fdatasync`, a constant of the store
+/// The most bytes written but not yet covered by a successful sync, a constant of the store
 /// format: recovery tells torn from damage by it, so no group exceeds it.
 pub const UNSYNCED_BYTES_MAX: usize = 16 << 20;
 

@@ -16,6 +16,8 @@ pub(crate) struct Handle<D: Dir> {
     dir: D,
     name: String,
     mode: Open,
+    /// How many descriptors the open file takes.
+    descriptors: usize,
     file: RefCell<Option<Rc<D::File>>>,
     place: Place,
 }
@@ -31,27 +33,46 @@ impl<D: Dir> std::fmt::Debug for Handle<D> {
 }
 
 impl<D: Dir> Handle<D> {
-    /// The file `name`, not yet opened.
+    /// The file `name`, not yet opened, which takes one descriptor when it is.
     ///
     /// # Panics
     /// If the mode is to create it: it is opened more than once.
     pub(crate) fn closed(dir: &D, name: String, mode: Open) -> Rc<Self> {
+        Self::of(dir, name, mode, 1)
+    }
+
+    /// The file `name`, of which `file` is open for writing.
+    pub(crate) fn opened(dir: &D, name: String, file: Rc<D::File>) -> Rc<Self> {
+        Self::of(dir, name, Open::Write, 1).with(file)
+    }
+
+    /// The file `name`, not yet opened, for writes that are durable, too.
+    pub(crate) fn durable(dir: &D, name: String) -> Rc<Self> {
+        Self::of(dir, name, Open::Write, DURABLE_DESCRIPTORS)
+    }
+
+    /// The file `name`, of which `file` is open for writes that are durable, too.
+    pub(crate) fn opened_durable(dir: &D, name: String, file: Rc<D::File>) -> Rc<Self> {
+        Self::durable(dir, name).with(file)
+    }
+
+    fn of(dir: &D, name: String, mode: Open, descriptors: usize) -> Rc<Self> {
         assert!(mode != Open::Create, "a file is made once");
         Rc::new(Self {
             dir: dir.clone(),
             name,
             mode,
+            descriptors,
             file: RefCell::new(None),
             place: Place::default(),
         })
     }
 
-    /// The file `name`, of which `file` is open for writing.
-    pub(crate) fn opened(dir: &D, name: String, file: Rc<D::File>) -> Rc<Self> {
-        let handle = Self::closed(dir, name, Open::Write);
-        files(|table| table.reserve(1));
-        handle.keep(file);
-        handle
+    /// The same with an open file, for which room is made.
+    fn with(self: Rc<Self>, file: Rc<D::File>) -> Rc<Self> {
+        files(|table| table.reserve(self.descriptors));
+        self.keep(file);
+        self
     }
 
     /// The name of the file.
@@ -78,7 +99,7 @@ impl<D: Dir> Handle<D> {
             files(|table| table.touch(&self.place));
             return Ok(file);
         }
-        let reserved = Reserved::new();
+        let reserved = Reserved::new(self.descriptors);
         let opened = self.dir.open(&self.name, self.mode).await;
         if opened.as_ref().is_err_and(is_out_of_files) {
             files(super::Table::shed);
@@ -112,7 +133,7 @@ impl<D: Dir> Handle<D> {
     /// Keeps an open file for which there is room.
     fn keep(self: &Rc<Self>, file: Rc<D::File>) {
         *self.file.borrow_mut() = Some(file);
-        files(|table| table.insert(self, 1));
+        files(|table| table.insert(self, self.descriptors));
     }
 }
 
@@ -138,24 +159,25 @@ impl<D: Dir> Drop for Handle<D> {
 }
 
 /// Room for a file that is being opened; given back when this is dropped.
-struct Reserved(bool);
+struct Reserved(usize);
 
 impl Reserved {
-    fn new() -> Self {
-        files(|table| table.reserve(1));
-        Self(true)
+    fn new(descriptors: usize) -> Self {
+        files(|table| table.reserve(descriptors));
+        Self(descriptors)
     }
 
     /// The room is taken.
     fn keep(mut self) {
-        self.0 = false;
+        self.0 = 0;
     }
 }
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        if self.0 {
-            files(|table| table.cancel(1));
-        }
+        files(|table| table.cancel(self.0));
     }
 }
+
+/// A file that is written durably may be open a second time, for those writes.
+const DURABLE_DESCRIPTORS: usize = 2;

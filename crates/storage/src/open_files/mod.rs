@@ -26,7 +26,7 @@ use self::table::Table;
 /// What the logs of one thread may keep open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Open files.
+    /// Descriptors of open files.
     pub files_max: usize,
     /// Bytes of mapped indexes, each counted with what a map costs besides.
     pub map_bytes_max: usize,
@@ -35,7 +35,7 @@ pub struct Limits {
 /// What the logs of one thread keep open.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Open files, those being opened included.
+    /// Descriptors of open files, those being opened included. A store that is written to may take two.
     pub files: usize,
     /// Bytes of mapped indexes.
     pub map_bytes: usize,

@@ -1,16 +1,18 @@
 //! A file, read and written around the page cache.
 
+use std::cell::OnceCell;
 use std::fmt;
 use std::io;
 use std::ops::Range;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 
 use corelog_storage::disk::{BLOCK_BYTES, File, Open, Space};
 use futures_lite::future::try_zip;
-use glommio::io::{DmaFile, OpenOptions, OwnedDmaFile, ReadResult};
+use glommio::io::{DmaBuffer, DmaFile, OpenOptions, OwnedDmaFile, ReadResult};
 use nix::fcntl::{FallocateFlags, fallocate};
+use nix::libc;
 
 use super::buf::{UringBuf, UringBytes};
 use crate::rt::blocking::{self, blocking};
@@ -22,6 +24,8 @@ use crate::sys::fd;
 pub struct UringFile {
     /// `None` only while it is being closed.
     file: Option<DmaFile>,
+    /// The same file opened again, for writes that are to be durable; nothing in it if it could not be.
+    durable: OnceCell<Option<DmaFile>>,
 }
 
 impl fmt::Debug for UringFile {
@@ -47,7 +51,27 @@ impl UringFile {
             Open::Create => drop(options.write(true).create_new(true)),
         }
         let file = options.dma_open(path).await.map_err(io_error)?;
-        Ok(Self { file: Some(file) })
+        Ok(Self {
+            file: Some(file),
+            durable: OnceCell::new(),
+        })
+    }
+
+    /// The file as each write through it is durable when it returns (`O_DSYNC`). The kernel then syncs where
+    /// the write ends, instead of in a thread that has to be woken for it and to find a processor.
+    async fn durable(&self) -> Option<&DmaFile> {
+        if self.durable.get().is_none() {
+            let _open = outstanding(Work::Directory);
+            let descriptor = fd::borrow(self.file()).as_raw_fd();
+            // Whatever its name is by now.
+            let path = format!("/proc/{}/fd/{descriptor}", std::process::id());
+            let mut options = OpenOptions::new();
+            options.read(true).write(true);
+            let opened = options.custom_flags(libc::O_DSYNC).dma_open(path).await;
+            // Another may have been quicker.
+            let _kept = self.durable.set(opened.ok());
+        }
+        self.durable.get()?.as_ref()
     }
 
     fn file(&self) -> &DmaFile {
@@ -96,24 +120,35 @@ impl UringFile {
         Ok(())
     }
 
-    async fn write(&self, memory: &Rc<glommio::io::DmaBuffer>, position: u64) -> io::Result<()> {
+    /// As if no second descriptor could be had.
+    #[cfg(test)]
+    pub(super) fn find_no_descriptor(&self) {
+        assert!(self.durable.set(None).is_ok(), "it was not asked for");
+    }
+
+    async fn write(&self, memory: &Rc<DmaBuffer>, position: u64) -> io::Result<()> {
         let _write = outstanding(Work::Write);
-        let bytes = memory.len();
-        assert!(
-            bytes.is_multiple_of(BLOCK_BYTES),
-            "{bytes} bytes are not whole blocks"
-        );
-        assert!(
-            position.is_multiple_of(BLOCK_BYTES as u64),
-            "position {position} is not a block's"
-        );
-        let written = self.file().write_rc_at(Rc::clone(memory), position).await;
-        match written.map_err(io_error)? {
-            written if written == bytes => Ok(()),
-            written => {
-                let message = format!("{written} of {bytes} bytes were written");
-                Err(io::Error::new(io::ErrorKind::WriteZero, message))
-            }
+        write(self.file(), memory, position).await
+    }
+}
+
+/// Writes all of `memory` or fails.
+async fn write(file: &DmaFile, memory: &Rc<DmaBuffer>, position: u64) -> io::Result<()> {
+    let bytes = memory.len();
+    assert!(
+        bytes.is_multiple_of(BLOCK_BYTES),
+        "{bytes} bytes are not whole blocks"
+    );
+    assert!(
+        position.is_multiple_of(BLOCK_BYTES as u64),
+        "position {position} is not a block's"
+    );
+    let written = file.write_rc_at(Rc::clone(memory), position).await;
+    match written.map_err(io_error)? {
+        written if written == bytes => Ok(()),
+        written => {
+            let message = format!("{written} of {bytes} bytes were written");
+            Err(io::Error::new(io::ErrorKind::WriteZero, message))
         }
     }
 }
@@ -166,6 +201,19 @@ impl File for UringFile {
         self.write(&buf.memory, position).await
     }
 
+    async fn write_durably_at(&self, buf: Rc<UringBuf>, position: u64) -> io::Result<()> {
+        match self.durable().await {
+            Some(file) => {
+                let _sync = outstanding(Work::Sync);
+                write(file, &buf.memory, position).await
+            }
+            None => {
+                self.write_at(buf, position).await?;
+                self.fdatasync().await
+            }
+        }
+    }
+
     async fn fdatasync(&self) -> io::Result<()> {
         let _sync = outstanding(Work::Sync);
         self.file().fdatasync().await.map_err(io_error)
@@ -209,6 +257,9 @@ impl File for UringFile {
             return Ok(());
         };
         let _close = outstanding(Work::Directory);
+        if let Some(durable) = last.durable.take().flatten() {
+            durable.close().await.map_err(io_error)?;
+        }
         file.close().await.map_err(io_error)
     }
 }
@@ -217,11 +268,14 @@ impl Drop for UringFile {
     fn drop(&mut self) {
         // The runtime closes a dropped file only while its executor lives, and leaks it else. The
         // pool closes it in any case, and away from the core: a last close may free extents.
-        if let Some(file) = self.file.take() {
-            blocking::run_detached({
-                let file = OwnedDmaFile::from(file);
-                move || drop(file)
-            });
+        for file in self
+            .file
+            .take()
+            .into_iter()
+            .chain(self.durable.take().flatten())
+        {
+            let file = OwnedDmaFile::from(file);
+            blocking::run_detached(move || drop(file));
         }
     }
 }

@@ -31,6 +31,52 @@ fn in_directories<F: Future<Output = ()> + 'static>(
 }
 
 #[test]
+fn a_durable_write_takes_a_descriptor_that_waits_for_the_disk_and_does_without_one() {
+    // No other test's.
+    const NAME: &str = "written-durably";
+    in_directories(|dir| async move {
+        let file = Rc::new(dir.open(NAME, Open::Create).await.unwrap());
+        let of_file = |link: &Path| link.ends_with(NAME);
+        assert_eq!(descriptors(of_file), [false]);
+        file.write_durably_at(filled(&dir, 2, 1), 0).await.unwrap();
+        file.write_durably_at(filled(&dir, 1, 2), BLOCK)
+            .await
+            .unwrap();
+        assert_eq!(descriptors(of_file), [false, true], "one, however often");
+        file.close().await.unwrap();
+        assert_eq!(descriptors(of_file), []);
+        let file = Rc::new(dir.open(NAME, Open::Write).await.unwrap());
+        file.find_no_descriptor();
+        file.write_durably_at(filled(&dir, 1, 3), 2 * BLOCK)
+            .await
+            .unwrap();
+        assert_eq!(descriptors(of_file), [false]);
+        let read = file.read_at(0, 3 * BLOCK_BYTES).await.unwrap();
+        let parts = [1, 2, 3].map(|seed| filled(&dir, 1, seed));
+        let expected = parts.iter().flat_map(|buf| buf.as_slice()).copied();
+        assert!(read.as_ref().iter().copied().eq(expected));
+        file.close().await.unwrap();
+    });
+}
+
+/// Which descriptors of this process lead to such files; of each whether its writes are durable.
+fn descriptors(is_meant: impl Fn(&Path) -> bool) -> Vec<bool> {
+    let mut durable = Vec::new();
+    for entry in fs::read_dir("/proc/self/fd").unwrap().flatten() {
+        let link = fs::read_link(entry.path());
+        if link.is_ok_and(|link| is_meant(&link)) {
+            let name = entry.file_name();
+            let info = fs::read_to_string(Path::new("/proc/self/fdinfo").join(name)).unwrap();
+            let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+            let flags = i32::from_str_radix(flags.unwrap().trim(), 8).unwrap();
+            durable.push(flags & nix::libc::O_DSYNC != 0);
+        }
+    }
+    durable.sort_unstable();
+    durable
+}
+
+#[test]
 fn any_range_of_what_was_written_is_read() {
     in_directories(|dir| async move {
         let file = Rc::new(dir.open("file", Open::Create).await.unwrap());

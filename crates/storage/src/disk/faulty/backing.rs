@@ -4,9 +4,9 @@ use ::std::io;
 use ::std::ops::Range;
 use ::std::rc::Rc;
 
-use super::super::Dir;
 use super::super::memory::{FailedSync, MemoryDir, MemoryFile};
 use super::super::std::{StdDir, StdFile};
+use super::super::{Dir, File as _};
 
 /// A directory that faults can be injected into. The wrapped disk does what only a disk can do: it
 /// forgets. Where it cannot, a failed sync is one whose bytes happened to survive.
@@ -25,6 +25,14 @@ pub trait Backing: Dir {
         Ok(())
     }
 
+    /// Makes durable what was written to `range`, in bytes; if the disk can, nothing else.
+    ///
+    /// # Errors
+    /// Any error of the file system.
+    fn sync_written(file: &Self::File, _range: Range<u64>) -> impl Future<Output = io::Result<()>> {
+        file.fdatasync()
+    }
+
     /// The parts of `range`, in bytes, for which no space is prepared, as far as the disk can tell.
     ///
     /// # Errors
@@ -41,6 +49,10 @@ impl Backing for MemoryDir {
 
     fn fail_sync(file: &MemoryFile, how: FailedSync, seed: u64) -> io::Result<()> {
         file.fail_sync(how, seed)
+    }
+
+    async fn sync_written(file: &MemoryFile, range: Range<u64>) -> io::Result<()> {
+        file.sync_written(&range)
     }
 
     fn unprepared(file: &MemoryFile, range: Range<u64>) -> io::Result<Vec<Range<u64>>> {

@@ -203,6 +203,13 @@ impl<D: Backing> File for FaultyFile<D> {
         self.alone(Operation::Write, range, work).await
     }
 
+    /// A write and a sync of what it wrote: each may fail, or lie, for itself.
+    async fn write_durably_at(&self, buf: Rc<D::Buf>, position: u64) -> io::Result<()> {
+        let range = position..position + buf.as_slice().len() as u64;
+        self.write_at(buf, position).await?;
+        self.sync(D::sync_written(&self.inner, range)).await
+    }
+
     async fn fdatasync(&self) -> io::Result<()> {
         self.sync(self.inner.fdatasync()).await
     }

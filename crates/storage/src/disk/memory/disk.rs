@@ -60,6 +60,11 @@ pub(super) enum Op {
         /// `fsync`, not `fdatasync`; on this disk that makes no difference.
         is_all: bool,
     },
+    /// Makes durable what was written to blocks, and nothing else.
+    SyncBlocks {
+        file: FileId,
+        blocks: Range<usize>,
+    },
     FailSync {
         file: FileId,
         how: super::loss::FailedSync,
@@ -104,6 +109,7 @@ impl Disk {
             }
             Op::SetLen { file, bytes } => self.change(*file)?.set_len(step, *bytes),
             Op::Sync { file, .. } => self.change(*file)?.sync(),
+            Op::SyncBlocks { file, blocks } => self.change(*file)?.sync_blocks(blocks),
             Op::FailSync { file, how, seed } => self.change(*file)?.fail_sync(*how, *seed),
             Op::Flip { file, bit } => self.change(*file)?.flip(*bit),
         }

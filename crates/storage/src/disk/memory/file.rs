@@ -85,6 +85,17 @@ impl MemoryFile {
         self.run(Op::FailSync { file, how, seed })
     }
 
+    /// Makes durable what was written to `range`, and the length needed to read it; nothing else.
+    ///
+    /// # Errors
+    /// None, as long as the file is open.
+    pub fn sync_written(&self, range: &Range<u64>) -> io::Result<()> {
+        self.run(Op::SyncBlocks {
+            file: self.file,
+            blocks: blocks(range)?,
+        })
+    }
+
     /// Turns a bit over, as [`MemoryDir::flip`](super::MemoryDir::flip) does.
     ///
     /// # Errors
@@ -154,6 +165,12 @@ impl File for MemoryFile {
             return Err(io::ErrorKind::StorageFull.into());
         }
         Ok(())
+    }
+
+    async fn write_durably_at(&self, buf: Rc<AlignedBuf>, position: u64) -> io::Result<()> {
+        let range = position..position + buf.as_slice().len() as u64;
+        self.write_at(buf, position).await?;
+        self.sync_written(&range)
     }
 
     async fn fdatasync(&self) -> io::Result<()> {

@@ -121,6 +121,22 @@ impl Inode {
         }
     }
 
+    /// Makes durable what is pending of `blocks`, and the length if the durable one is short of them.
+    pub(super) fn sync_blocks(&mut self, blocks: &Range<usize>) {
+        let durable = Rc::make_mut(&mut self.durable);
+        let is_short = durable.len() < blocks.end * BLOCK_BYTES;
+        self.pending.retain(|effect| {
+            let is_meant = match effect.what.block() {
+                Some(index) => blocks.contains(&index),
+                None => is_short,
+            };
+            if is_meant {
+                effect.what.apply(durable, u8::MAX);
+            }
+            !is_meant
+        });
+    }
+
     /// The blocks that have space.
     pub(super) fn space(&self) -> &Spans {
         &self.space

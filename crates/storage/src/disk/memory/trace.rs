@@ -89,7 +89,7 @@ impl Step {
             Op::Write { .. } | Op::Flip { .. } => Operation::Write,
             Op::Allocate { .. } => Operation::Allocate,
             Op::SetLen { .. } => Operation::SetLen,
-            Op::Sync { .. } | Op::FailSync { .. } => Operation::Sync,
+            Op::Sync { .. } | Op::SyncBlocks { .. } | Op::FailSync { .. } => Operation::Sync,
         }
     }
 
@@ -123,6 +123,10 @@ impl fmt::Display for Step {
             Op::SetLen { bytes, .. } => write!(f, "set length of {name} to {bytes}"),
             Op::Sync { is_all: false, .. } => write!(f, "fdatasync {name}"),
             Op::Sync { is_all: true, .. } => write!(f, "fsync {name}"),
+            Op::SyncBlocks { blocks, .. } => {
+                let (start, end) = (blocks.start * BLOCK_BYTES, blocks.end * BLOCK_BYTES);
+                write!(f, "sync {name} [{start}, {end})")
+            }
             Op::FailSync { how, .. } => write!(f, "fail to sync {name} ({how:?})"),
             Op::Flip { bit, .. } => write!(f, "flip bit {bit} of {name}"),
         }

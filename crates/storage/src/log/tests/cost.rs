@@ -7,7 +7,7 @@ use crate::disk::block_on;
 use crate::disk::counting::{CountingDir, Counts};
 use crate::disk::memory::MemoryDir;
 use crate::log::{Log, Options};
-use crate::testing::{batch, chore, open};
+use crate::testing::{batch, chore, flush, open};
 
 type Disk = CountingDir<MemoryDir>;
 
@@ -156,4 +156,47 @@ fn zeroed_space_costs_each_byte_once_more() {
 #[expect(clippy::cast_precision_loss, reason = "megabytes fit")]
 fn ratio(spent: &Spent) -> f64 {
     spent.all.bytes() as f64 / spent.payload_bytes as f64
+}
+
+/// A device may write a durable write past its cache, and forget zeros that are still in there: recovery
+/// would find behind the end whatever the blocks held before.
+#[test]
+fn a_group_alone_is_durable_only_where_a_sync_has_covered_the_space_since_it_was_prepared() {
+    let root = MemoryDir::new();
+    let options = Options::default();
+    let (mut log, _) = open(&root, options, 1, at(0)).unwrap();
+    let group = batch(&[&[b'g'; 3_000]], at(0));
+    root.record();
+    for number in 0..40 {
+        log.append(&group, at(number)).unwrap();
+        flush(&mut log, at(number)).unwrap();
+        while chore(&mut log, at(number), false).unwrap().is_some() {}
+    }
+    let (mut space, mut settled, mut whole, mut alone) = (0, 0, 0, 0);
+    let trace = root.trace();
+    let steps = trace
+        .steps()
+        .iter()
+        .filter(|step| step.name().ends_with(".log"));
+    for step in steps.map(ToString::to_string) {
+        let end = step
+            .rsplit_once(", ")
+            .map(|(_, end)| end.trim_end_matches(')'));
+        match step.split_once(' ').unwrap().0 {
+            "allocate" => space = end.unwrap().parse().unwrap(),
+            "fdatasync" => (settled, whole) = (space, whole + 1),
+            "sync" => {
+                let end: u64 = end.unwrap().parse().unwrap();
+                assert!(end <= settled, "{step}: {settled} are settled");
+                alone += 1;
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(whole + alone, 40, "one sync for each group");
+    assert!(2 < whole, "the space was extended");
+    assert!(
+        2 * whole < alone,
+        "{whole} syncs of the whole, {alone} of a group"
+    );
 }

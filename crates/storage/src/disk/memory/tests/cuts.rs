@@ -190,3 +190,31 @@ fn the_disk_after_a_power_cut_is_another_one() {
     block_on(cut.remove("f")).unwrap();
     assert_eq!(names(&dir), "f");
 }
+
+#[test]
+fn what_was_written_durably_survives_and_says_nothing_of_what_else_was_written() {
+    let dir = MemoryDir::new();
+    let file = file(&dir, "f");
+    block_on(dir.sync()).unwrap();
+    write(&file, 0, 8192, 1);
+    block_on(file.fdatasync()).unwrap();
+    let durably = |block: u64, byte| {
+        let mut buf = AlignedBuf::zeroed(4096);
+        buf.as_mut_slice().fill(byte);
+        block_on(file.write_durably_at(Rc::new(buf), block * 4096)).unwrap();
+    };
+    write(&file, 0, 4096, 2);
+    durably(1, 3);
+    let halves = |cut: &MemoryDir| {
+        let bytes = read(cut, "f");
+        (bytes[0], bytes[4096..].to_vec())
+    };
+    let expected = [(1, vec![3; 4096]), (2, vec![3; 4096])];
+    assert_eq!(seen(&dir, halves), expected.into());
+    // The length needed to read it is there, too.
+    durably(3, 4);
+    let ends = seen(&dir, |cut| {
+        (read(cut, "f").len(), read(cut, "f")[4 * 4096 - 1])
+    });
+    assert_eq!(ends, [(4 * 4096, 4)].into());
+}
