@@ -14,9 +14,14 @@ pub(crate) const BLOCK: usize = 4096;
 /// Space is prepared in steps of this size.
 const STEP_BYTES: u64 = 8 << 20;
 const ZEROS_BYTES: u64 = 512 << 10;
+/// Groups up to this are one call, `O_DSYNC`, as a node's are; others are a write and an `fdatasync`.
+const SMALL_BYTES: usize = 128 << 10;
+const O_DSYNC: i32 = rustix::fs::OFlags::DSYNC.bits() as i32;
 
 pub(crate) struct Partition {
     pub(crate) file: Rc<DmaFile>,
+    /// The same, for writes that are durable when they return.
+    durable: DmaFile,
     /// What came in since the last group.
     tail: RefCell<Tail>,
     /// Bytes that the tail still takes, and whether there are any in it.
@@ -35,8 +40,11 @@ impl Partition {
     pub(crate) async fn open(path: String) -> Result<Rc<Self>> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true);
+        let file = Rc::new(options.dma_open(&path).await?);
+        options.create(false).custom_flags(O_DSYNC);
         Ok(Rc::new(Self {
-            file: Rc::new(options.dma_open(path).await?),
+            file,
+            durable: options.dma_open(path).await?,
             tail: RefCell::default(),
             room: Semaphore::new(BYTES as u64),
             work: Semaphore::new(0),
@@ -80,9 +88,14 @@ pub(crate) async fn commit(partition: Rc<Partition>, reserved_bytes_min: usize) 
             .await
             .expect("space");
         let write = async {
-            file.write_at(buffer, position).await?;
-            if !waiting.is_empty() {
-                file.fdatasync().await?;
+            let is_awaited = !waiting.is_empty();
+            if is_awaited && filled <= SMALL_BYTES {
+                partition.durable.write_at(buffer, position).await?;
+            } else {
+                file.write_at(buffer, position).await?;
+                if is_awaited {
+                    file.fdatasync().await?;
+                }
             }
             waiting.iter().for_each(|acks| acks.signal(1));
             Result::Ok(())

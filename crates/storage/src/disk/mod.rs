@@ -229,12 +229,11 @@ pub trait File: 'static {
     /// range is then unknown.
     fn write_at(&self, buf: Rc<Self::Buf>, position: u64) -> impl Future<Output = io::Result<()>>;
 
-    /// Writes as [`File::write_at`] does; what it wrote, and the length needed to read it, is durable when
-    /// this returns. Nothing else is made so, where the device can write a block past its cache: neither
-    /// what was written before nor space that was prepared and not synced since.
+    /// [`File::write_at`] whose bytes, and the length needed to read them, are durable when it returns.
+    /// Nothing else is then, if the device can write past its cache: neither older writes nor prepared space.
     ///
     /// # Errors
-    /// As for [`File::write_at`] and [`File::fdatasync`].
+    /// As for both.
     fn write_durably_at(
         &self,
         buf: Rc<Self::Buf>,

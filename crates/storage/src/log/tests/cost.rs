@@ -161,7 +161,7 @@ fn ratio(spent: &Spent) -> f64 {
 /// A device may write a durable write past its cache, and forget zeros that are still in there: recovery
 /// would find behind the end whatever the blocks held before.
 #[test]
-fn a_group_alone_is_durable_only_where_a_sync_has_covered_the_space_since_it_was_prepared() {
+fn a_small_group_is_one_call_only_where_a_sync_has_covered_the_space_since_it_was_prepared() {
     let root = MemoryDir::new();
     let options = Options::default();
     let (mut log, _) = open(&root, options, 1, at(0)).unwrap();
@@ -198,5 +198,16 @@ fn a_group_alone_is_durable_only_where_a_sync_has_covered_the_space_since_it_was
     assert!(
         2 * whole < alone,
         "{whole} syncs of the whole, {alone} of a group"
+    );
+    let before = trace.len();
+    log.append(&batch(&[&[b'l'; 200 << 10]], at(40)), at(40))
+        .unwrap();
+    flush(&mut log, at(40)).unwrap();
+    let steps = root.trace();
+    let large = steps.steps()[before..].iter().map(ToString::to_string);
+    let syncs: Vec<_> = large.filter(|step| step.contains("sync")).collect();
+    assert!(
+        matches!(&syncs[..], [sync] if sync.starts_with("fdatasync ")),
+        "{syncs:?}"
     );
 }
