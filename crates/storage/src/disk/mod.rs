@@ -225,15 +225,14 @@ pub trait File: 'static {
     /// Writes the whole of `buf` at `position`; both are multiples of [`BLOCK_BYTES`].
     ///
     /// # Errors
-    /// `WriteZero` for a short write; any error of the file system. What is on the disk in the
-    /// range is then unknown.
+    /// `WriteZero` for a short write; any error of the file system. The range then holds anything.
     fn write_at(&self, buf: Rc<Self::Buf>, position: u64) -> impl Future<Output = io::Result<()>>;
 
     /// [`File::write_at`] whose bytes, and the length needed to read them, are durable when it returns.
     /// Nothing else is then, if the device can write past its cache: neither older writes nor prepared space.
     ///
     /// # Errors
-    /// As for both.
+    /// As for [`File::write_at`], or [`File::fdatasync`].
     fn write_durably_at(
         &self,
         buf: Rc<Self::Buf>,
