@@ -34,7 +34,7 @@ use corelog_node::Handle;
 use tokio::runtime;
 use tokio::sync::oneshot;
 
-pub(crate) use self::v1::SlowAckRow;
+pub(crate) use self::v1::{SlowAckRow, SlowAckRows};
 use crate::supervisor;
 
 /// The running side thread.

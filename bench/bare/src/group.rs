@@ -14,7 +14,7 @@ pub(crate) const BLOCK: usize = 4096;
 /// Space is prepared in steps of this size.
 const STEP_BYTES: u64 = 8 << 20;
 const ZEROS_BYTES: u64 = 512 << 10;
-/// Groups up to this are one call, `O_DSYNC`, as a node's are; others are a write and an `fdatasync`.
+/// Groups up to this are one call, `O_DSYNC`, as most of a node's are; others are a write and an `fdatasync`.
 const SMALL_BYTES: usize = 128 << 10;
 const O_DSYNC: i32 = rustix::fs::OFlags::DSYNC.bits() as i32;
 

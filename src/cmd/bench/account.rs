@@ -1,22 +1,20 @@
 //! Where the time of an acknowledgement went, as far as the server tells.
 
-use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::collections::{HashMap, HashSet};
 
 use super::latencies::micros;
 use super::open_loop::{Acked, Load};
 use crate::cmd::topic::policy::Ack;
-use crate::side::SlowAckRow;
+use crate::side::{SlowAckRow, SlowAckRows};
 
 /// What the server tells of a load.
+#[derive(Default)]
 pub(super) struct Accounts {
     rows: HashMap<(u32, u64), SlowAckRow>,
-    at: Instant,
-    /// What is missing in `rows` took no longer, by partition. A core keeps its slowest, so that what it does
-    /// not tell of took no longer than anything that it does.
-    rest_us: HashMap<u32, u64>,
-    /// The same of a partition of whom the server tells nothing: whichever core has it.
-    rest_us_max: Option<u64>,
+    /// The partitions of whose slowest it tells.
+    partitions: HashSet<u32>,
+    /// What is missing in `rows` took no longer inside of the server, if they are durable.
+    others_us_max: Option<u64>,
 }
 
 /// What the server tells of one acknowledgement.
@@ -28,36 +26,29 @@ pub(super) struct Account<'a> {
 }
 
 impl Accounts {
-    /// From what the server told at `at`.
-    pub(super) fn of(load: &Load, told: Vec<SlowAckRow>, at: Instant) -> Self {
-        let its = told
-            .into_iter()
-            .filter(|row| row.topic == load.topic.as_str());
+    /// From what the server told.
+    pub(super) fn of(load: &Load, told: Option<SlowAckRows>) -> Self {
+        let Some(told) = told else {
+            return Self::default();
+        };
+        let topic = load.topic.as_str();
+        let its = told.slowest.into_iter().filter(|row| row.topic == topic);
         let rows: HashMap<_, _> = its.map(|row| ((row.partition, row.offset), row)).collect();
-        let mut rest_us = HashMap::new();
-        // The server tells of durable ones alone.
-        if load.ack == Some(Ack::Durable) {
-            for row in rows.values() {
-                let least = rest_us.entry(row.partition).or_insert(u64::MAX);
-                *least = spent_us(row).min(*least);
-            }
-        }
         Self {
-            rest_us_max: rest_us.values().max().copied(),
+            partitions: rows.keys().map(|(partition, _)| *partition).collect(),
             rows,
-            at,
-            rest_us,
+            others_us_max: (load.ack == Some(Ack::Durable)).then_some(told.others_us_max),
         }
     }
 
-    /// The account of one of the load.
+    /// The account of one of the load. Of a partition of which the server tells nothing, which may be
+    /// another's, nothing is known.
     pub(super) fn account(&self, acked: &Acked) -> Account<'_> {
         let partition = acked.partition.get();
         let row = self.rows.get(&(partition, acked.offset.get()));
-        let is_remembered = self.at < acked.due + acked.took + REMEMBERED;
-        let rest_us = self.rest_us.get(&partition).copied();
-        let rest_us = rest_us.or(self.rest_us_max).filter(|_| is_remembered);
-        let inside_us = row.map(spent_us).or(rest_us);
+        let is_its = self.partitions.contains(&partition);
+        let others_us_max = self.others_us_max.filter(|_| is_its);
+        let inside_us = row.map(spent_us).or(others_us_max);
         Account {
             row,
             outside_us: inside_us.map(|inside| micros(acked.took).saturating_sub(inside)),
@@ -70,11 +61,10 @@ fn spent_us(row: &SlowAckRow) -> u64 {
     row.queue_us + row.group_us + row.sync_us + row.reply_us
 }
 
-/// For how long the server knows its slowest.
-const REMEMBERED: Duration = Duration::from_secs(60 * 60);
-
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use corelog_record::{Offset, PartitionId};
 
     use super::*;
@@ -106,44 +96,49 @@ mod tests {
         }
     }
 
-    fn acked(partition: u32, offset: u64, due: Instant) -> Acked {
+    fn acked(partition: u32, offset: u64) -> Acked {
         Acked {
             partition: PartitionId::new(partition),
             offset: Offset::new(offset).unwrap(),
-            due,
+            due: Instant::now(),
             due_us: 0,
             took: Duration::from_micros(1000),
         }
     }
 
+    fn told(slowest: Vec<SlowAckRow>) -> Option<SlowAckRows> {
+        Some(SlowAckRows {
+            slowest,
+            others_us_max: 200,
+        })
+    }
+
     #[test]
-    fn what_the_server_does_not_tell_of_took_no_longer_inside_than_what_it_does() {
-        let now = Instant::now();
-        let told = vec![row(0, 5, 794), row(0, 6, 194), row(1, 5, 494)];
-        let accounts = Accounts::of(&load(Ack::Durable), told, now);
+    fn what_the_server_does_not_tell_of_took_no_longer_inside_than_it_says_of_all_others() {
+        let rows = vec![row(0, 5, 794), row(1, 5, 494)];
+        let accounts = Accounts::of(&load(Ack::Durable), told(rows));
         let outside = |partition, offset| {
-            let acked = acked(partition, offset, now);
+            let acked = acked(partition, offset);
             let account = accounts.account(&acked);
             (account.row.is_some(), account.outside_us)
         };
         assert_eq!(outside(0, 5), (true, Some(200)));
-        assert_eq!(outside(0, 7), (false, Some(800)), "its slowest is known");
-        assert_eq!(
-            outside(2, 5),
-            (false, Some(500)),
-            "it may be of either core"
-        );
+        assert_eq!(outside(0, 7), (false, Some(800)));
+        assert_eq!(outside(2, 5), (false, None), "another may have it");
     }
 
     #[test]
-    fn of_what_the_server_has_forgotten_or_never_notes_nothing_is_known() {
-        let now = Instant::now();
-        let told = || vec![row(0, 5, 794)];
-        let later = Accounts::of(&load(Ack::Durable), told(), now + 2 * REMEMBERED);
-        assert_eq!(later.account(&acked(0, 6, now)).outside_us, None);
-        let accepted = Accounts::of(&load(Ack::Accepted), told(), now);
-        assert_eq!(accepted.account(&acked(0, 6, now)).outside_us, None);
-        let silent = Accounts::of(&load(Ack::Durable), Vec::new(), now);
-        assert_eq!(silent.account(&acked(0, 6, now)).outside_us, None);
+    fn of_accepted_ones_and_of_another_topic_s_the_server_tells_nothing() {
+        let acked = acked(0, 6);
+        let accepted = Accounts::of(&load(Ack::Accepted), told(vec![row(0, 5, 794)]));
+        assert_eq!(accepted.account(&acked).outside_us, None);
+        let other = SlowAckRow {
+            topic: "other".to_owned(),
+            ..row(0, 6, 794)
+        };
+        let other = Accounts::of(&load(Ack::Durable), told(vec![other]));
+        assert_eq!(other.account(&acked).outside_us, None);
+        let silent = Accounts::of(&load(Ack::Durable), None);
+        assert_eq!(silent.account(&acked).outside_us, None);
     }
 }

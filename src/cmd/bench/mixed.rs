@@ -18,7 +18,7 @@ use super::payload::Check;
 use super::rates::Rates;
 use crate::exit::{Exit, stop};
 use crate::output::{Format, Out};
-use crate::side::SlowAckRow;
+use crate::side::SlowAckRows;
 use crate::{admin, cli, session};
 
 /// Measure acknowledgements and delivery to consumers that follow.
@@ -30,9 +30,9 @@ use crate::{admin, cli, session};
         the consumer's hand, decoded and checked against what was sent. What is due in the first \
         second warms up and is not counted. With --admin the server tells of the slowest \
         acknowledgements where their time went, in microseconds: in its queue, in the group that \
-        formed, in writing and syncing it, in the reply; what is left was outside of it. What is not \
-        among the 64 slowest that a core remembers took no longer inside than those, so that of durable \
-        ones it is known how much was outside at least. --acks keeps a line of JSON for each \
+        formed, in writing and syncing it, in the reply; what is left was outside of it. The \
+        server remembers 64 for each core, and how long all others took at most: so of the others, if \
+        they are durable, it is known how much was outside at least. --acks keeps a line of JSON for each \
         acknowledgement {partition, offset, due_us, us}, as `corelog bench latency` prints them.",
     after_long_help = "EXAMPLES\n  \
         corelog bench mixed --rate 500\n  \
@@ -64,12 +64,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     session::run(&args.client, |client| bench(args, client))
 }
 
-/// What `/v1/slowest` tells.
-#[derive(serde::Deserialize)]
-struct Slowest {
-    slowest: Vec<SlowAckRow>,
-}
-
 /// What is measured.
 struct Measured {
     acks: Latencies,
@@ -92,18 +86,18 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let told = told(args.admin).await.unwrap_or_else(|error| {
         // What was measured is told all the same.
         eprintln!("where the server's time went is not known: {error:#}");
-        Vec::new()
+        None
     });
-    let accounts = Accounts::of(&args.load, told, Instant::now());
+    let accounts = Accounts::of(&args.load, told);
     print(args, &measured, (warm, &accounts))?;
     Ok(Exit::Done)
 }
 
 /// What the server tells of its slowest acknowledgements, if it is known whom to ask.
-async fn told(admin: Option<SocketAddr>) -> anyhow::Result<Vec<SlowAckRow>> {
+async fn told(admin: Option<SocketAddr>) -> anyhow::Result<Option<SlowAckRows>> {
     match admin {
-        Some(address) => Ok(admin::ask::<Slowest>(address, "/v1/slowest").await?.slowest),
-        None => Ok(Vec::new()),
+        Some(address) => admin::ask(address, "/v1/slowest").await.map(Some),
+        None => Ok(None),
     }
 }
 

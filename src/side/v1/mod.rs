@@ -24,7 +24,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
 
-pub(crate) use self::slowest::Row as SlowAckRow;
+pub(crate) use self::slowest::{Row as SlowAckRow, Slowest as SlowAckRows};
 use super::Stage;
 
 /// The routes below `/v1`.

@@ -1,5 +1,7 @@
 //! `/v1/slowest`: the slowest durable acknowledgements of the last hour, and where their time went.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::response::Response;
 use corelog_node::metrics::SlowAck;
@@ -24,20 +26,29 @@ pub(crate) struct Row {
     pub(crate) reply_us: u64,
 }
 
-/// The rows, the slowest first.
+/// What is told.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Slowest {
+    /// The slowest first.
+    pub(crate) slowest: Vec<Row>,
+    /// No other since the node began took longer, in microseconds.
+    pub(crate) others_us_max: u64,
+}
+
+/// The rows, and what is known of all others.
 pub(super) async fn show(State(stage): State<Stage>) -> Response {
     let asked = health::ask(&stage, async |handle| handle.slowest().await);
     let told = asked.await.map(|(_handle, slowest)| {
-        let rows: Vec<_> = slowest.iter().map(Row::of).collect();
-        json!({ "slowest": rows })
+        json!(Slowest {
+            slowest: slowest.kept.iter().map(Row::of).collect(),
+            others_us_max: micros(slowest.others_max),
+        })
     });
     super::answer(told)
 }
 
 impl Row {
     fn of(slow: &SlowAck) -> Self {
-        let micros =
-            |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         Self {
             topic: slow.topic.to_string(),
             partition: slow.partition.get(),
@@ -50,4 +61,8 @@ impl Row {
             reply_us: micros(slow.reply),
         }
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

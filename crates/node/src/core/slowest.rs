@@ -11,7 +11,7 @@ use corelog_record::Timestamp;
 use super::board::Board;
 use super::slots::PartitionKey;
 use super::state::Core;
-use crate::metrics::SlowAck;
+use crate::metrics::{SlowAck, SlowAcks};
 use crate::rt;
 
 /// So many are kept …
@@ -27,6 +27,8 @@ pub(crate) struct Slowest {
     last: Cell<u64>,
     /// What takes no longer is not kept until then: there is no room.
     bar: Cell<Option<(Duration, Instant)>>,
+    /// What is not kept took no longer.
+    others_max: Cell<Duration>,
 }
 
 /// One of them.
@@ -61,7 +63,7 @@ pub(crate) struct Flushing {
 
 impl Core {
     /// The slowest durable acknowledgements of the last hour, of partitions that are still here.
-    pub(crate) fn slowest(&self) -> Vec<SlowAck> {
+    pub(crate) fn slowest(&self) -> SlowAcks {
         let slots = self.slots.borrow();
         let named = |slow: Slow| {
             let slot = slots.find(slow.key).and_then(|id| slots.get(id))?;
@@ -77,7 +79,11 @@ impl Core {
                 reply: slow.reply,
             })
         };
-        self.slowest.told().into_iter().filter_map(named).collect()
+        let kept = self.slowest.told().into_iter().filter_map(named).collect();
+        SlowAcks {
+            kept,
+            others_max: self.slowest.others_max.get(),
+        }
     }
 }
 
@@ -85,11 +91,12 @@ impl Timed {
     /// Its answer is due: what it says is durable.
     pub(super) fn answered(&self, board: &Board, answer: &produce::Answer) {
         let now = rt::now();
-        if self.slowest.is_below_bar(now - self.taken, now) {
-            return;
+        let took = now - self.taken;
+        if self.slowest.is_below_bar(took, now) {
+            return self.slowest.pass_over(took);
         }
         let Some(flush) = board.flush_of(answer.end) else {
-            return;
+            return self.slowest.pass_over(took);
         };
         let began = flush.began.max(self.appended);
         let ended = flush.ended.max(began);
@@ -124,8 +131,10 @@ impl Slowest {
         let total = slow.queue + slow.group + slow.sync + slow.reply;
         let mut kept = self.kept.borrow_mut();
         kept.insert((total, self.last.get()), slow);
-        if kept.len() > KEPT_COUNT {
-            kept.pop_first();
+        if kept.len() > KEPT_COUNT
+            && let Some(((took, _), _)) = kept.pop_first()
+        {
+            self.pass_over(took);
         }
         let fastest = kept.first_key_value().map(|((took, _), _)| *took);
         let oldest = kept.values().map(|slow| slow.at).min();
@@ -136,7 +145,18 @@ impl Slowest {
     /// Forgets those of more than an hour ago.
     fn forget(&self, now: Instant) {
         let mut kept = self.kept.borrow_mut();
-        kept.retain(|_, slow| now < slow.at + KEPT_FOR);
+        kept.retain(|(took, _), slow| {
+            let is_recent = now < slow.at + KEPT_FOR;
+            if !is_recent {
+                self.pass_over(*took);
+            }
+            is_recent
+        });
+    }
+
+    /// One that took so long is not kept.
+    fn pass_over(&self, took: Duration) {
+        self.others_max.set(self.others_max.get().max(took));
     }
 }
 
@@ -197,6 +217,10 @@ mod tests {
         let took = |slow: &Slow| slow.sync.as_millis();
         assert_eq!(told.len(), KEPT_COUNT);
         assert_eq!((took(&told[0]), took(&told[KEPT_COUNT - 1])), (200, 137));
+        let others_ms = || slowest.others_max.get().as_millis();
+        assert_eq!(others_ms(), 136);
+        slowest.forget(now + KEPT_FOR);
+        assert_eq!(others_ms(), 200, "nor is what is older than an hour");
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub use partition::{Lag, PartitionSnapshot, PartitionState};
 pub use pulse::PulseSnapshot;
 pub use quarantine::QuarantineShare;
 pub use replica::ReplicaSnapshot;
-pub use slow::SlowAck;
+pub use slow::{SlowAck, SlowAcks};
 pub use topic::TopicSnapshot;
 
 pub(crate) use counters::{Counters, add, count_numbered, set, sub};

@@ -30,6 +30,16 @@ pub struct SlowAck {
     pub reply: Duration,
 }
 
+/// The slowest durable acknowledgements of the last hour.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SlowAcks {
+    /// Those that are kept, of partitions that are still here; the slowest first.
+    pub kept: Vec<SlowAck>,
+    /// No other since the node began took longer.
+    pub others_max: Duration,
+}
+
 impl SlowAck {
     /// All of it.
     #[must_use]

@@ -15,7 +15,7 @@ use crate::catalog::{self, Admin, CatalogError, LastSnapshots, Topic};
 use crate::conn::{self, Connections, PerAddress};
 use crate::core::{Core, Disk, PartitionKey, Shared};
 use crate::metrics::{
-    ConnectionSnapshot, Counters, PartitionSnapshot, PulseSnapshot, ReplicaSnapshot, SlowAck,
+    ConnectionSnapshot, Counters, PartitionSnapshot, PulseSnapshot, ReplicaSnapshot, SlowAcks,
     TopicSnapshot,
 };
 use crate::router::{self, LaneEnds};
@@ -48,7 +48,7 @@ pub(super) enum Control {
         reply: Sender<Vec<PartitionSnapshot>>,
     },
     /// Tell your slowest acknowledgements.
-    Slowest { reply: Sender<Vec<SlowAck>> },
+    Slowest { reply: Sender<SlowAcks> },
     /// Tell which of them are copies, or are copied.
     Replicas { reply: Sender<Vec<ReplicaSnapshot>> },
     /// Tell who is connected.

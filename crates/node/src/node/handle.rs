@@ -14,7 +14,7 @@ use crate::catalog;
 use crate::error::AskError;
 use crate::metrics::{
     ConnectionSnapshot, CoreSnapshot, PartitionSnapshot, PulseSnapshot, QuarantineShare,
-    ReplicaSnapshot, SlowAck, TopicSnapshot, shares,
+    ReplicaSnapshot, SlowAcks, TopicSnapshot, shares,
 };
 use crate::sys;
 use crate::sys::probe::{self, Space};
@@ -109,14 +109,20 @@ impl Handle {
         Ok(partitions)
     }
 
-    /// The slowest durable acknowledgements of the last hour, the slowest first.
+    /// The slowest durable acknowledgements of the last hour.
     ///
     /// # Errors
     /// `AskError::Busy` if a core's mailbox is full, `AskError::Stopping` if the node stops.
-    pub async fn slowest(&self) -> Result<Vec<SlowAck>, AskError> {
+    pub async fn slowest(&self) -> Result<SlowAcks, AskError> {
         let told = self.ask_all(|reply| Control::Slowest { reply }).await?;
-        let mut slowest = told.concat();
-        slowest.sort_by_key(|slow| std::cmp::Reverse(slow.total()));
+        let mut slowest = SlowAcks::default();
+        for core in told {
+            slowest.kept.extend(core.kept);
+            slowest.others_max = slowest.others_max.max(core.others_max);
+        }
+        slowest
+            .kept
+            .sort_by_key(|slow| std::cmp::Reverse(slow.total()));
         Ok(slowest)
     }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// The records are on disk: `fdatasync` returned success for their bytes.
+    /// The records are on disk: a sync of their bytes returned success.
     #[default]
     Durable,
     /// The records are valid and in the server's memory, on their way to the disk.

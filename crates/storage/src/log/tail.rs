@@ -20,8 +20,12 @@ use crate::disk::{BLOCK_BYTES, Buf, Dir};
 use crate::segment::Point;
 
 /// The smallest and the largest chunk, in bytes, but for a batch that needs a larger one. A first
-/// chunk is as large as the group before was: small for slow logs, few for fast ones.
+/// chunk takes a group as large as the one before, or as small ones lately were: small for slow logs, few for
+/// fast ones.
 const CHUNK_BYTES: Range<usize> = BLOCK_BYTES..4 << 20;
+
+/// A group of no more is a small one: a call costs about as much as writing it.
+pub(super) const SMALL_BYTES: usize = 128 << 10;
 
 /// A chunk that is still filled.
 struct Open<D: Dir> {
@@ -95,6 +99,9 @@ pub(crate) struct Tail<D: Dir> {
     retained: VecDeque<Rc<Frozen<D>>>,
     retained_bytes: usize,
     group_bytes_last: usize,
+    /// What small groups lately came to at most: it falls by 1/32 with each that is smaller. One that outgrows
+    /// its first chunk takes two writes, and small ones vary.
+    small_bytes: usize,
 }
 
 impl<D: Dir> Tail<D> {
@@ -114,6 +121,7 @@ impl<D: Dir> Tail<D> {
             retained: VecDeque::new(),
             retained_bytes: 0,
             group_bytes_last: 0,
+            small_bytes: 0,
         }
     }
 
@@ -196,6 +204,8 @@ impl<D: Dir> Tail<D> {
         }
         let group = self.pending.pop_front()?;
         self.group_bytes_last = group.bytes;
+        let lately = self.small_bytes - self.small_bytes / 32;
+        self.small_bytes = lately.max(group.bytes.min(SMALL_BYTES));
         Some(group)
     }
 
@@ -264,7 +274,10 @@ impl<D: Dir> Tail<D> {
         let group = self.pending.back();
         let wanted = match group.and_then(|group| group.chunks.last()) {
             Some(last) => last.buf.as_slice().len() * 2,
-            None => self.group_bytes_last,
+            None => {
+                let small_bytes = self.small_bytes + self.small_bytes / 4;
+                head.len() + self.group_bytes_last.max(small_bytes)
+            }
         };
         let wanted = wanted.clamp(CHUNK_BYTES.start, CHUNK_BYTES.end);
         let bytes = (head.len() + batch_bytes)

@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 
-use corelog_storage::disk::{BLOCK_BYTES, File, Open, Space};
+use corelog_storage::disk::{BLOCK_BYTES, File, Open, Space, is_out_of_files};
 use futures_lite::future::try_zip;
 use glommio::io::{DmaBuffer, DmaFile, OpenOptions, OwnedDmaFile, ReadResult};
 use nix::fcntl::{FallocateFlags, fallocate};
@@ -24,7 +24,8 @@ use crate::sys::fd;
 pub struct UringFile {
     /// `None` only while it is being closed.
     file: Option<DmaFile>,
-    /// The same file opened again, for writes that are to be durable; nothing in it if it could not be.
+    is_writable: bool,
+    /// The same file opened again, for writes that are to be durable; nothing in it if it cannot be.
     durable: OnceCell<Option<DmaFile>>,
 }
 
@@ -53,25 +54,41 @@ impl UringFile {
         let file = options.dma_open(path).await.map_err(io_error)?;
         Ok(Self {
             file: Some(file),
+            is_writable: matches!(mode, Open::Write | Open::Create),
             durable: OnceCell::new(),
         })
     }
 
     /// The file as each write through it is durable when it returns (`O_DSYNC`). The kernel then syncs where
     /// the write ends, instead of in a thread that has to be woken for it and to find a processor.
-    async fn durable(&self) -> Option<&DmaFile> {
+    ///
+    /// `None` if it cannot be had: for now, if there is no descriptor for it.
+    async fn for_durable_writes(&self) -> Option<&DmaFile> {
         if self.durable.get().is_none() {
-            let _open = outstanding(Work::Directory);
-            let descriptor = fd::borrow(self.file()).as_raw_fd();
-            // Whatever its name is by now.
-            let path = format!("/proc/{}/fd/{descriptor}", std::process::id());
-            let mut options = OpenOptions::new();
-            options.read(true).write(true);
-            let opened = options.custom_flags(libc::O_DSYNC).dma_open(path).await;
+            let opened = self.reopen().await;
+            if opened.as_ref().is_err_and(is_out_of_files) {
+                return None;
+            }
             // Another may have been quicker.
-            let _kept = self.durable.set(opened.ok());
+            let _kept = self.durable.set(opened.unwrap_or_default());
         }
         self.durable.get()?.as_ref()
+    }
+
+    async fn reopen(&self) -> io::Result<Option<DmaFile>> {
+        if !self.is_writable {
+            return Ok(None);
+        }
+        let _open = outstanding(Work::Directory);
+        let descriptor = fd::borrow(self.file()).as_raw_fd();
+        // Whatever its name is by now.
+        let path = format!("/proc/{}/fd/{descriptor}", std::process::id());
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).custom_flags(libc::O_DSYNC);
+        let opened = options.dma_open(path).await.map_err(io_error)?;
+        // In a namespace of processes with another's /proc, the number is somebody else's.
+        let is_same = opened.is_same(self.file());
+        Ok(is_same.then_some(opened))
     }
 
     fn file(&self) -> &DmaFile {
@@ -202,7 +219,7 @@ impl File for UringFile {
     }
 
     async fn write_durably_at(&self, buf: Rc<UringBuf>, position: u64) -> io::Result<()> {
-        match self.durable().await {
+        match self.for_durable_writes().await {
             Some(file) => {
                 let _sync = outstanding(Work::Sync);
                 write(file, &buf.memory, position).await
@@ -253,13 +270,13 @@ impl File for UringFile {
         let Some(mut last) = Rc::into_inner(self) else {
             return Ok(());
         };
-        let Some(file) = last.file.take() else {
-            return Ok(());
-        };
         let _close = outstanding(Work::Directory);
         if let Some(durable) = last.durable.take().flatten() {
             durable.close().await.map_err(io_error)?;
         }
+        let Some(file) = last.file.take() else {
+            return Ok(());
+        };
         file.close().await.map_err(io_error)
     }
 }

@@ -46,6 +46,10 @@ fn a_durable_write_takes_a_descriptor_that_waits_for_the_disk_and_does_without_o
         file.close().await.unwrap();
         assert_eq!(descriptors(of_file), []);
         let file = Rc::new(dir.open(NAME, Open::Write).await.unwrap());
+        let reader = dir.open(NAME, Open::Read).await.unwrap();
+        let refused = reader.write_durably_at(filled(&dir, 1, 1), 0).await;
+        assert_eq!(refused.unwrap_err().raw_os_error(), Some(nix::libc::EBADF));
+        Rc::new(reader).close().await.unwrap();
         file.find_no_descriptor();
         file.write_durably_at(filled(&dir, 1, 3), 2 * BLOCK)
             .await

@@ -168,7 +168,10 @@ fn a_small_group_is_one_call_only_where_a_sync_has_covered_the_space_since_it_wa
     let group = batch(&[&[b'g'; 3_000]], at(0));
     root.record();
     for number in 0..40 {
-        log.append(&group, at(number)).unwrap();
+        // Of sizes that vary, as when clients come and go.
+        for _ in 0..[1, 12, 5][usize::try_from(number % 3).unwrap()] {
+            log.append(&group, at(number)).unwrap();
+        }
         flush(&mut log, at(number)).unwrap();
         while chore(&mut log, at(number), false).unwrap().is_some() {}
     }
