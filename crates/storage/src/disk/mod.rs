@@ -81,6 +81,8 @@ pub enum Space {
 /// Methods that change entries (`create` apart) are durable only after [`Dir::sync`] of the
 /// directories involved.
 pub trait Dir: Clone + 'static {
+    /// How many descriptors an open file takes that is written durably.
+    const DURABLE_DESCRIPTORS: usize = 1;
     /// A file of this directory.
     type File: File<Buf = Self::Buf, Bytes = Self::Bytes>;
     /// The buffer that writes are made of.
@@ -316,10 +318,8 @@ pub trait Buf: 'static {
 /// Whether `error` says that the disk, or the quota on it, is full.
 #[must_use]
 pub fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
 /// Whether `error` says that the process, or the system, has no descriptor left for another file.

@@ -48,7 +48,7 @@ impl<D: Dir> Handle<D> {
 
     /// The file `name`, not yet opened, for writes that are durable, too.
     pub(crate) fn durable(dir: &D, name: String) -> Rc<Self> {
-        Self::of(dir, name, Open::Write, DURABLE_DESCRIPTORS)
+        Self::of(dir, name, Open::Write, D::DURABLE_DESCRIPTORS)
     }
 
     /// The file `name`, of which `file` is open for writes that are durable, too.
@@ -178,6 +178,3 @@ impl Drop for Reserved {
         files(|table| table.cancel(self.0));
     }
 }
-
-/// A file that is written durably may be open a second time, for those writes.
-const DURABLE_DESCRIPTORS: usize = 2;

@@ -35,7 +35,7 @@ pub struct Limits {
 /// What the logs of one thread keep open.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Descriptors of open files, those being opened included. A store that is written to may take two.
+    /// Descriptors of open files, those being opened included. On a ring a store that is written to takes two.
     pub files: usize,
     /// Bytes of mapped indexes.
     pub map_bytes: usize,

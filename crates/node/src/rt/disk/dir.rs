@@ -70,6 +70,8 @@ impl UringDir {
 }
 
 impl Dir for UringDir {
+    /// The file, and the same for durable writes.
+    const DURABLE_DESCRIPTORS: usize = 2;
     type File = UringFile;
     type Buf = UringBuf;
     type Bytes = UringBytes;

@@ -43,6 +43,7 @@ fn a_durable_write_takes_a_descriptor_that_waits_for_the_disk_and_does_without_o
             .await
             .unwrap();
         assert_eq!(descriptors(of_file), [false, true], "one, however often");
+        assert_eq!(descriptors(of_file).len(), UringDir::DURABLE_DESCRIPTORS);
         file.close().await.unwrap();
         assert_eq!(descriptors(of_file), []);
         let file = Rc::new(dir.open(NAME, Open::Write).await.unwrap());
