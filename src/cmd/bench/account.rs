@@ -1,6 +1,6 @@
 //! Where the time of an acknowledgement went, as far as the server tells.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::latencies::micros;
 use super::open_loop::{Acked, Load};
@@ -11,8 +11,6 @@ use crate::side::{SlowAckRow, SlowAckRows};
 #[derive(Default)]
 pub(super) struct Accounts {
     rows: HashMap<(u32, u64), SlowAckRow>,
-    /// The partitions of whose slowest it tells.
-    partitions: HashSet<u32>,
     /// What is missing in `rows` took no longer inside of the server, if they are durable.
     others_us_max: Option<u64>,
 }
@@ -35,7 +33,6 @@ impl Accounts {
         let its = told.slowest.into_iter().filter(|row| row.topic == topic);
         let rows: HashMap<_, _> = its.map(|row| ((row.partition, row.offset), row)).collect();
         Self {
-            partitions: rows.keys().map(|(partition, _)| *partition).collect(),
             rows,
             others_us_max: (load.ack == Some(Ack::Durable)).then_some(told.others_us_max),
         }
@@ -46,19 +43,14 @@ impl Accounts {
     pub(super) fn account(&self, acked: &Acked) -> Account<'_> {
         let partition = acked.partition.get();
         let row = self.rows.get(&(partition, acked.offset.get()));
-        let is_its = self.partitions.contains(&partition);
+        let is_its = self.rows.keys().any(|(its, _)| *its == partition);
         let others_us_max = self.others_us_max.filter(|_| is_its);
-        let inside_us = row.map(spent_us).or(others_us_max);
+        let inside_us = row.map(SlowAckRow::total_us).or(others_us_max);
         Account {
             row,
             outside_us: inside_us.map(|inside| micros(acked.took).saturating_sub(inside)),
         }
     }
-}
-
-/// What it took inside of the server.
-fn spent_us(row: &SlowAckRow) -> u64 {
-    row.queue_us + row.group_us + row.sync_us + row.reply_us
 }
 
 #[cfg(test)]

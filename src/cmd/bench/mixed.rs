@@ -260,10 +260,9 @@ fn slow_row((acked, account): (&Acked, Account<'_>)) -> Vec<String> {
         acked.offset.to_string(),
         acked.due_us.to_string(),
     ];
-    let parts = account.row.map(|told| {
-        let parts = [told.queue_us, told.group_us, told.sync_us, told.reply_us];
-        parts.map(|us| us.to_string())
-    });
+    let parts = account
+        .row
+        .map(|told| told.parts_us().map(|us| us.to_string()));
     let about = if parts.is_some() { "" } else { "≥ " };
     row.extend(parts.unwrap_or_default());
     let outside = account.outside_us.map(|us| format!("{about}{us}"));

@@ -10,6 +10,7 @@ use corelog_record::{Offset, PartitionId, Timestamp, TopicName};
 use hdrhistogram::Histogram;
 use serde_json::json;
 
+use super::latencies::micros;
 use crate::exit::{Exit, stop};
 use crate::output::{Format, Out};
 use crate::{cli, quantity, session};
@@ -92,8 +93,7 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
             }
         };
         let (took, _) = seek(args, &mut consumer, start).await?;
-        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        latency_us.saturating_record(us);
+        latency_us.saturating_record(micros(took));
     }
     print(args, &latency_us)?;
     Ok(Exit::Done)

@@ -126,7 +126,7 @@ fn distrust(device: &Device) -> String {
 }
 
 /// Times of a 4 KiB direct write and fdatasync into space that is written already, as a log does
-/// it with all but its smallest groups. At least one.
+/// it with all but small groups. At least one.
 fn times(dir: &Path) -> io::Result<Vec<Duration>> {
     let path = dir.join(format!(".corelog-doctor-{}", std::process::id()));
     let file = OpenOptions::new()

@@ -9,7 +9,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::told::{Clone, Connection, Follower, Node, Partition, Told, Topic};
 use crate::admin;
-use crate::side::SlowAckRow;
+use crate::side::SlowAckRows;
 
 /// What a node told, and when.
 #[derive(Debug)]
@@ -40,11 +40,6 @@ struct Clones {
     followers: Vec<Follower>,
 }
 
-#[derive(Deserialize)]
-struct Slowest {
-    slowest: Vec<SlowAckRow>,
-}
-
 /// Asks once for everything that is shown.
 ///
 /// # Errors
@@ -56,7 +51,7 @@ pub(super) async fn ask(address: &str) -> anyhow::Result<Poll> {
         admin::ask::<Partitions>(address, "/v1/partitions"),
         admin::ask::<Connections>(address, "/v1/connections"),
         admin::ask::<Clones>(address, "/v1/clones"),
-        admin::ask::<Slowest>(address, "/v1/slowest"),
+        admin::ask::<SlowAckRows>(address, "/v1/slowest"),
     )?;
     Ok(Poll {
         told: Told {

@@ -26,6 +26,32 @@ pub(crate) struct Row {
     pub(crate) reply_us: u64,
 }
 
+impl Row {
+    fn of(slow: &SlowAck) -> Self {
+        Self {
+            topic: slow.topic.to_string(),
+            partition: slow.partition.get(),
+            offset: slow.base.get(),
+            records: slow.records,
+            answered_ms: slow.answered.millis(),
+            queue_us: micros(slow.queue),
+            group_us: micros(slow.group),
+            sync_us: micros(slow.sync),
+            reply_us: micros(slow.reply),
+        }
+    }
+
+    /// Where its time went: queue, group, sync and reply.
+    pub(crate) fn parts_us(&self) -> [u64; 4] {
+        [self.queue_us, self.group_us, self.sync_us, self.reply_us]
+    }
+
+    /// All of them together.
+    pub(crate) fn total_us(&self) -> u64 {
+        self.parts_us().into_iter().fold(0, u64::saturating_add)
+    }
+}
+
 /// What is told.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Slowest {
@@ -45,22 +71,6 @@ pub(super) async fn show(State(stage): State<Stage>) -> Response {
         })
     });
     super::answer(told)
-}
-
-impl Row {
-    fn of(slow: &SlowAck) -> Self {
-        Self {
-            topic: slow.topic.to_string(),
-            partition: slow.partition.get(),
-            offset: slow.base.get(),
-            records: slow.records,
-            answered_ms: slow.answered.millis(),
-            queue_us: micros(slow.queue),
-            group_us: micros(slow.group),
-            sync_us: micros(slow.sync),
-            reply_us: micros(slow.reply),
-        }
-    }
 }
 
 fn micros(time: Duration) -> u64 {

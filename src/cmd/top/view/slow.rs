@@ -27,11 +27,10 @@ pub(in crate::cmd::top) struct Slow {
 impl Slow {
     /// One as it is told at this time.
     pub(in crate::cmd::top) fn of(told: &SlowAckRow, time: jiff::Timestamp) -> Self {
-        let parts = [told.queue_us, told.group_us, told.sync_us, told.reply_us];
         let ago_ms = time.as_millisecond().saturating_sub(told.answered_ms);
         Self {
             told: told.clone(),
-            total_us: parts.iter().fold(0, |sum, part| sum.saturating_add(*part)),
+            total_us: told.total_us(),
             answered: rfc3339(corelog_record::Timestamp::from_millis(told.answered_ms)),
             // A clock of there that is ahead of ours is no age.
             ago_s: number(u64::try_from(ago_ms).unwrap_or_default()) / 1e3,

@@ -1,6 +1,7 @@
 //! What was done to a disk, step by step.
 
 use ::std::fmt;
+use ::std::ops::Range;
 use ::std::rc::Rc;
 
 use super::super::BLOCK_BYTES;
@@ -113,22 +114,21 @@ impl fmt::Display for Step {
             Op::RemoveTree(_) => write!(f, "remove all of {name}"),
             Op::SyncDir(_) => write!(f, "sync directory {name}"),
             Op::Write { first, blocks, .. } => {
-                let (start, end) = (first * BLOCK_BYTES, (first + blocks.len()) * BLOCK_BYTES);
-                write!(f, "write {name} [{start}, {end})")
+                write!(f, "write {name} {}", span(&(*first..first + blocks.len())))
             }
-            Op::Allocate { blocks, .. } => {
-                let (start, end) = (blocks.start * BLOCK_BYTES, blocks.end * BLOCK_BYTES);
-                write!(f, "allocate {name} [{start}, {end})")
-            }
+            Op::Allocate { blocks, .. } => write!(f, "allocate {name} {}", span(blocks)),
             Op::SetLen { bytes, .. } => write!(f, "set length of {name} to {bytes}"),
             Op::Sync { is_all: false, .. } => write!(f, "fdatasync {name}"),
             Op::Sync { is_all: true, .. } => write!(f, "fsync {name}"),
-            Op::SyncBlocks { blocks, .. } => {
-                let (start, end) = (blocks.start * BLOCK_BYTES, blocks.end * BLOCK_BYTES);
-                write!(f, "sync {name} [{start}, {end})")
-            }
+            Op::SyncBlocks { blocks, .. } => write!(f, "sync {name} {}", span(blocks)),
             Op::FailSync { how, .. } => write!(f, "fail to sync {name} ({how:?})"),
             Op::Flip { bit, .. } => write!(f, "flip bit {bit} of {name}"),
         }
     }
+}
+
+/// The bytes of `blocks`, for the reader.
+fn span(blocks: &Range<usize>) -> String {
+    let [start, end] = [blocks.start, blocks.end].map(|block| block * BLOCK_BYTES);
+    format!("[{start}, {end})")
 }

@@ -199,9 +199,7 @@ fn what_was_written_durably_survives_and_says_nothing_of_what_else_was_written()
     write(&file, 0, 8192, 1);
     block_on(file.fdatasync()).unwrap();
     let durably = |block: u64, byte| {
-        let mut buf = AlignedBuf::zeroed(4096);
-        buf.as_mut_slice().fill(byte);
-        block_on(file.write_durably_at(Rc::new(buf), block * 4096)).unwrap();
+        block_on(file.write_durably_at(filled(4096, byte), block * 4096)).unwrap();
     };
     write(&file, 0, 4096, 2);
     durably(1, 3);

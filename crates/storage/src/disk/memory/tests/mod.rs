@@ -13,10 +13,14 @@ fn file(dir: &MemoryDir, name: &str) -> Rc<MemoryFile> {
     Rc::new(block_on(dir.open(name, Open::Create)).unwrap())
 }
 
-fn write(file: &MemoryFile, position: u64, bytes: usize, byte: u8) {
+fn filled(bytes: usize, byte: u8) -> Rc<AlignedBuf> {
     let mut buf = AlignedBuf::zeroed(bytes);
     buf.as_mut_slice().fill(byte);
-    block_on(file.write_at(Rc::new(buf), position)).unwrap();
+    Rc::new(buf)
+}
+
+fn write(file: &MemoryFile, position: u64, bytes: usize, byte: u8) {
+    block_on(file.write_at(filled(bytes, byte), position)).unwrap();
 }
 
 fn read(dir: &MemoryDir, name: &str) -> Vec<u8> {
