@@ -51,7 +51,7 @@ fn main() -> Result<()> {
     let executor = LocalExecutorBuilder::new(Placement::Fixed(0))
         .io_memory(8 << 20)
         .ring_depth(128)
-        .preempt_timer(Duration::from_millis(1))
+        .preempt_timer(Duration::from_millis(10))
         .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
         .make()?;
     // Interrupts the main thread's sleep, should all of its heartbeats have expired at once.

@@ -50,10 +50,11 @@ pub trait Contender {
     /// Sends batches to a topic and waits for their acknowledgements.
     fn produce(&mut self, topic: &str, load: &Produce) -> Result<Figures>;
 
-    /// Produces a little to a topic of its own, uncounted, so that a stream is measured as it is after a while:
-    /// programs compiled, buffers there.
+    /// Produces to a topic of its own, uncounted, so that what is measured is a server that runs for a while:
+    /// programs compiled, buffers there. As much as is measured, but of a stream a little.
     fn warm_up(&mut self, load: &Produce) -> Result<()> {
-        warm_up(self, load, load.batches / 16)
+        let share = if load.is_stream() { 16 } else { 1 };
+        warm_up(self, load, load.batches / share)
     }
 
     /// Sends one record to each partition of a topic that [`create`](Self::create) made, over one

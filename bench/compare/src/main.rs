@@ -224,13 +224,7 @@ fn take_turn(
     let folder = options.scratch.join("turn");
     fs::create_dir_all(&folder)?;
     let mut measured = Vec::new();
-    if turn
-        .workloads
-        .iter()
-        .any(|workload| workload.load.is_stream())
-    {
-        machine::warm_memory()?;
-    }
+    machine::warm_memory()?;
     let ended = perform(contender, &can, round, &folder, &mut measured);
     let stopped = contender.stop();
     for one in &measured {
@@ -264,9 +258,7 @@ fn perform(
         let mut cpu = cpu_seconds(contender);
         let figures: Figures = match workload.kind {
             Kind::Produce => {
-                if load.is_stream() {
-                    contender.warm_up(load)?;
-                }
+                contender.warm_up(load)?;
                 contender.create(TOPIC, load.partitions)?;
                 cpu = cpu_seconds(contender);
                 contender.produce(TOPIC, load)?

@@ -1,6 +1,5 @@
 //! `corelog bench produce`: a closed loop of producers.
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,6 @@ use corelog_record::batch::Codec;
 use corelog_record::{ByteSize, PartitionId, TopicName};
 use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::LocalSet;
 
 use super::latencies::Latencies;
 use super::payload::{self, Values};
@@ -85,10 +83,9 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
     topic.if_not_exists = true;
     let partitions = client.admin().create_topic(topic).await?.partitions;
     let plan = Plan::of(args, partitions);
-    let (acks, mut receiver) = mpsc::unbounded_channel();
-    let local = LocalSet::new();
+    let (acks, receiver) = mpsc::unbounded_channel();
     for number in 0..args.producers {
-        let producer = Rc::new(client.producer(ProducerConfig {
+        let producer = Arc::new(client.producer(ProducerConfig {
             linger: Duration::ZERO,
             in_flight_max: args.window,
             memory_bytes_max: usize::MAX >> 3,
@@ -98,7 +95,7 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
         }));
         for partition in share(number.into(), plan.producers.into(), partitions) {
             let stream = Stream {
-                producer: Rc::clone(&producer),
+                producer: Arc::clone(&producer),
                 topic: args.topic.clone(),
                 partition,
                 values: Values::new(number, plan.record_bytes),
@@ -110,24 +107,26 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
                     let _ = acks.send(Err(error));
                 }
             };
-            local.spawn_local(driven);
+            tokio::spawn(driven);
         }
     }
     drop(acks);
-    let measured = local
-        .run_until(async {
-            let mut measure = Measure::new(plan.batches)?;
-            let bar = progress::bytes(Some(plan.batches * plan.batch_bytes()));
-            while let Some(ack) = receiver.recv().await {
-                measure.add(&ack?, plan);
-                bar.inc(plan.batch_bytes());
-            }
-            bar.finish_and_clear();
-            Ok::<_, anyhow::Error>(measure)
-        })
-        .await?;
+    // As a task: what `block_on` waits for is woken by a system call.
+    let measured = tokio::spawn(measure(receiver, plan)).await??;
     print(args, partitions, plan, &measured)?;
     Ok(Exit::Done)
+}
+
+/// Counts acknowledgements until all senders are done, or one has failed.
+async fn measure(mut acks: Acknowledged, plan: Plan) -> anyhow::Result<Measure> {
+    let mut measure = Measure::new(plan.batches)?;
+    let bar = progress::bytes(Some(plan.batches * plan.batch_bytes()));
+    while let Some(ack) = acks.recv().await {
+        measure.add(&ack?, plan);
+        bar.inc(plan.batch_bytes());
+    }
+    bar.finish_and_clear();
+    Ok(measure)
 }
 
 /// What is sent, in numbers.
@@ -174,10 +173,11 @@ struct Acked {
 }
 
 type Acks = mpsc::UnboundedSender<anyhow::Result<Acked>>;
+type Acknowledged = mpsc::UnboundedReceiver<anyhow::Result<Acked>>;
 
 /// What one producer sends to one partition.
 struct Stream {
-    producer: Rc<Producer>,
+    producer: Arc<Producer>,
     topic: TopicName,
     partition: PartitionId,
     values: Values,
@@ -195,7 +195,7 @@ async fn drive(mut stream: Stream, plan: Plan, acks: &Acks) -> anyhow::Result<()
             .send_batch(&stream.topic, stream.partition, batch)
             .await?;
         let acks = acks.clone();
-        tokio::task::spawn_local(async move {
+        tokio::spawn(async move {
             let acked = delivery.await.map(|_| Acked {
                 sent,
                 at: Instant::now(),

@@ -36,13 +36,18 @@ pub struct Corelog {
 mod line {
     use super::{Consume, Level, Produce};
 
-    /// What a workload writes fits into it, as it fits into the page cache that the others leave it to.
-    pub(super) const TAIL_MEMORY: &str = "1152MiB";
+    /// What is written to be read fits into memory, as it fits into the page cache that the others leave it
+    /// to. What is only written has the default.
+    pub(super) fn settings(level: Level, cores: u32) -> String {
+        match level {
+            Level::Accepted => format!("--cores {cores} --tail-memory 1152MiB"),
+            Level::Durable => format!("--cores {cores}"),
+        }
+    }
 
-    pub(super) fn serve(folder: &str, cores: u32) -> Vec<String> {
+    pub(super) fn serve(folder: &str, settings: &str) -> Vec<String> {
         words(&format!(
-            "serve --cores {cores} --data-dir {folder} --listen 127.0.0.1:0 --admin 127.0.0.1:0 \
-             --tail-memory {TAIL_MEMORY}"
+            "serve {settings} --data-dir {folder} --listen 127.0.0.1:0 --admin 127.0.0.1:0"
         ))
     }
 
@@ -194,15 +199,15 @@ impl Contender for Corelog {
         })
     }
 
-    fn settings(&self, _level: Level) -> String {
-        format!("--cores {} --tail-memory {}", self.cores, line::TAIL_MEMORY)
+    fn settings(&self, level: Level) -> String {
+        line::settings(level, self.cores)
     }
 
-    fn start(&mut self, folder: &Path, _level: Level) -> Result<()> {
+    fn start(&mut self, folder: &Path, level: Level) -> Result<()> {
         let mut command = Command::new(&self.program);
         let data = folder.join("data");
         let data = data.to_str().context("a folder of plain letters")?;
-        command.args(line::serve(data, self.cores));
+        command.args(line::serve(data, &self.settings(level)));
         let log = folder.join("log");
         let mut process = Process::start(&mut command, &log)?;
         self.server = process.wait_until(|| process::word_behind(&log, "ready listen="))?;

@@ -17,6 +17,7 @@ use glommio::timer::Timer;
 use nix::sys::socket::{setsockopt, sockopt};
 
 use super::executor::io_error;
+use super::slice;
 use crate::sys::fd;
 
 /// A TCP connection of this core.
@@ -241,11 +242,16 @@ impl WriteHalf {
 struct Deadline {
     after: Option<Duration>,
     timer: Option<Timer>,
+    has_waited: bool,
 }
 
 impl Deadline {
     fn after(after: Option<Duration>) -> Self {
-        Self { after, timer: None }
+        Self {
+            after,
+            timer: None,
+            has_waited: false,
+        }
     }
 }
 
@@ -255,7 +261,15 @@ trait OrTimedOut {
 
 impl<T> OrTimedOut for Poll<io::Result<T>> {
     fn or_timed_out(self, deadline: &mut Deadline, cx: &mut Context<'_>) -> Self {
-        let (Self::Pending, Some(after)) = (&self, deadline.after) else {
+        if self.is_ready() {
+            // Only a look at what came can have ended the wait.
+            if deadline.has_waited {
+                slice::turned();
+            }
+            return self;
+        }
+        deadline.has_waited = true;
+        let Some(after) = deadline.after else {
             return self;
         };
         let timer = deadline.timer.get_or_insert_with(|| Timer::new(after));

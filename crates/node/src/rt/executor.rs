@@ -206,6 +206,6 @@ const IO_MEMORY_BYTES: usize = 1 << 20;
 /// Operations that one submission carries.
 const RING_DEPTH: usize = 128;
 
-/// Timers and completions are looked at when this fires or when nothing is runnable: with the
-/// default of 100 ms a busy core answers 100 ms late.
-const PREEMPT_TIMER: Duration = Duration::from_millis(1);
+/// For tasks that never give way: those that do, do so after a slice (`slice`). Longer than a tick of most
+/// kernels; the default is 100 ms.
+const PREEMPT_TIMER: Duration = Duration::from_millis(10);

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! executor     a pinned thread that runs tasks: `spawn_core`
-//! task         `spawn`, `spawn_background`, `yield_if_needed`
+//! task         `spawn`, `spawn_background`
+//! slice        how long tasks go on before the core looks at what came: `yield_if_needed`
 //! clock        `now`, `wall_clock`, `clocks`, `sleep`, `timeout`
 //! blocking     what must not run on a core: the pool of directory threads
 //! place        which task a core is in, by where it was started
@@ -41,6 +42,7 @@ mod port;
 mod pulse;
 mod seats;
 mod semaphore;
+mod slice;
 mod steady;
 mod task;
 mod vitals;
@@ -59,7 +61,8 @@ pub use port::Port;
 pub use pulse::{Pulse, STALL, pulse};
 pub(crate) use seats::{Seat, Seats};
 pub use semaphore::{Permit, Semaphore};
-pub use task::{Task, run_on, spawn, spawn_background, yield_if_needed};
+pub use slice::yield_if_needed;
+pub use task::{Task, run_on, spawn, spawn_background};
 pub use vitals::{Outstanding, Vitals, Work, outstanding};
 pub use watchdog::Watchdog;
 

@@ -10,7 +10,6 @@ use std::task::{Context, Poll};
 use glommio::{Latency, Shares, TaskQueueHandle};
 
 use super::place::Placed;
-use super::vitals;
 
 /// A task of this core. Dropping it cancels the task; [`detach`](Task::detach) lets it run on.
 #[must_use = "dropping a task cancels it"]
@@ -112,13 +111,6 @@ impl<T> Drop for RunOn<T> {
     fn drop(&mut self) {
         self.0.take().into_iter().for_each(Task::detach);
     }
-}
-
-/// Gives way if this core's time slice is over. Called after each frame, each appended batch, each
-/// loop of more than about 100 µs: a socket or channel that is always ready never suspends a task.
-pub async fn yield_if_needed() {
-    vitals::turn();
-    glommio::yield_if_needed().await;
 }
 
 /// Makes the background queue of the core that is starting.
