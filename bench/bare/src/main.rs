@@ -23,7 +23,7 @@
 //! here starts them; `sync` is the second command.
 //! There are no records, topics, offsets, indexes, limits or recovery: it shows room, it is no product.
 //! Processor, timer, heartbeats, allocator, groups and space are a node's (`crates/node/src/rt`,
-//! `crates/storage/src/log/space.rs`).
+//! `crates/storage/src/log/space.rs`); a node's slices are not: the timer is always long.
 
 mod connection;
 mod group;
@@ -51,7 +51,7 @@ fn main() -> Result<()> {
     let executor = LocalExecutorBuilder::new(Placement::Fixed(0))
         .io_memory(8 << 20)
         .ring_depth(128)
-        .preempt_timer(Duration::from_millis(10))
+        .preempt_timer(Duration::from_millis(5))
         .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
         .make()?;
     // Interrupts the main thread's sleep, should all of its heartbeats have expired at once.

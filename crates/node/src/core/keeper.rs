@@ -76,6 +76,7 @@ impl Core {
         loop {
             let slot = self.commit_soon.next().await;
             self.step(slot, Input::Commit);
+            rt::yield_if_needed().await;
         }
     }
 
@@ -83,6 +84,7 @@ impl Core {
         loop {
             let slot = self.tick_soon.next().await;
             self.step(slot, Input::Tick);
+            rt::yield_if_needed().await;
         }
     }
 

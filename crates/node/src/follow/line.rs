@@ -290,7 +290,7 @@ async fn read(shared: Rc<Shared>, mut reader: ReadHalf, room: Semaphore) {
         let came = reader.read_onto(&mut buffer, missing.max(READ_BYTES)).await;
         match came {
             Ok(0) => shared.end("it closed the connection"),
-            Ok(_) => {}
+            Ok(_) => rt::yield_if_needed().await,
             Err(error) => shared.end(&error.to_string()),
         }
     }

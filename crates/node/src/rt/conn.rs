@@ -17,7 +17,7 @@ use glommio::timer::Timer;
 use nix::sys::socket::{setsockopt, sockopt};
 
 use super::executor::io_error;
-use super::slice;
+use super::slice::Slice;
 use crate::sys::fd;
 
 /// A TCP connection of this core.
@@ -135,11 +135,20 @@ impl ReadHalf {
     /// `TimedOut`, or as the kernel says.
     pub async fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let mut deadline = Deadline::after(self.timeout);
-        poll_fn(|cx| {
+        let mut waited = None;
+        let read = poll_fn(|cx| {
             let polled = Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, into);
+            if polled.is_pending() {
+                waited = Some(Slice::current());
+            }
             polled.or_timed_out(&mut deadline, cx)
         })
-        .await
+        .await;
+        // Only a look at what came ends such a wait.
+        if let Some(slice) = waited {
+            slice.end();
+        }
+        read
     }
 
     /// Reads at most `bytes_max` and appends them to `into`; gives their number, zero at the end.
@@ -242,16 +251,11 @@ impl WriteHalf {
 struct Deadline {
     after: Option<Duration>,
     timer: Option<Timer>,
-    has_waited: bool,
 }
 
 impl Deadline {
     fn after(after: Option<Duration>) -> Self {
-        Self {
-            after,
-            timer: None,
-            has_waited: false,
-        }
+        Self { after, timer: None }
     }
 }
 
@@ -261,15 +265,7 @@ trait OrTimedOut {
 
 impl<T> OrTimedOut for Poll<io::Result<T>> {
     fn or_timed_out(self, deadline: &mut Deadline, cx: &mut Context<'_>) -> Self {
-        if self.is_ready() {
-            // Only a look at what came can have ended the wait.
-            if deadline.has_waited {
-                slice::turned();
-            }
-            return self;
-        }
-        deadline.has_waited = true;
-        let Some(after) = deadline.after else {
+        let (Self::Pending, Some(after)) = (&self, deadline.after) else {
             return self;
         };
         let timer = deadline.timer.get_or_insert_with(|| Timer::new(after));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use glommio::{GlommioError, LocalExecutorBuilder, Placement, PoolPlacement};
 
-use super::{blocking, guard, long, pacemaker, task, vitals, vitals::Vitals};
+use super::{blocking, guard, long, pacemaker, slice, task, vitals, vitals::Vitals};
 use crate::sys::cooperative;
 use crate::sys::nudge::Nudge;
 use crate::sys::probe::processors;
@@ -158,11 +158,12 @@ where
             Ok(executor.run(async move {
                 vitals::install(vitals);
                 task::install_background();
+                let slices = slice::keep_short();
                 let beats = is_guarded.then(guard::start);
                 // The receiver waits just below; it cannot be gone.
                 let _ = started.send(());
                 let value = main().await;
-                drop(beats);
+                drop((beats, slices));
                 value
             }))
         }
@@ -206,6 +207,5 @@ const IO_MEMORY_BYTES: usize = 1 << 20;
 /// Operations that one submission carries.
 const RING_DEPTH: usize = 128;
 
-/// For tasks that never give way: those that do, do so after a slice (`slice`). Longer than a tick of most
-/// kernels; the default is 100 ms.
-const PREEMPT_TIMER: Duration = Duration::from_millis(10);
+/// Longer than a tick of most kernels; where tasks go on for longer than a slice, it is one (`slice`).
+const PREEMPT_TIMER: Duration = Duration::from_millis(5);

@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use super::vitals;
+use super::{slice, vitals};
 
 /// A line of the source that starts tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +96,7 @@ impl<F: Future> Future for Placed<F> {
         let before = vitals::enter(Some(*this.place));
         let polled = this.future.poll(cx);
         vitals::enter(before);
+        slice::look_at_clock();
         polled
     }
 }

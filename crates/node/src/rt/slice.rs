@@ -1,98 +1,203 @@
 //! How long a core's tasks go on before it looks at what has come meanwhile.
 //!
-//! glommio looks at completions and timers when no task is runnable, or when its preemption timer fires.
-//! That timer is one of the kernel's, set and taken back with every turn of the loop; one that is due
-//! before the kernel's next tick means that the processor's clock is set twice, which on a virtual machine
-//! leaves it twice. An acknowledgement of one record in flight takes four turns: a timer of 1 ms cost it
-//! 20 µs of 245. So the timer is long, for tasks that never give way, and those that do go by the clock.
+//! glommio looks at completions and timers when no task is runnable, or when a timer of the kernel's fires
+//! that it sets and takes back with every turn of its loop. One that is due before the kernel's next tick has
+//! the processor's clock set, twice in a turn, and each time a virtual machine is left. So that timer is
+//! longer than a tick, until tasks go on for longer than a slice: from then on it is as short as a slice, until
+//! a turn is short again.
+//!
+//! How long it is, glommio takes from the queues that have runnable tasks when it sets it. One queue wants it
+//! short, and has one task, which is runnable then or is not.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use glommio::{Latency, Shares};
+
 use super::clock::{now, sleep};
+use super::notify::Notify;
+use super::task::{self, Task};
 use super::vitals;
 
 /// Gives way if this core's time slice is over. Called after each frame, each appended batch, each
 /// loop of more than about 100 µs: a socket or channel that is always ready never suspends a task.
 pub async fn yield_if_needed() {
     vitals::turn();
+    look_at_clock();
+    glommio::yield_if_needed().await;
+}
+
+/// Notices that the core has not looked for longer than a slice. Called behind each poll of a task.
+pub(super) fn look_at_clock() {
     if is_over(now()) {
-        sleep(NEXT_TURN).await;
-        turned();
-    } else {
-        glommio::yield_if_needed().await;
+        Slice::current().end();
+        OVER.with(Notify::notify);
     }
 }
 
-/// The core has looked at what came: a slice begins with whoever asks next.
-pub(super) fn turned() {
-    BEGAN.set(None);
+/// Has the runtime's timer short while turns are long, for as long as the task is kept.
+pub(super) fn keep_short() -> Task<()> {
+    let queue =
+        glommio::executor().create_task_queue(Shares::default(), Latency::Matters(SLICE), "slices");
+    task::spawn_into(queue, follow_turns())
 }
 
+async fn follow_turns() {
+    loop {
+        OVER.with(Notify::notified).await;
+        while turn().await >= SLICE / 2 {}
+    }
+}
+
+/// Is runnable when the core has looked the next time, and tells how long that took.
+async fn turn() -> Duration {
+    let start = now();
+    sleep(NEXT_TURN).await;
+    start.elapsed()
+}
+
+/// A slice of this core's time, by its number: the core looks at what came between two of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Slice(u64);
+
+impl Slice {
+    /// The one that goes on.
+    pub(super) fn current() -> Self {
+        CURRENT.get().0
+    }
+
+    /// The core has looked since this slice. Of all who find that out the first one ends it; the next slice
+    /// begins with whoever looks at the clock next.
+    pub(super) fn end(self) {
+        if Self::current() == self {
+            CURRENT.set((Self(self.0 + 1), None));
+        }
+    }
+}
+
+/// Whether the current slice has lasted long enough.
 fn is_over(now: Instant) -> bool {
-    let began = BEGAN.get().unwrap_or(now);
-    BEGAN.set(Some(began));
+    let (slice, began) = CURRENT.get();
+    let began = began.unwrap_or(now);
+    CURRENT.set((slice, Some(began)));
     SLICE <= now.saturating_duration_since(began)
 }
 
 thread_local! {
-    /// When the slice began; none if nobody asked since the core was last known to look.
-    static BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// The current slice, and when somebody first looked at the clock in it.
+    static CURRENT: Cell<(Slice, Option<Instant>)> = const { Cell::new((Slice(0), None)) };
+    static OVER: Notify = Notify::new();
 }
 
-/// What others wait for at most, and one piece of work of each task that is runnable by then.
+/// What others wait for at most, but for the first long turn.
 const SLICE: Duration = Duration::from_millis(1);
 
-/// Over when the core's loop comes round, which is when it looks at timers.
+/// Over whenever the core looks at timers again.
 const NEXT_TURN: Duration = Duration::from_micros(1);
 
 #[cfg(test)]
 mod tests {
     use std::rc::Rc;
 
+    use futures_lite::future::yield_now;
+
     use super::super::tests::on_core;
-    use super::super::{spawn, task::Task};
+    use super::super::{spawn, spawn_background};
     use super::*;
 
     #[test]
-    fn a_slice_is_over_a_millisecond_after_the_first_question_since_the_turn() {
+    fn a_slice_is_over_a_millisecond_after_the_first_look() {
+        Slice::current().end();
         let start = Instant::now();
-        turned();
         assert!(!is_over(start));
         assert!(!is_over(start + SLICE / 2));
         assert!(is_over(start + SLICE));
-        turned();
+        Slice::current().end();
         assert!(!is_over(start + SLICE * 2));
     }
 
-    /// The runtime's own timer would let it wait twice as long as these go on.
     #[test]
-    fn those_who_always_have_something_to_do_hold_up_a_timer_for_a_slice_only() {
-        on_core(|| async {
-            let start = now();
-            let is_awake = Rc::new(Cell::new(false));
-            let sleeper = spawn({
-                let is_awake = Rc::clone(&is_awake);
-                async move {
-                    sleep(Duration::from_micros(100)).await;
-                    is_awake.set(true);
+    fn of_all_who_find_that_the_core_has_looked_only_the_first_ends_the_slice() {
+        let start = Instant::now();
+        let waited = [Slice::current(); 3];
+        for (slice, look) in waited.into_iter().zip(0..) {
+            slice.end();
+            is_over(start + SLICE * look / 4);
+        }
+        assert!(is_over(start + SLICE));
+    }
+
+    /// A fiftieth of a slice.
+    fn work() {
+        let start = now();
+        while start.elapsed() < SLICE / 50 {}
+    }
+
+    /// How often a task that sleeps for less than a slice wakes while three others, each of which always has
+    /// something to do, do so for at least 30 slices.
+    async fn wakes(does_ask: bool) -> u32 {
+        let wakes = Rc::new(Cell::new(0));
+        let sleeper = spawn({
+            let wakes = Rc::clone(&wakes);
+            async move {
+                loop {
+                    sleep(SLICE / 10).await;
+                    wakes.set(wakes.get() + 1);
                 }
-            });
-            let busy: Vec<Task<bool>> = (0..3)
-                .map(|_| {
-                    let is_awake = Rc::clone(&is_awake);
-                    spawn(async move {
-                        while start.elapsed() < SLICE * 5 {
-                            yield_if_needed().await;
-                        }
-                        is_awake.get()
-                    })
-                })
-                .collect();
-            for task in busy {
-                assert!(task.await);
             }
-            sleeper.await;
+        });
+        let busy = |_| {
+            spawn(async move {
+                for _ in 0..30 * 50 / 3 {
+                    work();
+                    if does_ask {
+                        yield_if_needed().await;
+                    } else {
+                        yield_now().await;
+                    }
+                }
+            })
+        };
+        for task in (0..3).map(busy).collect::<Vec<_>>() {
+            task.await;
+        }
+        drop(sleeper);
+        wakes.get()
+    }
+
+    /// Who asks goes on for a whole slice, and three of them come before the sleeper. The runtime's long timer
+    /// would wake it six times, and twice.
+    #[test]
+    fn those_who_always_have_something_to_do_hold_up_a_timer_for_a_slice_each_at_most() {
+        on_core(|| async {
+            for (does_ask, least) in [(false, 15), (true, 5)] {
+                let wakes = wakes(does_ask).await;
+                assert!(wakes >= least, "{wakes} in 30 slices, {does_ask}");
+            }
+        });
+    }
+
+    #[test]
+    fn background_work_has_a_small_share_beside_what_always_has_something_to_do() {
+        async fn pieces(end: Instant) -> u32 {
+            let mut pieces = 0;
+            while now() < end {
+                work();
+                pieces += 1;
+                yield_now().await;
+            }
+            pieces
+        }
+        on_core(|| async {
+            let end = now() + SLICE * 500;
+            let behind = spawn_background(pieces(end));
+            let before = spawn(pieces(end)).await;
+            let behind = behind.await;
+            // A tenth by their shares.
+            assert!(
+                (1..before / 3).contains(&behind),
+                "{behind} beside {before}"
+            );
         });
     }
 }

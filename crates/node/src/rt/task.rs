@@ -65,15 +65,22 @@ fn spawn_from<T: 'static>(
 /// If the calling thread is not a core.
 #[track_caller]
 pub fn spawn_background<T: 'static>(future: impl Future<Output = T> + 'static) -> Task<T> {
+    match BACKGROUND.get() {
+        Some(queue) => spawn_into(queue, future),
+        None => unreachable!("every core has a background queue"),
+    }
+}
+
+/// Starts a task on a queue of this core, which is never removed.
+#[track_caller]
+pub(super) fn spawn_into<T: 'static>(
+    queue: TaskQueueHandle,
+    future: impl Future<Output = T> + 'static,
+) -> Task<T> {
     let future = Placed::new(Location::caller(), future);
-    match BACKGROUND
-        .get()
-        .map(|queue| glommio::spawn_local_into(future, queue))
-    {
-        Some(Ok(task)) => Task(task),
-        Some(Err(_)) | None => {
-            unreachable!("every core has a background queue that is never removed")
-        }
+    match glommio::spawn_local_into(future, queue) {
+        Ok(task) => Task(task),
+        Err(_) => unreachable!("the queue is this core's"),
     }
 }
 
