@@ -36,8 +36,8 @@ pub struct Corelog {
 mod line {
     use super::{Consume, Level, Produce};
 
-    /// What is written to be read fits into memory, as it fits into the page cache that the others leave it
-    /// to. What is only written has the default.
+    /// What may be read afterwards fits into memory, as it fits into the page cache that the others leave it
+    /// to. What is durable is only written, and has the default.
     pub(super) fn settings(level: Level, cores: u32) -> String {
         match level {
             Level::Accepted => format!("--cores {cores} --tail-memory 1152MiB"),

@@ -2,9 +2,9 @@
 //!
 //! glommio looks at completions and timers when no task is runnable, or when a timer of the kernel's fires
 //! that it sets and takes back with every turn of its loop. One that is due before the kernel's next tick has
-//! the processor's clock set, twice in a turn, and each time a virtual machine is left. So that timer is
-//! longer than a tick, until tasks go on for longer than a slice: from then on it is as short as a slice, until
-//! a turn is short again.
+//! the processor's clock set, twice in a turn, and each time leaves the virtual machine, if it is in one. So
+//! that timer is longer than a tick, until tasks go on for longer than a slice: from then on it is as short as
+//! a slice, until a turn is short again.
 //!
 //! How long it is, glommio takes from the queues that have runnable tasks when it sets it. One queue wants it
 //! short, and has one task, which is runnable then or is not.
@@ -27,7 +27,7 @@ pub async fn yield_if_needed() {
     glommio::yield_if_needed().await;
 }
 
-/// Notices that the core has not looked for longer than a slice. Called behind each poll of a task.
+/// Notices, once a slice, that the core has not looked for that long. Called behind each poll of a task.
 pub(super) fn look_at_clock() {
     if is_over(now()) {
         Slice::current().end();
