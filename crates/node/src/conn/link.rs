@@ -48,8 +48,10 @@ pub(super) struct Link {
     /// A buffer whose bytes were sent, for the next answers.
     spare: Cell<Vec<u8>>,
     in_flight: Cell<InFlight>,
-    /// Notified when something left, or the connection closes.
+    /// Notified when something left, or the connection dies.
     left: Notify,
+    /// Notified when it does.
+    died: Notify,
     is_closing: Cell<bool>,
     is_dead: Cell<bool>,
     /// When the last answer that was waited for had left.
@@ -103,6 +105,7 @@ impl Link {
             spare: Cell::default(),
             in_flight: Cell::default(),
             left: Notify::new(),
+            died: Notify::new(),
             is_closing: Cell::new(false),
             is_dead: Cell::new(false),
             answered_at: Cell::new(rt::now()),
@@ -293,6 +296,7 @@ impl Link {
     /// Nothing can be sent any more.
     pub(super) fn die(&self) {
         self.is_dead.set(true);
+        self.died.notify();
         self.left.notify();
         self.to_send.notify();
     }
@@ -326,13 +330,8 @@ impl Link {
     /// `future`'s value, or None if the connection dies first.
     pub(super) async fn alive<T>(&self, future: impl Future<Output = T>) -> Option<T> {
         let dead = async {
-            loop {
-                let left = self.left.notified();
-                if self.is_dead() {
-                    return None;
-                }
-                left.await;
-            }
+            self.died.until(|| self.is_dead()).await;
+            None
         };
         async { Some(future.await) }.or(dead).await
     }

@@ -97,7 +97,7 @@ async fn produced(
             }
         }
         Ok(Route::Here(key)) => {
-            let deadline = rt::now() + TAIL_WAIT_MAX;
+            let deadline = terms.taken + TAIL_WAIT_MAX;
             loop {
                 let flushed = core.flushed.notified();
                 let error = match core.produce(key, batches, terms) {

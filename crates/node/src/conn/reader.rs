@@ -41,7 +41,7 @@ enum Read {
 pub(super) async fn read(link: &Rc<Link>, intake: Intake, receiver: &mut ReadHalf) {
     let mut receive = Receive::new(intake);
     let mut is_greeted = false;
-    let mut begun = rt::now();
+    let mut begun = None;
     loop {
         match receive.has_frame() {
             Ok(true) => {
@@ -67,7 +67,7 @@ pub(super) async fn read(link: &Rc<Link>, intake: Intake, receiver: &mut ReadHal
                 if matches!(next, Next::Close) {
                     return;
                 }
-                begun = rt::now();
+                begun = None;
                 rt::yield_if_needed().await;
             }
             Ok(false) => {
@@ -75,7 +75,7 @@ pub(super) async fn read(link: &Rc<Link>, intake: Intake, receiver: &mut ReadHal
                 let is_expected = was_partial || !is_greeted;
                 match read_more(link, receiver, &mut receive, is_expected, &mut begun).await {
                     // The frame begins with its first byte, however long the client was silent.
-                    Read::Some if is_greeted && !was_partial => begun = rt::now(),
+                    Read::Some if is_greeted && !was_partial => begun = None,
                     Read::Some => {}
                     Read::End => return,
                     Read::Cut => {
@@ -106,13 +106,16 @@ async fn has_room(link: &Link, receive: &Receive) -> bool {
     room.or(late).await
 }
 
+/// Waits for bytes. `begun` is when the frame did that they are of, or the pause before one: just now if it
+/// is not known yet.
 async fn read_more(
     link: &Rc<Link>,
     receiver: &mut ReadHalf,
     receive: &mut Receive,
     is_expected: bool,
-    begun: &mut Instant,
+    begun: &mut Option<Instant>,
 ) -> Read {
+    let begun = begun.get_or_insert_with(rt::now);
     loop {
         if link.is_dead() {
             return Read::Cut;
@@ -141,20 +144,20 @@ async fn read_more(
             let large = receive.is_large().then_some(LARGE_IDLE);
             idle.into_iter().chain(large).min()
         };
-        let waits = rt::now();
         let room = async { link.alive(receive.make_room()).await.is_some() };
         let stopped = async {
             link.core.stopping().await;
             false
         };
-        if !room.or(stopped).await {
+        let (has_room, waited) = rt::waited(room.or(stopped)).await;
+        if !has_room {
             return match link.is_dead() {
                 true => Read::Cut,
                 false => Read::End,
             };
         }
         // What it waits for others is not the client's time.
-        *begun += waits.elapsed();
+        *begun += waited;
         if receive.is_too_slow(rt::now) {
             return Read::Cut;
         }
@@ -193,10 +196,10 @@ fn idle_left(link: &Link, begun: Instant) -> Option<Duration> {
     if limit.is_zero() {
         return None;
     }
-    let idle_since = match link.in_flight_count() {
-        0 => begun.max(link.answered_at()),
-        _ => rt::now(),
-    };
+    if link.in_flight_count() > 0 {
+        return Some(limit);
+    }
+    let idle_since = begun.max(link.answered_at());
     Some(limit.saturating_sub(idle_since.elapsed()))
 }
 

@@ -40,7 +40,7 @@ pub(crate) struct Acks<K, T> {
     active: Vec<K>,
     /// Queues whose run is aborted.
     aborted_count: usize,
-    /// Woken when a board that something waits for changes.
+    /// Woken when a front may be due.
     watcher: Notify,
     due_count: usize,
 }
@@ -50,7 +50,7 @@ struct Queue<T> {
     entries: VecDeque<(T, Due)>,
     /// Every run up to this one is aborted, with the code that aborted it.
     aborted: Option<(u32, u16)>,
-    /// The change of its front's board that the watcher waits for.
+    /// What the watcher waits for of its front's board.
     watched: Option<Watched>,
 }
 
@@ -177,7 +177,7 @@ impl<K: Copy + Eq + Hash, T> Acks<K, T> {
 }
 
 impl<T> Queue<T> {
-    /// Has the watcher woken when the front's board changes; false if the front is due already.
+    /// Has the watcher woken when the front is due; false if it is already.
     fn watch(&mut self, watcher: &Notify) -> bool {
         match self.entries.front() {
             None | Some((_, Due::Away(_))) => true,
@@ -191,8 +191,11 @@ impl<T> Queue<T> {
                     ..
                 },
             )) => {
-                board.watch(watcher, &mut self.watched);
-                board.outcome(answer.end, *seen).is_none()
+                let is_open = board.outcome(answer.end, *seen).is_none();
+                if is_open {
+                    board.watch(watcher, answer.end, &mut self.watched);
+                }
+                is_open
             }
         }
     }
@@ -374,7 +377,7 @@ mod tests {
         assert_eq!(acks.queue_count(), 0);
     }
 
-    /// A partition that is reopened gets a board of its own, which counts its changes anew.
+    /// A partition that is reopened gets a board of its own.
     #[test]
     fn a_board_that_takes_the_place_of_another_is_watched() {
         let (old, new) = (Rc::new(Board::default()), Rc::new(Board::default()));

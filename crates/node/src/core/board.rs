@@ -3,7 +3,9 @@
 //! back: a log whose end is cut gets another board.
 
 use std::cell::{Cell, RefCell};
+use std::cmp::Ordering;
 use std::collections::VecDeque;
+use std::collections::binary_heap::{BinaryHeap, PeekMut};
 use std::rc::Rc;
 
 use corelog_record::Offset;
@@ -40,20 +42,46 @@ pub(crate) struct Board {
     durable: Cell<Offset>,
     /// One entry per time that waiting became vain: up to where it was not, and why.
     voids: RefCell<Vec<(Offset, Void)>>,
-    watchers: RefCell<Vec<Notify>>,
-    /// How often the board changed.
-    changes: Cell<u64>,
+    watchers: RefCell<BinaryHeap<Watcher>>,
     /// The flush that has just ended.
     landed: Cell<Option<Flushing>>,
     /// What the last flushes made durable, up to where.
     flushes: RefCell<VecDeque<(Offset, Flushing)>>,
 }
 
-/// A change of a board that somebody waits for.
+/// What somebody waits for of a board.
 #[derive(Debug)]
 pub(crate) struct Watched {
     board: Rc<Board>,
-    change: u64,
+    upto: Offset,
+}
+
+/// Who waits for all below an offset.
+#[derive(Debug)]
+struct Watcher {
+    upto: Offset,
+    notify: Notify,
+}
+
+/// The lowest offset is the greatest: it leaves the heap first.
+impl Ord for Watcher {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.upto.cmp(&self.upto)
+    }
+}
+
+impl PartialOrd for Watcher {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Eq for Watcher {}
+
+impl PartialEq for Watcher {
+    fn eq(&self, other: &Self) -> bool {
+        self.upto == other.upto
+    }
 }
 
 /// How often waiting had become vain when somebody began to wait.
@@ -85,16 +113,21 @@ impl Board {
         (end <= self.durable.get()).then_some(Outcome::Durable)
     }
 
-    /// Wakes `watcher` once, at the next change. Whoever waits on asks again after it; `watched`
-    /// keeps the board and the change that was last asked for, so that asking twice does not add up.
-    pub(crate) fn watch(self: &Rc<Self>, watcher: &Notify, watched: &mut Option<Watched>) {
-        let is_watched = watched.as_ref().is_some_and(|watched| {
-            Rc::ptr_eq(&watched.board, self) && watched.change == self.changes.get()
-        });
+    /// Wakes `watcher` once, when it is known what came of waiting for `upto`, which it is not yet. `watched`
+    /// keeps what was last asked for, so that asking twice does not add up.
+    pub(crate) fn watch(
+        self: &Rc<Self>,
+        watcher: &Notify,
+        upto: Offset,
+        watched: &mut Option<Watched>,
+    ) {
+        let is_watched = watched
+            .as_ref()
+            .is_some_and(|watched| Rc::ptr_eq(&watched.board, self) && watched.upto == upto);
         if !is_watched {
-            let (board, change) = (Rc::clone(self), self.changes.get());
-            *watched = Some(Watched { board, change });
-            self.watchers.borrow_mut().push(watcher.clone());
+            let (board, notify) = (Rc::clone(self), watcher.clone());
+            *watched = Some(Watched { board, upto });
+            self.watchers.borrow_mut().push(Watcher { upto, notify });
         }
     }
 
@@ -124,26 +157,31 @@ impl Board {
             }
             flushes.push_back((durable, flush));
         }
-        self.wake();
+        while let Some(watcher) = self.next_watcher(durable) {
+            watcher.notify();
+        }
+    }
+
+    /// One who waits for no more than all below `durable`.
+    fn next_watcher(&self, durable: Offset) -> Option<Notify> {
+        let mut watchers = self.watchers.borrow_mut();
+        let lowest = watchers.peek_mut()?;
+        (lowest.upto <= durable).then(|| PeekMut::pop(lowest).notify)
     }
 
     /// Waiting for more than what is durable is vain from now on.
     pub(super) fn void(&self, void: Void) {
         self.voids.borrow_mut().push((self.durable.get(), void));
-        self.wake();
-    }
-
-    fn wake(&self) {
-        self.changes.set(self.changes.get() + 1);
-        let watchers = std::mem::take(&mut *self.watchers.borrow_mut());
-        for watcher in &watchers {
-            watcher.notify();
+        for watcher in self.watchers.take() {
+            watcher.notify.notify();
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_lite::future::{block_on, poll_once};
+
     use super::*;
 
     fn offset(n: u64) -> Offset {
@@ -183,6 +221,31 @@ mod tests {
             Some(flush(5).began),
             "the oldest that is remembered"
         );
+    }
+
+    /// A flush woke all who waited, and most of them for the next one.
+    #[test]
+    fn those_are_woken_whose_records_are_durable_or_lost_and_nobody_else() {
+        let board = Rc::new(Board::default());
+        let mut waiters = [6, 2, 4].map(|upto| {
+            let notify = Notify::new();
+            let notified = notify.notified();
+            for _ in 0..2 {
+                board.watch(&notify, offset(upto), &mut None);
+            }
+            notified
+        });
+        let mut woken = || -> Vec<bool> {
+            let poll = |waiter| block_on(poll_once(waiter)).is_some();
+            waiters.iter_mut().map(poll).collect()
+        };
+        board.advance(offset(1));
+        assert_eq!(woken(), [false, false, false]);
+        board.advance(offset(4));
+        assert_eq!(woken(), [false, true, true]);
+        board.void(Void::Fenced);
+        assert_eq!(woken(), [true, true, true]);
+        assert!(board.watchers.borrow().is_empty());
     }
 
     #[test]

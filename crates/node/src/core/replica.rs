@@ -283,10 +283,10 @@ async fn outcome_of(board: &Rc<Board>, upto: Offset, seen: Seen) -> Outcome {
     let (changed, mut watched) = (rt::Notify::new(), None);
     loop {
         let notified = changed.notified();
-        board.watch(&changed, &mut watched);
         if let Some(outcome) = board.outcome(upto, seen) {
             return outcome;
         }
+        board.watch(&changed, upto, &mut watched);
         notified.await;
     }
 }

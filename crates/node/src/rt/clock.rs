@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use corelog_record::Timestamp;
 use corelog_storage::Now;
 use futures_lite::FutureExt;
+use futures_lite::future::poll_once;
 
 use super::steady::{Leap, Steady};
 
@@ -92,4 +93,15 @@ pub async fn timeout<T>(duration: Duration, future: impl Future<Output = T>) -> 
             None
         })
         .await
+}
+
+/// The value of `future`, and how long it was waited for: not at all if it is ready at once.
+pub async fn waited<T>(future: impl Future<Output = T>) -> (T, Duration) {
+    let mut future = pin!(future);
+    if let Some(value) = poll_once(future.as_mut()).await {
+        return (value, Duration::ZERO);
+    }
+    let start = now();
+    let value = future.await;
+    (value, start.elapsed())
 }

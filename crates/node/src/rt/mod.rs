@@ -49,7 +49,7 @@ mod vitals;
 mod watchdog;
 
 pub use blocking::blocking;
-pub use clock::{clock_doubt, clocks, now, sleep, timeout, wall_clock};
+pub use clock::{clock_doubt, clocks, now, sleep, timeout, waited, wall_clock};
 pub use conn::{Conn, ReadHalf, Socket, WriteHalf, Written};
 pub(crate) use disk::LEAVING_MAX;
 pub use disk::{UringBuf, UringBytes, UringDir, UringFile};

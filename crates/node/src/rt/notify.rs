@@ -1,11 +1,12 @@
 //! "Something changed" among tasks of one core.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+
+use slab::Slab;
 
 /// Wakes the tasks that wait for a change.
 ///
@@ -18,8 +19,9 @@ pub struct Notify(Rc<State>);
 struct State {
     /// Counts notifications: a waiter is done when it has moved on.
     generation: Cell<u64>,
-    waiter_next: Cell<u64>,
-    wakers: RefCell<BTreeMap<u64, Waker>>,
+    wakers: RefCell<Slab<Waker>>,
+    /// Empty, with the room of those that were woken last.
+    spare: RefCell<Slab<Waker>>,
 }
 
 impl Notify {
@@ -33,8 +35,9 @@ impl Notify {
     pub fn notify(&self) {
         self.0.generation.set(self.0.generation.get() + 1);
         // Taken out first: a waker may run code that waits anew.
-        let wakers = self.0.wakers.take();
-        wakers.into_values().for_each(Waker::wake);
+        let mut wakers = self.0.wakers.replace(self.0.spare.take());
+        wakers.drain().for_each(Waker::wake);
+        *self.0.spare.borrow_mut() = wakers;
     }
 
     /// Waits until `is_so`, which is looked at now and after each notification.
@@ -51,12 +54,10 @@ impl Notify {
     /// A future that is ready after the next [`notify`](Notify::notify), counted from this call.
     #[must_use = "a future does nothing unless awaited"]
     pub fn notified(&self) -> Notified {
-        let waiter = self.0.waiter_next.get();
-        self.0.waiter_next.set(waiter + 1);
         Notified {
             state: Rc::clone(&self.0),
             seen: self.0.generation.get(),
-            waiter,
+            waker: None,
         }
     }
 }
@@ -66,27 +67,42 @@ impl Notify {
 pub struct Notified {
     state: Rc<State>,
     seen: u64,
-    waiter: u64,
+    /// Where its waker is, until the next notification.
+    waker: Option<usize>,
+}
+
+impl Notified {
+    fn is_ready(&self) -> bool {
+        self.state.generation.get() != self.seen
+    }
 }
 
 impl Future for Notified {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.state.generation.get() != self.seen {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_ready() {
             return Poll::Ready(());
         }
-        self.state
-            .wakers
-            .borrow_mut()
-            .insert(self.waiter, cx.waker().clone());
+        match self.waker {
+            Some(waker) => self.state.wakers.borrow_mut()[waker].clone_from(cx.waker()),
+            None => {
+                let waker = self.state.wakers.borrow_mut().insert(cx.waker().clone());
+                self.waker = Some(waker);
+            }
+        }
         Poll::Pending
     }
 }
 
 impl Drop for Notified {
     fn drop(&mut self) {
-        self.state.wakers.borrow_mut().remove(&self.waiter);
+        // A notification has taken it out, and another's may be in its place.
+        if let Some(waker) = self.waker
+            && !self.is_ready()
+        {
+            self.state.wakers.borrow_mut().remove(waker);
+        }
     }
 }
 
@@ -146,6 +162,22 @@ mod tests {
                 assert!(poll_once(notify.notified()).await.is_none());
             }
             assert!(notify.0.wakers.borrow().is_empty());
+        });
+    }
+
+    #[test]
+    fn a_waiter_that_is_dropped_after_its_notification_takes_nobody_elses_place() {
+        block_on(async {
+            let notify = Notify::new();
+            let mut woken = Box::pin(notify.notified());
+            assert!(poll_once(&mut woken).await.is_none());
+            notify.notify();
+            let mut waits = pin!(notify.notified());
+            assert!(poll_once(&mut waits).await.is_none());
+            drop(woken);
+            assert_eq!(notify.0.wakers.borrow().len(), 1);
+            notify.notify();
+            assert!(poll_once(waits).await.is_some());
         });
     }
 }
