@@ -69,6 +69,31 @@ fn places_are_sought_and_acknowledgements_timed() {
 }
 
 #[test]
+fn one_record_at_a_time_is_acknowledged_and_delivered() {
+    let folder = Folder::new();
+    let server = Server::start(folder.path());
+    let corelog = Corelog::to(&server);
+    let args = ["bench", "delivery", "--count", "50"];
+    // The second run begins behind the records of the first.
+    for _ in 0..2 {
+        let told = corelog.run(args.into_iter().chain(["--output", "json"]));
+        let told = told.json();
+        for kind in ["ack_us", "delivery_us"] {
+            assert_eq!(told[kind]["count"], 45, "{told}");
+            assert!(told[kind]["p50"].as_u64().unwrap() > 0, "{told}");
+        }
+    }
+    assert!(corelog.run(args).text().contains("delivery p99"));
+    let nothing = ["bench", "delivery", "--count", "0"];
+    assert!(corelog.run(nothing).failed(2).contains("--count"));
+    corelog.run(["topic", "create", "events"]).done();
+    corelog.feed(["produce", "events"], b"one\n").done();
+    let mut behind = args.to_vec();
+    behind.extend(["--topic", "events"]);
+    corelog.run(behind).done();
+}
+
+#[test]
 fn several_producers_and_consumers_share_the_partitions() {
     let folder = Folder::new();
     let server = Server::start(folder.path());

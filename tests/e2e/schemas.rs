@@ -208,6 +208,7 @@ fn benches(schemas: &Schemas, server: &Server) {
     check("bench mixed", &[&mixed[..], &["--admin", &admin]].concat());
     let latency = ["--topic", "latency", "--duration", "1s", "--rate", "50"];
     check("bench latency", &latency);
+    check("bench delivery", &["--topic", "delivery", "--count", "20"]);
 }
 
 /// A check that lets everything through would let commands change what they print.

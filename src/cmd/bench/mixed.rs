@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use corelog_client::{Client, ConsumerConfig, End, Start};
+use corelog_client::Client;
 use corelog_record::{Offset, PartitionId};
 use serde_json::json;
 use tokio::task::LocalSet;
 
 use super::account::{Account, Accounts};
 use super::each::Each;
+use super::follow::follow;
 use super::latencies::{Latencies, micros};
 use super::open_loop::{Acked, Load, Schedule};
 use super::payload::Check;
@@ -81,8 +82,9 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
     // That nobody answers there is better known before the load than after it.
     told(args.admin).await?;
     args.load.create(&client).await?;
-    let local = LocalSet::new();
-    let (measured, warm) = local.run_until(measure(args, &client)).await?;
+    let each = args.acks.as_deref().map(Each::create).transpose()?;
+    let measuring = measure(&args.load, each, &client, args.client.timeout());
+    let (measured, warm) = LocalSet::new().run_until(measuring).await?;
     let told = told(args.admin).await.unwrap_or_else(|error| {
         // What was measured is told all the same.
         eprintln!("where the server's time went is not known: {error:#}");
@@ -102,28 +104,14 @@ async fn told(admin: Option<SocketAddr>) -> anyhow::Result<Option<SlowAckRows>> 
 }
 
 /// What is measured, and from when on.
-async fn measure(args: &Args, client: &Client) -> anyhow::Result<(Measured, Instant)> {
-    let load = &args.load;
-    let mut consumer = client.consumer(ConsumerConfig {
-        unreachable_timeout: Some(args.client.timeout()),
-        ..ConsumerConfig::default()
-    });
-    for partition in (0..load.partitions).map(PartitionId::new) {
-        consumer.assign(&load.topic, partition, Start::Latest, End::Follow);
-    }
-    // A follower that has not begun would begin behind the first records.
-    while (0..load.partitions).any(|partition| {
-        consumer
-            .progress(&load.topic, PartitionId::new(partition))
-            .is_none()
-    }) {
-        let begun = tokio::time::timeout(POLL, consumer.next_batch()).await;
-        if let Ok(Some(batch)) = begun {
-            drop(batch?);
-        }
-    }
-    let each = args.acks.as_deref().map(Each::create).transpose()?;
-    let (schedule, mut acks) = load.start(client, args.client.timeout());
+async fn measure(
+    load: &Load,
+    each: Option<Each>,
+    client: &Client,
+    timeout: Duration,
+) -> anyhow::Result<(Measured, Instant)> {
+    let mut consumer = follow(client, &load.topic, load.partitions, timeout).await?;
+    let (schedule, mut acks) = load.start(client, timeout);
     let warm = schedule.due(0) + WARM_UP;
     let mut measured = Measured {
         acks: Latencies::new()?,
@@ -160,10 +148,9 @@ async fn measure(args: &Args, client: &Client) -> anyhow::Result<(Measured, Inst
                     measured.delivered(due, records, bytes);
                 }
             }
-            () = tokio::time::sleep(args.client.timeout()), if is_acked => {
+            () = tokio::time::sleep(timeout), if is_acked => {
                 let message = format!(
-                    "{left} records that were acknowledged have not been delivered for {:?}",
-                    args.client.timeout()
+                    "{left} records that were acknowledged have not been delivered for {timeout:?}"
                 );
                 return Err(stop(Exit::Damage, message));
             }
@@ -288,6 +275,3 @@ const WARM_UP: Duration = Duration::from_secs(1);
 
 /// How many of the slowest acknowledgements are told.
 const SLOWEST_COUNT: usize = 20;
-
-/// How often is looked whether the followers have begun.
-const POLL: Duration = Duration::from_millis(10);

@@ -3,15 +3,17 @@
 //! What runs here loads a server and counts; it knows nothing a user's program could not know.
 //!
 //! ```text
-//! produce   closed loop        latency   open loop: open_loop          latencies, rates   what is told
-//! consume   checked values     mixed     open loop and followers       payload            what is sent
-//! seek      random places                                            shares               who has which partitions
+//! produce   closed loop        latency   open loop: open_loop        latencies, rates     what is told
+//! consume   checked values     mixed     open loop and followers     payload              what is sent
+//! seek      random places      delivery  one record at a time        follow, shares       who waits, who has which partitions
 //!                                                                    each, account        a line for each acknowledgement, where its time went
 //! ```
 
 mod account;
 mod consume;
+mod delivery;
 mod each;
+mod follow;
 mod latencies;
 mod latency;
 mod mixed;
@@ -39,6 +41,7 @@ enum Action {
     Consume(consume::Args),
     Latency(latency::Args),
     Mixed(mixed::Args),
+    Delivery(delivery::Args),
     Seek(seek::Args),
 }
 
@@ -49,6 +52,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         Action::Consume(args) => consume::run(args),
         Action::Latency(args) => latency::run(args),
         Action::Mixed(args) => mixed::run(args),
+        Action::Delivery(args) => delivery::run(args),
         Action::Seek(args) => seek::run(args),
     }
 }

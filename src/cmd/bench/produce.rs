@@ -1,14 +1,19 @@
 //! `corelog bench produce`: a closed loop of producers.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::future::{Future as _, poll_fn};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use corelog_client::{Client, NewTopic, Producer, ProducerConfig};
+use corelog_client::{BatchDelivery, Client, NewTopic, Producer, ProducerConfig};
 use corelog_protocol::message::ack::Level;
 use corelog_record::batch::Codec;
 use corelog_record::{ByteSize, PartitionId, TopicName};
+use indicatif::ProgressBar;
 use serde_json::json;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
 
 use super::latencies::Latencies;
 use super::payload::{self, Values};
@@ -83,7 +88,10 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
     topic.if_not_exists = true;
     let partitions = client.admin().create_topic(topic).await?.partitions;
     let plan = Plan::of(args, partitions);
-    let (acks, receiver) = mpsc::unbounded_channel();
+    let measure = Arc::new(Mutex::new(Measure::new(plan.batches)?));
+    let bar = progress::bytes(Some(plan.batches * plan.batch_bytes()));
+    // Tasks: what the runtime itself waits for is woken by a system call each time.
+    let mut streams = JoinSet::new();
     for number in 0..args.producers {
         let producer = Arc::new(client.producer(ProducerConfig {
             linger: Duration::ZERO,
@@ -99,34 +107,20 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
                 topic: args.topic.clone(),
                 partition,
                 values: Values::new(number, plan.record_bytes),
+                in_flight: VecDeque::with_capacity(args.window),
+                measure: Arc::clone(&measure),
+                bar: bar.clone(),
             };
-            let acks = acks.clone();
-            let driven = async move {
-                if let Err(error) = drive(stream, plan, &acks).await {
-                    // Nobody listens any more once another one has failed.
-                    let _ = acks.send(Err(error));
-                }
-            };
-            tokio::spawn(driven);
+            streams.spawn(stream.drive(plan));
         }
     }
-    drop(acks);
-    // As a task: what `block_on` waits for is woken by a system call.
-    let measured = tokio::spawn(measure(receiver, plan)).await??;
-    print(args, partitions, plan, &measured)?;
-    Ok(Exit::Done)
-}
-
-/// Counts acknowledgements until all senders are done, or one has failed.
-async fn measure(mut acks: Acknowledged, plan: Plan) -> anyhow::Result<Measure> {
-    let mut measure = Measure::new(plan.batches)?;
-    let bar = progress::bytes(Some(plan.batches * plan.batch_bytes()));
-    while let Some(ack) = acks.recv().await {
-        measure.add(&ack?, plan);
-        bar.inc(plan.batch_bytes());
+    while let Some(ended) = streams.join_next().await {
+        ended??;
     }
     bar.finish_and_clear();
-    Ok(measure)
+    let measure = measure.lock().unwrap_or_else(PoisonError::into_inner);
+    print(args, partitions, plan, &measure)?;
+    Ok(Exit::Done)
 }
 
 /// What is sent, in numbers.
@@ -166,49 +160,50 @@ impl Plan {
     }
 }
 
-/// A batch that was acknowledged.
-struct Acked {
-    sent: Instant,
-    at: Instant,
-}
-
-type Acks = mpsc::UnboundedSender<anyhow::Result<Acked>>;
-type Acknowledged = mpsc::UnboundedReceiver<anyhow::Result<Acked>>;
-
 /// What one producer sends to one partition.
 struct Stream {
     producer: Arc<Producer>,
     topic: TopicName,
     partition: PartitionId,
     values: Values,
+    /// What is not acknowledged, and when it was sent. It is acknowledged in this order.
+    in_flight: VecDeque<(Instant, BatchDelivery)>,
+    measure: Arc<Mutex<Measure>>,
+    bar: ProgressBar,
 }
 
-/// Keeps a window of batches in flight until all of a stream are sent.
-async fn drive(mut stream: Stream, plan: Plan, acks: &Acks) -> anyhow::Result<()> {
-    let window = Arc::new(Semaphore::new(plan.window));
-    for _ in 0..plan.stream_batches {
-        let turn = Arc::clone(&window).acquire_owned().await?;
-        let batch = payload::build(&mut stream.values, plan.batch_records, plan.codec)?;
-        let sent = Instant::now();
-        let producer = &stream.producer;
-        let delivery = producer
-            .send_batch(&stream.topic, stream.partition, batch)
-            .await?;
-        let acks = acks.clone();
-        tokio::spawn(async move {
-            let acked = delivery.await.map(|_| Acked {
-                sent,
-                at: Instant::now(),
-            });
-            // Nobody listens any more once a batch has failed.
-            let _ = acks.send(acked.map_err(Into::into));
-            drop(turn);
-        });
+impl Stream {
+    /// Keeps a window of batches in flight until all are sent and acknowledged.
+    async fn drive(mut self, plan: Plan) -> anyhow::Result<()> {
+        for _ in 0..plan.stream_batches {
+            self.settle(plan, plan.window - 1).await?;
+            let batch = payload::build(&mut self.values, plan.batch_records, plan.codec)?;
+            let sent = Instant::now();
+            let sending = self.producer.send_batch(&self.topic, self.partition, batch);
+            self.in_flight.push_back((sent, sending.await?));
+        }
+        self.settle(plan, 0).await
     }
-    // The producer lives until everything of it is told.
-    let all = u32::try_from(plan.window).unwrap_or(u32::MAX);
-    let _all = window.acquire_many(all).await?;
-    Ok(())
+
+    /// Counts what is acknowledged; returns once no more than `left` are in flight.
+    async fn settle(&mut self, plan: Plan, left: usize) -> anyhow::Result<()> {
+        poll_fn(|context| {
+            while let Some((sent, delivery)) = self.in_flight.front_mut() {
+                let sent = *sent;
+                match Pin::new(delivery).poll(context) {
+                    Poll::Ready(acked) => acked?,
+                    Poll::Pending if self.in_flight.len() <= left => break,
+                    Poll::Pending => return Poll::Pending,
+                };
+                self.in_flight.pop_front();
+                let mut measure = self.measure.lock().unwrap_or_else(PoisonError::into_inner);
+                measure.add((sent, Instant::now()), plan);
+                self.bar.inc(plan.batch_bytes());
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
 }
 
 /// Latencies and counts behind the warm-up.
@@ -235,17 +230,18 @@ impl Measure {
         })
     }
 
-    fn add(&mut self, acked: &Acked, plan: Plan) {
+    /// Counts a batch that was acknowledged.
+    fn add(&mut self, (sent, at): (Instant, Instant), plan: Plan) {
         self.seen += 1;
         if self.seen <= self.warm_up {
-            self.started = Some(acked.at);
+            self.started = Some(at);
             return;
         }
-        self.started.get_or_insert(acked.sent);
-        self.ended = Some(acked.at);
+        self.started.get_or_insert(sent);
+        self.ended = Some(at);
         self.records += u64::from(plan.batch_records);
         self.bytes += plan.batch_bytes();
-        self.acks.add(acked.at - acked.sent);
+        self.acks.add(at - sent);
     }
 
     fn took(&self) -> Duration {

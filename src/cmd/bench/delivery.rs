@@ -1,0 +1,170 @@
+//! `corelog bench delivery`: from a producer to a consumer that waits, one record at a time.
+
+use std::time::{Duration, Instant};
+
+use corelog_client::{Client, Consumer, NewTopic, Producer, ProducerConfig};
+use corelog_protocol::message::ack::Level;
+use corelog_record::batch::Codec;
+use corelog_record::{ByteSize, PartitionId, TopicName};
+use serde_json::json;
+use tokio::time::timeout;
+
+use super::follow::follow;
+use super::latencies::Latencies;
+use super::payload::{self, Check, Values};
+use crate::cmd::topic::policy::Ack;
+use crate::exit::{Exit, stop};
+use crate::output::{Format, Out};
+use crate::{cli, quantity, session};
+
+/// Measure the way from a producer to a consumer that waits, one record at a time.
+#[derive(clap::Args, Debug)]
+#[command(
+    long_about = "Measure the way from a producer to a consumer that waits, one record at a time.\n\n\
+        A closed loop: the next record is sent once the one before was acknowledged and is in the consumer's \
+        hand, decoded and checked against what was sent. Both times count from sending it. The first tenth \
+        warms up and is not counted. `corelog bench mixed` measures the same under a steady load.",
+    after_long_help = "EXAMPLES\n  \
+        corelog bench delivery\n  \
+        corelog bench delivery --record-bytes 100B --ack accepted --output json"
+)]
+pub(crate) struct Args {
+    /// The topic to produce to; it is created if it is not there. Nobody else may send to it meanwhile.
+    #[arg(long, value_name = "NAME", value_parser = quantity::topic_name, default_value = "bench")]
+    topic: TopicName,
+    /// The size of a record's value, at least 16 bytes.
+    #[arg(long, value_name = "SIZE", default_value = "1KiB")]
+    record_bytes: ByteSize,
+    /// How many records to send.
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    count: u64,
+    /// When a record counts as acknowledged [default: what the topic says]
+    #[arg(long, value_name = "LEVEL", value_enum)]
+    ack: Option<Ack>,
+    #[command(flatten)]
+    client: cli::Client,
+}
+
+/// Sends the records and prints what it measured.
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    payload::check_bytes(args.record_bytes)?;
+    if args.count == 0 {
+        return Err(stop(Exit::Usage, "there is nothing to measure: --count 0"));
+    }
+    session::run(&args.client, |client| bench(args, client))
+}
+
+async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
+    let mut topic = NewTopic::new(args.topic.clone(), 1);
+    topic.if_not_exists = true;
+    client.admin().create_topic(topic).await?;
+    let patience = args.client.timeout();
+    let bytes = usize::try_from(args.record_bytes.bytes()).unwrap_or(usize::MAX);
+    let way = Way {
+        consumer: follow(&client, &args.topic, 1, patience).await?,
+        producer: client.producer(ProducerConfig {
+            linger: Duration::ZERO,
+            level: args.ack.map(Level::from),
+            delivery_timeout: patience,
+            ..ProducerConfig::default()
+        }),
+        topic: args.topic.clone(),
+        values: Values::new(0, bytes),
+        check: Check::whole(),
+        patience,
+    };
+    // As a task: what the runtime itself waits for is woken by a system call each time.
+    let measured = tokio::spawn(way.measure(args.count)).await??;
+    print(args, &measured)?;
+    Ok(Exit::Done)
+}
+
+/// From a producer to a consumer.
+struct Way {
+    producer: Producer,
+    consumer: Consumer,
+    topic: TopicName,
+    values: Values,
+    check: Check,
+    patience: Duration,
+}
+
+/// What is measured.
+struct Measured {
+    acks: Latencies,
+    deliveries: Latencies,
+}
+
+impl Way {
+    async fn measure(mut self, count: u64) -> anyhow::Result<Measured> {
+        let mut measured = Measured {
+            acks: Latencies::new()?,
+            deliveries: Latencies::new()?,
+        };
+        for number in 0..count {
+            let (acked, delivered) = self.send(number).await?;
+            if count / 10 <= number {
+                measured.acks.add(acked);
+                measured.deliveries.add(delivered);
+            }
+        }
+        Ok(measured)
+    }
+
+    /// Sends a record; the times until it was acknowledged and until the consumer had it.
+    async fn send(&mut self, number: u64) -> anyhow::Result<(Duration, Duration)> {
+        let batch = payload::build(&mut self.values, 1, Codec::None)?;
+        let sent = Instant::now();
+        let sending = self
+            .producer
+            .send_batch(&self.topic, PartitionId::default(), batch);
+        let delivery = sending.await?;
+        let acked = async {
+            delivery.await?;
+            Ok(sent.elapsed())
+        };
+        let delivered = async {
+            let arriving = arrive(&mut self.consumer, &mut self.check, number);
+            let late = |_| {
+                let message = format!("a record was not delivered within {:?}", self.patience);
+                stop(Exit::Damage, message)
+            };
+            timeout(self.patience, arriving).await.map_err(late)??;
+            Ok(sent.elapsed())
+        };
+        tokio::try_join!(acked, delivered)
+    }
+}
+
+/// Waits until the consumer has the value of that number.
+async fn arrive(consumer: &mut Consumer, check: &mut Check, number: u64) -> anyhow::Result<()> {
+    while let Some(batch) = consumer.next_batch().await {
+        let batch = batch?;
+        for record in batch.records() {
+            let record = record?;
+            let value = record.value.unwrap_or_default();
+            if check.look(batch.partition, record.offset, value)? == number {
+                return Ok(());
+            }
+        }
+    }
+    Err(stop(Exit::Failed, "the consumer ended"))
+}
+
+fn print(args: &Args, measured: &Measured) -> anyhow::Result<()> {
+    let mut out = Out::new();
+    match args.client.output {
+        Format::Table => {
+            let mut rows = measured.acks.rows("ack");
+            rows.extend(measured.deliveries.rows("delivery"));
+            out.table(&[], rows)?;
+        }
+        Format::Json => out.json(&json!({
+            "record_bytes": args.record_bytes.bytes(),
+            "count": args.count,
+            "ack_us": measured.acks.json(),
+            "delivery_us": measured.deliveries.json(),
+        }))?,
+    }
+    out.flush()
+}
