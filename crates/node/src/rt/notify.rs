@@ -101,7 +101,7 @@ impl Drop for Notified {
         if let Some(waker) = self.waker
             && !self.is_ready()
         {
-            self.state.wakers.borrow_mut().remove(waker);
+            let _waker = self.state.wakers.borrow_mut().remove(waker);
         }
     }
 }
