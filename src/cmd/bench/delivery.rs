@@ -1,5 +1,6 @@
 //! `corelog bench delivery`: from a producer to a consumer that waits, one record at a time.
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use corelog_client::{Client, Consumer, NewTopic, Producer, ProducerConfig};
@@ -60,7 +61,7 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
     client.admin().create_topic(topic).await?;
     let patience = args.client.timeout();
     let bytes = usize::try_from(args.record_bytes.bytes()).unwrap_or(usize::MAX);
-    let way = Way {
+    let round_trips = RoundTrips {
         consumer: follow(&client, &args.topic, 1, patience).await?,
         producer: client.producer(ProducerConfig {
             linger: Duration::ZERO,
@@ -74,13 +75,13 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
         patience,
     };
     // As a task: what the runtime itself waits for is woken by a system call each time.
-    let measured = tokio::spawn(way.measure(args.count)).await??;
+    let measured = tokio::spawn(round_trips.measure(args.count)).await??;
     print(args, &measured)?;
     Ok(Exit::Done)
 }
 
-/// From a producer to a consumer.
-struct Way {
+/// Records on their way from a producer to a consumer, one after the other.
+struct RoundTrips {
     producer: Producer,
     consumer: Consumer,
     topic: TopicName,
@@ -95,7 +96,7 @@ struct Measured {
     deliveries: Latencies,
 }
 
-impl Way {
+impl RoundTrips {
     async fn measure(mut self, count: u64) -> anyhow::Result<Measured> {
         let mut measured = Measured {
             acks: Latencies::new()?,
@@ -118,21 +119,33 @@ impl Way {
         let sending = self
             .producer
             .send_batch(&self.topic, PartitionId::default(), batch);
-        let delivery = sending.await?;
-        let acked = async {
-            delivery.await?;
-            Ok(sent.elapsed())
+        let mut acking = sending.await?;
+        let mut arriving = pin!(arrive(&mut self.consumer, &mut self.check, number));
+        let mut delivered = None;
+        let acked = loop {
+            tokio::select! {
+                acked = &mut acking => break acked.map(|_| sent.elapsed())?,
+                arrived = &mut arriving, if delivered.is_none() => {
+                    arrived?;
+                    delivered = Some(sent.elapsed());
+                }
+            }
         };
-        let delivered = async {
-            let arriving = arrive(&mut self.consumer, &mut self.check, number);
-            let late = |_| {
-                let message = format!("a record was not delivered within {:?}", self.patience);
-                stop(Exit::Damage, message)
-            };
-            timeout(self.patience, arriving).await.map_err(late)??;
-            Ok(sent.elapsed())
+        let delivered = match delivered {
+            Some(delivered) => delivered,
+            None => {
+                let late = |_| {
+                    let message = format!(
+                        "a record that was acknowledged has not been delivered for {:?}",
+                        self.patience
+                    );
+                    stop(Exit::Damage, message)
+                };
+                timeout(self.patience, arriving).await.map_err(late)??;
+                sent.elapsed()
+            }
         };
-        tokio::try_join!(acked, delivered)
+        Ok((acked, delivered))
     }
 }
 

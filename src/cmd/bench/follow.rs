@@ -5,6 +5,8 @@ use std::time::Duration;
 use corelog_client::{Client, Consumer, ConsumerConfig, End, Start};
 use corelog_record::{PartitionId, TopicName};
 
+use crate::exit::{Exit, stop};
+
 /// A consumer that waits at the end of each of a topic's first partitions: it gets all that is sent from now on.
 ///
 /// # Errors
@@ -26,8 +28,10 @@ pub(super) async fn follow(
     // One that has not begun would begin behind the first records.
     while partitions().any(|partition| consumer.progress(topic, partition).is_none()) {
         let begun = tokio::time::timeout(POLL, consumer.next_batch()).await;
-        if let Ok(Some(batch)) = begun {
-            drop(batch?);
+        match begun {
+            Ok(Some(batch)) => drop(batch?),
+            Ok(None) => return Err(stop(Exit::Failed, "the consumer ended")),
+            Err(_) => {}
         }
     }
     Ok(consumer)

@@ -107,7 +107,7 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
                 topic: args.topic.clone(),
                 partition,
                 values: Values::new(number, plan.record_bytes),
-                in_flight: VecDeque::with_capacity(args.window),
+                in_flight: VecDeque::new(),
                 measure: Arc::clone(&measure),
                 bar: bar.clone(),
             };
@@ -166,7 +166,7 @@ struct Stream {
     topic: TopicName,
     partition: PartitionId,
     values: Values,
-    /// What is not acknowledged, and when it was sent. It is acknowledged in this order.
+    /// What is not settled, and when it was sent. It is settled in this order.
     in_flight: VecDeque<(Instant, BatchDelivery)>,
     measure: Arc<Mutex<Measure>>,
     bar: ProgressBar,
@@ -181,6 +181,8 @@ impl Stream {
             let sent = Instant::now();
             let sending = self.producer.send_batch(&self.topic, self.partition, batch);
             self.in_flight.push_back((sent, sending.await?));
+            // What was built is to leave while the rest of a large window is built.
+            tokio::task::consume_budget().await;
         }
         self.settle(plan, 0).await
     }

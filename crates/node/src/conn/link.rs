@@ -50,7 +50,7 @@ pub(super) struct Link {
     in_flight: Cell<InFlight>,
     /// Notified when something left, or the connection dies.
     left: Notify,
-    /// Notified when it does.
+    /// Notified when the connection dies.
     died: Notify,
     is_closing: Cell<bool>,
     is_dead: Cell<bool>,

@@ -106,8 +106,8 @@ async fn has_room(link: &Link, receive: &Receive) -> bool {
     room.or(late).await
 }
 
-/// Waits for bytes. `begun` is when the frame did that they are of, or the pause before one: just now if it
-/// is not known yet.
+/// Waits for bytes. `begun` is since when the frame that they are of lasts, or the pause before one; from now
+/// on if it is `None`.
 async fn read_more(
     link: &Rc<Link>,
     receiver: &mut ReadHalf,

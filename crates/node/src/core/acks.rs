@@ -193,7 +193,7 @@ impl<T> Queue<T> {
             )) => {
                 let is_open = board.outcome(answer.end, *seen).is_none();
                 if is_open {
-                    board.watch(watcher, answer.end, &mut self.watched);
+                    board.watch(watcher, (answer.end, *seen), &mut self.watched);
                 }
                 is_open
             }
@@ -375,6 +375,21 @@ mod tests {
         acks.take_settled(|key, run, _| settled.push((key, run)));
         assert_eq!(settled, vec![(1, 3)]);
         assert_eq!(acks.queue_count(), 0);
+    }
+
+    #[test]
+    fn the_next_front_is_watched_once_the_one_before_has_left() {
+        let board = Rc::new(Board::default());
+        let mut acks = Acks::new(Notify::new());
+        acks.push(1, 10, flushed(&board, 1));
+        acks.push(1, 11, flushed(&board, 5));
+        board.advance(Offset::ZERO.plus(1));
+        assert_eq!(collected(&mut acks), vec![(10, true)]);
+        let woken = acks.watcher.notified();
+        board.advance(Offset::ZERO.plus(5));
+        let woken = futures_lite::future::poll_once(woken);
+        assert!(futures_lite::future::block_on(woken).is_some());
+        assert_eq!(collected(&mut acks), vec![(11, true)]);
     }
 
     /// A partition that is reopened gets a board of its own.

@@ -54,6 +54,7 @@ pub(crate) struct Board {
 pub(crate) struct Watched {
     board: Rc<Board>,
     upto: Offset,
+    seen: Seen,
 }
 
 /// Who waits for all below an offset.
@@ -113,20 +114,28 @@ impl Board {
         (end <= self.durable.get()).then_some(Outcome::Durable)
     }
 
-    /// Wakes `watcher` once, when it is known what came of waiting for `upto`, which it is not yet. `watched`
+    /// Wakes `watcher` once, when it is known what came of waiting for `upto`, begun at `seen`. `watched`
     /// keeps what was last asked for, so that asking twice does not add up.
+    ///
+    /// # Panics
+    /// If it is known.
     pub(crate) fn watch(
         self: &Rc<Self>,
         watcher: &Notify,
-        upto: Offset,
+        (upto, seen): (Offset, Seen),
         watched: &mut Option<Watched>,
     ) {
-        let is_watched = watched
-            .as_ref()
-            .is_some_and(|watched| Rc::ptr_eq(&watched.board, self) && watched.upto == upto);
+        assert!(
+            self.outcome(upto, seen).is_none(),
+            "nobody would be woken for what is known"
+        );
+        let is_watched = watched.as_ref().is_some_and(|watched| {
+            let last = (watched.upto, watched.seen);
+            Rc::ptr_eq(&watched.board, self) && last == (upto, seen)
+        });
         if !is_watched {
             let (board, notify) = (Rc::clone(self), watcher.clone());
-            *watched = Some(Watched { board, upto });
+            *watched = Some(Watched { board, upto, seen });
             self.watchers.borrow_mut().push(Watcher { upto, notify });
         }
     }
@@ -230,8 +239,9 @@ mod tests {
         let mut waiters = [6, 2, 4].map(|upto| {
             let notify = Notify::new();
             let notified = notify.notified();
+            let (wait, mut watched) = ((offset(upto), board.seen()), None);
             for _ in 0..2 {
-                board.watch(&notify, offset(upto), &mut None);
+                board.watch(&notify, wait, &mut watched);
             }
             notified
         });
@@ -241,11 +251,24 @@ mod tests {
         };
         board.advance(offset(1));
         assert_eq!(woken(), [false, false, false]);
+        assert_eq!(board.watchers.borrow().len(), 3, "asking twice adds up");
         board.advance(offset(4));
         assert_eq!(woken(), [false, true, true]);
+        assert_eq!(board.watchers.borrow().len(), 1);
         board.void(Void::Fenced);
         assert_eq!(woken(), [true, true, true]);
-        assert!(board.watchers.borrow().is_empty());
+    }
+
+    #[test]
+    fn what_is_asked_for_again_after_it_was_lost_is_watched_again() {
+        let board = Rc::new(Board::default());
+        let (notify, mut watched) = (Notify::new(), None);
+        board.watch(&notify, (offset(4), board.seen()), &mut watched);
+        board.void(Void::Full);
+        board.watch(&notify, (offset(4), board.seen()), &mut watched);
+        let woken = notify.notified();
+        board.advance(offset(4));
+        assert!(block_on(poll_once(woken)).is_some());
     }
 
     #[test]

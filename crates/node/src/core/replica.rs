@@ -286,7 +286,7 @@ async fn outcome_of(board: &Rc<Board>, upto: Offset, seen: Seen) -> Outcome {
         if let Some(outcome) = board.outcome(upto, seen) {
             return outcome;
         }
-        board.watch(&changed, upto, &mut watched);
+        board.watch(&changed, (upto, seen), &mut watched);
         notified.await;
     }
 }

@@ -84,11 +84,20 @@ impl Future for Notified {
         if self.is_ready() {
             return Poll::Ready(());
         }
+        // A waker that is dropped may run code, too: not while the others are borrowed.
+        let waker = cx.waker();
+        let mut wakers = self.state.wakers.borrow_mut();
         match self.waker {
-            Some(waker) => self.state.wakers.borrow_mut()[waker].clone_from(cx.waker()),
+            Some(at) if wakers[at].will_wake(waker) => {}
+            Some(at) => {
+                let before = std::mem::replace(&mut wakers[at], waker.clone());
+                drop(wakers);
+                drop(before);
+            }
             None => {
-                let waker = self.state.wakers.borrow_mut().insert(cx.waker().clone());
-                self.waker = Some(waker);
+                let at = wakers.insert(waker.clone());
+                drop(wakers);
+                self.waker = Some(at);
             }
         }
         Poll::Pending
@@ -98,10 +107,11 @@ impl Future for Notified {
 impl Drop for Notified {
     fn drop(&mut self) {
         // A notification has taken it out, and another's may be in its place.
-        if let Some(waker) = self.waker
+        if let Some(at) = self.waker
             && !self.is_ready()
         {
-            let _waker = self.state.wakers.borrow_mut().remove(waker);
+            let waker = self.state.wakers.borrow_mut().remove(at);
+            drop(waker);
         }
     }
 }
@@ -109,6 +119,9 @@ impl Drop for Notified {
 #[cfg(test)]
 mod tests {
     use std::pin::pin;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::Wake;
 
     use futures_lite::future::{block_on, poll_once};
 
@@ -152,6 +165,27 @@ mod tests {
             notify.notify();
             assert!(poll_once(&mut two).await.is_some());
         });
+    }
+
+    #[test]
+    fn who_waits_in_another_task_is_woken_there() {
+        #[derive(Default)]
+        struct Wakes(AtomicU32);
+        impl Wake for Wakes {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let notify = Notify::new();
+        let mut notified = pin!(notify.notified());
+        let tasks: [Arc<Wakes>; 2] = Default::default();
+        for task in [&tasks[0], &tasks[1], &tasks[1]] {
+            let waker = Waker::from(Arc::clone(task));
+            let polled = notified.as_mut().poll(&mut Context::from_waker(&waker));
+            assert!(polled.is_pending());
+        }
+        notify.notify();
+        assert_eq!(tasks.map(|task| task.0.load(Ordering::Relaxed)), [0, 1]);
     }
 
     #[test]

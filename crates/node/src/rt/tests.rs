@@ -36,6 +36,16 @@ async fn pair() -> (Conn, Conn, Rc<Listener>) {
 }
 
 #[test]
+fn waiting_is_timed_from_when_there_is_something_to_wait_for() {
+    on_core(|| async {
+        assert_eq!(waited(async { 7 }).await, (7, Duration::ZERO));
+        let nap = Duration::from_millis(20);
+        let ((), took) = waited(sleep(nap)).await;
+        assert!(took >= nap / 2, "{took:?}");
+    });
+}
+
+#[test]
 fn a_core_runs_tasks_sleeps_and_leaves_blocking_work_to_the_pool() {
     on_core(|| async {
         let here = std::thread::current().id();

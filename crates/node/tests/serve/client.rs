@@ -72,6 +72,11 @@ impl Client {
         self.stream.write_all(bytes).expect("sent");
     }
 
+    /// Another handle of the socket, for a thread that writes.
+    pub(crate) fn socket(&self) -> TcpStream {
+        self.stream.try_clone().expect("another handle")
+    }
+
     /// Receives the next answer, which is to a request of this kind.
     pub(crate) fn receive<R: Call>(&mut self) -> Arrived<R> {
         let decoder = Decoder::answers(limits::FRAME_BYTES_MAX);

@@ -1,5 +1,8 @@
 //! What happens at a limit is an answer or a close, never a hang or a growth.
 
+use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use corelog_node::{Node, NodeConfig, StartError, sys};
@@ -183,6 +186,36 @@ fn a_frame_that_is_begun_and_never_finished_is_cut() {
     std::thread::park_timeout(Duration::from_millis(4_000));
     idle.ask(&ping::Request {})
         .expect("an idle connection is kept");
+    node.stop().expect("a clean stop");
+}
+
+/// Before a Hello and behind it: each byte is no new frame.
+#[test]
+fn who_sends_a_frame_byte_by_byte_is_cut_in_the_middle_of_it() {
+    let dir = directory();
+    let node = start_with(&dir, |config| {
+        config.limits.read_timeout = Duration::from_secs(2);
+    });
+    let address = node.addresses().listen;
+    for mut client in [Client::connect(address), Client::hello(address)] {
+        let (mut socket, sent) = (client.socket(), Arc::new(AtomicUsize::new(0)));
+        let dripping = std::thread::spawn({
+            let sent = Arc::clone(&sent);
+            move || {
+                // The length of a frame, and most of what is not looked at before there is more.
+                for byte in [200, 0, 0, 0].into_iter().chain([1; 15]) {
+                    if socket.write_all(&[byte]).is_err() {
+                        return;
+                    }
+                    sent.fetch_add(1, Ordering::Relaxed);
+                    std::thread::park_timeout(Duration::from_millis(300));
+                }
+            }
+        });
+        assert!(client.is_closed());
+        assert!(sent.load(Ordering::Relaxed) < 19, "it had all the time");
+        dripping.join().expect("a thread that drips");
+    }
     node.stop().expect("a clean stop");
 }
 
