@@ -15,7 +15,7 @@ use super::each::Each;
 use super::follow::follow;
 use super::latencies::{Latencies, micros};
 use super::open_loop::{Acked, Load, Schedule};
-use super::payload::Check;
+use super::payload::{Check, Looked};
 use super::rates::Rates;
 use crate::exit::{Exit, stop};
 use crate::output::{Format, Out};
@@ -134,14 +134,7 @@ async fn measure(
                 let Some(batch) = batch else { break };
                 let batch = batch?;
                 let check = &mut checks[batch.partition.get() as usize];
-                let (mut last, mut bytes, mut records) = (0, 0, 0);
-                for record in batch.records() {
-                    let record = record?;
-                    let value = record.value.unwrap_or_default();
-                    last = check.look(batch.partition, record.offset, value)?;
-                    records += 1;
-                    bytes += value.len() as u64;
-                }
+                let Looked { last, records, bytes } = check.look_at(&batch)?;
                 left = left.saturating_sub(records);
                 let due = due_of(load, &schedule, batch.partition, last);
                 if warm <= due {

@@ -9,6 +9,7 @@
 //! order shows; the checksum covers all else. Both words are little-endian, the producer in the 16 high
 //! bits of the first.
 
+use corelog_client::ReceivedBatch;
 use corelog_record::batch::{Builder, Codec};
 use corelog_record::{ByteSize, Offset, PartitionId};
 use xxhash_rust::xxh3::xxh3_64;
@@ -119,6 +120,16 @@ pub(super) enum Wrong {
     },
 }
 
+/// What a batch held.
+#[derive(Debug, Default)]
+pub(super) struct Looked {
+    /// The number of its last value.
+    pub(super) last: u64,
+    pub(super) records: u64,
+    /// Bytes of its values.
+    pub(super) bytes: u64,
+}
+
 /// Looks at every value of one partition, in the order of the log: altered ones show, and gaps, repeats
 /// and disorder within what a producer sent in one run. That the end is missing shows in the count.
 #[derive(Default)]
@@ -177,6 +188,22 @@ impl Check {
         }
         self.next[index] = found + 1;
         Ok(found)
+    }
+
+    /// Looks at every value of a batch.
+    ///
+    /// # Errors
+    /// [`Wrong`], or what a batch that cannot be decoded is.
+    pub(super) fn look_at(&mut self, batch: &ReceivedBatch) -> anyhow::Result<Looked> {
+        let mut looked = Looked::default();
+        for record in batch.records() {
+            let record = record?;
+            let value = record.value.unwrap_or_default();
+            looked.last = self.look(batch.partition, record.offset, value)?;
+            looked.records += 1;
+            looked.bytes += value.len() as u64;
+        }
+        Ok(looked)
     }
 }
 

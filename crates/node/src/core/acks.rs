@@ -191,11 +191,10 @@ impl<T> Queue<T> {
                     ..
                 },
             )) => {
-                let is_open = board.outcome(answer.end, *seen).is_none();
-                if is_open {
-                    board.watch(watcher, (answer.end, *seen), &mut self.watched);
-                }
-                is_open
+                let wait = (answer.end, *seen);
+                board
+                    .outcome_or_watch(watcher, wait, &mut self.watched)
+                    .is_none()
             }
         }
     }
@@ -263,6 +262,7 @@ pub(crate) fn aborts(produced: &Produced) -> Option<u16> {
 mod tests {
     use corelog_protocol::message::ack::Level;
     use corelog_record::{LeaderEpoch, Offset, PartitionId, TopicId};
+    use futures_lite::future::{block_on, poll_once};
 
     use super::super::slots::PartitionKey;
     use super::*;
@@ -308,6 +308,10 @@ mod tests {
         let mut collected = Vec::new();
         acks.collect(|_, tag, produced| collected.push((tag, produced.is_ok())));
         collected
+    }
+
+    fn is_ready(woken: impl Future) -> bool {
+        block_on(poll_once(woken)).is_some()
     }
 
     #[test]
@@ -387,8 +391,7 @@ mod tests {
         assert_eq!(collected(&mut acks), vec![(10, true)]);
         let woken = acks.watcher.notified();
         board.advance(Offset::ZERO.plus(5));
-        let woken = futures_lite::future::poll_once(woken);
-        assert!(futures_lite::future::block_on(woken).is_some());
+        assert!(is_ready(woken));
         assert_eq!(collected(&mut acks), vec![(11, true)]);
     }
 
@@ -403,11 +406,7 @@ mod tests {
         assert_eq!(collected(&mut acks), vec![(10, false)]);
         let woken = acks.watcher.notified();
         new.advance(Offset::ZERO.plus(1));
-        let woken = futures_lite::future::poll_once(woken);
-        assert!(
-            futures_lite::future::block_on(woken).is_some(),
-            "nobody watches the new board"
-        );
+        assert!(is_ready(woken), "nobody watches the new board");
         assert_eq!(collected(&mut acks), vec![(11, true)]);
     }
 }

@@ -114,30 +114,25 @@ impl Board {
         (end <= self.durable.get()).then_some(Outcome::Durable)
     }
 
-    /// Wakes `watcher` once, when it is known what came of waiting for `upto`, begun at `seen`. `watched`
-    /// keeps what was last asked for, so that asking twice does not add up.
-    ///
-    /// # Panics
-    /// If it is known.
-    pub(crate) fn watch(
+    /// What came of waiting for `upto`, begun at `seen`. While it goes on, `watcher` is woken once it is
+    /// known; `watched` keeps what was last asked for, so that asking twice does not add up.
+    pub(crate) fn outcome_or_watch(
         self: &Rc<Self>,
         watcher: &Notify,
         (upto, seen): (Offset, Seen),
         watched: &mut Option<Watched>,
-    ) {
-        assert!(
-            self.outcome(upto, seen).is_none(),
-            "nobody would be woken for what is known"
-        );
+    ) -> Option<Outcome> {
+        let outcome = self.outcome(upto, seen);
         let is_watched = watched.as_ref().is_some_and(|watched| {
             let last = (watched.upto, watched.seen);
             Rc::ptr_eq(&watched.board, self) && last == (upto, seen)
         });
-        if !is_watched {
+        if outcome.is_none() && !is_watched {
             let (board, notify) = (Rc::clone(self), watcher.clone());
             *watched = Some(Watched { board, upto, seen });
             self.watchers.borrow_mut().push(Watcher { upto, notify });
         }
+        outcome
     }
 
     /// A flush has ended; what it made durable is told next, if it did.
@@ -241,7 +236,8 @@ mod tests {
             let notified = notify.notified();
             let (wait, mut watched) = ((offset(upto), board.seen()), None);
             for _ in 0..2 {
-                board.watch(&notify, wait, &mut watched);
+                let outcome = board.outcome_or_watch(&notify, wait, &mut watched);
+                assert_eq!(outcome, None);
             }
             notified
         });
@@ -263,9 +259,10 @@ mod tests {
     fn what_is_asked_for_again_after_it_was_lost_is_watched_again() {
         let board = Rc::new(Board::default());
         let (notify, mut watched) = (Notify::new(), None);
-        board.watch(&notify, (offset(4), board.seen()), &mut watched);
+        let mut ask = || board.outcome_or_watch(&notify, (offset(4), board.seen()), &mut watched);
+        assert_eq!(ask(), None);
         board.void(Void::Full);
-        board.watch(&notify, (offset(4), board.seen()), &mut watched);
+        assert_eq!(ask(), None);
         let woken = notify.notified();
         board.advance(offset(4));
         assert!(block_on(poll_once(woken)).is_some());

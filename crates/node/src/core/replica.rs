@@ -283,10 +283,10 @@ async fn outcome_of(board: &Rc<Board>, upto: Offset, seen: Seen) -> Outcome {
     let (changed, mut watched) = (rt::Notify::new(), None);
     loop {
         let notified = changed.notified();
-        if let Some(outcome) = board.outcome(upto, seen) {
+        let outcome = board.outcome_or_watch(&changed, (upto, seen), &mut watched);
+        if let Some(outcome) = outcome {
             return outcome;
         }
-        board.watch(&changed, (upto, seen), &mut watched);
         notified.await;
     }
 }
