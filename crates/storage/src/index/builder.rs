@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::format::index::{Header, Row};
+use crate::format::index::{HEADER_BYTES, Header, ROW_BYTES, Row};
 use crate::segment::Point;
 
 use corelog_record::HistoryId;
@@ -59,9 +59,12 @@ impl Builder {
 
     /// The bytes of the index file of the segment that starts at `base`.
     pub(crate) fn encode(&self, history: HistoryId, base: &Point) -> Vec<u8> {
-        let header = header(history, base).encode();
-        let rows = self.rows.iter().flat_map(Row::encode);
-        header.into_iter().chain(rows).collect()
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + self.rows.len() * ROW_BYTES);
+        bytes.extend_from_slice(&header(history, base).encode());
+        for row in self.rows.iter() {
+            bytes.extend_from_slice(&row.encode());
+        }
+        bytes
     }
 }
 

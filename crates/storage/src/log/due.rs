@@ -48,9 +48,9 @@ impl<D: Dir> Log<D> {
         let is_written = active.store.is_some() && self.durable_segment == active.base.offset;
         // A log that was just opened has no group yet: whether it is slow or fast is not known.
         let is_busy = self.group_bytes > 0;
-        let extent = space::ahead(active, self.group_bytes, &self.options);
-        let extent = extent.filter(|_| is_written && is_busy && !active.is_empty())?;
-        Some((active.base.offset, extent.end, self.group_bytes))
+        let least = space::low(active, &self.options);
+        let least = least.filter(|_| is_written && is_busy && !active.is_empty())?;
+        Some((active.base.offset, least, self.group_bytes))
     }
 
     /// The mark, if it lags behind what is durable.

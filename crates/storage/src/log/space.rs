@@ -31,20 +31,11 @@ pub(crate) fn needed<D: Dir>(
     })
 }
 
-/// Space to prepare for `segment` while it is written to, if little is left.
-pub(crate) fn ahead<D: Dir>(
-    segment: &Segment<D>,
-    group_bytes: usize,
-    options: &Options,
-) -> Option<Extent> {
+/// How far the space of `segment` is to reach at least while it is written to, if it does not.
+pub(crate) fn low<D: Dir>(segment: &Segment<D>, options: &Options) -> Option<u64> {
     let end = round_up(segment.bytes());
-    let step = step(segment);
-    let wanted = ahead_of(end, step, options);
-    let is_low = segment.space_bytes < wanted && segment.space_bytes < end + step / 2;
-    is_low.then(|| Extent {
-        end: wanted,
-        how: kind(group_bytes),
-    })
+    let least = ahead_of(end, step(segment) / 2, options);
+    (segment.space_bytes < least).then_some(least)
 }
 
 /// Space for the next store, once the present one is half full.

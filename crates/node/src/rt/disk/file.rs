@@ -9,7 +9,6 @@ use std::path::Path;
 use std::rc::Rc;
 
 use corelog_storage::disk::{BLOCK_BYTES, File, Open, Space, is_out_of_files};
-use futures_lite::future::try_zip;
 use glommio::io::{DmaBuffer, DmaFile, OpenOptions, OwnedDmaFile, ReadResult};
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::libc;
@@ -109,30 +108,17 @@ impl UringFile {
         u64::try_from(stat.st_size).map_err(io::Error::other)
     }
 
-    /// Writes zeros over `range`, a few large pieces at a time.
+    /// Writes zeros over `range`, piece by piece.
     async fn write_zeros(&self, range: Range<u64>) -> io::Result<()> {
-        let piece_bytes = (range.end - range.start).min(ZERO_BYTES);
-        if piece_bytes == 0 {
-            return Ok(());
-        }
-        let mut zeros = glommio::allocate_dma_buffer(memory_bytes(piece_bytes)?);
-        zeros.as_bytes_mut().fill(0);
-        let zeros = Rc::new(zeros);
         let mut position = range.start;
-        while range.end - position >= 2 * piece_bytes {
-            let first = self.write(&zeros, position);
-            let second = self.write(&zeros, position + piece_bytes);
-            try_zip(first, second).await?;
-            position += 2 * piece_bytes;
-        }
-        if range.end - position >= piece_bytes {
+        let mut zeros = zeroed(ZERO_BYTES.min(range.end - position))?;
+        while position < range.end {
+            let rest = range.end - position;
+            if rest < zeros.len() as u64 {
+                zeros = zeroed(rest)?;
+            }
             self.write(&zeros, position).await?;
-            position += piece_bytes;
-        }
-        if position < range.end {
-            let mut rest = glommio::allocate_dma_buffer(memory_bytes(range.end - position)?);
-            rest.as_bytes_mut().fill(0);
-            self.write(&Rc::new(rest), position).await?;
+            position += zeros.len() as u64;
         }
         Ok(())
     }
@@ -147,6 +133,12 @@ impl UringFile {
         let _write = outstanding(Work::Write);
         write(self.file(), memory, position).await
     }
+}
+
+fn zeroed(bytes: u64) -> io::Result<Rc<DmaBuffer>> {
+    let mut zeros = glommio::allocate_dma_buffer(memory_bytes(bytes)?);
+    zeros.as_bytes_mut().fill(0);
+    Ok(Rc::new(zeros))
 }
 
 /// Writes all of `memory` or fails.
@@ -305,9 +297,10 @@ fn file_offset(bytes: u64) -> io::Result<i64> {
     i64::try_from(bytes).map_err(io::Error::other)
 }
 
-/// Zeros are written in pieces of this size, two in flight: fast, and small enough that a group
-/// commit of another partition slips in between.
-const ZERO_BYTES: u64 = 512 << 10;
+/// Zeros are written in pieces of this size, one at a time: a device does one thing after the other, and
+/// the write and the flush of a durable group each wait for the piece before them. With 1 MiB before them
+/// acknowledgements took ten times as long for as long as space was prepared.
+const ZERO_BYTES: u64 = 128 << 10;
 
 /// The kernel reads at most 2 GiB less a page at once; half of that is far more than anyone asks.
 const READ_BYTES_MAX: usize = 1 << 30;

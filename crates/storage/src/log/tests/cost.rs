@@ -152,6 +152,29 @@ fn zeroed_space_costs_each_byte_once_more() {
     }
 }
 
+/// What is written at once, others' syncs wait for.
+#[test]
+fn space_is_prepared_a_step_at_a_time() {
+    let disk = CountingDir::new(MemoryDir::new());
+    let (mut log, _) = open(&disk, Options::default(), 1, at(0)).unwrap();
+    let group = batch(&[&[7; 64 << 10]], at(0));
+    let mut largest = 0;
+    for _ in 0..700 {
+        log.append(&group, at(0)).unwrap();
+        flush(&mut log, at(0)).unwrap();
+        loop {
+            let before = disk.counts();
+            let is_done = chore(&mut log, at(0), false).unwrap().is_none();
+            largest = largest.max((disk.counts() - before).zeroed_bytes);
+            if is_done {
+                break;
+            }
+        }
+    }
+    let (step, group) = (8 << 20, 68 << 10);
+    assert!((step..=step + group).contains(&largest), "{largest}");
+}
+
 /// Bytes written for each byte given.
 #[expect(clippy::cast_precision_loss, reason = "megabytes fit")]
 fn ratio(spent: &Spent) -> f64 {
