@@ -310,6 +310,15 @@ mod tests {
         collected
     }
 
+    /// Answers 10 and 11 wait for the same board, which has what the first one waits for.
+    fn first_of_two_is_durable() -> (Rc<Board>, Acks<u8, u32>) {
+        let (board, mut acks) = (Rc::new(Board::default()), Acks::new(Notify::new()));
+        acks.push(1, 10, flushed(&board, 1));
+        acks.push(1, 11, flushed(&board, 5));
+        board.advance(Offset::ZERO.plus(1));
+        (board, acks)
+    }
+
     fn is_ready(woken: impl Future) -> bool {
         block_on(poll_once(woken)).is_some()
     }
@@ -355,11 +364,7 @@ mod tests {
 
     #[test]
     fn a_fence_tells_what_waits_that_nobody_knows() {
-        let board = Rc::new(Board::default());
-        let mut acks = Acks::new(Notify::new());
-        acks.push(1, 10, flushed(&board, 1));
-        acks.push(1, 11, flushed(&board, 5));
-        board.advance(Offset::ZERO.plus(1));
+        let (board, mut acks) = first_of_two_is_durable();
         board.void(Void::Fenced);
         assert_eq!(collected(&mut acks), vec![(10, true), (11, false)]);
     }
@@ -383,11 +388,7 @@ mod tests {
 
     #[test]
     fn the_next_front_is_watched_once_the_one_before_has_left() {
-        let board = Rc::new(Board::default());
-        let mut acks = Acks::new(Notify::new());
-        acks.push(1, 10, flushed(&board, 1));
-        acks.push(1, 11, flushed(&board, 5));
-        board.advance(Offset::ZERO.plus(1));
+        let (board, mut acks) = first_of_two_is_durable();
         assert_eq!(collected(&mut acks), vec![(10, true)]);
         let woken = acks.watcher.notified();
         board.advance(Offset::ZERO.plus(5));

@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 
-use corelog_storage::disk::{BLOCK_BYTES, File, Open, Space, is_out_of_files};
+use corelog_storage::disk::{BLOCK_BYTES, Buf, File, Open, Space, is_out_of_files};
 use glommio::io::{DmaBuffer, DmaFile, OpenOptions, OwnedDmaFile, ReadResult};
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::libc;
@@ -136,9 +136,9 @@ impl UringFile {
 }
 
 fn zeroed(bytes: u64) -> io::Result<Rc<DmaBuffer>> {
-    let mut zeros = glommio::allocate_dma_buffer(memory_bytes(bytes)?);
-    zeros.as_bytes_mut().fill(0);
-    Ok(Rc::new(zeros))
+    let mut zeros = UringBuf::alloc(memory_bytes(bytes)?);
+    zeros.as_mut_slice().fill(0);
+    Ok(zeros.memory)
 }
 
 /// Writes all of `memory` or fails.
