@@ -11,7 +11,7 @@ use super::slots::{PartitionKey, SlotId, SlotState};
 use super::slowest::Flushing;
 use super::state::Core;
 use crate::metrics::add;
-use crate::partition::Input;
+use crate::partition::{Input, Pace};
 use crate::rt;
 
 /// How often a partition that found no room is tried again: soon enough for whoever made some, seldom
@@ -61,7 +61,7 @@ impl Core {
     async fn keep_committing(self: Rc<Self>) {
         loop {
             let changed = self.wanted_changed.notified();
-            let slot = self.wanted.borrow_mut().pop_front();
+            let slot = self.wanted.borrow_mut().next();
             match slot {
                 Some(slot) => {
                     self.step(slot, Input::Commit);
@@ -92,10 +92,16 @@ impl Core {
     pub(super) fn run_flush(
         self: &Rc<Self>,
         slot: SlotId,
+        pace: Pace,
         generation: u32,
         plan: Box<FlushPlan<Disk>>,
     ) {
         let core = Rc::clone(self);
+        // What makes files takes long, and no other partition is to wait for that.
+        let is_in_round = pace == Pace::InRounds && !plan.makes_files();
+        if is_in_round {
+            self.wanted.borrow_mut().began();
+        }
         let flush = async move {
             let turn = match plan.makes_files() {
                 true => Turn::Birth,
@@ -106,6 +112,10 @@ impl Core {
             let done = Box::new(plan.run().await);
             drop(turn);
             let ended = rt::now();
+            if is_in_round {
+                core.wanted.borrow_mut().landed();
+                core.wanted_changed.notify();
+            }
             let took_us = u64::try_from((ended - started).as_micros()).unwrap_or(u64::MAX);
             core.counters.sync_us.observe(took_us);
             if let Some(board) = core.slots.borrow().board(slot) {

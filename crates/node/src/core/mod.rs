@@ -8,6 +8,7 @@
 //! snapshot   its part of a snapshot, and up to where snapshots hold its partitions
 //! scrub      reading sealed segments in the background
 //! keeper     the committer, the timers, flushes and chores
+//! wanted     whose groups start next
 //! sweep      when partitions are looked at for what only time makes due
 //! files      turns for what opens files
 //! lend       files that it lends to those who send them away
@@ -58,6 +59,7 @@ mod state;
 mod sweep;
 mod terms;
 mod tickets;
+mod wanted;
 
 /// The disk a node runs on.
 pub(crate) type Disk = crate::rt::UringDir;

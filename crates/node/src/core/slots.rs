@@ -30,7 +30,7 @@ impl fmt::Display for PartitionKey {
 
 /// Names a partition on its own core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct SlotId(u32);
+pub(crate) struct SlotId(pub(super) u32);
 
 /// Where one partition lives.
 pub(crate) struct Slot {

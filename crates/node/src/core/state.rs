@@ -23,6 +23,7 @@ use super::slots::{PartitionKey, SlotId, Slots};
 use super::slowest::Slowest;
 use super::sweep::Sweep;
 use super::tickets::{Tickets, Told};
+use super::wanted::Wanted;
 use crate::catalog::{Admin, LastSnapshots, Routes};
 use crate::config::NodeLimits;
 use crate::failure::{Failure, failure};
@@ -113,8 +114,8 @@ pub(crate) struct Core {
     pub(super) tickets: Rc<Tickets>,
     pub(super) slowest: Rc<Slowest>,
     pub(super) effects: RefCell<Effects<Disk>>,
-    /// Partitions whose group is to start as soon as the committer runs.
-    pub(super) wanted: RefCell<VecDeque<SlotId>>,
+    /// Partitions whose group is to start.
+    pub(super) wanted: RefCell<Wanted>,
     pub(super) wanted_changed: Notify,
     pub(super) commit_soon: Delay<SlotId>,
     pub(super) tick_soon: Delay<SlotId>,
@@ -217,8 +218,8 @@ impl Core {
                 add(&self.counters.woken_fetches_total, 1);
                 self.tickets.wake(token);
             }
-            Effect::Commit => {
-                self.wanted.borrow_mut().push_back(slot);
+            Effect::Commit(pace) => {
+                self.wanted.borrow_mut().want(slot, pace);
                 self.wanted_changed.notify();
             }
             Effect::CommitWithin(after) => {
@@ -229,7 +230,11 @@ impl Core {
                 debug_assert_eq!(after, TICK_WITHIN);
                 self.tick_soon.put(slot);
             }
-            Effect::Flush { generation, plan } => self.run_flush(slot, generation, plan),
+            Effect::Flush {
+                pace,
+                generation,
+                plan,
+            } => self.run_flush(slot, pace, generation, plan),
             Effect::Chore { generation, plan } => self.run_chore(slot, generation, plan),
             Effect::Durable { upto, bytes } => {
                 add(&self.counters.flushes_total, 1);

@@ -90,8 +90,10 @@ impl Bench {
             match effect {
                 Effect::Answer { token, answer } => self.told.push((token, answer)),
                 Effect::Wake { token } => self.woken.push(token),
-                Effect::Commit | Effect::CommitWithin(_) => self.wants_commit = true,
-                Effect::Flush { generation, plan } => self.running.push(Box::pin(async move {
+                Effect::Commit(_) | Effect::CommitWithin(_) => self.wants_commit = true,
+                Effect::Flush {
+                    generation, plan, ..
+                } => self.running.push(Box::pin(async move {
                     Input::Flushed {
                         generation,
                         done: Box::new(plan.run().await),

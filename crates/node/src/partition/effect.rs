@@ -11,6 +11,7 @@ use corelog_storage::log::{
     Scrubbed, TimePlan,
 };
 
+use super::group::Pace;
 use super::input::Token;
 
 /// What is to be performed.
@@ -22,12 +23,13 @@ pub(crate) enum Effect<D: Dir> {
     },
     /// A parked request finds data, or its partition goes away: let it ask again.
     Wake { token: Token },
-    /// Hand back `Input::Commit` as soon as what else has arrived is appended.
-    Commit,
+    /// Hand back `Input::Commit` as soon as what else has arrived is appended, or with the next round.
+    Commit(Pace),
     /// Hand back `Input::Commit` within this time.
     CommitWithin(Duration),
     /// Run it and hand back its completion; never drop it.
     Flush {
+        pace: Pace,
         generation: u32,
         plan: Box<FlushPlan<D>>,
     },

@@ -6,15 +6,30 @@ use std::time::Duration;
 
 use corelog_record::Offset;
 
+/// A group of up to so many bytes costs its sync more than its bytes.
+const SLIGHT_BYTES: usize = 32 << 10;
+
 /// An accepted record is flushed within this time …
 pub(crate) const ACCEPTED_AGE_MAX: Duration = Duration::from_millis(5);
 /// … or as soon as this many bytes wait.
 pub(crate) const ACCEPTED_BYTES_MAX: usize = 1 << 20;
 
+/// Whether a group starts at once, or together with those of other partitions.
+///
+/// What a slight group costs is its sync: it is worth a wait if more join it meanwhile. So where several
+/// appends make a slight group the next one starts in rounds. Where one does, as of a lone client that waits
+/// for its answer, nobody would join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Pace {
+    #[default]
+    AtOnce,
+    InRounds,
+}
+
 /// What is to be asked of the core after an append or a completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
-    Now,
+    Now(Pace),
     Within(Duration),
 }
 
@@ -28,6 +43,10 @@ pub(super) struct Group {
     is_armed: bool,
     /// Somebody waits for what forms behind the flush in flight.
     is_urgent: bool,
+    /// Durable appends that joined the next group by now.
+    joined: u32,
+    /// Pace of the group that started last.
+    pace: Pace,
     /// Ends and counts of runs of accepted records above durable.
     accepted: VecDeque<(Offset, u64)>,
 }
@@ -38,12 +57,23 @@ impl Group {
     }
 
     /// A durable append waits for the next group.
+    pub(super) fn join(&mut self) -> Option<Start> {
+        self.joined = self.joined.saturating_add(1);
+        self.want()
+    }
+
+    /// Pace of the group that started last, and so of the next one.
+    pub(super) fn pace(&self) -> Pace {
+        self.pace
+    }
+
+    /// Somebody waits for the next group.
     pub(super) fn want(&mut self) -> Option<Start> {
         if self.is_in_flight {
             self.is_urgent = true;
             return None;
         }
-        (!std::mem::replace(&mut self.is_asked, true)).then_some(Start::Now)
+        (!std::mem::replace(&mut self.is_asked, true)).then_some(Start::Now(self.pace))
     }
 
     /// Records `[base, end)` were accepted; nobody waits, but they are flushed soon.
@@ -91,10 +121,14 @@ impl Group {
         self.want()
     }
 
-    /// A flush is on its way. A group never spans two segments nor exceeds its bound: `left_bytes`
-    /// of what was pending go out right behind it.
-    pub(super) fn started(&mut self, left_bytes: usize) {
+    /// A flush of `bytes` is on its way. A group never spans two segments nor exceeds its bound:
+    /// `left_bytes` of what was pending go out right behind it.
+    pub(super) fn started(&mut self, bytes: usize, left_bytes: usize) {
         assert!(!self.is_in_flight, "two flushes of one partition in flight");
+        self.pace = match std::mem::take(&mut self.joined) > 1 && bytes <= SLIGHT_BYTES {
+            true => Pace::InRounds,
+            false => Pace::AtOnce,
+        };
         self.is_in_flight = true;
         self.is_urgent = left_bytes > 0;
     }
@@ -139,8 +173,8 @@ mod tests {
     #[test]
     fn the_first_durable_append_starts_a_group_and_the_next_ones_join_it() {
         let mut group = Group::default();
-        assert_eq!(group.want(), Some(Start::Now));
-        assert_eq!(group.want(), None);
+        assert_eq!(group.join(), Some(Start::Now(Pace::AtOnce)));
+        assert_eq!(group.join(), None);
         assert!(group.commit());
     }
 
@@ -149,11 +183,11 @@ mod tests {
         let mut group = Group::default();
         group.want();
         assert!(group.commit());
-        group.started(0);
+        group.started(1, 0);
         assert_eq!(group.want(), None);
         assert!(!group.commit(), "one flush at a time");
         group.landed();
-        assert_eq!(group.next(offset(1)), Some(Start::Now));
+        assert_eq!(group.next(offset(1)), Some(Start::Now(Pace::AtOnce)));
     }
 
     #[test]
@@ -161,9 +195,33 @@ mod tests {
         let mut group = Group::default();
         group.want();
         assert!(group.commit());
-        group.started(100);
+        group.started(1, 100);
         group.landed();
-        assert_eq!(group.next(offset(1)), Some(Start::Now));
+        assert_eq!(group.next(offset(1)), Some(Start::Now(Pace::AtOnce)));
+    }
+
+    /// Pace at which the next group starts behind one of so many appends.
+    fn pace_behind(group: &mut Group, appends: usize, bytes: usize) -> Pace {
+        for _ in 0..appends {
+            group.join();
+        }
+        assert!(group.commit());
+        group.started(bytes, 0);
+        group.landed();
+        let Some(Start::Now(pace)) = group.want() else {
+            panic!("it starts");
+        };
+        pace
+    }
+
+    #[test]
+    fn behind_a_slight_group_of_several_appends_the_next_one_starts_in_rounds() {
+        let group = &mut Group::default();
+        assert_eq!(pace_behind(group, 1, 100), Pace::AtOnce, "nobody joins");
+        assert_eq!(pace_behind(group, 2, SLIGHT_BYTES), Pace::InRounds);
+        assert_eq!(pace_behind(group, 1, 100), Pace::AtOnce, "nobody joined");
+        let large = pace_behind(group, 9, SLIGHT_BYTES + 1);
+        assert_eq!(large, Pace::AtOnce, "its bytes cost more than its sync");
     }
 
     #[test]
@@ -178,7 +236,7 @@ mod tests {
         );
         assert_eq!(
             group.accept(offset(3), offset(4), ACCEPTED_BYTES_MAX),
-            Some(Start::Now)
+            Some(Start::Now(Pace::AtOnce))
         );
     }
 
@@ -187,12 +245,12 @@ mod tests {
         let mut group = Group::default();
         group.accept(offset(0), offset(10), 1);
         assert!(group.commit());
-        group.started(0);
+        group.started(1, 0);
         group.accept(offset(12), offset(15), 1);
         group.landed();
         group.next(offset(4));
         assert!(group.commit());
-        group.started(0);
+        group.started(1, 0);
         assert_eq!(group.fence(), 6 + 3);
     }
 }

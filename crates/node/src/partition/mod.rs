@@ -34,7 +34,7 @@ mod tests;
 
 pub(crate) use changing::Change;
 pub(crate) use effect::{Answer, Effect, Effects, Refusal};
-pub(crate) use group::ACCEPTED_AGE_MAX;
+pub(crate) use group::{ACCEPTED_AGE_MAX, Pace};
 pub(crate) use input::{Appetite, Held, Input, Policy, Seek, Token};
 pub(crate) use replication::Replication;
 pub(crate) use segments::NotLent;

@@ -203,7 +203,7 @@ impl<D: Dir> Partition<D> {
         );
         assert!(appended.base < appended.end, "an append of nothing");
         let start = match level {
-            Level::Durable | Level::Unknown => self.group.want(),
+            Level::Durable | Level::Unknown => self.group.join(),
             Level::Accepted => {
                 self.group
                     .accept(appended.base, appended.end, self.log.pending_bytes())
@@ -312,8 +312,10 @@ impl<D: Dir> Partition<D> {
         }
         match self.log.plan_flush() {
             Some(plan) => {
-                self.group.started(self.log.pending_bytes());
+                let bytes = self.log.in_flight_bytes();
+                self.group.started(bytes, self.log.pending_bytes());
                 effects.push(Effect::Flush {
+                    pace: self.group.pace(),
                     generation: self.generation,
                     plan: Box::new(plan),
                 });
@@ -392,7 +394,7 @@ pub(super) fn bounds_of<D: Dir>(log: &Log<D>, replication: Replication) -> Bound
 pub(super) fn push_start<D: Dir>(start: Option<Start>, effects: &mut Effects<D>) {
     match start {
         None => {}
-        Some(Start::Now) => effects.push(Effect::Commit),
+        Some(Start::Now(pace)) => effects.push(Effect::Commit(pace)),
         Some(Start::Within(age)) => effects.push(Effect::CommitWithin(age)),
     }
 }

@@ -8,7 +8,7 @@ use corelog_storage::log::Options;
 use corelog_storage::log::lineage::Common;
 
 use super::bench::Bench;
-use super::{Answer, Appetite, Input, Policy, Refusal, Seek, Token};
+use super::{Answer, Appetite, Input, Pace, Policy, Refusal, Seek, Token};
 
 mod full;
 mod leap;
@@ -210,6 +210,22 @@ fn a_failed_sync_fences_until_reopened_and_counts_what_was_only_accepted() {
     durable(&mut bench, b"again");
     bench.settle();
     assert!(!bench.is_fenced);
+}
+
+#[test]
+fn a_flush_that_several_appends_share_is_one_of_a_round() {
+    for (appends, pace) in [(1, Pace::AtOnce), (2, Pace::InRounds)] {
+        let mut bench = Bench::new(1);
+        (0..appends).for_each(|_| assert!(durable(&mut bench, b"a") <= offset(1)));
+        let mut effects = super::Effects::new();
+        bench.partition.step(Input::Commit, bench.now, &mut effects);
+        let flushed_at = |effect| match effect {
+            super::Effect::Flush { pace, .. } => Some(pace),
+            _ => None,
+        };
+        let told: Vec<_> = effects.drain().filter_map(flushed_at).collect();
+        assert_eq!(told, [pace], "of {appends}");
+    }
 }
 
 #[test]
