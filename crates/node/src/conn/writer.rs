@@ -82,11 +82,11 @@ async fn send(
     for chunk in &out.chunks {
         match chunk {
             Chunk::Bytes(piece) | Chunk::Batches(Batches::Bytes(piece), _) => {
-                bytes += send_piece(sender, piece, gathered).await?;
+                bytes += send_piece(link, sender, piece, gathered).await?;
             }
             Chunk::Batches(Batches::Pieces(pieces), _) => {
                 for piece in pieces {
-                    bytes += send_piece(sender, piece, gathered).await?;
+                    bytes += send_piece(link, sender, piece, gathered).await?;
                 }
             }
         }
@@ -99,6 +99,7 @@ async fn send(
 }
 
 async fn send_piece(
+    link: &Link,
     sender: &mut WriteHalf,
     piece: &[u8],
     gathered: &mut Vec<u8>,
@@ -117,7 +118,7 @@ async fn send_piece(
     }
     for part in rest.chunks(GATHER_BYTES_MAX) {
         sender.write_all(part).await?;
-        rt::yield_if_needed().await;
+        link.core.give_way().await;
     }
     Ok(piece.len())
 }

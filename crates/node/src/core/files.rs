@@ -80,6 +80,15 @@ impl Files {
         self.flushed.get().is_some_and(is_recent)
     }
 
+    /// Gives way to others, behind each piece of what is long. Where partitions are flushed just now a slice
+    /// of the core's time is long: completions of flushes are looked at between any two pieces.
+    pub(super) async fn give_way(&self) {
+        match self.is_flushing() {
+            true => rt::next_turn().await,
+            false => rt::yield_if_needed().await,
+        }
+    }
+
     /// Waits until a stride of a read may go to the disk: no other one is under way then.
     pub(super) async fn stride(&self) -> Permit {
         self.strides.acquire(1).await
@@ -101,6 +110,8 @@ pub(super) fn limit(files_max: usize) {
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+
     use futures_lite::future::poll_once;
 
     use super::*;
@@ -118,6 +129,30 @@ mod tests {
             assert!(!files.is_flushing());
             drop(files.turn(Turn::Birth).await);
             assert!(files.is_flushing());
+        });
+    }
+
+    #[test]
+    fn between_two_pieces_the_core_looks_at_what_came_while_partitions_are_flushed() {
+        on_core(|| async {
+            let files = Files::new(4096);
+            let looked = Rc::new(Cell::new(0));
+            let look = Rc::clone(&looked);
+            let looker = rt::spawn(async move {
+                loop {
+                    rt::next_turn().await;
+                    look.set(look.get() + 1);
+                }
+            });
+            files.give_way().await;
+            assert_eq!(looked.get(), 0, "a slice goes on");
+            drop(files.turn(Turn::Flush).await);
+            for _ in 0..3 {
+                let before = looked.get();
+                files.give_way().await;
+                assert!(before < looked.get());
+            }
+            drop(looker);
         });
     }
 

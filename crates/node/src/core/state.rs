@@ -366,6 +366,11 @@ impl Core {
         self.connection_ended.until(is_over).await;
     }
 
+    /// Gives way to others, behind each piece of what is long.
+    pub(crate) async fn give_way(&self) {
+        self.files.give_way().await;
+    }
+
     /// Waits for `condition`, looked at whenever a flush or a chore was handed back.
     pub(super) async fn quiet(&self, condition: impl Fn() -> bool) {
         self.quieter.until(condition).await;

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use corelog_record::Offset;
 
-/// A group of up to so many bytes costs its sync more than its bytes.
-const SLIGHT_BYTES: usize = 32 << 10;
+/// A slight group has no more bytes, …
+const SLIGHT_BYTES: usize = 128 << 10;
+/// … nor more than so many for each append.
+const SLIGHT_APPEND_BYTES: usize = 16 << 10;
 
 /// An accepted record is flushed within this time …
 pub(crate) const ACCEPTED_AGE_MAX: Duration = Duration::from_millis(5);
@@ -44,7 +46,7 @@ pub(super) struct Group {
     /// Somebody waits for what forms behind the flush in flight.
     is_urgent: bool,
     /// Durable appends that joined the next group by now.
-    joined: u32,
+    joined: usize,
     /// Pace of the group that started last.
     pace: Pace,
     /// Ends and counts of runs of accepted records above durable.
@@ -125,7 +127,9 @@ impl Group {
     /// `left_bytes` of what was pending go out right behind it.
     pub(super) fn started(&mut self, bytes: usize, left_bytes: usize) {
         assert!(!self.is_in_flight, "two flushes of one partition in flight");
-        self.pace = match std::mem::take(&mut self.joined) > 1 && bytes <= SLIGHT_BYTES {
+        let appends = std::mem::take(&mut self.joined);
+        let is_slight = bytes <= SLIGHT_BYTES.min(appends.saturating_mul(SLIGHT_APPEND_BYTES));
+        self.pace = match appends > 1 && is_slight {
             true => Pace::InRounds,
             false => Pace::AtOnce,
         };
@@ -218,9 +222,17 @@ mod tests {
     fn behind_a_slight_group_of_several_appends_the_next_one_starts_in_rounds() {
         let group = &mut Group::default();
         assert_eq!(pace_behind(group, 1, 100), Pace::AtOnce, "nobody joins");
-        assert_eq!(pace_behind(group, 2, SLIGHT_BYTES), Pace::InRounds);
+        assert_eq!(
+            pace_behind(group, 2, 2 * SLIGHT_APPEND_BYTES),
+            Pace::InRounds
+        );
+        assert_eq!(
+            pace_behind(group, 2, 2 * SLIGHT_APPEND_BYTES + 1),
+            Pace::AtOnce
+        );
+        assert_eq!(pace_behind(group, 99, SLIGHT_BYTES), Pace::InRounds);
         assert_eq!(pace_behind(group, 1, 100), Pace::AtOnce, "nobody joined");
-        let large = pace_behind(group, 9, SLIGHT_BYTES + 1);
+        let large = pace_behind(group, 99, SLIGHT_BYTES + 1);
         assert_eq!(large, Pace::AtOnce, "its bytes cost more than its sync");
     }
 

@@ -49,10 +49,15 @@ async fn follow_turns() {
     }
 }
 
-/// Is runnable when the core has looked the next time, and tells how long that took.
+/// Is ready when all that is runnable now has run, and the core has looked at what came.
+pub async fn next_turn() {
+    sleep(NEXT_TURN).await;
+}
+
+/// Tells how long a turn takes.
 async fn turn() -> Duration {
     let start = now();
-    sleep(NEXT_TURN).await;
+    next_turn().await;
     start.elapsed()
 }
 
