@@ -16,6 +16,8 @@ use crate::rt::{self, WriteHalf};
 const WRITE_DIRECTLY_BYTES: usize = 32 << 10;
 /// What is gathered is written at this size; more is not written at once.
 const GATHER_BYTES_MAX: usize = 256 << 10;
+/// Behind so much the core looks at what came: pieces of a cold log are some 200 KiB, and each is enough.
+const UNLOOKED_BYTES_MAX: usize = 128 << 10;
 
 /// A client takes at least this much of what is sent to it.
 const SLOWEST_BYTES_PER_SECOND: usize = 64 << 10;
@@ -77,16 +79,16 @@ async fn send(
         return Ok(sent);
     }
     gathered.clear();
-    let mut bytes = 0;
+    let (mut bytes, mut unlooked) = (0, 0);
     // The room of what is gathered is held until it was sent.
     for chunk in &out.chunks {
         match chunk {
             Chunk::Bytes(piece) | Chunk::Batches(Batches::Bytes(piece), _) => {
-                bytes += send_piece(link, sender, piece, gathered).await?;
+                bytes += send_piece(link, sender, piece, gathered, &mut unlooked).await?;
             }
             Chunk::Batches(Batches::Pieces(pieces), _) => {
                 for piece in pieces {
-                    bytes += send_piece(link, sender, piece, gathered).await?;
+                    bytes += send_piece(link, sender, piece, gathered, &mut unlooked).await?;
                 }
             }
         }
@@ -98,11 +100,13 @@ async fn send(
     Ok(bytes)
 }
 
+/// Sends a piece, and gives way behind so many bytes since it last did, of which `unlooked` have been sent.
 async fn send_piece(
     link: &Link,
     sender: &mut WriteHalf,
     piece: &[u8],
     gathered: &mut Vec<u8>,
+    unlooked: &mut usize,
 ) -> io::Result<usize> {
     let mut rest = piece;
     // The head of an answer leaves with the first of its bytes.
@@ -113,12 +117,19 @@ async fn send_piece(
         rest = behind;
         if !rest.is_empty() || gathered.len() >= GATHER_BYTES_MAX {
             sender.write_all(gathered).await?;
+            *unlooked += gathered.len();
             gathered.clear();
         }
     }
     for part in rest.chunks(GATHER_BYTES_MAX) {
         sender.write_all(part).await?;
-        link.core.give_way().await;
+        *unlooked += part.len();
+        if *unlooked < UNLOOKED_BYTES_MAX {
+            rt::yield_if_needed().await;
+        } else {
+            *unlooked = 0;
+            link.core.give_way().await;
+        }
     }
     Ok(piece.len())
 }

@@ -61,15 +61,23 @@ impl Core {
     async fn keep_committing(self: Rc<Self>) {
         loop {
             let changed = self.wanted_changed.notified();
-            let slot = self.wanted.borrow_mut().next();
+            let slot = self.wanted.borrow_mut().next(rt::now);
             match slot {
                 Some(slot) => {
                     self.step(slot, Input::Commit);
                     rt::yield_if_needed().await;
                 }
-                None => changed.await,
+                None => match self.round_wait() {
+                    // Over is as good as changed: it looks again.
+                    Some(wait) => drop(rt::timeout(wait, changed).await),
+                    None => changed.await,
+                },
             }
         }
+    }
+
+    fn round_wait(&self) -> Option<Duration> {
+        self.wanted.borrow().wait(rt::now)
     }
 
     async fn keep_committing_soon(self: Rc<Self>) {
@@ -98,21 +106,21 @@ impl Core {
     ) {
         let core = Rc::clone(self);
         // What makes files takes long, and no other partition is to wait for that.
-        let is_in_round = pace == Pace::InRounds && !plan.makes_files();
-        if is_in_round {
-            self.wanted.borrow_mut().began();
-        }
+        let is_waited_for = pace == Pace::InRounds && !plan.makes_files();
         let flush = async move {
             let turn = match plan.makes_files() {
                 true => Turn::Birth,
                 false => Turn::Flush,
             };
             let turn = core.files.turn(turn).await;
+            if is_waited_for {
+                core.wanted.borrow_mut().began();
+            }
             let started = rt::now();
             let done = Box::new(plan.run().await);
             drop(turn);
             let ended = rt::now();
-            if is_in_round {
+            if is_waited_for {
                 core.wanted.borrow_mut().landed();
                 core.wanted_changed.notify();
             }

@@ -219,7 +219,7 @@ impl Core {
                 self.tickets.wake(token);
             }
             Effect::Commit(pace) => {
-                self.wanted.borrow_mut().want(slot, pace);
+                self.wanted.borrow_mut().want(slot, pace, rt::now());
                 self.wanted_changed.notify();
             }
             Effect::CommitWithin(after) => {
@@ -231,10 +231,10 @@ impl Core {
                 self.tick_soon.put(slot);
             }
             Effect::Flush {
-                pace,
+                next_pace,
                 generation,
                 plan,
-            } => self.run_flush(slot, pace, generation, plan),
+            } => self.run_flush(slot, next_pace, generation, plan),
             Effect::Chore { generation, plan } => self.run_chore(slot, generation, plan),
             Effect::Durable { upto, bytes } => {
                 add(&self.counters.flushes_total, 1);

@@ -29,7 +29,8 @@ pub(crate) enum Effect<D: Dir> {
     CommitWithin(Duration),
     /// Run it and hand back its completion; never drop it.
     Flush {
-        pace: Pace,
+        /// Pace of the next group, as this one is.
+        next_pace: Pace,
         generation: u32,
         plan: Box<FlushPlan<D>>,
     },

@@ -1,5 +1,5 @@
-//! Group commit: when the next group starts. While no flush is in flight a group starts at once;
-//! while one is, the next group forms behind it.
+//! Group commit: when the next group starts. While a flush is in flight, the next group forms behind it; while
+//! none is, a group starts at once, or in rounds.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -47,8 +47,8 @@ pub(super) struct Group {
     is_urgent: bool,
     /// Durable appends that joined the next group by now.
     joined: usize,
-    /// Pace of the group that started last.
-    pace: Pace,
+    /// Pace of the next group, as the last one was.
+    next_pace: Pace,
     /// Ends and counts of runs of accepted records above durable.
     accepted: VecDeque<(Offset, u64)>,
 }
@@ -64,9 +64,9 @@ impl Group {
         self.want()
     }
 
-    /// Pace of the group that started last, and so of the next one.
-    pub(super) fn pace(&self) -> Pace {
-        self.pace
+    /// Pace of the next group: as the last one was.
+    pub(super) fn next_pace(&self) -> Pace {
+        self.next_pace
     }
 
     /// Somebody waits for the next group.
@@ -75,7 +75,7 @@ impl Group {
             self.is_urgent = true;
             return None;
         }
-        (!std::mem::replace(&mut self.is_asked, true)).then_some(Start::Now(self.pace))
+        (!std::mem::replace(&mut self.is_asked, true)).then_some(Start::Now(self.next_pace))
     }
 
     /// Records `[base, end)` were accepted; nobody waits, but they are flushed soon.
@@ -129,7 +129,7 @@ impl Group {
         assert!(!self.is_in_flight, "two flushes of one partition in flight");
         let appends = std::mem::take(&mut self.joined);
         let is_slight = bytes <= SLIGHT_BYTES.min(appends.saturating_mul(SLIGHT_APPEND_BYTES));
-        self.pace = match appends > 1 && is_slight {
+        self.next_pace = match appends > 1 && is_slight {
             true => Pace::InRounds,
             false => Pace::AtOnce,
         };

@@ -315,7 +315,7 @@ impl<D: Dir> Partition<D> {
                 let bytes = self.log.in_flight_bytes();
                 self.group.started(bytes, self.log.pending_bytes());
                 effects.push(Effect::Flush {
-                    pace: self.group.pace(),
+                    next_pace: self.group.next_pace(),
                     generation: self.generation,
                     plan: Box::new(plan),
                 });

@@ -49,7 +49,7 @@ async fn follow_turns() {
     }
 }
 
-/// Is ready when all that is runnable now has run, and the core has looked at what came.
+/// Is ready when the core has looked at what came the next time.
 pub async fn next_turn() {
     sleep(NEXT_TURN).await;
 }
