@@ -100,7 +100,6 @@ async fn send(
     Ok(bytes)
 }
 
-/// Sends a piece, and gives way behind so many bytes since it last did, of which `unlooked` have been sent.
 async fn send_piece(
     link: &Link,
     sender: &mut WriteHalf,
@@ -116,20 +115,30 @@ async fn send_piece(
         gathered.extend_from_slice(first);
         rest = behind;
         if !rest.is_empty() || gathered.len() >= GATHER_BYTES_MAX {
-            sender.write_all(gathered).await?;
-            *unlooked += gathered.len();
+            write_part(link, sender, gathered, unlooked).await?;
             gathered.clear();
         }
     }
     for part in rest.chunks(GATHER_BYTES_MAX) {
-        sender.write_all(part).await?;
-        *unlooked += part.len();
-        if *unlooked < UNLOOKED_BYTES_MAX {
-            rt::yield_if_needed().await;
-        } else {
-            *unlooked = 0;
-            link.core.give_way().await;
-        }
+        write_part(link, sender, part, unlooked).await?;
     }
     Ok(piece.len())
+}
+
+/// Writes a part of what is long. `unlooked` is how much was since the core was given way.
+async fn write_part(
+    link: &Link,
+    sender: &mut WriteHalf,
+    part: &[u8],
+    unlooked: &mut usize,
+) -> io::Result<()> {
+    sender.write_all(part).await?;
+    *unlooked += part.len();
+    if *unlooked < UNLOOKED_BYTES_MAX {
+        rt::yield_if_needed().await;
+    } else {
+        *unlooked = 0;
+        link.core.give_way().await;
+    }
+    Ok(())
 }

@@ -62,22 +62,18 @@ impl Core {
         loop {
             let changed = self.wanted_changed.notified();
             let slot = self.wanted.borrow_mut().next(rt::now);
-            match slot {
-                Some(slot) => {
-                    self.step(slot, Input::Commit);
-                    rt::yield_if_needed().await;
-                }
-                None => match self.round_wait() {
-                    // Over is as good as changed: it looks again.
-                    Some(wait) => drop(rt::timeout(wait, changed).await),
-                    None => changed.await,
-                },
+            if let Some(slot) = slot {
+                self.step(slot, Input::Commit);
+                rt::yield_if_needed().await;
+                continue;
+            }
+            let wait = self.wanted.borrow().wait(rt::now);
+            match wait {
+                // Over is as good as changed: it looks again.
+                Some(wait) => drop(rt::timeout(wait, changed).await),
+                None => changed.await,
             }
         }
-    }
-
-    fn round_wait(&self) -> Option<Duration> {
-        self.wanted.borrow().wait(rt::now)
     }
 
     async fn keep_committing_soon(self: Rc<Self>) {
@@ -105,13 +101,13 @@ impl Core {
         plan: Box<FlushPlan<Disk>>,
     ) {
         let core = Rc::clone(self);
+        let turn = match plan.makes_files() {
+            true => Turn::Birth,
+            false => Turn::Flush,
+        };
         // What makes files takes long, and no other partition is to wait for that.
-        let is_waited_for = pace == Pace::InRounds && !plan.makes_files();
+        let is_waited_for = pace == Pace::InRounds && turn == Turn::Flush;
         let flush = async move {
-            let turn = match plan.makes_files() {
-                true => Turn::Birth,
-                false => Turn::Flush,
-            };
             let turn = core.files.turn(turn).await;
             if is_waited_for {
                 core.wanted.borrow_mut().began();

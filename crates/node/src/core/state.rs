@@ -219,7 +219,7 @@ impl Core {
                 self.tickets.wake(token);
             }
             Effect::Commit(pace) => {
-                self.wanted.borrow_mut().want(slot, pace, rt::now());
+                self.wanted.borrow_mut().want(slot, pace, rt::now);
                 self.wanted_changed.notify();
             }
             Effect::CommitWithin(after) => {

@@ -26,11 +26,11 @@ pub(super) struct Wanted {
 
 impl Wanted {
     /// The group of `slot` is to start.
-    pub(super) fn want(&mut self, slot: SlotId, pace: Pace, now: Instant) {
+    pub(super) fn want(&mut self, slot: SlotId, pace: Pace, now: impl FnOnce() -> Instant) {
         match pace {
             Pace::AtOnce => self.at_once.push_back(slot),
             Pace::InRounds => {
-                self.latest.get_or_insert(now + WAIT_MAX);
+                self.latest.get_or_insert_with(|| now() + WAIT_MAX);
                 self.next_round.push_back(slot);
             }
         }
@@ -81,15 +81,15 @@ mod tests {
         let (mut wanted, now) = (Wanted::default(), rt::now());
         let [a, b, c] = [0, 1, 2].map(SlotId);
         for slot in [a, b, c] {
-            wanted.want(slot, Pace::InRounds, now);
+            wanted.want(slot, Pace::InRounds, || now);
         }
         assert_eq!(all(&mut wanted, now), [a, b, c], "nothing is on its way");
         (0..3).for_each(|_| wanted.began());
         wanted.landed();
-        wanted.want(a, Pace::InRounds, now);
+        wanted.want(a, Pace::InRounds, || now);
         assert_eq!(wanted.next(|| now), None, "two are on their way");
         wanted.landed();
-        wanted.want(b, Pace::InRounds, now);
+        wanted.want(b, Pace::InRounds, || now);
         assert_eq!(all(&mut wanted, now), [a, b], "one is late");
     }
 
@@ -99,9 +99,9 @@ mod tests {
         let [a, b] = [0, 1].map(SlotId);
         (0..5).for_each(|_| wanted.began());
         assert_eq!(wanted.wait(|| now), None, "nobody waits");
-        wanted.want(a, Pace::InRounds, now);
+        wanted.want(a, Pace::InRounds, || now);
         let half = now + WAIT_MAX / 2;
-        wanted.want(b, Pace::InRounds, half);
+        wanted.want(b, Pace::InRounds, || half);
         assert_eq!(all(&mut wanted, half), []);
         assert_eq!(wanted.wait(|| half), Some(WAIT_MAX / 2), "of the first one");
         assert_eq!(all(&mut wanted, now + WAIT_MAX), [a, b]);
@@ -113,8 +113,8 @@ mod tests {
         let (mut wanted, now) = (Wanted::default(), rt::now());
         let [a, b] = [0, 1].map(SlotId);
         (0..5).for_each(|_| wanted.began());
-        wanted.want(a, Pace::InRounds, now);
-        wanted.want(b, Pace::AtOnce, now);
+        wanted.want(a, Pace::InRounds, || now);
+        wanted.want(b, Pace::AtOnce, || now);
         assert_eq!(all(&mut wanted, now), [b]);
         (0..5).for_each(|_| wanted.landed());
         assert_eq!(all(&mut wanted, now), [a]);
