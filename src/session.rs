@@ -55,11 +55,22 @@ where
     F: Future<Output = anyhow::Result<Exit>>,
 {
     telemetry::start_for_client();
+    on_this_thread(command)
+}
+
+/// Runs `task` on a runtime of this thread alone.
+///
+/// # Errors
+/// What the task says, or that there is no runtime.
+pub(crate) fn on_this_thread<F, T>(task: impl FnOnce() -> F) -> anyhow::Result<T>
+where
+    F: Future<Output = anyhow::Result<T>>,
+{
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let ended = runtime.block_on(command());
-    // A thread that still waits for stdin must not hold the process up.
+    let ended = runtime.block_on(task());
+    // A thread that still waits, for stdin for one, must not hold the process up.
     runtime.shutdown_background();
     ended
 }

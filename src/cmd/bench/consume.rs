@@ -1,8 +1,11 @@
 //! `corelog bench consume`: how fast a topic can be read.
 
+use std::num::NonZero;
+use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 
-use corelog_client::{Client, ConsumerConfig, End, ReceivedBatch, Start, Topic};
+use corelog_client::{Client, ConsumerConfig, End, ReceivedBatch, Start};
 use serde_json::json;
 use tokio::task::{JoinSet, LocalSet};
 
@@ -16,13 +19,13 @@ use crate::output::{Format, Out};
 use crate::{cli, quantity, session};
 
 /// Measure consuming: MiB/s and records/s from the beginning to the end.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 #[command(
     long_about = "Measure consuming: MiB/s and records/s from the beginning to the end.\n\n\
-        Consumers, each with connections of its own, share the partitions; all are read at once. The \
-        checksum of every batch is checked, every record is decoded, and held against what `corelog \
-        bench produce` sent: as it was, and within a run of a producer without gaps, repeats or \
-        disorder. The count says whether the end is there.",
+        Consumers, each with connections of its own, share the partitions; all are read at once, on as \
+        many threads as there are processors. The checksum of every batch is checked, every record is \
+        decoded, and held against what `corelog bench produce` sent: as it was, and within a run of a \
+        producer without gaps, repeats or disorder. The count says whether the end is there.",
     after_long_help = "EXAMPLES\n  \
         corelog bench produce && corelog bench consume\n  \
         corelog bench consume --topic bench4 --consumers 4\n  \
@@ -54,33 +57,33 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
-    let topic = client.topic(&args.topic).await?;
+    let partitions = client.topic(&args.topic).await?.partition_count();
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let threads = u32::try_from(threads).unwrap_or(u32::MAX);
+    let threads = threads.min(args.consumers);
+    let args = Arc::new(args.clone());
     let started = Instant::now();
     let mut readers = JoinSet::new();
-    let local = LocalSet::new();
-    for number in 0..args.consumers {
-        readers.spawn_local_on(Reader::new(args, &client, &topic, number).run(), &local);
+    for thread in 0..threads {
+        let args = Arc::clone(&args);
+        let numbers = (thread..args.consumers).step_by(threads as usize);
+        readers.spawn_blocking(move || {
+            session::on_this_thread(|| async { read(&args, partitions, numbers).await })
+        });
     }
-    let (mut records, mut bytes) = (0, 0);
-    local
-        .run_until(async {
-            while let Some(read) = readers.join_next().await {
-                let read = read??;
-                records += read.records;
-                bytes += read.bytes;
-            }
-            Ok::<_, anyhow::Error>(())
-        })
-        .await?;
-    let rates = Rates::of(records, bytes, started.elapsed());
+    let mut total = Read::default();
+    while let Some(read) = readers.join_next().await {
+        total.add(&read??);
+    }
+    let rates = Rates::of(total.records, total.bytes, started.elapsed());
     let mut out = Out::new();
     match args.client.output {
         Format::Table => out.table(&[], rates.rows())?,
         Format::Json => out.json(&json!({
-            "partitions": topic.partition_count(),
+            "partitions": partitions,
             "consumers": args.consumers,
-            "records": records,
-            "bytes": bytes,
+            "records": total.records,
+            "bytes": total.bytes,
             "seconds": rates.seconds,
             "records_per_s": rates.records_per_s,
             "mib_per_s": rates.mib_per_s,
@@ -90,23 +93,58 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// Has the consumers with those numbers read, on this thread.
+async fn read(
+    args: &Args,
+    partitions: u32,
+    numbers: impl Iterator<Item = u32>,
+) -> anyhow::Result<Read> {
+    let client = session::connect(&args.client, args.client.server.clone()).await?;
+    let mut readers = JoinSet::new();
+    let local = LocalSet::new();
+    for number in numbers {
+        readers.spawn_local_on(Reader::new(args, &client, partitions, number).run(), &local);
+    }
+    let joined = async {
+        let mut total = Read::default();
+        while let Some(read) = readers.join_next().await {
+            total.add(&read??);
+        }
+        Ok(total)
+    };
+    local.run_until(joined).await
+}
+
+/// How much was read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Read {
+    records: u64,
+    /// Of keys and values.
+    bytes: u64,
+}
+
+impl Read {
+    fn add(&mut self, other: &Self) {
+        self.records += other.records;
+        self.bytes += other.bytes;
+    }
+}
+
 /// One consumer, and what it has read.
 struct Reader {
     consumer: corelog_client::Consumer,
     /// Of each partition, unless nothing is checked.
     checks: Option<Vec<Check>>,
     count: u64,
-    records: u64,
-    bytes: u64,
+    read: Read,
 }
 
 impl Reader {
-    fn new(args: &Args, client: &Client, topic: &Topic, number: u32) -> Self {
+    fn new(args: &Args, client: &Client, partitions: u32, number: u32) -> Self {
         let mut consumer = client.consumer(ConsumerConfig {
             unreachable_timeout: Some(args.client.timeout()),
             ..ConsumerConfig::default()
         });
-        let partitions = topic.partition_count();
         for partition in share(number, args.consumers, partitions) {
             consumer.assign(&args.topic, partition, Start::Earliest, End::HighWatermark);
         }
@@ -115,24 +153,23 @@ impl Reader {
             consumer,
             checks: (!args.unchecked).then(checks),
             count: args.count.unwrap_or(u64::MAX),
-            records: 0,
-            bytes: 0,
+            read: Read::default(),
         }
     }
 
-    async fn run(mut self) -> anyhow::Result<Self> {
-        while self.records < self.count {
+    async fn run(mut self) -> anyhow::Result<Read> {
+        while self.read.records < self.count {
             let Some(batch) = self.consumer.next_batch().await else {
                 break;
             };
-            self.read(&batch?)?;
+            self.look_at(&batch?)?;
         }
-        Ok(self)
+        Ok(self.read)
     }
 
-    fn read(&mut self, batch: &ReceivedBatch) -> anyhow::Result<()> {
+    fn look_at(&mut self, batch: &ReceivedBatch) -> anyhow::Result<()> {
         for record in batch.records() {
-            if self.records == self.count {
+            if self.read.records == self.count {
                 break;
             }
             let record = record?;
@@ -141,8 +178,8 @@ impl Reader {
                 let check = &mut checks[batch.partition.get() as usize];
                 check.look(batch.partition, record.offset, value)?;
             }
-            self.records += 1;
-            self.bytes += (record.key.map_or(0, <[u8]>::len) + value.len()) as u64;
+            self.read.records += 1;
+            self.read.bytes += (record.key.map_or(0, <[u8]>::len) + value.len()) as u64;
         }
         Ok(())
     }

@@ -18,6 +18,8 @@ pub(super) struct Memory {
     unflushed_bytes_max: usize,
     unflushed_bytes: Cell<usize>,
     kept_bytes: Cell<usize>,
+    /// What all of them have begun to keep so far: a clock that runs only while records come.
+    kept_bytes_total: Cell<u64>,
 }
 
 /// What one partition holds, as it was last looked at.
@@ -25,6 +27,8 @@ pub(super) struct Memory {
 pub(super) struct Held {
     unflushed_bytes: usize,
     kept_bytes: usize,
+    /// What the core had begun to keep when this one last did.
+    kept_at: u64,
 }
 
 impl Core {
@@ -46,34 +50,65 @@ impl Core {
         // A little more goes than has to, so that this is seldom.
         let wanted = self.memory.kept_bytes_max / 8 * 7;
         let excess = self.memory.kept_bytes.get() - wanted;
-        let ids = slots.ids().into_iter();
-        let kept = ids.filter_map(|id| Some((slots.get(id)?.held.kept_bytes, id)));
-        let kept = kept.filter(|(bytes, _)| *bytes > 0).collect();
+        let kept = slots
+            .iter()
+            .filter(|(_, slot)| slot.held.kept_bytes > 0)
+            .map(|(id, slot)| (self.memory.kept(&slot.held), id))
+            .collect();
         let_go(kept, excess, |which| {
             let slot = slots.get_mut(*which)?;
             if let Some(partition) = slot.partition_mut() {
                 partition.shed_tail();
             }
             self.memory.weigh(slot);
-            Some(slot.held.kept_bytes)
+            Some(self.memory.kept(&slot.held))
         });
     }
 }
 
-/// Has whoever keeps most let go of its oldest, again and again, until `excess` bytes less are kept.
+/// What a partition keeps for readers, and how much that counts: who counts most lets go first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Kept {
+    weight: u64,
+    bytes: usize,
+}
+
+impl Kept {
+    /// So many bytes of one that began to keep its last ones when the core had `newer_bytes` of others still
+    /// before it, where all may keep `bytes_max`. An idle partition lets go before a busy one; of those alike who
+    /// keeps more; and whoever keeps little, behind all who do not.
+    fn new(bytes: usize, newer_bytes: u64, bytes_max: usize) -> Self {
+        let step = (bytes_max / IDLE_PART).max(1) as u64;
+        let idle = match bytes < bytes_max / LITTLE_PART {
+            true => 0,
+            false => newer_bytes / step,
+        };
+        let weight = (bytes as u64).saturating_mul(idle.saturating_add(1));
+        Self { weight, bytes }
+    }
+}
+
+/// A partition is idle while others begin to keep this part of what all may keep, and counts as often again
+/// with each such part.
+const IDLE_PART: usize = 64;
+/// Less than this part of what all may keep is little: to let go of it would gain nothing, and costs
+/// whoever reads a quiet partition's last records a read of the disk.
+const LITTLE_PART: usize = 1024;
+
+/// Has whoever counts most let go of its oldest, again and again, until `excess` bytes less are kept.
 /// `shed` gives what is kept after it.
 fn let_go<K: Ord>(
-    mut kept: BinaryHeap<(usize, K)>,
+    mut kept: BinaryHeap<(Kept, K)>,
     excess: usize,
-    mut shed: impl FnMut(&K) -> Option<usize>,
+    mut shed: impl FnMut(&K) -> Option<Kept>,
 ) {
     let mut left = excess;
     while left > 0
         && let Some((before, who)) = kept.pop()
     {
-        let after = shed(&who).unwrap_or_default();
-        left = left.saturating_sub(before.saturating_sub(after));
-        if 0 < after && after < before {
+        let Some(after) = shed(&who) else { continue };
+        left = left.saturating_sub(before.bytes.saturating_sub(after.bytes));
+        if 0 < after.bytes && after.bytes < before.bytes {
             kept.push((after, who));
         }
     }
@@ -86,6 +121,7 @@ impl Memory {
             unflushed_bytes_max: budget.unflushed,
             unflushed_bytes: Cell::new(0),
             kept_bytes: Cell::new(0),
+            kept_bytes_total: Cell::new(0),
         }
     }
 
@@ -104,14 +140,27 @@ impl Memory {
         self.kept_bytes.get() as u64
     }
 
+    fn kept(&self, held: &Held) -> Kept {
+        let newer_bytes = self.kept_bytes_total.get() - held.kept_at;
+        Kept::new(held.kept_bytes, newer_bytes, self.kept_bytes_max)
+    }
+
     fn weigh(&self, slot: &mut Slot) {
         let before = slot.held;
-        slot.held = slot
-            .partition()
-            .map_or_else(Held::default, |partition| Held {
-                unflushed_bytes: partition.unflushed_bytes(),
-                kept_bytes: partition.tail_bytes(),
-            });
+        let (unflushed_bytes, kept_bytes) = slot.partition().map_or((0, 0), |partition| {
+            (partition.unflushed_bytes(), partition.tail_bytes())
+        });
+        let begun = kept_bytes.saturating_sub(before.kept_bytes) as u64;
+        let kept_bytes_total = self.kept_bytes_total.get() + begun;
+        self.kept_bytes_total.set(kept_bytes_total);
+        slot.held = Held {
+            unflushed_bytes,
+            kept_bytes,
+            kept_at: match begun {
+                0 => before.kept_at,
+                _ => kept_bytes_total,
+            },
+        };
         let change = |sum: &Cell<usize>, before: usize, after: usize| {
             assert!(before <= sum.get(), "more is let go than is held");
             sum.set(sum.get() - before + after);
@@ -139,16 +188,55 @@ mod tests {
 
     use super::*;
 
-    /// What is left of chunks by owner after `excess` bytes had to go.
-    fn left(mut chunks: Vec<VecDeque<usize>>, excess: usize) -> Vec<VecDeque<usize>> {
-        let bytes = |chunks: &VecDeque<usize>| chunks.iter().sum::<usize>();
-        let kept = chunks.iter().enumerate();
-        let kept = kept.map(|(who, chunks)| (bytes(chunks), who)).collect();
-        let_go(kept, excess, |who| {
+    /// All may keep so much.
+    const BYTES_MAX: usize = 1 << 20;
+
+    /// What is left of chunks by owner after `excess` bytes had to go, where others have begun to keep
+    /// `newer` bytes since each one last did.
+    fn left_of_idle(
+        mut chunks: Vec<VecDeque<usize>>,
+        newer: &[u64],
+        excess: usize,
+    ) -> Vec<VecDeque<usize>> {
+        let kept = |who: usize, chunks: &VecDeque<usize>| {
+            Kept::new(chunks.iter().sum(), newer[who], BYTES_MAX)
+        };
+        let all = chunks.iter().enumerate();
+        let all = all.map(|(who, chunks)| (kept(who, chunks), who)).collect();
+        let_go(all, excess, |who| {
             chunks[*who].pop_front();
-            Some(bytes(&chunks[*who]))
+            Some(kept(*who, &chunks[*who]))
         });
         chunks
+    }
+
+    /// The same where all are busy.
+    fn left(chunks: Vec<VecDeque<usize>>, excess: usize) -> Vec<VecDeque<usize>> {
+        let newer = vec![0; chunks.len()];
+        left_of_idle(chunks, &newer, excess)
+    }
+
+    #[test]
+    fn an_idle_partition_lets_go_before_a_busy_one_that_keeps_more() {
+        let part = BYTES_MAX / 8;
+        let (idle, busy) = (VecDeque::from([part; 3]), VecDeque::from([part; 5]));
+        let newer = [5 * part as u64, 0];
+        let after = left_of_idle(vec![idle, busy.clone()], &newer, part + 1);
+        assert_eq!(after, vec![VecDeque::from([part]), busy]);
+    }
+
+    #[test]
+    fn of_idle_partitions_those_that_keep_little_are_left_alone() {
+        let little = BYTES_MAX / LITTLE_PART - 1;
+        let chunks = vec![VecDeque::from([little]), VecDeque::from([little + 1; 3])];
+        let after = left_of_idle(chunks, &[u64::MAX, 0], 3 * little + 3);
+        assert_eq!(after, vec![VecDeque::from([little]), VecDeque::new()]);
+    }
+
+    #[test]
+    fn an_hour_of_other_records_between_two_of_a_partition_does_not_overflow() {
+        let idle = Kept::new(usize::MAX >> 1, u64::MAX, 0);
+        assert!(Kept::new(1, 0, 0) < idle);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use corelog_node::{Node, NodeConfig};
+use corelog_node::Node;
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::{fetch, metadata, produce, truncate};
 use corelog_record::{Offset, PartitionId, TopicId};
@@ -194,23 +194,32 @@ fn an_accepted_record_is_answered_at_once_and_flushed_soon() {
 
 /// A partition of 64 batches of some 100 KiB, each one record of its own number, none of them in memory.
 fn cold(dir: &tempfile::TempDir) -> (Node, TopicId) {
-    let adjust = |config: &mut NodeConfig| {
-        config.cores = 1;
-        config.tail_memory = 0;
-    };
-    let node = start_with(dir, adjust);
-    let mut client = Client::hello(node.addresses().listen);
-    let id = client.create("cold", 1);
-    for number in 0..COLD_COUNT {
-        let value = format!("{}{number:04}", "0".repeat(100_000));
-        client
-            .produce(&to("cold", id, 0), &[&value])
-            .expect("produced");
-    }
+    let node = keeping(dir, 0);
+    let id = fill(&mut Client::hello(node.addresses().listen), "cold");
     (node, id)
 }
 
-const COLD_COUNT: u64 = 64;
+/// A node of one core that keeps so many bytes for readers.
+fn keeping(dir: &tempfile::TempDir, tail_memory: usize) -> Node {
+    start_with(dir, |config| {
+        config.cores = 1;
+        config.tail_memory = tail_memory;
+    })
+}
+
+/// Such a partition, in memory or not.
+fn fill(client: &mut Client, topic: &str) -> TopicId {
+    let id = client.create(topic, 1);
+    for number in 0..COUNT {
+        let value = format!("{}{number:04}", "0".repeat(100_000));
+        client
+            .produce(&to(topic, id, 0), &[&value])
+            .expect("produced");
+    }
+    id
+}
+
+const COUNT: u64 = 64;
 
 fn reads_ahead(node: &Node) -> u64 {
     node.handle().counters()[0].reads_ahead_total
@@ -220,10 +229,17 @@ fn reads_ahead(node: &Node) -> u64 {
 fn who_reads_on_from_the_disk_finds_what_was_read_ahead() {
     let dir = directory();
     let (node, id) = cold(&dir);
-    let mut client = Client::hello(node.addresses().listen);
+    let fetches = read_on(&mut Client::hello(node.addresses().listen), "cold", id);
+    // The first two show that it reads on.
+    assert_eq!(reads_ahead(&node), fetches - 2);
+    node.stop().expect("a clean stop");
+}
+
+/// Reads such a partition a few batches at a time; gives how often it asked.
+fn read_on(client: &mut Client, topic: &str, id: TopicId) -> u64 {
     let (mut offset, mut fetches) = (0, 0);
-    while offset < COLD_COUNT {
-        let mut request = from("cold", id, 0, offset);
+    while offset < COUNT {
+        let mut request = from(topic, id, 0, offset);
         request.max_bytes = 400_000;
         let (answer, body) = client.fetch(&request);
         let numbers: Vec<u64> = values(&body)
@@ -236,8 +252,19 @@ fn who_reads_on_from_the_disk_finds_what_was_read_ahead() {
         offset = answer.next.get();
         fetches += 1;
     }
-    // The first two show that it reads on.
-    assert_eq!(reads_ahead(&node), fetches - 2);
+    fetches
+}
+
+/// It kept half of the memory for ever, and readers of the busy one read from the disk.
+#[test]
+fn a_partition_that_nobody_writes_to_any_more_leaves_its_memory_to_one_that_is_written_to() {
+    let dir = directory();
+    let node = keeping(&dir, 8 << 20);
+    let mut client = Client::hello(node.addresses().listen);
+    fill(&mut client, "idle");
+    let busy = fill(&mut client, "busy");
+    read_on(&mut client, "busy", busy);
+    assert_eq!(reads_ahead(&node), 0, "it was read from the disk");
     node.stop().expect("a clean stop");
 }
 
