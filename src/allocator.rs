@@ -16,16 +16,15 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 ///   4 KiB take longer to come by.
 /// - What is free goes back to the kernel after ten seconds, not after one, unless `MIMALLOC_PURGE_DELAY` says
 ///   when: a node under load needs it again, and each time it took up to 10,000 page faults for a gibibyte.
+#[expect(
+    unsafe_code,
+    reason = "options of the allocator, set before there is a second thread"
+)]
 pub(crate) fn set_up() {
-    #[expect(
-        unsafe_code,
-        reason = "options of the allocator, set before there is a second thread"
-    )]
-    // SAFETY: they store numbers; any is allowed for these options, and nobody reads them meanwhile.
-    unsafe {
-        mi_option_set(mi_option_large_os_pages, 1);
-        mi_option_set_default(PURGE_DELAY, 10_000);
-    }
+    // SAFETY: it stores a number; any is allowed for this option, and nobody reads it meanwhile.
+    unsafe { mi_option_set(mi_option_large_os_pages, 1) };
+    // SAFETY: as above.
+    unsafe { mi_option_set_default(PURGE_DELAY, 10_000) };
 }
 
 /// `mi_option_purge_delay` of `mimalloc.h` (in milliseconds), which the bindings do not name.
