@@ -22,7 +22,8 @@ pub(super) struct Policy {
     /// Remove the oldest sealed segments of a partition beyond this, or `none` [new topic: none]
     #[arg(long, value_name = "SIZE")]
     retention_bytes: Option<Limit<ByteSize>>,
-    /// Begin a new segment at this size, from 1MiB to 1GiB [new topic: 128MiB]
+    /// Begin a new segment at this size, or up to an eighth before it lest all partitions do so at once; from
+    /// 1MiB to 1GiB [new topic: 128MiB]
     #[arg(long, value_name = "SIZE")]
     segment_bytes: Option<ByteSize>,
     /// Begin a new segment at this age, or `never` [new topic: never]

@@ -12,6 +12,9 @@ use corelog_storage::format::topic as file;
 
 use crate::failure::{Failure, failure_with};
 
+/// So many bits of a partition's number tell where its segments roll.
+const TURN_BITS: u32 = 4;
+
 /// One topic; never changed, but replaced as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Topic {
@@ -35,6 +38,16 @@ impl Topic {
     pub(crate) fn is_owned(&self, partition: PartitionId) -> bool {
         self.replica(partition)
             .is_none_or(|replica| replica.role == Role::Owner)
+    }
+
+    /// Where a segment of a partition rolls, in bytes: at the size that the topic says in the first, in others up to an eighth
+    /// before it. Partitions that are written to alike would roll all at once, again and again, and for tens
+    /// of milliseconds everybody waits for that.
+    pub(crate) fn segment_bytes_max(&self, partition: PartitionId) -> u64 {
+        // In reverse, the low bits of a number spread the first few partitions as far as they can.
+        let turn = u64::from(partition.get().reverse_bits() >> (u32::BITS - TURN_BITS));
+        let most = self.settings.segment_bytes;
+        most - ((most / 8 * turn) >> TURN_BITS)
     }
 
     /// If all of it follows another node's without an end: its partitions and settings are that one's.
@@ -275,6 +288,27 @@ mod tests {
             });
         }
         topic
+    }
+
+    #[test]
+    fn partitions_roll_each_at_a_size_of_its_own_near_the_topic_s() {
+        let mut topic = topic(&[Role::Owner; 17]);
+        for bytes in [1 << 20, 100_000_000, 128 << 20, 1 << 30] {
+            topic.settings.segment_bytes = bytes;
+            let of = |partition| topic.segment_bytes_max(PartitionId::new(partition));
+            assert_eq!(of(0), bytes);
+            let first: Vec<_> = (0..4).map(|p| (bytes - of(p)) / (bytes / 32)).collect();
+            assert_eq!(first, [0, 2, 1, 3], "the first four are far apart");
+            let mut all: Vec<_> = (0..16).map(of).collect();
+            all.sort_unstable();
+            all.dedup();
+            assert_eq!(all.len(), 16);
+            assert!(
+                all.iter()
+                    .all(|size| bytes / 8 * 7 < *size && *size <= bytes)
+            );
+            assert_eq!(of(16), bytes);
+        }
     }
 
     #[test]

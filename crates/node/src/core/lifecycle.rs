@@ -315,7 +315,7 @@ impl Core {
         let settings = &topic.settings;
         let segment_age_max_ms = settings.segment_age_ms;
         Options {
-            segment_bytes_max: ByteSize::from_bytes(settings.segment_bytes),
+            segment_bytes_max: ByteSize::from_bytes(topic.segment_bytes_max(partition)),
             segment_age_max_ms: segment_age_max_ms
                 .map(|age| i64::try_from(age).unwrap_or(i64::MAX)),
             tail_bytes_max: self.memory.kept_bytes_max(),
