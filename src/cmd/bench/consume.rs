@@ -67,14 +67,10 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
     for thread in 0..threads {
         let args = Arc::clone(&args);
         let numbers = (thread..args.consumers).step_by(threads as usize);
-        readers.spawn_blocking(move || {
-            session::on_this_thread(|| async { read(&args, partitions, numbers).await })
-        });
+        readers
+            .spawn_blocking(move || session::on_this_thread(|| read(&args, partitions, numbers)));
     }
-    let mut total = Read::default();
-    while let Some(read) = readers.join_next().await {
-        total.add(&read??);
-    }
+    let total = sum(readers).await?;
     let rates = Rates::of(total.records, total.bytes, started.elapsed());
     let mut out = Out::new();
     match args.client.output {
@@ -105,14 +101,18 @@ async fn read(
     for number in numbers {
         readers.spawn_local_on(Reader::new(args, &client, partitions, number).run(), &local);
     }
-    let joined = async {
-        let mut total = Read::default();
-        while let Some(read) = readers.join_next().await {
-            total.add(&read??);
-        }
-        Ok(total)
-    };
-    local.run_until(joined).await
+    local.run_until(sum(readers)).await
+}
+
+/// What all of them have read together; fails with the first that does.
+async fn sum(mut readers: JoinSet<anyhow::Result<Read>>) -> anyhow::Result<Read> {
+    let mut total = Read::default();
+    while let Some(read) = readers.join_next().await {
+        let read = read??;
+        total.records += read.records;
+        total.bytes += read.bytes;
+    }
+    Ok(total)
 }
 
 /// How much was read.
@@ -121,13 +121,6 @@ struct Read {
     records: u64,
     /// Of keys and values.
     bytes: u64,
-}
-
-impl Read {
-    fn add(&mut self, other: &Self) {
-        self.records += other.records;
-        self.bytes += other.bytes;
-    }
 }
 
 /// One consumer, and what it has read.

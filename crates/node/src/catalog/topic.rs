@@ -40,9 +40,9 @@ impl Topic {
             .is_none_or(|replica| replica.role == Role::Owner)
     }
 
-    /// Where a segment of a partition rolls, in bytes: at the size that the topic says in the first, in others up to an eighth
-    /// before it. Partitions that are written to alike would roll all at once, again and again, and for tens
-    /// of milliseconds everybody waits for that.
+    /// Where a segment of a partition rolls, in bytes: at the size that the topic says in the first, in others up
+    /// to an eighth before it. Partitions that are written to alike would roll all at once, again and again,
+    /// and for tens of milliseconds everybody waits for that.
     pub(crate) fn segment_bytes_max(&self, partition: PartitionId) -> u64 {
         // In reverse, the low bits of a number spread the first few partitions as far as they can.
         let turn = u64::from(partition.get().reverse_bits() >> (u32::BITS - TURN_BITS));

@@ -74,9 +74,9 @@ struct Kept {
 }
 
 impl Kept {
-    /// So many bytes of one that began to keep its last ones when the core had `newer_bytes` of others still
-    /// before it, where all may keep `bytes_max`. An idle partition lets go before a busy one; of those alike who
-    /// keeps more; and whoever keeps little, behind all who do not.
+    /// Of a partition that keeps `bytes`, while others of its core have begun to keep `newer_bytes` since it last
+    /// began to keep any, and all may keep `bytes_max`. An idle partition lets go before a busy one; of those
+    /// alike who keeps more; and whoever keeps little, behind all who do not.
     fn new(bytes: usize, newer_bytes: u64, bytes_max: usize) -> Self {
         let step = (bytes_max / IDLE_PART).max(1) as u64;
         let idle = match bytes < bytes_max / LITTLE_PART {

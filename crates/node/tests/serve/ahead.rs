@@ -1,21 +1,12 @@
 //! What is read ahead from the disk takes no more memory than is meant for it.
 
-use corelog_node::Node;
 use corelog_protocol::message::{delete_topic, fetch};
 use corelog_record::TopicId;
 
 use crate::client::{Client, from, name, to};
-use crate::{directory, resident_bytes, run_apart, start_with};
+use crate::{directory, keeping, reads_ahead, resident_bytes, run_apart};
 
 const LARGE_BYTES: u32 = 7_000_000;
-
-/// A node of one core that keeps no records in memory.
-fn cold(dir: &tempfile::TempDir) -> Node {
-    start_with(dir, |config| {
-        config.cores = 1;
-        config.tail_memory = 0;
-    })
-}
 
 /// A topic of so many batches, some of them large ones of seven records.
 fn fill(client: &mut Client, topic: &str, count: u32, is_large: impl Fn(u32) -> bool) -> TopicId {
@@ -30,10 +21,6 @@ fn fill(client: &mut Client, topic: &str, count: u32, is_large: impl Fn(u32) -> 
         client.produce(&to(topic, id, 0), values).expect("produced");
     }
     id
-}
-
-fn reads_ahead(node: &Node) -> u64 {
-    node.handle().counters()[0].reads_ahead_total
 }
 
 /// Asks for one batch and the one behind it, as who reads on; gives what to ask for next.
@@ -54,7 +41,7 @@ fn readers_that_ask_for_a_byte_have_no_large_batches_read_ahead() {
 #[ignore = "a child process of the test above, which takes memory of its own only"]
 fn readers_of_a_byte() {
     let dir = directory();
-    let node = cold(&dir);
+    let node = keeping(&dir, 0);
     let mut client = Client::hello(node.addresses().listen);
     let id = fill(&mut client, "mixed", 36, |number| number % 3 == 2);
     let before = resident_bytes();
@@ -71,7 +58,7 @@ fn readers_of_a_byte() {
 #[test]
 fn what_was_read_ahead_of_a_topic_goes_with_it() {
     let dir = directory();
-    let node = cold(&dir);
+    let node = keeping(&dir, 0);
     let mut client = Client::hello(node.addresses().listen);
     let id = fill(&mut client, "gone", 12, |number| number % 3 > 0);
     let other = fill(&mut client, "other", 3, |number| number < 2);

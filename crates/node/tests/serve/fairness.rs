@@ -11,7 +11,7 @@ use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::{Call, describe_topic, fetch, metadata, ping, scrub_topic};
 
 use crate::client::{Client, from, name, to};
-use crate::{comes_within, directory, resident_bytes, run_apart, start_with, wait_until};
+use crate::{comes_within, directory, keeping, resident_bytes, run_apart, start_with, wait_until};
 
 /// What does not come to pass in this time is tried again: those who take nothing were cut before.
 const SOON: Duration = Duration::from_secs(5);
@@ -154,10 +154,7 @@ fn small_batches_that_nobody_takes_hold_nothing_of_the_large_ones_beside_them() 
 #[ignore = "a child process of the test above, which takes memory of its own only"]
 fn small_among_large() {
     let dir = directory();
-    let node = start_with(&dir, |config| {
-        config.cores = 1;
-        config.tail_memory = 0;
-    });
+    let node = keeping(&dir, 0);
     let address = node.addresses().listen;
     let mut client = Client::hello(address);
     let id = client.create("mixed", 1);

@@ -36,6 +36,19 @@ fn start_with(dir: &tempfile::TempDir, adjust: impl FnOnce(&mut NodeConfig)) -> 
     Node::start(config).expect("the node starts")
 }
 
+/// A node of one core that keeps so many bytes of records on disk in memory, too.
+fn keeping(dir: &tempfile::TempDir, tail_memory: usize) -> Node {
+    start_with(dir, |config| {
+        config.cores = 1;
+        config.tail_memory = tail_memory;
+    })
+}
+
+/// How often a node of one core has read ahead.
+fn reads_ahead(node: &Node) -> u64 {
+    node.handle().counters()[0].reads_ahead_total
+}
+
 /// A directory on a file system that a node can serve from.
 fn directory() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory for the test")

@@ -8,7 +8,7 @@ use corelog_protocol::message::{fetch, metadata, produce, truncate};
 use corelog_record::{Offset, PartitionId, TopicId};
 
 use crate::client::{Client, batch, from, name, to, values};
-use crate::{directory, start, start_with, wait_until};
+use crate::{directory, keeping, reads_ahead, start, wait_until};
 
 #[test]
 fn records_come_back_in_order_from_every_partition_and_core() {
@@ -199,14 +199,6 @@ fn cold(dir: &tempfile::TempDir) -> (Node, TopicId) {
     (node, id)
 }
 
-/// A node of one core that keeps so many bytes for readers.
-fn keeping(dir: &tempfile::TempDir, tail_memory: usize) -> Node {
-    start_with(dir, |config| {
-        config.cores = 1;
-        config.tail_memory = tail_memory;
-    })
-}
-
 /// Such a partition, in memory or not.
 fn fill(client: &mut Client, topic: &str) -> TopicId {
     let id = client.create(topic, 1);
@@ -220,10 +212,6 @@ fn fill(client: &mut Client, topic: &str) -> TopicId {
 }
 
 const COUNT: u64 = 64;
-
-fn reads_ahead(node: &Node) -> u64 {
-    node.handle().counters()[0].reads_ahead_total
-}
 
 #[test]
 fn who_reads_on_from_the_disk_finds_what_was_read_ahead() {
