@@ -50,7 +50,7 @@ pub(crate) async fn converse(stream: TcpStream, partitions: Rc<[Rc<Partition>]>)
                 spawn_local(answer(writer, Rc::clone(&acks))).detach();
             }
             if kind < 2 {
-                assert_eq!(crc32c::crc32c(body), crc, "a body is damaged");
+                assert_eq!(crc_fast::crc32_iscsi(body), crc, "a body is damaged");
                 partition.append(body, (kind == 1).then_some(&acks)).await;
             }
             if kind != 1 {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, ensure};
+use crc_fast::{CrcAlgorithm, Digest};
 
 use crate::contender::{Consume, Contender, Figures, Level, Produce, Promise};
 use crate::load::{self, Connection, Requests, Wire};
@@ -141,7 +142,7 @@ impl Contender for Bare {
             let blocks = Blocks {
                 record_bytes,
                 bytes: 0,
-                crc: 0,
+                crc: Digest::new(CrcAlgorithm::Crc32Iscsi),
             };
             Ok((self.connect(blocks)?, request))
         });
@@ -163,7 +164,7 @@ impl Contender for Bare {
 
 fn frame(body: &[u8], partition: u32, kind: Kind) -> Vec<u8> {
     let bytes = u32::try_from(body.len()).expect("a body is small");
-    let header = [bytes, partition, crc32c::crc32c(body), kind as u32];
+    let header = [bytes, partition, crc_fast::crc32_iscsi(body), kind as u32];
     let mut frame = Vec::with_capacity(16 + body.len());
     for field in header {
         // A vector takes whatever is written.
@@ -195,12 +196,12 @@ impl Wire for Acks {
 struct Blocks {
     record_bytes: u64,
     bytes: u64,
-    crc: u32,
+    crc: Digest,
 }
 
 impl Wire for Blocks {
     fn receive(&mut self, bytes: &[u8], _out: &mut Vec<u8>) -> Result<usize> {
-        self.crc = crc32c::crc32c_append(self.crc, bytes);
+        self.crc.update(bytes);
         self.bytes += bytes.len() as u64;
         Ok(bytes.len())
     }

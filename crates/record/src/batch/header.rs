@@ -4,7 +4,7 @@
 #![expect(clippy::big_endian_bytes, reason = "the batch format is big-endian")]
 
 use super::{BYTES_MAX, Codec, HEADER_BYTES, PREFIX_BYTES};
-use crate::checksum::{crc32c, crc32c_append};
+use crate::checksum::crc32c;
 use crate::{Error, LeaderEpoch, Offset};
 
 const MAGIC: i8 = 2;
@@ -111,12 +111,15 @@ impl Header {
 
     /// Writes the header, with the checksum of what follows it, to the front of a whole batch.
     pub(super) fn stamp(mut self, batch: &mut [u8]) {
-        let Some((front, records)) = batch.split_first_chunk_mut::<HEADER_BYTES>() else {
+        self.put(batch);
+        self.crc = crc32c(batch.get(CHECKED_FROM..).unwrap_or_default());
+        self.put(batch);
+    }
+
+    fn put(&self, batch: &mut [u8]) {
+        let Some(front) = batch.first_chunk_mut() else {
             panic!("a batch has room for its header");
         };
-        let bytes = self.encode();
-        let checked = bytes.get(CHECKED_FROM..).unwrap_or_default();
-        self.crc = crc32c_append(crc32c(checked), records);
         *front = self.encode();
     }
 

@@ -71,11 +71,10 @@ impl<'a> Headers<'a> {
             .ok()
             .ok_or(RecordFault::Length { found: count })?;
         let fields = body.clone();
-        let mut bytes = 0;
-        for _ in 0..remaining {
-            let (name, value) = body.header()?;
-            bytes += name.len() + value.map_or(0, <[u8]>::len);
-        }
+        let bytes = match remaining {
+            0 => 0,
+            _ => body.headers(remaining)?,
+        };
         Ok(Self {
             fields,
             remaining,
@@ -132,6 +131,16 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Walks so many headers; gives the bytes of their names and values.
+    fn headers(&mut self, count: u32) -> Result<usize, RecordFault> {
+        let mut bytes = 0;
+        for _ in 0..count {
+            let (name, value) = self.header()?;
+            bytes += name.len() + value.map_or(0, <[u8]>::len);
+        }
+        Ok(bytes)
+    }
+
     fn header(&mut self) -> Result<(&'a str, Option<&'a [u8]>), RecordFault> {
         let length = self.varint()?;
         let name = str::from_utf8(self.bytes(length)?)
@@ -143,12 +152,9 @@ impl<'a> Cursor<'a> {
     /// A zigzag number of at most 32 bits.
     #[inline]
     fn varint(&mut self) -> Result<i32, RecordFault> {
-        let zigzag = match self.0.split_first() {
-            Some((&byte, rest)) if byte < 0x80 => {
-                self.0 = rest;
-                u32::from(byte)
-            }
-            _ => u32::try_from(self.groups(u32::BITS)?)
+        let zigzag = match self.short() {
+            Some(zigzag) => zigzag,
+            None => u32::try_from(self.groups(u32::BITS)?)
                 .ok()
                 .ok_or(RecordFault::Varint)?,
         };
@@ -158,17 +164,29 @@ impl<'a> Cursor<'a> {
     /// A zigzag number of at most 64 bits.
     #[inline]
     fn varlong(&mut self) -> Result<i64, RecordFault> {
-        let zigzag = match self.0.split_first() {
-            Some((&byte, rest)) if byte < 0x80 => {
-                self.0 = rest;
-                u64::from(byte)
-            }
-            _ => self.groups(u64::BITS)?,
+        let zigzag = match self.short() {
+            Some(zigzag) => u64::from(zigzag),
+            None => self.groups(u64::BITS)?,
         };
         Ok((zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed())
     }
 
+    /// A number of one or two groups, as all numbers of small records are.
+    #[inline]
+    fn short(&mut self) -> Option<u32> {
+        let (value, rest) = match *self.0 {
+            [byte, ref rest @ ..] if byte < 0x80 => (u32::from(byte), rest),
+            [low, high, ref rest @ ..] if high < 0x80 => {
+                (u32::from(low & 0x7f) | u32::from(high) << 7, rest)
+            }
+            _ => return None,
+        };
+        self.0 = rest;
+        Some(value)
+    }
+
     /// Groups of 7 bits, the least significant first, all but the last marked by the high bit.
+    #[cold]
     fn groups(&mut self, bits: u32) -> Result<u64, RecordFault> {
         let mut value = 0u64;
         let mut shift = 0;
