@@ -43,6 +43,31 @@ fn all_who_wait_at_the_end_wake_when_a_record_comes() {
     }
 }
 
+#[test]
+fn a_reader_that_takes_a_batch_at_a_time_waits_only_at_the_end() {
+    let folder = Folder::new();
+    let server = Start::on(&folder.path().join("data")).cores(2).start();
+    let mut wire = Wire::open(server.ready.listen).unwrap();
+    let topic = wire.topic("steps", 1, 1 << 20);
+    let batches: Vec<_> = (0..5)
+        .flat_map(|step| batch(Codec::None, [format!("step {step}")]))
+        .collect();
+    wire.call(&topic.produce(0), &batches).unwrap().unwrap();
+    for door in server.ready.cores.clone() {
+        let mut wire = Wire::open(door).unwrap();
+        for step in 0..5 {
+            // Longer than the test waits for an answer.
+            let one = fetch::Request {
+                max_bytes: 1,
+                max_wait_ms: 60_000,
+                ..topic.fetch(0, Offset::ZERO.plus(step))
+            };
+            let (answer, _) = wire.call(&one, &[]).unwrap().unwrap();
+            assert_eq!(answer.next, Offset::ZERO.plus(step + 1));
+        }
+    }
+}
+
 /// Neither on its connection, nor of its partition, nor in its lane between the cores.
 #[test]
 fn a_parked_fetch_holds_back_no_other_answer() {

@@ -124,7 +124,7 @@ impl Hot for ReadTail {
         let Ok(plan) = plan else {
             panic!("what was appended is there")
         };
-        assert!(plan.is_ready(), "it is in memory");
+        assert!(plan.ready().is_some(), "it is in memory");
         let fetched = block_on(plan.run());
         assert!(fetched.is_ok_and(|fetched| fetched.bytes > 60 << 10));
     }
@@ -164,7 +164,7 @@ impl Hot for Seek {
         let Ok(plan) = self.log.plan_read(from, Offset::MAX, 1) else {
             panic!("what was appended is there")
         };
-        assert!(!plan.is_ready(), "nothing is kept in memory");
+        assert!(plan.ready().is_none(), "nothing is kept in memory");
         let fetched = block_on(plan.run());
         assert!(fetched.is_ok_and(|fetched| fetched.next > from));
     }

@@ -84,7 +84,7 @@ impl Core {
             ..appetite
         };
         match self.plan_fetch(key, from, appetite) {
-            Ok(Planned::Read(plan, answer)) if plan.is_ready() => {
+            Ok(Planned::Read(plan, answer)) if plan.ready().is_some() => {
                 let read = plan
                     .run()
                     .await
@@ -113,7 +113,7 @@ impl Core {
             Planned::Read(plan, answer) => (plan, answer),
             Planned::Nothing(nothing) => return Ok(nothing),
         };
-        let read = match plan.is_ready() {
+        let read = match plan.ready().is_some() {
             true => plan.run().await,
             false => self.read_disk((key, from), plan, appetite).await,
         };

@@ -14,7 +14,6 @@ use super::effect::{Answer, Effect, Effects, Refusal};
 use super::input::Token;
 use super::snapshot::refusal_of;
 use super::state::{Partition, bounds_of, push_start};
-use super::waiters::Waiters;
 
 /// A change of a whole log.
 #[derive(Debug, Clone)]
@@ -172,6 +171,5 @@ impl<D: Dir> Partition<D> {
         // Whoever is parked looks again.
         self.waiters
             .wake_all(|token| effects.push(Effect::Wake { token }));
-        self.waiters = Waiters::new(after.high_watermark);
     }
 }

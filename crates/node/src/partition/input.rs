@@ -3,7 +3,7 @@
 use corelog_protocol::message::ack::Level;
 use corelog_record::{Offset, Timestamp};
 use corelog_storage::disk::Dir;
-use corelog_storage::log::{ChoreDone, FlushDone, Options, ScrubDone};
+use corelog_storage::log::{ChoreDone, FlushDone, Options, ReadPlan, ScrubDone};
 
 use super::changing::Change;
 use super::replication::Replication;
@@ -48,12 +48,21 @@ pub(crate) struct Policy {
 pub(crate) struct Appetite {
     /// At most so many bytes of batches, but always one whole batch.
     pub(crate) bytes_max: usize,
-    /// Parked until so many bytes came after it was; 1 or less takes what there is.
+    /// Parked until so many bytes are there; 1 or less takes what there is.
     pub(crate) bytes_min: u64,
     /// It is for a replica, which needs whole segments, also below the log start.
     pub(crate) is_replica: bool,
     /// If it may be parked when there is nothing.
     pub(crate) may_park: bool,
+}
+
+impl Appetite {
+    /// Bytes that are missing to what a read up to the high watermark gives. None where it leaves some
+    /// behind, nor where only the disk could tell how many it gives.
+    pub(super) fn missing<D: Dir>(&self, plan: &ReadPlan<D>, high_watermark: Offset) -> u64 {
+        let at_end = plan.ready().filter(|read| read.next == high_watermark);
+        at_end.map_or(0, |read| self.bytes_min.saturating_sub(read.bytes as u64))
+    }
 }
 
 /// Which offset is asked for.

@@ -53,7 +53,7 @@ impl<D: Dir> Partition<D> {
             taking: None,
             changing: None,
             group: Group::default(),
-            waiters: Waiters::new(bounds.high_watermark),
+            waiters: Waiters::default(),
             is_closing: false,
             is_fence_told: false,
             bounds,
@@ -243,41 +243,35 @@ impl<D: Dir> Partition<D> {
         if from > high_watermark {
             return effects.refuse(token, Refusal::PastHighWatermark { valid });
         }
-        let bytes = if from == high_watermark {
-            Some(0)
-        } else {
-            self.waiters.readable_from(from)
-        };
-        let missing = bytes.map_or(0, |bytes| appetite.bytes_min.max(1).saturating_sub(bytes));
-        let is_parked = 0 < missing && appetite.may_park && self.waiters.park(token, missing);
-        if is_parked || from == high_watermark {
-            let segment_base = self
-                .log
-                .segments()
-                .next_back()
-                .map_or(log_start, |segment| segment.base);
-            return effects.answer(
-                token,
-                Answer::Nothing {
-                    log_start,
-                    high_watermark,
-                    segment_base,
-                    is_parked,
-                },
-            );
-        }
         // What a consumer may not read was refused above.
-        match self.log.plan_copy(from, high_watermark, appetite.bytes_max) {
-            Ok(plan) => effects.answer(
-                token,
-                Answer::Read {
-                    plan,
-                    log_start,
-                    high_watermark,
-                },
-            ),
-            Err(error) => effects.refuse(token, error.into()),
+        let planned = match from == high_watermark {
+            true => None,
+            false => match self.log.plan_copy(from, high_watermark, appetite.bytes_max) {
+                Ok(plan) => Some(plan),
+                Err(error) => return effects.refuse(token, error.into()),
+            },
+        };
+        let missing = match &planned {
+            None => appetite.bytes_min.max(1),
+            Some(plan) => appetite.missing(plan, high_watermark),
+        };
+        let is_parked = 0 < missing && appetite.may_park && self.waiters.park(token, missing);
+        if let Some(plan) = planned.filter(|_| !is_parked) {
+            let answer = Answer::Read {
+                plan,
+                log_start,
+                high_watermark,
+            };
+            return effects.answer(token, answer);
         }
+        let last = self.log.segments().next_back();
+        let answer = Answer::Nothing {
+            log_start,
+            high_watermark,
+            segment_base: last.map_or(log_start, |segment| segment.base),
+            is_parked,
+        };
+        effects.answer(token, answer);
     }
 
     fn find(&mut self, token: Token, seek: Seek, effects: &mut Effects<D>) {
@@ -339,7 +333,7 @@ impl<D: Dir> Partition<D> {
                 let after = self.policy.replication.high_watermark(flushed.durable);
                 if before < after {
                     let wake = |token| effects.push(Effect::Wake { token });
-                    self.waiters.advance(after, flushed.bytes as u64, wake);
+                    self.waiters.advance(flushed.bytes as u64, wake);
                 }
                 self.upkeep_after_flush(now, effects);
             }

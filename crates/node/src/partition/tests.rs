@@ -22,10 +22,18 @@ fn durable(bench: &mut Bench, value: &[u8]) -> Offset {
 }
 
 fn park(bench: &mut Bench, from: u64, bytes_min: u64) -> Token {
+    match fetch(bench, from, bytes_min, 1 << 20) {
+        (token, None) => token,
+        (_, Some(bytes)) => panic!("not parked, but {bytes} bytes"),
+    }
+}
+
+/// Fetches, and gives how many bytes were answered; `None` if it is parked.
+fn fetch(bench: &mut Bench, from: u64, bytes_min: u64, bytes_max: usize) -> (Token, Option<usize>) {
     let token = bench.token();
     let appetite = Appetite {
         is_replica: false,
-        bytes_max: 1 << 20,
+        bytes_max,
         bytes_min,
         may_park: true,
     };
@@ -37,8 +45,9 @@ fn park(bench: &mut Bench, from: u64, bytes_min: u64) -> Token {
     match bench.take_told(token) {
         Some(Ok(Answer::Nothing {
             is_parked: true, ..
-        })) => token,
-        other => panic!("not parked: {other:?}"),
+        })) => (token, None),
+        Some(Ok(Answer::Read { plan, .. })) => (token, plan.ready().map(|read| read.bytes)),
+        other => panic!("neither parked nor read: {other:?}"),
     }
 }
 
@@ -187,6 +196,27 @@ fn a_fetch_that_wants_more_than_there_is_near_the_end_is_parked_for_the_rest() {
     durable(&mut bench, &[3; 1_000]);
     bench.settle();
     assert_eq!(bench.woken, vec![token]);
+}
+
+/// A fetch once waited for the next record wherever it began within what was flushed at once.
+#[test]
+fn a_fetch_from_the_middle_of_what_became_readable_at_once_is_answered_at_once() {
+    let mut bench = Bench::new(1);
+    for number in 0..4 {
+        durable(&mut bench, &[number; 1_000]);
+    }
+    bench.settle();
+    for from in 0..4 {
+        let (_, bytes) = fetch(&mut bench, from, 1, 1);
+        assert!(bytes.is_some_and(|bytes| bytes > 1_000), "{from}");
+    }
+    // Two are enough, or all that fit.
+    let (_, two) = fetch(&mut bench, 2, 2_000, 1 << 20);
+    assert!(two.is_some_and(|bytes| bytes > 2_000));
+    let (_, one) = fetch(&mut bench, 1, 1_500, 1_500);
+    assert!(one.is_some_and(|bytes| bytes > 1_000));
+    park(&mut bench, 2, 3_000);
+    park(&mut bench, 4, 1);
 }
 
 #[test]

@@ -1,26 +1,18 @@
 //! Fetches parked at the end of a partition. A parked one costs nothing until the bytes it waits
 //! for have come: an advance looks at the smallest goal.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
-
-use corelog_record::Offset;
+use std::collections::{BTreeSet, HashMap};
 
 use super::input::Token;
 
 /// Fetches one partition parks at most; more are told there is nothing at once.
 pub(crate) const PARKED_MAX: usize = 16_384;
 
-/// How many advances are remembered to tell how many bytes are readable from an offset.
-const ADVANCES_MAX: usize = 128;
-
 /// Fetches parked at the end of a partition.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Waiters {
     /// Bytes that became readable since the partition was opened.
     readable_bytes: u64,
-    /// The high watermark and `readable_bytes` after each of the last advances (the opening is the
-    /// first), oldest first.
-    advances: VecDeque<(Offset, u64)>,
     /// What each parked request waits for: it wakes when `readable_bytes` reaches that.
     goals: HashMap<Token, u64>,
     /// The same, the smallest goal first.
@@ -28,31 +20,8 @@ pub(super) struct Waiters {
 }
 
 impl Waiters {
-    /// Nobody, at a partition opened with this high watermark.
-    pub(super) fn new(high_watermark: Offset) -> Self {
-        Self {
-            readable_bytes: 0,
-            advances: VecDeque::from([(high_watermark, 0)]),
-            goals: HashMap::new(),
-            parked: BTreeSet::new(),
-        }
-    }
-
     pub(super) fn count(&self) -> usize {
         self.parked.len()
-    }
-
-    /// How many bytes are readable from an offset on, if it lies near the end; less than the bytes
-    /// of the group that it lies in is not told apart.
-    pub(super) fn readable_from(&self, from: Offset) -> Option<u64> {
-        let oldest = self.advances.front()?;
-        if from < oldest.0 {
-            return None;
-        }
-        let at = self.advances.partition_point(|(end, _)| *end < from);
-        self.advances
-            .get(at)
-            .map(|(_, bytes)| self.readable_bytes - bytes)
     }
 
     /// Parks a request until `bytes_min` more bytes are readable; false if too many are parked.
@@ -73,19 +42,9 @@ impl Waiters {
         }
     }
 
-    /// So many more bytes are readable, up to `high_watermark`: wakes whoever waited for them.
-    pub(super) fn advance(
-        &mut self,
-        high_watermark: Offset,
-        bytes: u64,
-        mut wake: impl FnMut(Token),
-    ) {
+    /// So many more bytes are readable: wakes whoever waited for them.
+    pub(super) fn advance(&mut self, bytes: u64, mut wake: impl FnMut(Token)) {
         self.readable_bytes = self.readable_bytes.saturating_add(bytes);
-        if self.advances.len() == ADVANCES_MAX {
-            self.advances.pop_front();
-        }
-        self.advances
-            .push_back((high_watermark, self.readable_bytes));
         while let Some((_, token)) = self
             .parked
             .first()
@@ -111,22 +70,13 @@ mod tests {
 
     fn woken(waiters: &mut Waiters, bytes: u64) -> Vec<u64> {
         let mut woken = Vec::new();
-        let end = waiters
-            .advances
-            .back()
-            .map_or(Offset::ZERO, |advance| advance.0)
-            .plus(1);
-        waiters.advance(end, bytes, |token| woken.push(token.0));
+        waiters.advance(bytes, |token| woken.push(token.0));
         woken
-    }
-
-    fn offset(number: u64) -> Offset {
-        Offset::ZERO.plus(number)
     }
 
     #[test]
     fn a_parked_fetch_wakes_when_the_bytes_it_waits_for_have_come() {
-        let mut waiters = Waiters::new(offset(1));
+        let mut waiters = Waiters::default();
         assert!(waiters.park(Token(1), 0));
         assert!(waiters.park(Token(2), 100));
         assert_eq!(woken(&mut waiters, 60), vec![1]);
@@ -138,7 +88,7 @@ mod tests {
 
     #[test]
     fn an_unparked_fetch_is_not_woken() {
-        let mut waiters = Waiters::new(offset(1));
+        let mut waiters = Waiters::default();
         assert!(waiters.park(Token(1), 1));
         assert!(waiters.park(Token(2), 50));
         waiters.unpark(Token(1));
@@ -147,23 +97,8 @@ mod tests {
     }
 
     #[test]
-    fn bytes_near_the_end_are_told_and_older_ones_are_plenty() {
-        let mut waiters = Waiters::new(offset(1));
-        for bytes in [10, 20, 30] {
-            woken(&mut waiters, bytes);
-        }
-        let readable = |from| waiters.readable_from(offset(from));
-        assert_eq!(readable(0), None);
-        // All that has come since the partition was opened.
-        assert_eq!(readable(1), Some(60));
-        assert_eq!(readable(2), Some(50));
-        assert_eq!(readable(3), Some(30));
-        assert_eq!(readable(4), Some(0));
-    }
-
-    #[test]
     fn the_table_is_bounded() {
-        let mut waiters = Waiters::new(offset(1));
+        let mut waiters = Waiters::default();
         for token in 0..PARKED_MAX as u64 {
             assert!(waiters.park(Token(token), 1));
         }

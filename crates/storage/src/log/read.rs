@@ -163,7 +163,7 @@ impl<D: Dir> fmt::Debug for Piece<D> {
 impl<D: Dir> fmt::Debug for ReadPlan<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReadPlan")
-            .field("is_ready", &self.is_ready())
+            .field("is_ready", &self.ready().is_some())
             .finish()
     }
 }
@@ -216,9 +216,12 @@ impl<D: Dir> ReadPlan<D> {
         }
     }
 
-    /// Whether all is in memory, so that running it does no I/O.
-    pub fn is_ready(&self) -> bool {
-        matches!(self.0, Work::Ready(_))
+    /// What is read, if all of it is in memory, so that running it does no I/O.
+    pub fn ready(&self) -> Option<&Fetched<D>> {
+        match &self.0 {
+            Work::Ready(fetched) => Some(fetched),
+            Work::Disk(..) => None,
+        }
     }
 
     /// Reads. What comes from disk is verified batch by batch.

@@ -49,7 +49,7 @@ fn a_small_batch_among_large_ones_is_copied_out_of_what_was_read_with_it() {
         if !is_in_memory {
             log.shrink_tail(0);
         }
-        assert_eq!(plan(&log, 2, 1).is_ready(), is_in_memory);
+        assert_eq!(plan(&log, 2, 1).ready().is_some(), is_in_memory);
         let mut fetched = read(&log, 2, LARGE);
         let before = bytes(&fetched);
         assert!(before.len() < 400, "{}", before.len());

@@ -13,7 +13,7 @@ use crate::log::{Begin, Fetched, Origin, ReadPlan};
 fn plan(log: &Memory, from: u64, bytes_max: usize) -> ReadPlan<MemoryDir> {
     let plan = log.plan_read(super::offset(from), Offset::MAX, bytes_max);
     let plan = plan.unwrap();
-    assert!(!plan.is_ready(), "nothing is in memory");
+    assert!(plan.ready().is_none(), "nothing is in memory");
     plan
 }
 

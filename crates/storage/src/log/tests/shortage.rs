@@ -98,7 +98,7 @@ fn a_read_planned_before_a_cut_goes_on_with_what_was_cut() {
     let disk = Disk::new(MemoryDir::new());
     let mut log = reopened(&disk, 20);
     let plan = log.plan_read(offset(12), Offset::MAX, 1).unwrap();
-    assert!(!plan.is_ready());
+    assert!(plan.ready().is_none());
     cut(&mut log, 2).unwrap();
     assert_eq!(block_on(plan.run()).unwrap().pieces.len(), 1);
 }

@@ -232,7 +232,7 @@ impl Sim {
             }
             Err(error) => panic!("{error}"),
         };
-        let fetched = if plan.is_ready() {
+        let fetched = if plan.ready().is_some() {
             let Poll::Ready(fetched) = poll_once(pin!(plan.run())) else {
                 panic!("it was ready")
             };

@@ -49,7 +49,7 @@ fn cold(root: &MemoryDir) -> (Memory, Vec<Vec<u8>>) {
 
 fn plan(log: &Memory, from: u64, bytes_max: usize) -> ReadPlan<MemoryDir> {
     let plan = log.plan_read(offset(from), Offset::MAX, bytes_max).unwrap();
-    assert!(!plan.is_ready());
+    assert!(plan.ready().is_none());
     plan
 }
 
