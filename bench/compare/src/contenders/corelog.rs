@@ -1,6 +1,6 @@
 //! A node of this repository, measured twice: by its own client (`corelog bench`, which builds every batch
-//! and decodes every record while it measures) and, producing, by the plain client that peers are measured
-//! by. What is between the two is what our client costs.
+//! and decodes every record while it measures) and by the plain client that peers are measured by. What is
+//! between the two is what our client costs.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::corelog_protocol as protocol;
 use crate::contender::{self, Consume, Contender, Figures, Level, Produce, Promise};
 use crate::load::{self, Connection, Requests};
-use crate::payload::Batches;
+use crate::payload::{Batches, Check};
 use crate::process::{self, Process};
 use crate::workload::{Kind, Workload};
 
@@ -162,6 +162,20 @@ impl Corelog {
         load::produce(connections.collect::<Result<_>>()?, load)
     }
 
+    fn consume_plainly(&self, topic: &str, load: &Consume) -> Result<Figures> {
+        let id = protocol::topic_id(&self.server, topic)?;
+        let connections = (0..load.produced.partitions).map(|partition| {
+            let check = Check::new(load.produced.record_bytes, load.produced.batch_records);
+            let wire = protocol::Fetches::new(topic, id, partition, check)?;
+            let mut first = Vec::new();
+            wire.ask(&mut first)?;
+            let stream = protocol::greet(&self.server)?;
+            let wire = Box::new(wire);
+            Ok((Connection { stream, wire }, first))
+        });
+        load::consume(connections.collect::<Result<_>>()?, load)
+    }
+
     fn measure(&self, words: &[String], records_total: Option<u64>) -> Result<Figures> {
         let out: Value = serde_json::from_str(&self.run(words)?)?;
         let records = out["records"].as_u64().context("records")?;
@@ -243,6 +257,9 @@ impl Contender for Corelog {
     }
 
     fn consume(&mut self, topic: &str, load: &Consume) -> Result<Figures> {
+        if self.client == Client::Plain {
+            return self.consume_plainly(topic, load);
+        }
         let figures = self.measure(&line::consume(topic, load), None)?;
         let (read, sent) = (figures.records, load.records);
         ensure!(read == sent, "{read} of {sent} records were read");
@@ -251,7 +268,8 @@ impl Contender for Corelog {
 
     fn cannot(&self, workload: &Workload) -> Option<String> {
         let is_plain = self.client == Client::Plain;
-        (is_plain && workload.kind != Kind::Produce).then(|| "only produces".into())
+        let is_for_all = matches!(workload.kind, Kind::Produce | Kind::Consume);
+        (is_plain && !is_for_all).then(|| "reads only what is in memory, and fills nothing".into())
     }
 
     fn process(&self) -> Option<&Process> {

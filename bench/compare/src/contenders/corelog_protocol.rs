@@ -6,14 +6,15 @@ use std::net::TcpStream;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, anyhow, ensure};
-use corelog_protocol::frame::{CorrelationId, Decoder, Peek, VERSION};
-use corelog_protocol::message::{Call, ack, create_topic, hello, produce};
+use corelog_protocol::frame::{CorrelationId, Decoder, Frame, Peek, VERSION};
+use corelog_protocol::message::{Call, ack, create_topic, fetch, hello, produce};
 use corelog_protocol::{answer, limits, request};
-use corelog_record::batch::{Builder, Codec};
-use corelog_record::{PartitionId, Timestamp, TopicId, TopicName};
+use corelog_record::batch::{Builder, Codec, View, split_first};
+use corelog_record::{Offset, PartitionId, Timestamp, TopicId, TopicName};
 
 use crate::contender::Level;
 use crate::load::Wire;
+use crate::payload::Check;
 
 /// A connection that the server knows.
 pub fn greet(server: &str) -> Result<TcpStream> {
@@ -90,6 +91,83 @@ impl Wire for Acks {
     }
 }
 
+/// Reads one partition: asks for what follows as soon as an answer's head says where that begins, while the
+/// batches behind the head are on their way.
+pub struct Fetches {
+    /// What is asked; its offset moves on.
+    request: fetch::Request,
+    /// Whether what follows the answer that is arriving was asked for.
+    is_asked: bool,
+    check: Check,
+}
+
+impl Fetches {
+    pub fn new(topic: &str, id: TopicId, partition: u32, check: Check) -> Result<Self> {
+        let request = fetch::Request {
+            topic: TopicName::new(topic)?,
+            id,
+            partition: PartitionId::new(partition),
+            offset: Offset::ZERO,
+            max_bytes: FETCH_BYTES,
+            min_bytes: 1,
+            max_wait_ms: 1000,
+            follower: None,
+        };
+        Ok(Self {
+            request,
+            is_asked: false,
+            check,
+        })
+    }
+
+    /// Adds the request to `out`.
+    pub fn ask(&self, out: &mut Vec<u8>) -> Result<()> {
+        Ok(request::encode(
+            CorrelationId::new(0),
+            &self.request,
+            0,
+            out,
+        )?)
+    }
+
+    fn take(&mut self, mut batches: &[u8]) -> Result<()> {
+        while let Some((batch, rest)) = split_first(batches)? {
+            for record in View::verify(batch)?.records()? {
+                self.check.take(record?.value.unwrap_or_default())?;
+            }
+            batches = rest;
+        }
+        Ok(())
+    }
+}
+
+impl Wire for Fetches {
+    fn receive(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<usize> {
+        let decoder = Decoder::answers(limits::FRAME_BYTES_MAX);
+        let mut used = 0;
+        loop {
+            let rest = &bytes[used..];
+            if !self.is_asked
+                && let Peek::Frame(head) = decoder.peek_head(rest)?
+            {
+                self.request.offset = good::<fetch::Request>(&head)?.next;
+                self.ask(out)?;
+                self.is_asked = true;
+            }
+            let Peek::Frame(frame) = decoder.peek(rest)? else {
+                return Ok(used);
+            };
+            self.take(frame.body)?;
+            used += frame.header.total_bytes();
+            self.is_asked = false;
+        }
+    }
+
+    fn records(&self) -> u64 {
+        self.check.records
+    }
+}
+
 fn ask<R: Call>(stream: &mut TcpStream, asked: &R) -> Result<R::Answer> {
     let mut frame = Vec::new();
     request::encode(CorrelationId::new(0), asked, 0, &mut frame)?;
@@ -110,10 +188,13 @@ fn ask<R: Call>(stream: &mut TcpStream, asked: &R) -> Result<R::Answer> {
 fn take<R: Call>(bytes: &[u8]) -> Result<Option<(R::Answer, usize)>> {
     match Decoder::answers(limits::FRAME_BYTES_MAX).peek(bytes)? {
         Peek::Need(_) => Ok(None),
-        Peek::Frame(frame) => {
-            let answer = answer::decode::<R>(&frame)?;
-            let answer = answer.map_err(|error| anyhow!("corelog answers {error:?}"))?;
-            Ok(Some((answer, frame.header.total_bytes())))
-        }
+        Peek::Frame(frame) => Ok(Some((good::<R>(&frame)?, frame.header.total_bytes()))),
     }
 }
+
+fn good<R: Call>(frame: &Frame<'_>) -> Result<R::Answer> {
+    answer::decode::<R>(frame)?.map_err(|error| anyhow!("corelog answers {error:?}"))
+}
+
+/// As much as `corelog bench consume` asks for.
+const FETCH_BYTES: u32 = 4 << 20;
