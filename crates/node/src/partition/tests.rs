@@ -12,6 +12,7 @@ use super::{Answer, Appetite, Input, Pace, Policy, Refusal, Seek, Token};
 
 mod full;
 mod leap;
+mod polls;
 
 fn offset(n: u64) -> Offset {
     Offset::ZERO.plus(n)
@@ -22,32 +23,9 @@ fn durable(bench: &mut Bench, value: &[u8]) -> Offset {
 }
 
 fn park(bench: &mut Bench, from: u64, bytes_min: u64) -> Token {
-    match fetch(bench, from, bytes_min, 1 << 20) {
+    match polls::fetch(bench, from, bytes_min, 1 << 20) {
         (token, None) => token,
         (_, Some(bytes)) => panic!("not parked, but {bytes} bytes"),
-    }
-}
-
-/// Fetches, and gives how many bytes were answered; `None` if it is parked.
-fn fetch(bench: &mut Bench, from: u64, bytes_min: u64, bytes_max: usize) -> (Token, Option<usize>) {
-    let token = bench.token();
-    let appetite = Appetite {
-        is_replica: false,
-        bytes_max,
-        bytes_min,
-        may_park: true,
-    };
-    bench.step(Input::Fetch {
-        token,
-        from: offset(from),
-        appetite,
-    });
-    match bench.take_told(token) {
-        Some(Ok(Answer::Nothing {
-            is_parked: true, ..
-        })) => (token, None),
-        Some(Ok(Answer::Read { plan, .. })) => (token, plan.ready().map(|read| read.bytes)),
-        other => panic!("neither parked nor read: {other:?}"),
     }
 }
 
@@ -164,59 +142,6 @@ fn nothing_above_the_high_watermark_is_read() {
     assert!(
         matches!(past, Refusal::PastHighWatermark { valid } if valid == (Offset::ZERO..offset(1)))
     );
-}
-
-#[test]
-fn a_parked_fetch_wakes_with_the_high_watermark_and_costs_nothing_before() {
-    let mut bench = Bench::new(1);
-    let first = park(&mut bench, 0, 1);
-    let large = park(&mut bench, 0, 100_000);
-    durable(&mut bench, b"a");
-    assert!(bench.woken.is_empty(), "woken before the sync");
-    bench.settle();
-    assert_eq!(bench.woken, vec![first]);
-    bench
-        .produce(&[&[7; 100_000]], Level::Durable)
-        .expect("appended");
-    bench.settle();
-    assert_eq!(bench.woken, vec![first, large]);
-}
-
-#[test]
-fn a_fetch_that_wants_more_than_there_is_near_the_end_is_parked_for_the_rest() {
-    let mut bench = Bench::new(1);
-    for _ in 0..2 {
-        durable(&mut bench, &[1; 1_000]);
-        bench.settle();
-    }
-    let token = park(&mut bench, 1, 3_000);
-    durable(&mut bench, &[2; 1_000]);
-    bench.settle();
-    assert!(bench.woken.is_empty());
-    durable(&mut bench, &[3; 1_000]);
-    bench.settle();
-    assert_eq!(bench.woken, vec![token]);
-}
-
-/// A fetch once waited for the next record wherever it began within what was flushed at once.
-#[test]
-fn a_fetch_from_the_middle_of_what_became_readable_at_once_is_answered_at_once() {
-    let mut bench = Bench::new(1);
-    for number in 0..4 {
-        durable(&mut bench, &[number; 1_000]);
-    }
-    bench.settle();
-    for from in 0..4 {
-        let (_, bytes) = fetch(&mut bench, from, 1, 1);
-        assert!(bytes.is_some_and(|bytes| bytes > 1_000), "{from}");
-    }
-    // Two are enough, or all that fit.
-    let (_, two) = fetch(&mut bench, 2, 2_000, 1 << 20);
-    assert!(two.is_some_and(|bytes| bytes > 2_000));
-    let (_, one) = fetch(&mut bench, 1, 1_500, 1_500);
-    assert!(one.is_some_and(|bytes| bytes > 1_000));
-    park(&mut bench, 2, 3_000);
-    park(&mut bench, 4, 1);
 }
 
 #[test]

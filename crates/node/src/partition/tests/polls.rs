@@ -1,0 +1,190 @@
+//! Fetches that wait at the end of a partition until there is as much as they want.
+
+use corelog_storage::testing;
+use proptest::prelude::*;
+
+use super::*;
+
+/// Fetches, and gives how many bytes were answered; `None` if it is parked.
+pub(super) fn fetch(
+    bench: &mut Bench,
+    from: u64,
+    bytes_min: u64,
+    bytes_max: usize,
+) -> (Token, Option<usize>) {
+    let token = bench.token();
+    let appetite = Appetite {
+        is_replica: false,
+        bytes_max,
+        bytes_min,
+        may_park: true,
+    };
+    bench.step(Input::Fetch {
+        token,
+        from: offset(from),
+        appetite,
+    });
+    match bench.take_told(token) {
+        Some(Ok(Answer::Nothing {
+            is_parked: true, ..
+        })) => (token, None),
+        Some(Ok(Answer::Read { plan, .. })) => (token, plan.ready().map(|read| read.bytes)),
+        other => panic!("neither parked nor read: {other:?}"),
+    }
+}
+
+#[test]
+fn a_parked_fetch_wakes_with_the_high_watermark_and_costs_nothing_before() {
+    let mut bench = Bench::new(1);
+    let first = park(&mut bench, 0, 1);
+    let large = park(&mut bench, 0, 100_000);
+    durable(&mut bench, b"a");
+    assert!(bench.woken.is_empty(), "woken before the sync");
+    bench.settle();
+    assert_eq!(bench.woken, vec![first]);
+    bench
+        .produce(&[&[7; 100_000]], Level::Durable)
+        .expect("appended");
+    bench.settle();
+    assert_eq!(bench.woken, vec![first, large]);
+}
+
+#[test]
+fn a_fetch_that_wants_more_than_there_is_near_the_end_is_parked_for_the_rest() {
+    let mut bench = Bench::new(1);
+    for _ in 0..2 {
+        durable(&mut bench, &[1; 1_000]);
+        bench.settle();
+    }
+    let token = park(&mut bench, 1, 3_000);
+    durable(&mut bench, &[2; 1_000]);
+    bench.settle();
+    assert!(bench.woken.is_empty());
+    durable(&mut bench, &[3; 1_000]);
+    bench.settle();
+    assert_eq!(bench.woken, vec![token]);
+}
+
+/// A fetch once waited for the next record wherever it began within what was flushed at once.
+#[test]
+fn a_fetch_from_the_middle_of_what_became_readable_at_once_is_answered_at_once() {
+    let mut bench = Bench::new(1);
+    for number in 0..4 {
+        durable(&mut bench, &[number; 1_000]);
+    }
+    bench.settle();
+    for from in 0..4 {
+        let (_, bytes) = fetch(&mut bench, from, 1, 1);
+        assert!(bytes.is_some_and(|bytes| bytes > 1_000), "{from}");
+    }
+    // Two are enough, or all that fit.
+    let (_, two) = fetch(&mut bench, 2, 2_000, 1 << 20);
+    assert!(two.is_some_and(|bytes| bytes > 2_000));
+    let (_, one) = fetch(&mut bench, 1, 1_500, 1_500);
+    assert!(one.is_some_and(|bytes| bytes > 1_000));
+    park(&mut bench, 2, 3_000);
+    park(&mut bench, 4, 1);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Appends a value of so many bytes.
+    Append(usize),
+    /// What was appended becomes readable, all at once.
+    Flush,
+    /// Of the batches that are readable, and the end, the one at this part of 256.
+    Fetch {
+        part: u8,
+        bytes_min: u64,
+        bytes_max: usize,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let fetch = (any::<u8>(), 0u64..6_000, 1usize..6_000);
+    prop_oneof![
+        3 => (0usize..1_500).prop_map(Step::Append),
+        1 => Just(Step::Flush),
+        4 => fetch.prop_map(|(part, bytes_min, bytes_max)| Step::Fetch {
+            part,
+            bytes_min,
+            bytes_max,
+        }),
+    ]
+}
+
+/// What is readable, as a list of the bytes of each batch, and who waits: from which batch on, for how many
+/// bytes.
+#[derive(Default)]
+struct Model {
+    batches: Vec<u64>,
+    waiting: Vec<(Token, usize, u64)>,
+}
+
+impl Model {
+    fn readable(&self, from: usize) -> u64 {
+        self.batches[from..].iter().sum()
+    }
+
+    /// What a fetch is answered; `None` if it has to wait.
+    fn answer(&self, from: usize, bytes_min: u64, bytes_max: usize) -> Option<u64> {
+        let mut taken = 0;
+        for bytes in &self.batches[from..] {
+            if 0 < taken && (bytes_max as u64) < taken + bytes {
+                return Some(taken);
+            }
+            taken += bytes;
+        }
+        (bytes_min.max(1) <= taken).then_some(taken)
+    }
+
+    /// Who has as much as they want by now, and waits no more.
+    fn woken(&mut self) -> Vec<Token> {
+        let (awake, waiting) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition(|(_, from, bytes_min)| (*bytes_min).max(1) <= self.readable(*from));
+        self.waiting = waiting;
+        awake.into_iter().map(|(token, ..)| token).collect()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn a_fetch_waits_just_as_long_as_there_is_less_than_it_wants(
+        steps in proptest::collection::vec(step(), 1..60),
+    ) {
+        let mut bench = Bench::new(1);
+        // One segment, all of it in memory.
+        let (policy, options) = (Policy::default(), Options::default());
+        bench.step(Input::Policy { policy, options });
+        let mut model = Model::default();
+        let mut appended = Vec::new();
+        for step in steps {
+            match step {
+                Step::Append(bytes) => {
+                    let value = vec![7; bytes];
+                    durable(&mut bench, &value);
+                    appended.push(testing::batch(&[&value], bench.now).len() as u64);
+                }
+                Step::Flush => {
+                    bench.settle();
+                    model.batches.append(&mut appended);
+                    let mut woken = std::mem::take(&mut bench.woken);
+                    woken.sort_unstable();
+                    prop_assert_eq!(woken, model.woken());
+                }
+                Step::Fetch { part, bytes_min, bytes_max } => {
+                    let from = usize::from(part) * (model.batches.len() + 1) / 256;
+                    let (token, bytes) = fetch(&mut bench, from as u64, bytes_min, bytes_max);
+                    let expected = model.answer(from, bytes_min, bytes_max);
+                    prop_assert_eq!(bytes.map(|bytes| bytes as u64), expected);
+                    if expected.is_none() {
+                        model.waiting.push((token, from, bytes_min));
+                    }
+                }
+            }
+        }
+    }
+}
