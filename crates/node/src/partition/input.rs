@@ -61,7 +61,8 @@ impl Appetite {
     /// behind, nor where only the disk could tell how many it gives.
     pub(super) fn missing<D: Dir>(&self, plan: &ReadPlan<D>, high_watermark: Offset) -> u64 {
         let at_end = plan.ready().filter(|read| read.next == high_watermark);
-        at_end.map_or(0, |read| self.bytes_min.saturating_sub(read.bytes as u64))
+        let wanted = self.bytes_min.max(1);
+        at_end.map_or(0, |read| wanted.saturating_sub(read.bytes as u64))
     }
 }
 

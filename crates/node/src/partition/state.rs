@@ -244,19 +244,13 @@ impl<D: Dir> Partition<D> {
             return effects.refuse(token, Refusal::PastHighWatermark { valid });
         }
         // What a consumer may not read was refused above.
-        let planned = match from == high_watermark {
-            true => None,
-            false => match self.log.plan_copy(from, high_watermark, appetite.bytes_max) {
-                Ok(plan) => Some(plan),
-                Err(error) => return effects.refuse(token, error.into()),
-            },
+        let plan = match self.log.plan_copy(from, high_watermark, appetite.bytes_max) {
+            Ok(plan) => plan,
+            Err(error) => return effects.refuse(token, error.into()),
         };
-        let missing = match &planned {
-            None => appetite.bytes_min.max(1),
-            Some(plan) => appetite.missing(plan, high_watermark),
-        };
+        let missing = appetite.missing(&plan, high_watermark);
         let is_parked = 0 < missing && appetite.may_park && self.waiters.park(token, missing);
-        if let Some(plan) = planned.filter(|_| !is_parked) {
+        if from < high_watermark && !is_parked {
             let answer = Answer::Read {
                 plan,
                 log_start,

@@ -23,9 +23,35 @@ fn durable(bench: &mut Bench, value: &[u8]) -> Offset {
 }
 
 fn park(bench: &mut Bench, from: u64, bytes_min: u64) -> Token {
-    match polls::fetch(bench, from, bytes_min, 1 << 20) {
+    match fetch(bench, from, bytes_min, 1 << 20) {
         (token, None) => token,
         (_, Some(bytes)) => panic!("not parked, but {bytes} bytes"),
+    }
+}
+
+/// Fetches, and gives how many bytes were answered; `None` if it is parked.
+fn fetch(bench: &mut Bench, from: u64, bytes_min: u64, bytes_max: usize) -> (Token, Option<usize>) {
+    let token = bench.token();
+    let appetite = Appetite {
+        is_replica: false,
+        bytes_max,
+        bytes_min,
+        may_park: true,
+    };
+    bench.step(Input::Fetch {
+        token,
+        from: offset(from),
+        appetite,
+    });
+    match bench.take_told(token) {
+        Some(Ok(Answer::Nothing {
+            is_parked: true, ..
+        })) => (token, None),
+        Some(Ok(Answer::Read { plan, .. })) => {
+            let read = plan.ready().expect("it is in memory");
+            (token, Some(read.bytes))
+        }
+        other => panic!("neither parked nor read: {other:?}"),
     }
 }
 

@@ -71,6 +71,7 @@ impl<'a> Headers<'a> {
             .ok()
             .ok_or(RecordFault::Length { found: count })?;
         let fields = body.clone();
+        // Most records have none, and need no call for that.
         let bytes = match remaining {
             0 => 0,
             _ => body.headers(remaining)?,

@@ -5,34 +5,6 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Fetches, and gives how many bytes were answered; `None` if it is parked.
-pub(super) fn fetch(
-    bench: &mut Bench,
-    from: u64,
-    bytes_min: u64,
-    bytes_max: usize,
-) -> (Token, Option<usize>) {
-    let token = bench.token();
-    let appetite = Appetite {
-        is_replica: false,
-        bytes_max,
-        bytes_min,
-        may_park: true,
-    };
-    bench.step(Input::Fetch {
-        token,
-        from: offset(from),
-        appetite,
-    });
-    match bench.take_told(token) {
-        Some(Ok(Answer::Nothing {
-            is_parked: true, ..
-        })) => (token, None),
-        Some(Ok(Answer::Read { plan, .. })) => (token, plan.ready().map(|read| read.bytes)),
-        other => panic!("neither parked nor read: {other:?}"),
-    }
-}
-
 #[test]
 fn a_parked_fetch_wakes_with_the_high_watermark_and_costs_nothing_before() {
     let mut bench = Bench::new(1);
