@@ -1,5 +1,7 @@
 //! Where memory comes from.
 
+use std::ffi::c_long;
+
 use libmimalloc_sys::{
     mi_option_large_os_pages, mi_option_set, mi_option_set_default, mi_option_t,
 };
@@ -26,6 +28,16 @@ pub(crate) fn set_up() {
     // SAFETY: as above.
     unsafe { mi_option_set_default(PURGE_DELAY, 10_000) };
 }
+
+/// From now on what is free stays for the next who needs it, whatever the environment says.
+#[expect(unsafe_code, reason = "an option of the allocator")]
+pub(crate) fn keep_free_memory() {
+    // SAFETY: it stores a number that is read as one, atomically; any is allowed for this option.
+    unsafe { mi_option_set(PURGE_DELAY, NEVER) };
+}
+
+/// A delay that has no end.
+const NEVER: c_long = -1;
 
 /// `mi_option_purge_delay` of `mimalloc.h` (in milliseconds), which the bindings do not name.
 const PURGE_DELAY: mi_option_t = 15;

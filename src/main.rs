@@ -12,6 +12,7 @@ mod cmd;
 mod config;
 mod consent;
 mod exit;
+mod memory;
 mod output;
 mod progress;
 mod quantity;

@@ -7,6 +7,11 @@ use std::time::Duration;
 use corelog_node::Node;
 use sd_notify::NotifyState;
 
+/// Memory is being taken.
+pub(crate) fn taking_memory() {
+    tell(&[NotifyState::Status("takes its memory")]);
+}
+
 /// The topics of `data_dir` are being opened.
 pub(crate) fn opening(data_dir: &Path) {
     let status = format!("opens the topics of {}", data_dir.display());

@@ -54,6 +54,17 @@ pub(crate) struct Flags {
     /// down, then told Busy [default: 704MiB]
     #[arg(long, value_name = "SIZE", value_parser = of(Key::TrafficMemory))]
     traffic_memory: Option<String>,
+    /// Take what both may take at the start, before anyone is served, and keep it: no client waits until
+    /// the system has found memory [default: false]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        value_parser = of(Key::PreallocMemory),
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    prealloc_memory: Option<String>,
     /// How many clients may be connected, all cores together; fewer where the limit of open files
     /// leaves less [default: 10000]
     #[arg(long, value_name = "N", value_parser = of(Key::ConnectionsMax))]
@@ -129,6 +140,7 @@ impl Flags {
             Key::TransferRate => &self.transfer_rate,
             Key::TailMemory => &self.tail_memory,
             Key::TrafficMemory => &self.traffic_memory,
+            Key::PreallocMemory => &self.prealloc_memory,
             Key::ConnectionsMax => &self.connections_max,
             Key::ConnectionsPerAddressMax => &self.connections_per_address_max,
             Key::PartitionsMax => &self.partitions_max,

@@ -22,6 +22,7 @@ pub(crate) enum Key {
     TransferRate,
     TailMemory,
     TrafficMemory,
+    PreallocMemory,
     ConnectionsMax,
     ConnectionsPerAddressMax,
     PartitionsMax,
@@ -72,7 +73,7 @@ impl Key {
             Self::Listen | Self::Admin => Form::Address,
             Self::Advertise => Form::Host,
             Self::Cores => Form::Cores,
-            Self::Insecure | Self::PartitionMetrics => Form::Switch,
+            Self::Insecure | Self::PreallocMemory | Self::PartitionMetrics => Form::Switch,
             Self::ScrubRate | Self::TransferRate | Self::TailMemory | Self::TrafficMemory => {
                 Form::Size
             }
@@ -95,7 +96,7 @@ impl Key {
             Self::Advertise => return None,
             Self::Cores => return Some(cores_available().to_string()),
             Self::Admin => "127.0.0.1:7399",
-            Self::Insecure => "false",
+            Self::Insecure | Self::PreallocMemory => "false",
             Self::ScrubRate => "8MiB",
             Self::TransferRate => "128MiB",
             Self::TailMemory => "64MiB",

@@ -93,6 +93,8 @@ pub(crate) struct Config {
     pub(crate) tail_memory: ByteSize,
     /// What requests and answers under way may take of each core's memory.
     pub(crate) traffic_memory: ByteSize,
+    /// Whether both are taken at the start.
+    pub(crate) is_memory_preallocated: bool,
     /// How many clients may be connected.
     pub(crate) connections_max: u32,
     /// How many of them from one address.
@@ -215,6 +217,7 @@ impl Settings {
             transfer_rate: self.read(Key::TransferRate)?,
             tail_memory: self.read(Key::TailMemory)?,
             traffic_memory: self.read(Key::TrafficMemory)?,
+            is_memory_preallocated: self.read(Key::PreallocMemory)?,
             connections_max: self.read(Key::ConnectionsMax)?,
             connections_per_address_max: self.read(Key::ConnectionsPerAddressMax)?,
             partitions_max: self.read(Key::PartitionsMax)?,

@@ -39,6 +39,32 @@ fn a_server_says_where_it_listens_and_stops_on_sigterm_and_sigint() {
     }
 }
 
+#[test]
+fn memory_that_is_taken_at_the_start_is_there_before_anyone_is_served() {
+    let folder = Folder::new();
+    let args = [
+        "--tail-memory=8MiB",
+        "--traffic-memory=198MiB",
+        "--prealloc-memory",
+    ];
+    let start = Start::on(&folder.path().join("data")).cores(2);
+    let server = args.into_iter().fold(start, Start::arg).start();
+    let taken = server.resident_bytes();
+    assert!(2 * (206 << 20) <= taken, "{taken} bytes");
+    let ended = server.stop();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+    assert!(ended.log.contains("took memory"), "{}", ended.log);
+}
+
+#[test]
+fn more_memory_at_the_start_than_the_machine_has_is_refused_with_what_to_do() {
+    let folder = Folder::new();
+    let start = Start::on(&folder.path().join("data")).arg("--prealloc-memory");
+    let (code, said) = refused(&start.arg("--tail-memory=1048576GiB"));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("MiB left; choose less"), "{said}");
+}
+
 /// Which only a binary shows that was linked as it is meant to be.
 #[test]
 fn completions_do_not_interrupt_a_core() {

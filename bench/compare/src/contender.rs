@@ -41,8 +41,8 @@ pub trait Contender {
     fn settings(&self, level: Level) -> String;
 
     /// Starts the server on `folder`, which is empty or what an earlier one left, and waits until it
-    /// serves.
-    fn start(&mut self, folder: &Path, level: Level) -> Result<()>;
+    /// serves. `load` is what it will be asked for, or was.
+    fn start(&mut self, folder: &Path, load: &Produce) -> Result<()>;
 
     /// Makes a topic of so many partitions: whatever the server calls a log.
     fn create(&mut self, topic: &str, partitions: u32) -> Result<()>;

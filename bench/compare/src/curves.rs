@@ -91,9 +91,8 @@ impl Point {
             Client::Plain
         };
         let mut node = Corelog::new(program, client).with_cores(self.cores);
-        let level = self.load.level;
         let mut measured = BTreeMap::new();
-        node.start(folder, level)?;
+        node.start(folder, &self.load)?;
         let resident =
             |node: &Corelog| node.process().map_or(0, |process| process.resident_bytes());
         let idle = resident(&node);
@@ -102,7 +101,7 @@ impl Point {
             node.produce(TOPIC, &filling(self.filled_mib))?;
             node.stop()?;
             let started = Instant::now();
-            node.start(folder, level)?;
+            node.start(folder, &self.load)?;
             measured.insert(START, started.elapsed().as_secs_f64() * 1e3);
             measured.insert(SEEK, node.seek_p50_us(TOPIC)?);
         }

@@ -249,8 +249,7 @@ fn perform(
     measured: &mut Vec<Measured>,
 ) -> Result<()> {
     const TOPIC: &str = "bench";
-    let level = workloads[0].load.level;
-    contender.start(folder, level)?;
+    contender.start(folder, &workloads[0].load)?;
     let mut records = 0;
     for workload in workloads {
         let load = &workload.load;
@@ -269,7 +268,7 @@ fn perform(
                 let produced = contender.produce(TOPIC, load)?;
                 contender.stop()?;
                 drop_from_cache(folder)?;
-                contender.start(folder, level)?;
+                contender.start(folder, load)?;
                 cpu = cpu_seconds(contender);
                 consume(contender, TOPIC, workload, produced.records_total, true)?
             }

@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 use self::reload::Reload;
 use crate::config::{Config, Flags, Sources};
 use crate::exit::{Exit, stop};
+use crate::memory;
 use crate::output::Out;
 use crate::side::Side;
 use crate::signal::{Asked, Signals};
@@ -71,6 +72,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let log = telemetry::start_for_server(&config.log, config.log_format)?;
     abort_on_panic();
     let side = Side::start(config.admin, config.has_partition_metrics)?;
+    if config.is_memory_preallocated {
+        preallocate(&node_config)?;
+    }
     supervisor::opening(&config.data_dir);
     let started = Instant::now();
     let node = Node::start(node_config).context("cannot start")?;
@@ -162,6 +166,16 @@ fn check_admin(config: &Config) -> anyhow::Result<()> {
         );
         return Err(stop(Exit::Usage, message));
     }
+    Ok(())
+}
+
+fn preallocate(config: &NodeConfig) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    supervisor::taking_memory();
+    let bytes_each = config.tail_memory.saturating_add(config.traffic_memory);
+    memory::preallocate(bytes_each, config.cores)?;
+    let took_ms = begun.elapsed().as_millis();
+    tracing::info!(bytes_each, cores = config.cores, took_ms, "took memory");
     Ok(())
 }
 

@@ -91,7 +91,7 @@ impl Contender for Bare {
         )
     }
 
-    fn start(&mut self, folder: &Path, _level: Level) -> Result<()> {
+    fn start(&mut self, folder: &Path, _load: &Produce) -> Result<()> {
         let mut command = Command::new(&self.program);
         command.arg("serve").arg(folder);
         command.args([PARTITIONS, RESERVED_BYTES_MIN].map(|number| number.to_string()));

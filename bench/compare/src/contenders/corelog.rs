@@ -45,7 +45,15 @@ mod line {
         }
     }
 
-    pub(super) fn serve(folder: &str, settings: &str) -> Vec<String> {
+    /// What a stream needs of memory is there when it begins, as it is in a node that runs for a while. Not where
+    /// memory is what is measured.
+    pub(super) const FOR_STREAMS: &str = "--prealloc-memory";
+
+    pub(super) fn serve(folder: &str, load: &Produce, cores: u32) -> Vec<String> {
+        let mut settings = settings(load.level, cores);
+        if load.is_stream() {
+            settings = format!("{settings} {FOR_STREAMS}");
+        }
         words(&format!(
             "serve {settings} --data-dir {folder} --listen 127.0.0.1:0 --admin 127.0.0.1:0"
         ))
@@ -214,14 +222,15 @@ impl Contender for Corelog {
     }
 
     fn settings(&self, level: Level) -> String {
-        line::settings(level, self.cores)
+        let settings = line::settings(level, self.cores);
+        format!("{settings}, for streams {}", line::FOR_STREAMS)
     }
 
-    fn start(&mut self, folder: &Path, level: Level) -> Result<()> {
+    fn start(&mut self, folder: &Path, load: &Produce) -> Result<()> {
         let mut command = Command::new(&self.program);
         let data = folder.join("data");
         let data = data.to_str().context("a folder of plain letters")?;
-        command.args(line::serve(data, &self.settings(level)));
+        command.args(line::serve(data, load, self.cores));
         let log = folder.join("log");
         let mut process = Process::start(&mut command, &log)?;
         self.server = process.wait_until(|| process::word_behind(&log, "ready listen="))?;

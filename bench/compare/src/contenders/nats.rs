@@ -54,14 +54,14 @@ impl Contender for Nats {
         settings(level).replace('\n', ", ")
     }
 
-    fn start(&mut self, folder: &Path, level: Level) -> Result<()> {
+    fn start(&mut self, folder: &Path, load: &Produce) -> Result<()> {
         self.port = free_port()?;
         let config = folder.join("nats.conf");
         let text = format!(
             "listen: 127.0.0.1:{}\nping_interval: \"10m\"\njetstream {{\nstore_dir: \"{}\"\n{}\n}}\n",
             self.port,
             folder.display(),
-            settings(level)
+            settings(load.level)
         );
         fs::write(&config, text)?;
         let mut command = Command::new("nats-server");

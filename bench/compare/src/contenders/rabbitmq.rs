@@ -53,7 +53,7 @@ impl Contender for RabbitMq {
         "plugin rabbitmq_stream, no other listeners".into()
     }
 
-    fn start(&mut self, folder: &Path, _level: Level) -> Result<()> {
+    fn start(&mut self, folder: &Path, _load: &Produce) -> Result<()> {
         self.port = free_port()?;
         let mapper_port = free_port()?.to_string();
         let config = format!(

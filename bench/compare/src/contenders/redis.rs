@@ -50,13 +50,13 @@ impl Contender for Redis {
         )
     }
 
-    fn start(&mut self, folder: &Path, level: Level) -> Result<()> {
+    fn start(&mut self, folder: &Path, load: &Produce) -> Result<()> {
         self.port = free_port()?;
         let mut command = Command::new("redis-server");
         command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]);
         command.args([
             "--appendfsync",
-            fsync(level),
+            fsync(load.level),
             "--auto-aof-rewrite-percentage",
             "0",
         ]);

@@ -1,0 +1,142 @@
+//! Memory that a server takes before it serves, and keeps.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use anyhow::Context as _;
+
+use crate::allocator;
+use crate::exit::{Exit, stop};
+
+/// Has the allocator hold `bytes_each` bytes for each of `cores` cores, and give none of it back.
+///
+/// A virtual machine may take milliseconds to find 2 MiB that it has not touched yet, and whoever needs them
+/// first waits. As many threads as there are cores touch them, each its part.
+///
+/// # Errors
+/// Where the machine, or the control group of this process, does not have as much.
+pub(crate) fn preallocate(bytes_each: usize, cores: usize) -> anyhow::Result<()> {
+    let wanted = bytes_each.saturating_mul(cores);
+    if let Some((available, who)) = available()
+        && available < wanted as u64
+    {
+        let message = format!(
+            "--prealloc-memory takes {} (--tail-memory and --traffic-memory of {cores} cores), and {who} has {} \
+             left; choose less, or leave it to be taken as it is needed",
+            mib(wanted as u64),
+            mib(available),
+        );
+        return Err(stop(Exit::Failed, message));
+    }
+    allocator::keep_free_memory();
+    let taken: anyhow::Result<Vec<_>> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..cores)
+            .map(|_| scope.spawn(move || take(bytes_each)))
+            .collect();
+        let ended = threads.into_iter().map(|thread| thread.join());
+        ended
+            .map(|pieces| pieces.ok().flatten().context("cannot take the memory"))
+            .collect()
+    });
+    // Freed only now, so that no piece was taken twice.
+    taken.map(drop)
+}
+
+/// So many bytes, touched, in pieces as large as what is allocated most; None where they are refused.
+fn take(bytes: usize) -> Option<Vec<Vec<u8>>> {
+    let pieces = (0..bytes).step_by(PIECE_BYTES).map(|from| {
+        let bytes = PIECE_BYTES.min(bytes - from);
+        let mut piece = Vec::new();
+        piece.try_reserve_exact(bytes).ok()?;
+        // Other bytes than zeros, which need not be written where memory is new.
+        piece.resize(bytes, 1_u8);
+        Some(std::hint::black_box(piece))
+    });
+    pieces.collect()
+}
+
+/// A chunk of a tail under load.
+const PIECE_BYTES: usize = 4 << 20;
+
+fn mib(bytes: u64) -> String {
+    format!("{} MiB", bytes >> 20)
+}
+
+/// How many bytes may be taken yet, and who says so; None where nobody does.
+fn available() -> Option<(u64, &'static str)> {
+    let machine = fs::read_to_string("/proc/meminfo").ok();
+    let machine = machine.and_then(|text| of_machine(&text));
+    let machine = machine.map(|bytes| (bytes, "the machine"));
+    let group = of_group().map(|bytes| (bytes, "the control group"));
+    machine.into_iter().chain(group).min()
+}
+
+/// `MemAvailable` of proc_meminfo(5), in bytes.
+fn of_machine(meminfo: &str) -> Option<u64> {
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// What the limits of this process's control group, and of those around it, leave (cgroups(7), version 2).
+fn of_group() -> Option<u64> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let own = Path::new(GROUPS).join(group);
+    let around = own.ancestors().take_while(|path| path.starts_with(GROUPS));
+    around.filter_map(left_in).min()
+}
+
+const GROUPS: &str = "/sys/fs/cgroup";
+
+fn left_in(group: &Path) -> Option<u64> {
+    let read = |name: &str| -> Option<u64> {
+        let path: PathBuf = group.join(name);
+        fs::read_to_string(path).ok()?.trim().parse().ok()
+    };
+    // Where there is no limit it says `max`, which is no number.
+    Some(read("memory.max")?.saturating_sub(read("memory.current")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_machine_has_left_is_read_in_bytes() {
+        let text = "MemTotal:       24605828 kB\nMemFree:  1 kB\nMemAvailable:   20000000 kB\n";
+        assert_eq!(of_machine(text), Some(20_480_000_000));
+        assert_eq!(of_machine("MemFree:  1 kB\n"), None);
+        assert!(available().is_some_and(|(bytes, _)| 0 < bytes));
+    }
+
+    #[test]
+    fn a_group_has_left_what_its_limit_is_above_what_it_took() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        write("memory.current", "1000\n");
+        write("memory.max", "max\n");
+        assert_eq!(left_in(folder.path()), None);
+        write("memory.max", "4096\n");
+        assert_eq!(left_in(folder.path()), Some(3096));
+        write("memory.max", "512\n");
+        assert_eq!(left_in(folder.path()), Some(0));
+    }
+
+    #[test]
+    fn pieces_are_as_much_as_was_wanted() {
+        for bytes in [0, 1, PIECE_BYTES, 2 * PIECE_BYTES + 1] {
+            let taken = take(bytes).unwrap();
+            assert_eq!(taken.iter().map(Vec::len).sum::<usize>(), bytes);
+        }
+    }
+
+    #[test]
+    fn more_than_there_is_is_refused_with_what_to_do() {
+        let error = preallocate(usize::MAX, 2).unwrap_err().to_string();
+        assert!(error.contains("--tail-memory"), "{error}");
+    }
+}
