@@ -1,11 +1,15 @@
 //! Where memory comes from.
 
 use std::ffi::c_long;
+use std::ops::Range;
+use std::ptr::{self, NonNull};
 
 use libmimalloc_sys::{
     mi_option_large_os_pages, mi_option_set, mi_option_set_default, mi_option_t,
 };
 use mimalloc::MiMalloc;
+use nix::sys::mman::{MmapAdvise, madvise};
+use nix::sys::prctl::set_thp_disable;
 
 /// A group's buffers are megabytes that come and go a thousand times a second. The allocator of the C
 /// library gives each back to the kernel, and half of a busy core's time went into page faults.
@@ -38,6 +42,33 @@ pub(crate) fn keep_free_memory() {
 
 /// A delay that has no end.
 const NEVER: c_long = -1;
+
+/// Has the kernel find memory for what of these addresses can be written to (`MADV_POPULATE_WRITE`, madvise(2)). Where
+/// it cannot, whoever writes there first waits for it, as ever.
+pub(crate) fn populate(addresses: Range<usize>) {
+    let Some(start) = NonNull::new(ptr::without_provenance_mut(
+        addresses.start & !(PAGE_BYTES - 1),
+    )) else {
+        return;
+    };
+    let bytes = addresses.end - start.addr().get();
+    #[expect(unsafe_code, reason = "advice on addresses, some of them of others")]
+    // SAFETY: this advice changes no byte and no mapping; addresses that are nobody's are an error.
+    let populated = unsafe { madvise(start, bytes, MmapAdvise::MADV_POPULATE_WRITE) };
+    if let Err(error) = populated {
+        tracing::debug!(%error, "not all memory is populated");
+    }
+}
+
+const PAGE_BYTES: usize = 4096;
+
+/// No page of this process is larger than the least from now on: one of 2 MiB can take milliseconds to come by, which a
+/// program that measures others would count as theirs.
+pub(crate) fn use_small_pages() {
+    if let Err(error) = set_thp_disable(true) {
+        tracing::debug!(%error, "pages may be large");
+    }
+}
 
 /// `mi_option_purge_delay` of `mimalloc.h` (in milliseconds), which the bindings do not name.
 const PURGE_DELAY: mi_option_t = 15;

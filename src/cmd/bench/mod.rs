@@ -26,6 +26,7 @@ mod shares;
 
 use clap::Subcommand;
 
+use crate::allocator;
 use crate::exit::Exit;
 
 /// Measure a server's throughput and latency.
@@ -47,6 +48,7 @@ enum Action {
 
 /// Does what the action says.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    allocator::use_small_pages();
     match &args.action {
         Action::Produce(args) => produce::run(args),
         Action::Consume(args) => consume::run(args),

@@ -5,7 +5,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use corelog_client::{Client, NewTopic, Producer, ProducerConfig};
+use corelog_client::{BatchDelivery, Client, NewTopic, Producer, ProducerConfig};
 use corelog_protocol::message::ack::Level;
 use corelog_record::batch::Codec;
 use corelog_record::{ByteSize, Offset, PartitionId, TopicName};
@@ -115,6 +115,10 @@ impl Load {
             in_flight_max: IN_FLIGHT_MAX,
             ..ProducerConfig::default()
         });
+        let bytes = usize::try_from(self.record_bytes.bytes()).unwrap_or(usize::MAX);
+        // Before anything is due: it takes tens of milliseconds where memory is new.
+        let values = (0..self.partitions).map(|_| Values::new(0, bytes));
+        let values = values.collect();
         let schedule = Schedule {
             begun: Instant::now(),
             begun_us: now_us(),
@@ -122,7 +126,14 @@ impl Load {
         };
         let due = schedule.ticks(self.batch_count());
         let (acks, receiver) = mpsc::unbounded_channel();
-        tokio::task::spawn_local(send(self.clone(), Rc::new(producer), schedule, due, acks));
+        let sending = Sending {
+            load: self.clone(),
+            producer: Rc::new(producer),
+            values,
+            schedule,
+            acks,
+        };
+        tokio::task::spawn_local(sending.run(due));
         (schedule, receiver)
     }
 }
@@ -158,45 +169,52 @@ impl Schedule {
     }
 }
 
-async fn send(
+/// What sends each batch when it is due.
+struct Sending {
     load: Load,
     producer: Rc<Producer>,
+    /// Of each partition.
+    values: Vec<Values>,
     schedule: Schedule,
-    mut due: mpsc::Receiver<u64>,
     acks: mpsc::UnboundedSender<anyhow::Result<Acked>>,
-) {
-    let bytes = usize::try_from(load.record_bytes.bytes()).unwrap_or(usize::MAX);
-    let values = |_| Values::new(0, bytes);
-    let mut values: Vec<_> = (0..load.partitions).map(values).collect();
-    while let Some(batch) = due.recv().await {
-        let turn = u32::try_from(batch % u64::from(load.partitions)).unwrap_or_default();
-        let partition = PartitionId::new(turn);
-        let built = payload::build(&mut values[turn as usize], load.batch_records, Codec::None);
-        let sent = match built {
-            Ok(built) => producer.send_batch(&load.topic, partition, built).await,
-            Err(error) => Err(error.into()),
-        };
-        let delivery = match sent {
-            Ok(delivery) => delivery,
-            Err(error) => {
-                // Nobody listens any more once a batch has failed.
-                let _ = acks.send(Err(error.into()));
-                return;
-            }
-        };
-        let (acks, producer) = (acks.clone(), Rc::clone(&producer));
-        tokio::task::spawn_local(async move {
-            let told = delivery.await.map(|ack| Acked {
-                partition,
-                offset: ack.first,
-                due: schedule.due(batch),
-                due_us: schedule.begun_us + super::latencies::micros(schedule.after(batch)),
-                took: schedule.due(batch).elapsed(),
+}
+
+impl Sending {
+    async fn run(mut self, mut due: mpsc::Receiver<u64>) {
+        while let Some(batch) = due.recv().await {
+            let turn = u32::try_from(batch % u64::from(self.load.partitions)).unwrap_or_default();
+            let partition = PartitionId::new(turn);
+            let delivery = match self.send(partition).await {
+                Ok(delivery) => delivery,
+                Err(error) => {
+                    // Nobody listens any more once a batch has failed.
+                    let _ = self.acks.send(Err(error));
+                    return;
+                }
+            };
+            let (acks, producer) = (self.acks.clone(), Rc::clone(&self.producer));
+            let schedule = self.schedule;
+            tokio::task::spawn_local(async move {
+                let told = delivery.await.map(|ack| Acked {
+                    partition,
+                    offset: ack.first,
+                    due: schedule.due(batch),
+                    due_us: schedule.begun_us + super::latencies::micros(schedule.after(batch)),
+                    took: schedule.due(batch).elapsed(),
+                });
+                let _ = acks.send(told.map_err(Into::into));
+                // It lives as long as something of it is awaited.
+                drop(producer);
             });
-            let _ = acks.send(told.map_err(Into::into));
-            // It lives as long as something of it is awaited.
-            drop(producer);
-        });
+        }
+    }
+
+    /// Sends the next batch of a partition.
+    async fn send(&mut self, partition: PartitionId) -> anyhow::Result<BatchDelivery> {
+        let values = &mut self.values[partition.get() as usize];
+        let built = payload::build(values, self.load.batch_records, Codec::None)?;
+        let sent = self.producer.send_batch(&self.load.topic, partition, built);
+        Ok(sent.await?)
     }
 }
 
