@@ -90,7 +90,8 @@ impl Point {
         } else {
             Client::Plain
         };
-        let mut node = Corelog::new(program, client).with_cores(self.cores);
+        let node = Corelog::new(program, client).with_cores(self.cores);
+        let mut node = node.with_memory_as_needed();
         let mut measured = BTreeMap::new();
         node.start(folder, &self.load)?;
         let resident =

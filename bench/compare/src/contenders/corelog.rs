@@ -28,6 +28,8 @@ pub struct Corelog {
     program: PathBuf,
     client: Client,
     cores: u32,
+    /// Streams find the memory of a node that runs for a while.
+    is_preallocated: bool,
     server: String,
     process: Option<Process>,
 }
@@ -45,15 +47,10 @@ mod line {
         }
     }
 
-    /// What a stream needs of memory is there when it begins, as it is in a node that runs for a while. Not where
-    /// memory is what is measured.
+    /// What a stream needs of memory is there when it begins.
     pub(super) const FOR_STREAMS: &str = "--prealloc-memory";
 
-    pub(super) fn serve(folder: &str, load: &Produce, cores: u32) -> Vec<String> {
-        let mut settings = settings(load.level, cores);
-        if load.is_stream() {
-            settings = format!("{settings} {FOR_STREAMS}");
-        }
+    pub(super) fn serve(folder: &str, settings: &str) -> Vec<String> {
         words(&format!(
             "serve {settings} --data-dir {folder} --listen 127.0.0.1:0 --admin 127.0.0.1:0"
         ))
@@ -106,6 +103,7 @@ impl Corelog {
             program: program.to_owned(),
             client,
             cores: 1,
+            is_preallocated: true,
             server: String::new(),
             process: None,
         }
@@ -114,6 +112,12 @@ impl Corelog {
     /// With so many cores.
     pub fn with_cores(mut self, cores: u32) -> Self {
         self.cores = cores;
+        self
+    }
+
+    /// Takes memory as it is needed, where that is measured.
+    pub fn with_memory_as_needed(mut self) -> Self {
+        self.is_preallocated = false;
         self
     }
 
@@ -230,7 +234,11 @@ impl Contender for Corelog {
         let mut command = Command::new(&self.program);
         let data = folder.join("data");
         let data = data.to_str().context("a folder of plain letters")?;
-        command.args(line::serve(data, load, self.cores));
+        let mut settings = line::settings(load.level, self.cores);
+        if self.is_preallocated && load.is_stream() {
+            settings = format!("{settings} {}", line::FOR_STREAMS);
+        }
+        command.args(line::serve(data, &settings));
         let log = folder.join("log");
         let mut process = Process::start(&mut command, &log)?;
         self.server = process.wait_until(|| process::word_behind(&log, "ready listen="))?;
