@@ -47,7 +47,7 @@ const NEVER: c_long = -1;
 /// it cannot, whoever writes there first waits for it, as ever.
 pub(crate) fn populate(addresses: Range<usize>) {
     let Some(start) = NonNull::new(ptr::without_provenance_mut(
-        addresses.start & !(PAGE_BYTES - 1),
+        addresses.start & !(PAGE_BYTES_MAX - 1),
     )) else {
         return;
     };
@@ -60,7 +60,8 @@ pub(crate) fn populate(addresses: Range<usize>) {
     }
 }
 
-const PAGE_BYTES: usize = 4096;
+/// The largest that a kernel has by default; the allocator's memory is aligned to no less.
+const PAGE_BYTES_MAX: usize = 64 << 10;
 
 /// No page of this process is larger than the least from now on: one of 2 MiB can take milliseconds to come by, which a
 /// program that measures others would count as theirs.

@@ -5,8 +5,6 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use anyhow::Context as _;
-
 use crate::allocator;
 use crate::exit::{Exit, stop};
 
@@ -19,25 +17,26 @@ use crate::exit::{Exit, stop};
 /// Where the machine, or the control group of this process, does not have as much.
 pub(crate) fn preallocate(bytes_each: usize, cores: usize) -> anyhow::Result<()> {
     let wanted = bytes_each.saturating_mul(cores);
+    let too_little = |why: String| {
+        let message = format!(
+            "--prealloc-memory takes {} (--tail-memory and --traffic-memory of {cores} cores), and {why}; choose \
+             less, or leave it to be taken as it is needed",
+            mib(wanted as u64),
+        );
+        stop(Exit::Failed, message)
+    };
     if let Some((available, who)) = available()
         && available < wanted as u64
     {
-        let message = format!(
-            "--prealloc-memory takes {} (--tail-memory and --traffic-memory of {cores} cores), and {who} has {} \
-             left; choose less, or leave it to be taken as it is needed",
-            mib(wanted as u64),
-            mib(available),
-        );
-        return Err(stop(Exit::Failed, message));
+        return Err(too_little(format!("{who} has {} left", mib(available))));
     }
     allocator::keep_free_memory();
     let taken: anyhow::Result<Vec<_>> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..cores)
-            .map(|_| scope.spawn(move || take(bytes_each)))
-            .collect();
-        let ended = threads.into_iter().map(|thread| thread.join());
+        let begin = |_| thread::Builder::new().spawn_scoped(scope, move || take(bytes_each));
+        let threads: Vec<_> = (0..cores).map(begin).collect();
+        let ended = threads.into_iter().map(|thread| thread.ok()?.join().ok()?);
         ended
-            .map(|pieces| pieces.ok().flatten().context("cannot take the memory"))
+            .map(|pieces| pieces.ok_or_else(|| too_little("the system refuses it".to_owned())))
             .collect()
     });
     let taken: Vec<_> = taken?.into_iter().flatten().collect();
