@@ -63,11 +63,16 @@ pub(crate) fn populate(addresses: Range<usize>) {
 /// The largest that a kernel has by default; the allocator's memory is aligned to no less.
 const PAGE_BYTES_MAX: usize = 64 << 10;
 
-/// No page of this process is larger than the least from now on: one of 2 MiB can take milliseconds to come by, which a
-/// program that measures others would count as theirs.
+/// What this process takes of memory from now on is in small pages: one of 2 MiB can take milliseconds to come by, which
+/// a program that measures others would count as theirs.
 pub(crate) fn use_small_pages() {
+    #[expect(unsafe_code, reason = "an option of the allocator")]
+    // SAFETY: it stores a number that is read as one, atomically; any is allowed for this option.
+    unsafe {
+        mi_option_set(mi_option_large_os_pages, 0);
+    };
     if let Err(error) = set_thp_disable(true) {
-        tracing::debug!(%error, "pages may be large");
+        tracing::warn!(%error, "pages may be large, and slow to come by");
     }
 }
 

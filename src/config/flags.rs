@@ -55,7 +55,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "SIZE", value_parser = of(Key::TrafficMemory))]
     traffic_memory: Option<String>,
     /// Take what both may take at the start, before anyone is served, and keep it: no client waits until
-    /// the system has found memory [default: false]
+    /// the system has found it [default: false]
     #[arg(
         long,
         value_name = "BOOL",

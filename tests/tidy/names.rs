@@ -30,7 +30,7 @@ const RULES: [Rule; 7] = [
         rooms: &[
             "crates/storage/src/disk/map.rs",
             "crates/node/src/sys/",
-            // One option of the allocator.
+            // What the allocator is told.
             "src/allocator.rs",
             // An allocator that counts.
             "bench/hot/src/allocations.rs",

@@ -41,7 +41,7 @@ pub trait Contender {
     fn settings(&self, level: Level) -> String;
 
     /// Starts the server on `folder`, which is empty or what an earlier one left, and waits until it
-    /// serves. `load` is what it will be asked for, or was.
+    /// serves. `load` is what it will be asked for first, or was.
     fn start(&mut self, folder: &Path, load: &Produce) -> Result<()>;
 
     /// Makes a topic of so many partitions: whatever the server calls a log.

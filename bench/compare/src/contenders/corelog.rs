@@ -48,7 +48,7 @@ mod line {
     }
 
     /// What a stream needs of memory is there when it begins.
-    pub(super) const FOR_STREAMS: &str = "--prealloc-memory";
+    pub(super) const PREALLOC: &str = "--prealloc-memory";
 
     pub(super) fn serve(folder: &str, settings: &str) -> Vec<String> {
         words(&format!(
@@ -227,7 +227,10 @@ impl Contender for Corelog {
 
     fn settings(&self, level: Level) -> String {
         let settings = line::settings(level, self.cores);
-        format!("{settings}, for streams {}", line::FOR_STREAMS)
+        match self.is_preallocated {
+            true => format!("{settings}, for streams {}", line::PREALLOC),
+            false => settings,
+        }
     }
 
     fn start(&mut self, folder: &Path, load: &Produce) -> Result<()> {
@@ -236,7 +239,7 @@ impl Contender for Corelog {
         let data = data.to_str().context("a folder of plain letters")?;
         let mut settings = line::settings(load.level, self.cores);
         if self.is_preallocated && load.is_stream() {
-            settings = format!("{settings} {}", line::FOR_STREAMS);
+            settings = format!("{settings} {}", line::PREALLOC);
         }
         command.args(line::serve(data, &settings));
         let log = folder.join("log");

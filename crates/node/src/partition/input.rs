@@ -57,8 +57,8 @@ pub(crate) struct Appetite {
 }
 
 impl Appetite {
-    /// Bytes that are missing to what a read up to the high watermark gives. None where it leaves some
-    /// behind, nor where only the disk could tell how many it gives.
+    /// Bytes that are missing to what a read up to the high watermark gives. 0 where it leaves some
+    /// behind, and where only the disk could tell how many it gives.
     pub(super) fn missing<D: Dir>(&self, plan: &ReadPlan<D>, high_watermark: Offset) -> u64 {
         let at_end = plan.ready().filter(|read| read.next == high_watermark);
         let wanted = self.bytes_min.max(1);
