@@ -22,22 +22,18 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 ///   4 KiB take longer to come by.
 /// - What is free goes back to the kernel after ten seconds, not after one, unless `MIMALLOC_PURGE_DELAY` says
 ///   when: a node under load needs it again, and each time it took up to 10,000 page faults for a gibibyte.
-#[expect(
-    unsafe_code,
-    reason = "options of the allocator, set before there is a second thread"
-)]
 pub(crate) fn set_up() {
-    // SAFETY: it stores a number; any is allowed for this option, and nobody reads it meanwhile.
-    unsafe { mi_option_set(mi_option_large_os_pages, 1) };
-    // SAFETY: as above.
-    unsafe { mi_option_set_default(PURGE_DELAY, 10_000) };
+    set(mi_option_large_os_pages, 1);
+    #[expect(unsafe_code, reason = "an option of the allocator")]
+    // SAFETY: it stores a number; any is allowed for this option.
+    unsafe {
+        mi_option_set_default(PURGE_DELAY, 10_000);
+    };
 }
 
 /// From now on what is free stays for the next who needs it, whatever the environment says.
-#[expect(unsafe_code, reason = "an option of the allocator")]
 pub(crate) fn keep_free_memory() {
-    // SAFETY: it stores a number that is read as one, atomically; any is allowed for this option.
-    unsafe { mi_option_set(PURGE_DELAY, NEVER) };
+    set(PURGE_DELAY, NEVER);
 }
 
 /// A delay that has no end.
@@ -66,14 +62,18 @@ const PAGE_BYTES_MAX: usize = 64 << 10;
 /// What this process takes of memory from now on is in small pages: one of 2 MiB can take milliseconds to come by, which
 /// a program that measures others would count as theirs.
 pub(crate) fn use_small_pages() {
-    #[expect(unsafe_code, reason = "an option of the allocator")]
-    // SAFETY: it stores a number that is read as one, atomically; any is allowed for this option.
-    unsafe {
-        mi_option_set(mi_option_large_os_pages, 0);
-    };
+    set(mi_option_large_os_pages, 0);
     if let Err(error) = set_thp_disable(true) {
         tracing::warn!(%error, "pages may be large, and slow to come by");
     }
+}
+
+fn set(option: mi_option_t, value: c_long) {
+    #[expect(unsafe_code, reason = "an option of the allocator")]
+    // SAFETY: it stores a number that is read as one, atomically; any is allowed for the options that this file has.
+    unsafe {
+        mi_option_set(option, value);
+    };
 }
 
 /// `mi_option_purge_delay` of `mimalloc.h` (in milliseconds), which the bindings do not name.

@@ -11,6 +11,7 @@ mod cli;
 mod cmd;
 mod config;
 mod consent;
+mod control_groups;
 mod exit;
 mod memory;
 mod output;

@@ -1,14 +1,15 @@
 //! What a machine and the control groups of a process leave of memory, what they would give back for it counted.
 
 use std::fs;
-use std::path::Path;
+
+use crate::control_groups::{self, ControlGroup, Version};
 
 /// How many bytes may be taken yet, and who says so; None where nobody does.
 pub(super) fn bytes() -> Option<(u64, &'static str)> {
     let machine = fs::read_to_string("/proc/meminfo").ok();
     let machine = machine.and_then(|text| of_machine(&text));
-    let groups = fs::read_to_string("/proc/self/cgroup").ok();
-    let groups = groups.and_then(|text| of_control_groups(&text, Path::new("/sys/fs/cgroup")));
+    let groups = control_groups::of_this_process("memory");
+    let groups = groups.iter().filter_map(of_control_group).min();
     let machine = machine.map(|bytes| (bytes, "the machine"));
     let groups = groups.map(|bytes| (bytes, "the control group"));
     machine.into_iter().chain(groups).min()
@@ -25,8 +26,6 @@ fn of_machine(meminfo: &str) -> Option<u64> {
 
 /// The names that a version of control groups has (cgroups(7)).
 struct Names {
-    /// Where its groups are in the mount.
-    folder: &'static str,
     limits: &'static [&'static str],
     used: &'static str,
     /// In `memory.stat`: of what is used, what the kernel gives back when somebody needs it.
@@ -34,65 +33,48 @@ struct Names {
 }
 
 const VERSION_1: Names = Names {
-    folder: "memory",
     limits: &["memory.limit_in_bytes"],
     used: "memory.usage_in_bytes",
     reclaimable: &["total_active_file", "total_inactive_file"],
 };
 
 const VERSION_2: Names = Names {
-    folder: "",
     limits: &["memory.max", "memory.high"],
     used: "memory.current",
     reclaimable: &["active_file", "inactive_file", "slab_reclaimable"],
 };
 
-/// What the limits of the groups that `cgroup` names (as `/proc/self/cgroup` does), and of those around them, leave.
-fn of_control_groups(cgroup: &str, mount: &Path) -> Option<u64> {
-    let groups = cgroup.lines().filter_map(|line| {
-        let (controllers, group) = line.split_once(':')?.1.split_once(':')?;
-        let names = match controllers {
-            "" => &VERSION_2,
-            _ if controllers.split(',').any(|name| name == "memory") => &VERSION_1,
-            _ => return None,
-        };
-        Some((names, group))
-    });
-    let left = groups.filter_map(|(names, group)| {
-        let root = mount.join(names.folder);
-        // One outside of this process's view is none that can be looked at.
-        let own = match group.contains("..") {
-            true => root.clone(),
-            false => root.join(group.trim_start_matches('/')),
-        };
-        let around = own.ancestors().take_while(|path| path.starts_with(&root));
-        around.filter_map(|path| names.left_in(path)).min()
-    });
-    left.min()
-}
-
-impl Names {
-    /// What the limits of the group at `path` leave; None where it has none.
-    fn left_in(&self, path: &Path) -> Option<u64> {
-        let read = |name: &str| fs::read_to_string(path.join(name)).ok();
-        // Where there is no limit it says `max`, which is no number.
-        let number = |name: &&str| read(name)?.trim().parse().ok();
-        let limit: u64 = self.limits.iter().filter_map(number).min()?;
-        let used: u64 = number(&self.used)?;
-        let stat = read("memory.stat").unwrap_or_default();
-        let of_line = |line: &str| {
-            let (name, bytes) = line.split_once(' ')?;
-            let is_reclaimable = self.reclaimable.contains(&name);
-            is_reclaimable.then(|| bytes.parse::<u64>().ok())?
-        };
-        let reclaimable: u64 = stat.lines().filter_map(of_line).sum();
-        Some(limit.saturating_sub(used.saturating_sub(reclaimable)))
-    }
+/// What the limits of a group leave; None where it has none.
+fn of_control_group(group: &ControlGroup) -> Option<u64> {
+    let names = match group.version {
+        Version::One => &VERSION_1,
+        Version::Two => &VERSION_2,
+    };
+    // Where there is no limit it says `max`, which is no number.
+    let number = |name: &&str| group.read(name)?.trim().parse().ok();
+    let limit: u64 = names.limits.iter().filter_map(number).min()?;
+    let used: u64 = number(&names.used)?;
+    let stat = group.read("memory.stat").unwrap_or_default();
+    let of_line = |line: &str| {
+        let (name, bytes) = line.split_once(' ')?;
+        let is_reclaimable = names.reclaimable.contains(&name);
+        is_reclaimable.then(|| bytes.parse::<u64>().ok())?
+    };
+    let reclaimable: u64 = stat.lines().filter_map(of_line).sum();
+    Some(limit.saturating_sub(used.saturating_sub(reclaimable)))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+
+    /// What the groups of such a `/proc/PID/cgroup` leave.
+    fn left(mount: &Path, cgroup: &str) -> Option<u64> {
+        let groups = control_groups::within(mount, cgroup, "memory");
+        groups.iter().filter_map(of_control_group).min()
+    }
 
     #[test]
     fn what_a_machine_has_left_is_read_in_bytes() {
@@ -114,7 +96,7 @@ mod tests {
     fn the_group_that_leaves_least_decides_and_the_page_cache_counts_as_left() {
         let folder = tempfile::tempdir().unwrap();
         let (mount, own) = (folder.path(), folder.path().join("a/b"));
-        let left = || of_control_groups("0::/a/b\n", mount);
+        let left = || left(mount, "0::/a/b\n");
         assert_eq!(left(), None);
         group(&own, &[("memory.max", "max\n"), ("memory.current", "9\n")]);
         assert_eq!(left(), None);
@@ -139,9 +121,9 @@ mod tests {
         let stat = ("memory.stat", "inactive_file 1\ntotal_inactive_file 20\n");
         group(&mount.join("memory/own"), &[limit, used, stat]);
         let text = "9:name=systemd:/\n4:cpu,memory:/own\n0::/\n";
-        assert_eq!(of_control_groups(text, mount), Some(50));
-        assert_eq!(of_control_groups("4:memory:/../x\n", mount), None);
+        assert_eq!(left(mount, text), Some(50));
+        assert_eq!(left(mount, "4:memory:/../x\n"), None);
         group(&mount.join("memory"), &[limit, used]);
-        assert_eq!(of_control_groups("4:memory:/../x\n", mount), Some(30));
+        assert_eq!(left(mount, "4:memory:/../x\n"), Some(30));
     }
 }

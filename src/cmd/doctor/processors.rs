@@ -1,14 +1,12 @@
 //! The processors that cores are pinned to: which, how much of them, and how fast they are.
 
-use std::path::Path;
-
 use corelog_node::sys::Error;
 use corelog_node::sys::probe;
 
 use super::check::Check;
 use super::place::Place;
+use crate::control_groups::{self, ControlGroup, Version};
 
-const CGROUPS: &str = "/sys/fs/cgroup";
 const SYSTEM: &str = "/sys/devices/system/cpu";
 
 /// All checks of processors.
@@ -133,20 +131,27 @@ fn ranges(numbers: &[usize]) -> String {
     runs.iter().map(run).collect::<Vec<_>>().join(",")
 }
 
-/// The least quota of this process's cgroup and those above it, in thousandths of a processor.
+/// The least quota of this process's control groups and those around them, in thousandths of a processor.
 fn quota() -> Option<u64> {
-    let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let own = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    let path = Path::new(CGROUPS).join(own);
-    let above = path.ancestors().filter(|dir| dir.starts_with(CGROUPS));
-    let quotas = above.filter_map(|dir| {
-        let text = std::fs::read_to_string(dir.join("cpu.max")).ok()?;
-        quota_millis(&text)
-    });
-    quotas.min()
+    let groups = control_groups::of_this_process("cpu");
+    groups.iter().filter_map(quota_of).min()
 }
 
-/// Thousandths of a processor that `cpu.max` allows (`MAX PERIOD` in microseconds); None: no limit.
+fn quota_of(group: &ControlGroup) -> Option<u64> {
+    match group.version {
+        Version::One => {
+            let (quota, period) = (
+                group.read("cpu.cfs_quota_us")?,
+                group.read("cpu.cfs_period_us")?,
+            );
+            quota_millis(&format!("{quota} {period}"))
+        }
+        Version::Two => quota_millis(&group.read("cpu.max")?),
+    }
+}
+
+/// Thousandths of a processor that `QUOTA PERIOD`, in microseconds, allow; None where the quota is `max`, or -1 (version
+/// 1): no limit.
 fn quota_millis(text: &str) -> Option<u64> {
     let mut words = text.split_whitespace();
     let (quota, period): (u64, u64) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
@@ -214,5 +219,6 @@ mod tests {
         assert_eq!(quota_millis("150000 100000\n"), Some(1_500));
         assert_eq!(quota_millis("max 100000\n"), None);
         assert_eq!(quota_millis("1 0\n"), None);
+        assert_eq!(quota_millis("-1\n 100000\n"), None);
     }
 }
