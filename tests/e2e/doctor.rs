@@ -28,6 +28,7 @@ fn a_fit_machine_has_no_bad_verdict() {
         "device",
         "free space",
         "durable write",
+        "congestion control",
         "clock",
         "clock source",
     ] {

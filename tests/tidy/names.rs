@@ -34,6 +34,8 @@ const RULES: [Rule; 7] = [
             "src/allocator.rs",
             // An allocator that counts.
             "bench/hot/src/allocations.rs",
+            // Hands a socket with an option to the runtime.
+            "bench/bare/src/main.rs",
         ],
         is_for_tests: false,
         reason: "what the compiler cannot check stays where it can be read in one sitting",

@@ -30,6 +30,7 @@ mod group;
 mod sync;
 
 use std::io::{Error, Result, Write as _};
+use std::os::fd::{FromRawFd as _, IntoRawFd as _};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
@@ -40,6 +41,7 @@ use glommio::net::TcpListener;
 use glommio::timer::sleep;
 use glommio::{LocalExecutorBuilder, Placement, PoolPlacement, spawn_local};
 use group::Partition;
+use rustix::net::sockopt::set_tcp_congestion;
 use rustix::process::{Signal, getpid, kill_process};
 
 #[global_allocator]
@@ -98,8 +100,12 @@ async fn serve(folder: &str, count: usize, reserved_bytes_min: usize) -> Result<
         partitions.push(partition);
     }
     let partitions: Rc<[_]> = partitions.into();
-    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    // As a node's: nothing paces what stays on this machine. Connections begin with what their listener has.
+    set_tcp_congestion(&listener, "reno")?;
     println!("ready {}", listener.local_addr()?);
+    // SAFETY: nobody else has the descriptor.
+    let listener = unsafe { TcpListener::from_raw_fd(listener.into_raw_fd()) };
     loop {
         let stream = listener.accept().await?;
         stream.set_nodelay(true)?;

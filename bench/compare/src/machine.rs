@@ -22,6 +22,7 @@ pub fn describe(scratch: &Path) -> Value {
             .last()
             .unwrap_or_default(),
         "disks": disks(),
+        "congestion_control": read("/proc/sys/net/ipv4/tcp_congestion_control").trim(),
         "fio": said(&["fio", "--version"]),
         "iperf3": said(&["iperf3", "--version"]).lines().next().unwrap_or_default(),
         "rustc": said(&["rustc", "--version"]),

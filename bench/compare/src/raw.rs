@@ -59,7 +59,7 @@ pub fn is_zero_copy_faster(limits: &Limits) -> bool {
 pub fn commands(bytes: u64, seconds: u64) -> Vec<String> {
     vec![
         format!("fio {}", fio("write", bytes).join(" ")),
-        format!("iperf3 --client 127.0.0.1 --time {seconds} [--zerocopy]"),
+        format!("iperf3 --client 127.0.0.1 --congestion reno --time {seconds} [--zerocopy]"),
         format!("bare sync FOLDER {seconds}"),
         "pwrite of 4 KiB over zeroed space (O_DIRECT), fdatasync, one at a time".into(),
     ]
@@ -89,7 +89,14 @@ fn loopback(scratch: &Path, seconds: u64, options: &[&str]) -> Result<f64> {
     // A connection would be the one that it serves.
     server.wait_until(|| is_listening(port).then_some(()))?;
     let mut client = Command::new("iperf3");
-    client.args(["--client", "127.0.0.1", "--json", "--time"]);
+    client.args([
+        "--client",
+        "127.0.0.1",
+        "--congestion",
+        "reno",
+        "--json",
+        "--time",
+    ]);
     client
         .arg(seconds.to_string())
         .args(&arguments)

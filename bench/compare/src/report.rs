@@ -32,13 +32,14 @@ fn write(results: &Results, out: &mut String) -> std::fmt::Result {
     )?;
     writeln!(
         out,
-        "{}, {} cores, {}; {}; {}; {}.",
+        "{}, {} cores, {}; {}; {}; {}; congestion control {}.",
         said("processor"),
         machine["cores"],
         said("memory"),
         said("kernel"),
         said("file_system"),
         said("rustc"),
+        said("congestion_control"),
     )?;
     for disk in machine["disks"].as_array().into_iter().flatten() {
         writeln!(

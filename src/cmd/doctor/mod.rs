@@ -10,6 +10,7 @@ mod file_system;
 mod kernel;
 mod limits;
 mod mount;
+mod network;
 mod place;
 mod processors;
 mod sync;
@@ -33,7 +34,7 @@ pub(crate) use check::Check;
         Kernel, io_uring and who blocks it, locked memory, open files, processors and their \
         governor, file system and mount options, device, sectors and write cache, free space, \
         the measured time of a write with fdatasync in the data directory and whether the disk \
-        can have done it in that time, the clock. Each has a verdict (good, fair, bad) and, where \
+        can have done it in that time, the congestion control, the clock. Each has a verdict (good, fair, bad) and, where \
         it is not good, the command that mends it. One bad ends with exit code 1.",
     after_long_help = "EXAMPLES\n  \
         corelog doctor\n  \
@@ -90,6 +91,7 @@ pub(crate) fn checks(data_dir: &Path) -> anyhow::Result<Vec<Check>> {
     checks.extend(limits::checks(cores));
     checks.extend(processors::checks());
     checks.extend(disk(&dir));
+    checks.extend(network::checks());
     checks.extend(clock::checks(begun));
     Ok(checks)
 }

@@ -9,6 +9,7 @@
 //! any. What is in flight stays below what the server announced, by waiting.
 
 mod backoff;
+mod congestion;
 mod pool;
 mod reader;
 mod table;
@@ -91,6 +92,7 @@ impl Connection {
         socket
             .set_nodelay(true)
             .map_err(|source| failed(Fault::Io { source }))?;
+        congestion::do_not_pace_locally(&socket);
 
         let (shared, queue) = start(socket, Arc::clone(&address));
         let hello = hello::Request {

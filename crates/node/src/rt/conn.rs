@@ -16,6 +16,7 @@ use glommio::net::TcpStream;
 use glommio::timer::Timer;
 use nix::sys::socket::{setsockopt, sockopt};
 
+use super::congestion::do_not_pace;
 use super::executor::io_error;
 use super::slice::Slice;
 use crate::sys::fd;
@@ -44,6 +45,9 @@ impl Conn {
         stream.set_nodelay(true).map_err(io_error)?;
         let peer = stream.peer_addr().map_err(io_error)?;
         keep_alive(&stream)?;
+        if stream.local_addr().map_err(io_error)?.ip() == peer.ip() {
+            do_not_pace(&fd::borrow(&stream));
+        }
         let stream = Rc::new(RefCell::new(stream));
         let reader = ReadHalf {
             stream: Rc::clone(&stream),

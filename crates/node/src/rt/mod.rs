@@ -29,6 +29,7 @@
 
 mod blocking;
 mod clock;
+mod congestion;
 mod conn;
 mod disk;
 mod executor;

@@ -11,6 +11,7 @@ use nix::sys::socket::{
     sockopt,
 };
 
+use super::congestion::do_not_pace;
 use super::listener::Listener;
 
 /// A TCP port of this process that does not listen yet.
@@ -84,6 +85,10 @@ impl Port {
     /// # Panics
     /// If the calling thread is not a core.
     pub fn listen(self) -> io::Result<Listener> {
+        // Connections begin with what their listener has.
+        if self.address.ip().is_loopback() {
+            do_not_pace(&self.socket);
+        }
         listen(&self.socket, Backlog::new(BACKLOG)?)?;
         Listener::new(self.socket, self.address)
     }

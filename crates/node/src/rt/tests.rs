@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_lite::future::{poll_once, zip};
+use nix::sys::socket::{getsockopt, sockopt};
 
 use super::*;
 
@@ -210,6 +211,23 @@ fn a_claimed_port_is_shared_by_its_cores_and_refused_to_others() {
         let accepted = futures_lite::future::or(first.accept(), second.accept()).await;
         assert!(accepted.is_some());
         drop(reached);
+    });
+}
+
+#[test]
+fn what_stays_on_this_machine_is_sent_without_timers() {
+    on_core(|| async {
+        let everywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        for address in [LOOPBACK, everywhere] {
+            let listener = Port::claim(address).unwrap().listen().unwrap();
+            let address = (Ipv4Addr::LOCALHOST, listener.address().port()).into();
+            let connecting = Conn::connect(address, PATIENCE);
+            let (client, server) = zip(connecting, listener.accept()).await;
+            for conn in [client.unwrap(), server.unwrap().unwrap()] {
+                let socket = conn.socket().lend().unwrap();
+                assert_eq!(getsockopt(&socket, sockopt::TcpCongestion).unwrap(), "reno");
+            }
+        }
     });
 }
 
