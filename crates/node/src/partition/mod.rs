@@ -11,6 +11,7 @@
 //! nothing at or above the high watermark is read; an offset is told as durable only after the
 //! sync that covers it returned.
 
+mod activity;
 mod changing;
 mod effect;
 mod group;

@@ -9,13 +9,12 @@ use corelog_storage::disk::Dir;
 use corelog_storage::log::{Chore, ChoreDone, ChorePlan, Hold, SealTime};
 use corelog_storage::{Error, Now};
 
+use super::activity::Activity;
 use super::effect::{Answer, Effect, Effects, Refusal};
 use super::input::{Held, Token};
 use super::snapshot::refusal_of;
 use super::state::{Partition, push_start};
 
-/// A partition that flushed nothing for this long goes idle and marks what is durable.
-const IDLE_AFTER_MS: i64 = 50;
 /// How soon an active partition looks again if it went idle.
 pub(crate) const TICK_WITHIN: Duration = Duration::from_millis(60);
 /// Truncations that wait for a chore to end; a client waits for its answer, so one is usual.
@@ -26,7 +25,7 @@ const TRUNCATIONS_MAX: usize = 16;
 pub(super) struct Upkeep {
     is_chore_in_flight: bool,
     is_tick_armed: bool,
-    active_at: Timestamp,
+    activity: Activity,
     /// The truncation whose edit is in flight.
     truncating: Option<Token>,
     waiting: VecDeque<(Token, Offset)>,
@@ -37,7 +36,7 @@ impl Upkeep {
         Self {
             is_chore_in_flight: false,
             is_tick_armed: false,
-            active_at: now,
+            activity: Activity::new(now),
             truncating: None,
             waiting: VecDeque::new(),
         }
@@ -199,7 +198,7 @@ impl<D: Dir> Partition<D> {
     }
 
     pub(super) fn upkeep_after_flush(&mut self, now: Now, effects: &mut Effects<D>) {
-        self.upkeep.active_at = now.time;
+        self.upkeep.activity.flushed(now.time);
         self.next_chore(now, effects);
         self.arm_tick(effects);
     }
@@ -234,18 +233,15 @@ impl<D: Dir> Partition<D> {
         if let Some(plan) = self.plan_snapshot(effects) {
             return self.start_chore(plan, effects);
         }
-        // A clock that was set back must not keep the partition from ever being idle.
-        self.upkeep.active_at = self.upkeep.active_at.min(now.time);
-        let idle_ms = now.time.millis_since(self.upkeep.active_at);
-        let is_idle =
-            idle_ms >= IDLE_AFTER_MS && self.log.pending_bytes() == 0 && !self.has_outstanding();
+        let is_over = self.upkeep.activity.is_over(now.time);
+        let is_idle = is_over && self.log.pending_bytes() == 0 && !self.has_outstanding();
         if self.log.is_full() && self.start_retention(now, effects) {
             return;
         }
         if let Some(plan) = self.log.plan_chore(now, is_idle) {
             return self.start_chore(plan, effects);
         }
-        if !is_idle && idle_ms < 10 * IDLE_AFTER_MS {
+        if !is_idle && self.upkeep.activity.is_recent(now.time) {
             self.arm_tick(effects);
         }
         self.start_retention(now, effects);
