@@ -43,6 +43,7 @@ impl<D: Dir> fmt::Debug for ChorePlan<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.work {
             Work::Prepare(..) => "prepare",
+            Work::Settle(..) => "settle",
             Work::Next(_) => "next",
             Work::Mark(_) => "mark",
             Work::Finish(_) => "finish",
@@ -134,7 +135,7 @@ impl<D: Dir> Log<D> {
         } = done;
         self.fence.take_back(guard);
         self.chore = None;
-        let is_space = matches!(work, Work::Prepare(..));
+        let is_space = matches!(work, Work::Prepare(..) | Work::Settle(..));
         let is_ahead = matches!(work, Work::Next(_));
         // What these leave undone costs space or time, and says nothing about what was written.
         let is_harmless = matches!(work, Work::Remove(_) | Work::Index(_));
@@ -173,7 +174,7 @@ impl<D: Dir> Log<D> {
     pub(super) fn chore(&mut self, work: Work<D>) -> ChorePlan<D> {
         assert!(self.chore.is_none(), "one chore at a time");
         self.chore = Some(match work {
-            Work::Prepare(..) | Work::Next(_) => Kind::Prepare,
+            Work::Prepare(..) | Work::Settle(..) | Work::Next(_) => Kind::Prepare,
             Work::Suffix(_) | Work::Install(_) | Work::Adopt(_) | Work::Begin(_) => Kind::End,
             _ => Kind::Other,
         });
@@ -186,7 +187,7 @@ impl<D: Dir> Log<D> {
     /// Takes back what a chore took along, and in what it changed.
     fn take_in(&mut self, work: Work<D>, is_done: bool, now: Timestamp) -> Chore {
         match work {
-            Work::Prepare(base, prepare) => {
+            Work::Prepare(base, prepare) | Work::Settle(base, prepare) => {
                 self.absorb(base, *prepare);
                 Chore::SpacePrepared
             }

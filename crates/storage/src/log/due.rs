@@ -1,7 +1,8 @@
 //! What background work is due.
 
-use corelog_record::{Offset, Timestamp};
+use corelog_record::Timestamp;
 
+use super::tail::SMALL_BYTES;
 use super::work::{EditWork, Garbage, IndexWork, MarkWork, Next, Remove, Work};
 use super::{Log, space};
 use crate::Now;
@@ -27,30 +28,39 @@ impl<D: Dir> Log<D> {
                 Box::new(self.prepare(base, end, bytes)),
             ));
         }
-        let (base, end, bytes) = self.waits_for_space(now)?;
-        let is_free = self.can_prepare(base, end);
-        is_free.then(|| Work::Prepare(base, Box::new(self.prepare(base, end, bytes))))
-    }
-
-    /// The segment that needs preparation while a group of it or its predecessor is on the disk.
-    fn waits_for_space(&self, now: Timestamp) -> Option<(Offset, u64, usize)> {
         if now < self.space_retry_at {
             return None;
         }
-        if let Some(group) = self.tail.first_pending()
-            && self.in_flight_bytes > 0
-            && self.has_files()
-            && self.segment_at(group.segment).store.is_none()
-        {
-            return Some((group.segment, group.end.position.get(), group.bytes));
-        }
+        self.plan_store().or_else(|| self.plan_ahead())
+    }
+
+    /// The store of a rolled log's first group while the group before it is on the disk.
+    fn plan_store(&mut self) -> Option<Work<D>> {
+        let group = self.tail.first_pending()?;
+        let (base, end, bytes) = (group.segment, group.end.position.get(), group.bytes);
+        let is_missing = self.has_files() && self.segment_at(base).store.is_none();
+        let is_due = is_missing && self.in_flight_bytes > 0 && self.can_prepare(base, end);
+        is_due.then(|| Work::Prepare(base, Box::new(self.prepare(base, end, bytes))))
+    }
+
+    /// Space where little is left. It is synced as well if groups are small: the first one in new space would
+    /// sync all of it otherwise, and its client wait.
+    fn plan_ahead(&mut self) -> Option<Work<D>> {
         let active = self.active();
         let is_written = active.store.is_some() && self.durable_segment == active.base.offset;
         // A log that was just opened has no group yet: whether it is slow or fast is not known.
         let is_busy = self.group_bytes > 0;
-        let least = space::low(active, &self.options);
+        let least = space::low(active, self.identity.partition, &self.options);
         let least = least.filter(|_| is_written && is_busy && !active.is_empty())?;
-        Some((active.base.offset, least, self.group_bytes))
+        let (base, bytes) = (active.base.offset, self.group_bytes);
+        if !self.can_prepare(base, least) {
+            return None;
+        }
+        let prepare = Box::new(self.prepare(base, least, bytes));
+        Some(match bytes <= SMALL_BYTES {
+            true => Work::Settle(base, prepare),
+            false => Work::Prepare(base, prepare),
+        })
     }
 
     /// The mark, if it lags behind what is durable.

@@ -20,8 +20,6 @@ pub struct FlushPlan<D: Dir> {
     guard: Guard,
     group: Group<D>,
     prepare: Prepare<D>,
-    /// How much of the store's space a sync has covered.
-    settled_bytes: u64,
 }
 
 /// A group that the disk has answered for; give it to [`Log::complete_flush`].
@@ -89,10 +87,7 @@ impl<D: Dir> FlushPlan<D> {
         if planted::is(Bug::AckBeforeSync) {
             return Ok(());
         }
-        let synced = file.fdatasync().await;
-        synced.map_err(|e| store.at().io("sync", e))?;
-        self.settled_bytes = self.prepare.space_bytes;
-        Ok(())
+        self.prepare.settle().await
     }
 
     /// The chunk of a small group, if it goes into space of which nothing is left to sync: a device that
@@ -107,10 +102,10 @@ impl<D: Dir> FlushPlan<D> {
         };
         let is_small = self.group.bytes <= SMALL_BYTES;
         assert!(
-            self.settled_bytes <= self.prepare.space_bytes,
+            self.prepare.settled_bytes <= self.prepare.space_bytes,
             "what was synced was prepared"
         );
-        let is_settled = chunk.end_position() <= self.settled_bytes;
+        let is_settled = chunk.end_position() <= self.prepare.settled_bytes;
         let is_durable = is_small && is_settled && !planted::is(Bug::AckBeforeSync);
         is_durable.then_some(&**chunk)
     }
@@ -139,7 +134,6 @@ impl<D: Dir> Log<D> {
         self.is_flush_preparing = prepare.new.is_some() || prepare.extent.is_some();
         Some(FlushPlan {
             guard: self.fence.guard(),
-            settled_bytes: self.segment_at(segment).settled_bytes,
             group,
             prepare,
         })
@@ -161,7 +155,6 @@ impl<D: Dir> Log<D> {
                     guard,
                     group,
                     prepare,
-                    settled_bytes,
                 },
             result,
         } = done;
@@ -196,7 +189,6 @@ impl<D: Dir> Log<D> {
             end.offset <= self.log_end(),
             "only what was appended is flushed"
         );
-        self.segment_at_mut(segment).settled_bytes = settled_bytes;
         self.durable = end;
         self.durable_segment = segment;
         self.tail.retain(chunks, self.options.tail_bytes_max);

@@ -4,6 +4,8 @@
 //! steps as large as what it holds, a fast one's in the largest steps, and its next store is made
 //! while the present one fills.
 
+use corelog_record::PartitionId;
+
 use crate::disk::{Dir, Space, round_up};
 use crate::segment::Segment;
 
@@ -32,9 +34,17 @@ pub(crate) fn needed<D: Dir>(
 }
 
 /// How far the space of `segment` is to reach at least while it is written to, if it does not.
-pub(crate) fn low<D: Dir>(segment: &Segment<D>, options: &Options) -> Option<u64> {
-    let end = round_up(segment.bytes());
-    let least = ahead_of(end, step(segment) / 2, options);
+///
+/// Between a quarter and three quarters of a step ahead, the first partition of a topic most: those that are
+/// written to by turns would ask for space all at once.
+pub(crate) fn low<D: Dir>(
+    segment: &Segment<D>,
+    partition: PartitionId,
+    options: &Options,
+) -> Option<u64> {
+    let step = step(segment);
+    let ahead = step / 4 * 3 - partition.place_on(step / 2, PLACES_LOG2);
+    let least = ahead_of(segment.bytes(), ahead, options);
     (segment.space_bytes < least).then_some(least)
 }
 
@@ -75,6 +85,9 @@ fn kind(group_bytes: usize) -> Space {
         false => Space::Reserved,
     }
 }
+
+/// At so many places of a step partitions ask for the next one, as a power of two.
+const PLACES_LOG2: u32 = 6;
 
 const STEP_BYTES_MIN: u64 = 16 << 10;
 const STEP_BYTES_MAX: u64 = 8 << 20;

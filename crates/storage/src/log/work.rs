@@ -30,6 +30,8 @@ use crate::store::Store;
 pub(super) enum Work<D: Dir> {
     /// Make a store, or space in one, ready for the segment with this base.
     Prepare(Offset, Box<Prepare<D>>),
+    /// Make space ahead in the store of the segment with this base, and sync it.
+    Settle(Offset, Box<Prepare<D>>),
     /// Make the store of a segment that does not exist yet.
     Next(Next<D>),
     /// Write the mark.
@@ -61,6 +63,10 @@ impl<D: Dir> Work<D> {
     pub(super) async fn run(&mut self) -> Result<(), Error> {
         match self {
             Self::Prepare(_, prepare) => prepare.run().await,
+            Self::Settle(_, prepare) => {
+                prepare.run().await?;
+                prepare.settle().await
+            }
             Self::Next(next) => next.run().await,
             Self::Mark(mark) => mark.run().await,
             Self::Finish(all) => finish_all(all).await,
