@@ -11,7 +11,7 @@ use super::slots::{PartitionKey, SlotId, SlotState};
 use super::slowest::Flushing;
 use super::state::Core;
 use crate::metrics::add;
-use crate::partition::{Input, Pace};
+use crate::partition::{Input, Pace, Tick};
 use crate::rt;
 
 /// How often a partition that found no room is tried again: soon enough for whoever made some, seldom
@@ -23,7 +23,9 @@ impl Core {
     pub(crate) fn start_keepers(self: &Rc<Self>) {
         rt::spawn(Rc::clone(self).keep_committing()).detach();
         rt::spawn(Rc::clone(self).keep_committing_soon()).detach();
-        rt::spawn(Rc::clone(self).keep_ticking_soon()).detach();
+        for tick in [Tick::Soon, Tick::Later] {
+            rt::spawn(Rc::clone(self).keep_ticking(tick)).detach();
+        }
         rt::spawn(Rc::clone(self).keep_sweeping()).detach();
         rt::spawn(Rc::clone(self).keep_scrubbing()).detach();
         rt::spawn(Rc::clone(self).keep_opening()).detach();
@@ -84,9 +86,9 @@ impl Core {
         }
     }
 
-    async fn keep_ticking_soon(self: Rc<Self>) {
+    async fn keep_ticking(self: Rc<Self>, tick: Tick) {
         loop {
-            let slot = self.tick_soon.next().await;
+            let slot = self.ticks(tick).next().await;
             self.step(slot, Input::Tick);
             rt::yield_if_needed().await;
         }

@@ -30,7 +30,7 @@ use crate::failure::{Failure, failure};
 use crate::follow::{Followers, Followings, Hands, Line, Lines, Repairs};
 use crate::metrics::{Counters, add};
 use crate::node::Addresses;
-use crate::partition::{ACCEPTED_AGE_MAX, Effect, Effects, Input, TICK_WITHIN};
+use crate::partition::{ACCEPTED_AGE_MAX, Effect, Effects, Input, Tick};
 use crate::rate::Rate;
 use crate::router::Lanes;
 use crate::rt::{self, Notify, Semaphore};
@@ -118,7 +118,8 @@ pub(crate) struct Core {
     pub(super) wanted: RefCell<Wanted>,
     pub(super) wanted_changed: Notify,
     pub(super) commit_soon: Delay<SlotId>,
-    pub(super) tick_soon: Delay<SlotId>,
+    tick_soon: Delay<SlotId>,
+    tick_later: Delay<SlotId>,
     /// Notified when a flush or a chore has been handed back.
     pub(super) quieter: Notify,
     pub(super) generation_last: Cell<u32>,
@@ -176,7 +177,8 @@ impl Core {
             wanted: RefCell::default(),
             wanted_changed: Notify::new(),
             commit_soon: Delay::new(ACCEPTED_AGE_MAX),
-            tick_soon: Delay::new(TICK_WITHIN),
+            tick_soon: Delay::new(Tick::Soon.within()),
+            tick_later: Delay::new(Tick::Later.within()),
             quieter: Notify::new(),
             generation_last: Cell::new(0),
             random: RefCell::new(fastrand::Rng::with_seed(seed)),
@@ -211,6 +213,14 @@ impl Core {
         told_now
     }
 
+    /// Partitions that look again after this time.
+    pub(super) fn ticks(&self, tick: Tick) -> &Delay<SlotId> {
+        match tick {
+            Tick::Soon => &self.tick_soon,
+            Tick::Later => &self.tick_later,
+        }
+    }
+
     fn perform(self: &Rc<Self>, slot: SlotId, effect: Effect<Disk>) {
         match effect {
             Effect::Answer { token, answer } => self.tickets.tell(token, answer),
@@ -226,10 +236,7 @@ impl Core {
                 debug_assert_eq!(after, ACCEPTED_AGE_MAX);
                 self.commit_soon.put(slot);
             }
-            Effect::TickWithin(after) => {
-                debug_assert_eq!(after, TICK_WITHIN);
-                self.tick_soon.put(slot);
-            }
+            Effect::Tick(tick) => self.ticks(tick).put(slot),
             Effect::Flush {
                 next_pace,
                 generation,

@@ -1,4 +1,6 @@
-//! When a partition was last active, and whether it is idle.
+//! When a partition was last active, whether it is idle, and when it looks again.
+
+use std::time::Duration;
 
 use corelog_record::Timestamp;
 
@@ -7,6 +9,23 @@ const PROMPT_MS: i64 = 50;
 /// … one to which more came soon after it had gone idle only after this long: what is done for an idle
 /// partition, a sync above all, would be done for each of its groups.
 const PATIENT_MS: i64 = 1_000;
+
+/// How soon an active partition looks again if it went idle, or its mark is old.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tick {
+    Soon,
+    /// It has a longer time to go idle, and there may be thousands.
+    Later,
+}
+
+impl Tick {
+    pub(crate) const fn within(self) -> Duration {
+        match self {
+            Self::Soon => Duration::from_millis(60),
+            Self::Later => Duration::from_millis(500),
+        }
+    }
+}
 
 /// What is known of a partition's pace.
 #[derive(Debug)]
@@ -42,6 +61,14 @@ impl Activity {
         self.quiet_ms(now) < 2 * PATIENT_MS
     }
 
+    pub(super) fn tick(&self) -> Tick {
+        if self.is_slow {
+            Tick::Later
+        } else {
+            Tick::Soon
+        }
+    }
+
     fn quiet_ms(&mut self, now: Timestamp) -> i64 {
         // A clock that was set back must not keep the partition from ever being idle.
         self.last = self.last.min(now);
@@ -63,6 +90,7 @@ mod tests {
         for ms in 5_000..5_100 {
             activity.flushed(at(ms));
         }
+        assert_eq!(activity.tick(), Tick::Soon);
         assert!(!activity.is_over(at(5_099 + PROMPT_MS - 1)));
         assert!(activity.is_over(at(5_099 + PROMPT_MS)));
     }
@@ -73,6 +101,7 @@ mod tests {
         activity.flushed(at(5_000));
         activity.flushed(at(5_100));
         activity.flushed(at(5_101));
+        assert_eq!(activity.tick(), Tick::Later);
         assert!(!activity.is_over(at(5_101 + PATIENT_MS - 1)));
         assert!(activity.is_recent(at(5_101 + PATIENT_MS)));
         assert!(activity.is_over(at(5_101 + PATIENT_MS)));

@@ -122,7 +122,7 @@ impl Bench {
                     self.accepted_lost += accepted_lost;
                 }
                 Effect::Full { .. } => self.full_count += 1,
-                Effect::ChoreFailed { .. } | Effect::Event { .. } | Effect::TickWithin(_) => {}
+                Effect::ChoreFailed { .. } | Effect::Event { .. } | Effect::Tick(_) => {}
             }
         }
     }

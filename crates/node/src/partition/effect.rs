@@ -11,6 +11,7 @@ use corelog_storage::log::{
     Scrubbed, TimePlan,
 };
 
+use super::activity::Tick;
 use super::group::Pace;
 use super::input::Token;
 
@@ -56,8 +57,8 @@ pub(crate) enum Effect<D: Dir> {
     ChoreFailed { error: corelog_storage::Error },
     /// Something happened to the log that the operator is to hear of.
     Event { event: Event },
-    /// Hand back `Input::Tick` within this time.
-    TickWithin(Duration),
+    /// Hand back `Input::Tick` within its time.
+    Tick(Tick),
 }
 
 /// What came of a request.

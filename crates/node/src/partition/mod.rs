@@ -33,6 +33,7 @@ mod interleavings;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use activity::Tick;
 pub(crate) use changing::Change;
 pub(crate) use effect::{Answer, Effect, Effects, Refusal};
 pub(crate) use group::{ACCEPTED_AGE_MAX, Pace};
@@ -41,4 +42,4 @@ pub(crate) use replication::Replication;
 pub(crate) use segments::NotLent;
 pub(crate) use state::Partition;
 pub(crate) use status::Place;
-pub(crate) use upkeep::{Rest, TICK_WITHIN};
+pub(crate) use upkeep::Rest;

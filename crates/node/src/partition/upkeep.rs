@@ -2,7 +2,6 @@
 //! core calls with the time; there is no background thread. One chore is in flight at a time.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use corelog_record::{ByteSize, Offset, Timestamp};
 use corelog_storage::disk::Dir;
@@ -15,8 +14,6 @@ use super::input::{Held, Token};
 use super::snapshot::refusal_of;
 use super::state::{Partition, push_start};
 
-/// How soon an active partition looks again if it went idle.
-pub(crate) const TICK_WITHIN: Duration = Duration::from_millis(60);
 /// Truncations that wait for a chore to end; a client waits for its answer, so one is usual.
 const TRUNCATIONS_MAX: usize = 16;
 
@@ -330,7 +327,7 @@ impl<D: Dir> Partition<D> {
 
     fn arm_tick(&mut self, effects: &mut Effects<D>) {
         if !std::mem::replace(&mut self.upkeep.is_tick_armed, true) {
-            effects.push(Effect::TickWithin(TICK_WITHIN));
+            effects.push(Effect::Tick(self.upkeep.activity.tick()));
         }
     }
 }
