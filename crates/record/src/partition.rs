@@ -39,15 +39,6 @@ impl PartitionId {
     pub const fn get(self) -> u32 {
         self.0
     }
-
-    /// This partition's place on a stretch of `length` (below 2^32), one of `2^places_log2` (1 to 32) of equal
-    /// distance: 0 for the first partition, and the first few as far from each other as they can be. What partitions
-    /// that are written to alike would do all at once, they do one after the other if each does it at its place.
-    pub const fn place_on(self, length: u64, places_log2: u32) -> u64 {
-        // In reverse, the low bits of a number are the high ones.
-        let place = self.0.reverse_bits() >> (u32::BITS - places_log2);
-        (length * place as u64) >> places_log2
-    }
 }
 
 impl CoreId {
@@ -78,18 +69,5 @@ impl fmt::Display for CoreId {
 impl fmt::Display for TopicPartition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.topic, self.partition)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_partitions_have_places_as_far_apart_as_they_can_be() {
-        let place = |number| PartitionId::new(number).place_on(800, 3);
-        let first: Vec<_> = (0..8).map(place).collect();
-        assert_eq!(first, [0, 400, 200, 600, 100, 500, 300, 700]);
-        assert_eq!(place(8), place(0), "there are no more");
     }
 }

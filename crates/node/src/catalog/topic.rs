@@ -12,8 +12,8 @@ use corelog_storage::format::topic as file;
 
 use crate::failure::{Failure, failure_with};
 
-/// Segments roll at one of so many sizes, as a power of two.
-const ROLL_PLACES_LOG2: u32 = 4;
+/// So many bits of a partition's number tell where its segments roll.
+const TURN_BITS: u32 = 4;
 
 /// One topic; never changed, but replaced as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,8 +44,10 @@ impl Topic {
     /// to an eighth before it. Partitions that are written to alike would roll all at once, again and again,
     /// and for tens of milliseconds everybody waits for that.
     pub(crate) fn segment_bytes_max(&self, partition: PartitionId) -> u64 {
+        // In reverse, the low bits of a number spread the first few partitions as far as they can.
+        let turn = u64::from(partition.get().reverse_bits() >> (u32::BITS - TURN_BITS));
         let most = self.settings.segment_bytes;
-        most - partition.place_on(most / 8, ROLL_PLACES_LOG2)
+        most - ((most / 8 * turn) >> TURN_BITS)
     }
 
     /// If all of it follows another node's without an end: its partitions and settings are that one's.

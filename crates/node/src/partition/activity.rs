@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use corelog_record::Timestamp;
 
-/// A partition that flushed nothing for this long, in milliseconds, goes idle, …
+/// A partition without a group for this long, in milliseconds, is idle, …
 const PROMPT_MS: i64 = 50;
-/// … one to which more came soon after it had gone idle only after this long: what is done for an idle
-/// partition, a sync above all, would be done for each of its groups.
+/// … and after this long if groups come that slowly: what is done for an idle partition, a sync above all,
+/// would be done for each of them.
 const PATIENT_MS: i64 = 1_000;
 
 /// How soon an active partition looks again if it went idle, or its mark is old.
@@ -43,7 +43,7 @@ impl Activity {
         }
     }
 
-    /// A group is on disk.
+    /// A group came back from the disk.
     pub(super) fn flushed(&mut self, now: Timestamp) {
         let gap_ms = self.quiet_ms(now);
         self.is_slow = gap_ms <= PATIENT_MS && (self.is_slow || gap_ms > PROMPT_MS);

@@ -8,11 +8,12 @@ use corelog_storage::log::Options;
 use corelog_storage::log::lineage::Common;
 
 use super::bench::Bench;
-use super::{Answer, Appetite, Input, Pace, Policy, Refusal, Seek, Token};
+use super::{Answer, Appetite, Input, Pace, Policy, Refusal, Rest, Seek, Token};
 
 mod full;
 mod leap;
 mod polls;
+mod upkeep;
 
 fn offset(n: u64) -> Offset {
     Offset::ZERO.plus(n)

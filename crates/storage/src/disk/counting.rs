@@ -95,6 +95,7 @@ impl<D: Dir> CountingDir<D> {
 }
 
 impl<D: Dir> Dir for CountingDir<D> {
+    const DURABLE_IN_ONE_CALL: bool = D::DURABLE_IN_ONE_CALL;
     type File = CountingFile<D>;
     type Buf = D::Buf;
     type Bytes = D::Bytes;

@@ -83,6 +83,8 @@ pub enum Space {
 pub trait Dir: Clone + 'static {
     /// How many descriptors an open file takes that is written durably.
     const DURABLE_DESCRIPTORS: usize = 1;
+    /// Whether [`File::write_durably_at`] is cheaper than a write and a sync.
+    const DURABLE_IN_ONE_CALL: bool = false;
     /// A file of this directory.
     type File: File<Buf = Self::Buf, Bytes = Self::Bytes>;
     /// The buffer that writes are made of.

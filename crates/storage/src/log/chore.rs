@@ -33,6 +33,8 @@ pub struct ChoreDone<D: Dir> {
 pub(super) enum Kind {
     /// It prepares a store or space.
     Prepare,
+    /// It syncs the store that is written to: nothing is flushed meanwhile.
+    Sync,
     /// It changes the end of the log: nothing is appended or flushed meanwhile.
     End,
     /// Anything else; what it needs it has taken along.
@@ -43,7 +45,7 @@ impl<D: Dir> fmt::Debug for ChorePlan<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.work {
             Work::Prepare(..) => "prepare",
-            Work::Settle(..) => "settle",
+            Work::SpaceSync(_) => "space sync",
             Work::Next(_) => "next",
             Work::Mark(_) => "mark",
             Work::Finish(_) => "finish",
@@ -81,7 +83,7 @@ impl<D: Dir> ChorePlan<D> {
 
 impl<D: Dir> Log<D> {
     /// Plans the next due background work; `None` while a chore is under way or nothing is due.
-    /// `is_idle`: nothing was appended for about 100 ms, so the mark is written and synced.
+    /// `is_idle`: nothing was appended for a while, so the mark is written and synced.
     pub fn plan_chore(&mut self, now: impl Into<Now>, is_idle: bool) -> Option<ChorePlan<D>> {
         let now = now.into();
         self.time_heard = now.time;
@@ -135,8 +137,8 @@ impl<D: Dir> Log<D> {
         } = done;
         self.fence.take_back(guard);
         self.chore = None;
-        let is_space = matches!(work, Work::Prepare(..) | Work::Settle(..));
-        let is_ahead = matches!(work, Work::Next(_));
+        let is_space = matches!(work, Work::Prepare(..));
+        let is_ahead = matches!(work, Work::Next(_) | Work::SpaceSync(_));
         // What these leave undone costs space or time, and says nothing about what was written.
         let is_harmless = matches!(work, Work::Remove(_) | Work::Index(_));
         let is_snapshot = matches!(work, Work::Snapshot(_));
@@ -174,7 +176,8 @@ impl<D: Dir> Log<D> {
     pub(super) fn chore(&mut self, work: Work<D>) -> ChorePlan<D> {
         assert!(self.chore.is_none(), "one chore at a time");
         self.chore = Some(match work {
-            Work::Prepare(..) | Work::Settle(..) | Work::Next(_) => Kind::Prepare,
+            Work::Prepare(..) | Work::Next(_) => Kind::Prepare,
+            Work::SpaceSync(_) => Kind::Sync,
             Work::Suffix(_) | Work::Install(_) | Work::Adopt(_) | Work::Begin(_) => Kind::End,
             _ => Kind::Other,
         });
@@ -187,8 +190,14 @@ impl<D: Dir> Log<D> {
     /// Takes back what a chore took along, and in what it changed.
     fn take_in(&mut self, work: Work<D>, is_done: bool, now: Timestamp) -> Chore {
         match work {
-            Work::Prepare(base, prepare) | Work::Settle(base, prepare) => {
+            Work::Prepare(base, prepare) => {
                 self.absorb(base, *prepare);
+                Chore::SpacePrepared
+            }
+            Work::SpaceSync(sync) => {
+                if is_done {
+                    self.segment_at_mut(sync.segment).synced_bytes = sync.bytes;
+                }
                 Chore::SpacePrepared
             }
             Work::Next(next) => {

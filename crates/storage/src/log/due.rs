@@ -1,9 +1,9 @@
 //! What background work is due.
 
-use corelog_record::Timestamp;
+use corelog_record::{Offset, Timestamp};
 
 use super::tail::SMALL_BYTES;
-use super::work::{EditWork, Garbage, IndexWork, MarkWork, Next, Remove, Work};
+use super::work::{EditWork, Garbage, IndexWork, MarkWork, Next, Remove, SpaceSync, Work};
 use super::{Log, space};
 use crate::Now;
 use crate::disk::Dir;
@@ -12,7 +12,7 @@ use crate::segment::{self, Index, Segment, Stage};
 
 impl<D: Dir> Log<D> {
     /// A store for a rolled log's next group while the last one is on the disk; space where little
-    /// is left; the space that a full disk refused.
+    /// is left, and a sync of it; the space that a full disk refused.
     pub(super) fn plan_space(&mut self, now: Timestamp) -> Option<Work<D>> {
         if self.is_full() {
             if self.in_flight_bytes > 0 || now < self.space_retry_at {
@@ -28,39 +28,52 @@ impl<D: Dir> Log<D> {
                 Box::new(self.prepare(base, end, bytes)),
             ));
         }
+        let Some((base, end, bytes)) = self.waits_for_space(now) else {
+            return self.plan_space_sync(now);
+        };
+        let is_free = self.can_prepare(base, end);
+        is_free.then(|| Work::Prepare(base, Box::new(self.prepare(base, end, bytes))))
+    }
+
+    /// A sync of space that lies ahead of small groups: the first one in it would have to do that, and whoever
+    /// waits for it wait. Only where nobody waits, and while no group is under way: after a sync that failed nothing
+    /// is known of what was written before.
+    fn plan_space_sync(&self, now: Timestamp) -> Option<Work<D>> {
+        let is_at_rest = self.in_flight_bytes == 0 && self.pending_bytes() == 0;
+        let is_small = 0 < self.group_bytes && self.group_bytes <= SMALL_BYTES;
+        if !D::DURABLE_IN_ONE_CALL || !is_at_rest || !is_small || now < self.space_retry_at {
+            return None;
+        }
+        let active = self.active();
+        let store = active.store.clone()?;
+        (active.synced_bytes < active.space_bytes).then(|| {
+            Work::SpaceSync(SpaceSync {
+                store,
+                segment: active.base.offset,
+                bytes: active.space_bytes,
+            })
+        })
+    }
+
+    /// The segment that needs preparation while a group of it or its predecessor is on the disk.
+    fn waits_for_space(&self, now: Timestamp) -> Option<(Offset, u64, usize)> {
         if now < self.space_retry_at {
             return None;
         }
-        self.plan_store().or_else(|| self.plan_ahead())
-    }
-
-    /// The store of a rolled log's first group while the group before it is on the disk.
-    fn plan_store(&mut self) -> Option<Work<D>> {
-        let group = self.tail.first_pending()?;
-        let (base, end, bytes) = (group.segment, group.end.position.get(), group.bytes);
-        let is_missing = self.has_files() && self.segment_at(base).store.is_none();
-        let is_due = is_missing && self.in_flight_bytes > 0 && self.can_prepare(base, end);
-        is_due.then(|| Work::Prepare(base, Box::new(self.prepare(base, end, bytes))))
-    }
-
-    /// Space where little is left. It is synced as well if groups are small: the first one in new space would
-    /// sync all of it otherwise, and its client wait.
-    fn plan_ahead(&mut self) -> Option<Work<D>> {
+        if let Some(group) = self.tail.first_pending()
+            && self.in_flight_bytes > 0
+            && self.has_files()
+            && self.segment_at(group.segment).store.is_none()
+        {
+            return Some((group.segment, group.end.position.get(), group.bytes));
+        }
         let active = self.active();
         let is_written = active.store.is_some() && self.durable_segment == active.base.offset;
         // A log that was just opened has no group yet: whether it is slow or fast is not known.
         let is_busy = self.group_bytes > 0;
-        let least = space::low(active, self.identity.partition, &self.options);
+        let least = space::low(active, self.identity.history, &self.options);
         let least = least.filter(|_| is_written && is_busy && !active.is_empty())?;
-        let (base, bytes) = (active.base.offset, self.group_bytes);
-        if !self.can_prepare(base, least) {
-            return None;
-        }
-        let prepare = Box::new(self.prepare(base, least, bytes));
-        Some(match bytes <= SMALL_BYTES {
-            true => Work::Settle(base, prepare),
-            false => Work::Prepare(base, prepare),
-        })
+        Some((active.base.offset, least, self.group_bytes))
     }
 
     /// The mark, if it lags behind what is durable.
@@ -74,12 +87,13 @@ impl<D: Dir> Log<D> {
             return None;
         }
         let (slot, total) = (self.slot(), self.durable_total);
+        let is_sync_due = MARK_SYNC_MS <= now.millis_since(self.marked.synced_at);
         let mark = self.mark.take()?;
         Some(Work::Mark(MarkWork {
             mark,
             slot,
             total,
-            is_synced: is_idle,
+            is_synced: is_idle || is_sync_due,
         }))
     }
 
@@ -242,6 +256,9 @@ const MARK_AGE_MS: i64 = 500;
 
 /// … and this often in bytes: a group that completes meanwhile stays within the 4 MiB promised.
 const MARK_BYTES_MAX: u64 = 2 << 20;
+
+/// A log that is never idle syncs its mark this often, in milliseconds.
+const MARK_SYNC_MS: i64 = 60_000;
 
 /// How far it lags behind at most where no group is under way.
 const MARK_BYTES_LATE: u64 = 2 * MARK_BYTES_MAX;

@@ -5,7 +5,7 @@ use std::fmt;
 
 use corelog_record::{Offset, Timestamp};
 
-use super::chore::SPACE_RETRY_MS;
+use super::chore::{Kind, SPACE_RETRY_MS};
 use super::fence::Guard;
 use super::prepare::Prepare;
 use super::tail::{Frozen, Group, SMALL_BYTES};
@@ -20,6 +20,8 @@ pub struct FlushPlan<D: Dir> {
     guard: Guard,
     group: Group<D>,
     prepare: Prepare<D>,
+    /// How much of the store's space a sync has covered.
+    synced_bytes: u64,
 }
 
 /// A group that the disk has answered for; give it to [`Log::complete_flush`].
@@ -87,7 +89,10 @@ impl<D: Dir> FlushPlan<D> {
         if planted::is(Bug::AckBeforeSync) {
             return Ok(());
         }
-        self.prepare.settle().await
+        let synced = file.fdatasync().await;
+        synced.map_err(|e| store.at().io("sync", e))?;
+        self.synced_bytes = self.prepare.space_bytes;
+        Ok(())
     }
 
     /// The chunk of a small group, if it goes into space of which nothing is left to sync: a device that
@@ -102,11 +107,11 @@ impl<D: Dir> FlushPlan<D> {
         };
         let is_small = self.group.bytes <= SMALL_BYTES;
         assert!(
-            self.prepare.settled_bytes <= self.prepare.space_bytes,
+            self.synced_bytes <= self.prepare.space_bytes,
             "what was synced was prepared"
         );
-        let is_settled = chunk.end_position() <= self.prepare.settled_bytes;
-        let is_durable = is_small && is_settled && !planted::is(Bug::AckBeforeSync);
+        let is_synced = chunk.end_position() <= self.synced_bytes;
+        let is_durable = is_small && is_synced && !planted::is(Bug::AckBeforeSync);
         is_durable.then_some(&**chunk)
     }
 }
@@ -115,7 +120,7 @@ impl<D: Dir> Log<D> {
     /// Plans the next flush; `None` while one is under way, if nothing is pending, or while a chore
     /// holds what the flush needs: ask again after each completion.
     pub fn plan_flush(&mut self) -> Option<FlushPlan<D>> {
-        let is_held = self.is_full() || self.is_end_held();
+        let is_held = self.is_full() || self.is_end_held() || self.chore == Some(Kind::Sync);
         if self.is_fenced() || self.in_flight_bytes > 0 || is_held {
             return None;
         }
@@ -134,6 +139,7 @@ impl<D: Dir> Log<D> {
         self.is_flush_preparing = prepare.new.is_some() || prepare.extent.is_some();
         Some(FlushPlan {
             guard: self.fence.guard(),
+            synced_bytes: self.segment_at(segment).synced_bytes,
             group,
             prepare,
         })
@@ -155,6 +161,7 @@ impl<D: Dir> Log<D> {
                     guard,
                     group,
                     prepare,
+                    synced_bytes,
                 },
             result,
         } = done;
@@ -189,6 +196,7 @@ impl<D: Dir> Log<D> {
             end.offset <= self.log_end(),
             "only what was appended is flushed"
         );
+        self.segment_at_mut(segment).synced_bytes = synced_bytes;
         self.durable = end;
         self.durable_segment = segment;
         self.tail.retain(chunks, self.options.tail_bytes_max);

@@ -18,6 +18,8 @@ pub(super) struct Marked {
     pub(super) total: u64,
     /// When it was written.
     pub(super) time: Timestamp,
+    /// When one was made durable by itself.
+    pub(super) synced_at: Timestamp,
     /// Whether it is durable itself.
     pub(super) is_synced: bool,
     /// Whether it says that the log was closed in order. As long as it does, nothing is written.
@@ -31,6 +33,9 @@ impl Marked {
         self.total = work.total;
         self.time = now;
         self.is_synced = work.is_synced;
+        if work.is_synced {
+            self.synced_at = now;
+        }
     }
 
     /// Notes a mark that a change of the log's end made durable: it tells of all that is.

@@ -139,6 +139,7 @@ impl<D: Dir> Log<D> {
                 ordinal: origin.ordinal,
                 total: 0,
                 time: now,
+                synced_at: now,
                 is_synced: true,
                 is_clean: false,
             },

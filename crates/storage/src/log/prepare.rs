@@ -43,8 +43,6 @@ pub(crate) struct Prepare<D: Dir> {
     pub(crate) store: Option<Rc<Store<D>>>,
     /// How far the store's space reaches, in bytes.
     pub(crate) space_bytes: u64,
-    /// How much of it a sync has covered, in bytes.
-    pub(crate) settled_bytes: u64,
     pub(crate) extent: Option<Extent>,
 }
 
@@ -124,19 +122,6 @@ impl<D: Dir> Prepare<D> {
     }
 }
 
-impl<D: Dir> Prepare<D> {
-    /// Syncs the store: what was written to it, and all of its space.
-    pub(crate) async fn settle(&mut self) -> Result<(), Error> {
-        let Some(store) = &self.store else {
-            return Err(Error::Fenced);
-        };
-        let synced = store.file().await?.fdatasync().await;
-        synced.map_err(|e| store.at().io("sync", e))?;
-        self.settled_bytes = self.space_bytes;
-        Ok(())
-    }
-}
-
 impl<D: Dir> Log<D> {
     /// Whether nothing that preparing the segment `base` up to the position `end` needs is with
     /// another plan.
@@ -171,7 +156,7 @@ impl<D: Dir> Log<D> {
             .as_ref()
             .map_or(segment.space_bytes, |(_, bytes)| *bytes);
         let extent = space::needed(segment, space_bytes, end, bytes, &self.options);
-        let (held_bytes, settled_bytes) = (segment.space_bytes, segment.settled_bytes);
+        let held_bytes = segment.space_bytes;
         let add = Add {
             base: start.offset,
             ordinal: start.ordinal,
@@ -189,7 +174,6 @@ impl<D: Dir> Log<D> {
             new: is_bare.then_some(NewStore { add, name, next }),
             store,
             space_bytes: held_bytes,
-            settled_bytes,
             extent,
         }
     }
@@ -202,7 +186,6 @@ impl<D: Dir> Log<D> {
             new,
             store,
             space_bytes,
-            settled_bytes,
             ..
         } = prepare;
         self.return_manifest(manifest);
@@ -218,10 +201,9 @@ impl<D: Dir> Log<D> {
         }
         let segment = self.segment_at_mut(base);
         if is_added {
-            // Space of a store only grows; a chore may have extended and settled it meanwhile.
+            // Space of a store only grows; a chore may have extended it meanwhile.
             segment.store = store;
             segment.space_bytes = segment.space_bytes.max(space_bytes);
-            segment.settled_bytes = segment.settled_bytes.max(settled_bytes);
         }
     }
 }

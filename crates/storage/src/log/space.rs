@@ -4,7 +4,7 @@
 //! steps as large as what it holds, a fast one's in the largest steps, and its next store is made
 //! while the present one fills.
 
-use corelog_record::PartitionId;
+use corelog_record::HistoryId;
 
 use crate::disk::{Dir, Space, round_up};
 use crate::segment::Segment;
@@ -35,17 +35,22 @@ pub(crate) fn needed<D: Dir>(
 
 /// How far the space of `segment` is to reach at least while it is written to, if it does not.
 ///
-/// Between a quarter and three quarters of a step ahead, the first partition of a topic most: those that are
-/// written to by turns would ask for space all at once.
+/// Half a step ahead at least, a whole one at most: logs that are written to by turns would ask for space all at
+/// once, were it not for their histories.
 pub(crate) fn low<D: Dir>(
     segment: &Segment<D>,
-    partition: PartitionId,
+    history: HistoryId,
     options: &Options,
 ) -> Option<u64> {
-    let step = step(segment);
-    let ahead = step / 4 * 3 - partition.place_on(step / 2, PLACES_LOG2);
-    let least = ahead_of(segment.bytes(), ahead, options);
+    let half = step(segment) / 2;
+    let least = ahead_of(segment.bytes(), half + place(history) % half, options);
     (segment.space_bytes < least).then_some(least)
+}
+
+/// A number that is any, but always the same for a log.
+fn place(history: HistoryId) -> u64 {
+    let [.., a, b, c, d] = *history.as_bytes();
+    u64::from(u32::from_le_bytes([a, b, c, d]))
 }
 
 /// Space for the next store, once the present one is half full.
@@ -85,9 +90,6 @@ fn kind(group_bytes: usize) -> Space {
         false => Space::Reserved,
     }
 }
-
-/// At so many places of a step partitions ask for the next one, as a power of two.
-const PLACES_LOG2: u32 = 6;
 
 const STEP_BYTES_MIN: u64 = 16 << 10;
 const STEP_BYTES_MAX: u64 = 8 << 20;

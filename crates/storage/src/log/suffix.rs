@@ -188,7 +188,7 @@ impl<D: Dir> Log<D> {
         let active = back(&mut self.segments);
         if active.is_empty() {
             active.store.take().iter().for_each(|store| store.retire());
-            (active.space_bytes, active.settled_bytes) = (0, 0);
+            (active.space_bytes, active.synced_bytes) = (0, 0);
             active.generation = 0;
         }
     }

@@ -30,8 +30,8 @@ use crate::store::Store;
 pub(super) enum Work<D: Dir> {
     /// Make a store, or space in one, ready for the segment with this base.
     Prepare(Offset, Box<Prepare<D>>),
-    /// Make space ahead in the store of the segment with this base, and sync it.
-    Settle(Offset, Box<Prepare<D>>),
+    /// Make space that was prepared in a store durable.
+    SpaceSync(SpaceSync<D>),
     /// Make the store of a segment that does not exist yet.
     Next(Next<D>),
     /// Write the mark.
@@ -63,10 +63,7 @@ impl<D: Dir> Work<D> {
     pub(super) async fn run(&mut self) -> Result<(), Error> {
         match self {
             Self::Prepare(_, prepare) => prepare.run().await,
-            Self::Settle(_, prepare) => {
-                prepare.run().await?;
-                prepare.settle().await
-            }
+            Self::SpaceSync(sync) => sync.run().await,
             Self::Next(next) => next.run().await,
             Self::Mark(mark) => mark.run().await,
             Self::Finish(all) => finish_all(all).await,
@@ -80,6 +77,23 @@ impl<D: Dir> Work<D> {
             Self::Install(install) => install.run().await,
             Self::Replace(replace) => replace.run().await,
         }
+    }
+}
+
+/// Making prepared space durable.
+pub(super) struct SpaceSync<D: Dir> {
+    pub(super) store: Rc<Store<D>>,
+    /// Base of the store's segment.
+    pub(super) segment: Offset,
+    /// How far its space reaches, in bytes.
+    pub(super) bytes: u64,
+}
+
+impl<D: Dir> SpaceSync<D> {
+    async fn run(&self) -> Result<(), Error> {
+        let file = self.store.file().await?;
+        let synced = file.fdatasync().await;
+        synced.map_err(|e| self.store.at().io("sync", e))
     }
 }
 

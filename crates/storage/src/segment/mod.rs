@@ -73,7 +73,7 @@ pub(crate) struct Segment<D: Dir> {
     /// How much of the file is prepared for writing, in bytes.
     pub(crate) space_bytes: u64,
     /// How much of it a sync has covered since it was prepared, in bytes.
-    pub(crate) settled_bytes: u64,
+    pub(crate) synced_bytes: u64,
     pub(crate) index: Index<D>,
     /// Where to find the rows that the index in memory does not hold: those below where opening
     /// began to read. Nothing is read for them before they are used.
@@ -94,7 +94,7 @@ impl<D: Dir> Segment<D> {
             stage: Stage::Active,
             store: None,
             space_bytes: 0,
-            settled_bytes: 0,
+            synced_bytes: 0,
             index: Index::Growing(Builder::default()),
             below: None,
             is_index_written: false,

@@ -72,6 +72,7 @@ impl UringDir {
 impl Dir for UringDir {
     /// The file, and the same for durable writes.
     const DURABLE_DESCRIPTORS: usize = 2;
+    const DURABLE_IN_ONE_CALL: bool = true;
     type File = UringFile;
     type Buf = UringBuf;
     type Bytes = UringBytes;

@@ -160,6 +160,7 @@ impl<D: Backing> fmt::Debug for FaultyDir<D> {
 }
 
 impl<D: Backing> Dir for FaultyDir<D> {
+    const DURABLE_IN_ONE_CALL: bool = D::DURABLE_IN_ONE_CALL;
     type File = FaultyFile<D>;
     type Buf = D::Buf;
     type Bytes = Bytes<D::Bytes>;

@@ -264,6 +264,7 @@ impl Default for MemoryDir {
 }
 
 impl Dir for MemoryDir {
+    const DURABLE_IN_ONE_CALL: bool = true;
     type File = MemoryFile;
     type Buf = AlignedBuf;
     type Bytes = SharedBytes;

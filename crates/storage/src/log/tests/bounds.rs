@@ -243,6 +243,35 @@ fn a_durable_append_waits_for_no_allocation_rename_or_directory_sync_outside_a_r
 }
 
 #[test]
+fn a_log_that_is_never_idle_syncs_its_mark_once_a_minute() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    log.append(&batch(&[b"a"], at(0)), at(0)).unwrap();
+    settle(&mut log, at(0)).unwrap();
+    root.record();
+    for now in (0..150_000).step_by(100).map(at) {
+        log.append(&batch(&[b"b"], now), now).unwrap();
+        flush(&mut log, now).unwrap();
+        while crate::testing::chore(&mut log, now, false)
+            .unwrap()
+            .is_some()
+        {}
+    }
+    let trace = root.trace();
+    let of_mark = trace
+        .steps()
+        .iter()
+        .filter(|step| step.name().ends_with("mark"));
+    let is_sync = |step: &String| step.starts_with("fdatasync ");
+    let syncs = of_mark.map(ToString::to_string).filter(is_sync).count();
+    // The first one says that the log is not clean any more.
+    assert!(
+        (2..=3).contains(&syncs),
+        "{syncs} in two and a half minutes"
+    );
+}
+
+#[test]
 fn a_busy_mark_lags_little_and_an_idle_one_is_synced() {
     use crate::log::Chore;
     use crate::testing::chore;

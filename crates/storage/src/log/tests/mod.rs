@@ -24,6 +24,7 @@ mod scrub;
 mod sealing;
 mod shortage;
 mod sim;
+mod space;
 mod stories;
 mod strides;
 mod survival;

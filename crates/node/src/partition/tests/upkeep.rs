@@ -1,0 +1,54 @@
+//! What a partition does beside its requests, as time goes by.
+
+use super::*;
+
+/// Lets this many milliseconds pass, with a tick every 50.
+fn pass(bench: &mut Bench, millis: i64) {
+    for _ in 0..millis / 50 {
+        bench.now = bench.now.saturating_add_millis(50);
+        bench.step(Input::Tick);
+        bench.settle();
+    }
+}
+
+#[test]
+fn a_partition_with_a_record_now_and_then_syncs_its_mark_when_it_is_left_alone_and_not_for_each_of_them()
+ {
+    let mut bench = Bench::new(1);
+    durable(&mut bench, b"first");
+    bench.settle();
+    pass(&mut bench, 5_000);
+    let syncs = |bench: &Bench| bench.faults().count(Operation::Sync);
+    let before = syncs(&bench);
+    for _ in 0..50 {
+        durable(&mut bench, b"now and then");
+        bench.settle();
+        pass(&mut bench, 200);
+    }
+    let syncs_of_records = syncs(&bench) - before;
+    assert!(
+        (50..60).contains(&syncs_of_records),
+        "{syncs_of_records} syncs for 50 records"
+    );
+    assert_ne!(
+        bench.partition.rest(),
+        Rest::Idle,
+        "the mark is not synced yet"
+    );
+    pass(&mut bench, 1_000);
+    assert_eq!(bench.partition.rest(), Rest::Idle);
+    assert_eq!(syncs(&bench) - before, syncs_of_records + 1);
+}
+
+#[test]
+fn a_partition_that_was_busy_syncs_its_mark_soon_after() {
+    let mut bench = Bench::new(1);
+    for _ in 0..50 {
+        durable(&mut bench, b"at once");
+        bench.settle();
+        bench.now = bench.now.saturating_add_millis(1);
+    }
+    assert_ne!(bench.partition.rest(), Rest::Idle);
+    pass(&mut bench, 100);
+    assert_eq!(bench.partition.rest(), Rest::Idle);
+}

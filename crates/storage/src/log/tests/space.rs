@@ -1,0 +1,133 @@
+//! Space ahead of small groups: when it is asked for, and when it is synced.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use corelog_record::{PartitionId, TopicId};
+
+use super::at;
+use crate::Error;
+use crate::disk::faulty::{Fault, FaultyDir, Operation};
+use crate::disk::memory::MemoryDir;
+use crate::disk::{Dir, block_on};
+use crate::log::{ChorePlan, Identity, Log, Options};
+use crate::testing::{batch, chore, flush, open, read_all};
+
+/// Appends and flushes small groups until space that was prepared is to be synced; gives that chore.
+fn until_space_is_synced<D: Dir>(log: &mut Log<D>) -> ChorePlan<D> {
+    for _ in 0..100 {
+        log.append(&batch(&[b"small"], at(0)), at(0)).unwrap();
+        flush(log, at(0)).unwrap();
+        let Some(plan) = log.plan_chore(at(0), false) else {
+            continue;
+        };
+        assert!(format!("{plan:?}").contains("prepare"), "{plan:?}");
+        let done = block_on(plan.run());
+        log.complete_chore(done, at(0)).unwrap();
+        return log.plan_chore(at(0), false).expect("it is to be synced");
+    }
+    panic!("space is never prepared");
+}
+
+#[test]
+fn space_that_is_prepared_ahead_of_small_groups_is_synced_for_them() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, Options::default(), 1, at(0)).unwrap();
+    let group = batch(&[&[b'g'; 3_000]], at(0));
+    let mut chores = 0;
+    for number in 0..200 {
+        log.append(&group, at(0)).unwrap();
+        root.record();
+        flush(&mut log, at(0)).unwrap();
+        let trace = root.trace();
+        let steps: Vec<_> = trace.steps().iter().map(ToString::to_string).collect();
+        let is_one_call = matches!(&steps[..], [_, sync] if sync.starts_with("sync "));
+        assert!(is_one_call || number == 0, "group {number}: {steps:?}");
+        while chore(&mut log, at(0), false).unwrap().is_some() {
+            chores += 1;
+        }
+    }
+    assert!(
+        8 <= chores,
+        "space was prepared and synced, {chores} in all"
+    );
+}
+
+/// Of what a store's sync was to cover nothing is known once it failed: nothing may be on its way then.
+#[test]
+fn space_is_synced_only_while_no_group_is_under_way_and_none_waits() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, Options::default(), 1, at(0)).unwrap();
+    let sync = until_space_is_synced(&mut log);
+    log.append(&batch(&[b"waits"], at(0)), at(0)).unwrap();
+    assert!(log.plan_flush().is_none(), "a group beside the sync");
+    let done = block_on(sync.run());
+    log.complete_chore(done, at(0)).unwrap();
+    let group = log.plan_flush().expect("what waited goes out");
+    let done = block_on(group.run());
+    log.complete_flush(done, at(0)).unwrap();
+
+    // Far enough for the next steps, with a group under way, or waiting, whenever it is asked.
+    for _ in 0..2_000 {
+        log.append(&batch(&[b"first"], at(0)), at(0)).unwrap();
+        let group = log.plan_flush().expect("nothing holds it");
+        do_chores_but_syncs(&mut log);
+        log.append(&batch(&[b"next"], at(0)), at(0)).unwrap();
+        let done = block_on(group.run());
+        log.complete_flush(done, at(0)).unwrap();
+        do_chores_but_syncs(&mut log);
+        flush(&mut log, at(0)).unwrap();
+    }
+}
+
+/// Does what is due of other chores, and asserts that no space is synced.
+fn do_chores_but_syncs<D: Dir>(log: &mut Log<D>) {
+    while let Some(plan) = log.plan_chore(at(0), false) {
+        assert!(!format!("{plan:?}").contains("space sync"), "{plan:?}");
+        let done = block_on(plan.run());
+        log.complete_chore(done, at(0)).unwrap();
+    }
+}
+
+#[test]
+fn a_sync_of_space_that_fails_fences_the_log_and_loses_no_acknowledged_record() {
+    let root = FaultyDir::new(MemoryDir::new());
+    let (mut log, _) = open(&root, Options::default(), 1, at(0)).unwrap();
+    let sync = until_space_is_synced(&mut log);
+    let acknowledged = log.durable();
+    root.faults()
+        .fail(Operation::Sync, 1, Fault::Fail(io::ErrorKind::Other));
+    log.append(&batch(&[b"waits"], at(0)), at(0)).unwrap();
+    let done = block_on(sync.run());
+    let failed = log.complete_chore(done, at(0)).unwrap_err();
+    assert!(matches!(failed, Error::Io { .. }), "{failed:?}");
+    assert!(log.is_fenced() && log.plan_flush().is_none());
+    let (log, _) = open(&root.inner().power_cut(1), Options::default(), 2, at(1)).unwrap();
+    assert_eq!(log.durable(), acknowledged);
+    let read = read_all(&log, log.log_start()).unwrap();
+    assert_eq!(read.len() as u64, acknowledged.get());
+}
+
+/// Those that are written to by turns would all ask at once, and whoever is written to meanwhile wait for it.
+#[test]
+fn partitions_ask_for_space_at_different_times() {
+    let root = MemoryDir::new();
+    let group = batch(&[&[b'g'; 400]], at(0));
+    let mut asked = BTreeMap::new();
+    for number in 0..64 {
+        // By the number of the partition as well as by the topic.
+        let topic = TopicId::from_bytes([number / 8; 16]);
+        let identity = Identity::new(topic, PartitionId::new(u32::from(number % 8)));
+        let (dir, quarantine) = (root.child(&number.to_string()), root.child("quarantine"));
+        let opened = Log::open(dir, quarantine, identity, Options::default(), 1, at(0));
+        let (mut log, _) = block_on(opened).unwrap();
+        let appends = (0..1_000).find(|_| {
+            log.append(&group, at(0)).unwrap();
+            flush(&mut log, at(0)).unwrap();
+            chore(&mut log, at(0), false).unwrap().is_some()
+        });
+        *asked.entry(appends.unwrap()).or_insert(0) += 1;
+    }
+    let most = asked.values().max().copied().unwrap_or_default();
+    assert!(most <= 64 / 4, "{asked:?}");
+}
