@@ -78,8 +78,7 @@ pub enum Space {
 
 /// A directory of files. Cloning it is cheap and gives another handle to the same directory.
 ///
-/// Methods that change entries (`create` apart) are durable only after [`Dir::sync`] of the
-/// directories involved.
+/// Methods that change entries (`create` apart) are durable only after [`Dir::sync`] of their directories.
 pub trait Dir: Clone + 'static {
     /// How many descriptors an open file takes that is written durably.
     const DURABLE_DESCRIPTORS: usize = 1;
@@ -219,8 +218,7 @@ pub trait File: 'static {
     /// What a read returns.
     type Bytes: AsRef<[u8]> + Clone + 'static;
 
-    /// Reads `len` bytes from `position`, both of any alignment. Fewer bytes come back only at the
-    /// end of the file.
+    /// Reads `len` bytes from `position`, both of any alignment; fewer only at the end of the file.
     ///
     /// # Errors
     /// Any error of the file system.
