@@ -89,7 +89,7 @@ impl Core {
     async fn keep_ticking(self: Rc<Self>, tick: Tick) {
         loop {
             let slot = self.ticks(tick).next().await;
-            self.step(slot, Input::Tick);
+            self.step(slot, Input::Ticked);
             rt::yield_if_needed().await;
         }
     }
@@ -138,7 +138,7 @@ impl Core {
         rt::spawn(flush).detach();
     }
 
-    /// Runs a chore to its end, behind whatever clients wait for.
+    /// Runs a chore to its end: one that holds flushes up as they run, others behind whatever clients wait for.
     pub(super) fn run_chore(
         self: &Rc<Self>,
         slot: SlotId,
@@ -146,8 +146,13 @@ impl Core {
         plan: Box<ChorePlan<Disk>>,
     ) {
         let core = Rc::clone(self);
+        let is_waited_for = plan.holds_flushes();
+        let turn = match is_waited_for {
+            true => Turn::Flush,
+            false => Turn::Chore,
+        };
         let chore = async move {
-            let turn = core.files.turn(Turn::Chore).await;
+            let turn = core.files.turn(turn).await;
             let done = Box::new(plan.run().await);
             drop(turn);
             add(&core.counters.chores_total, 1);
@@ -156,6 +161,9 @@ impl Core {
             core.flushed.notify();
             core.quieter.notify();
         };
-        rt::spawn_background(chore).detach();
+        match is_waited_for {
+            true => rt::spawn(chore).detach(),
+            false => rt::spawn_background(chore).detach(),
+        }
     }
 }

@@ -192,7 +192,7 @@ impl Core {
         let mut effects = self.effects.replace(Effects::new());
         if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
             // Whatever comes of a look at the clock comes to the partition as another input.
-            if !matches!(input, Input::Tick) {
+            if !matches!(input, Input::Tick | Input::Ticked) {
                 self.sweep.wake(slot, found);
             }
             if let Some(partition) = found.partition_mut() {

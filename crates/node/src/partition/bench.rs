@@ -37,6 +37,8 @@ pub(super) struct Bench {
     pub(super) is_fenced: bool,
     pub(super) accepted_lost: u64,
     pub(super) full_count: usize,
+    /// Ticks that are to be handed back.
+    pub(super) ticks_armed: usize,
     running: Vec<Pin<Box<dyn Future<Output = Input<'static, Disk>>>>>,
     effects: Effects<Disk>,
     token_last: u64,
@@ -68,6 +70,7 @@ impl Bench {
             is_fenced: false,
             accepted_lost: 0,
             full_count: 0,
+            ticks_armed: 0,
             running: Vec::new(),
             effects: Effects::new(),
             token_last: 0,
@@ -122,7 +125,8 @@ impl Bench {
                     self.accepted_lost += accepted_lost;
                 }
                 Effect::Full { .. } => self.full_count += 1,
-                Effect::ChoreFailed { .. } | Effect::Event { .. } | Effect::Tick(_) => {}
+                Effect::Tick(_) => self.ticks_armed += 1,
+                Effect::ChoreFailed { .. } | Effect::Event { .. } => {}
             }
         }
     }

@@ -57,7 +57,7 @@ pub(crate) enum Effect<D: Dir> {
     ChoreFailed { error: corelog_storage::Error },
     /// Something happened to the log that the operator is to hear of.
     Event { event: Event },
-    /// Hand back `Input::Tick` within its time.
+    /// Hand back `Input::Ticked` within its time.
     Tick(Tick),
 }
 

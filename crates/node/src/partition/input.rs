@@ -120,6 +120,8 @@ pub(crate) enum Input<'a, D: Dir> {
     },
     /// Time has passed.
     Tick,
+    /// The time of an [`Effect::Tick`](super::Effect::Tick) has passed.
+    Ticked,
     /// Roll, and link all below into this directory as soon as it is sealed.
     TakeSnapshot { token: Token, target: D },
     /// Whoever asked for a snapshot waits no longer for it to begin; what is being linked goes on.

@@ -102,6 +102,7 @@ impl<D: Dir> Partition<D> {
                 }
             }
             Input::Tick => self.tick(now, effects),
+            Input::Ticked => self.ticked(now, effects),
             Input::TakeSnapshot { token, target } => {
                 self.take_snapshot(token, target, now, effects);
             }

@@ -74,6 +74,11 @@ impl<D: Dir> fmt::Debug for ChoreDone<D> {
 }
 
 impl<D: Dir> ChorePlan<D> {
+    /// Whether no group goes to the disk before it has ended: it is short, and appends may wait for it.
+    pub fn holds_flushes(&self) -> bool {
+        matches!(self.work, Work::SpaceSync(_))
+    }
+
     /// Does the work.
     pub async fn run(mut self) -> ChoreDone<D> {
         let result = self.work.run().await;

@@ -40,6 +40,27 @@ fn a_partition_with_a_record_now_and_then_syncs_its_mark_when_it_is_left_alone_a
     assert_eq!(syncs(&bench) - before, syncs_of_records + 1);
 }
 
+/// A partition is looked at from time to time as well, which must not leave one more tick behind each time.
+#[test]
+fn a_partition_never_has_more_than_one_tick_armed() {
+    let mut bench = Bench::new(1);
+    for number in 1..=600 {
+        durable(&mut bench, b"now and then");
+        bench.settle();
+        bench.now = bench.now.saturating_add_millis(100);
+        if number % 10 == 0 {
+            bench.step(Input::Tick);
+            bench.settle();
+        }
+        assert_eq!(bench.ticks_armed, 1, "after {number} records");
+        if number % 5 == 0 {
+            bench.ticks_armed = 0;
+            bench.step(Input::Ticked);
+            bench.settle();
+        }
+    }
+}
+
 #[test]
 fn a_partition_that_was_busy_syncs_its_mark_soon_after() {
     let mut bench = Bench::new(1);
