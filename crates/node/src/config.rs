@@ -61,8 +61,6 @@ pub struct CoreOptions {
     /// Locked memory per core for registered I/O buffers, in bytes, ≥ 512 KiB. None: what the
     /// limit of locked memory allows.
     pub io_memory_bytes: Option<usize>,
-    /// How long a core spins before it parks.
-    pub spin: Duration,
     /// Heartbeats that guard against parking with runnable tasks; off only to show what they cure.
     #[cfg(feature = "testing")]
     pub is_guarded: bool,
@@ -148,7 +146,6 @@ impl Default for CoreOptions {
     fn default() -> Self {
         Self {
             io_memory_bytes: None,
-            spin: Duration::ZERO,
             #[cfg(feature = "testing")]
             is_guarded: true,
         }

@@ -182,7 +182,6 @@ impl Cores {
             };
             let mut core = CoreConfig::new(usize::from(number), format!("core-{number}"));
             core.io_memory_bytes = config.core.io_memory_bytes.unwrap_or(io_memory_bytes);
-            core.spin = config.core.spin;
             #[cfg(feature = "testing")]
             if !config.core.is_guarded {
                 core = core.without_guard();

@@ -39,6 +39,8 @@ pub(super) struct Bench {
     pub(super) full_count: usize,
     /// Ticks that are to be handed back.
     pub(super) ticks_armed: usize,
+    /// The chore that was started last holds flushes up.
+    pub(super) is_held: bool,
     running: Vec<Pin<Box<dyn Future<Output = Input<'static, Disk>>>>>,
     effects: Effects<Disk>,
     token_last: u64,
@@ -71,6 +73,7 @@ impl Bench {
             accepted_lost: 0,
             full_count: 0,
             ticks_armed: 0,
+            is_held: false,
             running: Vec::new(),
             effects: Effects::new(),
             token_last: 0,
@@ -102,12 +105,15 @@ impl Bench {
                         done: Box::new(plan.run().await),
                     }
                 })),
-                Effect::Chore { generation, plan } => self.running.push(Box::pin(async move {
-                    Input::Chored {
-                        generation,
-                        done: Box::new(plan.run().await),
-                    }
-                })),
+                Effect::Chore { generation, plan } => {
+                    self.is_held = plan.holds_flushes();
+                    self.running.push(Box::pin(async move {
+                        Input::Chored {
+                            generation,
+                            done: Box::new(plan.run().await),
+                        }
+                    }));
+                }
                 Effect::Durable { upto, .. } => {
                     assert!(
                         self.durable < upto,
@@ -181,10 +187,10 @@ impl Bench {
         self.step(Input::Commit);
     }
 
-    /// Polls what runs on the disk and hands back what has ended.
+    /// Polls once what runs on the disk by now, and hands back what has ended.
     pub(super) fn poll(&mut self) {
         let mut at = 0;
-        while at < self.running.len() {
+        for _ in 0..self.running.len() {
             match poll_once(Pin::new(&mut self.running[at])) {
                 Poll::Pending => at += 1,
                 Poll::Ready(input) => {

@@ -24,21 +24,17 @@ pub struct CoreConfig {
     /// Bytes of I/O buffers to register with the kernel; see
     /// [`sys::probe::memlock`](crate::sys::probe::memlock), which computes what the limit allows.
     pub io_memory_bytes: usize,
-    /// How long an idle core looks for work before it sleeps. Zero on small machines; 100 µs
-    /// halves the latency of a hop between cores.
-    pub spin: Duration,
     is_guarded: bool,
 }
 
 impl CoreConfig {
-    /// A core on processor `cpu` with no spinning and 1 MiB of registered buffers.
+    /// A core on processor `cpu` with 1 MiB of registered buffers.
     #[must_use]
     pub fn new(cpu: usize, name: impl Into<String>) -> Self {
         Self {
             cpu,
             name: name.into(),
             io_memory_bytes: IO_MEMORY_BYTES,
-            spin: Duration::ZERO,
             is_guarded: true,
         }
     }
@@ -141,7 +137,6 @@ where
         .copied();
     let vitals = Arc::new(Vitals::new(&config.name));
     let is_guarded = config.is_guarded;
-    let is_spinning = !config.spin.is_zero();
     let builder = builder(config, processor.unwrap_or(0));
     let (started, start) = flume::bounded::<()>(1);
     let thread = thread::Builder::new().name(config.name.clone()).spawn({
@@ -151,8 +146,7 @@ where
                 vitals.admit_nudges(Nudge::of_this_thread()?);
                 pacemaker::register(&vitals);
             }
-            // Who spins looks at the rings without a way through the kernel.
-            cooperative::ask(!is_spinning);
+            cooperative::ask();
             let executor = builder.make().map_err(io_error)?;
             tracing::debug!(rings = cooperative::rings(), "completions do not interrupt");
             Ok(executor.run(async move {
@@ -189,7 +183,6 @@ fn builder(config: &CoreConfig, processor: usize) -> LocalExecutorBuilder {
         .io_memory(config.io_memory_bytes)
         .ring_depth(RING_DEPTH)
         .preempt_timer(PREEMPT_TIMER)
-        .spin_before_park(config.spin)
         .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
 }
 

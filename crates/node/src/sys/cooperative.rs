@@ -26,10 +26,9 @@ thread_local! {
     static RINGS: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Rings that this thread makes from now on do not interrupt it, if `is_asked`; not for a thread that
-/// watches the memory that it shares with the kernel and stays away from the kernel itself.
-pub(crate) fn ask(is_asked: bool) {
-    IS_ASKED.set(is_asked);
+/// Rings that this thread makes from now on do not interrupt it.
+pub(crate) fn ask() {
+    IS_ASKED.set(true);
 }
 
 /// How many such rings this thread has made.
@@ -123,10 +122,9 @@ mod tests {
     fn a_ring_has_the_flag_only_where_it_was_asked_for() {
         let mut plain = params(0);
         close(ring(&mut plain));
-        ask(true);
+        ask();
         let mut asked = params(0);
         close(ring(&mut asked));
-        ask(false);
         let (flag, count) = if is_known() {
             (COOP_TASKRUN, 1)
         } else {
@@ -139,10 +137,9 @@ mod tests {
     #[test]
     fn where_the_kernel_refuses_the_flag_the_ring_is_made_without() {
         const SQPOLL: u32 = 1 << 1;
-        ask(true);
+        ask();
         let mut refused = params(SQPOLL);
         close(ring(&mut refused));
-        ask(false);
         assert_eq!((refused[2], rings()), (SQPOLL, 0));
     }
 }

@@ -73,3 +73,40 @@ fn a_partition_that_was_busy_syncs_its_mark_soon_after() {
     pass(&mut bench, 100);
     assert_eq!(bench.partition.rest(), Rest::Idle);
 }
+
+/// Of a store's sync that fails nothing is known: nothing may be on its way beside it, nor be left behind.
+#[test]
+fn a_group_waits_for_a_sync_of_space_and_goes_out_behind_it_though_no_descriptor_is_left_for_that()
+{
+    for shortage in [None, Some(Fault::OutOfFiles)] {
+        let mut bench = Bench::new(1);
+        until_flushes_are_held(&mut bench);
+        if let Some(fault) = shortage {
+            bench.faults().fail(Operation::Sync, 1, fault);
+        }
+        let (_, end) = bench.produce(&[b"waits"], Level::Durable).unwrap();
+        bench.commit();
+        assert_eq!(bench.running_count(), 1, "a group beside the sync");
+        assert!(bench.durable < end);
+        bench.settle();
+        assert!(!bench.is_fenced);
+        assert_eq!(bench.durable, end, "{shortage:?}");
+    }
+}
+
+/// Appends until a sync of space is about to run.
+fn until_flushes_are_held(bench: &mut Bench) {
+    for _ in 0..100 {
+        bench.produce(&[&[b's'; 400]], Level::Durable).unwrap();
+        while bench.wants_commit || bench.running_count() > 0 {
+            if bench.is_held {
+                return;
+            }
+            if bench.wants_commit {
+                bench.commit();
+            }
+            bench.poll();
+        }
+    }
+    panic!("space is never synced");
+}

@@ -201,7 +201,9 @@ fn a_small_group_is_one_call_only_where_a_sync_has_covered_the_space_since_it_wa
         let before = root.recorded();
         while number % 4 < 2 && chore(&mut log, at(number), false).unwrap().is_some() {}
         let trace = root.trace();
-        let steps = trace.steps()[before..].iter().map(ToString::to_string);
+        let stores = trace.steps()[before..].iter();
+        let stores = stores.filter(|step| step.name().ends_with(".log"));
+        let steps = stores.map(ToString::to_string);
         synced_ahead += steps.filter(|step| step.starts_with("fdatasync ")).count();
     }
     let (mut space, mut settled, mut whole, mut alone) = (0, 0, 0, 0);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use corelog_record::{PartitionId, TopicId};
+use corelog_record::{ByteSize, PartitionId, TopicId};
 
 use super::at;
 use crate::Error;
@@ -68,25 +68,53 @@ fn space_is_synced_only_while_no_group_is_under_way_and_none_waits() {
     log.complete_flush(done, at(0)).unwrap();
 
     // Far enough for the next steps, with a group under way, or waiting, whenever it is asked.
+    let mut prepared = 0;
     for _ in 0..2_000 {
         log.append(&batch(&[b"first"], at(0)), at(0)).unwrap();
         let group = log.plan_flush().expect("nothing holds it");
-        do_chores_but_syncs(&mut log);
+        prepared += do_chores_but_syncs(&mut log);
         log.append(&batch(&[b"next"], at(0)), at(0)).unwrap();
         let done = block_on(group.run());
         log.complete_flush(done, at(0)).unwrap();
-        do_chores_but_syncs(&mut log);
+        prepared += do_chores_but_syncs(&mut log);
         flush(&mut log, at(0)).unwrap();
     }
+    assert!(3 < prepared, "there was space to sync {prepared} times");
 }
 
-/// Does what is due of other chores, and asserts that no space is synced.
-fn do_chores_but_syncs<D: Dir>(log: &mut Log<D>) {
+/// Does what is due of other chores, and asserts that no space is synced; gives how often space was prepared.
+fn do_chores_but_syncs<D: Dir>(log: &mut Log<D>) -> usize {
+    let mut prepared = 0;
     while let Some(plan) = log.plan_chore(at(0), false) {
-        assert!(!format!("{plan:?}").contains("space sync"), "{plan:?}");
+        let kind = format!("{plan:?}");
+        assert!(!kind.contains("space sync"), "{kind}");
+        prepared += usize::from(kind.contains("prepare"));
         let done = block_on(plan.run());
         log.complete_chore(done, at(0)).unwrap();
     }
+    prepared
+}
+
+#[test]
+fn a_log_that_rolls_while_its_space_is_synced_goes_on_in_the_next_segment() {
+    let root = MemoryDir::new();
+    let options = Options {
+        segment_bytes_max: ByteSize::from_kib(64),
+        ..Options::default()
+    };
+    let (mut log, _) = open(&root, options, 1, at(0)).unwrap();
+    let sync = until_space_is_synced(&mut log);
+    let (before, segments) = (log.durable(), log.segments().count());
+    log.append(&batch(&[&[b'r'; 60 << 10]], at(0)), at(0))
+        .unwrap();
+    assert_eq!(log.segments().count(), segments + 1);
+    let done = block_on(sync.run());
+    log.complete_chore(done, at(0)).unwrap();
+    flush(&mut log, at(0)).unwrap();
+    assert_eq!(log.durable().get(), before.get() + 1);
+    while chore(&mut log, at(0), false).unwrap().is_some() {}
+    let read = read_all(&log, log.log_start()).unwrap();
+    assert_eq!(read.len() as u64, log.durable().get());
 }
 
 #[test]
@@ -101,7 +129,7 @@ fn a_sync_of_space_that_fails_fences_the_log_and_loses_no_acknowledged_record() 
     let done = block_on(sync.run());
     let failed = log.complete_chore(done, at(0)).unwrap_err();
     assert!(matches!(failed, Error::Io { .. }), "{failed:?}");
-    assert!(log.is_fenced() && log.plan_flush().is_none());
+    assert!(log.is_fenced());
     let (log, _) = open(&root.inner().power_cut(1), Options::default(), 2, at(1)).unwrap();
     assert_eq!(log.durable(), acknowledged);
     let read = read_all(&log, log.log_start()).unwrap();
@@ -129,5 +157,5 @@ fn partitions_ask_for_space_at_different_times() {
         *asked.entry(appends.unwrap()).or_insert(0) += 1;
     }
     let most = asked.values().max().copied().unwrap_or_default();
-    assert!(most <= 64 / 4, "{asked:?}");
+    assert!(most <= 64 / 8, "{asked:?}");
 }

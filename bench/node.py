@@ -1,0 +1,90 @@
+"""A node of one core for the harnesses of this folder: built, started on a folder of its own, and asked."""
+import contextlib
+import datetime
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+HARNESS = pathlib.Path(sys.argv[0]).name
+NOW = datetime.datetime.now(datetime.timezone.utc)
+OUT = pathlib.Path(os.environ.get("OUT", ROOT / f"bench/results/{NOW:%F}-{HARNESS}.md"))
+SCRATCH = pathlib.Path(os.environ.get("SCRATCH", ROOT / f"target/{HARNESS}-{os.getpid()}"))
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def built(variable, path, manifest):
+    """The program that `variable` names, or the one of this commit."""
+    if variable in os.environ:
+        return os.environ[variable]
+    subprocess.run(["cargo", "build", "--release", "--locked", "--manifest-path", ROOT / manifest], check=True)
+    return str(ROOT / path)
+
+
+@contextlib.contextmanager
+def serve(corelog, data, *settings):
+    """A node on the folder `data` of `SCRATCH` until the end of the block."""
+    ready, log = SCRATCH / "ready", SCRATCH / "log"
+    with ready.open("w") as out, log.open("a") as err:
+        process = subprocess.Popen(
+            [corelog, "serve", "--cores", "1", *settings, "--data-dir", SCRATCH / data, "--listen", "127.0.0.1:0",
+             "--admin", "127.0.0.1:0"], stdout=out, stderr=err)
+    try:
+        while not ready.read_text().endswith("\n"):
+            if process.poll() is not None:
+                sys.exit(f"{HARNESS}: the server did not start: {log.read_text()[-500:]}")
+            time.sleep(0.01)
+        listen = dict(word.split("=", 1) for word in ready.read_text().split()[1:])["listen"]
+        yield Node(corelog, process.pid, listen)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+class Node:
+    def __init__(self, corelog, pid, listen):
+        self.corelog, self.pid, self.environment = corelog, pid, {**os.environ, "CORELOG_SERVER": listen}
+
+    def run(self, *words):
+        done = subprocess.run([self.corelog, *words], env=self.environment, capture_output=True, text=True)
+        if done.returncode != 0:
+            sys.exit(f"{HARNESS}: corelog {' '.join(words)}: {done.stderr}")
+        return done.stdout
+
+    def cpu_seconds(self):
+        fields = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def circumstances(corelog, loads):
+    """When, what and on what, for the head of a report; `loads`: load averages before each round."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    version = subprocess.run([corelog, "--version"], capture_output=True, text=True).stdout.strip()
+    return (f"`{' '.join(['bench/' + HARNESS, *sys.argv[1:]])}`, {NOW:%F %R} UTC, {version}, harness of commit "
+            f"{commit.stdout.strip()}, {os.cpu_count()} cores of {processor()}, load average {min(loads):.1f} to "
+            f"{max(loads):.1f}.")
+
+
+def processor():
+    names = (line for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
+    return next(names, "model name: an unnamed kind").partition(": ")[2]
+
+
+def spread(ratios, is_enough):
+    """The median with the least and the most, and whether it is what was aimed at."""
+    median = statistics.median(ratios)
+    return f"{median:.2f} ({min(ratios):.2f} to {max(ratios):.2f})", verdict(is_enough(median))
+
+
+def verdict(is_met):
+    return "holds" if is_met else "**not reached**"
+
+
+def report(lines):
+    text = "\n".join(lines) + "\n"
+    print(text, end="")
+    OUT.parent.mkdir(parents=True, exist_ok=True)
+    OUT.write_text(text)
