@@ -25,6 +25,9 @@ const LARGE_IDLE: Duration = Duration::from_secs(1);
 const STALLED_AFTER: Duration = Duration::from_secs(2);
 /// A client with a turn is cut whose earlier requests leave no room for the frame for this long.
 const TURN_WAIT: Duration = Duration::from_secs(5);
+/// After so many bytes of frames, which take some 0.15 ms to append, the core looks for flushes that have landed, and
+/// has others begin.
+const UNLOOKED_BYTES_MAX: usize = 512 << 10;
 /// A frame that has begun may take a second longer for each of these bytes.
 const SLOWEST_BYTES_PER_SECOND: usize = 64 << 10;
 
@@ -42,6 +45,7 @@ pub(super) async fn read(link: &Rc<Link>, intake: Intake, receiver: &mut ReadHal
     let mut receive = Receive::new(intake);
     let mut is_greeted = false;
     let mut begun = None;
+    let mut unlooked = 0;
     loop {
         match receive.has_frame() {
             Ok(true) => {
@@ -68,7 +72,13 @@ pub(super) async fn read(link: &Rc<Link>, intake: Intake, receiver: &mut ReadHal
                     return;
                 }
                 begun = None;
-                rt::yield_if_needed().await;
+                unlooked += bytes;
+                if unlooked < UNLOOKED_BYTES_MAX {
+                    rt::yield_if_needed().await;
+                } else {
+                    unlooked = 0;
+                    link.core.give_way_to_disk().await;
+                }
             }
             Ok(false) => {
                 let was_partial = receive.is_partial();

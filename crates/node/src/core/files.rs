@@ -31,7 +31,7 @@ pub(super) struct Files {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
     /// A flush into files that are there: a store, which takes two descriptors, and a mark if the log was
-    /// clean.
+    /// clean. Or a sync of a store's space, for which its flushes wait.
     Flush,
     /// A flush that makes files first: up to five descriptors are open.
     Birth,
@@ -86,6 +86,16 @@ impl Files {
         match self.is_flushing() {
             true => rt::next_turn().await,
             false => rt::yield_if_needed().await,
+        }
+    }
+
+    /// As [`Self::give_way`], and leaves the processor to other threads once where partitions are flushed: what a large
+    /// write waits for is a thread of the ring's, woken on this processor, and that for the end of this core's turn there,
+    /// some milliseconds.
+    pub(super) async fn give_way_to_disk(&self) {
+        self.give_way().await;
+        if self.is_flushing() {
+            rt::yield_processor();
         }
     }
 
@@ -150,7 +160,10 @@ mod tests {
                 drop(files.turn(Turn::Flush).await);
                 let before = looked.get();
                 files.give_way().await;
-                assert!(before < looked.get());
+                let between = looked.get();
+                assert!(before < between);
+                files.give_way_to_disk().await;
+                assert!(between < looked.get());
             }
             drop(looker);
         });

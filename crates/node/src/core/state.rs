@@ -378,6 +378,11 @@ impl Core {
         self.files.give_way().await;
     }
 
+    /// As [`Self::give_way`], and the kernel's threads that large flushes need go first.
+    pub(crate) async fn give_way_to_disk(&self) {
+        self.files.give_way_to_disk().await;
+    }
+
     /// Waits for `condition`, looked at whenever a flush or a chore was handed back.
     pub(super) async fn quiet(&self, condition: impl Fn() -> bool) {
         self.quieter.until(condition).await;

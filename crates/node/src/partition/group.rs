@@ -11,6 +11,10 @@ const SLIGHT_BYTES: usize = 128 << 10;
 /// … nor more than so many for each append.
 const SLIGHT_APPEND_BYTES: usize = 16 << 10;
 
+/// So much behind a flush goes out in the very step in which that lands: nobody need join it, and the disk would
+/// rest while the core appends what waited for room.
+pub(super) const BULK_BYTES: usize = 1 << 20;
+
 /// An accepted record is flushed within this time …
 pub(crate) const ACCEPTED_AGE_MAX: Duration = Duration::from_millis(5);
 /// … or as soon as this many bytes wait.

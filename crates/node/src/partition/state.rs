@@ -8,7 +8,7 @@ use corelog_storage::log::{AppendError, Appended, FlushDone, Log};
 
 use super::changing::Changing;
 use super::effect::{Answer, Effect, Effects, Refusal};
-use super::group::{Group, Start};
+use super::group::{BULK_BYTES, Group, Start};
 use super::input::{Appetite, Input, Policy, Seek, Token};
 use super::laws::Bounds;
 use super::replication::Replication;
@@ -324,7 +324,10 @@ impl<D: Dir> Partition<D> {
                     upto: flushed.durable,
                     bytes: flushed.bytes,
                 });
-                push_start(start, effects);
+                match start {
+                    Some(_) if BULK_BYTES <= self.log.pending_bytes() => self.commit(effects),
+                    start => push_start(start, effects),
+                }
                 let after = self.policy.replication.high_watermark(flushed.durable);
                 if before < after {
                     let wake = |token| effects.push(Effect::Wake { token });

@@ -8,8 +8,10 @@ use corelog_storage::log::Options;
 use corelog_storage::log::lineage::Common;
 
 use super::bench::Bench;
+use super::group::BULK_BYTES;
 use super::{Answer, Appetite, Input, Pace, Policy, Refusal, Rest, Seek, Token};
 
+mod bulk;
 mod full;
 mod leap;
 mod polls;

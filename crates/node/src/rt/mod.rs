@@ -62,7 +62,7 @@ pub use port::Port;
 pub use pulse::{Pulse, STALL, pulse};
 pub(crate) use seats::{Seat, Seats};
 pub use semaphore::{Permit, Semaphore};
-pub use slice::{next_turn, yield_if_needed};
+pub use slice::{next_turn, yield_if_needed, yield_processor};
 pub use task::{Task, run_on, spawn, spawn_background};
 pub use vitals::{Outstanding, Vitals, Work, outstanding};
 pub use watchdog::Watchdog;

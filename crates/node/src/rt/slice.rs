@@ -54,6 +54,11 @@ pub async fn next_turn() {
     sleep(NEXT_TURN).await;
 }
 
+/// Lets other threads of this processor run first, if there are any that want to (`sched_yield(2)`).
+pub fn yield_processor() {
+    std::thread::yield_now();
+}
+
 /// Tells how long a turn takes.
 async fn turn() -> Duration {
     let start = now();
