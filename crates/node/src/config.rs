@@ -56,14 +56,14 @@ pub struct Advertise {
 }
 
 /// How each core (executor) is set up.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct CoreOptions {
     /// Locked memory per core for registered I/O buffers, in bytes, ≥ 512 KiB. None: what the
     /// limit of locked memory allows.
     pub io_memory_bytes: Option<usize>,
-    /// Heartbeats that guard against parking with runnable tasks; off only to show what they cure.
+    /// Without the heartbeats that guard against parking with runnable tasks: only to show what they cure.
     #[cfg(feature = "testing")]
-    pub is_guarded: bool,
+    pub is_unguarded: bool,
 }
 
 /// What the node refuses to go beyond; each limit answers with an error code, never with a hang.
@@ -139,16 +139,6 @@ impl NodeConfig {
             bytes,
             bytes_min: Budget::TRAFFIC_MIN,
         })
-    }
-}
-
-impl Default for CoreOptions {
-    fn default() -> Self {
-        Self {
-            io_memory_bytes: None,
-            #[cfg(feature = "testing")]
-            is_guarded: true,
-        }
     }
 }
 

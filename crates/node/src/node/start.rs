@@ -183,7 +183,7 @@ impl Cores {
             let mut core = CoreConfig::new(usize::from(number), format!("core-{number}"));
             core.io_memory_bytes = config.core.io_memory_bytes.unwrap_or(io_memory_bytes);
             #[cfg(feature = "testing")]
-            if !config.core.is_guarded {
+            if config.core.is_unguarded {
                 core = core.without_guard();
             }
             match rt::spawn_core(&core, move || control::live(parts)) {
