@@ -25,12 +25,12 @@ def built(variable, path, manifest):
 
 
 @contextlib.contextmanager
-def serve(corelog, data, *settings):
-    """A node on the folder `data` of `SCRATCH` until the end of the block."""
+def serve(corelog, *settings):
+    """A node on a folder of `SCRATCH` until the end of the block."""
     ready, log = SCRATCH / "ready", SCRATCH / "log"
     with ready.open("w") as out, log.open("a") as err:
         process = subprocess.Popen(
-            [corelog, "serve", "--cores", "1", *settings, "--data-dir", SCRATCH / data, "--listen", "127.0.0.1:0",
+            [corelog, "serve", "--cores", "1", *settings, "--data-dir", SCRATCH / "data", "--listen", "127.0.0.1:0",
              "--admin", "127.0.0.1:0"], stdout=out, stderr=err)
     try:
         while not ready.read_text().endswith("\n"):
