@@ -65,7 +65,11 @@ impl Core {
         }?;
         if read.bytes > 0 {
             let bytes_before = is_going_on.then_some(read.bytes);
-            self.go_on((key, read.next), appetite, bytes_before);
+            let is_begun = self.go_on((key, read.next), appetite, bytes_before);
+            if is_begun {
+                // So that the disk has it before what was read is sent, which keeps the core for a while.
+                rt::next_turn().await;
+            }
         }
         Ok(read)
     }
@@ -95,24 +99,26 @@ impl Core {
     }
 
     /// Notes where a reader left off, and reads what comes there if it is going on: then it was given
-    /// `bytes_before`.
+    /// `bytes_before`. Whether a read was begun.
     fn go_on(
         self: &Rc<Self>,
         place: (PartitionKey, Offset),
         appetite: Appetite,
         bytes_before: Option<usize>,
-    ) {
+    ) -> bool {
         let now = rt::now();
         let reading = bytes_before.and_then(|bytes| {
             let bytes_max = ReadPlan::<Disk>::held_max(appetite.bytes_max.max(bytes));
             let has_room = self.ahead.has_room(bytes_max, now);
             has_room.then(|| self.begin(place, appetite, bytes_max))?
         });
+        let is_begun = reading.is_some();
         let mut places = self.ahead.places.borrow_mut();
         if places.len() < PLACES_MAX || places.contains_key(&place) {
             let since = now;
             places.insert(place, Place { since, reading });
         }
+        is_begun
     }
 
     /// Begins to read from `from` on, if that lies on the disk; no more than `bytes_max`, also where one

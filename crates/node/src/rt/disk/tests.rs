@@ -1,12 +1,15 @@
 //! What the runtime adds to the suite that every directory passes: alignment, descriptors, errors.
 
 use std::path::Path;
+use std::pin::pin;
 use std::rc::Rc;
 use std::{fs, io};
 
 use corelog_storage::disk::{BLOCK_BYTES, Buf, Dir, File, Open, Space, is_full};
+use futures_lite::future::poll_once;
 
 use super::{UringBuf, UringDir};
+use crate::rt::next_turn;
 use crate::rt::tests::on_core;
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
@@ -112,6 +115,40 @@ fn any_range_of_what_was_written_is_read() {
         assert_eq!(file.len().await.unwrap(), end as u64);
         file.close().await.unwrap();
     });
+}
+
+/// Who goes on with something long behind it would have kept it from the disk for as long.
+#[test]
+fn what_is_asked_of_a_disk_is_on_its_way_a_turn_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_owned();
+    on_core(move || async move {
+        let dir = UringDir::new(path);
+        let file = dir.open("asked", Open::Create).await.unwrap();
+        file.write_at(filled(&dir, 64, 1), 0).await.unwrap();
+        let before = asked_of_the_disk();
+        let mut read = pin!(file.read_at(0, 64 * BLOCK_BYTES));
+        assert!(poll_once(&mut read).await.is_none());
+        assert_eq!(asked_of_the_disk(), before, "the ring has it");
+        next_turn().await;
+        let asked = asked_of_the_disk();
+        read.await.unwrap();
+        assert_eq!(asked_of_the_disk(), asked);
+        let is_in_memory = asked == before;
+        assert!(
+            is_in_memory || asked == before + 64 * BLOCK,
+            "{before} {asked}"
+        );
+    });
+}
+
+/// Bytes that this thread has had a disk read so far (proc(5)).
+fn asked_of_the_disk() -> u64 {
+    let io = fs::read_to_string("/proc/thread-self/io").unwrap();
+    let told = io
+        .lines()
+        .find_map(|line| line.strip_prefix("read_bytes: "));
+    told.unwrap().parse().unwrap()
 }
 
 #[test]
