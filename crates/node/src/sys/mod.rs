@@ -12,10 +12,11 @@
 //! place   where a data directory was made, so that a copy is told from it
 //! priority  how much of the processor a thread gets
 //! probe/  questions before the first core starts; `doctor` asks the same ones
+//! stream  copying past the caches
 //! ```
 //!
 //! With `storage::disk::map` this is the only room where `unsafe` may stand; its public face is
-//! safe. Nothing in here knows what a record, a partition or a frame is. All of it blocks: it is
+//! safe. Nothing in here knows what a record, a partition or a frame is. All but `stream` blocks: it is
 //! for before the first core starts, or for the pool of directory threads.
 
 pub(crate) mod alone;
@@ -30,6 +31,7 @@ pub(crate) mod nudge;
 mod place;
 pub(crate) mod priority;
 pub mod probe;
+pub(crate) mod stream;
 
 pub use error::Error;
 pub use lock::NodeFile;

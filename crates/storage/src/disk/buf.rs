@@ -1,4 +1,4 @@
-//! Buffers in ordinary memory, aligned for direct I/O.
+//! Buffers that a disk can take as they are; those in ordinary memory, aligned for direct I/O.
 
 use ::std::cell::RefCell;
 use ::std::ops::{Deref, DerefMut, Range};
@@ -7,7 +7,30 @@ use ::std::sync::Arc;
 
 use memmap2::{Advice, MmapMut};
 
-use super::{BLOCK_BYTES, Buf};
+use super::BLOCK_BYTES;
+
+/// A writable buffer, aligned as its directory needs it.
+pub trait Buf: 'static {
+    /// The bytes.
+    fn as_slice(&self) -> &[u8];
+
+    /// The bytes, writable.
+    fn as_mut_slice(&mut self) -> &mut [u8];
+
+    /// Copies `bytes` to where the byte `at` is.
+    ///
+    /// # Panics
+    /// If that is more than the buffer holds.
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        self.as_mut_slice()[at..][..bytes.len()].copy_from_slice(bytes);
+    }
+
+    /// Shortens the buffer to `bytes`, a multiple of [`BLOCK_BYTES`].
+    ///
+    /// # Panics
+    /// If `bytes` exceeds the length or is no multiple of the block.
+    fn truncate(&mut self, bytes: usize);
+}
 
 /// A buffer that starts on a multiple of [`BLOCK_BYTES`] in memory.
 #[derive(Debug)]

@@ -32,6 +32,7 @@ use ::std::task::{Context, Poll, Waker};
 
 use nix::errno::Errno;
 
+pub use self::buf::Buf;
 use self::map::Map;
 
 /// The unit of writing: positions and lengths of writes are multiples of it, in bytes.
@@ -298,21 +299,6 @@ pub trait File: 'static {
     /// # Errors
     /// Any error of the file system.
     fn close(self: Rc<Self>) -> impl Future<Output = io::Result<()>>;
-}
-
-/// A writable buffer, aligned as its directory needs it.
-pub trait Buf: 'static {
-    /// The bytes.
-    fn as_slice(&self) -> &[u8];
-
-    /// The bytes, writable.
-    fn as_mut_slice(&mut self) -> &mut [u8];
-
-    /// Shortens the buffer to `bytes`, a multiple of [`BLOCK_BYTES`].
-    ///
-    /// # Panics
-    /// If `bytes` exceeds the length or is no multiple of the block.
-    fn truncate(&mut self, bytes: usize);
 }
 
 /// Whether `error` says that the disk, or the quota on it, is full.

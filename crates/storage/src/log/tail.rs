@@ -309,9 +309,8 @@ impl<D: Dir> Tail<D> {
         }
         let range = open.len..open.len + batch.len();
         open.len = range.end;
-        let copy = &mut open.buf.as_mut_slice()[range];
-        copy.copy_from_slice(batch);
-        copy
+        open.buf.put(range.start, batch);
+        &mut open.buf.as_mut_slice()[range]
     }
 
     /// Moves the open chunk to the last group, and its partial last block aside.

@@ -6,6 +6,8 @@ use std::rc::Rc;
 use corelog_storage::disk::{BLOCK_BYTES, Buf};
 use glommio::io::{DmaBuffer, ReadResult};
 
+use crate::sys::stream;
+
 /// A writable buffer that the disk can take as it is.
 pub struct UringBuf {
     /// Shared only with writes in flight: whoever holds the buffer alone may change it.
@@ -53,6 +55,14 @@ impl Buf for UringBuf {
         self.memory_mut().as_bytes_mut()
     }
 
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        let target = &mut self.as_mut_slice()[at..][..bytes.len()];
+        match bytes.len() < STREAMED_BYTES_MIN {
+            true => target.copy_from_slice(bytes),
+            false => stream::copy(target, bytes),
+        }
+    }
+
     fn truncate(&mut self, bytes: usize) {
         assert!(
             bytes.is_multiple_of(BLOCK_BYTES),
@@ -62,6 +72,10 @@ impl Buf for UringBuf {
         self.memory_mut().trim_to_size(bytes);
     }
 }
+
+/// Shorter batches may still be in a cache when they are written. From here on a producer's stream cost the server a
+/// fifth less with copies past the caches, by turns; what was read of it afterwards cost the same.
+const STREAMED_BYTES_MIN: usize = 16 << 10;
 
 /// Bytes read from a file; cloning shares them.
 #[derive(Clone)]

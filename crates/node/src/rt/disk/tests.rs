@@ -254,6 +254,28 @@ fn open_below(path: &Path) -> usize {
 }
 
 #[test]
+fn what_is_put_into_a_buffer_stands_there_however_long_it_is() {
+    on_core(|| async {
+        let dir = UringDir::new(std::env::temp_dir());
+        for (at, bytes) in [
+            (0, 1),
+            (4095, 20),
+            (5, 3 * BLOCK_BYTES),
+            (77, 9 * BLOCK_BYTES),
+        ] {
+            let mut buf = dir.alloc(10 * BLOCK_BYTES);
+            buf.as_mut_slice().fill(7);
+            let put = filled(&dir, 9, 1);
+            buf.put(at, &put.as_slice()[..bytes]);
+            let (before, rest) = buf.as_slice().split_at(at);
+            let (there, behind) = rest.split_at(bytes);
+            assert!(there == &put.as_slice()[..bytes], "{bytes} at {at}");
+            assert!([before, behind].concat().iter().all(|byte| *byte == 7));
+        }
+    });
+}
+
+#[test]
 #[should_panic(expected = "frozen")]
 fn a_buffer_in_flight_cannot_be_changed() {
     let buf = glommio::LocalExecutorBuilder::default()
