@@ -35,15 +35,21 @@ pub(crate) fn needed<D: Dir>(
 
 /// How far the space of `segment` is to reach at least while it is written to, if it does not.
 ///
-/// Half a step ahead at least, a whole one at most: logs that are written to by turns would ask for space all at
-/// once, were it not for their histories.
+/// Half a step ahead at least, and half a step more at most: logs that are written to by turns would ask for space all
+/// at once, were it not for their histories. A whole step ahead at least where steps are as large as they get: a log
+/// that fills half of one while the next is zeroed would wait for the rest of it each time.
 pub(crate) fn low<D: Dir>(
     segment: &Segment<D>,
     history: HistoryId,
     options: &Options,
 ) -> Option<u64> {
-    let half = step(segment) / 2;
-    let least = ahead_of(segment.bytes(), half + place(history) % half, options);
+    let step = step(segment);
+    let half = step / 2;
+    let ahead = match step < STEP_BYTES_MAX {
+        true => half,
+        false => step,
+    };
+    let least = ahead_of(segment.bytes(), ahead + place(history) % half, options);
     (segment.space_bytes < least).then_some(least)
 }
 

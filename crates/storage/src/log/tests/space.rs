@@ -159,3 +159,28 @@ fn partitions_ask_for_space_at_different_times() {
     let most = asked.values().max().copied().unwrap_or_default();
     assert!(most <= 64 / 8, "{asked:?}");
 }
+
+/// A log that went through half a step while the next one was zeroed waited for the rest of it, each time.
+#[test]
+fn a_log_whose_steps_are_as_large_as_they_get_asks_for_the_next_a_whole_one_ahead() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, Options::default(), 1, at(0)).unwrap();
+    let group = batch(&[&[b'g'; 60 << 10]], at(0));
+    let (step, group_bytes) = (8 << 20, group.len() as u64);
+    let mut asked = 0;
+    for _ in 0..700 {
+        log.append(&group, at(0)).unwrap();
+        flush(&mut log, at(0)).unwrap();
+        let (held, space) = (log.active().bytes(), log.active().space_bytes);
+        let ahead = space - held;
+        while chore(&mut log, at(0), false).unwrap().is_some() {}
+        let is_asked = space < log.active().space_bytes;
+        let least = if held < step { held / 2 } else { step };
+        assert!(
+            !is_asked || least <= ahead + group_bytes,
+            "{ahead} ahead of {held}"
+        );
+        asked += u32::from(is_asked && step <= held);
+    }
+    assert!(3 <= asked, "{asked}");
+}
