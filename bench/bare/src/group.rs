@@ -101,7 +101,7 @@ pub(crate) async fn commit(partition: Rc<Partition>, reserved_bytes_min: usize) 
             Result::Ok(())
         };
         // The next groups are to find space, too.
-        let ahead = prepare(file, &prepared, end + STEP_BYTES / 2, is_zeroed);
+        let ahead = prepare(file, &prepared, end + STEP_BYTES, is_zeroed);
         let (written, ahead) = zip(write, ahead).await;
         written.and(ahead).expect("the disk takes what it is given");
         position = end;

@@ -136,7 +136,7 @@ fn what_is_asked_of_a_disk_is_on_its_way_a_turn_later() {
         assert_eq!(asked_of_the_disk(), asked);
         let is_in_memory = asked == before;
         assert!(
-            is_in_memory || asked == before + 64 * BLOCK,
+            is_in_memory || before + 64 * BLOCK <= asked,
             "{before} {asked}"
         );
     });
