@@ -67,7 +67,7 @@ impl Core {
             let bytes_before = is_going_on.then_some(read.bytes);
             let is_begun = self.go_on((key, read.next), appetite, bytes_before);
             if is_begun {
-                // So that the disk has it before what was read is sent, which keeps the core for a while.
+                // So that the disk may have it before what was read is sent, which keeps the core for a while.
                 rt::next_turn().await;
             }
         }
@@ -112,9 +112,10 @@ impl Core {
             let has_room = self.ahead.has_room(bytes_max, now);
             has_room.then(|| self.begin(place, appetite, bytes_max))?
         });
-        let is_begun = reading.is_some();
         let mut places = self.ahead.places.borrow_mut();
-        if places.len() < PLACES_MAX || places.contains_key(&place) {
+        let is_kept = places.len() < PLACES_MAX || places.contains_key(&place);
+        let is_begun = is_kept && reading.is_some();
+        if is_kept {
             let since = now;
             places.insert(place, Place { since, reading });
         }

@@ -35,11 +35,12 @@ mod x86 {
         for (target, source) in targets.iter_mut().zip(sources) {
             // SAFETY: there are as many bytes to read.
             let bytes = unsafe { _mm_loadu_si128(source.as_ptr().cast()) };
-            // SAFETY: there are as many bytes to write, and they begin at a multiple of that.
+            // SAFETY: there are as many bytes to write, they begin at a multiple of that, and nobody looks at them before the
+            // fence below.
             unsafe { _mm_stream_si128(target.as_mut_ptr().cast(), bytes) };
         }
         target_rest.copy_from_slice(source_rest);
-        // Such stores are not ordered with others: whoever is told of these bytes is to find them.
+        // Such stores are not ordered with others, of this thread neither: whoever looks here, or is told to, is to find them.
         // SAFETY: every x86-64 has it, and it touches no memory.
         unsafe { _mm_sfence() };
     }

@@ -9,7 +9,7 @@ use corelog_record::HistoryId;
 use crate::disk::{Dir, Space, round_up};
 use crate::segment::Segment;
 
-use super::Options;
+use super::{Options, UNSYNCED_BYTES_MAX};
 
 /// How far a store's space is to reach, and what kind of space it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +18,8 @@ pub(crate) struct Extent {
     pub(crate) how: Space,
 }
 
-/// Space for `segment` up to the position `needed` at least, if it has not enough.
+/// Space for `segment` up to the position `needed` at least, if it has not enough: a step more, but not so far behind
+/// what the log holds that recovery would not look there for writes that were never synced.
 pub(crate) fn needed<D: Dir>(
     segment: &Segment<D>,
     space_bytes: u64,
@@ -26,31 +27,39 @@ pub(crate) fn needed<D: Dir>(
     group_bytes: usize,
     options: &Options,
 ) -> Option<Extent> {
-    let needed = round_up(needed);
+    let (bytes, needed) = (segment.bytes(), round_up(needed));
+    let end = ahead_of(needed, step(bytes), options);
     (space_bytes < needed).then(|| Extent {
-        end: ahead_of(needed, step(segment), options),
+        end: end.min(farthest(bytes)).max(needed),
         how: kind(group_bytes),
     })
 }
 
 /// How far the space of `segment` is to reach at least while it is written to, if it does not.
-///
-/// Half a step ahead at least, and half a step more at most: logs that are written to by turns would ask for space all
-/// at once, were it not for their histories. A whole step ahead at least where steps are as large as they get: a log
-/// that fills half of one while the next is zeroed would wait for the rest of it each time.
 pub(crate) fn low<D: Dir>(
     segment: &Segment<D>,
     history: HistoryId,
     options: &Options,
 ) -> Option<u64> {
-    let step = step(segment);
-    let half = step / 2;
-    let ahead = match step < STEP_BYTES_MAX {
-        true => half,
-        false => step,
-    };
-    let least = ahead_of(segment.bytes(), ahead + place(history) % half, options);
+    let bytes = segment.bytes();
+    let least = ahead_of(bytes, least_ahead(bytes, place(history)), options);
     (segment.space_bytes < least).then_some(least)
+}
+
+/// How much space a log of so many bytes has ahead at least.
+///
+/// Half a step, and up to half a step more: logs that are written to by turns would ask for space all at once, were
+/// it not for their places. Where steps are as large as they get it becomes a whole one, little by little so that
+/// none ask together there: a log that fills half a step while the next is zeroed would wait for the rest of it each time.
+fn least_ahead(bytes: u64, place: u64) -> u64 {
+    let half = step(bytes) / 2;
+    let more = bytes.saturating_sub(STEP_BYTES_MAX).min(half);
+    half + more + place % half
+}
+
+/// How far space reaches in a log of so many bytes, but for what a group needs.
+fn farthest(bytes: u64) -> u64 {
+    round_up(bytes) + UNSYNCED_BYTES_MAX as u64
 }
 
 /// A number that is any, but always the same for a log.
@@ -84,8 +93,8 @@ fn ahead_of(end: u64, step: u64, options: &Options) -> u64 {
         .max(end)
 }
 
-fn step<D: Dir>(segment: &Segment<D>) -> u64 {
-    round_up(segment.bytes().clamp(STEP_BYTES_MIN, STEP_BYTES_MAX))
+fn step(bytes: u64) -> u64 {
+    round_up(bytes.clamp(STEP_BYTES_MIN, STEP_BYTES_MAX))
 }
 
 /// Zeros cost a second write of every byte, and spare each sync a change of metadata: worth it
@@ -100,3 +109,33 @@ fn kind(group_bytes: usize) -> Space {
 const STEP_BYTES_MIN: u64 = 16 << 10;
 const STEP_BYTES_MAX: u64 = 8 << 20;
 const RESERVED_GROUP_BYTES: usize = 256 << 10;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// Logs of so many places are written to by turns: how many ask for space at the same time, at most, from one
+    /// number of bytes to another.
+    #[test]
+    fn logs_of_large_steps_that_are_written_to_by_turns_ask_for_space_at_different_times() {
+        const GROUP: u64 = 64 << 10;
+        let (logs, mut asked) = (64, BTreeMap::new());
+        for log in 0..logs {
+            let place = log * (STEP_BYTES_MAX / 2) / logs;
+            let mut space = 0;
+            for bytes in (1..1_000).map(|groups| groups * GROUP) {
+                let least = bytes + least_ahead(bytes, place);
+                if space < least {
+                    space = (least + step(bytes)).min(farthest(bytes)).max(least);
+                    let count: &mut u64 = asked.entry(bytes).or_default();
+                    *count += u64::from(STEP_BYTES_MAX <= bytes);
+                }
+                assert!(space <= bytes + UNSYNCED_BYTES_MAX as u64, "{bytes}");
+            }
+        }
+        let most = asked.values().max().copied().unwrap_or_default();
+        assert!((1..=logs / 8).contains(&most), "{asked:?}");
+    }
+}

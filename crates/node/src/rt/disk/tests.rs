@@ -129,16 +129,14 @@ fn what_is_asked_of_a_disk_is_on_its_way_a_turn_later() {
         let before = asked_of_the_disk();
         let mut read = pin!(file.read_at(0, 64 * BLOCK_BYTES));
         assert!(poll_once(&mut read).await.is_none());
-        assert_eq!(asked_of_the_disk(), before, "the ring has it");
+        // A page of the program may be read meanwhile as well.
+        let is_asked = || before + 64 * BLOCK <= asked_of_the_disk();
+        assert!(!is_asked(), "the ring has it");
         next_turn().await;
-        let asked = asked_of_the_disk();
+        let was_asked = is_asked();
         read.await.unwrap();
-        assert_eq!(asked_of_the_disk(), asked);
-        let is_in_memory = asked == before;
-        assert!(
-            is_in_memory || before + 64 * BLOCK <= asked,
-            "{before} {asked}"
-        );
+        // Never of one that is memory.
+        assert_eq!(is_asked(), was_asked);
     });
 }
 
@@ -260,6 +258,8 @@ fn what_is_put_into_a_buffer_stands_there_however_long_it_is() {
         for (at, bytes) in [
             (0, 1),
             (4095, 20),
+            (9, 4 * BLOCK_BYTES - 1),
+            (9, 4 * BLOCK_BYTES),
             (5, 3 * BLOCK_BYTES),
             (77, 9 * BLOCK_BYTES),
         ] {

@@ -175,7 +175,11 @@ fn a_log_whose_steps_are_as_large_as_they_get_asks_for_the_next_a_whole_one_ahea
         let ahead = space - held;
         while chore(&mut log, at(0), false).unwrap().is_some() {}
         let is_asked = space < log.active().space_bytes;
-        let least = if held < step { held / 2 } else { step };
+        let least = if held < 2 * step {
+            held.min(step) / 2
+        } else {
+            step
+        };
         assert!(
             !is_asked || least <= ahead + group_bytes,
             "{ahead} ahead of {held}"
