@@ -84,6 +84,7 @@ fn print(args: &Args, policy: &TopicSettings, partitions: u32) -> anyhow::Result
         }))?,
     }
     out.flush()?;
+    super::policy::warn(policy);
     Ok(Exit::Done)
 }
 

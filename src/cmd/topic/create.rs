@@ -74,5 +74,6 @@ async fn create(args: &Args, client: Client) -> anyhow::Result<Exit> {
         }))?,
     }
     out.flush()?;
+    super::policy::warn(&topic.settings);
     Ok(Exit::Done)
 }

@@ -19,7 +19,8 @@ pub(super) struct Policy {
     /// Remove sealed segments older than this, or `never` [new topic: never]
     #[arg(long, value_name = "DURATION")]
     retention_age: Option<Limit<Span>>,
-    /// Remove the oldest sealed segments of a partition beyond this, or `none` [new topic: none]
+    /// Remove the oldest sealed segments of a partition beyond this, or `none`: no more is kept, and up to a segment less
+    /// [new topic: none]
     #[arg(long, value_name = "SIZE")]
     retention_bytes: Option<Limit<ByteSize>>,
     /// Begin a new segment at this size, or up to an eighth before it lest all partitions do so at once; from
@@ -147,6 +148,25 @@ pub(super) fn json(settings: &TopicSettings) -> Value {
     })
 }
 
+/// Says on stderr what of a policy is seldom meant.
+pub(super) fn warn(settings: &TopicSettings) {
+    if let Some(warning) = warning(settings) {
+        eprintln!("{warning}");
+    }
+}
+
+fn warning(settings: &TopicSettings) -> Option<String> {
+    let (kept, segment) = (settings.retention_bytes?, settings.segment_bytes);
+    let [kept_size, segment_size] = [kept, segment].map(ByteSize::from_bytes);
+    (kept < segment).then(|| {
+        format!(
+            "warning: retention-bytes {kept_size} is less than a segment of {segment_size}: one that has just ended goes \
+             at once, and who reads a moment behind misses it; keep two segments or more, or make them smaller \
+             (--segment-bytes)"
+        )
+    })
+}
+
 /// A value that travels as a word, as that word.
 pub(crate) fn word(value: &impl Serialize) -> String {
     match serde_json::to_value(value) {
@@ -182,6 +202,19 @@ mod tests {
             ..NOTHING
         };
         assert_eq!(never.change().apply(&before).retention_age_ms, None);
+    }
+
+    #[test]
+    fn who_keeps_less_than_a_segment_is_warned() {
+        let keeping = |retention_bytes| TopicSettings {
+            retention_bytes,
+            segment_bytes: 2 << 20,
+            ..TopicSettings::default()
+        };
+        assert_eq!(warning(&keeping(None)), None);
+        assert_eq!(warning(&keeping(Some(2 << 20))), None);
+        let warned = warning(&keeping(Some((2 << 20) - 1))).unwrap();
+        assert!(warned.contains("a segment of 2MiB"), "{warned}");
     }
 
     #[test]
