@@ -25,7 +25,7 @@ const LARGE_IDLE: Duration = Duration::from_secs(1);
 const STALLED_AFTER: Duration = Duration::from_secs(2);
 /// A client with a turn is cut whose earlier requests leave no room for the frame for this long.
 const TURN_WAIT: Duration = Duration::from_secs(5);
-/// After so many bytes of frames, which take some 0.2 ms to append, the core looks for flushes that have landed, and
+/// After so many bytes of frames, which take some 0.3 ms to append, the core looks for flushes that have landed, and
 /// has others begin. A look and what is sent behind it are some 8 µs.
 const UNLOOKED_BYTES_MAX: usize = 1 << 20;
 /// A frame that has begun may take a second longer for each of these bytes.

@@ -99,6 +99,7 @@ impl Core {
         self: &Rc<Self>,
         slot: SlotId,
         pace: Pace,
+        is_slight: bool,
         generation: u32,
         plan: Box<FlushPlan<Disk>>,
     ) {
@@ -115,6 +116,9 @@ impl Core {
                 core.wanted.borrow_mut().began();
             }
             let started = rt::now();
+            if is_slight {
+                core.shared.slight.note(started);
+            }
             let done = Box::new(plan.run().await);
             drop(turn);
             let ended = rt::now();

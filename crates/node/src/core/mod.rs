@@ -9,6 +9,7 @@
 //! scrub      reading sealed segments in the background
 //! keeper     the committer, the timers, flushes and chores
 //! wanted     whose groups start next
+//! slight     whether slight groups are about, while which others hold less
 //! sweep      when partitions are looked at for what only time makes due
 //! files      turns for what opens files
 //! lend       files that it lends to those who send them away
@@ -52,6 +53,7 @@ mod refusal;
 mod replica;
 mod scrub;
 mod serve;
+mod slight;
 mod slots;
 mod slowest;
 mod snapshot;
@@ -71,6 +73,7 @@ pub(crate) use lend::{Lent, damaged, of_segment};
 pub(crate) use refusal::with_causes;
 pub(crate) use scrub::RATE_DEFAULT;
 pub(crate) use serve::NotAppended;
+pub(crate) use slight::Slight;
 pub(crate) use slots::PartitionKey;
 pub(crate) use snapshot::Taken;
 pub(crate) use state::{Core, Shared};

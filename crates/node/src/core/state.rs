@@ -19,6 +19,7 @@ use super::delay::Delay;
 use super::files::{self, Files};
 use super::memory::Memory;
 use super::refusal::with_causes;
+use super::slight::Slight;
 use super::slots::{PartitionKey, SlotId, Slots};
 use super::slowest::Slowest;
 use super::sweep::Sweep;
@@ -55,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) scrub_rate: Rate,
     /// What sends files of segments to other nodes.
     pub(crate) transfers: Transfers,
+    /// Whether slight groups are about.
+    pub(crate) slight: Slight,
     /// Every core's counters; each is written by its own core alone.
     pub(crate) counters: Vec<Arc<Counters>>,
     /// Known once the node listens, before it serves.
@@ -239,9 +242,10 @@ impl Core {
             Effect::Tick(tick) => self.ticks(tick).put(slot),
             Effect::Flush {
                 next_pace,
+                is_slight,
                 generation,
                 plan,
-            } => self.run_flush(slot, next_pace, generation, plan),
+            } => self.run_flush(slot, next_pace, is_slight, generation, plan),
             Effect::Chore { generation, plan } => self.run_chore(slot, generation, plan),
             Effect::Durable { upto, bytes } => {
                 add(&self.counters.flushes_total, 1);

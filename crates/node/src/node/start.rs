@@ -15,7 +15,7 @@ use super::ports::{self, Ports};
 use super::{Handle, Inner, Node, StartReport};
 use crate::config::{NodeConfig, NodeLimits};
 use crate::conn::PerAddress;
-use crate::core::Shared;
+use crate::core::{Shared, Slight};
 use crate::error::{StartError, StopError};
 use crate::metrics::Counters;
 use crate::rate::Rates;
@@ -153,6 +153,7 @@ impl Cores {
             budget: config.budget()?,
             scrub_rate: rates.scrub.clone(),
             transfers,
+            slight: Slight::new(rt::now()),
             counters: counters.to_vec(),
             addresses: OnceLock::new(),
         });

@@ -32,6 +32,8 @@ pub(crate) enum Effect<D: Dir> {
     Flush {
         /// Pace of the next group, as this one is.
         next_pace: Pace,
+        /// Somebody waits for it who sent little.
+        is_slight: bool,
         generation: u32,
         plan: Box<FlushPlan<D>>,
     },

@@ -128,8 +128,9 @@ impl Group {
     }
 
     /// A flush of `bytes` is on its way. A group never spans two segments nor exceeds its bound:
-    /// `left_bytes` of what was pending go out right behind it.
-    pub(super) fn started(&mut self, bytes: usize, left_bytes: usize) {
+    /// `left_bytes` of what was pending go out right behind it. Tells whether it is slight: of what somebody waits for
+    /// who sent little.
+    pub(super) fn started(&mut self, bytes: usize, left_bytes: usize) -> bool {
         assert!(!self.is_in_flight, "two flushes of one partition in flight");
         let appends = std::mem::take(&mut self.joined);
         let is_slight = bytes <= SLIGHT_BYTES.min(appends.saturating_mul(SLIGHT_APPEND_BYTES));
@@ -139,6 +140,7 @@ impl Group {
         };
         self.is_in_flight = true;
         self.is_urgent = left_bytes > 0;
+        is_slight
     }
 
     /// The flush came back from the disk, however it went.
@@ -238,6 +240,24 @@ mod tests {
         assert_eq!(pace_behind(group, 1, 100), Pace::AtOnce, "nobody joined");
         let large = pace_behind(group, 99, SLIGHT_BYTES + 1);
         assert_eq!(large, Pace::AtOnce, "its bytes cost more than its sync");
+    }
+
+    #[test]
+    fn a_group_is_slight_that_somebody_waits_for_who_sent_little() {
+        let group = &mut Group::default();
+        let mut is_slight = |appends, bytes| {
+            for _ in 0..appends {
+                group.join();
+            }
+            let is_slight = group.started(bytes, 0);
+            group.landed();
+            is_slight
+        };
+        assert!(!is_slight(0, 100), "nobody waits");
+        assert!(is_slight(1, SLIGHT_APPEND_BYTES));
+        assert!(!is_slight(1, SLIGHT_APPEND_BYTES + 1));
+        assert!(is_slight(99, SLIGHT_BYTES));
+        assert!(!is_slight(99, SLIGHT_BYTES + 1));
     }
 
     #[test]

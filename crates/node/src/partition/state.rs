@@ -146,6 +146,11 @@ impl<D: Dir> Partition<D> {
         self.log.tail_bytes()
     }
 
+    /// As [`Log::bound_groups`].
+    pub(crate) fn bound_groups(&mut self, bytes_max: usize) {
+        self.log.bound_groups(bytes_max);
+    }
+
     /// Gives the oldest of what is held for readers back.
     pub(crate) fn shed_tail(&mut self) {
         self.log.shed_tail();
@@ -302,9 +307,10 @@ impl<D: Dir> Partition<D> {
         match self.log.plan_flush() {
             Some(plan) => {
                 let bytes = self.log.in_flight_bytes();
-                self.group.started(bytes, self.log.pending_bytes());
+                let is_slight = self.group.started(bytes, self.log.pending_bytes());
                 effects.push(Effect::Flush {
                     next_pace: self.group.next_pace(),
+                    is_slight,
                     generation: self.generation,
                     plan: Box::new(plan),
                 });

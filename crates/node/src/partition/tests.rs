@@ -206,11 +206,15 @@ fn a_flush_that_several_appends_share_is_one_of_a_round() {
         let mut effects = super::Effects::new();
         bench.partition.step(Input::Commit, bench.now, &mut effects);
         let flushed_at = |effect| match effect {
-            super::Effect::Flush { next_pace, .. } => Some(next_pace),
+            super::Effect::Flush {
+                next_pace,
+                is_slight,
+                ..
+            } => Some((next_pace, is_slight)),
             _ => None,
         };
         let told: Vec<_> = effects.drain().filter_map(flushed_at).collect();
-        assert_eq!(told, [pace], "of {appends}");
+        assert_eq!(told, [(pace, true)], "of {appends}");
     }
 }
 

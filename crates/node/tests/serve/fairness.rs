@@ -8,9 +8,12 @@ use std::time::{Duration, Instant};
 
 use corelog_node::Node;
 use corelog_protocol::error::ErrorCode;
-use corelog_protocol::message::{Call, describe_topic, fetch, metadata, ping, scrub_topic};
+use corelog_protocol::message::ack::Level;
+use corelog_protocol::message::{
+    Call, describe_topic, fetch, metadata, ping, produce, scrub_topic,
+};
 
-use crate::client::{Client, from, name, to};
+use crate::client::{Client, batch, from, name, to};
 use crate::{comes_within, directory, keeping, resident_bytes, run_apart, start_with, wait_until};
 
 /// What does not come to pass in this time is tried again: those who take nothing were cut before.
@@ -331,5 +334,46 @@ fn leave_untaken<R: Call>(prepare: impl FnOnce(&mut Client) -> R) {
     drop(deaf);
     wait_until(|| node.handle().counters()[0].connections == 1);
     client.ask(&all).expect("room again");
+    node.stop().expect("a clean stop");
+}
+
+/// A sync ends when all that was written before it has: whoever sent little waited for 16 MiB of a stream's.
+#[test]
+fn groups_of_a_stream_are_small_while_somebody_waits_for_little_on_whichever_core() {
+    let dir = directory();
+    let node = start_with(&dir, |config| config.cores = 2);
+    let [mut little, mut much] = [0, 1].map(|core| Client::hello(node.addresses().cores[core]));
+    let id = little.create("both", 2);
+    let [few, many] = [(0, Level::Durable), (1, Level::Accepted)].map(|(partition, level)| {
+        let mut request = to("both", id, partition);
+        request.level = Some(level);
+        request
+    });
+    let value = "x".repeat(500_000);
+    let batches = 8;
+    // So many groups the stream goes to the disk in; it is sent faster than the disk takes it.
+    let mut groups = |is_little_about: bool| {
+        if is_little_about {
+            little.produce(&few, &["little"]).expect("durable");
+        }
+        let before = sum(&node, |core| core.flushes_total);
+        for _ in 0..batches {
+            much.send(&many, &batch(&[&value, &value]));
+        }
+        for _ in 0..batches {
+            much.receive::<produce::Request>().told.expect("accepted");
+        }
+        let waits = || {
+            sum(&node, |core| {
+                core.appended_bytes_total - core.flushed_bytes_total
+            })
+        };
+        wait_until(|| waits() == 0);
+        sum(&node, |core| core.flushes_total) - before
+    };
+    // What is about may have gone, or a disk have been as fast, by chance.
+    assert!((0..10).any(|_| groups(true) == batches));
+    std::thread::park_timeout(Duration::from_millis(200));
+    assert!((0..10).any(|_| groups(false) < batches));
     node.stop().expect("a clean stop");
 }

@@ -126,6 +126,13 @@ impl<D: Dir> Log<D> {
         Ok(())
     }
 
+    /// What is appended from now on goes to the disk in groups of no more than `bytes_max` bytes, but for one batch of more:
+    /// whoever else syncs on the disk waits for what was written before. At most and by default
+    /// [`UNSYNCED_BYTES_MAX`].
+    pub fn bound_groups(&mut self, bytes_max: usize) {
+        self.tail.bound_groups(bytes_max);
+    }
+
     /// Whether `bytes` more bytes may be appended now.
     pub(crate) fn admit(&self, bytes: usize) -> Result<(), AppendError> {
         // An empty copy that nobody has made its own has no epoch to stamp batches with.

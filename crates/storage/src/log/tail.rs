@@ -102,6 +102,8 @@ pub(crate) struct Tail<D: Dir> {
     /// What small groups lately came to at most: it falls by 1/32 with each that is smaller. One that outgrows
     /// its first chunk takes two writes, and small ones vary.
     small_bytes: usize,
+    /// What a group that forms holds at most, but for one batch of more.
+    group_bytes_max: usize,
 }
 
 impl<D: Dir> Tail<D> {
@@ -122,7 +124,13 @@ impl<D: Dir> Tail<D> {
             retained_bytes: 0,
             group_bytes_last: 0,
             small_bytes: 0,
+            group_bytes_max: UNSYNCED_BYTES_MAX,
         }
+    }
+
+    /// Groups that form from now on hold no more than so many bytes, but for one batch of more.
+    pub(crate) fn bound_groups(&mut self, bytes_max: usize) {
+        self.group_bytes_max = bytes_max.min(UNSYNCED_BYTES_MAX);
     }
 
     /// Bytes of batches that wait for a flush.
@@ -155,7 +163,7 @@ impl<D: Dir> Tail<D> {
         batch: &[u8],
     ) -> &mut [u8] {
         let fits = |group: &Group<D>| {
-            group.segment == segment && group.bytes + batch.len() <= UNSYNCED_BYTES_MAX
+            group.segment == segment && group.bytes + batch.len() <= self.group_bytes_max
         };
         if !self.pending.back().is_some_and(fits) {
             let last = self.pending.back().map(|group| group.segment);

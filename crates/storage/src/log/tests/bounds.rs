@@ -58,6 +58,38 @@ fn what_waits_beyond_one_group_goes_out_in_several() {
 }
 
 #[test]
+fn groups_hold_no_more_than_they_are_bound_to_but_for_one_batch_of_more() {
+    let root = MemoryDir::new();
+    let large = Options {
+        segment_bytes_max: ByteSize::from_mib(128),
+        ..small()
+    };
+    let (mut log, _) = open(&root, large, 1, at(0)).unwrap();
+    let (one, big) = (
+        batch(&[&vec![b'b'; 1_000]], at(0)),
+        batch(&[&vec![b'B'; 9_000]], at(0)),
+    );
+    let mut groups = |bytes_max, batches: &[&Vec<u8>]| {
+        log.bound_groups(bytes_max);
+        for batch in batches {
+            log.append(batch, at(0)).unwrap();
+        }
+        let mut groups = Vec::new();
+        while let Some(flushed) = flush(&mut log, at(0)).unwrap() {
+            groups.push(flushed.bytes);
+        }
+        groups
+    };
+    let (few, more) = (one.len(), big.len());
+    let batches = [&one, &one, &one, &big, &one];
+    assert_eq!(groups(2 * few, &batches), [2 * few, few, more, few]);
+    assert_eq!(groups(1, &[&one, &one]), [few, few]);
+    assert_eq!(groups(usize::MAX, &batches), [4 * few + more]);
+    let read = read_all(&log, Offset::ZERO).unwrap();
+    assert_eq!(read.len(), 2 * batches.len() + 2);
+}
+
+#[test]
 fn an_append_is_taken_whole_or_not_at_all() {
     let root = MemoryDir::new();
     let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
