@@ -180,6 +180,7 @@ impl<D: Dir> Log<D> {
     /// Wraps work up as the one chore under way.
     pub(super) fn chore(&mut self, work: Work<D>) -> ChorePlan<D> {
         assert!(self.chore.is_none(), "one chore at a time");
+        self.hurry.set(false);
         self.chore = Some(match work {
             Work::Prepare(..) | Work::Next(_) => Kind::Prepare,
             Work::SpaceSync(_) => Kind::Sync,
@@ -206,7 +207,7 @@ impl<D: Dir> Log<D> {
                 Chore::SpacePrepared
             }
             Work::Next(next) => {
-                self.next = next.made.map(|store| (store, next.extent.end));
+                self.next = next.made;
                 Chore::SpacePrepared
             }
             Work::Mark(work) => {

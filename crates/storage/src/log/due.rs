@@ -223,6 +223,7 @@ impl<D: Dir> Log<D> {
         Some(Work::Next(Next {
             dir: self.dir.clone(),
             extent,
+            hurry: self.hurry.clone(),
             made: None,
         }))
     }

@@ -127,9 +127,12 @@ impl<D: Dir> Log<D> {
         let group = self.tail.first_pending()?;
         let (segment, end, bytes) = (group.segment, group.end.position.get(), group.bytes);
         if !self.can_prepare(segment, end) {
+            self.hurry.set(true);
             return None;
         }
-        let prepare = self.prepare(segment, end, bytes);
+        self.hurry.set(false);
+        let mut prepare = self.prepare(segment, end, bytes);
+        prepare.extent = prepare.extent.map(|extent| extent.for_group(end));
         let group = self.tail.take()?;
         assert!(
             group.bytes <= UNSYNCED_BYTES_MAX,

@@ -91,6 +91,7 @@ use self::fence::Fence;
 use self::held::Held;
 use self::mark::Marked;
 use self::scrub::Scrub;
+use self::space::Hurry;
 use self::sums::Sums;
 use self::tail::Tail;
 use self::work::Garbage;
@@ -179,6 +180,8 @@ pub struct Log<D: Dir> {
     /// Bytes of batches of the last group; 0 before the first.
     group_bytes: usize,
     chore: Option<Kind>,
+    /// Whether a group waits for the space that the chore under way prepares.
+    hurry: Hurry,
     /// The next segment's store, prepared ahead, and its space in bytes.
     next: Option<(Rc<Store<D>>, u64)>,
     /// When chores were last asked for: what was sealed later was so by a clock that was ahead.

@@ -11,6 +11,7 @@ use super::held::Held;
 use super::mark::Marked;
 use super::options::draw;
 use super::scrub::Scrub;
+use super::space::Hurry;
 use super::sums::Sums;
 use super::tail::Tail;
 use super::{Damage, Events, Identity, Log, Options};
@@ -147,6 +148,7 @@ impl<D: Dir> Log<D> {
             is_flush_preparing: false,
             group_bytes: 0,
             chore: None,
+            hurry: Hurry::default(),
             next: None,
             time_heard: now,
             full_since: None,

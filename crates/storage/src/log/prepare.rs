@@ -8,7 +8,7 @@ use std::rc::Rc;
 use corelog_record::Offset;
 
 use crate::Error;
-use crate::disk::{Dir, File, Open, round_up};
+use crate::disk::{Dir, Open, round_up};
 use crate::error::At;
 use crate::format::edit::{Add, Edit};
 use crate::format::mark::Slot;
@@ -20,7 +20,7 @@ use crate::store::Store;
 use super::Log;
 use super::birth::Birth;
 use super::chore::Kind;
-use super::space::{self, Extent};
+use super::space::{self, Extent, Hurry};
 
 /// A store to be made and added to the manifest.
 pub(crate) struct NewStore<D: Dir> {
@@ -44,6 +44,8 @@ pub(crate) struct Prepare<D: Dir> {
     /// How far the store's space reaches, in bytes.
     pub(crate) space_bytes: u64,
     pub(crate) extent: Option<Extent>,
+    /// Whether a group waits for that.
+    pub(crate) hurry: Hurry,
 }
 
 impl<D: Dir> Prepare<D> {
@@ -112,10 +114,9 @@ impl<D: Dir> Prepare<D> {
         };
         if self.space_bytes < extent.end {
             let file = store.file().await?;
-            let range = self.space_bytes..extent.end;
-            let allocated = file.allocate(range, extent.how).await;
-            allocated.map_err(|e| store.at().space("extend", e))?;
-            self.space_bytes = extent.end;
+            let reached = &mut self.space_bytes;
+            let prepared = extent.prepare(&*file, reached, &self.hurry).await;
+            prepared.map_err(|e| store.at().space("extend", e))?;
         }
         self.extent = None;
         Ok(())
@@ -175,6 +176,7 @@ impl<D: Dir> Log<D> {
             store,
             space_bytes: held_bytes,
             extent,
+            hurry: self.hurry.clone(),
         }
     }
 

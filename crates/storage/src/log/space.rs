@@ -4,9 +4,13 @@
 //! steps as large as what it holds, a fast one's in the largest steps, and its next store is made
 //! while the present one fills.
 
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+
 use corelog_record::HistoryId;
 
-use crate::disk::{Dir, Space, round_up};
+use crate::disk::{Dir, File, Space, round_up};
 use crate::segment::Segment;
 
 use super::{Options, UNSYNCED_BYTES_MAX};
@@ -16,6 +20,59 @@ use super::{Options, UNSYNCED_BYTES_MAX};
 pub(crate) struct Extent {
     pub(crate) end: u64,
     pub(crate) how: Space,
+}
+
+impl Extent {
+    /// This extent for a group that waits for it and ends at `needed`: a chore writes most of the zeros.
+    pub(crate) fn for_group(self, needed: u64) -> Self {
+        let end = match self.how {
+            Space::Zeroed => self.end.min(round_up(needed) + PART_BYTES),
+            Space::Reserved => self.end,
+        };
+        Self { end, ..self }
+    }
+
+    /// Prepares this space in `file` from `reached` on, which tells how far it has come. Zeros only as long as there is no
+    /// hurry, but for one part.
+    pub(crate) async fn prepare(
+        &self,
+        file: &impl File,
+        reached: &mut u64,
+        hurry: &Hurry,
+    ) -> io::Result<()> {
+        if self.how == Space::Zeroed && *reached + PART_BYTES < self.end {
+            // The extents in one piece.
+            file.allocate(*reached..self.end, Space::Reserved).await?;
+        }
+        while *reached < self.end {
+            let end = match self.how {
+                Space::Zeroed => self.end.min(*reached + PART_BYTES),
+                Space::Reserved => self.end,
+            };
+            file.allocate(*reached..end, self.how).await?;
+            *reached = end;
+            if hurry.is_on() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a group waits for space that a chore prepares: it is to have what is there. A log that fills its space as fast as a
+/// busy disk takes zeros waited for a whole step of them, and for more the more had come in meanwhile.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Hurry(Rc<Cell<bool>>);
+
+impl Hurry {
+    /// A group waits, or none does.
+    pub(crate) fn set(&self, is_on: bool) {
+        self.0.set(is_on);
+    }
+
+    fn is_on(&self) -> bool {
+        self.0.get()
+    }
 }
 
 /// Space for `segment` up to the position `needed` at least, if it has not enough: a step more, but not so far behind
@@ -109,6 +166,9 @@ fn kind(group_bytes: usize) -> Space {
 const STEP_BYTES_MIN: u64 = 16 << 10;
 const STEP_BYTES_MAX: u64 = 8 << 20;
 const RESERVED_GROUP_BYTES: usize = 256 << 10;
+
+/// So many zeros a group may have to wait for: some milliseconds of a busy disk.
+const PART_BYTES: u64 = 512 << 10;
 
 #[cfg(test)]
 mod tests {

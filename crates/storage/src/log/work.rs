@@ -12,7 +12,7 @@ use super::install::Install;
 use super::prepare::Prepare;
 use super::replace::Replace;
 use super::snapshot::Snapshot;
-use super::space::Extent;
+use super::space::{Extent, Hurry};
 use crate::Error;
 use crate::disk::{Dir, File, Open};
 use crate::error::At;
@@ -101,7 +101,9 @@ impl<D: Dir> SpaceSync<D> {
 pub(super) struct Next<D: Dir> {
     pub(super) dir: D,
     pub(super) extent: Extent,
-    pub(super) made: Option<Rc<Store<D>>>,
+    pub(super) hurry: Hurry,
+    /// The store, and its space in bytes.
+    pub(super) made: Option<(Rc<Store<D>>, u64)>,
 }
 
 impl<D: Dir> Next<D> {
@@ -109,8 +111,9 @@ impl<D: Dir> Next<D> {
         let at = || At::new(&self.dir, NEXT);
         let opened = self.dir.open(NEXT, Open::Create).await;
         let file = Rc::new(opened.map_err(|e| at().space("create", e))?);
-        let Extent { end, how } = self.extent;
-        if let Err(error) = file.allocate(0..end, how).await {
+        let mut reached = 0;
+        let prepared = self.extent.prepare(&*file, &mut reached, &self.hurry);
+        if let Err(error) = prepared.await {
             // Half a store only takes space away from those that are written to.
             self.dir
                 .remove(NEXT)
@@ -118,7 +121,8 @@ impl<D: Dir> Next<D> {
                 .map_err(|e| at().io("remove", e))?;
             return Err(at().space("extend", error));
         }
-        self.made = Some(Store::opened(&self.dir, NEXT.to_owned(), file));
+        let store = Store::opened(&self.dir, NEXT.to_owned(), file);
+        self.made = Some((store, reached));
         Ok(())
     }
 }

@@ -188,3 +188,111 @@ fn a_log_whose_steps_are_as_large_as_they_get_asks_for_the_next_a_whole_one_ahea
     }
     assert!(3 <= asked, "{asked}");
 }
+
+const MIB: u64 = 1 << 20;
+
+/// What a group waits for at most of zeros.
+const PART: u64 = MIB / 2;
+
+/// Goes on until a chore is due whose description contains `kind`; gives it, with others done.
+fn until_due<D: Dir>(log: &mut Log<D>, group: &[u8], kind: &str) -> ChorePlan<D> {
+    for _ in 0..10_000 {
+        log.append(group, at(0)).unwrap();
+        flush(log, at(0)).unwrap();
+        while let Some(plan) = log.plan_chore(at(0), false) {
+            if format!("{plan:?}").contains(kind) {
+                return plan;
+            }
+            let done = block_on(plan.run());
+            log.complete_chore(done, at(0)).unwrap();
+        }
+    }
+    panic!("{kind} is never due");
+}
+
+/// Appends and flushes until a group waits for space.
+fn until_one_waits<D: Dir>(log: &mut Log<D>, group: &[u8]) {
+    for _ in 0..10_000 {
+        log.append(group, at(0)).unwrap();
+        if flush(log, at(0)).unwrap().is_none() {
+            return;
+        }
+    }
+    panic!("no group waits");
+}
+
+/// A log that filled its space while the next step was zeroed waited for all of it, 15 to 108 ms.
+#[test]
+fn a_group_that_waits_for_space_gets_what_is_there() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, Options::default(), 1, at(0)).unwrap();
+    let group = batch(&[&[b'g'; 60 << 10]], at(0));
+    while log.active().bytes() < 8 * MIB {
+        log.append(&group, at(0)).unwrap();
+        flush(&mut log, at(0)).unwrap();
+        while chore(&mut log, at(0), false).unwrap().is_some() {}
+    }
+    for waits in [false, true] {
+        let prepare = until_due(&mut log, &group, "prepare");
+        if waits {
+            until_one_waits(&mut log, &group);
+        }
+        let before = log.active().space_bytes;
+        let done = block_on(prepare.run());
+        log.complete_chore(done, at(0)).unwrap();
+        let grown = log.active().space_bytes - before;
+        assert_eq!(grown == PART, waits, "{grown}");
+        flush(&mut log, at(0)).unwrap();
+        assert_eq!(log.pending_bytes(), 0);
+    }
+    let next = until_due(&mut log, &group, "prepare");
+    let before = log.active().space_bytes;
+    let done = block_on(next.run());
+    log.complete_chore(done, at(0)).unwrap();
+    assert!(
+        before + PART < log.active().space_bytes,
+        "nobody waits any more"
+    );
+    let read = read_all(&log, log.log_start()).unwrap();
+    assert_eq!(read.len() as u64, log.durable().get());
+}
+
+#[test]
+fn a_group_that_prepares_its_space_itself_waits_for_few_zeros() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, Options::default(), 1, at(0)).unwrap();
+    let group = batch(&[&[b'g'; 60 << 10]], at(0));
+    for _ in 0..1_000 {
+        let space = log.active().space_bytes;
+        log.append(&group, at(0)).unwrap();
+        flush(&mut log, at(0)).unwrap();
+        let grown = log.active().space_bytes - space;
+        assert!(grown <= group.len() as u64 + PART + 4096, "{grown}");
+    }
+}
+
+#[test]
+fn a_group_that_waits_for_a_store_made_ahead_gets_what_is_there() {
+    let root = MemoryDir::new();
+    let options = Options {
+        segment_bytes_max: ByteSize::from_mib(64),
+        ..Options::default()
+    };
+    let (mut log, _) = open(&root, options, 1, at(0)).unwrap();
+    let group = batch(&[&[b'g'; 60 << 10]], at(0));
+    let next = until_due(&mut log, &group, "next");
+    until_one_waits(&mut log, &group);
+    let done = block_on(next.run());
+    log.complete_chore(done, at(0)).unwrap();
+    let (_, made) = log.next.as_ref().expect("a store made ahead");
+    assert_eq!(*made, PART);
+    let segments = log.segments().count();
+    while log.segments().count() == segments {
+        log.append(&group, at(0)).unwrap();
+        flush(&mut log, at(0)).unwrap();
+        while chore(&mut log, at(0), false).unwrap().is_some() {}
+    }
+    flush(&mut log, at(0)).unwrap();
+    let read = read_all(&log, log.log_start()).unwrap();
+    assert_eq!(read.len() as u64, log.durable().get());
+}
