@@ -3,56 +3,75 @@
 
 ACKS has a line {due_us, us, …} for each acknowledgement, as `corelog bench latency` prints and
 `corelog bench mixed --acks` keeps them;
-EVENTS has lines of a kind and a time in microseconds since 1970. An acknowledgement is near an event
-that is within 100 ms of its time. Prints rows of a Markdown table.
+EVENTS has lines of a kind and a time in microseconds since 1970, and of a pause how long it took. An acknowledgement is
+near an event that is within 100 ms of its time. What waited in a pause of the machine (`bench/pauses`), or came in the half
+second behind it, tells nothing of other events and is told apart. Prints rows of a Markdown table.
 """
 import bisect
 import json
 import sys
 
 NEAR_US = 100_000
+BEHIND_PAUSE_US = 500_000
 ALLOWED_US = 5_000
 
 
-def quantile(sorted_us, q):
-    return sorted_us[min(len(sorted_us) - 1, int(q * len(sorted_us)))]
-
-
 def main():
-    with open(sys.argv[1]) as file:
-        acks = [(ack["due_us"], ack["us"]) for ack in map(json.loads, file)]
-    # The first second warms up.
-    acks = [ack for ack in acks if ack[0] > acks[0][0] + 1_000_000]
-    times = {}
-    with open(sys.argv[2]) as file:
-        for line in file:
-            kind, at = line.split()
-            times.setdefault(kind, []).append(int(at))
-    for kind in times:
-        times[kind].sort()
-
-    def is_near(due, took, kinds):
-        begin, end = due - NEAR_US, due + took + NEAR_US
-        # The first event from then on.
-        firsts = ((times[kind], bisect.bisect_left(times[kind], begin)) for kind in kinds)
-        return any(at < len(of_kind) and of_kind[at] <= end for of_kind, at in firsts)
-
-    others = sorted(us for due, us in acks if not is_near(due, us, times))
+    acks, times, longest_us = read_acks(sys.argv[1]), *read_events(sys.argv[2])
+    pauses = times.pop("pause", [])
+    behind = [ack for ack in acks if is_near(ack, pauses, BEHIND_PAUSE_US, 0)]
+    if pauses:
+        print(
+            f"| acks in a pause of the machine or within {BEHIND_PAUSE_US // 1000} ms behind one ({len(pauses)} seen, "
+            f"the longest {longest_us / 1000:.0f} ms), {tail(behind)}; the rows below are without these |"
+        )
+    acks = sorted(set(acks) - set(behind))
+    others = [ack for ack in acks if not any(is_near(ack, times[kind]) for kind in times)]
     if not others:
         sys.exit("bench: no acknowledgement is away from all events")
     away = quantile(others, 0.999)
-    p50 = quantile(others, 0.5)
-    print(f"| acks elsewhere, p50 and p99.9 of {len(others)} | | {p50 / 1000:.2f} and {away / 1000:.2f} ms |")
+    print(f"| acks elsewhere, p50 and p99.9 of {len(others)} | | {quantile(others, 0.5):.2f} and {away:.2f} ms |")
     for kind in sorted(times):
-        near = sorted(us for due, us in acks if is_near(due, us, [kind]))
-        if not near:
-            print(f"| acks within 100 ms of {kind} | | none |")
-            continue
-        at = quantile(near, 0.999)
-        print(
-            f"| acks within 100 ms of {kind} ({len(times[kind])} seen), p99.9 of {len(near)} "
-            f"| ≤ {(away + ALLOWED_US) / 1000:.2f} ms | {at / 1000:.2f} ms |"
-        )
+        near = [ack for ack in acks if is_near(ack, times[kind])]
+        target = f"≤ {away + ALLOWED_US / 1000:.2f} ms"
+        print(f"| acks within {NEAR_US // 1000} ms of {kind} ({len(times[kind])} seen), {tail(near, target)} |")
+
+
+def read_acks(path):
+    """When each acknowledgement was due, which partition's it was, and how long it took."""
+    with open(path) as file:
+        acks = [(ack["due_us"], ack.get("partition", 0), ack["us"]) for ack in map(json.loads, file)]
+    # The first second warms up.
+    return [ack for ack in acks if ack[0] > acks[0][0] + 1_000_000]
+
+
+def read_events(path):
+    """The times of each kind in order, and the length of the longest pause."""
+    times, longest_us = {}, 0
+    with open(path) as file:
+        for line in file:
+            kind, at, *took = line.split()
+            times.setdefault(kind, []).append(int(at))
+            longest_us = max(longest_us, *map(int, took), 0)
+    return {kind: sorted(at) for kind, at in times.items()}, longest_us
+
+
+def is_near(ack, times, before_us=NEAR_US, behind_us=NEAR_US):
+    """Whether one of `times` is at most so long before the acknowledgement was due, or behind when it came."""
+    due, _, took = ack
+    at = bisect.bisect_left(times, due - before_us)
+    return at < len(times) and times[at] <= due + took + behind_us
+
+
+def quantile(acks, q):
+    """In ms."""
+    us = sorted(took for *_, took in acks)
+    return us[min(len(us) - 1, int(q * len(us)))] / 1000
+
+
+def tail(acks, target=""):
+    """The rest of a row."""
+    return f"p99.9 of {len(acks)} | {target} | {quantile(acks, 0.999):.2f} ms" if acks else f"none | {target} |"
 
 
 main()
