@@ -180,7 +180,6 @@ impl<D: Dir> Log<D> {
     /// Wraps work up as the one chore under way.
     pub(super) fn chore(&mut self, work: Work<D>) -> ChorePlan<D> {
         assert!(self.chore.is_none(), "one chore at a time");
-        self.hurry.set(false);
         self.chore = Some(match work {
             Work::Prepare(..) | Work::Next(_) => Kind::Prepare,
             Work::SpaceSync(_) => Kind::Sync,

@@ -55,9 +55,10 @@ impl<D: Dir> Log<D> {
         })
     }
 
-    /// The segment that needs preparation while a group of it or its predecessor is on the disk.
+    /// The segment that needs preparation while a group of it or its predecessor is on the disk. None while a group waits for
+    /// space, which then prepares its own: it would wait for one part after the other.
     fn waits_for_space(&self, now: Timestamp) -> Option<(Offset, u64, usize)> {
-        if now < self.space_retry_at {
+        if now < self.space_retry_at || self.hurry.is_on() {
             return None;
         }
         if let Some(group) = self.tail.first_pending()
@@ -214,7 +215,8 @@ impl<D: Dir> Log<D> {
 
     /// The next store, ahead of the roll.
     pub(super) fn plan_next(&mut self, now: Timestamp, is_idle: bool) -> Option<Work<D>> {
-        if is_idle || self.next.is_some() || now < self.space_retry_at || self.is_full() {
+        let is_held = now < self.space_retry_at || self.is_full() || self.hurry.is_on();
+        if is_idle || self.next.is_some() || is_held {
             return None;
         }
         let active = self.active();

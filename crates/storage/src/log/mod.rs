@@ -180,7 +180,7 @@ pub struct Log<D: Dir> {
     /// Bytes of batches of the last group; 0 before the first.
     group_bytes: usize,
     chore: Option<Kind>,
-    /// Whether a group waits for the space that the chore under way prepares.
+    /// Whether a group waits for space that a chore prepares.
     hurry: Hurry,
     /// The next segment's store, prepared ahead, and its space in bytes.
     next: Option<(Rc<Store<D>>, u64)>,

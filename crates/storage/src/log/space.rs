@@ -65,12 +65,12 @@ impl Extent {
 pub(crate) struct Hurry(Rc<Cell<bool>>);
 
 impl Hurry {
-    /// A group waits, or none does.
+    /// A group waits, or goes out.
     pub(crate) fn set(&self, is_on: bool) {
         self.0.set(is_on);
     }
 
-    fn is_on(&self) -> bool {
+    pub(crate) fn is_on(&self) -> bool {
         self.0.get()
     }
 }

@@ -242,6 +242,11 @@ fn a_group_that_waits_for_space_gets_what_is_there() {
         log.complete_chore(done, at(0)).unwrap();
         let grown = log.active().space_bytes - before;
         assert_eq!(grown == PART, waits, "{grown}");
+        let prepared = waits.then(|| do_chores_but_syncs(&mut log));
+        assert!(
+            prepared.is_none_or(|chores| chores == 0),
+            "before the group"
+        );
         flush(&mut log, at(0)).unwrap();
         assert_eq!(log.pending_bytes(), 0);
     }
