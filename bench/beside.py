@@ -18,14 +18,18 @@ ALLOWED_US = 5_000
 
 def main():
     acks, times, longest_us = read_acks(sys.argv[1]), *read_events(sys.argv[2])
-    pauses = times.pop("pause", [])
-    behind = [ack for ack in acks if is_near(ack, pauses, BEHIND_PAUSE_US, 0)]
-    if pauses:
+    is_watched, pauses = times.pop("watch", []), times.pop("pause", [])
+    behind, rest = [], []
+    for ack in acks:
+        (behind if is_near(ack, pauses, BEHIND_PAUSE_US, 0) else rest).append(ack)
+    acks = rest
+    if is_watched:
         print(
             f"| acks in a pause of the machine or within {BEHIND_PAUSE_US // 1000} ms behind one ({len(pauses)} seen, "
             f"the longest {longest_us / 1000:.0f} ms), {tail(behind)}; the rows below are without these |"
         )
-    acks = sorted(set(acks) - set(behind))
+    else:
+        print("| pauses of the machine were not watched for | | |")
     others = [ack for ack in acks if not any(is_near(ack, times[kind]) for kind in times)]
     if not others:
         sys.exit("bench: no acknowledgement is away from all events")

@@ -25,6 +25,7 @@ pub async fn suite<D: Dir>(dir: D) -> io::Result<()> {
     a_large_write_is_one(&dir.child("large")).await?;
     prepared_space_reads_as_zeros(&dir.child("prepared"), Space::Zeroed).await?;
     prepared_space_reads_as_zeros(&dir.child("reserved"), Space::Reserved).await?;
+    prepared_space_reads_as_zeros(&dir.child("zeros"), Space::Zeros).await?;
     a_file_is_cut_and_extended(&dir.child("cut")).await?;
     renames_replace_and_move(&dir.child("renamed")).await?;
     links_are_names_of_one_file(&dir.child("linked")).await?;

@@ -209,7 +209,7 @@ impl<D: Dir> File for CountingFile<D> {
     fn allocate(&self, range: Range<u64>, how: Space) -> impl Future<Output = io::Result<()>> {
         count(&self.counts, |counts| {
             counts.allocates += 1;
-            if how == Space::Zeroed {
+            if how != Space::Reserved {
                 counts.zeroed_bytes += range.end - range.start;
             }
         });

@@ -75,6 +75,8 @@ pub enum Space {
     Zeroed,
     /// The file system reserves extents that read as zeros; a later sync converts them.
     Reserved,
+    /// As [`Space::Zeroed`], in a part of what was reserved before.
+    Zeros,
 }
 
 /// A directory of files. Cloning it is cheap and gives another handle to the same directory.

@@ -262,6 +262,7 @@ impl File for StdFile {
                 Ok(()) | Err(Errno::EOPNOTSUPP) => write_zeros(file, range),
                 Err(error) => Err(error.into()),
             },
+            Space::Zeros => write_zeros(file, range),
             Space::Reserved => match reserve(file, &range) {
                 Err(Errno::EOPNOTSUPP) => write_zeros(file, range),
                 other => Ok(other?),

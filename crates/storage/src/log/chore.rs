@@ -33,6 +33,8 @@ pub struct ChoreDone<D: Dir> {
 pub(super) enum Kind {
     /// It prepares a store or space.
     Prepare,
+    /// It makes the next store.
+    Next,
     /// It syncs the store that is written to: nothing is flushed meanwhile.
     Sync,
     /// It changes the end of the log: nothing is appended or flushed meanwhile.
@@ -181,7 +183,8 @@ impl<D: Dir> Log<D> {
     pub(super) fn chore(&mut self, work: Work<D>) -> ChorePlan<D> {
         assert!(self.chore.is_none(), "one chore at a time");
         self.chore = Some(match work {
-            Work::Prepare(..) | Work::Next(_) => Kind::Prepare,
+            Work::Prepare(..) => Kind::Prepare,
+            Work::Next(_) => Kind::Next,
             Work::SpaceSync(_) => Kind::Sync,
             Work::Suffix(_) | Work::Install(_) | Work::Adopt(_) | Work::Begin(_) => Kind::End,
             _ => Kind::Other,

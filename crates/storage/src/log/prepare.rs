@@ -132,7 +132,8 @@ impl<D: Dir> Log<D> {
         let needs_space = is_bare || segment.space_bytes < round_up(end);
         let is_taken = self.manifest.is_away() || self.mark.is_away();
         let is_in_way = is_bare && is_taken;
-        let is_prepared = self.is_flush_preparing || self.chore == Some(Kind::Prepare);
+        let is_made = is_bare && self.chore == Some(Kind::Next);
+        let is_prepared = self.is_flush_preparing || self.chore == Some(Kind::Prepare) || is_made;
         // Two that prepare the same space would write zeros over what the faster one wrote there.
         let is_in_way = is_in_way || (needs_space && is_prepared);
         let needs_mark = self.marked.is_clean || !self.has_files();

@@ -26,34 +26,35 @@ impl Extent {
     /// This extent for a group that waits for it and ends at `needed`: a chore writes most of the zeros.
     pub(crate) fn for_group(self, needed: u64) -> Self {
         let end = match self.how {
-            Space::Zeroed => self.end.min(round_up(needed) + PART_BYTES),
+            Space::Zeroed | Space::Zeros => self.end.min(round_up(needed) + PART_BYTES),
             Space::Reserved => self.end,
         };
         Self { end, ..self }
     }
 
-    /// Prepares this space in `file` from `reached` on, which tells how far it has come. Zeros only as long as there is no
-    /// hurry, but for one part.
+    /// Prepares this space in `file` from `reached` on, which tells how far it has come: part by part where that is long, and only
+    /// as long as there is no hurry.
     pub(crate) async fn prepare(
         &self,
         file: &impl File,
         reached: &mut u64,
         hurry: &Hurry,
     ) -> io::Result<()> {
-        if self.how == Space::Zeroed && *reached + PART_BYTES < self.end {
-            // The extents in one piece.
-            file.allocate(*reached..self.end, Space::Reserved).await?;
+        if self.end <= *reached || hurry.is_on() {
+            return Ok(());
         }
-        while *reached < self.end {
-            let end = match self.how {
-                Space::Zeroed => self.end.min(*reached + PART_BYTES),
-                Space::Reserved => self.end,
-            };
-            file.allocate(*reached..end, self.how).await?;
+        let is_short = self.end - *reached <= PART_BYTES;
+        if self.how == Space::Reserved || is_short {
+            file.allocate(*reached..self.end, self.how).await?;
+            *reached = self.end;
+            return Ok(());
+        }
+        // The extents in one piece: while a file gets some, nothing is written to it.
+        file.allocate(*reached..self.end, Space::Reserved).await?;
+        while *reached < self.end && !hurry.is_on() {
+            let end = self.end.min(*reached + PART_BYTES);
+            file.allocate(*reached..end, Space::Zeros).await?;
             *reached = end;
-            if hurry.is_on() {
-                break;
-            }
         }
         Ok(())
     }
@@ -135,7 +136,7 @@ pub(crate) fn next<D: Dir>(
     let how = kind(group_bytes);
     let end = match how {
         Space::Reserved => segment_bytes,
-        Space::Zeroed => (segment_bytes / 16).clamp(STEP_BYTES_MIN, STEP_BYTES_MAX),
+        Space::Zeroed | Space::Zeros => (segment_bytes / 16).clamp(STEP_BYTES_MIN, STEP_BYTES_MAX),
     };
     (active.bytes() >= segment_bytes / 2).then(|| Extent {
         end: round_up(end),

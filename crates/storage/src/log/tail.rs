@@ -287,7 +287,8 @@ impl<D: Dir> Tail<D> {
                 head.len() + self.group_bytes_last.max(small_bytes)
             }
         };
-        let wanted = wanted.clamp(CHUNK_BYTES.start, CHUNK_BYTES.end);
+        let most = CHUNK_BYTES.end.min(self.group_bytes_max + BLOCK_BYTES);
+        let wanted = wanted.max(CHUNK_BYTES.start).min(most);
         let bytes = (head.len() + batch_bytes)
             .max(wanted)
             .next_multiple_of(BLOCK_BYTES);

@@ -96,7 +96,7 @@ impl Inode {
 
     /// Gives space to the blocks of `range`, and length to the file.
     pub(super) fn allocate(&mut self, step: u64, range: Range<usize>, how: Space) {
-        if how == Space::Zeroed {
+        if how != Space::Reserved {
             for index in self.not_zeros(range.clone()) {
                 self.put(step, index, None);
             }

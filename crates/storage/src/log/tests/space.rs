@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::pin::pin;
+use std::task::Poll;
 
 use corelog_record::{ByteSize, PartitionId, TopicId};
 
 use super::at;
 use crate::Error;
-use crate::disk::faulty::{Fault, FaultyDir, Operation};
+use crate::disk::faulty::{Fault, FaultyDir, Operation, When};
 use crate::disk::memory::MemoryDir;
-use crate::disk::{Dir, block_on};
+use crate::disk::{Dir, block_on, poll_once};
 use crate::log::{ChorePlan, Identity, Log, Options};
 use crate::testing::{batch, chore, flush, open, read_all};
 
@@ -241,7 +243,7 @@ fn a_group_that_waits_for_space_gets_what_is_there() {
         let done = block_on(prepare.run());
         log.complete_chore(done, at(0)).unwrap();
         let grown = log.active().space_bytes - before;
-        assert_eq!(grown == PART, waits, "{grown}");
+        assert_eq!(grown == 0, waits, "{grown}");
         let prepared = waits.then(|| do_chores_but_syncs(&mut log));
         assert!(
             prepared.is_none_or(|chores| chores == 0),
@@ -286,18 +288,63 @@ fn a_group_that_waits_for_a_store_made_ahead_gets_what_is_there() {
     let (mut log, _) = open(&root, options, 1, at(0)).unwrap();
     let group = batch(&[&[b'g'; 60 << 10]], at(0));
     let next = until_due(&mut log, &group, "next");
+    let segments = log.segments().count();
     until_one_waits(&mut log, &group);
+    assert_eq!(log.segments().count(), segments + 1, "only behind the roll");
     let done = block_on(next.run());
     log.complete_chore(done, at(0)).unwrap();
     let (_, made) = log.next.as_ref().expect("a store made ahead");
-    assert_eq!(*made, PART);
-    let segments = log.segments().count();
-    while log.segments().count() == segments {
-        log.append(&group, at(0)).unwrap();
-        flush(&mut log, at(0)).unwrap();
-        while chore(&mut log, at(0), false).unwrap().is_some() {}
-    }
+    assert_eq!(*made, 0);
     flush(&mut log, at(0)).unwrap();
+    while chore(&mut log, at(0), false).unwrap().is_some() {}
+    assert_eq!(log.pending_bytes(), 0);
     let read = read_all(&log, log.log_start()).unwrap();
     assert_eq!(read.len() as u64, log.durable().get());
+}
+
+#[test]
+fn zeroing_that_is_under_way_stops_behind_its_part_and_an_error_leaves_what_was_done() {
+    for fails in [false, true] {
+        let root = FaultyDir::new(MemoryDir::new());
+        let (mut log, _) = open(&root, Options::default(), 1, at(0)).unwrap();
+        let group = batch(&[&[b'g'; 60 << 10]], at(0));
+        while log.active().bytes() < 8 * MIB {
+            log.append(&group, at(0)).unwrap();
+            flush(&mut log, at(0)).unwrap();
+            while chore(&mut log, at(0), false).unwrap().is_some() {}
+        }
+        let prepare = until_due(&mut log, &group, "prepare");
+        let before = log.active().space_bytes;
+        root.faults().hold(Operation::Allocate, When::Before);
+        let mut run = pin!(prepare.run());
+        assert!(poll_once(run.as_mut()).is_pending());
+        // The reservation, and two parts.
+        for turn in 0..3 {
+            if fails && turn == 2 {
+                let full = Fault::Fail(io::ErrorKind::StorageFull);
+                root.faults().fail(Operation::Allocate, 1, full);
+            }
+            assert!(root.faults().release_one());
+            assert!(poll_once(run.as_mut()).is_pending());
+        }
+        until_one_waits(&mut log, &group);
+        root.faults().release_all();
+        let Poll::Ready(done) = poll_once(run.as_mut()) else {
+            panic!("it goes on with zeros while a group waits");
+        };
+        let completed = log.complete_chore(done, at(0));
+        assert_eq!(completed.is_err(), fails, "{completed:?}");
+        let parts = (log.active().space_bytes - before) / PART;
+        assert_eq!(parts, 3 - u64::from(fails));
+        while chore(&mut log, at(10_000), false).unwrap().is_some() {}
+        flush(&mut log, at(10_000)).unwrap();
+        assert_eq!(log.pending_bytes(), 0);
+        let (durable, image) = (log.durable(), root.inner().power_cut(1));
+        let (log, _) = open(&image, Options::default(), 2, at(20_000)).unwrap();
+        assert_eq!(log.durable(), durable);
+        assert_eq!(
+            read_all(&log, log.log_start()).unwrap().len() as u64,
+            durable.get()
+        );
+    }
 }
