@@ -42,9 +42,9 @@ def main():
 
 
 def read_acks(path):
-    """When each acknowledgement was due, which partition's it was, and how long it took."""
+    """When each acknowledgement was due, and how long it took."""
     with open(path) as file:
-        acks = [(ack["due_us"], ack.get("partition", 0), ack["us"]) for ack in map(json.loads, file)]
+        acks = [(ack["due_us"], ack["us"]) for ack in map(json.loads, file)]
     # The first second warms up.
     return [ack for ack in acks if ack[0] > acks[0][0] + 1_000_000]
 
@@ -62,14 +62,14 @@ def read_events(path):
 
 def is_near(ack, times, before_us=NEAR_US, behind_us=NEAR_US):
     """Whether one of `times` is at most so long before the acknowledgement was due, or behind when it came."""
-    due, _, took = ack
+    due, took = ack
     at = bisect.bisect_left(times, due - before_us)
     return at < len(times) and times[at] <= due + took + behind_us
 
 
 def quantile(acks, q):
     """In ms."""
-    us = sorted(took for *_, took in acks)
+    us = sorted(took for _, took in acks)
     return us[min(len(us) - 1, int(q * len(us)))] / 1000
 
 

@@ -71,12 +71,10 @@ pub enum Open {
 /// How [`File::allocate`] prepares space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Space {
-    /// Zeros are written, so a later write into the space changes no metadata at all.
-    Zeroed,
     /// The file system reserves extents that read as zeros; a later sync converts them.
     Reserved,
-    /// As [`Space::Zeroed`], in a part of what was reserved before.
-    Zeros,
+    /// Zeros are written to what was reserved before, so a later write into the space changes no metadata at all.
+    Zeroed,
 }
 
 /// A directory of files. Cloning it is cheap and gives another handle to the same directory.

@@ -257,12 +257,7 @@ impl File for StdFile {
             return Ok(());
         }
         self.work(move |file| match how {
-            // A write that extends a file keeps all others from it: zeros go to space that it has.
-            Space::Zeroed => match reserve(file, &range) {
-                Ok(()) | Err(Errno::EOPNOTSUPP) => write_zeros(file, range),
-                Err(error) => Err(error.into()),
-            },
-            Space::Zeros => write_zeros(file, range),
+            Space::Zeroed => write_zeros(file, range),
             Space::Reserved => match reserve(file, &range) {
                 Err(Errno::EOPNOTSUPP) => write_zeros(file, range),
                 other => Ok(other?),

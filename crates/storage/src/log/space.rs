@@ -26,14 +26,14 @@ impl Extent {
     /// This extent for a group that waits for it and ends at `needed`: a chore writes most of the zeros.
     pub(crate) fn for_group(self, needed: u64) -> Self {
         let end = match self.how {
-            Space::Zeroed | Space::Zeros => self.end.min(round_up(needed) + PART_BYTES),
+            Space::Zeroed => self.end.min(round_up(needed) + PART_BYTES),
             Space::Reserved => self.end,
         };
         Self { end, ..self }
     }
 
-    /// Prepares this space in `file` from `reached` on, which tells how far it has come: part by part where that is long, and only
-    /// as long as there is no hurry.
+    /// Prepares this space in `file` from `reached` on, which tells how far it has come: zeros part by part, and only as long as
+    /// there is no hurry.
     pub(crate) async fn prepare(
         &self,
         file: &impl File,
@@ -43,18 +43,17 @@ impl Extent {
         if self.end <= *reached || hurry.is_on() {
             return Ok(());
         }
-        let is_short = self.end - *reached <= PART_BYTES;
-        if self.how == Space::Reserved || is_short {
-            file.allocate(*reached..self.end, self.how).await?;
-            *reached = self.end;
-            return Ok(());
-        }
-        // The extents in one piece: while a file gets some, nothing is written to it.
+        // The extents in one piece: a full disk shows here and not half-way, and while a file gets some, nothing is written to it.
         file.allocate(*reached..self.end, Space::Reserved).await?;
-        while *reached < self.end && !hurry.is_on() {
-            let end = self.end.min(*reached + PART_BYTES);
-            file.allocate(*reached..end, Space::Zeros).await?;
-            *reached = end;
+        match self.how {
+            Space::Reserved => *reached = self.end,
+            Space::Zeroed => {
+                while *reached < self.end && !hurry.is_on() {
+                    let end = self.end.min(*reached + PART_BYTES);
+                    file.allocate(*reached..end, Space::Zeroed).await?;
+                    *reached = end;
+                }
+            }
         }
         Ok(())
     }
@@ -136,7 +135,7 @@ pub(crate) fn next<D: Dir>(
     let how = kind(group_bytes);
     let end = match how {
         Space::Reserved => segment_bytes,
-        Space::Zeroed | Space::Zeros => (segment_bytes / 16).clamp(STEP_BYTES_MIN, STEP_BYTES_MAX),
+        Space::Zeroed => (segment_bytes / 16).clamp(STEP_BYTES_MIN, STEP_BYTES_MAX),
     };
     (active.bytes() >= segment_bytes / 2).then(|| Extent {
         end: round_up(end),

@@ -240,13 +240,14 @@ impl File for UringFile {
         if bytes == 0 {
             return Ok(());
         }
-        if how != Space::Zeros {
-            // First the extents, in one piece: a full disk shows here and not half-way through.
-            blocking(move || fallocate(handle, FallocateFlags::empty(), start, bytes)).await?;
-        }
         match how {
-            Space::Reserved => Ok(()),
-            Space::Zeroed | Space::Zeros => self.write_zeros(range).await,
+            Space::Reserved => {
+                Ok(
+                    blocking(move || fallocate(handle, FallocateFlags::empty(), start, bytes))
+                        .await?,
+                )
+            }
+            Space::Zeroed => self.write_zeros(range).await,
         }
     }
 

@@ -15,6 +15,19 @@ use crate::disk::{Dir, block_on, poll_once};
 use crate::log::{ChorePlan, Identity, Log, Options};
 use crate::testing::{batch, chore, flush, open, read_all};
 
+/// Does a chore.
+fn run<D: Dir>(log: &mut Log<D>, chore: ChorePlan<D>) {
+    let done = block_on(chore.run());
+    log.complete_chore(done, at(0)).unwrap();
+}
+
+/// Appends `group`, flushes it, and does the chores that are due.
+fn turn<D: Dir>(log: &mut Log<D>, group: &[u8]) {
+    log.append(group, at(0)).unwrap();
+    flush(log, at(0)).unwrap();
+    while chore(log, at(0), false).unwrap().is_some() {}
+}
+
 /// Appends and flushes small groups until space that was prepared is to be synced; gives that chore.
 fn until_space_is_synced<D: Dir>(log: &mut Log<D>) -> ChorePlan<D> {
     for _ in 0..100 {
@@ -24,8 +37,7 @@ fn until_space_is_synced<D: Dir>(log: &mut Log<D>) -> ChorePlan<D> {
             continue;
         };
         assert!(format!("{plan:?}").contains("prepare"), "{plan:?}");
-        let done = block_on(plan.run());
-        log.complete_chore(done, at(0)).unwrap();
+        run(log, plan);
         return log.plan_chore(at(0), false).expect("it is to be synced");
     }
     panic!("space is never prepared");
@@ -63,8 +75,7 @@ fn space_is_synced_only_while_no_group_is_under_way_and_none_waits() {
     let sync = until_space_is_synced(&mut log);
     log.append(&batch(&[b"waits"], at(0)), at(0)).unwrap();
     assert!(log.plan_flush().is_none(), "a group beside the sync");
-    let done = block_on(sync.run());
-    log.complete_chore(done, at(0)).unwrap();
+    run(&mut log, sync);
     let group = log.plan_flush().expect("what waited goes out");
     let done = block_on(group.run());
     log.complete_flush(done, at(0)).unwrap();
@@ -91,8 +102,7 @@ fn do_chores_but_syncs<D: Dir>(log: &mut Log<D>) -> usize {
         let kind = format!("{plan:?}");
         assert!(!kind.contains("space sync"), "{kind}");
         prepared += usize::from(kind.contains("prepare"));
-        let done = block_on(plan.run());
-        log.complete_chore(done, at(0)).unwrap();
+        run(log, plan);
     }
     prepared
 }
@@ -110,8 +120,7 @@ fn a_log_that_rolls_while_its_space_is_synced_goes_on_in_the_next_segment() {
     log.append(&batch(&[&[b'r'; 60 << 10]], at(0)), at(0))
         .unwrap();
     assert_eq!(log.segments().count(), segments + 1);
-    let done = block_on(sync.run());
-    log.complete_chore(done, at(0)).unwrap();
+    run(&mut log, sync);
     flush(&mut log, at(0)).unwrap();
     assert_eq!(log.durable().get(), before.get() + 1);
     while chore(&mut log, at(0), false).unwrap().is_some() {}
@@ -205,8 +214,7 @@ fn until_due<D: Dir>(log: &mut Log<D>, group: &[u8], kind: &str) -> ChorePlan<D>
             if format!("{plan:?}").contains(kind) {
                 return plan;
             }
-            let done = block_on(plan.run());
-            log.complete_chore(done, at(0)).unwrap();
+            run(log, plan);
         }
     }
     panic!("{kind} is never due");
@@ -230,9 +238,7 @@ fn a_group_that_waits_for_space_gets_what_is_there() {
     let (mut log, _) = open(&root, Options::default(), 1, at(0)).unwrap();
     let group = batch(&[&[b'g'; 60 << 10]], at(0));
     while log.active().bytes() < 8 * MIB {
-        log.append(&group, at(0)).unwrap();
-        flush(&mut log, at(0)).unwrap();
-        while chore(&mut log, at(0), false).unwrap().is_some() {}
+        turn(&mut log, &group);
     }
     for waits in [false, true] {
         let prepare = until_due(&mut log, &group, "prepare");
@@ -240,8 +246,7 @@ fn a_group_that_waits_for_space_gets_what_is_there() {
             until_one_waits(&mut log, &group);
         }
         let before = log.active().space_bytes;
-        let done = block_on(prepare.run());
-        log.complete_chore(done, at(0)).unwrap();
+        run(&mut log, prepare);
         let grown = log.active().space_bytes - before;
         assert_eq!(grown == 0, waits, "{grown}");
         let prepared = waits.then(|| do_chores_but_syncs(&mut log));
@@ -254,8 +259,7 @@ fn a_group_that_waits_for_space_gets_what_is_there() {
     }
     let next = until_due(&mut log, &group, "prepare");
     let before = log.active().space_bytes;
-    let done = block_on(next.run());
-    log.complete_chore(done, at(0)).unwrap();
+    run(&mut log, next);
     assert!(
         before + PART < log.active().space_bytes,
         "nobody waits any more"
@@ -291,8 +295,7 @@ fn a_group_that_waits_for_a_store_made_ahead_gets_what_is_there() {
     let segments = log.segments().count();
     until_one_waits(&mut log, &group);
     assert_eq!(log.segments().count(), segments + 1, "only behind the roll");
-    let done = block_on(next.run());
-    log.complete_chore(done, at(0)).unwrap();
+    run(&mut log, next);
     let (_, made) = log.next.as_ref().expect("a store made ahead");
     assert_eq!(*made, 0);
     flush(&mut log, at(0)).unwrap();
@@ -309,9 +312,7 @@ fn zeroing_that_is_under_way_stops_behind_its_part_and_an_error_leaves_what_was_
         let (mut log, _) = open(&root, Options::default(), 1, at(0)).unwrap();
         let group = batch(&[&[b'g'; 60 << 10]], at(0));
         while log.active().bytes() < 8 * MIB {
-            log.append(&group, at(0)).unwrap();
-            flush(&mut log, at(0)).unwrap();
-            while chore(&mut log, at(0), false).unwrap().is_some() {}
+            turn(&mut log, &group);
         }
         let prepare = until_due(&mut log, &group, "prepare");
         let before = log.active().space_bytes;
