@@ -70,7 +70,7 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
             ..ProducerConfig::default()
         }),
         topic: args.topic.clone(),
-        values: Values::new(0, bytes),
+        values: Values::new(0, bytes, 1),
         check: Check::whole(),
         patience,
     };

@@ -117,7 +117,7 @@ impl Load {
         });
         let bytes = usize::try_from(self.record_bytes.bytes()).unwrap_or(usize::MAX);
         // Before anything is due: it takes tens of milliseconds where memory is new.
-        let values = (0..self.partitions).map(|_| Values::new(0, bytes));
+        let values = (0..self.partitions).map(|_| Values::new(0, bytes, self.batch_records));
         let values = values.collect();
         let schedule = Schedule {
             begun: Instant::now(),

@@ -38,16 +38,18 @@ pub(super) struct Values {
 }
 
 impl Values {
-    /// Values of so many bytes, of the producer with that number.
+    /// Values of so many bytes, of the producer with that number, in batches of so many: none is twice in a batch of less than a MiB.
     ///
     /// # Panics
     /// If `bytes` is less than [`VALUE_BYTES_MIN`].
-    pub(super) fn new(producer: u16, bytes: usize) -> Self {
+    pub(super) fn new(producer: u16, bytes: usize, batch_records: u32) -> Self {
         const SEED: u64 = 7;
         const VALUES_BYTES: usize = 1 << 20;
         assert!(bytes >= VALUE_BYTES_MIN, "a value holds its first words");
         let mut random = fastrand::Rng::with_seed(SEED + u64::from(producer));
-        let count = (VALUES_BYTES / bytes).clamp(1, 1_000);
+        let count = (VALUES_BYTES / bytes)
+            .min(batch_records as usize)
+            .clamp(1, 1_000);
         let mut value = || {
             let mut value = vec![0; bytes];
             random.fill(&mut value);
@@ -251,20 +253,20 @@ mod tests {
         for bytes in [16, 17, 100, 1 << 20] {
             let (mut check, mut one, mut two) = (
                 Check::default(),
-                Values::new(1, bytes),
-                Values::new(2, bytes),
+                Values::new(1, bytes, 3),
+                Values::new(2, bytes, 3),
             );
             for number in 0..20 {
                 assert_eq!(look(&mut check, one.next()), Ok(number));
                 assert_eq!(look(&mut check, two.next()), Ok(number));
             }
-            assert_eq!(look(&mut check, Values::new(1, bytes).next()), Ok(0));
+            assert_eq!(look(&mut check, Values::new(1, bytes, 3).next()), Ok(0));
         }
     }
 
     #[test]
     fn any_turned_bit_is_seen() {
-        let mut values = Values::new(5, 40);
+        let mut values = Values::new(5, 40, 1);
         let value = values.next().to_vec();
         for bit in 0..value.len() * 8 {
             let mut turned = value.clone();
@@ -279,7 +281,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_or_twice_is_seen() {
-        let mut values = Values::new(0, 64);
+        let mut values = Values::new(0, 64, 5);
         let all: Vec<Vec<u8>> = (0..5).map(|_| values.next().to_vec()).collect();
         for (order, is_whole) in [
             (vec![0, 1, 2, 3], true),

@@ -106,7 +106,7 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
                 producer: Arc::clone(&producer),
                 topic: args.topic.clone(),
                 partition,
-                values: Values::new(number, plan.record_bytes),
+                values: Values::new(number, plan.record_bytes, plan.batch_records),
                 in_flight: VecDeque::new(),
                 measure: Arc::clone(&measure),
                 bar: bar.clone(),

@@ -16,16 +16,18 @@ mod table;
 mod ticket;
 mod writer;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use corelog_protocol::frame::{self, CorrelationId, Decoder, FrameError};
+use corelog_protocol::kind::Kind;
 use corelog_protocol::message::{Call, hello};
 use corelog_protocol::{limits, request};
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{AcquireError, Semaphore};
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
 pub use backoff::Backoff;
@@ -33,7 +35,7 @@ pub(crate) use pool::{Key, Options, Pool, User};
 pub(crate) use ticket::Ticket;
 
 use self::table::{Ending, Permits, Table};
-use self::writer::Outgoing;
+use self::writer::{Outbox, Outgoing};
 use crate::Error;
 use crate::error::Fault;
 
@@ -53,7 +55,7 @@ pub(crate) struct Reply<T> {
 #[derive(Debug)]
 struct Inner {
     shared: Arc<Shared>,
-    queue: mpsc::UnboundedSender<Outgoing>,
+    outbox: Outbox,
     hello: hello::Answer,
 }
 
@@ -65,7 +67,8 @@ struct Shared {
     slots: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     bytes_max: AtomicU32,
-    end: watch::Sender<bool>,
+    /// They read and write, and end with the connection.
+    tasks: OnceLock<[AbortHandle; 2]>,
 }
 
 impl Connection {
@@ -94,14 +97,14 @@ impl Connection {
             .map_err(|source| failed(Fault::Io { source }))?;
         congestion::do_not_pace_locally(&socket);
 
-        let (shared, queue) = start(socket, Arc::clone(&address));
+        let (shared, outbox) = start(socket, Arc::clone(&address));
         let hello = hello::Request {
             versions: vec![frame::VERSION],
             client: client.to_owned(),
         };
         let left = deadline.saturating_duration_since(Instant::now());
         let greeted = async {
-            let ticket = submit(&shared, &queue, &hello, Bytes::new(), left).await?;
+            let ticket = submit(&shared, &outbox, &hello, Bytes::new(), left).await?;
             ticket.answer::<hello::Request>().await
         };
         let hello = match greeted.await {
@@ -137,7 +140,7 @@ impl Connection {
         Ok(Self {
             inner: Arc::new(Inner {
                 shared,
-                queue,
+                outbox,
                 hello,
             }),
         })
@@ -155,7 +158,7 @@ impl Connection {
     ) -> Result<Ticket, Error> {
         submit(
             &self.inner.shared,
-            &self.inner.queue,
+            &self.inner.outbox,
             request,
             body,
             timeout,
@@ -199,7 +202,13 @@ impl Shared {
         if self.table.close(fault) {
             self.slots.close();
             self.bytes.close();
-            self.end.send_replace(true);
+            self.end_tasks();
+        }
+    }
+
+    fn end_tasks(&self) {
+        for task in self.tasks.get().into_iter().flatten() {
+            task.abort();
         }
     }
 
@@ -233,9 +242,8 @@ impl Shared {
     }
 }
 
-/// Starts the two tasks; they end with the connection.
-fn start(socket: TcpStream, address: Arc<str>) -> (Arc<Shared>, mpsc::UnboundedSender<Outgoing>) {
-    let (queue, queued) = mpsc::unbounded_channel();
+/// Starts the two tasks; they end with the connection, and it with them.
+fn start(socket: TcpStream, address: Arc<str>) -> (Arc<Shared>, Outbox) {
     let shared = Arc::new(Shared {
         address,
         table: Table::new(),
@@ -243,34 +251,32 @@ fn start(socket: TcpStream, address: Arc<str>) -> (Arc<Shared>, mpsc::UnboundedS
         slots: Arc::new(Semaphore::new(1)),
         bytes: Arc::new(Semaphore::new(HELLO_BYTES_MAX as usize)),
         bytes_max: AtomicU32::new(HELLO_BYTES_MAX),
-        end: watch::Sender::new(false),
+        tasks: OnceLock::new(),
     });
     let (source, sink) = socket.into_split();
+    let (outbox, writer) = writer::split(sink);
     let decoder = Decoder::answers(limits::FRAME_BYTES_MAX);
-    tokio::spawn(until_end(
-        Arc::clone(&shared),
-        async move |shared: &Shared| reader::read(source, decoder, &shared.table).await,
-    ));
-    tokio::spawn(until_end(
-        Arc::clone(&shared),
-        async move |shared: &Shared| writer::write(sink, queued, &shared.table).await,
-    ));
-    (shared, queue)
-}
-
-/// Runs one task until it or the connection ends, and ends the connection with it.
-async fn until_end(shared: Arc<Shared>, task: impl AsyncFnOnce(&Shared) -> Fault) {
-    let mut end = shared.end.subscribe();
-    let fault = tokio::select! {
-        fault = task(&shared) => fault,
-        _ = end.wait_for(|is_over| *is_over) => return,
-    };
-    shared.close(fault);
+    let (reading, writing) = (Arc::clone(&shared), Arc::clone(&shared));
+    let reads = tokio::spawn(async move {
+        let fault = reader::read(source, decoder, &reading.table).await;
+        reading.close(fault);
+    });
+    let writes = tokio::spawn(async move {
+        let fault = writer.run(&writing.table).await;
+        writing.close(fault);
+    });
+    let tasks = [reads.abort_handle(), writes.abort_handle()];
+    shared.tasks.get_or_init(|| tasks);
+    // One of them may have ended before the other could be told.
+    if shared.table.is_closed() {
+        shared.end_tasks();
+    }
+    (shared, outbox)
 }
 
 async fn submit<R: Call>(
     shared: &Arc<Shared>,
-    queue: &mpsc::UnboundedSender<Outgoing>,
+    outbox: &Outbox,
     request: &R,
     body: Bytes,
     timeout: Duration,
@@ -281,21 +287,13 @@ async fn submit<R: Call>(
     let bytes = u32::try_from(body.len() + HEAD_BYTES)
         .unwrap_or(u32::MAX)
         .min(room);
-    let asked = Instant::now();
-    let Ok(permits) = timeout_at(asked + timeout, room_for(shared, bytes)).await else {
-        shared.give_up_on_silence(asked, timeout);
-        return Err(Error::TimedOut {
-            address: Arc::clone(&shared.address),
-            kind,
-            after: timeout,
-            is_sent: false,
-        });
+    let permits = match room_now(shared, bytes) {
+        Some(permits) => permits,
+        None => wait_for_room(shared, bytes, timeout, kind).await?,
     };
-    let permits = permits?;
-
     let entered = shared
         .table
-        .enter(permits, |correlation| -> Result<(), Entry> {
+        .enter(permits, |correlation, is_alone| -> Result<bool, Entry> {
             let mut head = Vec::with_capacity(HEAD_BYTES);
             request::encode(
                 CorrelationId::new(correlation),
@@ -306,12 +304,12 @@ async fn submit<R: Call>(
             let outgoing = Outgoing {
                 correlation,
                 head,
-                body: body.clone(),
+                body,
             };
-            queue.send(outgoing).map_err(|_| Entry::Ended)
+            outbox.put(outgoing, is_alone).map_err(|_| Entry::Ended)
         });
     match entered {
-        Ok((correlation, receiver, ())) => Ok(Ticket {
+        Ok((correlation, receiver)) => Ok(Ticket {
             shared: Arc::clone(shared),
             correlation,
             receiver,
@@ -324,16 +322,44 @@ async fn submit<R: Call>(
     }
 }
 
-/// Waits until the server takes another request, and `bytes` more of them.
-async fn room_for(shared: &Shared, bytes: u32) -> Result<Permits, Error> {
-    let slot = Arc::clone(&shared.slots).acquire_owned().await;
-    let slot = slot.map_err(|_| shared.not_entered())?;
-    let bytes = Arc::clone(&shared.bytes).acquire_many_owned(bytes).await;
-    let bytes = bytes.map_err(|_| shared.not_entered())?;
-    Ok(Permits {
+/// Room for a request, if the server takes another one and `bytes` more of them now: nearly always, and no timer is started.
+fn room_now(shared: &Shared, bytes: u32) -> Option<Permits> {
+    let slot = Arc::clone(&shared.slots).try_acquire_owned().ok()?;
+    let bytes = Arc::clone(&shared.bytes).try_acquire_many_owned(bytes);
+    Some(Permits {
         _slot: slot,
-        _bytes: bytes,
+        _bytes: bytes.ok()?,
     })
+}
+
+/// As [`room_now`], once there is room.
+async fn wait_for_room(
+    shared: &Shared,
+    bytes: u32,
+    timeout: Duration,
+    kind: Kind,
+) -> Result<Permits, Error> {
+    let asked = Instant::now();
+    let room = async {
+        let slot = Arc::clone(&shared.slots).acquire_owned().await?;
+        let bytes = Arc::clone(&shared.bytes).acquire_many_owned(bytes).await?;
+        Ok::<_, AcquireError>(Permits {
+            _slot: slot,
+            _bytes: bytes,
+        })
+    };
+    match timeout_at(asked + timeout, room).await {
+        Ok(room) => room.map_err(|_| shared.not_entered()),
+        Err(_) => {
+            shared.give_up_on_silence(asked, timeout);
+            Err(Error::TimedOut {
+                address: Arc::clone(&shared.address),
+                kind,
+                after: timeout,
+                is_sent: false,
+            })
+        }
+    }
 }
 
 /// Why a request could not be entered.

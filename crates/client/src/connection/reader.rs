@@ -36,8 +36,11 @@ pub(super) async fn read<R: AsyncRead + Unpin>(
             Ok(Step::Need(bytes)) => bytes,
             Err(fault) => return fault,
         };
-        // The decoder held the length against its limit before it asked for it.
-        buffer.reserve((needed - buffer.len()).max(READ_BYTES));
+        let (missing, room) = (needed - buffer.len(), buffer.capacity() - buffer.len());
+        if room < missing.max(READ_BYTES_MIN) {
+            // The decoder held the length against its limit before it asked for it.
+            buffer.reserve(missing.max(READ_BYTES));
+        }
         match socket.read_buf(&mut buffer).await {
             Ok(0) => return Fault::Closed,
             Ok(_) => table.heard(Instant::now()),
@@ -71,5 +74,8 @@ fn last_words(answer: &RawAnswer) -> Fault {
     }
 }
 
-/// Room for at least this much before each read.
+/// Room that is made for reads: for many small answers, which each take a part of it.
 const READ_BYTES: usize = 64 << 10;
+
+/// Room for at least this much before each read.
+const READ_BYTES_MIN: usize = 16 << 10;

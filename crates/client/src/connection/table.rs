@@ -86,13 +86,13 @@ impl Table {
         }
     }
 
-    /// Enters a request; `enqueue` hands its frame to the writer while the table is held, so that
-    /// numbers and frames keep one order.
-    pub(super) fn enter<T, E: From<Ending>>(
+    /// Enters a request; `hand_over` takes its number, and if no other is in flight, while the table is held, so that
+    /// numbers and frames keep one order, and tells if it has left.
+    pub(super) fn enter<E: From<Ending>>(
         &self,
         permits: Permits,
-        enqueue: impl FnOnce(u32) -> Result<T, E>,
-    ) -> Result<(u32, oneshot::Receiver<Answered>, T), E> {
+        hand_over: impl FnOnce(u32, bool) -> Result<bool, E>,
+    ) -> Result<(u32, oneshot::Receiver<Answered>), E> {
         let mut state = self.lock();
         if let Some(fault) = &state.fault {
             return Err(Ending {
@@ -106,18 +106,18 @@ impl Table {
         while state.pending.contains_key(&correlation) {
             correlation = correlation.wrapping_add(1);
         }
-        let queued = enqueue(correlation)?;
+        let is_sent = hand_over(correlation, state.pending.is_empty())?;
         state.next = correlation.wrapping_add(1);
         let (answer, receiver) = oneshot::channel();
         state.pending.insert(
             correlation,
             Pending {
                 answer,
-                is_sent: false,
+                is_sent,
                 _permits: permits,
             },
         );
-        Ok((correlation, receiver, queued))
+        Ok((correlation, receiver))
     }
 
     /// Notes that the first byte is about to leave; false if the request was withdrawn.

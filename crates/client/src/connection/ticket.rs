@@ -34,18 +34,31 @@ impl Ticket {
         self.understand::<R>(&answered?)
     }
 
-    /// Waits for the raw answer. Cancel-safe: dropped and called again, it goes on waiting.
-    ///
-    /// # Errors
-    /// [`Error::Lost`], [`Error::TimedOut`].
-    pub(crate) async fn answered(&mut self) -> Result<RawAnswer, Error> {
-        match timeout_at(self.entered + self.timeout, &mut self.receiver).await {
-            Ok(Ok(Ok(answer))) => Ok(answer),
-            Ok(Ok(Err(ending))) => Err(self.shared.lost(ending)),
-            // The table ends every request before it lets go of it.
-            Ok(Err(_)) => Err(self.shared.not_entered()),
+    /// Waits for the raw answer, at most until the request's timeout.
+    async fn answered(&mut self) -> Result<RawAnswer, Error> {
+        match timeout_at(self.deadline(), self.arrived()).await {
+            Ok(answered) => answered,
             Err(_) => Err(self.time_out()),
         }
+    }
+
+    /// Waits for the raw answer for as long as there is a connection. Cancel-safe: dropped and called again, it goes on
+    /// waiting.
+    ///
+    /// # Errors
+    /// [`Error::Lost`].
+    pub(crate) async fn arrived(&mut self) -> Result<RawAnswer, Error> {
+        match (&mut self.receiver).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(ending)) => Err(self.shared.lost(ending)),
+            // The table ends every request before it lets go of it.
+            Err(_) => Err(self.shared.not_entered()),
+        }
+    }
+
+    /// When whoever waits is to call [`Ticket::time_out`].
+    pub(crate) fn deadline(&self) -> Instant {
+        self.entered + self.timeout
     }
 
     /// Reads the head of a raw answer.
@@ -73,7 +86,7 @@ impl Ticket {
     }
 
     /// Gives the request up, and the connection with it if that was silent for as long.
-    fn time_out(&self) -> Error {
+    pub(crate) fn time_out(&self) -> Error {
         let is_sent = self.shared.table.abandon(self.correlation);
         self.shared.give_up_on_silence(self.entered, self.timeout);
         Error::TimedOut {

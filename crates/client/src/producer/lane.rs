@@ -1,13 +1,14 @@
 //! One partition's way to the server: a task that sends its batches in order and settles each.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use corelog_protocol::error::{Applied, ErrorCode};
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::produce;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::batch::Batch;
 use super::delivery::BatchAck;
@@ -33,6 +34,8 @@ pub(super) struct Lane {
     window: Window<Batch>,
     /// The answers awaited, one per batch in the window, in the same order.
     tickets: VecDeque<Ticket>,
+    /// Goes off when the oldest answer is late, or before: one timer, rather than one for each answer.
+    alarm: Pin<Box<Sleep>>,
     /// What waited in the queue when an outcome became unknown. It fails once everything in front
     /// of it is settled, so that outcomes are told in order.
     behind: VecDeque<Batch>,
@@ -54,12 +57,14 @@ enum Sent {
 impl Lane {
     pub(super) fn new(client: Arc<Inner>, queue: Arc<Queue>, options: Options) -> Self {
         let window = Window::new(options.in_flight_max);
+        let alarm = Box::pin(sleep(client.config.timeout));
         Self {
             client,
             queue,
             options,
             window,
             tickets: VecDeque::new(),
+            alarm,
             behind: VecDeque::new(),
             route: None,
             failure_count: 0,
@@ -80,7 +85,7 @@ impl Lane {
         while self.window.has_room() {
             let batch = match self.window.pop_resend() {
                 Some(batch) => batch,
-                None => match self.queue.next(Instant::now()) {
+                None => match self.queue.next() {
                     Next::Batch(batch) => batch,
                     Next::At(due) => return Some(due),
                     Next::Nothing => return None,
@@ -107,13 +112,19 @@ impl Lane {
         match self.tickets.front_mut() {
             Some(ticket) => tokio::select! {
                 biased;
-                answered = ticket.answered() => {
-                    let answer = match answered {
-                        Ok(raw) => ticket.understand::<produce::Request>(&raw),
-                        Err(error) => Err(error),
-                    };
+                arrived = ticket.arrived() => {
+                    let answer = arrived.and_then(|raw| ticket.understand::<produce::Request>(&raw));
                     self.tickets.pop_front();
                     self.settle(answer);
+                }
+                () = &mut self.alarm => {
+                    if Instant::now() < ticket.deadline() {
+                        self.alarm.as_mut().reset(ticket.deadline());
+                    } else {
+                        let late = ticket.time_out();
+                        self.tickets.pop_front();
+                        self.settle(Err(late));
+                    }
                 }
                 () = self.queue.news.notified(), if has_room => {}
                 () = due => {}

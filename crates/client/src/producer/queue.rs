@@ -143,14 +143,14 @@ impl Queue {
     }
 
     /// Takes the next batch to send.
-    pub(super) fn next(&self, now: Instant) -> Next {
+    pub(super) fn next(&self) -> Next {
         let mut state = self.lock();
         if let Some(batch) = state.closed.pop_front() {
             return Next::Batch(batch);
         }
         match state.open.take() {
             Some(open) if self.pressure.is_felt() => Next::Batch(open),
-            Some(open) if open.created() + self.shape.linger <= now => Next::Batch(open),
+            Some(open) if open.created() + self.shape.linger <= Instant::now() => Next::Batch(open),
             Some(open) => {
                 let at = open.created() + self.shape.linger;
                 state.open = Some(open);

@@ -7,17 +7,18 @@ use std::os::fd::AsFd;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
-/// If the page at `position` is in the page cache; also if the file system cannot tell
+/// If the page at `position` and its neighbour are in the page cache; also if the file system cannot tell
 /// (`RWF_NOWAIT`, preadv2(2)).
+///
+/// Asking has a page read. Where that is over before the kernel looks again, because this thread stood still
+/// meanwhile, the page seems to have been there; not so its neighbour.
 pub(crate) fn are_cached(file: &impl AsFd, position: u64) -> bool {
-    let mut byte = [0];
-    let read = preadv2(
-        file,
-        &mut [IoSliceMut::new(&mut byte)],
-        position,
-        ReadWriteFlags::NOWAIT,
-    );
-    read != Err(Errno::AGAIN)
+    let is_cached = |position| {
+        let mut byte = [0];
+        let into = &mut [IoSliceMut::new(&mut byte)];
+        preadv2(file, into, position, ReadWriteFlags::NOWAIT) != Err(Errno::AGAIN)
+    };
+    is_cached(position) && is_cached(position ^ 4096)
 }
 
 /// Whether a range begins with a byte that can be read, and the file is long enough for the rest of it.
