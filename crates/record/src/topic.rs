@@ -4,14 +4,20 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// A topic's name: 1 to 249 characters of `A-Z a-z 0-9 . _ -`, and neither `.` nor `..`.
 ///
 /// A name is also the name of a directory, so what this type admits can never leave its parent.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
 pub struct TopicName(Box<str>);
+
+impl Serialize for TopicName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
 
 /// Why a text is no topic name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

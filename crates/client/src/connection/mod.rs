@@ -35,7 +35,7 @@ pub(crate) use pool::{Key, Options, Pool, User};
 pub(crate) use ticket::Ticket;
 
 use self::table::{Ending, Permits, Table};
-use self::writer::{Outbox, Outgoing};
+use self::writer::{GATHERED_BODY_BYTES_MAX, Outbox, Outgoing};
 use crate::Error;
 use crate::error::Fault;
 
@@ -294,7 +294,12 @@ async fn submit<R: Call>(
     let entered = shared
         .table
         .enter(permits, |correlation, is_alone| -> Result<bool, Entry> {
-            let mut head = Vec::with_capacity(HEAD_BYTES);
+            // What leaves at once leaves in one piece.
+            let gathered = match is_alone {
+                true => body.len().min(GATHERED_BODY_BYTES_MAX),
+                false => 0,
+            };
+            let mut head = Vec::with_capacity(HEAD_BYTES + gathered);
             request::encode(
                 CorrelationId::new(correlation),
                 request,

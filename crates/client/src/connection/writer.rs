@@ -154,7 +154,7 @@ async fn write_all(socket: &OwnedWriteHalf, mut bytes: &[u8]) -> io::Result<()> 
 const GATHERED_BYTES: usize = 64 << 10;
 
 /// Copying less than this costs less than a system call of its own.
-const GATHERED_BODY_BYTES_MAX: usize = 16 << 10;
+pub(super) const GATHERED_BODY_BYTES_MAX: usize = 16 << 10;
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use corelog_protocol::error::{Applied, ErrorCode};
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::produce;
+use corelog_record::TopicId;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::batch::Batch;
@@ -31,6 +32,8 @@ pub(super) struct Lane {
     client: Arc<Inner>,
     queue: Arc<Queue>,
     options: Options,
+    /// What is asked with each batch; the topic's id and the run are the batch's.
+    request: produce::Request,
     window: Window<Batch>,
     /// The answers awaited, one per batch in the window, in the same order.
     tickets: VecDeque<Ticket>,
@@ -57,11 +60,19 @@ enum Sent {
 impl Lane {
     pub(super) fn new(client: Arc<Inner>, queue: Arc<Queue>, options: Options) -> Self {
         let window = Window::new(options.in_flight_max);
+        let request = produce::Request {
+            topic: (*queue.origin.topic).clone(),
+            id: TopicId::from_bytes([0; 16]),
+            partition: queue.origin.partition,
+            level: options.level,
+            run: window.run(),
+        };
         let alarm = Box::pin(sleep(client.config.timeout));
         Self {
             client,
             queue,
             options,
+            request,
             window,
             tickets: VecDeque::new(),
             alarm,
@@ -158,17 +169,12 @@ impl Lane {
             if route.topic.id != batch.topic_id() {
                 return self.give_up(batch, topic_changed(&route));
             }
-            let request = produce::Request {
-                topic: (*self.queue.origin.topic).clone(),
-                id: batch.topic_id(),
-                partition: self.queue.origin.partition,
-                level: self.options.level,
-                run: self.window.run(),
-            };
+            self.request.id = batch.topic_id();
+            self.request.run = self.window.run();
             let timeout = self.client.config.timeout;
             let submitted = route
                 .connection
-                .submit(&request, body.clone(), timeout)
+                .submit(&self.request, body.clone(), timeout)
                 .await;
             match submitted {
                 Ok(ticket) => {
