@@ -41,8 +41,11 @@ pub(super) struct Outbox {
 pub(super) struct Ended;
 
 impl Outbox {
-    /// Hands a request over, of which nothing must be in other hands at the same time; `is_alone` if no other is in flight.
-    /// True if its first bytes have left.
+    /// Hands a request over; `is_alone` if no other is in flight. Requests leave in the order of these calls, of which there
+    /// is one at a time. True if the first bytes have left.
+    ///
+    /// # Errors
+    /// The connection has ended; nothing of the request has left.
     pub(super) fn put(&self, mut outgoing: Outgoing, is_alone: bool) -> Result<bool, Ended> {
         let is_small = outgoing.body.len() <= GATHERED_BODY_BYTES_MAX;
         let mut is_begun = false;
@@ -59,8 +62,11 @@ impl Outbox {
             outgoing.head.drain(..written);
         }
         self.queued.fetch_add(1, Ordering::Relaxed);
-        let put = self.queue.send((outgoing, is_begun));
-        put.map(|()| is_begun).map_err(|_| Ended)
+        match self.queue.send((outgoing, is_begun)) {
+            Err(_) if !is_begun => Err(Ended),
+            // What has begun ends with the connection, as sent, if that is over.
+            _ => Ok(is_begun),
+        }
     }
 }
 
@@ -293,5 +299,20 @@ mod tests {
         peer.read_to_end(&mut read).await.unwrap();
         assert!(read == expected);
         assert!(matches!(writing.await.unwrap(), Fault::Dropped));
+    }
+
+    #[tokio::test]
+    async fn what_has_begun_counts_as_sent_also_where_the_task_has_ended() {
+        let mut begun = 0;
+        for kib in 8..200 {
+            let (outbox, Writer { queue, socket, .. }, _peer) = connect(kib << 10).await;
+            drop(queue);
+            while outbox.queued.load(Ordering::Relaxed) == 0 {
+                let put = outbox.put(request(1, GATHERED_BODY_BYTES_MAX), true);
+                begun += u32::from(put.is_ok() && 0 < outbox.queued.load(Ordering::Relaxed));
+            }
+            drop(socket);
+        }
+        assert!(0 < begun, "some socket takes a part");
     }
 }
