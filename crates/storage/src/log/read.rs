@@ -240,7 +240,7 @@ impl<D: Dir> ReadPlan<D> {
     }
 
     /// The same for who leaves the disk to others in between: waits for a turn before each stride of some
-    /// 256 KiB, and keeps it until that was read.
+    /// 512 KiB, and keeps it until that was read.
     ///
     /// # Errors
     /// Those of [`run`](ReadPlan::run), if they come before anything was read.

@@ -90,7 +90,7 @@ impl<D: Dir> DiskRead<D> {
 
 /// So much is read at once where others want the disk, if batches are not larger: a sync that comes meanwhile
 /// waits for it, and some disks answer late while more than 1 MiB is under way.
-pub(super) const STRIDE_BYTES: usize = 256 << 10;
+pub(super) const STRIDE_BYTES: usize = 512 << 10;
 
 /// No more is not worth a read of its own.
 const LITTLE_BYTES: usize = 64 << 10;

@@ -16,7 +16,7 @@ use crate::testing::{batch, flush, open, settle};
 const INTERVAL_BYTES: u32 = 4096;
 
 /// Sizes of batches, in KiB: some share a stride, one almost fills it, two are larger.
-const SIZES_KIB: [usize; 12] = [1, 100, 100, 100, 250, 2, 700, 3, 30, 200, 40, 500];
+const SIZES_KIB: [usize; 12] = [1, 200, 200, 200, 500, 2, 900, 3, 60, 400, 80, 700];
 
 fn options() -> Options {
     Options {
