@@ -38,7 +38,7 @@ pub(super) struct Values {
 }
 
 impl Values {
-    /// Values of so many bytes, of the producer with that number, in batches of so many: none is twice in a batch of less than a MiB.
+    /// Values of so many bytes, of the producer with that number, in batches of so many: none is twice in a batch of up to 1,000 and a MiB.
     ///
     /// # Panics
     /// If `bytes` is less than [`VALUE_BYTES_MIN`].

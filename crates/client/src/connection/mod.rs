@@ -295,8 +295,8 @@ async fn submit<R: Call>(
         .table
         .enter(permits, |correlation, is_alone| -> Result<bool, Entry> {
             // What leaves at once leaves in one piece.
-            let gathered = match is_alone {
-                true => body.len().min(GATHERED_BODY_BYTES_MAX),
+            let gathered = match is_alone && body.len() <= GATHERED_BODY_BYTES_MAX {
+                true => body.len(),
                 false => 0,
             };
             let mut head = Vec::with_capacity(HEAD_BYTES + gathered);

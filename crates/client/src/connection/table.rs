@@ -63,6 +63,8 @@ pub(super) struct Table {
 struct State {
     next: u32,
     pending: BTreeMap<u32, Pending>,
+    /// Whether nothing else was in flight when the last request was entered.
+    was_alone: bool,
     last_heard: Instant,
     fault: Option<Arc<Fault>>,
 }
@@ -80,14 +82,18 @@ impl Table {
             state: Mutex::new(State {
                 next: 1,
                 pending: BTreeMap::new(),
+                was_alone: false,
                 last_heard: Instant::now(),
                 fault: None,
             }),
         }
     }
 
-    /// Enters a request; `hand_over` takes its number, and if no other is in flight, while the table is held, so that
+    /// Enters a request; `hand_over` takes its number, and whether it is alone, while the table is held, so that
     /// numbers and frames keep one order, and tells if it has left.
+    ///
+    /// A request is alone if no other is in flight, nor was when the one before came: who had others beside it has others
+    /// coming, and what comes together is to leave together, or a server that flushes at once flushes twice.
     pub(super) fn enter<E: From<Ending>>(
         &self,
         permits: Permits,
@@ -106,7 +112,9 @@ impl Table {
         while state.pending.contains_key(&correlation) {
             correlation = correlation.wrapping_add(1);
         }
-        let is_sent = hand_over(correlation, state.pending.is_empty())?;
+        let is_alone = state.pending.is_empty();
+        let is_sent = hand_over(correlation, is_alone && state.was_alone)?;
+        state.was_alone = is_alone;
         state.next = correlation.wrapping_add(1);
         let (answer, receiver) = oneshot::channel();
         state.pending.insert(
@@ -195,5 +203,54 @@ impl Table {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Every update above is complete before anything that could panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_protocol::frame::CorrelationId;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    fn permits(room: &Arc<Semaphore>) -> Permits {
+        let permit = || Arc::clone(room).try_acquire_owned().unwrap();
+        Permits {
+            _slot: permit(),
+            _bytes: permit(),
+        }
+    }
+
+    fn answer(correlation: u32) -> RawAnswer {
+        let header = frame::Header {
+            version: frame::VERSION,
+            is_answer: true,
+            kind: 0,
+            correlation: CorrelationId::new(correlation),
+            head_bytes: 0,
+            frame_bytes: 0,
+        };
+        RawAnswer {
+            header,
+            bytes: Bytes::new(),
+        }
+    }
+
+    #[test]
+    fn a_request_is_alone_where_no_other_is_in_flight_nor_was_when_the_one_before_came() {
+        let (table, room) = (Table::new(), Arc::new(Semaphore::new(8)));
+        let (mut alone, mut in_flight) = (Vec::new(), Vec::new());
+        for answered in [1, 1, 0, 2, 0, 2, 1, 1] {
+            let entered = table.enter(permits(&room), |_, is_alone| {
+                alone.push(is_alone);
+                Ok::<_, Ending>(true)
+            });
+            in_flight.push(entered.unwrap().0);
+            for correlation in in_flight.drain(..answered) {
+                assert!(table.complete(answer(correlation)));
+            }
+        }
+        let by_ones_by_twos_by_ones = [false, true, true, false, false, false, false, true];
+        assert_eq!(alone, by_ones_by_twos_by_ones);
     }
 }

@@ -1,6 +1,6 @@
 //! The way of a connection's requests to the socket, in the order they were entered.
 //!
-//! What is entered while nothing is in flight leaves at once, from the hands of whoever enters it: to wake a task for it would cost a
+//! A small request that is alone leaves at once, from the hands of whoever enters it: to wake a task for it would cost a
 //! lone client more than all else that is done for it here. All else is written by a task, which gathers what comes meanwhile.
 
 use std::io;
@@ -10,6 +10,7 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::mpsc;
+use tokio::task::coop;
 
 use super::table::Table;
 use crate::error::Fault;
@@ -23,8 +24,18 @@ pub(super) struct Outgoing {
     pub(super) body: Bytes,
 }
 
-/// A request in the queue, and whether its first bytes have left.
-type Queued = (Outgoing, bool);
+/// A request in the queue, and what became of it in its caller's hands.
+type Queued = (Outgoing, Tried);
+
+#[derive(Debug)]
+enum Tried {
+    /// Nothing has left.
+    No,
+    /// What is not in the request any more has left.
+    Begun,
+    /// The socket told this, and tells it once.
+    Failed(io::Error),
+}
 
 /// Where requests are handed over. The queue is bounded by the connection's slots.
 #[derive(Debug)]
@@ -41,28 +52,32 @@ pub(super) struct Outbox {
 pub(super) struct Ended;
 
 impl Outbox {
-    /// Hands a request over; `is_alone` if no other is in flight. Requests leave in the order of these calls, of which there
+    /// Hands a request over; `is_alone` if no other is to leave with it. Requests leave in the order of these calls, of which there
     /// is one at a time. True if the first bytes have left.
     ///
     /// # Errors
     /// The connection has ended; nothing of the request has left.
     pub(super) fn put(&self, mut outgoing: Outgoing, is_alone: bool) -> Result<bool, Ended> {
         let is_small = outgoing.body.len() <= GATHERED_BODY_BYTES_MAX;
-        let mut is_begun = false;
+        let mut tried = Tried::No;
         if is_alone && is_small && self.queued.load(Ordering::Acquire) == 0 {
             let socket = self.socket.upgrade().ok_or(Ended)?;
             outgoing.head.extend_from_slice(&outgoing.body);
             outgoing.body.clear();
-            // A full socket is waited for by the task; it meets with any other error again, and tells it.
-            let written = socket.try_write(&outgoing.head).unwrap_or(0);
-            is_begun = written > 0;
-            if written == outgoing.head.len() {
-                return Ok(true);
+            match socket.try_write(&outgoing.head) {
+                Ok(written) if written == outgoing.head.len() => return Ok(true),
+                Ok(0) => {}
+                Ok(written) => {
+                    outgoing.head.drain(..written);
+                    tried = Tried::Begun;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => tried = Tried::Failed(error),
             }
-            outgoing.head.drain(..written);
         }
+        let is_begun = matches!(tried, Tried::Begun);
         self.queued.fetch_add(1, Ordering::Relaxed);
-        match self.queue.send((outgoing, is_begun)) {
+        match self.queue.send((outgoing, tried)) {
             Err(_) if !is_begun => Err(Ended),
             // What has begun ends with the connection, as sent, if that is over.
             _ => Ok(is_begun),
@@ -108,6 +123,8 @@ impl Writer {
                     return Fault::Io { source };
                 }
                 taken += 1;
+                // Where the socket takes all, nothing else lets other tasks of the thread go on.
+                coop::consume_budget().await;
                 next = self.queue.try_recv().ok();
             }
             if let Err(source) = self.flush().await {
@@ -119,9 +136,11 @@ impl Writer {
     }
 
     /// Gathers a request; a large body goes out uncopied.
-    async fn take(&mut self, (outgoing, is_begun): Queued, table: &Table) -> io::Result<()> {
-        if !is_begun && !table.begin_sending(outgoing.correlation) {
-            return Ok(());
+    async fn take(&mut self, (outgoing, tried): Queued, table: &Table) -> io::Result<()> {
+        match tried {
+            Tried::Failed(error) => return Err(error),
+            Tried::No if !table.begin_sending(outgoing.correlation) => return Ok(()),
+            Tried::No | Tried::Begun => {}
         }
         self.gathered.extend_from_slice(&outgoing.head);
         if outgoing.body.len() <= GATHERED_BODY_BYTES_MAX {
@@ -164,6 +183,8 @@ pub(super) const GATHERED_BODY_BYTES_MAX: usize = 16 << 10;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use socket2::SockRef;
     use tokio::io::AsyncReadExt;
     use tokio::net::{TcpListener, TcpStream};
@@ -228,6 +249,21 @@ mod tests {
         assert!(!outbox.put(request(3, 1_000), true).unwrap(), "behind it");
         let nothing = peer.try_read(&mut read).unwrap_err();
         assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[tokio::test]
+    async fn what_the_socket_told_a_caller_is_what_the_connection_ends_with() {
+        let (outbox, writer, peer) = connect(16 << 10).await;
+        SockRef::from(&peer)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+        drop(peer);
+        // What a reset socket tells first, it tells once.
+        while outbox.put(request(1, 1_000), true).unwrap() {}
+        drop(outbox);
+        let fault = writer.run(&Table::new()).await;
+        let reset = io::ErrorKind::ConnectionReset;
+        assert!(matches!(fault, Fault::Io { source } if source.kind() == reset));
     }
 
     #[tokio::test]

@@ -95,7 +95,10 @@ impl Core {
             return rt::spawn_background(plan.run()).await;
         }
         let core = Rc::clone(self);
-        rt::spawn_background(plan.run_by_turns(async move || core.files.stride().await)).await
+        rt::spawn_background(plan.run_by_turns(self.files.stride_bytes(), async move || {
+            core.files.stride().await
+        }))
+        .await
     }
 
     /// Notes where a reader left off, and reads what comes there if it is going on: then it was given

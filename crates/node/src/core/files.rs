@@ -4,8 +4,10 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use corelog_storage::log::ReadPlan;
 use corelog_storage::open_files::{self, Limits};
 
+use super::Disk;
 use crate::rt::{self, Permit, Semaphore};
 
 /// Bytes of mapped indexes that the logs of a core keep.
@@ -13,6 +15,13 @@ const MAP_BYTES_MAX: usize = 64 << 20;
 
 /// After a flush, others are expected for so long.
 const FLUSHING_FOR: Duration = Duration::from_millis(100);
+
+/// So much may be on its way from the disk for reads of all cores while they flush: some disks answer late
+/// while more is.
+const STRIDES_BYTES: usize = 1 << 20;
+
+/// A sync waits for as much as was asked for before it: no more of that than lets a reader keep half of its speed.
+const STRIDE_BYTES_MAX: usize = 512 << 10;
 
 /// Turns for what opens files. Each kind has its own, so that none waits for another: a hot
 /// partition's flush not for thousands that are born, nor a flush for reads.
@@ -23,6 +32,7 @@ pub(super) struct Files {
     chores: Semaphore,
     reads: Semaphore,
     strides: Semaphore,
+    stride_bytes: usize,
     flushed: Cell<Option<Instant>>,
     at_once: usize,
 }
@@ -42,9 +52,9 @@ pub(super) enum Turn {
 }
 
 impl Files {
-    /// Turns for a core whose files may take `files_max` descriptors. Three quarters of them may be in use at
+    /// Turns for one of `cores` cores, whose files may take `files_max` descriptors. Three quarters of them may be in use at
     /// once, so that the rest are those that are used again soon.
-    pub(super) fn new(files_max: usize) -> Self {
+    pub(super) fn new(files_max: usize, cores: u16) -> Self {
         let turns = |share: usize, least, most| {
             let turns = (files_max / share).clamp(least, most);
             Semaphore::new(turns as u64)
@@ -55,6 +65,7 @@ impl Files {
             chores: turns(32, 2, 32),
             reads: turns(4, 4, 256),
             strides: Semaphore::new(1),
+            stride_bytes: stride_bytes(cores),
             flushed: Cell::new(None),
             at_once: (files_max / 8).clamp(2, 64),
         }
@@ -104,10 +115,20 @@ impl Files {
         self.strides.acquire(1).await
     }
 
+    /// What a stride takes in.
+    pub(super) fn stride_bytes(&self) -> usize {
+        self.stride_bytes
+    }
+
     /// How many partitions are opened or closed at once.
     pub(super) fn at_once(&self) -> usize {
         self.at_once
     }
+}
+
+fn stride_bytes(cores: u16) -> usize {
+    let share = STRIDES_BYTES / usize::from(cores.max(1));
+    share.clamp(ReadPlan::<Disk>::STRIDE_BYTES_MIN, STRIDE_BYTES_MAX)
 }
 
 /// Has the logs of this core keep files open that take no more than `files_max` descriptors.
@@ -130,7 +151,7 @@ mod tests {
     #[test]
     fn a_core_is_flushing_from_a_flush_on_for_a_tenth_of_a_second_whatever_it_reads() {
         on_core(|| async {
-            let files = Files::new(4096);
+            let files = Files::new(4096, 1);
             drop((files.turn(Turn::Read).await, files.turn(Turn::Chore).await));
             assert!(!files.is_flushing());
             drop(files.turn(Turn::Flush).await);
@@ -142,49 +163,65 @@ mod tests {
         });
     }
 
-    /// A task that waits for the core to look at what came, and whether it has seen that.
-    fn looker() -> Rc<Cell<bool>> {
-        let looked = Rc::new(Cell::new(false));
-        let look = Rc::clone(&looked);
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum Looker {
+        Spawned,
+        Waits,
+        Looked,
+    }
+
+    /// A task that waits for the core to look at what came, and how far it is.
+    fn looker() -> Rc<Cell<Looker>> {
+        let looker = Rc::new(Cell::new(Looker::Spawned));
+        let look = Rc::clone(&looker);
         let waiting = async move {
+            look.set(Looker::Waits);
             rt::next_turn().await;
-            look.set(true);
+            look.set(Looker::Looked);
         };
         rt::spawn(waiting).detach();
-        looked
+        looker
     }
 
     #[test]
     fn between_two_pieces_the_core_looks_at_what_came_while_partitions_are_flushed() {
         on_core(|| async {
-            let files = Files::new(4096);
+            let files = Files::new(4096, 1);
             let mut goes_on = false;
             // A slice may be over by chance.
             for _ in 0..100 {
-                let looked = looker();
+                let looker = looker();
                 files.give_way().await;
-                goes_on |= !looked.get();
+                goes_on |= looker.get() != Looker::Looked;
             }
             assert!(goes_on, "a slice goes on");
             for to_disk in [false, true] {
-                let looked = looker();
-                // It begins to wait, and is due from then on.
-                yield_now().await;
+                let looker = looker();
+                while looker.get() == Looker::Spawned {
+                    yield_now().await;
+                }
+                // It is due from now on.
                 std::thread::sleep(Duration::from_micros(100));
                 drop(files.turn(Turn::Flush).await);
                 match to_disk {
                     false => files.give_way().await,
                     true => files.give_way_to_disk().await,
                 }
-                assert!(looked.get(), "to the disk: {to_disk}");
+                assert_eq!(looker.get(), Looker::Looked, "to the disk: {to_disk}");
             }
         });
     }
 
     #[test]
+    fn the_strides_of_up_to_four_cores_take_a_mebibyte_in() {
+        let kib = |cores| stride_bytes(cores) >> 10;
+        assert_eq!([1, 2, 3, 4, 8].map(kib), [512, 512, 341, 256, 256]);
+    }
+
+    #[test]
     fn one_stride_is_under_way_at_a_time() {
         on_core(|| async {
-            let files = Files::new(4096);
+            let files = Files::new(4096, 1);
             let first = files.stride().await;
             assert!(poll_once(files.stride()).await.is_none());
             drop(first);

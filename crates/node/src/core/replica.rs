@@ -164,7 +164,7 @@ impl Core {
             let flushed = self.flushed.notified();
             let slot = self.slot_of(key)?;
             let told = self.has_room_for(batches.len()).then(|| {
-                self.bound_groups(slot, rt::now());
+                self.bound_groups(slot);
                 let token = Tickets::NOW;
                 let input = Input::Copy {
                     token,

@@ -47,7 +47,7 @@ impl Core {
         if !self.has_room_for(batches.len()) {
             return Err(NotAppended::TailFull(error_of(&Refusal::TailFull)));
         }
-        self.bound_groups(slot, taken);
+        self.bound_groups(slot);
         let told = self.step(
             slot,
             Input::Produce {

@@ -139,7 +139,8 @@ impl Core {
         lanes: Lanes,
         seed: u64,
     ) -> Rc<Self> {
-        let (files_max, budget) = (shared.core_files, shared.budget);
+        let (files_max, core_count) = (shared.core_files, shared.core_count);
+        let budget = shared.budget;
         files::limit(files_max);
         Rc::new(Self {
             id,
@@ -170,7 +171,7 @@ impl Core {
             unopened: RefCell::default(),
             scrub_wanted: Notify::new(),
             memory: Memory::new(&budget),
-            files: Files::new(files_max),
+            files: Files::new(files_max, core_count),
             ahead: Ahead::default(),
             sweep: Sweep::default(),
             flushed: Notify::new(),

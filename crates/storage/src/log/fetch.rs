@@ -10,7 +10,7 @@ use super::damage::Found;
 use super::look::{self, Look};
 use super::read::{Fetched, Piece, ReadError};
 use super::select::{Taken, Wanted};
-use super::stride::{EDGE_BYTES, STRIDE_BYTES, Stride};
+use super::stride::{EDGE_BYTES, STRIDE_BYTES_MIN, Stride};
 use crate::Error;
 use crate::disk::{Dir, File};
 use crate::index::{self, Builder, Sealed};
@@ -118,7 +118,7 @@ impl<D: Dir> DiskRead<D> {
         self.read_stride(&mut rows, all).await
     }
 
-    /// The same, a stride after the other: whoever else wants the disk gets it in between. `turn` is
+    /// The same, a stride of `stride_bytes` after the other: whoever else wants the disk gets it in between. `turn` is
     /// waited for before each stride, and what it gives is kept until that was read.
     ///
     /// # Errors
@@ -126,15 +126,17 @@ impl<D: Dir> DiskRead<D> {
     pub(super) async fn read_by_turns<T>(
         &self,
         wanted: Wanted,
+        stride_bytes: usize,
         turn: impl AsyncFn() -> T,
     ) -> Result<Fetched<D>, Error> {
+        let stride_bytes = stride_bytes.max(STRIDE_BYTES_MIN);
         let mut rows = self.load().await?;
-        let first = self.first_stride(&rows, wanted, STRIDE_BYTES);
+        let first = self.first_stride(&rows, wanted, stride_bytes);
         let mut fetched = {
             let _turn = turn().await;
             self.read_stride(&mut rows, first).await?
         };
-        while let Some(next) = self.next_stride(&rows, wanted, &fetched) {
+        while let Some(next) = self.next_stride(&rows, wanted, stride_bytes, &fetched) {
             let _turn = turn().await;
             match self.read_stride(&mut rows, next).await {
                 Ok(more) if more.bytes > 0 => fetched.append(more),

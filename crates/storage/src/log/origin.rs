@@ -3,7 +3,8 @@
 use std::fmt;
 use std::rc::{Rc, Weak};
 
-use super::read::{Fetched, ReadPlan, Work};
+use super::read::Fetched;
+use super::read_plan::{ReadPlan, Work};
 use crate::disk::Dir;
 use crate::store::Store;
 

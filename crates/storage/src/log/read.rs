@@ -7,9 +7,10 @@ use std::rc::Rc;
 use corelog_record::Offset;
 
 use super::due::INDEX_CHECKS;
-use super::fetch::{self, DiskRead};
+use super::fetch::DiskRead;
+use super::read_plan::{ReadPlan, Work};
 use super::select::{self, Wanted};
-use super::stride::{self, EDGE_BYTES};
+use super::stride::EDGE_BYTES;
 use super::tail::Frozen;
 use super::{Damage, Log};
 use crate::Error;
@@ -60,14 +61,6 @@ impl From<Damage> for ReadError {
     fn from(Damage { from, to, segment }: Damage) -> Self {
         Self::Damaged { from, to, segment }
     }
-}
-
-/// A planned read of whole batches, of one segment. It may be dropped at any time.
-pub struct ReadPlan<D: Dir>(pub(super) Work<D>);
-
-pub(super) enum Work<D: Dir> {
-    Ready(Fetched<D>),
-    Disk(DiskRead<D>, Wanted),
 }
 
 /// Whole verified batches in order, of one segment.
@@ -160,14 +153,6 @@ impl<D: Dir> fmt::Debug for Piece<D> {
     }
 }
 
-impl<D: Dir> fmt::Debug for ReadPlan<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReadPlan")
-            .field("is_ready", &self.ready().is_some())
-            .finish()
-    }
-}
-
 impl<D: Dir> Fetched<D> {
     /// Memory that the pieces hold.
     #[must_use]
@@ -195,64 +180,6 @@ impl<D: Dir> Fetched<D> {
             }
         }
         held
-    }
-}
-
-impl<D: Dir> ReadPlan<D> {
-    /// What a read from the disk takes of memory at most, of `bytes_max` bytes or a first batch as large as
-    /// that.
-    #[must_use]
-    pub const fn held_max(bytes_max: usize) -> usize {
-        stride::held_max(bytes_max)
-    }
-
-    /// The same read, or nothing if one of the disk would take more than `bytes` of memory, as it does
-    /// where a batch is larger than `bytes_max`.
-    #[must_use]
-    pub fn within(self, bytes: usize) -> Self {
-        match self.0 {
-            Work::Ready(_) => self,
-            Work::Disk(read, wanted) => Self(Work::Disk(read.within(bytes), wanted)),
-        }
-    }
-
-    /// What is read, if all of it is in memory, so that running it does no I/O.
-    pub fn ready(&self) -> Option<&Fetched<D>> {
-        match &self.0 {
-            Work::Ready(fetched) => Some(fetched),
-            Work::Disk(..) => None,
-        }
-    }
-
-    /// Reads. What comes from disk is verified batch by batch.
-    ///
-    /// # Errors
-    /// [`ReadError::Damaged`], [`ReadError::Removed`], [`ReadError::Disk`].
-    pub async fn run(self) -> Result<Fetched<D>, ReadError> {
-        match self.0 {
-            Work::Ready(fetched) => Ok(fetched),
-            Work::Disk(read, wanted) => {
-                let segment = read.base();
-                let fetched = read.read(wanted).await;
-                fetched.map_err(|source| fetch::read_error(segment, source))
-            }
-        }
-    }
-
-    /// The same for who leaves the disk to others in between: waits for a turn before each stride of some
-    /// 512 KiB, and keeps it until that was read.
-    ///
-    /// # Errors
-    /// Those of [`run`](ReadPlan::run), if they come before anything was read.
-    pub async fn run_by_turns<T>(self, turn: impl AsyncFn() -> T) -> Result<Fetched<D>, ReadError> {
-        match self.0 {
-            Work::Ready(fetched) => Ok(fetched),
-            Work::Disk(read, wanted) => {
-                let segment = read.base();
-                let fetched = read.read_by_turns(wanted, turn).await;
-                fetched.map_err(|source| fetch::read_error(segment, source))
-            }
-        }
     }
 }
 

@@ -43,6 +43,7 @@ impl<D: Dir> DiskRead<D> {
         &self,
         rows: &Loaded<D>,
         wanted: Wanted,
+        stride_bytes: usize,
         fetched: &Fetched<D>,
     ) -> Option<Stride> {
         let from = fetched.next;
@@ -50,7 +51,7 @@ impl<D: Dir> DiskRead<D> {
         let bytes_max = wanted.bytes_max.saturating_sub(fetched.bytes);
         let is_much = 0 < fetched.bytes && LITTLE_BYTES < bytes_max;
         let is_going_on = is_much && start.offset == from && from < wanted.limit;
-        let whole = is_going_on.then(|| self.whole(rows, &start, bytes_max, STRIDE_BYTES));
+        let whole = is_going_on.then(|| self.whole(rows, &start, bytes_max, stride_bytes));
         let wanted = Wanted {
             from,
             bytes_max,
@@ -88,9 +89,9 @@ impl<D: Dir> DiskRead<D> {
     }
 }
 
-/// So much is read at once where others want the disk, if batches are not larger: a sync that comes meanwhile
-/// waits for it, and some disks answer late while more than 1 MiB is under way.
-pub(super) const STRIDE_BYTES: usize = 512 << 10;
+/// Where others want the disk no less is read at once, if it is wanted: what a read takes besides its bytes would be
+/// most of it.
+pub(super) const STRIDE_BYTES_MIN: usize = 256 << 10;
 
 /// No more is not worth a read of its own.
 const LITTLE_BYTES: usize = 64 << 10;
@@ -103,8 +104,8 @@ pub(super) const EDGE_BYTES: usize = 2 * BLOCK_BYTES;
 
 /// What a read of at most `bytes_max` takes of memory, if its first batch is not larger: the batches, what
 /// lies around them from the index row before to the one behind, and the edges of each stride. Two
-/// strides that follow each other are more than [`STRIDE_BYTES`].
+/// strides that follow each other are more than [`STRIDE_BYTES_MIN`].
 pub(super) const fn held_max(bytes_max: usize) -> usize {
-    let strides = 2 + 2 * (bytes_max / STRIDE_BYTES);
+    let strides = 2 + 2 * (bytes_max / STRIDE_BYTES_MIN);
     bytes_max + 2 * AHEAD_BYTES + strides * EDGE_BYTES
 }

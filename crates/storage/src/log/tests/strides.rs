@@ -9,11 +9,12 @@ use super::recovery::{STORE, change};
 use super::{at, offset, small};
 use crate::disk::block_on;
 use crate::disk::memory::MemoryDir;
-use crate::log::stride::STRIDE_BYTES;
 use crate::log::{Fetched, Options, ReadError, ReadPlan};
 use crate::testing::{batch, flush, open, settle};
 
 const INTERVAL_BYTES: u32 = 4096;
+
+const STRIDE_BYTES: usize = 512 << 10;
 
 /// Sizes of batches, in KiB: some share a stride, one almost fills it, two are larger.
 const SIZES_KIB: [usize; 12] = [1, 200, 200, 200, 500, 2, 900, 3, 60, 400, 80, 700];
@@ -62,7 +63,7 @@ fn by_turns(plan: ReadPlan<MemoryDir>) -> (Result<Fetched<MemoryDir>, ReadError>
         }
     }
     let (turns, is_held) = (Cell::new(0), Cell::new(false));
-    let read = block_on(plan.run_by_turns(async || {
+    let read = block_on(plan.run_by_turns(STRIDE_BYTES, async || {
         turns.set(turns.get() + 1);
         assert!(!is_held.replace(true), "a turn was kept");
         Held(&is_held)
