@@ -259,6 +259,7 @@ impl File for StdFile {
         self.work(move |file| match how {
             Space::Zeroed => write_zeros(file, range),
             Space::Reserved => match reserve(file, &range) {
+                // Zeros hold the place; where they are asked for behind it they are written twice.
                 Err(Errno::EOPNOTSUPP) => write_zeros(file, range),
                 other => Ok(other?),
             },
