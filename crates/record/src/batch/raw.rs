@@ -20,7 +20,8 @@ pub(super) struct Raw<'a> {
 pub struct Headers<'a> {
     /// Walked once already, so reading it again cannot fail.
     fields: Cursor<'a>,
-    remaining: u32,
+    /// A word, as its neighbours are: half of one is written slower than it is read back.
+    remaining: usize,
     /// Bytes of names and values.
     bytes: usize,
 }
@@ -67,14 +68,14 @@ impl<'a> Headers<'a> {
     #[inline]
     fn take(body: &mut Cursor<'a>) -> Result<Self, RecordFault> {
         let count = body.varint()?;
-        let remaining = u32::try_from(count)
+        let remaining = usize::try_from(count)
             .ok()
             .ok_or(RecordFault::Length { found: count })?;
         let fields = body.clone();
         // Most records have none, and need no call for that.
         let bytes = match remaining {
             0 => 0,
-            _ => body.headers(remaining)?,
+            _ => body.go_on(|rest| rest.headers(remaining))?,
         };
         Ok(Self {
             fields,
@@ -98,13 +99,23 @@ impl<'a> Iterator for Headers<'a> {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.remaining as usize, Some(self.remaining as usize))
+        (self.remaining, Some(self.remaining))
     }
 }
 
 impl ExactSizeIterator for Headers<'_> {}
 
 impl<'a> Cursor<'a> {
+    /// Has a call take something off. It is lent a copy: a cursor whose address is known elsewhere lies in memory,
+    /// all others in registers.
+    #[inline]
+    fn go_on<T>(&mut self, take: impl FnOnce(&mut Self) -> T) -> T {
+        let mut lent = Self(self.0);
+        let taken = take(&mut lent);
+        self.0 = lent.0;
+        taken
+    }
+
     #[inline]
     fn byte(&mut self) -> Result<u8, RecordFault> {
         let (byte, rest) = self.0.split_first().ok_or(RecordFault::Cut)?;
@@ -133,7 +144,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Walks so many headers; gives the bytes of their names and values.
-    fn headers(&mut self, count: u32) -> Result<usize, RecordFault> {
+    fn headers(&mut self, count: usize) -> Result<usize, RecordFault> {
         let mut bytes = 0;
         for _ in 0..count {
             let (name, value) = self.header()?;
@@ -155,7 +166,7 @@ impl<'a> Cursor<'a> {
     fn varint(&mut self) -> Result<i32, RecordFault> {
         let zigzag = match self.short() {
             Some(zigzag) => zigzag,
-            None => u32::try_from(self.groups(u32::BITS)?)
+            None => u32::try_from(self.go_on(|rest| rest.groups(u32::BITS))?)
                 .ok()
                 .ok_or(RecordFault::Varint)?,
         };
@@ -167,7 +178,7 @@ impl<'a> Cursor<'a> {
     fn varlong(&mut self) -> Result<i64, RecordFault> {
         let zigzag = match self.short() {
             Some(zigzag) => u64::from(zigzag),
-            None => self.groups(u64::BITS)?,
+            None => self.go_on(|rest| rest.groups(u64::BITS))?,
         };
         Ok((zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed())
     }
