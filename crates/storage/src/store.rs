@@ -115,14 +115,14 @@ impl<D: Dir> Store<D> {
 /// Copies the first `bytes` bytes of `store` to a new file `name` beside it, durably.
 ///
 /// # Errors
-/// [`Error::StorageFull`]; any error of the disk.
+/// [`Error::StorageFull`]; any error of the disk. What was written so far is removed.
 pub(crate) async fn copy<D: Dir>(
     dir: &D,
     store: &Store<D>,
     name: String,
     bytes: u64,
 ) -> Result<Rc<Store<D>>, Error> {
-    let target = write_range(store, 0..bytes, dir, &name).await?;
+    let target = written_or_removed(store, 0..bytes, dir, &name).await?;
     dir.sync().await.map_err(|e| At::dir(dir).io("sync", e))?;
     Ok(Store::opened(dir, name, target))
 }
@@ -139,17 +139,26 @@ pub(crate) async fn copy_range<D: Dir>(
 ) -> Result<(), Error> {
     let aside = format!("{name}{ASIDE_SUFFIX}");
     let at = || At::new(dir, name);
-    match write_range(store, range, dir, &aside).await {
-        Ok(file) => file.close().await.map_err(|e| at().io("close", e))?,
-        Err(error) => {
-            // The first error is the one that matters.
-            let _is_gone = remove(dir, &aside).await;
-            return Err(error);
-        }
-    }
+    let file = written_or_removed(store, range, dir, &aside).await?;
+    file.close().await.map_err(|e| at().io("close", e))?;
     let renamed = dir.rename(&aside, dir, name).await;
     renamed.map_err(|e| at().io("rename", e))?;
     dir.sync().await.map_err(|e| At::dir(dir).io("sync", e))
+}
+
+/// As [`write_range`]. A file that cannot be whole is removed: on a full disk it would keep the space that it got.
+async fn written_or_removed<D: Dir>(
+    store: &Store<D>,
+    range: Range<u64>,
+    dir: &D,
+    name: &str,
+) -> Result<Rc<D::File>, Error> {
+    let written = write_range(store, range, dir, name).await;
+    if written.is_err() {
+        // The first error is the one that matters.
+        let _is_gone = remove(dir, name).await;
+    }
+    written
 }
 
 /// Writes `range` of `store` to a new file, and syncs it.

@@ -17,21 +17,22 @@ enum Inner {
 }
 
 impl Pages {
-    /// Maps the whole of `file` read-only and makes every page resident.
+    /// Maps the whole of `file` read-only and makes every page resident. What cannot be read is an error of this call,
+    /// not a signal to whoever looks at it; a page that the kernel lets go later and cannot read again still is one.
     ///
     /// Of the caller's files, only sealed ones are mapped: they are written, synced and never
     /// changed again, under a data directory that one process holds by an exclusive lock.
     ///
     /// # Errors
-    /// Any error of `fstat` and `mmap`.
+    /// Any error of `fstat`, `mmap` and reading.
     #[expect(unsafe_code, reason = "memory maps cannot be had without it")]
     pub fn of_file(file: BorrowedFd<'_>) -> io::Result<Self> {
-        let mut options = memmap2::MmapOptions::new();
-        options.populate();
+        let options = memmap2::MmapOptions::new();
         // SAFETY: the file behind the descriptor is sealed: nobody writes or cuts it while the map
         // lives (a cut would turn reads into SIGBUS, a write would change a shared slice). The
         // descriptor is open for the duration of the call, which is all that `mmap` needs.
         let map = unsafe { options.map(file.as_raw_fd()) }?;
+        populate(&map)?;
         Ok(Self(Inner::Mapped(map)))
     }
 
@@ -39,6 +40,15 @@ impl Pages {
     #[must_use]
     pub fn owned(bytes: Vec<u8>) -> Self {
         Self(Inner::Owned(bytes))
+    }
+}
+
+/// Reads every page of `map`, as `MAP_POPULATE` does, which however keeps errors to itself.
+fn populate(map: &memmap2::Mmap) -> io::Result<()> {
+    match map.advise(memmap2::Advice::PopulateRead) {
+        // Linux before 5.14 has no such advice: pages come when they are looked at.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        populated => populated,
     }
 }
 
@@ -84,6 +94,17 @@ mod tests {
         file.write_all(&[7; 5000]).unwrap();
         let map = Map::from(Pages::of_file(file.as_fd()).unwrap());
         assert_eq!(&map.clone()[..], &[7; 5000]);
+    }
+
+    #[test]
+    #[expect(unsafe_code, reason = "a map beyond the end of its file")]
+    fn pages_that_cannot_be_read_are_an_error_and_no_signal() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&[7; 4096]).unwrap();
+        let mut options = memmap2::MmapOptions::new();
+        // SAFETY: nobody changes the file, and what lies behind its end is not looked at.
+        let beyond = unsafe { options.len(2 * 4096).map(file.as_raw_fd()) }.unwrap();
+        assert!(populate(&beyond).is_err());
     }
 
     #[test]

@@ -125,7 +125,7 @@ impl<D: Dir> Log<D> {
         self.plan_seal(now)
             .or_else(|| self.plan_left_below(now.time))
             .or_else(|| self.plan_found(now.time))
-            .or_else(|| self.plan_remove())
+            .or_else(|| self.plan_remove(now.time))
     }
 
     /// Takes the result of a chore. Ask for the next flush and chore afterwards.
@@ -161,6 +161,9 @@ impl<D: Dir> Log<D> {
             Err(error) if is_snapshot => Err(error),
             Err(error) if error.is_shortage() => {
                 let retry_at = now.saturating_add_millis(SPACE_RETRY_MS);
+                if is_space {
+                    self.is_out_of_files = matches!(error, Error::OutOfFiles { .. });
+                }
                 match is_space || is_ahead {
                     true => self.space_retry_at = retry_at,
                     false if is_harmless => {}
@@ -240,7 +243,13 @@ impl<D: Dir> Log<D> {
             Work::Replace(replace) => self.take_in_replace(*replace, is_done),
             Work::Adopt(adopt) => self.take_in_adopt(*adopt, is_done),
             Work::Begin(begin) => self.take_in_epoch(*begin),
-            Work::Remove(work) => Chore::Removed { files: work.files },
+            Work::Remove(work) => {
+                if !is_done {
+                    self.remove_retry_at = now.saturating_add_millis(HARMLESS_RETRY_MS);
+                }
+                self.garbage.extend(work.garbage);
+                Chore::Removed { files: work.files }
+            }
             Work::Snapshot(snapshot) => Chore::Snapshotted {
                 log_start: snapshot.log_start,
                 end: snapshot.end,
@@ -254,7 +263,7 @@ impl<D: Dir> Log<D> {
                         let segment = work.segment;
                         self.events.note(Event::IndexRebuilt { segment });
                     }
-                    false => self.index_retry_at = now.saturating_add_millis(INDEX_RETRY_MS),
+                    false => self.index_retry_at = now.saturating_add_millis(HARMLESS_RETRY_MS),
                 }
                 Chore::IndexRebuilt {
                     segment: work.segment,
@@ -327,5 +336,6 @@ impl<D: Dir> Log<D> {
 /// How long preparing space, or sealing, is left alone after it found none, in milliseconds.
 pub(super) const SPACE_RETRY_MS: i64 = 200;
 
-/// How long a rebuilt index that could not be written stays in memory only, in milliseconds.
-const INDEX_RETRY_MS: i64 = 60_000;
+/// How long a rebuilt index that could not be written stays in memory only, and files that could not be removed
+/// stay, in milliseconds.
+const HARMLESS_RETRY_MS: i64 = 60_000;

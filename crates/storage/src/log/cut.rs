@@ -147,7 +147,13 @@ impl<D: Dir> Suffix<D> {
         // The edit forgets epochs that began behind it: that they were used, the mark has to know. Nor
         // may it be clean.
         self.mark.write_durably(self.slot).await?;
-        self.manifest.append(&edit).await?;
+        if let Err(error) = self.manifest.append(&edit).await {
+            // If it is sure not to be there, nothing names what was to stay.
+            if let Some(kept) = kept.filter(|_| error.is_shortage()) {
+                let _is_gone = remove(&self.dir, kept.store.name()).await;
+            }
+            return Err(error);
+        }
         let began = match self.aim {
             Aim::End(epoch, lineage) if last != before => Some((epoch, lineage)),
             _ => None,
@@ -237,25 +243,18 @@ impl<D: Dir> Suffix<D> {
         let (base, generation) = (cut.base, cut.generation + 1);
         let (name, bytes) = (name::store(base.offset, generation), point.position.get());
         let made = copy(&self.dir, &cut.store, name, bytes).await?;
-        let file = made.file().await?;
-        let mut scanner = Scanner::new(&made, file, base, bytes);
-        while let Step::Batch(_) = scanner.next().await? {}
-        let found = scanner.point();
-        if (found.position, found.chain) != (point.position, point.chain) {
-            let (from, to) = (found.offset, point.offset);
-            return Err(Error::Damaged {
-                from,
-                to,
-                segment: base.offset,
-            });
+        match verified(&made, base, point).await {
+            Ok(partial) => Ok(Some(Kept {
+                store: made,
+                generation,
+                rows,
+                partial,
+            })),
+            Err(error) => {
+                let _is_gone = remove(&self.dir, made.name()).await;
+                Err(error)
+            }
         }
-        let partial = partial_block(&made, bytes).await?;
-        Ok(Some(Kept {
-            store: made,
-            generation,
-            rows,
-            partial,
-        }))
     }
 
     /// Moves what was cut to quarantine, whole files at a time; indexes only speak of those. What is
@@ -295,4 +294,24 @@ impl<D: Dir> Suffix<D> {
         }
         Ok(())
     }
+}
+
+/// The partial last block of `made`, which holds the batches from `base` to `point`, and them right.
+async fn verified<D: Dir>(
+    made: &Rc<Store<D>>,
+    base: Point,
+    point: Point,
+) -> Result<Vec<u8>, Error> {
+    let bytes = point.position.get();
+    let mut scanner = Scanner::new(made, made.file().await?, base, bytes);
+    while let Step::Batch(_) = scanner.next().await? {}
+    let found = scanner.point();
+    if (found.position, found.chain) != (point.position, point.chain) {
+        return Err(Error::Damaged {
+            from: found.offset,
+            to: point.offset,
+            segment: base.offset,
+        });
+    }
+    partial_block(made, bytes).await
 }

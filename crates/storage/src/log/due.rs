@@ -199,7 +199,10 @@ impl<D: Dir> Log<D> {
         !self.is_full() && waiting.is_some_and(|base| self.segment_at(base).store.is_none())
     }
 
-    pub(super) fn plan_remove(&mut self) -> Option<Work<D>> {
+    pub(super) fn plan_remove(&mut self, now: Timestamp) -> Option<Work<D>> {
+        if now < self.remove_retry_at {
+            return None;
+        }
         // Reads finish: what they use goes when they are done with it.
         let is_free = |garbage: &mut Garbage<D>| !garbage.store.is_pinned();
         let garbage: Vec<_> = self.garbage.extract_if(.., is_free).collect();

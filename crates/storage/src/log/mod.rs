@@ -14,7 +14,7 @@
 //! append, which are the partition's.
 //!
 //! Laws kept, asserted where they could break:
-//! - log start ≤ durable ≤ log end; log start and durable move forward only, `truncate_suffix` apart.
+//! - log start ≤ durable ≤ log end; log start and durable move forward only, but where the end is cut, rejoins or is adopted.
 //! - Offsets and ordinals are dense as appended. An append is taken whole or not at all.
 //! - No more than [`UNSYNCED_BYTES_MAX`] bytes are written and unsynced: a group is no larger, holds
 //!   batches of one segment, and starts only when the one before is synced.
@@ -199,6 +199,7 @@ pub struct Log<D: Dir> {
     /// How often it is still looked for indexes that were rebuilt.
     index_checks: Cell<u8>,
     garbage: Vec<Garbage<D>>,
+    remove_retry_at: Timestamp,
     damage: Vec<Damage>,
     found: Found,
     events: Events,

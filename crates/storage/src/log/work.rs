@@ -184,6 +184,7 @@ impl<D: Dir> EditWork<D> {
 pub(super) struct Remove<D: Dir> {
     pub(super) dir: D,
     pub(super) garbage: Vec<Garbage<D>>,
+    /// How many are gone.
     pub(super) files: usize,
 }
 
@@ -195,14 +196,24 @@ pub(super) struct Garbage<D: Dir> {
 }
 
 impl<D: Dir> Remove<D> {
+    /// Removes what can be removed; what cannot stays garbage.
     async fn run(&mut self) -> Result<(), Error> {
-        for Garbage { store, names } in &self.garbage {
-            for name in names {
-                self.files += usize::from(remove(&self.dir, name).await?);
+        let (mut left, mut result) = (Vec::new(), Ok(()));
+        for garbage in std::mem::take(&mut self.garbage) {
+            if let Err(error) = self.remove(&garbage).await {
+                left.push(garbage);
+                result = result.and(Err(error));
             }
-            store.close().await?;
         }
-        Ok(())
+        self.garbage = left;
+        result
+    }
+
+    async fn remove(&mut self, garbage: &Garbage<D>) -> Result<(), Error> {
+        for name in &garbage.names {
+            self.files += usize::from(remove(&self.dir, name).await?);
+        }
+        garbage.store.close().await
     }
 }
 

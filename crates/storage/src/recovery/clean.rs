@@ -181,7 +181,7 @@ impl<D: Dir> Recovery<D> {
     }
 
     /// Whether damage of a segment is known.
-    fn is_damaged(&self, segment: &Segment<D>) -> bool {
+    pub(super) fn is_damaged(&self, segment: &Segment<D>) -> bool {
         let damage = self.findings.damage.iter();
         damage
             .map(|damage| damage.segment)

@@ -107,10 +107,10 @@ impl<D: Dir> Recovery<D> {
             // A rotten header that was stepped over bends the chain; the successor's is right.
             if is_there && (end.chain == next.chain || !survey.damage().is_empty()) {
                 let behind = end.position.get()..open.end;
-                let is_cuttable = behind.end <= behind.start + UNSYNCED_BYTES_MAX as u64;
-                self.quarantine_bytes(&open.store, behind, Reason::Damaged)
-                    .await?;
-                // Damage is never cut: such a file stays as it is, and is not sealed.
+                let is_little = behind.end <= behind.start + UNSYNCED_BYTES_MAX as u64;
+                let behind = self.quarantine_bytes(&open.store, behind, Reason::Damaged);
+                let is_cuttable = behind.await? && is_little;
+                // Damage is never cut: such a file stays as it is, and is not sealed. Nor what there is no copy of.
                 segment.stage = match survey.damage().is_empty() && is_cuttable {
                     true => Stage::Rolled,
                     false => Stage::Damaged,
@@ -201,7 +201,8 @@ impl<D: Dir> Recovery<D> {
                 ..next
             };
         }
-        let is_sound = survey.damage().is_empty();
+        // What an opening before this one stepped over lies below the mark.
+        let is_sound = survey.damage().is_empty() && !self.is_damaged(segment);
         let is_read_only = self.findings.read_only_from.is_some();
         segment.stage = match is_sound || is_read_only {
             true => Stage::Active,

@@ -150,25 +150,28 @@ impl<D: Dir> Recovery<D> {
     }
 
     /// Copies a range of a store to quarantine, durably. Torn bytes are about to be cut, so without
-    /// space for the copy there is no going on; damaged ones stay where they are.
+    /// space for the copy there is no going on; damaged ones stay where they are. Returns whether nothing of the range is
+    /// without a copy.
     pub(super) async fn quarantine_bytes(
         &mut self,
         store: &Store<D>,
         range: Range<u64>,
         reason: Reason,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         if range.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         self.create_quarantine().await?;
         let position = Position::new(range.start).unwrap_or(Position::MAX);
         let name = self.name(reason, position, store.name()).await?;
         match copy_range(store, range, &self.context.quarantine, &name).await {
-            Ok(()) => self.findings.quarantined.push(name),
-            Err(Error::StorageFull { .. }) if reason == Reason::Damaged => {}
-            Err(error) => return Err(error),
+            Ok(()) => {
+                self.findings.quarantined.push(name);
+                Ok(true)
+            }
+            Err(Error::StorageFull { .. }) if reason == Reason::Damaged => Ok(false),
+            Err(error) => Err(error),
         }
-        Ok(())
     }
 
     async fn write_quarantine(&mut self, name: &str, bytes: &[u8]) -> Result<(), Error> {

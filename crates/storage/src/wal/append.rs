@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use corelog_record::{Offset, batch};
 
+use super::clock::wall_clock;
 use super::options::BATCH_BYTES_MAX;
-use super::tend::now;
 use super::{Error, Wal};
 use crate::disk::Dir;
 use crate::log::AppendError;
@@ -71,7 +71,7 @@ impl<D: Dir> Wal<D> {
     /// Gives the open batch to the log and begins the next, after making room for it.
     fn begin_batch(&mut self) -> Result<(), Error> {
         self.end_batch()?;
-        self.time = now();
+        self.time = wall_clock();
         self.go_on()?;
         self.with_room(|wal| wal.log.admit(batch::HEADER_BYTES))
     }
@@ -87,7 +87,7 @@ impl<D: Dir> Wal<D> {
                 reason = "an uncompressed batch with records has no failure"
             )]
             let batch = wal.open.finish().expect("the open batch has records");
-            wal.log.append_built(batch, wal.time)
+            wal.log.append_built(batch, wal.clock.time())
         })?;
         self.open.clear();
         Ok(())

@@ -55,7 +55,7 @@ impl<D: Dir> Wal<D> {
     pub(super) fn restore(&mut self, carry: &Carry) -> Result<(), Error> {
         let (base, end) = ends(carry)?;
         assert_eq!(self.log_end(), base, "carried records go where they were");
-        self.with_room(|wal| wal.log.append_built(&carry.batch, super::tend::now()))?;
+        self.with_room(|wal| wal.log.append_built(&carry.batch, wal.clock.time()))?;
         self.flush()?;
         assert_eq!(self.durable(), end, "carried records are back");
         self.finish(carry)

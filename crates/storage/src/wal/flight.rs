@@ -9,7 +9,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::Poll;
 
-use super::tend::{CHORES_MAX, now};
+use super::tend::CHORES_MAX;
 use super::{Error, Wal};
 use crate::disk::std::beside;
 use crate::disk::{Dir, block_on};
@@ -144,7 +144,7 @@ impl<D: Dir> Wal<D> {
         if self.flights.chore.is_some() || self.flights.chores_left == 0 {
             return false;
         }
-        let plan = self.log.plan_chore(now(), false);
+        let plan = self.log.plan_chore(self.clock.now(), false);
         self.flights.chores_left = match plan {
             Some(_) => self.flights.chores_left - 1,
             None => 0,
@@ -164,13 +164,13 @@ impl<D: Dir> Wal<D> {
     }
 
     pub(super) fn end_flush(&mut self, done: FlushDone<D>) -> Result<(), Error> {
-        self.log.complete_flush(done, now())?;
+        self.log.complete_flush(done, self.clock.time())?;
         self.flights.chores_left = CHORES_MAX;
         Ok(())
     }
 
     fn end_chore(&mut self, done: ChoreDone<D>) -> Result<(), Error> {
-        match self.log.complete_chore(done, now()) {
+        match self.log.complete_chore(done, self.clock.time()) {
             Ok(_) | Err(crate::Error::StorageFull { .. }) => Ok(()),
             Err(error) if self.log.is_fenced() => Err(error.into()),
             Err(error) => {

@@ -50,6 +50,7 @@
 
 mod append;
 mod carry;
+mod clock;
 mod error;
 mod flight;
 mod open;
@@ -71,6 +72,7 @@ use crate::Log;
 use crate::disk::Dir;
 use crate::disk::std::{Lock, StdDir};
 
+use self::clock::Clock;
 use self::flight::Flights;
 
 pub use self::error::Error;
@@ -89,6 +91,7 @@ pub struct Wal<D: Dir = StdDir> {
     /// Goes before the lock does: what it writes ends before another may open the log.
     flights: Flights<D>,
     options: Options,
+    clock: Clock,
     /// Records that are not yet a batch of the log.
     open: Builder,
     /// The time of the open batch.

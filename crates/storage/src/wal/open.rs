@@ -6,9 +6,9 @@ use std::path::Path;
 use corelog_record::batch::{Builder, Codec};
 use corelog_record::{PartitionId, Timestamp, TopicId};
 
+use super::clock::{Clock, wall_clock};
 use super::flight::Flights;
 use super::options::rules;
-use super::tend::now;
 use super::{Error, OpenReport, Options, Wal};
 use crate::Log;
 use crate::disk::std::{Lock, StdDir};
@@ -34,7 +34,7 @@ impl Wal<StdDir> {
             let dir = dir.describe();
             return Err(Error::Locked { dir });
         };
-        let seed = RandomState::new().hash_one(now().millis());
+        let seed = RandomState::new().hash_one(wall_clock().millis());
         Self::open_locked(dir, options, seed, Some(lock))
     }
 }
@@ -62,13 +62,15 @@ impl<D: Dir> Wal<D> {
         let (of_log, quarantine) = (dir.child(LOG), dir.child(QUARANTINE));
         let identity = block_on(identity(&of_log, seed))?;
         let log_options = options.of_log();
-        let opening = Log::open(of_log, quarantine, identity, log_options, seed, now());
+        let clock = Clock::starting(wall_clock());
+        let opening = Log::open(of_log, quarantine, identity, log_options, seed, clock.now());
         let (log, mut report) = block_on(opening)?;
         let mut wal = Self {
             dir,
             log,
             flights: Flights::default(),
             options,
+            clock,
             open: Builder::with_rules(Codec::None, rules()),
             time: Timestamp::from_millis(0),
             is_carry_gone: false,
@@ -87,13 +89,13 @@ impl<D: Dir> Wal<D> {
     pub fn close(mut self) -> Result<(), Error> {
         self.sync()?;
         self.land()?;
-        block_on(self.log.close(now())).map_err(Error::from)
+        block_on(self.log.close(self.clock.now())).map_err(Error::from)
     }
 }
 
 /// Whose log it is: its manifest knows, and a new log draws an id.
 async fn identity<D: Dir>(dir: &D, seed: u64) -> Result<Identity, Error> {
-    let drawn = xxhash_rust::xxh3::xxh3_128_with_seed(&now().millis().to_le_bytes(), seed);
+    let drawn = xxhash_rust::xxh3::xxh3_128_with_seed(&wall_clock().millis().to_le_bytes(), seed);
     let new = Identity::new(
         TopicId::from_bytes(drawn.to_le_bytes()),
         PartitionId::new(0),

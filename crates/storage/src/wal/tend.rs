@@ -1,8 +1,6 @@
 //! Syncing, and the background work that goes with it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use corelog_record::{Offset, Timestamp};
+use corelog_record::Offset;
 
 use super::{Error, Wal};
 use crate::disk::{Dir, block_on};
@@ -58,20 +56,13 @@ impl<D: Dir> Wal<D> {
     pub(super) fn tend(&mut self, is_idle: bool) -> Result<(), Error> {
         self.land()?;
         for _ in 0..CHORES_MAX {
-            let Some(plan) = self.log.plan_chore(now(), is_idle) else {
+            let Some(plan) = self.log.plan_chore(self.clock.now(), is_idle) else {
                 break;
             };
             self.run(plan)?;
         }
         Ok(())
     }
-}
-
-/// The time of this machine; none before 1970, which a batch cannot say.
-pub(super) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let millis = since.map_or(0, |since| since.as_millis());
-    Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
 }
 
 /// The pieces of background work that one call does. A segment's life has five (space, next store,

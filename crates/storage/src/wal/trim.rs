@@ -3,7 +3,6 @@
 use corelog_record::batch::{Batches, View};
 use corelog_record::{Offset, batch};
 
-use super::tend::now;
 use super::{Error, Wal};
 use crate::disk::{Dir, block_on};
 use crate::format::carry::Carry;
@@ -67,7 +66,7 @@ impl<D: Dir> Wal<D> {
     /// Cuts the log underneath at the batch that holds `from`.
     fn cut(&mut self, from: Offset) -> Result<(), Error> {
         self.land()?;
-        match self.log.plan_truncate_suffix(from, now())? {
+        match self.log.plan_truncate_suffix(from, self.clock.time())? {
             Some(plan) => self.change(plan),
             None => Ok(()),
         }
@@ -85,7 +84,7 @@ impl<D: Dir> Wal<D> {
     /// Runs a change that was asked for: unlike background work, its failure is the caller's.
     fn change(&mut self, plan: crate::log::ChorePlan<D>) -> Result<(), Error> {
         let done = block_on(plan.run());
-        self.log.complete_chore(done, now())?;
+        self.log.complete_chore(done, self.clock.time())?;
         Ok(())
     }
 

@@ -1,12 +1,14 @@
 //! What an unclean stop, a rotten disk or a foreign file leaves, and what opening makes of it.
 
+use std::io::ErrorKind;
+
 use corelog_record::{ByteSize, Offset};
 
 use super::{at, offset, small};
 use crate::Error;
-use crate::disk::faulty::{FaultyDir, Operation};
+use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
-use crate::disk::{Dir, File, Open, block_on};
+use crate::disk::{ASIDE_SUFFIX, Dir, File, Open, block_on};
 use crate::log::{AppendError, Damage, Event, Log, Options, ReadError, UNSYNCED_BYTES_MAX};
 use crate::store::padded;
 use crate::testing::{batch, flush, open, read_all, settle};
@@ -308,12 +310,70 @@ fn an_earlier_store_that_ends_early_is_damage_and_costs_its_successor_nothing() 
     assert_eq!(read_all(&log, next).unwrap().len() as u64, end.since(next));
 }
 
+/// On a full disk they were cut without one.
 #[test]
-fn more_bad_bytes_than_can_be_unsynced_are_damage_not_torn() {
-    let large = Options {
+fn bytes_behind_an_earlier_store_are_cut_only_if_there_is_a_copy() {
+    for has_room in [false, true] {
+        let root = MemoryDir::new();
+        let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+        fill(&mut log, 20, 1000);
+        let bytes = log.segments().next().unwrap().bytes;
+        drop(log);
+        scribble(&root, STORE, bytes, b"foreign");
+        let disk = FaultyDir::new(root.clone());
+        if !has_room {
+            let copy = Match::on(Operation::Allocate, ASIDE_SUFFIX);
+            let fault = Fault::Fail(ErrorKind::StorageFull);
+            disk.faults().fail(copy, 1, fault);
+        }
+        let (mut log, report) = open(&disk, small(), 99, at(100)).unwrap();
+        assert_eq!(report.quarantined.len(), usize::from(has_room));
+        settle(&mut log, at(200)).unwrap();
+        assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 20);
+        let stored = block_on(root.child("p0").read(STORE, 1 << 20)).unwrap();
+        let behind = &stored[usize::try_from(bytes).unwrap()..];
+        assert_eq!(behind.starts_with(b"foreign"), !has_room);
+        assert_eq!(behind.is_empty(), has_room);
+    }
+}
+
+/// Options of a log of one segment.
+fn large() -> Options {
+    Options {
         segment_bytes_max: ByteSize::from_mib(64),
         ..small()
-    };
+    }
+}
+
+/// The second opening began at the mark, which the first had moved behind the damage, and went on in the store.
+#[test]
+fn a_store_with_damage_is_not_appended_to_after_another_kill() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, large(), 1, at(0)).unwrap();
+    fill(&mut log, 2, 100);
+    let count = UNSYNCED_BYTES_MAX / (1 << 20) + 2;
+    fill(&mut log, count, (1 << 20) - 100);
+    drop(log);
+    let second = batch(&[&[b'f'; 100]], at(0)).len() as u64;
+    scribble(&root, STORE, second + 80, &[0xff, 0xff]);
+    for seed in [2, 3, 4] {
+        let (mut log, report) = open(&root, large(), seed, at(1)).unwrap();
+        assert_eq!(report.damage.len(), 1, "{report:?}");
+        if seed < 4 {
+            continue;
+        }
+        let end = log.log_end();
+        log.append(&batch(&[b"x"], at(2)), at(2)).unwrap();
+        settle(&mut log, at(3)).unwrap();
+        let segments: Vec<_> = log.segments().collect();
+        assert_eq!((segments.len(), segments[1].base), (2, end));
+        assert!(!segments[0].is_sealed, "damage is never cut");
+    }
+}
+
+#[test]
+fn more_bad_bytes_than_can_be_unsynced_are_damage_not_torn() {
+    let large = large();
     for (flipped, is_read_only) in [(80, false), (8, true)] {
         let root = MemoryDir::new();
         let (mut log, _) = open(&root, large.clone(), 1, at(0)).unwrap();

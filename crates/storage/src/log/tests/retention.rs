@@ -1,5 +1,6 @@
 //! What leaves a log at its front: when, what keeps it back, and who may still be reading it.
 
+use std::io::ErrorKind;
 use std::pin::pin;
 use std::task::Poll;
 
@@ -7,7 +8,7 @@ use corelog_record::{ByteSize, HistoryId, Offset, PartitionId, TopicId};
 
 use super::recovery::{STORE, fill};
 use super::{at, offset, small};
-use crate::disk::faulty::{FaultyDir, Match, When};
+use crate::disk::faulty::{Fault, FaultyDir, Match, Operation, When};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, File, Open, block_on, poll_once};
 use crate::format::manifest::Header;
@@ -38,6 +39,29 @@ fn stores<D: Dir>(root: &D) -> usize {
     let entries = block_on(root.child("p0").list()).unwrap();
     let is_store = |name: &str| name.ends_with(".log");
     entries.iter().filter(|entry| is_store(&entry.name)).count()
+}
+
+/// One file that could not be removed made the log forget all that were to go with it.
+#[test]
+fn a_file_that_cannot_be_removed_keeps_no_other_and_goes_later() {
+    let root = MemoryDir::new();
+    drop(segments(&root));
+    let disk = FaultyDir::new(root);
+    let (mut log, _) = open(&disk, small(), 2, at(60)).unwrap();
+    settle(&mut log, at(60)).unwrap();
+    let plan = log.plan_truncate(offset(9)).unwrap().unwrap();
+    let before = stores(&disk);
+    run(&mut log, plan);
+    let fault = Fault::Fail(ErrorKind::PermissionDenied);
+    disk.faults()
+        .fail(Match::on(Operation::Remove, ".log"), 1, fault);
+    settle(&mut log, at(100)).unwrap_err();
+    assert_eq!(stores(&disk), before - 8);
+    settle(&mut log, at(101)).unwrap();
+    assert!(!log.is_settled() && !log.is_fenced());
+    settle(&mut log, at(100_000)).unwrap();
+    assert_eq!(stores(&disk), before - 9);
+    assert!(log.is_settled());
 }
 
 /// A log with no file open, so that whoever reads has to open what it needs.

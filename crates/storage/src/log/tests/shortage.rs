@@ -1,4 +1,6 @@
-//! Descriptors run out in the middle of what a log does.
+//! Descriptors or space run out in the middle of what a log does.
+
+use std::io::ErrorKind;
 
 use corelog_record::Offset;
 
@@ -6,7 +8,7 @@ use super::{at, offset, small};
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, block_on};
-use crate::log::{Chore, Log};
+use crate::log::{AppendError, Chore, Log};
 use crate::mark::Mark;
 use crate::testing::{batch, chore, flush, open, read_all, settle};
 use crate::{Error, manifest};
@@ -79,6 +81,39 @@ fn a_cut_that_runs_out_of_descriptors_is_as_if_never_tried_or_fences() {
     }
     assert!(0 < fenced, "some are after the edit");
     assert!(0 < refused, "some are before it");
+}
+
+/// On a full disk, what had been copied of the store kept the space that all waited for.
+#[test]
+fn a_cut_that_finds_no_space_leaves_no_file_behind() {
+    let names = |disk: &Disk| {
+        let entries = block_on(disk.child("p0").list()).unwrap();
+        let names = entries.into_iter().map(|entry| entry.name);
+        names.collect::<Vec<_>>()
+    };
+    let mut refused = 0;
+    for operation in [Operation::CreateFile, Operation::Allocate, Operation::Write] {
+        for nth in 1.. {
+            let disk = Disk::new(MemoryDir::new());
+            let mut log = reopened(&disk, 14);
+            let before = names(&disk);
+            let fault = Fault::Fail(ErrorKind::StorageFull);
+            disk.faults().fail(operation, nth, fault);
+            let result = cut(&mut log, 2);
+            if disk.faults().is_pending() {
+                break;
+            }
+            if log.is_fenced() {
+                continue;
+            }
+            refused += 1;
+            let what = format!("{operation:?} {nth}: {result:?}");
+            assert!(matches!(result, Err(Error::StorageFull { .. })), "{what}");
+            assert_eq!(names(&disk), before, "{what}");
+            cut(&mut log, 2).unwrap();
+        }
+    }
+    assert!(1 < refused, "the copy and the edit find no space");
 }
 
 #[test]
@@ -166,6 +201,28 @@ fn no_store_is_named_under_a_clean_mark() {
     assert_eq!(named.segments().len(), segments);
     let mark = block_on(Mark::open(dir)).unwrap().unwrap();
     assert!(!mark.last().unwrap().is_clean);
+    settle(&mut log, at(6_000)).unwrap();
+    assert_eq!(log.durable(), log.log_end());
+}
+
+/// The first reason stayed: a disk that was full meanwhile was told as one without descriptors.
+#[test]
+fn why_nothing_is_appended_is_told_as_it_is_now() {
+    let disk = Disk::new(MemoryDir::new());
+    let mut log = reopened(&disk, 5);
+    let more = batch(&[&[b'r'; 15_000]], at(0));
+    log.append(&more, at(0)).unwrap();
+    let is_mark = Match::on(Operation::Open, "mark");
+    disk.faults().fail(is_mark, 1, Fault::OutOfFiles);
+    flush(&mut log, at(4_000)).unwrap_err();
+    let refused = log.append(&more, at(4_000));
+    assert!(matches!(refused, Err(AppendError::OutOfFiles)));
+    disk.faults().set_full(true);
+    while !matches!(log.append(&more, at(5_000)), Err(AppendError::StorageFull)) {
+        let done = chore(&mut log, at(5_000), false);
+        assert!(!matches!(done, Ok(None)), "space is looked for again");
+    }
+    disk.faults().set_full(false);
     settle(&mut log, at(6_000)).unwrap();
     assert_eq!(log.durable(), log.log_end());
 }

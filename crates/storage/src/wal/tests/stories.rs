@@ -1,6 +1,7 @@
 //! One promise at a time.
 
 use std::io::ErrorKind;
+use std::time::{Duration, Instant};
 
 use corelog_record::{Offset, Timestamp};
 
@@ -11,6 +12,7 @@ use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, Entry};
 use crate::log::AppendError;
 use crate::testing::{batch, flush};
+use crate::wal::clock::{Clock, wall_clock};
 use crate::wal::{Error, Options, Wal};
 
 fn open(dir: &MemoryDir) -> Wal<MemoryDir> {
@@ -240,6 +242,26 @@ fn a_full_disk_loses_nothing_and_goes_on_when_there_is_space() {
     wal.append(b"two").unwrap();
     wal.sync().unwrap();
     assert_eq!(values(&wal), [b"one", b"two"]);
+}
+
+/// What was to be tried again went by the machine's clock: set back by an hour, it kept the log full for as long.
+#[test]
+fn a_clock_that_is_set_back_does_not_keep_a_log_full() {
+    let disk = FaultyDir::new(MemoryDir::new());
+    let (mut wal, _) = Wal::open_in(disk.clone(), small(), 1).unwrap();
+    // As if it had been opened an hour from now.
+    wal.clock = Clock::starting(wall_clock().saturating_add_millis(3_600_000));
+    wal.append(b"one").unwrap();
+    disk.faults().set_full(true);
+    assert!(matches!(wal.sync(), Err(Error::StorageFull)));
+    // Space was looked for again, in vain.
+    assert!(matches!(wal.sync(), Err(Error::StorageFull)));
+    disk.faults().set_full(false);
+    let begun = Instant::now();
+    while let Err(Error::StorageFull) = wal.sync() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "it stays full");
+    }
+    assert_eq!(wal.durable(), offset(1));
 }
 
 /// The log underneath refuses to roll while too much waits to be sealed. Nothing sealed it then, and
