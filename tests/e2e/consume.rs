@@ -7,7 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::support::corelog::Corelog;
-use crate::support::deadline::{Watch, output_of};
+use crate::support::deadline::{Watch, output_of, until};
 use crate::support::folder::Folder;
 use crate::support::server::Server;
 
@@ -91,6 +91,33 @@ fn a_state_file_goes_on_where_it_stopped() {
     corelog.run(["topic", "create", "other"]).done();
     let args = ["consume", "other", "--state", state.to_str().unwrap()];
     assert!(corelog.run(args).failed(1).contains("topic t"));
+}
+
+/// A partition came into the state with its first record: until then, what arrived between two runs from the latest was
+/// never printed.
+#[test]
+fn a_state_file_knows_where_a_partition_without_records_goes_on() {
+    let (folder, _server, corelog) = with_ten();
+    let state = folder.path().join("state");
+    let args = ["consume", "t", "--from", "latest", "--state"];
+    let args = [&args[..], &[state.to_str().unwrap()]].concat();
+    assert_eq!(corelog.run(&args).done(), b"");
+    corelog.feed(["produce", "t"], b"10\n11\n").done();
+    assert_eq!(corelog.run(&args).done(), b"10\n11\n");
+
+    // One that follows and is killed remembers it as well.
+    let state = folder.path().join("followed");
+    let args = ["consume", "t", "--from", "latest", "--state"];
+    let args = [&args[..], &[state.to_str().unwrap()]].concat();
+    let mut follower = corelog
+        .command([&args[..], &["--follow"]].concat())
+        .spawn()
+        .unwrap();
+    until("the state is there", || state.exists());
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+    corelog.feed(["produce", "t"], b"12\n").done();
+    assert_eq!(corelog.run(&args).done(), b"12\n");
 }
 
 #[test]

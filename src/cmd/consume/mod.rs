@@ -14,6 +14,7 @@ use corelog_client::{Client, Consumer, ConsumerConfig, End, Error, Received, Sta
 use corelog_protocol::message::list_offsets::At;
 use corelog_record::{Offset, PartitionId, Timestamp, TopicName};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::sleep;
 
 use crate::exit::{Exit, say, stop};
 use crate::output::{self, Out};
@@ -23,7 +24,7 @@ use crate::{cli, session};
 use format::Format;
 use state::State;
 
-/// How often the state is saved while records stream.
+/// How often the state is saved.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Print the records of a topic.
@@ -118,6 +119,7 @@ async fn consume(args: &Args, client: Client) -> anyhow::Result<Exit> {
         args,
         format: args.format(),
         consumer: client.consumer(config(args)),
+        unremembered: Vec::new(),
         out: Out::new(),
         state: state.transpose()?,
         line: Vec::new(),
@@ -128,6 +130,9 @@ async fn consume(args: &Args, client: Client) -> anyhow::Result<Exit> {
             .state
             .as_ref()
             .and_then(|state| state.next(partition));
+        if kept.is_none() {
+            printing.unremembered.push(partition);
+        }
         let start = kept.map_or_else(|| start(args.from), Start::Offset);
         let end = end(args, &client, partition).await?;
         printing.consumer.assign(&args.topic, partition, start, end);
@@ -229,6 +234,8 @@ struct Printing<'a> {
     args: &'a Args,
     format: Format,
     consumer: Consumer,
+    /// Partitions of which the state says nothing yet.
+    unremembered: Vec<PartitionId>,
     out: Out,
     state: Option<State>,
     line: Vec<u8>,
@@ -249,6 +256,7 @@ impl Printing<'_> {
                     saved = Instant::now();
                     tokio::select! {
                         next = self.consumer.next() => next,
+                        () = sleep(SAVE_INTERVAL) => continue,
                         _ = interrupt.recv() => return Ok(Ended::BySignal),
                         _ = terminate.recv() => return Ok(Ended::BySignal),
                     }
@@ -275,7 +283,11 @@ impl Printing<'_> {
     fn print(&mut self, record: &Received) -> anyhow::Result<()> {
         self.line.clear();
         self.format.write(record, &mut self.line);
-        self.out.bytes(&self.line)?;
+        if let Err(error) = self.out.bytes(&self.line) {
+            // The consumer is behind a record that nobody got.
+            self.unremembered.retain(|one| *one != record.partition);
+            return Err(error);
+        }
         self.printed += 1;
         if let Some(state) = &mut self.state {
             state.set(record.partition, record.offset.plus(1));
@@ -301,10 +313,21 @@ impl Printing<'_> {
         }
     }
 
-    /// Hands over what was printed, then remembers it: a record may come twice, none is left out.
+    /// Hands over what was printed, then remembers it: a record may come twice, none is left out. Of a partition that
+    /// had no record yet, where reading it began: the next time, --from may be another place.
     fn settle(&mut self) -> anyhow::Result<()> {
         self.out.flush()?;
-        self.state.as_mut().map_or(Ok(()), State::save)
+        let Some(state) = &mut self.state else {
+            return Ok(());
+        };
+        self.unremembered.retain(|partition| {
+            let progress = self.consumer.progress(&self.args.topic, *partition);
+            if let Some(progress) = progress {
+                state.begin(*partition, progress.next);
+            }
+            progress.is_none()
+        });
+        state.save()
     }
 }
 

@@ -87,6 +87,13 @@ impl State {
         self.is_changed |= before != Some(next.get());
     }
 
+    /// Notes where a partition begins, if nothing is noted of it.
+    pub(super) fn begin(&mut self, partition: PartitionId, next: Offset) {
+        if self.next(partition).is_none() {
+            self.set(partition, next);
+        }
+    }
+
     /// Puts what was noted into the file, whole or not at all.
     ///
     /// # Errors
