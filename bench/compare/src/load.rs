@@ -25,7 +25,7 @@ use rustix::fs::{MemfdFlags, memfd_create, sendfile};
 use rustix::net::sockopt::set_tcp_congestion;
 
 use crate::contender::{Consume, Figures, Produce};
-use crate::tally::Tally;
+use crate::tally::{Tally, WarmUp};
 
 /// What a protocol says on one connection, without any I/O.
 pub trait Wire: Send {
@@ -80,14 +80,16 @@ pub fn produce(connections: Vec<(Connection, Arc<Requests>)>, load: &Produce) ->
         true => 1,
         false => links.len(),
     };
+    let all: u64 = links.iter().map(Link::batches).sum();
+    let time = Duration::from_secs_f64(load.seconds_max);
     let until = Until {
-        deadline: Instant::now() + Duration::from_secs_f64(load.seconds_max),
-        seconds_max: load.seconds_max,
+        warm_up: WarmUp::new(all / 10, time / 10),
+        deadline: Instant::now() + time,
         records: u64::MAX,
         seen: AtomicU64::new(0),
     };
     let tally = run(links, threads, &until)?;
-    Ok(tally.figures(load.record_bytes))
+    Ok(tally.figures(load.record_bytes, &until.warm_up))
 }
 
 /// Reads over the connections until all records have arrived; each says first what stands beside it.
@@ -98,19 +100,19 @@ pub fn consume(connections: Vec<(Connection, Vec<u8>)>, load: &Consume) -> Resul
     let links = links.collect::<Result<Vec<_>>>()?;
     let threads = links.len();
     let until = Until {
+        warm_up: WarmUp::new(0, Duration::ZERO),
         deadline: Instant::now(),
-        seconds_max: 0.0,
         records: load.records,
         seen: AtomicU64::new(0),
     };
     let tally = run(links, threads, &until)?;
-    Ok(tally.figures(load.produced.record_bytes))
+    Ok(tally.figures(load.produced.record_bytes, &until.warm_up))
 }
 
-/// When to end.
+/// When to begin to count, and when to end.
 struct Until {
+    warm_up: WarmUp,
     deadline: Instant,
-    seconds_max: f64,
     records: u64,
     seen: AtomicU64,
 }
@@ -142,8 +144,6 @@ fn drive(mut links: Vec<Link>, until: &Until) -> Result<Tally> {
         registry.register(&mut link.stream, Token(number), both)?;
     }
     let mut tally = Tally::new()?;
-    let batches: u64 = links.iter().map(Link::batches).sum();
-    tally.warm_up = (batches / 10, until.seconds_max / 10.0);
     let mut moved_at = Instant::now();
     while links.iter().any(Link::is_open) && until.seen.load(Ordering::Relaxed) < until.records {
         poll.poll(&mut events, Some(Duration::from_millis(20)))
@@ -279,7 +279,7 @@ impl Link {
         let before = self.records;
         loop {
             let is_drained = self.receive()?;
-            self.count(tally);
+            self.count(&until.warm_up, tally);
             if Instant::now() > until.deadline {
                 self.end();
             }
@@ -328,7 +328,7 @@ impl Link {
         }
     }
 
-    fn count(&mut self, tally: &mut Tally) {
+    fn count(&mut self, warm_up: &WarmUp, tally: &mut Tally) {
         let new = self.wire.records() - self.records;
         self.records += new;
         if new == 0 {
@@ -343,7 +343,7 @@ impl Link {
             && let Some(begun) = sending.at.pop_front()
         {
             sending.acked += 1;
-            tally.acked(sending.batch_records, begun, now);
+            tally.acked(sending.batch_records, (begun, now), warm_up);
         }
     }
 }

@@ -68,7 +68,7 @@ struct Options {
     /// The yardstick.
     #[arg(long, env = "BARE")]
     bare: PathBuf,
-    /// A folder on the disk to be measured; emptied again.
+    /// A folder that is not there yet, on the disk to be measured; removed again.
     #[arg(long)]
     scratch: PathBuf,
     /// Where to leave what was seen.
@@ -81,7 +81,7 @@ fn main() -> Result<()> {
     if options.quick {
         options.rounds = 1;
     }
-    fs::create_dir_all(&options.scratch)?;
+    create(&options.scratch)?;
     options.scratch = options.scratch.canonicalize()?;
     let written = match options.curves {
         true => scale(&options).and_then(|curves| {
@@ -97,6 +97,14 @@ fn main() -> Result<()> {
     written?;
     println!("kept in {}", options.out.display());
     Ok(())
+}
+
+/// Makes the folder for what servers write. It goes at the end, so what was there before is not for it.
+fn create(scratch: &Path) -> Result<()> {
+    if let Some(parent) = scratch.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    fs::create_dir(scratch).with_context(|| format!("cannot create {}", scratch.display()))
 }
 
 /// Leaves `name.json` and `name.md`.

@@ -38,6 +38,14 @@ impl Accounts {
         }
     }
 
+    /// The longest that an acknowledgement of the load took inside of the server, in microseconds, or more: of what it
+    /// does not remember it tells a bound that holds for other topics too.
+    pub(super) fn inside_us_max(&self) -> Option<u64> {
+        let rows = self.rows.values().map(SlowAckRow::total_us).max();
+        self.others_us_max
+            .map(|others| rows.unwrap_or(0).max(others))
+    }
+
     /// The account of one of the load. Of a partition of which the server tells nothing, which may be
     /// another's, nothing is known.
     pub(super) fn account(&self, acked: &Acked) -> Account<'_> {
@@ -117,6 +125,13 @@ mod tests {
         assert_eq!(outside(0, 5), (true, Some(200)));
         assert_eq!(outside(0, 7), (false, Some(800)));
         assert_eq!(outside(2, 5), (false, None), "another may have it");
+        assert_eq!(
+            accounts.inside_us_max(),
+            Some(800),
+            "of all, not of those asked for"
+        );
+        let accounts = Accounts::of(&load(Ack::Durable), told(Vec::new()));
+        assert_eq!(accounts.inside_us_max(), Some(200));
     }
 
     #[test]
@@ -124,6 +139,7 @@ mod tests {
         let acked = acked(0, 6);
         let accepted = Accounts::of(&load(Ack::Accepted), told(vec![row(0, 5, 794)]));
         assert_eq!(accepted.account(&acked).outside_us, None);
+        assert_eq!(accepted.inside_us_max(), None);
         let other = SlowAckRow {
             topic: "other".to_owned(),
             ..row(0, 6, 794)

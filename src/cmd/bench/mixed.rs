@@ -199,6 +199,9 @@ fn print(
             let mut rows = rates.rows();
             rows.extend(measured.acks.rows("ack"));
             rows.extend(measured.deliveries.rows("delivery"));
+            if let Some(us) = accounts.inside_us_max() {
+                rows.push(vec!["ack inside max".to_owned(), format!("{us} us")]);
+            }
             out.table(&[], rows)?;
             out.line("")?;
             out.table(&SLOWEST_HEADS, slowest.map(slow_row))?;
@@ -226,6 +229,7 @@ fn print(
                 "mib_per_s": rates.mib_per_s,
                 "ack_us": measured.acks.json(),
                 "delivery_us": measured.deliveries.json(),
+                "inside_us_max": accounts.inside_us_max(),
                 "slowest": slowest.map(slow).collect::<Vec<_>>(),
             }))?;
         }

@@ -120,11 +120,6 @@ impl Contender for Bare {
         Some(self.send(load, Kind::Echo))
     }
 
-    /// It keeps nothing, and has all its buffers after a batch.
-    fn warm_up(&mut self, _load: &Produce) -> Result<()> {
-        Ok(())
-    }
-
     fn fill(&mut self, _topic: &str, _load: &Produce) -> Result<Figures> {
         anyhow::bail!("has no partitions to speak of")
     }
