@@ -166,6 +166,10 @@ fn a_node_may_do_without_a_series_for_each_partition() {
     assert!(!page.contains("corelog_partition_"), "{page}");
     let name = "corelog_partitions_by_state{core=\"0\",state=\"ok\"";
     assert_eq!(http::metric(admin, name).to_string(), "3");
+    assert_eq!(
+        http::metric(admin, "corelog_sealed_partitions").to_string(),
+        "0"
+    );
     let told = http::json(admin, "/v1/partitions");
     assert_eq!(told["partitions"].as_array().unwrap().len(), 3);
 }

@@ -111,7 +111,10 @@ impl Shown {
             Some(bars) => bars.show(&total(partitions), &parts(partitions)),
             None => self.line(topic, partitions, is_over),
         }
-        self.say_what_waits(topic, partitions);
+        // A line tells why by itself.
+        if let Some(bars) = &self.bars {
+            say_what_waits(bars, &mut self.waiting, topic, partitions);
+        }
     }
 
     /// Writes a line if something changed and it is time for one, and in any case at the end.
@@ -142,29 +145,27 @@ impl Shown {
         say(&line.to_string());
         self.last_line = Some((now, facts));
     }
+}
 
-    /// Says once why a partition waits, each time that it begins to.
-    fn say_what_waits(&mut self, topic: &TopicName, partitions: &[Partition]) {
-        for partition in partitions {
-            let (id, is_waiting) = (partition.id, partition.state == State::Waiting);
-            if !is_waiting {
-                self.waiting.retain(|waiting| *waiting != id);
-                continue;
-            }
-            // Without an error it has not begun yet.
-            let Some(why) = partition
-                .error
-                .as_ref()
-                .filter(|_| !self.waiting.contains(&id))
-            else {
-                continue;
-            };
-            let line = format!("{topic}/{id} waits: {why}");
-            match &self.bars {
-                Some(bars) => bars.say(&line),
-                None => say(&line),
-            }
-            self.waiting.push(id);
+/// Says once why a partition waits, each time that it begins to.
+fn say_what_waits(
+    bars: &Bars,
+    told: &mut Vec<PartitionId>,
+    topic: &TopicName,
+    partitions: &[Partition],
+) {
+    for partition in partitions {
+        let id = partition.id;
+        if partition.state != State::Waiting {
+            told.retain(|waiting| *waiting != id);
+            continue;
+        }
+        // Without an error it has not begun yet.
+        if let Some(why) = &partition.error
+            && !told.contains(&id)
+        {
+            bars.say(&format!("{topic}/{id} waits: {why}"));
+            told.push(id);
         }
     }
 }

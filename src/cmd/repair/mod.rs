@@ -62,7 +62,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "P", conflicts_with = "dir")]
     partition: Option<u32>,
     /// A partition's directory, or a topic's for all its partitions.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", conflicts_with = "timeout")]
     dir: Option<PathBuf>,
     #[command(flatten)]
     consent: Consent,

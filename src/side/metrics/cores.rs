@@ -1,5 +1,6 @@
 //! What each core counts, how its loop goes, and how many of its partitions are in which state.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use corelog_node::metrics::{
@@ -55,11 +56,20 @@ pub(super) fn requests(page: &mut Page, cores: &[CoreSnapshot]) {
     let name = "corelog_requests_total";
     page.family(name, Kind::Counter, "Requests received, by kind.");
     for (core, snapshot) in cores.iter().enumerate() {
-        for (number, count) in &snapshot.requests {
-            let kind = FrameKind::from_number(*number).map_or("other", FrameKind::name);
+        for (kind, count) in by_name(&snapshot.requests) {
             page.sample(name, &[("core", &core.to_string()), ("kind", kind)], count);
         }
     }
+}
+
+/// Counts by the kind's name; numbers without one are counted together, so that no series is there twice.
+fn by_name(requests: &[(u16, u64)]) -> BTreeMap<&'static str, u64> {
+    let mut named = BTreeMap::new();
+    for (number, count) in requests {
+        let kind = FrameKind::from_number(*number).map_or("other", FrameKind::name);
+        *named.entry(kind).or_insert(0) += count;
+    }
+    named
 }
 
 /// Errors by code: those that are watched, and those that were answered.
@@ -196,6 +206,13 @@ pub(super) fn partition_counts(
             page.sample(name, &labels, meant.count());
         }
     }
+    let name = "corelog_sealed_partitions";
+    let help = "Partitions that have sealed segments, which is what a scrub checks.";
+    page.family(name, Kind::Gauge, help);
+    for (core, partitions) in &of_cores {
+        let meant = partitions.iter().filter(|p| p.segment_count > 1);
+        page.sample(name, &[("core", core)], meant.count());
+    }
     let name = "corelog_read_only_partitions";
     page.family(
         name,
@@ -253,4 +270,17 @@ fn histogram(page: &mut Page, name: &str, core: &str, histogram: &HistogramSnaps
         seconds(histogram.sum_us),
     );
     page.sample(&format!("{name}_count"), &[("core", core)], below);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_without_a_name_are_one_series() {
+        let ping = FrameKind::Ping;
+        let requests = [(ping.number(), 7), (126, 1), (127, 2)];
+        let named = BTreeMap::from([(ping.name(), 7), ("other", 3)]);
+        assert_eq!(by_name(&requests), named);
+    }
 }
