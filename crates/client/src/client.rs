@@ -21,7 +21,8 @@ use crate::{Admin, Consumer, ConsumerConfig, Error, Producer, ProducerConfig};
 pub struct ClientConfig {
     /// Addresses, `host:port`, of which at least one has to answer.
     pub servers: Vec<String>,
-    /// How long a request may take, retries included; a long poll takes its wait on top.
+    /// How long a request may take, retries included; a long poll takes its wait on top, and an attempt to connect
+    /// that began in time is let end.
     pub timeout: Duration,
     /// How long one attempt to connect may take.
     pub connect_timeout: Duration,
@@ -141,9 +142,12 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
-    fn new(config: ClientConfig) -> Result<Self, Error> {
+    fn new(mut config: ClientConfig) -> Result<Self, Error> {
         if config.servers.is_empty() {
             return Err(Error::NoServer);
+        }
+        for timeout in [&mut config.timeout, &mut config.connect_timeout] {
+            *timeout = (*timeout).min(TIMEOUT_MAX);
         }
         let pool = Pool::new(Options {
             client: config.client_name.clone(),
@@ -196,7 +200,15 @@ impl Inner {
         request: &R,
         repeat: Repeat,
     ) -> Result<R::Answer, Error> {
-        let mut retry = Retry::new(repeat, &self.config);
+        self.call_within(Retry::new(repeat, &self.config), request)
+            .await
+    }
+
+    async fn call_within<R: Call>(
+        &self,
+        mut retry: Retry,
+        request: &R,
+    ) -> Result<R::Answer, Error> {
         loop {
             let attempt = async { self.any_server().await?.call(request, retry.left()).await };
             match attempt.await {
@@ -238,6 +250,8 @@ impl Inner {
         if let Some(topic) = self.metadata.fresh(name) {
             return Ok(topic);
         }
+        // All who wait here while no server answers have waited long enough when the first of them has.
+        let retry = Retry::new(Repeat::Always, &self.config);
         let _asking = self.metadata.asking.lock().await;
         if let Some(topic) = self.metadata.fresh(name) {
             return Ok(topic);
@@ -245,7 +259,7 @@ impl Inner {
         let request = metadata::Request {
             topics: Some(vec![name.clone()]),
         };
-        let answer = match self.call(&request, Repeat::Always).await {
+        let answer = match self.call_within(retry, &request).await {
             Ok(answer) => answer,
             Err(error) => return self.metadata.known(name).ok_or(error),
         };
@@ -272,15 +286,13 @@ impl Inner {
         name: &TopicName,
         partition: PartitionId,
     ) -> Result<Route, Error> {
-        let topic = self.topic(name).await?;
-        let owner = match topic.partition(partition) {
-            Ok(owner) => Arc::clone(&owner.address),
-            Err(error) => {
-                // It may have been added a moment ago: the next look-up asks.
-                self.metadata.doubt(name);
-                return Err(error);
-            }
-        };
+        let mut topic = self.topic(name).await?;
+        if topic.partition(partition).is_err() {
+            // It may have been added since.
+            self.metadata.doubt(name);
+            topic = self.topic(name).await?;
+        }
+        let owner = Arc::clone(&topic.partition(partition)?.address);
         let server = &self.servers[self.server.load(Ordering::Relaxed) % self.servers.len()];
         let mut addresses = vec![owner, Arc::clone(&topic.shared), Arc::clone(server)];
         addresses.retain(|address| !address.is_empty());
@@ -362,6 +374,9 @@ pub(crate) fn topic_changed(route: &Route) -> Error {
         body: Box::new(body),
     }
 }
+
+/// As good as for ever, and a clock can still be set to it.
+const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// How long a detour over a shared port is good enough before the owner's address is tried again.
 const DETOUR: Duration = Duration::from_secs(30);

@@ -302,10 +302,10 @@ impl Error {
         }
     }
 
-    /// How long the server asks to wait before trying again.
+    /// How long the server asks to wait before trying again, within reason.
     pub(crate) fn retry_after(&self) -> Duration {
         let asked = self.refusal().and_then(|body| body.detail.retry_ms);
-        Duration::from_millis(asked.unwrap_or(0).into())
+        Duration::from_millis(asked.unwrap_or(0).into()).min(RETRY_AFTER_MAX)
     }
 
     /// True if the same request may succeed later or elsewhere, as far as this error knows.
@@ -317,3 +317,6 @@ impl Error {
         }
     }
 }
+
+/// Whoever asks for more is asked again all the same.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);

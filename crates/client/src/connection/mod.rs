@@ -115,6 +115,7 @@ impl Connection {
                     Error::Lost { source, .. } => Error::Connect { address, source },
                     Error::TimedOut { .. } => failed(Fault::ConnectTimedOut { after: timeout }),
                     Error::Refused { body } => failed(Fault::Refused { body }),
+                    Error::Answer { source, .. } => failed(Fault::Frame { source }),
                     other => other,
                 });
             }
@@ -149,7 +150,7 @@ impl Connection {
     /// Enters a request once there is room for it; requests leave in the order of these calls.
     ///
     /// # Errors
-    /// [`Error::Request`], or [`Error::Lost`] if the connection ended; nothing was sent then.
+    /// [`Error::Request`], [`Error::TimedOut`], or [`Error::Lost`] if the connection ended; nothing was sent then.
     pub(crate) async fn submit<R: Call>(
         &self,
         request: &R,
@@ -212,11 +213,23 @@ impl Shared {
         }
     }
 
-    /// Ends the connection if nothing at all was heard since `since`: the other side is dead, and
-    /// whoever else waits should not have to find out one by one.
-    fn give_up_on_silence(&self, since: Instant, after: Duration) {
-        if self.table.last_heard() <= since {
+    /// Ends the connection if nothing at all was heard for long although something was asked at `since`: the other
+    /// side is dead, and whoever else waits should not have to find out one by one. A request that had little time
+    /// alone says nothing of those who have more.
+    fn give_up_on_silence(&self, since: Instant) {
+        let silence = self.table.silence(since);
+        if let Some(after) = silence.filter(|silence| *silence >= SILENCE_MIN) {
             self.close(Fault::Silent { after });
+        }
+    }
+
+    fn timed_out(&self, kind: Kind, after: Duration, is_sent: bool) -> Error {
+        let address = Arc::clone(&self.address);
+        Error::TimedOut {
+            address,
+            kind,
+            after,
+            is_sent,
         }
     }
 
@@ -282,6 +295,10 @@ async fn submit<R: Call>(
     timeout: Duration,
 ) -> Result<Ticket, Error> {
     let kind = R::KIND;
+    if timeout.is_zero() {
+        // Sent, its outcome would be unknown at once.
+        return Err(shared.timed_out(kind, timeout, false));
+    }
     // A request larger than the whole room takes all of it, and the server judges it.
     let room = shared.bytes_max.load(Ordering::Relaxed);
     let bytes = u32::try_from(body.len() + HEAD_BYTES)
@@ -356,13 +373,8 @@ async fn wait_for_room(
     match timeout_at(asked + timeout, room).await {
         Ok(room) => room.map_err(|_| shared.not_entered()),
         Err(_) => {
-            shared.give_up_on_silence(asked, timeout);
-            Err(Error::TimedOut {
-                address: Arc::clone(&shared.address),
-                kind,
-                after: timeout,
-                is_sent: false,
-            })
+            shared.give_up_on_silence(asked);
+            Err(shared.timed_out(kind, timeout, false))
         }
     }
 }
@@ -384,6 +396,9 @@ impl From<Ending> for Entry {
         Self::Ended
     }
 }
+
+/// A server that is silent for less may only be slow.
+const SILENCE_MIN: Duration = Duration::from_secs(1);
 
 /// Room for a Hello before the server said how much there is.
 const HELLO_BYTES_MAX: u32 = 4 << 10;

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use corelog_protocol::frame::{self, Frame};
@@ -66,6 +67,8 @@ struct State {
     /// Whether nothing else was in flight when the last request was entered.
     was_alone: bool,
     last_heard: Instant,
+    /// When the first request was entered that was given up since something was heard.
+    silent_since: Option<Instant>,
     fault: Option<Arc<Fault>>,
 }
 
@@ -84,6 +87,7 @@ impl Table {
                 pending: BTreeMap::new(),
                 was_alone: false,
                 last_heard: Instant::now(),
+                silent_since: None,
                 fault: None,
             }),
         }
@@ -163,11 +167,17 @@ impl Table {
     }
 
     pub(super) fn heard(&self, now: Instant) {
-        self.lock().last_heard = now;
+        let mut state = self.lock();
+        state.last_heard = now;
+        state.silent_since = None;
     }
 
-    pub(super) fn last_heard(&self) -> Instant {
-        self.lock().last_heard
+    /// For how long nothing was heard, now that a request is given up that was entered at `since`: from it on, or from
+    /// the first one that was given up like it. `None` if something was heard.
+    pub(super) fn silence(&self, since: Instant) -> Option<Duration> {
+        let mut state = self.lock();
+        let is_silent = state.last_heard <= since;
+        is_silent.then(|| state.silent_since.get_or_insert(since).elapsed())
     }
 
     pub(super) fn is_closed(&self) -> bool {

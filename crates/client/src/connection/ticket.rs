@@ -85,15 +85,10 @@ impl Ticket {
         }
     }
 
-    /// Gives the request up, and the connection with it if that was silent for as long.
+    /// Gives the request up, and the connection with it if that was silent for long.
     pub(crate) fn time_out(&self) -> Error {
         let is_sent = self.shared.table.abandon(self.correlation);
-        self.shared.give_up_on_silence(self.entered, self.timeout);
-        Error::TimedOut {
-            address: Arc::clone(&self.shared.address),
-            kind: self.kind,
-            after: self.timeout,
-            is_sent,
-        }
+        self.shared.give_up_on_silence(self.entered);
+        self.shared.timed_out(self.kind, self.timeout, is_sent)
     }
 }

@@ -1,5 +1,6 @@
 //! A batch on its way: its records, its room in memory, and who waits for its outcome.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -41,7 +42,8 @@ pub(super) struct Batch {
 enum Content {
     Open(Builder),
     Built(Bytes),
-    /// Being built elsewhere, or refused to be.
+    Refused(Arc<Error>),
+    /// Being built elsewhere.
     Gone,
 }
 
@@ -130,7 +132,7 @@ impl Batch {
         match &self.content {
             Content::Open(builder) => builder.len_bytes(),
             Content::Built(bytes) => bytes.len(),
-            Content::Gone => 0,
+            Content::Refused(_) | Content::Gone => 0,
         }
     }
 
@@ -157,25 +159,29 @@ impl Batch {
     /// The batch's bytes; built on first use, large compressed ones on a thread for such work.
     ///
     /// # Errors
-    /// [`Error::Batch`] if the codec refuses.
-    pub(super) async fn build(&mut self) -> Result<Bytes, Error> {
+    /// [`Error::Batch`] if the codec refuses, then and ever after.
+    pub(super) async fn build(&mut self) -> Result<Bytes, Arc<Error>> {
         match std::mem::replace(&mut self.content, Content::Gone) {
             Content::Open(builder) => {
                 let is_heavy = builder.codec() != Codec::None
                     && builder.len_bytes() > COMPRESSED_HERE_BYTES_MAX;
                 let built = if is_heavy {
                     let building = tokio::task::spawn_blocking(|| builder.build());
-                    building.await.map_err(|_| Error::Closed)?
+                    building.await.map_err(|_| Error::Closed)
                 } else {
-                    builder.build()
+                    Ok(builder.build())
                 };
-                self.content = Content::Built(built?.into());
+                self.content = match built.and_then(|built| Ok(built?)) {
+                    Ok(built) => Content::Built(built.into()),
+                    Err(error) => Content::Refused(Arc::new(error)),
+                };
             }
             content => self.content = content,
         }
         match &self.content {
             Content::Built(bytes) => Ok(bytes.clone()),
-            Content::Open(_) | Content::Gone => Err(Error::Closed),
+            Content::Refused(error) => Err(Arc::clone(error)),
+            Content::Open(_) | Content::Gone => Err(Arc::new(Error::Closed)),
         }
     }
 
@@ -206,14 +212,18 @@ impl Batch {
         assert!(!self.is_settled, "an outcome is settled once");
         self.is_settled = true;
         if let Some(observer) = &self.origin.observer {
-            observer(&BatchReport {
+            let report = BatchReport {
                 topic: Arc::clone(&self.origin.topic),
                 partition: self.origin.partition,
                 sequence: self.sequence,
                 record_count: self.record_count,
                 record_bytes: self.record_bytes,
                 result: result.clone(),
-            });
+            };
+            // An observer that panics has had its say (the panic hook's); whoever waits for the delivery, and all
+            // that comes behind it, is not to wait for ever.
+            let told = catch_unwind(AssertUnwindSafe(|| observer(&report)));
+            drop(told);
         }
         self.outcome.settle(result);
     }

@@ -43,10 +43,14 @@ pub(super) struct Lane {
     /// of it is settled, so that outcomes are told in order.
     behind: VecDeque<Batch>,
     route: Option<Route>,
-    /// Failures since the last acknowledgement.
-    failure_count: u32,
-    /// How long the last one asked to wait.
-    retry_after: Duration,
+    trouble: Option<Trouble>,
+}
+
+/// Failures since the last acknowledgement.
+struct Trouble {
+    count: u32,
+    last: Arc<Error>,
+    last_at: Instant,
 }
 
 /// How an attempt to send ended.
@@ -78,8 +82,7 @@ impl Lane {
             alarm,
             behind: VecDeque::new(),
             route: None,
-            failure_count: 0,
-            retry_after: Duration::ZERO,
+            trouble: None,
         }
     }
 
@@ -152,13 +155,20 @@ impl Lane {
     async fn send(&mut self, mut batch: Batch) -> Sent {
         let body = match batch.build().await {
             Ok(body) => body,
+            // In its turn: outcomes are told in order.
+            Err(_) if !self.window.is_idle() => return Sent::NotNow(batch),
             Err(error) => return self.give_up(batch, error),
         };
         loop {
-            if self.failure_count > 0 && self.window.is_idle() {
-                self.pause().await;
+            if let Some(trouble) = self.trouble.as_ref().filter(|_| self.window.is_idle()) {
+                // It waited behind what failed: another attempt for each of its like would make all behind it later.
+                if batch.created() < trouble.last_at && self.is_late(&batch) {
+                    let error = self.given_up(Arc::clone(&trouble.last));
+                    return self.give_up(batch, error);
+                }
+                self.pause(&batch, trouble).await;
             }
-            let route = match self.route().await {
+            let route = match self.route(batch.topic_id()).await {
                 Ok(Some(route)) => route,
                 Ok(None) => return Sent::NotNow(batch),
                 Err(error) => match self.not_sent(&batch, error) {
@@ -167,7 +177,7 @@ impl Lane {
                 },
             };
             if route.topic.id != batch.topic_id() {
-                return self.give_up(batch, topic_changed(&route));
+                return self.give_up(batch, Arc::new(topic_changed(&route)));
             }
             self.request.id = batch.topic_id();
             self.request.run = self.window.run();
@@ -195,15 +205,14 @@ impl Lane {
 
     /// The way to the partition; it changes only while nothing is in flight, so that a run never
     /// spans two connections. `None` if it has to change and cannot yet.
-    async fn route(&mut self) -> Result<Option<Route>, Error> {
+    async fn route(&mut self, topic: TopicId) -> Result<Option<Route>, Error> {
+        // The way to another topic of that name is none: the one or the other is gone, and the servers know which.
+        let known = self.route.as_ref().filter(|route| route.topic.id == topic);
         if !self.window.is_idle() {
-            let usable = self
-                .route
-                .as_ref()
-                .filter(|route| !route.connection.is_closed());
+            let usable = known.filter(|route| !route.connection.is_closed());
             return Ok(usable.cloned());
         }
-        if let Some(route) = self.route.as_ref().filter(|route| !route.is_stale()) {
+        if let Some(route) = known.filter(|route| !route.is_stale()) {
             return Ok(Some(route.clone()));
         }
         let origin = &self.queue.origin;
@@ -217,18 +226,27 @@ impl Lane {
     }
 
     /// Notes a failure before anything was sent; the error back if there is no use in another try.
-    fn not_sent(&mut self, batch: &Batch, error: Error) -> Option<Error> {
-        self.failure_count += 1;
-        self.retry_after = error.retry_after();
+    fn not_sent(&mut self, batch: &Batch, error: Error) -> Option<Arc<Error>> {
         self.heed(&error);
+        let error = Arc::new(error);
+        self.note(&error);
         if !error.may_pass() {
             return Some(error);
         }
         self.is_late(batch).then(|| self.given_up(error))
     }
 
-    fn give_up(&self, batch: Batch, error: Error) -> Sent {
-        batch.fail(Outcome::NotApplied, Arc::new(error));
+    fn note(&mut self, failure: &Arc<Error>) {
+        let before = self.trouble.as_ref().map_or(0, |trouble| trouble.count);
+        self.trouble = Some(Trouble {
+            count: before.saturating_add(1),
+            last: Arc::clone(failure),
+            last_at: Instant::now(),
+        });
+    }
+
+    fn give_up(&self, batch: Batch, error: Arc<Error>) -> Sent {
+        batch.fail(Outcome::NotApplied, error);
         Sent::Done
     }
 
@@ -236,11 +254,14 @@ impl Lane {
     fn settle(&mut self, answer: Result<Reply<produce::Answer>, Error>) {
         let verdict = self.judge(answer);
         if let Verdict::Applied(_) = verdict {
-            self.failure_count = 0;
+            self.trouble = None;
         }
         let is_unknown = matches!(verdict, Verdict::Unknown(_) | Verdict::Unanswered(_));
         let mut settled = Vec::new();
         self.window.settle(verdict, &mut settled);
+        for batch in self.window.withdrawn() {
+            batch.set_in_flight(false);
+        }
         // What waits behind an unknown outcome is taken out before its caller hears of it: what is
         // sent after that is sent by someone who knows.
         let is_unknown = is_unknown
@@ -282,26 +303,26 @@ impl Lane {
             .refusal()
             .is_some_and(|body| body.is(ErrorCode::Aborted));
         let is_final = !is_aborted && !error.may_pass();
-        // One failure aborts many; it is one all the same.
-        if error.may_pass() {
-            self.failure_count += 1;
-            self.retry_after = error.retry_after();
+        let error = Arc::new(error);
+        // One failure aborts many, or loses them; it is one all the same.
+        if error.may_pass() && !self.window.is_halted() {
+            self.note(&error);
         }
-        match &error {
+        match &*error {
             Error::Lost { is_sent: true, .. } | Error::TimedOut { is_sent: true, .. } => {
-                Verdict::Unanswered(Arc::new(error))
+                Verdict::Unanswered(error)
             }
             Error::Refused { body } if body.applied() == Applied::No => {
                 self.not_applied(error, true, is_final)
             }
-            _ if error.outcome() == Outcome::Unknown => Verdict::Unknown(Arc::new(error)),
+            _ if error.outcome() == Outcome::Unknown => Verdict::Unknown(error),
             _ => self.not_applied(error, false, is_final),
         }
     }
 
     fn not_applied(
         &self,
-        error: Error,
+        error: Arc<Error>,
         is_said: bool,
         is_final: bool,
     ) -> Verdict<BatchAck, Arc<Error>> {
@@ -312,7 +333,7 @@ impl Lane {
             error
         };
         Verdict::NotApplied {
-            error: Arc::new(error),
+            error,
             is_said,
             is_final: is_final || is_late,
         }
@@ -347,16 +368,19 @@ impl Lane {
         batch.created().elapsed() >= self.options.delivery_timeout
     }
 
-    fn given_up(&self, error: Error) -> Error {
-        Error::GivenUp {
+    fn given_up(&self, source: Arc<Error>) -> Arc<Error> {
+        Arc::new(Error::GivenUp {
             after: self.options.delivery_timeout,
-            source: Arc::new(error),
-        }
+            source,
+        })
     }
 
-    async fn pause(&self) {
+    /// Waits before the next attempt, no longer than the batch has time.
+    async fn pause(&self, batch: &Batch, trouble: &Trouble) {
         let backoff = self.client.config.backoff;
-        let wait = backoff.wait(self.failure_count, &mut fastrand::Rng::new());
-        sleep(wait.max(self.retry_after)).await;
+        let wait = backoff.wait(trouble.count, &mut fastrand::Rng::new());
+        let elapsed = batch.created().elapsed();
+        let left = self.options.delivery_timeout.saturating_sub(elapsed);
+        sleep(wait.max(trouble.last.retry_after()).min(left)).await;
     }
 }

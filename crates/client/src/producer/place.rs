@@ -42,8 +42,7 @@ impl Inner {
     fn place(&self, wanted: Wanted<'_>) -> Option<Place> {
         let name = wanted.topic;
         let mut state = self.lock();
-        let State { topics, lanes } = &mut *state;
-        let target = topics.get_mut(name)?;
+        let target = state.topics.get_mut(name)?;
         let generation = self.client.metadata.generation();
         if target.generation != generation {
             // Forgotten: whoever sends now was told, or may be, that the old topic is gone.
@@ -57,12 +56,25 @@ impl Inner {
         if target.asked.elapsed() >= self.client.config.metadata_age_max {
             return None;
         }
-        let partition = wanted.partition.unwrap_or_else(|| {
-            let count = target.topic.partition_count();
-            let chosen = target.partitioner.choose(wanted.key, wanted.bytes, count);
-            PartitionId::new(chosen)
-        });
-        target.topic.partition(partition).ok()?;
+        self.choose(&mut state, wanted).ok()
+    }
+
+    /// Chooses among a known topic's partitions, and begins the way there.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPartition`], also where the topic has none.
+    fn choose(&self, state: &mut State, wanted: Wanted<'_>) -> Result<Place, Error> {
+        let State { topics, lanes } = state;
+        let target = topics.get_mut(wanted.topic).ok_or(Error::NoServer)?;
+        let count = target.topic.partition_count();
+        let partition = match wanted.partition {
+            None if count > 0 => {
+                let chosen = target.partitioner.choose(wanted.key, wanted.bytes, count);
+                PartitionId::new(chosen)
+            }
+            partition => partition.unwrap_or_default(),
+        };
+        target.topic.partition(partition)?;
         let queue = match target.queues.get(&partition) {
             Some(queue) => Arc::clone(queue),
             None => {
@@ -71,7 +83,7 @@ impl Inner {
                 queue
             }
         };
-        Some(Place {
+        Ok(Place {
             queue,
             topic_id: target.topic.id,
             rules: target.rules,
@@ -83,25 +95,25 @@ impl Inner {
         let name = wanted.topic;
         let mut missing = Error::NoServer;
         for _ in 0..ASK_COUNT_MAX {
+            // Before the topic: what changes from here on is news.
+            let generation = self.client.metadata.generation();
             let topic = self.client.topic(name).await?;
-            if let Err(error) = topic.partition(wanted.partition.unwrap_or_default()) {
-                // It may have been added since; a topic without partitions is none yet.
-                missing = error;
-                self.client.metadata.doubt(name);
-                continue;
-            }
             let rules = self.rules().await?;
-            self.learn(topic, rules);
-            if let Some(place) = self.place(wanted) {
-                return Ok(place);
+            let mut state = self.lock();
+            self.learn(&mut state, topic, rules, generation);
+            match self.choose(&mut state, wanted) {
+                Ok(place) => return Ok(place),
+                // It may have been added since; a topic without partitions is none yet.
+                Err(error) => missing = error,
             }
+            drop(state);
+            self.client.metadata.doubt(name);
         }
         Err(missing)
     }
 
-    fn learn(&self, topic: Arc<Topic>, rules: Rules) {
-        let mut state = self.lock();
-        let (generation, asked) = (self.client.metadata.generation(), Instant::now());
+    fn learn(&self, state: &mut State, topic: Arc<Topic>, rules: Rules, generation: u64) {
+        let asked = Instant::now();
         match state.topics.get_mut(&*topic.name) {
             Some(target) => {
                 target.topic = topic;

@@ -148,16 +148,16 @@ impl Queue {
         if let Some(batch) = state.closed.pop_front() {
             return Next::Batch(batch);
         }
-        match state.open.take() {
-            Some(open) if self.pressure.is_felt() => Next::Batch(open),
-            Some(open) if open.created() + self.shape.linger <= Instant::now() => Next::Batch(open),
-            Some(open) => {
-                let at = open.created() + self.shape.linger;
-                state.open = Some(open);
-                Next::At(at)
-            }
-            None => Next::Nothing,
+        let Some(open) = state.open.take() else {
+            return Next::Nothing;
+        };
+        if self.pressure.is_felt() || self.shape.linger <= open.created().elapsed() {
+            return Next::Batch(open);
         }
+        let due = open.created().checked_add(self.shape.linger);
+        state.open = Some(open);
+        // One that is never due waits to be full, or for a flush.
+        due.map_or(Next::Nothing, Next::At)
     }
 
     /// Everything that waits, open or closed, oldest first.

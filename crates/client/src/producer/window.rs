@@ -101,6 +101,16 @@ impl<B> Window<B> {
         self.in_flight.is_empty()
     }
 
+    /// True once a batch of this run failed: nothing more is sent in it.
+    pub(super) const fn is_halted(&self) -> bool {
+        self.is_halted
+    }
+
+    /// What is not in the log and to be sent again.
+    pub(super) fn withdrawn(&mut self) -> impl Iterator<Item = &mut B> {
+        self.again.iter_mut().chain(&mut self.resend)
+    }
+
     /// True if a batch may be sent now.
     pub(super) fn has_room(&self) -> bool {
         !self.is_halted && self.in_flight.len() < self.in_flight_max

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use corelog_client::protocol::error::ErrorCode;
 use corelog_client::protocol::request::Request;
-use corelog_client::{Client, ClientConfig, Error, Outcome, ProduceError, ProducerConfig};
+use corelog_client::{Backoff, Client, ClientConfig, Error, Outcome, ProduceError, ProducerConfig};
 use tokio::sync::Notify;
 
 use crate::server::{Act, Server};
@@ -171,6 +171,52 @@ async fn retries_end_at_the_delivery_timeout() {
         assert!(matches!(*failed.error, Error::GivenUp { .. }), "{failed}");
     }
     assert!(server.log(&topic, 0, |log| log.values()).is_empty());
+}
+
+/// The server's wish was slept for, though the batch had long been late.
+#[tokio::test]
+async fn a_server_that_asks_for_patience_gets_no_more_than_the_delivery_timeout() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let mut busy = error(ErrorCode::Busy);
+    busy.detail.retry_ms = Some(u32::MAX);
+    server.script(on_produce(move |_| Act::Refuse(busy.clone())));
+    let config = ProducerConfig {
+        delivery_timeout: Duration::from_millis(100),
+        ..eager()
+    };
+    let producer = connect(&server).await.producer(config);
+    let all = outcomes(send_numbers(&producer, &topic, 0..50).await);
+    let all = tokio::time::timeout(Duration::from_secs(20), all).await;
+    for outcome in all.unwrap() {
+        let failed = outcome.unwrap_err();
+        assert!(matches!(*failed.error, Error::GivenUp { .. }), "{failed}");
+    }
+}
+
+/// Each waited for a pause and an attempt of its own, the last of them for all of these.
+#[tokio::test]
+async fn what_is_late_behind_a_failure_is_given_up_with_it() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    server.script(on_produce(|_| Act::Refuse(error(ErrorCode::Busy))));
+    let config = ProducerConfig {
+        batch_bytes_max: 1,
+        in_flight_max: 1,
+        delivery_timeout: Duration::from_millis(100),
+        ..eager()
+    };
+    let client = ClientConfig {
+        backoff: Backoff {
+            first: Duration::from_secs(10),
+            max: Duration::from_secs(10),
+        },
+        ..crate::config(&server)
+    };
+    let producer = Client::connect(client).await.unwrap().producer(config);
+    let all = outcomes(send_numbers(&producer, &topic, 0..500).await).await;
+    assert!(all.iter().all(Result::is_err));
+    assert!(server.count(Some(0), "Produce") < 10);
 }
 
 #[tokio::test]

@@ -10,13 +10,13 @@ use corelog_client::protocol::request::Request;
 use corelog_client::record::batch::{Builder, Codec};
 use corelog_client::record::{PartitionId, TopicName};
 use corelog_client::{
-    Ack, BatchReport, Delivery, Error, Outcome, ProduceError, Producer, ProducerConfig,
-    partition_of_key,
+    Ack, BatchReport, Client, ClientConfig, Delivery, Error, Outcome, ProduceError, Producer,
+    ProducerConfig, partition_of_key,
 };
 use tokio::sync::Notify;
 
 use crate::server::{Act, Seen, Server};
-use crate::{connect, error, record};
+use crate::{config, connect, error, record};
 
 pub(crate) const P0: Option<PartitionId> = Some(PartitionId::new(0));
 
@@ -297,6 +297,94 @@ async fn a_recreated_topic_gets_nothing_that_was_meant_for_the_old_one() {
     let values = server.log(&topic, 0, |log| log.values());
     assert!(!values.is_empty());
     assert!(values.iter().all(|value| value == b"2"), "{values:?}");
+}
+
+/// A lane kept its way to the old topic, held each batch for the new one against it, and failed them all.
+#[tokio::test]
+async fn a_recreated_topic_is_found_by_partitions_that_were_not_told() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 2);
+    let producer = connect(&server).await.producer(eager());
+    let p1 = PartitionId::new(1);
+    for partition in [P0, Some(p1)] {
+        let sent = producer.send(&topic, partition, record("0")).await;
+        sent.unwrap().await.unwrap();
+    }
+    server.topic("numbers", 2);
+    // Partition 0 is told that the topic is another one now, and asks which.
+    while producer
+        .send(&topic, P0, record("1"))
+        .await
+        .unwrap()
+        .await
+        .is_err()
+    {}
+    let sent = producer.send(&topic, Some(p1), record("2")).await;
+    sent.unwrap().await.unwrap();
+    assert_eq!(server.log(&topic, 1, |log| log.values()), [b"2"]);
+}
+
+#[tokio::test]
+async fn a_topic_that_has_lost_its_partitions_is_refused_not_a_panic() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let client = connect(&server).await;
+    let producer = client.producer(eager());
+    let sent = producer.send(&topic, None, record("0")).await;
+    sent.unwrap().await.unwrap();
+    server.topic("numbers", 0);
+    // The batch that meets the new topic has its client ask for it.
+    let sent = producer.send(&topic, None, record("1")).await;
+    drop(sent.unwrap().await.unwrap_err());
+    drop(client.topic(&topic).await);
+    let refused = producer.send(&topic, None, record("2")).await.unwrap_err();
+    assert!(
+        matches!(refused, Error::NoSuchPartition { count: 0, .. }),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn an_observer_that_panics_holds_up_nobody() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let config = ProducerConfig {
+        observer: Some(Arc::new(|_| panic!("as the test wants it"))),
+        ..eager()
+    };
+    let producer = connect(&server).await.producer(config);
+    for number in ["0", "1"] {
+        let sent = producer.send(&topic, P0, record(number)).await;
+        sent.unwrap().await.unwrap();
+    }
+    producer.flush().await;
+}
+
+#[tokio::test]
+async fn a_batch_may_linger_for_ever_until_it_is_flushed() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let config = ProducerConfig {
+        linger: Duration::MAX,
+        ..ProducerConfig::default()
+    };
+    let producer = connect(&server).await.producer(config);
+    let sent = producer.send(&topic, P0, record("0")).await.unwrap();
+    producer.flush().await;
+    sent.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_always_asks_for_its_topics_can_send() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let config = ClientConfig {
+        metadata_age_max: Duration::ZERO,
+        ..config(&server)
+    };
+    let producer = Client::connect(config).await.unwrap().producer(eager());
+    let sent = producer.send(&topic, P0, record("0")).await;
+    sent.unwrap().await.unwrap();
 }
 
 #[tokio::test]

@@ -1,11 +1,15 @@
 //! Where requests go.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use corelog_client::protocol::error::{Detail, ErrorCode};
 use corelog_client::protocol::message::list_offsets::At;
 use corelog_client::protocol::request::Request;
-use corelog_client::record::PartitionId;
+use corelog_client::record::{PartitionId, TopicName};
 use corelog_client::{Client, ClientConfig, Error, ProducerConfig};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use crate::server::{Act, Server};
 use crate::{config, connect, error, record};
@@ -188,4 +192,76 @@ async fn a_question_survives_a_lost_connection() {
         .await
         .unwrap();
     assert_eq!(found.offset.get(), 0);
+}
+
+#[tokio::test]
+async fn a_partition_that_was_added_is_asked_for_where_old_news_have_none() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let client = connect(&server).await;
+    assert_eq!(client.topic(&topic).await.unwrap().partition_count(), 1);
+    server
+        .state
+        .lock()
+        .unwrap()
+        .topics
+        .get_mut(&topic)
+        .unwrap()
+        .partitions
+        .push(Default::default());
+    let added = PartitionId::new(1);
+    let found = client
+        .admin()
+        .list_offsets(&topic, added, At::Earliest)
+        .await;
+    assert_eq!(found.unwrap().offset.get(), 0);
+}
+
+/// Each had the whole timeout for itself, one behind the other.
+#[tokio::test]
+async fn all_who_ask_for_a_topic_have_waited_when_the_first_of_them_has() {
+    let server = Server::start(1).await;
+    server.script(|seen| match seen.request {
+        Request::Metadata(_) => Act::Refuse(error(ErrorCode::Busy)),
+        _ => Act::Serve,
+    });
+    let config = ClientConfig {
+        timeout: Duration::from_millis(300),
+        ..config(&server)
+    };
+    let client = Client::connect(config).await.unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..200 {
+        let name = TopicName::new(&format!("numbers-{number}")).unwrap();
+        let client = client.clone();
+        tasks.spawn(async move { client.topic(&name).await.unwrap_err() });
+    }
+    let all = tokio::time::timeout(Duration::from_secs(20), tasks.join_all()).await;
+    assert_eq!(all.unwrap().len(), 200);
+}
+
+/// What has no time left would be sent and given up at once, its outcome unknown; and what was slow to be answered is
+/// not dead.
+#[tokio::test]
+async fn a_request_with_little_time_ends_nobody_elses_connection() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&gate);
+    server.script(move |seen| match seen.request {
+        Request::ListOffsets(_) => Act::Later(Arc::clone(&held)),
+        _ => Act::Serve,
+    });
+    let config = ClientConfig {
+        timeout: Duration::from_millis(50),
+        ..config(&server)
+    };
+    let client = Client::connect(config).await.unwrap();
+    let p0 = PartitionId::new(0);
+    let late = client.admin().list_offsets(&topic, p0, At::Latest).await;
+    assert!(matches!(late, Err(Error::TimedOut { .. })), "{late:?}");
+    gate.add_permits(100);
+    let found = client.admin().list_offsets(&topic, p0, At::Latest).await;
+    assert_eq!(found.unwrap().offset.get(), 0);
+    assert_eq!(server.state.lock().unwrap().count_all("Hello"), 2);
 }
