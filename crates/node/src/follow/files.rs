@@ -11,6 +11,7 @@ use corelog_record::{Offset, TopicName};
 use corelog_storage::disk::Dir;
 use corelog_storage::disk::std::StdDir;
 use corelog_storage::format::edit::{Digest, Kind, Seal};
+use corelog_storage::intake::Ready;
 use corelog_storage::log::Options;
 use corelog_storage::log::lineage::Began;
 
@@ -111,15 +112,23 @@ impl Following {
             .count();
         ready.truncate(dense);
         if !ready.is_empty() {
-            core.change(self.key, Change::Install(ready))
-                .await
-                .map_err(Trouble::Again)?;
+            self.install(core, ready).await?;
         }
         self.progress.arrived(&progress);
         match error {
             None => Ok(()),
             Some(error) => Err(trouble_of(&error, &faults)),
         }
+    }
+
+    /// Takes segments in, also if this is to stop meanwhile: who follows next would receive them again, into
+    /// files that have become the log's.
+    async fn install(&self, core: &Rc<Core>, ready: Vec<Ready>) -> Result<(), Trouble> {
+        self.is_installing.set(true);
+        let installed = core.change(self.key, Change::Install(ready)).await;
+        self.is_installing.set(false);
+        self.changed.notify();
+        installed.map(drop).map_err(Trouble::Again)
     }
 
     fn order(
@@ -239,8 +248,10 @@ pub(super) fn seal_of(sealed: &segments::Sealed) -> Result<Seal, Failure> {
 
 /// Why segments are not here: the first fault tells more than that nobody gives them.
 pub(super) fn why_not(error: &ReceiveError, faults: &[Met]) -> Failure {
-    let ReceiveError::NoSource { segment } = error else {
-        return failure(ErrorCode::Internal, with_causes(error));
+    let segment = match error {
+        ReceiveError::NoSource { segment } => segment,
+        ReceiveError::InUse { .. } => return failure(ErrorCode::Busy, error.to_string()),
+        other => return failure(ErrorCode::Internal, with_causes(other)),
     };
     let detail = Detail {
         segment: Some(*segment),

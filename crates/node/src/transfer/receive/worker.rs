@@ -60,6 +60,8 @@ impl<'a> Worker<'a> {
     fn segment(&mut self, number: usize) -> Result<Ready, ReceiveError> {
         let wanted = &self.job.order.segments[number];
         let segment = wanted.seal.digest.base;
+        let claim = self.job.claims.take(self.job.order, wanted);
+        let _claim = claim.ok_or(ReceiveError::InUse { segment })?;
         let mut tries = self.job.sources.tries();
         for _ in 0..ROUNDS_MAX {
             let mut intake = self.open(wanted)?;

@@ -10,11 +10,17 @@ use corelog_storage::disk::std::StdDir;
 use super::source::{Deed, Source};
 use super::{Copied, Received};
 use crate::transfer::peer::PeerError;
+use crate::transfer::receive::claims::Claims;
 use crate::transfer::receive::{Fault, Order, Progress, ReceiveError, job};
 
 fn receive(order: &Order) -> (Received, Progress) {
+    receive_beside(order, &Claims::default())
+}
+
+/// Receives beside others who have `claims`.
+fn receive_beside(order: &Order, claims: &Claims) -> (Received, Progress) {
     let progress = Progress::new(order);
-    (job::run(order, &progress), progress)
+    (job::run(order, &progress, claims), progress)
 }
 
 fn directory() -> (tempfile::TempDir, StdDir) {
@@ -208,7 +214,7 @@ fn at_a_rate_that_lets_little_through_an_order_can_be_stopped_and_gone_on_with()
     order.rate = 64 << 10;
     let progress = Progress::new(&order);
     let received = thread::scope(|scope| {
-        let running = scope.spawn(|| job::run(&order, &progress));
+        let running = scope.spawn(|| job::run(&order, &progress, &Claims::default()));
         while progress.done().bytes == 0 {
             thread::yield_now();
         }
@@ -223,6 +229,37 @@ fn at_a_rate_that_lets_little_through_an_order_can_be_stopped_and_gone_on_with()
     assert!(done.bytes < done.bytes_total && done.segments == 0);
     order.rate = 0;
     let (received, _) = receive(&order);
+    copied.assert_ready(&received, 1..2, &dir);
+}
+
+/// A source vanished within a segment, and another one was asked for it by a new order. The thread of the
+/// old one was still connecting; once it saw that it was not wanted any more it wrote what it had verified
+/// before, and zeros behind that, over what had come in meanwhile.
+#[test]
+fn a_segment_is_received_by_one_order_at_a_time_whoever_wants_it() {
+    let copied = Copied::new();
+    let source = Source::new(&copied, &[]);
+    let (_dir, dir) = directory();
+    let order = copied.order(1..2, &[&source], &dir);
+    let slow = Order {
+        rate: 64 << 10,
+        ..order.clone()
+    };
+    let (claims, progress) = (Claims::default(), Progress::new(&slow));
+    let early = thread::scope(|scope| {
+        let running = scope.spawn(|| job::run(&slow, &progress, &claims));
+        while progress.done().bytes == 0 {
+            thread::yield_now();
+        }
+        let early = receive_beside(&order, &claims).0;
+        progress.stop.set();
+        running.join().unwrap();
+        early
+    });
+    let base = copied.sealed[1].0.digest.base;
+    let is_in_use = matches!(early.error, Some(ReceiveError::InUse { segment }) if segment == base);
+    assert!(is_in_use && early.ready.is_empty(), "{early:?}");
+    let (received, _) = receive_beside(&order, &claims);
     copied.assert_ready(&received, 1..2, &dir);
 }
 
