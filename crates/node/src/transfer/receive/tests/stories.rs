@@ -105,6 +105,47 @@ fn a_source_that_stalls_is_left_at_the_deadline_for_another() {
     assert!(other.asked()[0].1 > 0, "what the first one sent is kept");
 }
 
+/// Whoever sent a byte now and then never came to the deadline, and held a thread for days.
+#[test]
+fn a_source_that_trickles_is_left_at_the_deadline_for_another() {
+    let copied = Copied::new();
+    let trickling = Source::new(&copied, &[Deed::Trickle(2_000)]);
+    let other = Source::new(&copied, &[]);
+    let (_dir, dir) = directory();
+    let mut order = copied.order(1..2, &[&trickling, &other], &dir);
+    order.patience = Duration::from_millis(300);
+    let (received, _) = receive(&order);
+    copied.assert_ready(&received, 1..2, &dir);
+    let met = &received.faults[0];
+    assert_eq!(met.source, trickling.address);
+    assert!(
+        matches!(met.fault, Fault::Peer(PeerError::Stalled { .. })),
+        "{met:?}"
+    );
+}
+
+/// The rate is this node's: a piece takes longer than its source may, which is not blamed.
+#[test]
+fn a_source_is_not_blamed_for_the_rate_that_is_kept_here() {
+    let copied = Copied::new();
+    let source = Source::new(&copied, &[]);
+    let (_dir, dir) = directory();
+    let mut order = copied.order(1..2, &[&source], &dir);
+    order.patience = Duration::from_millis(500);
+    order.rate = 24 << 10;
+    let progress = Progress::new(&order);
+    let received = thread::scope(|scope| {
+        let running = scope.spawn(|| job::run(&order, &progress, &Claims::default()));
+        while progress.done().bytes < 64 << 10 && !running.is_finished() {
+            thread::yield_now();
+        }
+        progress.stop.set();
+        running.join().unwrap()
+    });
+    assert!(received.faults.is_empty(), "{received:?}");
+    assert!(64 << 10 <= progress.done().bytes);
+}
+
 #[test]
 fn a_source_that_sends_a_wrong_byte_is_named_and_asked_no_more() {
     let copied = Copied::new();
