@@ -281,7 +281,7 @@ impl Following {
     /// If a whole sealed segment of the source begins where this log ends.
     async fn is_at_sealed(&self, core: &Core, line: &Line) -> Result<bool, Trouble> {
         let origin = self.segments(core, line).await?;
-        Ok(!self.wanted(core, &origin)?.is_empty())
+        Ok(!self.wanted(core, &origin).await?.is_empty())
     }
 
     fn ask(&self, core: &Core, is_first: bool) -> Result<fetch::Request, Trouble> {
