@@ -29,7 +29,7 @@ fn promoting(topic: &Target, accept_loss: bool) -> promote::Request {
 }
 
 /// Promotes a follower whose source is gone.
-fn promote(node: &Node, topic: &Target) -> promote::Partition {
+pub(crate) fn promote(node: &Node, topic: &Target) -> promote::Partition {
     let promoted = node.ask(&promoting(topic, true)).unwrap().partitions;
     assert_eq!(promoted.len(), 1);
     promoted[0]

@@ -10,6 +10,7 @@ use corelog_record::{LeaderEpoch, Offset, PartitionId, TopicId, TopicName};
 use corelog_storage::format::replica::{Replica, Role};
 
 use super::admin::Admin;
+use super::routes::Routes;
 use super::topic::{Topic, check_settings, partition_count};
 use crate::core::PartitionKey;
 use crate::failure::{Failure, failure, failure_with};
@@ -162,6 +163,7 @@ impl Admin {
                 return Err(failure(ErrorCode::InvalidRequest, message));
             }
             if let Some(topic) = told.topics.into_iter().next() {
+                check_name(&topic, &request.topic, address)?;
                 return Ok((line, topic));
             }
         }
@@ -171,6 +173,7 @@ impl Admin {
     /// A topic of the origin's id and settings, without partitions yet.
     async fn replica_of(&self, origin: &metadata::Topic) -> Result<Topic, Failure> {
         check_settings(&origin.settings)?;
+        check_id(origin, &self.core.routes.borrow())?;
         self.check_free(&origin.name).await?;
         Ok(Topic {
             name: origin.name.clone(),
@@ -230,6 +233,38 @@ fn check_sources(request: &clone_topic::Request) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A source tells of the topic that it is asked for, or it is none.
+fn check_name(origin: &metadata::Topic, asked: &TopicName, address: &str) -> Result<(), Failure> {
+    if origin.name == *asked {
+        return Ok(());
+    }
+    let message = format!(
+        "asked for topic {asked}, {address} tells of {}",
+        origin.name
+    );
+    let detail = Detail {
+        address: Some(address.to_owned()),
+        ..Detail::default()
+    };
+    Err(failure_with(ErrorCode::BadSource, message, detail))
+}
+
+/// A topic that is new here has an id of its own: what a core does to partitions it does by their topic's id.
+fn check_id(origin: &metadata::Topic, routes: &Routes) -> Result<(), Failure> {
+    let Some(other) = routes.topic_by_id(origin.id) else {
+        return Ok(());
+    };
+    let message = format!(
+        "at its source topic {} has the id of topic {} of this node",
+        origin.name, other.name
+    );
+    let detail = Detail {
+        topic_id: Some(origin.id),
+        ..Detail::default()
+    };
+    Err(failure_with(ErrorCode::BadSource, message, detail))
+}
+
 /// A topic of the same name is the same one; partitions may have come at its source, never gone.
 fn check_same(topic: &Topic, origin: &metadata::Topic) -> Result<(), Failure> {
     if topic.id != origin.id {
@@ -272,5 +307,50 @@ fn check_follower(topic: &Topic, partition: PartitionId) -> Result<(), Failure> 
             let message = format!("{name}/{partition} {what} this node: see `rejoin`");
             Err(failure(ErrorCode::NotFollower, message))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_protocol::message::settings::TopicSettings;
+
+    use super::*;
+
+    fn told(name: &str, id: u8) -> metadata::Topic {
+        metadata::Topic {
+            name: TopicName::new(name).unwrap(),
+            id: TopicId::from_bytes([id; 16]),
+            settings: TopicSettings::default(),
+            partitions: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_source_that_tells_of_another_topic_than_it_was_asked_for_is_none() {
+        let asked = TopicName::new("asked").unwrap();
+        check_name(&told("asked", 1), &asked, "a:1").unwrap();
+        let refused = check_name(&told("other", 1), &asked, "a:1").unwrap_err();
+        assert!(refused.is(ErrorCode::BadSource), "{refused:?}");
+        assert_eq!(refused.detail.address.as_deref(), Some("a:1"));
+    }
+
+    /// A source told of a new topic by the id of one that the node owned, and that one's partitions took no
+    /// more appends: they had become those of a follower.
+    #[test]
+    fn a_topic_with_the_id_of_another_one_here_is_not_cloned() {
+        let mut routes = Routes::default();
+        let known = told("known", 1);
+        routes.put(Arc::new(Topic {
+            name: known.name,
+            id: known.id,
+            created: rt::wall_clock(),
+            settings: known.settings,
+            owners: Vec::new(),
+            replicas: BTreeMap::new(),
+        }));
+        check_id(&told("new", 2), &routes).unwrap();
+        let refused = check_id(&told("new", 1), &routes).unwrap_err();
+        assert!(refused.is(ErrorCode::BadSource), "{refused:?}");
+        assert_eq!(refused.detail.topic_id, Some(known.id));
     }
 }

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use corelog_protocol::error::{Detail, ErrorCode};
+use corelog_protocol::message::epoch::Epoch;
 use corelog_protocol::message::segments;
 use corelog_record::Offset;
 use corelog_storage::format::edit::{self, Point};
@@ -30,6 +31,9 @@ enum Beginning {
     Lags,
     /// A segment that was asked for does not follow what is here.
     Apart(Offset),
+    /// The same, but what is here from this offset on the source never had: another owner's, which may be all
+    /// that is left of it.
+    Parted(Offset),
     /// The source's log is another one.
     Other,
 }
@@ -47,6 +51,7 @@ impl Following {
         let start = match beginning {
             Beginning::GoesOn => return Ok(()),
             Beginning::Other => return Err(Trouble::Stop(diverged(Offset::ZERO))),
+            Beginning::Parted(at) => return Err(Trouble::Stop(diverged(at))),
             Beginning::Apart(segment) => return Err(Trouble::Stop(apart(segment, place.log_end))),
             Beginning::NotYet => {
                 return Err(not_now(
@@ -112,10 +117,30 @@ fn beginning(
     if is_whole && place.is_empty && start.offset < place.log_end {
         return Beginning::Below(start);
     }
-    match is_whole && place.log_end < start.offset {
-        true => Beginning::Anew(start),
-        false => Beginning::GoesOn,
+    if !is_whole || start.offset <= place.log_end {
+        return Beginning::GoesOn;
     }
+    match parted((place, mine), origin) {
+        Some(at) => Beginning::Parted(at),
+        None => Beginning::Anew(start),
+    }
+}
+
+/// Where the records of this log are not the source's any more: the newest epoch that began there below the end
+/// of this one is not here. Those before the oldest records the source has forgotten with what it let go of.
+fn parted((place, mine): (&Place, &[edit::Epoch]), origin: &segments::Answer) -> Option<Offset> {
+    let is_here = |theirs: &&Epoch| {
+        let mut mine = mine.iter();
+        mine.any(|mine| (mine.epoch, mine.lineage) == (theirs.epoch, theirs.lineage))
+    };
+    let theirs = origin.epochs.iter();
+    let theirs = theirs.filter(|theirs| theirs.start < place.log_end);
+    let newest = theirs.clone().max_by_key(|theirs| theirs.epoch);
+    if place.is_empty || newest.is_none_or(|newest| is_here(&newest)) {
+        return None;
+    }
+    let missing = theirs.filter(|theirs| !is_here(theirs));
+    missing.map(|theirs| theirs.start).min()
 }
 
 /// If all that the source has is here, up to its end, and more: its newest epoch, too, so it is no former
@@ -320,6 +345,31 @@ mod tests {
         assert_eq!(behind, Beginning::Anew(point(2000)));
         let within = beginning_of(&follower(0, 2500), &source, &[]);
         assert_eq!(within, Beginning::GoesOn);
+    }
+
+    /// A follower copied from an owner that was none any more, and was then asked to follow the true one, whose
+    /// log began behind: what it had alone was removed, and not put in quarantine.
+    #[test]
+    fn a_follower_that_parted_from_its_source_gives_nothing_up() {
+        let follower = follower(0, 600);
+        let mine = [began(0, 1, 0)];
+        let found = |mine: &[edit::Epoch], theirs: &[edit::Epoch]| {
+            let mut source = source(2300, &[(2000, 3000)], Some(3000));
+            source.epochs = told(theirs);
+            beginning((&follower, mine), &source, &[])
+        };
+        let parted = Beginning::Parted(offset(500));
+        assert_eq!(found(&mine, &[began(1000, 2, 500)]), parted);
+        let all = [began(0, 1, 0), began(1000, 2, 500)];
+        assert_eq!(found(&mine, &all), parted);
+        let anew = Beginning::Anew(point(2000));
+        assert_eq!(found(&mine, &[began(1000, 2, 600)]), anew);
+        let from_a_later_copy = [began(0, 1, 2000)];
+        assert_eq!(found(&mine, &from_a_later_copy), anew);
+        // A copy need not have heard of an epoch without batches.
+        let here = [began(0, 1, 0), began(2, 1, 400)];
+        let there = [began(0, 1, 0), began(1, 1, 400), began(2, 1, 400)];
+        assert_eq!(found(&here, &there), anew);
     }
 
     #[test]

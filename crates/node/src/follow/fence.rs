@@ -4,14 +4,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use corelog_protocol::error::ErrorCode;
-use corelog_protocol::message::{fetch, replica_status};
+use corelog_protocol::message::epoch::Epoch;
+use corelog_protocol::message::{fetch, replica_status, segments};
 use corelog_record::{CopyId, Offset, TopicName};
 use corelog_storage::format::edit;
-use corelog_storage::format::replica::Role;
+use corelog_storage::format::replica::{Peer, Role};
 use futures_lite::FutureExt;
 
-use super::ownership::{chain_of, check_same, partition_at, segments_of};
+use super::line::Line;
+use super::lineage::shared;
+use super::ownership::{chain_of, check_same, has_none, partition_at, segments_of};
 use crate::catalog::Topic;
 use crate::core::{Core, PartitionKey};
 use crate::failure::Failure;
@@ -35,11 +37,11 @@ impl Core {
         if by.epochs.first().map(|first| first.epoch) <= newest {
             return;
         }
-        let Some((topic, address)) = self.remembered(key, by.copy) else {
+        let Some((topic, peer)) = self.remembered(key, by.copy) else {
             return;
         };
         if self.followers.may_check_claim(key) {
-            self.hear_claim(topic, key, address);
+            self.hear_claim(topic, key, peer);
         }
     }
 
@@ -60,14 +62,14 @@ impl Core {
         }
     }
 
-    /// Asks a remembered follower if it owns the partition, until it answers or is forgotten: it may be
-    /// the next owner and out of reach.
+    /// Asks a remembered follower if it owns the partition, until it answers, has none or is forgotten: it
+    /// may be the next owner and out of reach, or the partition is not open yet, here or there.
     async fn ask_until_heard(self: Rc<Self>, topic: TopicName, key: PartitionKey, copy: CopyId) {
         let mut pause = ASK_PAUSE_MIN;
         let asking = async {
-            while let Some((_, address)) = self.remembered(key, copy) {
-                match self.verify_claim(topic.clone(), key, address).await {
-                    Err(error) if may_pass(&error) => rt::sleep(pause).await,
+            while let Some((_, peer)) = self.remembered(key, copy) {
+                match self.verify_claim(topic.clone(), key, peer).await {
+                    Err(error) if !has_none(&error) => rt::sleep(pause).await,
                     _ => return,
                 }
                 pause = (pause * 2).min(ASK_PAUSE_MAX);
@@ -76,7 +78,7 @@ impl Core {
         asking.or(self.stopping()).await;
     }
 
-    fn hear_claim(self: &Rc<Self>, topic: TopicName, key: PartitionKey, claimant: String) {
+    fn hear_claim(self: &Rc<Self>, topic: TopicName, key: PartitionKey, claimant: Peer) {
         let core = Rc::clone(self);
         rt::spawn_background(async move {
             if let Err(error) = core.verify_claim(topic, key, claimant).await {
@@ -89,42 +91,41 @@ impl Core {
         .detach();
     }
 
-    fn remembered(&self, key: PartitionKey, copy: CopyId) -> Option<(TopicName, String)> {
+    fn remembered(&self, key: PartitionKey, copy: CopyId) -> Option<(TopicName, Peer)> {
         let routes = self.routes.borrow();
         let topic = routes.topic_by_id(key.topic)?;
         let known = &topic.replica(key.partition)?.followers;
         let peer = known.iter().find(|known| known.copy == copy)?;
-        Some((topic.name.clone(), peer.address.clone()))
+        Some((topic.name.clone(), peer.clone()))
     }
 
     /// Another node says that it owns a partition of this one: if it does, by an epoch that this log has
-    /// not, and has the same records up to where that began, this node takes no more appends.
+    /// not, and that goes on from this log, this node takes no more appends.
     async fn verify_claim(
         self: &Rc<Self>,
         topic: TopicName,
         key: PartitionKey,
-        claimant: String,
+        claimant: Peer,
     ) -> Result<(), Failure> {
         if self.replica(key)?.role != Role::Owner {
             return Ok(());
         }
-        let line = self.line_to(&claimant).await?;
+        let line = self.line_to(&claimant.address).await?;
         if partition_at(&line, &topic, key).await?.role != replica_status::Role::Owner {
             return Ok(());
         }
         let there = segments_of(&line, &topic, key, Offset::MAX).await?;
-        let (place, newest) = (self.place(key)?, self.epoch(key)?);
+        let newest = self.epoch(key)?;
         let Some(began) = there.epochs.iter().rev().find(|e| Some(e.epoch) > newest) else {
             return Ok(());
         };
-        let is_reachable = place.log_start <= began.start && began.start <= place.log_end;
-        if there.history != place.history || !is_reachable {
-            return Ok(());
-        }
-        self.durable(key, began.start).await?;
-        let here = self.chain_at(key, began.start).await?;
-        let claimed = chain_of(&line, &topic, key, began.start).await?;
-        if (here.offset, here.chain) != (claimed.offset, claimed.chain) {
+        let (partition, epoch, owner) = (key.partition.get(), began.epoch.get(), claimant.address);
+        let claim = (&there, began, claimant.copy);
+        if !self.goes_on(&line, &topic, key, claim).await? {
+            tracing::error!(
+                %topic, partition, epoch, owner,
+                "another node owns it as well, and does not go on from what is here: one has to go"
+            );
             return Ok(());
         }
         let _hand = self.take_hand(key)?;
@@ -133,7 +134,7 @@ impl Core {
         if before.role != Role::Owner || Some(began.epoch) <= newest {
             return Ok(());
         }
-        let (epoch, owner) = (began.epoch.get(), claimant.clone());
+        let claimant = owner.clone();
         router::change_replica(self, topic.clone(), key, move |mut replica| {
             check_same(&before, &replica)?;
             replica.role = Role::Fenced;
@@ -141,19 +142,32 @@ impl Core {
             Ok(replica)
         })
         .await?;
-        let partition = key.partition.get();
         tracing::error!(%topic, partition, epoch, owner, "fenced: another node owns it; rejoin it");
         Ok(())
     }
-}
 
-/// If a node that did not tell may do so later.
-fn may_pass(error: &Failure) -> bool {
-    let codes = [
-        ErrorCode::SourceUnavailable,
-        ErrorCode::TimedOut,
-        ErrorCode::Stopping,
-        ErrorCode::Busy,
-    ];
-    codes.iter().any(|code| error.is(*code))
+    /// If an epoch of another node's log goes on from this one: the two are the same up to where it `began`.
+    /// Where one of them has nothing there, any more or yet, the other node has to have the `copy` that
+    /// followed this log, or an epoch of it.
+    async fn goes_on(
+        self: &Rc<Self>,
+        line: &Line,
+        topic: &TopicName,
+        key: PartitionKey,
+        (there, began, copy): (&segments::Answer, &Epoch, CopyId),
+    ) -> Result<bool, Failure> {
+        let (place, start) = (self.place(key)?, began.start);
+        if there.history != place.history {
+            return Ok(false);
+        }
+        if start < place.log_start.max(there.log_start) || place.log_end < start {
+            let theirs = (there.epochs.as_slice(), there.high_watermark);
+            let common = shared((&self.epochs(key)?, place.log_end), theirs);
+            return Ok(there.copy == copy || common.epoch.is_some());
+        }
+        self.durable(key, start).await?;
+        let here = self.chain_at(key, start).await?;
+        let there = chain_of(line, topic, key, start).await?;
+        Ok((here.offset, here.chain) == (there.offset, there.chain))
+    }
 }

@@ -11,15 +11,17 @@ use corelog_record::{Offset, TopicName};
 use corelog_storage::disk::Dir;
 use corelog_storage::disk::std::StdDir;
 use corelog_storage::format::edit::{Digest, Kind, Seal};
+use corelog_storage::format::replica::Replica;
+use corelog_storage::intake::Ready;
 use corelog_storage::log::Options;
 use corelog_storage::log::lineage::Began;
 
-use super::lineage::heard;
+use super::lineage::{diverged, heard};
 use super::task::{Following, Trouble};
 use crate::catalog;
 use crate::core::{Core, PartitionKey, with_causes};
 use crate::failure::{Failure, failure, failure_with};
-use crate::partition::Change;
+use crate::partition::{Change, Place};
 use crate::transfer::{Met, Order, Progress, ReceiveError, Received, Wanted};
 
 /// So many bytes of segments are received before they are taken in: what was received and is not in
@@ -39,7 +41,7 @@ impl Following {
         origin: &segments::Answer,
         source: &str,
     ) -> Result<(), Trouble> {
-        let mut sealed = self.wanted(core, origin)?;
+        let mut sealed = self.wanted(core, origin).await?;
         while !sealed.is_empty() {
             let mut bytes = 0;
             let count = sealed
@@ -59,26 +61,23 @@ impl Following {
 
     /// Those of a source's segments that can be taken in, one behind the other, as this node would have
     /// written them down.
-    pub(super) fn wanted(
+    pub(super) async fn wanted(
         &self,
         core: &Core,
         origin: &segments::Answer,
     ) -> Result<Vec<Seal>, Trouble> {
-        let place = core.place(self.key).map_err(Trouble::Again)?;
-        if !place.has_files {
+        let Place {
+            log_end: end,
+            has_files,
+            ..
+        } = core.place(self.key).map_err(Trouble::Again)?;
+        if !has_files || origin.sealed.iter().all(|sealed| sealed.base != end) {
             return Ok(Vec::new());
         }
-        let named = &self.replica.segments;
-        let is_named = |base: &Offset| named.is_empty() || named.contains(base);
-        let (mut end, mut wanted) = (place.log_end, Vec::new());
-        for sealed in origin.sealed.iter().filter(|sealed| is_named(&sealed.base)) {
-            if sealed.base == end && self.replica.until.is_none_or(|until| end < until) {
-                let seal = seal_of(sealed).map_err(Trouble::Again)?;
-                end = seal.digest.end;
-                wanted.push(seal);
-            }
-        }
-        Ok(wanted)
+        // The chain is known of what is durable.
+        core.durable(self.key, end).await.map_err(Trouble::Again)?;
+        let place = core.place(self.key).map_err(Trouble::Again)?;
+        wanted_behind(&place, origin, &self.replica)
     }
 
     async fn receive(
@@ -111,15 +110,23 @@ impl Following {
             .count();
         ready.truncate(dense);
         if !ready.is_empty() {
-            core.change(self.key, Change::Install(ready))
-                .await
-                .map_err(Trouble::Again)?;
+            self.install(core, ready).await?;
         }
         self.progress.arrived(&progress);
         match error {
             None => Ok(()),
             Some(error) => Err(trouble_of(&error, &faults)),
         }
+    }
+
+    /// Takes segments in, also if this is to stop meanwhile: who follows next would receive them again, into
+    /// files that have become the log's.
+    async fn install(&self, core: &Rc<Core>, ready: Vec<Ready>) -> Result<(), Trouble> {
+        self.is_installing.set(true);
+        let installed = core.change(self.key, Change::Install(ready)).await;
+        self.is_installing.set(false);
+        self.changed.notify();
+        installed.map(drop).map_err(Trouble::Again)
     }
 
     fn order(
@@ -195,6 +202,35 @@ impl Core {
     }
 }
 
+/// Those of a source's segments that follow a log that is durable up to its end, as far as `replica` asks
+/// for them.
+///
+/// # Errors
+/// `Diverged` if one begins where those before it end, and does not follow them: it would be received again and
+/// again, and never be taken in.
+fn wanted_behind(
+    place: &Place,
+    origin: &segments::Answer,
+    replica: &Replica,
+) -> Result<Vec<Seal>, Trouble> {
+    let named = &replica.segments;
+    let is_named = |base: &Offset| named.is_empty() || named.contains(base);
+    let (mut end, mut wanted) = (place.durable, Vec::new());
+    for sealed in origin.sealed.iter().filter(|sealed| is_named(&sealed.base)) {
+        let is_due = replica.until.is_none_or(|until| end.offset < until);
+        if sealed.base != end.offset || !is_due {
+            continue;
+        }
+        let seal = seal_of(sealed).map_err(Trouble::Again)?;
+        if seal.digest.start() != end {
+            return Err(Trouble::Stop(diverged(place.log_start)));
+        }
+        end = seal.digest.end();
+        wanted.push(seal);
+    }
+    Ok(wanted)
+}
+
 /// A sealed segment as this node would have written it down.
 ///
 /// # Errors
@@ -239,8 +275,10 @@ pub(super) fn seal_of(sealed: &segments::Sealed) -> Result<Seal, Failure> {
 
 /// Why segments are not here: the first fault tells more than that nobody gives them.
 pub(super) fn why_not(error: &ReceiveError, faults: &[Met]) -> Failure {
-    let ReceiveError::NoSource { segment } = error else {
-        return failure(ErrorCode::Internal, with_causes(error));
+    let segment = match error {
+        ReceiveError::NoSource { segment } => segment,
+        ReceiveError::InUse { .. } => return failure(ErrorCode::Busy, error.to_string()),
+        other => return failure(ErrorCode::Internal, with_causes(other)),
     };
     let detail = Detail {
         segment: Some(*segment),
@@ -263,8 +301,9 @@ fn trouble_of(error: &ReceiveError, faults: &[Met]) -> Trouble {
 
 #[cfg(test)]
 mod tests {
-    use corelog_protocol::message::segments::{Digest, DigestKind, Sealed};
-    use corelog_record::{Chain, Ordinal, Timestamp};
+    use corelog_protocol::message::segments::{Answer, Digest, DigestKind, Sealed};
+    use corelog_record::{Chain, CopyId, HistoryId, Ordinal, PartitionId, Timestamp};
+    use corelog_storage::format::edit::Point;
 
     use super::*;
 
@@ -288,6 +327,71 @@ mod tests {
             max_timestamp: Timestamp::ZERO,
             sealed_at: Timestamp::ZERO,
         }
+    }
+
+    /// What is told of the log of two such segments, the second of which begins with a chain of its own.
+    fn origin(second_chain: u64) -> Answer {
+        let mut second = sealed();
+        second.base = Offset::new(42).unwrap();
+        second.digest = Digest {
+            first: second.base,
+            last: Offset::new(83).unwrap(),
+            first_ordinal: Ordinal::new(7).unwrap(),
+            last_ordinal: Ordinal::new(13).unwrap(),
+            chain_base: Chain::from_raw(second_chain),
+            chain_end: Chain::from_raw(3),
+            ..second.digest
+        };
+        Answer {
+            history: HistoryId::from_bytes([1; 16]),
+            copy: CopyId::from_bytes([2; 16]),
+            log_start: Offset::ZERO,
+            high_watermark: Offset::new(84).unwrap(),
+            epochs: Vec::new(),
+            sealed: vec![sealed(), second],
+            active: None,
+        }
+    }
+
+    /// A log that ends at a place, all of it durable.
+    fn place(offset: u64, ordinal: u64, chain: u64) -> Place {
+        let durable = Point {
+            offset: Offset::new(offset).unwrap(),
+            ordinal: Ordinal::new(ordinal).unwrap(),
+            chain: Chain::from_raw(chain),
+        };
+        Place {
+            history: HistoryId::from_bytes([1; 16]),
+            copy: CopyId::from_bytes([3; 16]),
+            log_start: Offset::ZERO,
+            durable,
+            log_end: durable.offset,
+            is_empty: offset == 0,
+            has_files: true,
+        }
+    }
+
+    /// A segment that began where the log ended, and did not follow it by its chain, was received, refused by
+    /// the log, and received again, for ever.
+    #[test]
+    fn a_segment_that_does_not_follow_the_log_by_its_chain_has_diverged() {
+        let replica = Replica::owner(PartitionId::new(0));
+        let count_behind = |place: &Place, origin: &Answer| {
+            let wanted = wanted_behind(place, origin, &replica);
+            wanted
+                .map(|seals| seals.len())
+                .map_err(|trouble| match trouble {
+                    Trouble::Stop(why) => why.is(ErrorCode::Diverged),
+                    Trouble::Again(_) => false,
+                })
+        };
+        let sound = origin(2);
+        assert_eq!(count_behind(&place(0, 0, 1), &sound), Ok(2));
+        assert_eq!(count_behind(&place(42, 7, 2), &sound), Ok(1));
+        assert_eq!(count_behind(&place(84, 14, 3), &sound), Ok(0));
+        assert_eq!(count_behind(&place(42, 7, 9), &sound), Err(true));
+        assert_eq!(count_behind(&place(42, 6, 2), &sound), Err(true));
+        assert_eq!(count_behind(&place(0, 0, 1), &origin(9)), Err(true));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::ASK_TIMEOUT;
 use super::hands::Hand;
 use super::line::Line;
 use super::lineage::diverged;
-use super::ownership::{check_same, follower_of, not_owner, partition_at, segments_of};
+use super::ownership::{check_same, follower_of, has_none, not_owner, partition_at, segments_of};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
 use crate::{router, rt};
@@ -367,16 +367,6 @@ fn called_off() -> Failure {
 /// If the target may take over when it is asked again.
 fn is_early(error: &Failure) -> bool {
     error.is(ErrorCode::NotEqual) || error.is(ErrorCode::Busy)
-}
-
-/// If another node has no such partition.
-fn has_none(error: &Failure) -> bool {
-    let codes = [
-        ErrorCode::UnknownTopic,
-        ErrorCode::TopicChanged,
-        ErrorCode::UnknownPartition,
-    ];
-    codes.iter().any(|code| error.is(*code))
 }
 
 fn only_follower(replica: &Replica) -> Result<String, Failure> {

@@ -88,6 +88,16 @@ pub(super) async fn partition_at(
     there.ok_or_else(gone)
 }
 
+/// If another node has no such partition.
+pub(super) fn has_none(error: &Failure) -> bool {
+    let codes = [
+        ErrorCode::UnknownTopic,
+        ErrorCode::TopicChanged,
+        ErrorCode::UnknownPartition,
+    ];
+    codes.iter().any(|code| error.is(*code))
+}
+
 /// Checks that the node at the other end owns the partition: two that follow each other own nothing.
 pub(super) async fn check_owner_at(
     line: &Line,

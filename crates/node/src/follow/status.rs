@@ -12,6 +12,7 @@ use super::task::Following;
 use crate::catalog::Topic;
 use crate::core::{Core, PartitionKey};
 use crate::metrics::{Lag, ReplicaSnapshot};
+use crate::partition::Place;
 use crate::rt;
 
 impl Core {
@@ -84,10 +85,10 @@ impl Core {
             partition,
         };
         let replica = topic.replica(partition);
+        let (role, source) = self.role(key, replica);
         let end = self
             .place(key)
-            .map_or(Offset::ZERO, |place| place.durable.offset);
-        let (role, source) = self.role(key, replica);
+            .map_or(Offset::ZERO, |place| end_of(role, &place));
         let mut told = Partition {
             role,
             source,
@@ -130,6 +131,15 @@ impl Core {
         let mut told: Vec<_> = silent.collect();
         told.extend(heard.into_iter().map(told_follower));
         told
+    }
+}
+
+/// Where a partition ends, as is told of it. Who takes no more appends may still acknowledge those that
+/// are on their way to its disk: another copy that ends below them has not all of it.
+fn end_of(role: replica_status::Role, place: &Place) -> Offset {
+    match role {
+        replica_status::Role::HandingOver | replica_status::Role::Fenced => place.log_end,
+        _ => place.durable.offset,
     }
 }
 
@@ -209,4 +219,36 @@ fn role_of(role: Role) -> replica_status::Role {
 fn since(at: Instant) -> u64 {
     let passed = rt::now().saturating_duration_since(at);
     u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_record::{Chain, CopyId, HistoryId, Ordinal};
+    use corelog_storage::format::edit::Point;
+
+    use super::*;
+
+    /// A handover was written down while a group was on its way to the disk. Its target, promoted then, had
+    /// all that was durable, so nothing was said to be lost, and the group was acknowledged after that.
+    #[test]
+    fn who_takes_no_more_appends_tells_of_all_that_it_may_yet_acknowledge() {
+        let offset = |value| Offset::new(value).unwrap();
+        let place = Place {
+            history: HistoryId::from_bytes([1; 16]),
+            copy: CopyId::from_bytes([2; 16]),
+            log_start: Offset::ZERO,
+            durable: Point {
+                offset: offset(40),
+                ordinal: Ordinal::new(4).unwrap(),
+                chain: Chain::from_raw(7),
+            },
+            log_end: offset(50),
+            is_empty: false,
+            has_files: true,
+        };
+        use replica_status::Role::{Fenced, Follower, HandingOver, Owner};
+        for (role, end) in [(HandingOver, 50), (Fenced, 50), (Owner, 40), (Follower, 40)] {
+            assert_eq!(end_of(role, &place), offset(end), "{role:?}");
+        }
+    }
 }

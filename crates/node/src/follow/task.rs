@@ -40,9 +40,11 @@ pub(crate) struct Following {
     pub(super) replica: Replica,
     pub(super) progress: Progress,
     is_stopped: Cell<bool>,
+    /// While segments are taken into the log, which is not left in the middle.
+    pub(super) is_installing: Cell<bool>,
     has_ended: Cell<bool>,
-    /// Notified when it is to stop, and when it has ended.
-    changed: Notify,
+    /// Notified when it is to stop, may stop again, and has ended.
+    pub(super) changed: Notify,
 }
 
 /// Why a source's tail is fetched no longer.
@@ -69,6 +71,7 @@ impl Following {
             replica: replica.clone(),
             progress: Progress::new(),
             is_stopped: Cell::new(false),
+            is_installing: Cell::new(false),
             has_ended: Cell::new(false),
             changed: Notify::new(),
         }
@@ -100,7 +103,8 @@ impl Following {
     }
 
     async fn stopped(&self) {
-        self.changed.until(|| self.is_stopped.get()).await;
+        let may_stop = || self.is_stopped.get() && !self.is_installing.get();
+        self.changed.until(may_stop).await;
     }
 
     pub(super) async fn ended(&self) {
@@ -277,7 +281,7 @@ impl Following {
     /// If a whole sealed segment of the source begins where this log ends.
     async fn is_at_sealed(&self, core: &Core, line: &Line) -> Result<bool, Trouble> {
         let origin = self.segments(core, line).await?;
-        Ok(!self.wanted(core, &origin)?.is_empty())
+        Ok(!self.wanted(core, &origin).await?.is_empty())
     }
 
     fn ask(&self, core: &Core, is_first: bool) -> Result<fetch::Request, Trouble> {

@@ -144,6 +144,14 @@ impl<'a> Peer<'a> {
     /// [`PeerError::Cut`], [`PeerError::Stalled`] at the deadline, [`PeerError::Stopped`].
     pub(crate) fn read(&mut self, into: &mut [u8], deadline: Instant) -> Result<usize, PeerError> {
         loop {
+            // Before each read: who sends a byte now and then is not waited for longer than who sends none.
+            if self.stop.is_set() {
+                return Err(PeerError::Stopped);
+            }
+            if deadline <= rt::now() {
+                let patience = self.patience;
+                return Err(PeerError::Stalled { patience });
+            }
             match self.stream.read(into) {
                 Ok(0) => {
                     let source = ErrorKind::UnexpectedEof.into();
@@ -153,13 +161,6 @@ impl<'a> Peer<'a> {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if is_waiting(&error) => {}
                 Err(source) => return Err(PeerError::Cut { source }),
-            }
-            if self.stop.is_set() {
-                return Err(PeerError::Stopped);
-            }
-            if deadline <= rt::now() {
-                let patience = self.patience;
-                return Err(PeerError::Stalled { patience });
             }
         }
     }

@@ -6,6 +6,7 @@ use std::thread;
 
 use corelog_storage::intake::Ready;
 
+use super::claims::Claims;
 use super::sources::Sources;
 use super::{Order, Progress, ReceiveError, Received, worker};
 use crate::transfer::budget::Budget;
@@ -15,6 +16,7 @@ use crate::transfer::budget::Budget;
 pub(super) struct Job<'a> {
     pub(super) order: &'a Order,
     pub(super) progress: &'a Progress,
+    pub(super) claims: &'a Claims,
     pub(super) budget: Budget,
     pub(super) sources: Sources,
     /// The segment that is to be received next.
@@ -28,11 +30,12 @@ struct Outcome {
     error: Option<ReceiveError>,
 }
 
-/// Receives all of `order`, on this thread and some more.
-pub(super) fn run(order: &Order, progress: &Progress) -> Received {
+/// Receives all of `order`, on this thread and some more; what others are receiving is left to them.
+pub(super) fn run(order: &Order, progress: &Progress, claims: &Claims) -> Received {
     let job = Job {
         order,
         progress,
+        claims,
         budget: Budget::new(order.rate),
         sources: Sources::new(&order.sources),
         next: AtomicUsize::new(0),

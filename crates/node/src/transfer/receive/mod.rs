@@ -8,12 +8,15 @@
 //! - [`job`]: who receives which segment, and what came of all of them;
 //! - [`worker`]: one segment after the other, from the sources that have it;
 //! - [`sources`]: which sources may still be asked;
+//! - [`claims`]: which files are being written;
 //! - [`progress`]: how far all of it is, for those who watch;
 //! - [`threads`]: the threads on which all that waits for sockets and disks.
 //!
 //! Laws kept: a source that sends one wrong byte is named and asked no more; what was verified before
-//! stays, and the next source goes on behind it; nothing is waited for without a deadline.
+//! stays, and the next source goes on behind it; nothing is waited for without a deadline; a file has one
+//! writer, also while that is not wanted any more.
 
+mod claims;
 mod job;
 mod progress;
 mod sources;
@@ -142,6 +145,12 @@ pub(crate) enum ReceiveError {
     /// The disk refuses, or the order names what no segment can be.
     #[error(transparent)]
     Intake(#[from] intake::Error),
+    /// An earlier order that has this segment has not ended yet.
+    #[error("segment {segment} is being received already")]
+    InUse {
+        /// Its base offset.
+        segment: Offset,
+    },
     /// It was not wanted any more.
     #[error("the segments are not wanted any more")]
     Stopped,

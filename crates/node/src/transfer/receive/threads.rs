@@ -6,6 +6,7 @@ use std::thread;
 
 use flume::{Receiver, Sender};
 
+use super::claims::Claims;
 use super::{Order, Progress, ReceiveError, Received, job};
 use crate::sys::priority;
 
@@ -33,10 +34,11 @@ impl Receivers {
     /// As the system says.
     pub(crate) fn start() -> io::Result<Self> {
         let (orders, queue) = flume::bounded::<Ordered>(WAITING_MAX);
+        let claims = Arc::new(Claims::default());
         for index in 0..ORDERS_MAX {
-            let queue = queue.clone();
+            let (queue, claims) = (queue.clone(), Arc::clone(&claims));
             let thread = thread::Builder::new().name(format!("receive-order-{index}"));
-            thread.spawn(move || run(&queue))?;
+            thread.spawn(move || run(&queue, &claims))?;
         }
         Ok(Self { orders })
     }
@@ -70,7 +72,7 @@ impl Drop for Stops {
     }
 }
 
-fn run(queue: &Receiver<Ordered>) {
+fn run(queue: &Receiver<Ordered>, claims: &Claims) {
     if let Err(error) = priority::step_back() {
         tracing::debug!(%error, "segments are received with the priority of a core");
     }
@@ -80,7 +82,7 @@ fn run(queue: &Receiver<Ordered>) {
         done,
     }) = queue.recv()
     {
-        let received = job::run(&order, &progress);
+        let received = job::run(&order, &progress, claims);
         // Whoever waited may have gone; what came in stays in its files.
         let _ = done.send(received);
     }

@@ -60,6 +60,8 @@ impl<'a> Worker<'a> {
     fn segment(&mut self, number: usize) -> Result<Ready, ReceiveError> {
         let wanted = &self.job.order.segments[number];
         let segment = wanted.seal.digest.base;
+        let claim = self.job.claims.take(self.job.order, wanted);
+        let _claim = claim.ok_or(ReceiveError::InUse { segment })?;
         let mut tries = self.job.sources.tries();
         for _ in 0..ROUNDS_MAX {
             let mut intake = self.open(wanted)?;
@@ -230,13 +232,14 @@ fn take_in(
     intake: &mut Intake<StdDir>,
     (number, bytes): (usize, u32),
 ) -> Result<(), Trouble> {
-    let deadline = peer.deadline(bytes.into());
+    let mut deadline = peer.deadline(bytes.into());
     let mut left = bytes as usize;
     while 0 < left {
         let space = intake.space();
         let portion = usize::try_from(job.budget.portion()).unwrap_or(usize::MAX);
         let wanted = left.min(space.len()).min(portion);
         let read = peer.read(&mut space[..wanted], deadline)?;
+        let came = rt::now();
         if !job.budget.wait(read as u64, || job.progress.stop.is_set()) {
             return Err(PeerError::Stopped.into());
         }
@@ -246,6 +249,8 @@ fn take_in(
         }
         job.progress.note(number, intake.position());
         left -= read;
+        // What it waits for here, the rate and the disk, is no delay of the peer's.
+        deadline += rt::now().saturating_duration_since(came);
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use corelog_protocol::answer;
 use corelog_protocol::error::{ErrorBody, ErrorCode};
@@ -23,6 +24,8 @@ pub(super) enum Deed {
     Cut(u64),
     /// Sends so many bytes, then nothing more.
     Stall(u64),
+    /// Sends the first so many bytes one by one, with pauses.
+    Trickle(u64),
     /// Turns a bit over at this position.
     Flip(u64),
     /// Sends so many bytes, then says this.
@@ -188,8 +191,17 @@ impl Shared {
             let body = usize::try_from(piece_end - position).unwrap();
             answer::encode_ok::<copy_segments::Request>(correlation, &answer, body, &mut out)
                 .unwrap();
-            out.extend_from_slice(&bytes[range]);
             stream.write_all(&out).ok()?;
+            let mut rest = &bytes[range];
+            if let Some(Deed::Trickle(bytes)) = deed.filter(|_| position == 0) {
+                let (trickled, behind) = rest.split_at(usize::try_from(bytes).unwrap());
+                rest = behind;
+                for byte in trickled.chunks(1) {
+                    stream.write_all(byte).ok()?;
+                    thread::park_timeout(BETWEEN_BYTES);
+                }
+            }
+            stream.write_all(rest).ok()?;
             position = piece_end;
         }
         match deed {
@@ -211,3 +223,6 @@ impl Shared {
 }
 
 const PIECE_BYTES: u64 = 64 << 10;
+
+/// Far less than any patience.
+const BETWEEN_BYTES: Duration = Duration::from_millis(10);

@@ -10,11 +10,17 @@ use corelog_storage::disk::std::StdDir;
 use super::source::{Deed, Source};
 use super::{Copied, Received};
 use crate::transfer::peer::PeerError;
+use crate::transfer::receive::claims::Claims;
 use crate::transfer::receive::{Fault, Order, Progress, ReceiveError, job};
 
 fn receive(order: &Order) -> (Received, Progress) {
+    receive_beside(order, &Claims::default())
+}
+
+/// Receives beside others who have `claims`.
+fn receive_beside(order: &Order, claims: &Claims) -> (Received, Progress) {
     let progress = Progress::new(order);
-    (job::run(order, &progress), progress)
+    (job::run(order, &progress, claims), progress)
 }
 
 fn directory() -> (tempfile::TempDir, StdDir) {
@@ -97,6 +103,47 @@ fn a_source_that_stalls_is_left_at_the_deadline_for_another() {
         "{met:?}"
     );
     assert!(other.asked()[0].1 > 0, "what the first one sent is kept");
+}
+
+/// Whoever sent a byte now and then never came to the deadline, and held a thread for days.
+#[test]
+fn a_source_that_trickles_is_left_at_the_deadline_for_another() {
+    let copied = Copied::new();
+    let trickling = Source::new(&copied, &[Deed::Trickle(2_000)]);
+    let other = Source::new(&copied, &[]);
+    let (_dir, dir) = directory();
+    let mut order = copied.order(1..2, &[&trickling, &other], &dir);
+    order.patience = Duration::from_millis(300);
+    let (received, _) = receive(&order);
+    copied.assert_ready(&received, 1..2, &dir);
+    let met = &received.faults[0];
+    assert_eq!(met.source, trickling.address);
+    assert!(
+        matches!(met.fault, Fault::Peer(PeerError::Stalled { .. })),
+        "{met:?}"
+    );
+}
+
+/// The rate is this node's: a piece takes longer than its source may, which is not blamed.
+#[test]
+fn a_source_is_not_blamed_for_the_rate_that_is_kept_here() {
+    let copied = Copied::new();
+    let source = Source::new(&copied, &[]);
+    let (_dir, dir) = directory();
+    let mut order = copied.order(1..2, &[&source], &dir);
+    order.patience = Duration::from_millis(500);
+    order.rate = 24 << 10;
+    let progress = Progress::new(&order);
+    let received = thread::scope(|scope| {
+        let running = scope.spawn(|| job::run(&order, &progress, &Claims::default()));
+        while progress.done().bytes < 64 << 10 && !running.is_finished() {
+            thread::yield_now();
+        }
+        progress.stop.set();
+        running.join().unwrap()
+    });
+    assert!(received.faults.is_empty(), "{received:?}");
+    assert!(64 << 10 <= progress.done().bytes);
 }
 
 #[test]
@@ -208,7 +255,7 @@ fn at_a_rate_that_lets_little_through_an_order_can_be_stopped_and_gone_on_with()
     order.rate = 64 << 10;
     let progress = Progress::new(&order);
     let received = thread::scope(|scope| {
-        let running = scope.spawn(|| job::run(&order, &progress));
+        let running = scope.spawn(|| job::run(&order, &progress, &Claims::default()));
         while progress.done().bytes == 0 {
             thread::yield_now();
         }
@@ -223,6 +270,37 @@ fn at_a_rate_that_lets_little_through_an_order_can_be_stopped_and_gone_on_with()
     assert!(done.bytes < done.bytes_total && done.segments == 0);
     order.rate = 0;
     let (received, _) = receive(&order);
+    copied.assert_ready(&received, 1..2, &dir);
+}
+
+/// A source vanished within a segment, and another one was asked for it by a new order. The thread of the
+/// old one was still connecting; once it saw that it was not wanted any more it wrote what it had verified
+/// before, and zeros behind that, over what had come in meanwhile.
+#[test]
+fn a_segment_is_received_by_one_order_at_a_time_whoever_wants_it() {
+    let copied = Copied::new();
+    let source = Source::new(&copied, &[]);
+    let (_dir, dir) = directory();
+    let order = copied.order(1..2, &[&source], &dir);
+    let slow = Order {
+        rate: 64 << 10,
+        ..order.clone()
+    };
+    let (claims, progress) = (Claims::default(), Progress::new(&slow));
+    let early = thread::scope(|scope| {
+        let running = scope.spawn(|| job::run(&slow, &progress, &claims));
+        while progress.done().bytes == 0 {
+            thread::yield_now();
+        }
+        let early = receive_beside(&order, &claims).0;
+        progress.stop.set();
+        running.join().unwrap();
+        early
+    });
+    let base = copied.sealed[1].0.digest.base;
+    let is_in_use = matches!(early.error, Some(ReceiveError::InUse { segment }) if segment == base);
+    assert!(is_in_use && early.ready.is_empty(), "{early:?}");
+    let (received, _) = receive_beside(&order, &claims);
     copied.assert_ready(&received, 1..2, &dir);
 }
 

@@ -1,0 +1,89 @@
+//! An old owner that was away takes no more appends once it is back, whatever has become of either log.
+
+use corelog_protocol::message::reopen_partition;
+use corelog_protocol::message::replica_status::Role;
+use corelog_record::PartitionId;
+
+use super::copies::{remembered, segments, status, wait_until_level};
+use super::node::Node;
+use super::promote::promote;
+use crate::support::deadline::until;
+use crate::support::folder::Folder;
+use crate::support::http::metric;
+use crate::support::wire::Target;
+
+/// Two nodes of which the second follows the first, and is remembered there.
+fn pair(folder: &Folder) -> ([Node; 2], Target) {
+    let nodes = [Node::start(folder, "a"), Node::start(folder, "b")];
+    let topic = nodes[0].topic("t", 1);
+    nodes[0].fill(&topic, 0, 40);
+    nodes[1].follow(&topic, &[&nodes[0]]);
+    wait_until_level(&nodes[0], &nodes[1], &topic, 0);
+    until("the owner remembers its follower", || {
+        remembered(&nodes[0], &topic) == 1
+    });
+    (nodes, topic)
+}
+
+fn until_fenced(node: &Node, topic: &Target) {
+    until("the old owner is fenced", || {
+        status(node, topic, 0).role == Role::Fenced
+    });
+}
+
+/// The chains could not be compared where the new epoch began, and it stayed an owner beside the new one.
+#[test]
+fn an_old_owner_is_fenced_though_it_let_go_of_what_it_shared_with_the_new_one() {
+    let folder = Folder::new();
+    let ([mut a, b], topic) = pair(&folder);
+    a.disconnect();
+    promote(&b, &topic);
+    let end = a.fill(&topic, 0, 10);
+    a.truncate(&topic, end);
+    a.kill();
+    a.up();
+    until_fenced(&a, &topic);
+}
+
+/// The same, and the new owner had forgotten the epochs that both had.
+#[test]
+fn an_old_owner_is_fenced_though_the_new_one_let_go_of_what_they_shared() {
+    let folder = Folder::new();
+    let ([mut a, b], topic) = pair(&folder);
+    a.kill();
+    promote(&b, &topic);
+    let end = b.fill(&topic, 0, 100);
+    b.truncate(&topic, end);
+    until("the epochs before its own are forgotten", || {
+        segments(&b, &topic, 0).epochs.len() == 1
+    });
+    a.up();
+    until_fenced(&a, &topic);
+}
+
+/// It asked as it began to listen, could not compare anything yet, and never asked again.
+#[test]
+fn an_old_owner_whose_log_opens_later_is_fenced_then() {
+    let folder = Folder::new();
+    let ([mut a, b], topic) = pair(&folder);
+    a.kill();
+    promote(&b, &topic);
+    let manifest = folder.path().join("a/topics/t/0/manifest");
+    let aside = folder.path().join("manifest");
+    std::fs::rename(&manifest, &aside).unwrap();
+    std::fs::create_dir(&manifest).unwrap();
+    let admin = b.server().ready.admin;
+    let asked = || metric(admin, "corelog_requests_total{core=\"0\",kind=\"Segments\"");
+    let before = asked();
+    a.up();
+    until("it has asked", || before < asked());
+    std::fs::remove_dir(&manifest).unwrap();
+    std::fs::rename(&aside, &manifest).unwrap();
+    a.ask(&reopen_partition::Request {
+        topic: topic.name.clone(),
+        id: topic.id,
+        partition: PartitionId::new(0),
+    })
+    .unwrap();
+    until_fenced(&a, &topic);
+}
