@@ -27,7 +27,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 pub use config::{ConsumerConfig, End, Start};
-pub use received::{Header, Received, ReceivedBatch};
+pub use received::{Headers, Received, ReceivedBatch};
 
 use self::fetcher::{Around, Event, Fetcher, News};
 use self::reading::{Cursor, Reading};
