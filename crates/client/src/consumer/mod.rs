@@ -15,6 +15,7 @@
 
 mod config;
 mod fetcher;
+mod inbox;
 mod reading;
 mod received;
 
@@ -23,13 +24,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use corelog_record::{Offset, PartitionId, TopicName};
-use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 pub use config::{ConsumerConfig, End, Start};
 pub use received::{Headers, Received, ReceivedBatch};
 
 use self::fetcher::{Around, Event, Fetcher, News};
+use self::inbox::Inbox;
 use self::reading::{Cursor, Reading};
 use crate::Error;
 use crate::client::Inner;
@@ -49,8 +50,7 @@ pub struct Consumer {
     users: Vec<User>,
     /// Assignments that have not ended.
     reading_count: Arc<AtomicUsize>,
-    sender: mpsc::UnboundedSender<Event>,
-    events: mpsc::UnboundedReceiver<Event>,
+    inbox: Inbox,
     /// What is being handed out, and of which assignment.
     current: Option<(u64, Reading)>,
 }
@@ -89,7 +89,6 @@ impl Drop for Assignment {
 
 impl Consumer {
     pub(crate) fn new(client: Arc<Inner>, config: ConsumerConfig) -> Self {
-        let (sender, events) = mpsc::unbounded_channel();
         Self {
             client,
             config,
@@ -97,8 +96,7 @@ impl Consumer {
             next_assignment: 0,
             users: Vec::new(),
             reading_count: Arc::new(AtomicUsize::new(0)),
-            sender,
-            events,
+            inbox: Inbox::new(),
             current: None,
         }
     }
@@ -124,7 +122,7 @@ impl Consumer {
             start,
             end,
             share_count: Arc::clone(&self.reading_count),
-            events: self.sender.clone(),
+            events: self.inbox.sender(),
         };
         let task = tokio::spawn(fetcher.run()).abort_handle();
         let (place, is_ended) = (None, false);
@@ -145,6 +143,8 @@ impl Consumer {
         };
         self.end(assignment);
         self.assignments.remove(&assignment);
+        let left = &self.assignments;
+        self.inbox.retain(|assignment| left.contains_key(&assignment));
     }
 
     /// How far reading a partition has come; `None` before its start was found, or if it is not
@@ -195,8 +195,7 @@ impl Consumer {
             if self.reading_count.load(Ordering::Relaxed) == 0 {
                 return None;
             }
-            // The consumer holds a sender itself, so the channel is never closed.
-            let event = self.events.recv().await?;
+            let event = self.inbox.next().await?;
             if let Err(error) = self.take_in(event) {
                 return Some(Err(error));
             }
