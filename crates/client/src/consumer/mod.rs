@@ -78,6 +78,8 @@ struct Assignment {
     partition: PartitionId,
     place: Option<(Cursor, Around)>,
     is_ended: bool,
+    /// Which of the consumer's users it reads as.
+    group: usize,
     task: AbortHandle,
 }
 
@@ -112,10 +114,11 @@ impl Consumer {
         self.next_assignment += 1;
         self.reading_count.fetch_add(1, Ordering::Relaxed);
         let topic = Arc::new(topic.clone());
+        let group = self.group();
         let fetcher = Fetcher {
             client: Arc::clone(&self.client),
             config: self.config,
-            user: self.user(),
+            user: self.users[group],
             assignment,
             topic: Arc::clone(&topic),
             partition,
@@ -131,6 +134,7 @@ impl Consumer {
             partition,
             place,
             is_ended,
+            group,
             task,
         };
         self.assignments.insert(assignment, begun);
@@ -144,7 +148,8 @@ impl Consumer {
         self.end(assignment);
         self.assignments.remove(&assignment);
         let left = &self.assignments;
-        self.inbox.retain(|assignment| left.contains_key(&assignment));
+        self.inbox
+            .retain(|assignment| left.contains_key(&assignment));
     }
 
     /// How far reading a partition has come; `None` before its start was found, or if it is not
@@ -286,13 +291,17 @@ impl Consumer {
         all.find(|(_, one)| is_it(one)).map(|(number, _)| *number)
     }
 
-    /// Whose connections the next assignment uses.
-    fn user(&mut self) -> User {
-        let group = self.assignments.len() / GROUP_PARTITIONS;
-        while self.users.len() <= group {
-            self.users.push(self.client.new_user());
+    /// The group of the next assignment: the first that is not full, or a new one.
+    fn group(&mut self) -> usize {
+        let mut counts = vec![0; self.users.len()];
+        for one in self.assignments.values().filter(|one| !one.is_ended) {
+            counts[one.group] += 1;
         }
-        self.users[group]
+        let is_free = |count: &usize| *count < GROUP_PARTITIONS;
+        counts.iter().position(is_free).unwrap_or_else(|| {
+            self.users.push(self.client.new_user());
+            counts.len()
+        })
     }
 }
 
