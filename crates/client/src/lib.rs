@@ -52,7 +52,7 @@ pub use admin::{Admin, NewTopic};
 pub use client::{Client, ClientConfig};
 pub use connection::Backoff;
 pub use consumer::{
-    Consumer, ConsumerConfig, End, Header, Progress, Received, ReceivedBatch, Start,
+    Consumer, ConsumerConfig, End, Headers, Progress, Received, ReceivedBatch, Start,
 };
 pub use corelog_protocol as protocol;
 pub use corelog_record as record;

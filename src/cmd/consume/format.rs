@@ -127,13 +127,13 @@ impl Piece {
             Self::Key => out.extend_from_slice(record.key.as_deref().unwrap_or_default()),
             Self::Value => out.extend_from_slice(record.value.as_deref().unwrap_or_default()),
             Self::Headers => {
-                for (index, header) in record.headers.iter().enumerate() {
+                for (index, (name, value)) in record.headers.iter().enumerate() {
                     if index > 0 {
                         out.push(b',');
                     }
-                    out.extend_from_slice(header.name().as_bytes());
+                    out.extend_from_slice(name.as_bytes());
                     out.push(b'=');
-                    out.extend_from_slice(header.value.as_deref().unwrap_or_default());
+                    out.extend_from_slice(value.unwrap_or_default());
                 }
             }
         }
@@ -142,7 +142,7 @@ impl Piece {
 
 fn json(record: &Received) -> Value {
     let base64 = |bytes: Option<&[u8]>| bytes.map(|bytes| BASE64_STANDARD.encode(bytes));
-    let header = |header: &corelog_client::Header| json!({ "name": header.name(), "value": base64(header.value.as_deref()) });
+    let header = |(name, value): (&str, _)| json!({ "name": name, "value": base64(value) });
     json!({
         "topic": record.topic.as_str(),
         "partition": record.partition.get(),

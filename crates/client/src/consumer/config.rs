@@ -18,7 +18,8 @@ pub struct ConsumerConfig {
     pub wait: Duration,
     /// The most one batch may grow to when it is decompressed; more is reported as damage.
     pub decompressed_bytes_max: usize,
-    /// How long a partition may be unreachable before that is reported; `None` tries for ever.
+    /// How long a partition may be unreachable, or be without records that were readable when reading
+    /// began, before that is reported; `None` tries for ever.
     pub unreachable_timeout: Option<Duration>,
 }
 

@@ -77,8 +77,15 @@ struct Way {
     route: Option<Route>,
     /// The topic that is being read; another one under its name is another log.
     topic_id: Option<TopicId>,
-    failure_count: u32,
-    failing_since: Option<Instant>,
+    failing: Trouble,
+}
+
+/// Something that should pass by itself.
+#[derive(Default)]
+struct Trouble {
+    /// How often it was met.
+    count: u32,
+    since: Option<Instant>,
 }
 
 impl Fetcher {
@@ -98,6 +105,7 @@ impl Fetcher {
 
         let rooms = Arc::new(Semaphore::new(FETCHES_AHEAD));
         let mut offset = begin.offset;
+        let mut missing = Trouble::default();
         while begin.end.is_none_or(|end| offset < end) {
             let Ok(room) = Arc::clone(&rooms).acquire_owned().await else {
                 return Ok(());
@@ -110,14 +118,19 @@ impl Fetcher {
                 let source = Error::Disordered { expected, found };
                 return Err(Error::damaged(&self.topic, self.partition, offset, source));
             }
-            if is_empty && head.next == offset && begin.end.is_some() {
-                // What was readable is not: not ours to say why, so do not hurry.
-                way.failure_count += 1;
-                self.pause(&way, Duration::ZERO).await;
+            let (log_start, high_watermark) = (head.log_start, head.high_watermark);
+            if is_empty
+                && head.next == offset
+                && let Some(end) = begin.end
+            {
+                // What was readable is not: it may come back, unless another log took the place of this one.
+                if !self.pause(&mut missing, Duration::ZERO).await {
+                    return Err(self.out_of_range(end, log_start, high_watermark));
+                }
                 continue;
             }
+            missing = Trouble::default();
             offset = head.next;
-            let (log_start, high_watermark) = (head.log_start, head.high_watermark);
             let around = Around {
                 log_start,
                 high_watermark,
@@ -217,8 +230,7 @@ impl Fetcher {
             };
             let error = match attempt.await {
                 Ok(reply) => {
-                    way.failure_count = 0;
-                    way.failing_since = None;
+                    way.failing = Trouble::default();
                     return Ok(reply);
                 }
                 Err(error) => error,
@@ -231,20 +243,13 @@ impl Fetcher {
                 .refusal()
                 .is_some_and(|body| body.is(ErrorCode::PastHighWatermark));
             if is_early && self.end == End::Follow {
-                way.failing_since = None;
+                way.failing.since = None;
             } else if is_early || !error.may_pass() {
                 return Err(error);
             }
-            let since = *way.failing_since.get_or_insert_with(Instant::now);
-            if self
-                .config
-                .unreachable_timeout
-                .is_some_and(|limit| limit <= since.elapsed())
-            {
+            if !self.pause(&mut way.failing, error.retry_after()).await {
                 return Err(error);
             }
-            way.failure_count += 1;
-            self.pause(way, error.retry_after()).await;
         }
     }
 
@@ -274,13 +279,18 @@ impl Fetcher {
             .clamp(FETCH_BYTES_MIN.min(bytes_max), bytes_max)
     }
 
-    async fn pause(&self, way: &Way, at_least: Duration) {
-        let wait = self
-            .client
-            .config
-            .backoff
-            .wait(way.failure_count, &mut fastrand::Rng::new());
+    /// Waits before the next attempt; false, at once, if the trouble has lasted for as long as it may.
+    async fn pause(&self, trouble: &mut Trouble, at_least: Duration) -> bool {
+        let lasted = trouble.since.get_or_insert_with(Instant::now).elapsed();
+        let limit = self.config.unreachable_timeout;
+        if limit.is_some_and(|limit| limit <= lasted) {
+            return false;
+        }
+        trouble.count += 1;
+        let backoff = self.client.config.backoff;
+        let wait = backoff.wait(trouble.count, &mut fastrand::Rng::new());
         sleep(wait.max(at_least)).await;
+        true
     }
 
     /// Gives the errors that end a partition their types.

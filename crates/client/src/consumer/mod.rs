@@ -15,6 +15,7 @@
 
 mod config;
 mod fetcher;
+mod inbox;
 mod reading;
 mod received;
 
@@ -23,13 +24,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use corelog_record::{Offset, PartitionId, TopicName};
-use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 pub use config::{ConsumerConfig, End, Start};
-pub use received::{Header, Received, ReceivedBatch};
+pub use received::{Headers, Received, ReceivedBatch};
 
 use self::fetcher::{Around, Event, Fetcher, News};
+use self::inbox::Inbox;
 use self::reading::{Cursor, Reading};
 use crate::Error;
 use crate::client::Inner;
@@ -49,8 +50,7 @@ pub struct Consumer {
     users: Vec<User>,
     /// Assignments that have not ended.
     reading_count: Arc<AtomicUsize>,
-    sender: mpsc::UnboundedSender<Event>,
-    events: mpsc::UnboundedReceiver<Event>,
+    inbox: Inbox,
     /// What is being handed out, and of which assignment.
     current: Option<(u64, Reading)>,
 }
@@ -78,6 +78,8 @@ struct Assignment {
     partition: PartitionId,
     place: Option<(Cursor, Around)>,
     is_ended: bool,
+    /// Which of the consumer's users it reads as.
+    group: usize,
     task: AbortHandle,
 }
 
@@ -89,7 +91,6 @@ impl Drop for Assignment {
 
 impl Consumer {
     pub(crate) fn new(client: Arc<Inner>, config: ConsumerConfig) -> Self {
-        let (sender, events) = mpsc::unbounded_channel();
         Self {
             client,
             config,
@@ -97,8 +98,7 @@ impl Consumer {
             next_assignment: 0,
             users: Vec::new(),
             reading_count: Arc::new(AtomicUsize::new(0)),
-            sender,
-            events,
+            inbox: Inbox::new(),
             current: None,
         }
     }
@@ -114,17 +114,18 @@ impl Consumer {
         self.next_assignment += 1;
         self.reading_count.fetch_add(1, Ordering::Relaxed);
         let topic = Arc::new(topic.clone());
+        let group = self.group();
         let fetcher = Fetcher {
             client: Arc::clone(&self.client),
             config: self.config,
-            user: self.user(),
+            user: self.users[group],
             assignment,
             topic: Arc::clone(&topic),
             partition,
             start,
             end,
             share_count: Arc::clone(&self.reading_count),
-            events: self.sender.clone(),
+            events: self.inbox.sender(),
         };
         let task = tokio::spawn(fetcher.run()).abort_handle();
         let (place, is_ended) = (None, false);
@@ -133,6 +134,7 @@ impl Consumer {
             partition,
             place,
             is_ended,
+            group,
             task,
         };
         self.assignments.insert(assignment, begun);
@@ -145,6 +147,9 @@ impl Consumer {
         };
         self.end(assignment);
         self.assignments.remove(&assignment);
+        let left = &self.assignments;
+        self.inbox
+            .retain(|assignment| left.contains_key(&assignment));
     }
 
     /// How far reading a partition has come; `None` before its start was found, or if it is not
@@ -195,8 +200,7 @@ impl Consumer {
             if self.reading_count.load(Ordering::Relaxed) == 0 {
                 return None;
             }
-            // The consumer holds a sender itself, so the channel is never closed.
-            let event = self.events.recv().await?;
+            let event = self.inbox.next().await?;
             if let Err(error) = self.take_in(event) {
                 return Some(Err(error));
             }
@@ -287,13 +291,17 @@ impl Consumer {
         all.find(|(_, one)| is_it(one)).map(|(number, _)| *number)
     }
 
-    /// Whose connections the next assignment uses.
-    fn user(&mut self) -> User {
-        let group = self.assignments.len() / GROUP_PARTITIONS;
-        while self.users.len() <= group {
-            self.users.push(self.client.new_user());
+    /// The group of the next assignment: the first that is not full, or a new one.
+    fn group(&mut self) -> usize {
+        let mut counts = vec![0; self.users.len()];
+        for one in self.assignments.values().filter(|one| !one.is_ended) {
+            counts[one.group] += 1;
         }
-        self.users[group]
+        let is_free = |count: &usize| *count < GROUP_PARTITIONS;
+        counts.iter().position(is_free).unwrap_or_else(|| {
+            self.users.push(self.client.new_user());
+            counts.len()
+        })
     }
 }
 

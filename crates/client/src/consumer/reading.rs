@@ -13,7 +13,7 @@ use corelog_record::batch::{PausedRecords, RecordView, Records, View, split_firs
 use corelog_record::{Offset, PartitionId, Timestamp, TopicName};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::received::{Header, Received, ReceivedBatch};
+use super::received::{Headers, Received, ReceivedBatch};
 use crate::Error;
 
 /// What one fetch brought, on its way to the caller.
@@ -234,10 +234,7 @@ fn received(
         timestamp: record.timestamp,
         key: slice(record.key),
         value: slice(record.value),
-        headers: record
-            .headers()
-            .map(|(name, value)| Header::of(bytes, name, value))
-            .collect(),
+        headers: Headers::of(bytes, &record.headers()),
     }
 }
 

@@ -75,6 +75,13 @@ impl Log {
             .retain(|bytes| lowest < View::verify(bytes).unwrap().next_offset());
     }
 
+    /// Ends at a batch's end, as a replica would that has no more.
+    pub(crate) fn cut(&mut self, end: Offset) {
+        self.end = end;
+        self.batches
+            .retain(|bytes| View::verify(bytes).unwrap().base_offset() < end);
+    }
+
     /// The values of all records, in the order of the log.
     pub(crate) fn values(&self) -> Vec<Vec<u8>> {
         let mut values = Vec::new();

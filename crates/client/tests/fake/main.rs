@@ -12,6 +12,7 @@
 mod connecting;
 mod consuming;
 mod log;
+mod mistrust;
 mod outcomes;
 mod producing;
 mod routing;

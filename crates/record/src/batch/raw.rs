@@ -13,6 +13,8 @@ pub(super) struct Raw<'a> {
     pub(super) key: Option<&'a [u8]>,
     pub(super) value: Option<&'a [u8]>,
     pub(super) headers: Headers<'a>,
+    /// Bytes of the headers' names and values.
+    header_bytes: usize,
 }
 
 /// A record's headers in order: names and values.
@@ -22,8 +24,6 @@ pub struct Headers<'a> {
     fields: Cursor<'a>,
     /// A word, as its neighbours are: half of one is written slower than it is read back.
     remaining: usize,
-    /// Bytes of names and values.
-    bytes: usize,
 }
 
 /// The bytes not read yet.
@@ -41,7 +41,7 @@ impl<'a> Raw<'a> {
         let offset_delta = body.varint()?;
         let key = body.nullable()?;
         let value = body.nullable()?;
-        let headers = Headers::take(&mut body)?;
+        let (headers, header_bytes) = Headers::take(&mut body)?;
         if !body.0.is_empty() {
             return Err(RecordFault::Excess {
                 bytes: body.0.len(),
@@ -54,19 +54,35 @@ impl<'a> Raw<'a> {
             key,
             value,
             headers,
+            header_bytes,
         })
     }
 
     /// Bytes that count against the record limit.
     #[inline]
     pub(super) fn payload_bytes(&self) -> usize {
-        self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len) + self.headers.bytes
+        self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len) + self.header_bytes
     }
 }
 
 impl<'a> Headers<'a> {
+    /// Goes on with headers that were put aside: `bytes` and `count` are what [`Headers::as_bytes`] and
+    /// `len` gave. Of other bytes come those headers that can be read, and never a panic.
+    pub fn over(bytes: &'a [u8], count: usize) -> Self {
+        Self {
+            fields: Cursor(bytes),
+            remaining: count.min(bytes.len() / HEADER_BYTES_MIN),
+        }
+    }
+
+    /// The headers that are left, as they lie in their record.
+    pub const fn as_bytes(&self) -> &'a [u8] {
+        self.fields.0
+    }
+
+    /// The headers, and the bytes of their names and values. Nothing of a record lies behind them.
     #[inline]
-    fn take(body: &mut Cursor<'a>) -> Result<Self, RecordFault> {
+    fn take(body: &mut Cursor<'a>) -> Result<(Self, usize), RecordFault> {
         let count = body.varint()?;
         let remaining = usize::try_from(count)
             .ok()
@@ -77,11 +93,7 @@ impl<'a> Headers<'a> {
             0 => 0,
             _ => body.go_on(|rest| rest.headers(remaining))?,
         };
-        Ok(Self {
-            fields,
-            remaining,
-            bytes,
-        })
+        Ok((Self { fields, remaining }, bytes))
     }
 }
 
@@ -90,12 +102,11 @@ impl<'a> Iterator for Headers<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.remaining = self.remaining.checked_sub(1)?;
-        let header = self.fields.header();
-        debug_assert!(
-            header.is_ok(),
-            "headers are walked when their record is taken"
-        );
-        header.ok()
+        let header = self.fields.header().ok();
+        if header.is_none() {
+            self.remaining = 0;
+        }
+        header
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -217,10 +228,33 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// Bytes of the smallest header: an empty name and no value, a length each.
+const HEADER_BYTES_MIN: usize = 2;
+
 #[cfg(test)]
 mod tests {
-    use super::Cursor;
+    use super::{Cursor, Headers};
     use crate::RecordFault;
+
+    #[test]
+    fn headers_that_were_put_aside_go_on_where_they_stood() {
+        let bytes = *b"\x02a\x02b\x00\x01\x02c\x00";
+        let all = [("a", Some(&b"b"[..])), ("", None), ("c", Some(&b""[..]))];
+        let mut headers = Headers::over(&bytes, 3);
+        for from in 0..=3 {
+            let again = Headers::over(headers.as_bytes(), headers.len());
+            assert_eq!(again.collect::<Vec<_>>(), all[from..]);
+            assert_eq!(headers.next(), all.get(from).copied());
+        }
+    }
+
+    #[test]
+    fn of_bytes_that_are_no_headers_come_those_that_are() {
+        let cut = Headers::over(b"\x02a\x02b\x02", usize::MAX);
+        assert_eq!(cut.collect::<Vec<_>>(), [("a", Some(&b"b"[..]))]);
+        assert_eq!(Headers::over(b"\x02\xff\x00\x00\x00", 2).count(), 0);
+        assert_eq!(Headers::over(b"", 7).size_hint(), (0, Some(0)));
+    }
 
     #[test]
     fn numbers_of_every_length_are_read() {
