@@ -22,14 +22,17 @@ use super::picked::Picked;
 use super::produce::produce;
 use super::reader::close_with;
 use super::tell;
-use super::untaken::if_room;
-use crate::core::PartitionKey;
+use super::untaken::{AnswerRoom, if_room};
+use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
 use crate::follow::Hearing;
 use crate::frame_id::FrameId;
 use crate::metrics::count_numbered;
 use crate::router::{self, Ask, Asker, FetchFrom, Route};
 use crate::rt::{self, Work};
+
+/// Bytes that are told of the scrub of a partition, but for its damage.
+const SCRUB_BYTES: usize = 128;
 
 /// What becomes of the connection.
 pub(super) enum Next {
@@ -182,13 +185,7 @@ fn take_apart(asked: Asked, request: Request) {
         }
         Request::ScrubTopic(request) => {
             rt::spawn(async move {
-                let scrubbed = tell::scrub(&core, &request, asked.frame()).await;
-                let scrubbed = match request.start {
-                    true => scrubbed,
-                    false => {
-                        scrubbed.and_then(|answer| if_room::<scrub_topic::Request>(&core, answer))
-                    }
-                };
+                let scrubbed = scrubbed(&core, &request, asked.frame()).await;
                 asked.told::<scrub_topic::Request>(scrubbed);
             })
             .detach();
@@ -272,6 +269,29 @@ impl Asked {
         })
         .detach();
     }
+}
+
+/// Has a topic scrubbed, or tells how far that is, if there is room for the answer: where it only asks
+/// that is seen by the answer, else before anything begins.
+async fn scrubbed(
+    core: &Rc<Core>,
+    request: &scrub_topic::Request,
+    frame: FrameId,
+) -> Result<scrub_topic::Answer, Failure> {
+    if !request.start {
+        let told = tell::scrub(core, request, frame).await?;
+        return if_room::<scrub_topic::Request>(core, told);
+    }
+    let partitions = match request.partition {
+        Some(_) => 1,
+        None => {
+            let routes = core.routes.borrow();
+            let topic = routes.topic_of(&request.topic, request.id)?;
+            topic.owners.len()
+        }
+    };
+    let _room = AnswerRoom::take(core, partitions * SCRUB_BYTES)?;
+    tell::scrub(core, request, frame).await
 }
 
 async fn fetch(asked: Asked, request: fetch::Request) {
