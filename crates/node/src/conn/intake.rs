@@ -14,6 +14,10 @@ const BUFFER_BYTES_MAX: u64 = limits::FRAME_BYTES_MAX as u64 + BUSY_BYTES as u64
 /// Whoever has a turn has to send so much in a second, after a while: others wait for it.
 const TURN_BYTES_PER_SECOND: u64 = 512 << 10;
 const TURN_GRACE: Duration = Duration::from_secs(2);
+/// How often it is looked what came of a frame, while others need the room.
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Who sends less in that time is cut.
+const SENT_MIN: usize = 128 << 10;
 
 /// Room in bytes, and turns. Whoever waits for room keeps what it has, so that all may hold some and wait
 /// for more; a part is kept for turns, in each of which one frame is received to its end all the same.
@@ -21,6 +25,8 @@ const TURN_GRACE: Duration = Duration::from_secs(2);
 pub(super) struct Intake {
     budget: Semaphore,
     turns: Semaphore,
+    /// With less of it left, others wait or soon will.
+    short: u64,
     /// What the turns may come to.
     _reserve: Option<Rc<Permit>>,
 }
@@ -29,6 +35,14 @@ pub(super) struct Intake {
 pub(super) enum More {
     Room(Permit),
     Turn(Turn),
+}
+
+/// How a frame comes whose connection holds room.
+#[derive(Debug)]
+pub(super) struct Pace {
+    looked: Instant,
+    /// What came since then.
+    bytes: usize,
 }
 
 /// The right to receive one frame whatever others hold.
@@ -43,13 +57,20 @@ pub(super) struct Turn {
 impl Intake {
     /// Of room that nobody has yet.
     pub(super) fn new(budget: Semaphore) -> Self {
+        let short = budget.available() / 4;
         let turns = (budget.available() / 4 / BUFFER_BYTES_MAX).max(1);
         let reserve = budget.try_acquire(turns * BUFFER_BYTES_MAX);
         Self {
             budget,
             turns: Semaphore::new(turns),
+            short,
             _reserve: reserve.map(Rc::new),
         }
+    }
+
+    /// If others wait for room, or soon will.
+    pub(super) fn is_short(&self) -> bool {
+        self.budget.available() < self.short
     }
 
     /// Room for so many bytes, if there is some and nobody waits for it.
@@ -68,6 +89,30 @@ impl Intake {
             })
         };
         room.or(turn).await
+    }
+}
+
+impl Pace {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            looked: now,
+            bytes: 0,
+        }
+    }
+
+    /// So many bytes have arrived.
+    pub(super) fn received(&mut self, bytes: usize) {
+        self.bytes += bytes;
+    }
+
+    /// If the client sent next to nothing since the last look, once it is time for another.
+    pub(super) fn is_too_slow(&mut self, now: Instant) -> bool {
+        if now.saturating_duration_since(self.looked) < LOOK_EVERY {
+            return false;
+        }
+        let is_too_slow = self.bytes < SENT_MIN;
+        *self = Self::new(now);
+        is_too_slow
     }
 }
 
