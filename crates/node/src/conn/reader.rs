@@ -10,7 +10,7 @@ use corelog_protocol::frame::{CorrelationId, FrameError, Peek};
 use futures_lite::FutureExt;
 
 use super::copy::copy;
-use super::intake::{Intake, LOOK_EVERY};
+use super::intake::LOOK_EVERY;
 use super::link::Link;
 use super::receive::Receive;
 use super::request::{self, Next};
@@ -38,8 +38,8 @@ enum Read {
 }
 
 /// Takes frames until the client ends, the framing is lost or the node stops.
-pub(super) async fn read(link: &Rc<Link>, intake: Intake, receiver: &mut ReadHalf) {
-    let mut receive = Receive::new(intake);
+pub(super) async fn read(link: &Rc<Link>, receiver: &mut ReadHalf) {
+    let mut receive = Receive::new(link.intake.clone());
     let mut is_greeted = false;
     let mut begun = None;
     let mut unlooked = 0;
