@@ -10,7 +10,7 @@ use std::sync::Arc;
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::limits;
 use corelog_protocol::message::{create_snapshot, delete_snapshot, list_snapshots, snapshot};
-use corelog_record::CoreId;
+use corelog_record::{CoreId, TopicName};
 use corelog_storage::Error;
 use corelog_storage::disk::{Dir, is_full, is_out_of_files};
 use corelog_storage::format::topic as file;
@@ -81,6 +81,7 @@ impl Admin {
         request: create_snapshot::Request,
     ) -> Result<create_snapshot::Answer, Failure> {
         let name = name_of(&request.snapshot)?;
+        self.check_named(&request.topics)?;
         let _turn = self.turn.acquire(1).await;
         let topics = self.topics_of(&request)?;
         let dir = snapshot_dir(&self.core.root, &name);
@@ -184,6 +185,21 @@ impl Admin {
         removed.map_err(|error| refused(name.as_str(), &error))?;
         tracing::info!(snapshot = %name, "deleted a snapshot");
         Ok(delete_snapshot::Answer {})
+    }
+
+    /// Checks that no more topics are named than there can be: all of them wait for their turn.
+    fn check_named(&self, topics: &[TopicName]) -> Result<(), Failure> {
+        let (named, max) = (topics.len(), self.core.shared.limits.partitions_max);
+        if named <= max {
+            return Ok(());
+        }
+        let message = format!("{named} topics are named, the node has {max} at most");
+        let detail = Detail {
+            field: Some("topics".to_owned()),
+            limit: Some(max as u64),
+            ..Detail::default()
+        };
+        Err(failure_with(ErrorCode::InvalidRequest, message, detail))
     }
 
     /// The topics that a snapshot is to hold, by name.

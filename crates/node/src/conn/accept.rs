@@ -92,11 +92,11 @@ async fn serve(core: Rc<Core>, connections: Rc<Connections>, conn: Conn, _place:
     let socket = conn.socket();
     let (mut receiver, mut sender) = conn.split();
     sender.set_timeout(Some(core.shared.limits.write_timeout));
-    let link = Link::new(Rc::clone(&core), peer, socket);
+    let intake = connections.intake.clone();
+    let link = Link::new(Rc::clone(&core), intake, peer, socket);
     connections.begin(&link);
     let writing = rt::spawn(writer::write(Rc::clone(&link), sender));
-    let intake = connections.intake.clone();
-    let reading = reader::read(&link, intake, &mut receiver);
+    let reading = reader::read(&link, &mut receiver);
     reading.or(core.cutting()).await;
     link.begin_close();
     writing.or(core.cutting()).await;

@@ -3,10 +3,12 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::limits;
 use futures_lite::FutureExt;
 
 use super::receive::BUSY_BYTES;
+use crate::failure::{Failure, failure_with};
 use crate::rt::{Permit, Semaphore};
 
 /// The largest buffer that a frame can need.
@@ -14,6 +16,16 @@ const BUFFER_BYTES_MAX: u64 = limits::FRAME_BYTES_MAX as u64 + BUSY_BYTES as u64
 /// Whoever has a turn has to send so much in a second, after a while: others wait for it.
 const TURN_BYTES_PER_SECOND: u64 = 512 << 10;
 const TURN_GRACE: Duration = Duration::from_secs(2);
+/// How often it is looked what came of a frame, while others need the room.
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Who sends less in that time is cut.
+const SENT_MIN: usize = 128 << 10;
+/// Bytes of the frames of requests that are kept; what was read of one may be some thirty times as large.
+const KEPT_BYTES_MAX: u64 = 2 << 20;
+/// What each of them counts at least.
+const KEPT_BYTES_MIN: u64 = 8 << 10;
+/// How long a client is asked to wait before it tries again, in milliseconds.
+const BUSY_RETRY_MS: u32 = 500;
 
 /// Room in bytes, and turns. Whoever waits for room keeps what it has, so that all may hold some and wait
 /// for more; a part is kept for turns, in each of which one frame is received to its end all the same.
@@ -21,6 +33,9 @@ const TURN_GRACE: Duration = Duration::from_secs(2);
 pub(super) struct Intake {
     budget: Semaphore,
     turns: Semaphore,
+    kept: Semaphore,
+    /// With less of it left, others wait or soon will.
+    short: u64,
     /// What the turns may come to.
     _reserve: Option<Rc<Permit>>,
 }
@@ -29,6 +44,14 @@ pub(super) struct Intake {
 pub(super) enum More {
     Room(Permit),
     Turn(Turn),
+}
+
+/// How a frame comes whose connection holds room.
+#[derive(Debug)]
+pub(super) struct Pace {
+    looked: Instant,
+    /// What came since then.
+    bytes: usize,
 }
 
 /// The right to receive one frame whatever others hold.
@@ -43,13 +66,21 @@ pub(super) struct Turn {
 impl Intake {
     /// Of room that nobody has yet.
     pub(super) fn new(budget: Semaphore) -> Self {
+        let short = budget.available() / 4;
         let turns = (budget.available() / 4 / BUFFER_BYTES_MAX).max(1);
         let reserve = budget.try_acquire(turns * BUFFER_BYTES_MAX);
         Self {
             budget,
             turns: Semaphore::new(turns),
+            kept: Semaphore::new(KEPT_BYTES_MAX),
+            short,
             _reserve: reserve.map(Rc::new),
         }
+    }
+
+    /// If others wait for room, or soon will.
+    pub(super) fn is_short(&self) -> bool {
+        self.budget.available() < self.short
     }
 
     /// Room for so many bytes, if there is some and nobody waits for it.
@@ -69,6 +100,48 @@ impl Intake {
         };
         room.or(turn).await
     }
+
+    /// Keeps a request until it is answered, also if its connection dies: nothing else bounds those.
+    ///
+    /// # Errors
+    /// `Busy` if too much is kept.
+    pub(super) fn keep(&self, frame_bytes: usize) -> Result<Permit, Failure> {
+        let kept = self
+            .kept
+            .try_acquire(KEPT_BYTES_MIN.max(frame_bytes as u64));
+        kept.ok_or_else(|| {
+            let detail = Detail {
+                retry_ms: Some(BUSY_RETRY_MS),
+                ..Detail::default()
+            };
+            let message = "too many requests that change something wait to be done";
+            failure_with(ErrorCode::Busy, message, detail)
+        })
+    }
+}
+
+impl Pace {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            looked: now,
+            bytes: 0,
+        }
+    }
+
+    /// So many bytes have arrived.
+    pub(super) fn received(&mut self, bytes: usize) {
+        self.bytes += bytes;
+    }
+
+    /// If the client sent next to nothing since the last look, once it is time for another.
+    pub(super) fn is_too_slow(&mut self, now: Instant) -> bool {
+        if now.saturating_duration_since(self.looked) < LOOK_EVERY {
+            return false;
+        }
+        let is_too_slow = self.bytes < SENT_MIN;
+        *self = Self::new(now);
+        is_too_slow
+    }
 }
 
 impl Turn {
@@ -82,5 +155,24 @@ impl Turn {
         let since = *self.since.get_or_insert(now);
         let late = now.saturating_duration_since(since + TURN_GRACE);
         self.bytes < late.as_secs() * TURN_BYTES_PER_SECOND
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As many as a client cared to send, hanging up and coming again, waited with all that they named.
+    #[test]
+    fn requests_that_outlive_their_connection_are_few_and_small_together() {
+        let intake = Intake::new(Semaphore::new(72 << 20));
+        for (frame_bytes, count) in [(100, 256), (256 << 10, 8)] {
+            let mut kept = Vec::from_iter((0..count).map_while(|_| intake.keep(frame_bytes).ok()));
+            assert_eq!(kept.len(), count);
+            let error = intake.keep(100).expect_err("too many");
+            assert!(error.is(ErrorCode::Busy), "{error}");
+            kept.pop();
+            intake.keep(frame_bytes).expect("one was answered");
+        }
     }
 }

@@ -14,6 +14,7 @@ use corelog_protocol::message::{Call, produce};
 use futures_lite::FutureExt;
 
 use super::connections::Traffic;
+use super::intake::Intake;
 use super::untaken;
 use crate::core::{Acks, Core};
 use crate::frame_id::FrameId;
@@ -27,6 +28,7 @@ const SPARE_BYTES_MAX: usize = 16 << 10;
 /// A connection as its tasks share it.
 pub(super) struct Link {
     pub(super) core: Rc<Core>,
+    pub(super) intake: Intake,
     /// Its number on this core.
     pub(super) id: u64,
     pub(super) peer: SocketAddr,
@@ -87,11 +89,17 @@ struct InFlight {
 }
 
 impl Link {
-    pub(super) fn new(core: Rc<Core>, peer: SocketAddr, socket: Socket) -> Rc<Self> {
+    pub(super) fn new(
+        core: Rc<Core>,
+        intake: Intake,
+        peer: SocketAddr,
+        socket: Socket,
+    ) -> Rc<Self> {
         let to_send = Notify::new();
         let id = core.next_connection();
         Rc::new(Self {
             core,
+            intake,
             id,
             peer,
             traffic: Traffic::begin(),

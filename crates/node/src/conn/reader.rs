@@ -10,19 +10,16 @@ use corelog_protocol::frame::{CorrelationId, FrameError, Peek};
 use futures_lite::FutureExt;
 
 use super::copy::copy;
-use super::intake::Intake;
+use super::intake::LOOK_EVERY;
 use super::link::Link;
 use super::receive::Receive;
 use super::request::{self, Next};
-use crate::core::Core;
 use crate::failure::{Failure, failure};
 use crate::metrics::add;
 use crate::rt::{self, ReadHalf};
 
 /// How long an empty large buffer is kept for a client that pauses.
 const LARGE_IDLE: Duration = Duration::from_secs(1);
-/// A client that sends nothing of a large frame for this long is cut if room is short.
-const STALLED_AFTER: Duration = Duration::from_secs(2);
 /// A client with a turn is cut whose earlier requests leave no room for the frame for this long.
 const TURN_WAIT: Duration = Duration::from_secs(5);
 /// After so many bytes of frames, which take some 0.3 ms to append, the core looks for flushes that have landed, and
@@ -41,8 +38,8 @@ enum Read {
 }
 
 /// Takes frames until the client ends, the framing is lost or the node stops.
-pub(super) async fn read(link: &Rc<Link>, intake: Intake, receiver: &mut ReadHalf) {
-    let mut receive = Receive::new(intake);
+pub(super) async fn read(link: &Rc<Link>, receiver: &mut ReadHalf) {
+    let mut receive = Receive::new(link.intake.clone());
     let mut is_greeted = false;
     let mut begun = None;
     let mut unlooked = 0;
@@ -139,7 +136,7 @@ async fn read_more(
             }
             // Whoever holds room is asked every now and then if it still sends.
             Some(if receive.is_large() {
-                left.min(STALLED_AFTER)
+                left.min(LOOK_EVERY)
             } else {
                 left
             })
@@ -186,12 +183,8 @@ async fn read_more(
                 return Read::Some;
             }
             Some(Some(Err(error))) if error.kind() == io::ErrorKind::TimedOut => {
-                if !is_expected {
-                    if receive.is_large() {
-                        receive.shrink();
-                    }
-                } else if receive.is_large() && is_short(&link.core) {
-                    return Read::Cut;
+                if !is_expected && receive.is_large() {
+                    receive.shrink();
                 }
             }
             Some(Some(Err(_))) | None => return Read::Cut,
@@ -211,11 +204,6 @@ fn idle_left(link: &Link, begun: Instant) -> Option<Duration> {
     }
     let idle_since = begun.max(link.answered_at());
     Some(limit.saturating_sub(idle_since.elapsed()))
-}
-
-/// If others wait for room to receive, or soon will.
-fn is_short(core: &Core) -> bool {
-    core.receive_budget.available() < core.shared.budget.receive / 4
 }
 
 /// Says why and closes: nobody can tell where the next frame begins.

@@ -5,13 +5,15 @@ use std::time::Instant;
 use corelog_protocol::frame::{Decoder, FrameError, PREFIX_BYTES, Peek};
 use corelog_protocol::limits;
 
-use super::intake::{Intake, More, Turn};
+use super::intake::{Intake, More, Pace, Turn};
 use crate::rt::Permit;
 
 /// What every connection may hold, idle ones too.
 const SMALL_BYTES: usize = 4 << 10;
 /// What a connection grows to when reads fill its buffer.
 pub(super) const BUSY_BYTES: usize = 256 << 10;
+/// A buffer that is full grows so many times.
+const GROWTH: usize = 4;
 /// A frame of more than this is read by itself.
 const LARGE_BYTES: usize = 64 << 10;
 
@@ -29,6 +31,8 @@ pub(super) struct Receive {
     /// The core's room for what the buffer has beyond `SMALL_BYTES`, but for what it grew in a turn.
     room: Vec<Permit>,
     turn: Option<Turn>,
+    /// Of the frame that has begun, while more is held than an idle connection may.
+    pace: Option<Pace>,
 }
 
 impl Receive {
@@ -43,6 +47,7 @@ impl Receive {
             intake,
             room: Vec::new(),
             turn: None,
+            pace: None,
         }
     }
 
@@ -82,6 +87,7 @@ impl Receive {
     pub(super) fn consume(&mut self, bytes: usize) {
         self.start += bytes;
         self.needed = 0;
+        self.pace = None;
         assert!(self.start <= self.end, "more was consumed than has arrived");
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
@@ -108,8 +114,12 @@ impl Receive {
 
     /// Makes room for the next read. The buffer grows fourfold when a read fills it, up to the frame that
     /// has begun and a little more: who claims a large frame and sends little holds little. Where that
-    /// needs it, waits for the core's room or a turn, and keeps meanwhile what it has.
+    /// needs it, waits for the core's room or a turn, and keeps meanwhile what it has. While room is short
+    /// what earlier frames needed goes back first.
     pub(super) async fn make_room(&mut self) {
+        if self.intake.is_short() {
+            self.rest();
+        }
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
@@ -121,7 +131,7 @@ impl Receive {
         if !is_full && !is_small {
             return;
         }
-        let wanted = (4 * bytes)
+        let wanted = (GROWTH * bytes)
             .min(self.needed + BUSY_BYTES)
             .max(bytes + SMALL_BYTES);
         let more = (wanted - bytes) as u64;
@@ -137,6 +147,7 @@ impl Receive {
 
     async fn wait_to_grow(&mut self, more: u64) {
         if self.turn.is_none() {
+            self.pace = None;
             match self.intake.more(more).await {
                 More::Room(permit) => self.room.push(permit),
                 More::Turn(turn) => self.turn = Some(turn),
@@ -149,10 +160,19 @@ impl Receive {
         self.turn.is_some()
     }
 
-    /// If this has a turn and its client does not send as fast as that asks for.
+    /// If this has a turn and its client does not send as fast as that asks for, or it holds room that others
+    /// need for a frame of which next to nothing comes.
     pub(super) fn is_too_slow(&mut self, now: impl FnOnce() -> Instant) -> bool {
-        let turn = self.turn.as_mut();
-        turn.is_some_and(|turn| turn.is_too_slow(now()))
+        if let Some(turn) = &mut self.turn {
+            return turn.is_too_slow(now());
+        }
+        if !self.is_large() || !self.is_partial() {
+            self.pace = None;
+            return false;
+        }
+        let now = now();
+        let pace = self.pace.get_or_insert_with(|| Pace::new(now));
+        pace.is_too_slow(now) && self.intake.is_short()
     }
 
     /// Where the next bytes go. Behind a large frame there is room for little of the next one, which is
@@ -172,6 +192,9 @@ impl Receive {
         if let Some(turn) = &mut self.turn {
             turn.received(bytes);
         }
+        if let Some(pace) = &mut self.pace {
+            pace.received(bytes);
+        }
         self.was_filled = self.end == self.buffer.len();
         assert!(
             self.end <= self.buffer.len(),
@@ -179,23 +202,37 @@ impl Receive {
         );
     }
 
-    /// Nothing is read for a while: what is not in use goes back.
+    /// Nothing is read for a while, or others need the room: what it would not have grown to goes back.
     pub(super) fn rest(&mut self) {
-        if self.is_large() && self.bytes().len() <= SMALL_BYTES {
-            self.shrink();
+        let left = self.bytes().len();
+        let wanted = match left <= SMALL_BYTES {
+            true => SMALL_BYTES,
+            false => GROWTH * left,
+        };
+        if self.turn.is_none() && wanted < self.buffer.len() {
+            self.shrink_to(wanted);
         }
     }
 
     /// Gives back what a connection does not need that has no large frame to receive.
     pub(super) fn shrink(&mut self) {
+        self.shrink_to(SMALL_BYTES);
+        self.turn = None;
+    }
+
+    fn shrink_to(&mut self, bytes: usize) {
         let left = self.bytes().len();
-        assert!(left <= SMALL_BYTES, "a buffer shrinks with a frame in it");
-        let mut buffer = vec![0; SMALL_BYTES];
+        assert!(left <= bytes, "a buffer shrinks with a frame in it");
+        let mut buffer = vec![0; bytes];
         buffer[..left].copy_from_slice(self.bytes());
         self.buffer = buffer;
         (self.start, self.end, self.was_filled) = (0, left, false);
-        self.room.clear();
-        self.turn = None;
+        let mut kept = (bytes - SMALL_BYTES) as u64;
+        for permit in &mut self.room {
+            permit.shrink_to(permit.units().min(kept));
+            kept -= permit.units();
+        }
+        self.room.retain(|permit| permit.units() > 0);
     }
 }
 
@@ -350,6 +387,71 @@ mod tests {
             let held = receiving.iter().map(|(receive, _)| receive.buffer.len());
             assert!(held.sum::<usize>() <= all + crowd * SMALL_BYTES);
         }
+    }
+
+    /// Takes so much that others wait for room, or soon will.
+    fn leave_little(budget: &Semaphore) -> Permit {
+        let taken = budget.try_acquire(budget.available() - (1 << 20));
+        taken.expect("there is more")
+    }
+
+    /// One large frame and a Ping now and then held the room of the frame for ever.
+    #[test]
+    fn what_a_large_frame_needed_goes_back_with_the_next_small_one_if_others_need_it() {
+        let budget = Semaphore::new(72 << 20);
+        let mut busy = Receive::new(Intake::new(budget.clone()));
+        let free = budget.available();
+        receive(&mut busy, &produce(8 << 20));
+        receive(&mut busy, &ping());
+        assert!(busy.is_large(), "nobody needs it");
+        let others = leave_little(&budget);
+        receive(&mut busy, &ping());
+        assert!(!busy.is_large());
+        drop(others);
+        assert_eq!(budget.available(), free);
+    }
+
+    /// So did a large frame and a little of the next one.
+    #[test]
+    fn what_has_come_of_a_frame_keeps_room_for_four_times_as_much_if_others_need_it() {
+        let budget = Semaphore::new(72 << 20);
+        let mut busy = Receive::new(Intake::new(budget.clone()));
+        let free = budget.available();
+        let next = produce(1 << 20);
+        receive(&mut busy, &produce(8 << 20));
+        receive(&mut busy, &next[..10_000]);
+        assert!(busy.buffer.len() > 8 << 20, "nobody needs it");
+        let others = leave_little(&budget);
+        block_on(busy.make_room());
+        assert_eq!(busy.buffer.len(), 40_000);
+        drop(others);
+        assert_eq!(budget.available(), free - (40_000 - SMALL_BYTES) as u64);
+        assert_eq!(receive(&mut busy, &next[10_000..]), [next.len()]);
+    }
+
+    /// A byte every two seconds kept the room of all that had come before.
+    #[test]
+    fn who_holds_room_that_others_need_and_sends_next_to_nothing_is_too_slow() {
+        let budget = Semaphore::new(72 << 20);
+        let mut slow = Receive::new(Intake::new(budget.clone()));
+        let start = Instant::now();
+        let after = |millis| move || start + Duration::from_millis(millis);
+        let frame = produce(1 << 20);
+        let (held, byte) = (600 << 10, 1);
+        receive(&mut slow, &frame[..held]);
+        assert!(!slow.is_too_slow(after(0)));
+        receive(&mut slow, &frame[held..][..byte]);
+        assert!(!slow.is_too_slow(after(3_000)), "nobody needs it");
+        let _others = leave_little(&budget);
+        receive(&mut slow, &frame[held + byte..][..128 << 10]);
+        assert!(!slow.is_too_slow(after(5_000)), "it sends");
+        let held = held + byte + (128 << 10);
+        receive(&mut slow, &frame[held..][..byte]);
+        assert!(!slow.is_too_slow(after(6_900)), "it is not looked yet");
+        receive(&mut slow, &frame[held + byte..][..byte]);
+        assert!(slow.is_too_slow(after(7_000)));
+        assert_eq!(receive(&mut slow, &frame[held + 2..]), [frame.len()]);
+        assert!(!slow.is_too_slow(after(20_000)), "no frame has begun");
     }
 
     #[test]

@@ -22,14 +22,20 @@ use super::picked::Picked;
 use super::produce::produce;
 use super::reader::close_with;
 use super::tell;
-use super::untaken::if_room;
-use crate::core::PartitionKey;
+use super::untaken::{AnswerRoom, if_room};
+use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
 use crate::follow::Hearing;
 use crate::frame_id::FrameId;
 use crate::metrics::count_numbered;
 use crate::router::{self, Ask, Asker, FetchFrom, Route};
-use crate::rt::{self, Work};
+use crate::rt::{self, Permit, Work};
+
+/// Bytes that are told of the scrub of a partition, but for its damage.
+const SCRUB_BYTES: usize = 128;
+
+/// A partition as a request names it.
+type Target = (TopicName, TopicId, PartitionId);
 
 /// What becomes of the connection.
 pub(super) enum Next {
@@ -115,26 +121,26 @@ fn take_apart(asked: Asked, request: Request) {
         Request::ListOffsets(r) => {
             let seek = router::seek_of(r.at);
             let target = (r.topic, r.id, r.partition);
-            asked.by_owner::<list_offsets::Request>(target, |key| Ask::Find { key, seek });
+            asked.of_owner::<list_offsets::Request>(&target, |key| Ask::Find { key, seek });
         }
         Request::Truncate(r) => {
             let lowest = r.lowest;
             let target = (r.topic, r.id, r.partition);
-            asked.by_owner::<truncate::Request>(target, |key| Ask::Truncate { key, lowest });
+            asked.by_owner::<truncate::Request>(&target, |key| Ask::Truncate { key, lowest });
         }
         Request::Segments(r) => {
             let from = r.from;
             let target = (r.topic, r.id, r.partition);
-            asked.by_owner::<segments::Request>(target, |key| Ask::Segments { key, from });
+            asked.of_owner::<segments::Request>(&target, |key| Ask::Segments { key, from });
         }
         Request::ChainAt(r) => {
             let offset = r.offset;
             let target = (r.topic, r.id, r.partition);
-            asked.by_owner::<chain_at::Request>(target, |key| Ask::ChainAt { key, offset });
+            asked.of_owner::<chain_at::Request>(&target, |key| Ask::ChainAt { key, offset });
         }
         Request::ReopenPartition(r) => {
             let target = (r.topic, r.id, r.partition);
-            asked.by_owner::<reopen_partition::Request>(target, |key| Ask::Reopen { key });
+            asked.by_owner::<reopen_partition::Request>(&target, |key| Ask::Reopen { key });
         }
         Request::CreateTopic(r) => asked.by_catalog::<create_topic::Request>(Ask::Create(r)),
         Request::AlterTopic(r) => asked.by_catalog::<alter_topic::Request>(Ask::Alter(r)),
@@ -173,7 +179,7 @@ fn take_apart(asked: Asked, request: Request) {
                 // What is not here may come before that which is promised against.
                 true => asked.by_catalog::<take_over::Request>(Ask::TakeOver { key, request }),
                 false => asked
-                    .by_owner::<take_over::Request>(target, |key| Ask::TakeOver { key, request }),
+                    .by_owner::<take_over::Request>(&target, |key| Ask::TakeOver { key, request }),
             }
         }
         Request::RestoreTopic(r) => asked.by_catalog::<restore_topic::Request>(Ask::Restore(r)),
@@ -182,13 +188,7 @@ fn take_apart(asked: Asked, request: Request) {
         }
         Request::ScrubTopic(request) => {
             rt::spawn(async move {
-                let scrubbed = tell::scrub(&core, &request, asked.frame()).await;
-                let scrubbed = match request.start {
-                    true => scrubbed,
-                    false => {
-                        scrubbed.and_then(|answer| if_room::<scrub_topic::Request>(&core, answer))
-                    }
-                };
+                let scrubbed = scrubbed(&core, &request, asked.frame()).await;
                 asked.told::<scrub_topic::Request>(scrubbed);
             })
             .detach();
@@ -229,29 +229,49 @@ impl Asked {
         }
     }
 
-    /// Has the core that owns a partition do it.
-    fn by_owner<R: Picked>(
-        self,
-        (topic, id, partition): (TopicName, TopicId, PartitionId),
-        ask: impl FnOnce(PartitionKey) -> Ask,
-    ) {
-        let core = &self.link.core;
-        match router::route(core, &topic, id, partition) {
-            Ok(Route::Here(key)) => {
-                let here = core.id;
-                self.by_core::<R>(here, ask(key));
+    /// Has the core that owns a partition tell something, unless the connection dies first.
+    fn of_owner<R: Picked>(self, target: &Target, ask: impl FnOnce(PartitionKey) -> Ask) {
+        let Some((at, key)) = self.owner::<R>(target) else {
+            return;
+        };
+        let ask = ask(key);
+        rt::spawn(async move {
+            let _work = rt::outstanding(Work::Request);
+            let link = &self.link;
+            let told = Box::pin(told_by::<R>(&link.core, at, ask, self.frame()));
+            if let Some(told) = link.alive(told).await {
+                self.told::<R>(told);
             }
-            Ok(Route::Core(owner, key)) => self.by_core::<R>(owner, ask(key)),
-            Err(error) => self.told::<R>(Err(error)),
+        })
+        .detach();
+    }
+
+    /// Has the core that owns a partition do it.
+    fn by_owner<R: Picked>(self, target: &Target, ask: impl FnOnce(PartitionKey) -> Ask) {
+        if let Some((at, key)) = self.owner::<R>(target) {
+            self.by_core::<R>(at, ask(key));
+        }
+    }
+
+    /// The core that owns a partition; if there is none, that is the answer.
+    fn owner<R: Call>(&self, (topic, id, partition): &Target) -> Option<(CoreId, PartitionKey)> {
+        let core = &self.link.core;
+        match router::route(core, topic, *id, *partition) {
+            Ok(Route::Here(key)) => Some((core.id, key)),
+            Ok(Route::Core(owner, key)) => Some((owner, key)),
+            Err(error) => {
+                self.told::<R>(Err(error));
+                None
+            }
         }
     }
 
     /// Has the cores of one partition, or of all, do it; it is done even if the connection dies.
     fn by_each<R: Each>(self, request: R) {
-        let core = Rc::clone(&self.link.core);
+        let Some(kept) = self.kept::<R>() else { return };
         rt::spawn(async move {
-            let _work = rt::outstanding(Work::Request);
-            self.told::<R>(each(&core, &request, self.frame()).await);
+            let _held = (rt::outstanding(Work::Request), kept);
+            self.told::<R>(each(&self.link.core, &request, self.frame()).await);
         })
         .detach();
     }
@@ -263,15 +283,55 @@ impl Asked {
 
     /// Has a core do it; it is done even if the connection dies meanwhile.
     fn by_core<R: Picked>(self, at: CoreId, ask: Ask) {
-        let core = Rc::clone(&self.link.core);
+        let Some(kept) = self.kept::<R>() else { return };
         rt::spawn(async move {
-            let _work = rt::outstanding(Work::Request);
-            let told = router::answer(&core, at, ask, Some(self.frame())).await;
-            let other = || failure(ErrorCode::Internal, "something else was answered");
-            self.told::<R>(told.and_then(|told| R::pick(told).ok_or_else(other)));
+            let _held = (rt::outstanding(Work::Request), kept);
+            self.told::<R>(told_by::<R>(&self.link.core, at, ask, self.frame()).await);
         })
         .detach();
     }
+
+    /// Room for the request until it is answered, whatever becomes of the connection; if there is none, that
+    /// is the answer.
+    fn kept<R: Call>(&self) -> Option<Permit> {
+        let kept = self.link.intake.keep(self.frame_bytes);
+        kept.map_err(|error| self.told::<R>(Err(error))).ok()
+    }
+}
+
+/// What a core answers to a request.
+async fn told_by<R: Picked>(
+    core: &Rc<Core>,
+    at: CoreId,
+    ask: Ask,
+    frame: FrameId,
+) -> Result<R::Answer, Failure> {
+    let told = router::answer(core, at, ask, Some(frame)).await?;
+    let other = || failure(ErrorCode::Internal, "something else was answered");
+    R::pick(told).ok_or_else(other)
+}
+
+/// Has a topic scrubbed, or tells how far that is, if there is room for the answer: where it only asks
+/// that is seen by the answer, else before anything begins.
+async fn scrubbed(
+    core: &Rc<Core>,
+    request: &scrub_topic::Request,
+    frame: FrameId,
+) -> Result<scrub_topic::Answer, Failure> {
+    if !request.start {
+        let told = tell::scrub(core, request, frame).await?;
+        return if_room::<scrub_topic::Request>(core, told);
+    }
+    let partitions = match request.partition {
+        Some(_) => 1,
+        None => {
+            let routes = core.routes.borrow();
+            let topic = routes.topic_of(&request.topic, request.id)?;
+            topic.owners.len()
+        }
+    };
+    let _room = AnswerRoom::take(core, partitions * SCRUB_BYTES)?;
+    tell::scrub(core, request, frame).await
 }
 
 async fn fetch(asked: Asked, request: fetch::Request) {

@@ -66,13 +66,16 @@ pub(super) async fn stalled<T>(core: &Core, written: &Written) -> io::Result<T> 
 
 /// If a request of this kind only asks, so that its answer may be left out.
 pub(super) fn only_asks(kind: u16) -> bool {
-    use Kind::{DescribeTopic, ListOffsets, ListSnapshots, Metadata, ReplicaStatus, Segments};
+    use Kind::{
+        DescribeTopic, ListOffsets, ListSnapshots, Metadata, ReplicaStatus, RestoreStatus, Segments,
+    };
     let asking = [
         Metadata,
         DescribeTopic,
         ListOffsets,
         Segments,
         ListSnapshots,
+        RestoreStatus,
         ReplicaStatus,
     ];
     asking.iter().any(|asks| asks.number() == kind)
@@ -93,6 +96,33 @@ pub(super) fn if_room<R: Call>(core: &Core, answer: R::Answer) -> Result<R::Answ
     }
 }
 
+/// Room for an answer of so many bytes that cannot be left out, since it tells what was done: taken before
+/// that, given back when this is dropped.
+pub(super) struct AnswerRoom<'a> {
+    core: &'a Core,
+    bytes: usize,
+}
+
+impl<'a> AnswerRoom<'a> {
+    /// Room for so many bytes.
+    ///
+    /// # Errors
+    /// `Busy` if there is none.
+    pub(super) fn take(core: &'a Core, bytes: usize) -> Result<Self, Failure> {
+        if !core.has_room_to_answer(bytes) {
+            return Err(no_room());
+        }
+        core.hold_answer(bytes);
+        Ok(Self { core, bytes })
+    }
+}
+
+impl Drop for AnswerRoom<'_> {
+    fn drop(&mut self) {
+        self.core.release_answer(self.bytes);
+    }
+}
+
 /// Instead of an answer for which there is no room.
 pub(super) fn no_room() -> Failure {
     let detail = Detail {
@@ -101,4 +131,16 @@ pub(super) fn no_room() -> Failure {
     };
     let message = "too many answers wait for clients that do not read";
     failure_with(ErrorCode::Busy, message, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What had come of a restore was told whoever took it, a line for each of its partitions.
+    #[test]
+    fn who_asks_how_far_a_restore_is_may_be_told_to_come_again() {
+        assert!(only_asks(Kind::RestoreStatus.number()));
+        assert!(!only_asks(Kind::RestoreTopic.number()));
+    }
 }

@@ -248,6 +248,8 @@ async fn fetch_away(
             (Ok(call), _) => call,
             // It was parked, woke and finds no credit: data is there, so it tries again.
             (Err(error), Some(_)) if error.is(ErrorCode::Busy) && !wait.is_zero() => {
+                // Without room, which others need meanwhile.
+                drop(room);
                 rt::sleep(WOKEN_PAUSE).await;
                 continue;
             }

@@ -9,7 +9,7 @@ use flume::{Receiver, RecvTimeoutError, Sender};
 
 use super::budget::Budget;
 use super::receive::Receivers;
-use super::turn::{Over, Turn};
+use super::turn::{Over, Turn, Waiting};
 use crate::rate::Rate;
 
 /// Turns that are taken at once, and so files that are open for it, over the whole node: enough to
@@ -23,6 +23,8 @@ pub(crate) struct Transfers {
     /// One for each place that is free.
     free: Receiver<()>,
     freed: Sender<()>,
+    /// Those who wait for a place.
+    waiting: Arc<Waiting>,
     receivers: Receivers,
 }
 
@@ -48,10 +50,12 @@ impl Transfers {
         let budget = Arc::new(Budget::new(rate));
         let (jobs, queue) = flume::bounded::<Job>(PLACES);
         let (freed, free) = flume::bounded(PLACES);
+        let waiting = Arc::<Waiting>::default();
         for index in 0..PLACES {
             let (queue, budget) = (queue.clone(), Arc::clone(&budget));
+            let waiting = Arc::clone(&waiting);
             let thread = thread::Builder::new().name(format!("transfer-{index}"));
-            thread.spawn(move || run(&queue, &budget))?;
+            thread.spawn(move || run(&queue, &budget, &waiting))?;
             // There is room: as many as there are places.
             let _ = freed.try_send(());
         }
@@ -60,6 +64,7 @@ impl Transfers {
             jobs,
             free,
             freed,
+            waiting,
             receivers,
         })
     }
@@ -71,8 +76,11 @@ impl Transfers {
 
     /// Waits for a place; who waits longest gets the next one.
     pub(super) async fn place(&self) -> Place<'_> {
-        // It fails only if no sender is left, and one is here.
-        let _ = self.free.recv_async().await;
+        if self.free.try_recv().is_err() {
+            let _waiter = self.waiting.begin();
+            // It fails only if no sender is left, and one is here.
+            let _ = self.free.recv_async().await;
+        }
         Place { freed: &self.freed }
     }
 
@@ -93,7 +101,7 @@ impl Drop for Place<'_> {
     }
 }
 
-fn run(queue: &Receiver<Job>, budget: &Budget) {
+fn run(queue: &Receiver<Job>, budget: &Budget, waiting: &Waiting) {
     // What sockets refer to cannot leave the page cache: the last turn's goes after the next one.
     let mut behind = None;
     loop {
@@ -103,7 +111,7 @@ fn run(queue: &Receiver<Job>, budget: &Budget) {
         };
         match next {
             Ok(Job { turn, over }) => {
-                let (ended, footprint) = turn.take(budget, || over.is_disconnected());
+                let (ended, footprint) = turn.take(budget, waiting, || over.is_disconnected());
                 behind = Some(footprint);
                 // Whoever waited for it may have gone.
                 let _ = over.send(ended);

@@ -3,6 +3,7 @@
 use std::io;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use corelog_protocol::answer;
@@ -30,6 +31,14 @@ pub(super) struct Turn {
     pub(super) patience: Duration,
 }
 
+/// How many wait for a turn.
+#[derive(Debug, Default)]
+pub(super) struct Waiting(AtomicUsize);
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Waiter<'a>(&'a Waiting);
+
 /// What came of a turn.
 #[derive(Debug)]
 pub(super) enum Over {
@@ -46,20 +55,60 @@ struct Sending<'a, F> {
     socket: OwnedFd,
     footprint: Footprint,
     budget: &'a Budget,
+    waiting: &'a Waiting,
     /// Bytes that may be sent at once.
     allowed: u64,
     patience: Duration,
-    /// How much longer the peer may take nothing.
-    idle_left: Duration,
-    /// How much longer it may take for this piece.
-    piece_left: Duration,
+    pace: Pace,
     is_over: F,
+}
+
+/// How the peer takes a piece.
+#[derive(Debug, Default)]
+struct Pace {
+    /// Bytes of the piece.
+    bytes: u64,
+    /// How long it has been taking it.
+    spent: Duration,
+    /// How long it has taken nothing.
+    idle: Duration,
+}
+
+/// What is asked of a peer.
+#[derive(Debug, Clone, Copy)]
+struct Manners {
+    /// How long it may take nothing, and how much longer for a piece than its bytes need.
+    patience: Duration,
+    bytes_per_second: u64,
+}
+
+impl Waiting {
+    /// Counts one more until what this gives is dropped.
+    pub(super) fn begin(&self) -> Waiter<'_> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Waiter(self)
+    }
+
+    fn is_anybody(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Turn {
     /// Sends pieces until all is sent, the turn is over, or nobody waits for it any more. Gives what
     /// the page cache is to be rid of.
-    pub(super) fn take(self, budget: &Budget, is_over: impl Fn() -> bool) -> (Over, Footprint) {
+    pub(super) fn take(
+        self,
+        budget: &Budget,
+        waiting: &Waiting,
+        is_over: impl Fn() -> bool,
+    ) -> (Over, Footprint) {
         let begun = rt::now();
         let mut head = Vec::new();
         let mut position = self.bytes.start;
@@ -68,10 +117,10 @@ impl Turn {
             footprint: Footprint::new(self.file, &self.bytes),
             socket: self.socket,
             budget,
+            waiting,
             allowed: 0,
             patience: self.patience,
-            idle_left: self.patience,
-            piece_left: Duration::ZERO,
+            pace: Pace::default(),
             is_over,
         };
         if let Err(error) = bulk::wait_at_most(&sending.socket, LOOK_EVERY) {
@@ -94,7 +143,7 @@ impl Turn {
             };
             head.clear();
             let encoded = encode(self.correlation, &answer, &mut head);
-            sending.piece_left = self.patience + slack(end - position);
+            sending.pace.begin_piece(end - position);
             let sent = encoded.and_then(|()| sending.send(&head, piece));
             if let Err(error) = sent {
                 return (Over::Cut(error), sending.footprint);
@@ -145,7 +194,7 @@ impl<F: Fn() -> bool> Sending<'_, F> {
         Ok(self.allowed.min(wanted))
     }
 
-    /// What a call sent, which may be nothing as long as the peer's patience lasts.
+    /// What a call sent, which may be nothing as long as the patience with the peer lasts.
     fn waited(&mut self, begun: Instant, sent: io::Result<usize>) -> io::Result<usize> {
         let elapsed = begun.elapsed();
         let sent = match sent {
@@ -155,13 +204,53 @@ impl<F: Fn() -> bool> Sending<'_, F> {
         if (self.is_over)() {
             return Err(nobody_waits());
         }
-        let late = || io::Error::from(io::ErrorKind::TimedOut);
-        self.piece_left = self.piece_left.checked_sub(elapsed).ok_or_else(late)?;
-        self.idle_left = match sent {
-            0 => self.idle_left.checked_sub(elapsed).ok_or_else(late)?,
-            _ => self.patience,
+        self.pace.took(sent, elapsed);
+        let manners = Manners::asked(self.waiting, self.patience);
+        match self.pace.is_too_slow(manners) {
+            true => Err(io::ErrorKind::TimedOut.into()),
+            false => Ok(sent),
+        }
+    }
+}
+
+impl Manners {
+    /// Better ones, where others wait for a turn.
+    fn asked(waiting: &Waiting, patience: Duration) -> Self {
+        match waiting.is_anybody() {
+            true => Self {
+                patience: patience.min(SHORT_PATIENCE),
+                bytes_per_second: SHORT_BYTES_PER_SECOND,
+            },
+            false => Self {
+                patience,
+                bytes_per_second: SLOWEST_BYTES_PER_SECOND,
+            },
+        }
+    }
+}
+
+impl Pace {
+    fn begin_piece(&mut self, bytes: u64) {
+        (self.bytes, self.spent) = (bytes, Duration::ZERO);
+    }
+
+    /// So many bytes were taken in that time.
+    fn took(&mut self, bytes: usize, elapsed: Duration) {
+        self.spent += elapsed;
+        self.idle = match bytes {
+            0 => self.idle + elapsed,
+            _ => Duration::ZERO,
         };
-        Ok(sent)
+    }
+
+    /// If the peer takes nothing, or so little now and then that it is not reading either.
+    fn is_too_slow(&self, manners: Manners) -> bool {
+        let Manners {
+            patience,
+            bytes_per_second,
+        } = manners;
+        let slack = Duration::from_secs(self.bytes / bytes_per_second);
+        self.idle > patience || self.spent > patience + slack
     }
 }
 
@@ -182,15 +271,40 @@ fn encode(correlation: CorrelationId, answer: &Answer, head: &mut Vec<u8>) -> io
     encoded.map_err(|error: FrameError| io::Error::other(error))
 }
 
-/// How much longer than without them so many bytes may take: whoever takes one now and then is not
-/// reading either.
-fn slack(bytes: u64) -> Duration {
-    Duration::from_secs(bytes / SLOWEST_BYTES_PER_SECOND)
-}
-
 /// A turn ends with the first piece after this.
 const TURN: Duration = Duration::from_secs(2);
 /// How often a blocked sender looks if anybody still wants the bytes.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// A peer takes at least this much.
 const SLOWEST_BYTES_PER_SECOND: u64 = 64 << 10;
+/// And this much while others wait for a turn.
+const SHORT_BYTES_PER_SECOND: u64 = 512 << 10;
+/// How long a peer may take nothing then.
+const SHORT_PATIENCE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// For how many seconds a peer may take so much in each of a piece of 4 MiB.
+    fn lasts(waiting: &Waiting, bytes_per_second: usize) -> usize {
+        let mut pace = Pace::default();
+        pace.begin_piece(4 << 20);
+        let mut is_too_slow = || {
+            pace.took(bytes_per_second, Duration::from_secs(1));
+            pace.is_too_slow(Manners::asked(waiting, Duration::from_secs(30)))
+        };
+        (0..1_000).take_while(|_| !is_too_slow()).count()
+    }
+
+    /// Eight peers that did not read, or hardly, kept all others waiting until those gave up.
+    #[test]
+    fn a_peer_that_does_not_read_is_cut_sooner_while_others_wait_for_its_turn() {
+        let waiting = Waiting::default();
+        assert_eq!((lasts(&waiting, 0), lasts(&waiting, 1)), (30, 30 + 64));
+        let waiter = waiting.begin();
+        assert_eq!((lasts(&waiting, 0), lasts(&waiting, 1)), (5, 5 + 8));
+        drop(waiter);
+        assert_eq!(lasts(&waiting, 0), 30);
+    }
+}

@@ -297,6 +297,17 @@ fn so_do_answers_to_the_question_how_far_a_scrub_is() {
     });
 }
 
+/// They were given to whoever had scrubs begin, however many answers waited already.
+#[test]
+fn so_do_answers_to_those_who_have_a_topic_scrubbed() {
+    leave_untaken(|client| scrub_topic::Request {
+        topic: name("wide"),
+        id: client.create("wide", 4_000),
+        partition: None,
+        start: true,
+    });
+}
+
 /// Has many ask what `prepare` gives, and take no answer.
 fn leave_untaken<R: Call>(prepare: impl FnOnce(&mut Client) -> R) {
     let dir = directory();

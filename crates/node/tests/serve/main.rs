@@ -6,6 +6,7 @@ mod client;
 mod copy;
 mod fairness;
 mod idle;
+mod kept;
 mod limits;
 mod load;
 mod produce_and_fetch;
