@@ -141,6 +141,7 @@ async fn snapshot(log: &Rc<RefCell<Log<UringDir>>>, root: &UringDir) -> Result<P
     let Chore::Snapshotted {
         log_start,
         end,
+        chain,
         segments,
         bytes,
     } = made
@@ -158,6 +159,7 @@ async fn snapshot(log: &Rc<RefCell<Log<UringDir>>>, root: &UringDir) -> Result<P
         partition: PartitionId::new(0),
         log_start,
         end,
+        chain: Some(chain),
         bytes,
         segments: segments as u64,
     })

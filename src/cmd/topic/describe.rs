@@ -18,7 +18,7 @@ use crate::{cli, session};
     long_about = "Show a topic's policy and each partition's state.\n\n\
         log start <= high watermark <= durable <= log end: what can be read lies between the \
         first two, what a power cut leaves lies below the third. SCRUBBED says when all sealed \
-        segments were last read and checked, SNAPSHOT which one reaches furthest, and where to; \
+        segments were last read and checked, SNAPSHOT which one is the last, and where it ends; \
         below stands how far behind its source a replica is, who follows, and what is damaged and \
         not served. \
         Ends with 3 if anything is damaged.",

@@ -1,33 +1,35 @@
-//! Up to where snapshots hold each partition: what a topic's hold waits for.
+//! Where the last snapshot of each partition ends: what a topic's hold waits for.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use corelog_record::Offset;
+use corelog_record::{Chain, Offset};
 use corelog_storage::snapshot::Summary;
 
 use crate::core::PartitionKey;
 
-/// Which snapshot reaches furthest into each partition.
+/// Which snapshot of each partition is the last.
 #[derive(Debug, Default)]
 pub(crate) struct LastSnapshots {
     by_key: HashMap<PartitionKey, LastSnapshot>,
 }
 
-/// The snapshot that reaches furthest into a partition.
+/// The last snapshot of a partition. An earlier one may reach further: of a log whose end was cut since.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LastSnapshot {
     pub(crate) name: Arc<str>,
     /// It holds all below.
     pub(crate) end: Offset,
+    /// The chain there.
+    chain: Option<Chain>,
 }
 
 impl LastSnapshots {
-    /// What these snapshots come to; of two that reach as far the newer counts.
+    /// What these snapshots come to.
     pub(crate) fn of<'a>(summaries: impl IntoIterator<Item = &'a Summary>) -> Self {
         let mut summaries: Vec<_> = summaries.into_iter().collect();
         summaries.sort_by_key(|summary| summary.created);
-        let mut by_key = HashMap::<_, LastSnapshot>::new();
+        let mut by_key = HashMap::new();
         for summary in summaries {
             let name: Arc<str> = summary.name.as_str().into();
             for topic in &summary.topics {
@@ -36,11 +38,12 @@ impl LastSnapshots {
                         topic: topic.id,
                         partition: partition.partition,
                     };
-                    let end = partition.end;
-                    if by_key.get(&key).is_none_or(|last| last.end <= end) {
-                        let name = Arc::clone(&name);
-                        by_key.insert(key, LastSnapshot { name, end });
-                    }
+                    let last = LastSnapshot {
+                        name: Arc::clone(&name),
+                        end: partition.end,
+                        chain: partition.chain,
+                    };
+                    by_key.insert(key, last);
                 }
             }
         }
@@ -50,27 +53,25 @@ impl LastSnapshots {
     /// What these and one that was taken later come to.
     pub(super) fn with(&self, summary: &Summary) -> Self {
         let mut by_key = self.by_key.clone();
-        for (key, last) in Self::of([summary]).by_key {
-            if by_key.get(&key).is_none_or(|known| known.end <= last.end) {
-                by_key.insert(key, last);
-            }
-        }
+        by_key.extend(Self::of([summary]).by_key);
         Self { by_key }
     }
 
-    /// Whether the snapshot `name` is the one that reaches furthest into any partition.
+    /// Whether the snapshot `name` is the last of any partition.
     pub(super) fn depends_on(&self, name: &str) -> bool {
         self.by_key.values().any(|last| &*last.name == name)
     }
 
-    /// The one that reaches furthest into a partition.
+    /// The last one of a partition.
     pub(crate) fn get(&self, key: PartitionKey) -> Option<&LastSnapshot> {
         self.by_key.get(&key)
     }
 
-    /// All of a partition below is in a snapshot.
-    pub(crate) fn end_of(&self, key: PartitionKey) -> Offset {
-        self.get(key).map_or(Offset::ZERO, |last| last.end)
+    /// Where the last one of a partition ends, and the chain there; `None` also for one of an early version,
+    /// which does not tell the chain: whether the log still has what it holds, nobody knows.
+    pub(crate) fn place_of(&self, key: PartitionKey) -> Option<(Offset, Chain)> {
+        let last = self.get(key)?;
+        Some((last.end, last.chain?))
     }
 }
 
@@ -93,6 +94,7 @@ mod tests {
                     partition: PartitionId::new(0),
                     log_start: Offset::ZERO,
                     end: Offset::new(end).expect("an offset"),
+                    chain: Some(Chain::from_raw(end)),
                     bytes: 1,
                     segments: 1,
                 }],
@@ -100,17 +102,21 @@ mod tests {
         }
     }
 
+    /// One that reached further once counted although the log had been cut below: what came there instead, no
+    /// snapshot held.
     #[test]
-    fn the_snapshot_that_reaches_furthest_counts_and_of_equals_the_newest() {
-        let all = [summary("b", 2, 9), summary("c", 3, 9), summary("a", 1, 5)];
+    fn the_newest_snapshot_counts_whatever_earlier_ones_reach() {
+        let all = [summary("b", 2, 9), summary("c", 3, 7), summary("a", 1, 5)];
         let last = LastSnapshots::of(&all);
         let key = |partition| PartitionKey {
             topic: TopicId::from_bytes([7; 16]),
             partition: PartitionId::new(partition),
         };
         let found = last.get(key(0)).expect("one");
-        assert_eq!((&*found.name, found.end.get()), ("c", 9));
-        assert_eq!(last.end_of(key(1)), Offset::ZERO);
+        assert_eq!((&*found.name, found.end.get()), ("c", 7));
+        let place = (found.end, Chain::from_raw(7));
+        assert_eq!(last.place_of(key(0)), Some(place));
+        assert_eq!(last.place_of(key(1)), None);
     }
 
     /// Each change once read all summaries again.
@@ -131,6 +137,6 @@ mod tests {
         let depends: Vec<_> = ["a", "b", "c", "d"]
             .map(|name| last.depends_on(name))
             .into();
-        assert_eq!(depends, [false, false, true, false]);
+        assert_eq!(depends, [false, false, false, true]);
     }
 }

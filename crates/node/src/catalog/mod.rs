@@ -8,7 +8,7 @@
 //! placement  which core gets which partition
 //! admin      creating, altering and deleting, on core 0 alone
 //! snapshots  taking, listing and deleting snapshots, likewise
-//! last       up to where snapshots hold each partition
+//! last       where the last snapshot of each partition ends
 //! replicas   what the node is to partitions that are not its alone
 //! promises   what the node promised not to take over
 //! peers      who follows the node's partitions, written down and forgotten

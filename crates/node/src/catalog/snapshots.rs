@@ -269,7 +269,7 @@ impl Admin {
         Err(failure_with(ErrorCode::TooManySnapshots, message, detail))
     }
 
-    /// Tells every core up to where snapshots hold its partitions.
+    /// Tells every core where the last snapshots of its partitions end.
     async fn keep_snapshots(&self, last: LastSnapshots) {
         self.broadcast(Change::Snapshots(Arc::new(last))).await;
     }

@@ -227,7 +227,9 @@ fn told(outcome: Outcome, answer: &produce::Answer) -> Produced {
     let why = match outcome {
         Outcome::Durable => return Ok(answer.clone()),
         Outcome::Unknown(Void::Fenced) => "a write or sync failed; reopen the partition",
-        Outcome::Unknown(Void::Full) => "the disk is full; the records go out when there is space",
+        Outcome::Unknown(Void::Full) => {
+            "no space or no descriptor is left; the records go out when there is one"
+        }
         Outcome::Unknown(Void::Closed) => "the partition was closed before the sync returned",
     };
     let detail = Detail {

@@ -21,7 +21,7 @@ const FLUSHES_KEPT: usize = 16;
 pub(crate) enum Void {
     /// A write or sync failed; the partition is fenced.
     Fenced,
-    /// The disk is full; the records stay in memory and go out when there is space.
+    /// The disk is full, or no descriptor is left; the records stay in memory and go out when there is room.
     Full,
     /// The partition was closed, or went away with its topic, or the end of its log was cut.
     Closed,
@@ -42,6 +42,8 @@ pub(crate) struct Board {
     durable: Cell<Offset>,
     /// One entry per time that waiting became vain: up to where it was not, and why.
     voids: RefCell<Vec<(Offset, Void)>>,
+    /// Whether anybody began to wait since the last of them.
+    is_seen: Cell<bool>,
     watchers: RefCell<BinaryHeap<Watcher>>,
     /// The flush that has just ended.
     landed: Cell<Option<Flushing>>,
@@ -98,6 +100,7 @@ impl Board {
     }
 
     pub(crate) fn seen(&self) -> Seen {
+        self.is_seen.set(true);
         Seen(self.voids.borrow().len())
     }
 
@@ -175,7 +178,10 @@ impl Board {
 
     /// Waiting for more than what is durable is vain from now on.
     pub(super) fn void(&self, void: Void) {
-        self.voids.borrow_mut().push((self.durable.get(), void));
+        // Where nobody waits, nobody asks for it: a disk that stays full adds nothing.
+        if self.is_seen.take() {
+            self.voids.borrow_mut().push((self.durable.get(), void));
+        }
         for watcher in self.watchers.take() {
             watcher.notify.notify();
         }
@@ -266,6 +272,23 @@ mod tests {
         let woken = notify.notified();
         board.advance(offset(4));
         assert!(block_on(poll_once(woken)).is_some());
+    }
+
+    #[test]
+    fn waiting_that_is_vain_again_and_again_is_remembered_once_as_long_as_nobody_begins_to_wait() {
+        let board = Board::default();
+        let seen = board.seen();
+        for void in [Void::Full, Void::Full, Void::Fenced, Void::Closed] {
+            board.void(void);
+            assert_eq!(board.voids.borrow().len(), 1);
+        }
+        let outcome = board.outcome(offset(1), seen);
+        assert_eq!(outcome, Some(Outcome::Unknown(Void::Full)));
+        let seen = board.seen();
+        assert_eq!(board.outcome(offset(1), seen), None);
+        board.void(Void::Closed);
+        let outcome = board.outcome(offset(1), seen);
+        assert_eq!(outcome, Some(Outcome::Unknown(Void::Closed)));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::fetch;
 use corelog_record::Offset;
-use corelog_storage::log::{self as storage, ReadError, ReadPlan};
+use corelog_storage::log::{self as storage, Origin, ReadError, ReadPlan};
 
 use super::Disk;
 use super::budget::SMALL_BYTES;
@@ -113,22 +113,28 @@ impl Core {
             Planned::Read(plan, answer) => (plan, answer),
             Planned::Nothing(nothing) => return Ok(nothing),
         };
-        let read = match plan.ready().is_some() {
-            true => plan.run().await,
-            false => self.read_disk((key, from), plan, appetite).await,
+        let origin = plan.origin();
+        let read = match &origin {
+            None => plan.run().await,
+            Some(_) => self.read_disk((key, from), plan, appetite).await,
         };
-        let read = read.map_err(|error| self.not_read(key, error))?;
+        let read = read.map_err(|error| self.not_read(key, origin.as_ref(), error))?;
         Ok(self.batches(read, answer))
     }
 
     /// What whoever read in vain is told.
-    fn not_read(&self, key: PartitionKey, error: ReadError) -> Failure {
+    fn not_read(
+        &self,
+        key: PartitionKey,
+        origin: Option<&Origin<Disk>>,
+        error: ReadError,
+    ) -> Failure {
         // While the disk was waited for, its slot may have become another partition's.
         let slot = self.slots.borrow().find(key);
         let Some(slot) = slot else {
             return error_of(&Refusal::from(error));
         };
-        let error = self.unless_missing(slot, error);
+        let error = self.unless_missing(slot, origin, error);
         if let ReadError::Damaged { from, to, .. } = &error {
             self.met_damage(slot, *from, *to);
         }
@@ -208,15 +214,21 @@ impl Core {
         Fetched::Batches { answer, read }
     }
 
-    /// What a read failed with: a file that is gone although the log still has its segment did not
-    /// expire.
-    fn unless_missing(&self, slot: SlotId, error: ReadError) -> ReadError {
-        let ReadError::Removed { segment } = error else {
+    /// What a read of `origin` failed with: a file that is gone although the log still has its segment in it was
+    /// not moved away.
+    fn unless_missing(
+        &self,
+        slot: SlotId,
+        origin: Option<&Origin<Disk>>,
+        error: ReadError,
+    ) -> ReadError {
+        let (ReadError::Removed { segment }, Some(origin)) = (&error, origin) else {
             return error;
         };
+        let segment = *segment;
         let slots = self.slots.borrow();
         let partition = slots.get(slot).and_then(|found| found.partition());
-        match partition.and_then(|partition| partition.offsets_of(segment)) {
+        match partition.and_then(|partition| partition.missing(segment, origin)) {
             Some(Range { start, end }) => ReadError::Damaged {
                 from: start,
                 to: end,

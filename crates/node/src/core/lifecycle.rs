@@ -19,7 +19,7 @@ use super::state::Core;
 use crate::catalog::{self, Topic};
 use crate::failure::{Failure, failure};
 use crate::metrics::{add, sub};
-use crate::partition::{Held, Input, Partition, Policy, Replication};
+use crate::partition::{Accepted, Held, Input, Partition, Policy, Replication};
 use crate::rt;
 
 impl Core {
@@ -76,12 +76,14 @@ impl Core {
         self.halt(key).await;
         self.followers.forget(key);
         self.repairs.forget(key);
-        let is_fenced = self.take_log(slot).await.is_some_and(|log| log.is_fenced());
-        if is_fenced {
+        let taken = self.take_log(slot).await;
+        if taken.is_some_and(|(log, _)| log.is_fenced()) {
             sub(&self.counters.fenced_partitions, 1);
         }
         self.void(slot, Void::Closed);
-        self.slots.borrow_mut().remove(slot);
+        if let Some(found) = self.slots.borrow_mut().remove(slot) {
+            self.sweep.forget(slot, &found.swept);
+        }
         self.ahead.forget(key);
         sub(&self.counters.partitions, 1);
     }
@@ -95,12 +97,12 @@ impl Core {
             return false;
         };
         claim.keep_for_good();
-        let Some(mut log) = self.take_log(slot).await else {
+        let Some((log, accepted)) = self.take_log(slot).await else {
             // It could not be opened: there is nothing to close.
             return true;
         };
         let is_fenced = log.is_fenced();
-        let closed = self.close_log(slot, &mut log).await;
+        let closed = self.close_log(slot, log, accepted).await;
         if let (Err(error), Some(slot)) = (&closed, self.slots.borrow().get(slot)) {
             tracing::error!(
                 topic = %slot.topic.name,
@@ -113,7 +115,12 @@ impl Core {
     }
 
     /// Closes a log unless it is fenced, and tells all who wait what came of it.
-    async fn close_log(&self, slot: SlotId, log: &mut Log<super::Disk>) -> Result<(), Error> {
+    async fn close_log(
+        &self,
+        slot: SlotId,
+        mut log: Log<super::Disk>,
+        accepted: Accepted,
+    ) -> Result<(), Error> {
         let closed = match log.is_fenced() {
             true => Ok(()),
             false => log.close(rt::clocks()).await,
@@ -121,6 +128,8 @@ impl Core {
         if let (Ok(()), Some(board)) = (&closed, self.slots.borrow().board(slot)) {
             board.advance(log.durable());
         }
+        let lost = accepted.lost(log.durable());
+        add(&self.counters.accepted_lost_records_total, lost);
         // Also of a fenced one: some may have begun to wait after the fence was told.
         self.void(slot, Void::Closed);
         closed
@@ -192,11 +201,11 @@ impl Core {
             .get(slot)
             .map(|found| Arc::clone(&found.topic));
         let topic = topic.ok_or_else(|| failure(ErrorCode::UnknownPartition, "gone"))?;
-        if let Some(mut log) = self.take_log(slot).await {
+        if let Some((log, accepted)) = self.take_log(slot).await {
             if log.is_fenced() {
                 sub(&self.counters.fenced_partitions, 1);
             }
-            if let Err(error) = self.close_log(slot, &mut log).await {
+            if let Err(error) = self.close_log(slot, log, accepted).await {
                 tracing::warn!(error = %with_causes(&error), "not closed cleanly before reopening");
             }
         }
@@ -292,8 +301,9 @@ impl Core {
         }
     }
 
-    /// Ends a partition's requests, waits until its disk is quiet and takes its log.
-    async fn take_log(self: &Rc<Self>, slot: SlotId) -> Option<Log<super::Disk>> {
+    /// Ends a partition's requests, waits until its disk is quiet and takes its log, with what was accepted
+    /// and is not durable yet.
+    async fn take_log(self: &Rc<Self>, slot: SlotId) -> Option<(Log<super::Disk>, Accepted)> {
         self.step(slot, Input::Close);
         self.quiet(|| {
             let slots = self.slots.borrow();

@@ -5,7 +5,7 @@
 //! slots      its partitions by slot and by key
 //! claim      who opens or closes a partition, one at a time
 //! lifecycle  opening, closing and reopening partitions
-//! snapshot   its part of a snapshot, and up to where snapshots hold its partitions
+//! snapshot   its part of a snapshot, and where the last ones of its partitions end
 //! scrub      reading sealed segments in the background
 //! keeper     the committer, the timers, flushes and chores
 //! wanted     whose groups start next

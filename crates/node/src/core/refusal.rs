@@ -103,7 +103,7 @@ pub(crate) fn error_of(refusal: &Refusal) -> Failure {
         ),
         Refusal::Removed => (
             ErrorCode::Busy,
-            "the segment expired while it was read".into(),
+            "the segment was moved away while it was read".into(),
             none(),
         ),
         Refusal::Busy => (

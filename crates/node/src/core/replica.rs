@@ -12,11 +12,11 @@ use corelog_storage::format::edit::{Epoch, Point};
 use corelog_storage::log::lineage::Common;
 use corelog_storage::log::{Chore, CopyError};
 
-use super::board::{Board, Outcome, Seen};
+use super::board::{Board, Outcome, Seen, Void};
 use super::files::Turn;
 use super::refusal::error_of;
 use super::serve::not_told;
-use super::slots::{PartitionKey, Slot};
+use super::slots::{PartitionKey, Slot, SlotId};
 use super::state::Core;
 use super::tickets::Tickets;
 use crate::failure::{Failure, failure, failure_with};
@@ -255,6 +255,17 @@ impl Core {
             Some(Outcome::Unknown(_)) => Err(not_durable()),
             None => Err(timed_out("the disk does not take what is in memory")),
         }
+    }
+
+    /// The end of a log of this core was cut: who waits for what was there waits in vain, and what followers
+    /// were heard to have may be no more what this log has.
+    pub(super) fn was_cut(&self, slot: SlotId, durable: Offset) {
+        self.void(slot, Void::Closed);
+        if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
+            found.board = Board::at(durable);
+            self.followers.forget(found.key);
+        }
+        self.weigh(slot);
     }
 
     pub(super) fn look<T>(

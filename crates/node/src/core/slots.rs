@@ -40,7 +40,7 @@ pub(crate) struct Slot {
     pub(crate) board: Rc<Board>,
     pub(super) held: Held,
     pub(super) swept: Swept,
-    /// A chore has failed since the last flush: it was logged.
+    /// A chore has failed since the last flush, or a group found no space: it was logged.
     pub(super) is_troubled: bool,
     /// Somebody opens, reopens or closes it: nobody else may until that is done.
     pub(super) is_claimed: bool,

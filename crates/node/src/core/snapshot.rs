@@ -1,5 +1,5 @@
-//! A core's part of a snapshot: its partitions, a few at a time, each rolled and linked; and up to
-//! where snapshots hold them.
+//! A core's part of a snapshot: its partitions, a few at a time, each rolled and linked; and where the
+//! last snapshots of them end.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -102,6 +102,7 @@ impl Core {
             Ok(Answer::Snapshotted {
                 log_start,
                 end,
+                chain,
                 segments,
                 bytes,
             }) => {
@@ -109,6 +110,7 @@ impl Core {
                     partition: key.partition,
                     log_start,
                     end,
+                    chain: Some(chain),
                     bytes,
                     segments: segments as u64,
                 };
@@ -118,7 +120,7 @@ impl Core {
         }
     }
 
-    /// Takes note of up to where snapshots hold the partitions.
+    /// Takes note of where the last snapshots of the partitions end.
     pub(crate) async fn keep_snapshots(self: &Rc<Self>, last: Arc<LastSnapshots>) {
         *self.last_snapshots.borrow_mut() = last;
         for slot in self.partition_slots() {
@@ -127,18 +129,18 @@ impl Core {
         }
     }
 
-    /// Up to where snapshots hold the partitions, as far as this core was told.
+    /// Where the last snapshots of the partitions end, as far as this core was told.
     pub(crate) fn last_snapshots(&self) -> Arc<LastSnapshots> {
         Arc::clone(&self.last_snapshots.borrow())
     }
 
-    /// Tells a partition up to where a snapshot holds it.
+    /// Tells a partition where its last snapshot ends.
     pub(super) fn tell_snapshotted(self: &Rc<Self>, slot: SlotId) {
         let Some(key) = self.slots.borrow().get(slot).map(|found| found.key) else {
             return;
         };
-        let upto = self.last_snapshots.borrow().end_of(key);
-        self.step(slot, Input::Snapshotted { upto });
+        let last = self.last_snapshots.borrow().place_of(key);
+        self.step(slot, Input::Snapshotted { last });
     }
 }
 

@@ -13,7 +13,7 @@ use corelog_record::{CoreId, NodeId};
 
 use super::Disk;
 use super::ahead::Ahead;
-use super::board::{Board, Void};
+use super::board::Void;
 use super::budget::Budget;
 use super::delay::Delay;
 use super::files::{self, Files};
@@ -102,7 +102,7 @@ pub(crate) struct Core {
     pub(crate) repairs: Repairs,
     /// Who follows its partitions.
     pub(crate) followers: Followers,
-    /// Up to where snapshots hold the partitions of the node.
+    /// Where the last snapshots of the node's partitions end.
     pub(super) last_snapshots: RefCell<Arc<LastSnapshots>>,
     /// Partitions that found no room to be opened in.
     pub(super) unopened: RefCell<VecDeque<PartitionKey>>,
@@ -197,7 +197,7 @@ impl Core {
         if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
             // Whatever comes of a look at the clock comes to the partition as another input.
             if !matches!(input, Input::Tick | Input::Ticked) {
-                self.sweep.wake(slot, found);
+                self.sweep.wake(slot, &mut found.swept);
             }
             if let Some(partition) = found.partition_mut() {
                 partition.step(input, rt::clocks(), &mut effects);
@@ -256,13 +256,7 @@ impl Core {
                     found.board.advance(upto);
                 }
             }
-            Effect::Cut { durable } => {
-                self.void(slot, Void::Closed);
-                if let Some(found) = self.slots.borrow_mut().get_mut(slot) {
-                    found.board = Board::at(durable);
-                }
-                self.weigh(slot);
-            }
+            Effect::Cut { durable } => self.was_cut(slot, durable),
             Effect::Fenced {
                 accepted_lost,
                 error,
@@ -275,21 +269,13 @@ impl Core {
                 self.weigh(slot);
             }
             Effect::Full { error } => {
-                self.log_trouble(slot, "the disk is full", &error);
+                self.log_trouble_once(slot, "a group could not be written yet", &error);
                 self.void(slot, Void::Full);
             }
             Effect::Event { event } => self.tell_event(slot, &event),
             Effect::ChoreFailed { error } => {
                 add(&self.counters.chores_failed_total, 1);
-                // It is tried again every second; one line until the disk takes something again.
-                let mut slots = self.slots.borrow_mut();
-                let found = slots.get_mut(slot);
-                let is_known =
-                    found.is_none_or(|found| std::mem::replace(&mut found.is_troubled, true));
-                drop(slots);
-                if !is_known {
-                    self.log_trouble(slot, "a chore failed", &error);
-                }
+                self.log_trouble_once(slot, "a chore failed", &error);
             }
         }
     }
@@ -297,6 +283,17 @@ impl Core {
     pub(super) fn void(&self, slot: SlotId, why: Void) {
         if let Some(board) = self.slots.borrow().board(slot) {
             board.void(why);
+        }
+    }
+
+    /// What is tried again by itself, every second or sooner: one line until the disk takes something again.
+    fn log_trouble_once(&self, slot: SlotId, what: &str, error: &corelog_storage::Error) {
+        let mut slots = self.slots.borrow_mut();
+        let found = slots.get_mut(slot);
+        let is_known = found.is_none_or(|found| std::mem::replace(&mut found.is_troubled, true));
+        drop(slots);
+        if !is_known {
+            self.log_trouble(slot, what, error);
         }
     }
 

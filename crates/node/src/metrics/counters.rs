@@ -142,7 +142,7 @@ counters! {
     snapshots_failed_total: Counter, "Snapshots that could not be taken.";
     restores_total: Counter, "Topics restored from snapshots.";
     restores_failed_total: Counter, "Restores that failed.";
-    accepted_lost_records_total: Counter, "Records answered as accepted that a fence then lost.";
+    accepted_lost_records_total: Counter, "Records answered as accepted that were lost before they were durable.";
 }
 
 /// Adds to a counter that only the calling core writes: a load and a store, never a locked

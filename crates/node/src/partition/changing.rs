@@ -160,8 +160,9 @@ impl<D: Dir> Partition<D> {
             return;
         }
         if after.high_watermark < before {
-            // It was asked to be cut: what was promised is in quarantine.
+            // It was asked to be cut: what was promised is in quarantine, and who followed has to follow anew.
             self.bounds = after;
+            self.replicated = self.replicated.min(after.durable);
             let durable = after.durable;
             effects.push(Effect::Cut { durable });
         } else {

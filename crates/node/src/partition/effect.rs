@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use corelog_protocol::message::ack::Level;
-use corelog_record::{LeaderEpoch, Offset};
+use corelog_record::{Chain, LeaderEpoch, Offset};
 use corelog_storage::disk::Dir;
 use corelog_storage::log::{
     AppendError, Chore, ChorePlan, CopyError, Event, FlushPlan, ReadError, ReadPlan, ScrubPlan,
@@ -109,6 +109,8 @@ pub(crate) enum Answer<D: Dir> {
     Snapshotted {
         log_start: Offset,
         end: Offset,
+        /// At the end.
+        chain: Chain,
         segments: usize,
         bytes: u64,
     },
@@ -156,7 +158,7 @@ pub(crate) enum Refusal {
         damaged: Range<Offset>,
         segment: Offset,
     },
-    /// The segment expired while it was read; asking again tells the valid range.
+    /// The segment was moved away while it was read; asking again tells the valid range.
     Removed,
     /// Too many requests are parked or wait for a chore, or no file can be opened just now.
     Busy,

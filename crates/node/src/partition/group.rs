@@ -53,8 +53,45 @@ pub(super) struct Group {
     joined: usize,
     /// Pace of the next group, as the last one was.
     next_pace: Pace,
-    /// Ends and counts of runs of accepted records above durable.
-    accepted: VecDeque<(Offset, u64)>,
+    accepted: Accepted,
+}
+
+/// What was accepted and is not durable yet.
+#[derive(Debug, Default)]
+pub(crate) struct Accepted {
+    /// Ends and counts of runs of records.
+    runs: VecDeque<(Offset, u64)>,
+}
+
+impl Accepted {
+    /// How many records are lost of a log that ended with all below `durable` on disk.
+    pub(crate) fn lost(mut self, durable: Offset) -> u64 {
+        self.advance(durable);
+        self.runs.into_iter().map(|(_, count)| count).sum()
+    }
+
+    /// Records `[base, end)` were accepted.
+    fn note(&mut self, base: Offset, end: Offset) {
+        let count = end.since(base);
+        match self.runs.back_mut() {
+            Some((run_end, run_count)) if *run_end == base => {
+                *run_end = end;
+                *run_count += count;
+            }
+            _ => self.runs.push_back((end, count)),
+        }
+    }
+
+    /// All below `durable` is on disk.
+    fn advance(&mut self, durable: Offset) {
+        while let Some((end, count)) = self.runs.front_mut() {
+            if *end > durable {
+                *count = (*count).min(end.since(durable));
+                break;
+            }
+            self.runs.pop_front();
+        }
+    }
 }
 
 impl Group {
@@ -89,14 +126,7 @@ impl Group {
         end: Offset,
         pending_bytes: usize,
     ) -> Option<Start> {
-        let count = end.since(base);
-        match self.accepted.back_mut() {
-            Some((run_end, run_count)) if *run_end == base => {
-                *run_end = end;
-                *run_count += count;
-            }
-            _ => self.accepted.push_back((end, count)),
-        }
+        self.accepted.note(base, end);
         if pending_bytes >= ACCEPTED_BYTES_MAX {
             return self.want();
         }
@@ -153,13 +183,7 @@ impl Group {
     /// waits for it.
     pub(super) fn next(&mut self, durable: Offset) -> Option<Start> {
         assert!(!self.is_in_flight, "a group waits for the one before");
-        while let Some((end, count)) = self.accepted.front_mut() {
-            if *end > durable {
-                *count = (*count).min(end.since(durable));
-                break;
-            }
-            self.accepted.pop_front();
-        }
+        self.accepted.advance(durable);
         let is_urgent = std::mem::replace(&mut self.is_urgent, false);
         if is_urgent { self.want() } else { None }
     }
@@ -168,7 +192,12 @@ impl Group {
     /// the disk.
     pub(super) fn fence(&mut self) -> u64 {
         self.is_urgent = false;
-        self.accepted.drain(..).map(|(_, count)| count).sum()
+        std::mem::take(&mut self.accepted).lost(Offset::ZERO)
+    }
+
+    /// What was accepted and is not durable yet, and was not told as lost.
+    pub(super) fn into_accepted(self) -> Accepted {
+        self.accepted
     }
 }
 

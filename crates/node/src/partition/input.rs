@@ -1,7 +1,7 @@
 //! What a partition is told: requests, completions of its own effects, the passing of time.
 
 use corelog_protocol::message::ack::Level;
-use corelog_record::{Offset, Timestamp};
+use corelog_record::{Chain, Offset, Timestamp};
 use corelog_storage::disk::Dir;
 use corelog_storage::log::{ChoreDone, FlushDone, Options, ReadPlan, ScrubDone};
 
@@ -126,8 +126,8 @@ pub(crate) enum Input<'a, D: Dir> {
     TakeSnapshot { token: Token, target: D },
     /// Whoever asked for a snapshot waits no longer for it to begin; what is being linked goes on.
     AbandonSnapshot { token: Token },
-    /// A snapshot holds all below this offset; none holds more.
-    Snapshotted { upto: Offset },
+    /// Where the last snapshot of it ends, and the chain there.
+    Snapshotted { last: Option<(Offset, Chain)> },
     /// Every follower holds all below this offset.
     Replicated { upto: Offset },
     /// Hand out the next piece of a scrub, of about so many bytes.

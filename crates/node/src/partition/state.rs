@@ -1,14 +1,14 @@
 //! The partition itself: one log, who waits at its end, and when its groups start.
 
 use corelog_protocol::message::ack::Level;
-use corelog_record::{Offset, Timestamp};
+use corelog_record::{Chain, Offset, Timestamp};
 use corelog_storage::Now;
 use corelog_storage::disk::Dir;
 use corelog_storage::log::{AppendError, Appended, FlushDone, Log};
 
 use super::changing::Changing;
 use super::effect::{Answer, Effect, Effects, Refusal};
-use super::group::{BULK_BYTES, Group, Start};
+use super::group::{Accepted, BULK_BYTES, Group, Start};
 use super::input::{Appetite, Input, Policy, Seek, Token};
 use super::laws::Bounds;
 use super::replication::Replication;
@@ -22,8 +22,8 @@ pub(crate) struct Partition<D: Dir> {
     /// Tells this opening of the log from earlier ones: their completions are discarded.
     pub(super) generation: u32,
     pub(super) policy: Policy,
-    /// A snapshot holds all below.
-    pub(super) snapshotted: Offset,
+    /// Where the last snapshot ends, and the chain there.
+    pub(super) snapshotted: Option<(Offset, Chain)>,
     /// Every follower holds all below.
     pub(super) replicated: Offset,
     pub(super) upkeep: Upkeep,
@@ -47,7 +47,7 @@ impl<D: Dir> Partition<D> {
             log,
             generation,
             policy,
-            snapshotted: Offset::ZERO,
+            snapshotted: None,
             replicated: Offset::ZERO,
             upkeep: Upkeep::new(now),
             taking: None,
@@ -107,7 +107,7 @@ impl<D: Dir> Partition<D> {
                 self.take_snapshot(token, target, now, effects);
             }
             Input::AbandonSnapshot { token } => self.abandon_snapshot(token, effects),
-            Input::Snapshotted { upto } => self.snapshotted = upto,
+            Input::Snapshotted { last } => self.snapshotted = last,
             Input::Replicated { upto } => self.replicated = upto,
             Input::Scrub { token, bytes_max } => self.scrub(token, bytes_max, now.time, effects),
             Input::ScrubRead {
@@ -134,10 +134,6 @@ impl<D: Dir> Partition<D> {
 
     /// Bytes of batches that wait for the disk or are on their way to it.
     pub(crate) fn unflushed_bytes(&self) -> usize {
-        // What a fence holds back will never be on its way, and must not take room from others.
-        if self.log.is_fenced() {
-            return 0;
-        }
         self.log.pending_bytes() + self.log.in_flight_bytes()
     }
 
@@ -161,16 +157,16 @@ impl<D: Dir> Partition<D> {
         self.group.is_in_flight() || self.upkeep.is_busy()
     }
 
-    /// Gives the log back, to be closed.
+    /// Gives the log back, to be closed, and what was accepted and is lost unless it becomes durable then.
     ///
     /// # Panics
     /// If a flush or a chore is still to be handed back.
-    pub(crate) fn into_log(self) -> Log<D> {
+    pub(crate) fn into_log(self) -> (Log<D>, Accepted) {
         assert!(
             !self.has_outstanding(),
             "a log is closed only when its disk is quiet"
         );
-        self.log
+        (self.log, self.group.into_accepted())
     }
 
     fn produce(

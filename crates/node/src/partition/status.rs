@@ -5,7 +5,7 @@ use std::ops::Range;
 use corelog_record::{CopyId, HistoryId, LeaderEpoch, Offset, Timestamp};
 use corelog_storage::disk::Dir;
 use corelog_storage::format::edit::{Epoch, Point, Seal};
-use corelog_storage::log::{ChainPlan, Damage, ReadError};
+use corelog_storage::log::{ChainPlan, Damage, Origin, ReadError};
 
 use super::state::Partition;
 
@@ -124,10 +124,17 @@ impl<D: Dir> Partition<D> {
     }
 
     /// The offsets of the segment based at `base`, if the log has it.
-    pub(crate) fn offsets_of(&self, base: Offset) -> Option<Range<Offset>> {
+    fn offsets_of(&self, base: Offset) -> Option<Range<Offset>> {
         let mut segments = self.log.segments();
         let found = segments.find(|segment| segment.base == base)?;
         Some(found.base..found.next)
+    }
+
+    /// The offsets of the segment based at `base`, of which a read from `origin` did not find the file, if that is
+    /// missing: a change of the log moves files away, whoever is about to open them.
+    pub(crate) fn missing(&self, base: Offset, origin: &Origin<D>) -> Option<Range<Offset>> {
+        let is_moved = self.is_changing() || !self.log.is_read_from(base, origin);
+        self.offsets_of(base).filter(|_| !is_moved)
     }
 
     /// About how many bytes lie between an offset and the high watermark: all of the segments behind

@@ -13,7 +13,9 @@ use super::{Answer, Appetite, Input, Pace, Policy, Refusal, Rest, Seek, Token};
 
 mod bulk;
 mod full;
+mod hold;
 mod leap;
+mod moved;
 mod polls;
 mod upkeep;
 
@@ -196,6 +198,55 @@ fn a_failed_sync_fences_until_reopened_and_counts_what_was_only_accepted() {
     assert!(!bench.is_fenced);
 }
 
+/// A fence held up to 16 MiB that nobody would ever write, and did not count it: on a disk that dies one
+/// partition after the other did.
+#[test]
+fn a_fence_lets_go_of_what_waited_for_the_disk() {
+    let mut bench = Bench::new(1);
+    durable(&mut bench, b"kept");
+    bench.settle();
+    durable(&mut bench, b"on its way");
+    bench.commit();
+    durable(&mut bench, b"behind it");
+    let fault = Fault::Fail(std::io::ErrorKind::Other);
+    bench.faults().fail(Operation::Sync, 1, fault);
+    assert!(bench.partition.log.pending_bytes() > 0);
+    bench.settle();
+    assert!(bench.is_fenced);
+    assert_eq!(bench.partition.log.pending_bytes(), 0);
+    assert_eq!(bench.partition.unflushed_bytes(), 0);
+    let read = bench.read_from(Offset::ZERO).expect("read");
+    assert_eq!(read.len(), 1);
+    assert_eq!(bench.partition.status().log_end, offset(3));
+}
+
+#[test]
+fn a_flush_that_the_fence_overtook_and_that_finds_no_space_does_not_wait_either() {
+    let mut bench = Bench::new(1);
+    durable(&mut bench, &[5; 20_000]);
+    bench.settle();
+    bench.now = bench.now.saturating_add_millis(2_000);
+    // The next one goes to another segment, whose store gets its name first.
+    bench.faults().hold(Operation::Rename, When::Before);
+    let full = Fault::Fail(std::io::ErrorKind::StorageFull);
+    bench.faults().fail(Operation::Rename, 1, full);
+    let fault = Fault::Fail(std::io::ErrorKind::Other);
+    let is_mark = Match::on(Operation::Write, "mark");
+    bench.faults().fail(is_mark, 1, fault);
+    durable(&mut bench, &[5; 20_000]);
+    bench.commit();
+    bench.poll();
+    bench.step(Input::Tick);
+    bench.poll();
+    bench.poll();
+    assert!(bench.is_fenced, "the mark could not be written");
+    assert!(bench.partition.unflushed_bytes() > 20_000, "on its way");
+    bench.faults().release_all();
+    bench.settle();
+    assert_eq!(bench.full_count, 1, "it found no space");
+    assert_eq!(bench.partition.unflushed_bytes(), 0);
+}
+
 #[test]
 fn a_flush_that_several_appends_share_is_one_of_a_round() {
     for (appends, pace) in [(1, Pace::AtOnce), (2, Pace::InRounds)] {
@@ -298,7 +349,7 @@ fn a_truncation_waits_for_a_flush_that_holds_the_mark() {
         durable(&mut bench, &[value]);
     }
     bench.settle();
-    let closed = block_on(bench.partition.into_log().close(bench.now));
+    let closed = block_on(bench.partition.into_log().0.close(bench.now));
     assert!(closed.is_ok(), "not closed: {closed:?}");
     let mut bench = Bench::open(bench.disk, 2, bench.now);
     bench.faults().hold(Match::ANY, When::Before);
@@ -353,39 +404,6 @@ fn sealed_segments_expire_by_bytes_and_by_age_but_never_the_active_one() {
         assert!(Offset::ZERO < status.log_start);
         assert_eq!(status.log_end, offset(40));
     }
-}
-
-#[test]
-fn what_no_snapshot_holds_expires_only_beyond_the_bytes_that_may_be_held() {
-    let mut bench = Bench::new(1);
-    for _ in 0..40 {
-        durable(&mut bench, &[5; 4_000]);
-        bench.settle();
-    }
-    let mut held_by = |hold_bytes, upto| {
-        let policy = Policy {
-            retention_bytes: Some(1),
-            held: crate::partition::Held::Unsnapshotted,
-            hold_bytes,
-            ..Policy::default()
-        };
-        let options = Options::default();
-        bench.step(Input::Snapshotted { upto });
-        bench.step(Input::Policy { policy, options });
-        for _ in 0..40 {
-            bench.now = bench.now.saturating_add_millis(500);
-            bench.step(Input::Tick);
-            bench.settle();
-        }
-        bench.partition.status()
-    };
-    let all = held_by(None, Offset::ZERO);
-    assert_eq!(all.log_start, Offset::ZERO);
-    let half = held_by(None, offset(20));
-    assert!(Offset::ZERO < half.log_start && half.log_start <= offset(20));
-    let bounded = held_by(Some(64 << 10), offset(20));
-    assert!(half.log_start < bounded.log_start && bounded.store_bytes <= 64 << 10);
-    assert!(bounded.segment_count > 1);
 }
 
 #[test]

@@ -123,6 +123,7 @@ impl<D: Dir> Partition<D> {
                 if let Chore::Snapshotted {
                     log_start,
                     end,
+                    chain,
                     segments,
                     bytes,
                 } = chore
@@ -130,6 +131,7 @@ impl<D: Dir> Partition<D> {
                     let answer = Answer::Snapshotted {
                         log_start,
                         end,
+                        chain,
                         segments,
                         bytes,
                     };
@@ -309,7 +311,7 @@ impl<D: Dir> Partition<D> {
     fn hold(&self) -> Hold {
         let upto = match self.policy.held {
             Held::Nothing => return Hold::NONE,
-            Held::Unsnapshotted => self.snapshotted,
+            Held::Unsnapshotted => self.snapshotted_upto(),
             Held::Unreplicated => self.replicated,
             Held::All => Offset::ZERO,
         };
@@ -317,6 +319,14 @@ impl<D: Dir> Partition<D> {
             upto,
             bytes_max: self.policy.hold_bytes.map(ByteSize::from_bytes),
         }
+    }
+
+    /// All below is in a snapshot. Nothing is, unless the log still has what that has at its end: it may have
+    /// been cut below, and gone on otherwise.
+    fn snapshotted_upto(&self) -> Offset {
+        let last = self.snapshotted;
+        let is_here = |&(end, chain): &_| self.log.chain_at_border(end) == Some(chain);
+        last.filter(is_here).map_or(Offset::ZERO, |(end, _)| end)
     }
 
     fn start_chore(&mut self, plan: ChorePlan<D>, effects: &mut Effects<D>) {

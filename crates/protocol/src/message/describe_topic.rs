@@ -63,7 +63,7 @@ pub struct Partition {
     /// When the last whole scrub of it ended; default nil, never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scrubbed_at: Option<Timestamp>,
-    /// The snapshot that reaches furthest into it; default nil, none.
+    /// The last snapshot of it; default nil, none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<LastSnapshot>,
     /// What the node is to it; default owner.
@@ -94,7 +94,7 @@ pub struct Damage {
     pub segment: Offset,
 }
 
-/// The snapshot that reaches furthest into a partition.
+/// The last snapshot of a partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastSnapshot {
     /// Its name.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use corelog_record::{Offset, PartitionId, Timestamp, TopicId, TopicName, TopicNameError};
+use corelog_record::{Chain, Offset, PartitionId, Timestamp, TopicId, TopicName, TopicNameError};
 use serde::{Deserialize, Serialize};
 
 use super::{Error, envelope};
@@ -45,6 +45,10 @@ pub struct Partition {
     pub log_start: Offset,
     /// The offset behind the last record. Key `end`.
     pub end: Offset,
+    /// The chain there, which tells whether a log still has what is in the snapshot. Key `chain`, absent
+    /// where an earlier version took it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<Chain>,
     /// Bytes of all stores. Key `bytes`.
     pub bytes: u64,
     /// How many segments; without any, and an end of 0, there is no directory. Key `segments`.

@@ -1,6 +1,6 @@
 //! Inputs to begin with: what a log that works has on its disk.
 
-use corelog_record::{NodeId, Offset, PartitionId, Position, Timestamp, TopicId, TopicName};
+use corelog_record::{Chain, NodeId, Offset, PartitionId, Position, Timestamp, TopicId, TopicName};
 
 use super::{decoders, recovery};
 use crate::format::carry::Carry;
@@ -76,6 +76,7 @@ pub(super) fn files() -> Vec<Vec<u8>> {
                     partition: PartitionId::new(2),
                     log_start: Offset::ZERO,
                     end: Offset::ZERO.plus(9),
+                    chain: Some(Chain::from_raw(9)),
                     bytes: 300,
                     segments: 1,
                 }],

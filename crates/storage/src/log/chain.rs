@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use corelog_record::Offset;
 use corelog_record::batch::Batches;
+use corelog_record::{Chain, Offset};
 
 use super::Log;
 use super::due::INDEX_CHECKS;
@@ -102,6 +102,12 @@ impl<D: Dir> Log<D> {
     /// Where the log ends.
     pub fn end_place(&self) -> edit::Point {
         self.active().end.place()
+    }
+
+    /// The chain at `offset`, if a segment begins there.
+    pub fn chain_at_border(&self, offset: Offset) -> Option<Chain> {
+        let base = &self.segment_of(offset).base;
+        (base.offset == offset).then_some(base.chain)
     }
 
     /// Plans to look up the place at or below `offset` between two batches, and the chain there.

@@ -175,7 +175,7 @@ impl<D: Dir> Log<D> {
             Err(error @ Error::Damaged { .. }) => Err(error),
             Err(error) => {
                 if !is_harmless {
-                    self.fence.set();
+                    self.set_fence();
                 }
                 Err(error)
             }
@@ -252,7 +252,8 @@ impl<D: Dir> Log<D> {
             }
             Work::Snapshot(snapshot) => Chore::Snapshotted {
                 log_start: snapshot.log_start,
-                end: snapshot.end,
+                end: snapshot.end.offset,
+                chain: snapshot.end.chain,
                 segments: snapshot.segments(),
                 bytes: snapshot.bytes,
             },

@@ -29,7 +29,7 @@ impl<D: Dir> Log<D> {
         }
         let closed = self.settle(now.into()).await;
         // Whatever happened, nothing may be written behind a clean mark or after a failure.
-        self.fence.set();
+        self.set_fence();
         closed
     }
 

@@ -174,6 +174,8 @@ impl<D: Dir> Log<D> {
         self.absorb(group.segment, prepare);
         match result {
             Ok(()) => {}
+            // A fence that was set meanwhile has let go of what waited behind it.
+            Err(error) if error.is_shortage() && self.is_fenced() => return Err(error),
             Err(error) if error.is_shortage() => {
                 self.tail.put_back(group);
                 self.full_since = Some(now);
@@ -184,7 +186,7 @@ impl<D: Dir> Log<D> {
                 return Err(error);
             }
             Err(error) => {
-                self.fence.set();
+                self.set_fence();
                 return Err(error);
             }
         }

@@ -331,6 +331,13 @@ impl<D: Dir> Log<D> {
         self.tail.shrink(self.options.tail_bytes_max);
     }
 
+    /// Sets the fence, for good. What waits for the disk will never be on its way, and readers are given none of
+    /// it: its memory is given back.
+    fn set_fence(&mut self) {
+        self.fence.set();
+        self.tail.forget_pending();
+    }
+
     /// The segment that is appended to.
     fn active(&self) -> &Segment<D> {
         #[expect(

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::rc::{Rc, Weak};
 
+use corelog_record::Offset;
+
+use super::Log;
 use super::read::Fetched;
 use super::read_plan::{ReadPlan, Work};
 use crate::disk::Dir;
@@ -17,6 +20,18 @@ pub struct Origin<D: Dir> {
 impl<D: Dir> fmt::Debug for Origin<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Origin")
+    }
+}
+
+impl<D: Dir> Log<D> {
+    /// Whether the segment at `base` is still read from `origin`: not once it was cut, gone on with or replaced.
+    pub fn is_read_from(&self, base: Offset, origin: &Origin<D>) -> bool {
+        let segment = self.segment_of(base);
+        let store = segment
+            .store
+            .as_ref()
+            .filter(|_| segment.base.offset == base);
+        store.is_some_and(|store| Weak::ptr_eq(&origin.store, &Rc::downgrade(store)))
     }
 }
 

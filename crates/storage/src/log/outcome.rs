@@ -1,6 +1,6 @@
 //! What background work has changed.
 
-use corelog_record::{LeaderEpoch, Lineage, Offset, Timestamp};
+use corelog_record::{Chain, LeaderEpoch, Lineage, Offset, Timestamp};
 
 /// What a chore did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +101,8 @@ pub enum Chore {
         log_start: Offset,
         /// Where the snapshot ends.
         end: Offset,
+        /// The chain there.
+        chain: Chain,
         /// How many segments it has.
         segments: usize,
         /// How many bytes of batches.

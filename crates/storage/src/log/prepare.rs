@@ -64,6 +64,19 @@ impl<D: Dir> Prepare<D> {
         self.extend().await
     }
 
+    /// The same ahead of a group, which then finds its store open: where descriptors had run out, there may be
+    /// nothing else to do, and yet appends are to be refused until one is there.
+    ///
+    /// # Errors
+    /// As for [`Prepare::run`], and [`Error::OutOfFiles`].
+    pub(crate) async fn run_ahead(&mut self) -> Result<(), Error> {
+        self.run().await?;
+        if let Some(store) = &self.store {
+            store.file().await?;
+        }
+        Ok(())
+    }
+
     async fn give_birth(&mut self) -> Result<(), Error> {
         let Some(birth) = &self.birth else {
             return Ok(());

@@ -40,7 +40,7 @@ pub enum ReadError {
         /// The base offset of the segment.
         segment: Offset,
     },
-    /// The segment was cut off at the log's end after the read was planned.
+    /// The segment was cut off at the log's end, or got another file, after the read was planned.
     #[error("segment {segment} was removed while it was read")]
     Removed {
         /// The base offset of the segment.

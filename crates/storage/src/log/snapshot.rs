@@ -20,7 +20,7 @@ use super::{Identity, Log};
 use crate::Error;
 use crate::disk::Dir;
 use crate::error::At;
-use crate::format::edit::Edit;
+use crate::format::edit::{Edit, Point};
 use crate::format::manifest::Header;
 use crate::manifest::Manifest;
 use crate::recovery::damage_edits;
@@ -34,7 +34,7 @@ pub(super) struct Snapshot<D: Dir> {
     manifest: Option<(Header, Vec<Edit>)>,
     files: Vec<Files>,
     pub(super) log_start: Offset,
-    pub(super) end: Offset,
+    pub(super) end: Point,
     pub(super) bytes: u64,
 }
 
@@ -174,7 +174,7 @@ impl<D: Dir> Log<D> {
             manifest: edits.map(|edits| (header, edits)),
             files,
             log_start,
-            end: end.offset,
+            end: end.place(),
             bytes,
         })))))
     }

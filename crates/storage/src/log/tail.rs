@@ -217,6 +217,12 @@ impl<D: Dir> Tail<D> {
         Some(group)
     }
 
+    /// Lets go of what waits for a flush: there will be none.
+    pub(crate) fn forget_pending(&mut self) {
+        self.pending.clear();
+        self.open = None;
+    }
+
     /// Puts back a group that found no space: it goes out before all others.
     pub(crate) fn put_back(&mut self, group: Group<D>) {
         self.pending.push_front(group);

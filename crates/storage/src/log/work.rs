@@ -62,7 +62,7 @@ impl<D: Dir> Work<D> {
     /// Does the work; what it made is in its fields.
     pub(super) async fn run(&mut self) -> Result<(), Error> {
         match self {
-            Self::Prepare(_, prepare) => prepare.run().await,
+            Self::Prepare(_, prepare) => prepare.run_ahead().await,
             Self::SpaceSync(sync) => sync.run().await,
             Self::Next(next) => next.run().await,
             Self::Mark(mark) => mark.run().await,

@@ -114,6 +114,7 @@ fn held(state: &State, promised: &Partition) -> Partition {
     Partition {
         log_start: state.log_start(),
         end: end.map_or(promised.end, |end| end.offset),
+        chain: end.map_or(promised.chain, |end| promised.chain.and(Some(end.chain))),
         bytes: if is_whole { bytes } else { promised.bytes },
         segments: segments.len() as u64,
         ..*promised
@@ -124,11 +125,13 @@ fn text(partition: &Partition) -> String {
     let Partition {
         log_start,
         end,
+        chain,
         bytes,
         segments,
         ..
     } = partition;
-    format!("offsets [{log_start}, {end}), {segments} segments of {bytes} bytes")
+    let chain = chain.map_or_else(String::new, |chain| format!(", chain {chain}"));
+    format!("offsets [{log_start}, {end}){chain}, {segments} segments of {bytes} bytes")
 }
 
 fn differs(

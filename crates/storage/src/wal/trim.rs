@@ -36,7 +36,7 @@ impl<D: Dir> Wal<D> {
     pub fn truncate_suffix(&mut self, from: Offset) -> Result<(), Error> {
         self.within(from)?;
         self.end_batch()?;
-        self.flush_all()?;
+        self.flush()?;
         self.clear_carry()?;
         if from < self.log_start() {
             return Err(self.out_of_range(from));
@@ -86,15 +86,6 @@ impl<D: Dir> Wal<D> {
         let done = block_on(plan.run());
         self.log.complete_chore(done, self.clock.time())?;
         Ok(())
-    }
-
-    /// Writes all that is pending.
-    fn flush_all(&mut self) -> Result<(), Error> {
-        self.land_flush()?;
-        match self.log.pending_bytes() {
-            0 => Ok(()),
-            _ => self.flush(),
-        }
     }
 
     /// What stays of the batch that a cut at `from` goes through.

@@ -29,6 +29,26 @@ fn a_group_held_by_a_chore_that_finds_no_space_is_told_or_goes_out() {
     );
 }
 
+/// Only what a fence lost was counted.
+#[test]
+fn what_was_accepted_and_finds_no_space_when_the_log_is_closed_is_counted_as_lost() {
+    for is_full in [true, false] {
+        let mut bench = Bench::new(1);
+        durable(&mut bench, b"a");
+        bench.settle();
+        bench.faults().set_full(is_full);
+        let values: [&[u8]; 2] = [&[5; 10_000], &[6; 10_000]];
+        for _ in 0..2 {
+            // The second one goes to another segment.
+            bench.produce(&values, Level::Accepted).expect("appended");
+        }
+        let (mut log, accepted) = bench.partition.into_log();
+        let closed = block_on(log.close(bench.now));
+        assert_eq!(closed.is_err(), is_full, "{closed:?}");
+        assert_eq!(accepted.lost(log.durable()), 2 * u64::from(is_full));
+    }
+}
+
 /// Each tick asks for space again, and finds none: retention once never had its turn.
 #[test]
 fn what_is_to_expire_goes_although_a_full_disk_is_asked_for_space_at_every_turn() {

@@ -69,7 +69,7 @@ fn a_leap_that_is_taken_back_keeps_what_was_sealed_until_more_is_and_a_week_has_
     assert_eq!(start_after(&mut bench, 6 * DAY), Offset::ZERO);
     assert!(Offset::ZERO < start_after(&mut bench, 2 * DAY));
     assert!(bench.partition.status().segment_count < before);
-    block_on(bench.partition.into_log().close(bench.now)).expect("closed");
+    block_on(bench.partition.into_log().0.close(bench.now)).expect("closed");
 }
 
 /// What was sealed meanwhile said nothing of its age, and that kept it from going for its bytes, too: the

@@ -1,5 +1,7 @@
 //! The bytes of every format, for ever: a change here is a change of version.
 
+use corelog_record::Chain;
+
 use super::samples;
 use crate::format::edit::Frame;
 use crate::format::index::{self, Row};
@@ -149,6 +151,30 @@ fn a_snapshot_file_is_these_bytes() {
          6c6f675f737461727400a3656e6400a5627974657300a87365676d656e747302",
     );
     assert_eq!(Summary::decode(&bytes).unwrap(), samples::snapshot());
+}
+
+/// The same, each partition with the chain at its end.
+#[test]
+fn a_snapshot_file_with_chains_is_these_bytes() {
+    let mut summary = samples::snapshot();
+    for partition in &mut summary.topics[0].partitions {
+        let number = u64::from(partition.partition.get());
+        partition.chain = Some(Chain::from_raw(0x0123_4567_89ab_cdef - number));
+    }
+    let bytes = summary.encode().unwrap();
+    check(
+        &bytes,
+        "\
+         434c4f47534e41500100000000000000e600000070f39e0883a46e616d65a76e \
+         696768746c79a763726561746564cf0000018bcfe56800a6746f706963739184 \
+         a46e616d65a66f7264657273a26964c410111111111111111111111111111111 \
+         11a873657474696e6773c4066f7061717565aa706172746974696f6e739286a9 \
+         706172746974696f6e00a96c6f675f7374617274cd01f4a3656e64cd03e8a563 \
+         6861696ecf0123456789abcdefa56279746573ce000186a0a87365676d656e74 \
+         730186a9706172746974696f6e01a96c6f675f737461727400a3656e6400a563 \
+         6861696ecf0123456789abcdeea5627974657300a87365676d656e747302",
+    );
+    assert_eq!(Summary::decode(&bytes).unwrap(), summary);
 }
 
 #[test]

@@ -302,6 +302,7 @@ pub(super) fn snapshot() -> Summary {
         partition: PartitionId::new(number),
         log_start: Offset::new(end / 2).unwrap(),
         end: Offset::new(end).unwrap(),
+        chain: None,
         bytes: end * 100,
         segments: u64::from(number) + 1,
     };

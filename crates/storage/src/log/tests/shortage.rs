@@ -205,6 +205,37 @@ fn no_store_is_named_under_a_clean_mark() {
     assert_eq!(log.durable(), log.log_end());
 }
 
+/// Preparing found nothing to do but to open the store, and did not: appends were taken again, for a group that
+/// found no descriptor again, several times a second.
+#[test]
+fn appends_are_taken_again_only_once_the_store_can_be_opened() {
+    let disk = Disk::new(MemoryDir::new());
+    let (mut log, _) = open(&disk, small(), 1, at(0)).unwrap();
+    let more = batch(&[b"more"], at(0));
+    for _ in 0..2 {
+        log.append(&more, at(0)).unwrap();
+        settle(&mut log, at(0)).unwrap();
+    }
+    // Other files were needed more.
+    let store = log.active().store.clone().unwrap();
+    block_on(store.close()).unwrap();
+    log.append(&more, at(1_000)).unwrap();
+    let is_store = || Match::on(Operation::Open, ".log");
+    disk.faults().fail(is_store(), 1, Fault::OutOfFiles);
+    let error = flush(&mut log, at(1_000)).unwrap_err();
+    assert!(error.is_shortage(), "{error}");
+    disk.faults().fail(is_store(), 1, Fault::OutOfFiles);
+    let error = chore(&mut log, at(2_000), false).unwrap_err();
+    assert!(error.is_shortage(), "{error}");
+    let refused = log.append(&more, at(2_000));
+    assert!(matches!(refused, Err(AppendError::OutOfFiles)));
+    let prepared = chore(&mut log, at(3_000), false).unwrap();
+    assert_eq!(prepared, Some(Chore::SpacePrepared));
+    log.append(&more, at(3_000)).unwrap();
+    settle(&mut log, at(3_000)).unwrap();
+    assert_eq!(log.durable(), log.log_end());
+}
+
 /// The first reason stayed: a disk that was full meanwhile was told as one without descriptors.
 #[test]
 fn why_nothing_is_appended_is_told_as_it_is_now() {

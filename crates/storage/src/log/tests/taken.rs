@@ -45,6 +45,7 @@ impl Taken {
                 partition: identity().partition,
                 log_start: self.log_start,
                 end: self.end,
+                chain: None,
                 bytes: self.bytes,
                 segments: self.segments as u64,
             },

@@ -318,6 +318,7 @@ impl World {
                 end,
                 segments,
                 bytes,
+                ..
             } => self.model.snapshotted(Taken {
                 number: self.snapshot_count - 1,
                 log_start: *log_start,

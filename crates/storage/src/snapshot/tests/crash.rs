@@ -74,6 +74,7 @@ async fn take(log: &mut Log<Disk>, root: &Disk) -> Result<Partition, Error> {
     let Chore::Snapshotted {
         log_start,
         end,
+        chain,
         segments,
         bytes,
     } = log.complete_chore(plan.run().await, at(10))?
@@ -84,6 +85,7 @@ async fn take(log: &mut Log<Disk>, root: &Disk) -> Result<Partition, Error> {
         partition: identity().partition,
         log_start,
         end,
+        chain: Some(chain),
         bytes,
         segments: segments as u64,
     };

@@ -81,12 +81,14 @@ fn link<D: Dir>(log: &mut Log<D>, root: &D) -> Result<Partition, Error> {
         Chore::Snapshotted {
             log_start,
             end,
+            chain,
             segments,
             bytes,
         } => Ok(Partition {
             partition: identity().partition,
             log_start,
             end,
+            chain: Some(chain),
             bytes,
             segments: segments as u64,
         }),

@@ -147,6 +147,7 @@ impl Life {
         let Chore::Snapshotted {
             log_start,
             end,
+            chain,
             segments,
             bytes,
         } = *chore
@@ -159,6 +160,7 @@ impl Life {
             partition: identity().partition,
             log_start,
             end,
+            chain: Some(chain),
             bytes,
             segments: segments as u64,
         };

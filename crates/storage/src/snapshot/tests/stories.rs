@@ -28,6 +28,7 @@ fn what_was_there_when_it_began_is_restored_and_goes_on() {
     let made = log.complete_chore(done, at(2)).unwrap();
     let Chore::Snapshotted {
         end,
+        chain,
         segments,
         bytes,
         ..
@@ -43,6 +44,7 @@ fn what_was_there_when_it_began_is_restored_and_goes_on() {
         partition: identity().partition,
         log_start: Offset::ZERO,
         end,
+        chain: Some(chain),
         bytes,
         segments: segments as u64,
     };

@@ -1,6 +1,6 @@
 //! A snapshot is what its summary says.
 
-use corelog_record::TopicName;
+use corelog_record::{Chain, TopicName};
 
 use super::*;
 use crate::format::topic::Topic as File;
@@ -23,6 +23,7 @@ fn snapped(root: &Path) -> Summary {
     let Chore::Snapshotted {
         log_start,
         end,
+        chain,
         segments,
         bytes,
     } = done
@@ -49,6 +50,7 @@ fn snapped(root: &Path) -> Summary {
                 partition: number,
                 log_start,
                 end,
+                chain: Some(chain),
                 bytes,
                 segments: segments as u64,
             }],
@@ -92,6 +94,14 @@ fn a_snapshot_that_is_not_what_its_summary_says_is_told() {
         told(|root, mut summary| {
             let partition = &mut summary.topics[0].partitions[0];
             partition.end = partition.end.plus(1);
+            std::fs::write(root.join(snapshot::NAME), summary.encode().unwrap()).unwrap();
+        }),
+        [What::Snapshot]
+    );
+    assert_eq!(
+        told(|root, mut summary| {
+            let partition = &mut summary.topics[0].partitions[0];
+            partition.chain = Some(Chain::from_raw(1));
             std::fs::write(root.join(snapshot::NAME), summary.encode().unwrap()).unwrap();
         }),
         [What::Snapshot]

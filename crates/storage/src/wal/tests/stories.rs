@@ -352,6 +352,8 @@ fn after_a_failed_sync_the_log_takes_nothing_until_it_is_opened_again() {
     assert!(matches!(wal.sync(), Err(Error::Storage { .. })));
     assert!(matches!(wal.append(b"three"), Err(Error::Fenced)));
     assert!(matches!(wal.sync(), Err(Error::Fenced)));
+    let end = wal.log_end();
+    assert!(matches!(wal.truncate_suffix(end), Err(Error::Fenced)));
     assert_eq!(wal.read(Offset::ZERO).unwrap().unwrap().value, b"one");
     assert_eq!(wal.durable(), offset(1));
     drop(wal);

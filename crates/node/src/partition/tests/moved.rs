@@ -1,0 +1,109 @@
+//! What a read is told of a file that is not there any more.
+
+use corelog_storage::disk::Dir;
+use corelog_storage::log::{Origin, ReadError, ReadPlan};
+
+use super::super::Change;
+use super::super::bench::Disk;
+use super::*;
+
+/// A partition of several segments that was just opened: no file is open yet.
+fn opened() -> Bench {
+    let mut bench = Bench::new(1);
+    for _ in 0..30 {
+        durable(&mut bench, &[5; 4_000]);
+        bench.settle();
+    }
+    bench.reopen()
+}
+
+/// The base offsets of the first segments.
+fn bases(bench: &Bench) -> Vec<Offset> {
+    let sealed = bench.partition.sealed();
+    sealed.map(|(_, seal)| seal.digest.base).collect()
+}
+
+/// Where the second segment begins, and its file.
+const SECOND: (u64, &str) = (8, "00000000000000000008.log");
+
+/// A read of the disk.
+fn planned(bench: &mut Bench, from: Offset) -> (Origin<Disk>, ReadPlan<Disk>) {
+    let token = bench.token();
+    let appetite = Appetite {
+        is_replica: false,
+        bytes_max: 1,
+        bytes_min: 1,
+        may_park: false,
+    };
+    bench.step(Input::Fetch {
+        token,
+        from,
+        appetite,
+    });
+    match bench.take_told(token) {
+        Some(Ok(Answer::Read { plan, .. })) => (plan.origin().expect("of the disk"), plan),
+        other => panic!("not planned: {other:?}"),
+    }
+}
+
+fn cut(bench: &mut Bench, at: Offset) {
+    let common = Common {
+        offset: at,
+        epoch: bench.partition.epoch(),
+    };
+    let (token, change) = (bench.token(), Box::new(Change::Rejoin(common)));
+    bench.step(Input::Change { token, change });
+}
+
+/// Such a read was told as damage of the whole segment, and had the partition scrubbed.
+#[test]
+fn a_segment_that_is_cut_off_while_a_read_of_it_begins_is_not_missing() {
+    let mut bench = opened();
+    let (base, file) = (offset(SECOND.0), SECOND.1);
+    assert_eq!(bases(&bench)[1], base);
+    for when in [When::Before, When::After] {
+        let is_moved = Match::on(Operation::Rename, file);
+        bench.faults().hold(is_moved, when);
+    }
+    cut(&mut bench, offset(3));
+    bench.poll();
+    assert_eq!(bench.faults().held(), 1, "it is about to be moved");
+    let (origin, plan) = planned(&mut bench, base);
+    bench.faults().release_one();
+    bench.poll();
+    assert_eq!(bench.faults().held(), 1, "it is moved");
+    let read = block_on(plan.run());
+    assert!(
+        matches!(read, Err(ReadError::Removed { segment }) if segment == base),
+        "{read:?}"
+    );
+    assert_eq!(bench.partition.missing(base, &origin), None);
+    bench.faults().release_all();
+    bench.settle();
+    assert_eq!(bench.partition.status().log_end, offset(3));
+    assert_eq!(bench.partition.missing(base, &origin), None);
+}
+
+#[test]
+fn the_file_of_a_segment_that_goes_on_in_another_one_is_not_missing() {
+    let mut bench = opened();
+    let (origin, plan) = planned(&mut bench, Offset::ZERO);
+    cut(&mut bench, offset(3));
+    bench.settle();
+    assert_eq!(bases(&bench), []);
+    assert_eq!(bench.partition.missing(Offset::ZERO, &origin), None);
+    drop(plan);
+}
+
+#[test]
+fn a_file_that_nobody_moved_is_missing_with_all_offsets_of_its_segment() {
+    let mut bench = opened();
+    let bases = bases(&bench);
+    let (origin, plan) = planned(&mut bench, bases[1]);
+    let removed = block_on(bench.disk.child("0").remove(SECOND.1));
+    removed.expect("it was there");
+    let read = block_on(plan.run());
+    assert!(matches!(read, Err(ReadError::Removed { .. })), "{read:?}");
+    let missing = bench.partition.missing(bases[1], &origin);
+    assert_eq!(missing, Some(bases[1]..bases[2]));
+}
