@@ -64,7 +64,7 @@ mod tests {
             drop(sender.send(Event {
                 assignment,
                 news: News::Ended,
-            }))
+            }));
         };
         [1, 2, 1, 3].into_iter().for_each(tell);
         inbox.retain(|assignment| assignment != 1);

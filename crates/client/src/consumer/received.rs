@@ -163,8 +163,10 @@ mod tests {
     #[test]
     fn headers_take_no_memory_of_their_own_however_many_they_are() {
         const COUNT: usize = 100_000;
-        let mut record = Record::default();
-        record.headers = vec![(String::new(), None); COUNT];
+        let record = Record {
+            headers: vec![(String::new(), None); COUNT],
+            ..Record::default()
+        };
         let mut builder = Builder::new(Codec::None);
         builder.append_record(&record).unwrap();
         let batch = Bytes::from(builder.build().unwrap());

@@ -243,7 +243,7 @@ mod tests {
         let mut headers = Headers::over(&bytes, 3);
         for from in 0..=3 {
             let again = Headers::over(headers.as_bytes(), headers.len());
-            assert_eq!(again.collect::<Vec<_>>(), all[from..]);
+            assert!(again.eq(all.into_iter().skip(from)));
             assert_eq!(headers.next(), all.get(from).copied());
         }
     }
