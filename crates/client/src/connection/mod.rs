@@ -12,6 +12,7 @@ mod backoff;
 mod congestion;
 mod pool;
 mod reader;
+mod room;
 mod table;
 mod ticket;
 mod writer;
@@ -26,7 +27,7 @@ use corelog_protocol::kind::Kind;
 use corelog_protocol::message::{Call, hello};
 use corelog_protocol::{limits, request};
 use tokio::net::TcpStream;
-use tokio::sync::{AcquireError, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
@@ -34,7 +35,7 @@ pub use backoff::Backoff;
 pub(crate) use pool::{Key, Options, Pool, User};
 pub(crate) use ticket::Ticket;
 
-use self::table::{Ending, Permits, Table};
+use self::table::{Ending, Table};
 use self::writer::{GATHERED_BODY_BYTES_MAX, Outbox, Outgoing};
 use crate::Error;
 use crate::error::Fault;
@@ -304,9 +305,9 @@ async fn submit<R: Call>(
     let bytes = u32::try_from(body.len() + HEAD_BYTES)
         .unwrap_or(u32::MAX)
         .min(room);
-    let permits = match room_now(shared, bytes) {
+    let permits = match room::now(shared, bytes) {
         Some(permits) => permits,
-        None => wait_for_room(shared, bytes, timeout, kind).await?,
+        None => room::in_time(shared, bytes, timeout, kind).await?,
     };
     let entered = shared
         .table
@@ -341,41 +342,6 @@ async fn submit<R: Call>(
         }),
         Err(Entry::Frame(source)) => Err(Error::Request { kind, source }),
         Err(Entry::Ended) => Err(shared.not_entered()),
-    }
-}
-
-/// Room for a request, if the server takes another one and `bytes` more of them now: nearly always, and no timer is started.
-fn room_now(shared: &Shared, bytes: u32) -> Option<Permits> {
-    let slot = Arc::clone(&shared.slots).try_acquire_owned().ok()?;
-    let bytes = Arc::clone(&shared.bytes).try_acquire_many_owned(bytes);
-    Some(Permits {
-        _slot: slot,
-        _bytes: bytes.ok()?,
-    })
-}
-
-/// As [`room_now`], once there is room.
-async fn wait_for_room(
-    shared: &Shared,
-    bytes: u32,
-    timeout: Duration,
-    kind: Kind,
-) -> Result<Permits, Error> {
-    let asked = Instant::now();
-    let room = async {
-        let slot = Arc::clone(&shared.slots).acquire_owned().await?;
-        let bytes = Arc::clone(&shared.bytes).acquire_many_owned(bytes).await?;
-        Ok::<_, AcquireError>(Permits {
-            _slot: slot,
-            _bytes: bytes,
-        })
-    };
-    match timeout_at(asked + timeout, room).await {
-        Ok(room) => room.map_err(|_| shared.not_entered()),
-        Err(_) => {
-            shared.give_up_on_silence(asked);
-            Err(shared.timed_out(kind, timeout, false))
-        }
     }
 }
 

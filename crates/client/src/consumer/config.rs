@@ -7,14 +7,15 @@ use corelog_record::{Offset, Timestamp};
 /// How a [`Consumer`](super::Consumer) fetches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConsumerConfig {
-    /// Bytes fetched ahead of the caller, over all partitions. The hard bound is this plus, for
-    /// each partition, what one batch exceeds its share by (a batch is never cut).
+    /// Bytes fetched ahead of the caller, over all partitions: a third of each one's share at a time, but 64 KiB at
+    /// least, so that beyond some 170 partitions of the default it is 192 KiB for each. On top comes what single batches
+    /// exceed that by (a batch is never cut).
     pub prefetch_bytes_max: usize,
     /// The most one fetch asks for.
     pub fetch_bytes_max: u32,
     /// A fetch at the end of a followed partition waits at the server for this many bytes …
     pub wait_bytes_min: u32,
-    /// … at most this long, before it asks again.
+    /// … at most this long, and a minute, before it asks again.
     pub wait: Duration,
     /// The most one batch may grow to when it is decompressed; more is reported as damage.
     pub decompressed_bytes_max: usize,

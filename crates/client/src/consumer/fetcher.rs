@@ -197,6 +197,7 @@ impl Fetcher {
         };
         let max_wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
         let max_wait_ms = max_wait_ms.min(limits::FETCH_WAIT_MS_MAX);
+        let wait = Duration::from_millis(max_wait_ms.into());
         let request = |id| fetch::Request {
             topic: (*self.topic).clone(),
             id,
@@ -269,7 +270,7 @@ impl Fetcher {
     }
 
     /// What one fetch may bring: so much that all partitions, each with its fetches ahead and one
-    /// on its way, stay within the consumer's memory.
+    /// on its way, stay within the consumer's memory, if that leaves enough for a fetch.
     fn share(&self) -> u32 {
         let partitions = self.share_count.load(Ordering::Relaxed).max(1);
         let share = self.config.prefetch_bytes_max / (partitions * (FETCHES_AHEAD + 1));

@@ -275,6 +275,19 @@ async fn who_follows_hears_of_new_records() {
     assert!(consumer.next().await.is_none());
 }
 
+/// The time that was waited for an answer took it as it was, and ended the partition's task.
+#[tokio::test]
+async fn who_would_wait_for_ever_asks_again_each_minute() {
+    let (server, topic) = three_batches(Codec::None).await;
+    let config = ConsumerConfig {
+        wait: Duration::MAX,
+        ..ConsumerConfig::default()
+    };
+    let mut consumer = connect(&server).await.consumer(config);
+    consumer.assign(&topic, P0, Start::Offset(offset(8)), End::Follow);
+    assert_eq!(consumer.next().await.unwrap().unwrap().offset, offset(8));
+}
+
 #[tokio::test]
 async fn trouble_on_the_way_loses_and_repeats_nothing() {
     for seed in 0..20 {

@@ -1,0 +1,50 @@
+//! Room for one more request in flight: what the server announced is never exceeded, by waiting.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use corelog_protocol::kind::Kind;
+use tokio::sync::AcquireError;
+use tokio::time::{Instant, timeout_at};
+
+use super::Shared;
+use super::table::Permits;
+use crate::Error;
+
+/// Room for a request, if the server takes another one and `bytes` more of them now: nearly always, and no timer is started.
+pub(super) fn now(shared: &Shared, bytes: u32) -> Option<Permits> {
+    let slot = Arc::clone(&shared.slots).try_acquire_owned().ok()?;
+    let bytes = Arc::clone(&shared.bytes).try_acquire_many_owned(bytes);
+    Some(Permits {
+        _slot: slot,
+        _bytes: bytes.ok()?,
+    })
+}
+
+/// As [`now`], once there is room.
+///
+/// # Errors
+/// [`Error::TimedOut`], or [`Error::Lost`] if the connection ended.
+pub(super) async fn in_time(
+    shared: &Shared,
+    bytes: u32,
+    timeout: Duration,
+    kind: Kind,
+) -> Result<Permits, Error> {
+    let asked = Instant::now();
+    let room = async {
+        let slot = Arc::clone(&shared.slots).acquire_owned().await?;
+        let bytes = Arc::clone(&shared.bytes).acquire_many_owned(bytes).await?;
+        Ok::<_, AcquireError>(Permits {
+            _slot: slot,
+            _bytes: bytes,
+        })
+    };
+    match timeout_at(asked + timeout, room).await {
+        Ok(room) => room.map_err(|_| shared.not_entered()),
+        Err(_) => {
+            shared.give_up_on_silence(asked);
+            Err(shared.timed_out(kind, timeout, false))
+        }
+    }
+}
