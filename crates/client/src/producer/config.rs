@@ -32,8 +32,8 @@ pub struct ProducerConfig {
     /// says *not applied*.
     pub delivery_timeout: Duration,
     /// Told of every batch once its outcome is settled, in order within a partition; runs on the
-    /// producer's tasks and must not block; should it panic, the producer goes on. Where a program wants acknowledgements as a stream,
-    /// this feeds its channel.
+    /// producer's tasks and must not block; should it panic, the producer goes on. Where a program
+    /// wants acknowledgements as a stream, this feeds its channel.
     pub observer: Option<Observer>,
 }
 

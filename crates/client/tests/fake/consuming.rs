@@ -11,9 +11,9 @@ use corelog_client::{Client, ClientConfig, Consumer, ConsumerConfig, End, Error,
 use crate::server::{Act, Server};
 use crate::{config, connect, error};
 
-const P0: PartitionId = PartitionId::new(0);
+pub(crate) const P0: PartitionId = PartitionId::new(0);
 
-fn offset(value: u64) -> Offset {
+pub(crate) fn offset(value: u64) -> Offset {
     Offset::new(value).unwrap()
 }
 
@@ -76,7 +76,7 @@ async fn read_records(server: &Server, topic: &TopicName, start: Start) -> Vec<u
 }
 
 /// Three batches: offsets 0..3, 3..6, 6..9; times out of order and equal.
-async fn three_batches(codec: Codec) -> (Server, TopicName) {
+pub(crate) async fn three_batches(codec: Codec) -> (Server, TopicName) {
     let server = Server::start(1).await;
     let topic = server.topic("numbers", 1);
     server.log(&topic, 0, |log| {
@@ -439,7 +439,7 @@ async fn a_recreated_topic_ends_its_readers() {
     );
 }
 
-async fn next_error(consumer: &mut Consumer) -> Error {
+pub(crate) async fn next_error(consumer: &mut Consumer) -> Error {
     match consumer.next().await {
         Some(Err(error)) => error,
         other => panic!("{other:?}"),

@@ -2,39 +2,17 @@
 
 use std::time::Duration;
 
+use corelog_client::record::PartitionId;
 use corelog_client::record::batch::Codec;
-use corelog_client::record::{Offset, PartitionId, TopicName};
-use corelog_client::{Consumer, ConsumerConfig, End, Error, Start};
+use corelog_client::{ConsumerConfig, End, Error, Start};
 use tokio::time::timeout;
 
 use crate::connect;
+use crate::consuming::{P0, next_error, offset, three_batches};
 use crate::server::Server;
-
-const P0: PartitionId = PartitionId::new(0);
 
 /// What is waited for comes at once, or this fails.
 const PATIENCE: Duration = Duration::from_secs(15);
-
-fn offset(value: u64) -> Offset {
-    Offset::new(value).unwrap()
-}
-
-/// Three batches: offsets 0..3, 3..6, 6..9.
-async fn three_batches() -> (Server, TopicName) {
-    let server = Server::start(1).await;
-    let topic = server.topic("numbers", 1);
-    server.log(&topic, 0, |log| {
-        (0..3).for_each(|_| log.fill(Codec::None, &[1, 2, 3]));
-    });
-    (server, topic)
-}
-
-async fn next_error(consumer: &mut Consumer) -> Error {
-    match consumer.next().await {
-        Some(Err(error)) => error,
-        other => panic!("{other:?}"),
-    }
-}
 
 /// Partitions were grouped by how many there were, the one that is replaced not among them: those of a consumer that
 /// assigned all of its own again met on one connection, and who waited there for records held up the others.
@@ -74,7 +52,7 @@ async fn partitions_that_have_ended_leave_their_connection_to_others() {
 /// asked for ever, many times a second.
 #[tokio::test]
 async fn records_that_were_readable_and_do_not_come_are_reported() {
-    let (server, topic) = three_batches().await;
+    let (server, topic) = three_batches(Codec::None).await;
     let config = ConsumerConfig {
         fetch_bytes_max: 1,
         unreachable_timeout: Some(Duration::from_millis(50)),

@@ -145,15 +145,7 @@ async fn new_partitions_are_found_when_they_are_asked_for() {
     let topic = server.topic("numbers", 1);
     let client = connect(&server).await;
     assert_eq!(client.topic(&topic).await.unwrap().partition_count(), 1);
-    server
-        .state
-        .lock()
-        .unwrap()
-        .topics
-        .get_mut(&topic)
-        .unwrap()
-        .partitions
-        .push(Default::default());
+    server.add_partition(&topic);
     let producer = client.producer(ProducerConfig::default());
     let partition = Some(PartitionId::new(1));
     producer
@@ -200,15 +192,7 @@ async fn a_partition_that_was_added_is_asked_for_where_old_news_have_none() {
     let topic = server.topic("numbers", 1);
     let client = connect(&server).await;
     assert_eq!(client.topic(&topic).await.unwrap().partition_count(), 1);
-    server
-        .state
-        .lock()
-        .unwrap()
-        .topics
-        .get_mut(&topic)
-        .unwrap()
-        .partitions
-        .push(Default::default());
+    server.add_partition(&topic);
     let added = PartitionId::new(1);
     let found = client
         .admin()

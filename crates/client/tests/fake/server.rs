@@ -137,6 +137,13 @@ impl Server {
         name
     }
 
+    /// Adds a partition to a topic.
+    pub(crate) fn add_partition(&self, topic: &TopicName) {
+        let mut state = self.state.lock().unwrap();
+        let topic = state.topics.get_mut(topic).unwrap();
+        topic.partitions.push(Log::default());
+    }
+
     /// Changes or looks at a partition's log.
     pub(crate) fn log<T>(
         &self,

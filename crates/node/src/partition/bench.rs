@@ -211,6 +211,15 @@ impl Bench {
         }
     }
 
+    /// Twenty seconds go by, in which the partition is looked at.
+    pub(super) fn go_on(&mut self) {
+        for _ in 0..40 {
+            self.now = self.now.saturating_add_millis(500);
+            self.step(Input::Tick);
+            self.settle();
+        }
+    }
+
     pub(super) fn running_count(&self) -> usize {
         self.running.len()
     }

@@ -27,6 +27,20 @@ fn durable(bench: &mut Bench, value: &[u8]) -> Offset {
     bench.produce(&[value], Level::Durable).expect("appended").0
 }
 
+/// Has a chore fence the log while a flush of `value`, which something else holds, is on its way.
+fn fence_beside_a_flush(bench: &mut Bench, value: &[u8]) {
+    let fault = Fault::Fail(std::io::ErrorKind::Other);
+    let is_mark = Match::on(Operation::Write, "mark");
+    bench.faults().fail(is_mark, 1, fault);
+    durable(bench, value);
+    bench.commit();
+    bench.poll();
+    bench.step(Input::Tick);
+    bench.poll();
+    bench.poll();
+    assert!(bench.is_fenced, "the mark could not be written");
+}
+
 fn park(bench: &mut Bench, from: u64, bytes_min: u64) -> Token {
     match fetch(bench, from, bytes_min, 1 << 20) {
         (token, None) => token,
@@ -230,16 +244,7 @@ fn a_flush_that_the_fence_overtook_and_that_finds_no_space_does_not_wait_either(
     bench.faults().hold(Operation::Rename, When::Before);
     let full = Fault::Fail(std::io::ErrorKind::StorageFull);
     bench.faults().fail(Operation::Rename, 1, full);
-    let fault = Fault::Fail(std::io::ErrorKind::Other);
-    let is_mark = Match::on(Operation::Write, "mark");
-    bench.faults().fail(is_mark, 1, fault);
-    durable(&mut bench, &[5; 20_000]);
-    bench.commit();
-    bench.poll();
-    bench.step(Input::Tick);
-    bench.poll();
-    bench.poll();
-    assert!(bench.is_fenced, "the mark could not be written");
+    fence_beside_a_flush(&mut bench, &[5; 20_000]);
     assert!(bench.partition.unflushed_bytes() > 20_000, "on its way");
     bench.faults().release_all();
     bench.settle();
@@ -394,11 +399,7 @@ fn sealed_segments_expire_by_bytes_and_by_age_but_never_the_active_one() {
         assert!(bench.partition.status().segment_count > 2);
         let options = Options::default();
         bench.step(Input::Policy { policy, options });
-        for _ in 0..40 {
-            bench.now = bench.now.saturating_add_millis(500);
-            bench.step(Input::Tick);
-            bench.settle();
-        }
+        bench.go_on();
         let status = bench.partition.status();
         assert_eq!(status.segment_count, 1);
         assert!(Offset::ZERO < status.log_start);
@@ -505,11 +506,7 @@ fn a_removal_that_fails_is_tried_again_and_fences_nothing() {
         policy,
         options: Options::default(),
     });
-    for _ in 0..40 {
-        bench.now = bench.now.saturating_add_millis(500);
-        bench.step(Input::Tick);
-        bench.settle();
-    }
+    bench.go_on();
     assert!(!bench.is_fenced);
     assert_eq!(bench.partition.status().segment_count, 1);
 }
@@ -525,17 +522,7 @@ fn a_chore_that_fences_leaves_the_flush_on_the_disk_outstanding() {
     bench
         .faults()
         .hold(Match::on(Operation::Write, ".log"), When::Before);
-    let fault = Fault::Fail(std::io::ErrorKind::Other);
-    bench
-        .faults()
-        .fail(Match::on(Operation::Write, "mark"), 1, fault);
-    durable(&mut bench, b"b");
-    bench.commit();
-    bench.poll();
-    bench.step(Input::Tick);
-    bench.poll();
-    bench.poll();
-    assert!(bench.is_fenced, "the mark could not be written");
+    fence_beside_a_flush(&mut bench, b"b");
     assert!(bench.partition.has_outstanding(), "a flush is on the disk");
     bench.faults().release_all();
     bench.settle();

@@ -23,11 +23,7 @@ fn expire(bench: &mut Bench, held: Held, hold_bytes: Option<u64>) {
     };
     let options = Options::default();
     bench.step(Input::Policy { policy, options });
-    for _ in 0..40 {
-        bench.now = bench.now.saturating_add_millis(500);
-        bench.step(Input::Tick);
-        bench.settle();
-    }
+    bench.go_on();
 }
 
 /// Where the second segment ends, and the chain there, as of a snapshot.

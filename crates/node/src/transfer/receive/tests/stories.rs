@@ -86,42 +86,35 @@ fn a_cut_connection_is_gone_on_with_behind_what_was_verified() {
     assert!(positions[2] == positions[1] && (700_000..900_000).contains(&positions[3]));
 }
 
-#[test]
-fn a_source_that_stalls_is_left_at_the_deadline_for_another() {
+/// Has a source do this for longer than it may, with another one beside it, which is given back.
+fn left_at_the_deadline(deed: Deed) -> Source {
     let copied = Copied::new();
-    let stalling = Source::new(&copied, &[Deed::Stall(200_000)]);
+    let slow = Source::new(&copied, &[deed]);
     let other = Source::new(&copied, &[]);
     let (_dir, dir) = directory();
-    let mut order = copied.order(1..2, &[&stalling, &other], &dir);
+    let mut order = copied.order(1..2, &[&slow, &other], &dir);
     order.patience = Duration::from_millis(300);
     let (received, _) = receive(&order);
     copied.assert_ready(&received, 1..2, &dir);
     let met = &received.faults[0];
-    assert_eq!(met.source, stalling.address);
+    assert_eq!(met.source, slow.address);
     assert!(
         matches!(met.fault, Fault::Peer(PeerError::Stalled { .. })),
         "{met:?}"
     );
+    other
+}
+
+#[test]
+fn a_source_that_stalls_is_left_at_the_deadline_for_another() {
+    let other = left_at_the_deadline(Deed::Stall(200_000));
     assert!(other.asked()[0].1 > 0, "what the first one sent is kept");
 }
 
 /// Whoever sent a byte now and then never came to the deadline, and held a thread for days.
 #[test]
 fn a_source_that_trickles_is_left_at_the_deadline_for_another() {
-    let copied = Copied::new();
-    let trickling = Source::new(&copied, &[Deed::Trickle(2_000)]);
-    let other = Source::new(&copied, &[]);
-    let (_dir, dir) = directory();
-    let mut order = copied.order(1..2, &[&trickling, &other], &dir);
-    order.patience = Duration::from_millis(300);
-    let (received, _) = receive(&order);
-    copied.assert_ready(&received, 1..2, &dir);
-    let met = &received.faults[0];
-    assert_eq!(met.source, trickling.address);
-    assert!(
-        matches!(met.fault, Fault::Peer(PeerError::Stalled { .. })),
-        "{met:?}"
-    );
+    left_at_the_deadline(Deed::Trickle(2_000));
 }
 
 /// The rate is this node's: a piece takes longer than its source may, which is not blamed.
