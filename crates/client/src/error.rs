@@ -161,6 +161,14 @@ pub enum Error {
         /// The offset found.
         found: Offset,
     },
+    /// Batches that end elsewhere than their answer says.
+    #[error("batches that end at offset {found}, of an answer that goes on at {next}")]
+    Misplaced {
+        /// What the answer says comes next.
+        next: Offset,
+        /// What follows its last batch.
+        found: Offset,
+    },
     /// The server acknowledged another number of records than were sent.
     #[error("acknowledged offsets [{base}, {end}) for {count} records")]
     Miscounted {

@@ -13,13 +13,13 @@ use corelog_record::{Offset, PartitionId, Timestamp, TopicId, TopicName};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep};
 
-use super::{ConsumerConfig, End, Start};
+use super::{ConsumerConfig, End, Start, order};
 use crate::Error;
 use crate::client::{Inner, Route, topic_changed};
 use crate::connection::{Reply, User};
 
-/// What a fetcher tells the consumer. Bounded: per assignment one beginning, one end, and as many
-/// fetches as it has room for.
+/// What a fetcher tells the consumer. Bounded: per assignment one end, as many fetches as it has room for, and
+/// one beginning, or as many as retention outran before the first fetch.
 #[derive(Debug)]
 pub(super) struct Event {
     pub(super) assignment: u64,
@@ -28,7 +28,7 @@ pub(super) struct Event {
 
 #[derive(Debug)]
 pub(super) enum News {
-    /// Where reading begins and ends.
+    /// Where reading begins and ends; told again where retention outran the first fetch.
     Begun { begin: Begin, around: Around },
     /// Whole batches, not verified yet.
     Fetched {
@@ -100,26 +100,29 @@ impl Fetcher {
 
     async fn read(&self) -> Result<(), Error> {
         let mut way = Way::default();
-        let (begin, around) = self.begin(&mut way).await?;
-        self.tell(News::Begun { begin, around });
-
+        let mut begin = self.begin(&mut way).await?;
         let rooms = Arc::new(Semaphore::new(FETCHES_AHEAD));
         let mut offset = begin.offset;
-        let mut missing = Trouble::default();
+        let (mut outrun, mut missing) = (Trouble::default(), Trouble::default());
         while begin.end.is_none_or(|end| offset < end) {
             let Ok(room) = Arc::clone(&rooms).acquire_owned().await else {
                 return Ok(());
             };
-            let reply = self.fetch(&mut way, offset).await?;
-            let Reply { head, body } = reply;
-            let is_empty = body.is_empty();
-            if head.next < offset || (!is_empty && head.next == offset) {
-                let (expected, found) = (offset, head.next);
-                let source = Error::Disordered { expected, found };
-                return Err(Error::damaged(&self.topic, self.partition, offset, source));
+            let fetched = self.fetch(&mut way, offset).await;
+            if let Err(error) = &fetched
+                && offset == begin.offset
+                && self.is_outrun(error)
+                && self.pause(&mut outrun, Duration::ZERO).await
+            {
+                begin = self.begin(&mut way).await?;
+                offset = begin.offset;
+                continue;
             }
+            let Reply { head, body } = fetched?;
+            order::check(&body, offset, head.next)
+                .map_err(|source| Error::damaged(&self.topic, self.partition, offset, source))?;
             let (log_start, high_watermark) = (head.log_start, head.high_watermark);
-            if is_empty
+            if body.is_empty()
                 && head.next == offset
                 && let Some(end) = begin.end
             {
@@ -144,8 +147,8 @@ impl Fetcher {
         Ok(())
     }
 
-    /// Finds out where reading begins and ends.
-    async fn begin(&self, way: &mut Way) -> Result<(Begin, Around), Error> {
+    /// Finds out where reading begins and ends, and tells.
+    async fn begin(&self, way: &mut Way) -> Result<Begin, Error> {
         let at = match self.start {
             Start::Earliest => At::Earliest,
             Start::Latest | Start::Offset(_) | Start::LastN(_) => At::Latest,
@@ -181,13 +184,21 @@ impl Fetcher {
             Start::Time(time) => Some(time),
             _ => None,
         };
-        Ok((
-            Begin { offset, end, since },
-            Around {
-                log_start,
-                high_watermark,
-            },
-        ))
+        let begin = Begin { offset, end, since };
+        let around = Around {
+            log_start,
+            high_watermark,
+        };
+        self.tell(News::Begun { begin, around });
+        Ok(begin)
+    }
+
+    /// Whether retention was quicker than the first fetch from a place that the log was asked for: where that lies
+    /// may be asked again.
+    fn is_outrun(&self, error: &Error) -> bool {
+        let is_gone =
+            matches!(error, Error::OutOfRange { offset, log_start, .. } if offset < log_start);
+        is_gone && !matches!(self.start, Start::Offset(_))
     }
 
     async fn fetch(&self, way: &mut Way, offset: Offset) -> Result<Reply<fetch::Answer>, Error> {

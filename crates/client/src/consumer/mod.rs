@@ -16,6 +16,7 @@
 mod config;
 mod fetcher;
 mod inbox;
+mod order;
 mod reading;
 mod received;
 

@@ -51,6 +51,8 @@ struct Current {
     walk: PausedRecords,
     next: Offset,
     is_done: bool,
+    /// What stands behind the records that are decoded: no record.
+    failed: Option<Error>,
 }
 
 impl Reading {
@@ -185,6 +187,7 @@ impl Reading {
                 walk,
                 next,
                 is_done: false,
+                failed: None,
             });
         }
         let used = bytes.len();
@@ -192,18 +195,27 @@ impl Reading {
         Ok(true)
     }
 
-    /// Decodes the next run of records.
+    /// Decodes the next run of records. What is no record fails once those before it were handed out.
     fn decode(&mut self, cursor: &mut Cursor) -> Result<bool, Error> {
         let Some(batch) = &mut self.batch else {
             return Ok(true);
         };
+        if let Some(error) = batch.failed.take() {
+            return Err(error);
+        }
         let mut walk = batch.walk.resume(&batch.records);
         for _ in 0..RUN_RECORDS {
             let Some(record) = walk.next() else {
                 batch.is_done = true;
                 break;
             };
-            let record = record?;
+            let record = match record {
+                Ok(record) => record,
+                Err(error) => {
+                    batch.failed = Some(error.into());
+                    break;
+                }
+            };
             if record.offset < cursor.next || cursor.end.is_some_and(|end| end <= record.offset) {
                 continue;
             }

@@ -209,7 +209,9 @@ async fn a_batch_that_fails_its_checksum_is_reported_and_other_partitions_go_on(
         server.log(&topic, partition, |log| log.fill(Codec::None, &[1, 2, 3]));
     }
     server.script(|seen| match seen.request {
-        Request::Fetch(asked) if asked.partition == P0 => Act::Corrupt,
+        Request::Fetch(asked) if asked.partition == P0 => {
+            Act::Tamper(|body| *body.last_mut().unwrap() ^= 1)
+        }
         _ => Act::Serve,
     });
     let mut consumer = connect(&server).await.consumer(ConsumerConfig::default());

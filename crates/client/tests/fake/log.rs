@@ -49,18 +49,32 @@ impl Log {
 
     /// Appends a control batch, as a consensus would.
     pub(crate) fn control(&mut self) {
+        self.fill_otherwise(1, |batch| batch[22] |= 1 << 5);
+        let last = self.batches.last().unwrap();
+        assert!(View::verify(last).unwrap().is_control());
+    }
+
+    /// Appends a batch of so many records and of one that is none, as a producer might that compresses.
+    pub(crate) fn fill_badly(&mut self, sound: u64) {
+        // A negative count of headers.
+        self.fill_otherwise(sound + 1, |batch| *batch.last_mut().unwrap() = 1);
+    }
+
+    /// Appends a batch that was changed, with the checksum of what it is by then.
+    fn fill_otherwise(&mut self, records: u64, change: impl FnOnce(&mut [u8])) {
         let mut builder = Builder::new(Codec::None);
-        builder
-            .append(Timestamp::ZERO, Some(b"control"), None, &[])
-            .unwrap();
+        for _ in 0..records {
+            builder
+                .append(Timestamp::ZERO, Some(b"key"), None, &[])
+                .unwrap();
+        }
         let mut bytes = builder.build().unwrap();
         batch::patch(&mut bytes, self.end, LeaderEpoch::ZERO);
-        bytes[22] |= 1 << 5;
+        change(&mut bytes);
         let [a, b, c, d] = crc32c(&bytes[21..]).to_le_bytes();
         bytes[17..21].copy_from_slice(&[d, c, b, a]);
-        assert!(View::verify(&bytes).unwrap().is_control());
         self.batches.push(bytes);
-        self.end = self.end.plus(1);
+        self.end = self.end.plus(records);
     }
 
     /// Leaves a gap, as compaction would.

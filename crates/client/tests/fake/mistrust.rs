@@ -1,15 +1,18 @@
 //! The consumer where logs change under it, answers are not what they should be, or it is asked for much.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use corelog_client::record::PartitionId;
+use corelog_client::protocol::request::Request;
 use corelog_client::record::batch::Codec;
+use corelog_client::record::{Offset, PartitionId, Timestamp};
 use corelog_client::{ConsumerConfig, End, Error, Start};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::connect;
 use crate::consuming::{P0, next_error, offset, three_batches};
-use crate::server::Server;
+use crate::server::{Act, Server};
 
 /// What is waited for comes at once, or this fails.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -80,5 +83,93 @@ async fn records_that_were_readable_and_do_not_come_are_reported() {
             assert_eq!((end, high_watermark), (offset(9), offset(6)));
         }
         other => panic!("{other}"),
+    }
+}
+
+/// The base offset lies outside the checksum: of the last batch of an answer it was believed, so that what was read had
+/// other offsets than in the log, and a consumer that goes on from one of them leaves records out.
+#[tokio::test]
+async fn a_base_offset_that_was_changed_on_the_way_is_reported_before_a_record_is_handed_out() {
+    let raise: [fn(&mut [u8]); 3] = [
+        |body| body[7] += 1,
+        |body| body[body.len() / 3 + 7] += 1,
+        |body| body[body.len() / 3 * 2 + 7] += 1,
+    ];
+    for (raise, number) in raise.into_iter().zip(0..) {
+        let (server, topic) = three_batches(Codec::None).await;
+        server.script(move |seen| match seen.request {
+            Request::Fetch(_) => Act::Tamper(raise),
+            _ => Act::Serve,
+        });
+        let mut consumer = connect(&server).await.consumer(ConsumerConfig::default());
+        consumer.assign(&topic, P0, Start::Earliest, End::HighWatermark);
+        let error = next_error(&mut consumer).await;
+        assert!(
+            matches!(error, Error::Damaged { .. }),
+            "batch {number}: {error}"
+        );
+        assert!(consumer.next().await.is_none(), "it ended its partition");
+    }
+}
+
+/// Up to 255 of them were left out with it.
+#[tokio::test]
+async fn records_before_one_that_is_none_are_handed_out() {
+    const SOUND: u64 = 20;
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    server.log(&topic, 0, |log| log.fill_badly(SOUND));
+    let mut consumer = connect(&server).await.consumer(ConsumerConfig::default());
+    for by_batch in [false, true] {
+        consumer.assign(&topic, P0, Start::Earliest, End::HighWatermark);
+        if by_batch {
+            let batch = consumer.next_batch().await.unwrap().unwrap();
+            let read: Vec<_> = batch.records().map(|record| record.is_ok()).collect();
+            let sound = usize::try_from(SOUND).unwrap();
+            assert_eq!(read, [vec![true; sound], vec![false]].concat());
+            continue;
+        }
+        for expected in 0..SOUND {
+            let received = consumer.next().await.unwrap().unwrap();
+            assert_eq!(received.offset, offset(expected));
+        }
+        match next_error(&mut consumer).await {
+            Error::Damaged { offset: at, .. } => assert_eq!(at, offset(SOUND)),
+            other => panic!("{other}"),
+        }
+    }
+}
+
+/// The log's first offset was asked for, and gone by the time it was fetched from: a reader of all there is ended with
+/// an error.
+#[tokio::test]
+async fn where_retention_outruns_the_first_fetch_the_start_is_found_anew_unless_it_was_an_offset() {
+    for start in [
+        Start::Earliest,
+        Start::LastN(8),
+        Start::Time(Timestamp::ZERO),
+        Start::Offset(Offset::ZERO),
+    ] {
+        let (server, topic) = three_batches(Codec::None).await;
+        let gate = Arc::new(Notify::new());
+        let held = Arc::clone(&gate);
+        server.script(move |seen| match seen.request {
+            Request::Fetch(_) if seen.nth == 0 => Act::Hold(Arc::clone(&held)),
+            _ => Act::Serve,
+        });
+        let mut consumer = connect(&server).await.consumer(ConsumerConfig::default());
+        consumer.assign(&topic, P0, start, End::HighWatermark);
+        server
+            .until(|server| server.count(Some(0), "Fetch") == 1)
+            .await;
+        server.log(&topic, 0, |log| log.truncate(offset(6)));
+        gate.notify_one();
+        match (start, consumer.next().await.unwrap()) {
+            (Start::Offset(_), Err(Error::OutOfRange { log_start, .. })) => {
+                assert_eq!(log_start, offset(6));
+            }
+            (Start::Offset(_), other) => panic!("{other:?}"),
+            (_, first) => assert_eq!(first.unwrap().offset, offset(6), "{start:?}"),
+        }
     }
 }

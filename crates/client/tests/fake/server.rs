@@ -42,8 +42,8 @@ pub(crate) enum Act {
     Answer(CorrelationId),
     /// This error of the connection, which then ends.
     Dismiss(ErrorBody),
-    /// Served with one bit of the body turned.
-    Corrupt,
+    /// Served with the body changed on the way.
+    Tamper(fn(&mut [u8])),
 }
 
 /// A request as the script sees it.

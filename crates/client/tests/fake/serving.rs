@@ -105,10 +105,10 @@ impl One<'_> {
         parked: &mut JoinSet<()>,
     ) -> Then {
         let kind = request.kind().number();
-        let mut is_corrupt = false;
+        let mut tamper: fn(&mut [u8]) = |_| ();
         match act {
             Act::Serve => {}
-            Act::Corrupt => is_corrupt = true,
+            Act::Tamper(how) => tamper = how,
             Act::Ignore => return Then::GoOn,
             Act::Cut => return Then::Close,
             Act::Garble => {
@@ -181,7 +181,7 @@ impl One<'_> {
                         correlation,
                         answers: &answers,
                     };
-                    one.fetch(&asked, is_corrupt).await;
+                    one.fetch(&asked, tamper).await;
                 });
             }
             other => panic!("the fake does not serve {}", other.kind()),
@@ -285,7 +285,7 @@ impl One<'_> {
         })
     }
 
-    async fn fetch(&self, asked: &fetch::Request, is_corrupt: bool) {
+    async fn fetch(&self, asked: &fetch::Request, tamper: fn(&mut [u8])) {
         let mut changed = self.port.changed.subscribe();
         let wait = std::time::Duration::from_millis(asked.max_wait_ms.into());
         let deadline = tokio::time::Instant::now() + wait;
@@ -300,9 +300,7 @@ impl One<'_> {
                 Err(error) => return self.err(fetch::Request::KIND.number(), &error),
             };
             if !body.is_empty() {
-                if is_corrupt {
-                    *body.last_mut().unwrap() ^= 1;
-                }
+                tamper(&mut body);
                 return self.ok::<fetch::Request>(&head, &body);
             }
             if tokio::time::timeout_at(deadline, changed.changed())
