@@ -12,10 +12,9 @@ use tokio::task::LocalSet;
 
 use super::account::{Account, Accounts};
 use super::each::Each;
-use super::follow::follow;
+use super::followers::{Deliveries, Followers};
 use super::latencies::{Latencies, micros};
-use super::open_loop::{Acked, Load, Schedule};
-use super::payload::{Check, Looked};
+use super::open_loop::{Acked, Load};
 use super::rates::Rates;
 use crate::exit::{Exit, stop};
 use crate::output::{Format, Out};
@@ -68,22 +67,19 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 /// What is measured.
 struct Measured {
     acks: Latencies,
-    deliveries: Latencies,
-    /// By how long it took, and which batch it was.
-    slowest: BTreeMap<(Duration, PartitionId, Offset), Acked>,
-    /// All of them, if they are to be kept.
-    each: Option<Each>,
-    records: u64,
-    bytes: u64,
-    ended: Instant,
+    deliveries: Deliveries,
+    slowest: Slowest,
 }
+
+/// By how long it took, and which batch it was.
+type Slowest = BTreeMap<(Duration, PartitionId, Offset), Acked>;
 
 async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
     // That nobody answers there is better known before the load than after it.
     told(args.admin).await?;
     args.load.create(&client).await?;
     let each = args.acks.as_deref().map(Each::create).transpose()?;
-    let measuring = measure(&args.load, each, &client, args.client.timeout());
+    let measuring = measure(args, each, &client);
     let (measured, warm) = LocalSet::new().run_until(measuring).await?;
     let told = told(args.admin).await.unwrap_or_else(|error| {
         // What was measured is told all the same.
@@ -105,63 +101,65 @@ async fn told(admin: Option<SocketAddr>) -> anyhow::Result<Option<SlowAckRows>> 
 
 /// What is measured, and from when on.
 async fn measure(
-    load: &Load,
+    args: &Args,
     each: Option<Each>,
     client: &Client,
-    timeout: Duration,
 ) -> anyhow::Result<(Measured, Instant)> {
-    let mut consumer = follow(client, &load.topic, load.partitions, timeout).await?;
-    let (schedule, mut acks) = load.start(client, timeout);
+    let (load, options) = (&args.load, &args.client);
+    let mut followers = Followers::begin(load, options, WARM_UP).await?;
+    let (schedule, mut acks) = load.start(client, options.timeout());
+    followers.expect(schedule);
     let warm = schedule.due(0) + WARM_UP;
-    let mut measured = Measured {
-        acks: Latencies::new()?,
-        deliveries: Latencies::new()?,
+    let mut acked = Acknowledged {
+        warm,
+        latencies: Latencies::new()?,
         slowest: BTreeMap::new(),
         each,
-        records: 0,
-        bytes: 0,
-        ended: Instant::now(),
     };
-    let mut checks: Vec<_> = (0..load.partitions).map(|_| Check::whole()).collect();
-    let (mut left, mut is_acked) = (load.batch_count() * u64::from(load.batch_records), false);
-    while left > 0 || !is_acked {
+    let mut delivered = None;
+    loop {
         tokio::select! {
-            acked = acks.recv(), if !is_acked => match acked {
-                Some(acked) => measured.acked(acked?, warm)?,
-                None => is_acked = true,
+            ack = acks.recv() => match ack {
+                Some(ack) => acked.note(ack?)?,
+                None => break,
             },
-            batch = consumer.next_batch(), if left > 0 => {
-                let Some(batch) = batch else { break };
-                let batch = batch?;
-                let check = &mut checks[batch.partition.get() as usize];
-                let Looked { last, records, bytes } = check.look_at(&batch)?;
-                left = left.saturating_sub(records);
-                let due = due_of(load, &schedule, batch.partition, last);
-                if warm <= due {
-                    measured.delivered(due, records, bytes);
-                }
-            }
-            () = tokio::time::sleep(timeout), if is_acked => {
-                let message = format!(
-                    "{left} records that were acknowledged have not been delivered for {timeout:?}"
-                );
-                return Err(stop(Exit::Damage, message));
-            }
+            // A record may be in their hands before its acknowledgement is here.
+            deliveries = followers.ended(), if delivered.is_none() => delivered = Some(deliveries?),
         }
     }
-    measured.each.take().map_or(Ok(()), Each::finish)?;
+    followers.all_acked();
+    let deliveries = match delivered {
+        Some(deliveries) => deliveries,
+        None => followers.ended().await?,
+    };
+    acked.each.map_or(Ok(()), Each::finish)?;
+    let measured = Measured {
+        acks: acked.latencies,
+        deliveries,
+        slowest: acked.slowest,
+    };
     Ok((measured, warm))
 }
 
-impl Measured {
-    fn acked(&mut self, acked: Acked, warm: Instant) -> anyhow::Result<()> {
-        if acked.due < warm {
+/// What was acknowledged so far.
+struct Acknowledged {
+    /// What was due before is not counted.
+    warm: Instant,
+    latencies: Latencies,
+    slowest: Slowest,
+    /// All of them, if they are to be kept.
+    each: Option<Each>,
+}
+
+impl Acknowledged {
+    fn note(&mut self, acked: Acked) -> anyhow::Result<()> {
+        if acked.due < self.warm {
             return Ok(());
         }
         if let Some(each) = &mut self.each {
             each.note(&acked)?;
         }
-        self.acks.add(acked.took);
+        self.latencies.add(acked.took);
         let key = (acked.took, acked.partition, acked.offset);
         self.slowest.insert(key, acked);
         if self.slowest.len() > SLOWEST_COUNT {
@@ -169,19 +167,6 @@ impl Measured {
         }
         Ok(())
     }
-
-    fn delivered(&mut self, due: Instant, records: u64, bytes: u64) {
-        self.ended = Instant::now();
-        self.deliveries.add(self.ended - due);
-        self.records += records;
-        self.bytes += bytes;
-    }
-}
-
-/// When the batch was due whose last value is the one of that number in its partition.
-fn due_of(load: &Load, schedule: &Schedule, partition: PartitionId, last: u64) -> Instant {
-    let turns = last / u64::from(load.batch_records);
-    schedule.due(turns * u64::from(load.partitions) + u64::from(partition.get()))
 }
 
 fn print(
@@ -189,8 +174,9 @@ fn print(
     measured: &Measured,
     (warm, accounts): (Instant, &Accounts),
 ) -> anyhow::Result<()> {
-    let took = measured.ended.saturating_duration_since(warm);
-    let rates = Rates::of(measured.records, measured.bytes, took);
+    let deliveries = &measured.deliveries;
+    let took = deliveries.ended.saturating_duration_since(warm);
+    let rates = Rates::of(deliveries.records, deliveries.bytes, took);
     let slowest = measured.slowest.values().rev();
     let slowest = slowest.map(|acked| (acked, accounts.account(acked)));
     let mut out = Out::new();
@@ -198,7 +184,7 @@ fn print(
         Format::Table => {
             let mut rows = rates.rows();
             rows.extend(measured.acks.rows("ack"));
-            rows.extend(measured.deliveries.rows("delivery"));
+            rows.extend(deliveries.latencies.rows("delivery"));
             if let Some(us) = accounts.inside_us_max() {
                 rows.push(vec!["ack inside max".to_owned(), format!("{us} us")]);
             }
@@ -222,13 +208,13 @@ fn print(
                 "record_bytes": args.load.record_bytes.bytes(),
                 "batch_records": args.load.batch_records,
                 "rate": args.load.rate,
-                "records": measured.records,
-                "bytes": measured.bytes,
+                "records": deliveries.records,
+                "bytes": deliveries.bytes,
                 "seconds": rates.seconds,
                 "records_per_s": rates.records_per_s,
                 "mib_per_s": rates.mib_per_s,
                 "ack_us": measured.acks.json(),
-                "delivery_us": measured.deliveries.json(),
+                "delivery_us": deliveries.latencies.json(),
                 "inside_us_max": accounts.inside_us_max(),
                 "slowest": slowest.map(slow).collect::<Vec<_>>(),
             }))?;

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! produce   closed loop        latency   open loop: open_loop        latencies, rates     what is told
-//! consume   checked values     mixed     open loop and followers     payload              what is sent
+//! consume   checked values     mixed     open loop, followers        payload              what is sent
 //! seek      random places      delivery  one record at a time        follow, shares       who waits, who has which partitions
 //!                                                                    each, account        a line for each acknowledgement, where its time went
 //! ```
@@ -14,6 +14,7 @@ mod consume;
 mod delivery;
 mod each;
 mod follow;
+mod followers;
 mod latencies;
 mod latency;
 mod mixed;
@@ -48,7 +49,9 @@ enum Action {
 
 /// Does what the action says.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    // What measures others neither waits for memory nor gives any back while it does.
     allocator::use_small_pages();
+    allocator::keep_free_memory();
     match &args.action {
         Action::Produce(args) => produce::run(args),
         Action::Consume(args) => consume::run(args),

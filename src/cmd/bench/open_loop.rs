@@ -106,6 +106,21 @@ impl Load {
         Ok(())
     }
 
+    /// Has memory there for what a stall leaves under way: what is new, a page at a time, takes longer to come by than to
+    /// send, and a stall of a few milliseconds would go on for a hundred.
+    fn touch_backlog(&self) {
+        let batch_bytes = self
+            .record_bytes
+            .bytes()
+            .saturating_mul(self.batch_records.into());
+        let batch_bytes = usize::try_from(batch_bytes)
+            .unwrap_or(usize::MAX)
+            .min(BACKLOG_BYTES);
+        let count = (BACKLOG_BYTES / batch_bytes).min(IN_FLIGHT_MAX);
+        let batches: Vec<_> = (0..count).map(|_| vec![1u8; batch_bytes]).collect();
+        std::hint::black_box(&batches);
+    }
+
     /// Begins to send, on tasks of this thread.
     pub(super) fn start(&self, client: &Client, timeout: Duration) -> (Schedule, Acks) {
         let producer = client.producer(ProducerConfig {
@@ -117,6 +132,7 @@ impl Load {
         });
         let bytes = usize::try_from(self.record_bytes.bytes()).unwrap_or(usize::MAX);
         // Before anything is due: it takes tens of milliseconds where memory is new.
+        self.touch_backlog();
         let values = (0..self.partitions).map(|_| Values::new(0, bytes, self.batch_records));
         let values = values.collect();
         let schedule = Schedule {
@@ -228,3 +244,6 @@ const TICKS_AHEAD_MAX: usize = 1_000;
 
 /// An open loop does not wait for answers, so far more may be on their way than a program lets.
 const IN_FLIGHT_MAX: usize = 1_000;
+
+/// Of these so much has memory before the first is due.
+const BACKLOG_BYTES: usize = 256 << 20;
