@@ -20,6 +20,9 @@ pub(crate) fn of_client(error: &Error) -> Option<&'static str> {
         Error::OutOfRange { .. } => of_code(ErrorCode::OutOfRange),
         Error::RecordTooLarge { .. } => of_code(ErrorCode::RecordTooLarge),
         Error::Damaged { .. } => of_code(ErrorCode::Damaged),
+        Error::Diverged { .. } => {
+            "`corelog consume --partition N --from OFFSET` reads on from there"
+        }
         Error::Version { .. } => of_code(ErrorCode::UnsupportedVersion),
         Error::TimedOut { .. } => "look at the server's log, or wait longer with --timeout",
         Error::Connect { .. } | Error::Lost { .. } => {

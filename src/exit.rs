@@ -116,7 +116,7 @@ pub(crate) fn of_produce(error: &corelog_client::ProduceError) -> Option<Exit> {
 fn of_client(error: &corelog_client::Error) -> Option<Exit> {
     use corelog_client::Error;
     match error {
-        Error::Damaged { .. } => return Some(Exit::Damage),
+        Error::Damaged { .. } | Error::Diverged { .. } => return Some(Exit::Damage),
         error if error.is_unreachable() => return Some(Exit::Unreachable),
         _ => {}
     }

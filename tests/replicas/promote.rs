@@ -185,6 +185,39 @@ fn what_an_old_owner_had_alone_is_in_quarantine_to_the_last_record() {
     assert_equal(&b, &a, &topic, 0);
 }
 
+/// A reader that went on behind what was lost read other records without a word, and left out those in between.
+#[test]
+fn a_fetch_behind_a_batch_that_was_lost_is_told_where_the_logs_part() {
+    let folder = Folder::new();
+    let (a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 20);
+    b.follow(&topic, &[&a]);
+    wait_until_level(&a, &b, &topic, 0);
+    let common = segments(&b, &topic, 0).high_watermark;
+    a.disconnect();
+    let read = a.fill(&topic, 0, 20);
+    let epoch = segments(&a, &topic, 0).epochs[0].epoch;
+    let behind = |offset, last_epoch| fetch::Request {
+        last_epoch,
+        ..topic.fetch(0, offset)
+    };
+    a.ask(&behind(read, Some(epoch))).unwrap();
+
+    let promoted = promote(&b, &topic);
+    assert_eq!(promoted.end, common);
+    // While the new log is shorter than what was read, and when it is longer.
+    for _ in 0..2 {
+        let refused = b.ask(&behind(read, Some(epoch))).unwrap_err();
+        assert!(refused.is(ErrorCode::Diverged), "{refused:?}");
+        assert_eq!(refused.detail.offset, Some(common));
+        b.fill(&topic, 0, 30);
+    }
+    b.ask(&behind(common, Some(epoch))).unwrap();
+    b.ask(&behind(read, Some(promoted.epoch))).unwrap();
+    b.ask(&behind(read, None)).unwrap();
+}
+
 /// What a node would ask first as a follower of `topic`, by what it says of its own log.
 fn first_fetch(node: &Node, topic: &Target) -> fetch::Request {
     let own = segments(node, topic, 0);

@@ -229,6 +229,7 @@ impl Target {
             max_bytes: 4 << 20,
             min_bytes: 1,
             max_wait_ms: 0,
+            last_epoch: None,
             follower: None,
         }
     }

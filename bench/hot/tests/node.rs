@@ -108,6 +108,7 @@ fn what_a_node_allocates_for_a_batch_and_a_fetch_is_bounded() {
         max_bytes: 64 << 10,
         min_bytes: 1,
         max_wait_ms: 0,
+        last_epoch: None,
         follower: None,
     };
     let produces = framed(&produce, &batch()).repeat(IN_FLIGHT);

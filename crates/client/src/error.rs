@@ -153,6 +153,21 @@ pub enum Error {
         /// The end of what is readable.
         high_watermark: Offset,
     },
+    /// The log is not the one that was read, as where another node took the partition over without all that its source
+    /// had: of what was read, records are lost, and others in their place.
+    #[error(
+        "{topic}/{partition} is not the log that was read up to offset {offset}: it may differ from offset {parting} on"
+    )]
+    Diverged {
+        /// The topic.
+        topic: TopicName,
+        /// The partition.
+        partition: PartitionId,
+        /// Where reading would have gone on.
+        offset: Offset,
+        /// Who reads on from here misses nothing that is in the log now.
+        parting: Offset,
+    },
     /// Batches that do not follow each other.
     #[error("batch at offset {found} where {expected} or later was expected")]
     Disordered {

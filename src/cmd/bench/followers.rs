@@ -76,7 +76,7 @@ impl Followers {
     }
 
     /// Tells them when each batch is due.
-    pub(super) fn expect(&mut self, schedule: Schedule) {
+    pub(super) fn tell_schedule(&mut self, schedule: Schedule) {
         if let Some(sender) = self.schedule.take() {
             // Why nobody listens is told at the end.
             let _ = sender.send(schedule);
@@ -121,7 +121,10 @@ impl Following {
         while left > 0 {
             tokio::select! {
                 batch = self.consumer.next_batch() => {
-                    let Some(batch) = batch else { break };
+                    let Some(batch) = batch else {
+                        let message = format!("reading ended {left} records before the end");
+                        return Err(stop(Exit::Damage, message));
+                    };
                     let batch = batch?;
                     let check = &mut checks[batch.partition.get() as usize];
                     let looked = check.look_at(&batch)?;

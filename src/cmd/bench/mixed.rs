@@ -108,7 +108,7 @@ async fn measure(
     let (load, options) = (&args.load, &args.client);
     let mut followers = Followers::begin(load, options, WARM_UP).await?;
     let (schedule, mut acks) = load.start(client, options.timeout());
-    followers.expect(schedule);
+    followers.tell_schedule(schedule);
     let warm = schedule.due(0) + WARM_UP;
     let mut acked = Acknowledged {
         warm,

@@ -106,33 +106,30 @@ impl Load {
         Ok(())
     }
 
-    /// Has memory there for what a stall leaves under way: what is new, a page at a time, takes longer to come by than to
-    /// send, and a stall of a few milliseconds would go on for a hundred.
-    fn touch_backlog(&self) {
-        let batch_bytes = self
-            .record_bytes
-            .bytes()
-            .saturating_mul(self.batch_records.into());
-        let batch_bytes = usize::try_from(batch_bytes)
-            .unwrap_or(usize::MAX)
-            .min(BACKLOG_BYTES);
-        let count = (BACKLOG_BYTES / batch_bytes).min(IN_FLIGHT_MAX);
+    /// Has memory there for the batches that a stall leaves under way: what is new, a page at a time, takes longer to come
+    /// by than to send, and a stall of a few milliseconds would go on for a hundred.
+    fn touch(&self, backlog_bytes: usize) {
+        let batch_bytes = self.record_bytes.bytes() * u64::from(self.batch_records);
+        let batch_bytes = usize::try_from(batch_bytes).unwrap_or(usize::MAX);
+        let count = (backlog_bytes / batch_bytes).min(IN_FLIGHT_MAX);
         let batches: Vec<_> = (0..count).map(|_| vec![1u8; batch_bytes]).collect();
         std::hint::black_box(&batches);
     }
 
     /// Begins to send, on tasks of this thread.
     pub(super) fn start(&self, client: &Client, timeout: Duration) -> (Schedule, Acks) {
-        let producer = client.producer(ProducerConfig {
+        let config = ProducerConfig {
             linger: Duration::ZERO,
             level: self.ack.map(Level::from),
             delivery_timeout: timeout,
             in_flight_max: IN_FLIGHT_MAX,
             ..ProducerConfig::default()
-        });
+        };
+        let backlog_bytes = config.memory_bytes_max;
+        let producer = client.producer(config);
         let bytes = usize::try_from(self.record_bytes.bytes()).unwrap_or(usize::MAX);
         // Before anything is due: it takes tens of milliseconds where memory is new.
-        self.touch_backlog();
+        self.touch(backlog_bytes);
         let values = (0..self.partitions).map(|_| Values::new(0, bytes, self.batch_records));
         let values = values.collect();
         let schedule = Schedule {
@@ -244,6 +241,3 @@ const TICKS_AHEAD_MAX: usize = 1_000;
 
 /// An open loop does not wait for answers, so far more may be on their way than a program lets.
 const IN_FLIGHT_MAX: usize = 1_000;
-
-/// Of these so much has memory before the first is due.
-const BACKLOG_BYTES: usize = 256 << 20;

@@ -129,11 +129,11 @@ async fn consume(args: &Args, client: Client) -> anyhow::Result<Exit> {
         let kept = printing
             .state
             .as_ref()
-            .and_then(|state| state.next(partition));
+            .and_then(|state| state.start(partition));
         if kept.is_none() {
             printing.unremembered.push(partition);
         }
-        let start = kept.map_or_else(|| start(args.from), Start::Offset);
+        let start = kept.unwrap_or_else(|| start(args.from));
         let end = end(args, &client, partition).await?;
         printing.consumer.assign(&args.topic, partition, start, end);
     }
@@ -290,24 +290,38 @@ impl Printing<'_> {
         }
         self.printed += 1;
         if let Some(state) = &mut self.state {
-            state.set(record.partition, record.offset.plus(1));
+            state.set(record.partition, record.offset.plus(1), record.epoch);
         }
         Ok(())
     }
 
     /// An error with what to do next where it is the state that names a place which is no more.
     fn told(&self, error: anyhow::Error) -> anyhow::Error {
-        let Some(Error::OutOfRange {
-            partition, offset, ..
-        }) = error.downcast_ref()
-        else {
-            return error;
+        let (partition, offset, exit, remedy) = match error.downcast_ref() {
+            Some(Error::OutOfRange {
+                partition, offset, ..
+            }) => {
+                let remedy = "remove it to begin at --from".to_owned();
+                (*partition, *offset, Exit::Failed, remedy)
+            }
+            Some(Error::Diverged {
+                partition,
+                offset,
+                parting,
+                ..
+            }) => {
+                let remedy = format!(
+                    "read on with another --state and --partition {partition} --from {parting}"
+                );
+                (*partition, *offset, Exit::Damage, remedy)
+            }
+            _ => return error,
         };
         match &self.state {
-            Some(state) if state.next(*partition) == Some(*offset) => {
+            Some(state) if state.next(partition) == Some(offset) => {
                 let path = state.path().display();
-                let next = format!("{path} says to go on there; remove it to begin at --from");
-                stop(Exit::Failed, format!("{error}; {next}"))
+                let next = format!("{path} says to go on at offset {offset}; {remedy}");
+                stop(exit, format!("{error}; {next}"))
             }
             _ => error,
         }

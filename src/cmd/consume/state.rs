@@ -6,7 +6,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use corelog_record::{Offset, PartitionId, TopicId, TopicName};
+use corelog_client::Start;
+use corelog_record::{LeaderEpoch, Offset, PartitionId, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 
 use crate::exit::{Exit, stop};
@@ -28,6 +29,9 @@ struct Kept {
     id: String,
     /// The next offset of each partition.
     partitions: BTreeMap<u32, u64>,
+    /// The leader epoch of the batch with the record before it, of those that were read.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    epochs: BTreeMap<u32, LeaderEpoch>,
 }
 
 impl State {
@@ -47,6 +51,7 @@ impl State {
                 topic: topic.clone(),
                 id: id.clone(),
                 partitions: BTreeMap::new(),
+                epochs: BTreeMap::new(),
             },
             Err(error) => return Err(error).with_context(cannot),
         };
@@ -81,16 +86,31 @@ impl State {
             .and_then(Offset::new)
     }
 
-    /// Notes where a partition goes on.
-    pub(super) fn set(&mut self, partition: PartitionId, next: Offset) {
-        let before = self.kept.partitions.insert(partition.get(), next.get());
+    /// The same as a consumer is told it.
+    pub(super) fn start(&self, partition: PartitionId) -> Option<Start> {
+        let offset = self.next(partition)?;
+        let epoch = self.kept.epochs.get(&partition.get()).copied();
+        Some(epoch.map_or(Start::Offset(offset), |epoch| Start::Behind {
+            offset,
+            epoch,
+        }))
+    }
+
+    /// Notes where a partition goes on, and of which epoch the record before is.
+    pub(super) fn set(&mut self, partition: PartitionId, next: Offset, epoch: Option<LeaderEpoch>) {
+        let partition = partition.get();
+        let before = self.kept.partitions.insert(partition, next.get());
         self.is_changed |= before != Some(next.get());
+        match epoch {
+            Some(epoch) => self.kept.epochs.insert(partition, epoch),
+            None => self.kept.epochs.remove(&partition),
+        };
     }
 
     /// Notes where a partition begins, if nothing is noted of it.
     pub(super) fn begin(&mut self, partition: PartitionId, next: Offset) {
         if self.next(partition).is_none() {
-            self.set(partition, next);
+            self.set(partition, next, None);
         }
     }
 
@@ -130,11 +150,17 @@ mod tests {
 
         let mut state = State::open(&path, &topic, id).unwrap();
         assert_eq!(state.next(partition), None);
-        state.set(partition, Offset::new(42).unwrap());
+        let (offset, epoch) = (Offset::new(42).unwrap(), LeaderEpoch::new(3).unwrap());
+        state.set(partition, offset, Some(epoch));
+        let other = PartitionId::new(4);
+        state.begin(other, offset);
         state.save().unwrap();
 
         let state = State::open(&path, &topic, id).unwrap();
-        assert_eq!(state.next(partition), Offset::new(42));
+        assert_eq!(state.next(partition), Some(offset));
+        let start = Start::Behind { offset, epoch };
+        assert_eq!(state.start(partition), Some(start));
+        assert_eq!(state.start(other), Some(Start::Offset(offset)));
         assert!(State::open(&path, &topic, TopicId::from_bytes([8; 16])).is_err());
         fs::write(&path, "garbage").unwrap();
         assert!(State::open(&path, &topic, id).is_err());

@@ -1,6 +1,7 @@
 //! `corelog promote`, `corelog rejoin` and `corelog handover`.
 
 use super::{Pair, consume, produce};
+use crate::support::folder::Folder;
 
 #[test]
 fn a_promoted_follower_takes_writes_and_the_old_owner_s_own_records_are_kept_apart() {
@@ -43,6 +44,35 @@ fn a_promoted_follower_takes_writes_and_the_old_owner_s_own_records_are_kept_apa
     let described = here.run(["topic", "describe", "t"]).text();
     let line = format!("replica: t/0 follows {owner}, level with it");
     assert!(described.contains(&line), "{described}");
+}
+
+/// The new owner's log grew past where its reader stood: the records in between were never read.
+#[test]
+fn who_has_read_what_was_lost_is_told_and_leaves_nothing_out() {
+    let pair = Pair::start();
+    let (here, there) = (pair.at_source(), pair.at_other());
+    here.run(["topic", "create", "t"]).done();
+    produce(&here, "0", b"a\nb\n");
+    pair.clone(&["--follow"]);
+    pair.level();
+    there.run(["promote", "t", "--accept-loss"]).done();
+    produce(&here, "0", b"old\nold\nold\n");
+
+    let folder = Folder::new();
+    let state = folder.path().join("state");
+    let state = state.to_str().unwrap();
+    let consume = ["consume", "t", "--state", state];
+    assert_eq!(here.run(consume).done(), b"a\nb\nold\nold\nold\n");
+    // Whether the new log is shorter than what was read, as long, or longer.
+    for more in [&b"c\nd\n"[..], b"e\n", b"f\ng\n"] {
+        produce(&there, "0", more);
+        let said = there.run(consume).failed(3);
+        assert!(said.contains("from offset 2 on"), "{said}");
+        assert!(said.contains(state), "{said}");
+        assert!(said.contains("--partition 0 --from 2"), "{said}");
+    }
+    let rest = there.run(["consume", "t", "--from", "2"]).done();
+    assert_eq!(rest, b"c\nd\ne\nf\ng\n");
 }
 
 #[test]

@@ -166,6 +166,7 @@ fn records() -> Vec<Request> {
             max_bytes: 1 << 20,
             min_bytes: 1,
             max_wait_ms: 500,
+            last_epoch: None,
             follower: None,
         }),
         Request::ListOffsets(list_offsets::Request {

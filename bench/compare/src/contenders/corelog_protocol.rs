@@ -111,6 +111,7 @@ impl Fetches {
             max_bytes: FETCH_BYTES,
             min_bytes: 1,
             max_wait_ms: 1000,
+            last_epoch: None,
             follower: None,
         };
         Ok(Self {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use corelog_record::{Offset, Timestamp};
+use corelog_record::{LeaderEpoch, Offset, Timestamp};
 
 /// How a [`Consumer`](super::Consumer) fetches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,15 @@ pub enum Start {
     Latest,
     /// This offset; outside the log it is reported.
     Offset(Offset),
+    /// The same behind a record that was read before, of a batch of this epoch
+    /// ([`Received::epoch`](super::Received::epoch)): that the log has lost that record since is reported as
+    /// [`Error::Diverged`](crate::Error::Diverged).
+    Behind {
+        /// The one of the record and 1.
+        offset: Offset,
+        /// The leader epoch of its batch.
+        epoch: LeaderEpoch,
+    },
     /// This many offsets before the end, or the oldest readable record if there are fewer. An
     /// offset difference is not a record count where control batches or gaps lie in between.
     LastN(u64),

@@ -9,11 +9,12 @@ use corelog_protocol::error::ErrorCode;
 use corelog_protocol::limits;
 use corelog_protocol::message::list_offsets::At;
 use corelog_protocol::message::{Call, fetch, list_offsets};
-use corelog_record::{Offset, PartitionId, Timestamp, TopicId, TopicName};
+use corelog_record::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId, TopicName};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep};
 
-use super::{ConsumerConfig, End, Start, order};
+use super::order::{self, Asked};
+use super::{ConsumerConfig, End, Start};
 use crate::Error;
 use crate::client::{Inner, Route, topic_changed};
 use crate::connection::{Reply, User};
@@ -28,7 +29,7 @@ pub(super) struct Event {
 
 #[derive(Debug)]
 pub(super) enum News {
-    /// Where reading begins and ends; told again where retention outran the first fetch.
+    /// Where reading begins and ends; told again with a later beginning where retention outran the first fetch.
     Begun { begin: Begin, around: Around },
     /// Whole batches, not verified yet.
     Fetched {
@@ -102,29 +103,41 @@ impl Fetcher {
         let mut way = Way::default();
         let mut begin = self.begin(&mut way).await?;
         let rooms = Arc::new(Semaphore::new(FETCHES_AHEAD));
-        let mut offset = begin.offset;
+        // Where the answer before ended, and the epoch of the last batch that was read.
+        let (mut answered, mut last_epoch): (Option<Offset>, _) = (None, self.last_epoch());
         let (mut outrun, mut missing) = (Trouble::default(), Trouble::default());
-        while begin.end.is_none_or(|end| offset < end) {
+        loop {
+            let offset = answered.unwrap_or(begin.offset);
+            // A log that may not be the one that was read is asked also where nothing is left to be read.
+            let is_to_be_asked = answered.is_none() && last_epoch.is_some();
+            if begin.end.is_some_and(|end| end <= offset) && !is_to_be_asked {
+                return Ok(());
+            }
             let Ok(room) = Arc::clone(&rooms).acquire_owned().await else {
                 return Ok(());
             };
-            let fetched = self.fetch(&mut way, offset).await;
-            if let Err(error) = &fetched
-                && offset == begin.offset
-                && self.is_outrun(error)
-                && self.pause(&mut outrun, Duration::ZERO).await
-            {
-                begin = self.begin(&mut way).await?;
-                offset = begin.offset;
-                continue;
-            }
-            let Reply { head, body } = fetched?;
-            order::check(&body, offset, head.next)
+            let Reply { head, body } = match self.fetch(&mut way, offset, last_epoch).await {
+                Ok(reply) => reply,
+                Err(error) => {
+                    let left = self.left_by_retention(&error);
+                    let Some(around) = left.filter(|_| answered.is_none()) else {
+                        return Err(error);
+                    };
+                    if !self.pause(&mut outrun, Duration::ZERO).await {
+                        return Err(error);
+                    }
+                    begin.offset = around.log_start;
+                    self.tell(News::Begun { begin, around });
+                    continue;
+                }
+            };
+            let floor = answered.unwrap_or(Offset::ZERO);
+            let epoch = order::check(&body, Asked { offset, floor }, head.next)
                 .map_err(|source| Error::damaged(&self.topic, self.partition, offset, source))?;
+            (answered, last_epoch) = (Some(head.next), epoch.or(last_epoch));
             let (log_start, high_watermark) = (head.log_start, head.high_watermark);
             if body.is_empty()
-                && head.next == offset
-                && let Some(end) = begin.end
+                && let Some(end) = begin.end.filter(|end| offset < *end)
             {
                 // What was readable is not: it may come back, unless another log took the place of this one.
                 if !self.pause(&mut missing, Duration::ZERO).await {
@@ -133,7 +146,6 @@ impl Fetcher {
                 continue;
             }
             missing = Trouble::default();
-            offset = head.next;
             let around = Around {
                 log_start,
                 high_watermark,
@@ -144,14 +156,21 @@ impl Fetcher {
                 room,
             });
         }
-        Ok(())
+    }
+
+    /// The epoch of what was read before, if that is known.
+    fn last_epoch(&self) -> Option<LeaderEpoch> {
+        match self.start {
+            Start::Behind { epoch, .. } => Some(epoch),
+            _ => None,
+        }
     }
 
     /// Finds out where reading begins and ends, and tells.
     async fn begin(&self, way: &mut Way) -> Result<Begin, Error> {
         let at = match self.start {
             Start::Earliest => At::Earliest,
-            Start::Latest | Start::Offset(_) | Start::LastN(_) => At::Latest,
+            Start::Latest | Start::Offset(_) | Start::Behind { .. } | Start::LastN(_) => At::Latest,
             Start::Time(time) => At::Time(time),
         };
         let request = |id| list_offsets::Request {
@@ -164,7 +183,7 @@ impl Fetcher {
         let found = self.ask(way, timeout, request).await?.head;
         let (log_start, high_watermark) = (found.log_start, found.high_watermark);
         let offset = match self.start {
-            Start::Offset(offset) => offset,
+            Start::Offset(offset) | Start::Behind { offset, .. } => offset,
             Start::LastN(count) => {
                 let readable = high_watermark.checked_since(log_start).unwrap_or(0);
                 log_start.plus(readable.saturating_sub(count))
@@ -172,7 +191,8 @@ impl Fetcher {
             Start::Earliest | Start::Latest | Start::Time(_) => found.offset,
         };
         let is_beyond = high_watermark < offset && self.end != End::Follow;
-        if offset < log_start || is_beyond {
+        // Whether it is another log, which ends earlier, tells the fetch.
+        if offset < log_start || (is_beyond && self.last_epoch().is_none()) {
             return Err(self.out_of_range(offset, log_start, high_watermark));
         }
         let end = match self.end {
@@ -193,15 +213,33 @@ impl Fetcher {
         Ok(begin)
     }
 
-    /// Whether retention was quicker than the first fetch from a place that the log was asked for: where that lies
-    /// may be asked again.
-    fn is_outrun(&self, error: &Error) -> bool {
-        let is_gone =
-            matches!(error, Error::OutOfRange { offset, log_start, .. } if offset < log_start);
-        is_gone && !matches!(self.start, Start::Offset(_))
+    /// What is left of the log if retention was quicker than the first fetch, and to begin with that is what was asked
+    /// for: not where it was an offset, nor where it was all from now on.
+    fn left_by_retention(&self, error: &Error) -> Option<Around> {
+        let may_begin_later = match self.start {
+            Start::Earliest | Start::LastN(_) | Start::Time(_) => true,
+            Start::Latest | Start::Offset(_) | Start::Behind { .. } => false,
+        };
+        match *error {
+            Error::OutOfRange {
+                offset,
+                log_start,
+                high_watermark,
+                ..
+            } if may_begin_later && offset < log_start => Some(Around {
+                log_start,
+                high_watermark,
+            }),
+            _ => None,
+        }
     }
 
-    async fn fetch(&self, way: &mut Way, offset: Offset) -> Result<Reply<fetch::Answer>, Error> {
+    async fn fetch(
+        &self,
+        way: &mut Way,
+        offset: Offset,
+        last_epoch: Option<LeaderEpoch>,
+    ) -> Result<Reply<fetch::Answer>, Error> {
         let wait = match self.end {
             End::Follow => self.config.wait,
             End::HighWatermark | End::Offset(_) => Duration::ZERO,
@@ -217,6 +255,7 @@ impl Fetcher {
             max_bytes: self.share(),
             min_bytes: self.config.wait_bytes_min,
             max_wait_ms,
+            last_epoch,
             follower: None,
         };
         let answered = self
@@ -317,6 +356,12 @@ impl Fetcher {
                 let high_watermark = detail.high_watermark.unwrap_or_default();
                 self.out_of_range(offset, log_start, high_watermark)
             }
+            Some(ErrorCode::Diverged) => Error::Diverged {
+                topic: TopicName::clone(&self.topic),
+                partition: self.partition,
+                offset,
+                parting: detail.offset.unwrap_or_default(),
+            },
             Some(ErrorCode::Damaged) => {
                 let offset = detail.offset.unwrap_or(offset);
                 Error::damaged(&self.topic, self.partition, offset, error)

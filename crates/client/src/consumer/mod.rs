@@ -11,7 +11,7 @@
 //!
 //! The laws: within a partition records come in the order of the log, none left out, none twice;
 //! no byte of a batch is looked at before its checksum held; an error ends its partition and says
-//! where; offsets may jump, and control batches are stepped over.
+//! where; offsets may jump, and control batches are stepped over. A log that has lost what was read of it is an error.
 
 mod config;
 mod fetcher;
@@ -173,8 +173,8 @@ impl Consumer {
     /// Cancel-safe: dropped before it returns, it took nothing.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`], [`Error::Damaged`], [`Error::NoSuchPartition`], [`Error::Refused`],
-    /// or why a server could not be reached for longer than configured.
+    /// [`Error::OutOfRange`], [`Error::Damaged`], [`Error::Diverged`], [`Error::NoSuchPartition`],
+    /// [`Error::Refused`], or why a server could not be reached for longer than configured.
     pub async fn next(&mut self) -> Option<Result<Received, Error>> {
         self.take(Reading::next).await
     }

@@ -6,55 +6,80 @@
 
 use std::ops::Range;
 
-use corelog_record::Offset;
 use corelog_record::batch::Header;
+use corelog_record::{LeaderEpoch, Offset};
 
 use crate::Error;
 
-/// Checks an answer that was asked for from `asked` on, and says that `next` follows its batches.
+/// What an answer is held against.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    /// Where it was asked to go on.
+    pub(super) offset: Offset,
+    /// Below this no batch begins: where the answer before ended. Without one the first batch may begin below the
+    /// offset that was asked for.
+    pub(super) floor: Offset,
+}
+
+/// Checks an answer that says that `next` follows its batches, and gives the epoch of the last one.
 ///
 /// What is no batch is not looked at, nor what lies behind it: it is found where it is read.
 ///
 /// # Errors
 /// [`Error::Disordered`] and [`Error::Misplaced`]; nothing of the answer is to be believed then.
-pub(super) fn check(batches: &[u8], asked: Offset, next: Offset) -> Result<(), Error> {
-    let is_empty = batches.is_empty();
-    if next < asked || (next == asked && !is_empty) {
-        let (expected, found) = (asked, next);
+pub(super) fn check(
+    batches: &[u8],
+    asked: Asked,
+    next: Offset,
+) -> Result<Option<LeaderEpoch>, Error> {
+    let Asked { offset, floor } = asked;
+    let goes_on = match batches {
+        [] => next == offset,
+        _ => offset < next,
+    };
+    if !goes_on {
+        let (expected, found) = (offset, next);
         return Err(Error::Disordered { expected, found });
     }
-    // The first one may begin below what was asked for.
-    let (mut rest, mut end) = (batches, Offset::ZERO);
+    let (mut rest, mut end, mut epoch) = (batches, floor, None);
     while !rest.is_empty() {
-        let Some((offsets, behind)) = first(rest) else {
-            return Ok(());
+        let Some((header, behind)) = first(rest) else {
+            return Ok(None);
+        };
+        let Some(offsets) = offsets(&header) else {
+            return Ok(None);
         };
         if offsets.start < end {
             let (expected, found) = (end, offsets.start);
             return Err(Error::Disordered { expected, found });
         }
-        (end, rest) = (offsets.end, behind);
+        (rest, end, epoch) = (behind, offsets.end, LeaderEpoch::new(header.leader_epoch));
     }
-    if !is_empty && end != next {
+    if !batches.is_empty() && end != next {
         return Err(Error::Misplaced { next, found: end });
     }
-    Ok(())
+    Ok(epoch)
 }
 
-/// The offsets that the first batch of `bytes` says it has, and what lies behind it.
-fn first(bytes: &[u8]) -> Option<(Range<Offset>, &[u8])> {
+/// The header of the first batch of `bytes`, and what lies behind the batch.
+fn first(bytes: &[u8]) -> Option<(Header, &[u8])> {
     let header = Header::parse(bytes).ok()?;
     let (_, behind) = bytes.split_at_checked(header.total_bytes())?;
+    Some((header, behind))
+}
+
+/// The offsets that a batch says it has.
+fn offsets(header: &Header) -> Option<Range<Offset>> {
     let base = u64::try_from(header.base_offset).ok()?;
     let delta = u64::try_from(header.last_offset_delta).ok()?;
     let end = base.checked_add(delta)?.checked_add(1)?;
-    Some((Offset::new(base)?..Offset::new(end)?, behind))
+    Some(Offset::new(base)?..Offset::new(end)?)
 }
 
 #[cfg(test)]
 mod tests {
+    use corelog_record::Record;
     use corelog_record::batch::{Builder, Codec, patch};
-    use corelog_record::{LeaderEpoch, Record};
 
     use super::*;
 
@@ -62,31 +87,41 @@ mod tests {
         Offset::new(value).unwrap()
     }
 
-    /// A batch of three records at each of these offsets.
+    /// A batch of three records at each of these offsets, whose epoch is its base offset.
     fn batches(bases: [u64; 3]) -> Vec<u8> {
-        let one = |base| {
+        let one = |base: u64| {
             let mut builder = Builder::new(Codec::None);
             for _ in 0..3 {
                 builder.append_record(&Record::default()).unwrap();
             }
             let mut batch = builder.build().unwrap();
-            patch(&mut batch, offset(base), LeaderEpoch::ZERO);
+            let epoch = LeaderEpoch::new(base.try_into().unwrap()).unwrap();
+            patch(&mut batch, offset(base), epoch);
             batch
         };
         bases.into_iter().flat_map(one).collect()
     }
 
+    /// Whether the first answer is sound.
     fn is_sound(batches: &[u8], asked: u64, next: u64) -> bool {
-        check(batches, offset(asked), offset(next)).is_ok()
+        let (offset, floor) = (offset(asked), Offset::ZERO);
+        check(batches, Asked { offset, floor }, self::offset(next)).is_ok()
+    }
+
+    /// Whether one is that follows another.
+    fn is_sound_behind(batches: &[u8], asked: u64, next: u64) -> bool {
+        let offset = offset(asked);
+        let floor = offset;
+        check(batches, Asked { offset, floor }, self::offset(next)).is_ok()
     }
 
     #[test]
     fn batches_in_order_up_to_what_is_next_are_sound_and_offsets_may_jump() {
         assert!(is_sound(&batches([0, 3, 6]), 0, 9));
-        assert!(is_sound(&batches([0, 3, 6]), 2, 9), "begins below");
         assert!(is_sound(&batches([10, 13, 20]), 5, 23));
+        assert!(is_sound_behind(&batches([10, 13, 20]), 5, 23));
         assert!(is_sound(&[], 5, 5));
-        assert!(is_sound(&[], 5, 7), "nothing but control batches");
+        assert!(is_sound_behind(&[], 5, 5));
     }
 
     #[test]
@@ -106,9 +141,30 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_goes_on_from_what_was_asked_for() {
+    fn only_the_first_answer_may_begin_below_what_was_asked_for() {
+        let batches = batches([0, 3, 6]);
+        assert!(is_sound(&batches, 2, 9));
+        assert!(!is_sound_behind(&batches, 2, 9));
+        assert!(is_sound_behind(&batches, 0, 9));
+    }
+
+    #[test]
+    fn the_epoch_is_that_of_the_last_batch() {
+        let (offset, floor) = (Offset::ZERO, Offset::ZERO);
+        let epoch = |batches: &[u8], next| {
+            let epoch = check(batches, Asked { offset, floor }, self::offset(next)).unwrap();
+            epoch.map(LeaderEpoch::get)
+        };
+        assert_eq!(epoch(&batches([0, 3, 6]), 9), Some(6));
+        assert_eq!(epoch(&[], 0), None);
+        assert_eq!(epoch(&[0; 200], 9), None);
+    }
+
+    #[test]
+    fn an_answer_goes_on_from_what_was_asked_for_and_an_empty_one_stays_there() {
         assert!(!is_sound(&batches([0, 3, 6]), 9, 9));
         assert!(!is_sound(&[], 5, 4));
+        assert!(!is_sound(&[], 5, 6));
     }
 
     #[test]

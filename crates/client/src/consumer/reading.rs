@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use corelog_record::batch::{PausedRecords, RecordView, Records, View, split_first};
-use corelog_record::{Offset, PartitionId, Timestamp, TopicName};
+use corelog_record::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicName};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::received::{Headers, Received, ReceivedBatch};
@@ -45,6 +45,7 @@ pub(super) struct Cursor {
 /// A verified batch that is being decoded.
 #[derive(Debug)]
 struct Current {
+    epoch: Option<LeaderEpoch>,
     records: Bytes,
     /// Where the walk began, and where it stands.
     begin: PausedRecords,
@@ -134,6 +135,7 @@ impl Reading {
                 topic: Arc::clone(&self.topic),
                 partition: self.partition,
                 offsets: cursor.next..end,
+                epoch: batch.epoch,
                 records: batch.records,
                 walk: batch.begin,
             };
@@ -182,6 +184,7 @@ impl Reading {
             let walk = Records::over(&records, &view).pause();
             let next = view.next_offset();
             self.batch = Some(Current {
+                epoch: view.epoch(),
                 records,
                 begin: walk.clone(),
                 walk,
@@ -223,9 +226,9 @@ impl Reading {
                 Some(since) if record.timestamp < since => continue,
                 _ => cursor.since = None,
             }
-            let topic = Arc::clone(&self.topic);
+            let origin = (Arc::clone(&self.topic), self.partition, batch.epoch);
             self.ready
-                .push_back(received(topic, self.partition, &batch.records, &record));
+                .push_back(received(origin, &batch.records, &record));
         }
         batch.walk = walk.pause();
         Ok(true)
@@ -233,8 +236,7 @@ impl Reading {
 }
 
 fn received(
-    topic: Arc<TopicName>,
-    partition: PartitionId,
+    (topic, partition, epoch): (Arc<TopicName>, PartitionId, Option<LeaderEpoch>),
     bytes: &Bytes,
     record: &RecordView<'_>,
 ) -> Received {
@@ -243,6 +245,7 @@ fn received(
         topic,
         partition,
         offset: record.offset,
+        epoch,
         timestamp: record.timestamp,
         key: slice(record.key),
         value: slice(record.value),

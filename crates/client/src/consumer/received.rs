@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use corelog_record::batch::{self, PausedRecords, RecordView};
-use corelog_record::{Offset, PartitionId, Record, Timestamp, TopicName};
+use corelog_record::{LeaderEpoch, Offset, PartitionId, Record, Timestamp, TopicName};
 
 use crate::Error;
 
@@ -20,6 +20,8 @@ pub struct Received {
     pub partition: PartitionId,
     /// Its place in the log.
     pub offset: Offset,
+    /// Whose log that was, for [`Start::Behind`](super::Start::Behind): the leader epoch of its batch.
+    pub epoch: Option<LeaderEpoch>,
     /// Its time, as its producer said.
     pub timestamp: Timestamp,
     /// Its key.
@@ -41,6 +43,8 @@ pub struct ReceivedBatch {
     pub partition: PartitionId,
     /// What of the log it covers. There may be offsets in it that no record has.
     pub offsets: Range<Offset>,
+    /// Whose log that was, for [`Start::Behind`](super::Start::Behind): its leader epoch.
+    pub epoch: Option<LeaderEpoch>,
     pub(super) records: Bytes,
     /// A walk over all records, from the first one on.
     pub(super) walk: PausedRecords,

@@ -165,9 +165,6 @@ impl Log {
             body.extend_from_slice(bytes);
             next = view.next_offset();
         }
-        if body.is_empty() {
-            next = self.end.max(offset);
-        }
         let head = fetch::Answer {
             log_start: self.log_start,
             high_watermark: self.end,

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use corelog_client::protocol::error::{Detail, ErrorBody, ErrorCode};
 use corelog_client::protocol::request::Request;
 use corelog_client::record::batch::Codec;
-use corelog_client::record::{Offset, PartitionId, Timestamp};
-use corelog_client::{ConsumerConfig, End, Error, Start};
+use corelog_client::record::{LeaderEpoch, PartitionId, Timestamp};
+use corelog_client::{Consumer, ConsumerConfig, End, Error, Start};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -90,15 +91,17 @@ async fn records_that_were_readable_and_do_not_come_are_reported() {
 /// other offsets than in the log, and a consumer that goes on from one of them leaves records out.
 #[tokio::test]
 async fn a_base_offset_that_was_changed_on_the_way_is_reported_before_a_record_is_handed_out() {
-    let raise: [fn(&mut [u8]); 3] = [
+    let changes: [fn(&mut [u8]); 5] = [
         |body| body[7] += 1,
         |body| body[body.len() / 3 + 7] += 1,
+        |body| body[body.len() / 3 + 7] -= 1,
         |body| body[body.len() / 3 * 2 + 7] += 1,
+        |body| body[body.len() / 3 * 2 + 7] -= 1,
     ];
-    for (raise, number) in raise.into_iter().zip(0..) {
+    for (change, number) in changes.into_iter().zip(0..) {
         let (server, topic) = three_batches(Codec::None).await;
         server.script(move |seen| match seen.request {
-            Request::Fetch(_) => Act::Tamper(raise),
+            Request::Fetch(_) => Act::Tamper(change),
             _ => Act::Serve,
         });
         let mut consumer = connect(&server).await.consumer(ConsumerConfig::default());
@@ -106,70 +109,196 @@ async fn a_base_offset_that_was_changed_on_the_way_is_reported_before_a_record_i
         let error = next_error(&mut consumer).await;
         assert!(
             matches!(error, Error::Damaged { .. }),
-            "batch {number}: {error}"
+            "change {number}: {error}"
         );
         assert!(consumer.next().await.is_none(), "it ended its partition");
     }
 }
 
-/// Up to 255 of them were left out with it.
+/// One that was lowered leaves a gap behind its batch, which is nothing strange: only where the answer before ended tells.
 #[tokio::test]
-async fn records_before_one_that_is_none_are_handed_out() {
-    const SOUND: u64 = 20;
+async fn a_base_offset_below_the_answer_before_is_reported() {
+    let (server, topic) = three_batches(Codec::None).await;
+    server.script(|seen| match seen.request {
+        Request::Fetch(asked) if asked.offset == offset(9) => Act::Tamper(|body| body[7] -= 1),
+        _ => Act::Serve,
+    });
+    let mut consumer = connect(&server).await.consumer(ConsumerConfig::default());
+    consumer.assign(&topic, P0, Start::Earliest, End::Follow);
+    for expected in 0..9 {
+        let received = consumer.next().await.unwrap().unwrap();
+        assert_eq!(received.offset, offset(expected));
+    }
+    // One answer brings both.
+    server.log(&topic, 0, |log| {
+        log.fill(Codec::None, &[1, 2, 3]);
+        log.fill(Codec::None, &[1, 2, 3]);
+    });
+    match timeout(PATIENCE, next_error(&mut consumer)).await.unwrap() {
+        Error::Damaged { offset: at, .. } => assert_eq!(at, offset(9)),
+        other => panic!("{other}"),
+    }
+}
+
+/// The server tells by it whether what is asked for follows what was read.
+#[tokio::test]
+async fn a_fetch_names_the_epoch_of_what_was_read_and_a_log_that_parted_from_it_is_reported() {
+    let (server, topic) = three_batches(Codec::None).await;
+    let parted = ErrorBody::new(ErrorCode::Diverged, "another log").with_detail(Detail {
+        offset: Some(offset(4)),
+        ..Detail::default()
+    });
+    server.script(move |seen| match seen.request {
+        Request::Fetch(asked) if asked.offset == offset(9) => {
+            assert_eq!(asked.last_epoch, Some(LeaderEpoch::ZERO));
+            Act::Refuse(parted.clone())
+        }
+        Request::Fetch(asked) => {
+            assert_eq!(asked.last_epoch, None);
+            Act::Serve
+        }
+        _ => Act::Serve,
+    });
+    let is_parted = |error| match error {
+        Error::Diverged {
+            offset: at,
+            parting,
+            ..
+        } => assert_eq!((at, parting), (offset(9), offset(4))),
+        other => panic!("{other}"),
+    };
+    let mut consumer = connect(&server).await.consumer(ConsumerConfig::default());
+    consumer.assign(&topic, P0, Start::Earliest, End::Follow);
+    let mut epoch = None;
+    for _ in 0..9 {
+        epoch = consumer.next().await.unwrap().unwrap().epoch;
+    }
+    is_parted(next_error(&mut consumer).await);
+    let (offset, epoch) = (offset(9), epoch.unwrap());
+    consumer.assign(&topic, P0, Start::Behind { offset, epoch }, End::Follow);
+    is_parted(next_error(&mut consumer).await);
+}
+
+/// Records of a log that are sound, behind which is one that is none.
+const SOUND: u64 = 20;
+
+async fn badly_filled() -> (Server, Consumer) {
     let server = Server::start(1).await;
     let topic = server.topic("numbers", 1);
     server.log(&topic, 0, |log| log.fill_badly(SOUND));
     let mut consumer = connect(&server).await.consumer(ConsumerConfig::default());
-    for by_batch in [false, true] {
-        consumer.assign(&topic, P0, Start::Earliest, End::HighWatermark);
-        if by_batch {
-            let batch = consumer.next_batch().await.unwrap().unwrap();
-            let read: Vec<_> = batch.records().map(|record| record.is_ok()).collect();
-            let sound = usize::try_from(SOUND).unwrap();
-            assert_eq!(read, [vec![true; sound], vec![false]].concat());
-            continue;
-        }
-        for expected in 0..SOUND {
-            let received = consumer.next().await.unwrap().unwrap();
-            assert_eq!(received.offset, offset(expected));
-        }
-        match next_error(&mut consumer).await {
-            Error::Damaged { offset: at, .. } => assert_eq!(at, offset(SOUND)),
-            other => panic!("{other}"),
-        }
+    consumer.assign(&topic, P0, Start::Earliest, End::HighWatermark);
+    (server, consumer)
+}
+
+/// Up to 255 of them were left out with it.
+#[tokio::test]
+async fn records_before_one_that_is_none_are_handed_out() {
+    let (_server, mut consumer) = badly_filled().await;
+    for expected in 0..SOUND {
+        let received = consumer.next().await.unwrap().unwrap();
+        assert_eq!(received.offset, offset(expected));
     }
+    match next_error(&mut consumer).await {
+        Error::Damaged { offset: at, .. } => assert_eq!(at, offset(SOUND)),
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn a_batch_gives_the_records_before_one_that_is_none() {
+    let (_server, mut consumer) = badly_filled().await;
+    let batch = consumer.next_batch().await.unwrap().unwrap();
+    let read: Vec<_> = batch.records().map(|record| record.is_ok()).collect();
+    let sound = usize::try_from(SOUND).unwrap();
+    assert_eq!(read, [vec![true; sound], vec![false]].concat());
+}
+
+/// A consumer of `0..9` whose first fetch was held back until more was appended, up to 15, and all below `log_start` gone.
+async fn outrun(start: Start, end: End, log_start: u64) -> (Server, Consumer) {
+    let (server, topic) = three_batches(Codec::None).await;
+    let gate = Arc::new(Notify::new());
+    let held = Arc::clone(&gate);
+    server.script(move |seen| match seen.request {
+        Request::Fetch(_) if seen.nth == 0 => Act::Hold(Arc::clone(&held)),
+        _ => Act::Serve,
+    });
+    let mut consumer = connect(&server).await.consumer(ConsumerConfig::default());
+    consumer.assign(&topic, P0, start, end);
+    server
+        .until(|server| server.count(Some(0), "Fetch") == 1)
+        .await;
+    server.log(&topic, 0, |log| {
+        log.fill(Codec::None, &[1, 2, 3]);
+        log.fill(Codec::None, &[1, 2, 3]);
+        log.truncate(offset(log_start));
+    });
+    gate.notify_one();
+    (server, consumer)
 }
 
 /// The log's first offset was asked for, and gone by the time it was fetched from: a reader of all there is ended with
 /// an error.
 #[tokio::test]
-async fn where_retention_outruns_the_first_fetch_the_start_is_found_anew_unless_it_was_an_offset() {
+async fn where_retention_outruns_the_first_fetch_reading_begins_with_what_is_left() {
     for start in [
         Start::Earliest,
         Start::LastN(8),
         Start::Time(Timestamp::ZERO),
-        Start::Offset(Offset::ZERO),
     ] {
-        let (server, topic) = three_batches(Codec::None).await;
-        let gate = Arc::new(Notify::new());
-        let held = Arc::clone(&gate);
-        server.script(move |seen| match seen.request {
-            Request::Fetch(_) if seen.nth == 0 => Act::Hold(Arc::clone(&held)),
-            _ => Act::Serve,
-        });
-        let mut consumer = connect(&server).await.consumer(ConsumerConfig::default());
-        consumer.assign(&topic, P0, start, End::HighWatermark);
-        server
-            .until(|server| server.count(Some(0), "Fetch") == 1)
-            .await;
-        server.log(&topic, 0, |log| log.truncate(offset(6)));
-        gate.notify_one();
-        match (start, consumer.next().await.unwrap()) {
-            (Start::Offset(_), Err(Error::OutOfRange { log_start, .. })) => {
-                assert_eq!(log_start, offset(6));
-            }
-            (Start::Offset(_), other) => panic!("{other:?}"),
-            (_, first) => assert_eq!(first.unwrap().offset, offset(6), "{start:?}"),
+        let (_server, mut consumer) = outrun(start, End::HighWatermark, 6).await;
+        for expected in 6..9 {
+            let received = consumer.next().await.unwrap().unwrap();
+            assert_eq!(received.offset, offset(expected), "{start:?}");
         }
+        let behind = consumer.next().await;
+        assert!(behind.is_none(), "it ends where it was to: {behind:?}");
+    }
+}
+
+#[tokio::test]
+async fn where_retention_outruns_all_of_a_bounded_read_nothing_is_read() {
+    let (_server, mut consumer) = outrun(Start::Earliest, End::HighWatermark, 12).await;
+    assert!(consumer.next().await.is_none());
+}
+
+/// Both are promised all records from a place on.
+#[tokio::test]
+async fn an_offset_or_the_latest_that_retention_outran_is_reported() {
+    for start in [Start::Offset(offset(1)), Start::Latest] {
+        let (_server, mut consumer) = outrun(start, End::Follow, 12).await;
+        match next_error(&mut consumer).await {
+            Error::OutOfRange { log_start, .. } => assert_eq!(log_start, offset(12), "{start:?}"),
+            other => panic!("{start:?}: {other}"),
+        }
+    }
+}
+
+/// It would leave out records without a word.
+#[tokio::test]
+async fn who_was_answered_once_is_told_of_what_retention_took() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let config = ConsumerConfig {
+        wait: Duration::from_millis(1),
+        ..ConsumerConfig::default()
+    };
+    let mut consumer = connect(&server).await.consumer(config);
+    consumer.assign(&topic, P0, Start::Earliest, End::Follow);
+    // The first was answered with nothing. What it brought is taken, so that there is room for more.
+    let asked_again = server.until(|server| server.count(Some(0), "Fetch") >= 2);
+    tokio::select! {
+        () = asked_again => {}
+        record = consumer.next() => panic!("{record:?}"),
+    }
+    server.log(&topic, 0, |log| {
+        for _ in 0..3 {
+            log.fill(Codec::None, &[1, 2, 3]);
+        }
+        log.truncate(offset(6));
+    });
+    match timeout(PATIENCE, next_error(&mut consumer)).await.unwrap() {
+        Error::OutOfRange { log_start, .. } => assert_eq!(log_start, offset(6)),
+        other => panic!("{other}"),
     }
 }

@@ -366,6 +366,7 @@ async fn fetched(
         bytes_max: request.max_bytes.min(router::FETCH_BYTES_MAX) as usize,
         bytes_min: u64::from(request.min_bytes.min(router::FETCH_BYTES_MAX)),
         is_replica: follower.is_some(),
+        last_epoch: request.last_epoch,
         wait: Duration::from_millis(u64::from(wait_ms)),
     };
     let asker = Asker {

@@ -137,6 +137,7 @@ impl Core {
         let slot = self.slots.borrow().find(key)?;
         let token = Tickets::NOW;
         let appetite = Appetite {
+            last_epoch: None,
             may_park: false,
             ..appetite
         };

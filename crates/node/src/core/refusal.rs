@@ -88,6 +88,14 @@ pub(crate) fn error_of(refusal: &Refusal) -> Failure {
                 ..none()
             },
         ),
+        Refusal::OtherLog { from } => (
+            ErrorCode::Diverged,
+            format!("what was read is of another log, which may differ from offset {from} on"),
+            Detail {
+                offset: Some(*from),
+                ..none()
+            },
+        ),
         Refusal::Damaged { damaged, segment } => (
             ErrorCode::Damaged,
             format!(

@@ -300,6 +300,7 @@ impl Following {
             max_bytes: FETCH_BYTES,
             min_bytes: 1,
             max_wait_ms: u32::try_from(POLL.as_millis()).unwrap_or(u32::MAX),
+            last_epoch: None,
             follower: Some(fetch::Follower {
                 copy: place.copy,
                 end: place.durable.offset,

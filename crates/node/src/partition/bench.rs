@@ -235,6 +235,7 @@ impl Bench {
             let token = self.token();
             let appetite = Appetite {
                 is_replica: false,
+                last_epoch: None,
                 bytes_max: 4096,
                 bytes_min: 1,
                 may_park: false,

@@ -153,6 +153,8 @@ pub(crate) enum Refusal {
     OutOfRange { valid: Range<Offset> },
     /// The offset may be read later.
     PastHighWatermark { valid: Range<Offset> },
+    /// What was read before is of another log, which may differ from this one from here on.
+    OtherLog { from: Offset },
     /// The bytes asked for cannot be trusted.
     Damaged {
         damaged: Range<Offset>,

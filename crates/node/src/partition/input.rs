@@ -1,7 +1,7 @@
 //! What a partition is told: requests, completions of its own effects, the passing of time.
 
 use corelog_protocol::message::ack::Level;
-use corelog_record::{Chain, Offset, Timestamp};
+use corelog_record::{Chain, LeaderEpoch, Offset, Timestamp};
 use corelog_storage::disk::Dir;
 use corelog_storage::log::{ChoreDone, FlushDone, Options, ReadPlan, ScrubDone};
 
@@ -43,7 +43,7 @@ pub(crate) struct Policy {
     pub(crate) replication: Replication,
 }
 
-/// How much a fetch takes.
+/// What a fetch takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Appetite {
     /// At most so many bytes of batches, but always one whole batch.
@@ -52,6 +52,8 @@ pub(crate) struct Appetite {
     pub(crate) bytes_min: u64,
     /// It is for a replica, which needs whole segments, also below the log start.
     pub(crate) is_replica: bool,
+    /// It goes on behind a batch of this epoch, of this log and no other.
+    pub(crate) last_epoch: Option<LeaderEpoch>,
     /// If it may be parked when there is nothing.
     pub(crate) may_park: bool,
 }

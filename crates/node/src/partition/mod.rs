@@ -17,6 +17,7 @@ mod effect;
 mod group;
 mod input;
 mod laws;
+mod parting;
 mod replication;
 mod scrub;
 mod segments;

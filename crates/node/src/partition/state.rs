@@ -239,6 +239,9 @@ impl<D: Dir> Partition<D> {
             true => self.log.floor_place().offset,
             false => log_start,
         };
+        if let Some(offset) = self.differs_from(from, appetite.last_epoch) {
+            return effects.refuse(token, Refusal::OtherLog { from: offset });
+        }
         if from < lowest || self.log.log_end() < from {
             return effects.refuse(token, Refusal::OutOfRange { valid });
         }

@@ -53,6 +53,7 @@ fn fetch(bench: &mut Bench, from: u64, bytes_min: u64, bytes_max: usize) -> (Tok
     let token = bench.token();
     let appetite = Appetite {
         is_replica: false,
+        last_epoch: None,
         bytes_max,
         bytes_min,
         may_park: true,
@@ -175,6 +176,7 @@ fn nothing_above_the_high_watermark_is_read() {
     assert_eq!(bench.read_from(Offset::ZERO).expect("read").len(), 1);
     let appetite = Appetite {
         is_replica: false,
+        last_epoch: None,
         bytes_max: 1,
         bytes_min: 1,
         may_park: true,
@@ -320,6 +322,7 @@ fn truncation_moves_the_log_start_and_is_told_when_it_is_durable() {
     }
     let appetite = Appetite {
         is_replica: false,
+        last_epoch: None,
         bytes_max: 1,
         bytes_min: 1,
         may_park: false,

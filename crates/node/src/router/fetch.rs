@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::fetch;
-use corelog_record::{CoreId, Offset, PartitionId, TopicId, TopicName};
+use corelog_record::{CoreId, LeaderEpoch, Offset, PartitionId, TopicId, TopicName};
 use corelog_storage::log::Piece;
 use futures_lite::FutureExt;
 
@@ -55,6 +55,8 @@ pub(crate) struct FetchFrom<'a> {
     pub(crate) bytes_min: u64,
     /// For a replica, also below the log start.
     pub(crate) is_replica: bool,
+    /// Of the batch before, if it is to be held against the log.
+    pub(crate) last_epoch: Option<LeaderEpoch>,
     pub(crate) wait: Duration,
 }
 
@@ -165,6 +167,7 @@ async fn fetch_here(
             bytes_max: request.bytes_max,
             bytes_min: request.bytes_min,
             is_replica: request.is_replica,
+            last_epoch: request.last_epoch,
             may_park,
         };
         let (place, frame) = ((key, request.from), Some(request.frame));
@@ -231,6 +234,7 @@ async fn fetch_away(
             bytes_max,
             bytes_min,
             is_replica,
+            last_epoch,
             ..
         } = request;
         let what = What::Fetch {
@@ -239,6 +243,7 @@ async fn fetch_away(
             bytes_max,
             bytes_min,
             is_replica,
+            last_epoch,
             only_small,
             wait,
         };

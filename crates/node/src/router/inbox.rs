@@ -112,6 +112,7 @@ async fn serve(
                 bytes_max,
                 bytes_min,
                 is_replica,
+                last_epoch,
                 only_small,
                 wait,
             } => {
@@ -119,6 +120,7 @@ async fn serve(
                     bytes_max,
                     bytes_min,
                     is_replica,
+                    last_epoch,
                     may_park: !wait.is_zero(),
                 };
                 let (core, parked) = (Rc::clone(&core), Rc::clone(&parked));

@@ -48,6 +48,7 @@ pub(super) enum What {
         bytes_max: usize,
         bytes_min: u64,
         is_replica: bool,
+        last_epoch: Option<LeaderEpoch>,
         /// Only what lies in memory and is at most [`SMALL_BYTES`](crate::core::SMALL_BYTES).
         only_small: bool,
         wait: Duration,

@@ -232,6 +232,7 @@ pub(crate) fn from(topic: &str, id: TopicId, partition: u32, offset: u64) -> fet
         max_bytes: 1 << 20,
         min_bytes: 1,
         max_wait_ms: 0,
+        last_epoch: None,
         follower: None,
     }
 }

@@ -10,6 +10,7 @@ use corelog_protocol::message::{
 };
 use corelog_protocol::request;
 use corelog_protocol::{frame::CorrelationId, limits};
+use corelog_record::batch::View;
 use corelog_record::{
     Chain, CopyId, HistoryId, LeaderEpoch, Lineage, Offset, PartitionId, TopicId,
 };
@@ -351,6 +352,29 @@ fn a_parked_fetch_ends_when_its_topic_is_deleted() {
     for client in &mut waiting {
         let told = client.receive::<fetch::Request>().told;
         assert_eq!(code(&told.expect_err("gone")), ErrorCode::UnknownTopic);
+    }
+    node.stop().expect("a clean stop");
+}
+
+#[test]
+fn who_has_read_a_batch_of_an_epoch_that_did_not_rule_there_is_told_on_every_core() {
+    let dir = directory();
+    let node = start(&dir);
+    let mut client = Client::hello(node.addresses().cores[0]);
+    let id = client.create("t", 2);
+    for partition in 0..2 {
+        let produced = client.produce(&to("t", id, partition), &["value"]);
+        produced.expect("appended");
+        let mut behind = from("t", id, partition, 0);
+        let (_, body) = client.fetch(&behind);
+        let epoch = View::verify(&body).expect("one batch").epoch();
+        behind.offset = Offset::ZERO.plus(1);
+        behind.last_epoch = epoch;
+        assert_eq!(client.fetch(&behind).1, []);
+        behind.last_epoch = LeaderEpoch::new(i32::MAX);
+        let error = refused(&mut client, &behind, &[]);
+        assert_eq!(code(&error), ErrorCode::Diverged, "{error}");
+        assert_eq!(error.detail.offset, Some(Offset::ZERO));
     }
     node.stop().expect("a clean stop");
 }

@@ -1,7 +1,7 @@
 //! Fetch: reads batches of one partition, waiting for them if asked to. The answer's body is whole
 //! batches.
 
-use corelog_record::{Chain, CopyId, NodeId, Offset, PartitionId, TopicId, TopicName};
+use corelog_record::{Chain, CopyId, LeaderEpoch, NodeId, Offset, PartitionId, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 
 use super::epoch::Epoch;
@@ -28,6 +28,10 @@ pub struct Request {
     /// How long to wait for them, in milliseconds, at most 60,000; default 0.
     #[serde(default)]
     pub max_wait_ms: u32,
+    /// The leader epoch of the batch that was read last, behind which `offset` goes on or within which: where another one
+    /// ruled, this log is not the one that was read. Default nil: none was, or whoever asks does not care.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_epoch: Option<LeaderEpoch>,
     /// Present if a follower asks; default nil.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follower: Option<Follower>,

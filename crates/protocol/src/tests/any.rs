@@ -83,20 +83,29 @@ fn partition_request() -> impl Strategy<Value = Request> {
                 run,
             })
         }),
-        (place(), offset(), any::<[u32; 3]>(), of(follower())).prop_map(
-            |((topic, id, partition), offset, [max_bytes, min_bytes, max_wait_ms], follower)| {
-                Request::Fetch(fetch::Request {
-                    topic,
-                    id,
-                    partition,
-                    offset,
-                    max_bytes,
-                    min_bytes,
-                    max_wait_ms,
-                    follower,
-                })
-            }
-        ),
+        (
+            place(),
+            offset(),
+            any::<[u32; 3]>(),
+            of(epoch()),
+            of(follower())
+        )
+            .prop_map(
+                |((topic, id, partition), offset, limits, last_epoch, follower)| {
+                    let [max_bytes, min_bytes, max_wait_ms] = limits;
+                    Request::Fetch(fetch::Request {
+                        topic,
+                        id,
+                        partition,
+                        offset,
+                        max_bytes,
+                        min_bytes,
+                        max_wait_ms,
+                        last_epoch,
+                        follower,
+                    })
+                }
+            ),
         (place(), at()).prop_map(|((topic, id, partition), at)| {
             Request::ListOffsets(list_offsets::Request {
                 topic,

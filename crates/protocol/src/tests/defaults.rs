@@ -80,12 +80,13 @@ fn unknown_keys_are_ignored_and_missing_ones_have_their_defaults() {
         max_bytes,
         min_bytes,
         max_wait_ms,
+        last_epoch,
         follower,
         ..
     } = fetch;
     assert_eq!(offset, Offset::new(9).unwrap());
     assert_eq!((max_bytes, min_bytes, max_wait_ms), (1 << 20, 1, 0));
-    assert_eq!(follower, None);
+    assert_eq!((last_epoch, follower), (None, None));
 
     let Request::Produce(produce) = decode(Kind::Produce, &place()).unwrap() else {
         panic!("a Produce");

@@ -31,6 +31,7 @@ fn planned(bench: &mut Bench, from: Offset) -> (Origin<Disk>, ReadPlan<Disk>) {
     let token = bench.token();
     let appetite = Appetite {
         is_replica: false,
+        last_epoch: None,
         bytes_max: 1,
         bytes_min: 1,
         may_park: false,

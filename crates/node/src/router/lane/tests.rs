@@ -36,6 +36,7 @@ fn call(lane: &Lane, wait: Duration) -> Call<'_> {
         bytes_max: 1,
         bytes_min: 1,
         is_replica: false,
+        last_epoch: None,
         only_small: false,
         wait,
     };

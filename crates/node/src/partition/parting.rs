@@ -1,0 +1,132 @@
+//! Where a log parts from the one that a reader has read before.
+//!
+//! A follower that takes over begins an epoch where its log ends. If its source had more, and a reader has read that,
+//! the reader stands behind the new epoch's beginning with a batch of an older one (as in Kafka's KIP-320).
+
+use corelog_record::{LeaderEpoch, Offset};
+use corelog_storage::disk::Dir;
+use corelog_storage::format::edit::Epoch;
+
+use super::state::Partition;
+
+impl<D: Dir> Partition<D> {
+    /// From where on the log may differ from the one of a reader that goes on at `from`, behind a batch of the epoch
+    /// `last`; none if that batch is of this log, or not here yet, or nobody can tell.
+    pub(super) fn differs_from(&self, from: Offset, last: Option<LeaderEpoch>) -> Option<Offset> {
+        let log = Own {
+            epochs: self.log.epochs(),
+            start: self.bounds.log_start,
+            end: self.log.log_end(),
+        };
+        log.differs_from(from, last?)
+    }
+}
+
+/// What there is of the log.
+struct Own<'a> {
+    /// Oldest first; those before the first are forgotten, with what they had.
+    epochs: &'a [Epoch],
+    start: Offset,
+    end: Offset,
+}
+
+impl Own<'_> {
+    fn differs_from(&self, from: Offset, last: LeaderEpoch) -> Option<Offset> {
+        let (oldest, newest) = (self.epochs.first()?, self.epochs.last()?);
+        let is_known = self.epochs.iter().any(|began| began.epoch == last);
+        let later = self.epochs.iter().find(|began| last < began.epoch);
+        match (is_known, later) {
+            // All of an epoch is the same wherever it is, and so is all before it: they part where it ends here.
+            (true, Some(later)) => (later.offset < from).then(|| later.offset.max(self.start)),
+            // The newest one goes on; who is behind may hear of the rest.
+            (true, None) => None,
+            // One that never ruled here: where it began elsewhere is not known.
+            (false, Some(_)) => (oldest.offset < from).then_some(self.start),
+            // It has yet to be heard of: what stands in its place here is something else.
+            (false, None) => (newest.offset < from && from <= self.end).then_some(self.start),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_record::{Lineage, Ordinal};
+
+    use super::*;
+
+    /// Of a log up to 1,000 whose epochs began there.
+    fn found(began: &[(i32, u64)], from: u64, last: i32) -> Option<u64> {
+        let epoch = |number| LeaderEpoch::new(number).unwrap();
+        let offset = |value| Offset::new(value).unwrap();
+        let epochs: Vec<_> = began
+            .iter()
+            .map(|&(number, at)| Epoch {
+                epoch: epoch(number),
+                lineage: Lineage::from_bytes([1; 16]),
+                offset: offset(at),
+                ordinal: Ordinal::ZERO,
+            })
+            .collect();
+        let log = Own {
+            epochs: &epochs,
+            start: offset(7),
+            end: offset(1_000),
+        };
+        let found = log.differs_from(offset(from), epoch(last));
+        found.map(Offset::get)
+    }
+
+    #[test]
+    fn who_has_read_the_epoch_that_ruled_there_has_read_this_log() {
+        let began = [(1, 0), (5, 100), (6, 200)];
+        for (from, last) in [(8, 1), (100, 1), (101, 5), (200, 5), (201, 6), (1_000, 6)] {
+            assert_eq!(found(&began, from, last), None, "{from}, {last}");
+        }
+    }
+
+    #[test]
+    fn of_epochs_that_began_at_one_place_the_last_one_ruled() {
+        let began = [(1, 0), (5, 100), (6, 100)];
+        assert_eq!(found(&began, 101, 6), None);
+        assert_eq!(found(&began, 101, 5), Some(100));
+        assert_eq!(found(&began, 100, 1), None);
+    }
+
+    #[test]
+    fn who_has_read_on_in_an_epoch_that_has_ended_is_told_where_it_did() {
+        let began = [(1, 0), (5, 100), (6, 200)];
+        assert_eq!(found(&began, 101, 1), Some(100));
+        assert_eq!(found(&began, 1_000, 1), Some(100));
+        assert_eq!(found(&began, 2_000, 1), Some(100), "beyond the end");
+        assert_eq!(found(&began, 201, 5), Some(200));
+        assert_eq!(found(&[(1, 0), (5, 3)], 201, 1), Some(7), "what is left");
+    }
+
+    #[test]
+    fn of_who_has_read_an_epoch_that_never_ruled_here_nothing_is_known_to_be_the_same() {
+        assert_eq!(found(&[(1, 0), (5, 100)], 101, 3), Some(7));
+        assert_eq!(found(&[(1, 0), (5, 100)], 50, 3), Some(7));
+    }
+
+    #[test]
+    fn a_node_that_is_behind_has_lost_nothing() {
+        let began = [(1, 0), (5, 100)];
+        assert_eq!(found(&began, 1_001, 5), None);
+        assert_eq!(found(&began, 1_001, 9), None, "nor heard of the epoch");
+        assert_eq!(found(&began, 1_000, 9), Some(7), "it has another batch");
+    }
+
+    /// As after a repair, which knows of an epoch only by the batches that are left.
+    #[test]
+    fn an_epoch_that_began_earlier_elsewhere_is_the_same() {
+        assert_eq!(found(&[(1, 0), (5, 100)], 100, 5), None);
+        assert_eq!(found(&[(1, 0), (5, 100)], 50, 5), None);
+    }
+
+    #[test]
+    fn nobody_can_tell_behind_what_was_forgotten() {
+        assert_eq!(found(&[], 50, 1), None);
+        assert_eq!(found(&[(5, 100)], 100, 1), None);
+        assert_eq!(found(&[(5, 100)], 101, 1), Some(7));
+    }
+}
