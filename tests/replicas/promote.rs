@@ -35,6 +35,19 @@ pub(crate) fn promote(node: &Node, topic: &Target) -> promote::Partition {
     promoted[0]
 }
 
+/// A topic of two nodes of so many batches: the second follows the first, has all of them, up to that offset, and reaches
+/// it no more.
+pub(crate) fn cut_off(folder: &Folder, batches: usize) -> (Node, Node, Target, Offset) {
+    let (a, b) = (Node::start(folder, "a"), Node::start(folder, "b"));
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, batches);
+    b.follow(&topic, &[&a]);
+    wait_until_level(&a, &b, &topic, 0);
+    let common = segments(&b, &topic, 0).high_watermark;
+    a.disconnect();
+    (a, b, topic, common)
+}
+
 fn rejoin(node: &Node, topic: &Target, to: &Node) -> rejoin::Partition {
     let request = rejoin::Request {
         topic: topic.name.clone(),
@@ -134,13 +147,7 @@ fn what_a_follower_reported_is_there_after_it_was_promoted() {
 #[test]
 fn what_an_old_owner_had_alone_is_in_quarantine_to_the_last_record() {
     let folder = Folder::new();
-    let (a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
-    let topic = a.topic("t", 1);
-    a.fill(&topic, 0, 50);
-    b.follow(&topic, &[&a]);
-    wait_until_level(&a, &b, &topic, 0);
-    let common = segments(&b, &topic, 0).high_watermark;
-    a.disconnect();
+    let (a, b, topic, common) = cut_off(&folder, 50);
     let alone: Vec<_> = (0..10_000)
         .map(|number| format!("alone {number} {:0>300}", 7))
         .collect();
@@ -189,13 +196,7 @@ fn what_an_old_owner_had_alone_is_in_quarantine_to_the_last_record() {
 #[test]
 fn a_fetch_behind_a_batch_that_was_lost_is_told_where_the_logs_part() {
     let folder = Folder::new();
-    let (a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
-    let topic = a.topic("t", 1);
-    a.fill(&topic, 0, 20);
-    b.follow(&topic, &[&a]);
-    wait_until_level(&a, &b, &topic, 0);
-    let common = segments(&b, &topic, 0).high_watermark;
-    a.disconnect();
+    let (a, b, topic, common) = cut_off(&folder, 20);
     let read = a.fill(&topic, 0, 20);
     let epoch = segments(&a, &topic, 0).epochs[0].epoch;
     let behind = |offset, last_epoch| fetch::Request {

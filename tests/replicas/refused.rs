@@ -2,11 +2,12 @@
 
 use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::replica_status::{Role, State};
-use corelog_protocol::message::{clone_topic, delete_topic, promote};
+use corelog_protocol::message::{clone_topic, delete_topic};
 use corelog_record::{Offset, PartitionId};
 
 use super::copies::{assert_equal, bytes, status, wait_until_level};
 use super::node::{Node, cloning};
+use super::promote::{cut_off, promote};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 
@@ -45,19 +46,8 @@ fn a_topic_that_was_made_again_is_another_one() {
 #[test]
 fn a_topic_with_more_partitions_than_its_source_is_not_copied() {
     let folder = Folder::new();
-    let (a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
-    let topic = a.topic("t", 1);
-    a.fill(&topic, 0, 20);
-    b.follow(&topic, &[&a]);
-    wait_until_level(&a, &b, &topic, 0);
-    a.disconnect();
-    b.ask(&promote::Request {
-        topic: topic.name.clone(),
-        id: topic.id,
-        partition: None,
-        accept_loss: true,
-    })
-    .unwrap();
+    let (a, b, topic, _) = cut_off(&folder, 20);
+    promote(&b, &topic);
     assert_eq!(b.alter(&topic, Some(2), Default::default()).partitions, 2);
     a.connect();
     let third = clone_topic::Request {

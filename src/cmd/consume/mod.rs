@@ -19,7 +19,7 @@ use tokio::time::sleep;
 use crate::exit::{Exit, say, stop};
 use crate::output::{self, Out};
 use crate::quantity::{self, Place};
-use crate::{cli, session};
+use crate::{cli, exit, session};
 
 use format::Format;
 use state::State;
@@ -297,12 +297,12 @@ impl Printing<'_> {
 
     /// An error with what to do next where it is the state that names a place which is no more.
     fn told(&self, error: anyhow::Error) -> anyhow::Error {
-        let (partition, offset, exit, remedy) = match error.downcast_ref() {
+        let (partition, offset, remedy) = match error.downcast_ref() {
             Some(Error::OutOfRange {
                 partition, offset, ..
             }) => {
                 let remedy = "remove it to begin at --from".to_owned();
-                (*partition, *offset, Exit::Failed, remedy)
+                (*partition, *offset, remedy)
             }
             Some(Error::Diverged {
                 partition,
@@ -313,7 +313,7 @@ impl Printing<'_> {
                 let remedy = format!(
                     "read on with another --state and --partition {partition} --from {parting}"
                 );
-                (*partition, *offset, Exit::Damage, remedy)
+                (*partition, *offset, remedy)
             }
             _ => return error,
         };
@@ -321,7 +321,7 @@ impl Printing<'_> {
             Some(state) if state.next(partition) == Some(offset) => {
                 let path = state.path().display();
                 let next = format!("{path} says to go on at offset {offset}; {remedy}");
-                stop(exit, format!("{error}; {next}"))
+                stop(exit::of(&error), format!("{error}; {next}"))
             }
             _ => error,
         }

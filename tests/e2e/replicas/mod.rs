@@ -33,6 +33,16 @@ impl Pair {
         }
     }
 
+    /// The same, of which the other follows a topic `t` of two records, and has both.
+    fn following() -> Self {
+        let pair = Self::start();
+        pair.at_source().run(["topic", "create", "t"]).done();
+        produce(&pair.at_source(), "0", b"a\nb\n");
+        pair.clone(&["--follow"]);
+        pair.level();
+        pair
+    }
+
     fn at_source(&self) -> Corelog {
         Corelog::to(&self.source)
     }

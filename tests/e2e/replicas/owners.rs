@@ -5,12 +5,8 @@ use crate::support::folder::Folder;
 
 #[test]
 fn a_promoted_follower_takes_writes_and_the_old_owner_s_own_records_are_kept_apart() {
-    let pair = Pair::start();
+    let pair = Pair::following();
     let (here, there) = (pair.at_source(), pair.at_other());
-    here.run(["topic", "create", "t"]).done();
-    produce(&here, "0", b"a\nb\n");
-    pair.clone(&["--follow"]);
-    pair.level();
 
     let said = there.run(["promote", "t"]).failed(6);
     assert!(
@@ -49,12 +45,8 @@ fn a_promoted_follower_takes_writes_and_the_old_owner_s_own_records_are_kept_apa
 /// The new owner's log grew past where its reader stood: the records in between were never read.
 #[test]
 fn who_has_read_what_was_lost_is_told_and_leaves_nothing_out() {
-    let pair = Pair::start();
+    let pair = Pair::following();
     let (here, there) = (pair.at_source(), pair.at_other());
-    here.run(["topic", "create", "t"]).done();
-    produce(&here, "0", b"a\nb\n");
-    pair.clone(&["--follow"]);
-    pair.level();
     there.run(["promote", "t", "--accept-loss"]).done();
     produce(&here, "0", b"old\nold\nold\n");
 

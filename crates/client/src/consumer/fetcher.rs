@@ -119,16 +119,15 @@ impl Fetcher {
             let Reply { head, body } = match self.fetch(&mut way, offset, last_epoch).await {
                 Ok(reply) => reply,
                 Err(error) => {
-                    let left = self.left_by_retention(&error);
-                    let Some(around) = left.filter(|_| answered.is_none()) else {
-                        return Err(error);
-                    };
-                    if !self.pause(&mut outrun, Duration::ZERO).await {
-                        return Err(error);
+                    if answered.is_none()
+                        && let Some(around) = self.left_by_retention(&error)
+                        && self.pause(&mut outrun, Duration::ZERO).await
+                    {
+                        begin.offset = around.log_start;
+                        self.tell(News::Begun { begin, around });
+                        continue;
                     }
-                    begin.offset = around.log_start;
-                    self.tell(News::Begun { begin, around });
-                    continue;
+                    return Err(error);
                 }
             };
             let floor = answered.unwrap_or(Offset::ZERO);

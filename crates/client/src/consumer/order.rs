@@ -43,10 +43,7 @@ pub(super) fn check(
     }
     let (mut rest, mut end, mut epoch) = (batches, floor, None);
     while !rest.is_empty() {
-        let Some((header, behind)) = first(rest) else {
-            return Ok(None);
-        };
-        let Some(offsets) = offsets(&header) else {
+        let Some((header, offsets, behind)) = first(rest) else {
             return Ok(None);
         };
         if offsets.start < end {
@@ -61,19 +58,14 @@ pub(super) fn check(
     Ok(epoch)
 }
 
-/// The header of the first batch of `bytes`, and what lies behind the batch.
-fn first(bytes: &[u8]) -> Option<(Header, &[u8])> {
+/// The header of the first batch of `bytes`, the offsets that it says the batch has, and what lies behind that.
+fn first(bytes: &[u8]) -> Option<(Header, Range<Offset>, &[u8])> {
     let header = Header::parse(bytes).ok()?;
     let (_, behind) = bytes.split_at_checked(header.total_bytes())?;
-    Some((header, behind))
-}
-
-/// The offsets that a batch says it has.
-fn offsets(header: &Header) -> Option<Range<Offset>> {
     let base = u64::try_from(header.base_offset).ok()?;
     let delta = u64::try_from(header.last_offset_delta).ok()?;
     let end = base.checked_add(delta)?.checked_add(1)?;
-    Some(Offset::new(base)?..Offset::new(end)?)
+    Some((header, Offset::new(base)?..Offset::new(end)?, behind))
 }
 
 #[cfg(test)]

@@ -226,9 +226,9 @@ impl Reading {
                 Some(since) if record.timestamp < since => continue,
                 _ => cursor.since = None,
             }
-            let origin = (Arc::clone(&self.topic), self.partition, batch.epoch);
+            let topic = Arc::clone(&self.topic);
             self.ready
-                .push_back(received(origin, &batch.records, &record));
+                .push_back(received(topic, self.partition, batch, &record));
         }
         batch.walk = walk.pause();
         Ok(true)
@@ -236,20 +236,21 @@ impl Reading {
 }
 
 fn received(
-    (topic, partition, epoch): (Arc<TopicName>, PartitionId, Option<LeaderEpoch>),
-    bytes: &Bytes,
+    topic: Arc<TopicName>,
+    partition: PartitionId,
+    batch: &Current,
     record: &RecordView<'_>,
 ) -> Received {
-    let slice = |field: Option<&[u8]>| field.map(|field| bytes.slice_ref(field));
+    let slice = |field: Option<&[u8]>| field.map(|field| batch.records.slice_ref(field));
     Received {
         topic,
         partition,
         offset: record.offset,
-        epoch,
+        epoch: batch.epoch,
         timestamp: record.timestamp,
         key: slice(record.key),
         value: slice(record.value),
-        headers: Headers::of(bytes, &record.headers()),
+        headers: Headers::of(&batch.records, &record.headers()),
     }
 }
 

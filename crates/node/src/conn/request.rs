@@ -28,6 +28,7 @@ use crate::failure::{Failure, failure};
 use crate::follow::Hearing;
 use crate::frame_id::FrameId;
 use crate::metrics::count_numbered;
+use crate::partition::Appetite;
 use crate::router::{self, Ask, Asker, FetchFrom, Route};
 use crate::rt::{self, Permit, Work};
 
@@ -363,10 +364,13 @@ async fn fetched(
         id: request.id,
         partition: request.partition,
         from: request.offset,
-        bytes_max: request.max_bytes.min(router::FETCH_BYTES_MAX) as usize,
-        bytes_min: u64::from(request.min_bytes.min(router::FETCH_BYTES_MAX)),
-        is_replica: follower.is_some(),
-        last_epoch: request.last_epoch,
+        appetite: Appetite {
+            bytes_max: request.max_bytes.min(router::FETCH_BYTES_MAX) as usize,
+            bytes_min: u64::from(request.min_bytes.min(router::FETCH_BYTES_MAX)),
+            is_replica: follower.is_some(),
+            last_epoch: request.last_epoch,
+            may_park: wait_ms > 0,
+        },
         wait: Duration::from_millis(u64::from(wait_ms)),
     };
     let asker = Asker {

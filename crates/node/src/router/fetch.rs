@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::fetch;
-use corelog_record::{CoreId, LeaderEpoch, Offset, PartitionId, TopicId, TopicName};
+use corelog_record::{CoreId, Offset, PartitionId, TopicId, TopicName};
 use corelog_storage::log::Piece;
 use futures_lite::FutureExt;
 
@@ -51,12 +51,8 @@ pub(crate) struct FetchFrom<'a> {
     pub(crate) id: TopicId,
     pub(crate) partition: PartitionId,
     pub(crate) from: Offset,
-    pub(crate) bytes_max: usize,
-    pub(crate) bytes_min: u64,
-    /// For a replica, also below the log start.
-    pub(crate) is_replica: bool,
-    /// Of the batch before, if it is to be held against the log.
-    pub(crate) last_epoch: Option<LeaderEpoch>,
+    /// What of it; it is parked while there is time to wait.
+    pub(crate) appetite: Appetite,
     pub(crate) wait: Duration,
 }
 
@@ -162,13 +158,9 @@ async fn fetch_here(
     loop {
         let wait = deadline.saturating_duration_since(rt::now());
         let is_over = core.is_stopping.get() || asker.patience.is_over();
-        let may_park = !wait.is_zero() && !is_over;
         let appetite = Appetite {
-            bytes_max: request.bytes_max,
-            bytes_min: request.bytes_min,
-            is_replica: request.is_replica,
-            last_epoch: request.last_epoch,
-            may_park,
+            may_park: !wait.is_zero() && !is_over,
+            ..request.appetite
         };
         let (place, frame) = ((key, request.from), Some(request.frame));
         let fetched = fetched_with_room(core, asker, place, appetite, frame).await;
@@ -217,7 +209,7 @@ async fn fetch_away(
 ) -> Result<(fetch::Answer, Batches, Room), Failure> {
     let lane = core.lanes.to(owner);
     let mut parked_answer = None;
-    let mut is_small = request.bytes_min <= SMALL_BYTES as u64;
+    let mut is_small = request.appetite.bytes_min <= SMALL_BYTES as u64;
     loop {
         let (mut room, only_small) = match Room::at_once(core, asker.room) {
             Some(room) => (room, false),
@@ -229,21 +221,13 @@ async fn fetch_away(
         if is_over || !lane.has_room_to_park() {
             wait = Duration::ZERO;
         }
-        let &FetchFrom {
-            from,
-            bytes_max,
-            bytes_min,
-            is_replica,
-            last_epoch,
-            ..
-        } = request;
         let what = What::Fetch {
             key,
-            from,
-            bytes_max,
-            bytes_min,
-            is_replica,
-            last_epoch,
+            from: request.from,
+            appetite: Appetite {
+                may_park: !wait.is_zero(),
+                ..request.appetite
+            },
             only_small,
             wait,
         };

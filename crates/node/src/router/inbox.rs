@@ -18,7 +18,6 @@ use crate::core::{
     Acks, Core, Due, Fetched, NotAppended, Parked, PartitionKey, aborted_by, aborts,
 };
 use crate::failure::Failure;
-use crate::partition::Appetite;
 use crate::rt::{self, Notify};
 
 /// Answers to the Produces of one other core, in order by connection and partition.
@@ -109,20 +108,10 @@ async fn serve(
             What::Fetch {
                 key,
                 from: offset,
-                bytes_max,
-                bytes_min,
-                is_replica,
-                last_epoch,
+                appetite,
                 only_small,
                 wait,
             } => {
-                let appetite = Appetite {
-                    bytes_max,
-                    bytes_min,
-                    is_replica,
-                    last_epoch,
-                    may_park: !wait.is_zero(),
-                };
                 let (core, parked) = (Rc::clone(&core), Rc::clone(&parked));
                 let fetch = async move {
                     let fetched = match only_small {

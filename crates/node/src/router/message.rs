@@ -20,7 +20,7 @@ use crate::core::{Lent, PartitionKey, Produced, Taken, Terms};
 use crate::failure::Failure;
 use crate::follow::Hearing;
 use crate::frame_id::FrameId;
-use crate::partition::Seek;
+use crate::partition::{Appetite, Seek};
 
 /// A request on its way to the core that does it.
 pub(super) struct Request {
@@ -45,10 +45,7 @@ pub(super) enum What {
     Fetch {
         key: PartitionKey,
         from: Offset,
-        bytes_max: usize,
-        bytes_min: u64,
-        is_replica: bool,
-        last_epoch: Option<LeaderEpoch>,
+        appetite: Appetite,
         /// Only what lies in memory and is at most [`SMALL_BYTES`](crate::core::SMALL_BYTES).
         only_small: bool,
         wait: Duration,

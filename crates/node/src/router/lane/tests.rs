@@ -7,6 +7,7 @@ use corelog_record::{Offset, PartitionId, TopicId};
 use futures_lite::future::block_on;
 
 use super::*;
+use crate::partition::Appetite;
 use crate::rt::Semaphore;
 
 /// The way from one core to another, on which one fetch may be parked, and where it comes out.
@@ -33,10 +34,13 @@ fn call(lane: &Lane, wait: Duration) -> Call<'_> {
     let what = What::Fetch {
         key,
         from: Offset::ZERO,
-        bytes_max: 1,
-        bytes_min: 1,
-        is_replica: false,
-        last_epoch: None,
+        appetite: Appetite {
+            bytes_max: 1,
+            bytes_min: 1,
+            is_replica: false,
+            last_epoch: None,
+            may_park: !wait.is_zero(),
+        },
         only_small: false,
         wait,
     };
