@@ -1,5 +1,11 @@
 //! Segments that roll and expire, as a client sees them.
 
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::SystemTime;
+
 use serde_json::Value;
 
 use crate::support::corelog::Corelog;
@@ -88,4 +94,70 @@ fn a_segment_rolls_by_age() {
     wait_for(&corelog, "a second segment", rolled);
     let first = corelog.run(["consume", "t", "--count", "1"]).done();
     assert_eq!(first, b"one\n");
+}
+
+/// The stores of partition 0, by the number and the time of birth of the file: a number alone is given again.
+fn stores(folder: &Folder) -> HashMap<(u64, SystemTime), String> {
+    let entries = fs::read_dir(folder.path().join("topics/t/0")).unwrap();
+    let stores = entries.filter_map(|entry| {
+        let path = entry.ok()?.path();
+        let is_store = path.extension().is_some_and(|it| it == "log");
+        // One that has gone meanwhile is none.
+        let file = fs::metadata(&path).ok().filter(|_| is_store)?;
+        Some(((file.ino(), file.created().unwrap()), name_of(&path)))
+    });
+    stores.collect()
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap().to_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_store_of_an_expired_segment_is_used_again_and_what_is_kept_is_whole_after_a_kill() {
+    let folder = Folder::new();
+    let server = Server::start(folder.path());
+    let corelog = Corelog::to(&server);
+    corelog
+        .run(["topic", "create", "t", "--segment-bytes", "1MiB"])
+        .done();
+    corelog
+        .run(["topic", "alter", "t", "--retention-bytes", "2MiB", "--yes"])
+        .done();
+    let lines = format!("{}\n", "x".repeat(999)).repeat(300);
+    let (mut before, mut again) = (HashMap::new(), 0);
+    until("some stores are used again", || {
+        corelog.feed(["produce", "t"], lines.as_bytes()).done();
+        for (file, name) in stores(&folder) {
+            let earlier = before.insert(file, name.clone());
+            again += usize::from(earlier.is_some_and(|earlier| earlier != name));
+        }
+        again >= 3
+    });
+    server.kill();
+    let server = Server::start(folder.path());
+    let corelog = Corelog::to(&server);
+    let now = partition(&corelog);
+    let (start, end) = (
+        now["log_start"].as_u64().unwrap(),
+        now["high_watermark"].as_u64().unwrap(),
+    );
+    let count = usize::try_from(end - start).unwrap();
+    let from = start.to_string();
+    let kept = corelog
+        .run([
+            "consume",
+            "t",
+            "--from",
+            &from,
+            "--count",
+            &count.to_string(),
+        ])
+        .done();
+    assert!(kept.len() == count * 1_000 && kept.starts_with(&lines.as_bytes()[..1_000]));
+    server.stop();
+    let path = folder.path().to_str().unwrap();
+    corelog
+        .run(["verify", path, "--deep", "--output", "json"])
+        .done();
 }

@@ -89,6 +89,10 @@ impl Dir for SinkDir {
         self.inner.remove(name)
     }
 
+    fn reuse(&self, name: &str) -> impl Future<Output = io::Result<()>> {
+        self.inner.reuse(name)
+    }
+
     fn remove_tree(&self) -> impl Future<Output = io::Result<()>> {
         self.inner.remove_tree()
     }

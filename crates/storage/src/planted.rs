@@ -20,6 +20,8 @@ pub(crate) enum Bug {
     UnnamedAdopted,
     /// An unclean opening goes on with the last epoch.
     EpochReused,
+    /// A store is used again with what stands in it.
+    ReusedUncleared,
     /// What a page shows is taken for what the disk holds, and is not written again.
     PageBelieved,
 }

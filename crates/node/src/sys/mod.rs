@@ -1,7 +1,6 @@
 //! What only the kernel can answer.
 //!
 //! ```text
-//! alone   whether a file is nobody else's
 //! bulk    sending a file over a socket inside the kernel
 //! cooperative  rings that do not interrupt their core
 //! error   why a node cannot start here, one sentence each that says what to do
@@ -15,11 +14,9 @@
 //! stream  copying past the caches
 //! ```
 //!
-//! With `storage::disk::map` this is the only room where `unsafe` may stand; its public face is
-//! safe. Nothing in here knows what a record, a partition or a frame is. All but `stream` blocks: it is
+//! With `storage::disk` this is the only room where `unsafe` may stand; its public face is safe. Nothing in here knows what a record, a partition or a frame is. All but `stream` blocks: it is
 //! for before the first core starts, or for the pool of directory threads.
 
-pub(crate) mod alone;
 pub(crate) mod bulk;
 pub(crate) mod cooperative;
 pub(crate) mod fd;

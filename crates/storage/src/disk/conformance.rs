@@ -3,6 +3,8 @@
 //! The checks panic with what they found. What a power cut leaves is not checked here: only the
 //! disk in memory can tell.
 
+mod naming;
+
 use ::std::io::{self, ErrorKind};
 use ::std::rc::Rc;
 
@@ -26,9 +28,10 @@ pub async fn suite<D: Dir>(dir: D) -> io::Result<()> {
     prepared_space_reads_as_zeros(&dir.child("reserved"), &[Space::Reserved]).await?;
     prepared_space_reads_as_zeros(&dir.child("zeroed"), &[Space::Reserved, Space::Zeroed]).await?;
     a_file_is_cut_and_extended(&dir.child("cut")).await?;
-    renames_replace_and_move(&dir.child("renamed")).await?;
-    links_are_names_of_one_file(&dir.child("linked")).await?;
-    what_is_removed_is_gone_but_stays_open(&dir.child("removed")).await?;
+    naming::renames_replace_and_move(&dir.child("renamed")).await?;
+    naming::links_are_names_of_one_file(&dir.child("linked")).await?;
+    naming::what_is_removed_is_gone_but_stays_open(&dir.child("removed")).await?;
+    naming::what_is_used_again_is_zeros_and_nobody_else_s(&dir.child("reused")).await?;
     a_map_shows_a_file(&dir.child("mapped")).await?;
     small_files_are_replaced_whole(&dir.child("aside")).await?;
     many_operations_at_once_do_not_mix(&dir.child("many")).await?;
@@ -236,74 +239,6 @@ async fn a_file_is_cut_and_extended<D: Dir>(dir: &D) -> io::Result<()> {
         "waiting cuts nothing"
     );
     assert_eq!(file.read_at(0, 2 * BLOCK_BYTES).await?.as_ref(), expected);
-    file.close().await
-}
-
-async fn renames_replace_and_move<D: Dir>(dir: &D) -> io::Result<()> {
-    let other = dir.child("other");
-    other.create().await?;
-    put(dir, "old", BLOCK_BYTES).await?;
-    put(dir, "new", 2 * BLOCK_BYTES).await?;
-    expect_error(dir.rename("none", dir, "old").await, ErrorKind::NotFound);
-    dir.rename("new", dir, "old").await?;
-    assert_eq!(names(dir).await?, ["old", "other"]);
-    assert_eq!(dir.read("old", u64::MAX).await?.len(), 2 * BLOCK_BYTES);
-    dir.rename("old", &other, "moved").await?;
-    other.sync().await?;
-    dir.sync().await?;
-    assert_eq!(names(&other).await?, ["moved"]);
-    dir.rename("other", dir, "another").await?;
-    assert_eq!(names(&dir.child("another")).await?, ["moved"]);
-    assert!(!other.exists().await?);
-    Ok(())
-}
-
-async fn links_are_names_of_one_file<D: Dir>(dir: &D) -> io::Result<()> {
-    let other = dir.child("other");
-    expect_error(dir.link("f", dir, "g").await, ErrorKind::NotFound);
-    other.create().await?;
-    expect_error(dir.link("f", dir, "g").await, ErrorKind::NotFound);
-    let file = put(dir, "f", BLOCK_BYTES).await?;
-    dir.link("f", &other, "g").await?;
-    other.sync().await?;
-    expect_error(dir.link("f", &other, "g").await, ErrorKind::AlreadyExists);
-    let nowhere = dir.child("nowhere");
-    expect_error(dir.link("f", &nowhere, "g").await, ErrorKind::NotFound);
-    let linked_dir = dir.link("other", dir, "h").await;
-    assert!(linked_dir.is_err(), "a directory has one name");
-    // What is written by one name is read by the other.
-    file.write_at(Rc::new(pattern(dir, BLOCK_BYTES, 5)), BLOCK_BYTES as u64)
-        .await?;
-    file.sync_all().await?;
-    file.close().await?;
-    let both = [bytes_of(BLOCK_BYTES, 0), bytes_of(BLOCK_BYTES, 5)].concat();
-    assert_eq!(other.read("g", u64::MAX).await?, both);
-    // Between two names of one file a rename does nothing.
-    dir.link("f", dir, "h").await?;
-    dir.rename("h", dir, "f").await?;
-    assert_eq!(names(dir).await?, ["f", "h", "other"]);
-    dir.remove("f").await?;
-    expect_error(dir.read("f", u64::MAX).await, ErrorKind::NotFound);
-    assert_eq!(other.read("g", u64::MAX).await?, both);
-    // The freed name is another file.
-    put(dir, "f", 0).await?;
-    dir.rename("f", &other, "g").await?;
-    assert_eq!(other.read("g", u64::MAX).await?, []);
-    assert_eq!(dir.read("h", u64::MAX).await?, both);
-    Ok(())
-}
-
-async fn what_is_removed_is_gone_but_stays_open<D: Dir>(dir: &D) -> io::Result<()> {
-    dir.create().await?;
-    let file = put(dir, "f", BLOCK_BYTES).await?;
-    dir.remove("f").await?;
-    expect_error(dir.remove("f").await, ErrorKind::NotFound);
-    assert_eq!(
-        file.read_at(0, BLOCK_BYTES).await?.as_ref(),
-        bytes_of(BLOCK_BYTES, 0)
-    );
-    put(dir, "f", 0).await?;
-    assert_eq!(file.len().await?, BLOCK_BYTES as u64);
     file.close().await
 }
 

@@ -154,6 +154,14 @@ impl<D: Dir> Dir for CountingDir<D> {
         self.inner.remove(name)
     }
 
+    fn reuse(&self, name: &str) -> impl Future<Output = io::Result<()>> {
+        self.count(|counts| {
+            counts.allocates += 1;
+            counts.syncs += 1;
+        });
+        self.inner.reuse(name)
+    }
+
     fn remove_tree(&self) -> impl Future<Output = io::Result<()>> {
         self.count(|counts| counts.entries += 1);
         self.inner.remove_tree()

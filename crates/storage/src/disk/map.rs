@@ -1,4 +1,4 @@
-//! Read-only maps of files: the only room of this crate with `unsafe`.
+//! Read-only maps of files.
 
 use ::std::io;
 use ::std::ops::Deref;

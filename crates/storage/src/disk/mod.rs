@@ -1,7 +1,7 @@
 //! The room of files and directories: one trait pair, and what implements it.
 //!
-//! Lives here: [`Dir`] and [`File`], the buffers they take ([`buf`]), read-only maps ([`map`], the
-//! only `unsafe` of this crate), plain files ([`std`]), and, for tests, a disk in memory that knows
+//! Lives here: [`Dir`] and [`File`], the buffers they take ([`buf`]), read-only maps ([`map`]; with
+//! [`std::alone`] the only `unsafe` of this crate), plain files ([`std`]), and, for tests, a disk in memory that knows
 //! what a power cut would leave (`memory`), injected faults (`faulty`) and the suite that every
 //! implementation passes (`conformance`). The io_uring implementation lives with its runtime, in
 //! the node.
@@ -147,6 +147,15 @@ pub trait Dir: Clone + 'static {
     /// # Errors
     /// `NotFound` without such a file; any error of the file system.
     fn remove(&self, name: &str) -> impl Future<Output = io::Result<()>>;
+
+    /// Makes all bytes of the file `name` zeros, up to a multiple of [`BLOCK_BYTES`], durably, and leaves it the space
+    /// that it has: as if this had just been reserved.
+    ///
+    /// # Errors
+    /// `ResourceBusy` if anyone has the file open, or it has another name: who reads it there would see it. `Unsupported`
+    /// if the file system cannot. `NotFound` without such a file; any other error of the file system, and the bytes are
+    /// then anything.
+    fn reuse(&self, name: &str) -> impl Future<Output = io::Result<()>>;
 
     /// Removes this directory and all that is in it; a missing one is fine.
     ///

@@ -5,6 +5,7 @@
 //! opened for writing use direct I/O where the file system has it: then what is read back is what
 //! the device holds, not what a page cache remembers of a failed write.
 
+pub mod alone;
 pub mod beside;
 pub mod stream;
 
@@ -20,9 +21,10 @@ use ::std::sync::Arc;
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, OFlag, fallocate};
 
+use self::alone::is_alone;
 use super::buf::{AlignedBuf, HUGE_PAGE_BYTES, SharedBytes};
 use super::map::{Map, Pages};
-use super::{BLOCK_BYTES, Buf, Dir, Entry, File, Open, Space};
+use super::{BLOCK_BYTES, Buf, Dir, Entry, File, Open, Space, round_up};
 
 /// A directory of the operating system.
 #[derive(Debug, Clone)]
@@ -189,6 +191,11 @@ impl Dir for StdDir {
         fs::remove_file(self.path.join(name))
     }
 
+    async fn reuse(&self, name: &str) -> io::Result<()> {
+        let path = self.path.join(name);
+        beside::run(move || reuse(&path)).await
+    }
+
     async fn remove_tree(&self) -> io::Result<()> {
         match fs::remove_dir_all(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -258,7 +265,7 @@ impl File for StdFile {
         }
         self.work(move |file| match how {
             Space::Zeroed => write_zeros(file, range),
-            Space::Reserved => match reserve(file, &range) {
+            Space::Reserved => match prepare(file, FallocateFlags::empty(), &range) {
                 // Zeros hold the place; where they are asked for behind it they are written twice.
                 Err(Errno::EOPNOTSUPP) => write_zeros(file, range),
                 other => Ok(other?),
@@ -353,11 +360,25 @@ fn write_zeros(file: &fs::File, range: Range<u64>) -> io::Result<()> {
     written
 }
 
-fn reserve(file: &fs::File, range: &Range<u64>) -> Result<(), Errno> {
+/// As [`Dir::reuse`].
+fn reuse(path: &Path) -> io::Result<()> {
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    if !is_alone(&file, 1)? {
+        return Err(io::ErrorKind::ResourceBusy.into());
+    }
+    let bytes = round_up(file.metadata()?.len());
+    if bytes > 0 {
+        // Whole blocks, so that no page is changed that a socket still sends: it leaves the cache as it is.
+        prepare(&file, FallocateFlags::FALLOC_FL_ZERO_RANGE, &(0..bytes))?;
+    }
+    file.sync_all()
+}
+
+fn prepare(file: &fs::File, flags: FallocateFlags, range: &Range<u64>) -> Result<(), Errno> {
     let start = i64::try_from(range.start).map_err(|_source| Errno::EFBIG)?;
     let bytes = i64::try_from(range.end - range.start).map_err(|_source| Errno::EFBIG)?;
     loop {
-        match fallocate(file, FallocateFlags::empty(), start, bytes) {
+        match fallocate(file, flags, start, bytes) {
             Err(Errno::EINTR) => {}
             other => return other,
         }

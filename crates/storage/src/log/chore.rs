@@ -100,13 +100,13 @@ impl<D: Dir> Log<D> {
         }
         let work = match self.is_full() {
             true => self
-                .plan_freeing(now)
+                .plan_freeing(now, 0)
                 .or_else(|| self.plan_space(now.time))
                 .or_else(|| self.plan_mark(now.time, is_idle)),
             false => self
                 .plan_space(now.time)
                 .or_else(|| self.plan_mark(now.time, is_idle))
-                .or_else(|| self.plan_freeing(now)),
+                .or_else(|| self.plan_freeing(now, self.spares(now, is_idle))),
         };
         let work = work
             .or_else(|| self.plan_next(now.time, is_idle))
@@ -116,16 +116,16 @@ impl<D: Dir> Log<D> {
 
     /// What is left to do before the log can be closed.
     pub(super) fn plan_closing(&mut self, now: Now) -> Option<ChorePlan<D>> {
-        let work = self.plan_freeing(now)?;
+        let work = self.plan_freeing(now, 0)?;
         Some(self.chore(work))
     }
 
-    /// What can be done without space, and leads to it: what is sealed can expire.
-    fn plan_freeing(&mut self, now: Now) -> Option<Work<D>> {
+    /// What can be done without space, and leads to it: what is sealed can expire. So many `spares` stay.
+    fn plan_freeing(&mut self, now: Now, spares: usize) -> Option<Work<D>> {
         self.plan_seal(now)
             .or_else(|| self.plan_left_below(now.time))
             .or_else(|| self.plan_found(now.time))
-            .or_else(|| self.plan_remove(now.time))
+            .or_else(|| self.plan_remove(now.time, spares))
     }
 
     /// Takes the result of a chore. Ask for the next flush and chore afterwards.
@@ -212,6 +212,7 @@ impl<D: Dir> Log<D> {
                 Chore::SpacePrepared
             }
             Work::Next(next) => {
+                self.garbage.extend(next.used);
                 self.next = next.made;
                 Chore::SpacePrepared
             }
@@ -328,9 +329,17 @@ impl<D: Dir> Log<D> {
     /// come to mean other files meanwhile: a log that is cut goes on above its expired segments, and one
     /// that begins anew below them waits until they are gone.
     pub(super) fn discard(&mut self, segment: Segment<D>) {
+        self.leave(segment, false);
+    }
+
+    /// As [`Log::discard`], of a segment whose store may become the next one if it `is_reusable`.
+    pub(super) fn leave(&mut self, segment: Segment<D>, is_reusable: bool) {
         let names = vec![segment.store_name(), segment.index_name()];
-        self.garbage
-            .extend(segment.store.map(|store| Garbage { store, names }));
+        self.garbage.extend(segment.store.map(|store| Garbage {
+            store,
+            names,
+            is_reusable,
+        }));
     }
 }
 

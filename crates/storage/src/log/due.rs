@@ -3,7 +3,7 @@
 use corelog_record::{Offset, Timestamp};
 
 use super::tail::SMALL_BYTES;
-use super::work::{EditWork, Garbage, IndexWork, MarkWork, Next, Remove, SpaceSync, Work};
+use super::work::{EditWork, Garbage, IndexWork, MarkWork, Remove, SpaceSync, Work};
 use super::{Log, space};
 use crate::Now;
 use crate::disk::Dir;
@@ -199,12 +199,20 @@ impl<D: Dir> Log<D> {
         !self.is_full() && waiting.is_some_and(|base| self.segment_at(base).store.is_none())
     }
 
-    pub(super) fn plan_remove(&mut self, now: Timestamp) -> Option<Work<D>> {
+    /// Removing what nothing names any more, but for so many `spares` that may become the next store.
+    pub(super) fn plan_remove(&mut self, now: Timestamp, mut spares: usize) -> Option<Work<D>> {
         if now < self.remove_retry_at {
             return None;
         }
-        // Reads finish: what they use goes when they are done with it.
-        let is_free = |garbage: &mut Garbage<D>| !garbage.store.is_pinned();
+        let is_free = |garbage: &mut Garbage<D>| {
+            // Reads finish: what they use goes when they are done with it.
+            if garbage.store.is_pinned() {
+                return false;
+            }
+            let is_spare = garbage.is_reusable && spares > 0;
+            spares -= usize::from(is_spare);
+            !is_spare
+        };
         let garbage: Vec<_> = self.garbage.extract_if(.., is_free).collect();
         let is_any = !garbage.is_empty();
         is_any.then(|| {
@@ -214,23 +222,6 @@ impl<D: Dir> Log<D> {
                 files: 0,
             })
         })
-    }
-
-    /// The next store, ahead of the roll.
-    pub(super) fn plan_next(&mut self, now: Timestamp, is_idle: bool) -> Option<Work<D>> {
-        let is_held = now < self.space_retry_at || self.is_full() || self.hurry.is_on();
-        if is_idle || self.next.is_some() || is_held {
-            return None;
-        }
-        let active = self.active();
-        active.store.as_ref()?;
-        let extent = space::next(active, self.group_bytes, &self.options)?;
-        Some(Work::Next(Next {
-            dir: self.dir.clone(),
-            extent,
-            hurry: self.hurry.clone(),
-            made: None,
-        }))
     }
 
     pub(super) fn plan_index(&mut self, now: Timestamp) -> Option<Work<D>> {

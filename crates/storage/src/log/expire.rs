@@ -202,7 +202,8 @@ impl<D: Dir> Log<D> {
             };
             count += 1;
             bytes += segment.bytes();
-            self.discard(segment);
+            let is_reusable = self.is_reusable(&segment);
+            self.leave(segment, is_reusable);
         }
         assert!(!self.segments.is_empty(), "the active segment stays");
         // Nobody may read them any more, whoever would have come by.

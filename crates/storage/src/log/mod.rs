@@ -46,6 +46,7 @@ mod install;
 pub mod lineage;
 mod look;
 mod mark;
+mod next;
 mod open;
 mod options;
 mod origin;

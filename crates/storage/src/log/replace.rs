@@ -210,7 +210,11 @@ impl<D: Dir> Log<D> {
         if let Some(store) = segment.store {
             store.retire();
             let names = Vec::new();
-            self.garbage.push(Garbage { store, names });
+            self.garbage.push(Garbage {
+                store,
+                names,
+                is_reusable: false,
+            });
         }
     }
 

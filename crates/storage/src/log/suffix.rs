@@ -148,6 +148,7 @@ impl<D: Dir> Log<D> {
         self.garbage.extend(stores.map(|store| Garbage {
             store,
             names: Vec::new(),
+            is_reusable: false,
         }));
         self.durable_segment = cut.base.offset;
         self.tail.reset();

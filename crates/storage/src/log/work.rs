@@ -9,12 +9,12 @@ use super::adopt::Adopt;
 use super::cut::Suffix;
 use super::epoch::NewEpoch;
 use super::install::Install;
+use super::next::Next;
 use super::prepare::Prepare;
 use super::replace::Replace;
 use super::snapshot::Snapshot;
-use super::space::{Extent, Hurry};
 use crate::Error;
-use crate::disk::{Dir, File, Open};
+use crate::disk::{Dir, File};
 use crate::error::At;
 use crate::format::edit::Edit;
 use crate::format::mark::Slot;
@@ -22,7 +22,6 @@ use crate::format::state;
 use crate::index::Sealed;
 use crate::manifest::Manifest;
 use crate::mark::Mark;
-use crate::segment::name::NEXT;
 use crate::segment::{Finishing, finish_all};
 use crate::store::Store;
 
@@ -97,36 +96,6 @@ impl<D: Dir> SpaceSync<D> {
     }
 }
 
-/// Making the next store ahead.
-pub(super) struct Next<D: Dir> {
-    pub(super) dir: D,
-    pub(super) extent: Extent,
-    pub(super) hurry: Hurry,
-    /// The store, and its space in bytes.
-    pub(super) made: Option<(Rc<Store<D>>, u64)>,
-}
-
-impl<D: Dir> Next<D> {
-    async fn run(&mut self) -> Result<(), Error> {
-        let at = || At::new(&self.dir, NEXT);
-        let opened = self.dir.open(NEXT, Open::Create).await;
-        let file = Rc::new(opened.map_err(|e| at().space("create", e))?);
-        let mut reached = 0;
-        let prepared = self.extent.prepare(&*file, &mut reached, &self.hurry);
-        if let Err(error) = prepared.await {
-            // Half a store only takes space away from those that are written to.
-            self.dir
-                .remove(NEXT)
-                .await
-                .map_err(|e| at().io("remove", e))?;
-            return Err(at().space("extend", error));
-        }
-        let store = Store::opened(&self.dir, NEXT.to_owned(), file);
-        self.made = Some((store, reached));
-        Ok(())
-    }
-}
-
 /// Writing the mark.
 pub(super) struct MarkWork<D: Dir> {
     pub(super) mark: Mark<D>,
@@ -193,6 +162,8 @@ pub(super) struct Garbage<D: Dir> {
     pub(super) store: Rc<Store<D>>,
     /// The files to remove.
     pub(super) names: Vec<String>,
+    /// Whether the store may become the next one instead.
+    pub(super) is_reusable: bool,
 }
 
 impl<D: Dir> Remove<D> {

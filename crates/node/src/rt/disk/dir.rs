@@ -132,6 +132,12 @@ impl Dir for UringDir {
         .await
     }
 
+    async fn reuse(&self, name: &str) -> io::Result<()> {
+        let name = name.to_owned();
+        self.on_pool(move |dir| disk::block_on(dir.reuse(&name)))
+            .await
+    }
+
     async fn remove_tree(&self) -> io::Result<()> {
         self.on_pool(|dir| {
             let leaving = Leaving::hold_tree(dir.path());

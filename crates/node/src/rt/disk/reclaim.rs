@@ -13,11 +13,11 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
+use corelog_storage::disk::std::alone::is_alone;
 use flume::{Receiver, Sender};
 use nix::fcntl::OFlag;
 
 use crate::rt::{Seat, Seats};
-use crate::sys::alone::is_alone;
 
 /// A large file that is about to lose a name. Dropped, it is closed, and what space it has goes at once
 /// if that was its last one.
@@ -83,12 +83,12 @@ impl Leaving {
     /// Whether nobody else has the file, or only for a moment: its log closes it about now.
     fn is_alone_soon(&self) -> io::Result<bool> {
         for _ in 0..TRIES {
-            if is_alone(&self.file)? {
+            if is_alone(&self.file, 0)? {
                 return Ok(true);
             }
             thread::sleep(TRY_AFTER);
         }
-        is_alone(&self.file)
+        is_alone(&self.file, 0)
     }
 }
 

@@ -19,6 +19,7 @@ pub enum Operation {
     Rename,
     Link,
     Remove,
+    Reuse,
     RemoveTree,
     SyncDir,
     Map,
@@ -131,6 +132,7 @@ impl Operation {
             | Self::Rename
             | Self::Link
             | Self::Remove
+            | Self::Reuse
             | Self::RemoveTree
             | Self::SyncDir
             | Self::Write

@@ -225,6 +225,11 @@ impl<D: Backing> Dir for FaultyDir<D> {
         self.scene.change(Operation::Remove, name, work).await
     }
 
+    async fn reuse(&self, name: &str) -> io::Result<()> {
+        let work = self.inner.reuse(name);
+        self.scene.change(Operation::Reuse, name, work).await
+    }
+
     async fn remove_tree(&self) -> io::Result<()> {
         let work = self.inner.remove_tree();
         self.scene.change(Operation::RemoveTree, ".", work).await

@@ -195,11 +195,12 @@ impl fmt::Display for Event {
 }
 
 /// Operations that have an effect that an error may come after.
-const CHANGES: [Operation; 9] = [
+const CHANGES: [Operation; 10] = [
     Operation::CreateDir,
     Operation::CreateFile,
     Operation::Rename,
     Operation::Remove,
+    Operation::Reuse,
     Operation::SyncDir,
     Operation::Write,
     Operation::Sync,

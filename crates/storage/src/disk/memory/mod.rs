@@ -61,7 +61,7 @@ pub use self::trace::{Step, Trace};
 use self::tree::{FileId, Node};
 use super::buf::{AlignedBuf, SharedBytes};
 use super::map::{Map, Pages};
-use super::{BLOCK_BYTES, Dir, Entry, Open};
+use super::{BLOCK_BYTES, Dir, Entry, Open, Space};
 
 /// A directory of a disk in memory; clones share the disk.
 #[derive(Debug, Clone)]
@@ -351,6 +351,21 @@ impl Dir for MemoryDir {
 
     async fn remove(&self, name: &str) -> io::Result<()> {
         self.run(Op::Remove(self.place(name)), name).map(drop)
+    }
+
+    async fn reuse(&self, name: &str) -> io::Result<()> {
+        let file = self.file(name)?;
+        let (names, bytes) = {
+            let disk = self.shared.disk.borrow();
+            let named = disk.tree.files_in_force().filter(|&named| named == file);
+            (named.count(), disk.inode(file)?.len())
+        };
+        if names > 1 || self.shared.open.borrow().contains_key(&file) {
+            return Err(io::ErrorKind::ResourceBusy.into());
+        }
+        let (blocks, how) = (0..bytes.div_ceil(BLOCK_BYTES), Space::Zeroed);
+        self.run(Op::Allocate { file, blocks, how }, name)?;
+        self.run(Op::Sync { file, is_all: true }, name).map(drop)
     }
 
     async fn remove_tree(&self) -> io::Result<()> {

@@ -19,6 +19,7 @@ mod recovery;
 mod rejoining;
 mod replica;
 mod retention;
+mod reuse;
 mod rot;
 mod scrub;
 mod sealing;

@@ -22,6 +22,8 @@ pub(in super::super) enum Kind {
     Seal,
     /// Retention by age and by bytes, and the removal of files.
     Expire,
+    /// Stores that retention lets go and that become the next ones.
+    Reuse,
     /// The log start moved by a user.
     Truncate,
     /// The end of the log cut off.
@@ -49,12 +51,13 @@ pub(in super::super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 17] = [
+    pub(super) const ALL: [Self; 18] = [
         Self::Append,
         Self::GroupCommit,
         Self::Roll,
         Self::Seal,
         Self::Expire,
+        Self::Reuse,
         Self::Truncate,
         Self::TruncateSuffix,
         Self::ManifestEdit,
@@ -102,7 +105,9 @@ impl Kind {
             _ => {}
         }
         let batches = match self {
-            Self::Expire | Self::Truncate | Self::TruncateSuffix => world.rng.usize(8..20),
+            Self::Expire | Self::Reuse | Self::Truncate | Self::TruncateSuffix => {
+                world.rng.usize(8..20)
+            }
             _ => world.rng.usize(1..8),
         };
         for _ in 0..batches {
@@ -161,6 +166,14 @@ impl Kind {
             }
             Self::Seal => chores(world, false),
             Self::Expire => expire(world),
+            Self::Reuse => {
+                for _ in 0..3 {
+                    append(world, 3, 3000);
+                    flush(world);
+                    chores(world, false);
+                    expire(world);
+                }
+            }
             Self::Truncate => {
                 for _ in 0..2 {
                     let lowest = any_offset(world);
@@ -246,12 +259,13 @@ impl Kind {
 }
 
 /// What changes the disk, or makes it durable.
-const CHANGES: [Operation; 11] = [
+const CHANGES: [Operation; 12] = [
     Operation::CreateDir,
     Operation::CreateFile,
     Operation::Rename,
     Operation::Link,
     Operation::Remove,
+    Operation::Reuse,
     Operation::RemoveTree,
     Operation::SyncDir,
     Operation::Write,

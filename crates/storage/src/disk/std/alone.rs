@@ -4,25 +4,25 @@
     reason = "leases have no safe wrapper; the public face is safe"
 )]
 
-use std::fs::File;
-use std::io;
-use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::fs::MetadataExt;
+use ::std::fs::File;
+use ::std::io;
+use ::std::os::fd::{AsRawFd, RawFd};
+use ::std::os::unix::fs::MetadataExt;
 
 use nix::libc;
 
-/// Whether `file`, which is open for writing, has no name any more and nobody else has it open, and so
-/// nobody can get hold of it: the kernel grants a lease for writing only then (fcntl(2), `F_SETLEASE`).
-/// The lease itself is given back at once.
+/// Whether `file`, which is open for writing, has no more than so many `names` and nobody else has it open: the
+/// kernel grants a lease for writing only then (fcntl(2), `F_SETLEASE`). Without a name nobody can get hold of it any
+/// more, with one that only the caller uses nobody will. The lease itself is given back at once.
 ///
 /// # Errors
 /// As the kernel says, for instance of a file system that knows no leases.
-pub(crate) fn is_alone(file: &File) -> io::Result<bool> {
-    if file.metadata()?.nlink() > 0 {
+pub fn is_alone(file: &File, names: u64) -> io::Result<bool> {
+    if file.metadata()?.nlink() > names {
         return Ok(false);
     }
     let fd = file.as_raw_fd();
-    // Who would open it by way of /proc meanwhile has a signal sent that ends nobody, not SIGIO.
+    // Who would open it meanwhile, by way of /proc at least, has a signal sent that ends nobody, not SIGIO.
     set(fd, F_SETSIG, libc::SIGURG)?;
     match set(fd, libc::F_SETLEASE, libc::F_WRLCK) {
         Ok(()) => set(fd, libc::F_SETLEASE, libc::F_UNLCK).map(|()| true),

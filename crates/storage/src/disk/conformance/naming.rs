@@ -1,0 +1,110 @@
+//! Names that files are given and lose, and what becomes of those that lose theirs.
+
+use ::std::io::{self, ErrorKind};
+use ::std::rc::Rc;
+
+use super::{bytes_of, expect_error, names, pattern, put};
+use crate::disk::{BLOCK_BYTES, Dir, File, Open};
+
+pub(super) async fn renames_replace_and_move<D: Dir>(dir: &D) -> io::Result<()> {
+    let other = dir.child("other");
+    other.create().await?;
+    put(dir, "old", BLOCK_BYTES).await?;
+    put(dir, "new", 2 * BLOCK_BYTES).await?;
+    expect_error(dir.rename("none", dir, "old").await, ErrorKind::NotFound);
+    dir.rename("new", dir, "old").await?;
+    assert_eq!(names(dir).await?, ["old", "other"]);
+    assert_eq!(dir.read("old", u64::MAX).await?.len(), 2 * BLOCK_BYTES);
+    dir.rename("old", &other, "moved").await?;
+    other.sync().await?;
+    dir.sync().await?;
+    assert_eq!(names(&other).await?, ["moved"]);
+    dir.rename("other", dir, "another").await?;
+    assert_eq!(names(&dir.child("another")).await?, ["moved"]);
+    assert!(!other.exists().await?);
+    Ok(())
+}
+
+pub(super) async fn links_are_names_of_one_file<D: Dir>(dir: &D) -> io::Result<()> {
+    let other = dir.child("other");
+    expect_error(dir.link("f", dir, "g").await, ErrorKind::NotFound);
+    other.create().await?;
+    expect_error(dir.link("f", dir, "g").await, ErrorKind::NotFound);
+    let file = put(dir, "f", BLOCK_BYTES).await?;
+    dir.link("f", &other, "g").await?;
+    other.sync().await?;
+    expect_error(dir.link("f", &other, "g").await, ErrorKind::AlreadyExists);
+    let nowhere = dir.child("nowhere");
+    expect_error(dir.link("f", &nowhere, "g").await, ErrorKind::NotFound);
+    let linked_dir = dir.link("other", dir, "h").await;
+    assert!(linked_dir.is_err(), "a directory has one name");
+    // What is written by one name is read by the other.
+    file.write_at(Rc::new(pattern(dir, BLOCK_BYTES, 5)), BLOCK_BYTES as u64)
+        .await?;
+    file.sync_all().await?;
+    file.close().await?;
+    let both = [bytes_of(BLOCK_BYTES, 0), bytes_of(BLOCK_BYTES, 5)].concat();
+    assert_eq!(other.read("g", u64::MAX).await?, both);
+    // Between two names of one file a rename does nothing.
+    dir.link("f", dir, "h").await?;
+    dir.rename("h", dir, "f").await?;
+    assert_eq!(names(dir).await?, ["f", "h", "other"]);
+    dir.remove("f").await?;
+    expect_error(dir.read("f", u64::MAX).await, ErrorKind::NotFound);
+    assert_eq!(other.read("g", u64::MAX).await?, both);
+    // The freed name is another file.
+    put(dir, "f", 0).await?;
+    dir.rename("f", &other, "g").await?;
+    assert_eq!(other.read("g", u64::MAX).await?, []);
+    assert_eq!(dir.read("h", u64::MAX).await?, both);
+    Ok(())
+}
+
+pub(super) async fn what_is_removed_is_gone_but_stays_open<D: Dir>(dir: &D) -> io::Result<()> {
+    dir.create().await?;
+    let file = put(dir, "f", BLOCK_BYTES).await?;
+    dir.remove("f").await?;
+    expect_error(dir.remove("f").await, ErrorKind::NotFound);
+    assert_eq!(
+        file.read_at(0, BLOCK_BYTES).await?.as_ref(),
+        bytes_of(BLOCK_BYTES, 0)
+    );
+    put(dir, "f", 0).await?;
+    assert_eq!(file.len().await?, BLOCK_BYTES as u64);
+    file.close().await
+}
+
+pub(super) async fn what_is_used_again_is_zeros_and_nobody_else_s<D: Dir>(
+    dir: &D,
+) -> io::Result<()> {
+    dir.create().await?;
+    expect_error(dir.reuse("f").await, ErrorKind::NotFound);
+    let len = 3 * BLOCK_BYTES;
+    let file = put(dir, "f", len).await?;
+    file.set_len(len as u64 - 100).await?;
+    expect_error(dir.reuse("f").await, ErrorKind::ResourceBusy);
+    file.close().await?;
+    dir.link("f", dir, "g").await?;
+    expect_error(dir.reuse("f").await, ErrorKind::ResourceBusy);
+    let bytes = bytes_of(len, 0);
+    assert_eq!(dir.read("g", u64::MAX).await?, bytes[..len - 100]);
+    dir.remove("g").await?;
+    dir.reuse("f").await?;
+    assert_eq!(dir.read("f", u64::MAX).await?, vec![0; len]);
+    // It is a file as any other, also one that has no bytes.
+    let file = Rc::new(dir.open("f", Open::Write).await?);
+    file.write_at(Rc::new(pattern(dir, BLOCK_BYTES, 7)), BLOCK_BYTES as u64)
+        .await?;
+    let read = file.read_at(0, len).await?;
+    let expected = [
+        vec![0; BLOCK_BYTES],
+        bytes_of(BLOCK_BYTES, 7),
+        vec![0; BLOCK_BYTES],
+    ];
+    assert_eq!(read.as_ref(), expected.concat());
+    file.close().await?;
+    put(dir, "empty", 0).await?.close().await?;
+    dir.reuse("empty").await?;
+    assert_eq!(dir.read("empty", u64::MAX).await?, []);
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! The next store, made ahead of the roll: out of one that has just left the log, if there is one.
+//!
+//! A store that retention lets go has the blocks that the next one needs. Removed, they are told to the disk as free, and
+//! as many others are asked for a moment later: where a disk is virtual both cost it more than writing does.
+
+use std::rc::Rc;
+
+use corelog_record::Timestamp;
+
+use super::Log;
+use super::space::{self, Extent, Hurry};
+use super::work::{Garbage, Work, remove};
+use crate::disk::{Dir, Open};
+use crate::error::At;
+use crate::planted::{self, Bug};
+use crate::segment::Segment;
+use crate::segment::name::NEXT;
+use crate::store::Store;
+use crate::{Error, Now};
+
+/// Making the next store ahead.
+pub(super) struct Next<D: Dir> {
+    dir: D,
+    extent: Extent,
+    hurry: Hurry,
+    /// A store to make it of. Once it was tried what is left of it is to be removed, whatever came of it.
+    pub(super) used: Option<Garbage<D>>,
+    /// The store, and its space in bytes.
+    pub(super) made: Option<(Rc<Store<D>>, u64)>,
+}
+
+impl<D: Dir> Next<D> {
+    pub(super) async fn run(&mut self) -> Result<(), Error> {
+        let mode = match self.reuse().await? {
+            true => Open::Write,
+            false => Open::Create,
+        };
+        let at = || At::new(&self.dir, NEXT);
+        let opened = self.dir.open(NEXT, mode).await;
+        let file = Rc::new(opened.map_err(|e| at().space("create", e))?);
+        let mut reached = 0;
+        let prepared = self.extent.prepare(&*file, &mut reached, &self.hurry);
+        if let Err(error) = prepared.await {
+            // Half a store only takes space away from those that are written to.
+            remove(&self.dir, NEXT).await?;
+            return Err(at().space("extend", error));
+        }
+        let store = Store::opened(&self.dir, NEXT.to_owned(), file);
+        self.made = Some((store, reached));
+        Ok(())
+    }
+
+    /// Makes the used store the next one, if that can be. Whether it did.
+    async fn reuse(&mut self) -> Result<bool, Error> {
+        let Some(used) = &mut self.used else {
+            return Ok(false);
+        };
+        used.is_reusable = false;
+        let is_reused = taken_over(&self.dir, used).await.is_ok();
+        if !is_reused {
+            // Somebody reads it, or the file system cannot: a new one does as well.
+            remove(&self.dir, NEXT).await?;
+        }
+        Ok(is_reused)
+    }
+}
+
+/// Gives the store of `used` the name of the next one, and makes it zeros. The name first: then nobody finds it by the old
+/// one, and a crash leaves zeros under no name that means anything.
+async fn taken_over<D: Dir>(dir: &D, used: &Garbage<D>) -> Result<(), Error> {
+    used.store.close().await?;
+    let renamed = dir.rename(used.store.name(), dir, NEXT).await;
+    renamed.map_err(|e| used.store.at().io("rename", e))?;
+    if planted::is(Bug::ReusedUncleared) {
+        return Ok(());
+    }
+    let cleared = dir.reuse(NEXT).await;
+    cleared.map_err(|e| At::new(dir, NEXT).io("clear", e))
+}
+
+impl<D: Dir> Log<D> {
+    /// The next store, ahead of the roll.
+    pub(super) fn plan_next(&mut self, now: Timestamp, is_idle: bool) -> Option<Work<D>> {
+        let is_held = now < self.space_retry_at || self.is_full() || self.hurry.is_on();
+        if is_idle || self.next.is_some() || is_held {
+            return None;
+        }
+        let active = self.active();
+        active.store.as_ref()?;
+        let extent = space::next(active, self.group_bytes, &self.options)?;
+        let is_spare = |garbage: &Garbage<D>| garbage.is_reusable && !garbage.store.is_pinned();
+        let spare = self.garbage.iter().position(is_spare);
+        Some(Work::Next(Next {
+            dir: self.dir.clone(),
+            extent,
+            hurry: self.hurry.clone(),
+            used: spare.map(|spare| self.garbage.swap_remove(spare)),
+            made: None,
+        }))
+    }
+
+    /// How many stores that left the log wait to become the next one: a few while it rolls often, or they would keep
+    /// their space for long, and none on a full disk.
+    pub(super) fn spares(&self, now: Now, is_idle: bool) -> usize {
+        let sealed = self.segments.iter().rev().find_map(Segment::seal_time);
+        let is_recent = |sealed| now.stamp.millis_since(sealed) <= SPARE_MS;
+        match !is_idle && !self.is_full() && sealed.is_some_and(is_recent) {
+            true => SPARES_MAX,
+            false => 0,
+        }
+    }
+
+    /// Whether what a segment leaves is worth being used again: it is sound, and not much smaller than what comes.
+    pub(super) fn is_reusable(&self, segment: &Segment<D>) -> bool {
+        let is_its = |damage: &super::Damage| damage.segment == segment.base.offset;
+        let is_large = self.options.segment_bytes_max.bytes() <= 2 * segment.bytes();
+        is_large && segment.seal_time().is_some() && !self.damage.iter().any(is_its)
+    }
+}
+
+/// A log that rolls is as likely to do so again within this time, in milliseconds.
+const SPARE_MS: i64 = 10_000;
+
+/// One store comes for each that goes; a second one is at hand where rolls come faster than expiry.
+const SPARES_MAX: usize = 2;
