@@ -89,7 +89,11 @@ pub(super) async fn what_is_used_again_is_zeros_and_nobody_else_s<D: Dir>(
     let bytes = bytes_of(len, 0);
     assert_eq!(dir.read("g", u64::MAX).await?, bytes[..len - 100]);
     dir.remove("g").await?;
-    dir.reuse("f").await?;
+    match dir.reuse("f").await {
+        // tmpfs gives its pages back or keeps what is in them.
+        Err(error) if error.kind() == ErrorKind::Unsupported => return Ok(()),
+        reused => reused?,
+    }
     assert_eq!(dir.read("f", u64::MAX).await?, vec![0; len]);
     // It is a file as any other, also one that has no bytes.
     let file = Rc::new(dir.open("f", Open::Write).await?);
