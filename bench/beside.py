@@ -3,33 +3,36 @@
 
 ACKS has a line {due_us, us, …} for each acknowledgement, as `corelog bench latency` prints and
 `corelog bench mixed --acks` keeps them;
-EVENTS has lines of a kind and a time in microseconds since 1970, and of a pause how long it took. An acknowledgement is
-near an event that is within 100 ms of its time. What waited in a pause of the machine (`bench/pauses`), or came in the half
-second behind it, tells nothing of other events and is told apart. Prints rows of a Markdown table.
+EVENTS has lines of a kind and a time in microseconds since 1970, and of a pause or a stall how long it took. An acknowledgement
+is near an event that is within 100 ms of its time. What waited in a pause of the machine or a stall of its disk
+(`bench/pauses`), or came in the half second behind one, tells nothing of the node and is told apart. Prints rows of a
+Markdown table.
 """
 import bisect
 import json
 import sys
 
 NEAR_US = 100_000
-BEHIND_PAUSE_US = 500_000
+BEHIND_US = 500_000
+STILL = {"pause": "a pause of the machine", "stall": "a stall of its disk"}
 ALLOWED_US = 5_000
 
 
 def main():
     acks, times, longest_us = read_acks(sys.argv[1]), *read_events(sys.argv[2])
-    is_watched, pauses = times.pop("watch", []), times.pop("pause", [])
-    behind, rest = [], []
-    for ack in acks:
-        (behind if is_near(ack, pauses, BEHIND_PAUSE_US, 0) else rest).append(ack)
-    acks = rest
-    if is_watched:
+    for kind, name in STILL.items():
+        at, is_watched = times.pop(kind, []), times.pop(f"watch-{kind}", None)
+        if not is_watched:
+            print(f"| {name} was not watched for | | |")
+            continue
+        behind = [ack for ack in acks if is_near(ack, at, BEHIND_US, 0)]
+        acks = [ack for ack in acks if not is_near(ack, at, BEHIND_US, 0)]
         print(
-            f"| acks in a pause of the machine or within {BEHIND_PAUSE_US // 1000} ms behind one ({len(pauses)} seen, "
-            f"the longest {longest_us / 1000:.0f} ms), {tail(behind)}; the rows below are without these |"
+            f"| acks in {name} or within {BEHIND_US // 1000} ms behind one ({len(at)} seen, the longest "
+            f"{longest_us.get(kind, 0) / 1000:.0f} ms), {tail(behind)}; the rows below are without these |"
         )
-    else:
-        print("| pauses of the machine were not watched for | | |")
+    if acks:
+        print(f"| the slowest of these | ≤ 250 ms | {max(took for _, took in acks) / 1000:.0f} ms |")
     others = [ack for ack in acks if not any(is_near(ack, times[kind]) for kind in times)]
     if not others:
         sys.exit("bench: no acknowledgement is away from all events")
@@ -50,13 +53,13 @@ def read_acks(path):
 
 
 def read_events(path):
-    """The times of each kind in order, and the length of the longest pause."""
-    times, longest_us = {}, 0
+    """Of each kind the times in order, and how long the longest took."""
+    times, longest_us = {}, {}
     with open(path) as file:
         for line in file:
             kind, at, *took = line.split()
             times.setdefault(kind, []).append(int(at))
-            longest_us = max(longest_us, *map(int, took), 0)
+            longest_us[kind] = max(longest_us.get(kind, 0), *map(int, took), 0)
     return {kind: sorted(at) for kind, at in times.items()}, longest_us
 
 
