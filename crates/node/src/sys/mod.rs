@@ -14,8 +14,9 @@
 //! stream  copying past the caches
 //! ```
 //!
-//! With `storage::disk` this is the only room where `unsafe` may stand; its public face is safe. Nothing in here knows what a record, a partition or a frame is. All but `stream` blocks: it is
-//! for before the first core starts, or for the pool of directory threads.
+//! With `map` and `alone` of `storage::disk` this is the only room where `unsafe` may stand; its public face is safe.
+//! Nothing in here knows what a record, a partition or a frame is. All but `stream` blocks: it is for before the first
+//! core starts, or for the pool of directory threads.
 
 pub(crate) mod bulk;
 pub(crate) mod cooperative;

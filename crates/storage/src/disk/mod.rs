@@ -148,8 +148,8 @@ pub trait Dir: Clone + 'static {
     /// `NotFound` without such a file; any error of the file system.
     fn remove(&self, name: &str) -> impl Future<Output = io::Result<()>>;
 
-    /// Makes all bytes of the file `name` zeros, up to a multiple of [`BLOCK_BYTES`], durably, and leaves it the space
-    /// that it has: as if this had just been reserved.
+    /// Makes all bytes of the file `name` zeros, up to a multiple of [`BLOCK_BYTES`] and of a page, durably, and leaves it
+    /// the space that it has, if the file system can (ext4): as if this had just been reserved. Of the name nothing is made sure.
     ///
     /// # Errors
     /// `ResourceBusy` if anyone has the file open, or it has another name: who reads it there would see it. `Unsupported`

@@ -20,11 +20,12 @@ use ::std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, OFlag, fallocate};
+use nix::unistd::{SysconfVar, sysconf};
 
 use self::alone::is_alone;
 use super::buf::{AlignedBuf, HUGE_PAGE_BYTES, SharedBytes};
 use super::map::{Map, Pages};
-use super::{BLOCK_BYTES, Buf, Dir, Entry, File, Open, Space, round_up};
+use super::{BLOCK_BYTES, Buf, Dir, Entry, File, Open, Space};
 
 /// A directory of the operating system.
 #[derive(Debug, Clone)]
@@ -265,7 +266,7 @@ impl File for StdFile {
         }
         self.work(move |file| match how {
             Space::Zeroed => write_zeros(file, range),
-            Space::Reserved => match prepare(file, FallocateFlags::empty(), &range) {
+            Space::Reserved => match fallocate_all(file, FallocateFlags::empty(), &range) {
                 // Zeros hold the place; where they are asked for behind it they are written twice.
                 Err(Errno::EOPNOTSUPP) => write_zeros(file, range),
                 other => Ok(other?),
@@ -366,15 +367,17 @@ fn reuse(path: &Path) -> io::Result<()> {
     if !is_alone(&file, 1)? {
         return Err(io::ErrorKind::ResourceBusy.into());
     }
-    let bytes = round_up(file.metadata()?.len());
+    // Whole pages, so that none is changed that a socket still sends: it leaves the cache as it is.
+    let page = sysconf(SysconfVar::PAGE_SIZE)?.map_or(0, i64::cast_unsigned);
+    let bytes = file.metadata()?.len();
+    let bytes = bytes.next_multiple_of(page.max(BLOCK_BYTES as u64));
     if bytes > 0 {
-        // Whole blocks, so that no page is changed that a socket still sends: it leaves the cache as it is.
-        prepare(&file, FallocateFlags::FALLOC_FL_ZERO_RANGE, &(0..bytes))?;
+        fallocate_all(&file, FallocateFlags::FALLOC_FL_ZERO_RANGE, &(0..bytes))?;
     }
     file.sync_all()
 }
 
-fn prepare(file: &fs::File, flags: FallocateFlags, range: &Range<u64>) -> Result<(), Errno> {
+fn fallocate_all(file: &fs::File, flags: FallocateFlags, range: &Range<u64>) -> Result<(), Errno> {
     let start = i64::try_from(range.start).map_err(|_source| Errno::EFBIG)?;
     let bytes = i64::try_from(range.end - range.start).map_err(|_source| Errno::EFBIG)?;
     loop {

@@ -7,6 +7,7 @@ use corelog_record::{Offset, Timestamp};
 use super::Log;
 use super::event::Event;
 use super::fence::Guard;
+use super::next::REUSE_RETRY_MS;
 use super::outcome::Chore;
 use super::work::{Garbage, Work};
 use crate::disk::Dir;
@@ -106,7 +107,7 @@ impl<D: Dir> Log<D> {
             false => self
                 .plan_space(now.time)
                 .or_else(|| self.plan_mark(now.time, is_idle))
-                .or_else(|| self.plan_freeing(now, self.spares(now, is_idle))),
+                .or_else(|| self.plan_freeing(now, self.spares(now.time, is_idle))),
         };
         let work = work
             .or_else(|| self.plan_next(now.time, is_idle))
@@ -212,6 +213,9 @@ impl<D: Dir> Log<D> {
                 Chore::SpacePrepared
             }
             Work::Next(next) => {
+                if next.is_refused {
+                    self.reuse_retry_at = now.saturating_add_millis(REUSE_RETRY_MS);
+                }
                 self.garbage.extend(next.used);
                 self.next = next.made;
                 Chore::SpacePrepared

@@ -200,6 +200,7 @@ pub struct Log<D: Dir> {
     /// How often it is still looked for indexes that were rebuilt.
     index_checks: Cell<u8>,
     garbage: Vec<Garbage<D>>,
+    reuse_retry_at: Timestamp,
     remove_retry_at: Timestamp,
     damage: Vec<Damage>,
     found: Found,

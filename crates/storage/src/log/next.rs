@@ -3,6 +3,7 @@
 //! A store that retention lets go has the blocks that the next one needs. Removed, they are told to the disk as free, and
 //! as many others are asked for a moment later: where a disk is virtual both cost it more than writing does.
 
+use std::io::ErrorKind;
 use std::rc::Rc;
 
 use corelog_record::Timestamp;
@@ -10,13 +11,13 @@ use corelog_record::Timestamp;
 use super::Log;
 use super::space::{self, Extent, Hurry};
 use super::work::{Garbage, Work, remove};
+use crate::Error;
 use crate::disk::{Dir, Open};
 use crate::error::At;
 use crate::planted::{self, Bug};
 use crate::segment::Segment;
 use crate::segment::name::NEXT;
 use crate::store::Store;
-use crate::{Error, Now};
 
 /// Making the next store ahead.
 pub(super) struct Next<D: Dir> {
@@ -25,26 +26,33 @@ pub(super) struct Next<D: Dir> {
     hurry: Hurry,
     /// A store to make it of. Once it was tried what is left of it is to be removed, whatever came of it.
     pub(super) used: Option<Garbage<D>>,
+    /// Whether that cannot be, and will not be soon either.
+    pub(super) is_refused: bool,
     /// The store, and its space in bytes.
     pub(super) made: Option<(Rc<Store<D>>, u64)>,
 }
 
 impl<D: Dir> Next<D> {
     pub(super) async fn run(&mut self) -> Result<(), Error> {
-        let mode = match self.reuse().await? {
-            true => Open::Write,
-            false => Open::Create,
+        let made = self.make().await;
+        if made.is_err() {
+            // Half a store only takes space away from those that are written to, and the name from the next try.
+            remove(&self.dir, NEXT).await?;
+        }
+        made
+    }
+
+    async fn make(&mut self) -> Result<(), Error> {
+        let (mode, action) = match self.reuse().await? {
+            true => (Open::Write, "open"),
+            false => (Open::Create, "create"),
         };
         let at = || At::new(&self.dir, NEXT);
         let opened = self.dir.open(NEXT, mode).await;
-        let file = Rc::new(opened.map_err(|e| at().space("create", e))?);
+        let file = Rc::new(opened.map_err(|e| at().space(action, e))?);
         let mut reached = 0;
         let prepared = self.extent.prepare(&*file, &mut reached, &self.hurry);
-        if let Err(error) = prepared.await {
-            // Half a store only takes space away from those that are written to.
-            remove(&self.dir, NEXT).await?;
-            return Err(at().space("extend", error));
-        }
+        prepared.await.map_err(|e| at().space("extend", e))?;
         let store = Store::opened(&self.dir, NEXT.to_owned(), file);
         self.made = Some((store, reached));
         Ok(())
@@ -56,17 +64,20 @@ impl<D: Dir> Next<D> {
             return Ok(false);
         };
         used.is_reusable = false;
-        let is_reused = taken_over(&self.dir, used).await.is_ok();
-        if !is_reused {
-            // Somebody reads it, or the file system cannot: a new one does as well.
-            remove(&self.dir, NEXT).await?;
+        match taken_over(&self.dir, used).await {
+            Ok(()) => return Ok(true),
+            // Somebody reads it.
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::ResourceBusy => {}
+            Err(_) => self.is_refused = true,
         }
-        Ok(is_reused)
+        // A new one does as well.
+        remove(&self.dir, NEXT).await?;
+        Ok(false)
     }
 }
 
 /// Gives the store of `used` the name of the next one, and makes it zeros. The name first: then nobody finds it by the old
-/// one, and a crash leaves zeros under no name that means anything.
+/// one. Whichever a crash leaves means nothing to a log whose manifest has let the segment go.
 async fn taken_over<D: Dir>(dir: &D, used: &Garbage<D>) -> Result<(), Error> {
     used.store.close().await?;
     let renamed = dir.rename(used.store.name(), dir, NEXT).await;
@@ -95,31 +106,37 @@ impl<D: Dir> Log<D> {
             extent,
             hurry: self.hurry.clone(),
             used: spare.map(|spare| self.garbage.swap_remove(spare)),
+            is_refused: false,
             made: None,
         }))
     }
 
     /// How many stores that left the log wait to become the next one: a few while it rolls often, or they would keep
-    /// their space for long, and none on a full disk.
-    pub(super) fn spares(&self, now: Now, is_idle: bool) -> usize {
-        let sealed = self.segments.iter().rev().find_map(Segment::seal_time);
-        let is_recent = |sealed| now.stamp.millis_since(sealed) <= SPARE_MS;
-        match !is_idle && !self.is_full() && sealed.is_some_and(is_recent) {
+    /// their space for long, and none on a full disk or where they cannot be used.
+    pub(super) fn spares(&self, now: Timestamp, is_idle: bool) -> usize {
+        let born = self.active().born;
+        let is_rolling = born.is_none_or(|born| now.millis_since(born) <= SPARE_MS);
+        let is_held = self.is_full() || now < self.space_retry_at || now < self.reuse_retry_at;
+        match is_rolling && !is_idle && !is_held {
             true => SPARES_MAX,
             false => 0,
         }
     }
 
-    /// Whether what a segment leaves is worth being used again: it is sound, and not much smaller than what comes.
+    /// Whether what a segment leaves is worth being used again: it is sound, and about as large as what comes.
     pub(super) fn is_reusable(&self, segment: &Segment<D>) -> bool {
         let is_its = |damage: &super::Damage| damage.segment == segment.base.offset;
-        let is_large = self.options.segment_bytes_max.bytes() <= 2 * segment.bytes();
-        is_large && segment.seal_time().is_some() && !self.damage.iter().any(is_its)
+        let (bytes, wanted) = (segment.bytes(), self.options.segment_bytes_max.bytes());
+        let is_alike = wanted <= 2 * bytes && bytes <= 2 * wanted;
+        is_alike && segment.seal_time().is_some() && !self.damage.iter().any(is_its)
     }
 }
 
 /// A log that rolls is as likely to do so again within this time, in milliseconds.
 const SPARE_MS: i64 = 10_000;
+
+/// How long none is tried after one that could not be used, in milliseconds: the file system cannot, or its disk fails.
+pub(super) const REUSE_RETRY_MS: i64 = 60_000;
 
 /// One store comes for each that goes; a second one is at hand where rolls come faster than expiry.
 const SPARES_MAX: usize = 2;

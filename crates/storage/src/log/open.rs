@@ -158,6 +158,7 @@ impl<D: Dir> Log<D> {
             index_retry_at: now,
             index_checks: Cell::new(0),
             garbage: Vec::new(),
+            reuse_retry_at: now,
             remove_retry_at: now,
             damage: Vec::new(),
             found: Found::default(),

@@ -251,7 +251,11 @@ impl<D: Dir> Recovery<D> {
         }
         let end = kept.end;
         match settle::rewrite(&self.context.dir, store, kept, zeros_end).await {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                // What lies behind is reserved at most: groups that are small want zeros there.
+                segment.space_bytes = segment.space_bytes.min(round_up(zeros_end));
+                Ok(())
+            }
             Err(_) => self.replace(segment, store, end).await,
         }
     }

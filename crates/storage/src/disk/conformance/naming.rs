@@ -94,7 +94,8 @@ pub(super) async fn what_is_used_again_is_zeros_and_nobody_else_s<D: Dir>(
         Err(error) if error.kind() == ErrorKind::Unsupported => return Ok(()),
         reused => reused?,
     }
-    assert_eq!(dir.read("f", u64::MAX).await?, vec![0; len]);
+    let cleared = dir.read("f", u64::MAX).await?;
+    assert!(len <= cleared.len() && cleared.iter().all(|byte| *byte == 0));
     // It is a file as any other, also one that has no bytes.
     let file = Rc::new(dir.open("f", Open::Write).await?);
     file.write_at(Rc::new(pattern(dir, BLOCK_BYTES, 7)), BLOCK_BYTES as u64)

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use corelog_record::{ByteSize, Offset};
 
 use super::at;
+use crate::Error;
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, File, Open, block_on};
@@ -138,6 +139,8 @@ fn who_has_a_store_open_that_left_the_log_reads_on_and_the_next_one_is_new() {
     let reader = Rc::new(block_on(dir.open(&name, Open::Read)).unwrap());
     turn(&mut log, 4);
     assert_ne!(identity(&root, "next"), reader.identity());
+    chores(&mut log, 4, false);
+    assert_eq!(waiting(&root), 1, "the one after it is nobody else's");
     let read = block_on(reader.read_at(0, before.len())).unwrap();
     assert!(read.as_ref() == before);
     assert!(!stores(&root).contains(&name));
@@ -161,23 +164,90 @@ fn a_store_that_cannot_be_used_again_is_removed_and_the_log_goes_on() {
     let on = [
         Match::from(Operation::Reuse),
         Match::on(Operation::Rename, "next"),
-        Match::on(Operation::Close, ".log"),
     ];
     for which in on {
         for fault in [Fault::Fail, Fault::FailAfter] {
             let root = FaultyDir::new(MemoryDir::new());
             let mut log = rolling(&root);
             let name = oldest(&root);
-            root.faults()
-                .fail(which.clone(), 1, fault(ErrorKind::Unsupported));
+            let fault = fault(ErrorKind::Unsupported);
+            root.faults().fail(which.clone(), 1, fault);
             turn(&mut log, 4);
             chores(&mut log, 100, true);
             assert!(!log.is_fenced(), "{which:?}");
             assert!(!stores(&root).contains(&name), "{which:?}");
             turn(&mut log, 5);
+            chores(&mut log, 100, false);
+            assert_eq!(
+                waiting(&root),
+                0,
+                "the next one could not be either: {which:?} {fault:?}"
+            );
             assert_eq!(log.durable(), Offset::new(6).unwrap());
         }
     }
+}
+
+#[test]
+fn a_used_store_for_which_no_descriptor_is_left_is_in_nobodys_way() {
+    let root = FaultyDir::new(MemoryDir::new());
+    let mut log = rolling(&root);
+    let open_next = Match::on(Operation::Open, "next");
+    root.faults().fail(open_next, 1, Fault::OutOfFiles);
+    log.append(&any_batch(4), at(4)).unwrap();
+    flush(&mut log, at(4)).unwrap();
+    let failed = loop {
+        match chore(&mut log, at(4), false) {
+            Ok(Some(_)) => {}
+            other => break other,
+        }
+    };
+    assert!(
+        matches!(failed, Err(Error::OutOfFiles { .. })),
+        "{failed:?}"
+    );
+    let next = root.child("p0");
+    assert!(block_on(next.open("next", Open::Read)).is_err());
+    chores(&mut log, 1_000, false);
+    assert!(block_on(next.open("next", Open::Read)).is_ok());
+    assert!(!log.is_fenced());
+}
+
+#[test]
+fn a_store_much_larger_than_what_comes_is_removed() {
+    let root = MemoryDir::new();
+    let small = Options {
+        segment_bytes_max: ByteSize::from_kib(128),
+        ..options()
+    };
+    let (mut log, _) = open(&root, small, 1, at(0)).unwrap();
+    for number in 0..4 {
+        turn(&mut log, number);
+    }
+    chores(&mut log, 4, false);
+    assert_eq!(stores(&root).len() as u64, log.segments().count() as u64);
+}
+
+#[test]
+fn where_retention_keeps_only_the_active_segment_stores_are_used_again_too() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, options(), 1, at(0)).unwrap();
+    for number in 0..4 {
+        let now = at(i64::from(number));
+        log.append(&any_batch(number), now).unwrap();
+        flush(&mut log, now).unwrap();
+        chores(&mut log, i64::from(number), false);
+        if let Some(plan) = log
+            .plan_expire_to(ByteSize::from_bytes(0), Hold::NONE)
+            .unwrap()
+        {
+            let done = block_on(plan.run());
+            log.complete_chore(done, now).unwrap();
+        }
+    }
+    chores(&mut log, 4, false);
+    assert_eq!(log.segments().count(), 1);
+    assert_eq!(stores(&root).len(), 2, "one waits to be the next");
 }
 
 #[test]

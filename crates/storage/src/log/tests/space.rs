@@ -11,8 +11,8 @@ use super::at;
 use crate::Error;
 use crate::disk::faulty::{Fault, FaultyDir, Operation, When};
 use crate::disk::memory::MemoryDir;
-use crate::disk::{Dir, block_on, poll_once};
-use crate::log::{ChorePlan, Identity, Log, Options};
+use crate::disk::{BLOCK_BYTES, Dir, block_on, poll_once, round_up};
+use crate::log::{ChorePlan, Identity, Log, Options, UNSYNCED_BYTES_MAX};
 use crate::testing::{batch, chore, flush, open, read_all};
 
 /// Does a chore.
@@ -348,4 +348,26 @@ fn zeroing_that_is_under_way_stops_behind_its_part_and_an_error_leaves_what_was_
             durable.get()
         );
     }
+}
+
+#[test]
+fn space_that_recovery_made_nothing_sure_of_is_prepared_again() {
+    let options = Options {
+        segment_bytes_max: ByteSize::from_mib(40),
+        ..Options::default()
+    };
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, options.clone(), 1, at(0)).unwrap();
+    // Groups for which space is only reserved, and the whole of the next segment's.
+    let group = batch(&[&[b'g'; 300 << 10]], at(0));
+    while log.segments().count() < 2 {
+        turn(&mut log, &group);
+    }
+    assert_eq!(log.active().space_bytes, 40 * MIB);
+    drop(log);
+    let (log, _) = open(&root, options, 2, at(0)).unwrap();
+    let (bytes, space) = (log.active().bytes(), log.active().space_bytes);
+    assert!(
+        bytes < space && space <= round_up(bytes) + UNSYNCED_BYTES_MAX as u64 + BLOCK_BYTES as u64
+    );
 }
