@@ -42,11 +42,15 @@ fn rolling<D: Dir>(root: &D) -> Log<D> {
 
 /// Appends and flushes a batch, does what is due, and lets go what is too much.
 fn turn<D: Dir>(log: &mut Log<D>, number: u8) {
+    turn_keeping(log, number, KEPT);
+}
+
+fn turn_keeping<D: Dir>(log: &mut Log<D>, number: u8, kept: ByteSize) {
     let now = at(i64::from(number));
     log.append(&any_batch(number), now).unwrap();
     flush(log, now).unwrap();
     chores(log, i64::from(number), false);
-    if let Some(plan) = log.plan_expire_to(KEPT, Hold::NONE).unwrap() {
+    if let Some(plan) = log.plan_expire_to(kept, Hold::NONE).unwrap() {
         let done = block_on(plan.run());
         log.complete_chore(done, now).unwrap();
     }
@@ -233,17 +237,7 @@ fn where_retention_keeps_only_the_active_segment_stores_are_used_again_too() {
     let root = MemoryDir::new();
     let (mut log, _) = open(&root, options(), 1, at(0)).unwrap();
     for number in 0..4 {
-        let now = at(i64::from(number));
-        log.append(&any_batch(number), now).unwrap();
-        flush(&mut log, now).unwrap();
-        chores(&mut log, i64::from(number), false);
-        if let Some(plan) = log
-            .plan_expire_to(ByteSize::from_bytes(0), Hold::NONE)
-            .unwrap()
-        {
-            let done = block_on(plan.run());
-            log.complete_chore(done, now).unwrap();
-        }
+        turn_keeping(&mut log, number, ByteSize::from_bytes(0));
     }
     chores(&mut log, 4, false);
     assert_eq!(log.segments().count(), 1);
