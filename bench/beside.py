@@ -25,8 +25,10 @@ def main():
         if not is_watched:
             print(f"| {name} was not watched for | | |")
             continue
-        behind = [ack for ack in acks if is_near(ack, at, BEHIND_US, 0)]
-        acks = [ack for ack in acks if not is_near(ack, at, BEHIND_US, 0)]
+        behind, rest = [], []
+        for ack in acks:
+            (behind if is_near(ack, at, BEHIND_US, 0) else rest).append(ack)
+        acks = rest
         print(
             f"| acks in {name} or within {BEHIND_US // 1000} ms behind one ({len(at)} seen, the longest "
             f"{longest_us.get(kind, 0) / 1000:.0f} ms), {tail(behind)}; the rows below are without these |"

@@ -139,7 +139,7 @@ fn the_store_of_an_expired_segment_is_used_again_and_what_is_kept_is_whole_after
     let corelog = Corelog::to(&server);
     // Nothing expires between two questions any more.
     let now = wait_for(&corelog, "it keeps no more than it is to", |p| {
-        p["bytes"].as_u64() <= Some(2 << 20)
+        p["bytes"].as_u64().is_some_and(|bytes| bytes <= 2 << 20)
     });
     let (start, end) = (
         now["log_start"].as_u64().unwrap(),

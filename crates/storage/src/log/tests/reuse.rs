@@ -168,27 +168,36 @@ fn a_store_that_cannot_be_used_again_is_removed_and_the_log_goes_on() {
     let on = [
         Match::from(Operation::Reuse),
         Match::on(Operation::Rename, "next"),
+        Match::on(Operation::Close, ".log"),
     ];
     for which in on {
         for fault in [Fault::Fail, Fault::FailAfter] {
             let root = FaultyDir::new(MemoryDir::new());
             let mut log = rolling(&root);
             let name = oldest(&root);
-            let fault = fault(ErrorKind::Unsupported);
-            root.faults().fail(which.clone(), 1, fault);
+            root.faults()
+                .fail(which.clone(), 1, fault(ErrorKind::Unsupported));
             turn(&mut log, 4);
             chores(&mut log, 100, true);
             assert!(!log.is_fenced(), "{which:?}");
             assert!(!stores(&root).contains(&name), "{which:?}");
             turn(&mut log, 5);
-            chores(&mut log, 100, false);
-            assert_eq!(
-                waiting(&root),
-                0,
-                "the next one could not be either: {which:?} {fault:?}"
-            );
             assert_eq!(log.durable(), Offset::new(6).unwrap());
         }
+    }
+}
+
+#[test]
+fn behind_a_store_that_cannot_be_used_again_none_waits_for_a_minute() {
+    for which in [Operation::Reuse, Operation::Rename] {
+        let root = FaultyDir::new(MemoryDir::new());
+        let mut log = rolling(&root);
+        let refused = Fault::Fail(ErrorKind::Unsupported);
+        root.faults().fail(Match::on(which, "next"), 1, refused);
+        turn(&mut log, 4);
+        turn(&mut log, 5);
+        chores(&mut log, 100, false);
+        assert_eq!(waiting(&root), 0, "{which:?}");
     }
 }
 
