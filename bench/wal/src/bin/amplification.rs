@@ -57,15 +57,6 @@ fn measure(group_bytes: usize, folder: &std::path::Path) -> Result<f64> {
     let records = group_bytes.div_ceil(1 << 20);
     let value = vec![0x5a; group_bytes / records - 61 / records - 12];
     let group = batch(&vec![value.as_slice(); records], at(0));
-    let group = if group_bytes >= 256 << 10 {
-        // Groups of at least so much, not a little less.
-        batch(
-            &vec![vec![0x5a; group_bytes / records].as_slice(); records],
-            at(0),
-        )
-    } else {
-        group
-    };
     let groups = ((96 << 20) / group_bytes).clamp(24, 6_000);
     let (begun, charged) = (disk.counts(), charged()?);
     for number in 0..groups {

@@ -135,7 +135,7 @@ fn a_slow_log_waits_for_metadata_only_when_it_rolls() {
 
 #[test]
 fn a_hot_log_writes_little_more_than_it_was_given() {
-    for group_bytes in [132 << 10, 256 << 10, 1 << 20, 4 << 20] {
+    for group_bytes in [132 << 10, 256 << 10, 512 << 10, 1 << 20, 4 << 20] {
         let spent = spend(group_bytes, (128 << 20) / group_bytes, 32);
         let ratio = ratio(&spent);
         assert!(ratio <= 1.2, "{ratio:.3} for groups of {group_bytes} bytes");
