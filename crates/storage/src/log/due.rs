@@ -2,9 +2,9 @@
 
 use corelog_record::{Offset, Timestamp};
 
+use super::Log;
 use super::tail::SMALL_BYTES;
 use super::work::{EditWork, Garbage, IndexWork, MarkWork, Remove, SpaceSync, Work};
-use super::{Log, space};
 use crate::Now;
 use crate::disk::Dir;
 use crate::format::edit::{Edit, SEALS_MAX, Seals};
@@ -72,7 +72,9 @@ impl<D: Dir> Log<D> {
         let is_written = active.store.is_some() && self.durable_segment == active.base.offset;
         // A log that was just opened has no group yet: whether it is slow or fast is not known.
         let is_busy = self.group_bytes > 0;
-        let least = space::low(active, self.identity.history, &self.options);
+        let least = self
+            .filled(active)
+            .low(self.identity.history, &self.options);
         let least = least.filter(|_| is_written && is_busy && !active.is_empty())?;
         Some((active.base.offset, least, self.group_bytes))
     }

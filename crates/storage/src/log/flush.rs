@@ -20,8 +20,6 @@ pub struct FlushPlan<D: Dir> {
     guard: Guard,
     group: Group<D>,
     prepare: Prepare<D>,
-    /// How much of the store's space a sync has covered.
-    synced_bytes: u64,
 }
 
 /// A group that the disk has answered for; give it to [`Log::complete_flush`].
@@ -91,7 +89,7 @@ impl<D: Dir> FlushPlan<D> {
         }
         let synced = file.fdatasync().await;
         synced.map_err(|e| store.at().io("sync", e))?;
-        self.synced_bytes = self.prepare.space_bytes;
+        self.prepare.synced_bytes = self.prepare.space_bytes;
         Ok(())
     }
 
@@ -106,11 +104,9 @@ impl<D: Dir> FlushPlan<D> {
             return None;
         };
         let is_small = self.group.bytes <= SMALL_BYTES;
-        assert!(
-            self.synced_bytes <= self.prepare.space_bytes,
-            "what was synced was prepared"
-        );
-        let is_synced = chunk.end_position() <= self.synced_bytes;
+        let (synced, space) = (self.prepare.synced_bytes, self.prepare.space_bytes);
+        assert!(synced <= space, "what was synced was prepared");
+        let is_synced = chunk.end_position() <= synced;
         let is_durable = is_small && is_synced && !planted::is(Bug::AckBeforeSync);
         is_durable.then_some(&**chunk)
     }
@@ -142,7 +138,6 @@ impl<D: Dir> Log<D> {
         self.is_flush_preparing = prepare.new.is_some() || prepare.extent.is_some();
         Some(FlushPlan {
             guard: self.fence.guard(),
-            synced_bytes: self.segment_at(segment).synced_bytes,
             group,
             prepare,
         })
@@ -164,7 +159,6 @@ impl<D: Dir> Log<D> {
                     guard,
                     group,
                     prepare,
-                    synced_bytes,
                 },
             result,
         } = done;
@@ -201,7 +195,6 @@ impl<D: Dir> Log<D> {
             end.offset <= self.log_end(),
             "only what was appended is flushed"
         );
-        self.segment_at_mut(segment).synced_bytes = synced_bytes;
         self.durable = end;
         self.durable_segment = segment;
         self.tail.retain(chunks, self.options.tail_bytes_max);

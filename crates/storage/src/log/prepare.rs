@@ -8,19 +8,20 @@ use std::rc::Rc;
 use corelog_record::Offset;
 
 use crate::Error;
-use crate::disk::{Dir, Open, round_up};
+use crate::disk::{Dir, File, Open, round_up};
 use crate::error::At;
 use crate::format::edit::{Add, Edit};
 use crate::format::mark::Slot;
 use crate::manifest::Manifest;
 use crate::mark::Mark;
 use crate::planted::{self, Bug};
+use crate::segment::Segment;
 use crate::store::Store;
 
 use super::Log;
 use super::birth::Birth;
 use super::chore::Kind;
-use super::space::{self, Extent, Hurry};
+use super::space::{Extent, Filled, Hurry};
 
 /// A store to be made and added to the manifest.
 pub(crate) struct NewStore<D: Dir> {
@@ -41,8 +42,10 @@ pub(crate) struct Prepare<D: Dir> {
     pub(crate) birth: Option<Birth>,
     pub(crate) new: Option<NewStore<D>>,
     pub(crate) store: Option<Rc<Store<D>>>,
-    /// How far the store's space reaches, in bytes.
+    /// How far the store's space reaches, in bytes, …
     pub(crate) space_bytes: u64,
+    /// … and of that what a sync has covered.
+    pub(crate) synced_bytes: u64,
     pub(crate) extent: Option<Extent>,
     /// Whether a group waits for that.
     pub(crate) hurry: Hurry,
@@ -55,26 +58,39 @@ impl<D: Dir> Prepare<D> {
     /// [`Error::StorageFull`]: what was done stays done, the rest can be tried again. Any other
     /// error leaves the disk in an unknown state.
     pub(crate) async fn run(&mut self) -> Result<(), Error> {
-        // Before all else: a clean mark would vouch for an edit whose sync failed.
-        if let (Some(slot), Some(mark)) = (self.unset, &mut self.mark) {
-            mark.write_durably(slot).await?;
-        }
-        self.give_birth().await?;
-        self.add_store().await?;
-        self.extend().await
+        self.make_store().await?;
+        self.add_store().await
     }
 
     /// The same ahead of a group, which then finds its store open: where descriptors had run out, there may be
     /// nothing else to do, and yet appends are to be refused until one is there.
     ///
+    /// A store is added with zeros that are durable, as groups of the one before may be under way: if these were lost, and
+    /// anything but zeros was found here, recovery would take them for durable and miss them.
+    ///
     /// # Errors
     /// As for [`Prepare::run`], and [`Error::OutOfFiles`].
     pub(crate) async fn run_ahead(&mut self) -> Result<(), Error> {
-        self.run().await?;
+        self.make_store().await?;
+        if self.new.is_some() {
+            self.sync_space().await?;
+        }
+        self.add_store().await?;
         if let Some(store) = &self.store {
             store.file().await?;
         }
         Ok(())
+    }
+
+    /// All but telling the manifest.
+    async fn make_store(&mut self) -> Result<(), Error> {
+        // Before all else: a clean mark would vouch for an edit whose sync failed.
+        if let (Some(slot), Some(mark)) = (self.unset, &mut self.mark) {
+            mark.write_durably(slot).await?;
+        }
+        self.give_birth().await?;
+        self.create().await?;
+        self.extend().await
     }
 
     async fn give_birth(&mut self) -> Result<(), Error> {
@@ -87,29 +103,35 @@ impl<D: Dir> Prepare<D> {
         Ok(())
     }
 
-    async fn add_store(&mut self) -> Result<(), Error> {
-        let Some(new) = &mut self.new else {
+    /// The new store under its name, if there is to be one.
+    async fn create(&mut self) -> Result<(), Error> {
+        let (Some(new), None) = (&self.new, &self.store) else {
             return Ok(());
         };
         let at = || At::new(&self.dir, &new.name);
-        if self.store.is_none() {
-            self.store = Some(match &new.next {
-                Some((next, bytes)) => {
-                    let renamed = self.dir.rename(next.name(), &self.dir, &new.name).await;
-                    renamed.map_err(|e| at().space("rename", e))?;
-                    self.space_bytes = *bytes;
-                    next.renamed(new.name.clone())
+        self.store = Some(match &new.next {
+            Some((next, bytes)) => {
+                let renamed = self.dir.rename(next.name(), &self.dir, &new.name).await;
+                renamed.map_err(|e| at().space("rename", e))?;
+                self.space_bytes = *bytes;
+                next.renamed(new.name.clone())
+            }
+            None => {
+                let mut opened = self.dir.open(&new.name, Open::Create).await;
+                if opened.is_err() && planted::is(Bug::UnnamedAdopted) {
+                    opened = self.dir.open(&new.name, Open::Write).await;
                 }
-                None => {
-                    let mut opened = self.dir.open(&new.name, Open::Create).await;
-                    if opened.is_err() && planted::is(Bug::UnnamedAdopted) {
-                        opened = self.dir.open(&new.name, Open::Write).await;
-                    }
-                    let file = Rc::new(opened.map_err(|e| at().space("create", e))?);
-                    Store::opened(&self.dir, new.name.clone(), file)
-                }
-            });
-        }
+                let file = Rc::new(opened.map_err(|e| at().space("create", e))?);
+                Store::opened(&self.dir, new.name.clone(), file)
+            }
+        });
+        Ok(())
+    }
+
+    async fn add_store(&mut self) -> Result<(), Error> {
+        let Some(new) = &self.new else {
+            return Ok(());
+        };
         self.dir
             .sync()
             .await
@@ -134,6 +156,16 @@ impl<D: Dir> Prepare<D> {
         self.extent = None;
         Ok(())
     }
+
+    async fn sync_space(&mut self) -> Result<(), Error> {
+        let Some(store) = &self.store else {
+            return Ok(());
+        };
+        let synced = store.file().await?.fdatasync().await;
+        synced.map_err(|e| store.at().io("sync", e))?;
+        self.synced_bytes = self.space_bytes;
+        Ok(())
+    }
 }
 
 impl<D: Dir> Log<D> {
@@ -154,6 +186,14 @@ impl<D: Dir> Log<D> {
         !is_in_way
     }
 
+    pub(super) fn filled(&self, segment: &Segment<D>) -> Filled {
+        Filled {
+            durable: self.durable_bytes(segment),
+            appended: segment.bytes(),
+            space: segment.space_bytes,
+        }
+    }
+
     /// What has to be done before a group of `bytes` bytes can be written to the segment `base`, up
     /// to the position `end`.
     pub(super) fn prepare(&mut self, base: Offset, end: u64, bytes: usize) -> Prepare<D> {
@@ -167,11 +207,12 @@ impl<D: Dir> Log<D> {
         let is_bare = store.is_none();
         let next = if is_bare { self.next.take() } else { None };
         let segment = self.segment_at(base);
-        let space_bytes = next
-            .as_ref()
-            .map_or(segment.space_bytes, |(_, bytes)| *bytes);
-        let extent = space::needed(segment, space_bytes, end, bytes, &self.options);
-        let held_bytes = segment.space_bytes;
+        let mut filled = self.filled(segment);
+        if let Some((_, space)) = next {
+            filled.space = space;
+        }
+        let extent = filled.needed(end, bytes, &self.options);
+        let (space_bytes, synced_bytes) = (segment.space_bytes, segment.synced_bytes);
         let add = Add {
             base: start.offset,
             ordinal: start.ordinal,
@@ -188,7 +229,8 @@ impl<D: Dir> Log<D> {
             birth,
             new: is_bare.then_some(NewStore { add, name, next }),
             store,
-            space_bytes: held_bytes,
+            space_bytes,
+            synced_bytes,
             extent,
             hurry: self.hurry.clone(),
         }
@@ -202,6 +244,7 @@ impl<D: Dir> Log<D> {
             new,
             store,
             space_bytes,
+            synced_bytes,
             ..
         } = prepare;
         self.return_manifest(manifest);
@@ -220,6 +263,7 @@ impl<D: Dir> Log<D> {
             // Space of a store only grows; a chore may have extended it meanwhile.
             segment.store = store;
             segment.space_bytes = segment.space_bytes.max(space_bytes);
+            segment.synced_bytes = segment.synced_bytes.max(synced_bytes);
         }
     }
 }

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use corelog_record::HistoryId;
 
-use crate::disk::{Dir, File, Space, round_up};
+use crate::disk::{BLOCK_BYTES, Dir, File, Space, round_up};
 use crate::segment::Segment;
 
 use super::tail::SMALL_BYTES;
@@ -76,32 +76,40 @@ impl Hurry {
     }
 }
 
-/// Space for `segment` up to the position `needed` at least, if it has not enough: a step more, but not so far behind
-/// what the log holds that recovery would not look there for writes that were never synced.
-pub(crate) fn needed<D: Dir>(
-    segment: &Segment<D>,
-    space_bytes: u64,
-    needed: u64,
-    group_bytes: usize,
-    options: &Options,
-) -> Option<Extent> {
-    let (bytes, needed) = (segment.bytes(), round_up(needed));
-    let end = ahead_of(needed, step(bytes), options);
-    (space_bytes < needed).then(|| Extent {
-        end: end.min(farthest(bytes)).max(needed),
-        how: kind(group_bytes),
-    })
+/// How far a store is filled, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Filled {
+    /// Up to there all is durable.
+    pub(crate) durable: u64,
+    /// Up to there something was appended.
+    pub(crate) appended: u64,
+    /// Up to there it has space.
+    pub(crate) space: u64,
 }
 
-/// How far the space of `segment` is to reach at least while it is written to, if it does not.
-pub(crate) fn low<D: Dir>(
-    segment: &Segment<D>,
-    history: HistoryId,
-    options: &Options,
-) -> Option<u64> {
-    let bytes = segment.bytes();
-    let least = ahead_of(bytes, least_ahead(bytes, place(history)), options);
-    (segment.space_bytes < least).then_some(least)
+impl Filled {
+    /// Space up to the position `needed` at least, if there is not enough: a step more, but no farther than it may reach.
+    pub(crate) fn needed(
+        self,
+        needed: u64,
+        group_bytes: usize,
+        options: &Options,
+    ) -> Option<Extent> {
+        let needed = round_up(needed);
+        let end = ahead_of(needed, step(self.appended), options);
+        (self.space < needed).then(|| Extent {
+            end: end.min(farthest(self.durable)).max(needed),
+            how: kind(group_bytes),
+        })
+    }
+
+    /// How far the space is to reach at least while the store is written to, if it does not.
+    pub(crate) fn low(self, history: HistoryId, options: &Options) -> Option<u64> {
+        let bytes = self.appended;
+        let least = ahead_of(bytes, least_ahead(bytes, place(history)), options);
+        let least = least.min(farthest(self.durable));
+        (self.space < least).then_some(least)
+    }
 }
 
 /// How much space a log of so many bytes has ahead at least.
@@ -115,9 +123,10 @@ fn least_ahead(bytes: u64, place: u64) -> u64 {
     half + more + place % half
 }
 
-/// How far space reaches in a log of so many bytes, but for what a group needs.
-fn farthest(bytes: u64) -> u64 {
-    round_up(bytes) + UNSYNCED_BYTES_MAX as u64
+/// How far space may reach where so much is durable, but for what a group needs: recovery looks no farther for writes that
+/// were never synced, and zeros are such writes.
+fn farthest(durable: u64) -> u64 {
+    (durable + UNSYNCED_BYTES_MAX as u64) / BLOCK_BYTES as u64 * BLOCK_BYTES as u64
 }
 
 /// A number that is any, but always the same for a log.

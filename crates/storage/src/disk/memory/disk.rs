@@ -5,8 +5,8 @@ use ::std::io;
 use ::std::ops::Range;
 use ::std::rc::Rc;
 
-use super::super::Space;
-use super::content::Stored;
+use super::super::{BLOCK_BYTES, Space};
+use super::content::{Stored, stored};
 use super::inode::Inode;
 use super::tree::{FileId, Tree};
 
@@ -21,6 +21,8 @@ pub(super) struct Disk {
     files_made: u64,
     /// Operations so far.
     steps: u64,
+    /// What each block holds before it is written to.
+    old: Stored,
 }
 
 /// Something that changes the disk, or what is durable of it.
@@ -77,6 +79,14 @@ pub(super) enum Op {
 }
 
 impl Disk {
+    /// An empty one whose blocks are not.
+    pub(super) fn used() -> Self {
+        Self {
+            old: stored(&[0xa5; BLOCK_BYTES]),
+            ..Self::default()
+        }
+    }
+
     /// Does what `op` says. Returns the file that it made or worked on.
     pub(super) fn run(&mut self, op: &Op) -> io::Result<Option<FileId>> {
         self.steps += 1;
@@ -105,6 +115,13 @@ impl Disk {
                 blocks,
             } => self.change(*file)?.write(step, *first, blocks),
             Op::Allocate { file, blocks, how } => {
+                let old = self.old.clone();
+                if old.is_some() && *how == Space::Zeroed {
+                    // A step before that of the zeros: each of the two survives, or not.
+                    self.steps += 1;
+                    self.change(*file)?.show_old(step, blocks.clone(), &old);
+                }
+                let step = self.steps;
                 self.change(*file)?.allocate(step, blocks.clone(), *how);
             }
             Op::SetLen { file, bytes } => self.change(*file)?.set_len(step, *bytes),
@@ -178,6 +195,7 @@ impl Disk {
             files,
             files_made: self.files_made,
             steps: self.steps,
+            old: self.old.clone(),
         }
     }
 

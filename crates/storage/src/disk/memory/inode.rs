@@ -19,6 +19,8 @@ pub(super) struct Inode {
     pub(super) pending: Vec<Effect>,
     /// The blocks that have space.
     space: Spans,
+    /// Those of them that were written, or made zeros: what the disk held there before is gone once that is durable.
+    written: Spans,
     /// Whether a sync failed, so that the disk may hold something else than reads show.
     pub(super) is_lost: bool,
 }
@@ -67,6 +69,7 @@ impl Inode {
     /// Writes `blocks` from the block `first` on, growing the file if need be.
     pub(super) fn write(&mut self, step: u64, first: usize, blocks: &[Stored]) {
         self.space.insert(first..first + blocks.len());
+        self.written.insert(first..first + blocks.len());
         for (index, block) in (first..).zip(blocks) {
             self.put(step, index, block.clone());
         }
@@ -88,6 +91,7 @@ impl Inode {
                 self.put(step, index, block);
             }
             self.space.cut(whole);
+            self.written.cut(whole);
         }
         if len != self.len() {
             self.note_len(step, len);
@@ -100,12 +104,22 @@ impl Inode {
             for index in self.not_zeros(range.clone()) {
                 self.put(step, index, None);
             }
+            self.written.insert(range.clone());
         }
         let end = range.end * BLOCK_BYTES;
         if self.len() < end && !range.is_empty() {
             self.note_len(step, end);
         }
         self.space.insert(range);
+    }
+
+    /// Lets a power cut leave `old` in those blocks of `range` that are about to be made zeros, and were never written.
+    /// Readers do not see it.
+    pub(super) fn show_old(&mut self, step: u64, range: Range<usize>, old: &Stored) {
+        for index in self.written.missing(range).into_iter().flatten() {
+            self.note_block(step, index, old.clone(), u8::MAX);
+            self.note_block(step + 1, index, None, u8::MAX);
+        }
     }
 
     /// Makes what is pending durable.
@@ -153,6 +167,10 @@ impl Inode {
             return;
         }
         Rc::make_mut(&mut self.shown).put(index, block.clone());
+        self.note_block(step, index, block, mask);
+    }
+
+    fn note_block(&mut self, step: u64, index: usize, block: Stored, mask: u8) {
         let what = What::Block { index, block, mask };
         self.pending.push(Effect { step, what });
     }
@@ -204,13 +222,16 @@ impl Inode {
         if self.is_lost || !Rc::ptr_eq(&content, &self.durable) {
             Rc::make_mut(&mut content).cut_behind_end();
         }
-        let mut space = self.space.clone();
-        space.cut(content.len().div_ceil(BLOCK_BYTES));
+        let (mut space, mut written) = (self.space.clone(), self.written.clone());
+        for blocks in [&mut space, &mut written] {
+            blocks.cut(content.len().div_ceil(BLOCK_BYTES));
+        }
         Self {
             shown: Rc::clone(&content),
             durable: content,
             pending: Vec::new(),
             space,
+            written,
             is_lost: false,
         }
     }

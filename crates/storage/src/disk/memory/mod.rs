@@ -32,7 +32,9 @@
 //! - syncing a file says nothing about its entry, syncing a directory nothing about its files
 //!   (fsync(2));
 //! - a file shortened and not synced may have its length and keep its bytes, or the other way round;
-//! - space that `allocate` prepared is there after a power cut as far as the file's length is.
+//! - space that `allocate` prepared is there after a power cut as far as the file's length is. On a disk that was
+//!   [used](MemoryDir::used) before, zeros that were never synced may be missing there, and what the blocks held before be
+//!   in their place: a file system without a journal may keep the map of a file and not its bytes.
 //!
 //! Which states a program can be left in by these rules, and how to enumerate them, follows Pillai
 //! et al., "All File Systems Are Not Created Equal", OSDI 2014, and Mohan et al., "Finding
@@ -94,6 +96,12 @@ impl MemoryDir {
     #[must_use]
     pub fn new() -> Self {
         Self::of(Disk::default(), Rc::default())
+    }
+
+    /// The same of a disk whose blocks hold something, which nobody sees before a power cut.
+    #[must_use]
+    pub fn used() -> Self {
+        Self::of(Disk::used(), Rc::default())
     }
 
     fn of(disk: Disk, path: Rc<[String]>) -> Self {

@@ -56,7 +56,7 @@ impl World {
     /// A new log on a new disk, on which the operations `held` wait until they are let go.
     pub(super) fn new(rng: Rng, options: Options, held: Vec<Match>) -> Self {
         let mut rng = rng;
-        let disk = gated(MemoryDir::new(), &held);
+        let disk = gated(MemoryDir::used(), &held);
         let (log, report) = open(&disk, &options, rng.u64(..), 0).unwrap();
         assert!(report.is_clean);
         Self {

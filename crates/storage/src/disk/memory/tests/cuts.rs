@@ -216,3 +216,22 @@ fn what_was_written_durably_survives_and_says_nothing_of_what_else_was_written()
     });
     assert_eq!(ends, [(4 * 4096, 4)].into());
 }
+
+#[test]
+fn zeros_that_were_never_synced_may_be_what_a_used_disk_held_before() {
+    let dir = MemoryDir::used();
+    let file = file(&dir, "f");
+    block_on(dir.sync()).unwrap();
+    block_on(file.allocate(0..4096, Space::Reserved)).unwrap();
+    let first = |cut: &MemoryDir| read(cut, "f").first().copied();
+    assert_eq!(seen(&dir, first), [None, Some(0)].into());
+    block_on(file.allocate(0..4096, Space::Zeroed)).unwrap();
+    assert_eq!(read(&dir, "f"), [0; 4096], "readers see zeros");
+    assert_eq!(seen(&dir, first), [None, Some(0), Some(0xa5)].into());
+    block_on(file.fdatasync()).unwrap();
+    assert_eq!(seen(&dir, first), [Some(0)].into());
+    // What was there is gone for good.
+    block_on(file.allocate(0..4096, Space::Zeroed)).unwrap();
+    write(&file, 0, 4096, 1);
+    assert_eq!(seen(&dir, first), [Some(0), Some(1)].into());
+}
