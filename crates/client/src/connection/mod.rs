@@ -35,7 +35,7 @@ pub use backoff::Backoff;
 pub(crate) use pool::{Key, Options, Pool, User};
 pub(crate) use ticket::Ticket;
 
-use self::table::{Ending, Table};
+use self::table::{Ending, Permits, Table};
 use self::writer::{GATHERED_BODY_BYTES_MAX, Outbox, Outgoing};
 use crate::Error;
 use crate::error::Fault;
@@ -44,7 +44,13 @@ use crate::error::Fault;
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
     inner: Arc<Inner>,
+    /// Held by each request that is made with this clone.
+    claim: Option<Claim>,
 }
+
+/// What a request holds until it is answered, also where nobody waits any more: who gave it away sees by it that the
+/// server may still have the request.
+pub(crate) type Claim = Arc<()>;
 
 /// An answer with its body, a slice of the receive buffer.
 #[derive(Debug)]
@@ -105,7 +111,7 @@ impl Connection {
         };
         let left = deadline.saturating_duration_since(Instant::now());
         let greeted = async {
-            let ticket = submit(&shared, &outbox, &hello, Bytes::new(), left).await?;
+            let ticket = submit(&shared, &outbox, None, &hello, Bytes::new(), left).await?;
             ticket.answer::<hello::Request>().await
         };
         let hello = match greeted.await {
@@ -145,7 +151,13 @@ impl Connection {
                 outbox,
                 hello,
             }),
+            claim: None,
         })
+    }
+
+    /// Lets each request that is made with this clone hold a claim until it is answered.
+    pub(crate) fn hold(&mut self, claim: &Claim) {
+        self.claim = Some(Arc::clone(claim));
     }
 
     /// Enters a request once there is room for it; requests leave in the order of these calls.
@@ -158,14 +170,9 @@ impl Connection {
         body: Bytes,
         timeout: Duration,
     ) -> Result<Ticket, Error> {
-        submit(
-            &self.inner.shared,
-            &self.inner.outbox,
-            request,
-            body,
-            timeout,
-        )
-        .await
+        let Inner { shared, outbox, .. } = &*self.inner;
+        let claim = self.claim.clone();
+        submit(shared, outbox, claim, request, body, timeout).await
     }
 
     /// Asks and waits for the answer.
@@ -291,6 +298,7 @@ fn start(socket: TcpStream, address: Arc<str>) -> (Arc<Shared>, Outbox) {
 async fn submit<R: Call>(
     shared: &Arc<Shared>,
     outbox: &Outbox,
+    claim: Option<Claim>,
     request: &R,
     body: Bytes,
     timeout: Duration,
@@ -308,6 +316,10 @@ async fn submit<R: Call>(
     let permits = match room::now(shared, bytes) {
         Some(permits) => permits,
         None => room::in_time(shared, bytes, timeout, kind).await?,
+    };
+    let permits = Permits {
+        _claim: claim,
+        ..permits
     };
     let entered = shared
         .table

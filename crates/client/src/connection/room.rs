@@ -18,6 +18,7 @@ pub(super) fn now(shared: &Shared, bytes: u32) -> Option<Permits> {
     Some(Permits {
         _slot: slot,
         _bytes: bytes.ok()?,
+        _claim: None,
     })
 }
 
@@ -38,6 +39,7 @@ pub(super) async fn in_time(
         Ok::<_, AcquireError>(Permits {
             _slot: slot,
             _bytes: bytes,
+            _claim: None,
         })
     };
     match timeout_at(asked + timeout, room).await {

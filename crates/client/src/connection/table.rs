@@ -13,6 +13,7 @@ use corelog_protocol::frame::{self, Frame};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
+use super::Claim;
 use crate::error::Fault;
 
 /// An answer frame as it arrived: checked, not yet understood.
@@ -53,6 +54,8 @@ pub(super) type Answered = Result<RawAnswer, Ending>;
 pub(super) struct Permits {
     pub(super) _slot: OwnedSemaphorePermit,
     pub(super) _bytes: OwnedSemaphorePermit,
+    /// Given back last, when the room that it stands for is free.
+    pub(super) _claim: Option<Claim>,
 }
 
 #[derive(Debug)]
@@ -228,6 +231,7 @@ mod tests {
         Permits {
             _slot: permit(),
             _bytes: permit(),
+            _claim: None,
         }
     }
 

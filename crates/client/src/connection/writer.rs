@@ -235,6 +235,7 @@ mod tests {
         Permits {
             _slot: Arc::clone(&room).acquire_owned().await.unwrap(),
             _bytes: room.acquire_owned().await.unwrap(),
+            _claim: None,
         }
     }
 

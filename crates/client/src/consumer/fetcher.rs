@@ -17,7 +17,7 @@ use super::order::{self, Asked};
 use super::{ConsumerConfig, End, Start};
 use crate::Error;
 use crate::client::{Inner, Route, topic_changed};
-use crate::connection::{Reply, User};
+use crate::connection::{Claim, Reply, User};
 
 /// What a fetcher tells the consumer. Bounded: per assignment one end, as many fetches as it has room for, and
 /// one beginning, or as many as retention outran before the first fetch.
@@ -62,6 +62,7 @@ pub(super) struct Fetcher {
     pub(super) client: Arc<Inner>,
     pub(super) config: ConsumerConfig,
     pub(super) user: User,
+    pub(super) claim: Claim,
     pub(super) assignment: u64,
     pub(super) topic: Arc<TopicName>,
     pub(super) partition: PartitionId,
@@ -307,10 +308,11 @@ impl Fetcher {
         if let Some(route) = way.route.as_ref().filter(|route| !route.is_stale()) {
             return Ok(route.clone());
         }
-        let route = self
+        let mut route = self
             .client
             .route(self.user, &self.topic, self.partition)
             .await?;
+        route.connection.hold(&self.claim);
         if *way.topic_id.get_or_insert(route.topic.id) != route.topic.id {
             return Err(topic_changed(&route));
         }

@@ -15,6 +15,7 @@
 
 mod config;
 mod fetcher;
+mod group;
 mod inbox;
 mod order;
 mod reading;
@@ -31,11 +32,11 @@ pub use config::{ConsumerConfig, End, Start};
 pub use received::{Headers, Received, ReceivedBatch};
 
 use self::fetcher::{Around, Event, Fetcher, News};
+use self::group::Group;
 use self::inbox::Inbox;
 use self::reading::{Cursor, Reading};
 use crate::Error;
 use crate::client::Inner;
-use crate::connection::User;
 
 /// Reads partitions, ahead of its caller and within bounded memory.
 ///
@@ -48,7 +49,7 @@ pub struct Consumer {
     assignments: BTreeMap<u64, Assignment>,
     next_assignment: u64,
     /// Partitions take turns in groups on connections of their own.
-    users: Vec<User>,
+    groups: Vec<Group>,
     /// Assignments that have not ended.
     reading_count: Arc<AtomicUsize>,
     inbox: Inbox,
@@ -79,7 +80,7 @@ struct Assignment {
     partition: PartitionId,
     place: Option<(Cursor, Around)>,
     is_ended: bool,
-    /// Which of the consumer's users it reads as.
+    /// Its group, among the consumer's.
     group: usize,
     task: AbortHandle,
 }
@@ -97,7 +98,7 @@ impl Consumer {
             config,
             assignments: BTreeMap::new(),
             next_assignment: 0,
-            users: Vec::new(),
+            groups: Vec::new(),
             reading_count: Arc::new(AtomicUsize::new(0)),
             inbox: Inbox::new(),
             current: None,
@@ -119,7 +120,8 @@ impl Consumer {
         let fetcher = Fetcher {
             client: Arc::clone(&self.client),
             config: self.config,
-            user: self.users[group],
+            user: self.groups[group].user,
+            claim: self.groups[group].claim(),
             assignment,
             topic: Arc::clone(&topic),
             partition,
@@ -292,27 +294,36 @@ impl Consumer {
         all.find(|(_, one)| is_it(one)).map(|(number, _)| *number)
     }
 
-    /// The group of the next assignment: the first that is not full, or a new one.
+    /// The group of the next assignment: the first that has room, or a new one.
     fn group(&mut self) -> usize {
-        let mut counts = vec![0; self.users.len()];
+        let mut counts = vec![0; self.groups.len()];
         for one in self.assignments.values().filter(|one| !one.is_ended) {
             counts[one.group] += 1;
         }
-        let is_free = |count: &usize| *count < GROUP_PARTITIONS;
-        counts.iter().position(is_free).unwrap_or_else(|| {
-            self.users.push(self.client.new_user());
-            counts.len()
-        })
+        let mut groups = self.groups.iter_mut().zip(&counts);
+        if let Some(free) = groups.position(|(group, count)| group.has_room(*count)) {
+            return free;
+        }
+        let new = Group::new(self.client.new_user());
+        match counts.iter().position(|count| *count == 0) {
+            // The server learns by the end of its connections that nobody waits for these polls.
+            Some(left) => {
+                let left_user = std::mem::replace(&mut self.groups[left], new).user;
+                self.client.pool.forget(left_user);
+                left
+            }
+            None => {
+                self.groups.push(new);
+                counts.len()
+            }
+        }
     }
 }
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        for user in &self.users {
-            self.client.pool.forget(*user);
+        for group in &self.groups {
+            self.client.pool.forget(group.user);
         }
     }
 }
-
-/// Partitions that share connections: their long polls leave half of a connection's requests free.
-const GROUP_PARTITIONS: usize = 32;

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Waker;
 
 use bytes::Bytes;
 use corelog_record::batch::{Builder, Codec, HEADER_BYTES};
@@ -190,25 +191,40 @@ impl Batch {
         self.settle(Ok(ack));
     }
 
-    /// Settles the batch as not in the log, or as unknown.
-    pub(super) fn fail(mut self, outcome: Outcome, error: Arc<Error>) {
-        self.settle_failed(outcome, error);
+    /// Settles the batch as not in the log.
+    pub(super) fn fail(mut self, error: Arc<Error>) {
+        let failed = self.failure(Outcome::NotApplied, error);
+        self.settle(failed);
     }
 
-    fn settle_failed(&mut self, outcome: Outcome, error: Arc<Error>) {
-        let Origin {
-            topic, partition, ..
-        } = &self.origin;
-        let (topic, partition) = (Arc::clone(topic), *partition);
-        self.settle(Err(ProduceError {
-            topic,
-            partition,
+    /// Settles the batch as unknown: tells the observer, and leaves it to `settle` to tell who waits for the delivery.
+    pub(super) fn fail_unknown<T>(
+        mut self,
+        error: Arc<Error>,
+        settle: impl FnOnce(&BatchOutcome, Result<BatchAck, ProduceError>) -> T,
+    ) -> T {
+        let failed = self.failure(Outcome::Unknown, error);
+        self.report(&failed);
+        settle(&self.outcome, failed)
+    }
+
+    fn failure(&self, outcome: Outcome, error: Arc<Error>) -> Result<BatchAck, ProduceError> {
+        Err(ProduceError {
+            topic: Arc::clone(&self.origin.topic),
+            partition: self.origin.partition,
             outcome,
             error,
-        }));
+        })
     }
 
     fn settle(&mut self, result: Result<BatchAck, ProduceError>) {
+        self.report(&result);
+        let waiting = self.outcome.settle(result);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// Tells the observer, before all others.
+    fn report(&mut self, result: &Result<BatchAck, ProduceError>) {
         assert!(!self.is_settled, "an outcome is settled once");
         self.is_settled = true;
         if let Some(observer) = &self.origin.observer {
@@ -225,7 +241,6 @@ impl Batch {
             let told = catch_unwind(AssertUnwindSafe(|| observer(&report)));
             drop(told);
         }
-        self.outcome.settle(result);
     }
 }
 
@@ -237,7 +252,8 @@ impl Drop for Batch {
             } else {
                 Outcome::NotApplied
             };
-            self.settle_failed(outcome, Arc::new(Error::Closed));
+            let failed = self.failure(outcome, Arc::new(Error::Closed));
+            self.settle(failed);
         }
     }
 }

@@ -33,7 +33,9 @@ pub struct ProducerConfig {
     pub delivery_timeout: Duration,
     /// Told of every batch once its outcome is settled, in order within a partition; runs on the
     /// producer's tasks and must not block; should it panic, the producer goes on. Where a program
-    /// wants acknowledgements as a stream, this feeds its channel.
+    /// wants acknowledgements as a stream, this feeds its channel. What is sent to a partition before
+    /// it returns from the report of an unknown outcome is behind that one, and fails
+    /// ([`Error::BehindUnknown`](crate::Error::BehindUnknown)).
     pub observer: Option<Observer>,
 }
 

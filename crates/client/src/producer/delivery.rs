@@ -151,21 +151,17 @@ impl BatchOutcome {
         })
     }
 
-    /// Sets the outcome and wakes whoever waits; the first one stays.
-    pub(super) fn settle(&self, result: Result<BatchAck, ProduceError>) {
-        let wakers = {
-            let mut state = self.lock();
-            match &mut *state {
-                State::Settled(_) => return,
-                State::Pending(wakers) => {
-                    let wakers = std::mem::take(wakers);
-                    *state = State::Settled(result);
-                    wakers
-                }
+    /// Sets the outcome; the first one stays. Returns whoever waits, to be woken while no lock is held.
+    #[must_use = "whoever waits is to be woken"]
+    pub(super) fn settle(&self, result: Result<BatchAck, ProduceError>) -> Vec<Waker> {
+        let mut state = self.lock();
+        match &mut *state {
+            State::Settled(_) => Vec::new(),
+            State::Pending(waiting) => {
+                let waiting = std::mem::take(waiting);
+                *state = State::Settled(result);
+                waiting
             }
-        };
-        for waker in wakers {
-            waker.wake();
         }
     }
 

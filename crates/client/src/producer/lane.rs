@@ -246,7 +246,7 @@ impl Lane {
     }
 
     fn give_up(&self, batch: Batch, error: Arc<Error>) -> Sent {
-        batch.fail(Outcome::NotApplied, error);
+        batch.fail(error);
         Sent::Done
     }
 
@@ -256,35 +256,28 @@ impl Lane {
         if let Verdict::Applied(_) = verdict {
             self.trouble = None;
         }
-        let is_unknown = matches!(verdict, Verdict::Unknown(_) | Verdict::Unanswered(_));
         let mut settled = Vec::new();
         self.window.settle(verdict, &mut settled);
         for batch in self.window.withdrawn() {
             batch.set_in_flight(false);
         }
-        // What waits behind an unknown outcome is taken out before its caller hears of it: what is
-        // sent after that is sent by someone who knows.
-        let is_unknown = is_unknown
-            && settled
-                .iter()
-                .any(|one| matches!(one, Settled::Unknown(..)));
-        if is_unknown {
-            self.behind.extend(self.queue.drain());
-        }
         let behind_unknown = Arc::new(Error::BehindUnknown);
         for one in settled {
             match one {
                 Settled::Applied(batch, ack) => batch.acknowledge(ack),
-                Settled::Failed(batch, error) => batch.fail(Outcome::NotApplied, error),
-                Settled::Unknown(batch, error) => batch.fail(Outcome::Unknown, error),
-                Settled::Behind(batch) => {
-                    batch.fail(Outcome::NotApplied, Arc::clone(&behind_unknown));
+                Settled::Failed(batch, error) => batch.fail(error),
+                Settled::Unknown(batch, error) => {
+                    let behind = batch.fail_unknown(error, |outcome, result| {
+                        self.queue.drain_and_settle(outcome, result)
+                    });
+                    self.behind.extend(behind);
                 }
+                Settled::Behind(batch) => batch.fail(Arc::clone(&behind_unknown)),
             }
         }
         if self.window.is_idle() {
             for batch in self.behind.drain(..) {
-                batch.fail(Outcome::NotApplied, Arc::clone(&behind_unknown));
+                batch.fail(Arc::clone(&behind_unknown));
             }
         }
     }

@@ -15,7 +15,8 @@
 //! - **Nothing twice.** A batch is sent again only if it was certainly not applied. An *unknown*
 //!   outcome goes to the caller; what was queued behind it fails as not applied
 //!   ([`Error::BehindUnknown`]), so that the caller, not this crate, decides whether the log goes
-//!   on with a possible gap. What is sent after the caller heard of it is sent normally.
+//!   on with a possible gap. Queued behind it is all that is sent before its delivery resolves,
+//!   also while the observer is told of it; what is sent after that is sent normally.
 //! - **Every outcome is told**, once, whatever happens to tasks and connections.
 //! - **Bounded memory.** Records not settled never exceed the configured bytes; `send` waits.
 

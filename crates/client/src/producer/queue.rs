@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::Duration;
 
 use corelog_record::batch::{Builder, Codec, Rules};
@@ -11,7 +12,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 
 use super::batch::{Batch, Origin, Place};
-use super::delivery::{BatchDelivery, BatchOutcome, Delivery};
+use super::delivery::{BatchAck, BatchDelivery, BatchOutcome, Delivery, ProduceError};
 use crate::Error;
 
 /// Shared by the callers of `send` and the partition's lane. Bounded by the producer's memory.
@@ -160,11 +161,20 @@ impl Queue {
         due.map_or(Next::Nothing, Next::At)
     }
 
-    /// Everything that waits, open or closed, oldest first.
-    pub(super) fn drain(&self) -> VecDeque<Batch> {
+    /// Takes out everything that waits, open or closed, oldest first, and settles an outcome in the same moment: what
+    /// is added later is added by someone who can have heard of it.
+    pub(super) fn drain_and_settle(
+        &self,
+        outcome: &BatchOutcome,
+        result: Result<BatchAck, ProduceError>,
+    ) -> VecDeque<Batch> {
         let mut state = self.lock();
         state.close();
-        std::mem::take(&mut state.closed)
+        let drained = std::mem::take(&mut state.closed);
+        let waiting = outcome.settle(result);
+        drop(state);
+        waiting.into_iter().for_each(Waker::wake);
+        drained
     }
 
     /// Closes the open batch, so that it need not wait for others; returns what is outstanding.

@@ -8,10 +8,15 @@ use corelog_client::record::batch::Codec;
 use corelog_client::record::{Offset, PartitionId, Timestamp, TopicName};
 use corelog_client::{Client, ClientConfig, Consumer, ConsumerConfig, End, Error, Start};
 
+use tokio::time::timeout;
+
 use crate::server::{Act, Server};
 use crate::{config, connect, error};
 
 pub(crate) const P0: PartitionId = PartitionId::new(0);
+
+/// As long as is waited for what is to come at once; sooner than the client gives anything up.
+const SOON: Duration = Duration::from_secs(10);
 
 pub(crate) fn offset(value: u64) -> Offset {
     Offset::new(value).unwrap()
@@ -400,6 +405,50 @@ async fn many_partitions_are_read_as_one() {
         consumer.next().await.unwrap().unwrap().partition,
         PartitionId::new(77)
     );
+}
+
+/// Assigns the first of two partitions again and again, each time once the server has the poll at its end, while
+/// the second one is followed: another poll of the server's for each time, until somebody closes its connection.
+async fn seek_often(server: &Server, topic: &TopicName) -> Consumer {
+    let config = ConsumerConfig {
+        wait: Duration::MAX,
+        ..ConsumerConfig::default()
+    };
+    let mut consumer = connect(server).await.consumer(config);
+    let followed = [PartitionId::new(1)].into_iter();
+    let sought = std::iter::repeat_n(P0, 300);
+    for (polls, partition) in followed.chain(sought).enumerate() {
+        consumer.assign(topic, partition, Start::Latest, End::Follow);
+        let is_asked = |server: &Server| server.state.lock().unwrap().count_all("Fetch") > polls;
+        let asked = timeout(SOON, server.until(is_asked)).await;
+        asked.unwrap_or_else(|_| panic!("no poll after {polls}"));
+    }
+    consumer
+}
+
+/// The polls that nobody waited for any more had all of a connection's requests, until the server answered them.
+#[tokio::test]
+async fn polls_that_nobody_waits_for_hold_up_no_partition() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 2);
+    let mut consumer = seek_often(&server, &topic).await;
+    for (partition, expected) in [(1, 0), (1, 1), (0, 0), (1, 2)] {
+        server.log(&topic, partition, |log| log.fill(Codec::None, &[1]));
+        let received = timeout(SOON, consumer.next()).await.unwrap();
+        let received = received.unwrap().unwrap();
+        assert_eq!(received.partition.get() as usize, partition);
+        assert_eq!(received.offset, offset(expected));
+    }
+}
+
+#[tokio::test]
+async fn a_partition_that_is_assigned_again_and_again_leaves_no_connections_behind() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 2);
+    let _consumer = seek_often(&server, &topic).await;
+    // Of what has no user of its own, of the partition that stayed, and of the other one.
+    let are_few = |server: &Server| server.state.lock().unwrap().connection_count <= 3;
+    timeout(SOON, server.until(are_few)).await.unwrap();
 }
 
 #[tokio::test]

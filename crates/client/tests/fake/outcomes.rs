@@ -1,11 +1,16 @@
 //! What becomes of records in trouble: each future tells the truth.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use corelog_client::protocol::error::ErrorCode;
 use corelog_client::protocol::request::Request;
-use corelog_client::{Backoff, Client, ClientConfig, Error, Outcome, ProduceError, ProducerConfig};
+use corelog_client::{
+    Backoff, BatchReport, Client, ClientConfig, Error, Outcome, ProduceError, Producer,
+    ProducerConfig,
+};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use crate::server::{Act, Server};
@@ -98,6 +103,70 @@ async fn what_waits_behind_an_unknown_outcome_fails_and_what_comes_after_goes_on
 
     let later = producer.send(&topic, P0, record("60")).await.unwrap();
     assert!(later.await.is_ok(), "the caller knows, and goes on");
+}
+
+/// What others sent while the batches in front of the unknown one were told, or that one to the observer, went out
+/// past what was queued behind it.
+#[tokio::test]
+async fn what_is_sent_before_an_unknown_outcome_was_told_fails_behind_it() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let gate = Arc::new(Notify::new());
+    let held = Arc::clone(&gate);
+    server.script(on_produce(move |seen| match seen.nth {
+        0 => Act::Hold(Arc::clone(&held)),
+        1 => Act::Refuse(error(ErrorCode::Busy)),
+        2 => Act::Refuse(error(ErrorCode::OutcomeUnknown)),
+        _ => Act::Serve,
+    }));
+    let other: Arc<Mutex<Option<Producer>>> = Arc::default();
+    let meanwhile = Arc::new(Mutex::new(Vec::new()));
+    let observer = {
+        let (other, meanwhile) = (Arc::clone(&other), Arc::clone(&meanwhile));
+        let (topic, runtime) = (topic.clone(), Handle::current());
+        move |report: &BatchReport| {
+            let sequence = report.sequence;
+            if !(1..=2).contains(&sequence) {
+                return;
+            }
+            let producer = other.lock().unwrap().clone().unwrap();
+            let send = || {
+                let sent = producer.send(&topic, P0, record((sequence + 9).to_string()));
+                meanwhile
+                    .lock()
+                    .unwrap()
+                    .push(runtime.block_on(sent).unwrap());
+            };
+            thread::scope(|scope| scope.spawn(send).join()).unwrap();
+        }
+    };
+    let config = ProducerConfig {
+        batch_bytes_max: 1,
+        in_flight_max: 3,
+        observer: Some(Arc::new(observer)),
+        ..eager()
+    };
+    let producer = connect(&server).await.producer(config);
+    *other.lock().unwrap() = Some(producer.clone());
+    let mut deliveries = send_numbers(&producer, &topic, 0..1).await;
+    server
+        .until(|server| server.state.lock().unwrap().count_all("Produce") == 1)
+        .await;
+    // One is held, two are in flight behind it, the rest waits in the queue.
+    deliveries.extend(send_numbers(&producer, &topic, 1..10).await);
+    gate.notify_one();
+    let mut all = outcomes(deliveries).await;
+    let sent_meanwhile = std::mem::take(&mut *meanwhile.lock().unwrap());
+    all.extend(outcomes(sent_meanwhile).await);
+    drop(other.lock().unwrap().take());
+    check(&server, &topic, &all);
+    assert_eq!(all.len(), 12);
+    let told = |number: usize| all[number].as_ref().unwrap_err();
+    assert_eq!(told(2).outcome, Outcome::Unknown);
+    for number in [1, 3, 9, 10, 11] {
+        let error = &told(number).error;
+        assert!(matches!(**error, Error::BehindUnknown), "{number}: {error}");
+    }
 }
 
 #[tokio::test]

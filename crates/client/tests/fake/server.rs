@@ -72,6 +72,8 @@ pub(crate) struct State {
     pub(crate) limits: hello::Limits,
     script: Script,
     counts: BTreeMap<(Option<usize>, &'static str), usize>,
+    /// Those that are open.
+    pub(crate) connection_count: usize,
 }
 
 #[derive(Clone)]
@@ -96,6 +98,7 @@ impl Server {
             limits: hello::Limits::default(),
             script: Box::new(|_| Act::Serve),
             counts: BTreeMap::new(),
+            connection_count: 0,
         }));
         let changed = watch::Sender::new(0);
         let shared_address = address(&shared);

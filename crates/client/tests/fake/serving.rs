@@ -40,7 +40,13 @@ impl Port {
         let mut connections = JoinSet::new();
         loop {
             let (socket, _) = listener.accept().await.unwrap();
-            connections.spawn(self.clone().serve(socket));
+            let port = self.clone();
+            connections.spawn(async move {
+                port.state.lock().unwrap().connection_count += 1;
+                port.clone().serve(socket).await;
+                port.state.lock().unwrap().connection_count -= 1;
+                port.changed.send_modify(|count| *count += 1);
+            });
         }
     }
 
