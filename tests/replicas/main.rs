@@ -10,6 +10,7 @@
 //! refused  what is not copied, or not copied over
 //! promote  a follower becomes the owner; the old one rejoins
 //! handover a follower becomes the owner while its owner lives
+//! doubt    what a node's disk says of a partition is not what the node knows
 //! fence    an old owner that comes back takes no more appends
 //! heal     damage of either copy heals by the other
 //! faults   rounds of trouble, by a seed
@@ -21,6 +22,7 @@
 mod support;
 
 mod copies;
+mod doubt;
 mod faults;
 mod fence;
 mod follow;

@@ -196,10 +196,14 @@ impl Node {
         });
     }
 
+    /// The directory of a topic.
+    pub(crate) fn topic_dir(&self, topic: &Target) -> PathBuf {
+        self.dir.join("topics").join(topic.name.as_str())
+    }
+
     /// A topic's file as it is now.
     pub(crate) fn topic_file(&self, topic: &Target) -> file::Topic {
-        let path = self.dir.join("topics").join(topic.name.as_str());
-        let bytes = std::fs::read(path.join("topic")).unwrap();
+        let bytes = std::fs::read(self.topic_dir(topic).join("topic")).unwrap();
         file::Topic::decode(&bytes).unwrap()
     }
 

@@ -13,15 +13,15 @@ use corelog_storage::format::replica::Replica;
 
 use super::files::{self, CatalogError};
 use super::last::LastSnapshots;
+use super::ledger::Ledger;
 use super::peers::{Forgotten, Newcomers};
 use super::placement::Load;
 use super::promises::Promises;
 use super::restore::Restores;
 use super::spare;
 use super::topic::{Topic, check_settings};
-use crate::core::{Core, with_causes};
+use crate::core::{Core, Disk, with_causes};
 use crate::failure::{Failure, failure, failure_with};
-use crate::metrics::add;
 use crate::router;
 use crate::rt::{self, Notify, Semaphore};
 
@@ -53,8 +53,7 @@ pub(crate) struct Admin {
     pub(super) newcomers: Newcomers,
     /// Partitions that are not taken over.
     pub(super) promises: Promises,
-    /// Notified when the spare file was used up.
-    spare_used: Notify,
+    pub(super) ledger: Ledger<Disk>,
 }
 
 impl Admin {
@@ -67,6 +66,7 @@ impl Admin {
             .for_each(|topic| load.add(&topic.owners));
         let spare_used = Notify::new();
         rt::spawn_background(spare::keep(core.root.clone(), spare_used.clone())).detach();
+        let ledger = Ledger::new(core.root.clone(), spare_used);
         Self {
             core,
             load: RefCell::new(load),
@@ -74,7 +74,7 @@ impl Admin {
             restores: Restores::default(),
             newcomers: Newcomers::default(),
             promises: Promises::default(),
-            spare_used,
+            ledger,
         }
     }
 
@@ -104,7 +104,7 @@ impl Admin {
             owners,
             replicas: BTreeMap::new(),
         });
-        if let Err(error) = self.write(&topic).await {
+        if let Err(error) = self.write(None, &topic).await {
             self.load.borrow_mut().remove(&topic.owners);
             return Err(error);
         }
@@ -141,11 +141,11 @@ impl Admin {
             settings,
             ..before.grown(&added, Replica::owner)
         });
-        if topic != before {
+        if topic != before || self.ledger.is_doubted(topic.id) {
             // More partitions make no room: they leave the spare file to what does.
             let written = match count < wanted {
-                true => self.write(&topic).await,
-                false => self.rewrite(&topic).await,
+                true => self.write(Some(&before), &topic).await,
+                false => self.rewrite(&before, &topic).await,
             };
             if let Err(error) = written {
                 self.load.borrow_mut().remove(&added);
@@ -251,21 +251,6 @@ impl Admin {
             return Err(failure_with(ErrorCode::TooManyPartitions, message, detail));
         }
         Ok(())
-    }
-
-    /// Writes a topic's file, durably.
-    pub(super) async fn write(&self, topic: &Topic) -> Result<(), Failure> {
-        add(&self.core.counters.topic_writes_total, 1);
-        let written = files::write(&self.core.root, topic).await;
-        written.map_err(|error| failed(&error))
-    }
-
-    /// Writes the file of a topic that an operator changed, durably: on a full disk, too, for this may be
-    /// what makes room.
-    async fn rewrite(&self, topic: &Topic) -> Result<(), Failure> {
-        add(&self.core.counters.topic_writes_total, 1);
-        let written = files::rewrite(&self.core.root, topic, &self.spare_used).await;
-        written.map_err(|error| failed(&error))
     }
 
     /// Has every core open what is its of a topic, and then tell clients of it: nobody is sent to

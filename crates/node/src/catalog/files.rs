@@ -204,6 +204,12 @@ pub(super) async fn is_gone<D: Dir>(root: &D, topic: &Topic) -> bool {
     !topic_dir(root, &topic.name).exists().await.unwrap_or(false)
 }
 
+/// If a topic's file says what is known of it, as far as can be told.
+pub(super) async fn is_as<D: Dir>(root: &D, topic: &Topic) -> bool {
+    let kept = read(root, &topic.name).await;
+    kept.is_ok_and(|kept| kept == Some(topic.to_file()))
+}
+
 /// Removes what was deleted; may take long.
 pub(crate) async fn remove_deleted<D: Dir>(root: &D) -> Result<(), CatalogError> {
     let deleted = root.child(DELETED);

@@ -3,6 +3,7 @@
 //! ```text
 //! topic      one topic as every core knows it, and its file
 //! routes     all topics of a node, as each core holds them
+//! ledger     the topics' files, kept as the cores know the topics
 //! files      reading, writing and removing topics in the data directory
 //! spare      blocks for what makes room on a full disk
 //! placement  which core gets which partition
@@ -25,6 +26,7 @@
 mod admin;
 mod files;
 mod last;
+mod ledger;
 mod origins;
 mod peers;
 mod placement;

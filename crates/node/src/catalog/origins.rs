@@ -254,7 +254,7 @@ impl Admin {
         }
         if topic != *before {
             let partitions = topic.partition_count();
-            if let Err(why) = self.write_and_put(topic).await {
+            if let Err(why) = self.write_and_put(Some(&before), topic).await {
                 self.load.borrow_mut().remove(&added);
                 return Err(why);
             }

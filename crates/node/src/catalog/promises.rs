@@ -59,19 +59,23 @@ impl Admin {
     /// node has it or not. What is being written down meanwhile has ended before.
     ///
     /// # Errors
-    /// `NotFollower` if the node owns it; `Busy` if too much was promised.
+    /// `NotFollower` if the node owns it; `Busy` if too much was promised; what the disk does if it is in doubt
+    /// whether a restart would find that.
     pub(crate) async fn promise(
         &self,
         key: PartitionKey,
         epoch: LeaderEpoch,
     ) -> Result<(), Failure> {
         let _turn = self.turn.acquire(1).await;
-        let routes = self.core.routes.borrow();
-        let topic = routes.topic_by_id(key.topic);
+        let topic = self.core.routes.borrow().topic_by_id(key.topic).cloned();
         let topic = topic.filter(|topic| topic.owner(key.partition).is_some());
-        if topic.is_some_and(|topic| topic.is_owned(key.partition)) {
-            let message = "this node owns the partition already";
-            return Err(failure(ErrorCode::NotFollower, message));
+        if let Some(topic) = topic {
+            if topic.is_owned(key.partition) {
+                let message = "this node owns the partition already";
+                return Err(failure(ErrorCode::NotFollower, message));
+            }
+            // A promise ends with the process: what a restart finds has to keep it.
+            self.settle(&topic).await?;
         }
         self.promises.add(key, epoch)
     }

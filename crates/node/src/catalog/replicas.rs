@@ -54,13 +54,13 @@ impl Admin {
         }
         let _turn = self.turn.acquire(1).await;
         let known = self.core.routes.borrow().topic(&request.topic).cloned();
-        let created = known.is_err();
-        let known = match known {
-            Ok(topic) => {
-                check_same(&topic, &origin)?;
-                (*topic).clone()
+        let before = known.ok();
+        let known = match &before {
+            Some(topic) => {
+                check_same(topic, &origin)?;
+                (**topic).clone()
             }
-            Err(_) => self.replica_of(&origin).await?,
+            None => self.replica_of(&origin).await?,
         };
         for partition in &wanted {
             check_follower(&known, *partition)?;
@@ -74,7 +74,7 @@ impl Admin {
         for replica in replicas {
             topic.set_replica(replica);
         }
-        if let Err(why) = self.write_and_put(topic).await {
+        if let Err(why) = self.write_and_put(before.as_deref(), topic).await {
             self.load.borrow_mut().remove(&added);
             return Err(why);
         }
@@ -83,7 +83,7 @@ impl Admin {
         Ok(clone_topic::Answer {
             id: origin.id,
             partitions: wanted,
-            created,
+            created: before.is_none(),
         })
     }
 
@@ -125,14 +125,18 @@ impl Admin {
         let before = Arc::clone(self.core.routes.borrow().topic_of(name, id)?);
         let mut topic = (*before).clone();
         change(&mut topic)?;
-        match topic == *before {
+        match topic == *before && !self.ledger.is_doubted(topic.id) {
             true => Ok(()),
-            false => self.write_and_put(topic).await,
+            false => self.write_and_put(Some(&before), topic).await,
         }
     }
 
-    pub(super) async fn write_and_put(&self, topic: Topic) -> Result<(), Failure> {
-        self.write(&topic).await?;
+    pub(super) async fn write_and_put(
+        &self,
+        before: Option<&Topic>,
+        topic: Topic,
+    ) -> Result<(), Failure> {
+        self.write(before, &topic).await?;
         self.put(Arc::new(topic)).await;
         Ok(())
     }

@@ -63,6 +63,9 @@ mod terms;
 mod tickets;
 mod wanted;
 
+#[cfg(test)]
+mod tests;
+
 /// The disk a node runs on.
 pub(crate) type Disk = crate::rt::UringDir;
 

@@ -213,13 +213,14 @@ impl Core {
         key: PartitionKey,
         change: Change,
     ) -> Result<Chore, Failure> {
-        let slot = self.slot_of(key)?;
-        if self.slots.borrow_mut().partition_mut(slot).is_none() {
-            return Err(not_told(None));
-        }
         let deadline = rt::now() + CHANGE_WAIT_MAX;
         loop {
             let quieter = self.quieter.notified();
+            // While it waited the log may have gone, and another one have come in its place.
+            let slot = self.slot_of(key)?;
+            if self.slots.borrow_mut().partition_mut(slot).is_none() {
+                return Err(not_told(None));
+            }
             let ticket = self.tickets.issue();
             let (token, change) = (ticket.token(), Box::new(change.clone()));
             self.step(slot, Input::Change { token, change });
@@ -310,4 +311,68 @@ fn not_durable() -> Failure {
 
 fn timed_out(message: &str) -> Failure {
     failure(ErrorCode::TimedOut, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+
+    use corelog_storage::log::Begin;
+    use futures_lite::future::poll_once;
+
+    use super::super::tests::{topic, with_core};
+    use super::*;
+
+    const EPOCH: Change = Change::Epoch(Begin::TakenOver);
+
+    type Changing = Pin<Box<dyn Future<Output = Result<Chore, Failure>>>>;
+
+    fn begin(core: &Rc<Core>, key: PartitionKey) -> Changing {
+        let core = Rc::clone(core);
+        Box::pin(async move { core.change(key, EPOCH).await })
+    }
+
+    /// A change of a log that found another one under way, and was not looked at since; the log is gone.
+    async fn left_behind(core: &Rc<Core>, key: PartitionKey) -> Changing {
+        let (mut first, mut second) = (begin(core, key), begin(core, key));
+        assert!(poll_once(&mut first).await.is_none(), "it is on its way");
+        assert!(poll_once(&mut second).await.is_none(), "it waits for that");
+        first.await.unwrap();
+        core.drop_partition(key).await;
+        second
+    }
+
+    async fn assert_unknown(change: &mut Changing) {
+        let told = poll_once(change).await.expect("it is told at once");
+        assert!(told.unwrap_err().is(ErrorCode::UnknownTopic));
+    }
+
+    /// It waited for half a minute, and was told then that it might take effect yet.
+    #[test]
+    fn a_change_of_a_log_that_goes_while_it_waits_is_told_so_at_once() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            assert!(core.open_partition(&topic, key).await);
+            let mut change = left_behind(&core, key).await;
+            assert_unknown(&mut change).await;
+        });
+    }
+
+    #[test]
+    fn a_change_that_waited_is_none_of_the_log_that_came_in_its_place() {
+        with_core(|core| async move {
+            let (before, key) = topic(1);
+            assert!(core.open_partition(&before, key).await);
+            let slot = core.slot_of(key).unwrap();
+            let mut change = left_behind(&core, key).await;
+            let (after, other) = topic(2);
+            assert!(core.open_partition(&after, other).await);
+            assert_eq!(core.slot_of(other).unwrap(), slot, "it is used again");
+            assert_unknown(&mut change).await;
+            let slots = core.slots.borrow();
+            let partition = slots.get(slot).and_then(Slot::partition).unwrap();
+            assert!(!partition.has_outstanding());
+            assert!(partition.epochs().is_empty());
+        });
+    }
 }

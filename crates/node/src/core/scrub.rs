@@ -62,9 +62,10 @@ enum Piece {
 }
 
 impl Core {
-    /// Reads one partition after the other until the core ends.
+    /// Reads one partition after the other until the core stops.
     pub(super) async fn keep_scrubbing(self: Rc<Self>) {
-        loop {
+        // A pass of a core that stops ends at once: what is due would all be visited in one turn.
+        while !self.is_stopping.get() {
             let wanted = self.scrub_wanted.notified();
             match self.next_to_scrub() {
                 Some(slot) => self.scrub_pass(slot).await,
@@ -295,7 +296,29 @@ fn status_of(slot: &Slot) -> scrub_topic::Partition {
 
 #[cfg(test)]
 mod tests {
+    use futures_lite::future::poll_once;
+
+    use super::super::tests::{topic, with_core};
     use super::*;
+
+    /// With thousands of partitions that were due, the core did nothing else for seconds while it was to answer
+    /// what was in flight.
+    #[test]
+    fn a_core_that_stops_visits_no_partition_that_is_due() {
+        with_core(|core| async move {
+            for number in 0..100 {
+                let (topic, key) = topic(number);
+                let slot = core.slots.borrow_mut().add(key, topic).unwrap();
+                let mut slots = core.slots.borrow_mut();
+                slots.get_mut(slot).unwrap().scrub.is_wanted = true;
+            }
+            core.begin_stop();
+            let ended = poll_once(Rc::clone(&core).keep_scrubbing()).await;
+            let slots = core.slots.borrow();
+            let visited = slots.iter().filter(|(_, slot)| slot.scrub.tried.is_some());
+            assert_eq!((visited.count(), ended), (0, Some(())));
+        });
+    }
 
     /// A pass that met an error of the disk once counted like one that had read all.
     #[test]

@@ -200,6 +200,7 @@ async fn recover(core: &Rc<Core>, topics: Vec<Arc<Topic>>) -> Recovered {
         let admin = Admin::new(Rc::clone(core));
         admin.remove_deleted();
         assert!(core.admin.set(admin).is_ok(), "a core recovers once");
+        rt::spawn_background(Rc::clone(core).keep_settled()).detach();
     }
     Recovered { partitions, failed }
 }

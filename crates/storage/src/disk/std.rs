@@ -265,12 +265,8 @@ impl File for StdFile {
             return Ok(());
         }
         self.work(move |file| match how {
-            Space::Zeroed => write_zeros(file, range),
-            Space::Reserved => match fallocate_all(file, FallocateFlags::empty(), &range) {
-                // Zeros hold the place; where they are asked for behind it they are written twice.
-                Err(Errno::EOPNOTSUPP) => write_zeros(file, range),
-                other => Ok(other?),
-            },
+            Space::Reserved if reserve(file, &range)? => Ok(()),
+            Space::Reserved | Space::Zeroed => write_zeros(file, range),
         })
         .await
     }
@@ -377,11 +373,22 @@ fn reuse(path: &Path) -> io::Result<()> {
     file.sync_all()
 }
 
-fn fallocate_all(file: &fs::File, flags: FallocateFlags, range: &Range<u64>) -> Result<(), Errno> {
+/// Reserves space for `range` of a file; false if its file system cannot (ext2, ext3): then zeros have to hold the place.
+///
+/// # Errors
+/// Any other error of the file system.
+pub fn reserve(file: impl AsFd, range: &Range<u64>) -> io::Result<bool> {
+    match fallocate_all(file, FallocateFlags::empty(), range) {
+        Err(Errno::EOPNOTSUPP) => Ok(false),
+        other => Ok(other.map(|()| true)?),
+    }
+}
+
+fn fallocate_all(file: impl AsFd, flags: FallocateFlags, range: &Range<u64>) -> Result<(), Errno> {
     let start = i64::try_from(range.start).map_err(|_source| Errno::EFBIG)?;
     let bytes = i64::try_from(range.end - range.start).map_err(|_source| Errno::EFBIG)?;
     loop {
-        match fallocate(file, flags, start, bytes) {
+        match fallocate(&file, flags, start, bytes) {
             Err(Errno::EINTR) => {}
             other => return other,
         }

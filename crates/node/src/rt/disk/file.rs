@@ -8,9 +8,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 
+use corelog_storage::disk::std::reserve;
 use corelog_storage::disk::{BLOCK_BYTES, Buf, File, Open, Space, is_out_of_files};
 use glommio::io::{DmaBuffer, DmaFile, OpenOptions, OwnedDmaFile, ReadResult};
-use nix::fcntl::{FallocateFlags, fallocate};
 use nix::libc;
 
 use super::buf::{UringBuf, UringBytes};
@@ -234,20 +234,19 @@ impl File for UringFile {
     }
 
     async fn allocate(&self, range: Range<u64>, how: Space) -> io::Result<()> {
-        let handle = self.handle()?;
-        let start = file_offset(range.start)?;
-        let bytes = file_offset(range.end.saturating_sub(range.start))?;
-        if bytes == 0 {
+        if range.is_empty() {
             return Ok(());
         }
-        match how {
+        let is_reserved = match how {
             Space::Reserved => {
-                Ok(
-                    blocking(move || fallocate(handle, FallocateFlags::empty(), start, bytes))
-                        .await?,
-                )
+                let (handle, range) = (self.handle()?, range.clone());
+                blocking(move || reserve(handle, &range)).await?
             }
-            Space::Zeroed => self.write_zeros(range).await,
+            Space::Zeroed => false,
+        };
+        match is_reserved {
+            true => Ok(()),
+            false => self.write_zeros(range).await,
         }
     }
 

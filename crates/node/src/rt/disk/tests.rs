@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::pin::pin;
+use std::process::Command;
 use std::rc::Rc;
 use std::{fs, io};
 
@@ -171,6 +172,33 @@ fn prepared_space_is_zeros_and_keeps_what_is_before() {
             assert!(read.as_ref()[..BLOCK_BYTES] == *buf.as_slice());
             assert!(read.as_ref()[BLOCK_BYTES..].iter().all(|byte| *byte == 0));
         }
+    });
+}
+
+/// What keeps blocks by number and not by extent, as ext2 and ext3 do whose magic is ext4's, can reserve nothing:
+/// every partition was fenced by its first group.
+#[test]
+fn where_no_space_can_be_reserved_zeros_are_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_owned();
+    on_core(move || async move {
+        let path = path.join("file");
+        fs::write(&path, []).unwrap();
+        let made = Command::new("chattr").arg("-e").arg(&path).status();
+        if !made.is_ok_and(|made| made.success()) {
+            // Another file system than ext4, which has no such files.
+            return;
+        }
+        let dir = UringDir::new(path.parent().unwrap());
+        let file = dir.open("file", Open::Write).await.unwrap();
+        let buf = filled(&dir, 1, 9);
+        file.write_at(Rc::clone(&buf), 0).await.unwrap();
+        let end = 40 * BLOCK;
+        file.allocate(BLOCK..end, Space::Reserved).await.unwrap();
+        assert_eq!(file.len().await.unwrap(), end);
+        let read = file.read_at(0, 40 * BLOCK_BYTES).await.unwrap();
+        assert!(read.as_ref()[..BLOCK_BYTES] == *buf.as_slice());
+        assert!(read.as_ref()[BLOCK_BYTES..].iter().all(|byte| *byte == 0));
     });
 }
 

@@ -1,0 +1,314 @@
+//! The topics' files, kept as the cores know the topics.
+//!
+//! A write that fails leaves the old file, or the new one already: its rename may be done when a sync fails. The cores
+//! go on with what they know, and a restart believes the file. So the file is put back; as long as that fails, too, it is
+//! in doubt, and nothing is promised of its topic.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::Duration;
+
+use corelog_protocol::error::ErrorCode;
+use corelog_record::TopicId;
+use corelog_storage::disk::Dir;
+
+use super::admin::{Admin, failed};
+use super::files::{self, CatalogError};
+use super::topic::Topic;
+use crate::core::Core;
+use crate::failure::{Failure, failure};
+use crate::metrics::add;
+use crate::rt::{self, Notify};
+
+/// How often a file that is in doubt is written again.
+const SETTLE_EVERY: Duration = Duration::from_secs(5);
+
+/// Writes the files of topics, and knows which of them may say something else than the cores know.
+pub(super) struct Ledger<D> {
+    root: D,
+    /// Notified when the spare file was used up.
+    spare_used: Notify,
+    doubted: RefCell<BTreeSet<TopicId>>,
+    /// Notified when a file comes to be in doubt.
+    doubt_came: Notify,
+}
+
+impl<D: Dir> Ledger<D> {
+    /// For the topics below `root`, none of which is in doubt.
+    pub(super) fn new(root: D, spare_used: Notify) -> Self {
+        Self {
+            root,
+            spare_used,
+            doubted: RefCell::default(),
+            doubt_came: Notify::new(),
+        }
+    }
+
+    /// Writes a topic's file, durably, in the place of that of `before`, if the cores know the topic.
+    ///
+    /// # Errors
+    /// Why it is not written. The file is as it was, or in doubt.
+    pub(super) async fn write(
+        &self,
+        before: Option<&Topic>,
+        topic: &Topic,
+    ) -> Result<(), CatalogError> {
+        let written = files::write(&self.root, topic).await;
+        self.end(written, before, topic).await
+    }
+
+    /// The same on a full disk, too, for a topic that the cores know.
+    ///
+    /// # Errors
+    /// As [`Ledger::write`].
+    pub(super) async fn rewrite(&self, before: &Topic, topic: &Topic) -> Result<(), CatalogError> {
+        let written = files::rewrite(&self.root, topic, &self.spare_used).await;
+        self.end(written, Some(before), topic).await
+    }
+
+    /// If a topic's file may say something else than the cores know.
+    pub(super) fn is_doubted(&self, id: TopicId) -> bool {
+        self.doubted.borrow().contains(&id)
+    }
+
+    /// Writes the file of a topic, as the cores know it, if it is in doubt.
+    ///
+    /// # Errors
+    /// Why it is in doubt still.
+    pub(super) async fn settle(&self, topic: &Topic) -> Result<(), CatalogError> {
+        if self.is_doubted(topic.id) {
+            files::rewrite(&self.root, topic, &self.spare_used).await?;
+            self.forget(topic.id);
+        }
+        Ok(())
+    }
+
+    /// The topic has no file any more, or a certain one.
+    pub(super) fn forget(&self, id: TopicId) {
+        self.doubted.borrow_mut().remove(&id);
+    }
+
+    /// The topics whose files are in doubt, once there are any.
+    async fn doubted(&self) -> BTreeSet<TopicId> {
+        let is_any = || !self.doubted.borrow().is_empty();
+        self.doubt_came.until(is_any).await;
+        self.doubted.borrow().clone()
+    }
+
+    /// Puts back what a write that failed may have replaced.
+    async fn end(
+        &self,
+        written: Result<(), CatalogError>,
+        before: Option<&Topic>,
+        topic: &Topic,
+    ) -> Result<(), CatalogError> {
+        let is_certain = written.is_ok() || self.undo(before, topic).await.is_ok();
+        if is_certain {
+            self.forget(topic.id);
+        } else {
+            self.doubted.borrow_mut().insert(topic.id);
+            self.doubt_came.notify();
+        }
+        written
+    }
+
+    async fn undo(&self, before: Option<&Topic>, topic: &Topic) -> Result<(), CatalogError> {
+        let Some(before) = before else {
+            return match files::is_free(&self.root, &topic.name).await? {
+                true => Ok(()),
+                false => files::delete(&self.root, topic).await,
+            };
+        };
+        // What was durable and is there was never replaced. One in doubt may be another after a power cut.
+        if !self.is_doubted(topic.id) && files::is_as(&self.root, before).await {
+            return Ok(());
+        }
+        files::rewrite(&self.root, before, &self.spare_used).await
+    }
+}
+
+impl Admin {
+    /// Writes a topic's file, durably, in the place of that of `before`, if the cores know the topic.
+    ///
+    /// # Errors
+    /// What the client is told; of unknown outcome if the file is in doubt then.
+    pub(super) async fn write(&self, before: Option<&Topic>, topic: &Topic) -> Result<(), Failure> {
+        add(&self.core.counters.topic_writes_total, 1);
+        let written = self.ledger.write(before, topic).await;
+        written.map_err(|error| self.unwritten(topic, &error))
+    }
+
+    /// Writes the file of a topic that an operator changed, durably: on a full disk, too, for this may be
+    /// what makes room.
+    ///
+    /// # Errors
+    /// As [`Admin::write`].
+    pub(super) async fn rewrite(&self, before: &Topic, topic: &Topic) -> Result<(), Failure> {
+        add(&self.core.counters.topic_writes_total, 1);
+        let written = self.ledger.rewrite(before, topic).await;
+        written.map_err(|error| self.unwritten(topic, &error))
+    }
+
+    /// Has a restart find of a topic what the cores know; called in turn with changes of the catalog.
+    ///
+    /// # Errors
+    /// Why that is in doubt.
+    pub(super) async fn settle(&self, topic: &Topic) -> Result<(), Failure> {
+        let settled = self.ledger.settle(topic).await;
+        settled.map_err(|error| self.unwritten(topic, &error))
+    }
+
+    fn unwritten(&self, topic: &Topic, error: &CatalogError) -> Failure {
+        let why = failed(error);
+        if !self.ledger.is_doubted(topic.id) {
+            return why;
+        }
+        let message = format!(
+            "{}; what a restart would find of topic {} is in doubt until its file can be written",
+            why.message, topic.name
+        );
+        failure(ErrorCode::Internal, message)
+    }
+}
+
+impl Core {
+    /// Writes files that are in doubt again, until they are not: a node may follow for weeks before the
+    /// restart that would make it an owner.
+    pub(crate) async fn keep_settled(self: Rc<Self>) {
+        let Ok(admin) = self.admin() else { return };
+        loop {
+            let doubted = admin.ledger.doubted().await;
+            rt::sleep(SETTLE_EVERY).await;
+            for id in doubted {
+                let _turn = admin.turn.acquire(1).await;
+                let topic = self.routes.borrow().topic_by_id(id).cloned();
+                let Some(topic) = topic else {
+                    admin.ledger.forget(id);
+                    continue;
+                };
+                // Why not was told when it came to be in doubt.
+                if admin.ledger.settle(&topic).await.is_ok() {
+                    tracing::info!(topic = %topic.name, "its file is in doubt no more");
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use corelog_protocol::message::settings::TopicSettings;
+    use corelog_record::{CoreId, PartitionId, Timestamp, TopicName};
+    use corelog_storage::disk::faulty::{Fault, FaultyDir, Operation};
+    use corelog_storage::disk::memory::MemoryDir;
+    use corelog_storage::disk::{self, block_on};
+    use corelog_storage::format::replica::{Replica, Role};
+
+    use super::*;
+
+    fn topic(role: Role) -> Topic {
+        let mut topic = Topic {
+            name: TopicName::new("t").unwrap(),
+            id: TopicId::from_bytes([7; 16]),
+            created: Timestamp::from_millis(1),
+            settings: TopicSettings::default(),
+            owners: vec![CoreId::new(0)],
+            replicas: Default::default(),
+        };
+        topic.change_replica(PartitionId::new(0), |replica| Replica { role, ..replica });
+        topic
+    }
+
+    /// Topics on a disk that may fail, one of which follows.
+    fn ledger() -> (FaultyDir<MemoryDir>, Ledger<FaultyDir<MemoryDir>>) {
+        let root = FaultyDir::new(MemoryDir::new());
+        let ledger = Ledger::new(root.clone(), Notify::new());
+        block_on(ledger.write(None, &topic(Role::Follower))).unwrap();
+        (root, ledger)
+    }
+
+    fn take_over<D: Dir>(ledger: &Ledger<D>) -> Result<(), CatalogError> {
+        block_on(ledger.write(Some(&topic(Role::Follower)), &topic(Role::Owner)))
+    }
+
+    fn settle<D: Dir>(ledger: &Ledger<D>) -> Result<(), CatalogError> {
+        block_on(ledger.settle(&topic(Role::Follower)))
+    }
+
+    /// Checks what a restart finds, also after a power cut.
+    fn assert_found(root: &FaultyDir<MemoryDir>, expected: &[Topic]) {
+        root.faults().clear();
+        for seed in 0..20 {
+            let (found, unreadable) =
+                block_on(files::load(&root.inner().power_cut(seed), 1)).unwrap();
+            assert_eq!((&found[..], unreadable), (expected, 0));
+        }
+        assert_eq!(block_on(files::load(root, 1)).unwrap().0, expected);
+    }
+
+    /// The rename was done, the sync failed: the node went on as a follower, told that it is none that owns, and was
+    /// an owner after its next start, beside another one.
+    #[test]
+    fn after_a_write_that_fails_a_restart_finds_what_the_cores_know() {
+        use Operation::{Allocate, Open, Rename, Sync, SyncDir, Write};
+        for operation in [Allocate, Open, Rename, Sync, SyncDir, Write] {
+            let (root, ledger) = ledger();
+            let fault = Fault::Fail(ErrorKind::Other);
+            root.faults().fail(operation, 1, fault);
+            let written = take_over(&ledger);
+            if root.faults().happened().is_empty() {
+                continue;
+            }
+            written.unwrap_err();
+            assert!(!ledger.is_doubted(topic(Role::Owner).id), "{operation:?}");
+            assert_found(&root, &[topic(Role::Follower)]);
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_put_back_is_in_doubt_until_it_can() {
+        let (root, ledger) = ledger();
+        let id = topic(Role::Owner).id;
+        let fault = Fault::Fail(ErrorKind::Other);
+        for nth in 1..=4 {
+            root.faults().fail(Operation::SyncDir, nth, fault);
+        }
+        take_over(&ledger).unwrap_err();
+        assert!(ledger.is_doubted(id));
+        settle(&ledger).unwrap_err();
+        // The file reads as it should, and is not durable so.
+        take_over(&ledger).unwrap_err();
+        assert!(!root.faults().is_pending());
+        assert!(
+            !ledger.is_doubted(id),
+            "the fourth sync was the last to fail"
+        );
+        settle(&ledger).unwrap();
+        assert_found(&root, &[topic(Role::Follower)]);
+    }
+
+    #[test]
+    fn a_full_disk_on_which_nothing_was_replaced_leaves_nothing_in_doubt() {
+        let (root, ledger) = ledger();
+        root.faults().set_full(true);
+        let error = take_over(&ledger).unwrap_err();
+        assert!(matches!(&error, CatalogError::Io { source, .. } if disk::is_full(source)));
+        assert!(!ledger.is_doubted(topic(Role::Owner).id));
+        root.faults().set_full(false);
+        assert_found(&root, &[topic(Role::Follower)]);
+    }
+
+    #[test]
+    fn a_topic_that_could_not_be_created_does_not_come_with_a_restart() {
+        let root = FaultyDir::new(MemoryDir::new());
+        let ledger = Ledger::new(root.clone(), Notify::new());
+        let fault = Fault::Fail(ErrorKind::StorageFull);
+        root.faults().fail(Operation::SyncDir, 1, fault);
+        block_on(ledger.write(None, &topic(Role::Owner))).unwrap_err();
+        assert!(!ledger.is_doubted(topic(Role::Owner).id));
+        assert_found(&root, &[]);
+    }
+}

@@ -1,0 +1,68 @@
+//! A core without its keepers, for tests that decide themselves what is done when.
+
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
+
+use corelog_protocol::message::settings::TopicSettings;
+use corelog_record::{CoreId, NodeId, PartitionId, Timestamp, TopicId, TopicName};
+
+use super::*;
+use crate::catalog::Topic;
+use crate::config::NodeConfig;
+use crate::metrics::Counters;
+use crate::rate::Rates;
+use crate::router;
+use crate::rt::{self, tests::on_core};
+use crate::transfer::Transfers;
+
+/// Runs `test` on a core that serves from a directory of its own.
+pub(super) fn with_core<F: Future<Output = ()> + 'static>(
+    test: impl FnOnce(Rc<Core>) -> F + Send + 'static,
+) {
+    let dir = tempfile::tempdir().unwrap();
+    let shared = shared(dir.path());
+    on_core(move || {
+        let counters = Arc::clone(&shared.counters[0]);
+        let limits = &shared.limits;
+        let mut lanes = router::connect(1, limits, shared.budget.lanes);
+        let (lanes, _) = lanes.remove(0).open();
+        let root = Disk::new(shared.data_dir.clone());
+        test(Core::new(CoreId::new(0), shared, counters, root, lanes, 1))
+    });
+}
+
+/// A topic of one partition, by the number in its name and id.
+pub(super) fn topic(number: u8) -> (Arc<Topic>, PartitionKey) {
+    let topic = Topic {
+        name: TopicName::new(&format!("topic-{number}")).unwrap(),
+        id: TopicId::from_bytes([number; 16]),
+        created: Timestamp::from_millis(1),
+        settings: TopicSettings::default(),
+        owners: vec![CoreId::new(0)],
+        replicas: Default::default(),
+    };
+    let key = PartitionKey {
+        topic: topic.id,
+        partition: PartitionId::new(0),
+    };
+    (Arc::new(topic), key)
+}
+
+fn shared(dir: &Path) -> Arc<Shared> {
+    let config = NodeConfig::new(dir);
+    let rates = Rates::of(&config);
+    Arc::new(Shared {
+        node: NodeId::from_bytes([1; 16]),
+        limits: config.limits.clone(),
+        core_files: 64,
+        core_count: 1,
+        data_dir: config.data_dir.clone(),
+        budget: config.budget().unwrap(),
+        scrub_rate: rates.scrub,
+        transfers: Transfers::start(rates.transfer).unwrap(),
+        slight: Slight::new(rt::now()),
+        counters: vec![Arc::<Counters>::default()],
+        addresses: OnceLock::new(),
+    })
+}

@@ -1,0 +1,72 @@
+//! What a node's disk says of a partition is not what the node knows.
+
+use std::fs::{Permissions, set_permissions};
+use std::os::unix::fs::PermissionsExt as _;
+
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::handover;
+use corelog_protocol::message::replica_status::Role;
+use corelog_protocol::message::settings::SettingsChange;
+
+use super::copies::{remembered, status, wait_until_level};
+use super::node::Node;
+use crate::support::deadline::until;
+use crate::support::folder::Folder;
+
+/// The target's file said that it owned the partition, and could not be synced: it refused, promised its owner not
+/// to take over, and took over with its next start.
+#[test]
+fn a_handover_is_not_taken_back_before_the_target_s_disk_does_not_say_that_it_was_done() {
+    let folder = Folder::new();
+    let a = Node::start(&folder, "a");
+    let mut b = Node::on(folder.path().join("b"), unprivileged(), 1);
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 1);
+    b.follow(&topic, &[&a]);
+    wait_until_level(&a, &b, &topic, 0);
+    until("the owner remembers its follower", || {
+        remembered(&a, &topic) == 1
+    });
+    // It is written down before the cores hear of it, and the next change comes after that.
+    a.alter(&topic, None, SettingsChange::default());
+
+    // Names come and go in it, but it cannot be opened to be synced.
+    let set_mode =
+        |mode| set_permissions(b.topic_dir(&topic), Permissions::from_mode(mode)).unwrap();
+    set_mode(0o333);
+    let hand_over = handover::Request {
+        topic: topic.name.clone(),
+        id: topic.id,
+        partition: None,
+        to: None,
+        abort: false,
+        accept_loss: false,
+    };
+    let refused = a.ask(&hand_over).unwrap_err();
+    assert!(refused.is(ErrorCode::Internal), "{refused:?}");
+    let take_back = handover::Request {
+        abort: true,
+        ..hand_over
+    };
+    let refused = a.ask(&take_back).unwrap_err();
+    assert!(refused.is(ErrorCode::Internal), "{refused:?}");
+    set_mode(0o755);
+    a.ask(&take_back).unwrap();
+    b.kill();
+    b.up();
+    assert_eq!(status(&a, &topic, 0).role, Role::Owner);
+    assert_eq!(status(&b, &topic, 0).role, Role::Follower);
+    a.fill(&topic, 0, 1);
+    wait_until_level(&a, &b, &topic, 0);
+}
+
+/// What runs a process that files' modes hold for, whoever runs the tests.
+fn unprivileged() -> Vec<String> {
+    let without = "-dac_override,-dac_read_search";
+    let sets = ["--bounding-set", "--inh-caps"].map(|set| format!("{set}={without}"));
+    let words = [&["setpriv".to_owned()][..], &sets].concat();
+    match nix::unistd::geteuid().is_root() {
+        true => words,
+        false => Vec::new(),
+    }
+}
