@@ -98,7 +98,7 @@ impl Following {
         } = core
             .shared
             .transfers
-            .receivers()
+            .copies()
             .receive(order, Arc::clone(&progress))
             .await;
         self.drop_sources(&faults);

@@ -317,7 +317,7 @@ impl Core {
         } = self
             .shared
             .transfers
-            .receivers()
+            .repairs()
             .receive(order, progress)
             .await;
         match (ready.pop(), error) {

@@ -25,7 +25,8 @@ pub(crate) struct Transfers {
     freed: Sender<()>,
     /// Those who wait for a place.
     waiting: Arc<Waiting>,
-    receivers: Receivers,
+    copies: Receivers,
+    repairs: Receivers,
 }
 
 /// The right to take a turn; given back when it is dropped.
@@ -59,19 +60,25 @@ impl Transfers {
             // There is room: as many as there are places.
             let _ = freed.try_send(());
         }
-        let receivers = Receivers::start()?;
+        let (copies, repairs) = Receivers::start()?;
         Ok(Self {
             jobs,
             free,
             freed,
             waiting,
-            receivers,
+            copies,
+            repairs,
         })
     }
 
-    /// The threads for receiving.
-    pub(crate) fn receivers(&self) -> &Receivers {
-        &self.receivers
+    /// The threads that receive what a copy of a log has not yet.
+    pub(crate) fn copies(&self) -> &Receivers {
+        &self.copies
+    }
+
+    /// The threads that receive anew what is damaged.
+    pub(crate) fn repairs(&self) -> &Receivers {
+        &self.repairs
     }
 
     /// Waits for a place; who waits longest gets the next one.

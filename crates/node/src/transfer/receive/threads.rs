@@ -10,7 +10,7 @@ use super::claims::Claims;
 use super::{Order, Progress, ReceiveError, Received, job};
 use crate::sys::priority;
 
-/// A node's threads for receiving. They end when this is dropped.
+/// Threads for receiving, and who waits for them. They end when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Receivers {
     orders: Sender<Ordered>,
@@ -28,16 +28,24 @@ struct Ordered {
 struct Stops(Arc<Progress>);
 
 impl Receivers {
-    /// Starts the threads. Called by a thread that is not pinned: threads inherit that.
+    /// Starts the threads for the segments that are missing, and those for the ones that are damaged: a repair is one
+    /// segment, which readers wait for, and copies of whole logs may take days. Called by a thread that is not pinned:
+    /// threads inherit that.
     ///
     /// # Errors
     /// As the system says.
-    pub(crate) fn start() -> io::Result<Self> {
+    pub(crate) fn start() -> io::Result<(Self, Self)> {
+        let claims = Arc::default();
+        let copies = Self::threads("receive-copy", COPIES_MAX, &claims)?;
+        let repairs = Self::threads("receive-repair", REPAIRS_MAX, &claims)?;
+        Ok((copies, repairs))
+    }
+
+    fn threads(name: &str, count: usize, claims: &Arc<Claims>) -> io::Result<Self> {
         let (orders, queue) = flume::bounded::<Ordered>(WAITING_MAX);
-        let claims = Arc::new(Claims::default());
-        for index in 0..ORDERS_MAX {
-            let (queue, claims) = (queue.clone(), Arc::clone(&claims));
-            let thread = thread::Builder::new().name(format!("receive-order-{index}"));
+        for index in 0..count {
+            let (queue, claims) = (queue.clone(), Arc::clone(claims));
+            let thread = thread::Builder::new().name(format!("{name}-{index}"));
             thread.spawn(move || run(&queue, &claims))?;
         }
         Ok(Self { orders })
@@ -89,10 +97,13 @@ fn run(queue: &Receiver<Ordered>, claims: &Claims) {
 }
 
 /// Segments that come in at once over the whole node, each over a connection and into a file.
-pub(crate) const RECEIVERS: usize = ORDERS_MAX * job::WORKERS_MAX;
+pub(crate) const RECEIVERS: usize = (COPIES_MAX + REPAIRS_MAX) * job::WORKERS_MAX;
 
-/// So many orders of a node are received at once, …
-const ORDERS_MAX: usize = 4;
+/// So many orders of a node are received at once for copies, …
+const COPIES_MAX: usize = 4;
 
-/// … so many wait in a queue, and all others before it.
+/// … and so many for repairs, …
+const REPAIRS_MAX: usize = 1;
+
+/// … so many wait in the queue of either, and all others before it.
 const WAITING_MAX: usize = 16;

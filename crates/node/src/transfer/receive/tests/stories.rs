@@ -1,14 +1,18 @@
 //! Whatever the sources do, what is ready is what was sealed.
 
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_record::HistoryId;
 use corelog_storage::disk::std::StdDir;
+use futures_lite::future::{block_on, poll_once};
 
 use super::source::{Deed, Source};
 use super::{Copied, Received};
+use crate::rate::Rate;
+use crate::transfer::Transfers;
 use crate::transfer::peer::PeerError;
 use crate::transfer::receive::claims::Claims;
 use crate::transfer::receive::{Fault, Order, Progress, ReceiveError, job};
@@ -309,4 +313,32 @@ fn a_disk_that_refuses_ends_the_order_and_says_nothing_about_the_source() {
         "{received:?}"
     );
     assert!(received.ready.is_empty() && received.faults.is_empty());
+}
+
+/// Copies that were slow enough took all threads, for days, and readers of what is damaged waited behind them.
+#[test]
+fn a_repair_does_not_wait_for_copies() {
+    let copied = Copied::new();
+    let (silent, source) = (Source::new(&copied, &[]), Source::new(&copied, &[]));
+    let transfers = Transfers::start(Rate::default()).unwrap();
+    let copies: Vec<_> = (0..20).map(|_| directory()).collect();
+    let mut copies: Vec<_> = copies
+        .iter()
+        .map(|(_, dir)| {
+            let order = Order {
+                rate: 1,
+                ..copied.order(1..2, &[&silent], dir)
+            };
+            let progress = Arc::new(Progress::new(&order));
+            Box::pin(transfers.copies().receive(order, progress))
+        })
+        .collect();
+    for copy in &mut copies {
+        assert!(block_on(poll_once(copy)).is_none(), "at a byte a second");
+    }
+    let (_dir, dir) = directory();
+    let order = copied.order(1..2, &[&source], &dir);
+    let progress = Arc::new(Progress::new(&order));
+    let repaired = block_on(transfers.repairs().receive(order, progress));
+    copied.assert_ready(&repaired, 1..2, &dir);
 }
