@@ -292,6 +292,45 @@ fn on_a_full_disk_what_came_in_is_kept_and_gone_on_with_later() {
     );
 }
 
+/// It kept all that a disk had left, and with each try what retention had let go: nobody could append.
+#[test]
+fn a_receive_that_a_full_disk_refuses_takes_no_space_and_loses_nothing() {
+    let source = Source::new(25);
+    let root = MemoryDir::new();
+    copy(&root, &source);
+    let (dir, sent) = (root.child("p0"), source.bytes(1));
+    let refuse = || {
+        let before = root.bytes_in_use();
+        root.set_capacity(Some(before + 4_096));
+        let refused = block_on(Intake::open(&dir, source.of(1, 0), at(5)));
+        assert!(matches!(refused, Err(Error::Storage(ref error)) if error.is_shortage()));
+        drop(refused);
+        root.set_capacity(None);
+        assert_eq!(root.bytes_in_use(), before);
+    };
+    refuse();
+    // Half of it is there, and of the space for the rest nothing.
+    let mut intake = block_on(Intake::open(&dir, source.of(1, 0), at(5))).unwrap();
+    block_on(intake.push(&sent[..10_000])).unwrap();
+    block_on(intake.park()).unwrap();
+    let is_partial = |name: &String| crate::intake::partial::is_partial(name);
+    let partial = files(&root).into_iter().find(is_partial).unwrap();
+    let file = block_on(dir.open(&partial, crate::disk::Open::Write)).unwrap();
+    block_on(crate::disk::File::set_len(&file, 8_192)).unwrap();
+    drop(file);
+    refuse();
+    let left = block_on(dir.read(&partial, 1 << 20)).unwrap();
+    assert_eq!(left, sent[..8_192]);
+    let lengths = corelog_record::batch::Batches::over(&sent).map(|batch| batch.unwrap().len());
+    let ends = lengths.scan(0, |end, length| {
+        *end += length as u64;
+        Some(*end)
+    });
+    let verified = ends.take_while(|end| *end <= 8_192).last().unwrap();
+    let intake = block_on(Intake::open(&dir, source.of(1, 0), at(6))).unwrap();
+    assert_eq!(intake.resumed_bytes(), verified);
+}
+
 #[test]
 fn files_that_were_given_up_are_removed_by_an_opening_a_day_later_and_not_before() {
     let source = Source::new(25);
