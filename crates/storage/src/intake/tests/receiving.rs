@@ -347,3 +347,35 @@ fn files_that_were_given_up_are_removed_by_an_opening_a_day_later_and_not_before
         assert_eq!(partials(&root), left);
     }
 }
+
+/// They stayed until an opening a day later, as large as their segments, and each time that a source let
+/// go of a segment while it came in there were more.
+#[test]
+fn a_log_that_begins_anew_keeps_nothing_that_was_received_of_segments_below() {
+    let source = Source::new(25);
+    let root = MemoryDir::new();
+    copy(&root, &source);
+    let (mut log, _) = open(&root, follower(), 3, at(2)).unwrap();
+    let whole = block_on(receive(&root, &source, 0, 5_000)).unwrap();
+    for number in [1, 2] {
+        let of = source.of(number, 0);
+        let mut intake = block_on(Intake::open(&root.child("p0"), of, at(5))).unwrap();
+        block_on(intake.push(&source.bytes(number)[..10_000])).unwrap();
+        block_on(intake.park()).unwrap();
+    }
+    let start = source.sealed[2].1.digest.start();
+    let plan = log.plan_adopt(identity().history, start).unwrap();
+    let done = block_on(plan.run());
+    log.complete_chore(done, at(9)).unwrap();
+    assert_eq!(partials(&root), 1);
+    assert!(!files(&root).iter().any(|name| name::is_index(name)));
+    // Whoever received it may still come with it.
+    let late = log.plan_install(vec![whole], at(9));
+    assert!(
+        matches!(late, Err(crate::Error::NotNext { .. })),
+        "{late:?}"
+    );
+    // What the log goes on with is gone on with.
+    let intake = block_on(Intake::open(&root.child("p0"), source.of(2, 0), at(6))).unwrap();
+    assert!(0 < intake.resumed_bytes());
+}
