@@ -134,6 +134,15 @@ pub enum Error {
         /// The end of the log.
         log_end: Offset,
     },
+    /// The file of a segment that was received is not there any more, or not as long as it was: an opening
+    /// has removed it, or the log began anew behind it. It can be received again.
+    #[error("{file} in {dir} is not there any more, or not as long as it was received")]
+    ReceivedGone {
+        /// The directory.
+        dir: String,
+        /// The file that was received.
+        file: String,
+    },
     /// A segment that does not hold the batches of the one that it is to replace; or files of a
     /// generation that is taken.
     #[error("segment {segment} is not the one of that base, or its files are not newer")]

@@ -301,11 +301,16 @@ impl<D: Dir> Intake<D> {
         let length = self.file.len().await;
         let length = length.map_err(|e| self.at().io("measure", e))?;
         let room = round_up(length)..round_up(self.bytes());
-        if room.start < room.end {
-            let allocated = self.file.allocate(room, Space::Reserved).await;
-            allocated.map_err(|e| self.at().space("prepare", e))?;
+        if room.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let Err(error) = self.file.allocate(room, Space::Reserved).await else {
+            return Ok(());
+        };
+        // What the file got until then it would keep from those who write.
+        let cut = self.file.set_len(length).await;
+        cut.map_err(|e| self.at().io("cut", e))?;
+        Err(self.at().space("prepare", error).into())
     }
 
     /// Verifies what of the piece was not verified yet, as far as batches are whole.

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use corelog_record::HistoryId;
+use corelog_record::{HistoryId, Offset};
 
 use super::birth::Birth;
 use super::chore::ChorePlan;
@@ -19,9 +19,10 @@ use crate::Error;
 use crate::disk::Dir;
 use crate::format::edit::{self, Edit, End};
 use crate::format::mark::Slot;
+use crate::intake::partial;
 use crate::manifest::Manifest;
 use crate::mark::Mark;
-use crate::segment::{Point, Segment};
+use crate::segment::{Point, Segment, name};
 
 /// Making an empty copy of another log.
 pub(super) struct Adopt<D: Dir> {
@@ -43,6 +44,8 @@ impl<D: Dir> Adopt<D> {
             mark.write_durably(slot).await?;
         }
         if let Some(manifest) = &mut self.manifest {
+            // First, as the edits may need the space.
+            remove_received(&self.dir, self.start.offset).await;
             let state = manifest.state();
             let is_new = !state.segments().is_empty() || state.end() != Some(self.start);
             if is_new && state.log_start() <= self.start.offset {
@@ -71,6 +74,21 @@ impl<D: Dir> Adopt<D> {
     }
 }
 
+/// Removes what was received of segments below `start`, of which nothing comes in any more. What cannot be
+/// removed now an opening removes, and the log does without.
+async fn remove_received<D: Dir>(dir: &D, start: Offset) {
+    for entry in dir.list().await.unwrap_or_default() {
+        let of = partial::parse(&entry.name).map(|(store, _)| store);
+        let of = of.and_then(|store| name::base(store).zip(name::generation(store)));
+        let Some((base, generation)) = of.filter(|(base, _)| *base < start) else {
+            continue;
+        };
+        for file in [&entry.name, &name::index(base, generation)] {
+            let _ = remove(dir, file).await;
+        }
+    }
+}
+
 /// The end of a log without records at `start`, which may be below, of which no epoch stays.
 fn no_epochs(start: edit::Point) -> End {
     let edit::Point {
@@ -89,8 +107,8 @@ fn no_epochs(start: edit::Point) -> End {
 
 impl<D: Dir> Log<D> {
     /// Plans to make this log an empty copy of the log `history`, which goes on at `start`. It has files
-    /// from then on. All that it holds is given up, and its files removed; the caller has checked that
-    /// nobody wants it any more. The log start moves back only if the log is empty: it had expired more
+    /// from then on. All that it holds is given up, and its files removed, as is what was received of
+    /// segments below `start`; the caller has checked that nobody wants it any more. The log start moves back only if the log is empty: it had expired more
     /// than its source.
     ///
     /// # Errors

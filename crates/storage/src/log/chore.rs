@@ -133,8 +133,8 @@ impl<D: Dir> Log<D> {
     ///
     /// # Errors
     /// [`Error::StorageFull`] if there was no space, [`Error::OutOfFiles`] if there was no
-    /// descriptor; it is tried again later. Any other error
-    /// fences the log.
+    /// descriptor; it is tried again later. [`Error::Damaged`] and [`Error::ReceivedGone`]: nothing was
+    /// changed. Any other error fences the log.
     ///
     /// # Panics
     /// If another log made the plan.
@@ -172,8 +172,8 @@ impl<D: Dir> Log<D> {
                 }
                 Err(error)
             }
-            // Damage is found by reading, before anything is changed.
-            Err(error @ Error::Damaged { .. }) => Err(error),
+            // These are found by reading, before anything is changed.
+            Err(error @ (Error::Damaged { .. } | Error::ReceivedGone { .. })) => Err(error),
             Err(error) => {
                 if !is_harmless {
                     self.set_fence();

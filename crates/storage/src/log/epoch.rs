@@ -132,11 +132,13 @@ impl<D: Dir> Log<D> {
         }
     }
 
-    /// The first epoch of a log that is its own.
+    /// The first epoch of a log, that of the records which wait for its first files. They were appended
+    /// while it was its own, and stamped with this epoch, also if it follows another by now: no copy is
+    /// taken before its epoch is known.
     pub(super) fn first_epoch(&mut self) -> Epoch {
         assert!(
-            !self.is_follower(),
-            "a follower is told of an epoch before anything is appended"
+            0 < self.pending_bytes(),
+            "a log gets its first files for records that wait for them"
         );
         let Point {
             offset, ordinal, ..

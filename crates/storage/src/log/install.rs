@@ -3,6 +3,8 @@
 //! The manifest is told of all of them at once, then the files get their names. Before that all is as it
 //! was; what a crash leaves undone of the names, opening does.
 
+use std::collections::BTreeMap;
+
 use super::Log;
 use super::chore::ChorePlan;
 use super::outcome::Chore;
@@ -33,12 +35,33 @@ pub(super) struct Install<D: Dir> {
 impl<D: Dir> Install<D> {
     /// Takes the segments in.
     pub(super) async fn run(&mut self) -> Result<(), Error> {
+        self.find_files().await?;
         if let Some((mark, slot)) = &mut self.unset {
             mark.write_durably(*slot).await?;
         }
         self.manifest.append_all(&self.edits).await?;
         // The edit is durable: there is no way back to try again.
         self.name_files().await.map_err(Error::for_good)
+    }
+
+    /// Looks whether all files are there, as long as an opening would ask for. One that was begun long ago
+    /// may have been removed by an opening while it was still being received.
+    async fn find_files(&self) -> Result<(), Error> {
+        let entries = self.dir.list().await;
+        let entries = entries.map_err(|e| At::dir(&self.dir).io("list", e))?;
+        let found: BTreeMap<_, _> = entries
+            .iter()
+            .map(|entry| (entry.name.as_str(), entry.bytes))
+            .collect();
+        for Ready { seal, partial, .. } in &self.segments {
+            if found.get(partial.as_str()) != Some(&seal.digest.bytes) {
+                return Err(Error::ReceivedGone {
+                    dir: self.dir.describe(),
+                    file: partial.clone(),
+                });
+            }
+        }
+        Ok(())
     }
 
     async fn name_files(&self) -> Result<(), Error> {
@@ -56,7 +79,8 @@ impl<D: Dir> Log<D> {
     /// Plans to take in the segments `ready`, which follow each other, the first of them at the log
     /// end: all or none, by one write of the manifest. They are sealed and durable when the plan is
     /// complete, and what epochs began in them is known. Without space they stay as they are, and may
-    /// be given again.
+    /// be given again. If the file of one is not there any more, the plan fails with
+    /// [`Error::ReceivedGone`], and nothing has changed.
     ///
     /// # Errors
     /// [`Error::Busy`] while a chore is under way, or anything is pending or in flight, or a segment

@@ -96,7 +96,8 @@ impl<D: Dir> Replace<D> {
 impl<D: Dir> Log<D> {
     /// Plans to put the segment `ready` in the place of the one that the log has at its base: reads go
     /// to the new files, damage of the old ones is forgotten, and the old store goes to quarantine. The
-    /// log goes on meanwhile.
+    /// log goes on meanwhile. If the new store is not there any more, the plan fails with
+    /// [`Error::ReceivedGone`], and nothing has changed.
     ///
     /// # Errors
     /// [`Error::Busy`] while a chore is under way, or the segment is not sealed yet;

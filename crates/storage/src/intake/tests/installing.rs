@@ -247,6 +247,34 @@ fn without_space_for_the_manifest_segments_wait_and_come_in_later() {
     assert_eq!(walk(&log), source.bytes(0));
 }
 
+/// The manifest named a store that was nowhere, and the log was fenced.
+#[test]
+fn a_segment_whose_file_is_gone_is_not_installed_and_comes_in_again() {
+    let source = Source::new(0);
+    let root = MemoryDir::new();
+    copy(&root, &source);
+    let sent = source.bytes(0);
+    let mut intake = block_on(Intake::open(&root.child("p0"), source.of(0, 0), at(5))).unwrap();
+    block_on(intake.push(&sent[..10_000])).unwrap();
+    // The partition is reopened a day later, and whoever receives goes on.
+    let day = 24 * 60 * 60 * 1_000;
+    let (mut log, _) = open(&root, follower(), 3, at(5 + day)).unwrap();
+    assert_eq!(partials(&root), 0);
+    block_on(intake.push(&sent[10_000..])).unwrap();
+    let ready = block_on(intake.finish()).unwrap();
+    let refused = install(&mut log, vec![ready]).unwrap_err();
+    assert!(
+        matches!(refused, crate::Error::ReceivedGone { .. }),
+        "{refused:?}"
+    );
+    assert!(!log.is_fenced());
+    let (_, state) = block_on(manifest::read(&root.child("p0"))).unwrap();
+    assert!(state.segments().is_empty());
+    let ready = vec![block_on(receive(&root, &source, 0, 5_000)).unwrap()];
+    install(&mut log, ready).unwrap();
+    assert_eq!(walk(&log), sent);
+}
+
 #[test]
 fn a_pinned_file_stays_when_retention_removes_its_segment() {
     let source = Source::new(25);

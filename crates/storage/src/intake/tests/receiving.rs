@@ -292,6 +292,45 @@ fn on_a_full_disk_what_came_in_is_kept_and_gone_on_with_later() {
     );
 }
 
+/// It kept all that a disk had left, and with each try what retention had let go: nobody could append.
+#[test]
+fn a_receive_that_a_full_disk_refuses_takes_no_space_and_loses_nothing() {
+    let source = Source::new(25);
+    let root = MemoryDir::new();
+    copy(&root, &source);
+    let (dir, sent) = (root.child("p0"), source.bytes(1));
+    let refuse = || {
+        let before = root.bytes_in_use();
+        root.set_capacity(Some(before + 4_096));
+        let refused = block_on(Intake::open(&dir, source.of(1, 0), at(5)));
+        assert!(matches!(refused, Err(Error::Storage(ref error)) if error.is_shortage()));
+        drop(refused);
+        root.set_capacity(None);
+        assert_eq!(root.bytes_in_use(), before);
+    };
+    refuse();
+    // Half of it is there, and of the space for the rest nothing.
+    let mut intake = block_on(Intake::open(&dir, source.of(1, 0), at(5))).unwrap();
+    block_on(intake.push(&sent[..10_000])).unwrap();
+    block_on(intake.park()).unwrap();
+    let is_partial = |name: &String| crate::intake::partial::is_partial(name);
+    let partial = files(&root).into_iter().find(is_partial).unwrap();
+    let file = block_on(dir.open(&partial, crate::disk::Open::Write)).unwrap();
+    block_on(crate::disk::File::set_len(&file, 8_192)).unwrap();
+    drop(file);
+    refuse();
+    let left = block_on(dir.read(&partial, 1 << 20)).unwrap();
+    assert_eq!(left, sent[..8_192]);
+    let lengths = corelog_record::batch::Batches::over(&sent).map(|batch| batch.unwrap().len());
+    let ends = lengths.scan(0, |end, length| {
+        *end += length as u64;
+        Some(*end)
+    });
+    let verified = ends.take_while(|end| *end <= 8_192).last().unwrap();
+    let intake = block_on(Intake::open(&dir, source.of(1, 0), at(6))).unwrap();
+    assert_eq!(intake.resumed_bytes(), verified);
+}
+
 #[test]
 fn files_that_were_given_up_are_removed_by_an_opening_a_day_later_and_not_before() {
     let source = Source::new(25);
@@ -307,4 +346,36 @@ fn files_that_were_given_up_are_removed_by_an_opening_a_day_later_and_not_before
         drop(log);
         assert_eq!(partials(&root), left);
     }
+}
+
+/// They stayed until an opening a day later, as large as their segments, and each time that a source let
+/// go of a segment while it came in there were more.
+#[test]
+fn a_log_that_begins_anew_keeps_nothing_that_was_received_of_segments_below() {
+    let source = Source::new(25);
+    let root = MemoryDir::new();
+    copy(&root, &source);
+    let (mut log, _) = open(&root, follower(), 3, at(2)).unwrap();
+    let whole = block_on(receive(&root, &source, 0, 5_000)).unwrap();
+    for number in [1, 2] {
+        let of = source.of(number, 0);
+        let mut intake = block_on(Intake::open(&root.child("p0"), of, at(5))).unwrap();
+        block_on(intake.push(&source.bytes(number)[..10_000])).unwrap();
+        block_on(intake.park()).unwrap();
+    }
+    let start = source.sealed[2].1.digest.start();
+    let plan = log.plan_adopt(identity().history, start).unwrap();
+    let done = block_on(plan.run());
+    log.complete_chore(done, at(9)).unwrap();
+    assert_eq!(partials(&root), 1);
+    assert!(!files(&root).iter().any(|name| name::is_index(name)));
+    // Whoever received it may still come with it.
+    let late = log.plan_install(vec![whole], at(9));
+    assert!(
+        matches!(late, Err(crate::Error::NotNext { .. })),
+        "{late:?}"
+    );
+    // What the log goes on with is gone on with.
+    let intake = block_on(Intake::open(&root.child("p0"), source.of(2, 0), at(6))).unwrap();
+    assert!(0 < intake.resumed_bytes());
 }

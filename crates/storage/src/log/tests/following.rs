@@ -369,3 +369,32 @@ fn a_copy_that_takes_over_outranks_an_owner_that_was_killed_a_few_hundred_times(
     run(&mut copy, plan).unwrap();
     assert_eq!(copy.epoch().get(), before + TAKEOVER_STEP);
 }
+
+/// A partition was handed over before its first record was on disk: that ended the node.
+#[test]
+fn first_records_that_wait_while_their_log_becomes_a_follower_are_durable_in_epoch_zero() {
+    for is_full in [false, true] {
+        let root = MemoryDir::new();
+        let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+        log.append(&batch(&[b"first"], at(0)), at(0)).unwrap();
+        if is_full {
+            root.set_capacity(Some(0));
+            assert!(settle(&mut log, at(0)).unwrap_err().is_shortage());
+            root.set_capacity(None);
+        }
+        assert!(!log.has_files());
+        log.set_options(follower());
+        settle(&mut log, at(1_000)).unwrap();
+        assert_eq!(log.durable(), offset(1));
+        let known: Vec<_> = log.epochs().iter().map(|e| (e.epoch, e.offset)).collect();
+        assert_eq!(known, [(LeaderEpoch::ZERO, Offset::ZERO)]);
+        let (epochs, stored) = (log.epochs().to_vec(), read_all(&log, Offset::ZERO).unwrap());
+        let (log, report) = reopen(log, &root, follower());
+        assert!(
+            report.torn.is_none() && report.damage.is_empty(),
+            "{report:?}"
+        );
+        assert_eq!(log.epochs(), epochs);
+        assert_eq!(read_all(&log, Offset::ZERO).unwrap(), stored);
+    }
+}
