@@ -4,12 +4,13 @@ use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt as _;
 
 use corelog_protocol::error::ErrorCode;
-use corelog_protocol::message::handover;
-use corelog_protocol::message::replica_status::Role;
+use corelog_protocol::message::replica_status::{Role, State};
 use corelog_protocol::message::settings::SettingsChange;
+use corelog_protocol::message::{clone_topic, handover, promote, take_over};
+use corelog_record::{Offset, PartitionId};
 
-use super::copies::{remembered, status, wait_until_level};
-use super::node::Node;
+use super::copies::{chain_at, remembered, segments, status, wait_until_level};
+use super::node::{Node, cloning};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 
@@ -58,6 +59,62 @@ fn a_handover_is_not_taken_back_before_the_target_s_disk_does_not_say_that_it_wa
     assert_eq!(status(&b, &topic, 0).role, Role::Follower);
     a.fill(&topic, 0, 1);
     wait_until_level(&a, &b, &topic, 0);
+}
+
+/// Its takeover was cut short, and left an epoch that was its own: a promotion held the promise that it gave
+/// then against that one, found nothing promised, and there were two owners.
+#[test]
+fn a_copy_that_promised_not_to_take_over_is_not_promoted_by_an_epoch_of_its_own() {
+    let folder = Folder::new();
+    let a = Node::start(&folder, "a");
+    let b = Node::on(folder.path().join("b"), unprivileged(), 1);
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 1);
+    // It does not follow: it would forget the epoch that is its own.
+    let clone = clone_topic::Request {
+        follow: false,
+        ..cloning(&topic, &[&a])
+    };
+    b.ask(&clone).unwrap();
+    until("it is done", || status(&b, &topic, 0).state == State::Done);
+    let set_mode =
+        |mode| set_permissions(b.topic_dir(&topic), Permissions::from_mode(mode)).unwrap();
+    set_mode(0o333);
+    let hand_over = handover::Request {
+        topic: topic.name.clone(),
+        id: topic.id,
+        partition: None,
+        to: Some(b.address()),
+        abort: false,
+        accept_loss: false,
+    };
+    let refused = a.ask(&hand_over).unwrap_err();
+    assert!(refused.is(ErrorCode::Internal), "{refused:?}");
+    set_mode(0o755);
+    let [there, here] = [&a, &b].map(|node| segments(node, &topic, 0));
+    assert!(there.epochs[0].epoch < here.epochs[0].epoch, "{here:?}");
+
+    // As its owner asks first when it takes the handover back.
+    let promise = take_over::Request {
+        topic: topic.name.clone(),
+        id: topic.id,
+        partition: PartitionId::new(0),
+        history: there.history,
+        end: Offset::MAX,
+        chain: chain_at(&a, &topic, 0, there.high_watermark).chain,
+        epoch: there.epochs[0].epoch,
+    };
+    let promised = b.ask(&promise).unwrap_err();
+    assert!(promised.is(ErrorCode::NotEqual), "{promised:?}");
+    let promote = promote::Request {
+        topic: topic.name.clone(),
+        id: topic.id,
+        partition: None,
+        accept_loss: false,
+    };
+    let refused = b.ask(&promote).unwrap_err();
+    assert!(refused.is(ErrorCode::LossPossible), "{refused:?}");
+    assert_eq!(status(&b, &topic, 0).role, Role::Follower);
 }
 
 /// What runs a process that files' modes hold for, whoever runs the tests.

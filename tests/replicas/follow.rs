@@ -1,13 +1,15 @@
 //! A follower has what its source has, whatever becomes of either.
 
-use corelog_protocol::error::ErrorCode;
+use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::clone_topic;
 use corelog_protocol::message::replica_status::{Role, State};
 use corelog_protocol::message::settings::{Change, SettingsChange};
 use corelog_record::batch::Codec;
 use corelog_record::{Offset, PartitionId};
 
-use super::copies::{assert_equal, chain_at, segments, status, wait_until_level};
+use super::copies::{
+    assert_equal, assert_same_below, chain_at, segments, status, wait_until_level,
+};
 use super::node::{Node, cloning};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
@@ -227,4 +229,62 @@ fn a_follower_that_fell_behind_what_its_source_still_has_begins_anew() {
     a.fill(&topic, 0, 50);
     wait_until_level(&a, &b, &topic, 0);
     assert_equal(&a, &b, &topic, 0);
+}
+
+/// Its source had forgotten the epochs that both had with the records it let go of, and had none to begin
+/// anew with: the follower was told that the logs part, and stopped for good.
+#[test]
+fn a_follower_that_ends_below_all_that_its_source_remembers_waits_for_its_next_record() {
+    let folder = Folder::new();
+    let (mut a, mut b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 10);
+    b.follow(&topic, &[&a]);
+    wait_until_level(&a, &b, &topic, 0);
+    b.kill();
+    a.fill(&topic, 0, 10);
+    let end = forget_epochs(&mut a, &topic, 10);
+    b.up();
+    until("the follower is told that this is gone", || {
+        let told = status(&b, &topic, 0);
+        let is_told = |error: &ErrorBody| error.is(ErrorCode::OutOfRange);
+        told.state == State::Stopped || told.error.as_ref().is_some_and(is_told)
+    });
+    a.fill(&topic, 0, 5);
+    wait_until_level(&a, &b, &topic, 0);
+    assert_equal(&a, &b, &topic, 0);
+    assert_eq!(segments(&b, &topic, 0).log_start, end);
+}
+
+/// The same where the follower had all that its source let go of, and the source's segment is not full yet.
+#[test]
+fn a_follower_that_ends_where_all_that_its_source_remembers_begins_goes_on() {
+    let folder = Folder::new();
+    let (mut a, mut b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 10);
+    b.follow(&topic, &[&a]);
+    wait_until_level(&a, &b, &topic, 0);
+    b.kill();
+    forget_epochs(&mut a, &topic, 0);
+    let end = a.fill(&topic, 0, 5);
+    b.up();
+    wait_until_level(&a, &b, &topic, 0);
+    // It let go of its records before it heard of the epoch behind them, and remembers the one before that.
+    assert_same_below(&a, &b, &topic, 0, end);
+    assert_eq!(chain_at(&b, &topic, 0, end), chain_at(&a, &topic, 0, end));
+}
+
+/// Has a node that owns a partition begin an epoch, append to it, and let go of all that it has; gives the end.
+fn forget_epochs(node: &mut Node, topic: &Target, batches: usize) -> Offset {
+    node.kill();
+    node.up();
+    node.fill(topic, 0, batches);
+    node.corelog().run(["snapshot", "create", "s"]).done();
+    let end = segments(node, topic, 0).high_watermark;
+    node.truncate(topic, end);
+    until("the epochs before its last one are forgotten", || {
+        segments(node, topic, 0).epochs.len() == 1
+    });
+    end
 }

@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use corelog_protocol::error::ErrorCode;
-use corelog_protocol::message::{describe_topic, fetch, repair_topic};
-use corelog_record::Offset;
+use corelog_protocol::message::replica_status::State;
+use corelog_protocol::message::{clone_topic, describe_topic, fetch, repair_topic};
 use corelog_record::batch::Codec;
+use corelog_record::{Offset, PartitionId};
 
 use super::copies::{assert_equal, bytes, remembered, segments, status, wait_until_level};
-use super::node::Node;
+use super::node::{Node, cloning};
 use crate::support::chance;
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
@@ -160,7 +161,7 @@ fn damage_to_the_active_segment_of_either_copy_heals_once_both_have_sealed_it() 
         let expected = bytes(&nodes[0], &topic, 0, end);
         let data = nodes[harmed].server().ready.data.clone();
         nodes[harmed].stop();
-        flip(&data, expected.len() / 2);
+        flip(&first_store(&data), expected.len() / 2);
         nodes[harmed].up();
         meet_damage(&nodes[harmed], &topic);
         if harmed == 0 {
@@ -194,7 +195,7 @@ fn a_segment_that_damage_kept_from_being_sealed_heals_by_what_its_source_sealed(
     let expected = bytes(&a, &topic, 0, end);
     let data = b.server().ready.data.clone();
     b.stop();
-    flip(&data, expected.len() / 3);
+    flip(&first_store(&data), expected.len() / 3);
     b.up();
     meet_damage(&b, &topic);
     let is_known = |b: &Node| {
@@ -233,12 +234,63 @@ fn a_segment_that_damage_kept_from_being_sealed_heals_by_what_its_source_sealed(
     check_files([a, b], &topic);
 }
 
-/// Turns a bit of a partition's first store, where it lies on the disk.
-fn flip(data: &Path, at: usize) {
-    let store = data.join("topics/t/0/00000000000000000000.log");
-    let mut stored = std::fs::read(&store).unwrap();
+/// The only copy of the first damaged segment was gone, and all others stayed damaged until it expired.
+#[test]
+fn a_segment_that_nobody_has_keeps_no_other_one_from_being_repaired() {
+    let folder = Folder::new();
+    let (mut a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 120);
+    until("it has sealed two segments", || {
+        segments(&a, &topic, 0).sealed.len() >= 2
+    });
+    let sealed = segments(&a, &topic, 0).sealed;
+    let (lost, kept) = (sealed[0].base, sealed[1].base);
+    let request = clone_topic::Request {
+        follow: false,
+        partition: Some(PartitionId::new(0)),
+        segments: vec![kept],
+        ..cloning(&topic, &[&a])
+    };
+    b.ask(&request).unwrap();
+    until("the second one is there", || {
+        status(&b, &topic, 0).state == State::Done
+    });
+    let dir = a.topic_dir(&topic).join("0");
+    a.stop();
+    for base in [lost, kept] {
+        flip(&dir.join(format!("{:020}.log", base.get())), 300_000);
+    }
+    a.up();
+    a.corelog().run(["scrub", "t", "--wait"]);
+    let name = topic.name.clone();
+    let told = a.ask(&describe_topic::Request { name }).unwrap();
+    assert_eq!(told.partitions[0].damage.len(), 2, "{told:?}");
+
+    let repair = repair_topic::Request {
+        topic: topic.name.clone(),
+        id: topic.id,
+        partition: None,
+        from: vec![b.address()],
+    };
+    let told = a.ask(&repair).unwrap().partitions.remove(0);
+    let replaced: Vec<_> = told.segments.iter().map(|one| one.base).collect();
+    assert_eq!((replaced, told.damage_left), (vec![kept], 1));
+    let error = told.error.unwrap();
+    assert!(error.is(ErrorCode::SourceUnavailable), "{error:?}");
+    assert_eq!(error.detail.segment, Some(lost));
+}
+
+/// Where a partition's first store lies on the disk.
+fn first_store(data: &Path) -> PathBuf {
+    data.join("topics/t/0/00000000000000000000.log")
+}
+
+/// Turns a bit of a store.
+fn flip(store: &Path, at: usize) {
+    let mut stored = std::fs::read(store).unwrap();
     stored[at] ^= 4;
-    std::fs::write(&store, stored).unwrap();
+    std::fs::write(store, stored).unwrap();
 }
 
 /// Reads until something is damaged.

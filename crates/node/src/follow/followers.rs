@@ -11,7 +11,7 @@ use corelog_record::{CopyId, CoreId, NodeId, Offset, TopicName};
 use corelog_storage::format::replica::{Peer, Replica};
 
 use super::address::check_addresses;
-use super::lineage::{check_epochs, diverged, shared, told};
+use super::lineage::{check_epochs, diverged, parts_at, told};
 use crate::catalog::{Forgotten, Newcomer, is_in_place_of};
 use crate::core::{Core, PartitionKey};
 use crate::failure::Failure;
@@ -165,9 +165,8 @@ impl Core {
             if !follower.epochs.is_empty() {
                 self.check_claim(key, &mine, &follower);
                 let theirs = (follower.epochs.as_slice(), follower.end);
-                let common = shared((&mine, place.durable.offset), theirs).offset;
-                if common < follower.end {
-                    return Err(diverged(common));
+                if let Some(at) = parts_at((&mine, place.durable.offset), theirs) {
+                    return Err(diverged(at));
                 }
             }
             if !is_empty {

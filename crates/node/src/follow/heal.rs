@@ -205,7 +205,10 @@ impl Core {
     }
 
     /// Replaces the damaged segments one after the other, those first that this log sealed; `replaced`
-    /// tells of those that were.
+    /// tells of those that were. One that nobody has keeps no other one from being asked for.
+    ///
+    /// # Errors
+    /// Why the first one is not replaced that is not.
     async fn replace_damaged(
         self: &Rc<Self>,
         key: PartitionKey,
@@ -215,22 +218,32 @@ impl Core {
         let gone = || failure(ErrorCode::UnknownTopic, "the topic was deleted");
         let topic = self.topic_name(key).ok_or_else(gone)?;
         let met = self.repairs.take_met(key);
+        let mut all = Ok(());
         for wanted in self.damaged_segments(key, &met)? {
-            replaced.push(self.replace(&topic, key, wanted, &sources).await?);
+            let one = self.replace(&topic, key, wanted, &sources).await;
+            all = all.and(one.map(|one| replaced.push(one)));
         }
-        let mut unheard = None;
         for ends in self.damaged_unsealed(key)? {
-            match self.sealed_elsewhere(&topic, key, ends, &sources).await {
-                Ok(None) => {}
-                Ok(Some(seal)) => {
-                    let generation = self.generation_next(key, seal.digest.base)?;
-                    let wanted = Wanted { seal, generation };
-                    replaced.push(self.replace(&topic, key, wanted, &sources).await?);
-                }
-                Err(why) => unheard = Some(why),
-            }
+            let one = self.replace_unsealed(&topic, key, ends, &sources).await;
+            all = all.and(one.map(|one| replaced.extend(one)));
         }
-        unheard.map_or(Ok(()), Err)
+        all
+    }
+
+    /// Puts what another log sealed in the place of a damaged segment that this one could not seal, if
+    /// one has sealed it so far.
+    async fn replace_unsealed(
+        self: &Rc<Self>,
+        topic: &TopicName,
+        key: PartitionKey,
+        ends: Range<Point>,
+        sources: &[String],
+    ) -> Result<Option<Replaced>, Failure> {
+        let seal = self.sealed_elsewhere(topic, key, ends, sources).await?;
+        let Some(seal) = seal else { return Ok(None) };
+        let generation = self.generation_next(key, seal.digest.base)?;
+        let wanted = Wanted { seal, generation };
+        self.replace(topic, key, wanted, sources).await.map(Some)
     }
 
     /// Puts what others have of a damaged segment in its place.

@@ -64,6 +64,18 @@ pub(crate) fn shared(mine: (&[edit::Epoch], Offset), theirs: (&[Epoch], Offset))
     common(line(&own, mine.1), line(&other, theirs.1))
 }
 
+/// Where a follower's log parts from this one, if its epochs tell that it does before its end. Those of
+/// records below what is left here are forgotten: of one that ends there they tell nothing.
+pub(super) fn parts_at(
+    (mine, end): (&[edit::Epoch], Offset),
+    theirs: (&[Epoch], Offset),
+) -> Option<Offset> {
+    let common = shared((mine, end), theirs);
+    let is_below = |oldest: &edit::Epoch| theirs.1 <= oldest.offset;
+    let is_forgotten = common.epoch.is_none() && mine.first().is_some_and(is_below);
+    (common.offset < theirs.1 && !is_forgotten).then_some(common.offset)
+}
+
 /// What a follower is told whose log parted from this one.
 pub(crate) fn diverged(at: Offset) -> Failure {
     let message = format!("the two logs part at offset {at}: see `rejoin`");
@@ -80,15 +92,35 @@ mod tests {
 
     use super::*;
 
-    /// An owner that was killed a thousand times told of no epoch that its batches were of.
-    #[test]
-    fn epochs_that_own_batches_are_told_of_however_many_began_since() {
-        let epoch = |number: i32, offset| edit::Epoch {
+    fn epoch(number: i32, offset: u64) -> edit::Epoch {
+        edit::Epoch {
             epoch: LeaderEpoch::new(number).unwrap(),
             lineage: Lineage::from_bytes([1; 16]),
             offset: Offset::new(offset).unwrap(),
             ordinal: Ordinal::new(offset).unwrap(),
-        };
+        }
+    }
+
+    #[test]
+    fn epochs_tell_nothing_of_a_follower_that_ends_below_the_oldest_of_them() {
+        let at = |offset| Offset::new(offset).unwrap();
+        let mine = [epoch(1, 1_500), epoch(2, 1_800)];
+        let theirs = told(&[epoch(0, 0)]);
+        let parts = |end| parts_at((&mine, at(2_000)), (&theirs, at(end)));
+        assert_eq!(parts(500), None);
+        assert_eq!(parts(1_500), None);
+        assert_eq!(parts(1_501), Some(Offset::ZERO));
+        // What both have is believed, however little of it is left.
+        let both = told(&[epoch(0, 0), epoch(1, 400), epoch(3, 450)]);
+        assert_eq!(
+            parts_at((&mine, at(2_000)), (&both, at(500))),
+            Some(at(450))
+        );
+    }
+
+    /// An owner that was killed a thousand times told of no epoch that its batches were of.
+    #[test]
+    fn epochs_that_own_batches_are_told_of_however_many_began_since() {
         let mut epochs = vec![epoch(0, 0), epoch(1, 50)];
         epochs.extend((2..1_500).map(|number| epoch(number, 100)));
         let told: Vec<_> = told(&epochs).iter().map(|told| told.epoch.get()).collect();

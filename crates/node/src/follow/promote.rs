@@ -22,8 +22,8 @@ const GONE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a source says that may be gone.
 enum Source {
-    /// It gave the partition to this node, at the epoch that is in force here, and has nothing that is
-    /// not here.
+    /// It gave the partition to this node, at this epoch or a later one, and has nothing that is not
+    /// here.
     Level(LeaderEpoch),
     /// It gave it to the node at this address.
     Elsewhere(String),
@@ -124,6 +124,10 @@ impl Core {
     ) -> Source {
         let asked = async {
             let line = self.line_to(replica.sources.first()?).await.ok()?;
+            // Looked at before it says to whom it gives it: an epoch that it begins by taking that back is
+            // none that it gave.
+            let newest = self.epoch(key).ok()?;
+            let at = chain_of(&line, topic, key, durable.offset).await;
             let there = partition_at(&line, topic, key).await.ok()?;
             let is_given = matches!(
                 there.role,
@@ -133,12 +137,13 @@ impl Core {
             if !self.is_me(&next).await {
                 return Some(Source::Elsewhere(next));
             }
-            // The source may be about to own it again: this node promised to refuse.
-            let newest = self.epoch(key).ok()?.unwrap_or_default();
-            router::check_promise(self, key, newest).await.ok()?;
-            let at = chain_of(&line, topic, key, there.end).await.ok()?;
+            // The source may be about to own it again: this node promised to refuse at the epochs of the
+            // source, above which this copy may have one of its own that it began and never owned.
+            let at = at.ok()?;
+            let given_at = newest.min(at.epoch).unwrap_or_default();
+            router::check_promise(self, key, given_at).await.ok()?;
             let is_equal = (at.offset, at.chain) == (durable.offset, durable.chain);
-            (is_equal && there.end == durable.offset).then_some(Source::Level(newest))
+            (is_equal && there.end == durable.offset).then_some(Source::Level(given_at))
         };
         let told = rt::timeout(GONE_TIMEOUT, asked).await.flatten();
         told.unwrap_or(Source::Unsure)

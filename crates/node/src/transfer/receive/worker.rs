@@ -16,6 +16,7 @@ use super::job::Job;
 use super::sources::Tries;
 use super::{Fault, ReceiveError, Wanted};
 use crate::rt;
+use crate::transfer::budget::PIECE_BYTES_MIN;
 use crate::transfer::peer::{Peer, PeerError};
 
 /// A worker, and the source that it is connected to.
@@ -177,8 +178,9 @@ impl<'a> Worker<'a> {
             let left = intake.bytes() - intake.position();
             let is_asked_for = (piece.segment, piece.generation) == (digest.base, generation)
                 && piece.position.get() == intake.position()
-                && (1..=left).contains(&u64::from(piece.bytes))
-                && piece.is_final == (left == u64::from(piece.bytes));
+                && piece.is_final == (left == u64::from(piece.bytes))
+                // Each piece may take its time: of crumbs a segment would take years.
+                && (left.min(PIECE_BYTES_MIN)..=left).contains(&u64::from(piece.bytes));
             if !is_asked_for {
                 return Err(PeerError::Astray.into());
             }

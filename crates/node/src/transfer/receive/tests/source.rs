@@ -26,6 +26,8 @@ pub(super) enum Deed {
     Stall(u64),
     /// Sends the first so many bytes one by one, with pauses.
     Trickle(u64),
+    /// Sends the first so many bytes in pieces of one byte.
+    Crumble(u64),
     /// Turns a bit over at this position.
     Flip(u64),
     /// Sends so many bytes, then says this.
@@ -169,7 +171,11 @@ impl Shared {
         // Whoever is cut is cut within a piece.
         let is_within = matches!(deed, Some(Deed::Cut(_) | Deed::Stall(_)));
         while position < end {
-            let piece_end = whole.min(position + PIECE_BYTES);
+            let piece_bytes = match deed {
+                Some(Deed::Crumble(bytes)) if position < bytes => 1,
+                _ => PIECE_BYTES,
+            };
+            let piece_end = whole.min(position + piece_bytes);
             let told = match deed {
                 Some(Deed::Stray) => position + 1,
                 _ => position,

@@ -121,6 +121,25 @@ fn a_source_that_trickles_is_left_at_the_deadline_for_another() {
     left_at_the_deadline(Deed::Trickle(2_000));
 }
 
+/// Each piece has a deadline of its own: whoever sent one byte in each held a thread for years.
+#[test]
+fn a_source_that_sends_crumbs_is_left_for_another() {
+    let copied = Copied::new();
+    let crumbling = Source::new(&copied, &[Deed::Crumble(1_000)]);
+    let other = Source::new(&copied, &[]);
+    let (_dir, dir) = directory();
+    let (received, _) = receive(&copied.order(1..2, &[&crumbling, &other], &dir));
+    copied.assert_ready(&received, 1..2, &dir);
+    let [met] = &received.faults[..] else {
+        panic!("one of them is at fault: {received:?}");
+    };
+    assert_eq!(met.source, crumbling.address);
+    let is_astray = matches!(met.fault, Fault::Peer(PeerError::Astray));
+    assert!(is_astray, "{met:?}");
+    let base = copied.sealed[1].0.digest.base;
+    assert_eq!(other.asked(), [(base.get(), 0)]);
+}
+
 /// The rate is this node's: a piece takes longer than its source may, which is not blamed.
 #[test]
 fn a_source_is_not_blamed_for_the_rate_that_is_kept_here() {
