@@ -56,7 +56,7 @@ fn directory() -> tempfile::TempDir {
 }
 
 fn wait_until(condition: impl FnMut() -> bool) {
-    let is_so = comes_within(Duration::from_secs(10), condition);
+    let is_so = comes_within(Duration::from_secs(60), condition);
     assert!(is_so, "it never came to that");
 }
 
