@@ -5,7 +5,7 @@
 //! in doubt, and nothing is promised of its topic.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub(super) struct Ledger<D> {
     root: D,
     /// Notified when the spare file was used up.
     spare_used: Notify,
-    doubted: RefCell<BTreeSet<TopicId>>,
+    doubted: RefCell<BTreeMap<TopicId, Topic>>,
     /// Notified when a file comes to be in doubt.
     doubt_came: Notify,
 }
@@ -69,7 +69,7 @@ impl<D: Dir> Ledger<D> {
 
     /// If a topic's file may say something else than the cores know.
     pub(super) fn is_doubted(&self, id: TopicId) -> bool {
-        self.doubted.borrow().contains(&id)
+        self.doubted.borrow().contains_key(&id)
     }
 
     /// Writes the file of a topic, as the cores know it, if it is in doubt.
@@ -84,13 +84,23 @@ impl<D: Dir> Ledger<D> {
         Ok(())
     }
 
+    /// Moves away what a topic in doubt may have left that the cores do not know.
+    ///
+    /// # Errors
+    /// Why it is in doubt still.
+    async fn clear(&self, topic: &Topic) -> Result<(), CatalogError> {
+        self.undo(None, topic).await?;
+        self.forget(topic.id);
+        Ok(())
+    }
+
     /// The topic has no file any more, or a certain one.
-    pub(super) fn forget(&self, id: TopicId) {
+    fn forget(&self, id: TopicId) {
         self.doubted.borrow_mut().remove(&id);
     }
 
-    /// The topics whose files are in doubt, once there are any.
-    async fn doubted(&self) -> BTreeSet<TopicId> {
+    /// The topics whose files are in doubt, as they were to be written, once there are any.
+    async fn doubted(&self) -> BTreeMap<TopicId, Topic> {
         let is_any = || !self.doubted.borrow().is_empty();
         self.doubt_came.until(is_any).await;
         self.doubted.borrow().clone()
@@ -107,7 +117,7 @@ impl<D: Dir> Ledger<D> {
         if is_certain {
             self.forget(topic.id);
         } else {
-            self.doubted.borrow_mut().insert(topic.id);
+            self.doubted.borrow_mut().insert(topic.id, topic.clone());
             self.doubt_came.notify();
         }
         written
@@ -180,16 +190,22 @@ impl Core {
         loop {
             let doubted = admin.ledger.doubted().await;
             rt::sleep(SETTLE_EVERY).await;
-            for id in doubted {
+            for (id, unwritten) in doubted {
                 let _turn = admin.turn.acquire(1).await;
-                let topic = self.routes.borrow().topic_by_id(id).cloned();
-                let Some(topic) = topic else {
-                    admin.ledger.forget(id);
-                    continue;
+                let known = self.routes.borrow().topic_by_id(id).cloned();
+                let is_named = self.routes.borrow().topic(&unwritten.name).is_ok();
+                let settled = match known {
+                    Some(topic) => admin.ledger.settle(&topic).await,
+                    // It was deleted, and another one has its name.
+                    None if is_named => {
+                        admin.ledger.forget(id);
+                        continue;
+                    }
+                    None => admin.ledger.clear(&unwritten).await,
                 };
                 // Why not was told when it came to be in doubt.
-                if admin.ledger.settle(&topic).await.is_ok() {
-                    tracing::info!(topic = %topic.name, "its file is in doubt no more");
+                if settled.is_ok() {
+                    tracing::info!(topic = %unwritten.name, "its file is in doubt no more");
                 }
             }
         }
@@ -309,6 +325,22 @@ mod tests {
         root.faults().fail(Operation::SyncDir, 1, fault);
         block_on(ledger.write(None, &topic(Role::Owner))).unwrap_err();
         assert!(!ledger.is_doubted(topic(Role::Owner).id));
+        assert_found(&root, &[]);
+    }
+
+    #[test]
+    fn what_is_left_of_a_topic_that_could_not_be_created_goes_when_it_can() {
+        let root = FaultyDir::new(MemoryDir::new());
+        let ledger = Ledger::new(root.clone(), Notify::new());
+        let topic = topic(Role::Owner);
+        root.faults()
+            .fail(Operation::SyncDir, 1, Fault::Fail(ErrorKind::Other));
+        root.faults()
+            .fail(Operation::Rename, 2, Fault::Fail(ErrorKind::Other));
+        block_on(ledger.write(None, &topic)).unwrap_err();
+        assert!(ledger.is_doubted(topic.id) && !root.faults().is_pending());
+        block_on(ledger.clear(&topic)).unwrap();
+        assert!(!ledger.is_doubted(topic.id));
         assert_found(&root, &[]);
     }
 }

@@ -65,13 +65,15 @@ pub(crate) fn shared(mine: (&[edit::Epoch], Offset), theirs: (&[Epoch], Offset))
 }
 
 /// Where a follower's log parts from this one, if its epochs tell that it does before its end. Those of
-/// records below what is left here are forgotten: of one that ends there they tell nothing.
+/// records below what is left here are forgotten: of one that ends there, and has earlier ones only, they tell nothing.
 pub(super) fn parts_at(
     (mine, end): (&[edit::Epoch], Offset),
     theirs: (&[Epoch], Offset),
 ) -> Option<Offset> {
     let common = shared((mine, end), theirs);
-    let is_below = |oldest: &edit::Epoch| theirs.1 <= oldest.offset;
+    let is_below = |oldest: &edit::Epoch| {
+        theirs.1 <= oldest.offset && theirs.0.iter().all(|their| their.epoch < oldest.epoch)
+    };
     let is_forgotten = common.epoch.is_none() && mine.first().is_some_and(is_below);
     (common.offset < theirs.1 && !is_forgotten).then_some(common.offset)
 }
@@ -110,6 +112,14 @@ mod tests {
         assert_eq!(parts(500), None);
         assert_eq!(parts(1_500), None);
         assert_eq!(parts(1_501), Some(Offset::ZERO));
+        // An epoch of the same number began there in another place: somebody else owned it.
+        let mut another = epoch(1, 400);
+        another.lineage = Lineage::from_bytes([2; 16]);
+        let other = told(&[epoch(0, 0), another]);
+        assert_eq!(
+            parts_at((&mine, at(2_000)), (&other, at(500))),
+            Some(Offset::ZERO)
+        );
         // What both have is believed, however little of it is left.
         let both = told(&[epoch(0, 0), epoch(1, 400), epoch(3, 450)]);
         assert_eq!(

@@ -45,10 +45,12 @@ impl<D: Dir> Install<D> {
     }
 
     /// Looks whether all files are there, as long as an opening would ask for. One that was begun long ago
-    /// may have been removed by an opening while it was still being received.
+    /// may have been removed by an opening while it was still being received. Where that cannot be told the log
+    /// goes on: nothing was written.
     async fn find_files(&self) -> Result<(), Error> {
-        let entries = self.dir.list().await;
-        let entries = entries.map_err(|e| At::dir(&self.dir).io("list", e))?;
+        let Ok(entries) = self.dir.list().await else {
+            return Ok(());
+        };
         let found: BTreeMap<_, _> = entries
             .iter()
             .map(|entry| (entry.name.as_str(), entry.bytes))

@@ -103,7 +103,7 @@ pub(crate) const RECEIVERS: usize = (COPIES_MAX + REPAIRS_MAX) * job::WORKERS_MA
 const COPIES_MAX: usize = 4;
 
 /// … and so many for repairs, …
-const REPAIRS_MAX: usize = 1;
+const REPAIRS_MAX: usize = 2;
 
 /// … so many wait in the queue of either, and all others before it.
 const WAITING_MAX: usize = 16;

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use super::*;
-use crate::disk::faulty::{Fault, FaultyDir, Match, When};
+use crate::disk::faulty::{Fault, FaultyDir, Match, Operation, When};
 use crate::disk::poll_once;
 
 type Disk = FaultyDir<MemoryDir>;
@@ -183,4 +183,23 @@ fn an_error_at_any_step_loses_nothing_and_all_comes_in_after_a_reopening() {
         }
     }
     assert!(failed > 30, "{failed}");
+}
+
+#[test]
+fn a_directory_that_cannot_be_listed_fences_no_log_that_takes_segments_in() {
+    let source = Source::new(0);
+    let prepared = MemoryDir::new();
+    copy(&prepared, &source);
+    for nth in 1.. {
+        let root = Disk::new(prepared.power_cut(0));
+        let (mut log, _) = open(&root, follower(), 3, at(2)).unwrap();
+        let faults = root.faults();
+        faults.fail(Operation::List, nth, Fault::Fail(ErrorKind::Other));
+        let _told = block_on(clone(&root, &mut log, &source, 0..2));
+        assert!(!log.is_fenced(), "list {nth}");
+        if faults.is_pending() {
+            assert!(1 < nth, "it is listed");
+            break;
+        }
+    }
 }
