@@ -6,13 +6,16 @@ use std::os::unix::fs::PermissionsExt as _;
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::replica_status::{Role, State};
 use corelog_protocol::message::settings::SettingsChange;
-use corelog_protocol::message::{clone_topic, handover, promote, take_over};
+use corelog_protocol::message::{clone_topic, handover, take_over};
 use corelog_record::{Offset, PartitionId};
 
 use super::copies::{chain_at, remembered, segments, status, wait_until_level};
+use super::handover::handing;
 use super::node::{Node, cloning};
+use super::promote::promoting;
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
+use crate::support::wire::Target;
 
 /// The target's file said that it owned the partition, and could not be synced: it refused, promised its owner not
 /// to take over, and took over with its next start.
@@ -32,26 +35,16 @@ fn a_handover_is_not_taken_back_before_the_target_s_disk_does_not_say_that_it_wa
     a.alter(&topic, None, SettingsChange::default());
 
     // Names come and go in it, but it cannot be opened to be synced.
-    let set_mode =
-        |mode| set_permissions(b.topic_dir(&topic), Permissions::from_mode(mode)).unwrap();
-    set_mode(0o333);
-    let hand_over = handover::Request {
-        topic: topic.name.clone(),
-        id: topic.id,
-        partition: None,
-        to: None,
-        abort: false,
-        accept_loss: false,
-    };
-    let refused = a.ask(&hand_over).unwrap_err();
+    set_mode(&b, &topic, 0o333);
+    let refused = a.ask(&handing(&topic)).unwrap_err();
     assert!(refused.is(ErrorCode::Internal), "{refused:?}");
     let take_back = handover::Request {
         abort: true,
-        ..hand_over
+        ..handing(&topic)
     };
     let refused = a.ask(&take_back).unwrap_err();
     assert!(refused.is(ErrorCode::Internal), "{refused:?}");
-    set_mode(0o755);
+    set_mode(&b, &topic, 0o755);
     a.ask(&take_back).unwrap();
     b.kill();
     b.up();
@@ -77,20 +70,14 @@ fn a_copy_that_promised_not_to_take_over_is_not_promoted_by_an_epoch_of_its_own(
     };
     b.ask(&clone).unwrap();
     until("it is done", || status(&b, &topic, 0).state == State::Done);
-    let set_mode =
-        |mode| set_permissions(b.topic_dir(&topic), Permissions::from_mode(mode)).unwrap();
-    set_mode(0o333);
+    set_mode(&b, &topic, 0o333);
     let hand_over = handover::Request {
-        topic: topic.name.clone(),
-        id: topic.id,
-        partition: None,
         to: Some(b.address()),
-        abort: false,
-        accept_loss: false,
+        ..handing(&topic)
     };
     let refused = a.ask(&hand_over).unwrap_err();
     assert!(refused.is(ErrorCode::Internal), "{refused:?}");
-    set_mode(0o755);
+    set_mode(&b, &topic, 0o755);
     let [there, here] = [&a, &b].map(|node| segments(node, &topic, 0));
     assert!(there.epochs[0].epoch < here.epochs[0].epoch, "{here:?}");
 
@@ -106,15 +93,13 @@ fn a_copy_that_promised_not_to_take_over_is_not_promoted_by_an_epoch_of_its_own(
     };
     let promised = b.ask(&promise).unwrap_err();
     assert!(promised.is(ErrorCode::NotEqual), "{promised:?}");
-    let promote = promote::Request {
-        topic: topic.name.clone(),
-        id: topic.id,
-        partition: None,
-        accept_loss: false,
-    };
-    let refused = b.ask(&promote).unwrap_err();
+    let refused = b.ask(&promoting(&topic, false)).unwrap_err();
     assert!(refused.is(ErrorCode::LossPossible), "{refused:?}");
     assert_eq!(status(&b, &topic, 0).role, Role::Follower);
+}
+
+fn set_mode(node: &Node, topic: &Target, mode: u32) {
+    set_permissions(node.topic_dir(topic), Permissions::from_mode(mode)).unwrap();
 }
 
 /// What runs a process that files' modes hold for, whoever runs the tests.

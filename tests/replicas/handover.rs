@@ -25,7 +25,7 @@ use crate::support::folder::Folder;
 use crate::support::load::{Load, Task};
 use crate::support::wire::{Target, batch};
 
-fn handing(topic: &Target) -> handover::Request {
+pub(super) fn handing(topic: &Target) -> handover::Request {
     handover::Request {
         topic: topic.name.clone(),
         id: topic.id,

@@ -19,7 +19,7 @@ use crate::support::folder::Folder;
 use crate::support::http::metric;
 use crate::support::wire::{Target, batch};
 
-fn promoting(topic: &Target, accept_loss: bool) -> promote::Request {
+pub(super) fn promoting(topic: &Target, accept_loss: bool) -> promote::Request {
     promote::Request {
         topic: topic.name.clone(),
         id: topic.id,

@@ -72,25 +72,19 @@ impl<D: Dir> Ledger<D> {
         self.doubted.borrow().contains_key(&id)
     }
 
-    /// Writes the file of a topic, as the cores know it, if it is in doubt.
+    /// Writes the file of a topic that is in doubt as the cores know it, or moves away what it left if they do not.
     ///
     /// # Errors
     /// Why it is in doubt still.
-    pub(super) async fn settle(&self, topic: &Topic) -> Result<(), CatalogError> {
+    pub(super) async fn settle(
+        &self,
+        known: Option<&Topic>,
+        topic: &Topic,
+    ) -> Result<(), CatalogError> {
         if self.is_doubted(topic.id) {
-            files::rewrite(&self.root, topic, &self.spare_used).await?;
+            self.undo(known, topic).await?;
             self.forget(topic.id);
         }
-        Ok(())
-    }
-
-    /// Moves away what a topic in doubt may have left that the cores do not know.
-    ///
-    /// # Errors
-    /// Why it is in doubt still.
-    async fn clear(&self, topic: &Topic) -> Result<(), CatalogError> {
-        self.undo(None, topic).await?;
-        self.forget(topic.id);
         Ok(())
     }
 
@@ -165,7 +159,7 @@ impl Admin {
     /// # Errors
     /// Why that is in doubt.
     pub(super) async fn settle(&self, topic: &Topic) -> Result<(), Failure> {
-        let settled = self.ledger.settle(topic).await;
+        let settled = self.ledger.settle(Some(topic), topic).await;
         settled.map_err(|error| self.unwritten(topic, &error))
     }
 
@@ -194,17 +188,14 @@ impl Core {
                 let _turn = admin.turn.acquire(1).await;
                 let known = self.routes.borrow().topic_by_id(id).cloned();
                 let is_named = self.routes.borrow().topic(&unwritten.name).is_ok();
-                let settled = match known {
-                    Some(topic) => admin.ledger.settle(&topic).await,
+                if known.is_none() && is_named {
                     // It was deleted, and another one has its name.
-                    None if is_named => {
-                        admin.ledger.forget(id);
-                        continue;
-                    }
-                    None => admin.ledger.clear(&unwritten).await,
-                };
+                    admin.ledger.forget(id);
+                    continue;
+                }
+                let settled = admin.ledger.settle(known.as_deref(), &unwritten);
                 // Why not was told when it came to be in doubt.
-                if settled.is_ok() {
+                if settled.await.is_ok() {
                     tracing::info!(topic = %unwritten.name, "its file is in doubt no more");
                 }
             }
@@ -251,7 +242,7 @@ mod tests {
     }
 
     fn settle<D: Dir>(ledger: &Ledger<D>) -> Result<(), CatalogError> {
-        block_on(ledger.settle(&topic(Role::Follower)))
+        block_on(ledger.settle(Some(&topic(Role::Follower)), &topic(Role::Owner)))
     }
 
     /// Checks what a restart finds, also after a power cut.
@@ -339,7 +330,7 @@ mod tests {
             .fail(Operation::Rename, 2, Fault::Fail(ErrorKind::Other));
         block_on(ledger.write(None, &topic)).unwrap_err();
         assert!(ledger.is_doubted(topic.id) && !root.faults().is_pending());
-        block_on(ledger.clear(&topic)).unwrap();
+        block_on(ledger.settle(None, &topic)).unwrap();
         assert!(!ledger.is_doubted(topic.id));
         assert_found(&root, &[]);
     }
