@@ -8,17 +8,13 @@ use corelog_client::protocol::message::list_offsets::At;
 use corelog_client::protocol::request::Request;
 use corelog_client::record::{PartitionId, TopicName};
 use corelog_client::{Client, ClientConfig, Error, ProducerConfig};
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::server::{Act, Server};
 use crate::{config, connect, error, record};
 
-/// An address that refuses connections: its listener is gone.
-async fn nobody() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    listener.local_addr().unwrap().to_string()
-}
+/// An address that refuses connections. A port that was free a moment ago may be another test's by now.
+const NOBODY: &str = "127.0.0.1:1";
 
 #[tokio::test]
 async fn records_go_to_the_port_of_the_core_that_owns_their_partition() {
@@ -43,7 +39,7 @@ async fn records_go_to_the_port_of_the_core_that_owns_their_partition() {
 async fn a_core_that_cannot_be_reached_is_reached_over_the_shared_port() {
     let server = Server::start(2).await;
     let topic = server.topic("numbers", 2);
-    server.state.lock().unwrap().advertised_cores[1] = nobody().await;
+    server.state.lock().unwrap().advertised_cores[1] = NOBODY.to_string();
     let client = connect(&server).await;
     let producer = client.producer(ProducerConfig::default());
     for partition in 0..2 {
@@ -70,10 +66,9 @@ async fn where_nothing_advertised_answers_the_configured_server_does() {
     let server = Server::start(1).await;
     let topic = server.topic("numbers", 1);
     {
-        let nobody = nobody().await;
         let mut state = server.state.lock().unwrap();
-        state.advertised_cores[0].clone_from(&nobody);
-        state.advertised_shared = nobody;
+        state.advertised_cores[0] = NOBODY.to_string();
+        state.advertised_shared = NOBODY.to_string();
     }
     let producer = connect(&server).await.producer(ProducerConfig::default());
     producer
@@ -117,7 +112,7 @@ async fn a_partition_that_moved_is_followed() {
 #[tokio::test]
 async fn any_of_the_servers_will_do() {
     let server = Server::start(1).await;
-    let servers = vec![nobody().await, server.shared.to_string()];
+    let servers = vec![NOBODY.to_string(), server.shared.to_string()];
     let client = Client::connect(ClientConfig {
         servers,
         ..config(&server)
@@ -129,7 +124,7 @@ async fn any_of_the_servers_will_do() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_unreachable() {
-    let failed = Client::connect(ClientConfig::new([nobody().await]))
+    let failed = Client::connect(ClientConfig::new([NOBODY]))
         .await
         .unwrap_err();
     assert!(matches!(failed, Error::Connect { .. }));

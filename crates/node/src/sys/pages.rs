@@ -1,24 +1,39 @@
 //! What of a file is in the page cache, and what should be.
+#![expect(
+    unsafe_code,
+    reason = "what is cached is told of a map only; the public face is safe"
+)]
 
-use std::io::{self, IoSliceMut};
+use std::io;
+use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::os::fd::AsFd;
 
+use nix::errno::Errno;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
-use rustix::io::{Errno, ReadWriteFlags, preadv2};
+use nix::libc;
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use nix::unistd::{SysconfVar, sysconf};
 
-/// If the page at `position` and its neighbour are in the page cache; also if the file system cannot tell
-/// (`RWF_NOWAIT`, preadv2(2)).
+/// If the page at `position` is in the page cache (mincore(2)). Asking changes nothing, and waits for no disk.
 ///
-/// Asking has a page read. Where that is over before the kernel looks again, because this thread stood still
-/// meanwhile, the page seems to have been there; not so its neighbour.
-pub(crate) fn are_cached(file: &impl AsFd, position: u64) -> bool {
-    let is_cached = |position| {
-        let mut byte = [0];
-        let into = &mut [IoSliceMut::new(&mut byte)];
-        preadv2(file, into, position, ReadWriteFlags::NOWAIT) != Err(Errno::AGAIN)
-    };
-    is_cached(position) && is_cached(position ^ 4096)
+/// # Errors
+/// As the kernel says.
+pub(crate) fn is_cached(file: &impl AsFd, position: u64) -> io::Result<bool> {
+    let page = sysconf(SysconfVar::PAGE_SIZE)?.unwrap_or(4096);
+    let start = i64::try_from(position).map_err(io::Error::other)? / page * page;
+    let bytes = usize::try_from(page).map_err(io::Error::other)?;
+    let length = NonZeroUsize::new(bytes).ok_or(Errno::EINVAL)?;
+    let (access, kind) = (ProtFlags::PROT_NONE, MapFlags::MAP_SHARED);
+    // SAFETY: a map at a place of the kernel's choice, which nobody reads or writes through.
+    let map = unsafe { mmap(None, length, access, kind, file, start) }?;
+    let mut told = 0;
+    // SAFETY: the map is one page, for which the kernel writes one byte.
+    let answer = Errno::result(unsafe { libc::mincore(map.as_ptr(), bytes, &raw mut told) });
+    // SAFETY: the map of above, which ends here.
+    unsafe { munmap(map, bytes) }?;
+    answer?;
+    Ok(told & 1 == 1)
 }
 
 /// Whether a range begins with a byte that can be read, and the file is long enough for the rest of it.
@@ -39,8 +54,7 @@ pub(crate) fn are_readable(file: &impl AsFd, range: &Range<u64>) -> io::Result<(
     }
 }
 
-/// Has the kernel read no more of a file than it is asked for. Without this, asking if a page is cached
-/// makes it read those behind.
+/// Has the kernel read no more of a file than it is asked for.
 ///
 /// # Errors
 /// As the kernel says.
