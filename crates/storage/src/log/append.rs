@@ -135,8 +135,9 @@ impl<D: Dir> Log<D> {
 
     /// Whether `bytes` more bytes may be appended now.
     pub(crate) fn admit(&self, bytes: usize) -> Result<(), AppendError> {
-        // An empty copy that nobody has made its own has no epoch to stamp batches with.
-        let is_unowned = self.has_files() && self.epochs().is_empty();
+        // An empty copy that nobody has made its own has no epoch to stamp batches with, also if its mark is
+        // still to be made.
+        let is_unowned = !self.manifest.is_missing() && self.epochs().is_empty();
         match self.is_follower() || is_unowned {
             true => Err(AppendError::Following),
             false => self.has_room(bytes, self.would_roll(bytes)),

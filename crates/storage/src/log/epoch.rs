@@ -140,6 +140,10 @@ impl<D: Dir> Log<D> {
             0 < self.pending_bytes(),
             "a log gets its first files for records that wait for them"
         );
+        if let Some(last) = self.epochs.last() {
+            // The manifest is there; it is the mark for which there was no space.
+            return *last;
+        }
         let Point {
             offset, ordinal, ..
         } = self.durable_place();

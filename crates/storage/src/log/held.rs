@@ -12,6 +12,11 @@ pub(crate) enum Held<T> {
 }
 
 impl<T> Held<T> {
+    /// Whether there is none yet.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self, Self::Missing)
+    }
+
     /// Whether a plan has it.
     pub(crate) fn is_away(&self) -> bool {
         matches!(self, Self::Away)

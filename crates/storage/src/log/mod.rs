@@ -401,7 +401,7 @@ impl<D: Dir> Log<D> {
 
     /// Whether the log has its manifest and its mark: without records it has none.
     pub fn has_files(&self) -> bool {
-        !matches!(self.manifest, Held::Missing) && !matches!(self.mark, Held::Missing)
+        !self.manifest.is_missing() && !self.mark.is_missing()
     }
 
     /// Whether a chore changes the end of the log, or what stands there from then on.

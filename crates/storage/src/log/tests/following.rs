@@ -4,13 +4,14 @@ use corelog_record::{HistoryId, LeaderEpoch, Lineage, Offset};
 
 use super::{at, offset, small};
 use crate::Error;
-use crate::disk::block_on;
 use crate::disk::memory::MemoryDir;
+use crate::disk::{Dir, block_on};
 use crate::log::lineage::Began;
 use crate::log::{
     AppendError, Appended, Begin, Chore, ChorePlan, CopyError, Log, OpenReport, Options, Ownership,
     ReadError, TAKEOVER_STEP,
 };
+use crate::mark::Mark;
 use crate::testing::{batch, open, read_all, settle};
 
 pub(super) type Memory = Log<MemoryDir>;
@@ -355,6 +356,51 @@ fn a_log_for_whose_mark_there_was_no_space_gets_it_by_another_try() {
         }
         assert!(is_half, "there was space for the manifest alone");
     }
+}
+
+/// A log with the manifest that `plan` makes, which found no space for the mark, and which is its own now.
+fn without_mark(
+    plan: impl Fn(&mut Memory) -> Result<ChorePlan<MemoryDir>, Error>,
+) -> (MemoryDir, Memory) {
+    let mut tried = (1..16).map(|blocks| {
+        let root = MemoryDir::new();
+        let (mut log, _) = open(&root, follower(), 2, at(0)).unwrap();
+        root.set_capacity(Some(root.bytes_in_use() + blocks * 4096));
+        let planned = plan(&mut log);
+        let _ = run(&mut log, planned);
+        root.set_capacity(None);
+        log.set_options(small());
+        (root, log)
+    });
+    let found = tried.find(|(_, log)| log.manifest.is_here() && log.mark.is_missing());
+    found.expect("there is space for the manifest alone")
+}
+
+#[test]
+fn a_mark_that_is_made_behind_its_manifest_says_the_same_epoch() {
+    let (root, mut log) = without_mark(|log| log.plan_epoch(Begin::TakenOver));
+    append(&mut log, 1);
+    assert_eq!(log.epoch().get(), TAKEOVER_STEP - 1);
+    let mark = block_on(Mark::open(root.child("p0"))).unwrap().unwrap();
+    assert_eq!(mark.last().unwrap().epoch, Some(log.epoch()));
+}
+
+/// Its batches would have been of an epoch that no manifest knows, and at offsets below its start.
+#[test]
+fn an_empty_copy_without_a_mark_takes_records_of_its_own_at_its_start_once_it_has_an_epoch() {
+    let other = HistoryId::from_bytes([3; 16]);
+    let start = source(&MemoryDir::new(), 5).end_place();
+    let (_root, mut log) = without_mark(|log| log.plan_adopt(other, start));
+    assert_eq!(
+        (log.log_start(), log.log_end()),
+        (start.offset, start.offset)
+    );
+    let refused = log.append(&batch(&[b"first"], at(0)), at(0)).unwrap_err();
+    assert!(matches!(refused, AppendError::Following), "{refused}");
+    let plan = log.plan_epoch(Begin::TakenOver);
+    run(&mut log, plan).unwrap();
+    append(&mut log, 1);
+    assert_eq!(log.durable(), offset(start.offset.get() + 1));
 }
 
 #[test]
