@@ -101,7 +101,7 @@ limits! {
         "Bytes of an address: a host name of the longest kind and a port."
         => "`InvalidRequest`";
     PRODUCE_PARTITION_COUNT_MAX = 16_384;
-        "Partitions for which one connection has open Produce requests or an aborted run: the server remembers each."
+        "Partitions for which one connection has an aborted run: the server remembers each. Beyond 224 it may be fewer, while connections of the same core have 131,072 together."
         => "`Busy`, then close";
     RECEIVE_MS_MAX = 60_000;
         "Milliseconds until Hello is there, or the rest of a frame that has begun (a second more for each 64 KiB): a half frame holds memory."

@@ -96,6 +96,7 @@ impl Link {
         socket: Socket,
     ) -> Rc<Self> {
         let to_send = Notify::new();
+        let acks = Acks::new(to_send.clone(), Rc::clone(&core.aborted_runs));
         let id = core.next_connection();
         Rc::new(Self {
             core,
@@ -103,7 +104,7 @@ impl Link {
             id,
             peer,
             traffic: Traffic::begin(),
-            acks: Rc::new(RefCell::new(Acks::new(to_send.clone()))),
+            acks: Rc::new(RefCell::new(acks)),
             to_send,
             room_to_answer: Semaphore::new(CONNECTION_BYTES_MAX),
             patience: Patience::default(),

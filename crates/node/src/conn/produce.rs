@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::frame::CorrelationId;
-use corelog_protocol::limits;
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::produce;
 
@@ -48,7 +47,7 @@ pub(super) async fn produce(asked: Asked, request: &produce::Request, batches: &
         due,
     );
     // To refuse only what is new would let a later request of a run overtake an earlier one.
-    if acks.queue_count() > limits::PRODUCE_PARTITION_COUNT_MAX as usize {
+    if acks.remembers_too_much() {
         drop(acks);
         let error = too_much("the connection produces to too many partitions that refuse it");
         close_with(&link, correlation, &error);

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use corelog_protocol::error::{Applied, Detail, ErrorCode};
 use corelog_protocol::message::produce;
 
+use super::aborted::{Aborted, AbortedCount};
 use super::board::{Board, Outcome, Seen, Void, Watched};
 use super::slowest::Timed;
 use crate::failure::{Failure, failure_with};
@@ -36,10 +37,9 @@ pub(crate) enum Due {
 #[derive(Debug)]
 pub(crate) struct Acks<K, T> {
     queues: HashMap<K, Queue<T>>,
-    /// The queues in which something waits: a wake-up looks at no other.
+    /// Their keys: a wake-up goes through them by place.
     active: Vec<K>,
-    /// Queues whose run is aborted.
-    aborted_count: usize,
+    aborted: Aborted<K>,
     /// Woken when a front may be due.
     watcher: Notify,
     due_count: usize,
@@ -48,8 +48,6 @@ pub(crate) struct Acks<K, T> {
 #[derive(Debug)]
 struct Queue<T> {
     entries: VecDeque<(T, Due)>,
-    /// Every run up to this one is aborted, with the code that aborted it.
-    aborted: Option<(u32, u16)>,
     /// What the watcher waits for of its front's board.
     watched: Option<Watched>,
 }
@@ -58,19 +56,19 @@ impl<T> Default for Queue<T> {
     fn default() -> Self {
         Self {
             entries: VecDeque::new(),
-            aborted: None,
             watched: None,
         }
     }
 }
 
 impl<K: Copy + Eq + Hash, T> Acks<K, T> {
-    /// No queues; `watcher` is notified when it may be worth to `collect`.
-    pub(crate) fn new(watcher: Notify) -> Self {
+    /// No queues; `watcher` is notified when it may be worth to `collect`. Aborted runs that are remembered count
+    /// in `aborted`.
+    pub(crate) fn new(watcher: Notify, aborted: AbortedCount) -> Self {
         Self {
             queues: HashMap::new(),
             active: Vec::new(),
-            aborted_count: 0,
+            aborted: Aborted::new(aborted),
             watcher,
             due_count: 0,
         }
@@ -82,40 +80,26 @@ impl<K: Copy + Eq + Hash, T> Acks<K, T> {
         self.due_count
     }
 
-    /// Queues that are kept, empty ones with an aborted run included.
-    pub(crate) fn queue_count(&self) -> usize {
-        self.queues.len()
+    /// If more aborted runs are remembered than may be.
+    pub(crate) fn remembers_too_much(&self) -> bool {
+        self.aborted.are_too_many()
     }
 
     /// Why a request of this run must not be done, if an earlier one of the run was not.
     pub(crate) fn aborted(&self, key: K, run: u32) -> Option<Failure> {
-        let (aborted, cause) = self.queues.get(&key)?.aborted?;
-        (run <= aborted).then(|| aborted_by(run, cause))
+        let cause = self.aborted.cause(key, run)?;
+        Some(aborted_by(run, cause))
     }
 
     /// Aborts a run: `cause` is the code of the answer that was not applied.
     pub(crate) fn abort(&mut self, key: K, run: u32, cause: u16) {
-        let queue = self.queues.entry(key).or_default();
-        self.aborted_count += usize::from(queue.aborted.is_none());
-        if queue.aborted.is_none_or(|(aborted, _)| aborted < run) {
-            queue.aborted = Some((run, cause));
-        }
+        self.aborted.add(key, run, cause);
     }
 
     /// Takes the aborted runs of queues whose answers have all left.
-    pub(crate) fn take_settled(&mut self, mut take: impl FnMut(K, u32, u16)) {
-        if self.aborted_count == 0 {
-            return;
-        }
-        let aborted_count = &mut self.aborted_count;
-        self.queues.retain(|key, queue| {
-            let settled = queue.aborted.filter(|_| queue.entries.is_empty());
-            if let Some((run, cause)) = settled {
-                *aborted_count -= 1;
-                take(*key, run, cause);
-            }
-            settled.is_none()
-        });
+    pub(crate) fn take_settled(&mut self, take: impl FnMut(K, u32, u16)) {
+        let queues = &self.queues;
+        self.aborted.take(|key| !queues.contains_key(key), take);
     }
 
     /// Puts an answer in line.
@@ -159,11 +143,8 @@ impl<K: Copy + Eq + Hash, T> Acks<K, T> {
                 at += 1;
                 continue;
             }
-            queue.watched = None;
             self.active.swap_remove(at);
-            if queue.aborted.is_none() {
-                self.queues.remove(&key);
-            }
+            self.queues.remove(&key);
         }
     }
 
@@ -171,7 +152,7 @@ impl<K: Copy + Eq + Hash, T> Acks<K, T> {
     pub(crate) fn clear(&mut self) {
         self.queues.clear();
         self.active.clear();
-        self.aborted_count = 0;
+        self.aborted.clear();
         self.due_count = 0;
     }
 }
@@ -314,7 +295,10 @@ mod tests {
 
     /// Answers 10 and 11 wait for the same board, which has what the first one waits for.
     fn first_of_two_is_durable() -> (Rc<Board>, Acks<u8, u32>) {
-        let (board, mut acks) = (Rc::new(Board::default()), Acks::new(Notify::new()));
+        let (board, mut acks) = (
+            Rc::new(Board::default()),
+            Acks::new(Notify::new(), Rc::default()),
+        );
         acks.push(1, 10, flushed(&board, 1));
         acks.push(1, 11, flushed(&board, 5));
         board.advance(Offset::ZERO.plus(1));
@@ -328,7 +312,7 @@ mod tests {
     #[test]
     fn answers_of_one_partition_keep_their_order_and_others_overtake() {
         let (slow, fast) = (Rc::new(Board::default()), Rc::new(Board::default()));
-        let mut acks = Acks::new(Notify::new());
+        let mut acks = Acks::new(Notify::new(), Rc::default());
         acks.push(1, 10, flushed(&slow, 1));
         acks.push(1, 11, Due::Now(busy()));
         acks.push(2, 20, flushed(&fast, 1));
@@ -337,12 +321,12 @@ mod tests {
         slow.advance(Offset::ZERO.plus(1));
         assert_eq!(collected(&mut acks), vec![(10, true), (11, false)]);
         assert_eq!(acks.due_count(), 0);
-        assert_eq!(acks.queue_count(), 0);
+        assert!(acks.queues.is_empty());
     }
 
     #[test]
     fn an_answer_from_another_core_takes_its_place_in_line() {
-        let mut acks = Acks::new(Notify::new());
+        let mut acks = Acks::new(Notify::new(), Rc::default());
         acks.push(1, 10, Due::Away(7));
         acks.push(1, 11, Due::Away(8));
         acks.fill(1, 8, Ok(answer(2)));
@@ -353,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_run_is_aborted_until_a_higher_one_begins() {
-        let mut acks: Acks<u8, u32> = Acks::new(Notify::new());
+        let mut acks: Acks<u8, u32> = Acks::new(Notify::new(), Rc::default());
         acks.abort(1, 3, ErrorCode::Busy.number());
         assert!(acks.aborted(1, 2).is_some());
         assert!(
@@ -373,7 +357,7 @@ mod tests {
 
     #[test]
     fn an_aborted_run_is_settled_when_its_answers_have_left() {
-        let mut acks: Acks<u8, u32> = Acks::new(Notify::new());
+        let mut acks: Acks<u8, u32> = Acks::new(Notify::new(), Rc::default());
         let board = Rc::new(Board::default());
         acks.push(1, 10, flushed(&board, 1));
         acks.abort(1, 3, ErrorCode::Busy.number());
@@ -385,7 +369,7 @@ mod tests {
         assert_eq!(collected(&mut acks).len(), 2);
         acks.take_settled(|key, run, _| settled.push((key, run)));
         assert_eq!(settled, vec![(1, 3)]);
-        assert_eq!(acks.queue_count(), 0);
+        assert!(acks.queues.is_empty());
     }
 
     #[test]
@@ -402,7 +386,7 @@ mod tests {
     #[test]
     fn a_board_that_takes_the_place_of_another_is_watched() {
         let (old, new) = (Rc::new(Board::default()), Rc::new(Board::default()));
-        let mut acks = Acks::new(Notify::new());
+        let mut acks = Acks::new(Notify::new(), Rc::default());
         acks.push(1, 10, flushed(&old, 1));
         old.void(Void::Fenced);
         acks.push(1, 11, flushed(&new, 1));

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::fetch;
@@ -149,6 +150,12 @@ impl Core {
         appetite: Appetite,
     ) -> Result<Planned, Failure> {
         let slot = self.slot_of(key)?;
+        let parked = self.counters.parked_fetches.load(Ordering::Relaxed);
+        let may_park = parked < self.shared.limits.parked_fetches_max as u64;
+        let appetite = Appetite {
+            may_park: appetite.may_park && may_park,
+            ..appetite
+        };
         let ticket = self.tickets.issue();
         let token = if appetite.may_park {
             ticket.token()

@@ -23,6 +23,7 @@
 //! terms      how a Produce is to be done
 //! board      up to where a partition is durable, for all who wait for it
 //! acks       answers to Produce requests, in order
+//! aborted    runs of which none is done any more
 //! slowest    where the time of slow acknowledgements went
 //! tickets    requests that are answered by a later step
 //! delay      things that are due a fixed time later
@@ -35,6 +36,7 @@
 //! The laws: one thread touches a partition; no `RefCell` borrow crosses an await; the flushes of
 //! a partition are started by the committer, one at a time, and never dropped.
 
+mod aborted;
 mod acks;
 mod ahead;
 mod board;

@@ -12,6 +12,7 @@ use corelog_protocol::error::ErrorCode;
 use corelog_record::{CoreId, NodeId};
 
 use super::Disk;
+use super::aborted::AbortedCount;
 use super::ahead::Ahead;
 use super::board::Void;
 use super::budget::Budget;
@@ -81,6 +82,8 @@ pub(crate) struct Core {
     pub(crate) send_small_budget: Semaphore,
     /// Bytes of answers without batches that clients have not taken.
     pub(crate) answer_bytes: Cell<usize>,
+    /// What all connections remember of aborted runs.
+    pub(crate) aborted_runs: AbortedCount,
     /// Notified when the core is to take no more requests.
     pub(crate) stop: Notify,
     pub(crate) is_stopping: Cell<bool>,
@@ -154,6 +157,7 @@ impl Core {
             send_budget: Semaphore::new(budget.send),
             send_small_budget: Semaphore::new(budget.send_small),
             answer_bytes: Cell::new(0),
+            aborted_runs: Rc::default(),
             stop: Notify::new(),
             is_stopping: Cell::new(false),
             is_cutting: Cell::new(false),

@@ -57,7 +57,9 @@ pub(crate) fn start_inboxes(core: &Rc<Core>, inboxes: Vec<Inbox>) {
     } in inboxes
     {
         let due = Notify::new();
-        let acks = Rc::new(RefCell::new(Acks::new(due.clone())));
+        // What is remembered here the credit of the lane bounds.
+        let acks = Acks::new(due.clone(), Rc::default());
+        let acks = Rc::new(RefCell::new(acks));
         let recent = RecentAborts::new(core.shared.limits.lane_requests_max);
         let lines = (acks, Rc::new(RefCell::new(recent)));
         rt::spawn(answer_in_line(Rc::clone(core), from, lines.clone(), due)).detach();

@@ -85,6 +85,44 @@ fn a_parked_poll_of_another_core_holds_no_place_in_the_lane() {
     node.stop().expect("a clean stop");
 }
 
+/// The bound was one of each partition, and of what other cores ask for: a client of the core itself with many
+/// connections and partitions met none.
+#[test]
+fn a_core_parks_no_more_polls_than_it_may_in_all() {
+    let dir = directory();
+    let node = start_with(&dir, |config| {
+        config.cores = 1;
+        config.limits.parked_fetches_max = 10;
+    });
+    let address = node.addresses().cores[0];
+    let (mut waiting, mut beyond) = (Client::hello(address), Client::hello(address));
+    let id = beyond.create("polled", 2);
+    let poll = |partition| {
+        let mut request = from("polled", id, partition, 0);
+        request.max_wait_ms = 60_000;
+        request
+    };
+    for number in 0..10 {
+        waiting.send(&poll(number % 2), &[]);
+    }
+    wait_until(|| node.handle().counters()[0].parked_fetches == 10);
+    for partition in 0..2 {
+        beyond.send(&poll(partition), &[]);
+        let answered = beyond.receive::<fetch::Request>();
+        answered.told.expect("nothing, at once");
+        assert!(answered.body.is_empty());
+    }
+    beyond
+        .produce(&to("polled", id, 0), &["v"])
+        .expect("appended");
+    for _ in 0..5 {
+        assert_eq!(values(&waiting.receive::<fetch::Request>().body), ["v"]);
+    }
+    beyond.send(&poll(1), &[]);
+    wait_until(|| node.handle().counters()[0].parked_fetches == 6);
+    node.stop().expect("a clean stop");
+}
+
 #[test]
 fn a_client_that_hangs_up_leaves_no_long_poll_behind() {
     let dir = directory();
