@@ -135,11 +135,10 @@ impl<D: Dir> Partition<D> {
         let Some(changing) = self.changing.take_if(|changing| changing.change.is_none()) else {
             return;
         };
+        // A copy for whose mark there was no space is one, although that is refused.
+        self.moved(effects);
         match changed {
-            Ok(chore) => {
-                self.moved(effects);
-                effects.answer(changing.token, Answer::Changed(chore));
-            }
+            Ok(chore) => effects.answer(changing.token, Answer::Changed(chore)),
             Err(refusal) => effects.refuse(changing.token, refusal),
         }
     }

@@ -11,6 +11,7 @@ use super::bench::Bench;
 use super::group::BULK_BYTES;
 use super::{Answer, Appetite, Input, Pace, Policy, Refusal, Rest, Seek, Token};
 
+mod adopted;
 mod bulk;
 mod full;
 mod hold;

@@ -173,8 +173,8 @@ impl<D: Dir> Log<D> {
         Ok(self.chore(Work::Adopt(Box::new(adopt))))
     }
 
-    /// Takes in that the log is an empty copy now, if its manifest says so; what had no space may be its mark.
-    pub(super) fn take_in_adopt(&mut self, adopt: Adopt<D>) -> Chore {
+    /// Takes in that the log is an empty copy now: also if there was no space for its mark, behind its manifest.
+    pub(super) fn take_in_adopt(&mut self, adopt: Adopt<D>, is_done: bool) -> Chore {
         let Adopt {
             start,
             manifest,
@@ -182,14 +182,15 @@ impl<D: Dir> Log<D> {
             ..
         } = adopt;
         let offset = start.offset;
-        let is_adopted = manifest.as_ref().is_some_and(|manifest| {
-            let state = manifest.state();
-            let is_empty = state.segments().is_empty() && state.epochs().is_empty();
-            is_empty && state.end() == Some(start)
-        });
+        let is_without_mark = mark.is_none()
+            && manifest.as_ref().is_some_and(|manifest| {
+                let state = manifest.state();
+                let is_empty = state.segments().is_empty() && state.epochs().is_empty();
+                is_empty && state.end() == Some(start)
+            });
         self.return_manifest(manifest);
         self.return_mark(mark);
-        if !is_adopted {
+        if !is_done && !is_without_mark {
             return Chore::Adopted { start: offset };
         }
         let point = Point::starting(start);

@@ -246,7 +246,7 @@ impl<D: Dir> Log<D> {
             Work::Suffix(suffix) => self.take_in_suffix(*suffix, is_done),
             Work::Install(install) => self.take_in_install(*install, is_done),
             Work::Replace(replace) => self.take_in_replace(*replace, is_done),
-            Work::Adopt(adopt) => self.take_in_adopt(*adopt),
+            Work::Adopt(adopt) => self.take_in_adopt(*adopt, is_done),
             Work::Begin(begin) => self.take_in_epoch(*begin),
             Work::Remove(work) => {
                 if !is_done {
