@@ -135,7 +135,7 @@ impl<D: Dir> Mark<D> {
 }
 
 /// The sound slot with the highest sequence of the mark in `dir`, if there is a mark.
-async fn read_last<D: Dir>(dir: &D) -> Result<Option<Option<Slot>>, Error> {
+pub(crate) async fn read_last<D: Dir>(dir: &D) -> Result<Option<Option<Slot>>, Error> {
     let at = || At::new(dir, NAME);
     let mut bytes = match dir.read(NAME, READ_BYTES_MAX).await {
         Ok(bytes) => bytes,

@@ -123,7 +123,10 @@ pub(crate) async fn copy<D: Dir>(
     bytes: u64,
 ) -> Result<Rc<Store<D>>, Error> {
     let target = written_or_removed(store, 0..bytes, dir, &name).await?;
-    dir.sync().await.map_err(|e| At::dir(dir).io("sync", e))?;
+    if let Err(error) = dir.sync().await {
+        let _is_gone = remove(dir, &name).await;
+        return Err(At::dir(dir).io("sync", error));
+    }
     Ok(Store::opened(dir, name, target))
 }
 

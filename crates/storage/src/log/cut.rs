@@ -146,9 +146,12 @@ impl<D: Dir> Suffix<D> {
         });
         // The edit forgets epochs that began behind it: that they were used, the mark has to know. Nor
         // may it be clean.
-        self.mark.write_durably(self.slot).await?;
-        if let Err(error) = self.manifest.append(&edit).await {
-            // If it is sure not to be there, nothing names what was to stay.
+        let mut edited = self.mark.write_durably(self.slot).await;
+        if edited.is_ok() {
+            edited = self.manifest.append(&edit).await.map(drop);
+        }
+        if let Err(error) = edited {
+            // If the edit is sure not to be there, nothing names what was to stay.
             if let Some(kept) = kept.filter(|_| error.is_shortage()) {
                 let _is_gone = remove(&self.dir, kept.store.name()).await;
             }

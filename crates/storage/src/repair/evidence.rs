@@ -11,7 +11,7 @@ use crate::error::At;
 use crate::format::edit::Frame;
 use crate::format::index;
 use crate::format::manifest::{EDITS_AT, Header, Manifest};
-use crate::format::mark::{SLOT_BYTES, Slot};
+use crate::format::mark::Slot;
 use crate::format::state::State;
 use crate::segment::name;
 use crate::{Error, format, manifest, mark};
@@ -44,7 +44,7 @@ impl Evidence {
             Some(bytes) => old_manifest(bytes)?,
             None => (None, false),
         };
-        let mark = old_mark(read(dir, mark::NAME, 1 << 20).await?.as_deref())?;
+        let mark = old_mark(dir).await?;
         let indexes = index_headers(dir, entries).await?;
         let mut histories: Vec<(String, HistoryId)> = Vec::new();
         let of_manifest = old.as_ref().map(|(header, _)| header.history);
@@ -144,19 +144,16 @@ fn old_manifest(bytes: &[u8]) -> Result<(Option<(Header, State)>, bool), Refusal
     Ok((Some((header, state)), false))
 }
 
-fn old_mark(bytes: Option<&[u8]>) -> Result<Option<Slot>, Refusal> {
-    let mut last: Option<Slot> = None;
-    for slot in bytes.unwrap_or_default().chunks(SLOT_BYTES) {
-        match Slot::decode(slot) {
-            Ok(slot) if last.is_none_or(|last| last.sequence < slot.sequence) => last = Some(slot),
-            Err(source) if is_newer(&source) => {
-                let file = mark::NAME;
-                return Err(Refusal::Newer { file, source });
-            }
-            Ok(_) | Err(_) => {}
-        }
+/// As whoever opens the log reads it.
+async fn old_mark<D: Dir>(dir: &D) -> Result<Option<Slot>, Refusal> {
+    match mark::read_last(dir).await {
+        Ok(slot) => Ok(slot.flatten()),
+        Err(Error::Format { source, .. }) => Err(Refusal::Newer {
+            file: mark::NAME,
+            source,
+        }),
+        Err(error) => Err(error.into()),
     }
-    Ok(last)
 }
 
 async fn index_headers<D: Dir>(

@@ -1,5 +1,7 @@
 //! What a repair would do, and doing it.
 
+use std::io::ErrorKind;
+
 use corelog_record::{LeaderEpoch, Lineage, Offset, PartitionId, Timestamp, TopicId};
 
 use super::choice::{Choice, choose};
@@ -315,20 +317,30 @@ impl<D: Dir> Plan<D> {
         }
         for (name, bytes, is_there) in &self.indexes {
             if *is_there {
-                self.rename(name, &self.old(name)).await?;
+                self.keep(name).await?;
             }
             let written = self.dir.write_aside(name, bytes).await;
             written.map_err(|e| At::new(&self.dir, name).io("write", e))?;
         }
         if let Some(state) = &self.state {
             if self.has_manifest {
-                self.rename(manifest::NAME, &self.old(manifest::NAME))
-                    .await?;
+                self.keep(manifest::NAME).await?;
             }
             Manifest::create(self.dir.clone(), self.header, &state.edits()).await?;
         }
         let synced = self.dir.sync().await;
         synced.map_err(|e| At::dir(&self.dir).io("sync", e))
+    }
+
+    /// Gives a file that is to be replaced a second name. Its first one is never without a file, so that a repair that
+    /// is begun again knows as much as this one.
+    async fn keep(&self, name: &str) -> Result<(), Error> {
+        match self.dir.link(name, &self.dir, &self.old(name)).await {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                Err(At::new(&self.dir, name).io("link", error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<(), Error> {

@@ -1,12 +1,16 @@
 //! Whatever of a manifest is lost, the log is there again: all that was durable and not expired, and
 //! nothing that never was.
 
+use std::io::ErrorKind;
+
 use corelog_record::{ByteSize, HistoryId, Offset, Timestamp};
 use fastrand::Rng;
 
 use super::{Known, Plan, Refusal, Step, plan};
+use crate::disk::faulty::{Fault, FaultyDir, Match};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{BLOCK_BYTES, Buf, Dir, File, Open, block_on};
+use crate::format::manifest::EDITS_AT;
 use crate::log::{Hold, Log, Options};
 use crate::testing::{batch, flush, identity, open, read_all, settle};
 
@@ -94,6 +98,7 @@ fn alter(dir: &MemoryDir, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
     buf.as_mut_slice()[..bytes.len()].copy_from_slice(&bytes);
     block_on(file.write_at(buf.into(), 0)).unwrap();
     block_on(file.set_len(bytes.len() as u64)).unwrap();
+    block_on(file.sync_all()).unwrap();
 }
 
 fn names(dir: &MemoryDir, suffix: &str) -> Vec<String> {
@@ -183,12 +188,11 @@ fn a_plan_changes_nothing_and_a_repair_that_was_interrupted_is_begun_again() {
     assert!(planned(&root).unwrap().steps().len() > 2);
     assert_eq!(names(&dir, ""), before);
     for seed in 0..60 {
-        let disk = crate::disk::faulty::FaultyDir::new(root.power_cut(seed));
-        let failing = crate::disk::faulty::Fault::Torn { seed };
+        let disk = FaultyDir::new(root.power_cut(seed));
+        let failing = Fault::Torn { seed };
         let plan = block_on(plan(disk.child("p0"), known(), &mut |_| {})).unwrap();
         let before = disk.faults().total();
-        disk.faults()
-            .fail(crate::disk::faulty::Match::ANY, seed + 1, failing);
+        disk.faults().fail(Match::ANY, seed + 1, failing);
         let _done_or_not = block_on(plan.run());
         assert!(before < disk.faults().total());
         let cut = disk.inner().power_cut(seed);
@@ -199,6 +203,70 @@ fn a_plan_changes_nothing_and_a_repair_that_was_interrupted_is_begun_again() {
         let (log, _) = open(&cut, small(), 7, at(3)).unwrap();
         assert_eq!(read_all(&log, log_start).unwrap(), expected, "seed {seed}");
     }
+}
+
+/// It had been moved aside before the one that takes its place was there: what expired was read again then, and epochs got
+/// other lineages.
+#[test]
+fn a_repair_that_was_interrupted_still_has_what_it_was_planned_from() {
+    let mut rng = Rng::with_seed(4);
+    let root = MemoryDir::new();
+    drop(lived(&root, &mut rng));
+    let bytes = block_on(root.child("p0").read("manifest", 1 << 20)).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    // One of its last edits, as far as all can be known without those behind it.
+    let mut damaged = (EDITS_AT..end).rev().map(|position| {
+        let root = root.power_cut(0);
+        alter(&root.child("p0"), "manifest", |bytes| bytes[position] ^= 1);
+        root
+    });
+    let root = damaged
+        .find(|root| planned(root).is_ok_and(|plan| !plan.is_empty()))
+        .expect("an edit");
+    let repaired = |root: &MemoryDir| {
+        block_on(planned(root).unwrap().run()).unwrap();
+        let (log, _) = open(root, small(), 7, at(3)).unwrap();
+        (
+            log.log_start(),
+            log.epochs().first().copied(),
+            log.durable(),
+        )
+    };
+    let expected = repaired(&root.power_cut(0));
+    let mut interrupted = 0;
+    for (nth, is_full) in (1..60).flat_map(|nth| [false, true].map(|is_full| (nth, is_full))) {
+        let disk = FaultyDir::new(root.power_cut(0));
+        let plan = block_on(plan(disk.child("p0"), known(), &mut |_| {})).unwrap();
+        let fault = match is_full {
+            true => Fault::Fail(ErrorKind::StorageFull),
+            false => Fault::Torn { seed: nth },
+        };
+        disk.faults().fail(Match::ANY, nth, fault);
+        interrupted += u64::from(block_on(plan.run()).is_err());
+        disk.faults().clear();
+        for after in [disk.inner().power_cut(nth), disk.inner().clone()] {
+            assert_eq!(repaired(&after), expected, "operation {nth}, {is_full}");
+        }
+    }
+    assert!(interrupted > 10, "{interrupted}");
+}
+
+#[test]
+fn a_mark_that_was_cut_within_its_first_words_hinders_no_repair() {
+    let mut rng = Rng::with_seed(4);
+    let root = MemoryDir::new();
+    let log = lived(&root, &mut rng);
+    let durable = log.durable();
+    drop(log);
+    let dir = root.child("p0");
+    block_on(dir.remove("manifest")).unwrap();
+    alter(&dir, "mark", |bytes| {
+        bytes.truncate(10);
+        bytes.resize(2 * BLOCK_BYTES, 0);
+    });
+    block_on(planned(&root).unwrap().run()).unwrap();
+    let (log, _) = open(&root, small(), 7, at(3)).unwrap();
+    assert_eq!(log.durable(), durable);
 }
 
 #[test]

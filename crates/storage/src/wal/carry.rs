@@ -46,6 +46,7 @@ impl<D: Dir> Wal<D> {
     /// Writes `carry` beside the log, durably.
     pub(super) fn put_carry(&mut self, carry: &Carry) -> Result<(), Error> {
         self.is_carry_gone = false;
+        self.given_up = carry.log_start;
         let written = block_on(self.dir.write_aside(NAME, &carry.encode()));
         written.map_err(|e| At::new(&self.dir, NAME).space("write", e))?;
         Ok(())
@@ -64,7 +65,7 @@ impl<D: Dir> Wal<D> {
     /// Moves log start back up to where it was, if it was within the batch; the file has then done
     /// its service.
     fn finish(&mut self, carry: &Carry) -> Result<(), Error> {
-        if self.log_start() < carry.log_start {
+        if self.log.log_start() < carry.log_start {
             self.move_start(carry.log_start)?;
         }
         let at = || At::new(&self.dir, NAME);

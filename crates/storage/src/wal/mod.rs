@@ -98,6 +98,9 @@ pub struct Wal<D: Dir = StdDir> {
     time: Timestamp,
     /// Whether it is known that no `carry` is there, and that none comes back after a power cut.
     is_carry_gone: bool,
+    /// Nothing below is read, although the log underneath may begin lower: at the batch that a cut went through, until
+    /// what stays of it is back.
+    given_up: Offset,
     /// Keeps others out of the directory; `None` where there is no such thing.
     _lock: Option<Lock>,
 }
@@ -116,7 +119,7 @@ impl<D: Dir> fmt::Debug for Wal<D> {
 impl<D: Dir> Wal<D> {
     /// The oldest offset that can be read.
     pub fn log_start(&self) -> Offset {
-        self.log.log_start()
+        self.log.log_start().max(self.given_up)
     }
 
     /// All below was synced and can be read.

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 
 use corelog_record::batch::{Builder, Codec};
-use corelog_record::{PartitionId, Timestamp, TopicId};
+use corelog_record::{Offset, PartitionId, Timestamp, TopicId};
 
 use super::clock::{Clock, wall_clock};
 use super::flight::Flights;
@@ -74,6 +74,7 @@ impl<D: Dir> Wal<D> {
             open: Builder::with_rules(Codec::None, rules()),
             time: Timestamp::from_millis(0),
             is_carry_gone: false,
+            given_up: Offset::ZERO,
             _lock: lock,
         };
         wal.take_up_carry()?;

@@ -99,6 +99,10 @@ impl<D: Dir> Wal<D> {
         if self.durable() <= offset {
             return Ok(None);
         }
+        if offset < self.log_start() {
+            let valid = self.log_start()..self.durable();
+            return Err(Error::OutOfRange { offset, valid });
+        }
         let plan = self.log.plan_read(offset, Offset::MAX, 1)?;
         let fetched = block_on(plan.run())?;
         let mut found = Vec::new();
@@ -122,6 +126,7 @@ impl<D: Dir> Wal<D> {
 
     /// A reader of what is durable now, from `from` on, or from log start if that is higher.
     pub fn reader(&self, from: Offset) -> Reader<D> {
+        let from = from.max(self.log_start());
         Reader {
             batches: self.log.reader(from),
             from,

@@ -4,6 +4,7 @@ use corelog_record::Offset;
 
 use super::{Error, Wal};
 use crate::disk::{Dir, block_on};
+use crate::log::AppendError;
 
 impl<D: Dir> Wal<D> {
     /// Makes all that was appended durable, by one write and one `fdatasync` for each 16 MiB of it,
@@ -46,8 +47,9 @@ impl<D: Dir> Wal<D> {
         if self.log.is_fenced() {
             return Err(Error::Fenced);
         }
-        match self.log.pending_bytes() {
-            0 => Ok(()),
+        match (self.log.pending_bytes(), self.log.admit(1)) {
+            (0, _) => Ok(()),
+            (_, Err(AppendError::OutOfFiles)) => Err(Error::OutOfFiles),
             _ => Err(Error::StorageFull),
         }
     }

@@ -40,6 +40,11 @@ fn reopened(disk: &Disk, count: usize) -> Log<Disk> {
     open(disk, small(), 2, at(3_000)).unwrap().0
 }
 
+fn names(disk: &Disk) -> Vec<String> {
+    let entries = block_on(disk.child("p0").list()).unwrap();
+    entries.into_iter().map(|entry| entry.name).collect()
+}
+
 fn cut(log: &mut Log<Disk>, from: u64) -> Result<(), Error> {
     let plan = log.plan_truncate_suffix(offset(from), at(4_000));
     let done = block_on(plan.unwrap().unwrap().run());
@@ -55,6 +60,7 @@ fn a_cut_that_runs_out_of_descriptors_is_as_if_never_tried_or_fences() {
         for nth in 1.. {
             let disk = Disk::new(MemoryDir::new());
             let mut log = reopened(&disk, 14);
+            let before = names(&disk);
             disk.faults().fail(operation, nth, Fault::OutOfFiles);
             let result = cut(&mut log, 2);
             if disk.faults().is_pending() {
@@ -65,6 +71,7 @@ fn a_cut_that_runs_out_of_descriptors_is_as_if_never_tried_or_fences() {
                 fenced += 1;
             } else {
                 refused += 1;
+                assert_eq!(names(&disk), before, "{what}");
                 fill(&mut log, 8);
             }
             let is_fenced = log.is_fenced();
@@ -86,11 +93,6 @@ fn a_cut_that_runs_out_of_descriptors_is_as_if_never_tried_or_fences() {
 /// On a full disk, what had been copied of the store kept the space that all waited for.
 #[test]
 fn a_cut_that_finds_no_space_leaves_no_file_behind() {
-    let names = |disk: &Disk| {
-        let entries = block_on(disk.child("p0").list()).unwrap();
-        let names = entries.into_iter().map(|entry| entry.name);
-        names.collect::<Vec<_>>()
-    };
     let mut refused = 0;
     for operation in [Operation::CreateFile, Operation::Allocate, Operation::Write] {
         for nth in 1.. {

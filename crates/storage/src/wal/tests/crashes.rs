@@ -2,6 +2,8 @@
 
 use std::io::ErrorKind;
 
+use corelog_record::Offset;
+
 use super::{offset, small, values};
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
@@ -64,6 +66,59 @@ fn check(dir: &MemoryDir, all: &[Vec<u8>], done: usize, nth: u64) {
         let range = usize::try_from(LOG_START).unwrap()..usize::try_from(end).unwrap();
         assert_eq!(values(&wal), all[range], "operation {nth}");
     }
+}
+
+/// The log began again where the batch does that the cut went through, with records that had been given up.
+#[test]
+fn a_cut_that_found_no_space_for_what_stays_brings_no_start_back() {
+    let all: Vec<_> = (0..20_u8).map(|number| vec![number; 30]).collect();
+    let (mut brought_back, mut nth) = (0, 0);
+    loop {
+        nth += 1;
+        let disk = FaultyDir::new(MemoryDir::new());
+        let (mut wal, _) = Wal::open_in(disk.clone(), small(), nth).unwrap();
+        wal.append_batch(&all).unwrap();
+        wal.sync().unwrap();
+        wal.truncate(offset(12)).unwrap();
+        let full = Fault::Fail(ErrorKind::StorageFull);
+        disk.faults().fail(Match::ANY, nth, full);
+        let cut = wal.truncate_suffix(offset(15));
+        disk.faults().clear();
+        brought_back += u64::from(wal.log.log_start() < offset(12));
+        assert_eq!(wal.log_start(), offset(12), "operation {nth}");
+        assert!(!matches!(wal.read(offset(11)), Ok(Some(_))));
+        if wal.sync().is_ok() {
+            let end = wal.log_end();
+            assert_eq!(wal.reader(Offset::ZERO).count() as u64, end.get() - 12);
+            drop(wal);
+            let (wal, _) = Wal::open_in(disk, small(), 1).unwrap();
+            assert_eq!((wal.log_start(), wal.log_end()), (offset(12), end));
+        }
+        if cut.is_ok() {
+            break;
+        }
+    }
+    assert!(brought_back > 0, "what stays found no space");
+}
+
+/// It was told as a disk that is full.
+#[test]
+fn a_log_that_lacks_descriptors_says_so_each_time() {
+    let disk = FaultyDir::new(MemoryDir::new());
+    let (mut wal, _) = Wal::open_in(disk.clone(), small(), 1).unwrap();
+    wal.append(b"value").unwrap();
+    for _ in 0..3 {
+        for nth in 1..10 {
+            disk.faults()
+                .fail(Operation::CreateFile, nth, Fault::OutOfFiles);
+        }
+        let told = wal.sync().unwrap_err();
+        assert!(matches!(told, Error::OutOfFiles), "{told:?}");
+        disk.faults().clear();
+    }
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    wal.sync().unwrap();
+    assert_eq!(values(&wal), [b"value"]);
 }
 
 /// What a cut carries was left behind when the cut itself found no space. A later cut, to where the
