@@ -88,6 +88,9 @@ limits! {
     EPOCH_COUNT_MAX = 1_000;
         "Epochs in a follower's first Fetch: older ones are of no use to find where two logs part."
         => "`InvalidRequest`";
+    METADATA_TOPIC_COUNT_MAX = 10_000;
+        "Topics named by one Metadata request: as many as a node can have."
+        => "`InvalidRequest`";
     COPY_PIECE_BYTES_MAX = 4 * MIB;
         "File bytes in one CopySegments answer: the next one can say that the file is gone or damaged."
         => "the pieces are smaller";

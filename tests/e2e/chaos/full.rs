@@ -242,7 +242,10 @@ fn a_partition_that_finds_no_room_to_open_opens_by_itself_when_there_is() {
     let filler = mount.fill();
     let server = start(&mount);
     let mut wire = Wire::open(server.ready.listen).unwrap();
-    assert_ne!(state(&mut wire, &topic), describe_topic::State::Ok);
+    // It was told as damaged, which consumers do not come back from.
+    assert_eq!(state(&mut wire, &topic), describe_topic::State::Full);
+    let refused = wire.try_read_all(&topic, 0, Offset::ZERO).unwrap_err();
+    assert!(refused.is(ErrorCode::StorageFull), "{refused}");
     std::fs::remove_file(&filler).unwrap();
     until("it is open", || {
         state(&mut wire, &topic) == describe_topic::State::Ok

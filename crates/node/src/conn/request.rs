@@ -107,7 +107,7 @@ pub(super) async fn take(link: &Rc<Link>, frame: &Frame<'_>, is_greeted: &mut bo
         Request::Produce(request) => return produce(asked, &request, frame.body).await,
         Request::Ping(_) => asked.told::<ping::Request>(Ok(ping::Answer {})),
         Request::Metadata(request) => {
-            asked.told::<metadata::Request>(Ok(tell::metadata_of(&link.core, request)));
+            asked.told::<metadata::Request>(tell::metadata_of(&link.core, request));
         }
         request => take_apart(asked, request),
     }

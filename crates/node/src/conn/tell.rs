@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::frame;
+use corelog_protocol::limits::METADATA_TOPIC_COUNT_MAX;
 use corelog_protocol::message::{describe_topic, hello, metadata, replica_status, scrub_topic};
 use corelog_record::{CoreId, TopicName};
 
@@ -46,7 +47,24 @@ pub(super) fn greet(link: &Link, request: &hello::Request) -> Result<hello::Answ
 }
 
 /// The answer to a Metadata request.
-pub(super) fn metadata_of(core: &Core, request: metadata::Request) -> metadata::Answer {
+///
+/// # Errors
+/// `InvalidRequest` if it names more topics than a node may have.
+pub(super) fn metadata_of(
+    core: &Core,
+    request: metadata::Request,
+) -> Result<metadata::Answer, Failure> {
+    let count = request.topics.as_ref().map_or(0, Vec::len);
+    if count > METADATA_TOPIC_COUNT_MAX as usize {
+        let message = format!("{METADATA_TOPIC_COUNT_MAX} topics at most, please, or all");
+        let detail = Detail {
+            field: Some("topics".to_owned()),
+            limit: Some(METADATA_TOPIC_COUNT_MAX.into()),
+            found: Some(count as u64),
+            ..Detail::default()
+        };
+        return Err(failure_with(ErrorCode::InvalidRequest, message, detail));
+    }
     let (shared, cores) = advertised(core);
     let routes = core.routes.borrow();
     let (mut topics, mut errors) = (Vec::new(), Vec::new());
@@ -67,13 +85,13 @@ pub(super) fn metadata_of(core: &Core, request: metadata::Request) -> metadata::
             }
         }
     }
-    metadata::Answer {
+    Ok(metadata::Answer {
         node: core.shared.node,
         cores,
         shared,
         topics,
         errors,
-    }
+    })
 }
 
 fn told_topic(topic: &Topic, cores: &[String]) -> metadata::Topic {

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::slots::{PartitionKey, SlotId, SlotState};
 use super::state::Core;
+use crate::partition::Refusal;
 
 /// A slot whose partition nobody else opens or closes until this is dropped.
 pub(super) struct Claim {
@@ -47,7 +48,7 @@ impl Drop for Claim {
             found.is_claimed = false;
             // Whoever was at it was cut off in the middle: it is opened again by and by.
             if matches!(found.state, SlotState::Opening) {
-                found.state = SlotState::Failed;
+                found.state = SlotState::Unopened(Refusal::Busy);
                 self.core.unopened.borrow_mut().push_back(self.key);
             }
         }

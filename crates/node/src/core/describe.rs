@@ -8,6 +8,7 @@ use super::state::Core;
 use crate::metrics::{
     HistogramSnapshot, PartitionSnapshot, PartitionState, PulseSnapshot, TopicSnapshot,
 };
+use crate::partition::Refusal;
 use crate::rt;
 
 impl Core {
@@ -68,7 +69,8 @@ impl Core {
     fn snapshot_of(&self, slot: &Slot) -> PartitionSnapshot {
         let status = slot.partition().map(|partition| partition.status());
         let state = match (&slot.state, &status) {
-            (SlotState::Opening, _) => PartitionState::Opening,
+            (SlotState::Unopened(Refusal::StorageFull), _) => PartitionState::Full,
+            (SlotState::Opening | SlotState::Unopened(_), _) => PartitionState::Opening,
             (SlotState::Failed, _) | (SlotState::Open(_), None) => PartitionState::Failed,
             (SlotState::Open(_), Some(status)) if status.is_fenced => PartitionState::Fenced,
             (SlotState::Open(_), Some(status)) if status.is_damaged => PartitionState::Damaged,

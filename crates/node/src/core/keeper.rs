@@ -42,21 +42,21 @@ impl Core {
                 let Some(key) = self.unopened.borrow_mut().pop_front() else {
                     break;
                 };
-                if self.is_stopping.get() || !self.is_failed(key) {
+                if self.is_stopping.get() || !self.is_unopened(key) {
                     continue;
                 }
-                if self.reopen_partition(key).await.is_err() && self.is_failed(key) {
+                if self.reopen_partition(key).await.is_err() && self.is_unopened(key) {
                     break;
                 }
             }
         }
     }
 
-    /// Whether a partition could not be opened.
-    fn is_failed(&self, key: PartitionKey) -> bool {
+    /// Whether a partition found no room to be opened in.
+    fn is_unopened(&self, key: PartitionKey) -> bool {
         let slots = self.slots.borrow();
         let slot = slots.find(key).and_then(|id| slots.get(id));
-        slot.is_some_and(|slot| matches!(slot.state, SlotState::Failed))
+        slot.is_some_and(|slot| matches!(slot.state, SlotState::Unopened(_)))
     }
 
     /// Starts groups: whatever was appended since the wish was uttered joins them.

@@ -14,12 +14,13 @@ use corelog_storage::quarantine;
 use super::board::{Board, Void};
 use super::claim::Claim;
 use super::refusal::with_causes;
+use super::serve::deleted;
 use super::slots::{PartitionKey, SlotId, SlotState};
 use super::state::Core;
 use crate::catalog::{self, Topic};
 use crate::failure::{Failure, failure};
 use crate::metrics::{add, sub};
-use crate::partition::{Accepted, Held, Input, Partition, Policy, Replication};
+use crate::partition::{Accepted, Held, Input, Partition, Policy, Refusal, Replication};
 use crate::rt;
 
 impl Core {
@@ -175,7 +176,7 @@ impl Core {
         self: &Rc<Self>,
         key: PartitionKey,
     ) -> Result<reopen_partition::Answer, Failure> {
-        let slot = self.slot_of(key)?;
+        let slot = self.slots.borrow().find(key).ok_or_else(deleted)?;
         let Some(claim) = self.claim(slot) else {
             let message = "the partition is being opened or closed already";
             return Err(failure(ErrorCode::Busy, message));
@@ -259,10 +260,19 @@ impl Core {
                     error = %reason,
                     "cannot open the partition"
                 );
-                self.set_state(slot, SlotState::Failed);
-                if matches!(error, Error::StorageFull { .. } | Error::OutOfFiles { .. }) {
-                    self.unopened.borrow_mut().push_back(key);
-                }
+                let lacking = match error {
+                    Error::StorageFull { .. } => Some(Refusal::StorageFull),
+                    Error::OutOfFiles { .. } => Some(Refusal::Busy),
+                    _ => None,
+                };
+                let state = match lacking {
+                    Some(refusal) => {
+                        self.unopened.borrow_mut().push_back(key);
+                        SlotState::Unopened(refusal)
+                    }
+                    None => SlotState::Failed,
+                };
+                self.set_state(slot, state);
                 return Err(reason);
             }
         };
@@ -316,7 +326,7 @@ impl Core {
         self.memory.forget(found);
         match std::mem::replace(&mut found.state, SlotState::Opening) {
             SlotState::Open(partition) => Some(partition.into_log()),
-            SlotState::Opening | SlotState::Failed => None,
+            SlotState::Opening | SlotState::Unopened(_) | SlotState::Failed => None,
         }
     }
 

@@ -68,7 +68,11 @@ impl Core {
         while !self.is_stopping.get() {
             let wanted = self.scrub_wanted.notified();
             match self.next_to_scrub() {
-                Some(slot) => self.scrub_pass(slot).await,
+                Some(slot) => {
+                    self.scrub_pass(slot).await;
+                    // One over nothing waits for nothing.
+                    rt::yield_if_needed().await;
+                }
                 None => drop(rt::timeout(LOOK_EVERY, wanted).await),
             }
         }

@@ -188,19 +188,24 @@ impl Core {
     /// Where a partition of this core lives.
     ///
     /// # Errors
-    /// `UnknownTopic` if it was deleted meanwhile, `Busy` while it is opened, `Internal` if it could not be.
+    /// `UnknownTopic` if it was deleted meanwhile, `Busy` while it is opened; `StorageFull` or `Busy` if it found no space,
+    /// or no descriptor, for that, and is tried again.
     pub(crate) fn slot_of(&self, key: PartitionKey) -> Result<SlotId, Failure> {
         let slots = self.slots.borrow();
-        let gone = || failure(ErrorCode::UnknownTopic, "the topic was deleted");
-        let id = slots.find(key).ok_or_else(gone)?;
+        let id = slots.find(key).ok_or_else(deleted)?;
         match slots.get(id).map(|slot| &slot.state) {
             Some(SlotState::Open(_)) => Ok(id),
             Some(SlotState::Opening) => {
                 Err(failure(ErrorCode::Busy, "the partition is being opened"))
             }
+            Some(SlotState::Unopened(refusal)) => Err(error_of(refusal)),
             Some(SlotState::Failed) | None => Ok(id),
         }
     }
+}
+
+pub(super) fn deleted() -> Failure {
+    failure(ErrorCode::UnknownTopic, "the topic was deleted")
 }
 
 /// The error of a request whose step told anything but what was asked for.

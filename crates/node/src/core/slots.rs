@@ -13,7 +13,7 @@ use super::memory::Held;
 use super::scrub::Scrubbing;
 use super::sweep::Swept;
 use crate::catalog::Topic;
-use crate::partition::Partition;
+use crate::partition::{Partition, Refusal};
 
 /// Names a partition on every core: the topic by its id, so a recreated topic is another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,6 +53,8 @@ pub(crate) enum SlotState {
     Opening,
     /// It serves.
     Open(Box<Partition<Disk>>),
+    /// The log found no space, or no descriptor, to be opened with, as this says. It is tried again.
+    Unopened(Refusal),
     /// The log could not be opened.
     Failed,
 }
@@ -138,14 +140,14 @@ impl Slot {
     pub(crate) fn partition_mut(&mut self) -> Option<&mut Partition<Disk>> {
         match &mut self.state {
             SlotState::Open(partition) => Some(partition),
-            SlotState::Opening | SlotState::Failed => None,
+            SlotState::Opening | SlotState::Unopened(_) | SlotState::Failed => None,
         }
     }
 
     pub(crate) fn partition(&self) -> Option<&Partition<Disk>> {
         match &self.state {
             SlotState::Open(partition) => Some(partition),
-            SlotState::Opening | SlotState::Failed => None,
+            SlotState::Opening | SlotState::Unopened(_) | SlotState::Failed => None,
         }
     }
 }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use corelog_node::{Node, NodeConfig, StartError, sys};
 use corelog_protocol::error::ErrorCode;
-use corelog_protocol::message::{fetch, ping, produce};
+use corelog_protocol::limits::METADATA_TOPIC_COUNT_MAX;
+use corelog_protocol::message::{fetch, metadata, ping, produce};
 
 use crate::client::{Client, batch, from, to, values};
 use crate::{directory, start, start_with, wait_until};
@@ -82,6 +83,27 @@ fn a_parked_poll_of_another_core_holds_no_place_in_the_lane() {
         arrived.told.expect("fetched");
         assert_eq!(values(&arrived.body), ["v"]);
     }
+    node.stop().expect("a clean stop");
+}
+
+#[test]
+fn a_request_names_as_many_topics_as_a_node_can_have() {
+    let dir = directory();
+    let node = start(&dir);
+    let mut client = Client::hello(node.addresses().cores[0]);
+    let named = |count: u32| {
+        let names = (0..count).map(|number| format!("t{number}").parse().expect("a name"));
+        metadata::Request {
+            topics: Some(names.collect()),
+        }
+    };
+    let most = METADATA_TOPIC_COUNT_MAX;
+    let answer = client.ask(&named(most)).expect("told of each");
+    assert_eq!(answer.errors.len(), most as usize);
+    let refused = client.ask(&named(most + 1)).expect_err("too many");
+    assert!(refused.is(ErrorCode::InvalidRequest), "{refused}");
+    assert_eq!(refused.detail.limit, Some(most.into()));
+    client.ask(&ping::Request {}).expect("still served");
     node.stop().expect("a clean stop");
 }
 
