@@ -27,6 +27,12 @@ pub(crate) enum Due {
         answer: produce::Answer,
         timed: Timed,
     },
+    /// The answer is due, unless the records are given up before it leaves: behind others it may wait.
+    Accepted {
+        board: Rc<Board>,
+        seen: Seen,
+        answer: produce::Answer,
+    },
     /// The answer is known.
     Now(Produced),
     /// The answer comes from another core under this number.
@@ -162,7 +168,7 @@ impl<T> Queue<T> {
     fn watch(&mut self, watcher: &Notify) -> bool {
         match self.entries.front() {
             None | Some((_, Due::Away(_))) => true,
-            Some((_, Due::Now(_))) => false,
+            Some((_, Due::Now(_) | Due::Accepted { .. })) => false,
             Some((
                 _,
                 Due::Flushed {
@@ -184,6 +190,17 @@ impl<T> Queue<T> {
         let produced = match &self.entries.front()?.1 {
             Due::Away(_) => return None,
             Due::Now(_) => None,
+            Due::Accepted {
+                board,
+                seen,
+                answer,
+            } => Some(match board.outcome(answer.end, *seen) {
+                Some(given_up @ Outcome::Unknown(Void::Fenced | Void::Closed)) => {
+                    told(given_up, answer)
+                }
+                // What finds no room stays in memory, as it was promised to be.
+                _ => Ok(answer.clone()),
+            }),
             Due::Flushed {
                 board,
                 seen,
@@ -266,6 +283,14 @@ mod tests {
             seen: board.seen(),
             answer: answer(end),
             timed: timed(),
+        }
+    }
+
+    fn accepted(board: &Rc<Board>, end: u64) -> Due {
+        Due::Accepted {
+            board: Rc::clone(board),
+            seen: board.seen(),
+            answer: answer(end),
         }
     }
 
@@ -353,6 +378,38 @@ mod tests {
         let (board, mut acks) = first_of_two_is_durable();
         board.void(Void::Fenced);
         assert_eq!(collected(&mut acks), vec![(10, true), (11, false)]);
+    }
+
+    /// The server had counted them as lost by then.
+    #[test]
+    fn accepted_records_that_are_given_up_before_their_answer_leaves_are_told_as_unknown() {
+        for (void, is_kept) in [
+            (Void::Fenced, false),
+            (Void::Closed, false),
+            (Void::Full, true),
+        ] {
+            let (board, mut acks) = (
+                Rc::new(Board::default()),
+                Acks::new(Notify::new(), Rc::default()),
+            );
+            acks.push(1, 10, flushed(&board, 1));
+            acks.push(1, 11, accepted(&board, 2));
+            assert_eq!(collected(&mut acks), vec![]);
+            board.void(void);
+            assert_eq!(collected(&mut acks), vec![(10, false), (11, is_kept)]);
+        }
+    }
+
+    #[test]
+    fn accepted_records_are_answered_at_once_with_nothing_in_front() {
+        let (board, mut acks) = (
+            Rc::new(Board::default()),
+            Acks::new(Notify::new(), Rc::default()),
+        );
+        let woken = acks.watcher.notified();
+        acks.push(1, 10, accepted(&board, 1));
+        assert!(is_ready(woken));
+        assert_eq!(collected(&mut acks), vec![(10, true)]);
     }
 
     #[test]

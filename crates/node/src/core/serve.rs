@@ -103,7 +103,12 @@ impl Core {
                     appended: rt::now(),
                 },
             },
-            (Level::Durable | Level::Accepted | Level::Unknown, _) => Due::Now(Ok(answer)),
+            (Level::Accepted, Some(board)) => Due::Accepted {
+                board: Rc::clone(board),
+                seen: board.seen(),
+                answer,
+            },
+            (Level::Durable | Level::Accepted | Level::Unknown, None) => Due::Now(Ok(answer)),
         })
     }
 

@@ -32,7 +32,7 @@ fn a_copy_for_whose_mark_there_is_no_space_is_where_its_manifest_says_it_is() {
         let is_mark = Match::on(Operation::CreateFile, "mark.new");
         let fault = Fault::Fail(ErrorKind::StorageFull);
         bench.faults().fail(is_mark, 1, fault);
-        let refused = adopt(&mut bench, at).err().expect("there is no space");
+        let refused = adopt(&mut bench, at).expect_err("there is no space");
         assert!(matches!(refused, Refusal::StorageFull), "{refused:?}");
         assert!(!bench.is_fenced);
         assert_eq!(bench.durable, offset(at));
