@@ -48,6 +48,8 @@ pub(crate) struct Admin {
     pub(super) load: RefCell<Load>,
     /// One change at a time.
     pub(super) turn: Semaphore,
+    /// One look at all snapshots at a time.
+    pub(super) listing: Semaphore,
     pub(super) restores: Restores,
     /// Followers that are to be written down.
     pub(super) newcomers: Newcomers,
@@ -71,6 +73,7 @@ impl Admin {
             core,
             load: RefCell::new(load),
             turn: Semaphore::new(1),
+            listing: Semaphore::new(1),
             restores: Restores::default(),
             newcomers: Newcomers::default(),
             promises: Promises::default(),

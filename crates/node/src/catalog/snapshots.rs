@@ -5,6 +5,7 @@
 //! <data>/snapshots/<name>/    see `corelog_storage::snapshot`; its summary is written last
 //! ```
 
+use std::convert::identity;
 use std::sync::Arc;
 
 use corelog_protocol::error::{Detail, ErrorCode};
@@ -53,14 +54,14 @@ pub(crate) async fn load_snapshots<D: Dir>(root: &D) -> LastSnapshots {
 }
 
 async fn last_snapshots<D: Dir>(dir: &D) -> LastSnapshots {
-    let entries = stored::list(dir).await.unwrap_or_else(|error| {
+    let entries = stored::list(dir, identity).await.unwrap_or_else(|error| {
         let error = with_causes(&error);
         tracing::error!(%error, "snapshots cannot be listed: retention holds back all it may");
         Vec::new()
     });
     let mut summaries = Vec::new();
     for entry in entries {
-        match entry.summary {
+        match entry.told {
             Ok(summary) => summaries.push(summary),
             Err(error) => {
                 let (name, error) = (entry.name, with_causes(&error));
@@ -135,12 +136,15 @@ impl Admin {
                 unreadable: Vec::new(),
             });
         }
-        let entries = stored::list(&snapshots_dir(&self.core.root)).await;
+        // One at a time: each reads them all.
+        let _turn = self.listing.acquire(1).await;
+        let tell = |summary: Summary| told(&summary, false);
+        let entries = stored::list(&snapshots_dir(&self.core.root), tell).await;
         let entries = entries.map_err(|error| refused("all", &error))?;
         let (mut snapshots, mut unreadable) = (Vec::new(), Vec::new());
         for entry in entries {
-            match entry.summary {
-                Ok(summary) => snapshots.push(told(&summary, false)),
+            match entry.told {
+                Ok(snapshot) => snapshots.push(snapshot),
                 Err(error) => unreadable.push(list_snapshots::Unreadable {
                     name: entry.name.to_string(),
                     message: with_causes(&error),

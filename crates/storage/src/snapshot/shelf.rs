@@ -12,11 +12,11 @@ use crate::format::snapshot::FILE_BYTES_MAX;
 
 /// A snapshot on the shelf.
 #[derive(Debug)]
-pub struct Entry {
+pub struct Entry<T> {
     /// Its name: that of the directory.
     pub name: Name,
-    /// What it holds, or why that cannot be told.
-    pub summary: Result<Summary, Error>,
+    /// What is told of it, or why nothing can be.
+    pub told: Result<T, Error>,
 }
 
 /// The directory of a partition within the snapshot `dir`.
@@ -65,16 +65,20 @@ pub async fn open<D: Dir>(dir: &D) -> Result<Summary, Error> {
 }
 
 /// The snapshots in the directory `root`, by name; none if it does not exist. Those that are not
-/// finished are passed over.
+/// finished are passed over. Of each only what `tell` makes of its summary is kept: a thousand summaries of
+/// all partitions of a node are half a gigabyte.
 ///
 /// # Errors
 /// Any error of listing it.
-pub async fn list<D: Dir>(root: &D) -> Result<Vec<Entry>, Error> {
+pub async fn list<D: Dir, T>(
+    root: &D,
+    tell: impl Fn(Summary) -> T,
+) -> Result<Vec<Entry<T>>, Error> {
     let mut entries = Vec::new();
     for name in names(root).await? {
-        let summary = open(&root.child(name.as_str())).await;
-        if !matches!(summary, Err(Error::NoSnapshot { .. })) {
-            entries.push(Entry { name, summary });
+        let told = open(&root.child(name.as_str())).await.map(&tell);
+        if !matches!(told, Err(Error::NoSnapshot { .. })) {
+            entries.push(Entry { name, told });
         }
     }
     Ok(entries)

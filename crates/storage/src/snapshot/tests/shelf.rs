@@ -5,7 +5,7 @@ use crate::disk::memory::MemoryDir;
 use crate::snapshot::{self, Entry, NAME, sweep_unrestored};
 use crate::testing::open;
 
-fn names(entries: &[Entry]) -> Vec<&str> {
+fn names(entries: &[Entry<Summary>]) -> Vec<&str> {
     entries.iter().map(|entry| entry.name.as_str()).collect()
 }
 
@@ -19,11 +19,15 @@ fn made(root: &MemoryDir) -> Partition {
 fn a_snapshot_is_there_from_its_summary_on_and_gone_with_it() {
     let root = MemoryDir::new();
     let shelf = root.child("snapshots");
-    assert!(block_on(snapshot::list(&shelf)).unwrap().is_empty());
+    assert!(
+        block_on(snapshot::list(&shelf, |summary| summary))
+            .unwrap()
+            .is_empty()
+    );
     let partition = made(&root);
-    let entries = block_on(snapshot::list(&shelf)).unwrap();
+    let entries = block_on(snapshot::list(&shelf, |summary| summary)).unwrap();
     assert_eq!(names(&entries), ["nightly"]);
-    assert_eq!(*entries[0].summary.as_ref().unwrap(), summary(partition));
+    assert_eq!(*entries[0].told.as_ref().unwrap(), summary(partition));
     assert_eq!(
         block_on(snapshot::open(&shelved(&root))).unwrap(),
         summary(partition)
@@ -49,7 +53,7 @@ fn an_unfinished_snapshot_is_not_listed_and_is_swept() {
     let half = shelf.child("half");
     block_on(half.child("topics").create()).unwrap();
     assert_eq!(
-        names(&block_on(snapshot::list(&shelf)).unwrap()),
+        names(&block_on(snapshot::list(&shelf, |summary| summary)).unwrap()),
         ["nightly"]
     );
     let refused = block_on(snapshot::remove(&shelf, &Name::new("half").unwrap()));
@@ -58,7 +62,7 @@ fn an_unfinished_snapshot_is_not_listed_and_is_swept() {
     assert_eq!(swept, [Name::new("half").unwrap()]);
     assert!(!block_on(half.exists()).unwrap());
     assert_eq!(
-        names(&block_on(snapshot::list(&shelf)).unwrap()),
+        names(&block_on(snapshot::list(&shelf, |summary| summary)).unwrap()),
         ["nightly"]
     );
 }
@@ -71,15 +75,19 @@ fn a_rotten_summary_is_told_and_swept_by_nobody() {
     let mut bytes = block_on(shelved(&root).read(NAME, 1 << 20)).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     block_on(shelved(&root).write_aside(NAME, &bytes)).unwrap();
-    let entries = block_on(snapshot::list(&shelf)).unwrap();
-    assert!(matches!(entries[0].summary, Err(Error::Format { .. })));
+    let entries = block_on(snapshot::list(&shelf, |summary| summary)).unwrap();
+    assert!(matches!(entries[0].told, Err(Error::Format { .. })));
     assert!(
         block_on(snapshot::sweep_unfinished(&shelf))
             .unwrap()
             .is_empty()
     );
     block_on(snapshot::remove(&shelf, &name())).unwrap();
-    assert!(block_on(snapshot::list(&shelf)).unwrap().is_empty());
+    assert!(
+        block_on(snapshot::list(&shelf, |summary| summary))
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[test]
