@@ -53,6 +53,9 @@ impl<K: Copy + Eq + Hash> Aborted<K> {
         mut take: impl FnMut(K, u32, u16),
     ) {
         let before = self.runs.len();
+        if before == 0 {
+            return;
+        }
         self.runs.retain(|key, (run, cause)| {
             let is_settled = is_settled(key);
             if is_settled {
