@@ -97,11 +97,10 @@ impl Link {
     ) -> Rc<Self> {
         let to_send = Notify::new();
         let acks = Acks::new(to_send.clone(), Rc::clone(&core.aborted_runs));
-        let id = core.next_connection();
         Rc::new(Self {
+            id: core.next_connection(),
             core,
             intake,
-            id,
             peer,
             traffic: Traffic::begin(),
             acks: Rc::new(RefCell::new(acks)),
