@@ -10,6 +10,11 @@ pub(crate) fn failure(code: ErrorCode, message: impl Into<String>) -> Failure {
     Box::new(ErrorBody::new(code, message))
 }
 
+/// The topic of a partition is gone.
+pub(crate) fn deleted() -> Failure {
+    failure(ErrorCode::UnknownTopic, "the topic was deleted")
+}
+
 /// A failure with facts for programs.
 pub(crate) fn failure_with(code: ErrorCode, message: impl Into<String>, detail: Detail) -> Failure {
     Box::new(ErrorBody::new(code, message).with_detail(detail))

@@ -14,13 +14,12 @@ use corelog_storage::quarantine;
 use super::board::{Board, Void};
 use super::claim::Claim;
 use super::refusal::with_causes;
-use super::serve::deleted;
 use super::slots::{PartitionKey, SlotId, SlotState};
 use super::state::Core;
 use crate::catalog::{self, Topic};
-use crate::failure::{Failure, failure};
+use crate::failure::{Failure, deleted, failure};
 use crate::metrics::{add, sub};
-use crate::partition::{Accepted, Held, Input, Partition, Policy, Refusal, Replication};
+use crate::partition::{Accepted, Held, Input, Partition, Policy, Replication, refusal_of};
 use crate::rt;
 
 impl Core {
@@ -260,17 +259,11 @@ impl Core {
                     error = %reason,
                     "cannot open the partition"
                 );
-                let lacking = match error {
-                    Error::StorageFull { .. } => Some(Refusal::StorageFull),
-                    Error::OutOfFiles { .. } => Some(Refusal::Busy),
-                    _ => None,
-                };
-                let state = match lacking {
-                    Some(refusal) => {
-                        self.unopened.borrow_mut().push_back(key);
-                        SlotState::Unopened(refusal)
-                    }
-                    None => SlotState::Failed,
+                let state = if error.is_shortage() {
+                    self.unopened.borrow_mut().push_back(key);
+                    SlotState::Unopened(refusal_of(error))
+                } else {
+                    SlotState::Failed
                 };
                 self.set_state(slot, state);
                 return Err(reason);

@@ -15,7 +15,7 @@ use super::slowest::Timed;
 use super::state::Core;
 use super::terms::Terms;
 use super::tickets::{Tickets, Told};
-use crate::failure::{Failure, failure};
+use crate::failure::{Failure, deleted, failure};
 use crate::metrics::add;
 use crate::partition::{Answer, Input, Refusal, Seek};
 use crate::rt;
@@ -207,10 +207,6 @@ impl Core {
             Some(SlotState::Failed) | None => Ok(id),
         }
     }
-}
-
-pub(super) fn deleted() -> Failure {
-    failure(ErrorCode::UnknownTopic, "the topic was deleted")
 }
 
 /// The error of a request whose step told anything but what was asked for.

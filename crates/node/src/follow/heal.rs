@@ -18,7 +18,7 @@ use super::address::check_addresses;
 use super::files::{seal_of, why_not};
 use super::ownership::segments_of;
 use crate::core::{Core, PartitionKey};
-use crate::failure::{Failure, failure};
+use crate::failure::{Failure, deleted, failure};
 use crate::metrics::add;
 use crate::partition::Change;
 use crate::rt::{self, Notify};
@@ -215,8 +215,7 @@ impl Core {
         sources: Vec<String>,
         replaced: &mut Vec<Replaced>,
     ) -> Result<(), Failure> {
-        let gone = || failure(ErrorCode::UnknownTopic, "the topic was deleted");
-        let topic = self.topic_name(key).ok_or_else(gone)?;
+        let topic = self.topic_name(key).ok_or_else(deleted)?;
         let met = self.repairs.take_met(key);
         let mut all = Ok(());
         for wanted in self.damaged_segments(key, &met)? {

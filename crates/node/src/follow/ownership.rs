@@ -12,15 +12,14 @@ use corelog_storage::format::replica::{Replica, Role};
 use super::ASK_TIMEOUT;
 use super::line::Line;
 use crate::core::{Core, PartitionKey};
-use crate::failure::{Failure, failure, failure_with};
+use crate::failure::{Failure, deleted, failure, failure_with};
 
 impl Core {
     /// What this node is to a partition of this core.
     pub(super) fn replica(&self, key: PartitionKey) -> Result<Replica, Failure> {
         let routes = self.routes.borrow();
         let topic = routes.topic_by_id(key.topic);
-        let gone = || failure(ErrorCode::UnknownTopic, "the topic was deleted");
-        let replica = topic.ok_or_else(gone)?.replica(key.partition);
+        let replica = topic.ok_or_else(deleted)?.replica(key.partition);
         Ok(replica.cloned().unwrap_or(Replica::owner(key.partition)))
     }
 

@@ -41,6 +41,7 @@ pub(crate) use group::{ACCEPTED_AGE_MAX, Accepted, Pace};
 pub(crate) use input::{Appetite, Held, Input, Policy, Seek, Token};
 pub(crate) use replication::Replication;
 pub(crate) use segments::NotLent;
+pub(crate) use snapshot::refusal_of;
 pub(crate) use state::Partition;
 pub(crate) use status::Place;
 pub(crate) use upkeep::Rest;

@@ -103,8 +103,8 @@ impl<D: Dir> Partition<D> {
     }
 }
 
-/// Why a snapshot is not taken, or a truncation not begun.
-pub(super) fn refusal_of(error: Error) -> Refusal {
+/// Why a snapshot is not taken, a truncation not begun, a log not opened.
+pub(crate) fn refusal_of(error: Error) -> Refusal {
     match error {
         Error::Fenced => Refusal::Fenced,
         Error::Busy | Error::OutOfFiles { .. } => Refusal::Busy,

@@ -47,11 +47,13 @@ impl<D: Dir> Wal<D> {
         if self.log.is_fenced() {
             return Err(Error::Fenced);
         }
-        match (self.log.pending_bytes(), self.log.admit(1)) {
-            (0, _) => Ok(()),
-            (_, Err(AppendError::OutOfFiles)) => Err(Error::OutOfFiles),
-            _ => Err(Error::StorageFull),
+        if self.log.pending_bytes() == 0 {
+            return Ok(());
         }
+        Err(match self.log.admit(1) {
+            Err(AppendError::OutOfFiles) => Error::OutOfFiles,
+            _ => Error::StorageFull,
+        })
     }
 
     /// Does what is due of the log's background work, a bounded number of pieces.
