@@ -194,12 +194,9 @@ impl<T> Queue<T> {
                 board,
                 seen,
                 answer,
-            } => Some(match board.outcome(answer.end, *seen) {
-                Some(given_up @ Outcome::Unknown(Void::Fenced | Void::Closed)) => {
-                    told(given_up, answer)
-                }
-                // What finds no room stays in memory, as it was promised to be.
-                _ => Ok(answer.clone()),
+            } => Some(match board.given_up(answer.end, *seen) {
+                Some(void) => told(Outcome::Unknown(void), answer),
+                None => Ok(answer.clone()),
             }),
             Due::Flushed {
                 board,
@@ -383,11 +380,13 @@ mod tests {
     /// The server had counted them as lost by then.
     #[test]
     fn accepted_records_that_are_given_up_before_their_answer_leaves_are_told_as_unknown() {
-        for (void, is_kept) in [
-            (Void::Fenced, false),
-            (Void::Closed, false),
-            (Void::Full, true),
-        ] {
+        let cases: [(&[Void], bool); 4] = [
+            (&[Void::Fenced], false),
+            (&[Void::Closed], false),
+            (&[Void::Full], true),
+            (&[Void::Full, Void::Fenced], false),
+        ];
+        for (voids, is_kept) in cases {
             let (board, mut acks) = (
                 Rc::new(Board::default()),
                 Acks::new(Notify::new(), Rc::default()),
@@ -395,7 +394,7 @@ mod tests {
             acks.push(1, 10, flushed(&board, 1));
             acks.push(1, 11, accepted(&board, 2));
             assert_eq!(collected(&mut acks), vec![]);
-            board.void(void);
+            voids.iter().for_each(|void| board.void(*void));
             assert_eq!(collected(&mut acks), vec![(10, false), (11, is_kept)]);
         }
     }

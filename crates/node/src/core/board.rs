@@ -117,6 +117,14 @@ impl Board {
         (end <= self.durable.get()).then_some(Outcome::Durable)
     }
 
+    /// Why records that end at `end`, appended at `seen`, are given up, if they are. What finds no room
+    /// stays in memory.
+    pub(crate) fn given_up(&self, end: Offset, seen: Seen) -> Option<Void> {
+        let voids = self.voids.borrow();
+        let is_it = |(durable, void): &&(Offset, Void)| *durable < end && *void != Void::Full;
+        voids.iter().skip(seen.0).find(is_it).map(|(_, void)| *void)
+    }
+
     /// What came of waiting for `upto`, begun at `seen`. While it goes on, `watcher` is woken once it is
     /// known; `watched` keeps what was last asked for, so that asking twice does not add up.
     pub(crate) fn outcome_or_watch(
@@ -178,9 +186,12 @@ impl Board {
 
     /// Waiting for more than what is durable is vain from now on.
     pub(super) fn void(&self, void: Void) {
+        let mut voids = self.voids.borrow_mut();
+        let gives_up =
+            void != Void::Full && voids.last().is_some_and(|(_, last)| *last == Void::Full);
         // Where nobody waits, nobody asks for it: a disk that stays full adds nothing.
-        if self.is_seen.take() {
-            self.voids.borrow_mut().push((self.durable.get(), void));
+        if self.is_seen.take() || gives_up {
+            voids.push((self.durable.get(), void));
         }
         for watcher in self.watchers.take() {
             watcher.notify.notify();
@@ -278,10 +289,11 @@ mod tests {
     fn waiting_that_is_vain_again_and_again_is_remembered_once_as_long_as_nobody_begins_to_wait() {
         let board = Board::default();
         let seen = board.seen();
-        for void in [Void::Full, Void::Full, Void::Fenced, Void::Closed] {
+        let remembered = [Void::Full, Void::Full, Void::Fenced, Void::Closed].map(|void| {
             board.void(void);
-            assert_eq!(board.voids.borrow().len(), 1);
-        }
+            board.voids.borrow().len()
+        });
+        assert_eq!(remembered, [1, 1, 2, 2], "and that all was given up then");
         let outcome = board.outcome(offset(1), seen);
         assert_eq!(outcome, Some(Outcome::Unknown(Void::Full)));
         let seen = board.seen();
@@ -289,6 +301,19 @@ mod tests {
         board.void(Void::Closed);
         let outcome = board.outcome(offset(1), seen);
         assert_eq!(outcome, Some(Outcome::Unknown(Void::Closed)));
+    }
+
+    #[test]
+    fn what_found_no_room_is_given_up_with_what_comes_after_unless_it_became_durable() {
+        let board = Board::default();
+        let seen = board.seen();
+        board.void(Void::Full);
+        assert_eq!(board.given_up(offset(6), seen), None);
+        board.advance(offset(4));
+        board.void(Void::Fenced);
+        assert_eq!(board.given_up(offset(4), seen), None);
+        assert_eq!(board.given_up(offset(6), seen), Some(Void::Fenced));
+        assert_eq!(board.given_up(offset(6), board.seen()), None);
     }
 
     #[test]

@@ -49,7 +49,6 @@ impl Drop for Claim {
             // Whoever was at it was cut off in the middle: it is opened again by and by.
             if matches!(found.state, SlotState::Opening) {
                 found.state = SlotState::Unopened(Refusal::Busy);
-                self.core.unopened.borrow_mut().push_back(self.key);
             }
         }
         drop(slots);

@@ -7,7 +7,7 @@ use corelog_storage::log::{ChorePlan, FlushPlan};
 
 use super::Disk;
 use super::files::Turn;
-use super::slots::{PartitionKey, SlotId, SlotState};
+use super::slots::{PartitionKey, Slot, SlotId, SlotState};
 use super::slowest::Flushing;
 use super::state::Core;
 use crate::metrics::add;
@@ -35,28 +35,26 @@ impl Core {
     /// Tries again to open the partitions that found no room: one at a time, and the others only once
     /// there is some.
     pub(super) async fn keep_opening(self: Rc<Self>) {
+        let mut last = SlotId::LAST;
         loop {
             rt::sleep(OPEN_AGAIN_EVERY).await;
-            let count = self.unopened.borrow().len();
-            for _ in 0..count {
-                let Some(key) = self.unopened.borrow_mut().pop_front() else {
-                    break;
-                };
-                if self.is_stopping.get() || !self.is_unopened(key) {
-                    continue;
-                }
-                if self.reopen_partition(key).await.is_err() && self.is_unopened(key) {
+            while !self.is_stopping.get()
+                && let Some((slot, key)) = self.next_unopened(last)
+            {
+                last = slot;
+                if self.reopen_partition(key).await.is_err() {
                     break;
                 }
             }
         }
     }
 
-    /// Whether a partition found no room to be opened in.
-    fn is_unopened(&self, key: PartitionKey) -> bool {
+    /// The first behind `last` that found no room to be opened in.
+    fn next_unopened(&self, last: SlotId) -> Option<(SlotId, PartitionKey)> {
         let slots = self.slots.borrow();
-        let slot = slots.find(key).and_then(|id| slots.get(id));
-        slot.is_some_and(|slot| matches!(slot.state, SlotState::Unopened(_)))
+        let is_it = |(_, slot): &(SlotId, &Slot)| matches!(slot.state, SlotState::Unopened(_));
+        let found = slots.iter_after(last).find(is_it);
+        found.map(|(id, slot)| (id, slot.key))
     }
 
     /// Starts groups: whatever was appended since the wish was uttered joins them.
@@ -169,5 +167,32 @@ impl Core {
             true => rt::spawn(chore).detach(),
             false => rt::spawn_background(chore).detach(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{topic, with_core};
+    use crate::partition::Refusal;
+
+    use super::*;
+
+    #[test]
+    fn partitions_that_found_no_room_are_tried_in_turn() {
+        with_core(|core| async move {
+            let slots = [1, 2, 3].map(|number| {
+                let (topic, key) = topic(number);
+                core.slots.borrow_mut().add(key, topic).unwrap()
+            });
+            let next = |last| core.next_unopened(last).map(|(slot, _)| slot);
+            assert_eq!(next(SlotId::LAST), None);
+            for slot in [slots[0], slots[2]] {
+                let mut all = core.slots.borrow_mut();
+                all.get_mut(slot).unwrap().state = SlotState::Unopened(Refusal::Busy);
+            }
+            assert_eq!(next(SlotId::LAST), Some(slots[0]));
+            assert_eq!(next(slots[0]), Some(slots[2]));
+            assert_eq!(next(slots[2]), Some(slots[0]));
+        });
     }
 }

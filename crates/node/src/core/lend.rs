@@ -11,7 +11,7 @@ use corelog_record::{HistoryId, Offset};
 
 use super::refusal::{error_of, with_causes};
 use super::serve::not_told;
-use super::slots::{PartitionKey, SlotId};
+use super::slots::PartitionKey;
 use super::state::Core;
 use crate::catalog;
 use crate::failure::{Failure, failure, failure_with};
@@ -82,8 +82,8 @@ impl Core {
         history: HistoryId,
         part: &Part,
     ) -> Result<Lent, Failure> {
-        let slot = self.slot_of(key).map_err(|error| of_segment(error, part))?;
         let (pinned, dir) = {
+            let slot = self.slot_of(key).map_err(|error| of_segment(error, part))?;
             let slots = self.slots.borrow();
             let found = slots.get(slot);
             let found = found.and_then(|found| Some((found.partition()?, &found.topic.name)));
@@ -102,7 +102,7 @@ impl Core {
                 bytes,
                 offsets,
             }),
-            Err(error) => Err(self.not_opened(slot, (history, part), &offsets, &error)),
+            Err(error) => Err(self.not_opened(key, (history, part), &offsets, &error)),
         }
     }
 
@@ -115,16 +115,16 @@ impl Core {
 
     fn not_opened(
         &self,
-        slot: SlotId,
+        key: PartitionKey,
         (history, part): (HistoryId, &Part),
         offsets: &Range<Offset>,
         error: &io::Error,
     ) -> Failure {
         if error.kind() == io::ErrorKind::NotFound {
-            if let Some(why) = self.moved_away(slot, history, part) {
+            if let Some(why) = self.moved_away(key, history, part) {
                 return of_segment(why, part);
             }
-            self.met_damage(slot, offsets.start, offsets.end);
+            self.met_damage_lent(key, offsets);
             return damaged(part, offsets);
         }
         if corelog_storage::disk::is_out_of_files(error) {
@@ -134,17 +134,16 @@ impl Core {
     }
 
     /// Why a file that was lent is not there any more, unless it should be: a cut or a repair of the log
-    /// moves files away, whoever is about to open them.
-    fn moved_away(&self, slot: SlotId, history: HistoryId, part: &Part) -> Option<Failure> {
-        let slots = self.slots.borrow();
-        let Some(partition) = slots.get(slot).and_then(|found| found.partition()) else {
-            return Some(not_told(None));
-        };
-        match partition.lend(history, (part.segment, part.generation)) {
-            Err(why) => Some(not_lent(why)),
-            Ok(_) if partition.is_changing() => Some(error_of(&Refusal::Busy)),
-            Ok(_) => None,
-        }
+    /// moves files away, whoever is about to open them, and the partition may be opened anew or gone.
+    fn moved_away(&self, key: PartitionKey, history: HistoryId, part: &Part) -> Option<Failure> {
+        let looked = self.look(key, |partition| {
+            match partition.lend(history, (part.segment, part.generation)) {
+                Err(why) => Some(not_lent(why)),
+                Ok(_) if partition.is_changing() => Some(error_of(&Refusal::Busy)),
+                Ok(_) => None,
+            }
+        });
+        looked.unwrap_or_else(Some)
     }
 }
 
@@ -199,5 +198,42 @@ fn range(part: &Part, file_bytes: u64) -> Result<Range<u64>, Failure> {
                 ..Detail::default()
             },
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_record::Position;
+
+    use super::super::slots::SlotState;
+    use super::super::tests::{topic, with_core};
+    use super::*;
+
+    /// It was told as damage, which ends readers and brings operators.
+    #[test]
+    fn a_file_that_went_away_with_its_partition_or_while_that_is_opened_anew_is_no_damage() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            let code = || {
+                let part = Part {
+                    segment: Offset::ZERO,
+                    generation: 0,
+                    position: Position::ZERO,
+                    bytes: None,
+                };
+                let missing = io::ErrorKind::NotFound.into();
+                let asked = (HistoryId::from_bytes([1; 16]), &part);
+                let offsets = Offset::ZERO..Offset::ZERO.plus(1);
+                core.not_opened(key, asked, &offsets, &missing).known_code()
+            };
+            assert_eq!(code(), Some(ErrorCode::UnknownTopic));
+            let slot = core.slots.borrow_mut().add(key, topic).unwrap();
+            assert_eq!(code(), Some(ErrorCode::Busy));
+            let set = |state| core.slots.borrow_mut().get_mut(slot).unwrap().state = state;
+            set(SlotState::Unopened(Refusal::StorageFull));
+            assert_eq!(code(), Some(ErrorCode::StorageFull));
+            set(SlotState::Failed);
+            assert_eq!(code(), Some(ErrorCode::Damaged));
+        });
     }
 }

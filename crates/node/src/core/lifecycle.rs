@@ -259,11 +259,9 @@ impl Core {
                     error = %reason,
                     "cannot open the partition"
                 );
-                let state = if error.is_shortage() {
-                    self.unopened.borrow_mut().push_back(key);
-                    SlotState::Unopened(refusal_of(error))
-                } else {
-                    SlotState::Failed
+                let state = match error.is_shortage() {
+                    true => SlotState::Unopened(refusal_of(error)),
+                    false => SlotState::Failed,
                 };
                 self.set_state(slot, state);
                 return Err(reason);

@@ -131,20 +131,22 @@ impl Core {
 
     /// The partition to scrub now: one that somebody asked for, then one that is due.
     fn next_to_scrub(&self) -> Option<SlotId> {
-        let slots = self.slots.borrow();
-        let mut all = slots.iter();
-        if let Some((id, _)) = slots.iter().find(|(_, slot)| slot.scrub.is_wanted) {
-            return Some(id);
-        }
-        if self.shared.scrub_rate.get() == 0 {
-            return None;
+        let (slots, last) = (self.slots.borrow(), self.scrub_last.get());
+        let first = |is_it: &dyn Fn(&Slot) -> bool| {
+            let mut all = slots.iter_after(last);
+            all.find(|(_, slot)| is_it(slot)).map(|(id, _)| id)
+        };
+        let wanted = first(&|slot| slot.scrub.is_wanted);
+        if wanted.is_some() || self.shared.scrub_rate.get() == 0 {
+            return wanted;
         }
         let now = rt::wall_clock();
-        all.find(|(_, slot)| is_due(slot, now)).map(|(id, _)| id)
+        first(&|slot| is_due(slot, now))
     }
 
     /// One pass over one partition.
     async fn scrub_pass(self: &Rc<Self>, id: SlotId) {
+        self.scrub_last.set(id);
         let mut is_asked = false;
         if let Some(slot) = self.slots.borrow_mut().get_mut(id) {
             let tried = slot.scrub.tried;
@@ -321,6 +323,30 @@ mod tests {
             let slots = core.slots.borrow();
             let visited = slots.iter().filter(|(_, slot)| slot.scrub.tried.is_some());
             assert_eq!((visited.count(), ended), (0, Some(())));
+        });
+    }
+
+    #[test]
+    fn a_scrub_goes_from_one_partition_to_the_next_and_begins_anew_behind_the_last() {
+        with_core(|core| async move {
+            let slots = [1, 2, 3].map(|number| {
+                let (topic, key) = topic(number);
+                core.slots.borrow_mut().add(key, topic).unwrap()
+            });
+            let want = |slot| {
+                let mut slots = core.slots.borrow_mut();
+                slots.get_mut(slot).unwrap().scrub.is_wanted = true;
+            };
+            let mut visited = Vec::new();
+            for _ in 0..4 {
+                // A reader meets damage in the first again and again: the others have their turn.
+                want(slots[0]);
+                (visited.len() < 2).then(|| want(slots[2]));
+                let slot = core.next_to_scrub().unwrap();
+                core.scrub_pass(slot).await;
+                visited.push(slot);
+            }
+            assert_eq!(visited, [0, 2, 0, 0].map(|at| slots[at]));
         });
     }
 

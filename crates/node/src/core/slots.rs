@@ -32,6 +32,11 @@ impl fmt::Display for PartitionKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct SlotId(pub(super) u32);
 
+impl SlotId {
+    /// Behind which there is none: the first comes after it.
+    pub(super) const LAST: Self = Self(u32::MAX);
+}
+
 /// Where one partition lives.
 pub(crate) struct Slot {
     pub(crate) key: PartitionKey,
@@ -125,9 +130,15 @@ impl Slots {
 
     /// Every slot that holds a partition, in the order of slots.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (SlotId, &Slot)> {
-        let ids = (0..).map(SlotId);
-        ids.zip(&self.slots)
-            .filter_map(|(id, slot)| Some((id, slot.as_ref()?)))
+        self.iter_after(SlotId::LAST)
+    }
+
+    /// The same, beginning behind one of them and ending with it: whoever takes one at a time comes to all.
+    pub(super) fn iter_after(&self, last: SlotId) -> impl Iterator<Item = (SlotId, &Slot)> {
+        let count = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        let begin = last.0.saturating_add(1).min(count);
+        let ids = (begin..count).chain(0..begin).map(SlotId);
+        ids.filter_map(|id| Some((id, self.get(id)?)))
     }
 
     /// The ids of all slots that hold a partition.

@@ -1,7 +1,6 @@
 //! What a core holds, and the step that decides and performs.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,7 +20,7 @@ use super::files::{self, Files};
 use super::memory::Memory;
 use super::refusal::with_causes;
 use super::slight::Slight;
-use super::slots::{PartitionKey, SlotId, Slots};
+use super::slots::{SlotId, Slots};
 use super::slowest::Slowest;
 use super::sweep::Sweep;
 use super::tickets::{Tickets, Told};
@@ -107,10 +106,10 @@ pub(crate) struct Core {
     pub(crate) followers: Followers,
     /// Where the last snapshots of the node's partitions end.
     pub(super) last_snapshots: RefCell<Arc<LastSnapshots>>,
-    /// Partitions that found no room to be opened in.
-    pub(super) unopened: RefCell<VecDeque<PartitionKey>>,
     /// Notified when a scrub is asked for.
     pub(super) scrub_wanted: Notify,
+    /// Where the last pass was.
+    pub(super) scrub_last: Cell<SlotId>,
     pub(super) memory: Memory,
     pub(super) files: Files,
     pub(super) ahead: Ahead,
@@ -172,8 +171,8 @@ impl Core {
             repairs: Repairs::default(),
             followers: Followers::new(),
             last_snapshots: RefCell::default(),
-            unopened: RefCell::default(),
             scrub_wanted: Notify::new(),
+            scrub_last: Cell::new(SlotId::LAST),
             memory: Memory::new(&budget),
             files: Files::new(files_max, core_count),
             ahead: Ahead::default(),
