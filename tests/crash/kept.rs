@@ -338,9 +338,11 @@ pub(crate) fn value(partition: u32, offset: u64) -> Vec<u8> {
 }
 
 fn list(wire: &mut Wire) -> BTreeMap<String, snapshot::Snapshot> {
-    let request = list_snapshots::Request { snapshot: None };
-    let (answer, _) = wire.call(&request, &[]).unwrap().unwrap();
-    assert_eq!(answer.unreadable, []);
+    let (answer, _) = wire
+        .call(&list_snapshots::Request::default(), &[])
+        .unwrap()
+        .unwrap();
+    assert_eq!((answer.unreadable, answer.next), (Vec::new(), None));
     let snapshots = answer.snapshots.into_iter();
     snapshots.map(|one| (one.name.clone(), one)).collect()
 }

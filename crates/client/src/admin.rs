@@ -237,8 +237,24 @@ impl Admin {
     /// # Errors
     /// Why no server answered.
     pub async fn list_snapshots(&self) -> Result<list_snapshots::Answer, Error> {
-        let request = list_snapshots::Request { snapshot: None };
-        self.client.call(&request, Repeat::Always).await
+        let (mut all, mut after) = (list_snapshots::Answer::default(), None);
+        loop {
+            let request = list_snapshots::Request {
+                snapshot: None,
+                after,
+            };
+            let answer = self.client.call(&request, Repeat::Always).await?;
+            all.snapshots.extend(answer.snapshots);
+            all.unreadable.extend(answer.unreadable);
+            // A server that leads nowhere is at its end: each name is behind the one before.
+            match answer
+                .next
+                .filter(|next| request.after.as_ref() < Some(next))
+            {
+                Some(next) => after = Some(next),
+                None => return Ok(all),
+            }
+        }
     }
 
     /// What a snapshot holds of each partition.
@@ -248,6 +264,7 @@ impl Admin {
     pub async fn snapshot(&self, snapshot: &str) -> Result<Snapshot, Error> {
         let request = list_snapshots::Request {
             snapshot: Some(snapshot.to_owned()),
+            after: None,
         };
         let answer = self.client.call(&request, Repeat::Always).await?;
         let found = answer.snapshots.into_iter().next();

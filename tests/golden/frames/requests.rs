@@ -220,7 +220,7 @@ fn keeping() -> Vec<Request> {
             snapshot: "monday".to_owned(),
             topics: vec![topic()],
         }),
-        Request::ListSnapshots(list_snapshots::Request { snapshot: None }),
+        Request::ListSnapshots(list_snapshots::Request::default()),
         Request::DeleteSnapshot(delete_snapshot::Request {
             snapshot: "monday".to_owned(),
             created: Some(Timestamp::from_millis(1_700_000_000_000)),

@@ -7,10 +7,10 @@ use corelog_client::protocol::answer;
 use corelog_client::protocol::error::{Applied, ErrorBody, ErrorCode};
 use corelog_client::protocol::frame::{CorrelationId, Decoder, Peek};
 use corelog_client::protocol::message::{
-    Call, fetch, hello, list_offsets, metadata, ping, produce,
+    Call, fetch, hello, list_offsets, list_snapshots, metadata, ping, produce, snapshot,
 };
 use corelog_client::protocol::request::Request;
-use corelog_client::record::{CoreId, LeaderEpoch, NodeId, PartitionId, TopicName};
+use corelog_client::record::{CoreId, LeaderEpoch, NodeId, PartitionId, Timestamp, TopicName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
@@ -174,6 +174,7 @@ impl One<'_> {
             Request::Hello(_) => self.hello(),
             Request::Metadata(asked) => self.metadata(&asked),
             Request::ListOffsets(asked) => self.list_offsets(&asked),
+            Request::ListSnapshots(asked) => self.list_snapshots(&asked),
             Request::Produce(asked) => match self.produce(&asked, &body, runs) {
                 Ok(head) => self.ok::<produce::Request>(&head, &[]),
                 Err(error) => self.refuse(kind, &Request::Produce(asked), &error, runs),
@@ -264,6 +265,26 @@ impl One<'_> {
             }
             Err(error) => self.err(list_offsets::Request::KIND.number(), &error),
         }
+    }
+
+    /// One at a time of a, b, c; the last leads back to where it began.
+    fn list_snapshots(&self, asked: &list_snapshots::Request) {
+        let (name, next) = match asked.after.as_deref() {
+            None => ("a", "a"),
+            Some("a") => ("b", "b"),
+            Some(_) => ("c", "a"),
+        };
+        let snapshot = snapshot::Snapshot {
+            name: name.to_owned(),
+            created: Timestamp::from_millis(1),
+            topics: Vec::new(),
+        };
+        let head = list_snapshots::Answer {
+            snapshots: vec![snapshot],
+            next: Some(next.to_owned()),
+            ..list_snapshots::Answer::default()
+        };
+        self.ok::<list_snapshots::Request>(&head, &[]);
     }
 
     fn produce(

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use corelog_record::{Chain, Offset};
+use corelog_record::{Chain, Offset, Timestamp};
 use corelog_storage::snapshot::Summary;
 
 use crate::core::PartitionKey;
 
 /// Which snapshot of each partition is the last.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct LastSnapshots {
     by_key: HashMap<PartitionKey, LastSnapshot>,
 }
@@ -22,39 +22,42 @@ pub(crate) struct LastSnapshot {
     pub(crate) end: Offset,
     /// The chain there.
     chain: Option<Chain>,
+    created: Timestamp,
 }
 
 impl LastSnapshots {
-    /// What these snapshots come to.
-    pub(crate) fn of<'a>(summaries: impl IntoIterator<Item = &'a Summary>) -> Self {
-        let mut summaries: Vec<_> = summaries.into_iter().collect();
-        summaries.sort_by_key(|summary| summary.created);
-        let mut by_key = HashMap::new();
-        for summary in summaries {
-            let name: Arc<str> = summary.name.as_str().into();
-            for topic in &summary.topics {
-                for partition in &topic.partitions {
-                    let key = PartitionKey {
-                        topic: topic.id,
-                        partition: partition.partition,
-                    };
+    /// Takes in one more, wherever it belongs among the others.
+    pub(super) fn add(&mut self, summary: &Summary) {
+        self.put(summary, |known| known.created <= summary.created);
+    }
+
+    /// What these and one that was taken later come to, whatever the clock says.
+    pub(super) fn with(&self, summary: &Summary) -> Self {
+        let mut all = self.clone();
+        all.put(summary, |_| true);
+        all
+    }
+
+    /// Takes in one more, for the partitions whose last one `gives_way`.
+    fn put(&mut self, summary: &Summary, gives_way: impl Fn(&LastSnapshot) -> bool) {
+        let name: Arc<str> = summary.name.as_str().into();
+        for topic in &summary.topics {
+            for partition in &topic.partitions {
+                let key = PartitionKey {
+                    topic: topic.id,
+                    partition: partition.partition,
+                };
+                if self.by_key.get(&key).is_none_or(&gives_way) {
                     let last = LastSnapshot {
                         name: Arc::clone(&name),
                         end: partition.end,
                         chain: partition.chain,
+                        created: summary.created,
                     };
-                    by_key.insert(key, last);
+                    self.by_key.insert(key, last);
                 }
             }
         }
-        Self { by_key }
-    }
-
-    /// What these and one that was taken later come to.
-    pub(super) fn with(&self, summary: &Summary) -> Self {
-        let mut by_key = self.by_key.clone();
-        by_key.extend(Self::of([summary]).by_key);
-        Self { by_key }
     }
 
     /// Whether the snapshot `name` is the last of any partition.
@@ -77,7 +80,7 @@ impl LastSnapshots {
 
 #[cfg(test)]
 mod tests {
-    use corelog_record::{PartitionId, Timestamp, TopicId, TopicName};
+    use corelog_record::{PartitionId, TopicId, TopicName};
     use corelog_storage::snapshot::{Name, Partition, Topic};
 
     use super::*;
@@ -102,12 +105,18 @@ mod tests {
         }
     }
 
+    fn of(all: &[Summary]) -> LastSnapshots {
+        let mut last = LastSnapshots::default();
+        all.iter().for_each(|summary| last.add(summary));
+        last
+    }
+
     /// One that reached further once counted although the log had been cut below: what came there instead, no
     /// snapshot held.
     #[test]
     fn the_newest_snapshot_counts_whatever_earlier_ones_reach() {
         let all = [summary("b", 2, 9), summary("c", 3, 7), summary("a", 1, 5)];
-        let last = LastSnapshots::of(&all);
+        let last = of(&all);
         let key = |partition| PartitionKey {
             topic: TopicId::from_bytes([7; 16]),
             partition: PartitionId::new(partition),
@@ -131,7 +140,7 @@ mod tests {
         ];
         for (number, summary) in all.iter().enumerate() {
             last = last.with(summary);
-            assert_eq!(last.by_key, LastSnapshots::of(&all[..=number]).by_key);
+            assert_eq!(last.by_key, of(&all[..=number]).by_key);
         }
         // Without the others nothing would hold what it holds.
         let depends: Vec<_> = ["a", "b", "c", "d"]

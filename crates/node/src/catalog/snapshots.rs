@@ -5,7 +5,7 @@
 //! <data>/snapshots/<name>/    see `corelog_storage::snapshot`; its summary is written last
 //! ```
 
-use std::convert::identity;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use corelog_protocol::error::{Detail, ErrorCode};
@@ -15,7 +15,7 @@ use corelog_record::{CoreId, TopicName};
 use corelog_storage::Error;
 use corelog_storage::disk::{Dir, is_full, is_out_of_files};
 use corelog_storage::format::topic as file;
-use corelog_storage::snapshot::{self as stored, Name, Summary};
+use corelog_storage::snapshot::{self as stored, Entry, Name, Summary};
 
 use super::admin::{Admin, Change};
 use super::last::LastSnapshots;
@@ -24,6 +24,10 @@ use crate::core::{Taken, with_causes};
 use crate::failure::{Failure, failure, failure_with};
 use crate::metrics::add;
 use crate::{router, rt};
+
+/// An answer that lists snapshots ends with the one that brings its topics to so many. One snapshot has no more
+/// than the 10,000 of a node, and a topic takes up to 350 bytes: it fits into an answer's head.
+const LISTED_TOPICS: usize = 4_096;
 
 /// Where snapshots live.
 pub(crate) fn snapshots_dir<D: Dir>(root: &D) -> D {
@@ -54,22 +58,46 @@ pub(crate) async fn load_snapshots<D: Dir>(root: &D) -> LastSnapshots {
 }
 
 async fn last_snapshots<D: Dir>(dir: &D) -> LastSnapshots {
-    let entries = stored::list(dir, identity).await.unwrap_or_else(|error| {
-        let error = with_causes(&error);
-        tracing::error!(%error, "snapshots cannot be listed: retention holds back all it may");
-        Vec::new()
-    });
-    let mut summaries = Vec::new();
-    for entry in entries {
-        match entry.told {
-            Ok(summary) => summaries.push(summary),
+    let mut last = LastSnapshots::default();
+    let see = |entry: Entry| {
+        match entry.summary {
+            Ok(summary) => last.add(&summary),
             Err(error) => {
                 let (name, error) = (entry.name, with_causes(&error));
                 tracing::error!(snapshot = %name, %error, "a snapshot cannot be read");
             }
         }
+        ControlFlow::Continue(())
+    };
+    if let Err(error) = stored::list(dir, None, see).await {
+        let error = with_causes(&error);
+        tracing::error!(%error, "snapshots cannot be listed: retention holds back all it may");
     }
-    LastSnapshots::of(&summaries)
+    last
+}
+
+/// The snapshots behind the name `after`, as many as one answer takes.
+async fn list<D: Dir>(dir: &D, after: Option<&Name>) -> Result<list_snapshots::Answer, Error> {
+    let (mut answer, mut topics) = (list_snapshots::Answer::default(), 0);
+    let see = |entry: Entry| {
+        match entry.summary {
+            Ok(summary) => {
+                topics += summary.topics.len();
+                answer.snapshots.push(told(&summary, false));
+            }
+            Err(error) => answer.unreadable.push(list_snapshots::Unreadable {
+                name: entry.name.to_string(),
+                message: with_causes(&error),
+            }),
+        }
+        if topics < LISTED_TOPICS {
+            return ControlFlow::Continue(());
+        }
+        answer.next = Some(entry.name.to_string());
+        ControlFlow::Break(())
+    };
+    stored::list(dir, after, see).await?;
+    Ok(answer)
 }
 
 impl Admin {
@@ -127,33 +155,19 @@ impl Admin {
         &self,
         request: list_snapshots::Request,
     ) -> Result<list_snapshots::Answer, Failure> {
-        if let Some(name) = &request.snapshot {
-            let dir = snapshot_dir(&self.core.root, &name_of(name)?);
-            let summary = stored::open(&dir).await;
-            let summary = summary.map_err(|error| refused(name, &error))?;
-            return Ok(list_snapshots::Answer {
-                snapshots: vec![told(&summary, true)],
-                unreadable: Vec::new(),
-            });
-        }
-        // One at a time: each reads them all.
+        let after = request.after.as_deref().map(name_of).transpose()?;
+        // One at a time: it may read them all.
         let _turn = self.listing.acquire(1).await;
-        let tell = |summary: Summary| told(&summary, false);
-        let entries = stored::list(&snapshots_dir(&self.core.root), tell).await;
-        let entries = entries.map_err(|error| refused("all", &error))?;
-        let (mut snapshots, mut unreadable) = (Vec::new(), Vec::new());
-        for entry in entries {
-            match entry.told {
-                Ok(snapshot) => snapshots.push(snapshot),
-                Err(error) => unreadable.push(list_snapshots::Unreadable {
-                    name: entry.name.to_string(),
-                    message: with_causes(&error),
-                }),
-            }
-        }
+        let Some(name) = &request.snapshot else {
+            let listed = list(&snapshots_dir(&self.core.root), after.as_ref()).await;
+            return listed.map_err(|error| refused("all", &error));
+        };
+        let dir = snapshot_dir(&self.core.root, &name_of(name)?);
+        let summary = stored::open(&dir).await;
+        let summary = summary.map_err(|error| refused(name, &error))?;
         Ok(list_snapshots::Answer {
-            snapshots,
-            unreadable,
+            snapshots: vec![told(&summary, true)],
+            ..list_snapshots::Answer::default()
         })
     }
 

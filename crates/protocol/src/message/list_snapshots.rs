@@ -12,10 +12,13 @@ pub struct Request {
     /// Only this one, with every partition; default nil, all of them without.
     #[serde(default)]
     pub snapshot: Option<String>,
+    /// Of all of them those behind this name; default nil, from the first on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
 }
 
 /// The snapshots there are.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// By name; default empty.
     #[serde(default)]
@@ -23,6 +26,9 @@ pub struct Answer {
     /// Those that are there and cannot be read; default empty.
     #[serde(default)]
     pub unreadable: Vec<Unreadable>,
+    /// There may be more behind this name, which are to be asked for; default nil, these were the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// A snapshot whose summary cannot be read.

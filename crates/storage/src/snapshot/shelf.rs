@@ -1,6 +1,7 @@
 //! The snapshots of a node: which there are, how one comes and how one goes.
 
 use std::io::ErrorKind;
+use std::ops::ControlFlow;
 
 use corelog_record::{PartitionId, TopicName};
 
@@ -12,11 +13,11 @@ use crate::format::snapshot::FILE_BYTES_MAX;
 
 /// A snapshot on the shelf.
 #[derive(Debug)]
-pub struct Entry<T> {
+pub struct Entry {
     /// Its name: that of the directory.
     pub name: Name,
-    /// What is told of it, or why nothing can be.
-    pub told: Result<T, Error>,
+    /// What it holds, or why nobody can tell.
+    pub summary: Result<Summary, Error>,
 }
 
 /// The directory of a partition within the snapshot `dir`.
@@ -64,24 +65,30 @@ pub async fn open<D: Dir>(dir: &D) -> Result<Summary, Error> {
     Summary::decode(&bytes).map_err(|e| At::new(dir, NAME).format(e))
 }
 
-/// The snapshots in the directory `root`, by name; none if it does not exist. Those that are not
-/// finished are passed over. Of each only what `tell` makes of its summary is kept: a thousand summaries of
-/// all partitions of a node are half a gigabyte.
+/// Shows the snapshots in the directory `root` to `see`, by name, those behind the name `after`, until it
+/// breaks off; none if `root` does not exist. Those that are not finished are passed over. One at a time: a
+/// thousand summaries of all partitions of a node are half a gigabyte.
 ///
 /// # Errors
 /// Any error of listing it.
-pub async fn list<D: Dir, T>(
+pub async fn list<D: Dir>(
     root: &D,
-    tell: impl Fn(Summary) -> T,
-) -> Result<Vec<Entry<T>>, Error> {
-    let mut entries = Vec::new();
+    after: Option<&Name>,
+    mut see: impl FnMut(Entry) -> ControlFlow<()>,
+) -> Result<(), Error> {
     for name in names(root).await? {
-        let told = open(&root.child(name.as_str())).await.map(&tell);
-        if !matches!(told, Err(Error::NoSnapshot { .. })) {
-            entries.push(Entry { name, told });
+        if after.is_some_and(|after| name.as_str() <= after.as_str()) {
+            continue;
+        }
+        let summary = open(&root.child(name.as_str())).await;
+        if matches!(summary, Err(Error::NoSnapshot { .. })) {
+            continue;
+        }
+        if see(Entry { name, summary }).is_break() {
+            break;
         }
     }
-    Ok(entries)
+    Ok(())
 }
 
 /// How many snapshots the directory `root` holds, unfinished ones included. None of them is read.

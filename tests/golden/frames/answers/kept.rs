@@ -39,6 +39,7 @@ pub(super) fn each(visit: &mut impl Visit) {
                 name: "sunday".to_owned(),
                 message: "checksum differs".to_owned(),
             }],
+            next: None,
         },
         &[],
     );

@@ -1,9 +1,8 @@
 //! What is left of a snapshot that failed, and what clients are told of errors.
 
-use std::convert::identity;
 use std::io::ErrorKind;
 
-use corelog_record::Timestamp;
+use corelog_record::{Timestamp, TopicId};
 use corelog_storage::disk::block_on;
 use corelog_storage::disk::faulty::{Fault, FaultyDir, Operation};
 use corelog_storage::disk::memory::MemoryDir;
@@ -28,14 +27,55 @@ fn what_a_failed_snapshot_leaves_is_never_listed() {
         root.faults().fail(Operation::RemoveTree, 1, fault);
         assert!(clear(&root, &name).await.is_err());
         assert!(
-            stored::list(&root, identity)
+            list(&root, None)
                 .await
                 .expect("listed")
+                .snapshots
                 .is_empty()
         );
         clear(&root, &name).await.expect("cleared");
         clear(&root, &name).await.expect("cleared again");
     });
+}
+
+/// All of them were one answer, which no client took once there were many small topics.
+#[test]
+fn snapshots_of_many_topics_are_listed_in_several_answers_each_once() {
+    let root = MemoryDir::new();
+    let topic = |number: usize| stored::Topic {
+        name: TopicName::new(&format!("t{number}")).expect("a name"),
+        id: TopicId::from_bytes([1; 16]),
+        settings: Vec::new(),
+        partitions: Vec::new(),
+    };
+    let names: Vec<_> = (0..5).map(|number| format!("s{number}")).collect();
+    let mut pages = Vec::new();
+    block_on(async {
+        for name in &names {
+            let summary = Summary {
+                name: Name::new(name).expect("a name"),
+                created: Timestamp::from_millis(1),
+                topics: (0..LISTED_TOPICS / 2).map(topic).collect(),
+            };
+            stored::commit(&root.child(name), &summary)
+                .await
+                .expect("committed");
+        }
+        let mut after = None;
+        loop {
+            let answer = list(&root, after.as_ref()).await.expect("listed");
+            pages.push(
+                answer
+                    .snapshots
+                    .into_iter()
+                    .map(|one| one.name)
+                    .collect::<Vec<_>>(),
+            );
+            let Some(next) = answer.next else { break };
+            after = Some(name_of(&next).expect("a name"));
+        }
+    });
+    assert_eq!(pages, [&names[..2], &names[2..4], &names[4..]]);
 }
 
 #[test]

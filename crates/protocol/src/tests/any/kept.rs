@@ -17,8 +17,9 @@ pub(in crate::tests) fn request() -> impl Strategy<Value = Request> {
         (".{0,20}", vec(name(), 0..4)).prop_map(|(snapshot, topics)| {
             Request::CreateSnapshot(create_snapshot::Request { snapshot, topics })
         }),
-        of(".{0,20}")
-            .prop_map(|snapshot| Request::ListSnapshots(list_snapshots::Request { snapshot })),
+        (of(".{0,20}"), of(".{0,20}")).prop_map(|(snapshot, after)| {
+            Request::ListSnapshots(list_snapshots::Request { snapshot, after })
+        }),
         (".{0,20}", of(time())).prop_map(|(snapshot, created)| {
             Request::DeleteSnapshot(delete_snapshot::Request { snapshot, created })
         }),

@@ -97,10 +97,10 @@ async fn take(log: &mut Log<Disk>, root: &Disk) -> Result<Partition, Error> {
 /// lost nothing either way. Returns whether it is there.
 fn check_snapshot(root: &MemoryDir, all: &[Vec<u8>]) -> bool {
     let shelf = root.child("snapshots");
-    let entries = block_on(snapshot::list(&shelf, |summary| summary)).unwrap();
+    let entries = listed(&shelf);
     let is_there = !entries.is_empty();
     for entry in entries {
-        let summary = entry.told.unwrap();
+        let summary = entry.summary.unwrap();
         let partition = summary.topics[0].partitions[0];
         restore_all(root, partition).unwrap().unwrap();
         let (copy, report) = open_restored(root).unwrap();

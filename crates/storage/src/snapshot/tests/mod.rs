@@ -7,10 +7,13 @@ mod random;
 mod shelf;
 mod stories;
 
+use std::ops::ControlFlow;
+
 use corelog_record::{ByteSize, CopyId, Lineage, Offset, Timestamp, TopicId, TopicName};
 
 use super::{
-    Name, Partition, Restore, Restored, Stores, Summary, Topic, commit, partition_dir, restore,
+    Entry, Name, Partition, Restore, Restored, Stores, Summary, Topic, commit, list, partition_dir,
+    restore,
 };
 use crate::Error;
 use crate::disk::{Dir, block_on};
@@ -108,6 +111,17 @@ fn summary(partition: Partition) -> Summary {
             partitions: vec![partition],
         }],
     }
+}
+
+/// What is on the shelf.
+fn listed<D: Dir>(shelf: &D) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    let see = |entry| {
+        entries.push(entry);
+        ControlFlow::Continue(())
+    };
+    block_on(list(shelf, None, see)).unwrap();
+    entries
 }
 
 /// Snapshots a log in one go.

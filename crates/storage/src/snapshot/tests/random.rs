@@ -179,8 +179,7 @@ impl Life {
         let durable = self.log.durable();
         self.disk = Disk::new(self.disk.inner().power_cut(self.rng.u64(..)));
         let shelf = self.disk.child("snapshots");
-        let listed = block_on(snapshot::list(&shelf, |summary| summary)).unwrap();
-        assert_eq!(listed.len(), self.taken.len());
+        assert_eq!(listed(&shelf).len(), self.taken.len());
         block_on(sweep_unfinished(&shelf)).unwrap();
         self.disk.faults().hold(Match::ANY, When::Before);
         let (log, report) = drive(&self.disk, opening(&self.disk, self.now)).unwrap();

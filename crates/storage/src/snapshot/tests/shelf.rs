@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::disk::memory::MemoryDir;
-use crate::snapshot::{self, Entry, NAME, sweep_unrestored};
+use crate::snapshot::{self, NAME, sweep_unrestored};
 use crate::testing::open;
 
-fn names(entries: &[Entry<Summary>]) -> Vec<&str> {
-    entries.iter().map(|entry| entry.name.as_str()).collect()
+fn names(root: &MemoryDir) -> Vec<String> {
+    let listed = listed(&root.child("snapshots")).into_iter();
+    listed.map(|entry| entry.name.to_string()).collect()
 }
 
 fn made(root: &MemoryDir) -> Partition {
@@ -19,15 +20,11 @@ fn made(root: &MemoryDir) -> Partition {
 fn a_snapshot_is_there_from_its_summary_on_and_gone_with_it() {
     let root = MemoryDir::new();
     let shelf = root.child("snapshots");
-    assert!(
-        block_on(snapshot::list(&shelf, |summary| summary))
-            .unwrap()
-            .is_empty()
-    );
+    assert!(listed(&shelf).is_empty());
     let partition = made(&root);
-    let entries = block_on(snapshot::list(&shelf, |summary| summary)).unwrap();
-    assert_eq!(names(&entries), ["nightly"]);
-    assert_eq!(*entries[0].told.as_ref().unwrap(), summary(partition));
+    assert_eq!(names(&root), ["nightly"]);
+    let found = &listed(&shelf)[0].summary;
+    assert_eq!(*found.as_ref().unwrap(), summary(partition));
     assert_eq!(
         block_on(snapshot::open(&shelved(&root))).unwrap(),
         summary(partition)
@@ -52,19 +49,13 @@ fn an_unfinished_snapshot_is_not_listed_and_is_swept() {
     made(&root);
     let half = shelf.child("half");
     block_on(half.child("topics").create()).unwrap();
-    assert_eq!(
-        names(&block_on(snapshot::list(&shelf, |summary| summary)).unwrap()),
-        ["nightly"]
-    );
+    assert_eq!(names(&root), ["nightly"]);
     let refused = block_on(snapshot::remove(&shelf, &Name::new("half").unwrap()));
     assert!(matches!(refused, Err(Error::NoSnapshot { .. })));
     let swept = block_on(snapshot::sweep_unfinished(&shelf)).unwrap();
     assert_eq!(swept, [Name::new("half").unwrap()]);
     assert!(!block_on(half.exists()).unwrap());
-    assert_eq!(
-        names(&block_on(snapshot::list(&shelf, |summary| summary)).unwrap()),
-        ["nightly"]
-    );
+    assert_eq!(names(&root), ["nightly"]);
 }
 
 #[test]
@@ -75,19 +66,44 @@ fn a_rotten_summary_is_told_and_swept_by_nobody() {
     let mut bytes = block_on(shelved(&root).read(NAME, 1 << 20)).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     block_on(shelved(&root).write_aside(NAME, &bytes)).unwrap();
-    let entries = block_on(snapshot::list(&shelf, |summary| summary)).unwrap();
-    assert!(matches!(entries[0].told, Err(Error::Format { .. })));
+    let found = &listed(&shelf)[0].summary;
+    assert!(matches!(found, Err(Error::Format { .. })));
     assert!(
         block_on(snapshot::sweep_unfinished(&shelf))
             .unwrap()
             .is_empty()
     );
     block_on(snapshot::remove(&shelf, &name())).unwrap();
-    assert!(
-        block_on(snapshot::list(&shelf, |summary| summary))
-            .unwrap()
-            .is_empty()
-    );
+    assert!(listed(&shelf).is_empty());
+}
+
+#[test]
+fn a_listing_goes_on_behind_a_name_and_ends_where_it_is_broken_off() {
+    let root = MemoryDir::new();
+    for name in ["b", "c", "a", "d"] {
+        let summary = Summary {
+            name: Name::new(name).unwrap(),
+            created: at(1),
+            topics: Vec::new(),
+        };
+        block_on(commit(&root.child(name), &summary)).unwrap();
+    }
+    let two_behind = |after: Option<&str>| {
+        let (after, mut seen) = (after.map(|name| Name::new(name).unwrap()), Vec::new());
+        let see = |entry: Entry| {
+            seen.push(entry.name.to_string());
+            match seen.len() {
+                0 | 1 => ControlFlow::Continue(()),
+                _ => ControlFlow::Break(()),
+            }
+        };
+        block_on(list(&root, after.as_ref(), see)).unwrap();
+        seen
+    };
+    assert_eq!(two_behind(None), ["a", "b"]);
+    assert_eq!(two_behind(Some("a")), ["b", "c"]);
+    assert_eq!(two_behind(Some("bb")), ["c", "d"]);
+    assert_eq!(two_behind(Some("d")), [""; 0]);
 }
 
 #[test]
