@@ -10,6 +10,7 @@
 
 mod backoff;
 mod congestion;
+mod liveness;
 mod pool;
 mod reader;
 mod room;
@@ -101,6 +102,7 @@ impl Connection {
         // Requests are gathered before they are written; the system need not wait for more.
         socket
             .set_nodelay(true)
+            .and_then(|()| liveness::end_when_peer_is_gone(&socket))
             .map_err(|source| failed(Fault::Io { source }))?;
         congestion::do_not_pace_locally(&socket);
 

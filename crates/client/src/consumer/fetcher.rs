@@ -128,6 +128,13 @@ impl Fetcher {
                         self.tell(News::Begun { begin, around });
                         continue;
                     }
+                    // That it is no other log, the epoch told: it has not all yet that another server gave.
+                    let is_behind = answered.is_some() && last_epoch.is_some() && is_behind(&error);
+                    if is_behind && self.pause(&mut missing, Duration::ZERO).await {
+                        self.client.turn_away(&self.topic);
+                        way.route = None;
+                        continue;
+                    }
                     return Err(error);
                 }
             };
@@ -389,6 +396,11 @@ impl Fetcher {
             news,
         }));
     }
+}
+
+/// If a server's log ends below what is asked for.
+fn is_behind(error: &Error) -> bool {
+    matches!(error, Error::OutOfRange { offset, high_watermark, .. } if high_watermark < offset)
 }
 
 /// Fetches that wait for the caller, per partition: one being handed out, one behind it.

@@ -98,7 +98,7 @@ impl Inner {
             // Before the topic: what changes from here on is news.
             let generation = self.client.metadata.generation();
             let topic = self.client.topic(name).await?;
-            let rules = self.rules().await?;
+            let rules = self.rules(name).await?;
             let mut state = self.lock();
             self.learn(&mut state, topic, rules, generation);
             match self.choose(&mut state, wanted) {
@@ -139,9 +139,16 @@ impl Inner {
         }
     }
 
-    /// What the server's limits say of records and batches.
-    async fn rules(&self) -> Result<Rules, Error> {
-        let server = self.client.any_server().await?;
+    /// What the server's limits say of records and batches, or said of the topic's while no server answers.
+    async fn rules(&self, name: &TopicName) -> Result<Rules, Error> {
+        let server = match self.client.any_server().await {
+            Ok(server) => server,
+            Err(error) => {
+                let state = self.lock();
+                let known = state.topics.get(name).map(|target| target.rules);
+                return known.ok_or(error);
+            }
+        };
         let limits = &server.hello().limits;
         Ok(Rules {
             record_bytes_max: limits.record_bytes_max as usize,

@@ -11,9 +11,9 @@ use corelog_client::{Consumer, ConsumerConfig, End, Error, Start};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::connect;
 use crate::consuming::{P0, next_error, offset, three_batches};
 use crate::server::{Act, Server};
+use crate::{connect, error};
 
 /// What is waited for comes at once, or this fails.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -85,6 +85,66 @@ async fn records_that_were_readable_and_do_not_come_are_reported() {
         }
         other => panic!("{other}"),
     }
+}
+
+/// Where the owner was being restarted, a replica that had not all of its log yet answered instead: reading ended for good.
+#[tokio::test]
+async fn a_server_that_is_behind_what_was_read_is_waited_for_and_reported_only_if_it_stays_so() {
+    for (refusals, is_read) in [(2, true), (usize::MAX, false)] {
+        let (server, topic) = three_batches(Codec::None).await;
+        server.script(move |seen| match seen.request {
+            Request::Fetch(asked) if asked.offset == offset(6) && seen.nth - 2 < refusals => {
+                let detail = Detail {
+                    log_start: Some(offset(0)),
+                    high_watermark: Some(offset(5)),
+                    ..Detail::default()
+                };
+                Act::Refuse(error(ErrorCode::OutOfRange).with_detail(detail))
+            }
+            _ => Act::Serve,
+        });
+        let config = ConsumerConfig {
+            fetch_bytes_max: 1,
+            unreachable_timeout: (!is_read).then_some(Duration::from_millis(50)),
+            ..ConsumerConfig::default()
+        };
+        let mut consumer = connect(&server).await.consumer(config);
+        consumer.assign(&topic, P0, Start::Earliest, End::HighWatermark);
+        for expected in 0..if is_read { 9 } else { 6 } {
+            let record = timeout(PATIENCE, consumer.next()).await.unwrap();
+            assert_eq!(record.unwrap().unwrap().offset, offset(expected));
+        }
+        match consumer.next().await {
+            None => assert!(is_read),
+            Some(Err(Error::OutOfRange { offset: asked, .. })) => {
+                assert_eq!((is_read, asked), (false, offset(6)));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// The server says when to come again, and a moment later would have served what a peer had sound.
+#[tokio::test]
+async fn damage_that_is_being_repaired_is_waited_for() {
+    let (server, topic) = three_batches(Codec::None).await;
+    server.script(|seen| match seen.request {
+        Request::Fetch(_) if seen.nth < 2 => {
+            let detail = Detail {
+                retry_ms: Some(1),
+                ..Detail::default()
+            };
+            Act::Refuse(error(ErrorCode::Damaged).with_detail(detail))
+        }
+        _ => Act::Serve,
+    });
+    let mut consumer = connect(&server).await.consumer(ConsumerConfig::default());
+    consumer.assign(&topic, P0, Start::Earliest, End::HighWatermark);
+    let mut count = 0;
+    while consumer.next().await.transpose().unwrap().is_some() {
+        count += 1;
+    }
+    assert_eq!(count, 9);
 }
 
 /// The base offset lies outside the checksum: of the last batch of an answer it was believed, so that what was read had

@@ -80,6 +80,25 @@ async fn where_nothing_advertised_answers_the_configured_server_does() {
     assert_eq!(server.count(None, "Produce"), 1);
 }
 
+/// Each waited half a minute and failed; a moment before its news were old it was taken, and had its time to go out.
+#[tokio::test]
+async fn records_are_taken_while_no_server_answers_by_what_was_known_of_their_topic() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let config = ClientConfig {
+        timeout: Duration::from_millis(500),
+        metadata_age_max: Duration::ZERO,
+        ..config(&server)
+    };
+    let client = Client::connect(config).await.unwrap();
+    let producer = client.producer(ProducerConfig::default());
+    let sent = producer.send(&topic, None, record("value")).await.unwrap();
+    sent.await.unwrap();
+    drop(server);
+    let taken = producer.send(&topic, None, record("value")).await;
+    assert!(taken.is_ok());
+}
+
 #[tokio::test]
 async fn a_partition_that_moved_is_followed() {
     let (old, new) = (Server::start(1).await, Server::start(1).await);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use corelog_record::{NodeId, Offset, TopicId};
+use corelog_record::{Offset, TopicId};
 use serde::{Deserialize, Serialize};
 
 use super::{Applied, ErrorCode, Retry};
@@ -63,11 +63,15 @@ impl ErrorBody {
         }
     }
 
-    /// Whether sending the request again may help; with an unknown code it must not be.
+    /// Whether sending the request again may help; with an unknown code it must not be. What says when to come
+    /// again may pass whatever its code: damage that is being repaired.
     #[must_use]
     pub const fn retry(&self) -> Retry {
         match self.known_code() {
-            Some(code) => code.retry(),
+            Some(code) => match code.retry() {
+                Retry::No if self.detail.retry_ms.is_some() => Retry::Later,
+                retry => retry,
+            },
             None => Retry::No,
         }
     }
@@ -115,9 +119,6 @@ pub struct Detail {
     /// The address, `host:port`, to ask instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// The node to ask instead.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub node: Option<NodeId>,
     /// The topic's id as it is now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub topic_id: Option<TopicId>,
