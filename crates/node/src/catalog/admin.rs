@@ -185,9 +185,9 @@ impl Admin {
             // Files that have moved are not served again, whatever a sync said.
             if files::is_gone(&self.core.root, &topic).await {
                 self.load.borrow_mut().remove(&topic.owners);
-            } else {
-                self.put(topic).await;
+                return Err(not_durable(&error));
             }
+            self.put(topic).await;
             return Err(failed(&error));
         }
         self.load.borrow_mut().remove(&topic.owners);
@@ -360,6 +360,13 @@ pub(super) fn failed(error: &CatalogError) -> Failure {
         ErrorCode::Internal
     };
     failure(code, message)
+}
+
+/// What is told of a deletion that a power cut may undo.
+fn not_durable(error: &CatalogError) -> Failure {
+    let message = failed(error).message;
+    let message = format!("the topic is gone, but a power cut may bring it back: {message}");
+    failure(ErrorCode::OutcomeUnknown, message)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use corelog_storage::quarantine;
 
 use super::board::{Board, Void};
 use super::claim::Claim;
-use super::refusal::with_causes;
+use super::refusal::{error_of, with_causes};
 use super::slots::{PartitionKey, SlotId, SlotState};
 use super::state::Core;
 use crate::catalog::{self, Topic};
@@ -169,8 +169,8 @@ impl Core {
     /// Recovers a partition anew, which lifts its fence.
     ///
     /// # Errors
-    /// `Busy` while it is opened or closed already, `Internal` with the reason if it cannot be
-    /// opened.
+    /// `Busy` while it is opened or closed already; `StorageFull` or `Busy` if there is no space or no descriptor
+    /// to open it with, `Internal` with the reason if it cannot be opened otherwise.
     pub(crate) async fn reopen_partition(
         self: &Rc<Self>,
         key: PartitionKey,
@@ -209,8 +209,7 @@ impl Core {
                 tracing::warn!(error = %with_causes(&error), "not closed cleanly before reopening");
             }
         }
-        let report = self.open_log(slot, key, &topic).await;
-        let report = report.map_err(|reason| failure(ErrorCode::Internal, reason))?;
+        let report = self.open_log(slot, key, &topic).await?;
         if report.torn.is_some() {
             self.trim_quarantine();
         }
@@ -242,7 +241,7 @@ impl Core {
         slot: SlotId,
         key: PartitionKey,
         topic: &Arc<Topic>,
-    ) -> Result<OpenReport, String> {
+    ) -> Result<OpenReport, Failure> {
         let dir = catalog::partition_dir(&self.root, &topic.name, key.partition);
         let quarantine = catalog::quarantine_dir(&self.root);
         let identity = Identity::new(key.topic, key.partition);
@@ -259,12 +258,16 @@ impl Core {
                     error = %reason,
                     "cannot open the partition"
                 );
-                let state = match error.is_shortage() {
-                    true => SlotState::Unopened(refusal_of(error)),
-                    false => SlotState::Failed,
+                let (state, told) = match error.is_shortage() {
+                    true => {
+                        let refusal = refusal_of(error);
+                        let told = error_of(&refusal);
+                        (SlotState::Unopened(refusal), told)
+                    }
+                    false => (SlotState::Failed, failure(ErrorCode::Internal, reason)),
                 };
                 self.set_state(slot, state);
-                return Err(reason);
+                return Err(told);
             }
         };
         self.install(slot, key, log);

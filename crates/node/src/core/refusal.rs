@@ -51,7 +51,7 @@ pub(crate) fn error_of(refusal: &Refusal) -> Failure {
         ),
         Refusal::StorageFull => (
             ErrorCode::StorageFull,
-            "the disk is full; writes go on by themselves when there is space".into(),
+            "the disk is full; the partition goes on by itself when there is space".into(),
             none(),
         ),
         Refusal::ReadOnly { from } => (

@@ -70,7 +70,7 @@ pub enum PartitionState {
     Opening,
     /// A write or sync failed: no more writes until it is reopened.
     Fenced,
-    /// There is no space for its next write; it resumes by itself.
+    /// There is no space for its next write, or none to open it, and then it is not read either; it resumes by itself.
     Full,
     /// Bytes that were promised cannot be trusted; what precedes them is served, nothing is written.
     Damaged,

@@ -156,10 +156,9 @@ async fn fetch_here(
 ) -> Result<(fetch::Answer, Batches, Room), Failure> {
     let mut has_healed = false;
     loop {
-        let wait = deadline.saturating_duration_since(rt::now());
-        let is_over = core.is_stopping.get() || asker.patience.is_over();
+        let wait = time_left(core, asker, deadline);
         let appetite = Appetite {
-            may_park: !wait.is_zero() && !is_over,
+            may_park: !wait.is_zero(),
             ..request.appetite
         };
         let (place, frame) = ((key, request.from), Some(request.frame));
@@ -185,6 +184,7 @@ async fn fetch_here(
                 parked: None,
             } => {
                 room.shrink_to(0);
+                pace(core, asker, request, wait).await;
                 return Ok((answer, none(), room));
             }
             Fetched::Nothing {
@@ -216,11 +216,11 @@ async fn fetch_away(
             None if is_small => (Room::small(core, asker.room).await?, true),
             None => (Room::take(core, asker.room).await?, false),
         };
-        let mut wait = deadline.saturating_duration_since(rt::now());
-        let is_over = core.is_stopping.get() || asker.patience.is_over();
-        if is_over || !lane.has_room_to_park() {
-            wait = Duration::ZERO;
-        }
+        let left = time_left(core, asker, deadline);
+        let wait = match lane.has_room_to_park() {
+            true => left,
+            false => Duration::ZERO,
+        };
         let what = What::Fetch {
             key,
             from: request.from,
@@ -256,6 +256,9 @@ async fn fetch_away(
                     unreachable!("room is held until it is parked");
                 };
                 room.shrink_to(bytes.len());
+                if bytes.is_empty() {
+                    pace(core, asker, request, left).await;
+                }
                 return Ok((answer, Batches::Bytes(bytes), room));
             }
             Answered::TooLarge => is_small = false,
@@ -274,9 +277,28 @@ async fn fetch_away(
     }
 }
 
+/// How long an asker may still wait: for nothing once it or the core is about to go.
+fn time_left(core: &Core, asker: Asker<'_>, deadline: Instant) -> Duration {
+    match core.is_stopping.get() || asker.patience.is_over() {
+        true => Duration::ZERO,
+        false => deadline.saturating_duration_since(rt::now()),
+    }
+}
+
+/// Holds an empty answer back a little if whoever may wait so long found no place to: it asks again at once.
+async fn pace(core: &Core, asker: Asker<'_>, request: &FetchFrom<'_>, left: Duration) {
+    if 0 < request.appetite.bytes_min && !left.is_zero() {
+        let given_up = core.stopping().or(asker.patience.over());
+        rt::timeout(UNPARKED_PAUSE.min(left), given_up).await;
+    }
+}
+
 fn none() -> Batches {
     Batches::Bytes(Vec::new())
 }
+
+/// How long a long poll waits without a place to park.
+const UNPARKED_PAUSE: Duration = Duration::from_millis(50);
 
 /// Between two attempts of a long poll that woke while the lane is full.
 const WOKEN_PAUSE: Duration = Duration::from_millis(1);
