@@ -4,8 +4,10 @@
 mod replicas;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use corelog_protocol::error::{ErrorBody, ErrorCode};
+use corelog_protocol::limits;
 use corelog_protocol::message::list_offsets::At;
 use corelog_protocol::message::settings::{SettingsChange, TopicSettings};
 use corelog_protocol::message::snapshot::Snapshot;
@@ -18,7 +20,7 @@ use corelog_record::{Offset, PartitionId, Timestamp, TopicId, TopicName};
 
 use crate::Error;
 use crate::client::Inner;
-use crate::retry::Repeat;
+use crate::retry::{Repeat, Retry};
 
 /// Administration. Requests that change something are sent again only if they were certainly not
 /// applied; an error whose [`outcome`](Error::outcome) is unknown asks the caller to look.
@@ -237,20 +239,36 @@ impl Admin {
     /// # Errors
     /// Why no server answered.
     pub async fn list_snapshots(&self) -> Result<list_snapshots::Answer, Error> {
+        let mut retry = Retry::new(Repeat::Always, &self.client.config);
+        loop {
+            match self.list_snapshots_within(retry.left()).await {
+                Ok(all) => return Ok(all),
+                Err(error) => retry.pause(error).await?,
+            }
+        }
+    }
+
+    /// All of them from one server: another one has others.
+    async fn list_snapshots_within(
+        &self,
+        timeout: Duration,
+    ) -> Result<list_snapshots::Answer, Error> {
+        let server = self.client.any_server().await?;
         let (mut all, mut after) = (list_snapshots::Answer::default(), None);
         loop {
             let request = list_snapshots::Request {
                 snapshot: None,
                 after,
             };
-            let answer = self.client.call(&request, Repeat::Always).await?;
+            let answer = server.call(&request, timeout).await?.head;
             all.snapshots.extend(answer.snapshots);
             all.unreadable.extend(answer.unreadable);
-            // A server that leads nowhere is at its end: each name is behind the one before.
-            match answer
+            let is_full = limits::SNAPSHOT_COUNT_MAX as usize <= all.snapshots.len();
+            // A server that leads nowhere, or to more than there can be, is at its end.
+            let next = answer
                 .next
-                .filter(|next| request.after.as_ref() < Some(next))
-            {
+                .filter(|next| request.after.as_ref() < Some(next));
+            match next.filter(|_| !is_full) {
                 Some(next) => after = Some(next),
                 None => return Ok(all),
             }

@@ -194,12 +194,6 @@ impl Inner {
         Err(last)
     }
 
-    /// What was learned of a topic came from a server that is behind another: the next one is asked.
-    pub(crate) fn turn_away(&self, name: &TopicName) {
-        self.server.fetch_add(1, Ordering::Relaxed);
-        self.metadata.doubt(name);
-    }
-
     /// Asks any server, again while that may help and there is time.
     pub(crate) async fn call<R: Call>(
         &self,

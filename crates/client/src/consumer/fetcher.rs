@@ -11,9 +11,9 @@ use corelog_protocol::message::list_offsets::At;
 use corelog_protocol::message::{Call, fetch, list_offsets};
 use corelog_record::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId, TopicName};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{Instant, sleep};
 
 use super::order::{self, Asked};
+use super::trouble::Trouble;
 use super::{ConsumerConfig, End, Start};
 use crate::Error;
 use crate::client::{Inner, Route, topic_changed};
@@ -82,14 +82,6 @@ struct Way {
     failing: Trouble,
 }
 
-/// Something that should pass by itself.
-#[derive(Default)]
-struct Trouble {
-    /// How often it was met.
-    count: u32,
-    since: Option<Instant>,
-}
-
 impl Fetcher {
     /// Reads until the end, a failure, or the consumer's end.
     pub(super) async fn run(self) {
@@ -131,7 +123,7 @@ impl Fetcher {
                     // That it is no other log, the epoch told: it has not all yet that another server gave.
                     let is_behind = answered.is_some() && last_epoch.is_some() && is_behind(&error);
                     if is_behind && self.pause(&mut missing, Duration::ZERO).await {
-                        self.client.turn_away(&self.topic);
+                        self.client.metadata.doubt(&self.topic);
                         way.route = None;
                         continue;
                     }
@@ -301,7 +293,7 @@ impl Fetcher {
                 .refusal()
                 .is_some_and(|body| body.is(ErrorCode::PastHighWatermark));
             if is_early && self.end == End::Follow {
-                way.failing.since = None;
+                way.failing.begins_anew();
             } else if is_early || !error.may_pass() {
                 return Err(error);
             }
@@ -340,16 +332,8 @@ impl Fetcher {
 
     /// Waits before the next attempt; false, at once, if the trouble has lasted for as long as it may.
     async fn pause(&self, trouble: &mut Trouble, at_least: Duration) -> bool {
-        let lasted = trouble.since.get_or_insert_with(Instant::now).elapsed();
-        let limit = self.config.unreachable_timeout;
-        if limit.is_some_and(|limit| limit <= lasted) {
-            return false;
-        }
-        trouble.count += 1;
-        let backoff = self.client.config.backoff;
-        let wait = backoff.wait(trouble.count, &mut fastrand::Rng::new());
-        sleep(wait.max(at_least)).await;
-        true
+        let (limit, backoff) = (self.config.unreachable_timeout, self.client.config.backoff);
+        trouble.pause(limit, backoff, at_least).await
     }
 
     /// Gives the errors that end a partition their types.

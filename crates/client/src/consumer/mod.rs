@@ -20,6 +20,7 @@ mod inbox;
 mod order;
 mod reading;
 mod received;
+mod trouble;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -362,10 +362,11 @@ pub(super) fn failed(error: &CatalogError) -> Failure {
     failure(code, message)
 }
 
-/// What is told of a deletion that a power cut may undo.
+/// What is told of a deletion that a restart may undo.
 fn not_durable(error: &CatalogError) -> Failure {
     let message = failed(error).message;
-    let message = format!("the topic is gone, but a power cut may bring it back: {message}");
+    let message =
+        format!("the topic is served no more, but a restart may bring it back: {message}");
     failure(ErrorCode::OutcomeUnknown, message)
 }
 

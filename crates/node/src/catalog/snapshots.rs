@@ -10,13 +10,14 @@ use std::sync::Arc;
 
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::limits;
-use corelog_protocol::message::{create_snapshot, delete_snapshot, list_snapshots, snapshot};
+use corelog_protocol::message::{create_snapshot, delete_snapshot, list_snapshots};
 use corelog_record::{CoreId, TopicName};
 use corelog_storage::Error;
 use corelog_storage::disk::{Dir, is_full, is_out_of_files};
 use corelog_storage::format::topic as file;
 use corelog_storage::snapshot::{self as stored, Entry, Name, Summary};
 
+use self::listing::{list, told};
 use super::admin::{Admin, Change};
 use super::last::LastSnapshots;
 use super::topic::Topic;
@@ -24,10 +25,6 @@ use crate::core::{Taken, with_causes};
 use crate::failure::{Failure, failure, failure_with};
 use crate::metrics::add;
 use crate::{router, rt};
-
-/// An answer that lists snapshots ends with the one that brings its topics to so many. One snapshot has no more
-/// than the 10,000 of a node, and a topic takes up to 350 bytes: it fits into an answer's head.
-const LISTED_TOPICS: usize = 4_096;
 
 /// Where snapshots live.
 pub(crate) fn snapshots_dir<D: Dir>(root: &D) -> D {
@@ -74,30 +71,6 @@ async fn last_snapshots<D: Dir>(dir: &D) -> LastSnapshots {
         tracing::error!(%error, "snapshots cannot be listed: retention holds back all it may");
     }
     last
-}
-
-/// The snapshots behind the name `after`, as many as one answer takes.
-async fn list<D: Dir>(dir: &D, after: Option<&Name>) -> Result<list_snapshots::Answer, Error> {
-    let (mut answer, mut topics) = (list_snapshots::Answer::default(), 0);
-    let see = |entry: Entry| {
-        match entry.summary {
-            Ok(summary) => {
-                topics += summary.topics.len();
-                answer.snapshots.push(told(&summary, false));
-            }
-            Err(error) => answer.unreadable.push(list_snapshots::Unreadable {
-                name: entry.name.to_string(),
-                message: with_causes(&error),
-            }),
-        }
-        if topics < LISTED_TOPICS {
-            return ControlFlow::Continue(());
-        }
-        answer.next = Some(entry.name.to_string());
-        ControlFlow::Break(())
-    };
-    stored::list(dir, after, see).await?;
-    Ok(answer)
 }
 
 impl Admin {
@@ -156,7 +129,7 @@ impl Admin {
         request: list_snapshots::Request,
     ) -> Result<list_snapshots::Answer, Failure> {
         let after = request.after.as_deref().map(name_of).transpose()?;
-        // One at a time: it may read them all.
+        // One at a time: what each reads and tells is large.
         let _turn = self.listing.acquire(1).await;
         let Some(name) = &request.snapshot else {
             let listed = list(&snapshots_dir(&self.core.root), after.as_ref()).await;
@@ -332,34 +305,6 @@ fn partitions_of(summary: &Summary) -> impl Iterator<Item = &stored::Partition> 
     summary.topics.iter().flat_map(|topic| &topic.partitions)
 }
 
-/// A snapshot as clients are told of it.
-fn told(summary: &Summary, has_partitions: bool) -> snapshot::Snapshot {
-    let count = |segments: u64| u32::try_from(segments).unwrap_or(u32::MAX);
-    let partition = |partition: &stored::Partition| snapshot::Partition {
-        id: partition.partition,
-        log_start: partition.log_start,
-        end: partition.end,
-        segments: count(partition.segments),
-        bytes: partition.bytes,
-    };
-    let topic = |topic: &stored::Topic| snapshot::Topic {
-        name: topic.name.clone(),
-        id: topic.id,
-        partition_count: count(topic.partitions.len() as u64),
-        segments: topic.partitions.iter().map(|part| part.segments).sum(),
-        bytes: topic.partitions.iter().map(|part| part.bytes).sum(),
-        partitions: match has_partitions {
-            true => topic.partitions.iter().map(partition).collect(),
-            false => Vec::new(),
-        },
-    };
-    snapshot::Snapshot {
-        name: summary.name.to_string(),
-        created: summary.created,
-        topics: summary.topics.iter().map(topic).collect(),
-    }
-}
-
 /// A name that a client gave.
 pub(super) fn name_of(name: &str) -> Result<Name, Failure> {
     Name::new(name).map_err(|error| {
@@ -396,5 +341,6 @@ fn disk_failure(error: &std::io::Error) -> Failure {
     failure(code, with_causes(error))
 }
 
+mod listing;
 #[cfg(test)]
 mod tests;

@@ -186,12 +186,11 @@ impl Board {
 
     /// Waiting for more than what is durable is vain from now on.
     pub(super) fn void(&self, void: Void) {
-        let mut voids = self.voids.borrow_mut();
-        let gives_up =
-            void != Void::Full && voids.last().is_some_and(|(_, last)| *last == Void::Full);
+        let last = self.voids.borrow().last().map(|(_, last)| *last);
+        let gives_up = last == Some(Void::Full) && void != Void::Full;
         // Where nobody waits, nobody asks for it: a disk that stays full adds nothing.
         if self.is_seen.take() || gives_up {
-            voids.push((self.durable.get(), void));
+            self.voids.borrow_mut().push((self.durable.get(), void));
         }
         for watcher in self.watchers.take() {
             watcher.notify.notify();

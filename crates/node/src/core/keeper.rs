@@ -42,7 +42,7 @@ impl Core {
                 && let Some((slot, key)) = self.next_unopened(last)
             {
                 last = slot;
-                if self.reopen_partition(key).await.is_err() {
+                if self.reopen_partition(key).await.is_err() && self.is_unopened(slot) {
                     break;
                 }
             }
@@ -52,9 +52,12 @@ impl Core {
     /// The first behind `last` that found no room to be opened in.
     fn next_unopened(&self, last: SlotId) -> Option<(SlotId, PartitionKey)> {
         let slots = self.slots.borrow();
-        let is_it = |(_, slot): &(SlotId, &Slot)| matches!(slot.state, SlotState::Unopened(_));
-        let found = slots.iter_after(last).find(is_it);
+        let found = slots.iter_after(last).find(|(_, slot)| is_unopened(slot));
         found.map(|(id, slot)| (id, slot.key))
+    }
+
+    fn is_unopened(&self, slot: SlotId) -> bool {
+        self.slots.borrow().get(slot).is_some_and(is_unopened)
     }
 
     /// Starts groups: whatever was appended since the wish was uttered joins them.
@@ -168,6 +171,10 @@ impl Core {
             false => rt::spawn_background(chore).detach(),
         }
     }
+}
+
+fn is_unopened(slot: &Slot) -> bool {
+    matches!(slot.state, SlotState::Unopened(_))
 }
 
 #[cfg(test)]

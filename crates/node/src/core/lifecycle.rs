@@ -13,7 +13,7 @@ use corelog_storage::quarantine;
 
 use super::board::{Board, Void};
 use super::claim::Claim;
-use super::refusal::{error_of, with_causes};
+use super::refusal::with_causes;
 use super::slots::{PartitionKey, SlotId, SlotState};
 use super::state::Core;
 use crate::catalog::{self, Topic};
@@ -169,8 +169,8 @@ impl Core {
     /// Recovers a partition anew, which lifts its fence.
     ///
     /// # Errors
-    /// `Busy` while it is opened or closed already; `StorageFull` or `Busy` if there is no space or no descriptor
-    /// to open it with, `Internal` with the reason if it cannot be opened otherwise.
+    /// `Busy` while it is opened or closed already, `Internal` with the reason if it cannot be
+    /// opened.
     pub(crate) async fn reopen_partition(
         self: &Rc<Self>,
         key: PartitionKey,
@@ -209,7 +209,8 @@ impl Core {
                 tracing::warn!(error = %with_causes(&error), "not closed cleanly before reopening");
             }
         }
-        let report = self.open_log(slot, key, &topic).await?;
+        let report = self.open_log(slot, key, &topic).await;
+        let report = report.map_err(|reason| failure(ErrorCode::Internal, reason))?;
         if report.torn.is_some() {
             self.trim_quarantine();
         }
@@ -241,7 +242,7 @@ impl Core {
         slot: SlotId,
         key: PartitionKey,
         topic: &Arc<Topic>,
-    ) -> Result<OpenReport, Failure> {
+    ) -> Result<OpenReport, String> {
         let dir = catalog::partition_dir(&self.root, &topic.name, key.partition);
         let quarantine = catalog::quarantine_dir(&self.root);
         let identity = Identity::new(key.topic, key.partition);
@@ -258,16 +259,12 @@ impl Core {
                     error = %reason,
                     "cannot open the partition"
                 );
-                let (state, told) = match error.is_shortage() {
-                    true => {
-                        let refusal = refusal_of(error);
-                        let told = error_of(&refusal);
-                        (SlotState::Unopened(refusal), told)
-                    }
-                    false => (SlotState::Failed, failure(ErrorCode::Internal, reason)),
+                let state = match error.is_shortage() {
+                    true => SlotState::Unopened(refusal_of(error)),
+                    false => SlotState::Failed,
                 };
                 self.set_state(slot, state);
-                return Err(told);
+                return Err(reason);
             }
         };
         self.install(slot, key, log);

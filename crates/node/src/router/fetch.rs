@@ -1,6 +1,7 @@
 //! Fetches, wherever the partition is: room for the answer first, then what there is, or a wait.
 
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use corelog_protocol::error::ErrorCode;
@@ -16,6 +17,7 @@ use super::route::{Route, count_hop, route};
 use crate::core::{Core, Disk, Fetched, PartitionKey, SMALL_BYTES};
 use crate::failure::Failure;
 use crate::frame_id::FrameId;
+use crate::metrics::{add, sub};
 use crate::partition::Appetite;
 use crate::rt::{self, Semaphore};
 
@@ -184,7 +186,7 @@ async fn fetch_here(
                 parked: None,
             } => {
                 room.shrink_to(0);
-                pace(core, asker, request, wait).await;
+                pace(core, asker, request, deadline).await;
                 return Ok((answer, none(), room));
             }
             Fetched::Nothing {
@@ -216,9 +218,8 @@ async fn fetch_away(
             None if is_small => (Room::small(core, asker.room).await?, true),
             None => (Room::take(core, asker.room).await?, false),
         };
-        let left = time_left(core, asker, deadline);
         let wait = match lane.has_room_to_park() {
-            true => left,
+            true => time_left(core, asker, deadline),
             false => Duration::ZERO,
         };
         let what = What::Fetch {
@@ -257,7 +258,7 @@ async fn fetch_away(
                 };
                 room.shrink_to(bytes.len());
                 if bytes.is_empty() {
-                    pace(core, asker, request, left).await;
+                    pace(core, asker, request, deadline).await;
                 }
                 return Ok((answer, Batches::Bytes(bytes), room));
             }
@@ -285,11 +286,33 @@ fn time_left(core: &Core, asker: Asker<'_>, deadline: Instant) -> Duration {
     }
 }
 
-/// Holds an empty answer back a little if whoever may wait so long found no place to: it asks again at once.
-async fn pace(core: &Core, asker: Asker<'_>, request: &FetchFrom<'_>, left: Duration) {
-    if 0 < request.appetite.bytes_min && !left.is_zero() {
-        let given_up = core.stopping().or(asker.patience.over());
-        rt::timeout(UNPARKED_PAUSE.min(left), given_up).await;
+/// Holds an empty answer back a little if whoever had time found no place to park: it asks again at once.
+/// As many wait like this as may be parked.
+async fn pace(core: &Core, asker: Asker<'_>, request: &FetchFrom<'_>, deadline: Instant) {
+    let left = time_left(core, asker, deadline);
+    let waiting = core.counters.parked_fetches.load(Ordering::Relaxed);
+    let is_crowded = 2 * core.shared.limits.parked_fetches_max as u64 <= waiting;
+    if request.appetite.bytes_min == 0 || left.is_zero() || is_crowded {
+        return;
+    }
+    let _paced = Paced::on(core);
+    let given_up = core.stopping().or(asker.patience.over());
+    rt::timeout(UNPARKED_PAUSE.min(left), given_up).await;
+}
+
+/// A long poll that waits without a place; it counts with those that have one.
+struct Paced<'a>(&'a Core);
+
+impl<'a> Paced<'a> {
+    fn on(core: &'a Core) -> Self {
+        add(&core.counters.parked_fetches, 1);
+        Self(core)
+    }
+}
+
+impl Drop for Paced<'_> {
+    fn drop(&mut self) {
+        sub(&self.0.counters.parked_fetches, 1);
     }
 }
 

@@ -149,6 +149,30 @@ fn a_core_parks_no_more_polls_than_it_may_in_all() {
 }
 
 #[test]
+fn a_poll_that_finds_no_place_on_another_core_waits_a_little_all_the_same() {
+    let dir = directory();
+    let node = start_with(&dir, |config| {
+        config.cores = 2;
+        config.limits.parked_fetches_max = 1;
+    });
+    let address = node.addresses().cores[0];
+    let mut clients: Vec<_> = (0..2).map(|_| Client::hello(address)).collect();
+    let id = clients[0].create("polled", 2);
+    // Partition 1 is on the other core.
+    let mut poll = from("polled", id, 1, 0);
+    poll.max_wait_ms = 60_000;
+    clients[0].send(&poll, &[]);
+    wait_until(|| node.handle().counters()[1].parked_fetches == 1);
+    let asked = Instant::now();
+    clients[1].send(&poll, &[]);
+    let answered = clients[1].receive::<fetch::Request>();
+    answered.told.expect("nothing");
+    assert!(answered.body.is_empty());
+    assert!(Duration::from_millis(50) <= asked.elapsed());
+    node.stop().expect("a clean stop");
+}
+
+#[test]
 fn a_client_that_hangs_up_leaves_no_long_poll_behind() {
     let dir = directory();
     let node = start(&dir);

@@ -7,6 +7,7 @@ use corelog_storage::disk::block_on;
 use corelog_storage::disk::faulty::{Fault, FaultyDir, Operation};
 use corelog_storage::disk::memory::MemoryDir;
 
+use super::listing::LISTED_TOPICS;
 use super::*;
 
 /// A summary whose sync failed may be there; it once stayed, listed as a whole snapshot, when its
@@ -57,9 +58,11 @@ fn snapshots_of_many_topics_are_listed_in_several_answers_each_once() {
                 created: Timestamp::from_millis(1),
                 topics: (0..LISTED_TOPICS / 2).map(topic).collect(),
             };
-            stored::commit(&root.child(name), &summary)
+            let (dir, bytes) = (root.child(name), summary.encode().expect("encoded"));
+            dir.create().await.expect("created");
+            dir.write_aside(stored::NAME, &bytes)
                 .await
-                .expect("committed");
+                .expect("written");
         }
         let mut after = None;
         loop {
