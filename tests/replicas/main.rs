@@ -7,6 +7,7 @@
 //! follow   a follower has what its source has, whatever becomes of either
 //! topics   a topic that follows has its source's partitions and settings
 //! followers who follows is remembered, and forgotten
+//! readers  who reads from one node or the other
 //! refused  what is not copied, or not copied over
 //! promote  a follower becomes the owner; the old one rejoins
 //! handover a follower becomes the owner while its owner lives
@@ -31,5 +32,6 @@ mod handover;
 mod heal;
 mod node;
 mod promote;
+mod readers;
 mod refused;
 mod topics;
