@@ -9,11 +9,10 @@
 //! any. What is in flight stays below what the server announced, by waiting.
 
 mod backoff;
-mod congestion;
-mod liveness;
 mod pool;
 mod reader;
 mod room;
+mod socket;
 mod table;
 mod ticket;
 mod writer;
@@ -99,12 +98,7 @@ impl Connection {
             Ok(Err(source)) => return Err(failed(Fault::Io { source })),
             Err(_) => return Err(failed(Fault::ConnectTimedOut { after: timeout })),
         };
-        // Requests are gathered before they are written; the system need not wait for more.
-        socket
-            .set_nodelay(true)
-            .and_then(|()| liveness::end_when_peer_is_gone(&socket))
-            .map_err(|source| failed(Fault::Io { source }))?;
-        congestion::do_not_pace_locally(&socket);
+        socket::set_up(&socket).map_err(|source| failed(Fault::Io { source }))?;
 
         let (shared, outbox) = start(socket, Arc::clone(&address));
         let hello = hello::Request {
