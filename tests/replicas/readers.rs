@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use corelog_client::{ClientConfig, ConsumerConfig, End, Start};
-use corelog_record::{Offset, PartitionId, TopicName};
+use corelog_client::{ClientConfig, Consumer, ConsumerConfig, End, Error, Start};
+use corelog_record::{PartitionId, TopicName};
 
 use super::copies::wait_until_level;
 use super::node::Node;
+use super::promote::{cut_off, promote};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
-use crate::support::http::metric_if_any;
+use crate::support::http::{json, metric_if_any};
 use crate::support::load::connect;
 
 /// Its log ended below what had been read of the owner's, which was no place to read on: reading ended for good.
@@ -27,10 +28,18 @@ fn a_reader_whose_owner_is_away_waits_for_a_follower_that_has_less_than_it_has_r
     let end = a.fill(&topic, 0, 5);
     let next = Arc::<AtomicU64>::default();
     let last = end.plus(2);
+    let servers = [a.address(), b.address()];
     let reader = thread::spawn({
-        let (servers, name) = ([a.address(), b.address()], topic.name.clone());
-        let next = Arc::clone(&next);
-        move || read(servers, &name, last, &next)
+        let (name, next) = (topic.name.clone(), Arc::clone(&next));
+        move || {
+            reading(servers, &name, Start::Earliest, async |mut consumer| {
+                for expected in 0..last.get() {
+                    let received = consumer.next().await.unwrap().unwrap();
+                    assert_eq!(received.offset.get(), expected);
+                    next.store(expected + 1, Ordering::Relaxed);
+                }
+            });
+        }
     });
     until("all is read", || next.load(Ordering::Relaxed) == end.get());
 
@@ -46,8 +55,45 @@ fn a_reader_whose_owner_is_away_waits_for_a_follower_that_has_less_than_it_has_r
     reader.join().unwrap();
 }
 
-/// Reads up to `last`, and tells what comes next.
-fn read(servers: [String; 2], topic: &TopicName, last: Offset, next: &AtomicU64) {
+/// Who had begun where the owner ended, and had read nothing yet, left out what took the place of that.
+#[test]
+fn a_reader_of_what_comes_is_told_that_a_promotion_with_loss_began_below_it() {
+    let folder = Folder::new();
+    let (mut a, b, topic, common) = cut_off(&folder, 1);
+    let end = a.fill(&topic, 0, 5);
+    // Around the way on which the follower does not reach it.
+    let servers = [a.server().ready.listen.to_string(), b.address()];
+    let name = topic.name.clone();
+    let reader = thread::spawn(move || {
+        reading(
+            servers,
+            &name,
+            Start::Latest,
+            async |mut consumer| match consumer.next().await.unwrap() {
+                Err(Error::Diverged {
+                    offset, parting, ..
+                }) => assert_eq!((offset, parting), (end, common)),
+                other => panic!("{other:?}"),
+            },
+        );
+    });
+    let admin = a.server().ready.admin;
+    until("it waits for what comes", || {
+        json(admin, "/v1/node")["cores"][0]["parked_fetches"] == 1
+    });
+    a.kill();
+    promote(&b, &topic);
+    b.fill(&topic, 0, 10);
+    reader.join().unwrap();
+}
+
+/// Has a consumer of two nodes that follows partition 0 from a start on.
+fn reading(
+    servers: [String; 2],
+    topic: &TopicName,
+    start: Start,
+    read: impl AsyncFnOnce(Consumer),
+) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -57,11 +103,7 @@ fn read(servers: [String; 2], topic: &TopicName, last: Offset, next: &AtomicU64)
             unreachable_timeout: None,
             ..ConsumerConfig::default()
         });
-        consumer.assign(topic, PartitionId::new(0), Start::Earliest, End::Follow);
-        for expected in 0..last.get() {
-            let received = consumer.next().await.unwrap().unwrap();
-            assert_eq!(received.offset.get(), expected);
-            next.store(expected + 1, Ordering::Relaxed);
-        }
+        consumer.assign(topic, PartitionId::new(0), start, End::Follow);
+        read(consumer).await;
     });
 }

@@ -205,6 +205,7 @@ fn records(visit: &mut impl Visit) {
         timestamp: Some(Timestamp::from_millis(1_700_000_000_000)),
         log_start: offset(0),
         high_watermark: offset(1),
+        epoch: None,
     };
     visit.visit::<list_offsets::Request>(&found, &[]);
     visit.visit::<truncate::Request>(

@@ -43,8 +43,7 @@ impl Default for ConsumerConfig {
 pub enum Start {
     /// The oldest readable record.
     Earliest,
-    /// Behind the newest readable record: only what comes from now on. If another node takes over with loss before the
-    /// first of these is read, what it takes up to there is not read either.
+    /// Behind the newest readable record: only what comes from now on.
     Latest,
     /// This offset; outside the log it is reported.
     Offset(Offset),

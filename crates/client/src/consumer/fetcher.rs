@@ -4,59 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::limits;
 use corelog_protocol::message::list_offsets::At;
 use corelog_protocol::message::{Call, fetch, list_offsets};
-use corelog_record::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId, TopicName};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use corelog_record::{LeaderEpoch, Offset, PartitionId, TopicId, TopicName};
+use tokio::sync::{Semaphore, mpsc};
 
+use super::news::{Around, Begin, Event, News};
 use super::order::{self, Asked};
 use super::trouble::Trouble;
 use super::{ConsumerConfig, End, Start};
 use crate::Error;
 use crate::client::{Inner, Route, topic_changed};
 use crate::connection::{Claim, Reply, User};
-
-/// What a fetcher tells the consumer. Bounded: per assignment one end, as many fetches as it has room for, and
-/// one beginning, or as many as retention outran before the first fetch.
-#[derive(Debug)]
-pub(super) struct Event {
-    pub(super) assignment: u64,
-    pub(super) news: News,
-}
-
-#[derive(Debug)]
-pub(super) enum News {
-    /// Where reading begins and ends; told again with a later beginning where retention outran the first fetch.
-    Begun { begin: Begin, around: Around },
-    /// Whole batches, not verified yet.
-    Fetched {
-        batches: Bytes,
-        around: Around,
-        room: OwnedSemaphorePermit,
-    },
-    /// All there was to read was fetched.
-    Ended,
-    /// Reading cannot go on.
-    Failed(Error),
-}
-
-/// What was found at the beginning.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Begin {
-    pub(super) offset: Offset,
-    pub(super) end: Option<Offset>,
-    pub(super) since: Option<Timestamp>,
-}
-
-/// The readable part of the log, as last heard.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Around {
-    pub(super) log_start: Offset,
-    pub(super) high_watermark: Offset,
-}
 
 pub(super) struct Fetcher {
     pub(super) client: Arc<Inner>,
@@ -97,12 +58,12 @@ impl Fetcher {
         let mut begin = self.begin(&mut way).await?;
         let rooms = Arc::new(Semaphore::new(FETCHES_AHEAD));
         // Where the answer before ended, and the epoch of the last batch that was read.
-        let (mut answered, mut last_epoch): (Option<Offset>, _) = (None, self.last_epoch());
+        let (mut answered, mut last_epoch): (Option<Offset>, _) = (None, begin.behind);
         let (mut outrun, mut missing) = (Trouble::default(), Trouble::default());
         loop {
             let offset = answered.unwrap_or(begin.offset);
             // A log that may not be the one that was read is asked also where nothing is left to be read.
-            let is_to_be_asked = answered.is_none() && last_epoch.is_some();
+            let is_to_be_asked = answered.is_none() && self.last_epoch().is_some();
             if begin.end.is_some_and(|end| end <= offset) && !is_to_be_asked {
                 return Ok(());
             }
@@ -203,7 +164,18 @@ impl Fetcher {
             Start::Time(time) => Some(time),
             _ => None,
         };
-        let begin = Begin { offset, end, since };
+        let behind = match self.start {
+            Start::Behind { epoch, .. } => Some(epoch),
+            Start::Latest => found.epoch,
+            // Where retention may be quicker, or somewhere else.
+            Start::Earliest | Start::Offset(_) | Start::LastN(_) | Start::Time(_) => None,
+        };
+        let begin = Begin {
+            offset,
+            end,
+            since,
+            behind,
+        };
         let around = Around {
             log_start,
             high_watermark,

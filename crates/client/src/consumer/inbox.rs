@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use tokio::sync::mpsc;
 
-use super::fetcher::Event;
+use super::news::Event;
 
 /// News in the order in which they came. What waits is bounded by what each assignment may tell, for
 /// assignments that are gone wait no news.
@@ -52,7 +52,7 @@ impl Inbox {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fetcher::News;
+    use super::super::news::News;
     use super::*;
 
     /// Who assigned a partition again and again, and never called `next`, collected fetches without bound.

@@ -135,6 +135,7 @@ impl Log {
             timestamp,
             log_start,
             high_watermark,
+            epoch: None,
         }
     }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::{list_offsets, produce, truncate};
-use corelog_record::Offset;
+use corelog_record::{LeaderEpoch, Offset};
 
 use super::acks::Due;
 use super::files::Turn;
@@ -138,6 +138,7 @@ impl Core {
                 timestamp: None,
                 log_start,
                 high_watermark,
+                epoch: self.epoch_below(key, offset),
             }),
             Some(Ok(Answer::Search {
                 plan,
@@ -157,10 +158,17 @@ impl Core {
                     timestamp,
                     log_start,
                     high_watermark,
+                    epoch: self.epoch_below(key, offset),
                 })
             }
             other => Err(not_told(other)),
         }
+    }
+
+    /// The epoch of the record below an offset, as far as it is remembered.
+    fn epoch_below(&self, key: PartitionKey, offset: Offset) -> Option<LeaderEpoch> {
+        let told = self.look(key, |partition| partition.epoch_below(offset));
+        told.ok().flatten()
     }
 
     /// Moves the log start of a partition of this core up.

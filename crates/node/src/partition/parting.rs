@@ -20,6 +20,13 @@ impl<D: Dir> Partition<D> {
         };
         log.differs_from(from, last?)
     }
+
+    /// The epoch of the record below an offset; none if that is not remembered.
+    pub(crate) fn epoch_below(&self, offset: Offset) -> Option<LeaderEpoch> {
+        let mut began = self.log.epochs().iter().rev();
+        let began = began.find(|began| began.offset < offset);
+        began.map(|began| began.epoch)
+    }
 }
 
 /// What there is of the log.

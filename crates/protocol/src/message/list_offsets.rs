@@ -1,6 +1,6 @@
 //! ListOffsets: the earliest, the latest, or the first offset at a time.
 
-use corelog_record::{Offset, PartitionId, Timestamp, TopicId, TopicName};
+use corelog_record::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 
 super::call!(ListOffsets);
@@ -45,4 +45,7 @@ pub struct Answer {
     pub log_start: Offset,
     /// All below may be read.
     pub high_watermark: Offset,
+    /// The leader epoch of the record below `offset`; default nil, not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<LeaderEpoch>,
 }
