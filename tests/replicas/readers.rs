@@ -1,7 +1,5 @@
 //! Who reads from one node or the other, whichever is there.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use corelog_client::{ClientConfig, Consumer, ConsumerConfig, End, Error, Start};
@@ -18,41 +16,38 @@ use crate::support::load::connect;
 /// Its log ended below what had been read of the owner's, which was no place to read on: reading ended for good.
 #[test]
 fn a_reader_whose_owner_is_away_waits_for_a_follower_that_has_less_than_it_has_read() {
-    let folder = Folder::new();
-    let (mut a, mut b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
-    let topic = a.topic("t", 1);
-    a.fill(&topic, 0, 1);
-    b.follow(&topic, &[&a]);
-    wait_until_level(&a, &b, &topic, 0);
-    b.stop();
-    let end = a.fill(&topic, 0, 5);
-    let next = Arc::<AtomicU64>::default();
-    let last = end.plus(2);
-    let servers = [a.address(), b.address()];
-    let reader = thread::spawn({
-        let (name, next) = (topic.name.clone(), Arc::clone(&next));
-        move || {
-            reading(servers, &name, Start::Earliest, async |mut consumer| {
-                for expected in 0..last.get() {
+    for start in [Start::Earliest, Start::Latest] {
+        let folder = Folder::new();
+        let (mut a, mut b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+        let topic = a.topic("t", 1);
+        a.fill(&topic, 0, 1);
+        b.follow(&topic, &[&a]);
+        wait_until_level(&a, &b, &topic, 0);
+        b.stop();
+        let end = a.fill(&topic, 0, 5);
+        let last = end.plus(2);
+        let first = if start == Start::Latest { end.get() } else { 0 };
+        let (servers, name) = ([a.address(), b.address()], topic.name.clone());
+        let reader = thread::spawn(move || {
+            reading(servers, &name, start, async |mut consumer| {
+                for expected in first..last.get() {
                     let received = consumer.next().await.unwrap().unwrap();
                     assert_eq!(received.offset.get(), expected);
-                    next.store(expected + 1, Ordering::Relaxed);
                 }
             });
-        }
-    });
-    until("all is read", || next.load(Ordering::Relaxed) == end.get());
-
-    a.kill();
-    b.up();
-    let admin = b.server().ready.admin;
-    let refused = "corelog_errors_total{core=\"0\",code=\"OutOfRange\"";
-    until("the follower is asked for what it has not", || {
-        metric_if_any(admin, refused).is_some_and(|count| count >= 1.0)
-    });
-    a.up();
-    assert_eq!(a.fill(&topic, 0, 1), last);
-    reader.join().unwrap();
+        });
+        wait_until_parked(&a);
+        a.kill();
+        b.up();
+        let admin = b.server().ready.admin;
+        let refused = "corelog_errors_total{core=\"0\",code=\"OutOfRange\"";
+        until("the follower is asked for what it has not", || {
+            metric_if_any(admin, refused).is_some_and(|count| count >= 1.0)
+        });
+        a.up();
+        assert_eq!(a.fill(&topic, 0, 1), last);
+        reader.join().unwrap();
+    }
 }
 
 /// Who had begun where the owner ended, and had read nothing yet, left out what took the place of that.
@@ -77,14 +72,19 @@ fn a_reader_of_what_comes_is_told_that_a_promotion_with_loss_began_below_it() {
             },
         );
     });
-    let admin = a.server().ready.admin;
-    until("it waits for what comes", || {
-        json(admin, "/v1/node")["cores"][0]["parked_fetches"] == 1
-    });
+    wait_until_parked(&a);
     a.kill();
     promote(&b, &topic);
     b.fill(&topic, 0, 10);
     reader.join().unwrap();
+}
+
+/// Waits until somebody waits there for what comes.
+fn wait_until_parked(node: &Node) {
+    let admin = node.server().ready.admin;
+    until("a reader waits for what comes", || {
+        json(admin, "/v1/node")["cores"][0]["parked_fetches"] == 1
+    });
 }
 
 /// Has a consumer of two nodes that follows partition 0 from a start on.

@@ -4,10 +4,8 @@
 mod replicas;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use corelog_protocol::error::{ErrorBody, ErrorCode};
-use corelog_protocol::limits;
 use corelog_protocol::message::list_offsets::At;
 use corelog_protocol::message::settings::{SettingsChange, TopicSettings};
 use corelog_protocol::message::snapshot::Snapshot;
@@ -241,7 +239,7 @@ impl Admin {
     pub async fn list_snapshots(&self) -> Result<list_snapshots::Answer, Error> {
         let mut retry = Retry::new(Repeat::Always, &self.client.config);
         loop {
-            match self.list_snapshots_within(retry.left()).await {
+            match self.list_snapshots_within(&retry).await {
                 Ok(all) => return Ok(all),
                 Err(error) => retry.pause(error).await?,
             }
@@ -249,10 +247,7 @@ impl Admin {
     }
 
     /// All of them from one server: another one has others.
-    async fn list_snapshots_within(
-        &self,
-        timeout: Duration,
-    ) -> Result<list_snapshots::Answer, Error> {
+    async fn list_snapshots_within(&self, retry: &Retry) -> Result<list_snapshots::Answer, Error> {
         let server = self.client.any_server().await?;
         let (mut all, mut after) = (list_snapshots::Answer::default(), None);
         loop {
@@ -260,15 +255,14 @@ impl Admin {
                 snapshot: None,
                 after,
             };
-            let answer = server.call(&request, timeout).await?.head;
+            let answer = server.call(&request, retry.left()).await?.head;
             all.snapshots.extend(answer.snapshots);
             all.unreadable.extend(answer.unreadable);
-            let is_full = limits::SNAPSHOT_COUNT_MAX as usize <= all.snapshots.len();
-            // A server that leads nowhere, or to more than there can be, is at its end.
-            let next = answer
+            // A server that leads nowhere is at its end: each name is behind the one before.
+            match answer
                 .next
-                .filter(|next| request.after.as_ref() < Some(next));
-            match next.filter(|_| !is_full) {
+                .filter(|next| request.after.as_ref() < Some(next))
+            {
                 Some(next) => after = Some(next),
                 None => return Ok(all),
             }

@@ -194,6 +194,20 @@ impl Inner {
         Err(last)
     }
 
+    /// Which server answered last.
+    pub(crate) fn server(&self) -> usize {
+        self.server.load(Ordering::Relaxed)
+    }
+
+    /// What `server` told of a topic is of a log that is behind another's: the next one is asked.
+    pub(crate) fn turn_from(&self, server: usize, name: &TopicName) {
+        let next = (server + 1) % self.servers.len();
+        let (set, unset) = (Ordering::Relaxed, Ordering::Relaxed);
+        // Fails if somebody else has turned away already.
+        let _ = self.server.compare_exchange(server, next, set, unset);
+        self.metadata.doubt(name);
+    }
+
     /// Asks any server, again while that may help and there is time.
     pub(crate) async fn call<R: Call>(
         &self,

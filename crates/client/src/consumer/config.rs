@@ -43,7 +43,8 @@ impl Default for ConsumerConfig {
 pub enum Start {
     /// The oldest readable record.
     Earliest,
-    /// Behind the newest readable record: only what comes from now on.
+    /// Behind the newest readable record: only what comes from now on. That another node took over with loss, and below
+    /// it began something else, is reported as [`Error::Diverged`](crate::Error::Diverged).
     Latest,
     /// This offset; outside the log it is reported.
     Offset(Offset),

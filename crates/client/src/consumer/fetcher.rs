@@ -38,6 +38,8 @@ pub(super) struct Fetcher {
 #[derive(Default)]
 struct Way {
     route: Option<Route>,
+    /// The server that was the last to answer when the route was found.
+    server: usize,
     /// The topic that is being read; another one under its name is another log.
     topic_id: Option<TopicId>,
     failing: Trouble,
@@ -82,9 +84,10 @@ impl Fetcher {
                         continue;
                     }
                     // That it is no other log, the epoch told: it has not all yet that another server gave.
-                    let is_behind = answered.is_some() && last_epoch.is_some() && is_behind(&error);
+                    let has_begun = answered.is_some() || self.last_epoch().is_none();
+                    let is_behind = has_begun && last_epoch.is_some() && is_behind(&error);
                     if is_behind && self.pause(&mut missing, Duration::ZERO).await {
-                        self.client.metadata.doubt(&self.topic);
+                        self.client.turn_from(way.server, &self.topic);
                         way.route = None;
                         continue;
                     }
@@ -287,7 +290,7 @@ impl Fetcher {
         if *way.topic_id.get_or_insert(route.topic.id) != route.topic.id {
             return Err(topic_changed(&route));
         }
-        way.route = Some(route.clone());
+        (way.route, way.server) = (Some(route.clone()), self.client.server());
         Ok(route)
     }
 

@@ -7,13 +7,13 @@ use corelog_client::protocol::error::{Detail, ErrorBody, ErrorCode};
 use corelog_client::protocol::request::Request;
 use corelog_client::record::batch::Codec;
 use corelog_client::record::{LeaderEpoch, PartitionId, Timestamp};
-use corelog_client::{Consumer, ConsumerConfig, End, Error, Start};
+use corelog_client::{Client, ClientConfig, Consumer, ConsumerConfig, End, Error, Start};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::consuming::{P0, next_error, offset, three_batches};
 use crate::server::{Act, Server};
-use crate::{connect, error};
+use crate::{config, connect, error};
 
 /// What is waited for comes at once, or this fails.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -94,12 +94,7 @@ async fn a_server_that_is_behind_what_was_read_is_waited_for_and_reported_only_i
         let (server, topic) = three_batches(Codec::None).await;
         server.script(move |seen| match seen.request {
             Request::Fetch(asked) if asked.offset == offset(6) && seen.nth - 2 < refusals => {
-                let detail = Detail {
-                    log_start: Some(offset(0)),
-                    high_watermark: Some(offset(5)),
-                    ..Detail::default()
-                };
-                Act::Refuse(error(ErrorCode::OutOfRange).with_detail(detail))
+                Act::Refuse(ends_at(5))
             }
             _ => Act::Serve,
         });
@@ -122,6 +117,46 @@ async fn a_server_that_is_behind_what_was_read_is_waited_for_and_reported_only_i
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// A follower that follows nobody any more would be asked for ever.
+#[tokio::test]
+async fn where_one_server_stays_behind_the_next_is_asked() {
+    let (behind, topic) = three_batches(Codec::None).await;
+    let whole = Server::start(1).await;
+    whole.state.lock().unwrap().topics = behind.state.lock().unwrap().topics.clone();
+    behind.script(|seen| match seen.request {
+        Request::Fetch(asked) if asked.offset == offset(6) => Act::Refuse(ends_at(5)),
+        _ => Act::Serve,
+    });
+    let servers = [&behind, &whole].map(|server| server.shared.to_string());
+    let client = ClientConfig {
+        servers: servers.into(),
+        ..config(&behind)
+    };
+    let mut consumer = Client::connect(client)
+        .await
+        .unwrap()
+        .consumer(ConsumerConfig {
+            fetch_bytes_max: 1,
+            unreachable_timeout: None,
+            ..ConsumerConfig::default()
+        });
+    consumer.assign(&topic, P0, Start::Earliest, End::HighWatermark);
+    for expected in 0..9 {
+        let record = timeout(PATIENCE, consumer.next()).await.unwrap();
+        assert_eq!(record.unwrap().unwrap().offset, offset(expected));
+    }
+}
+
+/// What a server says whose log ends there.
+fn ends_at(end: u64) -> ErrorBody {
+    let detail = Detail {
+        log_start: Some(offset(0)),
+        high_watermark: Some(offset(end)),
+        ..Detail::default()
+    };
+    error(ErrorCode::OutOfRange).with_detail(detail)
 }
 
 /// The server says when to come again, and a moment later would have served what a peer had sound.

@@ -158,7 +158,8 @@ impl Core {
                     timestamp,
                     log_start,
                     high_watermark,
-                    epoch: self.epoch_below(key, offset),
+                    // While the disk was waited for, another log may have taken the place of this one.
+                    epoch: None,
                 })
             }
             other => Err(not_told(other)),

@@ -3,8 +3,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use corelog_protocol::error::ErrorCode;
@@ -87,6 +86,8 @@ pub(crate) struct Core {
     pub(crate) stop: Notify,
     pub(crate) is_stopping: Cell<bool>,
     is_cutting: Cell<bool>,
+    /// Places of long polls that wait a little without being parked.
+    pub(crate) paced: Semaphore,
     /// Turns for connections that are told why they are refused.
     pub(crate) refusals: Semaphore,
     pub(crate) connection_count: Cell<usize>,
@@ -142,7 +143,7 @@ impl Core {
         seed: u64,
     ) -> Rc<Self> {
         let (files_max, core_count) = (shared.core_files, shared.core_count);
-        let budget = shared.budget;
+        let (budget, polls_max) = (shared.budget, shared.limits.parked_fetches_max);
         files::limit(files_max);
         Rc::new(Self {
             id,
@@ -160,6 +161,7 @@ impl Core {
             stop: Notify::new(),
             is_stopping: Cell::new(false),
             is_cutting: Cell::new(false),
+            paced: Semaphore::new(polls_max as u64),
             refusals: Semaphore::new(REFUSALS_MAX),
             connection_count: Cell::new(0),
             connection_last: Cell::new(0),

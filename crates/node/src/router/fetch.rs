@@ -1,7 +1,6 @@
 //! Fetches, wherever the partition is: room for the answer first, then what there is, or a wait.
 
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use corelog_protocol::error::ErrorCode;
@@ -17,7 +16,6 @@ use super::route::{Route, count_hop, route};
 use crate::core::{Core, Disk, Fetched, PartitionKey, SMALL_BYTES};
 use crate::failure::Failure;
 use crate::frame_id::FrameId;
-use crate::metrics::{add, sub};
 use crate::partition::Appetite;
 use crate::rt::{self, Semaphore};
 
@@ -245,6 +243,7 @@ async fn fetch_away(
             }
             (Err(_), Some(answer)) => {
                 room.shrink_to(0);
+                pace(core, asker, request, deadline).await;
                 return Ok((fetch::Answer::clone(answer), none(), room));
             }
             (Err(error), None) => return Err(error),
@@ -290,29 +289,12 @@ fn time_left(core: &Core, asker: Asker<'_>, deadline: Instant) -> Duration {
 /// As many wait like this as may be parked.
 async fn pace(core: &Core, asker: Asker<'_>, request: &FetchFrom<'_>, deadline: Instant) {
     let left = time_left(core, asker, deadline);
-    let waiting = core.counters.parked_fetches.load(Ordering::Relaxed);
-    let is_crowded = 2 * core.shared.limits.parked_fetches_max as u64 <= waiting;
-    if request.appetite.bytes_min == 0 || left.is_zero() || is_crowded {
+    if request.appetite.bytes_min == 0 || left.is_zero() {
         return;
     }
-    let _paced = Paced::on(core);
-    let given_up = core.stopping().or(asker.patience.over());
-    rt::timeout(UNPARKED_PAUSE.min(left), given_up).await;
-}
-
-/// A long poll that waits without a place; it counts with those that have one.
-struct Paced<'a>(&'a Core);
-
-impl<'a> Paced<'a> {
-    fn on(core: &'a Core) -> Self {
-        add(&core.counters.parked_fetches, 1);
-        Self(core)
-    }
-}
-
-impl Drop for Paced<'_> {
-    fn drop(&mut self) {
-        sub(&self.0.counters.parked_fetches, 1);
+    if let Some(_place) = core.paced.try_acquire(1) {
+        let given_up = core.stopping().or(asker.patience.over());
+        rt::timeout(UNPARKED_PAUSE.min(left), given_up).await;
     }
 }
 

@@ -128,6 +128,10 @@ fn a_core_parks_no_more_polls_than_it_may_in_all() {
         waiting.send(&poll(number % 2), &[]);
     }
     wait_until(|| node.handle().counters()[0].parked_fetches == 10);
+    let mut crowd = Client::hello(address);
+    for _ in 0..5 {
+        crowd.send(&poll(1), &[]);
+    }
     for partition in 0..2 {
         let asked = Instant::now();
         beyond.send(&poll(partition), &[]);
@@ -136,6 +140,11 @@ fn a_core_parks_no_more_polls_than_it_may_in_all() {
         assert!(answered.body.is_empty());
         // Whoever asks again at once is not to keep the core from all others.
         assert!(Duration::from_millis(50) <= asked.elapsed());
+    }
+    for _ in 0..5 {
+        crowd.receive::<fetch::Request>().told.expect("nothing");
+        // Those that wait without a place take none.
+        assert_eq!(node.handle().counters()[0].parked_fetches, 10);
     }
     beyond
         .produce(&to("polled", id, 0), &["v"])

@@ -45,7 +45,7 @@ pub struct Answer {
     pub log_start: Offset,
     /// All below may be read.
     pub high_watermark: Offset,
-    /// The leader epoch of the record below `offset`; default nil, not known.
+    /// The leader epoch of the record below `offset`; default nil, not known or by time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<LeaderEpoch>,
 }
