@@ -202,9 +202,10 @@ impl Inner {
     /// What `server` told of a topic is of a log that is behind another's: the next one is asked.
     pub(crate) fn turn_from(&self, server: usize, name: &TopicName) {
         let next = (server + 1) % self.servers.len();
-        let (set, unset) = (Ordering::Relaxed, Ordering::Relaxed);
         // Fails if somebody else has turned away already.
-        let _ = self.server.compare_exchange(server, next, set, unset);
+        let _ = self
+            .server
+            .compare_exchange(server, next, Ordering::Relaxed, Ordering::Relaxed);
         self.metadata.doubt(name);
     }
 

@@ -57,15 +57,15 @@ impl Fetcher {
 
     async fn read(&self) -> Result<(), Error> {
         let mut way = Way::default();
-        let mut begin = self.begin(&mut way).await?;
+        let (mut begin, behind) = self.begin(&mut way).await?;
         let rooms = Arc::new(Semaphore::new(FETCHES_AHEAD));
-        // Where the answer before ended, and the epoch of the last batch that was read.
-        let (mut answered, mut last_epoch): (Option<Offset>, _) = (None, begin.behind);
+        // Where the answer before ended, and the epoch of what lies before that.
+        let (mut answered, mut last_epoch): (Option<Offset>, _) = (None, behind);
         let (mut outrun, mut missing) = (Trouble::default(), Trouble::default());
         loop {
             let offset = answered.unwrap_or(begin.offset);
             // A log that may not be the one that was read is asked also where nothing is left to be read.
-            let is_to_be_asked = answered.is_none() && self.last_epoch().is_some();
+            let is_to_be_asked = answered.is_none() && self.goes_on();
             if begin.end.is_some_and(|end| end <= offset) && !is_to_be_asked {
                 return Ok(());
             }
@@ -84,9 +84,11 @@ impl Fetcher {
                         continue;
                     }
                     // That it is no other log, the epoch told: it has not all yet that another server gave.
-                    let has_begun = answered.is_some() || self.last_epoch().is_none();
-                    let is_behind = has_begun && last_epoch.is_some() && is_behind(&error);
-                    if is_behind && self.pause(&mut missing, Duration::ZERO).await {
+                    let is_same = last_epoch.is_some() && (answered.is_some() || !self.goes_on());
+                    if is_same
+                        && is_behind(&error)
+                        && self.pause(&mut missing, Duration::ZERO).await
+                    {
                         self.client.turn_from(way.server, &self.topic);
                         way.route = None;
                         continue;
@@ -121,16 +123,13 @@ impl Fetcher {
         }
     }
 
-    /// The epoch of what was read before, if that is known.
-    fn last_epoch(&self) -> Option<LeaderEpoch> {
-        match self.start {
-            Start::Behind { epoch, .. } => Some(epoch),
-            _ => None,
-        }
+    /// If reading goes on behind a record that was read before.
+    fn goes_on(&self) -> bool {
+        matches!(self.start, Start::Behind { .. })
     }
 
-    /// Finds out where reading begins and ends, and tells.
-    async fn begin(&self, way: &mut Way) -> Result<Begin, Error> {
+    /// Finds out where reading begins and ends, and tells. Gives the epoch of what lies before, too, if that is known.
+    async fn begin(&self, way: &mut Way) -> Result<(Begin, Option<LeaderEpoch>), Error> {
         let at = match self.start {
             Start::Earliest => At::Earliest,
             Start::Latest | Start::Offset(_) | Start::Behind { .. } | Start::LastN(_) => At::Latest,
@@ -155,7 +154,7 @@ impl Fetcher {
         };
         let is_beyond = high_watermark < offset && self.end != End::Follow;
         // Whether it is another log, which ends earlier, tells the fetch.
-        if offset < log_start || (is_beyond && self.last_epoch().is_none()) {
+        if offset < log_start || (is_beyond && !self.goes_on()) {
             return Err(self.out_of_range(offset, log_start, high_watermark));
         }
         let end = match self.end {
@@ -173,18 +172,13 @@ impl Fetcher {
             // Where retention may be quicker, or somewhere else.
             Start::Earliest | Start::Offset(_) | Start::LastN(_) | Start::Time(_) => None,
         };
-        let begin = Begin {
-            offset,
-            end,
-            since,
-            behind,
-        };
+        let begin = Begin { offset, end, since };
         let around = Around {
             log_start,
             high_watermark,
         };
         self.tell(News::Begun { begin, around });
-        Ok(begin)
+        Ok((begin, behind))
     }
 
     /// What is left of the log if retention was quicker than the first fetch, and to begin with that is what was asked

@@ -1,7 +1,7 @@
 //! What a fetcher tells the consumer.
 
 use bytes::Bytes;
-use corelog_record::{LeaderEpoch, Offset, Timestamp};
+use corelog_record::{Offset, Timestamp};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::Error;
@@ -36,8 +36,6 @@ pub(super) struct Begin {
     pub(super) offset: Offset,
     pub(super) end: Option<Offset>,
     pub(super) since: Option<Timestamp>,
-    /// The epoch of what comes before, if that is known.
-    pub(super) behind: Option<LeaderEpoch>,
 }
 
 /// The readable part of the log, as last heard.

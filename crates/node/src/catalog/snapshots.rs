@@ -5,6 +5,8 @@
 //! <data>/snapshots/<name>/    see `corelog_storage::snapshot`; its summary is written last
 //! ```
 
+mod listing;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -341,6 +343,5 @@ fn disk_failure(error: &std::io::Error) -> Failure {
     failure(code, with_causes(error))
 }
 
-mod listing;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use corelog_storage::log::{ChorePlan, FlushPlan};
 
 use super::Disk;
 use super::files::Turn;
-use super::slots::{PartitionKey, Slot, SlotId, SlotState};
+use super::slots::{PartitionKey, Slot, SlotId};
 use super::slowest::Flushing;
 use super::state::Core;
 use crate::metrics::add;
@@ -52,12 +52,12 @@ impl Core {
     /// The first behind `last` that found no room to be opened in.
     fn next_unopened(&self, last: SlotId) -> Option<(SlotId, PartitionKey)> {
         let slots = self.slots.borrow();
-        let found = slots.iter_after(last).find(|(_, slot)| is_unopened(slot));
+        let found = slots.iter_after(last).find(|(_, slot)| slot.is_unopened());
         found.map(|(id, slot)| (id, slot.key))
     }
 
     fn is_unopened(&self, slot: SlotId) -> bool {
-        self.slots.borrow().get(slot).is_some_and(is_unopened)
+        self.slots.borrow().get(slot).is_some_and(Slot::is_unopened)
     }
 
     /// Starts groups: whatever was appended since the wish was uttered joins them.
@@ -173,16 +173,12 @@ impl Core {
     }
 }
 
-fn is_unopened(slot: &Slot) -> bool {
-    matches!(slot.state, SlotState::Unopened(_))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::slots::SlotState;
     use super::super::tests::{topic, with_core};
-    use crate::partition::Refusal;
-
     use super::*;
+    use crate::partition::Refusal;
 
     #[test]
     fn partitions_that_found_no_room_are_tried_in_turn() {

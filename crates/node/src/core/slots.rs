@@ -148,6 +148,11 @@ impl Slots {
 }
 
 impl Slot {
+    /// If its log found no room to be opened in.
+    pub(super) fn is_unopened(&self) -> bool {
+        matches!(self.state, SlotState::Unopened(_))
+    }
+
     pub(crate) fn partition_mut(&mut self) -> Option<&mut Partition<Disk>> {
         match &mut self.state {
             SlotState::Open(partition) => Some(partition),

@@ -133,13 +133,7 @@ fn a_core_parks_no_more_polls_than_it_may_in_all() {
         crowd.send(&poll(1), &[]);
     }
     for partition in 0..2 {
-        let asked = Instant::now();
-        beyond.send(&poll(partition), &[]);
-        let answered = beyond.receive::<fetch::Request>();
-        answered.told.expect("nothing");
-        assert!(answered.body.is_empty());
-        // Whoever asks again at once is not to keep the core from all others.
-        assert!(Duration::from_millis(50) <= asked.elapsed());
+        assert_paced(&mut beyond, &poll(partition));
     }
     for _ in 0..5 {
         crowd.receive::<fetch::Request>().told.expect("nothing");
@@ -157,6 +151,16 @@ fn a_core_parks_no_more_polls_than_it_may_in_all() {
     node.stop().expect("a clean stop");
 }
 
+/// A poll is answered with nothing, and not at once: whoever asks again is not to keep the core from all others.
+fn assert_paced(client: &mut Client, poll: &fetch::Request) {
+    let asked = Instant::now();
+    client.send(poll, &[]);
+    let answered = client.receive::<fetch::Request>();
+    answered.told.expect("nothing");
+    assert!(answered.body.is_empty());
+    assert!(Duration::from_millis(50) <= asked.elapsed());
+}
+
 #[test]
 fn a_poll_that_finds_no_place_on_another_core_waits_a_little_all_the_same() {
     let dir = directory();
@@ -172,12 +176,7 @@ fn a_poll_that_finds_no_place_on_another_core_waits_a_little_all_the_same() {
     poll.max_wait_ms = 60_000;
     clients[0].send(&poll, &[]);
     wait_until(|| node.handle().counters()[1].parked_fetches == 1);
-    let asked = Instant::now();
-    clients[1].send(&poll, &[]);
-    let answered = clients[1].receive::<fetch::Request>();
-    answered.told.expect("nothing");
-    assert!(answered.body.is_empty());
-    assert!(Duration::from_millis(50) <= asked.elapsed());
+    assert_paced(&mut clients[1], &poll);
     node.stop().expect("a clean stop");
 }
 
