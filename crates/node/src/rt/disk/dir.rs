@@ -15,7 +15,7 @@ use nix::sys::stat::Mode;
 use super::buf::{UringBuf, UringBytes};
 use super::file::UringFile;
 use super::reclaim::Leaving;
-use super::{patience, polling};
+use super::patience;
 use crate::rt::blocking::blocking;
 
 /// A directory whose files are driven by io_uring, on the core that opens them.
@@ -102,9 +102,7 @@ impl Dir for UringDir {
     }
 
     async fn open(&self, name: &str, mode: Open) -> io::Result<UringFile> {
-        polling::learn(&self.path).await?;
-        let path = self.path.join(name);
-        patience::with_files(|| UringFile::open(&path, mode)).await
+        UringFile::open(self.path.join(name), mode).await
     }
 
     async fn rename(&self, from: &str, to_dir: &Self, to: &str) -> io::Result<()> {

@@ -1,21 +1,24 @@
 //! A file, read and written around the page cache.
 
 use std::cell::OnceCell;
-use std::fmt;
-use std::io;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::{fmt, fs, io};
 
 use corelog_storage::disk::std::reserve;
 use corelog_storage::disk::{BLOCK_BYTES, Buf, File, Open, Space, is_out_of_files};
 use glommio::io::{DmaBuffer, DmaFile, OpenOptions, OwnedDmaFile, ReadResult};
+use nix::fcntl::OFlag;
 use nix::libc;
+use nix::sys::stat::{FileStat, Mode, fstat};
 
 use super::buf::{UringBuf, UringBytes};
+use super::{patience, polling};
 use crate::rt::blocking::{self, blocking};
 use crate::rt::executor::io_error;
+use crate::rt::run_on;
 use crate::rt::vitals::{Work, outstanding};
 use crate::sys::fd;
 
@@ -31,31 +34,48 @@ pub struct UringFile {
 impl fmt::Debug for UringFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UringFile")
-            .field(
-                "path",
-                &self.file.as_ref().and_then(DmaFile::path).as_deref(),
-            )
+            .field("descriptor", &self.file.as_ref().map(DmaFile::as_raw_fd))
             .finish()
     }
 }
 
 impl UringFile {
-    pub(super) async fn open(path: &Path, mode: Open) -> io::Result<Self> {
+    /// Opens `path`, also if whoever waits for it goes: of an open that is dropped the runtime forgets the descriptor.
+    pub(super) async fn open(path: PathBuf, mode: Open) -> io::Result<Self> {
+        run_on(Self::open_to_the_end(path, mode)).await
+    }
+
+    async fn open_to_the_end(path: PathBuf, mode: Open) -> io::Result<Self> {
         let _open = outstanding(Work::Directory);
-        let mut options = OpenOptions::new();
-        // Reading is always asked for: opening probes the device with a read.
-        options.read(true);
-        match mode {
-            Open::Read | Open::Scan => {}
-            Open::Write => drop(options.write(true)),
-            Open::Create => drop(options.write(true).create_new(true)),
+        let named = patience::with_files(|| {
+            let path = path.clone();
+            blocking(move || open_named(&path, mode))
+        });
+        let named = named.await?;
+        let is_writable = matches!(mode, Open::Write | Open::Create);
+        match Self::open_directly(&path, &named, is_writable).await {
+            Ok(file) => Ok(Self {
+                file: Some(file),
+                is_writable,
+                durable: OnceCell::new(),
+            }),
+            Err(error) => {
+                if mode == Open::Create {
+                    // Whoever made nothing may try again. That it fails changes nothing about that.
+                    let _removed = blocking(move || fs::remove_file(path)).await;
+                }
+                Err(error)
+            }
         }
-        let file = options.dma_open(path).await.map_err(io_error)?;
-        Ok(Self {
-            file: Some(file),
-            is_writable: matches!(mode, Open::Write | Open::Create),
-            durable: OnceCell::new(),
-        })
+    }
+
+    async fn open_directly(
+        path: &Path,
+        named: &OwnedFd,
+        is_writable: bool,
+    ) -> io::Result<DmaFile> {
+        polling::learn(path.parent().unwrap_or(path), named).await?;
+        patience::with_files(|| open_again(named, is_writable, 0)).await
     }
 
     /// The file as each write through it is durable when it returns (`O_DSYNC`). The kernel then syncs where
@@ -78,16 +98,13 @@ impl UringFile {
         if !self.is_writable {
             return Ok(None);
         }
-        let _open = outstanding(Work::Directory);
-        let descriptor = fd::borrow(self.file()).as_raw_fd();
-        // Whatever its name is by now.
-        let path = format!("/proc/{}/fd/{descriptor}", std::process::id());
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).custom_flags(libc::O_DSYNC);
-        let opened = options.dma_open(path).await.map_err(io_error)?;
-        // In a namespace of processes with another's /proc, the number is somebody else's.
-        let is_same = opened.is_same(self.file());
-        Ok(is_same.then_some(opened))
+        // Of its own, since it is opened to the end whoever waits.
+        let file = self.handle()?;
+        let opened = run_on(async move {
+            let _open = outstanding(Work::Directory);
+            open_again(&file, true, libc::O_DSYNC).await
+        });
+        opened.await.map(Some)
     }
 
     fn file(&self) -> &DmaFile {
@@ -104,7 +121,7 @@ impl UringFile {
     }
 
     fn len_now(&self) -> io::Result<u64> {
-        let stat = nix::sys::stat::fstat(fd::borrow(self.file()))?;
+        let stat = fstat(fd::borrow(self.file()))?;
         u64::try_from(stat.st_size).map_err(io::Error::other)
     }
 
@@ -133,6 +150,33 @@ impl UringFile {
         let _write = outstanding(Work::Write);
         write(self.file(), memory, position).await
     }
+}
+
+/// Opens by name, on a thread that may wait.
+fn open_named(path: &Path, mode: Open) -> io::Result<OwnedFd> {
+    let how = match mode {
+        Open::Read | Open::Scan => OFlag::O_RDONLY,
+        Open::Write => OFlag::O_RDWR,
+        Open::Create => OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL,
+    };
+    let permissions = Mode::from_bits_truncate(0o666);
+    Ok(nix::fcntl::open(path, how | OFlag::O_CLOEXEC, permissions)?)
+}
+
+/// Opens what is open once more, for the runtime. By its descriptor, since the runtime asks for the path again when
+/// the file is open, and ends the process if it has another name, or none, by then.
+async fn open_again(file: &OwnedFd, is_writable: bool, flags: i32) -> io::Result<DmaFile> {
+    let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+    let mut options = OpenOptions::new();
+    // Reading is always asked for: opening probes the device with a read.
+    options.read(true).write(is_writable).custom_flags(flags);
+    let opened = options.dma_open(path).await.map_err(io_error)?;
+    let identity = |stat: FileStat| (stat.st_dev, stat.st_ino);
+    // In a namespace of processes with another's /proc, the number is somebody else's.
+    if identity(fstat(file)?) != identity(fstat(fd::borrow(&opened))?) {
+        return Err(io::Error::other("/proc tells of other processes than this one"));
+    }
+    Ok(opened)
 }
 
 fn zeroed(bytes: u64) -> io::Result<Rc<DmaBuffer>> {

@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -21,13 +21,13 @@ use nix::libc;
 use crate::rt::blocking::blocking;
 use crate::rt::executor::io_error;
 
-/// Sees to it that this core knows the device that the directory `path` is on.
-pub(super) async fn learn(path: &Path) -> io::Result<()> {
-    let device = nix::sys::stat::stat(path)?.st_dev;
+/// Sees to it that this core knows the device of a file in the directory `dir`.
+pub(super) async fn learn(dir: &Path, file: &OwnedFd) -> io::Result<()> {
+    let device = nix::sys::stat::fstat(file)?.st_dev;
     if KNOWN.with(|known| known.borrow().contains(&device)) {
         return Ok(());
     }
-    let dir = path.to_owned();
+    let dir = dir.to_owned();
     let sample = blocking(move || match make_sample(&dir) {
         // A full disk is no reason not to open what is there.
         Err(error) if disk::is_full(&error) => find_sample(&dir)?.ok_or(error),

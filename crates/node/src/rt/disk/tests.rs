@@ -4,14 +4,16 @@ use std::path::Path;
 use std::pin::pin;
 use std::process::Command;
 use std::rc::Rc;
-use std::{fs, io};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::{fs, io, thread};
 
 use corelog_storage::disk::{BLOCK_BYTES, Buf, Dir, File, Open, Space, is_full};
 use futures_lite::future::poll_once;
 
 use super::{UringBuf, UringDir};
-use crate::rt::next_turn;
 use crate::rt::tests::on_core;
+use crate::rt::{next_turn, spawn};
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
 
@@ -269,8 +271,66 @@ fn closed_and_dropped_files_leave_no_descriptor() {
         }
     });
     while open_below(&checked) > 0 {
-        std::thread::yield_now();
+        thread::yield_now();
     }
+}
+
+#[test]
+fn an_open_that_nobody_waits_for_any_more_leaves_no_descriptor() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_owned();
+    fs::write(path.join("file"), [1; BLOCK_BYTES]).unwrap();
+    let inner = path.clone();
+    on_core(move || async move {
+        let dir = UringDir::new(inner);
+        // What is asked only once of a device is known.
+        let first = dir.open("file", Open::Read).await.unwrap();
+        Rc::new(first).close().await.unwrap();
+        for turns in (0..8).cycle().take(1_000) {
+            let mut open = pin!(dir.open("file", Open::Read));
+            // What the kernel has done by then, nobody has looked at.
+            drop(poll_once(&mut open).await);
+            for _ in 0..turns {
+                next_turn().await;
+            }
+        }
+    });
+    while open_below(&path) > 0 {
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_file_whose_directory_is_renamed_meanwhile_is_opened_or_is_not_there() {
+    let root = tempfile::tempdir().unwrap();
+    let (here, there) = (root.path().join("here"), root.path().join("there"));
+    fs::create_dir(&here).unwrap();
+    fs::write(here.join("file"), [1; BLOCK_BYTES]).unwrap();
+    let is_done = Arc::new(AtomicBool::new(false));
+    let renaming = {
+        let (here, there, is_done) = (here.clone(), there, Arc::clone(&is_done));
+        thread::spawn(move || {
+            while !is_done.load(Ordering::Relaxed) {
+                fs::rename(&here, &there).unwrap();
+                fs::rename(&there, &here).unwrap();
+            }
+        })
+    };
+    on_core(move || async move {
+        let dir = UringDir::new(here);
+        for _ in 0..100 {
+            let open = |dir: UringDir| spawn(async move { dir.open("file", Open::Read).await });
+            let opens: Vec<_> = (0..50).map(|_| open(dir.clone())).collect();
+            for opened in opens {
+                match opened.await {
+                    Ok(file) => Rc::new(file).close().await.unwrap(),
+                    Err(error) => assert_eq!(error.kind(), io::ErrorKind::NotFound),
+                }
+            }
+        }
+    });
+    is_done.store(true, Ordering::Relaxed);
+    renaming.join().unwrap();
 }
 
 fn open_below(path: &Path) -> usize {
