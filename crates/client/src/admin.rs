@@ -18,7 +18,7 @@ use corelog_record::{Offset, PartitionId, Timestamp, TopicId, TopicName};
 
 use crate::Error;
 use crate::client::Inner;
-use crate::retry::{Repeat, Retry};
+use crate::retry::{Deadline, Repeat, Retry};
 
 /// Administration. Requests that change something are sent again only if they were certainly not
 /// applied; an error whose [`outcome`](Error::outcome) is unknown asks the caller to look.
@@ -237,17 +237,13 @@ impl Admin {
     /// # Errors
     /// Why no server answered.
     pub async fn list_snapshots(&self) -> Result<list_snapshots::Answer, Error> {
-        let mut retry = Retry::new(Repeat::Always, &self.client.config);
-        loop {
-            match self.list_snapshots_within(&retry).await {
-                Ok(all) => return Ok(all),
-                Err(error) => retry.pause(error).await?,
-            }
-        }
+        Retry::new(Repeat::Always, &self.client.config)
+            .run(|deadline| self.list_snapshots_by(deadline))
+            .await
     }
 
     /// All of them from one server: another one has others.
-    async fn list_snapshots_within(&self, retry: &Retry) -> Result<list_snapshots::Answer, Error> {
+    async fn list_snapshots_by(&self, deadline: Deadline) -> Result<list_snapshots::Answer, Error> {
         let server = self.client.any_server().await?;
         let (mut all, mut after) = (list_snapshots::Answer::default(), None);
         loop {
@@ -255,7 +251,7 @@ impl Admin {
                 snapshot: None,
                 after,
             };
-            let answer = server.call(&request, retry.left()).await?.head;
+            let answer = server.call(&request, deadline.left()).await?.head;
             all.snapshots.extend(answer.snapshots);
             all.unreadable.extend(answer.unreadable);
             // A server that leads nowhere is at its end: each name is behind the one before.

@@ -219,18 +219,13 @@ impl Inner {
             .await
     }
 
-    async fn call_within<R: Call>(
-        &self,
-        mut retry: Retry,
-        request: &R,
-    ) -> Result<R::Answer, Error> {
-        loop {
-            let attempt = async { self.any_server().await?.call(request, retry.left()).await };
-            match attempt.await {
-                Ok(reply) => return Ok(reply.head),
-                Err(error) => retry.pause(error).await?,
-            }
-        }
+    async fn call_within<R: Call>(&self, retry: Retry, request: &R) -> Result<R::Answer, Error> {
+        retry
+            .run(|deadline| async move {
+                let server = self.any_server().await?;
+                Ok(server.call(request, deadline.left()).await?.head)
+            })
+            .await
     }
 
     /// Asks the server of a partition, again while that may help and there is time.
@@ -241,23 +236,19 @@ impl Inner {
         repeat: Repeat,
         request: impl Fn(TopicId) -> R,
     ) -> Result<R::Answer, Error> {
-        let mut retry = Retry::new(repeat, &self.config);
-        loop {
-            let attempt = async {
-                let route = self.route(User::ADMIN, name, partition).await?;
-                route
-                    .connection
-                    .call(&request(route.topic.id), retry.left())
-                    .await
-            };
-            match attempt.await {
-                Ok(reply) => return Ok(reply.head),
-                Err(error) => {
-                    self.heed(name, partition, &error);
-                    retry.pause(error).await?;
-                }
-            }
-        }
+        let request = &request;
+        Retry::new(repeat, &self.config)
+            .run(|deadline| async move {
+                let asked = async {
+                    let route = self.route(User::ADMIN, name, partition).await?;
+                    let request = request(route.topic.id);
+                    Ok(route.connection.call(&request, deadline.left()).await?.head)
+                };
+                asked.await.inspect_err(|error| {
+                    self.heed(name, partition, error);
+                })
+            })
+            .await
     }
 
     /// What is known about a topic; asks if nothing is. Old news are used while no server answers.
