@@ -12,7 +12,7 @@ use corelog_record::{PartitionId, TopicId, TopicName};
 
 pub(crate) use self::route::{Route, topic_changed};
 use crate::connection::{Backoff, Connection, Key, Options, Pool, User};
-use crate::metadata::{Cache, Topic};
+use crate::metadata::{Cache, Teller, Topic};
 use crate::retry::{Repeat, Retry};
 use crate::{Admin, Consumer, ConsumerConfig, Error, Producer, ProducerConfig};
 
@@ -161,6 +161,11 @@ impl Inner {
 
     /// A connection to any of the configured servers, beginning with the last good one.
     pub(crate) async fn any_server(&self) -> Result<Connection, Error> {
+        Ok(self.next_server().await?.1)
+    }
+
+    /// The same, and which of them it is.
+    async fn next_server(&self) -> Result<(usize, Connection), Error> {
         let first = self.server.load(Ordering::Relaxed);
         let mut last = Error::NoServer;
         for step in 0..self.servers.len() {
@@ -172,7 +177,7 @@ impl Inner {
             match self.pool.connect(&key).await {
                 Ok(connection) => {
                     self.server.store(index, Ordering::Relaxed);
-                    return Ok(connection);
+                    return Ok((index, connection));
                 }
                 Err(error) => last = error,
             }
@@ -201,12 +206,7 @@ impl Inner {
         request: &R,
         repeat: Repeat,
     ) -> Result<R::Answer, Error> {
-        self.call_within(Retry::new(repeat, &self.config), request)
-            .await
-    }
-
-    async fn call_within<R: Call>(&self, retry: Retry, request: &R) -> Result<R::Answer, Error> {
-        retry
+        Retry::new(repeat, &self.config)
             .run(|deadline| async move {
                 let server = self.any_server().await?;
                 Ok(server.call(request, deadline.left()).await?.head)
@@ -248,16 +248,24 @@ impl Inner {
         if let Some(topic) = self.metadata.fresh(name) {
             return Ok(topic);
         }
-        let request = metadata::Request {
+        let request = &metadata::Request {
             topics: Some(vec![name.clone()]),
         };
-        let answer = match self.call_within(retry, &request).await {
-            Ok(answer) => answer,
+        let asked = retry.run(|deadline| async move {
+            let (server, connection) = self.next_server().await?;
+            let reply = connection.call(request, deadline.left()).await?;
+            Ok((server, reply.head))
+        });
+        let (server, answer) = match asked.await {
+            Ok(answered) => answered,
             Err(error) => return self.metadata.known(name).ok_or(error),
         };
-        let shared: Arc<str> = answer.shared.into();
+        let teller = Teller {
+            server,
+            shared: answer.shared.into(),
+        };
         if let Some(topic) = answer.topics.into_iter().find(|topic| topic.name == *name) {
-            return Ok(self.metadata.learn(topic, &shared));
+            return Ok(self.metadata.learn(topic, teller));
         }
         self.metadata.forget(name);
         let told = answer.errors.into_iter().find(|told| told.name == *name);

@@ -1,7 +1,6 @@
 //! The way to a partition: to the core that owns it, or around.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use corelog_protocol::error::{Detail, ErrorBody, ErrorCode};
@@ -11,7 +10,7 @@ use tokio::time::Instant;
 use super::Inner;
 use crate::Error;
 use crate::connection::{Connection, Key, User};
-use crate::metadata::Topic;
+use crate::metadata::{Partition, Teller, Topic};
 
 /// A connection that serves a partition.
 #[derive(Clone, Debug)]
@@ -44,12 +43,9 @@ impl Inner {
             self.metadata.doubt(name);
             topic = self.topic(name).await?;
         }
-        let owner = Arc::clone(&topic.partition(partition)?.address);
-        let server = &self.servers[self.server.load(Ordering::Relaxed) % self.servers.len()];
-        let mut addresses = vec![owner, Arc::clone(&topic.shared), Arc::clone(server)];
-        addresses.retain(|address| !address.is_empty());
-        addresses.dedup();
-
+        let owner = topic.partition(partition)?;
+        let is_elsewhere = owner.is_elsewhere;
+        let addresses = self.addresses(&topic, owner);
         let mut last = Error::NoServer;
         let key = |address: &Arc<str>| Key {
             address: Arc::clone(address),
@@ -65,7 +61,10 @@ impl Inner {
                     });
                 }
                 Ok(connection) => {
-                    self.pool.rest(&key(&addresses[0]), DETOUR).await;
+                    // Another node is no way around: it can only say who owns the partition by then.
+                    if !is_elsewhere {
+                        self.pool.rest(&key(&addresses[0]), DETOUR).await;
+                    }
                     let retry_at = Some(Instant::now() + DETOUR);
                     return Ok(Route {
                         connection,
@@ -77,9 +76,23 @@ impl Inner {
             }
         }
         // None answers: the node is down, or has moved. Begin anew with all of it.
-        self.pool.rest(&key(&addresses[0]), Duration::ZERO).await;
+        self.pool.wake(&key(&addresses[0])).await;
         self.metadata.doubt(name);
         Err(last)
+    }
+
+    /// Where a partition's owner listens, and the ports of the node that described the topic. Whether other servers
+    /// have it at all, only they can tell.
+    fn addresses(&self, topic: &Topic, owner: &Partition) -> Vec<Arc<str>> {
+        let Teller { server, shared } = &topic.teller;
+        let mut addresses = vec![Arc::clone(&owner.address)];
+        if !owner.is_elsewhere {
+            addresses.push(Arc::clone(shared));
+        }
+        addresses.push(Arc::clone(&self.servers[*server]));
+        addresses.retain(|address| !address.is_empty());
+        addresses.dedup();
+        addresses
     }
 
     /// Learns from a failed request where its partition is, or that nothing is known any more;
@@ -93,7 +106,10 @@ impl Inner {
             Error::Refused { body } => match body.known_code() {
                 Some(ErrorCode::NotOwner) => {
                     match &body.detail.address {
-                        Some(address) => self.metadata.moved(name, partition, address),
+                        Some(address) => {
+                            self.metadata.moved(name, partition, address);
+                            self.pool.end_detours(address);
+                        }
                         None => self.metadata.doubt(name),
                     }
                     true

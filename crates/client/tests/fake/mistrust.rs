@@ -124,7 +124,7 @@ async fn a_server_that_is_behind_what_was_read_is_waited_for_and_reported_only_i
 async fn where_one_server_stays_behind_the_next_is_asked() {
     let (behind, topic) = three_batches(Codec::None).await;
     let whole = Server::start(1).await;
-    whole.state.lock().unwrap().topics = behind.state.lock().unwrap().topics.clone();
+    whole.copy(&behind);
     behind.script(|seen| match seen.request {
         Request::Fetch(asked) if asked.offset == offset(6) => Act::Refuse(ends_at(5)),
         _ => Act::Serve,
