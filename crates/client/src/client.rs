@@ -13,7 +13,7 @@ use corelog_record::{PartitionId, TopicId, TopicName};
 pub(crate) use self::route::{Route, topic_changed};
 use crate::connection::{Backoff, Connection, Key, Options, Pool, User};
 use crate::metadata::{Cache, Teller, Topic};
-use crate::retry::{Repeat, Retry};
+use crate::retry::{Deadline, Repeat, Retry};
 use crate::{Admin, Consumer, ConsumerConfig, Error, Producer, ProducerConfig};
 
 /// How a [`Client`] finds and treats its servers.
@@ -21,7 +21,7 @@ use crate::{Admin, Consumer, ConsumerConfig, Error, Producer, ProducerConfig};
 /// `ClientConfig { timeout: Duration::from_secs(5), ..ClientConfig::new(["127.0.0.1:7400"]) }`
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
-    /// Addresses, `host:port`, of which at least one has to answer.
+    /// Addresses, `host:port`, of which at least one has to answer. A topic is looked for at each of them.
     pub servers: Vec<String>,
     /// How long a request may take, retries included; a long poll takes its wait on top, and an attempt to connect
     /// that began in time is let end.
@@ -85,10 +85,11 @@ impl Client {
         Consumer::new(Arc::clone(&self.inner), config)
     }
 
-    /// What is known about a topic; asks the server if nothing is, or it is old.
+    /// What is known about a topic; asks the servers, one behind the other, if nothing is, or it is old. What was known
+    /// of it stays true while one of them does not answer, and the others have no such topic.
     ///
     /// # Errors
-    /// [`Error::Refused`] with the code `UnknownTopic`, or why no server could be asked.
+    /// [`Error::Refused`] with the code `UnknownTopic` if no server that answers has it, or why no server could be asked.
     pub async fn topic(&self, name: &TopicName) -> Result<Arc<Topic>, Error> {
         self.inner.topic(name).await
     }
@@ -170,11 +171,7 @@ impl Inner {
         let mut last = Error::NoServer;
         for step in 0..self.servers.len() {
             let index = (first + step) % self.servers.len();
-            let key = Key {
-                address: Arc::clone(&self.servers[index]),
-                user: User::ADMIN,
-            };
-            match self.pool.connect(&key).await {
+            match self.connect(index).await {
                 Ok(connection) => {
                     self.server.store(index, Ordering::Relaxed);
                     return Ok((index, connection));
@@ -185,9 +182,13 @@ impl Inner {
         Err(last)
     }
 
-    /// Which server answered last.
-    pub(crate) fn server(&self) -> usize {
-        self.server.load(Ordering::Relaxed)
+    /// A connection to one of the configured servers.
+    async fn connect(&self, server: usize) -> Result<Connection, Error> {
+        let key = Key {
+            address: Arc::clone(&self.servers[server]),
+            user: User::ADMIN,
+        };
+        self.pool.connect(&key).await
     }
 
     /// What `server` told of a topic is of a log that is behind another's: the next one is asked.
@@ -237,13 +238,15 @@ impl Inner {
             .await
     }
 
-    /// What is known about a topic; asks if nothing is. Old news are used while no server answers.
+    /// What is known about a topic; asks if nothing is. Old news are used while no server answers, and where none of
+    /// those that answer has it, but one that is away may.
     pub(crate) async fn topic(&self, name: &TopicName) -> Result<Arc<Topic>, Error> {
         if let Some(topic) = self.metadata.fresh(name) {
             return Ok(topic);
         }
         // All who wait here while no server answers have waited long enough when the first of them has.
         let retry = Retry::new(Repeat::Always, &self.config);
+        let deadline = retry.deadline();
         let _asking = self.metadata.asking.lock().await;
         if let Some(topic) = self.metadata.fresh(name) {
             return Ok(topic);
@@ -260,6 +263,49 @@ impl Inner {
             Ok(answered) => answered,
             Err(error) => return self.metadata.known(name).ok_or(error),
         };
+        let missing = match self.take_in(name, server, answer) {
+            Ok(topic) => return Ok(topic),
+            Err(missing) => missing,
+        };
+        // Each server knows its own topics: that there is none, only all of them can tell.
+        let mut is_certain = !missing.may_pass();
+        for step in 1..self.servers.len() {
+            let other = (server + step) % self.servers.len();
+            let answer = self.ask_once(other, request, deadline).await;
+            match answer.and_then(|answer| self.take_in(name, other, answer)) {
+                Ok(topic) => {
+                    self.server.store(other, Ordering::Relaxed);
+                    return Ok(topic);
+                }
+                Err(error) => is_certain &= !error.may_pass(),
+            }
+        }
+        if let Some(topic) = self.metadata.known(name).filter(|_| !is_certain) {
+            return Ok(topic);
+        }
+        self.metadata.forget(name);
+        Err(missing)
+    }
+
+    /// Asks one of the servers, for no longer than a connection to it may take: others wait for what comes of it.
+    async fn ask_once<R: Call>(
+        &self,
+        server: usize,
+        request: &R,
+        deadline: Deadline,
+    ) -> Result<R::Answer, Error> {
+        let connection = self.connect(server).await?;
+        let timeout = deadline.left().min(self.config.connect_timeout);
+        Ok(connection.call(request, timeout).await?.head)
+    }
+
+    /// Learns what a server said of a topic, or gives its error.
+    fn take_in(
+        &self,
+        name: &TopicName,
+        server: usize,
+        answer: metadata::Answer,
+    ) -> Result<Arc<Topic>, Error> {
         let teller = Teller {
             server,
             shared: answer.shared.into(),
@@ -267,7 +313,6 @@ impl Inner {
         if let Some(topic) = answer.topics.into_iter().find(|topic| topic.name == *name) {
             return Ok(self.metadata.learn(topic, teller));
         }
-        self.metadata.forget(name);
         let told = answer.errors.into_iter().find(|told| told.name == *name);
         let body = match told {
             Some(told) => told.error,

@@ -48,6 +48,10 @@ impl Retry {
         }
     }
 
+    pub(crate) const fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
     /// What the first attempt brings that succeeds; an error that shall not be followed by another attempt.
     pub(crate) async fn run<T, F>(
         mut self,

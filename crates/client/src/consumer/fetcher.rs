@@ -38,7 +38,7 @@ pub(super) struct Fetcher {
 #[derive(Default)]
 struct Way {
     route: Option<Route>,
-    /// The server that was the last to answer when the route was found.
+    /// The server that described the topic when the route was found.
     server: usize,
     /// The topic that is being read; another one under its name is another log.
     topic_id: Option<TopicId>,
@@ -284,7 +284,7 @@ impl Fetcher {
         if *way.topic_id.get_or_insert(route.topic.id) != route.topic.id {
             return Err(topic_changed(&route));
         }
-        (way.route, way.server) = (Some(route.clone()), self.client.server());
+        (way.route, way.server) = (Some(route.clone()), route.topic.teller.server);
         Ok(route)
     }
 

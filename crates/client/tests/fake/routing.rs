@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use corelog_client::protocol::error::{Detail, ErrorBody, ErrorCode};
@@ -158,6 +159,62 @@ async fn a_producer_goes_back_to_an_owner_that_is_there_again() {
     owner.listen(port.listen(8).unwrap());
     sent.await.unwrap();
     assert_eq!(owner.log(&topic, 0, |log| log.values()), [b"value"]);
+}
+
+/// A client of these servers, of which the first is asked first.
+async fn connect_to(servers: [&Server; 2]) -> Client {
+    let addresses = servers.map(|server| server.shared.to_string());
+    let config = ClientConfig {
+        servers: addresses.into(),
+        ..config(servers[0])
+    };
+    Client::connect(config).await.unwrap()
+}
+
+/// The first that answered said that there is no such topic, which was the last word.
+#[tokio::test]
+async fn a_topic_is_found_at_whichever_server_has_it() {
+    let (without, with) = (Server::start(1).await, Server::start(1).await);
+    let topic = with.topic("numbers", 3);
+    let client = connect_to([&without, &with]).await;
+    assert_eq!(client.topic(&topic).await.unwrap().partition_count(), 3);
+    // It is asked first from then on.
+    let told = client.metadata(Some(vec![topic])).await.unwrap();
+    assert_eq!(told.topics.len(), 1);
+    let unknown = client.topic(&TopicName::new("unknown").unwrap()).await;
+    let unknown = unknown.unwrap_err();
+    assert!(unknown.refusal().unwrap().is(ErrorCode::UnknownTopic));
+    assert_eq!(without.count(None, "Metadata"), 2);
+}
+
+/// The other server was asked as soon as the first one was away, and what was sent meanwhile failed.
+#[tokio::test]
+async fn a_topic_whose_server_is_away_is_not_gone() {
+    let (home, other) = (Server::start(1).await, Server::start(1).await);
+    let topic = home.topic("numbers", 1);
+    let client = connect_to([&home, &other]).await;
+    client.topic(&topic).await.unwrap();
+    let is_away = Arc::new(AtomicBool::new(true));
+    let away = Arc::clone(&is_away);
+    home.script(move |_| match away.load(Ordering::Relaxed) {
+        true => Act::Cut,
+        false => Act::Serve,
+    });
+    let told = client.metadata(None).await.unwrap();
+    assert!(told.topics.is_empty(), "the other one answers");
+    let config = ProducerConfig {
+        delivery_timeout: Duration::from_secs(10),
+        ..ProducerConfig::default()
+    };
+    let producer = client.producer(config);
+    let sent = producer.send(&topic, None, record("value")).await.unwrap();
+    other
+        .until(|other| other.count(None, "Metadata") >= 3)
+        .await;
+    is_away.store(false, Ordering::Relaxed);
+    sent.await.unwrap();
+    assert_eq!(home.log(&topic, 0, |log| log.values()), [b"value"]);
+    assert_eq!(other.count(None, "Produce"), 0);
 }
 
 #[tokio::test]
