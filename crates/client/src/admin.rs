@@ -21,7 +21,9 @@ use crate::client::Inner;
 use crate::retry::{Deadline, Repeat, Retry};
 
 /// Administration. Requests that change something are sent again only if they were certainly not
-/// applied; an error whose [`outcome`](Error::outcome) is unknown asks the caller to look.
+/// applied; an error whose [`outcome`](Error::outcome) is unknown asks the caller to look. What concerns one
+/// partition's log (`list_offsets`, `truncate`, `reopen_partition`) is asked of its owner; all else of the first server
+/// that answers, whose `NotOwner` is not followed.
 #[derive(Clone, Debug)]
 pub struct Admin {
     client: Arc<Inner>,
@@ -85,8 +87,8 @@ impl Admin {
     /// meant; `None` looks it up.
     ///
     /// # Errors
-    /// [`Error::Refused`] (`UnknownTopic`, `TopicChanged`, `InvalidPartitions`,
-    /// `InvalidSettings`, …), or why no server answered.
+    /// [`Error::Refused`] (`UnknownTopic`, `TopicChanged`, `InvalidPartitions`, `InvalidSettings`, `NotOwner` with the
+    /// address of the node that alters it, …), or why no server answered.
     pub async fn alter_topic(
         &self,
         name: &TopicName,

@@ -201,7 +201,8 @@ impl Inner {
         self.metadata.doubt(name);
     }
 
-    /// Asks any server, again while that may help and there is time.
+    /// Asks any server, again while that may help and there is time. That another node owns what is asked for is told at
+    /// once: what is asked this way means the node that is asked.
     pub(crate) async fn call<R: Call>(
         &self,
         request: &R,
@@ -225,6 +226,7 @@ impl Inner {
     ) -> Result<R::Answer, Error> {
         let request = &request;
         Retry::new(repeat, &self.config)
+            .led()
             .run(|deadline| async move {
                 let asked = async {
                     let route = self.route(User::ADMIN, name, partition).await?;

@@ -339,6 +339,11 @@ impl Error {
             _ => false,
         }
     }
+
+    /// True if only another node does what was asked for.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        matches!(self, Self::Refused { body } if body.retry() == Retry::Elsewhere)
+    }
 }
 
 /// Whoever asks for more is asked again all the same.

@@ -33,6 +33,8 @@ pub(crate) struct Retry {
     backoff: Backoff,
     deadline: Deadline,
     failure_count: u32,
+    /// If an attempt goes where the one before it was told to. What means the node that is asked does not.
+    is_led: bool,
     /// The first failure that may have been applied: no later refusal makes that untrue.
     unknown: Option<Error>,
 }
@@ -44,7 +46,16 @@ impl Retry {
             backoff: config.backoff,
             deadline: Deadline(Instant::now() + config.timeout),
             failure_count: 0,
+            is_led: false,
             unknown: None,
+        }
+    }
+
+    /// The same for a request that goes to whoever owns a partition.
+    pub(crate) fn led(self) -> Self {
+        Self {
+            is_led: true,
+            ..self
         }
     }
 
@@ -80,7 +91,8 @@ impl Retry {
             .backoff
             .wait(self.failure_count, &mut fastrand::Rng::new());
         let wait = wait.max(error.retry_after());
-        if !may_repeat || !error.may_pass() || self.deadline.left() <= wait {
+        let may_help = error.may_pass() && (self.is_led || !error.is_elsewhere());
+        if !may_repeat || !may_help || self.deadline.left() <= wait {
             let hides_it = error.may_pass() && error.outcome() == Outcome::NotApplied;
             return Err(self.unknown.take().filter(|_| hides_it).unwrap_or(error));
         }
