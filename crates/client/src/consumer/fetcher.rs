@@ -89,8 +89,7 @@ impl Fetcher {
                         && is_behind(&error)
                         && self.pause(&mut missing, Duration::ZERO).await
                     {
-                        self.client.turn_from(way.server, &self.topic);
-                        way.route = None;
+                        self.turn_away(&mut way);
                         continue;
                     }
                     return Err(error);
@@ -108,6 +107,7 @@ impl Fetcher {
                 if !self.pause(&mut missing, Duration::ZERO).await {
                     return Err(self.out_of_range(end, log_start, high_watermark));
                 }
+                self.turn_away(&mut way);
                 continue;
             }
             missing = Trouble::default();
@@ -286,6 +286,12 @@ impl Fetcher {
         }
         (way.route, way.server) = (Some(route.clone()), route.topic.teller.server);
         Ok(route)
+    }
+
+    /// Goes to the next server: the log of this one ends below what another gave, or said that it has.
+    fn turn_away(&self, way: &mut Way) {
+        self.client.turn_from(way.server, &self.topic);
+        way.route = None;
     }
 
     /// What one fetch may bring: so much that all partitions, each with its fetches ahead and one
