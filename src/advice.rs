@@ -32,6 +32,7 @@ pub(crate) fn of_client(error: &Error) -> Option<Cow<'static, str>> {
         Error::Connect { .. } | Error::Lost { .. } => {
             "see if it still runs, or name another with --server"
         }
+        Error::LookUp { source } => return of_client(source),
         error => of_code(error.refusal()?.known_code()?),
     };
     Some(next.into())

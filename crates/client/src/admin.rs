@@ -374,7 +374,10 @@ impl Admin {
         match id {
             Some(id) => Ok(id),
             // Asked for anew: what changes or goes shall be the topic as it is now.
-            None => Ok(self.describe_topic(name).await?.id),
+            None => match self.describe_topic(name).await {
+                Ok(topic) => Ok(topic.id),
+                Err(error) => Err(error.of_look_up()),
+            },
         }
     }
 }

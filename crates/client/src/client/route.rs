@@ -37,11 +37,11 @@ impl Inner {
         name: &TopicName,
         partition: PartitionId,
     ) -> Result<Route, Error> {
-        let mut topic = self.topic(name).await?;
+        let mut topic = self.topic(name).await.map_err(Error::of_look_up)?;
         if topic.partition(partition).is_err() {
             // It may have been added since.
             self.metadata.doubt(name);
-            topic = self.topic(name).await?;
+            topic = self.topic(name).await.map_err(Error::of_look_up)?;
         }
         let owner = topic.partition(partition)?;
         let is_elsewhere = owner.is_elsewhere;
