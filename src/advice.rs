@@ -1,12 +1,13 @@
 //! What to do next where something is refused and the refusal does not say it itself.
 
+use std::borrow::Cow;
 use std::io;
 
 use corelog_client::{Error, ProduceError};
 use corelog_protocol::error::ErrorCode;
 
 /// What to do next after an error that is told as `sentence`; nothing where that says it.
-pub(crate) fn after(error: &anyhow::Error, sentence: &str) -> Option<&'static str> {
+pub(crate) fn after(error: &anyhow::Error, sentence: &str) -> Option<Cow<'static, str>> {
     let says_it = sentence.contains("`corelog ") || sentence.contains("--");
     (!says_it)
         .then(|| error.chain().find_map(of_cause))
@@ -14,7 +15,10 @@ pub(crate) fn after(error: &anyhow::Error, sentence: &str) -> Option<&'static st
 }
 
 /// What to do next after a client's error.
-pub(crate) fn of_client(error: &Error) -> Option<&'static str> {
+pub(crate) fn of_client(error: &Error) -> Option<Cow<'static, str>> {
+    if let Some(owner) = owner_named_by(error) {
+        return Some(format!("name the server that owns it: --server {owner}").into());
+    }
     let next = match error {
         Error::NoSuchPartition { .. } => of_code(ErrorCode::UnknownPartition),
         Error::OutOfRange { .. } => of_code(ErrorCode::OutOfRange),
@@ -28,12 +32,20 @@ pub(crate) fn of_client(error: &Error) -> Option<&'static str> {
         Error::Connect { .. } | Error::Lost { .. } => {
             "see if it still runs, or name another with --server"
         }
+        Error::LookUp { source } => return of_client(source),
         error => of_code(error.refusal()?.known_code()?),
     };
-    Some(next)
+    Some(next.into())
 }
 
-fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+/// The address of who does what was refused, if the refusal has it.
+fn owner_named_by(error: &Error) -> Option<&str> {
+    let refusal = error.refusal()?;
+    let address = refusal.detail.address.as_deref();
+    address.filter(|_| refusal.is(ErrorCode::NotOwner))
+}
+
+fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Cow<'static, str>> {
     if let Some(error) = cause.downcast_ref::<Error>() {
         return of_client(error);
     }
@@ -41,17 +53,18 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
     if let Some(error) = cause.downcast_ref::<ProduceError>() {
         return of_client(&error.error);
     }
-    match cause.downcast_ref::<io::Error>()?.kind() {
+    let next = match cause.downcast_ref::<io::Error>()?.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => {
-            Some("check the path (the command's --help says what it takes)")
+            "check the path (the command's --help says what it takes)"
         }
         io::ErrorKind::AlreadyExists => {
-            Some("something else is there; name another place (the command's --help says how)")
+            "something else is there; name another place (the command's --help says how)"
         }
-        io::ErrorKind::PermissionDenied => Some("run it as the user who owns that, with sudo -u"),
-        io::ErrorKind::StorageFull => Some("free some space; `df -h` says where there is some"),
-        _ => None,
-    }
+        io::ErrorKind::PermissionDenied => "run it as the user who owns that, with sudo -u",
+        io::ErrorKind::StorageFull => "free some space; `df -h` says where there is some",
+        _ => return None,
+    };
+    Some(next.into())
 }
 
 const fn of_code(code: ErrorCode) -> &'static str {
@@ -113,7 +126,23 @@ const fn of_code(code: ErrorCode) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use corelog_protocol::error::{Detail, ErrorBody};
+
     use super::*;
+
+    #[test]
+    fn who_is_refused_by_a_node_that_does_not_own_it_is_told_which_one_does() {
+        let detail = Detail {
+            address: Some("log1:7400".to_owned()),
+            ..Detail::default()
+        };
+        let body = ErrorBody::new(ErrorCode::NotOwner, "it follows").with_detail(detail);
+        let error = anyhow::Error::new(Error::Refused {
+            body: Box::new(body),
+        });
+        let next = after(&error, "it follows").unwrap();
+        assert!(next.ends_with("--server log1:7400"), "{next}");
+    }
 
     #[test]
     fn every_refusal_has_a_next_step_with_a_command_or_an_option() {

@@ -18,10 +18,12 @@ use corelog_record::{Offset, PartitionId, Timestamp, TopicId, TopicName};
 
 use crate::Error;
 use crate::client::Inner;
-use crate::retry::{Repeat, Retry};
+use crate::retry::{Deadline, Repeat, Retry};
 
 /// Administration. Requests that change something are sent again only if they were certainly not
-/// applied; an error whose [`outcome`](Error::outcome) is unknown asks the caller to look.
+/// applied; an error whose [`outcome`](Error::outcome) is unknown asks the caller to look. What concerns one
+/// partition's log (`list_offsets`, `truncate`, `reopen_partition`) is asked of its owner; all else of the first server
+/// that answers, whose `NotOwner` is not followed.
 #[derive(Clone, Debug)]
 pub struct Admin {
     client: Arc<Inner>,
@@ -85,8 +87,8 @@ impl Admin {
     /// meant; `None` looks it up.
     ///
     /// # Errors
-    /// [`Error::Refused`] (`UnknownTopic`, `TopicChanged`, `InvalidPartitions`,
-    /// `InvalidSettings`, …), or why no server answered.
+    /// [`Error::Refused`] (`UnknownTopic`, `TopicChanged`, `InvalidPartitions`, `InvalidSettings`, `NotOwner` with the
+    /// address of the node that alters it, …), or why no server answered.
     pub async fn alter_topic(
         &self,
         name: &TopicName,
@@ -237,17 +239,13 @@ impl Admin {
     /// # Errors
     /// Why no server answered.
     pub async fn list_snapshots(&self) -> Result<list_snapshots::Answer, Error> {
-        let mut retry = Retry::new(Repeat::Always, &self.client.config);
-        loop {
-            match self.list_snapshots_within(&retry).await {
-                Ok(all) => return Ok(all),
-                Err(error) => retry.pause(error).await?,
-            }
-        }
+        Retry::new(Repeat::Always, &self.client.config)
+            .run(|deadline| self.list_snapshots_by(deadline))
+            .await
     }
 
     /// All of them from one server: another one has others.
-    async fn list_snapshots_within(&self, retry: &Retry) -> Result<list_snapshots::Answer, Error> {
+    async fn list_snapshots_by(&self, deadline: Deadline) -> Result<list_snapshots::Answer, Error> {
         let server = self.client.any_server().await?;
         let (mut all, mut after) = (list_snapshots::Answer::default(), None);
         loop {
@@ -255,7 +253,7 @@ impl Admin {
                 snapshot: None,
                 after,
             };
-            let answer = server.call(&request, retry.left()).await?.head;
+            let answer = server.call(&request, deadline.left()).await?.head;
             all.snapshots.extend(answer.snapshots);
             all.unreadable.extend(answer.unreadable);
             // A server that leads nowhere is at its end: each name is behind the one before.
@@ -376,7 +374,10 @@ impl Admin {
         match id {
             Some(id) => Ok(id),
             // Asked for anew: what changes or goes shall be the topic as it is now.
-            None => Ok(self.describe_topic(name).await?.id),
+            None => match self.describe_topic(name).await {
+                Ok(topic) => Ok(topic.id),
+                Err(error) => Err(error.of_look_up()),
+            },
         }
     }
 }

@@ -1,17 +1,19 @@
-//! The client: where requests go, and how often.
+//! The client: where requests go, and how often. The ways to partitions are in [`route`].
+
+mod route;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use corelog_protocol::error::{Detail, ErrorBody, ErrorCode};
+use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::{Call, hello, metadata};
 use corelog_record::{PartitionId, TopicId, TopicName};
-use tokio::time::Instant;
 
+pub(crate) use self::route::{Route, topic_changed};
 use crate::connection::{Backoff, Connection, Key, Options, Pool, User};
-use crate::metadata::{Cache, Topic};
-use crate::retry::{Repeat, Retry};
+use crate::metadata::{Cache, Teller, Topic};
+use crate::retry::{Deadline, Repeat, Retry};
 use crate::{Admin, Consumer, ConsumerConfig, Error, Producer, ProducerConfig};
 
 /// How a [`Client`] finds and treats its servers.
@@ -19,7 +21,7 @@ use crate::{Admin, Consumer, ConsumerConfig, Error, Producer, ProducerConfig};
 /// `ClientConfig { timeout: Duration::from_secs(5), ..ClientConfig::new(["127.0.0.1:7400"]) }`
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
-    /// Addresses, `host:port`, of which at least one has to answer.
+    /// Addresses, `host:port`, of which at least one has to answer. A topic is looked for at each of them.
     pub servers: Vec<String>,
     /// How long a request may take, retries included; a long poll takes its wait on top, and an attempt to connect
     /// that began in time is let end.
@@ -83,10 +85,11 @@ impl Client {
         Consumer::new(Arc::clone(&self.inner), config)
     }
 
-    /// What is known about a topic; asks the server if nothing is, or it is old.
+    /// What is known about a topic; asks the servers, one behind the other, if nothing is, or it is old. What was known
+    /// of it stays true while one of them does not answer, and the others have no such topic.
     ///
     /// # Errors
-    /// [`Error::Refused`] with the code `UnknownTopic`, or why no server could be asked.
+    /// [`Error::Refused`] with the code `UnknownTopic` if no server that answers has it, or why no server could be asked.
     pub async fn topic(&self, name: &TopicName) -> Result<Arc<Topic>, Error> {
         self.inner.topic(name).await
     }
@@ -110,22 +113,6 @@ impl Client {
     /// Why no server could be reached.
     pub async fn hello(&self) -> Result<hello::Answer, Error> {
         Ok(self.inner.any_server().await?.hello().clone())
-    }
-}
-
-/// A connection that serves a partition.
-#[derive(Clone, Debug)]
-pub(crate) struct Route {
-    pub(crate) connection: Connection,
-    pub(crate) topic: Arc<Topic>,
-    /// Set on a detour: when to try the owner's own address again.
-    retry_at: Option<Instant>,
-}
-
-impl Route {
-    /// True if a better one may be had; to be changed only while nothing is in flight on it.
-    pub(crate) fn is_stale(&self) -> bool {
-        self.connection.is_closed() || self.retry_at.is_some_and(|at| at <= Instant::now())
     }
 }
 
@@ -175,18 +162,19 @@ impl Inner {
 
     /// A connection to any of the configured servers, beginning with the last good one.
     pub(crate) async fn any_server(&self) -> Result<Connection, Error> {
+        Ok(self.next_server().await?.1)
+    }
+
+    /// The same, and which of them it is.
+    async fn next_server(&self) -> Result<(usize, Connection), Error> {
         let first = self.server.load(Ordering::Relaxed);
         let mut last = Error::NoServer;
         for step in 0..self.servers.len() {
             let index = (first + step) % self.servers.len();
-            let key = Key {
-                address: Arc::clone(&self.servers[index]),
-                user: User::ADMIN,
-            };
-            match self.pool.connect(&key).await {
+            match self.connect(index).await {
                 Ok(connection) => {
                     self.server.store(index, Ordering::Relaxed);
-                    return Ok(connection);
+                    return Ok((index, connection));
                 }
                 Err(error) => last = error,
             }
@@ -194,9 +182,13 @@ impl Inner {
         Err(last)
     }
 
-    /// Which server answered last.
-    pub(crate) fn server(&self) -> usize {
-        self.server.load(Ordering::Relaxed)
+    /// A connection to one of the configured servers.
+    async fn connect(&self, server: usize) -> Result<Connection, Error> {
+        let key = Key {
+            address: Arc::clone(&self.servers[server]),
+            user: User::ADMIN,
+        };
+        self.pool.connect(&key).await
     }
 
     /// What `server` told of a topic is of a log that is behind another's: the next one is asked.
@@ -209,28 +201,19 @@ impl Inner {
         self.metadata.doubt(name);
     }
 
-    /// Asks any server, again while that may help and there is time.
+    /// Asks any server, again while that may help and there is time. That another node owns what is asked for is told at
+    /// once: what is asked this way means the node that is asked.
     pub(crate) async fn call<R: Call>(
         &self,
         request: &R,
         repeat: Repeat,
     ) -> Result<R::Answer, Error> {
-        self.call_within(Retry::new(repeat, &self.config), request)
+        Retry::new(repeat, &self.config)
+            .run(|deadline| async move {
+                let server = self.any_server().await?;
+                Ok(server.call(request, deadline.left()).await?.head)
+            })
             .await
-    }
-
-    async fn call_within<R: Call>(
-        &self,
-        mut retry: Retry,
-        request: &R,
-    ) -> Result<R::Answer, Error> {
-        loop {
-            let attempt = async { self.any_server().await?.call(request, retry.left()).await };
-            match attempt.await {
-                Ok(reply) => return Ok(reply.head),
-                Err(error) => retry.pause(error).await?,
-            }
-        }
     }
 
     /// Asks the server of a partition, again while that may help and there is time.
@@ -241,48 +224,97 @@ impl Inner {
         repeat: Repeat,
         request: impl Fn(TopicId) -> R,
     ) -> Result<R::Answer, Error> {
-        let mut retry = Retry::new(repeat, &self.config);
-        loop {
-            let attempt = async {
-                let route = self.route(User::ADMIN, name, partition).await?;
-                route
-                    .connection
-                    .call(&request(route.topic.id), retry.left())
-                    .await
-            };
-            match attempt.await {
-                Ok(reply) => return Ok(reply.head),
-                Err(error) => {
-                    self.heed(name, partition, &error);
-                    retry.pause(error).await?;
-                }
-            }
-        }
+        let request = &request;
+        Retry::new(repeat, &self.config)
+            .led()
+            .run(|deadline| async move {
+                let asked = async {
+                    let route = self.route(User::ADMIN, name, partition).await?;
+                    let request = request(route.topic.id);
+                    Ok(route.connection.call(&request, deadline.left()).await?.head)
+                };
+                asked.await.inspect_err(|error| {
+                    self.heed(name, partition, error);
+                })
+            })
+            .await
     }
 
-    /// What is known about a topic; asks if nothing is. Old news are used while no server answers.
+    /// What is known about a topic; asks if nothing is. Old news are used while no server answers, and where none of
+    /// those that answer has it, but one that is away may.
     pub(crate) async fn topic(&self, name: &TopicName) -> Result<Arc<Topic>, Error> {
         if let Some(topic) = self.metadata.fresh(name) {
             return Ok(topic);
         }
         // All who wait here while no server answers have waited long enough when the first of them has.
         let retry = Retry::new(Repeat::Always, &self.config);
+        let deadline = retry.deadline();
         let _asking = self.metadata.asking.lock().await;
         if let Some(topic) = self.metadata.fresh(name) {
             return Ok(topic);
         }
-        let request = metadata::Request {
+        let request = &metadata::Request {
             topics: Some(vec![name.clone()]),
         };
-        let answer = match self.call_within(retry, &request).await {
-            Ok(answer) => answer,
+        let asked = retry.run(|deadline| async move {
+            let (server, connection) = self.next_server().await?;
+            let reply = connection.call(request, deadline.left()).await?;
+            Ok((server, reply.head))
+        });
+        let (server, answer) = match asked.await {
+            Ok(answered) => answered,
             Err(error) => return self.metadata.known(name).ok_or(error),
         };
-        let shared: Arc<str> = answer.shared.into();
-        if let Some(topic) = answer.topics.into_iter().find(|topic| topic.name == *name) {
-            return Ok(self.metadata.learn(topic, &shared));
+        let missing = match self.take_in(name, server, answer) {
+            Ok(topic) => return Ok(topic),
+            Err(missing) => missing,
+        };
+        // Each server knows its own topics: that there is none, only all of them can tell.
+        let mut is_certain = !missing.may_pass();
+        for step in 1..self.servers.len() {
+            let other = (server + step) % self.servers.len();
+            let answer = self.ask_once(other, request, deadline).await;
+            match answer.and_then(|answer| self.take_in(name, other, answer)) {
+                Ok(topic) => {
+                    self.server.store(other, Ordering::Relaxed);
+                    return Ok(topic);
+                }
+                Err(error) => is_certain &= !error.may_pass(),
+            }
+        }
+        if let Some(topic) = self.metadata.known(name).filter(|_| !is_certain) {
+            return Ok(topic);
         }
         self.metadata.forget(name);
+        Err(missing)
+    }
+
+    /// Asks one of the servers, for no longer than a connection to it may take: others wait for what comes of it.
+    async fn ask_once<R: Call>(
+        &self,
+        server: usize,
+        request: &R,
+        deadline: Deadline,
+    ) -> Result<R::Answer, Error> {
+        let connection = self.connect(server).await?;
+        let timeout = deadline.left().min(self.config.connect_timeout);
+        Ok(connection.call(request, timeout).await?.head)
+    }
+
+    /// Learns what a server said of a topic, or gives its error.
+    fn take_in(
+        &self,
+        name: &TopicName,
+        server: usize,
+        answer: metadata::Answer,
+    ) -> Result<Arc<Topic>, Error> {
+        let teller = Teller {
+            server,
+            shared: answer.shared.into(),
+        };
+        if let Some(topic) = answer.topics.into_iter().find(|topic| topic.name == *name) {
+            return Ok(self.metadata.learn(topic, teller));
+        }
         let told = answer.errors.into_iter().find(|told| told.name == *name);
         let body = match told {
             Some(told) => told.error,
@@ -292,106 +324,7 @@ impl Inner {
             body: Box::new(body),
         })
     }
-
-    /// A connection to the core that owns a partition or, if that does not answer, to a port from
-    /// which the node finds its way.
-    pub(crate) async fn route(
-        &self,
-        user: User,
-        name: &TopicName,
-        partition: PartitionId,
-    ) -> Result<Route, Error> {
-        let mut topic = self.topic(name).await?;
-        if topic.partition(partition).is_err() {
-            // It may have been added since.
-            self.metadata.doubt(name);
-            topic = self.topic(name).await?;
-        }
-        let owner = Arc::clone(&topic.partition(partition)?.address);
-        let server = &self.servers[self.server.load(Ordering::Relaxed) % self.servers.len()];
-        let mut addresses = vec![owner, Arc::clone(&topic.shared), Arc::clone(server)];
-        addresses.retain(|address| !address.is_empty());
-        addresses.dedup();
-
-        let mut last = Error::NoServer;
-        let key = |address: &Arc<str>| Key {
-            address: Arc::clone(address),
-            user,
-        };
-        for (index, address) in addresses.iter().enumerate() {
-            match self.pool.connect(&key(address)).await {
-                Ok(connection) if index == 0 => {
-                    return Ok(Route {
-                        connection,
-                        topic,
-                        retry_at: None,
-                    });
-                }
-                Ok(connection) => {
-                    self.pool.rest(&key(&addresses[0]), DETOUR).await;
-                    let retry_at = Some(Instant::now() + DETOUR);
-                    return Ok(Route {
-                        connection,
-                        topic,
-                        retry_at,
-                    });
-                }
-                Err(error) => last = error,
-            }
-        }
-        // None answers: the node is down, or has moved. Begin anew with all of it.
-        self.pool.rest(&key(&addresses[0]), Duration::ZERO).await;
-        self.metadata.doubt(name);
-        Err(last)
-    }
-
-    /// Learns from a failed request where its partition is, or that nothing is known any more;
-    /// true if the route that the request took is no longer the right one.
-    pub(crate) fn heed(&self, name: &TopicName, partition: PartitionId, error: &Error) -> bool {
-        match error {
-            Error::Lost { .. } | Error::TimedOut { .. } => {
-                self.metadata.doubt(name);
-                false
-            }
-            Error::Refused { body } => match body.known_code() {
-                Some(ErrorCode::NotOwner) => {
-                    match &body.detail.address {
-                        Some(address) => self.metadata.moved(name, partition, address),
-                        None => self.metadata.doubt(name),
-                    }
-                    true
-                }
-                // What was known is of a topic that is gone: no news would be better than these.
-                Some(ErrorCode::TopicChanged) => {
-                    self.metadata.forget(name);
-                    true
-                }
-                Some(ErrorCode::UnknownTopic | ErrorCode::UnknownPartition) => {
-                    self.metadata.doubt(name);
-                    true
-                }
-                _ => false,
-            },
-            _ => false,
-        }
-    }
-}
-
-/// The error of whoever means the topic as it was before `route` found another one.
-pub(crate) fn topic_changed(route: &Route) -> Error {
-    let message = format!("topic {} was deleted and created again", route.topic.name);
-    let detail = Detail {
-        topic_id: Some(route.topic.id),
-        ..Detail::default()
-    };
-    let body = ErrorBody::new(ErrorCode::TopicChanged, message).with_detail(detail);
-    Error::Refused {
-        body: Box::new(body),
-    }
 }
 
 /// As good as for ever, and a clock can still be set to it.
 const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
-/// How long a detour over a shared port is good enough before the owner's address is tried again.
-const DETOUR: Duration = Duration::from_secs(30);

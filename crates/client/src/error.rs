@@ -194,6 +194,12 @@ pub enum Error {
         /// Records sent.
         count: u64,
     },
+    /// It is not known what the topic or its partition is, so that what was to be asked never was.
+    #[error("the topic could not be looked up: {source}")]
+    LookUp {
+        /// How the question failed.
+        source: Box<Self>,
+    },
     /// Not sent, because the outcome of an earlier batch of the partition is unknown: order would
     /// not hold. Whoever looks at that outcome decides whether to send this again.
     #[error("an earlier batch of the partition has an unknown outcome")]
@@ -295,6 +301,7 @@ impl Error {
                 true
             }
             Self::GivenUp { source, .. } => source.is_unreachable(),
+            Self::LookUp { source } => source.is_unreachable(),
             _ => false,
         }
     }
@@ -305,7 +312,7 @@ impl Error {
         match self {
             Self::Refused { body } => Some(body),
             Self::GivenUp { source, .. } => source.refusal(),
-            Self::Damaged { source, .. } => source.refusal(),
+            Self::Damaged { source, .. } | Self::LookUp { source } => source.refusal(),
             _ => None,
         }
     }
@@ -325,6 +332,16 @@ impl Error {
         }
     }
 
+    /// The same of a request that could not be made because this one failed, which changes nothing.
+    pub(crate) fn of_look_up(self) -> Self {
+        match self.outcome() {
+            Outcome::NotApplied => self,
+            Outcome::Unknown => Self::LookUp {
+                source: Box::new(self),
+            },
+        }
+    }
+
     /// How long the server asks to wait before trying again, within reason.
     pub(crate) fn retry_after(&self) -> Duration {
         let asked = self.refusal().and_then(|body| body.detail.retry_ms);
@@ -336,8 +353,14 @@ impl Error {
         match self {
             Self::Connect { .. } | Self::Lost { .. } | Self::TimedOut { .. } => true,
             Self::Refused { body } => body.retry() != Retry::No,
+            Self::LookUp { source } => source.may_pass(),
             _ => false,
         }
+    }
+
+    /// True if only another node does what was asked for.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        matches!(self, Self::Refused { body } if body.retry() == Retry::Elsewhere)
     }
 }
 

@@ -27,6 +27,15 @@ pub struct Topic {
     pub settings: TopicSettings,
     /// Its partitions by number.
     pub partitions: Vec<Partition>,
+    /// The node that described it.
+    pub(crate) teller: Teller,
+}
+
+/// Who described a topic: each port of that node leads to what it owns of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Teller {
+    /// Its index among the configured servers.
+    pub(crate) server: usize,
     /// The address that every core of the node shares; empty if the server tells none.
     pub(crate) shared: Arc<str>,
 }
@@ -41,10 +50,12 @@ pub struct Partition {
     pub core: CoreId,
     /// Where that core listens; empty if the server tells none.
     pub address: Arc<str>,
+    /// True if the address is another node's than the one's that described the topic, as a refusal said.
+    pub(crate) is_elsewhere: bool,
 }
 
 impl Topic {
-    fn from_wire(topic: metadata::Topic, shared: &Arc<str>) -> Self {
+    fn from_wire(topic: metadata::Topic, teller: Teller) -> Self {
         let mut partitions: Vec<Partition> = topic
             .partitions
             .into_iter()
@@ -52,6 +63,7 @@ impl Topic {
                 id: partition.id,
                 core: partition.core,
                 address: partition.address.into(),
+                is_elsewhere: false,
             })
             .collect();
         partitions.sort_by_key(|partition| partition.id);
@@ -60,7 +72,7 @@ impl Topic {
             id: topic.id,
             settings: topic.settings,
             partitions,
-            shared: Arc::clone(shared),
+            teller,
         }
     }
 
@@ -137,9 +149,9 @@ impl Cache {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Takes in what the server said.
-    pub(crate) fn learn(&self, topic: metadata::Topic, shared: &Arc<str>) -> Arc<Topic> {
-        let topic = Arc::new(Topic::from_wire(topic, shared));
+    /// Takes in what a server said.
+    pub(crate) fn learn(&self, topic: metadata::Topic, teller: Teller) -> Arc<Topic> {
+        let topic = Arc::new(Topic::from_wire(topic, teller));
         let news = News {
             topic: Arc::clone(&topic),
             heard: Instant::now(),
@@ -168,13 +180,13 @@ impl Cache {
         let mut topics = self.lock();
         if let Some(news) = topics.get_mut(name) {
             let topic = Arc::make_mut(&mut news.topic);
-            topic.shared = "".into();
             for known in topic
                 .partitions
                 .iter_mut()
                 .filter(|known| known.id == partition)
             {
                 known.address = address.into();
+                known.is_elsewhere = true;
             }
         }
         drop(topics);

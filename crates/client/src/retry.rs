@@ -15,13 +15,26 @@ pub(crate) enum Repeat {
     IfNotApplied,
 }
 
+/// When all attempts at a request have to be over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline(Instant);
+
+impl Deadline {
+    /// Time left until then.
+    pub(crate) fn left(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+}
+
 /// Attempts at one request.
 #[derive(Debug)]
 pub(crate) struct Retry {
     repeat: Repeat,
     backoff: Backoff,
-    deadline: Instant,
+    deadline: Deadline,
     failure_count: u32,
+    /// If an attempt goes where the one before it was told to. What means the node that is asked does not.
+    is_led: bool,
     /// The first failure that may have been applied: no later refusal makes that untrue.
     unknown: Option<Error>,
 }
@@ -31,19 +44,44 @@ impl Retry {
         Self {
             repeat,
             backoff: config.backoff,
-            deadline: Instant::now() + config.timeout,
+            deadline: Deadline(Instant::now() + config.timeout),
             failure_count: 0,
+            is_led: false,
             unknown: None,
         }
     }
 
-    /// Time left for all attempts.
-    pub(crate) fn left(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
+    /// The same for a request that goes to whoever owns a partition.
+    pub(crate) fn led(self) -> Self {
+        Self {
+            is_led: true,
+            ..self
+        }
+    }
+
+    pub(crate) const fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
+    /// What the first attempt brings that succeeds; an error that shall not be followed by another attempt.
+    pub(crate) async fn run<T, F>(
+        mut self,
+        // One that is async itself is not seen to be `Send`.
+        attempt: impl Fn(Deadline) -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        loop {
+            match attempt(self.deadline).await {
+                Ok(brought) => return Ok(brought),
+                Err(error) => self.pause(error).await?,
+            }
+        }
     }
 
     /// Waits before the next attempt, or hands the error back if there shall be none.
-    pub(crate) async fn pause(&mut self, error: Error) -> Result<(), Error> {
+    async fn pause(&mut self, error: Error) -> Result<(), Error> {
         let may_repeat = match self.repeat {
             Repeat::Always => true,
             Repeat::IfNotApplied => error.outcome() == Outcome::NotApplied,
@@ -53,7 +91,8 @@ impl Retry {
             .backoff
             .wait(self.failure_count, &mut fastrand::Rng::new());
         let wait = wait.max(error.retry_after());
-        if !may_repeat || !error.may_pass() || self.left() <= wait {
+        let may_help = error.may_pass() && (self.is_led || !error.is_elsewhere());
+        if !may_repeat || !may_help || self.deadline.left() <= wait {
             let hides_it = error.may_pass() && error.outcome() == Outcome::NotApplied;
             return Err(self.unknown.take().filter(|_| hides_it).unwrap_or(error));
         }

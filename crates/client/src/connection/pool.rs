@@ -56,7 +56,10 @@ type Slot = tokio::sync::Mutex<State>;
 struct State {
     connection: Option<Connection>,
     failure_count: u32,
+    /// The pause after an attempt that failed.
     resting_until: Option<Instant>,
+    /// Longer: another port of the node does meanwhile.
+    detour_until: Option<Instant>,
     last_fault: Option<Arc<Fault>>,
 }
 
@@ -79,7 +82,8 @@ impl Pool {
             return Ok(connection);
         }
         let now = Instant::now();
-        if let (Some(until), Some(source)) = (state.resting_until, state.last_fault.clone())
+        let until = state.resting_until.max(state.detour_until);
+        if let (Some(until), Some(source)) = (until, state.last_fault.clone())
             && now < until
         {
             let fault = Fault::Resting {
@@ -98,9 +102,29 @@ impl Pool {
     /// another one of the same node does.
     pub(crate) async fn rest(&self, key: &Key, wait: Duration) {
         let slot = self.slot(key);
+        slot.lock().await.rest(Instant::now(), wait);
+    }
+
+    /// Tries this key when it is next asked for.
+    pub(crate) async fn wake(&self, key: &Key) {
+        let slot = self.slot(key);
         let mut state = slot.lock().await;
-        if state.live().is_none() {
-            state.resting_until = Some(Instant::now() + wait);
+        (state.resting_until, state.detour_until) = (None, None);
+    }
+
+    /// Has everybody try an address again as soon as after any failure: it was named as the right one.
+    pub(crate) fn end_detours(&self, address: &str) {
+        let first = Key {
+            address: address.into(),
+            user: User::ADMIN,
+        };
+        let slots = self.lock();
+        let of_address = slots.range(first..);
+        for (_, slot) in of_address.take_while(|(key, _)| *key.address == *address) {
+            // Whoever holds it is trying it.
+            if let Ok(mut state) = slot.try_lock() {
+                state.detour_until = None;
+            }
         }
     }
 
@@ -128,6 +152,14 @@ impl State {
             .cloned()
     }
 
+    /// Who asks again while a rest lasts does not make it longer, or it would have no end.
+    fn rest(&mut self, now: Instant, wait: Duration) {
+        let is_resting = self.detour_until.is_some_and(|until| now < until);
+        if self.live().is_none() && !is_resting {
+            self.detour_until = Some(now + wait);
+        }
+    }
+
     async fn open(&mut self, key: &Key, options: &Options) -> Result<Connection, Error> {
         let address = Arc::clone(&key.address);
         match Connection::open(address, &options.client, options.connect_timeout).await {
@@ -151,5 +183,50 @@ impl State {
                 Err(error)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rest_ends_however_often_it_is_asked_for_meanwhile() {
+        let (begin, wait) = (Instant::now(), Duration::from_secs(30));
+        let mut state = State::default();
+        for second in 0..30 {
+            state.rest(begin + Duration::from_secs(second), wait);
+        }
+        assert_eq!(state.detour_until, Some(begin + wait));
+        state.rest(begin + wait, wait);
+        assert_eq!(state.detour_until, Some(begin + 2 * wait));
+    }
+
+    #[tokio::test]
+    async fn an_address_that_was_named_is_tried_by_whoever_goes_around_it() {
+        let backoff = Backoff {
+            first: Duration::ZERO,
+            max: Duration::ZERO,
+        };
+        let pool = Pool::new(Options {
+            client: "test".to_owned(),
+            connect_timeout: Duration::from_secs(10),
+            backoff,
+        });
+        // Nobody listens there.
+        let key = Key {
+            address: "127.0.0.1:1".into(),
+            user: User::new(7),
+        };
+        let is_resting = async || match pool.connect(&key).await {
+            Err(Error::Connect { source, .. }) => matches!(*source, Fault::Resting { .. }),
+            other => panic!("{other:?}"),
+        };
+        assert!(!is_resting().await);
+        pool.rest(&key, Duration::from_secs(3600)).await;
+        pool.end_detours("127.0.0.1:2");
+        assert!(is_resting().await);
+        pool.end_detours("127.0.0.1:1");
+        assert!(!is_resting().await);
     }
 }

@@ -38,7 +38,7 @@ pub(super) struct Fetcher {
 #[derive(Default)]
 struct Way {
     route: Option<Route>,
-    /// The server that was the last to answer when the route was found.
+    /// The server that described the topic when the route was found.
     server: usize,
     /// The topic that is being read; another one under its name is another log.
     topic_id: Option<TopicId>,
@@ -89,8 +89,7 @@ impl Fetcher {
                         && is_behind(&error)
                         && self.pause(&mut missing, Duration::ZERO).await
                     {
-                        self.client.turn_from(way.server, &self.topic);
-                        way.route = None;
+                        self.turn_away(&mut way);
                         continue;
                     }
                     return Err(error);
@@ -108,6 +107,7 @@ impl Fetcher {
                 if !self.pause(&mut missing, Duration::ZERO).await {
                     return Err(self.out_of_range(end, log_start, high_watermark));
                 }
+                self.turn_away(&mut way);
                 continue;
             }
             missing = Trouble::default();
@@ -284,8 +284,14 @@ impl Fetcher {
         if *way.topic_id.get_or_insert(route.topic.id) != route.topic.id {
             return Err(topic_changed(&route));
         }
-        (way.route, way.server) = (Some(route.clone()), self.client.server());
+        (way.route, way.server) = (Some(route.clone()), route.topic.teller.server);
         Ok(route)
+    }
+
+    /// Goes to the next server: the log of this one ends below what another gave, or said that it has.
+    fn turn_away(&self, way: &mut Way) {
+        self.client.turn_from(way.server, &self.topic);
+        way.route = None;
     }
 
     /// What one fetch may bring: so much that all partitions, each with its fetches ahead and one

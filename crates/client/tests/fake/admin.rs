@@ -1,7 +1,15 @@
-//! What takes several answers.
+//! Administration: what takes several answers, and what is asked once.
 
-use crate::connect;
-use crate::server::Server;
+use std::time::Duration;
+
+use corelog_client::protocol::error::ErrorCode;
+use corelog_client::protocol::message::settings::SettingsChange;
+use corelog_client::protocol::request::Request;
+use corelog_client::record::PartitionId;
+use corelog_client::{Client, ClientConfig, Outcome};
+
+use crate::server::{Act, Server};
+use crate::{config, connect, error};
 
 #[tokio::test]
 async fn a_long_list_of_snapshots_is_asked_for_until_it_leads_no_further() {
@@ -9,4 +17,50 @@ async fn a_long_list_of_snapshots_is_asked_for_until_it_leads_no_further() {
     let listed = connect(&server).await.admin().list_snapshots().await;
     let names = listed.unwrap().snapshots.into_iter().map(|one| one.name);
     assert_eq!(names.collect::<Vec<_>>(), ["a", "b", "c"]);
+}
+
+/// The same server was asked again until the time was over.
+#[tokio::test]
+async fn what_another_node_has_to_alter_is_told_at_once() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    server.script(|seen| match seen.request {
+        Request::AlterTopic(_) => Act::Refuse(error(ErrorCode::NotOwner)),
+        _ => Act::Serve,
+    });
+    let client = connect(&server).await;
+    let id = client.topic(&topic).await.unwrap().id;
+    let change = SettingsChange::default();
+    let altered = client
+        .admin()
+        .alter_topic(&topic, Some(id), Some(2), change)
+        .await;
+    let refused = altered.unwrap_err();
+    assert!(refused.refusal().unwrap().is(ErrorCode::NotOwner));
+    assert_eq!(server.count(None, "AlterTopic"), 1);
+}
+
+/// The caller was told that nobody knows whether it was applied.
+#[tokio::test]
+async fn what_was_not_asked_since_the_topic_could_not_be_looked_up_changed_nothing() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    server.script(|seen| match seen.request {
+        Request::Hello(_) => Act::Serve,
+        _ => Act::Ignore,
+    });
+    let config = ClientConfig {
+        timeout: Duration::from_millis(200),
+        ..config(&server)
+    };
+    let admin = Client::connect(config).await.unwrap().admin();
+    let promoted = admin.promote(&topic, None, false).await.unwrap_err();
+    let reopened = admin.reopen_partition(&topic, PartitionId::new(0)).await;
+    for error in [promoted, reopened.unwrap_err()] {
+        assert_eq!(error.outcome(), Outcome::NotApplied, "{error}");
+        assert!(error.is_unreachable(), "{error}");
+    }
+    let state = server.state.lock().unwrap();
+    assert_eq!(state.count_all("DescribeTopic"), 1);
+    assert_eq!(state.count_all("Metadata"), 1);
 }

@@ -124,25 +124,49 @@ async fn a_server_that_is_behind_what_was_read_is_waited_for_and_reported_only_i
 async fn where_one_server_stays_behind_the_next_is_asked() {
     let (behind, topic) = three_batches(Codec::None).await;
     let whole = Server::start(1).await;
-    whole.state.lock().unwrap().topics = behind.state.lock().unwrap().topics.clone();
+    whole.copy(&behind);
     behind.script(|seen| match seen.request {
         Request::Fetch(asked) if asked.offset == offset(6) => Act::Refuse(ends_at(5)),
         _ => Act::Serve,
     });
-    let servers = [&behind, &whole].map(|server| server.shared.to_string());
-    let client = ClientConfig {
-        servers: servers.into(),
-        ..config(&behind)
-    };
-    let mut consumer = Client::connect(client)
-        .await
-        .unwrap()
-        .consumer(ConsumerConfig {
-            fetch_bytes_max: 1,
-            unreachable_timeout: None,
-            ..ConsumerConfig::default()
-        });
+    let mut consumer = patient_consumer([&behind, &whole]).await;
     consumer.assign(&topic, P0, Start::Earliest, End::HighWatermark);
+    reads_all(&mut consumer).await;
+}
+
+/// Where that one's log ended right where the reader stood, it was asked until it was given up.
+#[tokio::test]
+async fn where_one_server_ends_before_a_bounded_read_does_the_next_is_asked() {
+    let (behind, topic) = three_batches(Codec::None).await;
+    let whole = Server::start(1).await;
+    whole.copy(&behind);
+    let mut consumer = patient_consumer([&behind, &whole]).await;
+    consumer.assign(&topic, P0, Start::Earliest, End::HighWatermark);
+    // There is no room for a third fetch before the first is handed out.
+    behind
+        .until(|server| server.count(Some(0), "Fetch") == 2)
+        .await;
+    behind.log(&topic, 0, |log| log.cut(offset(6)));
+    reads_all(&mut consumer).await;
+}
+
+/// A consumer of both, the first one first, that waits for ever.
+async fn patient_consumer(servers: [&Server; 2]) -> Consumer {
+    let addresses = servers.map(|server| server.shared.to_string());
+    let client = ClientConfig {
+        servers: addresses.into(),
+        ..config(servers[0])
+    };
+    let config = ConsumerConfig {
+        fetch_bytes_max: 1,
+        unreachable_timeout: None,
+        ..ConsumerConfig::default()
+    };
+    Client::connect(client).await.unwrap().consumer(config)
+}
+
+/// Reads the three batches.
+async fn reads_all(consumer: &mut Consumer) {
     for expected in 0..9 {
         let record = timeout(PATIENCE, consumer.next()).await.unwrap();
         assert_eq!(record.unwrap().unwrap().offset, offset(expected));

@@ -1,13 +1,16 @@
 //! Where requests go.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use corelog_client::protocol::error::{Detail, ErrorCode};
+use corelog_client::protocol::error::{Detail, ErrorBody, ErrorCode};
 use corelog_client::protocol::message::list_offsets::At;
 use corelog_client::protocol::request::Request;
 use corelog_client::record::{PartitionId, TopicName};
 use corelog_client::{Client, ClientConfig, Error, ProducerConfig};
+use tokio::net::TcpSocket;
 use tokio::sync::Semaphore;
 
 use crate::server::{Act, Server};
@@ -103,19 +106,10 @@ async fn records_are_taken_while_no_server_answers_by_what_was_known_of_their_to
 async fn a_partition_that_moved_is_followed() {
     let (old, new) = (Server::start(1).await, Server::start(1).await);
     let topic = old.topic("numbers", 1);
-    {
-        let mut moved = new.state.lock().unwrap();
-        moved.topics = old.state.lock().unwrap().topics.clone();
-    }
-    let address = new.shared.to_string();
+    new.copy(&old);
+    let owned = owned_at(new.shared);
     old.script(move |seen| match seen.request {
-        Request::Produce(_) => {
-            let detail = Detail {
-                address: Some(address.clone()),
-                ..Detail::default()
-            };
-            Act::Refuse(error(ErrorCode::NotOwner).with_detail(detail))
-        }
+        Request::Produce(_) => Act::Refuse(owned.clone()),
         _ => Act::Serve,
     });
     let producer = connect(&old).await.producer(ProducerConfig::default());
@@ -126,6 +120,101 @@ async fn a_partition_that_moved_is_followed() {
         .await
         .unwrap();
     assert_eq!(new.log(&topic, 0, |log| log.values()), [b"value"]);
+}
+
+/// What a server says whose partitions are another one's.
+fn owned_at(address: SocketAddr) -> ErrorBody {
+    let detail = Detail {
+        address: Some(address.to_string()),
+        ..Detail::default()
+    };
+    error(ErrorCode::NotOwner).with_detail(detail)
+}
+
+/// With each refusal of the follower's the owner's address was left alone for half a minute from then, as a port of a
+/// core is while the node is reached over another one: it was never tried again.
+#[tokio::test]
+async fn a_producer_goes_back_to_an_owner_that_is_there_again() {
+    let (follower, mut owner) = (Server::start(1).await, Server::start(1).await);
+    let topic = follower.topic("numbers", 1);
+    owner.copy(&follower);
+    // Nobody listens yet, and nobody else gets the port.
+    let port = TcpSocket::new_v4().unwrap();
+    port.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let owned = owned_at(port.local_addr().unwrap());
+    follower.script(move |seen| match seen.request {
+        Request::Produce(_) => Act::Refuse(owned.clone()),
+        _ => Act::Serve,
+    });
+    let config = ProducerConfig {
+        delivery_timeout: Duration::from_secs(10),
+        ..ProducerConfig::default()
+    };
+    let producer = connect(&follower).await.producer(config);
+    let sent = producer.send(&topic, None, record("value")).await.unwrap();
+    // By the second time the owner was tried.
+    follower
+        .until(|follower| follower.state.lock().unwrap().count_all("Produce") >= 2)
+        .await;
+    owner.listen(port.listen(8).unwrap());
+    sent.await.unwrap();
+    assert_eq!(owner.log(&topic, 0, |log| log.values()), [b"value"]);
+}
+
+/// A client of these servers, of which the first is asked first.
+async fn connect_to(servers: [&Server; 2]) -> Client {
+    let addresses = servers.map(|server| server.shared.to_string());
+    let config = ClientConfig {
+        servers: addresses.into(),
+        ..config(servers[0])
+    };
+    Client::connect(config).await.unwrap()
+}
+
+/// The first that answered said that there is no such topic, which was the last word.
+#[tokio::test]
+async fn a_topic_is_found_at_whichever_server_has_it() {
+    let (without, with) = (Server::start(1).await, Server::start(1).await);
+    let topic = with.topic("numbers", 3);
+    let client = connect_to([&without, &with]).await;
+    assert_eq!(client.topic(&topic).await.unwrap().partition_count(), 3);
+    // It is asked first from then on.
+    let told = client.metadata(Some(vec![topic])).await.unwrap();
+    assert_eq!(told.topics.len(), 1);
+    let unknown = client.topic(&TopicName::new("unknown").unwrap()).await;
+    let unknown = unknown.unwrap_err();
+    assert!(unknown.refusal().unwrap().is(ErrorCode::UnknownTopic));
+    assert_eq!(without.count(None, "Metadata"), 2);
+}
+
+/// The other server was asked as soon as the first one was away, and what was sent meanwhile failed.
+#[tokio::test]
+async fn a_topic_whose_server_is_away_is_not_gone() {
+    let (home, other) = (Server::start(1).await, Server::start(1).await);
+    let topic = home.topic("numbers", 1);
+    let client = connect_to([&home, &other]).await;
+    client.topic(&topic).await.unwrap();
+    let is_away = Arc::new(AtomicBool::new(true));
+    let away = Arc::clone(&is_away);
+    home.script(move |_| match away.load(Ordering::Relaxed) {
+        true => Act::Cut,
+        false => Act::Serve,
+    });
+    let told = client.metadata(None).await.unwrap();
+    assert!(told.topics.is_empty(), "the other one answers");
+    let config = ProducerConfig {
+        delivery_timeout: Duration::from_secs(10),
+        ..ProducerConfig::default()
+    };
+    let producer = client.producer(config);
+    let sent = producer.send(&topic, None, record("value")).await.unwrap();
+    other
+        .until(|other| other.count(None, "Metadata") >= 3)
+        .await;
+    is_away.store(false, Ordering::Relaxed);
+    sent.await.unwrap();
+    assert_eq!(home.log(&topic, 0, |log| log.values()), [b"value"]);
+    assert_eq!(other.count(None, "Produce"), 0);
 }
 
 #[tokio::test]

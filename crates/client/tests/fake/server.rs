@@ -61,7 +61,7 @@ pub(crate) struct Server {
     pub(crate) shared: SocketAddr,
     pub(crate) state: Arc<Mutex<State>>,
     changed: watch::Sender<u64>,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 pub(crate) struct State {
@@ -118,8 +118,24 @@ impl Server {
             shared: shared_address,
             state,
             changed,
-            _tasks: tasks,
+            tasks,
         }
+    }
+
+    /// Serves at another port, too.
+    pub(crate) fn listen(&mut self, listener: TcpListener) {
+        let port = Port {
+            core: None,
+            state: Arc::clone(&self.state),
+            changed: self.changed.clone(),
+        };
+        self.tasks.spawn(port.listen(listener));
+    }
+
+    /// Has the topics of another one, as they are now.
+    pub(crate) fn copy(&self, other: &Self) {
+        let topics = other.state.lock().unwrap().topics.clone();
+        self.state.lock().unwrap().topics = topics;
     }
 
     /// What requests meet from now on.

@@ -1,0 +1,147 @@
+//! The way to a partition: to the core that owns it, or around.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use corelog_protocol::error::{Detail, ErrorBody, ErrorCode};
+use corelog_record::{PartitionId, TopicName};
+use tokio::time::Instant;
+
+use super::Inner;
+use crate::Error;
+use crate::connection::{Connection, Key, User};
+use crate::metadata::{Partition, Teller, Topic};
+
+/// A connection that serves a partition.
+#[derive(Clone, Debug)]
+pub(crate) struct Route {
+    pub(crate) connection: Connection,
+    pub(crate) topic: Arc<Topic>,
+    /// Set on a detour: when to try the owner's own address again.
+    retry_at: Option<Instant>,
+}
+
+impl Route {
+    /// True if a better one may be had; to be changed only while nothing is in flight on it.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.connection.is_closed() || self.retry_at.is_some_and(|at| at <= Instant::now())
+    }
+}
+
+impl Inner {
+    /// A connection to the core that owns a partition or, if that does not answer, to a port from
+    /// which the node finds its way.
+    pub(crate) async fn route(
+        &self,
+        user: User,
+        name: &TopicName,
+        partition: PartitionId,
+    ) -> Result<Route, Error> {
+        let mut topic = self.topic(name).await.map_err(Error::of_look_up)?;
+        if topic.partition(partition).is_err() {
+            // It may have been added since.
+            self.metadata.doubt(name);
+            topic = self.topic(name).await.map_err(Error::of_look_up)?;
+        }
+        let owner = topic.partition(partition)?;
+        let is_elsewhere = owner.is_elsewhere;
+        let addresses = self.addresses(&topic, owner);
+        let mut last = Error::NoServer;
+        let key = |address: &Arc<str>| Key {
+            address: Arc::clone(address),
+            user,
+        };
+        for (index, address) in addresses.iter().enumerate() {
+            match self.pool.connect(&key(address)).await {
+                Ok(connection) if index == 0 => {
+                    return Ok(Route {
+                        connection,
+                        topic,
+                        retry_at: None,
+                    });
+                }
+                Ok(connection) => {
+                    // Another node is no way around: it can only say who owns the partition by then.
+                    if !is_elsewhere {
+                        self.pool.rest(&key(&addresses[0]), DETOUR).await;
+                    }
+                    let retry_at = Some(Instant::now() + DETOUR);
+                    return Ok(Route {
+                        connection,
+                        topic,
+                        retry_at,
+                    });
+                }
+                Err(error) => last = error,
+            }
+        }
+        // None answers: the node is down, or has moved. Begin anew with all of it.
+        self.pool.wake(&key(&addresses[0])).await;
+        self.metadata.doubt(name);
+        Err(last)
+    }
+
+    /// Where a partition's owner listens, and the ports of the node that described the topic. Whether other servers
+    /// have it at all, only they can tell.
+    fn addresses(&self, topic: &Topic, owner: &Partition) -> Vec<Arc<str>> {
+        let Teller { server, shared } = &topic.teller;
+        let mut addresses = vec![Arc::clone(&owner.address)];
+        if !owner.is_elsewhere {
+            addresses.push(Arc::clone(shared));
+        }
+        addresses.push(Arc::clone(&self.servers[*server]));
+        addresses.retain(|address| !address.is_empty());
+        addresses.dedup();
+        addresses
+    }
+
+    /// Learns from a failed request where its partition is, or that nothing is known any more;
+    /// true if the route that the request took is no longer the right one.
+    pub(crate) fn heed(&self, name: &TopicName, partition: PartitionId, error: &Error) -> bool {
+        match error {
+            Error::Lost { .. } | Error::TimedOut { .. } => {
+                self.metadata.doubt(name);
+                false
+            }
+            Error::Refused { body } => match body.known_code() {
+                Some(ErrorCode::NotOwner) => {
+                    match &body.detail.address {
+                        Some(address) => {
+                            self.metadata.moved(name, partition, address);
+                            self.pool.end_detours(address);
+                        }
+                        None => self.metadata.doubt(name),
+                    }
+                    true
+                }
+                // What was known is of a topic that is gone: no news would be better than these.
+                Some(ErrorCode::TopicChanged) => {
+                    self.metadata.forget(name);
+                    true
+                }
+                Some(ErrorCode::UnknownTopic | ErrorCode::UnknownPartition) => {
+                    self.metadata.doubt(name);
+                    true
+                }
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+}
+
+/// The error of whoever means the topic as it was before `route` found another one.
+pub(crate) fn topic_changed(route: &Route) -> Error {
+    let message = format!("topic {} was deleted and created again", route.topic.name);
+    let detail = Detail {
+        topic_id: Some(route.topic.id),
+        ..Detail::default()
+    };
+    let body = ErrorBody::new(ErrorCode::TopicChanged, message).with_detail(detail);
+    Error::Refused {
+        body: Box::new(body),
+    }
+}
+
+/// How long a detour over a shared port is good enough before the owner's address is tried again.
+const DETOUR: Duration = Duration::from_secs(30);
