@@ -1,6 +1,7 @@
 //! `corelog produce`: records from files or stdin to a topic.
 
 mod acks;
+mod halt;
 mod input;
 mod split;
 mod tally;
@@ -20,6 +21,7 @@ use crate::output::Format;
 use crate::{cli, progress, quantity, session};
 
 use acks::Printer;
+use halt::Halt;
 use input::Input;
 use tally::Settling;
 
@@ -129,17 +131,25 @@ async fn produce(args: &Args, client: Client) -> anyhow::Result<Exit> {
         Format::Json => Some(Printer::start()?).unzip(),
         Format::Table => (None, None),
     };
+    let halt = Halt::default();
     let config = ProducerConfig {
         codec: args.compression,
         level: args.ack.map(Level::from),
         delivery_timeout: args.client.timeout(),
-        observer,
+        observer: Some(halt.observer(observer)),
         ..ProducerConfig::default()
     };
     let producer = client.producer(config);
     let settling = Settling::start();
     let started = Instant::now();
-    let sent = send(args, &producer, input, &names, &settling).await;
+    let sending = Sending {
+        args,
+        producer: &producer,
+        names: &names,
+        halt: &halt,
+        settling: &settling,
+    };
+    let sent = sending.run(input).await;
     producer.flush().await;
     let tally = settling.finish().await?;
     if let Some(printer) = printer {
@@ -154,43 +164,51 @@ async fn produce(args: &Args, client: Client) -> anyhow::Result<Exit> {
     }
 }
 
-/// Sends records until the input ends or one was not acknowledged.
-async fn send(
-    args: &Args,
-    producer: &Producer,
-    input: Input,
-    names: &[String],
-    settling: &Settling,
-) -> anyhow::Result<()> {
-    let partition = args.partition.map(PartitionId::new);
-    // Where it is not known how much there is, no bar can say how far it is.
-    let progress = progress::bytes(input.bytes());
-    let mut pace = args.rate.map(Pace::new);
-    let mut pieces = input.start()?;
-    while let Some(piece) = pieces.recv().await {
-        for item in piece? {
-            if let Some(pace) = &mut pace {
-                pace.wait().await;
+/// What sends the records.
+struct Sending<'a> {
+    args: &'a Args,
+    producer: &'a Producer,
+    /// Of the files.
+    names: &'a [String],
+    halt: &'a Halt,
+    settling: &'a Settling,
+}
+
+impl Sending<'_> {
+    /// Sends records until the input ends or one was not acknowledged.
+    async fn run(self, input: Input) -> anyhow::Result<()> {
+        let args = self.args;
+        let partition = args.partition.map(PartitionId::new);
+        // Where it is not known how much there is, no bar can say how far it is.
+        let progress = progress::bytes(input.bytes());
+        let mut pace = args.rate.map(Pace::new);
+        let mut pieces = input.start()?;
+        while let Some(piece) = pieces.recv().await {
+            for item in piece? {
+                if let Some(pace) = &mut pace {
+                    pace.wait().await;
+                }
+                let file = &self.names[item.origin.file];
+                let place = || format!("{file}, record {}", item.origin.record);
+                let record = args.record(item.key, item.value);
+                let bytes = record.bytes() as u64;
+                let sending = self.producer.send(&args.topic, partition, record);
+                let Some(delivery) = self.halt.unless_set(sending).await else {
+                    progress.finish_and_clear();
+                    let place = place();
+                    say(&format!(
+                        "stopped before {place}: nothing from there on was sent"
+                    ));
+                    return Ok(());
+                };
+                progress.inc(bytes + 1);
+                let delivery = delivery.with_context(place)?;
+                self.settling.add(item.origin, bytes, delivery).await;
             }
-            let place = || format!("{}, record {}", names[item.origin.file], item.origin.record);
-            if settling.has_failed() {
-                progress.finish_and_clear();
-                let place = place();
-                say(&format!(
-                    "stopped before {place}: nothing from there on was sent"
-                ));
-                return Ok(());
-            }
-            let record = args.record(item.key, item.value);
-            let bytes = record.bytes() as u64;
-            progress.inc(bytes + 1);
-            let delivery = producer.send(&args.topic, partition, record).await;
-            let delivery = delivery.with_context(place)?;
-            settling.add(item.origin, bytes, delivery).await;
         }
+        progress.finish_and_clear();
+        Ok(())
     }
-    progress.finish_and_clear();
-    Ok(())
 }
 
 /// Lets so many records through in a second.
