@@ -1,5 +1,6 @@
 //! `corelog produce`.
 
+use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::sync::mpsc;
 use std::thread;
@@ -291,6 +292,44 @@ fn nothing_follows_an_unknown_outcome_while_another_partition_waits() {
     );
     assert!(said.contains("stdin: 4-4"), "{said}");
     assert_eq!((behind.end(0), behind.end(1)), (2, 2));
+}
+
+/// That stdout took nothing was all that was told, with the exit code of a mere failure.
+#[test]
+fn an_unknown_outcome_is_told_also_where_stdout_takes_nothing() {
+    let folder = Folder::new();
+    let mut behind = Behind::start(&folder);
+    let args = ["produce", "t", "--partition", "0", "--output", "json"];
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut command = behind.corelog().command(args);
+    let mut child = command.stdout(full).spawn().unwrap();
+    let _watch = Watch::over(child.id(), "a producer whose stdout is full");
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"known\n").unwrap();
+    behind.wait_for_end(0, 1);
+    // Its acknowledgement could not be printed.
+    until("nothing is printed any more", || {
+        !has_thread(child.id(), "acks")
+    });
+    behind.proxy.hold(behind.ports[0], Kind::Produce);
+    stdin.write_all(b"unknown\n").unwrap();
+    behind.wait_for_end(0, 2);
+    behind.proxy.cut(behind.ports[0]);
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(5), "{said}");
+    assert!(said.contains("stdin: 2-2"), "{said}");
+    assert!(said.contains("cannot write to stdout"), "{said}");
+}
+
+/// If a process has a thread of this name.
+fn has_thread(pid: u32, name: &str) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    // One that ends meanwhile has no name.
+    let names =
+        threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("comm")).ok());
+    names.into_iter().any(|found| found.trim_end() == name)
 }
 
 #[test]

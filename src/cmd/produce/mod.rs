@@ -16,7 +16,7 @@ use corelog_record::batch::Codec;
 use corelog_record::{PartitionId, Record, TopicName};
 
 use crate::cmd::topic::policy::Ack;
-use crate::exit::{Exit, say};
+use crate::exit::{self, Exit, say};
 use crate::output::Format;
 use crate::{cli, progress, quantity, session};
 
@@ -152,16 +152,22 @@ async fn produce(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let sent = sending.run(input).await;
     producer.flush().await;
     let tally = settling.finish().await?;
-    if let Some(printer) = printer {
-        printer.finish()?;
-    }
     let exit = tally.report(&names, started.elapsed());
-    match sent {
-        // What is not known weighs more than why no more was sent.
-        Err(_) if exit == Exit::Unknown => Ok(exit),
-        Err(error) => Err(error),
-        Ok(()) => Ok(exit),
-    }
+    // Only now: whoever reads stdout, or a full disk, keeps nobody from hearing what became of the records.
+    let printed = printer.map_or(Ok(()), Printer::finish);
+    conclude(exit, [sent, printed])
+}
+
+/// How the command ends: by the first error, the others told. What is not known weighs more than why
+/// no more was sent, or nothing printed.
+fn conclude(exit: Exit, outcomes: [anyhow::Result<()>; 2]) -> anyhow::Result<Exit> {
+    let mut errors = outcomes.into_iter().filter_map(Result::err);
+    let first = match exit {
+        Exit::Unknown => None,
+        _ => errors.next(),
+    };
+    errors.for_each(|error| exit::tell(&error));
+    first.map_or(Ok(exit), Err)
 }
 
 /// What sends the records.
