@@ -3,11 +3,12 @@
 mod acks;
 mod halt;
 mod input;
+mod pace;
 mod split;
 mod tally;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context as _;
 use corelog_client::{Client, Producer, ProducerConfig};
@@ -23,6 +24,7 @@ use crate::{cli, progress, quantity, session};
 use acks::Printer;
 use halt::Halt;
 use input::Input;
+use pace::Pace;
 use tally::Settling;
 
 /// Produce a record per line of files or stdin.
@@ -187,12 +189,13 @@ impl Sending<'_> {
         let partition = args.partition.map(PartitionId::new);
         // Where it is not known how much there is, no bar can say how far it is.
         let progress = progress::bytes(input.bytes());
-        let mut pace = args.rate.map(Pace::new);
+        let mut pace = args.rate.map(|rate| Pace::new(rate, Instant::now()));
         let mut pieces = input.start()?;
         while let Some(piece) = pieces.recv().await {
             for item in piece? {
                 if let Some(pace) = &mut pace {
-                    pace.wait().await;
+                    let turn = pace.next(Instant::now());
+                    tokio::time::sleep_until(turn.into()).await;
                 }
                 let file = &self.names[item.origin.file];
                 let place = || format!("{file}, record {}", item.origin.record);
@@ -214,31 +217,6 @@ impl Sending<'_> {
         }
         progress.finish_and_clear();
         Ok(())
-    }
-}
-
-/// Lets so many records through in a second.
-struct Pace {
-    started: Instant,
-    sent: u64,
-    rate: u64,
-}
-
-impl Pace {
-    fn new(rate: u64) -> Self {
-        Self {
-            started: Instant::now(),
-            sent: 0,
-            rate,
-        }
-    }
-
-    /// Waits for the next record's turn.
-    async fn wait(&mut self) {
-        let whole = Duration::from_secs(self.sent / self.rate);
-        let part = Duration::from_nanos(self.sent % self.rate * 1_000_000_000 / self.rate);
-        tokio::time::sleep_until((self.started + whole + part).into()).await;
-        self.sent += 1;
     }
 }
 
