@@ -50,13 +50,18 @@ pub(crate) fn after(outcome: anyhow::Result<Exit>) -> ExitCode {
         Ok(exit) => ExitCode::from(exit as u8),
         Err(error) if is_closed_pipe(&error) => ExitCode::from(Exit::Done as u8),
         Err(error) => {
-            let sentence = sentence(&error);
-            let next = advice::after(&error, &sentence);
-            let next = next.map(|next| format!("; {next}")).unwrap_or_default();
-            say(&format!("corelog: {sentence}{next}"));
+            tell(&error);
             ExitCode::from(of(&error) as u8)
         }
     }
+}
+
+/// Says an error on stderr, and what to do next.
+pub(crate) fn tell(error: &anyhow::Error) {
+    let sentence = sentence(error);
+    let next = advice::after(error, &sentence);
+    let next = next.map(|next| format!("; {next}")).unwrap_or_default();
+    say(&format!("corelog: {sentence}{next}"));
 }
 
 /// Prints what clap has to say: help and version to stdout (0), a wrong usage to stderr (2).

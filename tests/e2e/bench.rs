@@ -2,6 +2,7 @@
 
 use crate::support::corelog::Corelog;
 use crate::support::folder::Folder;
+use crate::support::http;
 use crate::support::server::Server;
 
 #[test]
@@ -66,6 +67,25 @@ fn places_are_sought_and_acknowledgements_timed() {
         );
     }
     assert!(corelog.run(["bench", "seek"]).text().contains("p99"));
+}
+
+/// The last record was read before: the one place of `--count 1` was not the first read of a server that was just started.
+#[test]
+fn no_record_is_read_before_the_places_that_are_sought_by_offset() {
+    let folder = Folder::new();
+    let server = Server::start(folder.path());
+    let corelog = Corelog::to(&server);
+    corelog.run(["topic", "create", "bench"]).done();
+    corelog.feed(["produce", "bench"], b"the only one\n").done();
+    let fetched = || http::metric(server.ready.admin, "corelog_fetched_bytes_total");
+    let seek = |count: &str| {
+        let before = fetched();
+        corelog.run(["bench", "seek", "--count", count]).done();
+        fetched() - before
+    };
+    let one = seek("1");
+    assert!(one > 0.0);
+    assert_eq!(seek("3"), 3.0 * one);
 }
 
 #[test]

@@ -1,13 +1,22 @@
 //! `corelog produce`.
 
+use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::sync::mpsc;
+use std::thread;
 
+use corelog_client::partition_of_key;
+use corelog_protocol::kind::Kind;
+use corelog_protocol::message::list_offsets::{self, At};
+use corelog_record::PartitionId;
 use nix::sys::signal::Signal;
 
 use crate::support::corelog::Corelog;
-use crate::support::deadline::Watch;
+use crate::support::deadline::{Watch, until};
 use crate::support::folder::Folder;
-use crate::support::server::Server;
+use crate::support::proxy::{Odds, Proxy};
+use crate::support::server::{Server, Start};
+use crate::support::wire::{Target, Wire};
 
 #[test]
 fn files_and_stdin_are_read_in_order() {
@@ -172,6 +181,155 @@ fn an_unknown_outcome_is_listed_and_not_sent_again() {
         acks.next().is_none(),
         "what is unknown is no acknowledgement"
     );
+}
+
+/// A server of two cores that clients reach through a proxy, and a topic of one partition on each.
+struct Behind {
+    proxy: Proxy,
+    wire: Wire,
+    topic: Target,
+    /// The proxy's port for each partition.
+    ports: Vec<usize>,
+    _server: Server,
+}
+
+impl Behind {
+    fn start(folder: &Folder) -> Self {
+        let proxy = Proxy::listen(3, Odds::default(), fastrand::Rng::new());
+        let start = Start::on(folder.path()).cores(2).arg("--advertise");
+        let server = start.arg(proxy.address.to_string()).start();
+        let ready = &server.ready;
+        proxy.lead_to([&[ready.listen][..], &ready.cores].concat());
+        let mut wire = Wire::open(ready.listen).unwrap();
+        let topic = wire.topic("t", 2, 1 << 20);
+        let ports: Vec<_> = wire.owners(&topic).iter().map(|core| 1 + core).collect();
+        assert_ne!(ports[0], ports[1], "each core has a partition");
+        Self {
+            proxy,
+            wire,
+            topic,
+            ports,
+            _server: server,
+        }
+    }
+
+    fn corelog(&self) -> Corelog {
+        Corelog::at(&self.proxy.address.to_string())
+    }
+
+    /// Where a partition ends.
+    fn end(&mut self, partition: u32) -> u64 {
+        let request = list_offsets::Request {
+            topic: self.topic.name.clone(),
+            id: self.topic.id,
+            partition: PartitionId::new(partition),
+            at: At::Latest,
+        };
+        let (answer, _) = self.wire.call(&request, &[]).unwrap().unwrap();
+        answer.high_watermark.get()
+    }
+
+    /// Waits until it ends there.
+    fn wait_for_end(&mut self, partition: u32, end: u64) {
+        until("a partition has grown", || self.end(partition) == end);
+    }
+}
+
+/// A key whose records go to this one of two partitions.
+fn key(partition: u32) -> String {
+    let mut keys = (0..).map(|number| format!("k{number}"));
+    keys.find(|key| partition_of_key(key.as_bytes(), 2) == partition)
+        .unwrap()
+}
+
+/// Deliveries were looked at one after the other: while the first of them was late, records went on to
+/// another partition, behind an outcome that nobody knows.
+#[test]
+fn nothing_follows_an_unknown_outcome_while_another_partition_waits() {
+    let folder = Folder::new();
+    let mut behind = Behind::start(&folder);
+    let produce = ["produce", "t", "--key-separator", ":", "--output", "json"];
+    let args = produce.into_iter().chain(["--timeout", "100s"]);
+    let mut child = behind.corelog().command(args).spawn().unwrap();
+    let _watch = Watch::over(child.id(), "a producer to two partitions");
+    let mut stdin = child.stdin.take().unwrap();
+    let mut acks = BufReader::new(child.stdout.take().unwrap()).lines();
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    let (lines, said) = mpsc::channel();
+    thread::spawn(move || {
+        let mut each = stderr.lines();
+        each.try_for_each(|line| lines.send(line.unwrap()).ok())
+    });
+    for partition in [0, 1] {
+        writeln!(stdin, "{}:known", key(partition)).unwrap();
+        assert!(acks.next().unwrap().unwrap().contains("\"last\":0"));
+    }
+    // Both have the next record and have not said so; of one nobody will.
+    for partition in [0, 1] {
+        behind
+            .proxy
+            .hold(behind.ports[partition as usize], Kind::Produce);
+        writeln!(stdin, "{}:unanswered", key(partition)).unwrap();
+        behind.wait_for_end(partition, 2);
+    }
+    behind.proxy.cut(behind.ports[1]);
+    behind.proxy.release(behind.ports[1], Kind::Produce);
+    until("it has stopped", || {
+        // Once it has stopped nobody reads this.
+        let _ = writeln!(stdin, "{}:later", key(1));
+        assert_eq!(behind.end(1), 2, "behind what nobody knows");
+        said.try_iter()
+            .any(|line| line.starts_with("stopped before stdin, record"))
+    });
+    behind.proxy.release(behind.ports[0], Kind::Produce);
+    assert!(acks.next().unwrap().unwrap().contains("\"last\":1"));
+    let said: Vec<String> = said.iter().collect();
+    let said = said.join("\n");
+    assert_eq!(child.wait().unwrap().code(), Some(5), "{said}");
+    assert!(
+        said.contains("outcome unknown, not sent again: 1 records"),
+        "{said}"
+    );
+    assert!(said.contains("stdin: 4-4"), "{said}");
+    assert_eq!((behind.end(0), behind.end(1)), (2, 2));
+}
+
+/// That stdout took nothing was all that was told, with the exit code of a mere failure.
+#[test]
+fn an_unknown_outcome_is_told_also_where_stdout_takes_nothing() {
+    let folder = Folder::new();
+    let mut behind = Behind::start(&folder);
+    let args = ["produce", "t", "--partition", "0", "--output", "json"];
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut command = behind.corelog().command(args);
+    let mut child = command.stdout(full).spawn().unwrap();
+    let _watch = Watch::over(child.id(), "a producer whose stdout is full");
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"known\n").unwrap();
+    behind.wait_for_end(0, 1);
+    // Its acknowledgement could not be printed.
+    until("nothing is printed any more", || {
+        !has_thread(child.id(), "acks")
+    });
+    behind.proxy.hold(behind.ports[0], Kind::Produce);
+    stdin.write_all(b"unknown\n").unwrap();
+    behind.wait_for_end(0, 2);
+    behind.proxy.cut(behind.ports[0]);
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(5), "{said}");
+    assert!(said.contains("stdin: 2-2"), "{said}");
+    assert!(said.contains("cannot write to stdout"), "{said}");
+}
+
+/// If a process has a thread of this name.
+fn has_thread(pid: u32, name: &str) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    // One that ends meanwhile has no name.
+    let names =
+        threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("comm")).ok());
+    names.into_iter().any(|found| found.trim_end() == name)
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! A way to the server on which things go wrong: a Produce is answered `Busy` here, a connection is
-//! cut, perhaps in the middle of a frame, a frame is late, or a bit of it is another one. It keeps
-//! the rule of the page: answers of a partition keep their order, and after one that says *not
+//! cut, perhaps in the middle of a frame, a frame is late, or a bit of it is another one; by chance, or
+//! as a test says. It keeps the rule of the page: answers of a partition keep their order, and after one that says *not
 //! applied* the rest of its run is aborted.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, Weak};
@@ -49,12 +49,18 @@ struct State {
     /// The server's ports, once there is a server.
     targets: Mutex<Vec<SocketAddr>>,
     links: Mutex<Vec<Weak<Link>>>,
+    /// Ports, and the kinds of requests whose answers do not come back by them.
+    held: Mutex<BTreeSet<(usize, Kind)>>,
+    /// How many requests of each kind were sent on.
+    asked: Mutex<BTreeMap<u16, u64>>,
     counts: Mutex<Counts>,
 }
 
 /// One connection through the proxy.
 struct Link {
     state: Arc<State>,
+    /// The index of its port.
+    port: usize,
     client: TcpStream,
     server: TcpStream,
     lanes: Mutex<BTreeMap<u32, Lane>>,
@@ -84,6 +90,8 @@ impl Proxy {
             random: Mutex::new(random),
             targets: Mutex::default(),
             links: Mutex::default(),
+            held: Mutex::default(),
+            asked: Mutex::default(),
             counts: Mutex::default(),
         });
         for (index, listener) in listeners.into_iter().enumerate() {
@@ -110,6 +118,32 @@ impl Proxy {
         for link in self.state.links.lock().unwrap().drain(..) {
             link.upgrade().iter().for_each(|link| link.cut());
         }
+    }
+
+    /// From now on no answer to a request of this kind comes back by the port with this index, nor what is
+    /// behind it on its connection.
+    pub(crate) fn hold(&self, port: usize, kind: Kind) {
+        self.state.held.lock().unwrap().insert((port, kind));
+    }
+
+    /// They come back again, those that were held among them.
+    pub(crate) fn release(&self, port: usize, kind: Kind) {
+        self.state.held.lock().unwrap().remove(&(port, kind));
+    }
+
+    /// How many requests of this kind were sent on so far.
+    pub(crate) fn asked(&self, kind: Kind) -> u64 {
+        let asked = self.state.asked.lock().unwrap();
+        asked.get(&kind.number()).copied().unwrap_or_default()
+    }
+
+    /// The connections of the port with this index end.
+    pub(crate) fn cut(&self, port: usize) {
+        let links = self.state.links.lock().unwrap();
+        let links = links.iter().filter_map(Weak::upgrade);
+        links
+            .filter(|link| link.port == port)
+            .for_each(|link| link.cut());
     }
 
     pub(crate) fn set(&self, odds: Odds) {
@@ -163,6 +197,7 @@ impl Link {
         server.set_nodelay(true)?;
         let link = Arc::new(Self {
             state: Arc::clone(state),
+            port: index,
             client,
             server,
             lanes: Mutex::default(),
@@ -234,6 +269,7 @@ impl Link {
                 } else if is_request {
                     self.request(&frame, bytes)?;
                 } else {
+                    self.wait_while_held(&frame);
                     self.answer(&frame, bytes)?;
                 }
                 done += bytes.len();
@@ -252,6 +288,15 @@ impl Link {
         }
     }
 
+    /// Waits with an answer for as long as its port holds such.
+    fn wait_while_held(&self, frame: &Frame<'_>) {
+        let is_held =
+            |(port, kind): &(usize, Kind)| *port == self.port && kind.number() == frame.header.kind;
+        while self.state.held.lock().unwrap().iter().any(is_held) {
+            thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+
     /// The frame with one bit turned.
     fn bend(&self, bytes: &[u8]) -> Vec<u8> {
         let mut bent = bytes.to_vec();
@@ -263,6 +308,13 @@ impl Link {
     /// Sends a request on, or answers it here.
     fn request(&self, frame: &Frame<'_>, bytes: &[u8]) -> io::Result<()> {
         let (mut server, correlation) = (&self.server, frame.header.correlation);
+        *self
+            .state
+            .asked
+            .lock()
+            .unwrap()
+            .entry(frame.header.kind)
+            .or_default() += 1;
         let decoded = request::Request::decode(frame).map_err(io::Error::other)?;
         let request::Request::Produce(produce) = decoded else {
             return server.write_all(bytes);

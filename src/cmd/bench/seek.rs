@@ -1,5 +1,6 @@
 //! `corelog bench seek`: how long it takes to the first record of a random place.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -20,7 +21,9 @@ use crate::{cli, quantity, session};
 #[command(
     long_about = "Measure seeking: the time from asking for a random place to its first record.\n\n\
         Places are drawn between the first and the last record of a partition, by offset or by \
-        time, and looked for one after the other over a connection that is there.",
+        time, and looked for one after the other over a connection that is there. By offset, no \
+        record is read before: with --count 1 it is the first read of a server that was just \
+        started.",
     after_long_help = "EXAMPLES\n  \
         corelog bench seek --topic events --count 1000\n  \
         corelog bench seek --topic events --by time --output json"
@@ -60,7 +63,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
-    let log_start = log_start(args, &client).await?;
+    let records = records(args, &client).await?;
     // A place is one record: nothing is fetched ahead of it.
     let mut consumer = client.consumer(ConsumerConfig {
         prefetch_bytes_max: 1,
@@ -68,30 +71,11 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
         unreachable_timeout: Some(args.client.timeout()),
         ..ConsumerConfig::default()
     });
-    let last = seek(args, &mut consumer, Start::LastN(1)).await?.1;
+    let places = Places::find(args, &mut consumer, records).await?;
     let mut random = fastrand::Rng::with_seed(args.seed);
     let mut latency_us = Histogram::<u64>::new_with_bounds(1, LATENCY_US_MAX, 3)?;
-    let first = match args.by {
-        By::Offset => None,
-        By::Time => Some(
-            seek(args, &mut consumer, Start::Earliest)
-                .await?
-                .1
-                .timestamp,
-        ),
-    };
     for _ in 0..args.count {
-        let start = match first {
-            None => {
-                let offset = random.u64(log_start.get()..=last.offset.get());
-                Start::Offset(Offset::new(offset).context("an offset within the log")?)
-            }
-            Some(first) => {
-                let (first, last) = (first.millis(), last.timestamp.millis());
-                let time = random.i64(first.min(last)..=last.max(first));
-                Start::Time(Timestamp::from_millis(time))
-            }
-        };
+        let start = places.draw(&mut random)?;
         let (took, _) = seek(args, &mut consumer, start).await?;
         latency_us.saturating_record(micros(took));
     }
@@ -99,8 +83,54 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Where the partition begins, if it has a record: one that has none would be waited for.
-async fn log_start(args: &Args, client: &Client) -> anyhow::Result<Offset> {
+/// What places are drawn from.
+#[derive(Clone, Debug)]
+enum Places {
+    /// Offsets.
+    Offsets(Range<u64>),
+    /// Milliseconds since 1970, the last one too.
+    Times { first: i64, last: i64 },
+}
+
+impl Places {
+    /// Finds between what they are drawn; the consumer's connection is there then.
+    async fn find(
+        args: &Args,
+        consumer: &mut Consumer,
+        records: Range<u64>,
+    ) -> anyhow::Result<Self> {
+        match args.by {
+            By::Offset => {
+                connect(args, consumer).await?;
+                Ok(Self::Offsets(records))
+            }
+            By::Time => {
+                let last = seek(args, consumer, Start::LastN(1)).await?.1;
+                let first = seek(args, consumer, Start::Earliest).await?.1;
+                let (first, last) = (first.timestamp.millis(), last.timestamp.millis());
+                Ok(Self::Times {
+                    first: first.min(last),
+                    last: last.max(first),
+                })
+            }
+        }
+    }
+
+    fn draw(&self, random: &mut fastrand::Rng) -> anyhow::Result<Start> {
+        Ok(match self {
+            Self::Offsets(offsets) => {
+                let offset = random.u64(offsets.clone());
+                Start::Offset(Offset::new(offset).context("an offset within the log")?)
+            }
+            Self::Times { first, last } => {
+                Start::Time(Timestamp::from_millis(random.i64(*first..=*last)))
+            }
+        })
+    }
+}
+
+/// The offsets of the partition's records, if it has any: one that has none would be waited for.
+async fn records(args: &Args, client: &Client) -> anyhow::Result<Range<u64>> {
     let partition = PartitionId::new(args.partition);
     let admin = client.admin();
     let now = admin
@@ -114,7 +144,18 @@ async fn log_start(args: &Args, client: &Client) -> anyhow::Result<Offset> {
         );
         return Err(stop(Exit::Failed, message));
     }
-    Ok(now.log_start)
+    Ok(now.log_start.get()..now.high_watermark.get())
+}
+
+/// Has the consumer connect, and reads nothing: a read would have warmed what is measured.
+async fn connect(args: &Args, consumer: &mut Consumer) -> anyhow::Result<()> {
+    let partition = PartitionId::new(args.partition);
+    consumer.assign(&args.topic, partition, Start::Latest, End::HighWatermark);
+    while let Some(record) = consumer.next().await {
+        record?;
+    }
+    consumer.unassign(&args.topic, partition);
+    Ok(())
 }
 
 async fn seek(

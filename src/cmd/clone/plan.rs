@@ -1,6 +1,7 @@
 //! What a clone would move, and whether it would be refused: from what both servers tell of their
 //! segments.
 
+use anyhow::Context as _;
 use corelog_client::{Admin, Client, Error};
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::segments;
@@ -82,7 +83,8 @@ async fn plan(
         .admin
         .segments(&args.topic, source.id, partition, Offset::ZERO);
     let answer = asked.await?;
-    let (segments, tail_records) = to_move(answer, here_end, &args.segments);
+    let (segments, tail_records) = to_move(answer, here_end, &args.segments)
+        .with_context(|| format!("{}/{partition} of {}", args.topic, source.server))?;
     Ok(Plan {
         partition,
         here_end,
@@ -139,25 +141,40 @@ async fn refused(
 }
 
 /// The sealed segments above what is here, or those asked for, and how many records come besides.
+///
+/// # Errors
+/// Where the source tells what cannot be.
 fn to_move(
     source: segments::Answer,
     here_end: Option<Offset>,
     asked: &[Offset],
-) -> (Vec<segments::Sealed>, u64) {
+) -> anyhow::Result<(Vec<segments::Sealed>, u64)> {
     let here_end = here_end.unwrap_or(Offset::ZERO);
     let mut segments = source.sealed;
     if !asked.is_empty() {
         segments.retain(|segment| asked.contains(&segment.base));
-        return (segments, 0);
+        return Ok((segments, 0));
     }
     segments.retain(|segment| here_end <= segment.base);
-    let of_files: u64 = segments
-        .iter()
-        .map(|segment| segment.digest.last.since(segment.base) + 1)
-        .sum();
+    let mut of_files = 0_u64;
+    for segment in &segments {
+        let records = records(segment).ok_or_else(|| {
+            let (base, last) = (segment.base, segment.digest.last);
+            let message =
+                format!("the server contradicts itself: its segment at {base} ends with {last}");
+            stop(Exit::Damage, message)
+        })?;
+        of_files = of_files.saturating_add(records);
+    }
     let from = here_end.max(source.log_start);
     let records = source.high_watermark.checked_since(from).unwrap_or(0);
-    (segments, records.saturating_sub(of_files))
+    Ok((segments, records.saturating_sub(of_files)))
+}
+
+/// How many records a segment holds; none if it is told to end before it begins.
+fn records(segment: &segments::Sealed) -> Option<u64> {
+    let last = segment.digest.last.checked_since(segment.base)?;
+    last.checked_add(1)
 }
 
 fn print(args: &Args, plans: &[Plan]) -> anyhow::Result<()> {
@@ -188,7 +205,7 @@ fn print(args: &Args, plans: &[Plan]) -> anyhow::Result<()> {
         Format::Json => out.json(&json!({
             "dry_run": true,
             "topic": args.topic.as_str(),
-            "bytes": plans.iter().map(Plan::bytes).sum::<u64>(),
+            "bytes": plans.iter().map(Plan::bytes).fold(0, u64::saturating_add),
             "partitions": plans.iter().map(Plan::in_json).collect::<Vec<_>>(),
         }))?,
     }
@@ -205,10 +222,11 @@ fn print(args: &Args, plans: &[Plan]) -> anyhow::Result<()> {
 impl Plan {
     /// Bytes of the segments that would be received.
     fn bytes(&self) -> u64 {
-        self.segments
-            .iter()
+        let segments = self.segments.iter();
+        // What a server tells may be anything.
+        segments
             .map(|segment| segment.digest.bytes)
-            .sum()
+            .fold(0, u64::saturating_add)
     }
 
     fn in_json(&self) -> Value {
@@ -225,5 +243,75 @@ impl Plan {
             "tail_records": self.tail_records,
             "refusal": self.refusal,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_record::{Chain, CopyId, HistoryId, Ordinal, Timestamp};
+
+    use super::*;
+    use crate::exit;
+
+    fn offset(number: u64) -> Offset {
+        Offset::new(number).unwrap()
+    }
+
+    fn sealed(base: u64, last: u64) -> segments::Sealed {
+        segments::Sealed {
+            base: offset(base),
+            generation: 0,
+            digest: segments::Digest {
+                kind: segments::DigestKind::Original,
+                first: offset(base),
+                last: offset(last),
+                first_ordinal: Ordinal::ZERO,
+                last_ordinal: Ordinal::ZERO,
+                bytes: 1,
+                batches: 1,
+                chain_base: Chain::from_raw(1),
+                chain_end: Chain::from_raw(1),
+                hash: None,
+            },
+            max_timestamp: Timestamp::from_millis(0),
+            sealed_at: Timestamp::from_millis(0),
+        }
+    }
+
+    fn told(sealed: Vec<segments::Sealed>) -> segments::Answer {
+        segments::Answer {
+            history: HistoryId::from_bytes([1; 16]),
+            copy: CopyId::from_bytes([2; 16]),
+            log_start: offset(0),
+            high_watermark: offset(100),
+            epochs: Vec::new(),
+            sealed,
+            active: None,
+        }
+    }
+
+    #[test]
+    fn what_is_not_here_comes_as_segments_and_then_as_records() {
+        let source = || told(vec![sealed(0, 29), sealed(30, 79)]);
+        let moved = |here_end, asked: &[Offset]| {
+            let (segments, records) = to_move(source(), here_end, asked).unwrap();
+            (segments.len(), records)
+        };
+        assert_eq!(moved(None, &[]), (2, 20));
+        assert_eq!(moved(Some(offset(30)), &[]), (1, 20));
+        assert_eq!(moved(Some(offset(90)), &[]), (0, 10));
+        assert_eq!(moved(None, &[offset(30)]), (1, 0));
+    }
+
+    /// The command ended by a panic.
+    #[test]
+    fn a_segment_that_ends_before_it_begins_is_an_error() {
+        let error = to_move(told(vec![sealed(50, 49)]), None, &[]).unwrap_err();
+        assert_eq!(exit::of(&error), Exit::Damage);
+        let said = error.to_string();
+        assert!(said.contains("its segment at 50 ends with 49"), "{said}");
+        let whole = || sealed(0, Offset::MAX.get());
+        let (_, records) = to_move(told(vec![whole(), whole(), whole()]), None, &[]).unwrap();
+        assert_eq!(records, 0, "they sum up to more than there can be");
     }
 }

@@ -4,9 +4,12 @@
 //! at every offset below the end of the first batch in which they differ, and at none from there on:
 //! one halves the range between the two.
 
+use anyhow::Context as _;
 use corelog_client::{Admin, Error};
 use corelog_protocol::message::{chain_at, describe_topic};
 use corelog_record::{HistoryId, LeaderEpoch, Offset, Ordinal, PartitionId, TopicId, TopicName};
+
+use crate::exit::{Exit, stop};
 
 /// A topic on one server.
 #[derive(Debug)]
@@ -72,10 +75,11 @@ pub(in crate::cmd) async fn compare(
     if part_at(sides, partition, low).await?.is_some() {
         return Ok(Verdict::DiffersBefore);
     }
-    let mut search = Search {
-        equal: low,
-        differs: high,
-    };
+    let search = Search::between(low, high);
+    let mut search = search.with_context(|| {
+        let [here, there] = sides.map(|side| &side.server);
+        format!("partition {partition} of {here} or of {there}")
+    })?;
     while let Some(offset) = search.next() {
         search.tell(offset, part_at(sides, partition, offset).await?.is_none());
     }
@@ -142,6 +146,21 @@ struct Search {
 }
 
 impl Search {
+    /// Searches between two offsets of which servers told so.
+    ///
+    /// # Errors
+    /// If they are one offset: of that a server told two things.
+    fn between(equal: Offset, differs: Offset) -> anyhow::Result<Self> {
+        if differs <= equal {
+            let message = format!(
+                "the server contradicts itself: at offset {equal} the copies differed, and then they did \
+                 not; ask again"
+            );
+            return Err(stop(Exit::Failed, message));
+        }
+        Ok(Self { equal, differs })
+    }
+
     /// The offset to look at next; none once the two are neighbours.
     fn next(&self) -> Option<Offset> {
         let distance = self.differs.since(self.equal);
@@ -164,16 +183,29 @@ impl Search {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit;
+
+    fn offset(number: u64) -> Offset {
+        Offset::new(number).unwrap()
+    }
+
+    /// The command ended by a panic.
+    #[test]
+    fn an_offset_at_which_copies_differ_and_do_not_is_an_error() {
+        let error = Search::between(offset(7), offset(7)).unwrap_err();
+        assert_eq!(exit::of(&error), Exit::Failed);
+        assert!(
+            error
+                .to_string()
+                .contains("contradicts itself: at offset 7")
+        );
+    }
 
     #[test]
     fn the_last_offset_that_is_the_same_is_found_by_halving() {
-        let offset = |number| Offset::new(number).unwrap();
         for (low, high) in [(0, 1), (0, 2), (7, 1_000), (0, u64::from(u32::MAX))] {
             for differs_from in [low + 1, low + (high - low) / 3 + 1, high] {
-                let mut search = Search {
-                    equal: offset(low),
-                    differs: offset(high),
-                };
+                let mut search = Search::between(offset(low), offset(high)).unwrap();
                 let mut asked = 0;
                 while let Some(at) = search.next() {
                     search.tell(at, at.get() < differs_from);

@@ -22,7 +22,8 @@ struct Ack {
 
 /// The printing thread.
 pub(super) struct Printer {
-    /// Nothing means that no more comes.
+    /// Nothing means that no more comes. It has no bound: at one, the lane that tells of an acknowledgement would wait for
+    /// whoever reads stdout, and with it every answer, until records were given up that are in the log. One takes 32 bytes.
     acks: mpsc::Sender<Option<Ack>>,
     thread: JoinHandle<anyhow::Result<()>>,
 }

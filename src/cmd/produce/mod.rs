@@ -1,12 +1,14 @@
 //! `corelog produce`: records from files or stdin to a topic.
 
 mod acks;
+mod halt;
 mod input;
+mod pace;
 mod split;
 mod tally;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context as _;
 use corelog_client::{Client, Producer, ProducerConfig};
@@ -15,12 +17,14 @@ use corelog_record::batch::Codec;
 use corelog_record::{PartitionId, Record, TopicName};
 
 use crate::cmd::topic::policy::Ack;
-use crate::exit::{Exit, say};
+use crate::exit::{self, Exit, say};
 use crate::output::Format;
 use crate::{cli, progress, quantity, session};
 
 use acks::Printer;
+use halt::Halt;
 use input::Input;
+use pace::Pace;
 use tally::Settling;
 
 /// Produce a record per line of files or stdin.
@@ -129,92 +133,90 @@ async fn produce(args: &Args, client: Client) -> anyhow::Result<Exit> {
         Format::Json => Some(Printer::start()?).unzip(),
         Format::Table => (None, None),
     };
+    let halt = Halt::default();
     let config = ProducerConfig {
         codec: args.compression,
         level: args.ack.map(Level::from),
         delivery_timeout: args.client.timeout(),
-        observer,
+        observer: Some(halt.observer(observer)),
         ..ProducerConfig::default()
     };
     let producer = client.producer(config);
     let settling = Settling::start();
     let started = Instant::now();
-    let sent = send(args, &producer, input, &names, &settling).await;
+    let sending = Sending {
+        args,
+        producer: &producer,
+        names: &names,
+        halt: &halt,
+        settling: &settling,
+    };
+    let sent = sending.run(input).await;
     producer.flush().await;
     let tally = settling.finish().await?;
-    if let Some(printer) = printer {
-        printer.finish()?;
-    }
     let exit = tally.report(&names, started.elapsed());
-    match sent {
-        // What is not known weighs more than why no more was sent.
-        Err(_) if exit == Exit::Unknown => Ok(exit),
-        Err(error) => Err(error),
-        Ok(()) => Ok(exit),
-    }
+    // Only now: whoever reads stdout, or a full disk, keeps nobody from hearing what became of the records.
+    let printed = printer.map_or(Ok(()), Printer::finish);
+    conclude(exit, [sent, printed])
 }
 
-/// Sends records until the input ends or one was not acknowledged.
-async fn send(
-    args: &Args,
-    producer: &Producer,
-    input: Input,
-    names: &[String],
-    settling: &Settling,
-) -> anyhow::Result<()> {
-    let partition = args.partition.map(PartitionId::new);
-    // Where it is not known how much there is, no bar can say how far it is.
-    let progress = progress::bytes(input.bytes());
-    let mut pace = args.rate.map(Pace::new);
-    let mut pieces = input.start()?;
-    while let Some(piece) = pieces.recv().await {
-        for item in piece? {
-            if let Some(pace) = &mut pace {
-                pace.wait().await;
+/// How the command ends: by the first error, the others told. What is not known weighs more than why
+/// no more was sent, or nothing printed.
+fn conclude(exit: Exit, outcomes: [anyhow::Result<()>; 2]) -> anyhow::Result<Exit> {
+    let mut errors = outcomes.into_iter().filter_map(Result::err);
+    let first = match exit {
+        Exit::Unknown => None,
+        _ => errors.next(),
+    };
+    errors.for_each(|error| exit::tell(&error));
+    first.map_or(Ok(exit), Err)
+}
+
+/// What sends the records.
+struct Sending<'a> {
+    args: &'a Args,
+    producer: &'a Producer,
+    /// Of the files.
+    names: &'a [String],
+    halt: &'a Halt,
+    settling: &'a Settling,
+}
+
+impl Sending<'_> {
+    /// Sends records until the input ends or one was not acknowledged.
+    async fn run(self, input: Input) -> anyhow::Result<()> {
+        let args = self.args;
+        let partition = args.partition.map(PartitionId::new);
+        // Where it is not known how much there is, no bar can say how far it is.
+        let progress = progress::bytes(input.bytes());
+        let mut pace = args.rate.map(|rate| Pace::new(rate, Instant::now()));
+        let mut pieces = input.start()?;
+        while let Some(piece) = pieces.recv().await {
+            for item in piece? {
+                if let Some(pace) = &mut pace {
+                    let turn = pace.next(Instant::now());
+                    tokio::time::sleep_until(turn.into()).await;
+                }
+                let file = &self.names[item.origin.file];
+                let place = || format!("{file}, record {}", item.origin.record);
+                let record = args.record(item.key, item.value);
+                let bytes = record.bytes() as u64;
+                let sending = self.producer.send(&args.topic, partition, record);
+                let Some(delivery) = self.halt.unless_set(sending).await else {
+                    progress.finish_and_clear();
+                    let place = place();
+                    say(&format!(
+                        "stopped before {place}: nothing from there on was sent"
+                    ));
+                    return Ok(());
+                };
+                progress.inc(bytes + 1);
+                let delivery = delivery.with_context(place)?;
+                self.settling.add(item.origin, bytes, delivery).await;
             }
-            let place = || format!("{}, record {}", names[item.origin.file], item.origin.record);
-            if settling.has_failed() {
-                progress.finish_and_clear();
-                let place = place();
-                say(&format!(
-                    "stopped before {place}: nothing from there on was sent"
-                ));
-                return Ok(());
-            }
-            let record = args.record(item.key, item.value);
-            let bytes = record.bytes() as u64;
-            progress.inc(bytes + 1);
-            let delivery = producer.send(&args.topic, partition, record).await;
-            let delivery = delivery.with_context(place)?;
-            settling.add(item.origin, bytes, delivery).await;
         }
-    }
-    progress.finish_and_clear();
-    Ok(())
-}
-
-/// Lets so many records through in a second.
-struct Pace {
-    started: Instant,
-    sent: u64,
-    rate: u64,
-}
-
-impl Pace {
-    fn new(rate: u64) -> Self {
-        Self {
-            started: Instant::now(),
-            sent: 0,
-            rate,
-        }
-    }
-
-    /// Waits for the next record's turn.
-    async fn wait(&mut self) {
-        let whole = Duration::from_secs(self.sent / self.rate);
-        let part = Duration::from_nanos(self.sent % self.rate * 1_000_000_000 / self.rate);
-        tokio::time::sleep_until((self.started + whole + part).into()).await;
-        self.sent += 1;
+        progress.finish_and_clear();
+        Ok(())
     }
 }
 

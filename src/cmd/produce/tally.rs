@@ -1,8 +1,6 @@
 //! What became of the records: counted as their deliveries settle, and told at the end.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use corelog_client::{Delivery, Outcome, ProduceError};
@@ -40,7 +38,6 @@ struct Failed {
 /// Takes deliveries and waits for each.
 pub(super) struct Settling {
     deliveries: mpsc::Sender<(Origin, u64, Delivery)>,
-    has_failed: Arc<AtomicBool>,
     tally: JoinHandle<Tally>,
 }
 
@@ -48,38 +45,24 @@ impl Settling {
     /// Begins to wait for deliveries.
     pub(super) fn start() -> Self {
         let (deliveries, mut receiver) = mpsc::channel(OUTSTANDING_MAX);
-        let has_failed = Arc::new(AtomicBool::new(false));
-        let failed = Arc::clone(&has_failed);
         let tally = tokio::spawn(async move {
             let mut tally = Tally::default();
             while let Some((origin, bytes, delivery)) = receiver.recv().await {
                 let delivery: Delivery = delivery;
                 match delivery.await {
                     Ok(_) => tally.acknowledge(bytes),
-                    Err(error) => {
-                        failed.store(true, Ordering::Relaxed);
-                        tally.fail(origin, error);
-                    }
+                    Err(error) => tally.fail(origin, error),
                 }
             }
             tally
         });
-        Self {
-            deliveries,
-            has_failed,
-            tally,
-        }
+        Self { deliveries, tally }
     }
 
     /// Adds a delivery of so many bytes; waits while there are too many.
     pub(super) async fn add(&self, origin: Origin, bytes: u64, delivery: Delivery) {
         // The task receives until this sender is gone.
         let _ = self.deliveries.send((origin, bytes, delivery)).await;
-    }
-
-    /// True once a record was not acknowledged: what follows it must not be sent.
-    pub(super) fn has_failed(&self) -> bool {
-        self.has_failed.load(Ordering::Relaxed)
     }
 
     /// Waits for all deliveries.

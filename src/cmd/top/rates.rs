@@ -98,6 +98,11 @@ pub(super) fn sum(rates: impl Iterator<Item = Option<f64>>) -> Option<f64> {
         .fold(None, |sum, rate| Some(sum.unwrap_or_default() + rate))
 }
 
+/// The sum of all; none if one is not known, or there are none.
+pub(super) fn whole_sum(rates: impl Iterator<Item = Option<f64>>) -> Option<f64> {
+    rates.reduce(|sum, rate| Some(sum? + rate?)).flatten()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +130,14 @@ mod tests {
         assert_eq!(histogram([1, 0, 0]).since(&Histogram::default()), None);
         assert_eq!(sum([None, None].into_iter()), None);
         assert_eq!(sum([Some(1.0), None, Some(2.0)].into_iter()), Some(3.0));
+    }
+
+    #[test]
+    fn a_sum_of_all_is_not_known_where_one_is_not() {
+        assert_eq!(whole_sum([Some(1.0), Some(2.0)].into_iter()), Some(3.0));
+        assert_eq!(whole_sum([Some(1.0), None, Some(2.0)].into_iter()), None);
+        assert_eq!(whole_sum([None, Some(2.0)].into_iter()), None);
+        assert_eq!(whole_sum(std::iter::empty()), None);
     }
 
     #[test]

@@ -205,6 +205,8 @@ fn check(name: &str, buffer: &Buffer) {
 
 const SMALL: (u16, u16) = (80, 24);
 const WIDE: (u16, u16) = (200, 60);
+/// The line of a view's first row, from 0.
+const FIRST_ROW: usize = 5;
 
 #[test]
 fn every_view_is_drawn_as_its_picture_shows() {
@@ -398,6 +400,41 @@ fn what_retention_took_is_no_negative_rate() {
     assert_eq!(partition.bytes_per_s, None);
 }
 
+/// Where most comes in, retention takes something in each poll: the busiest partition was the last of its view, and its
+/// topic had the bytes of the others as its own.
+#[test]
+fn a_partition_that_retention_takes_from_keeps_its_place_and_its_topic_has_no_part_of_a_sum() {
+    let begun = Instant::now();
+    let mut watch = Watch::begin("log1:7399", poll(2, begun));
+    let mut now = poll(3, begun + Duration::from_secs(1));
+    now.told.partitions[0].log_start = 1_000;
+    watch.see(Ok(now), Timestamp::UNIX_EPOCH);
+    let topic = |name: &str| {
+        let mut topics = watch.watched.picture.topics.iter();
+        let found = topics.find(|one| one.told.name == name).unwrap();
+        (found.records_per_s.is_some(), found.bytes_per_s.is_some())
+    };
+    assert_eq!(topic("events"), (true, false));
+    assert_eq!(topic("orders"), (true, true));
+    let row = |view: View, number: usize| {
+        let (screen, _) = drawn(&watch, &mut state(view), SMALL);
+        let screen = text(&screen);
+        let words = screen.lines().nth(FIRST_ROW + number).unwrap();
+        words
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        row(View::Partitions, 0)[..5],
+        ["events", "0", "ok", "90.0k", "-"]
+    );
+    assert_eq!(
+        row(View::Topics, 1)[..5],
+        ["events", "2", "ok", "91.0k", "-"]
+    );
+}
+
 #[test]
 fn rows_are_sorted_filtered_and_turned_round() {
     let watch = watched(2);
@@ -470,7 +507,7 @@ fn the_chosen_row_is_followed_and_the_first_is_whichever_is_first() {
     let mut state = state(View::Partitions);
     pressed(&watch, &mut state, &[KeyCode::Down]);
     assert_eq!(state.sheet().chosen.as_deref(), Some("orders/0"));
-    watch.watched.picture.partitions[2].bytes_per_s = Some(1e12);
+    watch.watched.picture.partitions[2].records_per_s = Some(1e12);
     let (_, rows) = drawn(&watch, &mut state, SMALL);
     assert_eq!(state.place(&rows), 0);
     // Its details say that it is gone, and not what another is.

@@ -8,7 +8,7 @@ use super::partition::Partition;
 use super::{Fact, Row, Scope, fact};
 use crate::cmd::top::column::{Column, Value};
 use crate::cmd::top::picture::Picture;
-use crate::cmd::top::rates::{number, sum};
+use crate::cmd::top::rates::{number, whole_sum};
 use crate::cmd::top::theme::Tone;
 use crate::cmd::top::{figure, told};
 use crate::quantity::Span;
@@ -46,8 +46,8 @@ impl Topic {
 
     fn of(topic: &told::Topic, partitions: &[&Partition]) -> Self {
         Self {
-            records_per_s: sum(partitions.iter().map(|partition| partition.records_per_s)),
-            bytes_per_s: sum(partitions.iter().map(|partition| partition.bytes_per_s)),
+            records_per_s: whole_sum(partitions.iter().map(|one| one.records_per_s)),
+            bytes_per_s: whole_sum(partitions.iter().map(|one| one.bytes_per_s)),
             lag_records_max: partitions.iter().filter_map(|one| one.lag()).max(),
             state: state(partitions),
             retention: retention(&topic.policy),
@@ -86,7 +86,8 @@ fn retention(policy: &told::Policy) -> String {
 }
 
 impl Row for Topic {
-    const SORT: &'static str = "IN/S";
+    // As with partitions, the bytes of a busy one are hardly ever known.
+    const SORT: &'static str = "REC/S";
     const NONE: &'static str = "there is no topic yet; `corelog topic create` makes one";
     const COLUMNS: &'static [Column<Self>] = &[
         Column::name("TOPIC", (16, 0), |topic| Value::Text(&topic.told.name)),
