@@ -213,7 +213,7 @@ impl Following {
     }
 
     /// The source's log as segments, from where this one ends.
-    async fn segments(&self, core: &Core, line: &Line) -> Result<segments::Answer, Trouble> {
+    async fn segments(&self, core: &Rc<Core>, line: &Line) -> Result<segments::Answer, Trouble> {
         let place = core.place(self.key).map_err(Trouble::Again)?;
         let from = match place.has_files {
             true => place.log_end,
@@ -223,9 +223,20 @@ impl Following {
         let told = told.map_err(Trouble::of)?;
         self.progress.hear(told.high_watermark, 0);
         Ok(told)
+        if !place.has_files || place.history == told.history {
+            self.hear_epochs(core, &told.epochs);
+        }
     }
 
     /// Fetches what the source, of whose `epochs` it told, has and waits for more.
+    /// Were this copy to take over, its epoch has to be above all that its source has: also above those that it
+    /// does not come to.
+    fn hear_epochs(&self, core: &Rc<Core>, epochs: &[Epoch]) {
+        if let Some(newest) = epochs.iter().map(|told| told.epoch).max() {
+            core.hear_epoch(self.key, newest);
+        }
+    }
+
     async fn tail(
         &self,
         core: &Rc<Core>,
@@ -246,6 +257,7 @@ impl Following {
             if !answer.epochs.is_empty() {
                 epochs.clone_from(&answer.epochs);
                 self.forget_unused(core, &answer.epochs, answer.high_watermark)
+                self.hear_epochs(core, &epochs);
                     .await?;
             }
             self.progress.hear(answer.high_watermark, answer.lag_bytes);
@@ -279,7 +291,7 @@ impl Following {
     }
 
     /// If a whole sealed segment of the source begins where this log ends.
-    async fn is_at_sealed(&self, core: &Core, line: &Line) -> Result<bool, Trouble> {
+    async fn is_at_sealed(&self, core: &Rc<Core>, line: &Line) -> Result<bool, Trouble> {
         let origin = self.segments(core, line).await?;
         Ok(!self.wanted(core, &origin).await?.is_empty())
     }
