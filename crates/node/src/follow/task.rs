@@ -13,6 +13,7 @@ use corelog_storage::format::replica::Replica;
 use futures_lite::FutureExt;
 
 use super::ASK_TIMEOUT;
+use super::address::is_beside;
 use super::line::Line;
 use super::lineage::told;
 use super::ownership::segments_of;
@@ -206,7 +207,7 @@ impl Following {
         let mut mine = partitions.filter(|partition| partition.id == self.key.partition);
         let own = mine.next().map(|partition| partition.address);
         // A core's own port may be out of reach from here: the shared one does as well.
-        match own.filter(|own| !own.is_empty()) {
+        match own.filter(|own| is_beside(own, source)) {
             Some(own) => Ok(core.line_to(&own).await.unwrap_or(line)),
             None => Ok(line),
         }
@@ -222,13 +223,12 @@ impl Following {
         let told = segments_of(line, &self.topic, self.key, from).await;
         let told = told.map_err(Trouble::of)?;
         self.progress.hear(told.high_watermark, 0);
-        Ok(told)
         if !place.has_files || place.history == told.history {
             self.hear_epochs(core, &told.epochs);
         }
+        Ok(told)
     }
 
-    /// Fetches what the source, of whose `epochs` it told, has and waits for more.
     /// Were this copy to take over, its epoch has to be above all that its source has: also above those that it
     /// does not come to.
     fn hear_epochs(&self, core: &Rc<Core>, epochs: &[Epoch]) {
@@ -237,6 +237,7 @@ impl Following {
         }
     }
 
+    /// Fetches what the source, of whose `epochs` it told, has and waits for more.
     async fn tail(
         &self,
         core: &Rc<Core>,
@@ -256,8 +257,8 @@ impl Following {
             let answer = &reply.head;
             if !answer.epochs.is_empty() {
                 epochs.clone_from(&answer.epochs);
-                self.forget_unused(core, &answer.epochs, answer.high_watermark)
                 self.hear_epochs(core, &epochs);
+                self.forget_unused(core, &answer.epochs, answer.high_watermark)
                     .await?;
             }
             self.progress.hear(answer.high_watermark, answer.lag_bytes);
