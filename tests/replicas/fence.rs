@@ -1,11 +1,12 @@
 //! An old owner that was away takes no more appends once it is back, whatever has become of either log.
 
-use corelog_protocol::message::reopen_partition;
 use corelog_protocol::message::replica_status::Role;
-use corelog_record::PartitionId;
+use corelog_protocol::message::{clone_topic, fetch, handover, reopen_partition};
+use corelog_record::{LeaderEpoch, NodeId, PartitionId};
 
-use super::copies::{remembered, segments, status, wait_until_level};
-use super::node::Node;
+use super::copies::{chain_at, remembered, segments, status, wait_until_level};
+use super::handover::handing;
+use super::node::{Node, cloning};
 use super::promote::promote;
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
@@ -86,4 +87,78 @@ fn an_old_owner_whose_log_opens_later_is_fenced_then() {
     })
     .unwrap();
     until_fenced(&a, &topic);
+}
+
+/// A copy was promoted before it came to where the owner's epoch began, of which it had only heard: it gave the
+/// number out again, and there were two owners for good, of one epoch.
+#[test]
+fn an_old_owner_is_fenced_by_a_copy_that_had_not_come_to_its_epoch() {
+    let folder = Folder::new();
+    let ([a, mut b], topic) = pair(&folder);
+    let giving = handover::Request {
+        to: Some(b.address()),
+        ..handing(&topic)
+    };
+    let handed = a.ask(&giving).unwrap().partitions.remove(0);
+    b.fill(&topic, 0, 40);
+    let c = Node::start(&folder, "c");
+    c.ask(&clone_topic::Request {
+        rate_bytes: Some(1),
+        ..cloning(&topic, &[&b])
+    })
+    .unwrap();
+    until("the copy has begun", || {
+        segments(&c, &topic, 0).history == segments(&b, &topic, 0).history
+    });
+    // Segments come first: it would be long before it fetches.
+    let copy = segments(&c, &topic, 0);
+    let followed = fetch::Follower {
+        copy: copy.copy,
+        end: copy.high_watermark,
+        chain: chain_at(&c, &topic, 0, copy.high_watermark).chain,
+        node: Some(NodeId::from_bytes([3; 16])),
+        address: Some(c.address()),
+        epochs: copy.epochs,
+    };
+    b.ask(&fetch::Request {
+        follower: Some(followed),
+        ..topic.fetch(0, copy.high_watermark)
+    })
+    .unwrap();
+    until("the owner remembers it", || {
+        let replicas = b.topic_file(&topic).replicas;
+        let mut known = replicas.iter().flat_map(|replica| &replica.followers);
+        known.any(|peer| peer.copy == copy.copy)
+    });
+    b.kill();
+
+    let promoted = promote(&c, &topic);
+    assert!(promoted.end < handed.end, "{promoted:?}, {handed:?}");
+    let above = handed.epoch.get() + 1_000;
+    assert!(promoted.epoch >= LeaderEpoch::new(above).unwrap());
+    b.up();
+    until_fenced(&b, &topic);
+}
+
+/// Two copies were promoted, and neither had heard of the other: the one that asked was told once that its epoch
+/// is no earlier, and was silent from then on.
+#[test]
+fn an_owner_that_meets_one_of_no_later_epoch_asks_again() {
+    let folder = Folder::new();
+    let ([mut a, mut b], topic) = pair(&folder);
+    let c = Node::start(&folder, "c");
+    c.follow(&topic, &[&b]);
+    wait_until_level(&b, &c, &topic, 0);
+    until("the copy is remembered", || remembered(&b, &topic) == 1);
+    b.disconnect();
+    a.kill();
+    let (first, second) = (promote(&b, &topic), promote(&c, &topic));
+    assert_eq!(first.epoch, second.epoch);
+    let admin = c.server().ready.admin;
+    let asked = || metric(admin, "corelog_requests_total{core=\"0\",kind=\"Segments\"");
+    let before = asked();
+    b.stop();
+    b.up();
+    until("it asks again", || before + 1.0 < asked());
+    assert_eq!(status(&b, &topic, 0).role, Role::Owner);
 }

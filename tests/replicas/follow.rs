@@ -1,15 +1,16 @@
 //! A follower has what its source has, whatever becomes of either.
 
-use corelog_protocol::error::{ErrorBody, ErrorCode};
-use corelog_protocol::message::clone_topic;
+use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::replica_status::{Role, State};
 use corelog_protocol::message::settings::{Change, SettingsChange};
+use corelog_protocol::message::{clone_topic, handover};
 use corelog_record::batch::Codec;
 use corelog_record::{Offset, PartitionId};
 
 use super::copies::{
     assert_equal, assert_same_below, chain_at, segments, status, wait_until_level,
 };
+use super::handover::handing;
 use super::node::{Node, cloning};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
@@ -232,9 +233,9 @@ fn a_follower_that_fell_behind_what_its_source_still_has_begins_anew() {
 }
 
 /// Its source had forgotten the epochs that both had with the records it let go of, and had none to begin
-/// anew with: the follower was told that the logs part, and stopped for good.
+/// anew with: the follower was told that the logs part, and stopped for good; or it waited for the next record.
 #[test]
-fn a_follower_that_ends_below_all_that_its_source_remembers_waits_for_its_next_record() {
+fn a_follower_that_ends_below_all_that_its_source_remembers_begins_where_that_goes_on() {
     let folder = Folder::new();
     let (mut a, mut b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
     let topic = a.topic("t", 1);
@@ -245,11 +246,8 @@ fn a_follower_that_ends_below_all_that_its_source_remembers_waits_for_its_next_r
     a.fill(&topic, 0, 10);
     let end = forget_epochs(&mut a, &topic, 10);
     b.up();
-    until("the follower is told that this is gone", || {
-        let told = status(&b, &topic, 0);
-        let is_told = |error: &ErrorBody| error.is(ErrorCode::OutOfRange);
-        told.state == State::Stopped || told.error.as_ref().is_some_and(is_told)
-    });
+    wait_until_level(&a, &b, &topic, 0);
+    assert_eq!(status(&b, &topic, 0).end, end);
     a.fill(&topic, 0, 5);
     wait_until_level(&a, &b, &topic, 0);
     assert_equal(&a, &b, &topic, 0);
@@ -273,6 +271,34 @@ fn a_follower_that_ends_where_all_that_its_source_remembers_begins_goes_on() {
     // It let go of its records before it heard of the epoch behind them, and remembers the one before that.
     assert_same_below(&a, &b, &topic, 0, end);
     assert_eq!(chain_at(&b, &topic, 0, end), chain_at(&a, &topic, 0, end));
+}
+
+/// A copy of a log without records stayed at offset 0, or where it was: nothing could be handed to it, and once
+/// it was promoted it gave out offsets again.
+#[test]
+fn a_copy_of_a_log_whose_records_have_all_gone_is_handed_that_and_goes_on_at_its_end() {
+    let folder = Folder::new();
+    let (a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", 1);
+    let end = a.fill(&topic, 0, 10);
+    a.corelog().run(["snapshot", "create", "s"]).done();
+    a.truncate(&topic, end);
+    until("no segment is left", || {
+        segments(&a, &topic, 0).sealed.is_empty()
+    });
+    b.follow(&topic, &[&a]);
+    wait_until_level(&a, &b, &topic, 0);
+    assert_eq!(status(&b, &topic, 0).end, end);
+    assert_eq!(chain_at(&b, &topic, 0, end), chain_at(&a, &topic, 0, end));
+    let request = handover::Request {
+        to: Some(b.address()),
+        ..handing(&topic)
+    };
+    let handed = a.ask(&request).unwrap().partitions.remove(0);
+    assert_eq!(handed.end, end);
+    assert_eq!(b.fill(&topic, 0, 1), end.plus(2));
+    wait_until_level(&b, &a, &topic, 0);
+    assert_same_below(&b, &a, &topic, 0, end.plus(2));
 }
 
 /// Has a node that owns a partition begin an epoch, append to it, and let go of all that it has; gives the end.

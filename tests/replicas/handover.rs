@@ -10,15 +10,15 @@ use corelog_client::ProducerConfig;
 use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::frame::{CorrelationId, Decoder, Peek};
 use corelog_protocol::limits::FRAME_BYTES_MAX;
-use corelog_protocol::message::replica_status::Role;
+use corelog_protocol::message::replica_status::{Role, State};
 use corelog_protocol::message::settings::SettingsChange;
-use corelog_protocol::message::{delete_topic, describe_topic, handover, take_over};
+use corelog_protocol::message::{clone_topic, delete_topic, describe_topic, handover, take_over};
 use corelog_protocol::{answer, request};
 use corelog_record::batch::Codec;
 use corelog_record::{LeaderEpoch, Offset, PartitionId};
 
 use super::copies::{assert_equal, chain_at, remembered, segments, status, wait_until_level};
-use super::node::Node;
+use super::node::{Node, cloning};
 use crate::support::chance;
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
@@ -124,6 +124,32 @@ fn under_load_nothing_is_lost_nothing_is_there_twice_and_producers_move_on() {
         assert_equal(owner, other, &topic, partition);
     }
     report.books.audit(&mut other.wire(), &topic, PARTITIONS);
+}
+
+/// Writes stopped for a target that was never to come level, until a person called it off.
+#[test]
+fn a_handover_to_a_copy_that_follows_no_more_changes_nothing() {
+    let folder = Folder::new();
+    let (a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 5);
+    b.ask(&clone_topic::Request {
+        follow: false,
+        ..cloning(&topic, &[&a])
+    })
+    .unwrap();
+    until("all is there that was asked for", || {
+        status(&b, &topic, 0).state == State::Done
+    });
+    a.fill(&topic, 0, 5);
+    let request = handover::Request {
+        to: Some(b.address()),
+        ..handing(&topic)
+    };
+    let refused = a.ask(&request).unwrap_err();
+    assert!(refused.is(ErrorCode::NotFollower), "{refused:?}");
+    assert_eq!(status(&a, &topic, 0).role, Role::Owner);
+    a.fill(&topic, 0, 1);
 }
 
 #[test]

@@ -237,6 +237,13 @@ impl Core {
         }
     }
 
+    /// Another copy of a log of this core has this epoch: none that begins here is as low.
+    pub(crate) fn hear_epoch(self: &Rc<Self>, key: PartitionKey, epoch: LeaderEpoch) {
+        if let Ok(slot) = self.slot_of(key) {
+            self.step(slot, Input::Heard { epoch });
+        }
+    }
+
     /// Waits until all below an offset of a log of this core is durable.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! Where other nodes are reached, as clients and followers name it.
 
+use std::net::SocketAddr;
+
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::limits;
 
@@ -26,10 +28,41 @@ fn is_address(address: &str) -> bool {
     is_short && !host.is_empty() && port.parse::<u16>().is_ok()
 }
 
+/// The host of `host:port`.
+pub(super) fn host_of(address: &str) -> Option<&str> {
+    address.rsplit_once(':').map(|(host, _)| host)
+}
+
+/// If the node at `source` may be asked at an address that it told as well: a name that is not the one it was
+/// asked at may be anybody's, and take long to look up.
+pub(super) fn is_beside(told: &str, source: &str) -> bool {
+    let is_numeric = told.parse::<SocketAddr>().is_ok();
+    is_numeric || (!told.is_empty() && host_of(told) == host_of(source))
+}
+
 fn invalid(field: &str, message: String) -> Failure {
     let detail = Detail {
         field: Some(field.to_owned()),
         ..Detail::default()
     };
     failure_with(ErrorCode::InvalidRequest, message, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_asked_where_it_is_known_or_by_number() {
+        for (told, source, expected) in [
+            ("log1:7401", "log1:7400", true),
+            ("10.0.0.1:7401", "log1:7400", true),
+            ("[::1]:7401", "log1:7400", true),
+            ("log2:7401", "log1:7400", false),
+            ("log1:7401", "10.0.0.1:7400", false),
+            ("", "log1:7400", false),
+        ] {
+            assert_eq!(is_beside(told, source), expected, "{told} of {source}");
+        }
+    }
 }

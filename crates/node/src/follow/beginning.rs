@@ -25,7 +25,8 @@ enum Beginning {
     Below(Point),
     /// The source let go of what comes next: all that is here goes, and it becomes a copy from here on.
     Anew(Point),
-    /// The source does not tell yet of the segment that comes first: it seals that just now.
+    /// The source does not tell yet of the segment that comes first: it seals that just now, or is a copy that
+    /// begins itself.
     NotYet,
     /// The source has less than this log, and nothing else: it follows, too, and lags.
     Lags,
@@ -120,8 +121,12 @@ fn beginning(
     if !is_whole || start.offset <= place.log_end {
         return Beginning::GoesOn;
     }
+    // A source that is a copy without records may have heard of no epoch yet, by which it would be seen that this
+    // log is another owner's.
+    let is_silent = origin.epochs.is_empty() && origin.log_start == origin.high_watermark;
     match parted((place, mine), origin) {
         Some(at) => Beginning::Parted(at),
+        None if is_silent && !place.is_empty => Beginning::NotYet,
         None => Beginning::Anew(start),
     }
 }
@@ -336,6 +341,31 @@ mod tests {
         source.high_watermark = source.log_start;
         let new = beginning_of(&without_files(), &source, &[]);
         assert_eq!(new, Beginning::GoesOn);
+    }
+
+    /// A log whose records have all gone told nothing: a copy stayed where it was until the next record came.
+    #[test]
+    fn a_copy_of_a_log_that_lost_all_records_begins_where_that_goes_on() {
+        let mut source = source(2000, &[], Some(2000));
+        source.high_watermark = source.log_start;
+        source.epochs = told(&[began(0, 1, 0)]);
+        let mine = [began(0, 1, 0)];
+        let found = |place: &Place, source: &segments::Answer| {
+            let mine = if place.has_files { &mine[..] } else { &[] };
+            beginning((place, mine), source, &[])
+        };
+        let all = Beginning::New(point(2000));
+        assert_eq!(found(&without_files(), &source), all);
+        let behind = Beginning::Anew(point(2000));
+        assert_eq!(found(&follower(0, 1500), &source), behind);
+        assert_eq!(found(&follower(1500, 1500), &source), behind);
+        assert_eq!(found(&follower(0, 2000), &source), Beginning::GoesOn);
+        // A copy that began just now has no epochs by which it would be told from another owner's.
+        source.epochs.clear();
+        assert_eq!(found(&without_files(), &source), all);
+        assert_eq!(found(&follower(0, 1500), &source), Beginning::NotYet);
+        assert_eq!(found(&follower(1500, 1500), &source), behind);
+        assert_eq!(found(&follower(2500, 2500), &source), Beginning::Lags);
     }
 
     #[test]

@@ -4,9 +4,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::epoch::Epoch;
 use corelog_protocol::message::{fetch, replica_status, segments};
-use corelog_record::{CopyId, Offset, TopicName};
+use corelog_record::{CopyId, LeaderEpoch, Offset, TopicName};
 use corelog_storage::format::edit;
 use corelog_storage::format::replica::{Peer, Role};
 use futures_lite::FutureExt;
@@ -16,7 +17,7 @@ use super::lineage::shared;
 use super::ownership::{chain_of, check_same, has_none, partition_at, segments_of};
 use crate::catalog::Topic;
 use crate::core::{Core, PartitionKey};
-use crate::failure::Failure;
+use crate::failure::{Failure, failure};
 use crate::{router, rt};
 
 /// The pause before a follower is asked again that did not answer, and the longest, which each failure
@@ -63,7 +64,8 @@ impl Core {
     }
 
     /// Asks a remembered follower if it owns the partition, until it answers, has none or is forgotten: it
-    /// may be the next owner and out of reach, or the partition is not open yet, here or there.
+    /// may be the next owner and out of reach, or the partition is not open yet, here or there. While both own
+    /// it, it is asked on: a person has to see that, and to end it.
     async fn ask_until_heard(self: Rc<Self>, topic: TopicName, key: PartitionKey, copy: CopyId) {
         let mut pause = ASK_PAUSE_MIN;
         let asking = async {
@@ -116,17 +118,24 @@ impl Core {
         }
         let there = segments_of(&line, &topic, key, Offset::MAX).await?;
         let newest = self.epoch(key)?;
-        let Some(began) = there.epochs.iter().rev().find(|e| Some(e.epoch) > newest) else {
-            return Ok(());
+        let (partition, owner) = (key.partition.get(), claimant.address);
+        let mut later = there.epochs.iter().rev();
+        let Some(began) = later.find(|e| Some(e.epoch) > newest) else {
+            let theirs = there.epochs.first().map(|last| last.epoch.get());
+            tracing::error!(
+                %topic, partition, epoch = newest.map(LeaderEpoch::get), owner, its_epoch = theirs,
+                "another node owns it as well, by no later epoch: one of the two has to rejoin the other"
+            );
+            return Err(both_own(&owner));
         };
-        let (partition, epoch, owner) = (key.partition.get(), began.epoch.get(), claimant.address);
+        let epoch = began.epoch.get();
         let claim = (&there, began, claimant.copy);
         if !self.goes_on(&line, &topic, key, claim).await? {
             tracing::error!(
                 %topic, partition, epoch, owner,
                 "another node owns it as well, and does not go on from what is here: one has to go"
             );
-            return Ok(());
+            return Err(both_own(&owner));
         }
         let _hand = self.take_hand(key)?;
         let before = self.replica(key)?;
@@ -170,4 +179,9 @@ impl Core {
         let there = chain_of(line, topic, key, start).await?;
         Ok((here.offset, here.chain) == (there.offset, there.chain))
     }
+}
+
+fn both_own(other: &str) -> Failure {
+    let message = format!("{other} owns the partition as well");
+    failure(ErrorCode::Diverged, message)
 }

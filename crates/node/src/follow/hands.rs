@@ -93,8 +93,18 @@ impl Core {
 }
 
 impl Hand {
-    pub(super) fn is_called_off(&self) -> bool {
-        self.change.is_called_off.get()
+    /// If the change is to go on.
+    ///
+    /// # Errors
+    /// `InvalidRequest` once it is called off.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        match self.change.is_called_off.get() {
+            false => Ok(()),
+            true => Err(failure(
+                ErrorCode::InvalidRequest,
+                "the handover was called off",
+            )),
+        }
     }
 }
 

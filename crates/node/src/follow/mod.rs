@@ -13,10 +13,11 @@
 //! progress  how far a follower is, and what it last heard of its source
 //! followers who follows a partition of this core, and up to where
 //! lineage   the epochs of two logs on the wire, and where the logs part
-//! ownership who owns a partition, changing: its laws, and what the next five share
+//! ownership who owns a partition, changing: its laws, and what the next six share
 //! hands     one change of a partition's owner at a time
 //! promote   making a follower the owner
 //! handover  giving a partition to a follower
+//! target    whom it is given to
 //! take_over owning it, as that follower
 //! rejoin    making a former owner a follower
 //! fence     taking no more appends because another node owns the partition
@@ -52,6 +53,7 @@ mod promote;
 mod rejoin;
 mod status;
 mod take_over;
+mod target;
 mod task;
 
 use std::time::Duration;

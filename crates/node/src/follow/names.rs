@@ -1,17 +1,42 @@
 //! Names of other nodes, looked up by threads that others need, so never by many at once.
 
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use crate::rt::{self, Seats};
+use super::address::host_of;
+use crate::rt;
 
-/// Names of the whole node that are looked up at once: one that nobody answers for takes a thread of
-/// the pool half a minute.
-const LOOKUPS_MAX: usize = 2;
-/// The pause before it is asked again whether fewer are.
+/// Hosts of the whole node that are looked up at once, each once: one that nobody answers for takes a thread
+/// of the pool half a minute.
+const LOOKUPS_MAX: usize = 3;
+/// Of them, so many take long, or did the last time: others do not wait for them.
+const SLOW_MAX: usize = 2;
+/// What takes so much time takes long.
+const SLOW: Duration = Duration::from_secs(1);
+/// Hosts that took long are remembered up to here.
+const KNOWN_MAX: usize = 64;
+/// The pause before it is asked again whether there is room.
 const PAUSE: Duration = Duration::from_millis(20);
 
-static LOOKUPS: Seats = Seats::new(LOOKUPS_MAX);
+static NAMES: Names = Names::new();
+
+/// Hosts that are looked up, and those that took long.
+struct Names(Mutex<Vec<Known>>);
+
+struct Known {
+    host: String,
+    /// Since when it is looked up, if it is.
+    begun: Option<Instant>,
+    /// It took long the last time.
+    is_slow: bool,
+}
+
+/// A host that is looked up until this is dropped.
+struct Lookup {
+    names: &'static Names,
+    host: String,
+}
 
 /// Where `address`, `host:port`, is; a numeric one is not looked up. If it is dropped, the lookup goes
 /// on to its end, and counts until then.
@@ -19,35 +44,156 @@ static LOOKUPS: Seats = Seats::new(LOOKUPS_MAX);
 /// # Errors
 /// Why nobody knows.
 pub(super) async fn look_up(address: &str) -> Result<Vec<SocketAddr>, String> {
+    look_up_by(&NAMES, address, |name| {
+        name.to_socket_addrs().map(Vec::from_iter)
+    })
+    .await
+}
+
+async fn look_up_by(
+    names: &'static Names,
+    address: &str,
+    resolve: impl FnOnce(&str) -> std::io::Result<Vec<SocketAddr>> + Send + 'static,
+) -> Result<Vec<SocketAddr>, String> {
     if let Ok(numeric) = address.parse() {
         return Ok(vec![numeric]);
     }
-    let seat = loop {
-        match LOOKUPS.take() {
-            Some(seat) => break seat,
+    let host = host_of(address).unwrap_or(address);
+    let lookup = loop {
+        match names.begin(host, rt::now()) {
+            Some(lookup) => break lookup,
             None => rt::sleep(PAUSE).await,
         }
     };
     let name = address.to_owned();
     let found = rt::blocking(move || {
-        let found = name.to_socket_addrs().map(Vec::from_iter);
-        drop(seat);
+        let found = resolve(&name);
+        drop(lookup);
         found
     });
     found.await.map_err(|error| error.to_string())
 }
 
+impl Names {
+    const fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    /// Begins to look a host up, unless that is under way, or there is no room.
+    fn begin(&'static self, host: &str, now: Instant) -> Option<Lookup> {
+        let mut known = self.known();
+        let running = || known.iter().filter(|one| one.begun.is_some());
+        let takes_long =
+            |one: &&Known| one.is_slow || one.begun.is_some_and(|begun| begun + SLOW <= now);
+        let at = known.iter().position(|one| one.host == host);
+        let is_slow = at.is_some_and(|at| known[at].is_slow);
+        let is_full = running().count() >= LOOKUPS_MAX;
+        if is_full || running().any(|one| one.host == host) {
+            return None;
+        }
+        if is_slow && running().filter(takes_long).count() >= SLOW_MAX {
+            return None;
+        }
+        if let Some(at) = at {
+            known.remove(at);
+        }
+        known.push(Known {
+            host: host.to_owned(),
+            begun: Some(now),
+            is_slow,
+        });
+        Some(Lookup {
+            names: self,
+            host: host.to_owned(),
+        })
+    }
+
+    fn end(&self, host: &str, now: Instant) {
+        let mut known = self.known();
+        let Some(at) = known.iter().position(|one| one.host == host) else {
+            return;
+        };
+        let began = known[at].begun.take();
+        known[at].is_slow = began.is_some_and(|began| began + SLOW <= now);
+        let is_over = known.len() > KNOWN_MAX;
+        let kept = |one: &Known| one.begun.is_some() || one.is_slow;
+        known.retain(kept);
+        let oldest = known.iter().position(|one| one.begun.is_none());
+        if let (true, Some(oldest)) = (is_over, oldest) {
+            known.remove(oldest);
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Vec<Known>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Lookup {
+    fn drop(&mut self) {
+        self.names.end(&self.host, rt::now());
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, mpsc};
+
+    use futures_lite::future::poll_once;
+
     use super::*;
+    use crate::rt::tests::on_core;
+
+    /// Two names that no name server answered for took both threads, for as long as they were asked for.
+    #[test]
+    fn a_name_is_found_while_two_others_hang() {
+        static NAMES: Names = Names::new();
+        let found: Vec<SocketAddr> = vec![([127, 0, 0, 1], 7).into()];
+        on_core(move || async move {
+            let (held, hang) = mpsc::channel::<()>();
+            let hang = Arc::new(Mutex::new(hang));
+            let hanging = |address: &'static str| {
+                let hang = Arc::clone(&hang);
+                let resolve = move |_: &str| {
+                    let _ = hang.lock().unwrap().recv();
+                    Ok(Vec::new())
+                };
+                Box::pin(look_up_by(&NAMES, address, resolve))
+            };
+            let mut hung = ["a:1", "b:1", "a:2", "b:2"].map(hanging);
+            for one in &mut hung {
+                assert!(poll_once(one).await.is_none());
+            }
+            let expected = found.clone();
+            let third = look_up_by(&NAMES, "c:1", move |_| Ok(found)).await;
+            assert_eq!(third, Ok(expected));
+            drop(held);
+            for one in hung {
+                one.await.unwrap();
+            }
+        });
+    }
 
     #[test]
-    fn names_are_looked_up_by_few_threads() {
-        static TAKEN: Seats = Seats::new(LOOKUPS_MAX);
-        let seats = [TAKEN.take(), TAKEN.take()];
-        assert!(seats.iter().all(Option::is_some));
-        assert!(TAKEN.take().is_none());
-        drop(seats);
-        assert!(TAKEN.take().is_some(), "they were given back");
+    fn names_that_took_long_leave_room_for_others() {
+        static NAMES: Names = Names::new();
+        let (begun, later) = (rt::now(), rt::now() + SLOW);
+        let begin = |host: &str, now| NAMES.begin(host, now);
+        let hosts = ["a", "b", "c"];
+        let first = hosts.map(|host| begin(host, begun).unwrap());
+        assert!(begin("d", later).is_none(), "three at once");
+        std::mem::forget(first);
+        hosts.iter().for_each(|host| NAMES.end(host, later));
+        let again = [begin("a", later), begin("b", later)];
+        assert!(again.iter().all(Option::is_some));
+        assert!(begin("a", later).is_none(), "it is looked up already");
+        assert!(begin("c", later).is_none(), "it took long");
+        let other = begin("d", later);
+        assert!(other.is_some());
+        drop((again, other));
+        assert!(begin("c", later).is_some());
+        let begun = begin("e", later).unwrap();
+        drop(begun);
+        assert!(begin("e", later).is_some(), "it took no time");
     }
 }

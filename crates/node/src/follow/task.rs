@@ -13,6 +13,7 @@ use corelog_storage::format::replica::Replica;
 use futures_lite::FutureExt;
 
 use super::ASK_TIMEOUT;
+use super::address::is_beside;
 use super::line::Line;
 use super::lineage::told;
 use super::ownership::segments_of;
@@ -206,14 +207,14 @@ impl Following {
         let mut mine = partitions.filter(|partition| partition.id == self.key.partition);
         let own = mine.next().map(|partition| partition.address);
         // A core's own port may be out of reach from here: the shared one does as well.
-        match own.filter(|own| !own.is_empty()) {
+        match own.filter(|own| is_beside(own, source)) {
             Some(own) => Ok(core.line_to(&own).await.unwrap_or(line)),
             None => Ok(line),
         }
     }
 
     /// The source's log as segments, from where this one ends.
-    async fn segments(&self, core: &Core, line: &Line) -> Result<segments::Answer, Trouble> {
+    async fn segments(&self, core: &Rc<Core>, line: &Line) -> Result<segments::Answer, Trouble> {
         let place = core.place(self.key).map_err(Trouble::Again)?;
         let from = match place.has_files {
             true => place.log_end,
@@ -222,7 +223,18 @@ impl Following {
         let told = segments_of(line, &self.topic, self.key, from).await;
         let told = told.map_err(Trouble::of)?;
         self.progress.hear(told.high_watermark, 0);
+        if !place.has_files || place.history == told.history {
+            self.hear_epochs(core, &told.epochs);
+        }
         Ok(told)
+    }
+
+    /// Were this copy to take over, its epoch has to be above all that its source has: also above those that it
+    /// does not come to.
+    fn hear_epochs(&self, core: &Rc<Core>, epochs: &[Epoch]) {
+        if let Some(newest) = epochs.iter().map(|told| told.epoch).max() {
+            core.hear_epoch(self.key, newest);
+        }
     }
 
     /// Fetches what the source, of whose `epochs` it told, has and waits for more.
@@ -245,6 +257,7 @@ impl Following {
             let answer = &reply.head;
             if !answer.epochs.is_empty() {
                 epochs.clone_from(&answer.epochs);
+                self.hear_epochs(core, &epochs);
                 self.forget_unused(core, &answer.epochs, answer.high_watermark)
                     .await?;
             }
@@ -279,7 +292,7 @@ impl Following {
     }
 
     /// If a whole sealed segment of the source begins where this log ends.
-    async fn is_at_sealed(&self, core: &Core, line: &Line) -> Result<bool, Trouble> {
+    async fn is_at_sealed(&self, core: &Rc<Core>, line: &Line) -> Result<bool, Trouble> {
         let origin = self.segments(core, line).await?;
         Ok(!self.wanted(core, &origin).await?.is_empty())
     }

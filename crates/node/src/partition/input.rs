@@ -132,6 +132,8 @@ pub(crate) enum Input<'a, D: Dir> {
     Snapshotted { last: Option<(Offset, Chain)> },
     /// Every follower holds all below this offset.
     Replicated { upto: Offset },
+    /// Another copy of the log has this epoch.
+    Heard { epoch: LeaderEpoch },
     /// Hand out the next piece of a scrub, of about so many bytes.
     Scrub { token: Token, bytes_max: usize },
     /// A piece of this generation was read.

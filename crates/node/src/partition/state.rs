@@ -109,6 +109,7 @@ impl<D: Dir> Partition<D> {
             Input::AbandonSnapshot { token } => self.abandon_snapshot(token, effects),
             Input::Snapshotted { last } => self.snapshotted = last,
             Input::Replicated { upto } => self.replicated = upto,
+            Input::Heard { epoch } => self.log.hear_epoch(epoch),
             Input::Scrub { token, bytes_max } => self.scrub(token, bytes_max, now.time, effects),
             Input::ScrubRead {
                 token,

@@ -40,7 +40,8 @@ pub struct Answer {
     /// The sealed segments, by base offset; default empty.
     #[serde(default)]
     pub sealed: Vec<Sealed>,
-    /// The active segment; default nil, there is none.
+    /// The active segment, or where it begins if all records of the log have gone; default nil, there is
+    /// none with records.
     #[serde(default)]
     pub active: Option<Active>,
 }

@@ -82,7 +82,7 @@ impl<D: Dir> Log<D> {
     /// The mark, if it lags behind what is durable.
     pub(super) fn plan_mark(&mut self, now: Timestamp, is_idle: bool) -> Option<Work<D>> {
         let behind = self.durable.ordinal.checked_since(self.marked.ordinal) != Some(0);
-        let is_unsynced = behind || !self.marked.is_synced;
+        let is_unsynced = behind || !self.marked.is_synced || !self.is_heard_marked();
         let is_aged = MARK_AGE_MS <= now.millis_since(self.marked.time);
         let is_due = MARK_BYTES_MAX <= self.unmarked_bytes() || is_aged;
         let is_wanted = (is_idle && is_unsynced) || (behind && is_due);
@@ -107,7 +107,7 @@ impl<D: Dir> Log<D> {
 
     /// Whether the mark stays as it is. What a read-only log promises is more than its last store holds:
     /// its old mark says so.
-    fn is_mark_held(&self) -> bool {
+    pub(super) fn is_mark_held(&self) -> bool {
         self.marked.is_clean || self.read_only_from.is_some()
     }
 

@@ -56,8 +56,8 @@ pub const TAKEOVER_STEP: i32 = 1_000;
 pub enum Begin {
     /// One of this log's own: the next number, with a lineage drawn at random.
     Own,
-    /// One of this log's own, [`TAKEOVER_STEP`] above the last: another log was the owner so far, and
-    /// may have begun epochs meanwhile that this one has not heard of.
+    /// One of this log's own, [`TAKEOVER_STEP`] above the last that it had or heard of: another log was the
+    /// owner so far, and may have begun epochs meanwhile that this one has not heard of.
     TakenOver,
     /// One of the source's, which a copy takes over.
     Copied(Began),
@@ -153,6 +153,13 @@ impl<D: Dir> Log<D> {
             offset,
             ordinal,
         }
+    }
+
+    /// Notes an epoch of another copy of this log, where this one may never come to: what it begins itself is
+    /// above. The mark says so as soon as nothing else goes on.
+    pub fn hear_epoch(&mut self, epoch: LeaderEpoch) {
+        self.marked.heard = self.marked.heard.max(Some(epoch));
+        self.epoch_used = self.epoch_used.max(Some(epoch));
     }
 
     /// The number of an epoch of this log's own, so many above the last: no copy uses one twice.

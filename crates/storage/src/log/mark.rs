@@ -1,6 +1,6 @@
 //! What the mark on disk says, and what it should say.
 
-use corelog_record::{Ordinal, Timestamp};
+use corelog_record::{LeaderEpoch, Ordinal, Timestamp};
 
 use super::Log;
 use super::work::MarkWork;
@@ -24,6 +24,8 @@ pub(super) struct Marked {
     pub(super) is_synced: bool,
     /// Whether it says that the log was closed in order. As long as it does, nothing is written.
     pub(super) is_clean: bool,
+    /// The highest epoch of another copy that was heard of since opening, which it is to say as well.
+    pub(super) heard: Option<LeaderEpoch>,
 }
 
 impl Marked {
@@ -59,6 +61,12 @@ impl<D: Dir> Log<D> {
             self.marked.is_clean = mark.last().is_some_and(|slot| slot.is_clean);
         }
         self.mark.give_back(mark);
+    }
+
+    /// Whether the mark says what epochs were heard of, or cannot now.
+    pub(super) fn is_heard_marked(&self) -> bool {
+        let last = self.mark.get().and_then(Mark::last);
+        self.is_mark_held() || last.is_none_or(|slot| self.marked.heard <= slot.epoch)
     }
 
     /// What a mark written now says.

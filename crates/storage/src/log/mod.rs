@@ -160,7 +160,7 @@ pub struct Log<D: Dir> {
     copy: CopyId,
     /// Those that the manifest names, oldest first.
     epochs: Vec<Epoch>,
-    /// The highest that this copy ever had, also if it was forgotten since.
+    /// The highest that this copy ever had or heard of, also if it was forgotten since.
     epoch_used: Option<LeaderEpoch>,
     fence: Fence,
     /// In order, without gaps; the last one is active.

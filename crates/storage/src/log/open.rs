@@ -143,6 +143,7 @@ impl<D: Dir> Log<D> {
                 synced_at: now,
                 is_synced: true,
                 is_clean: false,
+                heard: None,
             },
             in_flight_bytes: 0,
             is_flush_preparing: false,

@@ -71,10 +71,16 @@ impl<D: Dir> Log<D> {
         damaged.map(|(segment, next)| segment.base.place()..next.base.place())
     }
 
-    /// The active segment; `None` as long as it has no records.
+    /// The active segment; `None` as long as it has no records, but for a log whose records have all gone: a copy
+    /// learns from nothing else where that goes on.
     #[must_use]
     pub fn active_segment(&self) -> Option<Active> {
-        let active = Some(self.active()).filter(|active| !active.is_empty())?;
+        let active = self.active();
+        let is_all = self.floor_place() == active.base.place();
+        let has_lost_all = is_all && Offset::ZERO < active.base.offset;
+        if active.is_empty() && !has_lost_all {
+            return None;
+        }
         let durable = self.durable_end(active);
         Some(Active {
             start: active.base.place(),

@@ -26,6 +26,7 @@ impl<D: Dir> Log<D> {
         let is_busy = self.in_flight_bytes > 0 || self.chore.is_some() || self.is_full();
         let is_marked = self.marked.is_clean
             || (self.marked.is_synced && self.durable.ordinal == self.marked.ordinal);
+        let is_marked = is_marked && self.is_heard_marked();
         let before = self.segments.len().saturating_sub(2);
         // Segments are sealed in order: the one before the active one is the last to be.
         let is_sealed = self.segments.get(before).is_none_or(|segment| {

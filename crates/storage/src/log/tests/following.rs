@@ -416,6 +416,28 @@ fn a_copy_that_takes_over_outranks_an_owner_that_was_killed_a_few_hundred_times(
     assert_eq!(copy.epoch().get(), before + TAKEOVER_STEP);
 }
 
+/// The source had begun an epoch further on than the copy was when it was gone: the same number was given out
+/// again.
+#[test]
+fn a_copy_that_takes_over_outranks_what_it_only_heard_of_also_after_a_kill() {
+    let roots = (MemoryDir::new(), MemoryDir::new());
+    let source = source(&roots.0, 5);
+    let mut copy = copy_of(&source, &roots.1);
+    follow(&source, &mut copy);
+    settle(&mut copy, at(0)).unwrap();
+    copy.hear_epoch(LeaderEpoch::new(1_000).unwrap());
+    assert!(!copy.is_settled(), "the mark does not say it yet");
+    settle(&mut copy, at(0)).unwrap();
+    assert!(copy.is_settled());
+    drop(copy);
+    let (mut copy, _) = open(&roots.1, follower(), 3, at(0)).unwrap();
+    assert_eq!(copy.epoch(), source.epoch());
+    copy.set_options(small());
+    let plan = copy.plan_epoch(Begin::TakenOver);
+    run(&mut copy, plan).unwrap();
+    assert_eq!(copy.epoch().get(), 1_000 + TAKEOVER_STEP);
+}
+
 /// A partition was handed over before its first record was on disk: that ended the node.
 #[test]
 fn first_records_that_wait_while_their_log_becomes_a_follower_are_durable_in_epoch_zero() {

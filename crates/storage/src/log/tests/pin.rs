@@ -1,12 +1,14 @@
 //! The log as files: what a copier is told of them.
 
+use corelog_record::Position;
+
 use super::retention::segments;
 use super::{at, offset, small};
 use crate::disk::Dir;
 use crate::disk::block_on;
 use crate::disk::memory::MemoryDir;
 use crate::manifest;
-use crate::testing::{batch, flush, open};
+use crate::testing::{batch, flush, open, settle};
 
 #[test]
 fn sealed_segments_are_told_as_the_manifest_has_them() {
@@ -36,4 +38,23 @@ fn the_active_segment_is_told_as_far_as_it_is_durable() {
     assert_eq!(active.position.get(), first.len() as u64);
     assert_eq!(active.durable.offset, offset(1));
     assert_ne!(active.durable.chain, active.start.chain);
+}
+
+#[test]
+fn a_log_whose_records_have_all_gone_tells_where_it_goes_on() {
+    let root = MemoryDir::new();
+    let (mut log, _) = segments(&root);
+    log.roll();
+    settle(&mut log, at(20)).unwrap();
+    assert_eq!(log.active_segment(), None, "the sealed ones tell it");
+    let end = log.end_place();
+    let plan = log.plan_truncate(end.offset).unwrap().unwrap();
+    log.complete_chore(block_on(plan.run()), at(21)).unwrap();
+    settle(&mut log, at(21)).unwrap();
+    let told = log.active_segment().unwrap();
+    assert_eq!((told.start, told.durable), (end, end));
+    assert_eq!(told.position, Position::ZERO);
+    drop(log);
+    let (log, _) = open(&root, small(), 2, at(22)).unwrap();
+    assert_eq!(log.active_segment(), Some(told));
 }

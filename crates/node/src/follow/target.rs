@@ -1,0 +1,202 @@
+//! Whom a partition is handed to: a node that follows it, is near, and has the topic as it is here.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use corelog_protocol::error::{Detail, ErrorCode};
+use corelog_protocol::message::replica_status::State;
+use corelog_protocol::message::{metadata, replica_status};
+use corelog_record::{Offset, TopicName};
+use corelog_storage::format::replica::{Replica, Role};
+
+use super::ASK_TIMEOUT;
+use super::handover::LEVEL_TIMEOUT;
+use super::hands::Hand;
+use super::line::Line;
+use super::lineage::diverged;
+use super::ownership::{has_none, not_owner, partition_at, segments_of};
+use crate::core::{Core, PartitionKey};
+use crate::failure::{Failure, failure, failure_with};
+use crate::rt;
+
+/// A target that misses more is far behind: it need not have that before the handover gives up waiting for it,
+/// while nothing is appended.
+const NEAR_BYTES: u64 = 256 << 20;
+/// Between two questions whether it is near, or has the topic's settings and partitions, which it looks for
+/// itself.
+const LOOK_PAUSE: Duration = Duration::from_millis(200);
+
+impl Core {
+    /// Waits until the node at `to` has nearly all of the partition's log: what is missing then comes while
+    /// nothing is appended.
+    ///
+    /// # Errors
+    /// `NotFollower`, `Diverged` and `InvalidRequest` if it is no node to give the partition to; `NotEqual` if
+    /// it is too far behind for too long.
+    pub(super) async fn until_near(
+        self: &Rc<Self>,
+        hand: &Hand,
+        topic: &TopicName,
+        key: PartitionKey,
+        to: &str,
+    ) -> Result<(), Failure> {
+        let deadline = rt::now() + LEVEL_TIMEOUT;
+        loop {
+            let line = self.line_to(to).await?;
+            let end = self.check_target(&line, topic, key, to).await?;
+            hand.check()?;
+            let missing = self.bytes_behind(key, end);
+            if missing <= NEAR_BYTES {
+                return Ok(());
+            }
+            if deadline <= rt::now() {
+                return Err(far(to, end, missing));
+            }
+            rt::sleep(LOOK_PAUSE).await;
+        }
+    }
+
+    /// Checks that the node that `line` leads to is another one, and follows the partition's log; gives where it
+    /// ends there.
+    async fn check_target(
+        &self,
+        line: &Line,
+        topic: &TopicName,
+        key: PartitionKey,
+        to: &str,
+    ) -> Result<Offset, Failure> {
+        if line.hello().node == self.shared.node {
+            let message = format!("{to} is this node");
+            return Err(failure(ErrorCode::InvalidRequest, message));
+        }
+        let end = match partition_at(line, topic, key).await {
+            Ok(there) if follows(&there) => there.end,
+            Err(error) if !has_none(&error) => return Err(error),
+            _ => {
+                let message = format!("{to} does not follow {topic}/{}, or no more", key.partition);
+                return Err(failure(ErrorCode::NotFollower, message));
+            }
+        };
+        let there = segments_of(line, topic, key, Offset::MAX).await?;
+        match there.history == self.place(key)?.history {
+            true => Ok(end),
+            false => Err(diverged(Offset::ZERO)),
+        }
+    }
+
+    /// Waits until the topic at `to` has the settings and the partitions that it has here. What was
+    /// altered here comes there by a look now and then, and is not to be undone by what is in force
+    /// there afterwards.
+    pub(super) async fn until_alike(
+        self: &Rc<Self>,
+        hand: &Hand,
+        topic: &TopicName,
+        key: PartitionKey,
+        to: &str,
+    ) -> Result<(), Failure> {
+        let deadline = rt::now() + LEVEL_TIMEOUT;
+        loop {
+            let line = self.line_to(to).await?;
+            let is_alike = self.is_alike(&line, topic, key).await?;
+            hand.check()?;
+            if is_alike {
+                return Ok(());
+            }
+            if deadline <= rt::now() {
+                let message = format!(
+                    "{topic} has other settings or partitions at {to}: a copy of the whole becomes as \
+                     this one within seconds, another one is cloned again or altered there"
+                );
+                return Err(failure(ErrorCode::NotEqual, message));
+            }
+            rt::sleep(LOOK_PAUSE).await;
+        }
+    }
+
+    /// If a follower's topic is as it is here, or need not be: it has none, or owns some of it and so
+    /// has settings of its own.
+    async fn is_alike(
+        &self,
+        line: &Line,
+        topic: &TopicName,
+        key: PartitionKey,
+    ) -> Result<bool, Failure> {
+        let ask = metadata::Request {
+            topics: Some(vec![topic.clone()]),
+        };
+        let told = line.call(&ask, ASK_TIMEOUT).await?.head.topics;
+        let Some(there) = told.into_iter().find(|there| there.id == key.topic) else {
+            return Ok(true);
+        };
+        let here = self.routes.borrow().topic_by_id(key.topic).cloned();
+        if here.is_none_or(|here| here.is_as(&there)) {
+            return Ok(true);
+        }
+        let ask = replica_status::Request {
+            topic: topic.clone(),
+            id: Some(key.topic),
+        };
+        let told = line.call(&ask, ASK_TIMEOUT).await?.head.partitions;
+        let owned = told
+            .iter()
+            .any(|one| one.role == replica_status::Role::Owner);
+        if owned {
+            tracing::warn!(%topic, "its next owner owns some of it and has other settings, which stay");
+        }
+        Ok(owned)
+    }
+}
+
+/// Whom a partition is given to.
+pub(super) fn target_of(
+    topic: &TopicName,
+    key: PartitionKey,
+    replica: &Replica,
+    to: Option<String>,
+) -> Result<String, Failure> {
+    let before = replica.sources.first();
+    match (replica.role, to) {
+        (Role::Owner, to) => to.map_or_else(|| only_follower(replica), Ok),
+        (Role::HandingOver, to) if to.is_none() || to.as_ref() == before => {
+            let none = || {
+                let message = "it is being taken back: finish that by aborting it again";
+                failure(ErrorCode::InvalidRequest, message)
+            };
+            before.cloned().ok_or_else(none)
+        }
+        (Role::HandingOver, _) => {
+            let message = "it is being handed over to another node: finish or abort that";
+            Err(failure(ErrorCode::InvalidRequest, message))
+        }
+        _ => Err(not_owner(topic, key, replica)),
+    }
+}
+
+fn only_follower(replica: &Replica) -> Result<String, Failure> {
+    match replica.followers.as_slice() {
+        [one] => Ok(one.address.clone()),
+        several => {
+            let message = format!(
+                "{} nodes follow it: name the one to hand it to",
+                several.len()
+            );
+            Err(failure(ErrorCode::InvalidRequest, message))
+        }
+    }
+}
+
+/// If a node goes on taking what this one has. One that has all that it was asked for does not, nor does one that
+/// stopped.
+fn follows(there: &replica_status::Partition) -> bool {
+    let is_over = matches!(there.state, State::Done | State::Stopped);
+    there.role == replica_status::Role::Follower && !is_over
+}
+
+fn far(to: &str, end: Offset, missing: u64) -> Failure {
+    let message = format!("{to} ends at {end}, about {missing} bytes behind: nothing was changed");
+    let detail = Detail {
+        end: Some(end),
+        ..Detail::default()
+    };
+    failure_with(ErrorCode::NotEqual, message, detail)
+}
