@@ -14,8 +14,8 @@ use nix::sys::stat::Mode;
 
 use super::buf::{UringBuf, UringBytes};
 use super::file::UringFile;
-use super::reclaim::Leaving;
 use super::patience;
+use super::reclaim::Leaving;
 use crate::rt::blocking::blocking;
 
 /// A directory whose files are driven by io_uring, on the core that opens them.

@@ -69,11 +69,7 @@ impl UringFile {
         }
     }
 
-    async fn open_directly(
-        path: &Path,
-        named: &OwnedFd,
-        is_writable: bool,
-    ) -> io::Result<DmaFile> {
+    async fn open_directly(path: &Path, named: &OwnedFd, is_writable: bool) -> io::Result<DmaFile> {
         polling::learn(path.parent().unwrap_or(path), named).await?;
         patience::with_files(|| open_again(named, is_writable, 0)).await
     }
@@ -174,7 +170,9 @@ async fn open_again(file: &OwnedFd, is_writable: bool, flags: i32) -> io::Result
     let identity = |stat: FileStat| (stat.st_dev, stat.st_ino);
     // In a namespace of processes with another's /proc, the number is somebody else's.
     if identity(fstat(file)?) != identity(fstat(fd::borrow(&opened))?) {
-        return Err(io::Error::other("/proc tells of other processes than this one"));
+        return Err(io::Error::other(
+            "/proc tells of other processes than this one",
+        ));
     }
     Ok(opened)
 }
