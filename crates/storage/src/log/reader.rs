@@ -144,6 +144,13 @@ impl<D: Dir> Log<D> {
         Reader::over(from, parts.collect())
     }
 
+    /// A reader of what is durable of `segment`, which judges anew what is known to be bad of it.
+    pub(super) fn judge_of(&self, segment: &Segment<D>) -> Reader<D> {
+        let from = segment.base.offset;
+        let parts = self.parts_of(segment, from).into_iter();
+        Reader::over(from, parts.map(|part| part.knowing(Vec::new())).collect())
+    }
+
     /// What there is to read of `segment` from `from` on. The lower part of an index that is not whole in
     /// memory is a part of its own.
     fn parts_of(&self, segment: &Segment<D>, from: Offset) -> Vec<DiskRead<D>> {
