@@ -4,7 +4,7 @@
 //! A log without files gets them by this, as it does by its first group. Of one that has files all is
 //! given up by one edit; what a crash leaves of it opening removes, as it does for what expired.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use corelog_record::{HistoryId, Offset};
 
@@ -31,16 +31,17 @@ pub(super) struct Adopt<D: Dir> {
     start: edit::Point,
     manifest: Option<Manifest<D>>,
     mark: Option<Mark<D>>,
-    /// What a mark that is clean is to say before anything is changed.
-    unset: Option<Slot>,
-    /// Files of the active segment if it is empty: its name may come again.
+    /// What the mark is to say before anything is changed, if it is clean, or if the log begins anew
+    /// below: of files whose names come again it says nothing.
+    before: Option<Slot>,
+    /// Files of empty segments: their names may come again.
     in_way: Vec<String>,
 }
 
 impl<D: Dir> Adopt<D> {
     /// Does what is left to do.
     pub(super) async fn run(&mut self) -> Result<(), Error> {
-        if let (Some(slot), Some(mark)) = (self.unset, &mut self.mark) {
+        if let (Some(slot), Some(mark)) = (self.before, &mut self.mark) {
             mark.write_durably(slot).await?;
         }
         if let Some(manifest) = &mut self.manifest {
@@ -58,7 +59,7 @@ impl<D: Dir> Adopt<D> {
                 appended.map_err(Error::for_good)?;
             }
         }
-        // The old mark spoke of what is given up; of the new log it says nothing wrong.
+        // The old mark spoke of files that are given up. Where their names come again it was taken back.
         if let Some(mark) = &mut self.mark {
             let written = mark.write_durably(self.birth.slot).await;
             written.map_err(Error::for_good)?;
@@ -155,8 +156,7 @@ impl<D: Dir> Log<D> {
             generation: 0,
             ..Point::starting(start).stated_in(self.slot())
         };
-        let in_way = self.segments.iter().filter(|s| s.is_empty());
-        let in_way = in_way.flat_map(|s| [s.store_name(), s.index_name()]);
+        let in_way = self.empty_files();
         let adopt = Adopt {
             dir: self.dir.clone(),
             birth: Birth {
@@ -165,12 +165,39 @@ impl<D: Dir> Log<D> {
                 slot,
             },
             start,
-            in_way: in_way.collect(),
-            unset: self.unset_slot(),
+            in_way,
+            before: match start.offset < self.log_end() {
+                true => Some(slot),
+                false => self.unset_slot(),
+            },
             manifest: self.manifest.take(),
             mark: self.mark.take(),
         };
         Ok(self.chore(Work::Adopt(Box::new(adopt))))
+    }
+
+    /// The files of segments without records: of the active one, and of those that the manifest names
+    /// behind the end of a read-only log, which has forgotten them.
+    fn empty_files(&self) -> Vec<String> {
+        let is_held = |base| {
+            self.segments
+                .iter()
+                .any(|s| s.base.offset == base && !s.is_empty())
+        };
+        let active = self.segments.iter().filter(|s| s.is_empty());
+        let active = active.flat_map(|s| [s.store_name(), s.index_name()]);
+        let named = self.manifest.get().map(|manifest| manifest.state());
+        let named = named.map_or(&[][..], |state| state.segments());
+        let named = named.iter().filter(|named| !is_held(named.base));
+        let named = named.flat_map(|named| {
+            let (base, generation) = (named.base, named.generation);
+            [name::store(base, generation), name::index(base, generation)]
+        });
+        active
+            .chain(named)
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect()
     }
 
     /// Takes in that the log is an empty copy now: also if there was no space for its mark, behind its manifest.

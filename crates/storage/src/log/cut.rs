@@ -8,8 +8,8 @@ use std::rc::Rc;
 
 use corelog_record::{LeaderEpoch, Lineage, Offset, Position, Timestamp};
 
-use super::Identity;
 use super::work::remove;
+use super::{Damage, Identity, Reader};
 use crate::Error;
 use crate::disk::{Dir, Entry};
 use crate::error::At;
@@ -67,6 +67,10 @@ pub(super) struct Cut<D: Dir> {
     pub(super) base: Point,
     pub(super) end: Point,
     pub(super) generation: u32,
+    /// Reads it.
+    pub(super) reader: Reader<D>,
+    /// Where an opening stepped over damage in it: it knows no chain behind.
+    pub(super) bent: Option<Damage>,
 }
 
 /// What is moved away of a segment.
@@ -145,8 +149,10 @@ impl<D: Dir> Suffix<D> {
             epoch: last,
         });
         // The edit forgets epochs that began behind it: that they were used, the mark has to know. Nor
-        // may it be clean.
-        let mut edited = self.mark.write_durably(self.slot).await;
+        // may it be clean. Above all it says nothing of what is cut: files of the same names come
+        // there, and what is written behind the edit may be lost.
+        let present = self.cut.as_ref().map_or(0, |cut| cut.generation);
+        let mut edited = self.mark.write_durably(self.slot_at(point, present)).await;
         if edited.is_ok() {
             edited = self.manifest.append(&edit).await.map(drop);
         }
@@ -188,50 +194,61 @@ impl<D: Dir> Suffix<D> {
             };
             self.manifest.append(&Edit::Epoch(epoch)).await?;
         }
-        // The mark must not promise what was cut, not even to a segment of the same name. If nothing was,
-        // it is true already.
-        if let Some(cut) = &self.cut {
+        // What stays is in another file. If nothing was cut, the mark is right already.
+        if self.cut.is_some() {
             let slot = Slot {
-                segment: cut.base.offset,
-                generation: generation.unwrap_or(0),
                 epoch: began.map(|(epoch, _)| epoch).or(self.slot.epoch),
-                ..point.stated_in(self.slot)
+                ..self.slot_at(point, generation.unwrap_or(0))
             };
             self.mark.write_durably(slot).await?;
         }
         self.move_away(taken).await
     }
 
+    /// What a mark says of the cut at `point`, in this generation of the segment; the present mark, if
+    /// nothing is cut.
+    fn slot_at(&self, point: Point, generation: u32) -> Slot {
+        match &self.cut {
+            Some(cut) => Slot {
+                segment: cut.base.offset,
+                generation,
+                ..point.stated_in(self.slot)
+            },
+            None => self.slot,
+        }
+    }
+
     /// The start of the batch that holds the offset, and the index rows before it. All before it is
-    /// verified on the way.
-    async fn find(&self) -> Result<(Point, Builder), Error> {
-        let Some(cut) = &self.cut else {
+    /// verified on the way, the chain too: what stays is sealed by the one that is found.
+    async fn find(&mut self) -> Result<(Point, Builder), Error> {
+        let Some(cut) = &mut self.cut else {
             return Ok((self.end, Builder::default()));
         };
-        let Cut {
-            store, base, end, ..
-        } = cut;
-        if self.from == base.offset {
+        let (mut point, mut rows) = (cut.base, Builder::default());
+        if self.from == point.offset {
             // Nothing of it stays, whether it is sound or not.
-            return Ok((*base, Builder::default()));
+            return Ok((point, rows));
         }
-        let file = store.file().await?;
-        let mut scanner = Scanner::new(store, file, *base, end.position.get());
-        let mut rows = Builder::default();
-        loop {
-            let point = scanner.point();
-            let damaged = Error::Damaged {
-                from: point.offset,
-                to: end.offset,
-                segment: base.offset,
-            };
-            match scanner.next().await? {
-                Step::Batch(batch) if self.from < batch.next_offset() => return Ok((point, rows)),
-                Step::Batch(_) => rows.note(base, &point, self.interval_bytes),
-                Step::End if point.chain == end.chain => return Ok((point, rows)),
-                Step::End | Step::Bad => return Err(damaged),
+        if let Some(bent) = cut.bent.filter(|bent| bent.from < self.from) {
+            return Err(bent.into());
+        }
+        while point.offset < self.from {
+            match cut.reader.next().await? {
+                Some(batch) if self.from < batch.next_offset() => break,
+                Some(batch) => {
+                    rows.note(&cut.base, &point, self.interval_bytes);
+                    point = point.after(&batch);
+                }
+                None => {
+                    return Err(Error::Damaged {
+                        from: point.offset,
+                        to: cut.end.offset.max(point.offset.plus(1)),
+                        segment: cut.base.offset,
+                    });
+                }
             }
         }
+        Ok((point, rows))
     }
 
     /// Copies what stays of the segment to a file of its own, durably, and verifies the copy.

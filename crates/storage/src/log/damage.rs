@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::held::Held;
 use super::work::Work;
 use super::{Damage, Event, Log};
+use crate::Error;
 use crate::disk::Dir;
 use crate::format::edit::{Edit, Settings};
 use crate::recovery::{EDIT_DAMAGES_MAX, damage_key};
@@ -23,6 +24,12 @@ impl Found {
             found.push(damage);
         }
         damage
+    }
+}
+
+impl From<Damage> for Error {
+    fn from(Damage { from, to, segment }: Damage) -> Self {
+        Self::Damaged { from, to, segment }
     }
 }
 

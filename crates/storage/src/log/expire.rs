@@ -92,11 +92,16 @@ impl<D: Dir> Log<D> {
     /// holds it back.
     ///
     /// # Errors
-    /// As for [`Log::plan_expire`], and [`Error::OutOfRange`] above durable.
+    /// As for [`Log::plan_expire`]; [`Error::OutOfRange`] above durable, [`Error::ReadOnly`] if damage at
+    /// the log's end keeps it as it is.
     pub fn plan_truncate(&mut self, lowest: Offset) -> Result<Option<ChorePlan<D>>, Error> {
         self.ready_to_change()?;
         self.within(lowest)?;
         let is_higher = self.log_start < lowest;
+        // It may end further on than its last segment is known to.
+        if let Some(from) = self.read_only_from.filter(|_| is_higher) {
+            return Err(Error::ReadOnly { from });
+        }
         self.plan_start(is_higher.then_some(Edit::Truncate(Start { start: lowest })))
     }
 

@@ -35,9 +35,12 @@ pub(super) struct DiskRead<D: Dir> {
     pub(super) base: Point,
     /// The end of what may be read of the segment.
     pub(super) end: Point,
-    /// Whether offset and chain of the end are those of what was appended: not behind damage.
+    /// Whether offset and chain of the end are those of what was appended: an opening that stepped over
+    /// damage does not know them.
     is_end_true: bool,
-    known: Known<D>,
+    rows: Known<D>,
+    /// What of the segment is known to be bad.
+    damage: Vec<Damage>,
     found: Found,
     /// What would take a larger read is left.
     read_max: usize,
@@ -55,7 +58,7 @@ impl<D: Dir> DiskRead<D> {
     ) -> Option<Self> {
         let below = segment.below.as_ref();
         let below = below.filter(|below| from < below.end.offset);
-        let (known, end) = match (&segment.index, below) {
+        let (rows, end) = match (&segment.index, below) {
             (_, Some(below)) => (Known::File(below.index.clone()), below.end),
             (Index::Growing(rows), None) => (Known::Memory(rows.clone()), end),
             (Index::File(sealed), None) => (Known::File(sealed.clone()), end),
@@ -65,10 +68,29 @@ impl<D: Dir> DiskRead<D> {
             base: segment.base,
             end,
             is_end_true: is_end_true && segment.stage != Stage::Damaged,
-            known,
+            rows,
+            damage: Vec::new(),
             found,
             read_max: usize::MAX,
         })
+    }
+
+    /// The same, of a segment of which this is known to be bad.
+    pub(super) fn knowing(self, damage: Vec<Damage>) -> Self {
+        Self { damage, ..self }
+    }
+
+    /// Damage that is known at `from`.
+    pub(super) fn damage_at(&self, from: Offset) -> Option<Damage> {
+        let mut known = self.damage.iter();
+        known.find(|bad| bad.from <= from && from < bad.to).copied()
+    }
+
+    /// Where what can be read from `from` on ends: where damage is known to begin, or the segment ends.
+    pub(super) fn limit_behind(&self, from: Offset) -> Offset {
+        let known = self.damage.iter().map(|bad| bad.from);
+        let bad = known.filter(|bad| from < *bad).min();
+        bad.map_or(self.end.offset, |bad| bad.min(self.end.offset))
     }
 
     /// The same, if it takes no more than so many bytes of memory.
@@ -163,6 +185,7 @@ impl<D: Dir> DiskRead<D> {
         } = stride;
         let file = self.store.file().await?;
         let (mut wanted_bytes, mut is_second) = (enough, false);
+        let mut is_chain_known = true;
         loop {
             let available = self.end.position.get().saturating_sub(start.position.get());
             let len = usize::try_from(wanted_bytes.min(available)).unwrap_or(usize::MAX);
@@ -172,7 +195,9 @@ impl<D: Dir> DiskRead<D> {
             let read = file.read_at(start.position.get(), len).await;
             let bytes = read.map_err(|source| self.store.at().io("read", source))?;
             let look = Look::at(bytes.as_ref(), start, wanted, |point| {
-                self.check_behind(rows, point)
+                let end = || self.end_behind(rows, point, wanted.from);
+                let row = self.row_behind(rows, point);
+                row.or_else(|| end().filter(|_| is_chain_known))
             });
             let (sure, check) = match look {
                 Look::Taken(taken) => return Ok(self.fetched(bytes, taken)),
@@ -199,7 +224,7 @@ impl<D: Dir> DiskRead<D> {
             if let Some(anew) = rows.doubt().await? {
                 *rows = anew;
                 start = rows.before(&self.base, wanted.from);
-                (wanted_bytes, is_second) = (enough, false);
+                (wanted_bytes, is_second, is_chain_known) = (enough, false, true);
                 continue;
             }
             // Which of the batches in between bent the chain cannot be known: the others may be as
@@ -212,6 +237,7 @@ impl<D: Dir> DiskRead<D> {
             {
                 // What is wanted lies behind the damage.
                 (start, wanted_bytes, is_second) = (known, enough, false);
+                is_chain_known = false;
                 continue;
             }
             return Err(self.damaged(wanted, sure.offset, known.offset));
@@ -228,19 +254,30 @@ impl<D: Dir> DiskRead<D> {
     }
 
     async fn load(&self) -> Result<Loaded<D>, Error> {
-        Ok(match &self.known {
+        Ok(match &self.rows {
             Known::Memory(rows) => Loaded::Memory(rows.clone()),
             Known::File(sealed) => Loaded::File(sealed.clone(), sealed.load().await?),
         })
     }
 
-    /// The next point behind `point` at which the chain is known.
-    fn check_behind(&self, rows: &Loaded<D>, point: &Point) -> Option<Point> {
-        let position = point.position.get();
-        let row = rows.after(&self.base, position);
-        let row = row.filter(|row| row.position < self.end.position);
-        let end = Some(self.end).filter(|end| self.is_end_true && point.position < end.position);
-        row.or(end)
+    /// The next row behind `point`.
+    fn row_behind(&self, rows: &Loaded<D>, point: &Point) -> Option<Point> {
+        let row = rows.after(&self.base, point.position.get());
+        row.filter(|row| row.position < self.end.position)
+    }
+
+    /// The end, if it lies behind `point` and the chain is known there: not if a walk on to `from` passes
+    /// over known damage, which may bend the chain. A file of rows may have been made anew from the
+    /// damaged store: then no row ends that.
+    fn end_behind(&self, rows: &Loaded<D>, point: &Point, from: Offset) -> Option<Point> {
+        let is_behind = self.is_end_true && point.position < self.end.position;
+        let sure = match rows {
+            Loaded::Memory(_) => rows.before(&self.base, point.offset).offset,
+            Loaded::File(..) => self.base.offset,
+        };
+        let is_bent = |bad: &Damage| bad.from < from && sure < bad.to;
+        let is_known = is_behind && !self.damage.iter().any(is_bent);
+        is_known.then_some(self.end)
     }
 
     fn fetched(&self, bytes: D::Bytes, taken: Taken) -> Fetched<D> {

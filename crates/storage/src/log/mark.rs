@@ -55,10 +55,12 @@ impl<D: Dir> Log<D> {
         is_clean.then(|| self.slot())
     }
 
-    /// Takes the mark back from a plan that may have unset a clean one.
+    /// Takes the mark back from a plan that may have unset a clean one, or had it say less before a
+    /// change that did not come.
     pub(super) fn return_mark(&mut self, mark: Option<Mark<D>>) {
-        if let (Some(mark), true) = (&mark, self.marked.is_clean) {
-            self.marked.is_clean = mark.last().is_some_and(|slot| slot.is_clean);
+        if let Some(last) = mark.as_ref().and_then(Mark::last) {
+            self.marked.is_clean &= last.is_clean;
+            self.marked.ordinal = self.marked.ordinal.min(last.ordinal);
         }
         self.mark.give_back(mark);
     }

@@ -219,7 +219,10 @@ impl<D: Dir> Log<D> {
         if let Some(damage) = self.damage.iter().find(|d| d.from <= from && from < d.to) {
             return Err((*damage).into());
         }
-        let limit = upto.min(self.durable());
+        // What is known to be bad is no answer, also where nothing else tells.
+        let bad = self.damage.iter().map(|damage| damage.from);
+        let bad = bad.filter(|bad| from < *bad).min();
+        let limit = upto.min(self.durable()).min(bad.unwrap_or(Offset::MAX));
         let segment = self.segment_of(from);
         let segment_base = segment.base.offset;
         if limit <= from {
@@ -254,11 +257,12 @@ impl<D: Dir> Log<D> {
 
     /// A read of what is durable of `segment`, from `from` on; `None` without a store.
     pub(super) fn disk_read(&self, segment: &Segment<D>, from: Offset) -> Option<DiskRead<D>> {
-        let is_here = |damage: &Damage| damage.segment == segment.base.offset;
-        // A header that rotted bends the chain behind it.
-        let is_end_true = self.read_only_from.is_none() && !self.damage.iter().any(is_here);
+        let is_here = |damage: &&Damage| damage.segment == segment.base.offset;
+        let known = self.damage.iter().filter(is_here).copied().collect();
+        let is_end_true = self.read_only_from.is_none();
         let (end, found) = (self.durable_end(segment), self.found.clone());
-        DiskRead::new(segment, end, from, is_end_true, found)
+        let read = DiskRead::new(segment, end, from, is_end_true, found)?;
+        Some(read.knowing(known))
     }
 
     /// What is wanted, if the retained chunks hold its beginning.

@@ -12,7 +12,7 @@ use super::read::Fetched;
 use super::select::Wanted;
 use crate::Error;
 use crate::disk::Dir;
-use crate::segment::Stage;
+use crate::segment::{Segment, Stage};
 
 /// Walks what was durable when it was made, batch by batch: every checksum and the offsets are
 /// verified, and the chain at the next index row or at the segment's end, before a batch is given.
@@ -39,6 +39,15 @@ impl<D: Dir> fmt::Debug for Reader<D> {
 }
 
 impl<D: Dir> Reader<D> {
+    fn over(from: Offset, parts: VecDeque<DiskRead<D>>) -> Self {
+        Self {
+            from,
+            parts,
+            held: None,
+            given: 0,
+        }
+    }
+
     /// The next batch; `None` at the end of the range.
     ///
     /// # Errors
@@ -79,20 +88,29 @@ impl<D: Dir> Reader<D> {
     /// The next run of batches. What cannot be read is behind it.
     async fn read(&mut self) -> Result<Option<Fetched<D>>, Error> {
         while let Some(part) = self.parts.front() {
-            let limit = part.end();
-            if self.from < limit {
+            let end = part.end();
+            if self.from < end {
+                let limit = part.limit_behind(self.from);
                 let wanted = Wanted {
                     from: self.from,
                     limit,
                     bytes_max: READ_BYTES,
                 };
-                match part.read(wanted).await {
+                let read = match part.damage_at(self.from) {
+                    Some(known) => Err(known.into()),
+                    None => part.read(wanted).await,
+                };
+                match read {
                     Ok(fetched) if fetched.bytes > 0 => return Ok(Some(fetched)),
+                    Ok(_nothing) if limit < end => {
+                        self.from = limit;
+                        continue;
+                    }
                     Ok(_nothing) => {}
                     Err(error) => {
                         let behind = match error {
-                            Error::Damaged { to, .. } => to.min(limit),
-                            _ => limit,
+                            Error::Damaged { to, .. } => to.min(end),
+                            _ => end,
                         };
                         assert!(
                             self.from < behind,
@@ -117,23 +135,32 @@ impl<D: Dir> Log<D> {
         let first = self.segment_of(from).base.offset;
         let segments = self.segments.iter();
         let segments = segments.filter(|segment| first <= segment.base.offset);
-        let mut parts = VecDeque::new();
-        for segment in segments.filter(|segment| self.durable_bytes(segment) > 0) {
-            // The lower part of an index that is not whole in memory is a part of its own.
-            let below = segment.below.as_ref().map(|below| below.end.offset);
-            for start in [Some(segment.base.offset), below].into_iter().flatten() {
-                let read = self.disk_read(segment, start.max(from));
-                // A walk over many segments must not leave them all open.
-                let is_sealed = matches!(segment.stage, Stage::Sealed(_));
-                parts.extend(read.map(|read| if is_sealed { read.apart() } else { read }));
-            }
+        let parts = segments.flat_map(|segment| {
+            // A walk over many segments must not leave them all open.
+            let is_sealed = matches!(segment.stage, Stage::Sealed(_));
+            let parts = self.parts_of(segment, from).into_iter();
+            parts.map(move |read| if is_sealed { read.apart() } else { read })
+        });
+        Reader::over(from, parts.collect())
+    }
+
+    /// A reader of what is durable of `segment`, which judges anew what is known to be bad of it.
+    pub(super) fn judge_of(&self, segment: &Segment<D>) -> Reader<D> {
+        let from = segment.base.offset;
+        let parts = self.parts_of(segment, from).into_iter();
+        Reader::over(from, parts.map(|part| part.knowing(Vec::new())).collect())
+    }
+
+    /// What there is to read of `segment` from `from` on. The lower part of an index that is not whole in
+    /// memory is a part of its own.
+    fn parts_of(&self, segment: &Segment<D>, from: Offset) -> Vec<DiskRead<D>> {
+        if self.durable_bytes(segment) == 0 {
+            return Vec::new();
         }
-        Reader {
-            from,
-            parts,
-            held: None,
-            given: 0,
-        }
+        let below = segment.below.as_ref().map(|below| below.end.offset);
+        let starts = [Some(segment.base.offset), below].into_iter().flatten();
+        let reads = starts.filter_map(|start| self.disk_read(segment, start.max(from)));
+        reads.collect()
     }
 }
 

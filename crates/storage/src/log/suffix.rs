@@ -61,11 +61,19 @@ impl<D: Dir> Log<D> {
         let behind = behind.collect();
         let cut = cut.and_then(|cut| {
             let segment = &self.segments[cut];
+            let base = segment.base.offset;
+            let is_bent = segment.stage == Stage::Damaged;
+            let damage = self.damage.iter().filter(|damage| damage.segment == base);
             Some(Cut {
                 store: segment.store.clone()?,
                 base: segment.base,
                 end: segment.end,
                 generation: segment.generation,
+                reader: self.judge_of(segment),
+                bent: damage
+                    .min_by_key(|damage| damage.from)
+                    .copied()
+                    .filter(|_| is_bent),
             })
         });
         let slot = self.slot();
@@ -179,6 +187,9 @@ impl<D: Dir> Log<D> {
         self.durable = point;
         self.log_start = self.log_start.min(point.offset);
         self.damage.retain(|damage| damage.from < point.offset);
+        for damage in &mut self.damage {
+            damage.to = damage.to.min(point.offset);
+        }
         // What reads still find in what was cut says nothing about what comes there.
         self.found = Found::default();
     }

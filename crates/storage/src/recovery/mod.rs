@@ -28,8 +28,8 @@
 //! - before it serves, `[mark, end)` is written again as it is, zeros behind the end as far as bytes
 //!   that were never synced may lie, and all of it is synced: a successful sync after a failed one
 //!   proves nothing, and zeros that a read showed are no surer than batches;
-//! - a new epoch is durable before the first append, unless the log follows another. The mark is written, and synced unless the old one
-//!   is still as true.
+//! - a new epoch is durable before the first append, unless the log follows another; the manifest's last
+//!   edit is, in any case. The mark is written, and synced unless the old one is still as true.
 
 mod clean;
 mod damage;
@@ -288,6 +288,10 @@ impl<D: Dir> Recovery<D> {
             Some(last) => Some(last.epoch),
             None => Some(self.begin_epoch(last, durable).await?),
         };
+        if !self.findings.is_clean {
+            // What comes may follow from an edit that was only read: a follower wrote none behind it.
+            self.manifest.confirm().await?;
+        }
         let generation = segments.iter().find(|s| s.base.offset == durable_segment);
         let header = self.manifest.header();
         // Behind damage that is not stepped over nothing is known but the offset.

@@ -280,10 +280,20 @@ impl State {
         }
         self.log_start = self.log_start.min(offset);
         self.epochs.retain(|began| Some(began.epoch) <= epoch);
-        // Other bytes will stand there.
+        self.cut_damage(offset);
+        Ok(gone)
+    }
+
+    /// Forgets damage from `offset` on: other bytes will stand there.
+    fn cut_damage(&mut self, offset: Offset) {
         let is_cut = |key: &str| damage::parse(key).is_some_and(|(_, from)| offset <= from);
         self.settings.retain(|key, _| !is_cut(key));
-        Ok(gone)
+        for (key, to) in &mut self.settings {
+            let is_beyond = to.parse::<u64>().is_ok_and(|to| offset.get() < to);
+            if is_beyond && damage::parse(key).is_some() {
+                *to = offset.to_string();
+            }
+        }
     }
 
     fn restart(&mut self, point: Point) -> Result<Vec<Segment>, Broken> {

@@ -201,6 +201,10 @@ fn a_cut_forgets_the_damage_of_what_it_cuts_off() {
     state.apply(&cut(250, Some(1))).unwrap();
     let left: Vec<_> = state.settings().keys().map(String::as_str).collect();
     assert_eq!(left, ["damage.100.150", "damage.200.210"]);
+    // What reaches above the cut ends there.
+    state.apply(&cut(212, Some(2))).unwrap();
+    let left: Vec<_> = state.settings().values().map(String::as_str).collect();
+    assert_eq!(left, ["160", "212"]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod appending;
 mod bounds;
 mod cost;
+mod cuts;
 mod descriptors;
 mod explore;
 mod faults;

@@ -142,6 +142,69 @@ fn batches_between_two_rows_are_given_all_or_none() {
     assert_eq!(seen(log.reader(offset(6)))[0], Seen::Damaged(4, 8));
 }
 
+/// What a read from the start gives at most: where it ends.
+fn read_upto(log: &Memory, from: u64) -> Option<Offset> {
+    let plan = log.plan_read(offset(from), Offset::MAX, 1 << 20).ok()?;
+    block_on(plan.run()).ok().map(|fetched| fetched.next)
+}
+
+/// Once the damage was known, the end of its segment said nothing any more, and no row lies behind the
+/// last batch: it was served.
+#[test]
+fn damage_at_the_end_of_a_segment_is_not_served_once_it_is_known() {
+    let (root, one) = closed();
+    change(&root, STORE, |bytes| bytes[14 * one + 15] ^= 1);
+    let mut log = opened(&root);
+    for _ in 0..2 {
+        assert_eq!(read_upto(&log, 14), None);
+        log.take_events();
+        assert_eq!(read_upto(&log, 0), Some(offset(14)));
+        let expected = [batches(0..14), vec![Seen::Damaged(14, 15)], batches(15..40)];
+        assert_eq!(seen(log.reader(Offset::ZERO)), expected.concat());
+        settle(&mut log, at(200)).unwrap();
+        block_on(log.close(at(300))).unwrap();
+        log = opened(&root);
+    }
+}
+
+#[test]
+fn known_damage_does_not_hide_what_rots_at_the_end_of_its_segment() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    fill(&mut log, 10, 1_000);
+    let one = usize::try_from(log.store_bytes().bytes() / 10).unwrap();
+    change(&root, STORE, |bytes| {
+        bytes[3 * one + 500] ^= 1;
+        bytes[9 * one + 15] ^= 1;
+    });
+    log.shrink_tail(0);
+    assert_eq!(read_upto(&log, 3), None);
+    log.take_events();
+    assert_eq!(log.damage().len(), 1);
+    assert_eq!(read_upto(&log, 9), None);
+    assert_eq!(read_upto(&log, 4), Some(offset(9)));
+}
+
+#[test]
+fn what_is_appended_behind_damage_is_read_before_there_is_a_row_behind_it() {
+    let root = MemoryDir::new();
+    let sparse = Options {
+        index_interval_bytes: 4096,
+        ..small()
+    };
+    let (mut log, _) = open(&root, sparse, 1, at(0)).unwrap();
+    fill(&mut log, 5, 100);
+    let one = usize::try_from(log.store_bytes().bytes() / 5).unwrap();
+    change(&root, STORE, |bytes| bytes[4 * one + 15] ^= 1);
+    log.shrink_tail(0);
+    assert_eq!(read_upto(&log, 4), None);
+    log.take_events();
+    fill(&mut log, 2, 100);
+    log.shrink_tail(0);
+    assert_eq!(read_upto(&log, 5), Some(offset(7)));
+    assert_eq!(read_upto(&log, 4), None);
+}
+
 #[test]
 fn a_reader_begins_by_the_index_and_reads_little_before_it() {
     let root = FaultyDir::new(MemoryDir::new());

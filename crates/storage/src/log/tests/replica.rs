@@ -93,6 +93,8 @@ impl Side {
     /// Opens the log again, after a clean stop, a kill or a power cut; opening may be cut short, too.
     fn reopen(&mut self, rng: &mut Rng) {
         self.now += 1;
+        // What stood at the end may be given up by what was under way.
+        let promised = Some(self.log.durable()).filter(|_| !self.log.is_end_held());
         if rng.u32(0..3) == 0 && self.left > 0 {
             self.left = usize::MAX;
             let closing = self.log.close(at(self.now));
@@ -111,6 +113,7 @@ impl Side {
                 _ => usize::MAX,
             };
             if let Ok(log) = opened(&self.disk, &self.options, self.seed, self.now, &mut left) {
+                assert!(promised <= Some(log.durable()), "{promised:?} is kept");
                 (self.log, self.left) = (log, usize::MAX);
                 return;
             }

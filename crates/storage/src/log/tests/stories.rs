@@ -4,13 +4,16 @@ use std::io::ErrorKind;
 
 use corelog_record::{ByteSize, Offset};
 
+use super::following::{self, follower};
 use super::recovery::{STORE, change, fill};
 use super::{at, offset, small};
+use crate::Error;
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, block_on};
 use crate::format::edit::{Edit, Settings};
-use crate::log::{AppendError, Hold, Log, Options, ReadError};
+use crate::log::lineage::Began;
+use crate::log::{AppendError, Begin, Chore, ChorePlan, Hold, Log, Options, ReadError};
 use crate::manifest::Manifest;
 use crate::testing::{batch, flush, open, settle};
 
@@ -302,6 +305,90 @@ fn a_clean_mark_does_not_vouch_for_a_store_whose_add_failed() {
         let image = root.inner().power_cut(seed);
         let (log, report) = open(&image, small(), 4, at(5)).unwrap();
         assert!(acknowledged <= log.log_end(), "{report:?}");
+    }
+}
+
+/// An empty copy of `source` on another disk, which knows its first epoch.
+fn copy_of(source: &Log<MemoryDir>, root: &Disk) -> Log<Disk> {
+    let (mut copy, _) = open(root, follower(), 2, at(0)).unwrap();
+    let plan = copy.plan_adopt(source.identity().history, source.floor_place());
+    change_end(&mut copy, plan.unwrap()).unwrap();
+    let first = Began::from(&source.epochs()[0]);
+    let plan = copy.plan_epoch(Begin::Copied(first));
+    change_end(&mut copy, plan.unwrap()).unwrap();
+    copy
+}
+
+fn change_end(log: &mut Log<Disk>, plan: ChorePlan<Disk>) -> Result<Chore, Error> {
+    let done = block_on(plan.run());
+    log.complete_chore(done, at(0))
+}
+
+/// Appends the next batches of `source` below `upto` to `copy`, and flushes them.
+fn copy_next(source: &Log<MemoryDir>, copy: &mut Log<Disk>, upto: u64) -> Result<(), Error> {
+    let plan = source.plan_copy(copy.log_end(), offset(upto), 2_000);
+    let fetched = block_on(plan.unwrap().run()).unwrap();
+    let bytes: Vec<u8> = fetched.pieces.iter().flat_map(|p| p.to_vec()).collect();
+    let appended = copy.append_copied(&bytes, fetched.segment_base, at(0));
+    appended.unwrap();
+    flush(copy, at(0)).map(drop)
+}
+
+/// A follower begins no epoch when it opens, and so wrote nothing to its manifest: an edit whose sync had
+/// failed was read, batches went into the store that it named and were told durable, and the power took
+/// the edit with all of them.
+#[test]
+fn a_follower_makes_sure_of_the_edit_that_an_opening_only_read() {
+    for seed in 0..10 {
+        let root = Disk::new(MemoryDir::new());
+        let source = following::source(&MemoryDir::new(), 20);
+        let border = source.segments().next().unwrap().next;
+        let mut copy = copy_of(&source, &root);
+        while copy.log_end() < border {
+            copy_next(&source, &mut copy, border.get()).unwrap();
+        }
+        block_on(copy.close(at(1))).unwrap();
+        let (mut copy, _) = open(&root, follower(), 3, at(1)).unwrap();
+        fail_edit(&root);
+        copy_next(&source, &mut copy, 20).unwrap_err();
+        drop(copy);
+        lose_edit(&root, seed);
+        let (mut copy, _) = open(&root, follower(), 3, at(2)).unwrap();
+        copy_next(&source, &mut copy, 20).unwrap();
+        copy_next(&source, &mut copy, 20).unwrap();
+        let (durable, image) = (copy.durable(), root.inner().power_cut(seed));
+        let (copy, report) = open(&image, follower(), 4, at(3)).unwrap();
+        assert!(durable <= copy.durable(), "seed {seed}: {report:?}");
+    }
+}
+
+/// The same with an epoch that began at the source: without it its batches looked torn.
+#[test]
+fn a_follower_makes_sure_of_the_epoch_that_an_opening_only_read() {
+    for seed in 0..10 {
+        let root = Disk::new(MemoryDir::new());
+        let mut source = following::source(&MemoryDir::new(), 5);
+        let plan = source.plan_epoch(Begin::Own);
+        following::run(&mut source, plan).unwrap();
+        (0..3).for_each(|number| following::append(&mut source, number));
+        let mut copy = copy_of(&source, &root);
+        while copy.log_end() < offset(5) {
+            copy_next(&source, &mut copy, 5).unwrap();
+        }
+        block_on(copy.close(at(1))).unwrap();
+        let (mut copy, _) = open(&root, follower(), 3, at(1)).unwrap();
+        fail_edit(&root);
+        let second = Began::from(&source.epochs()[1]);
+        let plan = copy.plan_epoch(Begin::Copied(second)).unwrap();
+        change_end(&mut copy, plan).unwrap_err();
+        drop(copy);
+        lose_edit(&root, seed);
+        let (mut copy, _) = open(&root, follower(), 3, at(2)).unwrap();
+        copy_next(&source, &mut copy, 8).unwrap();
+        copy_next(&source, &mut copy, 8).unwrap();
+        let (durable, image) = (copy.durable(), root.inner().power_cut(seed));
+        let (copy, report) = open(&image, follower(), 4, at(3)).unwrap();
+        assert!(durable <= copy.durable(), "seed {seed}: {report:?}");
     }
 }
 

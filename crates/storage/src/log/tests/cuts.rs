@@ -1,0 +1,272 @@
+//! Where the end of a log is cut, or begins anew: what the mark says then, and what of damage stays.
+
+use std::io::ErrorKind;
+
+use corelog_record::Offset;
+
+use super::following::{self, Memory};
+use super::recovery::{STORE, change, fill};
+use super::{at, offset, small};
+use crate::Error;
+use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
+use crate::disk::memory::MemoryDir;
+use crate::disk::{Dir, File, Open, block_on};
+use crate::format::edit::Point;
+use crate::log::{Begin, ChorePlan, Damage, Log, Options, Ownership};
+use crate::testing::{batch, flush, open, read_all, settle};
+
+type Disk = FaultyDir<MemoryDir>;
+
+/// Appends so many batches, four of which make a segment.
+fn append(log: &mut Log<Disk>, count: usize) {
+    for _ in 0..count {
+        log.append(&batch(&[&[b'f'; 3_800]], at(0)), at(0)).unwrap();
+        flush(log, at(0)).unwrap();
+    }
+}
+
+/// The mark's sync number `nth` of `plan` fails, and the process ends; what it was to cover can be read until
+/// the power goes. Returns whether there was such a sync.
+fn lose_mark(root: &Disk, log: Log<Disk>, plan: ChorePlan<Disk>, nth: u64, seed: u64) -> bool {
+    let mut log = log;
+    // What a failed sync loses depends on how many operations there were.
+    (0..seed).for_each(|_| drop(block_on(root.child("p0").list())));
+    let is_mark = Match::on(Operation::Sync, "mark");
+    root.faults()
+        .fail(is_mark, nth, Fault::Fail(ErrorKind::Other));
+    let done = block_on(plan.run());
+    let is_lost = log.complete_chore(done, at(1)).is_err();
+    root.faults().clear();
+    root.child("p0")
+        .inner()
+        .lose_unsynced("mark", seed)
+        .unwrap();
+    is_lost
+}
+
+/// Opens what is left, appends one batch, and asserts that it is there when the power went.
+fn append_and_cut_power(root: &Disk, seed: u64) {
+    let (mut log, _) = open(root, small(), 3, at(2)).unwrap();
+    append(&mut log, 1);
+    let (end, whole) = (log.durable(), read_all(&log, log.log_start()).unwrap());
+    drop(log);
+    let (log, report) = open(&root.inner().power_cut(seed), small(), 4, at(3)).unwrap();
+    let hint = format!("seed {seed}: {report:?}");
+    assert!(!report.is_read_only && report.damage.is_empty(), "{hint}");
+    assert_eq!(log.durable(), end, "{hint}");
+    assert!(read_all(&log, log.log_start()).unwrap() == whole, "{hint}");
+}
+
+/// The mark that spoke of what was cut was the last one known to be on the disk. The one behind the cut
+/// was read and believed, and lost with the one behind it: the old one spoke of new files of old names.
+#[test]
+fn no_mark_that_may_survive_a_cut_speaks_of_what_was_cut() {
+    let mut lost = 0;
+    for seed in 0..20 {
+        for nth in 1..=2 {
+            let root = Disk::new(MemoryDir::new());
+            let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+            append(&mut log, 7);
+            settle(&mut log, at(0)).unwrap();
+            let base = log.segments().last().unwrap().base;
+            assert_eq!(log.durable().get() - base.get(), 3);
+            let plan = log.plan_truncate_suffix(base, at(1)).unwrap().unwrap();
+            lost += u32::from(lose_mark(&root, log, plan, nth, seed));
+            append_and_cut_power(&root, seed);
+        }
+    }
+    assert_eq!(lost, 40);
+}
+
+#[test]
+fn no_mark_that_may_survive_speaks_of_what_a_log_had_that_begins_anew_below() {
+    let mut lost = 0;
+    for seed in 0..20 {
+        for nth in 1..=2 {
+            let root = Disk::new(MemoryDir::new());
+            let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+            append(&mut log, 7);
+            settle(&mut log, at(0)).unwrap();
+            let last = log.segments().last().unwrap().base;
+            let start = log.segment_at(last).base.place();
+            log.roll();
+            settle(&mut log, at(0)).unwrap();
+            let plan = log.plan_truncate(log.durable()).unwrap().unwrap();
+            let done = block_on(plan.run());
+            log.complete_chore(done, at(0)).unwrap();
+            settle(&mut log, at(100_000)).unwrap();
+            assert_eq!(log.segments().count(), 0);
+            let plan = log.plan_adopt(log.identity().history, start).unwrap();
+            lost += u32::from(lose_mark(&root, log, plan, nth, seed));
+            append_and_cut_power(&root, seed);
+        }
+    }
+    assert!(20 <= lost, "{lost}");
+}
+
+/// The mark says less before the edit; if that does not come, it has to say all again.
+#[test]
+fn a_cut_that_does_not_come_leaves_a_mark_that_is_written_again() {
+    let root = Disk::new(MemoryDir::new());
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    append(&mut log, 7);
+    settle(&mut log, at(0)).unwrap();
+    block_on(log.close(at(0))).unwrap();
+    let (mut log, _) = open(&root, small(), 2, at(1)).unwrap();
+    let is_manifest = Match::on(Operation::Open, "manifest");
+    root.faults().fail(is_manifest, 1, Fault::OutOfFiles);
+    let plan = log.plan_truncate_suffix(offset(2), at(1)).unwrap().unwrap();
+    let done = block_on(plan.run());
+    let refused = log.complete_chore(done, at(1)).unwrap_err();
+    assert!(refused.is_shortage() && !log.is_fenced(), "{refused}");
+    let marked = |log: &Log<Disk>| log.mark.get().unwrap().last().unwrap().offset;
+    assert_eq!(marked(&log), offset(2));
+    settle(&mut log, at(10_000)).unwrap();
+    assert_eq!(marked(&log), offset(7));
+}
+
+/// Rows every 4 KiB: each fourth batch of `filled` has one.
+fn sparse() -> Options {
+    Options {
+        index_interval_bytes: 4096,
+        ..small()
+    }
+}
+
+/// A log of twelve batches in one segment, and the length of a batch.
+fn filled(root: &MemoryDir) -> (Memory, usize) {
+    let (mut log, _) = open(root, sparse(), 1, at(0)).unwrap();
+    fill(&mut log, 12, 1_000);
+    let one = usize::try_from(log.store_bytes().bytes() / 12).unwrap();
+    assert_eq!(log.segments().count(), 1);
+    (log, one)
+}
+
+fn cut(log: &mut Memory, from: u64) -> Result<(), Error> {
+    let plan = log.plan_truncate_suffix(offset(from), at(1))?;
+    let done = block_on(plan.unwrap().run());
+    log.complete_chore(done, at(1)).map(drop)
+}
+
+/// The epoch lies outside a batch's checksum. The cut made the chain anew from what it read, and what
+/// stayed was sealed with it: the damage was no damage any more, and no copy was equal to the log.
+#[test]
+fn a_cut_does_not_believe_batches_that_the_chain_contradicts() {
+    // Between two rows, and behind the last one.
+    for (rotten, from, behind) in [(5, 10, 8), (9, 11, 12)] {
+        let root = MemoryDir::new();
+        let (mut log, one) = filled(&root);
+        change(&root, STORE, |bytes| bytes[rotten * one + 15] ^= 1);
+        let refused = cut(&mut log, from).unwrap_err();
+        let Error::Damaged { from, to, .. } = refused else {
+            panic!("{refused}")
+        };
+        assert_eq!((from, to), (offset(behind - 4), offset(behind)));
+        assert_eq!((log.is_fenced(), log.log_end()), (false, offset(12)));
+        // Below the damage all is known.
+        cut(&mut log, behind - 4).unwrap();
+        assert_eq!(log.log_end(), from);
+        assert!(log.damage().is_empty(), "{:?}", log.damage());
+    }
+}
+
+/// An opening that stepped over the damage knows no chain behind it.
+#[test]
+fn a_cut_above_damage_that_an_opening_stepped_over_is_refused() {
+    let root = MemoryDir::new();
+    let (mut log, one) = filled(&root);
+    // What lies below an epoch was durable, and without a mark all of it is read.
+    let plan = log.plan_epoch(Begin::Own);
+    following::run(&mut log, plan).unwrap();
+    drop(log);
+    block_on(root.child("p0").remove(crate::mark::NAME)).unwrap();
+    change(&root, STORE, |bytes| bytes[5 * one + 15] ^= 1);
+    let (mut log, report) = open(&root, sparse(), 2, at(1)).unwrap();
+    assert_eq!(report.damage.len(), 1, "{report:?}");
+    let refused = cut(&mut log, 10).unwrap_err();
+    assert!(matches!(refused, Error::Damaged { .. }), "{refused}");
+    cut(&mut log, 5).unwrap();
+    assert_eq!((log.log_end(), log.damage()), (offset(5), &[][..]));
+}
+
+/// The damage was forgotten only where it began behind the cut: what came there was not served, for ever.
+#[test]
+fn damage_ends_where_the_log_was_cut() {
+    let root = MemoryDir::new();
+    let (mut log, _) = filled(&root);
+    let found = Damage {
+        from: offset(3),
+        to: offset(6),
+        segment: Offset::ZERO,
+    };
+    log.note_damage(found);
+    settle(&mut log, at(1)).unwrap();
+    cut(&mut log, 5).unwrap();
+    fill(&mut log, 3, 1_000);
+    let left = Damage {
+        to: offset(5),
+        ..found
+    };
+    for _ in 0..2 {
+        assert_eq!(log.damage(), [left]);
+        assert_eq!(read_all(&log, offset(5)).unwrap().len(), 3);
+        settle(&mut log, at(2)).unwrap();
+        block_on(log.close(at(3))).unwrap();
+        log = open(&root, sparse(), 2, at(4)).unwrap().0;
+    }
+}
+
+/// A log whose last store is shorter than its mark tells, with an empty store behind it, and where that
+/// begins.
+fn read_only() -> (Disk, Log<Disk>, Point) {
+    let root = Disk::new(MemoryDir::new());
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    append(&mut log, 3);
+    settle(&mut log, at(1)).unwrap();
+    log.roll();
+    log.append(&batch(&[b"lost"], at(1)), at(1)).unwrap();
+    let is_group = Match::on(Operation::Write, "00000000000000000003.log");
+    root.faults()
+        .fail(is_group, 1, Fault::Fail(ErrorKind::Other));
+    flush(&mut log, at(1)).unwrap_err();
+    drop(log);
+    let file = block_on(root.child("p0").open(STORE, Open::Write)).unwrap();
+    block_on(file.set_len(5_000)).unwrap();
+    let (log, report) = open(&root, small(), 2, at(2)).unwrap();
+    assert!(report.is_read_only, "{report:?}");
+    let named = log.manifest.get().unwrap().state().segments();
+    let behind = named[1].start();
+    assert_eq!((named.len(), behind.offset), (2, log.durable()));
+    (root, log, behind)
+}
+
+/// The manifest knew the end of the last segment and let it go; the log in memory had no other: the
+/// whole node ended.
+#[test]
+fn a_read_only_log_is_not_truncated() {
+    let (_root, mut log, _) = read_only();
+    for lowest in [1, 3] {
+        let refused = log.plan_truncate(offset(lowest)).unwrap_err();
+        assert!(matches!(refused, Error::ReadOnly { .. }), "{refused}");
+    }
+    assert!(log.plan_truncate(Offset::ZERO).unwrap().is_none());
+}
+
+/// The empty store stayed, its name was taken, and the first group fenced the log.
+#[test]
+fn a_read_only_log_begins_anew_where_an_empty_store_waits() {
+    let (_root, mut log, start) = read_only();
+    log.set_options(Options {
+        ownership: Ownership::Follower,
+        ..small()
+    });
+    let plan = log.plan_adopt(log.identity().history, start).unwrap();
+    let done = block_on(plan.run());
+    log.complete_chore(done, at(3)).unwrap();
+    log.set_options(small());
+    let plan = log.plan_epoch(Begin::Own).unwrap();
+    let done = block_on(plan.run());
+    log.complete_chore(done, at(3)).unwrap();
+    append(&mut log, 1);
+    assert_eq!((log.durable(), log.is_fenced()), (offset(4), false));
+}
