@@ -8,6 +8,7 @@ use corelog_protocol::message::segments;
 use corelog_record::Offset;
 use corelog_storage::format::edit::{self, Point};
 
+use super::files::impossible;
 use super::lineage::{diverged, shared};
 use super::task::{Following, Trouble};
 use crate::core::Core;
@@ -37,6 +38,8 @@ enum Beginning {
     Parted(Offset),
     /// The source's log is another one.
     Other,
+    /// No log has such a segment as that which the source says to be its first.
+    Impossible(Offset),
 }
 
 impl Following {
@@ -52,6 +55,7 @@ impl Following {
         let start = match beginning {
             Beginning::GoesOn => return Ok(()),
             Beginning::Other => return Err(Trouble::Stop(diverged(Offset::ZERO))),
+            Beginning::Impossible(segment) => return Err(Trouble::Again(impossible(segment))),
             Beginning::Parted(at) => return Err(Trouble::Stop(diverged(at))),
             Beginning::Apart(segment) => return Err(Trouble::Stop(apart(segment, place.log_end))),
             Beginning::NotYet => {
@@ -102,6 +106,10 @@ fn beginning(
             false => Beginning::GoesOn,
         };
     };
+    // Each batch has an offset at least.
+    if start.offset.get() < start.ordinal.get() {
+        return Beginning::Impossible(start.offset);
+    }
     let is_whole = start.offset <= origin.log_start;
     if !place.has_files {
         return match is_whole || !named.is_empty() {
@@ -434,6 +442,28 @@ mod tests {
         );
         let behind = beginning_of(&follower(0, 1000), &source, &named);
         assert_eq!(behind, Beginning::NotYet);
+    }
+
+    /// A copy began where its source said, with as many batches as can be counted, and ended the node with the
+    /// first one that came.
+    #[test]
+    fn a_source_with_more_batches_than_offsets_is_not_believed() {
+        let mut active = source(0, &[], Some(0));
+        let mut sealed = source(2000, &[(2000, 3000)], Some(3000));
+        let places = [without_files(), follower(3500, 3500), follower(0, 500)];
+        for (origin, ordinal, at) in [
+            (&mut active, Ordinal::MAX, 0),
+            (&mut sealed, Ordinal::new(2001).unwrap(), 2000),
+        ] {
+            origin.active.as_mut().unwrap().base_ordinal = ordinal;
+            for sealed in &mut origin.sealed {
+                sealed.digest.first_ordinal = ordinal;
+            }
+            for place in &places {
+                let found = beginning_of(place, origin, &[]);
+                assert_eq!(found, Beginning::Impossible(offset(at)));
+            }
+        }
     }
 
     #[test]

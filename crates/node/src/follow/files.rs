@@ -245,15 +245,7 @@ pub(super) fn seal_of(sealed: &segments::Sealed) -> Result<Seal, Failure> {
     let end_ordinal = last_ordinal.and_then(|last| last.checked_add(1));
     let is_possible = sealed.base == digest.first && digest.bytes <= SEGMENT_BYTES_MAX;
     let (Some(end), Some(end_ordinal), true) = (end, end_ordinal, is_possible) else {
-        let message = format!(
-            "the source tells of a segment {} that cannot be",
-            sealed.base
-        );
-        let detail = Detail {
-            segment: Some(sealed.base),
-            ..Detail::default()
-        };
-        return Err(failure_with(ErrorCode::BadSource, message, detail));
+        return Err(impossible(sealed.base));
     };
     Ok(Seal {
         digest: Digest {
@@ -271,6 +263,16 @@ pub(super) fn seal_of(sealed: &segments::Sealed) -> Result<Seal, Failure> {
         max_timestamp: sealed.max_timestamp,
         sealed: sealed.sealed_at,
     })
+}
+
+/// Why a source is not believed that tells of `segment`.
+pub(super) fn impossible(segment: Offset) -> Failure {
+    let message = format!("the source tells of a segment {segment} that cannot be");
+    let detail = Detail {
+        segment: Some(segment),
+        ..Detail::default()
+    };
+    failure_with(ErrorCode::BadSource, message, detail)
 }
 
 /// Why segments are not here: the first fault tells more than that nobody gives them.

@@ -156,6 +156,10 @@ impl Verifier {
         if view.base_offset() != self.point.offset {
             return Err(bad);
         }
+        // No batch of a seal that was made is behind its end; of one that was made up nothing can be counted there.
+        if self.end.ordinal <= self.point.ordinal || self.end.offset < view.next_offset() {
+            return Err(bad);
+        }
         let epochs = self.epochs.as_mut();
         if epochs.is_some_and(|epochs| !epochs.admit(&self.point, &view)) {
             return Err(bad);

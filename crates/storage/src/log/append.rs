@@ -61,7 +61,7 @@ pub enum AppendError {
     /// Batches of another log that do not follow as a copy.
     #[error(transparent)]
     Copy(#[from] CopyError),
-    /// The offsets of the log are used up.
+    /// The offsets of the log are used up, or the numbers of its batches.
     #[error("the log has no offsets left")]
     OffsetsExhausted,
     /// The log is fenced until it is reopened.
@@ -91,7 +91,7 @@ impl<D: Dir> Log<D> {
         self.admit(batches.len())?;
         let (count, records) = self.check(batches)?;
         let base = self.log_end();
-        if base.checked_add(records).is_none() {
+        if base.checked_add(records).is_none() || !self.has_ordinals(count) {
             return Err(AppendError::OffsetsExhausted);
         }
         for batch in batch::Batches::over(batches) {
@@ -179,6 +179,12 @@ impl<D: Dir> Log<D> {
             true => Err(AppendError::Full { pending }),
             false => Ok(()),
         }
+    }
+
+    /// Whether `count` more batches can be counted. A log that is a copy counts on from what its source told.
+    pub(super) fn has_ordinals(&self, count: usize) -> bool {
+        let end = self.active().end.ordinal;
+        end.checked_add(count as u64).is_some()
     }
 
     /// Checks all batches. Returns how many there are, and how many records they hold.

@@ -194,11 +194,13 @@ impl<D: Dir> Log<D> {
         self.durable = durable;
         self.durable_segment = durable_segment;
         self.tail = Tail::new(recovered.partial);
+        // What was put in order after a clean stop had to take it back.
+        let is_still_clean = mark.last().is_some_and(|slot| slot.is_clean);
         self.manifest = Held::Here(manifest);
         self.mark = Held::Here(mark);
         self.marked.ordinal = durable.ordinal;
         self.marked.time = now;
-        self.marked.is_clean = findings.is_clean;
+        self.marked.is_clean = findings.is_clean && is_still_clean;
         self.marked.is_synced = findings.is_clean;
         self.damage.clone_from(&findings.damage);
         self.read_only_from = findings.read_only_from;

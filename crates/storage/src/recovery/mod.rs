@@ -176,7 +176,7 @@ impl<D: Dir> Recovery<D> {
             segments = self.segments();
             self.unset(&mut mark).await?;
         }
-        self.tidy().await?;
+        self.tidy(&mut mark).await?;
         let (durable, durable_segment) = match clean {
             Some(durable) => {
                 self.findings.is_clean = true;

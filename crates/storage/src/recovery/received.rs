@@ -1,8 +1,10 @@
 //! Segments that were received from a peer, and whose files did not get their names any more.
 
+use std::collections::BTreeMap;
+
 use super::Recovery;
 use crate::Error;
-use crate::disk::{Dir, Entry};
+use crate::disk::Dir;
 use crate::error::At;
 use crate::intake::partial;
 use crate::segment::name;
@@ -11,34 +13,40 @@ impl<D: Dir> Recovery<D> {
     /// Gives the files of segments that were being installed their names. The manifest names them, and
     /// it was told when all of their bytes were synced.
     pub(super) async fn name_received(&mut self) -> Result<(), Error> {
-        if !self
-            .entries
-            .iter()
-            .any(|entry| partial::is_partial(&entry.name))
-        {
+        // A log has many segments, and few of them are being received.
+        let mut received = BTreeMap::new();
+        for entry in &self.entries {
+            let of = partial::parse(&entry.name).map(|(store, _)| store);
+            if let Some(store) = of.filter(|store| self.is_awaited(store, entry.bytes)) {
+                received
+                    .entry(store.to_owned())
+                    .or_insert_with(|| entry.name.clone());
+            }
+        }
+        if received.is_empty() {
             return Ok(());
         }
         let dir = self.context.dir.clone();
-        let mut is_named = false;
-        for named in self.manifest.state().segments() {
-            let store = name::store(named.base, named.generation);
-            let bytes = named.seal.as_ref().map(|seal| seal.digest.bytes);
-            let is_it = |entry: &&Entry| {
-                let of = partial::parse(&entry.name).map(|(of, _)| of);
-                of == Some(&store) && Some(entry.bytes) == bytes
-            };
-            let received = self.entries.iter().find(is_it);
-            if let (None, Some(received)) = (self.length(&store), received) {
-                let renamed = dir.rename(&received.name, &dir, &store).await;
-                renamed.map_err(|e| At::new(&dir, &received.name).io("rename", e))?;
-                is_named = true;
-            }
+        for (store, partial) in &received {
+            let renamed = dir.rename(partial, &dir, store).await;
+            renamed.map_err(|e| At::new(&dir, partial).io("rename", e))?;
         }
-        if is_named {
-            dir.sync().await.map_err(|e| At::dir(&dir).io("sync", e))?;
-            let entries = dir.list().await;
-            self.entries = entries.map_err(|e| At::dir(&dir).io("list", e))?;
-        }
+        dir.sync().await.map_err(|e| At::dir(&dir).io("sync", e))?;
+        let entries = dir.list().await;
+        self.entries = entries.map_err(|e| At::dir(&dir).io("list", e))?;
         Ok(())
+    }
+
+    /// Whether the manifest names `store`, with a seal of `bytes` bytes, and it is not there.
+    fn is_awaited(&self, store: &str, bytes: u64) -> bool {
+        let Some((base, generation)) = name::base(store).zip(name::generation(store)) else {
+            return false;
+        };
+        let segments = self.manifest.state().segments();
+        let found = segments.binary_search_by_key(&base, |segment| segment.base);
+        let named = found.ok().map(|at| &segments[at]);
+        let seal = named.filter(|named| named.generation == generation);
+        let seal = seal.and_then(|named| named.seal.as_ref());
+        seal.is_some_and(|seal| seal.digest.bytes == bytes) && self.length(store).is_none()
     }
 }

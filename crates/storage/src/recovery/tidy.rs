@@ -14,6 +14,7 @@ use crate::format::quarantine::{Name, Reason};
 use crate::intake::partial;
 use crate::log::{Event, remove};
 use crate::manifest::Manifest;
+use crate::mark::Mark;
 use crate::planted::{self, Bug};
 use crate::segment::name;
 use crate::store::{Store, copy_range};
@@ -76,7 +77,7 @@ enum Verdict {
 
 impl<D: Dir> Recovery<D> {
     /// Leaves only files that the manifest names: finishes removals, quarantines the unknown.
-    pub(super) async fn tidy(&mut self) -> Result<(), Error> {
+    pub(super) async fn tidy(&mut self, mark: &mut Option<Mark<D>>) -> Result<(), Error> {
         if let Some(torn) = self.manifest.torn().cloned() {
             let position = Position::new(torn.position).unwrap_or(Position::MAX);
             let name = self.name(Reason::Torn, position, manifest::NAME).await?;
@@ -98,7 +99,7 @@ impl<D: Dir> Recovery<D> {
             }
             let verdict = self.judge(&entry).await?;
             if name::is_store(&entry.name) && !matches!(verdict, Verdict::Keep) {
-                self.manifest.confirm().await?;
+                self.confirm(mark).await?;
             }
             match verdict {
                 Verdict::Keep => {}
@@ -117,6 +118,16 @@ impl<D: Dir> Recovery<D> {
             }
         }
         Ok(())
+    }
+
+    /// Makes durable what the manifest says; with a clean mark nobody would wait for a write of it that a kill
+    /// leaves on its way.
+    async fn confirm(&mut self, mark: &mut Option<Mark<D>>) -> Result<(), Error> {
+        let last = mark.as_ref().and_then(Mark::last);
+        if last.is_some_and(|slot| slot.is_clean) {
+            self.unset(mark).await?;
+        }
+        self.manifest.confirm().await
     }
 
     /// What becomes of a file that the manifest does not name.

@@ -123,20 +123,22 @@ pub async fn remove<D: Dir>(root: &D, name: &Name) -> Result<(), Error> {
 /// is for the start of a node. Returns their names.
 ///
 /// # Errors
-/// Any error of the disk.
+/// Any error of the disk, the first of them: one that cannot be removed keeps no other one.
 pub async fn sweep_unfinished<D: Dir>(root: &D) -> Result<Vec<Name>, Error> {
-    let mut swept = Vec::new();
+    let (mut swept, mut all) = (Vec::new(), Ok(()));
     for name in names(root).await? {
         let dir = root.child(name.as_str());
         if let Err(Error::NoSnapshot { .. }) = open(&dir).await {
-            remove_tree(&dir).await?;
-            swept.push(name);
+            match remove_tree(&dir).await {
+                Ok(()) => swept.push(name),
+                Err(error) => all = all.and(Err(error)),
+            }
         }
     }
     if !swept.is_empty() {
-        sync(root).await?;
+        all = all.and(sync(root).await);
     }
-    Ok(swept)
+    all.map(|()| swept)
 }
 
 /// The directories in `root` that can be snapshots.

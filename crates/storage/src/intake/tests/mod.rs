@@ -6,7 +6,7 @@ mod healing;
 mod installing;
 mod receiving;
 
-use corelog_record::{ByteSize, CopyId, Offset, Timestamp};
+use corelog_record::{ByteSize, CopyId, Offset, Ordinal, Timestamp};
 
 use super::{Error, Intake, Of, Ready};
 use crate::disk::memory::MemoryDir;

@@ -138,6 +138,39 @@ fn a_wrong_byte_anywhere_is_refused_and_the_next_source_goes_on_before_it() {
     }
 }
 
+/// The one behind the last that can be counted ended the node.
+#[test]
+fn more_batches_than_were_sealed_are_refused_at_the_first_of_them() {
+    let source = Source::new(0);
+    let refused_at = |change: &dyn Fn(&mut Of)| {
+        let root = MemoryDir::new();
+        copy(&root, &source);
+        let mut of = source.of(1, 0);
+        of.seal.digest.batches = 1;
+        change(&mut of);
+        let mut intake = block_on(Intake::open(&root.child("p0"), of, at(5))).unwrap();
+        let refused = block_on(intake.push(&source.bytes(1))).unwrap_err();
+        match refused {
+            Error::Wrong { offset, .. } => offset,
+            other => panic!("{other:?}"),
+        }
+    };
+    let base = source.sealed[1].1.digest.base;
+    let counted = refused_at(&|of| {
+        of.seal.digest.ordinal = Ordinal::new(Ordinal::MAX.get() - 1).unwrap();
+        of.seal.digest.end_ordinal = Ordinal::MAX;
+    });
+    assert_eq!(counted, base.plus(1));
+    let sealed = refused_at(&|of| of.seal.digest.end_ordinal = of.seal.digest.ordinal.plus(1));
+    assert_eq!(sealed, base.plus(1));
+    let batches = source.sealed[1].1.digest.batches;
+    let ended = refused_at(&|of| {
+        of.seal.digest.batches = batches;
+        of.seal.digest.end = base.plus(2);
+    });
+    assert_eq!(ended, base.plus(2));
+}
+
 #[test]
 fn what_was_left_is_verified_and_gone_on_with_wherever_it_was_cut() {
     let source = Source::new(25);

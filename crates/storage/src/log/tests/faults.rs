@@ -8,7 +8,7 @@ use super::{at, offset, small};
 use crate::Error;
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation, When};
 use crate::disk::memory::MemoryDir;
-use crate::disk::{block_on, poll_once};
+use crate::disk::{Dir, Open, block_on, poll_once};
 use crate::log::{AppendError, Hold, Log};
 use crate::testing::{batch, chore, flush, open, read_all, settle};
 
@@ -361,4 +361,42 @@ fn a_store_that_recovery_cannot_write_again_goes_on_in_a_new_file() {
         let after = read_all(&log, Offset::ZERO).unwrap();
         assert_eq!((after.len(), &after[..5]), (6, &before[..]));
     }
+}
+
+/// An opening after a kill in between waited for nothing, and may have read a manifest over which a write was still
+/// under way.
+#[test]
+fn an_opening_takes_a_clean_mark_back_before_it_writes_the_manifest() {
+    let disk = Disk::new(MemoryDir::new());
+    let (mut log, _) = open(&disk, small(), 1, at(0)).unwrap();
+    log.append(&batch(&[b"kept"], at(0)), at(0)).unwrap();
+    settle(&mut log, at(0)).unwrap();
+    let all = read_all(&log, Offset::ZERO).unwrap();
+    block_on(log.close(at(1))).unwrap();
+    drop(log);
+    let dir = disk.child("p0");
+    let unnamed = crate::segment::name::store(offset(900), 0);
+    drop(block_on(dir.open(&unnamed, Open::Create)).unwrap());
+    for operation in [Operation::Write, Operation::Sync] {
+        for file in ["manifest", "mark"] {
+            let fault = Fault::Fail(ErrorKind::Other);
+            disk.faults().fail(Match::on(operation, file), 1, fault);
+        }
+    }
+    assert!(open(&disk, small(), 2, at(2)).is_err());
+    assert_eq!(disk.faults().happened()[0].name, "mark");
+    disk.faults().clear();
+    let (mut log, report) = open(&disk, small(), 2, at(2)).unwrap();
+    assert!(report.is_clean && report.quarantined.is_empty());
+    assert!(block_on(dir.open(&unnamed, Open::Read)).is_err());
+    for seed in 0..20 {
+        let (log, report) = open(&disk.inner().power_cut(seed), small(), 3, at(3)).unwrap();
+        assert!(report.damage.is_empty(), "{report:?}");
+        assert_eq!(read_all(&log, Offset::ZERO).unwrap(), all);
+    }
+    block_on(log.close(at(4))).unwrap();
+    drop(log);
+    let (log, report) = open(&disk, small(), 4, at(5)).unwrap();
+    assert!(report.is_clean, "closing says it again");
+    assert_eq!(read_all(&log, Offset::ZERO).unwrap(), all);
 }

@@ -1,6 +1,9 @@
 //! Which snapshots there are.
 
+use std::io::ErrorKind;
+
 use super::*;
+use crate::disk::faulty::{Fault, FaultyDir, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::snapshot::{self, NAME, sweep_unrestored};
 use crate::testing::open;
@@ -56,6 +59,19 @@ fn an_unfinished_snapshot_is_not_listed_and_is_swept() {
     assert_eq!(swept, [Name::new("half").unwrap()]);
     assert!(!block_on(half.exists()).unwrap());
     assert_eq!(names(&root), ["nightly"]);
+}
+
+#[test]
+fn an_unfinished_snapshot_that_cannot_be_removed_keeps_no_other_one() {
+    let root = FaultyDir::new(MemoryDir::new());
+    for name in ["first", "second"] {
+        block_on(root.child(name).child("topics").create()).unwrap();
+    }
+    let fault = Fault::Fail(ErrorKind::Other);
+    root.faults().fail(Operation::RemoveTree, 1, fault);
+    block_on(snapshot::sweep_unfinished(&root)).unwrap_err();
+    let swept = block_on(snapshot::sweep_unfinished(&root)).unwrap();
+    assert_eq!(swept, [Name::new("first").unwrap()]);
 }
 
 #[test]
