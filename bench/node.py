@@ -3,6 +3,7 @@ import contextlib
 import datetime
 import os
 import pathlib
+import signal
 import statistics
 import subprocess
 import sys
@@ -14,6 +15,17 @@ NOW = datetime.datetime.now(datetime.timezone.utc)
 OUT = pathlib.Path(os.environ.get("OUT", ROOT / f"bench/results/{NOW:%F}-{HARNESS}.md"))
 SCRATCH = pathlib.Path(os.environ.get("SCRATCH", ROOT / f"target/{HARNESS}-{os.getpid()}"))
 TICKS = os.sysconf("SC_CLK_TCK")
+HERE = os.getpid()
+
+
+def end(number, _frame):
+    """Ends a harness that is told to end as one that fails: what it started goes, and its folder."""
+    if os.getpid() != HERE:
+        os._exit(128 + number)  # A process that it forked has nothing to tidy up.
+    sys.exit(128 + number)
+
+
+signal.signal(signal.SIGTERM, end)
 
 
 def built(variable, path, manifest):

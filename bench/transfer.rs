@@ -224,33 +224,39 @@ fn compare(bench: &Bench, how: &[&str]) {
             println!("| {round} | {bare} | {node} | {:.0} % |", ratio * 100.0);
         }
     }
-    ratios.sort_by(f64::total_cmp);
-    println!(
-        "| median | | | | | {:.0} % |",
-        ratios[ratios.len() / 2] * 100.0
-    );
+    println!("| median | | | | | {:.0} % |", median(ratios) * 100.0);
+}
+
+/// Of an even number the mean of the two in the middle.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = (values.len() - 1) / 2;
+    (values[middle] + values[values.len() / 2]) / 2.0
 }
 
 fn load(who: &str, bench: &Bench, how: &[&str]) {
     let until = Instant::now() + Duration::from_secs(value(how, "seconds=").unwrap());
     let rate = value(how, "rate=").unwrap_or(0);
     let is_checked = how.contains(&"check");
-    let (mut bytes, begun) = (0, Instant::now());
+    let mut all = Turn {
+        bytes: 0,
+        elapsed: Duration::ZERO,
+        user: Duration::ZERO,
+    };
     loop {
         let turn = match who {
             "bare" => bench.bare(rate, is_checked),
             _ => bench.node(is_checked),
         };
         bench.clear();
-        bytes += turn.bytes;
+        // Without what lies between turns: a sender's start, and the removal of what was received.
+        all.bytes += turn.bytes;
+        all.elapsed += turn.elapsed;
         if until <= Instant::now() {
             break;
         }
     }
-    println!(
-        "{:.0} MiB/s",
-        bytes as f64 / MIB / begun.elapsed().as_secs_f64()
-    );
+    println!("{:.0} MiB/s", all.rate());
 }
 
 /// The barest sender, as fast as it may.

@@ -54,7 +54,7 @@ def comparison(folder):
     rates = [row for row in results["workloads"] if row["metric"].endswith("_per_s")]
     others = [row for row in results["workloads"] if row not in rates]
     draw(results, rates, folder / "throughput", "Throughput: more is better")
-    draw(results, others, folder / "latency", "Latency and memory: less is better")
+    draw(results, others, folder / "latency", "Latency (closed loops, but where it says open) and memory: less is better")
 
 
 def draw(results, workloads, path, title):

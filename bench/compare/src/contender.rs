@@ -81,7 +81,7 @@ pub trait Contender {
     fn stop(&mut self) -> Result<()>;
 }
 
-/// Has `contender` take so many `batches` of `load` in a topic of their own.
+/// Has `contender` take so many `batches` of `load` in a topic of their own, as fast as it does.
 pub fn warm_up(
     contender: &mut (impl Contender + ?Sized),
     load: &Produce,
@@ -89,11 +89,15 @@ pub fn warm_up(
 ) -> Result<()> {
     const TOPIC: &str = "warm";
     contender.create(TOPIC, load.partitions)?;
-    let load = Produce { batches, ..*load };
+    let load = Produce {
+        batches,
+        rate: None,
+        ..*load
+    };
     contender.produce(TOPIC, &load).map(drop)
 }
 
-/// A closed loop of producers.
+/// Producers: a closed loop, or with a rate an open one.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Produce {
     pub level: Level,
@@ -102,8 +106,10 @@ pub struct Produce {
     /// Connections, each of which produces to partition (its number modulo partitions).
     pub clients: u32,
     pub partitions: u32,
-    /// Batches that each client keeps in flight.
+    /// Batches that each client of a closed loop keeps in flight.
     pub window: usize,
+    /// Batches that are due in each second, of all clients together, whatever became of those before.
+    pub rate: Option<f64>,
     /// Batches in all; fewer if they are not acknowledged by then.
     pub batches: u64,
     pub seconds_max: f64,
@@ -149,9 +155,10 @@ pub struct Figures {
     pub seconds: f64,
     /// Records in all, those of the warm-up among them.
     pub records_total: u64,
-    /// Of acknowledgements: the median and the 99th percentile.
+    /// Of acknowledgements: the median and the percentiles 99 and 99.9.
     pub p50_us: Option<f64>,
     pub p99_us: Option<f64>,
+    pub p999_us: Option<f64>,
     /// How it was measured: a command, or the client.
     pub how: String,
 }

@@ -23,12 +23,15 @@ use serde_json::Value;
 
 use crate::contender::{Contender as _, Level, Produce};
 use crate::contenders::{Client, Corelog};
+use crate::median::median;
+use crate::progress::Progress;
 
 /// All curves of a run.
 #[derive(Serialize)]
 pub struct Curves {
     pub machine: Value,
-    pub rounds: usize,
+    #[serde(flatten)]
+    pub progress: Progress,
     pub is_quick: bool,
     pub curves: Vec<Curve>,
 }
@@ -57,10 +60,13 @@ struct Point {
     errors: Vec<String>,
 }
 
-/// Measures all points, round after round.
-pub fn run(program: &Path, scratch: &Path, rounds: usize, curves: &mut Curves) -> Result<()> {
-    for round in 0..rounds {
-        for curve in &mut curves.curves {
+impl Curves {
+    /// Measures all points once.
+    ///
+    /// # Errors
+    /// If there is no folder to be had; what goes wrong with a point is noted.
+    pub fn measure(&mut self, program: &Path, scratch: &Path) -> Result<()> {
+        for curve in &mut self.curves {
             for point in &mut curve.points {
                 let folder = scratch.join("point");
                 fs::create_dir_all(&folder)?;
@@ -68,18 +74,18 @@ pub fn run(program: &Path, scratch: &Path, rounds: usize, curves: &mut Curves) -
                 fs::remove_dir_all(&folder)?;
                 match measured {
                     Ok(measured) => {
-                        println!("{round} {} {}: {measured:.1?}", curve.id, point.x);
+                        println!("{} {}: {measured:.1?}", curve.id, point.x);
                         point.rounds.push(measured);
                     }
                     Err(error) => {
-                        println!("{round} {} {}: {error:#}", curve.id, point.x);
+                        println!("{} {}: {error:#}", curve.id, point.x);
                         point.errors.push(format!("{error:#}"));
                     }
                 }
             }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 impl Point {
@@ -137,6 +143,7 @@ fn load(level: Level, record_bytes: usize, batch_records: usize) -> Produce {
         clients: 1,
         partitions: 1,
         window: 1,
+        rate: None,
         batches: 0,
         seconds_max: 0.0,
         is_zero_copy: false,
@@ -297,7 +304,7 @@ pub fn planned(is_quick: bool) -> Vec<Curve> {
 pub fn markdown(curves: &Curves) -> String {
     let mut out = String::new();
     let said = |key: &str| curves.machine[key].as_str().unwrap_or_default().to_owned();
-    let (date, commit, rounds) = (said("date"), said("commit"), curves.rounds);
+    let (date, commit, rounds) = (said("date"), said("commit"), &curves.progress);
     let shortened = match curves.is_quick {
         true => ", **shortened to try things out: no figure counts**",
         false => "",
@@ -306,7 +313,7 @@ pub fn markdown(curves: &Curves) -> String {
     // A string takes whatever is written.
     let _ = writeln!(
         out,
-        "{date}, commit {commit}, medians of {rounds} rounds{shortened}."
+        "{date}, commit {commit}, medians of {rounds}{shortened}; times of acknowledgements are of closed loops."
     );
     for curve in &curves.curves {
         let _ = writeln!(out, "\n## {}\n", curve.title);
@@ -329,10 +336,8 @@ pub fn markdown(curves: &Curves) -> String {
 impl Point {
     fn median(&self, name: &str) -> String {
         let values = self.rounds.iter().filter_map(|round| round.get(name));
-        let mut values: Vec<f64> = values.copied().collect();
-        values.sort_by(f64::total_cmp);
-        match values.get(values.len() / 2) {
-            Some(value) if *value < 10.0 => format!("{value:.1}"),
+        match median(values.copied()) {
+            Some(value) if value < 10.0 => format!("{value:.1}"),
             Some(value) => format!("{value:.0}"),
             None => "–".into(),
         }

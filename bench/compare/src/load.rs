@@ -7,13 +7,13 @@
 //! have a thread each, those that move single records share one; a thread waits in epoll alone.
 //!
 //! It is a closed loop: each connection keeps a window of batches in flight, and a latency is the time
-//! from handing a batch's first byte to the kernel to its last acknowledgement. The first tenth warms up.
+//! from handing a batch's first byte to the kernel to its last acknowledgement; what a stall keeps from being
+//! sent has none. With a rate it is an open loop ([`pace`](crate::pace)): batches are sent when they are due, whatever
+//! is in flight, and a latency counts from then. The first tenth warms up.
 
-use std::collections::VecDeque;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::ops::Range;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -21,10 +21,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use mio::{Events, Interest, Poll, Token};
-use rustix::fs::{MemfdFlags, memfd_create, sendfile};
 use rustix::net::sockopt::set_tcp_congestion;
 
 use crate::contender::{Consume, Figures, Produce};
+use crate::pace::{Alarm, Schedule};
+use crate::sending::{Requests, Sending};
 use crate::tally::{Tally, WarmUp};
 
 /// What a protocol says on one connection, without any I/O.
@@ -37,30 +38,6 @@ pub trait Wire: Send {
     fn records(&self) -> u64;
 }
 
-/// Encoded requests, one for each batch, in memory and in a file of memory.
-pub struct Requests {
-    bytes: Vec<u8>,
-    file: OwnedFd,
-    ranges: Vec<Range<usize>>,
-}
-
-impl Requests {
-    pub fn new(requests: impl IntoIterator<Item = Vec<u8>>) -> Result<Arc<Self>> {
-        let (mut bytes, mut ranges) = (Vec::new(), Vec::new());
-        for request in requests {
-            ranges.push(bytes.len()..bytes.len() + request.len());
-            bytes.extend(request);
-        }
-        let file = memfd_create("requests", MemfdFlags::CLOEXEC)?;
-        std::fs::File::from(file.try_clone()?).write_all(&bytes)?;
-        Ok(Arc::new(Self {
-            bytes,
-            file,
-            ranges,
-        }))
-    }
-}
-
 /// A connection that greetings were exchanged on.
 pub struct Connection {
     pub stream: TcpStream,
@@ -69,11 +46,15 @@ pub struct Connection {
 
 /// Sends batches over the connections, `requests` by turns on each.
 pub fn produce(connections: Vec<(Connection, Arc<Requests>)>, load: &Produce) -> Result<Figures> {
-    let batches = load.batches.div_ceil(connections.len() as u64);
-    let links = connections.into_iter().map(|(connection, requests)| {
-        let out = Vec::new();
-        let sending = Sending::new(requests, load, batches);
-        Link::new(connection, out, Some(sending))
+    let (count, begin) = (connections.len(), Instant::now());
+    let batches = load.batches.div_ceil(count as u64);
+    let links = connections.into_iter().zip(0..);
+    let links = links.map(|((connection, requests), number)| {
+        let schedule = load
+            .rate
+            .map(|rate| Schedule::new(begin, rate, (number, count)));
+        let sending = Sending::new(requests, load, batches, schedule);
+        Link::new(connection, Vec::new(), Some(sending))
     });
     let links = links.collect::<Result<Vec<_>>>()?;
     let threads = match load.batch_bytes() < SHARED_BATCH_BYTES_MAX {
@@ -143,16 +124,25 @@ fn drive(mut links: Vec<Link>, until: &Until) -> Result<Tally> {
         let registry = poll.registry();
         registry.register(&mut link.stream, Token(number), both)?;
     }
+    let is_paced = links.iter().any(|link| link.next_due().is_some());
+    let alarm = is_paced.then(|| Alarm::new(poll.registry(), Token(links.len())));
+    let alarm = alarm.transpose()?;
     let mut tally = Tally::new()?;
     let mut moved_at = Instant::now();
     while links.iter().any(Link::is_open) && until.seen.load(Ordering::Relaxed) < until.records {
+        if let Some(alarm) = &alarm {
+            send_due(&mut links, alarm)?;
+        }
         poll.poll(&mut events, Some(Duration::from_millis(20)))
             .or_else(|error| match error.kind() {
                 ErrorKind::Interrupted => Ok(()),
                 _ => Err(error),
             })?;
         for event in &events {
-            let link = &mut links[event.token().0];
+            // The alarm is none of them.
+            let Some(link) = links.get_mut(event.token().0) else {
+                continue;
+            };
             until
                 .seen
                 .fetch_add(link.progress(until, &mut tally)?, Ordering::Relaxed);
@@ -170,6 +160,15 @@ fn drive(mut links: Vec<Link>, until: &Until) -> Result<Tally> {
     Ok(tally)
 }
 
+/// Sends what is due on a schedule, and sets the alarm for what is next.
+fn send_due(links: &mut [Link], alarm: &Alarm) -> Result<()> {
+    for link in &mut *links {
+        link.send()?;
+    }
+    let next = links.iter().filter_map(Link::next_due).min();
+    next.map_or(Ok(()), |due| alarm.set(due))
+}
+
 /// A connection and what is under way on it.
 struct Link {
     stream: mio::net::TcpStream,
@@ -180,64 +179,6 @@ struct Link {
     outbox: Vec<u8>,
     sending: Option<Sending>,
     records: u64,
-}
-
-/// The batches of a producer.
-struct Sending {
-    requests: Arc<Requests>,
-    batch_records: u64,
-    window: usize,
-    is_zero_copy: bool,
-    batches: u64,
-    begun: u64,
-    acked: u64,
-    /// What of the present request is not sent yet.
-    rest: Range<usize>,
-    /// When those in flight were begun.
-    at: VecDeque<Instant>,
-}
-
-impl Sending {
-    fn new(requests: Arc<Requests>, load: &Produce, batches: u64) -> Self {
-        Self {
-            requests,
-            batch_records: load.batch_records as u64,
-            window: load.window,
-            is_zero_copy: load.is_zero_copy,
-            batches,
-            begun: 0,
-            acked: 0,
-            rest: 0..0,
-            at: VecDeque::new(),
-        }
-    }
-
-    /// Sends until the window is full; fails with `WouldBlock` if the kernel takes no more now.
-    fn send(&mut self, mut stream: &mio::net::TcpStream) -> std::io::Result<()> {
-        loop {
-            if self.rest.is_empty() {
-                if self.begun == self.batches || self.at.len() == self.window {
-                    return Ok(());
-                }
-                let turn = self.begun as usize % self.requests.ranges.len();
-                self.rest = self.requests.ranges[turn].clone();
-                self.begun += 1;
-                self.at.push_back(Instant::now());
-            }
-            let sent = if !self.is_zero_copy || self.rest.len() < COPIED_BYTES_MAX {
-                stream.write(&self.requests.bytes[self.rest.clone()])?
-            } else {
-                let mut from = self.rest.start as u64;
-                sendfile(
-                    stream,
-                    &self.requests.file,
-                    Some(&mut from),
-                    self.rest.len(),
-                )?
-            };
-            self.rest.start += sent;
-        }
-    }
 }
 
 impl Link {
@@ -258,19 +199,23 @@ impl Link {
     }
 
     fn batches(&self) -> u64 {
-        self.sending.as_ref().map_or(0, |sending| sending.batches)
+        self.sending.as_ref().map_or(0, Sending::batches)
     }
 
     /// Whether anything is still to come.
     fn is_open(&self) -> bool {
-        let sending = self.sending.as_ref();
-        sending.is_none_or(|sending| sending.acked < sending.batches)
+        self.sending.as_ref().is_none_or(Sending::is_open)
+    }
+
+    /// When its next batch is due on a schedule.
+    fn next_due(&self) -> Option<Instant> {
+        self.sending.as_ref()?.next_due()
     }
 
     /// Begins no more batches.
     fn end(&mut self) {
         if let Some(sending) = &mut self.sending {
-            sending.batches = sending.begun;
+            sending.end();
         }
     }
 
@@ -283,10 +228,9 @@ impl Link {
             if Instant::now() > until.deadline {
                 self.end();
             }
-            match self.send() {
-                Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error.into()),
-                _ if is_drained => return Ok(self.records - before),
-                _ => {}
+            self.send()?;
+            if is_drained {
+                return Ok(self.records - before);
             }
         }
     }
@@ -317,7 +261,15 @@ impl Link {
         Ok(is_drained)
     }
 
-    fn send(&mut self) -> std::io::Result<()> {
+    /// Sends what may be, as much as the kernel takes now.
+    fn send(&mut self) -> Result<()> {
+        match self.try_send() {
+            Err(error) if error.kind() != ErrorKind::WouldBlock => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn try_send(&mut self) -> std::io::Result<()> {
         while !self.outbox.is_empty() {
             let sent = self.stream.write(&self.outbox)?;
             self.outbox.drain(..sent);
@@ -339,10 +291,7 @@ impl Link {
             tally.read(new, now);
             return;
         };
-        while (sending.acked + 1) * sending.batch_records <= self.records
-            && let Some(begun) = sending.at.pop_front()
-        {
-            sending.acked += 1;
+        while let Some(begun) = sending.acked(self.records) {
             tally.acked(sending.batch_records, (begun, now), warm_up);
         }
     }
@@ -350,7 +299,5 @@ impl Link {
 
 /// Connections with batches below this share a thread.
 const SHARED_BATCH_BYTES_MAX: u64 = 64 << 10;
-/// Requests below this are copied into the socket: `sendfile` costs more than it saves.
-const COPIED_BYTES_MAX: usize = 64 << 10;
 const RECEIVE_BYTES: usize = 512 << 10;
 const SILENCE_MAX: Duration = Duration::from_secs(30);

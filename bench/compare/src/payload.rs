@@ -38,6 +38,13 @@ impl Batches {
     }
 }
 
+/// One record, for where nobody reads it.
+pub fn record(record_bytes: usize) -> Vec<u8> {
+    let mut record = vec![0; record_bytes];
+    fastrand::Rng::with_seed(7).fill(&mut record);
+    record
+}
+
 /// Tells whether records arrive as they were sent, batch after batch and again from the first.
 #[derive(Clone, Debug)]
 pub struct Check {

@@ -15,8 +15,9 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command` with its output in `log`.
-    pub fn start(command: &mut Command, log: &Path) -> Result<Self> {
+    /// Starts `command` with its output in `log`. It does not outlive this program, however that ends.
+    pub fn start(command: &Command, log: &Path) -> Result<Self> {
+        let mut command = bound(command);
         let out = File::create(log)?;
         let err = out.try_clone()?;
         command.stdin(Stdio::null()).stdout(out).stderr(err);
@@ -92,6 +93,23 @@ impl Drop for Process {
     }
 }
 
+/// The same command, which the kernel kills when the thread that starts it has gone (`PR_SET_PDEATHSIG`, which it
+/// takes `unsafe` to ask for between fork and exec). What it starts in turn is not killed: `run` ends that.
+fn bound(command: &Command) -> Command {
+    let mut bound = Command::new("setpriv");
+    bound
+        .args(["--pdeathsig", "KILL", "--"])
+        .arg(command.get_program())
+        .args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => bound.env(name, value),
+            None => bound.env_remove(name),
+        };
+    }
+    bound
+}
+
 /// A port that nobody listens on just now.
 pub fn free_port() -> std::io::Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -147,3 +165,37 @@ fn resident(pid: u32) -> u64 {
 
 const START_MAX: Duration = Duration::from_secs(60);
 const STOP_MAX: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wait_until(is_so: impl Fn() -> bool) {
+        let started = Instant::now();
+        while !is_so() {
+            assert!(started.elapsed() < START_MAX, "it does not come to it");
+            std::thread::yield_now();
+        }
+    }
+
+    /// A server outlived a comparison that was killed.
+    #[test]
+    fn a_process_is_killed_with_the_thread_that_started_it() {
+        let log = std::env::temp_dir().join(format!("compare-process-{}", std::process::id()));
+        let of = |id: u32, what: &str| fs::read_to_string(format!("/proc/{id}/{what}"));
+        let start = || {
+            let mut sleep = Command::new("sleep");
+            let process = Process::start(sleep.arg("600").env("SAID", "so"), &log).unwrap();
+            let id = process.child.id();
+            let says = |what, words: &str| of(id, what).is_ok_and(|text| text.contains(words));
+            wait_until(|| says("comm", "sleep\n") && says("environ", "SAID=so"));
+            // As where the program is killed: nothing is dropped.
+            std::mem::forget(process);
+            id
+        };
+        let id = std::thread::scope(|scope| scope.spawn(start).join()).unwrap();
+        // Nobody waits for it, so something of it stays.
+        wait_until(|| stat(id).is_none_or(|fields| fields[0] == "Z"));
+        fs::remove_file(log).unwrap();
+    }
+}

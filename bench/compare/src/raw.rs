@@ -85,7 +85,7 @@ fn loopback(scratch: &Path, seconds: u64, options: &[&str]) -> Result<f64> {
     let arguments = ["--port".to_owned(), port.to_string()];
     let mut command = Command::new("iperf3");
     command.args(["--server", "--one-off"]).args(&arguments);
-    let mut server = Process::start(&mut command, &scratch.join("iperf3.log"))?;
+    let mut server = Process::start(&command, &scratch.join("iperf3.log"))?;
     // A connection would be the one that it serves.
     server.wait_until(|| is_listening(port).then_some(()))?;
     let mut client = Command::new("iperf3");

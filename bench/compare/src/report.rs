@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::contender::Figures;
+use crate::median;
 use crate::raw;
 use crate::result::{ECHO, Measured, Results};
 use crate::workload::{Kind, Metric, Workload};
@@ -20,8 +22,8 @@ fn write(results: &Results, out: &mut String) -> std::fmt::Result {
     writeln!(out, "# A node beside its peers, {}\n", said("date"))?;
     writeln!(
         out,
-        "{} rounds by turns{}, medians (least to most). Written by `bench/compare/run {}` at commit {}.\n",
-        results.rounds,
+        "{} by turns{}, medians (least to most). Written by `bench/compare/run {}` at commit {}.\n",
+        results.progress,
         if results.is_quick {
             ", **shortened to try things out: no figure counts**"
         } else {
@@ -68,6 +70,7 @@ fn write(results: &Results, out: &mut String) -> std::fmt::Result {
     }
     writeln!(out, "\n`{}`\n", results.raw_commands.join("`, `"))?;
     contenders(results, out)?;
+    writeln!(out, "{LOOPS}\n")?;
     for workload in &results.workloads {
         table(results, workload, out)?;
     }
@@ -107,21 +110,18 @@ fn table(results: &Results, workload: &Workload, out: &mut String) -> std::fmt::
         Metric::P50Us => "p50 µs",
         Metric::ResidentMib => "MiB",
     };
-    let has_latency = workload.kind == Kind::Produce;
     writeln!(out, "## {}\n\n`{}`\n", workload.title, workload.id)?;
-    let latency = if has_latency {
-        " p50 µs | p99 µs |"
-    } else {
-        ""
-    };
+    let latencies = latencies(workload);
+    let heads = latencies.iter().map(|(head, _)| format!(" {head} |"));
     writeln!(
         out,
-        "| | {unit} | ours to theirs |{latency} server's CPU s/GiB | |"
+        "| | {unit} | ours to theirs |{} server's CPU s/GiB | |",
+        heads.collect::<String>()
     )?;
     writeln!(
         out,
         "|---|---|---|---|---|{}",
-        if has_latency { "---|---|" } else { "" }
+        "---|".repeat(latencies.len())
     )?;
     let names = results.contenders.iter().map(|who| who.name);
     for name in names.clone().chain([ECHO]) {
@@ -133,12 +133,14 @@ fn table(results: &Results, workload: &Workload, out: &mut String) -> std::fmt::
             let values = results.values(workload.id, name, of);
             median(&values).map_or("".into(), |median| format!("{median:.digits$}"))
         };
-        let p50 = |one: &Measured| one.figures.p50_us.unwrap_or(f64::NAN);
-        let p99 = |one: &Measured| one.figures.p99_us.unwrap_or(f64::NAN);
-        let latency = match has_latency {
-            true => format!(" {} | {} |", column(&p50, 0), column(&p99, 0)),
-            false => String::new(),
-        };
+        let latencies = latencies.iter();
+        let latencies = latencies.map(|(_, of)| {
+            format!(
+                " {} |",
+                column(&|one| of(&one.figures).unwrap_or(f64::NAN), 0)
+            )
+        });
+        let latency: String = latencies.collect();
         writeln!(
             out,
             "| {name} | {} | {} |{latency} {} | {} |",
@@ -156,6 +158,25 @@ fn table(results: &Results, workload: &Workload, out: &mut String) -> std::fmt::
         writeln!(out, "\n- {}: {}", note.contender, note.reason)?;
     }
     writeln!(out)
+}
+
+type Quantile = fn(&Figures) -> Option<f64>;
+
+/// The columns of latencies of a workload: the head of each, with the kind of loop that it is of, and what stands in it.
+fn latencies(workload: &Workload) -> Vec<(String, Quantile)> {
+    let quantiles: [(&str, Quantile); 3] = [
+        ("p50", |figures| figures.p50_us),
+        ("p99", |figures| figures.p99_us),
+        ("p99.9", |figures| figures.p999_us),
+    ];
+    let (count, kind) = match (workload.kind, workload.load.rate) {
+        (Kind::Produce, Some(_)) => (3, "open"),
+        (Kind::Produce, None) => (2, "closed"),
+        _ => (0, ""),
+    };
+    let head = |quantile| format!("{quantile} µs, {kind} loop");
+    let shown = quantiles.into_iter().take(count);
+    shown.map(|(name, of)| (head(name), of)).collect()
 }
 
 /// The median of the ratios within rounds, of ours to theirs.
@@ -204,7 +225,27 @@ fn remark(results: &Results, workload: &Workload, name: &str) -> String {
         Some(share) => format!("{promise} ({:.0} % of the raw limit)", share * 100.0),
         None => promise,
     };
-    remark.trim().to_owned()
+    let remark = remark.trim().to_owned();
+    match shortfall(results, workload, name) {
+        Some(said) if remark.is_empty() => said,
+        Some(said) => format!("{remark}; {said}"),
+        None => remark,
+    }
+}
+
+/// What was read where it was less than the load, since no more had been produced in the time for that.
+fn shortfall(results: &Results, workload: &Workload, name: &str) -> Option<String> {
+    if !matches!(workload.kind, Kind::Consume | Kind::ConsumeCold) {
+        return None;
+    }
+    let load = &workload.load;
+    let mib = |bytes: f64| bytes / f64::from(1 << 20);
+    let all = mib((load.batches * load.batch_bytes()) as f64);
+    let read = results.values(workload.id, name, |one| {
+        mib(one.figures.records_total as f64 * load.record_bytes as f64)
+    });
+    let least = read.iter().map(|(_, mib)| *mib).reduce(f64::min)?;
+    (least < all).then(|| format!("**read {} MiB of {all:.0}**", shown(&read)))
 }
 
 /// The median share of the lower of loopback and disk, for workloads that either can limit.
@@ -266,10 +307,7 @@ fn limits(results: &Results, name: &str) -> Vec<(usize, f64)> {
 }
 
 fn median(values: &[(usize, f64)]) -> Option<f64> {
-    let mut values: Vec<f64> = values.iter().map(|(_, value)| *value).collect();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len().checked_sub(1)? / 2;
-    Some((values[middle] + values[values.len() / 2]) / 2.0)
+    median::median(values.iter().map(|(_, value)| *value))
 }
 
 fn shown(values: &[(usize, f64)]) -> String {
@@ -313,7 +351,70 @@ fn grouped(value: f64, digits: usize) -> String {
     }
 }
 
+/// What latencies are of.
+const LOOPS: &str = "\
+Latencies are of closed loops, but where a row says that it is an open one. In a closed loop whoever waits sends nothing \
+meanwhile, so that a stall is counted once for each that was in flight, not for all that would have come. In an open one \
+each counts from when it was due.";
 /// How what is ours is called, whoever its client is.
 const OURS: &str = "Corelog";
 /// The least share of the raw limit at which the yardstick is one.
 const BARE_SHARE_MIN: f64 = 0.7;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload;
+
+    fn row(id: &str) -> Workload {
+        let turns = workload::turns(false);
+        let mut rows = turns.into_iter().flat_map(|turn| turn.workloads);
+        rows.find(|row| row.id == id).unwrap()
+    }
+
+    fn measured(workload: &'static str, round: usize, records: u64) -> Measured {
+        let figures = Figures {
+            records_total: records,
+            ..Figures::default()
+        };
+        Measured {
+            round,
+            workload,
+            contender: "bare",
+            mib_per_s: 1.0,
+            records_per_s: 1.0,
+            server_cpu_s_per_gib: 1.0,
+            resident_mib: 1.0,
+            figures,
+        }
+    }
+
+    #[test]
+    fn what_was_read_is_said_where_it_is_less_than_the_load() {
+        let cold = row("consume-cold");
+        let of = |records: [u64; 2]| Results {
+            measured: (0..)
+                .zip(records)
+                .map(|(round, records)| measured(cold.id, round, records))
+                .collect(),
+            ..Results::default()
+        };
+        assert_eq!(shortfall(&of([2 << 20; 2]), &cold, "bare"), None);
+        let said = shortfall(&of([2 << 20, 1 << 20]), &cold, "bare").unwrap();
+        assert_eq!(said, "**read 1,536 (1,024 to 2,048) MiB of 2048**");
+    }
+
+    #[test]
+    fn latencies_say_what_kind_of_loop_they_are_of() {
+        let heads = |id| latencies(&row(id)).into_iter().map(|(head, _)| head);
+        let closed = ["p50 µs, closed loop", "p99 µs, closed loop"];
+        assert!(heads("durable-one").eq(closed));
+        let open = [
+            "p50 µs, open loop",
+            "p99 µs, open loop",
+            "p99.9 µs, open loop",
+        ];
+        assert!(heads("durable-paced").eq(open));
+        assert_eq!(heads("consume-cold").count(), 0);
+    }
+}

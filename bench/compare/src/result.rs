@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::contender::{Contender, Figures, Level};
+use crate::progress::Progress;
 use crate::raw::Limits;
 use crate::workload::{Metric, Workload};
 
@@ -13,7 +14,8 @@ use crate::workload::{Metric, Workload};
 pub struct Results {
     pub machine: Value,
     pub command: String,
-    pub rounds: usize,
+    #[serde(flatten)]
+    pub progress: Progress,
     pub is_quick: bool,
     pub contenders: Vec<Who>,
     /// Those that are not installed, and what was missing.

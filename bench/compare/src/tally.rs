@@ -106,6 +106,7 @@ impl Tally {
             records_total: self.records_total,
             p50_us: us(0.5),
             p99_us: us(0.99),
+            p999_us: us(0.999),
             how: "the client of bench/compare".into(),
         }
     }

@@ -66,6 +66,7 @@ pub fn turns(is_quick: bool) -> Vec<Turn> {
             clients,
             partitions,
             window,
+            rate: None,
             batches: (batches / shorter).max(u64::from(clients)),
             seconds_max,
             is_zero_copy: false,
@@ -92,7 +93,13 @@ pub fn turns(is_quick: bool) -> Vec<Turn> {
     };
     let mut cold = load(Accepted, 1024, 1024, 1, 1, 8);
     cold.batches *= 2;
-    cold.seconds_max *= 2.0;
+    // What is read is to be as much for a server that takes it slowly.
+    cold.seconds_max = 120.0;
+    let mut paced = load(Durable, 1024, 1, 8, 1, 1);
+    paced.rate = Some(PACED_RATE);
+    paced.batches = PACED_BATCHES / shorter;
+    // Far longer than the schedule: what was due and never sent would be missing where it was slowest.
+    paced.seconds_max = 60.0;
     let mut each = load(Accepted, 100, 1, 1, 1000, 1);
     each.batches = 1000;
     each.seconds_max = 30.0;
@@ -170,6 +177,16 @@ pub fn turns(is_quick: bool) -> Vec<Turn> {
         turn(
             Durable,
             vec![row(
+                "durable-paced",
+                "Produce, durable, one record of 1 KiB at a time on a fixed schedule of 1,000 a second from 8 connections (open loop)",
+                P50Us,
+                Send,
+                paced,
+            )],
+        ),
+        turn(
+            Durable,
+            vec![row(
                 "durable-64x1",
                 "Produce, durable, 64 clients with one record of 1 KiB each, 1 partition",
                 RecordsPerS,
@@ -234,3 +251,6 @@ pub fn turns(is_quick: bool) -> Vec<Turn> {
 const TOTAL_BYTES: u64 = 1 << 30;
 const SINGLE_BATCHES: u64 = 10_000;
 const CROWD_BATCHES: u64 = 200_000;
+/// Batches a second of an open loop, and all of them.
+const PACED_RATE: f64 = 1000.0;
+const PACED_BATCHES: u64 = 10_000;

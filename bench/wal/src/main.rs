@@ -156,9 +156,11 @@ fn row(case: &Case, folder: &Path, rounds: usize) -> Result<()> {
     Ok(())
 }
 
+/// Of an even number the mean of the two in the middle.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+    let middle = (values.len() - 1) / 2;
+    (values[middle] + values[values.len() / 2]) / 2.0
 }
 
 /// Appends a second, in thousands.

@@ -11,9 +11,10 @@ use anyhow::{Result, ensure};
 use crc_fast::{CrcAlgorithm, Digest};
 
 use crate::contender::{Consume, Contender, Figures, Level, Produce, Promise};
-use crate::load::{self, Connection, Requests, Wire};
+use crate::load::{self, Connection, Wire};
 use crate::payload::Batches;
 use crate::process::{self, Process};
+use crate::sending::Requests;
 use crate::workload::{Kind as Work, Workload};
 
 pub struct Bare {
@@ -96,7 +97,7 @@ impl Contender for Bare {
         command.arg("serve").arg(folder);
         command.args([PARTITIONS, RESERVED_BYTES_MIN].map(|number| number.to_string()));
         let log = folder.join("log");
-        let mut process = Process::start(&mut command, &log)?;
+        let mut process = Process::start(&command, &log)?;
         self.address = process.wait_until(|| process::word_behind(&log, "ready "))?;
         self.process = Some(process);
         Ok(())

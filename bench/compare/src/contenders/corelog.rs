@@ -10,9 +10,10 @@ use serde_json::Value;
 
 use super::corelog_protocol as protocol;
 use crate::contender::{self, Consume, Contender, Figures, Level, Produce, Promise};
-use crate::load::{self, Connection, Requests};
+use crate::load::{self, Connection};
 use crate::payload::{Batches, Check};
 use crate::process::{self, Process};
+use crate::sending::Requests;
 use crate::workload::{Kind, Workload};
 
 /// Who produces and consumes.
@@ -63,10 +64,7 @@ mod line {
     }
 
     pub(super) fn produce(topic: &str, load: &Produce) -> Vec<String> {
-        let ack = match load.level {
-            Level::Accepted => "accepted",
-            Level::Durable => "durable",
-        };
+        let ack = ack(load.level);
         words(&format!(
             "bench produce --topic {topic} --partitions {} --producers {} --record-bytes {}B \
              --batch-bytes {}B --window {} --total {}B --ack {ack} --timeout 120s --output json",
@@ -77,6 +75,27 @@ mod line {
             load.window,
             load.batches * load.batch_bytes(),
         ))
+    }
+
+    /// An open loop at `rate` batches a second, over the one connection that a producer has.
+    pub(super) fn latency(topic: &str, load: &Produce, rate: f64) -> Vec<String> {
+        let ack = ack(load.level);
+        words(&format!(
+            "bench latency --topic {topic} --partitions {} --record-bytes {}B --batch-records {} \
+             --rate {:.0} --duration {:.0}ms --ack {ack} --timeout 120s --output json",
+            load.partitions,
+            load.record_bytes,
+            load.batch_records,
+            rate * load.batch_records as f64,
+            load.batches as f64 / rate * 1e3,
+        ))
+    }
+
+    fn ack(level: Level) -> &'static str {
+        match level {
+            Level::Accepted => "accepted",
+            Level::Durable => "durable",
+        }
     }
 
     pub(super) fn consume(topic: &str, load: &Consume) -> Vec<String> {
@@ -198,7 +217,24 @@ impl Corelog {
             records_total: records_total.unwrap_or(records),
             p50_us: out["ack_us"]["p50"].as_f64(),
             p99_us: out["ack_us"]["p99"].as_f64(),
+            p999_us: out["ack_us"]["p99.9"].as_f64(),
             how: format!("corelog {}", words.join(" ")),
+        })
+    }
+
+    /// An open loop: a line for each batch.
+    fn measure_paced(&self, words: &[String], load: &Produce) -> Result<Figures> {
+        let mut acks = Vec::new();
+        for line in self.run(words)?.lines() {
+            let out: Value = serde_json::from_str(line)?;
+            let said = |key: &str| out[key].as_u64().with_context(|| key.to_owned());
+            acks.push((said("due_us")?, said("us")?));
+        }
+        let (acked, due) = (acks.len() as u64, load.batches);
+        ensure!(acked == due, "{acked} of {due} batches were acknowledged");
+        Ok(Figures {
+            how: format!("corelog {}", words.join(" ")),
+            ..paced(acks, load)
         })
     }
 }
@@ -243,7 +279,7 @@ impl Contender for Corelog {
         }
         command.args(line::serve(data, &settings));
         let log = folder.join("log");
-        let mut process = Process::start(&mut command, &log)?;
+        let mut process = Process::start(&command, &log)?;
         self.server = process.wait_until(|| process::word_behind(&log, "ready listen="))?;
         self.process = Some(process);
         Ok(())
@@ -259,6 +295,9 @@ impl Contender for Corelog {
     fn produce(&mut self, topic: &str, load: &Produce) -> Result<Figures> {
         if self.client == Client::Plain {
             return self.produce_plainly(topic, load);
+        }
+        if let Some(rate) = load.rate {
+            return self.measure_paced(&line::latency(topic, load, rate), load);
         }
         // Each producer sends as many batches to each of its partitions.
         let streams = u64::from(load.partitions.max(load.clients));
@@ -301,6 +340,34 @@ impl Contender for Corelog {
     }
 }
 
+/// What acknowledgements of batches come to, each of when it was due and how long it took, in microseconds. The first
+/// tenth warms up.
+fn paced(mut acks: Vec<(u64, u64)>, load: &Produce) -> Figures {
+    acks.sort_unstable();
+    let batch_records = load.batch_records as u64;
+    let records_total = acks.len() as u64 * batch_records;
+    acks.drain(..acks.len() / 10);
+    let begun = acks.first().map_or(0, |(due, _)| *due);
+    let ended = acks.iter().map(|(due, took)| due + took).max().unwrap_or(0);
+    let mut took: Vec<u64> = acks.iter().map(|(_, took)| *took).collect();
+    took.sort_unstable();
+    let at = |quantile: f64| {
+        let place = (took.len() as f64 * quantile).ceil() as usize;
+        took.get(place.saturating_sub(1)).map(|us| *us as f64)
+    };
+    let records = took.len() as u64 * batch_records;
+    Figures {
+        records,
+        bytes: records * load.record_bytes as u64,
+        seconds: (ended - begun) as f64 / 1e6,
+        records_total,
+        p50_us: at(0.5),
+        p99_us: at(0.99),
+        p999_us: at(0.999),
+        how: String::new(),
+    }
+}
+
 /// The topics that so many partitions need, each with its share of them.
 fn topics(topic: &str, partitions: u32) -> impl Iterator<Item = (String, u32)> {
     let starts = (0..partitions).step_by(TOPIC_PARTITIONS_MAX as usize);
@@ -317,3 +384,33 @@ fn topics(topic: &str, partitions: u32) -> impl Iterator<Item = (String, u32)> {
 const TOPIC_PARTITIONS_MAX: u32 = 4096;
 /// Requests that a client sends by turns, unless it has more partitions than that.
 const REQUESTS_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload;
+
+    #[test]
+    fn acknowledgements_count_by_when_they_were_due_behind_the_first_tenth() {
+        let mut rows = workload::turns(false)
+            .into_iter()
+            .flat_map(|turn| turn.workloads);
+        let load = rows.find(|row| row.id == "durable-paced").unwrap().load;
+        // One in each millisecond, told from the last on; those of the first second took longest.
+        let acks = (0..10_000).rev();
+        let acks = acks.map(|ms| (ms * 1000, if ms < 1000 { 70_000 } else { ms / 1000 * 100 }));
+        let figures = paced(acks.collect(), &load);
+        assert_eq!((figures.records, figures.records_total), (9_000, 10_000));
+        assert_eq!(figures.bytes, 9_000 << 10);
+        assert!(
+            (figures.seconds - 8.9999).abs() < 1e-9,
+            "{}",
+            figures.seconds
+        );
+        assert_eq!(figures.p50_us, Some(500.0));
+        assert_eq!(
+            (figures.p99_us, figures.p999_us),
+            (Some(900.0), Some(900.0))
+        );
+    }
+}

@@ -14,9 +14,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::contender::{Consume, Contender, Figures, Level, Produce, Promise};
-use crate::load::{self, Connection, Requests, Wire};
-use crate::payload::{Batches, Check};
+use crate::load::{self, Connection, Wire};
+use crate::payload::{self, Batches, Check};
 use crate::process::{Process, free_port};
+use crate::sending::Requests;
 
 #[derive(Default)]
 pub struct Nats {
@@ -66,7 +67,7 @@ impl Contender for Nats {
         fs::write(&config, text)?;
         let mut command = Command::new("nats-server");
         command.arg("--config").arg(&config);
-        let mut process = Process::start(&mut command, &folder.join("log"))?;
+        let mut process = Process::start(&command, &folder.join("log"))?;
         process.wait_until(|| self.greet(ASKED).ok())?;
         self.process = Some(process);
         Ok(())
@@ -104,7 +105,7 @@ impl Contender for Nats {
     }
 
     fn fill(&mut self, topic: &str, load: &Produce) -> Result<Figures> {
-        let record = vec![0x5a; load.record_bytes];
+        let record = payload::record(load.record_bytes);
         let all = (0..load.partitions)
             .flat_map(|partition| publish(&format!("{topic}-{partition}"), "inbox.fill", &record));
         let requests = Requests::new([all.collect()])?;

@@ -14,9 +14,10 @@ use anyhow::{Context as _, Result};
 
 use super::stream_protocol as protocol;
 use crate::contender::{Consume, Contender, Figures, Level, Produce, Promise};
-use crate::load::{self, Connection, Requests};
-use crate::payload::{Batches, Check};
+use crate::load::{self, Connection};
+use crate::payload::{self, Batches, Check};
 use crate::process::{Process, free_port};
+use crate::sending::Requests;
 
 #[derive(Default)]
 pub struct RabbitMq {
@@ -64,7 +65,7 @@ impl Contender for RabbitMq {
         fs::write(folder.join("plugins"), "[rabbitmq_stream].\n")?;
         let mut mapper = Command::new("epmd");
         mapper.args(["-port", &mapper_port, "-address", "127.0.0.1"]);
-        self.mapper = Some(Process::start(&mut mapper, &folder.join("epmd.log"))?);
+        self.mapper = Some(Process::start(&mapper, &folder.join("epmd.log"))?);
         let mut command = Command::new(format!("{LIBRARY}/bin/rabbitmq-server"));
         command
             .env("HOME", folder)
@@ -77,7 +78,7 @@ impl Contender for RabbitMq {
             .env("RABBITMQ_DIST_PORT", free_port()?.to_string())
             .env("ERL_EPMD_PORT", mapper_port)
             .env("ERL_EPMD_ADDRESS", "127.0.0.1");
-        let mut server = Process::start(&mut command, &folder.join("log"))?;
+        let mut server = Process::start(&command, &folder.join("log"))?;
         server.wait_until(|| self.greet().ok())?;
         self.server = Some(server);
         Ok(())
@@ -105,7 +106,7 @@ impl Contender for RabbitMq {
     }
 
     fn fill(&mut self, topic: &str, load: &Produce) -> Result<Figures> {
-        let record = vec![0x5a; load.record_bytes];
+        let record = payload::record(load.record_bytes);
         let numbers: Vec<u32> = (0..load.partitions).collect();
         let mut connections = Vec::new();
         let mut each = *load;

@@ -12,9 +12,10 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use crate::contender::{Consume, Contender, Figures, Level, Produce, Promise};
-use crate::load::{self, Connection, Requests, Wire};
-use crate::payload::{Batches, Check};
+use crate::load::{self, Connection, Wire};
+use crate::payload::{self, Batches, Check};
 use crate::process::{Process, free_port};
+use crate::sending::Requests;
 use crate::workload::{Kind, Workload};
 
 #[derive(Default)]
@@ -64,7 +65,7 @@ impl Contender for Redis {
             .args(["--port", &self.port.to_string()])
             .arg("--dir")
             .arg(folder);
-        let mut process = Process::start(&mut command, &folder.join("log"))?;
+        let mut process = Process::start(&command, &folder.join("log"))?;
         let port = self.port;
         process.wait_until(|| {
             let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
@@ -103,7 +104,7 @@ impl Contender for Redis {
     }
 
     fn fill(&mut self, topic: &str, load: &Produce) -> Result<Figures> {
-        let record = vec![0x5a; load.record_bytes];
+        let record = payload::record(load.record_bytes);
         let key = |partition| format!("{topic}-{partition}");
         let adds = (0..load.partitions).flat_map(|partition| add(&key(partition), &record));
         let requests = Requests::new([adds.collect()])?;
