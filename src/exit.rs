@@ -175,6 +175,7 @@ fn of_start(error: &corelog_node::StartError) -> Option<Exit> {
         StartError::Cores { .. }
         | StartError::NotLoopback { .. }
         | StartError::NoRoomForPorts { .. }
+        | StartError::NoRoomToAdvertise { .. }
         | StartError::Memory { .. } => Some(Exit::Usage),
         _ => None,
     }

@@ -123,8 +123,13 @@ impl NodeConfig {
         if !listen.ip().is_loopback() && !self.is_insecure {
             return Err(StartError::NotLoopback { listen });
         }
-        if listen.port() != 0 && usize::from(listen.port()) + cores > cores_max {
+        let has_room = |port: u16| usize::from(port) + cores <= usize::from(u16::MAX);
+        if listen.port() != 0 && !has_room(listen.port()) {
             return Err(StartError::NoRoomForPorts { listen, cores });
+        }
+        let advertised = self.advertise.as_ref().and_then(|told| told.port);
+        if let Some(port) = advertised.filter(|port| !has_room(*port)) {
+            return Err(StartError::NoRoomToAdvertise { port, cores });
         }
         self.budget().map(drop)
     }
@@ -173,6 +178,18 @@ mod tests {
             config.check(),
             Err(StartError::NoRoomForPorts { .. })
         ));
+        config.listen.set_port(7400);
+        let mut advertise = |port| {
+            config.advertise = Some(Advertise {
+                host: "log1".to_owned(),
+                port: Some(port),
+            });
+            config.check()
+        };
+        // Several cores were told as the same port.
+        let told = advertise(65_534);
+        assert!(matches!(told, Err(StartError::NoRoomToAdvertise { .. })));
+        assert!(advertise(65_533).is_ok());
         config.listen = SocketAddr::from(([0, 0, 0, 0], 7400));
         assert!(matches!(
             config.check(),

@@ -39,6 +39,16 @@ pub enum StartError {
         /// How many ports are needed above it.
         cores: usize,
     },
+    /// The per-core ports that clients are told do not fit above the shared one.
+    #[error(
+        "port {port} to advertise leaves no room for {cores} ports above it: choose a lower one"
+    )]
+    NoRoomToAdvertise {
+        /// The shared port as clients are told it.
+        port: u16,
+        /// How many ports are needed above it.
+        cores: usize,
+    },
     /// A core has too little memory for the largest requests and answers.
     #[error(
         "{bytes} bytes of memory for what is under way are too little for a core: set --traffic-memory to {bytes_min}B or more"

@@ -276,3 +276,4 @@ mod tests {
         }
     }
 }
+            ("advertise = 'log1:65535'", "ports above it"),

@@ -32,15 +32,17 @@ pub(super) async fn copy(asked: Asked, request: copy_segments::Request) -> Next 
         Ended::Sent => link.answered(asked.frame_bytes),
         Ended::Failed(error) => asked.told::<copy_segments::Request>(Err(error)),
         Ended::Cut(error) => {
-            add(&core.counters.connections_cut_total, 1);
             let peer = link.peer;
             match error.kind() {
                 io::ErrorKind::TimedOut => {
                     tracing::warn!(%peer, "cut a peer that does not read the segments it asked for");
+                    link.cut();
                 }
-                _ => tracing::info!(%peer, %error, "a peer went away in the middle of a segment"),
+                _ => {
+                    tracing::info!(%peer, %error, "a peer went away in the middle of a segment");
+                    link.die();
+                }
             }
-            link.die();
             return Next::Close;
         }
     }

@@ -1,7 +1,6 @@
 //! One connection as its tasks share it: what is in flight, what is to be sent.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
@@ -15,6 +14,7 @@ use futures_lite::FutureExt;
 
 use super::connections::Traffic;
 use super::intake::Intake;
+use super::out::{Chunk, Out};
 use super::untaken;
 use crate::core::{Acks, Core};
 use crate::frame_id::FrameId;
@@ -56,30 +56,11 @@ pub(super) struct Link {
     died: Notify,
     is_closing: Cell<bool>,
     is_dead: Cell<bool>,
+    /// It is counted among those that were cut.
+    is_cut: Cell<bool>,
     /// When the last answer that was waited for had left.
     answered_at: Cell<Instant>,
     has_logged: Cell<bool>,
-}
-
-/// A piece of what is to be sent.
-pub(super) enum Chunk {
-    /// Frames, or their heads.
-    Bytes(Vec<u8>),
-    /// Batches behind the head of their answer, with the room they take.
-    Batches(
-        Batches,
-        #[expect(dead_code, reason = "held until it was sent")] Room,
-    ),
-}
-
-/// Everything that is to be sent now.
-#[derive(Default)]
-pub(super) struct Out {
-    pub(super) chunks: VecDeque<Chunk>,
-    pub(super) answers: usize,
-    pub(super) bytes: usize,
-    /// What of them is not batches, and is counted with the core's.
-    answer_bytes: usize,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -116,6 +97,7 @@ impl Link {
             died: Notify::new(),
             is_closing: Cell::new(false),
             is_dead: Cell::new(false),
+            is_cut: Cell::new(false),
             answered_at: Cell::new(rt::now()),
             has_logged: Cell::new(false),
         })
@@ -307,6 +289,19 @@ impl Link {
         self.died.notify();
         self.left.notify();
         self.to_send.notify();
+    }
+
+    /// Cuts the connection for what the client does, or does not do.
+    pub(super) fn cut(&self) {
+        self.count_cut();
+        self.die();
+    }
+
+    /// Counts the connection among those that are cut; once, whatever else it is cut for.
+    pub(super) fn count_cut(&self) {
+        if !self.is_cut.replace(true) {
+            add(&self.core.counters.connections_cut_total, 1);
+        }
     }
 
     /// Forgets all that was in flight.

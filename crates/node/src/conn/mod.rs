@@ -4,7 +4,8 @@
 //! accept    taking connections, up to the limit
 //! connections  those that are open, as operators are told
 //! per_address  how many connections each address has
-//! link      one connection as its tasks share it: what is in flight, what is to be sent
+//! link      one connection as its tasks share it: what is in flight, how it ends
+//! out       what a connection has to send
 //! intake    a core's room for what its connections receive
 //! receive   the receive buffer: frames are slices of it
 //! reader    the task that takes frames, in order
@@ -30,6 +31,7 @@ mod copy;
 mod each;
 mod intake;
 mod link;
+mod out;
 mod per_address;
 mod picked;
 mod produce;

@@ -33,8 +33,10 @@ enum Read {
     Some,
     /// The client sends no more, or was idle for too long, or the node stops.
     End,
-    /// The connection is cut.
-    Cut,
+    /// The client takes too long for a frame.
+    Late,
+    /// The client reset the connection, or it was cut already.
+    Broken,
 }
 
 /// Takes frames until the client ends, the framing is lost or the node stops.
@@ -85,11 +87,8 @@ pub(super) async fn read(link: &Rc<Link>, receiver: &mut ReadHalf) {
                     Read::Some if is_greeted && !was_partial => begun = None,
                     Read::Some => {}
                     Read::End => return,
-                    Read::Cut => {
-                        add(&link.core.counters.connections_cut_total, 1);
-                        link.die();
-                        return;
-                    }
+                    Read::Late => return link.cut(),
+                    Read::Broken => return link.die(),
                 }
             }
             Err(error) => return lose_framing(link, &error),
@@ -106,8 +105,7 @@ async fn has_room(link: &Link, receive: &Receive) -> bool {
     }
     let late = async {
         rt::sleep(TURN_WAIT).await;
-        add(&link.core.counters.connections_cut_total, 1);
-        link.die();
+        link.cut();
         false
     };
     room.or(late).await
@@ -125,14 +123,14 @@ async fn read_more(
     let begun = begun.get_or_insert_with(rt::now);
     loop {
         if link.is_dead() {
-            return Read::Cut;
+            return Read::Broken;
         }
         let timeout = if is_expected {
             let slack = (receive.needed() / SLOWEST_BYTES_PER_SECOND) as u64;
             let limit = link.core.shared.limits.read_timeout + Duration::from_secs(slack);
             let left = limit.saturating_sub(begun.elapsed());
             if left.is_zero() {
-                return Read::Cut;
+                return Read::Late;
             }
             // Whoever holds room is asked every now and then if it still sends.
             Some(if receive.is_large() {
@@ -159,14 +157,14 @@ async fn read_more(
         let (has_room, waited) = rt::waited(room.or(stopped)).await;
         if !has_room {
             return match link.is_dead() {
-                true => Read::Cut,
+                true => Read::Broken,
                 false => Read::End,
             };
         }
         // What it waits for others is not the client's time.
         *begun += waited;
         if receive.is_too_slow(rt::now) {
-            return Read::Cut;
+            return Read::Late;
         }
         receiver.set_timeout(timeout);
         let read = async { link.alive(receiver.read(receive.free())).await.map(Some) };
@@ -187,7 +185,7 @@ async fn read_more(
                     receive.shrink();
                 }
             }
-            Some(Some(Err(_))) | None => return Read::Cut,
+            Some(Some(Err(_))) | None => return Read::Broken,
         }
     }
 }
@@ -209,7 +207,7 @@ fn idle_left(link: &Link, begun: Instant) -> Option<Duration> {
 /// Says why and closes: nobody can tell where the next frame begins.
 fn lose_framing(link: &Rc<Link>, error: &FrameError) {
     let body = error.to_body();
-    add(&link.core.counters.connections_cut_total, 1);
+    link.count_cut();
     close_with(link, error.correlation(), &body);
 }
 

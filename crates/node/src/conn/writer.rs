@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use futures_lite::FutureExt;
 
-use super::link::{Chunk, Link, Out};
+use super::link::Link;
+use super::out::{Chunk, Out};
 use super::untaken::stalled;
 use crate::metrics::add;
 use crate::router::Batches;
@@ -52,13 +53,11 @@ pub(super) async fn write(link: Rc<Link>, mut sender: WriteHalf) {
                 link.traffic.sent(bytes);
                 add(&link.core.counters.sent_bytes_total, bytes as u64);
             }
-            Err(error) => {
-                if error.kind() == io::ErrorKind::TimedOut {
-                    add(&link.core.counters.connections_cut_total, 1);
-                    tracing::warn!(peer = %link.peer, "cut a client that does not read");
-                }
-                link.die();
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                tracing::warn!(peer = %link.peer, "cut a client that does not read");
+                link.cut();
             }
+            Err(_) => link.die(),
         }
     }
 }

@@ -93,7 +93,7 @@ counters! {
     connections: Gauge, "Open client connections.";
     connections_accepted_total: Counter, "Connections accepted.";
     connections_refused_total: Counter, "Connections refused because there were too many.";
-    connections_cut_total: Counter, "Connections closed for lost framing or for not reading.";
+    connections_cut_total: Counter, "Connections closed for lost framing, frames that took too long, or answers that nobody read.";
     connections_idle_total: Counter, "Connections closed because nothing came for the idle timeout.";
     accepts_failed_total: Counter, "Connections that could not be accepted, mostly for lack of a descriptor.";
     received_bytes_total: Counter, "Bytes received from clients.";

@@ -63,6 +63,7 @@ fn told(listen: SocketAddr, cores: Vec<SocketAddr>, advertise: Option<&Advertise
             } else {
                 host.clone()
             };
+            // `check` has seen that there is room here, too.
             let core_port = |(number, core): (u16, &SocketAddr)| match port {
                 Some(port) => port.saturating_add(1).saturating_add(number),
                 None => core.port(),

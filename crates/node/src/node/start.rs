@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use corelog_record::{CoreId, NodeId};
 use corelog_storage::format::node as node_file;
-use flume::{Receiver, RecvTimeoutError, Sender};
+use flume::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
 use super::control::{self, Control, Parts, Recovered};
 use super::descriptors::Share;
@@ -266,14 +266,21 @@ impl Cores {
         timeout: Duration,
         control: impl Fn(Sender<T>) -> Control,
     ) -> Result<Vec<T>, StopError> {
+        let deadline = rt::now() + timeout;
         let mut answers = Vec::with_capacity(self.controls.len());
+        let mut full = Vec::new();
         for sender in &self.controls {
             let (reply, answer) = flume::bounded(1);
             // An answer that never comes tells the same as a refusal here.
-            let _ = sender.send(control(reply));
+            if let Err(TrySendError::Full(control)) = sender.try_send(control(reply)) {
+                full.push((sender, control));
+            }
             answers.push(answer);
         }
-        let deadline = rt::now() + timeout;
+        // A core that does not turn makes no room; all others are told before it is waited for. What cannot be
+        // told is kept, so that its answer does not look like one of a core that has ended.
+        let send = |(sender, control): (&Sender<_>, _)| sender.send_deadline(control, deadline);
+        let _untold: Vec<_> = full.into_iter().map(send).collect();
         let mut told = Vec::with_capacity(answers.len());
         for (number, answer) in (0..).zip(answers) {
             let core = CoreId::new(number);
@@ -341,5 +348,45 @@ fn ask<T>(control: &Sender<Control>, told: Control, answer: &Receiver<T>) -> Res
 impl From<sys::Error> for StartError {
     fn from(source: sys::Error) -> Self {
         Self::System { source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    /// Far beyond what anything takes on a slow, busy machine.
+    const SOON: Duration = Duration::from_secs(60);
+
+    /// Who stopped the node waited for room, before any time began to count.
+    #[test]
+    fn a_stop_waits_for_no_room_at_a_core_that_does_not_turn_and_the_others_hear_of_it() {
+        let (stuck, kept) = flume::bounded(1);
+        let (reply, _answer) = flume::bounded(1);
+        stuck.send(Control::Topics { reply }).unwrap();
+        let (well, told) = flume::bounded(1);
+        let turning = thread::spawn(move || {
+            let Ok(Control::Drain { reply, .. }) = told.recv() else {
+                panic!("it is told something else");
+            };
+            reply.send(()).unwrap();
+        });
+        let cores = Cores {
+            threads: Vec::new(),
+            controls: vec![stuck, well],
+        };
+        let (ended, end) = flume::bounded(1);
+        thread::spawn(move || {
+            let timeout = Duration::from_millis(1);
+            let drain = |reply| Control::Drain { timeout, reply };
+            ended.send(cores.tell_all(timeout, drain)).unwrap();
+        });
+        let end = end.recv_timeout(SOON).expect("it ends");
+        let core = CoreId::new(0);
+        assert!(matches!(end, Err(StopError::TimedOut { core: late, .. }) if late == core));
+        turning.join().unwrap();
+        drop(kept);
     }
 }

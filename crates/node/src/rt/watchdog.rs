@@ -4,7 +4,7 @@
 //! and counted. One that stays so for ten seconds ends the process, since recovery is safe and half
 //! a node is worse than none. A machine that was paused is no stall: a tick that is late itself
 //! proves nothing. Slow work on a core that still turns is logged and counted, and never ends
-//! anything.
+//! anything. What is to be logged is logged by another thread: the end waits for no line.
 
 use std::fmt;
 use std::process;
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use flume::{Receiver, RecvTimeoutError, Sender};
 
+use super::place::Place;
 use super::vitals::{Vitals, Work};
 
 /// A running watchdog; it stops when this is dropped.
@@ -29,13 +30,9 @@ impl Watchdog {
     /// # Errors
     /// If the system refuses the thread.
     pub fn start(cores: Vec<Arc<Vitals>>) -> std::io::Result<Self> {
-        Self::start_with(cores, TICK, |vitals| {
-            tracing::error!(
-                core = vitals.name(),
-                task = vitals.place().map(tracing::field::display),
-                outstanding = %Load(vitals),
-                "a core has not turned for ten seconds, ending the process: restart recovers"
-            );
+        Self::start_with(cores, TICK, Said::log, |_| {
+            // Where there is somebody who reads, the last line is read by then.
+            thread::sleep(LAST_LINE_WAIT);
             process::abort();
         })
     }
@@ -43,12 +40,18 @@ impl Watchdog {
     fn start_with(
         cores: Vec<Arc<Vitals>>,
         tick: Duration,
+        log: impl Fn(Said) + Send + 'static,
         on_dead: impl Fn(&Vitals) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (stop, stopped) = flume::bounded(0);
+        let (say, said) = flume::bounded(LINES_MAX);
+        // Nobody waits for its end: whoever takes the lines may keep it for ever.
+        thread::Builder::new()
+            .name("watchdog-log".to_owned())
+            .spawn(move || said.into_iter().for_each(log))?;
         let thread = thread::Builder::new()
             .name("watchdog".to_owned())
-            .spawn(move || watch(&cores, tick, &stopped, on_dead))?;
+            .spawn(move || watch(&cores, tick, &stopped, &say, on_dead))?;
         Ok(Self {
             stop: Some(stop),
             thread: Some(thread),
@@ -66,7 +69,13 @@ impl Drop for Watchdog {
     }
 }
 
-fn watch(cores: &[Arc<Vitals>], tick: Duration, stopped: &Receiver<()>, on_dead: impl Fn(&Vitals)) {
+fn watch(
+    cores: &[Arc<Vitals>],
+    tick: Duration,
+    stopped: &Receiver<()>,
+    say: &Sender<Said>,
+    on_dead: impl Fn(&Vitals),
+) {
     let mut judges = vec![Judge::default(); cores.len()];
     let mut last = Instant::now();
     while stopped.recv_timeout(tick) == Err(RecvTimeoutError::Timeout) {
@@ -80,30 +89,72 @@ fn watch(cores: &[Arc<Vitals>], tick: Duration, stopped: &Receiver<()>, on_dead:
                 oldest,
                 is_on_time,
             };
-            match judge.judge(sight, tick) {
+            let verdict = judge.judge(sight, tick);
+            if verdict == Verdict::Well {
+                continue;
+            }
+            // A line for which there is no room has a count, and is behind others that say the same.
+            let _ = say.try_send(Said::of(verdict, vitals, now));
+            match verdict {
                 Verdict::Well => {}
-                Verdict::Slow => {
-                    vitals.count_slow();
-                    let (work, age) = vitals.oldest(now).unzip();
-                    tracing::warn!(
-                        core = vitals.name(),
-                        work = work.map(Work::name),
-                        age_ms = age.map(|age| age.as_millis()),
-                        outstanding = %Load(vitals),
-                        "work takes long; is the disk overloaded?"
-                    );
-                }
-                Verdict::Stalled => {
-                    vitals.count_stall();
-                    tracing::error!(
-                        core = vitals.name(),
-                        task = vitals.place().map(tracing::field::display),
-                        outstanding = %Load(vitals),
-                        "a core has work outstanding and has not turned for a second"
-                    );
-                }
+                Verdict::Slow => vitals.count_slow(),
+                Verdict::Stalled => vitals.count_stall(),
                 Verdict::Dead => on_dead(vitals),
             }
+        }
+    }
+}
+
+/// What is logged of a core.
+#[derive(Debug)]
+struct Said {
+    verdict: Verdict,
+    core: String,
+    task: Option<Place>,
+    oldest: Option<(Work, Duration)>,
+    outstanding: String,
+}
+
+impl Said {
+    fn of(verdict: Verdict, vitals: &Vitals, now: Instant) -> Self {
+        Self {
+            verdict,
+            core: vitals.name().to_owned(),
+            task: vitals.place(),
+            oldest: vitals.oldest(now),
+            outstanding: Load(vitals).to_string(),
+        }
+    }
+
+    fn log(self) {
+        let Self {
+            verdict,
+            core,
+            task,
+            oldest,
+            outstanding,
+        } = self;
+        match verdict {
+            Verdict::Well => {}
+            Verdict::Slow => tracing::warn!(
+                core,
+                work = oldest.map(|(work, _)| work.name()),
+                age_ms = oldest.map(|(_, age)| age.as_millis()),
+                %outstanding,
+                "work takes long; is the disk overloaded?"
+            ),
+            Verdict::Stalled => tracing::error!(
+                core,
+                task = task.map(tracing::field::display),
+                %outstanding,
+                "a core has work outstanding and has not turned for a second"
+            ),
+            Verdict::Dead => tracing::error!(
+                core,
+                task = task.map(tracing::field::display),
+                %outstanding,
+                "a core has not turned for ten seconds, ending the process: restart recovers"
+            ),
         }
     }
 }
@@ -198,6 +249,12 @@ const DEAD_TICKS: u32 = 10;
 /// Ticks after which outstanding work counts as slow.
 const SLOW_TICKS: u32 = 2;
 
+/// Lines that wait to be logged; there are two of each core and stall.
+const LINES_MAX: usize = 64;
+
+/// How long before the end its line may take to be read.
+const LAST_LINE_WAIT: Duration = Duration::from_millis(500);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -272,24 +329,43 @@ mod tests {
         assert!(!verdicts.contains(&Verdict::Dead));
     }
 
-    #[test]
-    fn a_still_core_is_reported_by_the_thread() {
+    /// Watches a core that does not turn, with `log` in the place of the log; gives what is outstanding when it
+    /// is dead.
+    fn death_of_a_still_core(log: impl Fn(Said) + Send + 'static) -> (Arc<Vitals>, String) {
         let vitals = Arc::new(Vitals::new("still"));
         vitals.pretend_outstanding(Work::Sync);
         let (dead, died) = flume::bounded(1);
-        let watchdog = Watchdog::start_with(
-            vec![Arc::clone(&vitals)],
-            Duration::from_millis(20),
-            move |vitals| {
-                let _ = dead.try_send(Load(vitals).to_string());
-            },
-        );
+        let (cores, tick) = (vec![Arc::clone(&vitals)], Duration::from_millis(20));
+        let watchdog = Watchdog::start_with(cores, tick, log, move |vitals| {
+            let _ = dead.try_send(Load(vitals).to_string());
+        });
         let watchdog = watchdog.unwrap();
-        assert_eq!(
-            died.recv_timeout(Duration::from_secs(60)).unwrap(),
-            "1 sync"
-        );
-        assert!(vitals.stalled_total() >= 1);
+        let died = died.recv_timeout(Duration::from_secs(60)).unwrap();
         drop(watchdog);
+        (vitals, died)
+    }
+
+    #[test]
+    fn a_still_core_is_reported_by_the_thread() {
+        let (say, said) = flume::unbounded();
+        let (vitals, died) = death_of_a_still_core(move |line| {
+            let _ = say.send(line.verdict);
+        });
+        assert_eq!(died, "1 sync");
+        assert!(vitals.stalled_total() >= 1);
+        let said: Vec<_> = said.iter().collect();
+        assert_eq!(said.first(), Some(&Verdict::Stalled));
+        assert_eq!(said.last(), Some(&Verdict::Dead));
+    }
+
+    /// The watchdog stood still in its own line, as the core did in one before it.
+    #[test]
+    fn a_dead_core_is_told_whether_or_not_anyone_takes_a_line() {
+        let (keep, kept) = flume::bounded::<()>(0);
+        let (_, died) = death_of_a_still_core(move |_| {
+            let _ = kept.recv();
+        });
+        assert_eq!(died, "1 sync");
+        drop(keep);
     }
 }

@@ -263,6 +263,25 @@ fn a_client_that_never_reads_is_cut_and_stalls_nobody() {
         client.ask(&ping::Request {}).expect("served meanwhile");
     }
     assert!(client.fetch(&request).0.next.get() > 0);
+    // Its reader counted it once more.
+    wait_until(|| node.handle().counters()[0].connections == 1);
+    assert_eq!(node.handle().counters()[0].connections_cut_total, 1);
+    node.stop().expect("a clean stop");
+}
+
+/// A crowd of clients that were killed looked like one that breaks the protocol.
+#[test]
+fn a_connection_that_its_client_reset_is_not_counted_as_cut() {
+    let dir = directory();
+    let node = start_with(&dir, |config| config.cores = 1);
+    let mut client = Client::hello(node.addresses().listen);
+    client.send(&ping::Request {}, &[]);
+    let socket = client.socket();
+    socket.peek(&mut [0]).expect("the answer is there");
+    // What is closed with an answer that nobody read is reset.
+    drop((client, socket));
+    wait_until(|| node.handle().counters()[0].connections == 0);
+    assert_eq!(node.handle().counters()[0].connections_cut_total, 0);
     node.stop().expect("a clean stop");
 }
 
