@@ -266,6 +266,7 @@ mod tests {
             ("admin = '0.0.0.0:1'", "--insecure"),
             ("listen = '0.0.0.0:1'", "--insecure"),
             ("listen = '127.0.0.1:65535'", "ports above it"),
+            ("advertise = 'log1:65535'", "ports above it"),
             ("traffic-memory = '1MiB'", "--traffic-memory"),
             ("listen = '127.0.0.1:7398'\ncores = 1", "choose another"),
         ];
@@ -276,4 +277,3 @@ mod tests {
         }
     }
 }
-            ("advertise = 'log1:65535'", "ports above it"),

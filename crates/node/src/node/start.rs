@@ -279,7 +279,8 @@ impl Cores {
         }
         // A core that does not turn makes no room; all others are told before it is waited for. What cannot be
         // told is kept, so that its answer does not look like one of a core that has ended.
-        let send = |(sender, control): (&Sender<_>, _)| sender.send_deadline(control, deadline);
+        let send =
+            |(sender, control): (&Sender<_>, _)| sender.send_deadline(control, deadline).err();
         let _untold: Vec<_> = full.into_iter().map(send).collect();
         let mut told = Vec::with_capacity(answers.len());
         for (number, answer) in (0..).zip(answers) {
