@@ -1,12 +1,12 @@
 //! How a command ends: the exit codes that scripts rely on, and the one sentence said on the way.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io;
 use std::process::ExitCode;
 
 use corelog_protocol::error::ErrorCode;
 
-use crate::advice;
+use crate::{advice, telemetry};
 
 /// What the exit code of a command means. The numbers are a contract and never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ pub(crate) fn after_usage(error: &clap::Error) -> ExitCode {
 
 /// Writes one line for people to stderr; a closed stderr is no reason to fail.
 pub(crate) fn say(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    telemetry::say(line);
 }
 
 /// The exit code of `error`: the first cause in its chain that has an opinion decides.

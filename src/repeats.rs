@@ -16,6 +16,8 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::telemetry::MISSING;
+
 /// Of the same line, so many are logged within [`WINDOW`].
 const LINES_MAX: u64 = 10;
 /// What is the same is counted together for so long.
@@ -54,7 +56,8 @@ impl<S: Subscriber> Layer<S> for Repeats {
         let metadata = event.metadata();
         // Whoever asks for the way of each frame wants each.
         let is_way = metadata.target() == WAY && *metadata.level() > Level::INFO;
-        if metadata.target() == TARGET || is_way {
+        let tells = [TARGET, MISSING].contains(&metadata.target());
+        if tells || is_way {
             return true;
         }
         let is_client = metadata.fields().field("peer").is_some();

@@ -1,20 +1,41 @@
 //! Logging, to stderr. A server logs what happens to it; a client only what it cannot say
 //! otherwise, unless asked.
+//!
+//! No thread of a server waits for whoever reads its log: see [`lines`]. A client writes at once. Nobody else
+//! waits for it, and whoever holds up its stderr holds up what they asked for.
 
+mod lines;
+
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
-use std::io::IsTerminal as _;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::panic::PanicHookInfo;
 use std::str::FromStr;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::format::{self, DefaultFields};
+use tracing_subscriber::fmt::{MakeWriter, SubscriberBuilder};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, reload};
 
+use self::lines::Lines;
 use crate::repeats::Repeats;
 
+/// What tells of lines that are missing; each of these is logged.
+pub(crate) const MISSING: &str = "corelog::telemetry::missing";
 /// What decides how much a client logs.
 const CLIENT_FILTER: &str = "CORELOG_LOG";
+/// An end waits so long for its last lines to be written, and not longer where nobody reads them.
+const LAST_LINES_WAIT: Duration = Duration::from_secs(1);
+
+/// What a server writes to stderr, as there is one of it in a process.
+static LINES: OnceLock<Arc<Lines>> = OnceLock::new();
 
 /// How a server logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,10 +65,55 @@ impl Log {
         Ok(())
     }
 
-    /// Tells of the lines that were left out because they repeated; nothing is logged after this.
+    /// Tells of the lines that were left out because they repeated, and has all written that can be; nothing
+    /// is logged after this.
     pub(crate) fn finish(&self) {
         self.repeats.tell_all();
+        wait_written();
     }
+}
+
+/// Writes a line for people to stderr, behind all that was logged. A closed stderr is no reason to fail, and
+/// a server's that is not read none to wait for long.
+pub(crate) fn say(line: &str) {
+    let Some(lines) = LINES.get() else {
+        let _ = writeln!(io::stderr().lock(), "{line}");
+        return;
+    };
+    lines.push_last(line);
+    lines.wait_written(LAST_LINES_WAIT);
+}
+
+/// Says what panicked where, as the standard library does.
+pub(crate) fn say_panic(panic: &PanicHookInfo<'_>) {
+    let thread = thread::current();
+    let mut said = format!("thread '{}' {panic}", thread.name().unwrap_or("<unnamed>"));
+    let trace = Backtrace::capture();
+    if trace.status() == BacktraceStatus::Captured {
+        // Writing to a string does not fail.
+        let _ = write!(said, "\nstack backtrace:\n{trace}");
+    }
+    say(&said);
+}
+
+/// Waits a little for what was logged to be written.
+pub(crate) fn wait_written() {
+    if let Some(lines) = LINES.get() {
+        lines.wait_written(LAST_LINES_WAIT);
+    }
+}
+
+/// Lines of a server's log that were lost since it started.
+pub(crate) fn lost_lines() -> u64 {
+    LINES.get().map_or(0, |lines| lines.lost())
+}
+
+fn tell_missing(count: u64) {
+    tracing::warn!(
+        target: MISSING,
+        count,
+        "lines are missing here: they came faster than they were read"
+    );
 }
 
 /// The most that anything logs now.
@@ -85,10 +151,14 @@ pub(crate) fn filter(wanted: &str) -> Result<EnvFilter, String> {
 /// Starts logging for a server.
 ///
 /// # Errors
-/// As [`filter`].
+/// As [`filter`]; where the system refuses a thread.
 pub(crate) fn start_for_server(wanted: &str, format: Format) -> anyhow::Result<Log> {
     let filter = filter(wanted).map_err(anyhow::Error::msg)?;
-    let (builder, repeats) = (builder(filter), Repeats::default());
+    let lines = Lines::start(io::stderr(), tell_missing);
+    let lines = lines.context("cannot start the thread that writes the log")?;
+    let lines = LINES.get_or_init(|| lines);
+    let builder = builder(filter, Arc::clone(lines));
+    let repeats = Repeats::default();
     let layer = repeats.clone();
     let set: Box<dyn Fn(EnvFilter) -> Result<(), reload::Error>>;
     // A second start in one process keeps the first; that is no reason to fail.
@@ -113,24 +183,23 @@ pub(crate) fn start_for_server(wanted: &str, format: Format) -> anyhow::Result<L
 pub(crate) fn start_for_client() {
     let wanted = std::env::var(CLIENT_FILTER).unwrap_or_else(|_| "error".to_owned());
     let filter = EnvFilter::builder().parse_lossy(wanted);
-    let _ = builder(filter).try_init();
+    let _ = builder(filter, io::stderr).try_init();
 }
 
-type Builder = tracing_subscriber::fmt::SubscriberBuilder<
-    tracing_subscriber::fmt::format::DefaultFields,
-    tracing_subscriber::fmt::format::Format,
-    EnvFilter,
-    fn() -> std::io::Stderr,
->;
-
-fn builder(filter: EnvFilter) -> Builder {
-    let is_terminal = std::io::stderr().is_terminal();
+fn builder<W>(
+    filter: EnvFilter,
+    writer: W,
+) -> SubscriberBuilder<DefaultFields, format::Format, EnvFilter, W>
+where
+    W: for<'line> MakeWriter<'line> + 'static,
+{
+    let is_terminal = io::stderr().is_terminal();
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(is_terminal)
         // A line that nobody takes would be told of on stderr again, which panics where it is closed.
         .log_internal_errors(false)
-        .with_writer(std::io::stderr)
+        .with_writer(writer)
 }
 
 impl FromStr for Format {

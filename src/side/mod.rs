@@ -91,6 +91,8 @@ impl Side {
                 if let Err(error) = runtime.block_on(serve(listener, routes, is_stopped)) {
                     tracing::error!(%error, "health and metrics are not served");
                 }
+                // What was asked for meanwhile may wait for a disk, and nobody waits for its answer.
+                runtime.shutdown_background();
             })?;
         Ok(Self {
             address,
@@ -181,4 +183,32 @@ async fn serve(
         _ = is_stopped => {}
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A disk that does not answer held up the end of the process.
+    #[test]
+    fn a_stop_waits_for_nothing_that_blocks() {
+        let side = Side::start("127.0.0.1:0".parse().unwrap(), false).unwrap();
+        let (keep, kept) = mpsc::channel::<()>();
+        let (begin, begun) = mpsc::channel();
+        side.tasks.spawn_blocking(move || {
+            begin.send(()).unwrap();
+            kept.recv()
+        });
+        begun.recv().unwrap();
+        let (stopped, is_stopped) = mpsc::channel();
+        thread::spawn(move || {
+            side.stop();
+            stopped.send(()).unwrap();
+        });
+        is_stopped.recv_timeout(Duration::from_secs(60)).unwrap();
+        drop(keep);
+    }
 }

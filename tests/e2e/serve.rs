@@ -1,16 +1,20 @@
 //! Starting, refusing to start, and stopping.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, mkfifo};
 
 use crate::support::corelog::Corelog;
-use crate::support::deadline::output_of;
+use crate::support::deadline::{Watch, output_of, until};
 use crate::support::folder::Folder;
+use crate::support::http;
 use crate::support::server::{Ready, Server, Start};
 
 /// The exit code and stderr of a start that is expected to fail.
@@ -303,4 +307,58 @@ fn a_server_goes_on_when_nobody_reads_its_log_any_more() {
     corelog.run(["topic", "create", "events"]).done();
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+/// The buffer of the pipe fills. The core that logged next stood still in its line, then whoever else logged:
+/// the other cores, the watchdog, and who was to stop the server.
+#[test]
+fn a_server_whose_log_is_open_and_never_read_goes_on_and_stops() {
+    let folder = Folder::new();
+    let start = Start::on(folder.path()).cores(2).arg("--log").arg("trace");
+    let (mut unread, log) = std::io::pipe().unwrap();
+    fcntl(&log, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+    let mut child = start.command().stderr(log).spawn().unwrap();
+    let _watch = Watch::over(child.id(), "a server whose log nobody reads");
+    let mut ready = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_line(&mut ready).unwrap();
+    let ready = Ready::parse(ready.trim_end()).expect("it serves");
+    let corelog = Corelog::at(&ready.listen.to_string());
+    let partitions = ["topic", "create", "t", "--partitions", "2"];
+    corelog.run(partitions).done();
+    for _ in 0..20 {
+        corelog.feed(["produce", "t"], b"a\nb\nc\n").done();
+    }
+    assert_eq!(http::get(ready.admin, "/readyz").0, 200);
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let mut log = Vec::new();
+    unread.read_to_end(&mut log).unwrap();
+    let log = String::from_utf8_lossy(&log);
+    assert!(!log.contains("stopping"), "nothing kept it: {log}");
+}
+
+/// Signals were taken only once everything was open, however long that took.
+#[test]
+fn a_server_that_does_not_serve_yet_ends_when_it_is_told_to() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let folder = Folder::new();
+        // Whoever opens it waits for somebody who writes.
+        mkfifo(&folder.path().join("place"), Mode::S_IRWXU).unwrap();
+        let child = Start::on(folder.path()).command().spawn().unwrap();
+        let status = format!("/proc/{}/status", child.id());
+        let is_blocked = || {
+            let status = std::fs::read_to_string(&status).unwrap();
+            let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
+            let blocked = u64::from_str_radix(blocked.unwrap().trim(), 16).unwrap();
+            blocked & 1 << (signal as i32 - 1) != 0
+        };
+        until("the signal would not kill it", is_blocked);
+        kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
+        let output = output_of(child, "a server that does not serve yet");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert!(said.contains("stopped before it served"), "{said}");
+        assert!(output.stdout.is_empty());
+    }
 }

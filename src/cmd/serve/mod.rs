@@ -3,6 +3,7 @@
 mod reload;
 
 use std::net::SocketAddr;
+use std::thread;
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -32,7 +33,8 @@ use crate::telemetry;
         environment (CORELOG_NODE_DATA_DIR for --data-dir, and so on). The command line wins over \
         the environment, the environment over the file, the file over the default; a key or \
         variable that is none is an error. SIGTERM and SIGINT stop in order: no new connections, \
-        what was received is answered, all is flushed, the next start scans nothing. SIGHUP reads \
+        what was received is answered, all is flushed, the next start scans nothing; a server that \
+        does not serve yet ends at once. SIGHUP reads \
         the file again: scrub-rate, transfer-rate and log change at once, of others the log says \
         that they take a restart. Without a file it stops the server, too.\n\n\
         A supervisor that names a NOTIFY_SOCKET, as systemd does for Type=notify, hears when it \
@@ -71,6 +73,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let node_config = node_config(&config)?;
     let log = telemetry::start_for_server(&config.log, config.log_format)?;
     abort_on_panic();
+    let heard = signals.hear()?;
     let side = Side::start(config.admin, config.has_partition_metrics)?;
     if config.is_memory_preallocated {
         preallocate(&node_config)?;
@@ -78,6 +81,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     supervisor::opening(&config.data_dir);
     let started = Instant::now();
     let node = Node::start(node_config).context("cannot start")?;
+    heard.serving();
     log_start(&node, started);
     side.set_ready(node.handle());
     supervisor::serving(&node);
@@ -90,7 +94,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         node: node.handle(),
     };
     let signal = loop {
-        match signals.wait()? {
+        match heard.wait()? {
             Asked::Reload if reload.sources.file().is_some() => {
                 supervisor::reloading();
                 let is_right = reload.run();
@@ -181,9 +185,8 @@ fn preallocate(config: &NodeConfig) -> anyhow::Result<()> {
 
 /// Half a node is worse than none: a panic anywhere ends the process, in every build profile.
 fn abort_on_panic() {
-    let report = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        report(panic);
+    std::panic::set_hook(Box::new(|panic| {
+        telemetry::say_panic(panic);
         std::process::abort();
     }));
 }
@@ -200,7 +203,8 @@ fn log_start(node: &Node, started: Instant) {
     );
 }
 
-/// The one line that scripts wait for. Nobody needs to read it, so a closed stdout is no matter.
+/// The one line that scripts wait for. Nobody needs to read it, so a closed stdout is no matter; one that takes
+/// nothing, as that of a stopped terminal, keeps only a thread.
 fn say_ready(addresses: &Addresses, admin: SocketAddr, config: &Config) {
     let cores: Vec<String> = addresses.cores.iter().map(ToString::to_string).collect();
     let line = format!(
@@ -209,9 +213,15 @@ fn say_ready(addresses: &Addresses, admin: SocketAddr, config: &Config) {
         cores.join(","),
         config.data_dir.display()
     );
-    let mut out = Out::new();
-    if let Err(error) = out.line(&line).and_then(|()| out.flush()) {
-        tracing::warn!(%error, "nobody reads the ready line");
+    let say = move || {
+        let mut out = Out::new();
+        if let Err(error) = out.line(&line).and_then(|()| out.flush()) {
+            tracing::warn!(%error, "nobody reads the ready line");
+        }
+    };
+    let thread = thread::Builder::new().name("ready".to_owned());
+    if let Err(error) = thread.spawn(say) {
+        tracing::warn!(%error, "no thread for the ready line");
     }
 }
 

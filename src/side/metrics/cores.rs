@@ -56,20 +56,38 @@ pub(super) fn requests(page: &mut Page, cores: &[CoreSnapshot]) {
     let name = "corelog_requests_total";
     page.family(name, Kind::Counter, "Requests received, by kind.");
     for (core, snapshot) in cores.iter().enumerate() {
-        for (kind, count) in by_name(&snapshot.requests) {
+        for (kind, count) in by_name(&snapshot.requests, kind_name) {
             page.sample(name, &[("core", &core.to_string()), ("kind", kind)], count);
         }
     }
 }
 
-/// Counts by the kind's name; numbers without one are counted together, so that no series is there twice.
-fn by_name(requests: &[(u16, u64)]) -> BTreeMap<&'static str, u64> {
+/// Counts by the name of their number; numbers without one are counted together, so that no series is there
+/// twice.
+fn by_name(
+    counts: &[(u16, u64)],
+    name: impl Fn(u16) -> Option<&'static str>,
+) -> BTreeMap<&'static str, u64> {
     let mut named = BTreeMap::new();
-    for (number, count) in requests {
-        let kind = FrameKind::from_number(*number).map_or("other", FrameKind::name);
-        *named.entry(kind).or_insert(0) += count;
+    for (number, count) in counts {
+        *named.entry(name(*number).unwrap_or("other")).or_insert(0) += count;
     }
     named
+}
+
+fn kind_name(number: u16) -> Option<&'static str> {
+    FrameKind::from_number(number).map(FrameKind::name)
+}
+
+fn code_name(number: u16) -> Option<&'static str> {
+    ErrorCode::from_number(number).map(ErrorCode::name)
+}
+
+fn with_watched(mut errors: BTreeMap<&'static str, u64>) -> BTreeMap<&'static str, u64> {
+    for code in WATCHED {
+        errors.entry(code.name()).or_insert(0);
+    }
+    errors
 }
 
 /// Errors by code: those that are watched, and those that were answered.
@@ -82,15 +100,7 @@ pub(super) fn errors(page: &mut Page, cores: &[CoreSnapshot]) {
     );
     for (core, snapshot) in cores.iter().enumerate() {
         let core = core.to_string();
-        let is_counted = |code: &ErrorCode| {
-            let mut counted = snapshot.errors.iter();
-            counted.any(|(number, _)| *number == code.number())
-        };
-        for code in WATCHED.iter().filter(|code| !is_counted(code)) {
-            page.sample(name, &[("core", &core), ("code", code.name())], 0);
-        }
-        for (number, count) in &snapshot.errors {
-            let code = ErrorCode::from_number(*number).map_or("other", ErrorCode::name);
+        for (code, count) in with_watched(by_name(&snapshot.errors, code_name)) {
             page.sample(name, &[("core", &core), ("code", code)], count);
         }
     }
@@ -281,6 +291,17 @@ mod tests {
         let ping = FrameKind::Ping;
         let requests = [(ping.number(), 7), (126, 1), (127, 2)];
         let named = BTreeMap::from([(ping.name(), 7), ("other", 3)]);
-        assert_eq!(by_name(&requests), named);
+        assert_eq!(by_name(&requests, kind_name), named);
+    }
+
+    /// A peer of a later version answers with codes of its own, which this one passes on.
+    #[test]
+    fn codes_without_a_name_are_one_series_and_those_that_are_watched_are_there() {
+        let busy = ErrorCode::Busy;
+        let errors = [(busy.number(), 7), (126, 1), (127, 2)];
+        let named = with_watched(by_name(&errors, code_name));
+        assert_eq!((named[busy.name()], named["other"]), (7, 3));
+        assert_eq!(named.len(), WATCHED.len() + 1);
+        assert_eq!(named[ErrorCode::Fenced.name()], 0);
     }
 }

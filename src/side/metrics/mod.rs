@@ -62,6 +62,7 @@ pub(super) async fn show(State(stage): State<Stage>, headers: HeaderMap) -> Resp
 fn page(told: &Told, format: Format, tells_partitions: bool) -> String {
     let mut page = Page::new(format);
     process::process(&mut page, told.started);
+    process::lost_lines(&mut page);
     process::space(&mut page, told.space);
     process::quarantine(&mut page, &told.quarantine);
     process::unreadable_topics(&mut page, told.unreadable_topics);

@@ -6,6 +6,7 @@ use corelog_node::metrics::QuarantineShare;
 use corelog_node::sys::probe::Space;
 
 use super::super::exposition::{Kind, Page};
+use crate::telemetry;
 
 /// Which version runs, since when, and in how much memory.
 pub(super) fn process(page: &mut Page, started: SystemTime) {
@@ -32,6 +33,14 @@ pub(super) fn process(page: &mut Page, started: SystemTime) {
         );
         page.sample("corelog_resident_bytes", &[], bytes);
     }
+}
+
+/// Lines of the log that are not in it.
+pub(super) fn lost_lines(page: &mut Page) {
+    let name = "corelog_log_lines_lost_total";
+    let help = "Lines of the log that were lost, since whoever reads stderr did not.";
+    page.family(name, Kind::Counter, help);
+    page.sample(name, &[], telemetry::lost_lines());
 }
 
 /// The room on the disk under the data directory.
