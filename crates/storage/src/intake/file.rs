@@ -2,16 +2,15 @@
 
 use std::rc::Rc;
 
-use corelog_record::{HistoryId, Offset, Timestamp};
+use corelog_record::{HistoryId, Offset};
 
-use super::epochs::are_in_order;
 use super::verifier::{Bad, Verifier};
-use super::{Error, Ready, partial};
-use crate::disk::{BLOCK_BYTES, Buf, Dir, File, Open, Space, round_up};
+use super::{Error, Ready};
+use crate::disk::{BLOCK_BYTES, Buf, Dir, File, round_up};
 use crate::error::At;
 use crate::format::edit::Seal;
 use crate::log::lineage::Began;
-use crate::log::{UNSYNCED_BYTES_MAX, remove};
+use crate::log::remove;
 use crate::segment::{Point, name};
 
 /// What is received, and into which log.
@@ -35,66 +34,24 @@ pub struct Of {
 /// [`Intake::push`]; they are those of the store from [`Intake::position`] on. Dropped, it leaves what
 /// it wrote for the next one.
 pub struct Intake<D: Dir> {
-    dir: D,
-    of: Of,
-    partial: String,
-    file: Rc<D::File>,
-    verifier: Verifier,
+    pub(super) dir: D,
+    pub(super) of: Of,
+    pub(super) partial: String,
+    pub(super) file: Rc<D::File>,
+    pub(super) verifier: Verifier,
     /// The piece that is being filled.
-    piece: Rc<D::Buf>,
+    pub(super) piece: Rc<D::Buf>,
     /// Where in the store it begins: a whole block.
-    start: u64,
+    pub(super) start: u64,
     /// How many bytes of it are there.
-    filled: usize,
+    pub(super) filled: usize,
     /// How many of these the verifier was given.
-    checked: usize,
+    pub(super) checked: usize,
     /// How many bytes an earlier intake had left.
-    resumed_bytes: u64,
+    pub(super) resumed_bytes: u64,
 }
 
 impl<D: Dir> Intake<D> {
-    /// Begins to receive a segment into the directory of its log, or goes on where an earlier intake
-    /// was interrupted: as far as what it left can be verified. Space for all of it is prepared.
-    ///
-    /// # Errors
-    /// [`Error::Seal`] for a seal that no segment has; [`Error::Epochs`]; [`Error::Storage`], a full disk
-    /// among others.
-    pub async fn open(dir: &D, of: Of, now: Timestamp) -> Result<Self, Error> {
-        let Of { seal, .. } = &of;
-        let (base, bytes) = (seal.digest.base, seal.digest.bytes);
-        if !seal.digest.is_possible() || SEGMENT_BYTES_MAX < bytes {
-            return Err(Error::Seal { segment: base });
-        }
-        if !are_in_order(&of.epochs) {
-            return Err(Error::Epochs { segment: base });
-        }
-        let store = name::store(base, of.generation);
-        let left = left(dir, &store).await?;
-        let is_left = left.is_some();
-        let partial = left.unwrap_or_else(|| partial::named(&store, now));
-        let mode = if is_left { Open::Write } else { Open::Create };
-        let opened = dir.open(&partial, mode).await;
-        let file = opened.map_err(|e| At::new(dir, &partial).space("open", e))?;
-        let verifier = Verifier::new(seal, of.interval_bytes).with_epochs(&of.epochs);
-        let mut intake = Self {
-            dir: dir.clone(),
-            partial,
-            file: Rc::new(file),
-            verifier,
-            piece: Rc::new(dir.alloc(piece_bytes(bytes))),
-            start: 0,
-            filled: 0,
-            checked: 0,
-            resumed_bytes: 0,
-            of,
-        };
-        if is_left {
-            intake.resume().await?;
-        }
-        intake.allocate().await?;
-        Ok(intake)
-    }
-
     /// The base offset of the segment.
     #[must_use]
     pub fn base(&self) -> Offset {
@@ -204,18 +161,28 @@ impl<D: Dir> Intake<D> {
         Ok(())
     }
 
-    /// Leaves what was verified so far in the file, for a later intake to go on with.
+    /// Leaves what was verified so far in the file, for a later intake to go on with, and gives back the space for
+    /// the rest: nobody knows if that ever comes. If nothing was verified, or the disk does not take it, no file stays.
     ///
     /// # Errors
     /// [`Error::Storage`].
     pub async fn park(mut self) -> Result<(), Error> {
-        self.rewind().await?;
-        if self.filled > 0 && self.position() < self.bytes() {
-            self.write().await?;
+        let kept = self.keep().await;
+        let at = self.at();
+        let Self {
+            dir, partial, file, ..
+        } = self;
+        let closed = file.close().await;
+        let is_of_use = match &kept {
+            Ok(verified) => 0 < *verified,
+            Err(Error::Storage(error)) => error.is_shortage(),
+            Err(_) => false,
+        };
+        if !is_of_use {
+            remove(&dir, &partial).await?;
         }
-        let Self { file, .. } = self;
-        let at = At::new(&self.dir, &self.partial);
-        Ok(file.close().await.map_err(|e| at.io("close", e))?)
+        kept?;
+        Ok(closed.map_err(|e| at.io("close", e))?)
     }
 
     /// Makes the segment durable, its index as well, when all of it has come in.
@@ -271,46 +238,16 @@ impl<D: Dir> Intake<D> {
         })
     }
 
-    /// Verifies what an earlier intake left, and writes it again as it is: that its bytes can be read
-    /// does not prove that they were written.
-    async fn resume(&mut self) -> Result<(), Error> {
-        let at = || self.at();
-        self.file
-            .outwait()
-            .await
-            .map_err(|e| at().io("outwait", e))?;
-        let length = self.file.len().await.map_err(|e| at().io("measure", e))?;
-        let length = length.min(self.bytes());
-        while self.position() < length {
-            let wanted = (length - self.position()).min(PIECE_BYTES);
-            let wanted = usize::try_from(wanted).unwrap_or(BLOCK_BYTES);
-            let read = self.file.read_at(self.position(), wanted).await;
-            let read = read.map_err(|e| self.at().io("read", e))?;
-            match self.push(read.as_ref()).await {
-                Err(Error::Wrong { .. }) => break,
-                other => other?,
-            }
-        }
+    /// Has the file hold what was verified, and nothing else. Returns how many bytes that are.
+    async fn keep(&mut self) -> Result<u64, Error> {
         self.rewind().await?;
-        self.resumed_bytes = self.position();
-        Ok(())
-    }
-
-    /// Prepares space for all of the store. A full disk shows here.
-    async fn allocate(&self) -> Result<(), Error> {
-        let length = self.file.len().await;
-        let length = length.map_err(|e| self.at().io("measure", e))?;
-        let room = round_up(length)..round_up(self.bytes());
-        if room.is_empty() {
-            return Ok(());
+        let verified = self.position();
+        if self.filled > 0 && verified < self.bytes() {
+            self.write().await?;
         }
-        let Err(error) = self.file.allocate(room, Space::Reserved).await else {
-            return Ok(());
-        };
-        // What the file got until then it would keep from those who write.
-        let cut = self.file.set_len(length).await;
+        let cut = self.file.set_len(round_up(verified)).await;
         cut.map_err(|e| self.at().io("cut", e))?;
-        Err(self.at().space("prepare", error).into())
+        Ok(verified)
     }
 
     /// Verifies what of the piece was not verified yet, as far as batches are whole.
@@ -354,25 +291,9 @@ impl<D: Dir> Intake<D> {
         }
     }
 
-    fn at(&self) -> At {
+    pub(super) fn at(&self) -> At {
         At::new(&self.dir, &self.partial)
     }
-}
-
-/// The file in which an earlier intake left part of `store`; older ones are removed.
-async fn left<D: Dir>(dir: &D, store: &str) -> Result<Option<String>, Error> {
-    let entries = dir.list().await.map_err(|e| At::dir(dir).io("list", e))?;
-    let of_store = entries.iter().filter_map(|entry| {
-        let (of, begun) = partial::parse(&entry.name)?;
-        (of == store).then_some((begun, &entry.name))
-    });
-    let mut left: Vec<_> = of_store.collect();
-    left.sort();
-    let newest = left.pop().map(|(_, name)| name.clone());
-    for (_, older) in left {
-        remove(dir, older).await?;
-    }
-    Ok(newest)
 }
 
 /// Cuts a store to its length and makes all of it durable.
@@ -382,15 +303,11 @@ async fn settle<F: File>(file: &F, bytes: u64) -> std::io::Result<()> {
 }
 
 /// How large a piece of a store of `bytes` bytes is.
-fn piece_bytes(bytes: u64) -> usize {
+pub(super) fn piece_bytes(bytes: u64) -> usize {
     usize::try_from(round_up(bytes).min(PIECE_BYTES)).unwrap_or(BLOCK_BYTES)
 }
 
 /// Pieces are written in this size: large enough for a disk to be as fast as it can.
-const PIECE_BYTES: u64 = 1 << 20;
-
-/// No store is longer: as large as a segment can be set to be, and one batch. So much space is prepared
-/// before a byte of it was seen.
-const SEGMENT_BYTES_MAX: u64 = (1 << 30) + UNSYNCED_BYTES_MAX as u64;
+pub(super) const PIECE_BYTES: u64 = 1 << 20;
 
 const BLOCK: u64 = BLOCK_BYTES as u64;

@@ -5,7 +5,8 @@
 //!                                                                        Log::plan_replace
 //! ```
 //!
-//! Lives here: [`Intake`], one segment that is being received, and its file; [`Ready`], the same when
+//! Lives here: [`Intake`], one segment that is being received, and its file, with where it begins
+//! (`opening`); [`Left`], what earlier ones left; [`Ready`], the same when
 //! all of it is there, on its way from the thread that received it to the one that owns the log; the
 //! `verifier`, which holds a store that comes in pieces against its seal; where in a segment epochs
 //! begin (`epochs`); the names of the files (`partial`). Never lives here: sockets, peers, how
@@ -19,6 +20,8 @@
 mod epochs;
 mod error;
 mod file;
+mod left;
+mod opening;
 pub(crate) mod partial;
 mod ready;
 mod verifier;
@@ -28,6 +31,7 @@ mod tests;
 
 pub use error::Error;
 pub use file::{Intake, Of};
+pub use left::Left;
 pub use ready::Ready;
 
 pub(crate) use verifier::{Bad, Verifier};

@@ -21,9 +21,10 @@ pub(crate) fn parse(file: &str) -> Option<(&str, Timestamp)> {
     name::is_store(store).then_some((store, begun))
 }
 
-/// Whether `file` is being received, or may be gone on with at `now`.
+/// Whether `file` is being received, or may be gone on with at `now`. One that was begun later than that a clock
+/// named that was ahead; by more than a file is kept for, it would be kept for as long as that clock was.
 pub(crate) fn is_kept(file: &str, now: Timestamp) -> bool {
-    parse(file).is_some_and(|(_, begun)| now.millis_since(begun) < KEPT_MS)
+    parse(file).is_some_and(|(_, begun)| now.millis_since(begun).unsigned_abs() < KEPT_MS)
 }
 
 /// Whether `file` was being received, at whatever time.
@@ -33,13 +34,15 @@ pub(crate) fn is_partial(file: &str) -> bool {
 
 /// What was received of a segment waits so long to be gone on with, in milliseconds: what is older was
 /// given up, and holds space that nobody knows of.
-const KEPT_MS: i64 = 24 * 60 * 60 * 1_000;
+const KEPT_MS: u64 = 24 * 60 * 60 * 1_000;
 
 const SUFFIX: &str = ".partial";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
     #[test]
     fn a_name_tells_the_store_and_the_time() {
@@ -61,7 +64,16 @@ mod tests {
     fn what_is_given_up_is_kept_for_a_day() {
         let name = named("00000000000000001234.log", Timestamp::from_millis(1_000));
         let after = |millis| Timestamp::from_millis(1_000 + millis);
-        assert!(is_kept(&name, after(KEPT_MS - 1)));
-        assert!(!is_kept(&name, after(KEPT_MS)));
+        assert!(is_kept(&name, after(DAY_MS - 1)));
+        assert!(!is_kept(&name, after(DAY_MS)));
+    }
+
+    /// What a clock named that was a year ahead stayed for a year.
+    #[test]
+    fn what_was_begun_in_the_future_is_kept_if_that_is_less_than_a_day_ahead() {
+        let name = named("00000000000000001234.log", Timestamp::from_millis(0));
+        assert!(is_kept(&name, Timestamp::from_millis(1 - DAY_MS)));
+        assert!(!is_kept(&name, Timestamp::from_millis(-DAY_MS)));
+        assert!(!is_kept(&name, Timestamp::from_millis(i64::MIN)));
     }
 }

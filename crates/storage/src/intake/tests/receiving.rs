@@ -1,6 +1,10 @@
 //! What comes in, in whatever pieces, from whomever.
 
+use std::io::ErrorKind;
+
 use super::*;
+use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
+use crate::intake::Left;
 
 #[test]
 fn a_segment_comes_in_whatever_its_pieces_and_is_the_file_that_was_sent() {
@@ -226,6 +230,108 @@ fn what_rotted_in_a_partial_file_is_asked_for_again() {
         let ready = block_on(intake.finish()).unwrap();
         assert_eq!(block_on(dir.read(&ready.partial, 1 << 20)).unwrap(), sound);
     }
+}
+
+/// The segment did not come in before an opening a day later, or much later where a clock had been ahead.
+#[test]
+fn a_partial_file_that_cannot_be_read_is_begun_anew() {
+    let source = Source::new(25);
+    let prepared = || {
+        let root = MemoryDir::new();
+        copy(&root, &source);
+        let dir = root.child("p0");
+        let mut intake = block_on(Intake::open(&dir, source.of(2, 0), at(5))).unwrap();
+        block_on(intake.push(&source.bytes(2)[..10_000])).unwrap();
+        block_on(intake.park()).unwrap();
+        root
+    };
+    for operation in [Operation::Read, Operation::Len] {
+        let mut failed = 0;
+        for nth in 1.. {
+            let root = FaultyDir::new(prepared());
+            let dir = root.child("p0");
+            let which = Match::on(operation, ".partial");
+            root.faults()
+                .fail(which, nth, Fault::Fail(ErrorKind::Other));
+            let opened = block_on(Intake::open(&dir, source.of(2, 0), at(6)));
+            if root.faults().is_pending() {
+                break;
+            }
+            failed += 1;
+            // The last look at its length is for the space that is prepared.
+            let Ok(mut intake) = opened else {
+                assert_eq!((operation, nth), (Operation::Len, 2));
+                continue;
+            };
+            assert_eq!(intake.resumed_bytes(), 0);
+            block_on(intake.push(&source.bytes(2))).unwrap();
+            let ready = block_on(intake.finish()).unwrap();
+            let stored = block_on(dir.read(&ready.partial, 1 << 20)).unwrap();
+            assert_eq!(stored, source.bytes(2));
+            assert_eq!(partials(&root), 1);
+        }
+        assert!(failed > 0, "{operation:?}");
+    }
+}
+
+/// As much as the whole segment may have stayed reserved, of each that came in vain.
+#[test]
+fn what_is_left_of_a_segment_takes_as_much_space_as_was_verified_of_it() {
+    let source = Source::new(25);
+    let root = MemoryDir::new();
+    copy(&root, &source);
+    let dir = root.child("p0");
+    let before = root.bytes_in_use();
+    let open = || block_on(Intake::open(&dir, source.of(2, 0), at(5))).unwrap();
+    let mut intake = open();
+    assert!(before + 12_288 < root.bytes_in_use(), "space is prepared");
+    block_on(intake.push(&source.bytes(2)[..500])).unwrap();
+    block_on(intake.park()).unwrap();
+    assert_eq!((partials(&root), root.bytes_in_use()), (0, before));
+    let disk = FaultyDir::new(root.clone());
+    let opened = Intake::open(&disk.child("p0"), source.of(2, 0), at(5));
+    let mut intake = block_on(opened).unwrap();
+    block_on(intake.push(&source.bytes(2)[..10_000])).unwrap();
+    let which = Match::on(Operation::Write, ".partial");
+    disk.faults().fail(which, 1, Fault::Fail(ErrorKind::Other));
+    block_on(intake.park()).unwrap_err();
+    assert_eq!((partials(&root), root.bytes_in_use()), (0, before));
+    let mut intake = open();
+    block_on(intake.push(&source.bytes(2)[..10_000])).unwrap();
+    block_on(intake.park()).unwrap();
+    assert_eq!(partials(&root), 1);
+    assert!(root.bytes_in_use() <= before + 12_288);
+    assert!(8_000 < open().resumed_bytes());
+}
+
+/// For each segment the whole directory was read, which has files of all of them.
+#[test]
+fn a_directory_is_read_once_for_all_segments_that_come_into_it() {
+    let source = Source::new(25);
+    let prepared = MemoryDir::new();
+    copy(&prepared, &source);
+    for number in 0..3 {
+        let dir = prepared.child("p0");
+        let mut intake = block_on(Intake::open(&dir, source.of(number, 0), at(5))).unwrap();
+        block_on(intake.push(&source.bytes(number)[..10_000])).unwrap();
+        block_on(intake.park()).unwrap();
+    }
+    let root = FaultyDir::new(prepared);
+    let dir = root.child("p0");
+    let mut left = block_on(Left::of(&dir)).unwrap();
+    let bases = source.sealed[..3].iter().map(|(_, seal)| seal.digest.base);
+    assert!(left.segments().eq(bases.map(|base| (base, 0))));
+    for number in 0..3 {
+        let of = source.of(number, 0);
+        let left = left.take(of.seal.digest.base, 0);
+        let intake = block_on(Intake::open_behind(&dir, of, left, at(6))).unwrap();
+        assert!(0 < intake.resumed_bytes());
+    }
+    let of = source.of(3, 0);
+    let left = left.take(of.seal.digest.base, 0);
+    let intake = block_on(Intake::open_behind(&dir, of, left, at(6))).unwrap();
+    assert_eq!(intake.resumed_bytes(), 0);
+    assert_eq!(root.faults().count(Operation::List), 1);
 }
 
 #[test]

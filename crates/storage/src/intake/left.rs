@@ -1,0 +1,83 @@
+//! What earlier intakes left in the directory of a log.
+
+use std::collections::BTreeMap;
+
+use corelog_record::{Offset, Timestamp};
+
+use super::{Error, partial};
+use crate::disk::Dir;
+use crate::error::At;
+use crate::log::remove;
+use crate::segment::name;
+
+/// What earlier intakes left, by the base and generation of the segment. A directory may hold the files of many
+/// segments: it is read once for all that are to come into it.
+#[derive(Debug, Default)]
+pub struct Left {
+    /// Since when each file is there, and its name.
+    files: BTreeMap<(Offset, u32), Vec<(Timestamp, String)>>,
+}
+
+impl Left {
+    /// What is left in `dir`.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub async fn of<D: Dir>(dir: &D) -> Result<Self, Error> {
+        let entries = dir.list().await.map_err(|e| At::dir(dir).io("list", e))?;
+        let mut left = Self::default();
+        for entry in entries {
+            let Some((store, begun)) = partial::parse(&entry.name) else {
+                continue;
+            };
+            if let Some(segment) = name::base(store).zip(name::generation(store)) {
+                let files = left.files.entry(segment).or_default();
+                files.push((begun, entry.name));
+            }
+        }
+        Ok(left)
+    }
+
+    /// The base and generation of each segment of which something is left, in order.
+    pub fn segments(&self) -> impl Iterator<Item = (Offset, u32)> + '_ {
+        self.files.keys().copied()
+    }
+
+    /// Takes what is left of one segment, out of this.
+    #[must_use]
+    pub fn take(&mut self, base: Offset, generation: u32) -> Self {
+        Self {
+            files: self
+                .files
+                .remove_entry(&(base, generation))
+                .into_iter()
+                .collect(),
+        }
+    }
+
+    /// Removes the files.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub async fn remove<D: Dir>(self, dir: &D) -> Result<(), Error> {
+        for (_, file) in self.files.values().flatten() {
+            remove(dir, file).await?;
+        }
+        Ok(())
+    }
+
+    /// The newest file of a segment; older ones are removed.
+    pub(super) async fn newest<D: Dir>(
+        mut self,
+        dir: &D,
+        segment: (Offset, u32),
+    ) -> Result<Option<String>, Error> {
+        let mut files = self.files.remove(&segment).unwrap_or_default();
+        files.sort();
+        let newest = files.pop();
+        for (_, older) in files {
+            remove(dir, &older).await?;
+        }
+        Ok(newest.map(|(_, name)| name))
+    }
+}
