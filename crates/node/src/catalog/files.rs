@@ -210,7 +210,8 @@ pub(super) async fn is_as<D: Dir>(root: &D, topic: &Topic) -> bool {
     kept.is_ok_and(|kept| kept == Some(topic.to_file()))
 }
 
-/// Removes what was deleted; may take long.
+/// Removes what was deleted; may take long. What cannot be removed keeps nothing else: the first error is told at
+/// the end.
 pub(crate) async fn remove_deleted<D: Dir>(root: &D) -> Result<(), CatalogError> {
     let deleted = root.child(DELETED);
     if !deleted
@@ -220,11 +221,13 @@ pub(crate) async fn remove_deleted<D: Dir>(root: &D) -> Result<(), CatalogError>
     {
         return Ok(());
     }
+    let mut all = Ok(());
     for entry in deleted.list().await.map_err(io_error("list", &deleted))? {
         let dir = deleted.child(&entry.name);
-        dir.remove_tree().await.map_err(io_error("remove", &dir))?;
+        let removed = dir.remove_tree().await;
+        all = all.and(removed.map_err(io_error("remove", &dir)));
     }
-    Ok(())
+    all
 }
 
 async fn read<D: Dir>(root: &D, name: &TopicName) -> Result<Option<file::Topic>, CatalogError> {
@@ -409,6 +412,23 @@ mod tests {
         for name in ["orphan", "rotten"] {
             assert!(!block_on(is_free(&root, &topic(name).name)).expect("told"));
         }
+    }
+
+    /// All that was deleted after it stayed on the disk, whatever was deleted, and after each start.
+    #[test]
+    fn a_deleted_topic_that_cannot_be_removed_keeps_no_other_one() {
+        let root = FaultyDir::new(MemoryDir::new());
+        for name in ["first", "second", "third"] {
+            block_on(write(&root, &topic(name))).expect("written");
+            block_on(delete(&root, &topic(name))).expect("moved");
+        }
+        let fault = Fault::Fail(io::ErrorKind::Other);
+        root.faults().fail(Operation::RemoveTree, 1, fault);
+        block_on(remove_deleted(&root)).expect_err("the first one stays");
+        let left = || block_on(root.child(DELETED).list()).expect("listed").len();
+        assert_eq!(left(), 1);
+        block_on(remove_deleted(&root)).expect("removed");
+        assert_eq!(left(), 0);
     }
 
     #[test]

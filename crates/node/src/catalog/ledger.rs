@@ -16,7 +16,7 @@ use corelog_storage::disk::Dir;
 use super::admin::{Admin, failed};
 use super::files::{self, CatalogError};
 use super::topic::Topic;
-use crate::core::Core;
+use crate::core::{Core, Disk};
 use crate::failure::{Failure, failure};
 use crate::metrics::add;
 use crate::rt::{self, Notify};
@@ -65,6 +65,15 @@ impl<D: Dir> Ledger<D> {
     pub(super) async fn rewrite(&self, before: &Topic, topic: &Topic) -> Result<(), CatalogError> {
         let written = files::rewrite(&self.root, topic, &self.spare_used).await;
         self.end(written, Some(before), topic).await
+    }
+
+    /// Takes a topic in that is whole below `from`, durably.
+    ///
+    /// # Errors
+    /// Why it is not taken in. It is not there, or in doubt: it must not come by itself with a restart.
+    pub(super) async fn install(&self, from: &D, topic: &Topic) -> Result<(), CatalogError> {
+        let installed = files::install(&self.root, from, topic).await;
+        self.end(installed, None, topic).await
     }
 
     /// If a topic's file may say something else than the cores know.
@@ -152,6 +161,15 @@ impl Admin {
         add(&self.core.counters.topic_writes_total, 1);
         let written = self.ledger.rewrite(before, topic).await;
         written.map_err(|error| self.unwritten(topic, &error))
+    }
+
+    /// Takes a topic in that is whole below `from`, durably.
+    ///
+    /// # Errors
+    /// As [`Admin::write`].
+    pub(super) async fn take_in(&self, from: &Disk, topic: &Topic) -> Result<(), Failure> {
+        let installed = self.ledger.install(from, topic).await;
+        installed.map_err(|error| self.unwritten(topic, &error))
     }
 
     /// Has a restart find of a topic what the cores know; called in turn with changes of the catalog.
@@ -316,6 +334,27 @@ mod tests {
         root.faults().fail(Operation::SyncDir, 1, fault);
         block_on(ledger.write(None, &topic(Role::Owner))).unwrap_err();
         assert!(!ledger.is_doubted(topic(Role::Owner).id));
+        assert_found(&root, &[]);
+    }
+
+    /// It had moved, it could not be moved away, and whoever was told that it had failed had it after the next start.
+    #[test]
+    fn a_restore_that_failed_does_not_come_with_a_restart() {
+        let root = FaultyDir::new(MemoryDir::new());
+        let ledger = Ledger::new(root.clone(), Notify::new());
+        let (topic, from) = (topic(Role::Owner), root.child("restoring"));
+        let made = block_on(files::load(&root, 1)).unwrap();
+        assert_eq!(made, (Vec::new(), 0));
+        block_on(from.child("t").child("0").create()).unwrap();
+        let fault = Fault::Fail(ErrorKind::Other);
+        // The topic's file comes first, in the place where the topic is made.
+        root.faults().fail(Operation::SyncDir, 2, fault);
+        root.faults().fail(Operation::Rename, 3, fault);
+        block_on(ledger.install(&from, &topic)).unwrap_err();
+        assert!(ledger.is_doubted(topic.id) && !root.faults().is_pending());
+        assert!(!block_on(files::is_gone(&root, &topic)));
+        block_on(ledger.settle(None, &topic)).unwrap();
+        assert!(!ledger.is_doubted(topic.id));
         assert_found(&root, &[]);
     }
 

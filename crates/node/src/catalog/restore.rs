@@ -28,8 +28,7 @@ use corelog_storage::format::topic as file;
 use corelog_storage::snapshot::{self as stored, Name, Restore, Restored, Stores};
 
 use self::source::{invalid_source, kept_of, pick, unopened};
-use super::admin::{Admin, failed, random_bytes};
-use super::files;
+use super::admin::{Admin, random_bytes};
 use super::snapshots::{name_of, refused, snapshot_dir};
 use super::topic::Topic;
 use crate::core::{Core, with_causes};
@@ -246,13 +245,9 @@ impl Admin {
         let owners = self.load.borrow_mut().place(kept.partitions);
         let topic = Arc::new(Topic::from_file(kept, owners));
         let from = self.core.root.child(RESTORING);
-        if let Err(error) = files::install(&self.core.root, &from, &topic).await {
+        if let Err(error) = self.take_in(&from, &topic).await {
             self.load.borrow_mut().remove(&topic.owners);
-            if !files::is_gone(&self.core.root, &topic).await {
-                // It has moved, and nobody knows if it stays: it must not come back by itself.
-                let _ = files::delete(&self.core.root, &topic).await;
-            }
-            return Err(failed(&error));
+            return Err(error);
         }
         self.put(topic).await;
         Ok(())

@@ -289,8 +289,8 @@ fn what_is_left_of_a_segment_takes_as_much_space_as_was_verified_of_it() {
     block_on(intake.park()).unwrap();
     assert_eq!((partials(&root), root.bytes_in_use()), (0, before));
     let disk = FaultyDir::new(root.clone());
-    let opened = Intake::open(&disk.child("p0"), source.of(2, 0), at(5));
-    let mut intake = block_on(opened).unwrap();
+    let disk_dir = disk.child("p0");
+    let mut intake = block_on(Intake::open(&disk_dir, source.of(2, 0), at(5))).unwrap();
     block_on(intake.push(&source.bytes(2)[..10_000])).unwrap();
     let which = Match::on(Operation::Write, ".partial");
     disk.faults().fail(which, 1, Fault::Fail(ErrorKind::Other));
