@@ -32,7 +32,8 @@ impl Claims {
         let (dir, base) = (order.dir.path().to_owned(), wanted.seal.digest.base.get());
         let place = (dir, base, wanted.generation);
         let is_free = self.taken().insert(place.clone());
-        is_free.then_some(Claim {
+        // Made for nothing, it would end that of whoever has the file.
+        is_free.then(|| Claim {
             claims: self,
             place,
         })

@@ -304,6 +304,8 @@ fn a_segment_is_received_by_one_order_at_a_time_whoever_wants_it() {
         while progress.done().bytes == 0 {
             thread::yield_now();
         }
+        // The first one to be refused took the claim away.
+        let _refused = receive_beside(&order, &claims);
         let early = receive_beside(&order, &claims).0;
         progress.stop.set();
         running.join().unwrap();
