@@ -71,25 +71,28 @@ fn a_copy_that_promised_not_to_take_over_is_not_promoted_by_an_epoch_of_its_own(
     b.ask(&clone).unwrap();
     until("it is done", || status(&b, &topic, 0).state == State::Done);
     set_mode(&b, &topic, 0o333);
-    let hand_over = handover::Request {
-        to: Some(b.address()),
-        ..handing(&topic)
-    };
-    let refused = a.ask(&hand_over).unwrap_err();
-    assert!(refused.is(ErrorCode::Internal), "{refused:?}");
-    set_mode(&b, &topic, 0o755);
-    let [there, here] = [&a, &b].map(|node| segments(node, &topic, 0));
-    assert!(there.epochs[0].epoch < here.epochs[0].epoch, "{here:?}");
-
-    // As its owner asks first when it takes the handover back.
-    let promise = take_over::Request {
+    let there = segments(&a, &topic, 0);
+    let end = there.high_watermark;
+    // As its owner asks that hands over.
+    let take_over = take_over::Request {
         topic: topic.name.clone(),
         id: topic.id,
         partition: PartitionId::new(0),
         history: there.history,
-        end: Offset::MAX,
-        chain: chain_at(&a, &topic, 0, there.high_watermark).chain,
+        end,
+        chain: chain_at(&a, &topic, 0, end).chain,
         epoch: there.epochs[0].epoch,
+    };
+    let refused = b.ask(&take_over).unwrap_err();
+    assert!(refused.is(ErrorCode::Internal), "{refused:?}");
+    set_mode(&b, &topic, 0o755);
+    let here = segments(&b, &topic, 0);
+    assert!(there.epochs[0].epoch < here.epochs[0].epoch, "{here:?}");
+
+    // And first, when it takes the handover back.
+    let promise = take_over::Request {
+        end: Offset::MAX,
+        ..take_over
     };
     let promised = b.ask(&promise).unwrap_err();
     assert!(promised.is(ErrorCode::NotEqual), "{promised:?}");
