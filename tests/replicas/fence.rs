@@ -1,10 +1,10 @@
 //! An old owner that was away takes no more appends once it is back, whatever has become of either log.
 
 use corelog_protocol::message::replica_status::Role;
-use corelog_protocol::message::{clone_topic, handover, reopen_partition};
-use corelog_record::{LeaderEpoch, PartitionId};
+use corelog_protocol::message::{clone_topic, fetch, handover, reopen_partition};
+use corelog_record::{LeaderEpoch, NodeId, PartitionId};
 
-use super::copies::{remembered, segments, status, wait_until_level};
+use super::copies::{chain_at, remembered, segments, status, wait_until_level};
 use super::handover::handing;
 use super::node::{Node, cloning};
 use super::promote::promote;
@@ -92,7 +92,7 @@ fn an_old_owner_whose_log_opens_later_is_fenced_then() {
 /// A copy was promoted before it came to where the owner's epoch began, of which it had only heard: it gave the
 /// number out again, and there were two owners for good, of one epoch.
 #[test]
-fn a_copy_that_had_not_come_to_its_owner_s_epoch_begins_one_above_it() {
+fn an_old_owner_is_fenced_by_a_copy_that_had_not_come_to_its_epoch() {
     let folder = Folder::new();
     let ([a, mut b], topic) = pair(&folder);
     let giving = handover::Request {
@@ -110,12 +110,34 @@ fn a_copy_that_had_not_come_to_its_owner_s_epoch_begins_one_above_it() {
     until("the copy has begun", || {
         segments(&c, &topic, 0).history == segments(&b, &topic, 0).history
     });
+    // Segments come first: it would be long before it fetches, and is known here.
+    let copy = segments(&c, &topic, 0);
+    let followed = fetch::Follower {
+        copy: copy.copy,
+        end: copy.high_watermark,
+        chain: chain_at(&c, &topic, 0, copy.high_watermark).chain,
+        node: Some(NodeId::from_bytes([3; 16])),
+        address: Some(c.address()),
+        epochs: copy.epochs,
+    };
+    until("the owner remembers it", || {
+        b.ask(&fetch::Request {
+            follower: Some(followed.clone()),
+            ..topic.fetch(0, copy.high_watermark)
+        })
+        .unwrap();
+        let replicas = b.topic_file(&topic).replicas;
+        let mut known = replicas.iter().flat_map(|replica| &replica.followers);
+        known.any(|peer| peer.copy == copy.copy)
+    });
     b.kill();
 
     let promoted = promote(&c, &topic);
     assert!(promoted.end < handed.end, "{promoted:?}, {handed:?}");
     let above = handed.epoch.get() + 1_000;
     assert!(promoted.epoch >= LeaderEpoch::new(above).unwrap());
+    b.up();
+    until_fenced(&b, &topic);
 }
 
 /// Two copies were promoted, and neither had heard of the other: the one that asked was told once that its epoch
