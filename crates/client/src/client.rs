@@ -249,7 +249,7 @@ impl Inner {
         // All who wait here while no server answers have waited long enough when the first of them has.
         let retry = Retry::new(Repeat::Always, &self.config);
         let deadline = retry.deadline();
-        let _asking = self.metadata.asking.lock().await;
+        let asking = self.metadata.asking.lock().await;
         if let Some(topic) = self.metadata.fresh(name) {
             return Ok(topic);
         }
@@ -269,7 +269,20 @@ impl Inner {
             Ok(topic) => return Ok(topic),
             Err(missing) => missing,
         };
-        // Each server knows its own topics: that there is none, only all of them can tell.
+        // Those who look for what this server has do not wait for the others.
+        drop(asking);
+        self.topic_of_others(name, request, (server, missing), deadline)
+            .await
+    }
+
+    /// A topic that `server` does not have. Each server knows its own: that there is none, only all of them can tell.
+    async fn topic_of_others(
+        &self,
+        name: &TopicName,
+        request: &metadata::Request,
+        (server, missing): (usize, Error),
+        deadline: Deadline,
+    ) -> Result<Arc<Topic>, Error> {
         let mut is_certain = !missing.may_pass();
         for step in 1..self.servers.len() {
             let other = (server + step) % self.servers.len();
@@ -289,7 +302,7 @@ impl Inner {
         Err(missing)
     }
 
-    /// Asks one of the servers, for no longer than a connection to it may take: others wait for what comes of it.
+    /// Asks one of the servers, for no longer than a connection to it may take: another one has answered.
     async fn ask_once<R: Call>(
         &self,
         server: usize,
