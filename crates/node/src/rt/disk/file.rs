@@ -42,18 +42,16 @@ impl fmt::Debug for UringFile {
 impl UringFile {
     /// Opens `path`, also if whoever waits for it goes: of an open that is dropped the runtime forgets the descriptor.
     pub(super) async fn open(path: PathBuf, mode: Open) -> io::Result<Self> {
-        run_on(Self::open_to_the_end(path, mode)).await
+        run_on(async move { patience::with_files(|| Self::open_once(&path, mode)).await }).await
     }
 
-    async fn open_to_the_end(path: PathBuf, mode: Open) -> io::Result<Self> {
+    /// Takes two descriptors for a moment, and keeps none of them where it finds but one.
+    async fn open_once(path: &Path, mode: Open) -> io::Result<Self> {
         let _open = outstanding(Work::Directory);
-        let named = patience::with_files(|| {
-            let path = path.clone();
-            blocking(move || open_named(&path, mode))
-        });
-        let named = named.await?;
+        let by_name = path.to_owned();
+        let named = blocking(move || open_named(&by_name, mode)).await?;
         let is_writable = matches!(mode, Open::Write | Open::Create);
-        match Self::open_directly(&path, &named, is_writable).await {
+        match Self::open_directly(path, &named, is_writable).await {
             Ok(file) => Ok(Self {
                 file: Some(file),
                 is_writable,
@@ -62,7 +60,8 @@ impl UringFile {
             Err(error) => {
                 if mode == Open::Create {
                     // Whoever made nothing may try again. That it fails changes nothing about that.
-                    let _removed = blocking(move || fs::remove_file(path)).await;
+                    let made = path.to_owned();
+                    let _removed = blocking(move || fs::remove_file(made)).await;
                 }
                 Err(error)
             }
@@ -71,7 +70,7 @@ impl UringFile {
 
     async fn open_directly(path: &Path, named: &OwnedFd, is_writable: bool) -> io::Result<DmaFile> {
         polling::learn(path.parent().unwrap_or(path), named).await?;
-        patience::with_files(|| open_again(named, is_writable, 0)).await
+        open_again(named, is_writable, 0).await
     }
 
     /// The file as each write through it is durable when it returns (`O_DSYNC`). The kernel then syncs where
