@@ -40,20 +40,12 @@ impl Core {
         key: PartitionKey,
         to: &str,
     ) -> Result<(), Failure> {
-        let deadline = rt::now() + LEVEL_TIMEOUT;
-        loop {
-            let line = self.line_to(to).await?;
-            let end = self.check_target(&line, topic, key, to).await?;
-            hand.check()?;
+        self.until(hand, to, async |line| {
+            let end = self.check_target(line, topic, key, to).await?;
             let missing = self.bytes_behind(key, end);
-            if missing <= NEAR_BYTES {
-                return Ok(());
-            }
-            if deadline <= rt::now() {
-                return Err(far(to, end, missing));
-            }
-            rt::sleep(LOOK_PAUSE).await;
-        }
+            Ok((NEAR_BYTES < missing).then(|| far(to, end, missing)))
+        })
+        .await
     }
 
     /// Checks that the node that `line` leads to is another one, and follows the partition's log; gives where it
@@ -94,20 +86,31 @@ impl Core {
         key: PartitionKey,
         to: &str,
     ) -> Result<(), Failure> {
+        self.until(hand, to, async |line| {
+            let is_alike = self.is_alike(line, topic, key).await?;
+            Ok((!is_alike).then(|| unlike(topic, to)))
+        })
+        .await
+    }
+
+    /// Looks at the node at `to` again and again until nothing is in the way any more, and gives what is if that
+    /// takes too long.
+    async fn until(
+        self: &Rc<Self>,
+        hand: &Hand,
+        to: &str,
+        in_the_way: impl AsyncFn(&Line) -> Result<Option<Failure>, Failure>,
+    ) -> Result<(), Failure> {
         let deadline = rt::now() + LEVEL_TIMEOUT;
         loop {
             let line = self.line_to(to).await?;
-            let is_alike = self.is_alike(&line, topic, key).await?;
+            let in_the_way = in_the_way(&line).await?;
             hand.check()?;
-            if is_alike {
+            let Some(failure) = in_the_way else {
                 return Ok(());
-            }
+            };
             if deadline <= rt::now() {
-                let message = format!(
-                    "{topic} has other settings or partitions at {to}: a copy of the whole becomes as \
-                     this one within seconds, another one is cloned again or altered there"
-                );
-                return Err(failure(ErrorCode::NotEqual, message));
+                return Err(failure);
             }
             rt::sleep(LOOK_PAUSE).await;
         }
@@ -190,6 +193,14 @@ fn only_follower(replica: &Replica) -> Result<String, Failure> {
 fn follows(there: &replica_status::Partition) -> bool {
     let is_over = matches!(there.state, State::Done | State::Stopped);
     there.role == replica_status::Role::Follower && !is_over
+}
+
+fn unlike(topic: &TopicName, to: &str) -> Failure {
+    let message = format!(
+        "{topic} has other settings or partitions at {to}: a copy of the whole becomes as \
+         this one within seconds, another one is cloned again or altered there"
+    );
+    failure(ErrorCode::NotEqual, message)
 }
 
 fn far(to: &str, end: Offset, missing: u64) -> Failure {

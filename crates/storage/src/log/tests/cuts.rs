@@ -61,25 +61,34 @@ fn append_and_cut_power(root: &Disk, seed: u64) {
 /// was read and believed, and lost with the one behind it: the old one spoke of new files of old names.
 #[test]
 fn no_mark_that_may_survive_a_cut_speaks_of_what_was_cut() {
-    let mut lost = 0;
-    for seed in 0..20 {
-        for nth in 1..=2 {
-            let root = Disk::new(MemoryDir::new());
-            let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
-            append(&mut log, 7);
-            settle(&mut log, at(0)).unwrap();
-            let base = log.segments().last().unwrap().base;
-            assert_eq!(log.durable().get() - base.get(), 3);
-            let plan = log.plan_truncate_suffix(base, at(1)).unwrap().unwrap();
-            lost += u32::from(lose_mark(&root, log, plan, nth, seed));
-            append_and_cut_power(&root, seed);
-        }
-    }
+    let lost = marks_lost(|log| {
+        let base = log.segments().last().unwrap().base;
+        assert_eq!(log.durable().get() - base.get(), 3);
+        log.plan_truncate_suffix(base, at(1)).unwrap().unwrap()
+    });
     assert_eq!(lost, 40);
 }
 
 #[test]
 fn no_mark_that_may_survive_speaks_of_what_a_log_had_that_begins_anew_below() {
+    let lost = marks_lost(|log| {
+        let last = log.segments().last().unwrap().base;
+        let start = log.segment_at(last).base.place();
+        log.roll();
+        settle(log, at(0)).unwrap();
+        let plan = log.plan_truncate(log.durable()).unwrap().unwrap();
+        let done = block_on(plan.run());
+        log.complete_chore(done, at(0)).unwrap();
+        settle(log, at(100_000)).unwrap();
+        assert_eq!(log.segments().count(), 0);
+        log.plan_adopt(log.identity().history, start).unwrap()
+    });
+    assert!(20 <= lost, "{lost}");
+}
+
+/// Plans a cut of a log of seven batches, loses each sync of its mark in many ways, and appends to what a power
+/// cut leaves. How many there were to lose.
+fn marks_lost(plan: impl Fn(&mut Log<Disk>) -> ChorePlan<Disk>) -> u32 {
     let mut lost = 0;
     for seed in 0..20 {
         for nth in 1..=2 {
@@ -87,21 +96,12 @@ fn no_mark_that_may_survive_speaks_of_what_a_log_had_that_begins_anew_below() {
             let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
             append(&mut log, 7);
             settle(&mut log, at(0)).unwrap();
-            let last = log.segments().last().unwrap().base;
-            let start = log.segment_at(last).base.place();
-            log.roll();
-            settle(&mut log, at(0)).unwrap();
-            let plan = log.plan_truncate(log.durable()).unwrap().unwrap();
-            let done = block_on(plan.run());
-            log.complete_chore(done, at(0)).unwrap();
-            settle(&mut log, at(100_000)).unwrap();
-            assert_eq!(log.segments().count(), 0);
-            let plan = log.plan_adopt(log.identity().history, start).unwrap();
+            let plan = plan(&mut log);
             lost += u32::from(lose_mark(&root, log, plan, nth, seed));
             append_and_cut_power(&root, seed);
         }
     }
-    assert!(20 <= lost, "{lost}");
+    lost
 }
 
 /// The mark says less before the edit; if that does not come, it has to say all again.
