@@ -80,6 +80,8 @@ pub(crate) struct Core {
     pub(crate) send_small_budget: Semaphore,
     /// Bytes of answers without batches that clients have not taken.
     pub(crate) answer_bytes: Cell<usize>,
+    /// Bytes of answers that other cores are asked for their part of, until they are encoded.
+    pub(crate) asked_budget: Semaphore,
     /// What all connections remember of aborted runs.
     pub(crate) aborted_runs: AbortedCount,
     /// Notified when the core is to take no more requests.
@@ -157,6 +159,7 @@ impl Core {
             send_budget: Semaphore::new(budget.send),
             send_small_budget: Semaphore::new(budget.send_small),
             answer_bytes: Cell::new(0),
+            asked_budget: Semaphore::new(budget.asked),
             aborted_runs: Rc::default(),
             stop: Notify::new(),
             is_stopping: Cell::new(false),
@@ -378,16 +381,6 @@ impl Core {
     pub(crate) async fn no_connections(&self) {
         let is_over = || self.connection_count.get() == 0;
         self.connection_ended.until(is_over).await;
-    }
-
-    /// Gives way to others, behind each piece of what is long.
-    pub(crate) async fn give_way(&self) {
-        self.files.give_way().await;
-    }
-
-    /// As [`Self::give_way`], and the kernel's threads that large flushes need go first.
-    pub(crate) async fn give_way_to_disk(&self) {
-        self.files.give_way_to_disk().await;
     }
 
     /// Waits for `condition`, looked at whenever a flush or a chore was handed back.
