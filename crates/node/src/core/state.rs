@@ -17,6 +17,7 @@ use super::budget::Budget;
 use super::delay::Delay;
 use super::files::{self, Files};
 use super::memory::Memory;
+use super::queue::Queues;
 use super::refusal::with_causes;
 use super::slight::Slight;
 use super::slots::{SlotId, Slots};
@@ -114,6 +115,7 @@ pub(crate) struct Core {
     /// Where the last pass was.
     pub(super) scrub_last: Cell<SlotId>,
     pub(super) memory: Memory,
+    pub(super) queues: Queues,
     pub(super) files: Files,
     pub(super) ahead: Ahead,
     pub(super) sweep: Sweep,
@@ -179,6 +181,7 @@ impl Core {
             scrub_wanted: Notify::new(),
             scrub_last: Cell::new(SlotId::LAST),
             memory: Memory::new(&budget),
+            queues: Queues::default(),
             files: Files::new(files_max, core_count),
             ahead: Ahead::default(),
             sweep: Sweep::default(),

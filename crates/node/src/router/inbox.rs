@@ -16,7 +16,7 @@ use super::lane::Inbox;
 use super::message::{Answered, Reply, Request, What};
 use super::recent::RecentAborts;
 use crate::core::{
-    Acks, Core, Disk, Due, Fetched, NotAppended, Parked, PartitionKey, aborted_by, aborts,
+    Acks, Core, Disk, Due, Fetched, NotAppended, Parked, PartitionKey, Stand, aborted_by, aborts,
 };
 use crate::failure::Failure;
 use crate::rt::{self, Notify};
@@ -97,7 +97,7 @@ async fn serve(
                 let aborted = aborted.or_else(|| acks.borrow().aborted(producer, run));
                 let due = match aborted {
                     Some(error) => Due::Now(Err(error)),
-                    None => match core.produce(key, &batches, terms) {
+                    None => match core.produce(key, &batches, terms, Stand::Passer) {
                         Ok(due) => due,
                         Err(NotAppended::TailFull(error) | NotAppended::Refused(error)) => {
                             Due::Now(Err(error))
