@@ -282,7 +282,7 @@ impl Core {
     pub(crate) async fn apply(self: &Rc<Self>, change: Change) {
         match change {
             Change::Open(topic) => {
-                self.apply_settings(&topic);
+                self.apply_settings(&topic).await;
                 self.open_topic(&topic).await;
             }
             Change::Publish(topic) => {

@@ -14,6 +14,7 @@
 //! picked    which of a core's answers belongs to which request
 //! copy      a request whose answers a thread sends from files
 //! each      requests about one partition or all of a topic
+//! lengthy   answers that may be long, and that other cores have a part in
 //! tell      what a node tells of itself and its topics
 //! untaken   answers that clients have not taken, bounded for the core
 //! writer    the task that sends answers, as many as there are in one write
@@ -30,6 +31,7 @@ mod connections;
 mod copy;
 mod each;
 mod intake;
+mod lengthy;
 mod link;
 mod out;
 mod per_address;

@@ -11,7 +11,7 @@ use corelog_protocol::message::produce;
 use super::link::Link;
 use super::reader::{close_with, too_much};
 use super::request::{Asked, Next};
-use crate::core::{Due, NotAppended, PartitionKey, Terms, aborts};
+use crate::core::{Due, NotAppended, PartitionKey, Stand, Terms, aborts};
 use crate::failure::failure_with;
 use crate::router::{self, Away, Route, Tag};
 use crate::rt;
@@ -95,23 +95,17 @@ async fn produced(
                 Err(error) => Due::Now(Err(error)),
             }
         }
-        Ok(Route::Here(key)) => {
-            let deadline = terms.taken + TAIL_WAIT_MAX;
-            loop {
-                let flushed = core.flushed.notified();
-                let error = match core.produce(key, batches, terms) {
-                    Ok(due) => return due,
-                    Err(NotAppended::Refused(error)) => return Due::Now(Err(error)),
-                    Err(NotAppended::TailFull(error)) => error,
-                };
+        Ok(Route::Here(key)) => match core.produce(key, batches, terms, Stand::Newcomer) {
+            Ok(due) => due,
+            Err(NotAppended::Refused(error)) => Due::Now(Err(error)),
+            Err(NotAppended::TailFull(error)) => {
                 // Reading no further until there is room is what slows a fast client down.
-                let left = deadline.saturating_duration_since(rt::now());
-                let has_flushed = rt::timeout(left, link.alive(flushed)).await.flatten();
-                if left.is_zero() || has_flushed.is_none() {
-                    return Due::Now(Err(error));
-                }
+                let turn = Box::pin(core.produce_in_turn(key, batches, terms));
+                let told = rt::timeout(TAIL_WAIT_MAX, link.alive(turn)).await.flatten();
+                let told = told.unwrap_or(Err(error));
+                told.unwrap_or_else(|error| Due::Now(Err(error)))
             }
-        }
+        },
     }
 }
 

@@ -9,9 +9,8 @@ use corelog_protocol::kind::Kind;
 use corelog_protocol::limits;
 use corelog_protocol::message::{
     Call, alter_topic, chain_at, clone_topic, copy_segments, create_snapshot, create_topic,
-    delete_snapshot, delete_topic, describe_topic, fetch, forget_follower, hello, list_offsets,
-    list_snapshots, metadata, ping, reopen_partition, replica_status, restore_status,
-    restore_topic, scrub_topic, segments, take_over, truncate,
+    delete_snapshot, delete_topic, fetch, forget_follower, hello, list_offsets, list_snapshots,
+    metadata, ping, reopen_partition, restore_status, restore_topic, take_over, truncate,
 };
 use corelog_protocol::request::Request;
 use corelog_record::{CoreId, Offset, PartitionId, TopicId, TopicName};
@@ -22,7 +21,6 @@ use super::picked::Picked;
 use super::produce::produce;
 use super::reader::close_with;
 use super::tell;
-use super::untaken::{AnswerRoom, if_room};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
 use crate::follow::Hearing;
@@ -31,9 +29,6 @@ use crate::metrics::count_numbered;
 use crate::partition::Appetite;
 use crate::router::{self, Ask, Asker, FetchFrom, Route};
 use crate::rt::{self, Permit, Work};
-
-/// Bytes that are told of the scrub of a partition, but for its damage.
-const SCRUB_BYTES: usize = 128;
 
 /// A partition as a request names it.
 type Target = (TopicName, TopicId, PartitionId);
@@ -129,11 +124,7 @@ fn take_apart(asked: Asked, request: Request) {
             let target = (r.topic, r.id, r.partition);
             asked.by_owner::<truncate::Request>(&target, |key| Ask::Truncate { key, lowest });
         }
-        Request::Segments(r) => {
-            let from = r.from;
-            let target = (r.topic, r.id, r.partition);
-            asked.of_owner::<segments::Request>(&target, |key| Ask::Segments { key, from });
-        }
+        Request::Segments(request) => asked.segments(request),
         Request::ChainAt(r) => {
             let offset = r.offset;
             let target = (r.topic, r.id, r.partition);
@@ -159,13 +150,7 @@ fn take_apart(asked: Asked, request: Request) {
         Request::ForgetFollower(r) => {
             asked.by_catalog::<forget_follower::Request>(Ask::ForgetFollower(r));
         }
-        Request::ReplicaStatus(request) => {
-            rt::spawn(async move {
-                let told = tell::replicas(&core, &request, asked.frame()).await;
-                asked.told::<replica_status::Request>(told);
-            })
-            .detach();
-        }
+        Request::ReplicaStatus(request) => asked.replicas(request),
         Request::Promote(request) => asked.by_each(request),
         Request::Handover(request) => asked.by_each(request),
         Request::Rejoin(request) => asked.by_each(request),
@@ -187,20 +172,8 @@ fn take_apart(asked: Asked, request: Request) {
         Request::RestoreStatus(r) => {
             asked.by_catalog::<restore_status::Request>(Ask::RestoreStatus(r));
         }
-        Request::ScrubTopic(request) => {
-            rt::spawn(async move {
-                let scrubbed = scrubbed(&core, &request, asked.frame()).await;
-                asked.told::<scrub_topic::Request>(scrubbed);
-            })
-            .detach();
-        }
-        Request::DescribeTopic(request) => {
-            rt::spawn(async move {
-                let described = tell::describe(&core, &request.name, asked.frame()).await;
-                asked.told::<describe_topic::Request>(described);
-            })
-            .detach();
-        }
+        Request::ScrubTopic(request) => asked.scrub(request),
+        Request::DescribeTopic(request) => asked.describe(request),
         other => {
             let kind = other.kind();
             let message = format!("{kind} is not supported by this version");
@@ -255,7 +228,10 @@ impl Asked {
     }
 
     /// The core that owns a partition; if there is none, that is the answer.
-    fn owner<R: Call>(&self, (topic, id, partition): &Target) -> Option<(CoreId, PartitionKey)> {
+    pub(super) fn owner<R: Call>(
+        &self,
+        (topic, id, partition): &Target,
+    ) -> Option<(CoreId, PartitionKey)> {
         let core = &self.link.core;
         match router::route(core, topic, *id, *partition) {
             Ok(Route::Here(key)) => Some((core.id, key)),
@@ -294,14 +270,14 @@ impl Asked {
 
     /// Room for the request until it is answered, whatever becomes of the connection; if there is none, that
     /// is the answer.
-    fn kept<R: Call>(&self) -> Option<Permit> {
+    pub(super) fn kept<R: Call>(&self) -> Option<Permit> {
         let kept = self.link.intake.keep(self.frame_bytes);
         kept.map_err(|error| self.told::<R>(Err(error))).ok()
     }
 }
 
 /// What a core answers to a request.
-async fn told_by<R: Picked>(
+pub(super) async fn told_by<R: Picked>(
     core: &Rc<Core>,
     at: CoreId,
     ask: Ask,
@@ -310,29 +286,6 @@ async fn told_by<R: Picked>(
     let told = router::answer(core, at, ask, Some(frame)).await?;
     let other = || failure(ErrorCode::Internal, "something else was answered");
     R::pick(told).ok_or_else(other)
-}
-
-/// Has a topic scrubbed, or tells how far that is, if there is room for the answer: where it only asks
-/// that is seen by the answer, else before anything begins.
-async fn scrubbed(
-    core: &Rc<Core>,
-    request: &scrub_topic::Request,
-    frame: FrameId,
-) -> Result<scrub_topic::Answer, Failure> {
-    if !request.start {
-        let told = tell::scrub(core, request, frame).await?;
-        return if_room::<scrub_topic::Request>(core, told);
-    }
-    let partitions = match request.partition {
-        Some(_) => 1,
-        None => {
-            let routes = core.routes.borrow();
-            let topic = routes.topic_of(&request.topic, request.id)?;
-            topic.owners.len()
-        }
-    };
-    let _room = AnswerRoom::take(core, partitions * SCRUB_BYTES)?;
-    tell::scrub(core, request, frame).await
 }
 
 async fn fetch(asked: Asked, request: fetch::Request) {

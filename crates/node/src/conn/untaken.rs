@@ -12,12 +12,14 @@ use corelog_protocol::message::Call;
 
 use crate::core::Core;
 use crate::failure::{Failure, failure_with};
-use crate::rt::{self, Written};
+use crate::rt::{self, Permit, Written};
 
 /// An answer of at most this is always given: a connection has a bounded number of requests under way.
 const SMALL_BYTES: usize = 1 << 10;
 /// How long a client is asked to wait before it tries again, in milliseconds.
 const BUSY_RETRY_MS: u32 = 500;
+/// How long a large answer waits for room to be put together in: others are answered meanwhile.
+const ASKING_WAIT_MAX: Duration = Duration::from_secs(2);
 /// How often it is looked what a client has taken, while others need the room.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Who takes less in that time is cut.
@@ -123,13 +125,35 @@ impl Drop for AnswerRoom<'_> {
     }
 }
 
+/// Waits for room for an answer of so many bytes of memory that other cores have a part in, until it is encoded;
+/// first come first served. None needs none.
+///
+/// # Errors
+/// `Busy` if there is none for a while.
+pub(super) async fn room_to_ask(core: &Core, bytes: usize) -> Result<Option<Permit>, Failure> {
+    if bytes == 0 {
+        return Ok(None);
+    }
+    // The largest has all of it.
+    let room = core
+        .asked_budget
+        .acquire(core.shared.budget.asked.min(bytes as u64));
+    match rt::timeout(ASKING_WAIT_MAX, room).await {
+        Some(room) => Ok(Some(room)),
+        None => Err(busy("too many large answers are being put together")),
+    }
+}
+
 /// Instead of an answer for which there is no room.
 pub(super) fn no_room() -> Failure {
+    busy("too many answers wait for clients that do not read")
+}
+
+fn busy(message: &str) -> Failure {
     let detail = Detail {
         retry_ms: Some(BUSY_RETRY_MS),
         ..Detail::default()
     };
-    let message = "too many answers wait for clients that do not read";
     failure_with(ErrorCode::Busy, message, detail)
 }
 

@@ -18,6 +18,8 @@ pub(crate) struct Budget {
     pub(crate) send_small: u64,
     /// Other answers that clients have not taken.
     pub(crate) answers: usize,
+    /// Answers that other cores have a part in, until they are encoded.
+    pub(crate) asked: u64,
     /// Bodies of requests that other cores have in hand.
     pub(crate) lanes: usize,
     /// Answers of other nodes on their way in.
@@ -36,7 +38,8 @@ impl Budget {
             receive: 4 * wide,
             send: 3 * wide - wide / 2,
             send_small: wide / 2,
-            answers: part,
+            answers: part - part / 4,
+            asked: wide / 4,
             lanes: part,
             sources: wide,
         })
@@ -65,7 +68,8 @@ mod tests {
 
     fn sum(budget: Budget) -> u64 {
         let plain = budget.unflushed + budget.answers + budget.lanes;
-        plain as u64 + budget.receive + budget.send + budget.send_small + budget.sources
+        let counted = budget.receive + budget.send + budget.send_small + budget.asked;
+        plain as u64 + counted + budget.sources
     }
 
     #[test]

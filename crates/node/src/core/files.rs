@@ -8,6 +8,7 @@ use corelog_storage::log::ReadPlan;
 use corelog_storage::open_files::{self, Limits};
 
 use super::Disk;
+use super::state::Core;
 use crate::rt::{self, Permit, Semaphore};
 
 /// Bytes of mapped indexes that the logs of a core keep.
@@ -123,6 +124,18 @@ impl Files {
     /// How many partitions are opened or closed at once.
     pub(super) fn at_once(&self) -> usize {
         self.at_once
+    }
+}
+
+impl Core {
+    /// Gives way to others, behind each piece of what is long.
+    pub(crate) async fn give_way(&self) {
+        self.files.give_way().await;
+    }
+
+    /// As [`Self::give_way`], and the kernel's threads that large flushes need go first.
+    pub(crate) async fn give_way_to_disk(&self) {
+        self.files.give_way_to_disk().await;
     }
 }
 

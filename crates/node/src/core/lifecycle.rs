@@ -146,23 +146,21 @@ impl Core {
         self.slots.borrow().ids()
     }
 
-    /// New settings for the partitions of a topic that are here.
-    pub(crate) fn apply_settings(self: &Rc<Self>, topic: &Arc<Topic>) {
-        let mut mine = Vec::new();
+    /// New settings for the partitions of a topic that are here, of which there may be thousands: others have the core
+    /// between any two of them. One change comes at a time.
+    pub(crate) async fn apply_settings(self: &Rc<Self>, topic: &Arc<Topic>) {
         for slot in self.partition_slots() {
-            if let Some(found) = self.slots.borrow_mut().get_mut(slot)
-                && found.key.topic == topic.id
-            {
-                found.topic = Arc::clone(topic);
-                mine.push(slot);
-            }
-        }
-        for slot in mine {
-            let key = self.slots.borrow().get(slot).map(|found| found.key);
-            let Some(key) = key else { continue };
+            let key = match self.slots.borrow_mut().get_mut(slot) {
+                Some(found) if found.key.topic == topic.id => {
+                    found.topic = Arc::clone(topic);
+                    found.key
+                }
+                _ => continue,
+            };
             let policy = policy_of(topic, key.partition);
             let options = self.options_of(topic, key.partition);
             self.step(slot, Input::Policy { policy, options });
+            rt::yield_if_needed().await;
         }
     }
 

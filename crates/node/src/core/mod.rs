@@ -18,6 +18,7 @@
 //! serve      what it answers to requests for its own partitions
 //! describe   what it tells of them
 //! events     what happened to their logs, for the operator
+//! queue      who waits for room for what is to be appended, in order
 //! memory     what its partitions hold in memory, within one budget
 //! budget     how the memory of a core is shared out
 //! terms      how a Produce is to be done
@@ -51,6 +52,7 @@ mod keeper;
 mod lend;
 mod lifecycle;
 mod memory;
+mod queue;
 mod refusal;
 mod replica;
 mod scrub;
@@ -75,6 +77,7 @@ pub(crate) use acks::{Acks, Due, Produced, aborted_by, aborts};
 pub(crate) use budget::{Budget, SMALL_BYTES};
 pub(crate) use fetch::{Fetched, Parked};
 pub(crate) use lend::{Lent, damaged, of_segment};
+pub(crate) use queue::Stand;
 pub(crate) use refusal::with_causes;
 pub(crate) use scrub::RATE_DEFAULT;
 pub(crate) use serve::NotAppended;

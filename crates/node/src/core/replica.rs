@@ -14,6 +14,7 @@ use corelog_storage::log::{Chore, CopyError};
 
 use super::board::{Board, Outcome, Seen, Void};
 use super::files::Turn;
+use super::queue::Stand;
 use super::refusal::error_of;
 use super::serve::not_told;
 use super::slots::{PartitionKey, Slot, SlotId};
@@ -163,7 +164,8 @@ impl Core {
         loop {
             let flushed = self.flushed.notified();
             let slot = self.slot_of(key)?;
-            let told = self.has_room_for(batches.len()).then(|| {
+            let lets_in = self.lets_in(key, batches.len(), Stand::Passer);
+            let told = lets_in.then(|| {
                 self.bound_groups(slot);
                 let token = Tickets::NOW;
                 let input = Input::Copy {

@@ -9,6 +9,7 @@ use corelog_record::{LeaderEpoch, Offset};
 
 use super::acks::Due;
 use super::files::Turn;
+use super::queue::Stand;
 use super::refusal::error_of;
 use super::slots::{PartitionKey, SlotId, SlotState};
 use super::slowest::Timed;
@@ -22,7 +23,7 @@ use crate::rt;
 
 /// Why a Produce was not appended.
 pub(crate) enum NotAppended {
-    /// Too much waits for the disk, until a flush of this core ends.
+    /// Too much waits for the disk, until a flush of this core ends, or others wait for that before it.
     TailFull(Failure),
     /// It will not be, as it is.
     Refused(Failure),
@@ -42,9 +43,10 @@ impl Core {
             level,
             taken,
         }: Terms,
+        stand: Stand,
     ) -> Result<Due, NotAppended> {
         let slot = self.slot_of(key).map_err(NotAppended::Refused)?;
-        if !self.has_room_for(batches.len()) {
+        if !self.lets_in(key, batches.len(), stand) {
             return Err(NotAppended::TailFull(error_of(&Refusal::TailFull)));
         }
         self.bound_groups(slot);

@@ -17,6 +17,7 @@ use super::budget::Budget;
 use super::delay::Delay;
 use super::files::{self, Files};
 use super::memory::Memory;
+use super::queue::Queues;
 use super::refusal::with_causes;
 use super::slight::Slight;
 use super::slots::{SlotId, Slots};
@@ -80,6 +81,8 @@ pub(crate) struct Core {
     pub(crate) send_small_budget: Semaphore,
     /// Bytes of answers without batches that clients have not taken.
     pub(crate) answer_bytes: Cell<usize>,
+    /// Bytes of answers that other cores are asked for their part of, until they are encoded.
+    pub(crate) asked_budget: Semaphore,
     /// What all connections remember of aborted runs.
     pub(crate) aborted_runs: AbortedCount,
     /// Notified when the core is to take no more requests.
@@ -112,6 +115,7 @@ pub(crate) struct Core {
     /// Where the last pass was.
     pub(super) scrub_last: Cell<SlotId>,
     pub(super) memory: Memory,
+    pub(super) queues: Queues,
     pub(super) files: Files,
     pub(super) ahead: Ahead,
     pub(super) sweep: Sweep,
@@ -157,6 +161,7 @@ impl Core {
             send_budget: Semaphore::new(budget.send),
             send_small_budget: Semaphore::new(budget.send_small),
             answer_bytes: Cell::new(0),
+            asked_budget: Semaphore::new(budget.asked),
             aborted_runs: Rc::default(),
             stop: Notify::new(),
             is_stopping: Cell::new(false),
@@ -176,6 +181,7 @@ impl Core {
             scrub_wanted: Notify::new(),
             scrub_last: Cell::new(SlotId::LAST),
             memory: Memory::new(&budget),
+            queues: Queues::default(),
             files: Files::new(files_max, core_count),
             ahead: Ahead::default(),
             sweep: Sweep::default(),
@@ -378,16 +384,6 @@ impl Core {
     pub(crate) async fn no_connections(&self) {
         let is_over = || self.connection_count.get() == 0;
         self.connection_ended.until(is_over).await;
-    }
-
-    /// Gives way to others, behind each piece of what is long.
-    pub(crate) async fn give_way(&self) {
-        self.files.give_way().await;
-    }
-
-    /// As [`Self::give_way`], and the kernel's threads that large flushes need go first.
-    pub(crate) async fn give_way_to_disk(&self) {
-        self.files.give_way_to_disk().await;
     }
 
     /// Waits for `condition`, looked at whenever a flush or a chore was handed back.

@@ -11,7 +11,7 @@ use super::state::Partition;
 
 /// Sealed segments of one answer: each takes about 300 bytes of its head. Whoever has those asks for the
 /// ones behind.
-const SEALED_COUNT_MAX: usize = 16_384;
+pub(crate) const SEALED_COUNT_MAX: usize = 16_384;
 
 /// Why a segment's file is not lent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use corelog_record::CoreId;
+use corelog_storage::log;
 use flume::{Receiver, TrySendError};
 use futures_lite::FutureExt;
 
@@ -15,10 +16,13 @@ use super::lane::Inbox;
 use super::message::{Answered, Reply, Request, What};
 use super::recent::RecentAborts;
 use crate::core::{
-    Acks, Core, Due, Fetched, NotAppended, Parked, PartitionKey, aborted_by, aborts,
+    Acks, Core, Disk, Due, Fetched, NotAppended, Parked, PartitionKey, Stand, aborted_by, aborts,
 };
 use crate::failure::Failure;
 use crate::rt::{self, Notify};
+
+/// Behind so much that is copied the core looks at what came.
+const UNLOOKED_BYTES_MAX: usize = 128 << 10;
 
 /// Answers to the Produces of one other core, in order by connection and partition.
 type InboxAcks = Rc<RefCell<Acks<(u64, PartitionKey), u64>>>;
@@ -93,7 +97,7 @@ async fn serve(
                 let aborted = aborted.or_else(|| acks.borrow().aborted(producer, run));
                 let due = match aborted {
                     Some(error) => Due::Now(Err(error)),
-                    None => match core.produce(key, &batches, terms) {
+                    None => match core.produce(key, &batches, terms, Stand::Passer) {
                         Ok(due) => due,
                         Err(NotAppended::TailFull(error) | NotAppended::Refused(error)) => {
                             Due::Now(Err(error))
@@ -122,7 +126,7 @@ async fn serve(
                             .await
                             .map(Some),
                     };
-                    if let Some(place) = tell_fetched(&core, from, id, fetched) {
+                    if let Some(place) = tell_fetched(&core, from, id, fetched).await {
                         let given_up = parked.hold(id);
                         rt::timeout(wait, place.woken().or(given_up.notified())).await;
                         parked.release(id);
@@ -145,7 +149,7 @@ async fn serve(
     }
 }
 
-fn tell_fetched(
+async fn tell_fetched(
     core: &Core,
     to: CoreId,
     id: u64,
@@ -154,9 +158,7 @@ fn tell_fetched(
     let (answered, parked) = match fetched.transpose() {
         None => (Answered::TooLarge, None),
         Some(Ok(Fetched::Batches { answer, read })) => {
-            let mut body = Vec::with_capacity(read.bytes);
-            let pieces = read.pieces.iter();
-            pieces.for_each(|piece| body.extend_from_slice(piece));
+            let body = copied(core, read).await;
             (Answered::Fetched(Ok((answer, body))), None)
         }
         Some(Ok(Fetched::Nothing {
@@ -171,6 +173,23 @@ fn tell_fetched(
     };
     reply(core, to, id, answered);
     parked
+}
+
+/// What was read, for a thread that must not hold on to it. Others have the core between any two pieces.
+async fn copied(core: &Core, read: log::Fetched<Disk>) -> Vec<u8> {
+    let mut body = Vec::with_capacity(read.bytes);
+    let mut unlooked = 0;
+    for piece in &read.pieces {
+        for part in piece.chunks(UNLOOKED_BYTES_MAX) {
+            body.extend_from_slice(part);
+            unlooked += part.len();
+            if UNLOOKED_BYTES_MAX <= unlooked {
+                unlooked = 0;
+                core.give_way().await;
+            }
+        }
+    }
+    body
 }
 
 async fn answer_in_line(

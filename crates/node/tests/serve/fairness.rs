@@ -10,11 +10,14 @@ use corelog_node::Node;
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::{
-    Call, describe_topic, fetch, metadata, ping, produce, scrub_topic,
+    Call, describe_topic, fetch, metadata, ping, produce, replica_status, scrub_topic,
 };
 
 use crate::client::{Client, batch, from, name, to};
-use crate::{comes_within, directory, keeping, resident_bytes, run_apart, start_with, wait_until};
+use crate::{
+    comes_within, directory, keeping, resident_bytes, resident_bytes_most, run_apart, start_with,
+    wait_until,
+};
 
 /// What does not come to pass in this time is tried again: those who take nothing were cut before.
 const SOON: Duration = Duration::from_secs(5);
@@ -345,6 +348,57 @@ fn leave_untaken<R: Call>(prepare: impl FnOnce(&mut Client) -> R) {
     drop(deaf);
     wait_until(|| node.handle().counters()[0].connections == 1);
     client.ask(&all).expect("room again");
+    node.stop().expect("a clean stop");
+}
+
+/// What every core had told of its partitions was counted nowhere until all of them had: gigabytes, where many
+/// asked for much.
+#[test]
+fn answers_that_all_cores_have_a_part_in_are_put_together_a_few_at_a_time() {
+    run_apart("fairness::many_of_all_cores");
+}
+
+#[test]
+#[ignore = "a child process of the test above, which takes memory of its own only"]
+fn many_of_all_cores() {
+    let dir = directory();
+    let node = start_with(&dir, |config| {
+        config.cores = 2;
+        config.traffic_memory = 198 << 20;
+    });
+    let address = node.addresses().cores[0];
+    let mut client = Client::hello(address);
+    let id = client.create("wide", 4_000);
+    let (name, topic, id) = (name("wide"), name("wide"), Some(id));
+    let (described, replicas) = (
+        describe_topic::Request { name },
+        replica_status::Request { topic, id },
+    );
+    client.ask(&described).expect("all there is");
+    client.ask(&replicas).expect("all there is");
+    let before = resident_bytes();
+    let deaf: Vec<Client> = (0..16)
+        .map(|_| {
+            let mut deaf = Client::hello(address);
+            for _ in 0..32 {
+                deaf.send(&described, &[]);
+                deaf.send(&replicas, &[]);
+            }
+            deaf
+        })
+        .collect();
+    // Nobody is left without an answer.
+    wait_until(|| {
+        let told = node.handle().counters()[0].errors.clone();
+        let busy = ErrorCode::Busy.number();
+        told.iter().any(|(code, count)| *code == busy && *count > 0)
+    });
+    client.ask(&ping::Request {}).expect("small answers go on");
+    drop(deaf);
+    wait_until(|| node.handle().counters()[0].connections == 1);
+    wait_until(|| client.ask(&described).is_ok());
+    let taken = resident_bytes_most().saturating_sub(before);
+    assert!(taken < 96 << 20, "{taken} bytes of memory more");
     node.stop().expect("a clean stop");
 }
 

@@ -84,8 +84,17 @@ fn run_apart(test: &str) {
 
 /// Memory of this process.
 fn resident_bytes() -> usize {
+    status_bytes("VmRSS:")
+}
+
+/// The most that it has taken so far.
+fn resident_bytes_most() -> usize {
+    status_bytes("VmHWM:")
+}
+
+fn status_bytes(of: &str) -> usize {
     let status = std::fs::read_to_string("/proc/self/status").expect("a status");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(of));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
     kib.expect("a size").parse::<usize>().expect("a number") << 10
 }

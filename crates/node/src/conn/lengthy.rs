@@ -1,0 +1,137 @@
+//! Answers that may be long, and that other cores have a part in. Those build their parts faster than this core
+//! encodes them: room for all of an answer is taken before any of them is asked.
+
+use std::rc::Rc;
+
+use corelog_protocol::message::{Call, describe_topic, replica_status, scrub_topic, segments};
+use corelog_record::CoreId;
+
+use super::request::{Asked, told_by};
+use super::tell;
+use super::untaken::{AnswerRoom, if_room, room_to_ask};
+use crate::catalog::Topic;
+use crate::core::Core;
+use crate::failure::Failure;
+use crate::frame_id::FrameId;
+use crate::partition::SEALED_COUNT_MAX;
+use crate::router::Ask;
+use crate::rt::{self, Work};
+
+/// Memory of what is told of a partition's segments at most, with its epochs.
+const SEGMENTS_BYTES_MAX: usize = SEALED_COUNT_MAX * size_of::<segments::Sealed>() + (64 << 10);
+/// Memory that a partition's names and the like take beside what is told of it.
+const NAMES_BYTES: usize = 128;
+/// Bytes that are told of the scrub of a partition, but for its damage.
+const SCRUB_BYTES: usize = 128;
+
+impl Asked {
+    /// Has the core that owns a partition tell of its segments.
+    pub(super) fn segments(self, request: segments::Request) {
+        let from = request.from;
+        let target = (request.topic, request.id, request.partition);
+        let Some((at, key)) = self.owner::<segments::Request>(&target) else {
+            return;
+        };
+        let (core, frame) = (Rc::clone(&self.link.core), self.frame());
+        let bytes = match at == core.id {
+            true => 0,
+            false => SEGMENTS_BYTES_MAX,
+        };
+        self.at_length::<segments::Request>(bytes, async move {
+            told_by::<segments::Request>(&core, at, Ask::Segments { key, from }, frame).await
+        });
+    }
+
+    /// Has every core tell of its partitions of a topic.
+    pub(super) fn describe(self, request: describe_topic::Request) {
+        let (core, frame) = (Rc::clone(&self.link.core), self.frame());
+        let topic = core.routes.borrow().topic(&request.name).ok().cloned();
+        let bytes = bytes_of::<describe_topic::Partition>(core.id, topic.as_deref());
+        self.at_length::<describe_topic::Request>(bytes, async move {
+            tell::describe(&core, &request.name, frame).await
+        });
+    }
+
+    /// Has every core tell of its partitions of a topic as replicas.
+    pub(super) fn replicas(self, request: replica_status::Request) {
+        let (core, frame) = (Rc::clone(&self.link.core), self.frame());
+        let topic = core.routes.borrow().topic(&request.topic).ok().cloned();
+        let bytes = bytes_of::<replica_status::Partition>(core.id, topic.as_deref());
+        self.at_length::<replica_status::Request>(bytes, async move {
+            tell::replicas(&core, &request, frame).await
+        });
+    }
+
+    /// Has every core scrub its partitions of a topic, which is done even if the connection dies meanwhile, or
+    /// tell how far that is.
+    pub(super) fn scrub(self, request: scrub_topic::Request) {
+        let kept = match request.start {
+            true => match self.kept::<scrub_topic::Request>() {
+                Some(kept) => Some(kept),
+                None => return,
+            },
+            false => None,
+        };
+        let (core, frame) = (Rc::clone(&self.link.core), self.frame());
+        let topic = core.routes.borrow().topic(&request.topic).ok().cloned();
+        let bytes = bytes_of::<scrub_topic::Partition>(core.id, topic.as_deref());
+        self.at_length::<scrub_topic::Request>(bytes, async move {
+            let _kept = kept;
+            scrubbed(&core, &request, frame).await
+        });
+    }
+
+    /// Answers with what `told` gives, which takes so much memory. It waits for room unless the connection dies;
+    /// with that it goes on to its end, since until then other cores are at it, whether anybody waits or not.
+    fn at_length<R: Call>(
+        self,
+        bytes: usize,
+        told: impl Future<Output = Result<R::Answer, Failure>> + 'static,
+    ) where
+        R: 'static,
+    {
+        rt::spawn(async move {
+            let _work = rt::outstanding(Work::Request);
+            let link = &self.link;
+            match link.alive(room_to_ask(&link.core, bytes)).await {
+                Some(Ok(_room)) => self.told::<R>(told.await),
+                Some(Err(error)) => self.told::<R>(Err(error)),
+                None => {}
+            }
+        })
+        .detach();
+    }
+}
+
+/// Memory of an answer that tells a `Row` of each partition of a topic; 0 if `here` alone has a part in it.
+fn bytes_of<Row>(here: CoreId, topic: Option<&Topic>) -> usize {
+    let owners = topic.map_or(&[][..], |topic| &topic.owners);
+    match owners.iter().all(|owner| *owner == here) {
+        true => 0,
+        // What grows by and by takes up to twice as much.
+        false => owners.len() * (2 * size_of::<Row>() + NAMES_BYTES),
+    }
+}
+
+/// Has a topic scrubbed, or tells how far that is, if there is room for the answer: where it only asks
+/// that is seen by the answer, else before anything begins.
+async fn scrubbed(
+    core: &Rc<Core>,
+    request: &scrub_topic::Request,
+    frame: FrameId,
+) -> Result<scrub_topic::Answer, Failure> {
+    if !request.start {
+        let told = tell::scrub(core, request, frame).await?;
+        return if_room::<scrub_topic::Request>(core, told);
+    }
+    let partitions = match request.partition {
+        Some(_) => 1,
+        None => {
+            let routes = core.routes.borrow();
+            let topic = routes.topic_of(&request.topic, request.id)?;
+            topic.owners.len()
+        }
+    };
+    let _room = AnswerRoom::take(core, partitions * SCRUB_BYTES)?;
+    tell::scrub(core, request, frame).await
+}
