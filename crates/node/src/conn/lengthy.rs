@@ -83,13 +83,11 @@ impl Asked {
 
     /// Answers with what `told` gives, which takes so much memory. It waits for room unless the connection dies;
     /// with that it goes on to its end, since until then other cores are at it, whether anybody waits or not.
-    fn at_length<R: Call>(
+    fn at_length<R: Call + 'static>(
         self,
         bytes: usize,
         told: impl Future<Output = Result<R::Answer, Failure>> + 'static,
-    ) where
-        R: 'static,
-    {
+    ) {
         rt::spawn(async move {
             let _work = rt::outstanding(Work::Request);
             let link = &self.link;

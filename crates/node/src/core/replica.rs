@@ -61,6 +61,14 @@ impl Core {
         self.look(key, Partition::place)
     }
 
+    /// If a change of a log of this core has begun, or waits: whoever asked for it may not know.
+    ///
+    /// # Errors
+    /// As [`Core::place`].
+    pub(crate) fn is_to_change(&self, key: PartitionKey) -> Result<bool, Failure> {
+        self.look(key, Partition::is_to_change)
+    }
+
     /// The epochs of a log of this core, oldest first.
     ///
     /// # Errors

@@ -151,6 +151,8 @@ impl Following {
         Ok(Order {
             epochs: heard(&origin.epochs),
             rate: self.replica.rate.unwrap_or_default(),
+            // What was given to the log, and is not in it yet, is its own.
+            is_alone: !core.is_to_change(self.key).map_err(Trouble::Again)?,
             ..order.map_err(Trouble::Again)?
         })
     }
@@ -198,6 +200,7 @@ impl Core {
             interval_bytes: Options::default().index_interval_bytes,
             rate: 0,
             patience: PATIENCE,
+            is_alone: false,
         })
     }
 }

@@ -130,6 +130,11 @@ impl<D: Dir> Partition<D> {
         changing.is_some_and(|changing| changing.change.is_none())
     }
 
+    /// True while a change waits, or its chore is in flight.
+    pub(crate) fn is_to_change(&self) -> bool {
+        self.changing.is_some()
+    }
+
     /// The change's chore has ended, if there was one.
     pub(super) fn changed(&mut self, changed: Result<Chore, Refusal>, effects: &mut Effects<D>) {
         let Some(changing) = self.changing.take_if(|changing| changing.change.is_none()) else {

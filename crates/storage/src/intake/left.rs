@@ -55,6 +55,17 @@ impl Left {
         }
     }
 
+    /// Removes the files.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub async fn remove<D: Dir>(self, dir: &D) -> Result<(), Error> {
+        for (_, file) in self.files.values().flatten() {
+            remove(dir, file).await?;
+        }
+        Ok(())
+    }
+
     /// The newest file of a segment; older ones are removed.
     pub(super) async fn newest<D: Dir>(
         mut self,

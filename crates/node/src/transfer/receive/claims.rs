@@ -6,9 +6,11 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Order, Wanted};
+use corelog_record::Offset;
+
+use super::Order;
 
 /// The segments that a node's threads are receiving, by the file that each of them comes into.
 #[derive(Debug, Default)]
@@ -17,24 +19,27 @@ pub(super) struct Claims {
 }
 
 /// The directory of a log, and the base and generation of a segment in it.
-type Place = (PathBuf, u64, u32);
+type Place = (PathBuf, Offset, u32);
 
 /// The right to write the file of a segment, which ends with this.
 #[derive(Debug)]
-pub(super) struct Claim<'a> {
-    claims: &'a Claims,
+pub(super) struct Claim {
+    claims: Arc<Claims>,
     place: Place,
 }
 
 impl Claims {
-    /// The file of a segment, unless another thread writes it.
-    pub(super) fn take(&self, order: &Order, wanted: &Wanted) -> Option<Claim<'_>> {
-        let (dir, base) = (order.dir.path().to_owned(), wanted.seal.digest.base.get());
-        let place = (dir, base, wanted.generation);
+    /// The file of a segment of that base and generation, unless another thread writes it.
+    pub(super) fn take(
+        self: &Arc<Self>,
+        order: &Order,
+        (base, generation): (Offset, u32),
+    ) -> Option<Claim> {
+        let place = (order.dir.path().to_owned(), base, generation);
         let is_free = self.taken().insert(place.clone());
         // Made for nothing, it would end that of whoever has the file.
         is_free.then(|| Claim {
-            claims: self,
+            claims: Arc::clone(self),
             place,
         })
     }
@@ -44,7 +49,7 @@ impl Claims {
     }
 }
 
-impl Drop for Claim<'_> {
+impl Drop for Claim {
     fn drop(&mut self) {
         self.claims.taken().remove(&self.place);
     }

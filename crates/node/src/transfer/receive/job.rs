@@ -1,12 +1,13 @@
 //! Who receives which segment, and what came of all of them.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use corelog_storage::intake::Ready;
 
 use super::claims::Claims;
+use super::files::Files;
 use super::sources::Sources;
 use super::{Order, Progress, ReceiveError, Received, worker};
 use crate::transfer::budget::Budget;
@@ -16,7 +17,8 @@ use crate::transfer::budget::Budget;
 pub(super) struct Job<'a> {
     pub(super) order: &'a Order,
     pub(super) progress: &'a Progress,
-    pub(super) claims: &'a Claims,
+    pub(super) claims: &'a Arc<Claims>,
+    pub(super) files: Files,
     pub(super) budget: Budget,
     pub(super) sources: Sources,
     /// The segment that is to be received next.
@@ -31,11 +33,26 @@ struct Outcome {
 }
 
 /// Receives all of `order`, on this thread and some more; what others are receiving is left to them.
-pub(super) fn run(order: &Order, progress: &Progress, claims: &Claims) -> Received {
+pub(super) fn run(order: &Order, progress: &Progress, claims: &Arc<Claims>) -> Received {
+    let files = match progress.stop.is_set() {
+        // Its directory may be another topic's by now.
+        true => Err(ReceiveError::Stopped),
+        false => Files::of(order, &progress.stop, claims),
+    };
+    let files = match files {
+        Ok(files) => files,
+        Err(error) => {
+            return Received {
+                error: Some(error),
+                ..Received::default()
+            };
+        }
+    };
     let job = Job {
         order,
         progress,
         claims,
+        files,
         budget: Budget::new(order.rate),
         sources: Sources::new(&order.sources),
         next: AtomicUsize::new(0),

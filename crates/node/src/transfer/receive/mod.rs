@@ -8,6 +8,7 @@
 //! - [`job`]: who receives which segment, and what came of all of them;
 //! - [`worker`]: one segment after the other, from the sources that have it;
 //! - [`sources`]: which sources may still be asked;
+//! - [`files`]: which files are there already, and which of them nobody wants;
 //! - [`claims`]: which files are being written;
 //! - [`progress`]: how far all of it is, for those who watch;
 //! - [`threads`]: the threads on which all that waits for sockets and disks.
@@ -17,6 +18,7 @@
 //! writer, also while that is not wanted any more.
 
 mod claims;
+mod files;
 mod job;
 mod progress;
 mod sources;
@@ -64,6 +66,9 @@ pub(crate) struct Order {
     pub(crate) rate: u64,
     /// How long a source may send nothing.
     pub(crate) patience: Duration,
+    /// Whether nothing else that was received from the first segment on is taken in any more: what came of others
+    /// is given up.
+    pub(crate) is_alone: bool,
 }
 
 /// A segment that is wanted.

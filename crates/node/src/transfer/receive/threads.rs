@@ -80,7 +80,7 @@ impl Drop for Stops {
     }
 }
 
-fn run(queue: &Receiver<Ordered>, claims: &Claims) {
+fn run(queue: &Receiver<Ordered>, claims: &Arc<Claims>) {
     if let Err(error) = priority::step_back() {
         tracing::debug!(%error, "segments are received with the priority of a core");
     }

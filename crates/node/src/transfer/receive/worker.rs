@@ -10,11 +10,11 @@ use corelog_record::{Offset, Position};
 use corelog_storage::disk::block_on;
 use corelog_storage::disk::std::StdDir;
 use corelog_storage::format::edit::Digest;
-use corelog_storage::intake::{self, Intake, Of, Ready};
+use corelog_storage::intake::{self, Intake, Left, Of, Ready};
 
 use super::job::Job;
 use super::sources::Tries;
-use super::{Fault, ReceiveError, Wanted};
+use super::{Fault, ReceiveError, Wanted, files};
 use crate::rt;
 use crate::transfer::budget::PIECE_BYTES_MIN;
 use crate::transfer::peer::{Peer, PeerError};
@@ -61,11 +61,20 @@ impl<'a> Worker<'a> {
     fn segment(&mut self, number: usize) -> Result<Ready, ReceiveError> {
         let wanted = &self.job.order.segments[number];
         let segment = wanted.seal.digest.base;
-        let claim = self.job.claims.take(self.job.order, wanted);
-        let _claim = claim.ok_or(ReceiveError::InUse { segment })?;
+        let (_claim, mut left) = match self.job.files.take(number) {
+            Some((claim, left)) => (claim, Some(left)),
+            None => {
+                let claim = self.job.claims.take(self.job.order, files::of(wanted));
+                (claim.ok_or(ReceiveError::InUse { segment })?, None)
+            }
+        };
         let mut tries = self.job.sources.tries();
         for _ in 0..ROUNDS_MAX {
-            let mut intake = self.open(wanted)?;
+            // Space for all of it is prepared before a byte of it comes.
+            if self.job.progress.stop.is_set() {
+                return Err(ReceiveError::Stopped);
+            }
+            let mut intake = self.open(wanted, left.take())?;
             let mut givers = Vec::new();
             if let Err(error) = self.fill(&mut intake, number, &mut tries, &mut givers) {
                 // What was verified stays for the next try; that is all that can be done for it here.
@@ -89,7 +98,8 @@ impl<'a> Worker<'a> {
         Err(ReceiveError::NoSource { segment })
     }
 
-    fn open(&self, wanted: &Wanted) -> Result<Intake<StdDir>, ReceiveError> {
+    /// Begins to receive a segment; what is `left` of it is looked for if it is not known.
+    fn open(&self, wanted: &Wanted, left: Option<Left>) -> Result<Intake<StdDir>, ReceiveError> {
         let order = self.job.order;
         let of = Of {
             history: order.history,
@@ -98,7 +108,11 @@ impl<'a> Worker<'a> {
             epochs: order.epochs.clone(),
             interval_bytes: order.interval_bytes,
         };
-        Ok(block_on(Intake::open(&order.dir, of, rt::wall_clock()))?)
+        let (dir, now) = (&order.dir, rt::wall_clock());
+        Ok(match left {
+            Some(left) => block_on(Intake::open_behind(dir, of, left, now))?,
+            None => block_on(Intake::open(dir, of, now))?,
+        })
     }
 
     /// Has sources fill the intake, one after the other, each from where the last one ended. Tells who

@@ -129,6 +129,7 @@ impl Copied {
             interval_bytes: 4_096,
             rate: 0,
             patience: Duration::from_secs(10),
+            is_alone: true,
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_record::HistoryId;
+use corelog_storage::disk::Dir;
 use corelog_storage::disk::std::StdDir;
 use futures_lite::future::{block_on, poll_once};
 
@@ -18,11 +19,11 @@ use crate::transfer::receive::claims::Claims;
 use crate::transfer::receive::{Fault, Order, Progress, ReceiveError, job};
 
 fn receive(order: &Order) -> (Received, Progress) {
-    receive_beside(order, &Claims::default())
+    receive_beside(order, &Arc::default())
 }
 
 /// Receives beside others who have `claims`.
-fn receive_beside(order: &Order, claims: &Claims) -> (Received, Progress) {
+fn receive_beside(order: &Order, claims: &Arc<Claims>) -> (Received, Progress) {
     let progress = Progress::new(order);
     (job::run(order, &progress, claims), progress)
 }
@@ -151,7 +152,7 @@ fn a_source_is_not_blamed_for_the_rate_that_is_kept_here() {
     order.rate = 24 << 10;
     let progress = Progress::new(&order);
     let received = thread::scope(|scope| {
-        let running = scope.spawn(|| job::run(&order, &progress, &Claims::default()));
+        let running = scope.spawn(|| job::run(&order, &progress, &Arc::default()));
         while progress.done().bytes < 64 << 10 && !running.is_finished() {
             thread::yield_now();
         }
@@ -267,7 +268,7 @@ fn at_a_rate_that_lets_little_through_an_order_can_be_stopped_and_gone_on_with()
     order.rate = 64 << 10;
     let progress = Progress::new(&order);
     let received = thread::scope(|scope| {
-        let running = scope.spawn(|| job::run(&order, &progress, &Claims::default()));
+        let running = scope.spawn(|| job::run(&order, &progress, &Arc::default()));
         while progress.done().bytes == 0 {
             thread::yield_now();
         }
@@ -298,7 +299,7 @@ fn a_segment_is_received_by_one_order_at_a_time_whoever_wants_it() {
         rate: 64 << 10,
         ..order.clone()
     };
-    let (claims, progress) = (Claims::default(), Progress::new(&slow));
+    let (claims, progress) = (Arc::default(), Progress::new(&slow));
     let early = thread::scope(|scope| {
         let running = scope.spawn(|| job::run(&slow, &progress, &claims));
         while progress.done().bytes == 0 {
@@ -318,12 +319,90 @@ fn a_segment_is_received_by_one_order_at_a_time_whoever_wants_it() {
     copied.assert_ready(&received, 1..2, &dir);
 }
 
+/// The names of files that come in, and their lengths.
+fn partials(dir: &StdDir) -> Vec<(u64, u64)> {
+    let entries = corelog_storage::disk::block_on(dir.list()).unwrap();
+    let partials = entries
+        .into_iter()
+        .filter(|entry| entry.name.ends_with(".partial"));
+    partials
+        .map(|entry| (entry.name[..20].parse().unwrap(), entry.bytes))
+        .collect()
+}
+
+/// A source told of other segments each time, and gave none of them: for each of them there was a file, with
+/// space for all of it, until the disk was full.
+#[test]
+fn what_came_of_segments_in_vain_leaves_no_more_than_the_last_order_may_go_on_with() {
+    let copied = Copied::new();
+    let (_dir, dir) = directory();
+    let base = |number: usize| copied.sealed[number].0.digest.base.get();
+    let order_of = |numbers: &[usize], deeds: &[Deed]| {
+        let source = Source::new(&copied, deeds);
+        let mut order = copied.order(0..1, &[&source], &dir);
+        let each = numbers.iter();
+        let each = each.map(|number| copied.order(*number..number + 1, &[&source], &dir));
+        order.segments = each.flat_map(|order| order.segments).collect();
+        order
+    };
+    let fail = |order: &Order| {
+        let (received, _) = receive(order);
+        let is_failed = matches!(received.error, Some(ReceiveError::NoSource { .. }));
+        assert!(is_failed && received.ready.is_empty(), "{received:?}");
+    };
+    let gone = |bytes| [Deed::Say(bytes, ErrorCode::Gone); 2];
+    fail(&order_of(&[1, 2], &gone(0)));
+    assert_eq!(partials(&dir), []);
+    let of_one = order_of(&[0], &gone(400_000));
+    fail(&of_one);
+    fail(&order_of(&[1, 2], &gone(400_000)));
+    let last = order_of(&[1, 3], &gone(400_000));
+    fail(&last);
+    // What is below may be somebody else's.
+    let (bases, bytes): (Vec<_>, Vec<_>) = partials(&dir).into_iter().unzip();
+    assert!(
+        bases.contains(&base(0)) && !bases.contains(&base(2)),
+        "{bases:?}"
+    );
+    assert!(bytes.iter().all(|bytes| *bytes < 1_000_000), "{bytes:?}");
+    let repair = Order {
+        is_alone: false,
+        ..of_one
+    };
+    fail(&repair);
+    let beside: Vec<_> = partials(&dir).into_iter().map(|(base, _)| base).collect();
+    assert_eq!(
+        beside, bases,
+        "a repair leaves alone what copies go on with"
+    );
+    let honest = Source::new(&copied, &[]);
+    let (received, _) = receive(&copied.order(1..2, &[&honest], &dir));
+    copied.assert_ready(&received, 1..2, &dir);
+    assert!(0 < honest.asked()[0].1, "what was verified stayed");
+}
+
+/// An order that waited for its turn prepared space for two segments where its topic had been, in the directory of
+/// the next one of that name.
+#[test]
+fn an_order_that_is_not_wanted_any_more_makes_no_file() {
+    let copied = Copied::new();
+    let source = Source::new(&copied, &[]);
+    let (_dir, dir) = directory();
+    let order = copied.order(0..3, &[&source], &dir);
+    let progress = Progress::new(&order);
+    progress.stop.set();
+    let received = job::run(&order, &progress, &Arc::default());
+    let is_stopped = matches!(received.error, Some(ReceiveError::Stopped));
+    assert!(is_stopped, "{received:?}");
+    assert_eq!(corelog_storage::disk::block_on(dir.list()).unwrap(), []);
+}
+
 #[test]
 fn a_disk_that_refuses_ends_the_order_and_says_nothing_about_the_source() {
     let copied = Copied::new();
     let source = Source::new(&copied, &[]);
     let (_dir, dir) = directory();
-    let missing = corelog_storage::disk::Dir::child(&dir, "missing");
+    let missing = dir.child("missing");
     let (received, _) = receive(&copied.order(0..3, &[&source], &missing));
     assert!(
         matches!(received.error, Some(ReceiveError::Intake(_))),
