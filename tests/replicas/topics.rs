@@ -11,6 +11,7 @@ use corelog_record::PartitionId;
 
 use super::copies::{assert_equal, segments, status, wait_until_level};
 use super::node::{Node, altering, cloning};
+use crate::support::corelog::Corelog;
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::wire::Target;
@@ -304,4 +305,21 @@ fn what_was_altered_just_before_a_handover_is_in_force_after_it() {
         }
         nodes.swap(0, 1);
     }
+}
+
+/// The first server that answered had no such topic, which was the last word.
+#[test]
+fn of_several_servers_one_that_has_a_topic_describes_it_and_deletes_it() {
+    let folder = Folder::new();
+    let (a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = b.topic("t", 2);
+    let corelog = Corelog::at(&format!("{},{}", a.address(), b.address()));
+    let described = corelog.run(["topic", "describe", "t", "--output", "json"]);
+    assert_eq!(described.json()["id"], topic.id.to_string());
+    corelog.run(["topic", "delete", "t", "--yes"]).done();
+    let said = corelog.run(["topic", "describe", "t"]).failed(1);
+    assert!(said.contains("UnknownTopic"), "{said}");
+    let name = topic.name;
+    let gone = b.ask(&describe_topic::Request { name }).unwrap_err();
+    assert!(gone.is(ErrorCode::UnknownTopic));
 }

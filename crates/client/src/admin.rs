@@ -23,7 +23,7 @@ use crate::retry::{Deadline, Repeat, Retry};
 /// Administration. Requests that change something are sent again only if they were certainly not
 /// applied; an error whose [`outcome`](Error::outcome) is unknown asks the caller to look. What concerns one
 /// partition's log (`list_offsets`, `truncate`, `reopen_partition`) is asked of its owner; all else of the first server
-/// that answers, whose `NotOwner` is not followed.
+/// that answers, or of the first that has the topic, whose `NotOwner` is not followed.
 #[derive(Clone, Debug)]
 pub struct Admin {
     client: Arc<Inner>,
@@ -125,13 +125,21 @@ impl Admin {
         answer.map(|delete_topic::Answer {}| ())
     }
 
-    /// A topic's settings and the state of its partitions.
+    /// A topic's settings and the state of its partitions, as a server tells them that has it.
     ///
     /// # Errors
     /// [`Error::Refused`] (`UnknownTopic`), or why no server answered.
     pub async fn describe_topic(&self, name: &TopicName) -> Result<describe_topic::Answer, Error> {
         let request = describe_topic::Request { name: name.clone() };
-        self.client.call(&request, Repeat::Always).await
+        match self.client.call(&request, Repeat::Always).await {
+            Err(error) if is_unknown_topic(&error) => {
+                // Found at another server, that one is asked first from then on.
+                self.client.metadata.doubt(name);
+                self.client.topic(name).await?;
+                self.client.call(&request, Repeat::Always).await
+            }
+            told => told,
+        }
     }
 
     /// All topics by name, with their partitions and where these live.
@@ -380,4 +388,9 @@ impl Admin {
             },
         }
     }
+}
+
+fn is_unknown_topic(error: &Error) -> bool {
+    let refusal = error.refusal();
+    refusal.is_some_and(|body| body.is(ErrorCode::UnknownTopic))
 }

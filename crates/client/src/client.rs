@@ -283,7 +283,15 @@ impl Inner {
         (server, missing): (usize, Error),
         deadline: Deadline,
     ) -> Result<Arc<Topic>, Error> {
+        let known = self.metadata.known(name);
         let mut is_certain = !missing.may_pass();
+        let is_of_teller = |server| {
+            known
+                .as_ref()
+                .is_some_and(|known| known.teller.server == server)
+        };
+        // Who described it knows best: what it says is gone is, whatever another one that is away may have.
+        let mut is_gone = is_certain && is_of_teller(server);
         for step in 1..self.servers.len() {
             let other = (server + step) % self.servers.len();
             let answer = self.ask_once(other, request, deadline).await;
@@ -292,10 +300,13 @@ impl Inner {
                     self.server.store(other, Ordering::Relaxed);
                     return Ok(topic);
                 }
-                Err(error) => is_certain &= !error.may_pass(),
+                Err(error) => {
+                    is_certain &= !error.may_pass();
+                    is_gone |= !error.may_pass() && is_of_teller(other);
+                }
             }
         }
-        if let Some(topic) = self.metadata.known(name).filter(|_| !is_certain) {
+        if let Some(topic) = known.filter(|_| !is_certain && !is_gone) {
             return Ok(topic);
         }
         self.metadata.forget(name);

@@ -217,6 +217,25 @@ async fn a_topic_whose_server_is_away_is_not_gone() {
     assert_eq!(other.count(None, "Produce"), 0);
 }
 
+/// It was not forgotten while any other server was away, and what was sent to it failed late.
+#[tokio::test]
+async fn a_topic_is_gone_once_the_server_that_described_it_says_so() {
+    let (home, other) = (Server::start(1).await, Server::start(1).await);
+    let topic = home.topic("numbers", 1);
+    let servers = [&other, &home].map(|server| server.shared.to_string());
+    let client = Client::connect(ClientConfig {
+        servers: servers.into(),
+        metadata_age_max: Duration::ZERO,
+        ..config(&home)
+    });
+    let client = client.await.unwrap();
+    client.topic(&topic).await.unwrap();
+    home.delete(&topic);
+    other.script(|_| Act::Cut);
+    let gone = client.topic(&topic).await.unwrap_err();
+    assert!(gone.refusal().unwrap().is(ErrorCode::UnknownTopic));
+}
+
 #[tokio::test]
 async fn any_of_the_servers_will_do() {
     let server = Server::start(1).await;

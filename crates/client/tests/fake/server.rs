@@ -156,6 +156,11 @@ impl Server {
         name
     }
 
+    /// Deletes a topic.
+    pub(crate) fn delete(&self, topic: &TopicName) {
+        self.state.lock().unwrap().topics.remove(topic);
+    }
+
     /// Adds a partition to a topic.
     pub(crate) fn add_partition(&self, topic: &TopicName) {
         let mut state = self.state.lock().unwrap();

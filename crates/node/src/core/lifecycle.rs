@@ -313,7 +313,10 @@ impl Core {
         let mut slots = self.slots.borrow_mut();
         let found = slots.get_mut(slot)?;
         self.memory.forget(found);
-        match std::mem::replace(&mut found.state, SlotState::Opening) {
+        let state = std::mem::replace(&mut found.state, SlotState::Opening);
+        // There is more room, and nothing to wait for where it was.
+        self.flushed.notify();
+        match state {
             SlotState::Open(partition) => Some(partition.into_log()),
             SlotState::Opening | SlotState::Unopened(_) | SlotState::Failed => None,
         }

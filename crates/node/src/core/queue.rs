@@ -283,6 +283,18 @@ mod tests {
         });
     }
 
+    /// It looked again when something was flushed, which need not be soon.
+    #[test]
+    fn who_waits_for_room_looks_again_when_a_partition_is_gone() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            assert!(core.open_partition(&topic, key).await);
+            let flushed = core.flushed.notified();
+            core.drop_partition(key).await;
+            assert!(poll_once(flushed).await.is_some());
+        });
+    }
+
     #[test]
     fn nobody_waits_behind_a_partition_that_is_full_but_who_wants_to_append_to_it() {
         let ((_, full), (_, other)) = (topic(1), topic(2));
