@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use corelog_protocol::message::{Call, describe_topic, replica_status, scrub_topic, segments};
-use corelog_record::CoreId;
+use corelog_record::{CoreId, Offset};
 
 use super::request::{Asked, told_by};
 use super::tell;
@@ -33,7 +33,8 @@ impl Asked {
             return;
         };
         let (core, frame) = (Rc::clone(&self.link.core), self.frame());
-        let bytes = match at == core.id {
+        let bytes = match at == core.id || from == Offset::MAX {
+            // It is made and encoded in one go, or names none.
             true => 0,
             false => SEGMENTS_BYTES_MAX,
         };
@@ -74,7 +75,10 @@ impl Asked {
         };
         let (core, frame) = (Rc::clone(&self.link.core), self.frame());
         let topic = core.routes.borrow().topic(&request.topic).ok().cloned();
-        let bytes = bytes_of::<scrub_topic::Partition>(core.id, topic.as_deref());
+        let bytes = match request.partition {
+            Some(_) => 0,
+            None => bytes_of::<scrub_topic::Partition>(core.id, topic.as_deref()),
+        };
         self.at_length::<scrub_topic::Request>(bytes, async move {
             let _kept = kept;
             scrubbed(&core, &request, frame).await

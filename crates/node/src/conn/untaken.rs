@@ -159,12 +159,35 @@ fn busy(message: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use futures_lite::future::poll_once;
+
     use super::*;
+    use crate::core::tests::with_core;
 
     /// What had come of a restore was told whoever took it, a line for each of its partitions.
     #[test]
     fn who_asks_how_far_a_restore_is_may_be_told_to_come_again() {
         assert!(only_asks(Kind::RestoreStatus.number()));
         assert!(!only_asks(Kind::RestoreTopic.number()));
+    }
+
+    #[test]
+    fn large_answers_are_put_together_in_the_order_in_which_they_were_asked_for_or_not_at_all() {
+        with_core(|core| async move {
+            let all = core.asked_budget.available();
+            let room = |bytes: u64| room_to_ask(&core, usize::try_from(bytes).unwrap());
+            assert!(room(0).await.unwrap().is_none(), "it needs none");
+            let first = room(2 * all).await.unwrap();
+            assert!(first.is_some() && core.asked_budget.available() == 0);
+            let (mut second, mut third) = (Box::pin(room(all)), Box::pin(room(1)));
+            assert!(poll_once(&mut second).await.is_none());
+            assert!(poll_once(&mut third).await.is_none());
+            drop(first);
+            let second = second.await.unwrap();
+            assert!(poll_once(&mut third).await.is_none(), "one is before it");
+            assert!(third.await.unwrap_err().is(ErrorCode::Busy));
+            drop(second);
+            assert_eq!(core.asked_budget.available(), all);
+        });
     }
 }

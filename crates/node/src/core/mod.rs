@@ -68,7 +68,7 @@ mod tickets;
 mod wanted;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// The disk a node runs on.
 pub(crate) type Disk = crate::rt::UringDir;

@@ -198,10 +198,12 @@ impl Drop for Front {
 mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
 
+    use corelog_protocol::error::ErrorCode;
     use corelog_protocol::frame::CorrelationId;
     use corelog_protocol::message::ack::Level;
     use corelog_record::Timestamp;
     use corelog_record::batch::{Builder, Codec};
+    use corelog_storage::log::UNSYNCED_BYTES_MAX;
     use futures_lite::future::{block_on, poll_once};
 
     use super::super::tests::{topic, with_core};
@@ -292,6 +294,25 @@ mod tests {
             let flushed = core.flushed.notified();
             core.drop_partition(key).await;
             assert!(poll_once(flushed).await.is_some());
+        });
+    }
+
+    /// It was told so when it had waited.
+    #[test]
+    fn who_would_be_refused_anyway_does_not_wait_in_line() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            assert!(core.open_partition(&topic, key).await);
+            let waiting = core.queues.wait(key);
+            let _front = waiting.queue.front().await;
+            let one = batches(KIB);
+            let told = |batches: &[u8]| core.produce(key, batches, terms(), Stand::Newcomer);
+            assert!(matches!(told(&one), Err(NotAppended::TailFull(_))));
+            let vast = one.repeat(UNSYNCED_BYTES_MAX / one.len() + 1);
+            match told(&vast) {
+                Err(NotAppended::Refused(error)) => assert!(error.is(ErrorCode::BatchTooLarge)),
+                _ => panic!("it waits"),
+            }
         });
     }
 

@@ -30,6 +30,8 @@ use crate::transfer::Wanted;
 const CHANGE_WAIT_MAX: Duration = Duration::from_secs(30);
 /// How long a log may take to have on disk what is in memory.
 const DURABLE_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Who waits for room looks for it so often at least: those in front of it may go without a word.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// The longest pause between two looks.
 const CHANGE_PAUSE: Duration = Duration::from_millis(100);
 
@@ -61,12 +63,14 @@ impl Core {
         self.look(key, Partition::place)
     }
 
-    /// If a change of a log of this core has begun, or waits: whoever asked for it may not know.
+    /// Checks that a log of this core could take in segments now, and is not taking any in.
     ///
     /// # Errors
-    /// As [`Core::place`].
-    pub(crate) fn is_to_change(&self, key: PartitionKey) -> Result<bool, Failure> {
-        self.look(key, Partition::is_to_change)
+    /// `Busy` while a change of it has begun, or waits; `Fenced`, also where a change failed that an opening may finish;
+    /// as [`Core::place`].
+    pub(crate) fn check_takes_in(&self, key: PartitionKey) -> Result<(), Failure> {
+        let checked = self.look(key, Partition::check_takes_in)?;
+        checked.map_err(|refusal| error_of(&refusal))
     }
 
     /// The epochs of a log of this core, oldest first.
@@ -190,7 +194,9 @@ impl Core {
                     add(&self.counters.copied_bytes_total, batches.len() as u64);
                     return Ok(end);
                 }
-                Some(Some(Err(Refusal::TailFull))) | None => flushed.await,
+                Some(Some(Err(Refusal::TailFull))) | None => {
+                    rt::timeout(LOOK_AGAIN, flushed).await;
+                }
                 // It was cut, or an owner's, before it followed.
                 Some(Some(Err(Refusal::NotNext {
                     source: CopyError::Rolled { segment },

@@ -30,6 +30,15 @@ pub(crate) enum NotAppended {
 }
 
 impl Core {
+    /// Why so many bytes are not appended for which there is no room, or others wait for it: who would be refused
+    /// anyway is not to wait.
+    fn why_not_in(&self, slot: SlotId, bytes: usize) -> Refusal {
+        let slots = self.slots.borrow();
+        let partition = slots.get(slot).and_then(|found| found.partition());
+        let admitted = partition.map_or(Ok(()), |partition| partition.admit(bytes));
+        admitted.err().unwrap_or(Refusal::TailFull)
+    }
+
     /// Appends batches to a partition of this core.
     ///
     /// # Errors
@@ -46,18 +55,19 @@ impl Core {
         stand: Stand,
     ) -> Result<Due, NotAppended> {
         let slot = self.slot_of(key).map_err(NotAppended::Refused)?;
-        if !self.lets_in(key, batches.len(), stand) {
-            return Err(NotAppended::TailFull(error_of(&Refusal::TailFull)));
-        }
-        self.bound_groups(slot);
-        let told = self.step(
-            slot,
-            Input::Produce {
-                token: Tickets::NOW,
-                batches,
-                level,
-            },
-        );
+        let told = match self.lets_in(key, batches.len(), stand) {
+            true => {
+                self.bound_groups(slot);
+                let token = Tickets::NOW;
+                let input = Input::Produce {
+                    token,
+                    batches,
+                    level,
+                };
+                self.step(slot, input)
+            }
+            false => Some(Err(self.why_not_in(slot, batches.len()))),
+        };
         let (base, end, epoch, level) = match told {
             Some(Ok(Answer::Appended {
                 base,

@@ -17,7 +17,7 @@ use crate::rt::{self, tests::on_core};
 use crate::transfer::Transfers;
 
 /// Runs `test` on a core that serves from a directory of its own.
-pub(super) fn with_core<F: Future<Output = ()> + 'static>(
+pub(crate) fn with_core<F: Future<Output = ()> + 'static>(
     test: impl FnOnce(Rc<Core>) -> F + Send + 'static,
 ) {
     let dir = tempfile::tempdir().unwrap();

@@ -87,6 +87,8 @@ impl Following {
         source: &str,
         sealed: &[Seal],
     ) -> Result<(), Trouble> {
+        // What was given to the log, and may be in it yet, is its own.
+        core.check_takes_in(self.key).map_err(Trouble::Again)?;
         let order = self.order(core, origin, source, sealed)?;
         let progress = Arc::new(Progress::new(&order));
         self.progress.state.set(State::Copying);
@@ -151,8 +153,7 @@ impl Following {
         Ok(Order {
             epochs: heard(&origin.epochs),
             rate: self.replica.rate.unwrap_or_default(),
-            // What was given to the log, and is not in it yet, is its own.
-            is_alone: !core.is_to_change(self.key).map_err(Trouble::Again)?,
+            is_alone: true,
             ..order.map_err(Trouble::Again)?
         })
     }

@@ -130,9 +130,17 @@ impl<D: Dir> Partition<D> {
         changing.is_some_and(|changing| changing.change.is_none())
     }
 
-    /// True while a change waits, or its chore is in flight.
-    pub(crate) fn is_to_change(&self) -> bool {
-        self.changing.is_some()
+    /// Checks that a change could begin: that none waits or is in flight, perhaps of somebody who does not wait any more,
+    /// and that none failed halfway.
+    ///
+    /// # Errors
+    /// `Busy` or `Fenced`.
+    pub(crate) fn check_takes_in(&self) -> Result<(), Refusal> {
+        match self.changing {
+            _ if self.log.is_fenced() => Err(Refusal::Fenced),
+            Some(_) => Err(Refusal::Busy),
+            None => Ok(()),
+        }
     }
 
     /// The change's chore has ended, if there was one.

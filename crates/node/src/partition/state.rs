@@ -170,6 +170,26 @@ impl<D: Dir> Partition<D> {
         (self.log, self.group.into_accepted())
     }
 
+    /// Whether so many bytes may be appended now, whatever they are.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn admit(&self, bytes: usize) -> Result<(), Refusal> {
+        self.check_owned()?;
+        Ok(self.log.admit(bytes)?)
+    }
+
+    /// Checks that appends are this node's to take.
+    fn check_owned(&self) -> Result<(), Refusal> {
+        if self.is_closing {
+            return Err(Refusal::Closing);
+        }
+        match self.policy.replication.takes_appends() {
+            true => Ok(()),
+            false => Err(Refusal::NotOwner),
+        }
+    }
+
     fn produce(
         &mut self,
         token: Token,
@@ -178,11 +198,8 @@ impl<D: Dir> Partition<D> {
         now: Timestamp,
         effects: &mut Effects<D>,
     ) {
-        if self.is_closing {
-            return effects.refuse(token, Refusal::Closing);
-        }
-        if !self.policy.replication.takes_appends() {
-            return effects.refuse(token, Refusal::NotOwner);
+        if let Err(refusal) = self.check_owned() {
+            return effects.refuse(token, refusal);
         }
         let appended = self.log.append(batches, now);
         let level = level.unwrap_or(self.policy.level);

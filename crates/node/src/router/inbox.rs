@@ -181,12 +181,12 @@ async fn copied(core: &Core, read: log::Fetched<Disk>) -> Vec<u8> {
     let mut unlooked = 0;
     for piece in &read.pieces {
         for part in piece.chunks(UNLOOKED_BYTES_MAX) {
-            body.extend_from_slice(part);
-            unlooked += part.len();
-            if UNLOOKED_BYTES_MAX <= unlooked {
+            if UNLOOKED_BYTES_MAX < unlooked + part.len() {
                 unlooked = 0;
                 core.give_way().await;
             }
+            body.extend_from_slice(part);
+            unlooked += part.len();
         }
     }
     body

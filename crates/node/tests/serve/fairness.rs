@@ -387,7 +387,7 @@ fn many_of_all_cores() {
             deaf
         })
         .collect();
-    // Nobody is left without an answer.
+    // Who takes none is told to come again.
     wait_until(|| {
         let told = node.handle().counters()[0].errors.clone();
         let busy = ErrorCode::Busy.number();

@@ -55,13 +55,16 @@ impl Left {
         }
     }
 
-    /// Removes the files.
+    /// Removes the files, and the indexes that were made of them: of segments that are not the log's.
     ///
     /// # Errors
     /// [`Error::Storage`].
     pub async fn remove<D: Dir>(self, dir: &D) -> Result<(), Error> {
-        for (_, file) in self.files.values().flatten() {
-            remove(dir, file).await?;
+        for ((base, generation), files) in self.files {
+            remove(dir, &name::index(base, generation)).await?;
+            for (_, file) in files {
+                remove(dir, &file).await?;
+            }
         }
         Ok(())
     }

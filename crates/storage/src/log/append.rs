@@ -133,8 +133,11 @@ impl<D: Dir> Log<D> {
         self.tail.bound_groups(bytes_max);
     }
 
-    /// Whether `bytes` more bytes may be appended now.
-    pub(crate) fn admit(&self, bytes: usize) -> Result<(), AppendError> {
+    /// Whether `bytes` more bytes may be appended now, whatever they are.
+    ///
+    /// # Errors
+    /// Why not: any [`AppendError`] that does not depend on what they are.
+    pub fn admit(&self, bytes: usize) -> Result<(), AppendError> {
         // An empty copy that nobody has made its own has no epoch to stamp batches with, also if its mark is
         // still to be made.
         let is_unowned = !self.manifest.is_missing() && self.epochs().is_empty();

@@ -62,6 +62,9 @@ fn a_disk_that_fails_while_a_copy_begins_lower_fences_the_partition_and_no_more(
             .fail(operation, nth, Fault::Fail(ErrorKind::Other));
         let is_done = adopt(&mut bench, 3).is_ok();
         assert_eq!(bench.is_fenced, !is_done, "{operation:?} {nth}");
+        // An opening may finish it: nothing is to be received until then.
+        let checked = bench.partition.check_takes_in();
+        assert_eq!(matches!(checked, Err(Refusal::Fenced)), !is_done);
         fenced_count += usize::from(bench.is_fenced);
         bench.faults().clear();
         let mut bench = bench.reopen();

@@ -85,6 +85,22 @@ fn a_segment_that_is_cut_off_while_a_read_of_it_begins_is_not_missing() {
     assert_eq!(bench.partition.missing(base, &origin), None);
 }
 
+/// It would come into files that are about to be the log's, or remove them.
+#[test]
+fn nothing_is_to_be_received_while_a_change_of_the_log_is_under_way() {
+    let mut bench = opened();
+    assert!(bench.partition.check_takes_in().is_ok());
+    let is_moved = Match::on(Operation::Rename, SECOND.1);
+    bench.faults().hold(is_moved, When::Before);
+    cut(&mut bench, offset(3));
+    bench.poll();
+    let checked = bench.partition.check_takes_in();
+    assert!(matches!(checked, Err(Refusal::Busy)), "{checked:?}");
+    bench.faults().release_all();
+    bench.settle();
+    assert!(bench.partition.check_takes_in().is_ok());
+}
+
 #[test]
 fn the_file_of_a_segment_that_goes_on_in_another_one_is_not_missing() {
     let mut bench = opened();

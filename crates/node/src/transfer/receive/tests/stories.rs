@@ -308,6 +308,11 @@ fn a_segment_is_received_by_one_order_at_a_time_whoever_wants_it() {
         // The first one to be refused took the claim away.
         let _refused = receive_beside(&order, &claims);
         let early = receive_beside(&order, &claims).0;
+        // One that does not want it leaves it alone.
+        let other = receive_beside(&copied.order(0..1, &[&source], &dir), &claims).0;
+        copied.assert_ready(&other, 0..1, &dir);
+        let base = copied.sealed[1].0.digest.base.get();
+        assert!(partials(&dir).iter().any(|(one, _)| *one == base));
         progress.stop.set();
         running.join().unwrap();
         early
