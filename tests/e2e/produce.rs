@@ -279,7 +279,7 @@ fn nothing_follows_an_unknown_outcome_while_another_partition_waits() {
         let _ = writeln!(stdin, "{}:later", key(1));
         assert_eq!(behind.end(1), 2, "behind what nobody knows");
         said.try_iter()
-            .any(|line| line.starts_with("stopped before stdin, record"))
+            .any(|line| line.starts_with("stopped behind stdin, record"))
     });
     behind.proxy.release(behind.ports[0], Kind::Produce);
     assert!(acks.next().unwrap().unwrap().contains("\"last\":1"));
@@ -321,6 +321,30 @@ fn an_unknown_outcome_is_told_also_where_stdout_takes_nothing() {
     assert_eq!(output.status.code(), Some(5), "{said}");
     assert!(said.contains("stdin: 2-2"), "{said}");
     assert!(said.contains("cannot write to stdout"), "{said}");
+}
+
+/// It was told with the next record, which may never come.
+#[test]
+fn a_record_that_is_refused_ends_it_while_it_waits_for_input() {
+    let folder = Folder::new();
+    let server = Server::start(folder.path());
+    let corelog = Corelog::to(&server);
+    corelog.run(["topic", "create", "t"]).done();
+    let args = ["produce", "t", "--output", "json"];
+    let mut child = corelog.command(args).spawn().unwrap();
+    let _watch = Watch::over(child.id(), "a producer that waits for input");
+    let mut stdin = child.stdin.take().unwrap();
+    let mut acks = BufReader::new(child.stdout.take().unwrap()).lines();
+    stdin.write_all(b"known\n").unwrap();
+    assert!(acks.next().unwrap().unwrap().contains("\"last\":0"));
+    corelog.run(["topic", "delete", "t", "--yes"]).done();
+    stdin.write_all(b"refused\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    drop(stdin);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let stopped = "stopped behind stdin, record 2: nothing that follows was sent";
+    assert!(said.contains(stopped), "{said}");
 }
 
 /// If a process has a thread of this name.

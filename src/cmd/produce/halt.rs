@@ -7,10 +7,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
 use corelog_client::{BatchReport, Observer};
+use tokio::sync::Notify;
 
 /// Set once a batch of any partition was not acknowledged. Clones are one.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Halt(Arc<AtomicBool>);
+pub(super) struct Halt(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    is_set: AtomicBool,
+    set: Notify,
+}
 
 impl Halt {
     /// What sets it and then tells `next`. A producer tells its observer before anybody else: whoever
@@ -28,20 +35,27 @@ impl Halt {
     }
 
     fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.is_set.store(true, Ordering::Relaxed);
+        self.0.set.notify_waiters();
     }
 
     fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.is_set.load(Ordering::Relaxed)
     }
 
-    /// What `sending` comes to; none if this was set first. It is looked at each time that `sending`
-    /// could go on: a send that waits for memory may have begun before.
-    pub(super) async fn unless_set<F: Future>(&self, sending: F) -> Option<F::Output> {
-        let mut sending = pin!(sending);
-        poll_fn(|context| match self.is_set() {
-            true => Poll::Ready(None),
-            false => sending.as_mut().poll(context).map(Some),
+    /// What `waiting` comes to; none once this is set. It is looked at each time that `waiting` could go on: a send
+    /// that waits for memory may have begun before.
+    pub(super) async fn unless_set<F: Future>(&self, waiting: F) -> Option<F::Output> {
+        let (mut waiting, mut set) = (pin!(waiting), pin!(self.0.set.notified()));
+        poll_fn(|context| {
+            if self.is_set() {
+                return Poll::Ready(None);
+            }
+            match waiting.as_mut().poll(context) {
+                Poll::Ready(come) => Poll::Ready(Some(come)),
+                // What is waited for may be long in coming.
+                Poll::Pending => set.as_mut().poll(context).map(|()| None),
+            }
         })
         .await
     }

@@ -23,7 +23,7 @@ use crate::{cli, progress, quantity, session};
 
 use acks::Printer;
 use halt::Halt;
-use input::Input;
+use input::{Input, Origin};
 use pace::Pace;
 use tally::Settling;
 
@@ -191,32 +191,39 @@ impl Sending<'_> {
         let progress = progress::bytes(input.bytes());
         let mut pace = args.rate.map(|rate| Pace::new(rate, Instant::now()));
         let mut pieces = input.start()?;
-        while let Some(piece) = pieces.recv().await {
+        let mut last = None;
+        while let Some(next) = self.halt.unless_set(pieces.recv()).await {
+            let Some(piece) = next else {
+                progress.finish_and_clear();
+                return Ok(());
+            };
             for item in piece? {
                 if let Some(pace) = &mut pace {
                     let turn = pace.next(Instant::now());
                     tokio::time::sleep_until(turn.into()).await;
                 }
-                let file = &self.names[item.origin.file];
-                let place = || format!("{file}, record {}", item.origin.record);
                 let record = args.record(item.key, item.value);
                 let bytes = record.bytes() as u64;
                 let sending = self.producer.send(&args.topic, partition, record);
                 let Some(delivery) = self.halt.unless_set(sending).await else {
-                    progress.finish_and_clear();
-                    let place = place();
-                    say(&format!(
-                        "stopped before {place}: nothing from there on was sent"
-                    ));
-                    return Ok(());
+                    break;
                 };
                 progress.inc(bytes + 1);
-                let delivery = delivery.with_context(place)?;
+                let delivery = delivery.with_context(|| self.place(item.origin))?;
                 self.settling.add(item.origin, bytes, delivery).await;
+                last = Some(item.origin);
             }
         }
         progress.finish_and_clear();
+        let behind = last.map_or_else(|| "nothing".to_owned(), |last| self.place(last));
+        say(&format!(
+            "stopped behind {behind}: nothing that follows was sent"
+        ));
         Ok(())
+    }
+
+    fn place(&self, Origin { file, record }: Origin) -> String {
+        format!("{}, record {record}", self.names[file])
     }
 }
 
