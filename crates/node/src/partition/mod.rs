@@ -12,6 +12,7 @@
 //! sync that covers it returned.
 
 mod activity;
+mod appending;
 mod changing;
 mod effect;
 mod group;

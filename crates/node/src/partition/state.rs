@@ -1,10 +1,9 @@
 //! The partition itself: one log, who waits at its end, and when its groups start.
 
-use corelog_protocol::message::ack::Level;
 use corelog_record::{Chain, Offset, Timestamp};
 use corelog_storage::Now;
 use corelog_storage::disk::Dir;
-use corelog_storage::log::{AppendError, Appended, FlushDone, Log};
+use corelog_storage::log::{FlushDone, Log};
 
 use super::changing::Changing;
 use super::effect::{Answer, Effect, Effects, Refusal};
@@ -168,79 +167,6 @@ impl<D: Dir> Partition<D> {
             "a log is closed only when its disk is quiet"
         );
         (self.log, self.group.into_accepted())
-    }
-
-    /// Whether so many bytes may be appended now, whatever they are.
-    ///
-    /// # Errors
-    /// Why not.
-    pub(crate) fn admit(&self, bytes: usize) -> Result<(), Refusal> {
-        self.check_owned()?;
-        Ok(self.log.admit(bytes)?)
-    }
-
-    /// Checks that appends are this node's to take.
-    fn check_owned(&self) -> Result<(), Refusal> {
-        if self.is_closing {
-            return Err(Refusal::Closing);
-        }
-        match self.policy.replication.takes_appends() {
-            true => Ok(()),
-            false => Err(Refusal::NotOwner),
-        }
-    }
-
-    fn produce(
-        &mut self,
-        token: Token,
-        batches: &[u8],
-        level: Option<Level>,
-        now: Timestamp,
-        effects: &mut Effects<D>,
-    ) {
-        if let Err(refusal) = self.check_owned() {
-            return effects.refuse(token, refusal);
-        }
-        let appended = self.log.append(batches, now);
-        let level = level.unwrap_or(self.policy.level);
-        self.appended(token, appended, level, effects);
-    }
-
-    pub(super) fn appended(
-        &mut self,
-        token: Token,
-        appended: Result<Appended, AppendError>,
-        level: Level,
-        effects: &mut Effects<D>,
-    ) {
-        let appended = match appended {
-            Ok(appended) => appended,
-            Err(error) => return effects.refuse(token, error.into()),
-        };
-        assert!(
-            self.bounds.log_end <= appended.base,
-            "an append gave out offsets twice"
-        );
-        assert!(appended.base < appended.end, "an append of nothing");
-        let start = match level {
-            Level::Durable | Level::Unknown => self.group.join(),
-            Level::Accepted => {
-                self.group
-                    .accept(appended.base, appended.end, self.log.pending_bytes())
-            }
-        };
-        effects.answer(
-            token,
-            Answer::Appended {
-                base: appended.base,
-                end: appended.end,
-                epoch: appended.epoch,
-                level,
-                batches: appended.batches,
-                bytes: appended.bytes,
-            },
-        );
-        push_start(start, effects);
     }
 
     fn fetch(&mut self, token: Token, from: Offset, appetite: Appetite, effects: &mut Effects<D>) {
