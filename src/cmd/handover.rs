@@ -15,8 +15,9 @@ use crate::{cli, quantity, session};
     long_about = "Give partitions to a follower without losing a record.\n\n\
         The server that --server names, the owner, takes no more writes, waits until the follower \
         holds all it has, and lets it begin a new leader epoch; then it follows itself. Producers \
-        are told the new owner and carry on; for them it is a pause of a moment.\n\n\
-        Where the follower does not come level or does not answer in time the command fails and the \
+        are told the new owner and carry on; for them it is a pause of a moment. Nothing changes where \
+        the follower is no copy of it, or misses more than 256 MiB.\n\n\
+        Where it then does not come level or does not answer in time the command fails and the \
         owner takes no writes: the same command again goes on with it, and --abort calls it off. That \
         needs the follower's word that it has not begun. If it is gone for good, --accept-loss does \
         without: should it own the partition after all, one of the two has to rejoin the other.",

@@ -140,6 +140,32 @@ fn an_old_owner_is_fenced_by_a_copy_that_had_not_come_to_its_epoch() {
     until_fenced(&b, &topic);
 }
 
+/// The one that had been promoted owned it no more when it was asked, which was the last question.
+#[test]
+fn an_old_owner_is_fenced_by_whom_the_new_one_handed_it_to() {
+    let folder = Folder::new();
+    let ([mut a, b], topic) = pair(&folder);
+    a.kill();
+    promote(&b, &topic);
+    let c = Node::start(&folder, "c");
+    c.follow(&topic, &[&b]);
+    wait_until_level(&b, &c, &topic, 0);
+    until("the copy is remembered", || {
+        let replicas = b.topic_file(&topic).replicas;
+        let mut known = replicas.iter().flat_map(|replica| &replica.followers);
+        known.any(|peer| peer.address == c.address())
+    });
+    let giving = handover::Request {
+        to: Some(c.address()),
+        ..handing(&topic)
+    };
+    b.ask(&giving).unwrap();
+    assert_eq!(status(&b, &topic, 0).role, Role::Follower);
+    a.up();
+    until_fenced(&a, &topic);
+    assert_eq!(status(&a, &topic, 0).source, Some(c.address()));
+}
+
 /// Two copies were promoted, and neither had heard of the other: the one that asked was told once that its epoch
 /// is no earlier, and was silent from then on.
 #[test]

@@ -132,11 +132,10 @@ impl Admin {
     pub async fn describe_topic(&self, name: &TopicName) -> Result<describe_topic::Answer, Error> {
         let request = describe_topic::Request { name: name.clone() };
         match self.client.call(&request, Repeat::Always).await {
-            Err(error) if is_unknown_topic(&error) => {
-                // Found at another server, that one is asked first from then on.
+            Err(error) if error.is_unknown_topic() => {
                 self.client.metadata.doubt(name);
-                self.client.topic(name).await?;
-                self.client.call(&request, Repeat::Always).await
+                let server = self.client.topic(name).await?.teller.server;
+                self.client.call_at(server, &request, Repeat::Always).await
             }
             told => told,
         }
@@ -388,9 +387,4 @@ impl Admin {
             },
         }
     }
-}
-
-fn is_unknown_topic(error: &Error) -> bool {
-    let refusal = error.refusal();
-    refusal.is_some_and(|body| body.is(ErrorCode::UnknownTopic))
 }

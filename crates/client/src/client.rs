@@ -89,7 +89,7 @@ impl Client {
     /// of it stays true while one of them does not answer, and the others have no such topic.
     ///
     /// # Errors
-    /// [`Error::Refused`] with the code `UnknownTopic` if no server that answers has it, or why no server could be asked.
+    /// [`Error::Refused`] with the code `UnknownTopic` if no server has it, or why one that may could not be asked.
     pub async fn topic(&self, name: &TopicName) -> Result<Arc<Topic>, Error> {
         self.inner.topic(name).await
     }
@@ -216,6 +216,23 @@ impl Inner {
             .await
     }
 
+    /// The same of one of the servers, which is asked first from then on.
+    pub(crate) async fn call_at<R: Call>(
+        &self,
+        server: usize,
+        request: &R,
+        repeat: Repeat,
+    ) -> Result<R::Answer, Error> {
+        Retry::new(repeat, &self.config)
+            .run(|deadline| async move {
+                let connection = self.connect(server).await?;
+                let answer = connection.call(request, deadline.left()).await?.head;
+                self.server.store(server, Ordering::Relaxed);
+                Ok(answer)
+            })
+            .await
+    }
+
     /// Asks the server of a partition, again while that may help and there is time.
     pub(crate) async fn call_partition<R: Call>(
         &self,
@@ -241,7 +258,7 @@ impl Inner {
     }
 
     /// What is known about a topic; asks if nothing is. Old news are used while no server answers, and where none of
-    /// those that answer has it, but one that is away may.
+    /// those that answer has it, but one that is away may. While nothing is known, that one is waited for.
     pub(crate) async fn topic(&self, name: &TopicName) -> Result<Arc<Topic>, Error> {
         if let Some(topic) = self.metadata.fresh(name) {
             return Ok(topic);
@@ -265,33 +282,35 @@ impl Inner {
             Ok(answered) => answered,
             Err(error) => return self.metadata.known(name).ok_or(error),
         };
-        let missing = match self.take_in(name, server, answer) {
+        match self.take_in(name, server, answer) {
             Ok(topic) => return Ok(topic),
-            Err(missing) => missing,
-        };
+            Err(error) if error.is_unknown_topic() => {}
+            Err(error) => return self.metadata.known(name).ok_or(error),
+        }
         // Those who look for what this server has do not wait for the others.
         drop(asking);
-        self.topic_of_others(name, request, (server, missing), deadline)
+        Retry::new(Repeat::Always, &self.config)
+            .by(deadline)
+            .run(|deadline| self.topic_of_others(name, request, server, deadline))
             .await
     }
 
-    /// A topic that `server` does not have. Each server knows its own: that there is none, only all of them can tell.
+    /// A topic that `server` does not have. Each server knows its own: that there is none, only all of them can tell, or
+    /// the one that described it.
     async fn topic_of_others(
         &self,
         name: &TopicName,
         request: &metadata::Request,
-        (server, missing): (usize, Error),
+        server: usize,
         deadline: Deadline,
     ) -> Result<Arc<Topic>, Error> {
         let known = self.metadata.known(name);
-        let mut is_certain = !missing.may_pass();
         let is_of_teller = |server| {
-            known
-                .as_ref()
-                .is_some_and(|known| known.teller.server == server)
+            let known = known.as_ref();
+            known.is_some_and(|known| known.teller.server == server)
         };
-        // Who described it knows best: what it says is gone is, whatever another one that is away may have.
-        let mut is_gone = is_certain && is_of_teller(server);
+        let mut is_gone = is_of_teller(server);
+        let mut silent = None;
         for step in 1..self.servers.len() {
             let other = (server + step) % self.servers.len();
             let answer = self.ask_once(other, request, deadline).await;
@@ -300,17 +319,18 @@ impl Inner {
                     self.server.store(other, Ordering::Relaxed);
                     return Ok(topic);
                 }
-                Err(error) => {
-                    is_certain &= !error.may_pass();
-                    is_gone |= !error.may_pass() && is_of_teller(other);
-                }
+                Err(error) if error.is_unknown_topic() => is_gone |= is_of_teller(other),
+                Err(error) => silent = silent.or(Some(error)),
             }
         }
-        if let Some(topic) = known.filter(|_| !is_certain && !is_gone) {
-            return Ok(topic);
+        match (known, silent) {
+            (Some(known), Some(_)) if !is_gone => Ok(known),
+            (None, Some(error)) => Err(error),
+            _ => {
+                self.metadata.forget(name);
+                Err(unknown_topic(name))
+            }
         }
-        self.metadata.forget(name);
-        Err(missing)
     }
 
     /// Asks one of the servers, for no longer than a connection to it may take: another one has answered.
@@ -340,13 +360,20 @@ impl Inner {
             return Ok(self.metadata.learn(topic, teller));
         }
         let told = answer.errors.into_iter().find(|told| told.name == *name);
-        let body = match told {
-            Some(told) => told.error,
-            None => ErrorBody::new(ErrorCode::UnknownTopic, format!("there is no topic {name}")),
-        };
-        Err(Error::Refused {
-            body: Box::new(body),
+        Err(match told {
+            Some(told) => Error::Refused {
+                body: Box::new(told.error),
+            },
+            None => unknown_topic(name),
         })
+    }
+}
+
+fn unknown_topic(name: &TopicName) -> Error {
+    let message = format!("there is no topic {name}");
+    let body = ErrorBody::new(ErrorCode::UnknownTopic, message);
+    Error::Refused {
+        body: Box::new(body),
     }
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use corelog_protocol::error::{Applied, ErrorBody, Retry};
+use corelog_protocol::error::{Applied, ErrorBody, ErrorCode, Retry};
 use corelog_protocol::frame::FrameError;
 use corelog_protocol::kind::Kind;
 use corelog_record::{Offset, PartitionId, TopicName};
@@ -356,6 +356,11 @@ impl Error {
             Self::LookUp { source } => source.may_pass(),
             _ => false,
         }
+    }
+
+    /// True if a server says that it has no such topic.
+    pub(crate) fn is_unknown_topic(&self) -> bool {
+        matches!(self, Self::Refused { body } if body.is(ErrorCode::UnknownTopic))
     }
 
     /// True if only another node does what was asked for.

@@ -60,6 +60,8 @@ struct State {
     resting_until: Option<Instant>,
     /// Longer: another port of the node does meanwhile.
     detour_until: Option<Instant>,
+    /// Detours since it last answered.
+    rest_count: u32,
     last_fault: Option<Arc<Fault>>,
 }
 
@@ -110,6 +112,7 @@ impl Pool {
         let slot = self.slot(key);
         let mut state = slot.lock().await;
         (state.resting_until, state.detour_until) = (None, None);
+        state.rest_count = 0;
     }
 
     /// Has everybody try an address again as soon as after any failure: it was named as the right one.
@@ -124,6 +127,7 @@ impl Pool {
             // Whoever holds it is trying it.
             if let Ok(mut state) = slot.try_lock() {
                 state.detour_until = None;
+                state.rest_count = 0;
             }
         }
     }
@@ -152,11 +156,13 @@ impl State {
             .cloned()
     }
 
-    /// Who asks again while a rest lasts does not make it longer, or it would have no end.
+    /// Who asks again while a rest lasts does not make it longer, or it would have no end. Each one behind another is twice
+    /// as long: to find that the address still does not answer takes time, in which those wait who do well without.
     fn rest(&mut self, now: Instant, wait: Duration) {
         let is_resting = self.detour_until.is_some_and(|until| now < until);
         if self.live().is_none() && !is_resting {
-            self.detour_until = Some(now + wait);
+            self.detour_until = Some(now + wait * (1 << self.rest_count.min(RESTS_DOUBLED)));
+            self.rest_count += 1;
         }
     }
 
@@ -186,6 +192,9 @@ impl State {
     }
 }
 
+/// How often a detour is twice as long as the one before.
+const RESTS_DOUBLED: u32 = 4;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,8 +207,12 @@ mod tests {
             state.rest(begin + Duration::from_secs(second), wait);
         }
         assert_eq!(state.detour_until, Some(begin + wait));
-        state.rest(begin + wait, wait);
-        assert_eq!(state.detour_until, Some(begin + 2 * wait));
+        let mut until = begin + wait;
+        for times in [2, 4, 8, 16, 16] {
+            state.rest(until, wait);
+            until += times * wait;
+            assert_eq!(state.detour_until, Some(until));
+        }
     }
 
     #[tokio::test]

@@ -236,6 +236,67 @@ async fn a_topic_is_gone_once_the_server_that_described_it_says_so() {
     assert!(gone.refusal().unwrap().is(ErrorCode::UnknownTopic));
 }
 
+/// It was said not to exist, for good, while the one server that has it was being restarted.
+#[tokio::test]
+async fn a_topic_of_which_nothing_is_known_is_waited_for_while_one_that_may_have_it_is_away() {
+    let (other, home) = (Server::start(1).await, Server::start(1).await);
+    let topic = home.topic("numbers", 1);
+    let is_away = Arc::new(AtomicBool::new(true));
+    let away = Arc::clone(&is_away);
+    home.script(move |_| match away.load(Ordering::Relaxed) {
+        true => Act::Cut,
+        false => Act::Serve,
+    });
+    let servers: Vec<_> = [&other, &home]
+        .map(|server| server.shared.to_string())
+        .into();
+    let hasty = ClientConfig {
+        servers: servers.clone(),
+        timeout: Duration::from_millis(100),
+        ..config(&other)
+    };
+    let hasty = Client::connect(hasty).await.unwrap();
+    let told = hasty.topic(&topic).await.unwrap_err();
+    assert!(told.is_unreachable(), "{told}");
+    let told = hasty.admin().describe_topic(&topic).await.unwrap_err();
+    assert!(told.is_unreachable(), "{told}");
+    let client = connect_to([&other, &home]).await;
+    let before = home.count(None, "Hello");
+    let (found, ()) = tokio::join!(client.topic(&topic), async {
+        home.until(|home| before + 2 <= home.count(None, "Hello"))
+            .await;
+        is_away.store(false, Ordering::Relaxed);
+    });
+    assert_eq!(found.unwrap().partition_count(), 1);
+}
+
+/// Whatever it said counted as a no.
+#[tokio::test]
+async fn a_server_that_cannot_tell_of_a_topic_has_not_said_that_there_is_none() {
+    let (other, home) = (Server::start(1).await, Server::start(1).await);
+    let topic = home.topic("numbers", 1);
+    let servers = [&other, &home].map(|server| server.shared.to_string());
+    let client = Client::connect(ClientConfig {
+        servers: servers.into(),
+        metadata_age_max: Duration::ZERO,
+        ..config(&home)
+    });
+    let client = client.await.unwrap();
+    client.topic(&topic).await.unwrap();
+    home.script(|_| Act::Cut);
+    let told = client.metadata(None).await.unwrap();
+    assert!(told.topics.is_empty(), "the other one answers from now on");
+    home.script(|seen| match seen.request {
+        Request::Metadata(_) => Act::Refuse(error(ErrorCode::Internal)),
+        _ => Act::Serve,
+    });
+    // The connection to it is tried again behind a pause.
+    let before = home.count(None, "Metadata");
+    while home.count(None, "Metadata") == before {
+        assert_eq!(client.topic(&topic).await.unwrap().partition_count(), 1);
+    }
+}
+
 #[tokio::test]
 async fn any_of_the_servers_will_do() {
     let server = Server::start(1).await;

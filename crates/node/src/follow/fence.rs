@@ -24,6 +24,8 @@ use crate::{router, rt};
 /// doubles it to.
 const ASK_PAUSE_MIN: Duration = Duration::from_secs(1);
 const ASK_PAUSE_MAX: Duration = Duration::from_secs(60);
+/// Nodes that are asked, one after the other, for who owns a partition. More are none, or a circle.
+const HOPS_MAX: usize = 8;
 
 impl Core {
     /// A follower that has an epoch which this log has not may own the partition now: it is asked at
@@ -101,7 +103,7 @@ impl Core {
         Some((topic.name.clone(), peer.clone()))
     }
 
-    /// Another node says that it owns a partition of this one: if it does, by an epoch that this log has
+    /// Another node may own a partition of this one, or follow who does: if so, by an epoch that this log has
     /// not, and that goes on from this log, this node takes no more appends.
     async fn verify_claim(
         self: &Rc<Self>,
@@ -112,13 +114,12 @@ impl Core {
         if self.replica(key)?.role != Role::Owner {
             return Ok(());
         }
-        let line = self.line_to(&claimant.address).await?;
-        if partition_at(&line, &topic, key).await?.role != replica_status::Role::Owner {
+        let Some((line, owner)) = self.owner_by(&topic, key, claimant.address).await? else {
             return Ok(());
-        }
+        };
         let there = segments_of(&line, &topic, key, Offset::MAX).await?;
         let newest = self.epoch(key)?;
-        let (partition, owner) = (key.partition.get(), claimant.address);
+        let partition = key.partition.get();
         let mut later = there.epochs.iter().rev();
         let Some(began) = later.find(|e| Some(e.epoch) > newest) else {
             let theirs = there.epochs.first().map(|last| last.epoch.get());
@@ -153,6 +154,34 @@ impl Core {
         .await?;
         tracing::error!(%topic, partition, epoch, owner, "fenced: another node owns it; rejoin it");
         Ok(())
+    }
+
+    /// Which other node owns a partition, as far as the one at `address` knows: that one, or one that it was given to
+    /// since. None if that is this node, or nobody.
+    async fn owner_by(
+        &self,
+        topic: &TopicName,
+        key: PartitionKey,
+        mut address: String,
+    ) -> Result<Option<(Rc<Line>, String)>, Failure> {
+        let mine = self.shared.addresses.get();
+        for _ in 0..HOPS_MAX {
+            if mine.is_some_and(|mine| mine.advertised == address) {
+                return Ok(None);
+            }
+            let line = self.line_to(&address).await?;
+            if line.hello().node == self.shared.node {
+                return Ok(None);
+            }
+            let there = partition_at(&line, topic, key).await?;
+            match (there.role, there.source) {
+                (replica_status::Role::Owner, _) => return Ok(Some((line, address))),
+                (_, Some(source)) => address = source,
+                (_, None) => return Ok(None),
+            }
+        }
+        let message = format!("nobody tells who owns {topic}/{}", key.partition);
+        Err(failure(ErrorCode::Busy, message))
     }
 
     /// If an epoch of another node's log goes on from this one: the two are the same up to where it `began`.

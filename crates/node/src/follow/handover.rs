@@ -21,8 +21,8 @@ use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
 use crate::{router, rt};
 
-/// How long a handover waits for the target to have nearly all that the owner has, and then all of it.
-pub(super) const LEVEL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a handover waits for the target to have all that the owner has.
+const LEVEL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Between two questions whether it has.
 const LEVEL_PAUSE: Duration = Duration::from_millis(20);
 

@@ -317,6 +317,8 @@ impl Core {
         wanted: Wanted,
         sources: &[String],
     ) -> Result<(Ready, String), Failure> {
+        // It may be the very segment that a repair before this one still has taken in.
+        self.check_takes_in(key)?;
         let order = Order {
             patience: PATIENCE,
             ..self.order(key, topic, sources.to_vec(), vec![wanted])?

@@ -10,7 +10,6 @@ use corelog_record::{Offset, TopicName};
 use corelog_storage::format::replica::{Replica, Role};
 
 use super::ASK_TIMEOUT;
-use super::handover::LEVEL_TIMEOUT;
 use super::hands::Hand;
 use super::line::Line;
 use super::lineage::diverged;
@@ -22,6 +21,9 @@ use crate::rt;
 /// A target that misses more is far behind: it need not have that before the handover gives up waiting for it,
 /// while nothing is appended.
 const NEAR_BYTES: u64 = 256 << 20;
+/// How long a target is waited for to come near, and then to be alike, while nothing has changed: both together take
+/// less than who asks waits for an answer as a rule.
+const READY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two questions whether it is near, or has the topic's settings and partitions, which it looks for
 /// itself.
 const LOOK_PAUSE: Duration = Duration::from_millis(200);
@@ -101,7 +103,7 @@ impl Core {
         to: &str,
         in_the_way: impl AsyncFn(&Line) -> Result<Option<Failure>, Failure>,
     ) -> Result<(), Failure> {
-        let deadline = rt::now() + LEVEL_TIMEOUT;
+        let deadline = rt::now() + READY_TIMEOUT;
         loop {
             let line = self.line_to(to).await?;
             let in_the_way = in_the_way(&line).await?;

@@ -110,6 +110,10 @@ pub(crate) fn refusal_of(error: Error) -> Refusal {
         Error::Busy | Error::OutOfFiles { .. } => Refusal::Busy,
         Error::ReadOnly { from } => Refusal::ReadOnly { from },
         Error::StorageFull { .. } => Refusal::StorageFull,
+        Error::Damaged { from, to, segment } => Refusal::Damaged {
+            damaged: from..to,
+            segment,
+        },
         source => Refusal::Failed { source },
     }
 }

@@ -31,7 +31,7 @@ pub const SLOTS: u64 = 2;
 /// 88   durable ordinal    u64
 /// 96   chain              u64, at the durable offset
 /// 104  max timestamp      i64, of the segment below the durable position
-/// 112  leader epoch       i32, the highest that this copy had; -1 none
+/// 112  leader epoch       i32, the highest that this copy had or heard of; -1 none
 /// 116  reserved           392 bytes, zeros
 /// 508  CRC-32             u32, over bytes [0, 508)
 /// 512  zeros up to 4096
@@ -63,7 +63,7 @@ pub struct Slot {
     pub chain: Chain,
     /// The largest timestamp of the segment below `position`.
     pub max_timestamp: Timestamp,
-    /// The highest leader epoch that this copy had.
+    /// The highest leader epoch that this copy had, or heard of from its source.
     pub epoch: Option<LeaderEpoch>,
 }
 

@@ -170,12 +170,16 @@ impl<D: Dir> Intake<D> {
         let kept = self.keep().await;
         let at = self.at();
         let Self {
-            dir, partial, file, ..
+            dir,
+            partial,
+            file,
+            start,
+            ..
         } = self;
         let closed = file.close().await;
         let is_of_use = match &kept {
             Ok(verified) => 0 < *verified,
-            Err(Error::Storage(error)) => error.is_shortage(),
+            Err(Error::Storage(error)) => error.is_shortage() && 0 < start,
             Err(_) => false,
         };
         if !is_of_use {
@@ -243,7 +247,13 @@ impl<D: Dir> Intake<D> {
         self.rewind().await?;
         let verified = self.position();
         if self.filled > 0 && verified < self.bytes() {
-            self.write().await?;
+            let written = self.write().await;
+            if matches!(&written, Err(Error::Storage(error)) if error.is_shortage()) {
+                // What is there already stays, and takes no more than that.
+                let cut = self.file.set_len(self.start).await;
+                cut.map_err(|e| self.at().io("cut", e))?;
+            }
+            written?;
         }
         let cut = self.file.set_len(round_up(verified)).await;
         cut.map_err(|e| self.at().io("cut", e))?;

@@ -180,9 +180,8 @@ impl<D: Dir> Log<D> {
     /// behind the end of a read-only log, which has forgotten them.
     fn empty_files(&self) -> Vec<String> {
         let is_held = |base| {
-            self.segments
-                .iter()
-                .any(|s| s.base.offset == base && !s.is_empty())
+            let found = self.segments.binary_search_by_key(&base, |s| s.base.offset);
+            found.is_ok_and(|at| !self.segments[at].is_empty())
         };
         let active = self.segments.iter().filter(|s| s.is_empty());
         let active = active.flat_map(|s| [s.store_name(), s.index_name()]);

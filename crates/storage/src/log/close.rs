@@ -64,6 +64,8 @@ impl<D: Dir> Log<D> {
         if self.read_only_from.is_none() && !self.marked.is_clean {
             self.cut_unsealed().await?;
             self.mark_clean().await?;
+        } else if !self.is_heard_marked() {
+            self.mark_clean().await?;
         }
         for segment in &self.segments {
             if let Some(store) = &segment.store {

@@ -8,6 +8,7 @@ use super::work::{EditWork, Garbage, IndexWork, MarkWork, Remove, SpaceSync, Wor
 use crate::Now;
 use crate::disk::Dir;
 use crate::format::edit::{Edit, SEALS_MAX, Seals};
+use crate::format::mark::Slot;
 use crate::segment::{self, Index, Segment, Stage};
 
 impl<D: Dir> Log<D> {
@@ -86,10 +87,16 @@ impl<D: Dir> Log<D> {
         let is_aged = MARK_AGE_MS <= now.millis_since(self.marked.time);
         let is_due = MARK_BYTES_MAX <= self.unmarked_bytes() || is_aged;
         let is_wanted = (is_idle && is_unsynced) || (behind && is_due);
-        if !is_wanted || self.is_mark_held() || !self.mark.is_here() {
+        let is_held = self.is_mark_held() && self.is_heard_marked();
+        if !is_wanted || is_held || !self.mark.is_here() {
             return None;
         }
-        let (slot, total) = (self.slot(), self.durable_total);
+        // A clean one stays so: nothing of the log was written.
+        let slot = Slot {
+            is_clean: self.marked.is_clean,
+            ..self.slot()
+        };
+        let total = self.durable_total;
         let is_sync_due = MARK_SYNC_MS <= now.millis_since(self.marked.synced_at);
         let mark = self.mark.take()?;
         Some(Work::Mark(MarkWork {

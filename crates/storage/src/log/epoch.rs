@@ -50,6 +50,8 @@ impl<D: Dir> NewEpoch<D> {
 /// How much higher than the last epoch one is that a copy begins which takes over. An owner that is
 /// killed again and again before it hears of that begins one more each time, and must not outrank it.
 pub const TAKEOVER_STEP: i32 = 1_000;
+/// A million takeovers have room above what is heard.
+const HEARD_BELOW_MAX: i32 = 1_000_000 * TAKEOVER_STEP;
 
 /// Which epoch begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,8 +158,12 @@ impl<D: Dir> Log<D> {
     }
 
     /// Notes an epoch of another copy of this log, where this one may never come to: what it begins itself is
-    /// above. The mark says so as soon as nothing else goes on.
+    /// above. The mark says so as soon as nothing else goes on. One of the last numbers there are is no node's: it
+    /// would leave none to take over with, and is not believed.
     pub fn hear_epoch(&mut self, epoch: LeaderEpoch) {
+        if i32::MAX - HEARD_BELOW_MAX < epoch.get() {
+            return;
+        }
         self.marked.heard = self.marked.heard.max(Some(epoch));
         self.epoch_used = self.epoch_used.max(Some(epoch));
     }

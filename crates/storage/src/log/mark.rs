@@ -22,7 +22,7 @@ pub(super) struct Marked {
     pub(super) synced_at: Timestamp,
     /// Whether it is durable itself.
     pub(super) is_synced: bool,
-    /// Whether it says that the log was closed in order. As long as it does, nothing is written.
+    /// Whether it says that the log was closed in order. As long as it does, nothing is written but what it says of epochs.
     pub(super) is_clean: bool,
     /// The highest epoch of another copy that was heard of since opening, which it is to say as well.
     pub(super) heard: Option<LeaderEpoch>,
@@ -65,10 +65,10 @@ impl<D: Dir> Log<D> {
         self.mark.give_back(mark);
     }
 
-    /// Whether the mark says what epochs were heard of, or cannot now.
+    /// Whether the mark says what epochs were heard of, or is to stay as it is.
     pub(super) fn is_heard_marked(&self) -> bool {
         let last = self.mark.get().and_then(Mark::last);
-        self.is_mark_held() || last.is_none_or(|slot| self.marked.heard <= slot.epoch)
+        self.read_only_from.is_some() || last.is_none_or(|slot| self.marked.heard <= slot.epoch)
     }
 
     /// What a mark written now says.

@@ -47,13 +47,14 @@ fn planned(bench: &mut Bench, from: Offset) -> (Origin<Disk>, ReadPlan<Disk>) {
     }
 }
 
-fn cut(bench: &mut Bench, at: Offset) {
+fn cut(bench: &mut Bench, at: Offset) -> Token {
     let common = Common {
         offset: at,
         epoch: bench.partition.epoch(),
     };
     let (token, change) = (bench.token(), Box::new(Change::Rejoin(common)));
     bench.step(Input::Change { token, change });
+    token
 }
 
 /// Such a read was told as damage of the whole segment, and had the partition scrubbed.
@@ -123,4 +124,26 @@ fn a_file_that_nobody_moved_is_missing_with_all_offsets_of_its_segment() {
     assert!(matches!(read, Err(ReadError::Removed { .. })), "{read:?}");
     let missing = bench.partition.missing(bases[1], &origin);
     assert_eq!(missing, Some(bases[1]..bases[2]));
+}
+
+/// It was told as a failure of the node, which says nothing of what to do about it.
+#[test]
+fn a_cut_that_meets_damage_tells_where_it_is() {
+    let mut bench = Bench::new(1);
+    for _ in 0..12 {
+        durable(&mut bench, &[5; 100]);
+        bench.settle();
+    }
+    // The epoch of a batch is no part of its checksum.
+    let batch_bytes = bench.partition.status().store_bytes / 12;
+    let bit = (2 * batch_bytes + 15) * 8;
+    let store = bench.disk.inner().child("0");
+    store.flip("00000000000000000000.log", bit).expect("a file");
+    let token = cut(&mut bench, offset(9));
+    bench.settle();
+    match bench.take_told(token) {
+        Some(Err(Refusal::Damaged { damaged, .. })) => assert!(damaged.contains(&offset(2))),
+        other => panic!("{other:?}"),
+    }
+    assert!(!bench.is_fenced);
 }

@@ -292,14 +292,16 @@ fn what_is_left_of_a_segment_takes_as_much_space_as_was_verified_of_it() {
     let disk_dir = disk.child("p0");
     let mut intake = block_on(Intake::open(&disk_dir, source.of(2, 0), at(5))).unwrap();
     block_on(intake.push(&source.bytes(2)[..10_000])).unwrap();
-    let which = Match::on(Operation::Write, ".partial");
-    disk.faults().fail(which, 1, Fault::Fail(ErrorKind::Other));
-    block_on(intake.park()).unwrap_err();
-    // Until then a power cut may bring it back, which takes space here.
-    block_on(dir.sync()).unwrap();
-    assert_eq!((partials(&root), root.bytes_in_use()), (0, before));
-    let mut intake = open();
-    block_on(intake.push(&source.bytes(2)[..10_000])).unwrap();
+    for kind in [ErrorKind::Other, ErrorKind::StorageFull] {
+        let which = Match::on(Operation::Write, ".partial");
+        disk.faults().fail(which, 1, Fault::Fail(kind));
+        block_on(intake.park()).unwrap_err();
+        // Until then a power cut may bring it back, which takes space here.
+        block_on(dir.sync()).unwrap();
+        assert_eq!((partials(&root), root.bytes_in_use()), (0, before));
+        intake = block_on(Intake::open(&disk_dir, source.of(2, 0), at(5))).unwrap();
+        block_on(intake.push(&source.bytes(2)[..10_000])).unwrap();
+    }
     block_on(intake.park()).unwrap();
     assert_eq!(partials(&root), 1);
     assert!(root.bytes_in_use() <= before + 12_288);

@@ -464,6 +464,50 @@ fn a_copy_that_takes_over_outranks_what_it_only_heard_of_also_after_a_kill() {
     assert_eq!(copy.epoch().get(), 1_000 + TAKEOVER_STEP);
 }
 
+/// Of a mark that an orderly stop had written it was neither said in time nor by the next stop.
+#[test]
+fn a_copy_that_takes_over_outranks_what_it_heard_of_beside_a_clean_mark() {
+    for is_killed in [true, false] {
+        let roots = (MemoryDir::new(), MemoryDir::new());
+        let source = source(&roots.0, 5);
+        let mut copy = copy_of(&source, &roots.1);
+        follow(&source, &mut copy);
+        settle(&mut copy, at(0)).unwrap();
+        block_on(copy.close(at(0))).unwrap();
+        let (mut copy, _) = open(&roots.1, follower(), 3, at(0)).unwrap();
+        copy.hear_epoch(LeaderEpoch::new(1_000).unwrap());
+        if is_killed {
+            settle(&mut copy, at(0)).unwrap();
+            assert!(copy.is_settled());
+        } else {
+            block_on(copy.close(at(0))).unwrap();
+        }
+        drop(copy);
+        let (mut copy, report) = open(&roots.1, follower(), 4, at(0)).unwrap();
+        assert!(report.is_clean, "the mark says so still");
+        copy.set_options(small());
+        let plan = copy.plan_epoch(Begin::TakenOver);
+        run(&mut copy, plan).unwrap();
+        assert_eq!(copy.epoch().get(), 1_000 + TAKEOVER_STEP);
+    }
+}
+
+/// A number that leaves none above it would have kept the copy from ever being an owner.
+#[test]
+fn an_epoch_that_leaves_no_room_for_another_is_not_believed() {
+    let roots = (MemoryDir::new(), MemoryDir::new());
+    let source = source(&roots.0, 5);
+    let mut copy = copy_of(&source, &roots.1);
+    follow(&source, &mut copy);
+    let before = copy.epoch().get();
+    copy.hear_epoch(LeaderEpoch::new(i32::MAX).unwrap());
+    settle(&mut copy, at(0)).unwrap();
+    copy.set_options(small());
+    let plan = copy.plan_epoch(Begin::TakenOver);
+    run(&mut copy, plan).unwrap();
+    assert_eq!(copy.epoch().get(), before + TAKEOVER_STEP);
+}
+
 /// A partition was handed over before its first record was on disk: that ended the node.
 #[test]
 fn first_records_that_wait_while_their_log_becomes_a_follower_are_durable_in_epoch_zero() {
