@@ -311,7 +311,7 @@ fn what_was_altered_just_before_a_handover_is_in_force_after_it() {
 #[test]
 fn of_several_servers_one_that_has_a_topic_describes_it_and_deletes_it() {
     let folder = Folder::new();
-    let (a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let (a, mut b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
     let topic = b.topic("t", 2);
     let corelog = Corelog::at(&format!("{},{}", a.address(), b.address()));
     let described = corelog.run(["topic", "describe", "t", "--output", "json"]);
@@ -322,4 +322,7 @@ fn of_several_servers_one_that_has_a_topic_describes_it_and_deletes_it() {
     let name = topic.name;
     let gone = b.ask(&describe_topic::Request { name }).unwrap_err();
     assert!(gone.is(ErrorCode::UnknownTopic));
+    // It might have it.
+    b.kill();
+    corelog.run(["topic", "describe", "t"]).failed(4);
 }

@@ -258,7 +258,7 @@ impl Inner {
     }
 
     /// What is known about a topic; asks if nothing is. Old news are used while no server answers, and where none of
-    /// those that answer has it, but one that is away may. While nothing is known, that one is waited for.
+    /// those that answer has it, but one that is away may; where nothing is known, why that one did not answer is the error.
     pub(crate) async fn topic(&self, name: &TopicName) -> Result<Arc<Topic>, Error> {
         if let Some(topic) = self.metadata.fresh(name) {
             return Ok(topic);
@@ -289,10 +289,7 @@ impl Inner {
         }
         // Those who look for what this server has do not wait for the others.
         drop(asking);
-        Retry::new(Repeat::Always, &self.config)
-            .by(deadline)
-            .run(|deadline| self.topic_of_others(name, request, server, deadline))
-            .await
+        self.topic_of_others(name, request, server, deadline).await
     }
 
     /// A topic that `server` does not have. Each server knows its own: that there is none, only all of them can tell, or
@@ -304,13 +301,9 @@ impl Inner {
         server: usize,
         deadline: Deadline,
     ) -> Result<Arc<Topic>, Error> {
-        let known = self.metadata.known(name);
-        let is_of_teller = |server| {
-            let known = known.as_ref();
-            known.is_some_and(|known| known.teller.server == server)
-        };
-        let mut is_gone = is_of_teller(server);
-        let mut silent = None;
+        let teller = self.metadata.teller(name);
+        let mut is_gone = teller == Some(server);
+        let mut silent: Option<Error> = None;
         for step in 1..self.servers.len() {
             let other = (server + step) % self.servers.len();
             let answer = self.ask_once(other, request, deadline).await;
@@ -319,13 +312,13 @@ impl Inner {
                     self.server.store(other, Ordering::Relaxed);
                     return Ok(topic);
                 }
-                Err(error) if error.is_unknown_topic() => is_gone |= is_of_teller(other),
-                Err(error) => silent = silent.or(Some(error)),
+                Err(error) if error.is_unknown_topic() => is_gone |= teller == Some(other),
+                // One that may yet tell counts more than one that never will.
+                Err(error) => silent = silent.filter(Error::may_pass).or(Some(error)),
             }
         }
-        match (known, silent) {
-            (Some(known), Some(_)) if !is_gone => Ok(known),
-            (None, Some(error)) => Err(error),
+        match silent {
+            Some(error) if !is_gone => self.metadata.known(name).ok_or(error.of_look_up()),
             _ => {
                 self.metadata.forget(name);
                 Err(unknown_topic(name))

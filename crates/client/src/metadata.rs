@@ -107,6 +107,8 @@ impl Topic {
 pub(crate) struct Cache {
     age_max: Duration,
     topics: Mutex<BTreeMap<TopicName, News>>,
+    /// The servers that had described what was forgotten since: their word holds if they have it no more.
+    forgotten: Mutex<BTreeMap<TopicName, usize>>,
     /// Counts changes, so that users of a topic notice them without looking it up.
     generation: AtomicU64,
     /// Held while asking the server: many who miss the same topic ask once.
@@ -126,6 +128,7 @@ impl Cache {
         Self {
             age_max,
             topics: Mutex::default(),
+            forgotten: Mutex::default(),
             generation: AtomicU64::new(0),
             asking: tokio::sync::Mutex::default(),
         }
@@ -158,6 +161,7 @@ impl Cache {
             is_doubted: false,
         };
         self.lock().insert(TopicName::clone(&topic.name), news);
+        self.lock_forgotten().remove(&*topic.name);
         self.generation.fetch_add(1, Ordering::Release);
         topic
     }
@@ -171,8 +175,17 @@ impl Cache {
 
     /// Notes that there is no such topic, or that it is another now.
     pub(crate) fn forget(&self, name: &TopicName) {
-        self.lock().remove(name);
+        if let Some(news) = self.lock().remove(name) {
+            let server = news.topic.teller.server;
+            self.lock_forgotten().insert(name.clone(), server);
+        }
         self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// The server that described a topic last, also if that is forgotten.
+    pub(crate) fn teller(&self, name: &TopicName) -> Option<usize> {
+        let known = self.known(name).map(|topic| topic.teller.server);
+        known.or_else(|| self.lock_forgotten().get(name).copied())
     }
 
     /// Notes that a partition is served elsewhere, as its former server said.
@@ -191,6 +204,12 @@ impl Cache {
         }
         drop(topics);
         self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    fn lock_forgotten(&self) -> MutexGuard<'_, BTreeMap<TopicName, usize>> {
+        self.forgotten
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<TopicName, News>> {

@@ -59,11 +59,6 @@ impl Retry {
         }
     }
 
-    /// The same, with no more time than others have.
-    pub(crate) fn by(self, deadline: Deadline) -> Self {
-        Self { deadline, ..self }
-    }
-
     pub(crate) const fn deadline(&self) -> Deadline {
         self.deadline
     }

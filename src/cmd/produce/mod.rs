@@ -200,7 +200,10 @@ impl Sending<'_> {
             for item in piece? {
                 if let Some(pace) = &mut pace {
                     let turn = pace.next(Instant::now());
-                    tokio::time::sleep_until(turn.into()).await;
+                    let turn = tokio::time::sleep_until(turn.into());
+                    if self.halt.unless_set(turn).await.is_none() {
+                        break;
+                    }
                 }
                 let record = args.record(item.key, item.value);
                 let bytes = record.bytes() as u64;

@@ -174,10 +174,15 @@ impl Core {
                 return Ok(None);
             }
             let there = partition_at(&line, topic, key).await?;
-            match (there.role, there.source) {
-                (replica_status::Role::Owner, _) => return Ok(Some((line, address))),
-                (_, Some(source)) => address = source,
-                (_, None) => return Ok(None),
+            if there.role == replica_status::Role::Owner {
+                return Ok(Some((line, address)));
+            }
+            // Whoever owned it since this node did, or follows one who does, has a later epoch.
+            let told = segments_of(&line, topic, key, Offset::MAX).await?;
+            let newest = told.epochs.first().map(|newest| newest.epoch);
+            match there.source {
+                Some(source) if self.epoch(key)? < newest => address = source,
+                _ => return Ok(None),
             }
         }
         let message = format!("nobody tells who owns {topic}/{}", key.partition);

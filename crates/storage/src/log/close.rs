@@ -63,9 +63,11 @@ impl<D: Dir> Log<D> {
         }
         if self.read_only_from.is_none() && !self.marked.is_clean {
             self.cut_unsealed().await?;
-            self.mark_clean().await?;
+            self.write_mark(true).await?;
         } else if !self.is_heard_marked() {
-            self.mark_clean().await?;
+            // A clean one is never written over a clean one: an opening behind a kill does not outwait writes there.
+            self.write_mark(false).await?;
+            self.write_mark(true).await?;
         }
         for segment in &self.segments {
             if let Some(store) = &segment.store {
@@ -122,9 +124,9 @@ impl<D: Dir> Log<D> {
         written.map_err(|e| At::new(&self.dir, &name).space("write", e))
     }
 
-    async fn mark_clean(&mut self) -> Result<(), Error> {
+    async fn write_mark(&mut self, is_clean: bool) -> Result<(), Error> {
         let slot = Slot {
-            is_clean: true,
+            is_clean,
             ..self.slot()
         };
         if !self.has_files() {

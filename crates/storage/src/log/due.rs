@@ -8,7 +8,6 @@ use super::work::{EditWork, Garbage, IndexWork, MarkWork, Remove, SpaceSync, Wor
 use crate::Now;
 use crate::disk::Dir;
 use crate::format::edit::{Edit, SEALS_MAX, Seals};
-use crate::format::mark::Slot;
 use crate::segment::{self, Index, Segment, Stage};
 
 impl<D: Dir> Log<D> {
@@ -91,12 +90,7 @@ impl<D: Dir> Log<D> {
         if !is_wanted || is_held || !self.mark.is_here() {
             return None;
         }
-        // A clean one stays so: nothing of the log was written.
-        let slot = Slot {
-            is_clean: self.marked.is_clean,
-            ..self.slot()
-        };
-        let total = self.durable_total;
+        let (slot, total) = (self.slot(), self.durable_total);
         let is_sync_due = MARK_SYNC_MS <= now.millis_since(self.marked.synced_at);
         let mark = self.mark.take()?;
         Some(Work::Mark(MarkWork {

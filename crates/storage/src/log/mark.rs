@@ -22,7 +22,7 @@ pub(super) struct Marked {
     pub(super) synced_at: Timestamp,
     /// Whether it is durable itself.
     pub(super) is_synced: bool,
-    /// Whether it says that the log was closed in order. As long as it does, nothing is written but what it says of epochs.
+    /// Whether it says that the log was closed in order. As long as it does, nothing is written.
     pub(super) is_clean: bool,
     /// The highest epoch of another copy that was heard of since opening, which it is to say as well.
     pub(super) heard: Option<LeaderEpoch>,
@@ -32,6 +32,7 @@ impl Marked {
     /// Notes a mark that was written.
     pub(super) fn note<D: Dir>(&mut self, work: &MarkWork<D>, now: Timestamp) {
         self.ordinal = work.slot.ordinal;
+        self.is_clean &= work.slot.is_clean;
         self.total = work.total;
         self.time = now;
         self.is_synced = work.is_synced;
