@@ -163,9 +163,16 @@ async fn a_producer_goes_back_to_an_owner_that_is_there_again() {
 
 /// A client of these servers, of which the first is asked first.
 async fn connect_to(servers: [&Server; 2]) -> Client {
+    let defaults = config(servers[0]);
+    connect_asking(servers, defaults.metadata_age_max).await
+}
+
+/// The same, which asks again for what is so old.
+async fn connect_asking(servers: [&Server; 2], metadata_age_max: Duration) -> Client {
     let addresses = servers.map(|server| server.shared.to_string());
     let config = ClientConfig {
         servers: addresses.into(),
+        metadata_age_max,
         ..config(servers[0])
     };
     Client::connect(config).await.unwrap()
@@ -222,13 +229,7 @@ async fn a_topic_whose_server_is_away_is_not_gone() {
 async fn a_topic_is_gone_once_the_server_that_described_it_says_so() {
     let (home, other) = (Server::start(1).await, Server::start(1).await);
     let topic = home.topic("numbers", 1);
-    let servers = [&other, &home].map(|server| server.shared.to_string());
-    let client = Client::connect(ClientConfig {
-        servers: servers.into(),
-        metadata_age_max: Duration::ZERO,
-        ..config(&home)
-    });
-    let client = client.await.unwrap();
+    let client = connect_asking([&other, &home], Duration::ZERO).await;
     client.topic(&topic).await.unwrap();
     home.delete(&topic);
     other.script(|_| Act::Cut);
@@ -261,13 +262,7 @@ async fn a_topic_that_a_server_that_is_away_may_have_is_not_said_to_be_none() {
 async fn a_server_that_cannot_tell_of_a_topic_has_not_said_that_there_is_none() {
     let (other, home) = (Server::start(1).await, Server::start(1).await);
     let topic = home.topic("numbers", 1);
-    let servers = [&other, &home].map(|server| server.shared.to_string());
-    let client = Client::connect(ClientConfig {
-        servers: servers.into(),
-        metadata_age_max: Duration::ZERO,
-        ..config(&home)
-    });
-    let client = client.await.unwrap();
+    let client = connect_asking([&other, &home], Duration::ZERO).await;
     client.topic(&topic).await.unwrap();
     home.script(|_| Act::Cut);
     let told = client.metadata(None).await.unwrap();
