@@ -3,6 +3,7 @@
 use corelog_protocol::message::replica_status::Role;
 use corelog_protocol::message::{clone_topic, fetch, handover, reopen_partition};
 use corelog_record::{LeaderEpoch, NodeId, PartitionId};
+use corelog_storage::format::replica::Peer;
 
 use super::copies::{chain_at, remembered, segments, status, wait_until_level};
 use super::handover::handing;
@@ -24,6 +25,13 @@ fn pair(folder: &Folder) -> ([Node; 2], Target) {
         remembered(&nodes[0], &topic) == 1
     });
     (nodes, topic)
+}
+
+/// If a node remembers such a follower.
+fn remembers(node: &Node, topic: &Target, is_it: impl Fn(&Peer) -> bool) -> bool {
+    let replicas = node.topic_file(topic).replicas;
+    let mut known = replicas.iter().flat_map(|replica| &replica.followers);
+    known.any(is_it)
 }
 
 fn until_fenced(node: &Node, topic: &Target) {
@@ -126,9 +134,7 @@ fn an_old_owner_is_fenced_by_a_copy_that_had_not_come_to_its_epoch() {
             ..topic.fetch(0, copy.high_watermark)
         })
         .unwrap();
-        let replicas = b.topic_file(&topic).replicas;
-        let mut known = replicas.iter().flat_map(|replica| &replica.followers);
-        known.any(|peer| peer.copy == copy.copy)
+        remembers(&b, &topic, |peer| peer.copy == copy.copy)
     });
     b.kill();
 
@@ -151,9 +157,7 @@ fn an_old_owner_is_fenced_by_whom_the_new_one_handed_it_to() {
     c.follow(&topic, &[&b]);
     wait_until_level(&b, &c, &topic, 0);
     until("the copy is remembered", || {
-        let replicas = b.topic_file(&topic).replicas;
-        let mut known = replicas.iter().flat_map(|replica| &replica.followers);
-        known.any(|peer| peer.address == c.address())
+        remembers(&b, &topic, |peer| peer.address == c.address())
     });
     let giving = handover::Request {
         to: Some(c.address()),

@@ -107,8 +107,6 @@ impl Topic {
 pub(crate) struct Cache {
     age_max: Duration,
     topics: Mutex<BTreeMap<TopicName, News>>,
-    /// The servers that had described what was forgotten since: their word holds if they have it no more.
-    forgotten: Mutex<BTreeMap<TopicName, usize>>,
     /// Counts changes, so that users of a topic notice them without looking it up.
     generation: AtomicU64,
     /// Held while asking the server: many who miss the same topic ask once.
@@ -121,6 +119,8 @@ struct News {
     topic: Arc<Topic>,
     heard: Instant,
     is_doubted: bool,
+    /// There is none, or it is another now. Who described it is remembered.
+    is_forgotten: bool,
 }
 
 impl Cache {
@@ -128,7 +128,6 @@ impl Cache {
         Self {
             age_max,
             topics: Mutex::default(),
-            forgotten: Mutex::default(),
             generation: AtomicU64::new(0),
             asking: tokio::sync::Mutex::default(),
         }
@@ -138,13 +137,16 @@ impl Cache {
     pub(crate) fn fresh(&self, name: &TopicName) -> Option<Arc<Topic>> {
         let topics = self.lock();
         let news = topics.get(name)?;
-        let is_fresh = !news.is_doubted && news.heard.elapsed() < self.age_max;
+        let is_believed = !news.is_doubted && !news.is_forgotten;
+        let is_fresh = is_believed && news.heard.elapsed() < self.age_max;
         is_fresh.then(|| Arc::clone(&news.topic))
     }
 
     /// The topic, however old the news.
     pub(crate) fn known(&self, name: &TopicName) -> Option<Arc<Topic>> {
-        self.lock().get(name).map(|news| Arc::clone(&news.topic))
+        let topics = self.lock();
+        let news = topics.get(name).filter(|news| !news.is_forgotten)?;
+        Some(Arc::clone(&news.topic))
     }
 
     /// A number that changes whenever any topic does.
@@ -159,9 +161,9 @@ impl Cache {
             topic: Arc::clone(&topic),
             heard: Instant::now(),
             is_doubted: false,
+            is_forgotten: false,
         };
         self.lock().insert(TopicName::clone(&topic.name), news);
-        self.lock_forgotten().remove(&*topic.name);
         self.generation.fetch_add(1, Ordering::Release);
         topic
     }
@@ -175,17 +177,16 @@ impl Cache {
 
     /// Notes that there is no such topic, or that it is another now.
     pub(crate) fn forget(&self, name: &TopicName) {
-        if let Some(news) = self.lock().remove(name) {
-            let server = news.topic.teller.server;
-            self.lock_forgotten().insert(name.clone(), server);
+        if let Some(news) = self.lock().get_mut(name) {
+            news.is_forgotten = true;
         }
         self.generation.fetch_add(1, Ordering::Release);
     }
 
     /// The server that described a topic last, also if that is forgotten.
     pub(crate) fn teller(&self, name: &TopicName) -> Option<usize> {
-        let known = self.known(name).map(|topic| topic.teller.server);
-        known.or_else(|| self.lock_forgotten().get(name).copied())
+        let topics = self.lock();
+        topics.get(name).map(|news| news.topic.teller.server)
     }
 
     /// Notes that a partition is served elsewhere, as its former server said.
@@ -204,12 +205,6 @@ impl Cache {
         }
         drop(topics);
         self.generation.fetch_add(1, Ordering::Release);
-    }
-
-    fn lock_forgotten(&self) -> MutexGuard<'_, BTreeMap<TopicName, usize>> {
-        self.forgotten
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<TopicName, News>> {

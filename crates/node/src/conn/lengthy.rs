@@ -4,12 +4,11 @@
 use std::rc::Rc;
 
 use corelog_protocol::message::{Call, describe_topic, replica_status, scrub_topic, segments};
-use corelog_record::{CoreId, Offset};
+use corelog_record::{Offset, TopicName};
 
 use super::request::{Asked, told_by};
 use super::tell;
 use super::untaken::{AnswerRoom, if_room, room_to_ask};
-use crate::catalog::Topic;
 use crate::core::Core;
 use crate::failure::Failure;
 use crate::frame_id::FrameId;
@@ -46,8 +45,7 @@ impl Asked {
     /// Has every core tell of its partitions of a topic.
     pub(super) fn describe(self, request: describe_topic::Request) {
         let (core, frame) = (Rc::clone(&self.link.core), self.frame());
-        let topic = core.routes.borrow().topic(&request.name).ok().cloned();
-        let bytes = bytes_of::<describe_topic::Partition>(core.id, topic.as_deref());
+        let bytes = bytes_of::<describe_topic::Partition>(&core, &request.name);
         self.at_length::<describe_topic::Request>(bytes, async move {
             tell::describe(&core, &request.name, frame).await
         });
@@ -56,8 +54,7 @@ impl Asked {
     /// Has every core tell of its partitions of a topic as replicas.
     pub(super) fn replicas(self, request: replica_status::Request) {
         let (core, frame) = (Rc::clone(&self.link.core), self.frame());
-        let topic = core.routes.borrow().topic(&request.topic).ok().cloned();
-        let bytes = bytes_of::<replica_status::Partition>(core.id, topic.as_deref());
+        let bytes = bytes_of::<replica_status::Partition>(&core, &request.topic);
         self.at_length::<replica_status::Request>(bytes, async move {
             tell::replicas(&core, &request, frame).await
         });
@@ -74,10 +71,9 @@ impl Asked {
             false => None,
         };
         let (core, frame) = (Rc::clone(&self.link.core), self.frame());
-        let topic = core.routes.borrow().topic(&request.topic).ok().cloned();
         let bytes = match request.partition {
             Some(_) => 0,
-            None => bytes_of::<scrub_topic::Partition>(core.id, topic.as_deref()),
+            None => bytes_of::<scrub_topic::Partition>(&core, &request.topic),
         };
         self.at_length::<scrub_topic::Request>(bytes, async move {
             let _kept = kept;
@@ -105,10 +101,11 @@ impl Asked {
     }
 }
 
-/// Memory of an answer that tells a `Row` of each partition of a topic; 0 if `here` alone has a part in it.
-fn bytes_of<Row>(here: CoreId, topic: Option<&Topic>) -> usize {
-    let owners = topic.map_or(&[][..], |topic| &topic.owners);
-    match owners.iter().all(|owner| *owner == here) {
+/// Memory of an answer that tells a `Row` of each partition of a topic; 0 if `core` alone has a part in it.
+fn bytes_of<Row>(core: &Core, topic: &TopicName) -> usize {
+    let routes = core.routes.borrow();
+    let owners = routes.topic(topic).map_or(&[][..], |topic| &topic.owners);
+    match owners.iter().all(|owner| *owner == core.id) {
         true => 0,
         // What grows by and by takes up to twice as much.
         false => owners.len() * (2 * size_of::<Row>() + NAMES_BYTES),

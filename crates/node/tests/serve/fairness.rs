@@ -338,7 +338,14 @@ fn leave_untaken<R: Call>(prepare: impl FnOnce(&mut Client) -> R) {
         20 * 60 * bytes > 2 * (18 << 20),
         "less than there is room for"
     );
-    // Some are told Busy, whenever they read; nobody is left without an answer.
+    outlast(&node, &mut client, deaf);
+    client.ask(&all).expect("room again");
+    node.stop().expect("a clean stop");
+}
+
+/// Waits until some of those who take none of their answers are told `Busy`, whenever they read, while small answers go
+/// on; then has them go.
+fn outlast(node: &Node, client: &mut Client, deaf: Vec<Client>) {
     wait_until(|| {
         let told = node.handle().counters()[0].errors.clone();
         let busy = ErrorCode::Busy.number();
@@ -347,8 +354,6 @@ fn leave_untaken<R: Call>(prepare: impl FnOnce(&mut Client) -> R) {
     client.ask(&ping::Request {}).expect("small answers go on");
     drop(deaf);
     wait_until(|| node.handle().counters()[0].connections == 1);
-    client.ask(&all).expect("room again");
-    node.stop().expect("a clean stop");
 }
 
 /// What every core had told of its partitions was counted nowhere until all of them had: gigabytes, where many
@@ -387,15 +392,7 @@ fn many_of_all_cores() {
             deaf
         })
         .collect();
-    // Who takes none is told to come again.
-    wait_until(|| {
-        let told = node.handle().counters()[0].errors.clone();
-        let busy = ErrorCode::Busy.number();
-        told.iter().any(|(code, count)| *code == busy && *count > 0)
-    });
-    client.ask(&ping::Request {}).expect("small answers go on");
-    drop(deaf);
-    wait_until(|| node.handle().counters()[0].connections == 1);
+    outlast(&node, &mut client, deaf);
     wait_until(|| client.ask(&described).is_ok());
     let taken = resident_bytes_most().saturating_sub(before);
     assert!(taken < 96 << 20, "{taken} bytes of memory more");

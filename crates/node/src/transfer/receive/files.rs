@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use corelog_record::Offset;
 use corelog_storage::disk::block_on;
 use corelog_storage::intake::Left;
 
@@ -34,11 +33,11 @@ impl Files {
         let claimed = order
             .segments
             .iter()
-            .map(|wanted| claims.take(order, of(wanted)));
+            .map(|wanted| claims.take(order, wanted.segment()));
         let claimed: Vec<_> = claimed.collect();
         let mut left = block_on(Left::of(&order.dir))?;
         let of_each = order.segments.iter().map(|wanted| {
-            let (base, generation) = of(wanted);
+            let (base, generation) = wanted.segment();
             left.take(base, generation)
         });
         let of_each: Vec<_> = of_each.collect();
@@ -62,7 +61,7 @@ impl Files {
 /// Removes what is `left` of other segments from the first one of `order` on. A source that tells of others each
 /// time would have had a file of each of them stay.
 fn give_up(order: &Order, stop: &Stop, claims: &Arc<Claims>, mut left: Left) {
-    let Some((first, _)) = order.segments.first().map(of) else {
+    let Some((first, _)) = order.segments.first().map(Wanted::segment) else {
         return;
     };
     let others: Vec<_> = left.segments().filter(|(base, _)| first <= *base).collect();
@@ -77,9 +76,4 @@ fn give_up(order: &Order, stop: &Stop, claims: &Arc<Claims>, mut left: Left) {
             tracing::debug!(%dir, segment = base.get(), %error, "what came of it in vain stays");
         }
     }
-}
-
-/// The base and generation of what is wanted.
-pub(super) fn of(wanted: &Wanted) -> (Offset, u32) {
-    (wanted.seal.digest.base, wanted.generation)
 }

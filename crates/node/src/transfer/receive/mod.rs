@@ -80,6 +80,13 @@ pub(crate) struct Wanted {
     pub(crate) generation: u32,
 }
 
+impl Wanted {
+    /// Its base and generation, which name its files.
+    fn segment(&self) -> (Offset, u32) {
+        (self.seal.digest.base, self.generation)
+    }
+}
+
 /// What came of an order.
 #[derive(Debug, Default)]
 pub(crate) struct Received {

@@ -14,7 +14,7 @@ use corelog_storage::intake::{self, Intake, Left, Of, Ready};
 
 use super::job::Job;
 use super::sources::Tries;
-use super::{Fault, ReceiveError, Wanted, files};
+use super::{Fault, ReceiveError, Wanted};
 use crate::rt;
 use crate::transfer::budget::PIECE_BYTES_MIN;
 use crate::transfer::peer::{Peer, PeerError};
@@ -64,7 +64,7 @@ impl<'a> Worker<'a> {
         let (_claim, mut left) = match self.job.files.take(number) {
             Some((claim, left)) => (claim, Some(left)),
             None => {
-                let claim = self.job.claims.take(self.job.order, files::of(wanted));
+                let claim = self.job.claims.take(self.job.order, wanted.segment());
                 (claim.ok_or(ReceiveError::InUse { segment })?, None)
             }
         };
