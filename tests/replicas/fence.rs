@@ -153,21 +153,46 @@ fn an_old_owner_is_fenced_by_whom_the_new_one_handed_it_to() {
     let ([mut a, b], topic) = pair(&folder);
     a.kill();
     promote(&b, &topic);
-    let c = Node::start(&folder, "c");
-    c.follow(&topic, &[&b]);
-    wait_until_level(&b, &c, &topic, 0);
-    until("the copy is remembered", || {
-        remembers(&b, &topic, |peer| peer.address == c.address())
-    });
-    let giving = handover::Request {
-        to: Some(c.address()),
-        ..handing(&topic)
-    };
-    b.ask(&giving).unwrap();
-    assert_eq!(status(&b, &topic, 0).role, Role::Follower);
+    let c = hand_on(&folder, &b, &topic);
     a.up();
     until_fenced(&a, &topic);
     assert_eq!(status(&a, &topic, 0).source, Some(c.address()));
+}
+
+/// Nothing was left there that both have, and it never was a copy of this one: there were two owners, and a person was
+/// told each minute.
+#[test]
+fn an_old_owner_is_fenced_by_one_that_the_copy_vouches_for_which_it_remembers() {
+    let folder = Folder::new();
+    let ([mut a, b], topic) = pair(&folder);
+    a.kill();
+    promote(&b, &topic);
+    let end = b.fill(&topic, 0, 100);
+    b.truncate(&topic, end);
+    until("the epochs before its own are forgotten", || {
+        segments(&b, &topic, 0).epochs.len() == 1
+    });
+    let c = hand_on(&folder, &b, &topic);
+    a.up();
+    until_fenced(&a, &topic);
+    assert_eq!(status(&a, &topic, 0).source, Some(c.address()));
+}
+
+/// A third node that follows the second, and owns what that one hands over.
+fn hand_on(folder: &Folder, b: &Node, topic: &Target) -> Node {
+    let c = Node::start(folder, "c");
+    c.follow(topic, &[b]);
+    wait_until_level(b, &c, topic, 0);
+    until("the copy is remembered", || {
+        remembers(b, topic, |peer| peer.address == c.address())
+    });
+    let giving = handover::Request {
+        to: Some(c.address()),
+        ..handing(topic)
+    };
+    b.ask(&giving).unwrap();
+    assert_eq!(status(b, topic, 0).role, Role::Follower);
+    c
 }
 
 /// Two copies were promoted, and neither had heard of the other: the one that asked was told once that its epoch

@@ -234,6 +234,40 @@ fn a_segment_that_damage_kept_from_being_sealed_heals_by_what_its_source_sealed(
     check_files([a, b], &topic);
 }
 
+/// The copy could neither go on in it nor give it up, since its log began within it: it stood still for good.
+#[test]
+fn a_damaged_segment_in_which_the_log_begins_is_copied_anew_where_its_source_goes_on() {
+    let folder = Folder::new();
+    let (a, mut b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 12);
+    b.follow(&topic, &[&a]);
+    wait_until_level(&a, &b, &topic, 0);
+    let start = Offset::ZERO.plus(3);
+    a.truncate(&topic, start);
+    until("the copy begins there as well", || {
+        segments(&b, &topic, 0).log_start == start
+    });
+    let data = b.server().ready.data.clone();
+    b.stop();
+    let store = first_store(&data);
+    let bytes = std::fs::metadata(&store).unwrap().len();
+    flip(&store, usize::try_from(bytes / 2).unwrap());
+    b.up();
+    meet_damage(&b, &topic);
+    until("it is known", || {
+        let name = topic.name.clone();
+        let told = b.ask(&describe_topic::Request { name }).unwrap();
+        !told.partitions[0].damage.is_empty()
+    });
+    b.stop();
+    b.up();
+    a.fill(&topic, 0, 1);
+    wait_until_level(&a, &b, &topic, 0);
+    assert_equal(&a, &b, &topic, 0);
+    assert_eq!(segments(&b, &topic, 0).log_start, start);
+}
+
 /// The only copy of the first damaged segment was gone, and all others stayed damaged until it expired.
 #[test]
 fn a_segment_that_nobody_has_keeps_no_other_one_from_being_repaired() {
@@ -295,7 +329,7 @@ fn flip(store: &Path, at: usize) {
 
 /// Reads until something is damaged.
 fn meet_damage(node: &Node, topic: &Target) {
-    let (mut wire, mut offset) = (node.wire(), Offset::ZERO);
+    let (mut wire, mut offset) = (node.wire(), segments(node, topic, 0).log_start);
     until("a reader meets it", || {
         match wire.call(&topic.fetch(0, offset), &[]).unwrap() {
             Ok((answer, _)) => {

@@ -243,6 +243,11 @@ impl Error {
         matches!(self, Self::StorageFull { .. } | Self::OutOfFiles { .. })
     }
 
+    /// Whether a file is not there.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
     /// The same error where trying again later is no way out.
     pub(crate) fn for_good(self) -> Self {
         match self {

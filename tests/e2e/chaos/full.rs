@@ -11,7 +11,7 @@ use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::settings::{Change, SettingsChange};
 use corelog_protocol::message::{
     alter_topic, create_snapshot, create_topic, delete_snapshot, delete_topic, describe_topic,
-    produce, truncate,
+    produce, reopen_partition, truncate,
 };
 use corelog_record::batch::{Batches, Codec, View};
 use corelog_record::{Offset, PartitionId, TopicName};
@@ -249,6 +249,20 @@ fn a_partition_that_finds_no_room_to_open_opens_by_itself_when_there_is() {
     let refused = wire.try_read_all(&topic, 0, Offset::ZERO).unwrap_err();
     let is_full = refused.is(ErrorCode::StorageFull) || refused.is(ErrorCode::Busy);
     assert!(is_full, "{refused}");
+    // Whoever reopened it was told that nobody knows what came of that.
+    let reopen = reopen_partition::Request {
+        topic: topic.name.clone(),
+        id: topic.id,
+        partition: PartitionId::new(0),
+    };
+    let mut refused = None;
+    until("it is not being opened", || {
+        refused = wire.call(&reopen, &[]).unwrap().err();
+        refused
+            .as_ref()
+            .is_none_or(|error| !error.is(ErrorCode::Busy))
+    });
+    assert!(refused.unwrap().is(ErrorCode::StorageFull));
     std::fs::remove_file(&filler).unwrap();
     until("it is open", || {
         state(&mut wire, &topic) == describe_topic::State::Ok

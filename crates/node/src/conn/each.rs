@@ -24,14 +24,14 @@ pub(super) trait Each: Call + 'static {
     fn pick(told: Told) -> Option<Self::Part>;
     /// The answer, in the order of the partitions.
     fn answer(parts: Vec<Self::Part>) -> Self::Answer;
-    /// If a partition that another request would be refused for is no matter when all are meant.
+    /// If a partition that another request would be refused for is no matter when all are meant, and one of them is not.
     fn passes_over(error: &Failure) -> bool;
 }
 
 /// Does it for each partition, one after the other.
 ///
 /// # Errors
-/// Why the first that could not be done could not; those before it are done.
+/// Why the first that could not be done could not; those before it are done. Why the first was passed over if all were.
 pub(super) async fn each<R: Each>(
     core: &Rc<Core>,
     request: &R,
@@ -46,7 +46,7 @@ pub(super) async fn each<R: Each>(
         }
         None => topic.partitions().collect(),
     };
-    let mut parts = Vec::new();
+    let (mut parts, mut passed_over) = (Vec::new(), None);
     for (partition, owner) in partitions {
         let key = PartitionKey {
             topic: id,
@@ -57,14 +57,19 @@ pub(super) async fn each<R: Each>(
                 let other = || failure(ErrorCode::Internal, "something else was answered");
                 parts.push(R::pick(told).ok_or_else(other)?);
             }
-            Err(error) if one.is_none() && R::passes_over(&error) => {}
             Err(mut error) => {
                 error.message = format!("{name}/{partition}: {}", error.message);
-                return Err(error);
+                if one.is_some() || !R::passes_over(&error) {
+                    return Err(error);
+                }
+                passed_over.get_or_insert(error);
             }
         }
     }
-    Ok(R::answer(parts))
+    match passed_over.filter(|_| parts.is_empty()) {
+        Some(error) => Err(error),
+        None => Ok(R::answer(parts)),
+    }
 }
 
 impl Each for promote::Request {
@@ -156,8 +161,8 @@ impl Each for repair_topic::Request {
         repair_topic::Answer { partitions }
     }
 
-    fn passes_over(error: &Failure) -> bool {
-        error.is(ErrorCode::SourceUnavailable)
+    fn passes_over(_error: &Failure) -> bool {
+        false
     }
 }
 

@@ -32,6 +32,7 @@ pub(super) struct Files {
     births: Semaphore,
     chores: Semaphore,
     reads: Semaphore,
+    opens: Semaphore,
     strides: Semaphore,
     stride_bytes: usize,
     flushed: Cell<Option<Instant>>,
@@ -50,6 +51,8 @@ pub(super) enum Turn {
     Chore,
     /// A read from the disk.
     Read,
+    /// A log that is closed and opened again.
+    Open,
 }
 
 impl Files {
@@ -60,15 +63,17 @@ impl Files {
             let turns = (files_max / share).clamp(least, most);
             Semaphore::new(turns as u64)
         };
+        let at_once = (files_max / 8).clamp(2, 64);
         Self {
             flushes: turns(12, 4, 256),
             births: turns(32, 2, 32),
             chores: turns(32, 2, 32),
             reads: turns(4, 4, 256),
+            opens: Semaphore::new(at_once as u64),
             strides: Semaphore::new(1),
             stride_bytes: stride_bytes(cores),
             flushed: Cell::new(None),
-            at_once: (files_max / 8).clamp(2, 64),
+            at_once,
         }
     }
 
@@ -79,6 +84,7 @@ impl Files {
             Turn::Birth => &self.births,
             Turn::Chore => &self.chores,
             Turn::Read => &self.reads,
+            Turn::Open => &self.opens,
         };
         if matches!(turn, Turn::Flush | Turn::Birth) {
             self.flushed.set(Some(rt::now()));
@@ -160,6 +166,20 @@ mod tests {
 
     use super::*;
     use crate::rt::tests::on_core;
+
+    /// A client that reopened all partitions at once had all of them recovered at once.
+    #[test]
+    fn no_more_logs_are_opened_again_at_once_than_at_a_start() {
+        on_core(|| async {
+            let files = Files::new(16, 1);
+            let both = (files.turn(Turn::Open).await, files.turn(Turn::Open).await);
+            assert_eq!(files.at_once(), 2);
+            let mut third = Box::pin(files.turn(Turn::Open));
+            assert!(poll_once(&mut third).await.is_none());
+            drop(both);
+            third.await;
+        });
+    }
 
     #[test]
     fn a_core_is_flushing_from_a_flush_on_for_a_tenth_of_a_second_whatever_it_reads() {

@@ -13,7 +13,8 @@ use corelog_storage::quarantine;
 
 use super::board::{Board, Void};
 use super::claim::Claim;
-use super::refusal::with_causes;
+use super::files::Turn;
+use super::refusal::{error_of, with_causes};
 use super::slots::{PartitionKey, SlotId, SlotState};
 use super::state::Core;
 use crate::catalog::{self, Topic};
@@ -130,6 +131,14 @@ impl Core {
         }
         let lost = accepted.lost(log.durable());
         add(&self.counters.accepted_lost_records_total, lost);
+        if let (true, Some(slot)) = (0 < lost, self.slots.borrow().get(slot)) {
+            tracing::error!(
+                topic = %slot.topic.name,
+                partition = slot.key.partition.get(),
+                lost,
+                "records that were accepted are lost: they could not be written before it was closed"
+            );
+        }
         // Also of a fenced one: some may have begun to wait after the fence was told.
         self.void(slot, Void::Closed);
         closed
@@ -167,8 +176,8 @@ impl Core {
     /// Recovers a partition anew, which lifts its fence.
     ///
     /// # Errors
-    /// `Busy` while it is opened or closed already, `Internal` with the reason if it cannot be
-    /// opened.
+    /// `Busy` while it is opened or closed already; why it cannot be opened: `StorageFull` or `Busy` where something is
+    /// missing, for which it is tried again, else `Internal` with the reason.
     pub(crate) async fn reopen_partition(
         self: &Rc<Self>,
         key: PartitionKey,
@@ -193,12 +202,11 @@ impl Core {
         slot: SlotId,
         key: PartitionKey,
     ) -> Result<reopen_partition::Answer, Failure> {
-        let topic = self
-            .slots
-            .borrow()
-            .get(slot)
-            .map(|found| Arc::clone(&found.topic));
-        let topic = topic.ok_or_else(|| failure(ErrorCode::UnknownPartition, "gone"))?;
+        // Until then it serves, and its owner may change.
+        let _turn = self.files.turn(Turn::Open).await;
+        if self.is_stopping.get() {
+            return Err(failure(ErrorCode::Stopping, "the node is stopping"));
+        }
         if let Some((log, accepted)) = self.take_log(slot).await {
             if log.is_fenced() {
                 sub(&self.counters.fenced_partitions, 1);
@@ -207,8 +215,9 @@ impl Core {
                 tracing::warn!(error = %with_causes(&error), "not closed cleanly before reopening");
             }
         }
-        let report = self.open_log(slot, key, &topic).await;
-        let report = report.map_err(|reason| failure(ErrorCode::Internal, reason))?;
+        let topic = self.slots.borrow().get(slot).map(|it| it.topic.clone());
+        let topic = topic.ok_or_else(|| failure(ErrorCode::UnknownPartition, "gone"))?;
+        let report = self.open_log(slot, key, &topic).await?;
         if report.torn.is_some() {
             self.trim_quarantine();
         }
@@ -240,7 +249,7 @@ impl Core {
         slot: SlotId,
         key: PartitionKey,
         topic: &Arc<Topic>,
-    ) -> Result<OpenReport, String> {
+    ) -> Result<OpenReport, Failure> {
         let dir = catalog::partition_dir(&self.root, &topic.name, key.partition);
         let quarantine = catalog::quarantine_dir(&self.root);
         let identity = Identity::new(key.topic, key.partition);
@@ -257,12 +266,14 @@ impl Core {
                     error = %reason,
                     "cannot open the partition"
                 );
-                let state = match error.is_shortage() {
-                    true => SlotState::Unopened(refusal_of(error)),
-                    false => SlotState::Failed,
-                };
-                self.set_state(slot, state);
-                return Err(reason);
+                if !error.is_shortage() {
+                    self.set_state(slot, SlotState::Failed);
+                    return Err(failure(ErrorCode::Internal, reason));
+                }
+                let refusal = refusal_of(error);
+                let failure = error_of(&refusal);
+                self.set_state(slot, SlotState::Unopened(refusal));
+                return Err(failure);
             }
         };
         self.install(slot, key, log);

@@ -49,6 +49,12 @@ pub(crate) fn error_of(refusal: &Refusal) -> Failure {
                 .into(),
             none(),
         ),
+        Refusal::InDoubt => (
+            ErrorCode::OutcomeUnknown,
+            "a write or sync of it failed: it may have taken effect, which reopening the partition shows"
+                .into(),
+            none(),
+        ),
         Refusal::StorageFull => (
             ErrorCode::StorageFull,
             "the disk is full; the partition goes on by itself when there is space".into(),

@@ -73,6 +73,23 @@ impl Core {
         checked.map_err(|refusal| error_of(&refusal))
     }
 
+    /// Waits until no change of a log of this core is under way, or waits.
+    ///
+    /// # Errors
+    /// As [`Core::check_takes_in`]: `Busy` if that takes too long.
+    pub(crate) async fn unchanging(&self, key: PartitionKey) -> Result<(), Failure> {
+        let deadline = rt::now() + CHANGE_WAIT_MAX;
+        loop {
+            let quieter = self.quieter.notified();
+            match self.check_takes_in(key) {
+                Err(error) if error.is(ErrorCode::Busy) && rt::now() < deadline => {
+                    rt::timeout(CHANGE_PAUSE, quieter).await;
+                }
+                checked => return checked,
+            }
+        }
+    }
+
     /// The epochs of a log of this core, oldest first.
     ///
     /// # Errors
@@ -157,9 +174,12 @@ impl Core {
     }
 
     /// How many ranges of a log of this core are damaged.
-    pub(crate) fn damage_count(&self, key: PartitionKey) -> u32 {
-        let count = self.look(key, |partition| partition.damage().len());
-        count.map_or(0, |count| u32::try_from(count).unwrap_or(u32::MAX))
+    ///
+    /// # Errors
+    /// As [`Core::place`].
+    pub(crate) fn damage_count(&self, key: PartitionKey) -> Result<u32, Failure> {
+        let count = self.look(key, |partition| partition.damage().len())?;
+        Ok(u32::try_from(count).unwrap_or(u32::MAX))
     }
 
     /// Appends what a source sent to a log of this core; waits while there is no room. Gives the log

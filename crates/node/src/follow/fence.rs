@@ -114,14 +114,14 @@ impl Core {
         if self.replica(key)?.role != Role::Owner {
             return Ok(());
         }
-        let Some((line, owner)) = self.owner_by(&topic, key, claimant.address).await? else {
+        let Some((line, owner)) = self.owner_by(&topic, key, claimant.address.clone()).await?
+        else {
             return Ok(());
         };
         let there = segments_of(&line, &topic, key, Offset::MAX).await?;
         let newest = self.epoch(key)?;
         let partition = key.partition.get();
-        let mut later = there.epochs.iter().rev();
-        let Some(began) = later.find(|e| Some(e.epoch) > newest) else {
+        let Some(began) = first_behind(newest, &there) else {
             let theirs = there.epochs.first().map(|last| last.epoch.get());
             tracing::error!(
                 %topic, partition, epoch = newest.map(LeaderEpoch::get), owner, its_epoch = theirs,
@@ -131,7 +131,10 @@ impl Core {
         };
         let epoch = began.epoch.get();
         let claim = (&there, began, claimant.copy);
-        if !self.goes_on(&line, &topic, key, claim).await? {
+        let is_shown = self.goes_on(&line, &topic, key, claim).await?
+            || owner != claimant.address
+                && self.is_vouched_for(&topic, key, &there, &claimant).await?;
+        if !is_shown {
             tracing::error!(
                 %topic, partition, epoch, owner,
                 "another node owns it as well, and does not go on from what is here: one has to go"
@@ -185,6 +188,28 @@ impl Core {
         Err(failure(ErrorCode::Busy, message))
     }
 
+    /// If a remembered copy has a later epoch that goes on from this log, and is one of the owner's, too. Whom it was handed
+    /// on to owns it then, also one that has nothing any more of what shows that: the copy's word is believed for it.
+    async fn is_vouched_for(
+        self: &Rc<Self>,
+        topic: &TopicName,
+        key: PartitionKey,
+        owner: &segments::Answer,
+        by: &Peer,
+    ) -> Result<bool, Failure> {
+        let line = self.line_to(&by.address).await?;
+        let there = segments_of(&line, topic, key, Offset::MAX).await?;
+        let Some(began) = first_behind(self.epoch(key)?, &there) else {
+            return Ok(false);
+        };
+        let is_it = |theirs: &Epoch| (theirs.epoch, theirs.lineage) == (began.epoch, began.lineage);
+        if !owner.epochs.iter().any(is_it) {
+            return Ok(false);
+        }
+        let claim = (&there, began, by.copy);
+        self.goes_on(&line, topic, key, claim).await
+    }
+
     /// If an epoch of another node's log goes on from this one: the two are the same up to where it `began`.
     /// Where one of them has nothing there, any more or yet, the other node has to have the `copy` that
     /// followed this log, or an epoch of it.
@@ -209,6 +234,12 @@ impl Core {
         let there = chain_of(line, topic, key, start).await?;
         Ok((here.offset, here.chain) == (there.offset, there.chain))
     }
+}
+
+/// The first epoch of another node's log that is later than the `newest` here.
+fn first_behind(newest: Option<LeaderEpoch>, there: &segments::Answer) -> Option<&Epoch> {
+    let mut oldest_first = there.epochs.iter().rev();
+    oldest_first.find(|began| Some(began.epoch) > newest)
 }
 
 fn both_own(other: &str) -> Failure {

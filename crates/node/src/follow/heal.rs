@@ -151,10 +151,11 @@ impl Core {
         !has_ended() && rt::timeout(READER_WAIT_MAX, ended).await.is_some()
     }
 
-    /// Repairs a partition of this core from `sources`, or from those that are known.
+    /// Repairs a partition of this core from `sources`, or from those that are known; if there are none it tells what
+    /// is left.
     ///
     /// # Errors
-    /// `Busy` while that goes on already, `SourceUnavailable` if nobody is known, `InvalidRequest`.
+    /// `Busy` while that goes on already, `InvalidRequest`.
     pub(crate) async fn repair(
         self: &Rc<Self>,
         key: PartitionKey,
@@ -166,8 +167,7 @@ impl Core {
             false => sources,
         };
         if sources.is_empty() {
-            let message = "no other node is known to have a copy: name one";
-            return Err(failure(ErrorCode::SourceUnavailable, message));
+            return Ok(self.unrepaired(key));
         }
         if !self.repairs.begin(key, None, true) {
             return Err(failure(ErrorCode::Busy, "it is being repaired already"));
@@ -175,10 +175,28 @@ impl Core {
         Ok(self.repair_begun(key, sources).await)
     }
 
+    /// What there is of a partition to repair, with nobody to ask.
+    fn unrepaired(&self, key: PartitionKey) -> Partition {
+        let (damage_left, error) = match self.damage_count(key) {
+            Ok(0) => (0, None),
+            Ok(left) => {
+                let message = "no other node is known to have a copy: name one";
+                (left, Some(failure(ErrorCode::SourceUnavailable, message)))
+            }
+            Err(error) => (0, Some(error)),
+        };
+        Partition {
+            id: key.partition,
+            segments: Vec::new(),
+            damage_left,
+            error: error.map(|error| *error),
+        }
+    }
+
     async fn repair_begun(self: &Rc<Self>, key: PartitionKey, sources: Vec<String>) -> Partition {
         let mut segments = Vec::new();
         let repaired = self.replace_damaged(key, sources, &mut segments).await;
-        let damage_left = self.damage_count(key);
+        let damage_left = self.damage_count(key).unwrap_or(0);
         let repaired = repaired.and_then(|()| match damage_left > 0 && segments.is_empty() {
             // Here or there it is appended to, or nobody has written down what it holds.
             true => Err(failure(

@@ -31,8 +31,8 @@ pub(crate) struct Progress {
     copied: Cell<Copied>,
     /// Sources that failed, the last one first.
     pub(super) dropped: RefCell<Vec<Dropped>>,
-    /// When it last had all that its source had.
-    pub(super) level_at: Cell<Option<Instant>>,
+    /// When it last had all that its source had; when it began, if it never had.
+    pub(super) level_at: Cell<Instant>,
 }
 
 /// Segments that are in the log.
@@ -63,7 +63,7 @@ impl Progress {
             copying: RefCell::default(),
             copied: Cell::default(),
             dropped: RefCell::default(),
-            level_at: Cell::new(None),
+            level_at: Cell::new(rt::now()),
         }
     }
 
@@ -121,7 +121,7 @@ impl Progress {
     /// All below `durable` is here, durably.
     pub(super) fn reach(&self, durable: Offset) {
         if self.heard.get().is_some_and(|heard| heard.end <= durable) {
-            self.level_at.set(Some(rt::now()));
+            self.level_at.set(rt::now());
         }
     }
 

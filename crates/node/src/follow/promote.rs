@@ -92,6 +92,8 @@ impl Core {
     ) -> Result<(LeaderEpoch, Lineage, Offset), Failure> {
         let before = self.replica(key)?;
         self.halt(key).await;
+        // What its following asked of the log may not have been done yet: the end could be another one then.
+        self.unchanging(key).await?;
         let end = self.place(key)?.log_end;
         self.durable(key, end).await?;
         let Epoch { epoch, lineage, .. } = self.begin_above(key).await?;

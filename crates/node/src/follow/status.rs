@@ -190,7 +190,7 @@ fn lag_of(following: &Following, durable: Offset) -> Option<Lag> {
         bytes: if is_level { 0 } else { heard.lag_bytes },
         millis: match is_level {
             true => Some(0),
-            false => progress.level_at.get().map(since),
+            false => Some(since(progress.level_at.get())),
         },
     })
 }

@@ -123,7 +123,7 @@ pub(crate) enum Answer<D: Dir> {
     Scrubbed(Box<Scrubbed>),
 }
 
-/// Why a request was not done; nothing of it was applied.
+/// Why a request was not done; nothing of it was applied, but for one in doubt.
 #[derive(Debug)]
 pub(crate) enum Refusal {
     /// A batch is not what the format requires.
@@ -143,6 +143,8 @@ pub(crate) enum Refusal {
     TailFull,
     /// A write or sync failed earlier.
     Fenced,
+    /// A write or sync failed while it was done: it may have taken effect.
+    InDoubt,
     /// There is no space on the disk.
     StorageFull,
     /// Damage makes the partition read-only.

@@ -473,6 +473,24 @@ fn a_truncation_of_a_closing_or_a_fenced_partition_is_refused_at_once() {
     assert!(matches!(refused(&mut bench, truncate), Refusal::Fenced));
 }
 
+/// It was told as not applied, and the records were gone once the partition was reopened.
+#[test]
+fn a_truncation_whose_edit_fails_may_have_taken_effect() {
+    let mut bench = Bench::new(1);
+    bench.produce(&[b"v"], Level::Durable).expect("appended");
+    bench.settle();
+    let token = bench.token();
+    let lowest = bench.partition.status().durable;
+    bench
+        .faults()
+        .fail(Operation::Sync, 1, Fault::Fail(std::io::ErrorKind::Other));
+    bench.step(Input::Truncate { token, lowest });
+    bench.settle();
+    assert!(bench.is_fenced);
+    let told = bench.take_told(token);
+    assert!(matches!(told, Some(Err(Refusal::InDoubt))), "{told:?}");
+}
+
 #[test]
 fn an_invalid_batch_is_refused_whole() {
     let mut bench = Bench::new(1);

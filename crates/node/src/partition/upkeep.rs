@@ -165,13 +165,13 @@ impl<D: Dir> Partition<D> {
                     let refusal = match error {
                         Error::StorageFull { .. } => Refusal::StorageFull,
                         Error::OutOfFiles { .. } => Refusal::Busy,
-                        _ => Refusal::Fenced,
+                        _ => Refusal::InDoubt,
                     };
                     effects.refuse(token, refusal);
                 }
                 if self.log.is_fenced() {
                     self.linked(Err(Refusal::Fenced), effects);
-                    self.changed(Err(Refusal::Fenced), effects);
+                    self.changed(Err(Refusal::InDoubt), effects);
                     self.fence(error, effects);
                 } else {
                     // Nothing that was promised is harmed: the next tick tries again.

@@ -106,8 +106,8 @@ impl Manifest {
     /// What the whole file `bytes` says. It never allocates more than a multiple of its input.
     ///
     /// # Errors
-    /// What is wrong with it: `DamagedEdits` if bytes that were promised cannot be trusted, any
-    /// other for what this program cannot or must not understand.
+    /// What is wrong with it: `DamagedEdits` and `NoEdits` if bytes that were promised cannot be trusted or
+    /// are gone, any other for what this program cannot or must not understand.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
         let header = Header::decode(bytes)?;
         let mut state = State::new(header.history);
@@ -132,6 +132,9 @@ impl Manifest {
             sequence += 1;
         }
         let torn = find_torn(bytes, end, sequence)?;
+        if edits.is_empty() {
+            return Err(Error::NoEdits);
+        }
         Ok(Self {
             header,
             state,

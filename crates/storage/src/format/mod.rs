@@ -29,6 +29,8 @@ mod cursor;
 mod envelope;
 mod seal;
 
+use corelog_record::Offset;
+
 use self::cursor::{Reader, Writer};
 
 /// The version of every format of this crate.
@@ -150,6 +152,20 @@ pub enum Error {
         position: u64,
         /// The end of the last byte that is not zero.
         end: u64,
+    },
+    /// A manifest without an edit, which nobody writes.
+    #[error("the manifest says nothing: its edits are lost")]
+    NoEdits,
+    /// A manifest that does not name what the mark tells was durable.
+    #[error(
+        "the last edits of the manifest are lost: the mark tells of records up to offset {offset}, in segment {segment}, \
+         which it does not know"
+    )]
+    LostEdits {
+        /// The base offset of the segment that the mark speaks of.
+        segment: Offset,
+        /// Below it all was durable.
+        offset: Offset,
     },
 }
 

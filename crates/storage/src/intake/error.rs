@@ -24,8 +24,6 @@ pub enum Error {
     Unlike {
         /// The base offset of the segment.
         segment: Offset,
-        /// How many bytes of it an earlier intake had left.
-        resumed_bytes: u64,
     },
     /// The segment ended before all of its bytes were there.
     #[error("segment {segment}: {found} of {expected} bytes came in")]

@@ -189,6 +189,17 @@ impl<D: Dir> Intake<D> {
         Ok(closed.map_err(|e| at.io("close", e))?)
     }
 
+    /// Removes what came in: no part of it can be trusted more than another.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub async fn discard(self) -> Result<(), Error> {
+        let at = self.at();
+        self.file.close().await.map_err(|e| at.io("close", e))?;
+        remove(&self.dir, &self.partial).await?;
+        Ok(())
+    }
+
     /// Makes the segment durable, its index as well, when all of it has come in.
     ///
     /// # Errors
@@ -214,15 +225,11 @@ impl<D: Dir> Intake<D> {
             partial,
             file,
             verifier,
-            resumed_bytes,
             ..
         } = self;
         let Ok((rows, epochs)) = verifier.finish() else {
             remove(&dir, &partial).await?;
-            return Err(Error::Unlike {
-                segment: base,
-                resumed_bytes,
-            });
+            return Err(Error::Unlike { segment: base });
         };
         if let Err(error) = settle(&*file, bytes).await {
             // A later sync that succeeds would prove nothing.

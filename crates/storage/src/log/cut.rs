@@ -4,6 +4,7 @@
 //! file and nothing behind. Whatever a crash leaves half done, opening finishes: files that the
 //! manifest does not name go to quarantine.
 
+use std::io::ErrorKind;
 use std::rc::Rc;
 
 use corelog_record::{LeaderEpoch, Lineage, Offset, Position, Timestamp};
@@ -129,8 +130,9 @@ impl<D: Dir> Suffix<D> {
     pub(super) async fn run(&mut self) -> Result<(), Error> {
         let (point, rows) = self.find().await?;
         // What stays of it is read all the time.
-        if let Some(cut) = &self.cut {
-            self.open.push(cut.store.file().await?);
+        let kept = self.kept_of(point).map(|cut| Rc::clone(&cut.store));
+        if let Some(store) = kept {
+            self.open.push(store.file().await?);
         }
         let created = self.quarantine.create().await;
         created.map_err(|e| At::dir(&self.quarantine).space("create", e))?;
@@ -233,7 +235,12 @@ impl<D: Dir> Suffix<D> {
             return Err(bent.into());
         }
         while point.offset < self.from {
-            match cut.reader.next().await? {
+            let next = match cut.reader.next().await {
+                // It is damaged, as much as one in which nothing is right.
+                Err(error) if error.is_missing() => None,
+                next => next?,
+            };
+            match next {
                 Some(batch) if self.from < batch.next_offset() => break,
                 Some(batch) => {
                     rows.note(&cut.base, &point, self.interval_bytes);
@@ -251,13 +258,15 @@ impl<D: Dir> Suffix<D> {
         Ok((point, rows))
     }
 
+    /// The segment that is cut at `point`, if anything of it stays.
+    fn kept_of(&self, point: Point) -> Option<&Cut<D>> {
+        let cut = self.cut.as_ref();
+        cut.filter(|_| Position::ZERO < point.position)
+    }
+
     /// Copies what stays of the segment to a file of its own, durably, and verifies the copy.
     async fn keep(&self, point: Point, rows: Builder) -> Result<Option<Kept<D>>, Error> {
-        let Some(cut) = self
-            .cut
-            .as_ref()
-            .filter(|_| point.position > Position::ZERO)
-        else {
+        let Some(cut) = self.kept_of(point) else {
             return Ok(None);
         };
         let (base, generation) = (cut.base, cut.generation + 1);
@@ -285,7 +294,7 @@ impl<D: Dir> Suffix<D> {
             // Reads that were planned before the cut go on with the open file, if there may be one.
             if store.is_held_beside(behind.holders) {
                 match store.file().await {
-                    Err(error) if error.is_shortage() => {}
+                    Err(error) if error.is_shortage() || error.is_missing() => {}
                     opened => self.open.push(opened?),
                 }
             }
@@ -305,9 +314,14 @@ impl<D: Dir> Suffix<D> {
                 file: file.to_owned(),
             };
             let name = quarantine::free(name, taken).to_string();
-            let moved = self.dir.rename(file, &self.quarantine, &name).await;
-            moved.map_err(|e| At::new(&self.dir, file).io("move to quarantine", e))?;
-            self.quarantined.push(name);
+            match self.dir.rename(file, &self.quarantine, &name).await {
+                // It was gone before.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                moved => {
+                    moved.map_err(|e| At::new(&self.dir, file).io("move to quarantine", e))?;
+                    self.quarantined.push(name);
+                }
+            }
         }
         for dir in [&self.quarantine, &self.dir] {
             dir.sync().await.map_err(|e| At::dir(dir).io("sync", e))?;

@@ -11,15 +11,15 @@ use crate::disk::Dir;
 use crate::segment::Stage;
 
 impl<D: Dir> Log<D> {
-    /// Whether the log can be cut at `from` now.
-    pub(super) fn ready_to_cut(&self, from: Offset) -> Result<(), Error> {
+    /// Whether the log can be cut at `from` now, which is at or above `lowest`.
+    pub(super) fn ready_to_cut(&self, from: Offset, lowest: Offset) -> Result<(), Error> {
         self.ready_to_change_end()?;
         self.within(from)?;
         if let Some(from) = self.read_only_from {
             return Err(Error::ReadOnly { from });
         }
         let (log_start, durable) = (self.log_start, self.durable.offset);
-        match from < log_start {
+        match from < lowest {
             true => Err(Error::OutOfRange {
                 offset: from,
                 log_start,
@@ -41,7 +41,10 @@ impl<D: Dir> Log<D> {
         now: Timestamp,
     ) -> Result<Option<ChorePlan<D>>, Error> {
         let Common { offset, epoch } = common;
-        self.ready_to_cut(offset)?;
+        // With all of the first segment all that the log begins with is given up, and comes again.
+        let first = self.segments.front().map(|first| first.base.offset);
+        let lowest = first.filter(|first| *first == offset);
+        self.ready_to_cut(offset, lowest.unwrap_or(self.log_start))?;
         let cut = self.segments.iter().position(|s| s.holds(offset));
         let last = self.epochs().last().map(|last| last.epoch);
         match (cut.is_some() || epoch < last) && self.has_files() {
@@ -59,7 +62,7 @@ impl<D: Dir> Log<D> {
     /// # Errors
     /// As for [`Log::plan_truncate_suffix`].
     pub fn plan_unroll(&mut self, now: Timestamp) -> Result<Option<ChorePlan<D>>, Error> {
-        self.ready_to_cut(self.log_end())?;
+        self.ready_to_cut(self.log_end(), self.log_start)?;
         let last = self.segments.len().checked_sub(2);
         let is_whole = |last: &usize| self.segments[*last].stage != Stage::Damaged;
         let last = last.filter(is_whole).filter(|_| self.active().is_empty());

@@ -1,7 +1,6 @@
 //! Scrubbing a log: which segment is next, and what follows from what is found.
 
 use std::fmt;
-use std::io::ErrorKind;
 use std::rc::Rc;
 
 use corelog_record::{Offset, Timestamp};
@@ -238,7 +237,7 @@ impl<D: Dir> Log<D> {
             Ok(bytes) => scrubbed.bytes = bytes,
             Err(error) => {
                 pass.next = end;
-                if is_missing(&error) {
+                if error.is_missing() {
                     note(self, base, end);
                 } else {
                     pass.is_whole = false;
@@ -343,8 +342,4 @@ fn is_sealed<D: Dir>(segment: &Segment<D>) -> bool {
 fn is_of<D: Dir>(segment: &Segment<D>, target: &Target<D>) -> bool {
     let store = segment.store.as_ref();
     store.is_some_and(|store| Rc::as_ptr(store) == target.store.as_ptr())
-}
-
-fn is_missing(error: &Error) -> bool {
-    matches!(error, Error::Io { source, .. } if source.kind() == ErrorKind::NotFound)
 }

@@ -27,7 +27,7 @@ impl<D: Dir> Log<D> {
         from: Offset,
         now: Timestamp,
     ) -> Result<Option<ChorePlan<D>>, Error> {
-        self.ready_to_cut(from)?;
+        self.ready_to_cut(from, self.log_start)?;
         let aim = Aim::End(self.epoch_above(1)?, self.draw_lineage());
         let cut = self.segments.iter().position(|segment| segment.holds(from));
         match cut.filter(|cut| self.segments[*cut].store.is_some()) {

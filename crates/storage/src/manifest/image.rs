@@ -37,8 +37,19 @@ impl Image {
         }
     }
 
-    /// Writes the file beside its place, durably.
+    /// Writes the file beside its place, durably. One that was not written whole takes no space.
+    ///
+    /// # Errors
+    /// `StorageFull`, or any error of the disk.
     pub(super) async fn stage<D: Dir>(&self, dir: &D) -> Result<D::File, Error> {
+        let staged = self.write(dir).await;
+        if staged.is_err() {
+            let _is_gone = dir.remove(&aside()).await;
+        }
+        staged
+    }
+
+    async fn write<D: Dir>(&self, dir: &D) -> Result<D::File, Error> {
         let aside = aside();
         let at = || At::new(dir, &aside);
         match dir.remove(&aside).await {

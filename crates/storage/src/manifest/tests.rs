@@ -309,6 +309,8 @@ fn a_full_disk_is_no_failure_and_the_manifest_goes_on_when_there_is_space() {
         assert!(matches!(error, Error::StorageFull { .. }), "{error:?}");
         assert!(!manifest.is_in_doubt());
         assert_eq!(manifest.state(), &state(number));
+        let names = dir.list().await.unwrap();
+        assert_eq!(names.len(), 1, "what was written aside takes no space");
         dir.faults().set_full(false);
         manifest.append(&edit(number)).await.unwrap();
         assert_eq!(

@@ -41,9 +41,8 @@ mod stores;
 mod survey;
 mod tidy;
 
-pub(crate) use settle::partial_block;
-
 pub(crate) use damage::{EDIT_DAMAGES_MAX, damage_edits, key as damage_key, known_damage};
+pub(crate) use settle::partial_block;
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -173,6 +172,7 @@ impl<D: Dir> Recovery<D> {
             clean = self.clean_end(&mut segments, true).await?;
         }
         if clean.is_none() {
+            self.check_edits()?;
             segments = self.segments();
             self.unset(&mut mark).await?;
         }

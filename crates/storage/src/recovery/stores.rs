@@ -108,10 +108,13 @@ impl<D: Dir> Recovery<D> {
             if is_there && (end.chain == next.chain || !survey.damage().is_empty()) {
                 let behind = end.position.get()..open.end;
                 let is_little = behind.end <= behind.start + UNSYNCED_BYTES_MAX as u64;
-                let behind = self.quarantine_bytes(&open.store, behind, Reason::Damaged);
-                let is_cuttable = behind.await? && is_little;
                 // Damage is never cut: such a file stays as it is, and is not sealed. Nor what there is no copy of.
-                segment.stage = match survey.damage().is_empty() && is_cuttable {
+                let is_to_be_cut = is_little && survey.damage().is_empty();
+                let is_cuttable = is_to_be_cut
+                    && self
+                        .quarantine_bytes(&open.store, behind, Reason::Damaged)
+                        .await?;
+                segment.stage = match is_cuttable {
                     true => Stage::Rolled,
                     false => Stage::Damaged,
                 };

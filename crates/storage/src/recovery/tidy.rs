@@ -10,6 +10,8 @@ use super::{Context, Recovery, settle};
 use crate::Error;
 use crate::disk::{ASIDE_SUFFIX, Dir, Entry, File, Open};
 use crate::error::At;
+use crate::format;
+use crate::format::mark::Slot;
 use crate::format::quarantine::{Name, Reason};
 use crate::intake::partial;
 use crate::log::{Event, remove};
@@ -76,6 +78,21 @@ enum Verdict {
 }
 
 impl<D: Dir> Recovery<D> {
+    /// Refuses a manifest whose last edits are lost, by what the mark knows: files that hold what was promised would go to
+    /// quarantine, and their offsets be given out again.
+    pub(super) fn check_edits(&self) -> Result<(), Error> {
+        let is_behind = |slot: &Slot| self.manifest.state().is_behind(slot);
+        match self.slot.filter(is_behind) {
+            None => Ok(()),
+            Some(Slot {
+                segment, offset, ..
+            }) => {
+                let at = At::new(&self.context.dir, manifest::NAME);
+                Err(at.format(format::Error::LostEdits { segment, offset }))
+            }
+        }
+    }
+
     /// Leaves only files that the manifest names: finishes removals, quarantines the unknown.
     pub(super) async fn tidy(&mut self, mark: &mut Option<Mark<D>>) -> Result<(), Error> {
         if let Some(torn) = self.manifest.torn().cloned() {

@@ -90,12 +90,16 @@ impl Evidence {
         if is_foreign {
             return Err(Refusal::Foreign);
         }
+        // The mark of another copy says nothing of these files.
+        let mark = mark.filter(|slot| slot.copy == header.copy);
+        let state = old.map(|(_, state)| state);
+        let is_behind = state.as_ref().zip(mark.as_ref());
+        let is_behind = is_behind.is_some_and(|(state, mark)| state.is_behind(mark));
         Ok(Self {
-            is_sound,
+            is_sound: is_sound && !is_behind,
             has_manifest: bytes.is_some(),
-            state: old.map(|(_, state)| state),
-            // The mark of another copy says nothing of these files.
-            mark: mark.filter(|slot| slot.copy == header.copy),
+            state,
+            mark,
             indexes,
             is_history_assumed: history.is_none(),
             header,

@@ -15,6 +15,7 @@ use crate::format::edit::{Add, Digest, Edit, Epoch, Generation, Seal, Settings, 
 use crate::format::manifest::Header;
 use crate::format::state::State;
 use crate::manifest::{self, Manifest};
+use crate::mark;
 use crate::segment::{Point, name};
 
 /// What is known beforehand.
@@ -87,7 +88,7 @@ pub async fn plan<D: Dir>(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Plan<D>, Refusal> {
     let entries = dir.list().await.map_err(|e| At::dir(&dir).io("list", e))?;
-    let evidence = Evidence::gather(&dir, &entries, &known).await?;
+    let mut evidence = Evidence::gather(&dir, &entries, &known).await?;
     if evidence.is_sound {
         return indexes_only(dir, &entries, &evidence, known, progress).await;
     }
@@ -106,6 +107,10 @@ pub async fn plan<D: Dir>(
         steps: Vec::new(),
     };
     plan.displace(&choice);
+    if evidence.mark.is_some_and(|mark| state.is_behind(&mark)) {
+        plan.displace_mark();
+        evidence.mark = None;
+    }
     for walked in &choice.chosen {
         let is_sealed = state
             .segments()
@@ -310,11 +315,7 @@ impl<D: Dir> Plan<D> {
     /// # Errors
     /// Any error of the disk. A repair that was interrupted can be planned again.
     pub async fn run(self) -> Result<(), Error> {
-        for step in &self.steps {
-            if let Step::Displace { file, to, .. } = step {
-                self.rename(file, to).await?;
-            }
-        }
+        self.rename_displaced(|file| file != mark::NAME).await?;
         for (name, bytes, is_there) in &self.indexes {
             if *is_there {
                 self.keep(name).await?;
@@ -328,6 +329,8 @@ impl<D: Dir> Plan<D> {
             }
             Manifest::create(self.dir.clone(), self.header, &state.edits()).await?;
         }
+        // As long as it is there, the old manifest is known to be no more than a part.
+        self.rename_displaced(|file| file == mark::NAME).await?;
         let synced = self.dir.sync().await;
         synced.map_err(|e| At::dir(&self.dir).io("sync", e))
     }
@@ -343,6 +346,17 @@ impl<D: Dir> Plan<D> {
         }
     }
 
+    async fn rename_displaced(&self, is_meant: impl Fn(&str) -> bool) -> Result<(), Error> {
+        for step in &self.steps {
+            if let Step::Displace { file, to, .. } = step
+                && is_meant(file)
+            {
+                self.rename(file, to).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
         let renamed = self.dir.rename(from, &self.dir, to).await;
         renamed.map_err(|e| At::new(&self.dir, from).io("rename", e))
@@ -356,6 +370,15 @@ impl<D: Dir> Plan<D> {
                 reason,
             });
         }
+    }
+
+    /// A log that ends before what its mark tells of is not opened.
+    fn displace_mark(&mut self) {
+        self.steps.push(Step::Displace {
+            file: mark::NAME.to_owned(),
+            to: self.old(mark::NAME),
+            reason: "it tells of records that no store holds",
+        });
     }
 
     /// Has the index of a store written anew.

@@ -10,6 +10,7 @@ use super::{Known, Plan, Refusal, Step, plan};
 use crate::disk::faulty::{Fault, FaultyDir, Match};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{BLOCK_BYTES, Buf, Dir, File, Open, block_on};
+use crate::format::edit::Frame;
 use crate::format::manifest::EDITS_AT;
 use crate::log::{Hold, Log, Options};
 use crate::testing::{batch, flush, identity, open, read_all, settle};
@@ -170,6 +171,67 @@ fn a_log_is_there_again_after_its_manifest_was_lost() {
         read_all(&log, log.log_start()).unwrap();
     }
     assert!(refused < 60, "{refused}");
+}
+
+/// What was left of it was sound, and there was nothing to repair.
+#[test]
+fn a_manifest_that_lost_its_last_edits_is_made_anew_where_the_mark_knows_of_more() {
+    let is_manifest = |step: &Step| matches!(step, Step::Manifest { .. });
+    let mut repaired = 0;
+    for seed in 0..40 {
+        let mut rng = Rng::with_seed(seed);
+        let root = MemoryDir::new();
+        let log = lived(&root, &mut rng);
+        let (log_start, durable) = (log.log_start(), log.durable());
+        let expected = read_all(&log, log_start).unwrap();
+        drop(log);
+        let bytes = block_on(root.child("p0").read("manifest", 1 << 20)).unwrap();
+        let mut edit = EDITS_AT;
+        while let Some(frame) = bytes.get(edit..).and_then(Frame::read) {
+            let root = root.power_cut(0);
+            alter(&root.child("p0"), "manifest", |bytes| bytes[edit..].fill(0));
+            edit += frame.bytes();
+            match planned(&root) {
+                Ok(plan) if !plan.steps().iter().any(is_manifest) => continue,
+                Ok(plan) => block_on(plan.run()).unwrap(),
+                Err(Refusal::NoStores | Refusal::StartUnknown { .. }) => continue,
+                Err(error) => panic!("seed {seed}, before {edit}: {error}"),
+            }
+            repaired += 1;
+            let (log, report) = open(&root, small(), 7, at(3)).unwrap();
+            assert_eq!(report.damage, [], "seed {seed}");
+            assert_eq!(log.durable(), durable, "seed {seed}");
+            assert_eq!(read_all(&log, log_start).unwrap(), expected, "seed {seed}");
+        }
+    }
+    assert!(100 < repaired, "{repaired}");
+}
+
+/// What the last store held is lost with it: the log ends before what the mark tells of, and was not opened.
+#[test]
+fn a_log_without_its_last_store_is_repaired_to_what_is_left() {
+    for has_manifest in [false, true] {
+        let root = MemoryDir::new();
+        let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+        fill(&mut log, &mut Rng::with_seed(4), 60);
+        let expected = read_all(&log, Offset::ZERO).unwrap();
+        drop(log);
+        let dir = root.child("p0");
+        block_on(dir.remove(names(&dir, ".log").last().unwrap())).unwrap();
+        match has_manifest {
+            true => alter(&dir, "manifest", |bytes| bytes[EDITS_AT + 300] ^= 1),
+            false => block_on(dir.remove("manifest")).unwrap(),
+        }
+        let plan = planned(&root).unwrap();
+        let is_mark = |step: &Step| matches!(step, Step::Displace { file, .. } if file == "mark");
+        assert!(plan.steps().iter().any(is_mark), "{:?}", plan.steps());
+        block_on(plan.run()).unwrap();
+        assert!(planned(&root).unwrap().is_empty());
+        let (log, report) = open(&root, small(), 7, at(3)).unwrap();
+        assert_eq!(report.damage, []);
+        let left = read_all(&log, Offset::ZERO).unwrap();
+        assert!(!left.is_empty() && expected.starts_with(&left));
+    }
 }
 
 #[test]

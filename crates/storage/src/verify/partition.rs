@@ -92,6 +92,9 @@ pub(super) fn survey(dir: &Path, of: &Of, survey: &mut Survey) -> io::Result<()>
         survey.find(finding.about(damage.from..damage.to));
     }
     let slot = slot(dir, &manifest, of, survey);
+    if let Some(slot) = slot.filter(|slot| manifest.state.is_behind(slot)) {
+        check_edits(dir, &slot, survey);
+    }
     check_names(dir, &entries, &manifest.state, survey);
     add_stores(dir, of, &manifest, slot.as_ref(), &entries, survey);
     Ok(())
@@ -146,13 +149,34 @@ fn slot(dir: &Path, manifest: &Manifest, of: &Of, survey: &mut Survey) -> Option
     Some(last)
 }
 
+/// The mark knows of more than the manifest that was read before it.
+fn check_edits(dir: &Path, slot: &Slot, survey: &mut Survey) {
+    // A server names a segment before the mark speaks of it: what the manifest says now decides.
+    if now(dir).is_some_and(|now| now.is_behind(slot)) {
+        let path = dir.join(manifest::NAME);
+        let expected = format!("segment {}, of which the mark tells", slot.segment);
+        survey.find(Finding::of(
+            What::Manifest,
+            path,
+            expected,
+            "edits that end before",
+        ));
+    }
+}
+
+/// What the manifest says now.
+fn now(dir: &Path) -> Option<state::State> {
+    let bytes = block_on(StdDir::new(dir).read(manifest::NAME, manifest::BYTES_MAX));
+    let manifest = bytes.ok().and_then(|bytes| Manifest::decode(&bytes).ok());
+    manifest.map(|manifest| manifest.state)
+}
+
 /// Files that the manifest does not name.
 fn check_names(dir: &Path, entries: &[Entry], state: &state::State, survey: &mut Survey) {
     // A server names a file before it holds a byte: what the manifest says now speaks of the files
     // that were listed, what it said before may not.
-    let now = block_on(StdDir::new(dir).read(manifest::NAME, manifest::BYTES_MAX));
-    let now = now.ok().and_then(|bytes| Manifest::decode(&bytes).ok());
-    let state = now.as_ref().map_or(state, |manifest| &manifest.state);
+    let now = now(dir);
+    let state = now.as_ref().unwrap_or(state);
     let first = state.segments().first().map(|segment| segment.base);
     let start = first.unwrap_or(state.log_start());
     for entry in entries {

@@ -16,18 +16,34 @@ use crate::format::carry::{Carry, FILE_BYTES_MAX};
 impl<D: Dir> Wal<D> {
     /// Finishes a cut that a crash or a failure interrupted.
     pub(super) fn take_up_carry(&mut self) -> Result<(), Error> {
-        let at = || At::new(&self.dir, NAME);
-        let bytes = match block_on(self.dir.read(NAME, FILE_BYTES_MAX)) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(at().io("read", error).into()),
+        let Some(carry) = self.read_carry()? else {
+            return Ok(());
         };
-        let carry = Carry::decode(&bytes).map_err(|e| at().format(e))?;
         let (base, _) = ends(&carry)?;
         if self.log_end() == base {
             return self.restore(&carry);
         }
         self.finish(&carry)
+    }
+
+    /// Leaves a `carry` to a log that takes appends: to this one nothing can be done. What was given up before the cut
+    /// stays given up.
+    pub(super) fn leave_carry(&mut self) -> Result<(), Error> {
+        if let Some(carry) = self.read_carry()? {
+            self.given_up = carry.log_start.min(self.log_end());
+        }
+        Ok(())
+    }
+
+    fn read_carry(&self) -> Result<Option<Carry>, Error> {
+        let at = || At::new(&self.dir, NAME);
+        let bytes = match block_on(self.dir.read(NAME, FILE_BYTES_MAX)) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(at().io("read", error).into()),
+        };
+        let carry = Carry::decode(&bytes).map_err(|e| at().format(e))?;
+        Ok(Some(carry))
     }
 
     /// Durably rids the log of a `carry` that an earlier cut left: the next cut may end where that

@@ -134,7 +134,7 @@ impl<D: Dir> Wal<D> {
 
     /// The offsets that can be read.
     pub fn readable(&self) -> Range<Offset> {
-        self.log.readable()
+        self.log_start()..self.log.readable().end
     }
 
     /// Bytes of its stores, those not yet synced included.

@@ -77,7 +77,10 @@ impl<D: Dir> Wal<D> {
             given_up: Offset::ZERO,
             _lock: lock,
         };
-        wal.take_up_carry()?;
+        match report.is_read_only {
+            true => wal.leave_carry()?,
+            false => wal.take_up_carry()?,
+        }
         report.log_start = wal.log_start();
         report.log_end = wal.log_end();
         Ok((wal, report))

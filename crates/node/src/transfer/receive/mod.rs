@@ -19,6 +19,7 @@
 
 mod claims;
 mod files;
+mod givers;
 mod job;
 mod progress;
 mod sources;

@@ -12,6 +12,7 @@ use corelog_storage::disk::std::StdDir;
 use corelog_storage::format::edit::Digest;
 use corelog_storage::intake::{self, Intake, Left, Of, Ready};
 
+use super::givers::Givers;
 use super::job::Job;
 use super::sources::Tries;
 use super::{Fault, ReceiveError, Wanted};
@@ -41,6 +42,17 @@ enum Trouble {
     Source(Fault),
     /// This node.
     Here(ReceiveError),
+}
+
+/// Why not all of a segment came in.
+enum Unfilled {
+    /// There is no source left, or this node does not go on.
+    Ended(ReceiveError),
+    /// What a source has does not go on where others ended: nobody knows which of them deceives.
+    Disputed {
+        /// The source.
+        by: usize,
+    },
 }
 
 /// Receives segments until there is nothing left to take.
@@ -75,22 +87,30 @@ impl<'a> Worker<'a> {
                 return Err(ReceiveError::Stopped);
             }
             let mut intake = self.open(wanted, left.take())?;
-            let mut givers = Vec::new();
-            if let Err(error) = self.fill(&mut intake, number, &mut tries, &mut givers) {
-                // What was verified stays for the next try; that is all that can be done for it here.
-                let _ = block_on(intake.park());
-                return Err(error);
+            let mut givers = Givers::of(&intake);
+            match self.fill(&mut intake, number, &mut tries, &mut givers) {
+                Ok(()) => {}
+                Err(Unfilled::Disputed { by }) => {
+                    block_on(intake.discard())?;
+                    // All of it from that one: then it is right, or it is known who deceives.
+                    self.first = by;
+                    continue;
+                }
+                Err(Unfilled::Ended(error)) => {
+                    // What was verified stays for the next try; that is all that can be done for it here.
+                    let _ = block_on(intake.park());
+                    return Err(error);
+                }
             }
             match block_on(intake.finish()) {
                 Ok(ready) => return Ok(ready),
                 Err(error @ intake::Error::Storage(_)) => return Err(error.into()),
                 Err(error) => {
                     self.line = None;
-                    let is_whole = !matches!(error, intake::Error::Unlike { resumed_bytes, .. } if 0 < resumed_bytes);
                     // Who gave all of it deceived. Of several nobody knows who did: from the start.
-                    if let (true, [only]) = (is_whole, &givers[..]) {
+                    if let Some(only) = givers.only() {
                         let fault = Fault::Wrong(error);
-                        self.job.sources.met(&mut tries, *only, segment, fault);
+                        self.job.sources.met(&mut tries, only, segment, fault);
                     }
                 }
             }
@@ -115,42 +135,43 @@ impl<'a> Worker<'a> {
         })
     }
 
-    /// Has sources fill the intake, one after the other, each from where the last one ended. Tells who
+    /// Has sources fill the intake, one after the other, each from where the last one ended. Notes who
     /// gave anything.
     fn fill(
         &mut self,
         intake: &mut Intake<StdDir>,
         number: usize,
         tries: &mut Tries,
-        givers: &mut Vec<usize>,
-    ) -> Result<(), ReceiveError> {
+        givers: &mut Givers,
+    ) -> Result<(), Unfilled> {
         let segment = intake.base();
         while intake.position() < intake.bytes() {
             self.job.progress.note(number, intake.position());
             if self.job.progress.stop.is_set() {
-                return Err(ReceiveError::Stopped);
+                return Err(ReceiveError::Stopped.into());
             }
             let connected = self.line.as_ref().map(|line| line.source);
             let after = connected.unwrap_or(self.first);
             let Some(source) = self.job.sources.pick(tries, after) else {
-                return Err(ReceiveError::NoSource { segment });
+                return Err(ReceiveError::NoSource { segment }.into());
             };
             self.job.progress.stop.pause(pause(tries.failed(source)));
             let from = intake.position();
             let pulled = self.pull(source, intake, number);
             if pulled.is_err() {
                 self.line = None;
-                block_on(intake.rewind())?;
+                block_on(intake.rewind()).map_err(ReceiveError::from)?;
             }
             if from < intake.position() {
                 tries.gave(source);
-                if !givers.contains(&source) {
-                    givers.push(source);
-                }
+                givers.note(source);
             }
             match pulled {
                 Ok(()) => {}
-                Err(Trouble::Here(error)) => return Err(error),
+                Err(Trouble::Here(error)) => return Err(error.into()),
+                Err(Trouble::Source(Fault::Wrong(_))) if !givers.are_none_but(source) => {
+                    return Err(Unfilled::Disputed { by: source });
+                }
                 Err(Trouble::Source(fault)) => self.job.sources.met(tries, source, segment, fault),
             }
         }
@@ -287,6 +308,12 @@ fn pause(failed: u32) -> Duration {
     }
 }
 
+impl From<ReceiveError> for Unfilled {
+    fn from(error: ReceiveError) -> Self {
+        Self::Ended(error)
+    }
+}
+
 impl From<Fault> for Trouble {
     fn from(fault: Fault) -> Self {
         Self::Source(fault)
@@ -303,8 +330,9 @@ impl From<PeerError> for Trouble {
     }
 }
 
-/// So often a segment is begun anew when its batches are sound and yet not those that were sealed.
-const ROUNDS_MAX: usize = 3;
+/// So often a segment is begun: anew each time that sources do not agree about it, or that its batches are sound and yet
+/// not those that were sealed. Two of them settle it between an honest source and one that deceives.
+const ROUNDS_MAX: usize = 8;
 
 /// How long a source that failed once is left alone; twice as long after each time more.
 const PAUSE: Duration = Duration::from_millis(50);

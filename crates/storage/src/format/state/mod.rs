@@ -1,5 +1,6 @@
 //! What the edits of a manifest add up to.
 
+mod behind;
 mod broken;
 mod compact;
 mod front;

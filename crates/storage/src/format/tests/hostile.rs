@@ -155,9 +155,7 @@ fn later_versions_and_unknown_features_are_refused_before_their_checksum() {
         (samples::slot().encode().to_vec(), |b| {
             Slot::decode(b).map(drop)
         }),
-        (samples::header().encode(), |b| {
-            Manifest::decode(b).map(drop)
-        }),
+        (samples::header().encode(), |b| Header::decode(b).map(drop)),
         (samples::topic().encode().unwrap(), |b| {
             Topic::decode(b).map(drop)
         }),

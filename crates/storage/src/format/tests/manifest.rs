@@ -4,7 +4,6 @@ use super::samples;
 use crate::format::Error;
 use crate::format::edit::Edit;
 use crate::format::manifest::{EDITS_AT, Manifest};
-use crate::format::state::State;
 
 /// A manifest of the sample edits, and where each begins; room behind.
 fn sample() -> (Vec<u8>, Vec<usize>) {
@@ -31,10 +30,13 @@ fn a_manifest_is_its_edits_one_after_the_other() {
 }
 
 #[test]
-fn a_manifest_without_edits_is_an_empty_log() {
-    let read = Manifest::decode(&samples::header().encode()).unwrap();
-    assert_eq!(read.state, State::new(samples::header().history));
-    assert_eq!((read.end, read.torn), (EDITS_AT, None));
+fn a_manifest_without_edits_is_refused() {
+    let mut bytes = samples::header().encode();
+    for room in [0, 4096] {
+        bytes.resize(EDITS_AT + room, 0);
+        let read = Manifest::decode(&bytes);
+        assert!(matches!(read, Err(Error::NoEdits)), "{read:?}");
+    }
 }
 
 /// Any mix of old and new sectors that an interrupted write can leave of the last edit.

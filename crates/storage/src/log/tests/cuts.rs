@@ -216,6 +216,31 @@ fn damage_ends_where_the_log_was_cut() {
     }
 }
 
+/// A store that is not there was an error of the disk: the log was fenced, and again after each opening.
+#[test]
+fn a_store_that_is_gone_is_cut_as_one_that_is_damaged() {
+    for (from, is_cut) in [(4, true), (2, true), (5, false)] {
+        let root = Disk::new(MemoryDir::new());
+        let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+        append(&mut log, 12);
+        settle(&mut log, at(1)).unwrap();
+        drop(log);
+        block_on(root.child("p0").remove("00000000000000000004.log")).unwrap();
+        let (mut log, _) = open(&root, small(), 2, at(2)).unwrap();
+        let plan = log.plan_truncate_suffix(offset(from), at(2));
+        let plan = plan.unwrap().unwrap();
+        let done = log.complete_chore(block_on(plan.run()), at(2));
+        assert!(!log.is_fenced(), "{from}: {done:?}");
+        if is_cut {
+            done.unwrap();
+            assert_eq!(log.log_end(), offset(from));
+            append(&mut log, 1);
+        } else {
+            assert!(matches!(done, Err(Error::Damaged { .. })), "{done:?}");
+        }
+    }
+}
+
 /// A log whose last store is shorter than its mark tells, with an empty store behind it, and where that
 /// begins.
 fn read_only() -> (Disk, Log<Disk>, Point) {

@@ -9,6 +9,7 @@ mod explore;
 mod faults;
 mod following;
 mod holding;
+mod lost;
 mod model;
 mod nested;
 mod origin;

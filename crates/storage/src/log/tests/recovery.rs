@@ -337,6 +337,23 @@ fn bytes_behind_an_earlier_store_are_cut_only_if_there_is_a_copy() {
     }
 }
 
+/// What lay there was copied again by each opening, for ever: damaged bytes are never removed.
+#[test]
+fn what_stays_behind_an_earlier_store_is_not_copied() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    fill(&mut log, 20, 1000);
+    let bytes = log.segments().next().unwrap().bytes;
+    drop(log);
+    let far = bytes + UNSYNCED_BYTES_MAX as u64 + 1;
+    scribble(&root, STORE, far, b"foreign");
+    for seed in 2..5 {
+        let (log, report) = open(&root, small(), seed, at(100)).unwrap();
+        assert_eq!(report.quarantined, [] as [String; 0]);
+        assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 20);
+    }
+}
+
 /// Options of a log of one segment.
 fn large() -> Options {
     Options {

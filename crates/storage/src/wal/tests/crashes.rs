@@ -9,6 +9,7 @@ use corelog_record::Offset;
 use super::{offset, small, values};
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
+use crate::disk::{Dir, File, Open, block_on};
 use crate::wal::{Error, Wal};
 
 /// Two cuts, through batches, of which the second goes below what the first appended again; log start
@@ -101,6 +102,52 @@ fn a_cut_that_found_no_space_for_what_stays_brings_no_start_back() {
         }
     }
     assert!(brought_back > 0, "what stays found no space");
+}
+
+/// It could not be opened, not even to read what is sound.
+#[test]
+fn a_damaged_log_is_opened_with_what_an_interrupted_cut_left_beside_it() {
+    let all: Vec<_> = (0..20_u8).map(|number| vec![number; 30]).collect();
+    let (mut left, mut nth) = (0, 0);
+    loop {
+        nth += 1;
+        let disk = FaultyDir::new(MemoryDir::new());
+        let (mut wal, _) = Wal::open_in(disk.clone(), small(), nth).unwrap();
+        wal.append_batch(&all).unwrap();
+        wal.sync().unwrap();
+        wal.truncate(offset(12)).unwrap();
+        let full = Fault::Fail(ErrorKind::StorageFull);
+        disk.faults().fail(Match::ANY, nth, full);
+        let cut = wal.truncate_suffix(offset(15));
+        disk.faults().clear();
+        let is_start_back = wal.log.log_start() < offset(12) && offset(12) < wal.log_end();
+        if is_start_back && wal.append_batch(&all).is_ok() {
+            let sound = wal.store_bytes() - 50;
+            wal.close().unwrap();
+            shorten(&disk, sound);
+            let (wal, report) = Wal::open_in(disk, small(), 1).unwrap();
+            assert!(report.is_read_only, "operation {nth}: {report:?}");
+            assert_eq!(wal.log_start(), offset(12), "operation {nth}");
+            let first: Vec<_> = wal.reader(Offset::ZERO).map_while(Result::ok).collect();
+            let first: Vec<_> = first.into_iter().map(|entry| entry.value).collect();
+            assert_eq!(first, all[12..15], "operation {nth}");
+            left += 1;
+        }
+        if cut.is_ok() {
+            break;
+        }
+    }
+    assert!(0 < left, "nothing was left beside it");
+}
+
+/// Cuts the last store of a log to so many bytes.
+fn shorten(disk: &FaultyDir<MemoryDir>, bytes: u64) {
+    let dir = disk.child("log");
+    let mut names: Vec<_> = block_on(dir.list()).unwrap();
+    names.retain(|entry| entry.name.ends_with(".log"));
+    let last = names.iter().max_by_key(|entry| &entry.name).unwrap();
+    let file = block_on(dir.open(&last.name, Open::Write)).unwrap();
+    block_on(file.set_len(bytes)).unwrap();
 }
 
 /// It was told as a disk that is full.

@@ -29,6 +29,18 @@ struct Copied {
 impl Copied {
     /// A log of some segments, most of them of more than a megabyte.
     fn new() -> Self {
+        Self::of_values(150_000)
+    }
+
+    /// One that says it is this log, with batches of its own in the first segment.
+    fn forged(&self) -> Self {
+        let (mut forged, other) = (self.clone(), Self::of_values(140_000));
+        forged.sealed[0].1.clone_from(&other.sealed[0].1);
+        forged
+    }
+
+    /// A log of values of so many bytes.
+    fn of_values(bytes: usize) -> Self {
         let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
         let root = StdDir::new(dir.path());
         let options = Options {
@@ -38,7 +50,7 @@ impl Copied {
         let now = Timestamp::from_millis(1_700_000_000_000);
         let (mut log, _) = testing::open(&root, options, 1, now).unwrap();
         for number in 0..50_u8 {
-            let value = vec![number; 150_000];
+            let value = vec![number; bytes];
             log.append(&testing::batch(&[&value], now), now).unwrap();
             testing::flush(&mut log, now).unwrap();
         }

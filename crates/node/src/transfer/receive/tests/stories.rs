@@ -178,6 +178,56 @@ fn a_source_that_sends_a_wrong_byte_is_named_and_asked_no_more() {
     assert!(matches!(received.faults[0].fault, Fault::Wrong(_)));
 }
 
+/// Sound batches with the right offsets, of another log: where they ended an honest source had no batch that began
+/// there, and was asked no more. What was made up stayed.
+#[test]
+fn who_does_not_go_on_where_another_ended_is_asked_for_all_of_it_and_not_blamed() {
+    let copied = Copied::new();
+    let forging = Source::new(&copied.forged(), &[Deed::Cut(400_000)]);
+    let honest = Source::new(&copied, &[]);
+    let (_dir, dir) = directory();
+    let (received, _) = receive(&copied.order(0..1, &[&forging, &honest], &dir));
+    copied.assert_ready(&received, 0..1, &dir);
+    let [met] = &received.faults[..] else {
+        panic!("one of them is at fault: {received:?}");
+    };
+    assert!(met.source == forging.address && !met.fault.is_deceit());
+    let positions: Vec<_> = honest.asked().iter().map(|(_, at)| *at).collect();
+    assert!(positions.len() == 2 && 0 < positions[0] && positions[1] == 0);
+}
+
+#[test]
+fn what_an_earlier_order_left_is_given_up_where_it_is_not_gone_on_with() {
+    let copied = Copied::new();
+    let deeds = [
+        Deed::Cut(400_000),
+        Deed::Say(0, ErrorCode::Gone),
+        Deed::Say(0, ErrorCode::Gone),
+    ];
+    let forging = Source::new(&copied.forged(), &deeds);
+    let (_dir, dir) = directory();
+    let (received, _) = receive(&copied.order(0..1, &[&forging], &dir));
+    assert!(received.ready.is_empty(), "{received:?}");
+    let honest = Source::new(&copied, &[]);
+    let (received, _) = receive(&copied.order(0..1, &[&honest], &dir));
+    copied.assert_ready(&received, 0..1, &dir);
+    assert!(received.faults.is_empty(), "{received:?}");
+    assert!(0 < honest.asked()[0].1, "something was left");
+}
+
+#[test]
+fn who_deceives_behind_another_is_found_out_once_it_is_asked_for_all_of_it() {
+    let copied = Copied::new();
+    let honest = Source::new(&copied, &[Deed::Cut(400_000)]);
+    let wrong = Source::new(&copied, &[Deed::Flip(600_000), Deed::Flip(600_000)]);
+    let (_dir, dir) = directory();
+    let (received, _) = receive(&copied.order(1..2, &[&honest, &wrong], &dir));
+    copied.assert_ready(&received, 1..2, &dir);
+    let deceits = received.faults.iter().filter(|met| met.fault.is_deceit());
+    let deceits: Vec<_> = deceits.map(|met| &met.source).collect();
+    assert_eq!(deceits, [&wrong.address]);
+}
+
 #[test]
 fn without_an_honest_source_nothing_is_ready_and_an_honest_one_goes_on_later() {
     let copied = Copied::new();

@@ -224,7 +224,8 @@ fn meet(root: &MemoryDir, world: &World, seed: u64) -> Met {
     match (damaged, gone.first()) {
         (0, None) => Met::Served,
         (_, None) => Met::Damaged,
-        (_, Some(_)) if is_quarantined => Met::Quarantined,
+        // What a mark witnessed is not of files that nobody names.
+        (_, Some(first)) if is_quarantined && world.marked <= *first => Met::Quarantined,
         (_, Some(_)) if is_read_only || !report.damage.is_empty() => Met::Damaged,
         (0, Some(first)) if !world.is_clean && world.marked <= *first => Met::Unwitnessed,
         (_, Some(first)) => panic!("{first} is gone and nobody said so: {report:?}"),
