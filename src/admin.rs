@@ -61,7 +61,8 @@ async fn get(
     path: &str,
     bytes_max: usize,
 ) -> anyhow::Result<Bytes> {
-    let stream = TcpStream::connect(address).await?;
+    let stream = TcpStream::connect(address).await;
+    let stream = stream.map_err(|error| stop(Exit::Unreachable, error.to_string()))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::get(path)
         .header(header::HOST, address.to_string())
@@ -83,5 +84,20 @@ async fn get(
     tokio::select! {
         answered = answer => answered,
         Err(error) = connection => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{exit, session};
+
+    /// A name that nobody knows ended the command as any failure.
+    #[test]
+    fn where_nobody_can_be_reached_the_server_is_unreachable() {
+        let asked = || ask::<serde_json::Value>("nowhere", "/v1/node");
+        let asked = session::on_this_thread(asked);
+        let error = asked.unwrap_err();
+        assert_eq!(exit::of(&error), Exit::Unreachable, "{error:#}");
     }
 }

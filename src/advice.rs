@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io;
 
-use corelog_client::{Error, ProduceError};
+use corelog_client::{Error, Fault, ProduceError};
 use corelog_protocol::error::ErrorCode;
 
 /// What to do next after an error that is told as `sentence`; nothing where that says it.
@@ -29,13 +29,22 @@ pub(crate) fn of_client(error: &Error) -> Option<Cow<'static, str>> {
         }
         Error::Version { .. } => of_code(ErrorCode::UnsupportedVersion),
         Error::TimedOut { .. } => "look at the server's log, or wait longer with --timeout",
-        Error::Connect { .. } | Error::Lost { .. } => {
-            "see if it still runs, or name another with --server"
-        }
+        Error::Connect { source, .. } | Error::Lost { source, .. } => of_fault(source),
         Error::LookUp { source } => return of_client(source),
         error => of_code(error.refusal()?.known_code()?),
     };
     Some(next.into())
+}
+
+fn of_fault(fault: &Fault) -> &'static str {
+    let refusal = match fault {
+        Fault::Refused { body } => body.known_code(),
+        _ => None,
+    };
+    refusal.map_or(
+        "see if it still runs, or name another with --server",
+        of_code,
+    )
 }
 
 /// The address of who does what was refused, if the refusal has it.
@@ -142,6 +151,21 @@ mod tests {
         });
         let next = after(&error, "it follows").unwrap();
         assert!(next.ends_with("--server log1:7400"), "{next}");
+    }
+
+    /// Whoever met the bound of a server's connections was told to start one.
+    #[test]
+    fn who_is_refused_as_it_connects_is_told_what_to_do_about_that() {
+        let body = ErrorBody::new(ErrorCode::TooManyConnections, "as many as it may have");
+        let fault = Fault::Refused {
+            body: Box::new(body),
+        };
+        let error = anyhow::Error::new(Error::Connect {
+            address: "log1:7400".into(),
+            source: fault.into(),
+        });
+        let next = after(&error, "as many as it may have").unwrap();
+        assert!(next.contains("--connections-max"), "{next}");
     }
 
     #[test]

@@ -4,6 +4,9 @@
 //! and turns the outcome into an exit code ([`exit`]). What a log is, how it is stored, sent and
 //! served lives in the crates below it.
 
+// Both end the process where nobody reads what is said: `exit::say` and `output::Out` do not.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod admin;
 mod advice;
 mod allocator;
@@ -15,6 +18,7 @@ mod control_groups;
 mod exit;
 mod memory;
 mod output;
+mod partitions;
 mod progress;
 mod quantity;
 mod repeats;

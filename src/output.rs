@@ -3,8 +3,11 @@
 
 pub(crate) mod fit;
 
+use std::fs::File;
 use std::io::{self, BufWriter, StdoutLock, Write};
+use std::os::fd::AsFd as _;
 
+use anyhow::Context as _;
 use clap::ValueEnum;
 use serde::Serialize;
 
@@ -23,9 +26,12 @@ pub(crate) enum Format {
 #[error("the reader of the output has left")]
 pub(crate) struct ClosedPipe;
 
-/// Buffered stdout whose closed pipe is a [`ClosedPipe`].
+/// Buffered stdout. A reader that left is no error: how the command ends is told by its exit code as well, and that is
+/// what it would have been. Where the output is all that there is to do, it is a [`ClosedPipe`].
 pub(crate) struct Out {
     stdout: BufWriter<StdoutLock<'static>>,
+    ends_with_reader: bool,
+    is_reader_gone: bool,
     /// Columns of the terminal that stdout is, if it is one.
     width: Option<usize>,
 }
@@ -36,13 +42,27 @@ impl Out {
         const BUFFER_BYTES: usize = 256 << 10;
         Self {
             stdout: BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock()),
+            ends_with_reader: false,
+            is_reader_gone: false,
             width: terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| width.0.into()),
+        }
+    }
+
+    /// The same of a command that has nothing to do once nobody reads any more.
+    pub(crate) fn while_read() -> Self {
+        Self {
+            ends_with_reader: true,
+            ..Self::new()
         }
     }
 
     /// Writes bytes as they are.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
-        self.stdout.write_all(bytes).map_err(from_stdout)
+        let written = match self.is_reader_gone {
+            true => Ok(()),
+            false => self.stdout.write_all(bytes),
+        };
+        self.written(written)
     }
 
     /// Writes `text` and a newline.
@@ -95,14 +115,38 @@ impl Out {
 
     /// Hands everything written so far to whoever reads stdout.
     pub(crate) fn flush(&mut self) -> anyhow::Result<()> {
-        self.stdout.flush().map_err(from_stdout)
+        let flushed = match self.is_reader_gone {
+            true => Ok(()),
+            false => self.stdout.flush(),
+        };
+        self.written(flushed)
+    }
+
+    /// The same; where stdout is a file, it has all of it on the disk.
+    pub(crate) fn settle(&mut self) -> anyhow::Result<()> {
+        self.flush()?;
+        let synced = sync(self.stdout.get_ref());
+        self.written(synced)
+    }
+
+    fn written(&mut self, written: io::Result<()>) -> anyhow::Result<()> {
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.is_reader_gone = true;
+                match self.ends_with_reader {
+                    true => Err(anyhow::Error::new(ClosedPipe)),
+                    false => Ok(()),
+                }
+            }
+            other => other.context("cannot write to stdout"),
+        }
     }
 }
 
-fn from_stdout(error: io::Error) -> anyhow::Error {
-    if error.kind() == io::ErrorKind::BrokenPipe {
-        anyhow::Error::new(ClosedPipe)
-    } else {
-        anyhow::Error::new(error).context("cannot write to stdout")
+fn sync(stdout: &StdoutLock<'_>) -> io::Result<()> {
+    let file = File::from(stdout.as_fd().try_clone_to_owned()?);
+    match file.metadata()?.is_file() {
+        true => file.sync_data(),
+        false => Ok(()),
     }
 }

@@ -30,15 +30,19 @@ fn nobody_answers(options: &cli::Client, error: Error) -> anyhow::Error {
         return anyhow::Error::new(error);
     }
     let servers = options.server.join(",");
-    // Something answers, such as an HTTP server, and not in frames.
-    let is_other =
-        matches!(&error, Error::Connect { source, .. } if matches!(**source, Fault::Frame { .. }));
-    let next = match is_other {
-        true => format!(
+    let fault = match &error {
+        Error::Connect { source, .. } => Some(&**source),
+        _ => None,
+    };
+    let next = match fault {
+        // It says why, and what to do follows from that.
+        Some(Fault::Refused { .. }) => return anyhow::Error::new(error),
+        // Something answers, such as an HTTP server, and not in frames.
+        Some(Fault::Frame { .. }) => format!(
             "what answers at {servers} is no server for clients; name what `corelog serve` has as \
              --listen, not as --admin, with --server"
         ),
-        false => format!(
+        _ => format!(
             "no server answers at {servers}; start one with `corelog serve`, or name another with \
              --server"
         ),

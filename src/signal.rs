@@ -19,12 +19,16 @@ const ASKED_MAX: usize = 1;
 /// The signals that ask a server for something, blocked.
 pub(crate) struct Signals {
     set: SigSet,
+    ignores_hangup: bool,
 }
 
 /// What they ask for, from now on.
 pub(crate) struct Heard {
     asked: Receiver<Asked>,
     is_serving: IsServing,
+    /// Whether whoever started it has it live on when the terminal goes (nohup(1)): one that is blocked comes although it is
+    /// ignored.
+    pub(crate) ignores_hangup: bool,
 }
 
 /// What a signal asks for.
@@ -49,7 +53,11 @@ impl Signals {
         let all = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
         let set: SigSet = all.into_iter().collect();
         set.thread_block()?;
-        Ok(Self { set })
+        let ignores_hangup = ignores_hangup();
+        Ok(Self {
+            set,
+            ignores_hangup,
+        })
     }
 
     /// Has a thread wait for them. Until [`Heard::serving`], who asks to stop ends the process, as a kill would:
@@ -60,13 +68,17 @@ impl Signals {
     pub(crate) fn hear(self) -> anyhow::Result<Heard> {
         let (ask, asked) = sync_channel(ASKED_MAX);
         let is_serving = IsServing::default();
-        let theirs = is_serving.clone();
+        let (theirs, ignores_hangup) = (is_serving.clone(), self.ignores_hangup);
         let thread = thread::Builder::new().name("signals".to_owned());
         let hear = move || self.pass_on(&ask, &theirs);
         thread
             .spawn(hear)
             .context("cannot start the thread that waits for signals")?;
-        Ok(Heard { asked, is_serving })
+        Ok(Heard {
+            asked,
+            is_serving,
+            ignores_hangup,
+        })
     }
 
     fn pass_on(&self, ask: &SyncSender<Asked>, is_serving: &IsServing) {
@@ -114,6 +126,14 @@ impl IsServing {
     fn lock(&self) -> MutexGuard<'_, bool> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether this process was started with SIGHUP ignored, as proc_pid_status(5) tells.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & (1 << (Signal::SIGHUP as u32 - 1)) != 0)
 }
 
 /// Ends the process, as a stop in order would.

@@ -1,13 +1,14 @@
 //! `corelog handover`: gives partitions to a follower without losing a record.
 
 use corelog_client::Client;
+use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::handover::Partition;
-use corelog_record::{PartitionId, TopicName};
+use corelog_record::TopicName;
 use serde_json::{Value, json};
 
 use crate::exit::Exit;
 use crate::output::{Format, Out};
-use crate::{cli, quantity, session};
+use crate::{cli, partitions, quantity, session};
 
 /// Give partitions to a follower without losing a record.
 #[derive(clap::Args, Debug)]
@@ -54,21 +55,32 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 
 async fn handover(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let admin = client.admin();
-    let partition = args.partition.map(PartitionId::new);
-    let answer = match args.abort {
-        true => {
-            let accept_loss = args.accept_loss;
-            admin
-                .abort_handover(&args.topic, partition, accept_loss)
-                .await
-        }
-        false => {
-            admin
-                .handover(&args.topic, partition, args.to.clone())
-                .await
-        }
+    let topic = &args.topic;
+    let ask = async |id, partition| {
+        let id = Some(id);
+        let answer = match args.abort {
+            true => {
+                let accept_loss = args.accept_loss;
+                admin
+                    .abort_handover(topic, id, partition, accept_loss)
+                    .await
+            }
+            false => admin.handover(topic, id, partition, args.to.clone()).await,
+        };
+        Ok(answer?.partitions)
     };
-    let handed = session::changing(answer)?.partitions;
+    let passed_over = Some(ErrorCode::NotOwner);
+    let each = partitions::each(&admin, topic, args.partition, passed_over, ask).await?;
+    if !each.done.is_empty() {
+        print(args, &each.done)?;
+    }
+    match each.ended {
+        None => Ok(Exit::Done),
+        Some(error) => session::changing(Err(error)),
+    }
+}
+
+fn print(args: &Args, handed: &[Partition]) -> anyhow::Result<()> {
     let mut out = Out::new();
     match args.client.output {
         Format::Table => {
@@ -88,8 +100,7 @@ async fn handover(args: &Args, client: Client) -> anyhow::Result<Exit> {
             "partitions": handed.iter().map(in_json).collect::<Vec<_>>(),
         }))?,
     }
-    out.flush()?;
-    Ok(Exit::Done)
+    out.flush()
 }
 
 fn in_json(partition: &Partition) -> Value {

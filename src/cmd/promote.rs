@@ -3,13 +3,13 @@
 use corelog_client::{Client, Error};
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::promote::Partition;
-use corelog_record::{Offset, PartitionId, TopicName};
+use corelog_record::{Offset, TopicName};
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, say, stop};
 use crate::output::{Format, Out};
 use crate::quantity::Span;
-use crate::{cli, quantity, session};
+use crate::{cli, partitions, quantity, session};
 
 /// Make a replica the owner of its partition.
 #[derive(clap::Args, Debug)]
@@ -47,18 +47,30 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn promote(args: &Args, client: Client) -> anyhow::Result<Exit> {
-    let partition = args.partition.map(PartitionId::new);
     let admin = client.admin();
-    let answer = admin
-        .promote(&args.topic, partition, args.accept_loss)
-        .await;
-    if let Err(Error::Refused { body }) = &answer
-        && body.is(ErrorCode::LossPossible)
-    {
-        let message = format!("{body}; nothing was promoted, --accept-loss does it all the same");
-        return Err(stop(Exit::Denied, message));
+    let ask = async |id, partition| {
+        let (topic, loss) = (&args.topic, args.accept_loss);
+        let answer = admin.promote(topic, Some(id), partition, loss).await?;
+        Ok(answer.partitions)
+    };
+    let (topic, passed_over) = (&args.topic, Some(ErrorCode::NotFollower));
+    let each = partitions::each(&admin, topic, args.partition, passed_over, ask).await?;
+    if !each.done.is_empty() {
+        print(args, &each.done)?;
     }
-    let promoted = session::changing(answer)?.partitions;
+    match each.ended {
+        None => Ok(Exit::Done),
+        Some(Error::Refused { body }) if body.is(ErrorCode::LossPossible) => {
+            let message = format!(
+                "{body}; it was not promoted, nor any partition behind it; --accept-loss does it all the same"
+            );
+            Err(stop(Exit::Denied, message))
+        }
+        Some(error) => session::changing(Err(error)),
+    }
+}
+
+fn print(args: &Args, promoted: &[Partition]) -> anyhow::Result<()> {
     let mut out = Out::new();
     match args.client.output {
         Format::Table => {
@@ -83,7 +95,7 @@ async fn promote(args: &Args, client: Client) -> anyhow::Result<Exit> {
     if promoted.iter().any(|partition| !partition.is_lossless) {
         say("records of the old owner may be missing; `corelog rejoin` there keeps them apart");
     }
-    Ok(Exit::Done)
+    Ok(())
 }
 
 /// The source's end as it was last heard of, and how long ago.

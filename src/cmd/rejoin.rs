@@ -2,13 +2,13 @@
 
 use corelog_client::Client;
 use corelog_protocol::message::rejoin::Partition;
-use corelog_record::{PartitionId, TopicName};
+use corelog_record::TopicName;
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, say};
 use crate::output::{Format, Out};
 use crate::quantity::Amount;
-use crate::{cli, quantity, session};
+use crate::{cli, partitions, quantity, session};
 
 /// Make a former owner follow the server that took its place.
 #[derive(clap::Args, Debug)]
@@ -42,12 +42,23 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn rejoin(args: &Args, client: Client) -> anyhow::Result<Exit> {
-    let partition = args.partition.map(PartitionId::new);
-    let answer = client
-        .admin()
-        .rejoin(&args.topic, partition, &args.to)
-        .await;
-    let rejoined = session::changing(answer)?.partitions;
+    let admin = client.admin();
+    let topic = &args.topic;
+    let ask = async |id, partition| {
+        let answer = admin.rejoin(topic, Some(id), partition, &args.to).await?;
+        Ok(answer.partitions)
+    };
+    let each = partitions::each(&admin, topic, args.partition, None, ask).await?;
+    if !each.done.is_empty() {
+        print(args, &each.done)?;
+    }
+    match each.ended {
+        None => Ok(Exit::Done),
+        Some(error) => session::changing(Err(error)),
+    }
+}
+
+fn print(args: &Args, rejoined: &[Partition]) -> anyhow::Result<()> {
     let mut out = Out::new();
     match args.client.output {
         Format::Table => {
@@ -76,7 +87,7 @@ async fn rejoin(args: &Args, client: Client) -> anyhow::Result<Exit> {
             "{records} records that only this server had are in quarantine"
         ));
     }
-    Ok(Exit::Done)
+    Ok(())
 }
 
 fn in_json(partition: &Partition) -> Value {

@@ -1,7 +1,7 @@
 //! How the value of a setting is written.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::str::FromStr;
 use std::time::Duration;
@@ -90,17 +90,32 @@ impl FromStr for Host {
         let wrong = || format!("`{text}` is not HOST or HOST:PORT");
         let (name, port) = match text.rsplit_once(':') {
             Some((name, port)) if !name.contains(':') || name.ends_with(']') => {
-                (name, Some(port.parse().map_err(|_source| wrong())?))
+                let port: NonZeroU16 = port.parse().map_err(|_source| wrong())?;
+                (name, Some(port.get()))
             }
             _ => (text, None),
         };
-        if name.is_empty() || name.contains(char::is_whitespace) {
+        if !is_host(name) {
             return Err(wrong());
         }
         Ok(Self {
             name: name.to_owned(),
             port,
         })
+    }
+}
+
+/// A name, or an address, which has brackets around it or not if it is of IPv6.
+fn is_host(name: &str) -> bool {
+    let bare = name
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    match bare {
+        None if !name.contains(':') => {
+            let is_odd = |c: char| c.is_whitespace() || matches!(c, '[' | ']');
+            !name.is_empty() && !name.contains(is_odd)
+        }
+        bare => bare.unwrap_or(name).parse::<Ipv6Addr>().is_ok(),
     }
 }
 
@@ -160,7 +175,10 @@ mod tests {
         assert_eq!(parse("log1:7400"), Some(("log1".to_owned(), Some(7400))));
         assert_eq!(parse("[::1]:7400"), Some(("[::1]".to_owned(), Some(7400))));
         assert_eq!(parse("::1"), Some(("::1".to_owned(), None)));
-        for text in ["", ":7400", "log1:port", "log1:70000", "a b"] {
+        for text in ["", ":7400", "log1:port", "log1:70000", "a b", "log1:0"] {
+            assert_eq!(parse(text), None, "{text:?}");
+        }
+        for text in ["log1:7400:1", "[::1", "[::1]x", "[log1]:7400", "log1]"] {
             assert_eq!(parse(text), None, "{text:?}");
         }
     }

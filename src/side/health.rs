@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::StatusCode;
 use corelog_node::{AskError, Handle};
+use tokio::sync::Semaphore;
 
 use super::Stage;
 
@@ -38,9 +39,21 @@ pub(super) async fn ask<T>(
     Ok((handle, told))
 }
 
-/// What may wait for a disk, away from the thread that answers; nothing where it panicked.
+/// What may wait for a disk, away from the thread that answers, one at a time; nothing where it panicked, or that takes as
+/// long as a core may. A disk that answers nobody holds one thread up then, and no page.
 pub(super) async fn apart<T: Send + 'static>(
+    turn: &'static Semaphore,
     work: impl FnOnce() -> Option<T> + Send + 'static,
 ) -> Option<T> {
-    tokio::task::spawn_blocking(work).await.ok().flatten()
+    let looked = async {
+        let turn = turn.acquire().await.ok()?;
+        let work = move || {
+            let told = work();
+            drop(turn);
+            told
+        };
+        tokio::task::spawn_blocking(work).await.ok().flatten()
+    };
+    let looked = tokio::time::timeout(ANSWER_TIMEOUT, looked).await;
+    looked.ok().flatten()
 }

@@ -190,6 +190,21 @@ fn a_server_without_a_file_stops_in_order_when_its_terminal_goes() {
     assert!(ended.log.contains("stopped"), "{}", ended.log);
 }
 
+/// What blocks a signal gets it also if it is ignored: a server that was to live on did not.
+#[test]
+fn a_server_that_is_to_live_on_does_when_its_terminal_goes() {
+    let folder = Folder::new();
+    let server = Start::on(folder.path())
+        .through(vec!["nohup".to_owned()])
+        .start();
+    server.signal(Signal::SIGHUP);
+    let corelog = Corelog::to(&server);
+    corelog.run(["topic", "create", "t"]).done();
+    let ended = server.end(Signal::SIGTERM);
+    assert_eq!(ended.status.code(), Some(0));
+    assert!(!ended.log.contains("SIGHUP"), "{}", ended.log);
+}
+
 /// At the rate it begins with, the scrub would take longer than any test may.
 #[test]
 fn a_scrub_that_runs_goes_on_at_the_new_rate() {

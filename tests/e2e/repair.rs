@@ -1,6 +1,7 @@
 //! `corelog repair --dir`: a partition without its manifest serves all its records again.
 
 use crate::support::corelog::Corelog;
+use crate::support::deadline::output_of;
 use crate::support::folder::Folder;
 use crate::support::server::Server;
 
@@ -29,7 +30,36 @@ fn a_server_serves_all_records_again_after_a_lost_manifest_was_repaired() {
     let server = Server::start(folder.path());
     let (_, said, code) = Corelog::to(&server).run(["consume", "t"]).parts();
     assert_ne!(code, Some(0), "{said}");
+    // Each of these told of nothing, with 0: there are no ranges of what cannot be opened.
+    let corelog = Corelog::to(&server);
+    for args in [
+        &["topic", "describe", "t"][..],
+        &["repair", "t"],
+        &["repair", "t", "--dry-run"],
+    ] {
+        let (_, said, code) = corelog.run(args).parts();
+        assert_eq!(code, Some(3), "{args:?}: {said}");
+    }
+    corelog
+        .run(["repair", "t", "--partition", "9", "--dry-run"])
+        .failed(1);
     let offline = Corelog::offline();
+    // So they do where nobody reads what they print: it was 0 then.
+    for (corelog, args) in [
+        (&corelog, ["topic", "describe", "t"].as_slice()),
+        (&offline, &["verify", dir]),
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let child = corelog.command(args).stdout(writer).spawn().unwrap();
+        let ended = output_of(child, "a command without a reader");
+        assert_eq!(ended.status.code(), Some(3), "{args:?}");
+    }
+    for path in [dir, folder.path().join("topics/t").to_str().unwrap()] {
+        let (_, said, code) = offline.run(["inspect", path]).parts();
+        assert_eq!(code, Some(3), "{said}");
+        assert!(said.contains("corelog repair --dir"), "{said}");
+    }
     let said = offline.run(["repair", "--dir", dir, "--yes"]).failed(1);
     assert!(said.contains("a server has"), "{said}");
     server.stop();

@@ -41,7 +41,7 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
     args.load.create(&client).await?;
     let measured = async {
         let (_, mut acks) = args.load.start(&client, args.client.timeout());
-        let (mut out, mut latencies) = (Out::new(), Latencies::new()?);
+        let (mut out, mut latencies) = (Out::while_read(), Latencies::new()?);
         while let Some(acked) = acks.recv().await {
             let acked = acked?;
             latencies.add(acked.took);

@@ -16,7 +16,7 @@ use super::followers::{Deliveries, Followers};
 use super::latencies::{Latencies, micros};
 use super::open_loop::{Acked, Load};
 use super::rates::Rates;
-use crate::exit::{Exit, stop};
+use crate::exit::{Exit, say, stop};
 use crate::output::{Format, Out};
 use crate::side::SlowAckRows;
 use crate::{admin, cli, session};
@@ -83,7 +83,9 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let (measured, warm) = LocalSet::new().run_until(measuring).await?;
     let told = told(args.admin).await.unwrap_or_else(|error| {
         // What was measured is told all the same.
-        eprintln!("where the server's time went is not known: {error:#}");
+        say(&format!(
+            "where the server's time went is not known: {error:#}"
+        ));
         None
     });
     let accounts = Accounts::of(&args.load, told);

@@ -4,12 +4,14 @@
 use anyhow::Context as _;
 use corelog_client::{Admin, Client, Error};
 use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::replica_status::Role;
 use corelog_protocol::message::segments;
 use corelog_record::{Offset, PartitionId};
 use serde_json::{Value, json};
 
 use super::Args;
 use crate::cmd::compare::search::{self, Side, Verdict};
+use crate::cmd::topic::policy::word;
 use crate::exit::{Exit, say, stop};
 use crate::output::{Format, Out};
 use crate::quantity::Amount;
@@ -112,6 +114,15 @@ async fn refused(
         let message = format!("the topic has {here} partitions here, {source} there");
         return Ok(Some(message));
     }
+    let owned = here
+        .partition(partition)
+        .filter(|p| p.role != Role::Follower);
+    if let Some(owned) = owned {
+        let role = word(&owned.role).replace('_', " ");
+        return Ok(Some(format!(
+            "this server does not follow it ({role}): see `corelog rejoin`"
+        )));
+    }
     let ends = [here, source].map(|side| side.partition(partition).map(|p| p.high_watermark));
     if ends[1] < ends[0] {
         return Ok(Some("what is here ends behind the source".to_owned()));
@@ -152,6 +163,11 @@ fn to_move(
     let here_end = here_end.unwrap_or(Offset::ZERO);
     let mut segments = source.sealed;
     if !asked.is_empty() {
+        let lacks = |base: &&Offset| !segments.iter().any(|segment| segment.base == **base);
+        if let Some(base) = asked.iter().find(lacks) {
+            let message = format!("the source has no sealed segment that begins at {base}");
+            return Err(stop(Exit::Failed, message));
+        }
         segments.retain(|segment| asked.contains(&segment.base));
         return Ok((segments, 0));
     }
@@ -301,6 +317,8 @@ mod tests {
         assert_eq!(moved(Some(offset(30)), &[]), (1, 20));
         assert_eq!(moved(Some(offset(90)), &[]), (0, 10));
         assert_eq!(moved(None, &[offset(30)]), (1, 0));
+        let refused = to_move(source(), None, &[offset(31)]).unwrap_err();
+        assert!(refused.to_string().contains("begins at 31"), "{refused}");
     }
 
     /// The command ended by a panic.

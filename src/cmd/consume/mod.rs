@@ -120,7 +120,7 @@ async fn consume(args: &Args, client: Client) -> anyhow::Result<Exit> {
         format: args.format(),
         consumer: client.consumer(config(args)),
         unremembered: Vec::new(),
-        out: Out::new(),
+        out: Out::while_read(),
         state: state.transpose()?,
         line: Vec::new(),
         printed: 0,
@@ -327,13 +327,14 @@ impl Printing<'_> {
         }
     }
 
-    /// Hands over what was printed, then remembers it: a record may come twice, none is left out. Of a partition that
-    /// had no record yet, where reading it began: the next time, --from may be another place.
+    /// Hands over what was printed, then remembers it: a record may come twice, none is left out, nor by a power cut where
+    /// it goes to a file. Of a partition that had no record yet, where reading it began: the next time, --from may be
+    /// another place.
     fn settle(&mut self) -> anyhow::Result<()> {
-        self.out.flush()?;
         let Some(state) = &mut self.state else {
-            return Ok(());
+            return self.out.flush();
         };
+        self.out.settle()?;
         self.unremembered.retain(|partition| {
             let progress = self.consumer.progress(&self.args.topic, *partition);
             if let Some(progress) = progress {

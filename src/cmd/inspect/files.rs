@@ -71,8 +71,37 @@ pub(super) fn topic_facts(topic: &Topic, show: &mut Show) -> anyhow::Result<()> 
     Ok(())
 }
 
+/// The manifest of a partition, which one that has stores has.
 pub(super) fn read_manifest(path: &Path) -> anyhow::Result<Manifest> {
+    if !path.exists() {
+        return Err(stop(Exit::Damage, lost_manifest(path)));
+    }
     Manifest::decode(&read(path)?).map_err(|error| damaged(path, &error))
+}
+
+/// What is wrong where a partition has stores and no manifest.
+pub(super) fn lost_manifest(path: &Path) -> String {
+    let (path, dir) = (path.display(), path.parent().unwrap_or(path).display());
+    format!(
+        "{path} is gone, and there are stores; `corelog repair --dir {dir}` makes it anew from them"
+    )
+}
+
+/// If a directory holds files of batches.
+pub(super) fn holds_stores(dir: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return false;
+    };
+    let mut names = entries.flatten().map(|entry| entry.file_name());
+    names.any(|name| name.to_str().is_some_and(is_store))
+}
+
+/// If a file has the name of a store: its base offset in twenty digits, and perhaps its generation.
+fn is_store(name: &str) -> bool {
+    let stem = name.strip_suffix(".log").unwrap_or_default();
+    let (base, generation) = stem.split_once('.').unwrap_or((stem, "0"));
+    let is_number = |text: &str| text.parse::<u64>().is_ok();
+    base.len() == 20 && is_number(base) && is_number(generation)
 }
 
 pub(super) fn manifest(path: &Path) -> anyhow::Result<(Show, Verdict)> {

@@ -68,8 +68,12 @@ fn offset(text: &str) -> Result<Offset, String> {
 /// Prints what PATH holds.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let kind = what(&args.path)?;
-    let mut out = Out::new();
-    let verdict = match &listing(args) {
+    let listing = listing(args);
+    let mut out = match &listing {
+        Some(_) => Out::while_read(),
+        None => Out::new(),
+    };
+    let verdict = match &listing {
         Some(listing) => list(&kind, args, listing, &mut out)?,
         None => {
             let (show, verdict) = summarize(&kind, &args.path)?;
@@ -160,6 +164,7 @@ fn what(path: &Path) -> anyhow::Result<What> {
             (true, ..) => Ok(What::Partition),
             (_, true, _) => Ok(What::Topic),
             (.., true) => Ok(What::Node),
+            _ if files::holds_stores(path) => Ok(What::Partition),
             _ => Err(unknown(path)),
         };
     }

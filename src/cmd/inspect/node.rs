@@ -7,7 +7,9 @@ use corelog_storage::format::node::Node;
 use serde_json::Value;
 
 use super::Verdict;
-use super::files::{damaged, read, read_manifest, read_topic, topic_facts};
+use super::files::{
+    damaged, holds_stores, lost_manifest, read, read_manifest, read_topic, topic_facts,
+};
 use super::show::Show;
 use crate::quantity::rfc3339;
 
@@ -68,6 +70,9 @@ pub(super) fn topic(dir: &Path) -> anyhow::Result<(Show, Verdict)> {
     for partition in directories(dir)? {
         let path = partition.join("manifest");
         if !path.exists() {
+            if holds_stores(&partition) {
+                faults.push(lost_manifest(&path));
+            }
             continue;
         }
         match read_manifest(&path) {

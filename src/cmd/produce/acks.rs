@@ -70,7 +70,7 @@ impl Printer {
 }
 
 fn print(acks: &mpsc::Receiver<Option<Ack>>) -> anyhow::Result<()> {
-    let mut out = Out::new();
+    let mut out = Out::while_read();
     let mut next = acks.recv().ok().flatten();
     while let Some(ack) = next {
         out.json(&ack)?;

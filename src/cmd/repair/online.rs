@@ -1,16 +1,17 @@
 //! Damaged segments replaced by those of other servers.
 
-use corelog_client::{Admin, Client};
+use corelog_client::{Admin, Client, Error};
+use corelog_protocol::message::describe_topic::State;
 use corelog_protocol::message::repair_topic::{Partition, Replaced};
 use corelog_record::{PartitionId, TopicName};
 use serde_json::{Value, json};
 
 use super::Args;
-use crate::cmd::topic::describe::{damage, damage_lines};
-use crate::exit::{Exit, say};
+use crate::cmd::topic::describe::{damage, damage_lines, is_damaged};
+use crate::exit::{self, Exit, say};
 use crate::output::{Format, Out};
 use crate::quantity::{Amount, Span};
-use crate::session;
+use crate::{partitions, session};
 
 /// Has the server repair the topic, and prints a row per segment that was replaced.
 pub(super) fn run(topic: &TopicName, args: &Args) -> anyhow::Result<Exit> {
@@ -19,16 +20,29 @@ pub(super) fn run(topic: &TopicName, args: &Args) -> anyhow::Result<Exit> {
 
 async fn repair(topic: &TopicName, args: &Args, client: Client) -> anyhow::Result<Exit> {
     let admin = client.admin();
-    let partition = args.partition.map(PartitionId::new);
     if args.consent.dry_run {
+        let partition = args.partition.map(PartitionId::new);
         return show_damage(topic, partition, args.client.output, &admin).await;
     }
-    let answer = admin
-        .repair_topic(topic, partition, args.from.clone())
-        .await;
-    let partitions = session::changing(answer)?.partitions;
+    let ask = async |id, partition| {
+        let from = args.from.clone();
+        let answer = admin.repair_topic(topic, Some(id), partition, from).await?;
+        Ok(answer.partitions)
+    };
+    let each = partitions::each(&admin, topic, args.partition, None, ask).await?;
+    if !each.done.is_empty() {
+        print(topic, args.client.output, &each.done)?;
+    }
+    let exit = say_left(topic, &each.done);
+    match each.ended {
+        None => Ok(exit),
+        Some(error) => session::changing(Err(error)),
+    }
+}
+
+fn print(topic: &TopicName, format: Format, partitions: &[Partition]) -> anyhow::Result<()> {
     let mut out = Out::new();
-    match args.client.output {
+    match format {
         Format::Table => {
             const HEADERS: [&str; 5] = ["PARTITION", "SEGMENT", "BYTES", "FROM", "TOOK"];
             let rows = partitions.iter().flat_map(|partition| {
@@ -49,19 +63,32 @@ async fn repair(topic: &TopicName, args: &Args, client: Client) -> anyhow::Resul
             "partitions": partitions.iter().map(in_json).collect::<Vec<_>>(),
         }))?,
     }
-    out.flush()?;
+    out.flush()
+}
+
+/// Says what is not as it should be still; that decides how the command ends.
+fn say_left(topic: &TopicName, partitions: &[Partition]) -> Exit {
     let mut exit = Exit::Done;
-    for partition in partitions
-        .iter()
-        .filter(|partition| partition.damage_left > 0)
-    {
+    for partition in partitions {
         let place = format!("{topic}/{}", partition.id);
-        let why = partition.error.as_ref().map(|error| format!(": {error}"));
-        let (ranges, why) = (partition.damage_left, why.unwrap_or_default());
-        say(&format!("{place} has {ranges} damaged ranges still{why}"));
-        exit = Exit::Damage;
+        match (partition.damage_left, &partition.error) {
+            (0, None) => {}
+            (0, Some(error)) => {
+                say(&format!("{place} was not repaired: {error}"));
+                if exit != Exit::Damage {
+                    let code = error.known_code().and_then(exit::of_code);
+                    exit = code.unwrap_or(Exit::Failed);
+                }
+            }
+            (ranges, error) => {
+                let why = error.as_ref().map(|error| format!(": {error}"));
+                let why = why.unwrap_or_default();
+                say(&format!("{place} has {ranges} damaged ranges still{why}"));
+                exit = Exit::Damage;
+            }
+        }
     }
-    Ok(exit)
+    exit
 }
 
 fn row(partition: &Partition, segment: &Replaced) -> Vec<String> {
@@ -99,7 +126,16 @@ async fn show_damage(
     admin: &Admin,
 ) -> anyhow::Result<Exit> {
     let mut partitions = admin.describe_topic(topic).await?.partitions;
+    let count = u32::try_from(partitions.len()).unwrap_or(u32::MAX);
     partitions.retain(|p| partition.is_none_or(|asked| p.id == asked));
+    if let (true, Some(partition)) = (partitions.is_empty(), partition) {
+        let topic = topic.clone();
+        return Err(anyhow::Error::new(Error::NoSuchPartition {
+            topic,
+            partition,
+            count,
+        }));
+    }
     let mut out = Out::new();
     match format {
         Format::Table => {
@@ -107,6 +143,15 @@ async fn show_damage(
                 .iter()
                 .flat_map(|p| damage_lines(topic, p.id, &p.damage));
             lines.try_for_each(|line| out.line(&line))?;
+            let unopened = partitions
+                .iter()
+                .filter(|p| p.state == State::Damaged && p.damage.is_empty());
+            for p in unopened {
+                let place = format!("{topic}/{}", p.id);
+                out.line(&format!(
+                    "damage: {place} cannot be opened; the server's log says why"
+                ))?;
+            }
         }
         Format::Json => {
             let damaged = partitions
@@ -120,6 +165,6 @@ async fn show_damage(
         }
     }
     out.flush()?;
-    let is_damaged = partitions.iter().any(|p| !p.damage.is_empty());
+    let is_damaged = partitions.iter().any(is_damaged);
     Ok(if is_damaged { Exit::Damage } else { Exit::Done })
 }

@@ -101,6 +101,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
                 supervisor::reloaded(&node, is_right);
             }
             // The terminal it was started from is gone.
+            Asked::Reload if heard.ignores_hangup => {}
             Asked::Reload => break Signal::SIGHUP,
             Asked::Stop(signal) => break signal,
         }

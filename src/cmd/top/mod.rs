@@ -178,7 +178,7 @@ async fn print_once(args: &Args) -> anyhow::Result<Exit> {
 async fn print_on(args: &Args) -> anyhow::Result<Exit> {
     let mut watch = Watch::begin(&args.admin, poll::ask(&args.admin).await?);
     let mut polls = poll::begin(args.admin.clone(), args.interval.0);
-    let mut out = Out::new();
+    let mut out = Out::while_read();
     while let Some(polled) = polls.recv().await {
         let now = Timestamp::now();
         watch.see(polled, now);

@@ -2,7 +2,7 @@
 
 use corelog_client::Client;
 use corelog_protocol::message::describe_topic::Answer;
-use corelog_protocol::message::settings::TopicSettings;
+use corelog_protocol::message::settings::{RetentionHold, TopicSettings};
 use corelog_record::{ByteSize, TopicName};
 use serde_json::json;
 
@@ -116,11 +116,18 @@ fn loss(name: &TopicName, topic: &Answer, after: &TopicSettings) -> Option<Strin
             "the oldest sealed segments of each partition beyond {limit} (at most {over} now)"
         ));
     }
-    let is_hold_lower = !before.retention_hold.is_none()
-        && (after.retention_hold.is_none()
+    let hold = before.retention_hold;
+    // What waits for one may have what it is to wait for now.
+    let is_hold_lower = !hold.is_none()
+        && (after.retention_hold != hold
             || is_lower(before.retention_hold_bytes, after.retention_hold_bytes));
     if is_hold_lower && (after.retention_age_ms.is_some() || after.retention_bytes.is_some()) {
-        losses.push("what retention holds back until a snapshot holds it".to_owned());
+        let until = match hold {
+            RetentionHold::Snapshotted => " until a snapshot holds it",
+            RetentionHold::Replicated => " until every follower holds it",
+            RetentionHold::None | RetentionHold::Unknown => "",
+        };
+        losses.push(format!("what retention holds back{until}"));
     }
     let held: u64 = topic.partitions.iter().map(|p| p.bytes).sum();
     let held = Amount(held);
@@ -163,5 +170,31 @@ mod tests {
         assert!(loss_between(keeping(Some(5), None), &keeping(Some(6), None)).is_none());
         assert!(loss_between(keeping(Some(5), None), &keeping(Some(4), None)).is_some());
         assert!(loss_between(keeping(None, None), &keeping(None, Some(1))).is_some());
+    }
+
+    /// What waited for a follower went at once when it was to wait for a snapshot, which there was.
+    #[test]
+    fn what_waits_for_one_and_is_to_wait_for_another_may_go() {
+        let holding = |retention_hold, retention_age_ms| TopicSettings {
+            retention_hold,
+            ..keeping(retention_age_ms, None)
+        };
+        let (by_snapshot, by_follower) = (RetentionHold::Snapshotted, RetentionHold::Replicated);
+        let lost = |before, after| loss_between(holding(before, Some(5)), &holding(after, Some(5)));
+        for (before, after, until) in [
+            (by_follower, by_snapshot, "until every follower holds it"),
+            (by_snapshot, by_follower, "until a snapshot holds it"),
+            (
+                by_follower,
+                RetentionHold::None,
+                "until every follower holds it",
+            ),
+        ] {
+            assert!(lost(before, after).unwrap().contains(until), "{until}");
+        }
+        assert!(lost(by_follower, by_follower).is_none());
+        assert!(lost(RetentionHold::None, by_follower).is_none());
+        let kept = loss_between(holding(by_follower, None), &holding(by_snapshot, None));
+        assert!(kept.is_none(), "nothing is removed for its age or size");
     }
 }

@@ -1,7 +1,7 @@
 //! `corelog topic describe`.
 
 use corelog_client::Client;
-use corelog_protocol::message::describe_topic::{Answer, Damage, Partition};
+use corelog_protocol::message::describe_topic::{Answer, Damage, Partition, State};
 use corelog_protocol::message::replica_status::Role;
 use corelog_record::{PartitionId, Timestamp, TopicName};
 use serde_json::{Value, json};
@@ -71,8 +71,13 @@ async fn describe(args: &Args, client: Client) -> anyhow::Result<Exit> {
         }
     }
     out.flush()?;
-    let is_damaged = topic.partitions.iter().any(|p| !p.damage.is_empty());
+    let is_damaged = topic.partitions.iter().any(is_damaged);
     Ok(if is_damaged { Exit::Damage } else { Exit::Done })
+}
+
+/// If something of a partition cannot be read; one that cannot be opened at all tells of no ranges.
+pub(crate) fn is_damaged(partition: &Partition) -> bool {
+    partition.state == State::Damaged || !partition.damage.is_empty()
 }
 
 fn show(name: &TopicName, topic: &Answer, out: &mut Out) -> anyhow::Result<()> {

@@ -7,6 +7,7 @@ use corelog_record::ByteSize;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::exit::say;
 use crate::quantity::{Limit, Span};
 
 /// How a topic treats its records.
@@ -151,7 +152,7 @@ pub(super) fn json(settings: &TopicSettings) -> Value {
 /// Says on stderr what of a policy is seldom meant.
 pub(super) fn warn(settings: &TopicSettings) {
     if let Some(warning) = warning(settings) {
-        eprintln!("{warning}");
+        say(&warning);
     }
 }
 

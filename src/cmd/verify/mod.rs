@@ -12,11 +12,11 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use corelog_record::batch::{Records, View};
-use corelog_storage::verify::{Checked, Hooks, StoreCheck, survey};
+use corelog_storage::verify::{Checked, Hooks, StoreCheck, Survey, survey};
 use indicatif::ProgressBar;
 
 use crate::exit::{Exit, stop};
-use crate::output::{self, Out};
+use crate::output::{self, ClosedPipe, Out};
 use crate::progress;
 
 use report::Report;
@@ -66,8 +66,21 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
             format!("{path} is no file or directory of a node; see `corelog verify --help`");
         return Err(stop(Exit::Failed, message));
     };
-    let mut out = Out::new();
     let mut report = Report::new(args.output, live::is_locked(path), survey.partitions);
+    match tell(args, &mut survey, &mut report) {
+        Ok(()) => Ok(report.exit()),
+        // What was not looked at is not sound.
+        Err(error) if error.is::<ClosedPipe>() => Ok(match report.exit() {
+            Exit::Done => Exit::Failed,
+            found => found,
+        }),
+        Err(error) => Err(error),
+    }
+}
+
+/// Tells what is found, while somebody reads it.
+fn tell(args: &Args, survey: &mut Survey, report: &mut Report) -> anyhow::Result<()> {
+    let mut out = Out::while_read();
     for finding in survey.findings.drain(..) {
         report.add(&finding, &mut out)?;
     }
@@ -79,8 +92,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     })?;
     bar.finish_and_clear();
     report.end(survey.stores.len(), started.elapsed(), &mut out)?;
-    out.flush()?;
-    Ok(report.exit())
+    out.flush()
 }
 
 /// Runs the checks, and hands over what each came to as it is done.

@@ -18,6 +18,7 @@ use axum::response::{IntoResponse, Response};
 use corelog_node::Handle;
 use corelog_node::metrics::{CoreSnapshot, PartitionSnapshot, PulseSnapshot, QuarantineShare};
 use corelog_node::sys::probe::Space;
+use tokio::sync::Semaphore;
 
 pub(super) use self::process::resident_bytes;
 use super::exposition::{Format, Page};
@@ -83,8 +84,9 @@ fn page(told: &Told, format: Format, tells_partitions: bool) -> String {
 
 /// What the quarantine holds; nothing where it cannot be listed.
 pub(super) async fn quarantine(handle: &Handle) -> Vec<QuarantineShare> {
+    static TURN: Semaphore = Semaphore::const_new(1);
     let handle = handle.clone();
-    let listed = health::apart(move || {
+    let listed = health::apart(&TURN, move || {
         let listed = handle.quarantine();
         let failed =
             |error| tracing::warn!(%error, "the quarantine cannot be listed for the metrics");
@@ -95,8 +97,9 @@ pub(super) async fn quarantine(handle: &Handle) -> Vec<QuarantineShare> {
 
 /// The room on the disk; nothing where the kernel does not tell.
 pub(super) async fn space(handle: &Handle) -> Option<Space> {
+    static TURN: Semaphore = Semaphore::const_new(1);
     let handle = handle.clone();
-    health::apart(move || {
+    health::apart(&TURN, move || {
         let failed = |error| tracing::warn!(%error, "the room on the disk is not known");
         handle.space().map_err(failed).ok()
     })

@@ -91,6 +91,43 @@ fn a_handover_changes_the_owner_and_loses_nothing() {
     assert_eq!(described["partitions"][0]["role"], "follower");
 }
 
+/// What is handed over is told, also where the next partition is not; once it was told by nobody.
+#[test]
+fn what_was_done_to_partitions_before_the_one_that_is_refused_is_told() {
+    let pair = Pair::start();
+    let here = pair.at_source();
+    here.run(["topic", "create", "t", "--partitions", "2"])
+        .done();
+    pair.clone(&["--follow", "--partition", "0"]);
+    let follower = pair.other.address();
+    let handover = ["handover", "t", "--to", &follower, "--output", "json"];
+    let (told, said, code) = here.run(handover).parts();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("t/1") && said.contains("NotFollower"),
+        "{said}"
+    );
+    let told: serde_json::Value = serde_json::from_slice(&told).unwrap();
+    let handed = told["partitions"].as_array().unwrap();
+    assert_eq!(handed.len(), 1, "{told}");
+    assert_eq!(handed[0]["owner"], follower.as_str());
+}
+
+/// It was done for none of the partitions, with 0.
+#[test]
+fn the_wrong_server_refuses_what_it_can_do_for_no_partition() {
+    let pair = Pair::following();
+    let (here, there) = (pair.at_source(), pair.at_other());
+    let owner = pair.source.address();
+    for args in [&["handover", "t"][..], &["handover", "t", "--abort"]] {
+        let said = there.run(args).failed(1);
+        assert!(said.contains("NotOwner"), "{said}");
+        assert!(said.contains(&format!("--server {owner}")), "{said}");
+    }
+    let said = here.run(["promote", "t"]).failed(1);
+    assert!(said.contains("NotFollower"), "{said}");
+}
+
 #[test]
 fn who_owns_what_cannot_be_changed_where_it_makes_no_sense() {
     let pair = Pair::start();

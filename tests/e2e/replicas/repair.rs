@@ -31,9 +31,17 @@ fn a_damaged_segment_is_replaced_by_another_server_s() {
     let (out, _, code) = there.run(["repair", "t", "--dry-run"]).parts();
     assert_eq!(code, Some(3));
     assert!(String::from_utf8_lossy(&out).contains("cannot be read"));
-    let (_, said, code) = there.run(["repair", "t", "--from", "127.0.0.1:1"]).parts();
-    assert_eq!(code, Some(3), "{said}");
-    assert!(said.contains("t/0 has 1 damaged ranges still"), "{said}");
+    let unknown = ["repair", "t"];
+    let one = ["repair", "t", "--partition", "0"];
+    for args in [
+        &unknown[..],
+        &one,
+        &["repair", "t", "--from", "127.0.0.1:1"],
+    ] {
+        let (_, said, code) = there.run(args).parts();
+        assert_eq!(code, Some(3), "{said}");
+        assert!(said.contains("t/0 has 1 damaged ranges still"), "{said}");
+    }
 
     let source = Server::start(folders[0].path());
     let from = source.address();

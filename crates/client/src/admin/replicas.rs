@@ -11,7 +11,8 @@ use crate::Error;
 use crate::retry::Repeat;
 
 /// What several nodes hold of one topic. These requests concern the node that is asked, whoever owns
-/// the partitions: a [`Client`](crate::Client) for them is best given one server.
+/// the partitions: a [`Client`](crate::Client) for them is best given one server. What changes who owns a partition, or
+/// its files, is asked for one partition at a time: an error is about that one, and about nothing that was done before.
 impl Admin {
     /// A partition's sealed segments that hold offsets at or above `from`, and its active one.
     ///
@@ -88,7 +89,7 @@ impl Admin {
         self.client.call(&request, Repeat::Always).await
     }
 
-    /// Makes the node asked the owner of partitions that it follows. Records of the source that it
+    /// Makes the node asked the owner of a partition that it follows. Records of the source that it
     /// does not hold may be missing then, which `accept_loss` puts up with.
     ///
     /// # Errors
@@ -96,13 +97,14 @@ impl Admin {
     pub async fn promote(
         &self,
         topic: &TopicName,
-        partition: Option<PartitionId>,
+        id: Option<TopicId>,
+        partition: PartitionId,
         accept_loss: bool,
     ) -> Result<promote::Answer, Error> {
         let request = promote::Request {
             topic: topic.clone(),
-            id: self.id(topic, None).await?,
-            partition,
+            id: self.id(topic, id).await?,
+            partition: Some(partition),
             accept_loss,
         };
         let answer = self.client.call(&request, Repeat::IfNotApplied).await;
@@ -119,17 +121,18 @@ impl Admin {
     pub async fn handover(
         &self,
         topic: &TopicName,
-        partition: Option<PartitionId>,
+        id: Option<TopicId>,
+        partition: PartitionId,
         to: Option<String>,
     ) -> Result<handover::Answer, Error> {
         let request = handover::Request {
             to,
-            ..self.handing(topic, partition).await?
+            ..self.handing(topic, id, partition).await?
         };
         self.hand_over(&request).await
     }
 
-    /// Calls off handovers that have not ended: the node asked takes writes again. Where the other one
+    /// Calls off a handover that has not ended: the node asked takes writes again. Where the other one
     /// does not say that it does not own the partition it may, which `accept_loss` puts up with.
     ///
     /// # Errors
@@ -138,13 +141,14 @@ impl Admin {
     pub async fn abort_handover(
         &self,
         topic: &TopicName,
-        partition: Option<PartitionId>,
+        id: Option<TopicId>,
+        partition: PartitionId,
         accept_loss: bool,
     ) -> Result<handover::Answer, Error> {
         let request = handover::Request {
             abort: true,
             accept_loss,
-            ..self.handing(topic, partition).await?
+            ..self.handing(topic, id, partition).await?
         };
         self.hand_over(&request).await
     }
@@ -152,12 +156,13 @@ impl Admin {
     async fn handing(
         &self,
         topic: &TopicName,
-        partition: Option<PartitionId>,
+        id: Option<TopicId>,
+        partition: PartitionId,
     ) -> Result<handover::Request, Error> {
         Ok(handover::Request {
             topic: topic.clone(),
-            id: self.id(topic, None).await?,
-            partition,
+            id: self.id(topic, id).await?,
+            partition: Some(partition),
             to: None,
             abort: false,
             accept_loss: false,
@@ -170,7 +175,7 @@ impl Admin {
         answer
     }
 
-    /// Makes partitions that the node asked owned, or owns, follow the node at the address `to`;
+    /// Makes a partition that the node asked owned, or owns, follow the node at the address `to`;
     /// records that only the node asked holds go to its quarantine.
     ///
     /// # Errors
@@ -179,13 +184,14 @@ impl Admin {
     pub async fn rejoin(
         &self,
         topic: &TopicName,
-        partition: Option<PartitionId>,
+        id: Option<TopicId>,
+        partition: PartitionId,
         to: &str,
     ) -> Result<rejoin::Answer, Error> {
         let request = rejoin::Request {
             topic: topic.clone(),
-            id: self.id(topic, None).await?,
-            partition,
+            id: self.id(topic, id).await?,
+            partition: Some(partition),
             to: to.to_owned(),
         };
         let answer = self.client.call(&request, Repeat::IfNotApplied).await;
@@ -215,7 +221,7 @@ impl Admin {
         self.client.call(&request, Repeat::IfNotApplied).await
     }
 
-    /// Has the damaged segments of the node asked replaced by those of the nodes `from`, or of the
+    /// Has the damaged segments that the node asked has of a partition replaced by those of the nodes `from`, or of the
     /// peers that it knows if none is named.
     ///
     /// # Errors
@@ -223,13 +229,14 @@ impl Admin {
     pub async fn repair_topic(
         &self,
         topic: &TopicName,
-        partition: Option<PartitionId>,
+        id: Option<TopicId>,
+        partition: PartitionId,
         from: Vec<String>,
     ) -> Result<repair_topic::Answer, Error> {
         let request = repair_topic::Request {
             topic: topic.clone(),
-            id: self.id(topic, None).await?,
-            partition,
+            id: self.id(topic, id).await?,
+            partition: Some(partition),
             from,
         };
         // What is whole is not replaced: twice is once.

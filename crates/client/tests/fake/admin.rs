@@ -54,8 +54,10 @@ async fn what_was_not_asked_since_the_topic_could_not_be_looked_up_changed_nothi
         ..config(&server)
     };
     let admin = Client::connect(config).await.unwrap().admin();
-    let promoted = admin.promote(&topic, None, false).await.unwrap_err();
-    let reopened = admin.reopen_partition(&topic, PartitionId::new(0)).await;
+    let partition = PartitionId::new(0);
+    let promoted = admin.promote(&topic, None, partition, false).await;
+    let promoted = promoted.unwrap_err();
+    let reopened = admin.reopen_partition(&topic, partition).await;
     for error in [promoted, reopened.unwrap_err()] {
         assert_eq!(error.outcome(), Outcome::NotApplied, "{error}");
         assert!(error.is_unreachable(), "{error}");

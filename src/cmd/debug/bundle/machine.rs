@@ -147,7 +147,10 @@ fn journal() -> anyhow::Result<Vec<u8>> {
     child.wait()?;
     ensure!(!is_late, "journalctl took longer than {JOURNAL_MAX:?}");
     let bytes = reader.join().ok().context("reading the journal failed")??;
-    ensure!(!bytes.is_empty(), "the unit corelog has logged nothing");
+    ensure!(
+        !bytes.is_empty(),
+        "the unit corelog has logged nothing that this user may read (group systemd-journal)"
+    );
     Ok(bytes)
 }
 
