@@ -176,6 +176,24 @@ fn a_reader_that_leaves_ends_it_quietly() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
 
+/// It waited for its reader, and heard nobody: only SIGKILL ended it.
+#[test]
+fn whoever_asks_it_to_stop_is_heard_while_nobody_reads() {
+    let (_folder, _server, corelog) = with_ten();
+    let lines = "a line of many that nobody reads\n".repeat(20_000);
+    corelog.feed(["produce", "t"], lines.as_bytes()).done();
+    let mut child = corelog
+        .command(["consume", "t"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut [0; 4]).unwrap();
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
+    let output = output_of(child, "a consumer whose reader does not read");
+    assert_eq!(output.status.code(), Some(1));
+}
+
 #[test]
 fn a_server_that_goes_away_is_unreachable() {
     let (_folder, server, corelog) = with_ten();

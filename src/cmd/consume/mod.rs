@@ -1,6 +1,7 @@
 //! `corelog consume`: records of a topic to stdout.
 
 mod format;
+mod halt;
 mod state;
 
 use std::future::poll_fn;
@@ -13,7 +14,6 @@ use std::time::{Duration, Instant};
 use corelog_client::{Client, Consumer, ConsumerConfig, End, Error, Received, Start};
 use corelog_protocol::message::list_offsets::At;
 use corelog_record::{Offset, PartitionId, Timestamp, TopicName};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
 use crate::exit::{Exit, say, stop};
@@ -245,8 +245,7 @@ struct Printing<'a> {
 impl Printing<'_> {
     async fn print_all(&mut self) -> anyhow::Result<Ended> {
         let mut saved = Instant::now();
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
+        let mut asked = halt::asked()?;
         while self.args.count.is_none_or(|count| self.printed < count) {
             let next = match ready(self.consumer.next()).await {
                 Some(next) => next,
@@ -257,8 +256,7 @@ impl Printing<'_> {
                     tokio::select! {
                         next = self.consumer.next() => next,
                         () = sleep(SAVE_INTERVAL) => continue,
-                        _ = interrupt.recv() => return Ok(Ended::BySignal),
-                        _ = terminate.recv() => return Ok(Ended::BySignal),
+                        Ok(_) = asked.wait_for(|asked| *asked) => return Ok(Ended::BySignal),
                     }
                 }
             };
@@ -269,10 +267,7 @@ impl Printing<'_> {
             if saved.elapsed() >= SAVE_INTERVAL {
                 self.settle()?;
                 saved = Instant::now();
-                let is_asked = ready(interrupt.recv())
-                    .await
-                    .or(ready(terminate.recv()).await);
-                if is_asked.is_some() {
+                if *asked.borrow() {
                     return Ok(Ended::BySignal);
                 }
             }
