@@ -1,19 +1,22 @@
 //! A topic's partitions, asked for one after the other: what was done to one is told, whatever becomes of the next.
 
+use anyhow::Context as _;
 use corelog_client::{Admin, Error};
-use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::describe_topic::Partition;
 use corelog_record::{PartitionId, TopicId, TopicName};
+
+use crate::{exit, session};
 
 /// What came of the partitions that were asked for.
 pub(crate) struct Each<T> {
     /// What was done, by number.
     pub(crate) done: Vec<T>,
-    /// Why no more was.
-    pub(crate) ended: Option<Error>,
+    /// The partition that was not, and why; nothing behind it was asked for.
+    pub(crate) ended: Option<(PartitionId, Error)>,
 }
 
-/// Asks for the partition `one` of a topic, or for all of them up to the first that is refused. Where all are meant,
-/// one that is refused with `passed_over` is none of those that are, unless all are refused like that.
+/// Asks for the partition `one` of a topic, or for all that are meant, up to the first that is refused. If none is, the first
+/// one's refusal tells why.
 ///
 /// # Errors
 /// Why the topic cannot be looked up.
@@ -21,32 +24,54 @@ pub(crate) async fn each<T>(
     admin: &Admin,
     topic: &TopicName,
     one: Option<u32>,
-    passed_over: Option<ErrorCode>,
+    is_meant: impl Fn(&Partition) -> bool,
     ask: impl AsyncFn(TopicId, PartitionId) -> Result<Vec<T>, Error>,
 ) -> Result<Each<T>, Error> {
     let known = admin.describe_topic(topic).await?;
     let partitions = match one {
         Some(one) => vec![PartitionId::new(one)],
-        None => known.partitions.iter().map(|known| known.id).collect(),
+        None => meant(&known.partitions, is_meant),
     };
-    let (mut done, mut passed) = (Vec::new(), None);
+    let mut done = Vec::new();
     for partition in partitions {
         match ask(known.id, partition).await {
             Ok(parts) => done.extend(parts),
-            Err(error) if one.is_none() && is_refused(&error, passed_over) => {
-                passed.get_or_insert(error);
-            }
             Err(error) => {
-                let ended = Some(error);
+                let ended = Some((partition, error));
                 return Ok(Each { done, ended });
             }
         }
     }
-    let ended = passed.filter(|_| done.is_empty());
-    Ok(Each { done, ended })
+    Ok(Each { done, ended: None })
 }
 
-fn is_refused(error: &Error, code: Option<ErrorCode>) -> bool {
-    let refusal = error.refusal().zip(code);
-    refusal.is_some_and(|(body, code)| body.is(code))
+fn meant(all: &[Partition], is_meant: impl Fn(&Partition) -> bool) -> Vec<PartitionId> {
+    let meant: Vec<_> = all.iter().filter(|one| is_meant(one)).collect();
+    let asked = match meant.is_empty() {
+        true => all.iter().take(1).collect(),
+        false => meant,
+    };
+    asked.into_iter().map(|one| one.id).collect()
+}
+
+impl<T> Each<T> {
+    /// The failure of the partition that was not done, if one was not; else of printing what was.
+    ///
+    /// # Errors
+    /// That, with the exit code 5 if nobody knows whether it was done.
+    pub(crate) fn end(self, topic: &TopicName, printed: anyhow::Result<()>) -> anyhow::Result<()> {
+        let Some((partition, error)) = self.ended else {
+            return printed;
+        };
+        if let Err(unprinted) = printed {
+            exit::tell(&unprinted);
+        }
+        // A server's own refusal names the partition.
+        let is_named = error.refusal().is_some();
+        let ended = session::changing(Err(error));
+        match is_named {
+            true => ended,
+            false => ended.with_context(|| format!("{topic}/{partition}")),
+        }
+    }
 }

@@ -1,8 +1,9 @@
 //! `corelog handover`: gives partitions to a follower without losing a record.
 
 use corelog_client::Client;
-use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::describe_topic;
 use corelog_protocol::message::handover::Partition;
+use corelog_protocol::message::replica_status::Role;
 use corelog_record::TopicName;
 use serde_json::{Value, json};
 
@@ -57,7 +58,6 @@ async fn handover(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let admin = client.admin();
     let topic = &args.topic;
     let ask = async |id, partition| {
-        let id = Some(id);
         let answer = match args.abort {
             true => {
                 let accept_loss = args.accept_loss;
@@ -69,18 +69,18 @@ async fn handover(args: &Args, client: Client) -> anyhow::Result<Exit> {
         };
         Ok(answer?.partitions)
     };
-    let passed_over = Some(ErrorCode::NotOwner);
-    let each = partitions::each(&admin, topic, args.partition, passed_over, ask).await?;
-    if !each.done.is_empty() {
-        print(args, &each.done)?;
-    }
-    match each.ended {
-        None => Ok(Exit::Done),
-        Some(error) => session::changing(Err(error)),
-    }
+    let owns =
+        |known: &describe_topic::Partition| matches!(known.role, Role::Owner | Role::HandingOver);
+    let each = partitions::each(&admin, topic, args.partition, owns, ask).await?;
+    let printed = print(args, &each.done);
+    each.end(topic, printed)?;
+    Ok(Exit::Done)
 }
 
 fn print(args: &Args, handed: &[Partition]) -> anyhow::Result<()> {
+    if handed.is_empty() {
+        return Ok(());
+    }
     let mut out = Out::new();
     match args.client.output {
         Format::Table => {

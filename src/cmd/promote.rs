@@ -2,7 +2,9 @@
 
 use corelog_client::{Client, Error};
 use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::describe_topic;
 use corelog_protocol::message::promote::Partition;
+use corelog_protocol::message::replica_status::Role;
 use corelog_record::{Offset, TopicName};
 use serde_json::{Value, json};
 
@@ -50,27 +52,31 @@ async fn promote(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let admin = client.admin();
     let ask = async |id, partition| {
         let (topic, loss) = (&args.topic, args.accept_loss);
-        let answer = admin.promote(topic, Some(id), partition, loss).await?;
+        let answer = admin.promote(topic, id, partition, loss).await?;
         Ok(answer.partitions)
     };
-    let (topic, passed_over) = (&args.topic, Some(ErrorCode::NotFollower));
-    let each = partitions::each(&admin, topic, args.partition, passed_over, ask).await?;
-    if !each.done.is_empty() {
-        print(args, &each.done)?;
+    let follows = |known: &describe_topic::Partition| known.role == Role::Follower;
+    let each = partitions::each(&admin, &args.topic, args.partition, follows, ask).await?;
+    let printed = print(args, &each.done);
+    if let Some((_, Error::Refused { body })) = &each.ended
+        && body.is(ErrorCode::LossPossible)
+    {
+        let rest = match args.partition {
+            Some(_) => "",
+            None => ", nor any partition behind it",
+        };
+        let message =
+            format!("{body}; it was not promoted{rest}; --accept-loss does it all the same");
+        return Err(stop(Exit::Denied, message));
     }
-    match each.ended {
-        None => Ok(Exit::Done),
-        Some(Error::Refused { body }) if body.is(ErrorCode::LossPossible) => {
-            let message = format!(
-                "{body}; it was not promoted, nor any partition behind it; --accept-loss does it all the same"
-            );
-            Err(stop(Exit::Denied, message))
-        }
-        Some(error) => session::changing(Err(error)),
-    }
+    each.end(&args.topic, printed)?;
+    Ok(Exit::Done)
 }
 
 fn print(args: &Args, promoted: &[Partition]) -> anyhow::Result<()> {
+    if promoted.is_empty() {
+        return Ok(());
+    }
     let mut out = Out::new();
     match args.client.output {
         Format::Table => {

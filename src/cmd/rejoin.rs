@@ -45,20 +45,19 @@ async fn rejoin(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let admin = client.admin();
     let topic = &args.topic;
     let ask = async |id, partition| {
-        let answer = admin.rejoin(topic, Some(id), partition, &args.to).await?;
+        let answer = admin.rejoin(topic, id, partition, &args.to).await?;
         Ok(answer.partitions)
     };
-    let each = partitions::each(&admin, topic, args.partition, None, ask).await?;
-    if !each.done.is_empty() {
-        print(args, &each.done)?;
-    }
-    match each.ended {
-        None => Ok(Exit::Done),
-        Some(error) => session::changing(Err(error)),
-    }
+    let each = partitions::each(&admin, topic, args.partition, |_| true, ask).await?;
+    let printed = print(args, &each.done);
+    each.end(topic, printed)?;
+    Ok(Exit::Done)
 }
 
 fn print(args: &Args, rejoined: &[Partition]) -> anyhow::Result<()> {
+    if rejoined.is_empty() {
+        return Ok(());
+    }
     let mut out = Out::new();
     match args.client.output {
         Format::Table => {

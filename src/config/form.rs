@@ -115,7 +115,11 @@ fn is_host(name: &str) -> bool {
             let is_odd = |c: char| c.is_whitespace() || matches!(c, '[' | ']');
             !name.is_empty() && !name.contains(is_odd)
         }
-        bare => bare.unwrap_or(name).parse::<Ipv6Addr>().is_ok(),
+        bare => {
+            let address = bare.unwrap_or(name);
+            let (address, _zone) = address.split_once('%').unwrap_or((address, ""));
+            address.parse::<Ipv6Addr>().is_ok()
+        }
     }
 }
 

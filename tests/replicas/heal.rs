@@ -290,6 +290,7 @@ fn a_segment_that_nobody_has_keeps_no_other_one_from_being_repaired() {
     until("the second one is there", || {
         status(&b, &topic, 0).state == State::Done
     });
+    assert_eq!(status(&b, &topic, 0).lag_ms, None, "it asks for no more");
     let dir = a.topic_dir(&topic).join("0");
     a.stop();
     for base in [lost, kept] {

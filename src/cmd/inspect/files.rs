@@ -92,8 +92,12 @@ pub(super) fn holds_stores(dir: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(dir) else {
         return false;
     };
-    let mut names = entries.flatten().map(|entry| entry.file_name());
-    names.any(|name| name.to_str().is_some_and(is_store))
+    // One without a byte is of a partition that was about to begin.
+    let mut entries = entries.flatten();
+    entries.any(|entry| {
+        let is_empty = entry.metadata().is_ok_and(|found| found.len() == 0);
+        !is_empty && entry.file_name().to_str().is_some_and(is_store)
+    })
 }
 
 /// If a file has the name of a store: its base offset in twenty digits, and perhaps its generation.

@@ -26,21 +26,26 @@ async fn repair(topic: &TopicName, args: &Args, client: Client) -> anyhow::Resul
     }
     let ask = async |id, partition| {
         let from = args.from.clone();
-        let answer = admin.repair_topic(topic, Some(id), partition, from).await?;
+        let answer = admin.repair_topic(topic, id, partition, from).await?;
         Ok(answer.partitions)
     };
-    let each = partitions::each(&admin, topic, args.partition, None, ask).await?;
-    if !each.done.is_empty() {
-        print(topic, args.client.output, &each.done)?;
-    }
+    let each = partitions::each(&admin, topic, args.partition, |_| true, ask).await?;
+    let printed = print(topic, args.client.output, &each.done);
     let exit = say_left(topic, &each.done);
-    match each.ended {
-        None => Ok(exit),
-        Some(error) => session::changing(Err(error)),
+    match each.end(topic, printed) {
+        // That there is damage is known, whatever became of the rest.
+        Err(error) if exit == Exit::Damage => {
+            exit::tell(&error);
+            Ok(exit)
+        }
+        ended => ended.map(|()| exit),
     }
 }
 
 fn print(topic: &TopicName, format: Format, partitions: &[Partition]) -> anyhow::Result<()> {
+    if partitions.is_empty() {
+        return Ok(());
+    }
     let mut out = Out::new();
     match format {
         Format::Table => {
@@ -75,10 +80,8 @@ fn say_left(topic: &TopicName, partitions: &[Partition]) -> Exit {
             (0, None) => {}
             (0, Some(error)) => {
                 say(&format!("{place} was not repaired: {error}"));
-                if exit != Exit::Damage {
-                    let code = error.known_code().and_then(exit::of_code);
-                    exit = code.unwrap_or(Exit::Failed);
-                }
+                let code = error.known_code().and_then(exit::of_code);
+                exit = graver(exit, code.unwrap_or(Exit::Failed));
             }
             (ranges, error) => {
                 let why = error.as_ref().map(|error| format!(": {error}"));
@@ -89,6 +92,17 @@ fn say_left(topic: &TopicName, partitions: &[Partition]) -> Exit {
         }
     }
     exit
+}
+
+/// Which of two says more: damage, then that something is not known, then what was met first.
+fn graver(first: Exit, other: Exit) -> Exit {
+    let is_there = |exit| [first, other].contains(&exit);
+    match first {
+        _ if is_there(Exit::Damage) => Exit::Damage,
+        _ if is_there(Exit::Unknown) => Exit::Unknown,
+        Exit::Done => other,
+        first => first,
+    }
 }
 
 fn row(partition: &Partition, segment: &Replaced) -> Vec<String> {

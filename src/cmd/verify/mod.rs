@@ -91,8 +91,12 @@ fn tell(args: &Args, survey: &mut Survey, report: &mut Report) -> anyhow::Result
         bar.suspend(|| report.take(checked, &mut out))
     })?;
     bar.finish_and_clear();
-    report.end(survey.stores.len(), started.elapsed(), &mut out)?;
-    out.flush()
+    let ended = report.end(survey.stores.len(), started.elapsed(), &mut out);
+    match ended.and_then(|()| out.flush()) {
+        // All was looked at.
+        Err(error) if error.is::<ClosedPipe>() => Ok(()),
+        ended => ended,
+    }
 }
 
 /// Runs the checks, and hands over what each came to as it is done.

@@ -44,14 +44,15 @@ pub(super) async fn show(State(stage): State<Stage>, headers: HeaderMap) -> Resp
     });
     match asked.await {
         Ok((handle, (pulses, partitions))) => {
+            let (quarantine, space) = tokio::join!(quarantine(&handle), space(&handle));
             let told = Told {
                 started: stage.started,
                 cores: handle.counters(),
                 pulses,
                 partitions,
-                quarantine: quarantine(&handle).await,
+                quarantine,
                 unreadable_topics: handle.report().unreadable,
-                space: space(&handle).await,
+                space,
             };
             let text = page(&told, format, stage.tells_partitions);
             ([(header::CONTENT_TYPE, format.content_type())], text).into_response()

@@ -34,11 +34,10 @@ async fn node(stage: &Stage, handle: &Handle, pulses: &[PulseSnapshot]) -> Value
             told
         })
         .collect();
-    let quarantine = metrics::quarantine(handle).await;
+    let (quarantine, space) = tokio::join!(metrics::quarantine(handle), metrics::space(handle));
     let quarantine = quarantine
         .iter()
         .map(|share| json!({ "reason": share.reason, "files": share.files, "bytes": share.bytes }));
-    let space = metrics::space(handle).await;
     json!({
         "node": handle.node_id().to_string(),
         "version": env!("CARGO_PKG_VERSION"),

@@ -97,13 +97,13 @@ impl Admin {
     pub async fn promote(
         &self,
         topic: &TopicName,
-        id: Option<TopicId>,
+        id: TopicId,
         partition: PartitionId,
         accept_loss: bool,
     ) -> Result<promote::Answer, Error> {
         let request = promote::Request {
             topic: topic.clone(),
-            id: self.id(topic, id).await?,
+            id,
             partition: Some(partition),
             accept_loss,
         };
@@ -121,13 +121,13 @@ impl Admin {
     pub async fn handover(
         &self,
         topic: &TopicName,
-        id: Option<TopicId>,
+        id: TopicId,
         partition: PartitionId,
         to: Option<String>,
     ) -> Result<handover::Answer, Error> {
         let request = handover::Request {
             to,
-            ..self.handing(topic, id, partition).await?
+            ..handing(topic, id, partition)
         };
         self.hand_over(&request).await
     }
@@ -141,32 +141,16 @@ impl Admin {
     pub async fn abort_handover(
         &self,
         topic: &TopicName,
-        id: Option<TopicId>,
+        id: TopicId,
         partition: PartitionId,
         accept_loss: bool,
     ) -> Result<handover::Answer, Error> {
         let request = handover::Request {
             abort: true,
             accept_loss,
-            ..self.handing(topic, id, partition).await?
+            ..handing(topic, id, partition)
         };
         self.hand_over(&request).await
-    }
-
-    async fn handing(
-        &self,
-        topic: &TopicName,
-        id: Option<TopicId>,
-        partition: PartitionId,
-    ) -> Result<handover::Request, Error> {
-        Ok(handover::Request {
-            topic: topic.clone(),
-            id: self.id(topic, id).await?,
-            partition: Some(partition),
-            to: None,
-            abort: false,
-            accept_loss: false,
-        })
     }
 
     async fn hand_over(&self, request: &handover::Request) -> Result<handover::Answer, Error> {
@@ -184,13 +168,13 @@ impl Admin {
     pub async fn rejoin(
         &self,
         topic: &TopicName,
-        id: Option<TopicId>,
+        id: TopicId,
         partition: PartitionId,
         to: &str,
     ) -> Result<rejoin::Answer, Error> {
         let request = rejoin::Request {
             topic: topic.clone(),
-            id: self.id(topic, id).await?,
+            id,
             partition: Some(partition),
             to: to.to_owned(),
         };
@@ -229,17 +213,28 @@ impl Admin {
     pub async fn repair_topic(
         &self,
         topic: &TopicName,
-        id: Option<TopicId>,
+        id: TopicId,
         partition: PartitionId,
         from: Vec<String>,
     ) -> Result<repair_topic::Answer, Error> {
         let request = repair_topic::Request {
             topic: topic.clone(),
-            id: self.id(topic, id).await?,
+            id,
             partition: Some(partition),
             from,
         };
         // What is whole is not replaced: twice is once.
         self.client.call(&request, Repeat::Always).await
+    }
+}
+
+fn handing(topic: &TopicName, id: TopicId, partition: PartitionId) -> handover::Request {
+    handover::Request {
+        topic: topic.clone(),
+        id,
+        partition: Some(partition),
+        to: None,
+        abort: false,
+        accept_loss: false,
     }
 }

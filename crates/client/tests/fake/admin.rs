@@ -55,10 +55,10 @@ async fn what_was_not_asked_since_the_topic_could_not_be_looked_up_changed_nothi
     };
     let admin = Client::connect(config).await.unwrap().admin();
     let partition = PartitionId::new(0);
-    let promoted = admin.promote(&topic, None, partition, false).await;
-    let promoted = promoted.unwrap_err();
+    let forgotten = admin.forget_follower(&topic, None, None, "log2:7400").await;
+    let forgotten = forgotten.unwrap_err();
     let reopened = admin.reopen_partition(&topic, partition).await;
-    for error in [promoted, reopened.unwrap_err()] {
+    for error in [forgotten, reopened.unwrap_err()] {
         assert_eq!(error.outcome(), Outcome::NotApplied, "{error}");
         assert!(error.is_unreachable(), "{error}");
     }

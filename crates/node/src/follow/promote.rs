@@ -66,7 +66,8 @@ impl Core {
             return Err(loss_possible(end, source_end, source_heard_ms));
         }
         let given_at = given_at.filter(|_| !accept_loss);
-        let (epoch, _, end) = self.own(&hand, topic, key, given_at).await?;
+        let judged_end = place.log_end;
+        let (epoch, _, end) = self.own(&hand, topic, key, judged_end, given_at).await?;
         tracing::warn!(
             topic = %self.told_name(key), partition = key.partition.get(), end = end.get(),
             epoch = epoch.get(), ?source_end, is_lossless, "promoted: this node owns the partition"
@@ -82,12 +83,16 @@ impl Core {
     }
 
     /// Begins an epoch of its own and takes appends from then on; `_hand` is on the partition. If its
-    /// owner gives it, that is at the epoch `given_at`.
+    /// owner gives it, that is at the epoch `given_at`. That was judged by a log that ends at `judged_end`.
+    ///
+    /// # Errors
+    /// `Busy` also if it ends below by now.
     pub(super) async fn own(
         self: &Rc<Self>,
         _hand: &Hand,
         topic: TopicName,
         key: PartitionKey,
+        judged_end: Offset,
         given_at: Option<LeaderEpoch>,
     ) -> Result<(LeaderEpoch, Lineage, Offset), Failure> {
         let before = self.replica(key)?;
@@ -95,6 +100,10 @@ impl Core {
         // What its following asked of the log may not have been done yet: the end could be another one then.
         self.unchanging(key).await?;
         let end = self.place(key)?.log_end;
+        if end < judged_end {
+            let message = "what it follows by has changed the end of the log: ask again";
+            return Err(failure(ErrorCode::Busy, message));
+        }
         self.durable(key, end).await?;
         let Epoch { epoch, lineage, .. } = self.begin_above(key).await?;
         router::take_over_replica(self, topic, key, given_at, move |mut replica| {

@@ -188,9 +188,11 @@ fn lag_of(following: &Following, durable: Offset) -> Option<Lag> {
     Some(Lag {
         records,
         bytes: if is_level { 0 } else { heard.lag_bytes },
-        millis: match is_level {
-            true => Some(0),
-            false => Some(since(progress.level_at.get())),
+        millis: match progress.state.get() {
+            _ if is_level => Some(0),
+            // It asks for no more.
+            replica_status::State::Done => None,
+            _ => Some(since(progress.level_at.get())),
         },
     })
 }

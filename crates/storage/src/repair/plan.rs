@@ -107,10 +107,6 @@ pub async fn plan<D: Dir>(
         steps: Vec::new(),
     };
     plan.displace(&choice);
-    if evidence.mark.is_some_and(|mark| state.is_behind(&mark)) {
-        plan.displace_mark();
-        evidence.mark = None;
-    }
     for walked in &choice.chosen {
         let is_sealed = state
             .segments()
@@ -129,6 +125,10 @@ pub async fn plan<D: Dir>(
         log_start: state.log_start(),
         end,
     });
+    if evidence.mark.is_some_and(|mark| state.is_behind(&mark)) {
+        plan.displace_mark();
+        evidence.mark = None;
+    }
     let unknown = unknown(&evidence);
     plan.steps.extend(unknown.into_iter().map(Step::Unknown));
     plan.state = Some(state);
