@@ -140,7 +140,7 @@ error_codes! {
     61 RecordTooLarge No No "A record is larger than the limit."
     62 BatchTooLarge No No "A batch is larger than the limit."
     63 Aborted No No "An earlier Produce of this run was not applied, so this one was not either."
-    64 OutcomeUnknown Unknown No "The write failed midway: the records may or may not be in the log, a topic that was to go may come back."
+    64 OutcomeUnknown Unknown No "The write failed midway: the records may or may not be in the log, a topic that was to go may come back, a partition may be truncated, cut or have another owner once it is reopened."
 }
 
 impl ErrorCode {
