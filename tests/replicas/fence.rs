@@ -34,6 +34,15 @@ fn remembers(node: &Node, topic: &Target, is_it: impl Fn(&Peer) -> bool) -> bool
     known.any(is_it)
 }
 
+/// Has a new owner let go of all that it shares with the one before, its epochs too.
+fn let_go(node: &Node, topic: &Target) {
+    let end = node.fill(topic, 0, 100);
+    node.truncate(topic, end);
+    until("the epochs before its own are forgotten", || {
+        segments(node, topic, 0).epochs.len() == 1
+    });
+}
+
 fn until_fenced(node: &Node, topic: &Target) {
     until("the old owner is fenced", || {
         status(node, topic, 0).role == Role::Fenced
@@ -61,11 +70,7 @@ fn an_old_owner_is_fenced_though_the_new_one_let_go_of_what_they_shared() {
     let ([mut a, b], topic) = pair(&folder);
     a.kill();
     promote(&b, &topic);
-    let end = b.fill(&topic, 0, 100);
-    b.truncate(&topic, end);
-    until("the epochs before its own are forgotten", || {
-        segments(&b, &topic, 0).epochs.len() == 1
-    });
+    let_go(&b, &topic);
     a.up();
     until_fenced(&a, &topic);
 }
@@ -167,11 +172,7 @@ fn an_old_owner_is_fenced_by_one_that_the_copy_vouches_for_which_it_remembers() 
     let ([mut a, b], topic) = pair(&folder);
     a.kill();
     promote(&b, &topic);
-    let end = b.fill(&topic, 0, 100);
-    b.truncate(&topic, end);
-    until("the epochs before its own are forgotten", || {
-        segments(&b, &topic, 0).epochs.len() == 1
-    });
+    let_go(&b, &topic);
     let c = hand_on(&folder, &b, &topic);
     a.up();
     until_fenced(&a, &topic);

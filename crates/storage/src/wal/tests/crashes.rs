@@ -71,6 +71,27 @@ fn check(dir: &MemoryDir, all: &[Vec<u8>], done: usize, nth: u64) {
     }
 }
 
+/// A log of `all`, given up below 12 and cut at 15, for which operation `nth` on the disk found no space; and what came of it.
+fn cut_without_space(
+    all: &[Vec<u8>],
+    nth: u64,
+) -> (
+    FaultyDir<MemoryDir>,
+    Wal<FaultyDir<MemoryDir>>,
+    Result<(), Error>,
+) {
+    let disk = FaultyDir::new(MemoryDir::new());
+    let (mut wal, _) = Wal::open_in(disk.clone(), small(), nth).unwrap();
+    wal.append_batch(all).unwrap();
+    wal.sync().unwrap();
+    wal.truncate(offset(12)).unwrap();
+    let full = Fault::Fail(ErrorKind::StorageFull);
+    disk.faults().fail(Match::ANY, nth, full);
+    let cut = wal.truncate_suffix(offset(15));
+    disk.faults().clear();
+    (disk, wal, cut)
+}
+
 /// The log began again where the batch does that the cut went through, with records that had been given up.
 #[test]
 fn a_cut_that_found_no_space_for_what_stays_brings_no_start_back() {
@@ -78,15 +99,7 @@ fn a_cut_that_found_no_space_for_what_stays_brings_no_start_back() {
     let (mut brought_back, mut nth) = (0, 0);
     loop {
         nth += 1;
-        let disk = FaultyDir::new(MemoryDir::new());
-        let (mut wal, _) = Wal::open_in(disk.clone(), small(), nth).unwrap();
-        wal.append_batch(&all).unwrap();
-        wal.sync().unwrap();
-        wal.truncate(offset(12)).unwrap();
-        let full = Fault::Fail(ErrorKind::StorageFull);
-        disk.faults().fail(Match::ANY, nth, full);
-        let cut = wal.truncate_suffix(offset(15));
-        disk.faults().clear();
+        let (disk, mut wal, cut) = cut_without_space(&all, nth);
         brought_back += u64::from(wal.log.log_start() < offset(12));
         assert_eq!(wal.log_start(), offset(12), "operation {nth}");
         assert!(!matches!(wal.read(offset(11)), Ok(Some(_))));
@@ -111,15 +124,7 @@ fn a_damaged_log_is_opened_with_what_an_interrupted_cut_left_beside_it() {
     let (mut left, mut nth) = (0, 0);
     loop {
         nth += 1;
-        let disk = FaultyDir::new(MemoryDir::new());
-        let (mut wal, _) = Wal::open_in(disk.clone(), small(), nth).unwrap();
-        wal.append_batch(&all).unwrap();
-        wal.sync().unwrap();
-        wal.truncate(offset(12)).unwrap();
-        let full = Fault::Fail(ErrorKind::StorageFull);
-        disk.faults().fail(Match::ANY, nth, full);
-        let cut = wal.truncate_suffix(offset(15));
-        disk.faults().clear();
+        let (disk, mut wal, cut) = cut_without_space(&all, nth);
         let is_start_back = wal.log.log_start() < offset(12) && offset(12) < wal.log_end();
         if is_start_back && wal.append_batch(&all).is_ok() {
             let sound = wal.store_bytes() - 50;
