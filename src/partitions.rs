@@ -55,11 +55,19 @@ fn meant(all: &[Partition], is_meant: impl Fn(&Partition) -> bool) -> Vec<Partit
 }
 
 impl<T> Each<T> {
-    /// The failure of the partition that was not done, if one was not; else of printing what was.
+    /// Has what was done printed, if anything was.
     ///
     /// # Errors
-    /// That, with the exit code 5 if nobody knows whether it was done.
-    pub(crate) fn end(self, topic: &TopicName, printed: anyhow::Result<()>) -> anyhow::Result<()> {
+    /// The failure of the partition that was not done, with the exit code 5 if nobody knows whether it was; else of printing.
+    pub(crate) fn end(
+        self,
+        topic: &TopicName,
+        print: impl FnOnce(&[T]) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let printed = match &self.done[..] {
+            [] => Ok(()),
+            done => print(done),
+        };
         let Some((partition, error)) = self.ended else {
             return printed;
         };

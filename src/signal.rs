@@ -19,7 +19,6 @@ const ASKED_MAX: usize = 1;
 /// The signals that ask a server for something, blocked.
 pub(crate) struct Signals {
     set: SigSet,
-    ignores_hangup: bool,
 }
 
 /// What they ask for, from now on.
@@ -53,11 +52,7 @@ impl Signals {
         let all = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
         let set: SigSet = all.into_iter().collect();
         set.thread_block()?;
-        let ignores_hangup = ignores_hangup();
-        Ok(Self {
-            set,
-            ignores_hangup,
-        })
+        Ok(Self { set })
     }
 
     /// Has a thread wait for them. Until [`Heard::serving`], who asks to stop ends the process, as a kill would:
@@ -68,7 +63,7 @@ impl Signals {
     pub(crate) fn hear(self) -> anyhow::Result<Heard> {
         let (ask, asked) = sync_channel(ASKED_MAX);
         let is_serving = IsServing::default();
-        let (theirs, ignores_hangup) = (is_serving.clone(), self.ignores_hangup);
+        let theirs = is_serving.clone();
         let thread = thread::Builder::new().name("signals".to_owned());
         let hear = move || self.pass_on(&ask, &theirs);
         thread
@@ -77,7 +72,7 @@ impl Signals {
         Ok(Heard {
             asked,
             is_serving,
-            ignores_hangup,
+            ignores_hangup: ignores_hangup(),
         })
     }
 

@@ -72,15 +72,11 @@ async fn handover(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let owns =
         |known: &describe_topic::Partition| matches!(known.role, Role::Owner | Role::HandingOver);
     let each = partitions::each(&admin, topic, args.partition, owns, ask).await?;
-    let printed = print(args, &each.done);
-    each.end(topic, printed)?;
+    each.end(topic, |done| print(args, done))?;
     Ok(Exit::Done)
 }
 
 fn print(args: &Args, handed: &[Partition]) -> anyhow::Result<()> {
-    if handed.is_empty() {
-        return Ok(());
-    }
     let mut out = Out::new();
     match args.client.output {
         Format::Table => {

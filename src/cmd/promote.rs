@@ -1,7 +1,7 @@
 //! `corelog promote`: makes a replica the owner, whatever became of its source.
 
 use corelog_client::{Client, Error};
-use corelog_protocol::error::ErrorCode;
+use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::describe_topic;
 use corelog_protocol::message::promote::Partition;
 use corelog_protocol::message::replica_status::Role;
@@ -57,26 +57,28 @@ async fn promote(args: &Args, client: Client) -> anyhow::Result<Exit> {
     };
     let follows = |known: &describe_topic::Partition| known.role == Role::Follower;
     let each = partitions::each(&admin, &args.topic, args.partition, follows, ask).await?;
-    let printed = print(args, &each.done);
-    if let Some((_, Error::Refused { body })) = &each.ended
-        && body.is(ErrorCode::LossPossible)
-    {
-        let rest = match args.partition {
-            Some(_) => "",
-            None => ", nor any partition behind it",
-        };
-        let message =
-            format!("{body}; it was not promoted{rest}; --accept-loss does it all the same");
-        return Err(stop(Exit::Denied, message));
-    }
-    each.end(&args.topic, printed)?;
+    let ended = each.end(&args.topic, |done| print(args, done));
+    ended.map_err(|error| match error.downcast_ref() {
+        Some(Error::Refused { body }) if body.is(ErrorCode::LossPossible) => {
+            loss_possible(args, body)
+        }
+        _ => error,
+    })?;
     Ok(Exit::Done)
 }
 
+/// That records may be missing, which has to be put up with.
+fn loss_possible(args: &Args, refusal: &ErrorBody) -> anyhow::Error {
+    let rest = match args.partition {
+        Some(_) => "",
+        None => ", nor any partition behind it",
+    };
+    let message =
+        format!("{refusal}; it was not promoted{rest}; --accept-loss does it all the same");
+    stop(Exit::Denied, message)
+}
+
 fn print(args: &Args, promoted: &[Partition]) -> anyhow::Result<()> {
-    if promoted.is_empty() {
-        return Ok(());
-    }
     let mut out = Out::new();
     match args.client.output {
         Format::Table => {

@@ -49,15 +49,11 @@ async fn rejoin(args: &Args, client: Client) -> anyhow::Result<Exit> {
         Ok(answer.partitions)
     };
     let each = partitions::each(&admin, topic, args.partition, |_| true, ask).await?;
-    let printed = print(args, &each.done);
-    each.end(topic, printed)?;
+    each.end(topic, |done| print(args, done))?;
     Ok(Exit::Done)
 }
 
 fn print(args: &Args, rejoined: &[Partition]) -> anyhow::Result<()> {
-    if rejoined.is_empty() {
-        return Ok(());
-    }
     let mut out = Out::new();
     match args.client.output {
         Format::Table => {

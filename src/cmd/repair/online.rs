@@ -1,6 +1,6 @@
 //! Damaged segments replaced by those of other servers.
 
-use corelog_client::{Admin, Client, Error};
+use corelog_client::{Admin, Client};
 use corelog_protocol::message::describe_topic::State;
 use corelog_protocol::message::repair_topic::{Partition, Replaced};
 use corelog_record::{PartitionId, TopicName};
@@ -22,6 +22,9 @@ async fn repair(topic: &TopicName, args: &Args, client: Client) -> anyhow::Resul
     let admin = client.admin();
     if args.consent.dry_run {
         let partition = args.partition.map(PartitionId::new);
+        if let Some(partition) = partition {
+            client.topic(topic).await?.partition(partition)?;
+        }
         return show_damage(topic, partition, args.client.output, &admin).await;
     }
     let ask = async |id, partition| {
@@ -30,9 +33,13 @@ async fn repair(topic: &TopicName, args: &Args, client: Client) -> anyhow::Resul
         Ok(answer.partitions)
     };
     let each = partitions::each(&admin, topic, args.partition, |_| true, ask).await?;
-    let printed = print(topic, args.client.output, &each.done);
-    let exit = say_left(topic, &each.done);
-    match each.end(topic, printed) {
+    let mut exit = Exit::Done;
+    let ended = each.end(topic, |done| {
+        let printed = print(topic, args.client.output, done);
+        exit = say_left(topic, done);
+        printed
+    });
+    match ended {
         // That there is damage is known, whatever became of the rest.
         Err(error) if exit == Exit::Damage => {
             exit::tell(&error);
@@ -43,9 +50,6 @@ async fn repair(topic: &TopicName, args: &Args, client: Client) -> anyhow::Resul
 }
 
 fn print(topic: &TopicName, format: Format, partitions: &[Partition]) -> anyhow::Result<()> {
-    if partitions.is_empty() {
-        return Ok(());
-    }
     let mut out = Out::new();
     match format {
         Format::Table => {
@@ -140,16 +144,7 @@ async fn show_damage(
     admin: &Admin,
 ) -> anyhow::Result<Exit> {
     let mut partitions = admin.describe_topic(topic).await?.partitions;
-    let count = u32::try_from(partitions.len()).unwrap_or(u32::MAX);
     partitions.retain(|p| partition.is_none_or(|asked| p.id == asked));
-    if let (true, Some(partition)) = (partitions.is_empty(), partition) {
-        let topic = topic.clone();
-        return Err(anyhow::Error::new(Error::NoSuchPartition {
-            topic,
-            partition,
-            count,
-        }));
-    }
     let mut out = Out::new();
     match format {
         Format::Table => {

@@ -25,7 +25,9 @@ pub(super) trait Each: Call + 'static {
     /// The answer, in the order of the partitions.
     fn answer(parts: Vec<Self::Part>) -> Self::Answer;
     /// If a partition that another request would be refused for is no matter when all are meant, and one of them is not.
-    fn passes_over(error: &Failure) -> bool;
+    fn passes_over(_error: &Failure) -> bool {
+        false
+    }
 }
 
 /// Does it for each partition, one after the other.
@@ -160,10 +162,6 @@ impl Each for repair_topic::Request {
     fn answer(partitions: Vec<repair_topic::Partition>) -> repair_topic::Answer {
         repair_topic::Answer { partitions }
     }
-
-    fn passes_over(_error: &Failure) -> bool {
-        false
-    }
 }
 
 impl Each for rejoin::Request {
@@ -190,9 +188,5 @@ impl Each for rejoin::Request {
 
     fn answer(partitions: Vec<rejoin::Partition>) -> rejoin::Answer {
         rejoin::Answer { partitions }
-    }
-
-    fn passes_over(_error: &Failure) -> bool {
-        false
     }
 }

@@ -176,8 +176,8 @@ impl Core {
     /// Recovers a partition anew, which lifts its fence.
     ///
     /// # Errors
-    /// `Busy` while it is opened or closed already, `Stopping`; why it cannot be opened: `StorageFull` or `Busy` where something is
-    /// missing, for which it is tried again, else `Internal` with the reason.
+    /// `Busy` while it is opened or closed already, `Stopping`; why it cannot be opened: `StorageFull` or `Busy` where
+    /// something is missing, for which it is tried again, else `Internal` with the reason.
     pub(crate) async fn reopen_partition(
         self: &Rc<Self>,
         key: PartitionKey,

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use corelog_record::{LeaderEpoch, Lineage, Offset, PartitionId, Timestamp, TopicId};
 
-use super::choice::{Choice, choose};
+use super::choice::choose;
 use super::evidence::Evidence;
 use super::refusal::Refusal;
 use super::walk::{From, Walked};
@@ -106,7 +106,9 @@ pub async fn plan<D: Dir>(
         indexes: Vec::new(),
         steps: Vec::new(),
     };
-    plan.displace(&choice);
+    for (file, reason) in &choice.displaced {
+        plan.displace(file, reason);
+    }
     for walked in &choice.chosen {
         let is_sealed = state
             .segments()
@@ -126,7 +128,8 @@ pub async fn plan<D: Dir>(
         end,
     });
     if evidence.mark.is_some_and(|mark| state.is_behind(&mark)) {
-        plan.displace_mark();
+        // A log that ends before what its mark tells of is not opened.
+        plan.displace(mark::NAME, "it tells of records that no store holds");
         evidence.mark = None;
     }
     let unknown = unknown(&evidence);
@@ -362,22 +365,11 @@ impl<D: Dir> Plan<D> {
         renamed.map_err(|e| At::new(&self.dir, from).io("rename", e))
     }
 
-    fn displace(&mut self, choice: &Choice) {
-        for (file, reason) in &choice.displaced {
-            self.steps.push(Step::Displace {
-                file: file.clone(),
-                to: self.old(file),
-                reason,
-            });
-        }
-    }
-
-    /// A log that ends before what its mark tells of is not opened.
-    fn displace_mark(&mut self) {
+    fn displace(&mut self, file: &str, reason: &'static str) {
         self.steps.push(Step::Displace {
-            file: mark::NAME.to_owned(),
-            to: self.old(mark::NAME),
-            reason: "it tells of records that no store holds",
+            file: file.to_owned(),
+            to: self.old(file),
+            reason,
         });
     }
 
