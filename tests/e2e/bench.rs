@@ -1,6 +1,7 @@
 //! `corelog bench`.
 
 use crate::support::corelog::Corelog;
+use crate::support::deadline::{output_of, until};
 use crate::support::folder::Folder;
 use crate::support::http;
 use crate::support::server::Server;
@@ -249,6 +250,32 @@ fn a_mixed_load_is_acknowledged_and_delivered_whole() {
         count += 1;
     }
     assert!(0 < count, "the server tells of none: {slowest:?}");
+}
+
+/// It was nothing, after an hour.
+#[test]
+fn a_mixed_load_that_fails_midway_tells_what_it_measured_until_then() {
+    let folder = Folder::new();
+    let server = Server::start(folder.path());
+    let corelog = Corelog::to(&server);
+    let acks = folder.path().join("acks");
+    let file = acks.to_str().unwrap();
+    let mixed = ["bench", "mixed", "--duration", "10m", "--output", "json"];
+    let mut load = corelog.command(mixed.into_iter().chain(["--acks", file]));
+    let load = load.spawn().unwrap();
+    until("the first second is over", || {
+        std::fs::metadata(&acks).is_ok_and(|acks| acks.len() > 0)
+    });
+    corelog.run(["topic", "delete", "bench", "--yes"]).done();
+    let ended = output_of(load, "a mixed load");
+    assert_eq!(ended.status.code(), Some(1));
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(said.contains("UnknownTopic"), "{said}");
+    let told: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
+    let acks = std::fs::read_to_string(acks).unwrap();
+    assert_eq!(told["ack_us"]["count"], acks.lines().count());
+    assert!(told["records"].as_u64() > Some(0), "{told}");
+    assert!(told["seconds"].as_f64() < Some(120.0), "{told}");
 }
 
 #[test]

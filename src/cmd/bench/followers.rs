@@ -16,6 +16,12 @@ use super::payload::{Check, Looked};
 use crate::exit::{Exit, stop};
 use crate::{cli, session};
 
+/// What reached them, and whether that was all.
+pub(super) struct Followed {
+    pub(super) deliveries: Deliveries,
+    pub(super) outcome: anyhow::Result<()>,
+}
+
 /// What reached them.
 pub(super) struct Deliveries {
     /// From when a batch was due.
@@ -26,11 +32,19 @@ pub(super) struct Deliveries {
     pub(super) ended: Instant,
 }
 
+/// Nothing more is sent.
+pub(super) enum Over {
+    /// All was acknowledged: what is left has to come soon.
+    Acked,
+    /// Not all was: what was not delivered by now is not waited for.
+    Failed,
+}
+
 /// A consumer of all partitions of a load, until all of it was delivered.
 pub(super) struct Followers {
     schedule: Option<oneshot::Sender<Schedule>>,
-    all_acked: Option<oneshot::Sender<()>>,
-    thread: JoinHandle<anyhow::Result<Deliveries>>,
+    over: Option<oneshot::Sender<Over>>,
+    thread: JoinHandle<anyhow::Result<Followed>>,
 }
 
 impl Followers {
@@ -44,7 +58,7 @@ impl Followers {
         warm_up: Duration,
     ) -> anyhow::Result<Self> {
         let (schedule, when) = oneshot::channel();
-        let (all_acked, acked) = oneshot::channel();
+        let (over, is_over) = oneshot::channel();
         let (ready, begun) = oneshot::channel();
         let (load, options) = (load.clone(), options.clone());
         let run = async move || {
@@ -61,7 +75,7 @@ impl Followers {
                 warm: schedule.due(0) + warm_up,
                 patience,
             };
-            following.run(acked).await
+            following.run(is_over).await
         };
         let thread = spawn_blocking(move || session::on_this_thread(run));
         if begun.await.is_err() {
@@ -70,7 +84,7 @@ impl Followers {
         }
         Ok(Self {
             schedule: Some(schedule),
-            all_acked: Some(all_acked),
+            over: Some(over),
             thread,
         })
     }
@@ -83,16 +97,20 @@ impl Followers {
         }
     }
 
-    /// All was acknowledged: what is left has to come soon.
-    pub(super) fn all_acked(&mut self) {
-        self.all_acked = None;
+    /// Tells them that nothing more is sent.
+    pub(super) fn over(&mut self, how: Over) {
+        if let Some(sender) = self.over.take() {
+            // Whoever has all of it already has ended.
+            let _ = sender.send(how);
+        }
     }
 
-    /// What reached them, once that is all. Cancel-safe.
+    /// What reached them, once that is all, or no more will. Its outcome is what the client says, or exit code 3 where
+    /// records are missing or not what was sent. Cancel-safe.
     ///
     /// # Errors
-    /// As the client says; exit code 3 where records are missing or not what was sent.
-    pub(super) async fn ended(&mut self) -> anyhow::Result<Deliveries> {
+    /// If nothing can be told of them.
+    pub(super) async fn ended(&mut self) -> anyhow::Result<Followed> {
         (&mut self.thread).await?
     }
 }
@@ -108,13 +126,25 @@ struct Following {
 }
 
 impl Following {
-    async fn run(mut self, mut acked: oneshot::Receiver<()>) -> anyhow::Result<Deliveries> {
+    async fn run(mut self, over: oneshot::Receiver<Over>) -> anyhow::Result<Followed> {
         let mut deliveries = Deliveries {
             latencies: Latencies::new()?,
             records: 0,
             bytes: 0,
             ended: Instant::now(),
         };
+        let outcome = self.take_all(over, &mut deliveries).await;
+        Ok(Followed {
+            deliveries,
+            outcome,
+        })
+    }
+
+    async fn take_all(
+        &mut self,
+        mut over: oneshot::Receiver<Over>,
+        deliveries: &mut Deliveries,
+    ) -> anyhow::Result<()> {
         let mut checks: Vec<_> = (0..self.load.partitions).map(|_| Check::whole()).collect();
         let mut left = self.load.batch_count() * u64::from(self.load.batch_records);
         let mut is_acked = false;
@@ -129,10 +159,13 @@ impl Following {
                     let check = &mut checks[batch.partition.get() as usize];
                     let looked = check.look_at(&batch)?;
                     left = left.saturating_sub(looked.records);
-                    self.note(batch.partition, &looked, &mut deliveries);
+                    self.note(batch.partition, &looked, deliveries);
                 }
-                // Told by going away.
-                _ = &mut acked, if !is_acked => is_acked = true,
+                how = &mut over, if !is_acked => match how {
+                    Ok(Over::Acked) => is_acked = true,
+                    // Why is told by who failed.
+                    Ok(Over::Failed) | Err(_) => return Ok(()),
+                },
                 () = tokio::time::sleep(self.patience), if is_acked => {
                     let message = format!(
                         "{left} records that were acknowledged have not been delivered for {:?}",
@@ -142,7 +175,7 @@ impl Following {
                 }
             }
         }
-        Ok(deliveries)
+        Ok(())
     }
 
     fn note(&self, partition: PartitionId, looked: &Looked, deliveries: &mut Deliveries) {

@@ -12,7 +12,7 @@ use tokio::task::LocalSet;
 
 use super::account::{Account, Accounts};
 use super::each::Each;
-use super::followers::{Deliveries, Followers};
+use super::followers::{Deliveries, Followed, Followers, Over};
 use super::latencies::{Latencies, micros};
 use super::open_loop::{Acked, Load};
 use super::rates::Rates;
@@ -33,7 +33,8 @@ use crate::{admin, cli, session};
         formed, in writing and syncing it, in the reply; what is left was outside of it. The \
         server remembers 64 for each core, and how long all others took at most: so of the others, if \
         they are durable, it is known how much was outside at least. --acks keeps a line of JSON for each \
-        acknowledgement {partition, offset, due_us, us}, as `corelog bench latency` prints them.",
+        acknowledgement {partition, offset, due_us, us}, as `corelog bench latency` prints them. A load that fails \
+        midway tells what it measured until then, and why.",
     after_long_help = "EXAMPLES\n  \
         corelog bench mixed --rate 500\n  \
         corelog bench mixed --rate 200000 --batch-records 200 --partitions 8 --duration 60m \\\n    \
@@ -69,6 +70,8 @@ struct Measured {
     acks: Latencies,
     deliveries: Deliveries,
     slowest: Slowest,
+    /// Whether all was acknowledged and delivered; what was until it failed is measured all the same.
+    outcome: anyhow::Result<()>,
 }
 
 /// By how long it took, and which batch it was.
@@ -89,8 +92,10 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
         None
     });
     let accounts = Accounts::of(&args.load, told);
-    print(args, &measured, (warm, &accounts))?;
-    Ok(Exit::Done)
+    if measured.outcome.is_ok() || !measured.slowest.is_empty() {
+        print(args, &measured, (warm, &accounts))?;
+    }
+    measured.outcome.map(|()| Exit::Done)
 }
 
 /// What the server tells of its slowest acknowledgements, if it is known whom to ask.
@@ -118,20 +123,32 @@ async fn measure(
         slowest: BTreeMap::new(),
         each,
     };
-    let mut delivered = None;
-    loop {
+    let mut followed = None;
+    let acknowledged = loop {
         tokio::select! {
             ack = acks.recv() => match ack {
-                Some(ack) => acked.note(ack?)?,
-                None => break,
+                Some(Ok(ack)) => acked.note(ack)?,
+                Some(Err(error)) => break Err(error),
+                None => break Ok(()),
             },
             // A record may be in their hands before its acknowledgement is here.
-            deliveries = followers.ended(), if delivered.is_none() => delivered = Some(deliveries?),
+            ended = followers.ended(), if followed.is_none() => {
+                let has_failed = followed.insert(ended?).outcome.is_err();
+                if has_failed {
+                    break Ok(());
+                }
+            }
         }
-    }
-    followers.all_acked();
-    let deliveries = match delivered {
-        Some(deliveries) => deliveries,
+    };
+    followers.over(match acknowledged {
+        Ok(()) => Over::Acked,
+        Err(_) => Over::Failed,
+    });
+    let Followed {
+        deliveries,
+        outcome,
+    } = match followed {
+        Some(followed) => followed,
         None => followers.ended().await?,
     };
     acked.each.map_or(Ok(()), Each::finish)?;
@@ -139,6 +156,7 @@ async fn measure(
         acks: acked.latencies,
         deliveries,
         slowest: acked.slowest,
+        outcome: acknowledged.and(outcome),
     };
     Ok((measured, warm))
 }
