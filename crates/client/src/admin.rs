@@ -1,24 +1,22 @@
-//! Topics, their settings and their offsets; snapshots of them. Copies of them on several nodes are
-//! in [`replicas`].
+//! Topics, their settings and their offsets. Copies of them on several nodes are in [`replicas`], what is kept of them in
+//! [`snapshots`].
 
 mod replicas;
+mod snapshots;
 
 use std::sync::Arc;
 
-use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::list_offsets::At;
 use corelog_protocol::message::settings::{SettingsChange, TopicSettings};
-use corelog_protocol::message::snapshot::Snapshot;
 use corelog_protocol::message::{
-    alter_topic, create_snapshot, create_topic, delete_snapshot, delete_topic, describe_topic,
-    list_offsets, list_snapshots, metadata, reopen_partition, restore_status, restore_topic,
-    scrub_topic, truncate,
+    Call, alter_topic, create_topic, delete_topic, describe_topic, list_offsets, metadata,
+    reopen_partition, scrub_topic, truncate,
 };
-use corelog_record::{Offset, PartitionId, Timestamp, TopicId, TopicName};
+use corelog_record::{Offset, PartitionId, TopicId, TopicName};
 
 use crate::Error;
 use crate::client::Inner;
-use crate::retry::{Deadline, Repeat, Retry};
+use crate::retry::Repeat;
 
 /// Administration. Requests that change something are sent again only if they were certainly not
 /// applied; an error whose [`outcome`](Error::outcome) is unknown asks the caller to look. What concerns one
@@ -96,15 +94,14 @@ impl Admin {
         partitions: Option<u32>,
         settings: SettingsChange,
     ) -> Result<alter_topic::Answer, Error> {
-        let id = self.id(name, id).await?;
-        let request = alter_topic::Request {
+        let request = |id| alter_topic::Request {
             name: name.clone(),
             id,
             partitions,
-            settings,
+            settings: settings.clone(),
         };
         // It sets values, it adds none: twice is once.
-        let answer = self.client.call(&request, Repeat::Always).await;
+        let answer = self.call_of(name, id, Repeat::Always, request).await;
         self.client.metadata.doubt(name);
         answer
     }
@@ -115,12 +112,11 @@ impl Admin {
     /// # Errors
     /// [`Error::Refused`] (`UnknownTopic`, `TopicChanged`), or why no server answered.
     pub async fn delete_topic(&self, name: &TopicName, id: Option<TopicId>) -> Result<(), Error> {
-        let id = self.id(name, id).await?;
-        let request = delete_topic::Request {
+        let request = |id| delete_topic::Request {
             name: name.clone(),
             id,
         };
-        let answer = self.client.call(&request, Repeat::IfNotApplied).await;
+        let answer = self.call_of(name, id, Repeat::IfNotApplied, request).await;
         self.client.metadata.doubt(name);
         answer.map(|delete_topic::Answer {}| ())
     }
@@ -130,12 +126,21 @@ impl Admin {
     /// # Errors
     /// [`Error::Refused`] (`UnknownTopic`), or why no server answered.
     pub async fn describe_topic(&self, name: &TopicName) -> Result<describe_topic::Answer, Error> {
+        Ok(self.describe(name).await?.1)
+    }
+
+    /// The same, and which of the servers told it.
+    async fn describe(&self, name: &TopicName) -> Result<(usize, describe_topic::Answer), Error> {
         let request = describe_topic::Request { name: name.clone() };
-        match self.client.call(&request, Repeat::Always).await {
+        match self.client.call_any(&request, Repeat::Always).await {
             Err(error) if error.is_unknown_topic() => {
                 self.client.metadata.doubt(name);
                 let server = self.client.topic(name).await?.teller.server;
-                self.client.call_at(server, &request, Repeat::Always).await
+                let told = self
+                    .client
+                    .call_at(server, &request, Repeat::Always)
+                    .await?;
+                Ok((server, told))
             }
             told => told,
         }
@@ -188,7 +193,10 @@ impl Admin {
         id: Option<TopicId>,
     ) -> Result<Offset, Error> {
         // The id is looked up once: if the topic is recreated meanwhile, the new one stays whole.
-        let meant = self.id(topic, id).await?;
+        let meant = match id {
+            Some(id) => id,
+            None => self.look_up(topic).await?.1,
+        };
         let request = |_| truncate::Request {
             topic: topic.clone(),
             id: meant,
@@ -219,117 +227,6 @@ impl Admin {
         self.client
             .call_partition(topic, partition, Repeat::IfNotApplied, request)
             .await
-    }
-
-    /// Takes a snapshot of topics, of all if none is named; it is durable when this returns. With
-    /// thousands of partitions it may take longer than [`ClientConfig::timeout`](
-    /// crate::ClientConfig::timeout) allows.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] (`SnapshotExists`, `UnknownTopic`, `Fenced`, `StorageFull`, …), or why no
-    /// server answered.
-    pub async fn create_snapshot(
-        &self,
-        snapshot: &str,
-        topics: Vec<TopicName>,
-    ) -> Result<Snapshot, Error> {
-        let request = create_snapshot::Request {
-            snapshot: snapshot.to_owned(),
-            topics,
-        };
-        let answer = self.client.call(&request, Repeat::IfNotApplied).await?;
-        Ok(answer.taken)
-    }
-
-    /// Which snapshots there are; partitions are left out.
-    ///
-    /// # Errors
-    /// Why no server answered.
-    pub async fn list_snapshots(&self) -> Result<list_snapshots::Answer, Error> {
-        Retry::new(Repeat::Always, &self.client.config)
-            .run(|deadline| self.list_snapshots_by(deadline))
-            .await
-    }
-
-    /// All of them from one server: another one has others.
-    async fn list_snapshots_by(&self, deadline: Deadline) -> Result<list_snapshots::Answer, Error> {
-        let server = self.client.any_server().await?;
-        let (mut all, mut after) = (list_snapshots::Answer::default(), None);
-        loop {
-            let request = list_snapshots::Request {
-                snapshot: None,
-                after,
-            };
-            let answer = server.call(&request, deadline.left()).await?.head;
-            all.snapshots.extend(answer.snapshots);
-            all.unreadable.extend(answer.unreadable);
-            // A server that leads nowhere is at its end: each name is behind the one before.
-            match answer
-                .next
-                .filter(|next| request.after.as_ref() < Some(next))
-            {
-                Some(next) => after = Some(next),
-                None => return Ok(all),
-            }
-        }
-    }
-
-    /// What a snapshot holds of each partition.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] (`UnknownSnapshot`), or why no server answered.
-    pub async fn snapshot(&self, snapshot: &str) -> Result<Snapshot, Error> {
-        let request = list_snapshots::Request {
-            snapshot: Some(snapshot.to_owned()),
-            after: None,
-        };
-        let answer = self.client.call(&request, Repeat::Always).await?;
-        let found = answer.snapshots.into_iter().next();
-        found.ok_or_else(|| Error::Refused {
-            body: Box::new(ErrorBody::new(
-                ErrorCode::UnknownSnapshot,
-                format!("there is no snapshot {snapshot}"),
-            )),
-        })
-    }
-
-    /// Deletes a snapshot. `created` names the one that is meant; `None` takes whichever there is.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] (`UnknownSnapshot`, `Busy` while it is restored), or why no server
-    /// answered.
-    pub async fn delete_snapshot(
-        &self,
-        snapshot: &str,
-        created: Option<Timestamp>,
-    ) -> Result<(), Error> {
-        let request = delete_snapshot::Request {
-            snapshot: snapshot.to_owned(),
-            created,
-        };
-        let answer = self.client.call(&request, Repeat::IfNotApplied).await;
-        answer.map(|delete_snapshot::Answer {}| ())
-    }
-
-    /// Begins to make a new topic of one in a snapshot, which is named, or lies at an absolute path
-    /// on the node's machine; gives the number for [`Admin::restore_status`].
-    ///
-    /// # Errors
-    /// [`Error::Refused`] (`TopicExists`, `UnknownSnapshot`, `UnknownTopic`, `Busy` while another
-    /// restore goes on, …), or why no server answered.
-    pub async fn restore_topic(&self, request: &restore_topic::Request) -> Result<u64, Error> {
-        let answer = self.client.call(request, Repeat::IfNotApplied).await;
-        self.client.metadata.doubt(&request.topic);
-        Ok(answer?.restore)
-    }
-
-    /// How far a restore is, and how it ended.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] (`UnknownRestore`), or why no server answered.
-    pub async fn restore_status(&self, restore: u64) -> Result<restore_status::Answer, Error> {
-        let request = restore_status::Request { restore };
-        self.client.call(&request, Repeat::Always).await
     }
 
     /// Has the sealed segments of a topic read and checked, or only those of one partition, and
@@ -367,24 +264,37 @@ impl Admin {
         partition: Option<PartitionId>,
         start: bool,
     ) -> Result<scrub_topic::Answer, Error> {
-        let request = scrub_topic::Request {
+        let request = |id| scrub_topic::Request {
             topic: topic.clone(),
-            id: self.id(topic, id).await?,
+            id,
             partition,
             start,
         };
         // A pass that goes on is not begun again: twice is once.
-        self.client.call(&request, Repeat::Always).await
+        self.call_of(topic, id, Repeat::Always, request).await
     }
 
-    async fn id(&self, name: &TopicName, id: Option<TopicId>) -> Result<TopicId, Error> {
+    /// Asks about a topic: any server, or where `id` is to be looked up the one that told it. Another one may have a copy.
+    async fn call_of<R: Call>(
+        &self,
+        name: &TopicName,
+        id: Option<TopicId>,
+        repeat: Repeat,
+        request: impl FnOnce(TopicId) -> R,
+    ) -> Result<R::Answer, Error> {
         match id {
-            Some(id) => Ok(id),
-            // Asked for anew: what changes or goes shall be the topic as it is now.
-            None => match self.describe_topic(name).await {
-                Ok(topic) => Ok(topic.id),
-                Err(error) => Err(error.of_look_up()),
-            },
+            Some(id) => self.client.call(&request(id), repeat).await,
+            None => {
+                let (server, id) = self.look_up(name).await?;
+                self.client.call_at(server, &request(id), repeat).await
+            }
         }
+    }
+
+    /// Which topic has the name, and which server tells it. It is asked for anew: what changes or goes shall be the topic as
+    /// it is now.
+    async fn look_up(&self, name: &TopicName) -> Result<(usize, TopicId), Error> {
+        let (server, topic) = self.describe(name).await.map_err(Error::of_look_up)?;
+        Ok((server, topic.id))
     }
 }

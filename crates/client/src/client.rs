@@ -208,10 +208,20 @@ impl Inner {
         request: &R,
         repeat: Repeat,
     ) -> Result<R::Answer, Error> {
+        Ok(self.call_any(request, repeat).await?.1)
+    }
+
+    /// The same, and which of the servers answered.
+    pub(crate) async fn call_any<R: Call>(
+        &self,
+        request: &R,
+        repeat: Repeat,
+    ) -> Result<(usize, R::Answer), Error> {
         Retry::new(repeat, &self.config)
             .run(|deadline| async move {
-                let server = self.any_server().await?;
-                Ok(server.call(request, deadline.left()).await?.head)
+                let (server, connection) = self.next_server().await?;
+                let answer = connection.call(request, deadline.left()).await?.head;
+                Ok((server, answer))
             })
             .await
     }

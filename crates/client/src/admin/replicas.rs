@@ -196,13 +196,13 @@ impl Admin {
         partition: Option<PartitionId>,
         address: &str,
     ) -> Result<forget_follower::Answer, Error> {
-        let request = forget_follower::Request {
+        let request = |id| forget_follower::Request {
             topic: topic.clone(),
-            id: self.id(topic, id).await?,
+            id,
             partition,
             address: address.to_owned(),
         };
-        self.client.call(&request, Repeat::IfNotApplied).await
+        self.call_of(topic, id, Repeat::IfNotApplied, request).await
     }
 
     /// Has the damaged segments that the node asked has of a partition replaced by those of the nodes `from`, or of the

@@ -1,5 +1,6 @@
 //! Administration: what takes several answers, and what is asked once.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use corelog_client::protocol::error::ErrorCode;
@@ -7,7 +8,9 @@ use corelog_client::protocol::message::settings::SettingsChange;
 use corelog_client::protocol::request::Request;
 use corelog_client::record::PartitionId;
 use corelog_client::{Client, ClientConfig, Outcome};
+use tokio::sync::Semaphore;
 
+use crate::routing::connect_to;
 use crate::server::{Act, Server};
 use crate::{config, connect, error};
 
@@ -38,6 +41,34 @@ async fn what_another_node_has_to_alter_is_told_at_once() {
     let refused = altered.unwrap_err();
     assert!(refused.refusal().unwrap().is(ErrorCode::NotOwner));
     assert_eq!(server.count(None, "AlterTopic"), 1);
+}
+
+/// What went was the copy that another server had, as another task had turned to that one meanwhile.
+#[tokio::test]
+async fn a_topic_is_deleted_where_it_was_looked_up() {
+    let (home, other) = (Server::start(1).await, Server::start(1).await);
+    let topic = home.topic("numbers", 1);
+    other.copy(&home);
+    let elsewhere = other.topic("elsewhere", 1);
+    let client = connect_to([&home, &other]).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&gate);
+    home.script(move |seen| match seen.request {
+        Request::DescribeTopic(_) => Act::Later(Arc::clone(&held)),
+        _ => Act::Serve,
+    });
+    let admin = client.admin();
+    let deleting = tokio::spawn({
+        let topic = topic.clone();
+        async move { admin.delete_topic(&topic, None).await }
+    });
+    home.until(|home| home.count(None, "DescribeTopic") == 1)
+        .await;
+    client.topic(&elsewhere).await.unwrap();
+    gate.add_permits(1);
+    deleting.await.unwrap().unwrap();
+    let has = |server: &Server| server.state.lock().unwrap().topics.contains_key(&topic);
+    assert_eq!((has(&home), has(&other)), (false, true));
 }
 
 /// The caller was told that nobody knows whether it was applied.

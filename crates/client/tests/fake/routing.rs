@@ -162,7 +162,7 @@ async fn a_producer_goes_back_to_an_owner_that_is_there_again() {
 }
 
 /// A client of these servers, of which the first is asked first.
-async fn connect_to(servers: [&Server; 2]) -> Client {
+pub(crate) async fn connect_to(servers: [&Server; 2]) -> Client {
     let defaults = config(servers[0]);
     connect_asking(servers, defaults.metadata_age_max).await
 }

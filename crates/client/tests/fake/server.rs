@@ -218,6 +218,12 @@ impl State {
         (self.script)(&Seen { request, nth })
     }
 
+    pub(crate) fn id_of(&self, topic: &TopicName) -> Result<TopicId, ErrorBody> {
+        let found = self.topics.get(topic);
+        let unknown = || ErrorBody::new(ErrorCode::UnknownTopic, "as scripted");
+        found.map(|topic| topic.id).ok_or_else(unknown)
+    }
+
     pub(crate) fn find(
         &mut self,
         topic: &TopicName,

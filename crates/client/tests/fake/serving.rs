@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex};
 use corelog_client::protocol::answer;
 use corelog_client::protocol::error::{Applied, ErrorBody, ErrorCode};
 use corelog_client::protocol::frame::{CorrelationId, Decoder, Peek};
+use corelog_client::protocol::kind::Kind;
 use corelog_client::protocol::message::{
-    Call, fetch, hello, list_offsets, list_snapshots, metadata, ping, produce, snapshot,
+    Call, delete_topic, describe_topic, fetch, hello, list_offsets, list_snapshots, metadata, ping,
+    produce, snapshot,
 };
 use corelog_client::protocol::request::Request;
 use corelog_client::record::{CoreId, LeaderEpoch, NodeId, PartitionId, Timestamp, TopicName};
@@ -135,9 +137,6 @@ impl One<'_> {
                 return Then::Close;
             }
             Act::Later(gate) => {
-                let Request::ListOffsets(asked) = request else {
-                    panic!("only ListOffsets waits")
-                };
                 let (port, correlation, answers) =
                     (self.port.clone(), self.correlation, self.answers.clone());
                 parked.spawn(async move {
@@ -147,7 +146,11 @@ impl One<'_> {
                         correlation,
                         answers: &answers,
                     };
-                    one.list_offsets(&asked);
+                    match request {
+                        Request::ListOffsets(asked) => one.list_offsets(&asked),
+                        Request::DescribeTopic(asked) => one.describe_topic(&asked),
+                        other => panic!("{} does not wait", other.kind()),
+                    }
                 });
                 return Then::GoOn;
             }
@@ -173,6 +176,8 @@ impl One<'_> {
         match request {
             Request::Hello(_) => self.hello(),
             Request::Metadata(asked) => self.metadata(&asked),
+            Request::DescribeTopic(asked) => self.describe_topic(&asked),
+            Request::DeleteTopic(asked) => self.delete_topic(&asked),
             Request::ListOffsets(asked) => self.list_offsets(&asked),
             Request::ListSnapshots(asked) => self.list_snapshots(&asked),
             Request::Produce(asked) => match self.produce(&asked, &body, runs) {
@@ -254,6 +259,32 @@ impl One<'_> {
         };
         drop(state);
         self.ok::<metadata::Request>(&head, &[]);
+    }
+
+    fn describe_topic(&self, asked: &describe_topic::Request) {
+        let found = self.port.state.lock().unwrap().id_of(&asked.name);
+        match found {
+            Ok(id) => self.ok::<describe_topic::Request>(
+                &describe_topic::Answer {
+                    id,
+                    settings: Default::default(),
+                    partitions: Vec::new(),
+                },
+                &[],
+            ),
+            Err(error) => self.err(Kind::DescribeTopic.number(), &error),
+        }
+    }
+
+    fn delete_topic(&self, asked: &delete_topic::Request) {
+        let mut state = self.port.state.lock().unwrap();
+        match state.id_of(&asked.name) {
+            Ok(_) => {
+                state.topics.remove(&asked.name);
+                self.ok::<delete_topic::Request>(&delete_topic::Answer {}, &[]);
+            }
+            Err(error) => self.err(Kind::DeleteTopic.number(), &error),
+        }
     }
 
     fn list_offsets(&self, asked: &list_offsets::Request) {
