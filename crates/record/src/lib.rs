@@ -7,7 +7,8 @@
 //! What never does: I/O, clocks, randomness, async, threads.
 //!
 //! The law of this room: bytes are checked before they are believed. A malformed batch of any kind
-//! gives a typed [`Error`], never a panic, and never an allocation larger than its input justifies.
+//! gives a typed [`Error`], never a panic, and never an allocation larger than its input justifies, but for what a codec
+//! takes within the caller's bound.
 
 pub mod batch;
 pub mod checksum;

@@ -72,7 +72,11 @@ impl Admin {
             .place(count - known.partition_count());
         let mut topic = known.grown(&added, |partition| waiting(partition, &request.from));
         for replica in replicas {
-            topic.set_replica(replica);
+            // Those who follow it go on.
+            topic.change_replica(replica.partition, |before| Replica {
+                followers: before.followers,
+                ..replica
+            });
         }
         if let Err(why) = self.write_and_put(before.as_deref(), topic).await {
             self.load.borrow_mut().remove(&added);

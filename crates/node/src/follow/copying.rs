@@ -17,22 +17,29 @@ use crate::failure::failure;
 use crate::partition::Change;
 
 impl Following {
-    /// Appends what came; gives the log end, or nothing if an epoch among it is not known.
+    /// Appends what came of what was asked for from `end` on; gives the log end, or nothing if an epoch among it is not known.
     pub(super) async fn append(
         &self,
         core: &Rc<Core>,
+        mut end: Offset,
         answer: &fetch::Answer,
         mut body: &[u8],
         epochs: &[Epoch],
     ) -> Result<Option<Offset>, Trouble> {
-        let mut end = core.place(self.key).map_err(Trouble::Again)?.log_end;
+        self.check_ends_at(core, end)?;
         while let Some((epoch, bytes)) = run_of(body) {
             let (run, rest) = body.split_at(bytes);
             if !self.enter(core, epoch, end, epochs).await? {
                 return Ok(None);
             }
             let copied = core.copy(self.key, run, answer.segment_base).await;
-            end = copied.map_err(Trouble::of)?;
+            end = match copied {
+                Ok(end) => end,
+                Err(why) => {
+                    self.check_ends_at(core, end)?;
+                    return Err(Trouble::of(why));
+                }
+            };
             body = rest;
         }
         if !body.is_empty() {
@@ -41,6 +48,17 @@ impl Following {
         }
         self.enter_next(core, end, epochs).await?;
         Ok(Some(end))
+    }
+
+    /// Whether the log still ends where it did. One that was opened anew meanwhile may have lost what was not durable: what
+    /// was asked for does not follow it any more, which is no other log's.
+    fn check_ends_at(&self, core: &Core, end: Offset) -> Result<(), Trouble> {
+        let now = core.place(self.key).map_err(Trouble::Again)?.log_end;
+        if now == end {
+            return Ok(());
+        }
+        let message = format!("the log was opened anew: it ends at {now}, not at {end}");
+        Err(Trouble::Again(failure(ErrorCode::Busy, message)))
     }
 
     /// Forgets epochs without batches that its source does not have: it began one of its own, and died

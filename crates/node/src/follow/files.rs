@@ -44,14 +44,16 @@ impl Following {
         let mut sealed = self.wanted(core, origin).await?;
         while !sealed.is_empty() {
             let mut bytes = 0;
-            let count = sealed
-                .iter()
-                .take_while(|seal| {
-                    let fits = bytes == 0 || bytes + seal.digest.bytes <= ORDER_BYTES_MAX;
-                    bytes += seal.digest.bytes;
-                    fits
-                })
-                .count();
+            let fits = |seal: &&Seal| {
+                let fits = bytes == 0 || bytes + seal.digest.bytes <= ORDER_BYTES_MAX;
+                bytes += seal.digest.bytes;
+                fits
+            };
+            // What lies behind one that nobody gives was received for nothing, and would be each time.
+            let count = match self.misses_first.get() {
+                true => 1,
+                false => sealed.iter().take_while(fits).count(),
+            };
             let rest = sealed.split_off(count);
             self.receive(core, origin, source, &sealed).await?;
             sealed = rest;
@@ -111,10 +113,16 @@ impl Following {
             .take_while(|one| expected.next() == Some(one.base()))
             .count();
         ready.truncate(dense);
-        if !ready.is_empty() {
-            self.install(core, ready).await?;
-        }
-        self.progress.arrived(&progress);
+        self.misses_first.set(dense == 0);
+        let installed = match ready.is_empty() {
+            true => Ok(()),
+            false => self.install(core, ready).await,
+        };
+        self.progress.arrived(match installed {
+            Ok(()) => &sealed[..dense],
+            Err(_) => &[],
+        });
+        installed?;
         match error {
             None => Ok(()),
             Some(error) => Err(trouble_of(&error, &faults)),

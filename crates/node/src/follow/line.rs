@@ -6,10 +6,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use corelog_protocol::error::{Detail, ErrorCode};
-use corelog_protocol::frame::{self, CorrelationId, Decoder, Frame, Header, Peek};
+use corelog_protocol::frame::{self, CorrelationId, Frame, Header};
 use corelog_protocol::message::{Call, hello};
-use corelog_protocol::{answer, limits, request};
+use corelog_protocol::{answer, request};
 
+use super::incoming::{Incoming, READ_BYTES};
 use super::names::look_up;
 use crate::failure::{Failure, failure, failure_with};
 use crate::rt::{self, Conn, Notify, Permit, ReadHalf, Semaphore, WriteHalf};
@@ -18,8 +19,6 @@ use crate::rt::{self, Conn, Notify, Permit, ReadHalf, Semaphore, WriteHalf};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the other side may take nothing of what is sent.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The least room in the receive buffer before a read; what is larger takes of the room for answers.
-const READ_BYTES: usize = 64 << 10;
 
 /// A connection to another node; it closes when the last holder drops it.
 pub(crate) struct Line {
@@ -247,15 +246,11 @@ async fn reach(address: &str) -> Result<Conn, String> {
 
 /// Reads answers until the connection ends.
 async fn read(shared: Rc<Shared>, mut reader: ReadHalf, room: Semaphore) {
-    let decoder = Decoder::answers(limits::FRAME_BYTES_MAX);
-    let mut buffer = Vec::new();
+    let mut incoming = Incoming::new();
     let mut held: Option<Permit> = None;
     while shared.ended.borrow().is_none() {
-        let needed = match decoder.peek(&buffer) {
-            Ok(Peek::Frame(frame)) => {
-                let header = frame.header;
-                let rest = buffer.split_off(header.total_bytes());
-                let bytes = std::mem::replace(&mut buffer, rest);
+        match incoming.take() {
+            Ok(Some((header, bytes))) => {
                 let raw = Raw {
                     header,
                     bytes,
@@ -272,25 +267,25 @@ async fn read(shared: Rc<Shared>, mut reader: ReadHalf, room: Semaphore) {
                     *place = Some(raw);
                 }
                 shared.changed.notify();
+                rt::yield_if_needed().await;
                 continue;
             }
-            Ok(Peek::Need(bytes)) => bytes,
+            Ok(None) => {}
             Err(error) => {
                 shared.end(&error.to_string());
                 break;
             }
-        };
+        }
+        let needed = incoming.needed();
         let held_bytes = held.as_ref().map_or(0, Permit::units);
         if READ_BYTES < needed && held_bytes < needed as u64 {
             drop(held.take());
             held = Some(room.acquire(needed as u64).await);
             continue;
         }
-        let missing = needed.saturating_sub(buffer.len());
-        let came = reader.read_onto(&mut buffer, missing.max(READ_BYTES)).await;
-        match came {
-            Ok(0) => shared.end("it closed the connection"),
-            Ok(_) => rt::yield_if_needed().await,
+        match incoming.read(&mut reader).await {
+            Ok(true) => rt::yield_if_needed().await,
+            Ok(false) => shared.end("it closed the connection"),
             Err(error) => shared.end(&error.to_string()),
         }
     }

@@ -43,6 +43,7 @@ mod followings;
 mod handover;
 mod hands;
 mod heal;
+mod incoming;
 mod line;
 mod lineage;
 mod lines;

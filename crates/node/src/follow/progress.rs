@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use corelog_protocol::message::replica_status::{Dropped, State};
 use corelog_record::Offset;
+use corelog_storage::format::edit::Seal;
 
 use crate::failure::Failure;
 use crate::rt;
@@ -27,7 +28,7 @@ pub(crate) struct Progress {
     alive_at: Cell<Instant>,
     /// Segments that are received just now.
     pub(super) copying: RefCell<Option<Arc<transfer::Progress>>>,
-    /// What was received before, since it began.
+    /// What was taken in before, since it began.
     copied: Cell<Copied>,
     /// Sources that failed, the last one first.
     pub(super) dropped: RefCell<Vec<Dropped>>,
@@ -94,12 +95,13 @@ impl Progress {
         *self.trouble.borrow_mut() = None;
     }
 
-    /// Segments that were received are in the log.
-    pub(super) fn arrived(&self, progress: &transfer::Progress) {
-        let (done, before) = (progress.done(), self.copied.get());
+    /// No segments are received any more, and of those that were these are in the log.
+    pub(super) fn arrived(&self, installed: &[Seal]) {
+        let before = self.copied.get();
+        let bytes = installed.iter().map(|seal| seal.digest.bytes);
         self.copied.set(Copied {
-            bytes: before.bytes + done.bytes,
-            segments: before.segments + done.segments,
+            bytes: before.bytes + bytes.sum::<u64>(),
+            segments: before.segments + installed.len() as u64,
         });
         *self.copying.borrow_mut() = None;
         self.alive_at.set(rt::now());

@@ -43,6 +43,8 @@ pub(crate) struct Following {
     is_stopped: Cell<bool>,
     /// While segments are taken into the log, which is not left in the middle.
     pub(super) is_installing: Cell<bool>,
+    /// Whether of the segments that were last received the first was not among those that came.
+    pub(super) misses_first: Cell<bool>,
     has_ended: Cell<bool>,
     /// Notified when it is to stop, may stop again, and has ended.
     pub(super) changed: Notify,
@@ -73,6 +75,7 @@ impl Following {
             progress: Progress::new(),
             is_stopped: Cell::new(false),
             is_installing: Cell::new(false),
+            misses_first: Cell::new(false),
             has_ended: Cell::new(false),
             changed: Notify::new(),
         }
@@ -267,7 +270,8 @@ impl Following {
                 return Ok(Tail::Behind);
             }
             self.expire(core, answer.log_start).await?;
-            let appended = self.append(core, answer, reply.body(), &epochs).await?;
+            let appended = self.append(core, ask.offset, answer, reply.body(), &epochs);
+            let appended = appended.await?;
             let Some(end) = appended else {
                 let message = "an epoch began that the source has not told of yet";
                 return Err(Trouble::Again(failure(

@@ -14,7 +14,7 @@ use super::vitals::{self, Work};
 /// Runs `work` on the pool and gives its value.
 ///
 /// Pieces should be bounded: a piece occupies one of `THREADS` threads until it is done. If the
-/// returned future is dropped, the work still runs to its end.
+/// returned future is dropped, the work still runs to its end, once the pool's queue has taken it; not at all before.
 ///
 /// # Panics
 /// If `work` panicked (in a build that unwinds).

@@ -155,7 +155,8 @@ impl ReadHalf {
         read
     }
 
-    /// Reads at most `bytes_max` and appends them to `into`; gives their number, zero at the end.
+    /// Reads at most `bytes_max` and appends them to `into`; gives their number, zero at the end. So many bytes are made
+    /// zeros first, however few come.
     ///
     /// May be dropped at any time without losing a byte.
     ///

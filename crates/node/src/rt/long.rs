@@ -8,8 +8,8 @@ use flume::{Receiver, Sender};
 use crate::sys::priority;
 
 /// Runs `work` on the process's one thread for long work and gives its value; what is given while
-/// that works waits. If the returned future is dropped, the work still runs to its end, unless the
-/// process ends before.
+/// that works waits. If the returned future is dropped, the work still runs to its end, once the queue has taken it and unless
+/// the process ends before.
 ///
 /// # Panics
 /// If `work` panicked (in a build that unwinds).

@@ -2,7 +2,8 @@
 //! need them, a server stores what it got.
 //!
 //! The law: memory grows with what came out, up to the caller's bound. What a codec takes on a
-//! frame's word alone is a constant: a window of 8 MiB (zstd), two blocks of 8 MiB (lz4).
+//! frame's word alone is bounded: a window of 8 MiB, or of as much as may come out up to 128 MiB (zstd), two blocks of 8 MiB
+//! (lz4).
 
 #![deny(clippy::indexing_slicing)]
 
