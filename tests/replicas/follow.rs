@@ -3,7 +3,7 @@
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::replica_status::{Role, State};
 use corelog_protocol::message::settings::{Change, SettingsChange};
-use corelog_protocol::message::{clone_topic, handover};
+use corelog_protocol::message::{clone_topic, describe_topic, handover, reopen_partition};
 use corelog_record::batch::Codec;
 use corelog_record::{Offset, PartitionId};
 
@@ -14,6 +14,8 @@ use super::handover::handing;
 use super::node::{Node, cloning};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
+use crate::support::http::metric;
+use crate::support::server::FAILING_WRITES;
 use crate::support::wire::{Target, batch};
 
 #[test]
@@ -314,4 +316,40 @@ fn forget_epochs(node: &mut Node, topic: &Target, batches: usize) -> Offset {
         segments(node, topic, 0).epochs.len() == 1
     });
     end
+}
+
+/// What it had asked for did not follow what it had any more, and it followed no more: its log was taken for another one.
+#[test]
+fn a_copy_whose_write_failed_follows_on_when_it_is_reopened() {
+    let folder = Folder::new();
+    let a = Node::start(&folder, "a");
+    let wrapper = FAILING_WRITES.map(str::to_owned).to_vec();
+    let b = Node::on(folder.path().join("b"), wrapper, 1);
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 3);
+    b.follow(&topic, &[&a]);
+    wait_until_level(&a, &b, &topic, 0);
+    let told = || {
+        let name = topic.name.clone();
+        let told = b.ask(&describe_topic::Request { name }).unwrap();
+        told.partitions[0].clone()
+    };
+    b.server().fail_writes_beyond(told().bytes);
+    a.fill(&topic, 0, 1);
+    until("its write fails", || {
+        told().state == describe_topic::State::Fenced
+    });
+    b.server().write_again();
+    until("it waits for more than it has", || {
+        metric(a.server().ready.admin, "corelog_partition_parked_fetches") > 0.5
+    });
+    b.ask(&reopen_partition::Request {
+        topic: topic.name.clone(),
+        id: topic.id,
+        partition: PartitionId::new(0),
+    })
+    .unwrap();
+    a.fill(&topic, 0, 1);
+    wait_until_level(&a, &b, &topic, 0);
+    assert_equal(&a, &b, &topic, 0);
 }

@@ -178,3 +178,19 @@ fn a_thousand_partitions_that_are_cloned_are_written_down_a_few_times() {
     assert!(there <= 8.0 + seconds, "{there} writes in {seconds} s");
     assert!(here < 1.5, "{here} writes at the follower");
 }
+
+/// It was forgotten, and what it had not copied yet was let go of.
+#[test]
+fn a_copy_that_is_asked_again_to_follow_knows_its_own_followers_still() {
+    let folder = Folder::new();
+    let (a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let mut c = Node::start(&folder, "c");
+    let topic = a.topic("t", 1);
+    b.follow(&topic, &[&a]);
+    wait_until_level(&a, &b, &topic, 0);
+    c.follow(&topic, &[&b]);
+    until("it is written down", || remembered(&b, &topic) == 1);
+    c.kill();
+    b.follow(&topic, &[&a]);
+    assert_eq!(remembered(&b, &topic), 1);
+}

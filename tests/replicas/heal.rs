@@ -1,9 +1,10 @@
 //! Damage in the files of a partition that another node has as well: no wrong byte is served, and it
 //! heals without a person.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::replica_status::State;
@@ -16,6 +17,7 @@ use super::node::{Node, cloning};
 use crate::support::chance;
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
+use crate::support::http::metric_if_any;
 use crate::support::wire::{Target, Wire, batch};
 
 /// What happens to a file.
@@ -268,6 +270,46 @@ fn a_damaged_segment_in_which_the_log_begins_is_copied_anew_where_its_source_goe
     assert_eq!(segments(&b, &topic, 0).log_start, start);
 }
 
+/// What was received behind it was written again and again, and each time counted among what the log had.
+#[test]
+fn a_segment_that_nobody_gives_has_those_behind_it_written_once_at_most() {
+    let folder = Folder::new();
+    let (mut a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 150);
+    until("it has sealed three segments", || {
+        segments(&a, &topic, 0).sealed.len() >= 3
+    });
+    let data = a.server().ready.data.clone();
+    a.stop();
+    flip(&first_store(&data), 300_000);
+    a.up();
+    a.corelog().run(["scrub", "t", "--wait"]);
+    b.follow(&topic, &[&a]);
+    let admin = a.server().ready.admin;
+    let requests = "corelog_requests_total{core=\"0\",kind=\"Segments\"";
+    let asked = || metric_if_any(admin, requests).unwrap_or(0.0);
+    let after_rounds = |count: f64| {
+        let before = asked();
+        until("it has tried again", || before + count <= asked());
+    };
+    after_rounds(3.0);
+    let dir = b.topic_dir(&topic).join("0");
+    let behind = || {
+        let files = std::fs::read_dir(&dir).unwrap().flatten();
+        let others = files.filter(|file| is_partial_behind_first(&file.path()));
+        let written =
+            others.map(|file| (file.path(), file.metadata().unwrap().modified().unwrap()));
+        written.collect::<BTreeMap<_, _>>()
+    };
+    let before = behind();
+    after_rounds(4.0);
+    let is_new = |(file, at): &(PathBuf, SystemTime)| before.get(file) != Some(at);
+    assert!(!behind().into_iter().any(|one| is_new(&one)));
+    let told = status(&b, &topic, 0);
+    assert_eq!((told.segments_done, told.bytes_done), (0, 0), "{told:?}");
+}
+
 /// The only copy of the first damaged segment was gone, and all others stayed damaged until it expired.
 #[test]
 fn a_segment_that_nobody_has_keeps_no_other_one_from_being_repaired() {
@@ -319,6 +361,12 @@ fn a_segment_that_nobody_has_keeps_no_other_one_from_being_repaired() {
 /// Where a partition's first store lies on the disk.
 fn first_store(data: &Path) -> PathBuf {
     data.join("topics/t/0/00000000000000000000.log")
+}
+
+/// Whether a file is what was received so far of another segment than the first.
+fn is_partial_behind_first(file: &Path) -> bool {
+    let name = file.file_name().unwrap().to_string_lossy();
+    name.ends_with(".partial") && !name.starts_with("00000000000000000000.")
 }
 
 /// Turns a bit of a store.

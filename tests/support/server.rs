@@ -16,6 +16,10 @@ use super::deadline::{DEADLINE, Watch};
 /// The path of the binary under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_corelog");
 
+/// Run through it, writes that the server is to fail do: the signal that comes with the limit is ignored, and stays so when
+/// the shell becomes the server.
+pub(crate) const FAILING_WRITES: [&str; 4] = ["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"];
+
 /// A server that said `ready`. Dropping it kills it.
 pub(crate) struct Server {
     child: Child,
@@ -175,6 +179,23 @@ impl Server {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Its writes into files beyond the last whole block of so many bytes fail from now on, as on a broken disk.
+    pub(crate) fn fail_writes_beyond(&self, bytes: u64) {
+        self.limit_files(&format!("--fsize={}:", bytes / 4096 * 4096));
+    }
+
+    /// They succeed again.
+    pub(crate) fn write_again(&self) {
+        self.limit_files("--fsize=unlimited:");
+    }
+
+    fn limit_files(&self, limit: &str) {
+        let pid = self.pid().to_string();
+        let mut prlimit = Command::new("prlimit");
+        let status = prlimit.args(["--pid", &pid, limit]).status().unwrap();
+        assert!(status.success(), "prlimit of util-linux sets {limit}");
     }
 
     /// SIGTERM, then waits for the ordered stop.

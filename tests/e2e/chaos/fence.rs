@@ -1,8 +1,6 @@
 //! A write fails under a server that serves: its partition is fenced, what waited for it is unknown,
 //! everything else goes on, and reopening lifts the fence.
 
-use std::process::Command;
-
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::{create_snapshot, describe_topic};
 use corelog_record::Offset;
@@ -12,7 +10,7 @@ use crate::support::corelog::Corelog;
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::http::metric;
-use crate::support::server::{Server, Start};
+use crate::support::server::{FAILING_WRITES, Start};
 use crate::support::wire::{Target, Wire, batch};
 
 const RECORD_BYTES: usize = 100_000;
@@ -22,11 +20,8 @@ const RECORDS: u64 = 12;
 #[test]
 fn a_write_that_fails_fences_its_partition_until_it_is_reopened() {
     let folder = Folder::new();
-    // A limit of the size of files makes writes beyond it fail, as a broken disk does; the signal
-    // that comes with it is ignored, and stays so when the shell becomes the server.
-    let shell = ["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"];
     let server = Start::on(&folder.path().join("data"))
-        .through(shell)
+        .through(FAILING_WRITES)
         .start();
     let corelog = Corelog::to(&server);
     let mut wire = Wire::open(server.ready.listen).unwrap();
@@ -42,7 +37,7 @@ fn a_write_that_fails_fences_its_partition_until_it_is_reopened() {
     }
 
     // Beyond its end, nothing of the broken one can be written any more.
-    limit(&server, RECORDS * RECORD_BYTES as u64 / 4096 * 4096);
+    server.fail_writes_beyond(RECORDS * RECORD_BYTES as u64);
     let mut codes = Vec::new();
     until("the partition is fenced", || {
         if let Err(code) = produce(&mut wire, &broken, 1_000 + codes.len() as u64) {
@@ -50,7 +45,7 @@ fn a_write_that_fails_fences_its_partition_until_it_is_reopened() {
         }
         state(&mut wire, &broken) == describe_topic::State::Fenced
     });
-    limit_off(&server);
+    server.write_again();
     assert!(
         codes.iter().all(|code| matches!(
             code,
@@ -130,22 +125,4 @@ fn state(wire: &mut Wire, topic: &Target) -> describe_topic::State {
     };
     let (answer, _) = wire.call(&request, &[]).unwrap().unwrap();
     answer.partitions[0].state
-}
-
-/// Files of a server grow no further than this, and what lies beyond is not written.
-fn limit(server: &Server, bytes: u64) {
-    prlimit(server, &format!("--fsize={bytes}:"));
-}
-
-fn limit_off(server: &Server) {
-    prlimit(server, "--fsize=unlimited:");
-}
-
-fn prlimit(server: &Server, what: &str) {
-    let pid = server.pid().to_string();
-    let status = Command::new("prlimit")
-        .args(["--pid", &pid, what])
-        .status()
-        .unwrap();
-    assert!(status.success(), "prlimit of util-linux sets {what}");
 }

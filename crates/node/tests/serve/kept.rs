@@ -4,10 +4,11 @@ use std::net::TcpListener;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::limits::IN_FLIGHT_REQUEST_COUNT_MAX;
-use corelog_protocol::message::{Call as _, clone_topic, create_snapshot, ping};
+use corelog_protocol::message::settings::{Change, SettingsChange};
+use corelog_protocol::message::{Call as _, alter_topic, clone_topic, create_snapshot, ping};
 
 use crate::client::{Client, name};
-use crate::{directory, start_with, wait_until};
+use crate::{directory, start, start_with, wait_until};
 
 /// As many as a client cared to send, hanging up and coming again, waited with all that they named.
 #[test]
@@ -48,6 +49,32 @@ fn requests_that_go_on_without_their_connection_are_bounded() {
         let error = client.ask(&request).expect_err("nobody is there");
         error.is(ErrorCode::SourceUnavailable)
     });
+    node.stop().expect("a clean stop");
+}
+
+/// Nothing of a topic could be changed any more, not even what makes room.
+#[test]
+fn settings_change_also_where_there_are_more_partitions_than_there_may_be() {
+    let dir = directory();
+    let node = start(&dir);
+    let id = Client::hello(node.addresses().listen).create("wide", 3);
+    node.stop().expect("a clean stop");
+    let node = start_with(&dir, |config| config.limits.partitions_max = 2);
+    let mut client = Client::hello(node.addresses().listen);
+    let mut request = alter_topic::Request {
+        name: name("wide"),
+        id,
+        partitions: None,
+        settings: SettingsChange {
+            retention_bytes: Change::Set(1 << 30),
+            ..SettingsChange::default()
+        },
+    };
+    let altered = client.ask(&request).expect("it has no more than before");
+    assert_eq!(altered.settings.retention_bytes, Some(1 << 30));
+    request.partitions = Some(4);
+    let error = client.ask(&request).expect_err("one too many");
+    assert!(error.is(ErrorCode::TooManyPartitions), "{error}");
     node.stop().expect("a clean stop");
 }
 
