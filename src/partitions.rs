@@ -15,8 +15,8 @@ pub(crate) struct Each<T> {
     pub(crate) ended: Option<(PartitionId, Error)>,
 }
 
-/// Asks for the partition `one` of a topic, or for all that are meant, up to the first that is refused. If none is, the first
-/// one's refusal tells why.
+/// Asks for the partition `one` of a topic, or for all that are meant, up to the first that is refused, all of the server that
+/// tells which they are. If none is, the first one's refusal tells why.
 ///
 /// # Errors
 /// Why the topic cannot be looked up.
@@ -25,16 +25,16 @@ pub(crate) async fn each<T>(
     topic: &TopicName,
     one: Option<u32>,
     is_meant: impl Fn(&Partition) -> bool,
-    ask: impl AsyncFn(TopicId, PartitionId) -> Result<Vec<T>, Error>,
+    ask: impl AsyncFn(&Admin, TopicId, PartitionId) -> Result<Vec<T>, Error>,
 ) -> Result<Each<T>, Error> {
-    let known = admin.describe_topic(topic).await?;
+    let (admin, known) = admin.of(topic).await?;
     let partitions = match one {
         Some(one) => vec![PartitionId::new(one)],
         None => meant(&known.partitions, is_meant),
     };
     let mut done = Vec::new();
     for partition in partitions {
-        match ask(known.id, partition).await {
+        match ask(&admin, known.id, partition).await {
             Ok(parts) => done.extend(parts),
             Err(error) => {
                 let ended = Some((partition, error));

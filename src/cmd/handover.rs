@@ -1,6 +1,6 @@
 //! `corelog handover`: gives partitions to a follower without losing a record.
 
-use corelog_client::Client;
+use corelog_client::{Admin, Client};
 use corelog_protocol::message::describe_topic;
 use corelog_protocol::message::handover::Partition;
 use corelog_protocol::message::replica_status::Role;
@@ -55,9 +55,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn handover(args: &Args, client: Client) -> anyhow::Result<Exit> {
-    let admin = client.admin();
     let topic = &args.topic;
-    let ask = async |id, partition| {
+    let ask = async |admin: &Admin, id, partition| {
         let answer = match args.abort {
             true => {
                 let accept_loss = args.accept_loss;
@@ -71,7 +70,7 @@ async fn handover(args: &Args, client: Client) -> anyhow::Result<Exit> {
     };
     let owns =
         |known: &describe_topic::Partition| matches!(known.role, Role::Owner | Role::HandingOver);
-    let each = partitions::each(&admin, topic, args.partition, owns, ask).await?;
+    let each = partitions::each(&client.admin(), topic, args.partition, owns, ask).await?;
     each.end(topic, |done| print(args, done))?;
     Ok(Exit::Done)
 }

@@ -1,6 +1,6 @@
 //! `corelog promote`: makes a replica the owner, whatever became of its source.
 
-use corelog_client::{Client, Error};
+use corelog_client::{Admin, Client, Error};
 use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::describe_topic;
 use corelog_protocol::message::promote::Partition;
@@ -49,14 +49,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn promote(args: &Args, client: Client) -> anyhow::Result<Exit> {
-    let admin = client.admin();
-    let ask = async |id, partition| {
+    let ask = async |admin: &Admin, id, partition| {
         let (topic, loss) = (&args.topic, args.accept_loss);
         let answer = admin.promote(topic, id, partition, loss).await?;
         Ok(answer.partitions)
     };
     let follows = |known: &describe_topic::Partition| known.role == Role::Follower;
-    let each = partitions::each(&admin, &args.topic, args.partition, follows, ask).await?;
+    let each = partitions::each(&client.admin(), &args.topic, args.partition, follows, ask).await?;
     let ended = each.end(&args.topic, |done| print(args, done));
     ended.map_err(|error| match error.downcast_ref() {
         Some(Error::Refused { body }) if body.is(ErrorCode::LossPossible) => {

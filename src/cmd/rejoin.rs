@@ -1,6 +1,6 @@
 //! `corelog rejoin`: makes a former owner follow the server that took its place.
 
-use corelog_client::Client;
+use corelog_client::{Admin, Client};
 use corelog_protocol::message::rejoin::Partition;
 use corelog_record::TopicName;
 use serde_json::{Value, json};
@@ -42,13 +42,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn rejoin(args: &Args, client: Client) -> anyhow::Result<Exit> {
-    let admin = client.admin();
     let topic = &args.topic;
-    let ask = async |id, partition| {
+    let ask = async |admin: &Admin, id, partition| {
         let answer = admin.rejoin(topic, id, partition, &args.to).await?;
         Ok(answer.partitions)
     };
-    let each = partitions::each(&admin, topic, args.partition, |_| true, ask).await?;
+    let each = partitions::each(&client.admin(), topic, args.partition, |_| true, ask).await?;
     each.end(topic, |done| print(args, done))?;
     Ok(Exit::Done)
 }

@@ -50,9 +50,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn scrub(args: &Args, client: Client) -> anyhow::Result<Exit> {
-    let admin = client.admin();
     let partition = args.partition.map(PartitionId::new);
-    let id = admin.describe_topic(&args.topic).await?.id;
+    let (admin, topic) = client.admin().of(&args.topic).await?;
+    let id = topic.id;
     let mut scrub = admin.scrub_topic(&args.topic, Some(id), partition).await?;
     if args.wait {
         let sum = |of: fn(&Partition) -> u64, all: &[Partition]| all.iter().map(of).sum();

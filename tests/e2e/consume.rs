@@ -41,6 +41,7 @@ fn from_and_until_name_places() {
     assert_eq!(consume(&["--until", "3"]), "012");
     assert_eq!(consume(&["--until", "-3"]), "0123456");
     assert_eq!(consume(&["--until", "@-1h"]), "");
+    assert_eq!(consume(&["--until", "@2100-01-01T00:00:00Z"]), "0123456789");
     assert_eq!(consume(&["--from", "2", "--until", "5"]), "234");
     assert_eq!(consume(&["--from", "2", "--count", "3"]), "234");
     assert_eq!(consume(&["--count", "0"]), "");

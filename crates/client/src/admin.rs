@@ -21,10 +21,13 @@ use crate::retry::Repeat;
 /// Administration. Requests that change something are sent again only if they were certainly not
 /// applied; an error whose [`outcome`](Error::outcome) is unknown asks the caller to look. What concerns one
 /// partition's log (`list_offsets`, `truncate`, `reopen_partition`) is asked of its owner; all else of the first server
-/// that answers, or of the first that has the topic, whose `NotOwner` is not followed.
+/// that answers, or of the first that has the topic, whose `NotOwner` is not followed. Where that is to be one server from
+/// the look to the change, [`Admin::of`] gives one for it.
 #[derive(Clone, Debug)]
 pub struct Admin {
     client: Arc<Inner>,
+    /// The only one of the servers that is asked.
+    server: Option<usize>,
 }
 
 /// A topic to create.
@@ -55,7 +58,24 @@ impl NewTopic {
 
 impl Admin {
     pub(crate) const fn new(client: Arc<Inner>) -> Self {
-        Self { client }
+        Self {
+            client,
+            server: None,
+        }
+    }
+
+    /// For the one server that tells of a topic, which others may have copies of, and what it tells. What concerns the log of
+    /// one partition is asked of that one's owner all the same.
+    ///
+    /// # Errors
+    /// As for [`Admin::describe_topic`].
+    pub async fn of(&self, topic: &TopicName) -> Result<(Self, describe_topic::Answer), Error> {
+        let (server, told) = self.describe(topic).await?;
+        let admin = Self {
+            client: Arc::clone(&self.client),
+            server: Some(server),
+        };
+        Ok((admin, told))
     }
 
     /// Creates a topic; it is durable when this returns.
@@ -66,7 +86,7 @@ impl Admin {
     pub async fn create_topic(&self, topic: NewTopic) -> Result<create_topic::Answer, Error> {
         // The same creation twice is the same once, if an existing topic is no error.
         let repeat = if topic.if_not_exists {
-            Repeat::Always
+            Repeat::Idempotent
         } else {
             Repeat::IfNotApplied
         };
@@ -76,7 +96,7 @@ impl Admin {
             settings: topic.settings,
             if_not_exists: topic.if_not_exists,
         };
-        let answer = self.client.call(&request, repeat).await;
+        let answer = self.call(&request, repeat).await;
         self.client.metadata.doubt(&request.name);
         answer
     }
@@ -101,7 +121,7 @@ impl Admin {
             settings: settings.clone(),
         };
         // It sets values, it adds none: twice is once.
-        let answer = self.call_of(name, id, Repeat::Always, request).await;
+        let answer = self.call_of(name, id, Repeat::Idempotent, request).await;
         self.client.metadata.doubt(name);
         answer
     }
@@ -152,7 +172,7 @@ impl Admin {
     /// Why no server answered.
     pub async fn list_topics(&self) -> Result<Vec<metadata::Topic>, Error> {
         let request = metadata::Request { topics: None };
-        Ok(self.client.call(&request, Repeat::Always).await?.topics)
+        Ok(self.call(&request, Repeat::Always).await?.topics)
     }
 
     /// The earliest or latest offset of a partition, or the first at a time.
@@ -205,7 +225,7 @@ impl Admin {
         };
         let answer = self
             .client
-            .call_partition(topic, partition, Repeat::Always, request)
+            .call_partition(topic, partition, Repeat::Idempotent, request)
             .await?;
         Ok(answer.log_start)
     }
@@ -271,7 +291,15 @@ impl Admin {
             start,
         };
         // A pass that goes on is not begun again: twice is once.
-        self.call_of(topic, id, Repeat::Always, request).await
+        self.call_of(topic, id, Repeat::Idempotent, request).await
+    }
+
+    /// Asks the one server, or any.
+    async fn call<R: Call>(&self, request: &R, repeat: Repeat) -> Result<R::Answer, Error> {
+        match self.server {
+            Some(server) => self.client.call_at(server, request, repeat).await,
+            None => self.client.call(request, repeat).await,
+        }
     }
 
     /// Asks about a topic: any server, or where `id` is to be looked up the one that told it. Another one may have a copy.
@@ -283,7 +311,7 @@ impl Admin {
         request: impl FnOnce(TopicId) -> R,
     ) -> Result<R::Answer, Error> {
         match id {
-            Some(id) => self.client.call(&request(id), repeat).await,
+            Some(id) => self.call(&request(id), repeat).await,
             None => {
                 let (server, id) = self.look_up(name).await?;
                 self.client.call_at(server, &request(id), repeat).await

@@ -183,7 +183,7 @@ impl Inner {
     }
 
     /// A connection to one of the configured servers.
-    async fn connect(&self, server: usize) -> Result<Connection, Error> {
+    pub(crate) async fn connect(&self, server: usize) -> Result<Connection, Error> {
         let key = Key {
             address: Arc::clone(&self.servers[server]),
             user: User::ADMIN,

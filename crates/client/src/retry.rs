@@ -9,8 +9,10 @@ use crate::{Backoff, ClientConfig, Error, Outcome};
 /// Whether a request may be sent again after an unknown outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Repeat {
-    /// It changes nothing, or the same twice is the same once.
+    /// It changes nothing.
     Always,
+    /// The same twice is the same once; what became of a first attempt no later refusal tells.
+    Idempotent,
     /// Only what was certainly not applied is sent again.
     IfNotApplied,
 }
@@ -35,7 +37,7 @@ pub(crate) struct Retry {
     failure_count: u32,
     /// If an attempt goes where the one before it was told to. What means the node that is asked does not.
     is_led: bool,
-    /// The first failure that may have been applied: no later refusal makes that untrue.
+    /// The first failure that may have been applied.
     unknown: Option<Error>,
 }
 
@@ -83,7 +85,7 @@ impl Retry {
     /// Waits before the next attempt, or hands the error back if there shall be none.
     async fn pause(&mut self, error: Error) -> Result<(), Error> {
         let may_repeat = match self.repeat {
-            Repeat::Always => true,
+            Repeat::Always | Repeat::Idempotent => true,
             Repeat::IfNotApplied => error.outcome() == Outcome::NotApplied,
         };
         self.failure_count += 1;
@@ -93,7 +95,8 @@ impl Retry {
         let wait = wait.max(error.retry_after());
         let may_help = error.may_pass() && (self.is_led || !error.is_elsewhere());
         if !may_repeat || !may_help || self.deadline.left() <= wait {
-            let hides_it = error.may_pass() && error.outcome() == Outcome::NotApplied;
+            let may_hide = error.may_pass() || self.repeat == Repeat::Idempotent;
+            let hides_it = may_hide && error.outcome() == Outcome::NotApplied;
             return Err(self.unknown.take().filter(|_| hides_it).unwrap_or(error));
         }
         if error.outcome() == Outcome::Unknown {

@@ -136,8 +136,8 @@ pub(super) struct Looked {
 /// and disorder within what a producer sent in one run. That the end is missing shows in the count.
 #[derive(Default)]
 pub(super) struct Check {
-    /// The next number of each producer.
-    next: Vec<u64>,
+    /// The next number of each producer of which something came.
+    next: Vec<Option<u64>>,
     /// Whether what comes first is the first that was sent.
     is_whole: bool,
 }
@@ -171,13 +171,13 @@ impl Check {
         let (producer, found) = (word >> NUMBER_BITS, word & NUMBER_MASK);
         let index = usize::try_from(producer).unwrap_or(usize::MAX);
         if self.next.len() <= index {
-            self.next.resize(index + 1, 0);
-            if !self.is_whole {
-                // What was truncated is not missing.
-                self.next[index] = found;
-            }
+            self.next.resize(index + 1, None);
         }
-        let expected = self.next[index];
+        let expected = self.next[index].unwrap_or(match self.is_whole {
+            true => 0,
+            // What was truncated is not missing.
+            false => found,
+        });
         let is_other_run = found == 0 && !self.is_whole;
         if found != expected && !is_other_run {
             return Err(Wrong::Disordered {
@@ -188,20 +188,25 @@ impl Check {
                 found,
             });
         }
-        self.next[index] = found + 1;
+        self.next[index] = Some(found + 1);
         Ok(found)
     }
 
     /// Looks at every value of a batch.
     ///
     /// # Errors
-    /// [`Wrong`], or what a batch that cannot be decoded is.
+    /// [`Wrong`], with exit code 3 for who reads from the first one on: nobody else's values are among them. What a batch
+    /// that cannot be decoded is.
     pub(super) fn look_at(&mut self, batch: &ReceivedBatch) -> anyhow::Result<Looked> {
         let mut looked = Looked::default();
         for record in batch.records() {
             let record = record?;
             let value = record.value.unwrap_or_default();
-            looked.last = self.look(batch.partition, record.offset, value)?;
+            let number = self.look(batch.partition, record.offset, value);
+            looked.last = number.map_err(|wrong| match self.is_whole {
+                true => stop(Exit::Damage, wrong.to_string()),
+                false => wrong.into(),
+            })?;
             looked.records += 1;
             looked.bytes += value.len() as u64;
         }
@@ -262,6 +267,21 @@ mod tests {
             }
             assert_eq!(look(&mut check, Values::new(1, bytes, 3).next()), Ok(0));
         }
+    }
+
+    /// Those of producers that were not the last in number were told as missing.
+    #[test]
+    fn what_was_truncated_of_several_producers_is_not_missing() {
+        let [mut one, mut two] = [1, 2].map(|producer| Values::new(producer, 64, 9));
+        for _ in 0..5 {
+            one.next();
+            two.next();
+        }
+        let mut check = Check::default();
+        assert_eq!(look(&mut check, two.next()), Ok(5));
+        assert_eq!(look(&mut check, one.next()), Ok(5));
+        two.next();
+        assert!(look(&mut check, two.next()).is_err());
     }
 
     #[test]

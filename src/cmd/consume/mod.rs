@@ -11,6 +11,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use corelog_client::{Client, Consumer, ConsumerConfig, End, Error, Received, Start};
 use corelog_protocol::message::list_offsets::At;
 use corelog_record::{Offset, PartitionId, Timestamp, TopicName};
@@ -195,7 +196,7 @@ async fn end(args: &Args, client: &Client, partition: PartitionId) -> anyhow::Re
     Ok(End::Offset(offset))
 }
 
-/// The offset of the first record at or after a time; the end of the partition if there is none.
+/// The offset of the first record at or after a time; where the partition ended when it was looked for if there is none.
 async fn first_at(
     args: &Args,
     client: &Client,
@@ -212,11 +213,9 @@ async fn first_at(
     match consumer.next().await {
         Some(first) => Ok(first?.offset),
         None => {
-            let latest = client
-                .admin()
-                .list_offsets(&args.topic, partition, At::Latest)
-                .await?;
-            Ok(latest.high_watermark)
+            let ended = consumer.progress(&args.topic, partition);
+            let ended = ended.context("it ended before it began")?;
+            Ok(ended.next)
         }
     }
 }

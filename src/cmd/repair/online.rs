@@ -27,7 +27,7 @@ async fn repair(topic: &TopicName, args: &Args, client: Client) -> anyhow::Resul
         }
         return show_damage(topic, partition, args.client.output, &admin).await;
     }
-    let ask = async |id, partition| {
+    let ask = async |admin: &Admin, id, partition| {
         let from = args.from.clone();
         let answer = admin.repair_topic(topic, id, partition, from).await?;
         Ok(answer.partitions)

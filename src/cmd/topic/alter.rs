@@ -49,8 +49,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn alter(args: &Args, client: Client) -> anyhow::Result<Exit> {
-    let admin = client.admin();
-    let topic = admin.describe_topic(&args.name).await?;
+    let (admin, topic) = client.admin().of(&args.name).await?;
     let change = args.policy.change();
     let after = change.apply(&topic.settings);
     if let Some(loss) = loss(&args.name, &topic, &after)

@@ -36,8 +36,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn delete(args: &Args, client: Client) -> anyhow::Result<Exit> {
-    let admin = client.admin();
-    let topic = admin.describe_topic(&args.name).await?;
+    let (admin, topic) = client.admin().of(&args.name).await?;
     let held: u64 = topic.partitions.iter().map(|p| p.bytes).sum();
     let loss = format!(
         "topic {} with {} partitions and {}",

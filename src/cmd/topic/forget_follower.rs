@@ -49,10 +49,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn forget(args: &Args, client: Client) -> anyhow::Result<Exit> {
-    let admin = client.admin();
     let (name, follower) = (&args.name, &args.follower);
-    let told = admin.replica_status(name, None).await?;
-    let (id, mut partitions) = (told.id, told.partitions);
+    let (admin, topic) = client.admin().of(name).await?;
+    let id = topic.id;
+    let mut partitions = admin.replica_status(name, Some(id)).await?.partitions;
     partitions.retain(|one| args.partition.is_none_or(|asked| asked == one.id.get()));
     // Nothing is lost by asking for one that nobody remembers: the server says so.
     if let Some(known) = followers::by_address(&partitions).get(follower.as_str()) {

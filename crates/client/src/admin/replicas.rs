@@ -11,7 +11,7 @@ use crate::Error;
 use crate::retry::Repeat;
 
 /// What several nodes hold of one topic. These requests concern the node that is asked, whoever owns
-/// the partitions: a [`Client`](crate::Client) for them is best given one server. What changes who owns a partition, or
+/// the partitions: [`Admin::of`] gives one for one node. What changes who owns a partition, or
 /// its files, is asked for one partition at a time: an error is about that one, and about nothing that was done before.
 impl Admin {
     /// A partition's sealed segments that hold offsets at or above `from`, and its active one.
@@ -32,7 +32,7 @@ impl Admin {
             partition,
             from,
         };
-        self.client.call(&request, Repeat::Always).await
+        self.call(&request, Repeat::Always).await
     }
 
     /// The batch boundary at or below `offset`, which lies between the log start and the high
@@ -53,7 +53,7 @@ impl Admin {
             partition,
             offset,
         };
-        self.client.call(&request, Repeat::Always).await
+        self.call(&request, Repeat::Always).await
     }
 
     /// Makes partitions of another node's topic replicas on the node asked; that goes on after this
@@ -67,7 +67,7 @@ impl Admin {
         request: &clone_topic::Request,
     ) -> Result<clone_topic::Answer, Error> {
         // A clone that goes on is not begun again: twice is once.
-        let answer = self.client.call(request, Repeat::Always).await;
+        let answer = self.call(request, Repeat::Idempotent).await;
         self.client.metadata.doubt(&request.topic);
         answer
     }
@@ -86,7 +86,7 @@ impl Admin {
             topic: topic.clone(),
             id,
         };
-        self.client.call(&request, Repeat::Always).await
+        self.call(&request, Repeat::Always).await
     }
 
     /// Makes the node asked the owner of a partition that it follows. Records of the source that it
@@ -107,7 +107,7 @@ impl Admin {
             partition: Some(partition),
             accept_loss,
         };
-        let answer = self.client.call(&request, Repeat::IfNotApplied).await;
+        let answer = self.call(&request, Repeat::IfNotApplied).await;
         self.client.metadata.doubt(topic);
         answer
     }
@@ -154,7 +154,7 @@ impl Admin {
     }
 
     async fn hand_over(&self, request: &handover::Request) -> Result<handover::Answer, Error> {
-        let answer = self.client.call(request, Repeat::IfNotApplied).await;
+        let answer = self.call(request, Repeat::IfNotApplied).await;
         self.client.metadata.doubt(&request.topic);
         answer
     }
@@ -178,7 +178,7 @@ impl Admin {
             partition: Some(partition),
             to: to.to_owned(),
         };
-        let answer = self.client.call(&request, Repeat::IfNotApplied).await;
+        let answer = self.call(&request, Repeat::IfNotApplied).await;
         self.client.metadata.doubt(topic);
         answer
     }
@@ -224,7 +224,7 @@ impl Admin {
             from,
         };
         // What is whole is not replaced: twice is once.
-        self.client.call(&request, Repeat::Always).await
+        self.call(&request, Repeat::Idempotent).await
     }
 }
 

@@ -28,7 +28,7 @@ impl Admin {
             snapshot: snapshot.to_owned(),
             topics,
         };
-        let answer = self.client.call(&request, Repeat::IfNotApplied).await?;
+        let answer = self.call(&request, Repeat::IfNotApplied).await?;
         Ok(answer.taken)
     }
 
@@ -44,7 +44,10 @@ impl Admin {
 
     /// All of them from one server: another one has others.
     async fn list_snapshots_by(&self, deadline: Deadline) -> Result<list_snapshots::Answer, Error> {
-        let server = self.client.any_server().await?;
+        let server = match self.server {
+            Some(server) => self.client.connect(server).await?,
+            None => self.client.any_server().await?,
+        };
         let (mut all, mut after) = (list_snapshots::Answer::default(), None);
         loop {
             let request = list_snapshots::Request {
@@ -74,7 +77,7 @@ impl Admin {
             snapshot: Some(snapshot.to_owned()),
             after: None,
         };
-        let answer = self.client.call(&request, Repeat::Always).await?;
+        let answer = self.call(&request, Repeat::Always).await?;
         let found = answer.snapshots.into_iter().next();
         found.ok_or_else(|| Error::Refused {
             body: Box::new(ErrorBody::new(
@@ -98,7 +101,7 @@ impl Admin {
             snapshot: snapshot.to_owned(),
             created,
         };
-        let answer = self.client.call(&request, Repeat::IfNotApplied).await;
+        let answer = self.call(&request, Repeat::IfNotApplied).await;
         answer.map(|delete_snapshot::Answer {}| ())
     }
 
@@ -109,7 +112,7 @@ impl Admin {
     /// [`Error::Refused`] (`TopicExists`, `UnknownSnapshot`, `UnknownTopic`, `Busy` while another
     /// restore goes on, …), or why no server answered.
     pub async fn restore_topic(&self, request: &restore_topic::Request) -> Result<u64, Error> {
-        let answer = self.client.call(request, Repeat::IfNotApplied).await;
+        let answer = self.call(request, Repeat::IfNotApplied).await;
         self.client.metadata.doubt(&request.topic);
         Ok(answer?.restore)
     }
@@ -120,6 +123,6 @@ impl Admin {
     /// [`Error::Refused`] (`UnknownRestore`), or why no server answered.
     pub async fn restore_status(&self, restore: u64) -> Result<restore_status::Answer, Error> {
         let request = restore_status::Request { restore };
-        self.client.call(&request, Repeat::Always).await
+        self.call(&request, Repeat::Always).await
     }
 }

@@ -71,6 +71,43 @@ async fn a_topic_is_deleted_where_it_was_looked_up() {
     assert_eq!((has(&home), has(&other)), (false, true));
 }
 
+/// The copy went that another server had, in the place of what was shown.
+#[tokio::test]
+async fn a_topic_is_deleted_where_it_was_looked_at_or_nowhere() {
+    let (home, other) = (Server::start(1).await, Server::start(1).await);
+    let topic = home.topic("numbers", 1);
+    other.copy(&home);
+    let elsewhere = other.topic("elsewhere", 1);
+    let has = |server: &Server| server.state.lock().unwrap().topics.contains_key(&topic);
+    let client = connect_to([&home, &other]).await;
+    let (admin, told) = client.admin().of(&topic).await.unwrap();
+    client.topic(&elsewhere).await.unwrap();
+    home.script(|seen| match (seen.request, seen.nth) {
+        (Request::DeleteTopic(_), 0) => Act::Refuse(error(ErrorCode::Stopping)),
+        _ => Act::Serve,
+    });
+    admin.delete_topic(&topic, Some(told.id)).await.unwrap();
+    assert_eq!((has(&home), has(&other)), (false, true));
+}
+
+/// The refusal was all that was told: that it was not applied.
+#[tokio::test]
+async fn what_became_of_a_change_that_got_lost_no_later_refusal_tells() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    server.script(|seen| match (seen.request, seen.nth) {
+        (Request::AlterTopic(_), 0) => Act::ServeAndCut,
+        (Request::AlterTopic(_), _) => Act::Refuse(error(ErrorCode::Fenced)),
+        _ => Act::Serve,
+    });
+    let client = connect(&server).await;
+    let id = client.topic(&topic).await.unwrap().id;
+    let (admin, change) = (client.admin(), SettingsChange::default());
+    let altered = admin.alter_topic(&topic, Some(id), None, change);
+    assert_eq!(altered.await.unwrap_err().outcome(), Outcome::Unknown);
+    assert_eq!(server.state.lock().unwrap().count_all("AlterTopic"), 2);
+}
+
 /// The caller was told that nobody knows whether it was applied.
 #[tokio::test]
 async fn what_was_not_asked_since_the_topic_could_not_be_looked_up_changed_nothing() {
