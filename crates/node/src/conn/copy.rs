@@ -31,6 +31,10 @@ pub(super) async fn copy(asked: Asked, request: copy_segments::Request) -> Next 
     match ended {
         Ended::Sent => link.answered(asked.frame_bytes),
         Ended::Failed(error) => asked.told::<copy_segments::Request>(Err(error)),
+        Ended::Unread => {
+            link.die();
+            return Next::Close;
+        }
         Ended::Cut(error) => {
             let peer = link.peer;
             match error.kind() {

@@ -27,6 +27,8 @@ pub(crate) enum Ended {
     Failed(Failure),
     /// The stream broke in the middle of an answer.
     Cut(io::Error),
+    /// So it has to be broken: the rest of the answer cannot be read, of which the core of the partition knows.
+    Unread,
 }
 
 /// Whoever cannot be sent all it asks for.
@@ -91,7 +93,11 @@ async fn send_part(
                 part.position = Position::new(position).unwrap_or(Position::MAX);
                 part.bytes = Some(end - position);
             }
-            Over::Unread { position, source } => {
+            Over::Unread {
+                position,
+                source,
+                is_midway,
+            } => {
                 add(&core.counters.transferred_bytes_total, position - start);
                 let segment = part.segment.get();
                 tracing::error!(
@@ -106,7 +112,10 @@ async fn send_part(
                 };
                 // If that core has no time for it, the next reader will tell.
                 let _ = router::answer(core, owner, told, None).await;
-                return Err(Ended::Failed(damaged(&part, &offsets)));
+                return Err(match is_midway {
+                    true => Ended::Unread,
+                    false => Ended::Failed(damaged(&part, &offsets)),
+                });
             }
             Over::Cut(error) => return Err(Ended::Cut(error)),
         }

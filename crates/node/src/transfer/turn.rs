@@ -44,8 +44,12 @@ pub(super) struct Waiter<'a>(&'a Waiting);
 pub(super) enum Over {
     /// All is sent below this position, which is the end of a piece.
     Sent(u64),
-    /// The file could not be read from this position on; all before it is sent.
-    Unread { position: u64, source: io::Error },
+    /// The file could not be read from this position on; all before it is sent. `is_midway`: in the middle of an answer.
+    Unread {
+        position: u64,
+        source: io::Error,
+        is_midway: bool,
+    },
     /// The stream broke in the middle of an answer.
     Cut(io::Error),
 }
@@ -128,10 +132,14 @@ impl Turn {
         }
         loop {
             let end = self.bytes.end.min(position + piece_bytes_max);
-            let piece = position..end;
             sending.footprint.advance(position);
-            if let Err(source) = pages::are_readable(sending.footprint.file(), &piece) {
-                return (Over::Unread { position, source }, sending.footprint);
+            if let Err(source) = pages::are_readable(sending.footprint.file(), &(position..end)) {
+                let unread = Over::Unread {
+                    position,
+                    source,
+                    is_midway: false,
+                };
+                return (unread, sending.footprint);
             }
             let is_final = end == self.bytes.end;
             let answer = Answer {
@@ -144,11 +152,10 @@ impl Turn {
             head.clear();
             let encoded = encode(self.correlation, &answer, &mut head);
             sending.pace.begin_piece(end - position);
-            let sent = encoded.and_then(|()| sending.send(&head, piece));
+            let sent = encoded.and_then(|()| sending.send(&head, &mut position, end));
             if let Err(error) = sent {
-                return (Over::Cut(error), sending.footprint);
+                return (sending.why(error, position..end), sending.footprint);
             }
-            position = end;
             if is_final || begun.elapsed() >= TURN {
                 return (Over::Sent(position), sending.footprint);
             }
@@ -157,29 +164,40 @@ impl Turn {
 }
 
 impl<F: Fn() -> bool> Sending<'_, F> {
-    /// Sends a piece behind its head.
-    fn send(&mut self, mut head: &[u8], piece: Range<u64>) -> io::Result<()> {
+    /// Sends a piece, from `position` to `end`, behind its head; `position` moves with what is sent.
+    fn send(&mut self, mut head: &[u8], position: &mut u64, end: u64) -> io::Result<()> {
         while !head.is_empty() {
             let begun = rt::now();
-            let sent = bulk::send_ahead(&self.socket, head, piece.end - piece.start);
+            let sent = bulk::send_ahead(&self.socket, head, end - *position);
             let sent = self.waited(begun, sent)?;
             head = head.get(sent..).unwrap_or_default();
         }
-        let mut position = piece.start;
-        while position < piece.end {
-            self.footprint.advance(position);
-            let wanted = self.allowance(piece.end - position)?;
+        while *position < end {
+            self.footprint.advance(*position);
+            let wanted = self.allowance(end - *position)?;
             let begun = rt::now();
-            let sent = bulk::send_file(&self.socket, self.footprint.file(), position, wanted);
+            let sent = bulk::send_file(&self.socket, self.footprint.file(), *position, wanted);
             let is_blocked = sent.as_ref().is_err_and(is_waiting);
             let sent = self.waited(begun, sent)? as u64;
             if sent == 0 && !is_blocked {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             self.allowed -= sent.min(self.allowed);
-            position += sent;
+            *position += sent;
         }
         Ok(())
+    }
+
+    /// Why so much of a piece was not sent: sendfile(2) tells of the file as of the socket.
+    fn why(&self, error: io::Error, left: Range<u64>) -> Over {
+        match pages::are_readable(self.footprint.file(), &left) {
+            Ok(()) => Over::Cut(error),
+            Err(source) => Over::Unread {
+                position: left.start,
+                source,
+                is_midway: true,
+            },
+        }
     }
 
     /// How many of so many bytes may be sent now; waits until it is some.
@@ -284,6 +302,9 @@ const SHORT_PATIENCE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::thread;
+
     use super::*;
 
     /// For how many seconds a peer may take so much in each of a piece of 4 MiB.
@@ -295,6 +316,44 @@ mod tests {
             pace.is_too_slow(Manners::asked(waiting, Duration::from_secs(30)))
         };
         (0..1_000).take_while(|_| !is_too_slow()).count()
+    }
+
+    /// The peer was taken to have gone, and nobody looked at the file.
+    #[test]
+    fn a_file_that_ends_in_the_middle_of_an_answer_is_what_cannot_be_read() {
+        const BYTES: u64 = 4 << 20;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(BYTES).unwrap();
+        let turn = Turn {
+            socket: socket.into(),
+            correlation: CorrelationId::new(1),
+            segment: Offset::ZERO,
+            generation: 0,
+            file: file.try_clone().unwrap().into(),
+            bytes: 0..BYTES,
+            piece_bytes_max: u32::MAX,
+            patience: Duration::from_secs(60),
+        };
+        let reading = thread::spawn(move || io::copy(&mut peer, &mut io::sink()));
+        // It is asked after each call: the first one sends the head.
+        let is_over = || {
+            file.set_len(4096).unwrap();
+            false
+        };
+        let (over, footprint) = turn.take(&Budget::new(0), &Waiting::default(), is_over);
+        match over {
+            Over::Unread {
+                position,
+                is_midway: true,
+                ..
+            } => assert!(position < BYTES),
+            other => panic!("{other:?}"),
+        }
+        drop(footprint);
+        assert!(reading.join().unwrap().unwrap() < BYTES);
     }
 
     /// Eight peers that did not read, or hardly, kept all others waiting until those gave up.
