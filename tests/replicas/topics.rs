@@ -6,7 +6,7 @@ use corelog_protocol::kind::Kind;
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::replica_status::{Role, State};
 use corelog_protocol::message::settings::{Change, RetentionHold, SettingsChange, TopicSettings};
-use corelog_protocol::message::{clone_topic, describe_topic, promote};
+use corelog_protocol::message::{clone_topic, delete_topic, describe_topic, promote};
 use corelog_record::PartitionId;
 
 use super::copies::{assert_equal, segments, status, wait_until_level};
@@ -325,4 +325,27 @@ fn of_several_servers_one_that_has_a_topic_describes_it_and_deletes_it() {
     // It might have it.
     b.kill();
     corelog.run(["topic", "describe", "t"]).failed(4);
+}
+
+/// Its followers heard that there is no such topic, and followed no more.
+#[test]
+fn a_topic_that_cannot_be_deleted_is_followed_on() {
+    let folder = Folder::new();
+    let (a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", 1);
+    b.follow(&topic, &[&a]);
+    wait_until_level(&a, &b, &topic, 0);
+    let deleted = folder.path().join("a/deleted");
+    std::fs::remove_dir(&deleted).unwrap();
+    std::fs::write(&deleted, b"in the way").unwrap();
+    let request = delete_topic::Request {
+        name: topic.name.clone(),
+        id: topic.id,
+    };
+    let error = a.ask(&request).unwrap_err();
+    assert!(error.is(ErrorCode::Internal), "{error:?}");
+    a.fill(&topic, 0, 3);
+    wait_until_level(&a, &b, &topic, 0);
+    std::fs::remove_file(&deleted).unwrap();
+    a.ask(&request).unwrap();
 }

@@ -178,12 +178,14 @@ impl Admin {
                 .borrow()
                 .topic_of(&request.name, request.id)?,
         );
+        let (root, name) = (&self.core.root, &topic.name);
+        let grave = files::dig(root, &topic).await.map_err(|e| failed(&e))?;
         // Nobody writes any more when the files move away.
         self.broadcast(Change::Withdraw(Arc::clone(&topic))).await;
         self.broadcast(Change::Close(Arc::clone(&topic))).await;
-        if let Err(error) = files::delete(&self.core.root, &topic).await {
+        if let Err(error) = grave.bury(root, name).await {
             // Files that have moved are not served again, whatever a sync said.
-            if files::is_gone(&self.core.root, &topic).await {
+            if files::is_gone(root, &topic).await {
                 self.load.borrow_mut().remove(&topic.owners);
                 return Err(not_durable(&error));
             }

@@ -193,10 +193,15 @@ pub(super) async fn install<D: Dir>(root: &D, from: &D, topic: &Topic) -> Result
     from.sync().await.map_err(io_error("sync", from))
 }
 
+/// Makes a place for a topic that is to be deleted, while it is served still. What fails here has changed nothing.
+pub(super) async fn dig<D: Dir>(root: &D, topic: &Topic) -> Result<Grave<D>, CatalogError> {
+    Grave::dig(root, &topic.name, &topic.id.to_string()).await
+}
+
 /// Moves a topic out of the way; `remove_deleted` removes it. After an error it may have moved, if
 /// its directory `is_gone`.
 pub(super) async fn delete<D: Dir>(root: &D, topic: &Topic) -> Result<(), CatalogError> {
-    bury(root, &topic.name, &topic.id.to_string()).await
+    dig(root, topic).await?.bury(root, &topic.name).await
 }
 
 /// If a topic's directory is no longer there, as far as can be told.
@@ -251,24 +256,42 @@ async fn read<D: Dir>(root: &D, name: &TopicName) -> Result<Option<file::Topic>,
 }
 
 async fn bury<D: Dir>(root: &D, name: &TopicName, suffix: &str) -> Result<(), CatalogError> {
-    let (topics, deleted) = (root.child(TOPICS), root.child(DELETED));
-    deleted
-        .create()
-        .await
-        .map_err(io_error("create", &deleted))?;
-    // The longest topic name leaves no room for a suffix in a directory's name.
-    let kept = name.as_str().len().min(NAME_BYTES_MAX - 1 - suffix.len());
-    let grave = format!("{}-{suffix}", &name.as_str()[..kept]);
-    let leftover = deleted.child(&grave);
-    leftover
-        .remove_tree()
-        .await
-        .map_err(io_error("remove", &leftover))?;
-    let renamed = topics.rename(name.as_str(), &deleted, &grave).await;
-    renamed.map_err(io_error("rename a topic", &topics))?;
-    // The new place first: after a power cut the topic is in one of the two, or in both.
-    deleted.sync().await.map_err(io_error("sync", &deleted))?;
-    topics.sync().await.map_err(io_error("sync", &topics))
+    Grave::dig(root, name, suffix).await?.bury(root, name).await
+}
+
+/// A free place for a topic that is to be removed.
+pub(super) struct Grave<D> {
+    deleted: D,
+    name: String,
+}
+
+impl<D: Dir> Grave<D> {
+    async fn dig(root: &D, topic: &TopicName, suffix: &str) -> Result<Self, CatalogError> {
+        let deleted = root.child(DELETED);
+        deleted
+            .create()
+            .await
+            .map_err(io_error("create", &deleted))?;
+        // The longest topic name leaves no room for a suffix in a directory's name.
+        let kept = topic.as_str().len().min(NAME_BYTES_MAX - 1 - suffix.len());
+        let name = format!("{}-{suffix}", &topic.as_str()[..kept]);
+        let leftover = deleted.child(&name);
+        leftover
+            .remove_tree()
+            .await
+            .map_err(io_error("remove", &leftover))?;
+        Ok(Self { deleted, name })
+    }
+
+    /// Moves a topic there.
+    pub(super) async fn bury(self, root: &D, topic: &TopicName) -> Result<(), CatalogError> {
+        let (Self { deleted, name }, topics) = (self, root.child(TOPICS));
+        let renamed = topics.rename(topic.as_str(), &deleted, &name).await;
+        renamed.map_err(io_error("rename a topic", &topics))?;
+        // The new place first: after a power cut the topic is in one of the two, or in both.
+        deleted.sync().await.map_err(io_error("sync", &deleted))?;
+        topics.sync().await.map_err(io_error("sync", &topics))
+    }
 }
 
 fn encoded<D: Dir>(topic: &Topic, dir: &D) -> Result<Vec<u8>, CatalogError> {

@@ -28,9 +28,13 @@ const UNLOOKED_BYTES_MAX: usize = 1 << 20;
 /// A frame that has begun may take a second longer for each of these bytes.
 const SLOWEST_BYTES_PER_SECOND: usize = 64 << 10;
 
+/// So much of what a client sent is taken yet once the node stops: more did not lie in the socket then (tcp(7): `tcp_rmem`).
+const STOP_BYTES_MAX: usize = 8 << 20;
+
 /// What a read came to.
 enum Read {
-    Some,
+    /// So many bytes.
+    Some(usize),
     /// The client sends no more, or was idle for too long, or the node stops.
     End,
     /// The client takes too long for a frame.
@@ -45,6 +49,7 @@ pub(super) async fn read(link: &Rc<Link>, receiver: &mut ReadHalf) {
     let mut is_greeted = false;
     let mut begun = None;
     let mut unlooked = 0;
+    let mut left_at_stop = STOP_BYTES_MAX;
     loop {
         match receive.has_frame() {
             Ok(true) => {
@@ -79,13 +84,21 @@ pub(super) async fn read(link: &Rc<Link>, receiver: &mut ReadHalf) {
                     link.core.give_way_to_disk().await;
                 }
             }
+            // Who sends on and on is always ready, and is not told by its silence.
+            Ok(false) if left_at_stop == 0 => return,
             Ok(false) => {
                 let was_partial = receive.is_partial();
                 let is_expected = was_partial || !is_greeted;
                 match read_more(link, receiver, &mut receive, is_expected, &mut begun).await {
-                    // The frame begins with its first byte, however long the client was silent.
-                    Read::Some if is_greeted && !was_partial => begun = None,
-                    Read::Some => {}
+                    Read::Some(bytes) => {
+                        // The frame begins with its first byte, however long the client was silent.
+                        if is_greeted && !was_partial {
+                            begun = None;
+                        }
+                        if link.core.is_stopping.get() {
+                            left_at_stop = left_at_stop.saturating_sub(bytes);
+                        }
+                    }
                     Read::End => return,
                     Read::Late => return link.cut(),
                     Read::Broken => return link.die(),
@@ -178,7 +191,7 @@ async fn read_more(
                 receive.arrived(bytes);
                 link.traffic.received(bytes);
                 add(&link.core.counters.received_bytes_total, bytes as u64);
-                return Read::Some;
+                return Read::Some(bytes);
             }
             Some(Some(Err(error))) if error.kind() == io::ErrorKind::TimedOut => {
                 if !is_expected && receive.is_large() {

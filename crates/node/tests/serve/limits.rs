@@ -1,14 +1,16 @@
 //! What happens at a limit is an answer or a close, never a hang or a growth.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use corelog_node::{Node, NodeConfig, StartError, sys};
 use corelog_protocol::error::ErrorCode;
+use corelog_protocol::frame::CorrelationId;
 use corelog_protocol::limits::METADATA_TOPIC_COUNT_MAX;
 use corelog_protocol::message::{fetch, metadata, ping, produce};
+use corelog_protocol::request;
 
 use crate::client::{Client, batch, from, to, values};
 use crate::{directory, start, start_with, wait_until};
@@ -301,6 +303,39 @@ fn a_frame_that_is_begun_and_never_finished_is_cut() {
     idle.ask(&ping::Request {})
         .expect("an idle connection is kept");
     node.stop().expect("a clean stop");
+}
+
+/// As long as there was something to be read nobody looked whether the node stops.
+#[test]
+fn a_client_that_sends_on_and_on_holds_up_no_stop() {
+    let dir = directory();
+    let patience = Duration::from_secs(60);
+    let node = start_with(&dir, |config| config.stop_timeout = patience);
+    let mut client = Client::hello(node.addresses().cores[0]);
+    let id = client.create("flood", 2);
+    let request = to("flood", id, 0);
+    let (mut frames, body) = (Vec::new(), batch(&["v"; 2_000]));
+    for number in 0..50 {
+        let number = CorrelationId::new(number);
+        request::encode(number, &request, body.len(), &mut frames).expect("a frame");
+        frames.extend_from_slice(&body);
+    }
+    let (mut sender, mut receiver) = (client.socket(), client.socket());
+    let answers = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&answers);
+    let sending = std::thread::spawn(move || while sender.write_all(&frames).is_ok() {});
+    let receiving = std::thread::spawn(move || {
+        let mut into = vec![0; 1 << 20];
+        while receiver.read(&mut into).is_ok_and(|bytes| bytes > 0) {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    wait_until(|| answers.load(Ordering::Relaxed) > 50);
+    let begun = Instant::now();
+    node.stop().expect("a clean stop");
+    assert!(begun.elapsed() < patience, "it was cut in the end");
+    sending.join().expect("it ends");
+    receiving.join().expect("it ends");
 }
 
 /// Before a Hello and behind it: each byte is no new frame.
