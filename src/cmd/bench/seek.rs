@@ -66,7 +66,7 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let records = records(args, &client).await?;
     // A place is one record: nothing is fetched ahead of it.
     let mut consumer = client.consumer(ConsumerConfig {
-        prefetch_bytes_max: 1,
+        prefetch_bytes_max: 0,
         fetch_bytes_max: 1,
         unreachable_timeout: Some(args.client.timeout()),
         ..ConsumerConfig::default()

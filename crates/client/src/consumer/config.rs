@@ -9,7 +9,7 @@ use corelog_record::{LeaderEpoch, Offset, Timestamp};
 pub struct ConsumerConfig {
     /// Bytes fetched ahead of the caller, over all partitions: a third of each one's share at a time, but 64 KiB at
     /// least, so that beyond some 170 partitions of the default it is 192 KiB for each. On top comes what single batches
-    /// exceed that by (a batch is never cut).
+    /// exceed that by (a batch is never cut). With 0 nothing is fetched before the caller has had what came.
     pub prefetch_bytes_max: usize,
     /// The most one fetch asks for.
     pub fetch_bytes_max: u32,

@@ -58,7 +58,10 @@ impl Fetcher {
     async fn read(&self) -> Result<(), Error> {
         let mut way = Way::default();
         let (mut begin, behind) = self.begin(&mut way).await?;
-        let rooms = Arc::new(Semaphore::new(FETCHES_AHEAD));
+        let rooms = Arc::new(Semaphore::new(match self.config.prefetch_bytes_max {
+            0 => 1,
+            _ => FETCHES_AHEAD,
+        }));
         // Where the answer before ended, and the epoch of what lies before that.
         let (mut answered, mut last_epoch): (Option<Offset>, _) = (None, behind);
         let (mut outrun, mut missing) = (Trouble::default(), Trouble::default());

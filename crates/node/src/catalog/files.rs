@@ -259,6 +259,14 @@ async fn bury<D: Dir>(root: &D, name: &TopicName, suffix: &str) -> Result<(), Ca
     Grave::dig(root, name, suffix).await?.bury(root, name).await
 }
 
+/// Makes durable that topics have moved away.
+pub(super) async fn sync_gone<D: Dir>(root: &D) -> Result<(), CatalogError> {
+    let (topics, deleted) = (root.child(TOPICS), root.child(DELETED));
+    // The new place first: after a power cut a topic is in one of the two, or in both.
+    deleted.sync().await.map_err(io_error("sync", &deleted))?;
+    topics.sync().await.map_err(io_error("sync", &topics))
+}
+
 /// A free place for a topic that is to be removed.
 pub(super) struct Grave<D> {
     deleted: D,
@@ -288,9 +296,7 @@ impl<D: Dir> Grave<D> {
         let (Self { deleted, name }, topics) = (self, root.child(TOPICS));
         let renamed = topics.rename(topic.as_str(), &deleted, &name).await;
         renamed.map_err(io_error("rename a topic", &topics))?;
-        // The new place first: after a power cut the topic is in one of the two, or in both.
-        deleted.sync().await.map_err(io_error("sync", &deleted))?;
-        topics.sync().await.map_err(io_error("sync", &topics))
+        sync_gone(root).await
     }
 }
 

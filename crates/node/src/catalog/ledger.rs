@@ -129,8 +129,10 @@ impl<D: Dir> Ledger<D> {
     async fn undo(&self, before: Option<&Topic>, topic: &Topic) -> Result<(), CatalogError> {
         let Some(before) = before else {
             return match files::is_free(&self.root, &topic.name).await? {
-                true => Ok(()),
                 false => files::delete(&self.root, topic).await,
+                // It may have gone by a rename that is not durable.
+                true if self.is_doubted(topic.id) => files::sync_gone(&self.root).await,
+                true => Ok(()),
             };
         };
         // What was durable and is there was never replaced. One in doubt may be another after a power cut.
@@ -355,6 +357,26 @@ mod tests {
         assert!(!block_on(files::is_gone(&root, &topic)));
         block_on(ledger.settle(None, &topic)).unwrap();
         assert!(!ledger.is_doubted(topic.id));
+        assert_found(&root, &[]);
+    }
+
+    /// It was gone, and came back with a power cut.
+    #[test]
+    fn what_was_moved_away_and_not_durably_so_is_in_doubt_until_it_is() {
+        let root = FaultyDir::new(MemoryDir::new());
+        let ledger = Ledger::new(root.clone(), Notify::new());
+        let topic = topic(Role::Owner);
+        let fault = Fault::Fail(ErrorKind::Other);
+        // That of the topics, that of the deleted ones, and that again.
+        for nth in 1..=3 {
+            root.faults().fail(Operation::SyncDir, nth, fault);
+        }
+        block_on(ledger.write(None, &topic)).unwrap_err();
+        assert!(block_on(files::is_gone(&root, &topic)));
+        assert!(ledger.is_doubted(topic.id));
+        block_on(ledger.settle(None, &topic)).unwrap_err();
+        assert!(ledger.is_doubted(topic.id) && !root.faults().is_pending());
+        block_on(ledger.settle(None, &topic)).unwrap();
         assert_found(&root, &[]);
     }
 
