@@ -263,7 +263,9 @@ fn a_mixed_load_that_fails_midway_tells_what_it_measured_until_then() {
     let acks = folder.path().join("acks");
     let file = acks.to_str().unwrap();
     let mixed = ["bench", "mixed", "--duration", "10m", "--output", "json"];
-    let mut load = corelog.command(mixed.into_iter().chain(["--acks", file]));
+    // Of what waits for a sync nobody would know.
+    let options = ["--ack", "accepted", "--acks", file];
+    let mut load = corelog.command(mixed.into_iter().chain(options));
     let load = load.spawn().unwrap();
     until("the first second is over", || {
         std::fs::metadata(&acks).is_ok_and(|acks| acks.len() > 0)

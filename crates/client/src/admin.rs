@@ -152,18 +152,18 @@ impl Admin {
     /// The same, and which of the servers told it.
     async fn describe(&self, name: &TopicName) -> Result<(usize, describe_topic::Answer), Error> {
         let request = describe_topic::Request { name: name.clone() };
-        match self.client.call_any(&request, Repeat::Always).await {
-            Err(error) if error.is_unknown_topic() => {
-                self.client.metadata.doubt(name);
-                let server = self.client.topic(name).await?.teller.server;
-                let told = self
-                    .client
-                    .call_at(server, &request, Repeat::Always)
-                    .await?;
-                Ok((server, told))
-            }
-            told => told,
-        }
+        let server = match self.server {
+            Some(server) => server,
+            None => match self.client.call_any(&request, Repeat::Always).await {
+                Err(error) if error.is_unknown_topic() => {
+                    self.client.metadata.doubt(name);
+                    self.client.topic(name).await?.teller.server
+                }
+                told => return told,
+            },
+        };
+        let told = self.client.call_at(server, &request, Repeat::Always);
+        Ok((server, told.await?))
     }
 
     /// All topics by name, with their partitions and where these live.
@@ -291,7 +291,11 @@ impl Admin {
             start,
         };
         // A pass that goes on is not begun again: twice is once.
-        self.call_of(topic, id, Repeat::Idempotent, request).await
+        let repeat = match start {
+            true => Repeat::Idempotent,
+            false => Repeat::Always,
+        };
+        self.call_of(topic, id, repeat, request).await
     }
 
     /// Asks the one server, or any.

@@ -86,6 +86,8 @@ async fn a_topic_is_deleted_where_it_was_looked_at_or_nowhere() {
         (Request::DeleteTopic(_), 0) => Act::Refuse(error(ErrorCode::Stopping)),
         _ => Act::Serve,
     });
+    assert_eq!(admin.describe_topic(&topic).await.unwrap().id, told.id);
+    assert_eq!(other.state.lock().unwrap().count_all("DescribeTopic"), 0);
     admin.delete_topic(&topic, Some(told.id)).await.unwrap();
     assert_eq!((has(&home), has(&other)), (false, true));
 }

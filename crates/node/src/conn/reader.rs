@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use corelog_protocol::answer::CONNECTION_KIND;
 use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::frame::{CorrelationId, FrameError, Peek};
+use corelog_protocol::limits;
 use futures_lite::FutureExt;
 
 use super::copy::copy;
@@ -28,8 +29,8 @@ const UNLOOKED_BYTES_MAX: usize = 1 << 20;
 /// A frame that has begun may take a second longer for each of these bytes.
 const SLOWEST_BYTES_PER_SECOND: usize = 64 << 10;
 
-/// So much of what a client sent is taken yet once the node stops: more did not lie in the socket then (tcp(7): `tcp_rmem`).
-const STOP_BYTES_MAX: usize = 8 << 20;
+/// So much of what a client sends is taken yet once the node stops, for what was on its way: as much as it may have under way.
+const STOP_BYTES_MAX: usize = limits::IN_FLIGHT_BYTES_MAX as usize;
 
 /// What a read came to.
 enum Read {

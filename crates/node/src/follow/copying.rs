@@ -36,8 +36,11 @@ impl Following {
             end = match copied {
                 Ok(end) => end,
                 Err(why) => {
-                    self.check_ends_at(core, end)?;
-                    return Err(Trouble::of(why));
+                    let trouble = Trouble::of(why);
+                    if matches!(trouble, Trouble::Stop(_)) {
+                        self.check_ends_at(core, end)?;
+                    }
+                    return Err(trouble);
                 }
             };
             body = rest;

@@ -161,7 +161,8 @@ impl Following {
         Ok(Order {
             epochs: heard(&origin.epochs),
             rate: self.replica.rate.unwrap_or_default(),
-            is_alone: true,
+            // What else was received so far is for the next order.
+            is_alone: !self.misses_first.get(),
             ..order.map_err(Trouble::Again)?
         })
     }

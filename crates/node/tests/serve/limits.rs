@@ -476,10 +476,9 @@ fn a_connection_that_idled_may_send_its_next_frame_in_two_pieces() {
     std::thread::park_timeout(Duration::from_millis(4_200));
     let body = batch(&["x"]);
     let mut frame = Vec::new();
-    let correlation = corelog_protocol::frame::CorrelationId::new(77);
+    let correlation = CorrelationId::new(77);
     let request = to("pieces", id, 0);
-    corelog_protocol::request::encode(correlation, &request, body.len(), &mut frame)
-        .expect("a frame");
+    request::encode(correlation, &request, body.len(), &mut frame).expect("a frame");
     frame.extend_from_slice(&body);
     client.send_raw(&frame[..30]);
     std::thread::park_timeout(Duration::from_millis(50));
@@ -498,10 +497,9 @@ fn senders_that_claim_much_and_dawdle_hold_up_nobody() {
     let mut slow: Vec<Client> = (0..40).map(|_| Client::hello(own)).collect();
     for sender in &mut slow {
         let mut frame = Vec::new();
-        let correlation = corelog_protocol::frame::CorrelationId::new(9);
+        let correlation = CorrelationId::new(9);
         let (request, bytes) = (to("dawdle", id, 0), (16 << 20) - 1024);
-        corelog_protocol::request::encode(correlation, &request, bytes, &mut frame)
-            .expect("a frame");
+        request::encode(correlation, &request, bytes, &mut frame).expect("a frame");
         frame.extend_from_slice(&[0; 100]);
         sender.send_raw(&frame);
     }
