@@ -294,7 +294,8 @@ fn a_segment_that_nobody_gives_has_those_behind_it_written_once_at_most() {
         until("it has tried again", || before + count <= asked());
     };
     until("it has tried once", || {
-        status(&b, &topic, 0).error.is_some()
+        let error = status(&b, &topic, 0).error;
+        error.is_some_and(|error| error.detail.segment == Some(Offset::ZERO))
     });
     let dir = b.topic_dir(&topic).join("0");
     let behind = || {
