@@ -118,7 +118,7 @@ impl Admin {
             name: name.clone(),
             id,
             partitions,
-            settings: settings.clone(),
+            settings,
         };
         // It sets values, it adds none: twice is once.
         let answer = self.call_of(name, id, Repeat::Idempotent, request).await;
@@ -215,7 +215,12 @@ impl Admin {
         // The id is looked up once: if the topic is recreated meanwhile, the new one stays whole.
         let meant = match id {
             Some(id) => id,
-            None => self.look_up(topic).await?.1,
+            None => {
+                self.describe_topic(topic)
+                    .await
+                    .map_err(Error::of_look_up)?
+                    .id
+            }
         };
         let request = |_| truncate::Request {
             topic: topic.clone(),
@@ -316,17 +321,11 @@ impl Admin {
     ) -> Result<R::Answer, Error> {
         match id {
             Some(id) => self.call(&request(id), repeat).await,
+            // Asked for anew: what changes or goes shall be the topic as it is now.
             None => {
-                let (server, id) = self.look_up(name).await?;
-                self.client.call_at(server, &request(id), repeat).await
+                let (admin, topic) = self.of(name).await.map_err(Error::of_look_up)?;
+                admin.call(&request(topic.id), repeat).await
             }
         }
-    }
-
-    /// Which topic has the name, and which server tells it. It is asked for anew: what changes or goes shall be the topic as
-    /// it is now.
-    async fn look_up(&self, name: &TopicName) -> Result<(usize, TopicId), Error> {
-        let (server, topic) = self.describe(name).await.map_err(Error::of_look_up)?;
-        Ok((server, topic.id))
     }
 }
