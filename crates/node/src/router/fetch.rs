@@ -231,7 +231,7 @@ async fn fetch_away(
             wait,
         };
         let call = lane.call(what, Some(request.frame));
-        count_hop(core, (Some(request.frame), owner), &call);
+        count_hop(core, &call);
         let call = match (call, &parked_answer) {
             (Ok(call), _) => call,
             // It was parked, woke and finds no credit: data is there, so it tries again.

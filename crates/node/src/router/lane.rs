@@ -34,6 +34,8 @@ pub(crate) struct Lanes {
 
 /// This core's end of the way to another core.
 pub(crate) struct Lane {
+    from: CoreId,
+    to: CoreId,
     requests: Sender<Request>,
     /// The reply lane of requests that come from there.
     pub(super) replies: Sender<Reply>,
@@ -45,6 +47,7 @@ pub(crate) struct Lane {
 
 /// All that one core gets when the lanes are laid; it may still travel to the core's thread.
 pub(crate) struct LaneEnds {
+    core: CoreId,
     limits: LaneLimits,
     ways: Vec<Option<(Sender<Request>, Sender<Reply>)>>,
     inboxes: Vec<Inbox>,
@@ -119,7 +122,8 @@ pub(crate) fn connect(core_count: u16, limits: &NodeLimits, bytes_max: usize) ->
     };
     let places = lane_limits.requests_max + lane_limits.parked_max;
     let cores = usize::from(core_count);
-    let end = |_| LaneEnds {
+    let end = |core| LaneEnds {
+        core: core_id(core),
         limits: lane_limits,
         ways: (0..cores).map(|_| None).collect(),
         inboxes: Vec::new(),
@@ -154,19 +158,25 @@ impl LaneEnds {
     /// The lanes and inboxes of the core whose thread calls.
     pub(crate) fn open(self) -> (Lanes, Vec<Inbox>) {
         let Self {
+            core,
             limits,
             ways,
             inboxes,
         } = self;
         let bytes = Rc::<Cell<usize>>::default();
-        let open = |(requests, replies)| Lane {
+        let open = |to, (requests, replies)| Lane {
+            from: core,
+            to: core_id(to),
             requests,
             replies,
             limits,
             bytes: Rc::clone(&bytes),
             state: RefCell::default(),
         };
-        let lanes = ways.into_iter().map(|way| way.map(open)).collect();
+        let lanes = ways.into_iter().enumerate();
+        let lanes = lanes
+            .map(|(to, way)| way.map(|way| open(to, way)))
+            .collect();
         (Lanes { lanes }, inboxes)
     }
 }
@@ -225,7 +235,8 @@ impl Lane {
             What::Ask(_) | What::Unpark { .. } => (0, false),
         };
         let outstanding = self.bytes.get();
-        let is_full = state.outstanding >= self.limits.requests_max
+        let is_full = self.requests.is_full()
+            || state.outstanding >= self.limits.requests_max
             || (outstanding > 0 && outstanding + bytes > self.limits.bytes_max)
             || (is_parkable && state.parkable >= self.limits.parked_max);
         if is_full {
@@ -233,6 +244,10 @@ impl Lane {
         }
         state.id_last += 1;
         let id = state.id_last;
+        // Before it goes: the other core tells that it has come, and may be fast.
+        if let Some(frame) = frame {
+            frame.passes(self.from, format_args!("goes to core {}", self.to));
+        }
         match self.requests.try_send(Request { id, frame, what }) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => return Err(busy()),

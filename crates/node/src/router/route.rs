@@ -86,7 +86,7 @@ pub(crate) fn produce_away(core: &Core, away: Away<'_>) -> Result<u64, Failure> 
         .lanes
         .to(to)
         .produce(what, terms.frame, (acks, key, run));
-    count_hop(core, (Some(terms.frame), to), &sent);
+    count_hop(core, &sent);
     sent
 }
 
@@ -104,7 +104,7 @@ pub(crate) async fn answer(
         return answer_here(core, ask).await;
     }
     let call = core.lanes.to(at).call(What::Ask(Box::new(ask)), frame);
-    count_hop(core, (frame, at), &call);
+    count_hop(core, &call);
     match call?.answered().await {
         Answered::Told(told) => told,
         _ => unreachable!("a question was answered as something else"),
@@ -162,15 +162,8 @@ pub(crate) async fn apply_at(core: &Rc<Core>, at: CoreId, change: Change) {
     }
 }
 
-/// Counts, and tells of, a request that goes to another core.
-pub(super) fn count_hop<T>(
-    core: &Core,
-    (frame, to): (Option<FrameId>, CoreId),
-    sent: &Result<T, Failure>,
-) {
-    if let (Some(frame), Ok(_)) = (frame, sent) {
-        frame.passes(core.id, format_args!("goes to core {to}"));
-    }
+/// Counts a request that goes to another core, or finds no room on the way.
+pub(super) fn count_hop<T>(core: &Core, sent: &Result<T, Failure>) {
     let counters = &core.counters;
     add(
         if sent.is_ok() {

@@ -17,11 +17,12 @@ use crate::error::At;
 use crate::format::manifest::Header;
 use crate::log::Identity;
 use crate::manifest;
+use crate::quarantine;
 
 impl Wal<StdDir> {
     /// Opens the log in the directory `path`, and makes it if it is not there. The directory is
     /// locked until the log is dropped or closed. After a crash this is where it recovers: the report
-    /// says what was found.
+    /// says what was found. Of torn bytes that were found a gibibyte stays in `quarantine`, the oldest go.
     ///
     /// # Errors
     /// [`Error::Locked`]; [`Error::Storage`] for any error of the disk, and for files that are not a
@@ -63,8 +64,13 @@ impl<D: Dir> Wal<D> {
         let identity = block_on(identity(&of_log, seed))?;
         let log_options = options.of_log();
         let clock = Clock::starting(wall_clock());
-        let opening = Log::open(of_log, quarantine, identity, log_options, seed, clock.now());
+        let kept = quarantine.clone();
+        let opening = Log::open(of_log, kept, identity, log_options, seed, clock.now());
         let (log, mut report) = block_on(opening)?;
+        if report.torn.is_some() {
+            // What cannot be removed is in nobody's way, and goes when there are torn bytes again.
+            let _ = block_on(quarantine::trim(&quarantine, quarantine::TORN_BYTES_MAX));
+        }
         let mut wal = Self {
             dir,
             log,

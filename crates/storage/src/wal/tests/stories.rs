@@ -1,6 +1,8 @@
 //! One promise at a time.
 
+use std::fs::{self, File};
 use std::io::ErrorKind;
+use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
 
 use corelog_record::{Offset, Timestamp};
@@ -9,8 +11,9 @@ use super::{offset, small, values};
 use crate::disk::block_on;
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
-use crate::disk::{Dir, Entry};
+use crate::disk::{BLOCK_BYTES, Dir, Entry};
 use crate::log::AppendError;
+use crate::quarantine;
 use crate::testing::{batch, flush};
 use crate::wal::clock::{Clock, wall_clock};
 use crate::wal::{Error, Options, Wal};
@@ -360,6 +363,38 @@ fn after_a_failed_sync_the_log_takes_nothing_until_it_is_opened_again() {
     let (wal, _) = Wal::open_in(disk, small(), 2).unwrap();
     assert!(offset(1) <= wal.durable());
     assert_eq!(values(&wal)[0], b"one");
+}
+
+/// Each crash may leave 16 MiB of them.
+#[test]
+fn the_oldest_torn_bytes_go_when_there_are_too_many() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut wal, _) = Wal::open(folder.path(), small()).unwrap();
+    wal.append(b"synced").unwrap();
+    wal.sync().unwrap();
+    drop(wal);
+    let quarantine = folder.path().join("quarantine");
+    fs::create_dir_all(&quarantine).unwrap();
+    let old = |time: u8| {
+        quarantine.join(format!(
+            "{time:016}-torn-{0:032}-{0:010}-{0:020}-{0:020}.log",
+            0
+        ))
+    };
+    for time in [1, 2] {
+        // A hole, which takes nothing of the disk.
+        let file = File::create(old(time)).unwrap();
+        file.set_len(quarantine::TORN_BYTES_MAX / 2).unwrap();
+    }
+    let store = folder.path().join("log").join(format!("{:020}.log", 0));
+    let store = File::options().write(true).open(store).unwrap();
+    store.write_all_at(&[1; 64], BLOCK_BYTES as u64).unwrap();
+    let (wal, report) = Wal::open(folder.path(), small()).unwrap();
+    assert!(report.torn.is_some());
+    assert!(!old(1).exists() && old(2).exists());
+    // The second, and what this crash left.
+    assert_eq!(fs::read_dir(&quarantine).unwrap().count(), 2);
+    assert_eq!(values(&wal), [b"synced".to_vec()]);
 }
 
 #[test]
