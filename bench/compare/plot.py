@@ -13,6 +13,7 @@ import json
 import pathlib
 import statistics
 import sys
+import textwrap
 
 import matplotlib
 
@@ -114,7 +115,9 @@ def bars(results, row):
 
 def panel(axis, row, found):
     unit, divisor = UNITS[row["metric"]]
-    most = max(max(max(values), *(tails or [0])) for _, values, tails in found) / divisor
+    # What is drawn: the greatest of the tails is not, and may be a thousand times their median.
+    ends = [max(*values, statistics.median(tails or [0])) for _, values, tails in found]
+    most = max(ends) / divisor
     for at, (name, values, tails) in enumerate(found):
         colour = COLOURS.get(name, OTHER)
         median = statistics.median(values) / divisor
@@ -196,11 +199,8 @@ def number(value):
 
 
 def wrapped(title):
-    """The title in two lines if it is long."""
-    if len(title) < 70:
-        return title
-    middle = title.find(", ", len(title) // 3)
-    return f"{title[:middle + 1]}\n{title[middle + 2:]}"
+    """The title in lines that are no longer than a panel."""
+    return "\n".join(textwrap.wrap(title, 70))
 
 
 if __name__ == "__main__":
