@@ -235,8 +235,7 @@ impl Lane {
             What::Ask(_) | What::Unpark { .. } => (0, false),
         };
         let outstanding = self.bytes.get();
-        let is_full = self.requests.is_full()
-            || state.outstanding >= self.limits.requests_max
+        let is_full = state.outstanding >= self.limits.requests_max
             || (outstanding > 0 && outstanding + bytes > self.limits.bytes_max)
             || (is_parkable && state.parkable >= self.limits.parked_max);
         if is_full {
