@@ -162,14 +162,18 @@ fn to_move(
 ) -> anyhow::Result<(Vec<segments::Sealed>, u64)> {
     let here_end = here_end.unwrap_or(Offset::ZERO);
     let mut segments = source.sealed;
-    if !asked.is_empty() {
+    let (mut start, mut end) = (source.log_start, source.high_watermark);
+    if let Some(first) = asked.iter().min() {
         let lacks = |base: &&Offset| !segments.iter().any(|segment| segment.base == **base);
         if let Some(base) = asked.iter().find(lacks) {
             let message = format!("the source has no sealed segment that begins at {base}");
             return Err(stop(Exit::Failed, message));
         }
         segments.retain(|segment| asked.contains(&segment.base));
-        return Ok((segments, 0));
+        let last = segments
+            .last()
+            .and_then(|last| last.digest.last.checked_add(1));
+        (start, end) = (*first, last.unwrap_or(end));
     }
     segments.retain(|segment| here_end <= segment.base);
     let mut of_files = 0_u64;
@@ -182,8 +186,7 @@ fn to_move(
         })?;
         of_files = of_files.saturating_add(records);
     }
-    let from = here_end.max(source.log_start);
-    let records = source.high_watermark.checked_since(from).unwrap_or(0);
+    let records = end.checked_since(here_end.max(start)).unwrap_or(0);
     Ok((segments, records.saturating_sub(of_files)))
 }
 
@@ -317,6 +320,13 @@ mod tests {
         assert_eq!(moved(Some(offset(30)), &[]), (1, 20));
         assert_eq!(moved(Some(offset(90)), &[]), (0, 10));
         assert_eq!(moved(None, &[offset(30)]), (1, 0));
+        assert_eq!(moved(Some(offset(30)), &[offset(0), offset(30)]), (1, 0));
+        assert_eq!(
+            moved(Some(offset(50)), &[offset(30)]),
+            (0, 30),
+            "of one that is here in part"
+        );
+        assert_eq!(moved(Some(offset(80)), &[offset(30)]), (0, 0));
         let refused = to_move(source(), None, &[offset(31)]).unwrap_err();
         assert!(refused.to_string().contains("begins at 31"), "{refused}");
     }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Pair, consume, lines, produce};
+use super::{Pair, consume, described, ends, lines, produce};
 use crate::support::corelog::Corelog;
 use crate::support::{deadline, http};
 
@@ -60,14 +60,50 @@ fn a_clone_has_the_same_bytes_and_is_no_owner() {
     let there = pair.at_other();
     assert_eq!(consume(&there, "0"), first);
     assert_eq!(consume(&there, "1"), b"a\nb\nc\n");
-    let described = there
-        .run(["topic", "describe", "t", "--output", "json"])
-        .json();
+    let described = described(&there);
     assert_eq!(described["partitions"][0]["role"], "follower");
     assert_eq!(described["partitions"][0]["source"], source.as_str());
     let plan = pair.at_other().run(dry).json();
     assert_eq!(plan["bytes"], 0, "nothing is left to move");
     assert_eq!(plan["partitions"][0]["tail_records"], 0);
+}
+
+/// A clone of a segment that was here in part was done at once, without the rest of it.
+#[test]
+fn of_segments_that_are_named_comes_what_is_missing_and_others_are_refused() {
+    let pair = Pair::start();
+    let here = pair.at_source();
+    here.run(["topic", "create", "t", "--segment-bytes", "1MiB"])
+        .done();
+    produce(&here, "0", &lines("first", 100 << 10));
+    assert_eq!(states(&pair.clone(&[])), ["done"]);
+    let there = pair.at_other();
+    let before = ends(&described(&there))[0];
+    produce(&here, "0", &lines("rest", 3 << 20));
+
+    let source = pair.source.address();
+    let args = ["clone", "t", "--from", &source, "--partition", "0"];
+    let dry = ["--segments", "0", "--dry-run", "--output", "json"];
+    let mut missing = 0;
+    deadline::until("the segment is sealed", || {
+        let (out, _, code) = there.run([&args[..], &dry].concat()).parts();
+        let plan: Value = serde_json::from_slice(&out).unwrap_or_default();
+        missing = plan["partitions"][0]["tail_records"].as_u64().unwrap_or(0);
+        code == Some(0)
+    });
+    let named = ["--partition", "0", "--segments", "0"];
+    assert_eq!(states(&pair.clone(&named)), ["done"]);
+    let [all, some] = [&here, &there].map(|corelog| ends(&described(corelog))[0]);
+    assert!(600 < missing && before + missing <= some, "{some}");
+    assert!(some <= all, "{some}");
+
+    let said = there
+        .run([&args[..], &["--segments", "0,1"]].concat())
+        .failed(1);
+    assert!(
+        said.contains("no sealed segment that begins at 1"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -19,8 +19,7 @@ fn a_follower_is_listed_and_forgotten_with_consent() {
         let described = here.run(["topic", "describe", "t"]).text();
         described.contains(&format!("{listed}level, heard "))
     });
-    let described = ["topic", "describe", "t", "--output", "json"];
-    let described = here.run(described).json();
+    let described = super::described(&here);
     let told = &described["partitions"][0]["followers"][0];
     assert_eq!(told["address"], follower.as_str());
     assert_eq!(told["end"], 2);

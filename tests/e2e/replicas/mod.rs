@@ -61,12 +61,8 @@ impl Pair {
     /// Waits until the other server has all that the source has of `t`.
     fn level(&self) {
         deadline::until("the follower has all that its source has", || {
-            let [source, other] = [self.at_source(), self.at_other()].map(|corelog| {
-                let described = corelog
-                    .run(["topic", "describe", "t", "--output", "json"])
-                    .json();
-                ends(&described)
-            });
+            let sides = [self.at_source(), self.at_other()];
+            let [source, other] = sides.map(|corelog| ends(&described(&corelog)));
             source == other
         });
     }
@@ -86,6 +82,12 @@ fn compare(here: &Corelog, there: &Server) -> (Vec<Value>, Option<i32>) {
     let rows = String::from_utf8(out).unwrap();
     let rows = rows.lines().map(|line| serde_json::from_str(line).unwrap());
     (rows.collect(), code)
+}
+
+/// What a server tells of `t`.
+fn described(corelog: &Corelog) -> Value {
+    let args = ["topic", "describe", "t", "--output", "json"];
+    corelog.run(args).json()
 }
 
 fn ends(described: &Value) -> Vec<u64> {

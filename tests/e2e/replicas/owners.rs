@@ -85,9 +85,7 @@ fn a_handover_changes_the_owner_and_loses_nothing() {
     pair.level();
     let (rows, code) = pair.compare();
     assert_eq!(code, Some(0), "{rows:?}");
-    let described = here
-        .run(["topic", "describe", "t", "--output", "json"])
-        .json();
+    let described = super::described(&here);
     assert_eq!(described["partitions"][0]["role"], "follower");
 }
 

@@ -1,7 +1,7 @@
 //! What the node is to partitions that are not its alone: written by core 0, durable before any core
 //! acts on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use corelog_protocol::error::{Detail, ErrorCode};
@@ -13,7 +13,7 @@ use super::admin::Admin;
 use super::routes::Routes;
 use super::topic::{Topic, check_settings, partition_count};
 use crate::core::PartitionKey;
-use crate::failure::{Failure, failure, failure_with};
+use crate::failure::{Failure, failure, failure_with, invalid};
 use crate::follow::{ASK_TIMEOUT, Line, check_addresses};
 use crate::rt;
 
@@ -41,7 +41,7 @@ impl Admin {
         for partition in &wanted {
             let until = match request.follow {
                 true => None,
-                false => Some(end_of(&line, &origin, *partition).await?),
+                false => Some(end_of(&line, &origin, *partition, &request.segments).await?),
             };
             replicas.push(Replica {
                 role: Role::Follower,
@@ -204,39 +204,62 @@ fn waiting(partition: PartitionId, sources: &[String]) -> Replica {
     }
 }
 
-/// Where a source's partition ends now.
+/// Where a source's partition ends now, or the last of its segments that are `named`, if any are.
 async fn end_of(
     line: &Line,
     origin: &metadata::Topic,
     partition: PartitionId,
+    named: &[Offset],
 ) -> Result<Offset, Failure> {
     let ask = segments::Request {
         topic: origin.name.clone(),
         id: origin.id,
         partition,
-        from: Offset::MAX,
+        from: named.iter().min().copied().unwrap_or(Offset::MAX),
     };
-    Ok(line.call(&ask, ASK_TIMEOUT).await?.head.high_watermark)
+    let told = line.call(&ask, ASK_TIMEOUT).await?.head;
+    match named {
+        [] => Ok(told.high_watermark),
+        named => end_of_named(&told.sealed, named),
+    }
+}
+
+/// Where the last of the segments ends that begin at the offsets `named`.
+///
+/// # Errors
+/// `InvalidRequest` if one is not among those `sealed`, or does not follow the one before it.
+fn end_of_named(sealed: &[segments::Sealed], named: &[Offset]) -> Result<Offset, Failure> {
+    let lasts: BTreeMap<_, _> = sealed
+        .iter()
+        .map(|one| (one.base, one.digest.last))
+        .collect();
+    let mut end = None;
+    for base in BTreeSet::from_iter(named) {
+        let Some(next) = lasts.get(base).and_then(|last| last.checked_add(1)) else {
+            let message = format!("the source has no sealed segment that begins at {base}");
+            return Err(invalid("segments", message));
+        };
+        if let Some(end) = end.filter(|end| end != base) {
+            let message =
+                format!("segment {base} does not follow the one before, which ends at {end}");
+            return Err(invalid("segments", message));
+        }
+        end = Some(next);
+    }
+    end.ok_or_else(|| invalid("segments", "no segment is named"))
 }
 
 fn check_sources(request: &clone_topic::Request) -> Result<(), Failure> {
-    let invalid = |field: &str, message: String| {
-        let detail = Detail {
-            field: Some(field.to_owned()),
-            ..Detail::default()
-        };
-        Err(failure_with(ErrorCode::InvalidRequest, message, detail))
-    };
     if request.from.is_empty() {
-        return invalid("from", "one source at least, please".to_owned());
+        return Err(invalid("from", "one source at least, please"));
     }
     check_addresses("from", &request.from)?;
     if !request.segments.is_empty() && (request.partition.is_none() || request.follow) {
         let message = "segments are of one partition, which is not followed";
-        return invalid("segments", message.to_owned());
+        return Err(invalid("segments", message));
     }
     if request.rate_bytes == Some(0) {
-        return invalid("rate_bytes", "nothing comes at a rate of 0".to_owned());
+        return Err(invalid("rate_bytes", "nothing comes at a rate of 0"));
     }
     Ok(())
 }
@@ -320,9 +343,54 @@ fn check_follower(topic: &Topic, partition: PartitionId) -> Result<(), Failure> 
 
 #[cfg(test)]
 mod tests {
+    use corelog_protocol::message::segments::{Digest, DigestKind, Sealed};
     use corelog_protocol::message::settings::TopicSettings;
+    use corelog_record::{Chain, Ordinal, Timestamp};
 
     use super::*;
+
+    fn offset(number: u64) -> Offset {
+        Offset::new(number).unwrap()
+    }
+
+    fn sealed(base: u64, last: u64) -> Sealed {
+        Sealed {
+            base: offset(base),
+            generation: 0,
+            digest: Digest {
+                kind: DigestKind::Original,
+                first: offset(base),
+                last: offset(last),
+                first_ordinal: Ordinal::ZERO,
+                last_ordinal: Ordinal::ZERO,
+                bytes: 1,
+                batches: 1,
+                chain_base: Chain::from_raw(1),
+                chain_end: Chain::from_raw(1),
+                hash: None,
+            },
+            max_timestamp: Timestamp::from_millis(0),
+            sealed_at: Timestamp::from_millis(0),
+        }
+    }
+
+    #[test]
+    fn segments_that_are_named_are_the_sources_and_follow_each_other() {
+        let source = [sealed(10, 29), sealed(30, 79), sealed(80, 99)];
+        let end = |named: &[u64]| {
+            let named: Vec<_> = named.iter().copied().map(offset).collect();
+            end_of_named(&source, &named)
+        };
+        assert_eq!(end(&[30]).unwrap(), offset(80));
+        assert_eq!(end(&[80, 30]).unwrap(), offset(100), "in any order");
+        assert_eq!(end(&[30, 30]).unwrap(), offset(80), "one of them twice");
+        for named in [&[31][..], &[10, 100], &[10, 80]] {
+            let refused = end(named).unwrap_err();
+            assert!(refused.is(ErrorCode::InvalidRequest), "{refused:?}");
+        }
+        let beyond = [sealed(10, Offset::MAX.get())];
+        assert!(end_of_named(&beyond, &[offset(10)]).is_err());
+    }
 
     fn told(name: &str, id: u8) -> metadata::Topic {
         metadata::Topic {

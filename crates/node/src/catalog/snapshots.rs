@@ -24,7 +24,7 @@ use super::admin::{Admin, Change};
 use super::last::LastSnapshots;
 use super::topic::Topic;
 use crate::core::{Taken, with_causes};
-use crate::failure::{Failure, failure, failure_with};
+use crate::failure::{Failure, failure, failure_with, invalid};
 use crate::metrics::add;
 use crate::{router, rt};
 
@@ -309,13 +309,7 @@ fn partitions_of(summary: &Summary) -> impl Iterator<Item = &stored::Partition> 
 
 /// A name that a client gave.
 pub(super) fn name_of(name: &str) -> Result<Name, Failure> {
-    Name::new(name).map_err(|error| {
-        let detail = Detail {
-            field: Some("snapshot".to_owned()),
-            ..Detail::default()
-        };
-        failure_with(ErrorCode::InvalidRequest, with_causes(&error), detail)
-    })
+    Name::new(name).map_err(|error| invalid("snapshot", with_causes(&error)))
 }
 
 /// What a client is told of an error of the storage about a snapshot.

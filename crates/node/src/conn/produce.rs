@@ -3,7 +3,6 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::frame::CorrelationId;
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::produce;
@@ -12,7 +11,7 @@ use super::link::Link;
 use super::reader::{close_with, too_much};
 use super::request::{Asked, Next};
 use crate::core::{Due, NotAppended, PartitionKey, Stand, Terms, aborts};
-use crate::failure::failure_with;
+use crate::failure::invalid;
 use crate::router::{self, Away, Route, Tag};
 use crate::rt;
 
@@ -69,12 +68,7 @@ async fn produced(
         taken: rt::now(),
     };
     if level == Some(Level::Unknown) {
-        let detail = Detail {
-            field: Some("level".to_owned()),
-            ..Detail::default()
-        };
-        let message = "level is durable or accepted";
-        let refused = failure_with(ErrorCode::InvalidRequest, message, detail);
+        let refused = invalid("level", "level is durable or accepted");
         return Due::Now(Err(refused));
     }
     match router::route(core, &request.topic, request.id, request.partition) {

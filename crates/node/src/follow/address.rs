@@ -2,10 +2,9 @@
 
 use std::net::SocketAddr;
 
-use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::limits;
 
-use crate::failure::{Failure, failure_with};
+use crate::failure::{Failure, invalid};
 
 /// Checks the addresses of nodes that a request names in `field`, as many as may be.
 ///
@@ -38,14 +37,6 @@ pub(super) fn host_of(address: &str) -> Option<&str> {
 pub(super) fn is_beside(told: &str, source: &str) -> bool {
     let is_numeric = told.parse::<SocketAddr>().is_ok();
     is_numeric || (!told.is_empty() && host_of(told) == host_of(source))
-}
-
-fn invalid(field: &str, message: String) -> Failure {
-    let detail = Detail {
-        field: Some(field.to_owned()),
-        ..Detail::default()
-    };
-    failure_with(ErrorCode::InvalidRequest, message, detail)
 }
 
 #[cfg(test)]

@@ -179,9 +179,7 @@ impl Following {
     /// If everything is here and durable that was asked for.
     fn has_all(&self, core: &Core) -> Result<bool, Trouble> {
         let durable = core.place(self.key).map_err(Trouble::Again)?.durable.offset;
-        let last = self.replica.segments.iter().max();
-        let has_named = last.is_some_and(|last| *last < durable);
-        Ok(has_named || self.replica.until.is_some_and(|until| until <= durable))
+        Ok(self.replica.until.is_some_and(|until| until <= durable))
     }
 
     /// A connection to the core of the source that has the partition.

@@ -1,7 +1,7 @@
 //! What a restore is told to read: which topic, with which settings, and what is said if it cannot
 //! be.
 
-use corelog_protocol::error::{Detail, ErrorCode};
+use corelog_protocol::error::ErrorCode;
 use corelog_record::TopicName;
 use corelog_storage::Error;
 use corelog_storage::format::topic as file;
@@ -10,7 +10,7 @@ use corelog_storage::snapshot::{self as stored, Summary};
 use super::super::snapshots::refused;
 use super::super::topic::{check_settings, settings_of};
 use crate::core::with_causes;
-use crate::failure::{Failure, failure, failure_with};
+use crate::failure::{Failure, failure, invalid};
 
 /// What the file of a topic in a snapshot says, as long as a topic can be like that.
 pub(super) fn kept_of(origin: &stored::Topic) -> Result<file::Topic, Failure> {
@@ -44,11 +44,7 @@ pub(super) fn unopened(path: &str, error: &Error) -> Failure {
 }
 
 pub(super) fn invalid_source(message: impl Into<String>) -> Failure {
-    let detail = Detail {
-        field: Some("source".to_owned()),
-        ..Detail::default()
-    };
-    failure_with(ErrorCode::InvalidRequest, message, detail)
+    invalid("source", message)
 }
 
 /// The topic that is meant: the one named, or the only one.
