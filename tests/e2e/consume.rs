@@ -121,6 +121,29 @@ fn a_state_file_knows_where_a_partition_without_records_goes_on() {
     assert_eq!(corelog.run(&args).done(), b"12\n");
 }
 
+/// What was printed for a reader who had left was remembered as if he had it.
+#[test]
+fn a_state_file_is_not_ahead_of_a_reader_who_leaves() {
+    let (folder, _server, corelog) = with_ten();
+    let line = format!("{}\n", "x".repeat(999));
+    corelog
+        .feed(["produce", "t"], line.repeat(4_000).as_bytes())
+        .done();
+    let state = folder.path().join("state");
+    let args = ["consume", "t", "--state", state.to_str().unwrap()];
+    let mut left = corelog.command(args).spawn().unwrap();
+    let mut reader = BufReader::with_capacity(1, left.stdout.take().unwrap());
+    let mut first = String::new();
+    reader.read_line(&mut first).unwrap();
+    assert_eq!(first, "0\n");
+    drop(reader);
+    output_of(left, "consume without a reader");
+    // A pipe holds 64 KiB: so much may have gone to him, and no more.
+    let rest = corelog.run(args).done();
+    let lines = rest.split(|byte| *byte == b'\n').count() - 1;
+    assert!(4_010 - 64 - 10 <= lines, "{lines}");
+}
+
 #[test]
 fn follow_prints_what_comes_until_it_is_interrupted() {
     let (_folder, _server, corelog) = with_ten();
