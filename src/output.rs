@@ -58,7 +58,7 @@ impl Out {
 
     /// Writes bytes as they are.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
-        let written = self.to_reader().and_then(|stdout| stdout.write_all(bytes));
+        let written = self.reader().and_then(|stdout| stdout.write_all(bytes));
         self.written(written)
     }
 
@@ -112,7 +112,7 @@ impl Out {
 
     /// Hands everything written so far to whoever reads stdout.
     pub(crate) fn flush(&mut self) -> anyhow::Result<()> {
-        let flushed = self.to_reader().and_then(|stdout| stdout.flush());
+        let flushed = self.reader().and_then(|stdout| stdout.flush());
         self.written(flushed)
     }
 
@@ -124,7 +124,7 @@ impl Out {
     }
 
     /// Stdout, unless its reader was seen to have left: nothing that is written behind that has come anywhere.
-    fn to_reader(&mut self) -> io::Result<&mut BufWriter<StdoutLock<'static>>> {
+    fn reader(&mut self) -> io::Result<&mut BufWriter<StdoutLock<'static>>> {
         match self.is_reader_gone {
             true => Err(io::ErrorKind::BrokenPipe.into()),
             false => Ok(&mut self.stdout),

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use corelog_client::Client;
+use corelog_client::{Admin, Client};
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::restore_status::{Answer, State};
 use corelog_protocol::message::restore_topic;
@@ -57,7 +57,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn restore(args: &Args, client: Client) -> anyhow::Result<Exit> {
-    let admin = client.admin();
+    let (admin, _) = client.admin().of_one().await?;
     let begun = Instant::now();
     let source = source(&args.source)?;
     let request = restore_topic::Request {
@@ -97,14 +97,14 @@ async fn restore(args: &Args, client: Client) -> anyhow::Result<Exit> {
     }
     show(args, &status, begun.elapsed())?;
     match args.with_damage {
-        true => tell_damage(&args.topic, &client).await,
+        true => tell_damage(&args.topic, &admin).await,
         false => Ok(Exit::Done),
     }
 }
 
 /// Says what of the restored topic is damaged, and is not served.
-async fn tell_damage(topic: &TopicName, client: &Client) -> anyhow::Result<Exit> {
-    let described = client.admin().describe_topic(topic).await?;
+async fn tell_damage(topic: &TopicName, admin: &Admin) -> anyhow::Result<Exit> {
+    let described = admin.describe_topic(topic).await?;
     let mut exit = Exit::Done;
     for partition in &described.partitions {
         for line in describe::damage_lines(topic, partition.id, &partition.damage) {

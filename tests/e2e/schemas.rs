@@ -195,6 +195,20 @@ fn replicas(schemas: &Schemas, here: &Server, there: &Server) {
         told[0]["would_remove"].is_string()
     });
     check(&here, "topic forget-follower", &["t", &other, "--yes"]);
+
+    for (corelog, args) in [
+        (&here, &["topic", "create", "grown"][..]),
+        (&there, &["clone", "grown", "--from", &source]),
+        (
+            &here,
+            &["topic", "add-partitions", "grown", "--partitions", "2"],
+        ),
+    ] {
+        corelog.run(args).done();
+    }
+    let grown = ["grown", "--with", &other];
+    let compared = schemas.check_fed(&here, "compare", &grown, b"", 3);
+    assert_eq!(compared[1]["verdict"], "missing");
 }
 
 fn benches(schemas: &Schemas, server: &Server) {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use corelog_protocol::message::list_offsets::At;
 use corelog_protocol::message::settings::{SettingsChange, TopicSettings};
 use corelog_protocol::message::{
-    Call, alter_topic, create_topic, delete_topic, describe_topic, list_offsets, metadata,
+    Call, alter_topic, create_topic, delete_topic, describe_topic, hello, list_offsets, metadata,
     reopen_partition, scrub_topic, truncate,
 };
 use corelog_record::{Offset, PartitionId, TopicId, TopicName};
@@ -22,7 +22,7 @@ use crate::retry::Repeat;
 /// applied; an error whose [`outcome`](Error::outcome) is unknown asks the caller to look. What concerns one
 /// partition's log (`list_offsets`, `truncate`, `reopen_partition`) is asked of its owner; all else of the first server
 /// that answers, or of the first that has the topic, whose `NotOwner` is not followed. Where that is to be one server from
-/// the look to the change, [`Admin::of`] gives one for it.
+/// the look to the change, [`Admin::of`] and [`Admin::of_one`] give one for it.
 #[derive(Clone, Debug)]
 pub struct Admin {
     client: Arc<Inner>,
@@ -71,11 +71,27 @@ impl Admin {
     /// As for [`Admin::describe_topic`].
     pub async fn of(&self, topic: &TopicName) -> Result<(Self, describe_topic::Answer), Error> {
         let (server, told) = self.describe(topic).await?;
-        let admin = Self {
+        Ok((self.at(server), told))
+    }
+
+    /// For one server, the first that answers, and what it says of itself: for what a node does by itself, and is asked
+    /// about again.
+    ///
+    /// # Errors
+    /// Why no server could be reached.
+    pub async fn of_one(&self) -> Result<(Self, hello::Answer), Error> {
+        let (server, connection) = match self.server {
+            Some(server) => (server, self.client.connect(server).await?),
+            None => self.client.next_server().await?,
+        };
+        Ok((self.at(server), connection.hello().clone()))
+    }
+
+    fn at(&self, server: usize) -> Self {
+        Self {
             client: Arc::clone(&self.client),
             server: Some(server),
-        };
-        Ok((admin, told))
+        }
     }
 
     /// Creates a topic; it is durable when this returns.

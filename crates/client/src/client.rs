@@ -166,7 +166,7 @@ impl Inner {
     }
 
     /// The same, and which of them it is.
-    async fn next_server(&self) -> Result<(usize, Connection), Error> {
+    pub(crate) async fn next_server(&self) -> Result<(usize, Connection), Error> {
         let first = self.server.load(Ordering::Relaxed);
         let mut last = Error::NoServer;
         for step in 0..self.servers.len() {

@@ -96,7 +96,7 @@ async fn clone(args: &Args, client: Client) -> anyhow::Result<Exit> {
     if args.dry_run {
         return plan::show(args, &client).await;
     }
-    let admin = client.admin();
+    let (admin, _) = client.admin().of_one().await?;
     let begun = Instant::now();
     let request = clone_topic::Request {
         topic: args.topic.clone(),

@@ -2,7 +2,7 @@
 //! segments.
 
 use anyhow::Context as _;
-use corelog_client::{Admin, Client, Error};
+use corelog_client::{Client, Error};
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::replica_status::Role;
 use corelog_protocol::message::segments;
@@ -35,8 +35,8 @@ struct Plan {
 /// Prints a row per partition of what a clone would move; ends with 3 where it would be refused.
 pub(super) async fn show(args: &Args, client: &Client) -> anyhow::Result<Exit> {
     let source = session::connect(&args.client, args.from.clone()).await?;
-    let source = side(args, args.from.join(","), source.admin()).await?;
-    let here = side(args, args.client.server.join(","), client.admin()).await;
+    let source = Side::of(args.from.join(","), &args.topic, &source).await?;
+    let here = Side::of(args.client.server.join(","), &args.topic, client).await;
     let here = match here {
         Err(Error::Refused { body }) if body.is(ErrorCode::UnknownTopic) => None,
         here => Some(here?),
@@ -55,17 +55,6 @@ pub(super) async fn show(args: &Args, client: &Client) -> anyhow::Result<Exit> {
     print(args, &plans)?;
     let is_refused = plans.iter().any(|plan| plan.refusal.is_some());
     Ok(if is_refused { Exit::Damage } else { Exit::Done })
-}
-
-async fn side(args: &Args, server: String, admin: Admin) -> Result<Side, Error> {
-    let topic = admin.describe_topic(&args.topic).await?;
-    Ok(Side {
-        server,
-        admin,
-        topic: args.topic.clone(),
-        id: topic.id,
-        partitions: topic.partitions,
-    })
 }
 
 async fn plan(

@@ -52,12 +52,19 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 async fn compare(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let other = async {
         let other = session::connect(&args.client, vec![args.with.clone()]).await?;
-        side(args, &args.with, &other).await
+        Side::of(args.with.clone(), &args.topic, &other).await
     };
     let other = other.await.map_err(|error| named(error, &args.with));
     let here = args.client.server.join(",");
-    let mine = side(args, &here, &client).await;
+    let mine = Side::of(here.clone(), &args.topic, &client).await;
     let sides = [mine.map_err(|error| named(error, &here))?, other?];
+    if sides[0].is_same_server(&sides[1]) {
+        let with = &args.with;
+        let message = format!(
+            "{here} and {with} are one server, or the one that answers: nothing was compared"
+        );
+        return Err(stop(Exit::Failed, message));
+    }
     let partitions = partitions(args, &sides);
     if partitions.is_empty() {
         let message = format!("no server has such a partition of {}", args.topic);
@@ -80,18 +87,6 @@ async fn compare(args: &Args, client: Client) -> anyhow::Result<Exit> {
 
 fn named(error: Error, server: &str) -> anyhow::Error {
     anyhow::Error::new(error).context(server.to_owned())
-}
-
-async fn side(args: &Args, server: &str, client: &Client) -> Result<Side, Error> {
-    let admin = client.admin();
-    let topic = admin.describe_topic(&args.topic).await?;
-    Ok(Side {
-        server: server.to_owned(),
-        admin,
-        topic: args.topic.clone(),
-        id: topic.id,
-        partitions: topic.partitions,
-    })
 }
 
 /// Those asked for of all that either server has.

@@ -5,8 +5,8 @@
 //! one halves the range between the two.
 
 use anyhow::Context as _;
-use corelog_client::{Admin, Error};
-use corelog_protocol::message::{chain_at, describe_topic};
+use corelog_client::{Admin, Client, Error};
+use corelog_protocol::message::{chain_at, describe_topic, hello};
 use corelog_record::{HistoryId, LeaderEpoch, Offset, Ordinal, PartitionId, TopicId, TopicName};
 
 use crate::exit::{Exit, stop};
@@ -15,6 +15,8 @@ use crate::exit::{Exit, stop};
 #[derive(Debug)]
 pub(in crate::cmd) struct Side {
     pub(in crate::cmd) server: String,
+    /// What the server says of itself.
+    hello: hello::Answer,
     pub(in crate::cmd) admin: Admin,
     pub(in crate::cmd) topic: TopicName,
     pub(in crate::cmd) id: TopicId,
@@ -92,6 +94,33 @@ pub(in crate::cmd) async fn compare(
 }
 
 impl Side {
+    /// A topic as the first of the servers tells that has it: it alone is asked from then on.
+    ///
+    /// # Errors
+    /// Why none of them tells of it.
+    pub(in crate::cmd) async fn of(
+        server: String,
+        topic: &TopicName,
+        client: &Client,
+    ) -> Result<Self, Error> {
+        let (admin, told) = client.admin().of(topic).await?;
+        let (admin, hello) = admin.of_one().await?;
+        Ok(Self {
+            server,
+            hello,
+            admin,
+            topic: topic.clone(),
+            id: told.id,
+            partitions: told.partitions,
+        })
+    }
+
+    /// If both are one server. The copy of a server's directory is another one, with the same node's name.
+    pub(in crate::cmd) fn is_same_server(&self, other: &Self) -> bool {
+        let place = |side: &Self| (side.hello.node, side.hello.shared.clone());
+        place(self) == place(other)
+    }
+
     /// The partition as its server describes it, if it has it.
     pub(in crate::cmd) fn partition(&self, id: PartitionId) -> Option<&describe_topic::Partition> {
         self.partitions.iter().find(|partition| partition.id == id)

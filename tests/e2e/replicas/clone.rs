@@ -1,9 +1,12 @@
 //! `corelog clone`.
 
+use std::io::{BufRead as _, BufReader};
+
 use serde_json::Value;
 
 use super::{Pair, consume, described, ends, lines, produce};
 use crate::support::corelog::Corelog;
+use crate::support::server::Server;
 use crate::support::{deadline, http};
 
 #[test]
@@ -94,7 +97,7 @@ fn of_segments_that_are_named_comes_what_is_missing_and_others_are_refused() {
     let named = ["--partition", "0", "--segments", "0"];
     assert_eq!(states(&pair.clone(&named)), ["done"]);
     let [all, some] = [&here, &there].map(|corelog| ends(&described(corelog))[0]);
-    assert!(600 < missing && before + missing <= some, "{some}");
+    assert!(0 < missing && before + missing <= some, "{some}");
     assert!(some <= all, "{some}");
 
     let said = there
@@ -104,6 +107,28 @@ fn of_segments_that_are_named_comes_what_is_missing_and_others_are_refused() {
         said.contains("no sealed segment that begins at 1"),
         "{said}"
     );
+}
+
+/// The source was asked how far it was, has all, and so it was done.
+#[test]
+fn a_clone_whose_server_is_gone_is_not_done_because_another_one_has_the_topic() {
+    let pair = Pair::start();
+    let here = pair.at_source();
+    here.run(["topic", "create", "t", "--segment-bytes", "1MiB"])
+        .done();
+    produce(&here, "0", &lines("line", 3 << 20));
+    let [source, other] = [&pair.source, &pair.other].map(Server::address);
+    let either = format!("{other},{source}");
+    let args = ["clone", "t", "--from", &source, "--limit-rate", "64KiB"];
+    let args = [&args[..], &["--server", &either, "--timeout", "2s"]].concat();
+    let mut cloning = here.command(args).spawn().unwrap();
+    let mut said = BufReader::new(cloning.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert!(line.contains("bytes_done"), "{line}");
+    pair.other.kill();
+    let output = deadline::output_of(cloning, "a clone whose server is gone");
+    assert_eq!(output.status.code(), Some(5), "{output:?}");
 }
 
 #[test]

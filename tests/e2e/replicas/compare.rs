@@ -84,6 +84,14 @@ fn what_cannot_be_compared_is_told_apart_from_what_differs() {
     here.run(["compare", "none", "--with", &with]).failed(1);
     here.run(["compare", "t", "--with", &with, "--partition", "7"])
         .failed(1);
+    // A server is not its own copy, however it came to be asked.
+    here.run(["compare", "t", "--with", &pair.source.address()])
+        .failed(1);
+    let either = format!("127.0.0.1:1,{with}");
+    let said = here
+        .run(["compare", "t", "--server", &either, "--with", &with])
+        .failed(1);
+    assert!(said.contains("one server"), "{said}");
     here.run(["compare", "t"]).failed(2);
     here.run(["compare", "t", "--with", "nowhere"]).failed(2);
     let nobody = ["compare", "t", "--with", "127.0.0.1:1", "--timeout", "2s"];

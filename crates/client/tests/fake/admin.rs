@@ -92,6 +92,23 @@ async fn a_topic_is_deleted_where_it_was_looked_at_or_nowhere() {
     assert_eq!((has(&home), has(&other)), (false, true));
 }
 
+/// What one server had begun, another one was asked about.
+#[tokio::test]
+async fn what_one_server_does_no_other_one_is_asked_about() {
+    let (home, other) = (Server::start(1).await, Server::start(1).await);
+    let topic = home.topic("numbers", 1);
+    other.copy(&home);
+    let elsewhere = other.topic("elsewhere", 1);
+    let client = connect_to([&home, &other]).await;
+    let (admin, hello) = client.admin().of_one().await.unwrap();
+    client.topic(&elsewhere).await.unwrap();
+    let (same, again) = admin.of_one().await.unwrap();
+    assert_eq!(hello, again);
+    same.describe_topic(&topic).await.unwrap();
+    let asked = |server: &Server| server.state.lock().unwrap().count_all("DescribeTopic");
+    assert_eq!((asked(&home), asked(&other)), (1, 0));
+}
+
 /// The refusal was all that was told: that it was not applied.
 #[tokio::test]
 async fn what_became_of_a_change_that_got_lost_no_later_refusal_tells() {
