@@ -180,7 +180,7 @@ fn an_old_owner_is_fenced_by_one_that_the_copy_vouches_for_which_it_remembers() 
 }
 
 /// A third node that follows the second, and owns what that one hands over.
-fn hand_on(folder: &Folder, b: &Node, topic: &Target) -> Node {
+pub(super) fn hand_on(folder: &Folder, b: &Node, topic: &Target) -> Node {
     let c = Node::start(folder, "c");
     c.follow(topic, &[b]);
     wait_until_level(b, &c, topic, 0);

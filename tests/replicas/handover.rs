@@ -18,6 +18,7 @@ use corelog_record::batch::Codec;
 use corelog_record::{LeaderEpoch, Offset, PartitionId};
 
 use super::copies::{assert_equal, chain_at, remembered, segments, status, wait_until_level};
+use super::fence::hand_on;
 use super::node::{Node, cloning};
 use crate::support::chance;
 use crate::support::deadline::until;
@@ -252,22 +253,42 @@ fn a_handover_whose_target_is_gone_is_called_off_by_force() {
     assert_eq!(status(&a, &topic, 0).role, Role::Owner);
 }
 
+/// The target promised that it would take over no more; it had done so, and had passed the partition on: there were two
+/// owners.
+#[test]
+fn what_the_target_took_over_and_gave_on_is_not_taken_back() {
+    let folder = Folder::new();
+    let ([a, mut b], topic) = pair(&folder, 1);
+    let running = behind(&a, &topic);
+    b.kill();
+    running.join().unwrap().unwrap_err();
+    a.connect();
+    b.up();
+    wait_until_level(&a, &b, &topic, 0);
+    // As its owner asked, which did not hear the answer.
+    b.ask(&taking_over(&a, &topic, 0)).unwrap();
+    let c = hand_on(&folder, &b, &topic);
+    for accept_loss in [false, true] {
+        let abort = handover::Request {
+            abort: true,
+            accept_loss,
+            ..handing(&topic)
+        };
+        let refused = a.ask(&abort).unwrap_err();
+        assert!(refused.is(ErrorCode::NotOwner), "{refused:?}");
+        assert_eq!(refused.detail.address, Some(c.address()));
+    }
+    assert_eq!(status(&a, &topic, 0).role, Role::HandingOver);
+    c.fill(&topic, 0, 1);
+}
+
 /// A TakeOver may come after the promise that was given against it, however late: it goes to the process
 /// that promised, or to nobody.
 #[test]
 fn a_promise_not_to_take_over_outlives_the_topic_at_its_target() {
     let folder = Folder::new();
     let ([a, mut b], topic) = pair(&folder, 1);
-    let log = segments(&a, &topic, 0);
-    let asked = take_over::Request {
-        topic: topic.name.clone(),
-        id: topic.id,
-        partition: PartitionId::new(0),
-        history: log.history,
-        end: log.high_watermark,
-        chain: chain_at(&a, &topic, 0, log.high_watermark).chain,
-        epoch: log.epochs[0].epoch,
-    };
+    let asked = taking_over(&a, &topic, 0);
     let taken_back = take_over::Request {
         end: Offset::MAX,
         ..asked.clone()
@@ -314,16 +335,7 @@ fn a_promise_not_to_take_over_holds_on_every_core_and_before_the_topic_comes() {
     let topic = a.topic("t", 2);
     let asked = [0, 1].map(|partition| {
         a.fill(&topic, partition, 1);
-        let log = segments(&a, &topic, partition);
-        take_over::Request {
-            topic: topic.name.clone(),
-            id: topic.id,
-            partition: PartitionId::new(partition),
-            history: log.history,
-            end: log.high_watermark,
-            chain: chain_at(&a, &topic, partition, log.high_watermark).chain,
-            epoch: log.epochs[0].epoch,
-        }
+        taking_over(&a, &topic, partition)
     });
     let mut cores = Vec::new();
     for round in 0..3 {
@@ -369,6 +381,20 @@ fn behind(a: &Node, topic: &Target) -> JoinHandle<Result<(), Box<ErrorBody>>> {
         status(a, topic, 0).role == Role::HandingOver
     });
     running
+}
+
+/// What an owner asks its follower that is to own the partition from its end on.
+fn taking_over(owner: &Node, topic: &Target, partition: u32) -> take_over::Request {
+    let log = segments(owner, topic, partition);
+    take_over::Request {
+        topic: topic.name.clone(),
+        id: topic.id,
+        partition: PartitionId::new(partition),
+        history: log.history,
+        end: log.high_watermark,
+        chain: chain_at(owner, topic, partition, log.high_watermark).chain,
+        epoch: log.epochs[0].epoch,
+    }
 }
 
 fn epoch(node: &Node, topic: &Target) -> LeaderEpoch {

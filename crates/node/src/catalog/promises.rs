@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_record::LeaderEpoch;
+use corelog_storage::format::replica::Role;
 
 use super::admin::Admin;
 use crate::core::PartitionKey;
@@ -59,7 +60,7 @@ impl Admin {
     /// node has it or not. What is being written down meanwhile has ended before.
     ///
     /// # Errors
-    /// `NotFollower` if the node owns it; `Busy` if too much was promised; what the disk does if it is in doubt
+    /// `NotFollower` if the node owns it, or did; `Busy` if too much was promised; what the disk does if it is in doubt
     /// whether a restart would find that.
     pub(crate) async fn promise(
         &self,
@@ -70,8 +71,9 @@ impl Admin {
         let topic = self.core.routes.borrow().topic_by_id(key.topic).cloned();
         let topic = topic.filter(|topic| topic.owner(key.partition).is_some());
         if let Some(topic) = topic {
-            if topic.is_owned(key.partition) {
-                let message = "this node owns the partition already";
+            let role = topic.replica(key.partition).map(|replica| replica.role);
+            if role != Some(Role::Follower) {
+                let message = "this node owns the partition already, or did";
                 return Err(failure(ErrorCode::NotFollower, message));
             }
             // A promise ends with the process: what a restart finds has to keep it.

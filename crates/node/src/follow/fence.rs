@@ -161,7 +161,7 @@ impl Core {
 
     /// Which other node owns a partition, as far as the one at `address` knows: that one, or one that it was given to
     /// since. None if that is this node, or nobody.
-    async fn owner_by(
+    pub(super) async fn owner_by(
         &self,
         topic: &TopicName,
         key: PartitionKey,

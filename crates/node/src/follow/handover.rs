@@ -15,7 +15,7 @@ use corelog_storage::format::replica::{Replica, Role};
 
 use super::ASK_TIMEOUT;
 use super::hands::Hand;
-use super::ownership::{check_same, follower_of, not_owner};
+use super::ownership::{check_same, follower_of, has_none, not_owner, owned_at};
 use super::target::target_of;
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
@@ -129,7 +129,7 @@ impl Core {
     /// begins an epoch of its own.
     ///
     /// # Errors
-    /// `NotOwner` if the target owns the partition already; `SourceUnavailable` if it does not promise,
+    /// `NotOwner` if the target owns the partition already, or did and another node does now; `SourceUnavailable` if it does not promise,
     /// unless `accept_loss`: then two nodes may own it, and one of them has to rejoin.
     pub(crate) async fn abort_handover(
         self: &Rc<Self>,
@@ -168,8 +168,13 @@ impl Core {
         let Some(to) = before.sources.first() else {
             return Ok(());
         };
-        match self.ask_to_refuse(topic, key, to).await {
+        let refused = async {
+            self.ask_to_refuse(topic, key, to).await?;
+            self.check_not_given_on(topic, key, to).await
+        };
+        match refused.await {
             Ok(()) => {}
+            Err(error) if error.is(ErrorCode::NotOwner) => return Err(error),
             Err(error) if error.is(ErrorCode::NotFollower) => {
                 return Err(not_owner(topic, key, &before));
             }
@@ -213,6 +218,26 @@ impl Core {
                     return Err(failure(ErrorCode::BadSource, message));
                 }
             }
+        }
+    }
+
+    /// Checks that a target which promised to take over no more had not done so before, and has passed the partition on
+    /// since.
+    ///
+    /// # Errors
+    /// `NotOwner` with the address of who owns it then.
+    async fn check_not_given_on(
+        &self,
+        topic: &TopicName,
+        key: PartitionKey,
+        to: &str,
+    ) -> Result<(), Failure> {
+        match self.owner_by(topic, key, to.to_owned()).await {
+            Ok(None) => Ok(()),
+            Ok(Some((_, owner))) => Err(owned_at(topic, key, Some(owner))),
+            // It has no such topic any more, and so follows nobody.
+            Err(error) if has_none(&error) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 

@@ -123,9 +123,14 @@ pub(super) fn check_same(before: &Replica, now: &Replica) -> Result<(), Failure>
 }
 
 pub(super) fn not_owner(topic: &TopicName, key: PartitionKey, replica: &Replica) -> Failure {
+    owned_at(topic, key, replica.sources.first().cloned())
+}
+
+/// Another node owns a partition, at an `address` if that is known.
+pub(super) fn owned_at(topic: &TopicName, key: PartitionKey, address: Option<String>) -> Failure {
     let message = format!("another node owns {topic}/{}", key.partition);
     let detail = Detail {
-        address: replica.sources.first().cloned(),
+        address,
         ..Detail::default()
     };
     failure_with(ErrorCode::NotOwner, message, detail)
