@@ -218,3 +218,29 @@ fn an_owner_that_meets_one_of_no_later_epoch_asks_again() {
     until("it asks again", || before + 1.0 < asked());
     assert_eq!(status(&b, &topic, 0).role, Role::Owner);
 }
+
+/// It forgot the new owner's epoch, which had no records yet, followed the old one again, and seemed level with it.
+#[test]
+fn a_copy_that_has_come_to_a_new_owner_does_not_go_back_to_the_old_one() {
+    let folder = Folder::new();
+    let ([mut a, b], topic) = pair(&folder);
+    let c = Node::start(&folder, "c");
+    c.follow(&topic, &[&a, &b]);
+    wait_until_level(&a, &c, &topic, 0);
+    a.kill();
+    let began = promote(&b, &topic).epoch;
+    until("it has come to the new owner", || {
+        segments(&c, &topic, 0).epochs[0].epoch == began
+    });
+    a.up();
+    until_fenced(&a, &topic);
+    b.disconnect();
+    until("it has met the old owner", || {
+        let error = status(&c, &topic, 0).error;
+        error.is_some_and(|error| error.message.contains("owns nothing any more"))
+    });
+    b.connect();
+    b.fill(&topic, 0, 5);
+    wait_until_level(&b, &c, &topic, 0);
+    assert_eq!(segments(&c, &topic, 0).epochs[0].epoch, began);
+}

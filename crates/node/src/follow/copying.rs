@@ -13,7 +13,7 @@ use corelog_storage::log::lineage::Began;
 use super::lineage::shared;
 use super::task::{Following, Trouble};
 use crate::core::Core;
-use crate::failure::failure;
+use crate::failure::{Failure, failure};
 use crate::partition::Change;
 
 impl Following {
@@ -65,7 +65,8 @@ impl Following {
     }
 
     /// Forgets epochs without batches that its source does not have: it began one of its own, and died
-    /// before it owned the partition. A source that tells of none says nothing of them.
+    /// before it owned the partition. A source that tells of none says nothing of them. One that has none so late as came
+    /// from another source was replaced by that one's owner: what it has more nobody takes in.
     pub(super) async fn forget_unused(
         &self,
         core: &Rc<Core>,
@@ -78,7 +79,12 @@ impl Following {
         let place = core.place(self.key).map_err(Trouble::Again)?;
         let mine = core.epochs(self.key).map_err(Trouble::Again)?;
         let common = shared((&mine, place.log_end), (epochs, high_watermark));
-        if common.offset == place.log_end && common.epoch < mine.last().map(|last| last.epoch) {
+        let newest = mine.last().map(|last| last.epoch);
+        if common.offset == place.log_end && common.epoch < newest {
+            let theirs = epochs.iter().map(|epoch| epoch.epoch).max();
+            if theirs < newest && newest == self.copied.get() {
+                return Err(Trouble::Again(replaced(newest)));
+            }
             let forgotten = core.change(self.key, Change::Rejoin(common)).await;
             forgotten.map_err(Trouble::Again)?;
         }
@@ -127,8 +133,16 @@ impl Following {
         core.change(self.key, change)
             .await
             .map_err(Trouble::Again)?;
+        self.copied.set(Some(began.epoch));
         Ok(true)
     }
+}
+
+fn replaced(epoch: Option<LeaderEpoch>) -> Failure {
+    let epoch = epoch.unwrap_or_default();
+    let message =
+        format!("the source has no epoch {epoch}, which another one has: it owns nothing any more");
+    failure(ErrorCode::SourceUnavailable, message)
 }
 
 /// The whole batches at the front of `bytes` that are of one epoch, in bytes, and that epoch. Their

@@ -8,7 +8,7 @@ use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::epoch::Epoch;
 use corelog_protocol::message::replica_status::State;
 use corelog_protocol::message::{fetch, metadata, segments};
-use corelog_record::{Offset, TopicName};
+use corelog_record::{LeaderEpoch, Offset, TopicName};
 use corelog_storage::format::replica::Replica;
 use futures_lite::FutureExt;
 
@@ -45,6 +45,8 @@ pub(crate) struct Following {
     pub(super) is_installing: Cell<bool>,
     /// Whether of the segments that were last received the first was not among those that came.
     pub(super) misses_first: Cell<bool>,
+    /// The newest epoch that began here as it had at a source, since this began.
+    pub(super) copied: Cell<Option<LeaderEpoch>>,
     has_ended: Cell<bool>,
     /// Notified when it is to stop, may stop again, and has ended.
     pub(super) changed: Notify,
@@ -76,6 +78,7 @@ impl Following {
             is_stopped: Cell::new(false),
             is_installing: Cell::new(false),
             misses_first: Cell::new(false),
+            copied: Cell::new(None),
             has_ended: Cell::new(false),
             changed: Notify::new(),
         }
