@@ -85,6 +85,42 @@ fn a_follower_goes_on_when_either_side_was_killed_or_stopped() {
     }
 }
 
+/// It stayed until all segments had come: on a disk that had no room for these as well they never did. Meanwhile nothing
+/// seemed to be missing, in bytes.
+#[test]
+fn what_a_source_has_let_go_of_goes_before_more_comes() {
+    let folder = Folder::new();
+    let (a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 200);
+    until("two segments are sealed", || {
+        segments(&a, &topic, 0).sealed.len() > 1
+    });
+    b.ask(&clone_topic::Request {
+        partition: Some(PartitionId::new(0)),
+        segments: vec![Offset::ZERO],
+        follow: false,
+        ..cloning(&topic, &[&a])
+    })
+    .unwrap();
+    until("the first segment is there", || {
+        status(&b, &topic, 0).state == State::Done
+    });
+    let lowest = Offset::new(5).unwrap();
+    a.truncate(&topic, lowest);
+    b.ask(&clone_topic::Request {
+        rate_bytes: Some(1),
+        ..cloning(&topic, &[&a])
+    })
+    .unwrap();
+    until("the next segment is on its way", || {
+        let told = status(&b, &topic, 0);
+        let is_missing = told.lag_bytes.is_some_and(|bytes| bytes > 1 << 20);
+        told.state == State::Copying && is_missing
+    });
+    assert_eq!(segments(&b, &topic, 0).log_start, lowest);
+}
+
 /// An epoch begins where an owner opens after it was killed, and a follower has it from there.
 #[test]
 fn a_follower_that_was_killed_and_opened_again_begins_no_epoch() {

@@ -84,6 +84,22 @@ fn a_partition_that_is_handed_over_loses_nothing() {
     }
 }
 
+/// A follower hears of it with the next answer: the new owner had not, and served again what had been truncated.
+#[test]
+fn what_was_truncated_before_a_handover_stays_gone() {
+    let folder = Folder::new();
+    let ([a, b], topic) = pair(&folder, 1);
+    a.fill(&topic, 0, 20);
+    wait_until_level(&a, &b, &topic, 0);
+    let lowest = Offset::new(30).unwrap();
+    a.truncate(&topic, lowest);
+    a.ask(&handing(&topic)).unwrap();
+    assert_eq!(segments(&b, &topic, 0).log_start, lowest);
+    b.fill(&topic, 0, 1);
+    wait_until_level(&b, &a, &topic, 0);
+    assert_eq!(segments(&a, &topic, 0).log_start, lowest);
+}
+
 /// `CORELOG_HANDOVER_ROUNDS` sets how often the owner changes.
 #[test]
 fn under_load_nothing_is_lost_nothing_is_there_twice_and_producers_move_on() {

@@ -36,6 +36,8 @@ enum Beginning {
     /// The same, but what is here from this offset on the source never had: another owner's, which may be all
     /// that is left of it.
     Parted(Offset),
+    /// The source has let go of all segments that were asked for.
+    Gone,
     /// The source's log is another one.
     Other,
     /// No log has such a segment as that which the source says to be its first.
@@ -55,6 +57,7 @@ impl Following {
         let start = match beginning {
             Beginning::GoesOn => return Ok(()),
             Beginning::Other => return Err(Trouble::Stop(diverged(Offset::ZERO))),
+            Beginning::Gone => return Err(Trouble::Stop(gone(origin.log_start))),
             Beginning::Impossible(segment) => return Err(Trouble::Again(impossible(segment))),
             Beginning::Parted(at) => return Err(Trouble::Stop(diverged(at))),
             Beginning::Apart(segment) => return Err(Trouble::Stop(apart(segment, place.log_end))),
@@ -100,6 +103,9 @@ fn beginning(
         return Beginning::Lags;
     }
     let Some(start) = first_of(origin, named) else {
+        if !named.is_empty() && named.iter().all(|base| *base < origin.log_start) {
+            return Beginning::Gone;
+        }
         let has_records = origin.log_start < origin.high_watermark;
         return match !named.is_empty() || (has_records && !place.has_files) {
             true => Beginning::NotYet,
@@ -188,6 +194,16 @@ fn first_of(origin: &segments::Answer, named: &[Offset]) -> Option<Point> {
 
 fn not_now(message: &str) -> Trouble {
     Trouble::Again(failure(ErrorCode::SourceUnavailable, message))
+}
+
+fn gone(log_start: Offset) -> Failure {
+    let message =
+        format!("the source has let go of the segments asked for: it begins at {log_start}");
+    let detail = Detail {
+        log_start: Some(log_start),
+        ..Detail::default()
+    };
+    failure_with(ErrorCode::OutOfRange, message, detail)
 }
 
 fn apart(segment: Offset, end: Offset) -> Failure {
@@ -442,6 +458,17 @@ mod tests {
         );
         let behind = beginning_of(&follower(0, 1000), &source, &named);
         assert_eq!(behind, Beginning::NotYet);
+    }
+
+    /// They were waited for without end.
+    #[test]
+    fn segments_that_a_source_has_let_go_of_are_not_waited_for() {
+        let source = source(2000, &[(2000, 3000)], Some(3000));
+        let gone = [offset(0), offset(1000)];
+        let place = without_files();
+        assert_eq!(beginning_of(&place, &source, &gone), Beginning::Gone);
+        let behind = beginning_of(&follower(0, 1000), &source, &gone);
+        assert_eq!(behind, Beginning::Gone);
     }
 
     /// A copy began where its source said, with as many batches as can be counted, and ended the node with the

@@ -31,8 +31,8 @@ impl Core {
     ///
     /// # Errors
     /// `NotOwner`, `NotFollower` or `Diverged` if the target is none to give it to; `Busy` while its
-    /// owner is changed otherwise. `NotEqual` if the follower does not come near, or level, in time, or has not
-    /// the topic's settings and partitions; `SourceUnavailable` if it does not answer: the partition may
+    /// owner is changed otherwise. `NotEqual` if the follower does not come near, or level, in time, has not
+    /// the topic's settings and partitions, or still has what is gone here; `SourceUnavailable` if it does not answer: the partition may
     /// take no appends then until this is asked again, or aborted.
     pub(crate) async fn hand_over(
         self: &Rc<Self>,

@@ -98,11 +98,15 @@ impl Progress {
     /// No segments are received any more, and of those that were these are in the log.
     pub(super) fn arrived(&self, installed: &[Seal]) {
         let before = self.copied.get();
-        let bytes = installed.iter().map(|seal| seal.digest.bytes);
+        let bytes: u64 = installed.iter().map(|seal| seal.digest.bytes).sum();
         self.copied.set(Copied {
-            bytes: before.bytes + bytes.sum::<u64>(),
+            bytes: before.bytes + bytes,
             segments: before.segments + installed.len() as u64,
         });
+        if let Some(heard) = self.heard.get() {
+            let lag_bytes = heard.lag_bytes.saturating_sub(bytes);
+            self.heard.set(Some(Heard { lag_bytes, ..heard }));
+        }
         *self.copying.borrow_mut() = None;
         self.alive_at.set(rt::now());
     }

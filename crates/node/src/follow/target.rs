@@ -78,9 +78,9 @@ impl Core {
         }
     }
 
-    /// Waits until the topic at `to` has the settings and the partitions that it has here. What was
-    /// altered here comes there by a look now and then, and is not to be undone by what is in force
-    /// there afterwards.
+    /// Waits until the topic at `to` has the settings and the partitions that it has here, and the partition's log
+    /// begins there where it does here. What was altered or let go of here comes there by a look now and then, and
+    /// is not to be undone by what is in force there afterwards.
     pub(super) async fn until_alike(
         self: &Rc<Self>,
         hand: &Hand,
@@ -89,8 +89,12 @@ impl Core {
         to: &str,
     ) -> Result<(), Failure> {
         self.until(hand, to, async |line| {
-            let is_alike = self.is_alike(line, topic, key).await?;
-            Ok((!is_alike).then(|| unlike(topic, to)))
+            if !self.is_alike(line, topic, key).await? {
+                return Ok(Some(unlike(topic, to)));
+            }
+            let there = segments_of(line, topic, key, Offset::MAX).await?.log_start;
+            let here = self.place(key)?.log_start;
+            Ok((there < here).then(|| longer(to, there, here)))
         })
         .await
     }
@@ -202,6 +206,11 @@ fn unlike(topic: &TopicName, to: &str) -> Failure {
         "{topic} has other settings or partitions at {to}: a copy of the whole becomes as \
          this one within seconds, another one is cloned again or altered there"
     );
+    failure(ErrorCode::NotEqual, message)
+}
+
+fn longer(to: &str, there: Offset, here: Offset) -> Failure {
+    let message = format!("{to} still begins at {there}, and here all below {here} is gone");
     failure(ErrorCode::NotEqual, message)
 }
 

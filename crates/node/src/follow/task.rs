@@ -167,6 +167,8 @@ impl Following {
             let high_watermark = origin.high_watermark;
             self.forget_unused(core, &origin.epochs, high_watermark)
                 .await?;
+            // Before anything comes that needs the room of what the source has let go of.
+            self.expire(core, origin.log_start).await?;
             self.copy_sealed(core, &origin, source).await?;
             if self.has_all(core)? {
                 return Ok(());
@@ -226,7 +228,8 @@ impl Following {
         };
         let told = segments_of(line, &self.topic, self.key, from).await;
         let told = told.map_err(Trouble::of)?;
-        self.progress.hear(told.high_watermark, 0);
+        let missing = bytes_behind(place.log_end, &told);
+        self.progress.hear(told.high_watermark, missing);
         if !place.has_files || place.history == told.history {
             self.hear_epochs(core, &told.epochs);
         }
@@ -341,6 +344,14 @@ impl Following {
         }
         Ok(())
     }
+}
+
+/// Bytes of the segments that begin at `end` or behind it: what is missing of the one around it a Fetch tells.
+fn bytes_behind(end: Offset, told: &segments::Answer) -> u64 {
+    let sealed = told.sealed.iter().filter(|sealed| end <= sealed.base);
+    let sealed: u64 = sealed.map(|sealed| sealed.digest.bytes).sum();
+    let active = told.active.as_ref().filter(|active| end <= active.base);
+    sealed + active.map_or(0, |active| active.durable_position.get())
 }
 
 impl Trouble {
