@@ -4,7 +4,7 @@
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::epoch::Epoch;
 use corelog_protocol::message::replica_status::{Role, State};
-use corelog_protocol::message::{fetch, promote, rejoin};
+use corelog_protocol::message::{fetch, forget_follower, promote, rejoin};
 use corelog_record::batch::{Batches, Codec, Records, View};
 use corelog_record::{Chain, CopyId, LeaderEpoch, Lineage, NodeId, Offset, PartitionId};
 
@@ -48,14 +48,17 @@ pub(crate) fn cut_off(folder: &Folder, batches: usize) -> (Node, Node, Target, O
     (a, b, topic, common)
 }
 
-fn rejoin(node: &Node, topic: &Target, to: &Node) -> rejoin::Partition {
-    let request = rejoin::Request {
+fn rejoining(topic: &Target, to: &Node) -> rejoin::Request {
+    rejoin::Request {
         topic: topic.name.clone(),
         id: topic.id,
         partition: None,
         to: to.address(),
-    };
-    let mut rejoined = node.ask(&request).unwrap().partitions;
+    }
+}
+
+fn rejoin(node: &Node, topic: &Target, to: &Node) -> rejoin::Partition {
+    let mut rejoined = node.ask(&rejoining(topic, to)).unwrap().partitions;
     assert_eq!(rejoined.len(), 1);
     rejoined.remove(0)
 }
@@ -66,6 +69,37 @@ fn produce(node: &Node, topic: &Target, values: &[&str]) {
         .call(&topic.produce(0), &bytes)
         .unwrap()
         .unwrap();
+}
+
+/// It was refused behind the owner's becoming fenced, which it stayed.
+#[test]
+fn an_owner_whose_log_cannot_be_cut_is_not_changed_by_a_rejoin() {
+    let folder = Folder::new();
+    let (mut a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 8);
+    b.follow(&topic, &[&a]);
+    wait_until_level(&a, &b, &topic, 0);
+    until("the owner remembers its follower", || {
+        remembered(&a, &topic) == 1
+    });
+    promote(&b, &topic);
+    // Else it would be fenced by it as it starts.
+    a.ask(&forget_follower::Request {
+        topic: topic.name.clone(),
+        id: topic.id,
+        partition: None,
+        address: b.address(),
+    })
+    .unwrap();
+    a.stop();
+    let store = a.topic_dir(&topic).join("0/00000000000000000000.log");
+    let store = std::fs::OpenOptions::new().write(true).open(store).unwrap();
+    store.set_len(50_000).unwrap();
+    a.up();
+    let refused = a.ask(&rejoining(&topic, &b)).unwrap_err();
+    assert!(refused.is(ErrorCode::ReadOnly), "{refused:?}");
+    assert_eq!(status(&a, &topic, 0).role, Role::Owner);
 }
 
 /// Rounds of: the owner is killed amid appends, its follower is promoted, the old owner rejoins, and

@@ -73,6 +73,17 @@ impl Core {
         checked.map_err(|refusal| error_of(&refusal))
     }
 
+    /// Checks that a log of this core ends where it can be cut.
+    ///
+    /// # Errors
+    /// `ReadOnly`; as [`Core::place`].
+    pub(crate) fn check_not_read_only(&self, key: PartitionKey) -> Result<(), Failure> {
+        match self.look(key, Partition::read_only_from)? {
+            Some(from) => Err(error_of(&Refusal::ReadOnly { from })),
+            None => Ok(()),
+        }
+    }
+
     /// Waits until no change of a log of this core is under way, or waits.
     ///
     /// # Errors

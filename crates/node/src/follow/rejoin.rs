@@ -22,8 +22,8 @@ impl Core {
     /// quarantine.
     ///
     /// # Errors
-    /// `Diverged` if the two are not of one history, or what they share is no longer here; `Busy` while
-    /// its owner is changed otherwise.
+    /// `Diverged` if the two are not of one history, or what they share is no longer here; `ReadOnly` if damage keeps
+    /// this log from being cut; `Busy` while its owner is changed otherwise.
     pub(crate) async fn rejoin(
         self: &Rc<Self>,
         topic: TopicName,
@@ -39,6 +39,7 @@ impl Core {
         check_owner_at(&line, &topic, key, &to).await?;
         let _hand = self.take_hand(key)?;
         let before = self.replica(key)?;
+        self.check_not_read_only(key)?;
         self.common(&line, &topic, key).await?;
         let fenced = Replica {
             role: Role::Fenced,

@@ -61,6 +61,11 @@ impl<D: Dir> Partition<D> {
         }
     }
 
+    /// Where damage begins that keeps the log from taking anything in.
+    pub(crate) fn read_only_from(&self) -> Option<Offset> {
+        self.log.read_only_from()
+    }
+
     /// Ranges of offsets whose bytes cannot be trusted.
     pub(crate) fn damage(&self) -> &[Damage] {
         self.log.damage()
