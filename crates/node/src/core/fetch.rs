@@ -124,7 +124,7 @@ impl Core {
     }
 
     /// What whoever read in vain is told.
-    fn not_read(
+    pub(super) fn not_read(
         &self,
         key: PartitionKey,
         origin: Option<&Origin<Disk>>,

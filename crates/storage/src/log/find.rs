@@ -5,11 +5,10 @@ use std::rc::Rc;
 
 use corelog_record::{Offset, Timestamp};
 
-use super::damage::Found;
+use super::Log;
 use super::due::INDEX_CHECKS;
 use super::fetch::read_error;
 use super::read::ReadError;
-use super::{Damage, Log};
 use crate::disk::Dir;
 use crate::index::{self, Sealed};
 use crate::scan::{Scanner, Step};
@@ -22,7 +21,6 @@ pub struct TimePlan<D: Dir> {
     log_start: Offset,
     limit: Offset,
     places: Vec<Place<D>>,
-    found: Found,
 }
 
 /// Where to start looking: known, or in an index to be loaded.
@@ -66,11 +64,12 @@ impl<D: Dir> TimePlan<D> {
     async fn look(&self, place: &Place<D>) -> Result<Option<(Offset, Timestamp)>, ReadError> {
         let segment = place.base.offset;
         let failed = |source| read_error(segment, source);
-        let start = match &place.start {
-            Start::At(point) => *point,
+        let (start, rows) = match &place.start {
+            Start::At(point) => (*point, None),
             Start::Look(sealed) => {
                 let rows = sealed.load().await.map_err(failed)?;
-                index::before_time(&place.base, &*rows, self.time)
+                let start = index::before_time(&place.base, &*rows, self.time);
+                (start, Some(rows))
             }
         };
         let file = place.store.file().await.map_err(failed)?;
@@ -87,10 +86,15 @@ impl<D: Dir> TimePlan<D> {
                 }
                 Step::Bad => match scanner.behind_bad().await.map_err(failed)? {
                     Some(behind) => scanner.move_to(behind),
+                    // What one read says is not remembered for good: a scrub looks again.
                     None => {
-                        let (from, to) = (scanner.point().offset, place.end);
-                        let to = to.max(from.plus(1));
-                        return Err(self.found.note(Damage { from, to, segment }).into());
+                        let bad = scanner.point();
+                        let behind = rows.as_ref().and_then(|rows| {
+                            index::after_position(&place.base, &**rows, bad.position.get())
+                        });
+                        let to = behind.map_or(place.end, |behind| behind.offset);
+                        let (from, to) = (bad.offset, to.max(bad.offset.plus(1)));
+                        return Err(ReadError::Damaged { from, to, segment });
                     }
                 },
             }
@@ -138,7 +142,6 @@ impl<D: Dir> Log<D> {
             log_start: self.log_start(),
             limit,
             places: places.collect(),
-            found: self.found.clone(),
         }
     }
 }

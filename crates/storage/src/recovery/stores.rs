@@ -152,9 +152,7 @@ impl<D: Dir> Recovery<D> {
     ) -> Result<(), Error> {
         let marked = self.marked_in(segment);
         let marked = marked.filter(|_| !planted::is(Bug::DamageCutAsTorn));
-        let promised = self
-            .promised()
-            .max(marked.map_or(Offset::ZERO, |at| at.offset));
+        let promised = self.promised();
         let mark = marked.filter(|at| at.position.get() <= open.bytes);
         // Below the mark nothing is read: whoever reads there, or scrubs, finds what is bad.
         let start = mark.unwrap_or(segment.base);
@@ -288,14 +286,18 @@ impl<D: Dir> Recovery<D> {
         Ok(())
     }
 
-    /// The offset below which the manifest says that all was durable.
+    /// The offset below which the manifest or the mark, whichever store that speaks of, says that all was durable.
     pub(super) fn promised(&self) -> Offset {
         let state = self.manifest.state();
         let began = state
             .epochs()
             .last()
             .map_or(Offset::ZERO, |began| began.offset);
-        state.log_start().max(began)
+        let marked = self
+            .slot
+            .filter(|_| !planted::is(Bug::DamageCutAsTorn))
+            .map_or(Offset::ZERO, |slot| slot.offset);
+        state.log_start().max(began).max(marked)
     }
 
     fn survey_of(

@@ -164,6 +164,16 @@ async fn fill<D: Dir>(
             dir: source.describe(),
         });
     };
+    let mut state = origin.state.copied(restore.now);
+    let began = state.apply(&Edit::Epoch(Epoch {
+        epoch,
+        lineage: restore.lineage,
+        offset: origin.end.offset,
+        ordinal: origin.end.ordinal,
+    }));
+    // What was exported may be changed by whoever has it.
+    let segment = origin.end.offset;
+    began.map_err(|source| Error::Contradicts { segment, source })?;
     create(target).await?;
     let copy = Copy {
         source,
@@ -187,13 +197,7 @@ async fn fill<D: Dir>(
         }
         bytes += seal.digest.bytes;
     }
-    let mut edits = origin.state.copied(restore.now).edits();
-    edits.push(Edit::Epoch(Epoch {
-        epoch,
-        lineage: restore.lineage,
-        offset: origin.end.offset,
-        ordinal: origin.end.ordinal,
-    }));
+    let mut edits = state.edits();
     edits.extend(damage_edits(&damage));
     Mark::create(target.clone(), clean(origin, &header, epoch)).await?;
     Manifest::create(target.clone(), header, &edits).await?;

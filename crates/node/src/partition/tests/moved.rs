@@ -102,6 +102,50 @@ fn nothing_is_to_be_received_while_a_change_of_the_log_is_under_way() {
     assert!(bench.partition.check_takes_in().is_ok());
 }
 
+/// A segment that goes on in a new file was remembered as damage, all of it: the scrub opens the old one by its name.
+#[test]
+fn a_scrub_does_not_miss_a_segment_that_is_being_cut() {
+    let mut bench = opened();
+    let (base, file) = (offset(SECOND.0), SECOND.1);
+    for operation in [Operation::Rename, Operation::Remove] {
+        bench.faults().hold(Match::on(operation, file), When::After);
+    }
+    cut(&mut bench, base.plus(3));
+    bench.poll();
+    assert_eq!(bench.faults().held(), 1, "its old file is gone");
+    let mut pieces = 0;
+    let is_missed = |bench: &mut Bench| {
+        let token = bench.token();
+        bench.step(Input::Scrub {
+            token,
+            bytes_max: 1 << 20,
+        });
+        let (generation, plan) = match bench.take_told(token) {
+            Some(Ok(Answer::Scrub { generation, plan })) => (generation, plan),
+            other => panic!("not planned: {other:?}"),
+        };
+        let done = block_on(plan.expect("sealed segments").run());
+        let token = bench.token();
+        bench.step(Input::ScrubRead {
+            token,
+            generation,
+            done: Box::new(done),
+        });
+        match bench.take_told(token) {
+            Some(Ok(Answer::Scrubbed(scrubbed))) => scrubbed.bytes == 0,
+            other => panic!("not scrubbed: {other:?}"),
+        }
+    };
+    while !is_missed(&mut bench) {
+        pieces += 1;
+        assert!(pieces < 10, "it comes to the segment that is moved");
+    }
+    bench.faults().release_all();
+    bench.settle();
+    assert_eq!(bench.partition.status().log_end, base.plus(3));
+    assert_eq!(bench.partition.damage(), []);
+}
+
 #[test]
 fn the_file_of_a_segment_that_goes_on_in_another_one_is_not_missing() {
     let mut bench = opened();

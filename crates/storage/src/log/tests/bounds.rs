@@ -2,10 +2,11 @@
 
 use corelog_record::{ByteSize, Offset};
 
+use super::recovery::{STORE, scribble};
 use super::{at, offset, small};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{BLOCK_BYTES, block_on};
-use crate::log::{AppendError, Hold, Options, UNSYNCED_BYTES_MAX};
+use crate::log::{AppendError, Hold, Options, ReadError, UNSYNCED_BYTES_MAX};
 use crate::testing::{batch, flush, open, read_all, settle};
 
 #[test]
@@ -234,6 +235,34 @@ fn a_lookup_by_time_finds_the_first_batch_at_or_after_it() {
         [Some(0), Some(0), Some(1), Some(1)]
     );
     assert_eq!([find(31), find(50), find(51)], [Some(4), Some(4), None]);
+}
+
+/// All up to the segment's end was remembered as damage, and refused for good.
+#[test]
+fn a_lookup_by_time_that_meets_damage_tells_of_no_more_than_there_may_be_and_has_none_remembered() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    for number in 0..60_i64 {
+        let one = batch(&[&[b'f'; 300]], at(number));
+        log.append(&one, at(0)).unwrap();
+        flush(&mut log, at(0)).unwrap();
+    }
+    settle(&mut log, at(0)).unwrap();
+    let segments: Vec<_> = log.segments().collect();
+    let end = segments[1].base;
+    let batch_bytes = segments[0].bytes / end.get();
+    // Two neighbours: what the length of the first leads to is no batch either.
+    for number in [2, 3] {
+        scribble(&root, STORE, number * batch_bytes + 100, &[0; 8]);
+    }
+    let found = block_on(log.plan_find_time(at(2), Offset::MAX).run());
+    let Err(ReadError::Damaged { from, to, .. }) = found else {
+        panic!("{found:?}")
+    };
+    assert_eq!(from, offset(2));
+    assert!(to < end, "{to} of {end}");
+    settle(&mut log, at(1)).unwrap();
+    assert_eq!(log.damage(), []);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, File, Open, block_on};
 use crate::format::edit::Point;
-use crate::log::{Begin, ChorePlan, Damage, Log, Options, Ownership};
+use crate::log::{Begin, ChorePlan, Damage, Event, Log, Options, Ownership};
 use crate::testing::{batch, flush, open, read_all, settle};
 
 type Disk = FaultyDir<MemoryDir>;
@@ -102,6 +102,32 @@ fn marks_lost(plan: impl Fn(&mut Log<Disk>) -> ChorePlan<Disk>) -> u32 {
         }
     }
     lost
+}
+
+/// The mark spoke of the store behind, in which it was, and said no less of those before: what rotted at the end of the
+/// last one was cut as torn, and its offsets were given out again.
+#[test]
+fn what_a_mark_of_an_emptied_store_promises_is_not_torn() {
+    let root = Disk::new(MemoryDir::new());
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    append(&mut log, 7);
+    let bases: Vec<_> = log.segments().map(|segment| segment.base).collect();
+    assert_eq!(bases.len(), 2);
+    let plan = log.plan_truncate_suffix(bases[1], at(1)).unwrap().unwrap();
+    let done = block_on(plan.run());
+    log.complete_chore(done, at(1)).unwrap();
+    assert_eq!(log.durable(), bases[1]);
+    drop(log);
+    let store = root.child("p0");
+    let bytes = block_on(store.read(STORE, 1 << 20)).unwrap();
+    let written = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    let bit = 8 * (written as u64 - 100);
+    store.inner().flip(STORE, bit).unwrap();
+    let (mut log, report) = open(&root, small(), 2, at(2)).unwrap();
+    let is_torn = |event: &Event| matches!(event, Event::Torn(_));
+    assert!(!log.take_events().iter().any(is_torn));
+    assert_eq!(report.damage.len(), 1, "{report:?}");
+    assert_eq!(log.durable(), bases[1]);
 }
 
 /// The mark says less before the edit; if that does not come, it has to say all again.

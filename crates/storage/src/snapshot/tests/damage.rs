@@ -1,10 +1,12 @@
 //! Bytes of a snapshot that are not what they were: none of them leaves it.
 
-use corelog_record::Position;
+use corelog_record::{Ordinal, Position};
 
 use super::*;
 use crate::disk::memory::MemoryDir;
 use crate::disk::{File, Open};
+use crate::format::edit::{Edit, Epoch};
+use crate::manifest::Manifest;
 use crate::snapshot::export;
 use crate::store::padded;
 use crate::testing::open;
@@ -237,6 +239,29 @@ fn damage_that_was_known_is_linked_remembered_and_not_restored() {
     let (opened, report) = opened.unwrap();
     assert_eq!(report.damage, damage);
     assert_eq!(opened.log_end(), offset(12));
+}
+
+/// Whoever has an exported directory may change it: the whole node ended.
+#[test]
+fn a_manifest_whose_epochs_begin_behind_its_end_is_not_restored() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    fill(&mut log, 6, 1_000);
+    let partition = snapshot(&mut log, &root).unwrap();
+    let source = snapped(&root);
+    let (header, state) = block_on(crate::manifest::read(&source)).unwrap();
+    let mut edits = state.edits();
+    edits.push(Edit::Epoch(Epoch {
+        epoch: state.epochs().last().unwrap().epoch.checked_next().unwrap(),
+        lineage: Lineage::from_bytes([9; 16]),
+        offset: partition.end.plus(10),
+        ordinal: Ordinal::new(100).unwrap(),
+    }));
+    block_on(source.remove("manifest")).unwrap();
+    block_on(Manifest::create(source, header, &edits)).unwrap();
+    let refused = restore_all(&root, partition).unwrap_err();
+    assert!(matches!(refused, Error::Contradicts { .. }), "{refused:?}");
+    assert!(!block_on(restored(&root).child("0").exists()).unwrap());
 }
 
 #[test]
