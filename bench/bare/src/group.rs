@@ -21,7 +21,7 @@ const O_DSYNC: i32 = rustix::fs::OFlags::DSYNC.bits() as i32;
 pub(crate) struct Partition {
     pub(crate) file: Rc<DmaFile>,
     /// The same, for writes that are durable when they return.
-    durable: DmaFile,
+    pub(crate) durable: DmaFile,
     /// What came in since the last group.
     tail: RefCell<Tail>,
     /// Bytes that the tail still takes, and whether there are any in it.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use memmap2::{Advice, MmapMut};
 use serde_json::{Value, json};
 
@@ -22,12 +22,34 @@ pub fn describe(scratch: &Path) -> Value {
             .last()
             .unwrap_or_default(),
         "disks": disks(),
-        "congestion_control": read("/proc/sys/net/ipv4/tcp_congestion_control").trim(),
+        "congestion_control": read(CONGESTION_CONTROL).trim(),
         "fio": said(&["fio", "--version"]),
         "iperf3": said(&["iperf3", "--version"]).lines().next().unwrap_or_default(),
         "rustc": said(&["rustc", "--version"]),
     })
 }
+
+/// Checks that nothing paces what peers send over the loopback: they take what the system has, where a node's sockets, its
+/// client's and the yardstick's are told.
+///
+/// # Errors
+/// If something does.
+pub fn check_unpaced() -> Result<()> {
+    let control = read(CONGESTION_CONTROL);
+    let control = control.trim();
+    ensure!(
+        !is_paced(control),
+        "{control} paces what peers send, also within a machine: \
+         sysctl -w net.ipv4.tcp_congestion_control=cubic"
+    );
+    Ok(())
+}
+
+fn is_paced(control: &str) -> bool {
+    control.starts_with("bbr")
+}
+
+const CONGESTION_CONTROL: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
 
 /// Touches memory in huge pages and gives it back, so that what a server takes is not what a virtual
 /// machine has to ask its host for: that can take ten times as long as all that is measured, and whoever
@@ -117,4 +139,15 @@ fn said(words: &[&str]) -> String {
     let out = Command::new(words[0]).args(&words[1..]).output();
     let text = out.map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned());
     text.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_paces_peers_is_known() {
+        assert!(is_paced("bbr") && is_paced("bbr2"));
+        assert!(!is_paced("cubic") && !is_paced("reno"));
+    }
 }

@@ -25,6 +25,8 @@ pub const SYNC_P50: &str = "write + fdatasync p50 µs";
 pub const SYNC_P99: &str = "write + fdatasync p99 µs";
 pub const BARE_SYNC_P50: &str = "the same on the node's runtime p50 µs";
 pub const BARE_SYNC_P99: &str = "the same on the node's runtime p99 µs";
+pub const BARE_DURABLE_P50: &str = "one durable write on the node's runtime p50 µs";
+pub const BARE_DURABLE_P99: &str = "one durable write on the node's runtime p99 µs";
 
 /// Measures all of them; `bytes` are what is written and read, and are removed again.
 pub fn measure(scratch: &Path, bare: &Path, bytes: u64, seconds: u64) -> Result<Limits> {
@@ -44,6 +46,8 @@ pub fn measure(scratch: &Path, bare: &Path, bytes: u64, seconds: u64) -> Result<
         (SYNC_P99, p99),
         (BARE_SYNC_P50, on_runtime("p50_us")?),
         (BARE_SYNC_P99, on_runtime("p99_us")?),
+        (BARE_DURABLE_P50, on_runtime("durable_p50_us")?),
+        (BARE_DURABLE_P99, on_runtime("durable_p99_us")?),
     ]);
     std::fs::remove_file(scratch.join("fio"))?;
     std::fs::remove_file(scratch.join("sync"))?;

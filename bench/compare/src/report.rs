@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::contender::Figures;
 use crate::median;
 use crate::raw;
-use crate::result::{ECHO, Measured, Results};
+use crate::result::{ECHO, Measured, OURS, Results};
 use crate::workload::{Kind, Metric, Workload};
 
 /// All of it as Markdown.
@@ -65,6 +65,8 @@ fn write(results: &Results, out: &mut String) -> std::fmt::Result {
         raw::SYNC_P99,
         raw::BARE_SYNC_P50,
         raw::BARE_SYNC_P99,
+        raw::BARE_DURABLE_P50,
+        raw::BARE_DURABLE_P99,
     ] {
         writeln!(out, "| {name} | {} |", shown(&limits(results, name)))?;
     }
@@ -143,8 +145,9 @@ fn table(results: &Results, workload: &Workload, out: &mut String) -> std::fmt::
         let latency: String = latencies.collect();
         writeln!(
             out,
-            "| {name} | {} | {} |{latency} {} | {} |",
+            "| {name} | {}{} | {} |{latency} {} | {} |",
             shown(&values),
+            rounds(values.len(), results.raw.len()),
             ratio(results, workload, name),
             column(&|one| one.server_cpu_s_per_gib, 2),
             remark(results, workload, name),
@@ -201,6 +204,14 @@ fn ratio(results: &Results, workload: &Workload, name: &str) -> String {
     })
 }
 
+/// How many rounds a figure is of, if that is not all of them.
+fn rounds(count: usize, all: usize) -> String {
+    match count < all {
+        true => format!(", {count} of {all} rounds"),
+        false => String::new(),
+    }
+}
+
 /// What has to be known beside a row.
 fn remark(results: &Results, workload: &Workload, name: &str) -> String {
     let who = results.contenders.iter().find(|who| who.name == name);
@@ -210,27 +221,38 @@ fn remark(results: &Results, workload: &Workload, name: &str) -> String {
     });
     let is_produced = workload.kind == Kind::Produce;
     let promise = promise.filter(|_| is_produced).unwrap_or_default();
-    let remark = match share_of_limit(results, workload, name) {
-        Some(share) if name == "bare" => {
-            let counts = if share >= BARE_SHARE_MIN {
-                "counts"
-            } else {
-                "**does not count**"
-            };
-            format!(
-                "{promise} ({:.0} % of the raw limit: {counts})",
-                share * 100.0
-            )
-        }
-        Some(share) => format!("{promise} ({:.0} % of the raw limit)", share * 100.0),
-        None => promise,
-    };
-    let remark = remark.trim().to_owned();
-    match shortfall(results, workload, name) {
-        Some(said) if remark.is_empty() => said,
-        Some(said) => format!("{remark}; {said}"),
-        None => remark,
+    let share = share_of_limit(results, workload, name).map(|share| {
+        let said = match share {
+            share if share > ABOVE => ", which is none",
+            _ if name != BARE => "",
+            share if share < BARE_SHARE_MIN => ": **does not count**",
+            _ => ": counts",
+        };
+        format!("{:.0} % of the raw limit{said}", share * 100.0)
+    });
+    let above = Some(name).filter(|name| *name == BARE);
+    let above = above.and_then(|_| best_above_bare(results, workload));
+    let above = above.map(|best| format!("no limit here: {best} is above it"));
+    let short = shortfall(results, workload, name);
+    let promise = Some(promise).filter(|promise| !promise.is_empty());
+    let said = [promise, share, above, short].into_iter().flatten();
+    said.collect::<Vec<_>>().join("; ")
+}
+
+/// The contender with the greatest median, if that is well above the yardstick's: it then does something more that what is
+/// measured does not need, or less well.
+fn best_above_bare(results: &Results, workload: &Workload) -> Option<&'static str> {
+    if !matches!(workload.metric, Metric::MibPerS | Metric::RecordsPerS) {
+        return None;
     }
+    let of = |name| {
+        let values = results.values(workload.id, name, |one| one.value(workload.metric));
+        median(&values)
+    };
+    let names = results.contenders.iter().map(|who| who.name);
+    let all = names.filter_map(|name| Some((name, of(name)?)));
+    let (best, most) = all.max_by(|one, other| one.1.total_cmp(&other.1))?;
+    (of(BARE)? * ABOVE < most).then_some(best)
 }
 
 /// What was read where it was less than the load, since no more had been produced in the time for that.
@@ -356,14 +378,17 @@ const LOOPS: &str = "\
 Latencies are of closed loops, but where a row says that it is an open one. In a closed loop whoever waits sends nothing \
 meanwhile, so that a stall is counted once for each that was in flight, not for all that would have come. In an open one \
 each counts from when it was due.";
-/// How what is ours is called, whoever its client is.
-const OURS: &str = "Corelog";
 /// The least share of the raw limit at which the yardstick is one.
 const BARE_SHARE_MIN: f64 = 0.7;
+/// So many times a limit is more than noise: what was said to be one is none.
+const ABOVE: f64 = 1.1;
+/// What the yardstick is called.
+const BARE: &str = "bare";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::result::Who;
     use crate::workload;
 
     fn row(id: &str) -> Workload {
@@ -402,6 +427,45 @@ mod tests {
         assert_eq!(shortfall(&of([2 << 20; 2]), &cold, "bare"), None);
         let said = shortfall(&of([2 << 20, 1 << 20]), &cold, "bare").unwrap();
         assert_eq!(said, "**read 1,536 (1,024 to 2,048) MiB of 2048**");
+    }
+
+    #[test]
+    fn a_yardstick_that_others_are_well_above_is_called_none() {
+        let produce = row("durable-one");
+        let rate = |contender, records_per_s| Measured {
+            contender,
+            records_per_s,
+            mib_per_s: records_per_s,
+            ..measured(produce.id, 0, 1)
+        };
+        let who = |name| Who {
+            name,
+            version: String::new(),
+            accepted: String::new(),
+            durable: String::new(),
+            settings_accepted: String::new(),
+            settings_durable: String::new(),
+        };
+        let said = |theirs| {
+            let results = Results {
+                contenders: vec![who("Corelog"), who(BARE)],
+                measured: vec![rate("Corelog", theirs), rate(BARE, 1_000.0)],
+                ..Results::default()
+            };
+            let by_rate = Workload {
+                metric: Metric::RecordsPerS,
+                ..produce.clone()
+            };
+            best_above_bare(&results, &by_rate)
+        };
+        assert_eq!(said(1_050.0), None);
+        assert_eq!(said(1_200.0), Some("Corelog"));
+    }
+
+    #[test]
+    fn a_figure_of_fewer_rounds_says_so() {
+        assert_eq!(rounds(5, 5), "");
+        assert_eq!(rounds(4, 5), ", 4 of 5 rounds");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use anyhow::{Result, bail};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -66,6 +67,8 @@ pub struct Note {
     pub contender: &'static str,
     pub workload: &'static str,
     pub reason: String,
+    /// Whether it failed, and not only cannot do it.
+    pub is_failure: bool,
 }
 
 /// A workload of one contender in one round.
@@ -125,15 +128,46 @@ impl fmt::Display for Measured {
 }
 
 impl Results {
-    /// Keeps a note, once.
+    /// Keeps a note of what a contender cannot do, once.
     pub fn note(&mut self, contender: &'static str, workload: &'static str, reason: String) {
-        let note = Note {
+        self.keep(Note {
             contender,
             workload,
             reason,
-        };
+            is_failure: false,
+        });
+    }
+
+    /// Keeps a note of what a contender failed in.
+    pub fn fail(&mut self, contender: &'static str, workload: &'static str, reason: String) {
+        self.keep(Note {
+            contender,
+            workload,
+            reason,
+            is_failure: true,
+        });
+    }
+
+    fn keep(&mut self, note: Note) {
         if !self.notes.contains(&note) {
             self.notes.push(note);
+        }
+    }
+
+    /// Checks that the node failed in nothing.
+    ///
+    /// # Errors
+    /// What it failed in first: a run of it with that is none, whatever the figures say.
+    pub fn check_ours(&self) -> Result<()> {
+        let mut failed = self.notes.iter().filter(|note| note.is_failure);
+        match failed.find(|note| note.contender.starts_with(OURS)) {
+            Some(Note {
+                contender,
+                workload,
+                reason,
+                ..
+            }) => bail!("{contender} failed in {workload}: {reason}"),
+            None => Ok(()),
         }
     }
 
@@ -152,5 +186,28 @@ impl Results {
     }
 }
 
+/// How what is ours is called, whoever its client is.
+pub const OURS: &str = "Corelog";
+
 /// What the bare round trip is called.
 pub const ECHO: &str = "bare echo";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_in_which_the_node_failed_is_none() {
+        let mut results = Results::default();
+        results.note("Corelog", "durable-one", "it cannot do that".to_owned());
+        results.fail("Redis", "consume-cold", "it read nothing".to_owned());
+        results.check_ours().unwrap();
+        results.fail(
+            "Corelog, its own client",
+            "consume-cold",
+            "a wrong number".to_owned(),
+        );
+        let error = results.check_ours().unwrap_err().to_string();
+        assert!(error.contains("consume-cold: a wrong number"), "{error}");
+    }
+}

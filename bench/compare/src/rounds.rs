@@ -22,6 +22,7 @@ use crate::{contenders, machine, raw, report};
 /// If a round cannot go on, or what was measured cannot be kept; if nothing is wanted that there is.
 pub fn run(options: &Options, kept: &Kept) -> Result<()> {
     let mut turns = turns(options)?;
+    machine::check_unpaced()?;
     let raw_load = match options.quick {
         true => (256 << 20, 1),
         false => (1 << 30, 3),
@@ -67,7 +68,7 @@ pub fn run(options: &Options, kept: &Kept) -> Result<()> {
         }
         ended?;
     }
-    Ok(())
+    results.check_ours()
 }
 
 /// The turns of workloads that are wanted.
@@ -108,7 +109,8 @@ fn contenders(options: &Options, results: &mut Results) -> Result<Vec<Box<dyn Co
     Ok(contenders)
 }
 
-/// One round of all turns, each round beginning with another contender.
+/// One round of all turns. Who comes behind whom is left to chance, and the same in each run: whoever leaves much behind
+/// would be before the same one each time.
 fn measure(
     round: usize,
     (fio_bytes, seconds): (u64, u64),
@@ -123,13 +125,19 @@ fn measure(
         workload.load.is_zero_copy = raw::is_zero_copy_faster(&limits);
     }
     results.raw.push(limits);
-    for turn in turns {
-        for number in 0..contenders.len() {
-            let number = (round + number) % contenders.len();
-            take_turn(&mut *contenders[number], turn, round, options, results)?;
+    for (number, turn) in turns.iter().enumerate() {
+        for contender in order(contenders.len(), (round, number)) {
+            take_turn(&mut *contenders[contender], turn, round, options, results)?;
         }
     }
     Ok(())
+}
+
+/// In which order so many take a turn of a round.
+fn order(count: usize, (round, turn): (usize, usize)) -> Vec<usize> {
+    let mut order: Vec<_> = (0..count).collect();
+    fastrand::Rng::with_seed((round * 1_000 + turn) as u64).shuffle(&mut order);
+    order
 }
 
 /// Lets a contender do the workloads of a turn, and notes what they came to or why they did not.
@@ -161,15 +169,21 @@ fn take_turn(
     for one in &measured {
         println!("{one}");
     }
+    let done = measured.iter().filter(|one| one.contender == name).count();
+    let failed = can[done.min(can.len() - 1)].id;
     results.measured.extend(measured);
     if let Err(error) = ended.and(stopped) {
         let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
         let last: Vec<_> = log.lines().rev().take(3).collect();
         let reason = format!("round {}: {error:#} {last:?}", round + 1);
-        println!("{name}, {}: {reason}", can[0].id);
-        results.note(name, can[0].id, reason);
+        println!("{name}, {failed}: {reason}");
+        results.fail(name, failed, reason);
     }
-    fs::remove_dir_all(&folder).context("cannot remove what a server left")
+    fs::remove_dir_all(&folder).context("cannot remove what a server left")?;
+    // What a file system has to do about that is not the next one's.
+    rustix::fs::sync();
+    std::thread::sleep(SETTLE);
+    Ok(())
 }
 
 fn perform(
@@ -282,3 +296,23 @@ fn drop_from_cache(folder: &Path) -> Result<()> {
 
 /// How long a server is left alone before its processor time and memory are read.
 const SETTLE: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn everybody_comes_behind_everybody_else_some_time() {
+        let mut pairs = BTreeSet::new();
+        for round in 0..5 {
+            for turn in 0..10 {
+                let order = order(6, (round, turn));
+                assert_eq!(BTreeSet::from_iter(&order).len(), 6);
+                pairs.extend(order.windows(2).map(|pair| (pair[0], pair[1])));
+            }
+        }
+        assert_eq!(pairs.len(), 6 * 5);
+    }
+}
