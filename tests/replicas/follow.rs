@@ -12,6 +12,7 @@ use super::copies::{
 };
 use super::handover::handing;
 use super::node::{Node, cloning};
+use super::promote::promote;
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::http::metric;
@@ -388,4 +389,31 @@ fn a_copy_whose_write_failed_follows_on_when_it_is_reopened() {
     a.fill(&topic, 0, 1);
     wait_until_level(&a, &b, &topic, 0);
     assert_equal(&a, &b, &topic, 0);
+}
+
+/// It named the first of its sources, which was gone: whoever wrote to it was sent there again and again.
+#[test]
+fn a_follower_names_the_owner_that_it_follows_not_the_one_that_it_would_rather() {
+    let folder = Folder::new();
+    let (mut a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let c = Node::start(&folder, "c");
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 3);
+    b.follow(&topic, &[&a]);
+    c.follow(&topic, &[&a, &b]);
+    wait_until_level(&a, &b, &topic, 0);
+    wait_until_level(&a, &c, &topic, 0);
+    a.kill();
+    promote(&b, &topic);
+    until("it follows the new owner", || {
+        let told = status(&c, &topic, 0);
+        (told.state, told.source) == (State::Following, Some(b.address()))
+    });
+    until("it names the new owner", || {
+        let bytes = batch(Codec::None, ["not here"]);
+        let refused = c.wire().call(&topic.produce(0), &bytes).unwrap();
+        let refused = refused.unwrap_err();
+        assert!(refused.is(ErrorCode::NotOwner), "{refused:?}");
+        refused.detail.address == Some(b.address())
+    });
 }

@@ -61,9 +61,11 @@ impl Inner {
                     });
                 }
                 Ok(connection) => {
-                    // Another node is no way around: it can only say who owns the partition by then.
-                    if !is_elsewhere {
-                        self.pool.rest(&key(&addresses[0]), DETOUR).await;
+                    // Another node is no way around: it can only say who owns the partition by then. Where it does not
+                    // know, another of the servers may.
+                    match is_elsewhere {
+                        true => self.turn_from(topic.teller.server, name),
+                        false => self.pool.rest(&key(&addresses[0]), DETOUR).await,
                     }
                     let retry_at = Some(Instant::now() + DETOUR);
                     return Ok(Route {

@@ -131,6 +131,27 @@ fn owned_at(address: SocketAddr) -> ErrorBody {
     error(ErrorCode::NotOwner).with_detail(detail)
 }
 
+/// It named its source, which was gone for good, and was asked again and again.
+#[tokio::test]
+async fn a_producer_finds_the_new_owner_that_a_follower_does_not_know() {
+    let (follower, owner) = (Server::start(1).await, Server::start(1).await);
+    let topic = follower.topic("numbers", 1);
+    owner.copy(&follower);
+    follower.script(|seen| match seen.request {
+        Request::Produce(_) => Act::Refuse(owned_at(NOBODY.parse().unwrap())),
+        _ => Act::Serve,
+    });
+    let producer = connect_to([&follower, &owner])
+        .await
+        .producer(ProducerConfig::default());
+    let sent = producer.send(&topic, None, record("value")).await.unwrap();
+    sent.await.unwrap();
+    assert_eq!(
+        owner.count(Some(0), "Produce") + owner.count(None, "Produce"),
+        1
+    );
+}
+
 /// With each refusal of the follower's the owner's address was left alone for half a minute from then, as a port of a
 /// core is while the node is reached over another one: it was never tried again.
 #[tokio::test]

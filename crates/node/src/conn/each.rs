@@ -59,8 +59,8 @@ pub(super) async fn each<R: Each>(
                 let other = || failure(ErrorCode::Internal, "something else was answered");
                 parts.push(R::pick(told).ok_or_else(other)?);
             }
-            Err(mut error) => {
-                error.message = format!("{name}/{partition}: {}", error.message);
+            Err(error) => {
+                let error = Box::new(error.of(format_args!("{name}/{partition}")));
                 if one.is_some() || !R::passes_over(&error) {
                     return Err(error);
                 }

@@ -56,10 +56,13 @@ pub(super) async fn take(link: &Rc<Link>, frame: &Frame<'_>, is_greeted: &mut bo
     count_numbered(&link.core.counters.requests, kind);
     let request = Request::decode(frame);
     if !*is_greeted && !matches!(request, Ok(Request::Hello(_))) {
-        let error = failure(
-            ErrorCode::HelloRequired,
-            "the first frame has to be a Hello",
-        );
+        let error = match &request {
+            Err(error) if kind == Kind::Hello.number() => error.to_body(),
+            _ => *failure(
+                ErrorCode::HelloRequired,
+                "the first frame has to be a Hello",
+            ),
+        };
         close_with(link, correlation, &error);
         return Next::Close;
     }

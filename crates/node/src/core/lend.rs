@@ -54,10 +54,7 @@ impl Core {
     ) -> Result<chain_at::Answer, Failure> {
         let status = self.look(key, Partition::status)?;
         let valid = status.log_start..status.high_watermark;
-        if valid.end < at {
-            return Err(error_of(&Refusal::PastHighWatermark { valid }));
-        }
-        if at < valid.start {
+        if at < valid.start || valid.end < at {
             return Err(error_of(&Refusal::OutOfRange { valid }));
         }
         let found = self.chain_at(key, at).await?;

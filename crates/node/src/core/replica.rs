@@ -39,7 +39,8 @@ impl Core {
     /// Checks that this node owns a partition of this core.
     ///
     /// # Errors
-    /// `NotOwner`, with the address of who does as far as it is known.
+    /// `NotOwner`, with the address of who does as far as it is known: of the source that it follows, not of one that it
+    /// would rather.
     pub(crate) fn check_owner(&self, key: PartitionKey) -> Result<(), Failure> {
         let slots = self.slots.borrow();
         let slot = slots.find(key).and_then(|slot| slots.get(slot));
@@ -51,7 +52,7 @@ impl Core {
         }
         let mut refused = error_of(&Refusal::NotOwner);
         let replica = topic.replica(key.partition);
-        refused.detail.address = replica.and_then(|replica| replica.sources.first().cloned());
+        (_, refused.detail.address) = self.role(key, replica);
         Err(refused)
     }
 

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use corelog_protocol::error::ErrorCode;
+use corelog_protocol::limits::EPOCH_COUNT_MAX;
 use corelog_protocol::message::epoch::Epoch;
 use corelog_protocol::message::replica_status::State;
 use corelog_protocol::message::{fetch, metadata, segments};
@@ -227,7 +228,8 @@ impl Following {
             false => Offset::ZERO,
         };
         let told = segments_of(line, &self.topic, self.key, from).await;
-        let told = told.map_err(Trouble::of)?;
+        let mut told = told.map_err(Trouble::of)?;
+        told.epochs.truncate(EPOCH_COUNT_MAX as usize);
         let missing = bytes_behind(place.log_end, &told);
         self.progress.hear(told.high_watermark, missing);
         if !place.has_files || place.history == told.history {
@@ -263,7 +265,8 @@ impl Following {
                 .map_err(Trouble::of)?;
             let answer = &reply.head;
             if !answer.epochs.is_empty() {
-                epochs.clone_from(&answer.epochs);
+                let newest = answer.epochs.iter().take(EPOCH_COUNT_MAX as usize);
+                epochs = newest.cloned().collect();
                 self.hear_epochs(core, &epochs);
                 self.forget_unused(core, &answer.epochs, answer.high_watermark)
                     .await?;

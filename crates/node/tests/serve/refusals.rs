@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use corelog_protocol::error::{ErrorBody, ErrorCode};
+use corelog_protocol::kind::Kind;
 use corelog_protocol::message::epoch::Epoch;
 use corelog_protocol::message::settings::TopicSettings;
 use corelog_protocol::message::{
@@ -76,6 +77,11 @@ fn a_lost_framing_is_told_and_closes_the_connection_alone() {
         ErrorCode::FrameTooLarge
     );
     assert_eq!(cut_by(address, false, &ping), ErrorCode::HelloRequired);
+    // A Hello that lacks what a Hello has: whoever writes his first one is told what.
+    let mut bad_hello = ping.clone();
+    bad_hello[6..8].copy_from_slice(&Kind::Hello.number().to_le_bytes());
+    let bad_hello = reseal(bad_hello);
+    assert_eq!(cut_by(address, false, &bad_hello), ErrorCode::BadFrame);
 
     bystander.ask(&ping::Request {}).expect("still served");
     Client::hello(address).send_raw(&ping[..10]);

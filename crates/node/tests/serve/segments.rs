@@ -143,6 +143,6 @@ fn the_chain_at_the_high_watermark_is_that_behind_the_active_segment() {
     assert_eq!(found.ordinal, active.durable_ordinal);
     assert_eq!(found.epoch, Some(told.epochs[0].epoch));
     let error = many.client.ask(&beyond).expect_err("not yet");
-    assert!(error.is(ErrorCode::PastHighWatermark), "{error}");
+    assert!(error.is(ErrorCode::OutOfRange), "{error}");
     many.node.stop().expect("a clean stop");
 }

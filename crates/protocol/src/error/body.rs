@@ -3,7 +3,7 @@
 use std::fmt;
 
 use corelog_record::{Offset, TopicId};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Applied, ErrorCode, Retry};
 use crate::limits;
@@ -14,7 +14,7 @@ pub struct ErrorBody {
     /// The code's number; may be one that this version does not know.
     pub code: u16,
     /// A sentence for people, at most [`limits::ERROR_MESSAGE_BYTES_MAX`] bytes. Never parse it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "cut_text")]
     pub message: String,
     /// Facts for programs; which ones come with which code stands in PROTOCOL.md.
     #[serde(default, skip_serializing_if = "Detail::is_empty")]
@@ -25,14 +25,18 @@ impl ErrorBody {
     /// An error without detail. A message beyond its limit is cut at a character's boundary.
     #[must_use]
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        let mut message = message.into();
-        let bytes_max = limits::ERROR_MESSAGE_BYTES_MAX as usize;
-        message.truncate(message.floor_char_boundary(bytes_max));
         Self {
             code: code.number(),
-            message,
+            message: cut(message.into()),
             detail: Detail::default(),
         }
+    }
+
+    /// The same error with this in front of its message, which is cut as in [`Self::new`].
+    #[must_use]
+    pub fn of(mut self, what: impl fmt::Display) -> Self {
+        self.message = cut(format!("{what}: {}", self.message));
+        self
     }
 
     /// The same error with this detail.
@@ -117,7 +121,7 @@ pub struct Detail {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub segment: Option<Offset>,
     /// The address, `host:port`, to ask instead.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "cut_fact")]
     pub address: Option<String>,
     /// The topic's id as it is now.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -138,10 +142,13 @@ pub struct Detail {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record: Option<u32>,
     /// Which field or key is wrong.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "cut_fact")]
     pub field: Option<String>,
     /// The frame versions that the server speaks.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "cut_versions"
+    )]
     pub versions: Option<Vec<u8>>,
     /// The run that is aborted.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -161,3 +168,34 @@ impl Detail {
         *self == Self::default()
     }
 }
+
+/// What came is kept for longer than its frame, and whoever sent it may have kept no limit.
+fn cut_text<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    String::deserialize(from).map(cut)
+}
+
+fn cut_fact<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::<String>::deserialize(from)?.map(cut))
+}
+
+fn cut_versions<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<u8>>, D::Error> {
+    let mut versions = Option::<Vec<u8>>::deserialize(from)?;
+    if let Some(versions) = &mut versions {
+        versions.truncate(VERSIONS_MAX);
+        versions.shrink_to_fit();
+    }
+    Ok(versions)
+}
+
+/// At most [`limits::ERROR_MESSAGE_BYTES_MAX`] bytes of a text, whole characters.
+fn cut(mut text: String) -> String {
+    let bytes_max = limits::ERROR_MESSAGE_BYTES_MAX as usize;
+    if bytes_max < text.len() {
+        text.truncate(text.floor_char_boundary(bytes_max));
+        text.shrink_to_fit();
+    }
+    text
+}
+
+/// There are no more that differ.
+const VERSIONS_MAX: usize = 1 + u8::MAX as usize;

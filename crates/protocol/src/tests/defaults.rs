@@ -3,7 +3,7 @@
 use corelog_record::{Offset, TopicName};
 use serde::Serialize;
 
-use crate::error::{Applied, ErrorBody, ErrorCode, Retry};
+use crate::error::{Applied, Detail, ErrorBody, ErrorCode, Retry};
 use crate::frame::{CorrelationId, Decoder, Frame, FrameError, Peek, Shape, encode};
 use crate::head::HeadError;
 use crate::kind::Kind;
@@ -299,6 +299,38 @@ fn a_code_of_a_later_version_may_have_been_applied_and_is_not_sent_again() {
     assert_eq!(
         (error.applied(), error.retry()),
         (Applied::Unknown, Retry::No)
+    );
+}
+
+/// What came in an error was kept as long as the error was, however much of it there was.
+#[test]
+fn what_an_error_says_at_length_is_cut_where_it_comes_in() {
+    let body = ErrorBody {
+        code: ErrorCode::NotOwner.number(),
+        message: "m".repeat(1 << 20),
+        detail: Detail {
+            address: Some("a".repeat(1 << 20)),
+            field: Some("f".repeat(1 << 20)),
+            versions: Some(vec![1; 1 << 20]),
+            ..Detail::default()
+        },
+    };
+    let bytes = rmp_serde::to_vec_named(&body).unwrap();
+    let came: ErrorBody = rmp_serde::from_slice(&bytes).unwrap();
+    let most = limits::ERROR_MESSAGE_BYTES_MAX as usize;
+    assert_eq!(came.message.len(), most);
+    let of = |text: Option<String>| text.unwrap().len();
+    assert_eq!(
+        (of(came.detail.address), of(came.detail.field)),
+        (most, most)
+    );
+    assert_eq!(came.detail.versions.unwrap().len(), 256);
+    assert_eq!(
+        ErrorBody::new(ErrorCode::Busy, "m".repeat(2_000))
+            .of("t/0")
+            .message
+            .len(),
+        most
     );
 }
 
