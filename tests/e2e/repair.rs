@@ -134,3 +134,21 @@ fn what_the_disk_refuses_a_repair_is_a_failure_and_no_damage() {
     let said = Corelog::offline().run(args).failed(1);
     assert!(said.contains("manifest"), "{said}");
 }
+
+/// The directory of a topic of this name stood in the way to the file that a server locks.
+#[test]
+fn a_topic_called_node_hides_no_server_from_a_repair_or_from_verify() {
+    let folder = Folder::new();
+    let server = Server::start(folder.path());
+    let corelog = Corelog::to(&server);
+    corelog.run(["topic", "create", "node"]).done();
+    corelog.run(["topic", "create", "events"]).done();
+    corelog.feed(["produce", "events"], b"one\n").done();
+    let partition = folder.path().join("topics/events/0");
+    let dir = partition.to_str().unwrap();
+    let offline = Corelog::offline();
+    let said = offline.run(["repair", "--dir", dir, "--dry-run"]).failed(1);
+    assert!(said.contains("a server has"), "{said}");
+    let found = offline.run(["verify", dir, "--output", "json"]).json();
+    assert_eq!(found["summary"]["is_live"], true, "{found}");
+}

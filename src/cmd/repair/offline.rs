@@ -73,6 +73,10 @@ fn lock(dir: &Path) -> anyhow::Result<Option<File>> {
         .with_context(|| format!("cannot look at {}", dir.display()))?;
     for above in dir.ancestors().take(DEPTH_MAX) {
         let path = above.join("node");
+        // A topic may have this name: its directory locks nothing.
+        if path.metadata().is_ok_and(|found| !found.is_file()) {
+            continue;
+        }
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => continue,

@@ -1,6 +1,7 @@
 //! Whether a server has the directory in use. Only looked at: taking the lock, even for a moment,
 //! would keep a server from starting.
 
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -10,8 +11,10 @@ pub(super) fn is_locked(path: &Path) -> bool {
     let Ok(path) = path.canonicalize() else {
         return false;
     };
-    let node = path.ancestors().map(|dir| dir.join("node"));
-    let Some(metadata) = node.take(DEPTH_MAX).find_map(|node| node.metadata().ok()) else {
+    let above = path.ancestors().take(DEPTH_MAX);
+    let mut nodes = above.filter_map(|dir| dir.join("node").metadata().ok());
+    // A topic may have this name: its directory locks nothing.
+    let Some(metadata) = nodes.find(Metadata::is_file) else {
         return false;
     };
     let device = nix::libc::dev_t::from(metadata.dev());
