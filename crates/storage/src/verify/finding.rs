@@ -81,7 +81,7 @@ pub enum What {
     Leftover,
     /// A file in quarantine.
     Quarantined,
-    /// A segment that was expired, cut or replaced while it was read.
+    /// A segment, topic or snapshot that was removed, cut or replaced while it was read.
     Changed,
 }
 
@@ -177,7 +177,7 @@ impl What {
             Self::Torn => "cut and quarantined by the next start",
             Self::Leftover => "removed or gone on with by itself",
             Self::Quarantined => "remove it when nobody needs it any more",
-            Self::Changed => "nothing: the log went on while it was read",
+            Self::Changed => "nothing: a server went on while it was read",
         }
     }
 }

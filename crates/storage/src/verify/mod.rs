@@ -11,8 +11,8 @@
 //! printing, and any repair.
 //!
 //! Laws kept: nothing is written. A server may be running: what its log does not name any more, or
-//! names otherwise, when something is found, is no finding; behind the mark, an end that is being
-//! written is none either.
+//! names otherwise, when something is found, is no finding, nor is a topic or a snapshot that is gone
+//! by then, or another one of its name; behind the mark, an end that is being written is none either.
 
 mod ending;
 mod finding;
@@ -21,6 +21,7 @@ mod partition;
 mod rows;
 mod snapshot;
 mod store;
+mod subject;
 mod survey;
 mod walker;
 

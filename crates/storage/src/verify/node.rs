@@ -2,12 +2,14 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use corelog_record::{PartitionId, TopicId};
 
 use super::finding::{Finding, What};
 use super::partition::{self, Of};
 use super::snapshot;
+use super::subject::Subject;
 use super::survey::{Survey, Told, list, read};
 use crate::disk::ASIDE_SUFFIX;
 use crate::format::node::{Node, PLACE, SPARE};
@@ -43,7 +45,7 @@ pub(super) fn data(dir: &Path, survey: &mut Survey) -> io::Result<()> {
                 if [PLACE, SPARE]
                     .map(Some)
                     .contains(&aside.strip_suffix(ASIDE_SUFFIX)) => {}
-            TOPICS => topics(&path, false, survey)?,
+            TOPICS => topics(&path, None, survey)?,
             "quarantine" => quarantine(&path, survey)?,
             "snapshots" => {
                 for entry in list(&path)?.iter().filter(|entry| entry.is_dir) {
@@ -79,20 +81,41 @@ fn leftovers(dir: &Path, found: &str, survey: &mut Survey) -> io::Result<()> {
     Ok(())
 }
 
-/// Looks at the directory of all topics.
-pub(super) fn topics(dir: &Path, is_snapshot: bool, survey: &mut Survey) -> io::Result<()> {
+/// Looks at the directory of all topics, a node's or those of `snapshot`.
+pub(super) fn topics(
+    dir: &Path,
+    snapshot: Option<&Arc<Subject>>,
+    survey: &mut Survey,
+) -> io::Result<()> {
     for entry in list(dir)? {
         let path = dir.join(&entry.name);
         match entry.is_dir {
-            true => topic(&path, is_snapshot, survey)?,
+            true => topic(&path, snapshot, survey)?,
             false => survey.find(Finding::of(What::Stranger, path, "a topic", "a file")),
         }
     }
     Ok(())
 }
 
-/// Looks at a topic's directory.
-pub(super) fn topic(dir: &Path, is_snapshot: bool, survey: &mut Survey) -> io::Result<()> {
+/// Looks at a topic's directory, a node's or one of `snapshot`.
+pub(super) fn topic(
+    dir: &Path,
+    snapshot: Option<&Arc<Subject>>,
+    survey: &mut Survey,
+) -> io::Result<()> {
+    let subject = snapshot.map_or_else(|| Subject::topic(dir), Arc::clone);
+    let is_snapshot = snapshot.is_some();
+    survey.within(&subject, |survey| {
+        topic_of(&subject, is_snapshot, dir, survey)
+    })
+}
+
+fn topic_of(
+    subject: &Arc<Subject>,
+    is_snapshot: bool,
+    dir: &Path,
+    survey: &mut Survey,
+) -> io::Result<()> {
     let (id, partitions) = topic_file(dir, survey).unzip();
     for entry in list(dir)? {
         let path = dir.join(&entry.name);
@@ -109,6 +132,7 @@ pub(super) fn topic(dir: &Path, is_snapshot: bool, survey: &mut Survey) -> io::R
                     topic: id,
                     partition: Some(PartitionId::new(number)),
                     is_snapshot,
+                    subject: subject.clone(),
                 };
                 partition::survey(&path, &of, survey)?;
             }

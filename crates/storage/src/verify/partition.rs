@@ -2,13 +2,15 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use corelog_record::batch::{HEADER_BYTES, Header as BatchHeader};
 use corelog_record::{Offset, PartitionId, TopicId};
 
 use super::finding::{Finding, What};
 use super::store::{End, Index, StoreCheck};
-use super::survey::{Survey, Told, alone, list, read};
+use super::subject::Subject;
+use super::survey::{self, Survey, Told, list, read};
 use crate::disk::std::StdDir;
 use crate::disk::{ASIDE_SUFFIX, Dir, Entry, File, Open, block_on};
 use crate::format::manifest::Manifest;
@@ -20,17 +22,32 @@ use crate::segment::{Point, name};
 use crate::{manifest, mark};
 
 /// Whose directory it should be, as far as that is known.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Of {
     pub(super) topic: Option<TopicId>,
     pub(super) partition: Option<PartitionId>,
     /// Whether all of it is sealed and nothing is ever written: a snapshot.
     pub(super) is_snapshot: bool,
+    /// What it goes with.
+    pub(super) subject: Arc<Subject>,
+}
+
+/// Looks at the partition in `dir`, of which nothing else is known.
+pub(super) fn alone(dir: &Path, survey: &mut Survey) -> io::Result<()> {
+    let of = Of {
+        topic: None,
+        partition: None,
+        is_snapshot: false,
+        subject: Subject::partition(dir),
+    };
+    survey.within(&of.subject, |survey| self::survey(dir, &of, survey))
 }
 
 /// Looks at the partition in `dir`.
 pub(super) fn survey(dir: &Path, of: &Of, survey: &mut Survey) -> io::Result<()> {
     survey.partitions += 1;
+    // The names first: a server writes a manifest before the first store of a log.
+    let entries = list(dir)?;
     let bytes = read(
         dir,
         manifest::NAME,
@@ -38,7 +55,6 @@ pub(super) fn survey(dir: &Path, of: &Of, survey: &mut Survey) -> io::Result<()>
         What::Manifest,
         survey,
     );
-    let entries = list(dir)?;
     let path = dir.join(manifest::NAME);
     let manifest = match bytes.map(|bytes| bytes.as_deref().map(Manifest::decode)) {
         Ok(Some(Ok(manifest))) => manifest,
@@ -54,7 +70,7 @@ pub(super) fn survey(dir: &Path, of: &Of, survey: &mut Survey) -> io::Result<()>
                 position,
                 ..finding
             });
-            stores_alone(dir, &entries, survey);
+            stores_alone(dir, of, &entries, survey);
             return Ok(());
         }
         Ok(None) => {
@@ -69,7 +85,7 @@ pub(super) fn survey(dir: &Path, of: &Of, survey: &mut Survey) -> io::Result<()>
                     "stores without one",
                 ));
             }
-            stores_alone(dir, &entries, survey);
+            stores_alone(dir, of, &entries, survey);
             return Ok(());
         }
     };
@@ -250,15 +266,21 @@ fn add_stores(
             base: Point::starting(segment.start()),
             end,
             named: (!of.is_snapshot).then(|| segment.clone()),
+            subject: Some(of.subject.clone()),
             bytes,
         });
     }
 }
 
 /// Stores of which nothing tells but their names.
-fn stores_alone(dir: &Path, entries: &[Entry], survey: &mut Survey) {
+fn stores_alone(dir: &Path, of: &Of, entries: &[Entry], survey: &mut Survey) {
     let stores = entries.iter().filter(|entry| name::is_store(&entry.name));
-    let checks = stores.filter_map(|entry| alone(dir.to_owned(), entry.name.clone(), entry.bytes));
+    let checks = stores
+        .filter_map(|entry| survey::alone(dir.to_owned(), entry.name.clone(), entry.bytes))
+        .map(|check| StoreCheck {
+            subject: Some(of.subject.clone()),
+            ..check
+        });
     survey.stores.extend(checks);
 }
 

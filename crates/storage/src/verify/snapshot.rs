@@ -2,9 +2,11 @@
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::finding::{Finding, What};
 use super::node::{SNAPSHOT, TOPIC, TOPICS, topics};
+use super::subject::Subject;
 use super::survey::{Survey, Told, list, read};
 use crate::Error;
 use crate::disk::std::StdDir;
@@ -15,6 +17,11 @@ use crate::manifest;
 
 /// Looks at the snapshot in `dir`.
 pub(super) fn survey(dir: &Path, survey: &mut Survey) -> io::Result<()> {
+    let subject = Subject::snapshot(dir);
+    survey.within(&subject, |survey| look(dir, &subject, survey))
+}
+
+fn look(dir: &Path, subject: &Arc<Subject>, survey: &mut Survey) -> io::Result<()> {
     let path = dir.join(SNAPSHOT);
     match read(dir, SNAPSHOT, FILE_BYTES_MAX, What::Snapshot, survey) {
         Ok(None) => {
@@ -32,7 +39,7 @@ pub(super) fn survey(dir: &Path, survey: &mut Survey) -> io::Result<()> {
         },
         Err(Told) => {}
     }
-    topics(&dir.join(TOPICS), true, survey)
+    topics(&dir.join(TOPICS), Some(subject), survey)
 }
 
 /// Holds the summary against the manifests, and the manifests' places against the summary.

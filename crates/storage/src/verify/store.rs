@@ -1,11 +1,13 @@
 //! The check of one store: what is known of it beforehand, and what it came to.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use corelog_record::batch::View;
 use corelog_record::{HistoryId, Offset};
 
 use super::finding::{Finding, What};
+use super::subject::Subject;
 use super::walker::Walker;
 use crate::disk::Dir;
 use crate::disk::block_on;
@@ -26,6 +28,8 @@ pub struct StoreCheck {
     pub(super) end: End,
     /// The segment as the manifest names it, if one does.
     pub(super) named: Option<state::Segment>,
+    /// What it is part of, unless it is a store alone.
+    pub(super) subject: Option<Arc<Subject>>,
     /// How many bytes it is expected to read.
     pub(super) bytes: u64,
 }
@@ -99,12 +103,18 @@ impl StoreCheck {
     #[must_use]
     pub fn run(&self, hooks: &Hooks<'_>) -> Checked {
         let mut checked = Walker::check(self, hooks);
-        if !checked.findings.is_empty() && !self.is_still_named() {
-            let text = "the log does not name it so any more";
+        if !checked.findings.is_empty() && self.has_changed() {
+            let text = "the log is gone, or does not name it so any more";
             let changed = Finding::of(What::Changed, self.path(), "a segment of the log", text);
             checked.findings = vec![changed];
         }
         checked
+    }
+
+    /// Whether it is no more what it was when the check was made.
+    fn has_changed(&self) -> bool {
+        let subject = self.subject.as_ref();
+        subject.is_some_and(|subject| subject.has_changed()) || !self.is_still_named()
     }
 
     /// Whether the manifest says of this segment what it said before.

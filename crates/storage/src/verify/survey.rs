@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use corelog_record::{Chain, HistoryId};
 
-use super::finding::{Finding, What};
+use super::finding::{Finding, Grade, What};
 use super::store::{End, Index, StoreCheck};
+use super::subject::Subject;
 use super::{node, partition, snapshot};
 use crate::disk::std::StdDir;
 use crate::disk::{Dir, Entry, block_on};
@@ -43,13 +44,13 @@ pub fn survey(path: &Path) -> io::Result<Option<Survey>> {
     let holds = |name: &str| entries.iter().any(|entry| entry.name == name);
     let has_stores = entries.iter().any(|entry| name::is_store(&entry.name));
     if holds(manifest::NAME) || has_stores {
-        partition::survey(path, &partition::Of::default(), &mut survey)?;
+        partition::alone(path, &mut survey)?;
     } else if holds(node::SNAPSHOT) {
         snapshot::survey(path, &mut survey)?;
     } else if holds(node::NODE) || holds(node::TOPICS) {
         node::data(path, &mut survey)?;
     } else if holds(node::TOPIC) {
-        node::topic(path, false, &mut survey)?;
+        node::topic(path, None, &mut survey)?;
     } else {
         return Ok(None);
     }
@@ -65,6 +66,22 @@ impl Survey {
 
     pub(super) fn find(&mut self, finding: Finding) {
         self.findings.push(finding);
+    }
+
+    /// Looks at `subject`. What is found is nothing but a change if it is gone by then.
+    pub(super) fn within(
+        &mut self,
+        subject: &Subject,
+        look: impl FnOnce(&mut Self) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let before = self.findings.len();
+        look(self)?;
+        let mut found = self.findings[before..].iter();
+        if found.any(|finding| finding.what.grade() > Grade::Note) && subject.has_changed() {
+            self.findings.truncate(before);
+            self.find(subject.changed());
+        }
+        Ok(())
     }
 }
 
@@ -82,7 +99,7 @@ fn survey_store(path: &Path) -> io::Result<Survey> {
     let mut survey = Survey::default();
     let entries = list(&dir)?;
     if entries.iter().any(|entry| entry.name == manifest::NAME) {
-        partition::survey(&dir, &partition::Of::default(), &mut survey)?;
+        partition::alone(&dir, &mut survey)?;
         survey.stores.retain(|store| store.name == file);
         let mine = [
             path.to_owned(),
@@ -120,6 +137,7 @@ pub(super) fn alone(dir: PathBuf, file: String, bytes: u64) -> Option<StoreCheck
         },
         end: End::Unknown,
         named: None,
+        subject: None,
         dir,
         name: file,
         bytes,

@@ -1,6 +1,7 @@
 //! What is sound is found sound; what was changed is found, told rightly, and nothing else is.
 
 mod damage;
+mod gone;
 mod snapshot;
 mod sound;
 

@@ -8,7 +8,7 @@ use crate::log::Chore;
 use crate::snapshot::{self, Name, Summary, Topic};
 
 /// A snapshot of one partition in `root`, and its summary.
-fn snapped(root: &Path) -> Summary {
+pub(super) fn snapped(root: &Path) -> Summary {
     let partition = Partition::filled(60);
     let mut log = partition.open();
     let dir = StdDir::new(root);
@@ -30,21 +30,13 @@ fn snapped(root: &Path) -> Summary {
     else {
         panic!("{done:?}");
     };
-    let id = TopicId::from_bytes([7; 16]);
-    let file = File {
-        name: topic.clone(),
-        id,
-        partitions: 1,
-        created: at(0),
-        settings: Default::default(),
-        replicas: Default::default(),
-    };
+    let file = topic_file(7);
     let summary = Summary {
         name: Name::new("monday").unwrap(),
         created: at(2),
         topics: vec![Topic {
             name: topic,
-            id,
+            id: file.id,
             settings: file.encode().unwrap(),
             partitions: vec![snapshot::Partition {
                 partition: number,
@@ -58,6 +50,18 @@ fn snapped(root: &Path) -> Summary {
     };
     block_on(snapshot::commit(&dir, &summary)).unwrap();
     summary
+}
+
+/// What the file of a topic `t` of one partition says.
+pub(super) fn topic_file(id: u8) -> File {
+    File {
+        name: TopicName::new("t").unwrap(),
+        id: TopicId::from_bytes([id; 16]),
+        partitions: 1,
+        created: at(0),
+        settings: Default::default(),
+        replicas: Default::default(),
+    }
 }
 
 #[test]

@@ -1,0 +1,129 @@
+//! What a server removes, or makes anew, while it is looked at, is no damage.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::snapshot::{snapped, topic_file};
+use super::*;
+use crate::verify::subject::Subject;
+use crate::verify::{Survey, node};
+
+/// A node's data directory with a topic `t` and a snapshot of it.
+struct Data(TempDir);
+
+impl Data {
+    fn new() -> Self {
+        let data = Self(tempfile::tempdir().unwrap());
+        fs::create_dir_all(data.topic()).unwrap();
+        fs::rename(Partition::filled(60).path(), data.topic().join("0")).unwrap();
+        write_topic_file(&data.topic(), 7);
+        fs::create_dir_all(data.snapshot()).unwrap();
+        snapped(&data.snapshot());
+        write_topic_file(&data.snapshot().join("topics/t"), 7);
+        data
+    }
+
+    fn topic(&self) -> PathBuf {
+        self.0.path().join("topics/t")
+    }
+
+    fn snapshot(&self) -> PathBuf {
+        self.0.path().join("snapshots/monday")
+    }
+
+    /// Removes the topic as a server does.
+    fn bury_topic(&self) {
+        let deleted = self.0.path().join("deleted");
+        fs::create_dir_all(&deleted).unwrap();
+        fs::rename(self.topic(), deleted.join("t-07")).unwrap();
+    }
+}
+
+fn write_topic_file(dir: &Path, id: u8) {
+    fs::write(dir.join("topic"), topic_file(id).encode().unwrap()).unwrap();
+}
+
+/// What the checks of a survey come to.
+fn found(survey: &Survey) -> Vec<What> {
+    let hooks = Hooks {
+        progress: &|_bytes| {},
+        records: None,
+    };
+    let stores = survey.stores.iter();
+    let found = stores.flat_map(|store| store.run(&hooks).findings);
+    found.map(|finding| finding.what).collect()
+}
+
+/// These were missing stores, so damage, with 3.
+#[test]
+fn stores_of_a_topic_or_a_snapshot_that_goes_meanwhile_are_no_damage() {
+    let data = Data::new();
+    let survey = survey(data.0.path()).unwrap().unwrap();
+    assert_eq!(found(&survey), []);
+    data.bury_topic();
+    // Its own file goes first, the others one by one.
+    fs::remove_file(data.snapshot().join("snapshot")).unwrap();
+    fs::remove_dir_all(data.snapshot().join("topics/t/0")).unwrap();
+    let found = found(&survey);
+    assert_eq!(found, vec![What::Changed; survey.stores.len()]);
+}
+
+#[test]
+fn stores_of_a_topic_that_is_made_anew_meanwhile_are_no_damage() {
+    let data = Data::new();
+    let survey = survey(&data.topic().join("0")).unwrap().unwrap();
+    data.bury_topic();
+    fs::create_dir_all(data.topic().join("0")).unwrap();
+    write_topic_file(&data.topic(), 8);
+    assert_eq!(found(&survey), vec![What::Changed; survey.stores.len()]);
+}
+
+#[test]
+fn a_store_that_is_gone_from_a_topic_that_is_there_is_damage() {
+    let data = Data::new();
+    let survey = survey(data.0.path()).unwrap().unwrap();
+    for partition in [data.topic().join("0"), data.snapshot().join("topics/t/0")] {
+        fs::remove_file(&files(&partition, "log")[0]).unwrap();
+    }
+    fs::remove_file(data.topic().join("0/manifest")).unwrap();
+    let found = found(&survey);
+    let missing = found.iter().filter(|what| **what == What::MissingStore);
+    assert_eq!(missing.count(), 2, "{found:?}");
+}
+
+/// It was listed, and its file was found missing.
+#[test]
+fn a_topic_that_goes_before_its_file_is_read_is_no_damage() {
+    let data = Data::new();
+    let mut survey = Survey::default();
+    data.bury_topic();
+    node::topic(&data.topic(), None, &mut survey).unwrap();
+    let found = survey.findings.iter().map(|finding| finding.what);
+    assert_eq!(found.collect::<Vec<_>>(), [What::Changed]);
+}
+
+#[test]
+fn what_is_found_stands_unless_its_topic_or_snapshot_is_another_by_then() {
+    let data = Data::new();
+    let told = |subject: &Subject, change: &dyn Fn()| {
+        let mut survey = Survey::default();
+        let look = |survey: &mut Survey| {
+            change();
+            survey.find(Finding::of(What::Foreign, data.topic(), "ours", "another"));
+            Ok(())
+        };
+        survey.within(subject, look).unwrap();
+        survey.findings[0].what
+    };
+    let topic = Subject::topic(&data.topic());
+    let partition = Subject::partition(&data.topic().join("0"));
+    let snapshot = Subject::snapshot(&data.snapshot());
+    for subject in [&topic, &partition, &snapshot] {
+        assert_eq!(told(subject, &|| {}), What::Foreign, "{subject:?}");
+    }
+    let anew = || write_topic_file(&data.topic(), 8);
+    assert_eq!(told(&topic, &anew), What::Changed);
+    assert_eq!(told(&partition, &|| {}), What::Changed);
+    let again = || alter(&data.snapshot().join("snapshot"), |bytes| bytes.push(0));
+    assert_eq!(told(&snapshot, &again), What::Changed);
+}
