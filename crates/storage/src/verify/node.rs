@@ -11,7 +11,8 @@ use super::partition::{self, Of};
 use super::snapshot;
 use super::subject::Subject;
 use super::survey::{Survey, Told, list, read};
-use crate::disk::ASIDE_SUFFIX;
+use crate::disk::std::StdDir;
+use crate::disk::{ASIDE_SUFFIX, Dir, block_on};
 use crate::format::node::{Node, PLACE, SPARE};
 use crate::format::quarantine::Name;
 use crate::format::topic::{FILE_BYTES_MAX, Topic};
@@ -159,7 +160,15 @@ fn topic_file(dir: &Path, survey: &mut Survey) -> Option<(TopicId, u32)> {
     let path = dir.join(TOPIC);
     let bytes = read(dir, TOPIC, FILE_BYTES_MAX, What::Topic, survey).ok()?;
     let Some(bytes) = bytes else {
-        survey.find(Finding::of(What::Topic, path, "a topic", "no file"));
+        survey.find(match is_unfinished(dir) {
+            true => Finding::of(
+                What::Leftover,
+                dir,
+                "a topic",
+                "one that was not made to the end",
+            ),
+            false => Finding::of(What::Topic, path, "a topic", "no file"),
+        });
         return None;
     };
     let topic = match Topic::decode(&bytes) {
@@ -176,6 +185,13 @@ fn topic_file(dir: &Path, survey: &mut Survey) -> Option<(TopicId, u32)> {
         survey.find(Finding::of(What::Foreign, path, named, found));
     }
     Some((topic.id, topic.partitions))
+}
+
+/// Whether a topic's directory holds nothing yet but its file that is being written: its name is free.
+fn is_unfinished(dir: &Path) -> bool {
+    let aside = format!("{TOPIC}{ASIDE_SUFFIX}");
+    let entries = block_on(StdDir::new(dir).list());
+    entries.is_ok_and(|entries| entries.iter().all(|entry| entry.name == aside))
 }
 
 fn quarantine(dir: &Path, survey: &mut Survey) -> io::Result<()> {

@@ -118,6 +118,10 @@ fn topics_that_come_and_go_are_no_strangers() {
         std::fs::create_dir_all(folder.path().join(dir)).unwrap();
     }
     std::fs::write(folder.path().join("node"), b"").unwrap();
+    // A server died amid making them, or lives: they were told as damage.
+    std::fs::create_dir(folder.path().join("topics/c")).unwrap();
+    std::fs::create_dir(folder.path().join("topics/d")).unwrap();
+    std::fs::write(folder.path().join("topics/d/topic.new"), b"").unwrap();
     let checked = verify(folder.path());
     let named = |what: What| {
         let findings = checked.findings.iter();
@@ -128,6 +132,7 @@ fn topics_that_come_and_go_are_no_strangers() {
     };
     let mut leftovers = named(What::Leftover);
     leftovers.sort_unstable();
-    assert_eq!(leftovers, ["a-1", "b"]);
+    assert_eq!(leftovers, ["a-1", "b", "c", "d", "topic.new"]);
     assert_eq!(named(What::Stranger), ["elsewhere"]);
+    assert_eq!(named(What::Topic), Vec::<&str>::new());
 }
