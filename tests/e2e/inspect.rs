@@ -170,6 +170,45 @@ fn a_torn_end_is_no_damage_and_bad_bytes_below_the_mark_are() {
     assert!(said.contains("is missing"), "{said}");
 }
 
+/// The active store was believed wherever it ended, as after a power cut on a disk that lies.
+#[test]
+fn an_end_that_is_durable_and_reads_as_zeros_or_is_cut_off_is_damage() {
+    let (_folder, partition) = data();
+    let path = partition.to_str().unwrap();
+    let inspect = |more: &[&str]| {
+        let args = [&["inspect", path], more].concat();
+        let (_, said, code) = Corelog::offline().run(args).parts();
+        (code, said)
+    };
+    let found = Corelog::offline()
+        .run(["inspect", path, "--output", "json"])
+        .json();
+    let active = found["segments"].as_array().unwrap().last().unwrap();
+    let store = partition.join(active["file"].as_str().unwrap());
+    let end = usize::try_from(active["bytes"].as_u64().unwrap()).unwrap();
+    let batches = Corelog::offline()
+        .run(["inspect", path, "--batches", "--output", "json"])
+        .json_lines();
+    let last = batches.last().unwrap()["position"].as_u64().unwrap();
+    let last = usize::try_from(last).unwrap();
+    let whole = std::fs::read(&store).unwrap();
+    let mut zeroed = whole.clone();
+    zeroed[last..end].fill(0);
+    for bytes in [&zeroed, &whole[..last]] {
+        std::fs::write(&store, bytes).unwrap();
+        for more in [&[][..], &["--batches"], &["--records", "--from", "2990"]] {
+            let (code, said) = inspect(more);
+            assert_eq!(code, Some(3), "{more:?}: {said}");
+            assert!(
+                said.contains("the end of sound batches at offset 3000"),
+                "{said}"
+            );
+        }
+        // It was not looked at up to there.
+        assert_eq!(inspect(&["--records", "--count", "1"]).0, Some(0));
+    }
+}
+
 #[test]
 fn what_is_not_ours_is_said() {
     let folder = Folder::new();

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use corelog_record::{Chain, Offset, Position, Timestamp};
+use corelog_storage::format::manifest::Manifest;
 use corelog_storage::format::mark::Slot;
 use corelog_storage::format::state::{Segment, State};
 use serde_json::Value;
@@ -33,10 +34,11 @@ pub(super) fn summarize(dir: &Path) -> anyhow::Result<(Show, Verdict)> {
     let (mut rows, mut faults) = (Vec::new(), Vec::new());
     let mut torn = None;
     let mut log_end = manifest.state.log_start();
-    for segment in manifest.state.segments() {
+    for named in named(&manifest, mark.as_ref()) {
+        let segment = named.segment;
         let name = store_name(segment);
         let path = dir.join(&name);
-        let mut found = look(segment, &path)?;
+        let mut found = look(named, &path)?;
         if let Some(position) =
             take_torn(&manifest.state, mark.as_ref(), segment, &mut found, &path)?
         {
@@ -75,6 +77,37 @@ pub(super) fn summarize(dir: &Path) -> anyhow::Result<(Show, Verdict)> {
     Ok((show, Verdict::of(faults)))
 }
 
+/// A segment as the manifest names it.
+#[derive(Clone, Copy)]
+struct Named<'a> {
+    segment: &'a Segment,
+    /// All of its batches below are durable.
+    durable: Offset,
+}
+
+/// The segments of a partition, as far as its manifest and its mark know that they are durable.
+fn named<'a>(manifest: &'a Manifest, mark: Option<&Slot>) -> Vec<Named<'a>> {
+    let (header, state) = (&manifest.header, &manifest.state);
+    let segments = state.segments();
+    let is_ours = |mark: &&Slot| {
+        let is_of =
+            |named: &Segment| (mark.segment, mark.generation) == (named.base, named.generation);
+        (mark.history, mark.copy) == (header.history, header.copy) && segments.iter().any(is_of)
+    };
+    let epoch = state.epochs().last();
+    let marked = mark
+        .filter(is_ours)
+        .map_or(Offset::ZERO, |mark| mark.offset);
+    let durable = epoch.map_or(marked, |epoch| marked.max(epoch.offset));
+    let each = segments.iter().enumerate().map(|(number, segment)| Named {
+        segment,
+        durable: segments
+            .get(number + 1)
+            .map_or(durable, |next| durable.min(next.base)),
+    });
+    each.collect()
+}
+
 /// What a segment holds.
 struct Held {
     next: Offset,
@@ -105,9 +138,10 @@ fn take_torn(
     Ok(Some(edge.position))
 }
 
-fn look(segment: &Segment, path: &Path) -> anyhow::Result<Held> {
+fn look(named: Named<'_>, path: &Path) -> anyhow::Result<Held> {
+    let segment = named.segment;
     let Some(seal) = &segment.seal else {
-        let mut walked = walk(path, Some(segment), None)?;
+        let mut walked = walk(path, Some(named), None)?;
         walked.held.next = walked.held.next.max(segment.base);
         return Ok(walked.held);
     };
@@ -175,7 +209,8 @@ pub(super) fn list(dir: &Path, listing: &Listing, out: &mut Out) -> anyhow::Resu
     let mut lines = Lines::begin(&Listing { from, ..*listing }, out)?;
     let mark = last_slot(&dir.join("mark"))?;
     let mut faults = Vec::new();
-    for segment in manifest.state.segments() {
+    for named in named(&manifest, mark.as_ref()) {
+        let segment = named.segment;
         let is_before = segment
             .seal
             .as_ref()
@@ -187,7 +222,7 @@ pub(super) fn list(dir: &Path, listing: &Listing, out: &mut Out) -> anyhow::Resu
             break;
         }
         let path = dir.join(store_name(segment));
-        let mut held = walk(&path, Some(segment), Some(&mut lines))?.held;
+        let mut held = walk(&path, Some(named), Some(&mut lines))?.held;
         take_torn(&manifest.state, mark.as_ref(), segment, &mut held, &path)?;
         faults.extend(
             held.fault
@@ -204,13 +239,14 @@ struct Walked {
     zeros: u64,
 }
 
-/// Walks a store to its end, or until `lines` are full. Against its `segment` the first offset is
-/// checked, and the chain if the segment is sealed.
+/// Walks a store to its end, or until `lines` are full. Against its segment as it is `named` the first
+/// offset is checked, the chain if the segment is sealed, and that all is there that is durable.
 fn walk(
     path: &Path,
-    segment: Option<&Segment>,
+    named: Option<Named<'_>>,
     mut lines: Option<&mut Lines<'_>>,
 ) -> anyhow::Result<Walked> {
+    let segment = named.map(|named| named.segment);
     let cannot = || format!("cannot read {}", path.display());
     let opened = Walk::open(path);
     let mut chain: Option<Chain> = segment.map(|segment| segment.chain);
@@ -269,20 +305,30 @@ fn walk(
         }
     }
     if walked.held.fault.is_none() {
-        walked.held.fault = segment.and_then(|segment| disagreement(segment, &walked, chain));
+        walked.held.fault = named.and_then(|named| disagreement(named, &walked, chain));
     }
     Ok(walked)
 }
 
-/// How a store that reads well still differs from what the manifest says of it.
-fn disagreement(segment: &Segment, walked: &Walked, chain: Option<Chain>) -> Option<String> {
+/// How a store that reads well still differs from what the manifest, or the mark, says of it.
+fn disagreement(named: Named<'_>, walked: &Walked, chain: Option<Chain>) -> Option<String> {
+    let Named { segment, durable } = named;
     if let Some(base) = walked.base.filter(|base| *base != segment.base) {
         return Some(format!(
             "begins at offset {base} where the manifest says {}",
             segment.base
         ));
     }
-    let digest = &segment.seal.as_ref()?.digest;
+    let Some(seal) = &segment.seal else {
+        let Held { next, bytes, .. } = walked.held;
+        return (next < durable).then(|| {
+            format!(
+                "at position {bytes}: the end of sound batches at offset {next}, where batches up to \
+                 offset {durable} are durable"
+            )
+        });
+    };
+    let digest = &seal.digest;
     let found = (walked.held.next, walked.held.batches, walked.held.bytes);
     if found != (digest.end, digest.batches, digest.bytes) {
         let (next, batches, bytes) = found;
