@@ -202,7 +202,8 @@ pub(super) struct Follower {
     pub(super) node: Option<String>,
     pub(super) address: Option<String>,
     pub(super) copy: String,
-    pub(super) end: u64,
+    /// `None`, as when it was heard, of one that was not heard since the node was started.
+    pub(super) end: Option<u64>,
     pub(super) heard_ms: Option<u64>,
     pub(super) is_silent: bool,
 }

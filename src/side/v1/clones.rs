@@ -55,14 +55,15 @@ fn clone(replica: &ReplicaSnapshot) -> Value {
 }
 
 fn follower(replica: &ReplicaSnapshot, follower: &Follower) -> Value {
+    let is_heard = !follower.is_silent;
     json!({
         "topic": replica.topic,
         "partition": replica.status.id.get(),
         "node": follower.node.map(|node| node.to_string()),
         "address": follower.address,
         "copy": follower.copy.to_string(),
-        "end": follower.end.get(),
-        "heard_ms": follower.heard_ms,
+        "end": is_heard.then_some(follower.end.get()),
+        "heard_ms": is_heard.then_some(follower.heard_ms),
         "is_silent": follower.is_silent,
     })
 }
@@ -82,4 +83,49 @@ fn dropped(dropped: &Dropped) -> Value {
 fn error(error: &ErrorBody) -> Value {
     let code = ErrorCode::from_number(error.code).map_or("other", ErrorCode::name);
     json!({ "code": code, "message": error.message })
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_protocol::message::replica_status::Partition;
+    use corelog_record::{CopyId, CoreId, Offset, PartitionId, TopicName};
+
+    use super::*;
+
+    /// It was told with an end of 0, so as lacking all of the log, and as heard at the start.
+    #[test]
+    fn where_a_follower_ends_that_was_not_heard_since_the_start_is_not_known() {
+        let heard = Follower {
+            node: None,
+            address: None,
+            copy: CopyId::from_bytes([2; 16]),
+            end: Offset::new(40).unwrap(),
+            heard_ms: 90_000,
+            is_silent: false,
+        };
+        let replica = ReplicaSnapshot {
+            topic: TopicName::new("t").unwrap(),
+            core: CoreId::new(0),
+            sources: Vec::new(),
+            until: None,
+            rate: None,
+            status: Partition::owned(PartitionId::new(0), Offset::new(50).unwrap()),
+        };
+        let told = follower(&replica, &heard);
+        assert_eq!(
+            (&told["end"], &told["heard_ms"]),
+            (&40.into(), &90_000.into())
+        );
+        let unheard = Follower {
+            end: Offset::ZERO,
+            is_silent: true,
+            ..heard
+        };
+        let told = follower(&replica, &unheard);
+        assert_eq!(
+            (&told["end"], &told["heard_ms"]),
+            (&Value::Null, &Value::Null)
+        );
+        assert_eq!(told["is_silent"], true);
+    }
 }

@@ -20,7 +20,7 @@ pub(in crate::cmd::top) struct Copy {
     pub(in crate::cmd::top) peer: String,
     pub(in crate::cmd::top) state: String,
     /// Where the copy ends.
-    pub(in crate::cmd::top) end: u64,
+    pub(in crate::cmd::top) end: Option<u64>,
     /// How fast it grows.
     pub(in crate::cmd::top) records_per_s: Option<f64>,
     pub(in crate::cmd::top) lag_records: Option<u64>,
@@ -52,7 +52,7 @@ impl Copy {
             way: "from",
             peer: peer.cloned().unwrap_or_default(),
             state: now.state.clone(),
-            end: now.end,
+            end: Some(now.end),
             records_per_s: before.and_then(|(before, gap)| gap.rate(before.end, now.end)),
             lag_records: now.lag_records,
             lag_bytes: now.lag_bytes,
@@ -80,8 +80,8 @@ impl Copy {
             peer: now.address.clone().unwrap_or_else(|| now.copy.clone()),
             state: state.to_owned(),
             end: now.end,
-            records_per_s: before.and_then(|(before, gap)| gap.rate(before.end, now.end)),
-            lag_records: durable.map(|durable| durable.saturating_sub(now.end)),
+            records_per_s: before.and_then(|(before, gap)| gap.rate(before.end?, now.end?)),
+            lag_records: durable.and_then(|durable| Some(durable.saturating_sub(now.end?))),
             lag_bytes: None,
             lag_ms: None,
             heard_ms: now.heard_ms,
@@ -107,9 +107,12 @@ impl Copy {
 
     /// Who, how, and how far.
     pub(super) fn sentence(&self) -> String {
-        let lag = Value::Count(self.lag_records.map(number)).text(0);
-        let heard = Value::Micros(self.heard_ms.map(|ms| number(ms) * 1e3)).text(0);
         let (peer, state) = (&self.peer, &self.state);
+        let Some(heard_ms) = self.heard_ms else {
+            return format!("{peer}: {state}, not heard since the node was started");
+        };
+        let lag = Value::Count(self.lag_records.map(number)).text(0);
+        let heard = Value::Micros(Some(number(heard_ms) * 1e3)).text(0);
         format!("{peer}: {state}, {lag} records behind, heard {heard} ago")
     }
 
@@ -155,7 +158,7 @@ impl Row for Copy {
         Column::figure("HEARD", (7, 1), |copy| {
             Value::Seconds(copy.heard_ms.map(|ms| number(ms) / 1e3))
         }),
-        Column::figure("END", (12, 5), |copy| Value::Exact(copy.end)),
+        Column::figure("END", (12, 5), |copy| Value::Offset(copy.end)),
         Column::<Self>::name("ERROR", (20, 4), |copy| Value::Words(copy.trouble()))
             .toned(|_| Tone::Bad),
     ];
@@ -179,7 +182,7 @@ impl Row for Copy {
             fact(self.way(), &self.peer),
             fact("its node", self.node.as_deref().unwrap_or(figure::NOTHING)),
             fact("state", &self.state).toned(self.tone()),
-            fact("ends at", self.end),
+            fact("ends at", Value::Offset(self.end).text(0)),
             fact("records/s", Value::Count(self.records_per_s).text(0)),
             fact(
                 "records behind",
@@ -195,5 +198,47 @@ impl Row for Copy {
             facts.push(fact("error", self.trouble()).toned(Tone::Bad));
         }
         facts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cmd::top::view::partition::Partition;
+
+    fn follower(end: Option<u64>, heard_ms: Option<u64>) -> told::Follower {
+        told::Follower {
+            address: Some("log3:7400".to_owned()),
+            end,
+            heard_ms,
+            is_silent: heard_ms.is_none(),
+            ..told::Follower::default()
+        }
+    }
+
+    /// It lacked the whole log, and was the one that its partition was furthest behind at.
+    #[test]
+    fn how_far_a_follower_is_behind_that_was_not_heard_since_the_start_is_not_known() {
+        let heard = follower(Some(90), Some(80_000));
+        let unheard = follower(None, None);
+        let copy = Copy::elsewhere(&unheard, None, Some(100));
+        assert_eq!(
+            (copy.end, copy.lag_records, copy.heard_ms),
+            (None, None, None)
+        );
+        assert_eq!(
+            copy.sentence(),
+            "log3:7400: silent, not heard since the node was started"
+        );
+        let partition = |followers: &[&told::Follower]| {
+            let now = told::Partition {
+                durable: 100,
+                ..told::Partition::default()
+            };
+            Partition::of(&now, None, followers)
+        };
+        let both = partition(&[&unheard, &heard]);
+        assert_eq!((both.followers, both.lag()), (2, Some(10)));
+        assert_eq!(partition(&[&unheard]).lag(), None);
     }
 }

@@ -18,7 +18,7 @@ pub(in crate::cmd::top) struct Partition {
     pub(in crate::cmd::top) bytes_per_s: Option<f64>,
     /// How many copies elsewhere follow it.
     pub(in crate::cmd::top) followers: u64,
-    /// How many records the one lacks that is furthest behind.
+    /// How many records the one lacks that is furthest behind, of those that were heard.
     pub(in crate::cmd::top) follower_lag_records_max: Option<u64>,
 }
 
@@ -35,7 +35,7 @@ impl Partition {
         let bytes = uncut.and_then(|(before, gap)| gap.rate(before.bytes, now.bytes));
         let lags = followers
             .iter()
-            .map(|one| now.durable.saturating_sub(one.end));
+            .filter_map(|one| Some(now.durable.saturating_sub(one.end?)));
         Self {
             told: now.clone(),
             records_per_s: records,
