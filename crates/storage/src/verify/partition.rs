@@ -46,15 +46,12 @@ pub(super) fn alone(dir: &Path, survey: &mut Survey) -> io::Result<()> {
 /// Looks at the partition in `dir`.
 pub(super) fn survey(dir: &Path, of: &Of, survey: &mut Survey) -> io::Result<()> {
     survey.partitions += 1;
-    // The names first: a server writes a manifest before the first store of a log.
+    let mut bytes = read_manifest(dir, survey);
     let entries = list(dir)?;
-    let bytes = read(
-        dir,
-        manifest::NAME,
-        manifest::BYTES_MAX,
-        What::Manifest,
-        survey,
-    );
+    if matches!(bytes, Ok(None)) {
+        // A server writes it before the first store: if one was listed, it is there by now.
+        bytes = read_manifest(dir, survey);
+    }
     let path = dir.join(manifest::NAME);
     let manifest = match bytes.map(|bytes| bytes.as_deref().map(Manifest::decode)) {
         Ok(Some(Ok(manifest))) => manifest,
@@ -114,6 +111,11 @@ pub(super) fn survey(dir: &Path, of: &Of, survey: &mut Survey) -> io::Result<()>
     check_names(dir, &entries, &manifest.state, survey);
     add_stores(dir, of, &manifest, slot.as_ref(), &entries, survey);
     Ok(())
+}
+
+fn read_manifest(dir: &Path, survey: &mut Survey) -> Result<Option<Vec<u8>>, Told> {
+    let bytes_max = manifest::BYTES_MAX;
+    read(dir, manifest::NAME, bytes_max, What::Manifest, survey)
 }
 
 fn check_identity(dir: &Path, of: &Of, manifest: &Manifest, survey: &mut Survey) {
@@ -189,20 +191,20 @@ fn now(dir: &Path) -> Option<state::State> {
 
 /// Files that the manifest does not name.
 fn check_names(dir: &Path, entries: &[Entry], state: &state::State, survey: &mut Survey) {
-    // A server names a file before it holds a byte: what the manifest says now speaks of the files
-    // that were listed, what it said before may not.
+    let unnamed = entries.iter().filter(|entry| !is_named(&entry.name, state));
+    let unnamed: Vec<_> = unnamed
+        .map(|entry| (entry, holds_batch(dir, &entry.name)))
+        .collect();
+    // A server names a file before it holds a byte: what the manifest says now speaks of those that held
+    // one, what it said before may not.
     let now = now(dir);
     let state = now.as_ref().unwrap_or(state);
     let first = state.segments().first().map(|segment| segment.base);
     let start = first.unwrap_or(state.log_start());
-    for entry in entries {
+    for (entry, has_bytes) in unnamed {
         let file = entry.name.as_str();
-        let is_named = state.segments().iter().any(|segment| {
-            let (base, generation) = (segment.base, segment.generation);
-            file == name::store(base, generation) || file == name::index(base, generation)
-        });
         let is_ours = file == manifest::NAME || file == mark::NAME;
-        if is_named || is_ours || file == name::NEXT {
+        if is_named(file, state) || is_ours || file == name::NEXT {
             continue;
         }
         let is_leftover = partial::is_partial(file)
@@ -211,8 +213,7 @@ fn check_names(dir: &Path, entries: &[Entry], state: &state::State, survey: &mut
             || name::is_index(file);
         let is_store = name::is_store(file);
         let is_expired = name::base(file).is_some_and(|base| base < start);
-        let has_bytes = is_store && !is_expired && begins_with_batch(dir, file);
-        let what = match has_bytes {
+        let what = match has_bytes && !is_expired {
             true => What::Unnamed,
             false if is_leftover || is_store => What::Leftover,
             false => What::Stranger,
@@ -221,6 +222,13 @@ fn check_names(dir: &Path, entries: &[Entry], state: &state::State, survey: &mut
         let expected = "files that the manifest names";
         survey.find(Finding::of(what, dir.join(file), expected, found));
     }
+}
+
+fn is_named(file: &str, state: &state::State) -> bool {
+    state.segments().iter().any(|segment| {
+        let (base, generation) = (segment.base, segment.generation);
+        file == name::store(base, generation) || file == name::index(base, generation)
+    })
 }
 
 /// A check for each store that the manifest names.
@@ -288,6 +296,10 @@ fn stores_alone(dir: &Path, of: &Of, entries: &[Entry], survey: &mut Survey) {
 fn holds_bytes(dir: &Path, segment: &state::Segment) -> bool {
     let name = name::store(segment.base, segment.generation);
     segment.seal.is_some() || begins_with_batch(dir, &name)
+}
+
+fn holds_batch(dir: &Path, file: &str) -> bool {
+    name::is_store(file) && begins_with_batch(dir, file)
 }
 
 fn begins_with_batch(dir: &Path, name: &str) -> bool {
