@@ -12,7 +12,13 @@ pub(super) fn set_up(socket: &TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
     end_when_peer_is_gone(socket)?;
     do_not_pace_locally(socket);
-    Ok(())
+    keep_little_unsent(socket)
+}
+
+/// Has the system take no more than can be on its way: the rest waits in the client. Over the loopback what has been taken
+/// and not been sent is sent by the server's processor, when it has read what came before.
+fn keep_little_unsent(socket: &TcpStream) -> io::Result<()> {
+    SockRef::from(socket).set_tcp_notsent_lowat(UNSENT_BYTES)
 }
 
 /// Has the system end a connection whose other end acknowledges nothing (tcp(7)). Whoever gives a request up by
@@ -44,6 +50,8 @@ const REST: Duration = Duration::from_secs(30);
 const PROBE_EVERY: Duration = Duration::from_secs(10);
 /// More than a server takes to read on that waits for its disk, and no more than whoever produces has patience.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// Bytes that wait in the system for their turn to be sent: enough for a fast network until the client is woken.
+const UNSENT_BYTES: u32 = 1 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -68,6 +76,11 @@ mod tests {
     fn what_stays_on_this_machine_is_sent_without_timers() {
         let name = told(|socket| socket.tcp_congestion());
         assert_eq!(name.split(|byte| *byte == 0).next(), Some(&b"reno"[..]));
+    }
+
+    #[test]
+    fn what_is_not_on_its_way_waits_in_the_client() {
+        assert_eq!(told(|socket| socket.tcp_notsent_lowat()), UNSENT_BYTES);
     }
 
     /// A machine that lost its power was asked again and again, although others were configured.

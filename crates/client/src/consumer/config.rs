@@ -28,7 +28,7 @@ impl Default for ConsumerConfig {
     fn default() -> Self {
         Self {
             prefetch_bytes_max: 32 << 20,
-            fetch_bytes_max: 4 << 20,
+            fetch_bytes_max: 2 << 20,
             wait_bytes_min: 1,
             wait: Duration::from_secs(5),
             decompressed_bytes_max: 256 << 20,
