@@ -80,8 +80,9 @@ fn load(address: std::net::SocketAddr, partition: u32) -> std::io::Result<()> {
     Ok(())
 }
 
-/// What takes longer than this hangs: an answer takes milliseconds, also under contention.
-const HANG: Duration = Duration::from_secs(8);
+/// What takes longer than this hangs. An answer takes milliseconds, also under contention, and a hang has no end; a machine
+/// may stand still for seconds.
+const HANG: Duration = Duration::from_secs(60);
 
 const CONNECTIONS: usize = 4;
 const PARTITIONS: usize = 4;

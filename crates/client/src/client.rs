@@ -255,14 +255,22 @@ impl Inner {
         Retry::new(repeat, &self.config)
             .led()
             .run(|deadline| async move {
-                let asked = async {
-                    let route = self.route(User::ADMIN, name, partition).await?;
-                    let request = request(route.topic.id);
-                    Ok(route.connection.call(&request, deadline.left()).await?.head)
-                };
-                asked.await.inspect_err(|error| {
-                    self.heed(name, partition, error);
-                })
+                // What was known of the topic may be older than this question.
+                let mut is_sure = repeat != Repeat::Always;
+                loop {
+                    let asked = async {
+                        let route = self.route(User::ADMIN, name, partition).await?;
+                        let request = request(route.topic.id);
+                        Ok(route.connection.call(&request, deadline.left()).await?.head)
+                    };
+                    let asked: Result<_, Error> = asked.await.inspect_err(|error| {
+                        self.heed(name, partition, error);
+                    });
+                    match asked {
+                        Err(error) if error.is_topic_changed() && !is_sure => is_sure = true,
+                        asked => return asked,
+                    }
+                }
             })
             .await
     }

@@ -363,6 +363,11 @@ impl Error {
         matches!(self, Self::Refused { body } if body.is(ErrorCode::UnknownTopic))
     }
 
+    /// True if the topic that was asked for is another one by now.
+    pub(crate) fn is_topic_changed(&self) -> bool {
+        matches!(self, Self::Refused { body } if body.is(ErrorCode::TopicChanged))
+    }
+
     /// True if only another node does what was asked for.
     pub(crate) fn is_elsewhere(&self) -> bool {
         matches!(self, Self::Refused { body } if body.retry() == Retry::Elsewhere)

@@ -38,12 +38,12 @@ fn refused_and_cut_at_random_every_outcome_is_true() {
     let mut random = chance::random("chaos::cut");
     let odds = Odds {
         busy: 20,
-        cut: 60,
+        cut: 40,
         ..Odds::default()
     };
     let (tally, counts) = through_a_proxy(odds, 8_000, &mut random);
     println!("{tally:?}; {counts:?}");
-    assert!(counts.cut >= 5, "hardly ever cut: {counts:?}");
+    assert!(counts.cut >= 2, "hardly ever cut: {counts:?}");
     assert!(tally.acked >= 8_000);
 }
 

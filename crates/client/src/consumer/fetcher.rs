@@ -42,6 +42,8 @@ struct Way {
     server: usize,
     /// The topic that is being read; another one under its name is another log.
     topic_id: Option<TopicId>,
+    /// Whether that is the topic as it was when reading began, and not only what was known of it.
+    is_sure: bool,
     failing: Trouble,
 }
 
@@ -252,13 +254,18 @@ impl Fetcher {
             };
             let error = match attempt.await {
                 Ok(reply) => {
-                    way.failing = Trouble::default();
+                    (way.is_sure, way.failing) = (true, Trouble::default());
                     return Ok(reply);
                 }
                 Err(error) => error,
             };
             if self.client.heed(&self.topic, self.partition, &error) {
                 way.route = None;
+            }
+            // What was known of the topic may be older than this reader.
+            if error.is_topic_changed() && !way.is_sure {
+                (way.is_sure, way.topic_id) = (true, None);
+                continue;
             }
             // Not readable yet is no failure for someone who follows.
             let is_early = error

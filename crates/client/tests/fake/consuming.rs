@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use corelog_client::protocol::error::ErrorCode;
+use corelog_client::protocol::message::list_offsets::At;
 use corelog_client::protocol::request::Request;
 use corelog_client::record::batch::Codec;
 use corelog_client::record::{Offset, PartitionId, Timestamp, TopicName};
@@ -488,6 +489,26 @@ async fn a_recreated_topic_ends_its_readers() {
         error.refusal().unwrap().is(ErrorCode::TopicChanged),
         "{error}"
     );
+}
+
+/// What was remembered of a topic of the same name was asked for, and whoever began to read was told that it was deleted.
+#[tokio::test]
+async fn who_begins_to_read_means_the_topic_as_it_is() {
+    let (server, topic) = three_batches(Codec::None).await;
+    let client = connect(&server).await;
+    client.topic(&topic).await.unwrap();
+    server.topic("numbers", 1);
+    server.log(&topic, 0, |log| log.fill(Codec::None, &[1]));
+    let mut consumer = client.consumer(ConsumerConfig::default());
+    consumer.assign(&topic, P0, Start::Earliest, End::HighWatermark);
+    consumer.next().await.unwrap().unwrap();
+    assert!(consumer.next().await.is_none());
+
+    client.topic(&topic).await.unwrap();
+    server.topic("numbers", 1);
+    let admin = client.admin();
+    let told = admin.list_offsets(&topic, P0, At::Latest).await.unwrap();
+    assert_eq!(told.high_watermark.get(), 0);
 }
 
 pub(crate) async fn next_error(consumer: &mut Consumer) -> Error {

@@ -48,6 +48,8 @@ pub(crate) struct Admin {
     pub(super) load: RefCell<Load>,
     /// One change at a time.
     pub(super) turn: Semaphore,
+    /// One removal of what was deleted at a time: each takes one of the threads for directories until it is done.
+    pub(super) removing: Semaphore,
     /// One look at all snapshots at a time.
     pub(super) listing: Semaphore,
     pub(super) restores: Restores,
@@ -73,6 +75,7 @@ impl Admin {
             core,
             load: RefCell::new(load),
             turn: Semaphore::new(1),
+            removing: Semaphore::new(1),
             listing: Semaphore::new(1),
             restores: Restores::default(),
             newcomers: Newcomers::default(),
@@ -200,8 +203,9 @@ impl Admin {
 
     /// Removes what was deleted, in the background.
     pub(crate) fn remove_deleted(&self) {
-        let root = self.core.root.clone();
+        let (root, turn) = (self.core.root.clone(), self.removing.acquire(1));
         rt::spawn_background(async move {
+            let _turn = turn.await;
             if let Err(error) = files::remove_deleted(&root).await {
                 let error = with_causes(&error);
                 tracing::warn!(%error, "what was deleted is removed at the next start");

@@ -120,6 +120,7 @@ impl Admin {
         &self,
         request: restore_topic::Request,
     ) -> Result<restore_topic::Answer, Failure> {
+        self.check_none_is_restored()?;
         let (source, name) = self.source_of(&request.source)?;
         // A snapshot of the node's own is not deleted between being looked at and being in use.
         let _turn = match &name {
@@ -128,7 +129,12 @@ impl Admin {
         };
         let opened = {
             let source = source.clone();
-            rt::blocking(move || block_on(stored::open(&StdDir::new(source)))).await
+            let open = move || block_on(stored::open(&StdDir::new(source)));
+            match &name {
+                Some(_) => rt::blocking(open).await,
+                // What is not the node's own may never answer: no partition's files wait for it.
+                None => rt::long(open).await,
+            }
         };
         let summary = opened.map_err(|error| match &name {
             Some(name) => refused(name.as_str(), &error),
@@ -138,9 +144,7 @@ impl Admin {
         let kept = kept_of(&origin)?;
         self.check_free(&request.topic).await?;
         self.check_count(0, kept.partitions)?;
-        if self.restores.is_any_running() {
-            return Err(failure(ErrorCode::Busy, "another topic is being restored"));
-        }
+        self.check_none_is_restored()?;
         let stores = match &name {
             Some(_) => Stores::Linked,
             None => Stores::Copied,
@@ -181,6 +185,13 @@ impl Admin {
         let core = Rc::clone(&self.core);
         rt::spawn_background(async move { run(core, number, copying, kept).await }).detach();
         Ok(restore_topic::Answer { restore: number })
+    }
+
+    fn check_none_is_restored(&self) -> Result<(), Failure> {
+        match self.restores.is_any_running() {
+            true => Err(failure(ErrorCode::Busy, "another topic is being restored")),
+            false => Ok(()),
+        }
     }
 
     /// How far a restore is.

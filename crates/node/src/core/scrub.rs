@@ -10,7 +10,7 @@ use corelog_storage::log::Scrubbed;
 
 use super::describe;
 use super::refusal::with_causes;
-use super::slots::{Slot, SlotId};
+use super::slots::{PartitionKey, Slot, SlotId};
 use super::state::Core;
 use super::tickets::Tickets;
 use crate::metrics::add;
@@ -147,19 +147,15 @@ impl Core {
     /// One pass over one partition.
     async fn scrub_pass(self: &Rc<Self>, id: SlotId) {
         self.scrub_last.set(id);
-        let mut is_asked = false;
-        if let Some(slot) = self.slots.borrow_mut().get_mut(id) {
-            let tried = slot.scrub.tried;
-            is_asked = slot.scrub.is_wanted;
-            slot.scrub = Scrubbing {
-                is_running: true,
-                tried,
-                ..Scrubbing::default()
-            };
-        }
+        let Some((key, is_asked)) = self.begin_scrub(id) else {
+            return;
+        };
         let (mut reached, mut outcome) = (Outcome::Whole, Outcome::Stopped);
         // One that nobody asked for ends where scrubbing is turned off.
         while !self.is_stopping.get() && (is_asked || self.shared.scrub_rate.get() > 0) {
+            if !self.is_at(id, key) {
+                return;
+            }
             let begun = rt::now();
             let scrubbed = match self.scrub_piece(id).await {
                 Piece::Read(scrubbed) => scrubbed,
@@ -181,11 +177,31 @@ impl Core {
             }
             self.pause(begun, scrubbed.bytes).await;
         }
-        if let Some(slot) = self.slots.borrow_mut().get_mut(id) {
+        let mut slots = self.slots.borrow_mut();
+        if let Some(slot) = slots.get_mut(id).filter(|slot| slot.key == key) {
             slot.scrub.is_running = false;
             let at = rt::wall_clock();
             slot.scrub.tried = Some(Tried { at, outcome });
         }
+    }
+
+    /// A pass over the partition in a slot begins: which one it is, and whether somebody asked for it.
+    fn begin_scrub(&self, id: SlotId) -> Option<(PartitionKey, bool)> {
+        let mut slots = self.slots.borrow_mut();
+        let slot = slots.get_mut(id)?;
+        let (tried, is_asked) = (slot.scrub.tried, slot.scrub.is_wanted);
+        slot.scrub = Scrubbing {
+            is_running: true,
+            tried,
+            ..Scrubbing::default()
+        };
+        Some((slot.key, is_asked))
+    }
+
+    /// If a partition still has its slot, which between two pieces may have become another one's.
+    fn is_at(&self, id: SlotId, key: PartitionKey) -> bool {
+        let slots = self.slots.borrow();
+        slots.get(id).is_some_and(|slot| slot.key == key)
     }
 
     /// Reads one piece.

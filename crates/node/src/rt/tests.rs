@@ -235,7 +235,8 @@ fn what_stays_on_this_machine_is_sent_without_timers() {
 fn a_busy_core_publishes_what_is_outstanding() {
     let core = spawn_core(&CoreConfig::new(0, "busy"), || async {
         let request = outstanding(Work::Request);
-        sleep(Duration::from_millis(100)).await;
+        // Long enough to be seen by a thread that is kept from the processor for a while.
+        sleep(Duration::from_secs(1)).await;
         drop(request);
         sleep(Duration::from_millis(100)).await;
     });

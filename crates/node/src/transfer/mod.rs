@@ -3,7 +3,8 @@
 //! ```text
 //! send     the parts that a CopySegments request names, in turns
 //! turn     one turn of it: pieces of a file behind the heads of their answers
-//! threads  the threads that take turns, and the places for them
+//! places   who takes the next turn
+//! threads  the threads that take turns
 //! budget   bytes in a second, over the whole node
 //! cache    what a sender reads ahead, and gives back to the page cache
 //! peer     a connection to a node that sends, of a thread that may wait
@@ -21,6 +22,7 @@
 mod budget;
 mod cache;
 mod peer;
+mod places;
 mod receive;
 mod send;
 mod stop;

@@ -1,4 +1,4 @@
-//! The threads that send, and the places for those who want them to.
+//! The threads that send.
 
 use std::io;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use flume::{Receiver, RecvTimeoutError, Sender};
 
 use super::budget::Budget;
+use super::places::{Place, Places};
 use super::receive::Receivers;
 use super::turn::{Over, Turn, Waiting};
 use crate::rate::Rate;
@@ -20,19 +21,11 @@ pub(crate) const PLACES: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Transfers {
     jobs: Sender<Job>,
-    /// One for each place that is free.
-    free: Receiver<()>,
-    freed: Sender<()>,
+    places: Arc<Places>,
     /// Those who wait for a place.
     waiting: Arc<Waiting>,
     copies: Receivers,
     repairs: Receivers,
-}
-
-/// The right to take a turn; given back when it is dropped.
-#[derive(Debug)]
-pub(super) struct Place<'a> {
-    freed: &'a Sender<()>,
 }
 
 #[derive(Debug)]
@@ -50,21 +43,17 @@ impl Transfers {
     pub(crate) fn start(rate: Rate) -> io::Result<Self> {
         let budget = Arc::new(Budget::new(rate));
         let (jobs, queue) = flume::bounded::<Job>(PLACES);
-        let (freed, free) = flume::bounded(PLACES);
         let waiting = Arc::<Waiting>::default();
         for index in 0..PLACES {
             let (queue, budget) = (queue.clone(), Arc::clone(&budget));
             let waiting = Arc::clone(&waiting);
             let thread = thread::Builder::new().name(format!("transfer-{index}"));
             thread.spawn(move || run(&queue, &budget, &waiting))?;
-            // There is room: as many as there are places.
-            let _ = freed.try_send(());
         }
         let (copies, repairs) = Receivers::start()?;
         Ok(Self {
             jobs,
-            free,
-            freed,
+            places: Places::new(PLACES),
             waiting,
             copies,
             repairs,
@@ -82,29 +71,22 @@ impl Transfers {
     }
 
     /// Waits for a place; who waits longest gets the next one.
-    pub(super) async fn place(&self) -> Place<'_> {
-        if self.free.try_recv().is_err() {
-            let _waiter = self.waiting.begin();
-            // It fails only if no sender is left, and one is here.
-            let _ = self.free.recv_async().await;
+    pub(super) async fn place(&self) -> Place {
+        if let Some(place) = self.places.free() {
+            return place;
         }
-        Place { freed: &self.freed }
+        let _waiter = self.waiting.begin();
+        self.places.next().await
     }
 
     /// Has a thread take a turn; it ends soon if the future is dropped.
-    pub(super) async fn take(&self, _place: Place<'_>, turn: Turn) -> Over {
+    pub(super) async fn take(&self, _place: Place, turn: Turn) -> Over {
         let (over, told) = flume::bounded(1);
         let ended = || Over::Cut(io::ErrorKind::BrokenPipe.into());
         match self.jobs.send_async(Job { turn, over }).await {
             Ok(()) => told.recv_async().await.unwrap_or_else(|_gone| ended()),
             Err(_gone) => ended(),
         }
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let _ = self.freed.try_send(());
     }
 }
 

@@ -508,7 +508,7 @@ fn senders_that_claim_much_and_dawdle_hold_up_nobody() {
         .produce(&to("dawdle", id, 0), &[&"v".repeat(500_000)])
         .expect("produced");
     assert!(
-        begun.elapsed() < Duration::from_secs(2),
+        begun.elapsed() < Duration::from_secs(10),
         "took {:?}",
         begun.elapsed()
     );

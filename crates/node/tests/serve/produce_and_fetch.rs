@@ -165,7 +165,7 @@ fn a_long_poll_wakes_on_data_here_and_on_another_core() {
             assert_eq!(values(&arrived.body), ["woken"]);
         }
         assert!(
-            begun.elapsed() < Duration::from_secs(2),
+            begun.elapsed() < Duration::from_secs(10),
             "took {:?}",
             begun.elapsed()
         );
