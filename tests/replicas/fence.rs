@@ -8,7 +8,7 @@ use corelog_storage::format::replica::Peer;
 use super::copies::{chain_at, remembered, segments, status, wait_until_level};
 use super::handover::handing;
 use super::node::{Node, cloning};
-use super::promote::promote;
+use super::promote::{promote, rejoin};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::http::metric;
@@ -224,11 +224,14 @@ fn an_owner_that_meets_one_of_no_later_epoch_asks_again() {
 fn a_copy_that_has_come_to_a_new_owner_does_not_go_back_to_the_old_one() {
     let folder = Folder::new();
     let ([mut a, b], topic) = pair(&folder);
-    let c = Node::start(&folder, "c");
+    let mut c = Node::start(&folder, "c");
     c.follow(&topic, &[&a, &b]);
     wait_until_level(&a, &c, &topic, 0);
     a.kill();
     let began = promote(&b, &topic).epoch;
+    // Of an epoch without records it hears when it comes.
+    c.kill();
+    c.up();
     until("it has come to the new owner", || {
         segments(&c, &topic, 0).epochs[0].epoch == began
     });
@@ -243,4 +246,26 @@ fn a_copy_that_has_come_to_a_new_owner_does_not_go_back_to_the_old_one() {
     b.fill(&topic, 0, 5);
     wait_until_level(&b, &c, &topic, 0);
     assert_eq!(segments(&c, &topic, 0).epochs[0].epoch, began);
+}
+
+/// It asked for an epoch that its owner had given up for ever after.
+#[test]
+fn a_copy_goes_on_when_the_owner_that_it_had_come_to_rejoins_the_old_one() {
+    let folder = Folder::new();
+    let ([a, b], topic) = pair(&folder);
+    let mut c = Node::start(&folder, "c");
+    c.follow(&topic, &[&b]);
+    wait_until_level(&a, &c, &topic, 0);
+    a.disconnect();
+    let began = promote(&b, &topic).epoch;
+    c.kill();
+    c.up();
+    until("it has come to the new owner", || {
+        segments(&c, &topic, 0).epochs[0].epoch == began
+    });
+    a.connect();
+    rejoin(&b, &topic, &a);
+    a.fill(&topic, 0, 5);
+    wait_until_level(&a, &b, &topic, 0);
+    wait_until_level(&a, &c, &topic, 0);
 }

@@ -57,7 +57,7 @@ fn rejoining(topic: &Target, to: &Node) -> rejoin::Request {
     }
 }
 
-fn rejoin(node: &Node, topic: &Target, to: &Node) -> rejoin::Partition {
+pub(super) fn rejoin(node: &Node, topic: &Target, to: &Node) -> rejoin::Partition {
     let mut rejoined = node.ask(&rejoining(topic, to)).unwrap().partitions;
     assert_eq!(rejoined.len(), 1);
     rejoined.remove(0)

@@ -34,16 +34,27 @@ use super::topic::Topic;
 use crate::core::{Core, with_causes};
 use crate::failure::{Failure, failure};
 use crate::metrics::add;
-use crate::rt;
+use crate::rt::{self, Permit, Semaphore};
 
 /// Restores that have ended and are still told of.
 const ENDED_MAX: usize = 64;
 
 /// The restores since the node was started.
-#[derive(Default)]
 pub(super) struct Restores {
     last: Cell<u64>,
     jobs: RefCell<BTreeMap<u64, Job>>,
+    /// One look at a directory that is not the node's own.
+    looks: Semaphore,
+}
+
+impl Default for Restores {
+    fn default() -> Self {
+        Self {
+            last: Cell::default(),
+            jobs: RefCell::default(),
+            looks: Semaphore::new(1),
+        }
+    }
 }
 
 /// One restore.
@@ -84,6 +95,18 @@ impl Restores {
         let jobs = self.jobs.borrow();
         let mut running = jobs.values().filter(|job| job.end.is_none());
         running.any(|job| job.source.as_ref() == Some(name))
+    }
+
+    /// The right to look at a directory that is not the node's own.
+    ///
+    /// # Errors
+    /// `Busy` while somebody looks at one.
+    fn look(&self) -> Result<Permit, Failure> {
+        let busy = || {
+            let message = "another restore looks at a directory that has not answered yet";
+            failure(ErrorCode::Busy, message)
+        };
+        self.looks.try_acquire(1).ok_or_else(busy)
     }
 
     fn is_any_running(&self) -> bool {
@@ -127,15 +150,17 @@ impl Admin {
             Some(_) => Some(self.turn.acquire(1).await),
             None => None,
         };
+        // What is not the node's own may never answer: no more than one thread waits for it.
+        let look = match &name {
+            Some(_) => None,
+            None => Some(self.restores.look()?),
+        };
         let opened = {
             let source = source.clone();
             let open = move || block_on(stored::open(&StdDir::new(source)));
-            match &name {
-                Some(_) => rt::blocking(open).await,
-                // What is not the node's own may never answer: no partition's files wait for it.
-                None => rt::long(open).await,
-            }
+            rt::blocking(open).await
         };
+        drop(look);
         let summary = opened.map_err(|error| match &name {
             Some(name) => refused(name.as_str(), &error),
             None => unopened(&request.source, &error),

@@ -83,6 +83,7 @@ impl Following {
         if common.offset == place.log_end && common.epoch < newest {
             let theirs = epochs.iter().map(|epoch| epoch.epoch).max();
             if theirs < newest && newest == self.copied.get() {
+                self.earlier.set(self.earlier.get() + 1);
                 return Err(Trouble::Again(replaced(newest)));
             }
             let forgotten = core.change(self.key, Change::Rejoin(common)).await;

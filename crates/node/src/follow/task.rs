@@ -48,6 +48,8 @@ pub(crate) struct Following {
     pub(super) misses_first: Cell<bool>,
     /// The newest epoch that began here as it had at a source, since this began.
     pub(super) copied: Cell<Option<LeaderEpoch>>,
+    /// Sources in a row that have no epoch so late.
+    pub(super) earlier: Cell<usize>,
     has_ended: Cell<bool>,
     /// Notified when it is to stop, may stop again, and has ended.
     pub(super) changed: Notify,
@@ -80,6 +82,7 @@ impl Following {
             is_installing: Cell::new(false),
             misses_first: Cell::new(false),
             copied: Cell::new(None),
+            earlier: Cell::new(0),
             has_ended: Cell::new(false),
             changed: Notify::new(),
         }
@@ -125,6 +128,7 @@ impl Following {
         let mut pause = PAUSE_MIN;
         loop {
             let mut refused = Vec::new();
+            self.earlier.set(0);
             for source in &self.replica.sources {
                 *self.progress.source.borrow_mut() = Some(source.clone());
                 let begun = rt::now();
@@ -149,6 +153,10 @@ impl Following {
                 let error = &why.message;
                 tracing::error!(%topic, partition, error, "follows no more");
                 return self.progress.fail(State::Stopped, why);
+            }
+            // Nobody has it any more: its owner rejoined one of those before.
+            if self.earlier.get() == self.replica.sources.len() {
+                self.copied.set(None);
             }
             rt::sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
