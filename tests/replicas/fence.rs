@@ -219,6 +219,15 @@ fn an_owner_that_meets_one_of_no_later_epoch_asks_again() {
     assert_eq!(status(&b, &topic, 0).role, Role::Owner);
 }
 
+/// Has a copy come to a new owner's epoch that has no records yet, of which it hears when it begins.
+fn comes_to(copy: &mut Node, topic: &Target, began: LeaderEpoch) {
+    copy.kill();
+    copy.up();
+    until("it has come to the new owner", || {
+        segments(copy, topic, 0).epochs[0].epoch == began
+    });
+}
+
 /// It forgot the new owner's epoch, which had no records yet, followed the old one again, and seemed level with it.
 #[test]
 fn a_copy_that_has_come_to_a_new_owner_does_not_go_back_to_the_old_one() {
@@ -229,12 +238,7 @@ fn a_copy_that_has_come_to_a_new_owner_does_not_go_back_to_the_old_one() {
     wait_until_level(&a, &c, &topic, 0);
     a.kill();
     let began = promote(&b, &topic).epoch;
-    // Of an epoch without records it hears when it comes.
-    c.kill();
-    c.up();
-    until("it has come to the new owner", || {
-        segments(&c, &topic, 0).epochs[0].epoch == began
-    });
+    comes_to(&mut c, &topic, began);
     a.up();
     until_fenced(&a, &topic);
     b.disconnect();
@@ -258,11 +262,7 @@ fn a_copy_goes_on_when_the_owner_that_it_had_come_to_rejoins_the_old_one() {
     wait_until_level(&a, &c, &topic, 0);
     a.disconnect();
     let began = promote(&b, &topic).epoch;
-    c.kill();
-    c.up();
-    until("it has come to the new owner", || {
-        segments(&c, &topic, 0).epochs[0].epoch == began
-    });
+    comes_to(&mut c, &topic, began);
     a.connect();
     rejoin(&b, &topic, &a);
     a.fill(&topic, 0, 5);

@@ -230,8 +230,10 @@ fn remark(results: &Results, workload: &Workload, name: &str) -> String {
         };
         format!("{:.0} % of the raw limit{said}", share * 100.0)
     });
-    let above = Some(name).filter(|name| *name == BARE);
-    let above = above.and_then(|_| best_above_bare(results, workload));
+    let above = match name {
+        BARE => best_above_bare(results, workload),
+        _ => None,
+    };
     let above = above.map(|best| format!("no limit here: {best} is above it"));
     let short = shortfall(results, workload, name);
     let promise = Some(promise).filter(|promise| !promise.is_empty());

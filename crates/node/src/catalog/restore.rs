@@ -143,7 +143,6 @@ impl Admin {
         &self,
         request: restore_topic::Request,
     ) -> Result<restore_topic::Answer, Failure> {
-        self.check_none_is_restored()?;
         let (source, name) = self.source_of(&request.source)?;
         // A snapshot of the node's own is not deleted between being looked at and being in use.
         let _turn = match &name {
@@ -157,8 +156,7 @@ impl Admin {
         };
         let opened = {
             let source = source.clone();
-            let open = move || block_on(stored::open(&StdDir::new(source)));
-            rt::blocking(open).await
+            rt::blocking(move || block_on(stored::open(&StdDir::new(source)))).await
         };
         drop(look);
         let summary = opened.map_err(|error| match &name {
@@ -169,7 +167,9 @@ impl Admin {
         let kept = kept_of(&origin)?;
         self.check_free(&request.topic).await?;
         self.check_count(0, kept.partitions)?;
-        self.check_none_is_restored()?;
+        if self.restores.is_any_running() {
+            return Err(failure(ErrorCode::Busy, "another topic is being restored"));
+        }
         let stores = match &name {
             Some(_) => Stores::Linked,
             None => Stores::Copied,
@@ -210,13 +210,6 @@ impl Admin {
         let core = Rc::clone(&self.core);
         rt::spawn_background(async move { run(core, number, copying, kept).await }).detach();
         Ok(restore_topic::Answer { restore: number })
-    }
-
-    fn check_none_is_restored(&self) -> Result<(), Failure> {
-        match self.restores.is_any_running() {
-            true => Err(failure(ErrorCode::Busy, "another topic is being restored")),
-            false => Ok(()),
-        }
     }
 
     /// How far a restore is.

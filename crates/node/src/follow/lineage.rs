@@ -29,6 +29,12 @@ pub(crate) fn told(epochs: &[edit::Epoch]) -> Vec<Epoch> {
     told.collect()
 }
 
+/// Those of a source's epochs that are kept, the newest: it may tell of any number.
+pub(super) fn kept(told: &[Epoch]) -> Vec<Epoch> {
+    let newest = told.iter().take(EPOCH_COUNT_MAX as usize);
+    newest.cloned().collect()
+}
+
 /// Epochs that came, oldest first.
 pub(crate) fn heard(epochs: &[Epoch]) -> Vec<Began> {
     let oldest = epochs.iter().rev().map(|epoch| Began {

@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use corelog_protocol::error::ErrorCode;
-use corelog_protocol::limits::EPOCH_COUNT_MAX;
 use corelog_protocol::message::epoch::Epoch;
 use corelog_protocol::message::replica_status::State;
 use corelog_protocol::message::{fetch, metadata, segments};
@@ -16,7 +15,7 @@ use futures_lite::FutureExt;
 use super::ASK_TIMEOUT;
 use super::address::is_beside;
 use super::line::Line;
-use super::lineage::told;
+use super::lineage::{kept, told};
 use super::ownership::segments_of;
 use super::progress::Progress;
 use crate::core::{Core, PartitionKey};
@@ -237,7 +236,7 @@ impl Following {
         };
         let told = segments_of(line, &self.topic, self.key, from).await;
         let mut told = told.map_err(Trouble::of)?;
-        told.epochs.truncate(EPOCH_COUNT_MAX as usize);
+        told.epochs = kept(&told.epochs);
         let missing = bytes_behind(place.log_end, &told);
         self.progress.hear(told.high_watermark, missing);
         if !place.has_files || place.history == told.history {
@@ -273,10 +272,9 @@ impl Following {
                 .map_err(Trouble::of)?;
             let answer = &reply.head;
             if !answer.epochs.is_empty() {
-                let newest = answer.epochs.iter().take(EPOCH_COUNT_MAX as usize);
-                epochs = newest.cloned().collect();
+                epochs = kept(&answer.epochs);
                 self.hear_epochs(core, &epochs);
-                self.forget_unused(core, &answer.epochs, answer.high_watermark)
+                self.forget_unused(core, &epochs, answer.high_watermark)
                     .await?;
             }
             self.progress.hear(answer.high_watermark, answer.lag_bytes);
@@ -360,9 +358,12 @@ impl Following {
 /// Bytes of the segments that begin at `end` or behind it: what is missing of the one around it a Fetch tells.
 fn bytes_behind(end: Offset, told: &segments::Answer) -> u64 {
     let sealed = told.sealed.iter().filter(|sealed| end <= sealed.base);
-    let sealed: u64 = sealed.map(|sealed| sealed.digest.bytes).sum();
     let active = told.active.as_ref().filter(|active| end <= active.base);
-    sealed + active.map_or(0, |active| active.durable_position.get())
+    // What a source tells may be anything.
+    sealed
+        .map(|sealed| sealed.digest.bytes)
+        .chain(active.map(|active| active.durable_position.get()))
+        .fold(0, u64::saturating_add)
 }
 
 impl Trouble {
@@ -380,5 +381,51 @@ impl Trouble {
             true => Self::Stop(why),
             false => Self::Again(why),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_protocol::message::segments::{Digest, DigestKind, Sealed};
+    use corelog_record::{Chain, CopyId, HistoryId, Ordinal, Timestamp};
+
+    use super::*;
+
+    /// Bytes that no log has ended the node, where sums are checked.
+    #[test]
+    fn what_a_source_tells_of_its_bytes_may_be_anything() {
+        let sealed = |base: u64, bytes| Sealed {
+            base: Offset::new(base).unwrap(),
+            generation: 0,
+            digest: Digest {
+                kind: DigestKind::Original,
+                first: Offset::new(base).unwrap(),
+                last: Offset::new(base).unwrap(),
+                first_ordinal: Ordinal::ZERO,
+                last_ordinal: Ordinal::ZERO,
+                bytes,
+                batches: 1,
+                chain_base: Chain::from_raw(1),
+                chain_end: Chain::from_raw(1),
+                hash: None,
+            },
+            max_timestamp: Timestamp::from_millis(0),
+            sealed_at: Timestamp::from_millis(0),
+        };
+        let told = |bytes: [u64; 3]| segments::Answer {
+            history: HistoryId::from_bytes([1; 16]),
+            copy: CopyId::from_bytes([2; 16]),
+            log_start: Offset::ZERO,
+            high_watermark: Offset::new(3).unwrap(),
+            epochs: Vec::new(),
+            sealed: (0..)
+                .zip(bytes)
+                .map(|(base, bytes)| sealed(base, bytes))
+                .collect(),
+            active: None,
+        };
+        let end = Offset::new(1).unwrap();
+        assert_eq!(bytes_behind(end, &told([5, 7, 9])), 16);
+        assert_eq!(bytes_behind(end, &told([5, u64::MAX, 9])), u64::MAX);
     }
 }

@@ -37,9 +37,7 @@ impl Places {
 
     /// A place if one is free and nobody waits for it.
     pub(super) fn free(self: &Arc<Self>) -> Option<Place> {
-        let mut line = self.line();
-        let is_free = line.free > 0;
-        line.free -= usize::from(is_free);
+        let is_free = self.line().take();
         is_free.then(|| self.place())
     }
 
@@ -48,8 +46,7 @@ impl Places {
         let (given, place) = flume::bounded(1);
         {
             let mut line = self.line();
-            if line.free > 0 {
-                line.free -= 1;
+            if line.take() {
                 return self.place();
             }
             line.waiting.retain(|waiting| !waiting.is_disconnected());
@@ -92,6 +89,15 @@ impl Places {
 
     fn line(&self) -> MutexGuard<'_, Line> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Line {
+    /// Takes a free place, if there is one.
+    fn take(&mut self) -> bool {
+        let is_free = self.free > 0;
+        self.free -= usize::from(is_free);
+        is_free
     }
 }
 
