@@ -7,6 +7,7 @@
 
 pub mod alone;
 pub mod beside;
+mod create;
 pub mod stream;
 
 use ::std::fs::{self, OpenOptions};
@@ -127,7 +128,7 @@ impl Dir for StdDir {
     }
 
     async fn create(&self) -> io::Result<()> {
-        create(&self.path)
+        create::create(&self.path, &mut sync)
     }
 
     async fn list(&self) -> io::Result<Vec<Entry>> {
@@ -282,24 +283,6 @@ impl File for StdFile {
     async fn close(self: Rc<Self>) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// Makes the directory at `path` and those above it. The entry of each is synced by its parent:
-/// also that of the last one if it is there already, for whoever made it may not have got so far.
-fn create(path: &Path) -> io::Result<()> {
-    let parent = match path.parent() {
-        None => return Ok(()),
-        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
-        Some(parent) => parent,
-    };
-    if !parent.is_dir() {
-        create(parent)?;
-    }
-    match fs::create_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
-        other => other?,
-    }
-    sync(parent)
 }
 
 fn sync(path: &Path) -> io::Result<()> {
