@@ -11,7 +11,7 @@ use tokio::task::{JoinSet, LocalSet};
 
 use corelog_record::TopicName;
 
-use super::payload::Check;
+use super::payload::{Check, Place};
 use super::rates::Rates;
 use super::shares::share;
 use crate::exit::{Exit, stop};
@@ -141,7 +141,11 @@ impl Reader {
         for partition in share(number, args.consumers, partitions) {
             consumer.assign(&args.topic, partition, Start::Earliest, End::HighWatermark);
         }
-        let checks = || (0..partitions).map(|_| Check::default()).collect();
+        let checks = || {
+            Place::all(&args.topic, partitions)
+                .map(Check::new)
+                .collect()
+        };
         Self {
             consumer,
             checks: (!args.unchecked).then(checks),
@@ -169,7 +173,7 @@ impl Reader {
             let value = record.value.unwrap_or_default();
             if let Some(checks) = &mut self.checks {
                 let check = &mut checks[batch.partition.get() as usize];
-                check.look(batch.partition, record.offset, value)?;
+                check.look(record.offset, value)?;
             }
             self.read.records += 1;
             self.read.bytes += (record.key.map_or(0, <[u8]>::len) + value.len()) as u64;

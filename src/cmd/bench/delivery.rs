@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::follow::follow;
 use super::latencies::Latencies;
-use super::payload::{self, Check, Values};
+use super::payload::{self, Check, Place, Values};
 use crate::cmd::topic::policy::Ack;
 use crate::exit::{Exit, stop};
 use crate::output::{Format, Out};
@@ -61,6 +61,10 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
     client.admin().create_topic(topic).await?;
     let patience = args.client.timeout();
     let bytes = usize::try_from(args.record_bytes.bytes()).unwrap_or(usize::MAX);
+    let place = Place {
+        topic: &args.topic,
+        partition: PartitionId::default(),
+    };
     let round_trips = RoundTrips {
         consumer: follow(&client, &args.topic, 1, patience).await?,
         producer: client.producer(ProducerConfig {
@@ -70,8 +74,8 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
             ..ProducerConfig::default()
         }),
         topic: args.topic.clone(),
-        values: Values::new(0, bytes, 1),
-        check: Check::whole(),
+        values: Values::new(place, 0, bytes, 1),
+        check: Check::whole(place),
         patience,
     };
     // As a task: what the runtime itself waits for is woken by a system call each time.

@@ -12,7 +12,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::follow::follow;
 use super::latencies::Latencies;
 use super::open_loop::{Load, Schedule};
-use super::payload::{Check, Looked};
+use super::payload::{Check, Looked, Place};
 use crate::exit::{Exit, stop};
 use crate::{cli, session};
 
@@ -145,7 +145,9 @@ impl Following {
         mut over: oneshot::Receiver<Over>,
         deliveries: &mut Deliveries,
     ) -> anyhow::Result<()> {
-        let mut checks: Vec<_> = (0..self.load.partitions).map(|_| Check::whole()).collect();
+        let mut checks: Vec<_> = Place::all(&self.load.topic, self.load.partitions)
+            .map(Check::whole)
+            .collect();
         let mut left = self.load.batch_count() * u64::from(self.load.batch_records);
         let mut is_acked = false;
         while left > 0 {

@@ -11,7 +11,7 @@ use corelog_record::batch::Codec;
 use corelog_record::{ByteSize, Offset, PartitionId, TopicName};
 use tokio::sync::mpsc;
 
-use super::payload::{self, Values};
+use super::payload::{self, Place, Values};
 use crate::cmd::topic::policy::Ack;
 use crate::exit::{Exit, stop};
 use crate::quantity;
@@ -130,8 +130,9 @@ impl Load {
         let bytes = usize::try_from(self.record_bytes.bytes()).unwrap_or(usize::MAX);
         // Before anything is due: it takes tens of milliseconds where memory is new.
         self.touch(backlog_bytes);
-        let values = (0..self.partitions).map(|_| Values::new(0, bytes, self.batch_records));
-        let values = values.collect();
+        let values = Place::all(&self.topic, self.partitions)
+            .map(|place| Values::new(place, 0, bytes, self.batch_records))
+            .collect();
         let schedule = Schedule {
             begun: Instant::now(),
             begun_us: now_us(),

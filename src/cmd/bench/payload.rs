@@ -1,18 +1,19 @@
 //! Values of records that can be told again when they are read.
 //!
 //! ```text
-//!   0                  8          16
-//!   | producer, number | checksum | random bytes, the same in every run … |
+//!   0                       8          16
+//!   | producer, run, number | checksum | random bytes, the same in every run … |
 //! ```
 //!
 //! *Number* counts the values of a producer in a partition, so that what is missing, twice or out of
-//! order shows; the checksum covers all else. Both words are little-endian, the producer in the 16 high
-//! bits of the first.
+//! order shows; the run is any of 256, so that what an earlier one left shows among those of a later one. The checksum
+//! covers all else, and the topic and the partition, so that what was sent to another one shows. Both words are
+//! little-endian, the producer in the 16 high bits of the first, the run in the 8 below.
 
 use corelog_client::ReceivedBatch;
 use corelog_record::batch::{Builder, Codec};
-use corelog_record::{ByteSize, Offset, PartitionId};
-use xxhash_rust::xxh3::xxh3_64;
+use corelog_record::{ByteSize, Offset, PartitionId, TopicName};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::exit::{Exit, stop};
 use crate::quantity;
@@ -32,17 +33,39 @@ pub(super) fn check_bytes(record_bytes: ByteSize) -> anyhow::Result<()> {
 /// The values of one producer in one partition. They do not compress.
 pub(super) struct Values {
     values: Vec<Vec<u8>>,
-    /// The checksum of what is behind each one's first words.
+    /// The checksum of what is behind each one's first words, and of where it goes.
     sums: Vec<u64>,
     word: u64,
 }
 
+/// Where values go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    pub(super) topic: &'a TopicName,
+    pub(super) partition: PartitionId,
+}
+
+impl<'a> Place<'a> {
+    /// All partitions of a topic, in order.
+    pub(super) fn all(topic: &'a TopicName, partitions: u32) -> impl Iterator<Item = Self> {
+        (0..partitions)
+            .map(PartitionId::new)
+            .map(move |partition| Self { topic, partition })
+    }
+
+    /// What it adds to a checksum.
+    fn sum(self) -> u64 {
+        xxh3_64_with_seed(self.topic.as_str().as_bytes(), self.partition.get().into())
+    }
+}
+
 impl Values {
-    /// Values of so many bytes, of the producer with that number, in batches of so many: none is twice in a batch of up to 1,000 and a MiB.
+    /// Values of so many bytes, of a run of the producer with that number, in batches of so many: none is twice in a
+    /// batch of up to 1,000 and a MiB.
     ///
     /// # Panics
     /// If `bytes` is less than [`VALUE_BYTES_MIN`].
-    pub(super) fn new(producer: u16, bytes: usize, batch_records: u32) -> Self {
+    pub(super) fn new(place: Place<'_>, producer: u16, bytes: usize, batch_records: u32) -> Self {
         const SEED: u64 = 7;
         const VALUES_BYTES: usize = 1 << 20;
         assert!(bytes >= VALUE_BYTES_MIN, "a value holds its first words");
@@ -56,8 +79,10 @@ impl Values {
             value
         };
         let values: Vec<_> = (0..count).map(|_| value()).collect();
-        let sums = values.iter().map(|value| sum(value)).collect();
-        let word = u64::from(producer) << NUMBER_BITS;
+        let sums = values.iter().map(|value| sum(value) ^ place.sum());
+        let sums = sums.collect();
+        let run = u64::from(fastrand::u8(..));
+        let word = (u64::from(producer) << RUN_BITS | run) << NUMBER_BITS;
         Self { values, sums, word }
     }
 
@@ -102,7 +127,7 @@ pub(super) fn build(
 pub(super) enum Wrong {
     /// Another program's, or altered.
     #[error(
-        "partition {partition}, offset {offset}: not a value of `corelog bench`, or not as it was sent; \
+        "partition {partition}, offset {offset}: not a value that `corelog bench` sent there, or not as it was sent; \
          read what others wrote with --unchecked"
     )]
     Altered {
@@ -120,6 +145,15 @@ pub(super) enum Wrong {
         expected: u64,
         found: u64,
     },
+    /// What an earlier run sent, or a later one, is not to be there.
+    #[error(
+        "partition {partition}, offset {offset}: a value of another run amid those of producer {producer}"
+    )]
+    Strayed {
+        partition: PartitionId,
+        offset: Offset,
+        producer: u64,
+    },
 }
 
 /// What a batch held.
@@ -134,20 +168,38 @@ pub(super) struct Looked {
 
 /// Looks at every value of one partition, in the order of the log: altered ones show, and gaps, repeats
 /// and disorder within what a producer sent in one run. That the end is missing shows in the count.
-#[derive(Default)]
 pub(super) struct Check {
-    /// The next number of each producer of which something came.
-    next: Vec<Option<u64>>,
+    partition: PartitionId,
+    /// What the topic and the partition add to a checksum.
+    place: u64,
+    /// What comes next of each producer of which something came.
+    next: Vec<Option<Next>>,
     /// Whether what comes first is the first that was sent.
     is_whole: bool,
 }
 
+#[derive(Clone, Copy)]
+struct Next {
+    run: u64,
+    number: u64,
+}
+
 impl Check {
-    /// For who reads from the first value on that a producer sends.
-    pub(super) fn whole() -> Self {
+    /// For who reads from any value on.
+    pub(super) fn new(place: Place<'_>) -> Self {
         Self {
+            partition: place.partition,
+            place: place.sum(),
             next: Vec::new(),
+            is_whole: false,
+        }
+    }
+
+    /// For who reads from the first value on that a producer sends.
+    pub(super) fn whole(place: Place<'_>) -> Self {
+        Self {
             is_whole: true,
+            ..Self::new(place)
         }
     }
 
@@ -155,40 +207,49 @@ impl Check {
     ///
     /// # Errors
     /// [`Wrong`]. A producer may begin anew at 0: that is another run.
-    pub(super) fn look(
-        &mut self,
-        partition: PartitionId,
-        offset: Offset,
-        value: &[u8],
-    ) -> Result<u64, Wrong> {
+    pub(super) fn look(&mut self, offset: Offset, value: &[u8]) -> Result<u64, Wrong> {
+        let partition = self.partition;
         let altered = Wrong::Altered { partition, offset };
         let (Some(word), Some(stored)) = (word_at(value, 0), word_at(value, 8)) else {
             return Err(altered);
         };
-        if stored != sum(value) ^ spread(word) {
+        if stored != sum(value) ^ spread(word) ^ self.place {
             return Err(altered);
         }
-        let (producer, found) = (word >> NUMBER_BITS, word & NUMBER_MASK);
+        let producer = word >> (RUN_BITS + NUMBER_BITS);
+        let (run, found) = (word >> NUMBER_BITS & RUN_MASK, word & NUMBER_MASK);
         let index = usize::try_from(producer).unwrap_or(usize::MAX);
         if self.next.len() <= index {
             self.next.resize(index + 1, None);
         }
-        let expected = self.next[index].unwrap_or(match self.is_whole {
-            true => 0,
+        let first = Next {
+            run,
             // What was truncated is not missing.
-            false => found,
-        });
-        let is_other_run = found == 0 && !self.is_whole;
-        if found != expected && !is_other_run {
+            number: if self.is_whole { 0 } else { found },
+        };
+        let begins_anew = found == 0 && !self.is_whole;
+        let expected = match self.next[index] {
+            Some(next) if !begins_anew => next,
+            _ => first,
+        };
+        if run != expected.run {
+            return Err(Wrong::Strayed {
+                partition,
+                offset,
+                producer,
+            });
+        }
+        if found != expected.number {
             return Err(Wrong::Disordered {
                 partition,
                 offset,
                 producer,
-                expected,
+                expected: expected.number,
                 found,
             });
         }
-        self.next[index] = Some(found + 1);
+        let number = found + 1;
+        self.next[index] = Some(Next { run, number });
         Ok(found)
     }
 
@@ -202,7 +263,7 @@ impl Check {
         for record in batch.records() {
             let record = record?;
             let value = record.value.unwrap_or_default();
-            let number = self.look(batch.partition, record.offset, value);
+            let number = self.look(record.offset, value);
             looked.last = number.map_err(|wrong| match self.is_whole {
                 true => stop(Exit::Damage, wrong.to_string()),
                 false => wrong.into(),
@@ -240,44 +301,58 @@ const RECORD_BYTES: usize = 64;
 /// No batch is larger: room for more is not made before it is needed.
 const BATCH_BYTES_MAX: usize = 8 << 20;
 
-const NUMBER_BITS: u32 = 48;
+const RUN_BITS: u32 = 8;
+const RUN_MASK: u64 = (1 << RUN_BITS) - 1;
+const NUMBER_BITS: u32 = 40;
 const NUMBER_MASK: u64 = (1 << NUMBER_BITS) - 1;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const P: PartitionId = PartitionId::new(3);
+    fn at<R>(topic: &str, partition: u32, make: impl FnOnce(Place<'_>) -> R) -> R {
+        make(Place {
+            topic: &topic.parse().unwrap(),
+            partition: PartitionId::new(partition),
+        })
+    }
+
+    fn values(producer: u16, bytes: usize, batch_records: u32) -> Values {
+        at("bench", 3, |place| {
+            Values::new(place, producer, bytes, batch_records)
+        })
+    }
+
+    fn checking() -> Check {
+        at("bench", 3, Check::new)
+    }
 
     fn look(check: &mut Check, value: &[u8]) -> Result<u64, Wrong> {
-        check.look(P, Offset::ZERO, value)
+        check.look(Offset::ZERO, value)
     }
 
     #[test]
     fn values_of_several_producers_are_known_again_in_order() {
         for bytes in [16, 17, 100, 1 << 20] {
-            let (mut check, mut one, mut two) = (
-                Check::default(),
-                Values::new(1, bytes, 3),
-                Values::new(2, bytes, 3),
-            );
+            let (mut check, mut one, mut two) =
+                (checking(), values(1, bytes, 3), values(2, bytes, 3));
             for number in 0..20 {
                 assert_eq!(look(&mut check, one.next()), Ok(number));
                 assert_eq!(look(&mut check, two.next()), Ok(number));
             }
-            assert_eq!(look(&mut check, Values::new(1, bytes, 3).next()), Ok(0));
+            assert_eq!(look(&mut check, values(1, bytes, 3).next()), Ok(0));
         }
     }
 
     /// Those of producers that were not the last in number were told as missing.
     #[test]
     fn what_was_truncated_of_several_producers_is_not_missing() {
-        let [mut one, mut two] = [1, 2].map(|producer| Values::new(producer, 64, 9));
+        let [mut one, mut two] = [1, 2].map(|producer| values(producer, 64, 9));
         for _ in 0..5 {
             one.next();
             two.next();
         }
-        let mut check = Check::default();
+        let mut check = checking();
         assert_eq!(look(&mut check, two.next()), Ok(5));
         assert_eq!(look(&mut check, one.next()), Ok(5));
         two.next();
@@ -286,22 +361,21 @@ mod tests {
 
     #[test]
     fn any_turned_bit_is_seen() {
-        let mut values = Values::new(5, 40, 1);
-        let value = values.next().to_vec();
+        let value = values(5, 40, 1).next().to_vec();
         for bit in 0..value.len() * 8 {
             let mut turned = value.clone();
             turned[bit / 8] ^= 1 << (bit % 8);
-            let found = look(&mut Check::default(), &turned);
+            let found = look(&mut checking(), &turned);
             assert!(matches!(found, Err(Wrong::Altered { .. })), "{bit}");
         }
         for end in 0..value.len() {
-            assert!(look(&mut Check::default(), &value[..end]).is_err());
+            assert!(look(&mut checking(), &value[..end]).is_err());
         }
     }
 
     #[test]
     fn what_is_missing_or_twice_is_seen() {
-        let mut values = Values::new(0, 64, 5);
+        let mut values = values(0, 64, 5);
         let all: Vec<Vec<u8>> = (0..5).map(|_| values.next().to_vec()).collect();
         for (order, is_whole) in [
             (vec![0, 1, 2, 3], true),
@@ -311,12 +385,43 @@ mod tests {
             (vec![2, 1], false),
             (vec![0, 1, 0, 1], true),
         ] {
-            let mut check = Check::default();
+            let mut check = checking();
             let looked = order.iter().all(|at| look(&mut check, &all[*at]).is_ok());
             assert_eq!(looked, is_whole, "{order:?}");
-            let mut check = Check::whole();
+            let mut check = at("bench", 3, Check::whole);
             let looked = order.iter().all(|at| look(&mut check, &all[*at]).is_ok());
             assert_eq!(looked, order == [0, 1, 2, 3], "{order:?}");
         }
+    }
+
+    #[test]
+    fn what_was_sent_to_another_partition_or_topic_is_seen() {
+        let value = values(0, 64, 1).next().to_vec();
+        for (topic, partition, is_there) in
+            [("bench", 3, true), ("bench", 2, false), ("other", 3, false)]
+        {
+            let looked = look(&mut at(topic, partition, Check::new), &value);
+            assert_eq!(looked.is_ok(), is_there, "{topic} {partition}: {looked:?}");
+        }
+    }
+
+    #[test]
+    fn what_another_run_left_is_seen() {
+        let mut new = values(0, 64, 1);
+        let mut old = std::iter::repeat_with(|| values(0, 64, 1));
+        let mut old = old.find(|old| old.word != new.word).unwrap();
+        let mut looking = checking();
+        assert_eq!(look(&mut looking, old.next()), Ok(0));
+        assert_eq!(look(&mut looking, new.next()), Ok(0), "it begins anew");
+        let looked = look(&mut looking, old.next());
+        assert!(matches!(looked, Err(Wrong::Strayed { .. })), "{looked:?}");
+        assert_eq!(look(&mut looking, new.next()), Ok(1));
+        let mut looking = at("bench", 3, Check::whole);
+        let [mut old, mut new] = [old.word, new.word].map(|word| Values {
+            word: word & !NUMBER_MASK,
+            ..values(0, 64, 1)
+        });
+        assert_eq!(look(&mut looking, old.next()), Ok(0));
+        assert!(look(&mut looking, new.next()).is_err());
     }
 }

@@ -16,7 +16,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::latencies::Latencies;
-use super::payload::{self, Values};
+use super::payload::{self, Place, Values};
 use super::rates::Rates;
 use super::shares::share;
 use crate::cmd::topic::policy::Ack;
@@ -106,7 +106,15 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
                 producer: Arc::clone(&producer),
                 topic: args.topic.clone(),
                 partition,
-                values: Values::new(number, plan.record_bytes, plan.batch_records),
+                values: Values::new(
+                    Place {
+                        topic: &args.topic,
+                        partition,
+                    },
+                    number,
+                    plan.record_bytes,
+                    plan.batch_records,
+                ),
                 in_flight: VecDeque::new(),
                 measure: Arc::clone(&measure),
                 bar: bar.clone(),
