@@ -1,6 +1,7 @@
 //! The settings of a server: what they are called, how they are written, and their defaults.
 
 use clap::ValueEnum;
+use corelog_protocol::limits;
 
 use super::form::Form;
 
@@ -80,7 +81,7 @@ impl Key {
             // Each is a descriptor; more than this no machine was ever asked for.
             Self::ConnectionsMax | Self::ConnectionsPerAddressMax => Form::Count(1_000_000),
             // What tells of more topics does not fit into an answer.
-            Self::PartitionsMax => Form::Count(10_000),
+            Self::PartitionsMax => Form::Count(limits::NODE_PARTITION_COUNT_MAX),
             Self::IdleTimeout => Form::TimeoutOrNever,
             Self::ReadTimeout | Self::WriteTimeout | Self::StopTimeout => Form::Timeout,
             Self::Log => Form::LogFilter,

@@ -7,27 +7,22 @@ const LINES_MAX: usize = 400;
 /// Lines with the unit tests: what proves a noun may be longer than the noun, not much longer.
 const LINES_WITH_TESTS_MAX: usize = 600;
 
-/// Files that may be longer, up to what is said here, with the reason.
-const LONGER: [(&str, usize, &str); 0] = [];
-
 #[test]
 fn files_are_read_in_one_sitting() {
     let mut wrong = Vec::new();
     for file in source::rust_files() {
         let (lines, with_tests) = lengths(&file);
-        let longer = LONGER.iter().find(|(path, ..)| *path == file.path);
-        let usual = if source::is_test(&file) {
+        let lines_max = if source::is_test(&file) {
             LINES_WITH_TESTS_MAX
         } else {
             LINES_MAX
         };
-        let lines_max = longer.map_or(usual, |(_, lines_max, _)| *lines_max);
         if lines > lines_max {
             wrong.push(format!(
                 "{}: {lines} lines, but {lines_max} is the most",
                 file.path
             ));
-        } else if with_tests > LINES_WITH_TESTS_MAX.max(lines_max) {
+        } else if with_tests > LINES_WITH_TESTS_MAX {
             wrong.push(format!("{}: {with_tests} lines with its tests", file.path));
         }
     }
@@ -36,17 +31,6 @@ fn files_are_read_in_one_sitting() {
         "a file with two heroes is two files:\n{}",
         wrong.join("\n")
     );
-}
-
-#[test]
-fn every_exception_is_still_needed() {
-    for (path, _, reason) in LONGER {
-        assert!(!reason.is_empty(), "{path}: an exception needs a reason");
-        let files = source::rust_files();
-        let file = files.iter().find(|file| file.path == path);
-        let lines = file.map(|file| lengths(file).0).unwrap_or_default();
-        assert!(lines > LINES_MAX, "{path} needs no exception any more");
-    }
 }
 
 /// Lines without and with the unit tests.

@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use corelog_protocol::limits;
+
 use crate::core::{Budget, RATE_DEFAULT};
 use crate::error::StartError;
 use crate::transfer;
@@ -58,9 +60,6 @@ pub struct Advertise {
 /// How each core (executor) is set up.
 #[derive(Debug, Clone, Default)]
 pub struct CoreOptions {
-    /// Locked memory per core for registered I/O buffers, in bytes, ≥ 512 KiB. None: what the
-    /// limit of locked memory allows.
-    pub io_memory_bytes: Option<usize>,
     /// Without the heartbeats that guard against parking with runnable tasks: only to show what they cure.
     #[cfg(feature = "testing")]
     pub is_unguarded: bool,
@@ -150,14 +149,14 @@ impl NodeConfig {
 impl Default for NodeLimits {
     fn default() -> Self {
         Self {
-            connections_max: 10_000,
-            connections_per_address_max: 5_000,
-            partitions_max: 10_000,
-            topic_partitions_max: 4_096,
+            connections_max: limits::CONNECTION_COUNT_MAX as usize,
+            connections_per_address_max: limits::ADDRESS_CONNECTION_COUNT_MAX as usize,
+            partitions_max: limits::NODE_PARTITION_COUNT_MAX as usize,
+            topic_partitions_max: limits::TOPIC_PARTITION_COUNT_MAX,
             lane_requests_max: 1_024,
             parked_fetches_max: 16_384,
-            write_timeout: Duration::from_secs(30),
-            read_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_millis(limits::SEND_MS_MAX.into()),
+            read_timeout: Duration::from_millis(limits::RECEIVE_MS_MAX.into()),
             idle_timeout: Duration::ZERO,
         }
     }

@@ -15,6 +15,24 @@ pub(crate) fn deleted() -> Failure {
     failure(ErrorCode::UnknownTopic, "the topic was deleted")
 }
 
+/// What it takes to do it is in use; a client may try again in so many milliseconds.
+pub(crate) fn busy(message: &str, retry_ms: u32) -> Failure {
+    let detail = Detail {
+        retry_ms: Some(retry_ms),
+        ..Detail::default()
+    };
+    failure_with(ErrorCode::Busy, message, detail)
+}
+
+/// How long a client is asked to wait, in milliseconds, while others hold a core's memory who take nothing.
+pub(crate) const MEMORY_RETRY_MS: u32 = 500;
+
+/// The memory of a core for answers is in use.
+pub(crate) fn untaken() -> Failure {
+    let message = "too many answers wait for clients that do not read";
+    busy(message, MEMORY_RETRY_MS)
+}
+
 /// What a request asks for in `field` cannot be.
 pub(crate) fn invalid(field: &str, message: impl Into<String>) -> Failure {
     let detail = Detail {

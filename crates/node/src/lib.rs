@@ -12,6 +12,8 @@
 //! transfer/   bulk bytes between nodes, on threads of their own
 //! metrics/    what a node counts and tells about itself
 //! frame_id    which frame something is done for, in the log
+//! failure     why a request failed, on its way to the client
+//! error       why a node did not start, or did not stop cleanly
 //! config      what a node is told at start
 //! rate        what of it may change while it runs
 //! sys/        what only the kernel can answer: limits, locks, descriptors

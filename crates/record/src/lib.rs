@@ -34,7 +34,7 @@ pub use error::{Error, RecordFault};
 pub use id::{CopyId, HistoryId, IdError, Lineage, NodeId, TopicId};
 pub use offset::Offset;
 pub use ordinal::Ordinal;
-pub use partition::{CoreId, PartitionId, TopicPartition};
+pub use partition::{CoreId, PartitionId};
 pub use position::Position;
 pub use record::Record;
 pub use size::{ByteSize, ByteSizeError};

@@ -1,10 +1,8 @@
-//! Numbers of partitions and cores, and a partition's full name.
+//! Numbers of partitions and cores.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-
-use crate::TopicName;
 
 /// The number of a partition within its topic, from 0.
 #[derive(
@@ -19,15 +17,6 @@ pub struct PartitionId(u32);
 )]
 #[serde(transparent)]
 pub struct CoreId(u16);
-
-/// A partition by its topic's name and its number.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct TopicPartition {
-    /// The topic's name.
-    pub topic: TopicName,
-    /// The partition's number.
-    pub partition: PartitionId,
-}
 
 impl PartitionId {
     /// The partition of this number.
@@ -62,12 +51,5 @@ impl fmt::Display for PartitionId {
 impl fmt::Display for CoreId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-/// As in `orders/3`, the path of a partition below the topics of a node.
-impl fmt::Display for TopicPartition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.topic, self.partition)
     }
 }

@@ -29,14 +29,6 @@ impl Timestamp {
         self.0
     }
 
-    /// This time moved later by `millis`, or `None` past the last one.
-    pub const fn checked_add_millis(self, millis: i64) -> Option<Self> {
-        match self.0.checked_add(millis) {
-            Some(sum) => Some(Self(sum)),
-            None => None,
-        }
-    }
-
     /// This time moved later by `millis`, at most to the last one.
     #[must_use]
     pub const fn saturating_add_millis(self, millis: i64) -> Self {

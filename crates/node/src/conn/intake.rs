@@ -3,12 +3,11 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::limits;
 use futures_lite::FutureExt;
 
 use super::receive::BUSY_BYTES;
-use crate::failure::{Failure, failure_with};
+use crate::failure::{Failure, MEMORY_RETRY_MS, busy};
 use crate::rt::{Permit, Semaphore};
 
 /// The largest buffer that a frame can need.
@@ -24,8 +23,6 @@ const SENT_MIN: usize = 128 << 10;
 const KEPT_BYTES_MAX: u64 = 2 << 20;
 /// What each of them counts at least.
 const KEPT_BYTES_MIN: u64 = 8 << 10;
-/// How long a client is asked to wait before it tries again, in milliseconds.
-const BUSY_RETRY_MS: u32 = 500;
 
 /// Room in bytes, and turns. Whoever waits for room keeps what it has, so that all may hold some and wait
 /// for more; a part is kept for turns, in each of which one frame is received to its end all the same.
@@ -110,12 +107,8 @@ impl Intake {
             .kept
             .try_acquire(KEPT_BYTES_MIN.max(frame_bytes as u64));
         kept.ok_or_else(|| {
-            let detail = Detail {
-                retry_ms: Some(BUSY_RETRY_MS),
-                ..Detail::default()
-            };
             let message = "too many requests that change something wait to be done";
-            failure_with(ErrorCode::Busy, message, detail)
+            busy(message, MEMORY_RETRY_MS)
         })
     }
 }
@@ -160,6 +153,8 @@ impl Turn {
 
 #[cfg(test)]
 mod tests {
+    use corelog_protocol::error::ErrorCode;
+
     use super::*;
 
     /// As many as a client cared to send, hanging up and coming again, waited with all that they named.

@@ -371,7 +371,7 @@ impl Link {
             bytes.truncate(before);
             bytes.shrink_to(SPARE_BYTES_MAX);
             drop(out);
-            self.refuse(kind, correlation, frame_bytes, &untaken::no_room());
+            self.refuse(kind, correlation, frame_bytes, &crate::failure::untaken());
             return false;
         }
         self.frame(correlation)

@@ -5,19 +5,16 @@ use std::io;
 use std::time::Duration;
 
 use corelog_protocol::answer;
-use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::frame::CorrelationId;
 use corelog_protocol::kind::Kind;
 use corelog_protocol::message::Call;
 
 use crate::core::Core;
-use crate::failure::{Failure, failure_with};
+use crate::failure::{self, Failure, MEMORY_RETRY_MS, busy};
 use crate::rt::{self, Permit, Written};
 
 /// An answer of at most this is always given: a connection has a bounded number of requests under way.
 const SMALL_BYTES: usize = 1 << 10;
-/// How long a client is asked to wait before it tries again, in milliseconds.
-const BUSY_RETRY_MS: u32 = 500;
 /// How long a large answer waits for room to be put together in: others are answered meanwhile.
 const ASKING_WAIT_MAX: Duration = Duration::from_secs(2);
 /// How often it is looked what a client has taken, while others need the room.
@@ -94,7 +91,7 @@ pub(super) fn if_room<R: Call>(core: &Core, answer: R::Answer) -> Result<R::Answ
     let encoded = answer::encode_ok::<R>(CorrelationId::new(0), &answer, 0, &mut bytes);
     match encoded.is_err() || core.has_room_to_answer(bytes.len()) {
         true => Ok(answer),
-        false => Err(no_room()),
+        false => Err(failure::untaken()),
     }
 }
 
@@ -112,7 +109,7 @@ impl<'a> AnswerRoom<'a> {
     /// `Busy` if there is none.
     pub(super) fn take(core: &'a Core, bytes: usize) -> Result<Self, Failure> {
         if !core.has_room_to_answer(bytes) {
-            return Err(no_room());
+            return Err(failure::untaken());
         }
         core.hold_answer(bytes);
         Ok(Self { core, bytes })
@@ -140,26 +137,18 @@ pub(super) async fn room_to_ask(core: &Core, bytes: usize) -> Result<Option<Perm
         .acquire(core.shared.budget.asked.min(bytes as u64));
     match rt::timeout(ASKING_WAIT_MAX, room).await {
         Some(room) => Ok(Some(room)),
-        None => Err(busy("too many large answers are being put together")),
+        None => {
+            let message = "too many large answers are being put together";
+            Err(busy(message, MEMORY_RETRY_MS))
+        }
     }
-}
-
-/// Instead of an answer for which there is no room.
-pub(super) fn no_room() -> Failure {
-    busy("too many answers wait for clients that do not read")
-}
-
-fn busy(message: &str) -> Failure {
-    let detail = Detail {
-        retry_ms: Some(BUSY_RETRY_MS),
-        ..Detail::default()
-    };
-    failure_with(ErrorCode::Busy, message, detail)
 }
 
 #[cfg(test)]
 mod tests {
     use futures_lite::future::poll_once;
+
+    use corelog_protocol::error::ErrorCode;
 
     use super::*;
     use crate::core::tests::with_core;

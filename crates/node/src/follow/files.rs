@@ -12,7 +12,7 @@ use corelog_storage::disk::Dir;
 use corelog_storage::disk::std::StdDir;
 use corelog_storage::format::edit::{Digest, Kind, Seal};
 use corelog_storage::format::replica::Replica;
-use corelog_storage::intake::Ready;
+use corelog_storage::intake::{Ready, SEGMENT_BYTES_MAX};
 use corelog_storage::log::Options;
 use corelog_storage::log::lineage::Began;
 
@@ -29,8 +29,6 @@ use crate::transfer::{Met, Order, Progress, ReceiveError, Received, Wanted};
 const ORDER_BYTES_MAX: u64 = 1 << 30;
 /// How long a source may send nothing.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// No segment is larger: positions in an index have 32 bits.
-const SEGMENT_BYTES_MAX: u64 = u32::MAX as u64;
 
 impl Following {
     /// Receives the sealed segments that begin where this log ends, and those behind them; nothing if

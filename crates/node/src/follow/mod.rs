@@ -3,6 +3,7 @@
 //! ```text
 //! address   where other nodes are reached, as clients and followers name it
 //! line      a connection of this core to another node
+//! incoming  what comes over it, as frames
 //! lines     these connections, each shared by a number of partitions
 //! names     where other nodes are, looked up
 //! followings which partitions follow, each by a task of its own

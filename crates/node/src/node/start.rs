@@ -182,7 +182,7 @@ impl Cores {
                 control: told,
             };
             let mut core = CoreConfig::new(usize::from(number), format!("core-{number}"));
-            core.io_memory_bytes = config.core.io_memory_bytes.unwrap_or(io_memory_bytes);
+            core.io_memory_bytes = io_memory_bytes;
             #[cfg(feature = "testing")]
             if config.core.is_unguarded {
                 core = core.without_guard();

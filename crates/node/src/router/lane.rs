@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
-use corelog_protocol::error::{Detail, ErrorCode};
+use corelog_protocol::error::ErrorCode;
 use corelog_protocol::frame::CorrelationId;
 use corelog_record::CoreId;
 use flume::{Receiver, Sender, TrySendError};
@@ -13,7 +13,7 @@ use super::message::{Answered, Reply, Request, What};
 use super::room::Room;
 use crate::config::NodeLimits;
 use crate::core::{Acks, PartitionKey, Produced, aborts};
-use crate::failure::{Failure, failure, failure_with};
+use crate::failure::{Failure, busy, failure};
 use crate::frame_id::FrameId;
 use crate::rt::{self, Notify, Outstanding, Work};
 
@@ -239,7 +239,7 @@ impl Lane {
             || (outstanding > 0 && outstanding + bytes > self.limits.bytes_max)
             || (is_parkable && state.parkable >= self.limits.parked_max);
         if is_full {
-            return Err(busy());
+            return Err(full());
         }
         state.id_last += 1;
         let id = state.id_last;
@@ -249,7 +249,7 @@ impl Lane {
         }
         match self.requests.try_send(Request { id, frame, what }) {
             Ok(()) => {}
-            Err(TrySendError::Full(_)) => return Err(busy()),
+            Err(TrySendError::Full(_)) => return Err(full()),
             Err(TrySendError::Disconnected(_)) => {
                 return Err(failure(ErrorCode::Stopping, "the node is stopping"));
             }
@@ -372,16 +372,8 @@ fn hand_to_line(acks: &ConnAcks, key: PartitionKey, run: u32, reply: Reply) {
     acks.fill(key, reply.id, produced);
 }
 
-fn busy() -> Failure {
-    let detail = Detail {
-        retry_ms: Some(BUSY_RETRY_MS),
-        ..Detail::default()
-    };
-    failure_with(
-        ErrorCode::Busy,
-        "the way to the partition's core is full",
-        detail,
-    )
+fn full() -> Failure {
+    busy("the way to the partition's core is full", RETRY_MS)
 }
 
 fn core_id(number: usize) -> CoreId {
@@ -389,7 +381,7 @@ fn core_id(number: usize) -> CoreId {
 }
 
 /// How long a client is asked to wait before it tries again, in milliseconds.
-const BUSY_RETRY_MS: u32 = 20;
+const RETRY_MS: u32 = 20;
 
 #[cfg(test)]
 mod tests;

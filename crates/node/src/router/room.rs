@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::limits;
 use corelog_storage::log::ReadPlan;
 
 use crate::core::{Core, Disk, SMALL_BYTES};
-use crate::failure::{Failure, failure_with};
+use crate::failure::{self, Failure};
 use crate::rt::{self, Permit, Semaphore};
 
 /// Bytes of one fetch at most: with its head it fits a frame, and any one batch does.
@@ -23,9 +22,6 @@ pub(crate) const CONNECTION_BYTES_MAX: u64 = 2 * ANSWER_BYTES_MAX;
 /// How long a fetch waits for the core's room. Only clients that do not read can make it scarce,
 /// and they are cut in the end; until then others are told.
 const WAIT_MAX: Duration = Duration::from_secs(2);
-
-/// How long a client is asked to wait before it tries again, in milliseconds.
-const BUSY_RETRY_MS: u32 = 500;
 
 /// Room for an answer, of its connection and of the core.
 #[derive(Debug)]
@@ -67,14 +63,7 @@ impl Room {
                 of_connection,
                 of_core,
             }),
-            None => Err(failure_with(
-                ErrorCode::Busy,
-                "too many answers wait for clients that do not read",
-                Detail {
-                    retry_ms: Some(BUSY_RETRY_MS),
-                    ..Detail::default()
-                },
-            )),
+            None => Err(failure::untaken()),
         }
     }
 

@@ -5,7 +5,9 @@
 //! task         `spawn`, `spawn_background`
 //! slice        how long tasks go on before the core looks at what came: `yield_if_needed`
 //! clock        `now`, `wall_clock`, `clocks`, `sleep`, `timeout`
+//! steady       the wall clock that `wall_clock` follows: never back, never far ahead at once
 //! blocking     what must not run on a core: the pool of directory threads
+//! long         what takes minutes: threads of its own, behind everything that clients wait for
 //! place        which task a core is in, by where it was started
 //! vitals       what a core has outstanding, published for the watchdog
 //! guard        heartbeats that keep a core from sleeping on runnable tasks
@@ -15,6 +17,7 @@
 //! port         a claimed TCP port, and sockets that share it
 //! listener     accepting connections
 //! conn         a connection and its two halves
+//! congestion   how fast a connection may send
 //! semaphore    bounded resources of one core, first come first served
 //! seats        a bounded number for the whole process, for any thread; none is waited for
 //! notify       "something changed" among tasks of one core

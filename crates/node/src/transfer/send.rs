@@ -4,7 +4,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use corelog_protocol::error::{Detail, ErrorCode};
+use corelog_protocol::error::ErrorCode;
 use corelog_protocol::limits;
 use corelog_protocol::message::copy_segments::{Part, Request};
 use corelog_record::{CoreId, Position};
@@ -12,7 +12,7 @@ use futures_lite::FutureExt;
 
 use super::turn::{Over, Turn};
 use crate::core::{Core, Lent, PartitionKey, damaged, of_segment, with_causes};
-use crate::failure::{Failure, failure, failure_with};
+use crate::failure::{Failure, busy, failure};
 use crate::frame_id::FrameId;
 use crate::metrics::add;
 use crate::router::{self, Ask, Route, Told};
@@ -154,14 +154,7 @@ fn named(error: Failure, part: &Part) -> Ended {
 }
 
 fn too_many() -> Failure {
-    failure_with(
-        ErrorCode::Busy,
-        "too many peers are being sent segments",
-        Detail {
-            retry_ms: Some(RETRY_MS),
-            ..Detail::default()
-        },
-    )
+    busy("too many peers are being sent segments", RETRY_MS)
 }
 
 /// How long a transfer waits for its turn.

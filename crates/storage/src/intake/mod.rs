@@ -32,6 +32,7 @@ mod tests;
 pub use error::Error;
 pub use file::{Intake, Of};
 pub use left::Left;
+pub use opening::SEGMENT_BYTES_MAX;
 pub use ready::Ready;
 
 pub(crate) use verifier::{Bad, Verifier};

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use corelog_record::Timestamp;
+use corelog_record::{Timestamp, batch};
 
 use super::epochs::are_in_order;
 use super::file::{PIECE_BYTES, piece_bytes};
@@ -10,7 +10,7 @@ use super::verifier::Verifier;
 use super::{Error, Intake, Left, Of, partial};
 use crate::disk::{BLOCK_BYTES, Dir, File, Open, Space, round_up};
 use crate::error::At;
-use crate::log::{UNSYNCED_BYTES_MAX, remove};
+use crate::log::remove;
 use crate::segment::name;
 
 impl<D: Dir> Intake<D> {
@@ -144,4 +144,4 @@ impl Of {
 
 /// No store is longer: as large as a segment can be set to be, and one batch. So much space is prepared
 /// before a byte of it was seen.
-const SEGMENT_BYTES_MAX: u64 = (1 << 30) + UNSYNCED_BYTES_MAX as u64;
+pub const SEGMENT_BYTES_MAX: u64 = (1 << 30) + batch::BYTES_MAX as u64;

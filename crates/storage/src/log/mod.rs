@@ -318,7 +318,8 @@ impl<D: Dir> Log<D> {
 
     /// Gives memory of the tail back, oldest first, until at most `bytes` are held. Pending bytes
     /// stay.
-    pub fn shrink_tail(&mut self, bytes: usize) {
+    #[cfg(test)]
+    pub(crate) fn shrink_tail(&mut self, bytes: usize) {
         self.tail.shrink(bytes);
     }
 

@@ -39,8 +39,6 @@ pub struct Usage {
     pub files: usize,
     /// Bytes of mapped indexes.
     pub map_bytes: usize,
-    /// Files that were closed to make room for others, since the thread began.
-    pub files_evicted: u64,
 }
 
 impl Default for Limits {
@@ -60,11 +58,9 @@ pub fn limit(limits: Limits) {
 
 /// What the logs of this thread keep open.
 pub fn usage() -> Usage {
-    let (files, files_evicted) = files(|table| (table.used(), table.evicted())).unwrap_or_default();
     Usage {
-        files,
+        files: files(|table| table.used()).unwrap_or_default(),
         map_bytes: maps(|table| table.used()).unwrap_or_default(),
-        files_evicted,
     }
 }
 

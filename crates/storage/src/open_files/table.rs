@@ -26,7 +26,6 @@ pub(crate) struct Table {
     clock: u64,
     /// By last use.
     entries: BTreeMap<u64, Entry>,
-    evicted: u64,
 }
 
 struct Entry {
@@ -42,18 +41,12 @@ impl Table {
             used: 0,
             clock: 0,
             entries: BTreeMap::new(),
-            evicted: 0,
         }
     }
 
     /// How much is held or reserved.
     pub(crate) fn used(&self) -> usize {
         self.used
-    }
-
-    /// How many things were let go of to make room.
-    pub(super) fn evicted(&self) -> u64 {
-        self.evicted
     }
 
     /// Changes how much may be held, and lets go of what is too much.
@@ -106,8 +99,7 @@ impl Table {
     /// Lets go until no more than `max` is held, or the next few are in use. Returns whether it let
     /// go of anything.
     fn shrink(&mut self, max: usize) -> bool {
-        let before = self.evicted;
-        let mut in_use = 0;
+        let (mut in_use, mut has_let_go) = (0, false);
         while max < self.used && in_use < IN_USE_MAX.min(self.entries.len()) {
             let Some((_, entry)) = self.entries.pop_first() else {
                 break;
@@ -123,9 +115,9 @@ impl Table {
                 holder.place().0.set(None);
             }
             self.cancel(entry.weight);
-            self.evicted += 1;
+            has_let_go = true;
         }
-        before < self.evicted
+        has_let_go
     }
 
     fn put(&mut self, entry: Entry) {
