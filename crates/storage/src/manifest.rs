@@ -64,7 +64,7 @@ impl<D: Dir> Manifest<D> {
         for edit in edits {
             follow(&mut state, edit);
         }
-        let image = Image::new(&header, &state.edits());
+        let image = Image::new(&dir, &header, &state.edits())?;
         let file = image.stage(&dir).await?;
         put_in_place(&dir).await?;
         Ok(image.into_manifest(dir, file, header, state))
@@ -280,7 +280,7 @@ impl<D: Dir> Manifest<D> {
 
     /// Replaces the file by one that says `state`.
     async fn replace(&mut self, state: State) -> Result<(), Error> {
-        let image = Image::new(&self.header, &state.edits());
+        let image = Image::new(&self.dir, &self.header, &state.edits())?;
         // Until the rename, whatever goes wrong leaves the old file as it was.
         let file = image.stage(&self.dir).await?;
         self.is_in_doubt = true;

@@ -23,9 +23,6 @@ impl<'a> Reader<'a> {
 
     /// Reads the first `len` of `bytes`, of which the last 4 are the CRC-32 of the others: checks
     /// that, and leaves the others to be read.
-    ///
-    /// The start shared by all headers is to be checked first (with a reader of its own): a later
-    /// version may keep its checksum elsewhere.
     pub(super) fn checked(what: &'static str, bytes: &'a [u8], len: usize) -> Result<Self, Error> {
         let too_short = Error::TooShort {
             what,

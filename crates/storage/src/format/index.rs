@@ -7,7 +7,7 @@
 use corelog_record::{Chain, HistoryId, Offset, Ordinal, Timestamp};
 
 use super::cursor::{Reader, Writer};
-use super::{Error, read_start, write_start};
+use super::{Error, read_header, write_start};
 
 /// The length of the header.
 pub const HEADER_BYTES: usize = 64;
@@ -83,9 +83,7 @@ impl Header {
     /// # Errors
     /// What is wrong with it.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        read_start(&mut Reader::new(HEADER, bytes), HEADER, MAGIC)?;
-        let mut reader = Reader::checked(HEADER, bytes, HEADER_BYTES)?;
-        read_start(&mut reader, HEADER, MAGIC)?;
+        let mut reader = read_header(HEADER, bytes, HEADER_BYTES, MAGIC)?;
         let header = Self {
             history: HistoryId::from_bytes(reader.array()?),
             base: reader.offset("base offset")?,

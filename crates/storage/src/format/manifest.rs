@@ -8,10 +8,10 @@ use std::ops::Range;
 
 use corelog_record::{CopyId, HistoryId, PartitionId, TopicId};
 
-use super::cursor::{Reader, Writer};
+use super::cursor::Writer;
 use super::edit::{ALIGN_BYTES, Edit, FRAME_BYTES_MAX, Frame, claimed_bytes};
 use super::state::State;
-use super::{Error, read_start, write_start};
+use super::{Error, read_header, write_start};
 
 /// Where the first edit lies, in bytes: behind the header's block.
 pub const EDITS_AT: usize = 4096;
@@ -85,9 +85,7 @@ impl Header {
     /// # Errors
     /// What is wrong with it.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        read_start(&mut Reader::new(WHAT, bytes), WHAT, MAGIC)?;
-        let mut reader = Reader::checked(WHAT, bytes, USED_BYTES)?;
-        read_start(&mut reader, WHAT, MAGIC)?;
+        let mut reader = read_header(WHAT, bytes, USED_BYTES, MAGIC)?;
         let topic = TopicId::from_bytes(reader.array()?);
         let partition = PartitionId::new(reader.u32()?);
         let _reserved = reader.u32()?;

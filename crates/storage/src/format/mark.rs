@@ -5,8 +5,8 @@
 
 use corelog_record::{Chain, CopyId, HistoryId, LeaderEpoch, Offset, Ordinal, Position, Timestamp};
 
-use super::cursor::{Reader, Writer};
-use super::{Error, read_start, write_start};
+use super::cursor::Writer;
+use super::{Error, read_header, write_start};
 
 /// The length of a slot: one block, so that slots are written independently.
 pub const SLOT_BYTES: usize = 4096;
@@ -116,9 +116,7 @@ impl Slot {
     /// # Errors
     /// What is wrong with it; a slot never written is all zeros, and has no magic number.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        read_start(&mut Reader::new(WHAT, bytes), WHAT, MAGIC)?;
-        let mut reader = Reader::checked(WHAT, bytes, USED_BYTES)?;
-        read_start(&mut reader, WHAT, MAGIC)?;
+        let mut reader = read_header(WHAT, bytes, USED_BYTES, MAGIC)?;
         let history = HistoryId::from_bytes(reader.array()?);
         let copy = CopyId::from_bytes(reader.array()?);
         let sequence = reader.u64()?;

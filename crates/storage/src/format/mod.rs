@@ -200,6 +200,23 @@ fn read_start(
     Ok(())
 }
 
+/// Reads what a header of `len` bytes holds behind that start. Such a header keeps its length and, in its last 4 bytes, its
+/// checksum in all versions: a rotten byte is not taken for a later version.
+fn read_header<'a>(
+    what: &'static str,
+    bytes: &'a [u8],
+    len: usize,
+    magic: [u8; MAGIC_BYTES],
+) -> Result<Reader<'a>, Error> {
+    let start = read_start(&mut Reader::new(what, bytes), what, magic);
+    if let Err(error @ (Error::Magic { .. } | Error::TooShort { .. })) = start {
+        return Err(error);
+    }
+    let mut reader = Reader::checked(what, bytes, len)?;
+    read_start(&mut reader, what, magic)?;
+    Ok(reader)
+}
+
 /// Writes the start that all headers share, of a file that requires no feature.
 fn write_start(writer: &mut Writer, magic: [u8; MAGIC_BYTES]) {
     write_start_requiring(writer, magic, 0);

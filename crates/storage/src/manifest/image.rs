@@ -1,8 +1,9 @@
 //! A manifest's file written anew, beside its place, and renamed into it.
 
+use std::io;
 use std::rc::Rc;
 
-use super::{Manifest, NAME};
+use super::{BYTES_MAX, Manifest, NAME};
 use crate::disk::{ASIDE_SUFFIX, BLOCK_BYTES, Buf, Dir, File, Open, Space};
 use crate::error::{At, Error};
 use crate::format::edit::Edit;
@@ -18,7 +19,9 @@ pub(super) struct Image {
 }
 
 impl Image {
-    pub(super) fn new(header: &Header, edits: &[Edit]) -> Self {
+    /// # Errors
+    /// `StorageFull` if nobody would read so long a file: retention has to let go of some segments first.
+    pub(super) fn new<D: Dir>(dir: &D, header: &Header, edits: &[Edit]) -> Result<Self, Error> {
         let mut bytes = header.encode();
         let mut next_sequence = 1;
         for edit in edits {
@@ -26,15 +29,17 @@ impl Image {
             next_sequence += 1;
         }
         let end = bytes.len();
-        // Room in proportion to what is there keeps the cost of writing it anew proportional to
-        // the edits in between.
-        let space = (end - format::EDITS_AT).max(SPACE_BYTES_MIN);
-        bytes.resize((end + space).next_multiple_of(BLOCK_BYTES), 0);
-        Self {
+        let file_bytes = file_bytes(end, BYTES_MAX).ok_or_else(|| {
+            let message = "it names as many segments as one can: make them larger, or let retention remove some";
+            let source = io::Error::new(io::ErrorKind::StorageFull, message);
+            At::new(dir, NAME).space("write", source)
+        })?;
+        bytes.resize(file_bytes, 0);
+        Ok(Self {
             bytes,
             end,
             next_sequence,
-        }
+        })
     }
 
     /// Writes the file beside its place, durably. One that was not written whole takes no space.
@@ -53,7 +58,7 @@ impl Image {
         let aside = aside();
         let at = || At::new(dir, &aside);
         match dir.remove(&aside).await {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(at().io("remove", error));
             }
             _ => {}
@@ -98,6 +103,15 @@ impl Image {
     }
 }
 
+/// How long a file is whose edits end at `end`; `None` if it would be longer than what is read. Room in proportion to
+/// what is there keeps the cost of writing it anew proportional to the edits in between.
+fn file_bytes(end: usize, bytes_max: u64) -> Option<usize> {
+    let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+    let room = (end - format::EDITS_AT).clamp(SPACE_BYTES_MIN, SPACE_BYTES_MAX);
+    let bytes = (end + room).next_multiple_of(BLOCK_BYTES);
+    (bytes <= bytes_max).then_some(bytes)
+}
+
 /// Renames a staged file into place, durably.
 pub(super) async fn put_in_place<D: Dir>(dir: &D) -> Result<(), Error> {
     let renamed = dir.rename(&aside(), dir, NAME).await;
@@ -111,3 +125,23 @@ pub(super) fn aside() -> String {
 
 /// The least room for edits in a new file: three blocks hold the life of some 30 segments.
 const SPACE_BYTES_MIN: usize = 3 * BLOCK_BYTES;
+/// The most.
+const SPACE_BYTES_MAX: usize = 8 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_file_is_written_that_is_longer_than_what_is_read() {
+        let end = |edits: usize| format::EDITS_AT + edits;
+        assert_eq!(file_bytes(end(0), BYTES_MAX), Some(4 * BLOCK_BYTES));
+        let doubled = file_bytes(end(1 << 20), BYTES_MAX);
+        assert!(doubled.is_some_and(|bytes| (2 << 20..3 << 20).contains(&bytes)));
+        let limit = usize::try_from(BYTES_MAX).unwrap();
+        // Twice as long would be longer than what is read.
+        let large = file_bytes(end(limit / 3 * 2), BYTES_MAX).expect("it is read");
+        assert!(large < limit);
+        assert_eq!(file_bytes(end(limit - SPACE_BYTES_MAX), BYTES_MAX), None);
+    }
+}

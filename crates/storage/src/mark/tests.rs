@@ -132,8 +132,27 @@ fn a_slot_of_a_later_version_refuses_to_open() {
         Mark::create(dir.clone(), slot(1)).await.unwrap();
         let mut bytes = dir.read(NAME, 8192).await.unwrap();
         bytes[SLOT_BYTES + 8] = 2;
+        let sum = SLOT_BYTES + 508;
+        let crc = crc32fast::hash(&bytes[SLOT_BYTES..sum]);
+        bytes[sum..sum + 4].copy_from_slice(&crc.to_le_bytes());
         dir.write_aside(NAME, &bytes).await.unwrap();
         assert!(matches!(Mark::open(dir).await, Err(Error::Format { .. })));
+    });
+}
+
+/// A bit that had turned in a version kept the log closed, and repair from it.
+#[test]
+fn a_slot_whose_version_has_rotted_is_passed_over() {
+    block_on(async {
+        for (at, bit) in (8..16).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+            let dir = MemoryDir::new();
+            Mark::create(dir.clone(), slot(1)).await.unwrap();
+            let mut bytes = dir.read(NAME, 8192).await.unwrap();
+            bytes[SLOT_BYTES + at] ^= 1 << bit;
+            dir.write_aside(NAME, &bytes).await.unwrap();
+            let mark = Mark::open(dir).await.unwrap().unwrap();
+            assert_eq!(mark.last(), None, "byte {at}, bit {bit}");
+        }
     });
 }
 

@@ -147,50 +147,62 @@ fn quarantine_names_survive_a_million_mutations() {
 }
 
 #[test]
-fn later_versions_and_unknown_features_are_refused_before_their_checksum() {
-    let files: [(Vec<u8>, Decode); 6] = [
-        (samples::index_header().encode().to_vec(), |b| {
+fn later_versions_and_unknown_features_are_refused_before_their_checksum_if_that_may_be_elsewhere()
+{
+    // Of those with a length the checksum is in one place in all versions: rot is not taken for a version.
+    let files: [(Vec<u8>, Option<usize>, Decode); 6] = [
+        (samples::index_header().encode().to_vec(), Some(64), |b| {
             index::Header::decode(b).map(drop)
         }),
-        (samples::slot().encode().to_vec(), |b| {
+        (samples::slot().encode().to_vec(), Some(512), |b| {
             Slot::decode(b).map(drop)
         }),
-        (samples::header().encode(), |b| Header::decode(b).map(drop)),
-        (samples::topic().encode().unwrap(), |b| {
+        (samples::header().encode(), Some(512), |b| {
+            Header::decode(b).map(drop)
+        }),
+        (samples::topic().encode().unwrap(), None, |b| {
             Topic::decode(b).map(drop)
         }),
-        (samples::node().encode(), |b| Node::decode(b).map(drop)),
-        (samples::snapshot().encode().unwrap(), |b| {
+        (samples::node().encode(), None, |b| {
+            Node::decode(b).map(drop)
+        }),
+        (samples::snapshot().encode().unwrap(), None, |b| {
             Summary::decode(b).map(drop)
         }),
     ];
-    for (bytes, decode) in files {
+    for (bytes, len, decode) in files {
         decode(&bytes).unwrap();
-        let mut changed = bytes.clone();
-        changed[8] = 2;
+        let changed = |at: usize, byte: u8| {
+            let mut changed = bytes.clone();
+            changed[at] = byte;
+            if let Some(len) = len {
+                let rotted = decode(&changed);
+                assert!(matches!(rotted, Err(Error::Checksum { .. })), "{rotted:?}");
+                let crc = crc32fast::hash(&changed[..len - 4]);
+                changed[len - 4..len].copy_from_slice(&crc.to_le_bytes());
+            }
+            decode(&changed)
+        };
         assert!(matches!(
-            decode(&changed),
+            changed(8, 2),
             Err(Error::Version {
                 found: 2,
                 known: 1,
                 ..
             })
         ));
-        let mut changed = bytes.clone();
-        changed[15] = 0x80;
         assert!(matches!(
-            decode(&changed),
+            changed(15, 0x80),
             Err(Error::Features {
                 unknown: 0x8000_0000,
                 ..
             })
         ));
         // What one kind of file may require is unknown to the others.
-        let mut changed = bytes.clone();
-        changed[12] |= 1;
-        let is_topic = bytes.starts_with(b"CLOGTOPC");
-        let is_refused = matches!(decode(&changed), Err(Error::Features { unknown: 1, .. }));
-        assert_eq!(is_refused, !is_topic);
+        if !bytes.starts_with(b"CLOGTOPC") {
+            let found = changed(12, bytes[12] | 1);
+            assert!(matches!(found, Err(Error::Features { unknown: 1, .. })));
+        }
         let mut changed = bytes.clone();
         changed[0] = b'X';
         assert!(matches!(decode(&changed), Err(Error::Magic { .. })));
