@@ -59,6 +59,15 @@ impl Core {
                     "a file that the manifest does not name went to quarantine"
                 );
             }
+            Event::Stray { file, why } => {
+                tracing::warn!(
+                    %topic,
+                    partition,
+                    file,
+                    why,
+                    "a file that the manifest does not name cannot be moved to quarantine, and stays"
+                );
+            }
             Event::ManifestTorn { position, bytes } => {
                 add(&counters.torn_edits_total, 1);
                 tracing::warn!(

@@ -1,10 +1,11 @@
 //! The node's file and its exclusive lock.
 
-use std::fs::{DirBuilder, File, Metadata, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use corelog_storage::disk::std::StdDir;
+use corelog_storage::disk::{self, Dir};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
@@ -36,11 +37,7 @@ impl NodeFile {
                 _ => Error::DataDirectory { path, source },
             }
         };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(data)
-            .map_err(unwritable)?;
+        disk::block_on(StdDir::new(data).create()).map_err(unwritable)?;
         let path = data.join(NAME);
         let file = OpenOptions::new()
             .read(true)

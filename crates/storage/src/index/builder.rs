@@ -28,10 +28,23 @@ impl Builder {
         rows
     }
 
-    /// Two parts of one index.
+    /// Two parts of one index. The lower one may have a row where the upper one begins.
     pub(crate) fn joined(mut lower: Vec<Row>, upper: &[Row]) -> Self {
-        lower.extend_from_slice(upper);
+        lower.extend(upper);
+        lower.dedup_by_key(|row| row.position);
         Self::from(lower)
+    }
+
+    /// The same without a row for what was to begin at the end of the store, which has so many bytes: nothing does any more.
+    pub(crate) fn ended(mut self, bytes: u64) -> Self {
+        if self
+            .rows
+            .last()
+            .is_some_and(|row| bytes <= row.position.into())
+        {
+            Rc::make_mut(&mut self.rows).pop();
+        }
+        self
     }
 
     /// Notes a batch that begins at `start`: every `interval_bytes` of store get a row.

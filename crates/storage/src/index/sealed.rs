@@ -118,22 +118,49 @@ impl<D: Dir> Sealed<D> {
         if let Some(loaded) = self.at_hand().await {
             return Ok(loaded);
         }
-        let (rows, _) = self.rebuild().await?;
+        let rows = match self.map().await {
+            Some(map) => self.completed(Loaded::Mapped(map)).await?,
+            None => self.rebuild().await?.0,
+        };
         self.was_rebuilt.set(!self.is_lower);
         let loaded = Rc::new(Loaded::Rebuilt(rows));
         self.keep(loaded.clone());
         Ok(loaded)
     }
 
-    /// The rows, if they need not be rebuilt.
+    /// The rows, if none has to be made from the store.
     pub(crate) async fn at_hand(self: &Rc<Self>) -> Option<Rc<Loaded>> {
         if let Some(loaded) = self.loaded.borrow().clone() {
             maps(|table| table.touch(&self.place));
             return Some(loaded);
         }
-        let loaded = Rc::new(Loaded::Mapped(self.map().await?));
+        let loaded = Loaded::Mapped(self.map().await?);
+        let is_whole = !self.is_lower || !self.may_lack_rows(&loaded);
+        let loaded = is_whole.then(|| Rc::new(loaded))?;
         self.keep(loaded.clone());
         Some(loaded)
+    }
+
+    /// Whether rows may be missing behind the last one: of a log that was closed, went on and was killed, the file has
+    /// those of what there was when it was closed.
+    fn may_lack_rows(&self, rows: &Loaded) -> bool {
+        let last = super::before_position(&self.base, rows, u64::MAX);
+        u64::from(self.interval_bytes) <= self.store_bytes.saturating_sub(last.position.get())
+    }
+
+    /// The rows of such a file, and those behind its last one, as far as the store is sound there.
+    async fn completed(&self, lower: Loaded) -> Result<Builder, Error> {
+        let start = super::before_position(&self.base, &lower, u64::MAX);
+        let mut rows = Builder::from(lower.to_vec());
+        let file = self.store.file().await?;
+        let mut scanner = Scanner::new(&self.store, file, start, self.store_bytes);
+        loop {
+            let start = scanner.point();
+            match scanner.next().await? {
+                Step::Batch(_) => rows.note(&self.base, &start, self.interval_bytes),
+                Step::End | Step::Bad => return Ok(rows),
+            }
+        }
     }
 
     /// Rows made anew from a store that the rows of the file contradict; `None` if the store is not
@@ -175,7 +202,25 @@ impl<D: Dir> Sealed<D> {
         let expected = builder::header(self.history, &self.base);
         let is_ours = format::Header::decode(&map).is_ok_and(|header| header == expected);
         let is_whole = (map.len() - format::HEADER_BYTES.min(map.len())) % format::ROW_BYTES == 0;
-        (is_ours && is_whole && are_rows_right(&map, self.store_bytes)).then_some(map)
+        (is_ours && is_whole && self.are_rows_right(&map)).then_some(map)
+    }
+
+    /// Whether the rows of a whole index are intact, in order, within the store, and all of them.
+    fn are_rows_right(&self, index: &[u8]) -> bool {
+        let mut last = (0, 0, 0);
+        let are_ordered = (0..format::row_count(index)).all(|number| {
+            let Some(Ok(row)) = format::row(index, number) else {
+                return false;
+            };
+            let this = (row.position, row.relative_offset, row.relative_ordinal);
+            let is_ordered = last.0 < this.0 && last.1 <= this.1 && last.2 <= this.2;
+            let is_near = row.position - last.0.min(row.position) <= GAP_BYTES_MAX;
+            last = this;
+            // Behind the end of one that goes on something may begin.
+            let bytes = self.store_bytes + u64::from(self.is_lower);
+            is_ordered && is_near && u64::from(row.position) < bytes
+        });
+        are_ordered && self.store_bytes.saturating_sub(last.0.into()) <= GAP_BYTES_MAX.into()
     }
 
     /// Rows made from the store, and whether all of it is sound.
@@ -266,22 +311,6 @@ impl Rows for Loaded {
             Self::Rebuilt(rows) => rows.rows().row(number),
         }
     }
-}
-
-/// Whether the rows of a whole index are intact, in order, and within the store.
-fn are_rows_right(index: &[u8], store_bytes: u64) -> bool {
-    let mut last = (0, 0, 0);
-    let are_ordered = (0..format::row_count(index)).all(|number| {
-        let Some(Ok(row)) = format::row(index, number) else {
-            return false;
-        };
-        let this = (row.position, row.relative_offset, row.relative_ordinal);
-        let is_ordered = last.0 < this.0 && last.1 <= this.1 && last.2 <= this.2;
-        let is_near = row.position - last.0.min(row.position) <= GAP_BYTES_MAX;
-        last = this;
-        is_ordered && is_near && u64::from(row.position) < store_bytes
-    });
-    are_ordered && store_bytes.saturating_sub(last.0.into()) <= GAP_BYTES_MAX.into()
 }
 
 /// No more lies between two rows that are whole: one interval and the largest batch.

@@ -28,6 +28,13 @@ pub enum Event {
         /// Its name in quarantine.
         quarantined: String,
     },
+    /// A file that the manifest does not name stays where it is: it cannot be moved, and is in nobody's way.
+    Stray {
+        /// What it is called.
+        file: String,
+        /// Why it cannot be moved.
+        why: String,
+    },
     /// The remains of an interrupted edit went from the manifest to quarantine.
     ManifestTorn {
         /// Where they lay, in bytes from the start of the file.

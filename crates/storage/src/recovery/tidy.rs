@@ -1,6 +1,7 @@
 //! Judging the files of a directory: the manifest says which are the log's.
 
 use std::collections::BTreeSet;
+use std::error::Error as _;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -123,10 +124,18 @@ impl<D: Dir> Recovery<D> {
                 Verdict::Remove => {
                     remove(&self.context.dir, &entry.name).await?;
                 }
-                Verdict::Quarantine => {
-                    self.move_to_quarantine(&entry.name).await?;
-                    is_moved = true;
-                }
+                Verdict::Quarantine => match self.move_to_quarantine(&entry.name).await {
+                    Ok(()) => is_moved = true,
+                    // The log makes no file of such a name: it is in nobody's way.
+                    Err(error) if !name::is_store(&entry.name) => {
+                        let why = error
+                            .source()
+                            .map_or_else(|| error.to_string(), ToString::to_string);
+                        let file = entry.name.clone();
+                        self.findings.events.note(Event::Stray { file, why });
+                    }
+                    Err(error) => return Err(error),
+                },
             }
         }
         if is_moved {

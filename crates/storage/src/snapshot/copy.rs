@@ -62,12 +62,14 @@ impl<D: Dir> Copy<'_, D> {
             other => Rc::new(other.map_err(|e| At::new(self.source, &store).io("open", e))?),
         };
         let mut verifier = Verifier::new(seal, INTERVAL_BYTES);
-        let length = file.len().await;
-        let length = length.map_err(|e| At::new(self.source, &store).io("measure", e))?;
-        if length != seal.digest.bytes {
+        let found = file.len().await;
+        let found = found.map_err(|e| At::new(self.source, &store).io("measure", e))?;
+        let length = seal.digest.bytes;
+        if found < length {
             return Err(damaged(Bad(base)));
         }
-        let target = match self.link(&store).await {
+        // What lies behind the last batch is nobody's, and is left behind.
+        let target = match found == length && self.link(&store).await {
             true => None,
             false => Some(self.create(&store, length).await?),
         };

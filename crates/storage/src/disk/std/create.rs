@@ -1,7 +1,9 @@
 //! Directories that are made, durably.
 
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::{fs, io};
 
 /// Makes the directory at `path` and those above it, from the top. The entry of each has `sync` of its parent
 /// before anything is made in it: also that of the lowest one that is there already, for whoever made it may not
@@ -23,7 +25,7 @@ pub(super) fn create(
         };
     }
     create(parent, sync)?;
-    match fs::create_dir(path) {
+    match DirBuilder::new().mode(0o755).create(path) {
         // Somebody else was quicker.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
         other => other?,

@@ -29,6 +29,7 @@ mod shortage;
 mod sim;
 mod space;
 mod stories;
+mod strays;
 mod strides;
 mod survival;
 mod taken;

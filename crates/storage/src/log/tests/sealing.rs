@@ -5,10 +5,11 @@ use corelog_record::{ByteSize, Offset};
 use super::recovery::fill;
 use super::{at, small};
 use crate::Now;
-use crate::disk::block_on;
 use crate::disk::faulty::{FaultyDir, Operation};
 use crate::disk::memory::MemoryDir;
-use crate::log::{AppendError, Chore, Damage, Log};
+use crate::disk::{Dir, block_on};
+use crate::format::index;
+use crate::log::{AppendError, Chore, Damage, Log, Options};
 use crate::testing::{batch, chore, flush, open, read_all, settle};
 
 /// Appends until the log refuses, flushing but never doing a chore. Returns how many it took.
@@ -93,7 +94,7 @@ fn appends_wait_for_sealing_before_too_much_waits_to_be_read_again() {
 #[test]
 fn a_kill_at_full_load_again_and_again_leaves_no_more_to_read() {
     let root = FaultyDir::new(MemoryDir::new());
-    let options = crate::log::Options {
+    let options = Options {
         segment_bytes_max: ByteSize::from_kib(256),
         ..small()
     };
@@ -160,4 +161,62 @@ fn a_damaged_active_segment_is_rolled_at_once_and_sealed_as_what_was_appended() 
     assert_eq!(report.damage, [damage]);
     assert_eq!(log.sealed().count(), 1);
     assert!(log.damaged_unsealed().next().is_none());
+}
+
+/// A log that was opened again had one ready for what would be appended next.
+#[test]
+fn an_index_has_no_row_where_its_store_ends() {
+    for is_killed in [false, true] {
+        let root = MemoryDir::new();
+        let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+        fill(&mut log, 8, 1000);
+        if is_killed {
+            drop(log);
+        } else {
+            block_on(log.close(at(1))).unwrap();
+        }
+        let aged = Options {
+            segment_age_max_ms: Some(1),
+            ..small()
+        };
+        let (mut log, _) = open(&root, aged, 2, at(2)).unwrap();
+        assert!(log.roll_if_due(at(1000)));
+        settle(&mut log, at(1000)).unwrap();
+        let bytes = log.sealed().next().expect("it is of age").1.digest.bytes;
+        let dir = root.child("p0");
+        let index = block_on(dir.read("00000000000000000000.index", 1 << 20)).unwrap();
+        let last = index::row(&index, index::row_count(&index) - 1);
+        let last = last.expect("a row for each batch").unwrap();
+        assert!(u64::from(last.position) < bytes, "{last:?} of {bytes}");
+        // Who opens the log again finds nothing wrong with it.
+        block_on(log.close(at(1001))).unwrap();
+        let (mut log, _) = open(&root, small(), 3, at(1002)).unwrap();
+        assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 8);
+        assert_eq!(settle(&mut log, at(1003)).unwrap(), []);
+    }
+}
+
+/// What was appended behind a clean end had no rows once the segment was sealed: a look-up there read all of it.
+#[test]
+fn an_index_of_a_log_that_was_closed_and_went_on_and_was_killed_has_all_rows() {
+    let root = MemoryDir::new();
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    fill(&mut log, 3, 1000);
+    block_on(log.close(at(1))).unwrap();
+    let (mut log, _) = open(&root, small(), 2, at(2)).unwrap();
+    fill(&mut log, 5, 1000);
+    // What is idle writes its mark: below it, the next opening reads no more.
+    settle(&mut log, at(10_000)).unwrap();
+    drop(log);
+    let (mut log, report) = open(&root, small(), 3, at(10_001)).unwrap();
+    assert!(!report.is_clean);
+    fill(&mut log, 20, 1000);
+    settle(&mut log, at(10_002)).unwrap();
+    let index = block_on(root.child("p0").read("00000000000000000000.index", 1 << 20)).unwrap();
+    let rows =
+        (0..index::row_count(&index)).map(|at| index::row(&index, at).unwrap().unwrap().position);
+    let rows: Vec<_> = std::iter::once(0).chain(rows).collect();
+    let gaps = rows.windows(2).map(|pair| pair[1] - pair[0]);
+    assert!(gaps.clone().all(|gap| gap < 2_000), "{rows:?}");
+    assert_eq!(gaps.count(), 14, "{rows:?}");
 }
