@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use corelog_protocol::answer::CONNECTION_KIND;
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::frame::{CorrelationId, Frame};
 use corelog_protocol::kind::Kind;
@@ -54,6 +55,12 @@ pub(super) async fn take(link: &Rc<Link>, frame: &Frame<'_>, is_greeted: &mut bo
     let (kind, correlation) = (frame.header.kind, frame.header.correlation);
     let frame_bytes = frame.header.total_bytes();
     count_numbered(&link.core.counters.requests, kind);
+    if kind == CONNECTION_KIND {
+        // An answer of that kind would say that the connection ends.
+        let error = failure(ErrorCode::BadFrame, "kind 0 is no request's");
+        close_with(link, correlation, &error);
+        return Next::Close;
+    }
     let request = Request::decode(frame);
     if !*is_greeted && !matches!(request, Ok(Request::Hello(_))) {
         let error = match &request {

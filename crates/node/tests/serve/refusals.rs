@@ -82,6 +82,10 @@ fn a_lost_framing_is_told_and_closes_the_connection_alone() {
     bad_hello[6..8].copy_from_slice(&Kind::Hello.number().to_le_bytes());
     let bad_hello = reseal(bad_hello);
     assert_eq!(cut_by(address, false, &bad_hello), ErrorCode::BadFrame);
+    // The answer would have the kind that says that the connection ends.
+    let mut no_kind = ping.clone();
+    no_kind[6..8].copy_from_slice(&0_u16.to_le_bytes());
+    assert_eq!(cut_by(address, true, &reseal(no_kind)), ErrorCode::BadFrame);
 
     bystander.ask(&ping::Request {}).expect("still served");
     Client::hello(address).send_raw(&ping[..10]);

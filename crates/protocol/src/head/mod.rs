@@ -5,10 +5,12 @@
 //! declared length never allocates more than the bytes that are really there justify.
 
 mod shape;
+mod strict;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use self::strict::Strict;
 use crate::frame::FrameError;
 
 /// Why a head is not what its kind asks for.
@@ -67,7 +69,8 @@ pub fn decode<T: DeserializeOwned>(head: &[u8]) -> Result<T, HeadError> {
 /// Reads a head whose strings stay in its bytes.
 pub(crate) fn decode_borrowed<'a, T: Deserialize<'a>>(head: &'a [u8]) -> Result<T, HeadError> {
     shape::check(head)?;
-    Ok(rmp_serde::from_slice(head)?)
+    let mut decoder = rmp_serde::Deserializer::from_read_ref(head);
+    Ok(T::deserialize(Strict(&mut decoder))?)
 }
 
 /// Appends a head to `out`.

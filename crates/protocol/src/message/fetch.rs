@@ -71,7 +71,7 @@ pub struct Answer {
     /// The source's epochs, newest first, when a follower sent its own; default empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub epochs: Vec<Epoch>,
-    /// Bytes of the batches between a follower's end and the high watermark; default 0.
+    /// About how many bytes the batches behind a follower's end have; default 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub lag_bytes: u64,
 }

@@ -36,7 +36,7 @@ fn reseal(frame: &mut Vec<u8>, head: &[u8]) {
     super::hostile::seal(frame, head.len());
 }
 
-fn decode(kind: Kind, head: &[u8]) -> Result<Request, FrameError> {
+pub(super) fn decode(kind: Kind, head: &[u8]) -> Result<Request, FrameError> {
     let bytes = framed(kind, head);
     let decoder = Decoder::requests(limits::FRAME_BYTES_MAX);
     let Peek::Frame(frame) = decoder.peek(&bytes).unwrap() else {
@@ -45,7 +45,7 @@ fn decode(kind: Kind, head: &[u8]) -> Result<Request, FrameError> {
     Request::decode(&frame)
 }
 
-fn head(value: &impl Serialize) -> Vec<u8> {
+pub(super) fn head(value: &impl Serialize) -> Vec<u8> {
     let mut out = Vec::new();
     crate::head::encode(value, &mut out).unwrap();
     out

@@ -5,3 +5,4 @@ mod defaults;
 mod frames;
 mod hostile;
 mod round_trips;
+mod types;
