@@ -2,6 +2,7 @@
 //! heals without a person.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -11,6 +12,7 @@ use corelog_protocol::message::replica_status::State;
 use corelog_protocol::message::{clone_topic, describe_topic, fetch, repair_topic};
 use corelog_record::batch::Codec;
 use corelog_record::{Offset, PartitionId};
+use nix::sys::signal::Signal;
 
 use super::copies::{assert_equal, bytes, remembered, segments, status, wait_until_level};
 use super::node::{Node, cloning};
@@ -357,6 +359,59 @@ fn a_segment_that_nobody_has_keeps_no_other_one_from_being_repaired() {
 }
 
 /// Where a partition's first store lies on the disk.
+/// Each reader on another core than the partition's held room for a whole answer while it waited for the repair: twenty of
+/// them had all of that core's, and who read what is sound waited for them.
+#[test]
+fn readers_that_wait_for_a_repair_on_another_core_keep_nobody_from_reading_what_is_sound() {
+    const READERS: usize = 20;
+    let folder = Folder::new();
+    let mut owner = Node::on(folder.path().join("one"), Vec::new(), 2);
+    let copy = Node::start(&folder, "two");
+    let topic = owner.topic("t", 2);
+    for partition in [0, 1] {
+        owner.fill(&topic, partition, 60);
+    }
+    copy.follow(&topic, &[&owner]);
+    for partition in [0, 1] {
+        wait_until_level(&owner, &copy, &topic, partition);
+    }
+    until("the owner remembers its follower", || {
+        remembered(&owner, &topic) == 2
+    });
+    let owners = owner.wire().owners(&topic);
+    assert_ne!(owners[0], owners[1], "each core has one");
+    // Who reads has nothing of it in memory.
+    let data = owner.server().ready.data.clone();
+    owner.stop();
+    flip(&first_store(&data), 5_000);
+    owner.up();
+    // It takes connections, and says nothing.
+    copy.server().signal(Signal::SIGSTOP);
+    let other_core = owner.server().ready.cores[owners[1]];
+    let wires = (0..READERS).map(|_| {
+        let mut wire = Wire::open(other_core).unwrap();
+        wire.send(&topic.fetch(0, Offset::ZERO), &[]).unwrap();
+        // What is behind a Fetch is taken when that is under way.
+        wire.ping().unwrap();
+        wire
+    });
+    let waiting: Vec<_> = wires.collect();
+    let sound = Wire::open(other_core)
+        .unwrap()
+        .call(&topic.fetch(1, Offset::ZERO), &[]);
+    assert!(sound.unwrap().is_ok());
+    for wire in &waiting {
+        wire.stream().set_nonblocking(true).unwrap();
+        let arrived = wire.stream().peek(&mut [0]);
+        let is_silent = arrived.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+        assert!(
+            is_silent,
+            "who waits for the repair is told before who reads what is sound"
+        );
+    }
+    copy.server().signal(Signal::SIGCONT);
+}
+
 fn first_store(data: &Path) -> PathBuf {
     data.join("topics/t/0/00000000000000000000.log")
 }

@@ -12,10 +12,11 @@ use futures_lite::FutureExt;
 use super::message::{Answered, What};
 use super::patience::Patience;
 use super::room::Room;
-use super::route::{Route, count_hop, route};
+use super::route::{Route, count_refusal, healed_at, route};
 use crate::core::{Core, Disk, Fetched, PartitionKey, SMALL_BYTES};
 use crate::failure::Failure;
 use crate::frame_id::FrameId;
+use crate::metrics::add;
 use crate::partition::Appetite;
 use crate::rt::{self, Semaphore};
 
@@ -79,24 +80,8 @@ impl FetchFrom<'_> {
     }
 }
 
-/// Fetches on this core for another one. Whoever meets damage waits a little if it may heal.
-pub(super) async fn fetched_for_other(
-    core: &Rc<Core>,
-    (key, from): (PartitionKey, Offset),
-    appetite: Appetite,
-    frame: Option<FrameId>,
-) -> Result<Fetched, Failure> {
-    match fetched_here(core, (key, from), appetite, frame).await {
-        Err(error) => {
-            core.healed_for_reader(key, error).await?;
-            fetched_here(core, (key, from), appetite, frame).await
-        }
-        fetched => fetched,
-    }
-}
-
 /// Fetches once on this core.
-async fn fetched_here(
+pub(super) async fn fetched_here(
     core: &Rc<Core>,
     (key, from): (PartitionKey, Offset),
     appetite: Appetite,
@@ -208,7 +193,7 @@ async fn fetch_away(
     deadline: Instant,
 ) -> Result<(fetch::Answer, Batches, Room), Failure> {
     let lane = core.lanes.to(owner);
-    let mut parked_answer = None;
+    let (mut parked_answer, mut has_healed) = (None, false);
     let mut is_small = request.appetite.bytes_min <= SMALL_BYTES as u64;
     loop {
         let (mut room, only_small) = match Room::at_once(core, asker.room) {
@@ -230,9 +215,7 @@ async fn fetch_away(
             only_small,
             wait,
         };
-        let call = lane.call(what, Some(request.frame));
-        count_hop(core, &call);
-        let call = match (call, &parked_answer) {
+        let call = match (lane.call(what, Some(request.frame)), &parked_answer) {
             (Ok(call), _) => call,
             // It was parked, woke and finds no credit: data is there, so it tries again.
             (Err(error), Some(_)) if error.is(ErrorCode::Busy) && !wait.is_zero() => {
@@ -242,14 +225,25 @@ async fn fetch_away(
                 continue;
             }
             (Err(_), Some(answer)) => {
+                // Not `Busy`, though there is no room on the way: what it was told before holds.
                 room.shrink_to(0);
                 pace(core, asker, request, deadline).await;
                 return Ok((fetch::Answer::clone(answer), none(), room));
             }
-            (Err(error), None) => return Err(error),
+            (Err(error), None) => {
+                count_refusal(core, &error);
+                return Err(error);
+            }
         };
+        add(&core.counters.hops_total, 1);
         call.hold(room);
         match call.answered().await {
+            // Without room, which others need meanwhile.
+            Answered::Fetched(Err(error)) if !has_healed => {
+                drop((call.let_go(), call));
+                healed_at(core, (owner, key), error, request.frame).await?;
+                has_healed = true;
+            }
             Answered::Fetched(fetched) => {
                 let (answer, bytes) = fetched?;
                 let Some(mut room) = call.let_go() else {

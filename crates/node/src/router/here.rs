@@ -25,6 +25,10 @@ pub(super) async fn answer_here(core: &Rc<Core>, ask: Ask) -> Result<Told, Failu
             core.met_damage_lent(key, &offsets);
             Ok(Told::Noted)
         }
+        Ask::Heal { key, error } => {
+            let healed = core.healed_for_reader(key, error).await;
+            healed.map(|()| Told::Noted)
+        }
         Ask::Describe { topic } => Ok(Told::Described(core.describe(topic))),
         Ask::Create(request) => core.admin()?.create(request).await.map(Told::Created),
         Ask::Alter(request) => core.admin()?.alter(request).await.map(Told::Altered),

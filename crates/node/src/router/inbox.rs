@@ -10,7 +10,7 @@ use corelog_storage::log;
 use flume::{Receiver, TrySendError};
 use futures_lite::FutureExt;
 
-use super::fetch::{fetched_for_other, fetched_small_here};
+use super::fetch::{fetched_here, fetched_small_here};
 use super::here::answer_here;
 use super::lane::Inbox;
 use super::message::{Answered, Reply, Request, What};
@@ -122,7 +122,7 @@ async fn serve(
                 let fetch = async move {
                     let fetched = match only_small {
                         true => fetched_small_here(&core, (key, offset), appetite, frame).await,
-                        false => fetched_for_other(&core, (key, offset), appetite, frame)
+                        false => fetched_here(&core, (key, offset), appetite, frame)
                             .await
                             .map(Some),
                     };

@@ -88,6 +88,11 @@ pub(crate) enum Ask {
         key: PartitionKey,
         offsets: Range<Offset>,
     },
+    /// A reader met damage: say whether it healed within the time that a reader waits for that.
+    Heal {
+        key: PartitionKey,
+        error: Failure,
+    },
     Describe {
         topic: TopicId,
     },

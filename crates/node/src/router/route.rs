@@ -162,17 +162,36 @@ pub(crate) async fn apply_at(core: &Rc<Core>, at: CoreId, change: Change) {
     }
 }
 
-/// Counts a request that goes to another core, or finds no room on the way.
+/// After a Fetch over a lane that failed: [`Core::healed_for_reader`], on the core that has the partition.
+///
+/// # Errors
+/// What the client is told.
+pub(super) async fn healed_at(
+    core: &Rc<Core>,
+    (owner, key): (CoreId, PartitionKey),
+    error: Failure,
+    frame: FrameId,
+) -> Result<(), Failure> {
+    if !error.is(ErrorCode::Damaged) {
+        return Err(error);
+    }
+    let healed = answer(core, owner, Ask::Heal { key, error }, Some(frame));
+    healed.await.map(drop)
+}
+
+/// Counts a request that goes to another core, or is refused since there is no room on the way.
 pub(super) fn count_hop<T>(core: &Core, sent: &Result<T, Failure>) {
-    let counters = &core.counters;
-    add(
-        if sent.is_ok() {
-            &counters.hops_total
-        } else {
-            &counters.lane_busy_total
-        },
-        1,
-    );
+    match sent {
+        Ok(_) => add(&core.counters.hops_total, 1),
+        Err(error) => count_refusal(core, error),
+    }
+}
+
+/// Counts a request that is refused since there is no room on the way to another core, if that is why.
+pub(super) fn count_refusal(core: &Core, error: &Failure) {
+    if error.is(ErrorCode::Busy) {
+        add(&core.counters.lane_busy_total, 1);
+    }
 }
 
 /// Which offset a time or a place stands for.
