@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -13,7 +14,7 @@ use corelog_protocol::message::{Call, produce};
 use futures_lite::FutureExt;
 
 use super::connections::Traffic;
-use super::intake::Intake;
+use super::intake::{Intake, LOOK_EVERY};
 use super::out::{Chunk, Out};
 use super::untaken;
 use crate::core::{Acks, Core};
@@ -115,6 +116,7 @@ impl Link {
 
     /// Waits until one more request may be taken; false if the connection closes instead.
     pub(super) async fn room(&self) -> bool {
+        let mut gone = pin!(self.gone());
         loop {
             let left = self.left.notified();
             let InFlight { requests, bytes } = self.in_flight.get();
@@ -128,13 +130,14 @@ impl Link {
             if requests < requests_max as usize && bytes < bytes_max as usize {
                 return true;
             }
-            left.await;
+            left.or(&mut gone).await;
         }
     }
 
     /// Waits until no request but one is in flight: all other answers were sent. False if the
     /// connection closes instead.
     pub(super) async fn alone(&self) -> bool {
+        let mut gone = pin!(self.gone());
         loop {
             let left = self.left.notified();
             if self.is_dead() {
@@ -143,7 +146,17 @@ impl Link {
             if self.in_flight.get().requests == 1 {
                 return true;
             }
-            left.await;
+            left.or(&mut gone).await;
+        }
+    }
+
+    /// Ready when the client is, which the connection then dies of: to be awaited where nothing is read that would tell.
+    async fn gone(&self) {
+        loop {
+            rt::sleep(LOOK_EVERY).await;
+            if self.socket.is_gone() {
+                return self.die();
+            }
         }
     }
 

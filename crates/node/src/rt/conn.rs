@@ -14,6 +14,7 @@ use std::time::Duration;
 use futures_lite::{AsyncRead, AsyncWrite};
 use glommio::net::TcpStream;
 use glommio::timer::Timer;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{setsockopt, sockopt};
 
 use super::congestion::do_not_pace;
@@ -107,6 +108,18 @@ impl Socket {
         let stream = stream.ok_or(io::ErrorKind::NotConnected)?;
         let stream = stream.borrow();
         fd::borrow(&*stream).try_clone_to_owned()
+    }
+
+    /// Whether the other side has reset the connection, or both have closed it. Nobody need read for that, and what was
+    /// not read does not hide it.
+    pub fn is_gone(&self) -> bool {
+        let Some(stream) = self.stream.upgrade() else {
+            return true;
+        };
+        let stream = stream.borrow();
+        // POLLERR and POLLHUP are told unasked (poll(2)).
+        let mut asked = [PollFd::new(fd::borrow(&*stream), PollFlags::empty())];
+        poll(&mut asked, PollTimeout::ZERO).is_ok_and(|told| told > 0)
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use corelog_node::{Node, NodeConfig, StartError, sys};
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::frame::CorrelationId;
-use corelog_protocol::limits::METADATA_TOPIC_COUNT_MAX;
+use corelog_protocol::limits::{IN_FLIGHT_REQUEST_COUNT_MAX, METADATA_TOPIC_COUNT_MAX};
 use corelog_protocol::message::{fetch, metadata, ping, produce};
 use corelog_protocol::request;
 
@@ -204,6 +204,27 @@ fn a_client_that_hangs_up_leaves_no_long_poll_behind() {
     wait_until(|| parked() == 2);
     drop(waiting);
     wait_until(|| parked() == 0 && node.handle().counters()[0].connections == 1);
+    node.stop().expect("a clean stop");
+}
+
+/// The one frame more kept the reader waiting, so that nobody saw the reset: connection and places went when the polls ended.
+#[test]
+fn a_client_that_hangs_up_with_all_requests_under_way_that_it_may_have_leaves_none_behind() {
+    let dir = directory();
+    let node = start_with(&dir, |config| config.cores = 1);
+    let mut client = Client::hello(node.addresses().listen);
+    let id = client.create("hung-up", 1);
+    client.send(&ping::Request {}, &[]);
+    let mut request = from("hung-up", id, 0, 0);
+    request.max_wait_ms = 60_000;
+    for _ in 0..=IN_FLIGHT_REQUEST_COUNT_MAX {
+        client.send(&request, &[]);
+    }
+    let counters = || node.handle().counters()[0].clone();
+    wait_until(|| counters().parked_fetches == u64::from(IN_FLIGHT_REQUEST_COUNT_MAX));
+    // With an answer that nobody read, it is reset.
+    drop(client);
+    wait_until(|| counters().parked_fetches == 0 && counters().connections == 0);
     node.stop().expect("a clean stop");
 }
 
