@@ -3,13 +3,15 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::Stdio;
 
+use corelog_protocol::kind::Kind;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::support::corelog::Corelog;
 use crate::support::deadline::{Watch, output_of, until};
 use crate::support::folder::Folder;
-use crate::support::server::Server;
+use crate::support::proxy::{Odds, Proxy};
+use crate::support::server::{Server, Start};
 
 /// A server with a topic `t` of one partition that holds `0` to `9`.
 fn with_ten() -> (Folder, Server, Corelog) {
@@ -198,6 +200,54 @@ fn a_reader_that_leaves_ends_it_quietly() {
     let output = output_of(child, "a consumer without a reader");
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+/// It ended with 0, and a script took the part that it had printed for the topic.
+#[test]
+fn whoever_is_asked_to_stop_before_the_end_has_not_done_it() {
+    let folder = Folder::new();
+    let proxy = Proxy::listen(3, Odds::default(), fastrand::Rng::new());
+    let start = Start::on(&folder.path().join("data")).cores(2);
+    let server = start.arg("--advertise").arg(proxy.address.to_string());
+    let server = server.start();
+    proxy.lead_to([&[server.ready.listen][..], &server.ready.cores].concat());
+    let corelog = Corelog::at(&proxy.address.to_string());
+    let create = ["topic", "create", "t", "--partitions", "2"];
+    corelog.run(create).done();
+    for partition in ["0", "1"] {
+        let produce = ["produce", "t", "--partition", partition];
+        corelog.feed(produce, b"a\nb\nc\n").done();
+    }
+    // Each core has a partition: of one comes all, of the other nothing.
+    proxy.hold(1, Kind::Fetch);
+    let state = folder.path().join("state");
+    let consume = ["consume", "t", "--state", state.to_str().unwrap()];
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let mut child = corelog.command(consume).spawn().unwrap();
+        let _watch = Watch::over(child.id(), "a consumer of which half is held");
+        let printed = if signal == Signal::SIGINT { 3 } else { 0 };
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        (0..printed).for_each(|_| drop(lines.next().unwrap().unwrap()));
+        until("it hears who asks it to stop", || {
+            hears(child.id(), signal) && state.exists()
+        });
+        kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
+        let output = output_of(child, "a consumer that is asked to stop");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        let told = format!("stopped before the end; {printed} printed; the next run goes on");
+        assert!(said.contains(&told), "{said}");
+    }
+    proxy.release(1, Kind::Fetch);
+    assert_eq!(corelog.run(consume).done(), b"a\nb\nc\n");
+}
+
+/// If a process has a handler for this signal.
+fn hears(pid: u32, signal: Signal) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = u64::from_str_radix(caught.unwrap().trim(), 16).unwrap();
+    caught & 1 << (signal as u32 - 1) != 0
 }
 
 /// It waited for its reader, and heard nobody: only SIGKILL ended it.

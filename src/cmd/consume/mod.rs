@@ -33,8 +33,9 @@ const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 #[command(
     long_about = "Print the records of a topic.\n\n\
         Without --follow it ends at the high watermark, which is where the topic's readable part \
-        ended when the command reached it. Order holds within a partition. Every batch is \
-        checked before its records are printed.",
+        ended when the command reached it. Interrupted before that, by SIGINT or SIGTERM, it ends \
+        with 1, so that a part is not taken for the whole; with --follow, which has no end, with 0. \
+        Order holds within a partition. Every batch is checked before its records are printed.",
     after_long_help = "EXAMPLES\n  \
         corelog consume events                          # everything there is\n  \
         corelog consume events --from -10               # the last 10 of each partition\n  \
@@ -140,9 +141,13 @@ async fn consume(args: &Args, client: Client) -> anyhow::Result<Exit> {
     }
     let ended = printing.print_all().await;
     printing.settle()?;
-    let ended = ended.map_err(|error| printing.told(error))?;
-    if ended == Ended::AtEnd && std::io::stderr().is_terminal() {
-        say("end of the topic; --follow waits for more");
+    match ended.map_err(|error| printing.told(error))? {
+        Ended::AtEnd if std::io::stderr().is_terminal() => {
+            say("end of the topic; --follow waits for more");
+        }
+        // Whoever follows has no end but this one.
+        Ended::BySignal if !args.follow => return Err(printing.cut_short()),
+        Ended::AtEnd | Ended::AtCount | Ended::BySignal => {}
     }
     Ok(Exit::Done)
 }
@@ -287,6 +292,22 @@ impl Printing<'_> {
             state.set(record.partition, record.offset.plus(1), record.epoch);
         }
         Ok(())
+    }
+
+    /// The error of a run that was asked to stop before its end: its output is a part, which a script must not take for all.
+    fn cut_short(&self) -> anyhow::Error {
+        let next = match &self.state {
+            Some(state) => format!(
+                "the next run goes on there, as {} says",
+                state.path().display()
+            ),
+            None => "--state goes on where it stopped".to_owned(),
+        };
+        let printed = self.printed;
+        stop(
+            Exit::Failed,
+            format!("stopped before the end; {printed} printed; {next}"),
+        )
     }
 
     /// An error with what to do next where it is the state that names a place which is no more.
