@@ -1,7 +1,10 @@
 //! `corelog truncate`: give up the oldest records of a partition.
 
-use corelog_client::Client;
+use corelog_client::{Client, Error};
+use corelog_protocol::error::{Detail, ErrorBody, ErrorCode};
+use corelog_protocol::message::describe_topic::Partition;
 use corelog_protocol::message::list_offsets::At;
+use corelog_protocol::message::replica_status::Role;
 use corelog_record::{Offset, PartitionId, TopicName};
 use serde_json::json;
 
@@ -16,7 +19,8 @@ use crate::{cli, session};
 #[command(
     long_about = "Remove the oldest records of a partition: all before a place.\n\n\
         They cannot be read afterwards, and whole segments of them leave the disk. It cannot be \
-        undone, so it asks first on a terminal and needs --yes elsewhere.",
+        undone, so it asks first on a terminal and needs --yes elsewhere. A replica lets go of what \
+        its source does; at its server it is refused, with the address of the owner.",
     after_long_help = "EXAMPLES\n  \
         corelog truncate events --partition 0 --before 1000 --dry-run\n  \
         corelog truncate events --partition 0 --before 1000 --yes\n  \
@@ -45,10 +49,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn truncate(args: &Args, client: Client) -> anyhow::Result<Exit> {
-    let admin = client.admin();
     let partition = PartitionId::new(args.partition);
-    // Before anything is looked at: consent is for this topic, not for one created meanwhile.
-    let id = admin.describe_topic(&args.topic).await?.id;
+    // Before anything is looked at: consent is for this topic, not for one created meanwhile, and for this server's log.
+    let (admin, topic) = client.admin().of(&args.topic).await?;
+    let known = topic.partitions.iter().find(|one| one.id == partition);
+    known.map_or(Ok(()), |known| check_owner(args, known))?;
     let now = admin
         .list_offsets(&args.topic, partition, At::Latest)
         .await?;
@@ -87,7 +92,7 @@ async fn truncate(args: &Args, client: Client) -> anyhow::Result<Exit> {
     }
     let log_start = session::changing(
         admin
-            .truncate(&args.topic, partition, lowest, Some(id))
+            .truncate(&args.topic, partition, lowest, Some(topic.id))
             .await,
     )?;
     let mut out = Out::new();
@@ -101,6 +106,22 @@ async fn truncate(args: &Args, client: Client) -> anyhow::Result<Exit> {
     }
     out.flush()?;
     Ok(Exit::Done)
+}
+
+/// Refuses what the server would, before the owner's offsets are shown for those of a replica and consent is asked for them.
+fn check_owner(args: &Args, known: &Partition) -> Result<(), Error> {
+    if !matches!(known.role, Role::Follower | Role::Fenced) {
+        return Ok(());
+    }
+    let detail = Detail {
+        address: known.source.clone(),
+        ..Detail::default()
+    };
+    let message = format!("another node owns {}/{}", args.topic, args.partition);
+    let body = ErrorBody::new(ErrorCode::NotOwner, message).with_detail(detail);
+    Err(Error::Refused {
+        body: Box::new(body),
+    })
 }
 
 fn before_end(end: Offset, count: u64) -> Offset {

@@ -20,7 +20,7 @@ use crate::retry::Repeat;
 
 /// Administration. Requests that change something are sent again only if they were certainly not
 /// applied; an error whose [`outcome`](Error::outcome) is unknown asks the caller to look. What concerns one
-/// partition's log (`list_offsets`, `truncate`, `reopen_partition`) is asked of its owner; all else of the first server
+/// partition's log (`list_offsets`, `reopen_partition`) is asked of its owner; all else, `truncate` too, of the first server
 /// that answers, or of the first that has the topic, whose `NotOwner` is not followed. Where that is to be one server from
 /// the look to the change, [`Admin::of`] and [`Admin::of_one`] give one for it.
 #[derive(Clone, Debug)]
@@ -216,11 +216,12 @@ impl Admin {
     }
 
     /// Moves a partition's log start up to `lowest`; returns where it is now. `id` names the topic
-    /// that is meant; `None` looks it up.
+    /// that is meant; `None` looks it up. What goes is gone for good: a server that does not own the partition refuses it,
+    /// and its owner is not asked instead, whose log the caller may not have meant.
     ///
     /// # Errors
-    /// [`Error::Refused`] (`OutOfRange` beyond the high watermark, `UnknownTopic`, …),
-    /// [`Error::NoSuchPartition`], or why no server answered.
+    /// [`Error::Refused`] (`OutOfRange` beyond the high watermark, `UnknownTopic`, `UnknownPartition`, `NotOwner` with the
+    /// address of the owner as far as it is known, …), or why no server answered.
     pub async fn truncate(
         &self,
         topic: &TopicName,
@@ -228,26 +229,14 @@ impl Admin {
         lowest: Offset,
         id: Option<TopicId>,
     ) -> Result<Offset, Error> {
-        // The id is looked up once: if the topic is recreated meanwhile, the new one stays whole.
-        let meant = match id {
-            Some(id) => id,
-            None => {
-                self.describe_topic(topic)
-                    .await
-                    .map_err(Error::of_look_up)?
-                    .id
-            }
-        };
-        let request = |_| truncate::Request {
+        let request = |id| truncate::Request {
             topic: topic.clone(),
-            id: meant,
+            id,
             partition,
             lowest,
         };
-        let answer = self
-            .client
-            .call_partition(topic, partition, Repeat::Idempotent, request)
-            .await?;
+        // A log start never moves back: twice is once.
+        let answer = self.call_of(topic, id, Repeat::Idempotent, request).await?;
         Ok(answer.log_start)
     }
 

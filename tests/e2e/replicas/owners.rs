@@ -126,6 +126,24 @@ fn the_wrong_server_refuses_what_it_can_do_for_no_partition() {
     assert!(said.contains("NotFollower"), "{said}");
 }
 
+/// Addressed to a replica it took the records from the owner, and from the replica with them.
+#[test]
+fn a_replica_s_server_truncates_nobody_s_log() {
+    let pair = Pair::following();
+    let (here, there) = (pair.at_source(), pair.at_other());
+    let owner = pair.source.address();
+    let truncate = ["truncate", "t", "--partition", "0", "--before", "latest"];
+    for consent in ["--yes", "--dry-run"] {
+        let args = [&truncate[..], &[consent]].concat();
+        let said = there.run(args).failed(1);
+        assert!(said.contains("NotOwner"), "{said}");
+        assert!(said.contains(&format!("--server {owner}")), "{said}");
+    }
+    assert_eq!(consume(&here, "0"), b"a\nb\n");
+    here.run([&truncate[..], &["--yes"]].concat()).done();
+    assert_eq!(consume(&here, "0"), b"");
+}
+
 #[test]
 fn who_owns_what_cannot_be_changed_where_it_makes_no_sense() {
     let pair = Pair::start();
