@@ -88,8 +88,9 @@ const fn of_code(code: ErrorCode) -> &'static str {
         E::TopicChanged => "look at it with `corelog topic describe`, then ask again",
         E::UnknownPartition => "`corelog topic describe` shows the topic's partitions",
         E::InvalidPartitions => "choose a number between these with --partitions",
-        E::InvalidTopicName | E::InvalidSettings => {
-            "`corelog topic create --help` says what can be asked for"
+        E::InvalidTopicName => "`corelog topic create --help` says what can be asked for",
+        E::InvalidSettings => {
+            "`corelog topic create --help` and `corelog topic alter --help` say what can be asked for"
         }
         E::TooManyPartitions => "delete topics, or start the server with more --partitions-max",
         E::TooManyConnections => {

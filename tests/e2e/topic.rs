@@ -191,6 +191,31 @@ fn alter_changes_what_is_named_and_asks_before_it_loses_records() {
         .failed(1);
 }
 
+/// It said that nothing would be removed, or what, of a change that the server then refused.
+#[test]
+fn a_dry_run_approves_nothing_that_is_refused() {
+    let folder = Folder::new();
+    let server = Server::start(folder.path());
+    let corelog = Corelog::to(&server);
+    corelog.run(["topic", "create", "t"]).done();
+    for (option, value, rule) in [
+        ("--segment-bytes", "1KiB", "between 1048576 and 1073741824"),
+        ("--retention-age", "0s", "or never"),
+        ("--segment-age", "0s", "or never"),
+    ] {
+        for consent in ["--dry-run", "--yes"] {
+            let args = ["topic", "alter", "t", option, value, consent];
+            let said = corelog.run(args).failed(1);
+            assert!(said.contains("InvalidSettings"), "{said}");
+            assert!(said.contains(rule), "{said}");
+            assert!(said.contains("topic alter --help"), "{said}");
+        }
+        // The server's own words are the same.
+        let said = corelog.run(["topic", "create", "u", option, value]);
+        assert!(said.failed(1).contains(rule));
+    }
+}
+
 #[test]
 fn partitions_only_grow() {
     let folder = Folder::new();

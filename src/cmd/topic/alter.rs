@@ -45,6 +45,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
             "nothing to change; see `corelog topic alter --help`",
         ));
     }
+    // What the server would refuse is neither approved by a dry run nor anything to ask consent for.
+    args.policy.check()?;
     session::run(&args.client, |client| alter(args, client))
 }
 

@@ -1,6 +1,7 @@
 //! A topic's policy: how it is said on the command line, sent, and shown.
 
 use clap::ValueEnum;
+use corelog_client::Error;
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::settings::{Change, RetentionHold, SettingsChange, TopicSettings};
 use corelog_record::ByteSize;
@@ -87,6 +88,13 @@ impl Policy {
     /// The settings of a new topic: what was said, defaults for the rest.
     pub(super) fn settings(&self) -> TopicSettings {
         self.change().apply(&TopicSettings::default())
+    }
+
+    /// Checks what was said by the rules of servers. What a topic has besides is not judged: a server may be of a later
+    /// version, with words that this one does not know.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let checked = self.settings().check();
+        checked.map_err(|body| Error::Refused { body })
     }
 
     /// What was said, as a change of an existing topic.

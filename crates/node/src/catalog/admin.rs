@@ -19,7 +19,7 @@ use super::placement::Load;
 use super::promises::Promises;
 use super::restore::Restores;
 use super::spare;
-use super::topic::{Topic, check_settings};
+use super::topic::Topic;
 use crate::core::{Core, Disk, with_causes};
 use crate::failure::{Failure, failure, failure_with};
 use crate::router;
@@ -97,7 +97,7 @@ impl Admin {
         if let (Ok(topic), true) = (known, request.if_not_exists) {
             return Ok(created(&topic, false));
         }
-        check_settings(&request.settings)?;
+        request.settings.check()?;
         self.check_free(&request.name).await?;
         self.check_count(0, request.partitions)?;
         let id = TopicId::from_bytes(random_bytes()?);
@@ -138,7 +138,7 @@ impl Admin {
         );
         check_may_alter(&before, &request)?;
         let settings = request.settings.apply(&before.settings);
-        check_settings(&settings)?;
+        settings.check()?;
         let count = before.partition_count();
         let wanted = request.partitions.unwrap_or(count);
         self.check_count(count, wanted)?;

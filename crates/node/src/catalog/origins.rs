@@ -13,7 +13,7 @@ use corelog_record::{TopicId, TopicName};
 use corelog_storage::format::replica::{Replica, Role};
 
 use super::admin::Admin;
-use super::topic::{Topic, check_settings, partition_count};
+use super::topic::{Topic, partition_count};
 use crate::core::Core;
 use crate::failure::Failure;
 use crate::follow::{ASK_TIMEOUT, Line};
@@ -237,7 +237,7 @@ impl Admin {
             return Ok(());
         };
         let (here, there) = (before.partition_count(), partition_count(origin));
-        let settings = check_settings(&origin.settings);
+        let settings = origin.settings.check();
         let room = self.check_count(here, there);
         let added = match room {
             Ok(()) => self.load.borrow_mut().place(there - here),

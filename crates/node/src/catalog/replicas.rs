@@ -11,7 +11,7 @@ use corelog_storage::format::replica::{Replica, Role};
 
 use super::admin::Admin;
 use super::routes::Routes;
-use super::topic::{Topic, check_settings, partition_count};
+use super::topic::{Topic, partition_count};
 use crate::core::PartitionKey;
 use crate::failure::{Failure, failure, failure_with, invalid};
 use crate::follow::{ASK_TIMEOUT, Line, check_addresses};
@@ -180,7 +180,7 @@ impl Admin {
 
     /// A topic of the origin's id and settings, without partitions yet.
     async fn replica_of(&self, origin: &metadata::Topic) -> Result<Topic, Failure> {
-        check_settings(&origin.settings)?;
+        origin.settings.check()?;
         check_id(origin, &self.core.routes.borrow())?;
         self.check_free(&origin.name).await?;
         Ok(Topic {

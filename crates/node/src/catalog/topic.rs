@@ -2,15 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::metadata;
 use corelog_protocol::message::settings::{RetentionHold, TopicSettings};
 use corelog_record::{CoreId, PartitionId, Timestamp, TopicId, TopicName};
 use corelog_storage::format::replica::{Replica, Role};
 use corelog_storage::format::topic as file;
-
-use crate::failure::{Failure, failure_with};
 
 /// So many bits of a partition's number tell where its segments roll.
 const TURN_BITS: u32 = 4;
@@ -202,66 +199,6 @@ pub(super) fn partition_count(other: &metadata::Topic) -> u32 {
     u32::try_from(other.partitions.len()).unwrap_or(u32::MAX)
 }
 
-/// Checks settings against their ranges.
-///
-/// # Errors
-/// `InvalidSettings`, naming the field.
-pub(super) fn check_settings(settings: &TopicSettings) -> Result<(), Failure> {
-    let range = TopicSettings::SEGMENT_BYTES_MIN..=TopicSettings::SEGMENT_BYTES_MAX;
-    let refuse = |field: &str, found: u64, rule: String| {
-        let detail = Detail {
-            field: Some(field.to_owned()),
-            found: Some(found),
-            ..Detail::default()
-        };
-        let message = format!("{field} is {found}: {rule}");
-        Err(failure_with(ErrorCode::InvalidSettings, message, detail))
-    };
-    if !range.contains(&settings.segment_bytes) {
-        let rule = format!(
-            "it lies between {} and {} bytes",
-            range.start(),
-            range.end()
-        );
-        return refuse("segment_bytes", settings.segment_bytes, rule);
-    }
-    let ages = [
-        ("retention_age_ms", settings.retention_age_ms),
-        ("segment_age_ms", settings.segment_age_ms),
-    ];
-    for (field, age) in ages {
-        match age {
-            Some(0) => return refuse(field, 0, "leave it out for no bound".to_owned()),
-            Some(age) if i64::try_from(age).is_err() => {
-                return refuse(field, age, "it is beyond any clock".to_owned());
-            }
-            Some(_) | None => {}
-        }
-    }
-    let words = [
-        (
-            "retention_hold",
-            settings.retention_hold == RetentionHold::Unknown,
-            "retention_hold is none, snapshotted or replicated",
-        ),
-        (
-            "ack",
-            settings.ack == Level::Unknown,
-            "ack is durable or accepted",
-        ),
-    ];
-    match words.into_iter().find(|(_, is_unknown, _)| *is_unknown) {
-        None => Ok(()),
-        Some((field, _, message)) => {
-            let detail = Detail {
-                field: Some(field.to_owned()),
-                ..Detail::default()
-            };
-            Err(failure_with(ErrorCode::InvalidSettings, message, detail))
-        }
-    }
-}
-
 fn clamp(millis: u64) -> i64 {
     i64::try_from(millis).unwrap_or(i64::MAX)
 }
@@ -309,17 +246,6 @@ mod tests {
             );
             assert_eq!(of(16), bytes);
         }
-    }
-
-    #[test]
-    fn words_of_a_later_version_are_no_settings() {
-        let settings = TopicSettings {
-            ack: Level::Unknown,
-            ..TopicSettings::default()
-        };
-        let refused = check_settings(&settings).unwrap_err();
-        assert!(refused.is(ErrorCode::InvalidSettings));
-        assert_eq!(refused.detail.field.as_deref(), Some("ack"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::ack::Level;
+use crate::error::{Detail, ErrorBody, ErrorCode};
 
 /// The settings of a topic, all of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +68,59 @@ impl TopicSettings {
     pub const SEGMENT_BYTES_MIN: u64 = 1024 * 1024;
     /// The greatest value of [`Self::segment_bytes`].
     pub const SEGMENT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+    /// Checks each setting against its range, as a node does before it takes them; none depends on another.
+    ///
+    /// # Errors
+    /// `InvalidSettings`, naming the field: what the node answers.
+    pub fn check(&self) -> Result<(), Box<ErrorBody>> {
+        check_segment_bytes(self.segment_bytes)?;
+        check_age("retention_age_ms", self.retention_age_ms)?;
+        check_age("segment_age_ms", self.segment_age_ms)?;
+        if self.retention_hold == RetentionHold::Unknown {
+            let rule = "retention_hold is none, snapshotted or replicated";
+            return Err(refused("retention_hold", None, rule));
+        }
+        if self.ack == Level::Unknown {
+            return Err(refused("ack", None, "ack is durable or accepted"));
+        }
+        Ok(())
+    }
+}
+
+fn check_segment_bytes(bytes: u64) -> Result<(), Box<ErrorBody>> {
+    let (least, most) = (
+        TopicSettings::SEGMENT_BYTES_MIN,
+        TopicSettings::SEGMENT_BYTES_MAX,
+    );
+    if (least..=most).contains(&bytes) {
+        return Ok(());
+    }
+    let rule = format!("segment_bytes is {bytes}: it lies between {least} and {most} bytes");
+    Err(refused("segment_bytes", Some(bytes), rule))
+}
+
+fn check_age(field: &str, age_ms: Option<u64>) -> Result<(), Box<ErrorBody>> {
+    let rule = match age_ms {
+        Some(0) => "an age is 1 or more, or never",
+        Some(age) if i64::try_from(age).is_err() => "it is beyond any clock",
+        Some(_) | None => return Ok(()),
+    };
+    let found = age_ms.unwrap_or_default();
+    Err(refused(
+        field,
+        age_ms,
+        format!("{field} is {found}: {rule}"),
+    ))
+}
+
+fn refused(field: &str, found: Option<u64>, message: impl Into<String>) -> Box<ErrorBody> {
+    let detail = Detail {
+        field: Some(field.to_owned()),
+        found,
+        ..Detail::default()
+    };
+    Box::new(ErrorBody::new(ErrorCode::InvalidSettings, message).with_detail(detail))
 }
 
 impl Default for TopicSettings {
@@ -168,5 +222,43 @@ impl SettingsChange {
             retention_hold: self.retention_hold.unwrap_or(before.retention_hold),
             retention_hold_bytes: self.retention_hold_bytes.apply(before.retention_hold_bytes),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The field that is wrong; empty if none is.
+    fn wrong(change: impl FnOnce(&mut TopicSettings)) -> String {
+        let mut settings = TopicSettings::default();
+        change(&mut settings);
+        let Err(refused) = settings.check() else {
+            return String::new();
+        };
+        assert!(refused.is(ErrorCode::InvalidSettings));
+        refused.detail.field.unwrap()
+    }
+
+    #[test]
+    fn what_is_out_of_its_range_is_named() {
+        assert_eq!(wrong(|_| {}), "");
+        for age in [0, u64::MAX] {
+            assert_eq!(
+                wrong(|s| s.retention_age_ms = Some(age)),
+                "retention_age_ms"
+            );
+            assert_eq!(wrong(|s| s.segment_age_ms = Some(age)), "segment_age_ms");
+        }
+        assert_eq!(wrong(|s| s.segment_bytes = (1 << 20) - 1), "segment_bytes");
+        assert_eq!(wrong(|s| s.segment_bytes = (1 << 30) + 1), "segment_bytes");
+        assert_eq!(wrong(|s| s.segment_bytes = 1 << 30), "");
+    }
+
+    #[test]
+    fn words_of_a_later_version_are_no_settings() {
+        assert_eq!(wrong(|s| s.ack = Level::Unknown), "ack");
+        let hold = wrong(|s| s.retention_hold = RetentionHold::Unknown);
+        assert_eq!(hold, "retention_hold");
     }
 }

@@ -8,7 +8,7 @@ use corelog_storage::format::topic as file;
 use corelog_storage::snapshot::{self as stored, Summary};
 
 use super::super::snapshots::refused;
-use super::super::topic::{check_settings, settings_of};
+use super::super::topic::settings_of;
 use crate::core::with_causes;
 use crate::failure::{Failure, failure, invalid};
 
@@ -18,7 +18,7 @@ pub(super) fn kept_of(origin: &stored::Topic) -> Result<file::Topic, Failure> {
         let message = format!("the settings of topic {}: {error}", origin.name);
         failure(ErrorCode::Damaged, message)
     })?;
-    check_settings(&settings_of(&kept.settings))?;
+    settings_of(&kept.settings).check()?;
     Ok(kept)
 }
 
