@@ -76,6 +76,19 @@ fn more_memory_at_the_start_than_the_machine_has_is_refused_with_what_to_do() {
     assert!(said.contains("MiB left, of which"), "{said}");
 }
 
+/// It promised what is durable, without a word.
+#[test]
+fn a_data_directory_in_memory_is_served_and_warned_of() {
+    let folder = Folder::in_memory();
+    let ended = Server::start(&folder.path().join("data")).stop();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+    let warnings = ended
+        .log
+        .lines()
+        .filter(|line| line.contains("WARN") && line.contains("is memory: all of it is lost"));
+    assert_eq!(warnings.count(), 1, "{}", ended.log);
+}
+
 /// Which only a binary shows that was linked as it is meant to be.
 #[test]
 fn completions_do_not_interrupt_a_core() {

@@ -16,6 +16,14 @@ impl Folder {
         Self { dir: dir.unwrap() }
     }
 
+    /// One in memory, which a server takes and warns of.
+    pub(crate) fn in_memory() -> Self {
+        let dir = tempfile::Builder::new()
+            .prefix("corelog-")
+            .tempdir_in("/dev/shm");
+        Self { dir: dir.unwrap() }
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }

@@ -21,6 +21,7 @@ use crate::metrics::Counters;
 use crate::rate::Rates;
 use crate::router;
 use crate::rt::{self, CoreConfig, CoreThread, Watchdog};
+use crate::sys::probe::Suitability;
 use crate::sys::{self, NodeFile, probe};
 use crate::transfer::Transfers;
 
@@ -46,7 +47,14 @@ pub(super) fn start(config: &NodeConfig) -> Result<Node, StartError> {
     // Before the rings: a limit that is too low for one would be told as a lack of memory.
     let io_memory_bytes = probe::memlock(config.cores)?.io_memory_bytes;
     probe::rings()?;
-    probe::data_directory(&config.data_dir)?;
+    let on = probe::data_directory(&config.data_dir)?;
+    if on.suitability == Suitability::Volatile {
+        tracing::warn!(
+            data = %config.data_dir.display(),
+            kind = on.kind,
+            "the data directory is memory: all of it is lost when the machine stops, what was acknowledged as durable too"
+        );
+    }
     let descriptors = probe::raise_descriptors().unwrap_or_else(|error| {
         tracing::warn!(%error, "the limit of open files is not known");
         DESCRIPTORS_ASSUMED
