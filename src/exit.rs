@@ -167,7 +167,8 @@ fn of_start(error: &corelog_node::StartError) -> Option<Exit> {
                 | Error::RingsForbidden { .. }
                 | Error::Memlock { .. }
                 | Error::Copied { .. },
-        } => Some(Exit::Denied),
+        }
+        | StartError::Descriptors { .. } => Some(Exit::Denied),
         StartError::NodeFile { .. }
         | StartError::Catalog {
             source: CatalogError::Format { .. } | CatalogError::Misplaced { .. },

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use corelog_protocol::message::hello;
 use corelog_record::batch::Codec;
 
+use crate::support::corelog::Corelog;
+use crate::support::deadline::output_of;
 use crate::support::folder::Folder;
 use crate::support::http::metric;
 use crate::support::server::{Server, Start};
@@ -30,6 +32,40 @@ fn ticks(server: &Server) -> u64 {
     let (_, rest) = stat.rsplit_once(") ").unwrap();
     let fields = rest.split(' ').skip(11).take(2);
     fields.map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+}
+
+/// With 20 a core ended by a panic; with 64 the server was ready and took no producer, who needs two connections.
+#[test]
+fn fewer_descriptors_than_cores_and_a_few_clients_need_are_refused_with_how_many_that_is() {
+    let folder = Folder::new();
+    let start = |files: u64| {
+        let script = format!("ulimit -n {files} && exec \"$@\"");
+        let limited = ["sh", "-c", &script, "sh"];
+        let data = folder.path().join("data");
+        Start::on(&data).cores(2).through(limited)
+    };
+    let refused = |files| {
+        let child = start(files).command().spawn().unwrap();
+        let output = output_of(child, "a start with few descriptors");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(6), "{files}: {said}");
+        let needed = said.split("LimitNOFILE=").nth(1).expect("it names it");
+        let needed = needed.split(' ').next().unwrap();
+        needed.parse::<u64>().unwrap()
+    };
+    let needed = refused(20);
+    assert_eq!((refused(8), refused(64)), (needed, needed));
+    assert_eq!(refused(needed - 1), needed);
+    let server = start(needed).start();
+    let corelog = Corelog::to(&server);
+    corelog.run(["topic", "create", "t"]).done();
+    let follow = ["consume", "t", "--follow", "--count", "2"];
+    let reader = corelog.command(follow).spawn().unwrap();
+    for line in [b"one\n", b"two\n"] {
+        corelog.feed(["produce", "t"], line).done();
+    }
+    let read = output_of(reader, "a reader beside a producer");
+    assert_eq!(read.stdout, b"one\ntwo\n");
 }
 
 #[test]

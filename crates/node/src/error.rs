@@ -59,6 +59,19 @@ pub enum StartError {
         /// The least that it may have.
         bytes_min: usize,
     },
+    /// The process may have too few files open.
+    #[error(
+        "{cores} cores and a few connections need {limit_min} open files and the limit is {limit}, raise it \
+         (ulimit -n, LimitNOFILE={limit_min} or more in the unit) or use fewer cores"
+    )]
+    Descriptors {
+        /// Cores asked for.
+        cores: usize,
+        /// How many it may have.
+        limit: u64,
+        /// How many it needs.
+        limit_min: u64,
+    },
     /// An address could not be listened on.
     #[error(
         "cannot listen on {address}: {source}; stop what uses the port or choose another with --listen"

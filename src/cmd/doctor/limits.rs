@@ -2,6 +2,7 @@
 
 use corelog_node::sys::Error;
 use corelog_node::sys::probe::{self, Memlock};
+use corelog_node::{Node, NodeConfig};
 use corelog_record::ByteSize;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
@@ -20,7 +21,9 @@ const FILE_SIZE_MIN: ByteSize = ByteSize::from_mib(64);
 pub(super) fn checks(cores: usize) -> Vec<Check> {
     vec![
         locked_memory(probe::memlock(cores)),
-        limit("open files", Resource::RLIMIT_NOFILE, open_files),
+        limit("open files", Resource::RLIMIT_NOFILE, |count| {
+            open_files(count, cores)
+        }),
         limit("file size", Resource::RLIMIT_FSIZE, file_size),
     ]
 }
@@ -42,7 +45,7 @@ fn locked_memory(memlock: Result<Memlock, Error>) -> Check {
     }
 }
 
-fn limit(name: &'static str, of: Resource, judge: fn(u64) -> Check) -> Check {
+fn limit(name: &'static str, of: Resource, judge: impl Fn(u64) -> Check) -> Check {
     match getrlimit(of) {
         // A server raises the soft limit of files to the hard one by itself.
         Ok((_soft, hard)) if of == Resource::RLIMIT_NOFILE => judge(hard),
@@ -51,10 +54,12 @@ fn limit(name: &'static str, of: Resource, judge: fn(u64) -> Check) -> Check {
     }
 }
 
-fn open_files(count: u64) -> Check {
+fn open_files(count: u64, cores: usize) -> Check {
     const NAME: &str = "open files";
     let mend = format!("ulimit -n {OPEN_FILES_GOOD}, or LimitNOFILE={OPEN_FILES_GOOD} in the unit");
-    if count < OPEN_FILES_MIN {
+    let mut node = NodeConfig::new("");
+    node.cores = cores;
+    if count < OPEN_FILES_MIN.max(Node::descriptors_min(&node)) {
         Check::bad(NAME, format!("{count} are too few to serve"), mend)
     } else if count < OPEN_FILES_GOOD {
         Check::fair(
@@ -93,9 +98,11 @@ mod tests {
     fn what_is_not_good_says_what_mends_it() {
         let mib = |count| ByteSize::from_mib(count).bytes();
         for (check, verdict) in [
-            (open_files(1 << 20), Verdict::Good),
-            (open_files(4_096), Verdict::Fair),
-            (open_files(256), Verdict::Bad),
+            (open_files(1 << 20, 2), Verdict::Good),
+            (open_files(4_096, 2), Verdict::Fair),
+            (open_files(256, 2), Verdict::Bad),
+            // A server of so many cores would not start.
+            (open_files(4_096, 128), Verdict::Bad),
             (file_size(RLIM_INFINITY), Verdict::Good),
             (file_size(mib(5_000)), Verdict::Good),
             (file_size(mib(1_000)), Verdict::Fair),

@@ -73,6 +73,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let node_config = node_config(&config)?;
     let log = telemetry::start_for_server(&config.log, config.log_format)?;
     abort_on_panic();
+    // Before threads and listeners that cannot do without some.
+    Node::check_descriptors(&node_config).context("cannot start")?;
     let heard = signals.hear()?;
     let side = Side::start(config.admin, config.has_partition_metrics)?;
     if config.is_memory_preallocated {

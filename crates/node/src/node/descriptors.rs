@@ -13,12 +13,18 @@ pub(super) struct Share {
 }
 
 impl Share {
+    /// The least limit for so many cores and a few connections: below it cores do not come up, or none of their clients
+    /// gets on.
+    pub(super) fn limit_min(cores: usize, connections_max: usize) -> u64 {
+        let least = own(cores) + cores * CORE_FILES_MIN + connections_max.min(CONNECTIONS_MIN);
+        least as u64
+    }
+
     /// Shares out `limit` descriptors. Half of what is left beside the node's own go to files: one that
     /// is closed is opened again, a connection is not.
     pub(super) fn of(limit: u64, cores: usize, connections_max: usize) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let own = NODE_DESCRIPTORS + TRANSFER_DESCRIPTORS + cores * CORE_DESCRIPTORS;
-        let left = limit.saturating_sub(own);
+        let left = limit.saturating_sub(own(cores));
         let core_files = (left / 2 / cores.max(1)).clamp(CORE_FILES_MIN, CORE_FILES_MAX);
         let for_connections = left.saturating_sub(cores * core_files);
         Self {
@@ -26,6 +32,11 @@ impl Share {
             connections: connections_max.min(for_connections).max(1),
         }
     }
+}
+
+/// What neither logs nor clients have.
+const fn own(cores: usize) -> usize {
+    NODE_DESCRIPTORS + TRANSFER_DESCRIPTORS + cores * CORE_DESCRIPTORS
 }
 
 /// The lock, the side thread, the pool's threads with a directory and a file each, some to spare; and
@@ -38,6 +49,8 @@ const TRANSFER_DESCRIPTORS: usize = 3 * transfer::PLACES + 2 * transfer::RECEIVE
 const CORE_DESCRIPTORS: usize = 24;
 /// Fewer files than this, and a partition that is born would wait for itself.
 const CORE_FILES_MIN: usize = 16;
+/// A producer takes two connections, and so does a consumer: fewer than this serve nobody for long.
+const CONNECTIONS_MIN: usize = 8;
 /// More than this gains little: what is written to every few seconds stays open.
 const CORE_FILES_MAX: usize = 16_384;
 
@@ -60,6 +73,17 @@ mod tests {
         }
         assert_eq!(Share::of(20_000, 2, 5_000).connections, 5_000);
         assert_eq!(Share::of(4096, 2, 10_000).core_files, 980);
+    }
+
+    #[test]
+    fn the_least_limit_has_files_for_every_core_and_a_few_connections() {
+        for cores in [1, 2, 64] {
+            let share = Share::of(Share::limit_min(cores, 10_000), cores, 10_000);
+            let least = (CORE_FILES_MIN, CONNECTIONS_MIN);
+            assert_eq!((share.core_files, share.connections), least);
+        }
+        let few = Share::limit_min(1, 10_000) - Share::limit_min(1, 3);
+        assert_eq!(few, 5, "no more connections than are configured");
     }
 
     #[test]

@@ -25,6 +25,7 @@ use corelog_record::NodeId;
 use flume::Sender;
 
 use self::control::Control;
+use self::descriptors::Share;
 use self::start::Cores;
 use crate::config::NodeConfig;
 use crate::error::{StartError, StopError};
@@ -93,6 +94,21 @@ struct Inner {
 }
 
 impl Node {
+    /// How many files the process has to be allowed for this node: fewer, and it does not start.
+    #[must_use]
+    pub fn descriptors_min(config: &NodeConfig) -> u64 {
+        Share::limit_min(config.cores, config.limits.connections_max)
+    }
+
+    /// Raises the limit of open files, and checks that it is enough for this node. A start does so, too; whoever opens
+    /// something of its own before that does well to ask first.
+    ///
+    /// # Errors
+    /// [`StartError::Descriptors`].
+    pub fn check_descriptors(config: &NodeConfig) -> Result<(), StartError> {
+        start::descriptors(config).map(drop)
+    }
+
     /// Starts a node: checks the machine, takes the data directory, recovers every partition,
     /// listens. Returns when it serves. Blocks the calling thread.
     ///

@@ -44,6 +44,8 @@ pub(super) struct Cores {
 pub(super) fn start(config: &NodeConfig) -> Result<Node, StartError> {
     config.check()?;
     probe::kernel()?;
+    // Before whatever opens something.
+    let descriptors = descriptors(config)?;
     // Before the rings: a limit that is too low for one would be told as a lack of memory.
     let io_memory_bytes = probe::memlock(config.cores)?.io_memory_bytes;
     probe::rings()?;
@@ -55,10 +57,6 @@ pub(super) fn start(config: &NodeConfig) -> Result<Node, StartError> {
             "the data directory is memory: all of it is lost when the machine stops, what was acknowledged as durable too"
         );
     }
-    let descriptors = probe::raise_descriptors().unwrap_or_else(|error| {
-        tracing::warn!(%error, "the limit of open files is not known");
-        DESCRIPTORS_ASSUMED
-    });
     let share = Share::of(descriptors, config.cores, config.limits.connections_max);
     if share.connections < config.limits.connections_max {
         tracing::warn!(
@@ -131,6 +129,26 @@ pub(super) fn start(config: &NodeConfig) -> Result<Node, StartError> {
         watchdog,
         _lock: lock,
     })
+}
+
+/// How many descriptors the process may have, once it may have as many as can be.
+pub(super) fn descriptors(config: &NodeConfig) -> Result<u64, StartError> {
+    let limit = match probe::raise_descriptors() {
+        Ok(limit) => limit,
+        Err(error) => {
+            tracing::warn!(%error, "the limit of open files is not known");
+            return Ok(DESCRIPTORS_ASSUMED);
+        }
+    };
+    let limit_min = Node::descriptors_min(config);
+    if limit < limit_min {
+        return Err(StartError::Descriptors {
+            limit,
+            limit_min,
+            cores: config.cores,
+        });
+    }
+    Ok(limit)
 }
 
 impl Cores {
