@@ -1,9 +1,12 @@
 //! `corelog inspect`: what the files hold, without a server.
 
-use std::path::PathBuf;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
 use crate::support::corelog::Corelog;
 use crate::support::folder::Folder;
+use crate::support::privilege;
 use crate::support::server::Server;
 
 /// A data directory with a topic `t` that holds two segments and more.
@@ -44,7 +47,7 @@ fn data() -> (Folder, PathBuf) {
 #[test]
 fn a_directory_a_topic_and_a_partition_are_summarized() {
     let (folder, partition) = data();
-    let inspect = |path: &std::path::Path| {
+    let inspect = |path: &Path| {
         Corelog::offline()
             .run(["inspect", path.to_str().unwrap(), "--output", "json"])
             .json()
@@ -207,6 +210,32 @@ fn an_end_that_is_durable_and_reads_as_zeros_or_is_cut_off_is_damage() {
         // It was not looked at up to there.
         assert_eq!(inspect(&["--records", "--count", "1"]).0, Some(0));
     }
+}
+
+/// They were no files or directories of a node, with 1: whoever may not look does not know that.
+#[test]
+fn what_may_not_be_looked_into_is_denied() {
+    let (folder, partition) = data();
+    let hidden = folder.path().join("hidden");
+    std::fs::create_dir(&hidden).unwrap();
+    let inspect = Corelog::offline().through(privilege::without());
+    let chmod = |dir: &Path, mode| {
+        std::fs::set_permissions(dir, Permissions::from_mode(mode)).unwrap();
+    };
+    // Nothing can be asked of the first; the second says what it is not, and not what it holds.
+    for (dir, mode) in [(&partition, 0o000), (&partition, 0o444), (&hidden, 0o111)] {
+        chmod(dir, mode);
+        let said = inspect.run(["inspect", dir.to_str().unwrap()]).failed(6);
+        chmod(dir, 0o755);
+        assert!(said.contains("cannot look at"), "{mode:o}: {said}");
+        assert!(said.contains("sudo -u"), "{mode:o}: {said}");
+    }
+    // So is one in the middle of what can be listed.
+    chmod(&partition, 0o000);
+    let topic = partition.parent().unwrap();
+    let said = inspect.run(["inspect", topic.to_str().unwrap()]).failed(6);
+    chmod(&partition, 0o755);
+    assert!(said.contains(partition.to_str().unwrap()), "{said}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ use super::node::{Node, cloning};
 use super::promote::promoting;
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
+use crate::support::privilege;
 use crate::support::wire::Target;
 
 /// The target's file said that it owned the partition, and could not be synced: it refused, promised its owner not
@@ -23,7 +24,7 @@ use crate::support::wire::Target;
 fn a_handover_is_not_taken_back_before_the_target_s_disk_does_not_say_that_it_was_done() {
     let folder = Folder::new();
     let a = Node::start(&folder, "a");
-    let mut b = Node::on(folder.path().join("b"), unprivileged(), 1);
+    let mut b = Node::on(folder.path().join("b"), privilege::without(), 1);
     let topic = a.topic("t", 1);
     a.fill(&topic, 0, 1);
     b.follow(&topic, &[&a]);
@@ -60,7 +61,7 @@ fn a_handover_is_not_taken_back_before_the_target_s_disk_does_not_say_that_it_wa
 fn a_copy_that_promised_not_to_take_over_is_not_promoted_by_an_epoch_of_its_own() {
     let folder = Folder::new();
     let a = Node::start(&folder, "a");
-    let b = Node::on(folder.path().join("b"), unprivileged(), 1);
+    let b = Node::on(folder.path().join("b"), privilege::without(), 1);
     let topic = a.topic("t", 1);
     a.fill(&topic, 0, 1);
     // It does not follow: it would forget the epoch that is its own.
@@ -103,15 +104,4 @@ fn a_copy_that_promised_not_to_take_over_is_not_promoted_by_an_epoch_of_its_own(
 
 fn set_mode(node: &Node, topic: &Target, mode: u32) {
     set_permissions(node.topic_dir(topic), Permissions::from_mode(mode)).unwrap();
-}
-
-/// What runs a process that files' modes hold for, whoever runs the tests.
-fn unprivileged() -> Vec<String> {
-    let without = "-dac_override,-dac_read_search";
-    let sets = ["--bounding-set", "--inh-caps"].map(|set| format!("{set}={without}"));
-    let words = [&["setpriv".to_owned()][..], &sets].concat();
-    match nix::unistd::geteuid().is_root() {
-        true => words,
-        false => Vec::new(),
-    }
 }

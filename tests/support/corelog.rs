@@ -12,6 +12,7 @@ use super::server::{BINARY, Server};
 #[derive(Clone, Debug)]
 pub(crate) struct Corelog {
     server: Option<String>,
+    wrapper: Vec<String>,
 }
 
 /// What a call came to.
@@ -26,6 +27,7 @@ impl Corelog {
     pub(crate) fn to(server: &Server) -> Self {
         Self {
             server: Some(server.address()),
+            wrapper: Vec::new(),
         }
     }
 
@@ -33,12 +35,22 @@ impl Corelog {
     pub(crate) fn at(address: &str) -> Self {
         Self {
             server: Some(address.to_owned()),
+            wrapper: Vec::new(),
         }
     }
 
     /// Calls that need no server.
     pub(crate) fn offline() -> Self {
-        Self { server: None }
+        Self {
+            server: None,
+            wrapper: Vec::new(),
+        }
+    }
+
+    /// The same calls, run by another program: `wrapper` and then the command line.
+    pub(crate) fn through(mut self, wrapper: Vec<String>) -> Self {
+        self.wrapper = wrapper;
+        self
     }
 
     /// Calls it without input.
@@ -66,8 +78,10 @@ impl Corelog {
 
     /// The command, not started, with all three streams piped.
     pub(crate) fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
-        let mut command = Command::new(BINARY);
+        let mut words = self.wrapper.iter().map(String::as_str).chain([BINARY]);
+        let mut command = Command::new(words.next().unwrap_or(BINARY));
         command
+            .args(words)
             .args(args)
             .env_remove("CORELOG_SERVER")
             .env_remove("CORELOG_LOG");

@@ -1,5 +1,6 @@
 //! Single files: node, topic, manifest, mark, index.
 
+use std::io;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -20,6 +21,12 @@ use crate::quantity::rfc3339;
 /// Reads a whole small file.
 pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// If a file or directory is there; whether one is that may not be looked at, nobody can say.
+pub(super) fn is_there(path: &Path) -> anyhow::Result<bool> {
+    let found = path.try_exists();
+    found.with_context(|| format!("cannot look at {}", path.display()))
 }
 
 /// The error of a file that cannot be understood.
@@ -73,7 +80,7 @@ pub(super) fn topic_facts(topic: &Topic, show: &mut Show) -> anyhow::Result<()> 
 
 /// The manifest of a partition, which one that has stores has.
 pub(super) fn read_manifest(path: &Path) -> anyhow::Result<Manifest> {
-    if !path.exists() {
+    if !is_there(path)? {
         return Err(stop(Exit::Damage, lost_manifest(path)));
     }
     Manifest::decode(&read(path)?).map_err(|error| damaged(path, &error))
@@ -88,16 +95,19 @@ pub(super) fn lost_manifest(path: &Path) -> String {
 }
 
 /// If a directory holds files of batches.
-pub(super) fn holds_stores(dir: &Path) -> bool {
-    let Ok(entries) = std::fs::read_dir(dir) else {
-        return false;
-    };
-    // One without a byte is of a partition that was about to begin.
-    let mut entries = entries.flatten();
-    entries.any(|entry| {
+///
+/// # Errors
+/// If it cannot be listed.
+pub(super) fn holds_stores(dir: &Path) -> io::Result<bool> {
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        // One without a byte is of a partition that was about to begin.
         let is_empty = entry.metadata().is_ok_and(|found| found.len() == 0);
-        !is_empty && entry.file_name().to_str().is_some_and(is_store)
-    })
+        if !is_empty && entry.file_name().to_str().is_some_and(is_store) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// If a file has the name of a store: its base offset in twenty digits, and perhaps its generation.
@@ -230,7 +240,7 @@ fn slots(bytes: &[u8]) -> Vec<Result<Slot, corelog_storage::format::Error>> {
 
 /// The slot that holds: the sound one with the highest sequence.
 pub(super) fn last_slot(path: &Path) -> anyhow::Result<Option<Slot>> {
-    if !path.exists() {
+    if !is_there(path)? {
         return Ok(None);
     }
     let slots = slots(&read(path)?);

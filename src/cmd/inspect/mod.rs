@@ -9,6 +9,7 @@ mod tail;
 mod torn;
 mod walk;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -152,21 +153,11 @@ enum What {
 }
 
 fn what(path: &Path) -> anyhow::Result<What> {
-    let metadata =
-        std::fs::metadata(path).with_context(|| format!("cannot look at {}", path.display()))?;
-    if metadata.is_dir() {
-        let holds = |name: &str| path.join(name).exists();
-        return match (
-            holds("manifest"),
-            holds("topic"),
-            holds("node") || holds("topics"),
-        ) {
-            (true, ..) => Ok(What::Partition),
-            (_, true, _) => Ok(What::Topic),
-            (.., true) => Ok(What::Node),
-            _ if files::holds_stores(path) => Ok(What::Partition),
-            _ => Err(unknown(path)),
-        };
+    let cannot = || format!("cannot look at {}", path.display());
+    if std::fs::metadata(path).with_context(cannot)?.is_dir() {
+        return what_directory(path)
+            .with_context(cannot)?
+            .ok_or_else(|| unknown(path));
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     match (
@@ -181,6 +172,21 @@ fn what(path: &Path) -> anyhow::Result<What> {
         (_, Some("index")) => Ok(What::Index),
         _ => Err(unknown(path)),
     }
+}
+
+/// What a directory is, if it is anything of a node's. One that may not be looked into is not nothing.
+fn what_directory(path: &Path) -> io::Result<Option<What>> {
+    for (name, what) in [
+        ("manifest", What::Partition),
+        ("topic", What::Topic),
+        ("node", What::Node),
+        ("topics", What::Node),
+    ] {
+        if path.join(name).try_exists()? {
+            return Ok(Some(what));
+        }
+    }
+    Ok(files::holds_stores(path)?.then_some(What::Partition))
 }
 
 fn unknown(path: &Path) -> anyhow::Error {

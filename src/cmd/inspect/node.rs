@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Verdict;
 use super::files::{
-    damaged, holds_stores, lost_manifest, read, read_manifest, read_topic, topic_facts,
+    damaged, holds_stores, is_there, lost_manifest, read, read_manifest, read_topic, topic_facts,
 };
 use super::show::Show;
 use crate::quantity::rfc3339;
@@ -19,7 +19,7 @@ pub(super) fn node(dir: &Path) -> anyhow::Result<(Show, Verdict)> {
     let mut show = Show::default();
     let (mut rows, mut faults) = (Vec::new(), Vec::new());
     let path = dir.join("node");
-    if path.exists() {
+    if is_there(&path)? {
         let node = Node::decode(&read(&path)?).map_err(|error| damaged(&path, &error))?;
         show.fact("node", node.id.to_string())
             .fact("created", rfc3339(node.created));
@@ -69,8 +69,9 @@ pub(super) fn topic(dir: &Path) -> anyhow::Result<(Show, Verdict)> {
     let (mut rows, mut faults) = (Vec::<Vec<Value>>::new(), Vec::new());
     for partition in directories(dir)? {
         let path = partition.join("manifest");
-        if !path.exists() {
-            if holds_stores(&partition) {
+        if !is_there(&path)? {
+            let held = holds_stores(&partition);
+            if held.with_context(|| format!("cannot list {}", partition.display()))? {
                 faults.push(lost_manifest(&path));
             }
             continue;
@@ -112,7 +113,7 @@ fn files(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
 
 /// What lies in a directory, by name; nothing if it is not there.
 fn entries(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    if !dir.exists() {
+    if !is_there(dir)? {
         return Ok(Vec::new());
     }
     let cannot = || format!("cannot list {}", dir.display());
