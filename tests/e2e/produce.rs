@@ -1,11 +1,12 @@
 //! `corelog produce`.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::sync::mpsc;
 use std::thread;
 
-use corelog_client::partition_of_key;
+use corelog_client::{ProducerConfig, partition_of_key};
 use corelog_protocol::kind::Kind;
 use corelog_protocol::message::list_offsets::{self, At};
 use corelog_record::PartitionId;
@@ -240,6 +241,33 @@ fn key(partition: u32) -> String {
     let mut keys = (0..).map(|number| format!("k{number}"));
     keys.find(|key| partition_of_key(key.as_bytes(), 2) == partition)
         .unwrap()
+}
+
+/// The help said that they go to one partition after another, a batch at a time: three lines lay in one, and a reader who
+/// had expected them in three looked for the others.
+#[test]
+fn records_without_keys_go_to_the_next_partition_after_as_many_bytes_as_the_help_says() {
+    let folder = Folder::new();
+    let server = Server::start(&folder.path().join("data"));
+    let corelog = Corelog::to(&server);
+    let help = corelog.run(["help", "produce"]).text();
+    let help: Vec<_> = help.split_whitespace().collect();
+    let help = help.join(" ");
+    assert!(help.contains("until 1MiB of them went there"), "{help}");
+    let most = ProducerConfig::default().batch_bytes_max;
+    assert_eq!(most, 1 << 20);
+    let partitions = |topic: &str, line: &[u8], count: usize| {
+        let create = ["topic", "create", topic, "--partitions", "8"];
+        corelog.run(create).done();
+        corelog.feed(["produce", topic], &line.repeat(count)).done();
+        let consume = ["consume", topic, "--format", "%p\\n"];
+        let text = corelog.run(consume).text();
+        let each: BTreeSet<_> = text.lines().map(str::to_owned).collect();
+        each.len()
+    };
+    assert_eq!(partitions("few", b"a line\n", 100), 1);
+    let line = [[b'a'; 1023].as_slice(), b"\n"].concat();
+    assert_eq!(partitions("many", &line, 7 * most / 2 / line.len()), 4);
 }
 
 /// Deliveries were looked at one after the other: while the first of them was late, records went on to

@@ -33,7 +33,8 @@ use tally::Settling;
     long_about = "Produce a record per line of files or stdin.\n\n\
         The delimiter is not part of the record, the last line needs none, and bytes are sent as \
         they are. Records with a key go to the partition of that key (the field's murmur2 rule), \
-        others to one partition after another, a batch at a time.\n\n\
+        others to one partition, at first to any, until 1MiB of them went there, and then to the \
+        next: a few lines are all in one.\n\n\
         What the server refused is an error (exit 1), as is a server that cannot be reached in \
         time (exit 4). Where the connection broke before the \
         answer, nobody knows if the records were applied: they are listed on stderr, not sent \
