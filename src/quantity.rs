@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use corelog_record::{Offset, Timestamp, TopicName};
 
@@ -157,6 +157,13 @@ impl fmt::Display for Amount {
 /// The wall clock.
 pub(crate) fn now() -> Timestamp {
     Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
+}
+
+/// A time of the system as a timestamp; one before 1970 as its beginning.
+pub(crate) fn timestamp(time: SystemTime) -> Timestamp {
+    let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH);
+    let millis = since_epoch.unwrap_or_default().as_millis();
+    Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
 }
 
 /// A timestamp as RFC 3339 in UTC with milliseconds; one outside the calendar as bare milliseconds.

@@ -248,6 +248,12 @@ fn what_is_not_ours_is_said() {
     Corelog::offline()
         .run(["inspect", folder.path().to_str().unwrap()])
         .failed(1);
+    // Names that no store has.
+    folder.file("+0000000000000000123.log", b"hello");
+    folder.file("00000000000000000123.+1.log", b"hello");
+    let inspect = ["inspect", folder.path().to_str().unwrap()];
+    let said = Corelog::offline().run(inspect).failed(1);
+    assert!(said.contains("is no file or directory of a node"), "{said}");
     Corelog::offline()
         .run(["inspect", "/no/such/path"])
         .failed(1);

@@ -62,6 +62,20 @@ fn what_a_server_wrote_is_sound_while_it_runs_and_after_it_stopped() {
     assert_eq!(verify(&store, &[]).0, Some(0));
 }
 
+/// `1.41 MiB` here was `1.4 MiB` in every other command.
+#[test]
+fn bytes_are_told_as_in_other_commands() {
+    let folder = Folder::new();
+    let server = filled(&folder);
+    let told = Corelog::offline().run(["verify", folder.path().to_str().unwrap()]);
+    let told = told.text();
+    let (_, read) = told.split_once(" records: ").unwrap();
+    let (amount, _) = read.split_once(" in ").unwrap();
+    let (_, rest) = amount.split_once('.').unwrap();
+    assert_eq!(rest.find(' '), Some(1), "one decimal: {told}");
+    drop(server);
+}
+
 #[test]
 fn a_flipped_bit_ends_with_3_and_is_told_by_file_position_and_offsets() {
     let folder = Folder::new();

@@ -18,6 +18,7 @@ pub mod mark;
 pub mod open_files;
 pub mod quarantine;
 pub mod repair;
+pub mod segment;
 pub mod snapshot;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -31,7 +32,6 @@ mod planted;
 mod recovery;
 mod scan;
 mod scrub;
-mod segment;
 mod store;
 
 pub use error::Error;

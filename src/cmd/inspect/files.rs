@@ -9,8 +9,8 @@ use corelog_storage::format::index;
 use corelog_storage::format::manifest::Manifest;
 use corelog_storage::format::mark::{SLOT_BYTES, SLOTS, Slot};
 use corelog_storage::format::node::Node;
-use corelog_storage::format::state::Segment;
 use corelog_storage::format::topic::Topic;
+use corelog_storage::segment::name;
 use serde_json::Value;
 
 use super::Verdict;
@@ -103,19 +103,11 @@ pub(super) fn holds_stores(dir: &Path) -> io::Result<bool> {
         let entry = entry?;
         // One without a byte is of a partition that was about to begin.
         let is_empty = entry.metadata().is_ok_and(|found| found.len() == 0);
-        if !is_empty && entry.file_name().to_str().is_some_and(is_store) {
+        if !is_empty && entry.file_name().to_str().is_some_and(name::is_store) {
             return Ok(true);
         }
     }
     Ok(false)
-}
-
-/// If a file has the name of a store: its base offset in twenty digits, and perhaps its generation.
-fn is_store(name: &str) -> bool {
-    let stem = name.strip_suffix(".log").unwrap_or_default();
-    let (base, generation) = stem.split_once('.').unwrap_or((stem, "0"));
-    let is_number = |text: &str| text.parse::<u64>().is_ok();
-    base.len() == 20 && is_number(base) && is_number(generation)
 }
 
 pub(super) fn manifest(path: &Path) -> anyhow::Result<(Show, Verdict)> {
@@ -276,13 +268,4 @@ pub(super) fn index(path: &Path) -> anyhow::Result<(Show, Verdict)> {
     }
     show.list("rows", &COLUMNS, rows);
     Ok((show, Verdict::of(faults)))
-}
-
-/// The name of a segment's store.
-pub(super) fn store_name(segment: &Segment) -> String {
-    let base = segment.base.get();
-    match segment.generation {
-        0 => format!("{base:020}.log"),
-        generation => format!("{base:020}.{generation}.log"),
-    }
 }

@@ -8,10 +8,11 @@ use corelog_record::{Chain, Offset, Position, Timestamp};
 use corelog_storage::format::manifest::Manifest;
 use corelog_storage::format::mark::Slot;
 use corelog_storage::format::state::{Segment, State};
+use corelog_storage::segment::name;
 use serde_json::Value;
 
 use super::Verdict;
-use super::files::{last_slot, manifest_facts, read_manifest, store_name};
+use super::files::{last_slot, manifest_facts, read_manifest};
 use super::listing::{Lines, Listing};
 use super::show::Show;
 use super::torn::{self, Edge};
@@ -36,7 +37,7 @@ pub(super) fn summarize(dir: &Path) -> anyhow::Result<(Show, Verdict)> {
     let mut log_end = manifest.state.log_start();
     for named in named(&manifest, mark.as_ref()) {
         let segment = named.segment;
-        let name = store_name(segment);
+        let name = name::store(segment.base, segment.generation);
         let path = dir.join(&name);
         let mut found = look(named, &path)?;
         if let Some(position) =
@@ -221,7 +222,7 @@ pub(super) fn list(dir: &Path, listing: &Listing, out: &mut Out) -> anyhow::Resu
         if lines.is_full() {
             break;
         }
-        let path = dir.join(store_name(segment));
+        let path = dir.join(name::store(segment.base, segment.generation));
         let mut held = walk(&path, Some(named), Some(&mut lines))?.held;
         take_torn(&manifest.state, mark.as_ref(), segment, &mut held, &path)?;
         faults.extend(

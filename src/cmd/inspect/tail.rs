@@ -9,9 +9,10 @@ use std::time::Instant;
 use anyhow::Context as _;
 use corelog_record::Timestamp;
 use corelog_record::batch::{HEADER_BYTES, Header};
+use corelog_storage::segment::name;
 use serde_json::{Value, json};
 
-use super::files::{read_manifest, store_name};
+use super::files::read_manifest;
 use crate::quantity::rfc3339;
 
 /// The headers of the last `count_max` batches in the last store of the partition in `dir`, as far as
@@ -21,7 +22,7 @@ pub(super) fn tail(dir: &Path, count_max: usize, deadline: Instant) -> anyhow::R
     let Some(segment) = manifest.state.segments().last() else {
         return Ok(json!({ "file": null, "batches": [], "ends": "no segment" }));
     };
-    let name = store_name(segment);
+    let name = name::store(segment.base, segment.generation);
     let path = dir.join(&name);
     let base = i64::try_from(segment.base.get()).unwrap_or(i64::MAX);
     let walked = walk(&path, base, count_max, deadline);

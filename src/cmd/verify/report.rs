@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::exit::Exit;
 use crate::output::{Format, Out};
+use crate::quantity::Amount;
 
 /// A report in the making.
 pub(super) struct Report {
@@ -131,8 +132,8 @@ impl Report {
             )?;
         }
         let rate = u128::from(bytes) * 1_000_000_000 / took.as_nanos().max(1);
-        let rate = indicatif::HumanBytes(u64::try_from(rate).unwrap_or(u64::MAX));
-        let (read, seconds) = (indicatif::HumanBytes(bytes), took.as_secs_f64());
+        let rate = Amount(u64::try_from(rate).unwrap_or(u64::MAX));
+        let (read, seconds) = (Amount(bytes), took.as_secs_f64());
         out.line(&format!(
             "{partitions} partitions, {stores} stores, {batches} batches, {records} records: \
              {read} in {seconds:.2} s ({rate}/s)"

@@ -1,16 +1,13 @@
 //! `/v1/node`: the process, its disk, its cores.
 
-use std::time::SystemTime;
-
 use axum::extract::State;
 use axum::response::Response;
 use corelog_node::Handle;
 use corelog_node::metrics::{CoreSnapshot, HistogramSnapshot, PulseSnapshot};
-use corelog_record::Timestamp;
 use serde_json::{Value, json};
 
 use super::super::{Stage, health, metrics};
-use crate::quantity::rfc3339;
+use crate::quantity::{rfc3339, timestamp};
 
 pub(super) async fn show(State(stage): State<Stage>) -> Response {
     let asked = health::ask(&stage, async |handle| handle.pulses().await);
@@ -101,10 +98,4 @@ fn core(pulse: &PulseSnapshot, counters: &CoreSnapshot) -> Value {
 /// Each bucket as its upper bound in microseconds (null: no bound) and how many fell into it.
 fn histogram(histogram: &HistogramSnapshot) -> Value {
     json!({ "buckets": histogram.buckets, "sum": histogram.sum_us })
-}
-
-fn timestamp(time: SystemTime) -> Timestamp {
-    let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH);
-    let millis = since_epoch.unwrap_or_default().as_millis();
-    Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
 }

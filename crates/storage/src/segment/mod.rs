@@ -1,12 +1,12 @@
 //! The room of segments: a store and its index, with what the log knows of them.
 //!
-//! Lives here: [`Segment`], the [`Point`]s between batches, the names of files ([`name`]). Never
+//! Lives here: `Segment`, the `Point`s between batches, the names of files ([`name`]), which tools ask for too. Never
 //! lives here: what moves bytes to the disk, which is the log's.
 //!
 //! Law kept: a segment's stage only goes forward, and a sealed one never changes.
 
 mod finish;
-pub(crate) mod name;
+pub mod name;
 mod point;
 
 use std::rc::Rc;

@@ -12,7 +12,8 @@ use corelog_record::Offset;
 pub(crate) const NEXT: &str = "next";
 
 /// The name of a store.
-pub(crate) fn store(base: Offset, generation: u32) -> String {
+#[must_use]
+pub fn store(base: Offset, generation: u32) -> String {
     file(base, generation, "log")
 }
 
@@ -22,7 +23,8 @@ pub(crate) fn index(base: Offset, generation: u32) -> String {
 }
 
 /// Whether `name` is of the form that this program gives to stores.
-pub(crate) fn is_store(name: &str) -> bool {
+#[must_use]
+pub fn is_store(name: &str) -> bool {
     name.strip_suffix(".log").is_some_and(is_stem)
 }
 
@@ -85,6 +87,9 @@ mod tests {
             "00000000000000001234.x.log",
             "notes.log",
             ".log",
+            "+0000000000000000123.log",
+            "00000000000000001234.+2.log",
+            "00000000000000001234.2.2.log",
         ] {
             assert!(!is_store(name), "{name}");
         }

@@ -4,12 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context as _;
-use corelog_record::Timestamp;
 use serde_json::{Value, json};
 
 use super::pack::Pack;
 use crate::cmd::inspect;
-use crate::quantity::rfc3339;
+use crate::quantity::{rfc3339, timestamp};
 
 /// Files that are named; a node has a few for each segment.
 const FILES_MAX: usize = 100_000;
@@ -108,12 +107,6 @@ fn files(dir: &Path, deadline: Instant) -> anyhow::Result<Value> {
         "faults": faults,
         "files": files,
     }))
-}
-
-fn timestamp(time: std::time::SystemTime) -> Timestamp {
-    let since_epoch = time.duration_since(std::time::SystemTime::UNIX_EPOCH);
-    let millis = since_epoch.unwrap_or_default().as_millis();
-    Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
 }
 
 fn directories(dir: &Path) -> Vec<PathBuf> {
