@@ -122,6 +122,28 @@ fn a_sound_partition_has_nothing_to_repair_and_a_broken_one_is_refused_with_3() 
     offline.run(["repair"]).failed(2);
 }
 
+/// What root had made, the service could not write. Only root can give a directory away.
+#[test]
+fn a_partition_of_another_user_s_is_left_as_it_is() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let folder = Folder::new();
+    filled(&folder);
+    let partition = folder.path().join("topics/t/0");
+    let manifest = partition.join("manifest");
+    std::fs::remove_file(&manifest).unwrap();
+    std::os::unix::fs::chown(&partition, Some(65_534), None).unwrap();
+    for dir in [&partition, &folder.path().join("topics/t")] {
+        for consent in ["--dry-run", "--yes"] {
+            let repair = ["repair", "--dir", dir.to_str().unwrap(), consent];
+            let said = Corelog::offline().run(repair).failed(6);
+            assert!(said.contains("sudo -u "), "{said}");
+        }
+    }
+    assert!(!manifest.exists());
+}
+
 /// What the disk refused was told as damage, with 3: here a directory in a file's place.
 #[test]
 fn what_the_disk_refuses_a_repair_is_a_failure_and_no_damage() {

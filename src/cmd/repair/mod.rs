@@ -31,13 +31,15 @@ use crate::quantity;
         written anew. Nothing is deleted: what is displaced is renamed to `<name>.old-<time>`, and \
         the next start moves it to quarantine. What the files do not tell is said, and so is what \
         may be readable again: records that were expired or truncated, and ends that were cut off. \
-        Where the stores contradict each other, nothing is done.",
+        Where the stores contradict each other, nothing is done, nor by another user than the \
+        directory's owner: the server could not write the files.",
     after_long_help = "EXAMPLES\n  \
         corelog repair events --from log2:7400,log3:7400\n  \
         corelog repair events --dry-run                          # what is damaged\n  \
         corelog repair --dir corelog-data/topics/events/0 --dry-run\n  \
         corelog repair --dir corelog-data/topics/events/0 --yes\n  \
         corelog repair --dir corelog-data/topics/events --yes    # all its partitions\n  \
+        sudo -u corelog corelog repair --dir /var/lib/corelog/topics/events/0 --yes\n  \
         corelog verify corelog-data/topics/events/0              # what is wrong, before or after"
 )]
 pub(crate) struct Args {

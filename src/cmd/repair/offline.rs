@@ -2,6 +2,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -10,6 +11,7 @@ use corelog_storage::disk::block_on;
 use corelog_storage::disk::std::StdDir;
 use corelog_storage::format::topic::Topic;
 use corelog_storage::repair::{Known, Plan, Refusal, Step, plan};
+use nix::unistd::{Uid, User, geteuid};
 use serde_json::{Value, json};
 
 use crate::cli::Consent;
@@ -24,6 +26,9 @@ pub(super) fn run(dir: &Path, consent: Consent, format: Format) -> anyhow::Resul
     let mut plans = Vec::new();
     let mut exit = Exit::Done;
     let partitions = partitions(dir)?;
+    for partition in &partitions {
+        check_user(partition, geteuid())?;
+    }
     let bytes = partitions.iter().map(|partition| store_bytes(partition));
     let bar = progress::bytes(Some(bytes.sum()));
     for partition in partitions {
@@ -56,6 +61,27 @@ pub(super) fn run(dir: &Path, consent: Consent, format: Format) -> anyhow::Resul
         }
     }
     Ok(exit)
+}
+
+/// Refuses to write for another user than the one whom a partition belongs to. That is who serves it, and could not change
+/// what is made here: root may write anywhere, and what it makes is root's.
+fn check_user(partition: &Path, user: Uid) -> anyhow::Result<()> {
+    let path = partition.display();
+    let found = partition.metadata();
+    let owner = found
+        .with_context(|| format!("cannot look at {path}"))?
+        .uid();
+    let owner = Uid::from_raw(owner);
+    if owner == user {
+        return Ok(());
+    }
+    let known = User::from_uid(owner).ok().flatten();
+    let name = known.map_or_else(|| format!("'#{owner}'"), |known| known.name);
+    let message = format!(
+        "{path} belongs to {name}, and this runs as another user, whose files its server could not write; repair it as \
+         its owner: `sudo -u {name} corelog repair --dir {path}`"
+    );
+    Err(stop(Exit::Denied, message))
 }
 
 /// A refusal that knows its exit code: what the disk or the system refused is no damage.
@@ -228,3 +254,24 @@ const DEPTH_MAX: usize = 4;
 
 /// Bytes of store for each index row, as the node has it.
 const INDEX_INTERVAL_BYTES: u32 = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Typed as root it left a manifest of root's, and the server did not open the partition for want of permission.
+    #[test]
+    fn only_the_owner_of_a_partition_repairs_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let owner = Uid::from_raw(dir.path().metadata().unwrap().uid());
+        check_user(dir.path(), owner).unwrap();
+        let other = Uid::from_raw(owner.as_raw() + 1);
+        let refused = check_user(dir.path(), other).unwrap_err();
+        assert_eq!(crate::exit::of(&refused), Exit::Denied);
+        let said = refused.to_string();
+        assert!(
+            said.contains("`sudo -u ") && said.contains(" corelog repair --dir "),
+            "{said}"
+        );
+    }
+}
