@@ -241,7 +241,7 @@ async fn fetch_away(
             // Without room, which others need meanwhile.
             Answered::Fetched(Err(error)) if !has_healed => {
                 drop((call.let_go(), call));
-                healed_at(core, (owner, key), error, request.frame).await?;
+                Box::pin(healed_at(core, (owner, key), error, request.frame)).await?;
                 has_healed = true;
             }
             Answered::Fetched(fetched) => {

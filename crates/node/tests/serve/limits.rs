@@ -13,7 +13,7 @@ use corelog_protocol::message::{fetch, metadata, ping, produce};
 use corelog_protocol::request;
 
 use crate::client::{Client, batch, from, to, values};
-use crate::{directory, start, start_with, wait_until};
+use crate::{comes_within, directory, start, start_with, wait_until};
 
 #[test]
 fn a_full_lane_is_answered_busy_and_aborts_the_run_in_order() {
@@ -224,7 +224,11 @@ fn a_client_that_hangs_up_with_all_requests_under_way_that_it_may_have_leaves_no
     wait_until(|| counters().parked_fetches == u64::from(IN_FLIGHT_REQUEST_COUNT_MAX));
     // With an answer that nobody read, it is reset.
     drop(client);
-    wait_until(|| counters().parked_fetches == 0 && counters().connections == 0);
+    let is_gone = || counters().parked_fetches == 0 && counters().connections == 0;
+    assert!(
+        comes_within(Duration::from_secs(20), is_gone),
+        "long before the polls end"
+    );
     node.stop().expect("a clean stop");
 }
 
