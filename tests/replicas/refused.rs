@@ -129,3 +129,45 @@ fn a_clone_that_makes_no_sense_is_refused_and_leaves_nothing() {
     wait_until_level(&a, &b, &topic, 0);
     assert_equal(&a, &b, &topic, 0);
 }
+
+/// It was told as level with its source, whatever that had got since.
+#[test]
+fn a_replica_that_asks_its_source_no_more_is_not_called_level_with_it() {
+    let folder = Folder::new();
+    let (a, done) = (Node::start(&folder, "a"), Node::start(&folder, "done"));
+    let stopped = Node::start(&folder, "stopped");
+    let topic = a.topic("t", 1);
+    let end = a.fill(&topic, 0, 20);
+    done.ask(&clone_topic::Request {
+        follow: false,
+        ..cloning(&topic, &[&a])
+    })
+    .unwrap();
+    stopped.follow(&topic, &[&a]);
+    wait_until_level(&a, &stopped, &topic, 0);
+    until("all was copied", || {
+        let told = status(&done, &topic, 0);
+        (told.state, told.end) == (State::Done, end)
+    });
+    a.ask(&delete_topic::Request {
+        name: topic.name.clone(),
+        id: topic.id,
+    })
+    .unwrap();
+    until("it follows no more", || {
+        status(&stopped, &topic, 0).state == State::Stopped
+    });
+    let cases = [
+        (done, "was copied from", "done"),
+        (stopped, "it has stopped at", "stopped"),
+    ];
+    for (node, words, copying) in cases {
+        assert_eq!(status(&node, &topic, 0).lag_records, None);
+        let said = node.corelog().run(["topic", "describe", "t"]).text();
+        assert!(said.contains(words) && !said.contains("level"), "{said}");
+        let json = ["topic", "describe", "t", "--output", "json"];
+        let told = node.corelog().run(json).json();
+        assert_eq!(told["partitions"][0]["copying"], copying);
+        assert!(told["partitions"][0]["lag_records"].is_null());
+    }
+}

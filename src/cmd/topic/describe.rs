@@ -2,7 +2,7 @@
 
 use corelog_client::Client;
 use corelog_protocol::message::describe_topic::{Answer, Damage, Partition, State};
-use corelog_protocol::message::replica_status::Role;
+use corelog_protocol::message::replica_status::{Role, State as Copying};
 use corelog_record::{PartitionId, Timestamp, TopicName};
 use serde_json::{Value, json};
 
@@ -158,10 +158,20 @@ fn replica_line(topic: &TopicName, partition: &Partition) -> Option<String> {
     let role = super::policy::word(&partition.role).replace('_', " ");
     let source = partition.source.as_deref().unwrap_or("nobody known");
     let line = match partition.role {
-        Role::Follower => format!(
-            "replica: {place} follows {source}, {}",
-            lag(partition.lag_records, partition.lag_bytes, partition.lag_ms)
-        ),
+        Role::Follower => match partition.copying {
+            Copying::Done => format!(
+                "replica: {place} was copied from {source} up to {}, and does not follow it",
+                partition.durable
+            ),
+            Copying::Stopped => format!(
+                "replica: {place} does not follow {source} any more: it has stopped at {}; `corelog top` says why",
+                partition.durable
+            ),
+            _ => format!(
+                "replica: {place} follows {source}, {}",
+                lag(partition.lag_records, partition.lag_bytes, partition.lag_ms)
+            ),
+        },
         _ => format!("replica: {place} is {role}, its owner is {source}"),
     };
     Some(line)
@@ -233,6 +243,7 @@ pub(crate) fn partition(partition: &Partition) -> Value {
             .map(|last| json!({ "name": last.name, "end": last.end.get() })),
         "role": partition.role,
         "source": partition.source,
+        "copying": partition.copying,
         "lag_records": partition.lag_records,
         "lag_bytes": partition.lag_bytes,
         "lag_ms": partition.lag_ms,

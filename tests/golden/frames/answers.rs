@@ -173,6 +173,7 @@ fn topics(visit: &mut impl Visit) {
                 snapshot: None,
                 role: Role::Owner,
                 source: None,
+                copying: Default::default(),
                 lag_records: None,
                 lag_bytes: None,
                 lag_ms: None,

@@ -2,19 +2,17 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::rc::Rc;
 use std::time::Instant;
 
 use corelog_protocol::answer;
 use corelog_protocol::error::{ErrorBody, ErrorCode, Retry};
 use corelog_protocol::frame::{CorrelationId, FrameError};
-use corelog_protocol::limits;
 use corelog_protocol::message::{Call, produce};
 use futures_lite::FutureExt;
 
 use super::connections::Traffic;
-use super::intake::{Intake, LOOK_EVERY};
+use super::intake::Intake;
 use super::out::{Chunk, Out};
 use super::untaken;
 use crate::core::{Acks, Core};
@@ -50,9 +48,9 @@ pub(super) struct Link {
     out: RefCell<Out>,
     /// A buffer whose bytes were sent, for the next answers.
     spare: Cell<Vec<u8>>,
-    in_flight: Cell<InFlight>,
+    pub(super) in_flight: Cell<InFlight>,
     /// Notified when something left, or the connection dies.
-    left: Notify,
+    pub(super) left: Notify,
     /// Notified when the connection dies.
     died: Notify,
     is_closing: Cell<bool>,
@@ -65,9 +63,9 @@ pub(super) struct Link {
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct InFlight {
-    requests: usize,
-    bytes: usize,
+pub(super) struct InFlight {
+    pub(super) requests: usize,
+    pub(super) bytes: usize,
 }
 
 impl Link {
@@ -112,52 +110,6 @@ impl Link {
     /// A frame of this connection.
     pub(super) fn frame(&self, request: CorrelationId) -> FrameId {
         FrameId::new(self.peer, request)
-    }
-
-    /// Waits until one more request may be taken; false if the connection closes instead.
-    pub(super) async fn room(&self) -> bool {
-        let mut gone = pin!(self.gone());
-        loop {
-            let left = self.left.notified();
-            let InFlight { requests, bytes } = self.in_flight.get();
-            if self.is_dead() {
-                return false;
-            }
-            let (requests_max, bytes_max) = (
-                limits::IN_FLIGHT_REQUEST_COUNT_MAX,
-                limits::IN_FLIGHT_BYTES_MAX,
-            );
-            if requests < requests_max as usize && bytes < bytes_max as usize {
-                return true;
-            }
-            left.or(&mut gone).await;
-        }
-    }
-
-    /// Waits until no request but one is in flight: all other answers were sent. False if the
-    /// connection closes instead.
-    pub(super) async fn alone(&self) -> bool {
-        let mut gone = pin!(self.gone());
-        loop {
-            let left = self.left.notified();
-            if self.is_dead() {
-                return false;
-            }
-            if self.in_flight.get().requests == 1 {
-                return true;
-            }
-            left.or(&mut gone).await;
-        }
-    }
-
-    /// Ready when the client is, which the connection then dies of: to be awaited where nothing is read that would tell.
-    async fn gone(&self) {
-        loop {
-            rt::sleep(LOOK_EVERY).await;
-            if self.socket.is_gone() {
-                return self.die();
-            }
-        }
     }
 
     /// A request of so many bytes is in flight until its answer was sent.

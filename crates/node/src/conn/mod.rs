@@ -16,6 +16,7 @@
 //! each      requests about one partition or all of a topic
 //! lengthy   answers that may be long, and that other cores have a part in
 //! tell      what a node tells of itself and its topics
+//! under_way waiting until fewer requests of a connection are under way
 //! untaken   answers that clients have not taken, bounded for the core
 //! writer    the task that sends answers, as many as there are in one write
 //! ```
@@ -41,6 +42,7 @@ mod reader;
 mod receive;
 mod request;
 mod tell;
+mod under_way;
 mod untaken;
 mod writer;
 

@@ -21,6 +21,12 @@ impl Core {
         lag_of(&*self.followings.of(key)?, durable)
     }
 
+    /// What goes on with a partition of this core as a replica.
+    pub(crate) fn copying(&self, key: PartitionKey) -> replica_status::State {
+        let following = self.followings.of(key);
+        following.map_or_else(Default::default, |following| following.progress.state.get())
+    }
+
     /// Milliseconds since the source of a partition of this core was heard, or first asked.
     pub(crate) fn source_silent_millis(&self, key: PartitionKey) -> Option<u64> {
         let following = self.followings.of(key)?;
@@ -185,13 +191,18 @@ fn lag_of(following: &Following, durable: Offset) -> Option<Lag> {
     let heard = progress.heard.get()?;
     let records = heard.end.get().saturating_sub(durable.get());
     let is_level = records == 0;
+    use replica_status::State::{Done, Stopped};
+    let state = progress.state.get();
+    // Who asks for no more knows what its source had once, and not what it has.
+    if is_level && matches!(state, Done | Stopped) {
+        return None;
+    }
     Some(Lag {
         records,
         bytes: if is_level { 0 } else { heard.lag_bytes },
-        millis: match progress.state.get() {
+        millis: match state {
             _ if is_level => Some(0),
-            // It asks for no more.
-            replica_status::State::Done => None,
+            Done => None,
             _ => Some(since(progress.level_at.get())),
         },
     })

@@ -1,6 +1,6 @@
 //! One partition's state as its core tells it.
 
-use corelog_protocol::message::replica_status::Role;
+use corelog_protocol::message::replica_status::{Role, State as Copying};
 use corelog_record::{CoreId, LeaderEpoch, Offset, PartitionId, Timestamp, TopicName};
 
 /// One partition's state as its core tells it.
@@ -38,7 +38,10 @@ pub struct PartitionSnapshot {
     pub store_bytes: u64,
     /// Long polls that wait at its end.
     pub parked_fetch_count: usize,
-    /// How far it is behind its source; none for one that follows nobody, or has not heard it.
+    /// What goes on with it as a replica.
+    pub copying: Copying,
+    /// How far it is behind its source; none for one that follows nobody, has not heard it, or asks it no more and had
+    /// all when it last did.
     pub lag: Option<Lag>,
     /// Milliseconds since its source was heard, or since it was first asked; none for one that
     /// follows nobody, is copied already, or receives whole segments.

@@ -3,7 +3,7 @@
 use corelog_record::{CoreId, LeaderEpoch, Offset, PartitionId, Timestamp, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 
-use super::replica_status::Role;
+use super::replica_status::{Role, State as Copying};
 use super::settings::TopicSettings;
 
 super::call!(DescribeTopic);
@@ -72,6 +72,9 @@ pub struct Partition {
     /// The source's address, or the owner's where it is known; default nil.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// What goes on with a replica; default idle.
+    #[serde(default, skip_serializing_if = "Copying::is_idle")]
+    pub copying: Copying,
     /// Records that the source has and this does not; default nil, not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag_records: Option<u64>,

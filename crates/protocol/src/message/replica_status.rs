@@ -226,6 +226,17 @@ pub enum State {
     Unknown,
 }
 
+impl State {
+    /// True for the state that is not worth a word.
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde calls it with a reference"
+    )]
+    pub(crate) const fn is_idle(&self) -> bool {
+        matches!(self, Self::Idle)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

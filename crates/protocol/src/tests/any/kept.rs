@@ -162,11 +162,15 @@ fn described() -> impl Strategy<Value = describe_topic::Answer> {
         vec(damage(), 0..3),
         of(time()),
         of(last),
-        (replicas::role(), of(".{0,30}"), any::<[Option<u64>; 3]>()),
+        (
+            (replicas::role(), replicas::state()),
+            of(".{0,30}"),
+            any::<[Option<u64>; 3]>(),
+        ),
     )
         .prop_map(
             |((id, core, epoch, read_only), offsets, damage, scrubbed_at, snapshot, replica)| {
-                let (role, source, [lag_records, lag_bytes, lag_ms]) = replica;
+                let ((role, copying), source, [lag_records, lag_bytes, lag_ms]) = replica;
                 let [log_start, high_watermark, durable, log_end] = offsets;
                 describe_topic::Partition {
                     id: PartitionId::new(id),
@@ -185,6 +189,7 @@ fn described() -> impl Strategy<Value = describe_topic::Answer> {
                     snapshot,
                     role,
                     source,
+                    copying,
                     lag_records,
                     lag_bytes,
                     lag_ms,

@@ -315,7 +315,7 @@ pub(in crate::tests) fn role() -> impl Strategy<Value = replica_status::Role> {
     ]
 }
 
-fn state() -> impl Strategy<Value = replica_status::State> {
+pub(in crate::tests) fn state() -> impl Strategy<Value = replica_status::State> {
     use replica_status::State;
     prop_oneof![
         Just(State::Idle),
