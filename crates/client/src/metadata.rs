@@ -32,7 +32,7 @@ pub struct Topic {
 }
 
 /// Who described a topic: each port of that node leads to what it owns of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Teller {
     /// Its index among the configured servers.
     pub(crate) server: usize,
@@ -52,6 +52,8 @@ pub struct Partition {
     pub address: Arc<str>,
     /// True if the address is another node's than the one's that described the topic, as a refusal said.
     pub(crate) is_elsewhere: bool,
+    /// Who told of it, where the node that described the topic last has no such partition.
+    pub(crate) teller: Option<Teller>,
 }
 
 impl Topic {
@@ -64,6 +66,7 @@ impl Topic {
                 core: partition.core,
                 address: partition.address.into(),
                 is_elsewhere: false,
+                teller: None,
             })
             .collect();
         partitions.sort_by_key(|partition| partition.id);
@@ -74,6 +77,27 @@ impl Topic {
             partitions,
             teller,
         }
+    }
+
+    /// Takes over what `known` has beyond these partitions, if it is the same topic. None is ever taken away: who tells
+    /// of fewer is a copy that has not all of them, and keys are to stay where they are.
+    fn keep_partitions(&mut self, known: &Self) {
+        if known.id != self.id {
+            return;
+        }
+        let mut missing = known.partitions.clone();
+        missing.retain(|partition| self.partition(partition.id).is_err());
+        self.partitions
+            .extend(missing.into_iter().map(|partition| Partition {
+                teller: Some(known.teller_of(&partition).clone()),
+                ..partition
+            }));
+        self.partitions.sort_by_key(|partition| partition.id);
+    }
+
+    /// Who told of one of its partitions.
+    pub(crate) fn teller_of<'a>(&'a self, partition: &'a Partition) -> &'a Teller {
+        partition.teller.as_ref().unwrap_or(&self.teller)
     }
 
     /// How many partitions the topic has.
@@ -156,14 +180,20 @@ impl Cache {
 
     /// Takes in what a server said.
     pub(crate) fn learn(&self, topic: metadata::Topic, teller: Teller) -> Arc<Topic> {
-        let topic = Arc::new(Topic::from_wire(topic, teller));
+        let mut topic = Topic::from_wire(topic, teller);
+        let mut topics = self.lock();
+        if let Some(news) = topics.get(&*topic.name) {
+            topic.keep_partitions(&news.topic);
+        }
+        let topic = Arc::new(topic);
         let news = News {
             topic: Arc::clone(&topic),
             heard: Instant::now(),
             is_doubted: false,
             is_forgotten: false,
         };
-        self.lock().insert(TopicName::clone(&topic.name), news);
+        topics.insert(TopicName::clone(&topic.name), news);
+        drop(topics);
         self.generation.fetch_add(1, Ordering::Release);
         topic
     }

@@ -44,7 +44,7 @@ impl Inner {
             topic = self.topic(name).await.map_err(Error::of_look_up)?;
         }
         let owner = topic.partition(partition)?;
-        let is_elsewhere = owner.is_elsewhere;
+        let (is_elsewhere, is_kept) = (owner.is_elsewhere, owner.teller.is_some());
         let addresses = self.addresses(&topic, owner);
         let mut last = Error::NoServer;
         let key = |address: &Arc<str>| Key {
@@ -79,14 +79,18 @@ impl Inner {
         }
         // None answers: the node is down, or has moved. Begin anew with all of it.
         self.pool.wake(&key(&addresses[0])).await;
-        self.metadata.doubt(name);
+        match is_kept {
+            // The one that described the topic last has nothing to tell of this partition.
+            true => self.turn_from(topic.teller.server, name),
+            false => self.metadata.doubt(name),
+        }
         Err(last)
     }
 
-    /// Where a partition's owner listens, and the ports of the node that described the topic. Whether other servers
+    /// Where a partition's owner listens, and the ports of the node that described it. Whether other servers
     /// have it at all, only they can tell.
     fn addresses(&self, topic: &Topic, owner: &Partition) -> Vec<Arc<str>> {
-        let Teller { server, shared } = &topic.teller;
+        let Teller { server, shared } = topic.teller_of(owner);
         let mut addresses = vec![Arc::clone(&owner.address)];
         if !owner.is_elsewhere {
             addresses.push(Arc::clone(shared));

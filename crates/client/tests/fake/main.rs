@@ -12,6 +12,7 @@
 mod admin;
 mod connecting;
 mod consuming;
+mod fewer;
 mod log;
 mod mistrust;
 mod outcomes;

@@ -168,6 +168,13 @@ impl Server {
         topic.partitions.push(Log::default());
     }
 
+    /// Has only so many partitions of a topic, as a copy that was made before the others were added.
+    pub(crate) fn remove_partitions(&self, topic: &TopicName, partition_count: usize) {
+        let mut state = self.state.lock().unwrap();
+        let topic = state.topics.get_mut(topic).unwrap();
+        topic.partitions.truncate(partition_count);
+    }
+
     /// Changes or looks at a partition's log.
     pub(crate) fn log<T>(
         &self,

@@ -1,0 +1,147 @@
+//! A copy that has not all partitions of its topic, asked while the node that has is away.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use corelog_client::protocol::message::list_offsets::At;
+use corelog_client::record::batch::Codec;
+use corelog_client::record::{PartitionId, Record, TopicName};
+use corelog_client::{
+    Client, ClientConfig, ConsumerConfig, End, ProducerConfig, Start, partition_of_key,
+};
+use tokio::time::timeout;
+
+use crate::server::{Act, Server};
+use crate::{config, record};
+
+/// What is waited for comes at once, or this fails.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+const P3: PartitionId = PartitionId::new(3);
+
+/// A topic of four partitions, a copy that has two of them, and whether who has all four is away.
+struct Copied {
+    whole: Server,
+    copy: Server,
+    topic: TopicName,
+    is_away: Arc<AtomicBool>,
+}
+
+impl Copied {
+    async fn start() -> Self {
+        let (whole, copy) = (Server::start(1).await, Server::start(1).await);
+        let topic = whole.topic("numbers", 4);
+        copy.copy(&whole);
+        copy.remove_partitions(&topic, 2);
+        let is_away = Arc::new(AtomicBool::new(false));
+        let away = Arc::clone(&is_away);
+        whole.script(move |_| match away.load(Ordering::Relaxed) {
+            true => Act::Cut,
+            false => Act::Serve,
+        });
+        Self {
+            whole,
+            copy,
+            topic,
+            is_away,
+        }
+    }
+
+    /// A client that has heard of the topic from who has all of it, and asks each time.
+    async fn connect(&self) -> Client {
+        let servers = [&self.whole, &self.copy].map(|server| server.shared.to_string());
+        let config = ClientConfig {
+            servers: servers.into(),
+            metadata_age_max: Duration::ZERO,
+            ..config(&self.whole)
+        };
+        let client = Client::connect(config).await.unwrap();
+        let told = client.topic(&self.topic).await.unwrap();
+        assert_eq!(told.partition_count(), 4);
+        client
+    }
+
+    fn set_away(&self, is_away: bool) {
+        self.is_away.store(is_away, Ordering::Relaxed);
+    }
+
+    /// Until the copy is the one that is asked for topics.
+    async fn ask_copy(&self, client: &Client) {
+        let before = self.copy.count(None, "Metadata");
+        while self.copy.count(None, "Metadata") == before {
+            client.topic(&self.topic).await.unwrap();
+        }
+    }
+}
+
+/// The copy's word replaced what was known: keys went to other partitions than before.
+#[tokio::test]
+async fn keys_stay_in_their_partitions_where_a_copy_tells_of_fewer() {
+    let copied = Copied::start().await;
+    let client = copied.connect().await;
+    let producer = client.producer(ProducerConfig::default());
+    copied.set_away(true);
+    copied.ask_copy(&client).await;
+    assert_eq!(
+        client.topic(&copied.topic).await.unwrap().partition_count(),
+        4
+    );
+    copied.set_away(false);
+    for number in 0..20 {
+        let key = format!("key {number}").into_bytes();
+        let expected = PartitionId::new(partition_of_key(&key, 4));
+        let keyed = Record {
+            key: Some(key),
+            ..record("value")
+        };
+        let sent = producer.send(&copied.topic, None, keyed).await.unwrap();
+        assert_eq!(sent.await.unwrap().partition, expected);
+    }
+}
+
+/// It was told that there is no such partition, and ended for good.
+#[tokio::test]
+async fn who_reads_a_partition_that_a_copy_lacks_goes_on_when_its_node_is_there_again() {
+    let copied = Copied::start().await;
+    let fill = || {
+        let log = &copied.whole;
+        log.log(&copied.topic, 3, |log| log.fill(Codec::None, &[1]));
+    };
+    fill();
+    let client = copied.connect().await;
+    let mut consumer = client.consumer(ConsumerConfig::default());
+    consumer.assign(&copied.topic, P3, Start::Earliest, End::Follow);
+    consumer.next().await.unwrap().unwrap();
+    let polls = |server: &Server| server.count(Some(0), "Fetch") == 2;
+    copied.whole.until(polls).await;
+    copied.set_away(true);
+    // The poll that waits is answered, and the next one meets who is away.
+    fill();
+    consumer.next().await.unwrap().unwrap();
+    copied.ask_copy(&client).await;
+    copied.set_away(false);
+    fill();
+    let third = timeout(PATIENCE, consumer.next()).await.unwrap();
+    assert_eq!(third.unwrap().unwrap().offset.get(), 2);
+}
+
+/// The copy had answered last, and was asked for topics again and again, while a third one had them all.
+#[tokio::test]
+async fn where_a_copy_lacks_a_partition_whose_node_is_away_the_next_server_is_asked() {
+    let mut copied = Copied::start().await;
+    let other = Server::start(1).await;
+    other.copy(&copied.whole);
+    let servers = [&copied.whole, &copied.copy, &other].map(|server| server.shared.to_string());
+    let config = ClientConfig {
+        servers: servers.into(),
+        ..config(&copied.whole)
+    };
+    let client = Client::connect(config).await.unwrap();
+    client.topic(&copied.topic).await.unwrap();
+    // It goes for good.
+    copied.whole = Server::start(1).await;
+    let admin = client.admin();
+    let found = timeout(PATIENCE, admin.list_offsets(&copied.topic, P3, At::Latest)).await;
+    assert_eq!(found.unwrap().unwrap().offset.get(), 0);
+}
