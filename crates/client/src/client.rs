@@ -1,19 +1,20 @@
-//! The client: where requests go, and how often. The ways to partitions are in [`route`].
+//! The client: where requests go, and how often. The ways to partitions are in [`route`], those to what is known of topics in
+//! [`look_up`].
 
+mod look_up;
 mod route;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::{Call, hello, metadata};
 use corelog_record::{PartitionId, TopicId, TopicName};
 
 pub(crate) use self::route::{Route, topic_changed};
 use crate::connection::{Backoff, Connection, Key, Options, Pool, User};
-use crate::metadata::{Cache, Teller, Topic};
-use crate::retry::{Deadline, Repeat, Retry};
+use crate::metadata::{Cache, Topic};
+use crate::retry::{Repeat, Retry};
 use crate::{Admin, Consumer, ConsumerConfig, Error, Producer, ProducerConfig};
 
 /// How a [`Client`] finds and treats its servers.
@@ -273,118 +274,6 @@ impl Inner {
                 }
             })
             .await
-    }
-
-    /// What is known about a topic; asks if nothing is. Old news are used while no server answers, and where none of
-    /// those that answer has it, but one that is away may; where nothing is known, why that one did not answer is the error.
-    pub(crate) async fn topic(&self, name: &TopicName) -> Result<Arc<Topic>, Error> {
-        if let Some(topic) = self.metadata.fresh(name) {
-            return Ok(topic);
-        }
-        // All who wait here while no server answers have waited long enough when the first of them has.
-        let retry = Retry::new(Repeat::Always, &self.config);
-        let deadline = retry.deadline();
-        let asking = self.metadata.asking.lock().await;
-        if let Some(topic) = self.metadata.fresh(name) {
-            return Ok(topic);
-        }
-        let request = &metadata::Request {
-            topics: Some(vec![name.clone()]),
-        };
-        let asked = retry.run(|deadline| async move {
-            let (server, connection) = self.next_server().await?;
-            let reply = connection.call(request, deadline.left()).await?;
-            Ok((server, reply.head))
-        });
-        let (server, answer) = match asked.await {
-            Ok(answered) => answered,
-            Err(error) => return self.metadata.known(name).ok_or(error),
-        };
-        match self.take_in(name, server, answer) {
-            Ok(topic) => return Ok(topic),
-            Err(error) if error.is_unknown_topic() => {}
-            Err(error) => return self.metadata.known(name).ok_or(error),
-        }
-        // Those who look for what this server has do not wait for the others.
-        drop(asking);
-        self.topic_of_others(name, request, server, deadline).await
-    }
-
-    /// A topic that `server` does not have. Each server knows its own: that there is none, only all of them can tell, or
-    /// the one that described it.
-    async fn topic_of_others(
-        &self,
-        name: &TopicName,
-        request: &metadata::Request,
-        server: usize,
-        deadline: Deadline,
-    ) -> Result<Arc<Topic>, Error> {
-        let teller = self.metadata.teller(name);
-        let mut is_gone = teller == Some(server);
-        let mut silent: Option<Error> = None;
-        for step in 1..self.servers.len() {
-            let other = (server + step) % self.servers.len();
-            let answer = self.ask_once(other, request, deadline).await;
-            match answer.and_then(|answer| self.take_in(name, other, answer)) {
-                Ok(topic) => {
-                    self.server.store(other, Ordering::Relaxed);
-                    return Ok(topic);
-                }
-                Err(error) if error.is_unknown_topic() => is_gone |= teller == Some(other),
-                // One that may yet tell counts more than one that never will.
-                Err(error) => silent = silent.filter(Error::may_pass).or(Some(error)),
-            }
-        }
-        match silent {
-            Some(error) if !is_gone => self.metadata.known(name).ok_or(error.of_look_up()),
-            _ => {
-                self.metadata.forget(name);
-                Err(unknown_topic(name))
-            }
-        }
-    }
-
-    /// Asks one of the servers, for no longer than a connection to it may take: another one has answered.
-    async fn ask_once<R: Call>(
-        &self,
-        server: usize,
-        request: &R,
-        deadline: Deadline,
-    ) -> Result<R::Answer, Error> {
-        let connection = self.connect(server).await?;
-        let timeout = deadline.left().min(self.config.connect_timeout);
-        Ok(connection.call(request, timeout).await?.head)
-    }
-
-    /// Learns what a server said of a topic, or gives its error.
-    fn take_in(
-        &self,
-        name: &TopicName,
-        server: usize,
-        answer: metadata::Answer,
-    ) -> Result<Arc<Topic>, Error> {
-        let teller = Teller {
-            server,
-            shared: answer.shared.into(),
-        };
-        if let Some(topic) = answer.topics.into_iter().find(|topic| topic.name == *name) {
-            return Ok(self.metadata.learn(topic, teller));
-        }
-        let told = answer.errors.into_iter().find(|told| told.name == *name);
-        Err(match told {
-            Some(told) => Error::Refused {
-                body: Box::new(told.error),
-            },
-            None => unknown_topic(name),
-        })
-    }
-}
-
-fn unknown_topic(name: &TopicName) -> Error {
-    let message = format!("there is no topic {name}");
-    let body = ErrorBody::new(ErrorCode::UnknownTopic, message);
-    Error::Refused {
-        body: Box::new(body),
     }
 }
 
