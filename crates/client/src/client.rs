@@ -27,7 +27,7 @@ pub struct ClientConfig {
     /// How long a request may take, retries included; a long poll takes its wait on top, and an attempt to connect
     /// that began in time is let end.
     pub timeout: Duration,
-    /// How long one attempt to connect may take.
+    /// How long one attempt to connect may take, and where there are several servers, one to look a topic up.
     pub connect_timeout: Duration,
     /// Pauses between attempts.
     pub backoff: Backoff,
@@ -194,12 +194,17 @@ impl Inner {
 
     /// What `server` told of a topic is of a log that is behind another's: the next one is asked.
     pub(crate) fn turn_from(&self, server: usize, name: &TopicName) {
+        self.pass_over(server);
+        self.metadata.doubt(name);
+    }
+
+    /// Has the one behind `server` be asked first.
+    fn pass_over(&self, server: usize) {
         let next = (server + 1) % self.servers.len();
         // Fails if somebody else has turned away already.
         let _ = self
             .server
             .compare_exchange(server, next, Ordering::Relaxed, Ordering::Relaxed);
-        self.metadata.doubt(name);
     }
 
     /// Asks any server, again while that may help and there is time. That another node owns what is asked for is told at

@@ -29,11 +29,7 @@ impl Inner {
         let request = &metadata::Request {
             topics: Some(vec![name.clone()]),
         };
-        let asked = retry.run(|deadline| async move {
-            let (server, connection) = self.next_server().await?;
-            let reply = connection.call(request, deadline.left()).await?;
-            Ok((server, reply.head))
-        });
+        let asked = retry.run(|deadline| self.look_up(request, deadline));
         let (server, answer) = match asked.await {
             Ok(answered) => answered,
             Err(error) => return self.metadata.known(name).ok_or(error),
@@ -46,6 +42,26 @@ impl Inner {
         // Those who look for what this server has do not wait for the others.
         drop(asking);
         self.topic_of_others(name, request, server, deadline).await
+    }
+
+    /// Asks any server. One that hangs leaves time for the others, where there are any, and is passed over.
+    async fn look_up(
+        &self,
+        request: &metadata::Request,
+        deadline: Deadline,
+    ) -> Result<(usize, metadata::Answer), Error> {
+        let (server, connection) = self.next_server().await?;
+        let timeout = match self.servers.len() {
+            1 => deadline.left(),
+            _ => deadline.left().min(self.config.connect_timeout),
+        };
+        let answered = connection.call(request, timeout).await;
+        let answered = answered.inspect_err(|error| {
+            if matches!(error, Error::TimedOut { .. }) {
+                self.pass_over(server);
+            }
+        });
+        Ok((server, answered?.head))
     }
 
     /// A topic that `server` does not have. Each server knows its own: that there is none, only all of them can tell, or

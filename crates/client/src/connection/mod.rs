@@ -35,7 +35,7 @@ pub use backoff::Backoff;
 pub(crate) use pool::{Key, Options, Pool, User};
 pub(crate) use ticket::Ticket;
 
-use self::table::{Ending, Permits, Table};
+use self::table::{Ending, Patience, Permits, Table};
 use self::writer::{GATHERED_BODY_BYTES_MAX, Outbox, Outgoing};
 use crate::Error;
 use crate::error::Fault;
@@ -317,9 +317,14 @@ async fn submit<R: Call>(
         _claim: claim,
         ..permits
     };
-    let entered = shared
-        .table
-        .enter(permits, |correlation, is_alone| -> Result<bool, Entry> {
+    let patience = Patience {
+        entered: Instant::now(),
+        timeout,
+    };
+    let entered = shared.table.enter(
+        permits,
+        patience,
+        |correlation, is_alone| -> Result<bool, Entry> {
             // What leaves at once leaves in one piece.
             let gathered = match is_alone && body.len() <= GATHERED_BODY_BYTES_MAX {
                 true => body.len(),
@@ -338,15 +343,15 @@ async fn submit<R: Call>(
                 body,
             };
             outbox.put(outgoing, is_alone).map_err(|_| Entry::Ended)
-        });
+        },
+    );
     match entered {
         Ok((correlation, receiver)) => Ok(Ticket {
             shared: Arc::clone(shared),
             correlation,
             receiver,
             kind,
-            entered: Instant::now(),
-            timeout,
+            patience,
         }),
         Err(Entry::Frame(source)) => Err(Error::Request { kind, source }),
         Err(Entry::Ended) => Err(shared.not_entered()),

@@ -1,11 +1,16 @@
 //! The task that reads a connection's answers and hands each to whoever waits for it.
+//!
+//! It watches that they come, too: whoever asked may have gone before they were late, and is not there to notice.
+
+use std::pin::pin;
 
 use bytes::BytesMut;
 use corelog_protocol::answer;
 use corelog_protocol::frame::{Decoder, Peek};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
+use super::SILENCE_MIN;
 use super::table::{RawAnswer, Table};
 use crate::error::Fault;
 
@@ -19,6 +24,7 @@ pub(super) async fn read<R: AsyncRead + Unpin>(
     table: &Table,
 ) -> Fault {
     let mut buffer = BytesMut::new();
+    let mut watch = pin!(sleep(SILENCE_MIN));
     loop {
         let needed = match next(&mut buffer, &decoder) {
             Ok(Step::Answer(answer)) if answer.header.kind == answer::CONNECTION_KIND => {
@@ -41,7 +47,19 @@ pub(super) async fn read<R: AsyncRead + Unpin>(
             // The decoder held the length against its limit before it asked for it.
             buffer.reserve(missing.max(READ_BYTES));
         }
-        match socket.read_buf(&mut buffer).await {
+        let read = tokio::select! {
+            biased;
+            read = socket.read_buf(&mut buffer) => read,
+            () = &mut watch => {
+                let now = Instant::now();
+                if let Some(after) = table.overdue(now).filter(|after| SILENCE_MIN <= *after) {
+                    return Fault::Silent { after };
+                }
+                watch.as_mut().reset(now + SILENCE_MIN);
+                continue;
+            }
+        };
+        match read {
             Ok(0) => return Fault::Closed,
             Ok(_) => table.heard(Instant::now()),
             Err(source) => return Fault::Io { source },

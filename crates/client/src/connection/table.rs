@@ -58,6 +58,20 @@ pub(super) struct Permits {
     pub(super) _claim: Option<Claim>,
 }
 
+/// For how long an answer is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    pub(super) entered: Instant,
+    pub(super) timeout: Duration,
+}
+
+impl Patience {
+    /// When it ends.
+    pub(super) fn end(self) -> Instant {
+        self.entered + self.timeout
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Table {
     state: Mutex<State>,
@@ -79,6 +93,7 @@ struct State {
 struct Pending {
     answer: oneshot::Sender<Answered>,
     is_sent: bool,
+    patience: Patience,
     _permits: Permits,
 }
 
@@ -104,6 +119,7 @@ impl Table {
     pub(super) fn enter<E: From<Ending>>(
         &self,
         permits: Permits,
+        patience: Patience,
         hand_over: impl FnOnce(u32, bool) -> Result<bool, E>,
     ) -> Result<(u32, oneshot::Receiver<Answered>), E> {
         let mut state = self.lock();
@@ -129,6 +145,7 @@ impl Table {
             Pending {
                 answer,
                 is_sent,
+                patience,
                 _permits: permits,
             },
         );
@@ -183,6 +200,17 @@ impl Table {
         is_silent.then(|| state.silent_since.get_or_insert(since).elapsed())
     }
 
+    /// For how long nothing was heard, if a request should have been answered meanwhile, whoever still waits for it.
+    pub(super) fn overdue(&self, now: Instant) -> Option<Duration> {
+        let state = self.lock();
+        let unheard = state.pending.values().filter(|pending| {
+            let Patience { entered, .. } = pending.patience;
+            pending.is_sent && state.last_heard <= entered && pending.patience.end() <= now
+        });
+        let silences = unheard.map(|pending| now - pending.patience.entered);
+        silences.max()
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.lock().fault.is_some()
     }
@@ -235,6 +263,13 @@ mod tests {
         }
     }
 
+    fn patience() -> Patience {
+        Patience {
+            entered: Instant::now(),
+            timeout: Duration::ZERO,
+        }
+    }
+
     fn answer(correlation: u32) -> RawAnswer {
         let header = frame::Header {
             version: frame::VERSION,
@@ -255,7 +290,7 @@ mod tests {
         let (table, room) = (Table::new(), Arc::new(Semaphore::new(8)));
         let (mut alone, mut in_flight) = (Vec::new(), Vec::new());
         for answered in [1, 1, 0, 2, 0, 2, 1, 1] {
-            let entered = table.enter(permits(&room), |_, is_alone| {
+            let entered = table.enter(permits(&room), patience(), |_, is_alone| {
                 alone.push(is_alone);
                 Ok::<_, Ending>(true)
             });

@@ -1,7 +1,6 @@
 //! Waiting for one answer.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use corelog_protocol::answer;
 use corelog_protocol::kind::Kind;
@@ -9,7 +8,7 @@ use corelog_protocol::message::Call;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::table::{Answered, RawAnswer};
+use super::table::{Answered, Patience, RawAnswer};
 use super::{Reply, Shared};
 use crate::Error;
 
@@ -20,8 +19,7 @@ pub(crate) struct Ticket {
     pub(super) correlation: u32,
     pub(super) receiver: oneshot::Receiver<Answered>,
     pub(super) kind: Kind,
-    pub(super) entered: Instant,
-    pub(super) timeout: Duration,
+    pub(super) patience: Patience,
 }
 
 impl Ticket {
@@ -58,7 +56,7 @@ impl Ticket {
 
     /// When whoever waits is to call [`Ticket::time_out`].
     pub(crate) fn deadline(&self) -> Instant {
-        self.entered + self.timeout
+        self.patience.end()
     }
 
     /// Reads the head of a raw answer.
@@ -88,7 +86,8 @@ impl Ticket {
     /// Gives the request up, and the connection with it if that was silent for long.
     pub(crate) fn time_out(&self) -> Error {
         let is_sent = self.shared.table.abandon(self.correlation);
-        self.shared.give_up_on_silence(self.entered);
-        self.shared.timed_out(self.kind, self.timeout, is_sent)
+        let Patience { entered, timeout } = self.patience;
+        self.shared.give_up_on_silence(entered);
+        self.shared.timed_out(self.kind, timeout, is_sent)
     }
 }

@@ -189,9 +189,10 @@ mod tests {
     use tokio::io::AsyncReadExt;
     use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::Semaphore;
+    use tokio::time::Instant;
 
     use super::*;
-    use crate::connection::table::{Ending, Permits};
+    use crate::connection::table::{Ending, Patience, Permits};
 
     impl From<Ending> for Ended {
         fn from(_: Ending) -> Self {
@@ -228,6 +229,13 @@ mod tests {
 
     fn bytes_of(request: &Outgoing) -> Vec<u8> {
         [&request.head[..], &request.body].concat()
+    }
+
+    fn patience() -> Patience {
+        Patience {
+            entered: Instant::now(),
+            timeout: Duration::ZERO,
+        }
     }
 
     async fn permits() -> Permits {
@@ -285,7 +293,7 @@ mod tests {
                 begun += u32::from(matches!(put, Ok(true)));
                 put
             };
-            let entered = table.enter(permits().await, hand_over);
+            let entered = table.enter(permits().await, patience(), hand_over);
             let (correlation, _answer) = entered.unwrap();
             if random.bool() && !table.abandon(correlation) {
                 withdrawn += 1;

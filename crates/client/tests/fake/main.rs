@@ -13,6 +13,7 @@ mod admin;
 mod connecting;
 mod consuming;
 mod fewer;
+mod hanging;
 mod log;
 mod mistrust;
 mod outcomes;

@@ -1,0 +1,101 @@
+//! Servers that hang: they take what they are sent, and answer nothing, while another one serves.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use corelog_client::protocol::message::list_offsets::At;
+use corelog_client::protocol::request::Request;
+use corelog_client::record::batch::Codec;
+use corelog_client::{Client, ClientConfig, ConsumerConfig, End, Start};
+use tokio::time::timeout;
+
+use crate::config;
+use crate::consuming::{P0, offset, three_batches};
+use crate::server::{Act, Server};
+
+/// What is waited for comes at once, or this fails.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The configuration of a client of both, the first one first.
+fn config_of(servers: [&Server; 2]) -> ClientConfig {
+    let addresses = servers.map(|server| server.shared.to_string());
+    ClientConfig {
+        servers: addresses.into(),
+        connect_timeout: Duration::from_millis(200),
+        ..config(servers[0])
+    }
+}
+
+/// The first attempt had all the time there was.
+#[tokio::test]
+async fn a_topic_is_looked_up_at_another_server_where_the_first_one_hangs() {
+    let (hung, topic) = three_batches(Codec::None).await;
+    let other = Server::start(1).await;
+    other.copy(&hung);
+    hung.script(|seen| match seen.request {
+        Request::Metadata(_) => Act::Ignore,
+        _ => Act::Serve,
+    });
+    let client = Client::connect(config_of([&hung, &other])).await.unwrap();
+    let found = timeout(PATIENCE, client.topic(&topic)).await.unwrap();
+    assert_eq!(found.unwrap().partition_count(), 1);
+    assert_eq!(other.count(None, "Metadata"), 1);
+}
+
+/// The look-up took as long as a partition may be unreachable, at the server that hung.
+#[tokio::test]
+async fn a_consumer_whose_server_hangs_reads_on_at_another_one() {
+    let (hung, topic) = three_batches(Codec::None).await;
+    let other = Server::start(1).await;
+    other.copy(&hung);
+    let hangs = Arc::new(AtomicBool::new(false));
+    let is_hung = Arc::clone(&hangs);
+    hung.script(move |_| match is_hung.load(Ordering::Relaxed) {
+        true => Act::Ignore,
+        false => Act::Serve,
+    });
+    let time = Duration::from_millis(1_500);
+    let client = ClientConfig {
+        timeout: time,
+        ..config_of([&hung, &other])
+    };
+    let config = ConsumerConfig {
+        wait: Duration::from_millis(10),
+        unreachable_timeout: Some(time),
+        ..ConsumerConfig::default()
+    };
+    let mut consumer = Client::connect(client).await.unwrap().consumer(config);
+    consumer.assign(&topic, P0, Start::Earliest, End::Follow);
+    for expected in 0..9 {
+        let record = consumer.next().await.unwrap().unwrap();
+        assert_eq!(record.offset, offset(expected));
+    }
+    hangs.store(true, Ordering::Relaxed);
+    other.log(&topic, 0, |log| log.fill(Codec::None, &[1]));
+    let record = timeout(PATIENCE, consumer.next()).await.unwrap();
+    assert_eq!(record.unwrap().unwrap().offset, offset(9));
+}
+
+/// Only who waited to the end noticed that nothing comes any more, and all others were sent after it.
+#[tokio::test]
+async fn a_hung_connection_ends_also_where_nobody_waits_any_more() {
+    let (server, topic) = three_batches(Codec::None).await;
+    server.script(|seen| match seen.request {
+        Request::ListOffsets(_) if seen.nth == 0 => Act::Ignore,
+        _ => Act::Serve,
+    });
+    let client = ClientConfig {
+        timeout: Duration::from_millis(300),
+        ..config(&server)
+    };
+    let client = Client::connect(client).await.unwrap();
+    client.topic(&topic).await.unwrap();
+    let admin = client.admin();
+    let asked = admin.list_offsets(&topic, P0, At::Latest);
+    assert!(timeout(Duration::from_millis(50), asked).await.is_err());
+    let has_ended = |server: &Server| server.state.lock().unwrap().connection_count == 1;
+    timeout(PATIENCE, server.until(has_ended)).await.unwrap();
+    let found = admin.list_offsets(&topic, P0, At::Latest).await;
+    assert_eq!(found.unwrap().high_watermark, offset(9));
+}
