@@ -113,13 +113,18 @@ impl Connection {
         let hello = match greeted.await {
             Ok(reply) => reply.head,
             Err(error) => {
+                let told = shared.table.fault();
                 shared.close(Fault::Dropped);
-                return Err(match error {
-                    Error::Lost { source, .. } => Error::Connect { address, source },
-                    Error::TimedOut { .. } => failed(Fault::ConnectTimedOut { after: timeout }),
-                    Error::Refused { body } => failed(Fault::Refused { body }),
-                    Error::Answer { source, .. } => failed(Fault::Frame { source }),
-                    other => other,
+                return Err(match (error, told) {
+                    (Error::Lost { source, .. }, _) | (Error::TimedOut { .. }, Some(source)) => {
+                        Error::Connect { address, source }
+                    }
+                    (Error::TimedOut { .. }, None) => {
+                        failed(Fault::ConnectTimedOut { after: timeout })
+                    }
+                    (Error::Refused { body }, _) => failed(Fault::Refused { body }),
+                    (Error::Answer { source, .. }, _) => failed(Fault::Frame { source }),
+                    (other, _) => other,
                 });
             }
         };
@@ -280,12 +285,15 @@ fn start(socket: TcpStream, address: Arc<str>) -> (Arc<Shared>, Outbox) {
     });
     let writes = tokio::spawn(async move {
         let fault = writer.run(&writing.table).await;
-        writing.close(fault);
+        // Who closes it himself reads no more, and may have answers on their way.
+        if !writing.table.is_closed() {
+            writing.close(fault);
+        }
     });
     let tasks = [reads.abort_handle(), writes.abort_handle()];
     shared.tasks.get_or_init(|| tasks);
     // One of them may have ended before the other could be told.
-    if shared.table.is_closed() {
+    if shared.table.is_ended() {
         shared.end_tasks();
     }
     (shared, outbox)

@@ -3,6 +3,7 @@
 //! It watches that they come, too: whoever asked may have gone before they were late, and is not there to notice.
 
 use std::pin::pin;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use corelog_protocol::answer;
@@ -14,7 +15,8 @@ use super::SILENCE_MIN;
 use super::table::{RawAnswer, Table};
 use crate::error::Fault;
 
-/// Reads until the connection ends or stops making sense.
+/// Reads until the connection ends or stops making sense. What the server says of why it closes it is no end: what it was
+/// asked before may be answered behind that.
 ///
 /// A frame is cut out of the receive buffer without a copy, so batches reach the consumer as
 /// slices of what the socket delivered.
@@ -25,10 +27,13 @@ pub(super) async fn read<R: AsyncRead + Unpin>(
 ) -> Fault {
     let mut buffer = BytesMut::new();
     let mut watch = pin!(sleep(SILENCE_MIN));
+    let mut last_at: Option<Instant> = None;
     loop {
         let needed = match next(&mut buffer, &decoder) {
             Ok(Step::Answer(answer)) if answer.header.kind == answer::CONNECTION_KIND => {
-                return last_words(&answer);
+                table.refuse(last_words(&answer));
+                last_at.get_or_insert_with(|| Instant::now() + LAST_ANSWERS);
+                continue;
             }
             Ok(Step::Answer(answer)) => {
                 let correlation = answer.header.correlation;
@@ -42,6 +47,9 @@ pub(super) async fn read<R: AsyncRead + Unpin>(
             Ok(Step::Need(bytes)) => bytes,
             Err(fault) => return fault,
         };
+        if last_at.is_some() && table.is_empty() {
+            return Fault::Closed;
+        }
         let (missing, room) = (needed - buffer.len(), buffer.capacity() - buffer.len());
         if room < missing.max(READ_BYTES_MIN) {
             // The decoder held the length against its limit before it asked for it.
@@ -52,6 +60,9 @@ pub(super) async fn read<R: AsyncRead + Unpin>(
             read = socket.read_buf(&mut buffer) => read,
             () = &mut watch => {
                 let now = Instant::now();
+                if last_at.is_some_and(|at| at <= now) {
+                    return Fault::Closed;
+                }
                 if let Some(after) = table.overdue(now).filter(|after| SILENCE_MIN <= *after) {
                     return Fault::Silent { after };
                 }
@@ -97,3 +108,6 @@ const READ_BYTES: usize = 64 << 10;
 
 /// Room for at least this much before each read.
 const READ_BYTES_MIN: usize = 16 << 10;
+
+/// As long as a server that closes a connection may take to answer what it was asked on it: a sync of a slow disk.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);

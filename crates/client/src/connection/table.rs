@@ -86,7 +86,10 @@ struct State {
     last_heard: Instant,
     /// When the first request was entered that was given up since something was heard.
     silent_since: Option<Instant>,
+    /// Why no request is entered any more.
     fault: Option<Arc<Fault>>,
+    /// Nor is one that was answered any more.
+    is_ended: bool,
 }
 
 #[derive(Debug)]
@@ -107,6 +110,7 @@ impl Table {
                 last_heard: Instant::now(),
                 silent_since: None,
                 fault: None,
+                is_ended: false,
             }),
         }
     }
@@ -211,28 +215,44 @@ impl Table {
         silences.max()
     }
 
+    /// If no request is entered any more.
     pub(super) fn is_closed(&self) -> bool {
         self.lock().fault.is_some()
     }
 
-    /// Ends every request; the first fault stays. True if this call closed the table.
+    /// If every request has ended, and each that comes.
+    pub(super) fn is_ended(&self) -> bool {
+        self.lock().is_ended
+    }
+
+    /// If no request waits for its answer.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().pending.is_empty()
+    }
+
+    /// Enters no more requests, and withdraws what was not sent; what was may still be answered. The first fault stays.
+    pub(super) fn refuse(&self, fault: Fault) {
+        let mut state = self.lock();
+        let fault = Arc::clone(state.fault.get_or_insert_with(|| Arc::new(fault)));
+        let (sent, unsent) = std::mem::take(&mut state.pending)
+            .into_iter()
+            .partition(|(_, request)| request.is_sent);
+        state.pending = sent;
+        drop(state);
+        end(unsent, &fault);
+    }
+
+    /// Ends every request; the first fault stays. True if this call ended them.
     pub(super) fn close(&self, fault: Fault) -> bool {
-        let (pending, fault) = {
-            let mut state = self.lock();
-            if state.fault.is_some() {
-                return false;
-            }
-            let fault = Arc::new(fault);
-            state.fault = Some(Arc::clone(&fault));
-            (std::mem::take(&mut state.pending), fault)
-        };
-        for request in pending.into_values() {
-            let ending = Ending {
-                is_sent: request.is_sent,
-                fault: Arc::clone(&fault),
-            };
-            drop(request.answer.send(Err(ending)));
+        let mut state = self.lock();
+        if state.is_ended {
+            return false;
         }
+        state.is_ended = true;
+        let fault = Arc::clone(state.fault.get_or_insert_with(|| Arc::new(fault)));
+        let pending = std::mem::take(&mut state.pending);
+        drop(state);
+        end(pending, &fault);
         true
     }
 
@@ -244,6 +264,16 @@ impl Table {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Every update above is complete before anything that could panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn end(requests: BTreeMap<u32, Pending>, fault: &Arc<Fault>) {
+    for request in requests.into_values() {
+        let ending = Ending {
+            is_sent: request.is_sent,
+            fault: Arc::clone(fault),
+        };
+        drop(request.answer.send(Err(ending)));
     }
 }
 

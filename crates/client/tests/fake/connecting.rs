@@ -103,6 +103,23 @@ async fn the_servers_last_words_reach_the_caller() {
     );
 }
 
+/// Its outcome was unknown, though it had been told.
+#[tokio::test]
+async fn an_answer_behind_the_servers_last_words_is_one() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    server.script(|seen| match seen.request {
+        Request::Produce(_) if seen.nth == 0 => Act::DismissAndServe(error(ErrorCode::Busy)),
+        _ => Act::Serve,
+    });
+    let producer = connect(&server).await.producer(ProducerConfig::default());
+    for number in ["0", "1"] {
+        let sent = producer.send(&topic, Some(P0), record(number)).await;
+        sent.unwrap().await.unwrap();
+    }
+    assert_eq!(server.log(&topic, 0, |log| log.values()), [b"0", b"1"]);
+}
+
 #[tokio::test]
 async fn a_server_that_never_says_hello_is_given_up() {
     let server = Server::start(1).await;

@@ -114,6 +114,7 @@ impl One<'_> {
     ) -> Then {
         let kind = request.kind().number();
         let mut tamper: fn(&mut [u8]) = |_| ();
+        let mut then = Then::GoOn;
         match act {
             Act::Serve => {}
             Act::Tamper(how) => tamper = how,
@@ -135,6 +136,10 @@ impl One<'_> {
             Act::Dismiss(error) => {
                 self.err(answer::CONNECTION_KIND, &error);
                 return Then::Close;
+            }
+            Act::DismissAndServe(error) => {
+                self.err(answer::CONNECTION_KIND, &error);
+                then = Then::Close;
             }
             Act::Later(gate) => {
                 let (port, correlation, answers) =
@@ -198,7 +203,7 @@ impl One<'_> {
             }
             other => panic!("the fake does not serve {}", other.kind()),
         }
-        Then::GoOn
+        then
     }
 
     fn hello(&self) {
