@@ -297,8 +297,9 @@ impl Lane {
             .is_some_and(|body| body.is(ErrorCode::Aborted));
         let is_final = !is_aborted && !error.may_pass();
         let error = Arc::new(error);
-        // One failure aborts many, or loses them; it is one all the same.
-        if error.may_pass() && !self.window.is_halted() {
+        // One failure aborts many, or loses them; it is one all the same. Of a run that was aborted before it failed, that
+        // is the failure.
+        if (error.may_pass() || is_aborted) && !self.window.is_halted() {
             self.note(&error);
         }
         match &*error {

@@ -288,6 +288,29 @@ async fn what_is_late_behind_a_failure_is_given_up_with_it() {
     assert!(server.count(Some(0), "Produce") < 10);
 }
 
+/// It was asked some thirty thousand times a second.
+#[tokio::test]
+async fn a_server_that_aborts_each_run_is_asked_again_behind_a_pause() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    server.script(on_produce(|_| Act::Refuse(error(ErrorCode::Aborted))));
+    let config = ProducerConfig {
+        delivery_timeout: Duration::from_millis(100),
+        ..eager()
+    };
+    let client = ClientConfig {
+        backoff: Backoff {
+            first: Duration::from_secs(10),
+            max: Duration::from_secs(10),
+        },
+        ..crate::config(&server)
+    };
+    let producer = Client::connect(client).await.unwrap().producer(config);
+    let all = outcomes(send_numbers(&producer, &topic, 0..1).await).await;
+    assert!(all.iter().all(Result::is_err));
+    assert!(server.count(Some(0), "Produce") < 10);
+}
+
 #[tokio::test]
 async fn an_answer_that_never_comes_is_an_unknown_outcome() {
     let server = Server::start(1).await;
