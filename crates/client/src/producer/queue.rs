@@ -113,7 +113,11 @@ impl Queue {
         }
         let builder = Builder::with_rules(self.shape.codec, rules);
         let place = state.place(topic_id);
-        let (batch, delivery) = Batch::begin(&self.origin, place, builder, record, room)?;
+        let begun = Batch::begin(&self.origin, place, builder, record, room);
+        let (batch, delivery) = begun.inspect_err(|_| {
+            // What was closed for it is to be sent all the same.
+            self.news.notify_one();
+        })?;
         state.note(&batch);
         let is_full = !batch.has_room(0, bytes_max);
         state.open = Some(batch);

@@ -8,7 +8,7 @@ use corelog_client::protocol::error::ErrorCode;
 use corelog_client::protocol::message::ack::Level;
 use corelog_client::protocol::request::Request;
 use corelog_client::record::batch::{Builder, Codec};
-use corelog_client::record::{PartitionId, TopicName};
+use corelog_client::record::{PartitionId, Record, Timestamp, TopicName};
 use corelog_client::{
     Ack, BatchReport, Client, ClientConfig, Delivery, Error, Outcome, ProduceError, Producer,
     ProducerConfig, partition_of_key,
@@ -374,6 +374,30 @@ async fn a_batch_may_linger_for_ever_until_it_is_flushed() {
     sent.await.unwrap();
 }
 
+/// The batch that had no room for it was closed, and nobody was told to send it.
+#[tokio::test]
+async fn a_record_that_can_be_in_no_batch_leaves_none_behind() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let config = ProducerConfig {
+        linger: Duration::MAX,
+        ..eager()
+    };
+    let client = connect(&server).await;
+    let producer = client.producer(config);
+    let sent = producer.send(&topic, P0, record("0")).await.unwrap();
+    // Meanwhile the batch is found not to be due.
+    client.metadata(None).await.unwrap();
+    let of_no_time = Record {
+        timestamp: Timestamp::from_millis(-1),
+        ..record([0; 200])
+    };
+    let refused = producer.send(&topic, P0, of_no_time).await.unwrap_err();
+    assert!(matches!(refused, Error::Batch { .. }), "{refused}");
+    let acknowledged = tokio::time::timeout(Duration::from_secs(15), sent).await;
+    acknowledged.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn a_client_that_always_asks_for_its_topics_can_send() {
     let server = Server::start(1).await;
@@ -418,7 +442,7 @@ async fn keys_choose_their_partition_and_the_rest_is_spread() {
     for number in 0..200 {
         let key = format!("key {}", number % 20).into_bytes();
         let expected = PartitionId::new(partition_of_key(&key, 5));
-        let keyed = corelog_client::record::Record {
+        let keyed = Record {
             key: Some(key),
             ..record("value")
         };
