@@ -10,6 +10,7 @@ use corelog_protocol::message::list_offsets::At;
 use corelog_protocol::message::{Call, fetch, list_offsets};
 use corelog_record::{LeaderEpoch, Offset, PartitionId, TopicId, TopicName};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{Instant, sleep_until};
 
 use super::news::{Around, Begin, Event, News};
 use super::order::{self, Asked};
@@ -77,6 +78,7 @@ impl Fetcher {
             let Ok(room) = Arc::clone(&rooms).acquire_owned().await else {
                 return Ok(());
             };
+            let asked_at = Instant::now();
             let Reply { head, body } = match self.fetch(&mut way, offset, last_epoch).await {
                 Ok(reply) => reply,
                 Err(error) => {
@@ -120,11 +122,16 @@ impl Fetcher {
                 log_start,
                 high_watermark,
             };
+            let is_empty = body.is_empty();
             self.tell(News::Fetched {
                 batches: body,
                 around,
                 room,
             });
+            if is_empty && self.end == End::Follow {
+                // A server that does not wait is not to be asked all the time.
+                sleep_until(asked_at + self.config.wait.min(EMPTY_EVERY)).await;
+            }
         }
     }
 
@@ -371,6 +378,9 @@ impl Fetcher {
 fn is_behind(error: &Error) -> bool {
     matches!(error, Error::OutOfRange { offset, high_watermark, .. } if high_watermark < offset)
 }
+
+/// An answer without records that comes sooner is followed by a pause: so rarely that it costs little.
+const EMPTY_EVERY: Duration = Duration::from_millis(50);
 
 /// Fetches that wait for the caller, per partition: one being handed out, one behind it.
 const FETCHES_AHEAD: usize = 2;

@@ -283,6 +283,20 @@ async fn who_follows_hears_of_new_records() {
     assert!(consumer.next().await.is_none());
 }
 
+/// It was asked as often as it could answer.
+#[tokio::test]
+async fn a_server_that_does_not_wait_for_records_is_asked_again_behind_a_pause() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    server.script(|_| Act::Hurry);
+    let mut consumer = connect(&server).await.consumer(ConsumerConfig::default());
+    consumer.assign(&topic, P0, Start::Latest, End::Follow);
+    let nothing = timeout(Duration::from_millis(300), consumer.next()).await;
+    assert!(nothing.is_err(), "{nothing:?}");
+    let asked = server.count(Some(0), "Fetch");
+    assert!(asked < 10, "{asked} times");
+}
+
 /// The time that was waited for an answer took it as it was, and ended the partition's task.
 #[tokio::test]
 async fn who_would_wait_for_ever_asks_again_each_minute() {

@@ -36,6 +36,8 @@ pub(crate) enum Act {
     Hold(Arc<Notify>),
     /// Served once there is a permit, while other requests go on.
     Later(Arc<Semaphore>),
+    /// Served as if it were not to wait.
+    Hurry,
     /// Answered with bytes that are no frame.
     Garble,
     /// Answered as if it were another request.

@@ -107,7 +107,7 @@ impl One<'_> {
     async fn meet(
         &self,
         act: Act,
-        request: Request,
+        mut request: Request,
         body: Vec<u8>,
         runs: &mut Runs,
         parked: &mut JoinSet<()>,
@@ -118,6 +118,11 @@ impl One<'_> {
         match act {
             Act::Serve => {}
             Act::Tamper(how) => tamper = how,
+            Act::Hurry => {
+                if let Request::Fetch(asked) = &mut request {
+                    asked.max_wait_ms = 0;
+                }
+            }
             Act::Ignore => return Then::GoOn,
             Act::Cut => return Then::Close,
             Act::Garble => {
