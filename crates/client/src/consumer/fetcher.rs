@@ -1,4 +1,6 @@
-//! The task that reads one partition ahead of the caller.
+//! The task that reads one partition ahead of the caller. Where it begins is found out in [`begin`].
+
+mod begin;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,13 +8,12 @@ use std::time::Duration;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::limits;
-use corelog_protocol::message::list_offsets::At;
-use corelog_protocol::message::{Call, fetch, list_offsets};
+use corelog_protocol::message::{Call, fetch};
 use corelog_record::{LeaderEpoch, Offset, PartitionId, TopicId, TopicName};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until};
 
-use super::news::{Around, Begin, Event, News};
+use super::news::{Around, Event, News};
 use super::order::{self, Asked};
 use super::trouble::Trouble;
 use super::{ConsumerConfig, End, Start};
@@ -132,85 +133,6 @@ impl Fetcher {
                 // A server that does not wait is not to be asked all the time.
                 sleep_until(asked_at + self.config.wait.min(EMPTY_EVERY)).await;
             }
-        }
-    }
-
-    /// If reading goes on behind a record that was read before.
-    fn goes_on(&self) -> bool {
-        matches!(self.start, Start::Behind { .. })
-    }
-
-    /// Finds out where reading begins and ends, and tells. Gives the epoch of what lies before, too, if that is known.
-    async fn begin(&self, way: &mut Way) -> Result<(Begin, Option<LeaderEpoch>), Error> {
-        let at = match self.start {
-            Start::Earliest => At::Earliest,
-            Start::Latest | Start::Offset(_) | Start::Behind { .. } | Start::LastN(_) => At::Latest,
-            Start::Time(time) => At::Time(time),
-        };
-        let request = |id| list_offsets::Request {
-            topic: (*self.topic).clone(),
-            id,
-            partition: self.partition,
-            at,
-        };
-        let timeout = self.client.config.timeout;
-        let found = self.ask(way, timeout, request).await?.head;
-        let (log_start, high_watermark) = (found.log_start, found.high_watermark);
-        let offset = match self.start {
-            Start::Offset(offset) | Start::Behind { offset, .. } => offset,
-            Start::LastN(count) => {
-                let readable = high_watermark.checked_since(log_start).unwrap_or(0);
-                log_start.plus(readable.saturating_sub(count))
-            }
-            Start::Earliest | Start::Latest | Start::Time(_) => found.offset,
-        };
-        let is_beyond = high_watermark < offset && self.end != End::Follow;
-        // Whether it is another log, which ends earlier, tells the fetch.
-        if offset < log_start || (is_beyond && !self.goes_on()) {
-            return Err(self.out_of_range(offset, log_start, high_watermark));
-        }
-        let end = match self.end {
-            End::HighWatermark => Some(high_watermark),
-            End::Offset(end) => Some(end.min(high_watermark)),
-            End::Follow => None,
-        };
-        let since = match self.start {
-            Start::Time(time) => Some(time),
-            _ => None,
-        };
-        let behind = match self.start {
-            Start::Behind { epoch, .. } => Some(epoch),
-            Start::Latest => found.epoch,
-            // Where retention may be quicker, or somewhere else.
-            Start::Earliest | Start::Offset(_) | Start::LastN(_) | Start::Time(_) => None,
-        };
-        let begin = Begin { offset, end, since };
-        let around = Around {
-            log_start,
-            high_watermark,
-        };
-        self.tell(News::Begun { begin, around });
-        Ok((begin, behind))
-    }
-
-    /// What is left of the log if retention was quicker than the first fetch, and to begin with that is what was asked
-    /// for: not where it was an offset, nor where it was all from now on.
-    fn left_by_retention(&self, error: &Error) -> Option<Around> {
-        let may_begin_later = match self.start {
-            Start::Earliest | Start::LastN(_) | Start::Time(_) => true,
-            Start::Latest | Start::Offset(_) | Start::Behind { .. } => false,
-        };
-        match *error {
-            Error::OutOfRange {
-                offset,
-                log_start,
-                high_watermark,
-                ..
-            } if may_begin_later && offset < log_start => Some(Around {
-                log_start,
-                high_watermark,
-            }),
-            _ => None,
         }
     }
 

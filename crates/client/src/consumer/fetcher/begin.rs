@@ -1,0 +1,90 @@
+//! Where reading a partition begins and ends.
+
+use corelog_protocol::message::list_offsets::{self, At};
+use corelog_record::LeaderEpoch;
+
+use super::super::news::{Around, Begin, News};
+use super::super::{End, Start};
+use super::{Fetcher, Way};
+use crate::Error;
+
+impl Fetcher {
+    /// If reading goes on behind a record that was read before.
+    pub(super) fn goes_on(&self) -> bool {
+        matches!(self.start, Start::Behind { .. })
+    }
+
+    /// Finds out where reading begins and ends, and tells. Gives the epoch of what lies before, too, if that is known.
+    pub(super) async fn begin(&self, way: &mut Way) -> Result<(Begin, Option<LeaderEpoch>), Error> {
+        let at = match self.start {
+            Start::Earliest => At::Earliest,
+            Start::Latest | Start::Offset(_) | Start::Behind { .. } | Start::LastN(_) => At::Latest,
+            Start::Time(time) => At::Time(time),
+        };
+        let request = |id| list_offsets::Request {
+            topic: (*self.topic).clone(),
+            id,
+            partition: self.partition,
+            at,
+        };
+        let timeout = self.client.config.timeout;
+        let found = self.ask(way, timeout, request).await?.head;
+        let (log_start, high_watermark) = (found.log_start, found.high_watermark);
+        let offset = match self.start {
+            Start::Offset(offset) | Start::Behind { offset, .. } => offset,
+            Start::LastN(count) => {
+                let readable = high_watermark.checked_since(log_start).unwrap_or(0);
+                log_start.plus(readable.saturating_sub(count))
+            }
+            Start::Earliest | Start::Latest | Start::Time(_) => found.offset,
+        };
+        let is_beyond = high_watermark < offset && self.end != End::Follow;
+        // Whether it is another log, which ends earlier, tells the fetch.
+        if offset < log_start || (is_beyond && !self.goes_on()) {
+            return Err(self.out_of_range(offset, log_start, high_watermark));
+        }
+        let end = match self.end {
+            End::HighWatermark => Some(high_watermark),
+            End::Offset(end) => Some(end.min(high_watermark)),
+            End::Follow => None,
+        };
+        let since = match self.start {
+            Start::Time(time) => Some(time),
+            _ => None,
+        };
+        let behind = match self.start {
+            Start::Behind { epoch, .. } => Some(epoch),
+            Start::Latest => found.epoch,
+            // Where retention may be quicker, or somewhere else.
+            Start::Earliest | Start::Offset(_) | Start::LastN(_) | Start::Time(_) => None,
+        };
+        let begin = Begin { offset, end, since };
+        let around = Around {
+            log_start,
+            high_watermark,
+        };
+        self.tell(News::Begun { begin, around });
+        Ok((begin, behind))
+    }
+
+    /// What is left of the log if retention was quicker than the first fetch, and to begin with that is what was asked
+    /// for: not where it was an offset, nor where it was all from now on.
+    pub(super) fn left_by_retention(&self, error: &Error) -> Option<Around> {
+        let may_begin_later = match self.start {
+            Start::Earliest | Start::LastN(_) | Start::Time(_) => true,
+            Start::Latest | Start::Offset(_) | Start::Behind { .. } => false,
+        };
+        match *error {
+            Error::OutOfRange {
+                offset,
+                log_start,
+                high_watermark,
+                ..
+            } if may_begin_later && offset < log_start => Some(Around {
+                log_start,
+                high_watermark,
+            }),
+            _ => None,
+        }
+    }
+}
