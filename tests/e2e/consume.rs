@@ -123,6 +123,22 @@ fn a_state_file_knows_where_a_partition_without_records_goes_on() {
     assert_eq!(corelog.run(&args).done(), b"12\n");
 }
 
+/// A copy that lags was taken for a log that has lost what was printed, and the state to be thrown away.
+#[test]
+fn a_state_that_is_ahead_of_the_server_is_said_to_be_perhaps_another_ones() {
+    let (folder, _server, corelog) = with_ten();
+    let state = folder.path().join("state");
+    let args = ["consume", "t", "--timeout", "1s", "--state"];
+    let args = [&args[..], &[state.to_str().unwrap()]].concat();
+    corelog.run(&args).done();
+    let kept = std::fs::read_to_string(&state).unwrap();
+    let mut kept: serde_json::Value = serde_json::from_str(&kept).unwrap();
+    kept["partitions"]["0"] = 20.into();
+    std::fs::write(&state, kept.to_string()).unwrap();
+    let said = corelog.run(&args).failed(1);
+    assert!(said.contains("may be behind another one"), "{said}");
+}
+
 /// What was printed for a reader who had left was remembered as if he had it.
 #[test]
 fn a_state_file_is_not_ahead_of_a_reader_who_leaves() {

@@ -314,10 +314,19 @@ impl Printing<'_> {
     fn told(&self, error: anyhow::Error) -> anyhow::Error {
         let (partition, offset, remedy) = match error.downcast_ref() {
             Some(Error::OutOfRange {
-                partition, offset, ..
+                partition,
+                offset,
+                high_watermark,
+                ..
             }) => {
-                let remedy = "remove it to begin at --from".to_owned();
-                (*partition, *offset, remedy)
+                let remedy = match high_watermark < offset {
+                    true => {
+                        "the server may be behind another one, or behind what it had: ask that one with --server, or this one \
+                         later, or remove the file to begin at --from"
+                    }
+                    false => "remove it to begin at --from",
+                };
+                (*partition, *offset, remedy.to_owned())
             }
             Some(Error::Diverged {
                 partition,

@@ -20,7 +20,7 @@ pub struct ConsumerConfig {
     /// The most one batch may grow to when it is decompressed; more is reported as damage.
     pub decompressed_bytes_max: usize,
     /// How long a partition may be unreachable, or be without records that were readable when reading
-    /// began, before that is reported; `None` tries for ever.
+    /// began, or that were read before, before that is reported; `None` tries for ever.
     pub unreachable_timeout: Option<Duration>,
 }
 

@@ -92,12 +92,15 @@ impl Fetcher {
                         continue;
                     }
                     // That it is no other log, the epoch told: it has not all yet that another server gave.
-                    let is_same = last_epoch.is_some() && (answered.is_some() || !self.goes_on());
-                    if is_same
+                    if last_epoch.is_some()
                         && is_behind(&error)
                         && self.pause(&mut missing, Duration::ZERO).await
                     {
                         self.turn_away(&mut way);
+                        if answered.is_none() && self.goes_on() {
+                            // Nor does it know where there is nothing more to be read.
+                            (begin, _) = self.begin(&mut way).await?;
+                        }
                         continue;
                     }
                     return Err(error);

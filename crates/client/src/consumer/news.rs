@@ -7,7 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::Error;
 
 /// One piece of news. Bounded: per assignment one end, as many fetches as it has room for, and
-/// one beginning, or as many as retention outran before the first fetch.
+/// one beginning, or as many as retention outran before the first fetch, or servers were found to be behind.
 #[derive(Debug)]
 pub(super) struct Event {
     pub(super) assignment: u64,
@@ -16,7 +16,8 @@ pub(super) struct Event {
 
 #[derive(Debug)]
 pub(super) enum News {
-    /// Where reading begins and ends; told again with a later beginning where retention outran the first fetch.
+    /// Where reading begins and ends; told again with a later beginning where retention outran the first fetch,
+    /// and with another end where another server was asked instead.
     Begun { begin: Begin, around: Around },
     /// Whole batches, not verified yet.
     Fetched {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use corelog_client::protocol::error::{Detail, ErrorBody, ErrorCode};
 use corelog_client::protocol::request::Request;
 use corelog_client::record::batch::Codec;
-use corelog_client::record::{LeaderEpoch, PartitionId, Timestamp};
+use corelog_client::record::{LeaderEpoch, Offset, PartitionId, Timestamp};
 use corelog_client::{Client, ClientConfig, Consumer, ConsumerConfig, End, Error, Start};
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -17,6 +17,12 @@ use crate::{config, connect, error};
 
 /// What is waited for comes at once, or this fails.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Where one goes on that has read eight records.
+const BEHIND_THE_EIGHTH: Start = Start::Behind {
+    offset: Offset::new(8).unwrap(),
+    epoch: LeaderEpoch::ZERO,
+};
 
 /// Partitions were grouped by how many there were, the one that is replaced not among them: those of a consumer that
 /// assigned all of its own again met on one connection, and who waited there for records held up the others.
@@ -148,6 +154,37 @@ async fn where_one_server_ends_before_a_bounded_read_does_the_next_is_asked() {
         .await;
     behind.log(&topic, 0, |log| log.cut(offset(6)));
     reads_all(&mut consumer).await;
+}
+
+/// It was told that there is no such offset, by a copy that had not got so far, and ended at once.
+#[tokio::test]
+async fn who_goes_on_where_it_stopped_does_so_at_a_server_that_has_got_so_far() {
+    let (whole, topic) = three_batches(Codec::None).await;
+    let behind = Server::start(1).await;
+    behind.copy(&whole);
+    behind.log(&topic, 0, |log| log.cut(offset(6)));
+    let mut consumer = patient_consumer([&behind, &whole]).await;
+    consumer.assign(&topic, P0, BEHIND_THE_EIGHTH, End::HighWatermark);
+    let record = timeout(PATIENCE, consumer.next()).await.unwrap();
+    assert_eq!(record.unwrap().unwrap().offset, offset(8));
+    assert!(consumer.next().await.is_none());
+}
+
+#[tokio::test]
+async fn that_no_server_has_got_so_far_is_reported_once_none_has_for_long() {
+    let (server, topic) = three_batches(Codec::None).await;
+    server.log(&topic, 0, |log| log.cut(offset(6)));
+    let config = ConsumerConfig {
+        unreachable_timeout: Some(Duration::from_millis(50)),
+        ..ConsumerConfig::default()
+    };
+    let mut consumer = connect(&server).await.consumer(config);
+    consumer.assign(&topic, P0, BEHIND_THE_EIGHTH, End::HighWatermark);
+    match timeout(PATIENCE, next_error(&mut consumer)).await.unwrap() {
+        Error::OutOfRange { offset: asked, .. } => assert_eq!(asked, offset(8)),
+        other => panic!("{other}"),
+    }
+    assert!(1 < server.count(Some(0), "Fetch"));
 }
 
 /// A consumer of both, the first one first, that waits for ever.
