@@ -14,6 +14,7 @@ mod reader;
 mod room;
 mod socket;
 mod table;
+mod tasks;
 mod ticket;
 mod writer;
 
@@ -22,10 +23,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use corelog_protocol::frame::{self, CorrelationId, Decoder, FrameError};
+use corelog_protocol::frame::{self, CorrelationId, FrameError};
 use corelog_protocol::kind::Kind;
 use corelog_protocol::message::{Call, hello};
-use corelog_protocol::{limits, request};
+use corelog_protocol::request;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
@@ -100,7 +101,7 @@ impl Connection {
         };
         socket::set_up(&socket).map_err(|source| failed(Fault::Io { source }))?;
 
-        let (shared, outbox) = start(socket, Arc::clone(&address));
+        let (shared, outbox) = tasks::start(socket, Arc::clone(&address));
         let hello = hello::Request {
             versions: vec![frame::VERSION],
             client: client.to_owned(),
@@ -262,41 +263,6 @@ impl Shared {
             fault,
         })
     }
-}
-
-/// Starts the two tasks; they end with the connection, and it with them.
-fn start(socket: TcpStream, address: Arc<str>) -> (Arc<Shared>, Outbox) {
-    let shared = Arc::new(Shared {
-        address,
-        table: Table::new(),
-        // Room for Hello alone, until its answer says how much there is.
-        slots: Arc::new(Semaphore::new(1)),
-        bytes: Arc::new(Semaphore::new(HELLO_BYTES_MAX as usize)),
-        bytes_max: AtomicU32::new(HELLO_BYTES_MAX),
-        tasks: OnceLock::new(),
-    });
-    let (source, sink) = socket.into_split();
-    let (outbox, writer) = writer::split(sink);
-    let decoder = Decoder::answers(limits::FRAME_BYTES_MAX);
-    let (reading, writing) = (Arc::clone(&shared), Arc::clone(&shared));
-    let reads = tokio::spawn(async move {
-        let fault = reader::read(source, decoder, &reading.table).await;
-        reading.close(fault);
-    });
-    let writes = tokio::spawn(async move {
-        let fault = writer.run(&writing.table).await;
-        // Who closes it himself reads no more, and may have answers on their way.
-        if !writing.table.is_closed() {
-            writing.close(fault);
-        }
-    });
-    let tasks = [reads.abort_handle(), writes.abort_handle()];
-    shared.tasks.get_or_init(|| tasks);
-    // One of them may have ended before the other could be told.
-    if shared.table.is_ended() {
-        shared.end_tasks();
-    }
-    (shared, outbox)
 }
 
 async fn submit<R: Call>(

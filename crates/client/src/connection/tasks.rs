@@ -1,0 +1,48 @@
+//! The tasks of a connection.
+
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, OnceLock};
+
+use corelog_protocol::frame::Decoder;
+use corelog_protocol::limits;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+
+use super::table::Table;
+use super::writer::{self, Outbox};
+use super::{HELLO_BYTES_MAX, Shared, reader};
+
+/// Starts the two tasks; they end with the connection, and it with them.
+pub(super) fn start(socket: TcpStream, address: Arc<str>) -> (Arc<Shared>, Outbox) {
+    let shared = Arc::new(Shared {
+        address,
+        table: Table::new(),
+        // Room for Hello alone, until its answer says how much there is.
+        slots: Arc::new(Semaphore::new(1)),
+        bytes: Arc::new(Semaphore::new(HELLO_BYTES_MAX as usize)),
+        bytes_max: AtomicU32::new(HELLO_BYTES_MAX),
+        tasks: OnceLock::new(),
+    });
+    let (source, sink) = socket.into_split();
+    let (outbox, writer) = writer::split(sink);
+    let decoder = Decoder::answers(limits::FRAME_BYTES_MAX);
+    let (reading, writing) = (Arc::clone(&shared), Arc::clone(&shared));
+    let reads = tokio::spawn(async move {
+        let fault = reader::read(source, decoder, &reading.table).await;
+        reading.close(fault);
+    });
+    let writes = tokio::spawn(async move {
+        let fault = writer.run(&writing.table).await;
+        // Who closes it himself reads no more, and may have answers on their way.
+        if !writing.table.is_closed() {
+            writing.close(fault);
+        }
+    });
+    let tasks = [reads.abort_handle(), writes.abort_handle()];
+    shared.tasks.get_or_init(|| tasks);
+    // One of them may have ended before the other could be told.
+    if shared.table.is_ended() {
+        shared.end_tasks();
+    }
+    (shared, outbox)
+}
