@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use super::table::Table;
 use super::writer::{self, Outbox};
 use super::{HELLO_BYTES_MAX, Shared, reader};
+use crate::error::Fault;
 
 /// Starts the two tasks; they end with the connection, and it with them.
 pub(super) fn start(socket: TcpStream, address: Arc<str>) -> (Arc<Shared>, Outbox) {
@@ -26,16 +27,18 @@ pub(super) fn start(socket: TcpStream, address: Arc<str>) -> (Arc<Shared>, Outbo
     let (source, sink) = socket.into_split();
     let (outbox, writer) = writer::split(sink);
     let decoder = Decoder::answers(limits::FRAME_BYTES_MAX);
-    let (reading, writing) = (Arc::clone(&shared), Arc::clone(&shared));
+    let (reading, writing) = (Task::of(&shared), Task::of(&shared));
     let reads = tokio::spawn(async move {
-        let fault = reader::read(source, decoder, &reading.table).await;
-        reading.close(fault);
+        let fault = reader::read(source, decoder, &reading.shared.table).await;
+        reading.shared.close(fault);
     });
     let writes = tokio::spawn(async move {
-        let fault = writer.run(&writing.table).await;
+        let mut writing = writing;
+        let fault = writer.run(&writing.shared.table).await;
         // Who closes it himself reads no more, and may have answers on their way.
-        if !writing.table.is_closed() {
-            writing.close(fault);
+        writing.is_done = writing.shared.table.is_closed();
+        if !writing.is_done {
+            writing.shared.close(fault);
         }
     });
     let tasks = [reads.abort_handle(), writes.abort_handle()];
@@ -45,4 +48,28 @@ pub(super) fn start(socket: TcpStream, address: Arc<str>) -> (Arc<Shared>, Outbo
         shared.end_tasks();
     }
     (shared, outbox)
+}
+
+/// What one of the tasks holds: it may end in the middle, with its runtime or in a panic, and nobody is to wait on for what
+/// it would have read or written.
+struct Task {
+    shared: Arc<Shared>,
+    /// The connection ends, but not with this task.
+    is_done: bool,
+}
+
+impl Task {
+    fn of(shared: &Arc<Shared>) -> Self {
+        let shared = Arc::clone(shared);
+        let is_done = false;
+        Self { shared, is_done }
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.shared.close(Fault::Dropped);
+        }
+    }
 }

@@ -34,6 +34,8 @@ pub(super) struct Fetcher {
     /// How many partitions share the consumer's memory.
     pub(super) share_count: Arc<AtomicUsize>,
     pub(super) events: mpsc::UnboundedSender<Event>,
+    /// Its last news are told.
+    pub(super) is_done: bool,
 }
 
 /// The fetcher's way to its partition.
@@ -51,12 +53,13 @@ struct Way {
 
 impl Fetcher {
     /// Reads until the end, a failure, or the consumer's end.
-    pub(super) async fn run(self) {
+    pub(super) async fn run(mut self) {
         let news = match self.read().await {
             Ok(()) => News::Ended,
             Err(error) => News::Failed(error),
         };
         self.tell(news);
+        self.is_done = true;
     }
 
     async fn read(&self) -> Result<(), Error> {
@@ -296,6 +299,15 @@ impl Fetcher {
             assignment: self.assignment,
             news,
         }));
+    }
+}
+
+impl Drop for Fetcher {
+    fn drop(&mut self) {
+        // Its task may end in the middle, with its runtime or in a panic: nobody is to wait for what it would have read.
+        if !self.is_done {
+            self.tell(News::Failed(Error::Closed));
+        }
     }
 }
 

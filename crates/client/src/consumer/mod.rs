@@ -132,6 +132,7 @@ impl Consumer {
             end,
             share_count: Arc::clone(&self.reading_count),
             events: self.inbox.sender(),
+            is_done: false,
         };
         let task = tokio::spawn(fetcher.run()).abort_handle();
         let (place, is_ended) = (None, false);
@@ -179,7 +180,8 @@ impl Consumer {
     ///
     /// # Errors
     /// [`Error::OutOfRange`], [`Error::Damaged`], [`Error::Diverged`], [`Error::NoSuchPartition`],
-    /// [`Error::Refused`], or why a server could not be reached for longer than configured.
+    /// [`Error::Refused`], why a server could not be reached for longer than configured, or [`Error::Closed`] where the
+    /// runtime in which the partition was assigned has ended.
     pub async fn next(&mut self) -> Option<Result<Received, Error>> {
         self.take(Reading::next).await
     }

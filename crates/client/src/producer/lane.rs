@@ -53,6 +53,16 @@ struct Trouble {
     last_at: Instant,
 }
 
+impl Drop for Lane {
+    fn drop(&mut self) {
+        // The task may end in the middle, with its runtime or in a panic: who sends goes on with another one, and nobody is
+        // to wait for what this one would have sent. Outcomes are told in order.
+        drop(self.window.drain());
+        self.behind.clear();
+        self.queue.close(self.window.run().wrapping_add(1));
+    }
+}
+
 /// How an attempt to send ended.
 enum Sent {
     /// It is in flight, or settled.
@@ -63,7 +73,7 @@ enum Sent {
 
 impl Lane {
     pub(super) fn new(client: Arc<Inner>, queue: Arc<Queue>, options: Options) -> Self {
-        let window = Window::new(options.in_flight_max);
+        let window = Window::new(queue.open(), options.in_flight_max);
         let request = produce::Request {
             topic: (*queue.origin.topic).clone(),
             id: TopicId::from_bytes([0; 16]),

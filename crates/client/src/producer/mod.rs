@@ -183,7 +183,7 @@ impl Producer {
             let (found, max) = (count.cast_signed(), rules.count_max);
             return Err(Error::from(record::Error::Count { found, min: 1, max }));
         }
-        Ok(queue.append_batch(topic_id, batch, room))
+        queue.append_batch(topic_id, batch, room)
     }
 
     /// Sends what waits for its batch to fill, and returns once everything accepted before this
@@ -230,12 +230,7 @@ impl Producer {
 }
 
 impl Inner {
-    fn begin_lane(
-        &self,
-        topic: &Topic,
-        partition: PartitionId,
-        lanes: &mut JoinSet<()>,
-    ) -> Arc<Queue> {
+    fn new_queue(&self, topic: &Topic, partition: PartitionId) -> Queue {
         let config = &self.config;
         let origin = Origin {
             topic: Arc::clone(&topic.name),
@@ -247,16 +242,21 @@ impl Inner {
             linger: config.linger,
             batch_bytes_max: config.batch_bytes_max,
         };
-        let queue = Arc::new(Queue::new(origin, shape, Arc::clone(&self.pressure)));
+        Queue::new(origin, shape, Arc::clone(&self.pressure))
+    }
+
+    /// Begins a queue's lane, the first one or where the one before has ended.
+    fn begin_lane(&self, queue: &Arc<Queue>, lanes: &mut JoinSet<()>) {
+        let config = &self.config;
         let options = lane::Options {
             user: self.user,
             level: config.level,
             in_flight_max: config.in_flight_max.max(1),
             delivery_timeout: config.delivery_timeout,
         };
-        let lane = Lane::new(Arc::clone(&self.client), Arc::clone(&queue), options);
+        while lanes.try_join_next().is_some() {}
+        let lane = Lane::new(Arc::clone(&self.client), Arc::clone(queue), options);
         lanes.spawn(lane.run());
-        queue
     }
 
     fn queues(&self) -> Vec<Arc<Queue>> {

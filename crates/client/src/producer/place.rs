@@ -78,11 +78,14 @@ impl Inner {
         let queue = match target.queues.get(&partition) {
             Some(queue) => Arc::clone(queue),
             None => {
-                let queue = self.begin_lane(&target.topic, partition, lanes);
+                let queue = Arc::new(self.new_queue(&target.topic, partition));
                 target.queues.insert(partition, Arc::clone(&queue));
                 queue
             }
         };
+        if !queue.has_lane() {
+            self.begin_lane(&queue, lanes);
+        }
         Ok(Place {
             queue,
             topic_id: target.topic.id,

@@ -27,6 +27,10 @@ pub(super) struct Queue {
 
 #[derive(Default)]
 struct State {
+    /// Whether a lane sends what is added.
+    has_lane: bool,
+    /// The last run that a lane may have begun.
+    run: u32,
     open: Option<Batch>,
     closed: VecDeque<Batch>,
     /// Outcomes of batches that may not be settled, oldest first, for `flush`.
@@ -86,10 +90,33 @@ impl Queue {
         }
     }
 
+    /// Whether a lane sends what is added.
+    pub(super) fn has_lane(&self) -> bool {
+        self.lock().has_lane
+    }
+
+    /// Notes that a lane begins, and gives the run with which it does: the server may remember those of one before.
+    pub(super) fn open(&self) -> u32 {
+        let mut state = self.lock();
+        state.has_lane = true;
+        state.run.wrapping_add(1)
+    }
+
+    /// Notes that the lane has ended, after this run. What waits is given up, and what is added before another one begins.
+    pub(super) fn close(&self, run: u32) {
+        let mut state = self.lock();
+        (state.has_lane, state.run) = (false, run);
+        state.close();
+        let left = std::mem::take(&mut state.closed);
+        drop(state);
+        // Settled while nothing is locked: who is told may send.
+        drop(left);
+    }
+
     /// Adds a record to the open batch, or begins one.
     ///
     /// # Errors
-    /// [`Error::Batch`] if the record can be in no batch.
+    /// [`Error::Batch`] if the record can be in no batch; [`Error::Closed`] if the lane has ended meanwhile.
     pub(super) fn append(
         &self,
         topic_id: TopicId,
@@ -100,6 +127,9 @@ impl Queue {
         let bytes = record.bytes() + RECORD_FRAME_BYTES * (1 + record.headers.len());
         let bytes_max = self.shape.batch_bytes_max.min(rules.batch_bytes_max);
         let mut state = self.lock();
+        if !state.has_lane {
+            return Err(Error::Closed);
+        }
         let fits = state.open.as_ref().is_some_and(|open| {
             open.topic_id() == topic_id
                 && open.record_count() < rules.count_max
@@ -130,13 +160,19 @@ impl Queue {
     }
 
     /// Adds a batch that the caller gathered, behind all that was added before.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if the lane has ended meanwhile.
     pub(super) fn append_batch(
         &self,
         topic_id: TopicId,
         builder: Builder,
         room: OwnedSemaphorePermit,
-    ) -> BatchDelivery {
+    ) -> Result<BatchDelivery, Error> {
         let mut state = self.lock();
+        if !state.has_lane {
+            return Err(Error::Closed);
+        }
         state.close();
         let place = state.place(topic_id);
         let (batch, delivery) = Batch::whole(&self.origin, place, builder, room);
@@ -144,7 +180,7 @@ impl Queue {
         state.closed.push_back(batch);
         drop(state);
         self.news.notify_one();
-        delivery
+        Ok(delivery)
     }
 
     /// Takes the next batch to send.

@@ -65,17 +65,17 @@ pub(super) struct Window<B> {
 }
 
 impl<B> Window<B> {
-    /// An empty window at run 1 that lets `in_flight_max` batches be in flight.
+    /// An empty window at `run` that lets `in_flight_max` batches be in flight.
     ///
     /// # Panics
     /// If `in_flight_max` is 0.
-    pub(super) fn new(in_flight_max: usize) -> Self {
+    pub(super) fn new(run: u32, in_flight_max: usize) -> Self {
         assert!(
             in_flight_max > 0,
             "a window lets at least one batch through"
         );
         Self {
-            run: 1,
+            run,
             in_flight_max,
             in_flight: VecDeque::new(),
             again: VecDeque::new(),
@@ -104,6 +104,14 @@ impl<B> Window<B> {
     /// True once a batch of this run failed: nothing more is sent in it.
     pub(super) const fn is_halted(&self) -> bool {
         self.is_halted
+    }
+
+    /// Takes out all that is not settled, in order. Nothing is sent any more.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = B> {
+        let again = self.again.drain(..);
+        again
+            .chain(self.in_flight.drain(..))
+            .chain(self.resend.drain(..))
     }
 
     /// What is not in the log and to be sent again.

@@ -19,6 +19,7 @@ mod mistrust;
 mod outcomes;
 mod producing;
 mod routing;
+mod runtimes;
 mod server;
 mod serving;
 

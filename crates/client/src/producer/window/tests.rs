@@ -92,7 +92,7 @@ struct World {
 impl World {
     fn new(batch_count: u32, in_flight_max: usize) -> Self {
         Self {
-            window: Window::new(in_flight_max),
+            window: Window::new(1, in_flight_max),
             queue: (0..batch_count).collect(),
             batch_count,
             requests: VecDeque::new(),
@@ -303,7 +303,7 @@ proptest! {
 
 #[test]
 fn what_is_sent_behind_a_not_applied_answer_is_not_unknown_when_the_connection_goes() {
-    let mut window = Window::new(4);
+    let mut window = Window::new(1, 4);
     for batch in 0..3 {
         window.push(batch);
     }
@@ -326,7 +326,7 @@ fn what_is_sent_behind_a_not_applied_answer_is_not_unknown_when_the_connection_g
 /// ahead of them: an observer was told batches out of order.
 #[test]
 fn what_waits_to_be_sent_again_is_settled_behind_what_is_in_flight() {
-    let mut window = Window::new(4);
+    let mut window = Window::new(1, 4);
     window.push(0);
     window.push(1);
     window.push_resend(2);
@@ -342,7 +342,7 @@ fn what_waits_to_be_sent_again_is_settled_behind_what_is_in_flight() {
 
 #[test]
 fn a_run_ends_only_when_all_in_flight_is_answered() {
-    let mut window = Window::new(4);
+    let mut window = Window::new(1, 4);
     window.push(0);
     window.push(1);
     let mut settled: Vec<Settlement> = Vec::new();
