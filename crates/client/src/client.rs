@@ -251,7 +251,7 @@ impl Inner {
 
     /// Asks the server of a partition, again while that may help and there is time.
     pub(crate) async fn call_partition<R: Call>(
-        &self,
+        self: &Arc<Self>,
         name: &TopicName,
         partition: PartitionId,
         repeat: Repeat,

@@ -133,7 +133,7 @@ pub(crate) struct Cache {
     topics: Mutex<BTreeMap<TopicName, News>>,
     /// Counts changes, so that users of a topic notice them without looking it up.
     generation: AtomicU64,
-    /// Held while asking the server: many who miss the same topic ask once.
+    /// Held while asking the server, by a task of its own: many who miss the same topic ask once.
     pub(crate) asking: tokio::sync::Mutex<()>,
 }
 

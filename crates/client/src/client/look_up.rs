@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::{Call, metadata};
 use corelog_record::TopicName;
+use tokio::time::timeout;
 
 use super::Inner;
 use crate::Error;
@@ -15,14 +16,22 @@ use crate::retry::{Deadline, Repeat, Retry};
 impl Inner {
     /// What is known about a topic; asks if nothing is. Old news are used while no server answers, and where none of
     /// those that answer has it, but one that is away may; where nothing is known, why that one did not answer is the error.
-    pub(crate) async fn topic(&self, name: &TopicName) -> Result<Arc<Topic>, Error> {
+    pub(crate) async fn topic(self: &Arc<Self>, name: &TopicName) -> Result<Arc<Topic>, Error> {
         if let Some(topic) = self.metadata.fresh(name) {
             return Ok(topic);
         }
         // All who wait here while no server answers have waited long enough when the first of them has.
         let retry = Retry::new(Repeat::Always, &self.config);
+        let (client, name) = (Arc::clone(self), name.clone());
+        // Others wait for the answer, too, and whoever asks may be polled no more.
+        let asking = tokio::spawn(async move { client.ask_for(&name, retry).await });
+        // It is cancelled with the runtime alone.
+        asking.await.unwrap_or(Err(Error::Closed))
+    }
+
+    async fn ask_for(&self, name: &TopicName, retry: Retry) -> Result<Arc<Topic>, Error> {
         let deadline = retry.deadline();
-        let asking = self.metadata.asking.lock().await;
+        let asking = timeout(deadline.left(), self.metadata.asking.lock()).await;
         if let Some(topic) = self.metadata.fresh(name) {
             return Ok(topic);
         }
@@ -51,11 +60,11 @@ impl Inner {
         deadline: Deadline,
     ) -> Result<(usize, metadata::Answer), Error> {
         let (server, connection) = self.next_server().await?;
-        let timeout = match self.servers.len() {
+        let time = match self.servers.len() {
             1 => deadline.left(),
             _ => deadline.left().min(self.config.connect_timeout),
         };
-        let answered = connection.call(request, timeout).await;
+        let answered = connection.call(request, time).await;
         let answered = answered.inspect_err(|error| {
             if matches!(error, Error::TimedOut { .. }) {
                 self.pass_over(server);

@@ -32,7 +32,7 @@ impl Inner {
     /// A connection to the core that owns a partition or, if that does not answer, to a port from
     /// which the node finds its way.
     pub(crate) async fn route(
-        &self,
+        self: &Arc<Self>,
         user: User,
         name: &TopicName,
         partition: PartitionId,
@@ -65,7 +65,7 @@ impl Inner {
                     // know, another of the servers may.
                     match is_elsewhere {
                         true => self.turn_from(topic.teller.server, name),
-                        false => self.pool.rest(&key(&addresses[0]), DETOUR).await,
+                        false => self.pool.rest(&key(&addresses[0]), DETOUR),
                     }
                     let retry_at = Some(Instant::now() + DETOUR);
                     return Ok(Route {
@@ -78,7 +78,7 @@ impl Inner {
             }
         }
         // None answers: the node is down, or has moved. Begin anew with all of it.
-        self.pool.wake(&key(&addresses[0])).await;
+        self.pool.wake(&key(&addresses[0]));
         match is_kept {
             // The one that described the topic last has nothing to tell of this partition.
             true => self.turn_from(topic.teller.server, name),

@@ -2,12 +2,14 @@
 //!
 //! Producers and consumers are users of their own: a run belongs to one producer, and long polls
 //! of one consumer take no slot from anybody else.
+//!
+//! A connection is opened in a task of its own, for which callers only wait: one that is polled no more holds up nobody.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{Backoff, Connection};
 use crate::Error;
@@ -45,12 +47,16 @@ pub(crate) struct Options {
 /// One connection per key, made when first asked for.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    options: Options,
+    options: Arc<Options>,
     slots: Mutex<BTreeMap<Key, Arc<Slot>>>,
 }
 
-/// Held while connecting, so that all who want the same connection wait for one attempt.
-type Slot = tokio::sync::Mutex<State>;
+#[derive(Debug, Default)]
+struct Slot {
+    state: Mutex<State>,
+    /// Held by the task that connects, so that all who want the same connection wait for one attempt.
+    opening: tokio::sync::Mutex<()>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -68,7 +74,7 @@ struct State {
 impl Pool {
     pub(crate) fn new(options: Options) -> Self {
         Self {
-            options,
+            options: Arc::new(options),
             slots: Mutex::new(BTreeMap::new()),
         }
     }
@@ -79,38 +85,27 @@ impl Pool {
     /// [`Error::Connect`], [`Error::Version`].
     pub(crate) async fn connect(&self, key: &Key) -> Result<Connection, Error> {
         let slot = self.slot(key);
-        let mut state = slot.lock().await;
-        if let Some(connection) = state.live() {
-            return Ok(connection);
+        let known = slot.lock().known(key);
+        if let Some(known) = known {
+            return known;
         }
-        let now = Instant::now();
-        let until = state.resting_until.max(state.detour_until);
-        if let (Some(until), Some(source)) = (until, state.last_fault.clone())
-            && now < until
-        {
-            let fault = Fault::Resting {
-                wait: until - now,
-                source,
-            };
-            return Err(Error::Connect {
-                address: Arc::clone(&key.address),
-                source: Arc::new(fault),
-            });
-        }
-        state.open(key, &self.options).await
+        let (key, options) = (key.clone(), Arc::clone(&self.options));
+        let opening = tokio::spawn(async move { slot.open(&key, &options).await });
+        // It is cancelled with the runtime alone.
+        opening.await.unwrap_or(Err(Error::Closed))
     }
 
     /// Tries this key again no sooner than `wait` from now: its address does not answer, while
     /// another one of the same node does.
-    pub(crate) async fn rest(&self, key: &Key, wait: Duration) {
+    pub(crate) fn rest(&self, key: &Key, wait: Duration) {
         let slot = self.slot(key);
-        slot.lock().await.rest(Instant::now(), wait);
+        slot.lock().rest(Instant::now(), wait);
     }
 
     /// Tries this key when it is next asked for.
-    pub(crate) async fn wake(&self, key: &Key) {
+    pub(crate) fn wake(&self, key: &Key) {
         let slot = self.slot(key);
-        let mut state = slot.lock().await;
+        let mut state = slot.lock();
         (state.resting_until, state.detour_until) = (None, None);
         state.rest_count = 0;
     }
@@ -124,11 +119,9 @@ impl Pool {
         let slots = self.lock();
         let of_address = slots.range(first..);
         for (_, slot) in of_address.take_while(|(key, _)| *key.address == *address) {
-            // Whoever holds it is trying it.
-            if let Ok(mut state) = slot.try_lock() {
-                state.detour_until = None;
-                state.rest_count = 0;
-            }
+            let mut state = slot.lock();
+            state.detour_until = None;
+            state.rest_count = 0;
         }
     }
 
@@ -142,13 +135,56 @@ impl Pool {
         Arc::clone(slots.entry(key.clone()).or_default())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Key, Arc<Slot>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Arc<Slot>>> {
         // Nothing panics while the map is held.
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl Slot {
+    /// Connects, unless somebody else has meanwhile.
+    async fn open(&self, key: &Key, options: &Options) -> Result<Connection, Error> {
+        let wait = options.connect_timeout;
+        let Ok(_turn) = timeout(wait, self.opening.lock()).await else {
+            let source = Arc::new(Fault::ConnectTimedOut { after: wait });
+            let address = Arc::clone(&key.address);
+            return Err(Error::Connect { address, source });
+        };
+        let known = self.lock().known(key);
+        if let Some(known) = known {
+            return known;
+        }
+        let address = Arc::clone(&key.address);
+        let opened = Connection::open(address, &options.client, wait).await;
+        self.lock().note(&opened, options);
+        opened
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // What is kept under the lock is valid after every statement.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl State {
+    /// The connection, or during a pause the failure before it; `None` if it is to be opened.
+    fn known(&self, key: &Key) -> Option<Result<Connection, Error>> {
+        if let Some(connection) = self.live() {
+            return Some(Ok(connection));
+        }
+        let now = Instant::now();
+        let until = self.resting_until.max(self.detour_until);
+        let until = until.filter(|until| now < *until)?;
+        let fault = Fault::Resting {
+            wait: until - now,
+            source: self.last_fault.clone()?,
+        };
+        Some(Err(Error::Connect {
+            address: Arc::clone(&key.address),
+            source: Arc::new(fault),
+        }))
+    }
+
     fn live(&self) -> Option<Connection> {
         self.connection
             .as_ref()
@@ -166,15 +202,14 @@ impl State {
         }
     }
 
-    async fn open(&mut self, key: &Key, options: &Options) -> Result<Connection, Error> {
-        let address = Arc::clone(&key.address);
-        match Connection::open(address, &options.client, options.connect_timeout).await {
+    /// Notes how an attempt ended.
+    fn note(&mut self, opened: &Result<Connection, Error>, options: &Options) {
+        match opened {
             Ok(connection) => {
                 *self = Self {
                     connection: Some(connection.clone()),
                     ..Self::default()
                 };
-                Ok(connection)
             }
             Err(error) => {
                 self.connection = None;
@@ -183,10 +218,9 @@ impl State {
                     .backoff
                     .wait(self.failure_count, &mut fastrand::Rng::new());
                 self.resting_until = Some(Instant::now() + wait);
-                if let Error::Connect { source, .. } = &error {
+                if let Error::Connect { source, .. } = error {
                     self.last_fault = Some(Arc::clone(source));
                 }
-                Err(error)
             }
         }
     }
@@ -236,7 +270,7 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert!(!is_resting().await);
-        pool.rest(&key, Duration::from_secs(3600)).await;
+        pool.rest(&key, Duration::from_secs(3600));
         pool.end_detours("127.0.0.1:2");
         assert!(is_resting().await);
         pool.end_detours("127.0.0.1:1");

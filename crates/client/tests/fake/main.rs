@@ -9,6 +9,7 @@
     reason = "the fake answers with errors as they travel"
 )]
 
+mod abandoned;
 mod admin;
 mod connecting;
 mod consuming;
