@@ -183,6 +183,42 @@ fn follow_prints_what_comes_until_it_is_interrupted() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
+/// What came into partitions that were added was never printed.
+#[test]
+fn follow_reads_partitions_that_are_added_unless_one_is_named() {
+    let (folder, _server, corelog) = with_ten();
+    let state = folder.path().join("state");
+    let follow = |args: &[&str]| {
+        let all = ["consume", "t", "--follow", "--from", "9"];
+        let mut child = corelog.command([&all, args].concat()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let watch = Watch::over(child.id(), "a consumer that follows");
+        (child, watch, lines.map(Result::unwrap))
+    };
+    let (mut all, _all, mut of_all) = follow(&["--state", state.to_str().unwrap()]);
+    let (mut one, _one, mut of_one) = follow(&["--partition", "0"]);
+    assert_eq!(of_all.next().unwrap(), "9");
+    assert_eq!(of_one.next().unwrap(), "9");
+    let args = ["topic", "add-partitions", "t", "--partitions", "2"];
+    corelog.run(args).done();
+    let produce = |partition: &str, line: &[u8]| {
+        let args = ["produce", "t", "--partition", partition];
+        corelog.feed(args, line).done();
+    };
+    produce("1", b"added\n");
+    assert_eq!(of_all.next().unwrap(), "added");
+    produce("0", b"known\n");
+    assert_eq!(of_all.next().unwrap(), "known");
+    assert_eq!(of_one.next().unwrap(), "known");
+    for child in [&mut all, &mut one] {
+        kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
+    let kept = std::fs::read_to_string(&state).unwrap();
+    let kept: serde_json::Value = serde_json::from_str(&kept).unwrap();
+    assert_eq!(kept["partitions"]["1"], 1);
+}
+
 #[test]
 fn follow_until_a_count_ends_by_itself() {
     let (_folder, _server, corelog) = with_ten();

@@ -1,5 +1,6 @@
 //! `corelog consume`: records of a topic to stdout.
 
+mod added;
 mod format;
 mod halt;
 mod state;
@@ -15,6 +16,7 @@ use anyhow::Context as _;
 use corelog_client::{Client, Consumer, ConsumerConfig, End, Error, Received, Start};
 use corelog_protocol::message::list_offsets::At;
 use corelog_record::{Offset, PartitionId, Timestamp, TopicName};
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use crate::exit::{Exit, say, stop};
@@ -35,7 +37,9 @@ const SAVE_INTERVAL: Duration = Duration::from_secs(1);
         Without --follow it ends at the high watermark, which is where the topic's readable part \
         ended when the command reached it. Interrupted before that, by SIGINT or SIGTERM, it ends \
         with 1, so that a part is not taken for the whole; with --follow, which has no end, with 0. \
-        Order holds within a partition. Every batch is checked before its records are printed.",
+        Order holds within a partition. Every batch is checked before its records are printed. With \
+        --follow, and without --partition, partitions that the topic gets meanwhile are read from \
+        their beginning.",
     after_long_help = "EXAMPLES\n  \
         corelog consume events                          # everything there is\n  \
         corelog consume events --from -10               # the last 10 of each partition\n  \
@@ -105,6 +109,8 @@ impl Args {
 
 async fn consume(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let topic = client.topic(&args.topic).await?;
+    let added =
+        (args.follow && args.partition.is_none()).then(|| added::watch(client.clone(), &topic));
     let partitions = match args.partition {
         Some(partition) => vec![topic.partition(PartitionId::new(partition))?.id],
         None => topic
@@ -122,6 +128,7 @@ async fn consume(args: &Args, client: Client) -> anyhow::Result<Exit> {
         format: args.format(),
         consumer: client.consumer(config(args)),
         unremembered: Vec::new(),
+        added,
         out: Out::while_read(),
         state: state.transpose()?,
         line: Vec::new(),
@@ -240,6 +247,8 @@ struct Printing<'a> {
     consumer: Consumer,
     /// Partitions of which the state says nothing yet.
     unremembered: Vec<PartitionId>,
+    /// Partitions that the topic gets, where they are to be read.
+    added: Option<mpsc::Receiver<PartitionId>>,
     out: Out,
     state: Option<State>,
     line: Vec<u8>,
@@ -256,6 +265,7 @@ impl Printing<'_> {
                 None => {
                     // Nothing is there at once: whoever reads gets what was printed so far.
                     self.settle()?;
+                    self.assign_added();
                     saved = Instant::now();
                     tokio::select! {
                         next = self.consumer.next() => next,
@@ -270,6 +280,7 @@ impl Printing<'_> {
             }
             if saved.elapsed() >= SAVE_INTERVAL {
                 self.settle()?;
+                self.assign_added();
                 saved = Instant::now();
                 if *asked.borrow() {
                     return Ok(Ended::BySignal);
@@ -277,6 +288,16 @@ impl Printing<'_> {
             }
         }
         Ok(Ended::AtCount)
+    }
+
+    /// Reads what the topic got, all of it: it came after whatever --from says.
+    fn assign_added(&mut self) {
+        while let Some(partition) = self.added.as_mut().and_then(|added| added.try_recv().ok()) {
+            self.unremembered.push(partition);
+            let topic = &self.args.topic;
+            self.consumer
+                .assign(topic, partition, Start::Earliest, End::Follow);
+        }
     }
 
     fn print(&mut self, record: &Received) -> anyhow::Result<()> {
