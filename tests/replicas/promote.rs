@@ -1,7 +1,10 @@
 //! A follower becomes the owner while the old one is gone; what the old one had alone goes to
 //! quarantine when it rejoins.
 
+use std::time::{Duration, Instant};
+
 use corelog_protocol::error::ErrorCode;
+use corelog_protocol::kind::Kind;
 use corelog_protocol::message::epoch::Epoch;
 use corelog_protocol::message::replica_status::{Role, State};
 use corelog_protocol::message::{fetch, forget_follower, promote, rejoin};
@@ -175,6 +178,44 @@ fn what_a_follower_reported_is_there_after_it_was_promoted() {
         assert_equal(b, a, &topic, 0);
         nodes.swap(0, 1);
     }
+}
+
+/// Each of an owner's partitions waited a second for it: a topic of 40 took as many, be it promoted by one request or,
+/// as `corelog promote` does it, by one for each.
+#[test]
+fn the_partitions_of_an_owner_that_hangs_are_promoted_without_waiting_for_it_each() {
+    const PARTITIONS: u32 = 20;
+    let folder = Folder::new();
+    let (a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", PARTITIONS);
+    b.follow(&topic, &[&a]);
+    until("all are followed", || {
+        (0..PARTITIONS).all(|partition| status(&b, &topic, partition).source_end.is_some())
+    });
+    // It takes connections, and says no Hello.
+    for port in 0..2 {
+        a.proxy.hold(port, Kind::Hello);
+        a.proxy.cut(port);
+    }
+    let begun = Instant::now();
+    let alone = promote::Request {
+        partition: Some(PartitionId::new(PARTITIONS - 1)),
+        ..promoting(&topic, false)
+    };
+    let refused = b.ask(&alone).unwrap_err();
+    assert!(refused.is(ErrorCode::LossPossible), "{refused:?}");
+    for partition in 0..PARTITIONS / 2 {
+        let alone = promote::Request {
+            partition: Some(PartitionId::new(partition)),
+            ..promoting(&topic, true)
+        };
+        assert_eq!(b.ask(&alone).unwrap().partitions.len(), 1);
+    }
+    let rest = b.ask(&promoting(&topic, true)).unwrap().partitions;
+    assert_eq!(rest.len(), PARTITIONS as usize / 2);
+    assert!(rest.iter().all(|promoted| !promoted.is_lossless));
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(8), "{took:?}");
 }
 
 /// The old owner is 10,000 acknowledged records ahead: they are in its quarantine, each as it was.

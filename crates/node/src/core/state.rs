@@ -28,7 +28,7 @@ use super::wanted::Wanted;
 use crate::catalog::{Admin, LastSnapshots, Routes};
 use crate::config::NodeLimits;
 use crate::failure::{Failure, failure};
-use crate::follow::{Followers, Followings, Hands, Line, Lines, Repairs};
+use crate::follow::{Followers, Followings, Hands, Line, Lines, Repairs, Silent};
 use crate::metrics::{Counters, add};
 use crate::node::Addresses;
 use crate::partition::{ACCEPTED_AGE_MAX, Effect, Effects, Input, Tick};
@@ -58,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) transfers: Transfers,
     /// Whether slight groups are about.
     pub(crate) slight: Slight,
+    /// Nodes that did not answer a moment ago.
+    pub(crate) silent: Silent,
     /// Every core's counters; each is written by its own core alone.
     pub(crate) counters: Vec<Arc<Counters>>,
     /// Known once the node listens, before it serves.

@@ -10,6 +10,7 @@ use corelog_record::{CoreId, NodeId, PartitionId, Timestamp, TopicId, TopicName}
 use super::*;
 use crate::catalog::Topic;
 use crate::config::NodeConfig;
+use crate::follow::Silent;
 use crate::metrics::Counters;
 use crate::rate::Rates;
 use crate::router;
@@ -62,6 +63,7 @@ fn shared(dir: &Path) -> Arc<Shared> {
         scrub_rate: rates.scrub,
         transfers: Transfers::start(rates.transfer).unwrap(),
         slight: Slight::new(rt::now()),
+        silent: Silent::default(),
         counters: vec![Arc::<Counters>::default()],
         addresses: OnceLock::new(),
     })

@@ -17,6 +17,7 @@
 //! ownership who owns a partition, changing: its laws, and what the next six share
 //! hands     one change of a partition's owner at a time
 //! promote   making a follower the owner
+//! silent    who need not be waited for again while many are
 //! handover  giving a partition to a follower
 //! target    whom it is given to
 //! take_over owning it, as that follower
@@ -53,6 +54,7 @@ mod ownership;
 mod progress;
 mod promote;
 mod rejoin;
+mod silent;
 mod status;
 mod take_over;
 mod target;
@@ -68,6 +70,7 @@ pub(crate) use heal::Repairs;
 pub(crate) use line::Line;
 pub(crate) use lineage::told;
 pub(crate) use lines::Lines;
+pub(crate) use silent::Silent;
 
 /// How long another node may take for an answer that it does not wait with.
 pub(crate) const ASK_TIMEOUT: Duration = Duration::from_secs(10);

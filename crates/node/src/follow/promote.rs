@@ -1,5 +1,6 @@
 //! Making a follower the owner.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -50,7 +51,9 @@ impl Core {
         }
         let place = self.place(key)?;
         let heard = self.followings.of(key).and_then(|f| f.progress.heard());
-        let source = self.ask_source(&topic, key, &replica, place.durable).await;
+        let source = self
+            .ask_source(&topic, key, &replica, (place.durable, accept_loss))
+            .await;
         let given_at = match source {
             Source::Level(epoch) => Some(epoch),
             Source::Elsewhere(_) | Source::Unsure => None,
@@ -125,16 +128,24 @@ impl Core {
         self.epochs(key)?.last().copied().ok_or_else(lost)
     }
 
-    /// What the source says of a partition that this node holds up to `durable`.
+    /// What the source says of a partition that this node holds up to `durable`. If it is promoted whatever that is,
+    /// nobody is waited for who was in vain a moment ago: an owner that hangs would be, for every partition of its.
     async fn ask_source(
         self: &Rc<Self>,
         topic: &TopicName,
         key: PartitionKey,
         replica: &Replica,
-        durable: Point,
+        (durable, accept_loss): (Point, bool),
     ) -> Source {
+        let silent = &self.shared.silent;
+        let asking = RefCell::new(None);
+        let may_ask = |address: &str| {
+            asking.replace(Some(address.to_owned()));
+            !accept_loss || !silent.is(address, rt::now())
+        };
         let asked = async {
-            let line = self.line_to(replica.sources.first()?).await.ok()?;
+            let source = replica.sources.first().filter(|source| may_ask(source))?;
+            let line = self.line_to(source).await.ok()?;
             // Looked at before it says to whom it gives it: an epoch that it begins by taking that back is
             // none that it gave.
             let newest = self.epoch(key).ok()?;
@@ -145,6 +156,9 @@ impl Core {
                 replica_status::Role::HandingOver | replica_status::Role::Fenced
             );
             let next = there.source.filter(|_| is_given)?;
+            if !may_ask(&next) {
+                return None;
+            }
             if !self.is_me(&next).await {
                 return Some(Source::Elsewhere(next));
             }
@@ -156,8 +170,11 @@ impl Core {
             let is_equal = (at.offset, at.chain) == (durable.offset, durable.chain);
             (is_equal && there.end == durable.offset).then_some(Source::Level(given_at))
         };
-        let told = rt::timeout(GONE_TIMEOUT, asked).await.flatten();
-        told.unwrap_or(Source::Unsure)
+        let told = rt::timeout(GONE_TIMEOUT, asked).await;
+        if let (None, Some(address)) = (&told, asking.take()) {
+            silent.note(&address, rt::now());
+        }
+        told.flatten().unwrap_or(Source::Unsure)
     }
 
     /// If this node is reached at an address.

@@ -17,6 +17,7 @@ use crate::config::{NodeConfig, NodeLimits};
 use crate::conn::PerAddress;
 use crate::core::{Shared, Slight};
 use crate::error::{StartError, StopError};
+use crate::follow::Silent;
 use crate::metrics::Counters;
 use crate::rate::Rates;
 use crate::router;
@@ -180,6 +181,7 @@ impl Cores {
             scrub_rate: rates.scrub.clone(),
             transfers,
             slight: Slight::new(rt::now()),
+            silent: Silent::default(),
             counters: counters.to_vec(),
             addresses: OnceLock::new(),
         });
