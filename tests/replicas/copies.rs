@@ -31,6 +31,7 @@ pub(crate) fn status(node: &Node, topic: &Target, partition: u32) -> replica_sta
     let request = replica_status::Request {
         topic: topic.name.clone(),
         id: Some(topic.id),
+        partition: Some(PartitionId::new(partition)),
     };
     let told = node.ask(&request).unwrap().partitions;
     let mut told = told.into_iter();

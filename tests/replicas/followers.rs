@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use corelog_protocol::error::{ErrorBody, ErrorCode};
+use corelog_protocol::kind::Kind;
 use corelog_protocol::message::settings::{Change, RetentionHold, SettingsChange};
 use corelog_protocol::message::{forget_follower, replica_status};
 use corelog_record::{Offset, PartitionId};
@@ -177,6 +178,54 @@ fn a_thousand_partitions_that_are_cloned_are_written_down_a_few_times() {
     // Five in the first second, then one in each.
     assert!(there <= 8.0 + seconds, "{there} writes in {seconds} s");
     assert!(here < 1.5, "{here} writes at the follower");
+}
+
+#[test]
+fn who_asks_about_one_partition_is_told_of_that_one_alone() {
+    let folder = Folder::new();
+    let a = Node::on(folder.path().join("a"), Vec::new(), 2);
+    let topic = a.topic("t", 4);
+    let asked = |id, partition: Option<u32>| replica_status::Request {
+        topic: topic.name.clone(),
+        id,
+        partition: partition.map(PartitionId::new),
+    };
+    let told = |id, partition| {
+        let told = a.ask(&asked(id, partition)).unwrap().partitions;
+        told.iter().map(|one| one.id.get()).collect::<Vec<_>>()
+    };
+    for id in [None, Some(topic.id)] {
+        for partition in 0..4 {
+            assert_eq!(told(id, Some(partition)), [partition]);
+        }
+        assert_eq!(told(id, None), [0, 1, 2, 3]);
+        let refused = a.ask(&asked(id, Some(4))).unwrap_err();
+        assert!(refused.is(ErrorCode::UnknownPartition), "{refused:?}");
+    }
+}
+
+/// Each of its questions about one partition was answered with the whole topic: 262 MB for a thousand partitions.
+#[test]
+fn an_owner_that_comes_back_is_told_little_by_its_follower_for_each_partition() {
+    const PARTITIONS: u32 = 100;
+    let folder = Folder::new();
+    let mut a = Node::on(folder.path().join("a"), Vec::new(), 2);
+    let b = Node::on(folder.path().join("b"), Vec::new(), 2);
+    let topic = a.topic("t", PARTITIONS);
+    b.follow(&topic, &[&a]);
+    until("all are written down", || {
+        remembered(&a, &topic) == PARTITIONS as usize
+    });
+    a.stop();
+    let sent = || metric(b.server().ready.admin, "corelog_sent_bytes_total");
+    let asked = || b.proxy.asked(Kind::ReplicaStatus);
+    let before = (sent(), asked());
+    a.up();
+    until("it has asked about all", || {
+        before.1 + u64::from(PARTITIONS) <= asked()
+    });
+    let each = (sent() - before.0) / (asked() - before.1) as f64;
+    assert!(each < 2_048.0, "{each} bytes for each question");
 }
 
 /// It was forgotten, and what it had not copied yet was let go of.

@@ -85,6 +85,7 @@ impl Admin {
         let request = replica_status::Request {
             topic: topic.clone(),
             id,
+            partition: None,
         };
         self.call(&request, Repeat::Always).await
     }

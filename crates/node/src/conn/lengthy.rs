@@ -54,7 +54,10 @@ impl Asked {
     /// Has every core tell of its partitions of a topic as replicas.
     pub(super) fn replicas(self, request: replica_status::Request) {
         let (core, frame) = (Rc::clone(&self.link.core), self.frame());
-        let bytes = bytes_of::<replica_status::Partition>(&core, &request.topic);
+        let bytes = match request.partition {
+            Some(_) => 0,
+            None => bytes_of::<replica_status::Partition>(&core, &request.topic),
+        };
         self.at_length::<replica_status::Request>(bytes, async move {
             tell::replicas(&core, &request, frame).await
         });

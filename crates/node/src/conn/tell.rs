@@ -180,7 +180,7 @@ pub(super) async fn scrub(
     Ok(scrub_topic::Answer { partitions })
 }
 
-/// The answer to a ReplicaStatus request: every core tells of its partitions.
+/// The answer to a ReplicaStatus request: every core tells of its partitions, or one of the one that is meant.
 ///
 /// # Errors
 /// What the client is told.
@@ -189,27 +189,28 @@ pub(super) async fn replicas(
     request: &replica_status::Request,
     frame: FrameId,
 ) -> Result<replica_status::Answer, Failure> {
-    let topic = {
+    let (id, owners) = {
         let routes = core.routes.borrow();
         let known = match request.id {
             Some(id) => routes.topic_of(&request.topic, id)?,
             None => routes.topic(&request.topic)?,
         };
-        Rc::new(known.clone())
+        let owners = match request.partition {
+            Some(partition) => vec![routes.owner(&request.topic, known.id, partition)?],
+            None => known.owners.clone(),
+        };
+        (known.id, owners)
     };
-    let ask = || Ask::Replicas { topic: topic.id };
-    let mut partitions = gather(
-        (core, frame),
-        topic.owners.clone(),
-        ask,
-        |told| match told {
-            Told::Replicas(replicas) => Some(replicas),
-            _ => None,
-        },
-    )
+    let ask = || Ask::Replicas {
+        topic: id,
+        partition: request.partition,
+    };
+    let mut partitions = gather((core, frame), owners, ask, |told| match told {
+        Told::Replicas(replicas) => Some(replicas),
+        _ => None,
+    })
     .await?;
     partitions.sort_by_key(|partition| partition.id);
-    let id = topic.id;
     Ok(replica_status::Answer { id, partitions })
 }
 

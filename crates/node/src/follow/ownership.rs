@@ -79,8 +79,10 @@ pub(super) async fn partition_at(
     let ask = replica_status::Request {
         topic: topic.clone(),
         id: Some(key.topic),
+        partition: Some(key.partition),
     };
     let told = line.call(&ask, ASK_TIMEOUT).await?.head;
+    // A node of an earlier version tells of all.
     let mut partitions = told.partitions.into_iter();
     let there = partitions.find(|partition| partition.id == key.partition);
     let gone = || failure(ErrorCode::UnknownPartition, "it is not told of there");

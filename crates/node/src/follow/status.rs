@@ -46,12 +46,19 @@ impl Core {
         (role, asked.or_else(named))
     }
 
-    /// What this core's partitions of a topic are to it, and how far they are.
-    pub(crate) fn replicas(&self, topic: TopicId) -> Vec<Partition> {
+    /// What this core's partitions of a topic, or the one that is meant, are to it, and how far they are.
+    pub(crate) fn replicas(&self, topic: TopicId, one: Option<PartitionId>) -> Vec<Partition> {
         let routes = self.routes.borrow();
         let Some(topic) = routes.topic_by_id(topic) else {
             return Vec::new();
         };
+        if let Some(one) = one {
+            let mine = topic.owner(one).filter(|owner| *owner == self.id);
+            return mine
+                .map(|_| self.told_replica(topic, one))
+                .into_iter()
+                .collect();
+        }
         let mine = topic.partitions().filter(|(_, owner)| *owner == self.id);
         mine.map(|(partition, _)| self.told_replica(topic, partition))
             .collect()

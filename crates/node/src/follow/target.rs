@@ -144,6 +144,7 @@ impl Core {
         let ask = replica_status::Request {
             topic: topic.clone(),
             id: Some(key.topic),
+            partition: None,
         };
         let told = line.call(&ask, ASK_TIMEOUT).await?.head.partitions;
         let owned = told

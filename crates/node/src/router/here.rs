@@ -56,7 +56,10 @@ pub(super) async fn answer_here(core: &Rc<Core>, ask: Ask) -> Result<Told, Failu
             is_start,
         } => Ok(Told::Scrubs(core.scrub(topic, partition, is_start))),
         Ask::Hear { key, follower } => core.hear(key, follower).await.map(Told::Heard),
-        Ask::Replicas { topic } => Ok(Told::Replicas(core.replicas(topic))),
+        Ask::Replicas { topic, partition } => {
+            let told = core.replicas(topic, partition);
+            Ok(Told::Replicas(told))
+        }
         Ask::Clone(request) => core.admin()?.clone_topic(request).await.map(Told::Cloning),
         Ask::ForgetFollower(request) => {
             let forgotten = core.admin()?.forget_follower(request).await;

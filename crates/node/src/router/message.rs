@@ -115,9 +115,10 @@ pub(crate) enum Ask {
         key: PartitionKey,
         follower: fetch::Follower,
     },
-    /// Tell of your partitions of a topic as replicas.
+    /// Tell of your partitions of a topic as replicas, or of one.
     Replicas {
         topic: TopicId,
+        partition: Option<PartitionId>,
     },
     Clone(clone_topic::Request),
     ForgetFollower(forget_follower::Request),

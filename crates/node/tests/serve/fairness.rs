@@ -380,7 +380,11 @@ fn many_of_all_cores() {
     let (name, topic, id) = (name("wide"), name("wide"), Some(id));
     let (described, replicas) = (
         describe_topic::Request { name },
-        replica_status::Request { topic, id },
+        replica_status::Request {
+            topic,
+            id,
+            partition: None,
+        },
     );
     client.ask(&described).expect("all there is");
     client.ask(&replicas).expect("all there is");

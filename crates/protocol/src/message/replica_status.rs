@@ -7,7 +7,7 @@ use crate::error::ErrorBody;
 
 super::call!(ReplicaStatus);
 
-/// Which topic.
+/// Which topic, or partition of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// Its name.
@@ -15,6 +15,9 @@ pub struct Request {
     /// Its id; default nil, whichever has the name.
     #[serde(default)]
     pub id: Option<TopicId>,
+    /// Only this partition; default nil, all, of which a node tells as well that does not know this key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<PartitionId>,
 }
 
 /// The topic's partitions as the node holds them.

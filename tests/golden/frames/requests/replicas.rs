@@ -36,6 +36,7 @@ fn copying() -> Vec<Request> {
         Request::ReplicaStatus(replica_status::Request {
             topic: topic.clone(),
             id: Some(id),
+            partition: None,
         }),
         Request::RepairTopic(repair_topic::Request {
             topic,

@@ -44,8 +44,12 @@ fn copying() -> impl Strategy<Value = Request> {
                     rate_bytes,
                 })
             }),
-        (name(), of(topic_id())).prop_map(|(topic, id)| {
-            Request::ReplicaStatus(replica_status::Request { topic, id })
+        (name(), of(topic_id()), of(partition())).prop_map(|(topic, id, partition)| {
+            Request::ReplicaStatus(replica_status::Request {
+                topic,
+                id,
+                partition,
+            })
         }),
         (name(), topic_id(), of(partition()), vec(address(), 0..3)).prop_map(
             |(topic, id, partition, from)| {
