@@ -89,13 +89,14 @@ impl Core {
         sub(&self.counters.partitions, 1);
     }
 
-    /// Closes a partition cleanly: flushes what is in memory and marks it. True if it is clean.
+    /// Closes a partition cleanly: flushes what is in memory and marks it. True if it is clean, also if it was
+    /// deleted meanwhile: there is nothing to close.
     pub(crate) async fn close_partition(self: &Rc<Self>, slot: SlotId) -> bool {
         let key = self.slots.borrow().get(slot).map(|found| found.key);
-        let Some(key) = key else { return false };
+        let Some(key) = key else { return true };
         self.ahead.forget(key);
         let Some(claim) = self.claimed(key).await else {
-            return false;
+            return true;
         };
         claim.keep_for_good();
         let Some((log, accepted)) = self.take_log(slot).await else {
@@ -394,5 +395,35 @@ fn answer_of(report: &OpenReport) -> reopen_partition::Answer {
         },
         torn_bytes: report.torn.as_ref().map_or(0, |torn| torn.bytes),
         message: message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_lite::future::poll_once;
+
+    use super::super::tests::{topic, with_core};
+
+    /// A stop beside a deletion was told as unclean.
+    #[test]
+    fn a_partition_that_is_deleted_while_its_closing_waits_is_closed_cleanly() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            assert!(core.open_partition(&topic, key).await);
+            let slot = core.slot_of(key).unwrap();
+            let claim = core.claim(slot).unwrap();
+            let (mut dropping, mut closing) = (
+                pin!(core.drop_partition(key)),
+                pin!(core.close_partition(slot)),
+            );
+            assert!(poll_once(&mut dropping).await.is_none(), "it is claimed");
+            assert!(poll_once(&mut closing).await.is_none(), "it is claimed");
+            drop(claim);
+            dropping.await;
+            assert!(closing.await);
+            assert!(core.close_partition(slot).await, "nor is it there any more");
+        });
     }
 }
