@@ -2,7 +2,7 @@
 
 use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::replica_status::{Role, State};
-use corelog_protocol::message::{clone_topic, delete_topic};
+use corelog_protocol::message::{clone_topic, delete_topic, forget_follower, handover, rejoin};
 use corelog_record::{Offset, PartitionId};
 
 use super::copies::{assert_equal, bytes, status, wait_until_level};
@@ -169,5 +169,49 @@ fn a_replica_that_asks_its_source_no_more_is_not_called_level_with_it() {
         let told = node.corelog().run(json).json();
         assert_eq!(told["partitions"][0]["copying"], copying);
         assert!(told["partitions"][0]["lag_records"].is_null());
+    }
+}
+
+/// Names as long as a frame allows went to the name server, and the answer was that nobody was there.
+#[test]
+fn an_address_that_cannot_be_one_is_refused_before_anybody_is_asked() {
+    let folder = Folder::new();
+    let a = Node::start(&folder, "a");
+    let topic = a.topic("t", 2);
+    let long = format!("{}:7400", "h".repeat(400));
+    for address in [long.as_str(), "no-port", ":7400", ""] {
+        let (name, to) = (topic.name.clone(), address.to_owned());
+        let rejoining = a.ask(&rejoin::Request {
+            topic: name.clone(),
+            id: topic.id,
+            partition: None,
+            to: to.clone(),
+        });
+        let handing = [false, true].map(|abort| {
+            a.ask(&handover::Request {
+                topic: name.clone(),
+                id: topic.id,
+                partition: Some(PartitionId::new(0)),
+                to: Some(to.clone()),
+                abort,
+                accept_loss: false,
+            })
+        });
+        let forgetting = a.ask(&forget_follower::Request {
+            topic: name,
+            id: topic.id,
+            partition: None,
+            address: to,
+        });
+        let [handing, aborting] = handing.map(|told| (told.unwrap_err(), "to"));
+        for (why, field) in [
+            (rejoining.unwrap_err(), "to"),
+            handing,
+            aborting,
+            (forgetting.unwrap_err(), "address"),
+        ] {
+            assert!(why.is(ErrorCode::InvalidRequest), "{address}: {why:?}");
+            assert_eq!(why.detail.field.as_deref(), Some(field));
+        }
     }
 }

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
+use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use corelog_storage::format::replica::{Peer, Replica};
 
 use super::admin::{Admin, Change};
 use crate::failure::{Failure, failure};
-use crate::follow::FOLLOWERS_MAX;
+use crate::follow::{FOLLOWERS_MAX, check_addresses};
 use crate::rt;
 
 /// The pause after a topic's followers were written down, and the longest, which it is doubled to while
@@ -146,6 +147,7 @@ impl Admin {
             partition: one,
             address,
         } = request;
+        check_addresses("address", slice::from_ref(&address))?;
         let mut partitions = Vec::new();
         self.change((&name, id), |topic| {
             self.newcomers.forget_at(id, one, &address);

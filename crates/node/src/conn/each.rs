@@ -1,6 +1,7 @@
 //! Requests about one partition or all of a topic, each done by the core that has it.
 
 use std::rc::Rc;
+use std::slice;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::{Call, handover, promote, rejoin, repair_topic};
@@ -8,6 +9,7 @@ use corelog_record::{PartitionId, TopicId, TopicName};
 
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
+use crate::follow::check_addresses;
 use crate::frame_id::FrameId;
 use crate::router::{self, Ask, Told};
 
@@ -18,6 +20,13 @@ pub(super) trait Each: Call + 'static {
 
     /// Whose partitions; none named means all.
     fn target(&self) -> (&TopicName, TopicId, Option<PartitionId>);
+    /// Checks what it asks for, whichever the partition.
+    ///
+    /// # Errors
+    /// `InvalidRequest` if that cannot be.
+    fn check(&self) -> Result<(), Failure> {
+        Ok(())
+    }
     /// What the core of one is asked.
     fn ask(&self, key: PartitionKey) -> Ask;
     /// What it told.
@@ -33,12 +42,13 @@ pub(super) trait Each: Call + 'static {
 /// Does it for each partition, one after the other.
 ///
 /// # Errors
-/// Why the first that could not be done could not; those before it are done. Why the first was passed over if all were.
+/// As [`Each::check`]. Why the first that could not be done could not; those before it are done. Why the first was passed over if all were.
 pub(super) async fn each<R: Each>(
     core: &Rc<Core>,
     request: &R,
     frame: FrameId,
 ) -> Result<R::Answer, Failure> {
+    request.check()?;
     let (name, id, one) = request.target();
     let topic = Rc::new(core.routes.borrow().topic_of(name, id)?.clone());
     let partitions: Vec<_> = match one {
@@ -112,6 +122,10 @@ impl Each for handover::Request {
         (&self.topic, self.id, self.partition)
     }
 
+    fn check(&self) -> Result<(), Failure> {
+        check_addresses("to", self.to.as_slice())
+    }
+
     fn ask(&self, key: PartitionKey) -> Ask {
         Ask::HandOver {
             topic: self.topic.clone(),
@@ -169,6 +183,10 @@ impl Each for rejoin::Request {
 
     fn target(&self) -> (&TopicName, TopicId, Option<PartitionId>) {
         (&self.topic, self.id, self.partition)
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        check_addresses("to", slice::from_ref(&self.to))
     }
 
     fn ask(&self, key: PartitionKey) -> Ask {
