@@ -227,8 +227,10 @@ fn what_an_old_owner_had_alone_is_in_quarantine_to_the_last_record() {
         .map(|number| format!("alone {number} {:0>300}", 7))
         .collect();
     let mut wire = a.wire();
+    let mut alone_bytes = 0;
     for values in alone.chunks(100) {
         let bytes = batch(Codec::None, values);
+        alone_bytes += bytes.len() as u64;
         wire.call(&topic.produce(0), &bytes).unwrap().unwrap();
     }
     let promoted = promote(&b, &topic);
@@ -239,6 +241,9 @@ fn what_an_old_owner_had_alone_is_in_quarantine_to_the_last_record() {
     let before = a.quarantine();
     let rejoined = rejoin(&a, &topic, &b);
     assert_eq!((rejoined.common, rejoined.records), (common, 10_000));
+    assert_eq!(rejoined.bytes, alone_bytes);
+    let file = a.server().ready.data.join(rejoined.file.unwrap());
+    assert!(file.is_file(), "{}", file.display());
     let mut found = Vec::new();
     for (name, bytes) in a.quarantine() {
         if before.contains_key(&name) || !name.contains(".log") {

@@ -59,9 +59,12 @@ pub(crate) fn partition_dir<D: Dir>(root: &D, topic: &TopicName, partition: Part
     topic_dir(root, topic).child(&partition.get().to_string())
 }
 
+/// The directory in that of the node where bytes go that cannot be trusted.
+pub(crate) const QUARANTINE: &str = "quarantine";
+
 /// Where bytes go that cannot be trusted.
 pub(crate) fn quarantine_dir<D: Dir>(root: &D) -> D {
-    root.child("quarantine")
+    root.child(QUARANTINE)
 }
 
 /// Reads all topics and places their partitions; tells how many cannot be read, which stay as they

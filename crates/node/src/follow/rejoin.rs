@@ -12,6 +12,7 @@ use corelog_storage::log::lineage::Common;
 use super::line::Line;
 use super::lineage::{diverged, shared};
 use super::ownership::{chain_of, check_owner_at, check_same, follower_of, segments_of};
+use crate::catalog;
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
 use crate::partition::Change;
@@ -62,8 +63,9 @@ impl Core {
         self.durable(key, place.log_end).await?;
         let common = self.common(&line, &topic, key).await?;
         let (at, end) = (common.offset, place.log_end);
-        let (records, bytes) = (end.since(at), self.bytes_behind(key, at));
+        let (records, held) = (end.since(at), self.bytes_behind(key, Offset::ZERO));
         let cut = self.change(key, Change::Rejoin(common)).await?;
+        let bytes = held.saturating_sub(self.bytes_behind(key, Offset::ZERO));
         if records > 0 {
             tracing::warn!(
                 topic = %topic, partition = key.partition.get(), common = at.get(), records,
@@ -81,7 +83,10 @@ impl Core {
             records,
             bytes,
             file: match cut {
-                Chore::SuffixCut { quarantined, .. } => quarantined.into_iter().next(),
+                Chore::SuffixCut { quarantined, .. } => {
+                    let file = quarantined.into_iter().next();
+                    file.map(|name| format!("{}/{name}", catalog::QUARANTINE))
+                }
                 _ => None,
             },
         })
