@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
+use corelog_protocol::answer::CONNECTION_KIND;
 use corelog_protocol::frame::{Decoder, Peek};
 use corelog_protocol::kind::Kind;
 use corelog_protocol::message::copy_segments;
@@ -176,9 +177,9 @@ fn finish(wire: &mut Wire) {
 }
 
 /// Not sent: what would, rightly, keep its answer back for long, make thousands of partitions, or
-/// has no place behind Hello.
+/// has no place behind Hello, or ends the connection as the wild ones do.
 fn is_sent(frame: &Frame) -> bool {
-    if frames::is_first_only(frame.kind) {
+    if frames::is_first_only(frame.kind) || frame.kind == CONNECTION_KIND {
         return false;
     }
     let bytes = frame.bytes();
