@@ -35,8 +35,8 @@ impl Builder {
         Self::from(lower)
     }
 
-    /// The same without a row for what was to begin at the end of the store, which has so many bytes: nothing does any more.
-    pub(crate) fn ended(mut self, bytes: u64) -> Self {
+    /// Lets go of a row for what was to begin at the end of the store, which has so many bytes: nothing does any more.
+    pub(crate) fn end(&mut self, bytes: u64) {
         if self
             .rows
             .last()
@@ -44,7 +44,6 @@ impl Builder {
         {
             Rc::make_mut(&mut self.rows).pop();
         }
-        self
     }
 
     /// Notes a batch that begins at `start`: every `interval_bytes` of store get a row.

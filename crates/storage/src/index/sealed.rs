@@ -91,9 +91,9 @@ impl<D: Dir> Sealed<D> {
     }
 
     /// Takes rows that were made anew from the store: the file is missing or wrong.
-    pub(crate) fn replace(self: &Rc<Self>, rows: Builder) {
+    pub(crate) fn replace(self: &Rc<Self>, rows: Builder) -> Rc<Loaded> {
         self.was_rebuilt.set(!self.is_lower);
-        self.keep(Rc::new(Loaded::Rebuilt(rows)));
+        self.kept(Loaded::Rebuilt(rows))
     }
 
     /// Whether the rows are in memory or mapped.
@@ -115,42 +115,43 @@ impl<D: Dir> Sealed<D> {
     /// Any error of reading the store, when the index has to be rebuilt from it; `Damaged` if it
     /// holds sound batches which are not those that were appended.
     pub(crate) async fn load(self: &Rc<Self>) -> Result<Rc<Loaded>, Error> {
-        if let Some(loaded) = self.at_hand().await {
+        if let Some(loaded) = self.in_memory() {
             return Ok(loaded);
         }
         let rows = match self.map().await {
-            Some(map) => self.completed(Loaded::Mapped(map)).await?,
+            Some(file) if !self.may_lack_rows(&file) => return Ok(self.kept(file)),
+            Some(file) => self.completed(&file).await?,
             None => self.rebuild().await?.0,
         };
-        self.was_rebuilt.set(!self.is_lower);
-        let loaded = Rc::new(Loaded::Rebuilt(rows));
-        self.keep(loaded.clone());
-        Ok(loaded)
+        Ok(self.replace(rows))
     }
 
     /// The rows, if none has to be made from the store.
     pub(crate) async fn at_hand(self: &Rc<Self>) -> Option<Rc<Loaded>> {
-        if let Some(loaded) = self.loaded.borrow().clone() {
-            maps(|table| table.touch(&self.place));
+        if let Some(loaded) = self.in_memory() {
             return Some(loaded);
         }
-        let loaded = Loaded::Mapped(self.map().await?);
-        let is_whole = !self.is_lower || !self.may_lack_rows(&loaded);
-        let loaded = is_whole.then(|| Rc::new(loaded))?;
-        self.keep(loaded.clone());
+        let file = self.map().await?;
+        (!self.may_lack_rows(&file)).then(|| self.kept(file))
+    }
+
+    fn in_memory(&self) -> Option<Rc<Loaded>> {
+        let loaded = self.loaded.borrow().clone()?;
+        maps(|table| table.touch(&self.place));
         Some(loaded)
     }
 
-    /// Whether rows may be missing behind the last one: of a log that was closed, went on and was killed, the file has
-    /// those of what there was when it was closed.
-    fn may_lack_rows(&self, rows: &Loaded) -> bool {
-        let last = super::before_position(&self.base, rows, u64::MAX);
-        u64::from(self.interval_bytes) <= self.store_bytes.saturating_sub(last.position.get())
+    /// Whether rows may be missing behind the last one of a file: of a log that was closed, went on and was killed, it
+    /// has those of what there was when it was closed.
+    fn may_lack_rows(&self, file: &Loaded) -> bool {
+        let last = super::before_position(&self.base, file, u64::MAX);
+        let behind = self.store_bytes.saturating_sub(last.position.get());
+        self.is_lower && u64::from(self.interval_bytes) <= behind
     }
 
     /// The rows of such a file, and those behind its last one, as far as the store is sound there.
-    async fn completed(&self, lower: Loaded) -> Result<Builder, Error> {
-        let start = super::before_position(&self.base, &lower, u64::MAX);
+    async fn completed(&self, lower: &Loaded) -> Result<Builder, Error> {
+        let start = super::before_position(&self.base, lower, u64::MAX);
         let mut rows = Builder::from(lower.to_vec());
         let file = self.store.file().await?;
         let mut scanner = Scanner::new(&self.store, file, start, self.store_bytes);
@@ -180,29 +181,30 @@ impl<D: Dir> Sealed<D> {
             Ok(_) | Err(Error::Damaged { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
-        self.replace(rows.clone());
-        Ok(Some(Rc::new(Loaded::Rebuilt(rows))))
+        Ok(Some(self.replace(rows)))
     }
 
-    fn keep(self: &Rc<Self>, loaded: Rc<Loaded>) {
-        let weight = loaded.weight();
-        *self.loaded.borrow_mut() = Some(loaded);
+    /// Keeps rows in memory as long as there is room for them.
+    fn kept(self: &Rc<Self>, loaded: Loaded) -> Rc<Loaded> {
+        let (weight, loaded) = (loaded.weight(), Rc::new(loaded));
+        *self.loaded.borrow_mut() = Some(Rc::clone(&loaded));
         maps(|table| {
             // Two may have loaded it at once.
             table.remove(&self.place);
             table.reserve(weight);
             table.insert(self, weight);
         });
+        loaded
     }
 
     /// Maps the file, if it is there and every byte of it is right. An index is a hint: why it is
     /// of no use does not matter, it is rebuilt.
-    async fn map(&self) -> Option<Map> {
+    async fn map(&self) -> Option<Loaded> {
         let map = self.dir.map(&self.name).await.ok()?;
         let expected = builder::header(self.history, &self.base);
         let is_ours = format::Header::decode(&map).is_ok_and(|header| header == expected);
         let is_whole = (map.len() - format::HEADER_BYTES.min(map.len())) % format::ROW_BYTES == 0;
-        (is_ours && is_whole && self.are_rows_right(&map)).then_some(map)
+        (is_ours && is_whole && self.are_rows_right(&map)).then(|| Loaded::Mapped(map))
     }
 
     /// Whether the rows of a whole index are intact, in order, within the store, and all of them.

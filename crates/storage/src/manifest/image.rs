@@ -29,7 +29,7 @@ impl Image {
             next_sequence += 1;
         }
         let end = bytes.len();
-        let file_bytes = file_bytes(end, BYTES_MAX).ok_or_else(|| {
+        let file_bytes = file_bytes(end).ok_or_else(|| {
             let message = "it names as many segments as one can: make them larger, or let retention remove some";
             let source = io::Error::new(io::ErrorKind::StorageFull, message);
             At::new(dir, NAME).space("write", source)
@@ -105,11 +105,10 @@ impl Image {
 
 /// How long a file is whose edits end at `end`; `None` if it would be longer than what is read. Room in proportion to
 /// what is there keeps the cost of writing it anew proportional to the edits in between.
-fn file_bytes(end: usize, bytes_max: u64) -> Option<usize> {
-    let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+fn file_bytes(end: usize) -> Option<usize> {
     let room = (end - format::EDITS_AT).clamp(SPACE_BYTES_MIN, SPACE_BYTES_MAX);
     let bytes = (end + room).next_multiple_of(BLOCK_BYTES);
-    (bytes <= bytes_max).then_some(bytes)
+    (bytes as u64 <= BYTES_MAX).then_some(bytes)
 }
 
 /// Renames a staged file into place, durably.
@@ -135,13 +134,13 @@ mod tests {
     #[test]
     fn no_file_is_written_that_is_longer_than_what_is_read() {
         let end = |edits: usize| format::EDITS_AT + edits;
-        assert_eq!(file_bytes(end(0), BYTES_MAX), Some(4 * BLOCK_BYTES));
-        let doubled = file_bytes(end(1 << 20), BYTES_MAX);
+        assert_eq!(file_bytes(end(0)), Some(4 * BLOCK_BYTES));
+        let doubled = file_bytes(end(1 << 20));
         assert!(doubled.is_some_and(|bytes| (2 << 20..3 << 20).contains(&bytes)));
         let limit = usize::try_from(BYTES_MAX).unwrap();
         // Twice as long would be longer than what is read.
-        let large = file_bytes(end(limit / 3 * 2), BYTES_MAX).expect("it is read");
+        let large = file_bytes(end(limit / 3 * 2)).expect("it is read");
         assert!(large < limit);
-        assert_eq!(file_bytes(end(limit - SPACE_BYTES_MAX), BYTES_MAX), None);
+        assert_eq!(file_bytes(end(limit - SPACE_BYTES_MAX)), None);
     }
 }

@@ -54,7 +54,7 @@ impl<D: Dir> Finishing<D> {
                 Err(_) => return Ok(()),
             }
         }
-        self.rows = std::mem::take(&mut self.rows).ended(self.bytes);
+        self.rows.end(self.bytes);
         let index = self.rows.encode(self.history, &self.base);
         let written = self.dir.write_aside(&self.index_name, &index).await;
         self.is_index_written = written.is_ok();
