@@ -13,9 +13,9 @@ use serde::forward_to_deserialize_any;
 /// Gives what the deserializer within gives, if it is of the type that is asked for.
 pub(super) struct Strict<D>(pub(super) D);
 
-/// Visits values of one type of MessagePack, and refuses all others as the visitor within does those that it does not know.
-macro_rules! only {
-    ($name:ident { $($visit:ident($value:ty))+ }) => {
+/// A visitor of some types of MessagePack for one within, which refuses all others as it does those that it does not know.
+macro_rules! visitor {
+    ($name:ident { $($visit:tt)+ }) => {
         struct $name<V>(V);
 
         impl<'de, V: Visitor<'de>> Visitor<'de> for $name<V> {
@@ -25,10 +25,19 @@ macro_rules! only {
                 self.0.expecting(f)
             }
 
+            $($visit)+
+        }
+    };
+}
+
+/// A visitor of values that the one within takes as they are.
+macro_rules! only {
+    ($name:ident { $($visit:ident($value:ty))+ }) => {
+        visitor!($name {
             $(fn $visit<E: de::Error>(self, value: $value) -> Result<V::Value, E> {
                 self.0.$visit(value)
             })+
-        }
+        });
     };
 }
 
@@ -36,46 +45,20 @@ only!(Integer { visit_u64(u64) visit_i64(i64) });
 only!(Text { visit_str(&str) visit_borrowed_str(&'de str) });
 only!(Bytes { visit_bytes(&[u8]) visit_borrowed_bytes(&'de [u8]) });
 
-/// Visits maps.
-struct Map<V>(V);
-
-impl<'de, V: Visitor<'de>> Visitor<'de> for Map<V> {
-    type Value = V::Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.expecting(f)
-    }
-
+visitor!(Map {
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
         self.0.visit_map(Entries(map))
     }
-}
+});
 
-/// Visits arrays.
-struct Array<V>(V);
-
-impl<'de, V: Visitor<'de>> Visitor<'de> for Array<V> {
-    type Value = V::Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.expecting(f)
-    }
-
+visitor!(Array {
     fn visit_seq<A: SeqAccess<'de>>(self, array: A) -> Result<V::Value, A::Error> {
         self.0.visit_seq(Entries(array))
     }
-}
+});
 
-/// Visits nil, or what is strict itself.
-struct Optional<V>(V);
-
-impl<'de, V: Visitor<'de>> Visitor<'de> for Optional<V> {
-    type Value = V::Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.expecting(f)
-    }
-
+// Nil, or what is strict itself.
+visitor!(Optional {
     fn visit_none<E: de::Error>(self) -> Result<V::Value, E> {
         self.0.visit_none()
     }
@@ -83,18 +66,10 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Optional<V> {
     fn visit_some<D: Deserializer<'de>>(self, value: D) -> Result<V::Value, D::Error> {
         self.0.visit_some(Strict(value))
     }
-}
+});
 
-/// Visits a word, or a map of one word to what it comes with.
-struct Word<V>(V);
-
-impl<'de, V: Visitor<'de>> Visitor<'de> for Word<V> {
-    type Value = V::Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.expecting(f)
-    }
-
+// A word, or a map of one word to what it comes with.
+visitor!(Word {
     fn visit_borrowed_str<E: de::Error>(self, word: &'de str) -> Result<V::Value, E> {
         self.0.visit_enum(BorrowedStrDeserializer::new(word))
     }
@@ -102,7 +77,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Word<V> {
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
         self.0.visit_enum(Entries(map))
     }
-}
+});
 
 /// The entries of a map, or of an array, all of them strict.
 struct Entries<A>(A);
@@ -159,7 +134,7 @@ impl<'de, A: MapAccess<'de>> VariantAccess<'de> for Entries<A> {
     type Error = A::Error;
 
     fn unit_variant(self) -> Result<(), A::Error> {
-        Err(de::Error::invalid_type(de::Unexpected::Map, &"a word"))
+        Err(no_word())
     }
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(
@@ -178,8 +153,7 @@ impl<'de, A: MapAccess<'de>> VariantAccess<'de> for Entries<A> {
         _len: usize,
         _visitor: V,
     ) -> Result<V::Value, A::Error> {
-        self.unit_variant()
-            .and_then(|()| Err(de::Error::custom("no word has a tuple")))
+        Err(no_word())
     }
 
     fn struct_variant<V: Visitor<'de>>(
@@ -187,9 +161,13 @@ impl<'de, A: MapAccess<'de>> VariantAccess<'de> for Entries<A> {
         _fields: &'static [&'static str],
         _visitor: V,
     ) -> Result<V::Value, A::Error> {
-        self.unit_variant()
-            .and_then(|()| Err(de::Error::custom("no word has a map")))
+        Err(no_word())
     }
+}
+
+/// A map stands where a word alone does.
+fn no_word<E: de::Error>() -> E {
+    de::Error::invalid_type(de::Unexpected::Map, &"a word")
 }
 
 /// What becomes strict.
