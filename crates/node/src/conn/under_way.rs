@@ -12,34 +12,26 @@ use crate::rt;
 impl Link {
     /// Waits until one more request may be taken; false if the connection closes instead.
     pub(super) async fn room(&self) -> bool {
-        let mut gone = pin!(self.gone());
-        loop {
-            let left = self.left.notified();
-            let InFlight { requests, bytes } = self.in_flight.get();
-            if self.is_dead() {
-                return false;
-            }
-            let (requests_max, bytes_max) = (
-                limits::IN_FLIGHT_REQUEST_COUNT_MAX,
-                limits::IN_FLIGHT_BYTES_MAX,
-            );
-            if requests < requests_max as usize && bytes < bytes_max as usize {
-                return true;
-            }
-            left.or(&mut gone).await;
-        }
+        const REQUESTS_MAX: usize = limits::IN_FLIGHT_REQUEST_COUNT_MAX as usize;
+        const BYTES_MAX: usize = limits::IN_FLIGHT_BYTES_MAX as usize;
+        self.until(|under_way| under_way.requests < REQUESTS_MAX && under_way.bytes < BYTES_MAX)
+            .await
     }
 
     /// Waits until no request but one is in flight: all other answers were sent. False if the
     /// connection closes instead.
     pub(super) async fn alone(&self) -> bool {
+        self.until(|under_way| under_way.requests == 1).await
+    }
+
+    async fn until(&self, is_so: impl Fn(InFlight) -> bool) -> bool {
         let mut gone = pin!(self.gone());
         loop {
             let left = self.left.notified();
             if self.is_dead() {
                 return false;
             }
-            if self.in_flight.get().requests == 1 {
+            if is_so(self.in_flight.get()) {
                 return true;
             }
             left.or(&mut gone).await;
