@@ -275,17 +275,22 @@ async fn what_is_late_behind_a_failure_is_given_up_with_it() {
         delivery_timeout: Duration::from_millis(100),
         ..eager()
     };
+    let producer = pausing(&server, config).await;
+    let all = outcomes(send_numbers(&producer, &topic, 0..500).await).await;
+    assert!(all.iter().all(Result::is_err));
+    assert!(server.count(Some(0), "Produce") < 10);
+}
+
+/// A producer of a client whose pauses are longer than any test.
+async fn pausing(server: &Server, config: ProducerConfig) -> Producer {
     let client = ClientConfig {
         backoff: Backoff {
             first: Duration::from_secs(10),
             max: Duration::from_secs(10),
         },
-        ..crate::config(&server)
+        ..crate::config(server)
     };
-    let producer = Client::connect(client).await.unwrap().producer(config);
-    let all = outcomes(send_numbers(&producer, &topic, 0..500).await).await;
-    assert!(all.iter().all(Result::is_err));
-    assert!(server.count(Some(0), "Produce") < 10);
+    Client::connect(client).await.unwrap().producer(config)
 }
 
 /// It was asked some thirty thousand times a second.
@@ -298,14 +303,7 @@ async fn a_server_that_aborts_each_run_is_asked_again_behind_a_pause() {
         delivery_timeout: Duration::from_millis(100),
         ..eager()
     };
-    let client = ClientConfig {
-        backoff: Backoff {
-            first: Duration::from_secs(10),
-            max: Duration::from_secs(10),
-        },
-        ..crate::config(&server)
-    };
-    let producer = Client::connect(client).await.unwrap().producer(config);
+    let producer = pausing(&server, config).await;
     let all = outcomes(send_numbers(&producer, &topic, 0..1).await).await;
     assert!(all.iter().all(Result::is_err));
     assert!(server.count(Some(0), "Produce") < 10);

@@ -343,40 +343,18 @@ fn check_follower(topic: &Topic, partition: PartitionId) -> Result<(), Failure> 
 
 #[cfg(test)]
 mod tests {
-    use corelog_protocol::message::segments::{Digest, DigestKind, Sealed};
     use corelog_protocol::message::settings::TopicSettings;
-    use corelog_record::{Chain, Ordinal, Timestamp};
 
     use super::*;
+    use crate::follow::samples::sealed;
 
     fn offset(number: u64) -> Offset {
         Offset::new(number).unwrap()
     }
 
-    fn sealed(base: u64, last: u64) -> Sealed {
-        Sealed {
-            base: offset(base),
-            generation: 0,
-            digest: Digest {
-                kind: DigestKind::Original,
-                first: offset(base),
-                last: offset(last),
-                first_ordinal: Ordinal::ZERO,
-                last_ordinal: Ordinal::ZERO,
-                bytes: 1,
-                batches: 1,
-                chain_base: Chain::from_raw(1),
-                chain_end: Chain::from_raw(1),
-                hash: None,
-            },
-            max_timestamp: Timestamp::from_millis(0),
-            sealed_at: Timestamp::from_millis(0),
-        }
-    }
-
     #[test]
     fn segments_that_are_named_are_the_sources_and_follow_each_other() {
-        let source = [sealed(10, 29), sealed(30, 79), sealed(80, 99)];
+        let source = [sealed(10, 29, 1), sealed(30, 79, 1), sealed(80, 99, 1)];
         let end = |named: &[u64]| {
             let named: Vec<_> = named.iter().copied().map(offset).collect();
             end_of_named(&source, &named)
@@ -388,7 +366,7 @@ mod tests {
             let refused = end(named).unwrap_err();
             assert!(refused.is(ErrorCode::InvalidRequest), "{refused:?}");
         }
-        let beyond = [sealed(10, Offset::MAX.get())];
+        let beyond = [sealed(10, Offset::MAX.get(), 1)];
         assert!(end_of_named(&beyond, &[offset(10)]).is_err());
     }
 

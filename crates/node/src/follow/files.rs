@@ -314,31 +314,24 @@ fn trouble_of(error: &ReceiveError, faults: &[Met]) -> Trouble {
 
 #[cfg(test)]
 mod tests {
-    use corelog_protocol::message::segments::{Answer, Digest, DigestKind, Sealed};
-    use corelog_record::{Chain, CopyId, HistoryId, Ordinal, PartitionId, Timestamp};
+    use corelog_protocol::message::segments::{Answer, Digest, Sealed};
+    use corelog_record::{Chain, CopyId, HistoryId, Ordinal, PartitionId};
     use corelog_storage::format::edit::Point;
 
+    use super::super::samples;
     use super::*;
 
     /// A segment of 42 records in 7 batches.
     fn sealed() -> Sealed {
+        let one = samples::sealed(0, 41, 4096);
         Sealed {
-            base: Offset::ZERO,
-            generation: 0,
             digest: Digest {
-                kind: DigestKind::Original,
-                first: Offset::ZERO,
-                last: Offset::new(41).unwrap(),
-                first_ordinal: Ordinal::ZERO,
                 last_ordinal: Ordinal::new(6).unwrap(),
-                bytes: 4096,
                 batches: 7,
-                chain_base: Chain::from_raw(1),
                 chain_end: Chain::from_raw(2),
-                hash: None,
+                ..one.digest
             },
-            max_timestamp: Timestamp::ZERO,
-            sealed_at: Timestamp::ZERO,
+            ..one
         }
     }
 

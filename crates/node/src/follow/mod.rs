@@ -17,6 +17,7 @@
 //! ownership who owns a partition, changing: its laws, and what the next six share
 //! hands     one change of a partition's owner at a time
 //! promote   making a follower the owner
+//! samples   what a source tells, for tests
 //! silent    who need not be waited for again while many are
 //! handover  giving a partition to a follower
 //! target    whom it is given to
@@ -54,6 +55,8 @@ mod ownership;
 mod progress;
 mod promote;
 mod rejoin;
+#[cfg(test)]
+pub(crate) mod samples;
 mod silent;
 mod status;
 mod take_over;

@@ -386,32 +386,14 @@ impl Trouble {
 
 #[cfg(test)]
 mod tests {
-    use corelog_protocol::message::segments::{Digest, DigestKind, Sealed};
-    use corelog_record::{Chain, CopyId, HistoryId, Ordinal, Timestamp};
+    use corelog_record::{CopyId, HistoryId};
 
+    use super::super::samples::sealed;
     use super::*;
 
     /// Bytes that no log has ended the node, where sums are checked.
     #[test]
     fn what_a_source_tells_of_its_bytes_may_be_anything() {
-        let sealed = |base: u64, bytes| Sealed {
-            base: Offset::new(base).unwrap(),
-            generation: 0,
-            digest: Digest {
-                kind: DigestKind::Original,
-                first: Offset::new(base).unwrap(),
-                last: Offset::new(base).unwrap(),
-                first_ordinal: Ordinal::ZERO,
-                last_ordinal: Ordinal::ZERO,
-                bytes,
-                batches: 1,
-                chain_base: Chain::from_raw(1),
-                chain_end: Chain::from_raw(1),
-                hash: None,
-            },
-            max_timestamp: Timestamp::from_millis(0),
-            sealed_at: Timestamp::from_millis(0),
-        };
         let told = |bytes: [u64; 3]| segments::Answer {
             history: HistoryId::from_bytes([1; 16]),
             copy: CopyId::from_bytes([2; 16]),
@@ -420,7 +402,7 @@ mod tests {
             epochs: Vec::new(),
             sealed: (0..)
                 .zip(bytes)
-                .map(|(base, bytes)| sealed(base, bytes))
+                .map(|(base, bytes)| sealed(base, base, bytes))
                 .collect(),
             active: None,
         };
