@@ -18,7 +18,8 @@ use crate::{cli, partitions, quantity, session};
 #[command(
     long_about = "Make a replica the owner of its partition.\n\n\
         For the day on which the owner is gone: the server that --server names begins a new leader \
-        epoch at its end and takes writes from then on. It asks nobody. Replication is \
+        epoch at its end and takes writes from then on. It needs nobody's consent: its source is asked, \
+        for a second at most, only whether it has handed the partition over. Replication is \
         asynchronous, so the newest records of the old owner may not be here; as long as that \
         cannot be ruled out it refuses (exit 6) and says both ends, and --accept-loss is needed.\n\n\
         Make sure that the old owner is down, or let nobody write to it: two owners take different \
