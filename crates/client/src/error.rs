@@ -51,8 +51,8 @@ pub enum Error {
     Lost {
         /// The other end.
         address: Arc<str>,
-        /// True if at least a byte of the request was handed to the socket.
-        is_sent: bool,
+        /// False if not a byte of the request was handed to the socket, or the server said that it did not take it.
+        may_be_taken: bool,
         /// Why it ended.
         source: Arc<Fault>,
     },
@@ -279,7 +279,9 @@ impl Error {
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Lost { is_sent: true, .. }
+            Self::Lost {
+                may_be_taken: true, ..
+            }
             | Self::TimedOut { is_sent: true, .. }
             | Self::Answer { .. }
             | Self::Miscounted { .. } => Outcome::Unknown,

@@ -247,7 +247,7 @@ impl Shared {
         let address = Arc::clone(&self.address);
         Error::Lost {
             address,
-            is_sent: ending.is_sent,
+            may_be_taken: ending.may_be_taken,
             source: ending.fault,
         }
     }
@@ -259,7 +259,7 @@ impl Shared {
             .fault()
             .unwrap_or_else(|| Arc::new(Fault::Dropped));
         self.lost(Ending {
-            is_sent: false,
+            may_be_taken: false,
             fault,
         })
     }

@@ -31,7 +31,8 @@ pub(super) async fn read<R: AsyncRead + Unpin>(
     loop {
         let needed = match next(&mut buffer, &decoder) {
             Ok(Step::Answer(answer)) if answer.header.kind == answer::CONNECTION_KIND => {
-                table.refuse(last_words(&answer));
+                let (why, taken) = last_words(&answer);
+                table.refuse(why, taken);
                 last_at.get_or_insert_with(|| Instant::now() + LAST_ANSWERS);
                 continue;
             }
@@ -93,13 +94,14 @@ fn next(buffer: &mut BytesMut, decoder: &Decoder) -> Result<Step, Fault> {
     Ok(Step::Answer(RawAnswer { header, bytes }))
 }
 
-/// Why the server is about to close the connection.
-fn last_words(answer: &RawAnswer) -> Fault {
+/// Why the server is about to close the connection, and the last request that it took, if it says so.
+fn last_words(answer: &RawAnswer) -> (Fault, Option<u32>) {
     match answer::decode_err(&answer.frame()) {
-        Ok(Some(body)) => Fault::Refused {
-            body: Box::new(body),
-        },
-        Ok(None) | Err(_) => Fault::Closed,
+        Ok(Some(body)) => {
+            let (taken, body) = (body.detail.taken, Box::new(body));
+            (Fault::Refused { body }, taken)
+        }
+        Ok(None) | Err(_) => (Fault::Closed, None),
     }
 }
 

@@ -1,8 +1,8 @@
 //! The requests of one connection that wait for their answers.
 //!
-//! The law: every request gets exactly one ending, and the ending says whether the request may
-//! have reached the server. A request counts as sent from the moment its first byte is handed to
-//! the socket.
+//! The law: every request gets exactly one ending, and the ending says whether the server may have
+//! taken the request. It may from the moment the first byte is handed to the socket, unless the server says that it
+//! did not.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,8 +42,8 @@ impl RawAnswer {
 /// How a request ended without an answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Ending {
-    /// False only if not one byte of it left this process.
-    pub(crate) is_sent: bool,
+    /// False only if not one byte of it left this process, or the server said that it did not take it.
+    pub(crate) may_be_taken: bool,
     pub(crate) fault: Arc<Fault>,
 }
 
@@ -129,7 +129,7 @@ impl Table {
         let mut state = self.lock();
         if let Some(fault) = &state.fault {
             return Err(Ending {
-                is_sent: false,
+                may_be_taken: false,
                 fault: Arc::clone(fault),
             }
             .into());
@@ -230,16 +230,24 @@ impl Table {
         self.lock().pending.is_empty()
     }
 
-    /// Enters no more requests, and withdraws what was not sent; what was may still be answered. The first fault stays.
-    pub(super) fn refuse(&self, fault: Fault) {
+    /// Enters no more requests, and withdraws what was not sent, and what was sent behind the request `taken`, the last
+    /// that the server took if it said which; what else was sent may still be answered. The first fault stays.
+    pub(super) fn refuse(&self, fault: Fault, taken: Option<u32>) {
         let mut state = self.lock();
         let fault = Arc::clone(state.fault.get_or_insert_with(|| Arc::new(fault)));
-        let (sent, unsent) = std::mem::take(&mut state.pending)
-            .into_iter()
-            .partition(|(_, request)| request.is_sent);
-        state.pending = sent;
+        let may_be_taken = |number: u32, request: &Pending| {
+            request.is_sent && taken.is_none_or(|taken| !is_behind(number, taken))
+        };
+        let (kept, mut withdrawn): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut state.pending)
+                .into_iter()
+                .partition(|(number, request)| may_be_taken(*number, request));
+        state.pending = kept;
         drop(state);
-        end(unsent, &fault);
+        for request in withdrawn.values_mut() {
+            request.is_sent = false;
+        }
+        end(withdrawn, &fault);
     }
 
     /// Ends every request; the first fault stays. True if this call ended them.
@@ -267,10 +275,15 @@ impl Table {
     }
 }
 
+/// If a request was entered later than another: numbers go up, and around.
+fn is_behind(number: u32, other: u32) -> bool {
+    (1..1 << 31).contains(&number.wrapping_sub(other))
+}
+
 fn end(requests: BTreeMap<u32, Pending>, fault: &Arc<Fault>) {
     for request in requests.into_values() {
         let ending = Ending {
-            is_sent: request.is_sent,
+            may_be_taken: request.is_sent,
             fault: Arc::clone(fault),
         };
         drop(request.answer.send(Err(ending)));
@@ -312,6 +325,31 @@ mod tests {
         RawAnswer {
             header,
             bytes: Bytes::new(),
+        }
+    }
+
+    /// What the server said that it took waits on, and what it did not take is known at once not to be applied, also where
+    /// the numbers go around.
+    #[test]
+    fn requests_behind_the_last_that_was_taken_are_withdrawn() {
+        for first in [1, u32::MAX - 1] {
+            let (table, room) = (Table::new(), Arc::new(Semaphore::new(8)));
+            table.lock().next = first;
+            let mut entered = [(); 4].map(|()| {
+                let entered = table.enter(permits(&room), patience(), |_, _| Ok::<_, Ending>(true));
+                entered.unwrap()
+            });
+            let taken = entered[1].0;
+            table.refuse(Fault::Closed, Some(taken));
+            for (_, receiver) in &mut entered[2..] {
+                let ending = receiver.try_recv().unwrap().unwrap_err();
+                assert!(!ending.may_be_taken, "{first}");
+            }
+            assert!(table.complete(answer(entered[0].0)));
+            assert!(entered[1].1.try_recv().is_err(), "it waits");
+            table.close(Fault::Closed);
+            let ending = entered[1].1.try_recv().unwrap().unwrap_err();
+            assert!(ending.may_be_taken, "{first}");
         }
     }
 

@@ -313,9 +313,10 @@ impl Lane {
             self.note(&error);
         }
         match &*error {
-            Error::Lost { is_sent: true, .. } | Error::TimedOut { is_sent: true, .. } => {
-                Verdict::Unanswered(error)
+            Error::Lost {
+                may_be_taken: true, ..
             }
+            | Error::TimedOut { is_sent: true, .. } => Verdict::Unanswered(error),
             Error::Refused { body } if body.applied() == Applied::No => {
                 self.not_applied(error, true, is_final)
             }

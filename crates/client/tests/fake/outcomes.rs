@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use corelog_client::protocol::error::ErrorCode;
+use corelog_client::protocol::error::{Detail, ErrorCode};
 use corelog_client::protocol::request::Request;
 use corelog_client::{
     Backoff, BatchReport, Client, ClientConfig, Error, Outcome, ProduceError, Producer,
@@ -67,6 +67,29 @@ async fn connections_cut_in_mid_flight_leave_every_outcome_true() {
         unknown_count > 0,
         "the script cuts while something is in flight"
     );
+}
+
+/// Its outcome was unknown, though the server knew it.
+#[tokio::test]
+async fn what_a_server_that_stops_says_it_did_not_take_is_sent_again() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    server.script(on_produce(|seen| match seen.nth {
+        // Of the connection, Hello was taken.
+        0 => {
+            let taken = Some(1);
+            let detail = Detail {
+                taken,
+                ..Detail::default()
+            };
+            Act::Dismiss(error(ErrorCode::Stopping).with_detail(detail))
+        }
+        _ => Act::Serve,
+    }));
+    let producer = connect(&server).await.producer(eager());
+    let outcomes = outcomes(send_numbers(&producer, &topic, 0..1).await).await;
+    assert!(outcomes[0].is_ok(), "{outcomes:?}");
+    check(&server, &topic, &outcomes);
 }
 
 #[tokio::test]

@@ -49,6 +49,8 @@ pub(super) struct Link {
     /// A buffer whose bytes were sent, for the next answers.
     spare: Cell<Vec<u8>>,
     pub(super) in_flight: Cell<InFlight>,
+    /// The last request that was taken.
+    pub(super) taken: Cell<Option<CorrelationId>>,
     /// Notified when something left, or the connection dies.
     pub(super) left: Notify,
     /// Notified when the connection dies.
@@ -92,6 +94,7 @@ impl Link {
             out: RefCell::default(),
             spare: Cell::default(),
             in_flight: Cell::default(),
+            taken: Cell::default(),
             left: Notify::new(),
             died: Notify::new(),
             is_closing: Cell::new(false),

@@ -49,7 +49,7 @@ pub(super) async fn produce(asked: Asked, request: &produce::Request, batches: &
     if acks.remembers_too_much() {
         drop(acks);
         let error = too_much("the connection produces to too many partitions that refuse it");
-        close_with(&link, correlation, &error);
+        close_with(&link, correlation, error);
         return Next::Close;
     }
     Next::Continue

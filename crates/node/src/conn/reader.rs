@@ -5,9 +5,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use corelog_protocol::answer::CONNECTION_KIND;
-use corelog_protocol::error::{ErrorBody, ErrorCode};
+use corelog_protocol::error::ErrorCode;
 use corelog_protocol::frame::{CorrelationId, FrameError, Peek};
-use corelog_protocol::limits;
 use futures_lite::FutureExt;
 
 use super::copy::copy;
@@ -29,13 +28,10 @@ const UNLOOKED_BYTES_MAX: usize = 1 << 20;
 /// A frame that has begun may take a second longer for each of these bytes.
 const SLOWEST_BYTES_PER_SECOND: usize = 64 << 10;
 
-/// So much of what a client sends is taken yet once the node stops, for what was on its way: as much as it may have under way.
-const STOP_BYTES_MAX: usize = limits::IN_FLIGHT_BYTES_MAX as usize;
-
 /// What a read came to.
 enum Read {
-    /// So many bytes.
-    Some(usize),
+    /// There are more bytes.
+    Some,
     /// The client sends no more, or was idle for too long, or the node stops.
     End,
     /// The client takes too long for a frame.
@@ -50,7 +46,6 @@ pub(super) async fn read(link: &Rc<Link>, receiver: &mut ReadHalf) {
     let mut is_greeted = false;
     let mut begun = None;
     let mut unlooked = 0;
-    let mut left_at_stop = STOP_BYTES_MAX;
     loop {
         match receive.has_frame() {
             Ok(true) => {
@@ -85,22 +80,17 @@ pub(super) async fn read(link: &Rc<Link>, receiver: &mut ReadHalf) {
                     link.core.give_way_to_disk().await;
                 }
             }
-            // Who sends on and on is always ready, and is not told by its silence.
-            Ok(false) if left_at_stop == 0 => return,
             Ok(false) => {
                 let was_partial = receive.is_partial();
                 let is_expected = was_partial || !is_greeted;
                 match read_more(link, receiver, &mut receive, is_expected, &mut begun).await {
-                    Read::Some(bytes) => {
+                    Read::Some => {
                         // The frame begins with its first byte, however long the client was silent.
                         if is_greeted && !was_partial {
                             begun = None;
                         }
-                        if link.core.is_stopping.get() {
-                            left_at_stop = left_at_stop.saturating_sub(bytes);
-                        }
                     }
-                    Read::End => return,
+                    Read::End => return take_leave(link),
                     Read::Late => return link.cut(),
                     Read::Broken => return link.die(),
                 }
@@ -138,6 +128,10 @@ async fn read_more(
     loop {
         if link.is_dead() {
             return Read::Broken;
+        }
+        // Who sends on and on is always ready, and is not told by its silence.
+        if link.core.is_stopping.get() {
+            return Read::End;
         }
         let timeout = if is_expected {
             let slack = (receive.needed() / SLOWEST_BYTES_PER_SECOND) as u64;
@@ -192,7 +186,7 @@ async fn read_more(
                 receive.arrived(bytes);
                 link.traffic.received(bytes);
                 add(&link.core.counters.received_bytes_total, bytes as u64);
-                return Read::Some(bytes);
+                return Read::Some;
             }
             Some(Some(Err(error))) if error.kind() == io::ErrorKind::TimedOut => {
                 if !is_expected && receive.is_large() {
@@ -218,17 +212,25 @@ fn idle_left(link: &Link, begun: Instant) -> Option<Duration> {
     Some(limit.saturating_sub(idle_since.elapsed()))
 }
 
-/// Says why and closes: nobody can tell where the next frame begins.
-fn lose_framing(link: &Rc<Link>, error: &FrameError) {
-    let body = error.to_body();
-    link.count_cut();
-    close_with(link, error.correlation(), &body);
+/// Where it is the node that stops, says so, and what is still on its way is known not to be taken.
+fn take_leave(link: &Rc<Link>) {
+    if link.core.is_stopping.get() {
+        let stopping = failure(ErrorCode::Stopping, "the node is stopping");
+        close_with(link, CorrelationId::new(0), stopping);
+    }
 }
 
-/// Queues an error that concerns the whole connection.
-pub(super) fn close_with(link: &Rc<Link>, correlation: CorrelationId, error: &ErrorBody) {
+/// Says why and closes: nobody can tell where the next frame begins.
+fn lose_framing(link: &Rc<Link>, error: &FrameError) {
+    link.count_cut();
+    close_with(link, error.correlation(), Box::new(error.to_body()));
+}
+
+/// Queues an error that concerns the whole connection, of which no more is read.
+pub(super) fn close_with(link: &Rc<Link>, correlation: CorrelationId, mut error: Failure) {
+    error.detail.taken = link.taken.get().map(CorrelationId::get);
     link.begin(0);
-    link.refuse(CONNECTION_KIND, correlation, 0, error);
+    link.refuse(CONNECTION_KIND, correlation, 0, &error);
 }
 
 /// The error of a connection that does too much.

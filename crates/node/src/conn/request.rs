@@ -58,22 +58,23 @@ pub(super) async fn take(link: &Rc<Link>, frame: &Frame<'_>, is_greeted: &mut bo
     if kind == CONNECTION_KIND {
         // An answer of that kind would say that the connection ends.
         let error = failure(ErrorCode::BadFrame, "kind 0 is no request's");
-        close_with(link, correlation, &error);
+        close_with(link, correlation, error);
         return Next::Close;
     }
     let request = Request::decode(frame);
     if !*is_greeted && !matches!(request, Ok(Request::Hello(_))) {
         let error = match &request {
-            Err(error) if kind == Kind::Hello.number() => error.to_body(),
-            _ => *failure(
+            Err(error) if kind == Kind::Hello.number() => Box::new(error.to_body()),
+            _ => failure(
                 ErrorCode::HelloRequired,
                 "the first frame has to be a Hello",
             ),
         };
-        close_with(link, correlation, &error);
+        close_with(link, correlation, error);
         return Next::Close;
     }
     link.begin(frame_bytes);
+    link.taken.set(Some(correlation));
     let name = Kind::from_number(kind).map_or("an unknown kind", Kind::name);
     let taken = format_args!("{name} of {frame_bytes} bytes is taken");
     link.frame(correlation).passes(link.core.id, taken);

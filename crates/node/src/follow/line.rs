@@ -244,10 +244,12 @@ async fn reach(address: &str) -> Result<Conn, String> {
     Err(why)
 }
 
-/// Reads answers until the connection ends.
+/// Reads answers until the connection ends. Behind what the other side says of why it closes it, there may be some yet: the
+/// last records that a follower gets of a source that stops.
 async fn read(shared: Rc<Shared>, mut reader: ReadHalf, room: Semaphore) {
     let mut incoming = Incoming::new();
     let mut held: Option<Permit> = None;
+    let mut why = "it closed the connection".to_owned();
     while shared.ended.borrow().is_none() {
         match incoming.take() {
             Ok(Some((header, bytes))) => {
@@ -257,10 +259,10 @@ async fn read(shared: Rc<Shared>, mut reader: ReadHalf, room: Semaphore) {
                     _held: held.take(),
                 };
                 if header.kind == answer::CONNECTION_KIND {
-                    let said = answer::decode_err(&raw.frame()).ok().flatten();
-                    let why = said.map_or("it closed the connection".to_owned(), |e| e.message);
-                    shared.end(&why);
-                    break;
+                    if let Ok(Some(said)) = answer::decode_err(&raw.frame()) {
+                        why = said.message;
+                    }
+                    continue;
                 }
                 let number = header.correlation.get();
                 if let Some(place) = shared.waiting.borrow_mut().get_mut(&number) {
@@ -285,7 +287,7 @@ async fn read(shared: Rc<Shared>, mut reader: ReadHalf, room: Semaphore) {
         }
         match incoming.read(&mut reader).await {
             Ok(true) => rt::yield_if_needed().await,
-            Ok(false) => shared.end("it closed the connection"),
+            Ok(false) => shared.end(&why),
             Err(error) => shared.end(&error.to_string()),
         }
     }

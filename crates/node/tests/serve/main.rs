@@ -7,6 +7,7 @@ mod copy;
 mod fairness;
 mod idle;
 mod kept;
+mod leave;
 mod limits;
 mod load;
 mod produce_and_fetch;

@@ -156,6 +156,10 @@ pub struct Detail {
     /// The code of the answer that aborted the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<u16>,
+    /// The correlation of the last request that was taken before the connection is closed: none that was sent behind it
+    /// was, nor will be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taken: Option<u32>,
     /// How long to wait before trying again, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_ms: Option<u32>,
