@@ -32,8 +32,10 @@ const SLOWEST_BYTES_PER_SECOND: usize = 64 << 10;
 enum Read {
     /// There are more bytes.
     Some,
-    /// The client sends no more, or was idle for too long, or the node stops.
+    /// The client sends no more.
     End,
+    /// No more is read of it, for a reason that it is told: what is on its way is then known not to be taken.
+    Leave(Failure),
     /// The client takes too long for a frame.
     Late,
     /// The client reset the connection, or it was cut already.
@@ -90,7 +92,8 @@ pub(super) async fn read(link: &Rc<Link>, receiver: &mut ReadHalf) {
                             begun = None;
                         }
                     }
-                    Read::End => return take_leave(link),
+                    Read::End => return,
+                    Read::Leave(why) => return close_with(link, CorrelationId::new(0), why),
                     Read::Late => return link.cut(),
                     Read::Broken => return link.die(),
                 }
@@ -131,7 +134,7 @@ async fn read_more(
         }
         // Who sends on and on is always ready, and is not told by its silence.
         if link.core.is_stopping.get() {
-            return Read::End;
+            return stopping();
         }
         let timeout = if is_expected {
             let slack = (receive.needed() / SLOWEST_BYTES_PER_SECOND) as u64;
@@ -150,7 +153,8 @@ async fn read_more(
             let idle = match idle_left(link, *begun) {
                 Some(Duration::ZERO) => {
                     add(&link.core.counters.connections_idle_total, 1);
-                    return Read::End;
+                    let message = "the connection was idle for too long";
+                    return Read::Leave(failure(ErrorCode::Idle, message));
                 }
                 idle => idle,
             };
@@ -166,7 +170,7 @@ async fn read_more(
         if !has_room {
             return match link.is_dead() {
                 true => Read::Broken,
-                false => Read::End,
+                false => stopping(),
             };
         }
         // What it waits for others is not the client's time.
@@ -181,7 +185,8 @@ async fn read_more(
             Some(None)
         };
         match read.or(stopped).await {
-            Some(Some(Ok(0)) | None) => return Read::End,
+            Some(None) => return stopping(),
+            Some(Some(Ok(0))) => return Read::End,
             Some(Some(Ok(bytes))) => {
                 receive.arrived(bytes);
                 link.traffic.received(bytes);
@@ -212,12 +217,8 @@ fn idle_left(link: &Link, begun: Instant) -> Option<Duration> {
     Some(limit.saturating_sub(idle_since.elapsed()))
 }
 
-/// Where it is the node that stops, says so, and what is still on its way is known not to be taken.
-fn take_leave(link: &Rc<Link>) {
-    if link.core.is_stopping.get() {
-        let stopping = failure(ErrorCode::Stopping, "the node is stopping");
-        close_with(link, CorrelationId::new(0), stopping);
-    }
+fn stopping() -> Read {
+    Read::Leave(failure(ErrorCode::Stopping, "the node is stopping"))
 }
 
 /// Says why and closes: nobody can tell where the next frame begins.

@@ -302,11 +302,13 @@ fn status_of(slot: &Slot) -> scrub_topic::Partition {
         (false, true) => State::Waiting,
         (false, false) => State::Idle,
     };
+    let bytes_total = partition.map_or(0, |partition| partition.sealed_bytes());
     scrub_topic::Partition {
         id: slot.key.partition,
         state,
-        bytes_done: slot.scrub.bytes,
-        bytes_total: partition.map_or(0, |partition| partition.sealed_bytes()),
+        // Of what was read, some may have been removed since.
+        bytes_done: slot.scrub.bytes.min(bytes_total),
+        bytes_total,
         scrubbed_at: partition.and_then(|partition| partition.scrubbed_at()),
         outcome: slot
             .scrub

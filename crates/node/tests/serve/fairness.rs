@@ -94,6 +94,13 @@ fn who_does_nothing_is_closed_after_the_idle_timeout_and_who_waits_is_not() {
         std::thread::park_timeout(Duration::from_millis(100));
     }
     assert_eq!(sum(&node, |core| core.connections_idle_total), 1);
+    let told = idle.receive_any().expect("why it is closed");
+    assert!(told.is(ErrorCode::Idle), "{told}");
+    assert_eq!(
+        told.detail.taken,
+        Some(1),
+        "Hello was taken, and nothing else"
+    );
     assert!(idle.is_closed());
     let told = waiting.receive::<fetch::Request>();
     assert!(told.told.is_ok() && told.body.is_empty());

@@ -109,6 +109,7 @@ error_codes! {
     10 TimedOut Unknown No "The request took too long; it may still take effect."
     11 Internal Unknown No "The server met a condition it has no code for."
     12 InvalidRequest No No "A value in the head is out of its range."
+    13 Idle No Later "The connection was idle for longer than the node's operator lets one be."
     20 UnknownTopic No No "There is no topic of this name."
     21 TopicExists No No "There is a topic of this name already."
     22 TopicChanged No No "The topic's id is another: it was deleted and created again."
