@@ -8,6 +8,7 @@ use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::Duration;
 
+use corelog_protocol::answer;
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::produce;
@@ -109,9 +110,13 @@ fn produce(task: &Task, begun: &Sender<()>, acked: &mut Vec<Acked>) -> io::Resul
     }
 }
 
-/// The answer to what was sent first: answers of a partition keep their order.
+/// The answer to what was sent first: answers of a partition keep their order. What was taken is answered also behind what a
+/// server that stops says of that.
 fn next_answer(wire: &mut Wire, sent: &Sent) -> io::Result<Result<produce::Answer, ErrorCode>> {
-    let reply = wire.receive()?;
+    let mut reply = wire.receive()?;
+    if reply.kind == answer::CONNECTION_KIND {
+        reply = wire.receive()?;
+    }
     assert_eq!(reply.correlation, sent.correlation, "out of order");
     let answer = reply.read::<produce::Request>();
     Ok(answer

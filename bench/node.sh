@@ -1,0 +1,50 @@
+# A server as a harness starts and stops it, and the harness's own end; sourced by those that are written in bash.
+#
+# SCRATCH is the folder that it serves from, and goes with the harness; NOTES, where it is set, is where the server's
+# log goes instead. CORELOG names another build of the binary.
+
+CORELOG=${CORELOG:-}
+PID=
+
+# Builds the binary, if no other is named.
+build() {
+    [ -z "$CORELOG" ] || return 0
+    cargo build --release --locked
+    CORELOG=target/release/corelog
+}
+
+# Starts a server with these options and waits until it is ready: then PID is its process, CORELOG_SERVER where clients
+# reach it, ADMIN where its metrics are.
+serve() {
+    local notes=${NOTES:-$SCRATCH}
+    : >"$notes/ready"
+    "$CORELOG" serve --data-dir "$SCRATCH/data" --listen 127.0.0.1:0 --admin 127.0.0.1:0 "$@" \
+        >"$notes/ready" 2>>"$notes/log" &
+    PID=$!
+    until grep -q '^ready' "$notes/ready"; do
+        kill -0 "$PID" || die "the server did not start: $(tail -1 "$notes/log")"
+        sleep 0.002
+    done
+    CORELOG_SERVER=$(sed 's/.*listen=\([^ ]*\).*/\1/' "$notes/ready")
+    ADMIN=$(sed 's/.*admin=\([^ ]*\).*/\1/' "$notes/ready")
+    export CORELOG_SERVER
+}
+
+stop() {
+    kill "$PID"
+    wait "$PID" || die "the server did not stop cleanly: $(tail -1 "${NOTES:-$SCRATCH}/log")"
+    PID=
+}
+
+# Ends the server, and whatever else still runs beside it.
+end() {
+    local jobs
+    jobs=$(jobs -p)
+    [ -z "$jobs" ] || kill -KILL $jobs 2>/dev/null || true
+    wait 2>/dev/null || true
+}
+
+die() {
+    echo "${0##*/}: $*" >&2
+    exit 1
+}
