@@ -129,7 +129,7 @@ const fn of_code(code: ErrorCode) -> &'static str {
         E::UnsupportedVersion | E::UnknownKind | E::NotSupported => {
             "use a client as old as the server: `corelog --version`, and `version` of /v1/node"
         }
-        E::Busy | E::Stopping => "ask again, or wait longer with --timeout",
+        E::Busy | E::Stopping | E::Idle => "ask again, or wait longer with --timeout",
         _ => "the server's log says more; `corelog debug bundle` collects what a maintainer needs",
     }
 }

@@ -407,6 +407,37 @@ fn a_record_for_a_server_that_has_stopped_ends_with_4() {
     assert!(said.contains("not applied: 1 records"), "{said}");
 }
 
+/// Two restarts of three left records of unknown outcome, at which it ended.
+#[test]
+fn a_producer_outlives_restarts_of_its_server_and_nothing_is_there_twice() {
+    let folder = Folder::new();
+    let data = folder.path().join("data");
+    // An address of its own: nobody else takes its ports meanwhile.
+    let start = || Start::on(&data).arg("--listen=127.7.11.1:7400").start();
+    let mut server = start();
+    let corelog = Corelog::to(&server);
+    corelog.run(["topic", "create", "t"]).done();
+    let lines: String = (0..12_000).map(|line| format!("{line}\n")).collect();
+    let file = folder.file("lines", lines.as_bytes());
+    let file = file.to_str().unwrap();
+    let args = ["produce", "t", "--rate", "4000", "--output", "json", file];
+    let mut child = corelog.command(args).spawn().unwrap();
+    let _watch = Watch::over(child.id(), "a producer over restarts");
+    let mut acks = BufReader::new(child.stdout.take().unwrap()).lines();
+    for _ in 0..8 {
+        for _ in 0..100 {
+            acks.next().expect("it goes on").unwrap();
+        }
+        assert_eq!(server.stop().status.code(), Some(0));
+        server = start();
+    }
+    acks.for_each(drop);
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(corelog.run(["consume", "t"]).done() == lines.as_bytes());
+}
+
 #[test]
 fn what_cannot_be_produced_is_said() {
     let folder = Folder::new();

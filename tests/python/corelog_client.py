@@ -104,6 +104,7 @@ class Connection:
         self.reader = self.socket.makefile("rb")
         self.correlations = itertools.count(1)
         self.early = {}
+        self.last_words = None
         self.server = self.call(HELLO, {"versions": [VERSION], "client": "corelog_client.py"})[0]
 
     def close(self):
@@ -120,7 +121,9 @@ class Connection:
         while correlation not in self.early:
             kind, found, head, body = decode_frame(self.take, ANSWER)
             if kind == 0:
-                raise Refused(head["error"])
+                # What the server took is answered also behind it.
+                self.last_words = head["error"]
+                continue
             self.early[found] = (head, body)
         head, body = self.early.pop(correlation)
         if "error" in head:
@@ -133,7 +136,7 @@ class Connection:
     def take(self, count):
         piece = self.reader.read(count)
         if len(piece) != count:
-            raise Broken("the server closed the connection")
+            raise Refused(self.last_words) if self.last_words else Broken("the server closed the connection")
         return piece
 
 

@@ -59,7 +59,8 @@ pub fn encode_err(
 }
 
 /// Reads an answer to a request of type `R`: what was asked for, or the server's
-/// error. An error of [`CONNECTION_KIND`] answers every request that is still open.
+/// error. An error of [`CONNECTION_KIND`] is given, too, but is no answer to this request, which may have been taken, and be
+/// answered behind it: see [`Detail::taken`](crate::error::Detail::taken).
 ///
 /// # Errors
 /// [`FrameError::UnexpectedKind`], [`FrameError::Head`] or [`FrameError::UnexpectedBody`].

@@ -5,7 +5,7 @@
 //! Never here: what a request means, which core owns a partition, whether to try again.
 //!
 //! The law: **every request has exactly one ending, and the ending says whether the request may
-//! have reached the server.** Requests leave in the order they were entered; answers may come in
+//! have been taken.** Requests leave in the order they were entered; answers may come in
 //! any. What is in flight stays below what the server announced, by waiting.
 
 mod backoff;

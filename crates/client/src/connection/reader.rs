@@ -32,8 +32,10 @@ pub(super) async fn read<R: AsyncRead + Unpin>(
         let needed = match next(&mut buffer, &decoder) {
             Ok(Step::Answer(answer)) if answer.header.kind == answer::CONNECTION_KIND => {
                 let (why, taken) = last_words(&answer);
-                table.refuse(why, taken);
-                last_at.get_or_insert_with(|| Instant::now() + LAST_ANSWERS);
+                let last = table.refuse(why, taken);
+                // Of what it says that it took, it owes an answer.
+                let owed = last.filter(|_| taken.is_some());
+                last_at = Some(owed.unwrap_or_else(last_answers));
                 continue;
             }
             Ok(Step::Answer(answer)) => {
@@ -61,6 +63,10 @@ pub(super) async fn read<R: AsyncRead + Unpin>(
             read = socket.read_buf(&mut buffer) => read,
             () = &mut watch => {
                 let now = Instant::now();
+                // The writer has failed.
+                if table.is_closed() {
+                    last_at.get_or_insert_with(last_answers);
+                }
                 if last_at.is_some_and(|at| at <= now) {
                     return Fault::Closed;
                 }
@@ -111,5 +117,8 @@ const READ_BYTES: usize = 64 << 10;
 /// Room for at least this much before each read.
 const READ_BYTES_MIN: usize = 16 << 10;
 
-/// As long as a server that closes a connection may take to answer what it was asked on it: a sync of a slow disk.
-const LAST_ANSWERS: Duration = Duration::from_secs(5);
+/// Until when a server that closes a connection may answer what it was asked on it, if it does not say what it took: after a
+/// sync of a slow disk.
+fn last_answers() -> Instant {
+    Instant::now() + Duration::from_secs(5)
+}

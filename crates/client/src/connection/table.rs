@@ -231,23 +231,23 @@ impl Table {
     }
 
     /// Enters no more requests, and withdraws what was not sent, and what was sent behind the request `taken`, the last
-    /// that the server took if it said which; what else was sent may still be answered. The first fault stays.
-    pub(super) fn refuse(&self, fault: Fault, taken: Option<u32>) {
+    /// that the server took if it said which; what else was sent may still be answered, and is waited for until the time that
+    /// is returned. The first fault stays.
+    pub(super) fn refuse(&self, fault: Fault, taken: Option<u32>) -> Option<Instant> {
         let mut state = self.lock();
         let fault = Arc::clone(state.fault.get_or_insert_with(|| Arc::new(fault)));
         let may_be_taken = |number: u32, request: &Pending| {
             request.is_sent && taken.is_none_or(|taken| !is_behind(number, taken))
         };
-        let (kept, mut withdrawn): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            std::mem::take(&mut state.pending)
-                .into_iter()
-                .partition(|(number, request)| may_be_taken(*number, request));
+        let (kept, withdrawn) = std::mem::take(&mut state.pending)
+            .into_iter()
+            .partition(|(number, request)| may_be_taken(*number, request));
         state.pending = kept;
+        let ends = state.pending.values().map(|request| request.patience.end());
+        let last = ends.max();
         drop(state);
-        for request in withdrawn.values_mut() {
-            request.is_sent = false;
-        }
-        end(withdrawn, &fault);
+        end(withdrawn, &fault, |_| false);
+        last
     }
 
     /// Ends every request; the first fault stays. True if this call ended them.
@@ -260,7 +260,7 @@ impl Table {
         let fault = Arc::clone(state.fault.get_or_insert_with(|| Arc::new(fault)));
         let pending = std::mem::take(&mut state.pending);
         drop(state);
-        end(pending, &fault);
+        end(pending, &fault, |request| request.is_sent);
         true
     }
 
@@ -280,10 +280,14 @@ fn is_behind(number: u32, other: u32) -> bool {
     (1..1 << 31).contains(&number.wrapping_sub(other))
 }
 
-fn end(requests: BTreeMap<u32, Pending>, fault: &Arc<Fault>) {
+fn end(
+    requests: BTreeMap<u32, Pending>,
+    fault: &Arc<Fault>,
+    may_be_taken: impl Fn(&Pending) -> bool,
+) {
     for request in requests.into_values() {
         let ending = Ending {
-            may_be_taken: request.is_sent,
+            may_be_taken: may_be_taken(&request),
             fault: Arc::clone(fault),
         };
         drop(request.answer.send(Err(ending)));
@@ -340,7 +344,8 @@ mod tests {
                 entered.unwrap()
             });
             let taken = entered[1].0;
-            table.refuse(Fault::Closed, Some(taken));
+            let last = table.refuse(Fault::Closed, Some(taken));
+            assert!(last.is_some(), "the first two are waited for");
             for (_, receiver) in &mut entered[2..] {
                 let ending = receiver.try_recv().unwrap().unwrap_err();
                 assert!(!ending.may_be_taken, "{first}");

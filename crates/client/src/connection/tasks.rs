@@ -35,11 +35,9 @@ pub(super) fn start(socket: TcpStream, address: Arc<str>) -> (Arc<Shared>, Outbo
     let writes = tokio::spawn(async move {
         let mut writing = writing;
         let fault = writer.run(&writing.shared.table).await;
-        // Who closes it himself reads no more, and may have answers on their way.
-        writing.is_done = writing.shared.table.is_closed();
-        if !writing.is_done {
-            writing.shared.close(fault);
-        }
+        // Whoever closes it, himself or not, may have sent answers, and why.
+        writing.shared.table.refuse(fault, None);
+        writing.is_done = true;
     });
     let tasks = [reads.abort_handle(), writes.abort_handle()];
     shared.tasks.get_or_init(|| tasks);

@@ -22,7 +22,7 @@ pub(super) enum Verdict<A, E> {
     /// It is not in the log.
     NotApplied {
         error: E,
-        /// The server said so, hence aborts the rest of the run. Otherwise it was never sent.
+        /// The server said so, hence aborts the rest of the run. Otherwise it was never taken, nor was any behind it.
         is_said: bool,
         /// It shall not be sent again.
         is_final: bool,

@@ -92,6 +92,26 @@ async fn what_a_server_that_stops_says_it_did_not_take_is_sent_again() {
     check(&server, &topic, &outcomes);
 }
 
+/// Of several that were in flight, one was taken, and is answered behind what the server says.
+#[tokio::test]
+async fn what_was_not_taken_goes_again_behind_what_was() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let gate = Arc::new(Notify::new());
+    let held = Arc::clone(&gate);
+    server.script(on_produce(move |seen| match seen.nth {
+        0 => Act::Hold(Arc::clone(&held)),
+        1 => Act::DismissAndServe(error(ErrorCode::Stopping)),
+        _ => Act::Serve,
+    }));
+    let producer = connect(&server).await.producer(eager());
+    let deliveries = send_numbers(&producer, &topic, 0..60).await;
+    gate.notify_one();
+    let outcomes = outcomes(deliveries).await;
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    check(&server, &topic, &outcomes);
+}
+
 #[tokio::test]
 async fn what_waits_behind_an_unknown_outcome_fails_and_what_comes_after_goes_on() {
     let server = Server::start(1).await;

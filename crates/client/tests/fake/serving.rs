@@ -142,7 +142,8 @@ impl One<'_> {
                 self.err(answer::CONNECTION_KIND, &error);
                 return Then::Close;
             }
-            Act::DismissAndServe(error) => {
+            Act::DismissAndServe(mut error) => {
+                error.detail.taken = Some(self.correlation.get());
                 self.err(answer::CONNECTION_KIND, &error);
                 then = Then::Close;
             }

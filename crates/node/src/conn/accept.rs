@@ -9,6 +9,7 @@ use std::time::Duration;
 use corelog_protocol::answer;
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::frame::CorrelationId;
+use corelog_protocol::limits;
 use futures_lite::FutureExt;
 
 use super::connections::Connections;
@@ -20,12 +21,14 @@ use crate::failure::{Failure, failure_with};
 use crate::metrics::{add, count_numbered, sub};
 use crate::rt::{self, Conn, Listener, ReadHalf};
 
+/// How long a client that is cut as the node stops has for the answers that are there.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 /// How long a connection that is closed waits for its client to be silent.
 const LINGER: Duration = Duration::from_millis(250);
 /// How long it waits in all, however much of its client's bytes still come.
 const LINGER_MAX: Duration = Duration::from_secs(2);
-/// How many reads of such a client are thrown away: together 4 MiB.
-const LINGER_READS_MAX: usize = 1024;
+/// So many bytes of such a client are thrown away: what it may have under way, and as much in the system's buffers.
+const LINGER_BYTES_MAX: usize = 2 * limits::IN_FLIGHT_BYTES_MAX as usize;
 
 /// Takes connections until the listener is stopped.
 pub(crate) async fn serve_listener(
@@ -96,10 +99,20 @@ async fn serve(core: Rc<Core>, connections: Rc<Connections>, conn: Conn, _place:
     let link = Link::new(Rc::clone(&core), intake, peer, socket);
     connections.begin(&link);
     let writing = rt::spawn(writer::write(Rc::clone(&link), sender));
-    let reading = reader::read(&link, &mut receiver);
-    reading.or(core.cutting()).await;
+    let cut = async {
+        core.cutting().await;
+        // Nothing may come between the bytes of a file.
+        if !link.is_bulk.get() {
+            reader::leave(&link);
+        }
+    };
+    reader::read(&link, &mut receiver).or(cut).await;
     link.begin_close();
-    writing.or(core.cutting()).await;
+    let cut = async {
+        core.cutting().await;
+        rt::sleep(LAST_WORDS).await;
+    };
+    writing.or(cut).await;
     if !link.is_dead() {
         rt::timeout(LINGER_MAX, linger(&mut receiver))
             .or(async {
@@ -153,13 +166,15 @@ fn connection_count(core: &Core) -> usize {
 /// Reads what a client still sends and throws it away: closing with unread bytes would take the
 /// last answers from the client.
 async fn linger(receiver: &mut ReadHalf) {
-    let mut scrap = vec![0; 4 << 10];
+    let mut scrap = vec![0; 16 << 10];
     receiver.set_timeout(Some(LINGER));
-    for _ in 0..LINGER_READS_MAX {
+    let mut thrown_away = 0;
+    while thrown_away < LINGER_BYTES_MAX {
         match receiver.read(&mut scrap).await {
             Ok(0) | Err(_) => return,
-            Ok(_) => {}
+            Ok(bytes) => thrown_away += bytes,
         }
+        rt::yield_if_needed().await;
     }
 }
 

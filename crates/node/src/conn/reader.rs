@@ -31,28 +31,37 @@ const SLOWEST_BYTES_PER_SECOND: usize = 64 << 10;
 /// What a read came to.
 enum Read {
     /// There are more bytes.
-    Some,
+    More,
     /// The client sends no more.
     End,
-    /// No more is read of it, for a reason that it is told: what is on its way is then known not to be taken.
-    Leave(Failure),
+    /// Nothing came for too long.
+    Idle,
+    /// The node stops.
+    Stopping,
     /// The client takes too long for a frame.
     Late,
     /// The client reset the connection, or it was cut already.
     Broken,
 }
 
-/// Takes frames until the client ends, the framing is lost or the node stops.
+/// Takes frames until the client ends or is idle for too long, the framing is lost or the node stops.
 pub(super) async fn read(link: &Rc<Link>, receiver: &mut ReadHalf) {
     let mut receive = Receive::new(link.intake.clone());
     let mut is_greeted = false;
     let mut begun = None;
     let mut unlooked = 0;
     loop {
+        // Between two frames it is known which was taken last.
+        if link.core.is_stopping.get() {
+            return leave(link);
+        }
         match receive.has_frame() {
             Ok(true) => {
                 if !has_room(link, &receive).await {
-                    return;
+                    match link.is_dead() {
+                        true => return,
+                        false => continue,
+                    }
                 }
                 let (next, bytes) = match receive.frame() {
                     Ok(Peek::Frame(frame)) => {
@@ -86,14 +95,19 @@ pub(super) async fn read(link: &Rc<Link>, receiver: &mut ReadHalf) {
                 let was_partial = receive.is_partial();
                 let is_expected = was_partial || !is_greeted;
                 match read_more(link, receiver, &mut receive, is_expected, &mut begun).await {
-                    Read::Some => {
+                    Read::More => {
                         // The frame begins with its first byte, however long the client was silent.
                         if is_greeted && !was_partial {
                             begun = None;
                         }
                     }
                     Read::End => return,
-                    Read::Leave(why) => return close_with(link, CorrelationId::new(0), why),
+                    Read::Idle => {
+                        add(&link.core.counters.connections_idle_total, 1);
+                        let why = failure(ErrorCode::Idle, "the connection was idle for too long");
+                        return close_with(link, CorrelationId::new(0), why);
+                    }
+                    Read::Stopping => return leave(link),
                     Read::Late => return link.cut(),
                     Read::Broken => return link.die(),
                 }
@@ -103,10 +117,14 @@ pub(super) async fn read(link: &Rc<Link>, receiver: &mut ReadHalf) {
     }
 }
 
-/// Whether the connection may have one more request under way, once it may. Who has a turn, for which
-/// others wait, is not waited for long.
+/// Whether the connection may have one more request under way, once it may; false if it closes or the node stops instead.
+/// Who has a turn, for which others wait, is not waited for long.
 async fn has_room(link: &Link, receive: &Receive) -> bool {
-    let room = link.room();
+    let stopped = async {
+        link.core.stopping().await;
+        false
+    };
+    let room = link.room().or(stopped);
     if !receive.has_turn() {
         return room.await;
     }
@@ -132,10 +150,6 @@ async fn read_more(
         if link.is_dead() {
             return Read::Broken;
         }
-        // Who sends on and on is always ready, and is not told by its silence.
-        if link.core.is_stopping.get() {
-            return stopping();
-        }
         let timeout = if is_expected {
             let slack = (receive.needed() / SLOWEST_BYTES_PER_SECOND) as u64;
             let limit = link.core.shared.limits.read_timeout + Duration::from_secs(slack);
@@ -151,11 +165,7 @@ async fn read_more(
             })
         } else {
             let idle = match idle_left(link, *begun) {
-                Some(Duration::ZERO) => {
-                    add(&link.core.counters.connections_idle_total, 1);
-                    let message = "the connection was idle for too long";
-                    return Read::Leave(failure(ErrorCode::Idle, message));
-                }
+                Some(Duration::ZERO) => return Read::Idle,
                 idle => idle,
             };
             let large = receive.is_large().then_some(LARGE_IDLE);
@@ -170,7 +180,7 @@ async fn read_more(
         if !has_room {
             return match link.is_dead() {
                 true => Read::Broken,
-                false => stopping(),
+                false => Read::Stopping,
             };
         }
         // What it waits for others is not the client's time.
@@ -185,13 +195,13 @@ async fn read_more(
             Some(None)
         };
         match read.or(stopped).await {
-            Some(None) => return stopping(),
+            Some(None) => return Read::Stopping,
             Some(Some(Ok(0))) => return Read::End,
             Some(Some(Ok(bytes))) => {
                 receive.arrived(bytes);
                 link.traffic.received(bytes);
                 add(&link.core.counters.received_bytes_total, bytes as u64);
-                return Read::Some;
+                return Read::More;
             }
             Some(Some(Err(error))) if error.kind() == io::ErrorKind::TimedOut => {
                 if !is_expected && receive.is_large() {
@@ -217,8 +227,10 @@ fn idle_left(link: &Link, begun: Instant) -> Option<Duration> {
     Some(limit.saturating_sub(idle_since.elapsed()))
 }
 
-fn stopping() -> Read {
-    Read::Leave(failure(ErrorCode::Stopping, "the node is stopping"))
+/// Says that the node stops: no more is read, and what is on its way is then known not to be taken.
+pub(super) fn leave(link: &Rc<Link>) {
+    let stopping = failure(ErrorCode::Stopping, "the node is stopping");
+    close_with(link, CorrelationId::new(0), stopping);
 }
 
 /// Says why and closes: nobody can tell where the next frame begins.

@@ -52,6 +52,8 @@ struct Shared {
     to_send: Notify,
     /// Notified when an answer came, or the connection ended.
     changed: Notify,
+    /// Why the other side closes it, once it said so: nothing is asked any more, and what was may be answered yet.
+    last_words: RefCell<Option<String>>,
     /// Why it ended, once it did.
     ended: RefCell<Option<String>>,
 }
@@ -80,6 +82,7 @@ impl Line {
             out: RefCell::default(),
             to_send: Notify::new(),
             changed: Notify::new(),
+            last_words: RefCell::default(),
             ended: RefCell::default(),
         });
         let held = Held(Rc::clone(&shared));
@@ -124,7 +127,10 @@ impl Line {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.shared.0.ended.borrow().is_some()
+        let Shared {
+            last_words, ended, ..
+        } = &*self.shared.0;
+        last_words.borrow().is_some() || ended.borrow().is_some()
     }
 }
 
@@ -156,7 +162,8 @@ impl Shared {
     fn end(&self, why: &str) {
         let mut ended = self.ended.borrow_mut();
         if ended.is_none() {
-            *ended = Some(why.to_owned());
+            let said = self.last_words.borrow().clone();
+            *ended = Some(said.unwrap_or_else(|| why.to_owned()));
             drop(ended);
             self.changed.notify();
             self.to_send.notify();
@@ -204,6 +211,9 @@ async fn call<R: Call>(
     request: &R,
     timeout: Duration,
 ) -> Result<Reply<R::Answer>, Failure> {
+    if let Some(why) = &*shared.last_words.borrow() {
+        return Err(shared.unavailable(why));
+    }
     let number = shared.last.get().wrapping_add(1);
     shared.last.set(number);
     let encoded = request::encode(
@@ -249,7 +259,6 @@ async fn reach(address: &str) -> Result<Conn, String> {
 async fn read(shared: Rc<Shared>, mut reader: ReadHalf, room: Semaphore) {
     let mut incoming = Incoming::new();
     let mut held: Option<Permit> = None;
-    let mut why = "it closed the connection".to_owned();
     while shared.ended.borrow().is_none() {
         match incoming.take() {
             Ok(Some((header, bytes))) => {
@@ -259,9 +268,10 @@ async fn read(shared: Rc<Shared>, mut reader: ReadHalf, room: Semaphore) {
                     _held: held.take(),
                 };
                 if header.kind == answer::CONNECTION_KIND {
-                    if let Ok(Some(said)) = answer::decode_err(&raw.frame()) {
-                        why = said.message;
-                    }
+                    let said = answer::decode_err(&raw.frame()).ok().flatten();
+                    let why = said.map_or("it closed the connection".to_owned(), |e| e.message);
+                    *shared.last_words.borrow_mut() = Some(why);
+                    rt::yield_if_needed().await;
                     continue;
                 }
                 let number = header.correlation.get();
@@ -287,7 +297,7 @@ async fn read(shared: Rc<Shared>, mut reader: ReadHalf, room: Semaphore) {
         }
         match incoming.read(&mut reader).await {
             Ok(true) => rt::yield_if_needed().await,
-            Ok(false) => shared.end(&why),
+            Ok(false) => shared.end("it closed the connection"),
             Err(error) => shared.end(&error.to_string()),
         }
     }
