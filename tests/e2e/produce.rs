@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use corelog_client::{ProducerConfig, partition_of_key};
 use corelog_protocol::kind::Kind;
@@ -420,14 +421,16 @@ fn a_producer_outlives_restarts_of_its_server_and_nothing_is_there_twice() {
     let lines: String = (0..12_000).map(|line| format!("{line}\n")).collect();
     let file = folder.file("lines", lines.as_bytes());
     let file = file.to_str().unwrap();
-    let args = ["produce", "t", "--rate", "4000", "--output", "json", file];
+    let args = ["produce", "t", "--rate", "2000", "--output", "json", file];
     let mut child = corelog.command(args).spawn().unwrap();
     let _watch = Watch::over(child.id(), "a producer over restarts");
     let mut acks = BufReader::new(child.stdout.take().unwrap()).lines();
-    for _ in 0..8 {
-        for _ in 0..100 {
+    for round in 0..24 {
+        for _ in 0..20 {
             acks.next().expect("it goes on").unwrap();
         }
+        // Wherever the next batch is by then.
+        thread::park_timeout(Duration::from_micros(round * 170));
         assert_eq!(server.stop().status.code(), Some(0));
         server = start();
     }
