@@ -150,7 +150,7 @@ fn a_rate_is_kept() {
             "x\n".repeat(26).as_bytes(),
         )
         .done();
-    assert!(began.elapsed() >= std::time::Duration::from_millis(500));
+    assert!(began.elapsed() >= Duration::from_millis(500));
 }
 
 #[test]

@@ -134,7 +134,10 @@ class Connection:
         return self.receive(self.send(kind, head, body))
 
     def take(self, count):
-        piece = self.reader.read(count)
+        try:
+            piece = self.reader.read(count)
+        except ConnectionResetError:
+            piece = b""
         if len(piece) != count:
             raise Refused(self.last_words) if self.last_words else Broken("the server closed the connection")
         return piece

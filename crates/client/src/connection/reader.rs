@@ -11,8 +11,8 @@ use corelog_protocol::frame::{Decoder, Peek};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, sleep};
 
-use super::SILENCE_MIN;
-use super::table::{RawAnswer, Table};
+use super::table::RawAnswer;
+use super::{SILENCE_MIN, Shared};
 use crate::error::Fault;
 
 /// Reads until the connection ends or stops making sense. What the server says of why it closes it is no end: what it was
@@ -23,19 +23,24 @@ use crate::error::Fault;
 pub(super) async fn read<R: AsyncRead + Unpin>(
     mut socket: R,
     decoder: Decoder,
-    table: &Table,
+    shared: &Shared,
 ) -> Fault {
+    let table = &shared.table;
     let mut buffer = BytesMut::new();
+    let mut is_told = false;
     let mut watch = pin!(sleep(SILENCE_MIN));
     let mut last_at: Option<Instant> = None;
     loop {
         let needed = match next(&mut buffer, &decoder) {
             Ok(Step::Answer(answer)) if answer.header.kind == answer::CONNECTION_KIND => {
                 let (why, taken) = last_words(&answer);
-                let last = table.refuse(why, taken);
-                // Of what it says that it took, it owes an answer.
-                let owed = last.filter(|_| taken.is_some());
-                last_at = Some(owed.unwrap_or_else(last_answers));
+                let last = shared.refuse(why, taken);
+                if !is_told {
+                    // Of what it says that it took, it owes an answer.
+                    let owed = last.filter(|_| taken.is_some());
+                    last_at = Some(owed.unwrap_or_else(last_answers));
+                    is_told = true;
+                }
                 continue;
             }
             Ok(Step::Answer(answer)) => {

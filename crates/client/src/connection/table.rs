@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use corelog_protocol::frame::{self, Frame};
+use corelog_protocol::frame::{self, CorrelationId, Frame};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
@@ -232,12 +232,18 @@ impl Table {
 
     /// Enters no more requests, and withdraws what was not sent, and what was sent behind the request `taken`, the last
     /// that the server took if it said which; what else was sent may still be answered, and is waited for until the time that
-    /// is returned. The first fault stays.
+    /// is returned. The first fault stays, but for what the server says, which is why.
     pub(super) fn refuse(&self, fault: Fault, taken: Option<u32>) -> Option<Instant> {
         let mut state = self.lock();
+        let is_said = |fault: &Fault| matches!(fault, Fault::Refused { .. });
+        if is_said(&fault) && state.fault.as_deref().is_some_and(|first| !is_said(first)) {
+            state.fault = None;
+        }
         let fault = Arc::clone(state.fault.get_or_insert_with(|| Arc::new(fault)));
         let may_be_taken = |number: u32, request: &Pending| {
-            request.is_sent && taken.is_none_or(|taken| !is_behind(number, taken))
+            let number = CorrelationId::new(number);
+            request.is_sent
+                && taken.is_none_or(|taken| !number.is_behind(CorrelationId::new(taken)))
         };
         let (kept, withdrawn) = std::mem::take(&mut state.pending)
             .into_iter()
@@ -275,11 +281,6 @@ impl Table {
     }
 }
 
-/// If a request was entered later than another: numbers go up, and around.
-fn is_behind(number: u32, other: u32) -> bool {
-    (1..1 << 31).contains(&number.wrapping_sub(other))
-}
-
 fn end(
     requests: BTreeMap<u32, Pending>,
     fault: &Arc<Fault>,
@@ -296,7 +297,7 @@ fn end(
 
 #[cfg(test)]
 mod tests {
-    use corelog_protocol::frame::CorrelationId;
+    use corelog_protocol::error::{ErrorBody, ErrorCode};
     use tokio::sync::Semaphore;
 
     use super::*;
@@ -356,6 +357,20 @@ mod tests {
             let ending = entered[1].1.try_recv().unwrap().unwrap_err();
             assert!(ending.may_be_taken, "{first}");
         }
+    }
+
+    #[test]
+    fn what_the_server_says_is_why_also_where_writing_failed_before() {
+        let (table, room) = (Table::new(), Arc::new(Semaphore::new(8)));
+        let entered = table.enter(permits(&room), patience(), |_, _| Ok::<_, Ending>(true));
+        let (number, mut receiver) = entered.unwrap();
+        let source = std::io::ErrorKind::BrokenPipe.into();
+        assert!(table.refuse(Fault::Io { source }, None).is_some());
+        let body = Box::new(ErrorBody::new(ErrorCode::Stopping, ""));
+        table.refuse(Fault::Refused { body }, Some(number - 1));
+        let ending = receiver.try_recv().unwrap().unwrap_err();
+        assert!(matches!(*ending.fault, Fault::Refused { .. }));
+        assert!(table.is_empty());
     }
 
     #[test]

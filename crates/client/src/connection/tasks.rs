@@ -29,15 +29,17 @@ pub(super) fn start(socket: TcpStream, address: Arc<str>) -> (Arc<Shared>, Outbo
     let decoder = Decoder::answers(limits::FRAME_BYTES_MAX);
     let (reading, writing) = (Task::of(&shared), Task::of(&shared));
     let reads = tokio::spawn(async move {
-        let fault = reader::read(source, decoder, &reading.shared.table).await;
+        let fault = reader::read(source, decoder, &reading.shared).await;
         reading.shared.close(fault);
     });
     let writes = tokio::spawn(async move {
         let mut writing = writing;
         let fault = writer.run(&writing.shared.table).await;
-        // Whoever closes it, himself or not, may have sent answers, and why.
-        writing.shared.table.refuse(fault, None);
-        writing.is_done = true;
+        // Whoever closes it may have sent answers, and why; nobody waits for them if this side lets go of it.
+        if !matches!(fault, Fault::Dropped) {
+            writing.shared.refuse(fault, None);
+            writing.is_done = true;
+        }
     });
     let tasks = [reads.abort_handle(), writes.abort_handle()];
     shared.tasks.get_or_init(|| tasks);

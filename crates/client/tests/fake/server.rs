@@ -44,7 +44,7 @@ pub(crate) enum Act {
     Answer(CorrelationId),
     /// This error of the connection, which then ends.
     Dismiss(ErrorBody),
-    /// The same, and the request, the last that was taken, is served behind it.
+    /// The same, and the request is served behind it: with `Stopping`, as the last that was taken.
     DismissAndServe(ErrorBody),
     /// Served with the body changed on the way.
     Tamper(fn(&mut [u8])),

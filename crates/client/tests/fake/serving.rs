@@ -143,7 +143,9 @@ impl One<'_> {
                 return Then::Close;
             }
             Act::DismissAndServe(mut error) => {
-                error.detail.taken = Some(self.correlation.get());
+                if error.is(ErrorCode::Stopping) {
+                    error.detail.taken = Some(self.correlation.get());
+                }
                 self.err(answer::CONNECTION_KIND, &error);
                 then = Then::Close;
             }

@@ -108,19 +108,17 @@ async fn serve(core: Rc<Core>, connections: Rc<Connections>, conn: Conn, _place:
     };
     reader::read(&link, &mut receiver).or(cut).await;
     link.begin_close();
+    let closed = async {
+        writing.await;
+        if !link.is_dead() {
+            rt::timeout(LINGER_MAX, linger(&mut receiver)).await;
+        }
+    };
     let cut = async {
         core.cutting().await;
         rt::sleep(LAST_WORDS).await;
     };
-    writing.or(cut).await;
-    if !link.is_dead() {
-        rt::timeout(LINGER_MAX, linger(&mut receiver))
-            .or(async {
-                core.cutting().await;
-                None
-            })
-            .await;
-    }
+    closed.or(cut).await;
     link.end();
     connections.end(&link);
     sub(&core.counters.connections, 1);
@@ -166,13 +164,19 @@ fn connection_count(core: &Core) -> usize {
 /// Reads what a client still sends and throws it away: closing with unread bytes would take the
 /// last answers from the client.
 async fn linger(receiver: &mut ReadHalf) {
-    let mut scrap = vec![0; 16 << 10];
+    let mut scrap = vec![0; 4 << 10];
     receiver.set_timeout(Some(LINGER));
     let mut thrown_away = 0;
     while thrown_away < LINGER_BYTES_MAX {
         match receiver.read(&mut scrap).await {
             Ok(0) | Err(_) => return,
-            Ok(bytes) => thrown_away += bytes,
+            Ok(bytes) => {
+                thrown_away += bytes;
+                // Most send nothing any more, and all of them may be here at once.
+                if bytes == scrap.len() {
+                    scrap.resize(16 << 10, 0);
+                }
+            }
         }
         rt::yield_if_needed().await;
     }

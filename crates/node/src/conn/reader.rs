@@ -51,6 +51,9 @@ pub(super) async fn read(link: &Rc<Link>, receiver: &mut ReadHalf) {
     let mut begun = None;
     let mut unlooked = 0;
     loop {
+        if link.is_dead() {
+            return;
+        }
         // Between two frames it is known which was taken last.
         if link.core.is_stopping.get() {
             return leave(link);
@@ -58,10 +61,7 @@ pub(super) async fn read(link: &Rc<Link>, receiver: &mut ReadHalf) {
         match receive.has_frame() {
             Ok(true) => {
                 if !has_room(link, &receive).await {
-                    match link.is_dead() {
-                        true => return,
-                        false => continue,
-                    }
+                    continue;
                 }
                 let (next, bytes) = match receive.frame() {
                     Ok(Peek::Frame(frame)) => {

@@ -52,10 +52,16 @@ struct Shared {
     to_send: Notify,
     /// Notified when an answer came, or the connection ended.
     changed: Notify,
-    /// Why the other side closes it, once it said so: nothing is asked any more, and what was may be answered yet.
-    last_words: RefCell<Option<String>>,
+    /// Why nothing is asked any more, while what was asked may be answered yet.
+    last_words: RefCell<Option<LastWords>>,
     /// Why it ended, once it did.
     ended: RefCell<Option<String>>,
+}
+
+struct LastWords {
+    why: String,
+    /// The last request that the other side took, if it said so.
+    taken: Option<u32>,
 }
 
 impl Line {
@@ -162,16 +168,35 @@ impl Shared {
     fn end(&self, why: &str) {
         let mut ended = self.ended.borrow_mut();
         if ended.is_none() {
-            let said = self.last_words.borrow().clone();
-            *ended = Some(said.unwrap_or_else(|| why.to_owned()));
-            drop(ended);
+            let last_words = self.last_words.borrow();
+            let said = last_words.as_ref().map(|said| said.why.as_str());
+            *ended = Some(said.unwrap_or(why).to_owned());
+            drop((ended, last_words));
             self.changed.notify();
             self.to_send.notify();
         }
     }
 
+    /// Asks nothing any more; the first reason stays.
+    fn refuse(&self, last_words: LastWords) {
+        self.last_words.borrow_mut().get_or_insert(last_words);
+        self.changed.notify();
+    }
+
     fn unavailable(&self, why: &str) -> Failure {
         unavailable(&self.address, why)
+    }
+
+    /// Why a request cannot be answered any more, if it cannot.
+    fn is_hopeless(&self, number: u32) -> Option<Failure> {
+        if let Some(why) = &*self.ended.borrow() {
+            return Some(self.unavailable(why));
+        }
+        let last_words = self.last_words.borrow();
+        let LastWords { why, taken } = last_words.as_ref()?;
+        let taken = CorrelationId::new((*taken)?);
+        let is_behind = CorrelationId::new(number).is_behind(taken);
+        is_behind.then(|| self.unavailable(why))
     }
 
     /// Waits for what comes under a number, or for the end.
@@ -186,8 +211,8 @@ impl Shared {
             {
                 return Ok(came);
             }
-            if let Some(why) = &*self.ended.borrow() {
-                return Err(self.unavailable(why));
+            if let Some(why) = self.is_hopeless(number) {
+                return Err(why);
             }
             changed.await;
         }
@@ -211,8 +236,8 @@ async fn call<R: Call>(
     request: &R,
     timeout: Duration,
 ) -> Result<Reply<R::Answer>, Failure> {
-    if let Some(why) = &*shared.last_words.borrow() {
-        return Err(shared.unavailable(why));
+    if let Some(said) = &*shared.last_words.borrow() {
+        return Err(shared.unavailable(&said.why));
     }
     let number = shared.last.get().wrapping_add(1);
     shared.last.set(number);
@@ -231,7 +256,8 @@ async fn call<R: Call>(
     let Some(came) = came else {
         // Whoever sends what nobody waits for any more is in the way of what comes next.
         shared.end("it did not answer in time");
-        return Err(shared.unavailable("it did not answer in time"));
+        let ended = shared.ended.borrow();
+        return Err(shared.unavailable(ended.as_deref().unwrap_or_default()));
     };
     let frame = came?;
     match answer::decode::<R>(&frame.frame()) {
@@ -269,8 +295,9 @@ async fn read(shared: Rc<Shared>, mut reader: ReadHalf, room: Semaphore) {
                 };
                 if header.kind == answer::CONNECTION_KIND {
                     let said = answer::decode_err(&raw.frame()).ok().flatten();
+                    let taken = said.as_ref().and_then(|said| said.detail.taken);
                     let why = said.map_or("it closed the connection".to_owned(), |e| e.message);
-                    *shared.last_words.borrow_mut() = Some(why);
+                    shared.refuse(LastWords { why, taken });
                     rt::yield_if_needed().await;
                     continue;
                 }
@@ -315,7 +342,9 @@ async fn write(shared: Rc<Shared>, mut writer: WriteHalf) {
         if out.is_empty() {
             to_send.await;
         } else if let Err(error) = writer.write_all(&out).await {
-            shared.end(&error.to_string());
+            // Who closed it may have answered, and said why: that is read yet.
+            let (why, taken) = (error.to_string(), None);
+            shared.refuse(LastWords { why, taken });
         }
     }
     writer.shutdown();

@@ -26,6 +26,14 @@ impl CorrelationId {
     pub const fn next(self) -> Self {
         Self(self.0.wrapping_add(1))
     }
+
+    /// True if it comes later than the other where each is the [`next`](Self::next) of one before, and they are fewer than
+    /// 2^31 apart.
+    #[must_use]
+    pub const fn is_behind(self, other: Self) -> bool {
+        let apart = self.0.wrapping_sub(other.0);
+        0 < apart && apart < 1 << 31
+    }
 }
 
 impl fmt::Display for CorrelationId {
