@@ -177,9 +177,13 @@ impl Shared {
         }
     }
 
-    /// Asks nothing any more; the first reason stays.
+    /// Asks nothing any more. The first reason stays, but for one that says what was taken.
     fn refuse(&self, last_words: LastWords) {
-        self.last_words.borrow_mut().get_or_insert(last_words);
+        let mut first = self.last_words.borrow_mut();
+        if first.is_none() || last_words.taken.is_some() {
+            *first = Some(last_words);
+        }
+        drop(first);
         self.changed.notify();
     }
 
@@ -188,7 +192,7 @@ impl Shared {
     }
 
     /// Why a request cannot be answered any more, if it cannot.
-    fn is_hopeless(&self, number: u32) -> Option<Failure> {
+    fn why_unanswered(&self, number: u32) -> Option<Failure> {
         if let Some(why) = &*self.ended.borrow() {
             return Some(self.unavailable(why));
         }
@@ -211,7 +215,7 @@ impl Shared {
             {
                 return Ok(came);
             }
-            if let Some(why) = self.is_hopeless(number) {
+            if let Some(why) = self.why_unanswered(number) {
                 return Err(why);
             }
             changed.await;
