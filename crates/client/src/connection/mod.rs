@@ -219,7 +219,7 @@ impl Shared {
 
     /// Takes no more requests, while those that were sent, up to the one that the server took last if it says which, may be
     /// answered yet, until the time that is returned.
-    fn refuse(&self, fault: Fault, taken: Option<u32>) -> Option<Instant> {
+    fn refuse(&self, fault: Fault, taken: Option<CorrelationId>) -> Option<Instant> {
         let last = self.table.refuse(fault, taken);
         self.slots.close();
         self.bytes.close();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use corelog_protocol::answer;
-use corelog_protocol::frame::{Decoder, Peek};
+use corelog_protocol::frame::{CorrelationId, Decoder, Peek};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, sleep};
 
@@ -106,10 +106,11 @@ fn next(buffer: &mut BytesMut, decoder: &Decoder) -> Result<Step, Fault> {
 }
 
 /// Why the server is about to close the connection, and the last request that it took, if it says so.
-fn last_words(answer: &RawAnswer) -> (Fault, Option<u32>) {
+fn last_words(answer: &RawAnswer) -> (Fault, Option<CorrelationId>) {
     match answer::decode_err(&answer.frame()) {
         Ok(Some(body)) => {
-            let (taken, body) = (body.detail.taken, Box::new(body));
+            let taken = body.detail.taken.map(CorrelationId::new);
+            let body = Box::new(body);
             (Fault::Refused { body }, taken)
         }
         Ok(None) | Err(_) => (Fault::Closed, None),

@@ -233,7 +233,7 @@ impl Table {
     /// Enters no more requests, and withdraws what was not sent, and what was sent behind the request `taken`, the last
     /// that the server took if it said which; what else was sent may still be answered, and is waited for until the time that
     /// is returned. The first fault stays, but for what the server says, which is why.
-    pub(super) fn refuse(&self, fault: Fault, taken: Option<u32>) -> Option<Instant> {
+    pub(super) fn refuse(&self, fault: Fault, taken: Option<CorrelationId>) -> Option<Instant> {
         let mut state = self.lock();
         let is_said = |fault: &Fault| matches!(fault, Fault::Refused { .. });
         if is_said(&fault) && state.fault.as_deref().is_some_and(|first| !is_said(first)) {
@@ -242,8 +242,7 @@ impl Table {
         let fault = Arc::clone(state.fault.get_or_insert_with(|| Arc::new(fault)));
         let may_be_taken = |number: u32, request: &Pending| {
             let number = CorrelationId::new(number);
-            request.is_sent
-                && taken.is_none_or(|taken| !number.is_behind(CorrelationId::new(taken)))
+            request.is_sent && taken.is_none_or(|taken| !number.is_behind(taken))
         };
         let (kept, withdrawn) = std::mem::take(&mut state.pending)
             .into_iter()
@@ -344,7 +343,7 @@ mod tests {
                 let entered = table.enter(permits(&room), patience(), |_, _| Ok::<_, Ending>(true));
                 entered.unwrap()
             });
-            let taken = entered[1].0;
+            let taken = CorrelationId::new(entered[1].0);
             let last = table.refuse(Fault::Closed, Some(taken));
             assert!(last.is_some(), "the first two are waited for");
             for (_, receiver) in &mut entered[2..] {
@@ -367,7 +366,10 @@ mod tests {
         let source = std::io::ErrorKind::BrokenPipe.into();
         assert!(table.refuse(Fault::Io { source }, None).is_some());
         let body = Box::new(ErrorBody::new(ErrorCode::Stopping, ""));
-        table.refuse(Fault::Refused { body }, Some(number - 1));
+        table.refuse(
+            Fault::Refused { body },
+            Some(CorrelationId::new(number - 1)),
+        );
         let ending = receiver.try_recv().unwrap().unwrap_err();
         assert!(matches!(*ending.fault, Fault::Refused { .. }));
         assert!(table.is_empty());

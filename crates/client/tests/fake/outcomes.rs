@@ -11,12 +11,11 @@ use corelog_client::{
     ProducerConfig,
 };
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
 
 use crate::server::{Act, Server};
 use crate::{config, connect, error, record};
 
-use crate::producing::{P0, check, eager, on_produce, outcomes, send_numbers};
+use crate::producing::{P0, check, eager, hold_first, on_produce, outcomes, send_numbers};
 
 #[tokio::test]
 async fn busy_at_random_neither_loses_nor_reorders_anything() {
@@ -97,13 +96,7 @@ async fn what_a_server_that_stops_says_it_did_not_take_is_sent_again() {
 async fn what_was_not_taken_goes_again_behind_what_was() {
     let server = Server::start(1).await;
     let topic = server.topic("numbers", 1);
-    let gate = Arc::new(Notify::new());
-    let held = Arc::clone(&gate);
-    server.script(on_produce(move |seen| match seen.nth {
-        0 => Act::Hold(Arc::clone(&held)),
-        1 => Act::DismissAndServe(error(ErrorCode::Stopping)),
-        _ => Act::Serve,
-    }));
+    let gate = hold_first(&server, [Act::DismissAndServe(error(ErrorCode::Stopping))]);
     let producer = connect(&server).await.producer(eager());
     let deliveries = send_numbers(&producer, &topic, 0..60).await;
     gate.notify_one();
@@ -116,13 +109,7 @@ async fn what_was_not_taken_goes_again_behind_what_was() {
 async fn what_waits_behind_an_unknown_outcome_fails_and_what_comes_after_goes_on() {
     let server = Server::start(1).await;
     let topic = server.topic("numbers", 1);
-    let gate = Arc::new(Notify::new());
-    let held = Arc::clone(&gate);
-    server.script(on_produce(move |seen| match seen.nth {
-        0 => Act::Hold(Arc::clone(&held)),
-        1 => Act::Cut,
-        _ => Act::Serve,
-    }));
+    let gate = hold_first(&server, [Act::Cut]);
     let config = ProducerConfig {
         in_flight_max: 2,
         ..eager()
@@ -154,14 +141,13 @@ async fn what_waits_behind_an_unknown_outcome_fails_and_what_comes_after_goes_on
 async fn what_is_sent_before_an_unknown_outcome_was_told_fails_behind_it() {
     let server = Server::start(1).await;
     let topic = server.topic("numbers", 1);
-    let gate = Arc::new(Notify::new());
-    let held = Arc::clone(&gate);
-    server.script(on_produce(move |seen| match seen.nth {
-        0 => Act::Hold(Arc::clone(&held)),
-        1 => Act::Refuse(error(ErrorCode::Busy)),
-        2 => Act::Refuse(error(ErrorCode::OutcomeUnknown)),
-        _ => Act::Serve,
-    }));
+    let gate = hold_first(
+        &server,
+        [
+            Act::Refuse(error(ErrorCode::Busy)),
+            Act::Refuse(error(ErrorCode::OutcomeUnknown)),
+        ],
+    );
     let other: Arc<Mutex<Option<Producer>>> = Arc::default();
     let meanwhile = Arc::new(Mutex::new(Vec::new()));
     let observer = {

@@ -39,6 +39,15 @@ pub(crate) fn on_produce(
     }
 }
 
+/// Holds the first Produce until it is told, and all behind it on its connection; those meet `behind`, and then a good server.
+pub(crate) fn hold_first<const N: usize>(server: &Server, behind: [Act; N]) -> Arc<Notify> {
+    let gate = Arc::new(Notify::new());
+    let first = Act::Hold(Arc::clone(&gate));
+    let mut acts = std::iter::once(first).chain(behind);
+    server.script(on_produce(move |_| acts.next().unwrap_or(Act::Serve)));
+    gate
+}
+
 pub(crate) async fn send_numbers(
     producer: &Producer,
     topic: &TopicName,
@@ -188,12 +197,7 @@ async fn a_batch_that_no_server_takes_is_refused_before_it_is_sent() {
 async fn memory_stays_within_its_bound_and_send_waits() {
     let server = Server::start(1).await;
     let topic = server.topic("numbers", 1);
-    let gate = Arc::new(Notify::new());
-    let held = Arc::clone(&gate);
-    server.script(on_produce(move |seen| match seen.nth {
-        0 => Act::Hold(Arc::clone(&held)),
-        _ => Act::Serve,
-    }));
+    let gate = hold_first(&server, []);
     let memory_bytes_max = 20_000;
     let config = ProducerConfig {
         memory_bytes_max,

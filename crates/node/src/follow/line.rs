@@ -61,7 +61,7 @@ struct Shared {
 struct LastWords {
     why: String,
     /// The last request that the other side took, if it said so.
-    taken: Option<u32>,
+    taken: Option<CorrelationId>,
 }
 
 impl Line {
@@ -198,8 +198,7 @@ impl Shared {
         }
         let last_words = self.last_words.borrow();
         let LastWords { why, taken } = last_words.as_ref()?;
-        let taken = CorrelationId::new((*taken)?);
-        let is_behind = CorrelationId::new(number).is_behind(taken);
+        let is_behind = CorrelationId::new(number).is_behind((*taken)?);
         is_behind.then(|| self.unavailable(why))
     }
 
@@ -300,6 +299,7 @@ async fn read(shared: Rc<Shared>, mut reader: ReadHalf, room: Semaphore) {
                 if header.kind == answer::CONNECTION_KIND {
                     let said = answer::decode_err(&raw.frame()).ok().flatten();
                     let taken = said.as_ref().and_then(|said| said.detail.taken);
+                    let taken = taken.map(CorrelationId::new);
                     let why = said.map_or("it closed the connection".to_owned(), |e| e.message);
                     shared.refuse(LastWords { why, taken });
                     rt::yield_if_needed().await;
