@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
@@ -418,27 +418,45 @@ fn a_producer_outlives_restarts_of_its_server_and_nothing_is_there_twice() {
     let mut server = start();
     let corelog = Corelog::to(&server);
     corelog.run(["topic", "create", "t"]).done();
-    let lines: String = (0..12_000).map(|line| format!("{line}\n")).collect();
-    let file = folder.file("lines", lines.as_bytes());
-    let file = file.to_str().unwrap();
-    let args = ["produce", "t", "--rate", "2000", "--output", "json", file];
-    let mut child = corelog.command(args).spawn().unwrap();
+    let mut child = corelog
+        .command(["produce", "t", "--output", "json"])
+        .spawn()
+        .unwrap();
     let _watch = Watch::over(child.id(), "a producer over restarts");
+    let mut stdin = child.stdin.take().unwrap();
     let mut acks = BufReader::new(child.stdout.take().unwrap()).lines();
+    let (is_enough, stopped) = mpsc::channel::<()>();
+    // Not more than there is time for, however long the restarts take.
+    let writing = thread::spawn(move || {
+        let mut written = String::new();
+        for number in 0.. {
+            let line = format!("{number}\n");
+            // Who reads no more has an exit code and words for it.
+            let is_read = stdin.write_all(line.as_bytes()).is_ok();
+            written.push_str(&line);
+            let pause = stopped.recv_timeout(Duration::from_micros(500));
+            if !is_read || pause != Err(RecvTimeoutError::Timeout) {
+                break;
+            }
+        }
+        written
+    });
     for round in 0..24 {
-        for _ in 0..20 {
-            acks.next().expect("it goes on").unwrap();
+        let acknowledged = acks.by_ref().take(20).count();
+        if acknowledged < 20 {
+            break;
         }
         // Wherever the next batch is by then.
         thread::park_timeout(Duration::from_micros(round * 170));
         assert_eq!(server.stop().status.code(), Some(0));
         server = start();
     }
+    drop(is_enough);
     acks.for_each(drop);
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{said}");
-    assert!(corelog.run(["consume", "t"]).done() == lines.as_bytes());
+    assert!(corelog.run(["consume", "t"]).done() == writing.join().unwrap().as_bytes());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use ::std::io::{self, ErrorKind};
 use ::std::rc::Rc;
 use ::std::thread;
-use ::std::time::{Duration, Instant};
+use ::std::time::Duration;
 
 use super::{bytes_of, expect_error, names, pattern, put};
 use crate::disk::{BLOCK_BYTES, Dir, File, Open};
@@ -119,16 +119,17 @@ pub(super) async fn what_is_used_again_is_zeros_and_nobody_else_s<D: Dir>(
 /// Uses a file again that the suite has closed. A process that is being started has a copy of each descriptor until it
 /// runs its program, also of those that are closed here meanwhile: for so long the file is still somebody's.
 async fn reuse_alone<D: Dir>(dir: &D, name: &str) -> io::Result<()> {
-    let since = Instant::now();
-    loop {
+    for _ in 0..TRIES {
         match dir.reuse(name).await {
-            Err(error) if error.kind() == ErrorKind::ResourceBusy && since.elapsed() < START_MAX => {
-                thread::park_timeout(Duration::from_millis(1));
+            Err(error) if error.kind() == ErrorKind::ResourceBusy => {
+                thread::park_timeout(TRY_AFTER)
             }
             reused => return reused,
         }
     }
+    dir.reuse(name).await
 }
 
-/// Starting a process takes no longer, however busy the machine.
-const START_MAX: Duration = Duration::from_secs(30);
+/// Starting a process takes no longer than these, however busy the machine.
+const TRIES: u32 = 3_000;
+const TRY_AFTER: Duration = Duration::from_millis(10);
