@@ -67,7 +67,9 @@ pub(crate) enum SlotState {
 /// The partitions of one core.
 #[derive(Default)]
 pub(crate) struct Slots {
-    slots: Vec<Option<Slot>>,
+    /// Each in memory of its own: where thousands lie side by side, one more has all of them copied, into as many
+    /// bytes again.
+    slots: Vec<Option<Box<Slot>>>,
     free: Vec<SlotId>,
     by_key: HashMap<PartitionKey, SlotId>,
 }
@@ -78,7 +80,7 @@ impl Slots {
         if self.by_key.contains_key(&key) {
             return None;
         }
-        let slot = Slot {
+        let slot = Box::new(Slot {
             key,
             topic,
             state: SlotState::Opening,
@@ -88,7 +90,7 @@ impl Slots {
             is_troubled: false,
             is_claimed: true,
             scrub: Scrubbing::default(),
-        };
+        });
         let id = match self.free.pop() {
             Some(id) => id,
             None => {
@@ -101,7 +103,7 @@ impl Slots {
         Some(id)
     }
 
-    pub(crate) fn remove(&mut self, id: SlotId) -> Option<Slot> {
+    pub(crate) fn remove(&mut self, id: SlotId) -> Option<Box<Slot>> {
         let slot = self.slots.get_mut(id.0 as usize)?.take()?;
         self.by_key.remove(&slot.key);
         self.free.push(id);
@@ -113,11 +115,11 @@ impl Slots {
     }
 
     pub(crate) fn get(&self, id: SlotId) -> Option<&Slot> {
-        self.slots.get(id.0 as usize)?.as_ref()
+        self.slots.get(id.0 as usize)?.as_deref()
     }
 
     pub(crate) fn get_mut(&mut self, id: SlotId) -> Option<&mut Slot> {
-        self.slots.get_mut(id.0 as usize)?.as_mut()
+        self.slots.get_mut(id.0 as usize)?.as_deref_mut()
     }
 
     pub(crate) fn partition_mut(&mut self, id: SlotId) -> Option<&mut Partition<Disk>> {
