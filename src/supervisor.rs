@@ -42,7 +42,7 @@ pub(crate) fn reloaded(node: &Node, is_right: bool) {
 
 /// The node takes no more requests.
 pub(crate) fn stopping() {
-    let status = "answers what it received and flushes";
+    let status = "answers what it took and flushes";
     tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
 }
 

@@ -46,10 +46,10 @@ fn a_client_that_never_reads_costs_no_more_than_its_bound() {
         .collect();
     let mut most = 0;
     let mut looks = 0;
-    until("a while has passed", || {
+    until("a while has passed, in which others were served", || {
         most = server.resident_bytes().max(most);
         looks += 1;
-        looks > 300
+        looks > 300 && witness.turns() > 10
     });
     let seen = witness.end();
     println!(
@@ -58,7 +58,6 @@ fn a_client_that_never_reads_costs_no_more_than_its_bound() {
         most >> 10
     );
     assert!(most < before.0 + GREEDY as u64 * GREEDY_BYTES_MAX + SLACK_BYTES);
-    assert!(seen.turns > 10, "others were hardly served: {seen}");
     drop(greedy);
     until("the descriptors are given back", || {
         server.descriptors() <= before.1 + FILES_MORE

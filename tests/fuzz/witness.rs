@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -16,25 +16,35 @@ use crate::support::wire::{Wire, batch};
 /// it saw.
 pub(crate) struct Witness {
     is_over: Arc<AtomicBool>,
+    turns: Arc<AtomicUsize>,
     thread: JoinHandle<Seen>,
 }
 
 /// What a witness saw.
 #[derive(Debug)]
 pub(crate) struct Seen {
-    pub(crate) turns: usize,
+    turns: usize,
     median: Duration,
     most: Duration,
 }
 
 impl Witness {
     pub(crate) fn begin(address: SocketAddr) -> Self {
-        let is_over = Arc::new(AtomicBool::new(false));
+        let (is_over, turns) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
         let thread = thread::spawn({
-            let is_over = Arc::clone(&is_over);
-            move || watch(address, &is_over)
+            let (is_over, turns) = (Arc::clone(&is_over), Arc::clone(&turns));
+            move || watch(address, &is_over, &turns)
         });
-        Self { is_over, thread }
+        Self {
+            is_over,
+            turns,
+            thread,
+        }
+    }
+
+    /// How often it was served all it asked for.
+    pub(crate) fn turns(&self) -> usize {
+        self.turns.load(Ordering::Relaxed)
     }
 
     /// Ends it; fails if it was ever not served, or not served right.
@@ -55,7 +65,7 @@ impl fmt::Display for Seen {
     }
 }
 
-fn watch(address: SocketAddr, is_over: &AtomicBool) -> Seen {
+fn watch(address: SocketAddr, is_over: &AtomicBool, served: &AtomicUsize) -> Seen {
     let mut wire = Wire::open(address).unwrap();
     let topic = wire.topic("witness", 2, 64 << 20);
     let mut next = [Offset::ZERO; 2];
@@ -80,6 +90,7 @@ fn watch(address: SocketAddr, is_over: &AtomicBool) -> Seen {
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].value.as_deref(), Some(value.as_bytes()));
         turns.push(begun.elapsed());
+        served.store(turns.len(), Ordering::Relaxed);
     }
     turns.sort();
     Seen {

@@ -75,6 +75,11 @@ fn an_error_answers_the_request_it_belongs_to() {
         .unwrap()
         .unwrap_err();
     assert!(error.is(ErrorCode::UnsupportedVersion));
+    let stopping = cut(&page["Stopping error"], Decoder::answers(FRAME_BYTES_MAX));
+    assert_eq!(stopping.header.kind, answer::CONNECTION_KIND);
+    let error = answer::decode_err(&stopping).unwrap().unwrap();
+    assert!(error.is(ErrorCode::Stopping));
+    assert_eq!(error.detail.taken, Some(11));
 }
 
 #[test]
@@ -125,6 +130,11 @@ fn errors() -> BTreeMap<String, (u16, u32, ErrorBody)> {
     }
     .to_body();
     assert_eq!(version.detail.versions, Some(vec![VERSION]));
+    let stopping =
+        ErrorBody::new(ErrorCode::Stopping, "the node is stopping").with_detail(Detail {
+            taken: Some(11),
+            ..Detail::default()
+        });
     [
         (
             "Fetch error".to_owned(),
@@ -133,6 +143,10 @@ fn errors() -> BTreeMap<String, (u16, u32, ErrorBody)> {
         (
             "Connection error".to_owned(),
             (answer::CONNECTION_KIND, 1, version),
+        ),
+        (
+            "Stopping error".to_owned(),
+            (answer::CONNECTION_KIND, 0, stopping),
         ),
     ]
     .into()

@@ -13,7 +13,7 @@ use crate::support::deadline::until;
 use crate::support::wire::Target;
 
 /// A follower comes level in this time, or something is wrong.
-const LEVEL_MAX: Duration = Duration::from_secs(40);
+const LEVEL_MAX: Duration = Duration::from_secs(100);
 
 /// A partition's log as files.
 pub(crate) fn segments(node: &Node, topic: &Target, partition: u32) -> segments::Answer {

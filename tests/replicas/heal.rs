@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::replica_status::State;
-use corelog_protocol::message::{clone_topic, describe_topic, fetch, repair_topic};
+use corelog_protocol::message::{clone_topic, describe_topic, fetch, ping, repair_topic};
 use corelog_record::batch::Codec;
 use corelog_record::{Offset, PartitionId};
 use nix::sys::signal::Signal;
@@ -358,7 +358,6 @@ fn a_segment_that_nobody_has_keeps_no_other_one_from_being_repaired() {
     assert_eq!(error.detail.segment, Some(lost));
 }
 
-/// Where a partition's first store lies on the disk.
 /// Each reader on another core than the partition's held room for a whole answer while it waited for the repair: twenty of
 /// them had all of that core's, and who read what is sound waited for them.
 #[test]
@@ -388,17 +387,19 @@ fn readers_that_wait_for_a_repair_on_another_core_keep_nobody_from_reading_what_
     // It takes connections, and says nothing.
     copy.server().signal(Signal::SIGSTOP);
     let other_core = owner.server().ready.cores[owners[1]];
-    let wires = (0..READERS).map(|_| {
-        let mut wire = Wire::open(other_core).unwrap();
+    let open = || Wire::open(other_core).unwrap();
+    let mut waiting: Vec<_> = (0..READERS).map(|_| open()).collect();
+    let mut sound = open();
+    // They are told after two seconds: all of them ask before any of them is listened to.
+    for wire in &mut waiting {
         wire.send(&topic.fetch(0, Offset::ZERO), &[]).unwrap();
         // What is behind a Fetch is taken when that is under way.
-        wire.ping().unwrap();
-        wire
-    });
-    let waiting: Vec<_> = wires.collect();
-    let sound = Wire::open(other_core)
-        .unwrap()
-        .call(&topic.fetch(1, Offset::ZERO), &[]);
+        wire.send(&ping::Request {}, &[]).unwrap();
+    }
+    for wire in &mut waiting {
+        wire.receive().unwrap().read::<ping::Request>().unwrap();
+    }
+    let sound = sound.call(&topic.fetch(1, Offset::ZERO), &[]);
     assert!(sound.unwrap().is_ok());
     for wire in &waiting {
         wire.stream().set_nonblocking(true).unwrap();
@@ -412,6 +413,7 @@ fn readers_that_wait_for_a_repair_on_another_core_keep_nobody_from_reading_what_
     copy.server().signal(Signal::SIGCONT);
 }
 
+/// Where a partition's first store lies on the disk.
 fn first_store(data: &Path) -> PathBuf {
     data.join("topics/t/0/00000000000000000000.log")
 }

@@ -184,7 +184,7 @@ fn what_a_follower_reported_is_there_after_it_was_promoted() {
 /// as `corelog promote` does it, by one for each.
 #[test]
 fn the_partitions_of_an_owner_that_hangs_are_promoted_without_waiting_for_it_each() {
-    const PARTITIONS: u32 = 20;
+    const PARTITIONS: u32 = 40;
     let folder = Folder::new();
     let (a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
     let topic = a.topic("t", PARTITIONS);
@@ -214,8 +214,10 @@ fn the_partitions_of_an_owner_that_hangs_are_promoted_without_waiting_for_it_eac
     let rest = b.ask(&promoting(&topic, true)).unwrap().partitions;
     assert_eq!(rest.len(), PARTITIONS as usize / 2);
     assert!(rest.iter().all(|promoted| !promoted.is_lossless));
+    // What is written for each of them takes its time, too.
     let took = begun.elapsed();
-    assert!(took < Duration::from_secs(8), "{took:?}");
+    let took_max = Duration::from_secs(u64::from(PARTITIONS / 2));
+    assert!(took < took_max, "{took:?}");
 }
 
 /// The old owner is 10,000 acknowledged records ahead: they are in its quarantine, each as it was.

@@ -248,5 +248,5 @@ pub(crate) fn batch<V: AsRef<[u8]>>(codec: Codec, values: impl IntoIterator<Item
 }
 
 /// A server that says nothing for so long, asked for something that needs no wait, hangs. A disk that is still given what
-/// a build wrote takes three seconds for a write, and an answer waits for several.
-pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// a build wrote takes three seconds for a write, and an answer waits for several. Shorter than the longest wait of a Fetch.
+pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(50);

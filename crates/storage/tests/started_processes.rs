@@ -1,7 +1,5 @@
 //! Processes that a program starts have a copy of each of its descriptors until they run.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::process::Command;
 use std::thread;
 

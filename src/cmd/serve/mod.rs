@@ -32,8 +32,8 @@ use crate::telemetry;
         Every option can also stand in a TOML file (--config, CORELOG_NODE_CONFIG) or the \
         environment (CORELOG_NODE_DATA_DIR for --data-dir, and so on). The command line wins over \
         the environment, the environment over the file, the file over the default; a key or \
-        variable that is none is an error. SIGTERM and SIGINT stop in order: no new connections, \
-        what was received is answered, all is flushed, the next start scans nothing; a server that \
+        variable that is none is an error. SIGTERM and SIGINT stop in order: no further requests, \
+        what was taken is answered, all is flushed, the next start scans nothing; a server that \
         does not serve yet ends at once. SIGHUP reads \
         the file again: scrub-rate, transfer-rate and log change at once, of others the log says \
         that they take a restart. Without a file it stops the server, too.\n\n\

@@ -120,7 +120,7 @@ fn a_clone_whose_server_is_gone_is_not_done_because_another_one_has_the_topic() 
     let [source, other] = [&pair.source, &pair.other].map(Server::address);
     let either = format!("{other},{source}");
     let args = ["clone", "t", "--from", &source, "--limit-rate", "64KiB"];
-    let args = [&args[..], &["--server", &either, "--timeout", "2s"]].concat();
+    let args = [&args[..], &["--server", &either, "--timeout", "10s"]].concat();
     let mut cloning = here.command(args).spawn().unwrap();
     let mut said = BufReader::new(cloning.stderr.take().unwrap());
     let mut line = String::new();

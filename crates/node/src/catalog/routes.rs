@@ -1,6 +1,6 @@
 //! All topics of a node, as each core holds them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use corelog_protocol::error::{Detail, ErrorCode};
@@ -9,10 +9,12 @@ use corelog_record::{CoreId, PartitionId, TopicId, TopicName};
 use super::topic::Topic;
 use crate::failure::{Failure, failure, failure_with};
 
-/// All topics of a node, by name.
+/// All topics of a node, by name and by id.
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
     topics: BTreeMap<TopicName, Arc<Topic>>,
+    /// The same: each Fetch of a follower asks for one, and a node may have ten thousand.
+    by_id: HashMap<TopicId, Arc<Topic>>,
 }
 
 impl Routes {
@@ -45,7 +47,7 @@ impl Routes {
 
     /// The topic of this id, whatever its name.
     pub(crate) fn topic_by_id(&self, id: TopicId) -> Option<&Arc<Topic>> {
-        self.topics.values().find(|topic| topic.id == id)
+        self.by_id.get(&id)
     }
 
     /// The core that owns a partition.
@@ -77,7 +79,11 @@ impl Routes {
 
     /// Adds a topic or replaces it by its new state.
     pub(crate) fn put(&mut self, topic: Arc<Topic>) {
-        self.topics.insert(topic.name.clone(), topic);
+        let before = self.topics.insert(topic.name.clone(), Arc::clone(&topic));
+        if let Some(before) = before {
+            self.by_id.remove(&before.id);
+        }
+        self.by_id.insert(topic.id, topic);
     }
 
     /// Removes a topic, unless another has taken its name.
@@ -88,6 +94,45 @@ impl Routes {
             .is_some_and(|found| found.id == topic.id)
         {
             self.topics.remove(&topic.name);
+            self.by_id.remove(&topic.id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_protocol::message::settings::TopicSettings;
+    use corelog_record::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_topic_is_found_by_its_id_for_as_long_as_it_has_its_name() {
+        let topic = |id| {
+            Arc::new(Topic {
+                name: TopicName::new("orders").unwrap(),
+                id: TopicId::from_bytes([id; 16]),
+                created: Timestamp::from_millis(1),
+                settings: TopicSettings::default(),
+                owners: vec![CoreId::new(0)],
+                replicas: BTreeMap::default(),
+            })
+        };
+        let mut routes = Routes::default();
+        let found = |routes: &Routes| {
+            [1, 2].map(|id| {
+                let id = TopicId::from_bytes([id; 16]);
+                routes.topic_by_id(id).is_some_and(|found| found.id == id)
+            })
+        };
+        routes.put(topic(1));
+        routes.put(topic(1));
+        assert_eq!(found(&routes), [true, false]);
+        routes.put(topic(2));
+        assert_eq!(found(&routes), [false, true]);
+        routes.remove(&topic(1));
+        assert_eq!(found(&routes), [false, true]);
+        routes.remove(&topic(2));
+        assert_eq!(found(&routes), [false, false]);
     }
 }

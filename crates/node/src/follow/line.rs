@@ -362,3 +362,6 @@ fn unavailable(address: &str, why: &str) -> Failure {
     let message = format!("{address}: {why}");
     failure_with(ErrorCode::SourceUnavailable, message, detail)
 }
+
+#[cfg(test)]
+mod tests;

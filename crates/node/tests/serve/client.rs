@@ -34,7 +34,7 @@ impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("the node listens");
         stream
-            .set_read_timeout(Some(Duration::from_secs(20)))
+            .set_read_timeout(Some(Duration::from_secs(50)))
             .expect("a timeout");
         stream.set_nodelay(true).expect("no delay");
         Self {

@@ -113,16 +113,17 @@ fn who_does_nothing_is_closed_after_the_idle_timeout_and_who_waits_is_not() {
     node.stop().expect("a clean stop");
 }
 
-/// Readers that ask for much, again and again, and take nothing of it.
-fn deaf(count: usize, address: SocketAddr, request: &fetch::Request) -> Vec<Client> {
-    let begin = |_| {
-        let mut deaf = Client::hello(address);
+/// Readers, so many at each address, that ask for much, again and again, and take nothing of it. They begin together: soon
+/// they are cut.
+fn deaf(count: usize, addresses: &[SocketAddr], request: &fetch::Request) -> Vec<Client> {
+    let each = addresses.iter().flat_map(|address| vec![*address; count]);
+    let mut deaf: Vec<_> = each.map(Client::hello).collect();
+    for client in &mut deaf {
         for _ in 0..8 {
-            deaf.send(request, &[]);
+            client.send(request, &[]);
         }
-        deaf
-    };
-    (0..count).map(begin).collect()
+    }
+    deaf
 }
 
 /// A topic with more than all room for answers, and what asks for it.
@@ -150,7 +151,7 @@ fn readers_that_take_nothing_are_cut_soon_when_others_need_the_room() {
     let address = node.addresses().listen;
     let mut client = Client::hello(address);
     let request = large(&mut client);
-    let deaf = deaf(8, address, &request);
+    let deaf = deaf(8, &[address], &request);
     let begun = Instant::now();
     wait_until(|| sum(&node, |core| core.connections_cut_total) > 0);
     while client.ask(&request).is_err() {
@@ -219,7 +220,7 @@ fn who_reads_little_from_memory_does_not_wait_for_readers_that_take_nothing() {
     // Both ways: one of the cores owns the partition.
     let mut readers = [Client::hello(cores[0]), Client::hello(cores[1])];
     let is_at_once = |_| {
-        let deaf: Vec<_> = cores.iter().map(|core| deaf(12, *core, &large)).collect();
+        let deaf = deaf(12, &cores, &large);
         let ask = || sum(&node, |core| core.in_flight_requests) >= 2 * 12 * 4;
         let all_ask = comes_within(SOON, ask);
         let cut = || sum(&node, |core| core.connections_cut_total);
@@ -233,7 +234,7 @@ fn who_reads_little_from_memory_does_not_wait_for_readers_that_take_nothing() {
         is_at_once
     };
     // On a machine that stands still for seconds some are cut before.
-    assert!((0..5).any(is_at_once), "they waited until others were cut");
+    assert!((0..20).any(is_at_once), "they waited until others were cut");
     node.stop().expect("a clean stop");
 }
 
@@ -274,7 +275,7 @@ fn who_meets_damage_waits_for_room_as_all_others_that_may_have_to_wait_for_a_rep
     let rotten = damaged(&mut client, dir.path());
     let large = large(&mut client);
     let waits = |_| {
-        let deaf = deaf(8, address, &large);
+        let deaf = deaf(8, &[address], &large);
         let ask = || sum(&node, |core| core.in_flight_requests) >= 8 * 4;
         let all_ask = comes_within(SOON, ask);
         let begun = Instant::now();
@@ -285,7 +286,7 @@ fn who_meets_damage_waits_for_room_as_all_others_that_may_have_to_wait_for_a_rep
         waits
     };
     // On a machine that stands still for seconds some are cut before.
-    assert!((0..5).any(waits), "it was told at once");
+    assert!((0..20).any(waits), "it was told at once");
     node.stop().expect("a clean stop");
 }
 
@@ -448,8 +449,8 @@ fn groups_of_a_stream_are_small_while_somebody_waits_for_little_on_whichever_cor
         sum(&node, |core| core.flushes_total) - before
     };
     // What is about may have gone, or a disk have been as fast, by chance.
-    assert!((0..10).any(|_| groups(true) == batches));
+    assert!((0..30).any(|_| groups(true) == batches));
     std::thread::park_timeout(Duration::from_millis(200));
-    assert!((0..10).any(|_| groups(false) < batches));
+    assert!((0..30).any(|_| groups(false) < batches));
     node.stop().expect("a clean stop");
 }

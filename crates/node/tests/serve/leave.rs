@@ -1,20 +1,22 @@
-//! How a node that stops leaves its clients: each knows what was taken.
+//! How a node that closes a connection leaves its client: each knows what was taken.
 
 use std::io::Write as _;
 use std::thread;
+use std::time::Duration;
 
 use corelog_protocol::error::ErrorCode;
-use corelog_protocol::frame::CorrelationId;
+use corelog_protocol::frame::{CorrelationId, PREFIX_BYTES};
 use corelog_protocol::request;
 
 use crate::client::{Client, batch, to};
-use crate::{directory, start};
+use crate::{directory, start, start_with};
 
 /// What was sent behind the last request that was taken was of unknown outcome, though the node knew.
 #[test]
 fn a_node_that_stops_says_what_it_took_last_and_answers_all_up_to_it() {
     let dir = directory();
-    let node = start(&dir);
+    // However long the disk takes for what is under way.
+    let node = start_with(&dir, |config| config.stop_timeout = Duration::from_secs(60));
     let mut client = Client::hello(node.addresses().listen);
     let id = client.create("orders", 1);
     let first = client.send(&to("orders", id, 0), &batch(&["0"]));
@@ -62,5 +64,37 @@ fn a_node_that_stops_says_what_it_took_last_and_answers_all_up_to_it() {
     let node = start(&dir);
     let latest = Client::hello(node.addresses().listen).latest("orders", id, 0);
     assert_eq!(latest, u64::from(acked), "and no more was taken");
+    node.stop().expect("a clean stop");
+}
+
+#[test]
+fn what_was_sent_behind_a_frame_that_is_none_was_not_taken() {
+    let dir = directory();
+    let node = start(&dir);
+    let mut client = Client::hello(node.addresses().listen);
+    let id = client.create("orders", 1);
+    let body = batch(&["0"]);
+    let taken = client.send(&to("orders", id, 0), &body);
+    let mut none = Vec::new();
+    let correlation = CorrelationId::new(taken + 1);
+    request::encode(correlation, &to("orders", id, 0), body.len(), &mut none).expect("a frame");
+    none[PREFIX_BYTES - 1] ^= 1;
+    none.extend_from_slice(&body);
+    let behind = CorrelationId::new(taken + 2);
+    let mut sent = none;
+    request::encode(behind, &to("orders", id, 0), body.len(), &mut sent).expect("a frame");
+    sent.extend_from_slice(&body);
+    client.send_raw(&sent);
+
+    // In whichever order: the answer, and why it closes.
+    let said = [client.receive_any(), client.receive_any()];
+    let mut errors = said.into_iter().flatten();
+    let error = errors.next().expect("it says why it closes");
+    assert!(error.is(ErrorCode::BadFrame), "{error}");
+    assert_eq!(errors.next(), None, "what was taken is done");
+    assert_eq!(error.detail.taken, Some(taken));
+    assert!(client.is_closed());
+    let latest = Client::hello(node.addresses().listen).latest("orders", id, 0);
+    assert_eq!(latest, 1);
     node.stop().expect("a clean stop");
 }

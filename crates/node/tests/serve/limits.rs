@@ -532,8 +532,9 @@ fn senders_that_claim_much_and_dawdle_hold_up_nobody() {
     client
         .produce(&to("dawdle", id, 0), &[&"v".repeat(500_000)])
         .expect("produced");
+    // They are waited for longer.
     assert!(
-        begun.elapsed() < Duration::from_secs(10),
+        begun.elapsed() < Duration::from_secs(25),
         "took {:?}",
         begun.elapsed()
     );

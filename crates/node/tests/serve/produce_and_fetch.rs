@@ -184,10 +184,7 @@ fn an_accepted_record_is_answered_at_once_and_flushed_soon() {
     request.level = Some(Level::Accepted);
     let answer = client.produce(&request, &["v"]).expect("produced");
     assert_eq!(answer.level, Level::Accepted);
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while client.latest("quick", id, 0) == 0 {
-        assert!(Instant::now() < deadline, "never flushed");
-    }
+    wait_until(|| client.latest("quick", id, 0) > 0);
     assert_eq!(values(&client.fetch(&from("quick", id, 0, 0)).1), ["v"]);
     node.stop().expect("a clean stop");
 }

@@ -102,19 +102,18 @@ impl Header {
 }
 
 impl Row {
-    /// The row's bytes.
+    /// The row's bytes. A segment that is sealed has tens of thousands, which are encoded in one go: no memory is taken.
     #[must_use]
     pub fn encode(&self) -> [u8; ROW_BYTES] {
-        let mut writer = Writer::default();
-        writer
-            .u32(self.relative_offset)
-            .u32(self.position)
-            .i64(self.max_timestamp.millis());
-        writer
-            .u32(self.relative_ordinal)
-            .u64(self.chain.get())
-            .crc();
-        fixed(writer)
+        let mut row = [0; ROW_BYTES];
+        row[0..4].copy_from_slice(&self.relative_offset.to_le_bytes());
+        row[4..8].copy_from_slice(&self.position.to_le_bytes());
+        row[8..16].copy_from_slice(&self.max_timestamp.millis().to_le_bytes());
+        row[16..20].copy_from_slice(&self.relative_ordinal.to_le_bytes());
+        row[20..28].copy_from_slice(&self.chain.get().to_le_bytes());
+        let crc = crc32fast::hash(&row[..28]);
+        row[28..].copy_from_slice(&crc.to_le_bytes());
+        row
     }
 
     /// The row at the start of `bytes`.

@@ -15,7 +15,7 @@ use crate::format::node::Node;
 use crate::format::quarantine::Name;
 use crate::format::snapshot::Summary;
 use crate::format::topic::Topic;
-use crate::index::{after_position, before_offset, before_time};
+use crate::index::{Builder, after_position, before_offset, before_time};
 use crate::segment::{Point, name};
 
 /// Batches as a reader, and as a server takes them.
@@ -75,17 +75,18 @@ pub(super) fn index(input: &[u8]) {
     let rows =
         (0..format::row_count(&bytes)).filter_map(|number| format::row(&bytes, number)?.ok());
     let rows: Vec<Row> = rows.collect();
+    let known = Builder::from(rows.clone());
     for row in &rows {
         assert_eq!(Row::decode(&row.encode()).ok().as_ref(), Some(row));
         let offset = base.offset.checked_add(row.relative_offset.into());
-        let found = before_offset(&base, rows.as_slice(), offset.unwrap_or(Offset::MAX));
+        let found = before_offset(&base, &known, offset.unwrap_or(Offset::MAX));
         assert!(base.offset <= found.offset);
-        before_time(&base, rows.as_slice(), row.max_timestamp);
-        after_position(&base, rows.as_slice(), row.position.into());
+        before_time(&base, &known, row.max_timestamp);
+        after_position(&base, &known, row.position.into());
     }
-    before_offset(&base, rows.as_slice(), Offset::ZERO);
-    before_time(&base, rows.as_slice(), Timestamp::from_millis(i64::MIN));
-    after_position(&base, rows.as_slice(), Position::MAX.get());
+    before_offset(&base, &known, Offset::ZERO);
+    before_time(&base, &known, Timestamp::from_millis(i64::MIN));
+    after_position(&base, &known, Position::MAX.get());
 }
 
 /// The edits of a manifest whose header is right, and what they add up to.

@@ -1,24 +1,32 @@
 //! An index that grows with its segment.
 
+use std::mem::take;
 use std::rc::Rc;
 
+use super::Rows;
 use crate::format::index::{HEADER_BYTES, Header, ROW_BYTES, Row};
 use crate::segment::Point;
 
 use corelog_record::HistoryId;
 
 /// The rows of a segment that is still written to, or was until now.
+///
+/// Each read of such a segment has a copy, of what there was when it was planned. Copies share all but what grows: the
+/// first row behind a copy has at most one piece copied, and the list of pieces, not all rows.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Builder {
-    rows: Rc<Vec<Row>>,
+    /// Pieces of [`PIECE_ROWS`] rows.
+    whole: Rc<Vec<Rc<Vec<Row>>>>,
+    /// The rows behind them: fewer.
+    last: Rc<Vec<Row>>,
     /// The position of the last row, 0 for the start of the segment.
     position_last: u64,
 }
 
 impl Builder {
-    /// The rows so far. Sharing them is cheap once the segment is not written to any more.
-    pub(crate) fn rows(&self) -> &[Row] {
-        &self.rows
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count() == 0
     }
 
     /// The rows from `start` on, of the segment that starts at `base`; the first stands at `start`.
@@ -29,20 +37,18 @@ impl Builder {
     }
 
     /// Two parts of one index. The lower one may have a row where the upper one begins.
-    pub(crate) fn joined(mut lower: Vec<Row>, upper: &[Row]) -> Self {
-        lower.extend(upper);
+    pub(crate) fn joined(mut lower: Vec<Row>, upper: &Self) -> Self {
+        lower.extend(upper.iter());
         lower.dedup_by_key(|row| row.position);
         Self::from(lower)
     }
 
     /// Lets go of a row for what was to begin at the end of the store, which has so many bytes: nothing does any more.
     pub(crate) fn end(&mut self, bytes: u64) {
-        if self
-            .rows
-            .last()
-            .is_some_and(|row| bytes <= row.position.into())
-        {
-            Rc::make_mut(&mut self.rows).pop();
+        let last = self.count().checked_sub(1);
+        let last = last.and_then(|number| self.row(number));
+        if last.is_some_and(|row| bytes <= row.position.into()) {
+            self.pop();
         }
     }
 
@@ -59,21 +65,52 @@ impl Builder {
         ) else {
             return; // A lookup starts further ahead; the log rolls long before this.
         };
-        Rc::make_mut(&mut self.rows).push(Row {
+        self.push(Row {
             relative_offset,
             position: position_u32,
             max_timestamp: start.max_timestamp,
             relative_ordinal,
             chain: start.chain,
         });
-        self.position_last = position;
+    }
+
+    fn push(&mut self, row: Row) {
+        self.position_last = row.position.into();
+        Rc::make_mut(&mut self.last).push(row);
+        if self.last.len() == PIECE_ROWS {
+            let mut piece = take(&mut self.last);
+            // One that was copied while it grew has room for up to twice as many.
+            Rc::make_mut(&mut piece).shrink_to_fit();
+            Rc::make_mut(&mut self.whole).push(piece);
+        }
+    }
+
+    fn pop(&mut self) {
+        if self.last.is_empty() {
+            let piece = Rc::make_mut(&mut self.whole).pop();
+            self.last = piece.unwrap_or_default();
+        }
+        Rc::make_mut(&mut self.last).pop();
+    }
+
+    /// Whether it and `other` have all rows in common memory but for so many, if `other` goes on where it ends.
+    #[cfg(test)]
+    pub(super) fn shares_all_but(&self, other: &Self, rows: usize) -> bool {
+        let pairs = self.whole.iter().zip(other.whole.iter());
+        let shared = pairs.filter(|(one, other)| Rc::ptr_eq(one, other)).count();
+        self.count() - shared * PIECE_ROWS <= rows
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Row> {
+        let whole = self.whole.iter().flat_map(|piece| piece.iter());
+        whole.chain(self.last.iter())
     }
 
     /// The bytes of the index file of the segment that starts at `base`.
     pub(crate) fn encode(&self, history: HistoryId, base: &Point) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(HEADER_BYTES + self.rows.len() * ROW_BYTES);
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + self.count() * ROW_BYTES);
         bytes.extend_from_slice(&header(history, base).encode());
-        for row in self.rows.iter() {
+        for row in self.iter() {
             bytes.extend_from_slice(&row.encode());
         }
         bytes
@@ -82,13 +119,30 @@ impl Builder {
 
 impl From<Vec<Row>> for Builder {
     fn from(rows: Vec<Row>) -> Self {
-        let position_last = rows.last().map_or(0, |row| row.position.into());
-        Self {
-            rows: Rc::new(rows),
-            position_last,
-        }
+        let mut builder = Self::default();
+        rows.into_iter().for_each(|row| builder.push(row));
+        builder
     }
 }
+
+impl Rows for Builder {
+    fn count(&self) -> usize {
+        self.whole.len() * PIECE_ROWS + self.last.len()
+    }
+
+    fn row(&self, number: usize) -> Option<Row> {
+        let (piece, at) = (number / PIECE_ROWS, number % PIECE_ROWS);
+        let rows = match self.whole.get(piece) {
+            Some(rows) => rows,
+            None if piece == self.whole.len() => &self.last,
+            None => return None,
+        };
+        rows.get(at).copied()
+    }
+}
+
+/// Of 32 B each: what is copied takes a core a microsecond or two.
+const PIECE_ROWS: usize = 1024;
 
 /// The header of the index of the segment that starts at `base`.
 pub(super) fn header(history: HistoryId, base: &Point) -> Header {

@@ -27,16 +27,6 @@ pub(crate) trait Rows {
     fn row(&self, number: usize) -> Option<Row>;
 }
 
-impl Rows for [Row] {
-    fn count(&self) -> usize {
-        self.len()
-    }
-
-    fn row(&self, number: usize) -> Option<Row> {
-        self.get(number).copied()
-    }
-}
-
 /// The last known point at or before `offset` of the segment that starts at `base`.
 pub(crate) fn before_offset<R: Rows + ?Sized>(base: &Point, rows: &R, offset: Offset) -> Point {
     let relative = offset.checked_since(base.offset).unwrap_or(0);
@@ -121,21 +111,56 @@ mod tests {
     #[test]
     fn every_interval_of_store_gets_one_row() {
         let rows = builder(10);
-        let positions: Vec<_> = rows.rows().iter().map(|row| row.position).collect();
+        let numbers = 0..rows.count();
+        let positions: Vec<_> = numbers.map(|at| rows.row(at).unwrap().position).collect();
         assert_eq!(positions, [1_000, 2_000, 3_000, 4_000]);
     }
 
     #[test]
     fn a_lookup_starts_at_the_last_row_that_is_not_behind() {
         let (rows, base) = (builder(10), at(0));
-        let offset = |value| before_offset(&base, rows.rows(), Offset::new(value).unwrap());
+        let offset = |value| before_offset(&base, &rows, Offset::new(value).unwrap());
         assert_eq!((offset(0), offset(1_019)), (base, base));
         assert_eq!((offset(1_020), offset(1_039)), (at(2), at(2)));
         assert_eq!(offset(9_999), at(8));
-        let time = |millis| before_time(&base, rows.rows(), Timestamp::from_millis(millis));
+        let time = |millis| before_time(&base, &rows, Timestamp::from_millis(millis));
         assert_eq!((time(14), time(15), time(999)), (base, at(2), at(8)));
-        assert_eq!(after_position(&base, rows.rows(), 999), Some(at(2)));
-        assert_eq!(after_position(&base, rows.rows(), 4_000), None);
+        assert_eq!(after_position(&base, &rows, 999), Some(at(2)));
+        assert_eq!(after_position(&base, &rows, 4_000), None);
+    }
+
+    /// The first row behind a copy had all of them copied, which readers of a segment that is written to have made all the time.
+    #[test]
+    fn a_copy_stays_as_it_is_and_shares_what_grows_no_more() {
+        let mut rows = Builder::default();
+        let mut copies = Vec::new();
+        for number in 1..=2_500 {
+            rows.note(&at(0), &at(number), 1);
+            copies.push(rows.clone());
+        }
+        for (copy, count) in copies.iter().zip(1..) {
+            assert_eq!(copy.count(), count);
+            let last = copy.row(count - 1).unwrap();
+            assert_eq!(point(&at(0), &last), Some(at(count as u64)));
+            assert_eq!(copy.row(count), None);
+            assert!(copy.shares_all_but(&rows, 1_024), "{count}");
+        }
+        rows.end(500 * 2_500);
+        rows.end(500 * 2_500);
+        assert_eq!((rows.count(), copies[2_499].count()), (2_499, 2_500));
+    }
+
+    #[test]
+    fn the_end_of_a_store_takes_the_last_row_also_from_a_whole_piece() {
+        for count in [1_023, 1_024, 1_025, 2_048] {
+            let mut rows = Builder::default();
+            (1..=count).for_each(|number| rows.note(&at(0), &at(number), 1));
+            rows.end(500 * count);
+            assert_eq!(rows.count() as u64, count - 1);
+            rows.note(&at(0), &at(count + 1), 1);
+            let last = rows.row(rows.count() - 1).unwrap();
+            assert_eq!(point(&at(0), &last), Some(at(count + 1)));
+        }
     }
 
     #[test]
@@ -144,6 +169,6 @@ mod tests {
             offset: Offset::MAX,
             ..at(0)
         };
-        assert_eq!(before_offset(&base, builder(10).rows(), Offset::MAX), base);
+        assert_eq!(before_offset(&base, &builder(10), Offset::MAX), base);
     }
 }

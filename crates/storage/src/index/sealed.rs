@@ -303,14 +303,14 @@ impl Rows for Loaded {
     fn count(&self) -> usize {
         match self {
             Self::Mapped(map) => format::row_count(map),
-            Self::Rebuilt(rows) => rows.rows().len(),
+            Self::Rebuilt(rows) => rows.count(),
         }
     }
 
     fn row(&self, number: usize) -> Option<Row> {
         match self {
             Self::Mapped(map) => format::row(map, number)?.ok(),
-            Self::Rebuilt(rows) => rows.rows().row(number),
+            Self::Rebuilt(rows) => rows.row(number),
         }
     }
 }

@@ -152,7 +152,7 @@ impl<D: Dir> Log<D> {
         let Index::Growing(rows) = &segment.index else {
             return None;
         };
-        let mut point = index::before_offset(&segment.base, rows.rows(), offset);
+        let mut point = index::before_offset(&segment.base, rows, offset);
         let retained = self.tail.retained();
         loop {
             let count = retained.partition_point(|chunk| chunk.base <= point.offset);

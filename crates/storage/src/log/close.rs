@@ -110,9 +110,9 @@ impl<D: Dir> Log<D> {
             let Some(lower) = below.index.at_hand().await else {
                 return Ok(());
             };
-            rows = Builder::joined(lower.to_vec(), rows.rows());
+            rows = Builder::joined(lower.to_vec(), &rows);
         }
-        if rows.rows().is_empty() {
+        if rows.is_empty() {
             return Ok(()); // The next opening needs none.
         }
         let name = segment.index_name();

@@ -236,11 +236,13 @@ impl<D: Dir> Log<D> {
             let Index::File(sealed) = &segment.index else {
                 return None;
             };
+            // First: of many segments, next to none has any.
+            let bytes = sealed.rebuilt()?;
             Some(Work::Index(IndexWork {
                 dir: self.dir.clone(),
                 segment: segment.base.offset,
                 sealed: sealed.clone(),
-                bytes: sealed.rebuilt()?,
+                bytes,
             }))
         });
         if found.is_none() {

@@ -303,7 +303,7 @@ impl<D: Dir> DiskRead<D> {
 impl<D: Dir> Loaded<D> {
     pub(super) fn before(&self, base: &Point, from: Offset) -> Point {
         match self {
-            Self::Memory(rows) => index::before_offset(base, rows.rows(), from),
+            Self::Memory(rows) => index::before_offset(base, rows, from),
             Self::File(_, rows) => index::before_offset(base, &**rows, from),
         }
     }
@@ -311,7 +311,7 @@ impl<D: Dir> Loaded<D> {
     /// Where the last row at or below `position` leads, or the segment's beginning.
     pub(super) fn last_within(&self, base: &Point, position: u64) -> u64 {
         let last = match self {
-            Self::Memory(rows) => index::before_position(base, rows.rows(), position),
+            Self::Memory(rows) => index::before_position(base, rows, position),
             Self::File(_, rows) => index::before_position(base, &**rows, position),
         };
         last.position.get()
@@ -320,7 +320,7 @@ impl<D: Dir> Loaded<D> {
     /// The first known point behind `position`.
     pub(super) fn after(&self, base: &Point, position: u64) -> Option<Point> {
         match self {
-            Self::Memory(rows) => index::after_position(base, rows.rows(), position),
+            Self::Memory(rows) => index::after_position(base, rows, position),
             Self::File(_, rows) => index::after_position(base, &**rows, position),
         }
     }

@@ -125,7 +125,7 @@ impl<D: Dir> Log<D> {
             let start = match (&segment.index, below) {
                 (_, Some(below)) => Start::Look(below.index.clone()),
                 (Index::Growing(rows), None) => {
-                    Start::At(index::before_time(&segment.base, rows.rows(), time))
+                    Start::At(index::before_time(&segment.base, rows, time))
                 }
                 (Index::File(sealed), None) => Start::Look(sealed.clone()),
             };

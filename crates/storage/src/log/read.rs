@@ -319,7 +319,7 @@ fn known_before<D: Dir>(segment: &Segment<D>, chunk: &Frozen<D>, from: Offset) -
     let Index::Growing(rows) = &segment.index else {
         return chunk.first;
     };
-    let known = index::before_offset(&segment.base, rows.rows(), from)
+    let known = index::before_offset(&segment.base, rows, from)
         .position
         .get();
     let in_chunk = known

@@ -49,7 +49,7 @@ impl<D: Dir> Finishing<D> {
         drop(file);
         if let Some(below) = self.below.take() {
             match below.index.load().await {
-                Ok(lower) => self.rows = Builder::joined(lower.to_vec(), self.rows.rows()),
+                Ok(lower) => self.rows = Builder::joined(lower.to_vec(), &self.rows),
                 // Its rows cannot be made now; whoever reads there learns why.
                 Err(_) => return Ok(()),
             }

@@ -122,7 +122,7 @@ async fn reuse_alone<D: Dir>(dir: &D, name: &str) -> io::Result<()> {
     for _ in 0..TRIES {
         match dir.reuse(name).await {
             Err(error) if error.kind() == ErrorKind::ResourceBusy => {
-                thread::park_timeout(TRY_AFTER)
+                thread::park_timeout(TRY_AFTER);
             }
             reused => return reused,
         }

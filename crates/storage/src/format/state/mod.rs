@@ -167,13 +167,22 @@ impl State {
         Ok(())
     }
 
+    /// All of them, or none.
     fn seal_all(&mut self, seals: &[Seal]) -> Result<(), Broken> {
-        let mut sealed = self.clone();
-        for seal in seals {
-            sealed.seal(seal)?;
+        for (count, seal) in seals.iter().enumerate() {
+            if let Err(broken) = self.seal(seal) {
+                seals.iter().take(count).for_each(|seal| self.unseal(seal));
+                return Err(broken);
+            }
         }
-        *self = sealed;
         Ok(())
+    }
+
+    fn unseal(&mut self, seal: &Seal) {
+        let index = self.find(seal.digest.base);
+        if let Some(segment) = index.ok().and_then(|index| self.segments.get_mut(index)) {
+            segment.seal = None;
+        }
     }
 
     fn change_generation(&mut self, change: Generation) -> Result<Segment, Broken> {

@@ -1,0 +1,128 @@
+//! A connection whose other side stops.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::pin::pin;
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+
+use corelog_protocol::error::ErrorBody;
+use corelog_protocol::frame::{Decoder, Peek};
+use corelog_protocol::limits::FRAME_BYTES_MAX;
+use corelog_record::{CoreId, NodeId};
+use futures_lite::future::poll_once;
+
+use super::*;
+use crate::rt::tests::on_core;
+
+/// Far longer than any answer takes that comes.
+const PATIENCE: Duration = Duration::from_secs(60);
+const WORDS: &str = "the node is stopping";
+
+#[test]
+fn who_was_not_taken_knows_at_once_and_who_was_waits_for_the_answer() {
+    let (go_on, told) = mpsc::channel();
+    let address = leaving(Some(2), told);
+    on_core(|| async move {
+        let line = connected(&address).await;
+        let mut taken = pin!(ask(&line));
+        assert!(poll_once(&mut taken).await.is_none());
+        assert_eq!(ask(&line).await, Err(format!("{address}: {WORDS}")));
+        assert!(line.is_closed(), "whoever needs a connection makes another");
+        assert_eq!(ask(&line).await, Err(format!("{address}: {WORDS}")));
+        go_on.send(()).unwrap();
+        assert_eq!(taken.await, Ok(()));
+    });
+}
+
+#[test]
+fn where_nothing_is_said_of_what_was_taken_all_wait_until_the_connection_ends() {
+    let (go_on, told) = mpsc::channel();
+    let address = leaving(None, told);
+    on_core(|| async move {
+        let line = connected(&address).await;
+        let (mut first, mut second) = (pin!(ask(&line)), pin!(ask(&line)));
+        assert!(poll_once(&mut first).await.is_none());
+        assert!(poll_once(&mut second).await.is_none());
+        while !line.is_closed() {
+            rt::next_turn().await;
+        }
+        assert!(poll_once(&mut second).await.is_none(), "it may be answered");
+        go_on.send(()).unwrap();
+        assert_eq!(first.await, Ok(()));
+        assert_eq!(second.await, Err(format!("{address}: {WORDS}")));
+    });
+}
+
+async fn connected(address: &str) -> Line {
+    let room = Semaphore::new(FRAME_BYTES_MAX.into());
+    let line = Line::connect(address, "test".to_owned(), room).await;
+    line.unwrap_or_else(|why| panic!("{why:?}"))
+}
+
+/// Asks for something; the reason, where there is no answer.
+async fn ask(line: &Line) -> Result<(), String> {
+    let asked = hello::Request {
+        versions: vec![frame::VERSION],
+        client: String::new(),
+    };
+    let answered = line.call(&asked, PATIENCE).await;
+    answered.map(drop).map_err(|why| why.message)
+}
+
+/// A node that says Hello, and takes its leave when two more requests have come; told to go on, it answers the first
+/// of them and closes the connection.
+fn leaving(taken: Option<u32>, told: Receiver<()>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut received = Vec::new();
+        let greeting = next(&mut stream, &mut received);
+        stream.write_all(&answer_to(greeting)).unwrap();
+        let first = next(&mut stream, &mut received);
+        next(&mut stream, &mut received);
+        let mut words = Vec::new();
+        let error = ErrorBody::new(ErrorCode::Stopping, WORDS).with_detail(Detail {
+            taken,
+            ..Detail::default()
+        });
+        let none = CorrelationId::new(0);
+        answer::encode_err(answer::CONNECTION_KIND, none, &error, &mut words).unwrap();
+        stream.write_all(&words).unwrap();
+        told.recv().unwrap();
+        stream.write_all(&answer_to(first)).unwrap();
+    });
+    address
+}
+
+/// Reads the next request; gives its number.
+fn next(stream: &mut TcpStream, received: &mut Vec<u8>) -> CorrelationId {
+    loop {
+        if let Peek::Frame(frame) = Decoder::requests(FRAME_BYTES_MAX).peek(received).unwrap() {
+            let Header { correlation, .. } = frame.header;
+            received.drain(..frame.header.total_bytes());
+            return correlation;
+        }
+        let mut buffer = [0; 4_096];
+        let read = stream.read(&mut buffer).unwrap();
+        assert!(read > 0, "it closed the connection");
+        received.extend_from_slice(&buffer[..read]);
+    }
+}
+
+fn answer_to(greeting: CorrelationId) -> Vec<u8> {
+    let mut out = Vec::new();
+    let answer = hello::Answer {
+        version: frame::VERSION,
+        node: NodeId::from_bytes([1; 16]),
+        core: CoreId::new(0),
+        cores: Vec::new(),
+        shared: String::new(),
+        limits: hello::Limits::default(),
+        auth: Vec::new(),
+        software: String::new(),
+    };
+    answer::encode_ok::<hello::Request>(greeting, &answer, 0, &mut out).unwrap();
+    out
+}
