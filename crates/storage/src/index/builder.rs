@@ -1,6 +1,6 @@
 //! An index that grows with its segment.
 
-use std::mem::take;
+use std::mem::replace;
 use std::rc::Rc;
 
 use super::Rows;
@@ -78,7 +78,9 @@ impl Builder {
         self.position_last = row.position.into();
         Rc::make_mut(&mut self.last).push(row);
         if self.last.len() == PIECE_ROWS {
-            let mut piece = take(&mut self.last);
+            // Where there is a whole one the next will be: it does not grow by doubling.
+            let next = Rc::new(Vec::with_capacity(PIECE_ROWS));
+            let mut piece = replace(&mut self.last, next);
             // One that was copied while it grew has room for up to twice as many.
             Rc::make_mut(&mut piece).shrink_to_fit();
             Rc::make_mut(&mut self.whole).push(piece);
