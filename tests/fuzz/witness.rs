@@ -23,7 +23,7 @@ pub(crate) struct Witness {
 /// What a witness saw.
 #[derive(Debug)]
 pub(crate) struct Seen {
-    turns: usize,
+    pub(crate) turns: usize,
     median: Duration,
     most: Duration,
 }
@@ -42,7 +42,7 @@ impl Witness {
         }
     }
 
-    /// How often it was served all it asked for.
+    /// How often it was served all it asked for, until now.
     pub(crate) fn turns(&self) -> usize {
         self.turns.load(Ordering::Relaxed)
     }

@@ -18,7 +18,7 @@ const ALLOWED: [(&str, u64); ALL.len()] = [
     ("decode-produce", 12800),
     ("encode-produce", 6400),
     ("encode-ack", 0),
-    ("append", 618),
+    ("append", 605),
     ("append-small", 201),
     ("group", 600),
     ("read-tail", 400),

@@ -14,8 +14,9 @@ use crate::{cli, quantity, session};
 #[derive(clap::Args, Debug)]
 #[command(
     long_about = "Forget a follower that is gone for good.\n\n\
-        A server remembers who follows its partitions, and who copied them without --follow, over restarts: retention that waits for \
-        followers (--retention-hold replicated) waits for each of them, a server that comes back asks \
+        A server remembers who follows its partitions, and who copied them without --follow, over \
+        restarts: retention that waits for followers (--retention-hold replicated) waits for each of \
+        them, a server that comes back asks \
         them whether one of them owns the partition by now, and damage is healed by them. `corelog \
         topic describe` lists them. One that will never come back is forgotten here.\n\n\
         One that still lives is remembered again at once, but may miss what retention removed \

@@ -88,13 +88,8 @@ impl Routes {
 
     /// Removes a topic, unless another has taken its name.
     pub(crate) fn remove(&mut self, topic: &Topic) {
-        if self
-            .topics
-            .get(&topic.name)
-            .is_some_and(|found| found.id == topic.id)
-        {
+        if self.by_id.remove(&topic.id).is_some() {
             self.topics.remove(&topic.name);
-            self.by_id.remove(&topic.id);
         }
     }
 }

@@ -15,8 +15,8 @@ use corelog_record::HistoryId;
 /// first row behind a copy has at most one piece copied, and the list of pieces, not all rows.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Builder {
-    /// Pieces of [`PIECE_ROWS`] rows.
-    whole: Rc<Vec<Rc<Vec<Row>>>>,
+    /// Pieces of [`PIECE_ROWS`] rows; `None` takes no memory, as for a segment of fewer.
+    whole: Option<Rc<Vec<Rc<Vec<Row>>>>>,
     /// The rows behind them: fewer.
     last: Rc<Vec<Row>>,
     /// The position of the last row, 0 for the start of the segment.
@@ -83,13 +83,16 @@ impl Builder {
             let mut piece = replace(&mut self.last, next);
             // One that was copied while it grew has room for up to twice as many.
             Rc::make_mut(&mut piece).shrink_to_fit();
-            Rc::make_mut(&mut self.whole).push(piece);
+            Rc::make_mut(self.whole.get_or_insert_default()).push(piece);
         }
     }
 
     fn pop(&mut self) {
         if self.last.is_empty() {
-            let piece = Rc::make_mut(&mut self.whole).pop();
+            let piece = self
+                .whole
+                .as_mut()
+                .and_then(|whole| Rc::make_mut(whole).pop());
             self.last = piece.unwrap_or_default();
         }
         Rc::make_mut(&mut self.last).pop();
@@ -98,13 +101,17 @@ impl Builder {
     /// Whether it and `other` have all rows in common memory but for so many, if `other` goes on where it ends.
     #[cfg(test)]
     pub(super) fn shares_all_but(&self, other: &Self, rows: usize) -> bool {
-        let pairs = self.whole.iter().zip(other.whole.iter());
+        let pairs = self.whole().iter().zip(other.whole());
         let shared = pairs.filter(|(one, other)| Rc::ptr_eq(one, other)).count();
         self.count() - shared * PIECE_ROWS <= rows
     }
 
+    fn whole(&self) -> &[Rc<Vec<Row>>] {
+        self.whole.as_deref().map_or(&[], Vec::as_slice)
+    }
+
     fn iter(&self) -> impl Iterator<Item = &Row> {
-        let whole = self.whole.iter().flat_map(|piece| piece.iter());
+        let whole = self.whole().iter().flat_map(|piece| piece.iter());
         whole.chain(self.last.iter())
     }
 
@@ -129,14 +136,15 @@ impl From<Vec<Row>> for Builder {
 
 impl Rows for Builder {
     fn count(&self) -> usize {
-        self.whole.len() * PIECE_ROWS + self.last.len()
+        self.whole().len() * PIECE_ROWS + self.last.len()
     }
 
     fn row(&self, number: usize) -> Option<Row> {
         let (piece, at) = (number / PIECE_ROWS, number % PIECE_ROWS);
-        let rows = match self.whole.get(piece) {
+        let whole = self.whole();
+        let rows = match whole.get(piece) {
             Some(rows) => rows,
-            None if piece == self.whole.len() => &self.last,
+            None if piece == whole.len() => &self.last,
             None => return None,
         };
         rows.get(at).copied()
