@@ -149,6 +149,13 @@ impl Rows for Builder {
         };
         rows.get(at).copied()
     }
+
+    fn count_before(&self, is_before: impl Fn(&Row) -> bool) -> usize {
+        let whole = self.whole();
+        let piece = whole.partition_point(|piece| piece.last().is_some_and(&is_before));
+        let rows = whole.get(piece).unwrap_or(&self.last);
+        piece * PIECE_ROWS + rows.partition_point(is_before)
+    }
 }
 
 /// Of 32 B each: what is copied takes a core a microsecond or two.

@@ -25,6 +25,20 @@ pub(crate) trait Rows {
 
     /// The row `number`, from 0; `None` if it cannot be read.
     fn row(&self, number: usize) -> Option<Row>;
+
+    /// How many rows from the first one on `is_before` holds for, which it does for none behind those.
+    fn count_before(&self, is_before: impl Fn(&Row) -> bool) -> usize {
+        let (mut low, mut high) = (0, self.count());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.row(middle).is_some_and(|row| is_before(&row)) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
 }
 
 /// The last known point at or before `offset` of the segment that starts at `base`.
@@ -49,30 +63,16 @@ pub(crate) fn after_position<R: Rows + ?Sized>(
     rows: &R,
     position: u64,
 ) -> Option<Point> {
-    let number = partition(rows, |row| u64::from(row.position) <= position);
+    let number = rows.count_before(|row| u64::from(row.position) <= position);
     rows.row(number).and_then(|row| point(base, &row))
 }
 
 /// The last row for which `is_before` holds, which it does for the rows up to some number and for
 /// none behind; the start of the segment if it holds for none.
 fn last<R: Rows + ?Sized>(base: &Point, rows: &R, is_before: impl Fn(&Row) -> bool) -> Point {
-    let number = partition(rows, is_before);
+    let number = rows.count_before(is_before);
     let row = number.checked_sub(1).and_then(|number| rows.row(number));
     row.and_then(|row| point(base, &row)).unwrap_or(*base)
-}
-
-/// How many rows from the first one on `is_before` holds for.
-fn partition<R: Rows + ?Sized>(rows: &R, is_before: impl Fn(&Row) -> bool) -> usize {
-    let (mut low, mut high) = (0, rows.count());
-    while low < high {
-        let middle = low + (high - low) / 2;
-        if rows.row(middle).is_some_and(|row| is_before(&row)) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    low
 }
 
 /// The point that `row` stands for; `None` for numbers that no log reaches.
@@ -148,6 +148,19 @@ mod tests {
         rows.end(500 * 2_500);
         rows.end(500 * 2_500);
         assert_eq!((rows.count(), copies[2_499].count()), (2_499, 2_500));
+    }
+
+    #[test]
+    fn a_lookup_finds_each_row_of_every_piece() {
+        let (mut rows, base) = (Builder::default(), at(0));
+        (1..=2_500).for_each(|number| rows.note(&base, &at(number), 1));
+        for number in 1..=2_500 {
+            let (before, this) = (at(number - 1), at(number));
+            assert_eq!(before_offset(&base, &rows, this.offset), this);
+            let position = this.position.get();
+            assert_eq!(before_position(&base, &rows, position - 1), before);
+            assert_eq!(after_position(&base, &rows, position - 1), Some(this));
+        }
     }
 
     #[test]
