@@ -101,8 +101,12 @@ impl Dir for SinkDir {
         self.inner.sync()
     }
 
-    fn map(&self, name: &str) -> impl Future<Output = io::Result<Map>> {
-        self.inner.map(name)
+    fn map(
+        &self,
+        name: &str,
+        is_right: impl Fn(&[u8]) -> bool + Clone + Send + 'static,
+    ) -> impl Future<Output = io::Result<Map>> {
+        self.inner.map(name, is_right)
     }
 }
 

@@ -248,11 +248,13 @@ async fn a_map_shows_a_file<D: Dir>(dir: &D) -> io::Result<()> {
     file.set_len(5000).await?;
     file.sync_all().await?;
     file.close().await?;
-    let map = dir.map("f").await?;
+    let map = dir.map("f", |bytes| bytes.len() == 5000).await?;
     assert_eq!(&map[..], &bytes_of(2 * BLOCK_BYTES, 0)[..5000]);
+    let wrong = dir.map("f", |bytes| bytes.len() != 5000).await;
+    expect_error(wrong, ErrorKind::InvalidData);
     dir.remove("f").await?;
     assert_eq!(map.clone()[4999], map[4999]);
-    expect_error(dir.map("f").await, ErrorKind::NotFound);
+    expect_error(dir.map("f", |_| true).await, ErrorKind::NotFound);
     Ok(())
 }
 

@@ -172,8 +172,12 @@ impl<D: Dir> Dir for CountingDir<D> {
         self.inner.sync()
     }
 
-    fn map(&self, name: &str) -> impl Future<Output = io::Result<Map>> {
-        self.inner.map(name)
+    fn map(
+        &self,
+        name: &str,
+        is_right: impl Fn(&[u8]) -> bool + Clone + Send + 'static,
+    ) -> impl Future<Output = io::Result<Map>> {
+        self.inner.map(name, is_right)
     }
 }
 

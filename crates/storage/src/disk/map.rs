@@ -41,6 +41,17 @@ impl Pages {
     pub fn owned(bytes: Vec<u8>) -> Self {
         Self(Inner::Owned(bytes))
     }
+
+    /// These, if `is_right` says so.
+    ///
+    /// # Errors
+    /// `InvalidData` otherwise.
+    pub fn if_right(self, is_right: impl FnOnce(&[u8]) -> bool) -> io::Result<Self> {
+        match is_right(&self) {
+            true => Ok(self),
+            false => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
 }
 
 /// Reads every page of `map`, as `MAP_POPULATE` does, which however keeps errors to itself.

@@ -169,12 +169,16 @@ pub trait Dir: Clone + 'static {
     /// Any error of the file system; the entries are then in an unknown state.
     fn sync(&self) -> impl Future<Output = io::Result<()>>;
 
-    /// Maps the whole file `name` read-only, every page of it resident. The file must never be
-    /// written or cut while the map lives.
+    /// Maps the whole file `name` read-only, every page of it resident, if `is_right` says that of its bytes, which it
+    /// is asked where it keeps nobody waiting. The file must never be written or cut while the map lives.
     ///
     /// # Errors
-    /// `NotFound` without such a file; any error of the file system.
-    fn map(&self, name: &str) -> impl Future<Output = io::Result<Map>>;
+    /// `NotFound` without such a file; `InvalidData` for one that is not right; any error of the file system.
+    fn map(
+        &self,
+        name: &str,
+        is_right: impl Fn(&[u8]) -> bool + Clone + Send + 'static,
+    ) -> impl Future<Output = io::Result<Map>>;
 
     /// Reads the whole small file `name`, of at most `bytes_max` bytes.
     ///

@@ -210,9 +210,14 @@ impl Dir for StdDir {
         beside::run(move || sync(&path)).await
     }
 
-    async fn map(&self, name: &str) -> io::Result<Map> {
+    async fn map(
+        &self,
+        name: &str,
+        is_right: impl Fn(&[u8]) -> bool + Clone + Send + 'static,
+    ) -> io::Result<Map> {
         let file = fs::File::open(self.path.join(name))?;
-        Pages::of_file(file.as_fd()).map(Map::from)
+        let pages = Pages::of_file(file.as_fd())?;
+        pages.if_right(is_right).map(Map::from)
     }
 }
 

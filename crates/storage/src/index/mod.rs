@@ -9,6 +9,7 @@
 
 mod builder;
 mod sealed;
+mod whole;
 
 pub(crate) use builder::Builder;
 pub(crate) use sealed::{Loaded, Of, Sealed};

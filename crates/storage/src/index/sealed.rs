@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use corelog_record::{Chain, HistoryId, Offset};
 
+use super::whole::Whole;
 use super::{Builder, Rows, builder};
 use crate::Error;
 use crate::disk::Dir;
@@ -200,29 +201,14 @@ impl<D: Dir> Sealed<D> {
     /// Maps the file, if it is there and every byte of it is right. An index is a hint: why it is
     /// of no use does not matter, it is rebuilt.
     async fn map(&self) -> Option<Loaded> {
-        let map = self.dir.map(&self.name).await.ok()?;
-        let expected = builder::header(self.history, &self.base);
-        let is_ours = format::Header::decode(&map).is_ok_and(|header| header == expected);
-        let is_whole = (map.len() - format::HEADER_BYTES.min(map.len())) % format::ROW_BYTES == 0;
-        (is_ours && is_whole && self.are_rows_right(&map)).then(|| Loaded::Mapped(map))
-    }
-
-    /// Whether the rows of a whole index are intact, in order, within the store, and all of them.
-    fn are_rows_right(&self, index: &[u8]) -> bool {
-        let mut last = (0, 0, 0);
-        let are_ordered = (0..format::row_count(index)).all(|number| {
-            let Some(Ok(row)) = format::row(index, number) else {
-                return false;
-            };
-            let this = (row.position, row.relative_offset, row.relative_ordinal);
-            let is_ordered = last.0 < this.0 && last.1 <= this.1 && last.2 <= this.2;
-            let is_near = row.position - last.0.min(row.position) <= GAP_BYTES_MAX;
-            last = this;
+        let whole = Whole {
+            header: builder::header(self.history, &self.base),
+            store_bytes: self.store_bytes,
             // Behind the end of one that goes on something may begin.
-            let bytes = self.store_bytes + u64::from(self.is_lower);
-            is_ordered && is_near && u64::from(row.position) < bytes
-        });
-        are_ordered && self.store_bytes.saturating_sub(last.0.into()) <= GAP_BYTES_MAX.into()
+            below: self.store_bytes + u64::from(self.is_lower),
+        };
+        let map = self.dir.map(&self.name, move |index| whole.is(index));
+        map.await.ok().map(Loaded::Mapped)
     }
 
     /// Rows made from the store, and whether all of it is sound.
@@ -314,9 +300,6 @@ impl Rows for Loaded {
         }
     }
 }
-
-/// No more lies between two rows that are whole: one interval and the largest batch.
-const GAP_BYTES_MAX: u32 = 20 << 20;
 
 /// What a map costs besides its rows, in bytes: its header, the rest of its last page, and what the
 /// kernel keeps of it; the kernel also bounds how many there are.

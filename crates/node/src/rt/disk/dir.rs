@@ -150,15 +150,19 @@ impl Dir for UringDir {
         self.on_pool(|dir| disk::block_on(dir.sync())).await
     }
 
-    async fn map(&self, name: &str) -> io::Result<Map> {
+    async fn map(
+        &self,
+        name: &str,
+        is_right: impl Fn(&[u8]) -> bool + Clone + Send + 'static,
+    ) -> io::Result<Map> {
         let path = self.path.join(name);
         let map = move |path: &Path| {
             let file = nix::fcntl::open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
             Pages::of_file(file.as_fd())
         };
         let pages = patience::with_files(|| {
-            let path = path.clone();
-            blocking(move || map(&path))
+            let (path, is_right) = (path.clone(), is_right.clone());
+            blocking(move || map(&path)?.if_right(is_right))
         });
         pages.await.map(Map::from)
     }

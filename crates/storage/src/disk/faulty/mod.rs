@@ -252,15 +252,20 @@ impl<D: Backing> Dir for FaultyDir<D> {
         self.scene.gated(Operation::SyncDir, ".", work).await
     }
 
-    async fn map(&self, name: &str) -> io::Result<Map> {
+    async fn map(
+        &self,
+        name: &str,
+        is_right: impl Fn(&[u8]) -> bool + Clone + Send + 'static,
+    ) -> io::Result<Map> {
         let fault = self.scene.begin(Operation::Map, name).await;
         let work = async {
-            let work = self.inner.map(name);
-            let map = run(course(fault, Operation::Map), work).await?;
-            Ok(match fault {
-                Some(Fault::Flip { seed }) => Map::from(Pages::owned(flipped(&map, seed))),
-                _ => map,
-            })
+            let Some(Fault::Flip { seed }) = fault else {
+                let work = self.inner.map(name, is_right);
+                return run(course(fault, Operation::Map), work).await;
+            };
+            let map = self.inner.map(name, |_| true).await?;
+            let pages = Pages::owned(flipped(&map, seed));
+            pages.if_right(is_right).map(Map::from)
         };
         self.scene.gated(Operation::Map, name, work).await
     }

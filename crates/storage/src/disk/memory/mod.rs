@@ -386,13 +386,17 @@ impl Dir for MemoryDir {
             .map(drop)
     }
 
-    async fn map(&self, name: &str) -> io::Result<Map> {
+    async fn map(
+        &self,
+        name: &str,
+        is_right: impl Fn(&[u8]) -> bool + Clone + Send + 'static,
+    ) -> io::Result<Map> {
         let file = self.file(name)?;
         let disk = self.shared.disk.borrow();
         let inode = disk.inode(file)?;
         let mut bytes = vec![0; inode.len()];
         inode.read(0, &mut bytes);
-        Ok(Map::from(Pages::owned(bytes)))
+        Pages::owned(bytes).if_right(is_right).map(Map::from)
     }
 }
 

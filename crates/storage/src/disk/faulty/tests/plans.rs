@@ -15,7 +15,7 @@ fn live(dir: &FaultyDir<MemoryDir>) {
             let _borne = block_on(Rc::new(file).close());
         }
         let _borne = block_on(dir.rename("f.new", dir, "f"));
-        let _borne = block_on(dir.map("f"));
+        let _borne = block_on(dir.map("f", |_| true));
         let _borne = block_on(dir.sync());
         let _borne = block_on(dir.list());
         if round % 3 == 0 {
