@@ -124,8 +124,8 @@ where
     T: Send + 'static,
 {
     // The pool's threads inherit the affinity of the thread that makes them: not a core's.
-    blocking::start();
-    long::start();
+    blocking::POOL.start();
+    long::LONG.start();
     let failed = |source| Error::Start {
         core: config.name.clone(),
         cpu: config.cpu,

@@ -7,7 +7,8 @@
 //! clock        `now`, `wall_clock`, `clocks`, `sleep`, `timeout`
 //! steady       the wall clock that `wall_clock` follows: never back, never far ahead at once
 //! blocking     what must not run on a core: the pool of directory threads
-//! long         what takes minutes: threads of its own, behind everything that clients wait for
+//! long         what takes minutes: a thread of its own, behind everything that clients wait for
+//! threads      plain threads that do what is handed to them, as both of those have
 //! place        which task a core is in, by where it was started
 //! vitals       what a core has outstanding, published for the watchdog
 //! guard        heartbeats that keep a core from sleeping on runnable tasks
@@ -49,6 +50,7 @@ mod semaphore;
 mod slice;
 mod steady;
 mod task;
+mod threads;
 mod vitals;
 mod watchdog;
 

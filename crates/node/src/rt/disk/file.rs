@@ -16,7 +16,7 @@ use nix::sys::stat::{FileStat, Mode, fstat};
 
 use super::buf::{UringBuf, UringBytes};
 use super::{patience, polling};
-use crate::rt::blocking::{self, blocking};
+use crate::rt::blocking::{POOL, blocking};
 use crate::rt::executor::io_error;
 use crate::rt::run_on;
 use crate::rt::vitals::{Work, outstanding};
@@ -327,7 +327,7 @@ impl Drop for UringFile {
             .chain(self.durable.take().flatten())
         {
             let file = OwnedDmaFile::from(file);
-            blocking::run_detached(move || drop(file));
+            POOL.run_detached(move || drop(file));
         }
     }
 }
