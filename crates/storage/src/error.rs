@@ -119,6 +119,14 @@ pub enum Error {
         /// Where the copy ends.
         log_end: Offset,
     },
+    /// An epoch of a source that would leave a copy none to take over with.
+    #[error("epoch {epoch} of the source is above {epoch_max}: a copy of it could never take over")]
+    EpochTooHigh {
+        /// The epoch.
+        epoch: LeaderEpoch,
+        /// The highest that a copy takes.
+        epoch_max: LeaderEpoch,
+    },
     /// No further epoch can begin.
     #[error("the log in {dir} has used up its epochs")]
     EpochsExhausted {

@@ -220,7 +220,7 @@ impl Input {
 
 impl Piece {
     fn add(&mut self, item: Item) {
-        self.bytes += item.value.len();
+        self.bytes += item.key.as_ref().map_or(0, Vec::len) + item.value.len();
         self.items.push(item);
     }
 
@@ -265,6 +265,18 @@ mod tests {
         assert_eq!(split(b"k::v::w"), (Some(b"k".to_vec()), b"v::w".to_vec()));
         assert_eq!(split(b"::v"), (Some(Vec::new()), b"v".to_vec()));
         assert_eq!(split(b"k:v"), (None, b"k:v".to_vec()));
+    }
+
+    /// Pieces of records that are all key grew to a gigabyte each.
+    #[test]
+    fn keys_count_to_the_bytes_of_a_piece() {
+        let mut piece = Piece::default();
+        while !piece.is_full() {
+            let origin = Origin { file: 0, record: 1 };
+            let bytes = [&[b'k'; 100_000][..], b"::v"].concat();
+            piece.add(input(Vec::new()).item(origin, &bytes));
+        }
+        assert_eq!(piece.items.len(), 3);
     }
 
     #[test]

@@ -50,8 +50,8 @@ impl<D: Dir> NewEpoch<D> {
 /// How much higher than the last epoch one is that a copy begins which takes over. An owner that is
 /// killed again and again before it hears of that begins one more each time, and must not outrank it.
 pub const TAKEOVER_STEP: i32 = 1_000;
-/// A million takeovers have room above what is heard.
-const HEARD_BELOW_MAX: i32 = 1_000_000 * TAKEOVER_STEP;
+/// The highest epoch of a source that a copy believes: a million takeovers have room above it.
+const SOURCE_EPOCH_MAX: i32 = i32::MAX - 1_000_000 * TAKEOVER_STEP;
 
 /// Which epoch begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +72,8 @@ impl<D: Dir> Log<D> {
     /// # Errors
     /// [`Error::Busy`] while a chore is under way, or anything is pending or in flight;
     /// [`Error::Fenced`], [`Error::ReadOnly`], [`Error::EpochsExhausted`]; [`Error::EpochOrder`] for a
-    /// copied epoch that is not above the last one, or did not begin here, or of a log that is its own.
+    /// copied epoch that is not above the last one, or did not begin here, or of a log that is its own;
+    /// [`Error::EpochTooHigh`].
     pub fn plan_epoch(&mut self, begin: Begin) -> Result<ChorePlan<D>, Error> {
         self.ready_to_change_end()?;
         if let Some(from) = self.read_only_from {
@@ -161,11 +162,10 @@ impl<D: Dir> Log<D> {
     /// above. The mark says so as soon as nothing else goes on. One of the last numbers there are is no node's: it
     /// would leave none to take over with, and is not believed.
     pub fn hear_epoch(&mut self, epoch: LeaderEpoch) {
-        if i32::MAX - HEARD_BELOW_MAX < epoch.get() {
-            return;
+        if check_source_epoch(epoch).is_ok() {
+            self.marked.heard = self.marked.heard.max(Some(epoch));
+            self.epoch_used = self.epoch_used.max(Some(epoch));
         }
-        self.marked.heard = self.marked.heard.max(Some(epoch));
-        self.epoch_used = self.epoch_used.max(Some(epoch));
     }
 
     /// The number of an epoch of this log's own, so many above the last: no copy uses one twice.
@@ -184,6 +184,7 @@ impl<D: Dir> Log<D> {
     /// log only: batches of older epochs that stand above are none of the source's.
     fn check_copied(&self, began: Began) -> Result<(), Error> {
         let Began { epoch, offset, .. } = began;
+        check_source_epoch(epoch)?;
         let log_end = self.log_end();
         let last = self.epochs().last().map(|last| last.epoch);
         let is_empty = self.floor_place().offset == log_end;
@@ -229,5 +230,14 @@ impl<D: Dir> Log<D> {
     /// A fresh random lineage.
     pub(super) fn draw_lineage(&mut self) -> Lineage {
         Lineage::from_bytes(options::draw(&mut self.seed, &self.identity))
+    }
+}
+
+/// Refuses an epoch of a source with one of the last numbers there are.
+pub(super) fn check_source_epoch(epoch: LeaderEpoch) -> Result<(), Error> {
+    let epoch_max = LeaderEpoch::new(SOURCE_EPOCH_MAX).unwrap_or_default();
+    match epoch <= epoch_max {
+        true => Ok(()),
+        false => Err(Error::EpochTooHigh { epoch, epoch_max }),
     }
 }

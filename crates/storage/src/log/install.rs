@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::Log;
 use super::chore::ChorePlan;
+use super::epoch::check_source_epoch;
 use super::outcome::Chore;
 use super::sums::Sums;
 use super::work::Work;
@@ -89,7 +90,7 @@ impl<D: Dir> Log<D> {
     /// waits to be sealed; an active segment that ends where they begin is rolled first, and waits, too.
     /// [`Error::NotNext`] for segments that do not begin at the log end, also
     /// those of a log without files; [`Error::OtherLineage`]; [`Error::OwnEpoch`] for a log in whose last
-    /// epoch they are not; [`Error::Contradicts`]; [`Error::ReadOnly`], [`Error::Fenced`].
+    /// epoch they are not; [`Error::EpochTooHigh`]; [`Error::Contradicts`]; [`Error::ReadOnly`], [`Error::Fenced`].
     pub fn plan_install(
         &mut self,
         mut ready: Vec<Ready>,
@@ -273,6 +274,7 @@ impl<D: Dir> Log<D> {
                     });
                 }
                 if known.last().is_none_or(|last| last.epoch < met.epoch) {
+                    check_source_epoch(met.epoch)?;
                     known.push(*met);
                     edits.push(Edit::Epoch(*met));
                 }

@@ -184,6 +184,25 @@ fn epochs_that_do_not_begin_one_behind_the_other_are_refused() {
     install(&mut log, vec![ready(last)]).unwrap();
 }
 
+/// What an epoch with the last number ruled was taken in, and the copy could never take over.
+#[test]
+fn segments_of_an_epoch_that_leaves_no_room_for_another_are_refused() {
+    let source = Source::new(25);
+    let root = MemoryDir::new();
+    copy(&root, &source);
+    let (mut log, _) = open(&root, small(), 3, at(2)).unwrap();
+    let mut ready = block_on(receive(&root, &source, 0, 5_000)).unwrap();
+    ready.epochs[0].epoch = corelog_record::LeaderEpoch::new(i32::MAX).unwrap();
+    let refused = log.plan_install(vec![ready], at(9)).unwrap_err();
+    assert!(
+        matches!(refused, crate::Error::EpochTooHigh { .. }),
+        "{refused:?}"
+    );
+    assert_eq!(log.log_end(), Offset::ZERO);
+    let plan = log.plan_epoch(Begin::TakenOver).unwrap();
+    log.complete_chore(block_on(plan.run()), at(3)).unwrap();
+}
+
 /// A copy began an epoch of its own, and died before it owned the partition. What was installed then was
 /// said to be of that epoch, and the epoch it was of was never known.
 #[test]

@@ -502,6 +502,16 @@ fn an_epoch_that_leaves_no_room_for_another_is_not_believed() {
     let before = copy.epoch().get();
     copy.hear_epoch(LeaderEpoch::new(i32::MAX).unwrap());
     settle(&mut copy, at(0)).unwrap();
+    let told = Began {
+        epoch: LeaderEpoch::new(i32::MAX).unwrap(),
+        lineage: source.epochs()[0].lineage,
+        offset: copy.log_end(),
+    };
+    let refused = copy.plan_epoch(Begin::Copied(told)).map(drop);
+    assert!(
+        matches!(refused, Err(Error::EpochTooHigh { .. })),
+        "{refused:?}"
+    );
     copy.set_options(small());
     let plan = copy.plan_epoch(Begin::TakenOver);
     run(&mut copy, plan).unwrap();
