@@ -6,7 +6,7 @@ use std::io;
 use std::ops::Range;
 use std::rc::Rc;
 
-use corelog_storage::disk::map::Map;
+use corelog_storage::disk::map::{Check, Map};
 use corelog_storage::disk::memory::{MemoryDir, MemoryFile};
 use corelog_storage::disk::{Dir, Entry, File, Open, Space};
 
@@ -101,11 +101,7 @@ impl Dir for SinkDir {
         self.inner.sync()
     }
 
-    fn map(
-        &self,
-        name: &str,
-        is_right: impl Fn(&[u8]) -> bool + Clone + Send + 'static,
-    ) -> impl Future<Output = io::Result<Map>> {
+    fn map(&self, name: &str, is_right: impl Check) -> impl Future<Output = io::Result<Map>> {
         self.inner.map(name, is_right)
     }
 }

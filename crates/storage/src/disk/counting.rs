@@ -9,7 +9,7 @@ use ::std::io;
 use ::std::ops::{Range, Sub};
 use ::std::rc::Rc;
 
-use super::map::Map;
+use super::map::{Check, Map};
 use super::{Buf, Dir, Entry, File, Open, Space};
 
 /// What was asked for so far.
@@ -172,11 +172,7 @@ impl<D: Dir> Dir for CountingDir<D> {
         self.inner.sync()
     }
 
-    fn map(
-        &self,
-        name: &str,
-        is_right: impl Fn(&[u8]) -> bool + Clone + Send + 'static,
-    ) -> impl Future<Output = io::Result<Map>> {
+    fn map(&self, name: &str, is_right: impl Check) -> impl Future<Output = io::Result<Map>> {
         self.inner.map(name, is_right)
     }
 }

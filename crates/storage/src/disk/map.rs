@@ -46,13 +46,18 @@ impl Pages {
     ///
     /// # Errors
     /// `InvalidData` otherwise.
-    pub fn if_right(self, is_right: impl FnOnce(&[u8]) -> bool) -> io::Result<Self> {
+    pub fn if_right(self, is_right: impl Check) -> io::Result<Self> {
         match is_right(&self) {
             true => Ok(self),
             false => Err(io::ErrorKind::InvalidData.into()),
         }
     }
 }
+
+/// Whether the bytes of a file are what they should be; asked on any thread.
+pub trait Check: Fn(&[u8]) -> bool + Clone + Send + 'static {}
+
+impl<F: Fn(&[u8]) -> bool + Clone + Send + 'static> Check for F {}
 
 /// Reads every page of `map`, as `MAP_POPULATE` does, which however keeps errors to itself.
 fn populate(map: &memmap2::Mmap) -> io::Result<()> {

@@ -33,7 +33,7 @@ use ::std::task::{Context, Poll, Waker};
 use nix::errno::Errno;
 
 pub use self::buf::Buf;
-use self::map::Map;
+use self::map::{Check, Map};
 
 /// The unit of writing: positions and lengths of writes are multiples of it, in bytes.
 ///
@@ -174,11 +174,7 @@ pub trait Dir: Clone + 'static {
     ///
     /// # Errors
     /// `NotFound` without such a file; `InvalidData` for one that is not right; any error of the file system.
-    fn map(
-        &self,
-        name: &str,
-        is_right: impl Fn(&[u8]) -> bool + Clone + Send + 'static,
-    ) -> impl Future<Output = io::Result<Map>>;
+    fn map(&self, name: &str, is_right: impl Check) -> impl Future<Output = io::Result<Map>>;
 
     /// Reads the whole small file `name`, of at most `bytes_max` bytes.
     ///

@@ -25,7 +25,7 @@ use nix::unistd::{SysconfVar, sysconf};
 
 use self::alone::is_alone;
 use super::buf::{AlignedBuf, HUGE_PAGE_BYTES, SharedBytes};
-use super::map::{Map, Pages};
+use super::map::{Check, Map, Pages};
 use super::{BLOCK_BYTES, Buf, Dir, Entry, File, Open, Space};
 
 /// A directory of the operating system.
@@ -210,11 +210,7 @@ impl Dir for StdDir {
         beside::run(move || sync(&path)).await
     }
 
-    async fn map(
-        &self,
-        name: &str,
-        is_right: impl Fn(&[u8]) -> bool + Clone + Send + 'static,
-    ) -> io::Result<Map> {
+    async fn map(&self, name: &str, is_right: impl Check) -> io::Result<Map> {
         let file = fs::File::open(self.path.join(name))?;
         let pages = Pages::of_file(file.as_fd())?;
         pages.if_right(is_right).map(Map::from)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use corelog_storage::disk::map::{Map, Pages};
+use corelog_storage::disk::map::{Check, Map, Pages};
 use corelog_storage::disk::std::StdDir;
 use corelog_storage::disk::{self, Dir, Entry, Open};
 use nix::fcntl::OFlag;
@@ -150,11 +150,7 @@ impl Dir for UringDir {
         self.on_pool(|dir| disk::block_on(dir.sync())).await
     }
 
-    async fn map(
-        &self,
-        name: &str,
-        is_right: impl Fn(&[u8]) -> bool + Clone + Send + 'static,
-    ) -> io::Result<Map> {
+    async fn map(&self, name: &str, is_right: impl Check) -> io::Result<Map> {
         let path = self.path.join(name);
         let map = move |path: &Path| {
             let file = nix::fcntl::open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;

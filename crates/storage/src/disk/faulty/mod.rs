@@ -91,7 +91,7 @@ pub use self::faults::{Faults, Happened};
 pub use self::file::FaultyFile;
 pub use self::flight::Breach;
 pub use self::plan::{Event, Kind, Plan, Profile};
-use super::map::{Map, Pages};
+use super::map::{Check, Map, Pages};
 pub use super::memory::FailedSync;
 use super::{Dir, Entry, File, Open};
 
@@ -252,11 +252,7 @@ impl<D: Backing> Dir for FaultyDir<D> {
         self.scene.gated(Operation::SyncDir, ".", work).await
     }
 
-    async fn map(
-        &self,
-        name: &str,
-        is_right: impl Fn(&[u8]) -> bool + Clone + Send + 'static,
-    ) -> io::Result<Map> {
+    async fn map(&self, name: &str, is_right: impl Check) -> io::Result<Map> {
         let fault = self.scene.begin(Operation::Map, name).await;
         let work = async {
             let Some(Fault::Flip { seed }) = fault else {

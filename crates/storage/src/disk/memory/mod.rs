@@ -62,7 +62,7 @@ pub use self::loss::FailedSync;
 pub use self::trace::{Step, Trace};
 use self::tree::{FileId, Node};
 use super::buf::{AlignedBuf, SharedBytes};
-use super::map::{Map, Pages};
+use super::map::{Check, Map, Pages};
 use super::{BLOCK_BYTES, Dir, Entry, Open, Space};
 
 /// A directory of a disk in memory; clones share the disk.
@@ -386,11 +386,7 @@ impl Dir for MemoryDir {
             .map(drop)
     }
 
-    async fn map(
-        &self,
-        name: &str,
-        is_right: impl Fn(&[u8]) -> bool + Clone + Send + 'static,
-    ) -> io::Result<Map> {
+    async fn map(&self, name: &str, is_right: impl Check) -> io::Result<Map> {
         let file = self.file(name)?;
         let disk = self.shared.disk.borrow();
         let inode = disk.inode(file)?;
