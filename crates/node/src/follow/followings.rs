@@ -8,6 +8,7 @@ use std::sync::Arc;
 use corelog_record::TopicName;
 use corelog_storage::format::replica::{Replica, Role};
 
+use super::places::Places;
 use super::task::Following;
 use crate::catalog::Topic;
 use crate::core::{Core, PartitionKey};
@@ -17,6 +18,7 @@ use crate::rt;
 #[derive(Default)]
 pub(crate) struct Followings {
     by_key: RefCell<HashMap<PartitionKey, Rc<Following>>>,
+    pub(super) places: Places,
 }
 
 impl Followings {

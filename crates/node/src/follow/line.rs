@@ -364,4 +364,4 @@ fn unavailable(address: &str, why: &str) -> Failure {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -6,6 +6,7 @@
 //! incoming  what comes over it, as frames
 //! lines     these connections, each shared by a number of partitions
 //! names     where other nodes are, looked up
+//! places    where a source has the partitions of a topic
 //! followings which partitions follow, each by a task of its own
 //! task      the life of a follower: from what it has to what its source has, and on
 //! beginning where its log begins: it goes on, or becomes a copy
@@ -52,6 +53,7 @@ mod lineage;
 mod lines;
 mod names;
 mod ownership;
+mod places;
 mod progress;
 mod promote;
 mod rejoin;

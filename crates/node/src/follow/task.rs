@@ -7,7 +7,7 @@ use std::time::Duration;
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::epoch::Epoch;
 use corelog_protocol::message::replica_status::State;
-use corelog_protocol::message::{fetch, metadata, segments};
+use corelog_protocol::message::{fetch, segments};
 use corelog_record::{LeaderEpoch, Offset, TopicName};
 use corelog_storage::format::replica::Replica;
 use futures_lite::FutureExt;
@@ -198,18 +198,8 @@ impl Following {
     /// A connection to the core of the source that has the partition.
     async fn line_to_owner(&self, core: &Rc<Core>, source: &str) -> Result<Rc<Line>, Trouble> {
         let line = core.line_to(source).await.map_err(Trouble::Again)?;
-        let ask = metadata::Request {
-            topics: Some(vec![self.topic.clone()]),
-        };
-        let told = line
-            .call(&ask, ASK_TIMEOUT)
-            .await
-            .map_err(Trouble::of)?
-            .head;
-        if let Some(error) = told.errors.into_iter().next() {
-            return Err(Trouble::of(Box::new(error.error)));
-        }
-        let topic = told.topics.into_iter().next();
+        let told = core.followings.places.of(source, &line, &self.topic).await;
+        let topic = told.map_err(Trouble::of)?;
         if topic
             .as_ref()
             .is_some_and(|topic| topic.id != self.key.topic)
@@ -217,12 +207,11 @@ impl Following {
             let message = format!("topic {} is another one at {source}", self.topic);
             return Err(Trouble::Stop(failure(ErrorCode::TopicChanged, message)));
         }
-        let partitions = topic.into_iter().flat_map(|topic| topic.partitions);
-        let mut mine = partitions.filter(|partition| partition.id == self.key.partition);
-        let own = mine.next().map(|partition| partition.address);
+        let mut partitions = topic.iter().flat_map(|topic| &topic.partitions);
+        let own = partitions.find(|partition| partition.id == self.key.partition);
         // A core's own port may be out of reach from here: the shared one does as well.
-        match own.filter(|own| is_beside(own, source)) {
-            Some(own) => Ok(core.line_to(&own).await.unwrap_or(line)),
+        match own.filter(|own| is_beside(&own.address, source)) {
+            Some(own) => Ok(core.line_to(&own.address).await.unwrap_or(line)),
             None => Ok(line),
         }
     }

@@ -54,7 +54,7 @@ fn where_nothing_is_said_of_what_was_taken_all_wait_until_the_connection_ends() 
     });
 }
 
-async fn connected(address: &str) -> Line {
+pub(in crate::follow) async fn connected(address: &str) -> Line {
     let room = Semaphore::new(FRAME_BYTES_MAX.into());
     let line = Line::connect(address, "test".to_owned(), room).await;
     line.unwrap_or_else(|why| panic!("{why:?}"))
@@ -97,7 +97,7 @@ fn leaving(taken: Option<u32>, told: Receiver<()>) -> String {
 }
 
 /// Reads the next request; gives its number.
-fn next(stream: &mut TcpStream, received: &mut Vec<u8>) -> CorrelationId {
+pub(in crate::follow) fn next(stream: &mut TcpStream, received: &mut Vec<u8>) -> CorrelationId {
     loop {
         if let Peek::Frame(frame) = Decoder::requests(FRAME_BYTES_MAX).peek(received).unwrap() {
             let Header { correlation, .. } = frame.header;
@@ -111,7 +111,7 @@ fn next(stream: &mut TcpStream, received: &mut Vec<u8>) -> CorrelationId {
     }
 }
 
-fn answer_to(greeting: CorrelationId) -> Vec<u8> {
+pub(in crate::follow) fn answer_to(greeting: CorrelationId) -> Vec<u8> {
     let mut out = Vec::new();
     let answer = hello::Answer {
         version: frame::VERSION,
