@@ -279,7 +279,10 @@ impl Core {
                 Some(Err(Refusal::Busy)) if !left.is_zero() => {
                     rt::timeout(CHANGE_PAUSE, quieter).await;
                 }
-                None => return Err(timed_out("the change of the log takes too long")),
+                None => {
+                    self.step(slot, Input::AbandonChange { token });
+                    return Err(timed_out("the change of the log takes too long"));
+                }
                 told => return Err(not_told(told)),
             }
         }

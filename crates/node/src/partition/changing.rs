@@ -143,6 +143,12 @@ impl<D: Dir> Partition<D> {
         }
     }
 
+    /// Nobody waits any longer for a change to begin.
+    pub(super) fn abandon_change(&mut self, token: Token) {
+        let waits = |changing: &mut Changing| changing.token == token && changing.change.is_some();
+        self.changing.take_if(waits);
+    }
+
     /// The change's chore has ended, if there was one.
     pub(super) fn changed(&mut self, changed: Result<Chore, Refusal>, effects: &mut Effects<D>) {
         let Some(changing) = self.changing.take_if(|changing| changing.change.is_none()) else {

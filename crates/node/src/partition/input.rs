@@ -128,6 +128,8 @@ pub(crate) enum Input<'a, D: Dir> {
     TakeSnapshot { token: Token, target: D },
     /// Whoever asked for a snapshot waits no longer for it to begin; what is being linked goes on.
     AbandonSnapshot { token: Token },
+    /// Whoever asked for a change waits no longer for it to begin; one that has begun goes on.
+    AbandonChange { token: Token },
     /// Where the last snapshot of it ends, and the chain there.
     Snapshotted { last: Option<(Offset, Chain)> },
     /// Every follower holds all below this offset.

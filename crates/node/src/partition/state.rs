@@ -105,6 +105,7 @@ impl<D: Dir> Partition<D> {
             Input::TakeSnapshot { token, target } => {
                 self.take_snapshot(token, target, now, effects);
             }
+            Input::AbandonChange { token } => self.abandon_change(token),
             Input::AbandonSnapshot { token } => self.abandon_snapshot(token, effects),
             Input::Snapshotted { last } => self.snapshotted = last,
             Input::Replicated { upto } => self.replicated = upto,

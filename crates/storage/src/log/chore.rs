@@ -40,6 +40,8 @@ pub(super) enum Kind {
     Sync,
     /// It changes the end of the log: nothing is appended or flushed meanwhile.
     End,
+    /// It puts a segment's files in the place of others.
+    Replace,
     /// Anything else; what it needs it has taken along.
     Other,
 }
@@ -191,6 +193,7 @@ impl<D: Dir> Log<D> {
             Work::Next(_) => Kind::Next,
             Work::SpaceSync(_) => Kind::Sync,
             Work::Suffix(_) | Work::Install(_) | Work::Adopt(_) | Work::Begin(_) => Kind::End,
+            Work::Replace(_) => Kind::Replace,
             _ => Kind::Other,
         });
         ChorePlan {

@@ -100,17 +100,19 @@ impl<D: Dir> Log<D> {
         if let Some(from) = self.read_only_from {
             return Err(Error::ReadOnly { from });
         }
+        // Records that came meanwhile stay: no wait makes room for what begins before them.
+        let log_end = self.log_end();
+        if let Some(segment) = ready.first().map(Ready::base)
+            && segment != log_end
+        {
+            return Err(Error::NotNext { segment, log_end });
+        }
         if self.pending_bytes() > 0 || self.in_flight_bytes > 0 || self.is_flush_preparing {
             return Err(Error::Busy);
         }
         if !self.active().is_empty() {
             // Its source ended it here: what follows is sealed.
-            if ready
-                .first()
-                .is_some_and(|first| first.base() == self.log_end())
-            {
-                self.roll();
-            }
+            self.roll();
             return Err(Error::Busy);
         }
         let is_waiting = |segment: &Segment<D>| segment.stage != Stage::Damaged;
@@ -127,10 +129,8 @@ impl<D: Dir> Log<D> {
             let is_next =
                 digest.start() == end && self.generation_next(end.offset) <= ready.generation;
             if !is_next || !self.manifest.is_here() {
-                return Err(Error::NotNext {
-                    segment: digest.base,
-                    log_end: self.log_end(),
-                });
+                let segment = digest.base;
+                return Err(Error::NotNext { segment, log_end });
             }
             edits.extend(self.installing(ready));
             end = digest.end();

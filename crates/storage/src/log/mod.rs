@@ -409,6 +409,11 @@ impl<D: Dir> Log<D> {
     fn is_end_held(&self) -> bool {
         self.chore == Some(Kind::End)
     }
+
+    /// Whether a chore takes files away from segments that the log still has.
+    fn is_moving_files(&self) -> bool {
+        self.is_end_held() || self.chore == Some(Kind::Replace)
+    }
 }
 
 /// The last segment, for writing.

@@ -236,7 +236,7 @@ impl<D: Dir> Log<D> {
         match result {
             Ok(bytes) => scrubbed.bytes = bytes,
             // Its file is being moved: what takes its place is read, from the beginning.
-            Err(error) if error.is_missing() && self.is_end_held() => return,
+            Err(error) if error.is_missing() && self.is_moving_files() => return,
             Err(error) => {
                 pass.next = end;
                 if error.is_missing() {

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use corelog_record::HistoryId;
 
-use crate::disk::{BLOCK_BYTES, Dir, File, Space, round_up};
+use crate::disk::{BLOCK_BYTES, Dir, File, Space, is_full, round_up};
 use crate::segment::Segment;
 
 use super::tail::SMALL_BYTES;
@@ -20,6 +20,8 @@ use super::{Options, UNSYNCED_BYTES_MAX};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Extent {
     pub(crate) end: u64,
+    /// How far at least: a disk that has no more is not full yet.
+    pub(crate) least: u64,
     pub(crate) how: Space,
 }
 
@@ -45,12 +47,19 @@ impl Extent {
             return Ok(());
         }
         // The extents in one piece: a full disk shows here and not half-way, and while a file gets some, nothing is written to it.
-        file.allocate(*reached..self.end, Space::Reserved).await?;
+        let all = file.allocate(*reached..self.end, Space::Reserved).await;
+        let extent_end = match all {
+            Err(error) if is_full(&error) && self.least < self.end => {
+                file.allocate(*reached..self.least, Space::Reserved).await?;
+                self.least
+            }
+            all => all.map(|()| self.end)?,
+        };
         match self.how {
-            Space::Reserved => *reached = self.end,
+            Space::Reserved => *reached = extent_end,
             Space::Zeroed => {
-                while *reached < self.end && !hurry.is_on() {
-                    let end = self.end.min(*reached + PART_BYTES);
+                while *reached < extent_end && !hurry.is_on() {
+                    let end = extent_end.min(*reached + PART_BYTES);
                     file.allocate(*reached..end, Space::Zeroed).await?;
                     *reached = end;
                 }
@@ -99,6 +108,7 @@ impl Filled {
         let end = ahead_of(needed, step(self.appended), options);
         (self.space < needed).then(|| Extent {
             end: end.min(farthest(self.durable)).max(needed),
+            least: needed,
             how: kind(group_bytes),
         })
     }
@@ -147,10 +157,9 @@ pub(crate) fn next<D: Dir>(
         Space::Reserved => segment_bytes,
         Space::Zeroed => (segment_bytes / 16).clamp(STEP_BYTES_MIN, STEP_BYTES_MAX),
     };
-    (active.bytes() >= segment_bytes / 2).then(|| Extent {
-        end: round_up(end),
-        how,
-    })
+    let end = round_up(end);
+    let least = end;
+    (active.bytes() >= segment_bytes / 2).then_some(Extent { end, least, how })
 }
 
 /// A step beyond `end`, but not beyond where the segment will roll.

@@ -191,3 +191,37 @@ fn a_cut_that_meets_damage_tells_where_it_is() {
     }
     assert!(!bench.is_fenced);
 }
+
+/// It was done whenever its turn came, and until then kept every other one from its own.
+#[test]
+fn a_change_that_nobody_waits_for_does_not_begin_any_more() {
+    let mut bench = Bench::new(1);
+    durable(&mut bench, b"a");
+    bench.settle();
+    let is_mark = Match::on(Operation::Write, "mark");
+    bench.faults().hold(is_mark, When::Before);
+    durable(&mut bench, b"b");
+    while bench.faults().held() == 0 {
+        bench.now = bench.now.saturating_add_millis(100);
+        bench.step(Input::Tick);
+        bench.poll();
+    }
+    let token = cut(&mut bench, offset(1));
+    bench.poll();
+    assert!(bench.partition.check_takes_in().is_err());
+    bench.step(Input::AbandonChange { token });
+    assert!(bench.partition.check_takes_in().is_ok());
+    bench.faults().release_all();
+    bench.settle();
+    assert_eq!(bench.partition.status().log_end, offset(2));
+    // One that has begun goes on.
+    bench.faults().hold(Operation::SyncDir, When::Before);
+    let token = cut(&mut bench, offset(1));
+    bench.poll();
+    assert_eq!(bench.faults().held(), 1);
+    bench.step(Input::AbandonChange { token });
+    assert!(bench.partition.check_takes_in().is_err());
+    bench.faults().release_all();
+    bench.settle();
+    assert_eq!(bench.partition.status().log_end, offset(1));
+}

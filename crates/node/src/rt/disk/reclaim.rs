@@ -73,7 +73,9 @@ impl Leaving {
         }
         let mut bytes = self.file.metadata()?.len();
         while bytes > 0 {
-            bytes = bytes.saturating_sub(STEP_BYTES);
+            // To whole steps: of what the page cache holds in one piece a cut zeroes the rest, which a socket may still have to
+            // send. Nobody has the file open for that any more.
+            bytes = (bytes - 1) / STEP_BYTES * STEP_BYTES;
             self.file.set_len(bytes)?;
             thread::sleep(rest());
         }
@@ -177,6 +179,23 @@ mod tests {
         fs::remove_file(&path).unwrap();
         let shorter: Vec<u64> = (0..13).rev().collect();
         assert_eq!(lengths(&leaving), shorter);
+    }
+
+    /// The rest of the last page was zeroed while a socket still had to send it.
+    #[test]
+    fn a_removed_file_is_never_cut_within_a_page() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store");
+        filled(&path, 9);
+        let leaving = Leaving::hold(&path).unwrap();
+        leaving.file.set_len((9 << 20) - 5_000).unwrap();
+        fs::remove_file(&path).unwrap();
+        let rest = || {
+            let bytes = leaving.file.metadata().unwrap().len();
+            assert_eq!(bytes % STEP_BYTES, 0);
+            Duration::ZERO
+        };
+        leaving.cut(rest).unwrap();
     }
 
     #[test]

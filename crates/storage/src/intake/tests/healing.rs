@@ -1,6 +1,10 @@
 //! Damage goes when the segment comes in again.
 
+use std::pin::pin;
+
 use super::*;
+use crate::disk::faulty::{FaultyDir, Operation, When};
+use crate::disk::poll_once;
 use crate::log::{Damage, Event, ReadError};
 use crate::testing::read_all;
 
@@ -123,6 +127,33 @@ fn damage_that_readers_of_the_old_file_still_find_is_not_that_of_the_new_one() {
     settle(&mut log, at(40)).unwrap();
     assert!(log.damage().is_empty());
     assert!(read_all(&log, base).is_ok());
+}
+
+/// All of a segment was said to be damaged while it was repaired.
+#[test]
+fn a_file_that_is_moved_away_for_its_repair_is_no_damage_to_a_scrub() {
+    let source = Source::new(25);
+    let (root, log) = replica(&source);
+    drop(log);
+    let disk = FaultyDir::new(root);
+    let (mut log, _) = open(&disk, small(), 4, at(20)).unwrap();
+    let of = source.of(0, log.generation_next(Offset::ZERO));
+    let mut intake = block_on(Intake::open(&disk.child("p0"), of, at(30))).unwrap();
+    block_on(intake.push(&source.bytes(0))).unwrap();
+    let ready = block_on(intake.finish()).unwrap();
+    let mut replacing = pin!(log.plan_replace(ready, at(31)).unwrap().run());
+    disk.faults().hold(Operation::Rename, When::After);
+    let store = name::store(Offset::ZERO, 0);
+    while files(&disk).contains(&store) {
+        assert!(poll_once(replacing.as_mut()).is_pending());
+        disk.faults().release_one();
+    }
+    let piece = log.plan_scrub(at(31), 1 << 20).unwrap().unwrap();
+    let scrubbed = log.complete_scrub(block_on(piece.run()), at(31));
+    assert_eq!(scrubbed.damage, []);
+    disk.faults().release_all();
+    log.complete_chore(block_on(replacing), at(32)).unwrap();
+    assert_eq!(scrub(&mut log), []);
 }
 
 #[test]

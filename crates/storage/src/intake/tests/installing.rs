@@ -68,8 +68,8 @@ fn records_are_appended_behind_what_was_installed_and_more_is_not() {
     assert_eq!(log.log_end(), end.plus(1));
     let refused = log.plan_install(vec![second], at(9));
     assert!(
-        matches!(refused, Err(crate::Error::Busy)),
-        "records are not passed over: {refused:?}"
+        matches!(refused, Err(crate::Error::NotNext { .. })),
+        "records are not passed over, and not waited for: {refused:?}"
     );
     settle(&mut log, at(10)).unwrap();
     assert_eq!(

@@ -282,6 +282,31 @@ fn a_group_that_prepares_its_space_itself_waits_for_few_zeros() {
     }
 }
 
+/// A log was full with 4 MiB left, as a whole step of 8 MiB was not there, and took those 4 MiB each time.
+#[test]
+fn a_disk_that_has_what_a_group_needs_is_not_full() {
+    for value_bytes in [60 << 10, 300 << 10] {
+        let root = MemoryDir::new();
+        let (mut log, _) = open(&root, Options::default(), 1, at(0)).unwrap();
+        let group = batch(&[&vec![b'g'; value_bytes]], at(0));
+        while log.active().bytes() < 16 * MIB {
+            turn(&mut log, &group);
+        }
+        let space = log.active().space_bytes - log.active().bytes();
+        root.set_capacity(Some(root.bytes_in_use() + 4 * MIB));
+        let count = (space + 4 * MIB) / group.len() as u64 - 1;
+        for number in 0..count {
+            log.append(&group, at(0))
+                .unwrap_or_else(|e| panic!("{number}: {e}"));
+            flush(&mut log, at(0)).unwrap();
+            // There is none to prepare ahead.
+            let _ = chore(&mut log, at(0), false);
+        }
+        assert!(!log.is_full());
+        assert_eq!(log.durable(), log.log_end());
+    }
+}
+
 #[test]
 fn a_group_that_waits_for_a_store_made_ahead_gets_what_is_there() {
     let root = MemoryDir::new();
