@@ -92,8 +92,8 @@ fn refused(refusal: Refusal) -> anyhow::Error {
     }
 }
 
-/// Keeps servers out while this lives; `None` where there is no node above.
-fn lock(dir: &Path) -> anyhow::Result<Option<File>> {
+/// Keeps servers out while this lives, and programs that have the log in them.
+fn lock(dir: &Path) -> anyhow::Result<File> {
     let dir = dir
         .canonicalize()
         .with_context(|| format!("cannot look at {}", dir.display()))?;
@@ -110,18 +110,26 @@ fn lock(dir: &Path) -> anyhow::Result<Option<File>> {
                 return Err(error).with_context(|| format!("cannot open {}", path.display()));
             }
         };
-        return match file.try_lock() {
-            Ok(()) => Ok(Some(file)),
-            Err(TryLockError::WouldBlock) => {
-                let message = format!("a server has {} in use: stop it first", above.display());
-                Err(stop(Exit::Failed, message))
-            }
-            Err(TryLockError::Error(error)) => {
-                Err(error).with_context(|| format!("cannot lock {}", path.display()))
-            }
-        };
+        return locked(file, "a server", above);
     }
-    Ok(None)
+    // No node's: an embedded log locks the directory above its files.
+    let above = dir.parent().unwrap_or(&dir);
+    let opened = File::open(above);
+    let file = opened.with_context(|| format!("cannot open {}", above.display()))?;
+    locked(file, "a program", above)
+}
+
+fn locked(file: File, who: &str, dir: &Path) -> anyhow::Result<File> {
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let message = format!("{who} has {} in use: stop it first", dir.display());
+            Err(stop(Exit::Failed, message))
+        }
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", dir.display()))
+        }
+    }
 }
 
 /// The partitions below a topic's directory; the directory itself, if it is a partition's.
@@ -258,6 +266,19 @@ const INDEX_INTERVAL_BYTES: u32 = 4096;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use corelog_storage::wal::{self, Wal};
+
+    /// The manifest was replaced under a program that went on to write the old one.
+    #[test]
+    fn a_log_that_a_program_has_open_is_not_repaired() {
+        let dir = tempfile::tempdir().unwrap();
+        let (wal, _) = Wal::open(dir.path(), wal::Options::default()).unwrap();
+        std::fs::create_dir_all(dir.path().join("log")).unwrap();
+        let refused = lock(&dir.path().join("log")).unwrap_err();
+        assert!(refused.to_string().contains("in use"), "{refused}");
+        drop(wal);
+        lock(&dir.path().join("log")).unwrap();
+    }
 
     /// Typed as root it left a manifest of root's, and the server did not open the partition for want of permission.
     #[test]

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use corelog_protocol::message::produce;
-use corelog_record::Timestamp;
+use corelog_record::{Timestamp, TopicName};
 
 use super::board::Board;
 use super::slots::PartitionKey;
@@ -33,7 +33,7 @@ pub(crate) struct Slowest {
 
 /// One of them.
 #[derive(Debug, Clone)]
-pub(crate) struct Slow {
+pub(super) struct Slow {
     pub(crate) key: PartitionKey,
     pub(crate) answer: produce::Answer,
     pub(crate) answered: Timestamp,
@@ -65,25 +65,10 @@ impl Core {
     /// The slowest durable acknowledgements of the last hour, of partitions that are still here.
     pub(crate) fn slowest(&self) -> SlowAcks {
         let slots = self.slots.borrow();
-        let named = |slow: Slow| {
-            let slot = slots.find(slow.key).and_then(|id| slots.get(id))?;
-            Some(SlowAck {
-                topic: slot.topic.name.clone(),
-                partition: slow.key.partition,
-                base: slow.answer.base,
-                records: slow.answer.end.since(slow.answer.base),
-                answered: slow.answered,
-                queue: slow.queue,
-                group: slow.group,
-                sync: slow.sync,
-                reply: slow.reply,
-            })
-        };
-        let kept = self.slowest.told().into_iter().filter_map(named).collect();
-        SlowAcks {
-            kept,
-            others_max: self.slowest.others_max.get(),
-        }
+        self.slowest.named(|key| {
+            let slot = slots.find(key).and_then(|id| slots.get(id))?;
+            Some(slot.topic.name.clone())
+        })
     }
 }
 
@@ -113,9 +98,42 @@ impl Timed {
     }
 }
 
+impl Slow {
+    fn took(&self) -> Duration {
+        self.queue + self.group + self.sync + self.reply
+    }
+
+    fn of(self, topic: TopicName) -> SlowAck {
+        SlowAck {
+            topic,
+            partition: self.key.partition,
+            base: self.answer.base,
+            records: self.answer.end.since(self.answer.base),
+            answered: self.answered,
+            queue: self.queue,
+            group: self.group,
+            sync: self.sync,
+            reply: self.reply,
+        }
+    }
+}
+
 impl Slowest {
+    /// Those of partitions that have a name yet; others count among the rest.
+    fn named(&self, name: impl Fn(PartitionKey) -> Option<TopicName>) -> SlowAcks {
+        let mut others_max = self.others_max.get();
+        let mut kept = Vec::new();
+        for slow in self.told() {
+            match name(slow.key) {
+                Some(topic) => kept.push(slow.of(topic)),
+                None => others_max = others_max.max(slow.took()),
+            }
+        }
+        SlowAcks { kept, others_max }
+    }
+
     /// The slowest first.
-    pub(crate) fn told(&self) -> Vec<Slow> {
+    fn told(&self) -> Vec<Slow> {
         self.forget(rt::now());
         self.kept.borrow().values().rev().cloned().collect()
     }
@@ -128,9 +146,8 @@ impl Slowest {
     fn keep(&self, slow: Slow) {
         self.forget(slow.at);
         self.last.set(self.last.get() + 1);
-        let total = slow.queue + slow.group + slow.sync + slow.reply;
         let mut kept = self.kept.borrow_mut();
-        kept.insert((total, self.last.get()), slow);
+        kept.insert((slow.took(), self.last.get()), slow);
         if kept.len() > KEPT_COUNT
             && let Some(((took, _), _)) = kept.pop_first()
         {
@@ -221,6 +238,18 @@ mod tests {
         assert_eq!(others_ms(), 136);
         slowest.forget(now + KEPT_FOR);
         assert_eq!(others_ms(), 200, "nor is what is older than an hour");
+    }
+
+    /// It was said that none took longer than the rest, as if what had gone had never been.
+    #[test]
+    fn what_was_slow_in_a_topic_that_is_gone_counts_among_the_others() {
+        let (slowest, now) = (Slowest::default(), rt::now());
+        slowest.keep(slow(900, now));
+        let told = slowest.named(|_| None);
+        assert!(told.kept.is_empty());
+        assert_eq!(told.others_max, Duration::from_millis(900));
+        let told = slowest.named(|_| Some(TopicName::new("t").unwrap()));
+        assert_eq!((told.kept.len(), told.others_max), (1, Duration::ZERO));
     }
 
     #[test]

@@ -345,15 +345,15 @@ fn identify(config: &NodeConfig, lock: &mut NodeFile) -> Result<NodeId, StartErr
     let bytes = lock.read().map_err(failed)?;
     // A first write that was interrupted names nobody yet: there are no topics.
     let is_new = !config.data_dir.join("topics").exists();
-    let is_named = !bytes.is_empty() && (!is_new || node_file::Node::decode(&bytes).is_ok());
-    if is_named {
-        let found = node_file::Node::decode(&bytes);
-        return found
-            .map(|node| node.id)
-            .map_err(|source| StartError::NodeFile {
-                path: path.clone(),
-                source,
-            });
+    match node_file::Node::decode(&bytes) {
+        Ok(node) => return Ok(node.id),
+        Err(source) if !is_new && !bytes.is_empty() => {
+            return Err(StartError::NodeFile { path, source });
+        }
+        Err(_) if !is_new => {
+            tracing::warn!(path = %path.display(), "nothing names the node: it gets a new id, and others take it for another one");
+        }
+        Err(_) => {}
     }
     let mut id = [0; 16];
     getrandom::fill(&mut id).map_err(|error| StartError::Random {

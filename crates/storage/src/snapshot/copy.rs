@@ -269,4 +269,4 @@ const PIECE_BYTES: u64 = 4 << 20;
 const PIECES_AHEAD: usize = 2;
 
 /// Bytes of store for each row of an index, as in a log that was not told otherwise.
-const INTERVAL_BYTES: u32 = 4096;
+pub(super) const INTERVAL_BYTES: u32 = 4096;

@@ -19,6 +19,7 @@
 //! refused, or, if that is asked for, taken over as damage, which nobody serves.
 
 mod copy;
+mod damaged;
 mod export;
 mod in_order;
 mod origin;

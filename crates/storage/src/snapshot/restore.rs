@@ -9,11 +9,14 @@
 //! epoch are new: nobody takes it for the partition that was snapshotted, and what is appended from
 //! now on carries a lineage of its own.
 
+use std::ops::Range;
+
 use corelog_record::{
     CopyId, HistoryId, LeaderEpoch, Lineage, Offset, Position, Timestamp, TopicId,
 };
 
 use super::copy::{Copy, Stores};
+use super::damaged::damage_in;
 use super::origin::Origin;
 use super::shelf::{create, remove_tree, sync};
 use super::{Partition, origin};
@@ -186,12 +189,9 @@ async fn fill<D: Dir>(
         match copy.segment(*generation, seal, progress).await {
             Err(Error::DamagedStore { from, to, .. }) if restore.is_damage_kept => {
                 copy.as_it_is(*generation, seal).await?;
+                let found = damage_in(target, header.history, *generation, seal).await?;
                 let segment = seal.digest.base;
-                let known = origin.damage.iter().filter(|d| d.segment == segment);
-                match known.clone().next() {
-                    Some(_) => damage.extend(known.copied()),
-                    None => damage.push(Damage { from, to, segment }),
-                }
+                damage.extend(remembered(&origin.damage, segment, found, from..to));
             }
             other => other?,
         }
@@ -209,6 +209,32 @@ async fn fill<D: Dir>(
         segments: origin.segments.len() as u64,
         bytes,
     })
+}
+
+/// The damage of a segment: what was known of it, and what was found, or all of `refused` if nothing of either tells
+/// why its bytes were.
+fn remembered(
+    known: &[Damage],
+    segment: Offset,
+    found: Vec<Range<Offset>>,
+    refused: Range<Offset>,
+) -> Vec<Damage> {
+    let known = known.iter().copied().filter(|d| d.segment == segment);
+    let mut damage: Vec<_> = known.collect();
+    for Range {
+        start: from,
+        end: to,
+    } in found
+    {
+        if !damage.iter().any(|d| d.from <= from && to <= d.to) {
+            damage.push(Damage { from, to, segment });
+        }
+    }
+    if damage.is_empty() {
+        let (from, to) = (refused.start, refused.end);
+        damage.push(Damage { from, to, segment });
+    }
+    damage
 }
 
 fn next_epoch(origin: &Origin) -> Option<LeaderEpoch> {

@@ -36,6 +36,8 @@ pub(in crate::cmd::top) struct Copy {
     pub(in crate::cmd::top) error: Option<told::Trouble>,
     /// The other node's id, where it said.
     pub(in crate::cmd::top) node: Option<String>,
+    /// The id of a copy elsewhere: one that was made anew may have the address of the one before.
+    pub(in crate::cmd::top) copy: Option<String>,
 }
 
 impl Copy {
@@ -63,6 +65,7 @@ impl Copy {
             bytes_total: is_counted.then_some(now.bytes_total),
             error: now.error.clone(),
             node: None,
+            copy: None,
         }
     }
 
@@ -90,6 +93,7 @@ impl Copy {
             bytes_total: None,
             error: None,
             node: now.node.clone(),
+            copy: Some(now.copy.clone()),
         }
     }
 
@@ -164,8 +168,9 @@ impl Row for Copy {
     ];
 
     fn key(&self) -> String {
+        let copy = self.copy.as_deref().unwrap_or_default();
         format!(
-            "{}/{} {} {}",
+            "{}/{} {} {} {copy}",
             self.topic, self.partition, self.way, self.peer
         )
     }
@@ -214,6 +219,20 @@ mod tests {
             is_silent: heard_ms.is_none(),
             ..told::Follower::default()
         }
+    }
+
+    /// The second of two could not be chosen, and nothing below it be reached.
+    #[test]
+    fn a_copy_that_was_made_anew_at_the_same_address_is_another_row() {
+        let key = |copy: &str| {
+            let copy = copy.to_owned();
+            let follower = told::Follower {
+                copy,
+                ..follower(None, None)
+            };
+            Copy::elsewhere(&follower, None, None).key()
+        };
+        assert_ne!(key("one"), key("other"));
     }
 
     /// It lacked the whole log, and was the one that its partition was furthest behind at.

@@ -328,18 +328,20 @@ fn what_is_damaged_is_restored_as_damage_if_that_is_asked_for() {
             assert_eq!(done.unwrap().unwrap().end, partition.end);
             let (log, report) = open_restored(&root).unwrap();
             assert!(report.is_clean, "{report:?}");
-            let from = if is_missing { 0 } else { 4 };
+            // A batch that is damaged took all behind it in its segment with it.
+            let (from, to) = if is_missing { (0, 15) } else { (4, 5) };
             let known: Vec<_> = log
                 .damage()
                 .iter()
                 .map(|d| (d.from.get(), d.to.get()))
                 .collect();
-            assert_eq!(known, [(from, 15)]);
+            assert_eq!(known, [(from, to)]);
             let read = |from| {
                 log.plan_read(offset(from), Offset::MAX, 1)
                     .map(|plan| block_on(plan.run()).unwrap().next.get())
             };
             assert!(read(from).is_err(), "what is damaged is not served");
+            assert_eq!(read(to).unwrap(), to + 1);
             assert_eq!(read(15).unwrap(), 16);
             assert_eq!(read(39).unwrap(), 40);
             if !is_missing {

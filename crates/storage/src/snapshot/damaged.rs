@@ -1,0 +1,56 @@
+//! What of a damaged segment is damaged: the sound batches around it are restored.
+
+use std::ops::Range;
+use std::rc::Rc;
+
+use corelog_record::{HistoryId, Offset};
+
+use super::copy::INTERVAL_BYTES;
+use crate::Error;
+use crate::disk::Dir;
+use crate::format::edit::Seal;
+use crate::scrub::{Target, Walk};
+use crate::segment::{Point, name};
+use crate::store::Store;
+
+/// The offsets of the segment `seal`, in the files of `generation` in `dir`, that have no batch which is that
+/// of the log; in order. What is stepped over is found as a scrub does.
+///
+/// # Errors
+/// Any error of the disk.
+pub(super) async fn damage_in<D: Dir>(
+    dir: &D,
+    history: HistoryId,
+    generation: u32,
+    seal: &Seal,
+) -> Result<Vec<Range<Offset>>, Error> {
+    let (base, end) = (Point::starting(seal.digest.start()), Point::sealed(seal));
+    let store = Store::closed(dir, name::store(base.offset, generation));
+    let mut walk = Walk::new(Rc::new(Target {
+        dir: dir.clone(),
+        history,
+        store: Rc::downgrade(&store),
+        base,
+        end,
+        index_name: name::index(base.offset, generation),
+        interval_bytes: INTERVAL_BYTES,
+    }));
+    let mut damage = Vec::new();
+    while !walk.is_done() {
+        match walk.run(&store, PIECE_BYTES).await {
+            Err(error) if error.is_missing() => {
+                damage.push(base.offset..end.offset);
+                return Ok(damage);
+            }
+            walked => walked?,
+        };
+        damage.extend(walk.take_bad());
+    }
+    let (verdict, _) = walk.conclude();
+    damage.extend(verdict.replaced);
+    damage.sort_by_key(|range| range.start);
+    Ok(damage)
+}
+
+/// What is read in one go.
+const PIECE_BYTES: usize = 4 << 20;
