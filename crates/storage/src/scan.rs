@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use corelog_record::Position;
 use corelog_record::batch::{HEADER_BYTES, Header, View};
 
 use crate::Error;
@@ -35,6 +36,8 @@ pub(crate) struct Scanner<D: Dir> {
     window_start: u64,
     /// How many bytes are read at once, unless a batch is larger.
     window_bytes: usize,
+    /// Where it was read twice.
+    doubted: Option<Position>,
 }
 
 impl<D: Dir> Scanner<D> {
@@ -49,6 +52,7 @@ impl<D: Dir> Scanner<D> {
             window: None,
             window_start: 0,
             window_bytes: WINDOW_BYTES,
+            doubted: None,
         }
     }
 
@@ -79,6 +83,17 @@ impl<D: Dir> Scanner<D> {
     /// Moves on to `point`, which must be true: the scanner starts anew there.
     pub(crate) fn move_to(&mut self, point: Point) {
         self.point = point;
+    }
+
+    /// Has what stands at the scanner's point read once more, as a byte may have turned over on its way: for who is
+    /// to say for good that it is damaged. False if it was.
+    pub(crate) fn read_again(&mut self) -> bool {
+        let is_first = self.doubted != Some(self.point.position);
+        if is_first {
+            self.doubted = Some(self.point.position);
+            self.window = None;
+        }
+        is_first
     }
 
     /// The next batch. It must begin where the one before ended: offsets are dense as appended, and

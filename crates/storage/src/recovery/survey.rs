@@ -115,11 +115,13 @@ impl<D: Dir> Survey<D> {
                 Step::Batch(batch) if is_of_its_epoch(&batch, &self.of.epochs) => {
                     self.rows.note(&self.of.base, &at, self.of.interval_bytes);
                 }
-                Step::Batch(_) => {
+                Step::Batch(_) | Step::Bad => {
                     scanner.move_to(at);
-                    return Ok(());
+                    if !scanner.read_again() {
+                        return Ok(());
+                    }
                 }
-                Step::End | Step::Bad => return Ok(()),
+                Step::End => return Ok(()),
             }
         }
     }

@@ -190,7 +190,10 @@ impl<D: Dir> Walk<D> {
                         rows.note(&self.target.base, &at, self.target.interval_bytes);
                     }
                 }
-                Step::Bad => self.step_over(scanner, rows).await?,
+                Step::Bad => match scanner.read_again() {
+                    true => is_first = true,
+                    false => self.step_over(scanner, rows).await?,
+                },
                 Step::End => {}
             }
             if self.target.end.position <= scanner.point().position {

@@ -10,7 +10,7 @@ use fastrand::Rng;
 
 use super::{at, small};
 use crate::Error;
-use crate::disk::faulty::{Fault, FaultyDir, Match};
+use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{BLOCK_BYTES, Buf, Dir, File, Open, block_on};
 use crate::log::{Chore, Damage, Hold, Log, ReadError, Scrubbed};
@@ -499,6 +499,36 @@ fn a_disk_that_fails_to_read_is_no_damage_and_fences_nothing() {
         settle(&mut log, at(300)).unwrap();
         let is_whole = log.scrubbed_at().is_some();
         assert_eq!(is_whole, failures == 0, "operation {nth}");
+    }
+}
+
+/// It was remembered for good, though the disk had the right bytes.
+#[test]
+fn a_byte_that_turns_over_on_its_way_from_the_disk_is_no_damage() {
+    let root = FaultyDir::new(MemoryDir::new());
+    let mut log = filled(&root, 60);
+    for read in 1..40 {
+        let flip = Fault::Flip { seed: read };
+        root.faults()
+            .fail(Match::on(Operation::Read, ".log"), read, flip);
+        assert_eq!(damage_in(&scrub(&mut log, 3_000)), [], "read {read}");
+        root.faults().clear();
+    }
+    for seed in 0..60 {
+        let root = FaultyDir::new(MemoryDir::new());
+        let mut log = filled(&root, 60);
+        let end = log.log_end().plus(4);
+        let group = batch(&[&[b'm'; 900]], at(0));
+        for _ in 0..4 {
+            log.append(&group, at(0)).unwrap();
+            flush(&mut log, at(0)).unwrap();
+        }
+        drop(log);
+        let flip = Fault::Flip { seed };
+        root.faults()
+            .fail(Match::on(Operation::Read, ".log"), 1 + seed % 6, flip);
+        let (log, report) = open(&root, small(), 2, at(1)).unwrap();
+        assert_eq!((log.log_end(), report.damage), (end, Vec::new()), "{seed}");
     }
 }
 
