@@ -2,7 +2,6 @@
 
 mod added;
 mod format;
-mod halt;
 mod range;
 mod state;
 
@@ -19,9 +18,10 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use crate::exit::{Exit, say, stop};
+use crate::interrupt::HANDING_OVER;
 use crate::output::{self, Out};
 use crate::quantity::{self, Place};
-use crate::{cli, exit, session};
+use crate::{cli, exit, interrupt, session};
 
 use format::Format;
 use range::{end, start};
@@ -193,7 +193,7 @@ struct Printing<'a> {
 impl Printing<'_> {
     async fn print_all(&mut self) -> anyhow::Result<Ended> {
         let mut saved = Instant::now();
-        let mut asked = halt::asked()?;
+        let mut asked = interrupt::asked(HANDING_OVER, || Exit::Failed)?;
         while self.args.count.is_none_or(|count| self.printed < count) {
             let next = match ready(self.consumer.next()).await {
                 Some(next) => next,
