@@ -16,6 +16,7 @@ mod config;
 mod consent;
 mod control_groups;
 mod exit;
+mod interrupt;
 mod memory;
 mod output;
 mod partitions;

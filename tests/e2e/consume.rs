@@ -219,6 +219,53 @@ fn follow_reads_partitions_that_are_added_unless_one_is_named() {
     assert_eq!(kept["partitions"]["1"], 1);
 }
 
+/// They were begun where --from says: what came into them before that was never printed.
+#[test]
+fn a_state_file_knows_which_partitions_are_added_between_two_runs() {
+    let (folder, _server, corelog) = with_ten();
+    let state = folder.path().join("state");
+    let add = |total: &str| {
+        let args = ["topic", "add-partitions", "t", "--partitions", total];
+        corelog.run(args).done();
+    };
+    let produce = |partition: &str, line: &[u8]| {
+        let args = ["produce", "t", "--partition", partition];
+        corelog.feed(args, line).done();
+    };
+    add("2");
+    produce("1", b"old\n");
+    let all = ["consume", "t", "--from", "latest", "--state"];
+    let all = [&all[..], &[state.to_str().unwrap()]].concat();
+    let follow = [&all[..], &["--follow"]].concat();
+    let kept = || -> serde_json::Value {
+        serde_json::from_str(&std::fs::read_to_string(&state).unwrap()).unwrap()
+    };
+    let follower = corelog.command(&follow).spawn().unwrap();
+    until("the state names both partitions", || {
+        state.exists() && kept()["partitions"]["1"] == 1
+    });
+    kill(Pid::from_raw(follower.id().cast_signed()), Signal::SIGINT).unwrap();
+    let ended = output_of(follower, "a consumer that follows");
+    assert_eq!(ended.status.code(), Some(0));
+    add("3");
+    produce("2", b"added\n");
+    let count = [&follow[..], &["--count", "1"]].concat();
+    let follower = corelog.command(count).spawn().unwrap();
+    until("it follows all three", || {
+        kept()["partitions"]["2"].is_u64()
+    });
+    // Where it had begun at the end, this would come first.
+    produce("2", b"late\n");
+    let ended = output_of(follower, "a consumer that follows");
+    assert_eq!(ended.stdout, b"added\n");
+
+    // As if a kill had come before the second partition: it is no added one.
+    let mut cut = kept();
+    cut["partitions"].as_object_mut().unwrap().remove("1");
+    std::fs::write(&state, cut.to_string()).unwrap();
+    assert_eq!(corelog.run(&all).done(), b"late\n");
+}
+
 #[test]
 fn follow_until_a_count_ends_by_itself() {
     let (_folder, _server, corelog) = with_ten();

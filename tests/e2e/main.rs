@@ -33,6 +33,7 @@ mod routing;
 mod schemas;
 mod serve;
 mod side;
+mod stopped;
 mod stores;
 mod supervisor;
 mod top;

@@ -2,7 +2,6 @@
 
 mod added;
 mod format;
-mod halt;
 mod range;
 mod state;
 
@@ -19,9 +18,10 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use crate::exit::{Exit, say, stop};
+use crate::interrupt::HANDING_OVER;
 use crate::output::{self, Out};
 use crate::quantity::{self, Place};
-use crate::{cli, exit, session};
+use crate::{cli, exit, interrupt, session};
 
 use format::Format;
 use range::{end, start};
@@ -39,7 +39,7 @@ const SAVE_INTERVAL: Duration = Duration::from_secs(1);
         with 1, so that a part is not taken for the whole; with --follow, which has no end, with 0. \
         Order holds within a partition. Every batch is checked before its records are printed. With \
         --follow, and without --partition, partitions that the topic gets meanwhile are read from \
-        their beginning.",
+        their beginning; with --state those as well that it gets between two runs.",
     after_long_help = "EXAMPLES\n  \
         corelog consume events                          # everything there is\n  \
         corelog consume events --from -10               # the last 10 of each partition\n  \
@@ -123,6 +123,12 @@ async fn consume(args: &Args, client: Client) -> anyhow::Result<Exit> {
         .state
         .as_deref()
         .map(|path| State::open(path, &args.topic, topic.id));
+    let mut state = state.transpose()?;
+    if args.partition.is_none()
+        && let Some(state) = &mut state
+    {
+        state.know(topic.partition_count());
+    }
     let mut printing = Printing {
         args,
         format: args.format(),
@@ -130,21 +136,13 @@ async fn consume(args: &Args, client: Client) -> anyhow::Result<Exit> {
         unremembered: Vec::new(),
         added,
         out: Out::while_read(),
-        state: state.transpose()?,
+        state,
         line: Vec::new(),
         printed: 0,
     };
     for partition in partitions {
-        let kept = printing
-            .state
-            .as_ref()
-            .and_then(|state| state.start(partition));
-        if kept.is_none() {
-            printing.unremembered.push(partition);
-        }
-        let start = kept.unwrap_or_else(|| start(args.from));
         let end = end(args, &client, partition).await?;
-        printing.consumer.assign(&args.topic, partition, start, end);
+        printing.assign(partition, end);
     }
     let ended = printing.print_all().await;
     printing.settle()?;
@@ -193,7 +191,7 @@ struct Printing<'a> {
 impl Printing<'_> {
     async fn print_all(&mut self) -> anyhow::Result<Ended> {
         let mut saved = Instant::now();
-        let mut asked = halt::asked()?;
+        let mut asked = interrupt::asked(HANDING_OVER, || Exit::Failed)?;
         while self.args.count.is_none_or(|count| self.printed < count) {
             let next = match ready(self.consumer.next()).await {
                 Some(next) => next,
@@ -223,6 +221,24 @@ impl Printing<'_> {
             }
         }
         Ok(Ended::AtCount)
+    }
+
+    /// Reads a partition from where the state says, from its beginning if the topic got it since the state was begun, else
+    /// from where --from says.
+    fn assign(&mut self, partition: PartitionId, end: End) {
+        let Args { topic, from, .. } = self.args;
+        let state = self.state.as_ref();
+        let kept = state.and_then(|state| state.start(partition));
+        if kept.is_none() {
+            self.unremembered.push(partition);
+        }
+        let is_added =
+            self.args.partition.is_none() && state.is_some_and(|state| state.is_added(partition));
+        let start = kept.unwrap_or_else(|| match is_added {
+            true => Start::Earliest,
+            false => start(*from),
+        });
+        self.consumer.assign(topic, partition, start, end);
     }
 
     /// Reads what the topic got, all of it: it came after whatever --from says.

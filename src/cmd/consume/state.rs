@@ -27,11 +27,25 @@ struct Kept {
     topic: String,
     /// The topic's id: another topic of the same name has other records.
     id: String,
+    /// How many partitions the topic had when the whole of it was first read: those from this number on were added. 0 if only
+    /// single ones were; files that say nothing are older than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    known: Option<u32>,
     /// The next offset of each partition.
     partitions: BTreeMap<u32, u64>,
     /// The leader epoch of the batch with the record before it, of those that were read.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     epochs: BTreeMap<u32, LeaderEpoch>,
+}
+
+impl Kept {
+    /// How many partitions there are, if all up to the last one are. An older file of a whole topic names those that it had,
+    /// unless it was killed before it had come to each: then records come twice, rather than none.
+    fn numbered(&self) -> Option<u32> {
+        let last = *self.partitions.last_key_value()?.0;
+        let count = last.checked_add(1)?;
+        (self.partitions.len() as u64 == u64::from(count)).then_some(count)
+    }
 }
 
 impl State {
@@ -50,6 +64,7 @@ impl State {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Kept {
                 topic: topic.clone(),
                 id: id.clone(),
+                known: Some(0),
                 partitions: BTreeMap::new(),
                 epochs: BTreeMap::new(),
             },
@@ -75,6 +90,25 @@ impl State {
     /// The file.
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Notes that the whole topic is read, which has so many partitions by now.
+    pub(super) fn know(&mut self, count: u32) {
+        let known = match self.kept.known {
+            Some(0) => count,
+            Some(known) => known,
+            None => self.kept.numbered().unwrap_or(count),
+        };
+        let before = self.kept.known.replace(known);
+        // A file that names no partition remembers nothing, and is not begun for this alone.
+        self.is_changed |= before != Some(known) && !self.kept.partitions.is_empty();
+    }
+
+    /// If a topic that is read as a whole got this partition since it first was. It came after whatever --from said then.
+    pub(super) fn is_added(&self, partition: PartitionId) -> bool {
+        self.kept
+            .known
+            .is_some_and(|known| 0 < known && known <= partition.get())
     }
 
     /// Where a partition goes on, if it was read before.
@@ -164,5 +198,55 @@ mod tests {
         assert!(State::open(&path, &topic, TopicId::from_bytes([8; 16])).is_err());
         fs::write(&path, "garbage").unwrap();
         assert!(State::open(&path, &topic, id).is_err());
+    }
+
+    fn open(path: &Path) -> State {
+        let topic = TopicName::new("events").unwrap();
+        State::open(path, &topic, TopicId::from_bytes([7; 16])).unwrap()
+    }
+
+    /// What the next run, for which the topic has four partitions, takes for added to it.
+    fn added(path: &Path) -> Vec<u32> {
+        let mut state = open(path);
+        state.know(4);
+        let is_added = |partition: &u32| state.is_added(PartitionId::new(*partition));
+        (0..4).filter(is_added).collect()
+    }
+
+    #[test]
+    fn partitions_beyond_those_of_the_first_run_over_the_whole_topic_were_added() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        assert!(added(&path).is_empty());
+        // One partition, as --partition reads it, tells nothing of the others.
+        let mut state = open(&path);
+        state.begin(PartitionId::new(0), Offset::ZERO);
+        state.save().unwrap();
+        assert!(added(&path).is_empty());
+        // A run that was killed before it had come to the second one of two.
+        let mut state = open(&path);
+        state.know(2);
+        state.save().unwrap();
+        assert_eq!(added(&path), [2, 3]);
+        assert_eq!(added(&path), [2, 3]);
+    }
+
+    #[test]
+    fn a_state_file_that_counts_no_partitions_is_of_those_that_it_names_one_after_the_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        let id = TopicId::from_bytes([7; 16]);
+        let write = |partitions: &str| {
+            let text =
+                format!(r#"{{"topic": "events", "id": "{id}", "partitions": {partitions}}}"#);
+            fs::write(&path, text).unwrap();
+        };
+        write(r#"{"0": 5, "1": 0}"#);
+        assert_eq!(added(&path), [2, 3]);
+        // As of single partitions.
+        write(r#"{"1": 5}"#);
+        assert!(added(&path).is_empty());
+        write("{}");
+        assert!(added(&path).is_empty());
     }
 }

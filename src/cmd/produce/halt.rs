@@ -1,4 +1,4 @@
-//! What ends the sending: a batch that was not acknowledged. What follows it must not be sent.
+//! What ends the sending: a batch that was not acknowledged, or that there is no more time. What follows must not be sent.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -9,7 +9,7 @@ use std::task::Poll;
 use corelog_client::{BatchReport, Observer};
 use tokio::sync::Notify;
 
-/// Set once a batch of any partition was not acknowledged. Clones are one.
+/// Set once a batch of any partition was not acknowledged, or nobody waits for more. Clones are one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Halt(Arc<State>);
 
@@ -34,7 +34,8 @@ impl Halt {
         })
     }
 
-    fn set(&self) {
+    /// As a batch that was not acknowledged would.
+    pub(super) fn set(&self) {
         self.0.is_set.store(true, Ordering::Relaxed);
         self.0.set.notify_waiters();
     }

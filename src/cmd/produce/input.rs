@@ -1,15 +1,16 @@
 //! Reads the files, or stdin, on a thread of its own and hands over records in bounded pieces, so
 //! that a slow input holds nobody up and a fast one fills no memory.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::thread;
 
 use anyhow::Context as _;
 use tokio::sync::mpsc;
 
-use super::split::Split;
+use super::source::{Gone, Source, Stopped};
+use super::split::{Split, SplitError};
+use crate::exit::{Exit, stop};
 
 /// A piece is handed over when it holds so many records or bytes, or when the input has to be
 /// waited for.
@@ -63,11 +64,24 @@ impl Input {
         self.sources().iter().map(bytes).sum()
     }
 
-    /// Begins to read. An error is the last thing received.
+    /// If all that is read stays where it is, and can be read again.
+    pub(super) fn is_kept(&self) -> bool {
+        let is_file = |path: &PathBuf| {
+            let path = match is_stdin(path) {
+                true => Path::new("/dev/stdin"),
+                false => path,
+            };
+            std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file())
+        };
+        self.sources().iter().all(is_file)
+    }
+
+    /// Begins to read, until the end or until the go-ahead is gone. An error is the last thing received: that it is gone is
+    /// one where that leaves a part of the input.
     ///
     /// # Errors
     /// Where no thread can be started.
-    pub(super) fn start(self) -> io::Result<mpsc::Receiver<anyhow::Result<Vec<Item>>>> {
+    pub(super) fn start(self, gone: Gone) -> io::Result<mpsc::Receiver<anyhow::Result<Vec<Item>>>> {
         let (pieces, receiver) = mpsc::channel(PIECES_MAX);
         thread::Builder::new()
             .name("input".to_owned())
@@ -75,6 +89,7 @@ impl Input {
                 let mut reader = Reader {
                     input: &self,
                     pieces: &pieces,
+                    gone: &gone,
                     piece: Piece::default(),
                 };
                 // If nobody receives any more, the command has ended.
@@ -104,6 +119,7 @@ struct Piece {
 struct Reader<'a> {
     input: &'a Input,
     pieces: &'a mpsc::Sender<anyhow::Result<Vec<Item>>>,
+    gone: &'a Gone,
     piece: Piece,
 }
 
@@ -111,11 +127,11 @@ impl Reader<'_> {
     fn read_all(&mut self) -> anyhow::Result<()> {
         for (file, path) in self.input.sources().iter().enumerate() {
             let cannot = || format!("cannot read {}", name(path));
-            let source: Box<dyn Read> = if is_stdin(path) {
-                Box::new(io::stdin().lock())
-            } else {
-                Box::new(File::open(path).with_context(cannot)?)
+            let source = match is_stdin(path) {
+                true => Source::stdin(self.gone),
+                false => Source::open(path, self.gone),
             };
+            let source = source.with_context(cannot)?;
             match &self.input.delimiter {
                 Some(delimiter) => self.read_records(file, path, source, delimiter)?,
                 None => self.read_whole(file, path, source)?,
@@ -129,12 +145,13 @@ impl Reader<'_> {
         &mut self,
         file: usize,
         path: &Path,
-        source: Box<dyn Read>,
+        source: Source<'_>,
         delimiter: &[u8],
     ) -> anyhow::Result<()> {
         // What separates key and value does not count as part of either.
         let separator_bytes = self.input.key_separator.as_ref().map_or(0, Vec::len);
         let bytes_max = self.input.record_bytes_max.saturating_add(separator_bytes);
+        let has_end = source.has_end();
         let mut split = Split::new(source, delimiter, bytes_max);
         let mut record = 0;
         loop {
@@ -144,7 +161,13 @@ impl Reader<'_> {
             }
             record += 1;
             let at = || format!("{}, record {record}", name(path));
-            let Some(bytes) = split.next().with_context(at)? else {
+            let bytes = match split.next() {
+                Err(SplitError::Read { source }) if Stopped::is(&source) => {
+                    return stopped(path, record, split.begun_bytes(), has_end);
+                }
+                next => next.with_context(at)?,
+            };
+            let Some(bytes) = bytes else {
                 return Ok(());
             };
             self.piece
@@ -155,19 +178,14 @@ impl Reader<'_> {
         }
     }
 
-    fn read_whole(
-        &mut self,
-        file: usize,
-        path: &Path,
-        source: Box<dyn Read>,
-    ) -> anyhow::Result<()> {
+    fn read_whole(&mut self, file: usize, path: &Path, source: Source<'_>) -> anyhow::Result<()> {
         let bytes_max = self.input.record_bytes_max;
         let mut bytes = Vec::new();
-        let cannot = || format!("cannot read {}", name(path));
-        source
-            .take(bytes_max as u64 + 1)
-            .read_to_end(&mut bytes)
-            .with_context(cannot)?;
+        let has_end = source.has_end();
+        match source.take(bytes_max as u64 + 1).read_to_end(&mut bytes) {
+            Err(error) if Stopped::is(&error) => return stopped(path, 1, bytes.len(), has_end),
+            read => read.with_context(|| format!("cannot read {}", name(path)))?,
+        };
         if bytes.len() > bytes_max {
             let name = name(path);
             anyhow::bail!(
@@ -229,6 +247,22 @@ impl Piece {
     }
 }
 
+/// What it comes to that reading stopped before this record, of which so many bytes had come: nothing is amiss if what was
+/// taken of a source without an end is all sent.
+fn stopped(path: &Path, record: u64, begun_bytes: usize, has_end: bool) -> anyhow::Result<()> {
+    let name = name(path);
+    let message = match (has_end, begun_bytes) {
+        (true, _) => format!(
+            "stopped before the end of {name}, at record {record}: nothing that follows was sent"
+        ),
+        (false, 0) => return Ok(()),
+        (false, bytes) => format!(
+            "stopped within record {record} of {name}: {bytes} bytes of it were read, and not sent"
+        ),
+    };
+    Err(stop(Exit::Failed, message))
+}
+
 fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
@@ -243,6 +277,7 @@ fn name(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::source::GoAhead;
     use super::*;
 
     fn input(files: Vec<PathBuf>) -> Input {
@@ -285,8 +320,9 @@ mod tests {
         let (one, two) = (dir.path().join("one"), dir.path().join("two"));
         std::fs::write(&one, "a\nb\n").unwrap();
         std::fs::write(&two, "c").unwrap();
+        let (_held, gone) = GoAhead::new().unwrap();
         let mut pieces = input(vec![one, two, dir.path().join("three")])
-            .start()
+            .start(gone)
             .unwrap();
         let mut values = Vec::new();
         let error = loop {

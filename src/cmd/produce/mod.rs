@@ -1,9 +1,11 @@
 //! `corelog produce`: records from files or stdin to a topic.
 
 mod acks;
+mod asked;
 mod halt;
 mod input;
 mod pace;
+mod source;
 mod split;
 mod tally;
 
@@ -22,9 +24,11 @@ use crate::output::Format;
 use crate::{cli, progress, quantity, session};
 
 use acks::Printer;
+use asked::Asked;
 use halt::Halt;
 use input::{Input, Origin};
 use pace::Pace;
+use source::{GoAhead, Gone};
 use tally::Settling;
 
 /// Produce a record per line of files or stdin.
@@ -38,7 +42,12 @@ use tally::Settling;
         What the server refused is an error (exit 1), as is a server that cannot be reached in \
         time (exit 4). Where the connection broke before the \
         answer, nobody knows if the records were applied: they are listed on stderr, not sent \
-        again, and the exit code is 5.",
+        again, and the exit code is 5.\n\n\
+        Interrupted, by SIGINT or SIGTERM, it reads no further. What it took from a pipe or a \
+        terminal is gone from there: it is still sent, within --timeout, what is in flight waited for, \
+        and all told as at the end, with 0 if all of that is acknowledged. Where a part is not \
+        sent, of a file or of a line whose end had not come, it ends with 1, so that it is not \
+        taken for the whole. A second signal ends it at once, with 5.",
     after_long_help = "EXAMPLES\n  \
         corelog produce events app.log\n  \
         tail -f app.log | corelog produce events\n  \
@@ -145,6 +154,9 @@ async fn produce(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let producer = client.producer(config);
     let settling = Settling::start();
     let started = Instant::now();
+    let mut asked = Asked::hear(args.client.timeout())?;
+    let (go_ahead, gone) = GoAhead::new()?;
+    asked.ends(go_ahead, input.is_kept(), halt.clone());
     let sending = Sending {
         args,
         producer: &producer,
@@ -152,13 +164,20 @@ async fn produce(args: &Args, client: Client) -> anyhow::Result<Exit> {
         halt: &halt,
         settling: &settling,
     };
-    let sent = sending.run(input).await;
-    producer.flush().await;
+    let sent = sending.run(input, gone).await;
+    asked.unless_late(producer.flush()).await;
+    // What is not settled by now is given up.
+    drop(producer);
     let tally = settling.finish().await?;
-    let exit = tally.report(&names, started.elapsed());
+    let exit = match (tally.report(&names, started.elapsed()), &sent) {
+        // All that was sent is acknowledged, and something was not sent.
+        (Exit::Done, Ok(Ended::Halted)) => Exit::Failed,
+        (exit, _) => exit,
+    };
+    asked.told();
     // Only now: whoever reads stdout, or a full disk, keeps nobody from hearing what became of the records.
     let printed = printer.map_or(Ok(()), Printer::finish);
-    conclude(exit, [sent, printed])
+    conclude(exit, [sent.map(drop), printed])
 }
 
 /// How the command ends: by the first error, the others told. What is not known weighs more than why
@@ -173,6 +192,14 @@ fn conclude(exit: Exit, outcomes: [anyhow::Result<()>; 2]) -> anyhow::Result<Exi
     first.map_or(Ok(exit), Err)
 }
 
+/// How sending ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    AtEnd,
+    /// Before it.
+    Halted,
+}
+
 /// What sends the records.
 struct Sending<'a> {
     args: &'a Args,
@@ -184,19 +211,19 @@ struct Sending<'a> {
 }
 
 impl Sending<'_> {
-    /// Sends records until the input ends or one was not acknowledged.
-    async fn run(self, input: Input) -> anyhow::Result<()> {
+    /// Sends records until the input ends, or one was not acknowledged, or there is no more time.
+    async fn run(self, input: Input, gone: Gone) -> anyhow::Result<Ended> {
         let args = self.args;
         let partition = args.partition.map(PartitionId::new);
         // Where it is not known how much there is, no bar can say how far it is.
         let progress = progress::bytes(input.bytes());
         let mut pace = args.rate.map(|rate| Pace::new(rate, Instant::now()));
-        let mut pieces = input.start()?;
+        let mut pieces = input.start(gone)?;
         let mut last = None;
         while let Some(next) = self.halt.unless_set(pieces.recv()).await {
             let Some(piece) = next else {
                 progress.finish_and_clear();
-                return Ok(());
+                return Ok(Ended::AtEnd);
             };
             for item in piece? {
                 if let Some(pace) = &mut pace {
@@ -223,7 +250,7 @@ impl Sending<'_> {
         say(&format!(
             "stopped behind {behind}: nothing that follows was sent"
         ));
-        Ok(())
+        Ok(Ended::Halted)
     }
 
     fn place(&self, Origin { file, record }: Origin) -> String {

@@ -80,6 +80,11 @@ impl<R: Read> Split<R> {
         self.find().is_some()
     }
 
+    /// How many bytes there are behind the last record, where reading failed.
+    pub(super) const fn begun_bytes(&self) -> usize {
+        self.end - self.start
+    }
+
     fn check(&self, record_bytes: usize) -> Result<(), SplitError> {
         let record_bytes_max = self.record_bytes_max;
         if record_bytes > record_bytes_max {

@@ -1,4 +1,4 @@
-//! Being asked to stop, also while nobody takes what is printed.
+//! SIGINT and SIGTERM, for a client command: being asked to stop, also while nobody takes what is printed.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -13,17 +13,21 @@ use crate::exit::Exit;
 use crate::session;
 
 /// How long it may take to hand over what was printed, and to remember it.
-const GRACE: Duration = Duration::from_secs(5);
+pub(crate) const HANDING_OVER: Duration = Duration::from_secs(5);
 
 /// Whether SIGINT or SIGTERM came. A thread of its own hears them: the one that prints may wait for its reader. If that
-/// does not end in time, or another one comes, the process does; what it remembers is what was handed over before.
+/// does not end within `grace`, or another one comes, the process does, as `give_up` says; what it remembers is what was
+/// handed over before.
 ///
 /// # Errors
 /// If the system refuses the thread.
-pub(super) fn asked() -> anyhow::Result<watch::Receiver<bool>> {
+pub(crate) fn asked(
+    grace: Duration,
+    give_up: impl FnOnce() -> Exit + Send + 'static,
+) -> anyhow::Result<watch::Receiver<bool>> {
     let (tell, asked) = watch::channel(false);
     let (heard, hears) = mpsc::channel();
-    let hear = || async move {
+    let hear = move || async move {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         heard.send(())?;
@@ -35,9 +39,9 @@ pub(super) fn asked() -> anyhow::Result<watch::Receiver<bool>> {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
-            () = sleep(GRACE) => {}
+            () = sleep(grace) => {}
         }
-        process::exit(Exit::Failed as i32)
+        process::exit(give_up() as i32)
     };
     let thread = thread::Builder::new().name("signals".to_owned());
     thread

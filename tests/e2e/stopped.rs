@@ -1,0 +1,159 @@
+//! `corelog produce` that is asked to stop.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, PipeWriter, Read as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::process::{Child, ChildStdout, Output};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::corelog::Corelog;
+use crate::support::deadline::{Watch, output_of, until};
+use crate::support::folder::Folder;
+use crate::support::server::Server;
+
+/// A server with a topic `t` of one partition.
+fn with_topic() -> (Folder, Server, Corelog) {
+    let folder = Folder::new();
+    let server = Server::start(&folder.path().join("data"));
+    let corelog = Corelog::to(&server);
+    corelog.run(["topic", "create", "t"]).done();
+    (folder, server, corelog)
+}
+
+/// So many lines, no two alike.
+fn lines(count: usize) -> String {
+    (0..count).map(|line| format!("{line}\n")).collect()
+}
+
+fn ask(child: &Child, signal: Signal) {
+    kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
+}
+
+/// The acknowledgements of a producer that prints them, once there is one.
+fn acks(child: &mut Child) -> (BufReader<ChildStdout>, String) {
+    let _watch = Watch::over(child.id(), "a producer's first acknowledgement");
+    let mut acks = BufReader::new(child.stdout.take().unwrap());
+    let mut first = String::new();
+    acks.read_line(&mut first).unwrap();
+    assert!(first.contains("\"first\":0"), "{first}");
+    (acks, first)
+}
+
+/// What it came to, with what it said.
+fn end(child: Child) -> (Option<i32>, String) {
+    let Output { status, stderr, .. } = output_of(child, "a producer that is asked to stop");
+    (status.code(), String::from_utf8_lossy(&stderr).into_owned())
+}
+
+/// The signal ended it by itself: what it had read ahead was gone, and nobody was told what was in the log.
+#[test]
+fn what_was_taken_from_a_pipe_is_sent_and_told_before_it_stops() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let (_folder, _server, corelog) = with_topic();
+        let (reader, mut writer) = io::pipe().unwrap();
+        let mut rest = reader.try_clone().unwrap();
+        let args = ["produce", "t", "--rate", "500", "--output", "json"];
+        let mut command = corelog.command(args);
+        let mut child = command.stdin(reader).spawn().unwrap();
+        drop(command);
+        let written = lines(1_000);
+        writer.write_all(written.as_bytes()).unwrap();
+        let (mut acks, mut told) = acks(&mut child);
+        // Most of it waits for its turn, and whoever reads for more: the pipe stays open.
+        ask(&child, signal);
+        let (code, said) = end(child);
+        assert_eq!(code, Some(0), "{said}");
+        acks.read_to_string(&mut told).unwrap();
+        let last: serde_json::Value = serde_json::from_str(told.lines().last().unwrap()).unwrap();
+        let mut sent = corelog.run(["consume", "t"]).text();
+        let count = sent.lines().count();
+        assert_eq!(last["last"], count - 1);
+        assert!(said.contains(&format!("{count} records, ")), "{said}");
+        drop(writer);
+        rest.read_to_string(&mut sent).unwrap();
+        assert!(sent == written, "{count} of it were sent");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_sent_to_its_end_is_not_taken_for_the_whole() {
+    let (folder, _server, corelog) = with_topic();
+    let file = folder.file("lines", lines(30_000).as_bytes());
+    let args = ["produce", "t", "--rate", "100", "--output", "json"];
+    for name in [file.to_str().unwrap(), "-"] {
+        let mut command = corelog.command(args.iter().chain(&[name]));
+        let mut child = command.stdin(File::open(&file).unwrap()).spawn().unwrap();
+        let mut acks = BufReader::new(child.stdout.take().unwrap());
+        acks.read_line(&mut String::new()).unwrap();
+        ask(&child, Signal::SIGTERM);
+        let (code, said) = end(child);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("stopped behind "), "{said}");
+        assert!(said.contains(" records/s"), "{said}");
+    }
+    // What was read ahead would have taken minutes: it is still in the file.
+    let sent = corelog.run(["consume", "t"]).text();
+    assert!(sent.lines().count() < 30_000);
+}
+
+#[test]
+fn a_line_whose_end_had_not_come_is_told_and_not_sent() {
+    let (_folder, _server, corelog) = with_topic();
+    let mut child = corelog
+        .command(["produce", "t", "--output", "json"])
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"whole\nhalf").unwrap();
+    let _acks = acks(&mut child);
+    ask(&child, Signal::SIGINT);
+    let (code, said) = end(child);
+    assert_eq!(code, Some(1), "{said}");
+    let told = "stopped within record 2 of stdin: 4 bytes of it were read, and not sent";
+    assert!(said.contains(told), "{said}");
+    assert_eq!(corelog.run(["consume", "t"]).done(), b"whole\n");
+}
+
+/// A producer whose record `unknown` is with a server that does not answer, and its input.
+fn unanswered(corelog: &Corelog, server: &Server, timeout: &str) -> (Child, PipeWriter) {
+    let args = ["produce", "t", "--output", "json", "--timeout", timeout];
+    let (reader, mut writer) = io::pipe().unwrap();
+    let rest = reader.try_clone().unwrap();
+    let mut child = corelog.command(args).stdin(reader).spawn().unwrap();
+    writer.write_all(b"known\n").unwrap();
+    let _acks = acks(&mut child);
+    server.signal(Signal::SIGSTOP);
+    writer.write_all(b"unknown\n").unwrap();
+    until("it has taken the record", || {
+        let mut asked = [PollFd::new(rest.as_fd(), PollFlags::POLLIN)];
+        poll(&mut asked, PollTimeout::ZERO).unwrap() == 0
+    });
+    (child, writer)
+}
+
+#[test]
+fn what_is_in_flight_when_it_is_asked_to_stop_is_waited_for_and_told() {
+    let (_folder, server, corelog) = with_topic();
+    let (child, _stdin) = unanswered(&corelog, &server, "3s");
+    ask(&child, Signal::SIGTERM);
+    let (code, said) = end(child);
+    server.signal(Signal::SIGCONT);
+    assert_eq!(code, Some(5), "{said}");
+    assert!(said.contains("1 records, "), "{said}");
+    let told = "outcome unknown, not sent again: 1 records";
+    assert!(said.contains(told), "{said}");
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once_with_the_outcome_unknown() {
+    let (_folder, server, corelog) = with_topic();
+    let (child, _stdin) = unanswered(&corelog, &server, "1h");
+    ask(&child, Signal::SIGTERM);
+    ask(&child, Signal::SIGINT);
+    let (code, said) = end(child);
+    server.signal(Signal::SIGCONT);
+    assert_eq!(code, Some(5), "{said}");
+}
