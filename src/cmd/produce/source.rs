@@ -75,6 +75,7 @@ impl<'a> Source<'a> {
         self.file.metadata().is_ok_and(|file| file.is_file())
     }
 
+    /// Waits until there is something to read, or is not to be any more.
     fn wait(&self) -> io::Result<()> {
         let input = PollFlags::POLLIN;
         let (file, gone) = (self.file.as_fd(), self.gone.0.as_fd());
