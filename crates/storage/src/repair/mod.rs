@@ -13,8 +13,11 @@
 //! a store change. The manifest comes last: a repair that was interrupted is begun again.
 
 mod choice;
+mod damage;
+mod epochs;
 mod evidence;
 mod plan;
+mod rebuilt;
 mod refusal;
 mod walk;
 

@@ -2,16 +2,16 @@
 
 use std::io::ErrorKind;
 
-use corelog_record::{LeaderEpoch, Lineage, Offset, PartitionId, Timestamp, TopicId};
+use corelog_record::{Offset, PartitionId, Timestamp, TopicId};
 
 use super::choice::choose;
 use super::evidence::Evidence;
+use super::rebuilt::rebuilt;
 use super::refusal::Refusal;
 use super::walk::{From, Walked};
 use crate::Error;
 use crate::disk::{Dir, Entry};
 use crate::error::At;
-use crate::format::edit::{Add, Digest, Edit, Epoch, Generation, Seal, Settings, Start};
 use crate::format::manifest::Header;
 use crate::format::state::State;
 use crate::manifest::{self, Manifest};
@@ -213,91 +213,6 @@ async fn indexes_only<D: Dir>(
         }
     }
     Ok(plan)
-}
-
-/// What the new manifest says.
-fn rebuilt(chosen: &[Walked], evidence: &Evidence, known: Known) -> Result<State, Refusal> {
-    let mut state = State::new(evidence.header.history);
-    let mut say = |edit: Edit| state.apply(&edit).map_err(Refusal::Broken).map(drop);
-    let old = evidence.state.as_ref();
-    for (number, walked) in chosen.iter().enumerate() {
-        let start = walked.start.place();
-        if number == 0 {
-            say(Edit::Restart(start))?;
-        }
-        say(Edit::Add(Add::from(start)))?;
-        if number == 0 {
-            let last = chosen.last().map_or(start.offset, |last| last.end.offset);
-            let log_start = old.map_or(Offset::ZERO, State::log_start).min(last);
-            if start.offset < log_start {
-                say(Edit::Truncate(Start { start: log_start }))?;
-            }
-        }
-        if walked.generation > 0 {
-            let (base, generation) = (walked.base, walked.generation);
-            say(Edit::Generation(Generation { base, generation }))?;
-        }
-        let seal = seal(walked, number + 1 < chosen.len(), old, known.now);
-        let leads_on = chosen
-            .get(number + 1)
-            .is_none_or(|next| next.start.place() == walked.end.place());
-        if let Some(seal) = seal.filter(|_| leads_on) {
-            say(Edit::Seal(seal))?;
-        }
-    }
-    for epoch in epochs(chosen, old, known.seed) {
-        say(Edit::Epoch(epoch))?;
-    }
-    for (key, value) in old.iter().flat_map(|old| old.settings()) {
-        let changes = [(key.clone(), Some(value.clone()))].into();
-        say(Edit::Settings(Settings { changes }))?;
-    }
-    Ok(state)
-}
-
-/// The seal of a store that is whole: as it was, if the old manifest knows it.
-fn seal(walked: &Walked, has_next: bool, old: Option<&State>, now: Timestamp) -> Option<Seal> {
-    let (start, end) = (walked.start.place(), walked.end.place());
-    let digest = Digest::original(start, end, walked.end.position.get());
-    let known = old
-        .into_iter()
-        .flat_map(State::segments)
-        .filter_map(|segment| segment.seal.as_ref())
-        .find(|seal| seal.digest == digest);
-    let max_timestamp = walked.end.max_timestamp;
-    let new = || Seal {
-        digest,
-        max_timestamp,
-        sealed: now,
-    };
-    let seal = known.cloned().or_else(|| has_next.then(new));
-    seal.filter(|_| walked.is_exact())
-}
-
-/// The epochs that the batches tell of, and those that the old manifest knows.
-fn epochs(chosen: &[Walked], old: Option<&State>, seed: u64) -> Vec<Epoch> {
-    let known = old.map(State::epochs).unwrap_or_default();
-    let mut epochs: Vec<Epoch> = known.to_vec();
-    let end = chosen.last().map(|last| last.end.offset);
-    epochs.retain(|epoch| end.is_some_and(|end| epoch.offset <= end));
-    for (epoch, offset, ordinal) in chosen.iter().flat_map(|walked| &walked.epochs) {
-        let last = epochs.last();
-        let is_later = last.is_none_or(|last| last.epoch < *epoch && last.offset <= *offset);
-        if is_later {
-            epochs.push(Epoch {
-                epoch: *epoch,
-                lineage: lineage(seed, *epoch),
-                offset: *offset,
-                ordinal: *ordinal,
-            });
-        }
-    }
-    epochs
-}
-
-fn lineage(seed: u64, epoch: LeaderEpoch) -> Lineage {
-    let drawn = xxhash_rust::xxh3::xxh3_128_with_seed(&epoch.get().to_le_bytes(), seed);
-    Lineage::from_bytes(drawn.to_le_bytes())
 }
 
 impl<D: Dir> Plan<D> {
