@@ -1,6 +1,7 @@
 //! What a repair would do, and doing it.
 
 use std::io::ErrorKind;
+use std::rc::Rc;
 
 use corelog_record::{Offset, PartitionId, Timestamp, TopicId};
 
@@ -10,7 +11,7 @@ use super::rebuilt::rebuilt;
 use super::refusal::Refusal;
 use super::walk::{From, Walked};
 use crate::Error;
-use crate::disk::{Dir, Entry};
+use crate::disk::{Dir, Entry, File, Open};
 use crate::error::At;
 use crate::format::manifest::Header;
 use crate::format::state::State;
@@ -73,6 +74,8 @@ pub struct Plan<D: Dir> {
     /// What the new manifest says; `None` if the old one stays.
     state: Option<State>,
     has_manifest: bool,
+    /// The last store, if it is sealed: nothing tells of a sync of it.
+    sealed: Option<String>,
     indexes: Vec<(String, Vec<u8>, bool)>,
     steps: Vec<Step>,
 }
@@ -103,6 +106,7 @@ pub async fn plan<D: Dir>(
         header: evidence.header,
         state: None,
         has_manifest: evidence.has_manifest,
+        sealed: None,
         indexes: Vec::new(),
         steps: Vec::new(),
     };
@@ -118,10 +122,9 @@ pub async fn plan<D: Dir>(
             plan.index(walked, &entries);
         }
     }
-    let end = choice
-        .chosen
-        .last()
-        .map_or(Offset::ZERO, |last| last.end.offset);
+    let last = choice.chosen.last();
+    let end = last.map_or(Offset::ZERO, |last| last.end.offset);
+    plan.sealed = last.filter(|_| state.end().is_some()).map(Walked::name);
     plan.steps.push(Step::Manifest {
         segments: state.segments().len(),
         log_start: state.log_start(),
@@ -185,6 +188,7 @@ async fn indexes_only<D: Dir>(
         header: evidence.header,
         state: None,
         has_manifest: true,
+        sealed: None,
         indexes: Vec::new(),
         steps: Vec::new(),
     };
@@ -241,6 +245,9 @@ impl<D: Dir> Plan<D> {
             let written = self.dir.write_aside(name, bytes).await;
             written.map_err(|e| At::new(&self.dir, name).io("write", e))?;
         }
+        if let Some(store) = &self.sealed {
+            self.sync(store).await?;
+        }
         if let Some(state) = &self.state {
             if self.has_manifest {
                 self.keep(manifest::NAME).await?;
@@ -251,6 +258,15 @@ impl<D: Dir> Plan<D> {
         self.rename_displaced(|file| file == mark::NAME).await?;
         let synced = self.dir.sync().await;
         synced.map_err(|e| At::dir(&self.dir).io("sync", e))
+    }
+
+    /// Makes durable what a store holds, before the manifest says that it is.
+    async fn sync(&self, store: &str) -> Result<(), Error> {
+        let at = || At::new(&self.dir, store);
+        let opened = self.dir.open(store, Open::Write).await;
+        let file = opened.map_err(|e| at().io("open", e))?;
+        file.sync_all().await.map_err(|e| at().io("sync", e))?;
+        Rc::new(file).close().await.map_err(|e| at().io("close", e))
     }
 
     /// Gives a file that is to be replaced a second name. Its first one is never without a file, so that a repair that

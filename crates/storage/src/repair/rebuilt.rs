@@ -9,6 +9,7 @@ use super::plan::Known;
 use super::refusal::Refusal;
 use super::walk::Walked;
 use crate::format::edit::{Add, Digest, Edit, Generation, Seal, Settings, Start};
+use crate::format::mark::Slot;
 use crate::format::state::State;
 
 /// What the new manifest says.
@@ -37,7 +38,9 @@ pub(super) fn rebuilt(
             let (base, generation) = (walked.base, walked.generation);
             say(Edit::Generation(Generation { base, generation }))?;
         }
-        let seal = seal(walked, number + 1 < chosen.len(), old, known.now);
+        let has_next = number + 1 < chosen.len();
+        let may_end = has_next || !is_short(walked, evidence.mark.as_ref());
+        let seal = seal(walked, may_end, old, known.now);
         let leads_on = chosen
             .get(number + 1)
             .is_none_or(|next| next.start.place() == walked.end.place());
@@ -55,8 +58,10 @@ pub(super) fn rebuilt(
     Ok(state)
 }
 
-/// The seal of a store that is whole: as it was, if the old manifest knows it.
-fn seal(walked: &Walked, has_next: bool, old: Option<&State>, now: Timestamp) -> Option<Seal> {
+/// The seal of a store: as it was, if the old manifest knows it, whatever lies behind its end by now; else a new one, if the
+/// file ends with its last batch. So does each that was sealed, and a snapshot may mean the very file; one that is being written has
+/// space behind.
+fn seal(walked: &Walked, may_end: bool, old: Option<&State>, now: Timestamp) -> Option<Seal> {
     let (start, end) = (walked.start.place(), walked.end.place());
     let digest = Digest::original(start, end, walked.end.position.get());
     let known = old
@@ -70,6 +75,12 @@ fn seal(walked: &Walked, has_next: bool, old: Option<&State>, now: Timestamp) ->
         max_timestamp,
         sealed: now,
     };
-    let seal = known.cloned().or_else(|| has_next.then(new));
-    seal.filter(|_| walked.is_exact())
+    let is_ended = may_end && walked.is_exact();
+    known.cloned().or_else(|| is_ended.then(new))
+}
+
+/// Whether the mark tells of more than this store, the last one, holds of its segment: sealed, it would say that there
+/// never was more.
+fn is_short(walked: &Walked, mark: Option<&Slot>) -> bool {
+    mark.is_some_and(|slot| slot.segment <= walked.base && walked.end.offset < slot.offset)
 }

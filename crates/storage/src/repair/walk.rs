@@ -69,7 +69,7 @@ impl<D: Dir> From<'_, D> {
             is_index_right: index.is_some(),
             agrees_with_mark: true,
         };
-        let mut row = 0;
+        let (mut row, mut last_row) = (0, None);
         let mut scanner = Scanner::new(&store, file, start, bytes);
         loop {
             let at = scanner.point();
@@ -78,7 +78,7 @@ impl<D: Dir> From<'_, D> {
             {
                 match read.ok().and_then(|row| index::point(&start, &row)) {
                     Some(point) if at.position < point.position => {}
-                    Some(point) if at == point => row += 1,
+                    Some(point) if at == point => (row, last_row) = (row + 1, Some(at)),
                     _ => walked.is_index_right = false,
                 }
             }
@@ -100,7 +100,8 @@ impl<D: Dir> From<'_, D> {
             }
         }
         let has_more = index.is_some_and(|index| row < format::row_count(&index));
-        walked.is_index_right &= !has_more;
+        // One that closing wrote may have a row at the end; that of a sealed store has none.
+        walked.is_index_right &= !has_more && last_row != Some(walked.end);
         store.close().await?;
         Ok(walked)
     }

@@ -2,6 +2,7 @@
 //! nothing that never was.
 
 mod epochs;
+mod sealed;
 
 use std::io::ErrorKind;
 
