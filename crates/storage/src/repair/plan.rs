@@ -3,10 +3,11 @@
 use std::io::ErrorKind;
 use std::rc::Rc;
 
-use corelog_record::{Offset, PartitionId, Timestamp, TopicId};
+use corelog_record::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId};
 
 use super::choice::choose;
 use super::evidence::Evidence;
+use super::mark::Marks;
 use super::rebuilt::rebuilt;
 use super::refusal::Refusal;
 use super::walk::{From, Walked};
@@ -14,9 +15,10 @@ use crate::Error;
 use crate::disk::{Dir, Entry, File, Open};
 use crate::error::At;
 use crate::format::manifest::Header;
+use crate::format::mark::Slot;
 use crate::format::state::State;
 use crate::manifest::{self, Manifest};
-use crate::mark;
+use crate::mark::{self, Mark};
 use crate::segment::{Point, name};
 
 /// What is known beforehand.
@@ -61,6 +63,11 @@ pub enum Step {
         /// Why it is not the log's.
         reason: &'static str,
     },
+    /// A mark is written: no epoch up to this one is begun again.
+    Mark {
+        /// The epoch.
+        epoch: LeaderEpoch,
+    },
     /// Something that the files do not tell, and what that means.
     Unknown(&'static str),
 }
@@ -76,6 +83,8 @@ pub struct Plan<D: Dir> {
     has_manifest: bool,
     /// The last store, if it is sealed: nothing tells of a sync of it.
     sealed: Option<String>,
+    has_mark: bool,
+    marks: Marks,
     indexes: Vec<(String, Vec<u8>, bool)>,
     steps: Vec<Step>,
 }
@@ -91,14 +100,12 @@ pub async fn plan<D: Dir>(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Plan<D>, Refusal> {
     let entries = dir.list().await.map_err(|e| At::dir(&dir).io("list", e))?;
-    let mut evidence = Evidence::gather(&dir, &entries, &known).await?;
+    let evidence = Evidence::gather(&dir, &entries, &known).await?;
     if evidence.is_sound {
         return indexes_only(dir, &entries, &evidence, known, progress).await;
     }
     let choice = choose(&dir, &entries, &evidence, known.interval_bytes, progress).await?;
-    if choice.chosen.is_empty() {
-        return Err(Refusal::NoStores);
-    }
+    let last = choice.chosen.last().ok_or(Refusal::NoStores)?;
     let state = rebuilt(&choice.chosen, &evidence, known)?;
     let mut plan = Plan {
         dir,
@@ -107,6 +114,8 @@ pub async fn plan<D: Dir>(
         state: None,
         has_manifest: evidence.has_manifest,
         sealed: None,
+        has_mark: false,
+        marks: Marks::default(),
         indexes: Vec::new(),
         steps: Vec::new(),
     };
@@ -122,27 +131,28 @@ pub async fn plan<D: Dir>(
             plan.index(walked, &entries);
         }
     }
-    let last = choice.chosen.last();
-    let end = last.map_or(Offset::ZERO, |last| last.end.offset);
-    plan.sealed = last.filter(|_| state.end().is_some()).map(Walked::name);
+    plan.sealed = state.end().map(|_| last.name());
     plan.steps.push(Step::Manifest {
         segments: state.segments().len(),
         log_start: state.log_start(),
-        end,
+        end: last.end.offset,
     });
-    if evidence.mark.is_some_and(|mark| state.is_behind(&mark)) {
+    plan.marks = Marks::of(&evidence, &state, last);
+    plan.has_mark = entries.iter().any(|entry| entry.name == mark::NAME);
+    let unknown = unknown(&evidence, plan.marks.behind.is_some());
+    if plan.marks.behind.is_some() {
         // A log that ends before what its mark tells of is not opened.
         plan.displace(mark::NAME, "it tells of records that no store holds");
-        evidence.mark = None;
     }
-    let unknown = unknown(&evidence);
+    plan.steps
+        .extend(plan.marks.epoch().map(|epoch| Step::Mark { epoch }));
     plan.steps.extend(unknown.into_iter().map(Step::Unknown));
     plan.state = Some(state);
     Ok(plan)
 }
 
 /// What cannot be known any more.
-fn unknown(evidence: &Evidence) -> Vec<&'static str> {
+fn unknown(evidence: &Evidence, is_mark_behind: bool) -> Vec<&'static str> {
     let mut unknown = Vec::new();
     unknown.push(match &evidence.state {
         None => {
@@ -162,6 +172,11 @@ fn unknown(evidence: &Evidence) -> Vec<&'static str> {
     unknown
         .push("whose the epochs were, where the old manifest does not tell: they get new lineages");
     if evidence.mark.is_none() {
+        unknown.push(
+            "which epochs began lately and left no batch: their numbers may be given out again",
+        );
+    }
+    if evidence.mark.is_none() || is_mark_behind {
         unknown.push(
             "how much was durable: the next start takes what cannot be read at the end of the last \
              store for torn",
@@ -189,6 +204,8 @@ async fn indexes_only<D: Dir>(
         state: None,
         has_manifest: true,
         sealed: None,
+        has_mark: false,
+        marks: Marks::default(),
         indexes: Vec::new(),
         steps: Vec::new(),
     };
@@ -237,7 +254,7 @@ impl<D: Dir> Plan<D> {
     /// # Errors
     /// Any error of the disk. A repair that was interrupted can be planned again.
     pub async fn run(self) -> Result<(), Error> {
-        self.rename_displaced(|file| file != mark::NAME).await?;
+        self.rename_displaced().await?;
         for (name, bytes, is_there) in &self.indexes {
             if *is_there {
                 self.keep(name).await?;
@@ -248,14 +265,14 @@ impl<D: Dir> Plan<D> {
         if let Some(store) = &self.sealed {
             self.sync(store).await?;
         }
+        self.mark(self.marks.before).await?;
         if let Some(state) = &self.state {
             if self.has_manifest {
                 self.keep(manifest::NAME).await?;
             }
             Manifest::create(self.dir.clone(), self.header, &state.edits()).await?;
         }
-        // As long as it is there, the old manifest is known to be no more than a part.
-        self.rename_displaced(|file| file == mark::NAME).await?;
+        self.mark(self.marks.behind).await?;
         let synced = self.dir.sync().await;
         synced.map_err(|e| At::dir(&self.dir).io("sync", e))
     }
@@ -280,10 +297,21 @@ impl<D: Dir> Plan<D> {
         }
     }
 
-    async fn rename_displaced(&self, is_meant: impl Fn(&str) -> bool) -> Result<(), Error> {
+    /// Writes a mark in the place of the one that is there.
+    async fn mark(&self, slot: Option<Slot>) -> Result<(), Error> {
+        let Some(slot) = slot else {
+            return Ok(());
+        };
+        if self.has_mark {
+            self.keep(mark::NAME).await?;
+        }
+        Mark::create(self.dir.clone(), slot).await.map(drop)
+    }
+
+    async fn rename_displaced(&self) -> Result<(), Error> {
         for step in &self.steps {
             if let Step::Displace { file, to, .. } = step
-                && is_meant(file)
+                && file != mark::NAME
             {
                 self.rename(file, to).await?;
             }
