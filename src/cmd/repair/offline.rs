@@ -229,6 +229,7 @@ fn in_words(step: &Step) -> String {
         } => format!("writes a manifest of {segments} segments, from {log_start} to {end}"),
         Step::Index { file } => format!("writes {file}"),
         Step::Displace { file, to, reason } => format!("renames {file} to {to}: {reason}"),
+        Step::Mark { epoch } => format!("writes a mark: epochs up to {epoch} were used"),
         Step::Unknown(what) => format!("not known: {what}"),
         _ => "does something that this program cannot name".to_owned(),
     }
@@ -250,6 +251,7 @@ fn in_json(step: &Step) -> Value {
         Step::Displace { file, to, reason } => {
             json!({ "step": "displace", "file": file, "to": to, "reason": reason })
         }
+        Step::Mark { epoch } => json!({ "step": "mark", "epoch": epoch.get() }),
         Step::Unknown(what) => json!({ "step": "unknown", "what": what }),
         _ => json!({ "step": "other" }),
     }

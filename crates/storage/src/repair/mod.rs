@@ -10,11 +10,16 @@
 //! why.
 //!
 //! Laws kept: nothing is deleted: what is displaced gets another name, `<name>.old-<time>`. No bytes of
-//! a store change. The manifest comes last: a repair that was interrupted is begun again.
+//! a store change. The manifest comes last, but for a mark that contradicts it: a repair that was interrupted is begun again.
+//! No epoch that was ever begun is begun again.
 
 mod choice;
+mod damage;
+mod epochs;
 mod evidence;
+mod mark;
 mod plan;
+mod rebuilt;
 mod refusal;
 mod walk;
 

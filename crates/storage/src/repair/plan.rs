@@ -1,21 +1,24 @@
 //! What a repair would do, and doing it.
 
 use std::io::ErrorKind;
+use std::rc::Rc;
 
-use corelog_record::{LeaderEpoch, Lineage, Offset, PartitionId, Timestamp, TopicId};
+use corelog_record::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId};
 
 use super::choice::choose;
 use super::evidence::Evidence;
+use super::mark::Marks;
+use super::rebuilt::rebuilt;
 use super::refusal::Refusal;
 use super::walk::{From, Walked};
 use crate::Error;
-use crate::disk::{Dir, Entry};
+use crate::disk::{Dir, Entry, File, Open};
 use crate::error::At;
-use crate::format::edit::{Add, Digest, Edit, Epoch, Generation, Seal, Settings, Start};
 use crate::format::manifest::Header;
+use crate::format::mark::Slot;
 use crate::format::state::State;
 use crate::manifest::{self, Manifest};
-use crate::mark;
+use crate::mark::{self, Mark};
 use crate::segment::{Point, name};
 
 /// What is known beforehand.
@@ -60,6 +63,11 @@ pub enum Step {
         /// Why it is not the log's.
         reason: &'static str,
     },
+    /// A mark is written: no epoch up to this one is begun again.
+    Mark {
+        /// The epoch.
+        epoch: LeaderEpoch,
+    },
     /// Something that the files do not tell, and what that means.
     Unknown(&'static str),
 }
@@ -73,6 +81,10 @@ pub struct Plan<D: Dir> {
     /// What the new manifest says; `None` if the old one stays.
     state: Option<State>,
     has_manifest: bool,
+    /// The last store, if it is sealed: nothing tells of a sync of it.
+    sealed: Option<String>,
+    has_mark: bool,
+    marks: Marks,
     indexes: Vec<(String, Vec<u8>, bool)>,
     steps: Vec<Step>,
 }
@@ -88,14 +100,12 @@ pub async fn plan<D: Dir>(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Plan<D>, Refusal> {
     let entries = dir.list().await.map_err(|e| At::dir(&dir).io("list", e))?;
-    let mut evidence = Evidence::gather(&dir, &entries, &known).await?;
+    let evidence = Evidence::gather(&dir, &entries, &known).await?;
     if evidence.is_sound {
         return indexes_only(dir, &entries, &evidence, known, progress).await;
     }
     let choice = choose(&dir, &entries, &evidence, known.interval_bytes, progress).await?;
-    if choice.chosen.is_empty() {
-        return Err(Refusal::NoStores);
-    }
+    let last = choice.chosen.last().ok_or(Refusal::NoStores)?;
     let state = rebuilt(&choice.chosen, &evidence, known)?;
     let mut plan = Plan {
         dir,
@@ -103,6 +113,9 @@ pub async fn plan<D: Dir>(
         header: evidence.header,
         state: None,
         has_manifest: evidence.has_manifest,
+        sealed: None,
+        has_mark: false,
+        marks: Marks::default(),
         indexes: Vec::new(),
         steps: Vec::new(),
     };
@@ -118,28 +131,28 @@ pub async fn plan<D: Dir>(
             plan.index(walked, &entries);
         }
     }
-    let end = choice
-        .chosen
-        .last()
-        .map_or(Offset::ZERO, |last| last.end.offset);
+    plan.sealed = state.end().map(|_| last.name());
     plan.steps.push(Step::Manifest {
         segments: state.segments().len(),
         log_start: state.log_start(),
-        end,
+        end: last.end.offset,
     });
-    if evidence.mark.is_some_and(|mark| state.is_behind(&mark)) {
+    plan.marks = Marks::of(&evidence, &state, last);
+    plan.has_mark = entries.iter().any(|entry| entry.name == mark::NAME);
+    let unknown = unknown(&evidence, plan.marks.behind.is_some());
+    if plan.marks.behind.is_some() {
         // A log that ends before what its mark tells of is not opened.
         plan.displace(mark::NAME, "it tells of records that no store holds");
-        evidence.mark = None;
     }
-    let unknown = unknown(&evidence);
+    plan.steps
+        .extend(plan.marks.epoch().map(|epoch| Step::Mark { epoch }));
     plan.steps.extend(unknown.into_iter().map(Step::Unknown));
     plan.state = Some(state);
     Ok(plan)
 }
 
 /// What cannot be known any more.
-fn unknown(evidence: &Evidence) -> Vec<&'static str> {
+fn unknown(evidence: &Evidence, is_mark_behind: bool) -> Vec<&'static str> {
     let mut unknown = Vec::new();
     unknown.push(match &evidence.state {
         None => {
@@ -159,6 +172,11 @@ fn unknown(evidence: &Evidence) -> Vec<&'static str> {
     unknown
         .push("whose the epochs were, where the old manifest does not tell: they get new lineages");
     if evidence.mark.is_none() {
+        unknown.push(
+            "which epochs began lately and left no batch: their numbers may be given out again",
+        );
+    }
+    if evidence.mark.is_none() || is_mark_behind {
         unknown.push(
             "how much was durable: the next start takes what cannot be read at the end of the last \
              store for torn",
@@ -185,6 +203,9 @@ async fn indexes_only<D: Dir>(
         header: evidence.header,
         state: None,
         has_manifest: true,
+        sealed: None,
+        has_mark: false,
+        marks: Marks::default(),
         indexes: Vec::new(),
         steps: Vec::new(),
     };
@@ -215,91 +236,6 @@ async fn indexes_only<D: Dir>(
     Ok(plan)
 }
 
-/// What the new manifest says.
-fn rebuilt(chosen: &[Walked], evidence: &Evidence, known: Known) -> Result<State, Refusal> {
-    let mut state = State::new(evidence.header.history);
-    let mut say = |edit: Edit| state.apply(&edit).map_err(Refusal::Broken).map(drop);
-    let old = evidence.state.as_ref();
-    for (number, walked) in chosen.iter().enumerate() {
-        let start = walked.start.place();
-        if number == 0 {
-            say(Edit::Restart(start))?;
-        }
-        say(Edit::Add(Add::from(start)))?;
-        if number == 0 {
-            let last = chosen.last().map_or(start.offset, |last| last.end.offset);
-            let log_start = old.map_or(Offset::ZERO, State::log_start).min(last);
-            if start.offset < log_start {
-                say(Edit::Truncate(Start { start: log_start }))?;
-            }
-        }
-        if walked.generation > 0 {
-            let (base, generation) = (walked.base, walked.generation);
-            say(Edit::Generation(Generation { base, generation }))?;
-        }
-        let seal = seal(walked, number + 1 < chosen.len(), old, known.now);
-        let leads_on = chosen
-            .get(number + 1)
-            .is_none_or(|next| next.start.place() == walked.end.place());
-        if let Some(seal) = seal.filter(|_| leads_on) {
-            say(Edit::Seal(seal))?;
-        }
-    }
-    for epoch in epochs(chosen, old, known.seed) {
-        say(Edit::Epoch(epoch))?;
-    }
-    for (key, value) in old.iter().flat_map(|old| old.settings()) {
-        let changes = [(key.clone(), Some(value.clone()))].into();
-        say(Edit::Settings(Settings { changes }))?;
-    }
-    Ok(state)
-}
-
-/// The seal of a store that is whole: as it was, if the old manifest knows it.
-fn seal(walked: &Walked, has_next: bool, old: Option<&State>, now: Timestamp) -> Option<Seal> {
-    let (start, end) = (walked.start.place(), walked.end.place());
-    let digest = Digest::original(start, end, walked.end.position.get());
-    let known = old
-        .into_iter()
-        .flat_map(State::segments)
-        .filter_map(|segment| segment.seal.as_ref())
-        .find(|seal| seal.digest == digest);
-    let max_timestamp = walked.end.max_timestamp;
-    let new = || Seal {
-        digest,
-        max_timestamp,
-        sealed: now,
-    };
-    let seal = known.cloned().or_else(|| has_next.then(new));
-    seal.filter(|_| walked.is_exact())
-}
-
-/// The epochs that the batches tell of, and those that the old manifest knows.
-fn epochs(chosen: &[Walked], old: Option<&State>, seed: u64) -> Vec<Epoch> {
-    let known = old.map(State::epochs).unwrap_or_default();
-    let mut epochs: Vec<Epoch> = known.to_vec();
-    let end = chosen.last().map(|last| last.end.offset);
-    epochs.retain(|epoch| end.is_some_and(|end| epoch.offset <= end));
-    for (epoch, offset, ordinal) in chosen.iter().flat_map(|walked| &walked.epochs) {
-        let last = epochs.last();
-        let is_later = last.is_none_or(|last| last.epoch < *epoch && last.offset <= *offset);
-        if is_later {
-            epochs.push(Epoch {
-                epoch: *epoch,
-                lineage: lineage(seed, *epoch),
-                offset: *offset,
-                ordinal: *ordinal,
-            });
-        }
-    }
-    epochs
-}
-
-fn lineage(seed: u64, epoch: LeaderEpoch) -> Lineage {
-    let drawn = xxhash_rust::xxh3::xxh3_128_with_seed(&epoch.get().to_le_bytes(), seed);
-    Lineage::from_bytes(drawn.to_le_bytes())
-}
-
 impl<D: Dir> Plan<D> {
     /// What it would do, in order, and what it cannot know.
     #[must_use]
@@ -318,7 +254,7 @@ impl<D: Dir> Plan<D> {
     /// # Errors
     /// Any error of the disk. A repair that was interrupted can be planned again.
     pub async fn run(self) -> Result<(), Error> {
-        self.rename_displaced(|file| file != mark::NAME).await?;
+        self.rename_displaced().await?;
         for (name, bytes, is_there) in &self.indexes {
             if *is_there {
                 self.keep(name).await?;
@@ -326,16 +262,28 @@ impl<D: Dir> Plan<D> {
             let written = self.dir.write_aside(name, bytes).await;
             written.map_err(|e| At::new(&self.dir, name).io("write", e))?;
         }
+        if let Some(store) = &self.sealed {
+            self.sync(store).await?;
+        }
+        self.mark(self.marks.before).await?;
         if let Some(state) = &self.state {
             if self.has_manifest {
                 self.keep(manifest::NAME).await?;
             }
             Manifest::create(self.dir.clone(), self.header, &state.edits()).await?;
         }
-        // As long as it is there, the old manifest is known to be no more than a part.
-        self.rename_displaced(|file| file == mark::NAME).await?;
+        self.mark(self.marks.behind).await?;
         let synced = self.dir.sync().await;
         synced.map_err(|e| At::dir(&self.dir).io("sync", e))
+    }
+
+    /// Makes durable what a store holds, before the manifest says that it is.
+    async fn sync(&self, store: &str) -> Result<(), Error> {
+        let at = || At::new(&self.dir, store);
+        let opened = self.dir.open(store, Open::Write).await;
+        let file = opened.map_err(|e| at().io("open", e))?;
+        file.sync_all().await.map_err(|e| at().io("sync", e))?;
+        Rc::new(file).close().await.map_err(|e| at().io("close", e))
     }
 
     /// Gives a file that is to be replaced a second name. Its first one is never without a file, so that a repair that
@@ -349,10 +297,21 @@ impl<D: Dir> Plan<D> {
         }
     }
 
-    async fn rename_displaced(&self, is_meant: impl Fn(&str) -> bool) -> Result<(), Error> {
+    /// Writes a mark in the place of the one that is there.
+    async fn mark(&self, slot: Option<Slot>) -> Result<(), Error> {
+        let Some(slot) = slot else {
+            return Ok(());
+        };
+        if self.has_mark {
+            self.keep(mark::NAME).await?;
+        }
+        Mark::create(self.dir.clone(), slot).await.map(drop)
+    }
+
+    async fn rename_displaced(&self) -> Result<(), Error> {
         for step in &self.steps {
             if let Step::Displace { file, to, .. } = step
-                && is_meant(file)
+                && file != mark::NAME
             {
                 self.rename(file, to).await?;
             }

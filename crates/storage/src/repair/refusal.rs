@@ -1,6 +1,6 @@
 //! Why a log is not repaired.
 
-use corelog_record::{HistoryId, Offset};
+use corelog_record::{HistoryId, LeaderEpoch, Offset};
 
 use crate::{Error, format};
 
@@ -94,6 +94,21 @@ pub enum Refusal {
         other: String,
         /// Where.
         offset: Offset,
+    },
+    /// Epochs that fall: rot in a field that no checksum covers, or batches of another log.
+    #[error(
+        "{file} holds a batch of epoch {found:?} at offset {offset}, where epoch {ruling} rules: put \
+         another copy of the store in its place"
+    )]
+    Epochs {
+        /// The store.
+        file: String,
+        /// Where.
+        offset: Offset,
+        /// The epoch of the batch.
+        found: Option<LeaderEpoch>,
+        /// The one that the batches around it tell of.
+        ruling: LeaderEpoch,
     },
     /// What was found makes no manifest.
     #[error("the stores do not make a log")]

@@ -2,8 +2,9 @@
 
 use std::rc::Rc;
 
-use corelog_record::{HistoryId, LeaderEpoch, Offset, Ordinal};
+use corelog_record::{HistoryId, Offset};
 
+use super::epochs::{self, Run};
 use super::evidence::INDEX_BYTES_MAX;
 use crate::Error;
 use crate::disk::{Dir, File};
@@ -25,8 +26,8 @@ pub(super) struct Walked {
     pub(super) bytes: u64,
     /// Whether nothing but zeros, if anything, lies behind the last sound batch.
     pub(super) is_whole: bool,
-    /// Where each epoch's first batch lies, as they rise.
-    pub(super) epochs: Vec<(LeaderEpoch, Offset, Ordinal)>,
+    /// Of which epochs its batches are.
+    pub(super) runs: Vec<Run>,
     pub(super) rows: Builder,
     /// Whether the index in the file is this store's.
     pub(super) is_index_right: bool,
@@ -63,12 +64,12 @@ impl<D: Dir> From<'_, D> {
             end: start,
             bytes,
             is_whole: true,
-            epochs: Vec::new(),
+            runs: Vec::new(),
             rows: Builder::default(),
             is_index_right: index.is_some(),
             agrees_with_mark: true,
         };
-        let mut row = 0;
+        let (mut row, mut last_row) = (0, None);
         let mut scanner = Scanner::new(&store, file, start, bytes);
         loop {
             let at = scanner.point();
@@ -77,7 +78,7 @@ impl<D: Dir> From<'_, D> {
             {
                 match read.ok().and_then(|row| index::point(&start, &row)) {
                     Some(point) if at.position < point.position => {}
-                    Some(point) if at == point => row += 1,
+                    Some(point) if at == point => (row, last_row) = (row + 1, Some(at)),
                     _ => walked.is_index_right = false,
                 }
             }
@@ -88,10 +89,7 @@ impl<D: Dir> From<'_, D> {
             walked.end = at;
             match scanner.next().await? {
                 Step::Batch(batch) => {
-                    let last = walked.epochs.last().map(|(epoch, ..)| *epoch);
-                    if let Some(epoch) = batch.epoch().filter(|epoch| last < Some(*epoch)) {
-                        walked.epochs.push((epoch, at.offset, at.ordinal));
-                    }
+                    epochs::note(&mut walked.runs, &batch, &at);
                     walked.rows.note(&start, &at, self.interval_bytes);
                 }
                 Step::End => break,
@@ -102,7 +100,8 @@ impl<D: Dir> From<'_, D> {
             }
         }
         let has_more = index.is_some_and(|index| row < format::row_count(&index));
-        walked.is_index_right &= !has_more;
+        // One that closing wrote may have a row at the end; that of a sealed store has none.
+        walked.is_index_right &= !has_more && last_row != Some(walked.end);
         store.close().await?;
         Ok(walked)
     }

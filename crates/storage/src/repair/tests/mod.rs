@@ -1,6 +1,10 @@
 //! Whatever of a manifest is lost, the log is there again: all that was durable and not expired, and
 //! nothing that never was.
 
+mod epochs;
+mod sealed;
+mod used;
+
 use std::io::ErrorKind;
 
 use corelog_record::{ByteSize, HistoryId, Offset, Timestamp};
@@ -39,13 +43,18 @@ fn known() -> Known {
 }
 
 fn fill(log: &mut Log<MemoryDir>, rng: &mut Rng, batches: u64) {
+    fill_behind_mark(log, rng, batches);
+    settle(log, at(0)).unwrap();
+}
+
+/// Appends what the mark is not told of.
+fn fill_behind_mark(log: &mut Log<MemoryDir>, rng: &mut Rng, batches: u64) {
     for _ in 0..batches {
         let value = vec![rng.u8(..); rng.usize(1..900)];
         log.append(&batch(&[&value, b"second"], at(0)), at(0))
             .unwrap();
         flush(log, at(0)).unwrap();
     }
-    settle(log, at(0)).unwrap();
 }
 
 /// A log that lived: appended to, expired, truncated, cut, killed and reopened.
@@ -171,6 +180,35 @@ fn a_log_is_there_again_after_its_manifest_was_lost() {
         read_all(&log, log.log_start()).unwrap();
     }
     assert!(refused < 60, "{refused}");
+}
+
+/// With the mark at the end of the log nothing was held against the epochs of the new manifest.
+#[test]
+fn a_log_whose_mark_lags_is_there_again_after_its_manifest_was_damaged() {
+    for seed in 0..400 {
+        let mut rng = Rng::with_seed(seed);
+        let root = MemoryDir::new();
+        let mut log = lived(&root, &mut rng);
+        fill_behind_mark(&mut log, &mut rng, 20);
+        let log_start = log.log_start();
+        let expected = read_all(&log, log_start).unwrap();
+        drop(log);
+        let dir = root.child("p0");
+        let last = block_on(dir.read("manifest", 1 << 20)).unwrap();
+        let last = last.iter().rposition(|byte| *byte != 0).unwrap();
+        alter(&dir, "manifest", |bytes| {
+            bytes[rng.usize(EDITS_AT..=last)] ^= 1;
+        });
+        match planned(&root) {
+            Ok(plan) if plan.is_empty() => continue,
+            Ok(plan) => block_on(plan.run()).unwrap(),
+            Err(Refusal::NoStores | Refusal::StartUnknown { .. }) => continue,
+            Err(error) => panic!("seed {seed}: {error}"),
+        }
+        let (log, report) = open(&root.power_cut(seed), small(), 7, at(3)).unwrap();
+        assert_eq!((report.damage, report.torn), (vec![], None), "seed {seed}");
+        assert_eq!(read_all(&log, log_start).unwrap(), expected, "seed {seed}");
+    }
 }
 
 /// What was left of it was sound, and there was nothing to repair.
