@@ -72,10 +72,10 @@ fn a_server_serves_all_records_again_after_a_lost_manifest_was_repaired() {
     );
     let args = ["repair", "--dir", dir, "--dry-run", "--output", "json"];
     let plan = offline.run(args).json();
-    // The store was closed with its last batch, so it is sealed, and has an index.
-    assert_eq!(plan["steps"][0]["step"], "index");
-    assert_eq!(plan["steps"][1]["step"], "manifest");
-    assert_eq!(plan["steps"][1]["end"], 30_000);
+    // Before it an index may be written: the store, which was closed with its last batch, is sealed.
+    let steps = plan["steps"].as_array().unwrap();
+    let manifest = steps.iter().find(|step| step["step"] == "manifest");
+    assert_eq!(manifest.unwrap()["end"], 30_000);
     assert!(!partition.join("manifest").exists());
     offline.run(["repair", "--dir", dir, "--yes"]).done();
     offline.run(["verify", dir]).done();

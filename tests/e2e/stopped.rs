@@ -137,7 +137,7 @@ fn unanswered(corelog: &Corelog, server: &Server, timeout: &str) -> (Child, Pipe
 #[test]
 fn what_is_in_flight_when_it_is_asked_to_stop_is_waited_for_and_told() {
     let (_folder, server, corelog) = with_topic();
-    let (child, _stdin) = unanswered(&corelog, &server, "3s");
+    let (child, _stdin) = unanswered(&corelog, &server, "15s");
     ask(&child, Signal::SIGTERM);
     let (code, said) = end(child);
     server.signal(Signal::SIGCONT);

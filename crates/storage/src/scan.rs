@@ -38,6 +38,8 @@ pub(crate) struct Scanner<D: Dir> {
     window_bytes: usize,
     /// Where it was read twice.
     doubted: Option<Position>,
+    /// The window of the first time, and where it begins, meanwhile.
+    aside: Option<(D::Bytes, u64)>,
 }
 
 impl<D: Dir> Scanner<D> {
@@ -53,6 +55,7 @@ impl<D: Dir> Scanner<D> {
             window_start: 0,
             window_bytes: WINDOW_BYTES,
             doubted: None,
+            aside: None,
         }
     }
 
@@ -85,15 +88,24 @@ impl<D: Dir> Scanner<D> {
         self.point = point;
     }
 
-    /// Has what stands at the scanner's point read once more, as a byte may have turned over on its way: for who is
+    /// Has the one batch at the scanner's point read once more, as a byte may have turned over on its way: for who is
     /// to say for good that it is damaged. False if it was.
     pub(crate) fn read_again(&mut self) -> bool {
         let is_first = self.doubted != Some(self.point.position);
         if is_first {
             self.doubted = Some(self.point.position);
-            self.window = None;
+            self.aside = self.window.take().map(|window| (window, self.window_start));
+        } else {
+            self.read_on();
         }
         is_first
+    }
+
+    /// Goes on with what was read before a batch was read again.
+    fn read_on(&mut self) {
+        if let Some((window, start)) = self.aside.take() {
+            (self.window, self.window_start) = (Some(window), start);
+        }
     }
 
     /// The next batch. It must begin where the one before ended: offsets are dense as appended, and
@@ -104,6 +116,9 @@ impl<D: Dir> Scanner<D> {
     pub(crate) async fn next(&mut self) -> Result<Step<'_>, Error> {
         if self.point.position.get() >= self.end {
             return Ok(Step::End);
+        }
+        if self.doubted != Some(self.point.position) {
+            self.read_on();
         }
         self.fill(HEADER_BYTES).await?;
         let bytes = match Header::parse(self.available()) {
@@ -156,7 +171,11 @@ impl<D: Dir> Scanner<D> {
         if self.available().len() >= bytes || position >= self.end {
             return Ok(());
         }
-        let wanted = (self.end - position).min(bytes.max(self.window_bytes) as u64);
+        let window_bytes = match self.aside {
+            Some(_) => bytes,
+            None => bytes.max(self.window_bytes),
+        };
+        let wanted = (self.end - position).min(window_bytes as u64);
         let wanted = usize::try_from(wanted).unwrap_or(WINDOW_BYTES);
         let window = self.file.read_at(position, wanted).await;
         self.window = Some(window.map_err(|source| self.store.at().io("read", source))?);

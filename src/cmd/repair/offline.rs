@@ -92,11 +92,16 @@ fn refused(refusal: Refusal) -> anyhow::Error {
     }
 }
 
-/// Keeps servers out while this lives, and programs that have the log in them.
-fn lock(dir: &Path) -> anyhow::Result<File> {
+/// Keeps servers out while these live, and programs that have the log in them.
+fn lock(dir: &Path) -> anyhow::Result<Vec<File>> {
     let dir = dir
         .canonicalize()
         .with_context(|| format!("cannot look at {}", dir.display()))?;
+    // An embedded log locks the directory above its files; nobody does so of a topic's.
+    let above = dir.parent().unwrap_or(&dir);
+    let opened = File::open(above);
+    let opened = opened.with_context(|| format!("cannot open {}", above.display()))?;
+    let mut locks = vec![locked(opened, "a program", above)?];
     for above in dir.ancestors().take(DEPTH_MAX) {
         let path = above.join("node");
         // A topic may have this name: its directory locks nothing.
@@ -110,13 +115,10 @@ fn lock(dir: &Path) -> anyhow::Result<File> {
                 return Err(error).with_context(|| format!("cannot open {}", path.display()));
             }
         };
-        return locked(file, "a server", above);
+        locks.push(locked(file, "a server", above)?);
+        break;
     }
-    // No node's: an embedded log locks the directory above its files.
-    let above = dir.parent().unwrap_or(&dir);
-    let opened = File::open(above);
-    let file = opened.with_context(|| format!("cannot open {}", above.display()))?;
-    locked(file, "a program", above)
+    Ok(locks)
 }
 
 fn locked(file: File, who: &str, dir: &Path) -> anyhow::Result<File> {

@@ -175,7 +175,12 @@ impl Core {
                 add(&self.counters.scrub_passes_total, u64::from(is_whole));
                 break;
             }
-            self.pause(begun, scrubbed.bytes).await;
+            // One that read nothing met a file that is being moved: it is looked for again, and not at once.
+            let bytes = match scrubbed.bytes {
+                0 => PIECE_BYTES as u64,
+                read => read,
+            };
+            self.pause(begun, bytes).await;
         }
         let mut slots = self.slots.borrow_mut();
         if let Some(slot) = slots.get_mut(id).filter(|slot| slot.key == key) {

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::time::Instant;
 
 use corelog_protocol::message::metadata;
@@ -17,14 +17,25 @@ use crate::rt::{self, Semaphore};
 /// What followers of a core ask their sources for together: of which source, of which topic.
 #[derive(Default)]
 pub(super) struct Places {
-    asked: RefCell<HashMap<(String, TopicName), Weak<Asked>>>,
+    asked: RefCell<HashMap<Which, Rc<Asked>>>,
 }
 
-/// A topic at a source, as long as somebody asks for it.
+/// A topic at a source.
+type Which = (String, TopicName);
+
+/// What is asked of one, as long as somebody does.
 struct Asked {
-    /// One asks at a time: whoever comes meanwhile shares what is told.
+    /// One asks at a time: those who come meanwhile share the next answer.
     turn: Semaphore,
+    /// What was told last, and when that was asked for.
     told: RefCell<Option<(Instant, Told)>>,
+}
+
+/// One who asks.
+struct Asking<'a> {
+    places: &'a Places,
+    which: Which,
+    asked: Rc<Asked>,
 }
 
 /// The topic; none if the source says neither that nor why.
@@ -36,38 +47,51 @@ impl Places {
     /// # Errors
     /// What it says of the topic, or as [`Line::call`].
     pub(super) async fn of(&self, source: &str, line: &Line, topic: &TopicName) -> Told {
-        let (asked, came) = (self.asked(source, topic), rt::now());
+        let came = rt::now();
+        let asking = self.asking((source.to_owned(), topic.clone()));
+        let asked = &asking.asked;
         let _turn = asked.turn.acquire(1).await;
-        if let Some(told) = asked.told_since(came) {
+        if let Some(told) = asked.told_to(came) {
             return told;
         }
+        let sent = rt::now();
         let told = ask(line, topic).await;
-        *asked.told.borrow_mut() = Some((rt::now(), told.clone()));
+        *asked.told.borrow_mut() = Some((sent, told.clone()));
         told
     }
 
-    fn asked(&self, source: &str, topic: &TopicName) -> Rc<Asked> {
+    fn asking(&self, which: Which) -> Asking<'_> {
         let mut all = self.asked.borrow_mut();
-        let which = (source.to_owned(), topic.clone());
-        if let Some(asked) = all.get(&which).and_then(Weak::upgrade) {
-            return asked;
-        }
-        all.retain(|_, asked| asked.strong_count() > 0);
-        let asked = Rc::new(Asked {
-            turn: Semaphore::new(1),
-            told: RefCell::default(),
+        let asked = all.entry(which.clone()).or_insert_with(|| {
+            Rc::new(Asked {
+                turn: Semaphore::new(1),
+                told: RefCell::default(),
+            })
         });
-        all.insert(which, Rc::downgrade(&asked));
-        asked
+        let asked = Rc::clone(asked);
+        Asking {
+            places: self,
+            which,
+            asked,
+        }
     }
 }
 
 impl Asked {
-    /// What was told after `came`.
-    fn told_since(&self, came: Instant) -> Option<Told> {
+    /// What was asked for since `came`: an answer may be older than whoever comes while it is on its way.
+    fn told_to(&self, came: Instant) -> Option<Told> {
         let told = self.told.borrow();
-        let (at, told) = told.as_ref()?;
-        (came < *at).then(|| told.clone())
+        let (sent, told) = told.as_ref()?;
+        (came <= *sent).then(|| told.clone())
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        // The places have it, and whoever asks.
+        if Rc::strong_count(&self.asked) == 2 {
+            self.places.asked.borrow_mut().remove(&self.which);
+        }
     }
 }
 
@@ -99,20 +123,22 @@ mod tests {
     use crate::rt::tests::on_core;
 
     #[test]
-    fn those_who_ask_at_the_same_time_are_told_by_one_answer() {
+    fn those_who_ask_while_one_does_are_told_by_one_answer() {
         let count = Arc::new(AtomicUsize::new(0));
         let address = telling(Arc::clone(&count));
         on_core(|| async move {
             let line = connected(&address).await;
             let (places, topic) = (Places::default(), TopicName::new("t").unwrap());
             let of = || places.of(&address, &line, &topic);
-            let (one, other) = zip(of(), of()).await;
+            let (first, (one, other)) = zip(of(), zip(of(), of())).await;
             let (one, other) = (one.unwrap().unwrap(), other.unwrap().unwrap());
+            assert_eq!(first.unwrap().as_ref(), Some(&one));
             assert!(Rc::ptr_eq(&one, &other));
-            assert_eq!(count.load(Ordering::SeqCst), 1);
+            assert_eq!(count.load(Ordering::SeqCst), 2);
+            assert!(places.asked.borrow().is_empty());
             // Nobody asks any more: what comes later is told what is so then.
             assert_eq!(of().await.unwrap(), Some(one));
-            assert_eq!(count.load(Ordering::SeqCst), 2);
+            assert_eq!(count.load(Ordering::SeqCst), 3);
         });
     }
 

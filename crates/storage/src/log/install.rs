@@ -112,7 +112,9 @@ impl<D: Dir> Log<D> {
         }
         if !self.active().is_empty() {
             // Its source ended it here: what follows is sealed.
-            self.roll();
+            if !ready.is_empty() {
+                self.roll();
+            }
             return Err(Error::Busy);
         }
         let is_waiting = |segment: &Segment<D>| segment.stage != Stage::Damaged;

@@ -255,9 +255,14 @@ impl<D: Dir> Log<D> {
             pass.walk = Some(walk);
             return;
         }
-        scrubbed.surplus_bytes = walk.surplus_bytes();
-        let again = walk.indexing();
+        let (again, second) = (walk.indexing(), walk.second());
+        let (is_second, surplus_bytes) = (walk.is_second(), walk.surplus_bytes());
         let (verdict, rows) = walk.conclude();
+        if !verdict.replaced.is_empty() && !is_second {
+            pass.walk = Some(second);
+            return;
+        }
+        scrubbed.surplus_bytes = surplus_bytes;
         for replaced in verdict.replaced {
             note(self, replaced.start, replaced.end);
         }

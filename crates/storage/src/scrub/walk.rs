@@ -43,6 +43,8 @@ pub(crate) struct Walk<D: Dir> {
     bad: Vec<Range<Offset>>,
     surplus_bytes: u64,
     is_done: bool,
+    /// Whether one before it found sound batches that are not those of the log.
+    is_second: bool,
 }
 
 impl<D: Dir> Clone for Walk<D> {
@@ -70,14 +72,30 @@ impl<D: Dir> Walk<D> {
             bad: Vec::new(),
             surplus_bytes: 0,
             is_done: false,
+            is_second: false,
             target,
         }
+    }
+
+    /// Another walk over the same segment, as this one found sound batches that are not those of the log: what no checksum
+    /// covers may have turned over on its way from the disk.
+    pub(crate) fn second(&self) -> Self {
+        Self {
+            is_second: true,
+            ..Self::new(self.target.clone())
+        }
+    }
+
+    /// Whether it is one.
+    pub(crate) fn is_second(&self) -> bool {
+        self.is_second
     }
 
     /// Another walk over the same segment, which makes its index anew.
     pub(crate) fn indexing(&self) -> Self {
         Self {
             rows: Some(Builder::default()),
+            is_second: self.is_second,
             ..Self::new(self.target.clone())
         }
     }

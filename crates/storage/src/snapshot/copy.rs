@@ -103,13 +103,9 @@ impl<D: Dir> Copy<'_, D> {
     /// # Errors
     /// [`Error::StorageFull`]; any error of the disk.
     pub(super) async fn as_it_is(&self, generation: u32, seal: &Seal) -> Result<(), Error> {
+        self.forget(generation, seal).await?;
         let base = seal.digest.base;
         for name in [name::store(base, generation), name::index(base, generation)] {
-            // There before the damage was met.
-            match self.target.remove(&name).await {
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                other => other.map_err(|e| At::new(self.target, &name).io("remove", e))?,
-            }
             let at = || At::new(self.source, &name);
             let file = match self.source.open(&name, Open::Scan).await {
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
@@ -129,6 +125,21 @@ impl<D: Dir> Copy<'_, D> {
                 self.close(target, &name, length).await?;
             }
             file.close().await.map_err(|e| at().io("close", e))?;
+        }
+        Ok(())
+    }
+
+    /// Removes what came of a segment before damage was met.
+    ///
+    /// # Errors
+    /// Any error of the disk.
+    pub(super) async fn forget(&self, generation: u32, seal: &Seal) -> Result<(), Error> {
+        let base = seal.digest.base;
+        for name in [name::store(base, generation), name::index(base, generation)] {
+            match self.target.remove(&name).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                other => other.map_err(|e| At::new(self.target, &name).io("remove", e))?,
+            }
         }
         Ok(())
     }

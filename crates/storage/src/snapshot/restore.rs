@@ -186,7 +186,13 @@ async fn fill<D: Dir>(
     };
     let (mut bytes, mut damage) = (0, Vec::new());
     for (generation, seal) in &origin.segments {
-        match copy.segment(*generation, seal, progress).await {
+        let mut copied = copy.segment(*generation, seal, progress).await;
+        if restore.is_damage_kept && matches!(copied, Err(Error::DamagedStore { .. })) {
+            // A byte may have turned over on its way from the disk.
+            copy.forget(*generation, seal).await?;
+            copied = copy.segment(*generation, seal, &mut |_| {}).await;
+        }
+        match copied {
             Err(Error::DamagedStore { from, to, .. }) if restore.is_damage_kept => {
                 copy.as_it_is(*generation, seal).await?;
                 let found = damage_in(target, header.history, *generation, seal).await?;

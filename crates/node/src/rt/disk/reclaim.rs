@@ -73,8 +73,8 @@ impl Leaving {
         }
         let mut bytes = self.file.metadata()?.len();
         while bytes > 0 {
-            // To whole steps: of what the page cache holds in one piece a cut zeroes the rest, which a socket may still have to
-            // send. Nobody has the file open for that any more.
+            // To whole steps: of a page, or of as many as the page cache holds in one piece, a cut zeroes the rest, which a
+            // socket may still have to send. Nobody has the file open for that any more.
             bytes = (bytes - 1) / STEP_BYTES * STEP_BYTES;
             self.file.set_len(bytes)?;
             thread::sleep(rest());

@@ -3,6 +3,7 @@
 use corelog_record::{Ordinal, Position};
 
 use super::*;
+use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{File, Open};
 use crate::format::edit::{Edit, Epoch};
@@ -348,5 +349,29 @@ fn what_is_damaged_is_restored_as_damage_if_that_is_asked_for() {
                 assert_eq!(read(3).unwrap(), 4);
             }
         }
+    }
+}
+
+/// All behind it in its segment was remembered as damage, though every byte was right.
+#[test]
+fn a_byte_that_turns_over_on_its_way_from_a_snapshot_is_no_damage() {
+    for stores in [Stores::Linked, Stores::Copied] {
+        let root = MemoryDir::new();
+        let partition = made(&root);
+        let disk = FaultyDir::new(root);
+        let flip = Fault::Flip { seed: 3 };
+        let read = Match::on(Operation::Read, "00000000000000000000.log");
+        disk.faults().fail(read, 1, flip);
+        let order = Restore {
+            stores,
+            is_damage_kept: true,
+            ..order(partition)
+        };
+        let (source, topic) = (snapped(&disk), restored(&disk));
+        block_on(restore(&source, &topic, order, &mut |_| {})).unwrap();
+        assert_eq!(disk.faults().happened().len(), 1);
+        let (log, _) = open_restored(&disk).unwrap();
+        assert_eq!(log.damage(), []);
+        assert_eq!(walk(&log).len(), 40);
     }
 }
