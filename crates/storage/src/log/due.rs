@@ -23,10 +23,9 @@ impl<D: Dir> Log<D> {
             if !self.can_prepare(base, end) {
                 return None;
             }
-            return Some(Work::Prepare(
-                base,
-                Box::new(self.prepare(base, end, bytes)),
-            ));
+            let mut prepare = self.prepare(base, end, bytes);
+            prepare.extent = prepare.extent.map(|extent| extent.once_full(end));
+            return Some(Work::Prepare(base, Box::new(prepare)));
         }
         let Some((base, end, bytes)) = self.waits_for_space(now) else {
             return self.plan_space_sync(now);

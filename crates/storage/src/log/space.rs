@@ -35,6 +35,17 @@ impl Extent {
         Self { end, ..self }
     }
 
+    /// This extent for a group that found no space and ends at `needed`: not less. A disk that had just what one group needs
+    /// would be full for the next, of which nobody knows then whether it was appended.
+    pub(crate) fn once_full(self, needed: u64) -> Self {
+        let end = self.end.min(round_up(needed) + PART_BYTES);
+        Self {
+            end,
+            least: end,
+            ..self
+        }
+    }
+
     /// Prepares this space in `file` from `reached` on, which tells how far it has come: zeros part by part, and only as long as
     /// there is no hurry.
     pub(crate) async fn prepare(
