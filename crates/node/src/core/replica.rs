@@ -89,16 +89,28 @@ impl Core {
     ///
     /// # Errors
     /// As [`Core::check_takes_in`]: `Busy` if that takes too long.
-    pub(crate) async fn unchanging(&self, key: PartitionKey) -> Result<(), Failure> {
+    pub(crate) async fn unchanging(self: &Rc<Self>, key: PartitionKey) -> Result<(), Failure> {
         let deadline = rt::now() + CHANGE_WAIT_MAX;
         loop {
             let quieter = self.quieter.notified();
+            self.abandon_left(key);
             match self.check_takes_in(key) {
                 Err(error) if error.is(ErrorCode::Busy) && rt::now() < deadline => {
                     rt::timeout(CHANGE_PAUSE, quieter).await;
                 }
                 checked => return checked,
             }
+        }
+    }
+
+    /// A change that waits for its turn does not begin any more if whoever asked for it has left: it would keep others
+    /// from theirs for as long as a disk hangs.
+    fn abandon_left(self: &Rc<Self>, key: PartitionKey) {
+        let waiting = self.look(key, Partition::waiting_change);
+        let left = waiting.ok().flatten();
+        let left = left.filter(|token| !self.tickets.is_waiting(*token));
+        if let (Some(token), Ok(slot)) = (left, self.slot_of(key)) {
+            self.step(slot, Input::AbandonChange { token });
         }
     }
 
@@ -269,6 +281,7 @@ impl Core {
             if self.slots.borrow_mut().partition_mut(slot).is_none() {
                 return Err(not_told(None));
             }
+            self.abandon_left(key);
             let ticket = self.tickets.issue();
             let (token, change) = (ticket.token(), Box::new(change.clone()));
             self.step(slot, Input::Change { token, change });
@@ -279,10 +292,7 @@ impl Core {
                 Some(Err(Refusal::Busy)) if !left.is_zero() => {
                     rt::timeout(CHANGE_PAUSE, quieter).await;
                 }
-                None => {
-                    self.step(slot, Input::AbandonChange { token });
-                    return Err(timed_out("the change of the log takes too long"));
-                }
+                None => return Err(timed_out("the change of the log takes too long")),
                 told => return Err(not_told(told)),
             }
         }

@@ -50,6 +50,11 @@ impl Tickets {
         }
     }
 
+    /// Whether somebody waits for what this one is told.
+    pub(super) fn is_waiting(&self, token: Token) -> bool {
+        self.waiting.borrow().contains_key(&token.0)
+    }
+
     /// A step told a request something.
     pub(super) fn tell(&self, token: Token, told: Told) {
         if let Some(waiting) = self.waiting.borrow().get(&token.0) {

@@ -143,6 +143,13 @@ impl<D: Dir> Partition<D> {
         }
     }
 
+    /// Who asked for the change that waits for its turn, if one does.
+    pub(crate) fn waiting_change(&self) -> Option<Token> {
+        let changing = self.changing.as_ref();
+        let waits = changing.filter(|changing| changing.change.is_some())?;
+        Some(waits.token)
+    }
+
     /// Nobody waits any longer for a change to begin.
     pub(super) fn abandon_change(&mut self, token: Token) {
         let waits = |changing: &mut Changing| changing.token == token && changing.change.is_some();

@@ -209,6 +209,7 @@ fn a_change_that_nobody_waits_for_does_not_begin_any_more() {
     let token = cut(&mut bench, offset(1));
     bench.poll();
     assert!(bench.partition.check_takes_in().is_err());
+    assert_eq!(bench.partition.waiting_change(), Some(token));
     bench.step(Input::AbandonChange { token });
     assert!(bench.partition.check_takes_in().is_ok());
     bench.faults().release_all();
@@ -219,6 +220,7 @@ fn a_change_that_nobody_waits_for_does_not_begin_any_more() {
     let token = cut(&mut bench, offset(1));
     bench.poll();
     assert_eq!(bench.faults().held(), 1);
+    assert_eq!(bench.partition.waiting_change(), None);
     bench.step(Input::AbandonChange { token });
     assert!(bench.partition.check_takes_in().is_err());
     bench.faults().release_all();
