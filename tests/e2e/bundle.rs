@@ -268,10 +268,10 @@ fn a_bundle_of_another_machines_server_has_nothing_of_the_node_here() {
     let admin = server.ready.admin.to_string();
     let config = format!("data-dir = '{}'\n", data.display());
     let config = folder.file("corelog.toml", config.as_bytes());
-    let args = ["--admin", &admin, "--config", config.to_str().unwrap()];
+    let config = ["--config", config.to_str().unwrap()];
     let bundle = |name: &str, more: &[&str]| {
         let path = folder.path().join(name);
-        let (made, _) = bundle(&path, &[&args[..], more].concat());
+        let (made, _) = bundle(&path, &[&["--admin", &*admin][..], more].concat());
         (made, unpacked(&path))
     };
     let why = |made: &Value, name: &str| {
@@ -283,15 +283,21 @@ fn a_bundle_of_another_machines_server_has_nothing_of_the_node_here() {
 
     // As seen from a machine that has nothing where the server has its data.
     std::fs::rename(&data, folder.path().join("away")).unwrap();
-    let (made, members) = bundle("none.tar.gz", &[]);
+    let (made, members) = bundle("none.tar.gz", &config);
     assert!(
         why(&made, "data").unwrap().contains("is not here"),
         "{made}"
     );
     assert_eq!(members.keys().find(is_of_data), None);
+    // In a container a directory has another name, which the configuration knows.
+    let away = format!("data-dir = '{}'\n", folder.path().join("away").display());
+    let away = folder.file("away.toml", away.as_bytes());
+    let (_, members) = bundle("away.tar.gz", &["--config", away.to_str().unwrap()]);
+    assert_eq!(json(&members, "data/node.json")["topics"], 0);
+    assert!(members.contains_key("server-process/limits"));
     // And from one that has another node's.
     std::fs::rename(&here, &data).unwrap();
-    let (made, members) = bundle("other.tar.gz", &[]);
+    let (made, members) = bundle("other.tar.gz", &config);
     let told = why(&made, "data").unwrap();
     assert!(told.contains("is another node's here"), "{made}");
     let told = why(&made, "log.txt").unwrap();
