@@ -254,3 +254,65 @@ fn without_an_option_a_bundle_is_of_what_the_configuration_names() {
         "{said}"
     );
 }
+
+/// Asked of another machine's server, it packed this machine's directory, journal and process as that server's:
+/// every node has its data at the same place.
+#[test]
+fn a_bundle_of_another_machines_server_has_nothing_of_the_node_here() {
+    let folder = Folder::new();
+    let (data, here) = (folder.path().join("data"), folder.path().join("here"));
+    let node = Start::on(&here).start();
+    produce_secrets(&node);
+    assert!(node.stop().status.success());
+    let server = Start::on(&data).start();
+    let admin = server.ready.admin.to_string();
+    let config = format!("data-dir = '{}'\n", data.display());
+    let config = folder.file("corelog.toml", config.as_bytes());
+    let config = ["--config", config.to_str().unwrap()];
+    let bundle = |name: &str, more: &[&str]| {
+        let path = folder.path().join(name);
+        let (made, _) = bundle(&path, &[&["--admin", &*admin][..], more].concat());
+        (made, unpacked(&path))
+    };
+    let why = |made: &Value, name: &str| {
+        let mut missed = made["missed"].as_array().unwrap().iter();
+        let missed = missed.find(|missed| missed["name"] == name);
+        missed.map(|missed| missed["why"].to_string())
+    };
+    let is_of_data = |name: &&String| name.starts_with("data/");
+
+    // As seen from a machine that has nothing where the server has its data.
+    std::fs::rename(&data, folder.path().join("away")).unwrap();
+    let (made, members) = bundle("none.tar.gz", &config);
+    assert!(
+        why(&made, "data").unwrap().contains("is not here"),
+        "{made}"
+    );
+    assert_eq!(members.keys().find(is_of_data), None);
+    // In a container a directory has another name, which the configuration knows.
+    let away = format!("data-dir = '{}'\n", folder.path().join("away").display());
+    let away = folder.file("away.toml", away.as_bytes());
+    let (_, members) = bundle("away.tar.gz", &["--config", away.to_str().unwrap()]);
+    assert_eq!(json(&members, "data/node.json")["topics"], 0);
+    assert!(members.contains_key("server-process/limits"));
+    // And from one that has another node's.
+    std::fs::rename(&here, &data).unwrap();
+    let (made, members) = bundle("other.tar.gz", &config);
+    let told = why(&made, "data").unwrap();
+    assert!(told.contains("is another node's here"), "{made}");
+    let told = why(&made, "log.txt").unwrap();
+    assert!(told.contains("the server is not here"), "{made}");
+    assert_eq!(members.keys().find(is_of_data), None);
+    assert!(members.contains_key("server/metrics.txt"));
+    assert!(members.contains_key("own-process/limits"));
+    // Whoever names a directory and a log knows whose they are.
+    let log = folder.file("server.log", b"last line\n");
+    let dir = ["--data-dir", data.to_str().unwrap()];
+    let (_, members) = bundle(
+        "named.tar.gz",
+        &[&dir[..], &["--log", log.to_str().unwrap()]].concat(),
+    );
+    assert_eq!(json(&members, "data/node.json")["topics"], 1);
+    assert_eq!(members["log.txt"], b"last line\n");
+    server.kill();
+}

@@ -4,6 +4,14 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use corelog_record::{Offset, Position, Timestamp};
+use corelog_storage::format::edit::Edit;
+use corelog_storage::format::manifest::Manifest;
+use corelog_storage::format::mark::Slot;
+use corelog_storage::format::state::Segment;
+use corelog_storage::segment::name;
+use serde_json::Value;
+
 use crate::support::corelog::Corelog;
 use crate::support::folder::Folder;
 use crate::support::privilege;
@@ -210,6 +218,176 @@ fn an_end_that_is_durable_and_reads_as_zeros_or_is_cut_off_is_damage() {
         // It was not looked at up to there.
         assert_eq!(inspect(&["--records", "--count", "1"]).0, Some(0));
     }
+}
+
+/// A partition as a kill leaves it: of its last two stores neither is sealed, and the mark speaks of the
+/// first, of which it promises nothing yet.
+struct Killed {
+    _folder: Folder,
+    partition: PathBuf,
+    /// The last two stores.
+    stores: [PathBuf; 2],
+    /// Where the last one begins.
+    base: u64,
+}
+
+/// An edit without the seal of the segment at `base`.
+fn unsealed(edit: &Edit, base: Offset) -> Option<Edit> {
+    match edit {
+        Edit::Seal(seal) if seal.digest.base == base => None,
+        Edit::Seals(seals) => {
+            let mut seals = seals.clone();
+            seals.seals.retain(|seal| seal.digest.base != base);
+            (!seals.seals.is_empty()).then_some(Edit::Seals(seals))
+        }
+        edit => Some(edit.clone()),
+    }
+}
+
+impl Killed {
+    fn new() -> Self {
+        let (folder, partition) = data();
+        let path = partition.join("manifest");
+        let manifest = Manifest::decode(&std::fs::read(&path).unwrap()).unwrap();
+        let [.., before, last] = manifest.state.segments() else {
+            panic!("it has two segments");
+        };
+        let mut bytes = manifest.header.encode();
+        let edits = { manifest.edits.iter() }.filter_map(|edit| unsealed(edit, before.base));
+        for (sequence, edit) in (1..).zip(edits) {
+            bytes.extend(edit.encode(sequence));
+        }
+        bytes.resize(bytes.len().next_multiple_of(4096), 0);
+        std::fs::write(path, bytes).unwrap();
+        let mark = Slot {
+            history: manifest.header.history,
+            copy: manifest.header.copy,
+            sequence: 1,
+            segment: before.base,
+            generation: 0,
+            is_clean: false,
+            position: Position::ZERO,
+            offset: before.base,
+            ordinal: before.ordinal,
+            chain: before.chain,
+            max_timestamp: Timestamp::MIN,
+            epoch: None,
+        };
+        std::fs::write(partition.join("mark"), mark.encode()).unwrap();
+        let store = |of: &Segment| partition.join(name::store(of.base, of.generation));
+        Self {
+            stores: [store(before), store(last)],
+            base: last.base.get(),
+            partition,
+            _folder: folder,
+        }
+    }
+
+    /// The offset and the position of the last batch in one of the stores.
+    fn last_batch(&self, store: usize) -> (u64, usize) {
+        let path = self.stores[store].to_str().unwrap();
+        let list = ["inspect", path, "--batches", "--output", "json"];
+        let batches = Corelog::offline().run(list).json_lines();
+        let last = batches.last().unwrap();
+        let number = |key: &str| last[key].as_u64().unwrap();
+        (
+            number("offset"),
+            usize::try_from(number("position")).unwrap(),
+        )
+    }
+
+    fn change(&self, store: usize, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut bytes = std::fs::read(&self.stores[store]).unwrap();
+        change(&mut bytes);
+        std::fs::write(&self.stores[store], bytes).unwrap();
+    }
+
+    /// What `corelog inspect` prints, says and ends with.
+    fn inspect(&self) -> (Value, String, Option<i32>) {
+        let path = self.partition.to_str().unwrap();
+        let list = ["inspect", path, "--output", "json"];
+        let (out, said, code) = Corelog::offline().run(list).parts();
+        (serde_json::from_slice(&out).unwrap(), said, code)
+    }
+
+    fn assert_torn(&self, position: usize, log_end: u64) {
+        let (found, said, code) = self.inspect();
+        assert_eq!(code, Some(0), "{said}");
+        assert_eq!(found["torn_at"], position, "{found}");
+        assert_eq!(found["log_end"], log_end, "{found}");
+        let path = self.partition.to_str().unwrap();
+        Corelog::offline()
+            .run(["inspect", path, "--batches"])
+            .done();
+    }
+
+    fn assert_damaged(&self, at: &str) {
+        let (_, said, code) = self.inspect();
+        assert_eq!(code, Some(3), "{said}");
+        assert!(said.contains(at), "{said}");
+    }
+}
+
+/// The mark is up to a second old, and speaks of the store before: the torn end of the next was damage.
+#[test]
+fn an_end_is_torn_though_the_mark_still_speaks_of_the_store_before() {
+    let killed = Killed::new();
+    let (offset, position) = killed.last_batch(1);
+    killed.change(1, |bytes| bytes[position + 30..].fill(0xa5));
+    killed.assert_torn(position, offset);
+}
+
+/// The next store is added before the last group of this one is synced: its torn end was damage, and the
+/// log ended where the next store would have begun.
+#[test]
+fn an_end_is_torn_though_an_empty_store_is_there_already() {
+    let killed = Killed::new();
+    let (offset, position) = killed.last_batch(0);
+    killed.change(0, |bytes| bytes[position + 30..].fill(0xa5));
+    killed.change(1, |bytes| bytes.fill(0));
+    killed.assert_torn(position, offset);
+}
+
+/// Recovery reads the whole store without a mark, and cuts it just as well: it was damage.
+#[test]
+fn an_end_is_torn_though_the_mark_is_lost() {
+    let killed = Killed::new();
+    let (offset, position) = killed.last_batch(1);
+    killed.change(1, |bytes| bytes[position + 30..].fill(0xa5));
+    std::fs::remove_file(killed.partition.join("mark")).unwrap();
+    killed.assert_torn(position, offset);
+}
+
+/// A store's first group is written after the last one of its predecessor was synced, whatever the mark says: one
+/// that ended early with zeros was believed.
+#[test]
+fn an_end_before_a_store_that_holds_bytes_is_damage() {
+    let killed = Killed::new();
+    let (offset, position) = killed.last_batch(0);
+    killed.change(0, |bytes| bytes[position + 30] ^= 1);
+    killed.assert_damaged(&format!("at position {position}"));
+    killed.change(0, |bytes| bytes[position..].fill(0));
+    let end = format!(
+        "offset {offset}, where batches up to offset {}",
+        killed.base
+    );
+    killed.assert_damaged(&end);
+}
+
+/// A base offset is not covered by its batch's checksum, and only one that went back was refused: the log ended
+/// where no record is.
+#[test]
+fn a_batch_that_is_not_the_next_one_is_bad() {
+    let killed = Killed::new();
+    let (offset, position) = killed.last_batch(1);
+    killed.change(1, |bytes| bytes[position + 5] ^= 1);
+    killed.assert_torn(position, offset);
+    killed.change(1, |bytes| bytes[5] ^= 1);
+    killed.assert_torn(0, killed.base);
+    killed.change(1, |bytes| bytes[5] ^= 1);
+    let (offset, position) = killed.last_batch(0);
+    killed.change(0, |bytes| bytes[position + 5] ^= 1);
+    killed.assert_damaged(&format!("where {offset} follows"));
 }
 
 /// They were no files or directories of a node, with 1: whoever may not look does not know that.

@@ -130,6 +130,58 @@ fn a_partition_that_was_never_scrubbed_has_no_age_of_its_scrub() {
     );
 }
 
+/// One that was never scrubbed was hidden by any that was, and one with nothing sealed any more grew old.
+#[test]
+fn the_oldest_scrub_is_that_of_a_partition_with_sealed_segments_scrubbed_or_not() {
+    let folder = Folder::new();
+    let start = Start::on(folder.path()).cores(1);
+    let server = start.arg("--scrub-rate=64MiB").start();
+    let (admin, corelog) = (server.ready.admin, Corelog::to(&server));
+    let mut wire = Wire::open(server.ready.listen).unwrap();
+    let told = || {
+        let (_, page) = http::get(admin, "/metrics");
+        let value = |name: &str| {
+            let line = page.lines().find(|line| line.starts_with(name))?;
+            line.rsplit_once(' ')?.1.parse::<f64>().ok()
+        };
+        let sealed = value("corelog_sealed_partitions{");
+        let of_a = value("corelog_partition_scrub_age_seconds{topic=\"a\"");
+        (sealed, value("corelog_scrub_age_seconds_max "), of_a)
+    };
+    let topics = ["a", "b"].map(|name| wire.topic(name, 1, 1 << 20));
+    assert_eq!(told(), (Some(0.0), None, None), "nothing is sealed");
+    for (topic, name) in topics.iter().zip(["a", "b"]) {
+        produce(&mut wire, topic, 0, 0, 150);
+        until_sealed(&corelog, name, 0, 2);
+    }
+    until("both have sealed segments", || told().0 == Some(2.0));
+    let since_made = told().1.unwrap();
+    assert!((0.0..300.0).contains(&since_made), "{since_made} s");
+    corelog.run(["scrub", "a", "--wait"]).done();
+    let (_, oldest, of_a) = told();
+    assert!(
+        oldest >= Some(since_made) && of_a < oldest,
+        "{of_a:?} s, b {oldest:?} s"
+    );
+    corelog.run(["scrub", "b", "--wait"]).done();
+    let (_, oldest, of_a) = told();
+    assert_eq!(oldest, of_a, "b was scrubbed after it");
+    for (name, left) in [("a", 1.0), ("b", 0.0)] {
+        let all = [
+            "truncate",
+            name,
+            "--partition",
+            "0",
+            "--before",
+            "latest",
+            "--yes",
+        ];
+        corelog.run(all).done();
+        until("nothing of it is sealed", || told().0 == Some(left));
+    }
+    assert_eq!(told().1, None);
+}
+
 #[test]
 fn openmetrics_is_for_those_who_ask_for_it() {
     let folder = Folder::new();

@@ -2,6 +2,7 @@
 
 mod files;
 mod listing;
+mod named;
 mod node;
 mod partition;
 mod show;

@@ -7,13 +7,13 @@ use anyhow::Context as _;
 use corelog_record::{Chain, Offset, Position, Timestamp};
 use corelog_storage::format::manifest::Manifest;
 use corelog_storage::format::mark::Slot;
-use corelog_storage::format::state::{Segment, State};
 use corelog_storage::segment::name;
 use serde_json::Value;
 
 use super::Verdict;
 use super::files::{last_slot, manifest_facts, read_manifest};
 use super::listing::{Lines, Listing};
+use super::named::{Named, named};
 use super::show::Show;
 use super::torn::{self, Edge};
 use super::walk::{Found, Walk};
@@ -26,26 +26,26 @@ pub(super) fn summarize(dir: &Path) -> anyhow::Result<(Show, Verdict)> {
     const COLUMNS: [&str; 8] = [
         "file", "state", "base", "next", "batches", "bytes", "max_time", "sealed",
     ];
-    let manifest = read_manifest(&dir.join("manifest"))?;
+    let (manifest, mark) = manifest_and_mark(dir)?;
     let mut show = Show::default();
     manifest_facts(&manifest, &mut show);
-    let mark = last_slot(&dir.join("mark"))?;
     show.fact("marked_offset", mark.map(|slot| slot.offset.get()));
     show.fact("is_clean", mark.map(|slot| slot.is_clean));
     let (mut rows, mut faults) = (Vec::new(), Vec::new());
     let mut torn = None;
     let mut log_end = manifest.state.log_start();
-    for named in named(&manifest, mark.as_ref()) {
+    for named in named(dir, &manifest, mark.as_ref())? {
         let segment = named.segment;
         let name = name::store(segment.base, segment.generation);
         let path = dir.join(&name);
         let mut found = look(named, &path)?;
-        if let Some(position) =
-            take_torn(&manifest.state, mark.as_ref(), segment, &mut found, &path)?
-        {
+        if let Some(position) = take_torn(named, &mut found, &path)? {
             torn = Some(position.get());
         }
-        log_end = log_end.max(found.next);
+        // Where an empty store begins the log does not end yet: what was to lie before may be torn.
+        if found.batches > 0 {
+            log_end = log_end.max(found.next);
+        }
         faults.extend(
             found
                 .fault
@@ -78,35 +78,10 @@ pub(super) fn summarize(dir: &Path) -> anyhow::Result<(Show, Verdict)> {
     Ok((show, Verdict::of(faults)))
 }
 
-/// A segment as the manifest names it.
-#[derive(Clone, Copy)]
-struct Named<'a> {
-    segment: &'a Segment,
-    /// All of its batches below are durable.
-    durable: Offset,
-}
-
-/// The segments of a partition, as far as its manifest and its mark know that they are durable.
-fn named<'a>(manifest: &'a Manifest, mark: Option<&Slot>) -> Vec<Named<'a>> {
-    let (header, state) = (&manifest.header, &manifest.state);
-    let segments = state.segments();
-    let is_ours = |mark: &&Slot| {
-        let is_of =
-            |named: &Segment| (mark.segment, mark.generation) == (named.base, named.generation);
-        (mark.history, mark.copy) == (header.history, header.copy) && segments.iter().any(is_of)
-    };
-    let epoch = state.epochs().last();
-    let marked = mark
-        .filter(is_ours)
-        .map_or(Offset::ZERO, |mark| mark.offset);
-    let durable = epoch.map_or(marked, |epoch| marked.max(epoch.offset));
-    let each = segments.iter().enumerate().map(|(number, segment)| Named {
-        segment,
-        durable: segments
-            .get(number + 1)
-            .map_or(durable, |next| durable.min(next.base)),
-    });
-    each.collect()
+/// The mark is read first: what it says of a running server's log, a manifest read later knows of.
+fn manifest_and_mark(dir: &Path) -> anyhow::Result<(Manifest, Option<Slot>)> {
+    let mark = last_slot(&dir.join("mark"))?;
+    Ok((read_manifest(&dir.join("manifest"))?, mark))
 }
 
 /// What a segment holds.
@@ -120,18 +95,12 @@ struct Held {
     edge: Option<Edge>,
 }
 
-/// Where the store of `segment` is torn, which takes back the fault found there.
-fn take_torn(
-    state: &State,
-    mark: Option<&Slot>,
-    segment: &Segment,
-    held: &mut Held,
-    path: &Path,
-) -> anyhow::Result<Option<Position>> {
+/// Where the store of a segment is torn, which takes back the fault found there.
+fn take_torn(named: Named<'_>, held: &mut Held, path: &Path) -> anyhow::Result<Option<Position>> {
     let Some(edge) = held.edge else {
         return Ok(None);
     };
-    let is_torn = torn::is_torn(state, mark, segment, edge, path);
+    let is_torn = torn::is_torn(named, edge, path);
     if !is_torn.with_context(|| format!("cannot read {}", path.display()))? {
         return Ok(None);
     }
@@ -205,12 +174,11 @@ pub(super) fn list_store(path: &Path, listing: &Listing, out: &mut Out) -> anyho
 
 /// Lists what the segments of a partition hold, in order.
 pub(super) fn list(dir: &Path, listing: &Listing, out: &mut Out) -> anyhow::Result<Verdict> {
-    let manifest = read_manifest(&dir.join("manifest"))?;
+    let (manifest, mark) = manifest_and_mark(dir)?;
     let from = listing.from.max(manifest.state.log_start());
     let mut lines = Lines::begin(&Listing { from, ..*listing }, out)?;
-    let mark = last_slot(&dir.join("mark"))?;
     let mut faults = Vec::new();
-    for named in named(&manifest, mark.as_ref()) {
+    for named in named(dir, &manifest, mark.as_ref())? {
         let segment = named.segment;
         let is_before = segment
             .seal
@@ -224,7 +192,7 @@ pub(super) fn list(dir: &Path, listing: &Listing, out: &mut Out) -> anyhow::Resu
         }
         let path = dir.join(name::store(segment.base, segment.generation));
         let mut held = walk(&path, Some(named), Some(&mut lines))?.held;
-        take_torn(&manifest.state, mark.as_ref(), segment, &mut held, &path)?;
+        take_torn(named, &mut held, &path)?;
         faults.extend(
             held.fault
                 .map(|fault| format!("{}: {fault}", path.display())),
@@ -240,8 +208,8 @@ struct Walked {
     zeros: u64,
 }
 
-/// Walks a store to its end, or until `lines` are full. Against its segment as it is `named` the first
-/// offset is checked, the chain if the segment is sealed, and that all is there that is durable.
+/// Walks a store to its end, or until `lines` are full. Against its segment as it is `named` the
+/// offsets are checked, the chain if the segment is sealed, and that all is there that is durable.
 fn walk(
     path: &Path,
     named: Option<Named<'_>>,
@@ -249,7 +217,7 @@ fn walk(
 ) -> anyhow::Result<Walked> {
     let segment = named.map(|named| named.segment);
     let cannot = || format!("cannot read {}", path.display());
-    let opened = Walk::open(path);
+    let opened = Walk::open(path, segment.map(|segment| segment.base));
     let mut chain: Option<Chain> = segment.map(|segment| segment.chain);
     let start = segment.map_or(Offset::ZERO, |segment| segment.base);
     let held = Held {
@@ -313,13 +281,9 @@ fn walk(
 
 /// How a store that reads well still differs from what the manifest, or the mark, says of it.
 fn disagreement(named: Named<'_>, walked: &Walked, chain: Option<Chain>) -> Option<String> {
-    let Named { segment, durable } = named;
-    if let Some(base) = walked.base.filter(|base| *base != segment.base) {
-        return Some(format!(
-            "begins at offset {base} where the manifest says {}",
-            segment.base
-        ));
-    }
+    let Named {
+        segment, durable, ..
+    } = named;
     let Some(seal) = &segment.seal else {
         let Held { next, bytes, .. } = walked.held;
         return (next < durable).then(|| {

@@ -6,9 +6,9 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
 use corelog_record::{Offset, Position};
-use corelog_storage::format::mark::Slot;
-use corelog_storage::format::state::{Segment, State};
 use corelog_storage::log::UNSYNCED_BYTES_MAX;
+
+use super::named::Named;
 
 /// Where sound batches end and bad bytes begin.
 #[derive(Clone, Copy, Debug)]
@@ -19,26 +19,15 @@ pub(super) struct Edge {
     pub(super) next: Offset,
 }
 
-/// True if what lies behind `edge` in the store of `segment`, at `path`, is torn: in the last store,
-/// behind all that `mark` and `state` say is durable, and no more than may be written unsynced.
+/// True if what lies behind `edge` in the store of a segment, at `path`, is torn: in the last store that
+/// holds bytes, behind all that is durable, and no more than may be written unsynced.
 ///
 /// # Errors
 /// If the store cannot be read.
-pub(super) fn is_torn(
-    state: &State,
-    mark: Option<&Slot>,
-    segment: &Segment,
-    edge: Edge,
-    path: &Path,
-) -> io::Result<bool> {
-    let is_last = state.segments().last() == Some(segment) && segment.seal.is_none();
-    let is_behind_mark = mark.is_some_and(|mark| {
-        (mark.segment, mark.generation) == (segment.base, segment.generation)
-            && mark.position <= edge.position
-    });
-    let epoch = state.epochs().last().map(|epoch| epoch.offset);
-    let durable = state.log_start().max(epoch.unwrap_or(Offset::ZERO));
-    if !is_last || !is_behind_mark || edge.next < durable {
+pub(super) fn is_torn(named: Named<'_>, edge: Edge, path: &Path) -> io::Result<bool> {
+    let is_active = named.is_last && named.segment.seal.is_none();
+    let is_behind_mark = named.marked.is_none_or(|marked| marked <= edge.position);
+    if !is_active || !is_behind_mark || edge.next < named.durable {
         return Ok(false);
     }
     let end = end_of_bytes(path, edge.position)?;

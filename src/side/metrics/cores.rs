@@ -220,7 +220,7 @@ pub(super) fn partition_counts(
     let help = "Partitions that have sealed segments, which is what a scrub checks.";
     page.family(name, Kind::Gauge, help);
     for (core, partitions) in &of_cores {
-        let meant = partitions.iter().filter(|p| p.segment_count > 1);
+        let meant = partitions.iter().filter(|p| p.unscrubbed_millis.is_some());
         page.sample(name, &[("core", core)], meant.count());
     }
     let name = "corelog_read_only_partitions";
@@ -251,8 +251,9 @@ pub(super) fn worst(page: &mut Page, partitions: &[PartitionSnapshot]) {
         ),
         (
             "corelog_scrub_age_seconds_max",
-            "How long ago the oldest of the partitions' last scrubs ended.",
-            |p| p.scrub_age_millis,
+            "How long ago the last whole scrub ended of the partition with sealed segments that waits longest; since its \
+             topic came to this node if it had none.",
+            |p| p.unscrubbed_millis,
         ),
     ];
     for (name, help, millis) in families {

@@ -1,8 +1,9 @@
 //! What a core tells of its partitions, to clients and to the metrics.
 
 use corelog_protocol::message::describe_topic::{self, Damage, LastSnapshot};
-use corelog_record::{Timestamp, TopicId};
+use corelog_record::TopicId;
 
+use super::scrub;
 use super::slots::{Slot, SlotState};
 use super::state::Core;
 use crate::metrics::{
@@ -80,7 +81,8 @@ impl Core {
         let status = status.unwrap_or_default();
         let partition = slot.partition();
         let scrubbed_at = partition.and_then(|partition| partition.scrubbed_at());
-        let age = |at: Timestamp| rt::wall_clock().millis_since(at);
+        // A clock that was set back since is no age.
+        let age = |at| u64::try_from(rt::wall_clock().millis_since(at)).unwrap_or(0);
         let (role, source) = self.role(slot.key, slot.topic.replica(slot.key.partition));
         PartitionSnapshot {
             topic: slot.topic.name.clone(),
@@ -103,8 +105,8 @@ impl Core {
             lag: self.lag(slot.key, status.durable),
             source_silent_millis: self.source_silent_millis(slot.key),
             scrubbed_at,
-            // A clock that was set back since is no age.
-            scrub_age_millis: scrubbed_at.map(|at| u64::try_from(age(at)).unwrap_or(0)),
+            scrub_age_millis: scrubbed_at.map(age),
+            unscrubbed_millis: scrub::counted_from(slot).map(age),
         }
     }
 

@@ -281,12 +281,17 @@ impl Core {
 }
 
 fn is_due(slot: &Slot, now: Timestamp) -> bool {
-    let Some(partition) = slot.partition() else {
+    let (Some(partition), Some(last)) = (slot.partition(), counted_from(slot)) else {
         return false;
     };
+    due_at(last, slot.scrub.tried) <= now && !partition.status().is_fenced
+}
+
+/// Since when sealed bytes of a partition wait for a pass: its last whole one, or the day its topic came here.
+pub(super) fn counted_from(slot: &Slot) -> Option<Timestamp> {
+    let partition = slot.partition()?;
     let last = partition.scrubbed_at().unwrap_or(slot.topic.created);
-    let is_late = due_at(last, slot.scrub.tried) <= now;
-    is_late && !partition.status().is_fenced && partition.sealed_bytes() > 0
+    (partition.sealed_bytes() > 0).then_some(last)
 }
 
 /// When the next pass is due, after the one that the log remembers and the one that was tried.

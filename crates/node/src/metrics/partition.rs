@@ -50,6 +50,9 @@ pub struct PartitionSnapshot {
     pub scrubbed_at: Option<Timestamp>,
     /// Milliseconds since then.
     pub scrub_age_millis: Option<u64>,
+    /// Milliseconds since its sealed segments were scrubbed whole, or since its topic came to this node if they never
+    /// were; none for one without sealed segments.
+    pub unscrubbed_millis: Option<u64>,
 }
 
 /// How far a follower is behind its source, as far as that was heard.

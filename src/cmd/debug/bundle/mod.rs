@@ -5,6 +5,7 @@
 //! machine    the machine, the process, the log
 //! server     what an admin address tells
 //! directory  what a data directory holds, but for its records
+//! whose      which directory is the server's, and if that is here
 //! ```
 //!
 //! Whatever cannot be had is told and left out: a bundle is asked for when things are broken.
@@ -13,16 +14,16 @@ mod directory;
 mod machine;
 mod pack;
 mod server;
+mod whose;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use corelog_record::{ByteSize, Timestamp};
-use serde_json::Value;
 
 use crate::cmd::{config, doctor};
 use crate::config::{Config, Flags, Key, Settings, Sources};
-use crate::exit::{Exit, say};
+use crate::exit::{Exit, say, sentence};
 use crate::output::{Format, Out};
 use crate::quantity::{self, Amount, Span};
 
@@ -37,7 +38,9 @@ use pack::Pack;
         of all files, manifests and marks in words, and the last batch headers of each partition. \
         Never keys, values or headers of records. Names of topics, addresses of clients and \
         names of hosts are in it: look at it before you give it away.\n\n\
-        Works with the server down, or with nothing but its admin address. What cannot be had is \
+        Works with the server down, or with nothing but its admin address. Of a server on another \
+        machine there is what it answers, and nothing of a node here: what is said of machine, \
+        process and settings is this one's then. What cannot be had is \
         named in MANIFEST.json and on stderr, and the bundle is made without it: exit code 0.",
     after_long_help = "EXAMPLES\n  \
         corelog debug bundle\n  \
@@ -49,7 +52,7 @@ pub(crate) struct Args {
     /// The server's admin address [default: what its configuration says].
     #[arg(long, value_name = "ADDR")]
     admin: Option<SocketAddr>,
-    /// The data directory [default: what the server, or its configuration says].
+    /// The data directory [default: what the server says, if that is here, or its configuration].
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// The server's configuration file.
@@ -125,12 +128,17 @@ fn collect(args: &Args, pack: &mut Pack) {
             None
         }
     };
-    machine::collect_process(node.as_ref(), pack);
-    machine::collect_log(args.log.as_deref(), pack);
-    let dir = data_dir(args, node.as_ref(), known.as_ref());
-    match &dir {
-        Some(dir) => directory::collect(dir, pack),
-        None => pack.miss("data", "no directory is known; name it with --data-dir"),
+    let configured = known.as_ref().map(|config| &*config.data_dir);
+    let found = whose::directory(node.as_ref(), configured);
+    let server = node.as_ref().filter(|_| found.is_ok());
+    machine::collect_process(server, pack);
+    match (&args.log, &found) {
+        (None, Err(_)) => pack.miss("log.txt", "the server is not here; name its log with --log"),
+        (file, _) => machine::collect_log(file.as_deref(), pack),
+    }
+    let dir = directory(args, found, pack);
+    if let Some(dir) = &dir {
+        directory::collect(dir, pack);
     }
     let dir = dir.unwrap_or_else(|| PathBuf::from("."));
     pack.json("doctor.json", || {
@@ -150,12 +158,21 @@ fn admin(args: &Args, config: Option<&Config>) -> Option<SocketAddr> {
     args.admin.or_else(|| config.map(|config| config.admin))
 }
 
-/// What the command line says, else the server if it serves on this machine, else the configuration.
-fn data_dir(args: &Args, node: Option<&Value>, config: Option<&Config>) -> Option<PathBuf> {
-    let told = node.and_then(|node| node["data_dir"].as_str());
-    let told = told.map(PathBuf::from).filter(|dir| dir.is_dir());
-    let configured = config.map(|config| config.data_dir.clone());
-    args.data_dir.clone().or(told).or(configured)
+/// What the command line says, else what was found; why there is none is told.
+fn directory(
+    args: &Args,
+    found: anyhow::Result<Option<PathBuf>>,
+    pack: &mut Pack,
+) -> Option<PathBuf> {
+    if args.data_dir.is_some() {
+        return args.data_dir.clone();
+    }
+    match found {
+        Ok(Some(dir)) => return Some(dir),
+        Ok(None) => pack.miss("data", "no directory is known; name it with --data-dir"),
+        Err(doubt) => pack.miss("data", sentence(&doubt)),
+    }
+    None
 }
 
 #[cfg(test)]
