@@ -88,8 +88,13 @@ pub(super) fn survey(dir: &Path, of: &Of, survey: &mut Survey) -> io::Result<()>
     };
     check_identity(dir, of, &manifest, survey);
     if let Some(torn) = &manifest.torn {
-        let found = format!("{} bytes of an edit that was interrupted", torn.len());
-        let finding = Finding::of(What::Torn, path.clone(), "zeros", found);
+        // A snapshot's is written in one go: there was no append to be interrupted.
+        let (what, why) = match of.is_snapshot {
+            true => (What::Manifest, "that are no edit"),
+            false => (What::Torn, "of an edit that was interrupted"),
+        };
+        let found = format!("{} bytes {why}", torn.len());
+        let finding = Finding::of(what, path.clone(), "zeros", found);
         survey.find(finding.at(torn.start as u64));
     }
     for damage in known_damage(&manifest.state) {

@@ -122,3 +122,23 @@ fn a_snapshot_that_is_not_what_its_summary_says_is_told() {
         [What::Snapshot]
     );
 }
+
+/// It was a note, with 0, though neither a restore nor an export takes such a snapshot.
+#[test]
+fn a_byte_behind_the_edits_of_a_snapshots_manifest_is_damage() {
+    let root = tempfile::tempdir().unwrap();
+    snapped(root.path());
+    let partition = root.path().join("topics/t/0");
+    alter(&partition.join("manifest"), |bytes| {
+        let last = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+        // In a sector of its own: what an append that was interrupted would leave.
+        bytes[(last + 1).next_multiple_of(512) + 512] = 1;
+    });
+    let read = block_on(crate::manifest::read(&StdDir::new(&partition)));
+    assert!(read.is_err(), "whoever takes it out refuses it");
+    let checked = verify(root.path());
+    assert_eq!(kinds(&checked), [What::Manifest]);
+    let found = faults(&checked)[0];
+    assert_eq!(found.file, partition.join("manifest"));
+    assert!(found.position.is_some());
+}
