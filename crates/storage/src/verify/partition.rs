@@ -8,6 +8,7 @@ use corelog_record::batch::{HEADER_BYTES, Header as BatchHeader};
 use corelog_record::{Offset, PartitionId, TopicId};
 
 use super::finding::{Finding, What};
+use super::snapshot;
 use super::store::{End, Index, StoreCheck};
 use super::subject::Subject;
 use super::survey::{self, Survey, Told, list, read};
@@ -34,11 +35,12 @@ pub(super) struct Of {
 
 /// Looks at the partition in `dir`, of which nothing else is known.
 pub(super) fn alone(dir: &Path, survey: &mut Survey) -> io::Result<()> {
+    let snapshot = snapshot::around(&dir.join(".."));
     let of = Of {
         topic: None,
         partition: None,
-        is_snapshot: false,
-        subject: Subject::partition(dir),
+        is_snapshot: snapshot.is_some(),
+        subject: snapshot.unwrap_or_else(|| Subject::partition(dir)),
     };
     survey.within(&of.subject, |survey| self::survey(dir, &of, survey))
 }
@@ -274,7 +276,8 @@ fn add_stores(
             index: Some(Index {
                 name: name::index(segment.base, segment.generation),
                 history: Some(manifest.header.history),
-                is_due: segment.seal.is_some(),
+                // One may be missing in a snapshot: a restore makes it anew.
+                is_due: segment.seal.is_some() && !of.is_snapshot,
             }),
             base: Point::starting(segment.start()),
             end,

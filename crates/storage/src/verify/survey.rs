@@ -50,7 +50,8 @@ pub fn survey(path: &Path) -> io::Result<Option<Survey>> {
     } else if holds(node::NODE) || holds(node::TOPICS) {
         node::data(path, &mut survey)?;
     } else if holds(node::TOPIC) {
-        node::topic(path, None, &mut survey)?;
+        let snapshot = snapshot::around(path);
+        node::topic(path, snapshot.as_ref(), &mut survey)?;
     } else {
         return Ok(None);
     }

@@ -142,3 +142,35 @@ fn a_byte_behind_the_edits_of_a_snapshots_manifest_is_damage() {
     assert_eq!(found.file, partition.join("manifest"));
     assert!(found.position.is_some());
 }
+
+/// A mark was missed, and the exit was 3.
+#[test]
+fn a_topic_a_partition_and_a_store_of_a_snapshot_are_sound_by_themselves_too() {
+    let root = tempfile::tempdir().unwrap();
+    snapped(root.path());
+    let topic = root.path().join("topics/t");
+    let partition = topic.join("0");
+    let stores = files(&partition, "log");
+    assert!(1 < stores.len());
+    for path in [&topic, &partition, &partition.join("../0"), &stores[0]] {
+        let checked = verify(path);
+        assert_eq!(kinds(&checked), [], "{}", path.display());
+        assert!(0 < checked.batches);
+    }
+    std::fs::remove_file(root.path().join(snapshot::NAME)).unwrap();
+    let found = kinds(&verify(&partition));
+    assert_eq!(found, [What::Mark], "without its summary it is no snapshot");
+}
+
+/// It was told as a difference.
+#[test]
+fn a_snapshot_need_not_have_indexes() {
+    let root = tempfile::tempdir().unwrap();
+    snapped(root.path());
+    let indexes = files(&root.path().join("topics/t/0"), "index");
+    assert!(!indexes.is_empty());
+    for index in indexes {
+        std::fs::remove_file(index).unwrap();
+    }
+    assert_eq!(kinds(&verify(root.path())), []);
+}
