@@ -8,12 +8,14 @@ use corelog_record::{Chain, Offset};
 use super::finding::{Finding, What};
 use super::store::{End, StoreCheck};
 use super::walker::{Walker, visible};
+use crate::disk::std::StdDir;
+use crate::disk::std::stream::Stream;
 use crate::log::UNSYNCED_BYTES_MAX;
 use crate::segment::Point;
 
 impl Walker<'_> {
-    /// Judges the end.
-    pub(super) fn end(&mut self) {
+    /// Judges the end, behind which bytes lie up to `data_end`.
+    pub(super) fn end(&mut self, data_end: io::Result<u64>) {
         let (at, position) = (self.point, self.point.position.get());
         let end = match self.check.end {
             End::Sealed(end) => {
@@ -31,7 +33,7 @@ impl Walker<'_> {
                 }
                 end
             }
-            End::Open { .. } | End::Unknown => match self.data_end() {
+            End::Open { .. } | End::Unknown => match data_end {
                 Ok(data_end) => self.open_end(data_end),
                 Err(error) => {
                     let (file, error) = (self.check.path(), error.to_string());
@@ -143,9 +145,30 @@ impl Walker<'_> {
         self.find(Finding::of(what, path, expected, found).at(position));
     }
 
-    /// The end of the last byte behind the walk's end that is not zero.
-    fn data_end(&mut self) -> io::Result<u64> {
+    /// Whether a server went on while the walk came to its end, so that more follows. That end was judged
+    /// by a piece that was read before those behind it: if these hold more than is ever written without
+    /// a sync, what stands there by now is whole, or damage.
+    pub(super) fn has_gone_on(&mut self, data_end: &io::Result<u64>) -> bool {
+        let at = self.point;
+        let unsynced = at.position.get() + UNSYNCED_BYTES_MAX as u64;
+        let is_far = data_end.as_ref().is_ok_and(|end| unsynced < *end);
+        is_far && self.look_afresh().is_ok() && self.is_sound_at(&at)
+    }
+
+    /// Forgets what was read before.
+    fn look_afresh(&mut self) -> io::Result<()> {
+        self.stream = Stream::open(&StdDir::new(&self.check.dir), &self.check.name)?;
+        self.limit = self.stream.len()?;
+        Ok(())
+    }
+
+    /// The end of the last byte behind the walk's end that is not zero; of a sealed store its own length
+    /// tells.
+    pub(super) fn data_end(&mut self) -> io::Result<u64> {
         let position = self.point.position.get();
+        if matches!(self.check.end, End::Sealed(_)) {
+            return Ok(position);
+        }
         let (mut at, mut end) = (position, position);
         loop {
             let bytes = visible(&mut self.stream, at, 1, self.limit)?;
