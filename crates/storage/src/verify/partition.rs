@@ -115,7 +115,7 @@ pub(super) fn survey(dir: &Path, of: &Of, survey: &mut Survey) -> io::Result<()>
     if let Some(slot) = slot.filter(|slot| manifest.state.is_behind(slot)) {
         check_edits(dir, &slot, survey);
     }
-    check_names(dir, &entries, &manifest.state, survey);
+    check_names(dir, of, &entries, &manifest.state, survey);
     add_stores(dir, of, &manifest, slot.as_ref(), &entries, survey);
     Ok(())
 }
@@ -197,7 +197,10 @@ fn now(dir: &Path) -> Option<state::State> {
 }
 
 /// Files that the manifest does not name.
-fn check_names(dir: &Path, entries: &[Entry], state: &state::State, survey: &mut Survey) {
+fn check_names(dir: &Path, of: &Of, entries: &[Entry], state: &state::State, survey: &mut Survey) {
+    // A server makes the file of a segment that is cut or replaced before it names it, and moves the old
+    // one away behind that: how long it takes, nothing here tells.
+    let is_under_way = survey.is_live && !of.is_snapshot;
     let unnamed = entries.iter().filter(|entry| !is_named(&entry.name, state));
     let unnamed: Vec<_> = unnamed
         .map(|entry| (entry, holds_batch(dir, &entry.name)))
@@ -220,7 +223,7 @@ fn check_names(dir: &Path, entries: &[Entry], state: &state::State, survey: &mut
             || name::is_index(file);
         let is_store = name::is_store(file);
         let is_expired = name::base(file).is_some_and(|base| base < start);
-        let what = match has_bytes && !is_expired {
+        let what = match has_bytes && !is_expired && !is_under_way {
             true => What::Unnamed,
             false if is_leftover || is_store => What::Leftover,
             false => What::Stranger,

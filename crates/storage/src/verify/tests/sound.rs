@@ -134,6 +134,24 @@ fn an_active_store_that_grows_while_it_is_read_is_no_damage() {
     assert_eq!(kinds(&verify(&store)), [What::Batch]);
 }
 
+/// A cut under way, of a follower that rejoins, was a difference, with 3.
+#[test]
+fn a_store_without_a_name_is_a_note_beside_a_server() {
+    let partition = Partition::filled(60);
+    let store = &files(partition.path(), "log")[0];
+    let made = partition.path().join("00000000000000000000.1.log");
+    std::fs::copy(store, &made).unwrap();
+    assert_eq!(kinds(&verify(partition.path())), [What::Unnamed]);
+    let looked = super::super::survey(partition.path(), true);
+    let checked = check(looked.unwrap().unwrap());
+    assert_eq!(kinds(&checked), []);
+    let told = checked
+        .findings
+        .iter()
+        .map(|found| (found.what, &found.file));
+    assert_eq!(told.collect::<Vec<_>>(), [(What::Leftover, &made)]);
+}
+
 #[test]
 fn what_an_interrupted_write_left_is_told_and_is_no_damage() {
     let partition = Partition::new();
