@@ -59,14 +59,16 @@ pub(crate) struct Args {
 /// Checks PATH.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let path = &args.path;
-    let looked = survey(path).with_context(|| format!("cannot look at {}", path.display()))?;
+    let is_live = live::is_locked(path);
+    let looked =
+        survey(path, is_live).with_context(|| format!("cannot look at {}", path.display()))?;
     let Some(mut survey) = looked else {
         let path = path.display();
         let message =
             format!("{path} is no file or directory of a node; see `corelog verify --help`");
         return Err(stop(Exit::Failed, message));
     };
-    let mut report = Report::new(args.output, live::is_locked(path), survey.partitions);
+    let mut report = Report::new(args.output, is_live, survey.partitions);
     match tell(args, &mut survey, &mut report) {
         Ok(()) => Ok(report.exit()),
         // What was not looked at is not sound.

@@ -8,12 +8,14 @@ use corelog_record::{Chain, Offset};
 use super::finding::{Finding, What};
 use super::store::{End, StoreCheck};
 use super::walker::{Walker, visible};
+use crate::disk::std::StdDir;
+use crate::disk::std::stream::Stream;
 use crate::log::UNSYNCED_BYTES_MAX;
 use crate::segment::Point;
 
 impl Walker<'_> {
-    /// Judges the end.
-    pub(super) fn end(&mut self) {
+    /// Judges the end, behind which bytes lie up to `data_end`.
+    pub(super) fn end(&mut self, data_end: io::Result<u64>) {
         let (at, position) = (self.point, self.point.position.get());
         let end = match self.check.end {
             End::Sealed(end) => {
@@ -31,20 +33,15 @@ impl Walker<'_> {
                 }
                 end
             }
-            End::Open { next, promised, .. } => {
-                self.open_end(next, promised);
-                Point {
-                    chain: self.audit.stored(self.point.chain),
-                    ..self.point
+            End::Open { .. } | End::Unknown => match data_end {
+                Ok(data_end) => self.open_end(data_end),
+                Err(error) => {
+                    let (file, error) = (self.check.path(), error.to_string());
+                    let finding = Finding::of(What::Unreadable, file, "bytes", error);
+                    self.find(finding.at(position));
+                    self.as_stored()
                 }
-            }
-            End::Unknown => {
-                self.open_end(None, Offset::ZERO);
-                Point {
-                    chain: self.audit.stored(self.point.chain),
-                    ..self.point
-                }
-            }
+            },
         };
         if self.peek_row().is_some() && !self.index.is_empty() {
             self.wrong_index(format!("row {} points behind the end", self.row));
@@ -73,33 +70,69 @@ impl Walker<'_> {
         self.find(finding.about(offsets));
     }
 
-    /// Judges what lies behind the last sound batch of a store that is not sealed.
-    fn open_end(&mut self, next: Option<Point>, promised: Offset) {
-        let (at, position) = (self.point, self.point.position.get());
-        let data_end = match self.data_end(position) {
-            Ok(end) => end,
-            Err(error) => {
-                let file = self.check.path();
-                let finding = Finding::of(What::Unreadable, file, "bytes", error.to_string());
-                return self.find(finding.at(position));
+    /// Judges the end of a store that is not sealed. Returns where it must be.
+    fn open_end(&mut self, data_end: u64) -> Point {
+        let promised = match self.check.end {
+            End::Open {
+                next: Some(next), ..
+            } => {
+                self.earlier_end(&next, data_end);
+                return next;
             }
+            End::Open { promised, .. } => promised,
+            End::Sealed(_) | End::Unknown => Offset::ZERO,
         };
-        let path = self.check.path();
-        if let Some(next) = next
-            && at.offset != next.offset
-        {
-            let expected = format!("the next segment's offset {}", next.offset);
-            let found = format!("the end of sound batches at offset {}", at.offset);
-            let offsets = at.offset.min(next.offset)..next.offset;
-            let finding = Finding::of(What::Batch, path, expected, found);
-            return self.find(finding.at(position).about(offsets));
+        self.last_end(promised, data_end);
+        self.as_stored()
+    }
+
+    /// Where the walk has come to, by what the store has.
+    fn as_stored(&self) -> Point {
+        let chain = self.audit.stored(self.point.chain);
+        Point {
+            chain,
+            ..self.point
         }
-        if next.is_none() && at.offset < promised {
+    }
+
+    /// Judges the end of a store that is not sealed, and that ended before `next` was begun: it must end
+    /// there, by offset and ordinal, and, as the verdict tells, by chain.
+    fn earlier_end(&mut self, next: &Point, data_end: u64) {
+        let (at, path) = (self.point, self.check.path());
+        if (at.offset, at.ordinal) == (next.offset, next.ordinal) {
+            return self.behind_end(data_end);
+        }
+        let place = |point: &Point| format!("offset {}, batch {}", point.offset, point.ordinal);
+        let expected = format!("the next segment's begin at {}", place(next));
+        let found = format!("the end of sound batches at {}", place(&at));
+        // Batches up to there or beyond are others than those that were appended: which, nobody knows.
+        let (what, from) = match at.offset < next.offset {
+            true => (What::Batch, at.offset),
+            false => (What::Chain, self.check.base.offset),
+        };
+        let finding = Finding::of(what, path, expected, found);
+        self.find(finding.at(at.position.get()).about(from..next.offset));
+        self.audit.step_over(true);
+        let position = at.position;
+        self.point = Point { position, ..*next };
+    }
+
+    /// Judges the end of a store behind which none holds a byte.
+    fn last_end(&mut self, promised: Offset, data_end: u64) {
+        let at = self.point;
+        if at.offset < promised {
             let expected = format!("batches up to offset {promised}, which are durable");
             let found = format!("the end of sound batches at offset {}", at.offset);
-            let finding = Finding::of(What::Batch, path, expected, found);
-            return self.find(finding.at(position).about(at.offset..promised));
+            let finding = Finding::of(What::Batch, self.check.path(), expected, found);
+            self.find(finding.at(at.position.get()).about(at.offset..promised));
+        } else {
+            self.behind_end(data_end);
         }
+    }
+
+    /// Judges what lies behind the last sound batch of a store that is not sealed.
+    fn behind_end(&mut self, data_end: u64) {
+        let (path, position) = (self.check.path(), self.point.position.get());
         if data_end <= position {
             return;
         }
@@ -112,8 +145,30 @@ impl Walker<'_> {
         self.find(Finding::of(what, path, expected, found).at(position));
     }
 
-    /// The end of the last byte behind `position` that is not zero.
-    fn data_end(&mut self, position: u64) -> io::Result<u64> {
+    /// Whether a server went on while the walk came to its end, so that more follows. That end was judged
+    /// by a piece that was read before those behind it: if these hold more than is ever written without
+    /// a sync, what stands there by now is whole, or damage.
+    pub(super) fn has_gone_on(&mut self, data_end: &io::Result<u64>) -> bool {
+        let at = self.point;
+        let unsynced = at.position.get() + UNSYNCED_BYTES_MAX as u64;
+        let is_far = data_end.as_ref().is_ok_and(|end| unsynced < *end);
+        is_far && self.look_afresh().is_ok() && self.is_sound_at(&at)
+    }
+
+    /// Forgets what was read before.
+    fn look_afresh(&mut self) -> io::Result<()> {
+        self.stream = Stream::open(&StdDir::new(&self.check.dir), &self.check.name)?;
+        self.limit = self.stream.len()?;
+        Ok(())
+    }
+
+    /// The end of the last byte behind the walk's end that is not zero; of a sealed store its own length
+    /// tells.
+    pub(super) fn data_end(&mut self) -> io::Result<u64> {
+        let position = self.point.position.get();
+        if matches!(self.check.end, End::Sealed(_)) {
+            return Ok(position);
+        }
         let (mut at, mut end) = (position, position);
         loop {
             let bytes = visible(&mut self.stream, at, 1, self.limit)?;

@@ -12,7 +12,8 @@
 //!
 //! Laws kept: nothing is written. A server may be running: what its log does not name any more, or
 //! names otherwise, when something is found, is no finding, nor is a topic or a snapshot that is gone
-//! by then, or another one of its name; behind the mark, an end that is being written is none either.
+//! by then, or another one of its name; behind the mark, an end that is being written is none either, nor a
+//! store that a server has not named yet, or names no more.
 
 mod ending;
 mod finding;

@@ -8,6 +8,7 @@ use corelog_record::batch::{HEADER_BYTES, Header as BatchHeader};
 use corelog_record::{Offset, PartitionId, TopicId};
 
 use super::finding::{Finding, What};
+use super::snapshot;
 use super::store::{End, Index, StoreCheck};
 use super::subject::Subject;
 use super::survey::{self, Survey, Told, list, read};
@@ -34,11 +35,12 @@ pub(super) struct Of {
 
 /// Looks at the partition in `dir`, of which nothing else is known.
 pub(super) fn alone(dir: &Path, survey: &mut Survey) -> io::Result<()> {
+    let snapshot = snapshot::around(&dir.join(".."));
     let of = Of {
         topic: None,
         partition: None,
-        is_snapshot: false,
-        subject: Subject::partition(dir),
+        is_snapshot: snapshot.is_some(),
+        subject: snapshot.unwrap_or_else(|| Subject::partition(dir)),
     };
     survey.within(&of.subject, |survey| self::survey(dir, &of, survey))
 }
@@ -88,8 +90,13 @@ pub(super) fn survey(dir: &Path, of: &Of, survey: &mut Survey) -> io::Result<()>
     };
     check_identity(dir, of, &manifest, survey);
     if let Some(torn) = &manifest.torn {
-        let found = format!("{} bytes of an edit that was interrupted", torn.len());
-        let finding = Finding::of(What::Torn, path.clone(), "zeros", found);
+        // A snapshot's is written in one go: there was no append to be interrupted.
+        let (what, why) = match of.is_snapshot {
+            true => (What::Manifest, "that are no edit"),
+            false => (What::Torn, "of an edit that was interrupted"),
+        };
+        let found = format!("{} bytes {why}", torn.len());
+        let finding = Finding::of(what, path.clone(), "zeros", found);
         survey.find(finding.at(torn.start as u64));
     }
     for damage in known_damage(&manifest.state) {
@@ -108,7 +115,7 @@ pub(super) fn survey(dir: &Path, of: &Of, survey: &mut Survey) -> io::Result<()>
     if let Some(slot) = slot.filter(|slot| manifest.state.is_behind(slot)) {
         check_edits(dir, &slot, survey);
     }
-    check_names(dir, &entries, &manifest.state, survey);
+    check_names(dir, of, &entries, &manifest.state, survey);
     add_stores(dir, of, &manifest, slot.as_ref(), &entries, survey);
     Ok(())
 }
@@ -190,7 +197,10 @@ fn now(dir: &Path) -> Option<state::State> {
 }
 
 /// Files that the manifest does not name.
-fn check_names(dir: &Path, entries: &[Entry], state: &state::State, survey: &mut Survey) {
+fn check_names(dir: &Path, of: &Of, entries: &[Entry], state: &state::State, survey: &mut Survey) {
+    // A server makes the file of a segment that is cut or replaced before it names it, and moves the old
+    // one away behind that: how long it takes, nothing here tells.
+    let is_under_way = survey.is_live && !of.is_snapshot;
     let unnamed = entries.iter().filter(|entry| !is_named(&entry.name, state));
     let unnamed: Vec<_> = unnamed
         .map(|entry| (entry, holds_batch(dir, &entry.name)))
@@ -213,7 +223,7 @@ fn check_names(dir: &Path, entries: &[Entry], state: &state::State, survey: &mut
             || name::is_index(file);
         let is_store = name::is_store(file);
         let is_expired = name::base(file).is_some_and(|base| base < start);
-        let what = match has_bytes && !is_expired {
+        let what = match has_bytes && !is_expired && !is_under_way {
             true => What::Unnamed,
             false if is_leftover || is_store => What::Leftover,
             false => What::Stranger,
@@ -269,7 +279,8 @@ fn add_stores(
             index: Some(Index {
                 name: name::index(segment.base, segment.generation),
                 history: Some(manifest.header.history),
-                is_due: segment.seal.is_some(),
+                // One may be missing in a snapshot: a restore makes it anew.
+                is_due: segment.seal.is_some() && !of.is_snapshot,
             }),
             base: Point::starting(segment.start()),
             end,

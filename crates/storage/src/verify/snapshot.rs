@@ -21,6 +21,16 @@ pub(super) fn survey(dir: &Path, survey: &mut Survey) -> io::Result<()> {
     survey.within(&subject, |survey| look(dir, &subject, survey))
 }
 
+/// The snapshot that the topic in `topic` is part of, if it is of one: it has no mark of its own.
+pub(super) fn around(topic: &Path) -> Option<Arc<Subject>> {
+    // What is above a path such as `.` only the file system knows.
+    let topic = topic.canonicalize().ok()?;
+    let topics = topic.parent().filter(|home| home.ends_with(TOPICS))?;
+    let root = topics.parent()?;
+    let is_one = root.join(SNAPSHOT).is_file();
+    is_one.then(|| Subject::snapshot(root))
+}
+
 fn look(dir: &Path, subject: &Arc<Subject>, survey: &mut Survey) -> io::Result<()> {
     let path = dir.join(SNAPSHOT);
     match read(dir, SNAPSHOT, FILE_BYTES_MAX, What::Snapshot, survey) {

@@ -23,20 +23,25 @@ pub struct Survey {
     pub stores: Vec<StoreCheck>,
     /// How many partitions were looked at.
     pub partitions: usize,
+    /// Whether a server has in use what is looked at.
+    pub(super) is_live: bool,
 }
 
 /// Looks at `path`: one store, a partition's directory, a topic's, a node's, or a snapshot. Reads all
-/// that is small. `None` if it is none of these.
+/// that is small. `None` if it is none of these. `is_live`: a server has it in use.
 ///
 /// # Errors
 /// Any error of listing directories.
-pub fn survey(path: &Path) -> io::Result<Option<Survey>> {
-    let mut survey = Survey::default();
+pub fn survey(path: &Path, is_live: bool) -> io::Result<Option<Survey>> {
+    let mut survey = Survey {
+        is_live,
+        ..Survey::default()
+    };
     let entries = match block_on(StdDir::new(path).list()) {
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             return name::is_store(&name)
-                .then(|| survey_store(path))
+                .then(|| survey_store(path, survey))
                 .transpose();
         }
         other => other?,
@@ -50,7 +55,8 @@ pub fn survey(path: &Path) -> io::Result<Option<Survey>> {
     } else if holds(node::NODE) || holds(node::TOPICS) {
         node::data(path, &mut survey)?;
     } else if holds(node::TOPIC) {
-        node::topic(path, None, &mut survey)?;
+        let snapshot = snapshot::around(path);
+        node::topic(path, snapshot.as_ref(), &mut survey)?;
     } else {
         return Ok(None);
     }
@@ -86,7 +92,7 @@ impl Survey {
 }
 
 /// One store: as its manifest names it, or, without one, by its own name.
-fn survey_store(path: &Path) -> io::Result<Survey> {
+fn survey_store(path: &Path, mut survey: Survey) -> io::Result<Survey> {
     let parent = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
@@ -96,7 +102,6 @@ fn survey_store(path: &Path) -> io::Result<Survey> {
         .unwrap_or_default()
         .to_string_lossy()
         .into_owned();
-    let mut survey = Survey::default();
     let entries = list(&dir)?;
     if entries.iter().any(|entry| entry.name == manifest::NAME) {
         partition::alone(&dir, &mut survey)?;

@@ -104,6 +104,19 @@ impl<'a> Walker<'a> {
     }
 
     fn run(mut self) -> Checked {
+        self.walk();
+        let mut data_end = self.data_end();
+        while self.has_gone_on(&data_end) {
+            self.walk();
+            data_end = self.data_end();
+        }
+        self.end(data_end);
+        self.tell(0);
+        self.checked
+    }
+
+    /// Goes on to where nothing sound follows.
+    fn walk(&mut self) {
         loop {
             self.meet_rows();
             self.meet_mark();
@@ -125,9 +138,6 @@ impl<'a> Walker<'a> {
                 break;
             }
         }
-        self.end();
-        self.tell(0);
-        self.checked
     }
 
     /// Reads the next batch.

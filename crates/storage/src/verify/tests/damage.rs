@@ -151,6 +151,55 @@ fn an_open_store_that_ends_before_its_mark_is_damage() {
     );
 }
 
+/// Two stores that hold batches and are not sealed, and the offset at which the second begins.
+fn two_open_stores() -> (Partition, Offset) {
+    let partition = Partition::new();
+    let mut log = partition.open();
+    while log.segments().count() < 2 {
+        log.append(&batch(&[&[1; 700], b"second"], at(0)), at(0))
+            .unwrap();
+        flush(&mut log, at(0)).unwrap();
+    }
+    log.append(&batch(&[b"behind"], at(0)), at(0)).unwrap();
+    flush(&mut log, at(0)).unwrap();
+    let next = log.segments().last().unwrap().base;
+    drop(log);
+    (partition, next)
+}
+
+/// Only the offset was compared: what opening calls damage was sound.
+#[test]
+fn an_open_store_with_another_chain_than_the_next_one_begins_with_is_damage() {
+    let (partition, next) = two_open_stores();
+    assert_eq!(kinds(&verify(partition.path())), []);
+    let stores = files(partition.path(), "log");
+    // The epoch, which lies outside the batch's checksum.
+    alter(&stores[0], |bytes| bytes[15] ^= 1);
+    let checked = verify(partition.path());
+    assert_eq!(kinds(&checked), [What::Chain]);
+    let found = faults(&checked)[0];
+    assert_eq!(found.file, stores[0]);
+    assert_eq!(found.offsets, Some(Offset::ZERO..next));
+}
+
+/// No offset was named, though opening believes none of it.
+#[test]
+fn an_open_store_that_goes_on_behind_the_begin_of_the_next_one_is_damage() {
+    let (partition, next) = two_open_stores();
+    let stores = files(partition.path(), "log");
+    let mut longer = std::fs::read(&stores[0]).unwrap();
+    let end: usize = corelog_record::batch::Batches::over(&longer)
+        .map_while(Result::ok)
+        .map(<[u8]>::len)
+        .sum();
+    longer.truncate(end);
+    longer.extend(std::fs::read(&stores[1]).unwrap());
+    std::fs::write(&stores[0], longer).unwrap();
+    let checked = verify(partition.path());
+    assert_eq!(kinds(&checked), [What::Chain]);
+    assert_eq!(faults(&checked)[0].offsets, Some(Offset::ZERO..next));
+}
+
 #[test]
 fn damage_that_the_manifest_remembers_is_told_where_the_store_was_mended_meanwhile() {
     let partition = Partition::new();

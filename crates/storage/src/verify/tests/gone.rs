@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use super::snapshot::{snapped, topic_file};
 use super::*;
+use crate::verify::node;
 use crate::verify::subject::Subject;
-use crate::verify::{Survey, node};
 
 /// A node's data directory with a topic `t` and a snapshot of it.
 struct Data(TempDir);

@@ -10,7 +10,7 @@ use std::path::Path;
 use corelog_record::{ByteSize, Offset, PartitionId, Timestamp, TopicId};
 use tempfile::TempDir;
 
-use super::{Checked, Finding, Grade, Hooks, What, survey};
+use super::{Checked, Finding, Grade, Hooks, Survey, What};
 use crate::disk::block_on;
 use crate::disk::std::StdDir;
 use crate::log::{Identity, Log, Options};
@@ -74,9 +74,17 @@ fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(1_700_000_000_000 + millis)
 }
 
-/// Checks all of `path`; what it came to, with all findings in one place.
+/// What a first look at `path` comes to, without a server.
+fn survey(path: &Path) -> std::io::Result<Option<Survey>> {
+    super::survey(path, false)
+}
+
+/// Checks all of `path`, without a server; what it came to, with all findings in one place.
 fn verify(path: &Path) -> Checked {
-    let survey = survey(path).unwrap().unwrap();
+    check(survey(path).unwrap().unwrap())
+}
+
+fn check(survey: Survey) -> Checked {
     let hooks = Hooks {
         progress: &|_bytes| {},
         records: None,

@@ -122,3 +122,55 @@ fn a_snapshot_that_is_not_what_its_summary_says_is_told() {
         [What::Snapshot]
     );
 }
+
+/// It was a note, with 0, though neither a restore nor an export takes such a snapshot.
+#[test]
+fn a_byte_behind_the_edits_of_a_snapshots_manifest_is_damage() {
+    let root = tempfile::tempdir().unwrap();
+    snapped(root.path());
+    let partition = root.path().join("topics/t/0");
+    alter(&partition.join("manifest"), |bytes| {
+        let last = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+        // In a sector of its own: what an append that was interrupted would leave.
+        bytes[(last + 1).next_multiple_of(512) + 512] = 1;
+    });
+    let read = block_on(crate::manifest::read(&StdDir::new(&partition)));
+    assert!(read.is_err(), "whoever takes it out refuses it");
+    let checked = verify(root.path());
+    assert_eq!(kinds(&checked), [What::Manifest]);
+    let found = faults(&checked)[0];
+    assert_eq!(found.file, partition.join("manifest"));
+    assert!(found.position.is_some());
+}
+
+/// A mark was missed, and the exit was 3.
+#[test]
+fn a_topic_a_partition_and_a_store_of_a_snapshot_are_sound_by_themselves_too() {
+    let root = tempfile::tempdir().unwrap();
+    snapped(root.path());
+    let topic = root.path().join("topics/t");
+    let partition = topic.join("0");
+    let stores = files(&partition, "log");
+    assert!(1 < stores.len());
+    for path in [&topic, &partition, &partition.join("../0"), &stores[0]] {
+        let checked = verify(path);
+        assert_eq!(kinds(&checked), [], "{}", path.display());
+        assert!(0 < checked.batches);
+    }
+    std::fs::remove_file(root.path().join(snapshot::NAME)).unwrap();
+    let found = kinds(&verify(&partition));
+    assert_eq!(found, [What::Mark], "without its summary it is no snapshot");
+}
+
+/// It was told as a difference.
+#[test]
+fn a_snapshot_need_not_have_indexes() {
+    let root = tempfile::tempdir().unwrap();
+    snapped(root.path());
+    let indexes = files(&root.path().join("topics/t/0"), "index");
+    assert!(!indexes.is_empty());
+    for index in indexes {
+        std::fs::remove_file(index).unwrap();
+    }
+    assert_eq!(kinds(&verify(root.path())), []);
+}

@@ -90,6 +90,68 @@ fn a_segment_that_expires_while_it_is_read_is_no_damage() {
     );
 }
 
+/// The end was judged by a piece that had been read before, what lay behind it as it was now: more than
+/// a server may have in flight, so damage.
+#[test]
+fn an_active_store_that_grows_while_it_is_read_is_no_damage() {
+    use std::os::unix::fs::FileExt;
+    let mut partition = Partition::new();
+    partition.options.segment_bytes_max = ByteSize::from_mib(64);
+    let mut log = partition.open();
+    let mut marks = Vec::new();
+    for number in 0..80 {
+        log.append(&batch(&[&vec![1; 300 << 10]], at(0)), at(0))
+            .unwrap();
+        flush(&mut log, at(0)).unwrap();
+        if number == 0 {
+            settle(&mut log, at(0)).unwrap();
+            marks = std::fs::read(partition.path().join("mark")).unwrap();
+        }
+    }
+    drop(log);
+    std::fs::write(partition.path().join("mark"), marks).unwrap();
+    let store = files(partition.path(), "log").pop().unwrap();
+    let whole = std::fs::read(&store).unwrap();
+    let four: usize = corelog_record::batch::Batches::over(&whole)
+        .take(4)
+        .map(|batch| batch.unwrap().len())
+        .sum();
+    alter(&store, |bytes| bytes[four..].fill(0));
+    let survey = survey(&store).unwrap().unwrap();
+    // The server goes on once a piece was read in which the four end.
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(&store)
+        .unwrap();
+    let hooks = Hooks {
+        progress: &|_bytes| file.write_all_at(&whole, 0).unwrap(),
+        records: None,
+    };
+    let checked = survey.stores[0].run(&hooks);
+    assert_eq!(faults(&checked), Vec::<&Finding>::new());
+    assert_eq!(checked.batches, 80, "what came meanwhile is read, too");
+    alter(&store, |bytes| bytes[four] ^= 1);
+    assert_eq!(kinds(&verify(&store)), [What::Batch]);
+}
+
+/// A cut under way, of a follower that rejoins, was a difference, with 3.
+#[test]
+fn a_store_without_a_name_is_a_note_beside_a_server() {
+    let partition = Partition::filled(60);
+    let store = &files(partition.path(), "log")[0];
+    let made = partition.path().join("00000000000000000000.1.log");
+    std::fs::copy(store, &made).unwrap();
+    assert_eq!(kinds(&verify(partition.path())), [What::Unnamed]);
+    let looked = super::super::survey(partition.path(), true);
+    let checked = check(looked.unwrap().unwrap());
+    assert_eq!(kinds(&checked), []);
+    let told = checked
+        .findings
+        .iter()
+        .map(|found| (found.what, &found.file));
+    assert_eq!(told.collect::<Vec<_>>(), [(What::Leftover, &made)]);
+}
+
 #[test]
 fn what_an_interrupted_write_left_is_told_and_is_no_damage() {
     let partition = Partition::new();
