@@ -42,6 +42,18 @@ pub(super) fn run(log: &mut Log<MemoryDir>, plan: Result<ChorePlan<MemoryDir>, E
         .unwrap()
 }
 
+/// A log of 13 records, and a copy of it that has none yet.
+pub(super) fn source_and_copy(roots: &(MemoryDir, MemoryDir)) -> (Log<MemoryDir>, Log<MemoryDir>) {
+    let (mut source, _) = open(&roots.0, large(), 1, at(0)).unwrap();
+    append_to(&mut source, 13);
+    let (mut copy, _) = open(&roots.1, follower(), 2, at(0)).unwrap();
+    let plan = copy.plan_adopt(source.identity().history, source.floor_place());
+    run(&mut copy, plan);
+    let plan = copy.plan_epoch(Begin::Copied(Began::from(&source.epochs()[0])));
+    run(&mut copy, plan);
+    (source, copy)
+}
+
 pub(super) fn cut(log: &mut Log<MemoryDir>, from: u64) {
     let plan = log.plan_truncate_suffix(offset(from), at(0));
     run(log, plan.map(Option::unwrap));
@@ -123,13 +135,7 @@ fn a_log_that_was_closed_goes_on_in_the_epoch_of_its_last_batch() {
 #[test]
 fn an_epoch_that_a_copy_gave_up_does_not_come_back() {
     let roots = (MemoryDir::new(), MemoryDir::new());
-    let (mut source, _) = open(&roots.0, large(), 1, at(0)).unwrap();
-    append_to(&mut source, 13);
-    let (mut copy, _) = open(&roots.1, follower(), 2, at(0)).unwrap();
-    let plan = copy.plan_adopt(source.identity().history, source.floor_place());
-    run(&mut copy, plan);
-    let plan = copy.plan_epoch(Begin::Copied(Began::from(&source.epochs()[0])));
-    run(&mut copy, plan);
+    let (mut source, mut copy) = source_and_copy(&roots);
     let follow = |source: &Log<MemoryDir>, copy: &mut Log<MemoryDir>| {
         for batch in read_all(source, copy.durable()).unwrap() {
             copy.append_copied(&batch, Offset::ZERO, at(0)).unwrap();

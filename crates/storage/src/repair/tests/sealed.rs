@@ -2,11 +2,12 @@
 
 use corelog_record::Chain;
 
-use super::epochs::{append_to, batch_bytes, cut, follower, large, offset, rot_edit, run};
+use super::epochs::{
+    append_to, batch_bytes, cut, follower, large, offset, rot_edit, run, source_and_copy,
+};
 use super::*;
 use crate::format::edit::Edit;
 use crate::format::index;
-use crate::log::lineage::Began;
 use crate::log::{AppendError, Chore, CopyError};
 use crate::repair::walk::From;
 use crate::segment::Point;
@@ -146,13 +147,7 @@ fn an_index_that_closing_wrote_is_one_of_a_sealed_store_after_a_repair() {
 #[test]
 fn a_copy_goes_on_where_its_source_does_after_a_repair_sealed_its_last_store() {
     let roots = (MemoryDir::new(), MemoryDir::new());
-    let (mut source, _) = open(&roots.0, large(), 1, at(0)).unwrap();
-    append_to(&mut source, 13);
-    let (mut copy, _) = open(&roots.1, follower(), 2, at(0)).unwrap();
-    let plan = copy.plan_adopt(source.identity().history, source.floor_place());
-    run(&mut copy, plan);
-    let plan = copy.plan_epoch(crate::log::Begin::Copied(Began::from(&source.epochs()[0])));
-    run(&mut copy, plan);
+    let (mut source, mut copy) = source_and_copy(&roots);
     let all = |log: &Log<MemoryDir>| read_all(log, Offset::ZERO).unwrap();
     let copied = all(&source).concat();
     copy.append_copied(&copied, Offset::ZERO, at(0)).unwrap();
