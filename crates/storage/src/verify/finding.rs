@@ -166,7 +166,8 @@ impl What {
                 "the next start reads the last store from its beginning, and writes a new one"
             }
             Self::Manifest | Self::NoManifest => {
-                "stop the server and run `corelog repair --dir` on the partition's directory"
+                "stop the server and run `corelog repair --dir` on the partition's directory; of a snapshot, \
+                 remove that and make a new one"
             }
             Self::Foreign => "move the directory back to where it belongs; it is not opened here",
             Self::Topic => "restore the file from a snapshot; without it the topic is not served",
