@@ -399,7 +399,11 @@ fn acks_and_fetches_go_on_while_more_peers_than_places_do_not_read() {
 
 #[test]
 fn acks_go_on_while_a_slow_transfer_runs_and_a_stop_ends_it_between_two_pieces() {
-    let mut many = Many::start(4, |config| config.transfer_rate = 256 << 10);
+    let mut many = Many::start(4, |config| {
+        config.transfer_rate = 256 << 10;
+        // A piece takes a second, and longer on a slow machine: none is to be cut.
+        config.stop_timeout = LONG;
+    });
     let told = many.segments(0);
     let last = told.sealed.last().expect("sealed segments").base;
     let request = request(&many, told.history, parts(&told.sealed));
