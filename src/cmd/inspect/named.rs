@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use corelog_record::{Offset, Position};
 use corelog_storage::format::manifest::Manifest;
 use corelog_storage::format::mark::Slot;
-use corelog_storage::format::state::{Segment, State};
+use corelog_storage::format::state::Segment;
 use corelog_storage::segment::name;
 
 /// A segment as the manifest names it.
@@ -37,7 +37,7 @@ pub(super) fn named<'a>(
     let (header, state) = (&manifest.header, &manifest.state);
     let is_ours = |mark: &&Slot| (mark.history, mark.copy) == (header.history, header.copy);
     let mark = mark.filter(is_ours);
-    let promised = promised(state, mark);
+    let promised = state.promised(mark);
     let marked_in = |segment: &Segment| {
         let is_it =
             |mark: &&Slot| (mark.segment, mark.generation) == (segment.base, segment.generation);
@@ -65,13 +65,6 @@ pub(super) fn named<'a>(
         }
     });
     Ok(each.collect())
-}
-
-/// The offset below which the manifest or the mark, whichever store that speaks of, says that all was durable.
-fn promised(state: &State, mark: Option<&Slot>) -> Offset {
-    let began = { state.epochs().last() }.map_or(Offset::ZERO, |epoch| epoch.offset);
-    let marked = mark.map_or(Offset::ZERO, |mark| mark.offset);
-    state.log_start().max(began).max(marked)
 }
 
 /// Whether the store of `segment` has a byte that is not zero; one that is not there has none.

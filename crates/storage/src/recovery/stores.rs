@@ -286,18 +286,11 @@ impl<D: Dir> Recovery<D> {
         Ok(())
     }
 
-    /// The offset below which the manifest or the mark, whichever store that speaks of, says that all was durable.
+    /// The offset below which the manifest or the mark says that all was durable.
     pub(super) fn promised(&self) -> Offset {
-        let state = self.manifest.state();
-        let began = state
-            .epochs()
-            .last()
-            .map_or(Offset::ZERO, |began| began.offset);
-        let marked = self
-            .slot
-            .filter(|_| !planted::is(Bug::DamageCutAsTorn))
-            .map_or(Offset::ZERO, |slot| slot.offset);
-        state.log_start().max(began).max(marked)
+        let mark = self.slot.as_ref();
+        let mark = mark.filter(|_| !planted::is(Bug::DamageCutAsTorn));
+        self.manifest.state().promised(mark)
     }
 
     fn survey_of(

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use corelog_record::batch::{HEADER_BYTES, Header as BatchHeader};
-use corelog_record::{Offset, PartitionId, TopicId};
+use corelog_record::{PartitionId, TopicId};
 
 use super::finding::{Finding, What};
 use super::snapshot;
@@ -251,10 +251,7 @@ fn add_stores(
     survey: &mut Survey,
 ) {
     let state = &manifest.state;
-    let began = state.epochs().last();
-    let promised = began.map_or(Offset::ZERO, |began| began.offset);
-    let promised = promised.max(state.log_start());
-    let promised = slot.map_or(promised, |slot| promised.max(slot.offset));
+    let promised = state.promised(slot);
     let segments = state.segments();
     for (number, segment) in segments.iter().enumerate() {
         let store = name::store(segment.base, segment.generation);
