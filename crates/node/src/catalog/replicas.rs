@@ -14,7 +14,7 @@ use super::routes::Routes;
 use super::topic::{Topic, partition_count};
 use crate::core::PartitionKey;
 use crate::failure::{Failure, failure, failure_with, invalid};
-use crate::follow::{ASK_TIMEOUT, Line, check_addresses};
+use crate::follow::{Line, check_addresses, segments_of, topic_at};
 use crate::rt;
 
 impl Admin {
@@ -159,18 +159,12 @@ impl Admin {
                     continue;
                 }
             };
-            let ask = metadata::Request {
-                topics: Some(vec![request.topic.clone()]),
-            };
-            let told = line.call(&ask, ASK_TIMEOUT).await?.head;
-            if let Some(error) = told.errors.into_iter().next() {
-                return Err(Box::new(error.error));
-            }
+            let told = topic_at(&line, &request.topic).await?;
             if line.hello().node == self.core.shared.node {
                 let message = format!("{address} is this node");
                 return Err(failure(ErrorCode::InvalidRequest, message));
             }
-            if let Some(topic) = told.topics.into_iter().next() {
+            if let Some(topic) = told {
                 check_name(&topic, &request.topic, address)?;
                 return Ok((line, topic));
             }
@@ -211,13 +205,12 @@ async fn end_of(
     partition: PartitionId,
     named: &[Offset],
 ) -> Result<Offset, Failure> {
-    let ask = segments::Request {
-        topic: origin.name.clone(),
-        id: origin.id,
+    let key = PartitionKey {
+        topic: origin.id,
         partition,
-        from: named.iter().min().copied().unwrap_or(Offset::MAX),
     };
-    let told = line.call(&ask, ASK_TIMEOUT).await?.head;
+    let from = named.iter().min().copied().unwrap_or(Offset::MAX);
+    let told = segments_of(line, &origin.name, key, from).await?;
     match named {
         [] => Ok(told.high_watermark),
         named => end_of_named(&told.sealed, named),

@@ -75,6 +75,8 @@ pub(crate) use heal::Repairs;
 pub(crate) use line::Line;
 pub(crate) use lineage::told;
 pub(crate) use lines::Lines;
+pub(crate) use ownership::segments_of;
+pub(crate) use places::topic_at;
 pub(crate) use silent::Silent;
 
 /// How long another node may take for an answer that it does not wait with.

@@ -40,7 +40,11 @@ pub(super) fn follower_of(replica: Replica, source: String) -> Replica {
     }
 }
 
-pub(super) async fn segments_of(
+/// The sealed segments of a partition of the node at the other end of `line`, from an offset on.
+///
+/// # Errors
+/// As [`Line::call`].
+pub(crate) async fn segments_of(
     line: &Line,
     topic: &TopicName,
     key: PartitionKey,

@@ -55,7 +55,7 @@ impl Places {
             return told;
         }
         let sent = rt::now();
-        let told = ask(line, topic).await;
+        let told = topic_at(line, topic).await.map(|told| told.map(Rc::new));
         *asked.told.borrow_mut() = Some((sent, told.clone()));
         told
     }
@@ -95,31 +95,36 @@ impl Drop for Asking<'_> {
     }
 }
 
-async fn ask(line: &Line, topic: &TopicName) -> Told {
+/// What the node at the other end of `line` tells of a topic; nothing if it says neither that nor why.
+///
+/// # Errors
+/// What it says of the topic, or as [`Line::call`].
+pub(crate) async fn topic_at(
+    line: &Line,
+    topic: &TopicName,
+) -> Result<Option<metadata::Topic>, Failure> {
     let ask = metadata::Request {
         topics: Some(vec![topic.clone()]),
     };
     let told = line.call(&ask, ASK_TIMEOUT).await?.head;
     match told.errors.into_iter().next() {
         Some(error) => Err(Box::new(error.error)),
-        None => Ok(told.topics.into_iter().next().map(Rc::new)),
+        None => Ok(told.topics.into_iter().next()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
-    use std::net::TcpListener;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::thread;
 
     use corelog_protocol::answer;
     use corelog_record::{NodeId, TopicId};
     use futures_lite::future::zip;
 
     use super::*;
-    use crate::follow::line::tests::{answer_to, connected, next};
+    use crate::follow::line::tests::{connected, next, node};
     use crate::rt::tests::on_core;
 
     #[test]
@@ -144,13 +149,7 @@ mod tests {
 
     /// A node that has one topic, and counts how often it is asked for it.
     fn telling(count: Arc<AtomicUsize>) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut received = Vec::new();
-            let greeting = next(&mut stream, &mut received);
-            stream.write_all(&answer_to(greeting)).unwrap();
+        node(move |mut stream, mut received| {
             loop {
                 let asked = next(&mut stream, &mut received);
                 count.fetch_add(1, Ordering::SeqCst);
@@ -170,7 +169,6 @@ mod tests {
                 answer::encode_ok::<metadata::Request>(asked, &told, 0, &mut out).unwrap();
                 stream.write_all(&out).unwrap();
             }
-        });
-        address
+        })
     }
 }

@@ -73,13 +73,7 @@ async fn ask(line: &Line) -> Result<(), String> {
 /// A node that says Hello, and takes its leave when two more requests have come; told to go on, it answers the first
 /// of them and closes the connection.
 fn leaving(taken: Option<u32>, told: Receiver<()>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut received = Vec::new();
-        let greeting = next(&mut stream, &mut received);
-        stream.write_all(&answer_to(greeting)).unwrap();
+    node(move |mut stream, mut received| {
         let first = next(&mut stream, &mut received);
         next(&mut stream, &mut received);
         let mut words = Vec::new();
@@ -92,6 +86,19 @@ fn leaving(taken: Option<u32>, told: Receiver<()>) -> String {
         stream.write_all(&words).unwrap();
         told.recv().unwrap();
         stream.write_all(&answer_to(first)).unwrap();
+    })
+}
+
+/// A node that says Hello to one who connects; `serve` is given the connection, and what came over it already.
+pub(in crate::follow) fn node(serve: impl FnOnce(TcpStream, Vec<u8>) + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut received = Vec::new();
+        let greeting = next(&mut stream, &mut received);
+        stream.write_all(&answer_to(greeting)).unwrap();
+        serve(stream, received);
     });
     address
 }
@@ -111,7 +118,7 @@ pub(in crate::follow) fn next(stream: &mut TcpStream, received: &mut Vec<u8>) ->
     }
 }
 
-pub(in crate::follow) fn answer_to(greeting: CorrelationId) -> Vec<u8> {
+fn answer_to(greeting: CorrelationId) -> Vec<u8> {
     let mut out = Vec::new();
     let answer = hello::Answer {
         version: frame::VERSION,
