@@ -4,6 +4,7 @@ use corelog_protocol::message::replica_status::Role;
 use corelog_protocol::message::{clone_topic, fetch, handover, reopen_partition};
 use corelog_record::{LeaderEpoch, NodeId, PartitionId};
 use corelog_storage::format::replica::Peer;
+use nix::sys::signal::Signal;
 
 use super::copies::{chain_at, remembered, segments, status, wait_until_level};
 use super::handover::handing;
@@ -241,12 +242,13 @@ fn a_copy_that_has_come_to_a_new_owner_does_not_go_back_to_the_old_one() {
     comes_to(&mut c, &topic, began);
     a.up();
     until_fenced(&a, &topic);
-    b.disconnect();
+    // What the old owner came to is told until the new one is asked again: of one that refuses at once, for a millisecond.
+    b.server().signal(Signal::SIGSTOP);
     until("it has met the old owner", || {
         let error = status(&c, &topic, 0).error;
         error.is_some_and(|error| error.message.contains("owns nothing any more"))
     });
-    b.connect();
+    b.server().signal(Signal::SIGCONT);
     b.fill(&topic, 0, 5);
     wait_until_level(&b, &c, &topic, 0);
     assert_eq!(segments(&c, &topic, 0).epochs[0].epoch, began);
