@@ -1,10 +1,12 @@
 //! `corelog promote`: makes a replica the owner, whatever became of its source.
 
+use std::cell::RefCell;
+
 use corelog_client::{Admin, Client, Error};
 use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::describe_topic;
 use corelog_protocol::message::promote::Partition;
-use corelog_protocol::message::replica_status::Role;
+use corelog_protocol::message::replica_status::{Role, State};
 use corelog_record::{Offset, TopicName};
 use serde_json::{Value, json};
 
@@ -34,7 +36,7 @@ pub(crate) struct Args {
     /// The topic's name.
     #[arg(value_name = "TOPIC", value_parser = quantity::topic_name)]
     topic: TopicName,
-    /// Only this partition; else all that follow another server.
+    /// Only this partition; else all that were copied from another server.
     #[arg(long, value_name = "P")]
     partition: Option<u32>,
     /// Put up with the loss of records that the old owner may have and this server does not.
@@ -55,8 +57,21 @@ async fn promote(args: &Args, client: Client) -> anyhow::Result<Exit> {
         let answer = admin.promote(topic, id, partition, loss).await?;
         Ok(answer.partitions)
     };
-    let follows = |known: &describe_topic::Partition| known.role == Role::Follower;
-    let each = partitions::each(&client.admin(), &args.topic, args.partition, follows, ask).await?;
+    let uncopied = RefCell::new(Vec::new());
+    let is_copy = |known: &describe_topic::Partition| {
+        let is_uncopied = is_uncopied(known);
+        if is_uncopied {
+            uncopied.borrow_mut().push(known.id);
+        }
+        known.role == Role::Follower && !is_uncopied
+    };
+    let each = partitions::each(&client.admin(), &args.topic, args.partition, is_copy, ask).await?;
+    for partition in uncopied.take() {
+        let place = format!("{}/{partition}", args.topic);
+        say(&format!(
+            "{place} was not promoted: nothing of it was copied; --partition {partition} does it all the same"
+        ));
+    }
     let ended = each.end(&args.topic, |done| print(args, done));
     ended.map_err(|error| match error.downcast_ref() {
         Some(Error::Refused { body }) if body.is(ErrorCode::LossPossible) => {
@@ -65,6 +80,13 @@ async fn promote(args: &Args, client: Client) -> anyhow::Result<Exit> {
         _ => error,
     })?;
     Ok(Exit::Done)
+}
+
+/// If a partition follows and has nothing, nor asks for anything: where others of its topic were cloned alone, its owner
+/// does not know of it, and would not hear that it is none any more.
+fn is_uncopied(known: &describe_topic::Partition) -> bool {
+    let has_none = known.segments == 0 && known.log_end == Offset::ZERO;
+    known.role == Role::Follower && known.copying == State::Done && has_none
 }
 
 /// That records may be missing, which has to be put up with.

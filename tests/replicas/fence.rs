@@ -44,7 +44,7 @@ fn let_go(node: &Node, topic: &Target) {
     });
 }
 
-fn until_fenced(node: &Node, topic: &Target) {
+pub(super) fn until_fenced(node: &Node, topic: &Target) {
     until("the old owner is fenced", || {
         status(node, topic, 0).role == Role::Fenced
     });
@@ -73,6 +73,21 @@ fn an_old_owner_is_fenced_though_the_new_one_let_go_of_what_they_shared() {
     promote(&b, &topic);
     let_go(&b, &topic);
     a.up();
+    until_fenced(&a, &topic);
+}
+
+/// It asked those who may own its partitions as it began to listen, and never again: there were two owners until it was
+/// started anew.
+#[test]
+fn an_old_owner_that_lived_on_out_of_reach_is_fenced_when_it_is_reached_again() {
+    let folder = Folder::new();
+    let ([a, b], topic) = pair(&folder);
+    a.disconnect();
+    b.disconnect();
+    promote(&b, &topic);
+    a.fill(&topic, 0, 5);
+    a.connect();
+    b.connect();
     until_fenced(&a, &topic);
 }
 

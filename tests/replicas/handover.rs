@@ -20,6 +20,7 @@ use corelog_record::{LeaderEpoch, Offset, PartitionId};
 use super::copies::{assert_equal, chain_at, remembered, segments, status, wait_until_level};
 use super::fence::hand_on;
 use super::node::{Node, cloning};
+use super::promote::promote;
 use crate::support::chance;
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
@@ -245,6 +246,22 @@ fn a_handover_is_called_off_while_it_waits_for_its_target() {
     wait_until_level(&a, &b, &topic, 0);
     a.ask(&handing(&topic)).unwrap();
     assert_eq!(status(&b, &topic, 0).role, Role::Owner);
+}
+
+/// It gave out the epoch with which the owner had taken it back, and had not told of yet: neither of the two was fenced.
+#[test]
+fn a_target_that_promised_not_to_take_over_and_is_promoted_has_a_later_epoch_than_its_owner() {
+    let folder = Folder::new();
+    let ([mut a, b], topic) = pair(&folder, 1);
+    let running = behind(&a, &topic);
+    let abort = handover::Request {
+        abort: true,
+        ..handing(&topic)
+    };
+    let taken_back = a.ask(&abort).unwrap().partitions[0].epoch;
+    running.join().unwrap().unwrap_err();
+    a.kill();
+    assert!(taken_back < promote(&b, &topic).epoch);
 }
 
 #[test]

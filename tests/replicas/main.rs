@@ -5,6 +5,7 @@
 //! node     a server process behind a proxy, at an address that stays
 //! copies   what two nodes hold of a partition, held against each other
 //! follow   a follower has what its source has, whatever becomes of either
+//! sources  which of its sources a follower believes
 //! topics   a topic that follows has its source's partitions and settings
 //! followers who follows is remembered, and forgotten
 //! readers  who reads from one node or the other
@@ -34,4 +35,5 @@ mod node;
 mod promote;
 mod readers;
 mod refused;
+mod sources;
 mod topics;

@@ -7,7 +7,7 @@ use corelog_protocol::error::ErrorCode;
 use corelog_protocol::kind::Kind;
 use corelog_protocol::message::epoch::Epoch;
 use corelog_protocol::message::replica_status::{Role, State};
-use corelog_protocol::message::{fetch, forget_follower, promote, rejoin};
+use corelog_protocol::message::{clone_topic, fetch, forget_follower, promote, rejoin};
 use corelog_record::batch::{Batches, Codec, Records, View};
 use corelog_record::{Chain, CopyId, LeaderEpoch, Lineage, NodeId, Offset, PartitionId};
 
@@ -75,6 +75,40 @@ fn produce(node: &Node, topic: &Target, values: &[&str]) {
 }
 
 /// It was refused behind the owner's becoming fenced, which it stayed.
+/// All partitions of a topic were promoted of which one was cloned: of the others nothing was here, and their owner,
+/// which knew of no copy, owned them on.
+#[test]
+fn a_partition_of_which_nothing_was_copied_is_promoted_by_its_number_alone() {
+    let folder = Folder::new();
+    let (mut a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", 3);
+    for partition in 0..3 {
+        a.fill(&topic, partition, 1);
+    }
+    let one = clone_topic::Request {
+        partition: Some(PartitionId::new(1)),
+        ..cloning(&topic, &[&a])
+    };
+    b.ask(&one).unwrap();
+    wait_until_level(&a, &b, &topic, 1);
+    a.kill();
+    let promoting = ["promote", "t", "--accept-loss"];
+    let (_, said, code) = b.corelog().run(promoting).parts();
+    assert_eq!(code, Some(0), "{said}");
+    for partition in [0, 2] {
+        let told = format!("t/{partition} was not promoted");
+        assert!(said.contains(&told), "{said}");
+    }
+    let role = |partition| status(&b, &topic, partition).role;
+    assert_eq!(
+        [0, 1, 2].map(role),
+        [Role::Follower, Role::Owner, Role::Follower]
+    );
+    let named = [&promoting[..], &["--partition", "2"]].concat();
+    b.corelog().run(named).done();
+    assert_eq!(role(2), Role::Owner);
+}
+
 #[test]
 fn an_owner_whose_log_cannot_be_cut_is_not_changed_by_a_rejoin() {
     let folder = Folder::new();

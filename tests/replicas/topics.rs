@@ -9,7 +9,8 @@ use corelog_protocol::message::settings::{Change, RetentionHold, SettingsChange,
 use corelog_protocol::message::{clone_topic, delete_topic, describe_topic, promote};
 use corelog_record::PartitionId;
 
-use super::copies::{assert_equal, segments, status, wait_until_level};
+use super::copies::{assert_equal, remembered, segments, status, wait_until_level};
+use super::fence::until_fenced;
 use super::node::{Node, altering, cloning};
 use crate::support::corelog::Corelog;
 use crate::support::deadline::until;
@@ -277,6 +278,29 @@ fn a_former_owner_takes_up_what_comes_at_the_next_one() {
 
 /// What was acknowledged here was undone: the next owner had not looked yet, kept what it had, and the
 /// former one took that back.
+/// It had the settings of an old owner for ever, which was named first and is fenced.
+#[test]
+fn a_copy_takes_no_settings_from_who_owns_nothing_any_more() {
+    let folder = Folder::new();
+    let (mut a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let c = Node::start(&folder, "c");
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 3);
+    b.follow(&topic, &[&a]);
+    c.follow(&topic, &[&a, &b]);
+    wait_until_level(&a, &b, &topic, 0);
+    wait_until_level(&a, &c, &topic, 0);
+    until("the owner remembers both", || remembered(&a, &topic) == 2);
+    a.kill();
+    super::promote::promote(&b, &topic);
+    a.up();
+    until_fenced(&a, &topic);
+    let changed = b.alter(&topic, None, keeping(5_000_000)).settings;
+    until("it has the settings of the owner", || {
+        settings(&c, &topic) == changed
+    });
+}
+
 #[test]
 fn what_was_altered_just_before_a_handover_is_in_force_after_it() {
     let folder = Folder::new();

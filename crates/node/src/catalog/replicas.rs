@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use corelog_protocol::error::{Detail, ErrorCode};
-use corelog_protocol::message::{clone_topic, metadata, segments};
+use corelog_protocol::limits;
+use corelog_protocol::message::{clone_topic, metadata, replica_status, segments};
 use corelog_record::{LeaderEpoch, Offset, PartitionId, TopicId, TopicName};
 use corelog_storage::format::replica::{Replica, Role};
 
@@ -14,7 +15,7 @@ use super::routes::Routes;
 use super::topic::{Topic, partition_count};
 use crate::core::PartitionKey;
 use crate::failure::{Failure, failure, failure_with, invalid};
-use crate::follow::{Line, check_addresses, segments_of, topic_at};
+use crate::follow::{ASK_TIMEOUT, Line, check_addresses, segments_of, topic_at};
 use crate::rt;
 
 impl Admin {
@@ -37,6 +38,9 @@ impl Admin {
             }
             None => (0..count).map(PartitionId::new).collect(),
         };
+        if request.follow {
+            self.check_no_circle(&line, &origin, &wanted).await?;
+        }
         let mut replicas = Vec::new();
         for partition in &wanted {
             let until = match request.follow {
@@ -170,6 +174,35 @@ impl Admin {
             }
         }
         Err(why)
+    }
+
+    /// Checks that a source does not follow this node in what is to follow it: two copies that follow each other follow
+    /// nobody.
+    async fn check_no_circle(
+        &self,
+        line: &Line,
+        origin: &metadata::Topic,
+        wanted: &[PartitionId],
+    ) -> Result<(), Failure> {
+        let ask = replica_status::Request {
+            topic: origin.name.clone(),
+            id: Some(origin.id),
+            partition: None,
+        };
+        let told = line.call(&ask, ASK_TIMEOUT).await?.head.partitions;
+        let follows = |one: &replica_status::Partition| one.role == replica_status::Role::Follower;
+        let copies = told
+            .into_iter()
+            .filter(|one| wanted.contains(&one.id) && follows(one));
+        let sources: BTreeSet<_> = copies.filter_map(|one| one.source).collect();
+        for source in sources.into_iter().take(limits::SOURCE_COUNT_MAX as usize) {
+            let there = self.core.line_to(&source).await;
+            if there.is_ok_and(|there| there.hello().node == self.core.shared.node) {
+                let message = format!("it follows this node, at {source}: name the owner");
+                return Err(invalid("from", message));
+            }
+        }
+        Ok(())
     }
 
     /// A topic of the origin's id and settings, without partitions yet.

@@ -9,6 +9,7 @@ use corelog_record::Offset;
 use corelog_storage::format::edit::{self, Point};
 
 use super::files::impossible;
+use super::followed::Followed;
 use super::lineage::{diverged, shared};
 use super::task::{Following, Trouble};
 use crate::core::Core;
@@ -50,6 +51,7 @@ impl Following {
         &self,
         core: &Rc<Core>,
         origin: &segments::Answer,
+        source: &Followed,
     ) -> Result<(), Trouble> {
         let place = core.place(self.key).map_err(Trouble::Again)?;
         let mine = core.epochs(self.key).map_err(Trouble::Again)?;
@@ -67,6 +69,10 @@ impl Following {
                 ));
             }
             Beginning::Lags => return Err(not_now("the source has less than this copy so far")),
+            // Its owner may still have what comes next.
+            Beginning::Anew(_) if !source.leads() => {
+                return Err(not_now("the source, a copy, begins behind this one"));
+            }
             Beginning::Anew(start) => {
                 let (topic, partition) = (&self.topic, self.key.partition.get());
                 let (end, source_start) = (place.log_end.get(), origin.log_start.get());

@@ -1,7 +1,7 @@
 //! Taking no more appends because another node owns the partition, which that one has to prove.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use corelog_protocol::error::ErrorCode;
@@ -14,18 +14,21 @@ use futures_lite::FutureExt;
 
 use super::line::Line;
 use super::lineage::shared;
-use super::ownership::{chain_of, check_same, has_none, partition_at, segments_of};
-use crate::catalog::Topic;
+use super::ownership::{chain_of, check_same, partition_at, segments_of};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
 use crate::{router, rt};
 
-/// The pause before a follower is asked again that did not answer, and the longest, which each failure
-/// doubles it to.
+/// The pause before silent followers are asked again, and the longest, which each round doubles it to.
 const ASK_PAUSE_MIN: Duration = Duration::from_secs(1);
-const ASK_PAUSE_MAX: Duration = Duration::from_secs(60);
+const ASK_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// A follower asks every two seconds: one that was not heard for so long may follow no more.
+const SILENT_AFTER: Duration = Duration::from_secs(20);
 /// Nodes that are asked, one after the other, for who owns a partition. More are none, or a circle.
 const HOPS_MAX: usize = 8;
+
+/// A copy that may own a partition.
+type Claim = (TopicName, PartitionKey, CopyId);
 
 impl Core {
     /// A follower that has an epoch which this log has not may own the partition now: it is asked at
@@ -48,51 +51,80 @@ impl Core {
         }
     }
 
-    /// Asks those that are remembered as followers of a topic's partitions if one of them owns its
-    /// partition by now: this node may have been away while one was promoted.
-    pub(crate) fn ask_followers(self: &Rc<Self>, topic: &Arc<Topic>) {
-        let mine = topic.replicas.values();
-        let mine = mine.filter(|replica| topic.owner(replica.partition) == Some(self.id));
-        for replica in mine.filter(|replica| replica.role == Role::Owner) {
-            let key = PartitionKey {
-                topic: topic.id,
-                partition: replica.partition,
-            };
-            for peer in &replica.followers {
-                let asked = Rc::clone(self).ask_until_heard(topic.name.clone(), key, peer.copy);
-                rt::spawn_background(asked).detach();
-            }
-        }
-    }
-
-    /// Asks a remembered follower if it owns the partition, until it answers, has none or is forgotten: it
-    /// may be the next owner and out of reach, or the partition is not open yet, here or there. While both own
-    /// it, it is asked on: a person has to see that, and to end it.
-    async fn ask_until_heard(self: Rc<Self>, topic: TopicName, key: PartitionKey, copy: CopyId) {
-        let mut pause = ASK_PAUSE_MIN;
+    /// Asks those that are remembered as followers of this core's partitions, and are silent, if they own them by now,
+    /// until the node stops: one may have been promoted while this node was away, or out of reach. While both own one,
+    /// it is asked on: a person has to see that, and to end it.
+    pub(crate) async fn keep_asking_followers(self: Rc<Self>) {
         let asking = async {
-            while let Some((_, peer)) = self.remembered(key, copy) {
-                match self.verify_claim(topic.clone(), key, peer).await {
-                    Err(error) if !has_none(&error) => rt::sleep(pause).await,
-                    _ => return,
+            let mut pause = ASK_PAUSE_MIN;
+            loop {
+                let silent = self.silent_followers().into_iter();
+                let asked = silent.map(|(address, claims)| {
+                    rt::spawn_background(Rc::clone(&self).ask_at(address, claims))
+                });
+                for asked in asked.collect::<Vec<_>>() {
+                    asked.await;
                 }
+                rt::sleep(pause).await;
                 pause = (pause * 2).min(ASK_PAUSE_MAX);
             }
         };
         asking.or(self.stopping()).await;
     }
 
+    /// The followers of partitions that this core owns from which nothing was heard for a while, by their addresses.
+    fn silent_followers(&self) -> BTreeMap<String, Vec<Claim>> {
+        let routes = self.routes.borrow();
+        let mut silent = BTreeMap::<_, Vec<_>>::new();
+        for topic in routes.topics() {
+            let replicas = topic.replicas.values();
+            let owned = replicas.filter(|replica| replica.role == Role::Owner);
+            for replica in owned.filter(|one| topic.owner(one.partition) == Some(self.id)) {
+                let key = PartitionKey {
+                    topic: topic.id,
+                    partition: replica.partition,
+                };
+                let followers = replica.followers.iter();
+                for peer in followers.filter(|peer| self.is_silent(key, peer.copy)) {
+                    let claims = silent.entry(peer.address.clone()).or_default();
+                    claims.push((topic.name.clone(), key, peer.copy));
+                }
+            }
+        }
+        silent
+    }
+
+    /// If a copy was not heard for a while as a follower.
+    fn is_silent(&self, key: PartitionKey, copy: CopyId) -> bool {
+        let heard = self.followers.of(key);
+        let mut heard = heard.iter().filter(|one| one.copy == copy);
+        heard.all(|one| one.at + SILENT_AFTER <= rt::now())
+    }
+
+    /// Asks the node at `address` for partitions that it may own, as long as it is there; those not that it comes to follow
+    /// meanwhile.
+    async fn ask_at(self: Rc<Self>, address: String, claims: Vec<Claim>) {
+        for (topic, key, copy) in claims {
+            if self.line_to(&address).await.is_err() {
+                return;
+            }
+            let peer = self.remembered(key, copy);
+            if let Some((_, peer)) = peer.filter(|_| self.is_silent(key, copy)) {
+                self.tell_claim(topic, key, peer).await;
+            }
+        }
+    }
+
     fn hear_claim(self: &Rc<Self>, topic: TopicName, key: PartitionKey, claimant: Peer) {
         let core = Rc::clone(self);
-        rt::spawn_background(async move {
-            if let Err(error) = core.verify_claim(topic, key, claimant).await {
-                tracing::debug!(
-                    error = error.message,
-                    "who may own a partition does not tell"
-                );
-            }
-        })
-        .detach();
+        rt::spawn_background(async move { core.tell_claim(topic, key, claimant).await }).detach();
+    }
+
+    async fn tell_claim(self: &Rc<Self>, topic: TopicName, key: PartitionKey, claimant: Peer) {
+        if let Err(error) = self.verify_claim(topic, key, claimant).await {
+            let error = error.message;
+            tracing::debug!(error, "who may own a partition does not tell");
+        }
     }
 
     fn remembered(&self, key: PartitionKey, copy: CopyId) -> Option<(TopicName, Peer)> {

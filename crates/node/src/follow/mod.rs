@@ -9,6 +9,8 @@
 //! places    where a source has the partitions of a topic
 //! followings which partitions follow, each by a task of its own
 //! task      the life of a follower: from what it has to what its source has, and on
+//! tail      fetching what a source has behind the end of a follower's log, and waiting there for more
+//! followed  the source that is followed just now: the owner, or a copy itself
 //! beginning where its log begins: it goes on, or becomes a copy
 //! files     whole sealed segments of a source, received as files
 //! copying   what came from a source goes into the log
@@ -42,6 +44,7 @@ mod beginning;
 mod copying;
 mod fence;
 mod files;
+mod followed;
 mod followers;
 mod followings;
 mod handover;
@@ -61,6 +64,7 @@ mod rejoin;
 pub(crate) mod samples;
 mod silent;
 mod status;
+mod tail;
 mod take_over;
 mod target;
 mod task;

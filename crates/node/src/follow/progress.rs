@@ -24,8 +24,10 @@ pub(crate) struct Progress {
     /// Why it stopped, or waits.
     pub(super) trouble: RefCell<Option<Failure>>,
     pub(super) heard: Cell<Option<Heard>>,
-    /// When the source last gave a sign of life, or was first asked for one.
+    /// When the owner last gave a sign of life, by way of the source if that is a copy, or was first asked for one.
     alive_at: Cell<Instant>,
+    /// The source is the owner.
+    is_by_owner: Cell<bool>,
     /// Segments that are received just now.
     pub(super) copying: RefCell<Option<Arc<transfer::Progress>>>,
     /// What was taken in before, since it began.
@@ -46,6 +48,7 @@ struct Copied {
 /// What a source said last.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Heard {
+    /// When the owner was heard, if not the source: two copies that follow each other hear each other alone.
     pub(super) at: Instant,
     /// Its high watermark.
     pub(super) end: Offset,
@@ -61,6 +64,7 @@ impl Progress {
             trouble: RefCell::default(),
             heard: Cell::new(None),
             alive_at: Cell::new(rt::now()),
+            is_by_owner: Cell::new(false),
             copying: RefCell::default(),
             copied: Cell::default(),
             dropped: RefCell::default(),
@@ -89,10 +93,24 @@ impl Progress {
 
     /// The source answered.
     pub(super) fn hear(&self, end: Offset, lag_bytes: u64) {
-        let at = rt::now();
+        self.live();
+        let at = self.alive_at.get();
         self.heard.set(Some(Heard { at, end, lag_bytes }));
-        self.alive_at.set(at);
         *self.trouble.borrow_mut() = None;
+    }
+
+    /// The source told when it last heard of the owner, or that it is that itself.
+    pub(super) fn hear_owner(&self, at: Option<Instant>, is_source: bool) {
+        self.is_by_owner.set(is_source);
+        let latest = at.map_or(self.alive_at.get(), |at| self.alive_at.get().max(at));
+        self.alive_at.set(latest);
+    }
+
+    /// The source gives a sign of life, and so does the owner if it is that.
+    fn live(&self) {
+        if self.is_by_owner.get() {
+            self.alive_at.set(rt::now());
+        }
     }
 
     /// No segments are received any more, and of those that were these are in the log.
@@ -108,7 +126,7 @@ impl Progress {
             self.heard.set(Some(Heard { lag_bytes, ..heard }));
         }
         *self.copying.borrow_mut() = None;
-        self.alive_at.set(rt::now());
+        self.live();
     }
 
     /// How many bytes and segments were received, and how many there are to receive.
@@ -149,12 +167,15 @@ impl Progress {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn a_source_is_silent_only_while_it_is_to_be_heard() {
         let progress = Progress::new();
         let begun = progress.silent_since().unwrap();
+        progress.hear_owner(None, true);
         progress.hear(Offset::ZERO, 0);
         let heard = progress.silent_since().unwrap();
         assert!(begun <= heard);
@@ -164,5 +185,22 @@ mod tests {
         assert_eq!(progress.silent_since(), Some(heard), "it hears no more");
         progress.state.set(State::Done);
         assert_eq!(progress.silent_since(), None);
+    }
+
+    /// Two copies that named each other as their second source followed each other, and were level, while the owner went
+    /// on without them.
+    #[test]
+    fn who_hears_copies_alone_hears_the_owner_when_they_did() {
+        let progress = Progress::new();
+        let begun = progress.silent_since().unwrap();
+        progress.hear_owner(None, false);
+        progress.hear(Offset::ZERO, 0);
+        assert_eq!(progress.silent_since(), Some(begun));
+        let later = begun + Duration::from_secs(1);
+        progress.hear_owner(Some(later), false);
+        progress.hear_owner(Some(begun), false);
+        progress.hear(Offset::ZERO, 0);
+        assert_eq!(progress.silent_since(), Some(later));
+        assert_eq!(progress.heard.get().unwrap().at, later);
     }
 }

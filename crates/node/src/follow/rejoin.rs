@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use corelog_protocol::error::ErrorCode;
+use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::rejoin;
 use corelog_record::{Offset, TopicName};
 use corelog_storage::format::replica::{Replica, Role};
@@ -14,7 +14,7 @@ use super::lineage::{diverged, shared};
 use super::ownership::{chain_of, check_owner_at, check_same, follower_of, segments_of};
 use crate::catalog;
 use crate::core::{Core, PartitionKey};
-use crate::failure::{Failure, failure};
+use crate::failure::{Failure, failure, failure_with};
 use crate::partition::Change;
 use crate::router;
 
@@ -114,8 +114,9 @@ impl Core {
         let theirs = (there.epochs.as_slice(), there.high_watermark);
         let common = shared((&mine, place.log_end), theirs);
         let at = common.offset;
-        if at < place.log_start || at < there.log_start {
-            return Err(diverged(at));
+        let oldest = place.log_start.max(there.log_start);
+        if at < oldest {
+            return Err(forgotten(at, oldest));
         }
         let (here, there) = (
             self.chain_at(key, at).await?,
@@ -126,4 +127,18 @@ impl Core {
             false => Err(diverged(place.log_start)),
         }
     }
+}
+
+/// One of the two has let go of where they part: nothing shows any more what they share.
+fn forgotten(at: Offset, oldest: Offset) -> Failure {
+    let message = format!(
+        "the two logs part at offset {at}, and one of them begins at {oldest} by now: this one cannot become a \
+         copy; keep its files, delete the topic here, and clone it"
+    );
+    let detail = Detail {
+        offset: Some(at),
+        log_start: Some(oldest),
+        ..Detail::default()
+    };
+    failure_with(ErrorCode::Diverged, message, detail)
 }

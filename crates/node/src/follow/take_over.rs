@@ -6,6 +6,7 @@ use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::take_over;
 use corelog_record::{LeaderEpoch, Offset};
 use corelog_storage::format::replica::Role;
+use corelog_storage::log::TAKEOVER_STEP;
 
 use super::lineage::diverged;
 use super::ownership::not_follower;
@@ -28,6 +29,11 @@ impl Core {
         let hand = self.take_hand(key)?;
         if request.end == Offset::MAX {
             router::promise(self, key, request.epoch).await?;
+            // Its owner goes on above: were this copy promoted before it hears that, its epoch has to be later still.
+            let taken_back = request.epoch.get().saturating_add(2 * TAKEOVER_STEP);
+            if let Some(epoch) = LeaderEpoch::new(taken_back) {
+                self.hear_epoch(key, epoch);
+            }
             let place = self.place(key);
             let end = place.map_or(Offset::ZERO, |place| place.durable.offset);
             return Err(not_equal(end, request.end));

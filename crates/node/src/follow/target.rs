@@ -80,7 +80,7 @@ impl Core {
 
     /// Waits until the topic at `to` has the settings and the partitions that it has here, and the partition's log
     /// begins there where it does here. What was altered or let go of here comes there by a look now and then, and
-    /// is not to be undone by what is in force there afterwards.
+    /// is not to be undone by what is in force there afterwards; what a copy never had goes here once it is the owner.
     pub(super) async fn until_alike(
         self: &Rc<Self>,
         hand: &Hand,
@@ -94,7 +94,7 @@ impl Core {
             }
             let there = segments_of(line, topic, key, Offset::MAX).await?.log_start;
             let here = self.place(key)?.log_start;
-            Ok((there < here).then(|| longer(to, there, here)))
+            Ok((there != here).then(|| unequal(to, there, here)))
         })
         .await
     }
@@ -210,8 +210,13 @@ fn unlike(topic: &TopicName, to: &str) -> Failure {
     failure(ErrorCode::NotEqual, message)
 }
 
-fn longer(to: &str, there: Offset, here: Offset) -> Failure {
-    let message = format!("{to} still begins at {there}, and here all below {here} is gone");
+fn unequal(to: &str, there: Offset, here: Offset) -> Failure {
+    let message = match there < here {
+        true => format!("{to} still begins at {there}, and here all below {here} is gone"),
+        false => format!(
+            "{to} begins at {there} only, and what is here from {here} on would be gone: clone all of it there"
+        ),
+    };
     failure(ErrorCode::NotEqual, message)
 }
 

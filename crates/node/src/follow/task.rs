@@ -7,29 +7,22 @@ use std::time::Duration;
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::epoch::Epoch;
 use corelog_protocol::message::replica_status::State;
-use corelog_protocol::message::{fetch, segments};
+use corelog_protocol::message::segments;
 use corelog_record::{LeaderEpoch, Offset, TopicName};
 use corelog_storage::format::replica::Replica;
 use futures_lite::FutureExt;
 
-use super::ASK_TIMEOUT;
 use super::address::is_beside;
+use super::followed::Followed;
 use super::line::Line;
-use super::lineage::{kept, told};
+use super::lineage::{kept, shared};
 use super::ownership::segments_of;
 use super::progress::Progress;
+use super::tail::Tail;
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
 use crate::rt::{self, Notify};
 
-/// About how many bytes are fetched at once: enough to keep both disks busy.
-const FETCH_BYTES: u32 = 4 << 20;
-/// From so many bytes on that are missing, whole segments come as files.
-const FILES_BYTES: u64 = 32 << 20;
-/// An answer of fewer bytes may have met the end of a segment.
-const SHORT_BYTES: usize = 3 << 20;
-/// How long a source waits for records before it answers that there are none.
-const POLL: Duration = Duration::from_secs(2);
 /// The pause after no source answered, and the longest, which each failure doubles it to.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -54,12 +47,12 @@ pub(crate) struct Following {
     pub(super) changed: Notify,
 }
 
-/// Why a source's tail is fetched no longer.
-enum Tail {
+/// How the following of a source ended that could be followed.
+enum Ended {
     /// All is here that was asked for.
     Done,
-    /// The log has to begin, or begin anew, where the source's does.
-    Behind,
+    /// Those before it are to be tried again.
+    Later,
 }
 
 /// Why a source is followed no longer.
@@ -126,32 +119,16 @@ impl Following {
     async fn live(&self, core: &Rc<Core>) {
         let mut pause = PAUSE_MIN;
         loop {
-            let mut refused = Vec::new();
-            self.earlier.set(0);
-            for source in &self.replica.sources {
-                *self.progress.source.borrow_mut() = Some(source.clone());
-                let begun = rt::now();
-                match self.follow(core, source).await {
-                    Ok(()) => return self.progress.state.set(State::Done),
-                    Err(Trouble::Stop(why)) => {
-                        self.progress.drop_source(source, why.clone());
-                        self.progress.fail(State::Waiting, why.clone());
-                        refused.push(why);
-                    }
-                    Err(Trouble::Again(why)) => self.progress.fail(State::Waiting, why),
+            match self.ask_sources(core, &mut pause).await {
+                Ok(Ended::Done) => return self.progress.state.set(State::Done),
+                Ok(Ended::Later) => continue,
+                Err(None) => {}
+                Err(Some(why)) => {
+                    let (topic, partition) = (&self.topic, self.key.partition.get());
+                    let error = &why.message;
+                    tracing::error!(%topic, partition, error, "follows no more");
+                    return self.progress.fail(State::Stopped, why);
                 }
-                // What fails at once would be asked for, and sent, without end.
-                if begun + PAUSE_MAX <= rt::now() {
-                    pause = PAUSE_MIN;
-                }
-            }
-            if refused.len() == self.replica.sources.len()
-                && let Some(why) = refused.into_iter().next()
-            {
-                let (topic, partition) = (&self.topic, self.key.partition.get());
-                let error = &why.message;
-                tracing::error!(%topic, partition, error, "follows no more");
-                return self.progress.fail(State::Stopped, why);
             }
             // Nobody has it any more: its owner rejoined one of those before.
             if self.earlier.get() == self.replica.sources.len() {
@@ -162,35 +139,78 @@ impl Following {
         }
     }
 
-    /// Follows one source; ends when all is here that was asked for.
-    async fn follow(&self, core: &Rc<Core>, source: &str) -> Result<(), Trouble> {
+    /// Follows the sources in their order, each as long as it can be followed; `pause` is the least again behind one
+    /// that could for a while.
+    ///
+    /// # Errors
+    /// If none can be, any longer: with the first one's reason if none ever will be.
+    async fn ask_sources(
+        &self,
+        core: &Rc<Core>,
+        pause: &mut Duration,
+    ) -> Result<Ended, Option<Failure>> {
+        let mut refused = Vec::new();
+        self.earlier.set(0);
+        for (at, source) in self.replica.sources.iter().enumerate() {
+            *self.progress.source.borrow_mut() = Some(source.clone());
+            let begun = rt::now();
+            match self.follow(core, source, at == 0).await {
+                Ok(ended) => return Ok(ended),
+                Err(Trouble::Stop(why)) => {
+                    self.progress.drop_source(source, why.clone());
+                    self.progress.fail(State::Waiting, why.clone());
+                    refused.push(why);
+                }
+                Err(Trouble::Again(why)) => self.progress.fail(State::Waiting, why),
+            }
+            // What fails at once would be asked for, and sent, without end.
+            if begun + PAUSE_MAX <= rt::now() {
+                *pause = PAUSE_MIN;
+            }
+        }
+        let are_all = refused.len() == self.replica.sources.len();
+        Err(refused.into_iter().next().filter(|_| are_all))
+    }
+
+    /// Follows one source; ends when all is here that was asked for, or, of one that `is_first` not, after a while.
+    async fn follow(
+        &self,
+        core: &Rc<Core>,
+        source: &str,
+        is_first: bool,
+    ) -> Result<Ended, Trouble> {
         if self.has_all(core)? {
-            return Ok(());
+            return Ok(Ended::Done);
         }
         let line = self.line_to_owner(core, source).await?;
+        let followed = Followed::new(line, is_first);
         loop {
-            let origin = self.segments(core, &line).await?;
-            self.begin(core, &origin).await?;
+            self.look(&followed).await?;
+            let origin = self.segments(core, &followed.line).await?;
+            self.begin(core, &origin, &followed).await?;
             // Segments are not taken in over an epoch that is this copy's alone.
             let high_watermark = origin.high_watermark;
             self.forget_unused(core, &origin.epochs, high_watermark)
                 .await?;
             // Before anything comes that needs the room of what the source has let go of.
-            self.expire(core, origin.log_start).await?;
+            if self.is_part_of(core, &origin)? {
+                self.expire(core, &followed, origin.log_start).await?;
+            }
             self.copy_sealed(core, &origin, source).await?;
             if self.has_all(core)? {
-                return Ok(());
+                return Ok(Ended::Done);
             }
             self.progress.state.set(State::Following);
-            match self.tail(core, &line, origin.epochs).await? {
-                Tail::Done => return Ok(()),
+            match self.tail(core, &followed, origin.epochs).await? {
+                Tail::Done => return Ok(Ended::Done),
                 Tail::Behind => {}
+                Tail::Later => return Ok(Ended::Later),
             }
         }
     }
 
     /// If everything is here and durable that was asked for.
-    fn has_all(&self, core: &Core) -> Result<bool, Trouble> {
+    pub(super) fn has_all(&self, core: &Core) -> Result<bool, Trouble> {
         let durable = core.place(self.key).map_err(Trouble::Again)?.durable.offset;
         Ok(self.replica.until.is_some_and(|until| until <= durable))
     }
@@ -217,7 +237,11 @@ impl Following {
     }
 
     /// The source's log as segments, from where this one ends.
-    async fn segments(&self, core: &Rc<Core>, line: &Line) -> Result<segments::Answer, Trouble> {
+    pub(super) async fn segments(
+        &self,
+        core: &Rc<Core>,
+        line: &Line,
+    ) -> Result<segments::Answer, Trouble> {
         let place = core.place(self.key).map_err(Trouble::Again)?;
         let from = match place.has_files {
             true => place.log_end,
@@ -236,111 +260,18 @@ impl Following {
 
     /// Were this copy to take over, its epoch has to be above all that its source has: also above those that it
     /// does not come to.
-    fn hear_epochs(&self, core: &Rc<Core>, epochs: &[Epoch]) {
+    pub(super) fn hear_epochs(&self, core: &Rc<Core>, epochs: &[Epoch]) {
         if let Some(newest) = epochs.iter().map(|told| told.epoch).max() {
             core.hear_epoch(self.key, newest);
         }
     }
 
-    /// Fetches what the source, of whose `epochs` it told, has and waits for more.
-    async fn tail(
-        &self,
-        core: &Rc<Core>,
-        line: &Line,
-        mut epochs: Vec<Epoch>,
-    ) -> Result<Tail, Trouble> {
-        let mut is_first = true;
-        loop {
-            if self.has_all(core)? {
-                return Ok(Tail::Done);
-            }
-            let ask = self.ask(core, is_first)?;
-            let reply = line
-                .call(&ask, POLL + ASK_TIMEOUT)
-                .await
-                .map_err(Trouble::of)?;
-            let answer = &reply.head;
-            if !answer.epochs.is_empty() {
-                epochs = kept(&answer.epochs);
-                self.hear_epochs(core, &epochs);
-                self.forget_unused(core, &epochs, answer.high_watermark)
-                    .await?;
-            }
-            self.progress.hear(answer.high_watermark, answer.lag_bytes);
-            if !reply.body().is_empty() && !core.place(self.key).map_err(Trouble::Again)?.has_files
-            {
-                return Ok(Tail::Behind);
-            }
-            self.expire(core, answer.log_start).await?;
-            let appended = self.append(core, ask.offset, answer, reply.body(), &epochs);
-            let appended = appended.await?;
-            let Some(end) = appended else {
-                let message = "an epoch began that the source has not told of yet";
-                return Err(Trouble::Again(failure(
-                    ErrorCode::SourceUnavailable,
-                    message,
-                )));
-            };
-            is_first = false;
-            let is_level = answer.high_watermark <= end;
-            let is_far = FILES_BYTES <= answer.lag_bytes && reply.body().len() < SHORT_BYTES;
-            // Its bytes are in the log: whoever asks on has given back their room.
-            drop(reply);
-            if is_far && self.is_at_sealed(core, line).await? {
-                return Ok(Tail::Behind);
-            }
-            if is_level || self.replica.until.is_some_and(|until| until <= end) {
-                // Nothing else comes at once: the source hears next that all of it is durable here.
-                core.durable(self.key, end).await.map_err(Trouble::Again)?;
-                self.progress.reach(end);
-            }
-        }
-    }
-
-    /// If a whole sealed segment of the source begins where this log ends.
-    async fn is_at_sealed(&self, core: &Rc<Core>, line: &Line) -> Result<bool, Trouble> {
-        let origin = self.segments(core, line).await?;
-        Ok(!self.wanted(core, &origin).await?.is_empty())
-    }
-
-    fn ask(&self, core: &Core, is_first: bool) -> Result<fetch::Request, Trouble> {
-        let place = core.place(self.key).map_err(Trouble::Again)?;
-        // The source compares them once, when this copy comes.
-        let epochs = match is_first {
-            true => told(&core.epochs(self.key).map_err(Trouble::Again)?),
-            false => Vec::new(),
-        };
-        let advertised = core.shared.addresses.get();
-        Ok(fetch::Request {
-            topic: self.topic.clone(),
-            id: self.key.topic,
-            partition: self.key.partition,
-            offset: place.log_end,
-            max_bytes: FETCH_BYTES,
-            min_bytes: 1,
-            max_wait_ms: u32::try_from(POLL.as_millis()).unwrap_or(u32::MAX),
-            last_epoch: None,
-            follower: Some(fetch::Follower {
-                copy: place.copy,
-                end: place.durable.offset,
-                chain: place.durable.chain,
-                node: Some(core.shared.node),
-                address: advertised.map(|addresses| addresses.advertised.clone()),
-                epochs,
-            }),
-        })
-    }
-
-    /// Lets go of what the source has let go of.
-    async fn expire(&self, core: &Rc<Core>, source_start: Offset) -> Result<(), Trouble> {
-        let place = core.place(self.key).map_err(Trouble::Again)?;
-        let lowest = source_start.min(place.durable.offset);
-        if place.has_files && place.log_start < lowest {
-            core.truncate(self.key, lowest)
-                .await
-                .map_err(Trouble::Again)?;
-        }
-        Ok(())
+    /// Whether all of this log is the source's, too, as far as the epochs tell.
+    fn is_part_of(&self, core: &Core, origin: &segments::Answer) -> Result<bool, Trouble> {
+        let end = core.place(self.key).map_err(Trouble::Again)?.log_end;
+        let mine = core.epochs(self.key).map_err(Trouble::Again)?;
+        let theirs = (origin.epochs.as_slice(), origin.high_watermark);
+        Ok(shared((&mine, end), theirs).offset == end)
     }
 }
 

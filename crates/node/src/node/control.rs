@@ -138,8 +138,8 @@ pub(super) async fn live(parts: Parts) {
                 let topics: Vec<_> = core.routes.borrow().topics().cloned().collect();
                 for topic in &topics {
                     core.follow(topic);
-                    core.ask_followers(topic);
                 }
+                rt::spawn_background(Rc::clone(&core).keep_asking_followers()).detach();
                 if core.admin.get().is_some() {
                     rt::spawn_background(Rc::clone(&core).keep_as_sources()).detach();
                 }

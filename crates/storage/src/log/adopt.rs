@@ -31,8 +31,8 @@ pub(super) struct Adopt<D: Dir> {
     start: edit::Point,
     manifest: Option<Manifest<D>>,
     mark: Option<Mark<D>>,
-    /// What the mark is to say before anything is changed, if it is clean, or if the log begins anew
-    /// below: of files whose names come again it says nothing.
+    /// What the mark is to say before anything is changed, if it is clean, or does not tell of all epochs that are
+    /// forgotten, or if the log begins anew below: of files whose names come again it says nothing.
     before: Option<Slot>,
     /// Files of empty segments: their names may come again.
     in_way: Vec<String>,
@@ -168,7 +168,7 @@ impl<D: Dir> Log<D> {
             in_way,
             before: match start.offset < self.log_end() {
                 true => Some(slot),
-                false => self.unset_slot(),
+                false => self.unset_slot().or_else(|| self.used_slot()),
             },
             manifest: self.manifest.take(),
             mark: self.mark.take(),

@@ -84,6 +84,11 @@ impl<D: Dir> ChorePlan<D> {
         matches!(self.work, Work::SpaceSync(_))
     }
 
+    /// Whether it only removes files that nobody wants any more.
+    pub(super) fn is_removal(&self) -> bool {
+        matches!(self.work, Work::Remove(_))
+    }
+
     /// Does the work.
     pub async fn run(mut self) -> ChoreDone<D> {
         let result = self.work.run().await;
@@ -135,8 +140,8 @@ impl<D: Dir> Log<D> {
     ///
     /// # Errors
     /// [`Error::StorageFull`] if there was no space, [`Error::OutOfFiles`] if there was no
-    /// descriptor; it is tried again later. [`Error::Damaged`] and [`Error::ReceivedGone`]: nothing was
-    /// changed. Any other error fences the log.
+    /// descriptor; it is tried again later. [`Error::Damaged`], [`Error::ReceivedGone`], and any of a cut that could not
+    /// read what it was to cut: nothing was changed. Any other error fences the log.
     ///
     /// # Panics
     /// If another log made the plan.
@@ -152,6 +157,7 @@ impl<D: Dir> Log<D> {
         // What these leave undone costs space or time, and says nothing about what was written.
         let is_harmless = matches!(work, Work::Remove(_) | Work::Index(_));
         let is_snapshot = matches!(work, Work::Snapshot(_));
+        let is_unbegun = matches!(&work, Work::Suffix(suffix) if !suffix.has_begun);
         let chore = self.take_in(work, result.is_ok(), now);
         match result {
             Ok(()) => {
@@ -174,8 +180,9 @@ impl<D: Dir> Log<D> {
                 }
                 Err(error)
             }
-            // These are found by reading, before anything is changed.
+            // These are found by reading, before anything is changed, as is what a cut cannot read.
             Err(error @ (Error::Damaged { .. } | Error::ReceivedGone { .. })) => Err(error),
+            Err(error) if is_unbegun => Err(error),
             Err(error) => {
                 if !is_harmless {
                     self.set_fence();

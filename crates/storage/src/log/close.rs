@@ -51,12 +51,15 @@ impl<D: Dir> Log<D> {
         }
         self.seal_retry_at = now.time;
         while let Some(plan) = self.plan_closing(now) {
+            let is_removal = plan.is_removal();
             let done = plan.run().await;
             match self.complete_chore(done, now.time) {
                 // It is tried again when the log is opened.
-                Err(Error::StorageFull { .. }) => break,
-                other => other?,
-            };
+                Err(error) if error.is_shortage() => break,
+                // What could not be removed goes then.
+                Err(_) if is_removal => {}
+                other => drop(other?),
+            }
         }
         if let Some((next, _)) = self.next.take() {
             remove(&self.dir, next.name()).await?;

@@ -48,6 +48,8 @@ pub(super) struct Suffix<D: Dir> {
     pub(super) interval_bytes: u32,
     /// The names in quarantine of what was cut.
     pub(super) quarantined: Vec<String>,
+    /// The log may have been changed: what fails before that only read, or copied.
+    pub(super) has_begun: bool,
     pub(super) done: Option<Done<D>>,
 }
 
@@ -154,6 +156,7 @@ impl<D: Dir> Suffix<D> {
         // may it be clean. Above all it says nothing of what is cut: files of the same names come
         // there, and what is written behind the edit may be lost.
         let present = self.cut.as_ref().map_or(0, |cut| cut.generation);
+        self.has_begun = true;
         let mut edited = self.mark.write_durably(self.slot_at(point, present)).await;
         if edited.is_ok() {
             edited = self.manifest.append(&edit).await.map(drop);

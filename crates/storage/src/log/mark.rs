@@ -56,6 +56,16 @@ impl<D: Dir> Log<D> {
         is_clean.then(|| self.slot())
     }
 
+    /// What the mark is to say before the manifest forgets epochs: that they were used, if it does not; `None` if it does.
+    pub(super) fn used_slot(&self) -> Option<Slot> {
+        let last = *self.mark.get().and_then(Mark::last)?;
+        (last.epoch < self.epoch_used).then_some(Slot {
+            epoch: self.epoch_used,
+            is_clean: false,
+            ..last
+        })
+    }
+
     /// Takes the mark back from a plan that may have unset a clean one, or had it say less before a
     /// change that did not come.
     pub(super) fn return_mark(&mut self, mark: Option<Mark<D>>) {

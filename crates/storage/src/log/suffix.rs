@@ -14,7 +14,7 @@ use super::work::{Garbage, Work};
 use super::{Log, back};
 use crate::Error;
 use crate::disk::{Dir, round_up};
-use crate::segment::{Index, Point, Segment, Stage};
+use crate::segment::{Index, Point, Segment, Stage, name};
 
 impl<D: Dir> Log<D> {
     /// Plans to cut the log at the batch that holds `from`: it and all behind it go to quarantine.
@@ -47,6 +47,7 @@ impl<D: Dir> Log<D> {
         self.note_found();
         let end = self.active().end;
         let first = cut.map_or(end.offset, |cut| self.segments[cut].base.offset);
+        self.wait_for_names(first, now)?;
         let behind = self.segments.iter().filter(|s| first <= s.base.offset);
         let behind = behind.filter_map(|segment| {
             // The log, its index, and this.
@@ -100,9 +101,25 @@ impl<D: Dir> Log<D> {
             open: Vec::new(),
             interval_bytes: self.options.index_interval_bytes,
             quarantined: Vec::new(),
+            has_begun: false,
             done: None,
         };
         Ok(self.chore(Work::Suffix(Box::new(suffix))))
+    }
+
+    /// Checks that no file is left to be removed whose name may come to mean another one, in a log that is cut at `first`:
+    /// one that a received, or repaired, segment took the place of.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] until they are gone, which is tried at once.
+    fn wait_for_names(&mut self, first: Offset, now: Timestamp) -> Result<(), Error> {
+        let comes_again = |name: &String| name::base(name).is_some_and(|base| first <= base);
+        let mut garbage = self.garbage.iter();
+        if !garbage.any(|garbage| garbage.names.iter().any(comes_again)) {
+            return Ok(());
+        }
+        self.remove_retry_at = self.remove_retry_at.min(now);
+        Err(Error::Busy)
     }
 
     /// Takes a cut in that is now durable.

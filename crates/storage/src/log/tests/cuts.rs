@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use corelog_record::Offset;
+use corelog_record::{LeaderEpoch, Offset};
 
 use super::following::{self, Memory};
 use super::recovery::{STORE, change, fill};
@@ -12,7 +12,10 @@ use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, File, Open, block_on};
 use crate::format::edit::Point;
+use crate::log::lineage::Began;
+use crate::log::work::Garbage;
 use crate::log::{Begin, ChorePlan, Damage, Event, Log, Options, Ownership};
+use crate::segment::name;
 use crate::testing::{batch, flush, open, read_all, settle};
 
 type Disk = FaultyDir<MemoryDir>;
@@ -265,6 +268,84 @@ fn a_store_that_is_gone_is_cut_as_one_that_is_damaged() {
             assert!(matches!(done, Err(Error::Damaged { .. })), "{done:?}");
         }
     }
+}
+
+/// A disk that could not be read for a moment fenced the log, of which nothing had been changed.
+#[test]
+fn a_cut_that_cannot_read_what_it_is_to_cut_changes_nothing() {
+    let root = Disk::new(MemoryDir::new());
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    append(&mut log, 7);
+    log.shrink_tail(0);
+    let cut = |log: &mut Log<Disk>| {
+        let plan = log.plan_truncate_suffix(offset(6), at(1)).unwrap().unwrap();
+        let done = block_on(plan.run());
+        log.complete_chore(done, at(1)).map(drop)
+    };
+    let fault = Fault::Fail(ErrorKind::Other);
+    root.faults()
+        .fail(Match::on(Operation::Read, ".log"), 1, fault);
+    let failed = cut(&mut log).unwrap_err();
+    assert!(matches!(failed, Error::Io { .. }), "{failed}");
+    root.faults().clear();
+    assert!(!log.is_fenced());
+    append(&mut log, 1);
+    assert_eq!(log.durable(), offset(8));
+    cut(&mut log).unwrap();
+    assert_eq!(log.durable(), offset(6));
+}
+
+/// The name of a file that could not be removed came to mean another file, which went in its place a minute later.
+#[test]
+fn a_log_is_not_cut_while_files_are_to_be_removed_whose_names_may_come_again() {
+    let root = Disk::new(MemoryDir::new());
+    let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+    append(&mut log, 7);
+    let last = log.segments().last().unwrap().base;
+    let store = log.segment_at(last).store.clone().unwrap();
+    log.garbage.push(Garbage {
+        store,
+        names: vec![name::store(last, 9)],
+        is_reusable: false,
+    });
+    log.remove_retry_at = at(60_000);
+    let cut = |log: &mut Log<Disk>| log.plan_truncate_suffix(last, at(1)).map(drop);
+    assert!(matches!(cut(&mut log), Err(Error::Busy)));
+    assert_eq!(log.remove_retry_at, at(1));
+}
+
+/// A copy that began anew forgot the epoch that it had taken over from its source, and was to give its number out again.
+#[test]
+fn a_log_that_begins_anew_knows_what_epochs_it_had_also_after_a_kill() {
+    let mut killed = 0;
+    for (seed, nth) in (0..20).flat_map(|seed| [(seed, 1), (seed, 2)]) {
+        let root = Disk::new(MemoryDir::new());
+        let (mut log, _) = open(&root, small(), 1, at(0)).unwrap();
+        append(&mut log, 3);
+        settle(&mut log, at(0)).unwrap();
+        log.set_options(Options {
+            ownership: Ownership::Follower,
+            ..small()
+        });
+        let began = Began {
+            epoch: LeaderEpoch::new(7).unwrap(),
+            lineage: log.epochs()[0].lineage,
+            offset: log.log_end(),
+        };
+        let plan = log.plan_epoch(Begin::Copied(began)).unwrap();
+        let done = block_on(plan.run());
+        log.complete_chore(done, at(1)).unwrap();
+        let start = Point {
+            offset: offset(100),
+            ..log.end_place()
+        };
+        let plan = log.plan_adopt(log.identity().history, start).unwrap();
+        killed += u32::from(lose_mark(&root, log, plan, nth, seed));
+        let (log, _) = open(&root, small(), 2, at(2)).unwrap();
+        assert_eq!(log.epoch_above(1).unwrap().get(), log.epoch().get() + 1);
+        assert!(7 < log.epoch().get(), "{:?} of {seed}, {nth}", log.epoch());
+    }
+    assert_eq!(killed, 40);
 }
 
 /// A log whose last store is shorter than its mark tells, with an empty store behind it, and where that

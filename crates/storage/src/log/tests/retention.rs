@@ -41,6 +41,27 @@ fn stores<D: Dir>(root: &D) -> usize {
     entries.iter().filter(|entry| is_store(&entry.name)).count()
 }
 
+/// It was opened as one that had been killed: read from its mark on, and with a new epoch.
+#[test]
+fn a_file_that_cannot_be_removed_keeps_no_log_from_its_orderly_end() {
+    let root = MemoryDir::new();
+    drop(segments(&root));
+    let disk = FaultyDir::new(root);
+    let (mut log, _) = open(&disk, small(), 2, at(60)).unwrap();
+    settle(&mut log, at(60)).unwrap();
+    let plan = log.plan_truncate(offset(9)).unwrap().unwrap();
+    run(&mut log, plan);
+    let fault = Fault::Fail(ErrorKind::PermissionDenied);
+    disk.faults()
+        .fail(Match::on(Operation::Remove, ".log"), 1, fault);
+    block_on(log.close(at(100))).unwrap();
+    assert_eq!(disk.faults().happened().len(), 1);
+    disk.faults().clear();
+    drop(log);
+    let (_, report) = open(&disk, small(), 3, at(101)).unwrap();
+    assert!(report.is_clean, "{report:?}");
+}
+
 /// One file that could not be removed made the log forget all that were to go with it.
 #[test]
 fn a_file_that_cannot_be_removed_keeps_no_other_and_goes_later() {

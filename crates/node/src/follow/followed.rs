@@ -1,0 +1,160 @@
+//! The source that is followed just now, and what it is to the partition: its owner, or a copy itself.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::replica_status::{Partition, Role, State};
+
+use super::line::Line;
+use super::ownership::partition_at;
+use super::task::{Following, Trouble};
+use crate::failure::{Failure, failure};
+use crate::rt;
+
+/// How often a source is asked what it is: an owner may have been replaced since.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// How long a source is followed that is not the first before those named before it are tried again.
+const LATER_MAX: Duration = Duration::from_secs(30);
+/// A copy that heard of the owner so long ago does not know any more what that has: the looks of a chain of copies add up.
+const HEARD_MAX: Duration = Duration::from_secs(60);
+
+/// A source, for as long as it is followed.
+pub(super) struct Followed {
+    pub(super) line: Rc<Line>,
+    /// It was named first.
+    is_first: bool,
+    begun: Instant,
+    looked: Cell<Option<Instant>>,
+    standing: Cell<Standing>,
+}
+
+/// What a source is to the partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// What it says of the partition is so.
+    Owner,
+    /// It heard of the owner so long ago, and goes on following it.
+    Follower(Duration),
+    /// It lends what it has, and knows nothing of what the owner has.
+    Lender(Option<Duration>),
+    /// Another node took its place.
+    Replaced,
+}
+
+impl Followed {
+    pub(super) fn new(line: Rc<Line>, is_first: bool) -> Self {
+        Self {
+            line,
+            is_first,
+            begun: rt::now(),
+            looked: Cell::new(None),
+            standing: Cell::new(Standing::Lender(None)),
+        }
+    }
+
+    /// If it is time to try the sources before it again.
+    pub(super) fn is_over(&self) -> bool {
+        !self.is_first && self.begun + LATER_MAX <= rt::now()
+    }
+
+    /// If what it has let go of is gone: of a copy that stands in for another source that need not be so.
+    pub(super) fn leads(&self) -> bool {
+        match self.standing.get() {
+            Standing::Owner => true,
+            Standing::Follower(_) => self.is_first,
+            Standing::Lender(_) | Standing::Replaced => false,
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        let looked = self.looked.get();
+        looked.is_none_or(|at| at + LOOK_EVERY <= rt::now())
+    }
+}
+
+impl Following {
+    /// Asks a source what it is to the partition, if it is time to.
+    ///
+    /// # Errors
+    /// If it owned the partition, and another node does now: what it has more nobody else will have.
+    pub(super) async fn look(&self, source: &Followed) -> Result<(), Trouble> {
+        if !source.is_due() {
+            return Ok(());
+        }
+        let asked = rt::now();
+        let there = partition_at(&source.line, &self.topic, self.key).await;
+        let there = there.map_err(Trouble::of)?;
+        let standing = standing_of(&there);
+        if standing == Standing::Replaced && self.replica.until.is_none() {
+            return Err(Trouble::Again(replaced(&there)));
+        }
+        source.looked.set(Some(asked));
+        source.standing.set(standing);
+        let heard = match standing {
+            Standing::Owner => Some(asked),
+            Standing::Follower(ago) | Standing::Lender(Some(ago)) => asked.checked_sub(ago),
+            Standing::Lender(None) | Standing::Replaced => None,
+        };
+        self.progress.hear_owner(heard, standing == Standing::Owner);
+        Ok(())
+    }
+}
+
+fn standing_of(there: &Partition) -> Standing {
+    let heard = there.source_heard_ms.map(Duration::from_millis);
+    match (there.role, there.state) {
+        (Role::Owner | Role::HandingOver, _) => Standing::Owner,
+        (Role::Fenced, _) => Standing::Replaced,
+        // What comes as files says nothing meanwhile.
+        (Role::Follower, State::Copying) => Standing::Follower(Duration::ZERO),
+        (Role::Follower, State::Following | State::Waiting) => match heard {
+            Some(ago) if ago <= HEARD_MAX => Standing::Follower(ago),
+            _ => Standing::Lender(heard),
+        },
+        _ => Standing::Lender(heard),
+    }
+}
+
+fn replaced(there: &Partition) -> Failure {
+    let owner = there.source.as_deref().unwrap_or("another node");
+    let message = format!("the source owns nothing any more: {owner} does");
+    failure(ErrorCode::SourceUnavailable, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_record::{Offset, PartitionId};
+
+    use super::*;
+
+    #[test]
+    fn a_copy_knows_its_owner_as_long_as_it_hears_it() {
+        let standing = |role, state, source_heard_ms| {
+            standing_of(&Partition {
+                role,
+                state,
+                source_heard_ms,
+                ..Partition::owned(PartitionId::new(0), Offset::ZERO)
+            })
+        };
+        let ago = Duration::from_millis;
+        let of_copy = |state, heard| standing(Role::Follower, state, heard);
+        assert_eq!(standing(Role::Owner, State::Idle, None), Standing::Owner);
+        let handing_over = standing(Role::HandingOver, State::Idle, None);
+        assert_eq!(handing_over, Standing::Owner);
+        let fenced = standing(Role::Fenced, State::Idle, None);
+        assert_eq!(fenced, Standing::Replaced);
+        let follows = Standing::Follower(ago(2_000));
+        assert_eq!(of_copy(State::Following, Some(2_000)), follows);
+        assert_eq!(of_copy(State::Waiting, Some(2_000)), follows);
+        let receives = Standing::Follower(Duration::ZERO);
+        assert_eq!(of_copy(State::Copying, Some(90_000)), receives);
+        let lost = Standing::Lender(Some(ago(90_000)));
+        assert_eq!(of_copy(State::Following, Some(90_000)), lost);
+        assert_eq!(of_copy(State::Following, None), Standing::Lender(None));
+        let copied = Standing::Lender(Some(ago(2_000)));
+        assert_eq!(of_copy(State::Done, Some(2_000)), copied);
+    }
+}

@@ -1,0 +1,149 @@
+//! Fetching what a source has behind the end of a follower's log, and waiting there for more.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::epoch::Epoch;
+use corelog_protocol::message::fetch;
+use corelog_record::Offset;
+
+use super::ASK_TIMEOUT;
+use super::followed::Followed;
+use super::line::Line;
+use super::lineage::{kept, told};
+use super::task::{Following, Trouble};
+use crate::core::Core;
+use crate::failure::failure;
+
+/// About how many bytes are fetched at once: enough to keep both disks busy.
+const FETCH_BYTES: u32 = 4 << 20;
+/// From so many bytes on that are missing, whole segments come as files.
+const FILES_BYTES: u64 = 32 << 20;
+/// An answer of fewer bytes may have met the end of a segment.
+const SHORT_BYTES: usize = 3 << 20;
+/// How long a source waits for records before it answers that there are none.
+const POLL: Duration = Duration::from_secs(2);
+
+/// Why a source's tail is fetched no longer.
+pub(super) enum Tail {
+    /// All is here that was asked for.
+    Done,
+    /// The log has to begin, or begin anew, where the source's does.
+    Behind,
+    /// One of the sources before it may be back.
+    Later,
+}
+
+impl Following {
+    /// Fetches what the source, of whose `epochs` it told, has and waits for more.
+    pub(super) async fn tail(
+        &self,
+        core: &Rc<Core>,
+        source: &Followed,
+        mut epochs: Vec<Epoch>,
+    ) -> Result<Tail, Trouble> {
+        let mut is_first = true;
+        loop {
+            if self.has_all(core)? {
+                return Ok(Tail::Done);
+            }
+            if source.is_over() {
+                return Ok(Tail::Later);
+            }
+            self.look(source).await?;
+            let ask = self.ask(core, is_first)?;
+            let reply = source
+                .line
+                .call(&ask, POLL + ASK_TIMEOUT)
+                .await
+                .map_err(Trouble::of)?;
+            let answer = &reply.head;
+            if !answer.epochs.is_empty() {
+                epochs = kept(&answer.epochs);
+                self.hear_epochs(core, &epochs);
+                self.forget_unused(core, &epochs, answer.high_watermark)
+                    .await?;
+            }
+            self.progress.hear(answer.high_watermark, answer.lag_bytes);
+            if !reply.body().is_empty() && !core.place(self.key).map_err(Trouble::Again)?.has_files
+            {
+                return Ok(Tail::Behind);
+            }
+            self.expire(core, source, answer.log_start).await?;
+            let appended = self.append(core, ask.offset, answer, reply.body(), &epochs);
+            let appended = appended.await?;
+            let Some(end) = appended else {
+                let message = "an epoch began that the source has not told of yet";
+                return Err(Trouble::Again(failure(
+                    ErrorCode::SourceUnavailable,
+                    message,
+                )));
+            };
+            is_first = false;
+            let is_level = answer.high_watermark <= end;
+            let is_far = FILES_BYTES <= answer.lag_bytes && reply.body().len() < SHORT_BYTES;
+            // Its bytes are in the log: whoever asks on has given back their room.
+            drop(reply);
+            if is_far && self.is_at_sealed(core, &source.line).await? {
+                return Ok(Tail::Behind);
+            }
+            if is_level || self.replica.until.is_some_and(|until| until <= end) {
+                // Nothing else comes at once: the source hears next that all of it is durable here.
+                core.durable(self.key, end).await.map_err(Trouble::Again)?;
+                self.progress.reach(end);
+            }
+        }
+    }
+
+    /// If a whole sealed segment of the source begins where this log ends.
+    async fn is_at_sealed(&self, core: &Rc<Core>, line: &Line) -> Result<bool, Trouble> {
+        let origin = self.segments(core, line).await?;
+        Ok(!self.wanted(core, &origin).await?.is_empty())
+    }
+
+    fn ask(&self, core: &Core, is_first: bool) -> Result<fetch::Request, Trouble> {
+        let place = core.place(self.key).map_err(Trouble::Again)?;
+        // The source compares them once, when this copy comes.
+        let epochs = match is_first {
+            true => told(&core.epochs(self.key).map_err(Trouble::Again)?),
+            false => Vec::new(),
+        };
+        let advertised = core.shared.addresses.get();
+        Ok(fetch::Request {
+            topic: self.topic.clone(),
+            id: self.key.topic,
+            partition: self.key.partition,
+            offset: place.log_end,
+            max_bytes: FETCH_BYTES,
+            min_bytes: 1,
+            max_wait_ms: u32::try_from(POLL.as_millis()).unwrap_or(u32::MAX),
+            last_epoch: None,
+            follower: Some(fetch::Follower {
+                copy: place.copy,
+                end: place.durable.offset,
+                chain: place.durable.chain,
+                node: Some(core.shared.node),
+                address: advertised.map(|addresses| addresses.advertised.clone()),
+                epochs,
+            }),
+        })
+    }
+
+    /// Lets go of what the source has let go of.
+    pub(super) async fn expire(
+        &self,
+        core: &Rc<Core>,
+        source: &Followed,
+        source_start: Offset,
+    ) -> Result<(), Trouble> {
+        let place = core.place(self.key).map_err(Trouble::Again)?;
+        let lowest = source_start.min(place.durable.offset);
+        if source.leads() && place.has_files && place.log_start < lowest {
+            core.truncate(self.key, lowest)
+                .await
+                .map_err(Trouble::Again)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,150 @@
+//! Of several sources, and of those that are copies themselves, a follower believes the owner.
+
+use std::collections::BTreeSet;
+
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::replica_status::{Role, State};
+use corelog_protocol::message::{clone_topic, handover};
+use corelog_record::{Offset, PartitionId};
+
+use super::copies::{segments, status, wait_until_level};
+use super::handover::handing;
+use super::node::{Node, cloning};
+use super::promote::promote;
+use crate::support::deadline::until;
+use crate::support::folder::Folder;
+use crate::support::wire::Target;
+
+/// Three nodes, and a topic that the first one owns.
+fn three(folder: &Folder) -> ([Node; 3], Target) {
+    let nodes = ["a", "b", "c"].map(|name| Node::start(folder, name));
+    let topic = nodes[0].topic("t", 1);
+    nodes[0].fill(&topic, 0, 100);
+    (nodes, topic)
+}
+
+/// Whether a node follows another one just now.
+fn follows(node: &Node, topic: &Target, source: &Node) -> bool {
+    let told = status(node, topic, 0);
+    (told.state, told.source) == (State::Following, Some(source.address()))
+}
+
+/// Makes `node` a copy of `source` without its first segment, and follows it; gives where the copy begins.
+fn follow_later(node: &Node, topic: &Target, source: &Node) -> Offset {
+    let second = segments(source, topic, 0).sealed[1].base;
+    let request = clone_topic::Request {
+        partition: Some(PartitionId::new(0)),
+        segments: vec![second],
+        follow: false,
+        ..cloning(topic, &[source])
+    };
+    node.ask(&request).unwrap();
+    until("it has the segment", || {
+        status(node, topic, 0).state == State::Done
+    });
+    node.follow(topic, &[source]);
+    until("it has all behind it", || {
+        status(node, topic, 0).end == segments(source, topic, 0).high_watermark
+    });
+    assert_eq!(segments(node, topic, 0).log_start, second);
+    second
+}
+
+/// They were level with each other for good, and what came at the owner came to neither.
+#[test]
+fn copies_that_stood_in_for_their_owner_return_to_it() {
+    let folder = Folder::new();
+    let ([mut a, b, c], topic) = three(&folder);
+    b.follow(&topic, &[&a, &c]);
+    c.follow(&topic, &[&a, &b]);
+    wait_until_level(&a, &b, &topic, 0);
+    wait_until_level(&a, &c, &topic, 0);
+    a.kill();
+    let mut seen = BTreeSet::new();
+    until("each has followed the other one", || {
+        for (node, other) in [(&b, &c), (&c, &b)] {
+            if follows(node, &topic, other) {
+                seen.insert(other.address());
+            }
+        }
+        seen.len() == 2
+    });
+    a.up();
+    a.fill(&topic, 0, 5);
+    wait_until_level(&a, &b, &topic, 0);
+    wait_until_level(&a, &c, &topic, 0);
+}
+
+#[test]
+fn a_copy_that_follows_this_node_is_no_source_of_it() {
+    let folder = Folder::new();
+    let ([a, b, c], topic) = three(&folder);
+    b.follow(&topic, &[&a]);
+    wait_until_level(&a, &b, &topic, 0);
+    c.follow(&topic, &[&b]);
+    wait_until_level(&b, &c, &topic, 0);
+    let refused = b.ask(&cloning(&topic, &[&c])).unwrap_err();
+    assert!(refused.is(ErrorCode::InvalidRequest), "{refused:?}");
+    assert!(refused.message.contains("follows this node"), "{refused:?}");
+    a.fill(&topic, 0, 5);
+    wait_until_level(&a, &c, &topic, 0);
+}
+
+/// A copy of a part stood in for the owner, and all before it was let go of, of which the owner was to have the only
+/// other copy.
+#[test]
+fn a_copy_lets_go_of_nothing_that_a_stand_in_never_had() {
+    let folder = Folder::new();
+    let ([mut a, b, c], topic) = three(&folder);
+    follow_later(&c, &topic, &a);
+    b.follow(&topic, &[&a, &c]);
+    wait_until_level(&a, &b, &topic, 0);
+    a.kill();
+    until("it follows the stand-in", || follows(&b, &topic, &c));
+    a.up();
+    a.fill(&topic, 0, 5);
+    wait_until_level(&a, &b, &topic, 0);
+    assert_eq!(segments(&b, &topic, 0).log_start, Offset::ZERO);
+}
+
+/// The new owner had begun later, and the old one, its follower by then, let go of all before.
+#[test]
+fn a_partition_is_not_handed_to_a_copy_that_begins_later() {
+    let folder = Folder::new();
+    let ([a, b, _c], topic) = three(&folder);
+    follow_later(&b, &topic, &a);
+    let request = handover::Request {
+        to: Some(b.address()),
+        ..handing(&topic)
+    };
+    let refused = a.ask(&request).unwrap_err();
+    assert!(refused.is(ErrorCode::NotEqual), "{refused:?}");
+    assert_eq!(status(&a, &topic, 0).role, Role::Owner);
+    assert_eq!(segments(&a, &topic, 0).log_start, Offset::ZERO);
+    a.fill(&topic, 0, 1);
+}
+
+/// It let go of what the old owner had let go of, before the two were compared.
+#[test]
+fn a_copy_lets_go_of_nothing_at_the_word_of_a_log_that_parted_from_it() {
+    let folder = Folder::new();
+    let ([a, b, c], topic) = three(&folder);
+    b.follow(&topic, &[&a]);
+    wait_until_level(&a, &b, &topic, 0);
+    a.disconnect();
+    promote(&b, &topic);
+    b.fill(&topic, 0, 40);
+    c.follow(&topic, &[&b]);
+    wait_until_level(&b, &c, &topic, 0);
+    let end = segments(&c, &topic, 0).high_watermark;
+    // The old one hears nothing of the new one.
+    b.disconnect();
+    let gone = Offset::new(end.get() - 20).unwrap();
+    assert!(end < a.fill(&topic, 0, 100));
+    a.truncate(&topic, gone);
+    a.connect();
+    c.follow(&topic, &[&a]);
+    until("it stops", || status(&c, &topic, 0).state == State::Stopped);
+    assert_eq!(segments(&c, &topic, 0).log_start, Offset::ZERO);
+    assert_eq!(segments(&c, &topic, 0).high_watermark, end);
+}
