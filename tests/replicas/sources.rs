@@ -31,6 +31,9 @@ fn follows(node: &Node, topic: &Target, source: &Node) -> bool {
 
 /// Makes `node` a copy of `source` without its first segment, and follows it; gives where the copy begins.
 fn follow_later(node: &Node, topic: &Target, source: &Node) -> Offset {
+    until("two segments are sealed", || {
+        1 < segments(source, topic, 0).sealed.len()
+    });
     let second = segments(source, topic, 0).sealed[1].base;
     let request = clone_topic::Request {
         partition: Some(PartitionId::new(0)),

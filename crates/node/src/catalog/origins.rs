@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corelog_protocol::limits;
-use corelog_protocol::message::{Call, metadata, replica_status};
+use corelog_protocol::message::metadata;
 use corelog_record::{TopicId, TopicName};
 use corelog_storage::format::replica::{Replica, Role};
 
@@ -48,7 +48,7 @@ type BySources = BTreeMap<Vec<String>, Vec<Arc<Topic>>>;
 /// What a source tells of the topics that it was asked for.
 #[derive(Default)]
 struct Told {
-    origins: Vec<(Arc<Topic>, metadata::Topic)>,
+    origins: Vec<metadata::Topic>,
     /// Those of which it tells nothing, and why, if it said.
     untold: Vec<(Arc<Topic>, Option<String>)>,
 }
@@ -144,17 +144,19 @@ impl Core {
             if due.is_empty() || self.is_stopping.get() {
                 return;
             }
-            let topics = due.into_iter().map(|(topic, _)| topic).collect();
+            // What is in force at one that owns nothing any more is nobody's.
+            let is_replaced = |topic: &Topic| {
+                let which = (topic.id, source.clone());
+                self.shared.replaced.is(&which, rt::now())
+            };
+            let (passed_over, asked): (Vec<_>, Vec<_>) =
+                due.into_iter().partition(|(topic, _)| is_replaced(topic));
+            let topics = asked.into_iter().map(|(topic, _)| topic).collect();
             let told = self.ask_for(looks, source, topics).await;
-            due = told.untold;
-            for (topic, origin) in told.origins {
-                match self.is_replaced(looks, source, &origin).await {
-                    true => {
-                        due.push((topic, Some(format!("{source} owns nothing of it any more"))))
-                    }
-                    false => self.take_over_from(&origin, looks).await,
-                }
+            for origin in told.origins {
+                self.take_over_from(&origin, looks).await;
             }
+            due = [told.untold, passed_over].concat();
         }
         for (topic, why) in due {
             let id = (&topic.name, topic.id);
@@ -184,8 +186,7 @@ impl Core {
             for topic in topics {
                 let is_same = |origin: &metadata::Topic| origin.id == topic.id;
                 if let Some(at) = origins.iter().position(is_same) {
-                    told.origins
-                        .push((Arc::clone(topic), origins.swap_remove(at)));
+                    told.origins.push(origins.swap_remove(at));
                     continue;
                 }
                 let said = errors.iter().find(|error| error.name == topic.name);
@@ -198,30 +199,12 @@ impl Core {
         told
     }
 
-    /// If a source tells something new of a topic, all of which other nodes own by now: what is in force there is nobody's.
-    async fn is_replaced(&self, looks: &Looks, source: &str, origin: &metadata::Topic) -> bool {
-        let Ok(admin) = self.admin() else {
-            return false;
-        };
-        if admin.unlike(origin).is_none() {
-            return false;
-        }
-        let ask = replica_status::Request {
-            topic: origin.name.clone(),
-            id: Some(origin.id),
-            partition: None,
-        };
-        let told = self.ask_again(looks, source, &ask).await;
-        let is_fenced = |one: &replica_status::Partition| one.role == replica_status::Role::Fenced;
-        told.is_ok_and(|told| !told.partitions.is_empty() && told.partitions.iter().all(is_fenced))
-    }
-
-    async fn ask_again<C: Call>(
+    async fn ask_again(
         &self,
         looks: &Looks,
         source: &str,
-        ask: &C,
-    ) -> Result<C::Answer, Failure> {
+        ask: &metadata::Request,
+    ) -> Result<metadata::Answer, Failure> {
         let kept = looks.lines.borrow().get(source).cloned();
         let line = match kept.filter(|line| !line.is_closed()) {
             Some(line) => line,

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use corelog_protocol::error::ErrorCode;
-use corelog_record::{CoreId, NodeId};
+use corelog_record::{CoreId, NodeId, TopicId};
 
 use super::Disk;
 use super::aborted::AbortedCount;
@@ -28,7 +28,7 @@ use super::wanted::Wanted;
 use crate::catalog::{Admin, LastSnapshots, Routes};
 use crate::config::NodeLimits;
 use crate::failure::{Failure, failure};
-use crate::follow::{Followers, Followings, Hands, Line, Lines, Repairs, Silent};
+use crate::follow::{Followers, Followings, Hands, Lately, Line, Lines, Repairs};
 use crate::metrics::{Counters, add};
 use crate::node::Addresses;
 use crate::partition::{ACCEPTED_AGE_MAX, Effect, Effects, Input, Tick};
@@ -59,7 +59,9 @@ pub(crate) struct Shared {
     /// Whether slight groups are about.
     pub(crate) slight: Slight,
     /// Nodes that did not answer a moment ago.
-    pub(crate) silent: Silent,
+    pub(crate) silent: Lately<String>,
+    /// Sources, and of which topics, that own nothing of them any more.
+    pub(crate) replaced: Lately<(TopicId, String)>,
     /// Every core's counters; each is written by its own core alone.
     pub(crate) counters: Vec<Arc<Counters>>,
     /// Known once the node listens, before it serves.

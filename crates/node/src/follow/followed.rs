@@ -10,6 +10,7 @@ use corelog_protocol::message::replica_status::{Partition, Role, State};
 use super::line::Line;
 use super::ownership::partition_at;
 use super::task::{Following, Trouble};
+use crate::core::Core;
 use crate::failure::{Failure, failure};
 use crate::rt;
 
@@ -22,6 +23,8 @@ const HEARD_MAX: Duration = Duration::from_secs(60);
 
 /// A source, for as long as it is followed.
 pub(super) struct Followed {
+    /// As it was named.
+    address: String,
     pub(super) line: Rc<Line>,
     /// It was named first.
     is_first: bool,
@@ -44,8 +47,9 @@ enum Standing {
 }
 
 impl Followed {
-    pub(super) fn new(line: Rc<Line>, is_first: bool) -> Self {
+    pub(super) fn new(address: &str, line: Rc<Line>, is_first: bool) -> Self {
         Self {
+            address: address.to_owned(),
             line,
             is_first,
             begun: rt::now(),
@@ -79,7 +83,7 @@ impl Following {
     ///
     /// # Errors
     /// If it owned the partition, and another node does now: what it has more nobody else will have.
-    pub(super) async fn look(&self, source: &Followed) -> Result<(), Trouble> {
+    pub(super) async fn look(&self, core: &Core, source: &Followed) -> Result<(), Trouble> {
         if !source.is_due() {
             return Ok(());
         }
@@ -88,6 +92,8 @@ impl Following {
         let there = there.map_err(Trouble::of)?;
         let standing = standing_of(&there);
         if standing == Standing::Replaced && self.replica.until.is_none() {
+            let which = (self.key.topic, source.address.clone());
+            core.shared.replaced.note(which, asked);
             return Err(Trouble::Again(replaced(&there)));
         }
         source.looked.set(Some(asked));

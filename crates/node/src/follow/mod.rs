@@ -21,7 +21,7 @@
 //! hands     one change of a partition's owner at a time
 //! promote   making a follower the owner
 //! samples   what a source tells, for tests
-//! silent    who need not be waited for again while many are
+//! lately    what was found out of other nodes a moment ago
 //! handover  giving a partition to a follower
 //! target    whom it is given to
 //! take_over owning it, as that follower
@@ -51,6 +51,7 @@ mod handover;
 mod hands;
 mod heal;
 mod incoming;
+mod lately;
 mod line;
 mod lineage;
 mod lines;
@@ -62,7 +63,6 @@ mod promote;
 mod rejoin;
 #[cfg(test)]
 pub(crate) mod samples;
-mod silent;
 mod status;
 mod tail;
 mod take_over;
@@ -76,12 +76,12 @@ pub(crate) use followers::{FOLLOWERS_MAX, Followers, Hearing};
 pub(crate) use followings::Followings;
 pub(crate) use hands::Hands;
 pub(crate) use heal::Repairs;
+pub(crate) use lately::{Lately, REPLACED_FOR, SILENT_FOR};
 pub(crate) use line::Line;
 pub(crate) use lineage::told;
 pub(crate) use lines::Lines;
 pub(crate) use ownership::segments_of;
 pub(crate) use places::topic_at;
-pub(crate) use silent::Silent;
 
 /// How long another node may take for an answer that it does not wait with.
 pub(crate) const ASK_TIMEOUT: Duration = Duration::from_secs(10);

@@ -141,7 +141,7 @@ impl Core {
         let asking = RefCell::new(None);
         let may_ask = |address: &str| {
             asking.replace(Some(address.to_owned()));
-            !accept_loss || !silent.is(address, rt::now())
+            !accept_loss || !silent.is(&address.to_owned(), rt::now())
         };
         let asked = async {
             let source = replica.sources.first().filter(|source| may_ask(source))?;
@@ -172,7 +172,7 @@ impl Core {
         };
         let told = rt::timeout(GONE_TIMEOUT, asked).await;
         if let (None, Some(address)) = (&told, asking.take()) {
-            silent.note(&address, rt::now());
+            silent.note(address, rt::now());
         }
         told.flatten().unwrap_or(Source::Unsure)
     }

@@ -51,7 +51,7 @@ impl Following {
             if source.is_over() {
                 return Ok(Tail::Later);
             }
-            self.look(source).await?;
+            self.look(core, source).await?;
             let ask = self.ask(core, is_first)?;
             let reply = source
                 .line

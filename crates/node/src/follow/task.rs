@@ -183,9 +183,9 @@ impl Following {
             return Ok(Ended::Done);
         }
         let line = self.line_to_owner(core, source).await?;
-        let followed = Followed::new(line, is_first);
+        let followed = Followed::new(source, line, is_first);
         loop {
-            self.look(&followed).await?;
+            self.look(core, &followed).await?;
             let origin = self.segments(core, &followed.line).await?;
             self.begin(core, &origin, &followed).await?;
             // Segments are not taken in over an epoch that is this copy's alone.

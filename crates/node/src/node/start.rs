@@ -17,7 +17,7 @@ use crate::config::{NodeConfig, NodeLimits};
 use crate::conn::PerAddress;
 use crate::core::{Shared, Slight};
 use crate::error::{StartError, StopError};
-use crate::follow::Silent;
+use crate::follow::{Lately, REPLACED_FOR, SILENT_FOR};
 use crate::metrics::Counters;
 use crate::rate::Rates;
 use crate::router;
@@ -181,7 +181,8 @@ impl Cores {
             scrub_rate: rates.scrub.clone(),
             transfers,
             slight: Slight::new(rt::now()),
-            silent: Silent::default(),
+            silent: Lately::new(SILENT_FOR),
+            replaced: Lately::new(REPLACED_FOR),
             counters: counters.to_vec(),
             addresses: OnceLock::new(),
         });
