@@ -25,7 +25,7 @@ pub struct ClientConfig {
     /// Addresses, `host:port`, of which at least one has to answer. A topic is looked for at each of them.
     pub servers: Vec<String>,
     /// How long a request may take, retries included; a long poll takes its wait on top, and an attempt to connect
-    /// that began in time is let end.
+    /// that began in time is let end. Where this program was held up itself, answers that came meanwhile are looked at first.
     pub timeout: Duration,
     /// How long one attempt to connect may take, and where there are several servers, one to look a topic up.
     pub connect_timeout: Duration,

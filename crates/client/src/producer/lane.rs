@@ -1,7 +1,6 @@
 //! One partition's way to the server: a task that sends its batches in order and settles each.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,14 +8,14 @@ use corelog_protocol::error::{Applied, ErrorCode};
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::produce;
 use corelog_record::TopicId;
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::batch::Batch;
 use super::delivery::BatchAck;
 use super::queue::{Next, Queue};
 use super::window::{Settled, Verdict, Window};
 use crate::client::{Inner, Route, topic_changed};
-use crate::connection::{Reply, Ticket, User};
+use crate::connection::{Alarm, Reply, Ticket, User};
 use crate::{Error, Outcome};
 
 /// What a lane is told once.
@@ -38,7 +37,7 @@ pub(super) struct Lane {
     /// The answers awaited, one per batch in the window, in the same order.
     tickets: VecDeque<Ticket>,
     /// Goes off when the oldest answer is late, or before: one timer, rather than one for each answer.
-    alarm: Pin<Box<Sleep>>,
+    alarm: Alarm,
     /// What waited in the queue when an outcome became unknown. It fails once everything in front
     /// of it is settled, so that outcomes are told in order.
     behind: VecDeque<Batch>,
@@ -81,7 +80,7 @@ impl Lane {
             level: options.level,
             run: window.run(),
         };
-        let alarm = Box::pin(sleep(client.config.timeout));
+        let alarm = Alarm::at(Instant::now() + client.config.timeout);
         Self {
             client,
             queue,
@@ -134,25 +133,24 @@ impl Lane {
             }
         };
         match self.tickets.front_mut() {
-            Some(ticket) => tokio::select! {
-                biased;
-                arrived = ticket.arrived() => {
-                    let answer = arrived.and_then(|raw| ticket.understand::<produce::Request>(&raw));
-                    self.tickets.pop_front();
-                    self.settle(answer);
-                }
-                () = &mut self.alarm => {
-                    if Instant::now() < ticket.deadline() {
-                        self.alarm.as_mut().reset(ticket.deadline());
-                    } else {
+            Some(ticket) => {
+                let deadline = ticket.deadline();
+                tokio::select! {
+                    biased;
+                    arrived = ticket.arrived() => {
+                        let answer = arrived.and_then(|raw| ticket.understand::<produce::Request>(&raw));
+                        self.tickets.pop_front();
+                        self.settle(answer);
+                    }
+                    () = self.alarm.run_out(deadline) => {
                         let late = ticket.time_out();
                         self.tickets.pop_front();
                         self.settle(Err(late));
                     }
+                    () = self.queue.news.notified(), if has_room => {}
+                    () = due => {}
                 }
-                () = self.queue.news.notified(), if has_room => {}
-                () = due => {}
-            },
+            }
             None if self.window.has_resend() => {}
             None => tokio::select! {
                 () = self.queue.news.notified() => {}
