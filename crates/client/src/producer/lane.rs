@@ -212,16 +212,13 @@ impl Lane {
     }
 
     /// The way to the partition; it changes only while nothing is in flight, so that a run never
-    /// spans two connections. `None` if it has to change and cannot yet.
+    /// spans two connections. `None` if it has to change and cannot yet: nothing more is sent until it can.
     async fn route(&mut self, topic: TopicId) -> Result<Option<Route>, Error> {
         // The way to another topic of that name is none: the one or the other is gone, and the servers know which.
         let known = self.route.as_ref().filter(|route| route.topic.id == topic);
-        if !self.window.is_idle() {
-            let usable = known.filter(|route| !route.connection.is_closed());
-            return Ok(usable.cloned());
-        }
-        if let Some(route) = known.filter(|route| !route.is_stale()) {
-            return Ok(Some(route.clone()));
+        let good = known.filter(|route| !route.is_stale());
+        if good.is_some() || !self.window.is_idle() {
+            return Ok(good.cloned());
         }
         let origin = &self.queue.origin;
         self.route = None;
