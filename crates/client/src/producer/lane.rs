@@ -33,7 +33,7 @@ pub(super) struct Lane {
     options: Options,
     /// What is asked with each batch; the topic's id and the run are the batch's.
     request: produce::Request,
-    window: Window<Batch>,
+    window: Window<Batch, Arc<Error>>,
     /// The answers awaited, one per batch in the window, in the same order.
     tickets: VecDeque<Ticket>,
     /// Goes off when the oldest answer is late, or before: one timer, rather than one for each answer.
