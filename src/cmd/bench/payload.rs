@@ -61,19 +61,16 @@ impl<'a> Place<'a> {
 }
 
 impl Values {
-    /// Values of so many bytes, of a run of the producer with that number, in batches of so many: none is twice in a
-    /// batch of up to 1,000 and a MiB.
+    /// Values of so many bytes, of a run of the producer with that number, in batches of so many: no value's random
+    /// bytes are twice in a batch.
     ///
     /// # Panics
     /// If `bytes` is less than [`VALUE_BYTES_MIN`].
     pub(super) fn new(place: Place<'_>, producer: u16, bytes: usize, batch_records: u32) -> Self {
         const SEED: u64 = 7;
-        const VALUES_BYTES: usize = 1 << 20;
         assert!(bytes >= VALUE_BYTES_MIN, "a value holds its first words");
         let mut random = fastrand::Rng::with_seed(SEED + u64::from(producer));
-        let count = (VALUES_BYTES / bytes)
-            .min(batch_records as usize)
-            .clamp(1, 1_000);
+        let count = (BATCH_BYTES_MAX / bytes).min(batch_records as usize).max(1);
         let mut value = || {
             let mut value = vec![0; bytes];
             random.fill(&mut value);
