@@ -1,10 +1,12 @@
-//! `corelog produce` that is asked to stop.
+//! `corelog produce` that is asked to stop, or stopped.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, PipeWriter, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::process::{Child, ChildStdout, Output};
+use std::time::{Duration, Instant};
 
+use corelog_protocol::kind::Kind;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -12,7 +14,8 @@ use nix::unistd::Pid;
 use crate::support::corelog::Corelog;
 use crate::support::deadline::{Watch, output_of, until};
 use crate::support::folder::Folder;
-use crate::support::server::Server;
+use crate::support::proxy::{Odds, Proxy};
+use crate::support::server::{Server, Start};
 
 /// A server with a topic `t` of one partition.
 fn with_topic() -> (Folder, Server, Corelog) {
@@ -156,4 +159,36 @@ fn a_second_signal_ends_it_at_once_with_the_outcome_unknown() {
     let (code, said) = end(child);
     server.signal(Signal::SIGCONT);
     assert_eq!(code, Some(5), "{said}");
+}
+
+/// Its timers were over before it looked at a socket: what had long been acknowledged was told as unknown.
+#[test]
+fn what_is_answered_while_the_producer_itself_is_stopped_is_acknowledged() {
+    let folder = Folder::new();
+    let proxy = Proxy::listen(2, Odds::default(), fastrand::Rng::new());
+    let address = proxy.address.to_string();
+    let start = Start::on(folder.path()).arg("--advertise");
+    let server = start.arg(&address).start();
+    proxy.lead_to([&[server.ready.listen][..], &server.ready.cores].concat());
+    let corelog = Corelog::at(&address);
+    corelog.run(["topic", "create", "t"]).done();
+    let ports = 0..2;
+    ports
+        .clone()
+        .for_each(|port| proxy.hold(port, Kind::Produce));
+    let timeout = Duration::from_secs(2);
+    let mut command = corelog.command(["produce", "t", "--timeout", "2s"]);
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"record\n").unwrap();
+    until("it is sent", || proxy.asked(Kind::Produce) == 1);
+    ask(&child, Signal::SIGSTOP);
+    ports.for_each(|port| proxy.release(port, Kind::Produce));
+    let stopped = Instant::now();
+    until("its time is over", || stopped.elapsed() > timeout * 3 / 2);
+    ask(&child, Signal::SIGCONT);
+    drop(stdin);
+    let (code, said) = end(child);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains("unknown"), "{said}");
 }

@@ -25,7 +25,7 @@ pub struct ClientConfig {
     /// Addresses, `host:port`, of which at least one has to answer. A topic is looked for at each of them.
     pub servers: Vec<String>,
     /// How long a request may take, retries included; a long poll takes its wait on top, and an attempt to connect
-    /// that began in time is let end.
+    /// that began in time is let end. Where this program was held up itself, answers that came meanwhile are looked at first.
     pub timeout: Duration,
     /// How long one attempt to connect may take, and where there are several servers, one to look a topic up.
     pub connect_timeout: Duration,
@@ -33,6 +33,9 @@ pub struct ClientConfig {
     pub backoff: Backoff,
     /// How old metadata may be before it is asked for again.
     pub metadata_age_max: Duration,
+    /// Where a core's own port does not answer, for how long another port of its node is good enough before the core's own
+    /// is tried again.
+    pub detour: Duration,
     /// The name that the server writes into its log lines, at most 256 bytes.
     pub client_name: String,
 }
@@ -46,6 +49,7 @@ impl ClientConfig {
             connect_timeout: Duration::from_secs(3),
             backoff: Backoff::default(),
             metadata_age_max: Duration::from_secs(300),
+            detour: Duration::from_secs(30),
             client_name: concat!("corelog-client/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }
@@ -134,8 +138,12 @@ impl Inner {
         if config.servers.is_empty() {
             return Err(Error::NoServer);
         }
-        for timeout in [&mut config.timeout, &mut config.connect_timeout] {
-            *timeout = (*timeout).min(TIMEOUT_MAX);
+        for time in [
+            &mut config.timeout,
+            &mut config.connect_timeout,
+            &mut config.detour,
+        ] {
+            *time = (*time).min(TIMEOUT_MAX);
         }
         let pool = Pool::new(Options {
             client: config.client_name.clone(),

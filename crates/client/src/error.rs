@@ -200,8 +200,8 @@ pub enum Error {
         /// How the question failed.
         source: Box<Self>,
     },
-    /// Not sent, because the outcome of an earlier batch of the partition is unknown: order would
-    /// not hold. Whoever looks at that outcome decides whether to send this again.
+    /// Not sent, or refused and not sent again, because the outcome of an earlier batch of the partition is
+    /// unknown: order would not hold. Whoever looks at that outcome decides whether to send this again.
     #[error("an earlier batch of the partition has an unknown outcome")]
     BehindUnknown,
     /// Tried until the delivery timeout ended.

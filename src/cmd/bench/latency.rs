@@ -16,9 +16,10 @@ use crate::{cli, session};
     long_about = "Measure the latency of acknowledgements at a steady rate.\n\n\
         An open loop: records are due on a fixed schedule whether or not earlier ones were \
         acknowledged, and a latency counts from when its record was due, so that a stall shows in \
-        every record behind it. With --output json there is a line per acknowledged batch {partition, \
-        offset, due_us, us}, with the time it was due in microseconds since 1970: what went on beside it \
-        can be laid over it.",
+        every record behind it. Before the first is due a batch is sent to each partition, awaited and not \
+        counted: connections and new files are made for it. With --output json there is a line per \
+        acknowledged batch {partition, offset, due_us, us}, with the time it was due in microseconds since \
+        1970: what went on beside it can be laid over it.",
     after_long_help = "EXAMPLES\n  \
         corelog bench latency --rate 1000 --duration 30s\n  \
         corelog bench latency --rate 100000 --batch-records 100 --ack accepted\n  \
@@ -40,7 +41,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
     args.load.create(&client).await?;
     let measured = async {
-        let (_, mut acks) = args.load.start(&client, args.client.timeout());
+        let mut sending = args.load.prepare(&client, args.client.timeout());
+        sending.warm_up().await?;
+        let (_, mut acks) = sending.start();
         let (mut out, mut latencies) = (Out::while_read(), Latencies::new()?);
         while let Some(acked) = acks.recv().await {
             let acked = acked?;

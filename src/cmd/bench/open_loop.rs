@@ -116,8 +116,8 @@ impl Load {
         std::hint::black_box(&batches);
     }
 
-    /// Begins to send, on tasks of this thread.
-    pub(super) fn start(&self, client: &Client, timeout: Duration) -> (Schedule, Acks) {
+    /// Makes all that is needed to send it, which takes time.
+    pub(super) fn prepare(&self, client: &Client, timeout: Duration) -> Sending {
         let config = ProducerConfig {
             linger: Duration::ZERO,
             level: self.ack.map(Level::from),
@@ -128,31 +128,29 @@ impl Load {
         let backlog_bytes = config.memory_bytes_max;
         let producer = client.producer(config);
         let bytes = usize::try_from(self.record_bytes.bytes()).unwrap_or(usize::MAX);
-        // Before anything is due: it takes tens of milliseconds where memory is new.
+        // It takes tens of milliseconds where memory is new.
         self.touch(backlog_bytes);
         let values = Place::all(&self.topic, self.partitions)
             .map(|place| Values::new(place, 0, bytes, self.batch_records))
             .collect();
-        let schedule = Schedule {
-            begun: Instant::now(),
-            begun_us: now_us(),
-            batches_per_s: f64::from(self.rate) / f64::from(self.batch_records),
-        };
-        let due = schedule.ticks(self.batch_count());
-        let (acks, receiver) = mpsc::unbounded_channel();
-        let sending = Sending {
+        Sending {
             load: self.clone(),
             producer: Rc::new(producer),
             values,
-            schedule,
-            acks,
-        };
-        tokio::task::spawn_local(sending.run(due));
-        (schedule, receiver)
+        }
     }
 }
 
 impl Schedule {
+    /// One of this load that begins now.
+    fn begin(load: &Load) -> Self {
+        Self {
+            begun: Instant::now(),
+            begun_us: now_us(),
+            batches_per_s: f64::from(load.rate) / f64::from(load.batch_records),
+        }
+    }
+
     /// When a batch is due.
     pub(super) fn due(&self, batch: u64) -> Instant {
         self.begun + self.after(batch)
@@ -184,17 +182,44 @@ impl Schedule {
 }
 
 /// What sends each batch when it is due.
-struct Sending {
+pub(super) struct Sending {
     load: Load,
     producer: Rc<Producer>,
     /// Of each partition.
     values: Vec<Values>,
-    schedule: Schedule,
-    acks: mpsc::UnboundedSender<anyhow::Result<Acked>>,
 }
 
 impl Sending {
-    async fn run(mut self, mut due: mpsc::Receiver<u64>) {
+    /// Sends a batch to each partition and waits for all of them: who is the first waits for connections and new files, too.
+    ///
+    /// # Errors
+    /// As the client says.
+    pub(super) async fn warm_up(&mut self) -> anyhow::Result<()> {
+        let mut deliveries = Vec::new();
+        for partition in (0..self.load.partitions).map(PartitionId::new) {
+            deliveries.push(self.send(partition).await?);
+        }
+        for delivery in deliveries {
+            delivery.await?;
+        }
+        Ok(())
+    }
+
+    /// Begins to send what is due from now on, on tasks of this thread.
+    pub(super) fn start(self) -> (Schedule, Acks) {
+        let schedule = Schedule::begin(&self.load);
+        let due = schedule.ticks(self.load.batch_count());
+        let (acks, receiver) = mpsc::unbounded_channel();
+        tokio::task::spawn_local(self.run(schedule, due, acks));
+        (schedule, receiver)
+    }
+
+    async fn run(
+        mut self,
+        schedule: Schedule,
+        mut due: mpsc::Receiver<u64>,
+        acks: mpsc::UnboundedSender<anyhow::Result<Acked>>,
+    ) {
         while let Some(batch) = due.recv().await {
             let turn = u32::try_from(batch % u64::from(self.load.partitions)).unwrap_or_default();
             let partition = PartitionId::new(turn);
@@ -202,12 +227,11 @@ impl Sending {
                 Ok(delivery) => delivery,
                 Err(error) => {
                     // Nobody listens any more once a batch has failed.
-                    let _ = self.acks.send(Err(error));
+                    let _ = acks.send(Err(error));
                     return;
                 }
             };
-            let (acks, producer) = (self.acks.clone(), Rc::clone(&self.producer));
-            let schedule = self.schedule;
+            let (acks, producer) = (acks.clone(), Rc::clone(&self.producer));
             tokio::task::spawn_local(async move {
                 let told = delivery.await.map(|ack| Acked {
                     partition,

@@ -6,9 +6,10 @@
 //! ```
 //!
 //! *Number* counts the values of a producer in a partition, so that what is missing, twice or out of
-//! order shows; the run is any of 256, so that what an earlier one left shows among those of a later one. The checksum
-//! covers all else, and the topic and the partition, so that what was sent to another one shows. Both words are
-//! little-endian, the producer in the 16 high bits of the first, the run in the 8 below.
+//! order shows; the run is any of 65,535, so that what an earlier one left shows among those of a later one, and one that is
+//! there again from its beginning. The checksum covers all else, and the topic and the partition, so that what was sent to
+//! another one shows. Both words are little-endian, the producer in the 16 high bits of the first, the run in the 16
+//! below. Run and number are one count: where a run has no more numbers, it goes on as the next run.
 
 use corelog_client::ReceivedBatch;
 use corelog_record::batch::{Builder, Codec};
@@ -60,19 +61,16 @@ impl<'a> Place<'a> {
 }
 
 impl Values {
-    /// Values of so many bytes, of a run of the producer with that number, in batches of so many: none is twice in a
-    /// batch of up to 1,000 and a MiB.
+    /// Values of so many bytes, of a run of the producer with that number, in batches of so many: no value's random
+    /// bytes are twice in a batch.
     ///
     /// # Panics
     /// If `bytes` is less than [`VALUE_BYTES_MIN`].
     pub(super) fn new(place: Place<'_>, producer: u16, bytes: usize, batch_records: u32) -> Self {
         const SEED: u64 = 7;
-        const VALUES_BYTES: usize = 1 << 20;
         assert!(bytes >= VALUE_BYTES_MIN, "a value holds its first words");
         let mut random = fastrand::Rng::with_seed(SEED + u64::from(producer));
-        let count = (VALUES_BYTES / bytes)
-            .min(batch_records as usize)
-            .clamp(1, 1_000);
+        let count = (BATCH_BYTES_MAX / bytes).min(batch_records as usize).max(1);
         let mut value = || {
             let mut value = vec![0; bytes];
             random.fill(&mut value);
@@ -81,8 +79,9 @@ impl Values {
         let values: Vec<_> = (0..count).map(|_| value()).collect();
         let sums = values.iter().map(|value| sum(value) ^ place.sum());
         let sums = sums.collect();
-        let run = u64::from(fastrand::u8(..));
-        let word = (u64::from(producer) << RUN_BITS | run) << NUMBER_BITS;
+        // Behind each of them there is another one, to go on as.
+        let run = u64::from(fastrand::u16(..u16::MAX));
+        let word = u64::from(producer) << COUNT_BITS | run << NUMBER_BITS;
         Self { values, sums, word }
     }
 
@@ -172,16 +171,19 @@ pub(super) struct Check {
     partition: PartitionId,
     /// What the topic and the partition add to a checksum.
     place: u64,
-    /// What comes next of each producer of which something came.
-    next: Vec<Option<Next>>,
+    /// What came of each producer of which something did.
+    came: Vec<Option<Came>>,
     /// Whether what comes first is the first that was sent.
     is_whole: bool,
 }
 
+/// Counts: a run and a number each.
 #[derive(Clone, Copy)]
-struct Next {
-    run: u64,
-    number: u64,
+struct Came {
+    /// The first of the run.
+    begin: u64,
+    /// What comes next.
+    next: u64,
 }
 
 impl Check {
@@ -190,7 +192,7 @@ impl Check {
         Self {
             partition: place.partition,
             place: place.sum(),
-            next: Vec::new(),
+            came: Vec::new(),
             is_whole: false,
         }
     }
@@ -206,7 +208,7 @@ impl Check {
     /// Looks at the next value and gives its number.
     ///
     /// # Errors
-    /// [`Wrong`]. A producer may begin anew at 0: that is another run.
+    /// [`Wrong`]. A producer may begin anew at 0, in another run.
     pub(super) fn look(&mut self, offset: Offset, value: &[u8]) -> Result<u64, Wrong> {
         let partition = self.partition;
         let altered = Wrong::Altered { partition, offset };
@@ -216,41 +218,48 @@ impl Check {
         if stored != sum(value) ^ spread(word) ^ self.place {
             return Err(altered);
         }
-        let producer = word >> (RUN_BITS + NUMBER_BITS);
-        let (run, found) = (word >> NUMBER_BITS & RUN_MASK, word & NUMBER_MASK);
+        let (producer, count) = (word >> COUNT_BITS, word & COUNT_MASK);
         let index = usize::try_from(producer).unwrap_or(usize::MAX);
-        if self.next.len() <= index {
-            self.next.resize(index + 1, None);
+        if self.came.len() <= index {
+            self.came.resize(index + 1, None);
         }
-        let first = Next {
-            run,
+        let begin = count & !NUMBER_MASK;
+        let came = match self.came[index] {
+            Some(came) if came.next == count => came,
+            known if self.may_begin(known, count) => Came { begin, next: count },
+            known => {
+                let came = known.unwrap_or(Came { begin, next: begin });
+                return Err(match came.next & !NUMBER_MASK == begin {
+                    true => Wrong::Disordered {
+                        partition,
+                        offset,
+                        producer,
+                        expected: came.next - came.begin,
+                        found: count - came.begin,
+                    },
+                    false => Wrong::Strayed {
+                        partition,
+                        offset,
+                        producer,
+                    },
+                });
+            }
+        };
+        self.came[index] = Some(Came {
+            next: count + 1,
+            ..came
+        });
+        Ok(count - came.begin)
+    }
+
+    /// If a value with this count may be the first of a run, behind what came of its producer.
+    fn may_begin(&self, known: Option<Came>, count: u64) -> bool {
+        let begin = count & !NUMBER_MASK;
+        match known {
             // What was truncated is not missing.
-            number: if self.is_whole { 0 } else { found },
-        };
-        let begins_anew = found == 0 && !self.is_whole;
-        let expected = match self.next[index] {
-            Some(next) if !begins_anew => next,
-            _ => first,
-        };
-        if run != expected.run {
-            return Err(Wrong::Strayed {
-                partition,
-                offset,
-                producer,
-            });
+            None => count == begin || !self.is_whole,
+            Some(came) => count == begin && begin != came.begin && !self.is_whole,
         }
-        if found != expected.number {
-            return Err(Wrong::Disordered {
-                partition,
-                offset,
-                producer,
-                expected: expected.number,
-                found,
-            });
-        }
-        let number = found + 1;
-        self.next[index] = Some(Next { run, number });
-        Ok(found)
     }
 
     /// Looks at every value of a batch.
@@ -301,10 +310,12 @@ const RECORD_BYTES: usize = 64;
 /// No batch is larger: room for more is not made before it is needed.
 const BATCH_BYTES_MAX: usize = 8 << 20;
 
-const RUN_BITS: u32 = 8;
-const RUN_MASK: u64 = (1 << RUN_BITS) - 1;
-const NUMBER_BITS: u32 = 40;
+const NUMBER_BITS: u32 = 32;
 const NUMBER_MASK: u64 = (1 << NUMBER_BITS) - 1;
+
+/// Of the run and the number.
+const COUNT_BITS: u32 = 48;
+const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
 
 #[cfg(test)]
 mod tests {
@@ -340,7 +351,11 @@ mod tests {
                 assert_eq!(look(&mut check, one.next()), Ok(number));
                 assert_eq!(look(&mut check, two.next()), Ok(number));
             }
-            assert_eq!(look(&mut check, values(1, bytes, 3).next()), Ok(0));
+            let mut again = Values {
+                word: (one.word ^ 1 << NUMBER_BITS) & !NUMBER_MASK,
+                ..values(1, bytes, 3)
+            };
+            assert_eq!(look(&mut check, again.next()), Ok(0), "another run");
         }
     }
 
@@ -383,7 +398,8 @@ mod tests {
             (vec![0, 1, 3], false),
             (vec![0, 1, 1], false),
             (vec![2, 1], false),
-            (vec![0, 1, 0, 1], true),
+            // Sent again, it would be another run.
+            (vec![0, 1, 0, 1], false),
         ] {
             let mut check = checking();
             let looked = order.iter().all(|at| look(&mut check, &all[*at]).is_ok());
@@ -402,6 +418,21 @@ mod tests {
         {
             let looked = look(&mut at(topic, partition, Check::new), &value);
             assert_eq!(looked.is_ok(), is_there, "{topic} {partition}: {looked:?}");
+        }
+    }
+
+    /// A soak may send more to a partition than there are numbers.
+    #[test]
+    fn a_run_goes_on_behind_its_last_number() {
+        for is_whole in [true, false] {
+            let (mut values, mut check) = (values(0, 64, 1), checking());
+            check.is_whole = is_whole;
+            assert_eq!(look(&mut check, values.next()), Ok(0));
+            let begin = values.word & COUNT_MASK & !NUMBER_MASK;
+            let next = begin + NUMBER_MASK;
+            (values.word, check.came) = (next, vec![Some(Came { begin, next })]);
+            assert_eq!(look(&mut check, values.next()), Ok(NUMBER_MASK));
+            assert_eq!(look(&mut check, values.next()), Ok(NUMBER_MASK + 1));
         }
     }
 

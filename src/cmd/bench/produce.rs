@@ -319,4 +319,25 @@ mod tests {
         assert_eq!(plan.batch_records, 10);
         assert!(plan.batches * u64::from(plan.batch_records) * 100 >= 1 << 20);
     }
+
+    /// The values of a batch were a thousand, over and over: with zstd half of it was measured.
+    #[test]
+    fn the_values_of_a_batch_do_not_compress() {
+        let plan = Plan::of(&Line::parse_from(["bench"]).args, 1);
+        let topic = "bench".parse().unwrap();
+        let partition = PartitionId::default();
+        let place = Place {
+            topic: &topic,
+            partition,
+        };
+        let mut values = Values::new(place, 0, plan.record_bytes, plan.batch_records);
+        for codec in Codec::ALL {
+            let batch = payload::build(&mut values, plan.batch_records, codec).unwrap();
+            let bytes = batch.build().unwrap().len() as u64;
+            // What the format adds to each value does compress.
+            let values_bytes = plan.batch_bytes();
+            let told = format!("{codec}: {bytes} of {values_bytes}");
+            assert!(values_bytes * 95 / 100 <= bytes, "{told}");
+        }
+    }
 }

@@ -76,8 +76,8 @@ impl Input {
         self.sources().iter().all(is_file)
     }
 
-    /// Begins to read, until the end or until the go-ahead is gone. An error is the last thing received: that it is gone is
-    /// one where that leaves a part of the input.
+    /// Begins to read, until the end or until the go-ahead is gone. An error is the last thing received, behind all records that
+    /// are complete: that the go-ahead is gone is one where that leaves a part of the input.
     ///
     /// # Errors
     /// Where no thread can be started.
@@ -92,11 +92,13 @@ impl Input {
                     gone: &gone,
                     piece: Piece::default(),
                 };
-                // If nobody receives any more, the command has ended.
-                let _ = match reader.read_all() {
-                    Ok(()) => Ok(()),
-                    Err(error) => pieces.blocking_send(Err(error)),
-                };
+                let read = reader.read_all();
+                // What is complete goes out before it is told why there is no more.
+                reader.hand_over();
+                if let Err(error) = read {
+                    // If nobody receives any more, the command has ended.
+                    let _ = pieces.blocking_send(Err(error));
+                }
             })?;
         Ok(receiver)
     }
@@ -137,7 +139,6 @@ impl Reader<'_> {
                 None => self.read_whole(file, path, source)?,
             }
         }
-        self.hand_over();
         Ok(())
     }
 
@@ -320,10 +321,30 @@ mod tests {
         let (one, two) = (dir.path().join("one"), dir.path().join("two"));
         std::fs::write(&one, "a\nb\n").unwrap();
         std::fs::write(&two, "c").unwrap();
+        let (values, error) = read(input(vec![one, two, dir.path().join("three")]));
+        assert_eq!(values, [b"a", b"b", b"c"]);
+        assert!(error.to_string().contains("three"), "{error}");
+    }
+
+    /// They were dropped, and nobody was told of them.
+    #[test]
+    fn records_in_front_of_one_that_is_too_long_come_before_the_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, "a\nb\n1234567\n").unwrap();
+        let (values, error) = read(Input {
+            key_separator: None,
+            record_bytes_max: 5,
+            ..input(vec![file])
+        });
+        assert_eq!(values, [b"a", b"b"]);
+        assert!(error.to_string().ends_with("record 3"), "{error}");
+    }
+
+    /// The values that are read, and the error behind them.
+    fn read(input: Input) -> (Vec<Vec<u8>>, anyhow::Error) {
         let (_held, gone) = GoAhead::new().unwrap();
-        let mut pieces = input(vec![one, two, dir.path().join("three")])
-            .start(gone)
-            .unwrap();
+        let mut pieces = input.start(gone).unwrap();
         let mut values = Vec::new();
         let error = loop {
             match pieces.blocking_recv().unwrap() {
@@ -331,8 +352,7 @@ mod tests {
                 Err(error) => break error,
             }
         };
-        assert_eq!(values, [b"a", b"b", b"c"]);
-        assert!(error.to_string().contains("three"), "{error}");
         assert!(pieces.blocking_recv().is_none());
+        (values, error)
     }
 }

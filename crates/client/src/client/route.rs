@@ -1,7 +1,6 @@
 //! The way to a partition: to the core that owns it, or around.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use corelog_protocol::error::{Detail, ErrorBody, ErrorCode};
 use corelog_record::{PartitionId, TopicName};
@@ -65,9 +64,9 @@ impl Inner {
                     // know, another of the servers may.
                     match is_elsewhere {
                         true => self.turn_from(topic.teller.server, name),
-                        false => self.pool.rest(&key(&addresses[0]), DETOUR),
+                        false => self.pool.rest(&key(&addresses[0]), self.config.detour),
                     }
-                    let retry_at = Some(Instant::now() + DETOUR);
+                    let retry_at = Some(Instant::now() + self.config.detour);
                     return Ok(Route {
                         connection,
                         topic,
@@ -148,6 +147,3 @@ pub(crate) fn topic_changed(route: &Route) -> Error {
         body: Box::new(body),
     }
 }
-
-/// How long a detour over a shared port is good enough before the owner's address is tried again.
-const DETOUR: Duration = Duration::from_secs(30);

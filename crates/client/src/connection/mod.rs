@@ -8,6 +8,7 @@
 //! have been taken.** Requests leave in the order they were entered; answers may come in
 //! any. What is in flight stays below what the server announced, by waiting.
 
+mod alarm;
 mod backoff;
 mod pool;
 mod reader;
@@ -30,8 +31,9 @@ use corelog_protocol::request;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
+pub(crate) use alarm::Alarm;
 pub use backoff::Backoff;
 pub(crate) use pool::{Key, Options, Pool, User};
 pub(crate) use ticket::Ticket;
@@ -94,10 +96,10 @@ impl Connection {
             address: Arc::clone(&address),
             source: Arc::new(fault),
         };
-        let socket = match timeout_at(deadline, TcpStream::connect(&*address)).await {
-            Ok(Ok(socket)) => socket,
-            Ok(Err(source)) => return Err(failed(Fault::Io { source })),
-            Err(_) => return Err(failed(Fault::ConnectTimedOut { after: timeout })),
+        let socket = match alarm::in_time(deadline, TcpStream::connect(&*address)).await {
+            Some(Ok(socket)) => socket,
+            Some(Err(source)) => return Err(failed(Fault::Io { source })),
+            None => return Err(failed(Fault::ConnectTimedOut { after: timeout })),
         };
         socket::set_up(&socket).map_err(|source| failed(Fault::Io { source }))?;
 

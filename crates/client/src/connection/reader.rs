@@ -2,17 +2,16 @@
 //!
 //! It watches that they come, too: whoever asked may have gone before they were late, and is not there to notice.
 
-use std::pin::pin;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use corelog_protocol::answer;
 use corelog_protocol::frame::{CorrelationId, Decoder, Peek};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::table::RawAnswer;
-use super::{SILENCE_MIN, Shared};
+use super::{Alarm, SILENCE_MIN, Shared};
 use crate::error::Fault;
 
 /// Reads until the connection ends or stops making sense. What the server says of why it closes it is no end: what it was
@@ -28,7 +27,8 @@ pub(super) async fn read<R: AsyncRead + Unpin>(
     let table = &shared.table;
     let mut buffer = BytesMut::new();
     let mut is_told = false;
-    let mut watch = pin!(sleep(SILENCE_MIN));
+    let mut look_at = Instant::now() + SILENCE_MIN;
+    let mut watch = Alarm::at(look_at);
     let mut last_at: Option<Instant> = None;
     loop {
         let needed = match next(&mut buffer, &decoder) {
@@ -66,7 +66,7 @@ pub(super) async fn read<R: AsyncRead + Unpin>(
         let read = tokio::select! {
             biased;
             read = socket.read_buf(&mut buffer) => read,
-            () = &mut watch => {
+            () = watch.run_out(look_at) => {
                 let now = Instant::now();
                 // The writer has failed.
                 if table.is_closed() {
@@ -78,7 +78,7 @@ pub(super) async fn read<R: AsyncRead + Unpin>(
                 if let Some(after) = table.overdue(now).filter(|after| SILENCE_MIN <= *after) {
                     return Fault::Silent { after };
                 }
-                watch.as_mut().reset(now + SILENCE_MIN);
+                look_at = now + SILENCE_MIN;
                 continue;
             }
         };

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use corelog_protocol::kind::Kind;
 use tokio::sync::AcquireError;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use super::Shared;
 use super::table::Permits;
+use super::{Shared, alarm};
 use crate::Error;
 
 /// Room for a request, if the server takes another one and `bytes` more of them now: nearly always, and no timer is started.
@@ -42,9 +42,9 @@ pub(super) async fn in_time(
             _claim: None,
         })
     };
-    match timeout_at(asked + timeout, room).await {
-        Ok(room) => room.map_err(|_| shared.not_entered()),
-        Err(_) => {
+    match alarm::in_time(asked + timeout, room).await {
+        Some(room) => room.map_err(|_| shared.not_entered()),
+        None => {
             shared.give_up_on_silence(asked);
             Err(shared.timed_out(kind, timeout, false))
         }

@@ -6,10 +6,10 @@ use corelog_protocol::answer;
 use corelog_protocol::kind::Kind;
 use corelog_protocol::message::Call;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::table::{Answered, Patience, RawAnswer};
-use super::{Reply, Shared};
+use super::{Reply, Shared, alarm};
 use crate::Error;
 
 /// A request that was entered and waits for its answer. Dropped, the answer goes nowhere.
@@ -34,9 +34,9 @@ impl Ticket {
 
     /// Waits for the raw answer, at most until the request's timeout.
     async fn answered(&mut self) -> Result<RawAnswer, Error> {
-        match timeout_at(self.deadline(), self.arrived()).await {
-            Ok(answered) => answered,
-            Err(_) => Err(self.time_out()),
+        match alarm::in_time(self.deadline(), self.arrived()).await {
+            Some(answered) => answered,
+            None => Err(self.time_out()),
         }
     }
 

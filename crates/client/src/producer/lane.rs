@@ -1,7 +1,6 @@
 //! One partition's way to the server: a task that sends its batches in order and settles each.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,14 +8,14 @@ use corelog_protocol::error::{Applied, ErrorCode};
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::produce;
 use corelog_record::TopicId;
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::batch::Batch;
 use super::delivery::BatchAck;
 use super::queue::{Next, Queue};
 use super::window::{Settled, Verdict, Window};
 use crate::client::{Inner, Route, topic_changed};
-use crate::connection::{Reply, Ticket, User};
+use crate::connection::{Alarm, Reply, Ticket, User};
 use crate::{Error, Outcome};
 
 /// What a lane is told once.
@@ -34,11 +33,11 @@ pub(super) struct Lane {
     options: Options,
     /// What is asked with each batch; the topic's id and the run are the batch's.
     request: produce::Request,
-    window: Window<Batch>,
+    window: Window<Batch, Arc<Error>>,
     /// The answers awaited, one per batch in the window, in the same order.
     tickets: VecDeque<Ticket>,
     /// Goes off when the oldest answer is late, or before: one timer, rather than one for each answer.
-    alarm: Pin<Box<Sleep>>,
+    alarm: Alarm,
     /// What waited in the queue when an outcome became unknown. It fails once everything in front
     /// of it is settled, so that outcomes are told in order.
     behind: VecDeque<Batch>,
@@ -81,7 +80,7 @@ impl Lane {
             level: options.level,
             run: window.run(),
         };
-        let alarm = Box::pin(sleep(client.config.timeout));
+        let alarm = Alarm::at(Instant::now() + client.config.timeout);
         Self {
             client,
             queue,
@@ -134,25 +133,24 @@ impl Lane {
             }
         };
         match self.tickets.front_mut() {
-            Some(ticket) => tokio::select! {
-                biased;
-                arrived = ticket.arrived() => {
-                    let answer = arrived.and_then(|raw| ticket.understand::<produce::Request>(&raw));
-                    self.tickets.pop_front();
-                    self.settle(answer);
-                }
-                () = &mut self.alarm => {
-                    if Instant::now() < ticket.deadline() {
-                        self.alarm.as_mut().reset(ticket.deadline());
-                    } else {
+            Some(ticket) => {
+                let deadline = ticket.deadline();
+                tokio::select! {
+                    biased;
+                    arrived = ticket.arrived() => {
+                        let answer = arrived.and_then(|raw| ticket.understand::<produce::Request>(&raw));
+                        self.tickets.pop_front();
+                        self.settle(answer);
+                    }
+                    () = self.alarm.run_out(deadline) => {
                         let late = ticket.time_out();
                         self.tickets.pop_front();
                         self.settle(Err(late));
                     }
+                    () = self.queue.news.notified(), if has_room => {}
+                    () = due => {}
                 }
-                () = self.queue.news.notified(), if has_room => {}
-                () = due => {}
-            },
+            }
             None if self.window.has_resend() => {}
             None => tokio::select! {
                 () = self.queue.news.notified() => {}
@@ -214,16 +212,13 @@ impl Lane {
     }
 
     /// The way to the partition; it changes only while nothing is in flight, so that a run never
-    /// spans two connections. `None` if it has to change and cannot yet.
+    /// spans two connections. `None` if it has to change and cannot yet: nothing more is sent until it can.
     async fn route(&mut self, topic: TopicId) -> Result<Option<Route>, Error> {
         // The way to another topic of that name is none: the one or the other is gone, and the servers know which.
         let known = self.route.as_ref().filter(|route| route.topic.id == topic);
-        if !self.window.is_idle() {
-            let usable = known.filter(|route| !route.connection.is_closed());
-            return Ok(usable.cloned());
-        }
-        if let Some(route) = known.filter(|route| !route.is_stale()) {
-            return Ok(Some(route.clone()));
+        let good = known.filter(|route| !route.is_stale());
+        if good.is_some() || !self.window.is_idle() {
+            return Ok(good.cloned());
         }
         let origin = &self.queue.origin;
         self.route = None;

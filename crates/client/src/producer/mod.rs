@@ -11,7 +11,8 @@
 //!
 //! The laws:
 //! - **Order.** Within a partition records are in the log in the order of their `send`s, as far as
-//!   they are in it at all.
+//!   they are in it at all. A batch that was not sent in time is not sent behind a later one that was:
+//!   it fails as not applied, with the error that says so.
 //! - **Nothing twice.** A batch is sent again only if it was certainly not applied. An *unknown*
 //!   outcome goes to the caller; what was queued behind it fails as not applied
 //!   ([`Error::BehindUnknown`]), so that the caller, not this crate, decides whether the log goes

@@ -7,8 +7,10 @@
 //!
 //! An *unknown* outcome is never sent again, and nothing that came after it may slip in front of
 //! it or pretend it happened: what waits behind it fails as *not applied*, for the caller to
-//! decide. One refinement follows from the rule itself: what was sent behind a not-applied answer
-//! of its own run cannot have been applied, even if the connection is lost before its answer.
+//! decide. Nor is a batch sent again behind one that came after it: overtaken, it fails with the
+//! error that kept it out of the log. One refinement follows from the rule itself: what was sent
+//! behind a not-applied answer of its own run cannot have been applied, even if the connection is
+//! lost before its answer.
 //!
 //! No I/O, no clock: a decision per answer.
 
@@ -38,22 +40,22 @@ pub(super) enum Verdict<A, E> {
 pub(super) enum Settled<B, A, E> {
     /// Acknowledged.
     Applied(B, A),
-    /// Not applied.
+    /// Not applied, and why. It shall not be sent again, or a later batch is, or may be, in the log.
     Failed(B, E),
     /// Unknown; whatever is queued behind it must fail too.
     Unknown(B, E),
-    /// Not applied, and not sent again because a later batch is, or may be, in the log.
+    /// Not applied, and not sent again because it would be behind an unknown outcome.
     Behind(B),
 }
 
 /// Batches of one partition between the queue and their outcome.
 #[derive(Debug)]
-pub(super) struct Window<B> {
+pub(super) struct Window<B, E> {
     run: u32,
     in_flight_max: usize,
     in_flight: VecDeque<B>,
-    /// Not applied in this run; in order, and before everything in `resend`.
-    again: VecDeque<B>,
+    /// Not applied in this run, and why; in order, and before everything in `resend`.
+    again: VecDeque<(B, E)>,
     /// To be sent, in order, before anything from the queue.
     resend: VecDeque<B>,
     /// A batch of this run failed: nothing is sent until all in flight are answered.
@@ -64,7 +66,7 @@ pub(super) struct Window<B> {
     is_unknown: bool,
 }
 
-impl<B> Window<B> {
+impl<B, E> Window<B, E> {
     /// An empty window at `run` that lets `in_flight_max` batches be in flight.
     ///
     /// # Panics
@@ -108,7 +110,7 @@ impl<B> Window<B> {
 
     /// Takes out all that is not settled, in order. Nothing is sent any more.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = B> {
-        let again = self.again.drain(..);
+        let again = self.again.drain(..).map(|(batch, _)| batch);
         again
             .chain(self.in_flight.drain(..))
             .chain(self.resend.drain(..))
@@ -116,7 +118,8 @@ impl<B> Window<B> {
 
     /// What is not in the log and to be sent again.
     pub(super) fn withdrawn(&mut self) -> impl Iterator<Item = &mut B> {
-        self.again.iter_mut().chain(&mut self.resend)
+        let again = self.again.iter_mut().map(|(batch, _)| batch);
+        again.chain(&mut self.resend)
     }
 
     /// True if a batch may be sent now.
@@ -153,7 +156,7 @@ impl<B> Window<B> {
     ///
     /// # Panics
     /// If nothing is in flight.
-    pub(super) fn settle<A, E>(
+    pub(super) fn settle<A>(
         &mut self,
         verdict: Verdict<A, E>,
         settled: &mut Vec<Settled<B, A, E>>,
@@ -168,9 +171,7 @@ impl<B> Window<B> {
             .expect("an answer belongs to a batch in flight");
         match verdict {
             Verdict::Applied(ack) => {
-                // A later batch in the log shuts the door on earlier ones that were withdrawn:
-                // sending them now would turn the order around.
-                settled.extend(self.again.drain(..).map(Settled::Behind));
+                self.give_up_overtaken(settled);
                 settled.push(Settled::Applied(batch, ack));
             }
             Verdict::NotApplied {
@@ -183,15 +184,17 @@ impl<B> Window<B> {
                 if is_final {
                     settled.push(Settled::Failed(batch, error));
                 } else {
-                    self.again_or_behind(batch, settled);
+                    self.again_or_behind(batch, error, settled);
                 }
             }
             // Behind a not-applied answer of its own run: aborted, whether we hear it or not.
-            Verdict::Unanswered(_) if self.is_aborted => self.again_or_behind(batch, settled),
+            Verdict::Unanswered(error) if self.is_aborted => {
+                self.again_or_behind(batch, error, settled);
+            }
             Verdict::Unknown(error) | Verdict::Unanswered(error) => {
                 self.is_halted = true;
                 self.is_unknown = true;
-                settled.extend(self.again.drain(..).map(Settled::Behind));
+                self.give_up_overtaken(settled);
                 settled.push(Settled::Unknown(batch, error));
             }
         }
@@ -204,16 +207,23 @@ impl<B> Window<B> {
         }
     }
 
-    fn again_or_behind<A, E>(&mut self, batch: B, settled: &mut Vec<Settled<B, A, E>>) {
+    fn again_or_behind<A>(&mut self, batch: B, error: E, settled: &mut Vec<Settled<B, A, E>>) {
         if self.is_unknown {
             settled.push(Settled::Behind(batch));
         } else {
-            self.again.push_back(batch);
+            self.again.push_back((batch, error));
         }
     }
 
+    /// A later batch that is in the log, or may be, shuts the door on earlier ones that are not: sending them now
+    /// would turn the order around.
+    fn give_up_overtaken<A>(&mut self, settled: &mut Vec<Settled<B, A, E>>) {
+        let overtaken = self.again.drain(..);
+        settled.extend(overtaken.map(|(batch, error)| Settled::Failed(batch, error)));
+    }
+
     fn begin_run(&mut self) {
-        while let Some(batch) = self.again.pop_back() {
+        while let Some((batch, _)) = self.again.pop_back() {
             self.resend.push_front(batch);
         }
         // A number only has to differ from the ones before it on the same connection.

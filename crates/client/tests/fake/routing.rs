@@ -1,5 +1,6 @@
 //! Where requests go.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,13 +12,18 @@ use corelog_client::protocol::request::Request;
 use corelog_client::record::{PartitionId, TopicName};
 use corelog_client::{Client, ClientConfig, Error, Outcome, ProducerConfig};
 use tokio::net::TcpSocket;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::timeout;
 
+use crate::producing::{check, eager, on_produce, outcomes, send_numbers};
 use crate::server::{Act, Server};
 use crate::{config, connect, error, record};
 
 /// An address that refuses connections. A port that was free a moment ago may be another test's by now.
 const NOBODY: &str = "127.0.0.1:1";
+
+/// What is waited for comes at once, or this fails.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 #[tokio::test]
 async fn records_go_to_the_port_of_the_core_that_owns_their_partition() {
@@ -159,9 +165,7 @@ async fn a_producer_goes_back_to_an_owner_that_is_there_again() {
     let (follower, mut owner) = (Server::start(1).await, Server::start(1).await);
     let topic = follower.topic("numbers", 1);
     owner.copy(&follower);
-    // Nobody listens yet, and nobody else gets the port.
-    let port = TcpSocket::new_v4().unwrap();
-    port.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = silent_port();
     let owned = owned_at(port.local_addr().unwrap());
     follower.script(move |seen| match seen.request {
         Request::Produce(_) => Act::Refuse(owned.clone()),
@@ -177,9 +181,59 @@ async fn a_producer_goes_back_to_an_owner_that_is_there_again() {
     follower
         .until(|follower| follower.state.lock().unwrap().count_all("Produce") >= 2)
         .await;
-    owner.listen(port.listen(8).unwrap());
+    owner.listen(None, port.listen(8).unwrap());
     sent.await.unwrap();
     assert_eq!(owner.log(&topic, 0, |log| log.values()), [b"value"]);
+}
+
+/// A port at which nobody listens yet, and that nobody else gets.
+fn silent_port() -> TcpSocket {
+    let port = TcpSocket::new_v4().unwrap();
+    port.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    port
+}
+
+/// The way over another port was good as long as anything was in flight on it: with a producer that is busy, for ever.
+#[tokio::test]
+async fn a_busy_producer_goes_back_to_a_core_whose_port_is_there_again() {
+    let mut server = Server::start(1).await;
+    let topic = server.topic("numbers", 1);
+    let port = silent_port();
+    server.state.lock().unwrap().advertised_cores[0] = port.local_addr().unwrap().to_string();
+    // Each waits until it is told: whenever one is answered, the one behind it is in flight.
+    let gate = Arc::new(Notify::new());
+    let held = Arc::clone(&gate);
+    server.script(on_produce(move |_| Act::Hold(Arc::clone(&held))));
+    let client = ClientConfig {
+        detour: Duration::from_millis(20),
+        ..config(&server)
+    };
+    let config = ProducerConfig {
+        batch_bytes_max: 1,
+        in_flight_max: 2,
+        ..eager()
+    };
+    let producer = Client::connect(client).await.unwrap().producer(config);
+    let mut waiting = VecDeque::from(send_numbers(&producer, &topic, 0..4).await);
+    server
+        .until(|server| server.count(None, "Produce") == 1)
+        .await;
+    server.listen(Some(0), port.listen(8).unwrap());
+    let mut acked = Vec::new();
+    let going_back = async {
+        while server.count(Some(0), "Produce") == 0 {
+            gate.notify_one();
+            acked.push(waiting.pop_front().unwrap().await);
+            let next = acked.len() + waiting.len();
+            waiting.extend(send_numbers(&producer, &topic, next..next + 1).await);
+        }
+    };
+    timeout(PATIENCE, going_back).await.unwrap();
+    server.script(|_| Act::Serve);
+    gate.notify_one();
+    acked.extend(outcomes(waiting.into()).await);
+    assert!(acked.iter().all(Result::is_ok), "{acked:?}");
+    check(&server, &topic, &acked);
 }
 
 /// A client of these servers, of which the first is asked first.
@@ -405,7 +459,7 @@ async fn all_who_ask_for_a_topic_have_waited_when_the_first_of_them_has() {
         let client = client.clone();
         tasks.spawn(async move { client.topic(&name).await.unwrap_err() });
     }
-    let all = tokio::time::timeout(Duration::from_secs(20), tasks.join_all()).await;
+    let all = timeout(Duration::from_secs(20), tasks.join_all()).await;
     assert_eq!(all.unwrap().len(), 200);
 }
 

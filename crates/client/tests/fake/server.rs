@@ -126,10 +126,10 @@ impl Server {
         }
     }
 
-    /// Serves at another port, too.
-    pub(crate) fn listen(&mut self, listener: TcpListener) {
+    /// Serves at another port, too: a core's, or a shared one.
+    pub(crate) fn listen(&mut self, core: Option<usize>, listener: TcpListener) {
         let port = Port {
-            core: None,
+            core,
             state: Arc::clone(&self.state),
             changed: self.changed.clone(),
         };

@@ -76,7 +76,7 @@ impl Server {
 
 /// A client, a wire, a server.
 struct World {
-    window: Window<u32>,
+    window: Window<u32, &'static str>,
     queue: VecDeque<u32>,
     batch_count: u32,
     /// Left the client, not taken in yet.
@@ -338,6 +338,32 @@ fn what_waits_to_be_sent_again_is_settled_behind_what_is_in_flight() {
         settled[1..],
         [Settled::Unknown(1, "lost"), Settled::Behind(2)]
     );
+}
+
+/// They were told to be behind an unknown outcome, of which there was none, or only behind them.
+#[test]
+fn what_is_overtaken_fails_with_what_kept_it_out_of_the_log() {
+    let withdrawn = || Verdict::NotApplied {
+        error: "not sent in time",
+        is_said: false,
+        is_final: false,
+    };
+    for (answer, settlement) in [
+        (Verdict::Applied(7), Settled::Applied(1, 7)),
+        (Verdict::Unknown("unknown"), Settled::Unknown(1, "unknown")),
+    ] {
+        let mut window = Window::new(1, 4);
+        window.push(0);
+        window.push(1);
+        let mut settled: Vec<Settlement> = Vec::new();
+        window.settle(withdrawn(), &mut settled);
+        assert_eq!(settled, []);
+        window.settle(answer, &mut settled);
+        assert_eq!(
+            settled,
+            [Settled::Failed(0, "not sent in time"), settlement]
+        );
+    }
 }
 
 #[test]
