@@ -17,7 +17,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -81,6 +81,21 @@ impl Curves {
                         println!("{} {}: {error:#}", curve.id, point.x);
                         point.errors.push(format!("{error:#}"));
                     }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that no point went wrong in any round.
+    ///
+    /// # Errors
+    /// What did first: a curve with gaps is none, whatever its other points say.
+    pub fn check(&self) -> Result<()> {
+        for curve in &self.curves {
+            for point in &curve.points {
+                if let Some(error) = point.errors.first() {
+                    bail!("{} {}: {error}", curve.id, point.x);
                 }
             }
         }
@@ -353,3 +368,23 @@ const START: &str = "start ms";
 const SEEK: &str = "seek p50 µs";
 /// Of values, where batches are large.
 const TOTAL_BYTES: u64 = 1 << 30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A run of which every point had failed ended well.
+    #[test]
+    fn a_run_of_which_a_point_failed_is_none() {
+        let mut curves = Curves {
+            machine: Value::Null,
+            progress: Progress::of_rounds(1),
+            is_quick: true,
+            curves: planned(true),
+        };
+        curves.check().unwrap();
+        curves.curves[1].points[2].errors = vec!["nobody answers".to_owned()];
+        let error = curves.check().unwrap_err().to_string();
+        assert_eq!(error, "connections 16: nobody answers");
+    }
+}

@@ -134,5 +134,5 @@ fn scale(options: &Options, kept: &Kept) -> Result<()> {
         kept.write(&curves, &curves::markdown(&curves))?;
         ended?;
     }
-    Ok(())
+    curves.check()
 }

@@ -3,10 +3,10 @@
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A started program; it and its descendants are killed when this is dropped.
@@ -55,19 +55,32 @@ impl Process {
         self.family().iter().map(|&pid| resident(pid)).sum()
     }
 
-    /// Asks it to end, and waits until it has.
-    pub fn stop(mut self) -> Result<()> {
+    /// Asks it to end, and waits until it has, whatever it says to that.
+    pub fn stop(self) -> Result<()> {
+        self.ended().map(drop)
+    }
+
+    /// The same of one that is to say that nothing went wrong.
+    pub fn stop_well(self) -> Result<()> {
+        let status = self.ended()?;
+        ensure!(status.success(), "the server ended with {status}");
+        Ok(())
+    }
+
+    fn ended(mut self) -> Result<ExitStatus> {
         for pid in self.family() {
             signal(pid, Signal::TERM);
         }
         let started = Instant::now();
-        while self.child.try_wait()?.is_none() {
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
             if started.elapsed() > STOP_MAX {
                 bail!("the server does not end within {STOP_MAX:?}");
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        Ok(())
     }
 
     fn family(&self) -> Vec<u32> {
@@ -196,6 +209,25 @@ mod tests {
         let id = std::thread::scope(|scope| scope.spawn(start).join()).unwrap();
         // Nobody waits for it, so something of it stays.
         wait_until(|| stat(id).is_none_or(|fields| fields[0] == "Z"));
+        fs::remove_file(log).unwrap();
+    }
+
+    /// A node that had failed in its stop was taken for one that had not.
+    #[test]
+    fn a_server_that_is_to_end_well_says_so_with_its_status() {
+        let log = std::env::temp_dir().join(format!("compare-stop-{}", std::process::id()));
+        let start = |status: u8| {
+            let script = "trap \"exit $0\" TERM; echo ready; while :; do sleep 0.01; done";
+            let mut shell = Command::new("sh");
+            shell.args(["-c", script, &status.to_string()]);
+            let mut process = Process::start(&shell, &log).unwrap();
+            process.wait_until(|| word_behind(&log, "ready")).unwrap();
+            process
+        };
+        start(0).stop_well().unwrap();
+        start(3).stop().unwrap();
+        let error = start(3).stop_well().unwrap_err().to_string();
+        assert!(error.ends_with("exit status: 3"), "{error}");
         fs::remove_file(log).unwrap();
     }
 }

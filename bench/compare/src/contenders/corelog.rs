@@ -336,7 +336,7 @@ impl Contender for Corelog {
     }
 
     fn stop(&mut self) -> Result<()> {
-        self.process.take().map_or(Ok(()), Process::stop)
+        self.process.take().map_or(Ok(()), Process::stop_well)
     }
 }
 
