@@ -23,6 +23,7 @@ use serde_json::Value;
 
 use crate::contender::{Contender as _, Level, Produce};
 use crate::contenders::{Client, Corelog};
+use crate::machine;
 use crate::median::median;
 use crate::progress::Progress;
 
@@ -30,6 +31,7 @@ use crate::progress::Progress;
 #[derive(Serialize)]
 pub struct Curves {
     pub machine: Value,
+    pub command: String,
     #[serde(flatten)]
     pub progress: Progress,
     pub is_quick: bool,
@@ -319,7 +321,7 @@ pub fn planned(is_quick: bool) -> Vec<Curve> {
 pub fn markdown(curves: &Curves) -> String {
     let mut out = String::new();
     let said = |key: &str| curves.machine[key].as_str().unwrap_or_default().to_owned();
-    let (date, commit, rounds) = (said("date"), said("commit"), &curves.progress);
+    let (date, rounds) = (said("date"), &curves.progress);
     let shortened = match curves.is_quick {
         true => ", **shortened to try things out: no figure counts**",
         false => "",
@@ -328,7 +330,9 @@ pub fn markdown(curves: &Curves) -> String {
     // A string takes whatever is written.
     let _ = writeln!(
         out,
-        "{date}, commit {commit}, medians of {rounds}{shortened}; times of acknowledgements are of closed loops."
+        "{date}, `{}`, medians of {rounds}{shortened}; {}. Times of acknowledgements are of closed loops.",
+        curves.command,
+        machine::programs(&curves.machine),
     );
     for curve in &curves.curves {
         let _ = writeln!(out, "\n## {}\n", curve.title);
@@ -378,6 +382,7 @@ mod tests {
     fn a_run_of_which_a_point_failed_is_none() {
         let mut curves = Curves {
             machine: Value::Null,
+            command: String::new(),
             progress: Progress::of_rounds(1),
             is_quick: true,
             curves: planned(true),

@@ -17,6 +17,7 @@
 //! raw          the machine's limits
 //! machine      what the machine is
 //! result       what was measured
+//! served       how servers were started
 //! progress     how many rounds of it there are
 //! report       the table
 //! median       of several
@@ -40,6 +41,7 @@ mod report;
 mod result;
 mod rounds;
 mod sending;
+mod served;
 mod tally;
 mod wanted;
 mod workload;
@@ -79,6 +81,12 @@ struct Options {
     /// The yardstick.
     #[arg(long, env = "BARE")]
     bare: PathBuf,
+    /// What was typed, for the record.
+    #[arg(long, default_value = "compare")]
+    command: String,
+    /// Whether the node was built of this commit just now, and not named.
+    #[arg(long)]
+    built: bool,
     /// A folder that is not there yet, on the disk to be measured; removed again.
     #[arg(long)]
     scratch: PathBuf,
@@ -117,7 +125,8 @@ fn create(scratch: &Path) -> Result<()> {
 /// Measures the curves, and keeps what there is of them after each round.
 fn scale(options: &Options, kept: &Kept) -> Result<()> {
     let mut curves = Curves {
-        machine: machine::describe(&options.scratch),
+        command: options.command.clone(),
+        machine: machine::describe(options),
         progress: Progress::of_rounds(options.rounds),
         is_quick: options.quick,
         curves: curves::planned(options.quick),

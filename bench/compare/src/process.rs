@@ -12,11 +12,14 @@ use rustix::process::{Pid, Signal, kill_process};
 /// A started program; it and its descendants are killed when this is dropped.
 pub struct Process {
     child: Child,
+    /// What started it, as it may be typed where its program is found by name.
+    pub line: String,
 }
 
 impl Process {
     /// Starts `command` with its output in `log`. It does not outlive this program, however that ends.
     pub fn start(command: &Command, log: &Path) -> Result<Self> {
+        let line = line(command);
         let mut command = bound(command);
         let out = File::create(log)?;
         let err = out.try_clone()?;
@@ -24,7 +27,7 @@ impl Process {
         let child = command
             .spawn()
             .with_context(|| format!("cannot start {command:?}"))?;
-        Ok(Self { child })
+        Ok(Self { child, line })
     }
 
     /// Waits until `is_ready` says something.
@@ -123,6 +126,26 @@ fn bound(command: &Command) -> Command {
     bound
 }
 
+/// A command as it may be typed, with what its environment has beside that of everything.
+fn line(command: &Command) -> String {
+    let environment = command.get_envs().filter_map(|(name, value)| {
+        let value = quoted(&value?.to_string_lossy());
+        Some(format!("{}={value}", name.to_string_lossy()))
+    });
+    let program = Path::new(command.get_program()).file_name();
+    let words = program.into_iter().chain(command.get_args());
+    let words = words.map(|word| quoted(&word.to_string_lossy()));
+    environment.chain(words).collect::<Vec<_>>().join(" ")
+}
+
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
 /// A port that nobody listens on just now.
 pub fn free_port() -> std::io::Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -210,6 +233,15 @@ mod tests {
         // Nobody waits for it, so something of it stays.
         wait_until(|| stat(id).is_none_or(|fields| fields[0] == "Z"));
         fs::remove_file(log).unwrap();
+    }
+
+    #[test]
+    fn a_line_is_what_may_be_typed() {
+        let mut command = Command::new("/usr/bin/redis-server");
+        command.args(["--save", "", "--dir", "a folder"]);
+        command.env("HOME", "/tmp/it's");
+        let typed = r"HOME='/tmp/it'\''s' redis-server --save '' --dir 'a folder'";
+        assert_eq!(line(&command), typed);
     }
 
     /// A node that had failed in its stop was taken for one that had not.

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::contender::Figures;
+use crate::machine;
 use crate::median;
 use crate::raw;
 use crate::result::{ECHO, Measured, OURS, Results};
@@ -22,7 +23,7 @@ fn write(results: &Results, out: &mut String) -> std::fmt::Result {
     writeln!(out, "# A node beside its peers, {}\n", said("date"))?;
     writeln!(
         out,
-        "{} by turns{}, medians (least to most). Written by `bench/compare/run {}` at commit {}.\n",
+        "{} by turns{}, medians (least to most). Written by `{}`, {}.\n",
         results.progress,
         if results.is_quick {
             ", **shortened to try things out: no figure counts**"
@@ -30,7 +31,7 @@ fn write(results: &Results, out: &mut String) -> std::fmt::Result {
             ""
         },
         results.command,
-        said("commit"),
+        machine::programs(machine),
     )?;
     writeln!(
         out,
@@ -72,6 +73,7 @@ fn write(results: &Results, out: &mut String) -> std::fmt::Result {
     }
     writeln!(out, "\n`{}`\n", results.raw_commands.join("`, `"))?;
     contenders(results, out)?;
+    served(results, out)?;
     writeln!(out, "{LOOPS}\n")?;
     for workload in &results.workloads {
         table(results, workload, out)?;
@@ -102,6 +104,23 @@ fn contenders(results: &Results, out: &mut String) -> std::fmt::Result {
         writeln!(out, "| {name} | not there: {reason} | | | |")?;
     }
     writeln!(out)
+}
+
+/// Folded away: what its settings are in short stands beside each contender.
+fn served(results: &Results, out: &mut String) -> std::fmt::Result {
+    writeln!(
+        out,
+        "<details><summary>How servers were started, with the ports of their first turns</summary>\n\n```text"
+    )?;
+    for served in &results.served {
+        writeln!(out, "{}: {}", served.contender, served.command)?;
+        for (name, text) in &served.config_files {
+            for line in text.lines() {
+                writeln!(out, "    {name}: {line}")?;
+            }
+        }
+    }
+    writeln!(out, "```\n\n</details>\n")
 }
 
 fn table(results: &Results, workload: &Workload, out: &mut String) -> std::fmt::Result {

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::contender::{Contender, Figures, Level};
 use crate::progress::Progress;
 use crate::raw::Limits;
+use crate::served::Served;
 use crate::workload::{Metric, Workload};
 
 #[derive(Default, Serialize)]
@@ -19,6 +20,8 @@ pub struct Results {
     pub progress: Progress,
     pub is_quick: bool,
     pub contenders: Vec<Who>,
+    /// How they were started, where that differs by more than ports.
+    pub served: Vec<Served>,
     /// Those that are not installed, and what was missing.
     pub absent: Vec<(&'static str, String)>,
     pub workloads: Vec<Workload>,
@@ -128,6 +131,13 @@ impl fmt::Display for Measured {
 }
 
 impl Results {
+    /// Keeps how a contender was started, once.
+    pub fn keep_served(&mut self, served: Served) {
+        if !self.served.iter().any(|other| other.is_like(&served)) {
+            self.served.push(served);
+        }
+    }
+
     /// Keeps a note of what a contender cannot do, once.
     pub fn note(&mut self, contender: &'static str, workload: &'static str, reason: String) {
         self.keep(Note {

@@ -12,6 +12,7 @@ use crate::contender::{Consume, Contender, Figures};
 use crate::kept::Kept;
 use crate::progress::Progress;
 use crate::result::{Measured, Results, Who};
+use crate::served::Served;
 use crate::wanted::{self, is_wanted};
 use crate::workload::{self, Kind, Turn, Workload};
 use crate::{contenders, machine, raw, report};
@@ -28,8 +29,8 @@ pub fn run(options: &Options, kept: &Kept) -> Result<()> {
         false => (1 << 30, 3),
     };
     let mut results = Results {
-        machine: machine::describe(&options.scratch),
-        command: std::env::args().skip(1).collect::<Vec<_>>().join(" "),
+        machine: machine::describe(options),
+        command: options.command.clone(),
         progress: Progress::of_rounds(options.rounds),
         is_quick: options.quick,
         raw_commands: raw::commands(raw_load.0, raw_load.1),
@@ -165,6 +166,9 @@ fn take_turn(
     let mut measured = Vec::new();
     machine::warm_memory()?;
     let ended = perform(contender, &can, round, &folder, &mut measured);
+    if let Some(served) = Served::read(contender, &folder) {
+        results.keep_served(served);
+    }
     let stopped = contender.stop();
     for one in &measured {
         println!("{one}");
