@@ -170,6 +170,9 @@ pub struct Figures {
     pub how: String,
 }
 
+/// One of the latencies of figures.
+pub type Quantile = fn(&Figures) -> Option<f64>;
+
 impl Figures {
     pub fn mib_per_s(&self) -> f64 {
         self.bytes as f64 / f64::from(1 << 20) / self.seconds

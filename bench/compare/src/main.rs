@@ -20,6 +20,8 @@
 //! served       how servers were started
 //! progress     how many rounds of it there are
 //! report       the table
+//! yardstick    what in it is one
+//! shown        how values of rounds are shown
 //! median       of several
 //! kept         where both are left
 //! curves       how a node scales, without peers
@@ -42,9 +44,11 @@ mod result;
 mod rounds;
 mod sending;
 mod served;
+mod shown;
 mod tally;
 mod wanted;
 mod workload;
+mod yardstick;
 
 use std::fs;
 use std::path::{Path, PathBuf};

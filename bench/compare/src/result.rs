@@ -194,6 +194,14 @@ impl Results {
         let values = measured.map(|one| (one.round, of(one)));
         values.filter(|(_, value)| value.is_finite()).collect()
     }
+
+    /// The values of the first of what is ours that has any.
+    pub fn ours(&self, workload: &str, of: impl Fn(&Measured) -> f64) -> Vec<(usize, f64)> {
+        let names = self.contenders.iter().map(|who| who.name);
+        let ours = names.filter(|name| name.starts_with(OURS));
+        let mut ours = ours.map(|name| self.values(workload, name, &of));
+        ours.find(|values| !values.is_empty()).unwrap_or_default()
+    }
 }
 
 /// How what is ours is called, whoever its client is.
@@ -201,6 +209,38 @@ pub const OURS: &str = "Corelog";
 
 /// What the bare round trip is called.
 pub const ECHO: &str = "bare echo";
+
+#[cfg(test)]
+impl Who {
+    /// One of whom nothing is known but how it is called.
+    pub fn named(name: &'static str) -> Self {
+        Self {
+            name,
+            version: String::new(),
+            accepted: String::new(),
+            durable: String::new(),
+            settings_accepted: String::new(),
+            settings_durable: String::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Measured {
+    /// What nothing was measured of.
+    pub fn nothing(workload: &'static str, contender: &'static str, round: usize) -> Self {
+        Self {
+            round,
+            workload,
+            contender,
+            mib_per_s: f64::NAN,
+            records_per_s: f64::NAN,
+            server_cpu_s_per_gib: f64::NAN,
+            resident_mib: f64::NAN,
+            figures: Figures::default(),
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
