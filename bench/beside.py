@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Compares acknowledgements near events with the others: bench/beside.py ACKS EVENTS
+"""Compares acknowledgements near events with the others: bench/beside.py ACKS EVENTS [TOLD]
 
 ACKS has a line {due_us, us, …} for each acknowledgement, as `corelog bench latency` prints and
 `corelog bench mixed --acks` keeps them;
 EVENTS has lines of a kind and a time in microseconds since 1970, and of a pause or a stall how long it took. An acknowledgement
 is near an event that is within 100 ms of its time. What waited in a pause of the machine or a stall of its disk
-(`bench/pauses`), or came in the half second behind one, tells nothing of the node and is told apart. Prints rows of a
-Markdown table.
+(`bench/pauses`), or came in the half second behind one, tells nothing of the node and is told apart, with its share of all.
+Prints rows of a Markdown table; and behind them, if TOLD has what `corelog bench mixed` printed of the same load, how long
+the slowest took: of all, and of those that waited for no such thing.
 """
 import bisect
 import json
@@ -15,26 +16,27 @@ import sys
 NEAR_US = 100_000
 BEHIND_US = 500_000
 STILL = {"pause": "a pause of the machine", "stall": "a stall of its disk"}
-ALLOWED_US = 5_000
+ALLOWED_US, LONGEST_US = 5_000, 250_000
 
 
 def main():
     acks, times, longest_us = read_acks(sys.argv[1]), *read_events(sys.argv[2])
+    count, watched = len(acks), []
     for kind, name in STILL.items():
         at, is_watched = times.pop(kind, []), times.pop(f"watch-{kind}", None)
         if not is_watched:
             print(f"| {name} was not watched for | | |")
             continue
+        watched.append(name)
         behind, rest = [], []
         for ack in acks:
             (behind if is_near(ack, at, BEHIND_US, 0) else rest).append(ack)
         acks = rest
         print(
             f"| acks in {name} or within {BEHIND_US // 1000} ms behind one ({len(at)} seen, the longest "
-            f"{longest_us.get(kind, 0) / 1000:.0f} ms), {tail(behind)}; the rows below are without these |"
+            f"{longest_us.get(kind, 0) / 1000:.0f} ms): {share(len(behind), count)} of all, {tail(behind)}; the rows below are "
+            "without these |"
         )
-    if acks:
-        print(f"| the slowest of these | ≤ 250 ms | {max(took for _, took in acks) / 1000:.0f} ms |")
     others = [ack for ack in acks if not any(is_near(ack, times[kind]) for kind in times)]
     if not others:
         sys.exit("bench: no acknowledgement is away from all events")
@@ -44,6 +46,34 @@ def main():
         near = [ack for ack in acks if is_near(ack, times[kind])]
         target = f"≤ {away + ALLOWED_US / 1000:.2f} ms"
         print(f"| acks within {NEAR_US // 1000} ms of {kind} ({len(times[kind])} seen), {tail(near, target)} |")
+    if len(sys.argv) > 3:
+        with open(sys.argv[3]) as file:
+            print(f"\n{judged(json.load(file), acks, share(count - len(acks), count), watched)}")
+
+
+def judged(told, acks, left_out, watched):
+    """Whether the slowest was slow inside the node: with everything, and for reasons inside it."""
+    slowest, inside = told["slowest"][0]["us"], told["inside_us_max"]
+    if inside is None:
+        all_of_them = f"not known, the node does not tell ({slowest / 1000:.0f} ms in all)"
+    else:
+        all_of_them = f"{verdict(inside)} (at most {inside / 1000:.0f} ms inside, {slowest / 1000:.0f} ms in all)"
+    if watched:
+        longest = max(took for _, took in acks)
+        reasons_inside = (f"without the {left_out} in or behind {' or '.join(watched)} {verdict(longest)} (at most "
+                          f"{longest / 1000:.0f} ms in all)")
+    else:
+        reasons_inside = "what waited for the machine or its disk is not told apart"
+    return f"No acknowledgement takes longer than {LONGEST_US // 1000} ms inside the node: with everything {all_of_them}; " \
+           f"{reasons_inside}."
+
+
+def verdict(us):
+    return "holds" if us <= LONGEST_US else "**not reached**"
+
+
+def share(some, of):
+    return f"{100 * some / of:.2f} %"
 
 
 def read_acks(path):

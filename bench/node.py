@@ -1,6 +1,7 @@
 """A node of one core for the harnesses of this folder: built, started on a folder of its own, and asked."""
 import contextlib
 import datetime
+import hashlib
 import os
 import pathlib
 import signal
@@ -28,12 +29,19 @@ def end(number, _frame):
 signal.signal(signal.SIGTERM, end)
 
 
-def built(variable, path, manifest):
+def built(variable, program, manifest):
     """The program that `variable` names, or the one of this commit."""
     if variable in os.environ:
         return os.environ[variable]
     subprocess.run(["cargo", "build", "--release", "--locked", "--manifest-path", ROOT / manifest], check=True)
-    return str(ROOT / path)
+    target = os.environ.get("CARGO_TARGET_DIR", (ROOT / manifest).parent / "target")
+    return str(pathlib.Path(target) / "release" / program)
+
+
+def identity(corelog):
+    """Which build it is: its version alone does not say of which commit."""
+    version = subprocess.run([corelog, "--version"], capture_output=True, text=True).stdout.strip()
+    return f"{version}, SHA-256 {hashlib.sha256(pathlib.Path(corelog).read_bytes()).hexdigest()[:12]}…"
 
 
 @contextlib.contextmanager
@@ -74,8 +82,7 @@ class Node:
 def circumstances(corelog, loads):
     """When, what and on what, for the head of a report; `loads`: load averages before each round."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    version = subprocess.run([corelog, "--version"], capture_output=True, text=True).stdout.strip()
-    return (f"`{' '.join(['bench/' + HARNESS, *sys.argv[1:]])}`, {NOW:%F %R} UTC, {version}, harness of commit "
+    return (f"`{' '.join(['bench/' + HARNESS, *sys.argv[1:]])}`, {NOW:%F %R} UTC, {identity(corelog)}; harness of commit "
             f"{commit.stdout.strip()}, {os.cpu_count()} cores of {processor()}, load average {min(loads):.1f} to "
             f"{max(loads):.1f}.")
 

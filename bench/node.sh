@@ -5,12 +5,43 @@
 
 CORELOG=${CORELOG:-}
 PID=
+# The process group of what measures, while it does.
+GROUP=
 
 # Builds the binary, if no other is named.
 build() {
     [ -z "$CORELOG" ] || return 0
     cargo build --release --locked
-    CORELOG=target/release/corelog
+    CORELOG=$(built corelog)
+}
+
+# Where a release build of this workspace leaves a program.
+built() { echo "${CARGO_TARGET_DIR:-target}/release/$1"; }
+
+# Which build it is: its version alone does not say of which commit.
+identity() { echo "$("$CORELOG" --version), SHA-256 $(sha256sum "$CORELOG" | cut -c -12)…"; }
+
+# Runs what measures, shown and added to a file, in a process group of its own: who ends this ends all of it. What is run is
+# part of a pipeline there, so in a process of its own: a server is its child, and its to end.
+keep() {
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    set -m
+    { "${@:2}" | tee -a "$1"; } &
+    GROUP=$!
+    set +m
+    wait "$GROUP"
+    GROUP=
+}
+
+# Ends what still measures; then its folder goes.
+tidy() {
+    if [ -n "$GROUP" ]; then
+        kill -KILL -- "-$GROUP" 2>/dev/null || true
+        wait "$GROUP" 2>/dev/null || true
+    fi
+    # What was killed may have been writing.
+    rm -rf "$SCRATCH" || { sleep 1 && rm -rf "$SCRATCH"; }
 }
 
 # Starts a server with these options and waits until it is ready: then PID is its process, CORELOG_SERVER where clients

@@ -10,6 +10,7 @@ a band from the least to the most. Scales begin at zero, but those of times are
 logarithmic where they differ much.
 """
 import json
+import math
 import pathlib
 import statistics
 import sys
@@ -159,10 +160,10 @@ def curves(folder):
 
 
 def bend(axis, curve, name):
-    """One thing that was told over what was varied."""
-    points = [(point["x"], [one[name] for one in point["rounds"]]) for point in curve["points"]]
-    points = [(x, values) for x, values in points if values]
-    if not points:
+    """One thing that was told over what was varied; where a point failed in all rounds, a gap."""
+    points = [(point["x"], [one[name] for one in point["rounds"]] or [math.nan]) for point in curve["points"]]
+    medians = [median for _, values in points if not math.isnan(median := statistics.median(values))]
+    if not medians:
         return
     xs = [x for x, _ in points]
     axis.fill_between(xs, [min(v) for _, v in points], [max(v) for _, v in points], color="#1f5fa8", alpha=0.2)
@@ -172,7 +173,6 @@ def bend(axis, curve, name):
     axis.minorticks_off()
     axis.set_xlabel(curve["axis"], fontsize=8)
     axis.set_ylabel(name, fontsize=8)
-    medians = [statistics.median(values) for _, values in points]
     if name.endswith("µs") and max(medians) > LOGARITHMIC_FROM * min(medians):
         axis.set_yscale("log")
         axis.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))

@@ -40,6 +40,11 @@ pub trait Contender {
     /// The settings that differ from what it does by itself.
     fn settings(&self, level: Level) -> String;
 
+    /// The names of the configuration files that it is started with, in its folder.
+    fn config_files(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Starts the server on `folder`, which is empty or what an earlier one left, and waits until it
     /// serves. `load` is what it will be asked for first, or was.
     fn start(&mut self, folder: &Path, load: &Produce) -> Result<()>;
@@ -113,7 +118,9 @@ pub struct Produce {
     /// Batches in all; fewer if they are not acknowledged by then.
     pub batches: u64,
     pub seconds_max: f64,
-    /// Whether the client of this program sends large requests by `sendfile`.
+    /// Whether the client of this program sends large requests by `sendfile`: decided in each round, so that what is kept
+    /// of it is said by [`Figures::how`].
+    #[serde(skip)]
     pub is_zero_copy: bool,
 }
 
@@ -162,6 +169,9 @@ pub struct Figures {
     /// How it was measured: a command, or the client.
     pub how: String,
 }
+
+/// One of the latencies of figures.
+pub type Quantile = fn(&Figures) -> Option<f64>;
 
 impl Figures {
     pub fn mib_per_s(&self) -> f64 {

@@ -17,12 +17,13 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::contender::{Contender as _, Level, Produce};
 use crate::contenders::{Client, Corelog};
+use crate::machine;
 use crate::median::median;
 use crate::progress::Progress;
 
@@ -30,6 +31,7 @@ use crate::progress::Progress;
 #[derive(Serialize)]
 pub struct Curves {
     pub machine: Value,
+    pub command: String,
     #[serde(flatten)]
     pub progress: Progress,
     pub is_quick: bool,
@@ -81,6 +83,21 @@ impl Curves {
                         println!("{} {}: {error:#}", curve.id, point.x);
                         point.errors.push(format!("{error:#}"));
                     }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that no point went wrong in any round.
+    ///
+    /// # Errors
+    /// What did first: a curve with gaps is none, whatever its other points say.
+    pub fn check(&self) -> Result<()> {
+        for curve in &self.curves {
+            for point in &curve.points {
+                if let Some(error) = point.errors.first() {
+                    bail!("{} {}: {error}", curve.id, point.x);
                 }
             }
         }
@@ -304,7 +321,7 @@ pub fn planned(is_quick: bool) -> Vec<Curve> {
 pub fn markdown(curves: &Curves) -> String {
     let mut out = String::new();
     let said = |key: &str| curves.machine[key].as_str().unwrap_or_default().to_owned();
-    let (date, commit, rounds) = (said("date"), said("commit"), &curves.progress);
+    let (date, rounds) = (said("date"), &curves.progress);
     let shortened = match curves.is_quick {
         true => ", **shortened to try things out: no figure counts**",
         false => "",
@@ -313,7 +330,9 @@ pub fn markdown(curves: &Curves) -> String {
     // A string takes whatever is written.
     let _ = writeln!(
         out,
-        "{date}, commit {commit}, medians of {rounds}{shortened}; times of acknowledgements are of closed loops."
+        "{date}, `{}`, medians of {rounds}{shortened}; {}. Times of acknowledgements are of closed loops.",
+        curves.command,
+        machine::programs(&curves.machine),
     );
     for curve in &curves.curves {
         let _ = writeln!(out, "\n## {}\n", curve.title);
@@ -353,3 +372,24 @@ const START: &str = "start ms";
 const SEEK: &str = "seek p50 µs";
 /// Of values, where batches are large.
 const TOTAL_BYTES: u64 = 1 << 30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A run of which every point had failed ended well.
+    #[test]
+    fn a_run_of_which_a_point_failed_is_none() {
+        let mut curves = Curves {
+            machine: Value::Null,
+            command: String::new(),
+            progress: Progress::of_rounds(1),
+            is_quick: true,
+            curves: planned(true),
+        };
+        curves.check().unwrap();
+        curves.curves[1].points[2].errors = vec!["nobody answers".to_owned()];
+        let error = curves.check().unwrap_err().to_string();
+        assert_eq!(error, "connections 16: nobody answers");
+    }
+}

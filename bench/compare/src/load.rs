@@ -70,7 +70,14 @@ pub fn produce(connections: Vec<(Connection, Arc<Requests>)>, load: &Produce) ->
         seen: AtomicU64::new(0),
     };
     let tally = run(links, threads, &until)?;
-    Ok(tally.figures(load.record_bytes, &until.warm_up))
+    let way = match load.is_zero_copy {
+        true => "sent by sendfile",
+        false => "copied into the socket",
+    };
+    Ok(Figures {
+        how: format!("the client of bench/compare, large requests {way}"),
+        ..tally.figures(load.record_bytes, &until.warm_up)
+    })
 }
 
 /// Reads over the connections until all records have arrived; each says first what stands beside it.

@@ -1,23 +1,31 @@
 //! What a figure depends on beside the programs: the machine, its kernel, its disk, who else is on it.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
 use memmap2::{Advice, MmapMut};
 use serde_json::{Value, json};
 
-/// The machine as it is.
-pub fn describe(scratch: &Path) -> Value {
+use crate::Options;
+
+/// The machine as it is, and which programs run on it.
+pub fn describe(options: &Options) -> Value {
+    let scratch = options.scratch.to_string_lossy();
+    let corelog = options.corelog.to_string_lossy();
     json!({
         "date": said(&["date", "-u", "+%FT%TZ"]),
         "commit": said(&["git", "describe", "--always", "--dirty"]),
+        "node": {
+            "is_of_commit": options.built,
+            "version": said(&[&corelog, "--version"]),
+            "sha256": said(&["sha256sum", &corelog]).split(' ').next(),
+        },
         "kernel": said(&["uname", "-sr"]),
         "processor": line_of("/proc/cpuinfo", "model name"),
         "cores": std::thread::available_parallelism().map_or(0, usize::from),
         "memory": line_of("/proc/meminfo", "MemTotal"),
-        "file_system": said(&["df", "--output=source,fstype,size", &scratch.to_string_lossy()])
+        "file_system": said(&["df", "--output=source,fstype,size", &scratch])
             .lines()
             .last()
             .unwrap_or_default(),
@@ -28,6 +36,26 @@ pub fn describe(scratch: &Path) -> Value {
         "rustc": said(&["rustc", "--version"]),
     })
 }
+
+/// Which programs were measured: a version alone does not say of which commit a build is.
+pub fn programs(machine: &Value) -> String {
+    let node = &machine["node"];
+    let said = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let of = match node["is_of_commit"].as_bool() {
+        Some(true) => "built of it",
+        _ => "**another build**",
+    };
+    let (commit, version, hash) = (
+        said(&machine["commit"]),
+        said(&node["version"]),
+        said(&node["sha256"]),
+    );
+    let hash = hash.get(..HASH_DIGITS).unwrap_or_default();
+    format!("harness of commit {commit}; the node is {of}: {version}, SHA-256 {hash}…")
+}
+
+/// So many of a hash tell builds apart.
+const HASH_DIGITS: usize = 12;
 
 /// Checks that nothing paces what peers send over the loopback: they take what the system has, where a node's sockets, its
 /// client's and the yardstick's are told.
@@ -144,6 +172,24 @@ fn said(words: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A table was of the harness's commit, whatever build of the node it had measured.
+    #[test]
+    fn a_build_that_is_named_is_none_of_the_commit() {
+        let of = |is_of_commit: bool| {
+            let node = json!({
+                "is_of_commit": is_of_commit,
+                "version": "corelog 0.1.0",
+                "sha256": "0123456789abcdef",
+            });
+            programs(&json!({"commit": "6a269c1", "node": node}))
+        };
+        assert_eq!(
+            of(true),
+            "harness of commit 6a269c1; the node is built of it: corelog 0.1.0, SHA-256 0123456789ab…"
+        );
+        assert!(of(false).contains("**another build**: corelog 0.1.0"));
+    }
 
     #[test]
     fn what_paces_peers_is_known() {

@@ -17,8 +17,11 @@
 //! raw          the machine's limits
 //! machine      what the machine is
 //! result       what was measured
+//! served       how servers were started
 //! progress     how many rounds of it there are
 //! report       the table
+//! yardstick    what in it is one
+//! shown        how values of rounds are shown
 //! median       of several
 //! kept         where both are left
 //! curves       how a node scales, without peers
@@ -40,9 +43,12 @@ mod report;
 mod result;
 mod rounds;
 mod sending;
+mod served;
+mod shown;
 mod tally;
 mod wanted;
 mod workload;
+mod yardstick;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -79,6 +85,12 @@ struct Options {
     /// The yardstick.
     #[arg(long, env = "BARE")]
     bare: PathBuf,
+    /// What was typed, for the record.
+    #[arg(long, default_value = "compare")]
+    command: String,
+    /// Whether the node was built of this commit just now, and not named.
+    #[arg(long)]
+    built: bool,
     /// A folder that is not there yet, on the disk to be measured; removed again.
     #[arg(long)]
     scratch: PathBuf,
@@ -117,7 +129,8 @@ fn create(scratch: &Path) -> Result<()> {
 /// Measures the curves, and keeps what there is of them after each round.
 fn scale(options: &Options, kept: &Kept) -> Result<()> {
     let mut curves = Curves {
-        machine: machine::describe(&options.scratch),
+        command: options.command.clone(),
+        machine: machine::describe(options),
         progress: Progress::of_rounds(options.rounds),
         is_quick: options.quick,
         curves: curves::planned(options.quick),
@@ -134,5 +147,5 @@ fn scale(options: &Options, kept: &Kept) -> Result<()> {
         kept.write(&curves, &curves::markdown(&curves))?;
         ended?;
     }
-    Ok(())
+    curves.check()
 }

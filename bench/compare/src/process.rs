@@ -3,20 +3,23 @@
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A started program; it and its descendants are killed when this is dropped.
 pub struct Process {
     child: Child,
+    /// What started it, as it may be typed where its program is found by name.
+    pub line: String,
 }
 
 impl Process {
     /// Starts `command` with its output in `log`. It does not outlive this program, however that ends.
     pub fn start(command: &Command, log: &Path) -> Result<Self> {
+        let line = line(command);
         let mut command = bound(command);
         let out = File::create(log)?;
         let err = out.try_clone()?;
@@ -24,7 +27,7 @@ impl Process {
         let child = command
             .spawn()
             .with_context(|| format!("cannot start {command:?}"))?;
-        Ok(Self { child })
+        Ok(Self { child, line })
     }
 
     /// Waits until `is_ready` says something.
@@ -55,19 +58,32 @@ impl Process {
         self.family().iter().map(|&pid| resident(pid)).sum()
     }
 
-    /// Asks it to end, and waits until it has.
-    pub fn stop(mut self) -> Result<()> {
+    /// Asks it to end, and waits until it has, whatever it says to that.
+    pub fn stop(self) -> Result<()> {
+        self.ended().map(drop)
+    }
+
+    /// The same of one that is to say that nothing went wrong.
+    pub fn stop_well(self) -> Result<()> {
+        let status = self.ended()?;
+        ensure!(status.success(), "the server ended with {status}");
+        Ok(())
+    }
+
+    fn ended(mut self) -> Result<ExitStatus> {
         for pid in self.family() {
             signal(pid, Signal::TERM);
         }
         let started = Instant::now();
-        while self.child.try_wait()?.is_none() {
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
             if started.elapsed() > STOP_MAX {
                 bail!("the server does not end within {STOP_MAX:?}");
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        Ok(())
     }
 
     fn family(&self) -> Vec<u32> {
@@ -108,6 +124,26 @@ fn bound(command: &Command) -> Command {
         };
     }
     bound
+}
+
+/// A command as it may be typed, with what its environment has beside that of everything.
+fn line(command: &Command) -> String {
+    let environment = command.get_envs().filter_map(|(name, value)| {
+        let value = quoted(&value?.to_string_lossy());
+        Some(format!("{}={value}", name.to_string_lossy()))
+    });
+    let program = Path::new(command.get_program()).file_name();
+    let words = program.into_iter().chain(command.get_args());
+    let words = words.map(|word| quoted(&word.to_string_lossy()));
+    environment.chain(words).collect::<Vec<_>>().join(" ")
+}
+
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
 }
 
 /// A port that nobody listens on just now.
@@ -196,6 +232,34 @@ mod tests {
         let id = std::thread::scope(|scope| scope.spawn(start).join()).unwrap();
         // Nobody waits for it, so something of it stays.
         wait_until(|| stat(id).is_none_or(|fields| fields[0] == "Z"));
+        fs::remove_file(log).unwrap();
+    }
+
+    #[test]
+    fn a_line_is_what_may_be_typed() {
+        let mut command = Command::new("/usr/bin/redis-server");
+        command.args(["--save", "", "--dir", "a folder"]);
+        command.env("HOME", "/tmp/it's");
+        let typed = r"HOME='/tmp/it'\''s' redis-server --save '' --dir 'a folder'";
+        assert_eq!(line(&command), typed);
+    }
+
+    /// A node that had failed in its stop was taken for one that had not.
+    #[test]
+    fn a_server_that_is_to_end_well_says_so_with_its_status() {
+        let log = std::env::temp_dir().join(format!("compare-stop-{}", std::process::id()));
+        let start = |status: u8| {
+            let script = "trap \"exit $0\" TERM; echo ready; while :; do sleep 0.01; done";
+            let mut shell = Command::new("sh");
+            shell.args(["-c", script, &status.to_string()]);
+            let mut process = Process::start(&shell, &log).unwrap();
+            process.wait_until(|| word_behind(&log, "ready")).unwrap();
+            process
+        };
+        start(0).stop_well().unwrap();
+        start(3).stop().unwrap();
+        let error = start(3).stop_well().unwrap_err().to_string();
+        assert!(error.ends_with("exit status: 3"), "{error}");
         fs::remove_file(log).unwrap();
     }
 }

@@ -2,11 +2,13 @@
 
 use std::fmt::Write as _;
 
-use crate::contender::Figures;
-use crate::median;
+use crate::contender::Quantile;
+use crate::machine;
 use crate::raw;
-use crate::result::{ECHO, Measured, OURS, Results};
+use crate::result::{ECHO, Measured, Results};
+use crate::shown::{self, median, shown};
 use crate::workload::{Kind, Metric, Workload};
+use crate::yardstick;
 
 /// All of it as Markdown.
 pub fn markdown(results: &Results) -> String {
@@ -22,7 +24,7 @@ fn write(results: &Results, out: &mut String) -> std::fmt::Result {
     writeln!(out, "# A node beside its peers, {}\n", said("date"))?;
     writeln!(
         out,
-        "{} by turns{}, medians (least to most). Written by `bench/compare/run {}` at commit {}.\n",
+        "{} by turns{}, medians (least to most). Written by `{}`, {}.\n",
         results.progress,
         if results.is_quick {
             ", **shortened to try things out: no figure counts**"
@@ -30,7 +32,7 @@ fn write(results: &Results, out: &mut String) -> std::fmt::Result {
             ""
         },
         results.command,
-        said("commit"),
+        machine::programs(machine),
     )?;
     writeln!(
         out,
@@ -72,7 +74,8 @@ fn write(results: &Results, out: &mut String) -> std::fmt::Result {
     }
     writeln!(out, "\n`{}`\n", results.raw_commands.join("`, `"))?;
     contenders(results, out)?;
-    writeln!(out, "{LOOPS}\n")?;
+    served(results, out)?;
+    writeln!(out, "{LEGEND}\n")?;
     for workload in &results.workloads {
         table(results, workload, out)?;
     }
@@ -102,6 +105,23 @@ fn contenders(results: &Results, out: &mut String) -> std::fmt::Result {
         writeln!(out, "| {name} | not there: {reason} | | | |")?;
     }
     writeln!(out)
+}
+
+/// Folded away: what its settings are in short stands beside each contender.
+fn served(results: &Results, out: &mut String) -> std::fmt::Result {
+    writeln!(
+        out,
+        "<details><summary>How servers were started, with the ports of their first turns</summary>\n\n```text"
+    )?;
+    for served in &results.served {
+        writeln!(out, "{}: {}", served.contender, served.command)?;
+        for (name, text) in &served.config_files {
+            for line in text.lines() {
+                writeln!(out, "    {name}: {line}")?;
+            }
+        }
+    }
+    writeln!(out, "```\n\n</details>\n")
 }
 
 fn table(results: &Results, workload: &Workload, out: &mut String) -> std::fmt::Result {
@@ -153,6 +173,9 @@ fn table(results: &Results, workload: &Workload, out: &mut String) -> std::fmt::
             remark(results, workload, name),
         )?;
     }
+    if let Some(over) = yardstick::over_floor(results, workload) {
+        writeln!(out, "\n{over}")?;
+    }
     let notes = results
         .notes
         .iter()
@@ -162,8 +185,6 @@ fn table(results: &Results, workload: &Workload, out: &mut String) -> std::fmt::
     }
     writeln!(out)
 }
-
-type Quantile = fn(&Figures) -> Option<f64>;
 
 /// The columns of latencies of a workload: the head of each, with the kind of loop that it is of, and what stands in it.
 fn latencies(workload: &Workload) -> Vec<(String, Quantile)> {
@@ -184,24 +205,9 @@ fn latencies(workload: &Workload) -> Vec<(String, Quantile)> {
 
 /// The median of the ratios within rounds, of ours to theirs.
 fn ratio(results: &Results, workload: &Workload, name: &str) -> String {
-    let of = |name| results.values(workload.id, name, |one| one.value(workload.metric));
-    let theirs = of(name);
-    let ours = results
-        .contenders
-        .iter()
-        .filter(|who| who.name.starts_with(OURS));
-    let mut ours = ours.map(|who| of(who.name));
-    let ours = ours.find(|values| !values.is_empty()).unwrap_or_default();
-    let in_round = |round| theirs.iter().find(|(other, _)| *other == round);
-    let ratios = ours.iter().filter_map(|(round, ours)| {
-        let (_, theirs) = in_round(*round)?;
-        Some((*round, ours / theirs))
-    });
-    let ratios: Vec<_> = ratios.collect();
-    median(&ratios).map_or(String::new(), |median| {
-        let spread = range(&ratios, 2);
-        format!("{median:.2}{spread}")
-    })
+    let of = |one: &Measured| one.value(workload.metric);
+    let theirs = results.values(workload.id, name, of);
+    shown::ratio(&shown::ratios(&results.ours(workload.id, of), &theirs))
 }
 
 /// How many rounds a figure is of, if that is not all of them.
@@ -221,40 +227,11 @@ fn remark(results: &Results, workload: &Workload, name: &str) -> String {
     });
     let is_produced = workload.kind == Kind::Produce;
     let promise = promise.filter(|_| is_produced).unwrap_or_default();
-    let share = share_of_limit(results, workload, name).map(|share| {
-        let said = match share {
-            share if share > ABOVE => ", which is none",
-            _ if name != BARE => "",
-            share if share < BARE_SHARE_MIN => ": **does not count**",
-            _ => ": counts",
-        };
-        format!("{:.0} % of the raw limit{said}", share * 100.0)
-    });
-    let above = match name {
-        BARE => best_above_bare(results, workload),
-        _ => None,
-    };
-    let above = above.map(|best| format!("no limit here: {best} is above it"));
+    let yardsticks = yardstick::remarks(results, workload, name);
     let short = shortfall(results, workload, name);
     let promise = Some(promise).filter(|promise| !promise.is_empty());
-    let said = [promise, share, above, short].into_iter().flatten();
+    let said = promise.into_iter().chain(yardsticks).chain(short);
     said.collect::<Vec<_>>().join("; ")
-}
-
-/// The contender with the greatest median, if that is well above the yardstick's: it then does something more that what is
-/// measured does not need, or less well.
-fn best_above_bare(results: &Results, workload: &Workload) -> Option<&'static str> {
-    if !matches!(workload.metric, Metric::MibPerS | Metric::RecordsPerS) {
-        return None;
-    }
-    let of = |name| {
-        let values = results.values(workload.id, name, |one| one.value(workload.metric));
-        median(&values)
-    };
-    let names = results.contenders.iter().map(|who| who.name);
-    let all = names.filter_map(|name| Some((name, of(name)?)));
-    let (best, most) = all.max_by(|one, other| one.1.total_cmp(&other.1))?;
-    (of(BARE)? * ABOVE < most).then_some(best)
 }
 
 /// What was read where it was less than the load, since no more had been produced in the time for that.
@@ -270,28 +247,6 @@ fn shortfall(results: &Results, workload: &Workload, name: &str) -> Option<Strin
     });
     let least = read.iter().map(|(_, mib)| *mib).reduce(f64::min)?;
     (least < all).then(|| format!("**read {} MiB of {all:.0}**", shown(&read)))
-}
-
-/// The median share of the lower of loopback and disk, for workloads that either can limit.
-fn share_of_limit(results: &Results, workload: &Workload, name: &str) -> Option<f64> {
-    let is_bulk = workload.load.batch_records > 1;
-    let disk = match workload.kind {
-        Kind::Produce if is_bulk => Some(raw::WRITE),
-        Kind::ConsumeCold => Some(raw::READ),
-        Kind::Consume => None,
-        Kind::Produce | Kind::Fill => return None,
-    };
-    let values = results.values(workload.id, name, |one| one.mib_per_s);
-    let shares: Vec<_> = values
-        .iter()
-        .filter_map(|(round, value)| {
-            let limits = results.raw.get(*round)?;
-            let loopback = limits[raw::LOOPBACK].max(limits[raw::LOOPBACK_ZERO_COPY]);
-            let disk = disk.map_or(f64::INFINITY, |disk| limits[disk]);
-            Some((*round, value / loopback.min(disk)))
-        })
-        .collect();
-    median(&shares)
 }
 
 fn noise(results: &Results, out: &mut String) -> std::fmt::Result {
@@ -330,91 +285,17 @@ fn limits(results: &Results, name: &str) -> Vec<(usize, f64)> {
         .collect()
 }
 
-fn median(values: &[(usize, f64)]) -> Option<f64> {
-    median::median(values.iter().map(|(_, value)| *value))
-}
-
-fn shown(values: &[(usize, f64)]) -> String {
-    median(values).map_or(String::new(), |median| {
-        let digits = digits(median);
-        format!("{}{}", grouped(median, digits), range(values, digits))
-    })
-}
-
-/// The least and the most, if there are several.
-fn range(values: &[(usize, f64)], digits: usize) -> String {
-    let all = || values.iter().map(|(_, value)| *value);
-    match (all().reduce(f64::min), all().reduce(f64::max)) {
-        (Some(least), Some(most)) if values.len() > 1 => {
-            format!(" ({} to {})", grouped(least, digits), grouped(most, digits))
-        }
-        _ => String::new(),
-    }
-}
-
-fn digits(value: f64) -> usize {
-    if value < 10.0 { 1 } else { 0 }
-}
-
-/// With a comma between thousands.
-fn grouped(value: f64, digits: usize) -> String {
-    let text = format!("{value:.digits$}");
-    let (whole, rest) = text
-        .split_once('.')
-        .map_or((text.as_str(), ""), |(whole, rest)| (whole, rest));
-    let mut out = String::new();
-    for (at, digit) in whole.chars().enumerate() {
-        if at > 0 && (whole.len() - at).is_multiple_of(3) && digit != '-' {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    match rest {
-        "" => out,
-        rest => format!("{out}.{rest}"),
-    }
-}
-
-/// What latencies are of.
-const LOOPS: &str = "\
-Latencies are of closed loops, but where a row says that it is an open one. In a closed loop whoever waits sends nothing \
+/// How ratios are to be read, and what latencies are of.
+const LEGEND: &str = "\
+*Ours to theirs* is the median of the ratios within rounds: above 1 is better in rows of MiB/s and records/s, and worse in \
+those of µs and MiB. Latencies are of closed loops, but where a row says that it is an open one. In a closed loop whoever waits sends nothing \
 meanwhile, so that a stall is counted once for each that was in flight, not for all that would have come. In an open one \
 each counts from when it was due.";
-/// The least share of the raw limit at which the yardstick is one.
-const BARE_SHARE_MIN: f64 = 0.7;
-/// So many times a limit is more than noise: what was said to be one is none.
-const ABOVE: f64 = 1.1;
-/// What the yardstick is called.
-const BARE: &str = "bare";
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::result::Who;
-    use crate::workload;
-
-    fn row(id: &str) -> Workload {
-        let turns = workload::turns(false);
-        let mut rows = turns.into_iter().flat_map(|turn| turn.workloads);
-        rows.find(|row| row.id == id).unwrap()
-    }
-
-    fn measured(workload: &'static str, round: usize, records: u64) -> Measured {
-        let figures = Figures {
-            records_total: records,
-            ..Figures::default()
-        };
-        Measured {
-            round,
-            workload,
-            contender: "bare",
-            mib_per_s: 1.0,
-            records_per_s: 1.0,
-            server_cpu_s_per_gib: 1.0,
-            resident_mib: 1.0,
-            figures,
-        }
-    }
+    use crate::contender::Figures;
+    use crate::workload::row;
 
     #[test]
     fn what_was_read_is_said_where_it_is_less_than_the_load() {
@@ -422,46 +303,19 @@ mod tests {
         let of = |records: [u64; 2]| Results {
             measured: (0..)
                 .zip(records)
-                .map(|(round, records)| measured(cold.id, round, records))
+                .map(|(round, records)| Measured {
+                    figures: Figures {
+                        records_total: records,
+                        ..Figures::default()
+                    },
+                    ..Measured::nothing(cold.id, "bare", round)
+                })
                 .collect(),
             ..Results::default()
         };
         assert_eq!(shortfall(&of([2 << 20; 2]), &cold, "bare"), None);
         let said = shortfall(&of([2 << 20, 1 << 20]), &cold, "bare").unwrap();
         assert_eq!(said, "**read 1,536 (1,024 to 2,048) MiB of 2048**");
-    }
-
-    #[test]
-    fn a_yardstick_that_others_are_well_above_is_called_none() {
-        let produce = row("durable-one");
-        let rate = |contender, records_per_s| Measured {
-            contender,
-            records_per_s,
-            mib_per_s: records_per_s,
-            ..measured(produce.id, 0, 1)
-        };
-        let who = |name| Who {
-            name,
-            version: String::new(),
-            accepted: String::new(),
-            durable: String::new(),
-            settings_accepted: String::new(),
-            settings_durable: String::new(),
-        };
-        let said = |theirs| {
-            let results = Results {
-                contenders: vec![who("Corelog"), who(BARE)],
-                measured: vec![rate("Corelog", theirs), rate(BARE, 1_000.0)],
-                ..Results::default()
-            };
-            let by_rate = Workload {
-                metric: Metric::RecordsPerS,
-                ..produce.clone()
-            };
-            best_above_bare(&results, &by_rate)
-        };
-        assert_eq!(said(1_050.0), None);
-        assert_eq!(said(1_200.0), Some("Corelog"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::contender::{Contender, Figures, Level};
 use crate::progress::Progress;
 use crate::raw::Limits;
+use crate::served::Served;
 use crate::workload::{Metric, Workload};
 
 #[derive(Default, Serialize)]
@@ -19,6 +20,8 @@ pub struct Results {
     pub progress: Progress,
     pub is_quick: bool,
     pub contenders: Vec<Who>,
+    /// How they were started, where that differs by more than ports.
+    pub served: Vec<Served>,
     /// Those that are not installed, and what was missing.
     pub absent: Vec<(&'static str, String)>,
     pub workloads: Vec<Workload>,
@@ -128,6 +131,13 @@ impl fmt::Display for Measured {
 }
 
 impl Results {
+    /// Keeps how a contender was started, once.
+    pub fn keep_served(&mut self, served: Served) {
+        if !self.served.iter().any(|other| other.is_like(&served)) {
+            self.served.push(served);
+        }
+    }
+
     /// Keeps a note of what a contender cannot do, once.
     pub fn note(&mut self, contender: &'static str, workload: &'static str, reason: String) {
         self.keep(Note {
@@ -184,6 +194,14 @@ impl Results {
         let values = measured.map(|one| (one.round, of(one)));
         values.filter(|(_, value)| value.is_finite()).collect()
     }
+
+    /// The values of the first of what is ours that has any.
+    pub fn ours(&self, workload: &str, of: impl Fn(&Measured) -> f64) -> Vec<(usize, f64)> {
+        let names = self.contenders.iter().map(|who| who.name);
+        let ours = names.filter(|name| name.starts_with(OURS));
+        let mut ours = ours.map(|name| self.values(workload, name, &of));
+        ours.find(|values| !values.is_empty()).unwrap_or_default()
+    }
 }
 
 /// How what is ours is called, whoever its client is.
@@ -191,6 +209,38 @@ pub const OURS: &str = "Corelog";
 
 /// What the bare round trip is called.
 pub const ECHO: &str = "bare echo";
+
+#[cfg(test)]
+impl Who {
+    /// One of whom nothing is known but how it is called.
+    pub fn named(name: &'static str) -> Self {
+        Self {
+            name,
+            version: String::new(),
+            accepted: String::new(),
+            durable: String::new(),
+            settings_accepted: String::new(),
+            settings_durable: String::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Measured {
+    /// What nothing was measured of.
+    pub fn nothing(workload: &'static str, contender: &'static str, round: usize) -> Self {
+        Self {
+            round,
+            workload,
+            contender,
+            mib_per_s: f64::NAN,
+            records_per_s: f64::NAN,
+            server_cpu_s_per_gib: f64::NAN,
+            resident_mib: f64::NAN,
+            figures: Figures::default(),
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {

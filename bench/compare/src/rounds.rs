@@ -12,6 +12,7 @@ use crate::contender::{Consume, Contender, Figures};
 use crate::kept::Kept;
 use crate::progress::Progress;
 use crate::result::{Measured, Results, Who};
+use crate::served::Served;
 use crate::wanted::{self, is_wanted};
 use crate::workload::{self, Kind, Turn, Workload};
 use crate::{contenders, machine, raw, report};
@@ -28,8 +29,8 @@ pub fn run(options: &Options, kept: &Kept) -> Result<()> {
         false => (1 << 30, 3),
     };
     let mut results = Results {
-        machine: machine::describe(&options.scratch),
-        command: std::env::args().skip(1).collect::<Vec<_>>().join(" "),
+        machine: machine::describe(options),
+        command: options.command.clone(),
         progress: Progress::of_rounds(options.rounds),
         is_quick: options.quick,
         raw_commands: raw::commands(raw_load.0, raw_load.1),
@@ -165,25 +166,42 @@ fn take_turn(
     let mut measured = Vec::new();
     machine::warm_memory()?;
     let ended = perform(contender, &can, round, &folder, &mut measured);
+    if let Some(served) = Served::read(contender, &folder) {
+        results.keep_served(served);
+    }
     let stopped = contender.stop();
     for one in &measured {
         println!("{one}");
     }
     let done = measured.iter().filter(|one| one.contender == name).count();
-    let failed = can[done.min(can.len() - 1)].id;
     results.measured.extend(measured);
     if let Err(error) = ended.and(stopped) {
         let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
         let last: Vec<_> = log.lines().rev().take(3).collect();
         let reason = format!("round {}: {error:#} {last:?}", round + 1);
-        println!("{name}, {failed}: {reason}");
-        results.fail(name, failed, reason);
+        note_failure(results, name, &can, done, &reason);
     }
     fs::remove_dir_all(&folder).context("cannot remove what a server left")?;
     // What a file system has to do about that is not the next one's.
     rustix::fs::sync();
     std::thread::sleep(SETTLE);
     Ok(())
+}
+
+/// Notes why there is no figure of the workload behind those that were `done`, and of all behind that one: what was not
+/// produced cannot be consumed. What fails when all were done is noted with the last one.
+fn note_failure(
+    results: &mut Results,
+    name: &'static str,
+    workloads: &[&Workload],
+    done: usize,
+    reason: &str,
+) {
+    let failed = done.min(workloads.len() - 1);
+    for workload in &workloads[failed..] {
+        println!("{name}, {}: {reason}", workload.id);
+        results.fail(name, workload.id, reason.to_owned());
+    }
 }
 
 fn perform(
@@ -302,6 +320,23 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    /// Of a peer whose produce failed, the row of consuming had neither a figure nor a reason.
+    #[test]
+    fn what_fails_is_noted_in_all_rows_that_it_leaves_empty() {
+        let turn = workload::turns(true).swap_remove(0);
+        let rows: Vec<_> = turn.workloads.iter().collect();
+        let noted = |done| {
+            let mut results = Results::default();
+            note_failure(&mut results, "Redis", &rows, done, "it has no room");
+            let ids = results.notes.iter().map(|note| note.workload);
+            ids.collect::<Vec<_>>()
+        };
+        assert_eq!(noted(0), ["produce-1k-1", "consume-1k-1"]);
+        assert_eq!(noted(1), ["consume-1k-1"]);
+        // The server was to end, and did not.
+        assert_eq!(noted(2), ["consume-1k-1"]);
+    }
 
     #[test]
     fn everybody_comes_behind_everybody_else_some_time() {

@@ -247,6 +247,13 @@ pub fn turns(is_quick: bool) -> Vec<Turn> {
     ]
 }
 
+/// The row that is called so.
+#[cfg(test)]
+pub fn row(id: &str) -> Workload {
+    let mut rows = turns(false).into_iter().flat_map(|turn| turn.workloads);
+    rows.find(|row| row.id == id).expect("a row is called so")
+}
+
 /// Of values, in workloads of large batches.
 const TOTAL_BYTES: u64 = 1 << 30;
 const SINGLE_BATCHES: u64 = 10_000;

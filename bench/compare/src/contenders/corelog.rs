@@ -336,7 +336,7 @@ impl Contender for Corelog {
     }
 
     fn stop(&mut self) -> Result<()> {
-        self.process.take().map_or(Ok(()), Process::stop)
+        self.process.take().map_or(Ok(()), Process::stop_well)
     }
 }
 
@@ -392,10 +392,7 @@ mod tests {
 
     #[test]
     fn acknowledgements_count_by_when_they_were_due_behind_the_first_tenth() {
-        let mut rows = workload::turns(false)
-            .into_iter()
-            .flat_map(|turn| turn.workloads);
-        let load = rows.find(|row| row.id == "durable-paced").unwrap().load;
+        let load = workload::row("durable-paced").load;
         // One in each millisecond, told from the last on; those of the first second took longest.
         let acks = (0..10_000).rev();
         let acks = acks.map(|ms| (ms * 1000, if ms < 1000 { 70_000 } else { ms / 1000 * 100 }));

@@ -55,9 +55,13 @@ impl Contender for Nats {
         settings(level).replace('\n', ", ")
     }
 
+    fn config_files(&self) -> &'static [&'static str] {
+        &[CONFIG]
+    }
+
     fn start(&mut self, folder: &Path, load: &Produce) -> Result<()> {
         self.port = free_port()?;
-        let config = folder.join("nats.conf");
+        let config = folder.join(CONFIG);
         let text = format!(
             "listen: 127.0.0.1:{}\nping_interval: \"10m\"\njetstream {{\nstore_dir: \"{}\"\n{}\n}}\n",
             self.port,
@@ -295,6 +299,7 @@ impl Wire for Messages {
     }
 }
 
+const CONFIG: &str = "nats.conf";
 const ASKED: &str = "inbox.asked";
 const LINE_BYTES_MAX: usize = 4096;
 /// What is asked for at once, twice over.

@@ -54,6 +54,10 @@ impl Contender for RabbitMq {
         "plugin rabbitmq_stream, no other listeners".into()
     }
 
+    fn config_files(&self) -> &'static [&'static str] {
+        &[CONFIG, PLUGINS]
+    }
+
     fn start(&mut self, folder: &Path, _load: &Produce) -> Result<()> {
         self.port = free_port()?;
         let mapper_port = free_port()?.to_string();
@@ -61,8 +65,8 @@ impl Contender for RabbitMq {
             "listeners.tcp = none\nstream.listeners.tcp.1 = 127.0.0.1:{}\n",
             self.port
         );
-        fs::write(folder.join("rabbitmq.conf"), config)?;
-        fs::write(folder.join("plugins"), "[rabbitmq_stream].\n")?;
+        fs::write(folder.join(CONFIG), config)?;
+        fs::write(folder.join(PLUGINS), "[rabbitmq_stream].\n")?;
         let mut mapper = Command::new("epmd");
         mapper.args(["-port", &mapper_port, "-address", "127.0.0.1"]);
         self.mapper = Some(Process::start(&mapper, &folder.join("epmd.log"))?);
@@ -70,8 +74,8 @@ impl Contender for RabbitMq {
         command
             .env("HOME", folder)
             .env("RABBITMQ_NODENAME", "bench@localhost")
-            .env("RABBITMQ_CONFIG_FILE", folder.join("rabbitmq.conf"))
-            .env("RABBITMQ_ENABLED_PLUGINS_FILE", folder.join("plugins"))
+            .env("RABBITMQ_CONFIG_FILE", folder.join(CONFIG))
+            .env("RABBITMQ_ENABLED_PLUGINS_FILE", folder.join(PLUGINS))
             .env("RABBITMQ_MNESIA_BASE", folder.join("data"))
             .env("RABBITMQ_LOG_BASE", folder.join("logs"))
             .env("RABBITMQ_PID_FILE", folder.join("pid"))
@@ -169,6 +173,8 @@ impl RabbitMq {
     }
 }
 
+const CONFIG: &str = "rabbitmq.conf";
+const PLUGINS: &str = "plugins";
 const START_MAX: Duration = Duration::from_secs(30);
 const LIBRARY: &str = "/usr/lib/rabbitmq";
 /// A publisher's number is a byte; a divisor of a thousand, so that all connections have as many.
