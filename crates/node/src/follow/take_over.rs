@@ -57,6 +57,8 @@ impl Core {
             return Err(outdated(request.epoch));
         }
         self.halt(key).await;
+        // It need not have come here as a record: the number is that owner's.
+        self.hear_epoch(key, request.epoch);
         let end = self.place(key)?.log_end;
         if end != request.end {
             return Err(not_equal(end, request.end));

@@ -6,6 +6,7 @@
 use corelog_record::{LeaderEpoch, Offset};
 use corelog_storage::disk::Dir;
 use corelog_storage::format::edit::Epoch;
+use corelog_storage::log::Damage;
 
 use super::state::Partition;
 
@@ -13,10 +14,12 @@ impl<D: Dir> Partition<D> {
     /// From where on the log may differ from the one of a reader that goes on at `from`, behind a batch of the epoch
     /// `last`; none if that batch is of this log, or not here yet, or nobody can tell.
     pub(super) fn differs_from(&self, from: Offset, last: Option<LeaderEpoch>) -> Option<Offset> {
+        let is_lost = |damage: &Damage| damage.from < from && from <= damage.to;
         let log = Own {
             epochs: self.log.epochs(),
             start: self.bounds.log_start,
             end: self.log.log_end(),
+            is_lost_below: self.log.damage().iter().any(is_lost),
         };
         log.differs_from(from, last?)
     }
@@ -35,14 +38,21 @@ struct Own<'a> {
     epochs: &'a [Epoch],
     start: Offset,
     end: Offset,
+    /// Damage is in the place of the batch before where the reader goes on.
+    is_lost_below: bool,
 }
 
 impl Own<'_> {
     fn differs_from(&self, from: Offset, last: LeaderEpoch) -> Option<Offset> {
         let (oldest, newest) = (self.epochs.first()?, self.epochs.last()?);
-        let is_known = self.epochs.iter().any(|began| began.epoch == last);
+        let known = self.epochs.iter().find(|began| began.epoch == last);
         let later = self.epochs.iter().find(|began| last < began.epoch);
-        match (is_known, later) {
+        // The batch before is of an earlier one here: another owner began one of that number, elsewhere.
+        let is_another = known.is_some_and(|began| from <= began.offset);
+        if is_another && oldest.offset < from && !self.is_lost_below {
+            return Some(self.start);
+        }
+        match (known.is_some(), later) {
             // All of an epoch is the same wherever it is, and so is all before it: they part where it ends here.
             (true, Some(later)) => (later.offset < from).then(|| later.offset.max(self.start)),
             // The newest one goes on; who is behind may hear of the rest.
@@ -63,6 +73,10 @@ mod tests {
 
     /// Of a log up to 1,000 whose epochs began there.
     fn found(began: &[(i32, u64)], from: u64, last: i32) -> Option<u64> {
+        found_in(began, from, last, false)
+    }
+
+    fn found_in(began: &[(i32, u64)], from: u64, last: i32, is_lost_below: bool) -> Option<u64> {
         let epoch = |number| LeaderEpoch::new(number).unwrap();
         let offset = |value| Offset::new(value).unwrap();
         let epochs: Vec<_> = began
@@ -78,6 +92,7 @@ mod tests {
             epochs: &epochs,
             start: offset(7),
             end: offset(1_000),
+            is_lost_below,
         };
         let found = log.differs_from(offset(from), epoch(last));
         found.map(Offset::get)
@@ -123,11 +138,21 @@ mod tests {
         assert_eq!(found(&began, 1_000, 9), Some(7), "it has another batch");
     }
 
+    /// Two copies were promoted that had not heard of each other: a reader of the one read on at the other, without a
+    /// word, where that had other records.
+    #[test]
+    fn an_epoch_that_began_earlier_elsewhere_is_another_owners() {
+        assert_eq!(found(&[(1, 0), (5, 100)], 100, 5), Some(7));
+        assert_eq!(found(&[(1, 0), (5, 100), (6, 200)], 50, 5), Some(7));
+        assert_eq!(found(&[(1, 0), (5, 100)], 101, 5), None);
+    }
+
     /// As after a repair, which knows of an epoch only by the batches that are left.
     #[test]
-    fn an_epoch_that_began_earlier_elsewhere_is_the_same() {
-        assert_eq!(found(&[(1, 0), (5, 100)], 100, 5), None);
-        assert_eq!(found(&[(1, 0), (5, 100)], 50, 5), None);
+    fn behind_damage_nobody_can_tell_where_an_epoch_began() {
+        let lost = |from| found_in(&[(1, 0), (5, 100)], from, 5, true);
+        assert_eq!(lost(100), None);
+        assert_eq!(lost(50), None);
     }
 
     #[test]
