@@ -27,6 +27,19 @@ pub(crate) enum Exit {
     Denied = 6,
 }
 
+impl Exit {
+    /// Which of two says more: damage, then that something is not known, then what was met first.
+    pub(crate) fn graver(self, other: Self) -> Self {
+        let is_there = |exit| [self, other].contains(&exit);
+        match self {
+            _ if is_there(Self::Damage) => Self::Damage,
+            _ if is_there(Self::Unknown) => Self::Unknown,
+            Self::Done => other,
+            first => first,
+        }
+    }
+}
+
 /// An error that knows its exit code. It may stand anywhere in a chain of causes.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
@@ -214,6 +227,17 @@ mod tests {
             .unwrap_err();
         assert_eq!(of(&error), Exit::Damage);
         assert_eq!(sentence(&error), "reading the store: batch 7 is damaged");
+    }
+
+    /// A clone of which one partition had diverged and one had an unknown outcome ended with 5.
+    #[test]
+    fn of_several_ends_damage_wins_then_what_is_not_known_then_the_first() {
+        use Exit::{Damage, Denied, Done, Failed, Unknown, Unreachable};
+        let all = |exits: &[Exit]| exits.iter().copied().fold(Done, Exit::graver);
+        assert_eq!(all(&[]), Done);
+        assert_eq!(all(&[Done, Denied, Failed]), Denied);
+        assert_eq!(all(&[Unreachable, Unknown, Denied]), Unknown);
+        assert_eq!(all(&[Unknown, Damage, Unreachable]), Damage);
     }
 
     #[test]

@@ -81,8 +81,7 @@ async fn compare(args: &Args, client: Client) -> anyhow::Result<Exit> {
     Ok(rows
         .iter()
         .map(|(_, verdict)| exit(verdict))
-        .max_by_key(|exit| *exit as u8)
-        .unwrap_or(Exit::Done))
+        .fold(Exit::Done, Exit::graver))
 }
 
 fn named(error: Error, server: &str) -> anyhow::Error {
