@@ -69,6 +69,7 @@ fn http_tells_no_offset_of_what_could_not_be_opened() {
         ("log_end", [0, 1]),
         ("store_bytes", [0, 1]),
         ("state", [1, 1]),
+        ("damaged_ranges", [1, 1]),
     ] {
         assert_eq!([series(name, 0), series(name, 1)], of_both, "{name}");
     }

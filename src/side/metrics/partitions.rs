@@ -34,10 +34,15 @@ pub(super) fn numbers(page: &mut Page, partitions: &[PartitionSnapshot]) {
         });
     }
     type Number = fn(&PartitionSnapshot) -> u64;
-    let families: [(&str, &str, Number); 2] = [
+    let families: [(&str, &str, Number); 3] = [
         ("parked_fetches", "Long polls waiting at its end.", |p| {
             p.parked_fetch_count as u64
         }),
+        (
+            "damaged_ranges",
+            "Ranges of offsets that cannot be read because of damage.",
+            |p| p.damage_count as u64,
+        ),
         (
             "read_only",
             "1 if it takes no appends because of damage at its end.",
