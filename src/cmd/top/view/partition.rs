@@ -50,12 +50,13 @@ impl Partition {
         self.told.lag_records.or(self.follower_lag_records_max)
     }
 
-    /// The word for its state: what keeps it from being written comes first.
+    /// The word for its state, with what the node's own word leaves open; damage that keeps it from being written comes
+    /// first.
     pub(in crate::cmd::top) fn state(&self) -> &str {
         match &*self.told.state {
-            "ok" if self.told.read_only => "read-only",
+            "ok" | "damaged" if self.told.read_only => "read-only",
             "ok" if self.told.role == "fenced" => "replaced",
-            "ok" if self.told.damaged_ranges > 0 => "rotten",
+            "damaged" if self.told.damaged_ranges > 0 => "rotten",
             state => state,
         }
     }
@@ -208,6 +209,31 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    fn state(told: &told::Partition) -> String {
+        Partition::of(told, None, &[]).state().to_owned()
+    }
+
+    /// What had damage was always "damaged": the node tells that state of whatever has some.
+    #[test]
+    fn a_damaged_partition_is_told_by_what_can_be_done_with_it() {
+        let with = |state: &str, read_only, damaged_ranges| told::Partition {
+            state: state.to_owned(),
+            read_only,
+            damaged_ranges,
+            ..told::Partition::default()
+        };
+        assert_eq!(state(&with("damaged", true, 1)), "read-only");
+        assert_eq!(state(&with("ok", true, 0)), "read-only");
+        assert_eq!(state(&with("damaged", false, 2)), "rotten");
+        assert_eq!(state(&with("full", false, 2)), "full");
+        assert_eq!(state(&with("ok", false, 0)), "ok");
+        let replaced = told::Partition {
+            role: "fenced".to_owned(),
+            ..with("ok", false, 0)
+        };
+        assert_eq!(state(&replaced), "replaced");
+    }
 
     /// One that was opened between two polls had appended all that it holds in that second.
     #[test]
