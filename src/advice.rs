@@ -6,6 +6,8 @@ use std::io;
 use corelog_client::{Error, Fault, ProduceError};
 use corelog_protocol::error::ErrorCode;
 
+use crate::admin::Unready;
+
 /// What to do next after an error that is told as `sentence`; nothing where that says it.
 pub(crate) fn after(error: &anyhow::Error, sentence: &str) -> Option<Cow<'static, str>> {
     let says_it = sentence.contains("`corelog ") || sentence.contains("--");
@@ -61,6 +63,9 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Cow<'static, st
     // Its source is shared, and so no `Error` that could be found further down.
     if let Some(error) = cause.downcast_ref::<ProduceError>() {
         return of_client(&error.error);
+    }
+    if cause.is::<Unready>() {
+        return Some("ask again".into());
     }
     let next = match cause.downcast_ref::<io::Error>()?.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => {

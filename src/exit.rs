@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use corelog_protocol::error::ErrorCode;
 
-use crate::{advice, telemetry};
+use crate::{admin, advice, telemetry};
 
 /// What the exit code of a command means. The numbers are a contract and never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +102,10 @@ pub(crate) fn of(error: &anyhow::Error) -> Exit {
 fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if let Some(stop) = cause.downcast_ref::<Stop>() {
         return Some(stop.exit);
+    }
+    // Of a node's admin address.
+    if cause.is::<admin::Unready>() || cause.is::<hyper::Error>() {
+        return Some(Exit::Unreachable);
     }
     if let Some(error) = cause.downcast_ref::<corelog_client::Error>() {
         return of_client(error);
