@@ -132,7 +132,7 @@ const fn of_code(code: ErrorCode) -> &'static str {
             "split it; `corelog produce --help` says how input becomes records"
         }
         E::UnsupportedVersion | E::UnknownKind | E::NotSupported => {
-            "use a client as old as the server: `corelog --version`, and `version` of /v1/node"
+            "upgrade the older of the two: `corelog --version` says the client's, `version` of /v1/node the server's"
         }
         E::Busy | E::Stopping | E::Idle => "ask again, or wait longer with --timeout",
         _ => "the server's log says more; `corelog debug bundle` collects what a maintainer needs",
