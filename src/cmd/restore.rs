@@ -128,7 +128,8 @@ fn next_step(args: &Args, error: &corelog_client::Error) -> Option<String> {
             "--from-topic names it, `corelog snapshot list` shows what there is of each"
         }
         ErrorCode::UnknownSnapshot | ErrorCode::InvalidRequest if source.contains('/') => {
-            "name a directory on the server's machine that `corelog snapshot export` made"
+            "name a directory on the server's machine that `corelog snapshot export` made, and that the \
+             server sees and may read: as a service not below /home or /tmp, as the user corelog"
         }
         ErrorCode::UnknownSnapshot if Path::new(source).is_dir() => {
             return Some(format!(
