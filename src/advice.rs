@@ -6,6 +6,8 @@ use std::io;
 use corelog_client::{Error, Fault, ProduceError};
 use corelog_protocol::error::ErrorCode;
 
+use crate::admin::Unready;
+
 /// What to do next after an error that is told as `sentence`; nothing where that says it.
 pub(crate) fn after(error: &anyhow::Error, sentence: &str) -> Option<Cow<'static, str>> {
     let says_it = sentence.contains("`corelog ") || sentence.contains("--");
@@ -61,6 +63,9 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Cow<'static, st
     // Its source is shared, and so no `Error` that could be found further down.
     if let Some(error) = cause.downcast_ref::<ProduceError>() {
         return of_client(&error.error);
+    }
+    if cause.is::<Unready>() {
+        return Some("ask again".into());
     }
     let next = match cause.downcast_ref::<io::Error>()?.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => {
@@ -127,7 +132,7 @@ const fn of_code(code: ErrorCode) -> &'static str {
             "split it; `corelog produce --help` says how input becomes records"
         }
         E::UnsupportedVersion | E::UnknownKind | E::NotSupported => {
-            "use a client as old as the server: `corelog --version`, and `version` of /v1/node"
+            "upgrade the older of the two: `corelog --version` says the client's, `version` of /v1/node the server's"
         }
         E::Busy | E::Stopping | E::Idle => "ask again, or wait longer with --timeout",
         _ => "the server's log says more; `corelog debug bundle` collects what a maintainer needs",

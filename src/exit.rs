@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use corelog_protocol::error::ErrorCode;
 
-use crate::{advice, telemetry};
+use crate::{admin, advice, telemetry};
 
 /// What the exit code of a command means. The numbers are a contract and never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,19 @@ pub(crate) enum Exit {
     Unknown = 5,
     /// Permission is missing, or a confirmation.
     Denied = 6,
+}
+
+impl Exit {
+    /// Which of two says more: damage, then that something is not known, then what was met first.
+    pub(crate) fn graver(self, other: Self) -> Self {
+        let is_there = |exit| [self, other].contains(&exit);
+        match self {
+            _ if is_there(Self::Damage) => Self::Damage,
+            _ if is_there(Self::Unknown) => Self::Unknown,
+            Self::Done => other,
+            first => first,
+        }
+    }
 }
 
 /// An error that knows its exit code. It may stand anywhere in a chain of causes.
@@ -89,6 +102,10 @@ pub(crate) fn of(error: &anyhow::Error) -> Exit {
 fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if let Some(stop) = cause.downcast_ref::<Stop>() {
         return Some(stop.exit);
+    }
+    // Of a node's admin address.
+    if cause.is::<admin::Unready>() || cause.is::<hyper::Error>() {
+        return Some(Exit::Unreachable);
     }
     if let Some(error) = cause.downcast_ref::<corelog_client::Error>() {
         return of_client(error);
@@ -214,6 +231,17 @@ mod tests {
             .unwrap_err();
         assert_eq!(of(&error), Exit::Damage);
         assert_eq!(sentence(&error), "reading the store: batch 7 is damaged");
+    }
+
+    /// A clone of which one partition had diverged and one had an unknown outcome ended with 5.
+    #[test]
+    fn of_several_ends_damage_wins_then_what_is_not_known_then_the_first() {
+        use Exit::{Damage, Denied, Done, Failed, Unknown, Unreachable};
+        let all = |exits: &[Exit]| exits.iter().copied().fold(Done, Exit::graver);
+        assert_eq!(all(&[]), Done);
+        assert_eq!(all(&[Done, Denied, Failed]), Denied);
+        assert_eq!(all(&[Unreachable, Unknown, Denied]), Unknown);
+        assert_eq!(all(&[Unknown, Damage, Unreachable]), Damage);
     }
 
     #[test]

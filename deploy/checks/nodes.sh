@@ -107,6 +107,14 @@ state_failed() {
     await "failed" is_in_state failed
 }
 
+state_unreadable() {
+    state_healthy
+    ends log1 TERM
+    bend /var/lib/corelog/topics/events/topic 0
+    inside_start log1
+    await "a topic that is not served" is_unreadable
+}
+
 state_full() {
     LOG1_DISK=400M state_healthy
     corelog snapshot create monday
@@ -146,6 +154,7 @@ state_lent() { inside_start log2; }
 is_in_state() { curl -sf localhost:7399/metrics | grep -q "^corelog_partition_state{.*state=\"$1\"} 1"; }
 is_told() { corelog topic describe events --server log1:7400 | grep -q 'is fenced, its owner is'; }
 fills() { ! corelog bench produce --topic events --total 200MiB --timeout 5s && is_in_state full; }
+is_unreadable() { curl -sf localhost:7399/metrics | grep -qx 'corelog_unreadable_topics 1'; }
 is_read_only() { { corelog topic describe events --output json || true; } | grep -q '"read_only":true'; }
 stores() { ls /var/lib/corelog/topics/events/0/*.log; }
 bend() { printf 'bent bytes, 20 of them' | dd of="$1" bs=1 seek="$2" conv=notrunc status=none; }

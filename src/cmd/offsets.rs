@@ -5,9 +5,10 @@ use corelog_protocol::message::describe_topic::{Answer, Partition};
 use corelog_record::TopicName;
 
 use crate::cli::Client;
+use crate::cmd::topic::closed::{self, cell};
 use crate::cmd::topic::describe;
 use crate::cmd::topic::policy::word;
-use crate::exit::{self, Exit, say};
+use crate::exit::{self, Exit};
 use crate::output::{Format, Out};
 use crate::{quantity, session};
 
@@ -16,7 +17,8 @@ use crate::{quantity, session};
 #[command(
     long_about = "Show where each partition of a topic begins and ends.\n\n\
         With several servers each of them is asked, a row says which one answered, and HOLDS which \
-        of them have the oldest and the newest record of the partition.",
+        of them have the oldest and the newest record of the partition. Ends with 4 if one of them does \
+        not answer, or a partition is not open yet, with 3 if it could not be opened.",
     after_long_help = "EXAMPLES\n  \
         corelog offsets events\n  \
         corelog offsets events --server log1:7400,log2:7400 --output json"
@@ -36,24 +38,21 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 
 async fn offsets(args: &Args) -> anyhow::Result<Exit> {
     let mut rows = Vec::new();
-    let mut failure = None;
+    let mut failures = Vec::new();
     for server in &args.client.server {
         match ask(args, server).await {
             Ok(topic) => {
+                let looked = closed::check(&args.topic, &topic.partitions);
+                failures.extend(looked.err().map(|error| error.context(server.clone())));
                 let row = |partition| (server.clone(), partition);
                 rows.extend(topic.partitions.into_iter().map(row));
             }
-            Err(error) => {
-                let error = anyhow::Error::new(error).context(server.clone());
-                // The last one is said at the end, and gives the exit code.
-                if let Some(earlier) = failure.replace(error) {
-                    say(&format!("corelog: {}", exit::sentence(&earlier)));
-                }
-            }
+            Err(error) => failures.push(anyhow::Error::new(error).context(server.clone())),
         }
     }
     print(args.client.output, &rows)?;
-    failure.map_or(Ok(Exit::Done), Err)
+    failures.iter().for_each(exit::tell);
+    Ok(failures.iter().map(exit::of).fold(Exit::Done, Exit::graver))
 }
 
 async fn ask(args: &Args, server: &str) -> Result<Answer, Error> {
@@ -78,7 +77,7 @@ fn print(format: Format, rows: &[(String, Partition)]) -> anyhow::Result<()> {
         Format::Table => {
             let row = |(server, p): &(String, Partition)| {
                 let offsets = [p.log_start, p.high_watermark, p.durable, p.log_end];
-                let offsets = offsets.iter().map(ToString::to_string);
+                let offsets = offsets.map(|offset| cell(p, offset));
                 [server.clone(), p.id.to_string(), word(&p.role)]
                     .into_iter()
                     .chain(offsets)
@@ -99,7 +98,7 @@ fn print(format: Format, rows: &[(String, Partition)]) -> anyhow::Result<()> {
 
 /// Whether no other server's copy of the partition begins earlier, or ends later.
 fn holds(partition: &Partition, rows: &[(String, Partition)]) -> Vec<&'static str> {
-    let has_records = |copy: &Partition| copy.log_start < copy.log_end;
+    let has_records = |copy: &Partition| !copy.closed && copy.log_start < copy.log_end;
     if !has_records(partition) {
         return Vec::new();
     }

@@ -4,14 +4,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use corelog_client::{Admin, Client};
-use corelog_protocol::error::ErrorCode;
+use corelog_protocol::error::{Applied, ErrorBody, ErrorCode};
 use corelog_protocol::message::restore_status::{Answer, State};
 use corelog_protocol::message::restore_topic;
 use corelog_record::TopicName;
 use serde_json::json;
 
 use crate::cmd::topic::describe;
-use crate::exit::{Exit, say, stop};
+use crate::exit::{self, Exit, say, stop};
 use crate::output::{Format, Out};
 use crate::quantity::Amount;
 use crate::{cli, progress, quantity, session};
@@ -88,12 +88,7 @@ async fn restore(args: &Args, client: Client) -> anyhow::Result<Exit> {
         tokio::time::sleep(ASK_EVERY).await;
     };
     if let Some(failure) = &status.failure {
-        let exit = match failure.known_code() {
-            Some(ErrorCode::Damaged) => Exit::Damage,
-            _ => Exit::Failed,
-        };
-        let message = format!("nothing was restored: {}", failure.message);
-        return Err(stop(exit, message));
+        return Err(failed(failure));
     }
     show(args, &status, begun.elapsed())?;
     match args.with_damage {
@@ -133,7 +128,8 @@ fn next_step(args: &Args, error: &corelog_client::Error) -> Option<String> {
             "--from-topic names it, `corelog snapshot list` shows what there is of each"
         }
         ErrorCode::UnknownSnapshot | ErrorCode::InvalidRequest if source.contains('/') => {
-            "name a directory on the server's machine that `corelog snapshot export` made"
+            "name a directory on the server's machine that `corelog snapshot export` made, and that the \
+             server sees and may read: as a service not below /home or /tmp, as the user corelog"
         }
         ErrorCode::UnknownSnapshot if Path::new(source).is_dir() => {
             return Some(format!(
@@ -144,6 +140,21 @@ fn next_step(args: &Args, error: &corelog_client::Error) -> Option<String> {
         _ => return None,
     };
     Some(next.to_owned())
+}
+
+/// The restore came to no good end, and what of it is there.
+fn failed(failure: &ErrorBody) -> anyhow::Error {
+    let why = &failure.message;
+    if failure.applied() == Applied::No {
+        let exit = failure.known_code().and_then(exit::of_code);
+        let message = format!("nothing was restored: {why}");
+        return stop(exit.unwrap_or(Exit::Failed), message);
+    }
+    let message = format!(
+        "{why}; whether it is restored is unknown: it may be there once the server is started again, look with \
+         `corelog topic list` before asking again"
+    );
+    stop(Exit::Unknown, message)
 }
 
 /// The server could not be asked any more: what becomes of the restore is its own business.
@@ -207,4 +218,27 @@ fn show(args: &Args, status: &Answer, took: Duration) -> anyhow::Result<Exit> {
         say("nothing of it expires until `corelog topic alter` sets a retention");
     }
     Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A topic that came with the next start had been told as "nothing was restored".
+    #[test]
+    fn a_restore_of_which_nobody_knows_if_it_was_made_says_so() {
+        let told = |code: ErrorCode| {
+            let error = failed(&ErrorBody::new(code, "why"));
+            (exit::of(&error), error.to_string())
+        };
+        for (code, exit) in [
+            (ErrorCode::Damaged, Exit::Damage),
+            (ErrorCode::StorageFull, Exit::Failed),
+        ] {
+            assert_eq!(told(code), (exit, "nothing was restored: why".to_owned()));
+        }
+        let (exit, said) = told(ErrorCode::Internal);
+        assert_eq!(exit, Exit::Unknown);
+        assert!(said.contains("`corelog topic list`"), "{said}");
+    }
 }

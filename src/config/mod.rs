@@ -178,6 +178,12 @@ impl Settings {
         self.values.get(&key)
     }
 
+    /// If somebody said what a setting is.
+    pub(crate) fn is_said(&self, key: Key) -> bool {
+        let value = self.get(key);
+        value.is_some_and(|value| value.origin != Origin::Default)
+    }
+
     /// Takes over what a setting is elsewhere.
     pub(crate) fn take(&mut self, key: Key, from: &Self) {
         match from.get(key) {

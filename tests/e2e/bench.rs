@@ -334,8 +334,8 @@ fn what_cannot_be_measured_is_said() {
         "--admin",
         wrong.as_str(),
     ];
-    let said = corelog.run(args).failed(1);
-    assert!(said.contains("is it the server's --admin?"), "{said}");
+    let said = corelog.run(args).failed(4);
+    assert!(said.contains("is it the server's --admin, and"), "{said}");
     corelog
         .run(["bench", "produce", "--window", "18446744073709551615"])
         .failed(2);

@@ -255,6 +255,23 @@ fn without_an_option_a_bundle_is_of_what_the_configuration_names() {
     );
 }
 
+/// With the server down, whatever lay in ./corelog-data was packed as its directory.
+#[test]
+fn a_directory_that_nobody_named_is_not_taken_for_that_of_a_server_that_is_down() {
+    let folder = Folder::new();
+    let config = folder.file("corelog.toml", b"admin = '127.0.0.1:1'\n");
+    let path = folder.path().join("b.tar.gz");
+    let (made, _) = bundle(&path, &["--config", config.to_str().unwrap()]);
+    let mut missed = made["missed"].as_array().unwrap().iter();
+    let data = missed.find(|missed| missed["name"] == "data").unwrap();
+    assert!(
+        data["why"].as_str().unwrap().contains("--data-dir"),
+        "{data}"
+    );
+    let members = unpacked(&path);
+    assert!(!members.keys().any(|name| name.starts_with("data/")));
+}
+
 /// Asked of another machine's server, it packed this machine's directory, journal and process as that server's:
 /// every node has its data at the same place.
 #[test]

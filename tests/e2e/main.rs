@@ -9,6 +9,7 @@ mod support;
 mod bench;
 mod bundle;
 mod chaos;
+mod closed;
 mod completions;
 mod config;
 mod consume;

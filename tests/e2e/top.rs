@@ -244,7 +244,7 @@ fn a_node_that_is_not_there_and_options_that_mean_nothing_are_told() {
     let corelog = Corelog::offline();
     // Port 1 is nobody's.
     let said = corelog.run(["top", "--admin", "127.0.0.1:1"]).failed(4);
-    assert!(said.contains("is it the server's --admin?"), "{said}");
+    assert!(said.contains("is it the server's --admin, and"), "{said}");
     let said = corelog.run(["top", "--sort", "colour"]).failed(2);
     assert!(said.contains("no column is called `colour`") && said.contains("fsync-p99"));
     let said = corelog

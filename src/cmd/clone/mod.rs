@@ -112,8 +112,7 @@ async fn clone(args: &Args, client: Client) -> anyhow::Result<Exit> {
     Ok(partitions
         .iter()
         .map(outcome)
-        .max_by_key(|exit| *exit as u8)
-        .unwrap_or(Exit::Done))
+        .fold(Exit::Done, Exit::graver))
 }
 
 /// Says on stderr what went wrong, and gives its exit code.

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::Args;
 use crate::cmd::compare::search::{self, Side, Verdict};
+use crate::cmd::topic::closed;
 use crate::cmd::topic::policy::word;
 use crate::exit::{Exit, say, stop};
 use crate::output::{Format, Out};
@@ -62,6 +63,8 @@ async fn plan(
     (here, source): &(Option<Side>, Side),
     partition: PartitionId,
 ) -> anyhow::Result<Plan> {
+    let looked = closed::check(&args.topic, source.partition(partition));
+    looked.with_context(|| source.server.clone())?;
     let (mut here_end, mut refusal) = (None, None);
     if let Some(here) = here {
         refusal = refused(here, source, partition).await?;
@@ -111,6 +114,11 @@ async fn refused(
         return Ok(Some(format!(
             "this server does not follow it ({role}): see `corelog rejoin`"
         )));
+    }
+    if here.partition(partition).is_some_and(|p| p.closed) {
+        return Ok(Some(
+            "what is here is not open, and so not known".to_owned(),
+        ));
     }
     let ends = [here, source].map(|side| side.partition(partition).map(|p| p.high_watermark));
     if ends[1] < ends[0] {

@@ -23,8 +23,8 @@ use crate::{cli, quantity, session};
         on, so that equal chains at one offset mean equal bytes below it. What is compared is what \
         both can read; a follower that is some records behind its source is equal to it. Where \
         they part, the first batch that differs is named.\n\n\
-        Ends with 3 if a partition differs or is missing, with 1 if one begins behind the other's \
-        end, so that there is nothing to compare.",
+        Ends with 3 if a partition differs, is missing or could not be opened, with 4 if it is not open \
+        yet, with 1 if one begins behind the other's end, so that there is nothing to compare.",
     after_long_help = "EXAMPLES\n  \
         corelog compare events --with log2:7400\n  \
         corelog compare events --server log1:7400 --with log2:7400 --partition 3\n  \
@@ -81,8 +81,7 @@ async fn compare(args: &Args, client: Client) -> anyhow::Result<Exit> {
     Ok(rows
         .iter()
         .map(|(_, verdict)| exit(verdict))
-        .max_by_key(|exit| *exit as u8)
-        .unwrap_or(Exit::Done))
+        .fold(Exit::Done, Exit::graver))
 }
 
 fn named(error: Error, server: &str) -> anyhow::Error {

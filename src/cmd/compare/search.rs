@@ -9,6 +9,7 @@ use corelog_client::{Admin, Client, Error};
 use corelog_protocol::message::{chain_at, describe_topic, hello};
 use corelog_record::{HistoryId, LeaderEpoch, Offset, Ordinal, PartitionId, TopicId, TopicName};
 
+use crate::cmd::topic::closed;
 use crate::exit::{Exit, stop};
 
 /// A topic on one server.
@@ -54,7 +55,7 @@ pub(in crate::cmd) struct Difference {
 /// Compares one partition of two servers.
 ///
 /// # Errors
-/// What a server refuses, with its name; `Damaged` where a copy cannot be read.
+/// What a server refuses, with its name, and that its copy is not open; `Damaged` where a copy cannot be read.
 pub(in crate::cmd) async fn compare(
     sides: [&Side; 2],
     partition: PartitionId,
@@ -63,6 +64,10 @@ pub(in crate::cmd) async fn compare(
     let [Some(here), Some(there)] = readable else {
         return Ok(Verdict::Missing);
     };
+    for side in sides {
+        let looked = closed::check(&side.topic, side.partition(partition));
+        looked.with_context(|| side.server.clone())?;
+    }
     if history(sides[0], partition).await? != history(sides[1], partition).await? {
         return Ok(Verdict::OtherHistory);
     }

@@ -1,4 +1,7 @@
-//! What the kernel grants this process: locked memory, open files, large files.
+//! What the kernel grants this process, and so whatever its shell starts: locked memory, open files, large files. A server
+//! that runs may have others.
+
+use std::fmt::Display;
 
 use corelog_node::sys::Error;
 use corelog_node::sys::probe::{self, Memlock};
@@ -34,13 +37,14 @@ fn locked_memory(memlock: Result<Memlock, Error>) -> Check {
     match memlock {
         Err(error) => Check::bad(NAME, error.to_string(), MEND),
         Ok(memlock) => match memlock.limit {
-            None => Check::good(NAME, "unlimited"),
+            None => Check::good(NAME, whose("unlimited")),
             Some(limit) if memlock.io_memory_bytes < IO_MEMORY_BYTES => {
                 let registered = ByteSize::from_bytes(memlock.io_memory_bytes as u64);
+                let limit = whose(limit);
                 let found = format!("{limit}: {registered} of buffers a core, I/O costs more");
                 Check::fair(NAME, found, MEND)
             }
-            Some(limit) => Check::good(NAME, limit.to_string()),
+            Some(limit) => Check::good(NAME, whose(limit)),
         },
     }
 }
@@ -54,21 +58,29 @@ fn limit(name: &'static str, of: Resource, judge: impl Fn(u64) -> Check) -> Chec
     }
 }
 
+/// A limit, and whose it is.
+fn whose(limit: impl Display) -> String {
+    format!("{limit} (this shell's)")
+}
+
 fn open_files(count: u64, cores: usize) -> Check {
     const NAME: &str = "open files";
     let mend = format!("ulimit -n {OPEN_FILES_GOOD}, or LimitNOFILE={OPEN_FILES_GOOD} in the unit");
     let mut node = NodeConfig::new("");
     node.cores = cores;
     if count < OPEN_FILES_MIN.max(Node::descriptors_min(&node)) {
-        Check::bad(NAME, format!("{count} are too few to serve"), mend)
+        Check::bad(NAME, format!("{}: too few to serve", whose(count)), mend)
     } else if count < OPEN_FILES_GOOD {
         Check::fair(
             NAME,
-            format!("{count} bound connections and busy partitions"),
+            format!(
+                "{}: it bounds connections and busy partitions",
+                whose(count)
+            ),
             mend,
         )
     } else {
-        Check::good(NAME, count.to_string())
+        Check::good(NAME, whose(count))
     }
 }
 
@@ -77,15 +89,18 @@ fn file_size(limit: u64) -> Check {
     const MEND: &str = "ulimit -f unlimited, or LimitFSIZE=infinity in the systemd unit";
     let size = ByteSize::from_bytes(limit);
     if limit == RLIM_INFINITY {
-        Check::good(NAME, "unlimited")
+        Check::good(NAME, whose("unlimited"))
     } else if size < FILE_SIZE_MIN {
-        let found = format!("{size}: a larger write is answered with a signal that ends it");
+        let found = format!(
+            "{}: a larger write is answered with a signal that ends it",
+            whose(size)
+        );
         Check::bad(NAME, found, MEND)
     } else if size < FILE_SIZE_GOOD {
-        let found = format!("{size}: segments must stay below it");
+        let found = format!("{}: segments must stay below it", whose(size));
         Check::fair(NAME, found, MEND)
     } else {
-        Check::good(NAME, size.to_string())
+        Check::good(NAME, whose(size))
     }
 }
 

@@ -35,7 +35,9 @@ pub(crate) use check::Check;
         governor, file system and mount options, device, sectors and write cache, free space, \
         the measured time of a write with fdatasync in the data directory and whether the disk \
         can have done it in that time, the congestion control, the clock. Each has a verdict (good, fair, bad) and, where \
-        it is not good, the command that mends it. One bad ends with exit code 1.",
+        it is not good, the command that mends it. One bad ends with exit code 1.\n\n\
+        Limits (locked memory, open files, file size) are those of the shell that it is typed in; what a \
+        server that runs has stands in /proc/PID/limits.",
     after_long_help = "EXAMPLES\n  \
         corelog doctor\n  \
         corelog doctor --data-dir /var/lib/corelog --output json"

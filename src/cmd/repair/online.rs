@@ -85,7 +85,7 @@ fn say_left(topic: &TopicName, partitions: &[Partition]) -> Exit {
             (0, Some(error)) => {
                 say(&format!("{place} was not repaired: {error}"));
                 let code = error.known_code().and_then(exit::of_code);
-                exit = graver(exit, code.unwrap_or(Exit::Failed));
+                exit = exit.graver(code.unwrap_or(Exit::Failed));
             }
             (ranges, error) => {
                 let why = error.as_ref().map(|error| format!(": {error}"));
@@ -96,17 +96,6 @@ fn say_left(topic: &TopicName, partitions: &[Partition]) -> Exit {
         }
     }
     exit
-}
-
-/// Which of two says more: damage, then that something is not known, then what was met first.
-fn graver(first: Exit, other: Exit) -> Exit {
-    let is_there = |exit| [first, other].contains(&exit);
-    match first {
-        _ if is_there(Exit::Damage) => Exit::Damage,
-        _ if is_there(Exit::Unknown) => Exit::Unknown,
-        Exit::Done => other,
-        first => first,
-    }
 }
 
 fn row(partition: &Partition, segment: &Replaced) -> Vec<String> {

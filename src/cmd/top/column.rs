@@ -15,8 +15,8 @@ pub(super) enum Value<'a> {
     Words(String),
     /// A number to the last digit.
     Exact(u64),
-    /// An offset to the last digit.
-    Offset(Option<u64>),
+    /// The same of what may not be known.
+    Known(Option<u64>),
     /// A number, or a rate.
     Count(Option<f64>),
     /// Bytes, or bytes a second.
@@ -146,7 +146,7 @@ impl Value<'_> {
             Self::Text(text) => figure::printable(text),
             Self::Words(words) => figure::printable(words),
             Self::Exact(number) => number.to_string(),
-            Self::Offset(known) => known.map_or_else(|| NOTHING.to_owned(), |at| at.to_string()),
+            Self::Known(number) => number.map_or_else(|| NOTHING.to_owned(), |it| it.to_string()),
             Self::Count(count) => told(*count, figure::count),
             Self::Bytes(bytes) => told(*bytes, figure::bytes),
             Self::Micros(us) => told(*us, figure::micros),
@@ -182,7 +182,7 @@ impl Value<'_> {
     fn number(&self) -> Option<f64> {
         match self {
             Self::Exact(number) => Some(super::rates::number(*number)),
-            Self::Offset(known) => known.map(super::rates::number),
+            Self::Known(number) => number.map(super::rates::number),
             Self::Count(known)
             | Self::Bytes(known)
             | Self::Micros(known)

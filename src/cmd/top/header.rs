@@ -123,12 +123,8 @@ pub(super) fn holdings(picture: &Picture) -> Vec<Told> {
     if let Some(bytes) = picture.node.resident_bytes {
         holdings.push(told("memory", figure::bytes(number(bytes))));
     }
-    let files: u64 = picture
-        .node
-        .quarantine
-        .iter()
-        .map(|share| share.files)
-        .sum();
+    let shares = picture.node.quarantine.iter().flatten();
+    let files: u64 = shares.map(|share| share.files).sum();
     if files > 0 {
         holdings.push(told("quarantined files", files.to_string()));
     }

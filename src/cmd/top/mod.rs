@@ -66,7 +66,7 @@ use self::watched::Watch;
         the slowest acknowledgements went. Keys: 1 to 6 or tab for another view, arrows to move, \
         enter to look closer, esc to go back, s to sort by the next column, r to turn it round, / to \
         filter, p to pause, ? for help, q to quit. A node that goes away stays as it was last seen \
-        until it is back.\n\n\
+        until it is back; one that starts is waited for.\n\n\
         With --once, or where stdout is no terminal or one that cannot draw (TERM=dumb), it asks \
         twice, an interval apart, prints every view as a table and ends. --output json prints one \
         object per interval, or one with --once. Both print the rows that --view, --sort and \
@@ -176,7 +176,7 @@ async fn print_once(args: &Args) -> anyhow::Result<Exit> {
 
 /// Prints what each interval shows, until nobody reads it any more.
 async fn print_on(args: &Args) -> anyhow::Result<Exit> {
-    let mut watch = Watch::begin(&args.admin, poll::ask(&args.admin).await?);
+    let mut watch = watched::begin(&args.admin).await?;
     let mut polls = poll::begin(args.admin.clone(), args.interval.0);
     let mut out = Out::while_read();
     while let Some(polled) = polls.recv().await {

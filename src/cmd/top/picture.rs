@@ -163,7 +163,7 @@ fn copies(told: &told::Told, before: Before<'_>) -> Vec<Copy> {
         let then = then.get(&(&*one.topic, one.partition, &*one.copy));
         let then = then.filter(|_| lasting.contains(&*one.topic));
         let durable = durable.get(&(&*one.topic, one.partition)).copied();
-        Copy::elsewhere(one, then.copied(), durable)
+        Copy::elsewhere(one, then.copied(), durable.flatten())
     });
     here.chain(elsewhere).collect()
 }

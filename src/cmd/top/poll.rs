@@ -19,6 +19,17 @@ pub(super) struct Poll {
     pub(super) time: Timestamp,
 }
 
+impl Poll {
+    /// Of a node that has told nothing.
+    pub(super) fn nothing() -> Self {
+        Self {
+            told: Told::default(),
+            at: Instant::now(),
+            time: Timestamp::now(),
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct Topics {
     topics: Vec<Topic>,

@@ -27,12 +27,12 @@ use super::poll;
 use super::screen;
 use super::state::{Asked, Rows, State};
 use super::theme::Theme;
-use super::watched::{Watch, Watched};
+use super::watched::{self, Watched};
 
 /// Shows a node until somebody quits or a signal asks to stop.
 ///
 /// # Errors
-/// If the terminal cannot be used, or the node does not answer at first.
+/// If the terminal cannot be used, or nobody answers at first.
 pub(super) async fn watch(
     node: (&str, Duration),
     state: State,
@@ -52,7 +52,7 @@ async fn show(
     theme: Theme,
 ) -> anyhow::Result<()> {
     // A wrong address is better told before the screen is taken.
-    let mut watch = Watch::begin(admin, poll::ask(admin).await?);
+    let mut watch = watched::begin(admin).await?;
     let mut stops = Stops::listen()?;
     let mut polls = poll::begin(admin.to_owned(), interval);
     let mut taken = Taken::take()?;

@@ -58,6 +58,8 @@ fn partition(topic: &str, partition: u64, grown: u64) -> Value {
         "core": partition % 2,
         "state": "ok",
         "role": "owner",
+        "log_start": 0,
+        "epoch": 0,
         "log_end": grown * 10,
         "durable": grown * 10,
         "high_watermark": grown * 10,
@@ -391,8 +393,8 @@ fn a_topic_that_was_made_anew_has_no_rates_until_the_next_poll() {
 #[test]
 fn what_retention_took_is_no_negative_rate() {
     let (before, mut now) = (node(1), node(2));
-    now.partitions[0].log_start = 1_000;
-    now.partitions[0].bytes = 1;
+    now.partitions[0].log_start = Some(1_000);
+    now.partitions[0].bytes = Some(1);
     let gap = super::rates::Gap::of(Duration::from_secs(1)).unwrap();
     let then = Some((&before.partitions[0], gap));
     let partition = Partition::of(&now.partitions[0], then, &[]);
@@ -407,7 +409,7 @@ fn a_partition_that_retention_takes_from_keeps_its_place_and_its_topic_has_no_pa
     let begun = Instant::now();
     let mut watch = Watch::begin("log1:7399", poll(2, begun));
     let mut now = poll(3, begun + Duration::from_secs(1));
-    now.told.partitions[0].log_start = 1_000;
+    now.told.partitions[0].log_start = Some(1_000);
     watch.see(Ok(now), Timestamp::UNIX_EPOCH);
     let topic = |name: &str| {
         let mut topics = watch.watched.picture.topics.iter();

@@ -30,7 +30,8 @@ pub(super) struct Node {
     pub(super) listen: String,
     pub(super) resident_bytes: Option<u64>,
     pub(super) disk: Option<Disk>,
-    pub(super) quarantine: Vec<Quarantine>,
+    /// `None` where it could not be listed in time.
+    pub(super) quarantine: Option<Vec<Quarantine>>,
     /// Shown as rows with their rates.
     #[serde(skip_serializing)]
     pub(super) cores: Vec<Core>,
@@ -130,13 +131,14 @@ pub(super) struct Partition {
     pub(super) damaged_ranges: u64,
     pub(super) role: String,
     pub(super) source: Option<String>,
-    pub(super) log_start: u64,
-    pub(super) high_watermark: u64,
-    pub(super) durable: u64,
-    pub(super) log_end: u64,
-    pub(super) epoch: u64,
-    pub(super) segments: u64,
-    pub(super) bytes: u64,
+    /// `None`, as up to `bytes`, while its log is not open.
+    pub(super) log_start: Option<u64>,
+    pub(super) high_watermark: Option<u64>,
+    pub(super) durable: Option<u64>,
+    pub(super) log_end: Option<u64>,
+    pub(super) epoch: Option<u64>,
+    pub(super) segments: Option<u64>,
+    pub(super) bytes: Option<u64>,
     pub(super) parked_fetches: u64,
     pub(super) scrubbed_at: Option<String>,
     pub(super) lag_records: Option<u64>,
@@ -172,7 +174,8 @@ pub(super) struct Clone {
     pub(super) sources: Vec<String>,
     pub(super) rate: Option<u64>,
     pub(super) error: Option<Trouble>,
-    pub(super) end: u64,
+    /// `None` while its log is not open.
+    pub(super) end: Option<u64>,
     pub(super) source_end: Option<u64>,
     pub(super) source_heard_ms: Option<u64>,
     pub(super) lag_records: Option<u64>,

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 
 use super::history::History;
 use super::picture::Picture;
-use super::poll::Poll;
+use super::poll::{self, Poll};
+use crate::admin;
 use crate::exit::sentence;
 
 /// What is shown of a node.
@@ -33,7 +34,27 @@ pub(super) struct Watch {
     pub(super) watched: Watched,
 }
 
+/// Begins to watch. A node that starts, or stops, is away until it tells of itself.
+///
+/// # Errors
+/// Exit code 4 if nobody answers there.
+pub(super) async fn begin(admin: &str) -> anyhow::Result<Watch> {
+    match poll::ask(admin).await {
+        Err(error) if admin::is_unready(&error) => Ok(Watch::begin_away(admin, error)),
+        first => Ok(Watch::begin(admin, first?)),
+    }
+}
+
 impl Watch {
+    /// Begins with a node that has told nothing yet.
+    fn begin_away(admin: &str, error: anyhow::Error) -> Self {
+        let nothing = Poll::nothing();
+        let now = nothing.time;
+        let mut watch = Self::begin(admin, nothing);
+        watch.see(Err(error), now);
+        watch
+    }
+
     /// Begins with the first poll, which has no rates.
     pub(super) fn begin(admin: &str, first: Poll) -> Self {
         let mut history = History::default();
@@ -71,5 +92,25 @@ impl Watch {
                 });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session;
+    use crate::side::Side;
+
+    /// It ended at once, as at a wrong address.
+    #[test]
+    fn a_node_that_starts_is_away_until_it_tells_of_itself() {
+        let side = Side::start("127.0.0.1:0".parse().unwrap(), false).unwrap();
+        let admin = side.address().to_string();
+        let watch = session::on_this_thread(|| begin(&admin)).unwrap();
+        let away = watch.watched.away.unwrap();
+        assert_eq!(away.cause, "the node is starting");
+        assert_eq!(away.for_s, 0);
+        side.stop();
+        assert!(session::on_this_thread(|| begin(&admin)).is_err());
     }
 }

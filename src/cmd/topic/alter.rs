@@ -1,11 +1,14 @@
 //! `corelog topic alter`.
 
+use std::fmt::Write as _;
+
 use corelog_client::Client;
 use corelog_protocol::message::describe_topic::Answer;
 use corelog_protocol::message::settings::{RetentionHold, TopicSettings};
 use corelog_record::{ByteSize, TopicName};
 use serde_json::json;
 
+use super::closed::held;
 use super::policy::Policy;
 use crate::consent::{self, Decision};
 use crate::exit::{Exit, stop};
@@ -95,6 +98,7 @@ fn loss(name: &TopicName, topic: &Answer, after: &TopicSettings) -> Option<Strin
     let is_lower = |before: Option<u64>, after: Option<u64>| {
         after.is_some_and(|after| before.is_none_or(|before| after < before))
     };
+    let is_known = topic.partitions.iter().all(|p| !p.closed);
     let mut losses = Vec::new();
     if let Some(age_ms) = after.retention_age_ms
         && is_lower(before.retention_age_ms, after.retention_age_ms)
@@ -113,8 +117,12 @@ fn loss(name: &TopicName, topic: &Answer, after: &TopicSettings) -> Option<Strin
             .map(|p| p.bytes.saturating_sub(bytes))
             .sum();
         let (limit, over) = (ByteSize::from_bytes(bytes), Amount(over));
+        let over = match is_known {
+            true => format!(" (at most {over} now)"),
+            false => String::new(),
+        };
         losses.push(format!(
-            "the oldest sealed segments of each partition beyond {limit} (at most {over} now)"
+            "the oldest sealed segments of each partition beyond {limit}{over}"
         ));
     }
     let hold = before.retention_hold;
@@ -130,28 +138,35 @@ fn loss(name: &TopicName, topic: &Answer, after: &TopicSettings) -> Option<Strin
         };
         losses.push(format!("what retention holds back{until}"));
     }
-    let held: u64 = topic.partitions.iter().map(|p| p.bytes).sum();
-    let held = Amount(held);
-    let segments: u32 = topic.partitions.iter().map(|p| p.segments).sum();
-    (!losses.is_empty()).then(|| {
-        format!(
-            "{} of topic {name}, which holds {held} in {segments} segments",
-            losses.join(" and ")
-        )
-    })
+    let mut held = held(&topic.partitions);
+    if is_known {
+        let segments: u32 = topic.partitions.iter().map(|p| p.segments).sum();
+        let _ = write!(held, " in {segments} segments");
+    }
+    let lost = losses.join(" and ");
+    (!losses.is_empty()).then(|| format!("{lost} of topic {name}, which holds {held}"))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::closed::tests::partition;
     use super::*;
+    use corelog_protocol::message::describe_topic::{Partition, State};
     use corelog_record::TopicId;
 
     fn loss_between(before: TopicSettings, after: &TopicSettings) -> Option<String> {
-        let id = TopicId::from_bytes([0; 16]);
+        loss_of(Vec::new(), before, after)
+    }
+
+    fn loss_of(
+        partitions: Vec<Partition>,
+        settings: TopicSettings,
+        after: &TopicSettings,
+    ) -> Option<String> {
         let topic = Answer {
-            id,
-            settings: before,
-            partitions: Vec::new(),
+            id: TopicId::from_bytes([0; 16]),
+            settings,
+            partitions,
         };
         loss(&TopicName::new("t").unwrap(), &topic, after)
     }
@@ -171,6 +186,22 @@ mod tests {
         assert!(loss_between(keeping(Some(5), None), &keeping(Some(6), None)).is_none());
         assert!(loss_between(keeping(Some(5), None), &keeping(Some(4), None)).is_some());
         assert!(loss_between(keeping(None, None), &keeping(None, Some(1))).is_some());
+    }
+
+    /// Of a topic of which nothing was open it said "at most 0 B now", and that it holds 0 B in 0 segments.
+    #[test]
+    fn what_is_not_open_may_lose_more_than_nothing() {
+        let said = |bytes| {
+            let partitions = vec![partition(0, State::Opening, bytes)];
+            loss_of(partitions, keeping(None, None), &keeping(None, Some(1_024))).unwrap()
+        };
+        let told = said(Some(2_048));
+        assert!(told.contains("beyond 1KiB (at most 1.0 KiB now)"), "{told}");
+        assert!(told.ends_with("holds 2.0 KiB in 0 segments"), "{told}");
+        let told = said(None);
+        assert!(told.contains("beyond 1KiB of topic t"), "{told}");
+        let holds = "which holds an unknown amount (1 partitions are not open)";
+        assert!(told.ends_with(holds), "{told}");
     }
 
     /// What waited for a follower went at once when it was to wait for a snapshot, which there was.

@@ -4,11 +4,11 @@ use corelog_client::Client;
 use corelog_record::TopicName;
 use serde_json::json;
 
+use super::closed::held;
 use crate::consent::{self, Decision};
 use crate::exit::Exit;
 use crate::output::{Format, Out};
-use crate::quantity::{self, Amount};
-use crate::{cli, session};
+use crate::{cli, quantity, session};
 
 /// Delete a topic and all its records.
 #[derive(clap::Args, Debug)]
@@ -37,12 +37,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 
 async fn delete(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let (admin, topic) = client.admin().of(&args.name).await?;
-    let held: u64 = topic.partitions.iter().map(|p| p.bytes).sum();
     let loss = format!(
         "topic {} with {} partitions and {}",
         args.name,
         topic.partitions.len(),
-        Amount(held)
+        held(&topic.partitions)
     );
     if consent::ask(args.consent, args.client.output, &loss)? == Decision::Leave {
         return Ok(Exit::Done);

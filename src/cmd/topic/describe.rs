@@ -6,6 +6,7 @@ use corelog_protocol::message::replica_status::{Role, State as Copying};
 use corelog_record::{PartitionId, Timestamp, TopicName};
 use serde_json::{Value, json};
 
+use super::closed::{cell, known};
 use super::followers;
 use crate::exit::Exit;
 use crate::output::{Format, Out};
@@ -20,7 +21,7 @@ use crate::{cli, session};
         first two, what a power cut leaves lies below the third. SCRUBBED says when all sealed \
         segments were last read and checked, SNAPSHOT which one is the last, and where it ends; \
         below stands how far behind its source a replica is, who follows, and what is damaged and \
-        not served. \
+        not served. What a partition holds that is not open is not known. \
         Ends with 3 if anything is damaged.",
     after_long_help = "EXAMPLES\n  \
         corelog topic describe events\n  \
@@ -107,14 +108,14 @@ fn show(name: &TopicName, topic: &Answer, out: &mut Out) -> anyhow::Result<()> {
             p.id.to_string(),
             super::policy::word(&p.state),
             p.core.to_string(),
-            p.log_start.to_string(),
-            p.high_watermark.to_string(),
-            p.durable.to_string(),
-            p.log_end.to_string(),
-            p.segments.to_string(),
-            Amount(p.bytes).to_string(),
-            p.epoch.to_string(),
-            age(p.scrubbed_at),
+            cell(p, p.log_start),
+            cell(p, p.high_watermark),
+            cell(p, p.durable),
+            cell(p, p.log_end),
+            cell(p, p.segments),
+            cell(p, Amount(p.bytes)),
+            cell(p, p.epoch),
+            cell(p, age(p.scrubbed_at)),
             p.snapshot.as_ref().map_or_else(
                 || "-".to_owned(),
                 |last| format!("{}@{}", last.name, last.end),
@@ -158,6 +159,9 @@ fn replica_line(topic: &TopicName, partition: &Partition) -> Option<String> {
     let role = super::policy::word(&partition.role).replace('_', " ");
     let source = partition.source.as_deref().unwrap_or("nobody known");
     let line = match partition.role {
+        Role::Follower if partition.closed => {
+            format!("replica: {place} is a copy of {source}'s, and not open")
+        }
         Role::Follower => match partition.copying {
             Copying::Done => format!(
                 "replica: {place} was copied from {source} up to {}, and does not follow it",
@@ -227,13 +231,13 @@ pub(crate) fn partition(partition: &Partition) -> Value {
         "partition": partition.id.get(),
         "state": partition.state,
         "core": partition.core.get(),
-        "log_start": partition.log_start.get(),
-        "high_watermark": partition.high_watermark.get(),
-        "durable": partition.durable.get(),
-        "log_end": partition.log_end.get(),
-        "segments": partition.segments,
-        "bytes": partition.bytes,
-        "epoch": partition.epoch.get(),
+        "log_start": known(partition, partition.log_start.get()),
+        "high_watermark": known(partition, partition.high_watermark.get()),
+        "durable": known(partition, partition.durable.get()),
+        "log_end": known(partition, partition.log_end.get()),
+        "segments": known(partition, partition.segments),
+        "bytes": known(partition, partition.bytes),
+        "epoch": known(partition, partition.epoch.get()),
         "read_only": partition.read_only,
         "damage": damage(&partition.damage),
         "scrubbed_at": partition.scrubbed_at.map(quantity::rfc3339),

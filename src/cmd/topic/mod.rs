@@ -2,6 +2,7 @@
 
 mod add_partitions;
 mod alter;
+pub(crate) mod closed;
 mod create;
 mod delete;
 pub(crate) mod describe;

@@ -178,7 +178,7 @@ pub(super) fn pulses(page: &mut Page, pulses: &[PulseSnapshot]) {
     }
 }
 
-/// How many partitions of each core are in each state, have each role, and take no appends.
+/// How many partitions of each core are in each state and role, can be scrubbed, are damaged, and take no appends.
 pub(super) fn partition_counts(
     page: &mut Page,
     core_count: usize,
@@ -216,22 +216,30 @@ pub(super) fn partition_counts(
             page.sample(name, &labels, meant.count());
         }
     }
-    let name = "corelog_sealed_partitions";
-    let help = "Partitions that have sealed segments, which is what a scrub checks.";
-    page.family(name, Kind::Gauge, help);
-    for (core, partitions) in &of_cores {
-        let meant = partitions.iter().filter(|p| p.unscrubbed_millis.is_some());
-        page.sample(name, &[("core", core)], meant.count());
-    }
-    let name = "corelog_read_only_partitions";
-    page.family(
-        name,
-        Kind::Gauge,
-        "Partitions that take no appends because of damage at their end.",
-    );
-    for (core, partitions) in &of_cores {
-        let meant = partitions.iter().filter(|p| p.is_read_only);
-        page.sample(name, &[("core", core)], meant.count());
+    type IsMeant = fn(&PartitionSnapshot) -> bool;
+    let families: [(&str, &str, IsMeant); 3] = [
+        (
+            "corelog_sealed_partitions",
+            "Partitions that have sealed segments, which is what a scrub checks.",
+            |p| p.unscrubbed_millis.is_some(),
+        ),
+        (
+            "corelog_damaged_partitions",
+            "Partitions with records that cannot be read because of damage, whatever state they are in.",
+            |p| p.damage_count > 0,
+        ),
+        (
+            "corelog_read_only_partitions",
+            "Partitions that take no appends because of damage at their end.",
+            |p| p.is_read_only,
+        ),
+    ];
+    for (name, help, is_meant) in families {
+        page.family(name, Kind::Gauge, help);
+        for (core, partitions) in &of_cores {
+            let meant = partitions.iter().filter(|p| is_meant(p));
+            page.sample(name, &[("core", core)], meant.count());
+        }
     }
 }
 

@@ -30,7 +30,7 @@ struct Told {
     cores: Vec<CoreSnapshot>,
     pulses: Vec<PulseSnapshot>,
     partitions: Vec<PartitionSnapshot>,
-    quarantine: Vec<QuarantineShare>,
+    quarantine: Option<Vec<QuarantineShare>>,
     unreadable_topics: usize,
     space: Option<Space>,
 }
@@ -66,7 +66,7 @@ fn page(told: &Told, format: Format, tells_partitions: bool) -> String {
     process::process(&mut page, told.started);
     process::lost_lines(&mut page);
     process::space(&mut page, told.space);
-    process::quarantine(&mut page, &told.quarantine);
+    process::quarantine(&mut page, told.quarantine.as_deref());
     process::unreadable_topics(&mut page, told.unreadable_topics);
     cores::numbers(&mut page, &told.cores);
     cores::requests(&mut page, &told.cores);
@@ -83,17 +83,17 @@ fn page(told: &Told, format: Format, tells_partitions: bool) -> String {
     page.into_text()
 }
 
-/// What the quarantine holds; nothing where it cannot be listed.
-pub(super) async fn quarantine(handle: &Handle) -> Vec<QuarantineShare> {
+/// What the quarantine holds; nothing where it cannot be listed, or not in time.
+pub(super) async fn quarantine(handle: &Handle) -> Option<Vec<QuarantineShare>> {
     static TURN: Semaphore = Semaphore::const_new(1);
     let handle = handle.clone();
-    let listed = health::apart(&TURN, move || {
+    health::apart(&TURN, move || {
         let listed = handle.quarantine();
         let failed =
             |error| tracing::warn!(%error, "the quarantine cannot be listed for the metrics");
         listed.map_err(failed).ok()
-    });
-    listed.await.unwrap_or_default()
+    })
+    .await
 }
 
 /// The room on the disk; nothing where the kernel does not tell.

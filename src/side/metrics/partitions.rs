@@ -2,34 +2,47 @@
 
 use std::fmt::Display;
 
-use corelog_node::metrics::{Lag, PartitionSnapshot};
+use corelog_node::metrics::{Lag, LogSnapshot, PartitionSnapshot};
 
 use super::super::exposition::{Kind, Page};
 use super::seconds;
 
-/// Offsets, sizes, and what waits there.
+/// Offsets and sizes of those that are open, and what waits or is wrong there.
 pub(super) fn numbers(page: &mut Page, partitions: &[PartitionSnapshot]) {
+    type OfLog = fn(&LogSnapshot) -> u64;
+    let families: [(&str, &str, OfLog); 6] = [
+        ("log_start", "The oldest readable offset.", |log| {
+            log.log_start.get()
+        }),
+        ("high_watermark", "All below may be read.", |log| {
+            log.high_watermark.get()
+        }),
+        ("durable", "All below was synced to disk.", |log| {
+            log.durable.get()
+        }),
+        ("log_end", "The next offset to be assigned.", |log| {
+            log.log_end.get()
+        }),
+        ("segments", "Segments of the log.", |log| {
+            log.segment_count as u64
+        }),
+        ("store_bytes", "Bytes of all stores.", |log| log.store_bytes),
+    ];
+    for (name, help, number) in families {
+        of_each(page, partitions, (name, help), |partition| {
+            partition.log.as_ref().map(number)
+        });
+    }
     type Number = fn(&PartitionSnapshot) -> u64;
-    let families: [(&str, &str, Number); 8] = [
-        ("log_start", "The oldest readable offset.", |p| {
-            p.log_start.get()
-        }),
-        ("high_watermark", "All below may be read.", |p| {
-            p.high_watermark.get()
-        }),
-        ("durable", "All below was synced to disk.", |p| {
-            p.durable.get()
-        }),
-        ("log_end", "The next offset to be assigned.", |p| {
-            p.log_end.get()
-        }),
-        ("segments", "Segments of the log.", |p| {
-            p.segment_count as u64
-        }),
-        ("store_bytes", "Bytes of all stores.", |p| p.store_bytes),
+    let families: [(&str, &str, Number); 3] = [
         ("parked_fetches", "Long polls waiting at its end.", |p| {
             p.parked_fetch_count as u64
         }),
+        (
+            "damaged_ranges",
+            "Ranges of offsets that cannot be read because of damage.",
+            |p| p.damage_count as u64,
+        ),
         (
             "read_only",
             "1 if it takes no appends because of damage at its end.",

@@ -64,7 +64,8 @@ pub(super) fn space(page: &mut Page, space: Option<Space>) {
 }
 
 /// What the quarantine holds, by reason.
-pub(super) fn quarantine(page: &mut Page, quarantine: &[QuarantineShare]) {
+pub(super) fn quarantine(page: &mut Page, quarantine: Option<&[QuarantineShare]>) {
+    let Some(quarantine) = quarantine else { return };
     type Number = fn(&QuarantineShare) -> u64;
     let families: [(&str, &str, Number); 2] = [
         ("files", "Files in quarantine, by reason.", |share| {

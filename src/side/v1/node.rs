@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use corelog_node::Handle;
-use corelog_node::metrics::{CoreSnapshot, HistogramSnapshot, PulseSnapshot};
+use corelog_node::metrics::{CoreSnapshot, HistogramSnapshot, PulseSnapshot, QuarantineShare};
 use serde_json::{Value, json};
 
 use super::super::{Stage, health, metrics};
@@ -32,9 +32,8 @@ async fn node(stage: &Stage, handle: &Handle, pulses: &[PulseSnapshot]) -> Value
         })
         .collect();
     let (quarantine, space) = tokio::join!(metrics::quarantine(handle), metrics::space(handle));
-    let quarantine = quarantine
-        .iter()
-        .map(|share| json!({ "reason": share.reason, "files": share.files, "bytes": share.bytes }));
+    let share = |share: &QuarantineShare| json!({ "reason": share.reason, "files": share.files, "bytes": share.bytes });
+    let quarantine = quarantine.map(|shares| shares.iter().map(share).collect::<Vec<_>>());
     json!({
         "node": handle.node_id().to_string(),
         "version": env!("CARGO_PKG_VERSION"),
@@ -49,7 +48,7 @@ async fn node(stage: &Stage, handle: &Handle, pulses: &[PulseSnapshot]) -> Value
             "free_bytes": space.free.bytes(),
             "total_bytes": space.total.bytes(),
         })),
-        "quarantine": quarantine.collect::<Vec<_>>(),
+        "quarantine": quarantine,
         "start": {
             "topics": report.topics,
             "unreadable_topics": report.unreadable,

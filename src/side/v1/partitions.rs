@@ -24,6 +24,7 @@ pub(super) async fn show(State(stage): State<Stage>, uri: Uri) -> Response {
 }
 
 fn partition(partition: &PartitionSnapshot) -> Value {
+    let log = partition.log;
     json!({
         "topic": partition.topic,
         "partition": partition.partition.get(),
@@ -33,13 +34,13 @@ fn partition(partition: &PartitionSnapshot) -> Value {
         "damaged_ranges": partition.damage_count,
         "role": partition.role,
         "source": partition.source,
-        "log_start": partition.log_start.get(),
-        "high_watermark": partition.high_watermark.get(),
-        "durable": partition.durable.get(),
-        "log_end": partition.log_end.get(),
-        "epoch": partition.epoch.get(),
-        "segments": partition.segment_count,
-        "bytes": partition.store_bytes,
+        "log_start": log.map(|log| log.log_start.get()),
+        "high_watermark": log.map(|log| log.high_watermark.get()),
+        "durable": log.map(|log| log.durable.get()),
+        "log_end": log.map(|log| log.log_end.get()),
+        "epoch": log.map(|log| log.epoch.get()),
+        "segments": log.map(|log| log.segment_count),
+        "bytes": log.map(|log| log.store_bytes),
         "parked_fetches": partition.parked_fetch_count,
         "scrubbed_at": partition.scrubbed_at.map(rfc3339),
         "lag_records": partition.lag.map(|lag| lag.records),

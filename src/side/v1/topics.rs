@@ -52,6 +52,8 @@ fn told_topic(topic: &TopicSnapshot, partitions: &[&PartitionSnapshot]) -> Value
     for role in Role::ALL {
         roles.insert(role.as_str().to_owned(), json!(count(&|p| p.role == role)));
     }
+    // Of those that are not open it is not known.
+    let logs = || partitions.iter().filter_map(|p| p.log);
     json!({
         "name": topic.name,
         "id": topic.id.to_string(),
@@ -60,7 +62,7 @@ fn told_topic(topic: &TopicSnapshot, partitions: &[&PartitionSnapshot]) -> Value
         "partitions": topic.partition_count,
         "states": states,
         "roles": roles,
-        "segments": partitions.iter().map(|p| p.segment_count).sum::<usize>(),
-        "bytes": partitions.iter().map(|p| p.store_bytes).sum::<u64>(),
+        "segments": logs().map(|log| log.segment_count).sum::<usize>(),
+        "bytes": logs().map(|log| log.store_bytes).sum::<u64>(),
     })
 }

@@ -97,6 +97,10 @@ fn a_byte_that_rots_under_a_server_is_found_and_harms_nothing_else() {
         (&"damaged".into(), &false.into())
     );
     assert_eq!(topic_now["partitions"][1]["state"], "ok");
+    let ranges = "corelog_partition_damaged_ranges{topic=\"t\",partition=\"0\"";
+    for name in [ranges, "corelog_damaged_partitions"] {
+        assert_eq!(metric(server.ready.admin, name).to_string(), "1", "{name}");
+    }
     // One count and one line in the log: a scrub once told its damage twice.
     assert!((metric(server.ready.admin, "corelog_damage_total") - 1.0).abs() < 0.5);
     let (out, _, code) = corelog.run(["topic", "describe", "t"]).parts();

@@ -166,6 +166,7 @@ fn topics(visit: &mut impl Visit) {
                 segments: 2,
                 bytes: 4_096,
                 epoch: epoch(1),
+                closed: false,
                 state: describe_topic::State::Ok,
                 damage: Vec::new(),
                 read_only: false,

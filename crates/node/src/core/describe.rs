@@ -7,9 +7,9 @@ use super::scrub;
 use super::slots::{Slot, SlotState};
 use super::state::Core;
 use crate::metrics::{
-    HistogramSnapshot, PartitionSnapshot, PartitionState, PulseSnapshot, TopicSnapshot,
+    HistogramSnapshot, LogSnapshot, PartitionSnapshot, PartitionState, PulseSnapshot, TopicSnapshot,
 };
-use crate::partition::Refusal;
+use crate::partition::{Refusal, Status};
 use crate::rt;
 
 impl Core {
@@ -68,18 +68,8 @@ impl Core {
     }
 
     fn snapshot_of(&self, slot: &Slot) -> PartitionSnapshot {
-        let status = slot.partition().map(|partition| partition.status());
-        let state = match (&slot.state, &status) {
-            (SlotState::Unopened(Refusal::StorageFull), _) => PartitionState::Full,
-            (SlotState::Opening | SlotState::Unopened(_), _) => PartitionState::Opening,
-            (SlotState::Failed, _) | (SlotState::Open(_), None) => PartitionState::Failed,
-            (SlotState::Open(_), Some(status)) if status.is_fenced => PartitionState::Fenced,
-            (SlotState::Open(_), Some(status)) if status.is_damaged => PartitionState::Damaged,
-            (SlotState::Open(_), Some(status)) if status.is_full => PartitionState::Full,
-            (SlotState::Open(_), Some(_)) => PartitionState::Serving,
-        };
-        let status = status.unwrap_or_default();
         let partition = slot.partition();
+        let status = partition.map(|partition| partition.status());
         let scrubbed_at = partition.and_then(|partition| partition.scrubbed_at());
         // A clock that was set back since is no age.
         let age = |at| u64::try_from(rt::wall_clock().millis_since(at)).unwrap_or(0);
@@ -88,21 +78,15 @@ impl Core {
             topic: slot.topic.name.clone(),
             partition: slot.key.partition,
             core: self.id,
-            state,
-            is_read_only: status.is_read_only,
+            state: state_of(slot, status.as_ref()),
+            is_read_only: status.is_some_and(|status| status.is_read_only),
             damage_count: partition.map_or(0, |partition| partition.damage().len()),
             role,
             source,
-            log_start: status.log_start,
-            high_watermark: status.high_watermark,
-            durable: status.durable,
-            log_end: status.log_end,
-            epoch: status.epoch,
-            segment_count: status.segment_count,
-            store_bytes: status.store_bytes,
-            parked_fetch_count: status.parked_count,
+            log: status.as_ref().map(log_of),
+            parked_fetch_count: status.map_or(0, |status| status.parked_count),
             copying: self.copying(slot.key),
-            lag: self.lag(slot.key, status.durable),
+            lag: status.and_then(|status| self.lag(slot.key, status.durable)),
             source_silent_millis: self.source_silent_millis(slot.key),
             scrubbed_at,
             scrub_age_millis: scrubbed_at.map(age),
@@ -114,6 +98,7 @@ impl Core {
         use describe_topic::State;
         let snapshot = self.snapshot_of(slot);
         let partition = slot.partition();
+        let log = snapshot.log.unwrap_or_default();
         let last = self.last_snapshots.borrow();
         let last = last.get(slot.key).map(|last| LastSnapshot {
             name: last.name.to_string(),
@@ -122,13 +107,14 @@ impl Core {
         describe_topic::Partition {
             id: snapshot.partition,
             core: self.id,
-            log_start: snapshot.log_start,
-            high_watermark: snapshot.high_watermark,
-            durable: snapshot.durable,
-            log_end: snapshot.log_end,
-            segments: u32::try_from(snapshot.segment_count).unwrap_or(u32::MAX),
-            bytes: snapshot.store_bytes,
-            epoch: snapshot.epoch,
+            log_start: log.log_start,
+            high_watermark: log.high_watermark,
+            durable: log.durable,
+            log_end: log.log_end,
+            segments: u32::try_from(log.segment_count).unwrap_or(u32::MAX),
+            bytes: log.store_bytes,
+            epoch: log.epoch,
+            closed: snapshot.log.is_none(),
             state: match snapshot.state {
                 PartitionState::Serving => State::Ok,
                 PartitionState::Opening => State::Opening,
@@ -150,6 +136,39 @@ impl Core {
     }
 }
 
+/// What may be done with a partition, of which an open one has a status.
+fn state_of(slot: &Slot, status: Option<&Status>) -> PartitionState {
+    match (&slot.state, status) {
+        (_, Some(status)) => state_of_open(status),
+        (SlotState::Unopened(Refusal::StorageFull), None) => PartitionState::Full,
+        (SlotState::Opening | SlotState::Unopened(_), None) => PartitionState::Opening,
+        (SlotState::Failed | SlotState::Open(_), None) => PartitionState::Failed,
+    }
+}
+
+/// What keeps it from being written comes first: damage may last for weeks.
+fn state_of_open(status: &Status) -> PartitionState {
+    match status {
+        status if status.is_fenced => PartitionState::Fenced,
+        status if status.is_full => PartitionState::Full,
+        status if status.is_damaged => PartitionState::Damaged,
+        _ => PartitionState::Serving,
+    }
+}
+
+/// Where its log is, as it is told of one that is open.
+fn log_of(status: &Status) -> LogSnapshot {
+    LogSnapshot {
+        log_start: status.log_start,
+        high_watermark: status.high_watermark,
+        durable: status.durable,
+        log_end: status.log_end,
+        epoch: status.epoch,
+        segment_count: status.segment_count,
+        store_bytes: status.store_bytes,
+    }
+}
+
 /// Damage as clients are told of it.
 pub(super) fn told(damage: &[corelog_storage::log::Damage]) -> Vec<Damage> {
     let of = |damage: &corelog_storage::log::Damage| Damage {
@@ -158,4 +177,53 @@ pub(super) fn told(damage: &[corelog_storage::log::Damage]) -> Vec<Damage> {
         segment: damage.segment,
     };
     damage.iter().map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{topic, with_core};
+    use super::*;
+
+    /// A full disk was not told, nor did it wake anybody, where a byte had rotted weeks before.
+    #[test]
+    fn a_full_disk_is_told_of_a_damaged_partition_too() {
+        let told = |is_fenced, is_full, is_damaged| {
+            state_of_open(&Status {
+                is_fenced,
+                is_full,
+                is_damaged,
+                ..Status::default()
+            })
+        };
+        assert_eq!(told(true, true, true), PartitionState::Fenced);
+        assert_eq!(told(false, true, true), PartitionState::Full);
+        assert_eq!(told(false, false, true), PartitionState::Damaged);
+        assert_eq!(told(false, false, false), PartitionState::Serving);
+    }
+
+    /// It was told with offsets and a size of 0, as one that is empty.
+    #[test]
+    fn of_a_partition_that_is_not_open_no_offset_is_told() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            assert!(core.open_partition(&topic, key).await);
+            assert!(core.snapshot()[0].log.is_some());
+            assert!(!core.describe(key.topic)[0].closed);
+            let slot = core.slot_of(key).unwrap();
+            for (state, word) in [
+                (SlotState::Opening, PartitionState::Opening),
+                (SlotState::Unopened(Refusal::Busy), PartitionState::Opening),
+                (
+                    SlotState::Unopened(Refusal::StorageFull),
+                    PartitionState::Full,
+                ),
+                (SlotState::Failed, PartitionState::Failed),
+            ] {
+                core.slots.borrow_mut().get_mut(slot).unwrap().state = state;
+                let told = &core.snapshot()[0];
+                assert_eq!((told.state, told.log, told.lag), (word, None, None));
+                assert!(core.describe(key.topic)[0].closed);
+            }
+        });
+    }
 }

@@ -85,6 +85,7 @@ impl Core {
                     sources: replica.map_or_else(Vec::new, |replica| replica.sources.clone()),
                     until: replica.and_then(|replica| replica.until),
                     rate: replica.and_then(|replica| replica.rate),
+                    is_open: self.place(key).is_ok(),
                     status: self.told_replica(topic, partition),
                 });
             }
@@ -99,18 +100,21 @@ impl Core {
         };
         let replica = topic.replica(partition);
         let (role, source) = self.role(key, replica);
-        let end = self
-            .place(key)
-            .map_or(Offset::ZERO, |place| end_of(role, &place));
+        let end = self.place(key).ok().map(|place| end_of(role, &place));
         let mut told = Partition {
             role,
             source,
             followers: self.told_followers(key, replica),
             repairs: self.repairs.count(key),
-            ..Partition::owned(partition, end)
+            ..Partition::owned(partition, end.unwrap_or_default())
         };
         if let Some(following) = self.followings.of(key) {
             tell_progress(&following, &mut told);
+            // How far a log is behind that is not open is not known.
+            let lag = end.and_then(|end| lag_of(&following, end));
+            told.lag_records = lag.map(|lag| lag.records);
+            told.lag_bytes = lag.map(|lag| lag.bytes);
+            told.lag_ms = lag.and_then(|lag| lag.millis);
         }
         told
     }
@@ -185,11 +189,6 @@ fn tell_progress(following: &Rc<Following>, told: &mut Partition) {
     if let Some(heard) = progress.heard.get() {
         told.source_end = Some(heard.end);
         told.source_heard_ms = Some(since(heard.at));
-    }
-    if let Some(lag) = lag_of(following, told.end) {
-        told.lag_records = Some(lag.records);
-        told.lag_bytes = Some(lag.bytes);
-        told.lag_ms = lag.millis;
     }
 }
 

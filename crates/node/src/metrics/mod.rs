@@ -17,7 +17,7 @@ mod topic;
 pub use connection::ConnectionSnapshot;
 pub use counters::{CoreSnapshot, Sample, SampleKind};
 pub use histogram::HistogramSnapshot;
-pub use partition::{Lag, PartitionSnapshot, PartitionState};
+pub use partition::{Lag, LogSnapshot, PartitionSnapshot, PartitionState};
 pub use pulse::PulseSnapshot;
 pub use quarantine::QuarantineShare;
 pub use replica::ReplicaSnapshot;

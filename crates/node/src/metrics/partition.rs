@@ -22,6 +22,30 @@ pub struct PartitionSnapshot {
     pub role: Role,
     /// Where it is copied from, or who owns it.
     pub source: Option<String>,
+    /// Where its log begins and ends, and what it takes up; none while that is not open, and so is not known.
+    pub log: Option<LogSnapshot>,
+    /// Long polls that wait at its end.
+    pub parked_fetch_count: usize,
+    /// What goes on with it as a replica.
+    pub copying: Copying,
+    /// How far it is behind its source; none for one that is not open, follows nobody, has not heard it, or asks it no
+    /// more and had all when it last did.
+    pub lag: Option<Lag>,
+    /// Milliseconds since its source was heard, or since it was first asked; none for one that
+    /// follows nobody, is copied already, or receives whole segments.
+    pub source_silent_millis: Option<u64>,
+    /// When the last whole scrub of it ended; none if there was none.
+    pub scrubbed_at: Option<Timestamp>,
+    /// Milliseconds since then.
+    pub scrub_age_millis: Option<u64>,
+    /// Milliseconds since its sealed segments were scrubbed whole, or since its topic came to this node if they never
+    /// were; none for one without sealed segments.
+    pub unscrubbed_millis: Option<u64>,
+}
+
+/// Where a partition's log begins and ends, and what it takes up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LogSnapshot {
     /// The oldest readable offset.
     pub log_start: Offset,
     /// All below may be read.
@@ -36,23 +60,6 @@ pub struct PartitionSnapshot {
     pub segment_count: usize,
     /// Bytes of all stores.
     pub store_bytes: u64,
-    /// Long polls that wait at its end.
-    pub parked_fetch_count: usize,
-    /// What goes on with it as a replica.
-    pub copying: Copying,
-    /// How far it is behind its source; none for one that follows nobody, has not heard it, or asks it no more and had
-    /// all when it last did.
-    pub lag: Option<Lag>,
-    /// Milliseconds since its source was heard, or since it was first asked; none for one that
-    /// follows nobody, is copied already, or receives whole segments.
-    pub source_silent_millis: Option<u64>,
-    /// When the last whole scrub of it ended; none if there was none.
-    pub scrubbed_at: Option<Timestamp>,
-    /// Milliseconds since then.
-    pub scrub_age_millis: Option<u64>,
-    /// Milliseconds since its sealed segments were scrubbed whole, or since its topic came to this node if they never
-    /// were; none for one without sealed segments.
-    pub unscrubbed_millis: Option<u64>,
 }
 
 /// How far a follower is behind its source, as far as that was heard.
@@ -76,9 +83,11 @@ pub enum PartitionState {
     Opening,
     /// A write or sync failed: no more writes until it is reopened.
     Fenced,
-    /// There is no space for its next write, or none to open it, and then it is not read either; it resumes by itself.
+    /// There is no space for its next write, or none to open it, and then it is not read either; it resumes by itself. It
+    /// may be damaged, too.
     Full,
-    /// Bytes that were promised cannot be trusted; what precedes them is served, nothing is written.
+    /// Bytes that were promised cannot be trusted; everything around them is served, and written unless damage at its end
+    /// makes it read-only.
     Damaged,
     /// It could not be opened at all.
     Failed,

@@ -44,5 +44,5 @@ pub(crate) use replication::Replication;
 pub(crate) use segments::{NotLent, SEALED_COUNT_MAX};
 pub(crate) use snapshot::refusal_of;
 pub(crate) use state::Partition;
-pub(crate) use status::Place;
+pub(crate) use status::{Place, Status};
 pub(crate) use upkeep::Rest;

@@ -51,6 +51,9 @@ pub struct Partition {
     pub bytes: u64,
     /// The leader epoch in force.
     pub epoch: LeaderEpoch,
+    /// Whether its log is not open: `log_start` to `epoch` are 0 then, and tell nothing; default false.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub closed: bool,
     /// Whether it serves; default ok.
     #[serde(default)]
     pub state: State,
@@ -115,9 +118,10 @@ pub enum State {
     Ok,
     /// Reads; a failed write or sync stopped the writes until it is reopened.
     Fenced,
-    /// Reads up to the damage, no writes.
+    /// Reads outside the damage, and writes unless it is read-only; one that is closed could not be opened, and does neither.
     Damaged,
-    /// Reads; writes come back by themselves when there is room.
+    /// Reads, unless it is closed: there was no room to open it; writes come back by themselves when there is room. It may
+    /// be damaged, too.
     Full,
     /// Neither yet: it is being opened.
     Opening,

@@ -52,7 +52,7 @@ pub(crate) struct Args {
     /// The server's admin address [default: what its configuration says].
     #[arg(long, value_name = "ADDR")]
     admin: Option<SocketAddr>,
-    /// The data directory [default: what the server says, if that is here, or its configuration].
+    /// The data directory [default: what the server says, if that is here, or its configuration names].
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// The server's configuration file.
@@ -117,6 +117,7 @@ fn collect(args: &Args, pack: &mut Pack) {
     pack.json("version.json", machine::version);
     let settings = settings(args.config.as_deref());
     let known = settings.as_ref().ok().and_then(|s| s.config().ok());
+    let is_said = settings.as_ref().is_ok_and(|s| s.is_said(Key::DataDir));
     pack.json("config.json", || {
         Ok(config::objects(&settings?, Key::all()))
     });
@@ -128,7 +129,9 @@ fn collect(args: &Args, pack: &mut Pack) {
             None
         }
     };
-    let configured = known.as_ref().map(|config| &*config.data_dir);
+    // Where nobody said one, and the server tells none, the default is anybody's.
+    let configured = known.as_ref().filter(|_| is_said || node.is_some());
+    let configured = configured.map(|config| &*config.data_dir);
     let found = whose::directory(node.as_ref(), configured);
     let server = node.as_ref().filter(|_| found.is_ok());
     machine::collect_process(server, pack);

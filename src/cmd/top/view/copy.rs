@@ -54,8 +54,8 @@ impl Copy {
             way: "from",
             peer: peer.cloned().unwrap_or_default(),
             state: now.state.clone(),
-            end: Some(now.end),
-            records_per_s: before.and_then(|(before, gap)| gap.rate(before.end, now.end)),
+            end: now.end,
+            records_per_s: before.and_then(|(before, gap)| gap.rate(before.end?, now.end?)),
             lag_records: now.lag_records,
             lag_bytes: now.lag_bytes,
             lag_ms: now.lag_ms,
@@ -162,7 +162,7 @@ impl Row for Copy {
         Column::figure("HEARD", (7, 1), |copy| {
             Value::Seconds(copy.heard_ms.map(|ms| number(ms) / 1e3))
         }),
-        Column::figure("END", (12, 5), |copy| Value::Offset(copy.end)),
+        Column::figure("END", (12, 5), |copy| Value::Known(copy.end)),
         Column::<Self>::name("ERROR", (20, 4), |copy| Value::Words(copy.trouble()))
             .toned(|_| Tone::Bad),
     ];
@@ -187,7 +187,7 @@ impl Row for Copy {
             fact(self.way(), &self.peer),
             fact("its node", self.node.as_deref().unwrap_or(figure::NOTHING)),
             fact("state", &self.state).toned(self.tone()),
-            fact("ends at", Value::Offset(self.end).text(0)),
+            fact("ends at", Value::Known(self.end).text(0)),
             fact("records/s", Value::Count(self.records_per_s).text(0)),
             fact(
                 "records behind",
@@ -251,7 +251,7 @@ mod tests {
         );
         let partition = |followers: &[&told::Follower]| {
             let now = told::Partition {
-                durable: 100,
+                durable: Some(100),
                 ..told::Partition::default()
             };
             Partition::of(&now, None, followers)

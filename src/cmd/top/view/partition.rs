@@ -29,13 +29,13 @@ impl Partition {
         before: Option<(&told::Partition, Gap)>,
         followers: &[&told::Follower],
     ) -> Self {
-        let records = before.and_then(|(before, gap)| gap.rate(before.log_end, now.log_end));
+        let records = before.and_then(|(before, gap)| gap.rate(before.log_end?, now.log_end?));
         // What retention took meanwhile hides what was added.
         let uncut = before.filter(|(before, _)| before.log_start == now.log_start);
-        let bytes = uncut.and_then(|(before, gap)| gap.rate(before.bytes, now.bytes));
+        let bytes = uncut.and_then(|(before, gap)| gap.rate(before.bytes?, now.bytes?));
         let lags = followers
             .iter()
-            .filter_map(|one| Some(now.durable.saturating_sub(one.end?)));
+            .filter_map(|one| Some(now.durable?.saturating_sub(one.end?)));
         Self {
             told: now.clone(),
             records_per_s: records,
@@ -50,12 +50,13 @@ impl Partition {
         self.told.lag_records.or(self.follower_lag_records_max)
     }
 
-    /// The word for its state: what keeps it from being written comes first.
+    /// The word for its state, with what the node's own word leaves open; damage that keeps it from being written comes
+    /// first.
     pub(in crate::cmd::top) fn state(&self) -> &str {
         match &*self.told.state {
-            "ok" if self.told.read_only => "read-only",
+            "ok" | "damaged" if self.told.read_only => "read-only",
             "ok" if self.told.role == "fenced" => "replaced",
-            "ok" if self.told.damaged_ranges > 0 => "rotten",
+            "damaged" if self.told.damaged_ranges > 0 => "rotten",
             state => state,
         }
     }
@@ -73,6 +74,11 @@ impl Partition {
             Some(0) | None => Tone::Plain,
             Some(_) => Tone::Warn,
         }
+    }
+
+    /// How many records wait for the disk.
+    fn unsynced(&self) -> Option<u64> {
+        Some(self.told.log_end?.saturating_sub(self.told.durable?))
     }
 
     /// Its name, as of something that is one thing.
@@ -94,26 +100,24 @@ impl Row for Partition {
         Column::figure("REC/S", (5, 0), |one| Value::Count(one.records_per_s)),
         Column::figure("IN/S", (8, 0), |one| Value::Bytes(one.bytes_per_s)),
         Column::figure("SIZE", (8, 0), |one| {
-            Value::Bytes(Some(number(one.told.bytes)))
+            Value::Bytes(one.told.bytes.map(number))
         }),
         Column::<Self>::figure("LAG", (5, 0), |one| Value::Count(one.lag().map(number)))
             .toned(Self::lag_tone),
         Column::figure("BEHIND", (7, 5), |one| {
             Value::Seconds(one.told.lag_ms.map(|ms| number(ms) / 1e3))
         }),
-        Column::figure("START", (12, 6), |one| Value::Exact(one.told.log_start)),
-        Column::figure("END", (12, 4), |one| Value::Exact(one.told.log_end)),
+        Column::figure("START", (12, 6), |one| Value::Known(one.told.log_start)),
+        Column::figure("END", (12, 4), |one| Value::Known(one.told.log_end)),
         Column::figure("UNSYNCED", (8, 5), |one| {
-            Value::Count(Some(number(
-                one.told.log_end.saturating_sub(one.told.durable),
-            )))
+            Value::Count(one.unsynced().map(number))
         }),
-        Column::figure("SEGMENTS", (8, 6), |one| Value::Exact(one.told.segments)),
+        Column::figure("SEGMENTS", (8, 6), |one| Value::Known(one.told.segments)),
         Column::figure("PARKED", (6, 7), |one| {
             Value::Exact(one.told.parked_fetches)
         }),
         Column::figure("COPIES", (6, 7), |one| Value::Exact(one.followers)),
-        Column::figure("EPOCH", (5, 8), |one| Value::Exact(one.told.epoch)),
+        Column::figure("EPOCH", (5, 8), |one| Value::Known(one.told.epoch)),
         Column::name("SOURCE", (16, 8), |one| {
             Value::Text(one.told.source.as_deref().unwrap_or_default())
         }),
@@ -141,6 +145,9 @@ impl Row for Partition {
     fn facts(&self, picture: &Picture) -> Vec<Fact> {
         let told = &self.told;
         let value = |value: Value<'_>| value.text(0);
+        let known = |number: Option<u64>| value(Value::Known(number));
+        let in_short = |bytes: u64| format!("{bytes} ({})", figure::bytes(number(bytes)));
+        let bytes = told.bytes.map_or_else(|| known(None), in_short);
         let mut facts = vec![
             fact("partition", self.name()),
             fact("state", self.state()).toned(self.tone()),
@@ -151,16 +158,13 @@ impl Row for Partition {
                 value(Value::Count(self.records_per_s)),
             ),
             fact("bytes appended/s", value(Value::Bytes(self.bytes_per_s))),
-            fact("log start", told.log_start),
-            fact("high watermark", told.high_watermark),
-            fact("durable", told.durable),
-            fact("log end", told.log_end),
-            fact("leader epoch", told.epoch),
-            fact("segments", told.segments),
-            fact(
-                "bytes",
-                format!("{} ({})", told.bytes, figure::bytes(number(told.bytes))),
-            ),
+            fact("log start", known(told.log_start)),
+            fact("high watermark", known(told.high_watermark)),
+            fact("durable", known(told.durable)),
+            fact("log end", known(told.log_end)),
+            fact("leader epoch", known(told.epoch)),
+            fact("segments", known(told.segments)),
+            fact("bytes", bytes),
             fact("parked fetches", told.parked_fetches),
             fact("damaged ranges", told.damaged_ranges).toned(match told.damaged_ranges {
                 0 => Tone::Plain,
@@ -197,5 +201,63 @@ impl Partition {
             fact("behind for", millis(told.lag_ms)),
             fact("source silent for", millis(told.source_silent_ms)),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn state(told: &told::Partition) -> String {
+        Partition::of(told, None, &[]).state().to_owned()
+    }
+
+    /// What had damage was always "damaged": the node tells that state of whatever has some.
+    #[test]
+    fn a_damaged_partition_is_told_by_what_can_be_done_with_it() {
+        let with = |state: &str, read_only, damaged_ranges| told::Partition {
+            state: state.to_owned(),
+            read_only,
+            damaged_ranges,
+            ..told::Partition::default()
+        };
+        assert_eq!(state(&with("damaged", true, 1)), "read-only");
+        assert_eq!(state(&with("ok", true, 0)), "read-only");
+        assert_eq!(state(&with("damaged", false, 2)), "rotten");
+        assert_eq!(state(&with("full", false, 2)), "full");
+        assert_eq!(state(&with("ok", false, 0)), "ok");
+        let replaced = told::Partition {
+            role: "fenced".to_owned(),
+            ..with("ok", false, 0)
+        };
+        assert_eq!(state(&replaced), "replaced");
+    }
+
+    /// One that was opened between two polls had appended all that it holds in that second.
+    #[test]
+    fn what_was_not_open_has_no_rate_and_nothing_that_could_be_shown() {
+        let open = told::Partition {
+            log_start: Some(0),
+            log_end: Some(90_000),
+            durable: Some(90_000),
+            bytes: Some(1 << 20),
+            ..told::Partition::default()
+        };
+        let closed = told::Partition::default();
+        let gap = Gap::of(Duration::from_secs(1)).unwrap();
+        for (before, now) in [(&closed, &open), (&open, &closed), (&closed, &closed)] {
+            let partition = Partition::of(now, Some((before, gap)), &[]);
+            assert_eq!(partition.records_per_s, None);
+            assert_eq!(partition.bytes_per_s, None);
+        }
+        let partition = Partition::of(&closed, None, &[]);
+        let columns = Partition::COLUMNS.iter();
+        let shown = columns.map(|column| (column.head, (column.value)(&partition).text(0)));
+        let unknown = ["SIZE", "START", "END", "UNSYNCED", "SEGMENTS", "EPOCH"];
+        for (head, text) in shown.filter(|(head, _)| unknown.contains(head)) {
+            assert_eq!(text, figure::NOTHING, "{head}");
+        }
     }
 }

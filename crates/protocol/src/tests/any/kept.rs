@@ -157,7 +157,7 @@ fn described() -> impl Strategy<Value = describe_topic::Answer> {
     let last =
         (".{0,20}", offset()).prop_map(|(name, end)| describe_topic::LastSnapshot { name, end });
     let partition = (
-        (any::<u32>(), any::<u16>(), epoch(), any::<bool>()),
+        (any::<u32>(), any::<u16>(), epoch(), any::<[bool; 2]>()),
         [offset(), offset(), offset(), offset()],
         vec(damage(), 0..3),
         of(time()),
@@ -169,7 +169,14 @@ fn described() -> impl Strategy<Value = describe_topic::Answer> {
         ),
     )
         .prop_map(
-            |((id, core, epoch, read_only), offsets, damage, scrubbed_at, snapshot, replica)| {
+            |(
+                (id, core, epoch, [closed, read_only]),
+                offsets,
+                damage,
+                scrubbed_at,
+                snapshot,
+                replica,
+            )| {
                 let ((role, copying), source, [lag_records, lag_bytes, lag_ms]) = replica;
                 let [log_start, high_watermark, durable, log_end] = offsets;
                 describe_topic::Partition {
@@ -182,6 +189,7 @@ fn described() -> impl Strategy<Value = describe_topic::Answer> {
                     segments: 1,
                     bytes: 2,
                     epoch,
+                    closed,
                     state: describe_topic::State::Damaged,
                     damage,
                     read_only,

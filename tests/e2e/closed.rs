@@ -1,0 +1,154 @@
+//! A partition that could not be opened: what it holds is not known, and nowhere told as nothing.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::corelog::Corelog;
+use crate::support::folder::Folder;
+use crate::support::http;
+use crate::support::schema;
+use crate::support::server::{Server, Start};
+
+/// What a log holds, by its names in JSON.
+const HOLDS: [&str; 7] = [
+    "log_start",
+    "high_watermark",
+    "durable",
+    "log_end",
+    "epoch",
+    "segments",
+    "bytes",
+];
+
+/// A server whose copy of a topic `t` of two partitions cannot be opened at 0, and the owner of the topic.
+fn served(folders: [&Path; 2]) -> [Server; 2] {
+    let [broken, owner] = folders;
+    let owner = Start::on(owner).start();
+    let corelog = Corelog::to(&owner);
+    corelog
+        .run(["topic", "create", "t", "--partitions", "2"])
+        .done();
+    for partition in ["0", "1"] {
+        corelog
+            .feed(["produce", "t", "--partition", partition], b"a\nb\n")
+            .done();
+    }
+    let copy = Server::start(broken);
+    let clone = ["clone", "t", "--from", &owner.address()];
+    Corelog::to(&copy).run(clone).done();
+    assert!(copy.stop().status.success());
+    std::fs::write(broken.join("topics/t/0/manifest"), b"rotten").unwrap();
+    [Server::start(broken), owner]
+}
+
+fn is_told_of_none(partition: &Value) -> bool {
+    HOLDS.iter().all(|name| partition[name].is_null())
+}
+
+#[test]
+fn http_tells_no_offset_of_what_could_not_be_opened() {
+    let folders = [Folder::new(), Folder::new()];
+    let [server, _owner] = served(folders.each_ref().map(|folder| folder.path()));
+    let admin = server.ready.admin;
+    let told = http::json(admin, "/v1/partitions?topic=t");
+    let [broken, sound] = &told["partitions"].as_array().unwrap()[..] else {
+        panic!("two partitions: {told}");
+    };
+    assert_eq!(broken["state"], "failed");
+    assert!(is_told_of_none(broken), "{broken}");
+    assert_eq!(sound["log_end"], 2);
+    let topics = http::json(admin, "/v1/topics");
+    assert_eq!(topics["topics"][0]["bytes"], sound["bytes"]);
+    let (_, page) = http::get(admin, "/metrics");
+    let series = |name: &str, partition: u8| {
+        let begin = format!("corelog_partition_{name}{{topic=\"t\",partition=\"{partition}\"");
+        page.lines().filter(|line| line.starts_with(&begin)).count()
+    };
+    for (name, of_both) in [
+        ("log_end", [0, 1]),
+        ("store_bytes", [0, 1]),
+        ("state", [1, 1]),
+        ("damaged_ranges", [1, 1]),
+    ] {
+        assert_eq!([series(name, 0), series(name, 1)], of_both, "{name}");
+    }
+}
+
+#[test]
+fn commands_tell_no_offset_of_what_could_not_be_opened_and_end_with_damage() {
+    let folders = [Folder::new(), Folder::new()];
+    let [server, owner] = served(folders.each_ref().map(|folder| folder.path()));
+    let (corelog, theirs) = (Corelog::to(&server), Corelog::to(&owner));
+    let (here, there) = (server.address(), owner.address());
+    let told = |corelog: &Corelog, args: &[&str], code: i32| {
+        let (out, said, ended) = corelog.run(args).parts();
+        assert_eq!(ended, Some(code), "{args:?}: {said}");
+        (String::from_utf8(out).unwrap(), said)
+    };
+    let json = |args: &[&str], code: i32| {
+        let (out, said) = told(&corelog, &[args, &["--output", "json"]].concat(), code);
+        let first = out.lines().next().unwrap();
+        (serde_json::from_str::<Value>(first).unwrap(), said)
+    };
+    let (row, said) = json(&["offsets", "t"], 3);
+    assert!(
+        is_told_of_none(&row) && row["holds"] == serde_json::json!([]),
+        "{row}"
+    );
+    assert!(
+        said.contains("t/0 could not be opened: what it holds is not known"),
+        "{said}"
+    );
+    fits("offsets", &row);
+    let (topic, _) = json(&["topic", "describe", "t"], 3);
+    assert!(is_told_of_none(&topic["partitions"][0]), "{topic}");
+    assert_eq!(topic["partitions"][1]["log_end"], 2);
+    fits("topic-describe", &topic);
+    let (table, _) = told(&corelog, &["topic", "describe", "t"], 3);
+    assert!(table.contains("'s, and not open"), "{table}");
+    let row = table.lines().find(|line| line.starts_with("0  "));
+    let cells: Vec<_> = row.unwrap().split_whitespace().collect();
+    assert_eq!(cells, [&["0", "damaged", "0"][..], &["-"; 9]].concat());
+    let admin = server.ready.admin.to_string();
+    let (top, _) = json(
+        &["top", "--admin", &admin, "--once", "--interval", "100ms"],
+        0,
+    );
+    let rows = top["partitions"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["partition"] == 0).unwrap();
+    assert!(is_told_of_none(row), "{row}");
+    fits("top", &top);
+    let (_, said) = told(&corelog, &["topic", "delete", "t", "--dry-run"], 0);
+    assert!(said.contains(" and at least "), "{said}");
+    assert!(said.contains("(1 partitions are not open)"), "{said}");
+
+    // It was empty, so that a copy of anything was nothing to refuse, and equal to nothing.
+    let (_, said) = told(&corelog, &["clone", "t", "--from", &there, "--dry-run"], 3);
+    assert!(
+        said.contains("t/0 would be refused: what is here is not open"),
+        "{said}"
+    );
+    assert!(!said.contains("t/1"), "{said}");
+    for args in [
+        &["clone", "t", "--from", &here, "--dry-run"][..],
+        &["compare", "t", "--with", &here],
+    ] {
+        let (_, said) = told(&theirs, args, 3);
+        assert!(
+            said.contains(&format!("{here}: t/0 could not be opened")),
+            "{said}"
+        );
+    }
+}
+
+/// What is printed is as the schema of its command says.
+fn fits(command: &str, value: &Value) {
+    let path = format!(
+        "{}/tests/schemas/{command}.json",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let schema: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let faults = schema::faults(&schema, &schema, value);
+    assert!(faults.is_empty(), "{command}: {value}\n{faults:#?}");
+}
