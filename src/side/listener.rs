@@ -14,8 +14,8 @@ use tokio::time::{sleep, timeout};
 
 /// Connections at once; those beyond wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 16;
-/// How long a request may take to come.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a request may take to come: clients send it at once, and others wait behind who sends nothing.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a connection may take in all, with an answer that its client is slow to read.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 /// The pause after a connection that could not be taken.

@@ -2,6 +2,7 @@
 
 use std::io::Read as _;
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use crate::kept::records::{produce, until_sealed};
 use crate::support::corelog::Corelog;
@@ -46,6 +47,19 @@ fn who_connects_and_asks_nothing_takes_few_descriptors_and_not_for_long() {
     // What was open before may have been more than is open at rest.
     until("as many had been taken as may be", || open() + 16 <= most);
     assert_eq!(http::get(admin, "/livez").0, 200);
+}
+
+/// Sixteen of them kept all others waiting for five seconds, and as many more for five more.
+#[test]
+fn who_connects_and_asks_nothing_does_not_keep_a_server_from_telling_that_it_is_alive() {
+    let folder = Folder::new();
+    let server = Start::on(folder.path()).cores(1).start();
+    let admin = server.ready.admin;
+    let _idle = [(); 64].map(|()| TcpStream::connect(admin).unwrap());
+    let asked = Instant::now();
+    assert_eq!(http::get(admin, "/livez").0, 200);
+    let waited = asked.elapsed();
+    assert!(waited < Duration::from_secs(10), "{waited:?}");
 }
 
 #[test]

@@ -20,6 +20,9 @@ struct Supervisor {
 }
 
 impl Supervisor {
+    /// What fills its socket.
+    const FILLING: &str = "STATUS=nobody reads this";
+
     fn on(folder: &Folder) -> Self {
         let path = folder.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
@@ -37,6 +40,13 @@ impl Supervisor {
         let length = self.socket.recv(&mut message).unwrap();
         let text = str::from_utf8(&message[..length]).unwrap();
         text.lines().map(str::to_owned).collect()
+    }
+
+    /// Fills what the socket holds for its reader.
+    fn hears_no_more(&self) {
+        let other = UnixDatagram::unbound().unwrap();
+        other.set_nonblocking(true).unwrap();
+        while other.send_to(Self::FILLING.as_bytes(), &self.path).is_ok() {}
     }
 
     /// Whether something was said that nobody heard.
@@ -109,6 +119,21 @@ fn a_watchdog_is_fed_while_the_node_serves_and_not_before_or_after() {
     assert_eq!(server.stop().status.code(), Some(0));
     // One may have been on its way.
     assert!(!supervisor.has_more() || !supervisor.has_more());
+}
+
+/// The word that it stops waited for a supervisor that did not read, and nothing stopped.
+#[test]
+fn a_supervisor_that_does_not_read_keeps_no_server_from_stopping() {
+    let folder = Folder::new();
+    let supervisor = Supervisor::on(&folder);
+    supervisor.hears_no_more();
+    let server = supervisor.starts(&folder.path().join("data")).start();
+    Corelog::to(&server).run(["topic", "list"]).done();
+    let ended = server.stop();
+    assert_eq!(ended.status.code(), Some(0));
+    let warning = "the supervisor does not read what it is told";
+    assert!(ended.log.contains(warning), "{}", ended.log);
+    assert_eq!(supervisor.hears(), [Supervisor::FILLING]);
 }
 
 #[test]

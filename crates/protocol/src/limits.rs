@@ -94,6 +94,9 @@ limits! {
     COPY_PIECE_BYTES_MAX = 4 * MIB;
         "File bytes in one CopySegments answer: the next one can say that the file is gone or damaged."
         => "the pieces are smaller";
+    COPY_PIECE_BYTES_MIN = 64 * KIB;
+        "File bytes in one CopySegments answer, but the last of a part: each has a head, and a deadline of its own at who receives it."
+        => "`InvalidRequest` for who asks for smaller ones";
     COPY_PART_COUNT_MAX = 1_024;
         "Parts named by one CopySegments request: each pins a file while it waits."
         => "`InvalidRequest`";
@@ -121,6 +124,7 @@ limits! {
 }
 
 const _: () = assert!(2 * COPY_PIECE_BYTES_MAX < FRAME_BYTES_MAX);
+const _: () = assert!(COPY_PIECE_BYTES_MIN <= COPY_PIECE_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_MAX + REQUEST_HEAD_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(ANSWER_HEAD_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(RECORD_BYTES_MAX < BATCH_BYTES_MAX);

@@ -60,8 +60,10 @@ fn check(request: &copy_segments::Request) -> Result<(), Failure> {
         let message = format!("{parts} parts are asked for, not 1 to {parts_max}");
         return Err(failure(ErrorCode::InvalidRequest, message));
     }
-    if request.piece_bytes_max == 0 {
-        let message = "pieces of no bytes are asked for";
+    let (bytes, bytes_min) = (request.piece_bytes_max, limits::COPY_PIECE_BYTES_MIN);
+    if bytes < bytes_min {
+        // The heads of crumbs cost a sender more than the bytes, and no rate counts them.
+        let message = format!("pieces of {bytes} bytes are asked for, not of {bytes_min} at least");
         return Err(failure(ErrorCode::InvalidRequest, message));
     }
     Ok(())

@@ -14,19 +14,26 @@ use crate::rt;
 
 impl Core {
     /// The partitions of a topic that live on this core.
-    pub(crate) fn describe(&self, topic: TopicId) -> Vec<describe_topic::Partition> {
-        let slots = self.slots.borrow();
-        let mine = slots.iter().filter(|(_, slot)| slot.key.topic == topic);
-        mine.map(|(_, slot)| self.described(slot)).collect()
+    pub(crate) async fn describe(&self, topic: TopicId) -> Vec<describe_topic::Partition> {
+        let of_one = |slot: &Slot| (slot.key.topic == topic).then(|| self.described(slot));
+        self.of_each(of_one).await
     }
 
     /// Every partition of this core.
-    pub(crate) fn snapshot(&self) -> Vec<PartitionSnapshot> {
-        self.slots
-            .borrow()
-            .iter()
-            .map(|(_, slot)| self.snapshot_of(slot))
-            .collect()
+    pub(crate) async fn snapshot(&self) -> Vec<PartitionSnapshot> {
+        self.of_each(|slot| Some(self.snapshot_of(slot))).await
+    }
+
+    /// What there is to tell of this core's partitions, of which there may be thousands: others have the core between
+    /// any two of them.
+    async fn of_each<T>(&self, tell: impl Fn(&Slot) -> Option<T>) -> Vec<T> {
+        let mut told = Vec::new();
+        for id in self.partition_slots() {
+            let of_one = self.slots.borrow().get(id).and_then(&tell);
+            told.extend(of_one);
+            rt::yield_if_needed().await;
+        }
+        told
     }
 
     /// Every topic of the node.
@@ -181,6 +188,12 @@ pub(super) fn told(damage: &[corelog_storage::log::Damage]) -> Vec<Damage> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use corelog_record::PartitionId;
+    use futures_lite::future::poll_once;
+
+    use super::super::slots::PartitionKey;
     use super::super::tests::{topic, with_core};
     use super::*;
 
@@ -207,8 +220,8 @@ mod tests {
         with_core(|core| async move {
             let (topic, key) = topic(1);
             assert!(core.open_partition(&topic, key).await);
-            assert!(core.snapshot()[0].log.is_some());
-            assert!(!core.describe(key.topic)[0].closed);
+            assert!(core.snapshot().await[0].log.is_some());
+            assert!(!core.describe(key.topic).await[0].closed);
             let slot = core.slot_of(key).unwrap();
             for (state, word) in [
                 (SlotState::Opening, PartitionState::Opening),
@@ -220,10 +233,28 @@ mod tests {
                 (SlotState::Failed, PartitionState::Failed),
             ] {
                 core.slots.borrow_mut().get_mut(slot).unwrap().state = state;
-                let told = &core.snapshot()[0];
+                let told = &core.snapshot().await[0];
                 assert_eq!((told.state, told.log, told.lag), (word, None, None));
-                assert!(core.describe(key.topic)[0].closed);
+                assert!(core.describe(key.topic).await[0].closed);
             }
+        });
+    }
+
+    /// Whoever scraped a core of thousands of partitions kept it from all else until it had told of each of them.
+    #[test]
+    fn others_have_the_core_while_it_tells_of_its_partitions() {
+        with_core(|core| async move {
+            let (topic, key) = topic(1);
+            for number in 0..20_000 {
+                let partition = PartitionId::new(number);
+                let key = PartitionKey { partition, ..key };
+                let added = core.slots.borrow_mut().add(key, Arc::clone(&topic));
+                added.unwrap();
+            }
+            assert!(poll_once(core.snapshot()).await.is_none());
+            assert!(poll_once(core.describe(topic.id)).await.is_none());
+            assert_eq!(core.snapshot().await.len(), 20_000);
+            assert_eq!(core.describe(topic.id).await.len(), 20_000);
         });
     }
 }

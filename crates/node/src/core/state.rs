@@ -4,7 +4,6 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_record::{CoreId, NodeId, TopicId};
@@ -31,7 +30,7 @@ use crate::failure::{Failure, failure};
 use crate::follow::{Followers, Followings, Hands, Lately, Line, Lines, Repairs};
 use crate::metrics::{Counters, add};
 use crate::node::Addresses;
-use crate::partition::{ACCEPTED_AGE_MAX, Effect, Effects, Input, Tick};
+use crate::partition::{ACCEPTED_AGE_MAX, Effect, Effects, Failed, Input, Tick};
 use crate::rate::Rate;
 use crate::router::Lanes;
 use crate::rt::{self, Notify, Semaphore};
@@ -273,10 +272,15 @@ impl Core {
             }
             Effect::Cut { durable } => self.was_cut(slot, durable),
             Effect::Fenced {
+                failed,
                 accepted_lost,
                 error,
             } => {
-                add(&self.counters.flushes_failed_total, 1);
+                let failed = match failed {
+                    Failed::Flush => &self.counters.flushes_failed_total,
+                    Failed::Chore => &self.counters.chores_failed_total,
+                };
+                add(failed, 1);
                 add(&self.counters.fenced_partitions, 1);
                 add(&self.counters.accepted_lost_records_total, accepted_lost);
                 self.log_trouble(slot, "fenced after a failed write or sync", &error);
@@ -395,6 +399,3 @@ impl Core {
         self.quieter.until(condition).await;
     }
 }
-
-/// How often every partition is looked at for what only time makes due.
-pub(super) const SWEEP_EVERY: Duration = Duration::from_secs(1);

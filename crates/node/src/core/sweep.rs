@@ -4,14 +4,18 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::time::Duration;
 
 use corelog_record::Timestamp;
 
 use super::slots::SlotId;
-use super::state::{Core, SWEEP_EVERY};
+use super::state::Core;
 use crate::metrics::set;
 use crate::partition::{Input, Partition, Rest};
 use crate::rt;
+
+/// How often those with something to do are looked at.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// Partitions by when they are looked at next.
 #[derive(Debug, Default)]

@@ -27,6 +27,9 @@ use crate::transfer::{Met, Order, Progress, ReceiveError, Received, Wanted};
 /// So many bytes of segments are received before they are taken in: what was received and is not in
 /// the log yet would be in nobody's way, but is of use to nobody either.
 const ORDER_BYTES_MAX: u64 = 1 << 30;
+/// How many seconds an order may take at the rate that was asked for, unless it is one segment: others wait for
+/// its thread.
+const ORDER_SECONDS_MAX: u64 = 10;
 /// How long a source may send nothing.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -41,16 +44,10 @@ impl Following {
     ) -> Result<(), Trouble> {
         let mut sealed = self.wanted(core, origin).await?;
         while !sealed.is_empty() {
-            let mut bytes = 0;
-            let fits = |seal: &&Seal| {
-                let fits = bytes == 0 || bytes + seal.digest.bytes <= ORDER_BYTES_MAX;
-                bytes += seal.digest.bytes;
-                fits
-            };
             // What lies behind one that nobody gives was received for nothing, and would be each time.
             let count = match self.misses_first.get() {
                 true => 1,
-                false => sealed.iter().take_while(fits).count(),
+                false => count_at_once(&sealed, self.replica.rate),
             };
             let rest = sealed.split_off(count);
             self.receive(core, origin, source, &sealed).await?;
@@ -211,6 +208,19 @@ impl Core {
             is_alone: false,
         })
     }
+}
+
+/// How many of these segments are received by one order, at so many bytes in a second: one at least.
+fn count_at_once(sealed: &[Seal], rate: Option<u64>) -> usize {
+    let within = rate.map(|rate| rate.saturating_mul(ORDER_SECONDS_MAX));
+    let bytes_max = within.map_or(ORDER_BYTES_MAX, |within| within.min(ORDER_BYTES_MAX));
+    let mut bytes = 0;
+    let fits = |seal: &&Seal| {
+        let fits = bytes == 0 || bytes + seal.digest.bytes <= bytes_max;
+        bytes += seal.digest.bytes;
+        fits
+    };
+    sealed.iter().take_while(fits).count()
 }
 
 /// Those of a source's segments that follow a log that is durable up to its end, as far as `replica` asks
@@ -398,6 +408,19 @@ mod tests {
         assert_eq!(count_behind(&place(42, 7, 9), &sound), Err(true));
         assert_eq!(count_behind(&place(42, 6, 2), &sound), Err(true));
         assert_eq!(count_behind(&place(0, 0, 1), &origin(9)), Err(true));
+    }
+
+    /// An order of a gibibyte at 1 MiB/s kept a thread from all others for a quarter of an hour.
+    #[test]
+    fn an_order_is_of_as_many_bytes_as_come_in_ten_seconds_and_of_a_segment_at_least() {
+        let mut told = sealed();
+        told.digest.bytes = 128 << 20;
+        let seals = vec![seal_of(&told).unwrap(); 20];
+        let count = |rate| count_at_once(&seals, rate);
+        assert_eq!(count(None), 8);
+        assert_eq!(count(Some(1 << 20)), 1);
+        assert_eq!(count(Some(64 << 20)), 5);
+        assert_eq!(count(Some(u64::MAX)), 8);
     }
 
     #[test]

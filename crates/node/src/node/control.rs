@@ -145,7 +145,7 @@ pub(super) async fn live(parts: Parts) {
                 }
             }
             Control::Pulse { reply } => drop(reply.send(core.pulse())),
-            Control::Partitions { reply } => drop(reply.send(core.snapshot())),
+            Control::Partitions { reply } => drop(reply.send(core.snapshot().await)),
             Control::Replicas { reply } => drop(reply.send(core.replica_snapshots())),
             Control::Connections { reply } => drop(reply.send(connections.snapshot(core.id))),
             Control::Topics { reply } => drop(reply.send(core.topic_snapshots())),

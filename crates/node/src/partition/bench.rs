@@ -14,7 +14,7 @@ use corelog_storage::disk::{Dir, block_on, poll_once};
 use corelog_storage::log::{Identity, Log, OpenReport, Options};
 use corelog_storage::testing;
 
-use super::{Answer, Appetite, Effect, Effects, Input, Partition, Policy, Refusal, Token};
+use super::{Answer, Appetite, Effect, Effects, Failed, Input, Partition, Policy, Refusal, Token};
 
 pub(super) type Disk = FaultyDir<MemoryDir>;
 
@@ -35,6 +35,8 @@ pub(super) struct Bench {
     pub(super) woken: Vec<Token>,
     pub(super) wants_commit: bool,
     pub(super) is_fenced: bool,
+    /// What fenced it.
+    pub(super) failed: Option<Failed>,
     pub(super) accepted_lost: u64,
     pub(super) full_count: usize,
     /// Ticks that are to be handed back.
@@ -70,6 +72,7 @@ impl Bench {
             woken: Vec::new(),
             wants_commit: false,
             is_fenced: false,
+            failed: None,
             accepted_lost: 0,
             full_count: 0,
             ticks_armed: 0,
@@ -125,9 +128,13 @@ impl Bench {
                     assert!(durable < self.durable, "what is cut is told only then");
                     self.durable = durable;
                 }
-                Effect::Fenced { accepted_lost, .. } => {
+                Effect::Fenced {
+                    failed,
+                    accepted_lost,
+                    ..
+                } => {
                     assert!(!self.is_fenced, "fenced twice");
-                    self.is_fenced = true;
+                    (self.is_fenced, self.failed) = (true, Some(failed));
                     self.accepted_lost += accepted_lost;
                 }
                 Effect::Full { .. } => self.full_count += 1,

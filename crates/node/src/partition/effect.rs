@@ -50,6 +50,7 @@ pub(crate) enum Effect<D: Dir> {
     /// No more writes until the partition is reopened; what waits for more than what is durable
     /// gets the outcome *unknown*.
     Fenced {
+        failed: Failed,
         accepted_lost: u64,
         error: corelog_storage::Error,
     },
@@ -61,6 +62,15 @@ pub(crate) enum Effect<D: Dir> {
     Event { event: Event },
     /// Hand back `Input::Ticked` within its time.
     Tick(Tick),
+}
+
+/// What failed where a partition is fenced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failed {
+    /// The write or sync of a group.
+    Flush,
+    /// One of what the log does beside that: a mark, an edit of the manifest, space.
+    Chore,
 }
 
 /// What came of a request.

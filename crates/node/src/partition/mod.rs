@@ -37,7 +37,7 @@ mod tests;
 
 pub(crate) use activity::Tick;
 pub(crate) use changing::Change;
-pub(crate) use effect::{Answer, Effect, Effects, Refusal};
+pub(crate) use effect::{Answer, Effect, Effects, Failed, Refusal};
 pub(crate) use group::{ACCEPTED_AGE_MAX, Accepted, Pace};
 pub(crate) use input::{Appetite, Held, Input, Policy, Seek, Token};
 pub(crate) use replication::Replication;

@@ -6,7 +6,7 @@ use corelog_storage::disk::Dir;
 use corelog_storage::log::{FlushDone, Log};
 
 use super::changing::Changing;
-use super::effect::{Answer, Effect, Effects, Refusal};
+use super::effect::{Answer, Effect, Effects, Failed, Refusal};
 use super::group::{Accepted, BULK_BYTES, Group, Start};
 use super::input::{Appetite, Input, Policy, Seek, Token};
 use super::laws::Bounds;
@@ -292,12 +292,17 @@ impl<D: Dir> Partition<D> {
                 effects.push(Effect::Full { error });
                 self.upkeep_after_flush(now, effects);
             }
-            Err(error) => self.fence(error, effects),
+            Err(error) => self.fence(Failed::Flush, error, effects),
         }
     }
 
     /// Nothing more is written until the partition is reopened; told once.
-    pub(super) fn fence(&mut self, error: corelog_storage::Error, effects: &mut Effects<D>) {
+    pub(super) fn fence(
+        &mut self,
+        failed: Failed,
+        error: corelog_storage::Error,
+        effects: &mut Effects<D>,
+    ) {
         assert!(
             self.log.is_fenced(),
             "a failed write left the log open for writes"
@@ -310,6 +315,7 @@ impl<D: Dir> Partition<D> {
         self.refuse_snapshot(effects);
         self.refuse_change(effects);
         effects.push(Effect::Fenced {
+            failed,
             accepted_lost,
             error,
         });

@@ -51,7 +51,7 @@ impl<D: Dir> Partition<D> {
             durable: self.bounds.durable,
             log_end: self.bounds.log_end,
             epoch: self.log.epoch(),
-            segment_count: self.log.segments().count(),
+            segment_count: self.log.segment_count(),
             store_bytes: self.log.store_bytes().bytes(),
             parked_count: self.waiters.count(),
             is_fenced: self.log.is_fenced(),
@@ -78,8 +78,7 @@ impl<D: Dir> Partition<D> {
 
     /// Bytes of its sealed segments.
     pub(crate) fn sealed_bytes(&self) -> u64 {
-        let sealed = self.log.segments().filter(|segment| segment.is_sealed);
-        sealed.map(|segment| segment.bytes).sum()
+        self.log.sealed_bytes().bytes()
     }
 
     /// Where the log is, for replicas.

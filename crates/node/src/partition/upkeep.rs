@@ -9,7 +9,7 @@ use corelog_storage::log::{Chore, ChoreDone, ChorePlan, Hold, SealTime};
 use corelog_storage::{Error, Now};
 
 use super::activity::Activity;
-use super::effect::{Answer, Effect, Effects, Refusal};
+use super::effect::{Answer, Effect, Effects, Failed, Refusal};
 use super::input::{Held, Token};
 use super::snapshot::refusal_of;
 use super::state::{Partition, push_start};
@@ -172,7 +172,7 @@ impl<D: Dir> Partition<D> {
                 if self.log.is_fenced() {
                     self.linked(Err(Refusal::Fenced), effects);
                     self.changed(Err(Refusal::InDoubt), effects);
-                    self.fence(error, effects);
+                    self.fence(Failed::Chore, error, effects);
                 } else {
                     // Nothing that was promised is harmed: the next tick tries again.
                     effects.push(Effect::ChoreFailed { error });

@@ -29,7 +29,7 @@ pub(super) async fn answer_here(core: &Rc<Core>, ask: Ask) -> Result<Told, Failu
             let healed = core.healed_for_reader(key, error).await;
             healed.map(|()| Told::Noted)
         }
-        Ask::Describe { topic } => Ok(Told::Described(core.describe(topic))),
+        Ask::Describe { topic } => Ok(Told::Described(core.describe(topic).await)),
         Ask::Create(request) => core.admin()?.create(request).await.map(Told::Created),
         Ask::Alter(request) => core.admin()?.alter(request).await.map(Told::Altered),
         Ask::Delete(request) => core.admin()?.delete(request).await.map(Told::Deleted),

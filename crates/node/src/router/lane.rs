@@ -235,7 +235,12 @@ impl Lane {
             What::Ask(_) | What::Unpark { .. } => (0, false),
         };
         let outstanding = self.bytes.get();
-        let is_full = state.outstanding >= self.limits.requests_max
+        let requests_max = match (&to, frame) {
+            // What clients ask may wait for a disk, or for another node: Produces do not wait behind it.
+            (Whom::Call(_), Some(_)) => questions_max(self.limits.requests_max),
+            (Whom::Call(_), None) | (Whom::Produce { .. }, _) => self.limits.requests_max,
+        };
+        let is_full = state.outstanding >= requests_max
             || (outstanding > 0 && outstanding + bytes > self.limits.bytes_max)
             || (is_parkable && state.parkable >= self.limits.parked_max);
         if is_full {
@@ -374,6 +379,11 @@ fn hand_to_line(acks: &ConnAcks, key: PartitionKey, run: u32, reply: Reply) {
 
 fn full() -> Failure {
     busy("the way to the partition's core is full", RETRY_MS)
+}
+
+/// Of so many places, how many are for what clients ask.
+fn questions_max(requests_max: usize) -> usize {
+    requests_max - requests_max / 4
 }
 
 fn core_id(number: usize) -> CoreId {

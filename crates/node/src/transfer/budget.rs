@@ -4,6 +4,8 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use corelog_protocol::limits;
+
 use crate::rate::Rate;
 use crate::rt;
 
@@ -96,8 +98,8 @@ const PORTIONS_PER_SECOND: u64 = 64;
 const PORTION_BYTES: std::ops::Range<u64> = 4 << 10..1 << 20;
 /// As many pieces in a second as there are places.
 const PIECES_PER_SECOND: u64 = super::PLACES as u64;
-/// A head costs some hundred bytes. Who receives relies on it, too.
-pub(super) const PIECE_BYTES_MIN: u64 = 64 << 10;
+/// A head costs some hundred bytes.
+const PIECE_BYTES_MIN: u64 = limits::COPY_PIECE_BYTES_MIN as u64;
 /// How often who waits looks if anybody still wants the bytes.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 

@@ -12,6 +12,7 @@ use super::places::{Place, Places};
 use super::receive::Receivers;
 use super::turn::{Over, Turn, Waiting};
 use crate::rate::Rate;
+use crate::sys::priority;
 
 /// Turns that are taken at once, and so files that are open for it, over the whole node: enough to
 /// keep a disk and a network busy, few enough that each is a stream and not a step.
@@ -91,6 +92,9 @@ impl Transfers {
 }
 
 fn run(queue: &Receiver<Job>, budget: &Budget, waiting: &Waiting) {
+    if let Err(error) = priority::step_back() {
+        tracing::debug!(%error, "segments are sent with the priority of a core");
+    }
     // What sockets refer to cannot leave the page cache: the last turn's goes after the next one.
     let mut behind = None;
     loop {
@@ -113,3 +117,37 @@ fn run(queue: &Receiver<Job>, budget: &Budget, waiting: &Waiting) {
 
 /// How long after the last turn its pages are given back.
 const LINGER: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// The niceness of this process's threads whose name begins so.
+    fn niceness_of(name: &str) -> Vec<i32> {
+        let threads = fs::read_dir("/proc/self/task").unwrap();
+        let stats = threads.filter_map(|thread| {
+            // It may have ended.
+            let stat = fs::read_to_string(thread.ok()?.path().join("stat")).ok()?;
+            let (before, behind) = stat.rsplit_once(") ")?;
+            let is_it = before.split_once('(')?.1.starts_with(name);
+            // The 19th field of proc_pid_stat(5), of which the third is the first behind the name.
+            is_it.then(|| behind.split(' ').nth(16)?.parse().ok())?
+        });
+        stats.collect()
+    }
+
+    #[test]
+    fn who_sends_segments_steps_back_as_who_receives_them_does() {
+        let transfers = Transfers::start(Rate::default()).unwrap();
+        for name in ["transfer-", "receive-copy-", "receive-repair-"] {
+            // Each does so once it runs.
+            while niceness_of(name).iter().any(|niceness| *niceness != 10) {
+                thread::yield_now();
+            }
+            assert!(!niceness_of(name).is_empty(), "{name}");
+        }
+        drop(transfers);
+    }
+}

@@ -13,6 +13,7 @@ use crate::segments::{Many, TOPIC, offset};
 use crate::wait_until;
 
 const PIECE_BYTES_MAX: u32 = 4 << 20;
+const PIECE_BYTES_MIN: u32 = 64 << 10;
 /// No peer is cut before, however slow the machine is.
 const LONG: Duration = Duration::from_secs(600);
 
@@ -169,20 +170,26 @@ fn what_makes_no_sense_is_refused_and_the_connection_goes_on() {
     let mut refused = |request: &Request| Copied::ask(&mut peer, request).refused();
     let none = request(&many, told.history, vec![]);
     let crowd = request(&many, told.history, vec![whole(base); 1025]);
-    let mut no_bytes = request(&many, told.history, vec![whole(base)]);
-    no_bytes.piece_bytes_max = 0;
+    let of_pieces = |piece_bytes_max| Request {
+        piece_bytes_max,
+        ..request(&many, told.history, vec![whole(base)])
+    };
+    // A head for each byte kept eight threads busy, at no rate at all.
+    let [no_bytes, crumbs] = [0, PIECE_BYTES_MIN - 1].map(of_pieces);
     let beyond = Part {
         bytes: Some(1 << 40),
         ..whole(base)
     };
     let beyond = request(&many, told.history, vec![beyond]);
-    for request in [crowd, no_bytes, beyond] {
+    for request in [crowd, no_bytes, crumbs, beyond] {
         let error = refused(&request);
         assert!(error.is(ErrorCode::InvalidRequest), "{error}");
     }
     let correlation = peer.send(&none, &[]);
     let error = Copied::receive(&mut peer, correlation, 1).refused();
     assert!(error.is(ErrorCode::InvalidRequest), "{error}");
+    let smallest = Copied::ask(&mut peer, &of_pieces(PIECE_BYTES_MIN));
+    smallest.end.expect("all of it");
     many.node.stop().expect("a clean stop");
 }
 

@@ -20,7 +20,7 @@ pub struct Request {
     pub history: HistoryId,
     /// The parts, answered in this order, at most 1,024.
     pub parts: Vec<Part>,
-    /// Bytes of one answer's body at most; default and limit 4 MiB.
+    /// Bytes of one answer's body at most, 64 KiB at least; default and limit 4 MiB.
     #[serde(default = "piece_bytes_default")]
     pub piece_bytes_max: u32,
 }

@@ -337,6 +337,8 @@ impl<D: Dir> Log<D> {
         );
         segment.stage = Stage::Sealed(time);
         segment.index_in_file(&dir, history, interval_bytes);
+        let bytes = segment.bytes();
+        self.sums.seal(bytes);
     }
 
     /// Leaves a segment's files to be removed later, when no read uses them any more. Their names do not

@@ -2,17 +2,21 @@
 
 use std::collections::VecDeque;
 
-use corelog_record::Timestamp;
+use corelog_record::{ByteSize, Timestamp};
 
 use super::Log;
 use crate::disk::Dir;
-use crate::segment::{NO_TIMESTAMP, Segment};
+use crate::segment::{NO_TIMESTAMP, Segment, Stage};
 
 /// Sums over the segments of a log.
 #[derive(Debug, Default)]
 pub(super) struct Sums {
     /// Bytes of batches in all stores.
     store_bytes: u64,
+    /// Those of sealed segments.
+    sealed_bytes: u64,
+    /// Segments without records before the last one: damage may leave nothing of one.
+    hollow: usize,
     /// For each segment behind the first, the active one apart: the largest record time of those from
     /// the second one to it.
     peaks: Vec<Timestamp>,
@@ -21,11 +25,15 @@ pub(super) struct Sums {
 impl Sums {
     /// The sums over `segments`.
     pub(super) fn over<D: Dir>(segments: &VecDeque<Segment<D>>) -> Self {
+        let rolled = segments.len().saturating_sub(1);
+        let is_sealed = |segment: &&Segment<D>| matches!(segment.stage, Stage::Sealed(_));
+        let hollow = segments.iter().take(rolled).filter(|s| s.is_empty());
         let mut sums = Self {
             store_bytes: segments.iter().map(Segment::bytes).sum(),
+            sealed_bytes: segments.iter().filter(is_sealed).map(Segment::bytes).sum(),
+            hollow: hollow.count(),
             peaks: Vec::new(),
         };
-        let rolled = segments.len().saturating_sub(1);
         for segment in segments.iter().take(rolled).skip(1) {
             sums.push(segment.end.max_timestamp);
         }
@@ -43,6 +51,11 @@ impl Sums {
         self.peaks.push(peak.max(max_timestamp));
     }
 
+    /// Notes that a segment of so many bytes was sealed.
+    pub(super) fn seal(&mut self, bytes: u64) {
+        self.sealed_bytes += bytes;
+    }
+
     /// Bytes of batches in all stores.
     pub(super) fn store_bytes(&self) -> u64 {
         self.store_bytes
@@ -56,6 +69,17 @@ impl Sums {
 }
 
 impl<D: Dir> Log<D> {
+    /// How many segments have records.
+    pub fn segment_count(&self) -> usize {
+        let empty = self.sums.hollow + usize::from(self.active().is_empty());
+        self.segments.len() - empty
+    }
+
+    /// Bytes of batches in sealed segments.
+    pub fn sealed_bytes(&self) -> ByteSize {
+        ByteSize::from_bytes(self.sums.sealed_bytes)
+    }
+
     /// The segments that may hold a record of `time` or later, in order, and perhaps some that do not.
     pub(super) fn segments_at(&self, time: Timestamp) -> impl Iterator<Item = &Segment<D>> {
         // What a damaged segment holds at most is not always known.
@@ -72,11 +96,12 @@ impl<D: Dir> Log<D> {
 
 #[cfg(test)]
 mod tests {
-    use corelog_record::{ByteSize, Offset};
+    use corelog_record::Offset;
 
     use super::*;
     use crate::disk::block_on;
     use crate::disk::memory::MemoryDir;
+    use crate::log::tests::assert_counted;
     use crate::log::{Hold, Options};
     use crate::testing::{batch, open, settle};
 
@@ -85,8 +110,7 @@ mod tests {
     }
 
     fn assert_sums(log: &Log<MemoryDir>, random: &mut fastrand::Rng) {
-        let asked: u64 = log.segments.iter().map(Segment::bytes).sum();
-        assert_eq!(log.store_bytes().bytes(), asked);
+        assert_counted(log);
         for _ in 0..20 {
             let time = at(random.i64(-10..1_100));
             let may_hold = |segment: &&Segment<MemoryDir>| time <= segment.end.max_timestamp;

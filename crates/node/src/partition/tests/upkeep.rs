@@ -1,6 +1,7 @@
 //! What a partition does beside its requests, as time goes by.
 
 use super::*;
+use crate::partition::Failed;
 
 /// Lets this many milliseconds pass, with a tick every 50.
 fn pass(bench: &mut Bench, millis: i64) {
@@ -109,4 +110,24 @@ fn until_flushes_are_held(bench: &mut Bench) {
         }
     }
     panic!("space is never synced");
+}
+
+/// A chore that failed for good was counted as a group, and among chores it was missing.
+#[test]
+fn a_fence_tells_whether_a_group_failed_or_a_chore() {
+    let mut bench = Bench::new(1);
+    durable(&mut bench, b"kept");
+    bench.settle();
+    let fault = Fault::Fail(std::io::ErrorKind::Other);
+    bench.faults().fail(Operation::Sync, 1, fault);
+    let (token, lowest) = (bench.token(), bench.durable);
+    bench.step(Input::Truncate { token, lowest });
+    bench.settle();
+    assert_eq!(bench.failed, Some(Failed::Chore));
+
+    let mut bench = bench.reopen();
+    durable(&mut bench, b"lost");
+    bench.faults().fail(Operation::Sync, 1, fault);
+    bench.settle();
+    assert_eq!(bench.failed, Some(Failed::Flush));
 }

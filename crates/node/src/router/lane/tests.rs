@@ -1,4 +1,4 @@
-//! Calls that nobody waits for any more.
+//! Calls that nobody waits for any more, and who finds a place.
 
 use std::time::Duration;
 
@@ -6,13 +6,16 @@ use corelog_protocol::message::fetch;
 use corelog_record::{Offset, PartitionId, TopicId};
 use futures_lite::future::block_on;
 
+use super::super::message::Ask;
 use super::*;
-use crate::partition::Appetite;
+use crate::core::Terms;
+use crate::partition::{Appetite, Seek};
 use crate::rt::Semaphore;
 
-/// The way from one core to another, on which one fetch may be parked, and where it comes out.
+/// The way from one core to another, of eight places, on which one fetch may be parked, and where it comes out.
 fn way() -> (Lanes, Inbox) {
     let limits = NodeLimits {
+        lane_requests_max: 8,
         parked_fetches_max: 1,
         ..NodeLimits::default()
     };
@@ -26,13 +29,52 @@ fn lane(lanes: &Lanes) -> &Lane {
     lanes.to(CoreId::new(1))
 }
 
-fn call(lane: &Lane, wait: Duration) -> Call<'_> {
-    let key = PartitionKey {
+fn key() -> PartitionKey {
+    PartitionKey {
         topic: TopicId::from_bytes([1; 16]),
         partition: PartitionId::new(0),
-    };
-    let what = What::Fetch {
+    }
+}
+
+fn frame() -> FrameId {
+    FrameId::new("127.0.0.1:1".parse().unwrap(), CorrelationId::new(1))
+}
+
+/// Whether there is a place for a question, of a client if it has a frame.
+fn has_room_for_question(lane: &Lane, frame: Option<FrameId>) -> bool {
+    let (key, seek) = (key(), Seek::Latest);
+    let asked = lane.call(What::Ask(Box::new(Ask::Find { key, seek })), frame);
+    assert!(
+        asked
+            .as_ref()
+            .err()
+            .is_none_or(|error| error.is(ErrorCode::Busy))
+    );
+    asked.is_ok()
+}
+
+/// Whether there is one for a Produce.
+fn has_room_for_produce(lane: &Lane) -> bool {
+    let (frame, key, run) = (frame(), key(), 0);
+    let what = What::Produce {
+        conn: 1,
         key,
+        run,
+        terms: Terms {
+            frame,
+            level: None,
+            taken: rt::now(),
+        },
+        batches: vec![1],
+    };
+    let acks = Acks::new(Notify::new(), Rc::default());
+    let acks = Rc::new(RefCell::new(acks));
+    lane.produce(what, frame, (acks, key, run)).is_ok()
+}
+
+fn call(lane: &Lane, wait: Duration) -> Call<'_> {
+    let what = What::Fetch {
+        key: key(),
         from: Offset::ZERO,
         appetite: Appetite {
             bytes_max: 1,
@@ -64,6 +106,27 @@ fn room(budget: &Semaphore) -> Room {
 }
 
 const WAIT: Duration = Duration::from_secs(60);
+
+/// Questions that waited for a slow disk took all places, and producers whose records go to that core were refused.
+#[test]
+fn what_clients_ask_leaves_a_quarter_of_the_places_to_produces_and_to_the_node() {
+    let (lanes, _inbox) = way();
+    let lane = lane(&lanes);
+    let questions = (0..9).take_while(|_| has_room_for_question(lane, Some(frame())));
+    assert_eq!(questions.count(), 6);
+    assert!(has_room_for_produce(lane));
+    assert!(!has_room_for_question(lane, Some(frame())));
+    assert!(has_room_for_question(lane, None), "the node's own");
+    assert!(!has_room_for_produce(lane) && !has_room_for_question(lane, None));
+}
+
+#[test]
+fn produces_may_take_all_places() {
+    let (lanes, _inbox) = way();
+    let lane = lane(&lanes);
+    let produces = (0..9).take_while(|_| has_room_for_produce(lane));
+    assert_eq!(produces.count(), 8);
+}
 
 /// Its place was taken for as long as the client had said that it would wait.
 #[test]

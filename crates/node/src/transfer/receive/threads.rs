@@ -9,11 +9,14 @@ use flume::{Receiver, Sender};
 use super::claims::Claims;
 use super::{Order, Progress, ReceiveError, Received, job};
 use crate::sys::priority;
+use crate::transfer::places::{Place, Places};
 
 /// Threads for receiving, and who waits for them. They end when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Receivers {
     orders: Sender<Ordered>,
+    /// For orders that keep a rate: each holds its thread for as long as that asks, and mostly sleeps.
+    slow: Arc<Places>,
 }
 
 /// An order, and who waits for it.
@@ -21,6 +24,8 @@ pub(crate) struct Receivers {
 struct Ordered {
     order: Order,
     progress: Arc<Progress>,
+    /// Held until it has ended, if it keeps a rate.
+    place: Option<Place>,
     done: Sender<Received>,
 }
 
@@ -48,16 +53,25 @@ impl Receivers {
             let thread = thread::Builder::new().name(format!("{name}-{index}"));
             thread.spawn(move || run(&queue, &claims))?;
         }
-        Ok(Self { orders })
+        Ok(Self {
+            orders,
+            slow: Places::new(count / 2),
+        })
     }
 
-    /// Receives all of `order`, behind others if there are many. Dropped, it stops.
+    /// Receives all of `order`, behind others if there are many. Those that keep a rate hold half of the threads at
+    /// most: what comes as fast as it can does not wait for them. Dropped, it stops.
     pub(crate) async fn receive(&self, order: Order, progress: Arc<Progress>) -> Received {
         let (done, received) = flume::bounded(1);
         let _stops = Stops(Arc::clone(&progress));
+        let place = match order.rate {
+            0 => None,
+            _ => Some(self.slow.next().await),
+        };
         let ordered = Ordered {
             order,
             progress,
+            place,
             done,
         };
         let stopped = || Received {
@@ -87,10 +101,12 @@ fn run(queue: &Receiver<Ordered>, claims: &Arc<Claims>) {
     while let Ok(Ordered {
         order,
         progress,
+        place,
         done,
     }) = queue.recv()
     {
         let received = job::run(&order, &progress, claims);
+        drop(place);
         // Whoever waited may have gone; what came in stays in its files.
         let _ = done.send(received);
     }

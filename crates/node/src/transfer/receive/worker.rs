@@ -17,7 +17,6 @@ use super::job::Job;
 use super::sources::Tries;
 use super::{Fault, ReceiveError, Wanted};
 use crate::rt;
-use crate::transfer::budget::PIECE_BYTES_MIN;
 use crate::transfer::peer::{Peer, PeerError};
 
 /// A worker, and the source that it is connected to.
@@ -215,7 +214,7 @@ impl<'a> Worker<'a> {
                 && piece.position.get() == intake.position()
                 && piece.is_final == (left == u64::from(piece.bytes))
                 // Each piece may take its time: of crumbs a segment would take years.
-                && (left.min(PIECE_BYTES_MIN)..=left).contains(&u64::from(piece.bytes));
+                && (left.min(limits::COPY_PIECE_BYTES_MIN.into())..=left).contains(&u64::from(piece.bytes));
             if !is_asked_for {
                 return Err(PeerError::Astray.into());
             }

@@ -37,7 +37,8 @@ mod world;
 
 use corelog_record::{ByteSize, Offset, Timestamp};
 
-use super::Options;
+use super::{Log, Options};
+use crate::disk::Dir;
 
 /// Some time.
 fn at(millis: i64) -> Timestamp {
@@ -56,4 +57,14 @@ fn small() -> Options {
 
 fn offset(value: u64) -> Offset {
     Offset::new(value).unwrap()
+}
+
+/// Holds what a log knows of all its segments against what each of them tells.
+pub(super) fn assert_counted<D: Dir>(log: &Log<D>) {
+    assert_eq!(log.segment_count(), log.segments().count());
+    let bytes: u64 = log.segments().map(|segment| segment.bytes).sum();
+    assert_eq!(log.store_bytes().bytes(), bytes);
+    let sealed = log.segments().filter(|segment| segment.is_sealed);
+    let sealed: u64 = sealed.map(|segment| segment.bytes).sum();
+    assert_eq!(log.sealed_bytes().bytes(), sealed);
 }

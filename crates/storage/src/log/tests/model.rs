@@ -6,6 +6,7 @@ use std::rc::Rc;
 use corelog_record::batch::{self, View};
 use corelog_record::{LeaderEpoch, Offset, Timestamp};
 
+use super::assert_counted;
 use super::taken::Taken;
 use crate::disk::Dir;
 use crate::log::{Log, OpenReport};
@@ -154,6 +155,7 @@ impl Model {
         assert_eq!(log.log_start(), self.log_start, "log start");
         assert_eq!(log.durable(), self.durable, "durable");
         assert_eq!(log.log_end(), self.end(), "log end");
+        assert_counted(log);
         let mut next = None;
         for segment in log.segments() {
             let is_dense = next.is_none_or(|next| next == segment.base);

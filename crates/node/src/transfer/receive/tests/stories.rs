@@ -16,7 +16,7 @@ use crate::rate::Rate;
 use crate::transfer::Transfers;
 use crate::transfer::peer::PeerError;
 use crate::transfer::receive::claims::Claims;
-use crate::transfer::receive::{Fault, Order, Progress, ReceiveError, job};
+use crate::transfer::receive::{Fault, Order, Progress, ReceiveError, Receivers, job};
 
 fn receive(order: &Order) -> (Received, Progress) {
     receive_beside(order, &Arc::default())
@@ -466,13 +466,12 @@ fn a_disk_that_refuses_ends_the_order_and_says_nothing_about_the_source() {
     assert!(received.ready.is_empty() && received.faults.is_empty());
 }
 
-/// Copies that were slow enough took all threads, for days, and readers of what is damaged waited behind them.
-#[test]
-fn a_repair_does_not_wait_for_copies() {
+/// Has so many copies begin that keep a rate of a byte a second, and then a segment received by others.
+fn received_beside_slow_copies(count: usize, by: fn(&Transfers) -> &Receivers) {
     let copied = Copied::new();
     let (silent, source) = (Source::new(&copied, &[]), Source::new(&copied, &[]));
     let transfers = Transfers::start(Rate::default()).unwrap();
-    let copies: Vec<_> = (0..20).map(|_| directory()).collect();
+    let copies: Vec<_> = (0..count).map(|_| directory()).collect();
     let mut copies: Vec<_> = copies
         .iter()
         .map(|(_, dir)| {
@@ -490,6 +489,46 @@ fn a_repair_does_not_wait_for_copies() {
     let (_dir, dir) = directory();
     let order = copied.order(1..2, &[&source], &dir);
     let progress = Arc::new(Progress::new(&order));
-    let repaired = block_on(transfers.repairs().receive(order, progress));
-    copied.assert_ready(&repaired, 1..2, &dir);
+    let received = block_on(by(&transfers).receive(order, progress));
+    copied.assert_ready(&received, 1..2, &dir);
+}
+
+/// Copies that were slow enough took all threads, for days, and readers of what is damaged waited behind them.
+#[test]
+fn a_repair_does_not_wait_for_copies() {
+    received_beside_slow_copies(20, Transfers::repairs);
+}
+
+/// Four of them took all threads: every other follower of the node stood still.
+#[test]
+fn a_copy_without_a_rate_does_not_wait_for_those_that_keep_one() {
+    received_beside_slow_copies(20, Transfers::copies);
+}
+
+#[test]
+fn who_waits_for_a_slow_copy_to_end_has_its_turn_when_that_is_given_up() {
+    let copied = Copied::new();
+    let source = Source::new(&copied, &[]);
+    let transfers = Transfers::start(Rate::default()).unwrap();
+    let dirs = [(); 3].map(|()| directory());
+    let [first, second, third] = dirs.each_ref().map(|(_, dir)| {
+        let order = copied.order(1..2, &[&source], dir);
+        let progress = Arc::new(Progress::new(&order));
+        (order, progress)
+    });
+    let at = |rate: u64, (order, progress): (Order, Arc<Progress>)| {
+        Box::pin(
+            transfers
+                .copies()
+                .receive(Order { rate, ..order }, progress),
+        )
+    };
+    let (mut first, mut second) = (at(1, first), at(1, second));
+    let mut third = at(1 << 30, third);
+    assert!(block_on(poll_once(&mut first)).is_none());
+    assert!(block_on(poll_once(&mut second)).is_none());
+    assert!(block_on(poll_once(&mut third)).is_none());
+    drop(first);
+    let received = block_on(third);
+    copied.assert_ready(&received, 1..2, &dirs[2].1);
 }

@@ -3,9 +3,9 @@
 use corelog_record::Offset;
 use fastrand::Rng;
 
-use super::super::at;
 use super::super::model::Model;
 use super::super::world::World;
+use super::super::{assert_counted, at};
 use super::kind::Kind;
 use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, block_on};
@@ -46,6 +46,7 @@ pub(in super::super) fn rot(seed: u64) -> bool {
 /// A read gives what was appended, or says that it is damaged where it is.
 /// Returns how many batches are.
 fn check_reads(log: &Log<MemoryDir>, model: &Model) -> usize {
+    assert_counted(log);
     let mut damaged = 0;
     for stored in model.readable() {
         let planned = log.plan_read(stored.base, Offset::MAX, 0);
