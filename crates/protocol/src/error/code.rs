@@ -127,7 +127,7 @@ error_codes! {
     42 PastHighWatermark No Later "The offset exists, or will, but may not be read yet."
     43 Fenced No No "The partition takes no writes until it is reopened."
     44 Damaged No No "The bytes asked for are damaged; nothing of them is handed out."
-    45 StorageFull No Later "The disk is full; the partition goes on by itself when there is room. A read gets this only where there was none to open it."
+    45 StorageFull No Later "The disk is full; the partition goes on by itself when there is room. A Produce that meets it first gets `OutcomeUnknown`. A read gets this only where there was none to open it."
     46 ReadOnly No No "The partition serves reads only."
     47 Diverged No No "The caller's log and this one part before the caller's end."
     48 Gone No No "The segment asked for is no longer there."
@@ -141,7 +141,7 @@ error_codes! {
     61 RecordTooLarge No No "A record is larger than the limit."
     62 BatchTooLarge No No "A batch is larger than the limit."
     63 Aborted No No "An earlier Produce of this run was not applied, so this one was not either."
-    64 OutcomeUnknown Unknown No "The write failed midway: the records may or may not be in the log, a topic that was to go may come back, a partition may be truncated, cut or have another owner once it is reopened."
+    64 OutcomeUnknown Unknown No "The write failed midway: the records may or may not be in the log, or, of a disk that is full, go there when there is room; a topic that was to go may come back, a partition may be truncated, cut or have another owner once it is reopened."
 }
 
 impl ErrorCode {
