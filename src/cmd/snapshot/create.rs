@@ -13,7 +13,9 @@ use crate::{cli, quantity, session};
 #[derive(clap::Args, Debug)]
 #[command(
     long_about = "Take a snapshot of all topics, or of some.\n\n\
-        It holds every record that was acknowledged as durable before. Producers and consumers go \
+        It holds every record that was acknowledged as durable before, of partitions that the \
+        server owns; of one that it follows what is not sealed is left out: `corelog snapshot \
+        list NAME` tells where each ends, and the owner takes all. Producers and consumers go \
         on meanwhile; creating, changing and deleting topics waits. The partitions are taken one \
         by one, not at one instant. With thousands of partitions give it more --timeout.",
     after_long_help = "EXAMPLES\n  \
