@@ -32,7 +32,7 @@ use show::Show;
         PATH is a data directory, a topic's, a partition's, or one file: a store (.log), an \
         index, a manifest, a mark, a topic or node file. Everything is checked on the way; \
         damage is named and ends with exit code 3. An end that a kill tore is no damage: those \
-        bytes were never promised, and the next start cuts them. A server may be running: then the end of an \
+        bytes were never promised, and the next opening of its log cuts them. A server may be running: then the end of an \
         active store is what happens to be there, behind what its mark says is durable.",
     after_long_help = "EXAMPLES\n  \
         corelog inspect corelog-data\n  \

@@ -38,6 +38,7 @@ impl Admin {
             }
             None => (0..count).map(PartitionId::new).collect(),
         };
+        self.known(&origin, &wanted)?;
         if request.follow {
             self.check_no_circle(&line, &origin, &wanted).await?;
         }
@@ -57,18 +58,11 @@ impl Admin {
             });
         }
         let _turn = self.turn.acquire(1).await;
-        let known = self.core.routes.borrow().topic(&request.topic).cloned();
-        let before = known.ok();
+        let before = self.known(&origin, &wanted)?;
         let known = match &before {
-            Some(topic) => {
-                check_same(topic, &origin)?;
-                (**topic).clone()
-            }
+            Some(topic) => (**topic).clone(),
             None => self.replica_of(&origin).await?,
         };
-        for partition in &wanted {
-            check_follower(&known, *partition)?;
-        }
         self.check_count(known.partition_count(), count)?;
         let added = self
             .load
@@ -174,6 +168,22 @@ impl Admin {
             }
         }
         Err(why)
+    }
+
+    /// The topic here, if there is one of that name: the same one, of which nothing is owned of what is `wanted`.
+    fn known(
+        &self,
+        origin: &metadata::Topic,
+        wanted: &[PartitionId],
+    ) -> Result<Option<Arc<Topic>>, Failure> {
+        let known = self.core.routes.borrow().topic(&origin.name).cloned().ok();
+        if let Some(topic) = &known {
+            check_same(topic, origin)?;
+            for partition in wanted {
+                check_follower(topic, *partition)?;
+            }
+        }
+        Ok(known)
     }
 
     /// Checks that a source does not follow this node in what is to follow it: two copies that follow each other follow

@@ -57,9 +57,8 @@ pub(crate) struct Shared {
     pub(crate) transfers: Transfers,
     /// Whether slight groups are about.
     pub(crate) slight: Slight,
-    /// Nodes that did not answer a moment ago.
+    /// Nodes that did not answer a moment ago, and sources that own nothing of a topic any more.
     pub(crate) silent: Lately<String>,
-    /// Sources, and of which topics, that own nothing of them any more.
     pub(crate) replaced: Lately<(TopicId, String)>,
     /// Every core's counters; each is written by its own core alone.
     pub(crate) counters: Vec<Arc<Counters>>,

@@ -175,7 +175,7 @@ impl What {
             Self::Snapshot => "remove the snapshot and make a new one",
             Self::Unnamed => "goes to quarantine, or away, when the log is next opened",
             Self::Stranger => "not ours: move it elsewhere",
-            Self::Torn => "cut and quarantined by the next start",
+            Self::Torn => "cut and quarantined when its log is next opened",
             Self::Leftover => "removed or gone on with by itself",
             Self::Quarantined => "remove it when nobody needs it any more",
             Self::Changed => "nothing: a server went on while it was read",
