@@ -1,7 +1,5 @@
 //! `corelog promote`: makes a replica the owner, whatever became of its source.
 
-use std::cell::RefCell;
-
 use corelog_client::{Admin, Client, Error};
 use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::describe_topic;
@@ -57,21 +55,19 @@ async fn promote(args: &Args, client: Client) -> anyhow::Result<Exit> {
         let answer = admin.promote(topic, id, partition, loss).await?;
         Ok(answer.partitions)
     };
-    let uncopied = RefCell::new(Vec::new());
-    let is_copy = |known: &describe_topic::Partition| {
-        let is_uncopied = is_uncopied(known);
-        if is_uncopied {
-            uncopied.borrow_mut().push(known.id);
-        }
-        known.role == Role::Follower && !is_uncopied
+    let (admin, known) = client.admin().of(&args.topic).await?;
+    let is_copy =
+        |known: &describe_topic::Partition| known.role == Role::Follower && !is_uncopied(known);
+    let left_out = match args.partition {
+        Some(_) => Vec::new(),
+        None => left_out(args, &known.partitions),
     };
-    let each = partitions::each(&client.admin(), &args.topic, args.partition, is_copy, ask).await?;
-    for partition in uncopied.take() {
-        let place = format!("{}/{partition}", args.topic);
-        say(&format!(
-            "{place} was not promoted: nothing of it was copied; --partition {partition} does it all the same"
-        ));
+    // Where none is asked for, the first would be, to hear why it is refused: one that is left out is not.
+    if !left_out.is_empty() && !known.partitions.iter().any(is_copy) {
+        return Err(stop(Exit::Failed, left_out.join("\n")));
     }
+    let each = partitions::each(&admin, &args.topic, args.partition, is_copy, ask).await?;
+    left_out.iter().for_each(|line| say(line));
     let ended = each.end(&args.topic, |done| print(args, done));
     ended.map_err(|error| match error.downcast_ref() {
         Some(Error::Refused { body }) if body.is(ErrorCode::LossPossible) => {
@@ -79,14 +75,29 @@ async fn promote(args: &Args, client: Client) -> anyhow::Result<Exit> {
         }
         _ => error,
     })?;
-    Ok(Exit::Done)
+    Ok(match left_out.is_empty() {
+        true => Exit::Done,
+        false => Exit::Failed,
+    })
 }
 
 /// If a partition follows and has nothing, nor asks for anything: where others of its topic were cloned alone, its owner
 /// does not know of it, and would not hear that it is none any more.
 fn is_uncopied(known: &describe_topic::Partition) -> bool {
-    let has_none = known.segments == 0 && known.log_end == Offset::ZERO;
+    let has_none = known.segments == 0 && known.log_end == Offset::ZERO && !known.closed;
     known.role == Role::Follower && known.copying == State::Done && has_none
+}
+
+/// What there is to say of those that are not promoted unless they are named.
+fn left_out(args: &Args, known: &[describe_topic::Partition]) -> Vec<String> {
+    let told = |one: &describe_topic::Partition| {
+        let (topic, id) = (&args.topic, one.id);
+        format!(
+            "{topic}/{id} is not promoted: nothing of it was copied; --partition {id} does it all the same"
+        )
+    };
+    let uncopied = known.iter().filter(|one| is_uncopied(one));
+    uncopied.map(told).collect()
 }
 
 /// That records may be missing, which has to be put up with.

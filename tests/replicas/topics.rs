@@ -276,8 +276,6 @@ fn a_former_owner_takes_up_what_comes_at_the_next_one() {
     assert_equal(&b, &a, &topic, 2);
 }
 
-/// What was acknowledged here was undone: the next owner had not looked yet, kept what it had, and the
-/// former one took that back.
 /// It had the settings of an old owner for ever, which was named first and is fenced.
 #[test]
 fn a_copy_takes_no_settings_from_who_owns_nothing_any_more() {
@@ -301,6 +299,8 @@ fn a_copy_takes_no_settings_from_who_owns_nothing_any_more() {
     });
 }
 
+/// What was acknowledged here was undone: the next owner had not looked yet, kept what it had, and the
+/// former one took that back.
 #[test]
 fn what_was_altered_just_before_a_handover_is_in_force_after_it() {
     let folder = Folder::new();

@@ -121,8 +121,9 @@ impl Point {
             Client::Plain
         };
         let mut node = Corelog::new(program, client).with_cores(self.cores);
-        // Elsewhere what a virtual machine takes to find memory would be measured: ten times as long, now and then.
-        if tells_memory {
+        // Elsewhere what a virtual machine takes to find memory would be measured: ten times as long, now and then. A start that
+        // is measured takes none before it serves.
+        if tells_memory || self.filled_mib > 0 {
             node = node.with_memory_as_needed();
         }
         let mut measured = BTreeMap::new();

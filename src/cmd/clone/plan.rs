@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 
 use super::Args;
 use crate::cmd::compare::search::{self, Side, Verdict};
-use crate::cmd::topic::closed;
 use crate::cmd::topic::policy::word;
 use crate::exit::{Exit, say, stop};
 use crate::output::{Format, Out};
@@ -63,8 +62,7 @@ async fn plan(
     (here, source): &(Option<Side>, Side),
     partition: PartitionId,
 ) -> anyhow::Result<Plan> {
-    let looked = closed::check(&args.topic, source.partition(partition));
-    looked.with_context(|| source.server.clone())?;
+    source.check_open(partition)?;
     let (mut here_end, mut refusal) = (None, None);
     if let Some(here) = here {
         refusal = refused(here, source, partition).await?;
@@ -115,11 +113,7 @@ async fn refused(
             "this server does not follow it ({role}): see `corelog rejoin`"
         )));
     }
-    if here.partition(partition).is_some_and(|p| p.closed) {
-        return Ok(Some(
-            "what is here is not open, and so not known".to_owned(),
-        ));
-    }
+    here.check_open(partition)?;
     let ends = [here, source].map(|side| side.partition(partition).map(|p| p.high_watermark));
     if ends[1] < ends[0] {
         return Ok(Some("what is here ends behind the source".to_owned()));

@@ -65,8 +65,7 @@ pub(in crate::cmd) async fn compare(
         return Ok(Verdict::Missing);
     };
     for side in sides {
-        let looked = closed::check(&side.topic, side.partition(partition));
-        looked.with_context(|| side.server.clone())?;
+        side.check_open(partition)?;
     }
     if history(sides[0], partition).await? != history(sides[1], partition).await? {
         return Ok(Verdict::OtherHistory);
@@ -124,6 +123,15 @@ impl Side {
     pub(in crate::cmd) fn is_same_server(&self, other: &Self) -> bool {
         let place = |side: &Self| (side.hello.node, side.hello.shared.clone());
         place(self) == place(other)
+    }
+
+    /// Looks if the log of a partition is open there.
+    ///
+    /// # Errors
+    /// As [`closed::check`], with the server's name.
+    pub(in crate::cmd) fn check_open(&self, partition: PartitionId) -> anyhow::Result<()> {
+        let looked = closed::check(&self.topic, self.partition(partition));
+        looked.with_context(|| self.server.clone())
     }
 
     /// The partition as its server describes it, if it has it.

@@ -127,8 +127,8 @@ pub(super) struct Partition {
     pub(super) partition: u64,
     pub(super) core: u64,
     pub(super) state: String,
-    pub(super) read_only: bool,
-    pub(super) damaged_ranges: u64,
+    pub(super) read_only: Option<bool>,
+    pub(super) damaged_ranges: Option<u64>,
     pub(super) role: String,
     pub(super) source: Option<String>,
     /// `None`, as up to `bytes`, while its log is not open.

@@ -226,12 +226,12 @@ pub(super) fn partition_counts(
         (
             "corelog_damaged_partitions",
             "Partitions with records that cannot be read because of damage, whatever state they are in.",
-            |p| p.damage_count > 0,
+            |p| p.log.is_some_and(|log| log.damage_count > 0),
         ),
         (
             "corelog_read_only_partitions",
             "Partitions that take no appends because of damage at their end.",
-            |p| p.is_read_only,
+            |p| p.log.is_some_and(|log| log.is_read_only),
         ),
     ];
     for (name, help, is_meant) in families {

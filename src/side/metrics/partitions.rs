@@ -10,7 +10,7 @@ use super::seconds;
 /// Offsets and sizes of those that are open, and what waits or is wrong there.
 pub(super) fn numbers(page: &mut Page, partitions: &[PartitionSnapshot]) {
     type OfLog = fn(&LogSnapshot) -> u64;
-    let families: [(&str, &str, OfLog); 6] = [
+    let families: [(&str, &str, OfLog); 8] = [
         ("log_start", "The oldest readable offset.", |log| {
             log.log_start.get()
         }),
@@ -27,33 +27,26 @@ pub(super) fn numbers(page: &mut Page, partitions: &[PartitionSnapshot]) {
             log.segment_count as u64
         }),
         ("store_bytes", "Bytes of all stores.", |log| log.store_bytes),
+        (
+            "damaged_ranges",
+            "Ranges of offsets that cannot be read because of damage.",
+            |log| log.damage_count as u64,
+        ),
+        (
+            "read_only",
+            "1 if it takes no appends because of damage at its end.",
+            |log| u64::from(log.is_read_only),
+        ),
     ];
     for (name, help, number) in families {
         of_each(page, partitions, (name, help), |partition| {
             partition.log.as_ref().map(number)
         });
     }
-    type Number = fn(&PartitionSnapshot) -> u64;
-    let families: [(&str, &str, Number); 3] = [
-        ("parked_fetches", "Long polls waiting at its end.", |p| {
-            p.parked_fetch_count as u64
-        }),
-        (
-            "damaged_ranges",
-            "Ranges of offsets that cannot be read because of damage.",
-            |p| p.damage_count as u64,
-        ),
-        (
-            "read_only",
-            "1 if it takes no appends because of damage at its end.",
-            |p| u64::from(p.is_read_only),
-        ),
-    ];
-    for (name, help, number) in families {
-        of_each(page, partitions, (name, help), |partition| {
-            Some(number(partition))
-        });
-    }
+    let family = ("parked_fetches", "Long polls waiting at its end.");
+    of_each(page, partitions, family, |partition| {
+        Some(partition.parked_fetch_count)
+    });
     let family = (
         "scrub_age_seconds",
         "How long ago its last whole scrub ended; nothing if there was none.",

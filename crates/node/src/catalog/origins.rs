@@ -14,7 +14,7 @@ use corelog_storage::format::replica::{Replica, Role};
 
 use super::admin::Admin;
 use super::topic::{Topic, partition_count};
-use crate::core::Core;
+use crate::core::{Core, PartitionKey};
 use crate::failure::Failure;
 use crate::follow::{ASK_TIMEOUT, Line};
 use crate::rt::{self, Semaphore};
@@ -144,24 +144,34 @@ impl Core {
             if due.is_empty() || self.is_stopping.get() {
                 return;
             }
-            // What is in force at one that owns nothing any more is nobody's.
-            let is_replaced = |topic: &Topic| {
-                let which = (topic.id, source.clone());
-                self.shared.replaced.is(&which, rt::now())
-            };
-            let (passed_over, asked): (Vec<_>, Vec<_>) =
-                due.into_iter().partition(|(topic, _)| is_replaced(topic));
+            let (passed_over, asked): (Vec<_>, Vec<_>) = due
+                .into_iter()
+                .partition(|(topic, _)| self.is_replaced(topic, source));
             let topics = asked.into_iter().map(|(topic, _)| topic).collect();
             let told = self.ask_for(looks, source, topics).await;
             for origin in told.origins {
                 self.take_over_from(&origin, looks).await;
             }
-            due = [told.untold, passed_over].concat();
+            let passed_over = passed_over.into_iter().map(|(topic, _)| {
+                let why = format!("{source} owns nothing of it any more");
+                (topic, Some(why))
+            });
+            due = told.untold.into_iter().chain(passed_over).collect();
         }
         for (topic, why) in due {
             let id = (&topic.name, topic.id);
             why.into_iter().for_each(|why| looks.refuse(id, why));
         }
+    }
+
+    /// If other nodes own all of a topic by now that was a source's: what is in force there is nobody's.
+    fn is_replaced(&self, topic: &Topic, source: &str) -> bool {
+        let is_replaced = |(partition, _)| {
+            let topic = topic.id;
+            let which = (PartitionKey { topic, partition }, source.to_owned());
+            self.shared.replaced.is(&which, rt::now())
+        };
+        topic.partitions().all(is_replaced)
     }
 
     /// What a source tells of topics.

@@ -3,13 +3,13 @@
 use corelog_protocol::message::describe_topic::{self, Damage, LastSnapshot};
 use corelog_record::TopicId;
 
-use super::scrub;
 use super::slots::{Slot, SlotState};
 use super::state::Core;
+use super::{Disk, scrub};
 use crate::metrics::{
     HistogramSnapshot, LogSnapshot, PartitionSnapshot, PartitionState, PulseSnapshot, TopicSnapshot,
 };
-use crate::partition::{Refusal, Status};
+use crate::partition::{Partition, Refusal, Status};
 use crate::rt;
 
 impl Core {
@@ -86,11 +86,9 @@ impl Core {
             partition: slot.key.partition,
             core: self.id,
             state: state_of(slot, status.as_ref()),
-            is_read_only: status.is_some_and(|status| status.is_read_only),
-            damage_count: partition.map_or(0, |partition| partition.damage().len()),
             role,
             source,
-            log: status.as_ref().map(log_of),
+            log: partition.zip(status.as_ref()).map(log_of),
             parked_fetch_count: status.map_or(0, |status| status.parked_count),
             copying: self.copying(slot.key),
             lag: status.and_then(|status| self.lag(slot.key, status.durable)),
@@ -130,7 +128,7 @@ impl Core {
                 PartitionState::Damaged | PartitionState::Failed => State::Damaged,
             },
             damage: partition.map_or_else(Vec::new, |partition| told(partition.damage())),
-            read_only: snapshot.is_read_only,
+            read_only: log.is_read_only,
             scrubbed_at: snapshot.scrubbed_at,
             snapshot: last,
             role: snapshot.role,
@@ -164,7 +162,7 @@ fn state_of_open(status: &Status) -> PartitionState {
 }
 
 /// Where its log is, as it is told of one that is open.
-fn log_of(status: &Status) -> LogSnapshot {
+fn log_of((partition, status): (&Partition<Disk>, &Status)) -> LogSnapshot {
     LogSnapshot {
         log_start: status.log_start,
         high_watermark: status.high_watermark,
@@ -173,6 +171,8 @@ fn log_of(status: &Status) -> LogSnapshot {
         epoch: status.epoch,
         segment_count: status.segment_count,
         store_bytes: status.store_bytes,
+        is_read_only: status.is_read_only,
+        damage_count: partition.damage().len(),
     }
 }
 

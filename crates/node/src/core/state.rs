@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 use corelog_protocol::error::ErrorCode;
-use corelog_record::{CoreId, NodeId, TopicId};
+use corelog_record::{CoreId, NodeId};
 
 use super::Disk;
 use super::aborted::AbortedCount;
@@ -19,7 +19,7 @@ use super::memory::Memory;
 use super::queue::Queues;
 use super::refusal::with_causes;
 use super::slight::Slight;
-use super::slots::{SlotId, Slots};
+use super::slots::{PartitionKey, SlotId, Slots};
 use super::slowest::Slowest;
 use super::sweep::Sweep;
 use super::tickets::{Tickets, Told};
@@ -57,9 +57,9 @@ pub(crate) struct Shared {
     pub(crate) transfers: Transfers,
     /// Whether slight groups are about.
     pub(crate) slight: Slight,
-    /// Nodes that did not answer a moment ago, and sources that own nothing of a topic any more.
+    /// Nodes that did not answer a moment ago, and sources whose place another node took.
     pub(crate) silent: Lately<String>,
-    pub(crate) replaced: Lately<(TopicId, String)>,
+    pub(crate) replaced: Lately<(PartitionKey, String)>,
     /// Every core's counters; each is written by its own core alone.
     pub(crate) counters: Vec<Arc<Counters>>,
     /// Known once the node listens, before it serves.

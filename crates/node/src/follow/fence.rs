@@ -1,6 +1,7 @@
 //! Taking no more appends because another node owns the partition, which that one has to prove.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -55,21 +56,24 @@ impl Core {
     /// until the node stops: one may have been promoted while this node was away, or out of reach. While both own one,
     /// it is asked on: a person has to see that, and to end it.
     pub(crate) async fn keep_asking_followers(self: Rc<Self>) {
-        let asking = async {
-            let mut pause = ASK_PAUSE_MIN;
-            loop {
-                let silent = self.silent_followers().into_iter();
-                let asked = silent.map(|(address, claims)| {
-                    rt::spawn_background(Rc::clone(&self).ask_at(address, claims))
-                });
-                for asked in asked.collect::<Vec<_>>() {
-                    asked.await;
+        let under_way = Rc::<RefCell<BTreeSet<String>>>::default();
+        let mut pause = ASK_PAUSE_MIN;
+        while !self.is_stopping.get() {
+            for (address, claims) in self.silent_followers() {
+                // One that hangs keeps no other from being asked.
+                if !under_way.borrow_mut().insert(address.clone()) {
+                    continue;
                 }
-                rt::sleep(pause).await;
-                pause = (pause * 2).min(ASK_PAUSE_MAX);
+                let (core, under_way) = (Rc::clone(&self), Rc::clone(&under_way));
+                rt::spawn_background(async move {
+                    core.ask_at(&address, claims).or(core.stopping()).await;
+                    under_way.borrow_mut().remove(&address);
+                })
+                .detach();
             }
-        };
-        asking.or(self.stopping()).await;
+            rt::sleep(pause).or(self.stopping()).await;
+            pause = (pause * 2).min(ASK_PAUSE_MAX);
+        }
     }
 
     /// The followers of partitions that this core owns from which nothing was heard for a while, by their addresses.
@@ -96,21 +100,24 @@ impl Core {
 
     /// If a copy was not heard for a while as a follower.
     fn is_silent(&self, key: PartitionKey, copy: CopyId) -> bool {
-        let heard = self.followers.of(key);
-        let mut heard = heard.iter().filter(|one| one.copy == copy);
-        heard.all(|one| one.at + SILENT_AFTER <= rt::now())
+        let heard = self.followers.heard_at(key, copy);
+        heard.is_none_or(|at| at + SILENT_AFTER <= rt::now())
     }
 
-    /// Asks the node at `address` for partitions that it may own, as long as it is there; those not that it comes to follow
+    /// Asks the node at `address` for partitions that it may own, as long as it answers; those not that it comes to follow
     /// meanwhile.
-    async fn ask_at(self: Rc<Self>, address: String, claims: Vec<Claim>) {
+    async fn ask_at(self: &Rc<Self>, address: &str, claims: Vec<Claim>) {
         for (topic, key, copy) in claims {
-            if self.line_to(&address).await.is_err() {
+            let Ok(line) = self.line_to(address).await else {
                 return;
-            }
+            };
             let peer = self.remembered(key, copy);
             if let Some((_, peer)) = peer.filter(|_| self.is_silent(key, copy)) {
                 self.tell_claim(topic, key, peer).await;
+            }
+            // Who does not answer in time is not asked on.
+            if line.is_closed() {
+                return;
             }
         }
     }

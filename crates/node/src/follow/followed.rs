@@ -16,8 +16,11 @@ use crate::rt;
 
 /// How often a source is asked what it is: an owner may have been replaced since.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// How long a source is followed that is not the first before those named before it are tried again.
-const LATER_MAX: Duration = Duration::from_secs(30);
+/// How long a copy that is not the first source is followed before those named before it are tried again.
+const STAND_IN_MAX: Duration = Duration::from_secs(30);
+/// After so long in which none of those could be followed, what such a copy lets go of counts, if it hears the owner: who
+/// lives that long without its copies has what they let go of.
+const STAND_IN_LEADS_AFTER: Duration = Duration::from_secs(600);
 /// A copy that heard of the owner so long ago does not know any more what that has: the looks of a chain of copies add up.
 const HEARD_MAX: Duration = Duration::from_secs(60);
 
@@ -26,8 +29,8 @@ pub(super) struct Followed {
     /// As it was named.
     address: String,
     pub(super) line: Rc<Line>,
-    /// It was named first.
-    is_first: bool,
+    /// Since when none that was named before it could be followed; none of the first.
+    stands_in_since: Option<Instant>,
     begun: Instant,
     looked: Cell<Option<Instant>>,
     standing: Cell<Standing>,
@@ -47,27 +50,30 @@ enum Standing {
 }
 
 impl Followed {
-    pub(super) fn new(address: &str, line: Rc<Line>, is_first: bool) -> Self {
+    pub(super) fn new(address: &str, line: Rc<Line>, stands_in_since: Option<Instant>) -> Self {
         Self {
             address: address.to_owned(),
             line,
-            is_first,
+            stands_in_since,
             begun: rt::now(),
             looked: Cell::new(None),
             standing: Cell::new(Standing::Lender(None)),
         }
     }
 
-    /// If it is time to try the sources before it again.
+    /// If it is time to try the sources before it again: it is none of them, nor the owner.
     pub(super) fn is_over(&self) -> bool {
-        !self.is_first && self.begun + LATER_MAX <= rt::now()
+        let is_stand_in = self.stands_in_since.is_some() && self.standing.get() != Standing::Owner;
+        is_stand_in && self.begun + STAND_IN_MAX <= rt::now()
     }
 
     /// If what it has let go of is gone: of a copy that stands in for another source that need not be so.
     pub(super) fn leads(&self) -> bool {
         match self.standing.get() {
             Standing::Owner => true,
-            Standing::Follower(_) => self.is_first,
+            Standing::Follower(_) => self
+                .stands_in_since
+                .is_none_or(|since| since + STAND_IN_LEADS_AFTER <= rt::now()),
             Standing::Lender(_) | Standing::Replaced => false,
         }
     }
@@ -91,11 +97,12 @@ impl Following {
         let there = partition_at(&source.line, &self.topic, self.key).await;
         let there = there.map_err(Trouble::of)?;
         let standing = standing_of(&there);
+        let which = (self.key, source.address.clone());
         if standing == Standing::Replaced && self.replica.until.is_none() {
-            let which = (self.key.topic, source.address.clone());
             core.shared.replaced.note(which, asked);
             return Err(Trouble::Again(replaced(&there)));
         }
+        core.shared.replaced.forget(&which);
         source.looked.set(Some(asked));
         source.standing.set(standing);
         let heard = match standing {
@@ -109,7 +116,9 @@ impl Following {
 }
 
 fn standing_of(there: &Partition) -> Standing {
-    let heard = there.source_heard_ms.map(Duration::from_millis);
+    // A node of an earlier version does not tell of the owner.
+    let heard = there.owner_heard_ms.or(there.source_heard_ms);
+    let heard = heard.map(Duration::from_millis);
     match (there.role, there.state) {
         (Role::Owner | Role::HandingOver, _) => Standing::Owner,
         (Role::Fenced, _) => Standing::Replaced,
@@ -134,14 +143,38 @@ mod tests {
     use corelog_record::{Offset, PartitionId};
 
     use super::*;
+    use crate::follow::line::tests::{connected, node};
+    use crate::rt::tests::on_core;
+
+    #[test]
+    fn a_copy_that_stands_in_is_left_again_and_an_owner_is_not() {
+        on_core(|| async {
+            let line = Rc::new(connected(&node(|_, _| ())).await);
+            let since = Some(rt::now() - STAND_IN_LEADS_AFTER);
+            let followed = |standing, stands_in_since: Option<Instant>| Followed {
+                begun: rt::now() - STAND_IN_MAX,
+                standing: Cell::new(standing),
+                ..Followed::new("a:1", Rc::clone(&line), stands_in_since)
+            };
+            let copy = Standing::Follower(Duration::ZERO);
+            let told = |followed: Followed| (followed.is_over(), followed.leads());
+            assert_eq!(told(followed(Standing::Owner, since)), (false, true));
+            assert_eq!(told(followed(copy, None)), (false, true));
+            assert_eq!(told(followed(copy, Some(rt::now()))), (true, false));
+            assert_eq!(told(followed(copy, since)), (true, true), "the owner lives");
+            let lender = Standing::Lender(None);
+            assert_eq!(told(followed(lender, since)), (true, false));
+        });
+    }
 
     #[test]
     fn a_copy_knows_its_owner_as_long_as_it_hears_it() {
-        let standing = |role, state, source_heard_ms| {
+        let standing = |role, state, owner_heard_ms| {
             standing_of(&Partition {
                 role,
                 state,
-                source_heard_ms,
+                source_heard_ms: Some(0),
+                owner_heard_ms,
                 ..Partition::owned(PartitionId::new(0), Offset::ZERO)
             })
         };
@@ -159,7 +192,9 @@ mod tests {
         assert_eq!(of_copy(State::Copying, Some(90_000)), receives);
         let lost = Standing::Lender(Some(ago(90_000)));
         assert_eq!(of_copy(State::Following, Some(90_000)), lost);
-        assert_eq!(of_copy(State::Following, None), Standing::Lender(None));
+        // It follows the owner itself.
+        let follows = Standing::Follower(Duration::ZERO);
+        assert_eq!(of_copy(State::Following, None), follows);
         let copied = Standing::Lender(Some(ago(2_000)));
         assert_eq!(of_copy(State::Done, Some(2_000)), copied);
     }

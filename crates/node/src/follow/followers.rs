@@ -83,6 +83,15 @@ impl Followers {
         followers
     }
 
+    /// When one of them was last heard since the node was started.
+    pub(super) fn heard_at(&self, key: PartitionKey, copy: CopyId) -> Option<Instant> {
+        let heard = self.heard.borrow();
+        let mut followers = heard.get(&key)?.followers.iter();
+        followers
+            .find(|known| known.copy == copy)
+            .map(|known| known.at)
+    }
+
     /// Takes note of one, in the place of what its node had before.
     fn note(&self, key: PartitionKey, follower: Follower) {
         let mut heard = self.heard.borrow_mut();

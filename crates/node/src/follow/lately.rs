@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 /// A node that did not answer in time is not asked again for so long: long enough for many partitions that are promoted one
 /// after the other, short enough for one that comes back to be asked by whoever begins anew.
 pub(crate) const SILENT_FOR: Duration = Duration::from_secs(5);
-/// For so long a node is taken to own nothing any more of a topic of which another node took a partition over, as one that
-/// follows it was told: who does comes back to it more often.
-pub(crate) const REPLACED_FOR: Duration = Duration::from_secs(90);
+/// For so long a node is taken to own nothing any more of a partition that another node took over, as its follower here was
+/// told, which looks again when it comes back to it.
+pub(crate) const REPLACED_FOR: Duration = Duration::from_secs(3600);
 
 /// When something was last found out of each `K`.
 #[derive(Debug)]
@@ -29,20 +29,27 @@ impl<K: Eq + Hash> Lately<K> {
         }
     }
 
+    /// What is not recent any more goes: each of the others took its time to be noted.
     pub(super) fn note(&self, which: K, now: Instant) {
-        self.recent(now).insert(which, now);
+        let mut noted = self.noted();
+        noted.retain(|_, at| now.saturating_duration_since(*at) < self.lasts);
+        noted.insert(which, now);
+    }
+
+    /// It is not so any more.
+    pub(super) fn forget(&self, which: &K) {
+        self.noted().remove(which);
     }
 
     /// If it was found out a moment ago.
     pub(crate) fn is(&self, which: &K, now: Instant) -> bool {
-        self.recent(now).contains_key(which)
+        let noted = self.noted();
+        let at = noted.get(which);
+        at.is_some_and(|at| now.saturating_duration_since(*at) < self.lasts)
     }
 
-    /// What is recent enough; nothing else is kept, and each of these took its time to be noted.
-    fn recent(&self, now: Instant) -> MutexGuard<'_, HashMap<K, Instant>> {
-        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
-        noted.retain(|_, at| now.saturating_duration_since(*at) < self.lasts);
-        noted
+    fn noted(&self) -> MutexGuard<'_, HashMap<K, Instant>> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -58,5 +65,8 @@ mod tests {
         assert!(silent.is(&"a:1", now + SILENT_FOR / 2));
         assert!(!silent.is(&"b:1", now + SILENT_FOR / 2), "another one");
         assert!(!silent.is(&"a:1", now + SILENT_FOR));
+        silent.note("b:1", now);
+        silent.forget(&"b:1");
+        assert!(!silent.is(&"b:1", now));
     }
 }

@@ -48,7 +48,6 @@ struct Copied {
 /// What a source said last.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Heard {
-    /// When the owner was heard, if not the source: two copies that follow each other hear each other alone.
     pub(super) at: Instant,
     /// Its high watermark.
     pub(super) end: Offset,
@@ -94,9 +93,14 @@ impl Progress {
     /// The source answered.
     pub(super) fn hear(&self, end: Offset, lag_bytes: u64) {
         self.live();
-        let at = self.alive_at.get();
+        let at = rt::now();
         self.heard.set(Some(Heard { at, end, lag_bytes }));
         *self.trouble.borrow_mut() = None;
+    }
+
+    /// When the owner was last heard by way of the source, if that is a copy: two that follow each other hear each other alone.
+    pub(super) fn owner_heard(&self) -> Option<Instant> {
+        (!self.is_by_owner.get()).then(|| self.alive_at.get())
     }
 
     /// The source told when it last heard of the owner, or that it is that itself.
@@ -201,6 +205,8 @@ mod tests {
         progress.hear_owner(Some(begun), false);
         progress.hear(Offset::ZERO, 0);
         assert_eq!(progress.silent_since(), Some(later));
-        assert_eq!(progress.heard.get().unwrap().at, later);
+        assert_eq!(progress.owner_heard(), Some(later));
+        progress.hear_owner(Some(later), true);
+        assert_eq!(progress.owner_heard(), None);
     }
 }

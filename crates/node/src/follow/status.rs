@@ -189,6 +189,7 @@ fn tell_progress(following: &Rc<Following>, told: &mut Partition) {
     if let Some(heard) = progress.heard.get() {
         told.source_end = Some(heard.end);
         told.source_heard_ms = Some(since(heard.at));
+        told.owner_heard_ms = progress.owner_heard().map(since);
     }
 }
 

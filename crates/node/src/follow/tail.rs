@@ -32,7 +32,7 @@ pub(super) enum Tail {
     /// The log has to begin, or begin anew, where the source's does.
     Behind,
     /// One of the sources before it may be back.
-    Later,
+    Return,
 }
 
 impl Following {
@@ -49,7 +49,7 @@ impl Following {
                 return Ok(Tail::Done);
             }
             if source.is_over() {
-                return Ok(Tail::Later);
+                return Ok(Tail::Return);
             }
             self.look(core, source).await?;
             let ask = self.ask(core, is_first)?;

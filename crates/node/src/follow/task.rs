@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::epoch::Epoch;
@@ -42,6 +42,8 @@ pub(crate) struct Following {
     pub(super) copied: Cell<Option<LeaderEpoch>>,
     /// Sources in a row that have no epoch so late.
     pub(super) earlier: Cell<usize>,
+    /// Since when another source than the first is followed.
+    stood_in_since: Cell<Option<Instant>>,
     has_ended: Cell<bool>,
     /// Notified when it is to stop, may stop again, and has ended.
     pub(super) changed: Notify,
@@ -52,7 +54,7 @@ enum Ended {
     /// All is here that was asked for.
     Done,
     /// Those before it are to be tried again.
-    Later,
+    Return,
 }
 
 /// Why a source is followed no longer.
@@ -75,6 +77,7 @@ impl Following {
             misses_first: Cell::new(false),
             copied: Cell::new(None),
             earlier: Cell::new(0),
+            stood_in_since: Cell::new(None),
             has_ended: Cell::new(false),
             changed: Notify::new(),
         }
@@ -121,7 +124,7 @@ impl Following {
         loop {
             match self.ask_sources(core, &mut pause).await {
                 Ok(Ended::Done) => return self.progress.state.set(State::Done),
-                Ok(Ended::Later) => continue,
+                Ok(Ended::Return) => continue,
                 Err(None) => {}
                 Err(Some(why)) => {
                     let (topic, partition) = (&self.topic, self.key.partition.get());
@@ -154,7 +157,7 @@ impl Following {
         for (at, source) in self.replica.sources.iter().enumerate() {
             *self.progress.source.borrow_mut() = Some(source.clone());
             let begun = rt::now();
-            match self.follow(core, source, at == 0).await {
+            match self.follow(core, source, at > 0).await {
                 Ok(ended) => return Ok(ended),
                 Err(Trouble::Stop(why)) => {
                     self.progress.drop_source(source, why.clone());
@@ -172,20 +175,22 @@ impl Following {
         Err(refused.into_iter().next().filter(|_| are_all))
     }
 
-    /// Follows one source; ends when all is here that was asked for, or, of one that `is_first` not, after a while.
+    /// Follows one source; ends when all is here that was asked for, or, of a copy that `stands_in` for those before it, after a while.
     async fn follow(
         &self,
         core: &Rc<Core>,
         source: &str,
-        is_first: bool,
+        stands_in: bool,
     ) -> Result<Ended, Trouble> {
         if self.has_all(core)? {
             return Ok(Ended::Done);
         }
         let line = self.line_to_owner(core, source).await?;
-        let followed = Followed::new(source, line, is_first);
+        let since = stands_in.then(|| self.stood_in_since.get().unwrap_or_else(rt::now));
+        let followed = Followed::new(source, line, since);
         loop {
             self.look(core, &followed).await?;
+            self.stood_in_since.set(since);
             let origin = self.segments(core, &followed.line).await?;
             self.begin(core, &origin, &followed).await?;
             // Segments are not taken in over an epoch that is this copy's alone.
@@ -204,7 +209,7 @@ impl Following {
             match self.tail(core, &followed, origin.epochs).await? {
                 Tail::Done => return Ok(Ended::Done),
                 Tail::Behind => {}
-                Tail::Later => return Ok(Ended::Later),
+                Tail::Return => return Ok(Ended::Return),
             }
         }
     }

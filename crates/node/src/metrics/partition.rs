@@ -14,10 +14,6 @@ pub struct PartitionSnapshot {
     pub core: CoreId,
     /// What may be done with it.
     pub state: PartitionState,
-    /// Damage at its end keeps it from taking writes.
-    pub is_read_only: bool,
-    /// How many ranges of offsets cannot be trusted.
-    pub damage_count: usize,
     /// What the node is to it; a fenced one has another owner by now, whatever its state.
     pub role: Role,
     /// Where it is copied from, or who owns it.
@@ -31,7 +27,7 @@ pub struct PartitionSnapshot {
     /// How far it is behind its source; none for one that is not open, follows nobody, has not heard it, or asks it no
     /// more and had all when it last did.
     pub lag: Option<Lag>,
-    /// Milliseconds since its source was heard, or since it was first asked; none for one that
+    /// Milliseconds since its owner was heard, by way of its source, or since that was first asked; none for one that
     /// follows nobody, is copied already, or receives whole segments.
     pub source_silent_millis: Option<u64>,
     /// When the last whole scrub of it ended; none if there was none.
@@ -60,6 +56,10 @@ pub struct LogSnapshot {
     pub segment_count: usize,
     /// Bytes of all stores.
     pub store_bytes: u64,
+    /// Damage at its end keeps it from taking writes.
+    pub is_read_only: bool,
+    /// How many ranges of offsets cannot be trusted.
+    pub damage_count: usize,
 }
 
 /// How far a follower is behind its source, as far as that was heard.

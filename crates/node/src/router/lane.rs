@@ -91,6 +91,8 @@ struct State {
     id_last: u64,
     /// Requests that hold credit.
     outstanding: usize,
+    /// Those of them that clients ask, Produces apart.
+    questions: usize,
     /// Fetches that may be parked over there, or are.
     parkable: usize,
     pending: HashMap<u64, Pending>,
@@ -99,6 +101,7 @@ struct State {
 struct Pending {
     bytes: usize,
     is_parkable: bool,
+    is_question: bool,
     holds_credit: Option<Outstanding>,
     to: Whom,
 }
@@ -235,12 +238,10 @@ impl Lane {
             What::Ask(_) | What::Unpark { .. } => (0, false),
         };
         let outstanding = self.bytes.get();
-        let requests_max = match (&to, frame) {
-            // What clients ask may wait for a disk, or for another node: Produces do not wait behind it.
-            (Whom::Call(_), Some(_)) => questions_max(self.limits.requests_max),
-            (Whom::Call(_), None) | (Whom::Produce { .. }, _) => self.limits.requests_max,
-        };
-        let is_full = state.outstanding >= requests_max
+        // What clients ask may wait for a disk, or for another node: Produces do not wait behind it.
+        let is_question = matches!((&to, frame), (Whom::Call(_), Some(_)));
+        let is_full = state.outstanding >= self.limits.requests_max
+            || (is_question && state.questions >= questions_max(self.limits.requests_max))
             || (outstanding > 0 && outstanding + bytes > self.limits.bytes_max)
             || (is_parkable && state.parkable >= self.limits.parked_max);
         if is_full {
@@ -260,6 +261,7 @@ impl Lane {
             }
         }
         state.outstanding += 1;
+        state.questions += usize::from(is_question);
         self.bytes.set(outstanding + bytes);
         state.parkable += usize::from(is_parkable);
         let holds_credit = Some(rt::outstanding(Work::Hop));
@@ -268,6 +270,7 @@ impl Lane {
             Pending {
                 bytes,
                 is_parkable,
+                is_question,
                 holds_credit,
                 to,
             },
@@ -298,6 +301,7 @@ impl Lane {
         };
         if pending.holds_credit.take().is_some() {
             state.outstanding -= 1;
+            state.questions -= usize::from(pending.is_question);
             self.bytes.set(self.bytes.get() - pending.bytes);
         }
         let call = match pending.to {

@@ -55,6 +55,10 @@ pub struct Partition {
     /// Milliseconds since the source was last heard; default nil, never.
     #[serde(default)]
     pub source_heard_ms: Option<u64>,
+    /// Milliseconds since the owner was heard, by way of a source that is a copy itself; default nil, not known, or the
+    /// source is the owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner_heard_ms: Option<u64>,
     /// Records that the source has and this does not; default nil, not known.
     #[serde(default)]
     pub lag_records: Option<u64>,
@@ -103,6 +107,7 @@ impl Partition {
             end,
             source_end: None,
             source_heard_ms: None,
+            owner_heard_ms: None,
             lag_records: None,
             lag_bytes: None,
             lag_ms: None,

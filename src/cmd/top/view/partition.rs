@@ -54,9 +54,9 @@ impl Partition {
     /// first.
     pub(in crate::cmd::top) fn state(&self) -> &str {
         match &*self.told.state {
-            "ok" | "damaged" if self.told.read_only => "read-only",
+            "ok" | "damaged" if self.told.read_only == Some(true) => "read-only",
             "ok" if self.told.role == "fenced" => "replaced",
-            "damaged" if self.told.damaged_ranges > 0 => "rotten",
+            "damaged" if self.told.damaged_ranges > Some(0) => "rotten",
             state => state,
         }
     }
@@ -166,9 +166,9 @@ impl Row for Partition {
             fact("segments", known(told.segments)),
             fact("bytes", bytes),
             fact("parked fetches", told.parked_fetches),
-            fact("damaged ranges", told.damaged_ranges).toned(match told.damaged_ranges {
-                0 => Tone::Plain,
-                _ => Tone::Bad,
+            fact("damaged ranges", known(told.damaged_ranges)).toned(match told.damaged_ranges {
+                Some(0) | None => Tone::Plain,
+                Some(_) => Tone::Bad,
             }),
             fact("scrubbed", told.scrubbed_at.as_deref().unwrap_or("never")),
         ];
@@ -219,8 +219,8 @@ mod tests {
     fn a_damaged_partition_is_told_by_what_can_be_done_with_it() {
         let with = |state: &str, read_only, damaged_ranges| told::Partition {
             state: state.to_owned(),
-            read_only,
-            damaged_ranges,
+            read_only: Some(read_only),
+            damaged_ranges: Some(damaged_ranges),
             ..told::Partition::default()
         };
         assert_eq!(state(&with("damaged", true, 1)), "read-only");

@@ -59,6 +59,7 @@ fn replica() -> replica_status::Partition {
         end: offset(42),
         source_end: Some(offset(100)),
         source_heard_ms: Some(5),
+        owner_heard_ms: None,
         lag_records: Some(58),
         lag_bytes: Some(5_800),
         lag_ms: None,

@@ -128,6 +128,17 @@ fn produces_may_take_all_places() {
     assert_eq!(produces.count(), 8);
 }
 
+/// Three quarters of the places with Produces in them were too many for a question.
+#[test]
+fn questions_are_counted_apart_from_produces() {
+    let (lanes, _inbox) = way();
+    let lane = lane(&lanes);
+    let produces = (0..7).take_while(|_| has_room_for_produce(lane));
+    assert_eq!(produces.count(), 7);
+    assert!(has_room_for_question(lane, Some(frame())));
+    assert!(!has_room_for_question(lane, Some(frame())));
+}
+
 /// Its place was taken for as long as the client had said that it would wait.
 #[test]
 fn a_fetch_that_is_given_up_before_it_is_parked_does_not_stay_so() {

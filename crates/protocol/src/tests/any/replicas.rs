@@ -243,7 +243,7 @@ fn replica() -> impl Strategy<Value = replica_status::Partition> {
     (
         (partition(), role(), state(), of(address())),
         (of(answers::error()), offset(), of(offset())),
-        any::<[Option<u64>; 4]>(),
+        any::<[Option<u64>; 5]>(),
         (any::<[u64; 3]>(), any::<[u32; 2]>()),
         (vec(receiving(), 0..3), vec(dropped(), 0..2)),
         vec(follower(), 0..3),
@@ -251,7 +251,13 @@ fn replica() -> impl Strategy<Value = replica_status::Partition> {
         .prop_map(
             |(what, (error, end, source_end), lags, (counts, segments), lists, followers)| {
                 let (id, role, state, source) = what;
-                let [source_heard_ms, lag_records, lag_bytes, lag_ms] = lags;
+                let [
+                    source_heard_ms,
+                    owner_heard_ms,
+                    lag_records,
+                    lag_bytes,
+                    lag_ms,
+                ] = lags;
                 let [bytes_done, bytes_total, repairs] = counts;
                 let [segments_done, segments_total] = segments;
                 let (receiving, dropped) = lists;
@@ -264,6 +270,7 @@ fn replica() -> impl Strategy<Value = replica_status::Partition> {
                     end,
                     source_end,
                     source_heard_ms,
+                    owner_heard_ms,
                     lag_records,
                     lag_bytes,
                     lag_ms,
