@@ -146,16 +146,12 @@ impl Core {
             }
             let (passed_over, asked): (Vec<_>, Vec<_>) = due
                 .into_iter()
-                .partition(|(topic, _)| self.is_replaced(topic, source));
+                .partition(|(topic, _)| self.is_passed_over(topic, source));
             let topics = asked.into_iter().map(|(topic, _)| topic).collect();
             let told = self.ask_for(looks, source, topics).await;
             for origin in told.origins {
                 self.take_over_from(&origin, looks).await;
             }
-            let passed_over = passed_over.into_iter().map(|(topic, _)| {
-                let why = format!("{source} owns nothing of it any more");
-                (topic, Some(why))
-            });
             due = told.untold.into_iter().chain(passed_over).collect();
         }
         for (topic, why) in due {
@@ -164,14 +160,18 @@ impl Core {
         }
     }
 
-    /// If other nodes own all of a topic by now that was a source's: what is in force there is nobody's.
-    fn is_replaced(&self, topic: &Topic, source: &str) -> bool {
-        let is_replaced = |(partition, _)| {
-            let topic = topic.id;
-            let which = (PartitionKey { topic, partition }, source.to_owned());
-            self.shared.replaced.is(&which, rt::now())
+    /// If none of a topic's partitions follows a source, and some follow another one: what is in force at the former may be
+    /// nobody's, as at one whose place another node took.
+    fn is_passed_over(&self, topic: &Topic, source: &str) -> bool {
+        let is_followed = |source: &str| {
+            let mut partitions = topic.partitions();
+            partitions.any(|(partition, _)| {
+                let topic = topic.id;
+                let which = (PartitionKey { topic, partition }, source.to_owned());
+                self.shared.followed.is(&which, rt::now())
+            })
         };
-        topic.partitions().all(is_replaced)
+        !is_followed(source) && topic.sources().iter().any(|other| is_followed(other))
     }
 
     /// What a source tells of topics.

@@ -10,7 +10,7 @@ use corelog_record::{CoreId, NodeId, PartitionId, Timestamp, TopicId, TopicName}
 use super::*;
 use crate::catalog::Topic;
 use crate::config::NodeConfig;
-use crate::follow::{Lately, REPLACED_FOR, SILENT_FOR};
+use crate::follow::{FOLLOWED_FOR, Lately, SILENT_FOR};
 use crate::metrics::Counters;
 use crate::rate::Rates;
 use crate::router;
@@ -64,7 +64,7 @@ fn shared(dir: &Path) -> Arc<Shared> {
         transfers: Transfers::start(rates.transfer).unwrap(),
         slight: Slight::new(rt::now()),
         silent: Lately::new(SILENT_FOR),
-        replaced: Lately::new(REPLACED_FOR),
+        followed: Lately::new(FOLLOWED_FOR),
         counters: vec![Arc::<Counters>::default()],
         addresses: OnceLock::new(),
     })

@@ -16,6 +16,7 @@ use corelog_storage::intake::{Ready, SEGMENT_BYTES_MAX};
 use corelog_storage::log::Options;
 use corelog_storage::log::lineage::Began;
 
+use super::followed::Followed;
 use super::lineage::{diverged, heard};
 use super::task::{Following, Trouble};
 use crate::catalog;
@@ -40,17 +41,18 @@ impl Following {
         &self,
         core: &Rc<Core>,
         origin: &segments::Answer,
-        source: &str,
+        source: &Followed,
     ) -> Result<(), Trouble> {
         let mut sealed = self.wanted(core, origin).await?;
         while !sealed.is_empty() {
+            self.look(core, source).await?;
             // What lies behind one that nobody gives was received for nothing, and would be each time.
             let count = match self.misses_first.get() {
                 true => 1,
                 false => count_at_once(&sealed, self.replica.rate),
             };
             let rest = sealed.split_off(count);
-            self.receive(core, origin, source, &sealed).await?;
+            self.receive(core, origin, &source.address, &sealed).await?;
             sealed = rest;
         }
         Ok(())

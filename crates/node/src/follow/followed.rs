@@ -27,7 +27,7 @@ const HEARD_MAX: Duration = Duration::from_secs(60);
 /// A source, for as long as it is followed.
 pub(super) struct Followed {
     /// As it was named.
-    address: String,
+    pub(super) address: String,
     pub(super) line: Rc<Line>,
     /// Since when none that was named before it could be followed; none of the first.
     stands_in_since: Option<Instant>,
@@ -98,11 +98,13 @@ impl Following {
         let there = there.map_err(Trouble::of)?;
         let standing = standing_of(&there);
         let which = (self.key, source.address.clone());
+        match standing {
+            Standing::Owner | Standing::Follower(_) => core.shared.followed.note(which, asked),
+            Standing::Lender(_) | Standing::Replaced => core.shared.followed.forget(&which),
+        }
         if standing == Standing::Replaced && self.replica.until.is_none() {
-            core.shared.replaced.note(which, asked);
             return Err(Trouble::Again(replaced(&there)));
         }
-        core.shared.replaced.forget(&which);
         source.looked.set(Some(asked));
         source.standing.set(standing);
         let heard = match standing {

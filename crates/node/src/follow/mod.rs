@@ -76,7 +76,7 @@ pub(crate) use followers::{FOLLOWERS_MAX, Followers, Hearing};
 pub(crate) use followings::Followings;
 pub(crate) use hands::Hands;
 pub(crate) use heal::Repairs;
-pub(crate) use lately::{Lately, REPLACED_FOR, SILENT_FOR};
+pub(crate) use lately::{FOLLOWED_FOR, Lately, SILENT_FOR};
 pub(crate) use line::Line;
 pub(crate) use lineage::told;
 pub(crate) use lines::Lines;

@@ -201,7 +201,7 @@ impl Following {
             if self.is_part_of(core, &origin)? {
                 self.expire(core, &followed, origin.log_start).await?;
             }
-            self.copy_sealed(core, &origin, source).await?;
+            self.copy_sealed(core, &origin, &followed).await?;
             if self.has_all(core)? {
                 return Ok(Ended::Done);
             }

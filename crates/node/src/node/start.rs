@@ -17,7 +17,7 @@ use crate::config::{NodeConfig, NodeLimits};
 use crate::conn::PerAddress;
 use crate::core::{Shared, Slight};
 use crate::error::{StartError, StopError};
-use crate::follow::{Lately, REPLACED_FOR, SILENT_FOR};
+use crate::follow::{FOLLOWED_FOR, Lately, SILENT_FOR};
 use crate::metrics::Counters;
 use crate::rate::Rates;
 use crate::router;
@@ -182,7 +182,7 @@ impl Cores {
             transfers,
             slight: Slight::new(rt::now()),
             silent: Lately::new(SILENT_FOR),
-            replaced: Lately::new(REPLACED_FOR),
+            followed: Lately::new(FOLLOWED_FOR),
             counters: counters.to_vec(),
             addresses: OnceLock::new(),
         });
