@@ -57,6 +57,8 @@ fn partition(topic: &str, partition: u64, grown: u64) -> Value {
         "partition": partition,
         "core": partition % 2,
         "state": "ok",
+        "read_only": false,
+        "damaged_ranges": 0,
         "role": "owner",
         "log_start": 0,
         "epoch": 0,
