@@ -21,7 +21,8 @@ use crate::{cli, partitions, quantity, session};
         epoch at its end and takes writes from then on. It needs nobody's consent: its source is asked, \
         for a second at most, only whether it has handed the partition over. Replication is \
         asynchronous, so the newest records of the old owner may not be here; as long as that \
-        cannot be ruled out it refuses (exit 6) and says both ends, and --accept-loss is needed.\n\n\
+        cannot be ruled out it refuses (exit 6) and says both ends, and --accept-loss is needed. A partition \
+        of which nothing was copied is left out unless --partition names it; it then ends with 1.\n\n\
         Make sure that the old owner is down, or let nobody write to it: two owners take different \
         records. When it comes back, `corelog rejoin` there puts what only it has into quarantine. \
         Where the owner still lives, `corelog handover` moves ownership without any loss.",
