@@ -14,8 +14,10 @@ use crate::core::Core;
 use crate::failure::{Failure, failure};
 use crate::rt;
 
-/// How often a source is asked what it is: an owner may have been replaced since.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// How often an owner is asked what it is: it may have been replaced since, which is rare, and costs each partition.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// How often a copy is, by way of which the owner is heard.
+const LOOK_AT_COPY_EVERY: Duration = Duration::from_secs(10);
 /// How long a copy that is not the first source is followed before those named before it are tried again.
 const STAND_IN_MAX: Duration = Duration::from_secs(30);
 /// After so long in which none of those could be followed, what such a copy lets go of counts, if it hears the owner: who
@@ -79,8 +81,12 @@ impl Followed {
     }
 
     fn is_due(&self) -> bool {
+        let every = match self.standing.get() {
+            Standing::Owner => LOOK_EVERY,
+            _ => LOOK_AT_COPY_EVERY,
+        };
         let looked = self.looked.get();
-        looked.is_none_or(|at| at + LOOK_EVERY <= rt::now())
+        looked.is_none_or(|at| at + every <= rt::now())
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// after the other, short enough for one that comes back to be asked by whoever begins anew.
 pub(crate) const SILENT_FOR: Duration = Duration::from_secs(5);
 /// A source is followed that was, and was not found to be replaced, so long ago: who follows one looks at it more often.
-pub(crate) const FOLLOWED_FOR: Duration = Duration::from_secs(60);
+pub(crate) const FOLLOWED_FOR: Duration = Duration::from_secs(75);
 
 /// When something was last found out of each `K`.
 #[derive(Debug)]
