@@ -11,12 +11,34 @@ use crate::{exit, session};
 pub(crate) struct Each<T> {
     /// What was done, by number.
     pub(crate) done: Vec<T>,
+    /// Those that were not asked for, as nobody named them.
+    pub(crate) left_out: Vec<PartitionId>,
     /// The partition that was not, and why; nothing behind it was asked for.
     pub(crate) ended: Option<(PartitionId, Error)>,
 }
 
+/// What becomes of a partition where none is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Meant {
+    /// It is asked for.
+    Yes,
+    /// It is not, as it would be refused.
+    No,
+    /// It is left out, which is told.
+    LeftOut,
+}
+
+impl From<bool> for Meant {
+    fn from(is_meant: bool) -> Self {
+        match is_meant {
+            true => Self::Yes,
+            false => Self::No,
+        }
+    }
+}
+
 /// Asks for the partition `one` of a topic, or for all that are meant, up to the first that is refused, all of the server that
-/// tells which they are. If none is, the first one's refusal tells why.
+/// tells which they are. If none is, nor left out, the first one's refusal tells why.
 ///
 /// # Errors
 /// Why the topic cannot be looked up.
@@ -24,13 +46,13 @@ pub(crate) async fn each<T>(
     admin: &Admin,
     topic: &TopicName,
     one: Option<u32>,
-    is_meant: impl Fn(&Partition) -> bool,
+    meant: impl Fn(&Partition) -> Meant,
     ask: impl AsyncFn(&Admin, TopicId, PartitionId) -> Result<Vec<T>, Error>,
 ) -> Result<Each<T>, Error> {
     let (admin, known) = admin.of(topic).await?;
-    let partitions = match one {
-        Some(one) => vec![PartitionId::new(one)],
-        None => meant(&known.partitions, is_meant),
+    let (partitions, left_out) = match one {
+        Some(one) => (vec![PartitionId::new(one)], Vec::new()),
+        None => asked(&known.partitions, meant),
     };
     let mut done = Vec::new();
     for partition in partitions {
@@ -38,20 +60,35 @@ pub(crate) async fn each<T>(
             Ok(parts) => done.extend(parts),
             Err(error) => {
                 let ended = Some((partition, error));
-                return Ok(Each { done, ended });
+                return Ok(Each {
+                    done,
+                    left_out,
+                    ended,
+                });
             }
         }
     }
-    Ok(Each { done, ended: None })
+    Ok(Each {
+        done,
+        left_out,
+        ended: None,
+    })
 }
 
-fn meant(all: &[Partition], is_meant: impl Fn(&Partition) -> bool) -> Vec<PartitionId> {
-    let meant: Vec<_> = all.iter().filter(|one| is_meant(one)).collect();
-    let asked = match meant.is_empty() {
-        true => all.iter().take(1).collect(),
-        false => meant,
+/// Those that are asked for, and those that are left out.
+fn asked(
+    all: &[Partition],
+    meant: impl Fn(&Partition) -> Meant,
+) -> (Vec<PartitionId>, Vec<PartitionId>) {
+    let those = |which| {
+        let those = all.iter().filter(|one| meant(one) == which);
+        those.map(|one| one.id).collect::<Vec<_>>()
     };
-    asked.into_iter().map(|one| one.id).collect()
+    let (mut asked, left_out) = (those(Meant::Yes), those(Meant::LeftOut));
+    if asked.is_empty() && left_out.is_empty() {
+        asked.extend(all.first().map(|one| one.id));
+    }
+    (asked, left_out)
 }
 
 impl<T> Each<T> {

@@ -68,8 +68,9 @@ async fn handover(args: &Args, client: Client) -> anyhow::Result<Exit> {
         };
         Ok(answer?.partitions)
     };
-    let owns =
-        |known: &describe_topic::Partition| matches!(known.role, Role::Owner | Role::HandingOver);
+    let owns = |known: &describe_topic::Partition| {
+        matches!(known.role, Role::Owner | Role::HandingOver).into()
+    };
     let each = partitions::each(&client.admin(), topic, args.partition, owns, ask).await?;
     each.end(topic, |done| print(args, done))?;
     Ok(Exit::Done)

@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 
 use crate::exit::{Exit, say, stop};
 use crate::output::{Format, Out};
+use crate::partitions::{self, Meant};
 use crate::quantity::Span;
-use crate::{cli, partitions, quantity, session};
+use crate::{cli, quantity, session};
 
 /// Make a replica the owner of its partition.
 #[derive(clap::Args, Debug)]
@@ -56,19 +57,18 @@ async fn promote(args: &Args, client: Client) -> anyhow::Result<Exit> {
         let answer = admin.promote(topic, id, partition, loss).await?;
         Ok(answer.partitions)
     };
-    let (admin, known) = client.admin().of(&args.topic).await?;
-    let is_copy =
-        |known: &describe_topic::Partition| known.role == Role::Follower && !is_uncopied(known);
-    let left_out = match args.partition {
-        Some(_) => Vec::new(),
-        None => left_out(args, &known.partitions),
+    let copies = |known: &describe_topic::Partition| match is_uncopied(known) {
+        true => Meant::LeftOut,
+        false => (known.role == Role::Follower).into(),
     };
-    // Where none is asked for, the first would be, to hear why it is refused: one that is left out is not.
-    if !left_out.is_empty() && !known.partitions.iter().any(is_copy) {
-        return Err(stop(Exit::Failed, left_out.join("\n")));
+    let each = partitions::each(&client.admin(), &args.topic, args.partition, copies, ask).await?;
+    let left_out = each.left_out.clone();
+    for partition in &left_out {
+        let place = format!("{}/{partition}", args.topic);
+        say(&format!(
+            "{place} is not promoted: nothing of it was copied; --partition {partition} does it all the same"
+        ));
     }
-    let each = partitions::each(&admin, &args.topic, args.partition, is_copy, ask).await?;
-    left_out.iter().for_each(|line| say(line));
     let ended = each.end(&args.topic, |done| print(args, done));
     ended.map_err(|error| match error.downcast_ref() {
         Some(Error::Refused { body }) if body.is(ErrorCode::LossPossible) => {
@@ -87,18 +87,6 @@ async fn promote(args: &Args, client: Client) -> anyhow::Result<Exit> {
 fn is_uncopied(known: &describe_topic::Partition) -> bool {
     let has_none = known.segments == 0 && known.log_end == Offset::ZERO && !known.closed;
     known.role == Role::Follower && known.copying == State::Done && has_none
-}
-
-/// What there is to say of those that are not promoted unless they are named.
-fn left_out(args: &Args, known: &[describe_topic::Partition]) -> Vec<String> {
-    let told = |one: &describe_topic::Partition| {
-        let (topic, id) = (&args.topic, one.id);
-        format!(
-            "{topic}/{id} is not promoted: nothing of it was copied; --partition {id} does it all the same"
-        )
-    };
-    let uncopied = known.iter().filter(|one| is_uncopied(one));
-    uncopied.map(told).collect()
 }
 
 /// That records may be missing, which has to be put up with.

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use crate::exit::{Exit, say};
 use crate::output::{Format, Out};
+use crate::partitions::{self, Meant};
 use crate::quantity::Amount;
-use crate::{cli, partitions, quantity, session};
+use crate::{cli, quantity, session};
 
 /// Make a former owner follow the server that took its place.
 #[derive(clap::Args, Debug)]
@@ -47,7 +48,8 @@ async fn rejoin(args: &Args, client: Client) -> anyhow::Result<Exit> {
         let answer = admin.rejoin(topic, id, partition, &args.to).await?;
         Ok(answer.partitions)
     };
-    let each = partitions::each(&client.admin(), topic, args.partition, |_| true, ask).await?;
+    let each =
+        partitions::each(&client.admin(), topic, args.partition, |_| Meant::Yes, ask).await?;
     each.end(topic, |done| print(args, done))?;
     Ok(Exit::Done)
 }

@@ -391,18 +391,24 @@ fn a_copy_whose_write_failed_follows_on_when_it_is_reopened() {
     assert_equal(&a, &b, &topic, 0);
 }
 
+/// A node, one that follows it, and one that follows it or else the second one.
+pub(super) fn with_two_copies(folder: &Folder) -> ([Node; 3], Target) {
+    let nodes = ["a", "b", "c"].map(|name| Node::start(folder, name));
+    let [a, b, c] = &nodes;
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 3);
+    b.follow(&topic, &[a]);
+    c.follow(&topic, &[a, b]);
+    wait_until_level(a, b, &topic, 0);
+    wait_until_level(a, c, &topic, 0);
+    (nodes, topic)
+}
+
 /// It named the first of its sources, which was gone: whoever wrote to it was sent there again and again.
 #[test]
 fn a_follower_names_the_owner_that_it_follows_not_the_one_that_it_would_rather() {
     let folder = Folder::new();
-    let (mut a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
-    let c = Node::start(&folder, "c");
-    let topic = a.topic("t", 1);
-    a.fill(&topic, 0, 3);
-    b.follow(&topic, &[&a]);
-    c.follow(&topic, &[&a, &b]);
-    wait_until_level(&a, &b, &topic, 0);
-    wait_until_level(&a, &c, &topic, 0);
+    let ([mut a, b, c], topic) = with_two_copies(&folder);
     a.kill();
     promote(&b, &topic);
     until("it follows the new owner", || {

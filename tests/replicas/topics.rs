@@ -11,6 +11,7 @@ use corelog_record::PartitionId;
 
 use super::copies::{assert_equal, remembered, segments, status, wait_until_level};
 use super::fence::until_fenced;
+use super::follow::with_two_copies;
 use super::node::{Node, altering, cloning};
 use crate::support::corelog::Corelog;
 use crate::support::deadline::until;
@@ -280,14 +281,7 @@ fn a_former_owner_takes_up_what_comes_at_the_next_one() {
 #[test]
 fn a_copy_takes_no_settings_from_who_owns_nothing_any_more() {
     let folder = Folder::new();
-    let (mut a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
-    let c = Node::start(&folder, "c");
-    let topic = a.topic("t", 1);
-    a.fill(&topic, 0, 3);
-    b.follow(&topic, &[&a]);
-    c.follow(&topic, &[&a, &b]);
-    wait_until_level(&a, &b, &topic, 0);
-    wait_until_level(&a, &c, &topic, 0);
+    let ([mut a, b, c], topic) = with_two_copies(&folder);
     until("the owner remembers both", || remembered(&a, &topic) == 2);
     a.kill();
     super::promote::promote(&b, &topic);

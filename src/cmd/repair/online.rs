@@ -10,8 +10,9 @@ use super::Args;
 use crate::cmd::topic::describe::{damage, damage_lines, is_damaged};
 use crate::exit::{self, Exit, say};
 use crate::output::{Format, Out};
+use crate::partitions::{self, Meant};
 use crate::quantity::{Amount, Span};
-use crate::{partitions, session};
+use crate::session;
 
 /// Has the server repair the topic, and prints a row per segment that was replaced.
 pub(super) fn run(topic: &TopicName, args: &Args) -> anyhow::Result<Exit> {
@@ -32,7 +33,7 @@ async fn repair(topic: &TopicName, args: &Args, client: Client) -> anyhow::Resul
         let answer = admin.repair_topic(topic, id, partition, from).await?;
         Ok(answer.partitions)
     };
-    let each = partitions::each(&admin, topic, args.partition, |_| true, ask).await?;
+    let each = partitions::each(&admin, topic, args.partition, |_| Meant::Yes, ask).await?;
     let mut exit = Exit::Done;
     let ended = each.end(topic, |done| {
         let printed = print(topic, args.client.output, done);

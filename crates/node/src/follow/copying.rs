@@ -67,20 +67,20 @@ impl Following {
     /// Forgets epochs without batches that its source does not have: it began one of its own, and died
     /// before it owned the partition. A source that tells of none says nothing of them. One that has none so late as came
     /// from another source was replaced by that one's owner: what it has more nobody takes in.
+    ///
+    /// Gives whether all of this log is the source's, too, as far as the epochs tell.
     pub(super) async fn forget_unused(
         &self,
         core: &Rc<Core>,
         epochs: &[Epoch],
         high_watermark: Offset,
-    ) -> Result<(), Trouble> {
-        if epochs.is_empty() {
-            return Ok(());
-        }
+    ) -> Result<bool, Trouble> {
         let place = core.place(self.key).map_err(Trouble::Again)?;
         let mine = core.epochs(self.key).map_err(Trouble::Again)?;
         let common = shared((&mine, place.log_end), (epochs, high_watermark));
+        let is_part = common.offset == place.log_end;
         let newest = mine.last().map(|last| last.epoch);
-        if common.offset == place.log_end && common.epoch < newest {
+        if !epochs.is_empty() && is_part && common.epoch < newest {
             let theirs = epochs.iter().map(|epoch| epoch.epoch).max();
             if theirs < newest && newest == self.copied.get() {
                 self.earlier.set(self.earlier.get() + 1);
@@ -89,7 +89,7 @@ impl Following {
             let forgotten = core.change(self.key, Change::Rejoin(common)).await;
             forgotten.map_err(Trouble::Again)?;
         }
-        Ok(())
+        Ok(is_part)
     }
 
     /// Begins the epoch that began where the log ends: were this copy to take over now, its own has to

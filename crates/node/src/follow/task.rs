@@ -15,7 +15,7 @@ use futures_lite::FutureExt;
 use super::address::is_beside;
 use super::followed::Followed;
 use super::line::Line;
-use super::lineage::{kept, shared};
+use super::lineage::kept;
 use super::ownership::segments_of;
 use super::progress::Progress;
 use super::tail::Tail;
@@ -195,10 +195,9 @@ impl Following {
             self.begin(core, &origin, &followed).await?;
             // Segments are not taken in over an epoch that is this copy's alone.
             let high_watermark = origin.high_watermark;
-            self.forget_unused(core, &origin.epochs, high_watermark)
-                .await?;
-            // Before anything comes that needs the room of what the source has let go of.
-            if self.is_part_of(core, &origin)? {
+            let is_part = self.forget_unused(core, &origin.epochs, high_watermark);
+            let is_part = is_part.await?;
+            if is_part {
                 self.expire(core, &followed, origin.log_start).await?;
             }
             self.copy_sealed(core, &origin, &followed).await?;
@@ -269,14 +268,6 @@ impl Following {
         if let Some(newest) = epochs.iter().map(|told| told.epoch).max() {
             core.hear_epoch(self.key, newest);
         }
-    }
-
-    /// Whether all of this log is the source's, too, as far as the epochs tell.
-    fn is_part_of(&self, core: &Core, origin: &segments::Answer) -> Result<bool, Trouble> {
-        let end = core.place(self.key).map_err(Trouble::Again)?.log_end;
-        let mine = core.epochs(self.key).map_err(Trouble::Again)?;
-        let theirs = (origin.epochs.as_slice(), origin.high_watermark);
-        Ok(shared((&mine, end), theirs).offset == end)
     }
 }
 

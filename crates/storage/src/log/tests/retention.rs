@@ -41,9 +41,8 @@ fn stores<D: Dir>(root: &D) -> usize {
     entries.iter().filter(|entry| is_store(&entry.name)).count()
 }
 
-/// It was opened as one that had been killed: read from its mark on, and with a new epoch.
-#[test]
-fn a_file_that_cannot_be_removed_keeps_no_log_from_its_orderly_end() {
+/// A log that has let go of nine segments, of whose files the first one cannot be removed at once.
+fn keeping_one_file() -> (FaultyDir<MemoryDir>, Log<FaultyDir<MemoryDir>>) {
     let root = MemoryDir::new();
     drop(segments(&root));
     let disk = FaultyDir::new(root);
@@ -54,6 +53,13 @@ fn a_file_that_cannot_be_removed_keeps_no_log_from_its_orderly_end() {
     let fault = Fault::Fail(ErrorKind::PermissionDenied);
     disk.faults()
         .fail(Match::on(Operation::Remove, ".log"), 1, fault);
+    (disk, log)
+}
+
+/// It was opened as one that had been killed: read from its mark on, and with a new epoch.
+#[test]
+fn a_file_that_cannot_be_removed_keeps_no_log_from_its_orderly_end() {
+    let (disk, mut log) = keeping_one_file();
     block_on(log.close(at(100))).unwrap();
     assert_eq!(disk.faults().happened().len(), 1);
     disk.faults().clear();
@@ -65,17 +71,8 @@ fn a_file_that_cannot_be_removed_keeps_no_log_from_its_orderly_end() {
 /// One file that could not be removed made the log forget all that were to go with it.
 #[test]
 fn a_file_that_cannot_be_removed_keeps_no_other_and_goes_later() {
-    let root = MemoryDir::new();
-    drop(segments(&root));
-    let disk = FaultyDir::new(root);
-    let (mut log, _) = open(&disk, small(), 2, at(60)).unwrap();
-    settle(&mut log, at(60)).unwrap();
-    let plan = log.plan_truncate(offset(9)).unwrap().unwrap();
+    let (disk, mut log) = keeping_one_file();
     let before = stores(&disk);
-    run(&mut log, plan);
-    let fault = Fault::Fail(ErrorKind::PermissionDenied);
-    disk.faults()
-        .fail(Match::on(Operation::Remove, ".log"), 1, fault);
     settle(&mut log, at(100)).unwrap_err();
     assert_eq!(stores(&disk), before - 8);
     settle(&mut log, at(101)).unwrap();
