@@ -20,12 +20,13 @@ impl Share {
         least as u64
     }
 
-    /// Shares out `limit` descriptors. Half of what is left beside the node's own go to files: one that
-    /// is closed is opened again, a connection is not.
+    /// Shares out `limit` descriptors. What is left beside the node's own and all connections go to files, and half of it in any
+    /// case: a file that is closed is opened again, a connection is not.
     pub(super) fn of(limit: u64, cores: usize, connections_max: usize) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let left = limit.saturating_sub(own(cores));
-        let core_files = (left / 2 / cores.max(1)).clamp(CORE_FILES_MIN, CORE_FILES_MAX);
+        let for_files = left.saturating_sub(connections_max).max(left / 2);
+        let core_files = (for_files / cores.max(1)).clamp(CORE_FILES_MIN, CORE_FILES_MAX);
         let for_connections = left.saturating_sub(cores * core_files);
         Self {
             core_files,
@@ -51,8 +52,9 @@ const CORE_DESCRIPTORS: usize = 24;
 const CORE_FILES_MIN: usize = 16;
 /// A producer takes two connections, and so does a consumer: fewer than this serve nobody for long.
 const CONNECTIONS_MIN: usize = 8;
-/// More than this gains little: what is written to every few seconds stays open.
-const CORE_FILES_MAX: usize = 16_384;
+/// A store that is written to and its mark take three: twenty thousand partitions keep theirs. More than this the kernel
+/// has to remember, some KiB each.
+const CORE_FILES_MAX: usize = 65_536;
 
 #[cfg(test)]
 mod tests {
@@ -73,6 +75,18 @@ mod tests {
         }
         assert_eq!(Share::of(20_000, 2, 5_000).connections, 5_000);
         assert_eq!(Share::of(4096, 2, 10_000).core_files, 980);
+    }
+
+    /// Half of them stayed unused where few connections are configured: 4,096 partitions opened their files in turn.
+    #[test]
+    fn what_connections_may_not_take_is_for_files() {
+        let share = Share::of(20_000, 1, 300);
+        assert_eq!((share.core_files, share.connections), (19_548, 300));
+        let share = Share::of(1 << 20, 1, 10_000);
+        assert!(
+            3 * 10_000 <= share.core_files,
+            "ten thousand partitions, all written to"
+        );
     }
 
     #[test]
