@@ -221,9 +221,12 @@ impl Producer {
         if let Ok(room) = Arc::clone(memory).try_acquire_many_owned(bytes) {
             return Ok(Some(room));
         }
-        let _pressure = self.inner.pressure.press();
-        for queue in self.inner.queues() {
-            queue.news.notify_one();
+        let (_pressure, is_first) = self.inner.pressure.press();
+        // Not by each who waits: there may be thousands of them, and of lanes.
+        if is_first {
+            for queue in self.inner.queues() {
+                queue.news.notify_one();
+            }
         }
         let room = Arc::clone(memory).acquire_many_owned(bytes).await;
         room.map(Some).map_err(|_| Error::Closed)
