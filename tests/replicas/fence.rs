@@ -91,6 +91,18 @@ fn an_old_owner_that_lived_on_out_of_reach_is_fenced_when_it_is_reached_again() 
     until_fenced(&a, &topic);
 }
 
+/// It took appends, and acknowledged them, until it missed its follower and asked it: half a minute.
+#[test]
+fn an_old_owner_that_is_there_hears_of_the_new_one_from_it() {
+    let folder = Folder::new();
+    let ([a, b], topic) = pair(&folder);
+    promote(&b, &topic);
+    until_fenced(&a, &topic);
+    b.fill(&topic, 0, 5);
+    rejoin(&a, &topic, &b);
+    wait_until_level(&b, &a, &topic, 0);
+}
+
 /// It asked as it began to listen, could not compare anything yet, and never asked again.
 #[test]
 fn an_old_owner_whose_log_opens_later_is_fenced_then() {

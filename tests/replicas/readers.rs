@@ -3,9 +3,12 @@
 use std::thread;
 
 use corelog_client::{ClientConfig, Consumer, ConsumerConfig, End, Error, Start};
+use corelog_protocol::error::{ErrorBody, ErrorCode};
+use corelog_protocol::message::list_offsets;
 use corelog_record::{PartitionId, TopicName};
 
 use super::copies::wait_until_level;
+use super::fence::until_fenced;
 use super::node::Node;
 use super::promote::{cut_off, promote};
 use crate::support::deadline::until;
@@ -77,6 +80,43 @@ fn a_reader_of_what_comes_is_told_that_a_promotion_with_loss_began_below_it() {
     promote(&b, &topic);
     b.fill(&topic, 0, 10);
     reader.join().unwrap();
+}
+
+/// It was given what only the old owner had, which no other log has, and waited there for what comes for ever.
+#[test]
+fn a_reader_that_asks_an_owner_that_was_replaced_reads_at_the_new_one() {
+    let folder = Folder::new();
+    let (mut a, b, topic, common) = cut_off(&folder, 1);
+    a.fill(&topic, 0, 5);
+    a.kill();
+    promote(&b, &topic);
+    let end = b.fill(&topic, 0, 8);
+    a.up();
+    until_fenced(&a, &topic);
+    let to_new = |refused: Box<ErrorBody>| {
+        assert!(refused.is(ErrorCode::NotOwner), "{refused:?}");
+        assert_eq!(refused.detail.address, Some(b.address()));
+    };
+    to_new(a.ask(&topic.fetch(0, common)).unwrap_err());
+    let latest = list_offsets::Request {
+        topic: topic.name.clone(),
+        id: topic.id,
+        partition: PartitionId::new(0),
+        at: list_offsets::At::Latest,
+    };
+    to_new(a.ask(&latest).unwrap_err());
+    let servers = [a.server().ready.listen.to_string(), b.address()];
+    reading(
+        servers,
+        &topic.name,
+        Start::Earliest,
+        async |mut consumer| {
+            for expected in 0..end.get() {
+                let received = consumer.next().await.unwrap().unwrap();
+                assert_eq!(received.offset.get(), expected);
+            }
+        },
+    );
 }
 
 /// Waits until somebody waits there for what comes.

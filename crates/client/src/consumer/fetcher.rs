@@ -109,10 +109,17 @@ impl Fetcher {
                     return Err(error);
                 }
             };
-            let floor = answered.unwrap_or(Offset::ZERO);
-            let epoch = order::check(&body, Asked { offset, floor }, head.next)
+            let asked = Asked {
+                offset,
+                floor: answered.unwrap_or(Offset::ZERO),
+                epoch: last_epoch,
+            };
+            let checked = order::check(&body, asked, head.next)
                 .map_err(|source| Error::damaged(&self.topic, self.partition, offset, source))?;
-            (answered, last_epoch) = (Some(head.next), epoch.or(last_epoch));
+            if checked.is_parted {
+                return Err(self.diverged(offset, head.log_start));
+            }
+            (answered, last_epoch) = (Some(head.next), checked.epoch);
             let (log_start, high_watermark) = (head.log_start, head.high_watermark);
             if body.is_empty()
                 && let Some(end) = begin.end.filter(|end| offset < *end)
@@ -268,17 +275,21 @@ impl Fetcher {
                 let high_watermark = detail.high_watermark.unwrap_or_default();
                 self.out_of_range(offset, log_start, high_watermark)
             }
-            Some(ErrorCode::Diverged) => Error::Diverged {
-                topic: TopicName::clone(&self.topic),
-                partition: self.partition,
-                offset,
-                parting: detail.offset.unwrap_or_default(),
-            },
+            Some(ErrorCode::Diverged) => self.diverged(offset, detail.offset.unwrap_or_default()),
             Some(ErrorCode::Damaged) => {
                 let offset = detail.offset.unwrap_or(offset);
                 Error::damaged(&self.topic, self.partition, offset, error)
             }
             _ => error,
+        }
+    }
+
+    fn diverged(&self, offset: Offset, parting: Offset) -> Error {
+        Error::Diverged {
+            topic: TopicName::clone(&self.topic),
+            partition: self.partition,
+            offset,
+            parting,
         }
     }
 

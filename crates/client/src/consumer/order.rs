@@ -19,20 +19,31 @@ pub(super) struct Asked {
     /// Below this no batch begins: where the answer before ended. Without one the first batch may begin below the
     /// offset that was asked for.
     pub(super) floor: Offset,
+    /// The epoch of what was read last.
+    pub(super) epoch: Option<LeaderEpoch>,
 }
 
-/// Checks an answer that says that `next` follows its batches, and gives the epoch of the last one.
+/// An answer whose batches lie where it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Checked {
+    /// Of the last batch; of what was read before if there is none.
+    pub(super) epoch: Option<LeaderEpoch>,
+    /// Epochs rise along a log: a batch of one below that of what was read before is of another log.
+    pub(super) is_parted: bool,
+}
+
+/// Checks an answer that says that `next` follows its batches.
 ///
 /// What is no batch is not looked at, nor what lies behind it: it is found where it is read.
 ///
 /// # Errors
 /// [`Error::Disordered`] and [`Error::Misplaced`]; nothing of the answer is to be believed then.
-pub(super) fn check(
-    batches: &[u8],
-    asked: Asked,
-    next: Offset,
-) -> Result<Option<LeaderEpoch>, Error> {
-    let Asked { offset, floor } = asked;
+pub(super) fn check(batches: &[u8], asked: Asked, next: Offset) -> Result<Checked, Error> {
+    let Asked {
+        offset,
+        floor,
+        epoch,
+    } = asked;
     let goes_on = match batches {
         [] => next == offset,
         _ => offset < next,
@@ -41,21 +52,29 @@ pub(super) fn check(
         let (expected, found) = (offset, next);
         return Err(Error::Disordered { expected, found });
     }
-    let (mut rest, mut end, mut epoch) = (batches, floor, None);
+    let (mut rest, mut end) = (batches, floor);
+    let mut checked = Checked {
+        epoch,
+        is_parted: false,
+    };
     while !rest.is_empty() {
         let Some((header, offsets, behind)) = first(rest) else {
-            return Ok(None);
+            return Ok(checked);
         };
         if offsets.start < end {
             let (expected, found) = (end, offsets.start);
             return Err(Error::Disordered { expected, found });
         }
-        (rest, end, epoch) = (behind, offsets.end, LeaderEpoch::new(header.leader_epoch));
+        (rest, end) = (behind, offsets.end);
+        if let Some(epoch) = LeaderEpoch::new(header.leader_epoch) {
+            checked.is_parted |= checked.epoch.is_some_and(|before| epoch < before);
+            checked.epoch = Some(epoch);
+        }
     }
     if !batches.is_empty() && end != next {
         return Err(Error::Misplaced { next, found: end });
     }
-    Ok(epoch)
+    Ok(checked)
 }
 
 /// The header of the first batch of `bytes`, the offsets that it says the batch has, and what lies behind that.
@@ -96,15 +115,20 @@ mod tests {
 
     /// Whether the first answer is sound.
     fn is_sound(batches: &[u8], asked: u64, next: u64) -> bool {
-        let (offset, floor) = (offset(asked), Offset::ZERO);
-        check(batches, Asked { offset, floor }, self::offset(next)).is_ok()
+        check(batches, from(asked, 0, None), offset(next)).is_ok()
     }
 
     /// Whether one is that follows another.
     fn is_sound_behind(batches: &[u8], asked: u64, next: u64) -> bool {
-        let offset = offset(asked);
-        let floor = offset;
-        check(batches, Asked { offset, floor }, self::offset(next)).is_ok()
+        check(batches, from(asked, asked, None), offset(next)).is_ok()
+    }
+
+    fn from(asked: u64, floor: u64, epoch: Option<i32>) -> Asked {
+        Asked {
+            offset: offset(asked),
+            floor: offset(floor),
+            epoch: epoch.and_then(LeaderEpoch::new),
+        }
     }
 
     #[test]
@@ -142,14 +166,27 @@ mod tests {
 
     #[test]
     fn the_epoch_is_that_of_the_last_batch() {
-        let (offset, floor) = (Offset::ZERO, Offset::ZERO);
-        let epoch = |batches: &[u8], next| {
-            let epoch = check(batches, Asked { offset, floor }, self::offset(next)).unwrap();
-            epoch.map(LeaderEpoch::get)
+        let epoch = |batches: &[u8], next, before| {
+            let checked = check(batches, from(0, 0, before), offset(next)).unwrap();
+            checked.epoch.map(LeaderEpoch::get)
         };
-        assert_eq!(epoch(&batches([0, 3, 6]), 9), Some(6));
-        assert_eq!(epoch(&[], 0), None);
-        assert_eq!(epoch(&[0; 200], 9), None);
+        assert_eq!(epoch(&batches([0, 3, 6]), 9, None), Some(6));
+        assert_eq!(epoch(&[], 0, None), None);
+        assert_eq!(epoch(&[], 0, Some(4)), Some(4));
+        assert_eq!(epoch(&[0; 200], 9, None), None);
+    }
+
+    /// A server that did not know of the epoch that was read gave records of an earlier one in the place of others.
+    #[test]
+    fn a_batch_of_an_earlier_epoch_than_what_was_read_is_of_another_log() {
+        let is_parted = |before| {
+            let checked = check(&batches([3, 6, 9]), from(3, 3, before), offset(12));
+            checked.unwrap().is_parted
+        };
+        assert!(!is_parted(None));
+        assert!(!is_parted(Some(3)));
+        assert!(is_parted(Some(4)));
+        assert!(is_parted(Some(10)));
     }
 
     #[test]

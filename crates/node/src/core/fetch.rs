@@ -150,6 +150,9 @@ impl Core {
         appetite: Appetite,
     ) -> Result<Planned, Failure> {
         let slot = self.slot_of(key)?;
+        if !appetite.is_replica {
+            self.check_readable(key, slot)?;
+        }
         let parked = self.counters.parked_fetches.load(Ordering::Relaxed);
         let may_park = parked < self.shared.limits.parked_fetches_max as u64;
         let appetite = Appetite {

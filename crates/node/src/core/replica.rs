@@ -9,6 +9,7 @@ use std::time::Duration;
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_record::{LeaderEpoch, Offset};
 use corelog_storage::format::edit::{Epoch, Point};
+use corelog_storage::format::replica::{Replica, Role};
 use corelog_storage::log::lineage::Common;
 use corelog_storage::log::{Chore, CopyError};
 
@@ -50,10 +51,31 @@ impl Core {
         if topic.is_owned(key.partition) {
             return Ok(());
         }
+        Err(self.not_owner(key, topic.replica(key.partition)))
+    }
+
+    /// Checks that what this node has of a partition of this core is for readers: of an owner, or of one who follows it.
+    /// One that was replaced may have records that are in no other log, and gets none of those that come.
+    ///
+    /// # Errors
+    /// `NotOwner`, with the address of who is.
+    pub(super) fn check_readable(&self, key: PartitionKey, slot: SlotId) -> Result<(), Failure> {
+        let slots = self.slots.borrow();
+        let replica = slots
+            .get(slot)
+            .and_then(|slot| slot.topic.replica(key.partition));
+        match replica {
+            Some(replica) if replica.role == Role::Fenced => {
+                Err(self.not_owner(key, Some(replica)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn not_owner(&self, key: PartitionKey, replica: Option<&Replica>) -> Failure {
         let mut refused = error_of(&Refusal::NotOwner);
-        let replica = topic.replica(key.partition);
         (_, refused.detail.address) = self.role(key, replica);
-        Err(refused)
+        refused
     }
 
     /// Where a log of this core is.

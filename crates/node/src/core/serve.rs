@@ -134,6 +134,7 @@ impl Core {
         seek: Seek,
     ) -> Result<list_offsets::Answer, Failure> {
         let slot = self.slot_of(key)?;
+        self.check_readable(key, slot)?;
         match self.step(
             slot,
             Input::Find {

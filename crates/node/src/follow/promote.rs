@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use corelog_protocol::error::{Detail, ErrorCode};
-use corelog_protocol::message::{promote, replica_status};
+use corelog_protocol::message::{fetch, promote, replica_status};
 use corelog_record::{LeaderEpoch, Lineage, Offset, TopicName};
 use corelog_storage::format::edit::{Epoch, Point};
 use corelog_storage::format::replica::{Replica, Role};
@@ -70,7 +70,10 @@ impl Core {
         }
         let given_at = given_at.filter(|_| !accept_loss);
         let judged_end = place.log_end;
-        let (epoch, _, end) = self.own(&hand, topic, key, judged_end, given_at).await?;
+        let (epoch, _, end) = self
+            .own(&hand, topic.clone(), key, judged_end, given_at)
+            .await?;
+        self.tell_sources(topic, key, replica.sources);
         tracing::warn!(
             topic = %self.told_name(key), partition = key.partition.get(), end = end.get(),
             epoch = epoch.get(), ?source_end, is_lossless, "promoted: this node owns the partition"
@@ -83,6 +86,47 @@ impl Core {
             epoch,
             is_lossless,
         })
+    }
+
+    /// Has those that this copy followed hear of its epoch, which they look into themselves: one that takes appends, as it
+    /// is not gone, would do so until it misses this follower.
+    fn tell_sources(self: &Rc<Self>, topic: TopicName, key: PartitionKey, sources: Vec<String>) {
+        let core = Rc::clone(self);
+        let claiming = async move {
+            for source in sources {
+                if core.shared.silent.is(&source, rt::now()) {
+                    continue;
+                }
+                let told = rt::timeout(GONE_TIMEOUT, core.tell_source(&source, &topic, key)).await;
+                if let Some(Err(error)) = told {
+                    let error = error.message;
+                    tracing::debug!(%topic, source, error, "whoever owned it before does not hear");
+                }
+            }
+        };
+        rt::spawn_background(claiming).detach();
+    }
+
+    async fn tell_source(
+        &self,
+        source: &str,
+        topic: &TopicName,
+        key: PartitionKey,
+    ) -> Result<(), Failure> {
+        let line = self.line_to(source).await?;
+        let follower = self.as_follower(key, true)?;
+        let claim = fetch::Request {
+            topic: topic.clone(),
+            id: key.topic,
+            partition: key.partition,
+            offset: follower.end,
+            max_bytes: 1,
+            min_bytes: 0,
+            max_wait_ms: 0,
+            last_epoch: None,
+            follower: Some(follower),
+        };
+        line.call(&claim, GONE_TIMEOUT).await.map(drop)
     }
 
     /// Begins an epoch of its own and takes appends from then on; `_hand` is on the partition. If its

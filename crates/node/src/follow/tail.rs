@@ -13,8 +13,8 @@ use super::followed::Followed;
 use super::line::Line;
 use super::lineage::{kept, told};
 use super::task::{Following, Trouble};
-use crate::core::Core;
-use crate::failure::failure;
+use crate::core::{Core, PartitionKey};
+use crate::failure::{Failure, failure};
 
 /// About how many bytes are fetched at once: enough to keep both disks busy.
 const FETCH_BYTES: u32 = 4 << 20;
@@ -33,6 +33,29 @@ pub(super) enum Tail {
     Behind,
     /// One of the sources before it may be back.
     Return,
+}
+
+impl Core {
+    /// What this node says of its copy of a partition to whom it asks for more.
+    pub(super) fn as_follower(
+        &self,
+        key: PartitionKey,
+        tells_epochs: bool,
+    ) -> Result<fetch::Follower, Failure> {
+        let place = self.place(key)?;
+        let advertised = self.shared.addresses.get();
+        Ok(fetch::Follower {
+            copy: place.copy,
+            end: place.durable.offset,
+            chain: place.durable.chain,
+            node: Some(self.shared.node),
+            address: advertised.map(|addresses| addresses.advertised.clone()),
+            epochs: match tells_epochs {
+                true => told(&self.epochs(key)?),
+                false => Vec::new(),
+            },
+        })
+    }
 }
 
 impl Following {
@@ -104,12 +127,8 @@ impl Following {
 
     fn ask(&self, core: &Core, is_first: bool) -> Result<fetch::Request, Trouble> {
         let place = core.place(self.key).map_err(Trouble::Again)?;
-        // The source compares them once, when this copy comes.
-        let epochs = match is_first {
-            true => told(&core.epochs(self.key).map_err(Trouble::Again)?),
-            false => Vec::new(),
-        };
-        let advertised = core.shared.addresses.get();
+        // The source compares epochs once, when this copy comes.
+        let follower = core.as_follower(self.key, is_first);
         Ok(fetch::Request {
             topic: self.topic.clone(),
             id: self.key.topic,
@@ -119,14 +138,7 @@ impl Following {
             min_bytes: 1,
             max_wait_ms: u32::try_from(POLL.as_millis()).unwrap_or(u32::MAX),
             last_epoch: None,
-            follower: Some(fetch::Follower {
-                copy: place.copy,
-                end: place.durable.offset,
-                chain: place.durable.chain,
-                node: Some(core.shared.node),
-                address: advertised.map(|addresses| addresses.advertised.clone()),
-                epochs,
-            }),
+            follower: Some(follower.map_err(Trouble::Again)?),
         })
     }
 

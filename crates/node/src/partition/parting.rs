@@ -44,7 +44,7 @@ struct Own<'a> {
 
 impl Own<'_> {
     fn differs_from(&self, from: Offset, last: LeaderEpoch) -> Option<Offset> {
-        let (oldest, newest) = (self.epochs.first()?, self.epochs.last()?);
+        let oldest = self.epochs.first()?;
         let known = self.epochs.iter().find(|began| began.epoch == last);
         let later = self.epochs.iter().find(|began| last < began.epoch);
         // The batch before is of an earlier one here: another owner began one of that number, elsewhere.
@@ -57,10 +57,12 @@ impl Own<'_> {
             (true, Some(later)) => (later.offset < from).then(|| later.offset.max(self.start)),
             // The newest one goes on; who is behind may hear of the rest.
             (true, None) => None,
-            // One that never ruled here: where it began elsewhere is not known.
-            (false, Some(_)) => (oldest.offset < from).then_some(self.start),
-            // It has yet to be heard of: what stands in its place here is something else.
-            (false, None) => (newest.offset < from && from <= self.end).then_some(self.start),
+            // One that never ruled here: where it began elsewhere is not known. If it is later than all of these it may
+            // have yet to be heard of, but what stands in its place here is something else.
+            (false, later) => {
+                let is_here = later.is_some() || from <= self.end;
+                (is_here && oldest.offset < from && !self.is_lost_below).then_some(self.start)
+            }
         }
     }
 }
@@ -138,6 +140,15 @@ mod tests {
         assert_eq!(found(&began, 1_000, 9), Some(7), "it has another batch");
     }
 
+    /// An owner that was replaced and started again, in an epoch that begins where its log ended: whoever had read on at
+    /// the new one got what was here in its place, without a word.
+    #[test]
+    fn an_epoch_later_than_all_of_a_log_is_another_owners_also_below_where_the_newest_began() {
+        assert_eq!(found(&[(1, 0), (5, 100)], 50, 9), Some(7));
+        assert_eq!(found(&[(1, 0), (5, 100)], 100, 9), Some(7));
+        assert_eq!(found(&[(5, 100)], 100, 9), None, "forgotten");
+    }
+
     /// Two copies were promoted that had not heard of each other: a reader of the one read on at the other, without a
     /// word, where that had other records.
     #[test]
@@ -153,6 +164,10 @@ mod tests {
         let lost = |from| found_in(&[(1, 0), (5, 100)], from, 5, true);
         assert_eq!(lost(100), None);
         assert_eq!(lost(50), None);
+        for last in [3, 9] {
+            let found = found_in(&[(1, 0), (5, 100)], 50, last, true);
+            assert_eq!(found, None, "it may have been what was lost");
+        }
     }
 
     #[test]
