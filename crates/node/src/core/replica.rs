@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use corelog_protocol::error::{Detail, ErrorCode};
+use corelog_protocol::message::replica_status;
 use corelog_record::{LeaderEpoch, Offset};
 use corelog_storage::format::edit::{Epoch, Point};
 use corelog_storage::log::lineage::Common;
@@ -15,7 +16,7 @@ use corelog_storage::log::{Chore, CopyError};
 use super::board::{Board, Outcome, Seen, Void};
 use super::files::Turn;
 use super::queue::Stand;
-use super::refusal::error_of;
+use super::refusal::{being_handed_over, error_of};
 use super::serve::not_told;
 use super::slots::{PartitionKey, Slot, SlotId};
 use super::state::Core;
@@ -52,7 +53,11 @@ impl Core {
         }
         let mut refused = error_of(&Refusal::NotOwner);
         let replica = topic.replica(key.partition);
-        (_, refused.detail.address) = self.role(key, replica);
+        let (role, address) = self.role(key, replica);
+        if role == replica_status::Role::HandingOver {
+            refused.message = being_handed_over(address.as_deref());
+        }
+        refused.detail.address = address;
         Err(refused)
     }
 
