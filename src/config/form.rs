@@ -9,7 +9,7 @@ use std::time::Duration;
 use corelog_record::ByteSize;
 use serde_json::Value;
 
-use crate::quantity::Span;
+use crate::quantity::{self, Span};
 use crate::telemetry;
 
 /// How the value of a setting is written.
@@ -23,6 +23,8 @@ pub(crate) enum Form {
     Count(u32),
     Switch,
     Size,
+    /// A size that is done in a second, or zero.
+    Rate,
     Timeout,
     /// As a timeout, or zero: never.
     TimeoutOrNever,
@@ -63,6 +65,12 @@ impl Form {
                 .parse::<ByteSize>()
                 .map(|size| size.to_string())
                 .map_err(|error| error.to_string()),
+            Self::Rate => match text.parse::<ByteSize>() {
+                Ok(NOTHING) => Ok(NOTHING.to_string()),
+                _ => quantity::rate(text)
+                    .map(|rate| rate.to_string())
+                    .map_err(|why| format!("{why}, or 0")),
+            },
             Self::Timeout => timeout(text),
             Self::TimeoutOrNever => match text.parse() {
                 Ok(Span(Duration::ZERO)) => Ok(Span(Duration::ZERO).to_string()),
@@ -130,6 +138,8 @@ impl fmt::Display for Host {
     }
 }
 
+const NOTHING: ByteSize = ByteSize::from_bytes(0);
+
 fn as_is<T: FromStr + fmt::Display>(text: &str, what: &str) -> Result<String, String> {
     match text.parse::<T>() {
         Ok(value) => Ok(value.to_string()),
@@ -160,7 +170,7 @@ const TIMEOUT: std::ops::RangeInclusive<Duration> =
 fn timeout(text: &str) -> Result<String, String> {
     let span: Span = text
         .parse()
-        .map_err(|error: crate::quantity::ParseError| error.to_string())?;
+        .map_err(|error: quantity::ParseError| error.to_string())?;
     if TIMEOUT.contains(&span.0) {
         Ok(span.to_string())
     } else {
@@ -171,6 +181,15 @@ fn timeout(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rate_is_none_or_one_that_comes_to_an_end() {
+        assert_eq!(Form::Rate.read("0").unwrap(), "0B");
+        assert_eq!(Form::Rate.read("0KiB").unwrap(), "0B");
+        assert_eq!(Form::Rate.read("65536").unwrap(), "64KiB");
+        let why = Form::Rate.read("8").unwrap_err();
+        assert!(why.contains("8MiB") && why.ends_with(", or 0"), "{why}");
+    }
 
     #[test]
     fn an_advertised_address_is_a_host_with_or_without_a_port() {

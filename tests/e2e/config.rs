@@ -210,7 +210,7 @@ fn a_server_that_is_to_live_on_does_when_its_terminal_goes() {
 #[test]
 fn a_scrub_that_runs_goes_on_at_the_new_rate() {
     let folder = Folder::new();
-    let file = folder.file("corelog.toml", b"scrub-rate = '16KiB'\n");
+    let file = folder.file("corelog.toml", b"scrub-rate = '64KiB'\n");
     let (server, log) = start(&folder, &file);
     let corelog = Corelog::to(&server);
     corelog
