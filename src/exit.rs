@@ -74,7 +74,7 @@ pub(crate) fn tell(error: &anyhow::Error) {
     let sentence = sentence(error);
     let next = advice::after(error, &sentence);
     let next = next.map(|next| format!("; {next}")).unwrap_or_default();
-    say(&format!("corelog: {sentence}{next}"));
+    telemetry::say_fatal("corelog: ", &format!("{sentence}{next}"));
 }
 
 /// Prints what clap has to say: help and version to stdout (0), a wrong usage to stderr (2).

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
-use corelog_record::{Offset, Timestamp, TopicName};
+use corelog_record::{ByteSize, ByteSizeError, Offset, Timestamp, TopicName};
 
 /// A place in a partition's log, as `--from` and `--until` take it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,15 @@ pub(crate) enum ParseError {
     Duration { text: String },
     #[error("`{text}` holds an escape that is unknown: use \\n, \\r, \\t, \\0, \\\\ or \\xHH")]
     Escape { text: String },
+    #[error("{source}")]
+    Size {
+        #[source]
+        source: ByteSizeError,
+    },
+    #[error("`{text}` is {bytes} bytes in a second: was {text}MiB meant? Say 64KiB or more")]
+    BareRate { text: String, bytes: u64 },
+    #[error("`{text}` in a second is too little to come to an end: say 64KiB or more")]
+    LowRate { text: String },
     #[error("{text} must not be empty")]
     Empty { text: &'static str },
 }
@@ -137,6 +146,26 @@ impl fmt::Display for Span {
         }
         Ok(())
     }
+}
+
+/// Less in a second than this, and what is read or sent at that rate takes days: a unit was left out, mostly.
+const RATE_MIN: ByteSize = ByteSize::from_kib(64);
+
+/// A size that is done in a second, large enough to come to an end.
+pub(crate) fn rate(text: &str) -> Result<ByteSize, ParseError> {
+    let rate: ByteSize = text.parse().map_err(|source| ParseError::Size { source })?;
+    if RATE_MIN <= rate {
+        return Ok(rate);
+    }
+    let is_bare = text.bytes().all(|byte| byte.is_ascii_digit()) && rate != ByteSize::from_bytes(0);
+    let text = text.to_owned();
+    Err(match is_bare {
+        true => ParseError::BareRate {
+            text,
+            bytes: rate.bytes(),
+        },
+        false => ParseError::LowRate { text },
+    })
 }
 
 /// Bytes as people read them, rounded: `12.3 MiB`. What is read back is a `ByteSize`.
@@ -284,6 +313,19 @@ mod tests {
             assert_eq!(text.parse::<Span>().unwrap().to_string(), text);
         }
         assert!("soon".parse::<Span>().is_err());
+    }
+
+    /// A scrub at 8 bytes in a second said nothing of it, and had not come to an end after a year.
+    #[test]
+    fn a_rate_without_its_unit_is_refused_with_the_one_that_was_meant() {
+        let said = |text| rate(text).unwrap_err().to_string();
+        assert!(said("8").contains("was 8MiB meant?"), "{}", said("8"));
+        for text in ["0", "0B", "63KiB", "65535B"] {
+            assert!(said(text).ends_with("say 64KiB or more"), "{}", said(text));
+        }
+        assert_eq!(rate("64KiB").unwrap(), RATE_MIN);
+        assert_eq!(rate("8MiB").unwrap(), ByteSize::from_mib(8));
+        assert!(said("8MB").contains("is no size"), "{}", said("8MB"));
     }
 
     #[test]

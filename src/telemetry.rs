@@ -17,6 +17,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use corelog_record::Timestamp;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::{self, DefaultFields};
 use tracing_subscriber::fmt::{MakeWriter, SubscriberBuilder};
@@ -25,6 +26,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, reload};
 
 use self::lines::Lines;
+use crate::quantity;
 use crate::repeats::Repeats;
 
 /// What tells of lines that are missing; each of these is logged.
@@ -36,6 +38,8 @@ const LAST_LINES_WAIT: Duration = Duration::from_secs(1);
 
 /// What a server writes to stderr, as there is one of it in a process.
 static LINES: OnceLock<Arc<Lines>> = OnceLock::new();
+/// How it writes that.
+static FORMAT: OnceLock<Format> = OnceLock::new();
 
 /// How a server logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +88,25 @@ pub(crate) fn say(line: &str) {
     lines.wait_written(LAST_LINES_WAIT);
 }
 
+/// Says a line as [`say`] does; in a log of JSON, where only objects are read, it is an error like any other.
+pub(crate) fn say_fatal(prefix: &str, line: &str) {
+    match FORMAT.get() {
+        Some(Format::Json) => say(&fatal_object(line, quantity::now())),
+        Some(Format::Text) | None => say(&format!("{prefix}{line}")),
+    }
+}
+
+/// An error as the log writes it. It is written past the log, whose locks who panics may hold, and whatever its filter.
+fn fatal_object(line: &str, now: Timestamp) -> String {
+    let object = serde_json::json!({
+        "timestamp": quantity::rfc3339(now),
+        "level": "ERROR",
+        "fields": { "message": line },
+        "target": "corelog",
+    });
+    object.to_string()
+}
+
 /// Says what panicked where, as the standard library does.
 pub(crate) fn say_panic(panic: &PanicHookInfo<'_>) {
     let thread = thread::current();
@@ -93,7 +116,7 @@ pub(crate) fn say_panic(panic: &PanicHookInfo<'_>) {
         // Writing to a string does not fail.
         let _ = write!(said, "\nstack backtrace:\n{trace}");
     }
-    say(&said);
+    say_fatal("", &said);
 }
 
 /// Waits a little for what was logged to be written.
@@ -157,6 +180,7 @@ pub(crate) fn start_for_server(wanted: &str, format: Format) -> anyhow::Result<L
     let lines = Lines::start(io::stderr(), tell_missing);
     let lines = lines.context("cannot start the thread that writes the log")?;
     let lines = LINES.get_or_init(|| lines);
+    FORMAT.get_or_init(|| format);
     let builder = builder(filter, Arc::clone(lines));
     let repeats = Repeats::default();
     let layer = repeats.clone();

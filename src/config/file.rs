@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn numbers_may_be_written_as_toml_has_them() {
-        let said = settings("cores = 0x10\nconnections-max = 1_000\nscrub-rate = 1024\n").unwrap();
+        let said = settings("cores = 0x10\nconnections-max = 1_000\ntail-memory = 1024\n").unwrap();
         let texts: Vec<&str> = said.iter().map(|(_, value)| value.text.as_str()).collect();
         assert!(texts.contains(&"16"), "{texts:?}");
         assert!(texts.contains(&"1000"), "{texts:?}");

@@ -39,10 +39,11 @@ pub(crate) struct Flags {
         default_missing_value = "true"
     )]
     insecure: Option<String>,
-    /// What the background scrub reads in a second; 0 turns it off [default: 8MiB]
+    /// What the background scrub reads in a second, 64KiB or more; 0 turns it off [default: 8MiB]
     #[arg(long, value_name = "SIZE", value_parser = of(Key::ScrubRate))]
     scrub_rate: Option<String>,
-    /// What peers are sent of sealed segments in a second, all together; 0: as much as they take
+    /// What peers are sent of sealed segments in a second, all together, 64KiB or more; 0: as much as they
+    /// take
     /// [default: 128MiB]
     #[arg(long, value_name = "SIZE", value_parser = of(Key::TransferRate))]
     transfer_rate: Option<String>,

@@ -1,7 +1,7 @@
 //! How the value of a setting is written.
 
 use std::fmt;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::str::FromStr;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use corelog_record::ByteSize;
 use serde_json::Value;
 
-use crate::quantity::Span;
+use crate::quantity::{self, Span};
 use crate::telemetry;
 
 /// How the value of a setting is written.
@@ -23,6 +23,8 @@ pub(crate) enum Form {
     Count(u32),
     Switch,
     Size,
+    /// A size that is done in a second, or zero.
+    Rate,
     Timeout,
     /// As a timeout, or zero: never.
     TimeoutOrNever,
@@ -55,7 +57,7 @@ impl Form {
             Self::Address => {
                 as_is::<SocketAddr>(text, "an IP address and a port, as in 127.0.0.1:7400")
             }
-            Self::Host => as_is::<Host>(text, "HOST or HOST:PORT"),
+            Self::Host => text.parse::<Host>().map(|host| host.to_string()),
             Self::Cores => as_is::<NonZeroU16>(text, "a whole number from 1 to 65535"),
             Self::Count(most) => count(text, most),
             Self::Switch => switch(text),
@@ -63,6 +65,12 @@ impl Form {
                 .parse::<ByteSize>()
                 .map(|size| size.to_string())
                 .map_err(|error| error.to_string()),
+            Self::Rate => match text.parse::<ByteSize>() {
+                Ok(NOTHING) => Ok(NOTHING.to_string()),
+                _ => quantity::rate(text)
+                    .map(|rate| rate.to_string())
+                    .map_err(|why| format!("{why}, or 0")),
+            },
             Self::Timeout => timeout(text),
             Self::TimeoutOrNever => match text.parse() {
                 Ok(Span(Duration::ZERO)) => Ok(Span(Duration::ZERO).to_string()),
@@ -95,6 +103,16 @@ impl FromStr for Host {
             }
             _ => (text, None),
         };
+        if is_unspecified(name) {
+            return Err(format!(
+                "`{name}` is every address of a machine, and none that others can connect to: name one that they can"
+            ));
+        }
+        if name.contains(',') {
+            return Err(format!(
+                "`{text}` is several: clients are told one HOST or HOST:PORT"
+            ));
+        }
         if !is_host(name) {
             return Err(wrong());
         }
@@ -112,7 +130,7 @@ fn is_host(name: &str) -> bool {
         .and_then(|rest| rest.strip_suffix(']'));
     match bare {
         None if !name.contains(':') => {
-            let is_odd = |c: char| c.is_whitespace() || matches!(c, '[' | ']');
+            let is_odd = |c: char| c.is_whitespace() || matches!(c, '[' | ']' | '/');
             !name.is_empty() && !name.contains(is_odd)
         }
         bare => {
@@ -123,12 +141,21 @@ fn is_host(name: &str) -> bool {
     }
 }
 
+/// 0.0.0.0 or [::], which is a matter of listening.
+fn is_unspecified(name: &str) -> bool {
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    bare.parse::<IpAddr>()
+        .is_ok_and(|address| address.is_unspecified())
+}
+
 impl fmt::Display for Host {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.name)?;
         self.port.map_or(Ok(()), |port| write!(out, ":{port}"))
     }
 }
+
+const NOTHING: ByteSize = ByteSize::from_bytes(0);
 
 fn as_is<T: FromStr + fmt::Display>(text: &str, what: &str) -> Result<String, String> {
     match text.parse::<T>() {
@@ -160,7 +187,7 @@ const TIMEOUT: std::ops::RangeInclusive<Duration> =
 fn timeout(text: &str) -> Result<String, String> {
     let span: Span = text
         .parse()
-        .map_err(|error: crate::quantity::ParseError| error.to_string())?;
+        .map_err(|error: quantity::ParseError| error.to_string())?;
     if TIMEOUT.contains(&span.0) {
         Ok(span.to_string())
     } else {
@@ -171,6 +198,35 @@ fn timeout(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Clients, and other nodes, were told to connect to what is no place, and the node had started.
+    #[test]
+    fn an_advertised_address_is_one_that_others_can_connect_to() {
+        let why = |text| Form::Host.read(text).unwrap_err();
+        for text in ["0.0.0.0", "0.0.0.0:7400", "::", "[::]:7400"] {
+            assert!(why(text).contains("can connect to"), "{}", why(text));
+        }
+        for text in ["log1,log2", "log1:7400,log2:7400"] {
+            assert!(why(text).contains("HOST"), "{}", why(text));
+        }
+        for text in ["log1/foo", "http://log1", "log1/foo:7400", "log 1"] {
+            assert!(
+                why(text).contains("is not HOST or HOST:PORT"),
+                "{}",
+                why(text)
+            );
+        }
+        assert_eq!(Form::Host.read("10.0.0.7:7400").unwrap(), "10.0.0.7:7400");
+    }
+
+    #[test]
+    fn a_rate_is_none_or_one_that_comes_to_an_end() {
+        assert_eq!(Form::Rate.read("0").unwrap(), "0B");
+        assert_eq!(Form::Rate.read("0KiB").unwrap(), "0B");
+        assert_eq!(Form::Rate.read("65536").unwrap(), "64KiB");
+        let why = Form::Rate.read("8").unwrap_err();
+        assert!(why.contains("8MiB") && why.ends_with(", or 0"), "{why}");
+    }
 
     #[test]
     fn an_advertised_address_is_a_host_with_or_without_a_port() {

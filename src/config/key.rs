@@ -75,9 +75,8 @@ impl Key {
             Self::Advertise => Form::Host,
             Self::Cores => Form::Cores,
             Self::Insecure | Self::PreallocMemory | Self::PartitionMetrics => Form::Switch,
-            Self::ScrubRate | Self::TransferRate | Self::TailMemory | Self::TrafficMemory => {
-                Form::Size
-            }
+            Self::ScrubRate | Self::TransferRate => Form::Rate,
+            Self::TailMemory | Self::TrafficMemory => Form::Size,
             // Each is a descriptor; more than this no machine was ever asked for.
             Self::ConnectionsMax | Self::ConnectionsPerAddressMax => Form::Count(1_000_000),
             // What tells of more topics does not fit into an answer.

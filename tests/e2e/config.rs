@@ -181,6 +181,32 @@ fn a_line_that_repeats_is_logged_a_few_times_and_the_others_are_counted() {
     assert!(told.unwrap().contains(&count), "{said}");
 }
 
+/// Whoever reads a log of objects lost the line that said why a server ended, and met times that were texts.
+#[test]
+fn a_log_of_json_says_in_json_why_a_server_ended_and_how_long_things_took() {
+    let folder = Folder::new();
+    let start = || Start::on(folder.path()).arg("--log-format=json");
+    let objects = |log: &str| -> Vec<serde_json::Value> {
+        log.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    };
+    let server = start().start();
+    let second = output_of(start().command().spawn().unwrap(), "a second server");
+    let said = objects(&String::from_utf8(second.stderr).unwrap());
+    let last = said.last().unwrap();
+    assert_eq!(last["level"], "ERROR");
+    let message = last["fields"]["message"].as_str().unwrap();
+    assert!(message.starts_with("cannot start"), "{message}");
+    let said = objects(&server.stop().log);
+    let started = said
+        .iter()
+        .find(|line| line["fields"]["message"] == "started");
+    let fields = &started.unwrap()["fields"];
+    assert!(fields["start_ms"].is_u64(), "{fields}");
+    assert!(fields["recovery_ms"].is_u64(), "{fields}");
+}
+
 #[test]
 fn a_server_without_a_file_stops_in_order_when_its_terminal_goes() {
     let folder = Folder::new();
@@ -210,7 +236,7 @@ fn a_server_that_is_to_live_on_does_when_its_terminal_goes() {
 #[test]
 fn a_scrub_that_runs_goes_on_at_the_new_rate() {
     let folder = Folder::new();
-    let file = folder.file("corelog.toml", b"scrub-rate = '16KiB'\n");
+    let file = folder.file("corelog.toml", b"scrub-rate = '64KiB'\n");
     let (server, log) = start(&folder, &file);
     let corelog = Corelog::to(&server);
     corelog

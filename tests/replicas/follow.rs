@@ -54,6 +54,12 @@ fn a_follower_has_its_sources_bytes_serves_them_and_takes_no_others() {
     }
     let compared = a.corelog().run(["compare", "t", "--with", &b.address()]);
     compared.done();
+    // Nothing counted what came as files.
+    let came = (0..3).map(|partition| status(&b, &topic, partition).bytes_done);
+    let came = came.sum::<u64>() as f64;
+    assert!(0.0 < came);
+    let counted = metric(b.server().ready.admin, "corelog_installed_bytes_total");
+    assert_eq!(counted, came);
 }
 
 fn assert_refused(a: &Node, b: &Node, topic: &Target, partition: u32) {

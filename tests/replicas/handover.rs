@@ -315,6 +315,32 @@ fn what_the_target_took_over_and_gave_on_is_not_taken_back() {
     c.fill(&topic, 0, 1);
 }
 
+/// Nobody took its writes, and neither a refusal nor a start told why.
+#[test]
+fn a_handover_that_was_cut_off_is_told_of_until_it_is_asked_for_again() {
+    let folder = Folder::new();
+    let ([mut a, b], topic) = pair(&folder, 1);
+    let running = behind(&a, &topic);
+    a.kill();
+    let _ = running.join();
+    a.up();
+    let told = format!("is being handed over to {}", b.address());
+    let refused = a.wire().call(&topic.produce(0), &batch(Codec::None, ["x"]));
+    let refused = refused.unwrap().unwrap_err();
+    assert!(refused.message.contains(&told), "{refused:?}");
+    assert_eq!(refused.detail.address, Some(b.address()));
+    let described = a.corelog().run(["topic", "describe", "t"]).text();
+    assert!(described.contains(&told), "{described}");
+    let log = a.log_at_stop();
+    assert!(log.contains("a handover has not ended"), "{log}");
+    a.up();
+    wait_until_level(&a, &b, &topic, 0);
+    a.ask(&handing(&topic)).unwrap();
+    a.stop();
+    a.up();
+    assert!(!a.log_at_stop().contains("a handover has not ended"));
+}
+
 /// A TakeOver may come after the promise that was given against it, however late: it goes to the process
 /// that promised, or to nobody.
 #[test]

@@ -70,9 +70,15 @@ impl Node {
 
     /// An ordered stop.
     pub(crate) fn stop(&mut self) {
+        self.log_at_stop();
+    }
+
+    /// What it had logged when it was stopped in order.
+    pub(crate) fn log_at_stop(&mut self) -> String {
         let ended = self.server.take().unwrap().stop();
         assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
         assert_calm(&ended);
+        ended.log
     }
 
     /// Other nodes do not reach it.

@@ -77,8 +77,8 @@ pub(crate) struct Args {
     /// Go on to follow the source.
     #[arg(long)]
     follow: bool,
-    /// Receive no more than this of sealed segments in a second [default: what the servers allow].
-    #[arg(long, value_name = "SIZE")]
+    /// Receive no more than this of sealed segments in a second, 64KiB or more [default: what the servers allow].
+    #[arg(long, value_name = "SIZE", value_parser = limit_rate)]
     limit_rate: Option<ByteSize>,
     /// Say what would be moved, and move nothing.
     #[arg(long)]
@@ -208,6 +208,16 @@ fn in_json(partition: &Partition) -> Value {
         "receiving": receiving.collect::<Vec<_>>(),
         "dropped": dropped.collect::<Vec<_>>(),
     })
+}
+
+/// A rate as `--limit-rate` takes it: of none nothing would come.
+fn limit_rate(text: &str) -> Result<ByteSize, String> {
+    match text.parse() {
+        Ok(rate) if ByteSize::from_bytes(0) == rate => {
+            Err("nothing comes at a rate of 0: leave it out for what the servers allow".to_owned())
+        }
+        _ => quantity::rate(text).map_err(|why| why.to_string()),
+    }
 }
 
 /// A base offset as `--segments` takes it.

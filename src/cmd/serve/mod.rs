@@ -16,6 +16,7 @@ use crate::config::{Config, Flags, Sources};
 use crate::exit::{Exit, stop};
 use crate::memory;
 use crate::output::Out;
+use crate::quantity::Span;
 use crate::side::Side;
 use crate::signal::{Asked, Signals};
 use crate::supervisor;
@@ -181,7 +182,7 @@ fn preallocate(config: &NodeConfig) -> anyhow::Result<()> {
     supervisor::taking_memory();
     let bytes_each = config.tail_memory.saturating_add(config.traffic_memory);
     memory::preallocate(bytes_each, config.cores)?;
-    let took_ms = begun.elapsed().as_millis();
+    let took_ms = Span(begun.elapsed()).millis();
     tracing::info!(bytes_each, cores = config.cores, took_ms, "took memory");
     Ok(())
 }
@@ -200,8 +201,8 @@ fn log_start(node: &Node, started: Instant) {
         topics = report.topics,
         partitions = report.partitions,
         failed = report.failed,
-        recovery_ms = report.recovery.as_millis(),
-        start_ms = started.elapsed().as_millis(),
+        recovery_ms = Span(report.recovery).millis(),
+        start_ms = Span(started.elapsed()).millis(),
         "started"
     );
 }

@@ -79,6 +79,7 @@ pub(super) struct Core {
     pub(super) appended_bytes: u64,
     pub(super) copied_records: u64,
     pub(super) copied_bytes: u64,
+    pub(super) installed_bytes: u64,
     pub(super) fetched_bytes: u64,
     pub(super) transferred_bytes: u64,
     pub(super) flushes: u64,

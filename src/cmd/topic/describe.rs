@@ -176,6 +176,16 @@ fn replica_line(topic: &TopicName, partition: &Partition) -> Option<String> {
                 lag(partition.lag_records, partition.lag_bytes, partition.lag_ms)
             ),
         },
+        Role::HandingOver => match &partition.source {
+            Some(to) => format!(
+                "replica: {place} takes no writes: it is being handed over to {to}; the same `corelog handover` \
+                 goes on with that if it has stopped, --abort calls it off"
+            ),
+            None => format!(
+                "replica: {place} takes no writes: it is being taken back from a handover; \
+                 `corelog handover --abort` goes on with that if it has stopped"
+            ),
+        },
         _ => format!("replica: {place} is {role}, its owner is {source}"),
     };
     Some(line)
@@ -257,6 +267,24 @@ pub(crate) fn partition(partition: &Partition) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Who read that its owner is another node looked for what did not begin there.
+    #[test]
+    fn a_partition_that_is_being_handed_over_says_that_it_takes_no_writes() {
+        let mut partition: Partition = serde_json::from_value(json!({
+            "id": 3, "core": 0, "log_start": 0, "high_watermark": 0, "durable": 0, "log_end": 0,
+            "epoch": 0, "segments": 0, "bytes": 0, "state": "serving", "damage": [], "role": "owner",
+        }))
+        .unwrap();
+        let topic = TopicName::new("events").unwrap();
+        assert_eq!(replica_line(&topic, &partition), None);
+        partition.role = Role::HandingOver;
+        let line = replica_line(&topic, &partition).unwrap();
+        assert!(line.contains("`corelog handover --abort`"), "{line}");
+        partition.source = Some("log2:7400".to_owned());
+        let line = replica_line(&topic, &partition).unwrap();
+        assert!(line.contains("being handed over to log2:7400"), "{line}");
+    }
 
     #[test]
     fn a_lag_is_told_as_far_as_it_is_known() {

@@ -81,6 +81,7 @@ fn core(pulse: &PulseSnapshot, counters: &CoreSnapshot) -> Value {
         "appended_bytes": counters.appended_bytes_total,
         "copied_records": counters.copied_records_total,
         "copied_bytes": counters.copied_bytes_total,
+        "installed_bytes": counters.installed_bytes_total,
         "fetched_bytes": counters.fetched_bytes_total,
         "transferred_bytes": counters.transferred_bytes_total,
         "flushes": counters.flushes_total,

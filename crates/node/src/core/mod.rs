@@ -29,6 +29,7 @@
 //! tickets    requests that are answered by a later step
 //! delay      things that are due a fixed time later
 //! refusal    refusals as they travel
+//! owner      whether this node is whom to ask
 //! replica    what replicas need of its partitions' logs
 //! ```
 //!
@@ -52,6 +53,7 @@ mod keeper;
 mod lend;
 mod lifecycle;
 mod memory;
+mod owner;
 mod queue;
 mod refusal;
 mod replica;

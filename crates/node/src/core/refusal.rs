@@ -8,6 +8,19 @@ use crate::partition::Refusal;
 /// How long a client is asked to wait before it tries again, in milliseconds.
 const RETRY_MS: u32 = 50;
 
+/// What is told of a partition that no node takes appends of: a handover that stopped halfway does not go on by itself.
+pub(crate) fn being_handed_over(to: Option<&str>) -> String {
+    match to {
+        Some(to) => format!(
+            "the partition is being handed over to {to}; if that has stopped, the same `corelog handover` goes on \
+             with it, and --abort calls it off"
+        ),
+        None => "the partition is being taken back from a handover; if that has stopped, `corelog handover --abort` \
+                 goes on with it"
+            .to_owned(),
+    }
+}
+
 /// A refusal as it travels.
 pub(crate) fn error_of(refusal: &Refusal) -> Failure {
     let (code, message, detail) = match refusal {

@@ -9,7 +9,6 @@ use std::time::Duration;
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_record::{LeaderEpoch, Offset};
 use corelog_storage::format::edit::{Epoch, Point};
-use corelog_storage::format::replica::{Replica, Role};
 use corelog_storage::log::lineage::Common;
 use corelog_storage::log::{Chore, CopyError};
 
@@ -37,47 +36,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const CHANGE_PAUSE: Duration = Duration::from_millis(100);
 
 impl Core {
-    /// Checks that this node owns a partition of this core.
-    ///
-    /// # Errors
-    /// `NotOwner`, with the address of who does as far as it is known: of the source that it follows, not of one that it
-    /// would rather.
-    pub(crate) fn check_owner(&self, key: PartitionKey) -> Result<(), Failure> {
-        let slots = self.slots.borrow();
-        let slot = slots.find(key).and_then(|slot| slots.get(slot));
-        let Some(topic) = slot.map(|slot| &slot.topic) else {
-            return Ok(());
-        };
-        if topic.is_owned(key.partition) {
-            return Ok(());
-        }
-        Err(self.not_owner(key, topic.replica(key.partition)))
-    }
-
-    /// Checks that what this node has of a partition of this core is for readers: of an owner, or of one who follows it.
-    /// One that was replaced may have records that are in no other log, and gets none of those that come.
-    ///
-    /// # Errors
-    /// `NotOwner`, with the address of who is.
-    pub(super) fn check_readable(&self, key: PartitionKey, slot: SlotId) -> Result<(), Failure> {
-        let slots = self.slots.borrow();
-        let replica = slots
-            .get(slot)
-            .and_then(|slot| slot.topic.replica(key.partition));
-        match replica {
-            Some(replica) if replica.role == Role::Fenced => {
-                Err(self.not_owner(key, Some(replica)))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn not_owner(&self, key: PartitionKey, replica: Option<&Replica>) -> Failure {
-        let mut refused = error_of(&Refusal::NotOwner);
-        (_, refused.detail.address) = self.role(key, replica);
-        refused
-    }
-
     /// Where a log of this core is.
     ///
     /// # Errors

@@ -22,6 +22,7 @@ use super::task::{Following, Trouble};
 use crate::catalog;
 use crate::core::{Core, PartitionKey, with_causes};
 use crate::failure::{Failure, failure, failure_with};
+use crate::metrics::add;
 use crate::partition::{Change, Place};
 use crate::transfer::{Met, Order, Progress, ReceiveError, Received, Wanted};
 
@@ -115,10 +116,17 @@ impl Following {
             true => Ok(()),
             false => self.install(core, ready).await,
         };
-        self.progress.arrived(match installed {
+        let taken_in = match installed {
             Ok(()) => &sealed[..dense],
             Err(_) => &[],
-        });
+        };
+        let bytes = taken_in.iter().map(|seal| seal.digest.bytes).sum();
+        add(
+            &core.counters.installed_segments_total,
+            taken_in.len() as u64,
+        );
+        add(&core.counters.installed_bytes_total, bytes);
+        self.progress.arrived(taken_in);
         installed?;
         match error {
             None => Ok(()),

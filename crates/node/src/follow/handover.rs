@@ -17,6 +17,7 @@ use super::ASK_TIMEOUT;
 use super::hands::Hand;
 use super::ownership::{check_same, follower_of, has_none, not_owner, owned_at};
 use super::target::target_of;
+use crate::catalog::Topic;
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
 use crate::{router, rt};
@@ -263,6 +264,24 @@ impl Core {
             Ok(replica)
         })
         .await
+    }
+}
+
+/// Tells of partitions whose handover was cut off: nothing goes on with it, and nobody may append meanwhile.
+pub(crate) fn tell_unfinished(topics: &[Topic]) {
+    for topic in topics {
+        let handing = |partition| {
+            let replica = topic.replica(partition)?;
+            (replica.role == Role::HandingOver).then_some(replica)
+        };
+        for replica in topic.partitions().filter_map(|(one, _)| handing(one)) {
+            let (topic, partition) = (&topic.name, replica.partition.get());
+            let to = replica.sources.first();
+            tracing::warn!(
+                %topic, partition, to,
+                "takes no writes: a handover has not ended; the same `corelog handover` goes on with it, --abort calls it off"
+            );
+        }
     }
 }
 

@@ -74,6 +74,7 @@ use std::time::Duration;
 pub(crate) use address::check_addresses;
 pub(crate) use followers::{FOLLOWERS_MAX, Followers, Hearing};
 pub(crate) use followings::Followings;
+pub(crate) use handover::tell_unfinished;
 pub(crate) use hands::Hands;
 pub(crate) use heal::Repairs;
 pub(crate) use lately::{FOLLOWED_FOR, Lately, SILENT_FOR};

@@ -34,8 +34,12 @@ pub(crate) struct Progress {
     copied: Cell<Copied>,
     /// Sources that failed, the last one first.
     pub(super) dropped: RefCell<Vec<Dropped>>,
-    /// When it last had all that its source had; when it began, if it never had.
-    pub(super) level_at: Cell<Instant>,
+    /// When it last had all that its source had.
+    level_at: Cell<Option<Instant>>,
+    /// When segments were last taken in, or it began.
+    came_at: Cell<Instant>,
+    /// It had nothing when it first heard its source.
+    is_first: Cell<Option<bool>>,
 }
 
 /// Segments that are in the log.
@@ -67,7 +71,26 @@ impl Progress {
             copying: RefCell::default(),
             copied: Cell::default(),
             dropped: RefCell::default(),
-            level_at: Cell::new(rt::now()),
+            level_at: Cell::new(None),
+            came_at: Cell::new(rt::now()),
+            is_first: Cell::new(None),
+        }
+    }
+
+    /// Whether the log has anything, before it takes from its source.
+    pub(super) fn begin(&self, has_files: bool) {
+        if self.is_first.get().is_none() {
+            self.is_first.set(Some(!has_files));
+        }
+    }
+
+    /// Since when it has not had all that its source has. `None` while a first copy comes as files: how long that takes says
+    /// how much there is, not that it falls behind.
+    pub(super) fn behind_since(&self) -> Option<Instant> {
+        let is_coming = self.state.get() == State::Copying && self.is_first.get() == Some(true);
+        match self.level_at.get() {
+            None if is_coming => None,
+            at => at.or(Some(self.came_at.get())),
         }
     }
 
@@ -125,6 +148,9 @@ impl Progress {
             bytes: before.bytes + bytes,
             segments: before.segments + installed.len() as u64,
         });
+        if !installed.is_empty() {
+            self.came_at.set(rt::now());
+        }
         if let Some(heard) = self.heard.get() {
             let lag_bytes = heard.lag_bytes.saturating_sub(bytes);
             self.heard.set(Some(Heard { lag_bytes, ..heard }));
@@ -149,7 +175,7 @@ impl Progress {
     /// All below `durable` is here, durably.
     pub(super) fn reach(&self, durable: Offset) {
         if self.heard.get().is_some_and(|heard| heard.end <= durable) {
-            self.level_at.set(rt::now());
+            self.level_at.set(Some(rt::now()));
         }
     }
 
@@ -173,6 +199,8 @@ impl Progress {
 mod tests {
     use std::time::Duration;
 
+    use super::super::files::seal_of;
+    use super::super::samples::sealed;
     use super::*;
 
     #[test]
@@ -189,6 +217,35 @@ mod tests {
         assert_eq!(progress.silent_since(), Some(heard), "it hears no more");
         progress.state.set(State::Done);
         assert_eq!(progress.silent_since(), None);
+    }
+
+    /// Each clone of more than a few minutes was told as a replica that does not keep up.
+    #[test]
+    fn a_first_copy_is_not_behind_while_it_comes_as_files() {
+        let first = Progress::new();
+        let begun = first.behind_since();
+        assert!(
+            begun.is_some(),
+            "nothing has come, from whomever it is asked"
+        );
+        first.begin(false);
+        first.state.set(State::Copying);
+        assert_eq!(first.behind_since(), None);
+        first.arrived(&[seal_of(&sealed(0, 9, 100)).unwrap()]);
+        first.begin(true);
+        assert_eq!(first.behind_since(), None);
+        first.state.set(State::Following);
+        let came = first.behind_since();
+        assert!(begun <= came, "it counts from the last that came: {came:?}");
+        first.hear(Offset::ZERO, 0);
+        first.reach(Offset::ZERO);
+        first.state.set(State::Copying);
+        assert!(came <= first.behind_since(), "it was level, and is behind");
+        // One that has some, and does not come level, is behind whichever way the rest comes.
+        let later = Progress::new();
+        later.begin(true);
+        later.state.set(State::Copying);
+        assert!(later.behind_since().is_some());
     }
 
     /// Two copies that named each other as their second source followed each other, and were level, while the owner went

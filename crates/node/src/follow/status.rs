@@ -210,7 +210,7 @@ fn lag_of(following: &Following, durable: Offset) -> Option<Lag> {
         millis: match state {
             _ if is_level => Some(0),
             Done => None,
-            _ => Some(since(progress.level_at.get())),
+            _ => progress.behind_since().map(since),
         },
     })
 }

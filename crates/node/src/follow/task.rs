@@ -247,6 +247,7 @@ impl Following {
         line: &Line,
     ) -> Result<segments::Answer, Trouble> {
         let place = core.place(self.key).map_err(Trouble::Again)?;
+        self.progress.begin(place.has_files);
         let from = match place.has_files {
             true => place.log_end,
             false => Offset::ZERO,

@@ -106,6 +106,8 @@ counters! {
     repaired_bytes_total: Counter, "Bytes of them.";
     copied_records_total: Counter, "Records appended that were fetched from a source.";
     copied_bytes_total: Counter, "Bytes of their batches.";
+    installed_segments_total: Counter, "Segments taken in that a source sent as files.";
+    installed_bytes_total: Counter, "Bytes of them.";
     fetched_bytes_total: Counter, "Bytes of batches fetched.";
     reads_ahead_total: Counter, "Fetches answered from what had been read ahead.";
     flushes_total: Counter, "Groups written and synced.";

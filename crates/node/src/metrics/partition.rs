@@ -69,7 +69,8 @@ pub struct Lag {
     pub records: u64,
     /// About how many bytes of batches they are.
     pub bytes: u64,
-    /// Milliseconds since it was level; none if it never was.
+    /// Milliseconds since it was level; since segments last came, or it began, if it never was; none while its first
+    /// copy comes.
     pub millis: Option<u64>,
 }
 

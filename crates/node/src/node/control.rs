@@ -14,6 +14,7 @@ use super::Addresses;
 use crate::catalog::{self, Admin, CatalogError, LastSnapshots, Topic};
 use crate::conn::{self, Connections, PerAddress};
 use crate::core::{Core, Disk, PartitionKey, Shared};
+use crate::follow;
 use crate::metrics::{
     ConnectionSnapshot, Counters, PartitionSnapshot, PulseSnapshot, ReplicaSnapshot, SlowAcks,
     TopicSnapshot,
@@ -168,6 +169,7 @@ async fn load(core: &Core) -> Result<Catalog, CatalogError> {
     catalog::sweep_restores(&core.root).await;
     let snapshots = catalog::load_snapshots(&core.root).await;
     let (topics, unreadable) = catalog::load(&core.root, core.shared.core_count).await?;
+    follow::tell_unfinished(&topics);
     Ok(Catalog {
         topics,
         unreadable,

@@ -105,3 +105,8 @@ pub async fn waited<T>(future: impl Future<Output = T>) -> (T, Duration) {
     let value = future.await;
     (value, start.elapsed())
 }
+
+/// A time in the log: 128 bits would be a text there, and not a number.
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

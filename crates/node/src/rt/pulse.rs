@@ -50,7 +50,7 @@ pub(super) fn beat(due: Instant) {
         tracing::warn!(
             core = thread::current().name(),
             task = task.map(tracing::field::display),
-            late_ms = late.as_millis(),
+            late_ms = super::clock::millis(late),
             count,
             "a core's loop stood still: something did not yield, or others had its processor"
         );

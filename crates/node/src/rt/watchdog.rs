@@ -139,7 +139,7 @@ impl Said {
             Verdict::Slow => tracing::warn!(
                 core,
                 work = oldest.map(|(work, _)| work.name()),
-                age_ms = oldest.map(|(_, age)| age.as_millis()),
+                age_ms = oldest.map(|(_, age)| super::clock::millis(age)),
                 %outstanding,
                 "work takes long; is the disk overloaded?"
             ),

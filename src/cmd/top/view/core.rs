@@ -48,7 +48,10 @@ impl Core {
             told: now.clone(),
             busy: rate(|core| core.busy_ms).map(|ms| (ms / 1e3).min(1.0)),
             records_per_s: both(|core| core.appended_records, |core| core.copied_records),
-            in_bytes_per_s: both(|core| core.appended_bytes, |core| core.copied_bytes),
+            in_bytes_per_s: rate(|core| {
+                let copied = core.copied_bytes.saturating_add(core.installed_bytes);
+                core.appended_bytes.saturating_add(copied)
+            }),
             out_bytes_per_s: both(|core| core.fetched_bytes, |core| core.transferred_bytes),
             requests_per_s: rate(|core| core.requests),
             errors_per_s: rate(|core| core.errors),

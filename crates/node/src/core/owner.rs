@@ -1,0 +1,54 @@
+//! Whether this node is whom to ask: who owns a partition of this core, if it does not.
+
+use corelog_protocol::message::replica_status;
+use corelog_storage::format::replica::{Replica, Role};
+
+use super::refusal::{being_handed_over, error_of};
+use super::slots::{PartitionKey, SlotId};
+use super::state::Core;
+use crate::failure::Failure;
+use crate::partition::Refusal;
+
+impl Core {
+    /// Checks that this node owns a partition of this core.
+    ///
+    /// # Errors
+    /// `NotOwner`, with the address of who does as far as it is known: of the source that it follows, not of one that it
+    /// would rather.
+    pub(crate) fn check_owner(&self, key: PartitionKey) -> Result<(), Failure> {
+        let slots = self.slots.borrow();
+        let slot = slots.find(key).and_then(|slot| slots.get(slot));
+        let Some(topic) = slot.map(|slot| &slot.topic) else {
+            return Ok(());
+        };
+        match topic.is_owned(key.partition) {
+            true => Ok(()),
+            false => Err(self.not_owner(key, topic.replica(key.partition))),
+        }
+    }
+
+    /// Checks that what this node has of a partition of this core is for readers: of an owner, or of one who follows it.
+    /// One that was replaced may have records that are in no other log, and gets none of those that come.
+    ///
+    /// # Errors
+    /// `NotOwner`, with the address of who is.
+    pub(super) fn check_readable(&self, key: PartitionKey, slot: SlotId) -> Result<(), Failure> {
+        let slots = self.slots.borrow();
+        let topic = slots.get(slot).map(|slot| &slot.topic);
+        let replica = topic.and_then(|topic| topic.replica(key.partition));
+        match replica.filter(|replica| replica.role == Role::Fenced) {
+            Some(replica) => Err(self.not_owner(key, Some(replica))),
+            None => Ok(()),
+        }
+    }
+
+    fn not_owner(&self, key: PartitionKey, replica: Option<&Replica>) -> Failure {
+        let mut refused = error_of(&Refusal::NotOwner);
+        let (role, address) = self.role(key, replica);
+        if role == replica_status::Role::HandingOver {
+            refused.message = being_handed_over(address.as_deref());
+        }
+        refused.detail.address = address;
+        refused
+    }
+}
