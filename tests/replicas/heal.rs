@@ -414,7 +414,7 @@ fn readers_that_wait_for_a_repair_on_another_core_keep_nobody_from_reading_what_
 }
 
 /// Where a partition's first store lies on the disk.
-fn first_store(data: &Path) -> PathBuf {
+pub(super) fn first_store(data: &Path) -> PathBuf {
     data.join("topics/t/0/00000000000000000000.log")
 }
 
@@ -425,7 +425,7 @@ fn is_partial_behind_first(file: &Path) -> bool {
 }
 
 /// Turns a bit of a store.
-fn flip(store: &Path, at: usize) {
+pub(super) fn flip(store: &Path, at: usize) {
     let mut stored = std::fs::read(store).unwrap();
     stored[at] ^= 4;
     std::fs::write(store, stored).unwrap();

@@ -15,6 +15,7 @@
 //! doubt    what a node's disk says of a partition is not what the node knows
 //! fence    an old owner that comes back takes no more appends
 //! heal     damage of either copy heals by the other
+//! rot      of what a copy goes on from, and nobody has met
 //! faults   rounds of trouble, by a seed
 //! ```
 
@@ -35,5 +36,6 @@ mod node;
 mod promote;
 mod readers;
 mod refused;
+mod rot;
 mod sources;
 mod topics;

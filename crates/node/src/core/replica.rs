@@ -224,23 +224,35 @@ impl Core {
                 // It was cut, or an owner's, before it followed.
                 Some(Some(Err(Refusal::NotNext {
                     source: CopyError::Rolled { segment },
-                }))) => match self.change(key, Change::Unroll).await? {
-                    Chore::Unrolled { .. } => {}
-                    _ => return Err(not_whole(segment)),
+                }))) => match self.change(key, Change::Unroll).await {
+                    Ok(Chore::Unrolled { .. }) => {}
+                    Ok(_) => return Err(not_whole(segment)),
+                    // It is sealed, and was not known to be damaged, or the disk does not give it.
+                    Err(error) if error.is(ErrorCode::Damaged) || error.is(ErrorCode::Internal) => {
+                        return self.give_up_from(key, segment).await;
+                    }
+                    Err(error) => return Err(error),
                 },
-                // Nothing goes on behind damage: it goes to quarantine, and comes from the source anew.
                 Some(Some(Err(Refusal::NotNext {
                     source: CopyError::Damaged { segment },
-                }))) => {
-                    let epoch = self.epoch(key)?;
-                    let offset = segment;
-                    let rest = Change::Rejoin(Common { offset, epoch });
-                    self.change(key, rest).await?;
-                    return Err(not_whole(segment));
-                }
+                }))) => return self.give_up_from(key, segment).await,
                 Some(other) => return Err(not_told(other)),
             }
         }
+    }
+
+    /// Has a log begin again where its last segment with records does: nothing goes on behind damage. That goes to
+    /// quarantine, and comes from the source anew.
+    async fn give_up_from(
+        self: &Rc<Self>,
+        key: PartitionKey,
+        segment: Offset,
+    ) -> Result<Offset, Failure> {
+        let epoch = self.epoch(key)?;
+        let offset = segment;
+        let rest = Change::Rejoin(Common { offset, epoch });
+        self.change(key, rest).await?;
+        Err(not_whole(segment))
     }
 
     /// Changes a log of this core as a whole, durably.

@@ -61,10 +61,17 @@ impl Core {
         self.halt(key).await;
         let place = self.place(key)?;
         self.durable(key, place.log_end).await?;
-        let common = self.common(&line, &topic, key).await?;
-        let (at, end) = (common.offset, place.log_end);
-        let (records, held) = (end.since(at), self.bytes_behind(key, Offset::ZERO));
-        let cut = self.change(key, Change::Rejoin(common)).await?;
+        let mut common = self.common(&line, &topic, key).await?;
+        let held = self.bytes_behind(key, Offset::ZERO);
+        let mut cut = self.change(key, Change::Rejoin(common)).await;
+        if let Err(error) = cut {
+            common.offset = base_below(common.offset, error)?;
+            common = self.confirmed(&line, &topic, key, common).await?;
+            cut = self.change(key, Change::Rejoin(common)).await;
+        }
+        let cut = cut?;
+        let at = common.offset;
+        let records = place.log_end.since(at);
         let bytes = held.saturating_sub(self.bytes_behind(key, Offset::ZERO));
         if records > 0 {
             tracing::warn!(
@@ -113,20 +120,42 @@ impl Core {
         let mine = self.epochs(key)?;
         let theirs = (there.epochs.as_slice(), there.high_watermark);
         let common = shared((&mine, place.log_end), theirs);
-        let at = common.offset;
-        let oldest = place.log_start.max(there.log_start);
-        if at < oldest {
-            return Err(forgotten(at, oldest));
+        self.confirmed(line, topic, key, common).await
+    }
+
+    /// Holds the chains of both logs against each other at the end of what they share: lower, if what this log has there of
+    /// a segment is damaged. All of that goes then, and comes anew.
+    async fn confirmed(
+        self: &Rc<Self>,
+        line: &Line,
+        topic: &TopicName,
+        key: PartitionKey,
+        mut common: Common,
+    ) -> Result<Common, Failure> {
+        let here = loop {
+            match self.chain_at(key, common.offset).await {
+                Ok(here) => break here,
+                Err(error) => common.offset = base_below(common.offset, error)?,
+            }
+        };
+        let place = self.place(key)?;
+        let began = segments_of(line, topic, key, Offset::MAX).await?.log_start;
+        let oldest = place.log_start.max(began);
+        if common.offset < oldest {
+            return Err(forgotten(common.offset, oldest));
         }
-        let (here, there) = (
-            self.chain_at(key, at).await?,
-            chain_of(line, topic, key, at).await?,
-        );
+        let there = chain_of(line, topic, key, common.offset).await?;
         match (here.offset, here.chain) == (there.offset, there.chain) {
             true => Ok(common),
             false => Err(diverged(place.log_start)),
         }
     }
+}
+
+/// Where the segment begins that is damaged below an offset; else the error.
+fn base_below(offset: Offset, error: Failure) -> Result<Offset, Failure> {
+    let base = error.detail.segment.filter(|base| *base < offset);
+    base.filter(|_| error.is(ErrorCode::Damaged)).ok_or(error)
 }
 
 /// One of the two has let go of where they part: nothing shows any more what they share.

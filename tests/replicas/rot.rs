@@ -1,0 +1,62 @@
+//! Rot that nobody has met yet, in what a copy has to go on from: that comes anew, and the copy goes on.
+
+use corelog_protocol::message::handover;
+
+use super::copies::{assert_equal, segments, status, wait_until_level};
+use super::fence::until_fenced;
+use super::handover::handing;
+use super::heal::{first_store, flip};
+use super::node::Node;
+use super::promote::{cut_off, promote, rejoin};
+use crate::support::deadline::until;
+use crate::support::folder::Folder;
+
+/// The rest of it could not follow what cannot be read, which was tried every two seconds for ever.
+#[test]
+fn a_copy_whose_source_goes_on_in_a_segment_that_is_rotten_here_has_it_anew() {
+    let folder = Folder::new();
+    let (mut a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 10);
+    b.follow(&topic, &[&a]);
+    wait_until_level(&a, &b, &topic, 0);
+    a.corelog().run(["snapshot", "create", "s"]);
+    until("the segment is sealed", || {
+        !segments(&a, &topic, 0).sealed.is_empty()
+    });
+    let giving = handover::Request {
+        to: Some(b.address()),
+        ..handing(&topic)
+    };
+    a.ask(&giving).unwrap();
+    let data = a.server().ready.data.clone();
+    a.stop();
+    flip(&first_store(&data), 5_000);
+    a.up();
+    b.fill(&topic, 0, 1);
+    wait_until_level(&b, &a, &topic, 0);
+    assert_equal(&b, &a, &topic, 0);
+    let kept = std::fs::read_dir(data.join("quarantine")).unwrap();
+    assert_eq!(kept.count(), 1, "what was rotten is kept");
+}
+
+/// It was fenced, could not be cut where the two part, and was refused each time it was asked again.
+#[test]
+fn an_old_owner_with_rot_below_where_the_logs_part_rejoins() {
+    let folder = Folder::new();
+    let (mut a, b, topic, common) = cut_off(&folder, 10);
+    a.fill(&topic, 0, 5);
+    promote(&b, &topic);
+    b.fill(&topic, 0, 3);
+    let data = a.server().ready.data.clone();
+    a.stop();
+    flip(&first_store(&data), 5_000);
+    a.up();
+    until_fenced(&a, &topic);
+    let rejoined = rejoin(&a, &topic, &b);
+    assert!(rejoined.common < common, "{rejoined:?}");
+    assert!(rejoined.file.is_some(), "{rejoined:?}");
+    wait_until_level(&b, &a, &topic, 0);
+    assert_equal(&b, &a, &topic, 0);
+    assert_eq!(status(&a, &topic, 0).error, None);
+}
