@@ -191,6 +191,7 @@ impl<D: Dir> Log<D> {
         self.epoch_used = mark.last().and_then(|slot| slot.epoch).max(last);
         self.sums = Sums::over(&segments);
         self.segments = segments;
+        self.age_active();
         self.durable = durable;
         self.durable_segment = durable_segment;
         self.tail = Tail::new(recovered.partial);
@@ -214,5 +215,14 @@ impl<D: Dir> Log<D> {
             "all that was recovered is durable"
         );
         findings
+    }
+    /// When the active segment got its first record is not kept: not before the one before it was sealed. Were it as young
+    /// as the opening, a log that is opened often would never roll by age, nor let go of what is in it.
+    fn age_active(&mut self) {
+        let before = self.segments.iter().rev().nth(1);
+        let sealed = before.and_then(Segment::seal_time);
+        if let (Some(active), Some(sealed)) = (self.segments.back_mut(), sealed) {
+            active.born = active.born.map(|born| born.min(sealed));
+        }
     }
 }

@@ -29,7 +29,8 @@ impl<D: Dir> Recovery<D> {
         let dir = self.context.dir.clone();
         for (store, partial) in &received {
             let renamed = dir.rename(partial, &dir, store).await;
-            renamed.map_err(|e| At::new(&dir, partial).io("rename", e))?;
+            // A name may need a block of the directory.
+            renamed.map_err(|e| At::new(&dir, partial).space("rename", e))?;
         }
         dir.sync().await.map_err(|e| At::dir(&dir).io("sync", e))?;
         let entries = dir.list().await;

@@ -226,7 +226,7 @@ impl<D: Dir> Recovery<D> {
             dir, quarantine, ..
         } = &self.context;
         let moved = dir.rename(file, quarantine, &name).await;
-        moved.map_err(|e| At::new(dir, file).io("move to quarantine", e))?;
+        moved.map_err(|e| At::new(dir, file).space("move to quarantine", e))?;
         self.findings.events.note(Event::Unnamed {
             file: file.to_owned(),
             quarantined: name.clone(),

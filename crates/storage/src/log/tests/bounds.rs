@@ -6,7 +6,7 @@ use super::recovery::{STORE, scribble};
 use super::{at, offset, small};
 use crate::disk::memory::MemoryDir;
 use crate::disk::{BLOCK_BYTES, block_on};
-use crate::log::{AppendError, Hold, Options, ReadError, UNSYNCED_BYTES_MAX};
+use crate::log::{AppendError, Hold, Log, Options, ReadError, UNSYNCED_BYTES_MAX};
 use crate::testing::{batch, flush, open, read_all, settle};
 
 #[test]
@@ -166,6 +166,34 @@ fn a_batch_larger_than_a_segment_gets_one_of_its_own() {
     let counts: Vec<_> = log.segments().map(|s| s.next.since(s.base)).collect();
     assert_eq!(counts, [1, 1, 1]);
     assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 3);
+}
+
+/// Each opening made the active segment young again: that of a quiet log in a node that was started more often than
+/// segments may be old was never sealed, and its records never expired.
+#[test]
+fn a_log_that_is_opened_again_and_again_rolls_by_age() {
+    let root = MemoryDir::new();
+    let aged = Options {
+        segment_age_max_ms: Some(1_000),
+        ..small()
+    };
+    let (mut log, _) = open(&root, aged.clone(), 1, at(0)).unwrap();
+    let add = |log: &mut Log<MemoryDir>, now| {
+        log.append(&batch(&[b"quiet"], now), now).unwrap();
+        settle(log, now).unwrap();
+    };
+    add(&mut log, at(0));
+    assert!(log.roll_if_due(at(1_000)));
+    add(&mut log, at(1_500));
+    for (seed, now) in [(2, 1_700), (3, 1_900)] {
+        block_on(log.close(at(now))).unwrap();
+        (log, _) = open(&root, aged.clone(), seed, at(now)).unwrap();
+        assert!(!log.roll_if_due(at(2_499)));
+    }
+    assert!(
+        log.roll_if_due(at(2_500)),
+        "the one before was sealed at 1,500"
+    );
 }
 
 #[test]
