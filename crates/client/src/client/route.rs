@@ -119,8 +119,12 @@ impl Inner {
                     }
                     true
                 }
-                // What was known is of a topic that is gone: no news would be better than these.
+                // What was known is of a topic that is gone: no news would be better than these. Whoever told them may have a
+                // copy of that one for good, and is asked last.
                 Some(ErrorCode::TopicChanged) => {
+                    if let Some(teller) = self.metadata.teller(name) {
+                        self.pass_over(teller);
+                    }
                     self.metadata.forget(name);
                     true
                 }

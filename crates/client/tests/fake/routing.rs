@@ -137,6 +137,30 @@ fn owned_at(address: SocketAddr) -> ErrorBody {
     error(ErrorCode::NotOwner).with_detail(detail)
 }
 
+/// The server that was asked first had a copy of a topic that was made again at the other: each time it was asked anew,
+/// and told of the one that was gone.
+#[tokio::test]
+async fn a_recreated_topic_is_found_beside_a_copy_of_the_old_one() {
+    let (copy, owner) = (Server::start(1).await, Server::start(1).await);
+    let (topic, _) = (copy.topic("numbers", 1), owner.topic("numbers", 1));
+    let address = owner.shared;
+    copy.script(move |seen| match seen.request {
+        Request::Produce(_) => Act::Refuse(owned_at(address)),
+        _ => Act::Serve,
+    });
+    let producer = connect_to([&copy, &owner]).await.producer(eager());
+    let sent = producer.send(&topic, None, record("old")).await.unwrap();
+    let failed = sent.await.unwrap_err();
+    assert!(failed.error.refusal().unwrap().is(ErrorCode::TopicChanged));
+    // The next one may still carry the old id.
+    for _ in 0..2 {
+        let sent = producer.send(&topic, None, record("new")).await;
+        drop(sent.unwrap().await);
+    }
+    let values = owner.log(&topic, 0, |log| log.values());
+    assert!(values.contains(&b"new".to_vec()), "{values:?}");
+}
+
 /// It named its source, which was gone for good, and was asked again and again.
 #[tokio::test]
 async fn a_producer_finds_the_new_owner_that_a_follower_does_not_know() {
