@@ -12,6 +12,7 @@
 //! refused  what is not copied, or not copied over
 //! promote  a follower becomes the owner; the old one rejoins
 //! handover a follower becomes the owner while its owner lives
+//! lossless a follower that lacks nothing becomes the owner
 //! doubt    what a node's disk says of a partition is not what the node knows
 //! fence    an old owner that comes back takes no more appends
 //! heal     damage of either copy heals by the other
@@ -31,6 +32,7 @@ mod follow;
 mod followers;
 mod handover;
 mod heal;
+mod lossless;
 mod node;
 mod promote;
 mod readers;
