@@ -10,6 +10,7 @@
 //! followers who follows is remembered, and forgotten
 //! readers  who reads from one node or the other
 //! refused  what is not copied, or not copied over
+//! parted   two logs that share nothing any more
 //! promote  a follower becomes the owner; the old one rejoins
 //! handover a follower becomes the owner while its owner lives
 //! lossless a follower that lacks nothing becomes the owner
@@ -34,6 +35,7 @@ mod handover;
 mod heal;
 mod lossless;
 mod node;
+mod parted;
 mod promote;
 mod readers;
 mod refused;
