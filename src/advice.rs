@@ -33,9 +33,16 @@ pub(crate) fn of_client(error: &Error) -> Option<Cow<'static, str>> {
         Error::TimedOut { .. } => "look at the server's log, or wait longer with --timeout",
         Error::Connect { source, .. } | Error::Lost { source, .. } => of_fault(source),
         Error::LookUp { source } => return of_client(source),
+        error if shares_nothing(error) => "with `corelog topic delete` and `corelog clone`",
         error => of_code(error.refusal()?.known_code()?),
     };
     Some(next.into())
+}
+
+/// If a rejoin was refused since nothing is left that both logs have: there, no other one helps.
+fn shares_nothing(error: &Error) -> bool {
+    let refusal = error.refusal();
+    refusal.is_some_and(|body| body.is(ErrorCode::Diverged) && body.detail.log_start.is_some())
 }
 
 fn of_fault(fault: &Fault) -> &'static str {

@@ -34,6 +34,7 @@ mod routing;
 mod schemas;
 mod serve;
 mod side;
+mod stage;
 mod stopped;
 mod stores;
 mod supervisor;

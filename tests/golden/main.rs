@@ -11,4 +11,5 @@
 mod support;
 
 mod batches;
+mod directory;
 mod frames;

@@ -10,8 +10,10 @@
 //! followers who follows is remembered, and forgotten
 //! readers  who reads from one node or the other
 //! refused  what is not copied, or not copied over
+//! parted   two logs that share nothing any more
 //! promote  a follower becomes the owner; the old one rejoins
 //! handover a follower becomes the owner while its owner lives
+//! lossless a follower that lacks nothing becomes the owner
 //! doubt    what a node's disk says of a partition is not what the node knows
 //! fence    an old owner that comes back takes no more appends
 //! heal     damage of either copy heals by the other
@@ -32,7 +34,9 @@ mod follow;
 mod followers;
 mod handover;
 mod heal;
+mod lossless;
 mod node;
+mod parted;
 mod promote;
 mod readers;
 mod refused;

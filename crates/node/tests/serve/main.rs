@@ -11,6 +11,7 @@ mod leave;
 mod limits;
 mod load;
 mod produce_and_fetch;
+mod promises;
 mod quarantine;
 mod refusals;
 mod segments;

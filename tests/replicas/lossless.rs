@@ -1,0 +1,130 @@
+//! A follower that lacks nothing becomes the owner, and nobody has to accept a loss for it; whatever shows less than
+//! that is no such promotion.
+
+use std::thread;
+
+use corelog_protocol::error::{ErrorBody, ErrorCode};
+use corelog_protocol::message::replica_status::Role;
+use corelog_protocol::message::{handover, promote};
+use corelog_record::Offset;
+use corelog_record::batch::Codec;
+
+use super::copies::{assert_equal, remembered, segments, status, wait_until_level};
+use super::handover::handing;
+use super::node::Node;
+use super::promote::promoting;
+use crate::support::deadline::until;
+use crate::support::folder::Folder;
+use crate::support::wire::{Target, batch};
+
+/// An owner's follower, level and remembered there.
+fn follower(folder: &Folder, a: &Node, name: &str, topic: &Target) -> Node {
+    let node = Node::start(folder, name);
+    let before = remembered(a, topic);
+    node.follow(topic, &[a]);
+    wait_until_level(a, &node, topic, 0);
+    until("the owner remembers its follower", || {
+        remembered(a, topic) == before + 1
+    });
+    node
+}
+
+/// Has `a` take no more appends for `to`, which it reaches no more before that one has taken over. All followers are
+/// one batch behind until `a` is connected again. Gives the end of its log.
+fn left_handing_over(a: &Node, to: &Node, topic: &Target) -> Offset {
+    a.disconnect();
+    let end = a.fill(topic, 0, 1);
+    let request = handover::Request {
+        to: Some(to.address()),
+        ..handing(topic)
+    };
+    let mut wire = a.wire();
+    let running = thread::spawn(move || wire.call(&request, &[]).unwrap().map(drop));
+    until("it takes no more appends", || {
+        status(a, topic, 0).role == Role::HandingOver
+    });
+    to.disconnect();
+    let refused = running.join().unwrap().unwrap_err();
+    assert!(refused.is(ErrorCode::SourceUnavailable), "{refused:?}");
+    end
+}
+
+/// Promotes a follower unless something may be missing. Its owner has a second to answer, in vain on a machine that is
+/// busy: it is asked until it did.
+fn judged(node: &Node, topic: &Target) -> Result<promote::Partition, Box<ErrorBody>> {
+    let mut told = None;
+    until("its owner is heard", || {
+        let answer = node.ask(&promoting(topic, false));
+        let is_told = !matches!(&answer, Err(error) if error.is(ErrorCode::LossPossible));
+        told = Some(answer);
+        is_told
+    });
+    told.unwrap().map(|answer| answer.partitions[0])
+}
+
+#[test]
+fn the_target_of_a_handover_that_was_cut_off_is_promoted_without_a_loss() {
+    let folder = Folder::new();
+    let mut a = Node::start(&folder, "a");
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 20);
+    let b = follower(&folder, &a, "b", &topic);
+    let end = left_handing_over(&a, &b, &topic);
+
+    // Its owner cannot be asked for what is missing here.
+    let refused = b.ask(&promoting(&topic, false)).unwrap_err();
+    assert!(refused.is(ErrorCode::LossPossible), "{refused:?}");
+    a.connect();
+    wait_until_level(&a, &b, &topic, 0);
+    let given_at = segments(&a, &topic, 0).epochs[0].epoch;
+    let promoted = judged(&b, &topic).unwrap();
+    assert!(promoted.is_lossless, "{promoted:?}");
+    assert_eq!((promoted.end, promoted.source_end), (end, Some(end)));
+    assert!(given_at < promoted.epoch);
+    assert_eq!(status(&b, &topic, 0).role, Role::Owner);
+    b.fill(&topic, 0, 3);
+
+    // The old owner did not hear of it. It takes nothing, nor after a restart, and does not take the partition back.
+    for _ in 0..2 {
+        let bytes = batch(Codec::None, ["not here"]);
+        let refused = a.wire().call(&topic.produce(0), &bytes).unwrap();
+        let refused = refused.unwrap_err();
+        assert!(refused.is(ErrorCode::NotOwner), "{refused:?}");
+        assert_eq!(refused.detail.address, Some(b.address()));
+        a.kill();
+        a.up();
+    }
+    b.connect();
+    let taken_back = handover::Request {
+        abort: true,
+        ..handing(&topic)
+    };
+    let refused = a.ask(&taken_back).unwrap_err();
+    assert!(refused.is(ErrorCode::NotOwner), "{refused:?}");
+    // Asked again, the handover is found done.
+    let handed = a.ask(&handing(&topic)).unwrap().partitions.remove(0);
+    assert_eq!((handed.end, handed.epoch), (end, promoted.epoch));
+    wait_until_level(&b, &a, &topic, 0);
+    assert_equal(&b, &a, &topic, 0);
+}
+
+#[test]
+fn a_follower_is_told_to_whom_its_owner_gives_the_partition_and_is_not_promoted() {
+    let folder = Folder::new();
+    let a = Node::start(&folder, "a");
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 20);
+    let b = follower(&folder, &a, "b", &topic);
+    let c = follower(&folder, &a, "c", &topic);
+    let end = left_handing_over(&a, &c, &topic);
+    a.connect();
+    wait_until_level(&a, &b, &topic, 0);
+    let refused = judged(&b, &topic).unwrap_err();
+    assert!(refused.is(ErrorCode::NotOwner), "{refused:?}");
+    assert_eq!(refused.detail.address, Some(c.address()));
+    assert_eq!(status(&b, &topic, 0).role, Role::Follower);
+    // It has all that there is, and the one that is to own the partition loses nothing by it.
+    c.connect();
+    let handed = a.ask(&handing(&topic)).unwrap().partitions.remove(0);
+    assert_eq!((handed.end, handed.owner), (end, c.address()));
+}

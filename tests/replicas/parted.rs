@@ -1,0 +1,71 @@
+//! Two logs of which nothing is left that both have: neither can become a copy of the other.
+
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::replica_status::Role;
+use corelog_protocol::message::{delete_topic, rejoin};
+
+use super::copies::{assert_equal, bytes, segments, status, wait_until_level};
+use super::node::Node;
+use super::promote::{cut_off, promote};
+use crate::support::folder::Folder;
+use crate::support::wire::Target;
+
+/// Has a node let go of all that it has.
+fn let_go(node: &Node, topic: &Target) {
+    let end = node.fill(topic, 0, 60);
+    node.truncate(topic, end);
+}
+
+#[test]
+fn an_old_owner_does_not_rejoin_once_either_let_go_of_where_they_part() {
+    for is_old_one in [true, false] {
+        let folder = Folder::new();
+        let (a, b, topic, common) = cut_off(&folder, 20);
+        assert_eq!(promote(&b, &topic).end, common);
+        let end = a.fill(&topic, 0, 10);
+        b.fill(&topic, 0, 5);
+        let_go(if is_old_one { &a } else { &b }, &topic);
+        a.connect();
+
+        let own = segments(&a, &topic, 0);
+        let oldest = own.log_start.max(segments(&b, &topic, 0).log_start);
+        assert!(common < oldest, "{common}, {oldest}");
+        let before = (bytes(&a, &topic, 0, own.high_watermark), a.quarantine());
+        let refused = a.ask(&rejoin::Request {
+            topic: topic.name.clone(),
+            id: topic.id,
+            partition: None,
+            to: b.address(),
+        });
+        let refused = refused.unwrap_err();
+        assert!(refused.is(ErrorCode::Diverged), "{refused:?}");
+        assert_eq!(refused.detail.log_start, Some(oldest));
+        let parting = refused.detail.offset;
+        assert!(parting <= Some(common), "{refused:?}");
+        // Who calls the command is told what is left to do; it was to call it again.
+        let address = b.address();
+        let args = ["rejoin", "t", "--to", &address];
+        let said = a.corelog().run(args).failed(3);
+        let told = format!("one of them begins at {oldest} by now");
+        assert!(said.contains(&told), "{said}");
+        assert!(
+            said.contains("delete the topic here, and clone it"),
+            "{said}"
+        );
+        assert!(!said.contains("`corelog rejoin`"), "{said}");
+        assert_ne!(status(&a, &topic, 0).role, Role::Follower);
+        assert!(end <= segments(&a, &topic, 0).high_watermark);
+        let after = (bytes(&a, &topic, 0, own.high_watermark), a.quarantine());
+        assert!(after == before, "nothing is cut");
+
+        // And that does it.
+        a.ask(&delete_topic::Request {
+            name: topic.name.clone(),
+            id: topic.id,
+        })
+        .unwrap();
+        a.follow(&topic, &[&b]);
+        wait_until_level(&b, &a, &topic, 0);
+        assert_equal(&b, &a, &topic, 0);
+    }
+}
