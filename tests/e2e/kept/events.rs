@@ -7,7 +7,6 @@ use corelog_record::batch::{Batches, View};
 use corelog_record::{Offset, PartitionId, Timestamp};
 
 use super::records::{produce, stores, until_sealed};
-use crate::support::corelog::Corelog;
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::http::{get, metric};
@@ -20,11 +19,10 @@ fn indexes_that_are_missing_cut_swapped_or_unreadable_are_made_anew() {
     let folder = Folder::new();
     let data = folder.path().join("data");
     let server = Start::on(&data).start();
-    let corelog = Corelog::to(&server);
     let mut wire = Wire::open(server.ready.listen).unwrap();
     let topic = wire.topic("t", 1, 1 << 20);
     produce(&mut wire, &topic, 0, 0, 400);
-    until_sealed(&corelog, "t", 0, 7);
+    until_sealed(&mut wire, &topic, 0, 7);
     let ended = server.stop();
     assert!(ended.status.success(), "{}", ended.log);
 

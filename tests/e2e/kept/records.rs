@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use corelog_protocol::message::segments;
 use corelog_record::batch::Codec;
+use corelog_record::{Offset, PartitionId};
 
 use crate::support::corelog::Corelog;
 use crate::support::deadline::until;
@@ -41,11 +43,17 @@ pub(crate) fn stores(home: &Path, partition: u32) -> Vec<PathBuf> {
     stores
 }
 
-/// Waits until all stores of a partition but the last are sealed: cut to what they hold.
-pub(crate) fn until_sealed(corelog: &Corelog, topic: &str, partition: usize, segments: u64) {
-    until("the segments are there", || {
-        let topic = describe(corelog, topic);
-        topic["partitions"][partition]["segments"].as_u64().unwrap() >= segments
+/// Waits until so many segments of a partition are sealed: their stores are cut to what they hold.
+pub(crate) fn until_sealed(wire: &mut Wire, topic: &Target, partition: u32, count: usize) {
+    let request = segments::Request {
+        topic: topic.name.clone(),
+        id: topic.id,
+        partition: PartitionId::new(partition),
+        from: Offset::ZERO,
+    };
+    until("the segments are sealed", || {
+        let (told, _) = wire.call(&request, &[]).unwrap().unwrap();
+        count <= told.sealed.len()
     });
 }
 
