@@ -20,6 +20,7 @@ use crate::support::chance;
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::http::metric_if_any;
+use crate::support::over::Over;
 use crate::support::wire::{Target, Wire, batch};
 
 /// What happens to a file.
@@ -59,15 +60,6 @@ impl Harm {
             }
         }
         std::fs::write(victim, bytes).unwrap();
-    }
-}
-
-/// Ends the load, also when the test fails.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
     }
 }
 

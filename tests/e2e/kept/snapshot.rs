@@ -14,6 +14,7 @@ use super::records::{produce, stores};
 use crate::support::corelog::Corelog;
 use crate::support::folder::Folder;
 use crate::support::http::metric;
+use crate::support::over::Over;
 use crate::support::server::Start;
 use crate::support::wire::Wire;
 
@@ -32,6 +33,7 @@ fn a_snapshot_taken_under_load_holds_all_that_was_acknowledged_before() {
     }
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _over = Over(&is_over);
         for partition in 0..3 {
             let (is_over, topic) = (&is_over, &topic);
             scope.spawn(move || {
@@ -61,7 +63,6 @@ fn a_snapshot_taken_under_load_holds_all_that_was_acknowledged_before() {
         {
             assert_eq!(partition["end"], restored["log_end"]);
         }
-        is_over.store(true, Ordering::Relaxed);
     });
     let again = wire.topic("again", 3, 1 << 20);
     for partition in 0..3 {
