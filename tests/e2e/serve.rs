@@ -312,6 +312,7 @@ fn a_server_goes_on_when_nobody_reads_its_log_any_more() {
     let folder = Folder::new();
     let start = Start::on(folder.path()).arg("--log").arg("debug");
     let mut child = start.command().spawn().unwrap();
+    let _watch = Watch::over(child.id(), "a server whose log nobody has");
     drop(child.stderr.take());
     let mut ready = String::new();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());

@@ -123,6 +123,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::rt;
 
     /// The niceness of this process's threads whose name begins so.
     fn niceness_of(name: &str) -> Vec<i32> {
@@ -143,7 +144,9 @@ mod tests {
         let transfers = Transfers::start(Rate::default()).unwrap();
         for name in ["transfer-", "receive-copy-", "receive-repair-"] {
             // Each does so once it runs.
+            let deadline = rt::now() + Duration::from_secs(60);
             while niceness_of(name).iter().any(|niceness| *niceness != 10) {
+                assert!(rt::now() < deadline, "{name}: none steps back");
                 thread::yield_now();
             }
             assert!(!niceness_of(name).is_empty(), "{name}");
