@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
@@ -72,6 +72,11 @@ impl Start {
     pub(crate) fn arg(mut self, arg: impl Into<OsString>) -> Self {
         self.args.push(arg.into());
         self
+    }
+
+    /// Where it listens, in place of ports that the system gives out.
+    pub(crate) fn at(self, listen: SocketAddr) -> Self {
+        self.arg("--listen").arg(listen.to_string())
     }
 
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
@@ -145,6 +150,22 @@ impl Start {
             ready,
         })
     }
+}
+
+/// A server on ports below those that the system gives out by itself, so that nobody else takes
+/// them while it is down; and where it listens.
+pub(crate) fn start_anywhere(
+    start: impl Fn() -> Start,
+    random: &mut fastrand::Rng,
+) -> (Server, SocketAddr) {
+    for _ in 0..100 {
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, random.u16(10_000..30_000)));
+        match start().at(listen).try_start(DEADLINE) {
+            Ok(server) => return (server, listen),
+            Err(why) => assert!(why.contains("cannot listen on"), "{why}"),
+        }
+    }
+    panic!("no free ports in a row");
 }
 
 impl Ready {
