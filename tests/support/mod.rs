@@ -1,5 +1,5 @@
 //! What tests of a whole server share: a folder on a real disk, a server process, the command
-//! line, the bare protocol, seeded input, Python scripts, a program that produces and keeps books, the end of
+//! line, the stores on its disk, the bare protocol, seeded input, Python scripts, a program that produces and keeps books, the end of
 //! what goes on beside a test, a proxy on which things go wrong, file systems, and processes with fewer rights. No test sleeps, uses a fixed port or
 //! leaves a process behind.
 
@@ -20,4 +20,5 @@ pub(crate) mod proxy;
 pub(crate) mod python;
 pub(crate) mod schema;
 pub(crate) mod server;
+pub(crate) mod stores;
 pub(crate) mod wire;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::deadline::{DEADLINE, Watch};
+use super::deadline::{DEADLINE, Watch, output_of};
 
 /// The path of the binary under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_corelog");
@@ -117,6 +117,14 @@ impl Start {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         command
+    }
+
+    /// Starts it, for one that is to fail before it serves; its exit code and what it said.
+    pub(crate) fn refused(&self) -> (Option<i32>, String) {
+        let output = output_of(self.command().spawn().unwrap(), "a start that fails");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.stdout.is_empty(), "it said ready: {said}");
+        (output.status.code(), said)
     }
 
     /// Starts it and waits for the ready line.

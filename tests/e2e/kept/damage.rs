@@ -1,32 +1,16 @@
 //! A byte that changes under a server that serves: what it is part of is not served, and nothing
 //! else is the worse for it.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::FileExt as _;
-use std::path::Path;
-
 use corelog_protocol::error::ErrorCode;
 use corelog_record::Offset;
 
-use super::records::{describe, produce, stores, until_sealed};
+use super::records::{describe, produce, until_sealed};
 use crate::support::corelog::Corelog;
 use crate::support::folder::Folder;
 use crate::support::http::metric;
 use crate::support::server::Start;
+use crate::support::stores;
 use crate::support::wire::Wire;
-
-/// Turns the bits of one byte of a file.
-pub(crate) fn flip(path: &Path, position: u64) {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path)
-        .unwrap();
-    let mut byte = [0];
-    file.read_exact_at(&mut byte, position).unwrap();
-    file.write_all_at(&[!byte[0]], position).unwrap();
-    file.sync_all().unwrap();
-}
 
 #[test]
 fn a_byte_that_rots_under_a_server_is_found_and_harms_nothing_else() {
@@ -41,7 +25,7 @@ fn a_byte_that_rots_under_a_server_is_found_and_harms_nothing_else() {
         produce(&mut wire, &topic, partition, 0, 500);
     }
     until_sealed(&mut wire, &topic, 0, 9);
-    let store = &stores(&data.join("topics/t"), 0)[1];
+    let store = &stores::of(&data.join("topics/t"), 0)[1];
     let base: u64 = store
         .file_stem()
         .unwrap()
@@ -49,7 +33,7 @@ fn a_byte_that_rots_under_a_server_is_found_and_harms_nothing_else() {
         .unwrap()
         .parse()
         .unwrap();
-    flip(store, 300_000);
+    stores::flip(store, 300_000);
 
     let said = corelog.run(["consume", "t", "--partition", "0"]).parts();
     assert_eq!(said.2, Some(3), "{}", said.1);
@@ -170,7 +154,7 @@ fn a_scrub_that_could_not_read_all_fails_and_says_so() {
     produce(&mut wire, &topic, 0, 0, 200);
     until_sealed(&mut wire, &topic, 0, 3);
     // A link to itself is opened by nobody, not even by root.
-    let store = &stores(&data.join("topics/t"), 0)[1];
+    let store = &stores::of(&data.join("topics/t"), 0)[1];
     let aside = folder.path().join("aside");
     std::fs::rename(store, &aside).unwrap();
     std::os::unix::fs::symlink(store, store).unwrap();
@@ -199,7 +183,7 @@ fn what_is_sound_of_a_damaged_snapshot_is_restored_when_that_is_asked_for() {
     let topic = wire.topic("t", 1, 1 << 20);
     produce(&mut wire, &topic, 0, 0, 200);
     until_sealed(&mut wire, &topic, 0, 3);
-    flip(&stores(&data.join("topics/t"), 0)[1], 300_000);
+    stores::flip(&stores::of(&data.join("topics/t"), 0)[1], 300_000);
     corelog.run(["snapshot", "create", "bent"]).done();
     let restore = ["restore", "bent", "--topic", "r"];
     let said = corelog.run(restore).failed(3);

@@ -1,7 +1,5 @@
 //! Records of a test's own.
 
-use std::path::{Path, PathBuf};
-
 use corelog_protocol::message::segments;
 use corelog_record::batch::Codec;
 use corelog_record::{Offset, PartitionId};
@@ -29,18 +27,6 @@ pub(super) fn value(number: u64) -> Vec<u8> {
     let mut value: Vec<u8> = (0..RECORD_BYTES).map(|_| random.u8(..)).collect();
     value[..8].copy_from_slice(&number.to_le_bytes());
     value
-}
-
-/// The stores of a partition below `home` (a topic's directory), the oldest first.
-pub(crate) fn stores(home: &Path, partition: u32) -> Vec<PathBuf> {
-    let dir = home.join(partition.to_string());
-    let mut stores: Vec<_> = std::fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|ending| ending == "log"))
-        .collect();
-    stores.sort();
-    stores
 }
 
 /// Waits until so many segments of a partition are sealed: their stores are cut to what they hold.
