@@ -11,7 +11,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use corelog_protocol::error::ErrorCode;
+use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::restore_status::{self, State};
 use corelog_protocol::message::{
     create_snapshot, create_topic, delete_snapshot, delete_topic, describe_topic, list_snapshots,
@@ -161,19 +161,16 @@ impl Books {
 
     /// Holds the books against the server that came back.
     fn settle(&mut self, wire: &mut Wire) {
-        let request = describe_topic::Request {
-            name: self.topic.name.clone(),
-        };
-        let (topic, _) = wire.call(&request, &[]).unwrap().unwrap();
+        let topic = self.describe(wire);
         for (number, partition) in (0..).zip(&topic.partitions) {
             let at = number as usize;
             assert_eq!(partition.state, describe_topic::State::Ok, "{partition:?}");
-            let (start, end) = (partition.log_start.get(), partition.log_end.get());
-            assert!(self.starts[at] <= start, "log start moved back");
+            let (start, end) = (partition.log_start, partition.log_end.get());
+            assert!(self.starts[at] <= start.get(), "log start moved back");
             assert!(self.acked[at] <= end, "acknowledged and gone");
-            let last = Offset::new(start.max(end.saturating_sub(20))).unwrap();
-            assert_eq!(check(wire, &self.topic, number, last), end);
-            (self.starts[at], self.acked[at]) = (start, end);
+            let (start, found) = self.check_all(wire, number, start);
+            assert_eq!(found, end);
+            (self.starts[at], self.acked[at]) = (start.get(), end);
         }
         let listed = list(wire);
         for name in self.there.keys() {
@@ -194,6 +191,29 @@ impl Books {
             }
         }
         self.perhaps.clear();
+    }
+
+    /// Checks every record of a partition; gives where it begins and ends. What is expected to be there
+    /// may expire meanwhile, then it is what is behind that.
+    fn check_all(&self, wire: &mut Wire, partition: u32, start: Offset) -> (Offset, u64) {
+        let mut start = start;
+        loop {
+            let error = match try_check(wire, &self.topic, partition, start) {
+                Ok(end) => return (start, end),
+                Err(error) => error,
+            };
+            assert!(error.is(ErrorCode::OutOfRange), "{error:?}");
+            let later = self.describe(wire).partitions[partition as usize].log_start;
+            assert!(start < later, "{start} is there: {error:?}");
+            start = later;
+        }
+    }
+
+    fn describe(&self, wire: &mut Wire) -> describe_topic::Answer {
+        let request = describe_topic::Request {
+            name: self.topic.name.clone(),
+        };
+        wire.call(&request, &[]).unwrap().unwrap().0
     }
 
     /// Restores one of the snapshots and reads all of it.
@@ -254,15 +274,26 @@ struct Keeper<'a> {
 
 impl Keeper<'_> {
     fn keep(mut self, address: SocketAddr, round: usize, end: Instant) {
-        // The server ends while this runs, so every way ends here.
-        let _ = self.try_to_keep(address, round, end);
+        // The server ends while this runs, and with it the connection.
+        let Ok(kept) = self.try_to_keep(address, round, end) else {
+            return;
+        };
+        if let Err(refused) = kept {
+            let may_be = [ErrorCode::Busy, ErrorCode::Stopping];
+            assert!(may_be.iter().any(|code| refused.is(*code)), "{refused:?}");
+        }
     }
 
-    fn try_to_keep(&mut self, address: SocketAddr, round: usize, end: Instant) -> io::Result<()> {
+    fn try_to_keep(
+        &mut self,
+        address: SocketAddr,
+        round: usize,
+        end: Instant,
+    ) -> io::Result<Result<(), Box<ErrorBody>>> {
         let mut wire = Wire::open(address)?;
         for turn in 0.. {
             if end <= Instant::now() {
-                return Ok(());
+                break;
             }
             let name = format!("r{round:04}-{turn:04}");
             let request = create_snapshot::Request {
@@ -270,7 +301,10 @@ impl Keeper<'_> {
                 topics: vec![self.topic.name.clone()],
             };
             self.perhaps.insert(name.clone());
-            let (answer, _) = wire.call(&request, &[])?.map_err(io::Error::other)?;
+            let answer = match wire.call(&request, &[])? {
+                Ok((answer, _)) => answer,
+                Err(refused) => return Ok(Err(refused)),
+            };
             self.perhaps.remove(&name);
             self.there.insert(name, answer.taken);
             *self.taken += 1;
@@ -282,11 +316,13 @@ impl Keeper<'_> {
                     snapshot: oldest.clone(),
                     created: None,
                 };
-                wire.call(&request, &[])?.map_err(io::Error::other)?;
+                if let Err(refused) = wire.call(&request, &[])? {
+                    return Ok(Err(refused));
+                }
                 self.perhaps.remove(&oldest);
             }
         }
-        Ok(())
+        Ok(Ok(()))
     }
 }
 
@@ -326,8 +362,18 @@ fn produce(address: SocketAddr, topic: &Target, partition: u32, acked: u64, end:
 
 /// Checks every record of a partition from an offset on; gives where it ends.
 pub(crate) fn check(wire: &mut Wire, topic: &Target, partition: u32, from: Offset) -> u64 {
+    try_check(wire, topic, partition, from).unwrap()
+}
+
+/// The same, or the server's error.
+fn try_check(
+    wire: &mut Wire,
+    topic: &Target,
+    partition: u32,
+    from: Offset,
+) -> Result<u64, Box<ErrorBody>> {
     let mut next = from.get();
-    for bytes in Batches::over(&wire.read_all(topic, partition, from)) {
+    for bytes in Batches::over(&wire.try_read_all(topic, partition, from)?) {
         let batch = View::verify(bytes.unwrap()).unwrap();
         assert_eq!(batch.base_offset().get(), next, "offsets are dense");
         let record = batch.records().unwrap().next().unwrap().unwrap();
@@ -338,7 +384,7 @@ pub(crate) fn check(wire: &mut Wire, topic: &Target, partition: u32, from: Offse
         );
         next += 1;
     }
-    next
+    Ok(next)
 }
 
 pub(crate) fn value(partition: u32, offset: u64) -> Vec<u8> {

@@ -17,9 +17,12 @@ use crate::support::folder::Folder;
 use crate::support::server::{Server, Start};
 use crate::support::wire::{Target, Wire};
 
+/// A round may be over before anything is promised, but not so many in a row.
+const ROUNDS_MORE: usize = 20;
+
 /// Every record acknowledged as durable is there exactly once, unaltered and at its offset;
 /// offsets are dense; no reader saw a record that later vanished. `CORELOG_CRASH_ROUNDS` sets the
-/// number of rounds.
+/// number of rounds; a few more follow until something was promised in each topic, and something seen.
 #[test]
 fn what_was_promised_outlives_every_kill() {
     let mut random = chance::random("kill");
@@ -31,8 +34,14 @@ fn what_was_promised_outlives_every_kill() {
         Subject::create(&mut wire, "one", 1, 1 << 20),
         Subject::create(&mut wire, "four", 4, 4 << 20),
     ];
-    let (mut producer, mut starts) = (0, Vec::new());
-    for round in 0..rounds {
+    let (mut producer, mut starts, mut seen) = (0, Vec::new(), 0);
+    let has_all = |subjects: &[Subject], seen| {
+        seen > 0 && subjects.iter().all(|subject| subject.promised() > 0)
+    };
+    for round in 0..rounds + ROUNDS_MORE {
+        if rounds <= round && has_all(&subjects, seen) {
+            break;
+        }
         let subject = &mut subjects[round % 2];
         let (tasks, next) = subject.tasks(&server, producer, &mut random);
         producer = next;
@@ -44,6 +53,7 @@ fn what_was_promised_outlives_every_kill() {
         server = start(folder.path());
         let start = begun.elapsed();
         starts.push(start);
+        seen += books.iter().map(|round| round.seen.len()).sum::<usize>();
         let promised = subject.settle(&server, &books);
         println!(
             "round {round}: ended after {ended:?}, {} partitions, {promised} records promised, \
@@ -56,11 +66,16 @@ fn what_was_promised_outlives_every_kill() {
     }
     starts.sort();
     println!(
-        "{rounds} rounds, {} records promised; ready after: median {:?}, most {:?}",
+        "{} rounds, {} records promised, {seen} seen; ready after: median {:?}, most {:?}",
+        starts.len(),
         subjects.iter().map(Subject::promised).sum::<u64>(),
         starts[starts.len() / 2],
         starts[starts.len() - 1]
     );
+    for subject in &subjects {
+        assert!(subject.promised() > 0, "{} had nothing", subject.topic.name);
+    }
+    assert!(seen > 0, "no reader ever saw a record");
     let ended = server.stop();
     assert!(ended.status.success(), "{}", ended.log);
     let server = start(folder.path());

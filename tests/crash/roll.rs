@@ -24,6 +24,9 @@ const KILLS_MAX: usize = 50;
 /// How many records are on their way at once.
 const WINDOW: u64 = 4;
 
+/// Of so many records, some fifty of which fill a store, one is in a new one.
+const RECORDS_MAX: u64 = 500;
+
 #[test]
 fn a_byte_that_rots_between_roll_and_seal_is_damage_and_costs_no_newer_record() {
     let folder = Folder::new();
@@ -54,7 +57,10 @@ fn a_byte_that_rots_between_roll_and_seal_is_damage_and_costs_no_newer_record() 
         let mut next = older;
         let error = loop {
             match wire.call(&topic.fetch(0, next), &[]).unwrap() {
-                Ok((answer, _)) => next = answer.next,
+                Ok((answer, _)) => {
+                    assert!(next < answer.next, "the rot is met before the end");
+                    next = answer.next;
+                }
                 Err(error) => break error,
             }
         };
@@ -82,7 +88,7 @@ fn produce_until_rolled(server: Server, topic: &Target, partition: &Path, acked:
     let (answer, _) = wire.call(&topic.fetch(0, from), &[]).unwrap().unwrap();
     let mut acked = answer.high_watermark.get();
     let before = newest(partition);
-    let mut sent = acked;
+    let (first, mut sent) = (acked, acked);
     while newest(partition) == before || acked <= newest(partition).unwrap_or(0) {
         while sent < acked + WINDOW {
             let batch = batch(Codec::None, [value(0, sent)]);
@@ -92,6 +98,7 @@ fn produce_until_rolled(server: Server, topic: &Target, partition: &Path, acked:
         let (answer, _) = wire.receive().unwrap().read::<produce::Request>().unwrap();
         assert_eq!(answer.base.get(), acked, "offsets are dense");
         acked = answer.end.get();
+        assert!(acked < first + RECORDS_MAX, "no store is rolled");
     }
     let ended = server.kill();
     assert!(!ended.log.contains("panicked"), "{}", ended.log);

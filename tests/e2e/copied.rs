@@ -25,10 +25,8 @@ fn a_copy_of_a_data_directory_is_refused_until_somebody_says_that_it_is_meant() 
     corelog.run(["topic", "create", "t"]).done();
     corelog.feed(["produce", "t"], b"one\n").done();
     copy(&data, &other);
-    let mut command = Start::on(&other).command();
-    let refused = command.output().unwrap();
-    let said = String::from_utf8_lossy(&refused.stderr);
-    assert_eq!(refused.status.code(), Some(6), "{said}");
+    let (code, said) = Start::on(&other).refused();
+    assert_eq!(code, Some(6), "{said}");
     let place = other.join("place");
     assert!(said.contains("is a copy"), "{said}");
     assert!(said.contains(&*place.to_string_lossy()), "{said}");

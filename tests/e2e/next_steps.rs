@@ -4,7 +4,6 @@
 use std::net::TcpListener;
 
 use crate::support::corelog::Corelog;
-use crate::support::deadline::output_of;
 use crate::support::folder::Folder;
 use crate::support::server::{Server, Start};
 
@@ -19,9 +18,8 @@ fn says(corelog: &Corelog, args: &[&str], code: i32, words: &[&str]) {
 
 /// The same for a server that does not start.
 fn refuses(start: &Start, code: i32, words: &[&str]) {
-    let output = output_of(start.command().spawn().unwrap(), "a start that fails");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{said}");
+    let (ended, said) = start.refused();
+    assert_eq!(ended, Some(code), "{said}");
     for word in words {
         assert!(said.contains(word), "it does not say {word}: {said}");
     }

@@ -13,11 +13,12 @@ use corelog_protocol::message::list_offsets::{self, At};
 use corelog_record::PartitionId;
 use nix::sys::signal::Signal;
 
+use crate::support::chance;
 use crate::support::corelog::Corelog;
 use crate::support::deadline::{Watch, until};
 use crate::support::folder::Folder;
 use crate::support::proxy::{Odds, Proxy};
-use crate::support::server::{Server, Start};
+use crate::support::server::{Server, Start, start_anywhere};
 use crate::support::wire::{Target, Wire};
 
 #[test]
@@ -413,16 +414,16 @@ fn a_record_for_a_server_that_has_stopped_ends_with_4() {
 fn a_producer_outlives_restarts_of_its_server_and_nothing_is_there_twice() {
     let folder = Folder::new();
     let data = folder.path().join("data");
-    // An address of its own: nobody else takes its ports meanwhile.
-    let start = || Start::on(&data).arg("--listen=127.7.11.1:7400").start();
-    let mut server = start();
+    let mut random = chance::random("produce");
+    let (mut server, listen) = start_anywhere(|| Start::on(&data), &mut random);
     let corelog = Corelog::to(&server);
     corelog.run(["topic", "create", "t"]).done();
     let mut child = corelog
         .command(["produce", "t", "--output", "json"])
         .spawn()
         .unwrap();
-    let _watch = Watch::over(child.id(), "a producer over restarts");
+    let pid = child.id();
+    let watch = || Watch::over(pid, "a producer over restarts");
     let mut stdin = child.stdin.take().unwrap();
     let mut acks = BufReader::new(child.stdout.take().unwrap()).lines();
     let (is_enough, stopped) = mpsc::channel::<()>();
@@ -442,6 +443,7 @@ fn a_producer_outlives_restarts_of_its_server_and_nothing_is_there_twice() {
         written
     });
     for round in 0..24 {
+        let _watch = watch();
         let acknowledged = acks.by_ref().take(20).count();
         if acknowledged < 20 {
             break;
@@ -449,8 +451,9 @@ fn a_producer_outlives_restarts_of_its_server_and_nothing_is_there_twice() {
         // Wherever the next batch is by then.
         thread::park_timeout(Duration::from_micros(round * 170));
         assert_eq!(server.stop().status.code(), Some(0));
-        server = start();
+        server = Start::on(&data).at(listen).start();
     }
+    let _watch = watch();
     drop(is_enough);
     acks.for_each(drop);
     let output = child.wait_with_output().unwrap();

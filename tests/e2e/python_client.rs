@@ -26,7 +26,8 @@ fn a_client_written_from_the_page_alone_does_its_work() {
             facts["copied"]["bytes"].as_u64() > Some(256 << 10),
             "{facts}"
         );
-        assert!(facts["long_poll_ms"].as_f64() < Some(1_000.0), "{facts}");
+        // Long before the 20 seconds that it asked to wait are over.
+        assert!(facts["long_poll_ms"].as_f64() < Some(12_000.0), "{facts}");
     }
     let ended = server.stop();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.log);

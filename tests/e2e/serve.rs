@@ -17,17 +17,6 @@ use crate::support::folder::Folder;
 use crate::support::http;
 use crate::support::server::{Ready, Server, Start};
 
-/// The exit code and stderr of a start that is expected to fail.
-fn refused(start: &Start) -> (Option<i32>, String) {
-    let output = output_of(start.command().spawn().unwrap(), "a start that fails");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(
-        output.stdout.is_empty(),
-        "a server that does not serve says nothing on stdout"
-    );
-    (output.status.code(), said)
-}
-
 #[test]
 fn a_server_says_where_it_listens_and_stops_on_sigterm_and_sigint() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
@@ -71,7 +60,7 @@ fn memory_that_is_taken_at_the_start_is_there_before_anyone_is_served_and_stays(
 fn more_memory_at_the_start_than_the_machine_has_is_refused_with_what_to_do() {
     let folder = Folder::new();
     let start = Start::on(&folder.path().join("data")).arg("--prealloc-memory");
-    let (code, said) = refused(&start.arg("--tail-memory=1048576GiB"));
+    let (code, said) = start.arg("--tail-memory=1048576GiB").refused();
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("MiB left, of which"), "{said}");
 }
@@ -134,7 +123,7 @@ fn a_second_server_on_a_directory_is_refused_and_harms_nothing() {
     let server = Server::start(folder.path());
     let corelog = Corelog::to(&server);
     corelog.run(["topic", "create", "t"]).done();
-    let (code, said) = refused(&Start::on(folder.path()));
+    let (code, said) = Start::on(folder.path()).refused();
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("in use by another process"), "{said}");
     corelog.feed(["produce", "t"], b"still\n").done();
@@ -147,7 +136,7 @@ fn a_taken_port_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     for option in ["--listen", "--admin"] {
-        let (code, said) = refused(&Start::on(folder.path()).arg(option).arg(&address));
+        let (code, said) = Start::on(folder.path()).arg(option).arg(&address).refused();
         assert_eq!(code, Some(1), "{said}");
         assert!(said.contains(&address), "{said}");
     }
@@ -157,7 +146,10 @@ fn a_taken_port_is_named() {
 fn an_address_that_others_reach_needs_insecure() {
     let folder = Folder::new();
     for option in ["--listen", "--admin"] {
-        let (code, said) = refused(&Start::on(folder.path()).arg(option).arg("0.0.0.0:0"));
+        let (code, said) = Start::on(folder.path())
+            .arg(option)
+            .arg("0.0.0.0:0")
+            .refused();
         assert_eq!(code, Some(2), "{said}");
         assert!(said.contains("--insecure"), "{said}");
     }
@@ -178,7 +170,7 @@ fn an_address_that_others_reach_needs_insecure() {
 
 #[test]
 fn a_file_system_that_cannot_keep_promises_is_refused() {
-    let (code, said) = refused(&Start::on(std::path::Path::new("/proc/corelog-data")));
+    let (code, said) = Start::on(std::path::Path::new("/proc/corelog-data")).refused();
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("ext4 or xfs"), "{said}");
 }
@@ -195,7 +187,7 @@ fn a_directory_that_cannot_be_written_is_denied() {
         std::fs::remove_dir(&dir).unwrap();
         std::fs::write(&dir, "not a directory").unwrap();
     }
-    let (code, said) = refused(&Start::on(&dir));
+    let (code, said) = Start::on(&dir).refused();
     assert_eq!(code, Some(if is_root { 1 } else { 6 }), "{said}");
     assert!(said.contains(&*dir.to_string_lossy()), "{said}");
 }
@@ -226,10 +218,10 @@ fn wrong_options_and_configurations_are_wrong_usage() {
     let folder = Folder::new();
     let config = folder.file("corelog.toml", b"data_dir = 'x'\n");
     let start = Start::on(folder.path()).arg("--config").arg(config);
-    let (code, said) = refused(&start);
+    let (code, said) = start.refused();
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("data_dir"), "{said}");
-    let (code, said) = refused(&Start::on(folder.path()).cores(0));
+    let (code, said) = Start::on(folder.path()).cores(0).refused();
     assert_eq!(code, Some(2), "{said}");
 }
 
@@ -242,7 +234,7 @@ fn a_log_that_cannot_be_meant_is_wrong_usage() {
         ("CORELOG_NODE_LOG_FORMAT", "xml"),
     ] {
         let start = Start::on(&folder.path().join("data")).env(variable, value);
-        let (code, said) = refused(&start);
+        let (code, said) = start.refused();
         assert_eq!(code, Some(2), "{said}");
         assert!(said.contains(variable), "{said}");
     }
@@ -259,7 +251,7 @@ fn a_node_file_that_is_damaged_is_said_as_damage() {
     let mut bytes = std::fs::read(&node).unwrap();
     bytes[20] ^= 1;
     std::fs::write(&node, bytes).unwrap();
-    let (code, said) = refused(&Start::on(&data));
+    let (code, said) = Start::on(&data).refused();
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("does not name a node"), "{said}");
 }
@@ -312,6 +304,7 @@ fn a_server_goes_on_when_nobody_reads_its_log_any_more() {
     let folder = Folder::new();
     let start = Start::on(folder.path()).arg("--log").arg("debug");
     let mut child = start.command().spawn().unwrap();
+    let _watch = Watch::over(child.id(), "a server whose log nobody has");
     drop(child.stderr.take());
     let mut ready = String::new();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());

@@ -133,7 +133,7 @@ fn a_partition_that_was_never_scrubbed_has_no_age_of_its_scrub() {
     let mut wire = Wire::open(server.ready.listen).unwrap();
     let topic = wire.topic("t", 1, 1 << 20);
     produce(&mut wire, &topic, 0, 0, 150);
-    until_sealed(&corelog, "t", 0, 2);
+    until_sealed(&mut wire, &topic, 0, 2);
     let name = "corelog_partition_scrub_age_seconds";
     assert_eq!(http::metric_if_any(admin, name), None);
     corelog.run(["scrub", "t", "--wait"]).done();
@@ -165,9 +165,9 @@ fn the_oldest_scrub_is_that_of_a_partition_with_sealed_segments_scrubbed_or_not(
     };
     let topics = ["a", "b"].map(|name| wire.topic(name, 1, 1 << 20));
     assert_eq!(told(), (Some(0.0), None, None), "nothing is sealed");
-    for (topic, name) in topics.iter().zip(["a", "b"]) {
+    for topic in &topics {
         produce(&mut wire, topic, 0, 0, 150);
-        until_sealed(&corelog, name, 0, 2);
+        until_sealed(&mut wire, topic, 0, 2);
     }
     until("both have sealed segments", || told().0 == Some(2.0));
     let since_made = told().1.unwrap();

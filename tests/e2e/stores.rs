@@ -11,6 +11,7 @@ use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::python;
 use crate::support::server::{Server, Start};
+use crate::support::stores;
 
 const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 
@@ -21,12 +22,13 @@ fn kafka_python_decodes_every_sealed_store_and_the_active_one_after_a_clean_stop
     let mut random = chance::random("stores");
     let folder = Folder::new();
     let data = folder.path().join("data");
+    let topics = data.join("topics");
     let server = Start::on(&data).cores(2).start();
     let lines = lines(&mut random);
     let input = folder.file("input", &lines);
     for codec in CODECS {
         produce(&server, codec, &input);
-        let stores = stores(&data, codec);
+        let stores = stores::of(&topics.join(codec), 0);
         assert!(stores.len() >= 3, "{codec}: {stores:?}");
         let sealed = &stores[..stores.len() - 1];
         let what = format!("{codec}: all segments but the last are sealed");
@@ -41,7 +43,7 @@ fn kafka_python_decodes_every_sealed_store_and_the_active_one_after_a_clean_stop
 
     let record_count = lines.split(|byte| *byte == b'\n').count() - 1;
     for codec in CODECS {
-        let (found, values) = decode(&folder, &stores(&data, codec));
+        let (found, values) = decode(&folder, &stores::of(&topics.join(codec), 0));
         println!("{codec}: {found}");
         assert_eq!(found["zeros"], 0, "{codec}: a closed store ends exactly");
         assert_eq!(found["records"], record_count, "{codec}");
@@ -65,18 +67,6 @@ fn produce(server: &Server, codec: &str, input: &Path) {
 fn is_cut(store: &Path) -> bool {
     let bytes = std::fs::read(store).unwrap();
     Batches::over(&bytes).all(|batch| batch.is_ok())
-}
-
-/// The stores of a topic's only partition, in the order of their base offsets.
-fn stores(data: &Path, topic: &str) -> Vec<PathBuf> {
-    let dir = data.join("topics").join(topic).join("0");
-    let mut stores: Vec<PathBuf> = std::fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|ext| ext == "log"))
-        .collect();
-    stores.sort();
-    stores
 }
 
 /// What kafka-python found, and the values it read.

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use nix::time::{ClockId, clock_gettime};
 
 use crate::support::corelog::Corelog;
-use crate::support::deadline::DEADLINE;
+use crate::support::deadline::{DEADLINE, until};
 use crate::support::folder::Folder;
 use crate::support::http;
 use crate::support::server::Start;
@@ -115,7 +115,9 @@ fn a_watchdog_is_fed_while_the_node_serves_and_not_before_or_after() {
         assert_eq!(supervisor.hears(), ["WATCHDOG=1"]);
     }
     server.signal(Signal::SIGTERM);
-    while supervisor.hears() == ["WATCHDOG=1"] {}
+    until("it says that it stops", || {
+        supervisor.hears() != ["WATCHDOG=1"]
+    });
     assert_eq!(server.stop().status.code(), Some(0));
     // One may have been on its way.
     assert!(!supervisor.has_more() || !supervisor.has_more());

@@ -1,14 +1,21 @@
 //! Good frames of every kind, to be bent.
 
+use std::collections::BTreeSet;
+
 use corelog_protocol::frame::PREFIX_BYTES;
 use corelog_protocol::kind::Kind;
 use corelog_protocol::message::{
-    Call, alter_topic, authenticate, copy_segments, create_topic, delete_topic, describe_topic,
-    fetch, hello, list_offsets, metadata, ping, reopen_partition, segments, truncate,
+    Call, alter_topic, authenticate, chain_at, clone_topic, copy_segments, create_snapshot,
+    create_topic, delete_snapshot, delete_topic, describe_topic, fetch, forget_follower, handover,
+    hello, list_offsets, list_snapshots, metadata, ping, promote, rejoin, reopen_partition,
+    repair_topic, replica_status, restore_status, restore_topic, scrub_topic, segments, take_over,
+    truncate,
 };
 use corelog_protocol::request;
 use corelog_record::batch::Codec;
-use corelog_record::{HistoryId, Offset, PartitionId, Position, Timestamp, TopicId, TopicName};
+use corelog_record::{
+    Chain, HistoryId, LeaderEpoch, Offset, PartitionId, Position, Timestamp, TopicId, TopicName,
+};
 
 use crate::support::wire::{Target, batch};
 
@@ -82,6 +89,8 @@ pub(crate) fn all(prey: &Target) -> Vec<Frame> {
     ];
     frames.extend(topics());
     frames.extend(transfer(prey));
+    frames.extend(snapshots());
+    frames.extend(replicas());
     // The ways a batch can be bent are many: every codec gets its frames.
     for codec in [
         Codec::None,
@@ -140,9 +149,14 @@ fn reopen(prey: &Target) -> reopen_partition::Request {
     }
 }
 
-fn topics() -> Vec<Frame> {
+/// A topic that is not there.
+fn nowhere() -> (TopicName, TopicId) {
     let name = TopicName::new("nowhere").unwrap();
-    let id = TopicId::from_bytes([9; 16]);
+    (name, TopicId::from_bytes([9; 16]))
+}
+
+fn topics() -> Vec<Frame> {
+    let (name, id) = nowhere();
     vec![
         Frame::of(
             &create_topic::Request {
@@ -187,9 +201,119 @@ fn transfer(prey: &Target) -> Vec<Frame> {
         }],
         piece_bytes_max: 4 << 20,
     };
+    let chain = chain_at::Request {
+        topic: prey.name.clone(),
+        id,
+        partition,
+        offset: Offset::ZERO,
+    };
     vec![
         Frame::of(&segments, Vec::new()),
         Frame::of(&copy, Vec::new()),
+        Frame::of(&chain, Vec::new()),
+    ]
+}
+
+/// None that is taken is one of those that are restored or deleted.
+fn snapshots() -> Vec<Frame> {
+    let (name, _) = nowhere();
+    let take = create_snapshot::Request {
+        snapshot: "taken".to_owned(),
+        topics: vec![name.clone()],
+    };
+    let restore = restore_topic::Request {
+        source: "missed".to_owned(),
+        source_topic: Some(name.clone()),
+        topic: name,
+        with_damage: true,
+    };
+    let delete = delete_snapshot::Request {
+        snapshot: "missed".to_owned(),
+        created: None,
+    };
+    vec![
+        Frame::of(&take, Vec::new()),
+        Frame::of(&list_snapshots::Request::default(), Vec::new()),
+        Frame::of(&delete, Vec::new()),
+        Frame::of(&restore, Vec::new()),
+        Frame::of(&restore_status::Request { restore: 1 }, Vec::new()),
+    ]
+}
+
+/// The address is one where nobody listens.
+fn replicas() -> Vec<Frame> {
+    let ((topic, id), address) = (nowhere(), "127.0.0.1:1".to_owned());
+    let (number, partition) = (PartitionId::new(0), Some(PartitionId::new(0)));
+    let scrub = scrub_topic::Request {
+        topic: topic.clone(),
+        id,
+        partition,
+        start: true,
+    };
+    let clone = clone_topic::Request {
+        topic: topic.clone(),
+        partition,
+        from: Vec::new(),
+        segments: vec![Offset::ZERO],
+        follow: true,
+        rate_bytes: Some(1),
+    };
+    let status = replica_status::Request {
+        topic: topic.clone(),
+        id: Some(id),
+        partition,
+    };
+    let promote = promote::Request {
+        topic: topic.clone(),
+        id,
+        partition,
+        accept_loss: true,
+    };
+    let hand_over = handover::Request {
+        topic: topic.clone(),
+        id,
+        partition,
+        to: Some(address.clone()),
+        abort: false,
+        accept_loss: true,
+    };
+    let take_over = take_over::Request {
+        topic: topic.clone(),
+        id,
+        partition: number,
+        history: HistoryId::of(id, number),
+        end: Offset::ZERO,
+        chain: Chain::from_raw(7),
+        epoch: LeaderEpoch::new(1).unwrap(),
+    };
+    let rejoin = rejoin::Request {
+        topic: topic.clone(),
+        id,
+        partition,
+        to: address.clone(),
+    };
+    let repair = repair_topic::Request {
+        topic: topic.clone(),
+        id,
+        partition,
+        from: vec![address.clone()],
+    };
+    let forget = forget_follower::Request {
+        topic,
+        id,
+        partition,
+        address,
+    };
+    vec![
+        Frame::of(&scrub, Vec::new()),
+        Frame::of(&clone, Vec::new()),
+        Frame::of(&status, Vec::new()),
+        Frame::of(&promote, Vec::new()),
+        Frame::of(&hand_over, Vec::new()),
+        Frame::of(&take_over, Vec::new()),
+        Frame::of(&rejoin, Vec::new()),
+        Frame::of(&repair, Vec::new()),
+        Frame::of(&forget, Vec::new()),
     ]
 }
 
@@ -199,4 +323,20 @@ pub(crate) fn wait_ms(request: &request::Request) -> u32 {
         request::Request::Fetch(fetch::Request { max_wait_ms, .. }) => *max_wait_ms,
         _ => 0,
     }
+}
+
+/// Those that nobody bends, and why.
+const LEFT_OUT: [(Kind, &str); 1] = [(
+    Kind::Hello,
+    "the first frame of a connection, which all others need",
+)];
+
+/// Half of all kinds were never bent: they came later than this list.
+#[test]
+fn every_kind_is_bent_but_those_that_are_named_with_a_reason() {
+    let (name, id) = nowhere();
+    let bent: BTreeSet<_> = all(&Target { name, id }).iter().map(|f| f.kind).collect();
+    let left_out = LEFT_OUT.map(|(kind, _)| kind);
+    let kinds = Kind::ALL.iter().filter(|kind| !left_out.contains(kind));
+    assert_eq!(bent, kinds.map(|kind| kind.number()).collect());
 }

@@ -176,8 +176,9 @@ fn finish(wire: &mut Wire) {
     }
 }
 
-/// Not sent: what would, rightly, keep its answer back for long, make thousands of partitions, or
-/// has no place behind Hello, or ends the connection as the wild ones do.
+/// Not sent: what would, rightly, keep its answer back for long, make thousands of partitions, take a
+/// snapshot of all there is, ask a name's whereabouts outside this machine, or has no place behind Hello, or
+/// ends the connection as the wild ones do.
 fn is_sent(frame: &Frame) -> bool {
     if frames::is_first_only(frame.kind) || frame.kind == CONNECTION_KIND {
         return false;
@@ -188,6 +189,8 @@ fn is_sent(frame: &Frame) -> bool {
     };
     match request::Request::decode(&found) {
         Ok(request::Request::CreateTopic(create)) => create.partitions == 0,
+        Ok(request::Request::CreateSnapshot(create)) => !create.topics.is_empty(),
+        Ok(request::Request::CloneTopic(clone)) => clone.from.is_empty(),
         Ok(request) => frames::wait_ms(&request) < 100,
         Err(_) => true,
     }

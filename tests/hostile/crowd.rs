@@ -79,6 +79,17 @@ struct Tally {
     sent: AtomicU64,
 }
 
+/// What a crowd did.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Did {
+    pub(crate) connects: u64,
+    /// How many were open at the end.
+    pub(crate) open: usize,
+    /// How often the server closed one, or took none.
+    pub(crate) closed: u64,
+    pub(crate) sent: u64,
+}
+
 /// Gives those who never read something to ask for.
 pub(crate) fn fill(wire: &mut Wire) {
     let topic = wire.topic(BAIT, 1, 16 << 20);
@@ -124,15 +135,32 @@ impl Crowd {
         self.count <= self.tally.reached.load(Ordering::Relaxed)
     }
 
-    /// Ends it; what it did, in a line.
-    pub(crate) fn end(self) -> impl fmt::Display {
+    /// Ends it; what it did.
+    pub(crate) fn end(self) -> Did {
         self.is_over.store(true, Ordering::Relaxed);
         self.thread.join().unwrap();
         let tally = &self.tally;
         let [connects, closed, sent] =
             [&tally.connects, &tally.closed, &tally.sent].map(|n| n.load(Ordering::Relaxed));
-        let open = tally.open.load(Ordering::Relaxed);
-        format!(
+        Did {
+            connects,
+            open: tally.open.load(Ordering::Relaxed),
+            closed,
+            sent,
+        }
+    }
+}
+
+impl fmt::Display for Did {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            connects,
+            open,
+            closed,
+            sent,
+        } = self;
+        write!(
+            out,
             "{connects} connects, {open} open at the end, {closed} closed by the server, {sent} bytes sent"
         )
     }
@@ -254,22 +282,27 @@ fn first(deed: Deed, bait: &Target, turns: u64, random: &mut fastrand::Rng) -> V
             bytes
         }
         Deed::Oversize => {
-            // A body of what it claims would follow: 16 MiB and less, or far more than any may have.
-            let mut bytes = hello;
-            let body = vec![0; 20_000];
-            let mut large = frame(&bait.produce(0), &body);
-            let claimed = if random.bool() { 15 << 20 } else { u32::MAX };
-            large[..4].copy_from_slice(&claimed.to_le_bytes());
-            bytes.extend(large);
-            bytes
+            // A body of 15 MiB would follow, for which there is to be room; or far more than any may have,
+            // which the head's own checksum gives the lie.
+            let mut large = head(&bait.produce(0), 15 << 20);
+            if random.bool() {
+                large[..4].copy_from_slice(&u32::MAX.to_le_bytes());
+            }
+            [hello, large, vec![0; 20_000]].concat()
         }
     }
 }
 
 fn frame<R: Call>(request: &R, body: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    request::encode(CorrelationId::new(1), request, body.len(), &mut bytes).unwrap();
+    let mut bytes = head(request, body.len());
     bytes.extend_from_slice(body);
+    bytes
+}
+
+/// All of a frame but its body, which is to have so many bytes.
+fn head<R: Call>(request: &R, body_bytes: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    request::encode(CorrelationId::new(1), request, body_bytes, &mut bytes).unwrap();
     bytes
 }
 

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::crowd::{Crowd, Manners};
+use crate::crowd::{Crowd, Did, Manners};
 use crate::good::{Ledger, Waited};
 use crate::support::deadline;
 use crate::support::folder::Folder;
@@ -69,7 +69,7 @@ fn a_hostile_crowd_takes_nothing_from_those_who_behave() {
     let descriptors = server.descriptors();
     let budget = u64::from(CORES) * CORE_BYTES + PROCESS_BYTES + count as u64 * CONNECTION_BYTES;
 
-    let benign = beside(
+    let (benign, did) = beside(
         &server,
         Manners::Benign,
         count,
@@ -77,7 +77,17 @@ fn a_hostile_crowd_takes_nothing_from_those_who_behave() {
         &ledger,
         budget,
     );
-    let hostile = beside(
+    let counted = |name| metric(server.ready.admin, name);
+    let refused = counted("corelog_connections_refused_total");
+    assert!(refused.abs() < 0.5, "{refused} who behave were refused");
+    // Some may be on their way when it ends.
+    assert!(
+        did.open >= count * 9 / 10,
+        "{} of {count} are open",
+        did.open
+    );
+    let cut_before = counted("corelog_connections_cut_total");
+    let (hostile, did) = beside(
         &server,
         Manners::Hostile,
         count,
@@ -85,6 +95,8 @@ fn a_hostile_crowd_takes_nothing_from_those_who_behave() {
         &ledger,
         budget,
     );
+    let cut = counted("corelog_connections_cut_total") - cut_before;
+    assert!(cut >= 1.0 && did.closed > 0, "nobody was cut: {did}");
     println!("beside a benign crowd of {count}: {benign}");
     println!("beside a hostile crowd of {count}: {hostile}");
     println!("p99 is {:.2} of it", hostile.ratio_of_p99(&benign));
@@ -97,8 +109,7 @@ fn a_hostile_crowd_takes_nothing_from_those_who_behave() {
     let mut after = Wire::open(server.ready.listen).unwrap();
     assert_eq!(after.owners(&topic).len(), usize::from(CORES));
     let acked = ledger.audit(&mut after, &topic);
-    let refused = metric(server.ready.admin, "corelog_connections_refused_total");
-    let cut = metric(server.ready.admin, "corelog_connections_cut_total");
+    let refused = counted("corelog_connections_refused_total");
     println!("{acked} acknowledged, read once and in order; {refused} refused, {cut} cut");
     drop((wire, after));
     let ended = server.stop();
@@ -106,7 +117,7 @@ fn a_hostile_crowd_takes_nothing_from_those_who_behave() {
     assert!(!ended.log.contains("fenced"), "{}", ended.log);
 }
 
-/// Has the good go on beside such a crowd for some time; what they waited for.
+/// Has the good go on beside such a crowd for some time; what they waited for, and what it did.
 fn beside(
     server: &Server,
     manners: Manners,
@@ -114,7 +125,7 @@ fn beside(
     seconds: u64,
     ledger: &Ledger,
     budget: u64,
-) -> Waited {
+) -> (Waited, Did) {
     let crowd = Crowd::begin(server.ready.listen, manners, count);
     deadline::until("the crowd is there", || crowd.is_complete());
     ledger.take_waited();
@@ -126,8 +137,9 @@ fn beside(
     }
     let waited = ledger.take_waited();
     println!("{} MiB in memory at most, of {}", most >> 20, budget >> 20);
-    println!("{}", crowd.end());
-    waited
+    let did = crowd.end();
+    println!("{did}");
+    (waited, did)
 }
 
 /// As many of `wanted` as this process may have descriptors for, once it has asked for all it may have.

@@ -25,7 +25,7 @@ use crate::support::chance;
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::load::{Load, Task};
-use crate::support::wire::{Target, batch};
+use crate::support::wire::{SILENCE_MAX, Target, batch};
 
 pub(super) fn handing(topic: &Target) -> handover::Request {
     handover::Request {
@@ -373,6 +373,7 @@ fn a_promise_not_to_take_over_outlives_the_topic_at_its_target() {
     b.kill();
     b.up();
     let mut raw = TcpStream::connect(b.server().ready.listen).unwrap();
+    raw.set_read_timeout(Some(SILENCE_MAX)).unwrap();
     raw.write_all(&stale).unwrap();
     let mut said = Vec::new();
     raw.read_to_end(&mut said).unwrap();

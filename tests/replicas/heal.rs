@@ -20,6 +20,8 @@ use crate::support::chance;
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::http::metric_if_any;
+use crate::support::over::Over;
+use crate::support::stores;
 use crate::support::wire::{Target, Wire, batch};
 
 /// What happens to a file.
@@ -59,15 +61,6 @@ impl Harm {
             }
         }
         std::fs::write(victim, bytes).unwrap();
-    }
-}
-
-/// Ends the load, also when the test fails.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -165,7 +158,7 @@ fn damage_to_the_active_segment_of_either_copy_heals_once_both_have_sealed_it() 
         let expected = bytes(&nodes[0], &topic, 0, end);
         let data = nodes[harmed].server().ready.data.clone();
         nodes[harmed].stop();
-        flip(&first_store(&data), expected.len() / 2);
+        stores::flip(&first_store(&data), expected.len() as u64 / 2);
         nodes[harmed].up();
         meet_damage(&nodes[harmed], &topic);
         if harmed == 0 {
@@ -199,7 +192,7 @@ fn a_segment_that_damage_kept_from_being_sealed_heals_by_what_its_source_sealed(
     let expected = bytes(&a, &topic, 0, end);
     let data = b.server().ready.data.clone();
     b.stop();
-    flip(&first_store(&data), expected.len() / 3);
+    stores::flip(&first_store(&data), expected.len() as u64 / 3);
     b.up();
     meet_damage(&b, &topic);
     let is_known = |b: &Node| {
@@ -256,7 +249,7 @@ fn a_damaged_segment_in_which_the_log_begins_is_copied_anew_where_its_source_goe
     b.stop();
     let store = first_store(&data);
     let bytes = std::fs::metadata(&store).unwrap().len();
-    flip(&store, usize::try_from(bytes / 2).unwrap());
+    stores::flip(&store, bytes / 2);
     b.up();
     meet_damage(&b, &topic);
     until("it is known", || {
@@ -284,7 +277,7 @@ fn a_segment_that_nobody_gives_has_those_behind_it_written_once_at_most() {
     });
     let data = a.server().ready.data.clone();
     a.stop();
-    flip(&first_store(&data), 300_000);
+    stores::flip(&first_store(&data), 300_000);
     a.up();
     a.corelog().run(["scrub", "t", "--wait"]);
     b.follow(&topic, &[&a]);
@@ -336,7 +329,7 @@ fn a_segment_that_nobody_has_keeps_no_other_one_from_being_repaired() {
     let dir = a.topic_dir(&topic).join("0");
     a.stop();
     for base in [lost, kept] {
-        flip(&dir.join(format!("{:020}.log", base.get())), 300_000);
+        stores::flip(&dir.join(format!("{:020}.log", base.get())), 300_000);
     }
     a.up();
     a.corelog().run(["scrub", "t", "--wait"]);
@@ -382,7 +375,7 @@ fn readers_that_wait_for_a_repair_on_another_core_keep_nobody_from_reading_what_
     // Who reads has nothing of it in memory.
     let data = owner.server().ready.data.clone();
     owner.stop();
-    flip(&first_store(&data), 5_000);
+    stores::flip(&first_store(&data), 5_000);
     owner.up();
     // It takes connections, and says nothing.
     copy.server().signal(Signal::SIGSTOP);
@@ -424,13 +417,6 @@ fn is_partial_behind_first(file: &Path) -> bool {
     name.ends_with(".partial") && !name.starts_with("00000000000000000000.")
 }
 
-/// Turns a bit of a store.
-pub(super) fn flip(store: &Path, at: usize) {
-    let mut stored = std::fs::read(store).unwrap();
-    stored[at] ^= 4;
-    std::fs::write(store, stored).unwrap();
-}
-
 /// Reads until something is damaged.
 fn meet_damage(node: &Node, topic: &Target) {
     let (mut wire, mut offset) = (node.wire(), segments(node, topic, 0).log_start);
@@ -447,13 +433,7 @@ fn meet_damage(node: &Node, topic: &Target) {
 
 /// The stores of sealed segments, oldest first.
 fn sealed_stores(node: &Node) -> Vec<PathBuf> {
-    let dir = node.server().ready.data.join("topics/t/0");
-    let files = std::fs::read_dir(dir).unwrap().flatten();
-    let mut stores: Vec<_> = files
-        .map(|file| file.path())
-        .filter(|path| is_store(path))
-        .collect();
-    stores.sort();
+    let mut stores = stores::of(&node.server().ready.data.join("topics/t"), 0);
     // The last one is active, and the one before it may be about to be sealed.
     stores.truncate(stores.len().saturating_sub(3));
     stores
@@ -463,10 +443,6 @@ fn sealed_stores(node: &Node) -> Vec<PathBuf> {
 fn base_of(store: &Path) -> String {
     let name = store.file_name().unwrap().to_string_lossy();
     name.split('.').next().unwrap().to_owned()
-}
-
-fn is_store(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "log")
 }
 
 /// Reads all below `end` until nothing of it is damaged any more; whatever comes is as it was.

@@ -11,7 +11,7 @@ use super::copies::wait_until_level;
 use super::fence::until_fenced;
 use super::node::Node;
 use super::promote::{cut_off, promote};
-use crate::support::deadline::until;
+use crate::support::deadline::{DEADLINE, until};
 use crate::support::folder::Folder;
 use crate::support::http::{json, metric_if_any};
 use crate::support::load::connect;
@@ -144,6 +144,8 @@ fn reading(
             ..ConsumerConfig::default()
         });
         consumer.assign(topic, PartitionId::new(0), start, End::Follow);
-        read(consumer).await;
+        // Meanwhile the test waits for something else, at most as long.
+        let read = tokio::time::timeout(2 * DEADLINE, read(consumer)).await;
+        assert!(read.is_ok(), "not all was read in time");
     });
 }

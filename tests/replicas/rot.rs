@@ -5,11 +5,12 @@ use corelog_protocol::message::handover;
 use super::copies::{assert_equal, segments, status, wait_until_level};
 use super::fence::until_fenced;
 use super::handover::handing;
-use super::heal::{first_store, flip};
+use super::heal::first_store;
 use super::node::Node;
 use super::promote::{cut_off, promote, rejoin};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
+use crate::support::stores::flip;
 
 /// The rest of it could not follow what cannot be read, which was tried every two seconds for ever.
 #[test]

@@ -12,8 +12,9 @@ use nix::unistd::Pid;
 /// Far beyond what anything takes on a slow, busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
-/// Kills a process unless dropped in time.
+/// Kills a process unless dropped in time, and when the test fails meanwhile: it leaves none behind.
 pub(crate) struct Watch {
+    pid: u32,
     _done: mpsc::Sender<()>,
 }
 
@@ -30,11 +31,24 @@ impl Watch {
         thread::spawn(move || {
             if is_done.recv_timeout(deadline) == Err(mpsc::RecvTimeoutError::Timeout) {
                 eprintln!("{what}: not done after {deadline:?}, killed");
-                let _ = kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
+                end(pid);
             }
         });
-        Self { _done: done }
+        Self { pid, _done: done }
     }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            end(self.pid);
+        }
+    }
+}
+
+/// Ends a process; one that has ended already is none.
+fn end(pid: u32) {
+    let _ = kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
 }
 
 /// Waits for `child` to end and collects what it printed.

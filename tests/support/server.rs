@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::deadline::{DEADLINE, Watch};
+use super::deadline::{DEADLINE, Watch, output_of};
 
 /// The path of the binary under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_corelog");
@@ -74,6 +74,11 @@ impl Start {
         self
     }
 
+    /// Where it listens, in place of ports that the system gives out.
+    pub(crate) fn at(self, listen: SocketAddr) -> Self {
+        self.arg("--listen").arg(listen.to_string())
+    }
+
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
@@ -114,6 +119,14 @@ impl Start {
         command
     }
 
+    /// Starts it, for one that is to fail before it serves; its exit code and what it said.
+    pub(crate) fn refused(&self) -> (Option<i32>, String) {
+        let output = output_of(self.command().spawn().unwrap(), "a start that fails");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.stdout.is_empty(), "it said ready: {said}");
+        (output.status.code(), said)
+    }
+
     /// Starts it and waits for the ready line.
     pub(crate) fn start(self) -> Server {
         self.try_start(DEADLINE)
@@ -145,6 +158,22 @@ impl Start {
             ready,
         })
     }
+}
+
+/// A server on ports below those that the system gives out by itself, so that nobody else takes
+/// them while it is down; and where it listens.
+pub(crate) fn start_anywhere(
+    start: impl Fn() -> Start,
+    random: &mut fastrand::Rng,
+) -> (Server, SocketAddr) {
+    for _ in 0..100 {
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, random.u16(10_000..30_000)));
+        match start().at(listen).try_start(DEADLINE) {
+            Ok(server) => return (server, listen),
+            Err(why) => assert!(why.contains("cannot listen on"), "{why}"),
+        }
+    }
+    panic!("no free ports in a row");
 }
 
 impl Ready {

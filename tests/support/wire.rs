@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use corelog_protocol::error::ErrorBody;
 use corelog_protocol::frame::{CorrelationId, Decoder, Peek};
-use corelog_protocol::message::{Call, create_topic, fetch, hello, metadata, ping, produce};
+use corelog_protocol::message::{
+    Call, create_topic, describe_topic, fetch, hello, metadata, ping, produce,
+};
 use corelog_protocol::{answer, limits, request};
 use corelog_record::batch::{Builder, Codec};
 use corelog_record::{Offset, PartitionId, Timestamp, TopicId, TopicName};
@@ -154,6 +156,15 @@ impl Wire {
             .unwrap();
         let cores = answer.topics[0].partitions.iter();
         cores.map(|one| one.core.get().into()).collect()
+    }
+
+    /// Whether the first partition of a topic serves.
+    pub(crate) fn state(&mut self, topic: &Target) -> describe_topic::State {
+        let request = describe_topic::Request {
+            name: topic.name.clone(),
+        };
+        let (answer, _) = self.call(&request, &[]).unwrap().unwrap();
+        answer.partitions[0].state
     }
 
     /// Reads a partition from `from` to its high watermark; gives the batches' bytes.

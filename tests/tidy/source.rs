@@ -75,15 +75,21 @@ fn walk(root: &Path, dir: &Path, files: &mut Vec<Source>) {
 }
 
 /// The lines of `source` as code: comments and the insides of string literals are blanked, and
-/// the file ends where its unit tests begin.
+/// the file ends where its unit tests begin. Where it only says that they are a file of their own,
+/// that is blanked, and it goes on.
 pub(crate) fn code_lines(source: &Source) -> Vec<String> {
     let blanked = blank(&source.text);
     let mut lines: Vec<String> = blanked.lines().map(str::to_owned).collect();
-    let is_tests = |pair: &[String]| {
-        pair[0].trim() == "#[cfg(test)]" && pair[1].trim_start().starts_with("mod tests")
+    let is_tests = |pair: &[String], start: &str| {
+        pair[0].trim() == "#[cfg(test)]" && pair[1].trim_start().starts_with(start)
     };
-    if let Some(end) = lines.windows(2).position(is_tests) {
+    let here = |pair: &[String]| is_tests(pair, "mod tests {");
+    if let Some(end) = lines.windows(2).position(here) {
         lines.truncate(end);
+    }
+    let elsewhere = |pair: &[String]| is_tests(pair, "mod tests;");
+    if let Some(at) = lines.windows(2).position(elsewhere) {
+        lines[at..at + 2].fill(String::new());
     }
     lines
 }
@@ -258,6 +264,17 @@ fn comments_strings_and_tests_are_no_code() {
         .map(Into::into)
         .collect();
     assert_eq!(words, ["a", "f", "&'l", "m"]);
+}
+
+/// All that stood behind the words in the map of a room was beyond every rule.
+#[test]
+fn a_file_goes_on_where_it_says_that_its_tests_are_in_another_one() {
+    let source = Source {
+        path: "x.rs".to_owned(),
+        text: "mod a;\n#[cfg(test)]\nmod tests;\nuse b;\n#[cfg(test)]\nmod tests {\n c }"
+            .to_owned(),
+    };
+    assert_eq!(code_lines(&source), ["mod a;", "", "", "use b;"]);
 }
 
 #[test]

@@ -107,6 +107,7 @@ async fn write_and_sync(path: std::path::PathBuf) {
 fn hung_starts(starts: usize, kind: &str) -> usize {
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _over = Over(&is_over);
         let processors = thread::available_parallelism().unwrap().get();
         for _ in 0..processors {
             scope.spawn(|| {
@@ -115,7 +116,7 @@ fn hung_starts(starts: usize, kind: &str) -> usize {
                 }
             });
         }
-        let hung = (0..starts.div_ceil(TOGETHER))
+        (0..starts.div_ceil(TOGETHER))
             .map(|batch| {
                 let count = TOGETHER.min(starts - batch * TOGETHER);
                 let children: Vec<_> = (0..count).map(|_| start(kind)).collect();
@@ -125,10 +126,17 @@ fn hung_starts(starts: usize, kind: &str) -> usize {
                     .filter_map(|child| is_hung(child, deadline))
                     .count()
             })
-            .sum();
-        is_over.store(true, Ordering::Relaxed);
-        hung
+            .sum()
     })
+}
+
+/// Ends the load, also when a start fails: the scope waits for its threads before it lets that out.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn start(kind: &str) -> Child {

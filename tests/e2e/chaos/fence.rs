@@ -43,7 +43,7 @@ fn a_write_that_fails_fences_its_partition_until_it_is_reopened() {
         if let Err(code) = produce(&mut wire, &broken, 1_000 + codes.len() as u64) {
             codes.push(code);
         }
-        state(&mut wire, &broken) == describe_topic::State::Fenced
+        wire.state(&broken) == describe_topic::State::Fenced
     });
     server.write_again();
     assert!(
@@ -77,7 +77,7 @@ fn a_write_that_fails_fences_its_partition_until_it_is_reopened() {
     wire.call(&snapshot(&[&sound]), &[]).unwrap().unwrap();
 
     corelog.run(["partition", "reopen", "broken", "0"]).done();
-    assert_eq!(state(&mut wire, &broken), describe_topic::State::Ok);
+    assert_eq!(wire.state(&broken), describe_topic::State::Ok);
     assert!(metric(server.ready.admin, "corelog_fenced_partitions") < 1.0);
     produce(&mut wire, &broken, 4_000).unwrap();
     let values = values(&mut wire, &broken);
@@ -117,12 +117,4 @@ fn values(wire: &mut Wire, topic: &Target) -> Vec<u64> {
         ));
     }
     values
-}
-
-fn state(wire: &mut Wire, topic: &Target) -> describe_topic::State {
-    let request = describe_topic::Request {
-        name: topic.name.clone(),
-    };
-    let (answer, _) = wire.call(&request, &[]).unwrap().unwrap();
-    answer.partitions[0].state
 }

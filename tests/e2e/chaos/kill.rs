@@ -1,6 +1,5 @@
 //! The server is killed in the middle of producing, and comes back on its data and its ports.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,10 +9,9 @@ use corelog_record::batch::Codec;
 use super::watch::Watch;
 use crate::support::books;
 use crate::support::chance;
-use crate::support::deadline::DEADLINE;
 use crate::support::folder::Folder;
 use crate::support::load::{Load, Task};
-use crate::support::server::{Server, Start};
+use crate::support::server::{Start, start_anywhere};
 use crate::support::wire::Wire;
 
 /// `CORELOG_CHAOS_ROUNDS` sets the number of kills.
@@ -23,7 +21,7 @@ fn a_client_tells_the_truth_about_every_record_when_its_server_is_killed() {
     let rounds = chance::number("CORELOG_CHAOS_ROUNDS", 6);
     let folder = Folder::new();
     let data = folder.path().join("data");
-    let (mut server, listen) = start_anywhere(&data, &mut random);
+    let (mut server, listen) = start_anywhere(|| start(&data), &mut random);
     let mut wire = Wire::open(server.ready.listen).unwrap();
     let topic = wire.topic("killed", PARTITIONS, 1 << 20);
     drop(wire);
@@ -43,7 +41,7 @@ fn a_client_tells_the_truth_about_every_record_when_its_server_is_killed() {
         let ended = server.kill();
         assert!(!ended.log.contains("panicked"), "{}", ended.log);
         println!("round {round}: {} records failed so far", load.failed());
-        server = start(&data, listen).unwrap_or_else(|why| panic!("no server: {why}"));
+        server = start(&data).at(listen).start();
     }
     load.wait_for_acks(500);
     let report = load.end();
@@ -64,7 +62,7 @@ fn a_client_tells_the_truth_about_every_record_when_its_server_is_killed() {
     // The same once more, from what the disk holds.
     drop(wire);
     server.kill();
-    let server = start(&data, listen).unwrap_or_else(|why| panic!("no server: {why}"));
+    let server = start(&data).at(listen).start();
     let mut wire = Wire::open(listen).unwrap();
     report.books.audit(&mut wire, &topic, PARTITIONS);
     let ended = server.stop();
@@ -90,22 +88,8 @@ pub(super) fn any_config(random: &mut fastrand::Rng) -> ProducerConfig {
     }
 }
 
-/// A server on ports below those that the system gives out by itself, so that nobody else takes
-/// them while it is down.
-fn start_anywhere(data: &Path, random: &mut fastrand::Rng) -> (Server, SocketAddr) {
-    for _ in 0..100 {
-        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, random.u16(10_000..30_000)));
-        match start(data, listen) {
-            Ok(server) => return (server, listen),
-            Err(why) => assert!(why.contains("cannot listen on"), "{why}"),
-        }
-    }
-    panic!("no free ports in a row");
-}
-
-fn start(data: &Path, listen: SocketAddr) -> Result<Server, String> {
-    let start = Start::on(data).cores(2).arg("--listen");
-    start.arg(listen.to_string()).try_start(DEADLINE)
+fn start(data: &Path) -> Start {
+    Start::on(data).cores(2)
 }
 
 const PARTITIONS: u32 = 4;

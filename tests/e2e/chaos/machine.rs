@@ -7,7 +7,6 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::support::corelog::Corelog;
-use crate::support::deadline::output_of;
 use crate::support::folder::Folder;
 use crate::support::mount::Mount;
 use crate::support::server::{Server, Start};
@@ -63,10 +62,8 @@ fn assert_whole(server: &Server) {
 
 /// The one sentence of a start that is refused with `code`.
 fn refused(start: &Start, code: i32) -> String {
-    let output = output_of(start.command().spawn().unwrap(), "a start that fails");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{said}");
-    assert!(output.stdout.is_empty(), "it said ready: {said}");
+    let (ended, said) = start.refused();
+    assert_eq!(ended, Some(code), "{said}");
     let mut lines = said.lines().filter(|line| line.starts_with("corelog: "));
     let sentence = lines
         .next()

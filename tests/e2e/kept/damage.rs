@@ -1,32 +1,16 @@
 //! A byte that changes under a server that serves: what it is part of is not served, and nothing
 //! else is the worse for it.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::FileExt as _;
-use std::path::Path;
-
 use corelog_protocol::error::ErrorCode;
 use corelog_record::Offset;
 
-use super::records::{describe, produce, stores, until_sealed};
+use super::records::{describe, produce, until_sealed};
 use crate::support::corelog::Corelog;
 use crate::support::folder::Folder;
 use crate::support::http::metric;
 use crate::support::server::Start;
+use crate::support::stores;
 use crate::support::wire::Wire;
-
-/// Turns the bits of one byte of a file.
-pub(crate) fn flip(path: &Path, position: u64) {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path)
-        .unwrap();
-    let mut byte = [0];
-    file.read_exact_at(&mut byte, position).unwrap();
-    file.write_all_at(&[!byte[0]], position).unwrap();
-    file.sync_all().unwrap();
-}
 
 #[test]
 fn a_byte_that_rots_under_a_server_is_found_and_harms_nothing_else() {
@@ -40,8 +24,8 @@ fn a_byte_that_rots_under_a_server_is_found_and_harms_nothing_else() {
         // More than is kept in memory of a partition's end.
         produce(&mut wire, &topic, partition, 0, 500);
     }
-    until_sealed(&corelog, "t", 0, 9);
-    let store = &stores(&data.join("topics/t"), 0)[1];
+    until_sealed(&mut wire, &topic, 0, 9);
+    let store = &stores::of(&data.join("topics/t"), 0)[1];
     let base: u64 = store
         .file_stem()
         .unwrap()
@@ -49,7 +33,7 @@ fn a_byte_that_rots_under_a_server_is_found_and_harms_nothing_else() {
         .unwrap()
         .parse()
         .unwrap();
-    flip(store, 300_000);
+    stores::flip(store, 300_000);
 
     let said = corelog.run(["consume", "t", "--partition", "0"]).parts();
     assert_eq!(said.2, Some(3), "{}", said.1);
@@ -58,7 +42,10 @@ fn a_byte_that_rots_under_a_server_is_found_and_harms_nothing_else() {
     let mut next = at(base);
     let error = loop {
         match wire.call(&topic.fetch(0, next), &[]).unwrap() {
-            Ok((answer, _)) => next = answer.next,
+            Ok((answer, _)) => {
+                assert!(next < answer.next, "the damage is met before the end");
+                next = answer.next;
+            }
             Err(error) => break error,
         }
     };
@@ -128,7 +115,7 @@ fn a_scrub_of_sound_segments_finds_nothing_and_is_remembered() {
     let mut wire = Wire::open(server.ready.listen).unwrap();
     let topic = wire.topic("t", 1, 1 << 20);
     produce(&mut wire, &topic, 0, 0, 200);
-    until_sealed(&corelog, "t", 0, 4);
+    until_sealed(&mut wire, &topic, 0, 3);
     assert_eq!(
         describe(&corelog, "t")["partitions"][0]["scrubbed_at"],
         serde_json::Value::Null
@@ -165,9 +152,9 @@ fn a_scrub_that_could_not_read_all_fails_and_says_so() {
     let mut wire = Wire::open(server.ready.listen).unwrap();
     let topic = wire.topic("t", 2, 1 << 20);
     produce(&mut wire, &topic, 0, 0, 200);
-    until_sealed(&corelog, "t", 0, 4);
+    until_sealed(&mut wire, &topic, 0, 3);
     // A link to itself is opened by nobody, not even by root.
-    let store = &stores(&data.join("topics/t"), 0)[1];
+    let store = &stores::of(&data.join("topics/t"), 0)[1];
     let aside = folder.path().join("aside");
     std::fs::rename(store, &aside).unwrap();
     std::os::unix::fs::symlink(store, store).unwrap();
@@ -195,8 +182,8 @@ fn what_is_sound_of_a_damaged_snapshot_is_restored_when_that_is_asked_for() {
     let mut wire = Wire::open(server.ready.listen).unwrap();
     let topic = wire.topic("t", 1, 1 << 20);
     produce(&mut wire, &topic, 0, 0, 200);
-    until_sealed(&corelog, "t", 0, 3);
-    flip(&stores(&data.join("topics/t"), 0)[1], 300_000);
+    until_sealed(&mut wire, &topic, 0, 3);
+    stores::flip(&stores::of(&data.join("topics/t"), 0)[1], 300_000);
     corelog.run(["snapshot", "create", "bent"]).done();
     let restore = ["restore", "bent", "--topic", "r"];
     let said = corelog.run(restore).failed(3);

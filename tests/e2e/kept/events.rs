@@ -6,12 +6,12 @@ use corelog_protocol::message::list_offsets::{self, At};
 use corelog_record::batch::{Batches, View};
 use corelog_record::{Offset, PartitionId, Timestamp};
 
-use super::records::{produce, stores, until_sealed};
-use crate::support::corelog::Corelog;
+use super::records::{produce, until_sealed};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::http::{get, metric};
 use crate::support::server::Start;
+use crate::support::stores;
 use crate::support::wire::Wire;
 
 /// An index is a hint: whatever is the matter with it, records are found, and it is made anew.
@@ -20,15 +20,14 @@ fn indexes_that_are_missing_cut_swapped_or_unreadable_are_made_anew() {
     let folder = Folder::new();
     let data = folder.path().join("data");
     let server = Start::on(&data).start();
-    let corelog = Corelog::to(&server);
     let mut wire = Wire::open(server.ready.listen).unwrap();
     let topic = wire.topic("t", 1, 1 << 20);
     produce(&mut wire, &topic, 0, 0, 400);
-    until_sealed(&corelog, "t", 0, 7);
+    until_sealed(&mut wire, &topic, 0, 7);
     let ended = server.stop();
     assert!(ended.status.success(), "{}", ended.log);
 
-    let stores = stores(&data.join("topics/t"), 0);
+    let stores = stores::of(&data.join("topics/t"), 0);
     let indexes: Vec<PathBuf> = stores
         .iter()
         .map(|store| store.with_extension("index"))

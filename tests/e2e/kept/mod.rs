@@ -10,7 +10,7 @@
 //! damage    a byte that changes under a server that serves
 //! ```
 
-pub(crate) mod damage;
+mod damage;
 mod events;
 mod hold;
 pub(crate) mod records;

@@ -1,8 +1,8 @@
 //! Records of a test's own.
 
-use std::path::{Path, PathBuf};
-
+use corelog_protocol::message::segments;
 use corelog_record::batch::Codec;
+use corelog_record::{Offset, PartitionId};
 
 use crate::support::corelog::Corelog;
 use crate::support::deadline::until;
@@ -29,23 +29,17 @@ pub(super) fn value(number: u64) -> Vec<u8> {
     value
 }
 
-/// The stores of a partition below `home` (a topic's directory), the oldest first.
-pub(crate) fn stores(home: &Path, partition: u32) -> Vec<PathBuf> {
-    let dir = home.join(partition.to_string());
-    let mut stores: Vec<_> = std::fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|ending| ending == "log"))
-        .collect();
-    stores.sort();
-    stores
-}
-
-/// Waits until all stores of a partition but the last are sealed: cut to what they hold.
-pub(crate) fn until_sealed(corelog: &Corelog, topic: &str, partition: usize, segments: u64) {
-    until("the segments are there", || {
-        let topic = describe(corelog, topic);
-        topic["partitions"][partition]["segments"].as_u64().unwrap() >= segments
+/// Waits until so many segments of a partition are sealed: their stores are cut to what they hold.
+pub(crate) fn until_sealed(wire: &mut Wire, topic: &Target, partition: u32, count: usize) {
+    let request = segments::Request {
+        topic: topic.name.clone(),
+        id: topic.id,
+        partition: PartitionId::new(partition),
+        from: Offset::ZERO,
+    };
+    until("the segments are sealed", || {
+        let (told, _) = wire.call(&request, &[]).unwrap().unwrap();
+        count <= told.sealed.len()
     });
 }
 

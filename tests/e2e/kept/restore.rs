@@ -1,9 +1,10 @@
 //! `corelog restore`.
 
-use super::records::{produce, stores};
+use super::records::produce;
 use crate::support::corelog::Corelog;
 use crate::support::folder::Folder;
 use crate::support::server::Start;
+use crate::support::stores;
 use crate::support::wire::Wire;
 
 #[test]
@@ -88,8 +89,8 @@ fn what_cannot_be_restored_is_said_and_leaves_nothing() {
     corelog
         .run(["snapshot", "create", "bad", "--topic", "rotten"])
         .done();
-    let store = &stores(&data.join("snapshots/bad/topics/rotten"), 0)[1];
-    super::damage::flip(store, 100_000);
+    let store = &stores::of(&data.join("snapshots/bad/topics/rotten"), 0)[1];
+    stores::flip(store, 100_000);
     let said = corelog.run(["restore", "bad", "--topic", "r"]).failed(3);
     assert!(said.contains("nothing was restored"), "{said}");
     let said = corelog.run(["topic", "describe", "r"]).failed(1);

@@ -10,11 +10,13 @@ use corelog_protocol::message::create_snapshot;
 use corelog_record::Offset;
 use serde_json::Value;
 
-use super::records::{produce, stores};
+use super::records::produce;
 use crate::support::corelog::Corelog;
 use crate::support::folder::Folder;
 use crate::support::http::metric;
+use crate::support::over::Over;
 use crate::support::server::Start;
+use crate::support::stores;
 use crate::support::wire::Wire;
 
 /// What is acknowledged before is in it, appends go on, and a topic restored from it has the very
@@ -32,6 +34,7 @@ fn a_snapshot_taken_under_load_holds_all_that_was_acknowledged_before() {
     }
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _over = Over(&is_over);
         for partition in 0..3 {
             let (is_over, topic) = (&is_over, &topic);
             scope.spawn(move || {
@@ -61,7 +64,6 @@ fn a_snapshot_taken_under_load_holds_all_that_was_acknowledged_before() {
         {
             assert_eq!(partition["end"], restored["log_end"]);
         }
-        is_over.store(true, Ordering::Relaxed);
     });
     let again = wire.topic("again", 3, 1 << 20);
     for partition in 0..3 {
@@ -87,7 +89,7 @@ fn a_second_snapshot_shares_the_files_of_the_first() {
     produce(&mut wire, &topic, 0, 120, 240);
     corelog.run(["snapshot", "create", "two"]).done();
     let inodes = |home: &str| -> Vec<u64> {
-        let stores = stores(&data.join(home), 0);
+        let stores = stores::of(&data.join(home), 0);
         stores
             .iter()
             .map(|store| store.metadata().unwrap().ino())
@@ -195,7 +197,7 @@ fn a_snapshot_that_cannot_be_read_can_be_deleted() {
     for name in ["bent", "sound"] {
         corelog.run(["snapshot", "create", name]).done();
     }
-    super::damage::flip(&data.join("snapshots/bent/snapshot"), 30);
+    stores::flip(&data.join("snapshots/bent/snapshot"), 30);
     let (_, said, code) = corelog.run(["snapshot", "list"]).parts();
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("snapshot bent cannot be read"), "{said}");
@@ -290,8 +292,8 @@ fn an_export_is_verified_and_can_be_restored_elsewhere() {
     assert!(read == wire.read_all(&topic, 1, Offset::ZERO));
 
     // A byte that is not what it was is found on the way, and there is no copy.
-    let store = &stores(&data.join("snapshots/s/topics/moved"), 1)[0];
-    super::damage::flip(store, 500_000);
+    let store = &stores::of(&data.join("snapshots/s/topics/moved"), 1)[0];
+    stores::flip(store, 500_000);
     let bad = folder.path().join("bad");
     let export = [
         "snapshot",

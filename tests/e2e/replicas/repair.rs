@@ -1,10 +1,10 @@
 //! `corelog repair TOPIC`: damage mended by another server's bytes.
 
 use super::{Pair, consume};
-use crate::kept::damage::flip;
-use crate::kept::records::{produce, stores};
+use crate::kept::records::produce;
 use crate::support::corelog::Corelog;
 use crate::support::server::Server;
+use crate::support::stores;
 use crate::support::wire::Wire;
 
 #[test]
@@ -23,7 +23,10 @@ fn a_damaged_segment_is_replaced_by_another_server_s() {
         folders,
     } = pair;
     assert_eq!(source.stop().status.code(), Some(0));
-    flip(&stores(&other.ready.data.join("topics/t"), 0)[1], 300_000);
+    stores::flip(
+        &stores::of(&other.ready.data.join("topics/t"), 0)[1],
+        300_000,
+    );
 
     // Alone it finds the damage, says so, and cannot mend it.
     let there = Corelog::to(&other);

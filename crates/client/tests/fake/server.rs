@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use corelog_client::protocol::error::{ErrorBody, ErrorCode};
 use corelog_client::protocol::frame::CorrelationId;
@@ -13,6 +14,7 @@ use corelog_client::record::{PartitionId, TopicId, TopicName};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::log::Log;
 use crate::serving::Port;
@@ -204,11 +206,17 @@ impl Server {
             .unwrap_or(0)
     }
 
-    /// Waits until something is true of the server.
+    /// Waits until something is true of the server, and fails if that takes too long.
     pub(crate) async fn until(&self, is_true: impl Fn(&Self) -> bool) {
         let mut changed = self.changed.subscribe();
-        while !is_true(self) {
-            changed.changed().await.unwrap();
+        let comes = async {
+            while !is_true(self) {
+                changed.changed().await.unwrap();
+            }
+        };
+        if timeout(PATIENCE, comes).await.is_err() {
+            let counts = &self.state.lock().unwrap().counts;
+            panic!("not true after {PATIENCE:?}; requests by port and kind: {counts:?}");
         }
     }
 }
@@ -260,3 +268,6 @@ impl State {
 fn rand_bytes() -> [u8; 16] {
     fastrand::u128(..).to_le_bytes()
 }
+
+/// Far beyond what anything takes on a slow, busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -12,7 +12,7 @@ use flume::{Receiver, Sender, TrySendError};
 use super::message::{Answered, Reply, Request, What};
 use super::room::Room;
 use crate::config::NodeLimits;
-use crate::core::{Acks, PartitionKey, Produced, aborts};
+use crate::core::{Acks, PartitionKey, aborts};
 use crate::failure::{Failure, busy, failure};
 use crate::frame_id::FrameId;
 use crate::rt::{self, Notify, Outstanding, Work};
@@ -377,7 +377,6 @@ fn hand_to_line(acks: &ConnAcks, key: PartitionKey, run: u32, reply: Reply) {
     if let Some(cause) = aborts(&produced) {
         acks.abort(key, run, cause);
     }
-    let produced: Produced = produced;
     acks.fill(key, reply.id, produced);
 }
 

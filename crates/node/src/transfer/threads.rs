@@ -123,6 +123,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::rt;
 
     /// The niceness of this process's threads whose name begins so.
     fn niceness_of(name: &str) -> Vec<i32> {
@@ -142,11 +143,16 @@ mod tests {
     fn who_sends_segments_steps_back_as_who_receives_them_does() {
         let transfers = Transfers::start(Rate::default()).unwrap();
         for name in ["transfer-", "receive-copy-", "receive-repair-"] {
-            // Each does so once it runs.
-            while niceness_of(name).iter().any(|niceness| *niceness != 10) {
+            // Each has its name and does so once it runs.
+            let has_stepped_back = || {
+                let found = niceness_of(name);
+                !found.is_empty() && found.iter().all(|niceness| *niceness == 10)
+            };
+            let deadline = rt::now() + Duration::from_secs(60);
+            while !has_stepped_back() {
+                assert!(rt::now() < deadline, "{name}: {:?}", niceness_of(name));
                 thread::yield_now();
             }
-            assert!(!niceness_of(name).is_empty(), "{name}");
         }
         drop(transfers);
     }

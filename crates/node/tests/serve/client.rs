@@ -33,9 +33,9 @@ impl Client {
     /// Connects without a hello.
     pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("the node listens");
-        stream
-            .set_read_timeout(Some(Duration::from_secs(50)))
-            .expect("a timeout");
+        let silence_max = Some(Duration::from_secs(50));
+        stream.set_read_timeout(silence_max).expect("a timeout");
+        stream.set_write_timeout(silence_max).expect("a timeout");
         stream.set_nodelay(true).expect("no delay");
         Self {
             stream,

@@ -2,7 +2,8 @@
 
 use corelog_record::{LeaderEpoch, Offset, Timestamp, batch};
 
-use super::{CopyError, Log, UNSYNCED_BYTES_MAX, back};
+use super::segments::back;
+use super::{CopyError, Log, UNSYNCED_BYTES_MAX};
 use crate::disk::Dir;
 use crate::segment::{Index, Segment, Stage};
 

@@ -60,6 +60,7 @@ mod rejoin;
 mod replace;
 mod rest;
 mod scrub;
+mod segments;
 mod select;
 mod snapshot;
 mod space;
@@ -84,7 +85,7 @@ use crate::disk::Dir;
 use crate::format::edit::Epoch;
 use crate::manifest::Manifest;
 use crate::mark::Mark;
-use crate::segment::{NO_TIMESTAMP, Point, Segment, Stage};
+use crate::segment::{Point, Segment};
 use crate::store::Store;
 
 use self::chore::Kind;
@@ -117,6 +118,7 @@ pub use read_plan::ReadPlan;
 pub use reader::Reader;
 pub use rest::SealTime;
 pub use scrub::{ScrubDone, ScrubPlan, Scrubbed};
+pub use segments::SegmentInfo;
 
 pub(crate) use event::Events;
 pub(crate) use work::remove;
@@ -130,23 +132,6 @@ pub struct Damage {
     pub to: Offset,
     /// The base offset of the segment.
     pub segment: Offset,
-}
-
-/// One segment, as the log sees it now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SegmentInfo {
-    /// The offset of its first record.
-    pub base: Offset,
-    /// The offset after its last record.
-    pub next: Offset,
-    /// Bytes of batches in its store.
-    pub bytes: u64,
-    /// Whether it is immutable.
-    pub is_sealed: bool,
-    /// When it was sealed, by the node's clock.
-    pub seal_time: Option<Timestamp>,
-    /// The largest record timestamp; `None` without records.
-    pub max_timestamp: Option<Timestamp>,
 }
 
 /// The log of one partition. See the [module](self).
@@ -254,21 +239,6 @@ impl<D: Dir> Log<D> {
         self.log_start()..self.durable()
     }
 
-    /// The segments with records, oldest first.
-    pub fn segments(&self) -> impl DoubleEndedIterator<Item = SegmentInfo> + '_ {
-        self.segments
-            .iter()
-            .filter(|segment| !segment.is_empty())
-            .map(|segment| SegmentInfo {
-                base: segment.base.offset,
-                next: segment.end.offset,
-                bytes: segment.bytes(),
-                is_sealed: matches!(segment.stage, Stage::Sealed(_)),
-                seal_time: segment.seal_time(),
-                max_timestamp: Some(segment.end.max_timestamp).filter(|max| *max != NO_TIMESTAMP),
-            })
-    }
-
     /// Bytes of batches in all stores, those not yet flushed included.
     pub fn store_bytes(&self) -> ByteSize {
         ByteSize::from_bytes(self.sums.store_bytes())
@@ -341,65 +311,6 @@ impl<D: Dir> Log<D> {
         self.tail.forget_pending();
     }
 
-    /// The segment that is appended to.
-    fn active(&self) -> &Segment<D> {
-        #[expect(
-            clippy::expect_used,
-            reason = "a log is made with one, and keeps the last"
-        )]
-        self.segments.back().expect("a log has an active segment")
-    }
-
-    /// The segment that holds `offset`; the active one for the log end.
-    fn segment_of(&self, offset: Offset) -> &Segment<D> {
-        let count = self
-            .segments
-            .partition_point(|segment| segment.base.offset <= offset);
-        self.segments
-            .get(count.saturating_sub(1))
-            .unwrap_or_else(|| self.active())
-    }
-
-    /// The segment based at `base`, which is there.
-    fn segment_at(&self, base: Offset) -> &Segment<D> {
-        let segment = self.segment_of(base);
-        assert_eq!(
-            segment.base.offset, base,
-            "a plan names segments of its log"
-        );
-        segment
-    }
-
-    fn segment_at_mut(&mut self, base: Offset) -> &mut Segment<D> {
-        let count = self
-            .segments
-            .partition_point(|segment| segment.base.offset <= base);
-        let segment = &mut self.segments[count - 1];
-        assert_eq!(
-            segment.base.offset, base,
-            "a plan names segments of its log"
-        );
-        segment
-    }
-
-    /// How much of a segment's store is durable, in bytes.
-    fn durable_bytes(&self, segment: &Segment<D>) -> u64 {
-        match segment.base.offset.cmp(&self.durable_segment) {
-            std::cmp::Ordering::Less => segment.bytes(),
-            std::cmp::Ordering::Equal => self.durable.position.get(),
-            std::cmp::Ordering::Greater => 0,
-        }
-    }
-
-    /// The end of what is durable of a segment.
-    fn durable_end(&self, segment: &Segment<D>) -> Point {
-        match segment.base.offset.cmp(&self.durable_segment) {
-            std::cmp::Ordering::Less => segment.end,
-            std::cmp::Ordering::Equal => self.durable,
-            std::cmp::Ordering::Greater => segment.base,
-        }
-    }
-
     /// Whether the log has its manifest and its mark: without records it has none.
     pub fn has_files(&self) -> bool {
         !self.manifest.is_missing() && !self.mark.is_missing()
@@ -414,13 +325,4 @@ impl<D: Dir> Log<D> {
     fn is_moving_files(&self) -> bool {
         self.is_end_held() || self.chore == Some(Kind::Replace)
     }
-}
-
-/// The last segment, for writing.
-fn back<D: Dir>(segments: &mut VecDeque<Segment<D>>) -> &mut Segment<D> {
-    #[expect(
-        clippy::expect_used,
-        reason = "a log is made with one, and keeps the last"
-    )]
-    segments.back_mut().expect("a log has an active segment")
 }

@@ -4,14 +4,15 @@ use std::collections::VecDeque;
 
 use corelog_record::{Offset, Timestamp};
 
+use super::Log;
 use super::chore::ChorePlan;
 use super::cut::{Aim, Behind, Cut, Done, Kept, Suffix};
 use super::damage::Found;
 use super::outcome::Chore;
+use super::segments::back;
 use super::sums::Sums;
 use super::tail::Tail;
 use super::work::{Garbage, Work};
-use super::{Log, back};
 use crate::Error;
 use crate::disk::{Dir, round_up};
 use crate::segment::{Index, Point, Segment, Stage, name};
