@@ -176,16 +176,12 @@ fn show(args: &Args, status: &Answer, took: Duration) -> anyhow::Result<Exit> {
     let mut out = Out::new();
     match args.client.output {
         Format::Table => {
-            let row = |name: &str, value: String| vec![name.to_owned(), value];
-            out.table(
-                &[],
-                [
-                    row("topic", args.topic.to_string()),
-                    row("id", id),
-                    row("bytes", Amount(status.bytes_done).to_string()),
-                    row("seconds", format!("{:.3}", took.as_secs_f64())),
-                ],
-            )?;
+            out.facts([
+                ("topic", args.topic.to_string()),
+                ("id", id),
+                ("bytes", Amount(status.bytes_done).to_string()),
+                ("seconds", format!("{:.3}", took.as_secs_f64())),
+            ])?;
             out.line("")?;
             let partitions = status.partitions.iter().map(|partition| {
                 vec![

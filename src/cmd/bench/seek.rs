@@ -178,8 +178,8 @@ fn print(args: &Args, latency_us: &Histogram<u64>) -> anyhow::Result<()> {
     let mut out = Out::new();
     match args.client.output {
         Format::Table => {
-            let row = |name: &str, us: u64| vec![name.to_owned(), format!("{us} us")];
-            out.table(&[], [row("p50", p50), row("p99", p99), row("max", max)])?;
+            let all = [("p50", p50), ("p99", p99), ("max", max)];
+            out.facts(all.map(|(name, us)| (name, format!("{us} us"))))?;
         }
         Format::Json => out.json(&json!({
             "by": args.by.to_possible_value().map(|by| by.get_name().to_owned()),

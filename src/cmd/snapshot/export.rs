@@ -73,20 +73,14 @@ fn show(
     let topics = exported.summary.topics.len();
     let mut out = Out::new();
     match args.output {
-        Format::Table => {
-            let row = |name: &str, value: String| vec![name.to_owned(), value];
-            out.table(
-                &[],
-                [
-                    row("snapshot", args.name.to_string()),
-                    row("copy", target.to_owned()),
-                    row("topics", topics.to_string()),
-                    row("segments", exported.segments.to_string()),
-                    row("bytes", Amount(exported.bytes).to_string()),
-                    row("seconds", format!("{seconds:.3}")),
-                ],
-            )?;
-        }
+        Format::Table => out.facts([
+            ("snapshot", args.name.to_string()),
+            ("copy", target.to_owned()),
+            ("topics", topics.to_string()),
+            ("segments", exported.segments.to_string()),
+            ("bytes", Amount(exported.bytes).to_string()),
+            ("seconds", format!("{seconds:.3}")),
+        ])?,
         Format::Json => out.json(&json!({
             "name": args.name.as_str(),
             "target": target,
