@@ -42,22 +42,14 @@ impl Core {
         let before = self.replica(key)?;
         self.check_not_read_only(key)?;
         self.common(&line, &topic, key).await?;
+        let (role, sources) = (Role::Fenced, vec![to.clone()]);
         let fenced = Replica {
-            role: Role::Fenced,
-            sources: vec![to.clone()],
+            role,
+            sources: sources.clone(),
             ..before.clone()
         };
-        let written = fenced.clone();
-        router::change_replica(self, topic.clone(), key, move |replica| {
-            check_same(&before, &replica)?;
-            let Replica { role, sources, .. } = written;
-            Ok(Replica {
-                role,
-                sources,
-                ..replica
-            })
-        })
-        .await?;
+        self.write_role(topic.clone(), key, before, role, sources)
+            .await?;
         self.halt(key).await;
         let place = self.place(key)?;
         self.durable(key, place.log_end).await?;
