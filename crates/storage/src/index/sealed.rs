@@ -6,7 +6,7 @@ use std::rc::Rc;
 use corelog_record::{Chain, HistoryId, Offset};
 
 use super::whole::Whole;
-use super::{Builder, Rows, builder};
+use super::{Builder, Rows};
 use crate::Error;
 use crate::disk::Dir;
 use crate::disk::map::Map;
@@ -190,7 +190,7 @@ impl<D: Dir> Sealed<D> {
     /// of no use does not matter, it is rebuilt.
     async fn map(&self) -> Option<Loaded> {
         let whole = Whole {
-            header: builder::header(self.of.history, &self.of.base),
+            header: super::header(self.of.history, &self.of.base),
             store_bytes: self.of.store_bytes,
             // Behind the end of one that goes on something may begin.
             below: self.of.store_bytes + u64::from(self.of.is_lower),

@@ -109,12 +109,7 @@ impl<D: Dir> From<'_, D> {
     async fn index(&self) -> Option<Vec<u8>> {
         let name = name::index(self.start.offset, self.generation);
         let bytes = self.dir.read(&name, INDEX_BYTES_MAX).await.ok()?;
-        let expected = format::Header {
-            history: self.history,
-            base: self.start.offset,
-            ordinal: self.start.ordinal,
-            chain: self.start.chain,
-        };
+        let expected = index::header(self.history, &self.start);
         let is_ours = format::Header::decode(&bytes).is_ok_and(|header| header == expected);
         let is_whole =
             (bytes.len() - format::HEADER_BYTES.min(bytes.len())).is_multiple_of(format::ROW_BYTES);
