@@ -13,6 +13,7 @@ use crate::disk::{Dir, File, Open, Space, round_up};
 use crate::error::At;
 use crate::format::edit::Seal;
 use crate::intake::{Bad, Verifier};
+use crate::log;
 use crate::segment::{Point, name};
 use crate::store::padded;
 
@@ -136,10 +137,7 @@ impl<D: Dir> Copy<'_, D> {
     pub(super) async fn forget(&self, generation: u32, seal: &Seal) -> Result<(), Error> {
         let base = seal.digest.base;
         for name in [name::store(base, generation), name::index(base, generation)] {
-            match self.target.remove(&name).await {
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                other => other.map_err(|e| At::new(self.target, &name).io("remove", e))?,
-            }
+            log::remove(self.target, &name).await?;
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ use corelog_record::{
 use super::copy::{Copy, Stores};
 use super::damaged::damage_in;
 use super::origin::Origin;
-use super::shelf::{create, remove_tree, sync};
+use super::shelf::{create, exists_empty, remove_tree, sync};
 use super::{Partition, origin};
 use crate::Error;
 use crate::disk::Dir;
@@ -95,7 +95,10 @@ pub async fn restore<D: Dir>(
         origin.refuse_damage(source)?;
     }
     let name = restore.partition.partition.to_string();
-    make_way(&topic.child(&name)).await?;
+    let place = topic.child(&name);
+    if exists_empty(&place).await? {
+        remove_tree(&place).await?;
+    }
     let aside = format!("{name}{ASIDE_SUFFIX}");
     let target = topic.child(&aside);
     remove_tree(&target).await?;
@@ -113,20 +116,6 @@ pub async fn restore<D: Dir>(
     let restored = restored?;
     sync(topic).await?;
     Ok(Some(restored))
-}
-
-/// Makes sure that nothing is in the place of the directory `target`.
-async fn make_way<D: Dir>(target: &D) -> Result<(), Error> {
-    let at = || At::dir(target);
-    if !target.exists().await.map_err(|e| at().io("look at", e))? {
-        return Ok(());
-    }
-    match target.list().await.map_err(|e| at().io("list", e))?.len() {
-        0 => remove_tree(target).await,
-        _ => Err(Error::Occupied {
-            dir: target.describe(),
-        }),
-    }
 }
 
 /// Makes the whole partition in `target`, durable but for the name of the directory.

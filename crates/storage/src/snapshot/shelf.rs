@@ -151,6 +151,20 @@ async fn names<D: Dir>(root: &D) -> Result<Vec<Name>, Error> {
     Ok(dirs.filter_map(|dir| Name::new(&dir.name).ok()).collect())
 }
 
+/// Whether `dir` exists, which must then be empty.
+///
+/// # Errors
+/// [`Error::Occupied`] if it is not; any error of the disk.
+pub(super) async fn exists_empty<D: Dir>(dir: &D) -> Result<bool, Error> {
+    let at = || At::dir(dir);
+    let exists = dir.exists().await.map_err(|e| at().io("look at", e))?;
+    if exists && !dir.list().await.map_err(|e| at().io("list", e))?.is_empty() {
+        let dir = dir.describe();
+        return Err(Error::Occupied { dir });
+    }
+    Ok(exists)
+}
+
 pub(super) async fn create<D: Dir>(dir: &D) -> Result<(), Error> {
     let created = dir.create().await;
     created.map_err(|e| At::dir(dir).space("create", e))
