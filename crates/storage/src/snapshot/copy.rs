@@ -9,13 +9,12 @@ use corelog_record::HistoryId;
 
 use super::in_order::InOrder;
 use crate::Error;
-use crate::disk::{Dir, File, Open, Space, round_up};
+use crate::disk::{Dir, File, Open, Space, padded, round_up};
 use crate::error::At;
 use crate::format::edit::Seal;
 use crate::intake::{Bad, Verifier};
 use crate::log;
 use crate::segment::{Point, name};
-use crate::store::padded;
 
 /// Where to a segment is copied, and whose it is.
 pub(super) struct Copy<'a, D: Dir> {
