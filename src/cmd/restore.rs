@@ -146,9 +146,8 @@ fn next_step(args: &Args, error: &corelog_client::Error) -> Option<String> {
 fn failed(failure: &ErrorBody) -> anyhow::Error {
     let why = &failure.message;
     if failure.applied() == Applied::No {
-        let exit = failure.known_code().and_then(exit::of_code);
         let message = format!("nothing was restored: {why}");
-        return stop(exit.unwrap_or(Exit::Failed), message);
+        return stop(exit::of_body(failure), message);
     }
     let message = format!(
         "{why}; whether it is restored is unknown: it may be there once the server is started again, look with \
