@@ -28,7 +28,7 @@ use corelog_storage::format::topic as file;
 use corelog_storage::snapshot::{self as stored, Name, Restore, Restored, Stores};
 
 use self::source::{invalid_source, kept_of, pick, unopened};
-use super::admin::{Admin, random_bytes};
+use super::admin::{Admin, random, random_bytes};
 use super::snapshots::{name_of, refused, snapshot_dir};
 use super::topic::Topic;
 use crate::core::{Core, with_causes};
@@ -363,12 +363,6 @@ fn copy(copying: &Copying) -> Result<Vec<restore_status::Partition>, Error> {
 
 fn bounds(restored: Restored) -> (corelog_record::Offset, corelog_record::Offset) {
     (restored.log_start, restored.end)
-}
-
-fn random() -> Result<[u8; 16], std::io::Error> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| std::io::Error::other(error.to_string()))?;
-    Ok(bytes)
 }
 
 /// Removes what interrupted restores left, at a start.
