@@ -10,6 +10,7 @@ use corelog_record::PartitionId;
 use corelog_storage::disk::block_on;
 use corelog_storage::disk::std::StdDir;
 use corelog_storage::format::topic::Topic;
+use corelog_storage::log::INDEX_INTERVAL_BYTES;
 use corelog_storage::repair::{Known, Plan, Refusal, Step, plan};
 use nix::unistd::{Uid, User, geteuid};
 use serde_json::{Value, json};
@@ -263,9 +264,6 @@ const TOPIC: &str = "topic";
 
 /// From a partition up to the data directory: topic, topics, data.
 const DEPTH_MAX: usize = 4;
-
-/// Bytes of store for each index row, as the node has it.
-const INDEX_INTERVAL_BYTES: u32 = 4096;
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,6 @@
 use corelog_record::{HistoryId, Offset};
 
 use super::epochs::{self, Run};
-use super::evidence::INDEX_BYTES_MAX;
 use crate::Error;
 use crate::disk::{Dir, File};
 use crate::format::index as format;
@@ -108,7 +107,7 @@ impl<D: Dir> From<'_, D> {
     /// The whole index, if its header is right.
     async fn index(&self) -> Option<Vec<u8>> {
         let name = name::index(self.start.offset, self.generation);
-        let bytes = self.dir.read(&name, INDEX_BYTES_MAX).await.ok()?;
+        let bytes = self.dir.read(&name, format::BYTES_MAX).await.ok()?;
         let expected = index::header(self.history, &self.start);
         let is_ours = format::Header::decode(&bytes).is_ok_and(|header| header == expected);
         let is_whole =

@@ -61,7 +61,7 @@ impl<D: Dir> Copy<'_, D> {
             }
             other => Rc::new(other.map_err(|e| At::new(self.source, &store).io("open", e))?),
         };
-        let mut verifier = Verifier::new(seal, INTERVAL_BYTES);
+        let mut verifier = Verifier::new(seal, log::INDEX_INTERVAL_BYTES);
         let found = file.len().await;
         let found = found.map_err(|e| At::new(self.source, &store).io("measure", e))?;
         let length = seal.digest.bytes;
@@ -275,6 +275,3 @@ const PIECE_BYTES: u64 = 4 << 20;
 
 /// So many pieces are read ahead, and as many written behind.
 const PIECES_AHEAD: usize = 2;
-
-/// Bytes of store for each row of an index, as in a log that was not told otherwise.
-pub(super) const INTERVAL_BYTES: u32 = 4096;
