@@ -6,6 +6,7 @@ use std::time::Instant;
 use corelog_storage::Error;
 use corelog_storage::disk::std::{StdDir, beside};
 use corelog_storage::disk::{Dir as _, block_on};
+use corelog_storage::format::node::SNAPSHOTS;
 use corelog_storage::snapshot::{self, Name};
 use serde_json::json;
 
@@ -48,7 +49,7 @@ pub(super) struct Args {
 /// Copies it and prints how much there was.
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let data_dir = std::path::absolute(&args.data_dir)?;
-    let snapshots = StdDir::new(data_dir).child("snapshots");
+    let snapshots = StdDir::new(data_dir).child(SNAPSHOTS);
     let source = snapshots.child(args.name.as_str());
     let target = StdDir::new(std::path::absolute(&args.target)?);
     let summary = block_on(snapshot::open(&source)).map_err(told)?;

@@ -24,6 +24,7 @@ use corelog_record::{CopyId, Lineage, TopicId, TopicName};
 use corelog_storage::Error;
 use corelog_storage::disk::std::{StdDir, beside};
 use corelog_storage::disk::{Dir, block_on};
+use corelog_storage::format::node::RESTORING;
 use corelog_storage::format::topic as file;
 use corelog_storage::snapshot::{self as stored, Name, Restore, Restored, Stores};
 
@@ -373,6 +374,3 @@ pub(crate) async fn sweep_restores<D: Dir>(root: &D) {
         tracing::warn!(%error, "interrupted restores are removed at the next start");
     }
 }
-
-/// Where topics are until they are whole.
-const RESTORING: &str = "restoring";

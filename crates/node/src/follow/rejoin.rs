@@ -5,6 +5,7 @@ use std::rc::Rc;
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::rejoin;
 use corelog_record::{Offset, TopicName};
+use corelog_storage::format::node::QUARANTINE;
 use corelog_storage::format::replica::{Replica, Role};
 use corelog_storage::log::Chore;
 use corelog_storage::log::lineage::Common;
@@ -12,7 +13,6 @@ use corelog_storage::log::lineage::Common;
 use super::line::Line;
 use super::lineage::{diverged, shared};
 use super::ownership::{chain_of, check_owner_at, check_same, follower_of, segments_of};
-use crate::catalog;
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure, failure_with};
 use crate::partition::Change;
@@ -77,7 +77,7 @@ impl Core {
             file: match cut {
                 Chore::SuffixCut { quarantined, .. } => {
                     let file = quarantined.into_iter().next();
-                    file.map(|name| format!("{}/{name}", catalog::QUARANTINE))
+                    file.map(|name| format!("{}/{name}", QUARANTINE))
                 }
                 _ => None,
             },

@@ -2,9 +2,10 @@
 
 use super::copy::{Copy, Stores};
 use super::shelf::{commit, create, exists_empty, open, partition_dir};
-use super::{NAME, Partition, Summary, TOPICS, Topic, origin};
+use super::{NAME, Partition, Summary, Topic, origin};
 use crate::Error;
 use crate::disk::{ASIDE_SUFFIX, Dir};
+use crate::format::node::TOPICS;
 use crate::manifest::Manifest;
 
 /// A snapshot that was copied.

@@ -37,9 +37,3 @@ pub use shelf::{Entry, commit, count, list, open, partition_dir, remove, sweep_u
 
 /// The name of the file that makes a directory a snapshot.
 pub const NAME: &str = "snapshot";
-
-/// The directory of its topics.
-const TOPICS: &str = "topics";
-
-/// The name of a topic's file.
-const TOPIC: &str = "topic";

@@ -5,10 +5,11 @@ use std::ops::ControlFlow;
 
 use corelog_record::{PartitionId, TopicName};
 
-use super::{NAME, Name, Summary, TOPIC, TOPICS};
+use super::{NAME, Name, Summary};
 use crate::Error;
 use crate::disk::Dir;
 use crate::error::At;
+use crate::format::node::{TOPIC, TOPICS};
 use crate::format::snapshot::FILE_BYTES_MAX;
 
 /// A snapshot on the shelf.
