@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::process::ExitCode;
 
-use corelog_protocol::error::ErrorCode;
+use corelog_protocol::error::{ErrorBody, ErrorCode};
 
 use crate::{admin, advice, telemetry};
 
@@ -145,8 +145,14 @@ fn of_client(error: &corelog_client::Error) -> Option<Exit> {
     of_code(error.refusal()?.known_code()?)
 }
 
+/// The exit code of what a server refused.
+pub(crate) fn of_body(body: &ErrorBody) -> Exit {
+    let code = body.known_code().and_then(of_code);
+    code.unwrap_or(Exit::Failed)
+}
+
 /// The exit code of what a server refuses with this code, if it is not just a failure.
-pub(crate) const fn of_code(code: ErrorCode) -> Option<Exit> {
+const fn of_code(code: ErrorCode) -> Option<Exit> {
     match code {
         ErrorCode::Damaged | ErrorCode::Diverged | ErrorCode::BadSource => Some(Exit::Damage),
         ErrorCode::TimedOut | ErrorCode::SourceUnavailable => Some(Exit::Unreachable),

@@ -74,6 +74,15 @@ impl Out {
         self.line(&text)
     }
 
+    /// Writes a row per fact: its name, and what it is.
+    pub(crate) fn facts<'a>(
+        &mut self,
+        facts: impl IntoIterator<Item = (&'a str, String)>,
+    ) -> anyhow::Result<()> {
+        let rows = facts.into_iter();
+        self.table(&[], rows.map(|(name, value)| vec![name.to_owned(), value]))
+    }
+
     /// Writes columns under `headers`, if there are any, without borders: `awk` can read them too. A
     /// terminal that is too narrow gets the last column in several lines, or the last columns below.
     pub(crate) fn table(

@@ -4,7 +4,9 @@ use anyhow::Context as _;
 use corelog_client::{Admin, Error};
 use corelog_protocol::message::describe_topic::Partition;
 use corelog_record::{PartitionId, TopicId, TopicName};
+use serde_json::{Value, json};
 
+use crate::output::{Format, Out};
 use crate::{exit, session};
 
 /// What came of the partitions that were asked for.
@@ -89,6 +91,29 @@ fn asked(
         asked.extend(all.first().map(|one| one.id));
     }
     (asked, left_out)
+}
+
+/// Prints a row per partition, or a topic's name and an object per partition as JSON.
+///
+/// # Errors
+/// Stdout cannot be written to.
+pub(crate) fn print<T>(
+    format: Format,
+    topic: &TopicName,
+    headers: &[&str],
+    all: &[T],
+    row: impl Fn(&T) -> Vec<String>,
+    in_json: impl Fn(&T) -> Value,
+) -> anyhow::Result<()> {
+    let mut out = Out::new();
+    match format {
+        Format::Table => out.table(headers, all.iter().map(row))?,
+        Format::Json => out.json(&json!({
+            "topic": topic.as_str(),
+            "partitions": all.iter().map(in_json).collect::<Vec<_>>(),
+        }))?,
+    }
+    out.flush()
 }
 
 impl<T> Each<T> {

@@ -8,7 +8,6 @@ use corelog_record::TopicName;
 use serde_json::{Value, json};
 
 use crate::exit::Exit;
-use crate::output::{Format, Out};
 use crate::{cli, partitions, quantity, session};
 
 /// Give partitions to a follower without losing a record.
@@ -77,26 +76,17 @@ async fn handover(args: &Args, client: Client) -> anyhow::Result<Exit> {
 }
 
 fn print(args: &Args, handed: &[Partition]) -> anyhow::Result<()> {
-    let mut out = Out::new();
-    match args.client.output {
-        Format::Table => {
-            const HEADERS: [&str; 4] = ["PARTITION", "OWNER", "EPOCH", "FROM OFFSET"];
-            let row = |p: &Partition| {
-                vec![
-                    p.id.to_string(),
-                    p.owner.clone(),
-                    p.epoch.to_string(),
-                    p.end.to_string(),
-                ]
-            };
-            out.table(&HEADERS, handed.iter().map(row))?;
-        }
-        Format::Json => out.json(&json!({
-            "topic": args.topic.as_str(),
-            "partitions": handed.iter().map(in_json).collect::<Vec<_>>(),
-        }))?,
-    }
-    out.flush()
+    const HEADERS: [&str; 4] = ["PARTITION", "OWNER", "EPOCH", "FROM OFFSET"];
+    let row = |p: &Partition| {
+        vec![
+            p.id.to_string(),
+            p.owner.clone(),
+            p.epoch.to_string(),
+            p.end.to_string(),
+        ]
+    };
+    let format = args.client.output;
+    partitions::print(format, &args.topic, &HEADERS, handed, row, in_json)
 }
 
 fn in_json(partition: &Partition) -> Value {

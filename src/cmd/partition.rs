@@ -61,19 +61,18 @@ async fn reopen(args: &Reopen, client: Client) -> anyhow::Result<Exit> {
     let mut out = Out::new();
     match args.client.output {
         Format::Table => {
-            let row = |name: &str, value: String| vec![name.to_owned(), value];
-            let mut rows = vec![
-                row("partition", format!("{}/{}", args.topic, args.partition)),
-                row("state", word(&report.state)),
-                row("log start", report.log_start.to_string()),
-                row("log end", report.log_end.to_string()),
-                row("epoch", report.epoch.to_string()),
-                row("torn bytes", report.torn_bytes.to_string()),
+            let mut facts = vec![
+                ("partition", format!("{}/{}", args.topic, args.partition)),
+                ("state", word(&report.state)),
+                ("log start", report.log_start.to_string()),
+                ("log end", report.log_end.to_string()),
+                ("epoch", report.epoch.to_string()),
+                ("torn bytes", report.torn_bytes.to_string()),
             ];
             if !report.message.is_empty() {
-                rows.push(row("message", report.message.clone()));
+                facts.push(("message", report.message.clone()));
             }
-            out.table(&[], rows)?;
+            out.facts(facts)?;
         }
         Format::Json => out.json(&json!({
             "topic": args.topic.as_str(),

@@ -9,7 +9,6 @@ use corelog_record::{Offset, TopicName};
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, say, stop};
-use crate::output::{Format, Out};
 use crate::partitions::{self, Meant};
 use crate::quantity::Span;
 use crate::{cli, quantity, session};
@@ -101,27 +100,18 @@ fn loss_possible(args: &Args, refusal: &ErrorBody) -> anyhow::Error {
 }
 
 fn print(args: &Args, promoted: &[Partition]) -> anyhow::Result<()> {
-    let mut out = Out::new();
-    match args.client.output {
-        Format::Table => {
-            const HEADERS: [&str; 5] = ["PARTITION", "END", "EPOCH", "SOURCE END", "LOSS"];
-            let row = |p: &Partition| {
-                vec![
-                    p.id.to_string(),
-                    p.end.to_string(),
-                    p.epoch.to_string(),
-                    source_end(p),
-                    loss(p),
-                ]
-            };
-            out.table(&HEADERS, promoted.iter().map(row))?;
-        }
-        Format::Json => out.json(&json!({
-            "topic": args.topic.as_str(),
-            "partitions": promoted.iter().map(in_json).collect::<Vec<_>>(),
-        }))?,
-    }
-    out.flush()?;
+    const HEADERS: [&str; 5] = ["PARTITION", "END", "EPOCH", "SOURCE END", "LOSS"];
+    let row = |p: &Partition| {
+        vec![
+            p.id.to_string(),
+            p.end.to_string(),
+            p.epoch.to_string(),
+            source_end(p),
+            loss(p),
+        ]
+    };
+    let format = args.client.output;
+    partitions::print(format, &args.topic, &HEADERS, promoted, row, in_json)?;
     if promoted.iter().any(|partition| !partition.is_lossless) {
         say("records of the old owner may be missing; `corelog rejoin` there keeps them apart");
     }

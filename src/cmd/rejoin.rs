@@ -6,7 +6,6 @@ use corelog_record::TopicName;
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, say};
-use crate::output::{Format, Out};
 use crate::partitions::{self, Meant};
 use crate::quantity::Amount;
 use crate::{cli, quantity, session};
@@ -55,28 +54,18 @@ async fn rejoin(args: &Args, client: Client) -> anyhow::Result<Exit> {
 }
 
 fn print(args: &Args, rejoined: &[Partition]) -> anyhow::Result<()> {
-    let mut out = Out::new();
-    match args.client.output {
-        Format::Table => {
-            const HEADERS: [&str; 5] =
-                ["PARTITION", "FOLLOWS FROM", "QUARANTINED", "BYTES", "FILE"];
-            let row = |p: &Partition| {
-                vec![
-                    p.id.to_string(),
-                    p.common.to_string(),
-                    p.records.to_string(),
-                    Amount(p.bytes).to_string(),
-                    p.file.clone().unwrap_or_else(|| "-".to_owned()),
-                ]
-            };
-            out.table(&HEADERS, rejoined.iter().map(row))?;
-        }
-        Format::Json => out.json(&json!({
-            "topic": args.topic.as_str(),
-            "partitions": rejoined.iter().map(in_json).collect::<Vec<_>>(),
-        }))?,
-    }
-    out.flush()?;
+    const HEADERS: [&str; 5] = ["PARTITION", "FOLLOWS FROM", "QUARANTINED", "BYTES", "FILE"];
+    let row = |p: &Partition| {
+        vec![
+            p.id.to_string(),
+            p.common.to_string(),
+            p.records.to_string(),
+            Amount(p.bytes).to_string(),
+            p.file.clone().unwrap_or_else(|| "-".to_owned()),
+        ]
+    };
+    let format = args.client.output;
+    partitions::print(format, &args.topic, &HEADERS, rejoined, row, in_json)?;
     let records: u64 = rejoined.iter().map(|partition| partition.records).sum();
     if records > 0 {
         say(&format!(

@@ -146,9 +146,8 @@ fn next_step(args: &Args, error: &corelog_client::Error) -> Option<String> {
 fn failed(failure: &ErrorBody) -> anyhow::Error {
     let why = &failure.message;
     if failure.applied() == Applied::No {
-        let exit = failure.known_code().and_then(exit::of_code);
         let message = format!("nothing was restored: {why}");
-        return stop(exit.unwrap_or(Exit::Failed), message);
+        return stop(exit::of_body(failure), message);
     }
     let message = format!(
         "{why}; whether it is restored is unknown: it may be there once the server is started again, look with \
@@ -176,16 +175,12 @@ fn show(args: &Args, status: &Answer, took: Duration) -> anyhow::Result<Exit> {
     let mut out = Out::new();
     match args.client.output {
         Format::Table => {
-            let row = |name: &str, value: String| vec![name.to_owned(), value];
-            out.table(
-                &[],
-                [
-                    row("topic", args.topic.to_string()),
-                    row("id", id),
-                    row("bytes", Amount(status.bytes_done).to_string()),
-                    row("seconds", format!("{:.3}", took.as_secs_f64())),
-                ],
-            )?;
+            out.facts([
+                ("topic", args.topic.to_string()),
+                ("id", id),
+                ("bytes", Amount(status.bytes_done).to_string()),
+                ("seconds", format!("{:.3}", took.as_secs_f64())),
+            ])?;
             out.line("")?;
             let partitions = status.partitions.iter().map(|partition| {
                 vec![

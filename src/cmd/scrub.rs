@@ -10,9 +10,8 @@ use serde_json::{Value, json};
 use crate::cmd::topic::describe::{age, damage};
 use crate::cmd::topic::policy::word;
 use crate::exit::{Exit, say};
-use crate::output::{Format, Out};
 use crate::quantity::{Amount, rfc3339};
-use crate::{cli, progress, quantity, session};
+use crate::{cli, partitions, progress, quantity, session};
 
 /// How often the server is asked how far it is.
 const ASK_EVERY: Duration = Duration::from_millis(200);
@@ -50,6 +49,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn scrub(args: &Args, client: Client) -> anyhow::Result<Exit> {
+    const HEADERS: [&str; 5] = ["PARTITION", "STATE", "READ", "SEALED", "SCRUBBED"];
     let partition = args.partition.map(PartitionId::new);
     let (admin, topic) = client.admin().of(&args.topic).await?;
     let id = topic.id;
@@ -64,27 +64,17 @@ async fn scrub(args: &Args, client: Client) -> anyhow::Result<Exit> {
         }
         bar.finish_and_clear();
     }
-    let mut out = Out::new();
-    match args.client.output {
-        Format::Table => {
-            const HEADERS: [&str; 5] = ["PARTITION", "STATE", "READ", "SEALED", "SCRUBBED"];
-            let row = |p: &Partition| {
-                vec![
-                    p.id.to_string(),
-                    word(&p.state),
-                    Amount(p.bytes_done).to_string(),
-                    Amount(p.bytes_total).to_string(),
-                    age(p.scrubbed_at),
-                ]
-            };
-            out.table(&HEADERS, scrub.partitions.iter().map(row))?;
-        }
-        Format::Json => out.json(&json!({
-            "topic": args.topic.as_str(),
-            "partitions": scrub.partitions.iter().map(partition_json).collect::<Vec<_>>(),
-        }))?,
-    }
-    out.flush()?;
+    let row = |p: &Partition| {
+        vec![
+            p.id.to_string(),
+            word(&p.state),
+            Amount(p.bytes_done).to_string(),
+            Amount(p.bytes_total).to_string(),
+            age(p.scrubbed_at),
+        ]
+    };
+    let (format, all) = (args.client.output, &scrub.partitions);
+    partitions::print(format, &args.topic, &HEADERS, all, row, partition_json)?;
     let mut exit = Exit::Done;
     for partition in &scrub.partitions {
         if let Some(why) = unfinished(partition) {

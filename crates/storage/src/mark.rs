@@ -137,7 +137,7 @@ impl<D: Dir> Mark<D> {
 /// The sound slot with the highest sequence of the mark in `dir`, if there is a mark.
 pub(crate) async fn read_last<D: Dir>(dir: &D) -> Result<Option<Option<Slot>>, Error> {
     let at = || At::new(dir, NAME);
-    let mut bytes = match dir.read(NAME, READ_BYTES_MAX).await {
+    let mut bytes = match dir.read(NAME, BYTES_MAX).await {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         // Not a mark, whatever it is.
@@ -175,8 +175,8 @@ fn slot_start(sequence: u64) -> usize {
 
 const FILE_BYTES: usize = 2 * SLOT_BYTES;
 
-/// A mark may be a block longer while somebody waits for its writes.
-const READ_BYTES_MAX: u64 = 1 << 20;
+/// The longest mark that is read: it may be a block longer while somebody waits for its writes.
+pub(crate) const BYTES_MAX: u64 = 1 << 20;
 const _: () = assert!(SLOTS == 2, "slot_start tells two slots apart");
 
 #[cfg(test)]

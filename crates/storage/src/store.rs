@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use crate::Error;
-use crate::disk::{ASIDE_SUFFIX, BLOCK_BYTES, Buf, Dir, File, Open, Space, round_up};
+use crate::disk::{ASIDE_SUFFIX, BLOCK_BYTES, Dir, File, Open, Space, padded, round_up};
 use crate::error::At;
 use crate::log::remove;
 use crate::open_files::Handle;
@@ -197,15 +197,6 @@ async fn write_range<D: Dir>(
     target.set_len(bytes).await.map_err(|e| at().io("cut", e))?;
     target.sync_all().await.map_err(|e| at().io("sync", e))?;
     Ok(target)
-}
-
-/// A buffer of whole blocks with `bytes` at its front and zeros behind.
-pub(crate) fn padded<D: Dir>(dir: &D, bytes: &[u8]) -> D::Buf {
-    let mut buf = dir.alloc(bytes.len().next_multiple_of(BLOCK_BYTES));
-    let (front, behind) = buf.as_mut_slice().split_at_mut(bytes.len());
-    front.copy_from_slice(bytes);
-    behind.fill(0);
-    buf
 }
 
 /// How much is copied at once; whole blocks.

@@ -30,7 +30,7 @@ impl Latencies {
         json!({"count": self.0.len(), "p50": p50, "p99": p99, "p99.9": p999, "max": max})
     }
 
-    fn quantiles(&self) -> [(&'static str, u64); 4] {
+    pub(super) fn quantiles(&self) -> [(&'static str, u64); 4] {
         let at = |quantile| self.0.value_at_quantile(quantile);
         [
             ("p50", at(0.5)),

@@ -8,10 +8,9 @@ use clap::ValueEnum;
 use corelog_client::{Client, Consumer, ConsumerConfig, End, Received, Start};
 use corelog_protocol::message::list_offsets::At;
 use corelog_record::{Offset, PartitionId, Timestamp, TopicName};
-use hdrhistogram::Histogram;
 use serde_json::json;
 
-use super::latencies::micros;
+use super::latencies::Latencies;
 use crate::exit::{Exit, stop};
 use crate::output::{Format, Out};
 use crate::{cli, quantity, session};
@@ -73,13 +72,13 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
     });
     let places = Places::find(args, &mut consumer, records).await?;
     let mut random = fastrand::Rng::with_seed(args.seed);
-    let mut latency_us = Histogram::<u64>::new_with_bounds(1, LATENCY_US_MAX, 3)?;
+    let mut latencies = Latencies::new()?;
     for _ in 0..args.count {
         let start = places.draw(&mut random)?;
         let (took, _) = seek(args, &mut consumer, start).await?;
-        latency_us.saturating_record(micros(took));
+        latencies.add(took);
     }
-    print(args, &latency_us)?;
+    print(args, &latencies)?;
     Ok(Exit::Done)
 }
 
@@ -172,14 +171,13 @@ async fn seek(
     Ok((took, record))
 }
 
-fn print(args: &Args, latency_us: &Histogram<u64>) -> anyhow::Result<()> {
-    let at = |quantile| latency_us.value_at_quantile(quantile);
-    let (p50, p99, max) = (at(0.5), at(0.99), latency_us.max());
+fn print(args: &Args, latencies: &Latencies) -> anyhow::Result<()> {
+    let [(_, p50), (_, p99), _, (_, max)] = latencies.quantiles();
     let mut out = Out::new();
     match args.client.output {
         Format::Table => {
-            let row = |name: &str, us: u64| vec![name.to_owned(), format!("{us} us")];
-            out.table(&[], [row("p50", p50), row("p99", p99), row("max", max)])?;
+            let all = [("p50", p50), ("p99", p99), ("max", max)];
+            out.facts(all.map(|(name, us)| (name, format!("{us} us"))))?;
         }
         Format::Json => out.json(&json!({
             "by": args.by.to_possible_value().map(|by| by.get_name().to_owned()),
@@ -189,5 +187,3 @@ fn print(args: &Args, latency_us: &Histogram<u64>) -> anyhow::Result<()> {
     }
     out.flush()
 }
-
-const LATENCY_US_MAX: u64 = 60_000_000;

@@ -125,10 +125,7 @@ fn outcome(partition: &Partition) -> Exit {
     match (&partition.state, &partition.error) {
         (State::Stopped, Some(error)) => {
             say(&format!("partition {number} stopped: {error}"));
-            error
-                .known_code()
-                .and_then(exit::of_code)
-                .unwrap_or(Exit::Failed)
+            exit::of_body(error)
         }
         (State::Stopped, None) => Exit::Failed,
         _ => Exit::Done,

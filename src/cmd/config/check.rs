@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::cmd::serve::node_config;
-use crate::config::{Key, Origin, Sources};
+use crate::config::{Key, Sources};
 use crate::exit::Exit;
 use crate::output::{Format, Out};
 
@@ -32,11 +32,7 @@ pub(crate) struct Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let settings = Sources::of_file(&args.file)?.decide()?;
     node_config(&settings.config()?)?;
-    let is_said = |key: &Key| {
-        let value = settings.get(*key);
-        value.is_some_and(|value| value.origin != Origin::Default)
-    };
-    let said: Vec<Key> = Key::all().filter(is_said).collect();
+    let said: Vec<Key> = Key::all().filter(|key| settings.is_said(*key)).collect();
     let mut out = Out::new();
     match args.output {
         Format::Table if said.is_empty() => out.line("good: every setting is at its default")?,

@@ -5,11 +5,9 @@ mod format;
 mod range;
 mod state;
 
-use std::future::poll_fn;
+use std::future::ready;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
-use std::pin::pin;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use corelog_client::{Client, Consumer, ConsumerConfig, End, Error, Received, Start};
@@ -193,7 +191,12 @@ impl Printing<'_> {
         let mut saved = Instant::now();
         let mut asked = interrupt::asked(HANDING_OVER, || Exit::Failed)?;
         while self.args.count.is_none_or(|count| self.printed < count) {
-            let next = match ready(self.consumer.next()).await {
+            let at_once = tokio::select! {
+                biased;
+                next = self.consumer.next() => Some(next),
+                () = ready(()) => None,
+            };
+            let next = match at_once {
                 Some(next) => next,
                 None => {
                     // Nothing is there at once: whoever reads gets what was printed so far.
@@ -340,14 +343,4 @@ impl Printing<'_> {
         });
         state.save()
     }
-}
-
-/// What `future` has at once, if anything.
-async fn ready<T>(future: impl Future<Output = T>) -> Option<T> {
-    let mut future = pin!(future);
-    poll_fn(|context| match future.as_mut().poll(context) {
-        Poll::Ready(value) => Poll::Ready(Some(value)),
-        Poll::Pending => Poll::Ready(None),
-    })
-    .await
 }

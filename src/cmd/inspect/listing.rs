@@ -6,12 +6,10 @@ use corelog_record::batch::{RecordView, Records, View};
 use corelog_record::{Offset, Position};
 use serde_json::{Value, json};
 
+use super::DECOMPRESSED_BYTES_MAX;
 use crate::exit::{Exit, stop};
 use crate::output::{Format, Out};
 use crate::quantity::rfc3339;
-
-/// The most that one batch may grow to when it is decompressed.
-const DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
 
 /// What to list, from where, and how much of it.
 #[derive(Clone, Copy, Debug)]

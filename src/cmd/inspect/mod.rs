@@ -24,6 +24,9 @@ use crate::output::{self, Out};
 use listing::{Listing, Of};
 use show::Show;
 
+/// The most that one batch may grow to when it is decompressed.
+pub(super) const DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
+
 /// Show what the files of a node hold, without a server.
 #[derive(clap::Args, Debug)]
 #[command(

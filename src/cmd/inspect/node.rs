@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use corelog_storage::format::node::Node;
+use corelog_storage::format::node::{NODE, Node, QUARANTINE, TOPIC, TOPICS};
 use serde_json::Value;
 
 use super::Verdict;
@@ -18,14 +18,14 @@ pub(super) fn node(dir: &Path) -> anyhow::Result<(Show, Verdict)> {
     const COLUMNS: [&str; 4] = ["topic", "partitions", "bytes", "id"];
     let mut show = Show::default();
     let (mut rows, mut faults) = (Vec::new(), Vec::new());
-    let path = dir.join("node");
+    let path = dir.join(NODE);
     if is_there(&path)? {
         let node = Node::decode(&read(&path)?).map_err(|error| damaged(&path, &error))?;
         show.fact("node", node.id.to_string())
             .fact("created", rfc3339(node.created));
     }
-    for topic_dir in directories(&dir.join("topics"))? {
-        match read_topic(&topic_dir.join("topic")) {
+    for topic_dir in directories(&dir.join(TOPICS))? {
+        match read_topic(&topic_dir.join(TOPIC)) {
             Ok(topic) => {
                 let mut bytes = 0;
                 for partition in directories(&topic_dir)? {
@@ -43,7 +43,7 @@ pub(super) fn node(dir: &Path) -> anyhow::Result<(Show, Verdict)> {
             Err(error) => faults.push(format!("{error:#}")),
         }
     }
-    let quarantine = files(&dir.join("quarantine"))?;
+    let quarantine = files(&dir.join(QUARANTINE))?;
     show.fact("topics", rows.len());
     show.fact("quarantined_files", quarantine.len());
     show.list("topic_list", &COLUMNS, rows);
@@ -63,7 +63,7 @@ pub(super) fn node(dir: &Path) -> anyhow::Result<(Show, Verdict)> {
 /// The topic's settings and a row per partition that has files.
 pub(super) fn topic(dir: &Path) -> anyhow::Result<(Show, Verdict)> {
     const COLUMNS: [&str; 5] = ["partition", "log_start", "segments", "bytes", "epoch"];
-    let topic = read_topic(&dir.join("topic"))?;
+    let topic = read_topic(&dir.join(TOPIC))?;
     let mut show = Show::default();
     topic_facts(&topic, &mut show)?;
     let (mut rows, mut faults) = (Vec::<Vec<Value>>::new(), Vec::new());

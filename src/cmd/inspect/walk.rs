@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-use corelog_record::batch::{self, HEADER_BYTES, Header, View};
+use corelog_record::batch::{HEADER_BYTES, Header, View};
 use corelog_record::{Offset, Position};
 
 /// A store being read, front to back.
@@ -56,30 +56,26 @@ impl Walk {
         }
         self.batch.clear();
         self.read(left.min(HEADER_BYTES as u64))?;
-        let bytes = match Header::parse(&self.batch) {
-            Ok(header) if header.total_bytes() > batch::BYTES_MAX => {
-                return self.bad_or_zeros(format!("a batch of {} bytes", header.total_bytes()));
+        let whole = match Header::parse(&self.batch) {
+            Ok(header) if header.total_bytes() as u64 > left => {
+                let bytes = header.total_bytes();
+                Err(format!("a batch of {bytes} bytes where {left} are left"))
             }
-            Ok(header) => header.total_bytes() as u64,
-            Err(error) => return self.bad_or_zeros(error.to_string()),
+            Ok(header) => Ok(header.total_bytes() - HEADER_BYTES),
+            Err(error) => Err(error.to_string()),
         };
-        if bytes > left {
-            return self.bad_or_zeros(format!("a batch of {bytes} bytes where {left} are left"));
+        if let Ok(behind_header) = whole {
+            self.read(behind_header as u64)?;
         }
-        self.read(bytes - HEADER_BYTES as u64)?;
-        if let Err(error) = View::verify(&self.batch) {
-            return self.bad_or_zeros(error.to_string());
-        }
-        self.position = self.position.plus(bytes);
-        let view = match View::verify(&self.batch) {
+        let verify = |_| View::verify(&self.batch).map_err(|error| error.to_string());
+        let view = match whole.and_then(verify) {
             Ok(view) => view,
-            Err(error) => {
-                return Ok(Found::Bad {
-                    position,
-                    fault: error.to_string(),
-                });
+            Err(_) if are_zeros(&self.batch, &mut self.file)? => {
+                return Ok(Found::Zeros { bytes: left });
             }
+            Err(fault) => return Ok(Found::Bad { position, fault }),
         };
+        self.position = position.plus(self.batch.len() as u64);
         // It is not covered by the checksum of the batch.
         let is_next = |next: &Offset| match self.is_dense {
             true => view.base_offset() == *next,
@@ -101,33 +97,26 @@ impl Walk {
         }
         Ok(())
     }
+}
 
-    /// What is no batch: zeros to the end of the file, or a fault.
-    fn bad_or_zeros(&mut self, fault: String) -> io::Result<Found<'_>> {
-        let position = self.position;
-        let mut are_zeros = self.batch.iter().all(|byte| *byte == 0);
-        let mut chunk = vec![0; 64 << 10];
-        while are_zeros {
-            let bytes = self.file.read(&mut chunk)?;
-            if bytes == 0 {
-                break;
-            }
-            are_zeros = chunk[..bytes].iter().all(|byte| *byte == 0);
+/// Whether nothing but zeros was read, and all that follows is zeros.
+fn are_zeros(read: &[u8], rest: &mut impl Read) -> io::Result<bool> {
+    let mut are_zeros = read.iter().all(|byte| *byte == 0);
+    let mut chunk = vec![0; 64 << 10];
+    while are_zeros {
+        let bytes = rest.read(&mut chunk)?;
+        if bytes == 0 {
+            break;
         }
-        if are_zeros {
-            Ok(Found::Zeros {
-                bytes: self.bytes - self.position.get(),
-            })
-        } else {
-            Ok(Found::Bad { position, fault })
-        }
+        are_zeros = chunk[..bytes].iter().all(|byte| *byte == 0);
     }
+    Ok(are_zeros)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use corelog_record::batch::{Builder, Codec};
+    use corelog_record::batch::{self, Builder, Codec};
     use corelog_record::{LeaderEpoch, Timestamp};
 
     fn store(batches: u64, tail: &[u8]) -> tempfile::NamedTempFile {

@@ -9,7 +9,9 @@ use anyhow::Context as _;
 use corelog_record::PartitionId;
 use corelog_storage::disk::block_on;
 use corelog_storage::disk::std::StdDir;
+use corelog_storage::format::node::{NODE, TOPIC};
 use corelog_storage::format::topic::Topic;
+use corelog_storage::log::INDEX_INTERVAL_BYTES;
 use corelog_storage::repair::{Known, Plan, Refusal, Step, plan};
 use nix::unistd::{Uid, User, geteuid};
 use serde_json::{Value, json};
@@ -103,7 +105,7 @@ fn lock(dir: &Path) -> anyhow::Result<Vec<File>> {
     let opened = opened.with_context(|| format!("cannot open {}", above.display()))?;
     let mut locks = vec![locked(opened, "a program", above)?];
     for above in dir.ancestors().take(DEPTH_MAX) {
-        let path = above.join("node");
+        let path = above.join(NODE);
         // A topic may have this name: its directory locks nothing.
         if path.metadata().is_ok_and(|found| !found.is_file()) {
             continue;
@@ -259,13 +261,8 @@ fn in_json(step: &Step) -> Value {
     }
 }
 
-const TOPIC: &str = "topic";
-
 /// From a partition up to the data directory: topic, topics, data.
 const DEPTH_MAX: usize = 4;
-
-/// Bytes of store for each index row, as the node has it.
-const INDEX_INTERVAL_BYTES: u32 = 4096;
 
 #[cfg(test)]
 mod tests {

@@ -85,8 +85,7 @@ fn say_left(topic: &TopicName, partitions: &[Partition]) -> Exit {
             (0, None) => {}
             (0, Some(error)) => {
                 say(&format!("{place} was not repaired: {error}"));
-                let code = error.known_code().and_then(exit::of_code);
-                exit = exit.graver(code.unwrap_or(Exit::Failed));
+                exit = exit.graver(exit::of_body(error));
             }
             (ranges, error) => {
                 let why = error.as_ref().map(|error| format!(": {error}"));

@@ -6,6 +6,7 @@ use std::time::Instant;
 use corelog_storage::Error;
 use corelog_storage::disk::std::{StdDir, beside};
 use corelog_storage::disk::{Dir as _, block_on};
+use corelog_storage::format::node::SNAPSHOTS;
 use corelog_storage::snapshot::{self, Name};
 use serde_json::json;
 
@@ -48,7 +49,7 @@ pub(super) struct Args {
 /// Copies it and prints how much there was.
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let data_dir = std::path::absolute(&args.data_dir)?;
-    let snapshots = StdDir::new(data_dir).child("snapshots");
+    let snapshots = StdDir::new(data_dir).child(SNAPSHOTS);
     let source = snapshots.child(args.name.as_str());
     let target = StdDir::new(std::path::absolute(&args.target)?);
     let summary = block_on(snapshot::open(&source)).map_err(told)?;
@@ -73,20 +74,14 @@ fn show(
     let topics = exported.summary.topics.len();
     let mut out = Out::new();
     match args.output {
-        Format::Table => {
-            let row = |name: &str, value: String| vec![name.to_owned(), value];
-            out.table(
-                &[],
-                [
-                    row("snapshot", args.name.to_string()),
-                    row("copy", target.to_owned()),
-                    row("topics", topics.to_string()),
-                    row("segments", exported.segments.to_string()),
-                    row("bytes", Amount(exported.bytes).to_string()),
-                    row("seconds", format!("{seconds:.3}")),
-                ],
-            )?;
-        }
+        Format::Table => out.facts([
+            ("snapshot", args.name.to_string()),
+            ("copy", target.to_owned()),
+            ("topics", topics.to_string()),
+            ("segments", exported.segments.to_string()),
+            ("bytes", Amount(exported.bytes).to_string()),
+            ("seconds", format!("{seconds:.3}")),
+        ])?,
         Format::Json => out.json(&json!({
             "name": args.name.as_str(),
             "target": target,

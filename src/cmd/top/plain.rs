@@ -64,14 +64,11 @@ impl Wanted<'_> {
 
 /// Prints a picture as tables, each under the name of its view.
 pub(super) fn tables(out: &mut Out, picture: &Picture, wanted: Wanted<'_>) -> anyhow::Result<()> {
-    let row = |figure: Told| vec![figure.name.to_owned(), figure.told];
-    let node = [("admin", &picture.admin), ("node", &picture.node.node)];
-    let named = node.map(|(name, told)| vec![name.to_owned(), told.clone()]);
-    let rest = doings(picture)
-        .into_iter()
-        .chain(holdings(picture))
-        .map(row);
-    out.table(&[], named.into_iter().chain(rest))?;
+    let (admin, node) = (picture.admin.clone(), picture.node.node.clone());
+    let named = [("admin", admin), ("node", node)];
+    let rest = doings(picture).into_iter().chain(holdings(picture));
+    let rest = rest.map(|Told { name, told, .. }| (name, told));
+    out.facts(named.into_iter().chain(rest))?;
     table(out, wanted, (View::Cores, &picture.cores))?;
     table(out, wanted, (View::Topics, &picture.topics))?;
     table(out, wanted, (View::Partitions, &picture.partitions))?;

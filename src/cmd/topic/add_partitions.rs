@@ -44,11 +44,10 @@ async fn add(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let partitions = session::changing(answer)?.partitions;
     let mut out = Out::new();
     match args.client.output {
-        Format::Table => {
-            let topic = vec!["topic".to_owned(), args.name.to_string()];
-            let partitions = vec!["partitions".to_owned(), partitions.to_string()];
-            out.table(&[], [topic, partitions])?;
-        }
+        Format::Table => out.facts([
+            ("topic", args.name.to_string()),
+            ("partitions", partitions.to_string()),
+        ])?,
         Format::Json => {
             out.json(&json!({ "name": args.name.as_str(), "partitions": partitions }))?;
         }

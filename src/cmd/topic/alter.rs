@@ -77,9 +77,8 @@ fn print(args: &Args, policy: &TopicSettings, partitions: u32) -> anyhow::Result
     let mut out = Out::new();
     match args.client.output {
         Format::Table => {
-            let mut rows = vec![vec!["topic".to_owned(), args.name.to_string()]];
-            rows.extend(super::policy::rows(policy));
-            out.table(&[], rows)?;
+            let topic = [("topic", args.name.to_string())];
+            out.facts(topic.into_iter().chain(super::policy::facts(policy)))?;
         }
         Format::Json => out.json(&json!({
             "name": args.name.as_str(),

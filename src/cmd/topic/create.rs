@@ -53,17 +53,15 @@ async fn create(args: &Args, client: Client) -> anyhow::Result<Exit> {
     let mut out = Out::new();
     match args.client.output {
         Format::Table => {
-            let mut rows = vec![
-                vec!["topic".to_owned(), args.name.to_string()],
-                vec!["id".to_owned(), topic.id.to_string()],
-                vec![
-                    "created".to_owned(),
-                    if topic.created { "now" } else { "before" }.to_owned(),
-                ],
-                vec!["partitions".to_owned(), topic.partitions.to_string()],
+            let created = if topic.created { "now" } else { "before" };
+            let topic_facts = [
+                ("topic", args.name.to_string()),
+                ("id", topic.id.to_string()),
+                ("created", created.to_owned()),
+                ("partitions", topic.partitions.to_string()),
             ];
-            rows.extend(super::policy::rows(&topic.settings));
-            out.table(&[], rows)?;
+            let policy = super::policy::facts(&topic.settings);
+            out.facts(topic_facts.into_iter().chain(policy))?;
         }
         Format::Json => out.json(&json!({
             "name": args.name.as_str(),

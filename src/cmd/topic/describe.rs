@@ -96,12 +96,12 @@ fn show(name: &TopicName, topic: &Answer, out: &mut Out) -> anyhow::Result<()> {
         "SCRUBBED",
         "SNAPSHOT",
     ];
-    let mut rows = vec![
-        vec!["topic".to_owned(), name.to_string()],
-        vec!["id".to_owned(), topic.id.to_string()],
-    ];
-    rows.extend(super::policy::rows(&topic.settings));
-    out.table(&[], rows)?;
+    let named = [("topic", name.to_string()), ("id", topic.id.to_string())];
+    out.facts(
+        named
+            .into_iter()
+            .chain(super::policy::facts(&topic.settings)),
+    )?;
     out.line("")?;
     let row = |p: &Partition| {
         vec![

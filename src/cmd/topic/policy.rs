@@ -119,28 +119,23 @@ fn change<T>(said: Option<Limit<T>>, number: impl Fn(T) -> u64) -> Change<u64> {
     }
 }
 
-/// The policy as rows of a table.
-pub(super) fn rows(settings: &TopicSettings) -> Vec<Vec<String>> {
+/// The policy as people read it.
+pub(super) fn facts(settings: &TopicSettings) -> [(&'static str, String); 7] {
     let or = |text: Option<String>, none: &str| text.unwrap_or_else(|| none.to_owned());
     let age = |ms: Option<u64>| or(ms.map(|ms| Span::from_millis(ms).to_string()), "never");
     let size = |bytes: u64| ByteSize::from_bytes(bytes).to_string();
-    vec![
-        vec!["ack".to_owned(), word(&settings.ack)],
-        vec!["retention-age".to_owned(), age(settings.retention_age_ms)],
-        vec![
-            "retention-bytes".to_owned(),
+    let held = settings.retention_hold_bytes.map(size);
+    [
+        ("ack", word(&settings.ack)),
+        ("retention-age", age(settings.retention_age_ms)),
+        (
+            "retention-bytes",
             or(settings.retention_bytes.map(size), "none"),
-        ],
-        vec!["segment-bytes".to_owned(), size(settings.segment_bytes)],
-        vec!["segment-age".to_owned(), age(settings.segment_age_ms)],
-        vec![
-            "retention-hold".to_owned(),
-            settings.retention_hold.name().to_owned(),
-        ],
-        vec![
-            "retention-hold-bytes".to_owned(),
-            or(settings.retention_hold_bytes.map(size), "none"),
-        ],
+        ),
+        ("segment-bytes", size(settings.segment_bytes)),
+        ("segment-age", age(settings.segment_age_ms)),
+        ("retention-hold", settings.retention_hold.name().to_owned()),
+        ("retention-hold-bytes", or(held, "none")),
     ]
 }
 
@@ -232,9 +227,9 @@ mod tests {
             retention_age: Some("7d".parse().unwrap()),
             ..NOTHING
         };
-        let rows = rows(&said.settings());
-        assert!(rows.contains(&vec!["retention-age".to_owned(), "7d".to_owned()]));
-        assert!(rows.contains(&vec!["segment-bytes".to_owned(), "128MiB".to_owned()]));
-        assert!(rows.contains(&vec!["ack".to_owned(), "durable".to_owned()]));
+        let facts = facts(&said.settings());
+        assert!(facts.contains(&("retention-age", "7d".to_owned())));
+        assert!(facts.contains(&("segment-bytes", "128MiB".to_owned())));
+        assert!(facts.contains(&("ack", "durable".to_owned())));
     }
 }

@@ -5,6 +5,8 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use corelog_storage::format::node::NODE;
+
 /// Whether the `node` file of the data directory around `path` is locked, as far as `/proc/locks`
 /// (proc(5)) tells.
 pub(super) fn is_locked(path: &Path) -> bool {
@@ -12,7 +14,7 @@ pub(super) fn is_locked(path: &Path) -> bool {
         return false;
     };
     let above = path.ancestors().take(DEPTH_MAX);
-    let mut nodes = above.filter_map(|dir| dir.join("node").metadata().ok());
+    let mut nodes = above.filter_map(|dir| dir.join(NODE).metadata().ok());
     // A topic may have this name: its directory locks nothing.
     let Some(metadata) = nodes.find(Metadata::is_file) else {
         return false;

@@ -15,6 +15,7 @@ use corelog_record::batch::{Records, View};
 use corelog_storage::verify::{Checked, Hooks, StoreCheck, Survey, survey};
 use indicatif::ProgressBar;
 
+use crate::cmd::inspect::DECOMPRESSED_BYTES_MAX;
 use crate::exit::{Exit, stop};
 use crate::output::{self, ClosedPipe, Out};
 use crate::progress;
@@ -145,6 +146,3 @@ fn decode(view: &View<'_>) -> Result<(), corelog_record::Error> {
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
-
-/// The most that one batch may grow to when it is decompressed.
-const DECOMPRESSED_BYTES_MAX: usize = 256 << 20;

@@ -25,12 +25,7 @@ pub(crate) struct RawAnswer {
 
 impl RawAnswer {
     pub(super) fn frame(&self) -> Frame<'_> {
-        let (head, body) = self.bytes.split_at(self.header.head_end());
-        Frame {
-            header: self.header,
-            head: &head[frame::PREFIX_BYTES..],
-            body,
-        }
+        Frame::of(self.header, &self.bytes)
     }
 
     /// The bytes behind the head, a slice of the receive buffer.

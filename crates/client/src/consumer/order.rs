@@ -81,10 +81,7 @@ pub(super) fn check(batches: &[u8], asked: Asked, next: Offset) -> Result<Checke
 fn first(bytes: &[u8]) -> Option<(Header, Range<Offset>, &[u8])> {
     let header = Header::parse(bytes).ok()?;
     let (_, behind) = bytes.split_at_checked(header.total_bytes())?;
-    let base = u64::try_from(header.base_offset).ok()?;
-    let delta = u64::try_from(header.last_offset_delta).ok()?;
-    let end = base.checked_add(delta)?.checked_add(1)?;
-    Some((header, Offset::new(base)?..Offset::new(end)?, behind))
+    Some((header, header.offsets()?, behind))
 }
 
 #[cfg(test)]

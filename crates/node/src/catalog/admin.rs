@@ -350,13 +350,13 @@ fn created(topic: &Topic, created: bool) -> create_topic::Answer {
 }
 
 pub(super) fn random_bytes() -> Result<[u8; 16], Failure> {
+    let none = |error| format!("the system gives no random bytes: {error}");
+    random().map_err(|error| failure(ErrorCode::Busy, none(error)))
+}
+
+pub(super) fn random() -> Result<[u8; 16], std::io::Error> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| {
-        failure(
-            ErrorCode::Busy,
-            format!("the system gives no random bytes: {error}"),
-        )
-    })?;
+    getrandom::fill(&mut bytes).map_err(|error| std::io::Error::other(error.to_string()))?;
     Ok(bytes)
 }
 

@@ -12,6 +12,7 @@ use std::io;
 
 use corelog_record::{PartitionId, TopicName};
 use corelog_storage::disk::{self, ASIDE_SUFFIX, Dir};
+use corelog_storage::format::node::{DELETED, QUARANTINE, TOPIC, TOPICS};
 use corelog_storage::format::{self, topic as file};
 
 use super::placement::Load;
@@ -58,9 +59,6 @@ pub enum CatalogError {
 pub(crate) fn partition_dir<D: Dir>(root: &D, topic: &TopicName, partition: PartitionId) -> D {
     topic_dir(root, topic).child(&partition.get().to_string())
 }
-
-/// The directory in that of the node where bytes go that cannot be trusted.
-pub(crate) const QUARANTINE: &str = "quarantine";
 
 /// Where bytes go that cannot be trusted.
 pub(crate) fn quarantine_dir<D: Dir>(root: &D) -> D {
@@ -141,7 +139,7 @@ pub(super) async fn is_free<D: Dir>(root: &D, name: &TopicName) -> Result<bool, 
 async fn is_unfinished<D: Dir>(root: &D, name: &TopicName) -> Result<bool, CatalogError> {
     let dir = topic_dir(root, name);
     let entries = dir.list().await.map_err(io_error("list", &dir))?;
-    let aside = format!("{TOPIC_FILE}{ASIDE_SUFFIX}");
+    let aside = format!("{TOPIC}{ASIDE_SUFFIX}");
     Ok(entries.iter().all(|entry| entry.name == aside))
 }
 
@@ -154,10 +152,10 @@ pub(super) async fn rewrite<D: Dir>(
 ) -> Result<(), CatalogError> {
     let dir = topic_dir(root, &topic.name);
     let bytes = encoded(topic, &dir)?;
-    let written = match dir.write_aside(TOPIC_FILE, &bytes).await {
+    let written = match dir.write_aside(TOPIC, &bytes).await {
         Err(full) if disk::is_full(&full) => {
             use io::ErrorKind::{FileTooLarge, NotFound};
-            match spare::write(root, &dir, TOPIC_FILE, &bytes, is_spare_used).await {
+            match spare::write(root, &dir, TOPIC, &bytes, is_spare_used).await {
                 // There is none, or too small a one.
                 Err(error) if matches!(error.kind(), NotFound | FileTooLarge) => Err(full),
                 other => other,
@@ -173,7 +171,7 @@ pub(super) async fn write<D: Dir>(root: &D, topic: &Topic) -> Result<(), Catalog
     let dir = topic_dir(root, &topic.name);
     dir.create().await.map_err(io_error("create", &dir))?;
     let bytes = encoded(topic, &dir)?;
-    dir.write_aside(TOPIC_FILE, &bytes)
+    dir.write_aside(TOPIC, &bytes)
         .await
         .map_err(io_error("write the topic file", &dir))
 }
@@ -182,7 +180,7 @@ pub(super) async fn write<D: Dir>(root: &D, topic: &Topic) -> Result<(), Catalog
 /// its file there, then moves it. After an error it may have moved, unless it `is_gone`.
 pub(super) async fn install<D: Dir>(root: &D, from: &D, topic: &Topic) -> Result<(), CatalogError> {
     let (home, topics) = (from.child(topic.name.as_str()), root.child(TOPICS));
-    home.write_aside(TOPIC_FILE, &encoded(topic, &home)?)
+    home.write_aside(TOPIC, &encoded(topic, &home)?)
         .await
         .map_err(io_error("write the topic file", &home))?;
     let place = topic_dir(root, &topic.name);
@@ -240,7 +238,7 @@ pub(crate) async fn remove_deleted<D: Dir>(root: &D) -> Result<(), CatalogError>
 
 async fn read<D: Dir>(root: &D, name: &TopicName) -> Result<Option<file::Topic>, CatalogError> {
     let dir = topic_dir(root, name);
-    let bytes = match dir.read(TOPIC_FILE, file::FILE_BYTES_MAX).await {
+    let bytes = match dir.read(TOPIC, file::FILE_BYTES_MAX).await {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(io_error("read the topic file", &dir)(error)),
@@ -326,9 +324,6 @@ fn io_error<D: Dir>(action: &'static str, dir: &D) -> impl FnOnce(io::Error) -> 
 
 /// Bytes of a directory's name.
 const NAME_BYTES_MAX: usize = 255;
-const TOPICS: &str = "topics";
-const DELETED: &str = "deleted";
-const TOPIC_FILE: &str = "topic";
 
 #[cfg(test)]
 mod tests {
@@ -438,7 +433,7 @@ mod tests {
         block_on(orphan.create()).expect("made");
         let rotten = root.child(TOPICS).child("rotten");
         block_on(rotten.create()).expect("made");
-        block_on(rotten.write_aside(TOPIC_FILE, b"not a topic")).expect("written");
+        block_on(rotten.write_aside(TOPIC, b"not a topic")).expect("written");
         assert_eq!(loaded(&root), (vec!["good".to_owned()], 2));
         assert!(block_on(orphan.exists()).expect("told"));
         for name in ["orphan", "rotten"] {

@@ -24,11 +24,12 @@ use corelog_record::{CopyId, Lineage, TopicId, TopicName};
 use corelog_storage::Error;
 use corelog_storage::disk::std::{StdDir, beside};
 use corelog_storage::disk::{Dir, block_on};
+use corelog_storage::format::node::RESTORING;
 use corelog_storage::format::topic as file;
 use corelog_storage::snapshot::{self as stored, Name, Restore, Restored, Stores};
 
 use self::source::{invalid_source, kept_of, pick, unopened};
-use super::admin::{Admin, random_bytes};
+use super::admin::{Admin, random, random_bytes};
 use super::snapshots::{name_of, refused, snapshot_dir};
 use super::topic::Topic;
 use crate::core::{Core, with_causes};
@@ -365,12 +366,6 @@ fn bounds(restored: Restored) -> (corelog_record::Offset, corelog_record::Offset
     (restored.log_start, restored.end)
 }
 
-fn random() -> Result<[u8; 16], std::io::Error> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| std::io::Error::other(error.to_string()))?;
-    Ok(bytes)
-}
-
 /// Removes what interrupted restores left, at a start.
 pub(crate) async fn sweep_restores<D: Dir>(root: &D) {
     let dir = root.child(RESTORING);
@@ -379,6 +374,3 @@ pub(crate) async fn sweep_restores<D: Dir>(root: &D) {
         tracing::warn!(%error, "interrupted restores are removed at the next start");
     }
 }
-
-/// Where topics are until they are whole.
-const RESTORING: &str = "restoring";

@@ -16,6 +16,7 @@ use corelog_protocol::message::{create_snapshot, delete_snapshot, list_snapshots
 use corelog_record::{CoreId, TopicName};
 use corelog_storage::Error;
 use corelog_storage::disk::{Dir, is_full, is_out_of_files};
+use corelog_storage::format::node::SNAPSHOTS;
 use corelog_storage::format::topic as file;
 use corelog_storage::snapshot::{self as stored, Entry, Name, Summary};
 
@@ -30,7 +31,7 @@ use crate::{router, rt};
 
 /// Where snapshots live.
 pub(crate) fn snapshots_dir<D: Dir>(root: &D) -> D {
-    root.child("snapshots")
+    root.child(SNAPSHOTS)
 }
 
 /// Where one snapshot lives.

@@ -15,10 +15,10 @@ use futures_lite::FutureExt;
 
 use super::line::Line;
 use super::lineage::shared;
-use super::ownership::{chain_of, check_same, partition_at, segments_of};
+use super::ownership::{chain_of, partition_at, segments_of};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
-use crate::{router, rt};
+use crate::rt;
 
 /// The pause before silent followers are asked again, and the longest, which each round doubles it to.
 const ASK_PAUSE_MIN: Duration = Duration::from_secs(1);
@@ -186,14 +186,9 @@ impl Core {
         if before.role != Role::Owner || Some(began.epoch) <= newest {
             return Ok(());
         }
-        let claimant = owner.clone();
-        router::change_replica(self, topic.clone(), key, move |mut replica| {
-            check_same(&before, &replica)?;
-            replica.role = Role::Fenced;
-            replica.sources = vec![claimant];
-            Ok(replica)
-        })
-        .await?;
+        let sources = vec![owner.clone()];
+        self.write_role(topic.clone(), key, before, Role::Fenced, sources)
+            .await?;
         tracing::error!(%topic, partition, epoch, owner, "fenced: another node owns it; rejoin it");
         Ok(())
     }

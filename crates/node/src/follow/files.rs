@@ -13,7 +13,7 @@ use corelog_storage::disk::std::StdDir;
 use corelog_storage::format::edit::{Digest, Kind, Seal};
 use corelog_storage::format::replica::Replica;
 use corelog_storage::intake::{Ready, SEGMENT_BYTES_MAX};
-use corelog_storage::log::Options;
+use corelog_storage::log::INDEX_INTERVAL_BYTES;
 use corelog_storage::log::lineage::Began;
 
 use super::followed::Followed;
@@ -212,7 +212,7 @@ impl Core {
             segments,
             epochs: self.epochs(key)?.iter().map(Began::from).collect(),
             dir: StdDir::new(dir.describe()),
-            interval_bytes: Options::default().index_interval_bytes,
+            interval_bytes: INDEX_INTERVAL_BYTES,
             rate: 0,
             patience: PATIENCE,
             is_alone: false,

@@ -110,9 +110,7 @@ impl Followers {
 
     /// If one was taken note of.
     fn knows(&self, key: PartitionKey, copy: CopyId) -> bool {
-        let heard = self.heard.borrow();
-        let heard = heard.get(&key);
-        heard.is_some_and(|heard| heard.followers.iter().any(|known| known.copy == copy))
+        self.heard_at(key, copy).is_some()
     }
 
     /// If it is time to ask one of a partition's followers whether that owns it: from now on it is not.

@@ -54,14 +54,9 @@ impl Core {
             sources: vec![to.clone()],
             ..before.clone()
         };
-        let target = to.clone();
-        router::change_replica(self, topic.clone(), key, move |mut replica| {
-            check_same(&before, &replica)?;
-            replica.role = Role::HandingOver;
-            replica.sources = vec![target];
-            Ok(replica)
-        })
-        .await?;
+        let (role, sources) = (handing.role, handing.sources.clone());
+        self.write_role(topic.clone(), key, before, role, sources)
+            .await?;
         // Until this was written down the topic could be altered.
         self.until_alike(&hand, &topic, key, &to).await?;
         let end = self.place(key)?.log_end;
@@ -185,12 +180,9 @@ impl Core {
             }
             Err(error) => return Err(error),
         }
-        router::change_replica(self, topic.clone(), key, move |mut replica| {
-            check_same(&before, &replica)?;
-            replica.sources.clear();
-            Ok(replica)
-        })
-        .await
+        let role = before.role;
+        self.write_role(topic.clone(), key, before, role, Vec::new())
+            .await
     }
 
     /// Has the target promise that it takes over no more at the epoch in force here.
@@ -257,13 +249,8 @@ impl Core {
             // A target that took over all the same began its epoch one step above the last, too.
             self.begin_above(key).await?;
         }
-        router::change_replica(self, topic, key, move |mut replica| {
-            check_same(&before, &replica)?;
-            replica.role = Role::Owner;
-            replica.sources.clear();
-            Ok(replica)
-        })
-        .await
+        self.write_role(topic, key, before, Role::Owner, Vec::new())
+            .await
     }
 }
 

@@ -207,8 +207,7 @@ impl Core {
         });
         self.repairs
             .end(key, segments.len(), repaired.is_ok() && damage_left == 0);
-        let name = self.topic_name(key);
-        let topic = name.map_or_else(String::new, |name| name.to_string());
+        let topic = self.told_name(key);
         let partition = key.partition.get();
         if let Err(error) = &repaired {
             let error = &error.message;

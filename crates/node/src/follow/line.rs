@@ -155,12 +155,7 @@ impl<T> Reply<T> {
 
 impl Raw {
     fn frame(&self) -> Frame<'_> {
-        let (head, body) = self.bytes.split_at(self.header.head_end());
-        Frame {
-            header: self.header,
-            head: head.get(frame::PREFIX_BYTES..).unwrap_or_default(),
-            body,
-        }
+        Frame::of(self.header, &self.bytes)
     }
 }
 

@@ -4,6 +4,8 @@
 //! in the middle is finished by asking for it again. An epoch begins before its owner takes appends. One
 //! change of a partition at a time has a hand on it, and what it read is still so when it writes.
 
+use std::rc::Rc;
+
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::{chain_at, replica_status, segments};
 use corelog_record::{Offset, TopicName};
@@ -13,6 +15,7 @@ use super::ASK_TIMEOUT;
 use super::line::Line;
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, deleted, failure, failure_with};
+use crate::router;
 
 impl Core {
     /// What this node is to a partition of this core.
@@ -21,6 +24,28 @@ impl Core {
         let topic = routes.topic_by_id(key.topic);
         let replica = topic.ok_or_else(deleted)?.replica(key.partition);
         Ok(replica.cloned().unwrap_or(Replica::owner(key.partition)))
+    }
+
+    /// Writes down that this node is `role` to a partition, and follows or gives it to `sources`.
+    ///
+    /// # Errors
+    /// `Busy` if it is another role than `before`, or of other sources, by now; else as [`router::change_replica`].
+    pub(super) fn write_role(
+        self: &Rc<Self>,
+        topic: TopicName,
+        key: PartitionKey,
+        before: Replica,
+        role: Role,
+        sources: Vec<String>,
+    ) -> impl Future<Output = Result<(), Failure>> {
+        router::change_replica(self, topic, key, move |replica| {
+            check_same(&before, &replica)?;
+            Ok(Replica {
+                role,
+                sources,
+                ..replica
+            })
+        })
     }
 
     pub(super) fn told_name(&self, key: PartitionKey) -> String {

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::rejoin;
 use corelog_record::{Offset, TopicName};
+use corelog_storage::format::node::QUARANTINE;
 use corelog_storage::format::replica::{Replica, Role};
 use corelog_storage::log::Chore;
 use corelog_storage::log::lineage::Common;
@@ -12,7 +13,6 @@ use corelog_storage::log::lineage::Common;
 use super::line::Line;
 use super::lineage::{diverged, shared};
 use super::ownership::{chain_of, check_owner_at, check_same, follower_of, segments_of};
-use crate::catalog;
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure, failure_with};
 use crate::partition::Change;
@@ -42,22 +42,14 @@ impl Core {
         let before = self.replica(key)?;
         self.check_not_read_only(key)?;
         self.common(&line, &topic, key).await?;
+        let (role, sources) = (Role::Fenced, vec![to.clone()]);
         let fenced = Replica {
-            role: Role::Fenced,
-            sources: vec![to.clone()],
+            role,
+            sources: sources.clone(),
             ..before.clone()
         };
-        let written = fenced.clone();
-        router::change_replica(self, topic.clone(), key, move |replica| {
-            check_same(&before, &replica)?;
-            let Replica { role, sources, .. } = written;
-            Ok(Replica {
-                role,
-                sources,
-                ..replica
-            })
-        })
-        .await?;
+        self.write_role(topic.clone(), key, before, role, sources)
+            .await?;
         self.halt(key).await;
         let place = self.place(key)?;
         self.durable(key, place.log_end).await?;
@@ -92,7 +84,7 @@ impl Core {
             file: match cut {
                 Chore::SuffixCut { quarantined, .. } => {
                     let file = quarantined.into_iter().next();
-                    file.map(|name| format!("{}/{name}", catalog::QUARANTINE))
+                    file.map(|name| format!("{}/{name}", QUARANTINE))
                 }
                 _ => None,
             },

@@ -345,7 +345,7 @@ fn identify(config: &NodeConfig, lock: &mut NodeFile) -> Result<NodeId, StartErr
     };
     let bytes = lock.read().map_err(failed)?;
     // A first write that was interrupted names nobody yet: there are no topics.
-    let is_new = !config.data_dir.join("topics").exists();
+    let is_new = !config.data_dir.join(node_file::TOPICS).exists();
     match node_file::Node::decode(&bytes) {
         Ok(node) => return Ok(node.id),
         Err(source) if !is_new && !bytes.is_empty() => {

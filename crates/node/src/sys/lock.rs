@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use corelog_storage::disk::std::StdDir;
 use corelog_storage::disk::{self, Dir};
+use corelog_storage::format::node::NODE;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
@@ -38,7 +39,7 @@ impl NodeFile {
             }
         };
         disk::block_on(StdDir::new(data).create()).map_err(unwritable)?;
-        let path = data.join(NAME);
+        let path = data.join(NODE);
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -107,8 +108,6 @@ impl NodeFile {
         File::open(data)?.sync_all()
     }
 }
-
-const NAME: &str = "node";
 
 /// One block: an interrupted write of it is old or new, sector by sector.
 const BYTES_MAX: u64 = 4096;

@@ -17,6 +17,19 @@ pub struct Frame<'a> {
     pub body: &'a [u8],
 }
 
+impl<'a> Frame<'a> {
+    /// The frame that `bytes` hold, prefix and all, of which a decoder has told the `header`.
+    ///
+    /// # Panics
+    /// If they end before its head does.
+    #[must_use]
+    pub fn of(header: Header, bytes: &'a [u8]) -> Self {
+        let (front, body) = bytes.split_at(header.head_end());
+        let head = front.get(PREFIX_BYTES..).unwrap_or_default();
+        Self { header, head, body }
+    }
+}
+
 /// What the first bytes of a buffer are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peek<'a> {

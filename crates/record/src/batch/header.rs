@@ -3,6 +3,8 @@
 #![deny(clippy::indexing_slicing)]
 #![expect(clippy::big_endian_bytes, reason = "the batch format is big-endian")]
 
+use std::ops::Range;
+
 use super::{BYTES_MAX, Codec, HEADER_BYTES, PREFIX_BYTES};
 use crate::checksum::crc32c;
 use crate::{Error, LeaderEpoch, Offset};
@@ -80,6 +82,13 @@ impl Header {
     /// Bytes of the whole batch, by its length field.
     pub fn total_bytes(&self) -> usize {
         PREFIX_BYTES + self.length.unsigned_abs() as usize
+    }
+
+    /// The offsets of its records by these fields, holes included; `None` if no log has such.
+    pub fn offsets(&self) -> Option<Range<Offset>> {
+        let base = Offset::new(u64::try_from(self.base_offset).ok()?)?;
+        let span = u64::try_from(self.last_offset_delta).ok()? + 1;
+        Some(base..base.checked_add(span)?)
     }
 
     /// The codec of the records.

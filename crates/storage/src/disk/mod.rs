@@ -384,12 +384,17 @@ async fn write_whole<D: Dir>(dir: &D, file: &D::File, bytes: &[u8]) -> io::Resul
 /// Any error of the file system; what the file holds is then unknown.
 pub async fn write_over<D: Dir>(dir: &D, file: &D::File, bytes: &[u8]) -> io::Result<()> {
     if !bytes.is_empty() {
-        let mut buf = dir.alloc(bytes.len().next_multiple_of(BLOCK_BYTES));
-        let (head, tail) = buf.as_mut_slice().split_at_mut(bytes.len());
-        head.copy_from_slice(bytes);
-        tail.fill(0);
-        file.write_at(Rc::new(buf), 0).await?;
+        file.write_at(Rc::new(padded(dir, bytes)), 0).await?;
     }
     file.set_len(bytes.len() as u64).await?;
     file.sync_all().await
+}
+
+/// A buffer of whole blocks with `bytes` at its front and zeros behind.
+pub(crate) fn padded<D: Dir>(dir: &D, bytes: &[u8]) -> D::Buf {
+    let mut buf = dir.alloc(bytes.len().next_multiple_of(BLOCK_BYTES));
+    let (front, behind) = buf.as_mut_slice().split_at_mut(bytes.len());
+    front.copy_from_slice(bytes);
+    behind.fill(0);
+    buf
 }

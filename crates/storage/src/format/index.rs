@@ -15,6 +15,9 @@ pub const HEADER_BYTES: usize = 64;
 /// The length of a row.
 pub const ROW_BYTES: usize = 32;
 
+/// The longest index that is read: of a segment of 1 GiB with a row for every batch of 512 bytes.
+pub(crate) const BYTES_MAX: u64 = 64 << 20;
+
 /// The header: which segment this is the index of.
 ///
 /// ```text

@@ -14,6 +14,27 @@ pub const PLACE: &str = "place";
 /// The name of the file that is blocks for the day when the disk is full.
 pub const SPARE: &str = "spare";
 
+/// The name of the file itself.
+pub const NODE: &str = "node";
+
+/// The directory of the topics, a directory each.
+pub const TOPICS: &str = "topics";
+
+/// The name of the file that says what a topic is, in its directory.
+pub const TOPIC: &str = "topic";
+
+/// The directory where bytes go that cannot be trusted.
+pub const QUARANTINE: &str = "quarantine";
+
+/// The directory of the snapshots, a directory each.
+pub const SNAPSHOTS: &str = "snapshots";
+
+/// The directory where deleted topics are until their files are gone.
+pub const DELETED: &str = "deleted";
+
+/// The directory where topics are until they are restored whole.
+pub const RESTORING: &str = "restoring";
+
 /// The identity of a node. The version of the file is the version of the whole directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {

@@ -11,9 +11,8 @@ use corelog_record::{ByteSize, Offset, Timestamp};
 use super::split;
 use crate::Log;
 use crate::disk::memory::MemoryDir;
-use crate::disk::{BLOCK_BYTES, Dir, File, Open, block_on};
+use crate::disk::{BLOCK_BYTES, Dir, File, Open, block_on, padded};
 use crate::log::{Options, ReadError};
-use crate::store::padded;
 use crate::testing;
 
 /// A log as it lay on the disk, and all that was ever appended to it.

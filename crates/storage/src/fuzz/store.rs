@@ -8,10 +8,10 @@ use corelog_record::batch::{HEADER_BYTES, View};
 
 use super::{repair, split};
 use crate::disk::memory::MemoryDir;
-use crate::disk::{Dir, File, Open, block_on};
+use crate::disk::{Dir, File, Open, block_on, padded};
 use crate::scan::{Scanner, Step};
 use crate::segment::Point;
-use crate::store::{Store, padded};
+use crate::store::Store;
 
 /// Scans a store, stepping over what is bad by its own length, as recovery does.
 pub(super) fn scan(input: &[u8]) {

@@ -162,7 +162,7 @@ impl Rows for Builder {
 const PIECE_ROWS: usize = 1024;
 
 /// The header of the index of the segment that starts at `base`.
-pub(super) fn header(history: HistoryId, base: &Point) -> Header {
+pub(crate) fn header(history: HistoryId, base: &Point) -> Header {
     Header {
         history,
         base: base.offset,

@@ -11,7 +11,7 @@ mod builder;
 mod sealed;
 mod whole;
 
-pub(crate) use builder::Builder;
+pub(crate) use builder::{Builder, header};
 pub(crate) use sealed::{Loaded, Of, Sealed};
 
 use corelog_record::{Offset, Timestamp};

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use corelog_record::{Chain, HistoryId, Offset};
 
 use super::whole::Whole;
-use super::{Builder, Rows, builder};
+use super::{Builder, Rows};
 use crate::Error;
 use crate::disk::Dir;
 use crate::disk::map::Map;
@@ -20,13 +20,7 @@ use crate::store::Store;
 pub(crate) struct Sealed<D: Dir> {
     dir: D,
     name: String,
-    history: HistoryId,
-    base: Point,
-    store: Rc<Store<D>>,
-    store_bytes: u64,
-    end: Option<(Offset, Chain)>,
-    interval_bytes: u32,
-    is_lower: bool,
+    of: Of<D>,
     loaded: RefCell<Option<Rc<Loaded>>>,
     was_rebuilt: Cell<bool>,
     /// Where in the thread's table of maps it is, if its rows are loaded.
@@ -62,13 +56,7 @@ impl<D: Dir> Sealed<D> {
         Rc::new(Self {
             dir: dir.clone(),
             name,
-            history: of.history,
-            base: of.base,
-            store: of.store,
-            store_bytes: of.store_bytes,
-            end: of.end,
-            interval_bytes: of.interval_bytes,
-            is_lower: of.is_lower,
+            of,
             loaded: RefCell::new(None),
             was_rebuilt: Cell::new(false),
             place: Place::default(),
@@ -85,7 +73,7 @@ impl<D: Dir> Sealed<D> {
         let loaded = self.loaded.borrow();
         match loaded.as_deref() {
             Some(Loaded::Rebuilt(rows)) if self.was_rebuilt.get() => {
-                Some(rows.encode(self.history, &self.base))
+                Some(rows.encode(self.of.history, &self.of.base))
             }
             _ => None,
         }
@@ -93,7 +81,7 @@ impl<D: Dir> Sealed<D> {
 
     /// Takes rows that were made anew from the store: the file is missing or wrong.
     pub(crate) fn replace(self: &Rc<Self>, rows: Builder) -> Rc<Loaded> {
-        self.was_rebuilt.set(!self.is_lower);
+        self.was_rebuilt.set(!self.of.is_lower);
         self.kept(Loaded::Rebuilt(rows))
     }
 
@@ -145,21 +133,21 @@ impl<D: Dir> Sealed<D> {
     /// Whether rows may be missing behind the last one of a file: of a log that was closed, went on and was killed, it
     /// has those of what there was when it was closed.
     fn may_lack_rows(&self, file: &Loaded) -> bool {
-        let last = super::before_position(&self.base, file, u64::MAX);
-        let behind = self.store_bytes.saturating_sub(last.position.get());
-        self.is_lower && u64::from(self.interval_bytes) <= behind
+        let last = super::before_position(&self.of.base, file, u64::MAX);
+        let behind = self.of.store_bytes.saturating_sub(last.position.get());
+        self.of.is_lower && u64::from(self.of.interval_bytes) <= behind
     }
 
     /// The rows of such a file, and those behind its last one, as far as the store is sound there.
     async fn completed(&self, lower: &Loaded) -> Result<Builder, Error> {
-        let start = super::before_position(&self.base, lower, u64::MAX);
+        let start = super::before_position(&self.of.base, lower, u64::MAX);
         let mut rows = Builder::from(lower.to_vec());
-        let file = self.store.file().await?;
-        let mut scanner = Scanner::new(&self.store, file, start, self.store_bytes);
+        let file = self.of.store.file().await?;
+        let mut scanner = Scanner::new(&self.of.store, file, start, self.of.store_bytes);
         loop {
             let start = scanner.point();
             match scanner.next().await? {
-                Step::Batch(_) => rows.note(&self.base, &start, self.interval_bytes),
+                Step::Batch(_) => rows.note(&self.of.base, &start, self.of.interval_bytes),
                 Step::End | Step::Bad => return Ok(rows),
             }
         }
@@ -174,7 +162,7 @@ impl<D: Dir> Sealed<D> {
         self: &Rc<Self>,
         rows: &Rc<Loaded>,
     ) -> Result<Option<Rc<Loaded>>, Error> {
-        if !matches!(**rows, Loaded::Mapped(_)) || self.end.is_none() {
+        if !matches!(**rows, Loaded::Mapped(_)) || self.of.end.is_none() {
             return Ok(None);
         }
         let rows = match self.rebuild().await {
@@ -202,10 +190,10 @@ impl<D: Dir> Sealed<D> {
     /// of no use does not matter, it is rebuilt.
     async fn map(&self) -> Option<Loaded> {
         let whole = Whole {
-            header: builder::header(self.history, &self.base),
-            store_bytes: self.store_bytes,
+            header: super::header(self.of.history, &self.of.base),
+            store_bytes: self.of.store_bytes,
             // Behind the end of one that goes on something may begin.
-            below: self.store_bytes + u64::from(self.is_lower),
+            below: self.of.store_bytes + u64::from(self.of.is_lower),
         };
         let map = self.dir.map(&self.name, move |index| whole.is(index));
         map.await.ok().map(Loaded::Mapped)
@@ -215,12 +203,12 @@ impl<D: Dir> Sealed<D> {
     async fn rebuild(&self) -> Result<(Builder, bool), Error> {
         let mut rows = Builder::default();
         let mut is_whole = true;
-        let file = self.store.file().await?;
-        let mut scanner = Scanner::new(&self.store, file, self.base, self.store_bytes);
+        let file = self.of.store.file().await?;
+        let mut scanner = Scanner::new(&self.of.store, file, self.of.base, self.of.store_bytes);
         loop {
             let start = scanner.point();
             match scanner.next().await? {
-                Step::Batch(_) => rows.note(&self.base, &start, self.interval_bytes),
+                Step::Batch(_) => rows.note(&self.of.base, &start, self.of.interval_bytes),
                 Step::End => break,
                 Step::Bad => {
                     is_whole = false;
@@ -232,9 +220,9 @@ impl<D: Dir> Sealed<D> {
             }
         }
         let found = scanner.point();
-        match self.end {
+        match self.of.end {
             Some((offset, chain)) if is_whole && (found.offset, found.chain) != (offset, chain) => {
-                let segment = self.base.offset;
+                let segment = self.of.base.offset;
                 Err(Error::Damaged {
                     from: segment,
                     to: offset,

@@ -6,6 +6,9 @@ use corelog_record::{ByteSize, HistoryId, PartitionId, TopicId, batch};
 /// format: recovery tells torn from damage by it, so no group exceeds it.
 pub const UNSYNCED_BYTES_MAX: usize = 16 << 20;
 
+/// Bytes of store for each index row, in a log that is not told otherwise.
+pub const INDEX_INTERVAL_BYTES: u32 = 4096;
+
 /// Whose log this is; topic and partition are checked against the manifest when the log is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
@@ -50,7 +53,7 @@ pub struct Options {
     pub segment_bytes_max: ByteSize,
     /// A segment with records rolls this many milliseconds after its first append; `None`: never.
     pub segment_age_max_ms: Option<i64>,
-    /// Bytes of store for each index row (4096).
+    /// Bytes of store for each index row ([`INDEX_INTERVAL_BYTES`]).
     pub index_interval_bytes: u32,
     /// What an appended batch must keep to.
     pub rules: batch::Rules,
@@ -67,7 +70,7 @@ impl Default for Options {
             ownership: Ownership::Owner,
             segment_bytes_max: ByteSize::from_mib(128),
             segment_age_max_ms: None,
-            index_interval_bytes: 4096,
+            index_interval_bytes: INDEX_INTERVAL_BYTES,
             rules: batch::Rules::default(),
             tail_bytes_max: 8 << 20,
             pending_bytes_max: UNSYNCED_BYTES_MAX,

@@ -63,12 +63,8 @@ impl Extent {
     /// What the batch at the beginning of `bytes` says it covers.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let header = Header::parse(bytes).ok()?;
-        let base = u64::try_from(header.base_offset)
-            .ok()
-            .and_then(Offset::new)?;
-        let span = u64::try_from(header.last_offset_delta).ok()? + 1;
         Some(Self {
-            next: base.checked_add(span)?,
+            next: header.offsets()?.end,
             bytes: header.total_bytes(),
         })
     }

@@ -33,12 +33,13 @@ pub struct Limits {
 }
 
 /// What the logs of one thread keep open.
+#[cfg(test)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Usage {
+pub(crate) struct Usage {
     /// Descriptors of open files, those being opened included. On a ring a store that is written to takes two.
-    pub files: usize,
+    pub(crate) files: usize,
     /// Bytes of mapped indexes.
-    pub map_bytes: usize,
+    pub(crate) map_bytes: usize,
 }
 
 impl Default for Limits {
@@ -57,7 +58,8 @@ pub fn limit(limits: Limits) {
 }
 
 /// What the logs of this thread keep open.
-pub fn usage() -> Usage {
+#[cfg(test)]
+pub(crate) fn usage() -> Usage {
     Usage {
         files: files(|table| table.used()).unwrap_or_default(),
         map_bytes: maps(|table| table.used()).unwrap_or_default(),

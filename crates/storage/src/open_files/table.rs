@@ -45,6 +45,7 @@ impl Table {
     }
 
     /// How much is held or reserved.
+    #[cfg(test)]
     pub(crate) fn used(&self) -> usize {
         self.used
     }

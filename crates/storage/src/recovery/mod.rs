@@ -42,7 +42,7 @@ mod survey;
 mod tidy;
 
 pub(crate) use damage::{EDIT_DAMAGES_MAX, damage_edits, key as damage_key, known_damage};
-pub(crate) use settle::partial_block;
+pub(crate) use settle::{data_end, partial_block};
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;

@@ -9,7 +9,7 @@ use crate::planted::{self, Bug};
 use crate::store::Store;
 
 /// The end of the last byte of a store of `bytes` bytes that is not zero; 0 if there is none.
-pub(super) async fn data_end<D: Dir>(store: &Store<D>, bytes: u64) -> Result<u64, Error> {
+pub(crate) async fn data_end<D: Dir>(store: &Store<D>, bytes: u64) -> Result<u64, Error> {
     let file = store.file().await?;
     let mut end = bytes;
     // Most stores end in data: little is read unless there are zeros to pass.

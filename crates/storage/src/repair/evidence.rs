@@ -166,7 +166,7 @@ async fn index_headers<D: Dir>(
 ) -> Result<Vec<(String, index::Header)>, Refusal> {
     let mut headers = Vec::new();
     for entry in entries.iter().filter(|entry| name::is_index(&entry.name)) {
-        let bytes = read(dir, &entry.name, INDEX_BYTES_MAX)
+        let bytes = read(dir, &entry.name, index::BYTES_MAX)
             .await?
             .unwrap_or_default();
         let stem = entry.name.trim_end_matches(".index");
@@ -193,6 +193,3 @@ fn draw_copy(seed: u64, history: HistoryId) -> CopyId {
     let drawn = xxhash_rust::xxh3::xxh3_128_with_seed(history.as_bytes(), seed);
     CopyId::from_bytes(drawn.to_le_bytes())
 }
-
-/// The longest index that is read.
-pub(super) const INDEX_BYTES_MAX: u64 = 64 << 20;

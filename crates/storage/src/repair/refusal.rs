@@ -26,14 +26,20 @@ pub enum Refusal {
     /// Nothing tells which topic and partition it is.
     #[error(
         "nothing tells which topic and partition this is: the manifest's header is lost, and there \
-         is no topic file above"
+         is no topic file above; put the directory back into its topic's"
     )]
     NoIdentity,
     /// The directory is not where its files belong.
-    #[error("the manifest is that of another topic or partition than the directory's place")]
+    #[error(
+        "the manifest is that of another topic or partition than the directory's place: put the \
+         directory back where it belongs"
+    )]
     Foreign,
     /// Files of several logs.
-    #[error("{first} is of history {of_first}, {second} of history {of_second}")]
+    #[error(
+        "{first} is of history {of_first}, {second} of history {of_second}: move what is not the log's \
+         elsewhere"
+    )]
     Histories {
         /// One file.
         first: String,
@@ -80,13 +86,19 @@ pub enum Refusal {
         next: Offset,
     },
     /// Several generations of a store, and nothing to choose by.
-    #[error("nothing tells which generation of the store at offset {base} is the log's")]
+    #[error(
+        "nothing tells which generation of the store at offset {base} is the log's: put one there that \
+         ends where the next store begins"
+    )]
     Ambiguous {
         /// The base offset.
         base: Offset,
     },
     /// Files that contradict each other.
-    #[error("{file} does not agree with {other} at offset {offset}")]
+    #[error(
+        "{file} does not agree with {other} at offset {offset}: put another copy of the store in its \
+         place"
+    )]
     Disagree {
         /// The store.
         file: String,
@@ -111,6 +123,6 @@ pub enum Refusal {
         ruling: LeaderEpoch,
     },
     /// What was found makes no manifest.
-    #[error("the stores do not make a log")]
+    #[error("the stores do not make a log; put other copies of them in their place")]
     Broken(#[source] format::state::Broken),
 }

@@ -1,16 +1,14 @@
 //! Reading a store from its start, for all that it tells.
 
-use std::rc::Rc;
-
 use corelog_record::{HistoryId, Offset};
 
 use super::epochs::{self, Run};
-use super::evidence::INDEX_BYTES_MAX;
 use crate::Error;
 use crate::disk::{Dir, File};
 use crate::format::index as format;
 use crate::format::mark::Slot;
 use crate::index::{self, Builder};
+use crate::recovery::data_end;
 use crate::scan::{Scanner, Step};
 use crate::segment::{Point, name};
 use crate::store::Store;
@@ -94,7 +92,7 @@ impl<D: Dir> From<'_, D> {
                 }
                 Step::End => break,
                 Step::Bad => {
-                    walked.is_whole = are_zeros::<D>(&store, at.position.get(), bytes).await?;
+                    walked.is_whole = data_end(&store, bytes).await? <= at.position.get();
                     break;
                 }
             }
@@ -109,13 +107,8 @@ impl<D: Dir> From<'_, D> {
     /// The whole index, if its header is right.
     async fn index(&self) -> Option<Vec<u8>> {
         let name = name::index(self.start.offset, self.generation);
-        let bytes = self.dir.read(&name, INDEX_BYTES_MAX).await.ok()?;
-        let expected = format::Header {
-            history: self.history,
-            base: self.start.offset,
-            ordinal: self.start.ordinal,
-            chain: self.start.chain,
-        };
+        let bytes = self.dir.read(&name, format::BYTES_MAX).await.ok()?;
+        let expected = index::header(self.history, &self.start);
         let is_ours = format::Header::decode(&bytes).is_ok_and(|header| header == expected);
         let is_whole =
             (bytes.len() - format::HEADER_BYTES.min(bytes.len())).is_multiple_of(format::ROW_BYTES);
@@ -134,22 +127,3 @@ impl Walked {
         self.is_whole && self.bytes == self.end.position.get() && self.base < self.end.offset
     }
 }
-
-async fn are_zeros<D: Dir>(store: &Rc<Store<D>>, from: u64, to: u64) -> Result<bool, Error> {
-    let file = store.file().await?;
-    let mut at = from;
-    while at < to {
-        let len = usize::try_from(to - at)
-            .unwrap_or(PIECE_BYTES)
-            .min(PIECE_BYTES);
-        let read = file.read_at(at, len).await;
-        let read = read.map_err(|e| store.at().io("read", e))?;
-        if read.as_ref().iter().any(|byte| *byte != 0) {
-            return Ok(false);
-        }
-        at += len as u64;
-    }
-    Ok(true)
-}
-
-const PIECE_BYTES: usize = 1 << 20;

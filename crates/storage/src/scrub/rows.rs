@@ -6,6 +6,7 @@ use corelog_record::HistoryId;
 
 use crate::disk::{Dir, File, Open};
 use crate::format::index::{self as format, Header, Row};
+use crate::index;
 use crate::segment::Point;
 
 /// An index file, read from its first row to its last.
@@ -37,12 +38,7 @@ impl<D: Dir> Rows<D> {
     async fn check(file: Rc<D::File>, history: HistoryId, base: &Point) -> Option<Self> {
         let bytes = usize::try_from(file.len().await.ok()?).ok()?;
         let header = file.read_at(0, format::HEADER_BYTES).await.ok()?;
-        let expected = Header {
-            history,
-            base: base.offset,
-            ordinal: base.ordinal,
-            chain: base.chain,
-        };
+        let expected = index::header(history, base);
         let is_ours = Header::decode(header.as_ref()).is_ok_and(|header| header == expected);
         let row_bytes = bytes.checked_sub(format::HEADER_BYTES)?;
         let is_whole = row_bytes.is_multiple_of(format::ROW_BYTES);

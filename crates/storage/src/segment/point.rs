@@ -111,15 +111,12 @@ impl Point {
     /// those that follow this point.
     pub(crate) fn after_header(self, bytes: &[u8]) -> Option<Self> {
         let header = Header::parse(bytes).ok()?;
-        let base = u64::try_from(header.base_offset)
-            .ok()
-            .and_then(Offset::new)?;
-        let span = u64::try_from(header.last_offset_delta).ok()? + 1;
-        if base != self.offset {
+        let offsets = header.offsets()?;
+        if offsets.start != self.offset {
             return None;
         }
         Some(Self {
-            offset: base.checked_add(span)?,
+            offset: offsets.end,
             position: self.position.checked_add(header.total_bytes() as u64)?,
             ordinal: self.ordinal.checked_add(1)?,
             chain: self.chain.extend(bytes.first_chunk()?),

@@ -9,12 +9,12 @@ use corelog_record::HistoryId;
 
 use super::in_order::InOrder;
 use crate::Error;
-use crate::disk::{Dir, File, Open, Space, round_up};
+use crate::disk::{Dir, File, Open, Space, padded, round_up};
 use crate::error::At;
 use crate::format::edit::Seal;
 use crate::intake::{Bad, Verifier};
+use crate::log;
 use crate::segment::{Point, name};
-use crate::store::padded;
 
 /// Where to a segment is copied, and whose it is.
 pub(super) struct Copy<'a, D: Dir> {
@@ -61,7 +61,7 @@ impl<D: Dir> Copy<'_, D> {
             }
             other => Rc::new(other.map_err(|e| At::new(self.source, &store).io("open", e))?),
         };
-        let mut verifier = Verifier::new(seal, INTERVAL_BYTES);
+        let mut verifier = Verifier::new(seal, log::INDEX_INTERVAL_BYTES);
         let found = file.len().await;
         let found = found.map_err(|e| At::new(self.source, &store).io("measure", e))?;
         let length = seal.digest.bytes;
@@ -136,10 +136,7 @@ impl<D: Dir> Copy<'_, D> {
     pub(super) async fn forget(&self, generation: u32, seal: &Seal) -> Result<(), Error> {
         let base = seal.digest.base;
         for name in [name::store(base, generation), name::index(base, generation)] {
-            match self.target.remove(&name).await {
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                other => other.map_err(|e| At::new(self.target, &name).io("remove", e))?,
-            }
+            log::remove(self.target, &name).await?;
         }
         Ok(())
     }
@@ -278,6 +275,3 @@ const PIECE_BYTES: u64 = 4 << 20;
 
 /// So many pieces are read ahead, and as many written behind.
 const PIECES_AHEAD: usize = 2;
-
-/// Bytes of store for each row of an index, as in a log that was not told otherwise.
-pub(super) const INTERVAL_BYTES: u32 = 4096;

@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use corelog_record::{HistoryId, Offset};
 
-use super::copy::INTERVAL_BYTES;
 use crate::Error;
 use crate::disk::Dir;
 use crate::format::edit::Seal;
+use crate::log;
 use crate::scrub::{Target, Walk};
 use crate::segment::{Point, name};
 use crate::store::Store;
@@ -33,7 +33,7 @@ pub(super) async fn damage_in<D: Dir>(
         base,
         end,
         index_name: name::index(base.offset, generation),
-        interval_bytes: INTERVAL_BYTES,
+        interval_bytes: log::INDEX_INTERVAL_BYTES,
     }));
     let mut damage = Vec::new();
     while !walk.is_done() {

@@ -1,11 +1,11 @@
 //! Copying a snapshot elsewhere: to another file system, or off the machine.
 
 use super::copy::{Copy, Stores};
-use super::shelf::{commit, create, open, partition_dir};
-use super::{NAME, Partition, Summary, TOPICS, Topic, origin};
+use super::shelf::{commit, create, exists_empty, open, partition_dir};
+use super::{NAME, Partition, Summary, Topic, origin};
 use crate::Error;
 use crate::disk::{ASIDE_SUFFIX, Dir};
-use crate::error::At;
+use crate::format::node::TOPICS;
 use crate::manifest::Manifest;
 
 /// A snapshot that was copied.
@@ -36,7 +36,7 @@ pub async fn export<D: Dir>(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Exported, Error> {
     let summary = open(source).await?;
-    refuse_occupied(target).await?;
+    exists_empty(target).await?;
     let copied = copy(source, target, &summary, progress).await;
     if copied.is_err() {
         // The error that came first is the one to tell. The summary goes first: a failed sync may
@@ -98,15 +98,4 @@ async fn copy_partition<D: Dir>(
     }
     Manifest::create(target.clone(), header, &origin.state.edits()).await?;
     Ok((origin.segments.len() as u64, bytes))
-}
-
-/// Whether `dir` may be written to as if it were new.
-async fn refuse_occupied<D: Dir>(dir: &D) -> Result<(), Error> {
-    let at = || At::dir(dir);
-    let exists = dir.exists().await.map_err(|e| at().io("look at", e))?;
-    if exists && !dir.list().await.map_err(|e| at().io("list", e))?.is_empty() {
-        let dir = dir.describe();
-        return Err(Error::Occupied { dir });
-    }
-    Ok(())
 }

@@ -32,14 +32,8 @@ mod tests;
 pub use crate::format::snapshot::{Name, NameError, Partition, Summary, Topic};
 pub use copy::Stores;
 pub use export::{Exported, export};
-pub use restore::{Restore, Restored, restore, sweep_unrestored};
+pub use restore::{Restore, Restored, restore};
 pub use shelf::{Entry, commit, count, list, open, partition_dir, remove, sweep_unfinished};
 
 /// The name of the file that makes a directory a snapshot.
 pub const NAME: &str = "snapshot";
-
-/// The directory of its topics.
-const TOPICS: &str = "topics";
-
-/// The name of a topic's file.
-const TOPIC: &str = "topic";

@@ -18,7 +18,7 @@ use corelog_record::{
 use super::copy::{Copy, Stores};
 use super::damaged::damage_in;
 use super::origin::Origin;
-use super::shelf::{create, remove_tree, sync};
+use super::shelf::{create, exists_empty, remove_tree, sync};
 use super::{Partition, origin};
 use crate::Error;
 use crate::disk::Dir;
@@ -75,8 +75,7 @@ pub struct Restored {
 /// everything is verified before. `progress` is told of every piece of a store, in bytes, and may
 /// take its time. `None` for a partition that never had a record: it needs no files.
 ///
-/// It may be dropped at any time; what it leaves is removed by the next try, or by
-/// [`sweep_unrestored`].
+/// It may be dropped at any time; what it leaves is removed by the next try.
 ///
 /// # Errors
 /// [`Error::Occupied`] if the partition is there and not empty; [`Error::DamagedStore`],
@@ -96,7 +95,10 @@ pub async fn restore<D: Dir>(
         origin.refuse_damage(source)?;
     }
     let name = restore.partition.partition.to_string();
-    make_way(&topic.child(&name)).await?;
+    let place = topic.child(&name);
+    if exists_empty(&place).await? {
+        remove_tree(&place).await?;
+    }
     let aside = format!("{name}{ASIDE_SUFFIX}");
     let target = topic.child(&aside);
     remove_tree(&target).await?;
@@ -114,38 +116,6 @@ pub async fn restore<D: Dir>(
     let restored = restored?;
     sync(topic).await?;
     Ok(Some(restored))
-}
-
-/// Removes what restores that were interrupted left in the directory of a topic. None may be under
-/// way there. Returns how many there were.
-///
-/// # Errors
-/// Any error of the disk.
-pub async fn sweep_unrestored<D: Dir>(topic: &D) -> Result<usize, Error> {
-    let entries = topic.list().await;
-    let entries = entries.map_err(|e| At::dir(topic).io("list", e))?;
-    let is_left = |name: &str| name.ends_with(ASIDE_SUFFIX);
-    let left = entries.iter().filter(|e| e.is_dir && is_left(&e.name));
-    let mut count = 0;
-    for entry in left {
-        remove_tree(&topic.child(&entry.name)).await?;
-        count += 1;
-    }
-    Ok(count)
-}
-
-/// Makes sure that nothing is in the place of the directory `target`.
-async fn make_way<D: Dir>(target: &D) -> Result<(), Error> {
-    let at = || At::dir(target);
-    if !target.exists().await.map_err(|e| at().io("look at", e))? {
-        return Ok(());
-    }
-    match target.list().await.map_err(|e| at().io("list", e))?.len() {
-        0 => remove_tree(target).await,
-        _ => Err(Error::Occupied {
-            dir: target.describe(),
-        }),
-    }
 }
 
 /// Makes the whole partition in `target`, durable but for the name of the directory.

@@ -5,10 +5,11 @@ use std::ops::ControlFlow;
 
 use corelog_record::{PartitionId, TopicName};
 
-use super::{NAME, Name, Summary, TOPIC, TOPICS};
+use super::{NAME, Name, Summary};
 use crate::Error;
 use crate::disk::Dir;
 use crate::error::At;
+use crate::format::node::{TOPIC, TOPICS};
 use crate::format::snapshot::FILE_BYTES_MAX;
 
 /// A snapshot on the shelf.
@@ -149,6 +150,20 @@ async fn names<D: Dir>(root: &D) -> Result<Vec<Name>, Error> {
     };
     let dirs = entries.into_iter().filter(|entry| entry.is_dir);
     Ok(dirs.filter_map(|dir| Name::new(&dir.name).ok()).collect())
+}
+
+/// Whether `dir` exists, which must then be empty.
+///
+/// # Errors
+/// [`Error::Occupied`] if it is not; any error of the disk.
+pub(super) async fn exists_empty<D: Dir>(dir: &D) -> Result<bool, Error> {
+    let at = || At::dir(dir);
+    let exists = dir.exists().await.map_err(|e| at().io("look at", e))?;
+    if exists && !dir.list().await.map_err(|e| at().io("list", e))?.is_empty() {
+        let dir = dir.describe();
+        return Err(Error::Occupied { dir });
+    }
+    Ok(exists)
 }
 
 pub(super) async fn create<D: Dir>(dir: &D) -> Result<(), Error> {

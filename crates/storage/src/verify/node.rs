@@ -13,13 +13,12 @@ use super::subject::Subject;
 use super::survey::{Survey, Told, list, read};
 use crate::disk::std::StdDir;
 use crate::disk::{ASIDE_SUFFIX, Dir, block_on};
-use crate::format::node::{Node, PLACE, SPARE};
+use crate::format::node::{
+    DELETED, NODE, Node, PLACE, QUARANTINE, RESTORING, SNAPSHOTS, SPARE, TOPIC, TOPICS,
+};
 use crate::format::quarantine::Name;
 use crate::format::topic::{FILE_BYTES_MAX, Topic};
 
-pub(super) const NODE: &str = "node";
-pub(super) const TOPICS: &str = "topics";
-pub(super) const TOPIC: &str = "topic";
 pub(super) const SNAPSHOT: &str = "snapshot";
 
 /// Looks at a whole data directory.
@@ -47,14 +46,14 @@ pub(super) fn data(dir: &Path, survey: &mut Survey) -> io::Result<()> {
                     .map(Some)
                     .contains(&aside.strip_suffix(ASIDE_SUFFIX)) => {}
             TOPICS => topics(&path, None, survey)?,
-            "quarantine" => quarantine(&path, survey)?,
-            "snapshots" => {
+            QUARANTINE => quarantine(&path, survey)?,
+            SNAPSHOTS => {
                 for entry in list(&path)?.iter().filter(|entry| entry.is_dir) {
                     snapshot::survey(&path.join(&entry.name), survey)?;
                 }
             }
-            "deleted" => leftovers(&path, "a deleted topic on its way out", survey)?,
-            "restoring" => leftovers(&path, "a topic that is not restored yet", survey)?,
+            DELETED => leftovers(&path, "a deleted topic on its way out", survey)?,
+            RESTORING => leftovers(&path, "a topic that is not restored yet", survey)?,
             _ => {
                 let found = if entry.is_dir {
                     "a directory"

@@ -149,7 +149,7 @@ fn slot(dir: &Path, manifest: &Manifest, of: &Of, survey: &mut Survey) -> Option
         return None;
     }
     let path = dir.join(mark::NAME);
-    let bytes = read(dir, mark::NAME, 1 << 20, What::Mark, survey).ok()?;
+    let bytes = read(dir, mark::NAME, mark::BYTES_MAX, What::Mark, survey).ok()?;
     let Some(bytes) = bytes else {
         if !manifest.state.segments().is_empty() {
             survey.find(Finding::of(What::Mark, path, "a mark", "none"));

@@ -18,7 +18,7 @@ impl Walker<'_> {
         let Some(index) = &self.check.index else {
             return;
         };
-        let read = block_on(StdDir::new(&self.check.dir).read(&index.name, INDEX_BYTES_MAX));
+        let read = block_on(StdDir::new(&self.check.dir).read(&index.name, format::BYTES_MAX));
         let bytes = match read {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound && !index.is_due => return,
@@ -121,9 +121,6 @@ impl Walker<'_> {
         None
     }
 }
-
-/// The longest index that is read: of a segment of 1 GiB with a row for every batch of 512 bytes.
-const INDEX_BYTES_MAX: u64 = 64 << 20;
 
 /// So far apart rows of an index never stand, unless a batch is larger.
 const ROW_GAP_BYTES_MAX: u64 = 64 << 10;

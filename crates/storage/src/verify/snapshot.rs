@@ -5,12 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::finding::{Finding, What};
-use super::node::{SNAPSHOT, TOPIC, TOPICS, topics};
+use super::node::{SNAPSHOT, topics};
 use super::subject::Subject;
 use super::survey::{Survey, Told, list, read};
 use crate::Error;
 use crate::disk::std::StdDir;
 use crate::disk::{Dir, block_on};
+use crate::format::node::{TOPIC, TOPICS};
 use crate::format::snapshot::{FILE_BYTES_MAX, Partition, Summary, Topic};
 use crate::format::state::State;
 use crate::manifest;

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::finding::{Finding, What};
-use super::node::{SNAPSHOT, TOPIC};
+use super::node::SNAPSHOT;
 use crate::disk::std::StdDir;
 use crate::disk::{Dir, block_on};
+use crate::format::node::TOPIC;
 use crate::format::{snapshot, topic};
 
 /// A directory, and what its file told when it was first looked at.

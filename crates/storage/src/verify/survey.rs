@@ -11,6 +11,7 @@ use super::subject::Subject;
 use super::{node, partition, snapshot};
 use crate::disk::std::StdDir;
 use crate::disk::{Dir, Entry, block_on};
+use crate::format::node::{NODE, TOPIC, TOPICS};
 use crate::segment::{Point, name};
 use crate::{manifest, mark};
 
@@ -52,9 +53,9 @@ pub fn survey(path: &Path, is_live: bool) -> io::Result<Option<Survey>> {
         partition::alone(path, &mut survey)?;
     } else if holds(node::SNAPSHOT) {
         snapshot::survey(path, &mut survey)?;
-    } else if holds(node::NODE) || holds(node::TOPICS) {
+    } else if holds(NODE) || holds(TOPICS) {
         node::data(path, &mut survey)?;
-    } else if holds(node::TOPIC) {
+    } else if holds(TOPIC) {
         let snapshot = snapshot::around(path);
         node::topic(path, snapshot.as_ref(), &mut survey)?;
     } else {

@@ -15,6 +15,7 @@ use crate::disk::std::{Lock, StdDir};
 use crate::disk::{BLOCK_BYTES, Dir, File, Open, block_on};
 use crate::error::At;
 use crate::format::manifest::Header;
+use crate::format::node::QUARANTINE;
 use crate::log::Identity;
 use crate::manifest;
 use crate::quarantine;
@@ -132,6 +133,3 @@ async fn identity<D: Dir>(dir: &D, seed: u64) -> Result<Identity, Error> {
 
 /// The log's own directory.
 const LOG: &str = "log";
-
-/// Where torn and cut bytes go.
-const QUARANTINE: &str = "quarantine";

@@ -8,9 +8,8 @@ use super::{at, offset, small};
 use crate::Error;
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
-use crate::disk::{ASIDE_SUFFIX, Dir, File, Open, block_on};
+use crate::disk::{ASIDE_SUFFIX, Dir, File, Open, block_on, padded};
 use crate::log::{AppendError, Damage, Event, Log, Options, ReadError, UNSYNCED_BYTES_MAX};
-use crate::store::padded;
 use crate::testing::{batch, flush, open, read_all, settle};
 
 type Memory = Log<MemoryDir>;

@@ -5,11 +5,10 @@ use corelog_record::{Ordinal, Position};
 use super::*;
 use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
-use crate::disk::{File, Open};
+use crate::disk::{File, Open, padded};
 use crate::format::edit::{Edit, Epoch};
 use crate::manifest::Manifest;
 use crate::snapshot::export;
-use crate::store::padded;
 use crate::testing::open;
 
 /// Changes a file behind everyone's back. Its length stays, but for what is pushed or cut.

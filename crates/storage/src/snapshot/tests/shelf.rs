@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use super::*;
 use crate::disk::faulty::{Fault, FaultyDir, Operation};
 use crate::disk::memory::MemoryDir;
-use crate::snapshot::{self, NAME, sweep_unrestored};
+use crate::snapshot::{self, NAME};
 use crate::testing::open;
 
 fn names(root: &MemoryDir) -> Vec<String> {
@@ -120,16 +120,4 @@ fn a_listing_goes_on_behind_a_name_and_ends_where_it_is_broken_off() {
     assert_eq!(two_behind(Some("a")), ["b", "c"]);
     assert_eq!(two_behind(Some("bb")), ["c", "d"]);
     assert_eq!(two_behind(Some("d")), [""; 0]);
-}
-
-#[test]
-fn what_an_interrupted_restore_left_is_swept_and_partitions_stay() {
-    let root = MemoryDir::new();
-    let partition = made(&root);
-    restore_all(&root, partition).unwrap();
-    let topic = restored(&root);
-    block_on(topic.child("1.restoring").create()).unwrap();
-    assert_eq!(block_on(sweep_unrestored(&topic)).unwrap(), 1);
-    assert_eq!(block_on(sweep_unrestored(&topic)).unwrap(), 0);
-    assert!(open_restored(&root).unwrap().1.is_clean);
 }
