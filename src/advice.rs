@@ -10,14 +10,24 @@ use crate::admin::Unready;
 
 /// What to do next after an error that is told as `sentence`; nothing where that says it.
 pub(crate) fn after(error: &anyhow::Error, sentence: &str) -> Option<Cow<'static, str>> {
-    let says_it = sentence.contains("`corelog ") || sentence.contains("--");
-    (!says_it)
+    (!says_it(sentence))
         .then(|| error.chain().find_map(of_cause))
         .flatten()
 }
 
+/// Whether a sentence names a command or an option itself.
+fn says_it(sentence: &str) -> bool {
+    sentence.contains("`corelog ") || sentence.contains("--")
+}
+
 /// What to do next after a client's error.
 pub(crate) fn of_client(error: &Error) -> Option<Cow<'static, str>> {
+    if error
+        .refusal()
+        .is_some_and(|refusal| says_it(&refusal.message))
+    {
+        return None;
+    }
     if let Some(owner) = owner_named_by(error) {
         return Some(format!("name the server that owns it: --server {owner}").into());
     }
@@ -141,6 +151,7 @@ const fn of_code(code: ErrorCode) -> &'static str {
         E::UnsupportedVersion | E::UnknownKind | E::NotSupported => {
             "upgrade the older of the two: `corelog --version` says the client's, `version` of /v1/node the server's"
         }
+        E::InvalidRequest => "the command's --help says what can be asked for",
         E::Busy | E::Stopping | E::Idle => "ask again, or wait longer with --timeout",
         _ => "the server's log says more; `corelog debug bundle` collects what a maintainer needs",
     }
@@ -164,6 +175,28 @@ mod tests {
         });
         let next = after(&error, "it follows").unwrap();
         assert!(next.ends_with("--server log1:7400"), "{next}");
+    }
+
+    /// Who is being handed a partition does not take its writes yet, and perhaps never will.
+    #[test]
+    fn who_is_refused_during_a_handover_is_not_sent_to_its_target() {
+        let detail = Detail {
+            address: Some("log2:7400".to_owned()),
+            ..Detail::default()
+        };
+        let message =
+            "it is being handed over to log2:7400; the same `corelog handover` goes on with it";
+        let body = ErrorBody::new(ErrorCode::NotOwner, message).with_detail(detail);
+        let error = Error::Refused {
+            body: Box::new(body),
+        };
+        assert_eq!(of_client(&error), None);
+    }
+
+    #[test]
+    fn who_asks_for_what_cannot_be_is_not_sent_to_a_maintainer() {
+        let next = of_code(ErrorCode::InvalidRequest);
+        assert!(!next.contains("maintainer"), "{next}");
     }
 
     /// Whoever met the bound of a server's connections was told to start one.

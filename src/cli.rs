@@ -1,9 +1,10 @@
 //! The command line: what can be asked, and the options that all clients share. What each
 //! subcommand takes stands beside what it does, in [`crate::cmd`].
 
+use std::env;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::cmd;
 use crate::output;
@@ -79,6 +80,29 @@ pub(crate) enum Command {
     Man(cmd::man::Args),
 }
 
+/// What the command line and the environment say. A variable that is empty says nothing, as of a server: scripts and manifests
+/// unset one that way.
+///
+/// # Errors
+/// What clap says of a wrong usage, and what is asked for with `--help`.
+pub(crate) fn parse() -> Result<Cli, clap::Error> {
+    let mut command = without_empty(Cli::command());
+    let mut matches = command.try_get_matches_from_mut(env::args_os())?;
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+}
+
+fn without_empty(command: clap::Command) -> clap::Command {
+    let is_empty = |arg: &clap::Arg| {
+        let value = arg.get_env().and_then(env::var_os);
+        value.is_some_and(|value| value.is_empty())
+    };
+    let heard = command.mut_args(|arg| match is_empty(&arg) {
+        true => arg.env(None),
+        false => arg,
+    });
+    heard.mut_subcommands(without_empty)
+}
+
 /// How a client finds its server, and how it prints.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Server and output")]
@@ -150,7 +174,6 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_well_formed() {

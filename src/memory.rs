@@ -48,15 +48,31 @@ pub(crate) fn preallocate(bytes_each: usize, cores: usize) -> anyhow::Result<()>
     Ok(())
 }
 
+/// How much is missing of what a node may come to take, if anyone says. What it takes as records come is missing hours after the
+/// start, and then the kernel ends it.
+pub(crate) fn missing(bytes_each: usize, cores: usize) -> Option<String> {
+    let left = left::bytes();
+    let why = is_there(bytes_each, cores, left).err()?;
+    let most = wanted(bytes_each, cores) >> 20;
+    Some(format!(
+        "{cores} cores may come to take {most} MiB (--tail-memory, --traffic-memory and what a core needs beside), and {why}"
+    ))
+}
+
+/// What so many cores take at most.
+pub(crate) fn wanted(bytes_each: usize, cores: usize) -> usize {
+    bytes_each
+        .saturating_add(BESIDE_BYTES)
+        .saturating_mul(cores)
+}
+
 /// Whether as much is `left`, if anyone says; why not.
 fn is_there(
     bytes_each: usize,
     cores: usize,
     left: Option<(u64, &'static str)>,
 ) -> Result<(), String> {
-    let wanted = bytes_each
-        .saturating_add(BESIDE_BYTES)
-        .saturating_mul(cores);
+    let wanted = wanted(bytes_each, cores);
     match left {
         Some((left, who)) if left < wanted as u64 => {
             let (left, beside) = (left >> 20, BESIDE_BYTES >> 20);

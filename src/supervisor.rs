@@ -46,10 +46,12 @@ pub(crate) fn reloaded(node: &Node, is_right: bool) {
     tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
 }
 
-/// The node takes no more requests.
-pub(crate) fn stopping() {
+/// The node takes no more requests, and has ended `within` this time: a supervisor that would wait less waits that long.
+pub(crate) fn stopping(within: Duration) {
     let status = "answers what it took and flushes";
-    tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
+    let extended = format!("EXTEND_TIMEOUT_USEC={}", within.as_micros());
+    let extended = NotifyState::Custom(&extended);
+    tell(&[NotifyState::Stopping, extended, NotifyState::Status(status)]);
 }
 
 /// The node lives; wanted again within [`watchdog`].

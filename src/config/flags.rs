@@ -88,7 +88,8 @@ pub(crate) struct Flags {
     /// [default: 0s]
     #[arg(long, value_name = "DURATION", value_parser = of(Key::IdleTimeout))]
     idle_timeout: Option<String>,
-    /// How long a stop waits for what is in flight before it cuts connections [default: 5s]
+    /// How long a stop waits for what is in flight before it cuts connections; it may take 70s more, which
+    /// TimeoutStopSec, stop_grace_period or terminationGracePeriodSeconds must leave [default: 5s]
     #[arg(long, value_name = "DURATION", value_parser = of(Key::StopTimeout))]
     stop_timeout: Option<String>,
     /// Whether /metrics has series for each partition; a node of thousands may do without

@@ -207,7 +207,7 @@ fn mixed_load_told_by_the_server() -> usize {
         "--ack",
         "durable",
     ];
-    let address = server.ready.admin.to_string();
+    let address = format!("localhost:{}", server.ready.admin.port());
     let acks = folder.path().join("acks");
     let told = [
         "--admin",

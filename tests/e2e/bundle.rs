@@ -282,7 +282,7 @@ fn a_bundle_of_another_machines_server_has_nothing_of_the_node_here() {
     produce_secrets(&node);
     assert!(node.stop().status.success());
     let server = Start::on(&data).start();
-    let admin = server.ready.admin.to_string();
+    let admin = format!("localhost:{}", server.ready.admin.port());
     let config = format!("data-dir = '{}'\n", data.display());
     let config = folder.file("corelog.toml", config.as_bytes());
     let config = ["--config", config.to_str().unwrap()];

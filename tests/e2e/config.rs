@@ -207,6 +207,26 @@ fn a_log_of_json_says_in_json_why_a_server_ended_and_how_long_things_took() {
     assert!(fields["recovery_ms"].is_u64(), "{fields}");
 }
 
+/// Whoever cleared a variable that way was told of an address, or a directory, that is none.
+#[test]
+fn a_variable_that_is_empty_says_nothing_to_a_client_either() {
+    let folder = Folder::new();
+    let out = folder.path().join("out");
+    for args in [
+        vec!["topic", "list", "--timeout", "1s"],
+        vec!["doctor"],
+        vec!["snapshot", "export", "monday", out.to_str().unwrap()],
+    ] {
+        let mut command = Corelog::offline().command(&args);
+        command.current_dir(folder.path());
+        command.env("CORELOG_SERVER", "");
+        command.env("CORELOG_NODE_DATA_DIR", "");
+        let output = output_of(command.spawn().unwrap(), "a client");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_ne!(output.status.code(), Some(2), "{args:?}: {said}");
+    }
+}
+
 #[test]
 fn a_server_without_a_file_stops_in_order_when_its_terminal_goes() {
     let folder = Folder::new();

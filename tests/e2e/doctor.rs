@@ -21,6 +21,7 @@ fn a_fit_machine_has_no_bad_verdict() {
         "locked memory",
         "open files",
         "file size",
+        "memory",
         "cores",
         "governor",
         "file system",

@@ -17,6 +17,18 @@ use crate::support::folder::Folder;
 use crate::support::http;
 use crate::support::server::{Ready, Server, Start};
 
+/// A machine of too little memory was found out hours later, when the kernel ended the server.
+#[test]
+fn a_server_that_may_take_more_than_there_is_says_so_at_its_start() {
+    let folder = Folder::new();
+    let start = |memory| Start::on(folder.path()).cores(1).arg(memory).start();
+    let log = start("--traffic-memory=9000GiB").stop().log;
+    assert!(log.contains("1 cores may come to take"), "{log}");
+    let log = start("--traffic-memory=198MiB").stop().log;
+    assert!(!log.contains("may come to take"), "{log}");
+    assert!(!log.contains("more cores than processors"), "{log}");
+}
+
 #[test]
 fn a_server_says_where_it_listens_and_stops_on_sigterm_and_sigint() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {

@@ -1,9 +1,10 @@
 //! Which frame something is done for, so that its way through the node can be found in the log.
 
+use std::cell::Cell;
 use std::fmt;
 use std::net::SocketAddr;
 
-use corelog_protocol::error::ErrorBody;
+use corelog_protocol::error::{ErrorBody, ErrorCode, Retry};
 use corelog_protocol::frame::CorrelationId;
 use corelog_protocol::kind::Kind;
 use corelog_record::CoreId;
@@ -28,15 +29,43 @@ impl FrameId {
         tracing::trace!(%peer, %request, %core, "{step}");
     }
 
-    /// Logs its refusal: what is the first mistake of a connection as a warning, all else for those who
-    /// look.
-    pub(crate) fn is_refused(self, kind: u16, error: &ErrorBody, is_first_mistake: bool) {
+    /// Logs its refusal: what is the first mistake of a connection, which `has_erred` after it, or the node's own, as a
+    /// warning, all else for those who look.
+    pub(crate) fn is_refused(self, kind: u16, error: &ErrorBody, has_erred: &Cell<bool>) {
         let Self { peer, request } = self;
         let kind = Kind::from_number(kind).map(Kind::name);
-        if is_first_mistake {
+        if is_told(error, has_erred) {
             tracing::warn!(%peer, %request, kind, %error, "refused");
         } else {
             tracing::debug!(%peer, %request, kind, %error, "refused");
         }
+    }
+}
+
+/// Whether an operator hears of a refusal. A condition without a code is no mistake of the client's, and its sentence is all
+/// that there is to find it by; who logs leaves out what repeats.
+fn is_told(error: &ErrorBody, has_erred: &Cell<bool>) -> bool {
+    if error.is(ErrorCode::Internal) {
+        return true;
+    }
+    let is_mistake = error.retry() == Retry::No && !error.is(ErrorCode::Aborted);
+    is_mistake && !has_erred.replace(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An alert told of errors without a name, and the log named none of them: the connection had made a mistake before.
+    #[test]
+    fn the_first_mistake_of_a_connection_is_told_and_each_error_without_a_code() {
+        let has_erred = Cell::new(false);
+        let told = |code| is_told(&ErrorBody::new(code, "why"), &has_erred);
+        assert!(!told(ErrorCode::Busy));
+        assert!(told(ErrorCode::Internal));
+        assert!(told(ErrorCode::UnknownTopic));
+        assert!(!told(ErrorCode::UnknownTopic));
+        assert!(told(ErrorCode::Internal));
+        assert!(!told(ErrorCode::Aborted));
     }
 }

@@ -1,7 +1,6 @@
 //! `corelog bench mixed`: producers at a steady rate and consumers that follow them.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -44,8 +43,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     load: Load,
     /// The server's admin address, which tells where the time of the slowest acknowledgements went.
-    #[arg(long, value_name = "IP:PORT")]
-    admin: Option<SocketAddr>,
+    #[arg(long, value_name = "HOST:PORT", value_parser = cli::address)]
+    admin: Option<String>,
     /// Where to keep a line for each acknowledgement; a file that is there is written anew.
     #[arg(long, value_name = "FILE")]
     acks: Option<PathBuf>,
@@ -79,12 +78,12 @@ type Slowest = BTreeMap<(Duration, PartitionId, Offset), Acked>;
 
 async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
     // That nobody answers there is better known before the load than after it.
-    told(args.admin).await?;
+    told(args.admin.as_deref()).await?;
     args.load.create(&client).await?;
     let each = args.acks.as_deref().map(Each::create).transpose()?;
     let measuring = measure(args, each, &client);
     let (measured, warm) = LocalSet::new().run_until(measuring).await?;
-    let told = told(args.admin).await.unwrap_or_else(|error| {
+    let told = told(args.admin.as_deref()).await.unwrap_or_else(|error| {
         // What was measured is told all the same.
         say(&format!(
             "where the server's time went is not known: {error:#}"
@@ -99,7 +98,7 @@ async fn bench(args: &Args, client: Client) -> anyhow::Result<Exit> {
 }
 
 /// What the server tells of its slowest acknowledgements, if it is known whom to ask.
-async fn told(admin: Option<SocketAddr>) -> anyhow::Result<Option<SlowAckRows>> {
+async fn told(admin: Option<&str>) -> anyhow::Result<Option<SlowAckRows>> {
     match admin {
         Some(address) => admin::ask(address, "/v1/slowest").await.map(Some),
         None => Ok(None),

@@ -9,6 +9,7 @@ mod device;
 mod file_system;
 mod kernel;
 mod limits;
+mod memory;
 mod mount;
 mod network;
 mod place;
@@ -31,7 +32,7 @@ pub(crate) use check::Check;
 #[derive(clap::Args, Debug)]
 #[command(
     long_about = "Check if this machine is fit to serve, and say what would mend it.\n\n\
-        Kernel, io_uring and who blocks it, locked memory, open files, processors and their \
+        Kernel, io_uring and who blocks it, locked memory, open files, memory, processors and their \
         governor, file system and mount options, device, sectors and write cache, free space, \
         the measured time of a write with fdatasync in the data directory and whether the disk \
         can have done it in that time, the congestion control, the clock. Each has a verdict (good, fair, bad) and, where \
@@ -91,6 +92,7 @@ pub(crate) fn checks(data_dir: &Path) -> anyhow::Result<Vec<Check>> {
     let mut checks = kernel::checks();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     checks.extend(limits::checks(cores));
+    checks.push(memory::left(cores));
     checks.extend(processors::checks());
     checks.extend(disk(&dir));
     checks.extend(network::checks());

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use corelog_node::config::Advertise;
+use corelog_node::sys::probe;
 use corelog_node::{Addresses, Node, NodeConfig};
 use nix::sys::signal::Signal;
 
@@ -80,7 +81,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let side = Side::start(config.admin, config.has_partition_metrics)?;
     if config.is_memory_preallocated {
         preallocate(&node_config)?;
+    } else if let Some(why) = memory::missing(bytes_each(&node_config), node_config.cores) {
+        tracing::warn!("{why}; choose less, or fewer --cores");
     }
+    tell_crowding(node_config.cores);
     supervisor::opening(&config.data_dir);
     let started = Instant::now();
     let node = Node::start(node_config).context("cannot start")?;
@@ -111,7 +115,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     };
     tracing::info!(%signal, "stopping");
     side.set_stopping();
-    supervisor::stopping();
+    supervisor::stopping(node.stops_within());
     let stopped = node.stop().context("the stop was not clean");
     side.stop();
     if stopped.is_ok() {
@@ -177,10 +181,27 @@ fn check_admin(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Cores that share a processor keep each other waiting, and whoever waits for them.
+fn tell_crowding(cores: usize) {
+    let processors = probe::processors().map_or(cores, |processors| processors.len());
+    if processors < cores {
+        tracing::warn!(
+            cores,
+            processors,
+            "more cores than processors that this process may use: they wait for each other; choose fewer --cores"
+        );
+    }
+}
+
+/// What each core takes of what is set.
+fn bytes_each(config: &NodeConfig) -> usize {
+    config.tail_memory.saturating_add(config.traffic_memory)
+}
+
 fn preallocate(config: &NodeConfig) -> anyhow::Result<()> {
     let begun = Instant::now();
     supervisor::taking_memory();
-    let bytes_each = config.tail_memory.saturating_add(config.traffic_memory);
+    let bytes_each = bytes_each(config);
     memory::preallocate(bytes_each, config.cores)?;
     let took_ms = Span(begun.elapsed()).millis();
     tracing::info!(bytes_each, cores = config.cores, took_ms, "took memory");

@@ -324,6 +324,20 @@ fn a_node_keeps_no_more_snapshots_than_it_may() {
     }
     let said = corelog.run(["snapshot", "create", "second"]).failed(1);
     assert!(said.contains("delete one before"), "{said}");
+    // Whoever takes one each night was not told that there were none any more.
+    let failed = || metric(server.ready.admin, "corelog_snapshots_failed_total");
+    assert_eq!(failed(), 1.0);
+    let said = corelog.run(["snapshot", "create", "first"]).failed(1);
+    assert!(said.contains("already"), "{said}");
+    assert_eq!(failed(), 1.0, "it is there");
     corelog.run(["snapshot", "delete", "first", "--yes"]).done();
     corelog.run(["snapshot", "create", "second"]).done();
+    // What is no directory is not looked into, and stays.
+    std::fs::write(data.join("snapshots/third"), "mine").unwrap();
+    corelog.run(["snapshot", "create", "third"]).failed(5);
+    assert_eq!(failed(), 2.0);
+    assert!(data.join("snapshots/third").exists());
+    let log = server.stop().log;
+    let told = log.lines().filter(|line| line.contains("took no snapshot"));
+    assert_eq!(told.count(), 2, "{log}");
 }

@@ -90,15 +90,19 @@ impl Admin {
         let _turn = self.turn.acquire(1).await;
         let topics = self.topics_of(&request)?;
         let dir = snapshot_dir(&self.core.root, &name);
-        match stored::open(&dir).await {
-            Err(Error::NoSnapshot { .. }) => {}
+        let looked = match stored::open(&dir).await {
+            Err(Error::NoSnapshot { .. }) => self.check_room().await,
             Ok(_) | Err(Error::Format { .. }) => {
                 let message = format!("there is a snapshot {name} already");
                 return Err(failure(ErrorCode::SnapshotExists, message));
             }
-            Err(error) => return Err(refused(name.as_str(), &error)),
+            Err(error) => Err(refused(name.as_str(), &error)),
+        };
+        if let Err(error) = looked {
+            // Nothing was made, and what is there is nobody's to clear away.
+            self.tell_failed(&name, &error);
+            return Err(error);
         }
-        self.check_room().await?;
         let made = self.make(&name, &topics).await;
         match &made {
             Ok(summary) => {
@@ -108,8 +112,7 @@ impl Admin {
                 tracing::info!(snapshot = %name, topics, bytes, "took a snapshot");
             }
             Err(error) => {
-                add(&self.core.counters.snapshots_failed_total, 1);
-                tracing::error!(snapshot = %name, error = %error.message, "took no snapshot");
+                self.tell_failed(&name, error);
                 if let Err(error) = clear(&snapshots_dir(&self.core.root), &name).await {
                     let error = with_causes(&error);
                     tracing::warn!(snapshot = %name, %error, "what is left of it was not removed");
@@ -246,6 +249,11 @@ impl Admin {
         let committed = stored::commit(&dir, &summary).await;
         committed.map_err(|error| refused(name.as_str(), &error))?;
         Ok(summary)
+    }
+
+    fn tell_failed(&self, name: &Name, error: &Failure) {
+        add(&self.core.counters.snapshots_failed_total, 1);
+        tracing::error!(snapshot = %name, error = %error.message, "took no snapshot");
     }
 
     /// One more snapshot must not be too many.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use corelog_protocol::answer;
-use corelog_protocol::error::{ErrorBody, ErrorCode, Retry};
+use corelog_protocol::error::ErrorBody;
 use corelog_protocol::frame::{CorrelationId, FrameError};
 use corelog_protocol::message::{Call, produce};
 use futures_lite::FutureExt;
@@ -181,9 +181,8 @@ impl Link {
         error: &ErrorBody,
     ) {
         count_numbered(&self.core.counters.errors, error.code);
-        let is_mistake = error.retry() == Retry::No && !error.is(ErrorCode::Aborted);
-        let is_first = is_mistake && !self.has_logged.replace(true);
-        self.frame(correlation).is_refused(kind, error, is_first);
+        let frame = self.frame(correlation);
+        frame.is_refused(kind, error, &self.has_logged);
         let shape = (kind, correlation, frame_bytes);
         self.queue(shape, |out| {
             answer::encode_err(kind, correlation, error, out)

@@ -26,7 +26,7 @@ use flume::Sender;
 
 use self::control::Control;
 use self::descriptors::Share;
-use self::start::Cores;
+use self::start::{CLOSE_TIMEOUT, Cores, DRAIN_GRACE};
 use crate::config::NodeConfig;
 use crate::error::{StartError, StopError};
 use crate::metrics::Counters;
@@ -138,6 +138,13 @@ impl Node {
     #[must_use]
     pub fn report(&self) -> StartReport {
         self.handle.inner.report
+    }
+
+    /// How long [`Node::stop`] takes at most.
+    #[must_use]
+    pub fn stops_within(&self) -> Duration {
+        self.stop_timeout
+            .saturating_add(DRAIN_GRACE + CLOSE_TIMEOUT)
     }
 
     /// Stops in order: accepts no more, drains, flushes, marks every partition clean. Blocks the

@@ -31,9 +31,9 @@ const DESCRIPTORS_ASSUMED: u64 = 1024;
 /// Messages that wait for a core from outside: questions of the side thread.
 const CONTROL_QUEUE_MAX: usize = 64;
 /// How much longer than its connections a core may take to drain.
-const DRAIN_GRACE: Duration = Duration::from_secs(10);
+pub(super) const DRAIN_GRACE: Duration = Duration::from_secs(10);
 /// How long after draining a core may take to flush and close its partitions.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The threads of a node's cores and the ways to tell them.
 #[derive(Debug)]

@@ -16,11 +16,11 @@ mod pack;
 mod server;
 mod whose;
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use corelog_record::{ByteSize, Timestamp};
 
+use crate::cli;
 use crate::cmd::{config, doctor};
 use crate::config::{Config, Flags, Key, Settings, Sources};
 use crate::exit::{Exit, say, sentence};
@@ -50,8 +50,8 @@ use pack::Pack;
 )]
 pub(crate) struct Args {
     /// The server's admin address [default: what its configuration says].
-    #[arg(long, value_name = "ADDR")]
-    admin: Option<SocketAddr>,
+    #[arg(long, value_name = "HOST:PORT", value_parser = cli::address)]
+    admin: Option<String>,
     /// The data directory [default: what the server says, if that is here, or its configuration names].
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -123,7 +123,7 @@ fn collect(args: &Args, pack: &mut Pack) {
     });
     machine::collect(pack);
     let node = match admin(args, known.as_ref()) {
-        Some(address) => server::collect(address, pack),
+        Some(address) => server::collect(&address, pack),
         None => {
             pack.miss("server", "no address is known; name it with --admin");
             None
@@ -157,8 +157,9 @@ fn settings(file: Option<&Path>) -> anyhow::Result<Settings> {
     sources.decide()
 }
 
-fn admin(args: &Args, config: Option<&Config>) -> Option<SocketAddr> {
-    args.admin.or_else(|| config.map(|config| config.admin))
+fn admin(args: &Args, config: Option<&Config>) -> Option<String> {
+    let named = args.admin.clone();
+    named.or_else(|| config.map(|config| config.admin.to_string()))
 }
 
 /// What the command line says, else what was found; why there is none is told.

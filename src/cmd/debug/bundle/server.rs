@@ -1,6 +1,5 @@
 //! What a server tells over HTTP.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -25,7 +24,7 @@ const PATHS: [(&str, &str); 9] = [
 const NODE: &str = "/v1/node";
 
 /// Asks everything, and gives what the server says of itself, if it does.
-pub(super) fn collect(address: SocketAddr, pack: &mut Pack) -> Option<Value> {
+pub(super) fn collect(address: &str, pack: &mut Pack) -> Option<Value> {
     let runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = { runtime }.enable_all().build();
     let mut node = None;
@@ -47,6 +46,10 @@ pub(super) fn collect(address: SocketAddr, pack: &mut Pack) -> Option<Value> {
             }
             Ok(told?.to_vec())
         });
+    }
+    // A name that nobody resolves is looked up for longer than there is time.
+    if let Ok(runtime) = runtime {
+        runtime.shutdown_background();
     }
     node
 }
