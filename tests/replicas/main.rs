@@ -14,6 +14,7 @@
 //! promote  a follower becomes the owner; the old one rejoins
 //! handover a follower becomes the owner while its owner lives
 //! lossless a follower that lacks nothing becomes the owner
+//! command  logs that part, from the command line
 //! doubt    what a node's disk says of a partition is not what the node knows
 //! fence    an old owner that comes back takes no more appends
 //! heal     damage of either copy heals by the other
@@ -26,6 +27,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod command;
 mod copies;
 mod doubt;
 mod faults;

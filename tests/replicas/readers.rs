@@ -119,6 +119,26 @@ fn a_reader_that_asks_an_owner_that_was_replaced_reads_at_the_new_one() {
     );
 }
 
+/// Of such an owner nothing could be read again once the new one was gone, too.
+#[test]
+fn what_an_owner_that_was_replaced_has_is_restored_from_a_snapshot_of_it() {
+    let folder = Folder::new();
+    let (mut a, mut b, topic, _) = cut_off(&folder, 1);
+    let end = a.fill(&topic, 0, 5);
+    a.kill();
+    promote(&b, &topic);
+    a.up();
+    until_fenced(&a, &topic);
+    b.kill();
+    let (corelog, snapshot) = (a.corelog(), ["snapshot", "create", "last"]);
+    corelog.run(snapshot).done();
+    corelog.run(["topic", "delete", "t", "--yes"]).done();
+    corelog.run(["restore", "last", "--topic", "t"]).done();
+    let offsets = corelog.run(["offsets", "t", "--output", "json"]).text();
+    let told: serde_json::Value = serde_json::from_str(&offsets).unwrap();
+    assert_eq!(told["partitions"][0]["high_watermark"], end.get());
+}
+
 /// Waits until somebody waits there for what comes.
 fn wait_until_parked(node: &Node) {
     let admin = node.server().ready.admin;

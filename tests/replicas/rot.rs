@@ -1,6 +1,7 @@
 //! Rot that nobody has met yet, in what a copy has to go on from: that comes anew, and the copy goes on.
 
 use corelog_protocol::message::handover;
+use corelog_record::Offset;
 
 use super::copies::{assert_equal, segments, status, wait_until_level};
 use super::fence::until_fenced;
@@ -60,4 +61,32 @@ fn an_old_owner_with_rot_below_where_the_logs_part_rejoins() {
     wait_until_level(&b, &a, &topic, 0);
     assert_equal(&b, &a, &topic, 0);
     assert_eq!(status(&a, &topic, 0).error, None);
+}
+
+/// It was damage to nobody: what another node had was never asked for, and readers ended there for ever.
+#[test]
+fn a_segment_that_the_disk_does_not_give_comes_from_the_source() {
+    let folder = Folder::new();
+    let (a, mut b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 80);
+    b.follow(&topic, &[&a]);
+    wait_until_level(&a, &b, &topic, 0);
+    until("both have sealed it", || {
+        [&a, &b]
+            .iter()
+            .all(|node| !segments(node, &topic, 0).sealed.is_empty())
+    });
+    let data = b.server().ready.data.clone();
+    b.stop();
+    let store = first_store(&data);
+    std::fs::rename(&store, folder.path().join("aside")).unwrap();
+    // Nobody reads a directory as a file.
+    std::fs::create_dir(&store).unwrap();
+    b.up();
+    until("a reader has it again", || {
+        let read = b.wire().call(&topic.fetch(0, Offset::ZERO), &[]).unwrap();
+        read.is_ok()
+    });
+    assert_equal(&a, &b, &topic, 0);
 }

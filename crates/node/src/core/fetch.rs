@@ -48,8 +48,8 @@ enum Planned {
 }
 
 impl Core {
-    /// After a Fetch that failed: whoever met damage waits a little if it may heal. Ok if it did, and it is
-    /// worth to fetch again.
+    /// After a Fetch that failed: whoever met damage, or what the disk does not give, waits a little if it may heal. Ok if
+    /// it did, and it is worth to fetch again.
     ///
     /// # Errors
     /// What the client is told.
@@ -58,7 +58,8 @@ impl Core {
         key: PartitionKey,
         mut error: Failure,
     ) -> Result<(), Failure> {
-        if !error.is(ErrorCode::Damaged) {
+        let is_unread = error.is(ErrorCode::Internal) && error.detail.segment.is_some();
+        if !is_unread && !error.is(ErrorCode::Damaged) {
             return Err(error);
         }
         self.heal(key, error.detail.segment);
@@ -139,7 +140,13 @@ impl Core {
         if let ReadError::Damaged { from, to, .. } = &error {
             self.met_damage(slot, *from, *to);
         }
-        error_of(&Refusal::from(error))
+        let unread = match &error {
+            ReadError::Disk { segment, .. } => Some(*segment),
+            _ => None,
+        };
+        let mut failure = error_of(&Refusal::from(error));
+        failure.detail.segment = failure.detail.segment.or(unread);
+        failure
     }
 
     /// What is to be read, if there is something; else the request is parked if it may be.

@@ -224,11 +224,16 @@ impl Core {
                 // It was cut, or an owner's, before it followed.
                 Some(Some(Err(Refusal::NotNext {
                     source: CopyError::Rolled { segment },
-                }))) => match self.change(key, Change::Unroll).await {
+                }))) => match self.unrolled(key).await {
                     Ok(Chore::Unrolled { .. }) => {}
                     Ok(_) => return Err(not_whole(segment)),
                     // It is sealed, and was not known to be damaged, or the disk does not give it.
                     Err(error) if error.is(ErrorCode::Damaged) || error.is(ErrorCode::Internal) => {
+                        let (topic, partition) = (self.told_name(key), key.partition.get());
+                        tracing::warn!(
+                            %topic, partition, segment = segment.get(), error = error.message,
+                            "given up and copied anew: the source goes on in what cannot be read here"
+                        );
                         return self.give_up_from(key, segment).await;
                     }
                     Err(error) => return Err(error),
@@ -238,6 +243,14 @@ impl Core {
                 }))) => return self.give_up_from(key, segment).await,
                 Some(other) => return Err(not_told(other)),
             }
+        }
+    }
+
+    /// Has the last segment go on; tried twice, where the disk fails.
+    async fn unrolled(self: &Rc<Self>, key: PartitionKey) -> Result<Chore, Failure> {
+        match self.change(key, Change::Unroll).await {
+            Err(error) if error.is(ErrorCode::Internal) => self.change(key, Change::Unroll).await,
+            unrolled => unrolled,
         }
     }
 

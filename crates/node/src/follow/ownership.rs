@@ -48,7 +48,7 @@ impl Core {
         })
     }
 
-    pub(super) fn told_name(&self, key: PartitionKey) -> String {
+    pub(crate) fn told_name(&self, key: PartitionKey) -> String {
         let name = self.topic_name(key);
         name.map_or_else(String::new, |name| name.to_string())
     }

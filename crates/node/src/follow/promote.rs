@@ -114,6 +114,10 @@ impl Core {
         key: PartitionKey,
     ) -> Result<(), Failure> {
         let line = self.line_to(source).await?;
+        // Another copy has nothing to give up, and would remember this one as its follower.
+        if partition_at(&line, topic, key).await?.role != replica_status::Role::Owner {
+            return Ok(());
+        }
         let follower = self.as_follower(key, true)?;
         let claim = fetch::Request {
             topic: topic.clone(),

@@ -41,7 +41,8 @@ impl Core {
         let _hand = self.take_hand(key)?;
         let before = self.replica(key)?;
         self.check_not_read_only(key)?;
-        self.common(&line, &topic, key).await?;
+        let shared = self.shared_with(&line, &topic, key).await?;
+        self.confirmed(&line, &topic, key, shared).await?;
         let (role, sources) = (Role::Fenced, vec![to.clone()]);
         let fenced = Replica {
             role,
@@ -53,7 +54,8 @@ impl Core {
         self.halt(key).await;
         let place = self.place(key)?;
         self.durable(key, place.log_end).await?;
-        let mut common = self.common(&line, &topic, key).await?;
+        let shared = self.shared_with(&line, &topic, key).await?;
+        let mut common = self.confirmed(&line, &topic, key, shared).await?;
         let held = self.bytes_behind(key, Offset::ZERO);
         let mut cut = self.change(key, Change::Rejoin(common)).await;
         if let Err(error) = cut {
@@ -63,7 +65,8 @@ impl Core {
         }
         let cut = cut?;
         let at = common.offset;
-        let records = place.log_end.since(at);
+        // What was damaged below where they part goes as well, and the owner has it.
+        let records = place.log_end.since(shared.offset);
         let bytes = held.saturating_sub(self.bytes_behind(key, Offset::ZERO));
         if records > 0 {
             tracing::warn!(
@@ -84,15 +87,15 @@ impl Core {
             file: match cut {
                 Chore::SuffixCut { quarantined, .. } => {
                     let file = quarantined.into_iter().next();
-                    file.map(|name| format!("{}/{name}", QUARANTINE))
+                    file.map(|name| format!("{QUARANTINE}/{name}"))
                 }
                 _ => None,
             },
         })
     }
 
-    /// Up to where this log and another node's are the same.
-    async fn common(
+    /// Up to where this log and another node's are the same, by their epochs.
+    async fn shared_with(
         self: &Rc<Self>,
         line: &Line,
         topic: &TopicName,
@@ -111,8 +114,7 @@ impl Core {
         }
         let mine = self.epochs(key)?;
         let theirs = (there.epochs.as_slice(), there.high_watermark);
-        let common = shared((&mine, place.log_end), theirs);
-        self.confirmed(line, topic, key, common).await
+        Ok(shared((&mine, place.log_end), theirs))
     }
 
     /// Holds the chains of both logs against each other at the end of what they share: lower, if what this log has there of
@@ -124,13 +126,16 @@ impl Core {
         key: PartitionKey,
         mut common: Common,
     ) -> Result<Common, Failure> {
+        let place = self.place(key)?;
+        if !place.has_files {
+            return Ok(common);
+        }
         let here = loop {
             match self.chain_at(key, common.offset).await {
                 Ok(here) => break here,
                 Err(error) => common.offset = base_below(common.offset, error)?,
             }
         };
-        let place = self.place(key)?;
         let began = segments_of(line, topic, key, Offset::MAX).await?.log_start;
         let oldest = place.log_start.max(began);
         if common.offset < oldest {

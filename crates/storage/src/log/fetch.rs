@@ -136,8 +136,7 @@ impl<D: Dir> DiskRead<D> {
     /// [`Error::Damaged`] up to an offset behind the first wanted one; any error of reading.
     pub(super) async fn read(&self, wanted: Wanted) -> Result<Fetched<D>, Error> {
         let mut rows = self.load().await?;
-        let all = self.first_stride(&rows, wanted, usize::MAX);
-        self.read_stride(&mut rows, all).await
+        self.read_first(&mut rows, wanted, usize::MAX).await
     }
 
     /// The same, a stride of `stride_bytes` after the other: whoever else wants the disk gets it in between. `turn` is
@@ -153,10 +152,9 @@ impl<D: Dir> DiskRead<D> {
     ) -> Result<Fetched<D>, Error> {
         let stride_bytes = stride_bytes.max(STRIDE_BYTES_MIN);
         let mut rows = self.load().await?;
-        let first = self.first_stride(&rows, wanted, stride_bytes);
         let mut fetched = {
             let _turn = turn().await;
-            self.read_stride(&mut rows, first).await?
+            self.read_first(&mut rows, wanted, stride_bytes).await?
         };
         while let Some(next) = self.next_stride(&rows, wanted, stride_bytes, &fetched) {
             let _turn = turn().await;
@@ -167,6 +165,24 @@ impl<D: Dir> DiskRead<D> {
             }
         }
         Ok(fetched)
+    }
+
+    /// Reads what begins with the first wanted batch; up to the next row, if the disk does not give more at once: a sector
+    /// that cannot be read hides nothing that lies before it.
+    async fn read_first(
+        &self,
+        rows: &mut Loaded<D>,
+        wanted: Wanted,
+        stride_bytes: usize,
+    ) -> Result<Fetched<D>, Error> {
+        let first = self.first_stride(rows, wanted, stride_bytes);
+        match self.read_stride(rows, first).await {
+            Err(Error::Io { .. }) => {
+                let least = self.first_stride(rows, wanted, 1);
+                self.read_stride(rows, least).await
+            }
+            read => read,
+        }
     }
 
     async fn read_stride(&self, rows: &mut Loaded<D>, stride: Stride) -> Result<Fetched<D>, Error> {

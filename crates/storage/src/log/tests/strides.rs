@@ -1,6 +1,7 @@
 //! Reads that leave the disk to others in between.
 
 use std::cell::Cell;
+use std::io::ErrorKind;
 
 use corelog_record::{ByteSize, Offset};
 
@@ -8,6 +9,7 @@ use super::following::Memory;
 use super::recovery::{STORE, change};
 use super::{at, offset, small};
 use crate::disk::block_on;
+use crate::disk::faulty::{Fault, FaultyDir, Match, Operation};
 use crate::disk::memory::MemoryDir;
 use crate::log::{Fetched, Options, ReadError, ReadPlan};
 use crate::testing::{batch, flush, open, settle};
@@ -156,4 +158,30 @@ fn damage_behind_the_first_stride_is_told_to_whoever_reads_on_from_there() {
     assert_eq!(turns, 1);
     let (behind, _) = by_turns(plan(&log, bad as u64 + 1, 4 << 20));
     assert!(behind.unwrap().bytes > 0);
+}
+
+/// One sector that could not be read hid some megabytes of sound batches before it.
+#[test]
+fn where_the_disk_does_not_give_a_stride_what_lies_before_the_next_row_is_read() {
+    let root = FaultyDir::new(MemoryDir::new());
+    let (mut log, _) = open(&root, options(), 1, at(0)).unwrap();
+    for number in 0..20 {
+        let one = batch(&[&vec![number; 50 << 10]], at(0));
+        log.append(&one, at(0)).unwrap();
+        flush(&mut log, at(0)).unwrap();
+    }
+    settle(&mut log, at(0)).unwrap();
+    log.shrink_tail(0);
+    let read = |failing: u64| {
+        let plan = log.plan_read(offset(3), Offset::MAX, 1 << 20).unwrap();
+        for nth in 1..=failing {
+            let is_read = Match::on(Operation::Read, ".log");
+            let fault = Fault::Fail(ErrorKind::Other);
+            root.faults().fail(is_read, nth, fault);
+        }
+        block_on(plan.run())
+    };
+    assert_eq!(read(0).unwrap().next, offset(20));
+    assert_eq!(read(1).unwrap().next, offset(4));
+    assert!(matches!(read(2), Err(ReadError::Disk { .. })));
 }

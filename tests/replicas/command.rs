@@ -1,0 +1,98 @@
+//! `corelog promote` and `corelog rejoin`, of logs that part.
+
+use serde_json::Value;
+
+use super::copies::wait_until_level;
+use super::node::Node;
+use super::promote::cut_off;
+use crate::support::corelog::Corelog;
+use crate::support::folder::Folder;
+use crate::support::wire::Target;
+
+/// An owner, and a follower that has its two records and is promoted while neither reaches the other.
+fn parting(folder: &Folder) -> ([Node; 2], Target) {
+    let (a, b, topic, common) = cut_off(folder, 1);
+    assert_eq!(common.get(), 2);
+    b.disconnect();
+    ([a, b], topic)
+}
+
+fn produce(corelog: &Corelog, lines: &[u8]) {
+    corelog.feed(["produce", "t"], lines).done();
+}
+
+/// The first row of a comparison, and its exit code.
+fn compare(here: &Corelog, there: &Node) -> (Value, Option<i32>) {
+    let there = there.address();
+    let args = ["compare", "t", "--with", &there, "--output", "json"];
+    let (out, _, code) = here.run(args).parts();
+    (serde_json::from_slice(&out).unwrap(), code)
+}
+
+#[test]
+fn a_promoted_follower_takes_writes_and_the_old_owner_s_own_records_are_kept_apart() {
+    let folder = Folder::new();
+    let ([a, b], topic) = parting(&folder);
+    let (here, there) = (a.corelog(), b.corelog());
+    let said = there.run(["promote", "t"]).failed(6);
+    assert!(
+        said.contains("ends at 2") && said.contains("--accept-loss"),
+        "{said}"
+    );
+    let promoted = there
+        .run(["promote", "t", "--accept-loss", "--output", "json"])
+        .json();
+    assert_eq!(promoted["partitions"][0]["end"], 2);
+    assert_eq!(promoted["partitions"][0]["is_lossless"], false);
+    produce(&there, b"new\n");
+    produce(&here, b"old\nold\nold\n");
+    a.connect();
+    b.connect();
+    let (row, code) = compare(&here, &b);
+    assert_eq!(code, Some(3), "{row:?}");
+    assert_eq!(row["first_difference"]["offset"], 2);
+
+    let owner = b.address();
+    let rejoin = ["rejoin", "t", "--to", &owner, "--output", "json"];
+    let rejoined = here.run(rejoin).json();
+    assert_eq!(rejoined["partitions"][0]["common"], 2);
+    assert_eq!(rejoined["partitions"][0]["records"], 3);
+    assert!(
+        rejoined["partitions"][0]["file"].as_str().is_some(),
+        "{rejoined}"
+    );
+    wait_until_level(&b, &a, &topic, 0);
+    let read = here.run(["consume", "t", "--from", "2"]).done();
+    assert_eq!(read, b"new\n");
+    let (row, code) = compare(&here, &b);
+    assert_eq!(code, Some(0), "{row:?}");
+    let described = here.run(["topic", "describe", "t"]).text();
+    let line = format!("replica: t/0 follows {owner}, level with it");
+    assert!(described.contains(&line), "{described}");
+}
+
+/// The new owner's log grew past where its reader stood: the records in between were never read.
+#[test]
+fn who_has_read_what_was_lost_is_told_and_leaves_nothing_out() {
+    let folder = Folder::new();
+    let ([a, b], _) = parting(&folder);
+    let (here, there) = (a.corelog(), b.corelog());
+    there.run(["promote", "t", "--accept-loss"]).done();
+    produce(&here, b"old\nold\nold\n");
+
+    let state = folder.path().join("state");
+    let state = state.to_str().unwrap();
+    let consume = ["consume", "t", "--state", state];
+    let read = here.run(consume).done();
+    assert!(read.ends_with(b"old\nold\nold\n"));
+    // Whether the new log is shorter than what was read, as long, or longer.
+    for more in [&b"c\nd\n"[..], b"e\n", b"f\ng\n"] {
+        produce(&there, more);
+        let said = there.run(consume).failed(3);
+        assert!(said.contains("from offset 2 on"), "{said}");
+        assert!(said.contains(state), "{said}");
+        assert!(said.contains("--partition 0 --from 2"), "{said}");
+    }
+    let rest = there.run(["consume", "t", "--from", "2"]).done();
+    assert_eq!(rest, b"c\nd\ne\nf\ng\n");
+}
