@@ -22,7 +22,8 @@ use crate::{cli, quantity, session};
         for a second at most, only whether it has handed the partition over. Replication is \
         asynchronous, so the newest records of the old owner may not be here; as long as that \
         cannot be ruled out it refuses (exit 6) and says both ends, and --accept-loss is needed. A partition \
-        of which nothing was copied is left out unless --partition names it; it then ends with 1.\n\n\
+        of which nothing was copied is left out unless --partition names it; it then ends with 1. One that was \
+        owned here, and that another server took over, is taken back if --partition names it, with --accept-loss.\n\n\
         Make sure that the old owner is down, or let nobody write to it: two owners take different \
         records. When it comes back, `corelog rejoin` there puts what only it has into quarantine. \
         Where the owner still lives, `corelog handover` moves ownership without any loss.",
@@ -56,7 +57,9 @@ async fn promote(args: &Args, client: Client) -> anyhow::Result<Exit> {
         let answer = admin.promote(topic, id, partition, loss).await?;
         Ok(answer.partitions)
     };
-    let copies = |known: &describe_topic::Partition| match is_uncopied(known) {
+    let copies = |known: &describe_topic::Partition| match is_uncopied(known)
+        || known.role == Role::Fenced
+    {
         true => Meant::LeftOut,
         false => (known.role == Role::Follower).into(),
     };
@@ -65,7 +68,8 @@ async fn promote(args: &Args, client: Client) -> anyhow::Result<Exit> {
     for partition in &left_out {
         let place = format!("{}/{partition}", args.topic);
         say(&format!(
-            "{place} is not promoted: nothing of it was copied; --partition {partition} does it all the same"
+            "{place} is not promoted: nothing of it was copied, or another server took it from this one; --partition \
+             {partition} does it all the same"
         ));
     }
     let ended = each.end(&args.topic, |done| print(args, done));

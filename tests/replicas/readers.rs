@@ -10,7 +10,7 @@ use corelog_record::{PartitionId, TopicName};
 use super::copies::wait_until_level;
 use super::fence::until_fenced;
 use super::node::Node;
-use super::promote::{cut_off, promote};
+use super::promote::{cut_off, promote, rejoin};
 use crate::support::deadline::{DEADLINE, until};
 use crate::support::folder::Folder;
 use crate::support::http::{json, metric_if_any};
@@ -119,9 +119,9 @@ fn a_reader_that_asks_an_owner_that_was_replaced_reads_at_the_new_one() {
     );
 }
 
-/// Of such an owner nothing could be read again once the new one was gone, too.
+/// Of such an owner nothing could be had again once the new one was gone, too: it follows nobody.
 #[test]
-fn what_an_owner_that_was_replaced_has_is_restored_from_a_snapshot_of_it() {
+fn an_owner_that_was_replaced_takes_a_partition_back_that_is_named_and_no_other() {
     let folder = Folder::new();
     let (mut a, mut b, topic, _) = cut_off(&folder, 1);
     let end = a.fill(&topic, 0, 5);
@@ -130,13 +130,23 @@ fn what_an_owner_that_was_replaced_has_is_restored_from_a_snapshot_of_it() {
     a.up();
     until_fenced(&a, &topic);
     b.kill();
-    let (corelog, snapshot) = (a.corelog(), ["snapshot", "create", "last"]);
-    corelog.run(snapshot).done();
-    corelog.run(["topic", "delete", "t", "--yes"]).done();
-    corelog.run(["restore", "last", "--topic", "t"]).done();
-    let offsets = corelog.run(["offsets", "t", "--output", "json"]).text();
-    let told: serde_json::Value = serde_json::from_str(&offsets).unwrap();
-    assert_eq!(told["partitions"][0]["high_watermark"], end.get());
+    let corelog = a.corelog();
+    let by_name = ["promote", "t", "--accept-loss"];
+    let said = corelog.run(by_name).parts().1;
+    assert!(said.contains("--partition 0 does it"), "{said}");
+    let said = corelog.run(["promote", "t", "--partition", "0"]).failed(1);
+    assert!(said.contains("NotFollower"), "{said}");
+    let named = ["promote", "t", "--partition", "0", "--accept-loss"];
+    corelog.run(named).done();
+    assert_eq!(a.fill(&topic, 0, 1), end.plus(2));
+    let all = ["consume", "t", "--format", "%o\n"];
+    let lines = corelog.run(all).text().lines().count() as u64;
+    assert_eq!(lines, end.get() + 2);
+
+    // The other one has to give way, should it come back.
+    b.up();
+    rejoin(&b, &topic, &a);
+    wait_until_level(&a, &b, &topic, 0);
 }
 
 /// Waits until somebody waits there for what comes.

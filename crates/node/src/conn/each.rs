@@ -96,6 +96,7 @@ impl Each for promote::Request {
             topic: self.topic.clone(),
             key,
             accept_loss: self.accept_loss,
+            is_named: self.partition.is_some(),
         }
     }
 

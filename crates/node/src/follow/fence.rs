@@ -186,6 +186,8 @@ impl Core {
         if before.role != Role::Owner || Some(began.epoch) <= newest {
             return Ok(());
         }
+        // Should this node ever own it again, its epoch is above that one.
+        self.hear_epoch(key, began.epoch);
         let sources = vec![owner.clone()];
         self.write_role(topic.clone(), key, before, Role::Fenced, sources)
             .await?;

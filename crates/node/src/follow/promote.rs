@@ -33,7 +33,8 @@ enum Source {
 }
 
 impl Core {
-    /// Makes this node the owner of a partition that follows.
+    /// Makes this node the owner of a partition that follows; of one that another node took from it only if that one is
+    /// named and loss is accepted: its new owner may be there.
     ///
     /// # Errors
     /// `NotFollower`, `Busy` while its owner is changed otherwise; `NotOwner` if its source gave it to
@@ -43,10 +44,12 @@ impl Core {
         topic: TopicName,
         key: PartitionKey,
         accept_loss: bool,
+        is_named: bool,
     ) -> Result<promote::Partition, Failure> {
         let hand = self.take_hand(key)?;
         let replica = self.replica(key)?;
-        if replica.role != Role::Follower {
+        let takes_back = replica.role == Role::Fenced && is_named && accept_loss;
+        if replica.role != Role::Follower && !takes_back {
             return Err(not_follower(&topic, key));
         }
         let place = self.place(key)?;

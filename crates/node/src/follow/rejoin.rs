@@ -130,17 +130,17 @@ impl Core {
         if !place.has_files {
             return Ok(common);
         }
+        let began = segments_of(line, topic, key, Offset::MAX).await?.log_start;
+        let oldest = place.log_start.max(began);
         let here = loop {
+            if common.offset < oldest {
+                return Err(forgotten(common.offset, oldest));
+            }
             match self.chain_at(key, common.offset).await {
                 Ok(here) => break here,
                 Err(error) => common.offset = base_below(common.offset, error)?,
             }
         };
-        let began = segments_of(line, topic, key, Offset::MAX).await?.log_start;
-        let oldest = place.log_start.max(began);
-        if common.offset < oldest {
-            return Err(forgotten(common.offset, oldest));
-        }
         let there = chain_of(line, topic, key, common.offset).await?;
         match (here.offset, here.chain) == (there.offset, there.chain) {
             true => Ok(common),

@@ -78,8 +78,9 @@ pub(super) async fn answer_here(core: &Rc<Core>, ask: Ask) -> Result<Told, Failu
             topic,
             key,
             accept_loss,
+            is_named,
         } => {
-            let promoted = core.promote(topic, key, accept_loss).await;
+            let promoted = core.promote(topic, key, accept_loss, is_named).await;
             promoted.map(Told::Promoted)
         }
         Ask::TakeOver { key, request } => {

@@ -132,6 +132,8 @@ pub(crate) enum Ask {
         topic: TopicName,
         key: PartitionKey,
         accept_loss: bool,
+        /// By its number, not with all of its topic.
+        is_named: bool,
     },
     TakeOver {
         key: PartitionKey,
