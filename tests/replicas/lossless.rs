@@ -7,15 +7,14 @@ use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::replica_status::Role;
 use corelog_protocol::message::{handover, promote};
 use corelog_record::Offset;
-use corelog_record::batch::Codec;
 
 use super::copies::{assert_equal, remembered, segments, status, wait_until_level};
 use super::handover::handing;
 use super::node::Node;
-use super::promote::promoting;
+use super::promote::{promoting, takes_nothing_also_after_a_kill};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
-use crate::support::wire::{Target, batch};
+use crate::support::wire::Target;
 
 /// An owner's follower, level and remembered there.
 fn follower(folder: &Folder, a: &Node, name: &str, topic: &Target) -> Node {
@@ -85,15 +84,7 @@ fn the_target_of_a_handover_that_was_cut_off_is_promoted_without_a_loss() {
     b.fill(&topic, 0, 3);
 
     // The old owner did not hear of it. It takes nothing, nor after a restart, and does not take the partition back.
-    for _ in 0..2 {
-        let bytes = batch(Codec::None, ["not here"]);
-        let refused = a.wire().call(&topic.produce(0), &bytes).unwrap();
-        let refused = refused.unwrap_err();
-        assert!(refused.is(ErrorCode::NotOwner), "{refused:?}");
-        assert_eq!(refused.detail.address, Some(b.address()));
-        a.kill();
-        a.up();
-    }
+    takes_nothing_also_after_a_kill(&mut a, &topic, &b);
     b.connect();
     let taken_back = handover::Request {
         abort: true,

@@ -65,6 +65,19 @@ pub(super) fn rejoin(node: &Node, topic: &Target, to: &Node) -> rejoin::Partitio
     rejoined.remove(0)
 }
 
+/// Checks that a node takes no appends, and says whose they are; the same after it was killed and started again.
+pub(super) fn takes_nothing_also_after_a_kill(node: &mut Node, topic: &Target, owner: &Node) {
+    for _ in 0..2 {
+        let bytes = batch(Codec::None, ["not here"]);
+        let refused = node.wire().call(&topic.produce(0), &bytes).unwrap();
+        let refused = refused.unwrap_err();
+        assert!(refused.is(ErrorCode::NotOwner), "{refused:?}");
+        assert_eq!(refused.detail.address, Some(owner.address()));
+        node.kill();
+        node.up();
+    }
+}
+
 fn produce(node: &Node, topic: &Target, values: &[&str]) {
     let bytes = batch(Codec::None, values);
     node.wire()
@@ -475,15 +488,7 @@ fn an_old_owner_that_hears_of_the_new_one_takes_no_more_appends() {
     assert_eq!(metric(admin, role).to_string(), "1");
     let broken = metric(admin, "corelog_fenced_partitions");
     assert_eq!(broken.to_string(), "0", "no write or sync failed");
-    for _ in 0..2 {
-        let bytes = batch(Codec::None, ["not here"]);
-        let refused = a.wire().call(&topic.produce(0), &bytes).unwrap();
-        let refused = refused.unwrap_err();
-        assert!(refused.is(ErrorCode::NotOwner), "{refused:?}");
-        assert_eq!(refused.detail.address, Some(b.address()));
-        a.kill();
-        a.up();
-    }
+    takes_nothing_also_after_a_kill(&mut a, &topic, &b);
     assert_eq!(rejoin(&a, &topic, &b).records, 0);
     wait_until_level(&b, &a, &topic, 0);
     assert_equal(&b, &a, &topic, 0);
