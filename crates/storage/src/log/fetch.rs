@@ -176,11 +176,14 @@ impl<D: Dir> DiskRead<D> {
         stride_bytes: usize,
     ) -> Result<Fetched<D>, Error> {
         let first = self.first_stride(rows, wanted, stride_bytes);
-        match self.read_stride(rows, first).await {
-            Err(Error::Io { .. }) => {
-                let least = self.first_stride(rows, wanted, 1);
-                self.read_stride(rows, least).await
-            }
+        let start = first.start.position.get();
+        let bytes = first
+            .bytes
+            .min(self.end.position.get().saturating_sub(start));
+        let read = self.read_stride(rows, first).await;
+        let least = self.first_stride(rows, wanted, 1);
+        match read {
+            Err(Error::Io { .. }) if least.bytes < bytes => self.read_stride(rows, least).await,
             read => read,
         }
     }

@@ -282,9 +282,12 @@ fn a_cut_that_cannot_read_what_it_is_to_cut_changes_nothing() {
         let done = block_on(plan.run());
         log.complete_chore(done, at(1)).map(drop)
     };
-    let fault = Fault::Fail(ErrorKind::Other);
-    root.faults()
-        .fail(Match::on(Operation::Read, ".log"), 1, fault);
+    // Less is tried, too.
+    for nth in 1..=2 {
+        let is_read = Match::on(Operation::Read, ".log");
+        let fault = Fault::Fail(ErrorKind::Other);
+        root.faults().fail(is_read, nth, fault);
+    }
     let failed = cut(&mut log).unwrap_err();
     assert!(matches!(failed, Error::Io { .. }), "{failed}");
     root.faults().clear();
