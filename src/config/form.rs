@@ -141,7 +141,7 @@ fn is_host(name: &str) -> bool {
     }
 }
 
-/// 0.0.0.0 or [::], which is a matter of listening.
+/// `0.0.0.0` or `[::]`, which is a matter of listening.
 fn is_unspecified(name: &str) -> bool {
     let bare = name.trim_start_matches('[').trim_end_matches(']');
     bare.parse::<IpAddr>()
