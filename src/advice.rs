@@ -35,6 +35,21 @@ pub(crate) fn of_client(error: &Error) -> Option<Cow<'static, str>> {
         Error::NoSuchPartition { .. } => of_code(ErrorCode::UnknownPartition),
         Error::OutOfRange { .. } => of_code(ErrorCode::OutOfRange),
         Error::RecordTooLarge { .. } => of_code(ErrorCode::RecordTooLarge),
+        Error::Damaged {
+            topic,
+            partition,
+            next: Some(next),
+            ..
+        } => {
+            let on = format!(
+                "`corelog consume {topic} --partition {partition} --from {next}` reads on behind it"
+            );
+            // Of what was produced so there is no better copy.
+            return Some(match error.refusal() {
+                Some(_) => format!("{}, {on}", of_code(ErrorCode::Damaged)).into(),
+                None => on.into(),
+            });
+        }
         Error::Damaged { .. } => of_code(ErrorCode::Damaged),
         Error::Diverged { .. } => {
             "`corelog consume --partition N --from OFFSET` reads on from there"
@@ -160,6 +175,7 @@ const fn of_code(code: ErrorCode) -> &'static str {
 #[cfg(test)]
 mod tests {
     use corelog_protocol::error::{Detail, ErrorBody};
+    use corelog_record::{Offset, PartitionId};
 
     use super::*;
 
@@ -175,6 +191,29 @@ mod tests {
         });
         let next = after(&error, "it follows").unwrap();
         assert!(next.ends_with("--server log1:7400"), "{next}");
+    }
+
+    /// Who read on at the next offset met the same batch again.
+    #[test]
+    fn who_met_damage_is_told_where_to_read_on() {
+        let damaged = |source| Error::Damaged {
+            topic: "events".parse().unwrap(),
+            partition: PartitionId::new(3),
+            offset: Offset::ZERO,
+            next: Some(Offset::ZERO.plus(7)),
+            source: Box::new(source),
+        };
+        let on = "`corelog consume events --partition 3 --from 7` reads on behind it";
+        let found = ErrorBody::new(ErrorCode::Damaged, "it is damaged");
+        let found = Box::new(found);
+        let next = of_client(&damaged(Error::Refused { body: found })).unwrap();
+        assert!(
+            next.contains("`corelog repair`") && next.ends_with(on),
+            "{next}"
+        );
+        let source = corelog_record::Error::Excess { bytes: 1 };
+        let next = of_client(&damaged(Error::Batch { source })).unwrap();
+        assert_eq!(next, on);
     }
 
     /// Who is being handed a partition does not take its writes yet, and perhaps never will.

@@ -136,6 +136,8 @@ pub enum Error {
         partition: PartitionId,
         /// Where reading stopped.
         offset: Offset,
+        /// Where it can go on, if that is known.
+        next: Option<Offset>,
         /// What is wrong.
         source: Box<Self>,
     },
@@ -319,17 +321,18 @@ impl Error {
         }
     }
 
-    /// What is at `offset` cannot be trusted, because of `source`.
+    /// What is at `offset` cannot be trusted, because of `source`; what is at `next` may.
     pub(crate) fn damaged(
         topic: &TopicName,
         partition: PartitionId,
-        offset: Offset,
+        (offset, next): (Offset, Option<Offset>),
         source: Self,
     ) -> Self {
         Self::Damaged {
             topic: topic.clone(),
             partition,
             offset,
+            next,
             source: Box::new(source),
         }
     }

@@ -114,8 +114,9 @@ impl Fetcher {
                 floor: answered.unwrap_or(Offset::ZERO),
                 epoch: last_epoch,
             };
-            let checked = order::check(&body, asked, head.next)
-                .map_err(|source| Error::damaged(&self.topic, self.partition, offset, source))?;
+            let checked = order::check(&body, asked, head.next).map_err(|source| {
+                Error::damaged(&self.topic, self.partition, (offset, None), source)
+            })?;
             if checked.is_parted {
                 return Err(self.diverged(offset, head.log_start));
             }
@@ -277,8 +278,8 @@ impl Fetcher {
             }
             Some(ErrorCode::Diverged) => self.diverged(offset, detail.offset.unwrap_or_default()),
             Some(ErrorCode::Damaged) => {
-                let offset = detail.offset.unwrap_or(offset);
-                Error::damaged(&self.topic, self.partition, offset, error)
+                let range = (detail.offset.unwrap_or(offset), detail.next);
+                Error::damaged(&self.topic, self.partition, range, error)
             }
             _ => error,
         }

@@ -53,7 +53,7 @@ struct Current {
     next: Offset,
     is_done: bool,
     /// What stands behind the records that are decoded: no record.
-    failed: Option<Error>,
+    failed: Option<Bad>,
 }
 
 impl Reading {
@@ -97,10 +97,7 @@ impl Reading {
             match step {
                 Ok(true) => {}
                 Ok(false) => return Ok(None),
-                Err(source) => {
-                    let (topic, at) = (&self.topic, cursor.next);
-                    return Err(Error::damaged(topic, self.partition, at, source));
-                }
+                Err(bad) => return Err(self.damaged(cursor, bad)),
             }
         }
     }
@@ -123,10 +120,7 @@ impl Reading {
                 match self.enter_batch(cursor) {
                     Ok(true) => continue,
                     Ok(false) => return Ok(None),
-                    Err(source) => {
-                        let (topic, at) = (&self.topic, cursor.next);
-                        return Err(Error::damaged(topic, self.partition, at, source));
-                    }
+                    Err(bad) => return Err(self.damaged(cursor, bad)),
                 }
             };
             self.ready.clear();
@@ -162,8 +156,13 @@ impl Reading {
         }
     }
 
+    fn damaged(&self, cursor: &Cursor, bad: Bad) -> Error {
+        let range = (cursor.next, bad.next);
+        Error::damaged(&self.topic, self.partition, range, bad.source)
+    }
+
     /// Verifies the next batch; false if there is none.
-    fn enter_batch(&mut self, cursor: &mut Cursor) -> Result<bool, Error> {
+    fn enter_batch(&mut self, cursor: &mut Cursor) -> Result<bool, Bad> {
         let Some((batch, _)) = split_first(&self.rest)? else {
             return Ok(false);
         };
@@ -172,12 +171,13 @@ impl Reading {
         if view.next_offset() <= cursor.next {
             // The base offset lies outside the checksum, so it is held against what came before.
             let (expected, found) = (cursor.next, view.base_offset());
-            return Err(Error::Disordered { expected, found });
+            return Err(Error::Disordered { expected, found }.into());
         }
         if view.is_control() {
             cursor.next = view.next_offset();
         } else {
-            let records = match view.decompress(self.decompressed_bytes_max)? {
+            let records = view.decompress(self.decompressed_bytes_max);
+            let records = match records.map_err(|error| Bad::batch(error, view.next_offset()))? {
                 Cow::Borrowed(records) => bytes.slice_ref(records),
                 Cow::Owned(records) => Bytes::from(records),
             };
@@ -199,7 +199,7 @@ impl Reading {
     }
 
     /// Decodes the next run of records. What is no record fails once those before it were handed out.
-    fn decode(&mut self, cursor: &mut Cursor) -> Result<bool, Error> {
+    fn decode(&mut self, cursor: &mut Cursor) -> Result<bool, Bad> {
         let Some(batch) = &mut self.batch else {
             return Ok(true);
         };
@@ -215,7 +215,7 @@ impl Reading {
             let record = match record {
                 Ok(record) => record,
                 Err(error) => {
-                    batch.failed = Some(error.into());
+                    batch.failed = Some(Bad::batch(error, batch.next));
                     break;
                 }
             };
@@ -251,6 +251,33 @@ fn received(
         key: slice(record.key),
         value: slice(record.value),
         headers: Headers::of(&batch.records, &record.headers()),
+    }
+}
+
+/// What was fetched and is not what it should be.
+#[derive(Debug)]
+struct Bad {
+    source: Error,
+    /// Where the batch ends, if its head can be trusted.
+    next: Option<Offset>,
+}
+
+impl Bad {
+    /// A batch whose checksum held, which ends before `next`: whoever produced it wrote it so.
+    fn batch(error: corelog_record::Error, next: Offset) -> Self {
+        Self {
+            source: error.into(),
+            next: Some(next),
+        }
+    }
+}
+
+impl<E: Into<Error>> From<E> for Bad {
+    fn from(error: E) -> Self {
+        Self {
+            source: error.into(),
+            next: None,
+        }
     }
 }
 

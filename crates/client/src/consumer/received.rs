@@ -60,7 +60,8 @@ impl ReceivedBatch {
         let mut next = self.offsets.start;
         let records = self.walk.resume(&self.records).map(move |record| {
             let record = record.map_err(|source| {
-                Error::damaged(&self.topic, self.partition, next, source.into())
+                let range = (next, Some(self.offsets.end));
+                Error::damaged(&self.topic, self.partition, range, source.into())
             })?;
             next = record.offset.plus(1);
             Ok(record)
