@@ -272,6 +272,7 @@ impl Killed {
             chain: before.chain,
             max_timestamp: Timestamp::MIN,
             epoch: None,
+            born: None,
         };
         std::fs::write(partition.join("mark"), mark.encode()).unwrap();
         let store = |of: &Segment| partition.join(name::store(of.base, of.generation));

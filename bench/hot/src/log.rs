@@ -191,6 +191,7 @@ impl WriteMark {
             chain: Chain::from_raw(5),
             max_timestamp: TIME,
             epoch: None,
+            born: None,
         };
         let dir = SinkDir::forgetful();
         let made = block_on(async {

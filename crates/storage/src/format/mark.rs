@@ -32,7 +32,8 @@ pub const SLOTS: u64 = 2;
 /// 96   chain              u64, at the durable offset
 /// 104  max timestamp      i64, of the segment below the durable position
 /// 112  leader epoch       i32, the highest that this copy had or heard of; -1 none
-/// 116  reserved           392 bytes, zeros
+/// 116  born               i64, when the segment got its first record, by this node's clock; 0 not known
+/// 124  reserved           384 bytes, zeros
 /// 508  CRC-32             u32, over bytes [0, 508)
 /// 512  zeros up to 4096
 /// ```
@@ -65,6 +66,9 @@ pub struct Slot {
     pub max_timestamp: Timestamp,
     /// The highest leader epoch that this copy had, or heard of from its source.
     pub epoch: Option<LeaderEpoch>,
+    /// When the segment got its first record, by the clock of the node that wrote it. `None` if it has none, or if that is
+    /// not known, as in marks of before 28 November 2026.
+    pub born: Option<Timestamp>,
 }
 
 impl Slot {
@@ -98,6 +102,7 @@ impl Slot {
         let epoch = self.epoch.map_or(NO_EPOCH, LeaderEpoch::get);
         writer
             .bytes(&epoch.to_le_bytes())
+            .i64(self.born.map_or(0, Timestamp::millis))
             .zeros_to(USED_BYTES - 4)
             .crc()
             .zeros_to(SLOT_BYTES);
@@ -143,6 +148,9 @@ impl Slot {
             chain: Chain::from_raw(reader.u64()?),
             max_timestamp: Timestamp::from_millis(reader.i64()?),
             epoch: read_epoch(i32::from_le_bytes(reader.array()?))?,
+            born: Some(reader.i64()?)
+                .filter(|born| *born != 0)
+                .map(Timestamp::from_millis),
         };
         if slot.offset < slot.segment {
             let found = slot.offset.get();

@@ -100,6 +100,7 @@ impl<D: Dir> Log<D> {
             chain: durable.chain,
             max_timestamp: durable.max_timestamp,
             epoch: self.epoch_used,
+            born: segment.and_then(|segment| segment.born),
         }
     }
 }

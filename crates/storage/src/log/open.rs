@@ -191,7 +191,7 @@ impl<D: Dir> Log<D> {
         self.epoch_used = mark.last().and_then(|slot| slot.epoch).max(last);
         self.sums = Sums::over(&segments);
         self.segments = segments;
-        self.age_active();
+        self.age_active(now);
         self.durable = durable;
         self.durable_segment = durable_segment;
         self.tail = Tail::new(recovered.partial);
@@ -216,13 +216,17 @@ impl<D: Dir> Log<D> {
         );
         findings
     }
-    /// When the active segment got its first record is not kept: not before the one before it was sealed. Were it as young
-    /// as the opening, a log that is opened often would never roll by age, nor let go of what is in it.
-    fn age_active(&mut self) {
+
+    /// Where the mark does not tell when the active segment got its first record, that was not before the one before it
+    /// was sealed. Were it as young as each opening, a log that is opened often would never roll by age, nor let go of what
+    /// is in it.
+    fn age_active(&mut self, now: Timestamp) {
         let before = self.segments.iter().rev().nth(1);
         let sealed = before.and_then(Segment::seal_time);
-        if let (Some(active), Some(sealed)) = (self.segments.back_mut(), sealed) {
-            active.born = active.born.map(|born| born.min(sealed));
+        if let Some(active) = self.segments.back_mut().filter(|active| !active.is_empty()) {
+            // By a clock that was ahead it is not in the future.
+            let born = active.born.or(sealed).map_or(now, |born| born.min(now));
+            active.born = Some(born);
         }
     }
 }

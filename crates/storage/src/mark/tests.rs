@@ -23,6 +23,7 @@ fn slot(number: u64) -> Slot {
         chain: Chain::from_raw(number),
         max_timestamp: Timestamp::from_millis(0),
         epoch: LeaderEpoch::new(0),
+        born: None,
     }
 }
 

@@ -152,7 +152,7 @@ impl<D: Dir> Recovery<D> {
             self.index_from(last, &store, end);
         }
         last.store = Some(store);
-        last.born = (!last.is_empty()).then_some(self.context.now.time);
+        last.born = self.born(last);
         Ok(Some(end))
     }
 

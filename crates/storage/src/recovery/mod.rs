@@ -292,7 +292,7 @@ impl<D: Dir> Recovery<D> {
             // What comes may follow from an edit that was only read: a follower wrote none behind it.
             self.manifest.confirm().await?;
         }
-        let generation = segments.iter().find(|s| s.base.offset == durable_segment);
+        let segment = segments.iter().find(|s| s.base.offset == durable_segment);
         let header = self.manifest.header();
         // Behind damage that is not stepped over nothing is known but the offset.
         let known = self.findings.read_only_from.unwrap_or(durable.offset);
@@ -301,7 +301,7 @@ impl<D: Dir> Recovery<D> {
             copy: header.copy,
             sequence: 0,
             segment: durable_segment,
-            generation: generation.map_or(0, |segment| segment.generation),
+            generation: segment.map_or(0, |segment| segment.generation),
             is_clean: false,
             position: durable.position,
             offset: known,
@@ -309,6 +309,7 @@ impl<D: Dir> Recovery<D> {
             chain: durable.chain,
             max_timestamp: durable.max_timestamp,
             epoch,
+            born: segment.and_then(|segment| segment.born),
         };
         let mark = match mark {
             Some(mark) if is_kept => mark,

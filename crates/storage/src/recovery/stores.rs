@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use corelog_record::{Chain, Offset, Position};
+use corelog_record::{Chain, Offset, Position, Timestamp};
 
 use super::survey::{self, Survey};
 use super::{BLOCK, OpenStore, Recovery, settle};
@@ -332,8 +332,14 @@ impl<D: Dir> Recovery<D> {
         segment.index = Index::Growing(rows);
         segment.space_bytes = round_up(open.end).max(open.bytes / BLOCK * BLOCK);
         segment.store = Some(open.store);
-        segment.born = (!segment.is_empty()).then_some(self.context.now.time);
+        segment.born = self.born(segment);
         Ok(())
+    }
+
+    /// When a segment got its first record, if the mark tells.
+    pub(super) fn born(&self, segment: &Segment<D>) -> Option<Timestamp> {
+        let slot = self.slot.filter(|slot| slot.segment == segment.base.offset);
+        slot.filter(|_| !segment.is_empty())?.born
     }
 }
 

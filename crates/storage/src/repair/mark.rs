@@ -66,5 +66,6 @@ fn modest(evidence: &Evidence, last: &Walked, used: Option<LeaderEpoch>) -> Slot
         chain: start.chain,
         max_timestamp: start.max_timestamp,
         epoch: used,
+        born: None,
     }
 }

@@ -66,7 +66,7 @@ impl Point {
         }
     }
 
-    /// `slot`, of which the segment is that of this point, as a mark says it here.
+    /// `slot`, of which the segment is that of this point, as a mark says it here. When that began is not known here.
     pub(crate) fn stated_in(&self, slot: Slot) -> Slot {
         Slot {
             position: self.position,
@@ -74,6 +74,7 @@ impl Point {
             ordinal: self.ordinal,
             chain: self.chain,
             max_timestamp: self.max_timestamp,
+            born: None,
             ..slot
         }
     }

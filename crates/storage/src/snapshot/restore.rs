@@ -240,6 +240,7 @@ fn clean(origin: &Origin, header: &Header, epoch: LeaderEpoch) -> Slot {
         chain: end.chain,
         max_timestamp: last.map_or(NO_TIMESTAMP, |(_, seal)| seal.max_timestamp),
         epoch: Some(epoch),
+        born: None,
     }
 }
 

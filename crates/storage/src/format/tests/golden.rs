@@ -38,20 +38,32 @@ fn an_index_row_is_these_32_bytes() {
 }
 
 #[test]
-fn a_mark_slot_is_these_120_bytes_then_zeros_and_a_checksum() {
+fn a_mark_slot_is_these_128_bytes_then_zeros_and_a_checksum() {
     let bytes = samples::slot().encode();
     check(
-        &bytes[..120],
+        &bytes[..128],
         "\
          434c4f474d41524b010000000000000022222222222222222222222222222222 \
          333333333333333333333333333333330900000000000000e803000000000000 \
          02000000010000000000010000000000d2040000000000003800000000000000 \
-         efcdab89674523010068e5cf8b0100000300000000000000",
+         efcdab89674523010068e5cf8b01000003000000f040e5cf8b01000000000000",
     );
-    assert!(bytes[120..508].iter().all(|&byte| byte == 0));
-    check(&bytes[508..512], "5577dda1");
+    assert!(bytes[128..508].iter().all(|&byte| byte == 0));
+    check(&bytes[508..512], "5874bd9c");
     assert!(bytes[512..].iter().all(|&byte| byte == 0));
     assert_eq!(Slot::decode(&bytes).unwrap(), samples::slot());
+}
+
+#[test]
+fn a_mark_of_before_segments_had_a_time_is_one_of_which_that_is_not_known() {
+    let slot = Slot {
+        born: None,
+        ..samples::slot()
+    };
+    let bytes = slot.encode();
+    assert!(bytes[116..508].iter().all(|&byte| byte == 0));
+    check(&bytes[508..512], "5577dda1");
+    assert_eq!(Slot::decode(&bytes).unwrap(), slot);
 }
 
 #[test]
@@ -193,7 +205,7 @@ fn the_worked_examples_in_the_document_are_what_is_written() {
     assert_eq!(examples.len(), 4);
     check(&samples::edits()[3].encode(4), &examples[0]);
     check(&samples::row().encode(), &examples[1]);
-    check(&samples::slot().encode()[..120], &examples[2]);
+    check(&samples::slot().encode()[..128], &examples[2]);
     check(&samples::node().encode(), &examples[3]);
 }
 

@@ -26,6 +26,7 @@ proptest! {
         ahead in 0..1_u64 << 40,
         time: i64,
         epoch in prop::option::of(0..=i32::MAX),
+        born in prop::option::of((i64::MIN..0).prop_union(1..i64::MAX)),
     ) {
         let (sequence, generation, is_clean) = numbers;
         let slot = Slot {
@@ -39,6 +40,7 @@ proptest! {
             chain: segment.chain,
             max_timestamp: Timestamp::from_millis(time),
             epoch: epoch.map(|epoch| LeaderEpoch::new(epoch).unwrap()),
+            born: born.map(Timestamp::from_millis),
             ..samples::slot()
         };
         prop_assert_eq!(Slot::decode(&slot.encode()).unwrap(), slot);

@@ -127,6 +127,7 @@ pub(super) fn slot() -> Slot {
         chain: Chain::from_raw(0x0123_4567_89ab_cdef),
         max_timestamp: Timestamp::from_millis(1_700_000_000_000),
         epoch: LeaderEpoch::new(3),
+        born: Some(Timestamp::from_millis(1_699_999_990_000)),
     }
 }
 

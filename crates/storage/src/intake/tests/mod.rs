@@ -128,6 +128,7 @@ fn copy(root: &MemoryDir, source: &Source) {
         chain: origin.chain,
         max_timestamp: NO_TIMESTAMP,
         epoch: Some(source.epochs[0].epoch),
+        born: None,
     };
     block_on(async {
         dir.create().await.unwrap();

@@ -196,6 +196,35 @@ fn a_log_that_is_opened_again_and_again_rolls_by_age() {
     );
 }
 
+/// With none before it, only the mark says how old the first one is.
+#[test]
+fn the_first_segment_of_a_log_that_is_opened_again_and_again_rolls_by_age() {
+    for is_killed in [false, true] {
+        let mut root = MemoryDir::new();
+        let aged = Options {
+            segment_age_max_ms: Some(1_000),
+            ..small()
+        };
+        let (mut log, _) = open(&root, aged.clone(), 1, at(0)).unwrap();
+        for (seed, now) in [(2, 500), (3, 900)] {
+            let added = at(now - 400);
+            log.append(&batch(&[b"quiet"], added), added).unwrap();
+            settle(&mut log, added).unwrap();
+            if is_killed {
+                root = root.power_cut(seed);
+            } else {
+                block_on(log.close(at(now))).unwrap();
+            }
+            (log, _) = open(&root, aged.clone(), seed, at(now)).unwrap();
+        }
+        assert!(!log.roll_if_due(at(1_099)), "is killed: {is_killed}");
+        assert!(
+            log.roll_if_due(at(1_100)),
+            "it began at 100, is killed: {is_killed}"
+        );
+    }
+}
+
 #[test]
 fn a_segment_rolls_by_age_and_expires_by_its_seal_time() {
     let root = MemoryDir::new();
