@@ -57,11 +57,11 @@ async fn promote(args: &Args, client: Client) -> anyhow::Result<Exit> {
         let answer = admin.promote(topic, id, partition, loss).await?;
         Ok(answer.partitions)
     };
-    let copies = |known: &describe_topic::Partition| match is_uncopied(known)
-        || known.role == Role::Fenced
-    {
-        true => Meant::LeftOut,
-        false => (known.role == Role::Follower).into(),
+    let copies = |known: &describe_topic::Partition| match known.role {
+        Role::Fenced => Meant::LeftOut,
+        Role::Follower if is_uncopied(known) => Meant::LeftOut,
+        Role::Follower => Meant::Yes,
+        _ => Meant::No,
     };
     let each = partitions::each(&client.admin(), &args.topic, args.partition, copies, ask).await?;
     let left_out = each.left_out.clone();
@@ -85,11 +85,11 @@ async fn promote(args: &Args, client: Client) -> anyhow::Result<Exit> {
     })
 }
 
-/// If a partition follows and has nothing, nor asks for anything: where others of its topic were cloned alone, its owner
+/// If a partition that follows has nothing, nor asks for anything: where others of its topic were cloned alone, its owner
 /// does not know of it, and would not hear that it is none any more.
 fn is_uncopied(known: &describe_topic::Partition) -> bool {
     let has_none = known.segments == 0 && known.log_end == Offset::ZERO && !known.closed;
-    known.role == Role::Follower && known.copying == State::Done && has_none
+    known.copying == State::Done && has_none
 }
 
 /// That records may be missing, which has to be put up with.

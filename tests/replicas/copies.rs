@@ -10,6 +10,7 @@ use corelog_record::{Offset, PartitionId};
 
 use super::node::Node;
 use crate::support::deadline::until;
+use crate::support::folder::Folder;
 use crate::support::wire::Target;
 
 /// A follower comes level in this time, or something is wrong.
@@ -57,6 +58,16 @@ pub(crate) fn chain_at(
 pub(crate) fn remembered(node: &Node, topic: &Target) -> usize {
     let replicas = node.topic_file(topic).replicas;
     replicas.iter().map(|replica| replica.followers.len()).sum()
+}
+
+/// Two nodes of which the second follows a topic of so many batches of the first, and has them all.
+pub(crate) fn level_pair(folder: &Folder, batches: usize) -> (Node, Node, Target) {
+    let (a, b) = (Node::start(folder, "a"), Node::start(folder, "b"));
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, batches);
+    b.follow(&topic, &[&a]);
+    wait_until_level(&a, &b, &topic, 0);
+    (a, b, topic)
 }
 
 /// Waits until a follower has all that its source has; fails if it stops before.

@@ -8,7 +8,7 @@ use corelog_record::batch::Codec;
 use corelog_record::{Offset, PartitionId};
 
 use super::copies::{
-    assert_equal, assert_same_below, chain_at, segments, status, wait_until_level,
+    assert_equal, assert_same_below, chain_at, level_pair, segments, status, wait_until_level,
 };
 use super::handover::handing;
 use super::node::{Node, cloning};
@@ -255,11 +255,7 @@ fn what_its_source_lets_go_of_a_follower_lets_go_of() {
 #[test]
 fn a_follower_that_fell_behind_what_its_source_still_has_begins_anew() {
     let folder = Folder::new();
-    let (a, mut b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
-    let topic = a.topic("t", 1);
-    a.fill(&topic, 0, 50);
-    b.follow(&topic, &[&a]);
-    wait_until_level(&a, &b, &topic, 0);
+    let (a, mut b, topic) = level_pair(&folder, 50);
     let behind = segments(&b, &topic, 0);
     b.kill();
     let end = a.fill(&topic, 0, 200);
@@ -282,11 +278,7 @@ fn a_follower_that_fell_behind_what_its_source_still_has_begins_anew() {
 #[test]
 fn a_follower_that_ends_below_all_that_its_source_remembers_begins_where_that_goes_on() {
     let folder = Folder::new();
-    let (mut a, mut b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
-    let topic = a.topic("t", 1);
-    a.fill(&topic, 0, 10);
-    b.follow(&topic, &[&a]);
-    wait_until_level(&a, &b, &topic, 0);
+    let (mut a, mut b, topic) = level_pair(&folder, 10);
     b.kill();
     a.fill(&topic, 0, 10);
     let end = forget_epochs(&mut a, &topic, 10);
@@ -303,11 +295,7 @@ fn a_follower_that_ends_below_all_that_its_source_remembers_begins_where_that_go
 #[test]
 fn a_follower_that_ends_where_all_that_its_source_remembers_begins_goes_on() {
     let folder = Folder::new();
-    let (mut a, mut b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
-    let topic = a.topic("t", 1);
-    a.fill(&topic, 0, 10);
-    b.follow(&topic, &[&a]);
-    wait_until_level(&a, &b, &topic, 0);
+    let (mut a, mut b, topic) = level_pair(&folder, 10);
     b.kill();
     forget_epochs(&mut a, &topic, 0);
     let end = a.fill(&topic, 0, 5);

@@ -3,11 +3,10 @@
 use corelog_protocol::message::handover;
 use corelog_record::Offset;
 
-use super::copies::{assert_equal, segments, status, wait_until_level};
+use super::copies::{assert_equal, level_pair, segments, status, wait_until_level};
 use super::fence::until_fenced;
 use super::handover::handing;
 use super::heal::first_store;
-use super::node::Node;
 use super::promote::{cut_off, promote, rejoin};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
@@ -17,11 +16,7 @@ use crate::support::stores::flip;
 #[test]
 fn a_copy_whose_source_goes_on_in_a_segment_that_is_rotten_here_has_it_anew() {
     let folder = Folder::new();
-    let (mut a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
-    let topic = a.topic("t", 1);
-    a.fill(&topic, 0, 10);
-    b.follow(&topic, &[&a]);
-    wait_until_level(&a, &b, &topic, 0);
+    let (mut a, b, topic) = level_pair(&folder, 10);
     a.corelog().run(["snapshot", "create", "s"]);
     until("the segment is sealed", || {
         !segments(&a, &topic, 0).sealed.is_empty()
@@ -67,11 +62,7 @@ fn an_old_owner_with_rot_below_where_the_logs_part_rejoins() {
 #[test]
 fn a_segment_that_the_disk_does_not_give_comes_from_the_source() {
     let folder = Folder::new();
-    let (a, mut b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
-    let topic = a.topic("t", 1);
-    a.fill(&topic, 0, 80);
-    b.follow(&topic, &[&a]);
-    wait_until_level(&a, &b, &topic, 0);
+    let (a, mut b, topic) = level_pair(&folder, 80);
     until("both have sealed it", || {
         [&a, &b]
             .iter()

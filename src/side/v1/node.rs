@@ -7,7 +7,7 @@ use corelog_node::metrics::{CoreSnapshot, HistogramSnapshot, PulseSnapshot, Quar
 use serde_json::{Value, json};
 
 use super::super::{Stage, health, metrics};
-use crate::quantity::{rfc3339, timestamp};
+use crate::quantity::{Span, rfc3339, timestamp};
 
 pub(super) async fn show(State(stage): State<Stage>) -> Response {
     let asked = health::ask(&stage, async |handle| handle.pulses().await);
@@ -54,13 +54,12 @@ async fn node(stage: &Stage, handle: &Handle, pulses: &[PulseSnapshot]) -> Value
             "unreadable_topics": report.unreadable,
             "partitions": report.partitions,
             "failed_partitions": report.failed,
-            "recovery_ms": u64::try_from(report.recovery.as_millis()).unwrap_or(u64::MAX),
+            "recovery_ms": Span(report.recovery).millis(),
         },
     })
 }
 
 fn core(pulse: &PulseSnapshot, counters: &CoreSnapshot) -> Value {
-    let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     json!({
         "core": pulse.core.get(),
         "partitions": counters.partitions,
@@ -68,8 +67,8 @@ fn core(pulse: &PulseSnapshot, counters: &CoreSnapshot) -> Value {
         "connections": counters.connections,
         "in_flight_requests": counters.in_flight_requests,
         "parked_fetches": counters.parked_fetches,
-        "busy_ms": millis(pulse.busy),
-        "late_max_ms": millis(pulse.late_max),
+        "busy_ms": Span(pulse.busy).millis(),
+        "late_max_ms": Span(pulse.late_max).millis(),
         "stalls": pulse.stalls,
         "stuck": pulse.stuck,
         "slow_work": pulse.slow_work,

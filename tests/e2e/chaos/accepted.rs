@@ -9,23 +9,16 @@ use corelog_protocol::message::{describe_topic, produce, reopen_partition};
 use corelog_record::batch::{Batches, Codec, View};
 use corelog_record::{Offset, PartitionId};
 
+use super::full::{RECORD_BYTES, on_small_disk, start};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::http::metric;
 use crate::support::mount::Mount;
-use crate::support::server::{Server, Start};
 use crate::support::wire::{Target, Wire, batch};
 
-const DISK_BYTES: u64 = 24 << 20;
-const RECORD_BYTES: usize = 100_000;
 /// So many of them are more than there is room for.
 const RUNS_MAX: u32 = 240;
 const LOST: &str = "corelog_accepted_lost_records_total";
-
-fn start(mount: &Mount) -> Server {
-    let start = Start::on(&mount.inside("data"));
-    start.through(mount.wrapper()).start()
-}
 
 /// Produces one more record; gives its offset.
 fn produce(wire: &mut Wire, topic: &Target, level: Level, run: u32) -> Result<Offset, ErrorCode> {
@@ -67,11 +60,7 @@ fn held(wire: &mut Wire, topic: &Target) -> u64 {
 #[test]
 fn a_stop_tells_how_many_accepted_records_it_could_not_write() {
     let folder = Folder::new();
-    let mount = Mount::small(&folder, DISK_BYTES);
-    println!("on {}", mount.kind);
-    let server = start(&mount);
-    let mut wire = Wire::open(server.ready.listen).unwrap();
-    let topic = wire.topic("full", 1, 1 << 20);
+    let (mount, server, mut wire, topic) = on_small_disk(&folder);
     let (filler, acked) = fill(&mount, &mut wire, &topic);
     drop(wire);
     let ended = server.stop();
@@ -91,12 +80,8 @@ fn a_stop_tells_how_many_accepted_records_it_could_not_write() {
 #[test]
 fn a_reopening_tells_how_many_accepted_records_it_could_not_write() {
     let folder = Folder::new();
-    let mount = Mount::small(&folder, DISK_BYTES);
-    println!("on {}", mount.kind);
-    let server = start(&mount);
+    let (mount, server, mut wire, topic) = on_small_disk(&folder);
     let admin = server.ready.admin;
-    let mut wire = Wire::open(server.ready.listen).unwrap();
-    let topic = wire.topic("full", 1, 1 << 20);
     let (filler, acked) = fill(&mount, &mut wire, &topic);
     assert_eq!(metric(admin, LOST).to_string(), "0");
     let reopen = reopen_partition::Request {

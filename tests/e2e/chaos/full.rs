@@ -26,11 +26,7 @@ use crate::support::wire::{Target, Wire, batch};
 #[test]
 fn a_full_disk_is_said_and_ends_by_itself() {
     let folder = Folder::new();
-    let mount = Mount::small(&folder, DISK_BYTES);
-    println!("on {}", mount.kind);
-    let mut server = start(&mount);
-    let mut wire = Wire::open(server.ready.listen).unwrap();
-    let topic = wire.topic("full", 1, 1 << 20);
+    let (mount, mut server, mut wire, topic) = on_small_disk(&folder);
     let mut log = Log::default();
     for _ in 0..10 {
         assert_eq!(log.produce(&mut wire, &topic), None);
@@ -226,11 +222,7 @@ fn a_first_start_on_a_full_disk_says_that_it_is_full() {
 #[test]
 fn a_partition_that_finds_no_room_to_open_opens_by_itself_when_there_is() {
     let folder = Folder::new();
-    let mount = Mount::small(&folder, DISK_BYTES);
-    println!("on {}", mount.kind);
-    let server = start(&mount);
-    let mut wire = Wire::open(server.ready.listen).unwrap();
-    let topic = wire.topic("full", 1, 1 << 20);
+    let (mount, server, mut wire, topic) = on_small_disk(&folder);
     let mut log = Log::default();
     for _ in 0..3 {
         assert_eq!(log.produce(&mut wire, &topic), None);
@@ -301,9 +293,19 @@ fn tear(store: &Path) {
     std::fs::write(store, bytes).unwrap();
 }
 
-fn start(mount: &Mount) -> Server {
+pub(super) fn start(mount: &Mount) -> Server {
     let start = Start::on(&mount.inside("data"));
     start.through(mount.wrapper()).start()
+}
+
+/// A server on a small disk, and a topic of its own.
+pub(super) fn on_small_disk(folder: &Folder) -> (Mount, Server, Wire, Target) {
+    let mount = Mount::small(folder, DISK_BYTES);
+    println!("on {}", mount.kind);
+    let server = start(&mount);
+    let mut wire = Wire::open(server.ready.listen).unwrap();
+    let topic = wire.topic("full", 1, 1 << 20);
+    (mount, server, wire, topic)
 }
 
 /// What was produced, and what became of it.
@@ -409,6 +411,6 @@ fn assert_no_topic_is_made(wire: &mut Wire) {
     });
 }
 
-const RECORD_BYTES: usize = 100_000;
+pub(super) const RECORD_BYTES: usize = 100_000;
 const TORN_BYTES: usize = 64 << 10;
 const DISK_BYTES: u64 = 24 << 20;

@@ -140,13 +140,7 @@ impl Core {
         if let ReadError::Damaged { from, to, .. } = &error {
             self.met_damage(slot, *from, *to);
         }
-        let unread = match &error {
-            ReadError::Disk { segment, .. } => Some(*segment),
-            _ => None,
-        };
-        let mut failure = error_of(&Refusal::from(error));
-        failure.detail.segment = failure.detail.segment.or(unread);
-        failure
+        error_of(&Refusal::from(error))
     }
 
     /// What is to be read, if there is something; else the request is parked if it may be.

@@ -6,7 +6,7 @@ use crate::failure::{Failure, failure_with};
 use crate::partition::Refusal;
 
 /// How long a client is asked to wait before it tries again, in milliseconds.
-const RETRY_MS: u32 = 50;
+pub(super) const RETRY_MS: u32 = 50;
 
 /// What is told of a partition that no node takes appends of: a handover that stopped halfway does not go on by itself.
 pub(crate) fn being_handed_over(to: Option<&str>) -> String {
@@ -150,6 +150,14 @@ pub(crate) fn error_of(refusal: &Refusal) -> Failure {
             ErrorCode::Stopping,
             "the partition is being closed".into(),
             none(),
+        ),
+        Refusal::Unread { segment, source } => (
+            ErrorCode::Internal,
+            with_causes(source),
+            Detail {
+                segment: Some(*segment),
+                ..none()
+            },
         ),
         Refusal::Failed { source } => (ErrorCode::Internal, with_causes(source), none()),
     };

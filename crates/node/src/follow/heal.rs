@@ -277,7 +277,7 @@ impl Core {
         let took = rt::now().saturating_duration_since(begun);
         add(&self.counters.repaired_segments_total, 1);
         add(&self.counters.repaired_bytes_total, bytes);
-        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let took_ms = rt::millis(took);
         tracing::warn!(
             %topic, partition = key.partition.get(), segment = base.get(), bytes, from, took_ms,
             "repaired: a damaged segment was replaced by a peer's"

@@ -98,10 +98,7 @@ impl Progress {
     pub(super) fn heard(&self) -> Option<(Offset, u64)> {
         let heard = self.heard.get()?;
         let ago = rt::now().saturating_duration_since(heard.at);
-        Some((
-            heard.end,
-            u64::try_from(ago.as_millis()).unwrap_or(u64::MAX),
-        ))
+        Some((heard.end, rt::millis(ago)))
     }
 
     /// Since when nothing was heard of a source that is to be heard. `None` once all is here that was

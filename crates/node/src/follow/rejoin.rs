@@ -41,8 +41,8 @@ impl Core {
         let _hand = self.take_hand(key)?;
         let before = self.replica(key)?;
         self.check_not_read_only(key)?;
-        let shared = self.shared_with(&line, &topic, key).await?;
-        self.confirmed(&line, &topic, key, shared).await?;
+        let (shared, began) = self.shared_with(&line, &topic, key).await?;
+        self.confirmed(&line, &topic, key, (shared, began)).await?;
         let (role, sources) = (Role::Fenced, vec![to.clone()]);
         let fenced = Replica {
             role,
@@ -54,13 +54,13 @@ impl Core {
         self.halt(key).await;
         let place = self.place(key)?;
         self.durable(key, place.log_end).await?;
-        let shared = self.shared_with(&line, &topic, key).await?;
-        let mut common = self.confirmed(&line, &topic, key, shared).await?;
+        let (shared, began) = self.shared_with(&line, &topic, key).await?;
+        let mut common = self.confirmed(&line, &topic, key, (shared, began)).await?;
         let held = self.bytes_behind(key, Offset::ZERO);
         let mut cut = self.change(key, Change::Rejoin(common)).await;
         if let Err(error) = cut {
             common.offset = base_below(common.offset, error)?;
-            common = self.confirmed(&line, &topic, key, common).await?;
+            common = self.confirmed(&line, &topic, key, (common, began)).await?;
             cut = self.change(key, Change::Rejoin(common)).await;
         }
         let cut = cut?;
@@ -94,43 +94,43 @@ impl Core {
         })
     }
 
-    /// Up to where this log and another node's are the same, by their epochs.
+    /// Up to where this log and another node's are the same, by their epochs, and where the other one begins.
     async fn shared_with(
         self: &Rc<Self>,
         line: &Line,
         topic: &TopicName,
         key: PartitionKey,
-    ) -> Result<Common, Failure> {
+    ) -> Result<(Common, Offset), Failure> {
         let place = self.place(key)?;
         let there = segments_of(line, topic, key, Offset::MAX).await?;
         if !place.has_files {
-            return Ok(Common {
+            let nothing = Common {
                 offset: place.log_end,
                 epoch: None,
-            });
+            };
+            return Ok((nothing, there.log_start));
         }
         if there.history != place.history {
             return Err(diverged(Offset::ZERO));
         }
         let mine = self.epochs(key)?;
         let theirs = (there.epochs.as_slice(), there.high_watermark);
-        Ok(shared((&mine, place.log_end), theirs))
+        Ok((shared((&mine, place.log_end), theirs), there.log_start))
     }
 
-    /// Holds the chains of both logs against each other at the end of what they share: lower, if what this log has there of
-    /// a segment is damaged. All of that goes then, and comes anew.
+    /// Holds the chains of both logs against each other at the end of what they share; the other one begins at
+    /// `began`. Lower, if what this log has there of a segment is damaged. All of that goes then, and comes anew.
     async fn confirmed(
         self: &Rc<Self>,
         line: &Line,
         topic: &TopicName,
         key: PartitionKey,
-        mut common: Common,
+        (mut common, began): (Common, Offset),
     ) -> Result<Common, Failure> {
         let place = self.place(key)?;
         if !place.has_files {
             return Ok(common);
         }
-        let began = segments_of(line, topic, key, Offset::MAX).await?.log_start;
         let oldest = place.log_start.max(began);
         let here = loop {
             if common.offset < oldest {

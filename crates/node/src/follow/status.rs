@@ -237,8 +237,7 @@ fn role_of(role: Role) -> replica_status::Role {
 }
 
 fn since(at: Instant) -> u64 {
-    let passed = rt::now().saturating_duration_since(at);
-    u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)
+    rt::millis(rt::now().saturating_duration_since(at))
 }
 
 #[cfg(test)]

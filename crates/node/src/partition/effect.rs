@@ -180,6 +180,11 @@ pub(crate) enum Refusal {
     NotSealed,
     /// The partition is going away.
     Closing,
+    /// The disk does not give what is to be read of a segment.
+    Unread {
+        segment: Offset,
+        source: corelog_storage::Error,
+    },
     /// The disk failed.
     Failed { source: corelog_storage::Error },
 }
@@ -216,7 +221,7 @@ impl From<ReadError> for Refusal {
             },
             ReadError::Removed { .. } => Self::Removed,
             ReadError::Disk { source, .. } if source.is_shortage() => Self::Busy,
-            ReadError::Disk { source, .. } => Self::Failed { source },
+            ReadError::Disk { segment, source } => Self::Unread { segment, source },
             other => unreachable!("a read error that is not told apart: {other}"),
         }
     }

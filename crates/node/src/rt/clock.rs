@@ -106,7 +106,7 @@ pub async fn waited<T>(future: impl Future<Output = T>) -> (T, Duration) {
     (value, start.elapsed())
 }
 
-/// A time in the log: 128 bits would be a text there, and not a number.
-pub(super) fn millis(time: Duration) -> u64 {
+/// A time in milliseconds, as it is told and logged: 128 bits would be a text in the log, and not a number.
+pub fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

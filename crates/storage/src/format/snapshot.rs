@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Error, envelope};
 
+/// The name of the file that makes a directory a snapshot.
+pub const NAME: &str = "snapshot";
+
 /// The longest `snapshot` file, in bytes: some 200,000 partitions.
 pub const FILE_BYTES_MAX: u64 = envelope::file_bytes(BODY_BYTES_MAX);
 

@@ -181,10 +181,13 @@ impl<D: Dir> DiskRead<D> {
             .bytes
             .min(self.end.position.get().saturating_sub(start));
         let read = self.read_stride(rows, first).await;
+        if !matches!(read, Err(Error::Io { .. })) {
+            return read;
+        }
         let least = self.first_stride(rows, wanted, 1);
-        match read {
-            Err(Error::Io { .. }) if least.bytes < bytes => self.read_stride(rows, least).await,
-            read => read,
+        match least.bytes < bytes {
+            true => self.read_stride(rows, least).await,
+            false => read,
         }
     }
 

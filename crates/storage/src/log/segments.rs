@@ -86,11 +86,7 @@ impl<D: Dir> Log<D> {
 
     /// How much of a segment's store is durable, in bytes.
     pub(super) fn durable_bytes(&self, segment: &Segment<D>) -> u64 {
-        match segment.base.offset.cmp(&self.durable_segment) {
-            Ordering::Less => segment.bytes(),
-            Ordering::Equal => self.durable.position.get(),
-            Ordering::Greater => 0,
-        }
+        self.durable_end(segment).position.get()
     }
 
     /// The end of what is durable of a segment.

@@ -29,11 +29,8 @@ mod shelf;
 #[cfg(test)]
 mod tests;
 
-pub use crate::format::snapshot::{Name, NameError, Partition, Summary, Topic};
+pub use crate::format::snapshot::{NAME, Name, NameError, Partition, Summary, Topic};
 pub use copy::Stores;
 pub use export::{Exported, export};
 pub use restore::{Restore, Restored, restore};
 pub use shelf::{Entry, commit, count, list, open, partition_dir, remove, sweep_unfinished};
-
-/// The name of the file that makes a directory a snapshot.
-pub const NAME: &str = "snapshot";

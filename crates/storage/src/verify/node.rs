@@ -19,8 +19,6 @@ use crate::format::node::{
 use crate::format::quarantine::Name;
 use crate::format::topic::{FILE_BYTES_MAX, Topic};
 
-pub(super) const SNAPSHOT: &str = "snapshot";
-
 /// Looks at a whole data directory.
 pub(super) fn data(dir: &Path, survey: &mut Survey) -> io::Result<()> {
     let node = read(dir, NODE, FILE_BYTES_MAX, What::Node, survey);

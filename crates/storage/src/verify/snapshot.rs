@@ -5,14 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::finding::{Finding, What};
-use super::node::{SNAPSHOT, topics};
+use super::node::topics;
 use super::subject::Subject;
 use super::survey::{Survey, Told, list, read};
 use crate::Error;
 use crate::disk::std::StdDir;
 use crate::disk::{Dir, block_on};
 use crate::format::node::{TOPIC, TOPICS};
-use crate::format::snapshot::{FILE_BYTES_MAX, Partition, Summary, Topic};
+use crate::format::snapshot::{FILE_BYTES_MAX, NAME, Partition, Summary, Topic};
 use crate::format::state::State;
 use crate::manifest;
 
@@ -28,13 +28,13 @@ pub(super) fn around(topic: &Path) -> Option<Arc<Subject>> {
     let topic = topic.canonicalize().ok()?;
     let topics = topic.parent().filter(|home| home.ends_with(TOPICS))?;
     let root = topics.parent()?;
-    let is_one = root.join(SNAPSHOT).is_file();
+    let is_one = root.join(NAME).is_file();
     is_one.then(|| Subject::snapshot(root))
 }
 
 fn look(dir: &Path, subject: &Arc<Subject>, survey: &mut Survey) -> io::Result<()> {
-    let path = dir.join(SNAPSHOT);
-    match read(dir, SNAPSHOT, FILE_BYTES_MAX, What::Snapshot, survey) {
+    let path = dir.join(NAME);
+    match read(dir, NAME, FILE_BYTES_MAX, What::Snapshot, survey) {
         Ok(None) => {
             // Its last file: a snapshot without it was never finished.
             let found = "a snapshot that was not finished";

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::finding::{Finding, What};
-use super::node::SNAPSHOT;
 use crate::disk::std::StdDir;
 use crate::disk::{Dir, block_on};
 use crate::format::node::TOPIC;
@@ -82,7 +81,7 @@ impl Subject {
     fn look(&self) -> Sight {
         let bytes = match &self.file {
             File::Topic(home) => read(home, TOPIC, topic::FILE_BYTES_MAX),
-            File::Snapshot => read(&self.dir, SNAPSHOT, snapshot::FILE_BYTES_MAX),
+            File::Snapshot => read(&self.dir, snapshot::NAME, snapshot::FILE_BYTES_MAX),
         };
         match bytes {
             Err(error) if error.kind() == ErrorKind::NotFound => Sight::Absent,

@@ -11,6 +11,7 @@ use super::subject::Subject;
 use super::{node, partition, snapshot};
 use crate::disk::std::StdDir;
 use crate::disk::{Dir, Entry, block_on};
+use crate::format;
 use crate::format::node::{NODE, TOPIC, TOPICS};
 use crate::segment::{Point, name};
 use crate::{manifest, mark};
@@ -51,7 +52,7 @@ pub fn survey(path: &Path, is_live: bool) -> io::Result<Option<Survey>> {
     let has_stores = entries.iter().any(|entry| name::is_store(&entry.name));
     if holds(manifest::NAME) || has_stores {
         partition::alone(path, &mut survey)?;
-    } else if holds(node::SNAPSHOT) {
+    } else if holds(format::snapshot::NAME) {
         snapshot::survey(path, &mut survey)?;
     } else if holds(NODE) || holds(TOPICS) {
         node::data(path, &mut survey)?;
