@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use corelog_client::{ProducerConfig, partition_of_key};
 use corelog_protocol::kind::Kind;
-use corelog_protocol::message::list_offsets::{self, At};
-use corelog_record::PartitionId;
+use corelog_protocol::message::list_offsets::At;
 use nix::sys::signal::Signal;
 
 use crate::support::chance;
@@ -222,13 +221,8 @@ impl Behind {
 
     /// Where a partition ends.
     fn end(&mut self, partition: u32) -> u64 {
-        let request = list_offsets::Request {
-            topic: self.topic.name.clone(),
-            id: self.topic.id,
-            partition: PartitionId::new(partition),
-            at: At::Latest,
-        };
-        let (answer, _) = self.wire.call(&request, &[]).unwrap().unwrap();
+        let latest = self.topic.list_offsets(partition, At::Latest);
+        let (answer, _) = self.wire.call(&latest, &[]).unwrap().unwrap();
         answer.high_watermark.get()
     }
 

@@ -6,7 +6,8 @@ use corelog_client::record::{PartitionId, Record, TopicName};
 use corelog_client::{Client, ClientConfig, ConsumerConfig, End, NewTopic, ProducerConfig, Start};
 use corelog_node::{Node, NodeConfig};
 use corelog_protocol::error::ErrorCode;
-use corelog_protocol::message::{list_offsets, produce};
+use corelog_protocol::message::list_offsets::{self, At};
+use corelog_protocol::message::produce;
 use corelog_record::Offset;
 use corelog_record::batch::{Codec, View};
 
@@ -169,12 +170,7 @@ fn a_full_lane_is_answered_busy_and_serves_again_afterwards() {
     let topic = wire.topic("narrow", 2, 1 << 20);
     let owners = wire.owners(&topic);
     let away = owners.iter().position(|owner| *owner == 1).unwrap();
-    let latest = list_offsets::Request {
-        topic: topic.name.clone(),
-        id: topic.id,
-        partition: PartitionId::new(u32::try_from(away).unwrap()),
-        at: list_offsets::At::Latest,
-    };
+    let latest = topic.list_offsets(u32::try_from(away).unwrap(), At::Latest);
 
     let (mut busy, mut served) = (0, 0);
     // As many as a connection may have in flight, several times: each is answered.

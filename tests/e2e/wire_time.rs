@@ -77,12 +77,7 @@ fn batch_of(codec: Codec, times: &[i64], padding: usize, random: &mut fastrand::
 }
 
 fn ask(wire: &mut Wire, topic: &Target, time: i64) -> list_offsets::Answer {
-    let request = list_offsets::Request {
-        topic: topic.name.clone(),
-        id: topic.id,
-        partition: PartitionId::new(0),
-        at: At::Time(Timestamp::from_millis(time)),
-    };
+    let request = topic.list_offsets(0, At::Time(Timestamp::from_millis(time)));
     wire.call(&request, &[]).unwrap().unwrap().0
 }
 

@@ -5,7 +5,7 @@ use corelog_client::{Client, ClientConfig, Outcome, ProducerConfig};
 use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::limits;
 use corelog_protocol::message::ack::Level;
-use corelog_protocol::message::list_offsets::{self, At};
+use corelog_protocol::message::list_offsets::At;
 use corelog_protocol::message::settings::{Change, RetentionHold, SettingsChange, TopicSettings};
 use corelog_protocol::message::{
     Call, alter_topic, create_topic, delete_topic, describe_topic, metadata, ping, produce,
@@ -156,13 +156,7 @@ fn assert_refused_everywhere(wire: &mut Wire, stale: &Target, now: TopicId, part
         refused(wire, &stale.fetch(partition, Offset::ZERO), &[]),
     ];
     for at in [At::Earliest, At::Latest, At::Time(Default::default())] {
-        let request = list_offsets::Request {
-            topic: topic.clone(),
-            id,
-            partition: number,
-            at,
-        };
-        all.push(refused(wire, &request, &[]));
+        all.push(refused(wire, &stale.list_offsets(partition, at), &[]));
     }
     let request = truncate::Request {
         topic: topic.clone(),

@@ -1,31 +1,30 @@
 //! An old owner that was away takes no more appends once it is back, whatever has become of either log.
 
+use corelog_protocol::error::{ErrorBody, ErrorCode};
+use corelog_protocol::message::list_offsets::At;
 use corelog_protocol::message::replica_status::Role;
-use corelog_protocol::message::{clone_topic, fetch, handover, reopen_partition};
-use corelog_record::{LeaderEpoch, NodeId, PartitionId};
+use corelog_protocol::message::{clone_topic, fetch, handover, reopen_partition, truncate};
+use corelog_record::batch::Codec;
+use corelog_record::{LeaderEpoch, NodeId, Offset, PartitionId};
 use corelog_storage::format::replica::Peer;
 use nix::sys::signal::Signal;
 
-use super::copies::{chain_at, remembered, segments, status, wait_until_level};
+use super::copies::{chain_at, level_pair, remembered, segments, status, wait_until_level};
 use super::handover::handing;
 use super::node::{Node, cloning};
 use super::promote::{promote, rejoin};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::http::metric;
-use crate::support::wire::Target;
+use crate::support::wire::{Target, batch};
 
 /// Two nodes of which the second follows the first, and is remembered there.
 fn pair(folder: &Folder) -> ([Node; 2], Target) {
-    let nodes = [Node::start(folder, "a"), Node::start(folder, "b")];
-    let topic = nodes[0].topic("t", 1);
-    nodes[0].fill(&topic, 0, 40);
-    nodes[1].follow(&topic, &[&nodes[0]]);
-    wait_until_level(&nodes[0], &nodes[1], &topic, 0);
+    let (a, b, topic) = level_pair(folder, 40);
     until("the owner remembers its follower", || {
-        remembered(&nodes[0], &topic) == 1
+        remembered(&a, &topic) == 1
     });
-    (nodes, topic)
+    ([a, b], topic)
 }
 
 /// If a node remembers such a follower.
@@ -48,6 +47,63 @@ pub(super) fn until_fenced(node: &Node, topic: &Target) {
     until("the old owner is fenced", || {
         status(node, topic, 0).role == Role::Fenced
     });
+}
+
+/// It took records, and gave readers some, until it was told: they are in no other log.
+#[test]
+fn an_owner_that_comes_back_serves_nothing_before_its_followers_were_asked() {
+    let folder = Folder::new();
+    let ([mut a, b], topic) = pair(&folder);
+    a.kill();
+    promote(&b, &topic);
+    b.server().signal(Signal::SIGSTOP);
+    a.up();
+    let truncate = truncate::Request {
+        topic: topic.name.clone(),
+        id: topic.id,
+        partition: PartitionId::new(0),
+        lowest: Offset::ZERO,
+    };
+    let refused = [
+        produced(&a, &topic).unwrap_err(),
+        a.ask(&topic.fetch(0, Offset::ZERO)).unwrap_err(),
+        a.ask(&topic.list_offsets(0, At::Latest)).unwrap_err(),
+        a.ask(&truncate).unwrap_err(),
+    ];
+    for refused in refused {
+        assert!(refused.is(ErrorCode::Busy), "{refused:?}");
+        assert!(refused.detail.retry_ms.is_some(), "{refused:?}");
+    }
+    b.server().signal(Signal::SIGCONT);
+    until_fenced(&a, &topic);
+    let refused = produced(&a, &topic).unwrap_err();
+    assert!(refused.is(ErrorCode::NotOwner), "{refused:?}");
+    assert_eq!(refused.detail.address, Some(b.address()));
+}
+
+#[test]
+fn an_owner_whose_followers_do_not_answer_serves_all_the_same_and_says_so() {
+    let folder = Folder::new();
+    let ([mut a, b], topic) = pair(&folder);
+    a.kill();
+    b.server().signal(Signal::SIGSTOP);
+    a.up();
+    until("it takes a record", || match produced(&a, &topic) {
+        Ok(()) => true,
+        Err(refused) => {
+            assert!(refused.is(ErrorCode::Busy), "{refused:?}");
+            false
+        }
+    });
+    let log = a.log_at_stop();
+    assert!(log.contains("served, though not all"), "{log}");
+}
+
+/// Whether a node takes a record.
+fn produced(node: &Node, topic: &Target) -> Result<(), Box<ErrorBody>> {
+    let bytes = batch(Codec::None, ["late"]);
+    let told = node.wire().call(&topic.produce(0), &bytes).unwrap();
+    told.map(drop)
 }
 
 /// The chains could not be compared where the new epoch began, and it stayed an owner beside the new one.

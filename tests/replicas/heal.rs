@@ -14,7 +14,9 @@ use corelog_record::batch::Codec;
 use corelog_record::{Offset, PartitionId};
 use nix::sys::signal::Signal;
 
-use super::copies::{assert_equal, bytes, remembered, segments, status, wait_until_level};
+use super::copies::{
+    assert_equal, bytes, level_pair, remembered, segments, status, wait_until_level,
+};
 use super::node::{Node, cloning};
 use crate::support::chance;
 use crate::support::deadline::until;
@@ -235,11 +237,7 @@ fn a_segment_that_damage_kept_from_being_sealed_heals_by_what_its_source_sealed(
 #[test]
 fn a_damaged_segment_in_which_the_log_begins_is_copied_anew_where_its_source_goes_on() {
     let folder = Folder::new();
-    let (a, mut b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
-    let topic = a.topic("t", 1);
-    a.fill(&topic, 0, 12);
-    b.follow(&topic, &[&a]);
-    wait_until_level(&a, &b, &topic, 0);
+    let (a, mut b, topic) = level_pair(&folder, 12);
     let start = Offset::ZERO.plus(3);
     a.truncate(&topic, start);
     until("the copy begins there as well", || {
@@ -377,6 +375,9 @@ fn readers_that_wait_for_a_repair_on_another_core_keep_nobody_from_reading_what_
     owner.stop();
     stores::flip(&first_store(&data), 5_000);
     owner.up();
+    for partition in [0, 1] {
+        owner.wait_until_served(&topic, partition);
+    }
     // It takes connections, and says nothing.
     copy.server().signal(Signal::SIGSTOP);
     let other_core = owner.server().ready.cores[owners[1]];

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use corelog_protocol::error::{ErrorBody, ErrorCode};
+use corelog_protocol::message::list_offsets::At;
 use corelog_protocol::message::settings::{SettingsChange, TopicSettings};
 use corelog_protocol::message::{Call, alter_topic, clone_topic, create_topic, truncate};
 use corelog_record::batch::Codec;
@@ -136,6 +137,7 @@ impl Node {
 
     /// Produces `batches` batches of two records of about 16 KiB; gives the high watermark.
     pub(crate) fn fill(&self, topic: &Target, partition: u32, batches: usize) -> Offset {
+        self.wait_until_served(topic, partition);
         let mut wire = self.wire();
         let mut random = fastrand::Rng::new();
         let sent = (0..batches).map(|_| {
@@ -157,6 +159,16 @@ impl Node {
             end = end.max(answer.end);
         }
         end
+    }
+
+    /// Behind a start an owner asks its followers first.
+    pub(crate) fn wait_until_served(&self, topic: &Target, partition: u32) {
+        let mut wire = self.wire();
+        let latest = topic.list_offsets(partition, At::Latest);
+        until("the partition is served", || {
+            let told = wire.call(&latest, &[]).unwrap();
+            !told.is_err_and(|error| error.is(ErrorCode::Busy))
+        });
     }
 
     /// Produces `batches` batches and waits for no answer; they come on the connection, if at all.

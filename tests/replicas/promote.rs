@@ -12,7 +12,7 @@ use corelog_record::batch::{Batches, Codec, Records, View};
 use corelog_record::{Chain, CopyId, LeaderEpoch, Lineage, NodeId, Offset, PartitionId};
 
 use super::copies::{
-    assert_equal, bytes, chain_at, remembered, segments, status, wait_until_level,
+    assert_equal, bytes, chain_at, level_pair, remembered, segments, status, wait_until_level,
 };
 use super::node::{Node, cloning};
 use crate::support::chance;
@@ -40,11 +40,7 @@ pub(crate) fn promote(node: &Node, topic: &Target) -> promote::Partition {
 /// A topic of two nodes of so many batches: the second follows the first, has all of them, up to that offset, and reaches
 /// it no more.
 pub(crate) fn cut_off(folder: &Folder, batches: usize) -> (Node, Node, Target, Offset) {
-    let (a, b) = (Node::start(folder, "a"), Node::start(folder, "b"));
-    let topic = a.topic("t", 1);
-    a.fill(&topic, 0, batches);
-    b.follow(&topic, &[&a]);
-    wait_until_level(&a, &b, &topic, 0);
+    let (a, b, topic) = level_pair(folder, batches);
     let common = segments(&b, &topic, 0).high_watermark;
     a.disconnect();
     (a, b, topic, common)
@@ -125,11 +121,7 @@ fn a_partition_of_which_nothing_was_copied_is_promoted_by_its_number_alone() {
 #[test]
 fn an_owner_whose_log_cannot_be_cut_is_not_changed_by_a_rejoin() {
     let folder = Folder::new();
-    let (mut a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
-    let topic = a.topic("t", 1);
-    a.fill(&topic, 0, 8);
-    b.follow(&topic, &[&a]);
-    wait_until_level(&a, &b, &topic, 0);
+    let (mut a, b, topic) = level_pair(&folder, 8);
     until("the owner remembers its follower", || {
         remembered(&a, &topic) == 1
     });
@@ -454,6 +446,7 @@ fn an_epoch_that_is_only_claimed_fences_nobody() {
     assert_eq!(status(&a, &topic, 0).role, Role::Owner);
     a.kill();
     a.up();
+    a.wait_until_served(&topic, 0);
     produce(&a, &topic, &["mine still"]);
     let epochs = segments(&a, &topic, 0).epochs;
     assert!(
@@ -470,11 +463,7 @@ fn an_epoch_that_is_only_claimed_fences_nobody() {
 #[test]
 fn an_old_owner_that_hears_of_the_new_one_takes_no_more_appends() {
     let folder = Folder::new();
-    let (mut a, b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
-    let topic = a.topic("t", 1);
-    a.fill(&topic, 0, 20);
-    b.follow(&topic, &[&a]);
-    wait_until_level(&a, &b, &topic, 0);
+    let (mut a, b, topic) = level_pair(&folder, 20);
     until("the follower is remembered", || remembered(&a, &topic) == 1);
     promote(&b, &topic);
     produce(&b, &topic, &["new"]);

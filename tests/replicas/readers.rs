@@ -4,10 +4,10 @@ use std::thread;
 
 use corelog_client::{ClientConfig, Consumer, ConsumerConfig, End, Error, Start};
 use corelog_protocol::error::{ErrorBody, ErrorCode};
-use corelog_protocol::message::list_offsets;
+use corelog_protocol::message::list_offsets::At;
 use corelog_record::{PartitionId, TopicName};
 
-use super::copies::wait_until_level;
+use super::copies::{level_pair, wait_until_level};
 use super::fence::until_fenced;
 use super::node::Node;
 use super::promote::{cut_off, promote, rejoin};
@@ -21,11 +21,7 @@ use crate::support::load::connect;
 fn a_reader_whose_owner_is_away_waits_for_a_follower_that_has_less_than_it_has_read() {
     for start in [Start::Earliest, Start::Latest] {
         let folder = Folder::new();
-        let (mut a, mut b) = (Node::start(&folder, "a"), Node::start(&folder, "b"));
-        let topic = a.topic("t", 1);
-        a.fill(&topic, 0, 1);
-        b.follow(&topic, &[&a]);
-        wait_until_level(&a, &b, &topic, 0);
+        let (mut a, mut b, topic) = level_pair(&folder, 1);
         b.stop();
         let end = a.fill(&topic, 0, 5);
         let last = end.plus(2);
@@ -98,13 +94,7 @@ fn a_reader_that_asks_an_owner_that_was_replaced_reads_at_the_new_one() {
         assert_eq!(refused.detail.address, Some(b.address()));
     };
     to_new(a.ask(&topic.fetch(0, common)).unwrap_err());
-    let latest = list_offsets::Request {
-        topic: topic.name.clone(),
-        id: topic.id,
-        partition: PartitionId::new(0),
-        at: list_offsets::At::Latest,
-    };
-    to_new(a.ask(&latest).unwrap_err());
+    to_new(a.ask(&topic.list_offsets(0, At::Latest)).unwrap_err());
     let servers = [a.server().ready.listen.to_string(), b.address()];
     reading(
         servers,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use corelog_protocol::error::ErrorBody;
 use corelog_protocol::frame::{CorrelationId, Decoder, Peek};
 use corelog_protocol::message::{
-    Call, create_topic, describe_topic, fetch, hello, metadata, ping, produce,
+    Call, create_topic, describe_topic, fetch, hello, list_offsets, metadata, ping, produce,
 };
 use corelog_protocol::{answer, limits, request};
 use corelog_record::batch::{Builder, Codec};
@@ -242,6 +242,19 @@ impl Target {
             max_wait_ms: 0,
             last_epoch: None,
             follower: None,
+        }
+    }
+
+    pub(crate) fn list_offsets(
+        &self,
+        partition: u32,
+        at: list_offsets::At,
+    ) -> list_offsets::Request {
+        list_offsets::Request {
+            topic: self.name.clone(),
+            id: self.id,
+            partition: PartitionId::new(partition),
+            at,
         }
     }
 }

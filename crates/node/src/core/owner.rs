@@ -3,10 +3,10 @@
 use corelog_protocol::message::replica_status;
 use corelog_storage::format::replica::{Replica, Role};
 
-use super::refusal::{being_handed_over, error_of};
+use super::refusal::{RETRY_MS, being_handed_over, error_of};
 use super::slots::{PartitionKey, SlotId};
 use super::state::Core;
-use crate::failure::Failure;
+use crate::failure::{Failure, busy};
 use crate::partition::Refusal;
 
 impl Core {
@@ -27,12 +27,27 @@ impl Core {
         }
     }
 
+    /// Checks that a partition of this core is not in doubt: that those who followed it were asked if they own it by now.
+    ///
+    /// # Errors
+    /// `Busy`, shortly behind a start.
+    pub(crate) fn check_undoubted(&self, key: PartitionKey) -> Result<(), Failure> {
+        match self.followers.doubts.is_open(key) {
+            true => Err(busy(
+                "who followed the partition is being asked whether it owns it by now",
+                RETRY_MS,
+            )),
+            false => Ok(()),
+        }
+    }
+
     /// Checks that what this node has of a partition of this core is for readers: of an owner, or of one who follows it.
     /// One that was replaced may have records that are in no other log, and gets none of those that come.
     ///
     /// # Errors
-    /// `NotOwner`, with the address of who is.
+    /// `NotOwner`, with the address of who is; `Busy` as [`check_undoubted`](Self::check_undoubted).
     pub(super) fn check_readable(&self, key: PartitionKey, slot: SlotId) -> Result<(), Failure> {
+        self.check_undoubted(key)?;
         let slots = self.slots.borrow();
         let topic = slots.get(slot).map(|slot| &slot.topic);
         let replica = topic.and_then(|topic| topic.replica(key.partition));

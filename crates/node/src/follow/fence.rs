@@ -13,6 +13,7 @@ use corelog_storage::format::edit;
 use corelog_storage::format::replica::{Peer, Role};
 use futures_lite::FutureExt;
 
+use super::doubts::DOUBT_MAX;
 use super::line::Line;
 use super::lineage::shared;
 use super::ownership::{chain_of, partition_at, segments_of};
@@ -52,10 +53,20 @@ impl Core {
         }
     }
 
+    /// Serves no partition of this core, as its owner, before those that are remembered as its followers were asked, or
+    /// [`DOUBT_MAX`] is over: what it takes meanwhile would be in no other log if one was promoted while this node was
+    /// away.
+    pub(crate) fn doubt_owned(&self) {
+        for (_, key, copy) in self.silent_followers().into_values().flatten() {
+            self.followers.doubts.raise(key, copy);
+        }
+    }
+
     /// Asks those that are remembered as followers of this core's partitions, and are silent, if they own them by now,
     /// until the node stops: one may have been promoted while this node was away, or out of reach. While both own one,
     /// it is asked on: a person has to see that, and to end it.
     pub(crate) async fn keep_asking_followers(self: Rc<Self>) {
+        rt::spawn_background(Rc::clone(&self).end_doubts()).detach();
         let under_way = Rc::<RefCell<BTreeSet<String>>>::default();
         let mut pause = ASK_PAUSE_MIN;
         while !self.is_stopping.get() {
@@ -66,13 +77,29 @@ impl Core {
                 }
                 let (core, under_way) = (Rc::clone(&self), Rc::clone(&under_way));
                 rt::spawn_background(async move {
-                    core.ask_at(&address, claims).or(core.stopping()).await;
+                    core.ask_at(&address, &claims).or(core.stopping()).await;
+                    // Also of those that cannot be asked.
+                    for (_, key, copy) in &claims {
+                        core.followers.doubts.settle(*key, *copy);
+                    }
                     under_way.borrow_mut().remove(&address);
                 })
                 .detach();
             }
             rt::sleep(pause).or(self.stopping()).await;
             pause = (pause * 2).min(ASK_PAUSE_MAX);
+        }
+    }
+
+    /// Ends what doubts are left when they have lasted long enough.
+    async fn end_doubts(self: Rc<Self>) {
+        rt::sleep(DOUBT_MAX).or(self.stopping()).await;
+        let left = self.followers.doubts.end();
+        if 0 < left && !self.is_stopping.get() {
+            tracing::warn!(
+                partitions = left,
+                "served, though not all that followed them tell whether they own them by now"
+            );
         }
     }
 
@@ -106,15 +133,16 @@ impl Core {
 
     /// Asks the node at `address` for partitions that it may own, as long as it answers; those not that it comes to follow
     /// meanwhile.
-    async fn ask_at(self: &Rc<Self>, address: &str, claims: Vec<Claim>) {
+    async fn ask_at(self: &Rc<Self>, address: &str, claims: &[Claim]) {
         for (topic, key, copy) in claims {
             let Ok(line) = self.line_to(address).await else {
                 return;
             };
-            let peer = self.remembered(key, copy);
-            if let Some((_, peer)) = peer.filter(|_| self.is_silent(key, copy)) {
-                self.tell_claim(topic, key, peer).await;
+            let peer = self.remembered(*key, *copy);
+            if let Some((_, peer)) = peer.filter(|_| self.is_silent(*key, *copy)) {
+                self.tell_claim(topic.clone(), *key, peer).await;
             }
+            self.followers.doubts.settle(*key, *copy);
             // Who does not answer in time is not asked on.
             if line.is_closed() {
                 return;

@@ -11,6 +11,7 @@ use corelog_record::{CopyId, CoreId, NodeId, Offset, TopicName};
 use corelog_storage::format::replica::{Peer, Replica};
 
 use super::address::check_addresses;
+use super::doubts::Doubts;
 use super::lineage::{check_epochs, diverged, parts_at, told};
 use crate::catalog::{Forgotten, Newcomer, is_in_place_of};
 use crate::core::{Core, PartitionKey};
@@ -32,6 +33,7 @@ const CLAIM_EVERY: Duration = Duration::from_secs(5);
 pub(crate) struct Followers {
     /// When the core began to listen to them.
     pub(super) since: Instant,
+    pub(crate) doubts: Doubts,
     heard: RefCell<HashMap<PartitionKey, Heard>>,
 }
 
@@ -70,6 +72,7 @@ impl Followers {
     pub(crate) fn new() -> Self {
         Self {
             since: rt::now(),
+            doubts: Doubts::default(),
             heard: RefCell::default(),
         }
     }
@@ -94,6 +97,7 @@ impl Followers {
 
     /// Takes note of one, in the place of what its node had before.
     fn note(&self, key: PartitionKey, follower: Follower) {
+        self.doubts.settle(key, follower.copy);
         let mut heard = self.heard.borrow_mut();
         let known = &mut heard.entry(key).or_default().followers;
         let is_other = |known: &Follower| {
@@ -141,6 +145,7 @@ impl Followers {
     }
 
     pub(crate) fn forget(&self, key: PartitionKey) {
+        self.doubts.forget(key);
         self.heard.borrow_mut().remove(&key);
     }
 }

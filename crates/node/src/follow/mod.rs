@@ -17,7 +17,7 @@
 //! progress  how far a follower is, and what it last heard of its source
 //! followers who follows a partition of this core, and up to where
 //! lineage   the epochs of two logs on the wire, and where the logs part
-//! ownership who owns a partition, changing: its laws, and what the next six share
+//! ownership who owns a partition, changing: its laws, and what the next seven share
 //! hands     one change of a partition's owner at a time
 //! promote   making a follower the owner
 //! samples   what a source tells, for tests
@@ -26,6 +26,7 @@
 //! target    whom it is given to
 //! take_over owning it, as that follower
 //! rejoin    making a former owner a follower
+//! doubts    not serving before who followed was asked whether another node owns it
 //! fence     taking no more appends because another node owns the partition
 //! heal      damaged segments replaced by a peer's
 //! status    all of that, as clients are told
@@ -42,6 +43,7 @@
 mod address;
 mod beginning;
 mod copying;
+mod doubts;
 mod fence;
 mod files;
 mod followed;

@@ -12,6 +12,7 @@ pub(super) async fn answer_here(core: &Rc<Core>, ask: Ask) -> Result<Told, Failu
         Ask::Find { key, seek } => core.find(key, seek).await.map(Told::Found),
         Ask::Truncate { key, lowest } => {
             core.check_owner(key)?;
+            core.check_undoubted(key)?;
             core.truncate(key, lowest).await.map(Told::Truncated)
         }
         Ask::Reopen { key } => core.reopen_partition(key).await.map(Told::Reopened),
