@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use super::copies::{chain_at, level_pair, remembered, segments, status, wait_until_level};
 use super::handover::handing;
 use super::node::{Node, cloning};
-use super::promote::{promote, rejoin};
+use super::promote::{promote, promoting, rejoin};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::http::metric;
@@ -64,21 +64,80 @@ fn an_owner_that_comes_back_serves_nothing_before_its_followers_were_asked() {
         partition: PartitionId::new(0),
         lowest: Offset::ZERO,
     };
-    let refused = [
-        produced(&a, &topic).unwrap_err(),
-        a.ask(&topic.fetch(0, Offset::ZERO)).unwrap_err(),
-        a.ask(&topic.list_offsets(0, At::Latest)).unwrap_err(),
-        a.ask(&truncate).unwrap_err(),
+    let told = [
+        produced(&a, &topic, 0),
+        a.ask(&topic.fetch(0, Offset::ZERO)).map(drop),
+        a.ask(&topic.list_offsets(0, At::Latest)).map(drop),
+        a.ask(&truncate).map(drop),
+        a.ask(&handing(&topic)).map(drop),
     ];
-    for refused in refused {
+    b.server().signal(Signal::SIGCONT);
+    until_fenced(&a, &topic);
+    // A machine that stands still for as long as it waits has it serve.
+    let is_late = told.iter().any(Result::is_ok);
+    for refused in told.into_iter().filter_map(Result::err) {
         assert!(refused.is(ErrorCode::Busy), "{refused:?}");
         assert!(refused.detail.retry_ms.is_some(), "{refused:?}");
     }
-    b.server().signal(Signal::SIGCONT);
-    until_fenced(&a, &topic);
-    let refused = produced(&a, &topic).unwrap_err();
+    let refused = produced(&a, &topic, 0).unwrap_err();
     assert!(refused.is(ErrorCode::NotOwner), "{refused:?}");
     assert_eq!(refused.detail.address, Some(b.address()));
+    assert!(!is_late || a.log_at_stop().contains(UNHEARD));
+}
+
+/// Each that was promoted takes a file of the topic that is written anew: the later ones were served before they were asked
+/// for.
+#[test]
+fn an_owner_of_many_partitions_that_were_promoted_serves_none_of_them() {
+    const PARTITIONS: u32 = 64;
+    let folder = Folder::new();
+    let (mut a, b) = (
+        Node::on(folder.path().join("a"), Vec::new(), 2),
+        Node::start(&folder, "b"),
+    );
+    let topic = a.topic("t", PARTITIONS);
+    for partition in 0..PARTITIONS {
+        a.fill(&topic, partition, 1);
+    }
+    b.follow(&topic, &[&a]);
+    for partition in 0..PARTITIONS {
+        wait_until_level(&a, &b, &topic, partition);
+    }
+    until("the owner remembers them", || {
+        remembered(&a, &topic) == PARTITIONS as usize
+    });
+    a.kill();
+    b.ask(&promoting(&topic, true)).unwrap();
+    a.up();
+    let mut left: Vec<_> = (0..PARTITIONS).collect();
+    until("all say who owns them", || {
+        left.retain(|partition| {
+            let refused = produced(&a, &topic, *partition).unwrap_err();
+            assert_waits_or_fenced(&refused);
+            refused.is(ErrorCode::Busy)
+        });
+        left.is_empty()
+    });
+}
+
+/// Of two that followed, one owns it and the other one says nothing.
+#[test]
+fn an_owner_that_was_replaced_says_so_whoever_else_does_not_answer() {
+    let folder = Folder::new();
+    let ([mut a, b], topic) = pair(&folder);
+    let c = Node::start(&folder, "c");
+    c.follow(&topic, &[&a]);
+    wait_until_level(&a, &c, &topic, 0);
+    until("the owner remembers both", || remembered(&a, &topic) == 2);
+    a.kill();
+    promote(&b, &topic);
+    c.server().signal(Signal::SIGSTOP);
+    a.up();
+    until("it says who owns it", || {
+        let refused = produced(&a, &topic, 0).unwrap_err();
+        assert_waits_or_fenced(&refused);
+        refused.is(ErrorCode::NotOwner)
+    });
 }
 
 #[test]
@@ -88,7 +147,7 @@ fn an_owner_whose_followers_do_not_answer_serves_all_the_same_and_says_so() {
     a.kill();
     b.server().signal(Signal::SIGSTOP);
     a.up();
-    until("it takes a record", || match produced(&a, &topic) {
+    until("it takes a record", || match produced(&a, &topic, 0) {
         Ok(()) => true,
         Err(refused) => {
             assert!(refused.is(ErrorCode::Busy), "{refused:?}");
@@ -96,14 +155,22 @@ fn an_owner_whose_followers_do_not_answer_serves_all_the_same_and_says_so() {
         }
     });
     let log = a.log_at_stop();
-    assert!(log.contains("served, though not all"), "{log}");
+    assert!(log.contains(UNHEARD), "{log}");
 }
 
+/// What an owner logs that serves though a follower does not answer.
+const UNHEARD: &str = "they are served, though a follower does not tell";
+
 /// Whether a node takes a record.
-fn produced(node: &Node, topic: &Target) -> Result<(), Box<ErrorBody>> {
+fn produced(node: &Node, topic: &Target, partition: u32) -> Result<(), Box<ErrorBody>> {
     let bytes = batch(Codec::None, ["late"]);
-    let told = node.wire().call(&topic.produce(0), &bytes).unwrap();
+    let told = node.wire().call(&topic.produce(partition), &bytes).unwrap();
     told.map(drop)
+}
+
+fn assert_waits_or_fenced(refused: &ErrorBody) {
+    let codes = [ErrorCode::Busy, ErrorCode::NotOwner];
+    assert!(codes.iter().any(|code| refused.is(*code)), "{refused:?}");
 }
 
 /// The chains could not be compared where the new epoch began, and it stayed an owner beside the new one.

@@ -301,6 +301,7 @@ impl Core {
             // A board of its own: recovery may end below what an earlier opening had told.
             found.board = Board::at(durable);
         }
+        self.doubt(key);
         // Before retention looks for the first time.
         self.tell_snapshotted(slot);
         self.step(slot, Input::Tick);

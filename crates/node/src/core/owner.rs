@@ -27,12 +27,22 @@ impl Core {
         }
     }
 
-    /// Checks that a partition of this core is not in doubt: that those who followed it were asked if they own it by now.
+    /// Checks that those who are remembered as followers of a partition of this core were asked, since it was opened, if
+    /// they own it by now.
     ///
     /// # Errors
     /// `Busy`, shortly behind a start.
-    pub(crate) fn check_undoubted(&self, key: PartitionKey) -> Result<(), Failure> {
-        match self.followers.doubts.is_open(key) {
+    pub(crate) fn check_asked(&self, key: PartitionKey) -> Result<(), Failure> {
+        let is_unasked = self.followers.unasked.is_any(key, |copy| {
+            let routes = self.routes.borrow();
+            let topic = routes.topic_by_id(key.topic);
+            let replica = topic.and_then(|topic| topic.replica(key.partition));
+            replica.is_some_and(|replica| {
+                let mut followers = replica.followers.iter();
+                replica.role == Role::Owner && followers.any(|peer| peer.copy == copy)
+            })
+        });
+        match is_unasked {
             true => Err(busy(
                 "who followed the partition is being asked whether it owns it by now",
                 RETRY_MS,
@@ -45,9 +55,9 @@ impl Core {
     /// One that was replaced may have records that are in no other log, and gets none of those that come.
     ///
     /// # Errors
-    /// `NotOwner`, with the address of who is; `Busy` as [`check_undoubted`](Self::check_undoubted).
+    /// `NotOwner`, with the address of who is; `Busy` as [`check_asked`](Self::check_asked).
     pub(super) fn check_readable(&self, key: PartitionKey, slot: SlotId) -> Result<(), Failure> {
-        self.check_undoubted(key)?;
+        self.check_asked(key)?;
         let slots = self.slots.borrow();
         let topic = slots.get(slot).map(|slot| &slot.topic);
         let replica = topic.and_then(|topic| topic.replica(key.partition));

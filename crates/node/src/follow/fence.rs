@@ -13,7 +13,6 @@ use corelog_storage::format::edit;
 use corelog_storage::format::replica::{Peer, Role};
 use futures_lite::FutureExt;
 
-use super::doubts::DOUBT_MAX;
 use super::line::Line;
 use super::lineage::shared;
 use super::ownership::{chain_of, partition_at, segments_of};
@@ -26,6 +25,8 @@ const ASK_PAUSE_MIN: Duration = Duration::from_secs(1);
 const ASK_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// A follower asks every two seconds: one that was not heard for so long may follow no more.
 const SILENT_AFTER: Duration = Duration::from_secs(20);
+/// Partitions of one node's that are asked for at the same time: half of what shares a connection.
+const ASKED_AT_ONCE: usize = 16;
 /// Nodes that are asked, one after the other, for who owns a partition. More are none, or a circle.
 const HOPS_MAX: usize = 8;
 
@@ -34,31 +35,37 @@ type Claim = (TopicName, PartitionKey, CopyId);
 
 impl Core {
     /// A follower that has an epoch which this log has not may own the partition now: it is asked at
-    /// the address that is remembered of it, whatever it says here.
+    /// the address that is remembered of it, whatever it says here. True if it has one.
     pub(super) fn check_claim(
         self: &Rc<Self>,
         key: PartitionKey,
         mine: &[edit::Epoch],
         by: &fetch::Follower,
-    ) {
+    ) -> bool {
         let newest = mine.last().map(|last| last.epoch);
         if by.epochs.first().map(|first| first.epoch) <= newest {
-            return;
+            return false;
         }
-        let Some((topic, peer)) = self.remembered(key, by.copy) else {
-            return;
-        };
-        if self.followers.may_check_claim(key) {
+        if let Some((topic, peer)) = self.remembered(key, by.copy)
+            && self.followers.may_check_claim(key)
+        {
             self.hear_claim(topic, key, peer);
         }
+        true
     }
 
-    /// Serves no partition of this core, as its owner, before those that are remembered as its followers were asked, or
-    /// [`DOUBT_MAX`] is over: what it takes meanwhile would be in no other log if one was promoted while this node was
-    /// away.
-    pub(crate) fn doubt_owned(&self) {
-        for (_, key, copy) in self.silent_followers().into_values().flatten() {
-            self.followers.doubts.raise(key, copy);
+    /// Those that are remembered as followers of a partition of this core, and are silent, may own it by now: it is not
+    /// served before they were asked. What it takes until then would be in no other log.
+    pub(crate) fn doubt(&self, key: PartitionKey) {
+        let Ok(replica) = self.replica(key) else {
+            return;
+        };
+        if replica.role != Role::Owner {
+            return;
+        }
+        let silent = replica.followers.iter();
+        for peer in silent.filter(|peer| self.is_silent(key, peer.copy)) {
+            self.followers.unasked.add(key, peer.copy);
         }
     }
 
@@ -66,10 +73,12 @@ impl Core {
     /// until the node stops: one may have been promoted while this node was away, or out of reach. While both own one,
     /// it is asked on: a person has to see that, and to end it.
     pub(crate) async fn keep_asking_followers(self: Rc<Self>) {
-        rt::spawn_background(Rc::clone(&self).end_doubts()).detach();
         let under_way = Rc::<RefCell<BTreeSet<String>>>::default();
+        let unasked = &self.followers.unasked;
         let mut pause = ASK_PAUSE_MIN;
+        unasked.begin();
         while !self.is_stopping.get() {
+            self.give_up_asking();
             for (address, claims) in self.silent_followers() {
                 // One that hangs keeps no other from being asked.
                 if !under_way.borrow_mut().insert(address.clone()) {
@@ -77,28 +86,41 @@ impl Core {
                 }
                 let (core, under_way) = (Rc::clone(&self), Rc::clone(&under_way));
                 rt::spawn_background(async move {
-                    core.ask_at(&address, &claims).or(core.stopping()).await;
-                    // Also of those that cannot be asked.
-                    for (_, key, copy) in &claims {
-                        core.followers.doubts.settle(*key, *copy);
-                    }
+                    core.ask_at(&address, claims).or(core.stopping()).await;
                     under_way.borrow_mut().remove(&address);
                 })
                 .detach();
             }
-            rt::sleep(pause).or(self.stopping()).await;
-            pause = (pause * 2).min(ASK_PAUSE_MAX);
+            if unasked.is_empty() {
+                let until = rt::sleep(pause).or(unasked.added());
+                until.or(self.stopping()).await;
+                pause = (pause * 2).min(ASK_PAUSE_MAX);
+            } else {
+                rt::sleep(ASK_PAUSE_MIN).or(self.stopping()).await;
+            }
         }
     }
 
-    /// Ends what doubts are left when they have lasted long enough.
-    async fn end_doubts(self: Rc<Self>) {
-        rt::sleep(DOUBT_MAX).or(self.stopping()).await;
-        let left = self.followers.doubts.end();
-        if 0 < left && !self.is_stopping.get() {
+    /// Serves what waited for followers that do not answer.
+    fn give_up_asking(&self) {
+        let mut unheard = BTreeMap::<_, usize>::new();
+        let owns = |key| {
+            self.replica(key)
+                .is_ok_and(|replica| replica.role == Role::Owner)
+        };
+        let given_up = self.followers.unasked.give_up().into_iter();
+        for (key, copies) in given_up.filter(|(key, _)| owns(*key)) {
+            let remembered = copies.iter().filter_map(|copy| self.remembered(key, *copy));
+            for (_, peer) in remembered {
+                *unheard.entry(peer.address).or_default() += 1;
+            }
+        }
+        for (address, partitions) in unheard {
             tracing::warn!(
-                partitions = left,
-                "served, though not all that followed them tell whether they own them by now"
+                address,
+                partitions,
+                "they are served, though a follower does not tell if it owns them by now; \
+                 `corelog topic forget-follower` forgets one that is gone for good"
             );
         }
     }
@@ -131,22 +153,31 @@ impl Core {
         heard.is_none_or(|at| at + SILENT_AFTER <= rt::now())
     }
 
-    /// Asks the node at `address` for partitions that it may own, as long as it answers; those not that it comes to follow
-    /// meanwhile.
-    async fn ask_at(self: &Rc<Self>, address: &str, claims: &[Claim]) {
-        for (topic, key, copy) in claims {
-            let Ok(line) = self.line_to(address).await else {
-                return;
-            };
-            let peer = self.remembered(*key, *copy);
-            if let Some((_, peer)) = peer.filter(|_| self.is_silent(*key, *copy)) {
-                self.tell_claim(topic.clone(), *key, peer).await;
+    /// Asks the node at `address` for partitions that it may own, as long as it answers.
+    async fn ask_at(self: &Rc<Self>, address: &str, claims: Vec<Claim>) {
+        let Ok(line) = self.line_to(address).await else {
+            return;
+        };
+        for some in claims.chunks(ASKED_AT_ONCE) {
+            let asked = some.iter().cloned().map(|claim| {
+                let core = Rc::clone(self);
+                rt::spawn_background(async move { core.ask_claim(claim).await })
+            });
+            for asked in asked.collect::<Vec<_>>() {
+                asked.await;
             }
-            self.followers.doubts.settle(*key, *copy);
             // Who does not answer in time is not asked on.
             if line.is_closed() {
                 return;
             }
+        }
+    }
+
+    /// Asks a copy if it owns a partition, unless it came to follow it meanwhile.
+    async fn ask_claim(self: &Rc<Self>, (topic, key, copy): Claim) {
+        let peer = self.remembered(key, copy);
+        if let Some((_, peer)) = peer.filter(|_| self.is_silent(key, copy)) {
+            self.tell_claim(topic, key, peer).await;
         }
     }
 
@@ -156,9 +187,13 @@ impl Core {
     }
 
     async fn tell_claim(self: &Rc<Self>, topic: TopicName, key: PartitionKey, claimant: Peer) {
-        if let Err(error) = self.verify_claim(topic, key, claimant).await {
-            let error = error.message;
-            tracing::debug!(error, "who may own a partition does not tell");
+        let copy = claimant.copy;
+        match self.verify_claim(topic, key, claimant).await {
+            Ok(()) => self.followers.unasked.settle(key, copy),
+            Err(error) => {
+                let error = error.message;
+                tracing::debug!(error, "who may own a partition does not tell");
+            }
         }
     }
 

@@ -11,8 +11,8 @@ use corelog_record::{CopyId, CoreId, NodeId, Offset, TopicName};
 use corelog_storage::format::replica::{Peer, Replica};
 
 use super::address::check_addresses;
-use super::doubts::Doubts;
 use super::lineage::{check_epochs, diverged, parts_at, told};
+use super::unasked::Unasked;
 use crate::catalog::{Forgotten, Newcomer, is_in_place_of};
 use crate::core::{Core, PartitionKey};
 use crate::failure::Failure;
@@ -33,7 +33,7 @@ const CLAIM_EVERY: Duration = Duration::from_secs(5);
 pub(crate) struct Followers {
     /// When the core began to listen to them.
     pub(super) since: Instant,
-    pub(crate) doubts: Doubts,
+    pub(crate) unasked: Unasked,
     heard: RefCell<HashMap<PartitionKey, Heard>>,
 }
 
@@ -72,7 +72,7 @@ impl Followers {
     pub(crate) fn new() -> Self {
         Self {
             since: rt::now(),
-            doubts: Doubts::default(),
+            unasked: Unasked::new(),
             heard: RefCell::default(),
         }
     }
@@ -97,7 +97,6 @@ impl Followers {
 
     /// Takes note of one, in the place of what its node had before.
     fn note(&self, key: PartitionKey, follower: Follower) {
-        self.doubts.settle(key, follower.copy);
         let mut heard = self.heard.borrow_mut();
         let known = &mut heard.entry(key).or_default().followers;
         let is_other = |known: &Follower| {
@@ -145,7 +144,7 @@ impl Followers {
     }
 
     pub(crate) fn forget(&self, key: PartitionKey) {
-        self.doubts.forget(key);
+        self.unasked.forget(key);
         self.heard.borrow_mut().remove(&key);
     }
 }
@@ -172,10 +171,11 @@ impl Core {
         // that has none yet is held against the chain alone.
         let is_empty = follower.end == Offset::ZERO && follower.epochs.is_empty();
         let is_known = self.followers.knows(key, follower.copy);
+        let mut is_claiming = false;
         if !follower.epochs.is_empty() || is_empty || !is_known {
             let mine = self.epochs(key)?;
             if !follower.epochs.is_empty() {
-                self.check_claim(key, &mine, &follower);
+                is_claiming = self.check_claim(key, &mine, &follower);
                 let theirs = (follower.epochs.as_slice(), follower.end);
                 if let Some(at) = parts_at((&mine, place.durable.offset), theirs) {
                     return Err(diverged(at));
@@ -197,6 +197,9 @@ impl Core {
                 at: rt::now(),
             },
         );
+        if !is_claiming {
+            self.followers.unasked.settle(key, follower.copy);
+        }
         let replica = self.replica(key)?;
         self.tell_replicated(key, &replica);
         if let (Some(node), Some(address)) = (follower.node, follower.address) {

@@ -250,7 +250,10 @@ impl Core {
             self.begin_above(key).await?;
         }
         self.write_role(topic, key, before, Role::Owner, Vec::new())
-            .await
+            .await?;
+        // Another than the target may have been promoted meanwhile.
+        self.doubt(key);
+        Ok(())
     }
 }
 

@@ -16,8 +16,9 @@
 //! copying   what came from a source goes into the log
 //! progress  how far a follower is, and what it last heard of its source
 //! followers who follows a partition of this core, and up to where
+//! unasked   which of those have yet to be asked, behind a start, if they own it by now
 //! lineage   the epochs of two logs on the wire, and where the logs part
-//! ownership who owns a partition, changing: its laws, and what the next seven share
+//! ownership who owns a partition, changing: its laws, and what the next six share
 //! hands     one change of a partition's owner at a time
 //! promote   making a follower the owner
 //! samples   what a source tells, for tests
@@ -26,7 +27,6 @@
 //! target    whom it is given to
 //! take_over owning it, as that follower
 //! rejoin    making a former owner a follower
-//! doubts    not serving before who followed was asked whether another node owns it
 //! fence     taking no more appends because another node owns the partition
 //! heal      damaged segments replaced by a peer's
 //! status    all of that, as clients are told
@@ -43,7 +43,6 @@
 mod address;
 mod beginning;
 mod copying;
-mod doubts;
 mod fence;
 mod files;
 mod followed;
@@ -70,6 +69,7 @@ mod tail;
 mod take_over;
 mod target;
 mod task;
+mod unasked;
 
 use std::time::Duration;
 

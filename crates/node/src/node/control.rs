@@ -198,7 +198,6 @@ async fn recover(core: &Rc<Core>, topics: Vec<Arc<Topic>>) -> Recovered {
     });
     let failed = partitions - opened.await;
     core.trim_quarantine();
-    core.doubt_owned();
     if core.id == CoreId::new(0) {
         let admin = Admin::new(Rc::clone(core));
         admin.remove_deleted();

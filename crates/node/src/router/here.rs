@@ -12,7 +12,7 @@ pub(super) async fn answer_here(core: &Rc<Core>, ask: Ask) -> Result<Told, Failu
         Ask::Find { key, seek } => core.find(key, seek).await.map(Told::Found),
         Ask::Truncate { key, lowest } => {
             core.check_owner(key)?;
-            core.check_undoubted(key)?;
+            core.check_asked(key)?;
             core.truncate(key, lowest).await.map(Told::Truncated)
         }
         Ask::Reopen { key } => core.reopen_partition(key).await.map(Told::Reopened),
@@ -97,7 +97,10 @@ pub(super) async fn answer_here(core: &Rc<Core>, ask: Ask) -> Result<Told, Failu
         } => {
             let handed = match is_abort {
                 true => core.abort_handover(topic, key, accept_loss).await,
-                false => core.hand_over(topic, key, to).await,
+                false => {
+                    core.check_asked(key)?;
+                    core.hand_over(topic, key, to).await
+                }
             };
             handed.map(Told::HandedOver)
         }

@@ -162,7 +162,7 @@ impl<D: Dir> Log<D> {
         match result {
             Ok(()) => {
                 if is_space {
-                    self.full_since = None;
+                    self.is_full = false;
                 }
                 Ok(chore)
             }

@@ -34,7 +34,7 @@ impl<D: Dir> Log<D> {
     }
 
     async fn settle(&mut self, now: Now) -> Result<(), Error> {
-        self.full_since = None;
+        self.is_full = false;
         let mut lost = Ok(());
         while let Some(plan) = self.plan_flush() {
             let done = plan.run().await;
@@ -67,7 +67,7 @@ impl<D: Dir> Log<D> {
         if self.read_only_from.is_none() && !self.marked.is_clean {
             self.cut_unsealed().await?;
             self.write_mark(true).await?;
-        } else if !self.is_heard_marked() {
+        } else if !self.is_heard_marked() || !self.is_age_marked() {
             // A clean one is never written over a clean one: an opening behind a kill does not outwait writes there.
             self.write_mark(false).await?;
             self.write_mark(true).await?;

@@ -172,7 +172,7 @@ impl<D: Dir> Log<D> {
             Err(error) if error.is_shortage() && self.is_fenced() => return Err(error),
             Err(error) if error.is_shortage() => {
                 self.tail.put_back(group);
-                self.full_since = Some(now);
+                self.is_full = true;
                 self.is_out_of_files = matches!(error, Error::OutOfFiles { .. });
                 if self.is_out_of_files {
                     self.space_retry_at = now.saturating_add_millis(SPACE_RETRY_MS);

@@ -82,6 +82,13 @@ impl<D: Dir> Log<D> {
         self.read_only_from.is_some() || last.is_none_or(|slot| self.marked.heard <= slot.epoch)
     }
 
+    /// Whether the mark says how old the active segment is, or is to stay as it is.
+    pub(super) fn is_age_marked(&self) -> bool {
+        let last = self.mark.get().and_then(Mark::last);
+        let is_ageless = self.read_only_from.is_some() || self.active().is_empty();
+        is_ageless || last.is_none_or(|slot| slot.born == self.slot().born)
+    }
+
     /// What a mark written now says.
     pub(super) fn slot(&self) -> Slot {
         let durable = &self.durable;

@@ -174,8 +174,8 @@ pub struct Log<D: Dir> {
     next: Option<(Rc<Store<D>>, u64)>,
     /// When chores were last asked for: what was sealed later was so by a clock that was ahead.
     time_heard: Timestamp,
-    /// When the disk was found full, if it still is.
-    full_since: Option<Timestamp>,
+    /// Whether the disk was found full, or no descriptor, until a chore succeeds.
+    is_full: bool,
     /// Whether it was not space but descriptors that was missing then.
     is_out_of_files: bool,
     space_retry_at: Timestamp,
@@ -253,12 +253,7 @@ impl<D: Dir> Log<D> {
     /// with. Appends are refused with [`AppendError::StorageFull`] or [`AppendError::OutOfFiles`] until
     /// a chore succeeds.
     pub fn is_full(&self) -> bool {
-        self.full_since.is_some()
-    }
-
-    /// Since when the disk is full, if it is.
-    pub fn full_since(&self) -> Option<Timestamp> {
-        self.full_since
+        self.is_full
     }
 
     /// Known damage, by offset. Reads inside answer [`ReadError::Damaged`].

@@ -152,7 +152,7 @@ impl<D: Dir> Log<D> {
             hurry: Hurry::default(),
             next: None,
             time_heard: now,
-            full_since: None,
+            is_full: false,
             is_out_of_files: false,
             space_retry_at: now,
             seal_retry_at: now,
@@ -191,7 +191,6 @@ impl<D: Dir> Log<D> {
         self.epoch_used = mark.last().and_then(|slot| slot.epoch).max(last);
         self.sums = Sums::over(&segments);
         self.segments = segments;
-        self.age_active(now);
         self.durable = durable;
         self.durable_segment = durable_segment;
         self.tail = Tail::new(recovered.partial);
@@ -215,18 +214,5 @@ impl<D: Dir> Log<D> {
             "all that was recovered is durable"
         );
         findings
-    }
-
-    /// Where the mark does not tell when the active segment got its first record, that was not before the one before it
-    /// was sealed. Were it as young as each opening, a log that is opened often would never roll by age, nor let go of what
-    /// is in it.
-    fn age_active(&mut self, now: Timestamp) {
-        let before = self.segments.iter().rev().nth(1);
-        let sealed = before.and_then(Segment::seal_time);
-        if let Some(active) = self.segments.back_mut().filter(|active| !active.is_empty()) {
-            // By a clock that was ahead it is not in the future.
-            let born = active.born.or(sealed).map_or(now, |born| born.min(now));
-            active.born = Some(born);
-        }
     }
 }

@@ -168,6 +168,8 @@ impl<D: Dir> Log<D> {
             .segments
             .partition_point(|s| s.base.offset < cut.base.offset);
         let gone: VecDeque<_> = self.segments.split_off(keep);
+        // Its first record stays.
+        let born = gone.front().and_then(|cut| cut.born);
         // Their files are away already, and the names may come back: only the handles are left.
         let stores = gone.into_iter().filter_map(|segment| segment.store);
         let stores = stores.inspect(|store| store.retire());
@@ -191,7 +193,7 @@ impl<D: Dir> Log<D> {
                 store: Some(kept.store),
                 space_bytes: round_up(point.position.get()),
                 index: Index::Growing(kept.rows),
-                born: Some(now),
+                born: born.or(Some(now)),
                 ..Segment::new(cut.base)
             });
             if goes_on {

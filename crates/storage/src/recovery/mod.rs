@@ -265,14 +265,29 @@ impl<D: Dir> Recovery<D> {
         }
     }
 
+    /// Where the mark does not tell when the active segment got its first record, that was not before the one before it
+    /// was sealed. Were it as young as each opening, a log that is opened often would never roll by age, nor let go of what
+    /// is in it.
+    fn age_active(&self, segments: &mut VecDeque<Segment<D>>) {
+        let now = self.context.now.time;
+        let before = segments.iter().rev().nth(1);
+        let sealed = before.and_then(Segment::seal_time);
+        if let Some(active) = segments.back_mut().filter(|active| !active.is_empty()) {
+            // By a clock that was ahead it is not in the future.
+            let born = active.born.or(sealed).map_or(now, |born| born.min(now));
+            active.born = Some(born);
+        }
+    }
+
     /// Begins an epoch, writes the mark, and hands all over.
     async fn finish(
         mut self,
         mut mark: Option<Mark<D>>,
-        segments: VecDeque<Segment<D>>,
+        mut segments: VecDeque<Segment<D>>,
         durable: Point,
         durable_segment: Offset,
     ) -> Result<Recovered<D>, Error> {
+        self.age_active(&mut segments);
         let last = self.manifest.state().epochs().last().copied();
         // What a follower holds is of its source's epochs, whatever happened to it.
         let is_follower = self.context.ownership == Ownership::Follower;

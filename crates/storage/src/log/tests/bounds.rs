@@ -5,8 +5,10 @@ use corelog_record::{ByteSize, Offset};
 use super::recovery::{STORE, scribble};
 use super::{at, offset, small};
 use crate::disk::memory::MemoryDir;
-use crate::disk::{BLOCK_BYTES, block_on};
+use crate::disk::{BLOCK_BYTES, Dir as _, block_on};
+use crate::format::mark::Slot;
 use crate::log::{AppendError, Hold, Log, Options, ReadError, UNSYNCED_BYTES_MAX};
+use crate::mark::Mark;
 use crate::testing::{batch, flush, open, read_all, settle};
 
 #[test]
@@ -223,6 +225,50 @@ fn the_first_segment_of_a_log_that_is_opened_again_and_again_rolls_by_age() {
             "it began at 100, is killed: {is_killed}"
         );
     }
+}
+
+/// A mark of before that told nothing stayed as it was while the log was quiet.
+#[test]
+fn a_quiet_log_whose_mark_does_not_tell_how_old_it_is_is_as_old_as_its_first_opening() {
+    let root = MemoryDir::new();
+    let aged = Options {
+        segment_age_max_ms: Some(1_000),
+        ..small()
+    };
+    let (mut log, _) = open(&root, aged.clone(), 1, at(0)).unwrap();
+    log.append(&batch(&[b"quiet"], at(0)), at(0)).unwrap();
+    settle(&mut log, at(0)).unwrap();
+    block_on(log.close(at(0))).unwrap();
+    forget_age(&root);
+    for (seed, now) in [(2, 5_000), (3, 5_500), (4, 5_900)] {
+        (log, _) = open(&root, aged.clone(), seed, at(now)).unwrap();
+        assert!(!log.roll_if_due(at(5_999)));
+        block_on(log.close(at(now))).unwrap();
+    }
+    (log, _) = open(&root, aged, 5, at(6_000)).unwrap();
+    assert!(log.roll_if_due(at(6_000)));
+}
+
+/// Makes the mark one of before, which is clean.
+fn forget_age(root: &MemoryDir) {
+    block_on(async {
+        let mut mark = Mark::open(root.child("p0")).await.unwrap().unwrap();
+        let last = *mark.last().unwrap();
+        assert!(last.is_clean && last.born == Some(at(0)));
+        let unclean = Slot {
+            is_clean: false,
+            born: None,
+            ..last
+        };
+        let clean = Slot {
+            is_clean: true,
+            ..unclean
+        };
+        for slot in [unclean, clean] {
+            mark.write(slot).await.unwrap();
+            mark.sync().await.unwrap();
+        }
+    });
 }
 
 #[test]

@@ -1,0 +1,173 @@
+//! Copies that may own a partition of this node by now: while it was away, one of those that follow it may have been
+//! promoted.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use corelog_record::CopyId;
+
+use crate::core::PartitionKey;
+use crate::rt::{self, Notify};
+
+/// How long a partition waits for them while none of the core's answers: whoever does not by then may be gone for good.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long it waits in all: those of thousands of partitions are asked within that.
+const PATIENCE_MAX: Duration = Duration::from_secs(60);
+
+/// Those of a core's partitions that have yet to be asked.
+#[derive(Debug)]
+pub(crate) struct Unasked {
+    waiting: RefCell<HashMap<PartitionKey, Waiting>>,
+    /// When one last answered, or could be asked.
+    at: Cell<Instant>,
+    is_news: Cell<bool>,
+    news: Notify,
+}
+
+/// A partition that waits for some.
+#[derive(Debug)]
+struct Waiting {
+    since: Instant,
+    copies: Vec<CopyId>,
+}
+
+impl Unasked {
+    pub(super) fn new() -> Self {
+        Self {
+            waiting: RefCell::default(),
+            at: Cell::new(rt::now()),
+            is_news: Cell::new(false),
+            news: Notify::new(),
+        }
+    }
+
+    pub(super) fn add(&self, key: PartitionKey, copy: CopyId) {
+        let mut waiting = self.waiting.borrow_mut();
+        let since = rt::now();
+        let copies = Vec::new();
+        let known = waiting.entry(key).or_insert(Waiting { since, copies });
+        if !known.copies.contains(&copy) {
+            known.copies.push(copy);
+        }
+        self.is_news.set(true);
+        self.news.notify();
+    }
+
+    /// Waits until one is added.
+    pub(super) async fn added(&self) {
+        self.news.until(|| self.is_news.take()).await;
+    }
+
+    /// From now on they can be asked.
+    pub(super) fn begin(&self) {
+        self.at.set(rt::now());
+        for waiting in self.waiting.borrow_mut().values_mut() {
+            waiting.since = self.at.get();
+        }
+    }
+
+    /// It has answered, or follows.
+    pub(super) fn settle(&self, key: PartitionKey, copy: CopyId) {
+        let mut waiting = self.waiting.borrow_mut();
+        let Some(known) = waiting.get_mut(&key) else {
+            return;
+        };
+        let before = known.copies.len();
+        known.copies.retain(|unasked| *unasked != copy);
+        if known.copies.len() < before {
+            self.at.set(rt::now());
+        }
+        if known.copies.is_empty() {
+            waiting.remove(&key);
+        }
+    }
+
+    /// If there is one of a partition that `is_it`.
+    pub(crate) fn is_any(&self, key: PartitionKey, is_it: impl Fn(CopyId) -> bool) -> bool {
+        let waiting = self.waiting.borrow();
+        let known = waiting.get(&key);
+        known.is_some_and(|known| known.copies.iter().any(|copy| is_it(*copy)))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.borrow().is_empty()
+    }
+
+    /// Forgets those of a partition that goes away.
+    pub(super) fn forget(&self, key: PartitionKey) {
+        self.waiting.borrow_mut().remove(&key);
+    }
+
+    /// Takes those that were waited for for long enough.
+    pub(super) fn give_up(&self) -> Vec<(PartitionKey, Vec<CopyId>)> {
+        let now = rt::now();
+        let is_silent = self.at.get() + PATIENCE <= now;
+        let mut waiting = self.waiting.borrow_mut();
+        let given_up = waiting.extract_if(|_, known| {
+            known.since + PATIENCE_MAX <= now || is_silent && known.since + PATIENCE <= now
+        });
+        given_up.map(|(key, known)| (key, known.copies)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_record::{PartitionId, TopicId};
+
+    use super::*;
+    use crate::core::tests::with_core;
+
+    #[test]
+    fn a_partition_waits_for_each_of_its_copies() {
+        with_core(|_| async {
+            let unasked = Unasked::new();
+            let [one, other] = [1, 2].map(|id| CopyId::from_bytes([id; 16]));
+            unasked.add(key(0), one);
+            unasked.add(key(0), other);
+            unasked.settle(key(0), one);
+            unasked.settle(key(0), one);
+            unasked.settle(key(1), other);
+            assert!(unasked.is_any(key(0), |copy| copy == other));
+            assert!(!unasked.is_any(key(0), |copy| copy == one));
+            assert!(!unasked.is_any(key(1), |_| true));
+            unasked.settle(key(0), other);
+            assert!(unasked.is_empty());
+        });
+    }
+
+    #[test]
+    fn who_does_not_answer_is_waited_for_as_long_as_others_do_but_not_for_ever() {
+        with_core(|_| async {
+            let unasked = Unasked::new();
+            let [one, other] = [1, 2].map(|id| CopyId::from_bytes([id; 16]));
+            let ago = |time| rt::now().checked_sub(time).unwrap();
+            let since = |time| {
+                let mut waiting = unasked.waiting.borrow_mut();
+                waiting.get_mut(&key(0)).unwrap().since = ago(time);
+            };
+            unasked.add(key(0), one);
+            unasked.add(key(1), other);
+            unasked.at.set(ago(PATIENCE));
+            assert!(unasked.give_up().is_empty(), "it was just added");
+            since(PATIENCE);
+            unasked.settle(key(1), other);
+            assert!(unasked.give_up().is_empty(), "another has just answered");
+            unasked.at.set(ago(PATIENCE));
+            assert_eq!(unasked.give_up(), [(key(0), vec![one])]);
+            unasked.add(key(0), one);
+            since(PATIENCE_MAX);
+            unasked.settle(key(1), other);
+            unasked.at.set(rt::now());
+            assert_eq!(unasked.give_up(), [(key(0), vec![one])]);
+            assert!(unasked.is_empty());
+        });
+    }
+
+    fn key(partition: u32) -> PartitionKey {
+        PartitionKey {
+            topic: TopicId::from_bytes([7; 16]),
+            partition: PartitionId::new(partition),
+        }
+    }
+}
