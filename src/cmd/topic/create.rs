@@ -18,7 +18,7 @@ use crate::{cli, quantity, session};
     after_long_help = "EXAMPLES\n  \
         corelog topic create events\n  \
         corelog topic create clicks --partitions 8 --retention-age 7d --retention-bytes 10GiB\n  \
-        corelog topic create metrics --ack accepted   # faster, may lose the last 5 ms\n  \
+        corelog topic create metrics --ack accepted   # faster, may lose the last records\n  \
         corelog topic create events --if-not-exists   # fine if it is there already"
 )]
 pub(super) struct Args {

@@ -66,7 +66,8 @@ impl From<Hold> for RetentionHold {
 pub(crate) enum Ack {
     /// Once it is on disk: kill -9 and power loss do not lose it.
     Durable,
-    /// Once it is in the server's memory: its last 5 ms or 1 MiB may be lost.
+    /// Once it is in the server's memory, on its way to the disk within 5 ms or at 1 MiB if no group is under way:
+    /// while the disk is behind, up to 32 MiB of a partition may be lost.
     Accepted,
 }
 
