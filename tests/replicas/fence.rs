@@ -250,7 +250,12 @@ fn an_old_owner_whose_log_opens_later_is_fenced_then() {
         partition: PartitionId::new(0),
     })
     .unwrap();
-    until_fenced(&a, &topic);
+    until("it says who owns it", || {
+        let refused = produced(&a, &topic, 0).unwrap_err();
+        assert_waits_or_fenced(&refused);
+        refused.is(ErrorCode::NotOwner)
+    });
+    assert_eq!(status(&a, &topic, 0).role, Role::Fenced);
 }
 
 /// A copy was promoted before it came to where the owner's epoch began, of which it had only heard: it gave the
