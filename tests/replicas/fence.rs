@@ -1,12 +1,17 @@
 //! An old owner that was away takes no more appends once it is back, whatever has become of either log.
 
+use std::time::{Duration, Instant};
+
 use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::list_offsets::At;
 use corelog_protocol::message::replica_status::Role;
-use corelog_protocol::message::{clone_topic, fetch, handover, reopen_partition, truncate};
+use corelog_protocol::message::{
+    clone_topic, fetch, handover, produce, reopen_partition, truncate,
+};
 use corelog_record::batch::Codec;
 use corelog_record::{LeaderEpoch, NodeId, Offset, PartitionId};
 use corelog_storage::format::replica::Peer;
+use corelog_storage::format::topic as file;
 use nix::sys::signal::Signal;
 
 use super::copies::{chain_at, level_pair, remembered, segments, status, wait_until_level};
@@ -16,6 +21,7 @@ use super::promote::{promote, promoting, rejoin};
 use crate::support::deadline::until;
 use crate::support::folder::Folder;
 use crate::support::http::metric;
+use crate::support::mount::Mount;
 use crate::support::wire::{Target, batch};
 
 /// Two nodes of which the second follows the first, and is remembered there.
@@ -120,6 +126,63 @@ fn an_owner_of_many_partitions_that_were_promoted_serves_none_of_them() {
     });
 }
 
+/// It was owner of what another owned by then until somebody told it.
+#[test]
+fn an_owner_that_stood_still_takes_no_record_before_its_followers_were_asked() {
+    let folder = Folder::new();
+    let ([a, b], topic) = pair(&folder);
+    let mut wire = a.wire();
+    a.server().signal(Signal::SIGSTOP);
+    promote(&b, &topic);
+    // What waits in its sockets is the first that it does when it goes on.
+    let late = batch(Codec::None, ["late"]);
+    wire.send(&topic.produce(0), &late).unwrap();
+    let stopped = Instant::now();
+    until("it has stood still for long", || {
+        stopped.elapsed() > STOOD_STILL
+    });
+    a.server().signal(Signal::SIGCONT);
+    let told = wire.receive().unwrap().read::<produce::Request>();
+    assert_waits_or_fenced(&told.unwrap_err());
+    until("it says who owns it", || {
+        let refused = produced(&a, &topic, 0).unwrap_err();
+        assert_waits_or_fenced(&refused);
+        refused.is(ErrorCode::NotOwner)
+    });
+}
+
+/// The spare file is for what has to be written down on a full disk; that another node owns the partition was not.
+#[test]
+fn who_owns_a_partition_changes_on_a_full_disk_as_well() {
+    let folder = Folder::new();
+    let mount = Mount::small(&folder, 64 << 20);
+    let mut small = Node::on(mount.inside("a"), mount.wrapper(), 1);
+    let large = Node::start(&folder, "b");
+    let (fenced, promoted) = (small.topic("fenced", 1), large.topic("promoted", 1));
+    for (owner, copy, topic) in [(&small, &large, &fenced), (&large, &small, &promoted)] {
+        owner.fill(topic, 0, 10);
+        copy.follow(topic, &[owner]);
+        wait_until_level(owner, copy, topic, 0);
+    }
+    until("the owner remembers its follower", || {
+        let bytes = std::fs::read(mount.outside("a/topics/fenced/topic")).unwrap();
+        let replicas = file::Topic::decode(&bytes).unwrap().replicas;
+        replicas.iter().any(|replica| !replica.followers.is_empty())
+    });
+    let filler = mount.fill();
+    promote(&large, &fenced);
+    until_fenced(&small, &fenced);
+    std::fs::remove_file(filler).unwrap();
+    until("there is a spare file again", || {
+        mount.outside("a/spare").exists()
+    });
+    let filler = mount.fill();
+    large.disconnect();
+    promote(&small, &promoted);
+    std::fs::remove_file(filler).unwrap();
+    small.stop();
+}
+
 /// Of two that followed, one owns it and the other one says nothing.
 #[test]
 fn an_owner_that_was_replaced_says_so_whoever_else_does_not_answer() {
@@ -157,6 +220,9 @@ fn an_owner_whose_followers_do_not_answer_serves_all_the_same_and_says_so() {
     let log = a.log_at_stop();
     assert!(log.contains(UNHEARD), "{log}");
 }
+
+/// Longer than a node may stand still before it asks its followers.
+const STOOD_STILL: Duration = Duration::from_secs(6);
 
 /// What an owner logs that serves though a follower does not answer.
 const UNHEARD: &str = "they are served, though a follower does not tell";

@@ -23,7 +23,7 @@ use super::topic::Topic;
 use crate::core::{Core, Disk, with_causes};
 use crate::failure::{Failure, failure, failure_with};
 use crate::router;
-use crate::rt::{self, Notify, Semaphore};
+use crate::rt::{self, Notify, Permit, Semaphore};
 
 /// What a core is told of the catalog.
 #[derive(Debug, Clone)]
@@ -46,8 +46,11 @@ pub(crate) enum Change {
 pub(crate) struct Admin {
     pub(super) core: Rc<Core>,
     pub(super) load: RefCell<Load>,
-    /// One change at a time.
+    /// One change of what is written down of topics at a time.
     pub(super) turn: Semaphore,
+    /// One at a time that needs, or changes, which topics and snapshots there are: it comes before the turn. Who owns a partition
+    /// changes meanwhile: that does not wait for a snapshot of thousands.
+    pub(super) shape: Semaphore,
     /// One removal of what was deleted at a time: each takes one of the threads for directories until it is done.
     pub(super) removing: Semaphore,
     /// One look at all snapshots at a time.
@@ -75,6 +78,7 @@ impl Admin {
             core,
             load: RefCell::new(load),
             turn: Semaphore::new(1),
+            shape: Semaphore::new(1),
             removing: Semaphore::new(1),
             listing: Semaphore::new(1),
             restores: Restores::default(),
@@ -82,6 +86,12 @@ impl Admin {
             promises: Promises::default(),
             ledger,
         }
+    }
+
+    /// The turn to change which topics there are, or of how many partitions.
+    pub(super) async fn turn_of_shape(&self) -> (Permit, Permit) {
+        let shape = self.shape.acquire(1).await;
+        (shape, self.turn.acquire(1).await)
     }
 
     /// Creates a topic.
@@ -92,7 +102,7 @@ impl Admin {
         &self,
         request: create_topic::Request,
     ) -> Result<create_topic::Answer, Failure> {
-        let _turn = self.turn.acquire(1).await;
+        let _turn = self.turn_of_shape().await;
         let known = self.core.routes.borrow().topic(&request.name).cloned();
         if let (Ok(topic), true) = (known, request.if_not_exists) {
             return Ok(created(&topic, false));
@@ -129,7 +139,7 @@ impl Admin {
         &self,
         request: alter_topic::Request,
     ) -> Result<alter_topic::Answer, Failure> {
-        let _turn = self.turn.acquire(1).await;
+        let _turn = self.turn_of_shape().await;
         let before = Arc::clone(
             self.core
                 .routes
@@ -174,7 +184,7 @@ impl Admin {
         &self,
         request: delete_topic::Request,
     ) -> Result<delete_topic::Answer, Failure> {
-        let _turn = self.turn.acquire(1).await;
+        let _turn = self.turn_of_shape().await;
         let topic = Arc::clone(
             self.core
                 .routes

@@ -249,7 +249,7 @@ impl Admin {
         if self.unlike(origin).is_none() {
             return Ok(());
         }
-        let _turn = self.turn.acquire(1).await;
+        let _turn = self.turn_of_shape().await;
         let Some(before) = self.unlike(origin).filter(|_| !self.core.is_stopping.get()) else {
             return Ok(());
         };

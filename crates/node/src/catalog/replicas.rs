@@ -57,7 +57,7 @@ impl Admin {
                 ..Replica::owner(*partition)
             });
         }
-        let _turn = self.turn.acquire(1).await;
+        let _turn = self.turn_of_shape().await;
         let before = self.known(&origin, &wanted)?;
         let known = match &before {
             Some(topic) => (**topic).clone(),
@@ -138,7 +138,11 @@ impl Admin {
         before: Option<&Topic>,
         topic: Topic,
     ) -> Result<(), Failure> {
-        self.write(before, &topic).await?;
+        match before.filter(|before| are_roles_changed(before, &topic)) {
+            // On a full disk, too: who owns a partition, and takes records for it, must not hang on that.
+            Some(before) => self.rewrite(before, &topic).await?,
+            None => self.write(before, &topic).await?,
+        }
         self.put(Arc::new(topic)).await;
         Ok(())
     }
@@ -375,6 +379,14 @@ fn check_follower(topic: &Topic, partition: PartitionId) -> Result<(), Failure> 
             Err(failure(ErrorCode::NotFollower, message))
         }
     }
+}
+
+/// If the node is something else to some partition than before, and has no more of them.
+fn are_roles_changed(before: &Topic, topic: &Topic) -> bool {
+    let role = |topic: &Topic, partition| topic.replica(partition).map(|replica| replica.role);
+    let mut partitions = topic.partitions().map(|(partition, _)| partition);
+    before.partition_count() == topic.partition_count()
+        && partitions.any(|partition| role(before, partition) != role(topic, partition))
 }
 
 #[cfg(test)]

@@ -146,8 +146,8 @@ impl Admin {
     ) -> Result<restore_topic::Answer, Failure> {
         let (source, name) = self.source_of(&request.source)?;
         // A snapshot of the node's own is not deleted between being looked at and being in use.
-        let _turn = match &name {
-            Some(_) => Some(self.turn.acquire(1).await),
+        let _shape = match &name {
+            Some(_) => Some(self.shape.acquire(1).await),
             None => None,
         };
         // What is not the node's own may never answer: no more than one thread waits for it.
@@ -269,7 +269,7 @@ impl Admin {
 
     /// Takes a topic that is whole in, in turn with other changes.
     async fn install(&self, kept: file::Topic) -> Result<(), Failure> {
-        let _turn = self.turn.acquire(1).await;
+        let _turn = self.turn_of_shape().await;
         self.check_free(&kept.name).await?;
         self.check_count(0, kept.partitions)?;
         let owners = self.load.borrow_mut().place(kept.partitions);

@@ -87,7 +87,7 @@ impl Admin {
     ) -> Result<create_snapshot::Answer, Failure> {
         let name = name_of(&request.snapshot)?;
         self.check_named(&request.topics)?;
-        let _turn = self.turn.acquire(1).await;
+        let _shape = self.shape.acquire(1).await;
         let topics = self.topics_of(&request)?;
         let dir = snapshot_dir(&self.core.root, &name);
         let looked = match stored::open(&dir).await {
@@ -159,7 +159,7 @@ impl Admin {
         request: delete_snapshot::Request,
     ) -> Result<delete_snapshot::Answer, Failure> {
         let name = name_of(&request.snapshot)?;
-        let _turn = self.turn.acquire(1).await;
+        let _shape = self.shape.acquire(1).await;
         if self.restores.is_using(&name) {
             let message = format!("a topic is being restored from snapshot {name}");
             return Err(failure(ErrorCode::Busy, message));

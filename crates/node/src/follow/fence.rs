@@ -56,17 +56,20 @@ impl Core {
 
     /// Those that are remembered as followers of a partition of this core, and are silent, may own it by now: it is not
     /// served before they were asked. What it takes until then would be in no other log.
-    pub(crate) fn doubt(&self, key: PartitionKey) {
+    /// True if there are any.
+    pub(crate) fn doubt(&self, key: PartitionKey) -> bool {
         let Ok(replica) = self.replica(key) else {
-            return;
+            return false;
         };
-        if replica.role != Role::Owner {
-            return;
+        let followers = replica.followers.iter();
+        let mut is_any = false;
+        for peer in followers.filter(|peer| self.is_silent(key, peer.copy)) {
+            if replica.role == Role::Owner {
+                self.followers.unasked.add(key, peer.copy);
+                is_any = true;
+            }
         }
-        let silent = replica.followers.iter();
-        for peer in silent.filter(|peer| self.is_silent(key, peer.copy)) {
-            self.followers.unasked.add(key, peer.copy);
-        }
+        is_any
     }
 
     /// Asks those that are remembered as followers of this core's partitions, and are silent, if they own them by now,

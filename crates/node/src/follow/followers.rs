@@ -12,6 +12,7 @@ use corelog_storage::format::replica::{Peer, Replica};
 
 use super::address::check_addresses;
 use super::lineage::{check_epochs, diverged, parts_at, told};
+use super::pause::Pulse;
 use super::unasked::Unasked;
 use crate::catalog::{Forgotten, Newcomer, is_in_place_of};
 use crate::core::{Core, PartitionKey};
@@ -34,6 +35,7 @@ pub(crate) struct Followers {
     /// When the core began to listen to them.
     pub(super) since: Instant,
     pub(crate) unasked: Unasked,
+    pub(super) pulse: Pulse,
     heard: RefCell<HashMap<PartitionKey, Heard>>,
 }
 
@@ -73,6 +75,7 @@ impl Followers {
         Self {
             since: rt::now(),
             unasked: Unasked::new(),
+            pulse: Pulse::new(),
             heard: RefCell::default(),
         }
     }
@@ -109,6 +112,11 @@ impl Followers {
             silent.map(|at| known.swap_remove(at));
         }
         known.push(follower);
+    }
+
+    /// Forgets when any of them was heard.
+    pub(super) fn unhear(&self) {
+        self.heard.borrow_mut().clear();
     }
 
     /// If one was taken note of.

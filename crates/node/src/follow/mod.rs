@@ -16,6 +16,7 @@
 //! copying   what came from a source goes into the log
 //! progress  how far a follower is, and what it last heard of its source
 //! followers who follows a partition of this core, and up to where
+//! pause     a node that stood still asks them again
 //! unasked   which of those have yet to be asked, behind a start, if they own it by now
 //! lineage   the epochs of two logs on the wire, and where the logs part
 //! ownership who owns a partition, changing: its laws, and what the next six share
@@ -58,6 +59,7 @@ mod lineage;
 mod lines;
 mod names;
 mod ownership;
+mod pause;
 mod places;
 mod progress;
 mod promote;

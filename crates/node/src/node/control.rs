@@ -141,6 +141,7 @@ pub(super) async fn live(parts: Parts) {
                     core.follow(topic);
                 }
                 rt::spawn_background(Rc::clone(&core).keep_asking_followers()).detach();
+                rt::spawn_background(Rc::clone(&core).keep_noticing_pauses()).detach();
                 if core.admin.get().is_some() {
                     rt::spawn_background(Rc::clone(&core).keep_as_sources()).detach();
                 }
