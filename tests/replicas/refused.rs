@@ -154,6 +154,7 @@ fn a_replica_that_asks_its_source_no_more_is_not_called_level_with_it() {
         id: topic.id,
     })
     .unwrap();
+    a.topic("t", 1);
     until("it follows no more", || {
         status(&stopped, &topic, 0).state == State::Stopped
     });

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::replica_status::{Role, State};
-use corelog_protocol::message::{clone_topic, handover};
+use corelog_protocol::message::{clone_topic, delete_topic, handover};
 use corelog_record::{Offset, PartitionId};
 
-use super::copies::{segments, status, wait_until_level};
+use super::copies::{assert_equal, level_pair, segments, status, wait_until_level};
 use super::handover::handing;
 use super::node::{Node, cloning};
 use super::promote::promote;
@@ -54,6 +54,30 @@ fn follow_later(node: &Node, topic: &Target, source: &Node) -> Offset {
 }
 
 /// They were level with each other for good, and what came at the owner came to neither.
+/// It followed no more for good: nothing that was done there mended it.
+#[test]
+fn a_copy_goes_on_when_its_source_has_the_topic_again() {
+    let folder = Folder::new();
+    let (a, b, topic) = level_pair(&folder, 10);
+    let c = Node::start(&folder, "c");
+    c.follow(&topic, &[&b]);
+    wait_until_level(&a, &c, &topic, 0);
+    b.ask(&delete_topic::Request {
+        name: topic.name.clone(),
+        id: topic.id,
+    })
+    .unwrap();
+    until("it is told that there is none", || {
+        let told = status(&c, &topic, 0);
+        let is_unknown = told.error.is_some_and(|e| e.is(ErrorCode::UnknownTopic));
+        is_unknown && told.state == State::Waiting
+    });
+    b.follow(&topic, &[&a]);
+    a.fill(&topic, 0, 5);
+    wait_until_level(&a, &c, &topic, 0);
+    assert_equal(&a, &c, &topic, 0);
+}
+
 #[test]
 fn copies_that_stood_in_for_their_owner_return_to_it() {
     let folder = Folder::new();

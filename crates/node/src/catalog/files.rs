@@ -96,6 +96,8 @@ pub(crate) async fn load<D: Dir>(
             continue;
         };
         if !entry.is_dir {
+            // A link is followed by nothing here: a snapshot or a deletion would go to another file system.
+            tracing::warn!(topic = %name, "ignored what has a topic's name and is no directory");
             continue;
         }
         match read(root, &name).await {
@@ -118,6 +120,10 @@ pub(crate) async fn load<D: Dir>(
                     "records without a topic file: put it back from a backup"
                 );
             }
+            // It is not the topic that is amiss: a start that fails is tried again.
+            Err(CatalogError::Io { source, .. }) if disk::is_out_of_files(&source) => {
+                return Err(io_error("read", &topic_dir(root, &name))(source));
+            }
             Err(error) => {
                 unreadable += 1;
                 let error = with_causes(&error);
@@ -133,6 +139,23 @@ pub(super) async fn is_free<D: Dir>(root: &D, name: &TopicName) -> Result<bool, 
     let dir = topic_dir(root, name);
     let exists = dir.exists().await.map_err(io_error("look at", &dir))?;
     Ok(!exists || is_unfinished(root, name).await?)
+}
+
+/// A topic whose files are there and that is not `known`: it could not be read.
+pub(super) async fn unknown<D: Dir>(
+    root: &D,
+    known: impl Fn(&TopicName) -> bool,
+) -> Result<Option<TopicName>, CatalogError> {
+    let dir = root.child(TOPICS);
+    for entry in dir.list().await.map_err(io_error("list", &dir))? {
+        let Ok(name) = TopicName::new(&entry.name) else {
+            continue;
+        };
+        if entry.is_dir && !known(&name) && !is_unfinished(root, &name).await? {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
 }
 
 /// If a topic's directory holds nothing but what an interrupted creation leaves.

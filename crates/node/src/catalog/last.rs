@@ -26,9 +26,12 @@ pub(crate) struct LastSnapshot {
 }
 
 impl LastSnapshots {
-    /// Takes in one more, wherever it belongs among the others.
-    pub(super) fn add(&mut self, summary: &Summary) {
-        self.put(summary, |known| known.created <= summary.created);
+    /// Takes in one more, wherever it belongs among the others: one of a clock that was ahead before all whose time has come.
+    pub(super) fn add(&mut self, summary: &Summary, now: Timestamp) {
+        let rank = |created| (created <= now, created);
+        self.put(summary, |known| {
+            rank(known.created) <= rank(summary.created)
+        });
     }
 
     /// What these and one that was taken later come to, whatever the clock says.
@@ -107,7 +110,8 @@ mod tests {
 
     fn of(all: &[Summary]) -> LastSnapshots {
         let mut last = LastSnapshots::default();
-        all.iter().for_each(|summary| last.add(summary));
+        let now = Timestamp::from_millis(10);
+        all.iter().for_each(|summary| last.add(summary, now));
         last
     }
 
@@ -126,6 +130,24 @@ mod tests {
         let place = (found.end, Chain::from_raw(7));
         assert_eq!(last.place_of(key(0)), Some(place));
         assert_eq!(last.place_of(key(1)), None);
+    }
+
+    /// One taken while the clock was a year ahead counted as the last one for that year: retention waited for it.
+    #[test]
+    fn a_snapshot_of_the_future_counts_before_all_others() {
+        let all = [
+            summary("a", 2, 7),
+            summary("ahead", 99, 5),
+            summary("b", 1, 6),
+        ];
+        for order in [[0, 1, 2], [1, 0, 2], [2, 1, 0]] {
+            let last = of(&order.map(|at: usize| all[at].clone()));
+            let [(_, found)] = &last.by_key.iter().collect::<Vec<_>>()[..] else {
+                panic!("one partition");
+            };
+            assert_eq!(&*found.name, "a");
+        }
+        assert_eq!(of(&all[1..2]).by_key.len(), 1, "alone it counts");
     }
 
     /// Each change once read all summaries again.

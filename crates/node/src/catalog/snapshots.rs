@@ -21,7 +21,8 @@ use corelog_storage::format::topic as file;
 use corelog_storage::snapshot::{self as stored, Entry, Name, Summary};
 
 use self::listing::{list, told};
-use super::admin::{Admin, Change};
+use super::admin::{Admin, Change, failed};
+use super::files;
 use super::last::LastSnapshots;
 use super::topic::Topic;
 use crate::core::{Taken, with_causes};
@@ -61,7 +62,7 @@ async fn last_snapshots<D: Dir>(dir: &D) -> LastSnapshots {
     let mut last = LastSnapshots::default();
     let see = |entry: Entry| {
         match entry.summary {
-            Ok(summary) => last.add(&summary),
+            Ok(summary) => last.add(&summary, rt::wall_clock()),
             Err(error) => {
                 let (name, error) = (entry.name, with_causes(&error));
                 tracing::error!(snapshot = %name, %error, "a snapshot cannot be read");
@@ -89,6 +90,12 @@ impl Admin {
         self.check_named(&request.topics)?;
         let _shape = self.shape.acquire(1).await;
         let topics = self.topics_of(&request)?;
+        if request.topics.is_empty()
+            && let Err(error) = self.check_all_known().await
+        {
+            self.tell_failed(&name, &error);
+            return Err(error);
+        }
         let dir = snapshot_dir(&self.core.root, &name);
         let looked = match stored::open(&dir).await {
             Err(Error::NoSnapshot { .. }) => self.check_room().await,
@@ -199,6 +206,22 @@ impl Admin {
         Err(failure_with(ErrorCode::InvalidRequest, message, detail))
     }
 
+    /// Checks that a snapshot of all topics would hold all of them.
+    async fn check_all_known(&self) -> Result<(), Failure> {
+        let is_known = |name: &TopicName| self.core.routes.borrow().topic(name).is_ok();
+        let unknown = files::unknown(&self.core.root, is_known).await;
+        match unknown.map_err(|error| failed(&error))? {
+            None => Ok(()),
+            Some(name) => {
+                let message = format!(
+                    "topic {name} could not be read when the server was started: put its files right, or take a \
+                     snapshot of the others by their names, with `corelog snapshot create --topic`"
+                );
+                Err(failure(ErrorCode::Damaged, message))
+            }
+        }
+    }
+
     /// The topics that a snapshot is to hold, by name.
     fn topics_of(&self, request: &create_snapshot::Request) -> Result<Vec<Arc<Topic>>, Failure> {
         let routes = self.core.routes.borrow();
@@ -216,7 +239,7 @@ impl Admin {
     async fn make(&self, name: &Name, topics: &[Arc<Topic>]) -> Result<Summary, Failure> {
         let core = &self.core;
         let dir = snapshot_dir(&core.root, name);
-        let created = rt::clocks().stamp;
+        let created = rt::wall_clock();
         let failed = |error: std::io::Error| disk_failure(&error);
         dir.remove_tree().await.map_err(failed)?;
         dir.create().await.map_err(failed)?;

@@ -284,7 +284,7 @@ fn is_due(slot: &Slot, now: Timestamp) -> bool {
     let (Some(partition), Some(last)) = (slot.partition(), counted_from(slot)) else {
         return false;
     };
-    due_at(last, slot.scrub.tried) <= now && !partition.status().is_fenced
+    due_at(last, slot.scrub.tried, now) <= now && !partition.status().is_fenced
 }
 
 /// Since when sealed bytes of a partition wait for a pass: its last whole one, or the day its topic came here.
@@ -294,14 +294,19 @@ pub(super) fn counted_from(slot: &Slot) -> Option<Timestamp> {
     (partition.sealed_bytes() > 0).then_some(last)
 }
 
-/// When the next pass is due, after the one that the log remembers and the one that was tried.
-fn due_at(last: Timestamp, tried: Option<Tried>) -> Timestamp {
+/// When the next pass is due, after the one that the log remembers and the one that was tried. One of a clock that was ahead
+/// tells nothing.
+fn due_at(last: Timestamp, tried: Option<Tried>, now: Timestamp) -> Timestamp {
+    let last = Some(last).filter(|last| *last <= now);
     match tried {
         Some(tried) if tried.outcome != Outcome::Whole => {
             tried.at.saturating_add_millis(PASS_AGAIN_MS)
         }
-        Some(tried) => tried.at.max(last).saturating_add_millis(PASS_EVERY_MS),
-        None => last.saturating_add_millis(PASS_EVERY_MS),
+        Some(tried) => {
+            let last = last.map_or(tried.at, |last| last.max(tried.at));
+            last.saturating_add_millis(PASS_EVERY_MS)
+        }
+        None => last.map_or(now, |last| last.saturating_add_millis(PASS_EVERY_MS)),
     }
 }
 
@@ -382,10 +387,25 @@ mod tests {
     #[test]
     fn a_pass_that_was_not_whole_is_due_again_in_an_hour_and_a_whole_one_in_a_week() {
         let (last, at) = (Timestamp::from_millis(1_000), Timestamp::from_millis(9_000));
-        let due = |outcome| due_at(last, Some(Tried { at, outcome })).millis();
+        let due = |outcome| due_at(last, Some(Tried { at, outcome }), at).millis();
         assert_eq!(due(Outcome::Unread), 9_000 + 60 * 60 * 1_000);
         assert_eq!(due(Outcome::Stopped), 9_000 + 60 * 60 * 1_000);
         assert_eq!(due(Outcome::Whole), 9_000 + PASS_EVERY_MS);
-        assert_eq!(due_at(last, None).millis(), 1_000 + PASS_EVERY_MS);
+        assert_eq!(due_at(last, None, at).millis(), 1_000 + PASS_EVERY_MS);
+    }
+
+    /// One in a year of a clock that was ahead put off the next one until that year was over.
+    #[test]
+    fn a_pass_of_the_future_puts_off_no_other() {
+        let (last, at) = (Timestamp::MAX, Timestamp::from_millis(9_000));
+        assert_eq!(due_at(last, None, at), at);
+        let whole = Tried {
+            at,
+            outcome: Outcome::Whole,
+        };
+        assert_eq!(
+            due_at(last, Some(whole), at).millis(),
+            9_000 + PASS_EVERY_MS
+        );
     }
 }

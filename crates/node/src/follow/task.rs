@@ -284,13 +284,12 @@ fn bytes_behind(end: Offset, told: &segments::Answer) -> u64 {
 }
 
 impl Trouble {
-    /// What another node's refusal means.
+    /// What another node's refusal means. One that knows no such topic may have it again: it is cloned anew there, or its
+    /// file was put back.
     pub(super) fn of(why: Failure) -> Self {
         let is_final = [
             ErrorCode::Diverged,
             ErrorCode::TopicChanged,
-            ErrorCode::UnknownTopic,
-            ErrorCode::UnknownPartition,
             ErrorCode::UnsupportedVersion,
             ErrorCode::NotSupported,
         ];

@@ -348,7 +348,8 @@ fn identify(config: &NodeConfig, lock: &mut NodeFile) -> Result<NodeId, StartErr
     let is_new = !config.data_dir.join(node_file::TOPICS).exists();
     match node_file::Node::decode(&bytes) {
         Ok(node) => return Ok(node.id),
-        Err(source) if !is_new && !bytes.is_empty() => {
+        // One of a later program is nobody's to write over.
+        Err(source) if source.is_newer() || !is_new && !bytes.is_empty() => {
             return Err(StartError::NodeFile { path, source });
         }
         Err(_) if !is_new => {

@@ -169,6 +169,17 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether a file may be right, and this program too old for it.
+    #[must_use]
+    pub fn is_newer(&self) -> bool {
+        matches!(
+            self,
+            Self::Version { .. } | Self::Features { .. } | Self::UnknownEdit { .. }
+        )
+    }
+}
+
 /// Checks the start that all headers share, and leaves `reader` behind it.
 ///
 /// ```text

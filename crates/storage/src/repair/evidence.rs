@@ -14,7 +14,7 @@ use crate::format::manifest::{EDITS_AT, Header, Manifest};
 use crate::format::mark::Slot;
 use crate::format::state::State;
 use crate::segment::name;
-use crate::{Error, format, manifest, mark};
+use crate::{Error, manifest, mark};
 
 /// What is known of a log besides its stores.
 pub(super) struct Evidence {
@@ -126,7 +126,7 @@ async fn read<D: Dir>(dir: &D, name: &str, bytes_max: u64) -> Result<Option<Vec<
 fn old_manifest(bytes: &[u8]) -> Result<(Option<(Header, State)>, bool), Refusal> {
     match Manifest::decode(bytes) {
         Ok(manifest) => return Ok((Some((manifest.header, manifest.state)), true)),
-        Err(source) if is_newer(&source) => {
+        Err(source) if source.is_newer() => {
             let file = manifest::NAME;
             return Err(Refusal::Newer { file, source });
         }
@@ -178,15 +178,6 @@ async fn index_headers<D: Dir>(
         }
     }
     Ok(headers)
-}
-
-/// Whether a file may be right, and this program too old for it.
-fn is_newer(error: &format::Error) -> bool {
-    use format::Error;
-    matches!(
-        error,
-        Error::Version { .. } | Error::Features { .. } | Error::UnknownEdit { .. }
-    )
 }
 
 fn draw_copy(seed: u64, history: HistoryId) -> CopyId {
