@@ -146,7 +146,7 @@ impl Link {
             bytes: bytes - frame_bytes,
         });
         sub(&self.core.counters.in_flight_requests, 1);
-        self.answered_at.set(rt::now());
+        self.note_answered();
         self.left.notify();
         self.to_send.notify();
     }
@@ -215,9 +215,20 @@ impl Link {
         taken
     }
 
+    /// When it was idle last, which matters if that has a limit.
+    fn note_answered(&self) {
+        if !self.core.shared.limits.idle_timeout.is_zero() {
+            self.answered_at.set(rt::now());
+        }
+    }
+
     /// What was taken was sent, or never will be.
-    pub(super) fn sent(&self, out: &Out) {
+    pub(super) fn sent(&self, mut out: Out) {
+        out.chunks.clear();
         let mut left = self.out.borrow_mut();
+        if left.chunks.is_empty() {
+            left.chunks = out.chunks;
+        }
         left.bytes -= out.bytes;
         left.answer_bytes -= out.answer_bytes;
         drop(left);
@@ -230,7 +241,7 @@ impl Link {
         });
         sub(&self.core.counters.in_flight_requests, out.answers as u64);
         if requests == 0 {
-            self.answered_at.set(rt::now());
+            self.note_answered();
         }
         self.left.notify();
     }
@@ -300,10 +311,15 @@ impl Link {
     /// `future`'s value, or None if the connection dies first.
     pub(super) async fn alive<T>(&self, future: impl Future<Output = T>) -> Option<T> {
         let dead = async {
-            self.died.until(|| self.is_dead()).await;
+            self.dead().await;
             None
         };
         async { Some(future.await) }.or(dead).await
+    }
+
+    /// Waits until the connection is dead.
+    pub(super) async fn dead(&self) {
+        self.died.until(|| self.is_dead()).await;
     }
 
     /// Queues an answer; false if it was not what `encode` had, but an error or nothing.

@@ -1,12 +1,13 @@
 //! The task that takes frames, in order.
 
 use std::io;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use corelog_protocol::answer::CONNECTION_KIND;
 use corelog_protocol::error::ErrorCode;
-use corelog_protocol::frame::{CorrelationId, FrameError, Peek};
+use corelog_protocol::frame::{CorrelationId, FrameError};
 use futures_lite::FutureExt;
 
 use super::copy::copy;
@@ -49,6 +50,8 @@ pub(super) async fn read(link: &Rc<Link>, receiver: &mut ReadHalf) {
     let mut receive = Receive::new(link.intake.clone());
     let mut is_greeted = false;
     let mut begun = None;
+    // Asked for once for all reads: each asking is a place in two lists.
+    let mut gone = pin!(gone(link));
     let mut unlooked = 0;
     loop {
         if link.is_dead() {
@@ -58,19 +61,13 @@ pub(super) async fn read(link: &Rc<Link>, receiver: &mut ReadHalf) {
         if link.core.is_stopping.get() {
             return leave(link);
         }
-        match receive.has_frame() {
-            Ok(true) => {
+        match receive.header() {
+            Ok(Some(header)) => {
                 if !has_room(link, &receive).await {
                     continue;
                 }
-                let (next, bytes) = match receive.frame() {
-                    Ok(Peek::Frame(frame)) => {
-                        let next = request::take(link, &frame, &mut is_greeted).await;
-                        (next, frame.header.total_bytes())
-                    }
-                    Ok(Peek::Need(_)) => continue,
-                    Err(error) => return lose_framing(link, &error),
-                };
+                let (frame, bytes) = (receive.frame(header), header.total_bytes());
+                let next = request::take(link, &frame, &mut is_greeted).await;
                 receive.consume(bytes);
                 let next = match next {
                     Next::Copy(asked, request) => {
@@ -91,10 +88,18 @@ pub(super) async fn read(link: &Rc<Link>, receiver: &mut ReadHalf) {
                     link.core.give_way_to_disk().await;
                 }
             }
-            Ok(false) => {
+            Ok(None) => {
                 let was_partial = receive.is_partial();
                 let is_expected = was_partial || !is_greeted;
-                match read_more(link, receiver, &mut receive, is_expected, &mut begun).await {
+                match read_more(
+                    link,
+                    receiver,
+                    &mut receive,
+                    (is_expected, &mut begun),
+                    gone.as_mut(),
+                )
+                .await
+                {
                     Read::More => {
                         // The frame begins with its first byte, however long the client was silent.
                         if is_greeted && !was_partial {
@@ -136,16 +141,31 @@ async fn has_room(link: &Link, receive: &Receive) -> bool {
     room.or(late).await
 }
 
-/// Waits for bytes. `begun` is since when the frame that they are of lasts, or the pause before one; from now
-/// on if it is `None`.
+/// Ready once nothing more is to be read: the connection is dead, or the node stops.
+async fn gone(link: &Link) -> Read {
+    let dead = async {
+        link.dead().await;
+        Read::Broken
+    };
+    let stopped = async {
+        link.core.stopping().await;
+        Read::Stopping
+    };
+    dead.or(stopped).await
+}
+
+/// Waits for bytes, unless it is `gone`. `begun` is since when the frame that they are of lasts, or the pause before one, where
+/// either has a limit; from now on if it is `None`.
 async fn read_more(
     link: &Rc<Link>,
     receiver: &mut ReadHalf,
     receive: &mut Receive,
-    is_expected: bool,
-    begun: &mut Option<Instant>,
+    (is_expected, begun): (bool, &mut Option<Instant>),
+    mut gone: Pin<&mut impl Future<Output = Read>>,
 ) -> Read {
-    let begun = begun.get_or_insert_with(rt::now);
+    if is_expected || !link.core.shared.limits.idle_timeout.is_zero() {
+        begun.get_or_insert_with(rt::now);
+    }
     loop {
         if link.is_dead() {
             return Read::Broken;
@@ -153,7 +173,8 @@ async fn read_more(
         let timeout = if is_expected {
             let slack = (receive.needed() / SLOWEST_BYTES_PER_SECOND) as u64;
             let limit = link.core.shared.limits.read_timeout + Duration::from_secs(slack);
-            let left = limit.saturating_sub(begun.elapsed());
+            let lasted = begun.map_or(Duration::ZERO, |begun| begun.elapsed());
+            let left = limit.saturating_sub(lasted);
             if left.is_zero() {
                 return Read::Late;
             }
@@ -164,51 +185,45 @@ async fn read_more(
                 left
             })
         } else {
-            let idle = match idle_left(link, *begun) {
+            let idle = match begun.and_then(|begun| idle_left(link, begun)) {
                 Some(Duration::ZERO) => return Read::Idle,
                 idle => idle,
             };
             let large = receive.is_large().then_some(LARGE_IDLE);
             idle.into_iter().chain(large).min()
         };
-        let room = async { link.alive(receive.make_room()).await.is_some() };
-        let stopped = async {
-            link.core.stopping().await;
-            false
+        let room = async {
+            receive.make_room().await;
+            None
         };
-        let (has_room, waited) = rt::waited(room.or(stopped)).await;
-        if !has_room {
-            return match link.is_dead() {
-                true => Read::Broken,
-                false => Read::Stopping,
-            };
+        let gone_first = async { Some(gone.as_mut().await) };
+        let (gone_first, waited) = rt::waited(room.or(gone_first)).await;
+        if let Some(gone) = gone_first {
+            return gone;
         }
         // What it waits for others is not the client's time.
-        *begun += waited;
+        *begun = begun.map(|begun| begun + waited);
         if receive.is_too_slow(rt::now) {
             return Read::Late;
         }
         receiver.set_timeout(timeout);
-        let read = async { link.alive(receiver.read(receive.free())).await.map(Some) };
-        let stopped = async {
-            link.core.stopping().await;
-            Some(None)
-        };
-        match read.or(stopped).await {
-            Some(None) => return Read::Stopping,
-            Some(Some(Ok(0))) => return Read::End,
-            Some(Some(Ok(bytes))) => {
+        let read = async { Ok(receiver.read(receive.free()).await) };
+        let gone_first = async { Err(gone.as_mut().await) };
+        match read.or(gone_first).await {
+            Err(gone) => return gone,
+            Ok(Ok(0)) => return Read::End,
+            Ok(Ok(bytes)) => {
                 receive.arrived(bytes);
                 link.traffic.received(bytes);
                 add(&link.core.counters.received_bytes_total, bytes as u64);
                 return Read::More;
             }
-            Some(Some(Err(error))) if error.kind() == io::ErrorKind::TimedOut => {
+            Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
                 if !is_expected && receive.is_large() {
                     receive.shrink();
                 }
             }
-            Some(Some(Err(_))) | None => return Read::Broken,
+            Ok(Err(_)) => return Read::Broken,
         }
     }
 }

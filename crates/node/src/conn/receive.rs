@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use corelog_protocol::frame::{Decoder, FrameError, PREFIX_BYTES, Peek};
+use corelog_protocol::frame::{Decoder, Frame, FrameError, Header, PREFIX_BYTES, Peek};
 use corelog_protocol::limits;
 
 use super::intake::{Intake, More, Pace, Turn};
@@ -56,31 +56,31 @@ impl Receive {
         &self.buffer[self.start..self.end]
     }
 
-    /// Looks for a whole frame; true if there is one, which `frame` then gives.
+    /// Looks for a whole frame; gives its header if there is one.
     ///
     /// # Errors
     /// Where the framing is lost.
-    pub(super) fn has_frame(&mut self) -> Result<bool, FrameError> {
+    pub(super) fn header(&mut self) -> Result<Option<Header>, FrameError> {
         // A hopeless length is seen in the first bytes; beyond the prefix looking again would cost
         // a checksum over the head each time.
         if PREFIX_BYTES < self.needed && self.end - self.start < self.needed {
-            return Ok(false);
+            return Ok(None);
         }
         match self.decoder.peek(&self.buffer[self.start..self.end])? {
-            Peek::Frame(_) => Ok(true),
+            Peek::Frame(frame) => Ok(Some(frame.header)),
             Peek::Need(needed) => {
                 self.needed = needed;
-                Ok(false)
+                Ok(None)
             }
         }
     }
 
-    /// The frame that `has_frame` has seen.
+    /// The frame of the header that was seen last.
     ///
-    /// # Errors
-    /// Where the framing is lost.
-    pub(super) fn frame(&self) -> Result<Peek<'_>, FrameError> {
-        self.decoder.peek(self.bytes())
+    /// # Panics
+    /// If its bytes were consumed since.
+    pub(super) fn frame(&self, header: Header) -> Frame<'_> {
+        Frame::of(header, &self.bytes()[..header.total_bytes()])
     }
 
     /// A frame of so many bytes is done.
@@ -259,11 +259,9 @@ mod tests {
             free[..count].copy_from_slice(&bytes[..count]);
             receive.arrived(count);
             bytes = &bytes[count..];
-            while receive.has_frame().expect("framed") {
-                let Ok(Peek::Frame(frame)) = receive.frame() else {
-                    panic!("no frame")
-                };
-                let total = frame.header.total_bytes();
+            while let Some(header) = receive.header().expect("framed") {
+                let total = header.total_bytes();
+                assert_eq!(receive.frame(header).body.len(), header.body_bytes());
                 frames.push(total);
                 receive.consume(total);
             }
@@ -326,7 +324,7 @@ mod tests {
             free[..count].copy_from_slice(&left[..count]);
             busy.arrived(count);
             left = &left[count..];
-            while busy.has_frame().expect("framed") {
+            while busy.header().expect("framed").is_some() {
                 busy.consume(frame.len());
             }
         }
@@ -379,7 +377,7 @@ mod tests {
                 free[..count].copy_from_slice(&left[..count]);
                 receive.arrived(count);
                 *left = &left[count..];
-                if receive.has_frame().expect("framed") {
+                if receive.header().expect("framed").is_some() {
                     receive.consume(frame.len());
                     receive.shrink();
                 }

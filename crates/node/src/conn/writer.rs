@@ -47,7 +47,7 @@ pub(super) async fn write(link: Rc<Link>, mut sender: WriteHalf) {
         let sending = sending.or(stalled(&link.core, &written));
         let sent = rt::timeout(limit, sending).await;
         let sent = sent.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()));
-        link.sent(&out);
+        link.sent(out);
         match sent {
             Ok(bytes) => {
                 link.traffic.sent(bytes);

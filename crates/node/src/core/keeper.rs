@@ -60,6 +60,14 @@ impl Core {
         self.slots.borrow().get(slot).is_some_and(Slot::is_unopened)
     }
 
+    /// A partition's group is to start.
+    pub(super) fn want_group(&self, slot: SlotId, pace: Pace) {
+        let is_worth_a_look = self.wanted.borrow_mut().want(slot, pace, rt::now);
+        if is_worth_a_look {
+            self.wanted_changed.notify();
+        }
+    }
+
     /// Starts groups: whatever was appended since the wish was uttered joins them.
     async fn keep_committing(self: Rc<Self>) {
         loop {
@@ -124,8 +132,10 @@ impl Core {
             drop(turn);
             let ended = rt::now();
             if is_waited_for {
-                core.wanted.borrow_mut().landed();
-                core.wanted_changed.notify();
+                let is_worth_a_look = core.wanted.borrow_mut().landed();
+                if is_worth_a_look {
+                    core.wanted_changed.notify();
+                }
             }
             let took_us = u64::try_from((ended - started).as_micros()).unwrap_or(u64::MAX);
             core.counters.sync_us.observe(took_us);

@@ -202,7 +202,7 @@ impl Core {
             let slot = self.slot_of(key)?;
             let lets_in = self.lets_in(key, batches.len(), Stand::Passer);
             let told = lets_in.then(|| {
-                self.bound_groups(slot);
+                self.bound_groups(slot, rt::now());
                 let token = Tickets::NOW;
                 let input = Input::Copy {
                     token,

@@ -59,7 +59,7 @@ impl Core {
         self.check_asked(key).map_err(NotAppended::Refused)?;
         let told = match self.lets_in(key, batches.len(), stand) {
             true => {
-                self.bound_groups(slot);
+                self.bound_groups(slot, taken);
                 let token = Tickets::NOW;
                 let input = Input::Produce {
                     token,

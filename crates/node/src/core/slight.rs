@@ -11,7 +11,6 @@ use corelog_storage::log::UNSYNCED_BYTES_MAX;
 
 use super::slots::SlotId;
 use super::state::Core;
-use crate::rt;
 
 /// Behind a slight group others are expected for so long.
 const ABOUT_FOR: Duration = Duration::from_millis(100);
@@ -63,8 +62,8 @@ impl Slight {
 
 impl Core {
     /// What is appended to a partition next joins a group that holds no more than is good now.
-    pub(super) fn bound_groups(&self, slot: SlotId) {
-        let bytes_max = self.shared.slight.group_bytes_max(rt::now());
+    pub(super) fn bound_groups(&self, slot: SlotId, now: Instant) {
+        let bytes_max = self.shared.slight.group_bytes_max(now);
         if let Some(partition) = self.slots.borrow_mut().partition_mut(slot) {
             partition.bound_groups(bytes_max);
         }

@@ -245,10 +245,7 @@ impl Core {
                 add(&self.counters.woken_fetches_total, 1);
                 self.tickets.wake(token);
             }
-            Effect::Commit(pace) => {
-                self.wanted.borrow_mut().want(slot, pace, rt::now);
-                self.wanted_changed.notify();
-            }
+            Effect::Commit(pace) => self.want_group(slot, pace),
             Effect::CommitWithin(after) => {
                 debug_assert_eq!(after, ACCEPTED_AGE_MAX);
                 self.commit_soon.put(slot);

@@ -25,13 +25,18 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    /// The group of `slot` is to start.
-    pub(super) fn want(&mut self, slot: SlotId, pace: Pace, now: impl FnOnce() -> Instant) {
+    /// The group of `slot` is to start. True if one may start by that, or there is now a time to wait for.
+    pub(super) fn want(&mut self, slot: SlotId, pace: Pace, now: impl FnOnce() -> Instant) -> bool {
         match pace {
-            Pace::AtOnce => self.at_once.push_back(slot),
+            Pace::AtOnce => {
+                self.at_once.push_back(slot);
+                true
+            }
             Pace::InRounds => {
+                let is_first = self.latest.is_none();
                 self.latest.get_or_insert_with(|| now() + WAIT_MAX);
                 self.next_round.push_back(slot);
+                is_first
             }
         }
     }
@@ -57,13 +62,14 @@ impl Wanted {
         self.on_their_way += 1;
     }
 
-    /// A slight group of several appends has landed, however that went.
-    pub(super) fn landed(&mut self) {
+    /// A slight group of several appends has landed, however that went. True if one may start by that.
+    pub(super) fn landed(&mut self) -> bool {
         assert!(
             self.on_their_way > 0,
             "a group landed that was not on its way"
         );
         self.on_their_way -= 1;
+        self.on_their_way <= LATE_MAX && self.latest.is_some()
     }
 }
 
@@ -85,11 +91,11 @@ mod tests {
         }
         assert_eq!(all(&mut wanted, now), [a, b, c], "nothing is on its way");
         (0..3).for_each(|_| wanted.began());
-        wanted.landed();
-        wanted.want(a, Pace::InRounds, || now);
+        assert!(!wanted.landed(), "nobody waits");
+        assert!(wanted.want(a, Pace::InRounds, || now), "a time begins");
         assert_eq!(wanted.next(|| now), None, "two are on their way");
-        wanted.landed();
-        wanted.want(b, Pace::InRounds, || now);
+        assert!(wanted.landed());
+        assert!(!wanted.want(b, Pace::InRounds, || now), "that was told");
         assert_eq!(all(&mut wanted, now), [a, b], "one is late");
     }
 
@@ -116,7 +122,8 @@ mod tests {
         wanted.want(a, Pace::InRounds, || now);
         wanted.want(b, Pace::AtOnce, || now);
         assert_eq!(all(&mut wanted, now), [b]);
-        (0..5).for_each(|_| wanted.landed());
+        let told: Vec<_> = (0..5).map(|_| wanted.landed()).collect();
+        assert_eq!(told, [false, false, false, true, true]);
         assert_eq!(all(&mut wanted, now), [a]);
     }
 }
