@@ -148,6 +148,7 @@ impl Inner {
         let pool = Pool::new(Options {
             client: config.client_name.clone(),
             connect_timeout: config.connect_timeout,
+            timeout: config.timeout,
             backoff: config.backoff,
         });
         Ok(Self {

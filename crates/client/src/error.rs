@@ -15,7 +15,8 @@ use corelog_record::{Offset, PartitionId, TopicName};
 pub enum Outcome {
     /// Nothing: it may be asked again.
     NotApplied,
-    /// Nobody knows: asking again may do it twice.
+    /// Nobody knows: asking again may do it twice. What has reached the server's machine, or is on its way, may still be
+    /// applied for a moment after this was told.
     Unknown,
 }
 

@@ -7,12 +7,13 @@ use std::time::Duration;
 use corelog_client::protocol::message::list_offsets::At;
 use corelog_client::protocol::request::Request;
 use corelog_client::record::batch::Codec;
-use corelog_client::{Client, ClientConfig, ConsumerConfig, End, Start};
+use corelog_client::{Client, ClientConfig, ConsumerConfig, End, Outcome, Start};
 use tokio::time::timeout;
 
-use crate::config;
 use crate::consuming::{P0, offset, three_batches};
+use crate::producing::eager;
 use crate::server::{Act, Server};
+use crate::{config, record};
 
 /// What is waited for comes at once, or this fails.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -99,4 +100,34 @@ async fn a_hung_connection_ends_also_where_nobody_waits_any_more() {
     timeout(PATIENCE, server.until(has_ended)).await.unwrap();
     let found = admin.list_offsets(&topic, P0, At::Latest).await;
     assert_eq!(found.unwrap().high_watermark, offset(9));
+}
+
+/// The system kept what it had been handed for a minute, and sent it when the network was there again: behind what was asked
+/// on the next connection, or once more beside it.
+#[tokio::test]
+async fn what_is_given_up_is_taken_back_from_the_system_and_what_is_let_go_of_in_order_is_not() {
+    let (server, topic) = three_batches(Codec::None).await;
+    server.script(|seen| match seen.request {
+        Request::Produce(_) if seen.nth == 0 => Act::Ignore,
+        _ => Act::Serve,
+    });
+    let client = ClientConfig {
+        timeout: Duration::from_millis(1_200),
+        ..config(&server)
+    };
+    let client = Client::connect(client).await.unwrap();
+    let producer = client.producer(eager());
+    let ended = |count: usize| {
+        move |server: &Server| {
+            let state = server.state.lock().unwrap();
+            state.connection_count == 1 && state.reset_count == count
+        }
+    };
+    let given_up = producer.send(&topic, Some(P0), record("0")).await.unwrap();
+    assert_eq!(given_up.await.unwrap_err().outcome, Outcome::Unknown);
+    timeout(PATIENCE, server.until(ended(1))).await.unwrap();
+    let sent = producer.send(&topic, Some(P0), record("1")).await.unwrap();
+    sent.await.unwrap();
+    drop(producer);
+    timeout(PATIENCE, server.until(ended(1))).await.unwrap();
 }
