@@ -218,6 +218,9 @@ pub enum Error {
     /// The producer or client was dropped.
     #[error("closed by this program")]
     Closed,
+    /// The same, while what was sent waited for its answer.
+    #[error("closed by this program before the answer came")]
+    ClosedInFlight,
 }
 
 /// Why a connection ended or never came to be.
@@ -287,7 +290,8 @@ impl Error {
             }
             | Self::TimedOut { is_sent: true, .. }
             | Self::Answer { .. }
-            | Self::Miscounted { .. } => Outcome::Unknown,
+            | Self::Miscounted { .. }
+            | Self::ClosedInFlight => Outcome::Unknown,
             Self::Refused { body } => match body.applied() {
                 Applied::No => Outcome::NotApplied,
                 // No error answer of ours says that a request was applied; if one did, asking
