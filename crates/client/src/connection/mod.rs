@@ -28,7 +28,6 @@ use corelog_protocol::frame::{self, CorrelationId, FrameError};
 use corelog_protocol::kind::Kind;
 use corelog_protocol::message::{Call, hello};
 use corelog_protocol::request;
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -100,7 +99,7 @@ impl Connection {
             address: Arc::clone(&address),
             source: Arc::new(fault),
         };
-        let socket = match alarm::in_time(deadline, TcpStream::connect(&*address)).await {
+        let socket = match socket::connect(&address, deadline).await {
             Some(Ok(socket)) => socket,
             Some(Err(source)) => return Err(failed(Fault::Io { source })),
             None => return Err(failed(Fault::ConnectTimedOut { after: timeout })),

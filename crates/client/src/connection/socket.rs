@@ -1,14 +1,48 @@
 //! How the system treats a connection's socket.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::Instant;
 
 use super::SILENCE_MIN;
+use super::alarm::in_time;
+
+/// Connects to the first of a name's addresses that answers, each of which has its share of the time that is left; `None` if
+/// none has until then. The last failure is told.
+pub(super) async fn connect(address: &str, deadline: Instant) -> Option<io::Result<TcpStream>> {
+    match in_time(deadline, lookup_host(address)).await? {
+        Ok(found) => {
+            let found: Vec<_> = found.take(ADDRESSES_MAX).collect();
+            connect_to_any(&found, deadline).await
+        }
+        Err(error) => Some(Err(error)),
+    }
+}
+
+async fn connect_to_any(
+    addresses: &[SocketAddr],
+    deadline: Instant,
+) -> Option<io::Result<TcpStream>> {
+    let mut last = Some(Err(io::ErrorKind::AddrNotAvailable.into()));
+    let mut others = addresses;
+    while let Some((address, behind)) = others.split_first() {
+        let now = Instant::now();
+        let shares = u32::try_from(others.len()).unwrap_or(u32::MAX);
+        let share = deadline.saturating_duration_since(now) / shares;
+        last = in_time(now + share, TcpStream::connect(address)).await;
+        if let Some(Ok(_)) = last {
+            break;
+        }
+        others = behind;
+    }
+    last
+}
 
 /// Readies a socket that is connected, for requests that are waited for that long.
 pub(super) fn set_up(socket: &TcpStream, patience: Duration) -> io::Result<()> {
@@ -99,6 +133,8 @@ fn do_not_pace_locally(socket: &TcpStream) {
     }
 }
 
+/// Of a name with more addresses the rest is left out: each is to have time enough to answer.
+const ADDRESSES_MAX: usize = 8;
 /// After so long without a word the other end is probed.
 const REST: Duration = Duration::from_secs(30);
 /// Between two probes.
@@ -157,5 +193,43 @@ mod tests {
         let patience = Duration::from_secs(7);
         let told = told_of(patience, |socket| socket.tcp_user_timeout());
         assert_eq!(told, Some(patience));
+    }
+
+    /// The first one had all the time, and no other was ever tried.
+    #[tokio::test]
+    async fn a_name_is_reached_at_another_address_where_the_first_one_does_not_answer() {
+        let deaf = deaf().await;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(2);
+        let connected = connect_to_any(&[deaf.address, address], deadline).await;
+        assert_eq!(connected.unwrap().unwrap().peer_addr().unwrap(), address);
+        let deadline = Instant::now() + Duration::from_millis(100);
+        let nobody = connect_to_any(&[deaf.address, deaf.address], deadline).await;
+        assert!(nobody.is_none());
+    }
+
+    /// A port at which connections are neither taken nor refused: its queue is full.
+    struct Deaf {
+        address: SocketAddr,
+        _listener: tokio::net::TcpListener,
+        _queued: Vec<TcpStream>,
+    }
+
+    async fn deaf() -> Deaf {
+        let port = tokio::net::TcpSocket::new_v4().unwrap();
+        port.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = port.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut queued = Vec::new();
+        let soon = || Instant::now() + Duration::from_millis(300);
+        while let Some(connected) = in_time(soon(), TcpStream::connect(address)).await {
+            queued.push(connected.unwrap());
+        }
+        Deaf {
+            address,
+            _listener: listener,
+            _queued: queued,
+        }
     }
 }
