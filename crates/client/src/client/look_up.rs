@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::{Call, metadata};
@@ -10,6 +11,7 @@ use tokio::time::timeout;
 
 use super::Inner;
 use crate::Error;
+use crate::connection::Connection;
 use crate::metadata::{Teller, Topic};
 use crate::retry::{Deadline, Repeat, Retry};
 
@@ -64,13 +66,25 @@ impl Inner {
             1 => deadline.left(),
             _ => deadline.left().min(self.config.connect_timeout),
         };
+        let answer = self.ask_or_pass_over(server, &connection, request, time);
+        Ok((server, answer.await?))
+    }
+
+    /// Asks one of the servers for what changes nothing, and any may answer: one that does not in time is passed over.
+    pub(super) async fn ask_or_pass_over<R: Call>(
+        &self,
+        server: usize,
+        connection: &Connection,
+        request: &R,
+        time: Duration,
+    ) -> Result<R::Answer, Error> {
         let answered = connection.call(request, time).await;
         let answered = answered.inspect_err(|error| {
             if matches!(error, Error::TimedOut { .. }) {
                 self.pass_over(server);
             }
         });
-        Ok((server, answered?.head))
+        Ok(answered?.head)
     }
 
     /// A topic that `server` does not have. Each server knows its own: that there is none, only all of them can tell, or

@@ -44,6 +44,35 @@ async fn a_topic_is_looked_up_at_another_server_where_the_first_one_hangs() {
     assert_eq!(other.count(None, "Metadata"), 1);
 }
 
+/// The first one had all the time for each of these.
+#[tokio::test]
+async fn what_any_server_can_tell_another_one_does_where_the_first_one_hangs() {
+    let (hung, topic) = three_batches(Codec::None).await;
+    let other = Server::start(1).await;
+    other.copy(&hung);
+    hung.script(|seen| match seen.request {
+        Request::Hello(_) => Act::Serve,
+        _ => Act::Ignore,
+    });
+    let config = ClientConfig {
+        timeout: Duration::from_secs(6),
+        ..config_of([&hung, &other])
+    };
+    // Each has to find out anew.
+    let connect = || async { Client::connect(config.clone()).await.unwrap() };
+    let (of_metadata, of_topic, of_snapshots) =
+        (connect().await, connect().await, connect().await.admin());
+    let of_topic = of_topic.admin();
+    let (told, described, listed) = tokio::join!(
+        of_metadata.metadata(None),
+        of_topic.describe_topic(&topic),
+        of_snapshots.list_snapshots(),
+    );
+    assert_eq!(told.unwrap().topics.len(), 1);
+    described.unwrap();
+    listed.unwrap();
+}
+
 /// The look-up took as long as a partition may be unreachable, at the server that hung.
 #[tokio::test]
 async fn a_consumer_whose_server_hangs_reads_on_at_another_one() {
