@@ -45,14 +45,19 @@ impl Inner {
             Ok(answered) => answered,
             Err(error) => return self.metadata.known(name).ok_or(error),
         };
-        match self.take_in(name, server, answer) {
-            Ok(topic) => return Ok(topic),
-            Err(error) if error.is_unknown_topic() => {}
+        let aside = match self.take_in(name, server, answer) {
+            Ok(Told::Topic(topic)) => return Ok(topic),
+            Ok(Told::Another(topic, teller)) => {
+                self.pass_over(server);
+                Some((topic, teller))
+            }
+            Err(error) if error.is_unknown_topic() => None,
             Err(error) => return self.metadata.known(name).ok_or(error),
-        }
+        };
         // Those who look for what this server has do not wait for the others.
         drop(asking);
-        self.topic_of_others(name, request, server, deadline).await
+        self.topic_of_others(name, request, (server, aside), deadline)
+            .await
     }
 
     /// Asks any server. One that hangs leaves time for the others, where there are any, and is passed over.
@@ -87,13 +92,13 @@ impl Inner {
         Ok(answered?.head)
     }
 
-    /// A topic that `server` does not have. Each server knows its own: that there is none, only all of them can tell, or
-    /// the one that described it.
+    /// A topic that `server` does not have, or of which it has another of that name. Each server knows its own: that there is
+    /// none, only all of them can tell, or the one that described it; it alone can tell that it is another now.
     async fn topic_of_others(
         &self,
         name: &TopicName,
         request: &metadata::Request,
-        server: usize,
+        (server, mut aside): (usize, Option<Aside>),
         deadline: Deadline,
     ) -> Result<Arc<Topic>, Error> {
         let teller = self.metadata.teller(name);
@@ -103,18 +108,25 @@ impl Inner {
             let other = (server + step) % self.servers.len();
             let answer = self.ask_once(other, request, deadline).await;
             match answer.and_then(|answer| self.take_in(name, other, answer)) {
-                Ok(topic) => {
+                Ok(Told::Topic(topic)) => {
                     self.server.store(other, Ordering::Relaxed);
                     return Ok(topic);
+                }
+                Ok(Told::Another(topic, teller)) => {
+                    aside.get_or_insert((topic, teller));
                 }
                 Err(error) if error.is_unknown_topic() => is_gone |= teller == Some(other),
                 // One that may yet tell counts more than one that never will.
                 Err(error) => silent = silent.filter(Error::may_pass).or(Some(error)),
             }
         }
-        match silent {
-            Some(error) if !is_gone => self.metadata.known(name).ok_or(error.of_look_up()),
-            _ => {
+        match (silent, aside) {
+            (Some(error), _) if !is_gone => self.metadata.known(name).ok_or(error.of_look_up()),
+            (_, Some((topic, teller))) => {
+                self.server.store(teller.server, Ordering::Relaxed);
+                Ok(self.metadata.learn(topic, teller))
+            }
+            (_, None) => {
                 self.metadata.forget(name);
                 Err(unknown_topic(name))
             }
@@ -133,19 +145,26 @@ impl Inner {
         Ok(connection.call(request, timeout).await?.head)
     }
 
-    /// Learns what a server said of a topic, or gives its error.
+    /// Learns what a server said of a topic, or gives its error. Of another topic than the one that is known from another
+    /// server it learns nothing: as long as that one does not say so itself, this may be a copy of one that is gone.
     fn take_in(
         &self,
         name: &TopicName,
         server: usize,
         answer: metadata::Answer,
-    ) -> Result<Arc<Topic>, Error> {
+    ) -> Result<Told, Error> {
         let teller = Teller {
             server,
             shared: answer.shared.into(),
         };
         if let Some(topic) = answer.topics.into_iter().find(|topic| topic.name == *name) {
-            return Ok(self.metadata.learn(topic, teller));
+            let known = self.metadata.known(name);
+            let is_another =
+                known.is_some_and(|known| known.id != topic.id && known.teller.server != server);
+            return Ok(match is_another {
+                true => Told::Another(topic, teller),
+                false => Told::Topic(self.metadata.learn(topic, teller)),
+            });
         }
         let told = answer.errors.into_iter().find(|told| told.name == *name);
         Err(match told {
@@ -156,6 +175,16 @@ impl Inner {
         })
     }
 }
+
+/// What a server told of a topic.
+enum Told {
+    Topic(Arc<Topic>),
+    /// One with another id than is known.
+    Another(metadata::Topic, Teller),
+}
+
+/// A topic that is not believed yet.
+type Aside = (metadata::Topic, Teller);
 
 fn unknown_topic(name: &TopicName) -> Error {
     let message = format!("there is no topic {name}");
