@@ -137,6 +137,25 @@ fn a_state_that_is_ahead_of_the_server_is_said_to_be_perhaps_another_ones() {
     std::fs::write(&state, kept.to_string()).unwrap();
     let said = corelog.run(&args).failed(1);
     assert!(said.contains("may be behind another one"), "{said}");
+    assert!(said.contains("--partition 0 --from 10"), "{said}");
+}
+
+/// Each saved over what the other one had, and a partition that one of them alone read was forgotten.
+#[test]
+fn a_state_file_is_one_runs_at_a_time() {
+    let (folder, _server, corelog) = with_ten();
+    let state = folder.path().join("state");
+    let consume = ["consume", "t", "--state", state.to_str().unwrap()];
+    let follow = [&consume[..], &["--follow"]].concat();
+    let mut follower = corelog.command(follow).spawn().unwrap();
+    let _watch = Watch::over(follower.id(), "a consumer that follows");
+    until("the state is there", || state.exists());
+    let said = corelog.run(consume).failed(1);
+    assert!(said.contains("in use"), "{said}");
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+    // Who was killed holds it no more.
+    corelog.run(consume).done();
 }
 
 /// What was printed for a reader who had left was remembered as if he had it.
