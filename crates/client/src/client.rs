@@ -101,6 +101,15 @@ impl Client {
         self.inner.topic(name).await
     }
 
+    /// The same, asked now, of each of the servers: one with a copy of the topic may not have all of its partitions. With those
+    /// that were added since it was last asked for; one that does not answer tells of none.
+    ///
+    /// # Errors
+    /// As [`Client::topic`].
+    pub async fn topic_anew(&self, name: &TopicName) -> Result<Arc<Topic>, Error> {
+        self.inner.topic_of_all(name).await
+    }
+
     /// The node, its cores and these topics (`None`: all), straight from a server.
     ///
     /// # Errors

@@ -37,9 +37,7 @@ impl Inner {
         if let Some(topic) = self.metadata.fresh(name) {
             return Ok(topic);
         }
-        let request = &metadata::Request {
-            topics: Some(vec![name.clone()]),
-        };
+        let request = &about(name);
         let asked = retry.run(|deadline| self.look_up(request, deadline));
         let (server, answer) = match asked.await {
             Ok(answered) => answered,
@@ -58,6 +56,34 @@ impl Inner {
         drop(asking);
         self.topic_of_others(name, request, (server, aside), deadline)
             .await
+    }
+
+    /// What any server tells of a topic now, and the partitions that others have beyond that.
+    pub(crate) async fn topic_of_all(
+        self: &Arc<Self>,
+        name: &TopicName,
+    ) -> Result<Arc<Topic>, Error> {
+        let deadline = Retry::new(Repeat::Always, &self.config).deadline();
+        self.metadata.doubt(name);
+        let mut topic = self.topic(name).await?;
+        let others = (0..self.servers.len()).filter(|server| *server != topic.teller.server);
+        for server in others.collect::<Vec<_>>() {
+            let Ok(answer) = self.ask_once(server, &about(name), deadline).await else {
+                continue;
+            };
+            let has_more = |told: &metadata::Topic| {
+                let lacks =
+                    |partition: &metadata::Partition| topic.partition(partition.id).is_err();
+                told.id == topic.id && told.partitions.iter().any(lacks)
+            };
+            // Who has no more is not to take the place of the one that is asked.
+            if answer.topics.iter().any(has_more)
+                && let Ok(Told::Topic(more)) = self.take_in(name, server, answer)
+            {
+                topic = more;
+            }
+        }
+        Ok(topic)
     }
 
     /// Asks any server. One that hangs leaves time for the others, where there are any, and is passed over.
@@ -185,6 +211,12 @@ enum Told {
 
 /// A topic that is not believed yet.
 type Aside = (metadata::Topic, Teller);
+
+fn about(name: &TopicName) -> metadata::Request {
+    metadata::Request {
+        topics: Some(vec![name.clone()]),
+    }
+}
 
 fn unknown_topic(name: &TopicName) -> Error {
     let message = format!("there is no topic {name}");

@@ -132,9 +132,9 @@ impl Consumer {
     /// moment on asks for it with [`Admin::list_offsets`](crate::Admin::list_offsets), waits for the answer, and begins
     /// with its offset, behind its epoch if it tells one.
     ///
-    /// Partitions that the topic gets later are not read by themselves: [`Client::topic`](crate::Client::topic) tells of
-    /// them once what is known is older than [`ClientConfig::metadata_age_max`](crate::ClientConfig::metadata_age_max),
-    /// and each is to be assigned, from [`Start::Earliest`] to miss nothing.
+    /// Partitions that the topic gets later are not read by themselves:
+    /// [`Client::topic_anew`](crate::Client::topic_anew) tells of them, and each is to be assigned, from
+    /// [`Start::Earliest`] to miss nothing.
     ///
     /// # Panics
     /// Outside a tokio runtime.
