@@ -105,6 +105,10 @@ fn a_state_file_knows_where_a_partition_without_records_goes_on() {
     let args = ["consume", "t", "--from", "latest", "--state"];
     let args = [&args[..], &[state.to_str().unwrap()]].concat();
     assert_eq!(corelog.run(&args).done(), b"");
+    // That another log took the place of this one is noticed by the epoch of the record before.
+    let kept: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&state).unwrap()).unwrap();
+    assert!(kept["epochs"]["0"].is_u64(), "{kept}");
     corelog.feed(["produce", "t"], b"10\n11\n").done();
     assert_eq!(corelog.run(&args).done(), b"10\n11\n");
 

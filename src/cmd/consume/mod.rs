@@ -335,7 +335,7 @@ impl Printing<'_> {
         self.unremembered.retain(|partition| {
             let progress = self.consumer.progress(&self.args.topic, *partition);
             if let Some(progress) = progress {
-                state.begin(*partition, progress.next);
+                state.begin(*partition, progress.next, progress.epoch);
             }
             progress.is_none()
         });

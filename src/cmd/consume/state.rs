@@ -145,10 +145,15 @@ impl State {
         };
     }
 
-    /// Notes where a partition begins, if nothing is noted of it.
-    pub(super) fn begin(&mut self, partition: PartitionId, next: Offset) {
+    /// Notes where a partition begins, and of which epoch the record before is, if nothing is noted of it.
+    pub(super) fn begin(
+        &mut self,
+        partition: PartitionId,
+        next: Offset,
+        epoch: Option<LeaderEpoch>,
+    ) {
         if self.next(partition).is_none() {
-            self.set(partition, next, None);
+            self.set(partition, next, epoch);
         }
     }
 
@@ -215,7 +220,9 @@ mod tests {
         let (offset, epoch) = (Offset::new(42).unwrap(), LeaderEpoch::new(3).unwrap());
         state.set(partition, offset, Some(epoch));
         let other = PartitionId::new(4);
-        state.begin(other, offset);
+        state.begin(other, offset, None);
+        let third = PartitionId::new(5);
+        state.begin(third, offset, Some(epoch));
         state.save().unwrap();
         let refused = State::open(&path, &topic, id).unwrap_err().to_string();
         assert!(refused.contains("in use"), "{refused}");
@@ -225,6 +232,7 @@ mod tests {
         assert_eq!(state.next(partition), Some(offset));
         let start = Start::Behind { offset, epoch };
         assert_eq!(state.start(partition), Some(start));
+        assert_eq!(state.start(third), Some(start));
         assert_eq!(state.start(other), Some(Start::Offset(offset)));
         drop(state);
         assert!(State::open(&path, &topic, TopicId::from_bytes([8; 16])).is_err());
@@ -252,7 +260,7 @@ mod tests {
         assert!(added(&path).is_empty());
         // One partition, as --partition reads it, tells nothing of the others.
         let mut state = open(&path);
-        state.begin(PartitionId::new(0), Offset::ZERO);
+        state.begin(PartitionId::new(0), Offset::ZERO, None);
         state.save().unwrap();
         drop(state);
         assert!(added(&path).is_empty());
