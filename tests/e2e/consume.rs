@@ -105,6 +105,10 @@ fn a_state_file_knows_where_a_partition_without_records_goes_on() {
     let args = ["consume", "t", "--from", "latest", "--state"];
     let args = [&args[..], &[state.to_str().unwrap()]].concat();
     assert_eq!(corelog.run(&args).done(), b"");
+    // That another log took the place of this one is noticed by the epoch of the record before.
+    let kept: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&state).unwrap()).unwrap();
+    assert!(kept["epochs"]["0"].is_u64(), "{kept}");
     corelog.feed(["produce", "t"], b"10\n11\n").done();
     assert_eq!(corelog.run(&args).done(), b"10\n11\n");
 
@@ -137,6 +141,25 @@ fn a_state_that_is_ahead_of_the_server_is_said_to_be_perhaps_another_ones() {
     std::fs::write(&state, kept.to_string()).unwrap();
     let said = corelog.run(&args).failed(1);
     assert!(said.contains("may be behind another one"), "{said}");
+    assert!(said.contains("--partition 0 --from 10"), "{said}");
+}
+
+/// Each saved over what the other one had, and a partition that one of them alone read was forgotten.
+#[test]
+fn a_state_file_is_one_runs_at_a_time() {
+    let (folder, _server, corelog) = with_ten();
+    let state = folder.path().join("state");
+    let consume = ["consume", "t", "--state", state.to_str().unwrap()];
+    let follow = [&consume[..], &["--follow"]].concat();
+    let mut follower = corelog.command(follow).spawn().unwrap();
+    let _watch = Watch::over(follower.id(), "a consumer that follows");
+    until("the state is there", || state.exists());
+    let said = corelog.run(consume).failed(1);
+    assert!(said.contains("in use"), "{said}");
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+    // Who was killed holds it no more.
+    corelog.run(consume).done();
 }
 
 /// What was printed for a reader who had left was remembered as if he had it.

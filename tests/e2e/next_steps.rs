@@ -216,5 +216,7 @@ fn a_state_that_names_records_which_are_gone_says_so() {
         .done();
     let truncate = ["truncate", "events", "--partition", "0", "--before", "2"];
     corelog.run([&truncate[..], &["--yes"]].concat()).done();
-    says(&corelog, &consume, 1, &["[2, 2]", state, "--from"]);
+    // The file knows the places of other partitions, too, and is not to be removed.
+    let next = "another --state and --partition 0 --from 2";
+    says(&corelog, &consume, 1, &["[2, 2]", state, next]);
 }

@@ -6,10 +6,11 @@
 //! ```
 
 use std::error::Error;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use corelog_client::record::{PartitionId, Record, Timestamp, TopicName};
-use corelog_client::{Client, ClientConfig, ConsumerConfig, End, NewTopic, ProducerConfig, Start};
+use corelog_client::record::{PartitionId, Record, TopicName};
+use corelog_client::{
+    Client, ClientConfig, ConsumerConfig, End, NewTopic, ProducerConfig, Start, now,
+};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -25,23 +26,22 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     client.admin().create_topic(wanted).await?;
 
-    // Accepted one after the other, in flight together: the deliveries tell when each is on disk.
+    // Accepted one after the other, in flight together: the deliveries tell when each is in the log.
     let producer = client.producer(ProducerConfig::default());
     let mut deliveries = Vec::new();
     for (key, value) in [("en", "hello"), ("fr", "bonjour"), ("ja", "こんにちは")] {
         let record = Record {
-            timestamp: now()?,
             key: Some(key.into()),
-            value: Some(value.into()),
             headers: vec![("source".to_owned(), Some(b"example".to_vec()))],
+            ..Record::new(now(), value)
         };
         deliveries.push(producer.send(&topic, None, record).await?);
     }
     for delivery in deliveries {
         match delivery.await {
             Ok(ack) => println!(
-                "partition {} offset {} is on disk",
-                ack.partition, ack.offset
+                "partition {} offset {}: {:?}",
+                ack.partition, ack.offset, ack.level
             ),
             // Not applied may be sent again; unknown may be in the log already.
             Err(failed) => eprintln!("{}: {}", failed.outcome, failed.error),
@@ -71,9 +71,4 @@ async fn main() -> Result<(), Box<dyn Error>> {
         );
     }
     Ok(())
-}
-
-fn now() -> Result<Timestamp, Box<dyn Error>> {
-    let millis = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
-    Ok(Timestamp::from_millis(millis.try_into()?))
 }

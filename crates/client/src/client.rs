@@ -14,7 +14,7 @@ use corelog_record::{PartitionId, TopicId, TopicName};
 pub(crate) use self::route::{Route, topic_changed};
 use crate::connection::{Backoff, Connection, Key, Options, Pool, User};
 use crate::metadata::{Cache, Topic};
-use crate::retry::{Repeat, Retry};
+use crate::retry::{Deadline, Repeat, Retry};
 use crate::{Admin, Consumer, ConsumerConfig, Error, Producer, ProducerConfig};
 
 /// How a [`Client`] finds and treats its servers.
@@ -26,8 +26,10 @@ pub struct ClientConfig {
     pub servers: Vec<String>,
     /// How long a request may take, retries included; a long poll takes its wait on top, and an attempt to connect
     /// that began in time is let end. Where this program was held up itself, answers that came meanwhile are looked at first.
+    /// Of what any server can tell, each of several has its share of the time.
     pub timeout: Duration,
-    /// How long one attempt to connect may take, and where there are several servers, one to look a topic up.
+    /// How long one attempt to connect may take, which the addresses of a name share, and where there are several servers, one
+    /// to look a topic up.
     pub connect_timeout: Duration,
     /// Pauses between attempts.
     pub backoff: Backoff,
@@ -99,6 +101,15 @@ impl Client {
         self.inner.topic(name).await
     }
 
+    /// The same, asked now, of each of the servers: one with a copy of the topic may not have all of its partitions. With those
+    /// that were added since it was last asked for; one that does not answer tells of none.
+    ///
+    /// # Errors
+    /// As [`Client::topic`].
+    pub async fn topic_anew(&self, name: &TopicName) -> Result<Arc<Topic>, Error> {
+        self.inner.topic_of_all(name).await
+    }
+
     /// The node, its cores and these topics (`None`: all), straight from a server.
     ///
     /// # Errors
@@ -148,6 +159,7 @@ impl Inner {
         let pool = Pool::new(Options {
             client: config.client_name.clone(),
             connect_timeout: config.connect_timeout,
+            timeout: config.timeout,
             backoff: config.backoff,
         });
         Ok(Self {
@@ -234,9 +246,32 @@ impl Inner {
         Retry::new(repeat, &self.config)
             .run(|deadline| async move {
                 let (server, connection) = self.next_server().await?;
-                let answer = connection.call(request, deadline.left()).await?.head;
+                let answer = match repeat {
+                    Repeat::Always => {
+                        self.ask_in_turn(server, &connection, request, deadline)
+                            .await?
+                    }
+                    // What became of it no other one can tell.
+                    _ => connection.call(request, deadline.left()).await?.head,
+                };
                 Ok((server, answer))
             })
+            .await
+    }
+
+    /// Asks one of the servers, which leaves the others their share of the time. It is more than to connect takes: what is
+    /// asked may be read from a slow disk, and another server may not have it.
+    pub(crate) async fn ask_in_turn<R: Call>(
+        &self,
+        server: usize,
+        connection: &Connection,
+        request: &R,
+        deadline: Deadline,
+    ) -> Result<R::Answer, Error> {
+        let count = u32::try_from(self.servers.len()).unwrap_or(u32::MAX);
+        let left = deadline.left();
+        let time = (left / count).max(self.config.connect_timeout).min(left);
+        self.ask_or_pass_over(server, connection, request, time)
             .await
     }
 

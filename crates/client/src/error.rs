@@ -15,7 +15,8 @@ use corelog_record::{Offset, PartitionId, TopicName};
 pub enum Outcome {
     /// Nothing: it may be asked again.
     NotApplied,
-    /// Nobody knows: asking again may do it twice.
+    /// Nobody knows: asking again may do it twice. What has reached the server's machine, or is on its way, may still be
+    /// applied for a moment after this was told.
     Unknown,
 }
 
@@ -217,6 +218,9 @@ pub enum Error {
     /// The producer or client was dropped.
     #[error("closed by this program")]
     Closed,
+    /// The same, while what was sent waited for its answer.
+    #[error("closed by this program before the answer came")]
+    ClosedInFlight,
 }
 
 /// Why a connection ended or never came to be.
@@ -286,7 +290,8 @@ impl Error {
             }
             | Self::TimedOut { is_sent: true, .. }
             | Self::Answer { .. }
-            | Self::Miscounted { .. } => Outcome::Unknown,
+            | Self::Miscounted { .. }
+            | Self::ClosedInFlight => Outcome::Unknown,
             Self::Refused { body } => match body.applied() {
                 Applied::No => Outcome::NotApplied,
                 // No error answer of ours says that a request was applied; if one did, asking

@@ -1,7 +1,7 @@
 //! A tokio client for Corelog: metadata cache, producer, consumer, administration.
 //!
 //! ```no_run
-//! use corelog_client::{Client, ClientConfig, ConsumerConfig, End, ProducerConfig, Start};
+//! use corelog_client::{Client, ClientConfig, ConsumerConfig, End, ProducerConfig, Start, now};
 //! use corelog_client::record::{PartitionId, Record, TopicName};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -9,9 +9,9 @@
 //! let topic = TopicName::new("orders")?;
 //!
 //! let producer = client.producer(ProducerConfig::default());
-//! let record = Record { value: Some(b"one apple".to_vec()), ..Record::default() };
+//! let record = Record::new(now(), "one apple");
 //! let delivery = producer.send(&topic, None, record).await?; // accepted: waits while memory is full
-//! let ack = delivery.await?;                                 // on disk
+//! let ack = delivery.await?;                                 // in the log: `ack.level` says how safe it is
 //! println!("partition {} offset {}", ack.partition, ack.offset);
 //!
 //! let mut consumer = client.consumer(ConsumerConfig::default());
@@ -32,6 +32,7 @@
 //! | `consumer`     | prefetch, verification, records as slices of what was fetched         |
 //! | `retry`        | whether and when a request is sent again                              |
 //! | `admin`        | topics, settings, offsets                                             |
+//! | `clock`        | the time of records that are made here                                |
 //!
 //! Never here: files, a server's decisions, anything but tokio and the two sans-io crates below.
 //!
@@ -41,6 +42,7 @@
 
 mod admin;
 mod client;
+mod clock;
 mod connection;
 mod consumer;
 mod error;
@@ -50,6 +52,7 @@ mod retry;
 
 pub use admin::{Admin, NewTopic};
 pub use client::{Client, ClientConfig};
+pub use clock::now;
 pub use connection::Backoff;
 pub use consumer::{
     Consumer, ConsumerConfig, End, Headers, Progress, Received, ReceivedBatch, Start,

@@ -2,7 +2,8 @@
 
 use crate::Timestamp;
 
-/// One record: what a program appends, or keeps of what it read.
+/// One record: what a program appends, or keeps of what it read. By default its time is the Unix epoch, which is as good as
+/// expired where a topic keeps records for some age: begin with [`Record::new`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     /// When it happened, as its producer says.
@@ -16,6 +17,17 @@ pub struct Record {
 }
 
 impl Record {
+    /// A record of this time and value, without key and headers:
+    /// `Record { key: Some(key), ..Record::new(now, value) }` has one.
+    pub fn new(timestamp: Timestamp, value: impl Into<Vec<u8>>) -> Self {
+        Self {
+            timestamp,
+            key: None,
+            value: Some(value.into()),
+            headers: Vec::new(),
+        }
+    }
+
     /// Bytes that count against the record limit: key, value, and the headers' names and values.
     pub fn bytes(&self) -> usize {
         let len = |field: &Option<Vec<u8>>| field.as_ref().map_or(0, Vec::len);

@@ -21,12 +21,14 @@ pub(super) fn watch(client: Client, topic: &Topic) -> mpsc::Receiver<PartitionId
         loop {
             sleep(LOOK_INTERVAL).await;
             // Who reads the partitions that are known tells of what is wrong.
-            let Ok(told) = client.metadata(Some(vec![name.clone()])).await else {
+            let Ok(told) = client.topic_anew(&name).await else {
                 continue;
             };
             // Under another id it is another topic.
-            let same = told.topics.into_iter().filter(|topic| topic.id == id);
-            for partition in same.flat_map(|topic| topic.partitions) {
+            if told.id != id {
+                continue;
+            }
+            for partition in &told.partitions {
                 if known.contains(&partition.id) {
                     continue;
                 }

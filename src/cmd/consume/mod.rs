@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use corelog_client::{Client, Consumer, ConsumerConfig, End, Error, Received, Start};
-use corelog_record::{PartitionId, TopicName};
+use corelog_record::{Offset, PartitionId, TopicName};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
@@ -78,7 +78,8 @@ pub(crate) struct Args {
     /// Wait for new records instead of ending.
     #[arg(long, conflicts_with = "until")]
     follow: bool,
-    /// Remember in this file where it stopped, and go on there the next time.
+    /// Remember in this file where it stopped, and go on there the next time. One run at a time uses it: FILE.lock, which
+    /// stays beside it, sees to that.
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
     /// What to print per record: value, json, or a text with % signs [default: value, or json with
@@ -291,29 +292,26 @@ impl Printing<'_> {
             Some(Error::OutOfRange {
                 partition,
                 offset,
+                log_start,
                 high_watermark,
                 ..
             }) => {
                 let remedy = match high_watermark < offset {
-                    true => {
+                    true => format!(
                         "the server may be behind another one, or behind what it had: ask that one with --server, or this one \
-                         later, or remove the file to begin at --from"
-                    }
-                    false => "remove it to begin at --from",
+                         later, or {}",
+                        elsewhere(*partition, *high_watermark)
+                    ),
+                    false => elsewhere(*partition, *log_start),
                 };
-                (*partition, *offset, remedy.to_owned())
+                (*partition, *offset, remedy)
             }
             Some(Error::Diverged {
                 partition,
                 offset,
                 parting,
                 ..
-            }) => {
-                let remedy = format!(
-                    "read on with another --state and --partition {partition} --from {parting}"
-                );
-                (*partition, *offset, remedy)
-            }
+            }) => (*partition, *offset, elsewhere(*partition, *parting)),
             _ => return error,
         };
         match &self.state {
@@ -337,10 +335,15 @@ impl Printing<'_> {
         self.unremembered.retain(|partition| {
             let progress = self.consumer.progress(&self.args.topic, *partition);
             if let Some(progress) = progress {
-                state.begin(*partition, progress.next);
+                state.begin(*partition, progress.next, progress.epoch);
             }
             progress.is_none()
         });
         state.save()
     }
+}
+
+/// How one partition is read on from another place than the state says, which keeps those of the others.
+fn elsewhere(partition: PartitionId, from: Offset) -> String {
+    format!("read on with another --state and --partition {partition} --from {from}")
 }

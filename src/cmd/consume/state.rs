@@ -1,7 +1,7 @@
 //! `--state FILE`: where each partition of a topic goes on the next time.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +18,8 @@ pub(super) struct State {
     path: PathBuf,
     kept: Kept,
     is_changed: bool,
+    /// Held for as long as it is used.
+    _lock: File,
 }
 
 /// What the file says, in JSON.
@@ -49,13 +51,14 @@ impl Kept {
 }
 
 impl State {
-    /// Reads the file, or begins a new one.
+    /// Reads the file, or begins a new one, which is nobody else's meanwhile.
     ///
     /// # Errors
-    /// Where it cannot be read, is no state, or is that of another topic.
+    /// Where another run uses it, it cannot be read, is no state, or is that of another topic.
     pub(super) fn open(path: &Path, topic: &TopicName, id: TopicId) -> anyhow::Result<Self> {
         let (topic, id) = (topic.to_string(), id.to_string());
         let cannot = || format!("cannot use the state file {}", path.display());
+        let lock = lock(path)?;
         let kept = match fs::read(path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
                 let next = "remove it to begin anew, or name another with --state";
@@ -84,6 +87,7 @@ impl State {
             path: path.to_path_buf(),
             kept,
             is_changed: false,
+            _lock: lock,
         })
     }
 
@@ -141,10 +145,15 @@ impl State {
         };
     }
 
-    /// Notes where a partition begins, if nothing is noted of it.
-    pub(super) fn begin(&mut self, partition: PartitionId, next: Offset) {
+    /// Notes where a partition begins, and of which epoch the record before is, if nothing is noted of it.
+    pub(super) fn begin(
+        &mut self,
+        partition: PartitionId,
+        next: Offset,
+        epoch: Option<LeaderEpoch>,
+    ) {
         if self.next(partition).is_none() {
-            self.set(partition, next, None);
+            self.set(partition, next, epoch);
         }
     }
 
@@ -156,8 +165,7 @@ impl State {
         if !self.is_changed {
             return Ok(());
         }
-        let mut aside = self.path.clone().into_os_string();
-        aside.push(".new");
+        let aside = beside(&self.path, ".new");
         let cannot = || format!("cannot write the state file {}", self.path.display());
         let bytes = serde_json::to_vec_pretty(&self.kept)?;
         let mut file = File::create(&aside).with_context(cannot)?;
@@ -168,6 +176,31 @@ impl State {
         self.is_changed = false;
         Ok(())
     }
+}
+
+/// Locks a file beside the state, which stays: the state itself is another file whenever it was saved. Two that save one
+/// state would each forget what the other one printed.
+fn lock(path: &Path) -> anyhow::Result<File> {
+    let beside = beside(path, ".lock");
+    let cannot = |what| format!("cannot {what} the state file {}", path.display());
+    let lock = File::create(&beside).with_context(|| cannot("write"))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => {
+            let path = path.display();
+            let message = format!(
+                "another run has the state file {path} in use: end that one first, or name another file with --state"
+            );
+            Err(stop(Exit::Failed, message))
+        }
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| cannot("lock")),
+    }
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.to_path_buf().into_os_string();
+    name.push(ending);
+    name.into()
 }
 
 #[cfg(test)]
@@ -187,14 +220,21 @@ mod tests {
         let (offset, epoch) = (Offset::new(42).unwrap(), LeaderEpoch::new(3).unwrap());
         state.set(partition, offset, Some(epoch));
         let other = PartitionId::new(4);
-        state.begin(other, offset);
+        state.begin(other, offset, None);
+        let third = PartitionId::new(5);
+        state.begin(third, offset, Some(epoch));
         state.save().unwrap();
+        let refused = State::open(&path, &topic, id).unwrap_err().to_string();
+        assert!(refused.contains("in use"), "{refused}");
+        drop(state);
 
         let state = State::open(&path, &topic, id).unwrap();
         assert_eq!(state.next(partition), Some(offset));
         let start = Start::Behind { offset, epoch };
         assert_eq!(state.start(partition), Some(start));
+        assert_eq!(state.start(third), Some(start));
         assert_eq!(state.start(other), Some(Start::Offset(offset)));
+        drop(state);
         assert!(State::open(&path, &topic, TopicId::from_bytes([8; 16])).is_err());
         fs::write(&path, "garbage").unwrap();
         assert!(State::open(&path, &topic, id).is_err());
@@ -220,13 +260,15 @@ mod tests {
         assert!(added(&path).is_empty());
         // One partition, as --partition reads it, tells nothing of the others.
         let mut state = open(&path);
-        state.begin(PartitionId::new(0), Offset::ZERO);
+        state.begin(PartitionId::new(0), Offset::ZERO, None);
         state.save().unwrap();
+        drop(state);
         assert!(added(&path).is_empty());
         // A run that was killed before it had come to the second one of two.
         let mut state = open(&path);
         state.know(2);
         state.save().unwrap();
+        drop(state);
         assert_eq!(added(&path), [2, 3]);
         assert_eq!(added(&path), [2, 3]);
     }

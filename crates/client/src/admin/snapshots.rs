@@ -44,9 +44,9 @@ impl Admin {
 
     /// All of them from one server: another one has others.
     async fn list_snapshots_by(&self, deadline: Deadline) -> Result<list_snapshots::Answer, Error> {
-        let server = match self.server {
-            Some(server) => self.client.connect(server).await?,
-            None => self.client.any_server().await?,
+        let (server, connection) = match self.server {
+            Some(server) => (server, self.client.connect(server).await?),
+            None => self.client.next_server().await?,
         };
         let (mut all, mut after) = (list_snapshots::Answer::default(), None);
         loop {
@@ -54,7 +54,15 @@ impl Admin {
                 snapshot: None,
                 after,
             };
-            let answer = server.call(&request, deadline.left()).await?.head;
+            let answer = match self.server {
+                Some(_) => connection.call(&request, deadline.left()).await?.head,
+                None => {
+                    let asked = self
+                        .client
+                        .ask_in_turn(server, &connection, &request, deadline);
+                    asked.await?
+                }
+            };
             all.snapshots.extend(answer.snapshots);
             all.unreadable.extend(answer.unreadable);
             // A server that leads nowhere is at its end: each name is behind the one before.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::{Call, metadata};
@@ -10,6 +11,7 @@ use tokio::time::timeout;
 
 use super::Inner;
 use crate::Error;
+use crate::connection::Connection;
 use crate::metadata::{Teller, Topic};
 use crate::retry::{Deadline, Repeat, Retry};
 
@@ -35,22 +37,53 @@ impl Inner {
         if let Some(topic) = self.metadata.fresh(name) {
             return Ok(topic);
         }
-        let request = &metadata::Request {
-            topics: Some(vec![name.clone()]),
-        };
+        let request = &about(name);
         let asked = retry.run(|deadline| self.look_up(request, deadline));
         let (server, answer) = match asked.await {
             Ok(answered) => answered,
             Err(error) => return self.metadata.known(name).ok_or(error),
         };
-        match self.take_in(name, server, answer) {
-            Ok(topic) => return Ok(topic),
-            Err(error) if error.is_unknown_topic() => {}
+        let aside = match self.take_in(name, server, answer) {
+            Ok(Told::Topic(topic)) => return Ok(topic),
+            Ok(Told::Another(topic, teller)) => {
+                self.pass_over(server);
+                Some((topic, teller))
+            }
+            Err(error) if error.is_unknown_topic() => None,
             Err(error) => return self.metadata.known(name).ok_or(error),
-        }
+        };
         // Those who look for what this server has do not wait for the others.
         drop(asking);
-        self.topic_of_others(name, request, server, deadline).await
+        self.topic_of_others(name, request, (server, aside), deadline)
+            .await
+    }
+
+    /// What any server tells of a topic now, and the partitions that others have beyond that.
+    pub(crate) async fn topic_of_all(
+        self: &Arc<Self>,
+        name: &TopicName,
+    ) -> Result<Arc<Topic>, Error> {
+        let deadline = Retry::new(Repeat::Always, &self.config).deadline();
+        self.metadata.doubt(name);
+        let mut topic = self.topic(name).await?;
+        let others = (0..self.servers.len()).filter(|server| *server != topic.teller.server);
+        for server in others.collect::<Vec<_>>() {
+            let Ok(answer) = self.ask_once(server, &about(name), deadline).await else {
+                continue;
+            };
+            let has_more = |told: &metadata::Topic| {
+                let lacks =
+                    |partition: &metadata::Partition| topic.partition(partition.id).is_err();
+                told.id == topic.id && told.partitions.iter().any(lacks)
+            };
+            // Who has no more is not to take the place of the one that is asked.
+            if answer.topics.iter().any(has_more)
+                && let Ok(Told::Topic(more)) = self.take_in(name, server, answer)
+            {
+                topic = more;
+            }
+        }
+        Ok(topic)
     }
 
     /// Asks any server. One that hangs leaves time for the others, where there are any, and is passed over.
@@ -64,22 +97,34 @@ impl Inner {
             1 => deadline.left(),
             _ => deadline.left().min(self.config.connect_timeout),
         };
+        let answer = self.ask_or_pass_over(server, &connection, request, time);
+        Ok((server, answer.await?))
+    }
+
+    /// Asks one of the servers for what changes nothing, and any may answer: one that does not in time is passed over.
+    pub(super) async fn ask_or_pass_over<R: Call>(
+        &self,
+        server: usize,
+        connection: &Connection,
+        request: &R,
+        time: Duration,
+    ) -> Result<R::Answer, Error> {
         let answered = connection.call(request, time).await;
         let answered = answered.inspect_err(|error| {
             if matches!(error, Error::TimedOut { .. }) {
                 self.pass_over(server);
             }
         });
-        Ok((server, answered?.head))
+        Ok(answered?.head)
     }
 
-    /// A topic that `server` does not have. Each server knows its own: that there is none, only all of them can tell, or
-    /// the one that described it.
+    /// A topic that `server` does not have, or of which it has another of that name. Each server knows its own: that there is
+    /// none, only all of them can tell, or the one that described it; it alone can tell that it is another now.
     async fn topic_of_others(
         &self,
         name: &TopicName,
         request: &metadata::Request,
-        server: usize,
+        (server, mut aside): (usize, Option<Aside>),
         deadline: Deadline,
     ) -> Result<Arc<Topic>, Error> {
         let teller = self.metadata.teller(name);
@@ -89,18 +134,25 @@ impl Inner {
             let other = (server + step) % self.servers.len();
             let answer = self.ask_once(other, request, deadline).await;
             match answer.and_then(|answer| self.take_in(name, other, answer)) {
-                Ok(topic) => {
+                Ok(Told::Topic(topic)) => {
                     self.server.store(other, Ordering::Relaxed);
                     return Ok(topic);
+                }
+                Ok(Told::Another(topic, teller)) => {
+                    aside.get_or_insert((topic, teller));
                 }
                 Err(error) if error.is_unknown_topic() => is_gone |= teller == Some(other),
                 // One that may yet tell counts more than one that never will.
                 Err(error) => silent = silent.filter(Error::may_pass).or(Some(error)),
             }
         }
-        match silent {
-            Some(error) if !is_gone => self.metadata.known(name).ok_or(error.of_look_up()),
-            _ => {
+        match (silent, aside) {
+            (Some(error), _) if !is_gone => self.metadata.known(name).ok_or(error.of_look_up()),
+            (_, Some((topic, teller))) => {
+                self.server.store(teller.server, Ordering::Relaxed);
+                Ok(self.metadata.learn(topic, teller))
+            }
+            (_, None) => {
                 self.metadata.forget(name);
                 Err(unknown_topic(name))
             }
@@ -119,19 +171,26 @@ impl Inner {
         Ok(connection.call(request, timeout).await?.head)
     }
 
-    /// Learns what a server said of a topic, or gives its error.
+    /// Learns what a server said of a topic, or gives its error. Of another topic than the one that is known from another
+    /// server it learns nothing: as long as that one does not say so itself, this may be a copy of one that is gone.
     fn take_in(
         &self,
         name: &TopicName,
         server: usize,
         answer: metadata::Answer,
-    ) -> Result<Arc<Topic>, Error> {
+    ) -> Result<Told, Error> {
         let teller = Teller {
             server,
             shared: answer.shared.into(),
         };
         if let Some(topic) = answer.topics.into_iter().find(|topic| topic.name == *name) {
-            return Ok(self.metadata.learn(topic, teller));
+            let known = self.metadata.known(name);
+            let is_another =
+                known.is_some_and(|known| known.id != topic.id && known.teller.server != server);
+            return Ok(match is_another {
+                true => Told::Another(topic, teller),
+                false => Told::Topic(self.metadata.learn(topic, teller)),
+            });
         }
         let told = answer.errors.into_iter().find(|told| told.name == *name);
         Err(match told {
@@ -140,6 +199,22 @@ impl Inner {
             },
             None => unknown_topic(name),
         })
+    }
+}
+
+/// What a server told of a topic.
+enum Told {
+    Topic(Arc<Topic>),
+    /// One with another id than is known.
+    Another(metadata::Topic, Teller),
+}
+
+/// A topic that is not believed yet.
+type Aside = (metadata::Topic, Teller);
+
+fn about(name: &TopicName) -> metadata::Request {
+    metadata::Request {
+        topics: Some(vec![name.clone()]),
     }
 }
 

@@ -20,7 +20,7 @@ mod ticket;
 mod writer;
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,7 +28,6 @@ use corelog_protocol::frame::{self, CorrelationId, FrameError};
 use corelog_protocol::kind::Kind;
 use corelog_protocol::message::{Call, hello};
 use corelog_protocol::request;
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -38,6 +37,7 @@ pub use backoff::Backoff;
 pub(crate) use pool::{Key, Options, Pool, User};
 pub(crate) use ticket::Ticket;
 
+use self::socket::Sink;
 use self::table::{Ending, Patience, Permits, Table};
 use self::writer::{GATHERED_BODY_BYTES_MAX, Outbox, Outgoing};
 use crate::Error;
@@ -77,12 +77,14 @@ struct Shared {
     slots: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     bytes_max: AtomicU32,
+    /// The writing task's, and gone with it.
+    socket: Weak<Sink>,
     /// They read and write, and end with the connection.
     tasks: OnceLock<[AbortHandle; 2]>,
 }
 
 impl Connection {
-    /// Connects and says Hello, all within `timeout`.
+    /// Connects and says Hello, all within `timeout`; `patience` is for how long its requests will be waited for.
     ///
     /// # Errors
     /// [`Error::Connect`] with the reason, [`Error::Version`].
@@ -90,18 +92,19 @@ impl Connection {
         address: Arc<str>,
         client: &str,
         timeout: Duration,
+        patience: Duration,
     ) -> Result<Self, Error> {
         let deadline = Instant::now() + timeout;
         let failed = |fault: Fault| Error::Connect {
             address: Arc::clone(&address),
             source: Arc::new(fault),
         };
-        let socket = match alarm::in_time(deadline, TcpStream::connect(&*address)).await {
+        let socket = match socket::connect(&address, deadline).await {
             Some(Ok(socket)) => socket,
             Some(Err(source)) => return Err(failed(Fault::Io { source })),
             None => return Err(failed(Fault::ConnectTimedOut { after: timeout })),
         };
-        socket::set_up(&socket).map_err(|source| failed(Fault::Io { source }))?;
+        socket::set_up(&socket, patience).map_err(|source| failed(Fault::Io { source }))?;
 
         let (shared, outbox) = tasks::start(socket, Arc::clone(&address));
         let hello = hello::Request {
@@ -211,12 +214,29 @@ impl Drop for Inner {
 }
 
 impl Shared {
+    /// Ends the connection; what was sent still arrives.
     fn close(&self, fault: Fault) {
         if self.table.close(fault) {
-            self.slots.close();
-            self.bytes.close();
-            self.end_tasks();
+            self.end();
         }
+    }
+
+    /// Ends the connection, and takes back from the system what has not arrived: whoever asked is told that the outcome is
+    /// unknown, and goes on elsewhere. Where nothing was asked it ends in order.
+    fn break_off(&self, fault: Fault) {
+        let is_asked = !self.table.is_empty();
+        if self.table.close(fault) {
+            if let Some(socket) = self.socket.upgrade().filter(|_| is_asked) {
+                socket.discard();
+            }
+            self.end();
+        }
+    }
+
+    fn end(&self) {
+        self.slots.close();
+        self.bytes.close();
+        self.end_tasks();
     }
 
     /// Takes no more requests, while those that were sent, up to the one that the server took last if it says which, may be
@@ -240,7 +260,7 @@ impl Shared {
     fn give_up_on_silence(&self, since: Instant) {
         let silence = self.table.silence(since);
         if let Some(after) = silence.filter(|silence| *silence >= SILENCE_MIN) {
-            self.close(Fault::Silent { after });
+            self.break_off(Fault::Silent { after });
         }
     }
 

@@ -41,6 +41,8 @@ pub(crate) struct Key {
 pub(crate) struct Options {
     pub(crate) client: String,
     pub(crate) connect_timeout: Duration,
+    /// For how long requests are waited for.
+    pub(crate) timeout: Duration,
     pub(crate) backoff: Backoff,
 }
 
@@ -155,7 +157,7 @@ impl Slot {
             return known;
         }
         let address = Arc::clone(&key.address);
-        let opened = Connection::open(address, &options.client, wait).await;
+        let opened = Connection::open(address, &options.client, wait, options.timeout).await;
         self.lock().note(&opened, options);
         opened
     }
@@ -258,6 +260,7 @@ mod tests {
         let pool = Pool::new(Options {
             client: "test".to_owned(),
             connect_timeout: Duration::from_secs(10),
+            timeout: Duration::from_secs(10),
             backoff,
         });
         // Nobody listens there.

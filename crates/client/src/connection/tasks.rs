@@ -15,8 +15,11 @@ use crate::error::Fault;
 
 /// Starts the two tasks; they end with the connection, and it with them.
 pub(super) fn start(socket: TcpStream, address: Arc<str>) -> (Arc<Shared>, Outbox) {
+    let (source, sink) = socket.into_split();
+    let (outbox, writer) = writer::split(sink);
     let shared = Arc::new(Shared {
         address,
+        socket: outbox.socket(),
         table: Table::new(),
         // Room for Hello alone, until its answer says how much there is.
         slots: Arc::new(Semaphore::new(1)),
@@ -24,15 +27,15 @@ pub(super) fn start(socket: TcpStream, address: Arc<str>) -> (Arc<Shared>, Outbo
         bytes_max: AtomicU32::new(HELLO_BYTES_MAX),
         tasks: OnceLock::new(),
     });
-    let (source, sink) = socket.into_split();
-    let (outbox, writer) = writer::split(sink);
     let decoder = Decoder::answers(limits::FRAME_BYTES_MAX);
     let (reading, writing) = (Task::of(&shared), Task::of(&shared));
     let reads = tokio::spawn(async move {
         let fault = reader::read(source, decoder, &reading.shared).await;
-        reading.shared.close(fault);
+        reading.shared.break_off(fault);
     });
     let writes = tokio::spawn(async move {
+        // Dropped in the middle, the task is, while there is a socket, before the writer is.
+        let mut writer = writer;
         let mut writing = writing;
         let fault = writer.run(&writing.shared.table).await;
         // Whoever closes it may have sent answers, and why; nobody waits for them if this side lets go of it.
@@ -69,7 +72,7 @@ impl Task {
 impl Drop for Task {
     fn drop(&mut self) {
         if !self.is_done {
-            self.shared.close(Fault::Dropped);
+            self.shared.break_off(Fault::Dropped);
         }
     }
 }

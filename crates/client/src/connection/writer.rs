@@ -12,6 +12,7 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::mpsc;
 use tokio::task::coop;
 
+use super::socket::Sink;
 use super::table::Table;
 use crate::error::Fault;
 
@@ -44,7 +45,7 @@ pub(super) struct Outbox {
     /// How many are in the queue or in the task's hands.
     queued: Arc<AtomicUsize>,
     /// The task's, and gone with it.
-    socket: Weak<OwnedWriteHalf>,
+    socket: Weak<Sink>,
 }
 
 /// The connection has ended.
@@ -52,6 +53,11 @@ pub(super) struct Outbox {
 pub(super) struct Ended;
 
 impl Outbox {
+    /// The socket, for as long as it is written to.
+    pub(super) fn socket(&self) -> Weak<Sink> {
+        Weak::clone(&self.socket)
+    }
+
     /// Hands a request over; `is_alone` if no other is to leave with it. Requests leave in the order of these calls, of which there
     /// is one at a time. True if the first bytes have left.
     ///
@@ -89,15 +95,15 @@ impl Outbox {
 pub(super) struct Writer {
     queue: mpsc::UnboundedReceiver<Queued>,
     queued: Arc<AtomicUsize>,
-    socket: Arc<OwnedWriteHalf>,
+    socket: Arc<Sink>,
     /// Small requests gather here and leave together.
     gathered: Vec<u8>,
 }
 
 /// Both sides.
-pub(super) fn split(socket: OwnedWriteHalf) -> (Outbox, Writer) {
+pub(super) fn split(half: OwnedWriteHalf) -> (Outbox, Writer) {
     let (sender, queue) = mpsc::unbounded_channel();
-    let (socket, queued) = (Arc::new(socket), Arc::new(AtomicUsize::new(0)));
+    let (socket, queued) = (Arc::new(Sink::new(half)), Arc::new(AtomicUsize::new(0)));
     let outbox = Outbox {
         queue: sender,
         queued: Arc::clone(&queued),
@@ -114,7 +120,7 @@ pub(super) fn split(socket: OwnedWriteHalf) -> (Outbox, Writer) {
 
 impl Writer {
     /// Writes until the queue or the socket ends.
-    pub(super) async fn run(mut self, table: &Table) -> Fault {
+    pub(super) async fn run(&mut self, table: &Table) -> Fault {
         while let Some(outgoing) = self.queue.recv().await {
             let mut taken = 0;
             let mut next = Some(outgoing);
@@ -163,7 +169,7 @@ impl Writer {
     }
 }
 
-async fn write_all(socket: &OwnedWriteHalf, mut bytes: &[u8]) -> io::Result<()> {
+async fn write_all(socket: &Sink, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match socket.try_write(bytes) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -262,7 +268,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_the_socket_told_a_caller_is_what_the_connection_ends_with() {
-        let (outbox, writer, peer) = connect(16 << 10).await;
+        let (outbox, mut writer, peer) = connect(16 << 10).await;
         SockRef::from(&peer)
             .set_linger(Some(Duration::ZERO))
             .unwrap();
@@ -277,7 +283,7 @@ mod tests {
 
     #[tokio::test]
     async fn requests_leave_whole_and_in_order_where_the_socket_takes_parts_of_them() {
-        let (outbox, writer, mut peer) = connect(16 << 10).await;
+        let (outbox, mut writer, mut peer) = connect(16 << 10).await;
         let table = Arc::new(Table::new());
         let of_writer = Arc::clone(&table);
         let writing = tokio::spawn(async move { writer.run(&of_writer).await });
@@ -337,7 +343,7 @@ mod tests {
                 break;
             }
         }
-        let (writer, mut peer, expected) = begun.expect("some socket takes a part");
+        let (mut writer, mut peer, expected) = begun.expect("some socket takes a part");
         // Of a table that knows of no request any more.
         let writing = tokio::spawn(async move { writer.run(&Table::new()).await });
         let mut read = Vec::new();

@@ -46,7 +46,8 @@ pub enum Start {
     /// Behind the newest readable record: only what comes from now on. That another node took over with loss, and below
     /// it began something else, is reported as [`Error::Diverged`](crate::Error::Diverged).
     Latest,
-    /// This offset; outside the log it is reported.
+    /// This offset; outside the log it is reported. Who goes on where reading stopped begins with
+    /// [`Progress::resume`](super::Progress::resume).
     Offset(Offset),
     /// The same behind a record that was read before, of a batch of this epoch
     /// ([`Received::epoch`](super::Received::epoch)): that the log has lost that record since is reported as

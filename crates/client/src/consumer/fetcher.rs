@@ -64,13 +64,13 @@ impl Fetcher {
 
     async fn read(&self) -> Result<(), Error> {
         let mut way = Way::default();
-        let (mut begin, behind) = self.begin(&mut way).await?;
+        let mut begin = self.begin(&mut way).await?;
         let rooms = Arc::new(Semaphore::new(match self.config.prefetch_bytes_max {
             0 => 1,
             _ => FETCHES_AHEAD,
         }));
         // Where the answer before ended, and the epoch of what lies before that.
-        let (mut answered, mut last_epoch): (Option<Offset>, _) = (None, behind);
+        let (mut answered, mut last_epoch): (Option<Offset>, _) = (None, begin.epoch);
         let (mut outrun, mut missing) = (Trouble::default(), Trouble::default());
         loop {
             let offset = answered.unwrap_or(begin.offset);
@@ -102,7 +102,7 @@ impl Fetcher {
                         self.turn_away(&mut way);
                         if answered.is_none() && self.goes_on() {
                             // Nor does it know where there is nothing more to be read.
-                            (begin, _) = self.begin(&mut way).await?;
+                            begin = self.begin(&mut way).await?;
                         }
                         continue;
                     }

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Lives here: finding the start, reading ahead, verifying, decoding. Never here: groups, commits
-//! of offsets (a caller keeps [`Progress::next`] where it likes), guesses about damaged bytes.
+//! of offsets (a caller keeps what [`Progress::resume`] says where it likes), guesses about damaged bytes.
 //!
 //! The laws: within a partition records come in the order of the log, none left out, none twice;
 //! no byte of a batch is looked at before its checksum held; an error ends its partition and says
@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use corelog_record::{Offset, PartitionId, TopicName};
+use corelog_record::{LeaderEpoch, Offset, PartitionId, TopicName};
 use tokio::task::AbortHandle;
 
 pub use config::{ConsumerConfig, End, Start};
@@ -69,12 +69,28 @@ type Next<T> = fn(&mut Reading, &mut Cursor) -> Result<Option<T>, Error>;
 pub struct Progress {
     /// The offset to go on from: behind the last record handed out, or behind what was skipped.
     pub next: Offset,
+    /// The leader epoch of the batch that lies before `next`, where that is known.
+    pub epoch: Option<LeaderEpoch>,
     /// The oldest readable offset, as last heard.
     pub log_start: Offset,
     /// The end of what is readable, as last heard.
     pub high_watermark: Offset,
     /// Nothing more will come: the end was reached, or an error was reported.
     pub is_ended: bool,
+}
+
+impl Progress {
+    /// Where to go on the next time. Who keeps the offset alone is not told if another log took the place of the one that
+    /// was read: [`Start::Behind`] holds the epoch against it.
+    #[must_use]
+    pub fn resume(&self) -> Start {
+        let offset = self.next;
+        self.epoch
+            .map_or(Start::Offset(offset), |epoch| Start::Behind {
+                offset,
+                epoch,
+            })
+    }
 }
 
 #[derive(Debug)]
@@ -110,6 +126,15 @@ impl Consumer {
 
     /// Begins to read a partition, replacing what was assigned of it before. Errors, an unknown
     /// topic among them, come out of [`Consumer::next`].
+    ///
+    /// Where [`Start::Latest`] is, the server is asked after this has returned, as it is about all other places: what is
+    /// written meanwhile may lie before it. [`Consumer::progress`] says once it is found. Who is to miss nothing from some
+    /// moment on asks for it with [`Admin::list_offsets`](crate::Admin::list_offsets), waits for the answer, and begins
+    /// with its offset, behind its epoch if it tells one.
+    ///
+    /// Partitions that the topic gets later are not read by themselves:
+    /// [`Client::topic_anew`](crate::Client::topic_anew) tells of them, and each is to be assigned, from
+    /// [`Start::Earliest`] to miss nothing.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -167,6 +192,7 @@ impl Consumer {
         let (cursor, around) = assignment.place?;
         Some(Progress {
             next: cursor.next,
+            epoch: cursor.epoch,
             log_start: around.log_start,
             high_watermark: around.high_watermark,
             is_ended: assignment.is_ended,
@@ -257,6 +283,7 @@ impl Consumer {
                     next: begin.offset,
                     end: begin.end,
                     since: begin.since,
+                    epoch: begin.epoch,
                 };
                 found.place = Some((cursor, around));
             }

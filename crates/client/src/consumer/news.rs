@@ -1,7 +1,7 @@
 //! What a fetcher tells the consumer.
 
 use bytes::Bytes;
-use corelog_record::{Offset, Timestamp};
+use corelog_record::{LeaderEpoch, Offset, Timestamp};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::Error;
@@ -37,6 +37,8 @@ pub(super) struct Begin {
     pub(super) offset: Offset,
     pub(super) end: Option<Offset>,
     pub(super) since: Option<Timestamp>,
+    /// Of the batch with the record before `offset`, where that is known.
+    pub(super) epoch: Option<LeaderEpoch>,
 }
 
 /// The readable part of the log, as last heard.

@@ -40,6 +40,17 @@ pub(super) struct Cursor {
     pub(super) end: Option<Offset>,
     /// Until a record of this time or later was found, nothing is handed out.
     pub(super) since: Option<Timestamp>,
+    /// Of the batch that lies before `next`.
+    pub(super) epoch: Option<LeaderEpoch>,
+}
+
+impl Cursor {
+    /// Moves to `next`, behind something of a batch of this epoch.
+    fn pass(&mut self, next: Offset, epoch: Option<LeaderEpoch>) {
+        if self.next < next {
+            (self.next, self.epoch) = (next, epoch);
+        }
+    }
 }
 
 /// A verified batch that is being decoded.
@@ -82,7 +93,7 @@ impl Reading {
     pub(super) fn next(&mut self, cursor: &mut Cursor) -> Result<Option<Received>, Error> {
         loop {
             if let Some(received) = self.ready.pop_front() {
-                cursor.next = received.offset.plus(1);
+                cursor.pass(received.offset.plus(1), received.epoch);
                 self.leave_batch(cursor);
                 return Ok(Some(received));
             }
@@ -125,11 +136,12 @@ impl Reading {
             };
             self.ready.clear();
             let end = cursor.end.map_or(batch.next, |end| batch.next.min(end));
+            let epoch = batch.epoch;
             let whole = ReceivedBatch {
                 topic: Arc::clone(&self.topic),
                 partition: self.partition,
                 offsets: cursor.next..end,
-                epoch: batch.epoch,
+                epoch,
                 records: batch.records,
                 walk: batch.begin,
             };
@@ -137,7 +149,7 @@ impl Reading {
                 Some(since) => whole.since(since)?,
                 None => Some(whole),
             };
-            cursor.next = cursor.next.max(end);
+            cursor.pass(end, epoch);
             if left.is_some() {
                 cursor.since = None;
                 return Ok(left);
@@ -152,7 +164,7 @@ impl Reading {
             && let Some(batch) = self.batch.take_if(|batch| batch.is_done)
         {
             let next = cursor.end.map_or(batch.next, |end| batch.next.min(end));
-            cursor.next = cursor.next.max(next);
+            cursor.pass(next, batch.epoch);
         }
     }
 
@@ -174,7 +186,7 @@ impl Reading {
             return Err(Error::Disordered { expected, found }.into());
         }
         if view.is_control() {
-            cursor.next = view.next_offset();
+            cursor.pass(view.next_offset(), view.epoch());
         } else {
             let records = view.decompress(self.decompressed_bytes_max);
             let records = match records.map_err(|error| Bad::batch(error, view.next_offset()))? {

@@ -247,12 +247,11 @@ impl Batch {
 impl Drop for Batch {
     fn drop(&mut self) {
         if !self.is_settled {
-            let outcome = if self.is_in_flight {
-                Outcome::Unknown
-            } else {
-                Outcome::NotApplied
+            let error = match self.is_in_flight {
+                true => Error::ClosedInFlight,
+                false => Error::Closed,
             };
-            let failed = self.failure(outcome, Arc::new(Error::Closed));
+            let failed = self.failure(error.outcome(), Arc::new(error));
             self.settle(failed);
         }
     }

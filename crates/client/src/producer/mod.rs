@@ -113,6 +113,9 @@ impl Producer {
     /// Returns once the record is accepted; the [`Delivery`] resolves once its outcome is settled.
     /// Dropped before it returns, it accepted nothing.
     ///
+    /// The record's timestamp is the caller's, and nobody changes it: retention by age and look-ups by time go by it.
+    /// [`now`](crate::now) is the time of this machine.
+    ///
     /// # Errors
     /// [`Error::RecordTooLarge`], [`Error::Batch`] (a timestamp out of range),
     /// [`Error::NoSuchPartition`], [`Error::Refused`] (an unknown topic), or why no server

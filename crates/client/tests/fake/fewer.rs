@@ -145,3 +145,30 @@ async fn where_a_copy_lacks_a_partition_whose_node_is_away_the_next_server_is_as
     let found = timeout(PATIENCE, admin.list_offsets(&copied.topic, P3, At::Latest)).await;
     assert_eq!(found.unwrap().unwrap().offset.get(), 0);
 }
+
+/// Who looked for added partitions asked the server that had answered last, and never heard of them where that was a copy.
+#[tokio::test]
+async fn partitions_that_the_first_server_lacks_are_told_by_the_others() {
+    let copied = Copied::start().await;
+    let servers = [&copied.copy, &copied.whole].map(|server| server.shared.to_string());
+    let config = ClientConfig {
+        servers: servers.into(),
+        ..config(&copied.whole)
+    };
+    let client = Client::connect(config).await.unwrap();
+    let told = client.topic(&copied.topic).await.unwrap();
+    assert_eq!(told.partition_count(), 2);
+    let told = client.topic_anew(&copied.topic).await.unwrap();
+    assert_eq!(told.partition_count(), 4);
+    // The way to them is known as well.
+    copied
+        .whole
+        .log(&copied.topic, 3, |log| log.fill(Codec::None, &[1]));
+    let mut consumer = client.consumer(ConsumerConfig::default());
+    consumer.assign(&copied.topic, P3, Start::Earliest, End::HighWatermark);
+    consumer.next().await.unwrap().unwrap();
+    // Old news are none.
+    copied.whole.add_partition(&copied.topic);
+    let told = client.topic_anew(&copied.topic).await.unwrap();
+    assert_eq!(told.partition_count(), 5);
+}

@@ -7,12 +7,13 @@ use std::time::Duration;
 use corelog_client::protocol::message::list_offsets::At;
 use corelog_client::protocol::request::Request;
 use corelog_client::record::batch::Codec;
-use corelog_client::{Client, ClientConfig, ConsumerConfig, End, Start};
+use corelog_client::{Client, ClientConfig, ConsumerConfig, End, Outcome, Start};
 use tokio::time::timeout;
 
-use crate::config;
 use crate::consuming::{P0, offset, three_batches};
+use crate::producing::eager;
 use crate::server::{Act, Server};
+use crate::{config, record};
 
 /// What is waited for comes at once, or this fails.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -41,6 +42,35 @@ async fn a_topic_is_looked_up_at_another_server_where_the_first_one_hangs() {
     let found = timeout(PATIENCE, client.topic(&topic)).await.unwrap();
     assert_eq!(found.unwrap().partition_count(), 1);
     assert_eq!(other.count(None, "Metadata"), 1);
+}
+
+/// The first one had all the time for each of these.
+#[tokio::test]
+async fn what_any_server_can_tell_another_one_does_where_the_first_one_hangs() {
+    let (hung, topic) = three_batches(Codec::None).await;
+    let other = Server::start(1).await;
+    other.copy(&hung);
+    hung.script(|seen| match seen.request {
+        Request::Hello(_) => Act::Serve,
+        _ => Act::Ignore,
+    });
+    let config = ClientConfig {
+        timeout: Duration::from_secs(6),
+        ..config_of([&hung, &other])
+    };
+    // Each has to find out anew.
+    let connect = || async { Client::connect(config.clone()).await.unwrap() };
+    let (of_metadata, of_topic, of_snapshots) =
+        (connect().await, connect().await, connect().await.admin());
+    let of_topic = of_topic.admin();
+    let (told, described, listed) = tokio::join!(
+        of_metadata.metadata(None),
+        of_topic.describe_topic(&topic),
+        of_snapshots.list_snapshots(),
+    );
+    assert_eq!(told.unwrap().topics.len(), 1);
+    described.unwrap();
+    listed.unwrap();
 }
 
 /// The look-up took as long as a partition may be unreachable, at the server that hung.
@@ -99,4 +129,34 @@ async fn a_hung_connection_ends_also_where_nobody_waits_any_more() {
     timeout(PATIENCE, server.until(has_ended)).await.unwrap();
     let found = admin.list_offsets(&topic, P0, At::Latest).await;
     assert_eq!(found.unwrap().high_watermark, offset(9));
+}
+
+/// The system kept what it had been handed for a minute, and sent it when the network was there again: behind what was asked
+/// on the next connection, or once more beside it.
+#[tokio::test]
+async fn what_is_given_up_is_taken_back_from_the_system_and_what_is_let_go_of_in_order_is_not() {
+    let (server, topic) = three_batches(Codec::None).await;
+    server.script(|seen| match seen.request {
+        Request::Produce(_) if seen.nth == 0 => Act::Ignore,
+        _ => Act::Serve,
+    });
+    let client = ClientConfig {
+        timeout: Duration::from_millis(1_200),
+        ..config(&server)
+    };
+    let client = Client::connect(client).await.unwrap();
+    let producer = client.producer(eager());
+    let ended = |count: usize| {
+        move |server: &Server| {
+            let state = server.state.lock().unwrap();
+            state.connection_count == 1 && state.reset_count == count
+        }
+    };
+    let given_up = producer.send(&topic, Some(P0), record("0")).await.unwrap();
+    assert_eq!(given_up.await.unwrap_err().outcome, Outcome::Unknown);
+    timeout(PATIENCE, server.until(ended(1))).await.unwrap();
+    let sent = producer.send(&topic, Some(P0), record("1")).await.unwrap();
+    sent.await.unwrap();
+    drop(producer);
+    timeout(PATIENCE, server.until(ended(1))).await.unwrap();
 }

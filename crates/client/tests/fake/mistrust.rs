@@ -331,8 +331,35 @@ async fn a_fetch_names_the_epoch_of_what_was_read_and_a_log_that_parted_from_it_
     }
     is_parted(next_error(&mut consumer).await);
     let (offset, epoch) = (offset(9), epoch.unwrap());
-    consumer.assign(&topic, P0, Start::Behind { offset, epoch }, End::Follow);
+    // Who kept the offset alone was not told.
+    let resume = consumer.progress(&topic, P0).unwrap().resume();
+    assert_eq!(resume, Start::Behind { offset, epoch });
+    consumer.assign(&topic, P0, resume, End::Follow);
     is_parted(next_error(&mut consumer).await);
+}
+
+#[tokio::test]
+async fn reading_goes_on_behind_the_epoch_of_what_was_handed_out_last() {
+    let (server, topic) = three_batches(Codec::None).await;
+    let mut consumer = connect(&server).await.consumer(ConsumerConfig::default());
+    consumer.assign(&topic, P0, Start::Offset(offset(2)), End::Follow);
+    let behind = |at| {
+        let (offset, epoch) = (offset(at), LeaderEpoch::ZERO);
+        Start::Behind { offset, epoch }
+    };
+    consumer.next().await.unwrap().unwrap();
+    let resume = |consumer: &Consumer| consumer.progress(&topic, P0).unwrap().resume();
+    assert_eq!(resume(&consumer), behind(3));
+    consumer.next_batch().await.unwrap().unwrap();
+    assert_eq!(resume(&consumer), behind(6));
+    consumer.assign(&topic, P0, behind(6), End::Offset(offset(6)));
+    assert!(consumer.next().await.is_none());
+    assert_eq!(resume(&consumer), behind(6));
+    // Nothing is known of what lies before.
+    let start = Start::Offset(offset(6));
+    consumer.assign(&topic, P0, start, End::Offset(offset(6)));
+    assert!(consumer.next().await.is_none());
+    assert_eq!(resume(&consumer), start);
 }
 
 /// Records of a log that are sound, behind which is one that is none.

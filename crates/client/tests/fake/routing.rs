@@ -161,6 +161,31 @@ async fn a_recreated_topic_is_found_beside_a_copy_of_the_old_one() {
     assert!(values.contains(&b"new".to_vec()), "{values:?}");
 }
 
+/// While the owner was restarted, what another server had of that name was taken for it, and whoever read or wrote was told
+/// that the topic had been deleted and created again.
+#[tokio::test]
+async fn another_topic_of_a_name_is_believed_once_the_server_of_the_known_one_says_so() {
+    let (owner, old) = (Server::start(1).await, Server::start(1).await);
+    let (topic, _) = (owner.topic("numbers", 1), old.topic("numbers", 2));
+    let client = connect_asking([&owner, &old], Duration::ZERO).await;
+    let known = client.topic(&topic).await.unwrap().id;
+    owner.script(|_| Act::Cut);
+    for _ in 0..3 {
+        assert_eq!(client.topic(&topic).await.unwrap().id, known);
+    }
+    assert!(old.count(None, "Metadata") > 0, "it was asked");
+    owner.script(|_| Act::Serve);
+    owner.topic("numbers", 3);
+    let mut told = client.topic(&topic).await.unwrap();
+    // Connecting to it is tried again behind a pause.
+    while told.id == known {
+        told = client.topic(&topic).await.unwrap();
+    }
+    assert_eq!(told.partition_count(), 3);
+    owner.delete(&topic);
+    assert_eq!(client.topic(&topic).await.unwrap().partition_count(), 2);
+}
+
 /// It named its source, which was gone for good, and was asked again and again.
 #[tokio::test]
 async fn a_producer_finds_the_new_owner_that_a_follower_does_not_know() {

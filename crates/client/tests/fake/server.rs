@@ -80,6 +80,8 @@ pub(crate) struct State {
     counts: BTreeMap<(Option<usize>, &'static str), usize>,
     /// Those that are open.
     pub(crate) connection_count: usize,
+    /// Those that the client has ended with all that was on its way.
+    pub(crate) reset_count: usize,
 }
 
 #[derive(Clone)]
@@ -105,6 +107,7 @@ impl Server {
             script: Box::new(|_| Act::Serve),
             counts: BTreeMap::new(),
             connection_count: 0,
+            reset_count: 0,
         }));
         let changed = watch::Sender::new(0);
         let shared_address = address(&shared);

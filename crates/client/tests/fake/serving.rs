@@ -86,8 +86,12 @@ impl Port {
                 }
             }
             match source.read_buf(&mut buffer).await {
-                Ok(0) | Err(_) => break,
+                Ok(0) => break,
                 Ok(_) => {}
+                Err(_) => {
+                    self.state.lock().unwrap().reset_count += 1;
+                    break;
+                }
             }
         }
         drop(answers);

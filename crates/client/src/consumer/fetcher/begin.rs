@@ -1,7 +1,6 @@
 //! Where reading a partition begins and ends.
 
 use corelog_protocol::message::list_offsets::{self, At};
-use corelog_record::LeaderEpoch;
 
 use super::super::news::{Around, Begin, News};
 use super::super::{End, Start};
@@ -14,8 +13,8 @@ impl Fetcher {
         matches!(self.start, Start::Behind { .. })
     }
 
-    /// Finds out where reading begins and ends, and tells. Gives the epoch of what lies before, too, if that is known.
-    pub(super) async fn begin(&self, way: &mut Way) -> Result<(Begin, Option<LeaderEpoch>), Error> {
+    /// Finds out where reading begins and ends, and tells.
+    pub(super) async fn begin(&self, way: &mut Way) -> Result<Begin, Error> {
         let at = match self.start {
             Start::Earliest => At::Earliest,
             Start::Latest | Start::Offset(_) | Start::Behind { .. } | Start::LastN(_) => At::Latest,
@@ -52,19 +51,24 @@ impl Fetcher {
             Start::Time(time) => Some(time),
             _ => None,
         };
-        let behind = match self.start {
+        let epoch = match self.start {
             Start::Behind { epoch, .. } => Some(epoch),
             Start::Latest => found.epoch,
             // Where retention may be quicker, or somewhere else.
             Start::Earliest | Start::Offset(_) | Start::LastN(_) | Start::Time(_) => None,
         };
-        let begin = Begin { offset, end, since };
+        let begin = Begin {
+            offset,
+            end,
+            since,
+            epoch,
+        };
         let around = Around {
             log_start,
             high_watermark,
         };
         self.tell(News::Begun { begin, around });
-        Ok((begin, behind))
+        Ok(begin)
     }
 
     /// What is left of the log if retention was quicker than the first fetch, and to begin with that is what was asked
