@@ -286,11 +286,7 @@ impl Core {
             .set(self.generation_last.get().wrapping_add(1));
         let generation = self.generation_last.get();
         // The topic as it is now: its settings may have changed while the log was opened.
-        let topic = self
-            .slots
-            .borrow()
-            .get(slot)
-            .map(|found| Arc::clone(&found.topic));
+        let topic = self.slots.borrow().get(slot).map(|it| it.topic.clone());
         let Some(topic) = topic else { return };
         log.set_options(self.options_of(&topic, key.partition));
         let policy = policy_of(&topic, key.partition);

@@ -58,7 +58,7 @@ use crate::log::{Damage, Event, Events, Identity, Ownership, Torn};
 use crate::manifest::Manifest;
 use crate::mark::Mark;
 use crate::planted::{self, Bug};
-use crate::segment::{Point, Segment, Stage};
+use crate::segment::{Point, Segment};
 use crate::store::Store;
 use crate::{Error, Now};
 
@@ -247,36 +247,6 @@ impl<D: Dir> Recovery<D> {
         let entries = dir.list().await;
         self.entries = entries.map_err(|e| At::dir(&dir).io("list", e))?;
         Ok(())
-    }
-
-    /// Makes sure that the last segment is the one to append to.
-    fn end_with_active(&self, segments: &mut VecDeque<Segment<D>>, durable: Point) {
-        if segments
-            .back()
-            .is_none_or(|last| last.stage != Stage::Active)
-        {
-            segments.push_back(Segment::new(durable.rolled()));
-        }
-        let earlier = segments.len() - 1;
-        for segment in segments.iter_mut().take(earlier) {
-            if segment.stage == Stage::Active {
-                segment.stage = Stage::Rolled;
-            }
-        }
-    }
-
-    /// Where the mark does not tell when the active segment got its first record, that was not before the one before it
-    /// was sealed. Were it as young as each opening, a log that is opened often would never roll by age, nor let go of what
-    /// is in it.
-    fn age_active(&self, segments: &mut VecDeque<Segment<D>>) {
-        let now = self.context.now.time;
-        let before = segments.iter().rev().nth(1);
-        let sealed = before.and_then(Segment::seal_time);
-        if let Some(active) = segments.back_mut().filter(|active| !active.is_empty()) {
-            // By a clock that was ahead it is not in the future.
-            let born = active.born.or(sealed).map_or(now, |born| born.min(now));
-            active.born = Some(born);
-        }
     }
 
     /// Begins an epoch, writes the mark, and hands all over.
