@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::limits;
@@ -18,6 +19,10 @@ use crate::failure::{Failure, failure, failure_with, invalid};
 use crate::follow::{ASK_TIMEOUT, Line, check_addresses, segments_of, topic_at};
 use crate::rt;
 
+/// How long a clone asks others before anything is written down: each answer may take its own while, and a source says
+/// how many are asked for.
+const ASK_ALL_TIMEOUT: Duration = Duration::from_secs(60);
+
 impl Admin {
     /// Makes partitions of another node's topic replicas here; they copy by themselves from then on.
     ///
@@ -28,35 +33,11 @@ impl Admin {
         request: clone_topic::Request,
     ) -> Result<clone_topic::Answer, Failure> {
         check_sources(&request)?;
-        let (line, origin) = self.origin(&request).await?;
+        let asked = Box::pin(rt::timeout(ASK_ALL_TIMEOUT, self.ask(&request)));
+        let late = || failure(ErrorCode::SourceUnavailable, "the sources take too long");
+        let (origin, replicas) = asked.await.ok_or_else(late)??;
+        let wanted: Vec<_> = replicas.iter().map(|replica| replica.partition).collect();
         let count = partition_count(&origin);
-        let wanted = match request.partition {
-            Some(one) if one.get() < count => vec![one],
-            Some(_) => {
-                let message = format!("topic {} has {count} partitions", request.topic);
-                return Err(failure(ErrorCode::UnknownPartition, message));
-            }
-            None => (0..count).map(PartitionId::new).collect(),
-        };
-        self.known(&origin, &wanted)?;
-        if request.follow {
-            self.check_no_circle(&line, &origin, &wanted).await?;
-        }
-        let mut replicas = Vec::new();
-        for partition in &wanted {
-            let until = match request.follow {
-                true => None,
-                false => Some(end_of(&line, &origin, *partition, &request.segments).await?),
-            };
-            replicas.push(Replica {
-                role: Role::Follower,
-                sources: request.from.clone(),
-                until,
-                rate: request.rate_bytes,
-                segments: request.segments.clone(),
-                ..Replica::owner(*partition)
-            });
-        }
         let _turn = self.turn.acquire(1).await;
         let before = self.known(&origin, &wanted)?;
         let known = match &before {
@@ -87,6 +68,46 @@ impl Admin {
             partitions: wanted,
             created: before.is_none(),
         })
+    }
+
+    /// The topic as its source tells of it, and what this node is to become to those of its partitions that the
+    /// request means.
+    async fn ask(
+        &self,
+        request: &clone_topic::Request,
+    ) -> Result<(metadata::Topic, Vec<Replica>), Failure> {
+        let (line, origin) = self.origin(request).await?;
+        let count = partition_count(&origin);
+        if let Some(one) = request.partition.filter(|one| one.get() >= count) {
+            let message = format!("topic {} has {count} partitions, not {one}", request.topic);
+            return Err(failure(ErrorCode::UnknownPartition, message));
+        }
+        // As many as it likes to tell of.
+        let here = self.known(&origin, &[])?;
+        self.check_count(here.map_or(0, |topic| topic.partition_count()), count)?;
+        let all = (0..count).map(PartitionId::new);
+        let is_meant = |one: &PartitionId| request.partition.is_none_or(|asked| asked == *one);
+        let wanted: Vec<_> = all.filter(is_meant).collect();
+        self.known(&origin, &wanted)?;
+        if request.follow {
+            self.check_no_circle(&line, &origin, &wanted).await?;
+        }
+        let mut replicas = Vec::new();
+        for partition in wanted {
+            let until = match request.follow {
+                true => None,
+                false => Some(end_of(&line, &origin, partition, &request.segments).await?),
+            };
+            replicas.push(Replica {
+                role: Role::Follower,
+                sources: request.from.clone(),
+                until,
+                rate: request.rate_bytes,
+                segments: named(&request.segments),
+                ..Replica::owner(partition)
+            });
+        }
+        Ok((origin, replicas))
     }
 
     /// The topic as the first source that answers has it.
@@ -140,6 +161,7 @@ impl Admin {
         origin: &metadata::Topic,
         wanted: &[PartitionId],
     ) -> Result<(), Failure> {
+        let is_wanted = |one: PartitionId| wanted.binary_search(&one).is_ok();
         let ask = replica_status::Request {
             topic: origin.name.clone(),
             id: Some(origin.id),
@@ -149,7 +171,7 @@ impl Admin {
         let follows = |one: &replica_status::Partition| one.role == replica_status::Role::Follower;
         let copies = told
             .into_iter()
-            .filter(|one| wanted.contains(&one.id) && follows(one));
+            .filter(|one| is_wanted(one.id) && follows(one));
         let sources: BTreeSet<_> = copies.filter_map(|one| one.source).collect();
         for source in sources.into_iter().take(limits::SOURCE_COUNT_MAX as usize) {
             let there = self.core.line_to(&source).await;
@@ -185,6 +207,12 @@ fn waiting(partition: PartitionId, sources: &[String]) -> Replica {
         until: Some(Offset::ZERO),
         ..Replica::owner(partition)
     }
+}
+
+/// Segments that are named, as they are written down: by offset, each once.
+fn named(segments: &[Offset]) -> Vec<Offset> {
+    let in_order = BTreeSet::from_iter(segments);
+    in_order.into_iter().copied().collect()
 }
 
 /// Where a source's partition ends now, or the last of its segments that are `named`, if any are.
@@ -238,6 +266,11 @@ fn check_sources(request: &clone_topic::Request) -> Result<(), Failure> {
     check_addresses("from", &request.from)?;
     if !request.segments.is_empty() && (request.partition.is_none() || request.follow) {
         let message = "segments are of one partition, which is not followed";
+        return Err(invalid("segments", message));
+    }
+    let count_max = limits::CLONE_SEGMENT_COUNT_MAX as usize;
+    if request.segments.len() > count_max {
+        let message = format!("{count_max} segments at most, please");
         return Err(invalid("segments", message));
     }
     if request.rate_bytes == Some(0) {
@@ -351,6 +384,24 @@ mod tests {
         }
         let beyond = [sealed(10, Offset::MAX.get(), 1)];
         assert!(end_of_named(&beyond, &[offset(10)]).is_err());
+    }
+
+    /// Each look at a source went through all of the names, in whatever order they were named.
+    #[test]
+    fn segments_that_are_named_are_few_and_written_down_in_order() {
+        let naming = |count: u32| clone_topic::Request {
+            topic: TopicName::new("t").unwrap(),
+            partition: Some(PartitionId::new(0)),
+            from: vec!["a:1".to_owned()],
+            segments: vec![Offset::ZERO; count as usize],
+            follow: false,
+            rate_bytes: None,
+        };
+        check_sources(&naming(limits::CLONE_SEGMENT_COUNT_MAX)).unwrap();
+        let refused = check_sources(&naming(limits::CLONE_SEGMENT_COUNT_MAX + 1)).unwrap_err();
+        assert_eq!(refused.detail.field.as_deref(), Some("segments"));
+        let [a, b, c] = [10, 20, 30].map(offset);
+        assert_eq!(named(&[c, a, c, b, a]), [a, b, c]);
     }
 
     fn told(name: &str, id: u8) -> metadata::Topic {
