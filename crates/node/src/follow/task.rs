@@ -1,6 +1,7 @@
 //! The life of a follower: from what it has to what its source has, and on.
 
 use std::cell::Cell;
+use std::mem;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -191,7 +192,7 @@ impl Following {
         loop {
             self.look(core, &followed).await?;
             self.stood_in_since.set(since);
-            let origin = self.segments(core, &followed.line).await?;
+            let mut origin = self.segments(core, &followed.line).await?;
             self.begin(core, &origin, &followed).await?;
             // Segments are not taken in over an epoch that is this copy's alone.
             let high_watermark = origin.high_watermark;
@@ -205,7 +206,10 @@ impl Following {
                 return Ok(Ended::Done);
             }
             self.progress.state.set(State::Following);
-            match self.tail(core, &followed, origin.epochs).await? {
+            let epochs = mem::take(&mut origin.epochs);
+            // Its segments were of use until here, and a source is followed for as long as it lives.
+            drop(origin);
+            match self.tail(core, &followed, epochs).await? {
                 Tail::Done => return Ok(Ended::Done),
                 Tail::Behind => {}
                 Tail::Return => return Ok(Ended::Return),
