@@ -193,6 +193,8 @@ impl Following {
             self.look(core, &followed).await?;
             self.stood_in_since.set(since);
             let mut origin = self.segments(core, &followed.line).await?;
+            let mine = core.epoch(self.key).map_err(Trouble::Again)?;
+            followed.hear(newest(&origin.epochs), mine);
             self.begin(core, &origin, &followed).await?;
             // Segments are not taken in over an epoch that is this copy's alone.
             let high_watermark = origin.high_watermark;
@@ -270,10 +272,14 @@ impl Following {
     /// Were this copy to take over, its epoch has to be above all that its source has: also above those that it
     /// does not come to.
     pub(super) fn hear_epochs(&self, core: &Rc<Core>, epochs: &[Epoch]) {
-        if let Some(newest) = epochs.iter().map(|told| told.epoch).max() {
+        if let Some(newest) = newest(epochs) {
             core.hear_epoch(self.key, newest);
         }
     }
+}
+
+fn newest(epochs: &[Epoch]) -> Option<LeaderEpoch> {
+    epochs.iter().map(|told| told.epoch).max()
 }
 
 /// Bytes of the segments that begin at `end` or behind it: what is missing of the one around it a Fetch tells.
