@@ -2,6 +2,7 @@
 //! the followers'.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -172,7 +173,10 @@ impl Admin {
         let copies = told
             .into_iter()
             .filter(|one| is_wanted(one.id) && follows(one));
-        let sources: BTreeSet<_> = copies.filter_map(|one| one.source).collect();
+        let sources = copies.filter_map(|one| one.source);
+        // It may tell anything: only what can be an address is connected to.
+        let is_address = |one: &String| check_addresses("source", slice::from_ref(one)).is_ok();
+        let sources: BTreeSet<_> = sources.filter(is_address).collect();
         for source in sources.into_iter().take(limits::SOURCE_COUNT_MAX as usize) {
             let there = self.core.line_to(&source).await;
             if there.is_ok_and(|there| there.hello().node == self.core.shared.node) {

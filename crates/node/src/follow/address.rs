@@ -39,7 +39,7 @@ pub(super) fn host_of(address: &str) -> Option<&str> {
 /// asked at may be anybody's, and take long to look up.
 pub(super) fn is_beside(told: &str, source: &str) -> bool {
     let is_numeric = told.parse::<SocketAddr>().is_ok();
-    is_numeric || (!told.is_empty() && host_of(told) == host_of(source))
+    is_address(told) && (is_numeric || host_of(told) == host_of(source))
 }
 
 #[cfg(test)]
@@ -80,6 +80,7 @@ mod tests {
             ("[::1]:7401", "log1:7400", true),
             ("log2:7401", "log1:7400", false),
             ("log1:7401", "10.0.0.1:7400", false),
+            ("log1:74\u{1b}[2J", "log1:7400", false),
             ("", "log1:7400", false),
         ] {
             assert_eq!(is_beside(told, source), expected, "{told} of {source}");
