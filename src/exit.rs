@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use corelog_protocol::error::{ErrorBody, ErrorCode};
 
-use crate::{admin, advice, telemetry};
+use crate::{admin, advice, output, telemetry};
 
 /// What the exit code of a command means. The numbers are a contract and never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,9 @@ pub(crate) fn tell(error: &anyhow::Error) {
     let sentence = sentence(error);
     let next = advice::after(error, &sentence);
     let next = next.map(|next| format!("; {next}")).unwrap_or_default();
-    telemetry::say_fatal("corelog: ", &format!("{sentence}{next}"));
+    // Servers, and files, have their words in it.
+    let said = output::printable(&format!("{sentence}{next}"));
+    telemetry::say_fatal("corelog: ", &said);
 }
 
 /// Prints what clap has to say: help and version to stdout (0), a wrong usage to stderr (2).
@@ -89,9 +91,9 @@ pub(crate) fn after_usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(exit as u8)
 }
 
-/// Writes one line for people to stderr; a closed stderr is no reason to fail.
+/// Writes one line for people to stderr, in which what servers tell moves no cursor; a closed stderr is no reason to fail.
 pub(crate) fn say(line: &str) {
-    telemetry::say(line);
+    telemetry::say(&output::printable(line));
 }
 
 /// The exit code of `error`: the first cause in its chain that has an opinion decides.
@@ -207,9 +209,7 @@ fn of_start(error: &corelog_node::StartError) -> Option<Exit> {
 
 /// True when the error is only that the reader of our stdout has left, as `| head` does.
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .any(|cause| cause.is::<crate::output::ClosedPipe>())
+    error.chain().any(|cause| cause.is::<output::ClosedPipe>())
 }
 
 /// The chain of causes as one sentence, without repeating a cause its parent already quotes.

@@ -62,16 +62,17 @@ impl Out {
         self.written(written)
     }
 
-    /// Writes `text` and a newline.
+    /// Writes `text` and a newline; what servers tell, which may be in it, moves no cursor.
     pub(crate) fn line(&mut self, text: &str) -> anyhow::Result<()> {
-        self.bytes(text.as_bytes())?;
+        self.bytes(printable(text).as_bytes())?;
         self.bytes(b"\n")
     }
 
     /// Writes `value` as JSON on one line.
     pub(crate) fn json(&mut self, value: &impl Serialize) -> anyhow::Result<()> {
         let text = serde_json::to_string(value)?;
-        self.line(&text)
+        self.bytes(text.as_bytes())?;
+        self.bytes(b"\n")
     }
 
     /// Writes a row per fact: its name, and what it is.
@@ -154,10 +155,27 @@ impl Out {
     }
 }
 
+/// Text of somebody else without what would move the cursor.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect()
+}
+
 fn sync(stdout: &StdoutLock<'_>) -> io::Result<()> {
     let file = File::from(stdout.as_fd().try_clone_to_owned()?);
     match file.metadata()?.is_file() {
         true => file.sync_data(),
         false => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_others_moves_no_cursor() {
+        assert_eq!(printable("a\u{1b}[2Jb\n"), "a?[2Jb?");
     }
 }

@@ -100,6 +100,9 @@ limits! {
     COPY_PART_COUNT_MAX = 1_024;
         "Parts named by one CopySegments request: each pins a file while it waits."
         => "`InvalidRequest`";
+    CLONE_SEGMENT_COUNT_MAX = 1_024;
+        "Segments named by one CloneTopic request: they are written down, and looked for each time the source is asked."
+        => "`InvalidRequest`";
     SOURCE_COUNT_MAX = 16;
         "Nodes that one CloneTopic or RepairTopic request names: each may cost a connection per core."
         => "`InvalidRequest`";

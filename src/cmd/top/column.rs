@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::figure::{self, NOTHING};
 use super::theme::Tone;
+use crate::output;
 
 /// What a column shows of a row; what is not known is shown as such and sorts last.
 #[derive(Clone, Debug)]
@@ -143,8 +144,8 @@ impl Value<'_> {
             known.map_or_else(|| NOTHING.to_owned(), show)
         };
         match self {
-            Self::Text(text) => figure::printable(text),
-            Self::Words(words) => figure::printable(words),
+            Self::Text(text) => output::printable(text),
+            Self::Words(words) => output::printable(words),
             Self::Exact(number) => number.to_string(),
             Self::Known(number) => number.map_or_else(|| NOTHING.to_owned(), |it| it.to_string()),
             Self::Count(count) => told(*count, figure::count),

@@ -101,13 +101,6 @@ fn eighths(share: f64) -> usize {
     (share.clamp(0.0, 1.0) * 8.0).round() as usize
 }
 
-/// Text of somebody else without what would move the cursor.
-pub(super) fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,10 +150,5 @@ mod tests {
         let series = [Some(1.0), Some(0.0), None, Some(0.5)];
         assert_eq!(spark(&series, 1.0, 3), "▁ ▄");
         assert_eq!(spark(&series, 1.0, 6), "  █▁ ▄");
-    }
-
-    #[test]
-    fn text_of_others_moves_no_cursor() {
-        assert_eq!(printable("a\u{1b}[2Jb\n"), "a?[2Jb?");
     }
 }

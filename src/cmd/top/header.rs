@@ -11,6 +11,7 @@ use super::theme::Tone;
 use super::view::View;
 use super::watched::{Away, Watched};
 use super::{clock, figure};
+use crate::output;
 
 /// How many lines it has.
 pub(super) const HEIGHT: u16 = 4;
@@ -140,7 +141,7 @@ fn draw_away(canvas: &mut Canvas<'_>, line: Rect, away: &Away) {
     canvas.put(
         (line.x, line.y),
         line.width,
-        &figure::printable(&text),
+        &output::printable(&text),
         Tone::Bad,
     );
 }

@@ -20,7 +20,8 @@ use super::table::Table;
 use super::theme::{Theme, Tone};
 use super::view::{Row, View};
 use super::watched::Watched;
-use super::{figure, header, help, strip};
+use super::{header, help, strip};
+use crate::output;
 
 /// Below this, figures would be cut.
 const WIDTH_MIN: u16 = 70;
@@ -151,7 +152,7 @@ fn draw_none(canvas: &mut Canvas<'_>, place: Rect, (state, none): (&State, Optio
         }
         (None, None) => format!("none has `{filter}` in its names; esc shows all"),
     };
-    let text = figure::printable(&text);
+    let text = output::printable(&text);
     canvas.put((place.x, place.y + 1), place.width, &text, Tone::Plain);
 }
 

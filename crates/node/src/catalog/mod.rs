@@ -10,6 +10,7 @@
 //! admin      creating, altering and deleting, on core 0 alone
 //! snapshots  taking, listing and deleting snapshots, likewise
 //! last       where the last snapshot of each partition ends
+//! clone      partitions of another node's topic, here too
 //! replicas   what the node is to partitions that are not its alone
 //! promises   what the node promised not to take over
 //! peers      who follows the node's partitions, written down and forgotten
@@ -24,6 +25,7 @@
 //! What never lives here: partitions' logs and offsets.
 
 mod admin;
+mod clone;
 mod files;
 mod last;
 mod ledger;

@@ -14,6 +14,7 @@ use corelog_record::{CopyId, PartitionId, TopicId, TopicName};
 use corelog_storage::format::replica::{Peer, Replica};
 
 use super::admin::{Admin, Change};
+use super::topic::Topic;
 use crate::failure::{Failure, failure};
 use crate::follow::{FOLLOWERS_MAX, check_addresses};
 use crate::rt;
@@ -22,6 +23,14 @@ use crate::rt;
 /// more of them come: a topic whose thousand partitions are cloned at once is written a few times.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Bytes of a follower in the topic's file beside its address.
+const PEER_BYTES: usize = 60;
+/// Bytes of followers for each partition of a topic: as many as are remembered, with addresses of numbers. All that may be
+/// with the longest addresses would not fit in a file, and anybody may follow.
+const PARTITION_FOLLOWERS_BYTES: usize = 640;
+/// Bytes of the followers of a topic with few partitions: half of the blocks that are kept for a full disk.
+const FOLLOWERS_BYTES_MIN: usize = 32 << 10;
 
 /// A follower that is to be written down.
 #[derive(Debug, Clone)]
@@ -116,12 +125,13 @@ impl Admin {
         let written = self.change((name, id), |topic| {
             let waiting = self.newcomers.take(id);
             is_any = Some(waiting.is_some());
-            for (partition, newcomers) in waiting.unwrap_or_default() {
-                if topic.owner(partition).is_some() {
-                    for newcomer in newcomers {
-                        topic.change_replica(partition, |known| remembering(known, newcomer));
-                    }
-                }
+            let refused = remember_all(topic, waiting.unwrap_or_default());
+            if 0 < refused {
+                let bytes_max = bytes_max(topic);
+                tracing::warn!(
+                    topic = %name, refused, bytes_max,
+                    "followers are not remembered: those that are take all the room there is for them"
+                );
             }
             Ok(())
         });
@@ -182,6 +192,44 @@ impl Admin {
     }
 }
 
+/// Remembers those of a topic who come, as far as there is room in its file; gives how many of them there was none for.
+fn remember_all(topic: &mut Topic, waiting: Waiting) -> usize {
+    let bytes_max = bytes_max(topic);
+    let all = topic.replicas.values();
+    let mut bytes: usize = all.map(|replica| bytes_of(&replica.followers)).sum();
+    let mut refused = 0;
+    for (partition, newcomers) in waiting {
+        if topic.owner(partition).is_none() {
+            continue;
+        }
+        for newcomer in newcomers {
+            let known = topic.replica(partition).cloned();
+            let known = known.unwrap_or(Replica::owner(partition));
+            let before = bytes_of(&known.followers);
+            let grown = remembering(known, newcomer);
+            let after = bytes - before + bytes_of(&grown.followers);
+            if bytes_max.max(bytes) < after {
+                refused += 1;
+                continue;
+            }
+            topic.set_replica(grown);
+            bytes = after;
+        }
+    }
+    refused
+}
+
+/// Room for the followers of a topic in its file, which has to hold what else is known of each partition.
+fn bytes_max(topic: &Topic) -> usize {
+    FOLLOWERS_BYTES_MIN.max(topic.owners.len() * PARTITION_FOLLOWERS_BYTES)
+}
+
+/// What followers take in the file.
+fn bytes_of(followers: &[Peer]) -> usize {
+    let bytes = |peer: &Peer| PEER_BYTES + peer.address.len();
+    followers.iter().map(bytes).sum()
+}
+
 /// The same with another follower, in the place of what its node had before: that has one copy of a
 /// partition, and a log without files draws another name each time it is opened. If they are too many, in
 /// the place of the one that was silent longest.
@@ -213,7 +261,9 @@ fn unknown(topic: &TopicName, address: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use corelog_record::NodeId;
+    use corelog_protocol::limits::ADDRESS_BYTES_MAX;
+    use corelog_record::{CoreId, NodeId};
+    use corelog_storage::format::replica::Role;
 
     use super::*;
 
@@ -243,6 +293,45 @@ mod tests {
         assert!(!replica.followers.contains(&peer(3)));
         assert!(replica.followers.contains(&peer(0)));
         assert_eq!(replica.followers.last(), Some(&peer(count)));
+    }
+
+    /// Followers with the longest addresses there are filled the file of a topic, and no owner of it could be changed any more.
+    #[test]
+    fn followers_leave_room_in_the_file_of_their_topic() {
+        let count = 4_096;
+        let mut topic = Topic {
+            name: TopicName::new("t").unwrap(),
+            id: TopicId::from_bytes([7; 16]),
+            created: rt::wall_clock(),
+            settings: Default::default(),
+            owners: vec![CoreId::new(0); count as usize],
+            replicas: BTreeMap::new(),
+        };
+        let come = |topic: &mut Topic, number: u8, address: &str| {
+            let peer = Peer {
+                address: address.to_owned(),
+                ..peer(number)
+            };
+            let each = (0..count).map(|one| (PartitionId::new(one), vec![coming(peer.clone())]));
+            remember_all(topic, each.collect())
+        };
+        assert_eq!(come(&mut topic, 0, "log1.example:7400"), 0);
+        let long = format!("{}:1", "h".repeat(ADDRESS_BYTES_MAX as usize - 2));
+        let refused: Vec<_> = (1..FOLLOWERS_MAX)
+            .map(|number| come(&mut topic, u8::try_from(number).unwrap(), &long))
+            .collect();
+        assert_eq!(refused[0], 0);
+        assert_eq!(*refused.last().unwrap(), count as usize);
+        // Whoever is known may take less.
+        assert_eq!(come(&mut topic, 1, "127.0.0.1:1"), 0);
+        for one in 0..count {
+            topic.change_replica(PartitionId::new(one), |replica| Replica {
+                role: Role::Fenced,
+                sources: vec!["the-next-owner.of-all.example:7400".to_owned()],
+                ..replica
+            });
+        }
+        topic.to_file().encode().unwrap();
     }
 
     /// A follower that was started again before its first record had another copy then, and the one before

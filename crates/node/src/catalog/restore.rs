@@ -288,7 +288,7 @@ impl Admin {
 async fn run(core: Rc<Core>, number: u64, copying: Copying, kept: file::Topic) {
     let (name, source) = (kept.name.clone(), copying.source.clone());
     let (id, target) = (copying.id, copying.target.clone());
-    tracing::info!(topic = %name, source = %source.display(), "restoring a topic");
+    tracing::info!(topic = %name, source = ?source, "restoring a topic");
     let copied = rt::long(move || copy(&copying)).await;
     let Ok(admin) = core.admin() else { return };
     let done = match copied {

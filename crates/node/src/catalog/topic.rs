@@ -167,10 +167,17 @@ impl Topic {
             replicas: file
                 .replicas
                 .into_iter()
-                .map(|replica| (replica.partition, replica))
+                .map(|replica| (replica.partition, in_order(replica)))
                 .collect(),
         }
     }
+}
+
+/// Segments are looked for by halves; who named them once may have named them in any order.
+fn in_order(mut replica: Replica) -> Replica {
+    replica.segments.sort_unstable();
+    replica.segments.dedup();
+    replica
 }
 
 /// The settings that a file keeps.
@@ -246,6 +253,16 @@ mod tests {
             );
             assert_eq!(of(16), bytes);
         }
+    }
+
+    #[test]
+    fn segments_of_a_file_are_in_order_whoever_wrote_it() {
+        let mut written = topic(&[Role::Follower]).to_file();
+        let [a, b] = [10, 20].map(|at| Offset::new(at).unwrap());
+        written.replicas[0].segments = vec![b, a, b];
+        let read = Topic::from_file(written, vec![CoreId::new(0)]);
+        let replica = read.replica(PartitionId::new(0)).unwrap();
+        assert_eq!(replica.segments, [a, b]);
     }
 
     #[test]

@@ -181,7 +181,7 @@ fn lags((place, mine): (&Place, &[edit::Epoch]), origin: &segments::Answer) -> b
 /// Where the first segment of a source's answer begins, of those that are `named` if any are; none if
 /// it has no records there.
 fn first_of(origin: &segments::Answer, named: &[Offset]) -> Option<Point> {
-    let is_named = |base: &Offset| named.is_empty() || named.contains(base);
+    let is_named = |base: &Offset| named.is_empty() || named.binary_search(base).is_ok();
     let mut sealed = origin.sealed.iter();
     if let Some(first) = sealed.find(|sealed| is_named(&sealed.base)) {
         return Some(Point {

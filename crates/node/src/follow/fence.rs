@@ -13,6 +13,7 @@ use corelog_storage::format::edit;
 use corelog_storage::format::replica::{Peer, Role};
 use futures_lite::FutureExt;
 
+use super::address::is_address;
 use super::line::Line;
 use super::lineage::shared;
 use super::ownership::{chain_of, partition_at, segments_of};
@@ -282,7 +283,9 @@ impl Core {
             let told = segments_of(&line, topic, key, Offset::MAX).await?;
             let newest = told.epochs.first().map(|newest| newest.epoch);
             match there.source {
-                Some(source) if self.epoch(key)? < newest => address = source,
+                Some(source) if self.epoch(key)? < newest && is_address(&source) => {
+                    address = source;
+                }
                 _ => return Ok(None),
             }
         }

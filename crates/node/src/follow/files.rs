@@ -245,7 +245,7 @@ fn wanted_behind(
     replica: &Replica,
 ) -> Result<Vec<Seal>, Trouble> {
     let named = &replica.segments;
-    let is_named = |base: &Offset| named.is_empty() || named.contains(base);
+    let is_named = |base: &Offset| named.is_empty() || named.binary_search(base).is_ok();
     let (mut end, mut wanted) = (place.durable, Vec::new());
     for sealed in origin.sealed.iter().filter(|sealed| is_named(&sealed.base)) {
         let is_due = replica.until.is_none_or(|until| end.offset < until);

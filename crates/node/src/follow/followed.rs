@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use corelog_protocol::error::ErrorCode;
 use corelog_protocol::message::replica_status::{Partition, Role, State};
+use corelog_record::LeaderEpoch;
 
 use super::line::Line;
 use super::ownership::partition_at;
@@ -20,8 +21,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 const LOOK_AT_COPY_EVERY: Duration = Duration::from_secs(10);
 /// How long a copy that is not the first source is followed before those named before it are tried again.
 const STAND_IN_MAX: Duration = Duration::from_secs(30);
-/// After so long in which none of those could be followed, what such a copy lets go of counts, if it hears the owner: who
-/// lives that long without its copies has what they let go of.
+/// After so long in which none of those could be followed, what such a source lets go of counts, if it hears the owner, or
+/// says that it is it: who lives that long without its copies has what they let go of.
 const STAND_IN_LEADS_AFTER: Duration = Duration::from_secs(600);
 /// A copy that heard of the owner so long ago does not know any more what that has: the looks of a chain of copies add up.
 const HEARD_MAX: Duration = Duration::from_secs(60);
@@ -33,6 +34,8 @@ pub(super) struct Followed {
     pub(super) line: Rc<Line>,
     /// Since when none that was named before it could be followed; none of the first.
     stands_in_since: Option<Instant>,
+    /// If it told of a later epoch than this copy had.
+    is_later: Cell<bool>,
     begun: Instant,
     looked: Cell<Option<Instant>>,
     standing: Cell<Standing>,
@@ -57,25 +60,33 @@ impl Followed {
             address: address.to_owned(),
             line,
             stands_in_since,
+            is_later: Cell::new(false),
             begun: rt::now(),
             looked: Cell::new(None),
             standing: Cell::new(Standing::Lender(None)),
         }
     }
 
-    /// If it is time to try the sources before it again: it is none of them, nor the owner.
+    /// If it is time to try the sources before it again: it is none of them, nor believed to be the owner.
     pub(super) fn is_over(&self) -> bool {
-        let is_stand_in = self.stands_in_since.is_some() && self.standing.get() != Standing::Owner;
+        let is_owner = self.standing.get() == Standing::Owner && self.leads();
+        let is_stand_in = self.stands_in_since.is_some() && !is_owner;
         is_stand_in && self.begun + STAND_IN_MAX <= rt::now()
     }
 
-    /// If what it has let go of is gone: of a copy that stands in for another source that need not be so.
+    /// Hears of its newest epoch, where `mine` is this copy's. A source that took over begins a later one.
+    pub(super) fn hear(&self, newest: Option<LeaderEpoch>, mine: Option<LeaderEpoch>) {
+        self.is_later.set(self.is_later.get() || mine < newest);
+    }
+
+    /// If what it has let go of is gone: of one that stands in for another source that need not be so. It may call itself
+    /// the owner: what is here goes by its word, and the one before it, which owns the partition, may just be away.
     pub(super) fn leads(&self) -> bool {
+        let since = self.stands_in_since;
+        let stood_long = since.is_none_or(|since| since + STAND_IN_LEADS_AFTER <= rt::now());
         match self.standing.get() {
-            Standing::Owner => true,
-            Standing::Follower(_) => self
-                .stands_in_since
-                .is_none_or(|since| since + STAND_IN_LEADS_AFTER <= rt::now()),
+            Standing::Owner => stood_long || self.is_later.get(),
+            Standing::Follower(_) => stood_long,
             Standing::Lender(_) | Standing::Replaced => false,
         }
     }
@@ -166,12 +177,35 @@ mod tests {
             };
             let copy = Standing::Follower(Duration::ZERO);
             let told = |followed: Followed| (followed.is_over(), followed.leads());
+            assert_eq!(told(followed(Standing::Owner, None)), (false, true));
             assert_eq!(told(followed(Standing::Owner, since)), (false, true));
             assert_eq!(told(followed(copy, None)), (false, true));
             assert_eq!(told(followed(copy, Some(rt::now()))), (true, false));
             assert_eq!(told(followed(copy, since)), (true, true), "the owner lives");
             let lender = Standing::Lender(None);
             assert_eq!(told(followed(lender, since)), (true, false));
+        });
+    }
+
+    /// The owner was away, and the next source called itself that: the copy gave up all it had, as it was told that
+    /// nothing below an offset above its end was left.
+    #[test]
+    fn a_stand_in_that_says_it_is_the_owner_is_believed_after_a_while_or_by_a_later_epoch() {
+        on_core(|| async {
+            let line = Rc::new(connected(&node(|_, _| ())).await);
+            let followed = Followed {
+                begun: rt::now() - STAND_IN_MAX,
+                standing: Cell::new(Standing::Owner),
+                ..Followed::new("a:1", line, Some(rt::now()))
+            };
+            let told = || (followed.is_over(), followed.leads());
+            let epoch = LeaderEpoch::new;
+            followed.hear(epoch(7), epoch(7));
+            assert_eq!(told(), (true, false));
+            followed.hear(epoch(8), epoch(7));
+            assert_eq!(told(), (false, true));
+            followed.hear(epoch(8), epoch(8));
+            assert_eq!(told(), (false, true), "it has come here since");
         });
     }
 

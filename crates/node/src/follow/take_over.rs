@@ -6,12 +6,12 @@ use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::take_over;
 use corelog_record::{LeaderEpoch, Offset};
 use corelog_storage::format::replica::Role;
-use corelog_storage::log::TAKEOVER_STEP;
+use corelog_storage::log::{HEARD_EPOCH_MAX, TAKEOVER_STEP};
 
 use super::lineage::diverged;
 use super::ownership::not_follower;
 use crate::core::{Core, PartitionKey};
-use crate::failure::{Failure, failure, failure_with};
+use crate::failure::{Failure, failure, failure_with, invalid};
 use crate::router;
 
 impl Core {
@@ -20,7 +20,7 @@ impl Core {
     ///
     /// # Errors
     /// `NotEqual` while this log is not the owner's up to its end, and once it is promised not to be
-    /// taken over; `NotFollower`, `Diverged`; `InvalidRequest` at an epoch that was taken back; `Busy` while its owner is changed otherwise.
+    /// taken over; `NotFollower`, `Diverged`; `InvalidRequest` at an epoch that was taken back, or that no owner has; `Busy` while its owner is changed otherwise.
     pub(crate) async fn take_over(
         self: &Rc<Self>,
         key: PartitionKey,
@@ -42,6 +42,12 @@ impl Core {
             Role::Follower => {}
             Role::Owner => return self.taken_over(key, &request).await,
             _ => return Err(not_follower(&request.topic, key)),
+        }
+        // What this copy began above it copies might not take; it need not have come here as a record.
+        let is_here = self.epoch(key)? == Some(request.epoch);
+        if HEARD_EPOCH_MAX < request.epoch.get() && !is_here {
+            let message = format!("no epoch is above {HEARD_EPOCH_MAX}");
+            return Err(invalid("epoch", message));
         }
         let place = self.place(key)?;
         let here = (place.durable.offset, place.durable.chain);

@@ -1,6 +1,7 @@
 //! The life of a follower: from what it has to what its source has, and on.
 
 use std::cell::Cell;
+use std::mem;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -191,7 +192,9 @@ impl Following {
         loop {
             self.look(core, &followed).await?;
             self.stood_in_since.set(since);
-            let origin = self.segments(core, &followed.line).await?;
+            let mut origin = self.segments(core, &followed.line).await?;
+            let mine = core.epoch(self.key).map_err(Trouble::Again)?;
+            followed.hear(newest(&origin.epochs), mine);
             self.begin(core, &origin, &followed).await?;
             // Segments are not taken in over an epoch that is this copy's alone.
             let high_watermark = origin.high_watermark;
@@ -205,7 +208,10 @@ impl Following {
                 return Ok(Ended::Done);
             }
             self.progress.state.set(State::Following);
-            match self.tail(core, &followed, origin.epochs).await? {
+            let epochs = mem::take(&mut origin.epochs);
+            // Its segments were of use until here, and a source is followed for as long as it lives.
+            drop(origin);
+            match self.tail(core, &followed, epochs).await? {
                 Tail::Done => return Ok(Ended::Done),
                 Tail::Behind => {}
                 Tail::Return => return Ok(Ended::Return),
@@ -266,10 +272,14 @@ impl Following {
     /// Were this copy to take over, its epoch has to be above all that its source has: also above those that it
     /// does not come to.
     pub(super) fn hear_epochs(&self, core: &Rc<Core>, epochs: &[Epoch]) {
-        if let Some(newest) = epochs.iter().map(|told| told.epoch).max() {
+        if let Some(newest) = newest(epochs) {
             core.hear_epoch(self.key, newest);
         }
     }
+}
+
+fn newest(epochs: &[Epoch]) -> Option<LeaderEpoch> {
+    epochs.iter().map(|told| told.epoch).max()
 }
 
 /// Bytes of the segments that begin at `end` or behind it: what is missing of the one around it a Fetch tells.

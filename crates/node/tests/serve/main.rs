@@ -8,6 +8,7 @@ mod fairness;
 mod idle;
 mod kept;
 mod leave;
+mod liars;
 mod limits;
 mod load;
 mod produce_and_fetch;

@@ -1,6 +1,6 @@
 //! What an error answer's head holds under its key `error`.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use corelog_record::{Offset, TopicId};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -84,9 +84,14 @@ impl ErrorBody {
 impl fmt::Display for ErrorBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.known_code() {
-            Some(code) => write!(f, "{code}: {}", self.message),
-            None => write!(f, "error code {}: {}", self.code, self.message),
+            Some(code) => write!(f, "{code}: ")?,
+            None => write!(f, "error code {}: ", self.code)?,
         }
+        // It may hold what a client or another node sent: a newline of theirs begins no line of a log.
+        self.message.chars().try_for_each(|c| match c.is_control() {
+            true => write!(f, "{}", c.escape_default()),
+            false => f.write_char(c),
+        })
     }
 }
 
@@ -203,3 +208,16 @@ fn cut(mut text: String) -> String {
 
 /// There are no more that differ.
 const VERSIONS_MAX: usize = 1 + u8::MAX as usize;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A path with a newline in it was a line of its own in the log of the server that refused it.
+    #[test]
+    fn an_error_is_one_line_whatever_was_sent() {
+        let error = ErrorBody::new(ErrorCode::InvalidRequest, "no a\nERROR \u{1b}[2J größer");
+        let said = error.to_string();
+        assert!(said.ends_with(r"no a\nERROR \u{1b}[2J größer"), "{said}");
+    }
+}

@@ -3,6 +3,7 @@
 use corelog_record::{CoreId, NodeId, PartitionId, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 
+use super::bounded;
 use super::settings::TopicSettings;
 use crate::error::ErrorBody;
 
@@ -31,7 +32,11 @@ pub struct Answer {
     #[serde(default)]
     pub topics: Vec<Topic>,
     /// The topics asked for of which nothing can be told; default empty.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "bounded::list::<{ bounded::TOPICS }, _, _>"
+    )]
     pub errors: Vec<TopicError>,
 }
 

@@ -10,6 +10,7 @@
 pub mod ack;
 pub mod alter_topic;
 pub mod authenticate;
+mod bounded;
 pub mod chain_at;
 pub mod clone_topic;
 pub mod copy_segments;

@@ -3,6 +3,7 @@
 use corelog_record::{CopyId, NodeId, Offset, PartitionId, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 
+use super::bounded;
 use crate::error::ErrorBody;
 
 super::call!(ReplicaStatus);
@@ -26,7 +27,10 @@ pub struct Answer {
     /// The topic's id.
     pub id: TopicId,
     /// Its partitions, by number; default empty.
-    #[serde(default)]
+    #[serde(
+        default,
+        deserialize_with = "bounded::list::<{ bounded::PARTITIONS }, _, _>"
+    )]
     pub partitions: Vec<Partition>,
 }
 
@@ -81,13 +85,22 @@ pub struct Partition {
     #[serde(default)]
     pub segments_total: u32,
     /// The segments that are on their way, by base offset; default empty.
-    #[serde(default)]
+    #[serde(
+        default,
+        deserialize_with = "bounded::list::<{ bounded::SEALED }, _, _>"
+    )]
     pub receiving: Vec<Receiving>,
     /// Sources that are not asked any more, each with the reason; default empty.
-    #[serde(default)]
+    #[serde(
+        default,
+        deserialize_with = "bounded::list::<{ bounded::NODES }, _, _>"
+    )]
     pub dropped: Vec<Dropped>,
     /// Who follows it, by copy; default empty.
-    #[serde(default)]
+    #[serde(
+        default,
+        deserialize_with = "bounded::list::<{ bounded::NODES }, _, _>"
+    )]
     pub followers: Vec<Follower>,
     /// Segments that were replaced by a peer's since the server was started; default 0.
     #[serde(default)]

@@ -5,6 +5,7 @@ use corelog_record::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::bounded;
 use super::epoch::Epoch;
 
 super::call!(Segments);
@@ -35,10 +36,16 @@ pub struct Answer {
     /// All below may be read.
     pub high_watermark: Offset,
     /// Its epochs, newest first; default empty.
-    #[serde(default)]
+    #[serde(
+        default,
+        deserialize_with = "bounded::list::<{ bounded::EPOCHS }, _, _>"
+    )]
     pub epochs: Vec<Epoch>,
     /// The sealed segments, by base offset; default empty.
-    #[serde(default)]
+    #[serde(
+        default,
+        deserialize_with = "bounded::list::<{ bounded::SEALED }, _, _>"
+    )]
     pub sealed: Vec<Sealed>,
     /// The active segment, or where it begins if all records of the log have gone; default nil, there is
     /// none with records.

@@ -50,8 +50,11 @@ impl<D: Dir> NewEpoch<D> {
 /// How much higher than the last epoch one is that a copy begins which takes over. An owner that is
 /// killed again and again before it hears of that begins one more each time, and must not outrank it.
 pub const TAKEOVER_STEP: i32 = 1_000;
-/// The highest epoch of a source that a copy believes: a million takeovers have room above it.
+/// The highest epoch of a source that a copy takes: a million takeovers have room above it.
 const SOURCE_EPOCH_MAX: i32 = i32::MAX - 1_000_000 * TAKEOVER_STEP;
+/// The highest epoch that a log hears of without having it: a million takeovers above it are copied still. It is a word of
+/// anybody's, and what begins above it must be taken by every copy.
+pub const HEARD_EPOCH_MAX: i32 = SOURCE_EPOCH_MAX - 1_000_000 * TAKEOVER_STEP;
 
 /// Which epoch begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,10 +162,10 @@ impl<D: Dir> Log<D> {
     }
 
     /// Notes an epoch of another copy of this log, where this one may never come to: what it begins itself is
-    /// above. The mark says so as soon as nothing else goes on. One of the last numbers there are is no node's: it
-    /// would leave none to take over with, and is not believed.
+    /// above. The mark says so as soon as nothing else goes on. One above [`HEARD_EPOCH_MAX`] is no node's: it
+    /// could leave none to take over with that a copy takes, and is not believed.
     pub fn hear_epoch(&mut self, epoch: LeaderEpoch) {
-        if check_source_epoch(epoch).is_ok() {
+        if epoch.get() <= HEARD_EPOCH_MAX {
             self.marked.heard = self.marked.heard.max(Some(epoch));
             self.epoch_used = self.epoch_used.max(Some(epoch));
         }

@@ -103,7 +103,7 @@ pub use append::{AppendError, Appended};
 pub use chain::ChainPlan;
 pub use chore::{ChoreDone, ChorePlan};
 pub use copied::CopyError;
-pub use epoch::{Begin, TAKEOVER_STEP};
+pub use epoch::{Begin, HEARD_EPOCH_MAX, TAKEOVER_STEP};
 pub use event::Event;
 pub use expire::Hold;
 pub use find::TimePlan;

@@ -100,7 +100,7 @@ pub(super) struct Fact {
 pub(super) fn fact(name: &str, told: impl ToString) -> Fact {
     Fact {
         name: name.to_owned(),
-        told: super::figure::printable(&told.to_string()),
+        told: crate::output::printable(&told.to_string()),
         tone: Tone::Plain,
     }
 }

@@ -8,8 +8,8 @@ use crate::disk::memory::MemoryDir;
 use crate::disk::{Dir, block_on};
 use crate::log::lineage::Began;
 use crate::log::{
-    AppendError, Appended, Begin, Chore, ChorePlan, CopyError, Log, OpenReport, Options, Ownership,
-    ReadError, TAKEOVER_STEP,
+    AppendError, Appended, Begin, Chore, ChorePlan, CopyError, HEARD_EPOCH_MAX, Log, OpenReport,
+    Options, Ownership, ReadError, TAKEOVER_STEP,
 };
 use crate::mark::Mark;
 use crate::testing::{batch, open, read_all, settle};
@@ -516,6 +516,38 @@ fn an_epoch_that_leaves_no_room_for_another_is_not_believed() {
     let plan = copy.plan_epoch(Begin::TakenOver);
     run(&mut copy, plan).unwrap();
     assert_eq!(copy.epoch().get(), before + TAKEOVER_STEP);
+}
+
+/// A copy heard of the highest epoch that copies take, in a request that anybody may send. Promoted, it began one above that,
+/// which no copy took, for good.
+#[test]
+fn what_was_only_heard_leaves_room_for_epochs_that_copies_take() {
+    let roots = (MemoryDir::new(), MemoryDir::new());
+    let source = source(&roots.0, 5);
+    let mut copy = copy_of(&source, &roots.1);
+    follow(&source, &mut copy);
+    let before = copy.epoch().get();
+    copy.hear_epoch(LeaderEpoch::new(HEARD_EPOCH_MAX + 1).unwrap());
+    copy.set_options(small());
+    let plan = copy.plan_epoch(Begin::TakenOver);
+    run(&mut copy, plan).unwrap();
+    assert_eq!(copy.epoch().get(), before + TAKEOVER_STEP);
+
+    let roots = (MemoryDir::new(), MemoryDir::new());
+    let mut heard = copy_of(&copy, &roots.1);
+    follow(&copy, &mut heard);
+    heard.hear_epoch(LeaderEpoch::new(HEARD_EPOCH_MAX).unwrap());
+    heard.set_options(small());
+    let plan = heard.plan_epoch(Begin::TakenOver);
+    run(&mut heard, plan).unwrap();
+    assert_eq!(heard.epoch().get(), HEARD_EPOCH_MAX + TAKEOVER_STEP);
+    let last = *heard.epochs().last().unwrap();
+    let mut next = copy_of(&heard, &roots.0);
+    follow(&heard, &mut next);
+    let told = Began::from(&last);
+    let plan = next.plan_epoch(Begin::Copied(told));
+    run(&mut next, plan).unwrap();
+    assert_eq!(next.epoch(), heard.epoch());
 }
 
 /// A partition was handed over before its first record was on disk: that ended the node.
