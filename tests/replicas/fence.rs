@@ -115,15 +115,9 @@ fn an_owner_of_many_partitions_that_were_promoted_serves_none_of_them() {
     a.kill();
     b.ask(&promoting(&topic, true)).unwrap();
     a.up();
-    let mut left: Vec<_> = (0..PARTITIONS).collect();
-    until("all say who owns them", || {
-        left.retain(|partition| {
-            let refused = produced(&a, &topic, *partition).unwrap_err();
-            assert_waits_or_fenced(&refused);
-            refused.is(ErrorCode::Busy)
-        });
-        left.is_empty()
-    });
+    for partition in 0..PARTITIONS {
+        until_it_says_who_owns(&a, &topic, partition);
+    }
 }
 
 /// It was owner of what another owned by then until somebody told it.
@@ -144,11 +138,7 @@ fn an_owner_that_stood_still_takes_no_record_before_its_followers_were_asked() {
     a.server().signal(Signal::SIGCONT);
     let told = wire.receive().unwrap().read::<produce::Request>();
     assert_waits_or_fenced(&told.unwrap_err());
-    until("it says who owns it", || {
-        let refused = produced(&a, &topic, 0).unwrap_err();
-        assert_waits_or_fenced(&refused);
-        refused.is(ErrorCode::NotOwner)
-    });
+    until_it_says_who_owns(&a, &topic, 0);
 }
 
 /// The spare file is for what has to be written down on a full disk; that another node owns the partition was not.
@@ -196,11 +186,7 @@ fn an_owner_that_was_replaced_says_so_whoever_else_does_not_answer() {
     promote(&b, &topic);
     c.server().signal(Signal::SIGSTOP);
     a.up();
-    until("it says who owns it", || {
-        let refused = produced(&a, &topic, 0).unwrap_err();
-        assert_waits_or_fenced(&refused);
-        refused.is(ErrorCode::NotOwner)
-    });
+    until_it_says_who_owns(&a, &topic, 0);
 }
 
 #[test]
@@ -232,6 +218,15 @@ fn produced(node: &Node, topic: &Target, partition: u32) -> Result<(), Box<Error
     let bytes = batch(Codec::None, ["late"]);
     let told = node.wire().call(&topic.produce(partition), &bytes).unwrap();
     told.map(drop)
+}
+
+/// Waits until a node says that another one owns a partition, and takes nothing until then.
+fn until_it_says_who_owns(node: &Node, topic: &Target, partition: u32) {
+    until("it says who owns it", || {
+        let refused = produced(node, topic, partition).unwrap_err();
+        assert_waits_or_fenced(&refused);
+        refused.is(ErrorCode::NotOwner)
+    });
 }
 
 fn assert_waits_or_fenced(refused: &ErrorBody) {
@@ -316,11 +311,7 @@ fn an_old_owner_whose_log_opens_later_is_fenced_then() {
         partition: PartitionId::new(0),
     })
     .unwrap();
-    until("it says who owns it", || {
-        let refused = produced(&a, &topic, 0).unwrap_err();
-        assert_waits_or_fenced(&refused);
-        refused.is(ErrorCode::NotOwner)
-    });
+    until_it_says_who_owns(&a, &topic, 0);
     assert_eq!(status(&a, &topic, 0).role, Role::Fenced);
 }
 

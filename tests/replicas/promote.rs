@@ -98,6 +98,10 @@ fn a_partition_of_which_nothing_was_copied_is_promoted_by_its_number_alone() {
     };
     b.ask(&one).unwrap();
     wait_until_level(&a, &b, &topic, 1);
+    // Who asked it for the others read nothing, to the end.
+    let moved = b.ask(&topic.fetch(0, Offset::ZERO)).unwrap_err();
+    assert!(moved.is(ErrorCode::NotOwner), "{moved:?}");
+    assert_eq!(moved.detail.address, Some(a.address()));
     a.kill();
     let promoting = ["promote", "t", "--accept-loss"];
     let role = |partition| status(&b, &topic, partition).role;

@@ -158,6 +158,12 @@ fn a_replica_that_asks_its_source_no_more_is_not_called_level_with_it() {
     until("it follows no more", || {
         status(&stopped, &topic, 0).state == State::Stopped
     });
+    // There it waited for ever.
+    let moved = stopped.ask(&topic.fetch(0, end)).unwrap_err();
+    assert!(moved.is(ErrorCode::NotOwner), "{moved:?}");
+    assert_eq!(moved.detail.address, Some(a.address()));
+    stopped.ask(&topic.fetch(0, Offset::ZERO)).unwrap();
+    done.ask(&topic.fetch(0, end)).unwrap();
     let cases = [
         (done, "was copied from", "done"),
         (stopped, "it has stopped at", "stopped"),

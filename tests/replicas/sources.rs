@@ -53,7 +53,6 @@ fn follow_later(node: &Node, topic: &Target, source: &Node) -> Offset {
     second
 }
 
-/// They were level with each other for good, and what came at the owner came to neither.
 /// It followed no more for good: nothing that was done there mended it.
 #[test]
 fn a_copy_goes_on_when_its_source_has_the_topic_again() {
@@ -78,6 +77,7 @@ fn a_copy_goes_on_when_its_source_has_the_topic_again() {
     assert_equal(&a, &c, &topic, 0);
 }
 
+/// They were level with each other for good, and what came at the owner came to neither.
 #[test]
 fn copies_that_stood_in_for_their_owner_return_to_it() {
     let folder = Folder::new();

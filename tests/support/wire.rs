@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use corelog_protocol::error::ErrorBody;
+use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::frame::{CorrelationId, Decoder, Peek};
 use corelog_protocol::message::{
     Call, create_topic, describe_topic, fetch, hello, list_offsets, metadata, ping, produce,
@@ -180,9 +180,17 @@ impl Wire {
         from: Offset,
     ) -> Result<Vec<u8>, Box<ErrorBody>> {
         let (mut next, mut bytes) = (from, Vec::new());
+        let mut end = None;
         loop {
             let request = topic.fetch(partition, next);
-            let (answer, body) = self.call(&request, &[]).unwrap()?;
+            let (answer, body) = match self.call(&request, &[]).unwrap() {
+                // A copy that has stopped has no more.
+                Err(moved) if moved.is(ErrorCode::NotOwner) && end == Some(next) => {
+                    return Ok(bytes);
+                }
+                told => told?,
+            };
+            end = Some(answer.high_watermark);
             if body.is_empty() {
                 assert_eq!(
                     answer.next, answer.high_watermark,

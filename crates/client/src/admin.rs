@@ -170,7 +170,7 @@ impl Admin {
         let request = describe_topic::Request { name: name.clone() };
         let server = match self.server {
             Some(server) => server,
-            None => match self.client.call_any(&request, Repeat::Always).await {
+            None => match self.client.call_in_turn(&request).await {
                 Err(error) if error.is_unknown_topic() => {
                     self.client.metadata.doubt(name);
                     self.client.topic(name).await?.teller.server
@@ -188,7 +188,14 @@ impl Admin {
     /// Why no server answered.
     pub async fn list_topics(&self) -> Result<Vec<metadata::Topic>, Error> {
         let request = metadata::Request { topics: None };
-        Ok(self.call(&request, Repeat::Always).await?.topics)
+        let told = match self.server {
+            Some(server) => {
+                let told = self.client.call_at(server, &request, Repeat::Always);
+                told.await?
+            }
+            None => self.client.call_in_turn(&request).await?.1,
+        };
+        Ok(told.topics)
     }
 
     /// The earliest or latest offset of a partition, or the first at a time.

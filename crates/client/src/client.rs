@@ -118,9 +118,8 @@ impl Client {
         &self,
         topics: Option<Vec<TopicName>>,
     ) -> Result<metadata::Answer, Error> {
-        self.inner
-            .call(&metadata::Request { topics }, Repeat::Always)
-            .await
+        let request = metadata::Request { topics };
+        Ok(self.inner.call_in_turn(&request).await?.1)
     }
 
     /// What the server said of itself: node, core, addresses, limits, software.
@@ -234,27 +233,24 @@ impl Inner {
         request: &R,
         repeat: Repeat,
     ) -> Result<R::Answer, Error> {
-        Ok(self.call_any(request, repeat).await?.1)
-    }
-
-    /// The same, and which of the servers answered.
-    pub(crate) async fn call_any<R: Call>(
-        &self,
-        request: &R,
-        repeat: Repeat,
-    ) -> Result<(usize, R::Answer), Error> {
         Retry::new(repeat, &self.config)
             .run(|deadline| async move {
+                let (_, connection) = self.next_server().await?;
+                Ok(connection.call(request, deadline.left()).await?.head)
+            })
+            .await
+    }
+
+    /// Asks what any of the servers may tell, each as it knows it, and which of them answered.
+    pub(crate) async fn call_in_turn<R: Call>(
+        &self,
+        request: &R,
+    ) -> Result<(usize, R::Answer), Error> {
+        Retry::new(Repeat::Always, &self.config)
+            .run(|deadline| async move {
                 let (server, connection) = self.next_server().await?;
-                let answer = match repeat {
-                    Repeat::Always => {
-                        self.ask_in_turn(server, &connection, request, deadline)
-                            .await?
-                    }
-                    // What became of it no other one can tell.
-                    _ => connection.call(request, deadline.left()).await?.head,
-                };
-                Ok((server, answer))
+                let answer = self.ask_in_turn(server, &connection, request, deadline);
+                Ok((server, answer.await?))
             })
             .await
     }

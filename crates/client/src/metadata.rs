@@ -142,6 +142,8 @@ pub(crate) struct Cache {
 struct News {
     topic: Arc<Topic>,
     heard: Instant,
+    /// Since when who told it says nothing.
+    silent: Option<Instant>,
     is_doubted: bool,
     /// There is none, or it is another now. Who described it is remembered.
     is_forgotten: bool,
@@ -189,6 +191,7 @@ impl Cache {
         let news = News {
             topic: Arc::clone(&topic),
             heard: Instant::now(),
+            silent: None,
             is_doubted: false,
             is_forgotten: false,
         };
@@ -196,6 +199,14 @@ impl Cache {
         drop(topics);
         self.generation.fetch_add(1, Ordering::Release);
         topic
+    }
+
+    /// Who told of the topic says nothing: for how long by now.
+    pub(crate) fn silent_for(&self, name: &TopicName) -> Duration {
+        let mut topics = self.lock();
+        let news = topics.get_mut(name);
+        let since = news.map(|news| *news.silent.get_or_insert_with(Instant::now));
+        since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Makes the next look-up ask the server; the old news stay for when none answers.
@@ -240,5 +251,38 @@ impl Cache {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<TopicName, News>> {
         // Nothing panics while the map is held.
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use corelog_protocol::message::settings::TopicSettings;
+    use corelog_record::TopicId;
+
+    use super::*;
+
+    /// Whoever told of a topic and was gone for good was believed for ever.
+    #[test]
+    fn how_long_a_server_says_nothing_counts_from_the_first_time_and_ends_with_its_word() {
+        let cache = Cache::new(Duration::MAX);
+        let name: TopicName = "t".parse().unwrap();
+        let told = || metadata::Topic {
+            name: name.clone(),
+            id: TopicId::from_bytes([1; 16]),
+            settings: TopicSettings::default(),
+            partitions: Vec::new(),
+        };
+        let teller = || Teller {
+            server: 0,
+            shared: "".into(),
+        };
+        cache.learn(told(), teller());
+        cache.silent_for(&name);
+        let since = |cache: &Cache| cache.lock().get(&name).unwrap().silent;
+        let first = since(&cache).unwrap();
+        cache.silent_for(&name);
+        assert_eq!(since(&cache), Some(first));
+        cache.learn(told(), teller());
+        assert_eq!(since(&cache), None);
     }
 }

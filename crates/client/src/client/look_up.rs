@@ -146,8 +146,12 @@ impl Inner {
                 Err(error) => silent = silent.filter(Error::may_pass).or(Some(error)),
             }
         }
+        // One that says nothing for so long may be gone for good, and the other one in its place.
+        let is_given_up = aside.is_some() && GIVEN_UP_AFTER <= self.metadata.silent_for(name);
         match (silent, aside) {
-            (Some(error), _) if !is_gone => self.metadata.known(name).ok_or(error.of_look_up()),
+            (Some(error), _) if !is_gone && !is_given_up => {
+                self.metadata.known(name).ok_or(error.of_look_up())
+            }
             (_, Some((topic, teller))) => {
                 self.server.store(teller.server, Ordering::Relaxed);
                 Ok(self.metadata.learn(topic, teller))
@@ -208,6 +212,9 @@ enum Told {
     /// One with another id than is known.
     Another(metadata::Topic, Teller),
 }
+
+/// How long the server that told of a topic is waited for while another one has another topic of that name.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(120);
 
 /// A topic that is not believed yet.
 type Aside = (metadata::Topic, Teller);

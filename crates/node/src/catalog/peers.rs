@@ -2,7 +2,7 @@
 //! operator says so.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::slice;
 use std::sync::Arc;
@@ -44,6 +44,8 @@ pub(crate) struct Newcomer {
 #[derive(Debug, Default)]
 pub(super) struct Newcomers {
     by_topic: RefCell<HashMap<TopicId, Waiting>>,
+    /// Of which it was told that there is no room for more.
+    full: RefCell<BTreeSet<TopicId>>,
 }
 
 /// Those of a topic by partition, in the order in which they came: at most as many of each as are
@@ -126,7 +128,7 @@ impl Admin {
             let waiting = self.newcomers.take(id);
             is_any = Some(waiting.is_some());
             let refused = remember_all(topic, waiting.unwrap_or_default());
-            if 0 < refused {
+            if 0 < refused && self.newcomers.full.borrow_mut().insert(id) {
                 let bytes_max = bytes_max(topic);
                 tracing::warn!(
                     topic = %name, refused, bytes_max,
@@ -161,6 +163,7 @@ impl Admin {
         let mut partitions = Vec::new();
         self.change((&name, id), |topic| {
             self.newcomers.forget_at(id, one, &address);
+            self.newcomers.full.borrow_mut().remove(&id);
             if let Some(one) = one {
                 self.core.routes.borrow().owner(&name, id, one)?;
             }
@@ -206,7 +209,8 @@ fn remember_all(topic: &mut Topic, waiting: Waiting) -> usize {
             let known = topic.replica(partition).cloned();
             let known = known.unwrap_or(Replica::owner(partition));
             let before = bytes_of(&known.followers);
-            let grown = remembering(known, newcomer);
+            let room = bytes_max.saturating_sub(bytes - before);
+            let grown = remembering(known, newcomer, room);
             let after = bytes - before + bytes_of(&grown.followers);
             if bytes_max.max(bytes) < after {
                 refused += 1;
@@ -232,18 +236,24 @@ fn bytes_of(followers: &[Peer]) -> usize {
 
 /// The same with another follower, in the place of what its node had before: that has one copy of a
 /// partition, and a log without files draws another name each time it is opened. If they are too many, in
-/// the place of the one that was silent longest.
-fn remembering(mut replica: Replica, newcomer: Newcomer) -> Replica {
+/// the place of the one that was silent longest; if they take more than there is room for, of those that were not heard.
+fn remembering(mut replica: Replica, newcomer: Newcomer, room: usize) -> Replica {
     let Newcomer { peer, heard } = newcomer;
     let known = &mut replica.followers;
     known.retain(|known| !is_in_place_of(&peer, known));
+    let heard_at = |known: &Peer| {
+        let heard = heard.iter().find(|(copy, _)| *copy == known.copy);
+        heard.map(|(_, at)| *at)
+    };
+    let silent_longest = |known: &[Peer]| (0..known.len()).min_by_key(|&at| heard_at(&known[at]));
     if known.len() >= FOLLOWERS_MAX {
-        let heard_at = |at: usize| {
-            let heard = heard.iter().find(|(copy, _)| *copy == known[at].copy);
-            heard.map(|(_, at)| *at)
-        };
-        let silent = (0..known.len()).min_by_key(|&at| heard_at(at));
-        silent.map(|at| known.remove(at));
+        silent_longest(known).map(|at| known.remove(at));
+    }
+    let own = bytes_of(slice::from_ref(&peer));
+    while room < bytes_of(known) + own
+        && let Some(at) = silent_longest(known).filter(|&at| heard_at(&known[at]).is_none())
+    {
+        known.remove(at);
     }
     known.push(peer);
     replica
@@ -288,7 +298,7 @@ mod tests {
             peer: peer(count),
             heard,
         };
-        let replica = remembering(replica, newcomer);
+        let replica = remembering(replica, newcomer, usize::MAX);
         assert_eq!(replica.followers.len(), FOLLOWERS_MAX);
         assert!(!replica.followers.contains(&peer(3)));
         assert!(replica.followers.contains(&peer(0)));
@@ -307,23 +317,32 @@ mod tests {
             owners: vec![CoreId::new(0); count as usize],
             replicas: BTreeMap::new(),
         };
-        let come = |topic: &mut Topic, number: u8, address: &str| {
+        let all = 0..u8::try_from(FOLLOWERS_MAX).unwrap();
+        let alive: Vec<_> = all.map(|number| (peer(number).copy, rt::now())).collect();
+        let come = |topic: &mut Topic, number: u8, address: &str, heard: &Vec<_>| {
             let peer = Peer {
                 address: address.to_owned(),
                 ..peer(number)
             };
-            let each = (0..count).map(|one| (PartitionId::new(one), vec![coming(peer.clone())]));
+            let newcomer = || Newcomer {
+                peer: peer.clone(),
+                heard: heard.clone(),
+            };
+            let each = (0..count).map(|one| (PartitionId::new(one), vec![newcomer()]));
             remember_all(topic, each.collect())
         };
-        assert_eq!(come(&mut topic, 0, "log1.example:7400"), 0);
+        assert_eq!(come(&mut topic, 0, "log1.example:7400", &alive), 0);
         let long = format!("{}:1", "h".repeat(ADDRESS_BYTES_MAX as usize - 2));
         let refused: Vec<_> = (1..FOLLOWERS_MAX)
-            .map(|number| come(&mut topic, u8::try_from(number).unwrap(), &long))
+            .map(|number| come(&mut topic, u8::try_from(number).unwrap(), &long, &alive))
             .collect();
         assert_eq!(refused[0], 0);
         assert_eq!(*refused.last().unwrap(), count as usize);
         // Whoever is known may take less.
-        assert_eq!(come(&mut topic, 1, "127.0.0.1:1"), 0);
+        assert_eq!(come(&mut topic, 1, "127.0.0.1:1", &alive), 0);
+        // Whoever was not heard makes room for who comes.
+        let refused = come(&mut topic, 8, &long, &Vec::new());
+        assert!(refused < count as usize / 2, "{refused}");
         for one in 0..count {
             topic.change_replica(PartitionId::new(one), |replica| Replica {
                 role: Role::Fenced,
@@ -348,7 +367,7 @@ mod tests {
             peer: again.clone(),
             heard: Vec::new(),
         };
-        let replica = remembering(replica, newcomer);
+        let replica = remembering(replica, newcomer, usize::MAX);
         assert_eq!(replica.followers, [peer(2), again]);
     }
 

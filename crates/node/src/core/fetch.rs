@@ -200,6 +200,9 @@ impl Core {
                 segment_base,
                 is_parked,
             })) => {
+                if !appetite.is_replica {
+                    self.check_goes_on(key, slot)?;
+                }
                 let answer = answer(log_start, high_watermark, segment_base);
                 let parked = is_parked.then(|| {
                     add(&self.counters.parked_fetches, 1);

@@ -1,6 +1,7 @@
 //! Whether this node is whom to ask: who owns a partition of this core, if it does not.
 
 use corelog_protocol::message::replica_status;
+use corelog_record::Offset;
 use corelog_storage::format::replica::{Replica, Role};
 
 use super::refusal::{RETRY_MS, being_handed_over, error_of};
@@ -31,8 +32,9 @@ impl Core {
     /// they own it by now.
     ///
     /// # Errors
-    /// `Busy`, shortly behind a start.
+    /// `Busy`, shortly behind a start or a standstill.
     pub(crate) fn check_asked(&self, key: PartitionKey) -> Result<(), Failure> {
+        self.notice_pause();
         let is_unasked = self.followers.unasked.is_any(key, |copy| {
             let routes = self.routes.borrow();
             let topic = routes.topic_by_id(key.topic);
@@ -52,7 +54,8 @@ impl Core {
     }
 
     /// Checks that what this node has of a partition of this core is for readers: of an owner, or of one who follows it.
-    /// One that was replaced may have records that are in no other log, and gets none of those that come.
+    /// One that was replaced may have records that are in no other log, and gets none of those that come; one that copies
+    /// nothing of it never has any.
     ///
     /// # Errors
     /// `NotOwner`, with the address of who is; `Busy` as [`check_asked`](Self::check_asked).
@@ -61,10 +64,27 @@ impl Core {
         let slots = self.slots.borrow();
         let topic = slots.get(slot).map(|slot| &slot.topic);
         let replica = topic.and_then(|topic| topic.replica(key.partition));
-        match replica.filter(|replica| replica.role == Role::Fenced) {
+        let copies_nothing =
+            |one: &Replica| one.role == Role::Follower && one.until == Some(Offset::ZERO);
+        let is_none = |one: &&Replica| one.role == Role::Fenced || copies_nothing(one);
+        match replica.filter(is_none) {
             Some(replica) => Err(self.not_owner(key, Some(replica))),
             None => Ok(()),
         }
+    }
+
+    /// Checks that a reader who has all that is here may wait for more: a copy that has stopped gets none.
+    ///
+    /// # Errors
+    /// `NotOwner`, with the address of its source.
+    pub(super) fn check_goes_on(&self, key: PartitionKey, slot: SlotId) -> Result<(), Failure> {
+        if !self.has_stopped(key) {
+            return Ok(());
+        }
+        let slots = self.slots.borrow();
+        let topic = slots.get(slot).map(|slot| &slot.topic);
+        let replica = topic.and_then(|topic| topic.replica(key.partition));
+        Err(self.not_owner(key, replica))
     }
 
     fn not_owner(&self, key: PartitionKey, replica: Option<&Replica>) -> Failure {

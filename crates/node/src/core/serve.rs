@@ -55,7 +55,6 @@ impl Core {
         stand: Stand,
     ) -> Result<Due, NotAppended> {
         let slot = self.slot_of(key).map_err(NotAppended::Refused)?;
-        self.notice_pause(taken);
         self.check_asked(key).map_err(NotAppended::Refused)?;
         let told = match self.lets_in(key, batches.len(), stand) {
             true => {

@@ -10,13 +10,13 @@ use corelog_protocol::message::epoch::Epoch;
 use corelog_protocol::message::{fetch, replica_status, segments};
 use corelog_record::{CopyId, LeaderEpoch, Offset, TopicName};
 use corelog_storage::format::edit;
-use corelog_storage::format::replica::{Peer, Role};
+use corelog_storage::format::replica::{Peer, Replica, Role};
 use futures_lite::FutureExt;
 
 use super::address::is_address;
 use super::line::Line;
 use super::lineage::shared;
-use super::ownership::{chain_of, partition_at, segments_of};
+use super::ownership::{chain_of, has_none, partition_at, segments_of};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
 use crate::rt;
@@ -56,16 +56,18 @@ impl Core {
     }
 
     /// Those that are remembered as followers of a partition of this core, and are silent, may own it by now: it is not
-    /// served before they were asked. What it takes until then would be in no other log.
-    /// True if there are any.
+    /// served before they were asked. What it takes until then would be in no other log. True if there are any.
     pub(crate) fn doubt(&self, key: PartitionKey) -> bool {
-        let Ok(replica) = self.replica(key) else {
-            return false;
-        };
-        let followers = replica.followers.iter();
+        let replica = self.replica(key);
+        let owned = replica.ok().filter(|replica| replica.role == Role::Owner);
+        owned.is_some_and(|replica| self.doubt_of(key, &replica))
+    }
+
+    /// The same of one that it is about to own.
+    pub(super) fn doubt_of(&self, key: PartitionKey, replica: &Replica) -> bool {
         let mut is_any = false;
-        for peer in followers.filter(|peer| self.is_silent(key, peer.copy)) {
-            if replica.role == Role::Owner {
+        for peer in &replica.followers {
+            if self.is_silent(key, peer.copy) {
                 self.followers.unasked.add(key, peer.copy);
                 is_any = true;
             }
@@ -153,8 +155,7 @@ impl Core {
 
     /// If a copy was not heard for a while as a follower.
     fn is_silent(&self, key: PartitionKey, copy: CopyId) -> bool {
-        let heard = self.followers.heard_at(key, copy);
-        heard.is_none_or(|at| at + SILENT_AFTER <= rt::now())
+        !self.followers.is_heard(key, copy, SILENT_AFTER)
     }
 
     /// Asks the node at `address` for partitions that it may own, as long as it answers.
@@ -194,6 +195,8 @@ impl Core {
         let copy = claimant.copy;
         match self.verify_claim(topic, key, claimant).await {
             Ok(()) => self.followers.unasked.settle(key, copy),
+            // Who has none owns none.
+            Err(error) if has_none(&error) => self.followers.unasked.settle(key, copy),
             Err(error) => {
                 let error = error.message;
                 tracing::debug!(error, "who may own a partition does not tell");

@@ -1,6 +1,6 @@
 //! Who follows the partitions of this core, and up to where, as far as was heard.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -36,6 +36,8 @@ pub(crate) struct Followers {
     pub(super) since: Instant,
     pub(crate) unasked: Unasked,
     pub(super) pulse: Pulse,
+    /// When what was heard before was doubted.
+    doubted: Cell<Option<Instant>>,
     heard: RefCell<HashMap<PartitionKey, Heard>>,
 }
 
@@ -76,6 +78,7 @@ impl Followers {
             since: rt::now(),
             unasked: Unasked::new(),
             pulse: Pulse::new(),
+            doubted: Cell::new(None),
             heard: RefCell::default(),
         }
     }
@@ -114,9 +117,16 @@ impl Followers {
         known.push(follower);
     }
 
-    /// Forgets when any of them was heard.
-    pub(super) fn unhear(&self) {
-        self.heard.borrow_mut().clear();
+    /// What was heard of them until now tells nothing of what they are.
+    pub(super) fn doubt_all(&self) {
+        self.doubted.set(Some(rt::now()));
+    }
+
+    /// If a copy was heard as a follower within `time`, and not doubted since.
+    pub(super) fn is_heard(&self, key: PartitionKey, copy: CopyId, time: Duration) -> bool {
+        let since = self.doubted.get();
+        self.heard_at(key, copy)
+            .is_some_and(|at| rt::now() < at + time && since.is_none_or(|since| since < at))
     }
 
     /// If one was taken note of.

@@ -249,11 +249,10 @@ impl Core {
             // A target that took over all the same began its epoch one step above the last, too.
             self.begin_above(key).await?;
         }
-        self.write_role(topic, key, before, Role::Owner, Vec::new())
-            .await?;
         // Another than the target may have been promoted meanwhile.
-        self.doubt(key);
-        Ok(())
+        self.doubt_of(key, &before);
+        self.write_role(topic, key, before, Role::Owner, Vec::new())
+            .await
     }
 }
 

@@ -17,7 +17,7 @@
 //! progress  how far a follower is, and what it last heard of its source
 //! followers who follows a partition of this core, and up to where
 //! pause     a node that stood still asks them again
-//! unasked   which of those have yet to be asked, behind a start, if they own it by now
+//! unasked   which of those have yet to be asked, since it was opened or time stood still, if they own it by now
 //! lineage   the epochs of two logs on the wire, and where the logs part
 //! ownership who owns a partition, changing: its laws, and what the next six share
 //! hands     one change of a partition's owner at a time

@@ -1,5 +1,5 @@
-//! Copies that may own a partition of this node by now: while it was away, one of those that follow it may have been
-//! promoted.
+//! Copies that may own a partition of this node by now: while that was not open, or the node did nothing, one of those that
+//! follow it may have been promoted.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

@@ -9,6 +9,7 @@ use corelog_record::Timestamp;
 use corelog_storage::Now;
 use futures_lite::FutureExt;
 use futures_lite::future::poll_once;
+use nix::time::{ClockId, clock_gettime};
 
 use super::steady::{Leap, Steady};
 
@@ -16,6 +17,13 @@ use super::steady::{Leap, Steady};
 #[must_use]
 pub fn now() -> Instant {
     Instant::now()
+}
+
+/// How long the machine has been up, suspended or not: `CLOCK_BOOTTIME`, clock_gettime(2). [`now`] stands still while it is
+/// suspended.
+#[must_use]
+pub fn booted() -> Duration {
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
 }
 
 /// The wall clock in milliseconds since the Unix epoch: for what is due, never for intervals. On a thread it

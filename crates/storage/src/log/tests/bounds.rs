@@ -170,16 +170,20 @@ fn a_batch_larger_than_a_segment_gets_one_of_its_own() {
     assert_eq!(read_all(&log, Offset::ZERO).unwrap().len(), 3);
 }
 
+/// Small segments that are rolled when they are a second old.
+fn aged() -> Options {
+    Options {
+        segment_age_max_ms: Some(1_000),
+        ..small()
+    }
+}
+
 /// Each opening made the active segment young again: that of a quiet log in a node that was started more often than
 /// segments may be old was never sealed, and its records never expired.
 #[test]
 fn a_log_that_is_opened_again_and_again_rolls_by_age() {
     let root = MemoryDir::new();
-    let aged = Options {
-        segment_age_max_ms: Some(1_000),
-        ..small()
-    };
-    let (mut log, _) = open(&root, aged.clone(), 1, at(0)).unwrap();
+    let (mut log, _) = open(&root, aged(), 1, at(0)).unwrap();
     let add = |log: &mut Log<MemoryDir>, now| {
         log.append(&batch(&[b"quiet"], now), now).unwrap();
         settle(log, now).unwrap();
@@ -189,7 +193,7 @@ fn a_log_that_is_opened_again_and_again_rolls_by_age() {
     add(&mut log, at(1_500));
     for (seed, now) in [(2, 1_700), (3, 1_900)] {
         block_on(log.close(at(now))).unwrap();
-        (log, _) = open(&root, aged.clone(), seed, at(now)).unwrap();
+        (log, _) = open(&root, aged(), seed, at(now)).unwrap();
         assert!(!log.roll_if_due(at(2_499)));
     }
     assert!(
@@ -203,11 +207,7 @@ fn a_log_that_is_opened_again_and_again_rolls_by_age() {
 fn the_first_segment_of_a_log_that_is_opened_again_and_again_rolls_by_age() {
     for is_killed in [false, true] {
         let mut root = MemoryDir::new();
-        let aged = Options {
-            segment_age_max_ms: Some(1_000),
-            ..small()
-        };
-        let (mut log, _) = open(&root, aged.clone(), 1, at(0)).unwrap();
+        let (mut log, _) = open(&root, aged(), 1, at(0)).unwrap();
         for (seed, now) in [(2, 500), (3, 900)] {
             let added = at(now - 400);
             log.append(&batch(&[b"quiet"], added), added).unwrap();
@@ -217,7 +217,7 @@ fn the_first_segment_of_a_log_that_is_opened_again_and_again_rolls_by_age() {
             } else {
                 block_on(log.close(at(now))).unwrap();
             }
-            (log, _) = open(&root, aged.clone(), seed, at(now)).unwrap();
+            (log, _) = open(&root, aged(), seed, at(now)).unwrap();
         }
         assert!(!log.roll_if_due(at(1_099)), "is killed: {is_killed}");
         assert!(
@@ -231,21 +231,17 @@ fn the_first_segment_of_a_log_that_is_opened_again_and_again_rolls_by_age() {
 #[test]
 fn a_quiet_log_whose_mark_does_not_tell_how_old_it_is_is_as_old_as_its_first_opening() {
     let root = MemoryDir::new();
-    let aged = Options {
-        segment_age_max_ms: Some(1_000),
-        ..small()
-    };
-    let (mut log, _) = open(&root, aged.clone(), 1, at(0)).unwrap();
+    let (mut log, _) = open(&root, aged(), 1, at(0)).unwrap();
     log.append(&batch(&[b"quiet"], at(0)), at(0)).unwrap();
     settle(&mut log, at(0)).unwrap();
     block_on(log.close(at(0))).unwrap();
     forget_age(&root);
     for (seed, now) in [(2, 5_000), (3, 5_500), (4, 5_900)] {
-        (log, _) = open(&root, aged.clone(), seed, at(now)).unwrap();
+        (log, _) = open(&root, aged(), seed, at(now)).unwrap();
         assert!(!log.roll_if_due(at(5_999)));
         block_on(log.close(at(now))).unwrap();
     }
-    (log, _) = open(&root, aged, 5, at(6_000)).unwrap();
+    (log, _) = open(&root, aged(), 5, at(6_000)).unwrap();
     assert!(log.roll_if_due(at(6_000)));
 }
 
@@ -274,11 +270,7 @@ fn forget_age(root: &MemoryDir) {
 #[test]
 fn a_segment_rolls_by_age_and_expires_by_its_seal_time() {
     let root = MemoryDir::new();
-    let aged = Options {
-        segment_age_max_ms: Some(1_000),
-        ..small()
-    };
-    let (mut log, _) = open(&root, aged, 1, at(0)).unwrap();
+    let (mut log, _) = open(&root, aged(), 1, at(0)).unwrap();
     assert!(
         !log.roll_if_due(at(5_000)),
         "a segment without records has no age"
