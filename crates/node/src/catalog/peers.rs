@@ -195,7 +195,8 @@ impl Admin {
     }
 }
 
-/// Remembers those of a topic who come, as far as there is room in its file; gives how many of them there was none for.
+/// Remembers those of a topic who come, as far as there is room in its file; gives how many of them there was none for. None that
+/// is remembered makes room: one that was promoted is silent, and only here it is known whom to ask.
 fn remember_all(topic: &mut Topic, waiting: Waiting) -> usize {
     let bytes_max = bytes_max(topic);
     let all = topic.replicas.values();
@@ -209,8 +210,7 @@ fn remember_all(topic: &mut Topic, waiting: Waiting) -> usize {
             let known = topic.replica(partition).cloned();
             let known = known.unwrap_or(Replica::owner(partition));
             let before = bytes_of(&known.followers);
-            let room = bytes_max.saturating_sub(bytes - before);
-            let grown = remembering(known, newcomer, room);
+            let grown = remembering(known, newcomer);
             let after = bytes - before + bytes_of(&grown.followers);
             if bytes_max.max(bytes) < after {
                 refused += 1;
@@ -236,24 +236,18 @@ fn bytes_of(followers: &[Peer]) -> usize {
 
 /// The same with another follower, in the place of what its node had before: that has one copy of a
 /// partition, and a log without files draws another name each time it is opened. If they are too many, in
-/// the place of the one that was silent longest; if they take more than there is room for, of those that were not heard.
-fn remembering(mut replica: Replica, newcomer: Newcomer, room: usize) -> Replica {
+/// the place of the one that was silent longest.
+fn remembering(mut replica: Replica, newcomer: Newcomer) -> Replica {
     let Newcomer { peer, heard } = newcomer;
     let known = &mut replica.followers;
     known.retain(|known| !is_in_place_of(&peer, known));
-    let heard_at = |known: &Peer| {
-        let heard = heard.iter().find(|(copy, _)| *copy == known.copy);
-        heard.map(|(_, at)| *at)
-    };
-    let silent_longest = |known: &[Peer]| (0..known.len()).min_by_key(|&at| heard_at(&known[at]));
     if known.len() >= FOLLOWERS_MAX {
-        silent_longest(known).map(|at| known.remove(at));
-    }
-    let own = bytes_of(slice::from_ref(&peer));
-    while room < bytes_of(known) + own
-        && let Some(at) = silent_longest(known).filter(|&at| heard_at(&known[at]).is_none())
-    {
-        known.remove(at);
+        let heard_at = |at: usize| {
+            let heard = heard.iter().find(|(copy, _)| *copy == known[at].copy);
+            heard.map(|(_, at)| *at)
+        };
+        let silent = (0..known.len()).min_by_key(|&at| heard_at(at));
+        silent.map(|at| known.remove(at));
     }
     known.push(peer);
     replica
@@ -298,7 +292,7 @@ mod tests {
             peer: peer(count),
             heard,
         };
-        let replica = remembering(replica, newcomer, usize::MAX);
+        let replica = remembering(replica, newcomer);
         assert_eq!(replica.followers.len(), FOLLOWERS_MAX);
         assert!(!replica.followers.contains(&peer(3)));
         assert!(replica.followers.contains(&peer(0)));
@@ -317,32 +311,23 @@ mod tests {
             owners: vec![CoreId::new(0); count as usize],
             replicas: BTreeMap::new(),
         };
-        let all = 0..u8::try_from(FOLLOWERS_MAX).unwrap();
-        let alive: Vec<_> = all.map(|number| (peer(number).copy, rt::now())).collect();
-        let come = |topic: &mut Topic, number: u8, address: &str, heard: &Vec<_>| {
+        let come = |topic: &mut Topic, number: u8, address: &str| {
             let peer = Peer {
                 address: address.to_owned(),
                 ..peer(number)
             };
-            let newcomer = || Newcomer {
-                peer: peer.clone(),
-                heard: heard.clone(),
-            };
-            let each = (0..count).map(|one| (PartitionId::new(one), vec![newcomer()]));
+            let each = (0..count).map(|one| (PartitionId::new(one), vec![coming(peer.clone())]));
             remember_all(topic, each.collect())
         };
-        assert_eq!(come(&mut topic, 0, "log1.example:7400", &alive), 0);
+        assert_eq!(come(&mut topic, 0, "log1.example:7400"), 0);
         let long = format!("{}:1", "h".repeat(ADDRESS_BYTES_MAX as usize - 2));
         let refused: Vec<_> = (1..FOLLOWERS_MAX)
-            .map(|number| come(&mut topic, u8::try_from(number).unwrap(), &long, &alive))
+            .map(|number| come(&mut topic, u8::try_from(number).unwrap(), &long))
             .collect();
         assert_eq!(refused[0], 0);
         assert_eq!(*refused.last().unwrap(), count as usize);
         // Whoever is known may take less.
-        assert_eq!(come(&mut topic, 1, "127.0.0.1:1", &alive), 0);
-        // Whoever was not heard makes room for who comes.
-        let refused = come(&mut topic, 8, &long, &Vec::new());
-        assert!(refused < count as usize / 2, "{refused}");
+        assert_eq!(come(&mut topic, 1, "127.0.0.1:1"), 0);
         for one in 0..count {
             topic.change_replica(PartitionId::new(one), |replica| Replica {
                 role: Role::Fenced,
@@ -367,7 +352,7 @@ mod tests {
             peer: again.clone(),
             heard: Vec::new(),
         };
-        let replica = remembering(replica, newcomer, usize::MAX);
+        let replica = remembering(replica, newcomer);
         assert_eq!(replica.followers, [peer(2), again]);
     }
 
