@@ -19,7 +19,7 @@ mod tests {
 
     use super::*;
 
-    /// The crate's own example wrote records of 1970, which retention by age takes at once.
+    /// The crate's own example wrote records of 1970, which no look-up by time finds.
     #[test]
     fn a_record_that_is_made_now_is_of_this_time() {
         let year_2026 = Timestamp::from_millis(1_767_225_600_000);

@@ -2,8 +2,8 @@
 
 use crate::Timestamp;
 
-/// One record: what a program appends, or keeps of what it read. By default its time is the Unix epoch, which is as good as
-/// expired where a topic keeps records for some age: begin with [`Record::new`].
+/// One record: what a program appends, or keeps of what it read. By default its time is the Unix epoch, where no
+/// look-up by time finds it: begin with [`Record::new`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     /// When it happened, as its producer says.

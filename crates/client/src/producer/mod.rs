@@ -113,7 +113,7 @@ impl Producer {
     /// Returns once the record is accepted; the [`Delivery`] resolves once its outcome is settled.
     /// Dropped before it returns, it accepted nothing.
     ///
-    /// The record's timestamp is the caller's, and nobody changes it: retention by age and look-ups by time go by it.
+    /// The record's timestamp is the caller's, and nobody changes it: look-ups by time go by it, retention by age does not.
     /// [`now`](crate::now) is the time of this machine.
     ///
     /// # Errors
