@@ -55,6 +55,13 @@ pub enum CatalogError {
     },
 }
 
+impl CatalogError {
+    /// Whether no descriptor was left.
+    fn is_out_of_files(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if disk::is_out_of_files(source))
+    }
+}
+
 /// Where a partition's log lives.
 pub(crate) fn partition_dir<D: Dir>(root: &D, topic: &TopicName, partition: PartitionId) -> D {
     topic_dir(root, topic).child(&partition.get().to_string())
@@ -121,9 +128,7 @@ pub(crate) async fn load<D: Dir>(
                 );
             }
             // It is not the topic that is amiss: a start that fails is tried again.
-            Err(CatalogError::Io { source, .. }) if disk::is_out_of_files(&source) => {
-                return Err(io_error("read", &topic_dir(root, &name))(source));
-            }
+            Err(error) if error.is_out_of_files() => return Err(error),
             Err(error) => {
                 unreadable += 1;
                 let error = with_causes(&error);

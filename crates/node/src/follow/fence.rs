@@ -17,6 +17,7 @@ use super::address::is_address;
 use super::line::Line;
 use super::lineage::shared;
 use super::ownership::{chain_of, has_none, partition_at, segments_of};
+use crate::catalog::{Routes, Topic};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure};
 use crate::rt;
@@ -56,14 +57,15 @@ impl Core {
     }
 
     /// Those that are remembered as followers of a partition of this core, and are silent, may own it by now: it is not
-    /// served before they were asked. What it takes until then would be in no other log. True if there are any.
-    pub(crate) fn doubt(&self, key: PartitionKey) -> bool {
+    /// served before they were asked. What it takes until then would be in no other log.
+    pub(crate) fn doubt(&self, key: PartitionKey) {
         let replica = self.replica(key);
-        let owned = replica.ok().filter(|replica| replica.role == Role::Owner);
-        owned.is_some_and(|replica| self.doubt_of(key, &replica))
+        if let Some(owned) = replica.ok().filter(|replica| replica.role == Role::Owner) {
+            self.doubt_of(key, &owned);
+        }
     }
 
-    /// The same of one that it is about to own.
+    /// The same of one that it owns, or is about to: true if there are any.
     pub(super) fn doubt_of(&self, key: PartitionKey, replica: &Replica) -> bool {
         let mut is_any = false;
         for peer in &replica.followers {
@@ -98,7 +100,7 @@ impl Core {
                 .detach();
             }
             if unasked.is_empty() {
-                let until = rt::sleep(pause).or(unasked.added());
+                let until = rt::sleep(pause).or(unasked.any());
                 until.or(self.stopping()).await;
                 pause = (pause * 2).min(ASK_PAUSE_MAX);
             } else {
@@ -135,22 +137,34 @@ impl Core {
     fn silent_followers(&self) -> BTreeMap<String, Vec<Claim>> {
         let routes = self.routes.borrow();
         let mut silent = BTreeMap::<_, Vec<_>>::new();
-        for topic in routes.topics() {
+        for (topic, key, replica) in self.followed(&routes) {
+            let followers = replica.followers.iter();
+            for peer in followers.filter(|peer| self.is_silent(key, peer.copy)) {
+                let claims = silent.entry(peer.address.clone()).or_default();
+                claims.push((topic.name.clone(), key, peer.copy));
+            }
+        }
+        silent
+    }
+
+    /// What is written down of the partitions that this core owns: who follows them.
+    pub(super) fn followed<'a>(
+        &self,
+        routes: &'a Routes,
+    ) -> impl Iterator<Item = (&'a Topic, PartitionKey, &'a Replica)> {
+        let id = self.id;
+        routes.topics().flat_map(move |topic| {
             let replicas = topic.replicas.values();
             let owned = replicas.filter(|replica| replica.role == Role::Owner);
-            for replica in owned.filter(|one| topic.owner(one.partition) == Some(self.id)) {
+            let mine = owned.filter(move |one| topic.owner(one.partition) == Some(id));
+            mine.map(|replica| {
                 let key = PartitionKey {
                     topic: topic.id,
                     partition: replica.partition,
                 };
-                let followers = replica.followers.iter();
-                for peer in followers.filter(|peer| self.is_silent(key, peer.copy)) {
-                    let claims = silent.entry(peer.address.clone()).or_default();
-                    claims.push((topic.name.clone(), key, peer.copy));
-                }
-            }
-        }
-        silent
+                (&**topic, key, replica)
+            })
+        })
     }
 
     /// If a copy was not heard for a while as a follower.

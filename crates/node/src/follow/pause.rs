@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_lite::FutureExt;
 
-use crate::core::{Core, PartitionKey};
+use crate::core::Core;
 use crate::rt;
 
 /// Long enough for a script to have promoted a follower.
@@ -60,16 +60,8 @@ impl Core {
         self.followers.doubt_all();
         let routes = self.routes.borrow();
         let mut owned = 0_usize;
-        for topic in routes.topics() {
-            for replica in topic.replicas.values() {
-                let key = PartitionKey {
-                    topic: topic.id,
-                    partition: replica.partition,
-                };
-                if topic.owner(key.partition) == Some(self.id) && self.doubt(key) {
-                    owned += 1;
-                }
-            }
+        for (_, key, replica) in self.followed(&routes) {
+            owned += usize::from(self.doubt_of(key, replica));
         }
         // Those that waited already wait from now on: nobody was asked meanwhile.
         self.followers.unasked.begin();

@@ -21,8 +21,7 @@ pub(crate) struct Unasked {
     waiting: RefCell<HashMap<PartitionKey, Waiting>>,
     /// When one last answered, or could be asked.
     at: Cell<Instant>,
-    is_news: Cell<bool>,
-    news: Notify,
+    added: Notify,
 }
 
 /// A partition that waits for some.
@@ -37,8 +36,7 @@ impl Unasked {
         Self {
             waiting: RefCell::default(),
             at: Cell::new(rt::now()),
-            is_news: Cell::new(false),
-            news: Notify::new(),
+            added: Notify::new(),
         }
     }
 
@@ -50,13 +48,12 @@ impl Unasked {
         if !known.copies.contains(&copy) {
             known.copies.push(copy);
         }
-        self.is_news.set(true);
-        self.news.notify();
+        self.added.notify();
     }
 
-    /// Waits until one is added.
-    pub(super) async fn added(&self) {
-        self.news.until(|| self.is_news.take()).await;
+    /// Waits until there is one.
+    pub(super) async fn any(&self) {
+        self.added.until(|| !self.is_empty()).await;
     }
 
     /// From now on they can be asked.
