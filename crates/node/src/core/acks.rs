@@ -7,9 +7,11 @@ use std::rc::Rc;
 
 use corelog_protocol::error::{Applied, Detail, ErrorCode};
 use corelog_protocol::message::produce;
+use slab::Slab;
 
 use super::aborted::{Aborted, AbortedCount};
 use super::board::{Board, Outcome, Seen, Void, Watched};
+use super::calls::{Caller, Calls};
 use super::slowest::Timed;
 use crate::failure::{Failure, failure_with};
 use crate::rt::Notify;
@@ -42,29 +44,20 @@ pub(crate) enum Due {
 /// Queues of answers by `K`, each answer told apart by a `T`.
 #[derive(Debug)]
 pub(crate) struct Acks<K, T> {
-    queues: HashMap<K, Queue<T>>,
-    /// Their keys: a wake-up goes through them by place.
-    active: Vec<K>,
+    /// In places that are called when their front may be due: a wake-up costs as much as it is about.
+    queues: Slab<Queue<K, T>>,
+    places: HashMap<K, usize>,
+    calls: Calls,
     aborted: Aborted<K>,
-    /// Woken when a front may be due.
-    watcher: Notify,
     due_count: usize,
 }
 
 #[derive(Debug)]
-struct Queue<T> {
+struct Queue<K, T> {
+    key: K,
     entries: VecDeque<(T, Due)>,
     /// What the watcher waits for of its front's board.
     watched: Option<Watched>,
-}
-
-impl<T> Default for Queue<T> {
-    fn default() -> Self {
-        Self {
-            entries: VecDeque::new(),
-            watched: None,
-        }
-    }
 }
 
 impl<K: Copy + Eq + Hash, T> Acks<K, T> {
@@ -72,10 +65,10 @@ impl<K: Copy + Eq + Hash, T> Acks<K, T> {
     /// in `aborted`.
     pub(crate) fn new(watcher: Notify, aborted: AbortedCount) -> Self {
         Self {
-            queues: HashMap::new(),
-            active: Vec::new(),
+            queues: Slab::new(),
+            places: HashMap::new(),
+            calls: Calls::new(watcher),
             aborted: Aborted::new(aborted),
-            watcher,
             due_count: 0,
         }
     }
@@ -104,68 +97,79 @@ impl<K: Copy + Eq + Hash, T> Acks<K, T> {
 
     /// Takes the aborted runs of queues whose answers have all left.
     pub(crate) fn take_settled(&mut self, take: impl FnMut(K, u32, u16)) {
-        let queues = &self.queues;
-        self.aborted.take(|key| !queues.contains_key(key), take);
+        let places = &self.places;
+        self.aborted.take(|key| !places.contains_key(key), take);
     }
 
     /// Puts an answer in line.
     pub(crate) fn push(&mut self, key: K, tag: T, due: Due) {
-        let queue = self.queues.entry(key).or_default();
+        let queues = &mut self.queues;
+        let new = || queues.insert(Queue::new(key));
+        let place = *self.places.entry(key).or_insert_with(new);
+        let queue = &mut self.queues[place];
         queue.entries.push_back((tag, due));
         self.due_count += 1;
         if queue.entries.len() == 1 {
-            self.active.push(key);
-            if !queue.watch(&self.watcher) {
-                self.watcher.notify();
+            let caller = self.calls.at(place);
+            if !queue.watch(caller.clone()) {
+                caller.call();
             }
         }
     }
 
     /// An answer came from another core.
     pub(crate) fn fill(&mut self, key: K, away: u64, produced: Produced) {
-        let Some(queue) = self.queues.get_mut(&key) else {
+        let Some(place) = self.places.get(&key).copied() else {
             return;
         };
         let is_it = |due: &Due| matches!(due, Due::Away(number) if *number == away);
-        if let Some((_, due)) = queue.entries.iter_mut().find(|(_, due)| is_it(due)) {
+        let mut entries = self.queues[place].entries.iter_mut();
+        if let Some((_, due)) = entries.find(|(_, due)| is_it(due)) {
             *due = Due::Now(produced);
-            self.watcher.notify();
+            self.calls.at(place).call();
         }
     }
 
     /// Takes every answer that is due, in order within each queue.
     pub(crate) fn collect(&mut self, mut take: impl FnMut(K, T, Produced)) {
-        let mut at = 0;
-        while let Some(key) = self.active.get(at).copied() {
-            let Some(queue) = self.queues.get_mut(&key) else {
-                unreachable!("an active queue is kept");
+        while let Some(place) = self.calls.take() {
+            // Called twice, it may be gone, or another's.
+            let Some(queue) = self.queues.get_mut(place) else {
+                continue;
             };
             while let Some((tag, produced)) = queue.pop() {
                 self.due_count -= 1;
-                take(key, tag, produced);
+                take(queue.key, tag, produced);
             }
-            queue.watch(&self.watcher);
-            if !queue.entries.is_empty() {
-                at += 1;
-                continue;
+            queue.watch(self.calls.at(place));
+            if queue.entries.is_empty() {
+                let queue = self.queues.remove(place);
+                self.places.remove(&queue.key);
             }
-            self.active.swap_remove(at);
-            self.queues.remove(&key);
         }
     }
 
     /// Forgets all, with the waiting.
     pub(crate) fn clear(&mut self) {
         self.queues.clear();
-        self.active.clear();
+        self.places.clear();
+        self.calls.clear();
         self.aborted.clear();
         self.due_count = 0;
     }
 }
 
-impl<T> Queue<T> {
-    /// Has the watcher woken when the front is due; false if it is already.
-    fn watch(&mut self, watcher: &Notify) -> bool {
+impl<K, T> Queue<K, T> {
+    const fn new(key: K) -> Self {
+        Self {
+            key,
+            entries: VecDeque::new(),
+            watched: None,
+        }
+    }
+
+    /// Has the caller call when the front is due; false if it is already.
+    fn watch(&mut self, caller: Caller) -> bool {
         match self.entries.front() {
             None | Some((_, Due::Away(_))) => true,
             Some((_, Due::Now(_) | Due::Accepted { .. })) => false,
@@ -180,7 +184,7 @@ impl<T> Queue<T> {
             )) => {
                 let wait = (answer.end, *seen);
                 board
-                    .outcome_or_watch(watcher, wait, &mut self.watched)
+                    .outcome_or_watch(caller, wait, &mut self.watched)
                     .is_none()
             }
         }
@@ -347,6 +351,26 @@ mod tests {
     }
 
     #[test]
+    fn of_many_partitions_those_are_looked_at_whose_answers_are_due() {
+        let mut acks = Acks::new(Notify::new(), Rc::default());
+        let boards: Vec<Rc<Board>> = (0..1_000).map(|_| Rc::default()).collect();
+        for (key, board) in (0_u32..).zip(&boards) {
+            acks.push(key, key, flushed(board, 1));
+        }
+        for key in [700, 3] {
+            boards[key].advance(Offset::ZERO.plus(1));
+        }
+        let calls = acks.calls.clone();
+        let called: Vec<usize> = std::iter::from_fn(|| calls.take()).collect();
+        assert_eq!(called, [700, 3]);
+        called.iter().for_each(|place| calls.at(*place).call());
+        let mut collected = Vec::new();
+        acks.collect(|_, tag, _| collected.push(tag));
+        assert_eq!(collected, [700, 3]);
+        assert_eq!(acks.due_count(), 998);
+    }
+
+    #[test]
     fn an_answer_from_another_core_takes_its_place_in_line() {
         let mut acks = Acks::new(Notify::new(), Rc::default());
         acks.push(1, 10, Due::Away(7));
@@ -405,7 +429,7 @@ mod tests {
             Rc::new(Board::default()),
             Acks::new(Notify::new(), Rc::default()),
         );
-        let woken = acks.watcher.notified();
+        let woken = acks.calls.woken().notified();
         acks.push(1, 10, accepted(&board, 1));
         assert!(is_ready(woken));
         assert_eq!(collected(&mut acks), vec![(10, true)]);
@@ -432,7 +456,7 @@ mod tests {
     fn the_next_front_is_watched_once_the_one_before_has_left() {
         let (board, mut acks) = first_of_two_is_durable();
         assert_eq!(collected(&mut acks), vec![(10, true)]);
-        let woken = acks.watcher.notified();
+        let woken = acks.calls.woken().notified();
         board.advance(Offset::ZERO.plus(5));
         assert!(is_ready(woken));
         assert_eq!(collected(&mut acks), vec![(11, true)]);
@@ -447,7 +471,7 @@ mod tests {
         old.void(Void::Fenced);
         acks.push(1, 11, flushed(&new, 1));
         assert_eq!(collected(&mut acks), vec![(10, false)]);
-        let woken = acks.watcher.notified();
+        let woken = acks.calls.woken().notified();
         new.advance(Offset::ZERO.plus(1));
         assert!(is_ready(woken), "nobody watches the new board");
         assert_eq!(collected(&mut acks), vec![(11, true)]);

@@ -10,8 +10,8 @@ use std::rc::Rc;
 
 use corelog_record::Offset;
 
+use super::calls::Caller;
 use super::slowest::Flushing;
-use crate::rt::Notify;
 
 /// So many flushes are remembered for acknowledgements that leave late.
 const FLUSHES_KEPT: usize = 16;
@@ -63,7 +63,7 @@ pub(crate) struct Watched {
 #[derive(Debug)]
 struct Watcher {
     upto: Offset,
-    notify: Notify,
+    caller: Caller,
 }
 
 /// The lowest offset is the greatest: it leaves the heap first.
@@ -125,11 +125,11 @@ impl Board {
         voids.iter().skip(seen.0).find(is_it).map(|(_, void)| *void)
     }
 
-    /// What came of waiting for `upto`, begun at `seen`. While it goes on, `watcher` is woken once it is
+    /// What came of waiting for `upto`, begun at `seen`. While it goes on, `caller` calls once it is
     /// known; `watched` keeps what was last asked for, so that asking twice does not add up.
     pub(crate) fn outcome_or_watch(
         self: &Rc<Self>,
-        watcher: &Notify,
+        caller: Caller,
         (upto, seen): (Offset, Seen),
         watched: &mut Option<Watched>,
     ) -> Option<Outcome> {
@@ -139,9 +139,9 @@ impl Board {
             Rc::ptr_eq(&watched.board, self) && last == (upto, seen)
         });
         if outcome.is_none() && !is_watched {
-            let (board, notify) = (Rc::clone(self), watcher.clone());
+            let board = Rc::clone(self);
             *watched = Some(Watched { board, upto, seen });
-            self.watchers.borrow_mut().push(Watcher { upto, notify });
+            self.watchers.borrow_mut().push(Watcher { upto, caller });
         }
         outcome
     }
@@ -173,15 +173,15 @@ impl Board {
             flushes.push_back((durable, flush));
         }
         while let Some(watcher) = self.next_watcher(durable) {
-            watcher.notify();
+            watcher.call();
         }
     }
 
     /// One who waits for no more than all below `durable`.
-    fn next_watcher(&self, durable: Offset) -> Option<Notify> {
+    fn next_watcher(&self, durable: Offset) -> Option<Caller> {
         let mut watchers = self.watchers.borrow_mut();
         let lowest = watchers.peek_mut()?;
-        (lowest.upto <= durable).then(|| PeekMut::pop(lowest).notify)
+        (lowest.upto <= durable).then(|| PeekMut::pop(lowest).caller)
     }
 
     /// Waiting for more than what is durable is vain from now on.
@@ -193,7 +193,7 @@ impl Board {
             self.voids.borrow_mut().push((self.durable.get(), void));
         }
         for watcher in self.watchers.take() {
-            watcher.notify.notify();
+            watcher.caller.call();
         }
     }
 }
@@ -202,7 +202,9 @@ impl Board {
 mod tests {
     use futures_lite::future::{block_on, poll_once};
 
+    use super::super::calls::Calls;
     use super::*;
+    use crate::rt::Notify;
 
     fn offset(n: u64) -> Offset {
         Offset::ZERO.plus(n)
@@ -251,8 +253,9 @@ mod tests {
             let notify = Notify::new();
             let notified = notify.notified();
             let (wait, mut watched) = ((offset(upto), board.seen()), None);
+            let calls = Calls::new(notify);
             for _ in 0..2 {
-                let outcome = board.outcome_or_watch(&notify, wait, &mut watched);
+                let outcome = board.outcome_or_watch(calls.at(0), wait, &mut watched);
                 assert_eq!(outcome, None);
             }
             notified
@@ -275,7 +278,11 @@ mod tests {
     fn what_is_asked_for_again_after_it_was_lost_is_watched_again() {
         let board = Rc::new(Board::default());
         let (notify, mut watched) = (Notify::new(), None);
-        let mut ask = || board.outcome_or_watch(&notify, (offset(4), board.seen()), &mut watched);
+        let calls = Calls::new(notify.clone());
+        let mut ask = || {
+            let wait = (offset(4), board.seen());
+            board.outcome_or_watch(calls.at(0), wait, &mut watched)
+        };
         assert_eq!(ask(), None);
         board.void(Void::Full);
         assert_eq!(ask(), None);

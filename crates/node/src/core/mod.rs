@@ -43,6 +43,7 @@ mod acks;
 mod ahead;
 mod board;
 mod budget;
+mod calls;
 mod claim;
 mod delay;
 mod describe;

@@ -13,6 +13,7 @@ use corelog_storage::log::lineage::Common;
 use corelog_storage::log::{Chore, CopyError};
 
 use super::board::{Board, Outcome, Seen, Void};
+use super::calls::Calls;
 use super::files::Turn;
 use super::queue::Stand;
 use super::refusal::error_of;
@@ -367,9 +368,10 @@ fn not_whole(segment: Offset) -> Failure {
 /// Waits for what comes of waiting, begun at `seen`, for all below an offset to be durable.
 async fn outcome_of(board: &Rc<Board>, upto: Offset, seen: Seen) -> Outcome {
     let (changed, mut watched) = (rt::Notify::new(), None);
+    let calls = Calls::new(changed.clone());
     loop {
         let notified = changed.notified();
-        let outcome = board.outcome_or_watch(&changed, (upto, seen), &mut watched);
+        let outcome = board.outcome_or_watch(calls.at(0), (upto, seen), &mut watched);
         if let Some(outcome) = outcome {
             return outcome;
         }
