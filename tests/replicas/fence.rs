@@ -6,10 +6,10 @@ use corelog_protocol::error::{ErrorBody, ErrorCode};
 use corelog_protocol::message::list_offsets::At;
 use corelog_protocol::message::replica_status::Role;
 use corelog_protocol::message::{
-    clone_topic, fetch, handover, produce, reopen_partition, truncate,
+    clone_topic, fetch, handover, metadata, produce, reopen_partition, truncate,
 };
 use corelog_record::batch::Codec;
-use corelog_record::{LeaderEpoch, NodeId, Offset, PartitionId};
+use corelog_record::{LeaderEpoch, Offset, PartitionId};
 use corelog_storage::format::replica::Peer;
 use corelog_storage::format::topic as file;
 use nix::sys::signal::Signal;
@@ -208,13 +208,13 @@ fn an_owner_whose_followers_do_not_answer_serves_all_the_same_and_says_so() {
 }
 
 /// Longer than a node may stand still before it asks its followers.
-const STOOD_STILL: Duration = Duration::from_secs(6);
+pub(super) const STOOD_STILL: Duration = Duration::from_secs(6);
 
 /// What an owner logs that serves though a follower does not answer.
 const UNHEARD: &str = "they are served, though a follower does not tell";
 
 /// Whether a node takes a record.
-fn produced(node: &Node, topic: &Target, partition: u32) -> Result<(), Box<ErrorBody>> {
+pub(super) fn produced(node: &Node, topic: &Target, partition: u32) -> Result<(), Box<ErrorBody>> {
     let bytes = batch(Codec::None, ["late"]);
     let told = node.wire().call(&topic.produce(partition), &bytes).unwrap();
     told.map(drop)
@@ -229,7 +229,7 @@ fn until_it_says_who_owns(node: &Node, topic: &Target, partition: u32) {
     });
 }
 
-fn assert_waits_or_fenced(refused: &ErrorBody) {
+pub(super) fn assert_waits_or_fenced(refused: &ErrorBody) {
     let codes = [ErrorCode::Busy, ErrorCode::NotOwner];
     assert!(codes.iter().any(|code| refused.is(*code)), "{refused:?}");
 }
@@ -342,7 +342,7 @@ fn an_old_owner_is_fenced_by_a_copy_that_had_not_come_to_its_epoch() {
         copy: copy.copy,
         end: copy.high_watermark,
         chain: chain_at(&c, &topic, 0, copy.high_watermark).chain,
-        node: Some(NodeId::from_bytes([3; 16])),
+        node: Some(c.ask(&metadata::Request::default()).unwrap().node),
         address: Some(c.address()),
         epochs: copy.epochs,
     };

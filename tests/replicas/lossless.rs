@@ -17,7 +17,7 @@ use crate::support::folder::Folder;
 use crate::support::wire::Target;
 
 /// An owner's follower, level and remembered there.
-fn follower(folder: &Folder, a: &Node, name: &str, topic: &Target) -> Node {
+pub(super) fn follower(folder: &Folder, a: &Node, name: &str, topic: &Target) -> Node {
     let node = Node::start(folder, name);
     let before = remembered(a, topic);
     node.follow(topic, &[a]);
@@ -30,7 +30,7 @@ fn follower(folder: &Folder, a: &Node, name: &str, topic: &Target) -> Node {
 
 /// Has `a` take no more appends for `to`, which it reaches no more before that one has taken over. All followers are
 /// one batch behind until `a` is connected again. Gives the end of its log.
-fn left_handing_over(a: &Node, to: &Node, topic: &Target) -> Offset {
+pub(super) fn left_handing_over(a: &Node, to: &Node, topic: &Target) -> Offset {
     a.disconnect();
     let end = a.fill(topic, 0, 1);
     let request = handover::Request {

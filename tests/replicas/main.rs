@@ -16,6 +16,7 @@
 //! lossless a follower that lacks nothing becomes the owner
 //! command  logs that part, from the command line
 //! doubt    what a node's disk says of a partition is not what the node knows
+//! claims   a partition that several copies may own has one owner, or none
 //! fence    an old owner that comes back takes no more appends
 //! heal     damage of either copy heals by the other
 //! rot      of what a copy goes on from, and nobody has met
@@ -27,6 +28,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod claims;
 mod command;
 mod copies;
 mod doubt;

@@ -46,7 +46,7 @@ pub(crate) fn cut_off(folder: &Folder, batches: usize) -> (Node, Node, Target, O
     (a, b, topic, common)
 }
 
-fn rejoining(topic: &Target, to: &Node) -> rejoin::Request {
+pub(super) fn rejoining(topic: &Target, to: &Node) -> rejoin::Request {
     rejoin::Request {
         topic: topic.name.clone(),
         id: topic.id,

@@ -41,7 +41,7 @@ impl Core {
             let replica = topic.and_then(|topic| topic.replica(key.partition));
             replica.is_some_and(|replica| {
                 let mut followers = replica.followers.iter();
-                replica.role == Role::Owner && followers.any(|peer| peer.copy == copy)
+                replica.role.owns() && followers.any(|peer| peer.copy == copy)
             })
         });
         match is_unasked {

@@ -55,7 +55,11 @@ impl Core {
         stand: Stand,
     ) -> Result<Due, NotAppended> {
         let slot = self.slot_of(key).map_err(NotAppended::Refused)?;
-        self.check_asked(key).map_err(NotAppended::Refused)?;
+        if let Err(unasked) = self.check_asked(key) {
+            // One that is being handed over takes none, whoever owns it.
+            let refused = self.check_owner(key).err();
+            return Err(NotAppended::Refused(refused.unwrap_or(unasked)));
+        }
         let told = match self.lets_in(key, batches.len(), stand) {
             true => {
                 self.bound_groups(slot, taken);

@@ -6,20 +6,18 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use corelog_protocol::error::ErrorCode;
-use corelog_protocol::message::epoch::Epoch;
-use corelog_protocol::message::{fetch, replica_status, segments};
-use corelog_record::{CopyId, LeaderEpoch, Offset, TopicName};
+use corelog_protocol::message::fetch;
+use corelog_record::{CopyId, TopicName};
 use corelog_storage::format::edit;
 use corelog_storage::format::replica::{Peer, Replica, Role};
 use futures_lite::FutureExt;
 
-use super::address::is_address;
-use super::line::Line;
-use super::lineage::shared;
-use super::ownership::{chain_of, has_none, partition_at, segments_of};
+use super::GONE_TIMEOUT;
+use super::claim::Claim;
+use super::ownership::{has_none, owned_at};
 use crate::catalog::{Routes, Topic};
 use crate::core::{Core, PartitionKey};
-use crate::failure::{Failure, failure};
+use crate::failure::Failure;
 use crate::rt;
 
 /// The pause before silent followers are asked again, and the longest, which each round doubles it to.
@@ -29,11 +27,9 @@ const ASK_PAUSE_MAX: Duration = Duration::from_secs(30);
 const SILENT_AFTER: Duration = Duration::from_secs(20);
 /// Partitions of one node's that are asked for at the same time: half of what shares a connection.
 const ASKED_AT_ONCE: usize = 16;
-/// Nodes that are asked, one after the other, for who owns a partition. More are none, or a circle.
-const HOPS_MAX: usize = 8;
 
 /// A copy that may own a partition.
-type Claim = (TopicName, PartitionKey, CopyId);
+type Claimant = (TopicName, PartitionKey, CopyId);
 
 impl Core {
     /// A follower that has an epoch which this log has not may own the partition now: it is asked at
@@ -60,7 +56,7 @@ impl Core {
     /// served before they were asked. What it takes until then would be in no other log.
     pub(crate) fn doubt(&self, key: PartitionKey) {
         let replica = self.replica(key);
-        if let Some(owned) = replica.ok().filter(|replica| replica.role == Role::Owner) {
+        if let Some(owned) = replica.ok().filter(|replica| replica.role.owns()) {
             self.doubt_of(key, &owned);
         }
     }
@@ -112,10 +108,7 @@ impl Core {
     /// Serves what waited for followers that do not answer.
     fn give_up_asking(&self) {
         let mut unheard = BTreeMap::<_, usize>::new();
-        let owns = |key| {
-            self.replica(key)
-                .is_ok_and(|replica| replica.role == Role::Owner)
-        };
+        let owns = |key| self.replica(key).is_ok_and(|replica| replica.role.owns());
         let given_up = self.followers.unasked.give_up().into_iter();
         for (key, copies) in given_up.filter(|(key, _)| owns(*key)) {
             let remembered = copies.iter().filter_map(|copy| self.remembered(key, *copy));
@@ -134,7 +127,7 @@ impl Core {
     }
 
     /// The followers of partitions that this core owns from which nothing was heard for a while, by their addresses.
-    fn silent_followers(&self) -> BTreeMap<String, Vec<Claim>> {
+    fn silent_followers(&self) -> BTreeMap<String, Vec<Claimant>> {
         let routes = self.routes.borrow();
         let mut silent = BTreeMap::<_, Vec<_>>::new();
         for (topic, key, replica) in self.followed(&routes) {
@@ -155,7 +148,7 @@ impl Core {
         let id = self.id;
         routes.topics().flat_map(move |topic| {
             let replicas = topic.replicas.values();
-            let owned = replicas.filter(|replica| replica.role == Role::Owner);
+            let owned = replicas.filter(|replica| replica.role.owns());
             let mine = owned.filter(move |one| topic.owner(one.partition) == Some(id));
             mine.map(|replica| {
                 let key = PartitionKey {
@@ -173,7 +166,7 @@ impl Core {
     }
 
     /// Asks the node at `address` for partitions that it may own, as long as it answers.
-    async fn ask_at(self: &Rc<Self>, address: &str, claims: Vec<Claim>) {
+    async fn ask_at(self: &Rc<Self>, address: &str, claims: Vec<Claimant>) {
         let Ok(line) = self.line_to(address).await else {
             return;
         };
@@ -193,7 +186,7 @@ impl Core {
     }
 
     /// Asks a copy if it owns a partition, unless it came to follow it meanwhile.
-    async fn ask_claim(self: &Rc<Self>, (topic, key, copy): Claim) {
+    async fn ask_claim(self: &Rc<Self>, (topic, key, copy): Claimant) {
         let peer = self.remembered(key, copy);
         if let Some((_, peer)) = peer.filter(|_| self.is_silent(key, copy)) {
             self.tell_claim(topic, key, peer).await;
@@ -234,137 +227,89 @@ impl Core {
         key: PartitionKey,
         claimant: Peer,
     ) -> Result<(), Failure> {
-        if self.replica(key)?.role != Role::Owner {
+        let replica = self.replica(key)?;
+        if !replica.role.owns() {
             return Ok(());
         }
-        let Some((line, owner)) = self.owner_by(&topic, key, claimant.address.clone()).await?
-        else {
-            return Ok(());
-        };
-        let there = segments_of(&line, &topic, key, Offset::MAX).await?;
-        let newest = self.epoch(key)?;
-        let partition = key.partition.get();
-        let Some(began) = first_behind(newest, &there) else {
-            let theirs = there.epochs.first().map(|last| last.epoch.get());
-            tracing::error!(
-                %topic, partition, epoch = newest.map(LeaderEpoch::get), owner, its_epoch = theirs,
-                "another node owns it as well, by no later epoch: one of the two has to rejoin the other"
-            );
-            return Err(both_own(&owner));
-        };
-        let epoch = began.epoch.get();
-        let claim = (&there, began, claimant.copy);
-        let is_shown = self.goes_on(&line, &topic, key, claim).await?
-            || owner != claimant.address
-                && self.is_vouched_for(&topic, key, &there, &claimant).await?;
-        if !is_shown {
-            tracing::error!(
-                %topic, partition, epoch, owner,
-                "another node owns it as well, and does not go on from what is here: one has to go"
-            );
-            return Err(both_own(&owner));
+        match self.claim_of(&topic, key, &claimant).await? {
+            // Whom it is given to finishes that when the handover is asked for again.
+            Some(claim) if !is_given_to(&replica, &claim.owner) => {
+                self.give_up(topic, key, claimant.copy, claim).await
+            }
+            _ => Ok(()),
         }
-        let _hand = self.take_hand(key)?;
+    }
+
+    /// Takes no more appends to a partition that another node owns.
+    async fn give_up(
+        self: &Rc<Self>,
+        topic: TopicName,
+        key: PartitionKey,
+        claimant: CopyId,
+        Claim { owner, epoch }: Claim,
+    ) -> Result<(), Failure> {
+        let _hand = match self.replica(key)?.role {
+            // To give it to a third one, too, is called off.
+            Role::HandingOver => self.call_off(key).await?,
+            _ => self.take_hand(key)?,
+        };
         let before = self.replica(key)?;
-        let newest = self.epoch(key)?;
-        if before.role != Role::Owner || Some(began.epoch) <= newest {
+        if !before.role.owns() || Some(epoch) <= self.epoch(key)? {
             return Ok(());
         }
         // Should this node ever own it again, its epoch is above that one.
-        self.hear_epoch(key, began.epoch);
+        self.hear_epoch(key, epoch);
         let sources = vec![owner.clone()];
-        self.write_role(topic.clone(), key, before, Role::Fenced, sources)
-            .await?;
-        tracing::error!(%topic, partition, epoch, owner, "fenced: another node owns it; rejoin it");
+        let (partition, epoch) = (key.partition.get(), epoch.get());
+        let written = self.write_role(topic.clone(), key, before, Role::Fenced, sources);
+        let written = written.await;
+        match &written {
+            Ok(()) => tracing::error!(
+                %topic, partition, epoch, owner, "fenced: another node owns it; rejoin it"
+            ),
+            Err(error) => {
+                self.followers.unasked.hold(key, claimant);
+                let error = &error.message;
+                tracing::error!(
+                    %topic, partition, epoch, owner, error,
+                    "another node owns it, which cannot be written down: it serves nobody until that is done"
+                );
+            }
+        }
+        written
+    }
+
+    /// Checks that none of those that are remembered as followers of a partition owns it by now, but for whom it is given
+    /// to: it would have two owners, of epochs of which none is later. Who does not answer may be gone.
+    ///
+    /// # Errors
+    /// `NotOwner` with the address of who owns it; `Diverged` if one does that has not taken it over from here.
+    pub(super) async fn check_unclaimed(
+        self: &Rc<Self>,
+        topic: &TopicName,
+        key: PartitionKey,
+        replica: &Replica,
+    ) -> Result<(), Failure> {
+        let others = replica.followers.iter();
+        for other in others.filter(|other| !is_given_to(replica, &other.address)) {
+            if self.shared.silent.is(&other.address, rt::now()) {
+                continue;
+            }
+            match rt::timeout(GONE_TIMEOUT, self.claim_of(topic, key, other)).await {
+                Some(Ok(Some(claim))) if !is_given_to(replica, &claim.owner) => {
+                    return Err(owned_at(topic, key, Some(claim.owner)));
+                }
+                Some(Err(error)) if error.is(ErrorCode::Diverged) => return Err(error),
+                Some(_) => {}
+                None => self.shared.silent.note(other.address.clone(), rt::now()),
+            }
+        }
         Ok(())
     }
-
-    /// Which other node owns a partition, as far as the one at `address` knows: that one, or one that it was given to
-    /// since. None if that is this node, or nobody.
-    pub(super) async fn owner_by(
-        &self,
-        topic: &TopicName,
-        key: PartitionKey,
-        mut address: String,
-    ) -> Result<Option<(Rc<Line>, String)>, Failure> {
-        for _ in 0..HOPS_MAX {
-            let line = self.line_to(&address).await?;
-            if line.hello().node == self.shared.node {
-                return Ok(None);
-            }
-            let there = partition_at(&line, topic, key).await?;
-            if there.role == replica_status::Role::Owner {
-                return Ok(Some((line, address)));
-            }
-            // Whoever owned it since this node did, or follows one who does, has a later epoch.
-            let told = segments_of(&line, topic, key, Offset::MAX).await?;
-            let newest = told.epochs.first().map(|newest| newest.epoch);
-            match there.source {
-                Some(source) if self.epoch(key)? < newest && is_address(&source) => {
-                    address = source;
-                }
-                _ => return Ok(None),
-            }
-        }
-        let message = format!("nobody tells who owns {topic}/{}", key.partition);
-        Err(failure(ErrorCode::Busy, message))
-    }
-
-    /// If a remembered copy has a later epoch that goes on from this log, and is one of the owner's, too. Whom it was handed
-    /// on to owns it then, also one that has nothing any more of what shows that: the copy's word is believed for it.
-    async fn is_vouched_for(
-        self: &Rc<Self>,
-        topic: &TopicName,
-        key: PartitionKey,
-        owner: &segments::Answer,
-        by: &Peer,
-    ) -> Result<bool, Failure> {
-        let line = self.line_to(&by.address).await?;
-        let there = segments_of(&line, topic, key, Offset::MAX).await?;
-        let Some(began) = first_behind(self.epoch(key)?, &there) else {
-            return Ok(false);
-        };
-        let is_it = |theirs: &Epoch| (theirs.epoch, theirs.lineage) == (began.epoch, began.lineage);
-        if !owner.epochs.iter().any(is_it) {
-            return Ok(false);
-        }
-        let claim = (&there, began, by.copy);
-        self.goes_on(&line, topic, key, claim).await
-    }
-
-    /// If an epoch of another node's log goes on from this one: the two are the same up to where it `began`.
-    /// Where one of them has nothing there, any more or yet, the other node has to have the `copy` that
-    /// followed this log, or an epoch of it.
-    async fn goes_on(
-        self: &Rc<Self>,
-        line: &Line,
-        topic: &TopicName,
-        key: PartitionKey,
-        (there, began, copy): (&segments::Answer, &Epoch, CopyId),
-    ) -> Result<bool, Failure> {
-        let (place, start) = (self.place(key)?, began.start);
-        if there.history != place.history {
-            return Ok(false);
-        }
-        if start < place.log_start.max(there.log_start) || place.log_end < start {
-            let theirs = (there.epochs.as_slice(), there.high_watermark);
-            let common = shared((&self.epochs(key)?, place.log_end), theirs);
-            return Ok(there.copy == copy || common.epoch.is_some());
-        }
-        self.durable(key, start).await?;
-        let here = self.chain_at(key, start).await?;
-        let there = chain_of(line, topic, key, start).await?;
-        Ok((here.offset, here.chain) == (there.offset, there.chain))
-    }
 }
 
-/// The first epoch of another node's log that is later than the `newest` here.
-fn first_behind(newest: Option<LeaderEpoch>, there: &segments::Answer) -> Option<&Epoch> {
-    let mut oldest_first = there.epochs.iter().rev();
-    oldest_first.find(|began| Some(began.epoch) > newest)
-}
-
-fn both_own(other: &str) -> Failure {
-    let message = format!("{other} owns the partition as well");
-    failure(ErrorCode::Diverged, message)
+/// If a partition is being given to the node at an address.
+fn is_given_to(replica: &Replica, address: &str) -> bool {
+    let to = replica.sources.first();
+    replica.role == Role::HandingOver && to.is_some_and(|to| to == address)
 }

@@ -129,6 +129,13 @@ impl Followers {
             .is_some_and(|at| rt::now() < at + time && since.is_none_or(|since| since < at))
     }
 
+    /// If a copy has yet to be asked since this node stood still. What it asks itself tells nothing: it may have waited in a
+    /// socket since then.
+    fn is_doubted(&self, key: PartitionKey, copy: CopyId) -> bool {
+        let is_it = |unasked| unasked == copy;
+        self.doubted.get().is_some() && self.unasked.is_any(key, is_it)
+    }
+
     /// If one was taken note of.
     fn knows(&self, key: PartitionKey, copy: CopyId) -> bool {
         self.heard_at(key, copy).is_some()
@@ -204,19 +211,21 @@ impl Core {
             }
             hearing.epochs = told(&mine);
         }
-        self.followers.note(
-            key,
-            Follower {
-                copy: follower.copy,
-                node: follower.node,
-                address: follower.address.clone(),
-                // What it may have beyond this log is not this log's.
-                end: follower.end.min(place.durable.offset),
-                at: rt::now(),
-            },
-        );
-        if !is_claiming {
-            self.followers.unasked.settle(key, follower.copy);
+        if !self.followers.is_doubted(key, follower.copy) {
+            self.followers.note(
+                key,
+                Follower {
+                    copy: follower.copy,
+                    node: follower.node,
+                    address: follower.address.clone(),
+                    // What it may have beyond this log is not this log's.
+                    end: follower.end.min(place.durable.offset),
+                    at: rt::now(),
+                },
+            );
+            if !is_claiming {
+                self.followers.unasked.settle(key, follower.copy);
+            }
         }
         let replica = self.replica(key)?;
         self.tell_replicated(key, &replica);

@@ -59,6 +59,7 @@ impl Core {
             .await?;
         // Until this was written down the topic could be altered.
         self.until_alike(&hand, &topic, key, &to).await?;
+        self.check_unclaimed(&topic, key, &handing).await?;
         let end = self.place(key)?.log_end;
         self.durable(key, end).await?;
         let request = self.taking_over(&topic, key, end)?;
@@ -135,7 +136,7 @@ impl Core {
     ) -> Result<handover::Partition, Failure> {
         let _hand = self.call_off(key).await?;
         let before = self.replica(key)?;
-        if !matches!(before.role, Role::Owner | Role::HandingOver) {
+        if !before.role.owns() {
             return Err(not_owner(&topic, key, &before));
         }
         if before.role == Role::HandingOver {
@@ -244,6 +245,7 @@ impl Core {
         let before = self.replica(key)?;
         let end = self.place(key)?.log_end;
         self.durable(key, end).await?;
+        self.check_unclaimed(&topic, key, &before).await?;
         self.begin_above(key).await?;
         if is_forced {
             // A target that took over all the same began its epoch one step above the last, too.

@@ -28,6 +28,7 @@
 //! target    whom it is given to
 //! take_over owning it, as that follower
 //! rejoin    making a former owner a follower
+//! claim     what shows that another node owns a partition
 //! fence     taking no more appends because another node owns the partition
 //! heal      damaged segments replaced by a peer's
 //! status    all of that, as clients are told
@@ -43,6 +44,7 @@
 
 mod address;
 mod beginning;
+mod claim;
 mod copying;
 mod fence;
 mod files;
@@ -87,6 +89,9 @@ pub(crate) use lineage::told;
 pub(crate) use lines::Lines;
 pub(crate) use ownership::segments_of;
 pub(crate) use places::topic_at;
+
+/// How long one is waited for that is probably gone.
+const GONE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long another node may take for an answer that it does not wait with.
 pub(crate) const ASK_TIMEOUT: Duration = Duration::from_secs(10);

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Duration;
 
 use corelog_protocol::error::{Detail, ErrorCode};
 use corelog_protocol::message::{fetch, promote, replica_status};
@@ -11,15 +10,13 @@ use corelog_storage::format::edit::{Epoch, Point};
 use corelog_storage::format::replica::{Replica, Role};
 use corelog_storage::log::Begin;
 
+use super::GONE_TIMEOUT;
 use super::hands::Hand;
 use super::ownership::{chain_of, check_same, not_follower, not_owner, partition_at};
 use crate::core::{Core, PartitionKey};
 use crate::failure::{Failure, failure, failure_with};
 use crate::partition::Change;
 use crate::{router, rt};
-
-/// How long a source is waited for that is probably gone.
-const GONE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a source says that may be gone.
 enum Source {
@@ -118,7 +115,9 @@ impl Core {
     ) -> Result<(), Failure> {
         let line = self.line_to(source).await?;
         // Another copy has nothing to give up, and would remember this one as its follower.
-        if partition_at(&line, topic, key).await?.role != replica_status::Role::Owner {
+        let role = partition_at(&line, topic, key).await?.role;
+        let is_owner = role == replica_status::Role::Owner;
+        if !is_owner && role != replica_status::Role::HandingOver {
             return Ok(());
         }
         let follower = self.as_follower(key, true)?;

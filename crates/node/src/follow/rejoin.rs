@@ -52,6 +52,9 @@ impl Core {
         self.write_role(topic.clone(), key, before, role, sources)
             .await?;
         self.halt(key).await;
+        // It may have been asked to rejoin this node in the same moment: it takes no appends then either, and both have all
+        // that they had.
+        check_owner_at(&line, &topic, key, &to).await?;
         let place = self.place(key)?;
         self.durable(key, place.log_end).await?;
         let (shared, began) = self.shared_with(&line, &topic, key).await?;

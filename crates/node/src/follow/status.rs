@@ -135,7 +135,7 @@ impl Core {
         replica: Option<&Replica>,
     ) -> Vec<replica_status::Follower> {
         let mut heard = self.followers.of(key);
-        let owned = |replica: &&Replica| matches!(replica.role, Role::Owner | Role::HandingOver);
+        let owned = |replica: &&Replica| replica.role.owns();
         let remembered = replica.filter(owned);
         let remembered = remembered.map_or(&[][..], |replica| &replica.followers);
         if let Some(replica) = replica.filter(|replica| !owned(replica)) {

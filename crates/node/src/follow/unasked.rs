@@ -29,6 +29,8 @@ pub(crate) struct Unasked {
 struct Waiting {
     since: Instant,
     copies: Vec<CopyId>,
+    /// One of them has shown that it owns the partition.
+    is_shown: bool,
 }
 
 impl Unasked {
@@ -43,12 +45,23 @@ impl Unasked {
     pub(super) fn add(&self, key: PartitionKey, copy: CopyId) {
         let mut waiting = self.waiting.borrow_mut();
         let since = rt::now();
-        let copies = Vec::new();
-        let known = waiting.entry(key).or_insert(Waiting { since, copies });
+        let known = waiting.entry(key).or_insert(Waiting {
+            since,
+            copies: Vec::new(),
+            is_shown: false,
+        });
         if !known.copies.contains(&copy) {
             known.copies.push(copy);
         }
         self.added.notify();
+    }
+
+    /// Waits for a copy that has shown that it owns the partition, until it says that it does not.
+    pub(super) fn hold(&self, key: PartitionKey, copy: CopyId) {
+        self.add(key, copy);
+        if let Some(known) = self.waiting.borrow_mut().get_mut(&key) {
+            known.is_shown = true;
+        }
     }
 
     /// Waits until there is one.
@@ -102,7 +115,9 @@ impl Unasked {
         let is_silent = self.at.get() + PATIENCE <= now;
         let mut waiting = self.waiting.borrow_mut();
         let given_up = waiting.extract_if(|_, known| {
-            known.since + PATIENCE_MAX <= now || is_silent && known.since + PATIENCE <= now
+            let is_late =
+                known.since + PATIENCE_MAX <= now || is_silent && known.since + PATIENCE <= now;
+            is_late && !known.is_shown
         });
         given_up.map(|(key, known)| (key, known.copies)).collect()
     }
@@ -129,6 +144,21 @@ mod tests {
             assert!(!unasked.is_any(key(0), |copy| copy == one));
             assert!(!unasked.is_any(key(1), |_| true));
             unasked.settle(key(0), other);
+            assert!(unasked.is_empty());
+        });
+    }
+
+    #[test]
+    fn who_has_shown_that_it_owns_the_partition_is_waited_for_until_it_says_that_it_does_not() {
+        with_core(|_| async {
+            let unasked = Unasked::new();
+            let one = CopyId::from_bytes([1; 16]);
+            unasked.hold(key(0), one);
+            let ago = rt::now().checked_sub(PATIENCE_MAX).unwrap();
+            unasked.at.set(ago);
+            unasked.waiting.borrow_mut().get_mut(&key(0)).unwrap().since = ago;
+            assert!(unasked.give_up().is_empty());
+            unasked.settle(key(0), one);
             assert!(unasked.is_empty());
         });
     }

@@ -98,7 +98,10 @@ pub(super) async fn answer_here(core: &Rc<Core>, ask: Ask) -> Result<Told, Failu
             let handed = match is_abort {
                 true => core.abort_handover(topic, key, accept_loss).await,
                 false => {
-                    core.check_asked(key)?;
+                    // One that has begun asks them itself.
+                    if core.check_owner(key).is_ok() {
+                        core.check_asked(key)?;
+                    }
                     core.hand_over(topic, key, to).await
                 }
             };

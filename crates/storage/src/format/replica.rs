@@ -49,6 +49,14 @@ pub enum Role {
     Unknown,
 }
 
+impl Role {
+    /// True of an owner, also of one that gives the partition away: until it is gone nobody else is to own it.
+    #[must_use]
+    pub const fn owns(self) -> bool {
+        matches!(self, Self::Owner | Self::HandingOver)
+    }
+}
+
 /// A node that follows a partition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {

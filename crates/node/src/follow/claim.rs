@@ -1,0 +1,177 @@
+//! What shows that another node owns a partition that this one owned.
+
+use std::rc::Rc;
+
+use corelog_protocol::error::ErrorCode;
+use corelog_protocol::message::epoch::Epoch;
+use corelog_protocol::message::{replica_status, segments};
+use corelog_record::{CopyId, LeaderEpoch, Offset, TopicName};
+use corelog_storage::format::replica::Peer;
+
+use super::address::is_address;
+use super::line::Line;
+use super::lineage::shared;
+use super::ownership::{chain_of, partition_at, segments_of};
+use crate::core::{Core, PartitionKey};
+use crate::failure::{Failure, failure};
+
+/// Nodes that are asked, one after the other, for who owns a partition. More are none, or a circle.
+const HOPS_MAX: usize = 8;
+
+/// Another node took a partition over.
+pub(super) struct Claim {
+    pub(super) owner: String,
+    /// The first epoch of that which this log has not.
+    pub(super) epoch: LeaderEpoch,
+}
+
+impl Core {
+    /// Which other node took a partition over from this one, as far as one that followed it knows, and by which epoch.
+    ///
+    /// # Errors
+    /// `Diverged` if another node owns it, and nothing shows that it took it over from here.
+    pub(super) async fn claim_of(
+        self: &Rc<Self>,
+        topic: &TopicName,
+        key: PartitionKey,
+        claimant: &Peer,
+    ) -> Result<Option<Claim>, Failure> {
+        self.check_is(claimant).await?;
+        let asked = self.owner_by(topic, key, claimant.address.clone());
+        let Some((line, owner)) = asked.await? else {
+            return Ok(None);
+        };
+        let there = segments_of(&line, topic, key, Offset::MAX).await?;
+        let newest = self.epoch(key)?;
+        let partition = key.partition.get();
+        let Some(began) = first_behind(newest, &there) else {
+            let theirs = there.epochs.first().map(|last| last.epoch.get());
+            tracing::error!(
+                %topic, partition, epoch = newest.map(LeaderEpoch::get), owner, its_epoch = theirs,
+                "another node owns it as well, by no later epoch: one of the two has to rejoin the other"
+            );
+            return Err(both_own(&owner));
+        };
+        let epoch = began.epoch;
+        let claim = (&there, began, claimant.copy);
+        let is_shown = self.goes_on(&line, topic, key, claim).await?
+            || owner != claimant.address
+                && self.is_vouched_for(topic, key, &there, claimant).await?;
+        if !is_shown {
+            tracing::error!(
+                %topic, partition, epoch = epoch.get(), owner,
+                "another node owns it as well, and does not go on from what is here: one has to go"
+            );
+            return Err(both_own(&owner));
+        }
+        Ok(Some(Claim { owner, epoch }))
+    }
+
+    /// Checks that the node at the address of one that followed is that one: this node may be reached there itself, where it
+    /// does not say how others reach it, or one that was put in its place.
+    ///
+    /// # Errors
+    /// `SourceUnavailable` if it is not, or does not answer.
+    async fn check_is(self: &Rc<Self>, peer: &Peer) -> Result<(), Failure> {
+        let line = self.line_to(&peer.address).await?;
+        let found = line.hello().node;
+        if found == peer.node {
+            return Ok(());
+        }
+        let (address, node) = (&peer.address, peer.node);
+        let message = format!("at {address} is node {found}, not {node}, which followed");
+        Err(failure(ErrorCode::SourceUnavailable, message))
+    }
+
+    /// Which other node owns a partition, as far as the one at `address` knows: that one, or one that it was given to
+    /// since. None if that is this node, or nobody.
+    pub(super) async fn owner_by(
+        &self,
+        topic: &TopicName,
+        key: PartitionKey,
+        mut address: String,
+    ) -> Result<Option<(Rc<Line>, String)>, Failure> {
+        for _ in 0..HOPS_MAX {
+            let line = self.line_to(&address).await?;
+            if line.hello().node == self.shared.node {
+                return Ok(None);
+            }
+            let there = partition_at(&line, topic, key).await?;
+            if there.role == replica_status::Role::Owner {
+                return Ok(Some((line, address)));
+            }
+            // Whoever owned it since this node did, or follows one who does, has a later epoch.
+            let told = segments_of(&line, topic, key, Offset::MAX).await?;
+            let newest = told.epochs.first().map(|newest| newest.epoch);
+            let is_later = self.epoch(key)? < newest;
+            // Nobody else owns what it gives away, and may not for hours.
+            if is_later && there.role == replica_status::Role::HandingOver {
+                return Ok(Some((line, address)));
+            }
+            match there.source {
+                Some(source) if is_later && is_address(&source) => address = source,
+                _ => return Ok(None),
+            }
+        }
+        let message = format!("nobody tells who owns {topic}/{}", key.partition);
+        Err(failure(ErrorCode::Busy, message))
+    }
+
+    /// If a remembered copy has a later epoch that goes on from this log, and is one of the owner's, too. Whom it was handed
+    /// on to owns it then, also one that has nothing any more of what shows that: the copy's word is believed for it.
+    async fn is_vouched_for(
+        self: &Rc<Self>,
+        topic: &TopicName,
+        key: PartitionKey,
+        owner: &segments::Answer,
+        by: &Peer,
+    ) -> Result<bool, Failure> {
+        let line = self.line_to(&by.address).await?;
+        let there = segments_of(&line, topic, key, Offset::MAX).await?;
+        let Some(began) = first_behind(self.epoch(key)?, &there) else {
+            return Ok(false);
+        };
+        let is_it = |theirs: &Epoch| (theirs.epoch, theirs.lineage) == (began.epoch, began.lineage);
+        if !owner.epochs.iter().any(is_it) {
+            return Ok(false);
+        }
+        let claim = (&there, began, by.copy);
+        self.goes_on(&line, topic, key, claim).await
+    }
+
+    /// If an epoch of another node's log goes on from this one: the two are the same up to where it `began`.
+    /// Where one of them has nothing there, any more or yet, the other node has to have the `copy` that
+    /// followed this log, or an epoch of it.
+    async fn goes_on(
+        self: &Rc<Self>,
+        line: &Line,
+        topic: &TopicName,
+        key: PartitionKey,
+        (there, began, copy): (&segments::Answer, &Epoch, CopyId),
+    ) -> Result<bool, Failure> {
+        let (place, start) = (self.place(key)?, began.start);
+        if there.history != place.history {
+            return Ok(false);
+        }
+        if start < place.log_start.max(there.log_start) || place.log_end < start {
+            let theirs = (there.epochs.as_slice(), there.high_watermark);
+            let common = shared((&self.epochs(key)?, place.log_end), theirs);
+            return Ok(there.copy == copy || common.epoch.is_some());
+        }
+        self.durable(key, start).await?;
+        let here = self.chain_at(key, start).await?;
+        let there = chain_of(line, topic, key, start).await?;
+        Ok((here.offset, here.chain) == (there.offset, there.chain))
+    }
+}
+
+/// The first epoch of another node's log that is later than the `newest` here.
+fn first_behind(newest: Option<LeaderEpoch>, there: &segments::Answer) -> Option<&Epoch> {
+    let mut oldest_first = there.epochs.iter().rev();
+    oldest_first.find(|began| Some(began.epoch) > newest)
+}
+
+fn both_own(other: &str) -> Failure {
+    let message = format!("{other} owns the partition as well");
+    failure(ErrorCode::Diverged, message)
+}

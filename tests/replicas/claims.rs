@@ -1,0 +1,202 @@
+//! A partition that several copies may own has one owner, or none: whoever gives it away, comes back or goes on asks first.
+
+use std::fs::{Permissions, set_permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::thread;
+use std::time::Instant;
+
+use corelog_protocol::error::{ErrorBody, ErrorCode};
+use corelog_protocol::message::replica_status::Role;
+use corelog_protocol::message::{fetch, handover, produce};
+use corelog_record::batch::Codec;
+use nix::sys::signal::Signal;
+
+use super::copies::{chain_at, status};
+use super::fence::{STOOD_STILL, assert_waits_or_fenced, produced, until_fenced};
+use super::handover::handing;
+use super::lossless::{follower, left_handing_over};
+use super::node::Node;
+use super::promote::{promote, rejoining};
+use crate::support::deadline::until;
+use crate::support::folder::Folder;
+use crate::support::privilege;
+use crate::support::wire::{Target, batch};
+
+/// An owner that was about to give its partition to the third of them when it was cut off, and the second one promoted.
+fn taken_while_handing_over(folder: &Folder) -> ([Node; 3], Target) {
+    let a = Node::start(folder, "a");
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 20);
+    let b = follower(folder, &a, "b", &topic);
+    let c = follower(folder, &a, "c", &topic);
+    left_handing_over(&a, &c, &topic);
+    promote(&b, &topic);
+    ([a, b, c], topic)
+}
+
+fn aborting(topic: &Target, accept_loss: bool) -> handover::Request {
+    handover::Request {
+        abort: true,
+        accept_loss,
+        ..handing(topic)
+    }
+}
+
+fn assert_owned_by(refused: &ErrorBody, owner: &Node) {
+    assert!(refused.is(ErrorCode::NotOwner), "{refused:?}");
+    assert_eq!(refused.detail.address, Some(owner.address()));
+}
+
+/// The target took over as well, by the same number: two owners of epochs of which none is later, and nothing noticed.
+#[test]
+fn what_another_follower_took_meanwhile_is_not_handed_over() {
+    let folder = Folder::new();
+    let ([mut a, b, c], topic) = taken_while_handing_over(&folder);
+    a.connect();
+    c.connect();
+    let refused = a.ask(&handing(&topic)).unwrap_err();
+    assert_owned_by(&refused, &b);
+    until_fenced(&a, &topic);
+    assert_eq!(status(&c, &topic, 0).role, Role::Follower);
+    a.kill();
+    a.up();
+    let refused = a.ask(&handing(&topic)).unwrap_err();
+    assert_owned_by(&refused, &b);
+}
+
+/// It began an epoch of the same number before it asked, and could not be fenced by that one any more.
+#[test]
+fn what_another_follower_took_meanwhile_is_not_taken_back() {
+    for accept_loss in [false, true] {
+        let folder = Folder::new();
+        let ([a, b, c], topic) = taken_while_handing_over(&folder);
+        a.connect();
+        c.connect();
+        let refused = a.ask(&aborting(&topic, accept_loss)).unwrap_err();
+        assert_owned_by(&refused, &b);
+        until_fenced(&a, &topic);
+        assert_eq!(status(&b, &topic, 0).role, Role::Owner);
+    }
+}
+
+/// Only who takes appends counted: an owner that came back served beside one that was giving the partition on.
+#[test]
+fn an_owner_that_comes_back_while_the_next_one_gives_the_partition_on_serves_nobody() {
+    let folder = Folder::new();
+    let mut a = Node::start(&folder, "a");
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 20);
+    let b = follower(&folder, &a, "b", &topic);
+    a.kill();
+    promote(&b, &topic);
+    b.fill(&topic, 0, 1);
+    let c = follower(&folder, &b, "c", &topic);
+    left_handing_over(&b, &c, &topic);
+    b.connect();
+    a.up();
+    until("it says that another node owns it", || {
+        let refused = produced(&a, &topic, 0).unwrap_err();
+        assert_waits_or_fenced(&refused);
+        refused.is(ErrorCode::NotOwner)
+    });
+}
+
+/// What a follower had asked before it was promoted lay in a socket, and said that it was one.
+#[test]
+fn what_waited_in_a_socket_while_an_owner_stood_still_does_not_speak_for_its_follower() {
+    let folder = Folder::new();
+    let a = Node::start(&folder, "a");
+    let topic = a.topic("t", 1);
+    let end = a.fill(&topic, 0, 20);
+    let b = follower(&folder, &a, "b", &topic);
+    let peer = a.topic_file(&topic).replicas[0].followers[0].clone();
+    let here = chain_at(&a, &topic, 0, end);
+    let stale = fetch::Request {
+        follower: Some(fetch::Follower {
+            node: Some(peer.node),
+            copy: peer.copy,
+            address: Some(peer.address),
+            end,
+            chain: here.chain,
+            epochs: Vec::new(),
+        }),
+        max_wait_ms: 0,
+        ..topic.fetch(0, end)
+    };
+    let mut wire = a.wire();
+    a.server().signal(Signal::SIGSTOP);
+    promote(&b, &topic);
+    b.disconnect();
+    let late = batch(Codec::None, ["late"]);
+    wire.send(&topic.produce(0), &late).unwrap();
+    wire.send(&stale, &[]).unwrap();
+    // What was refused aborts the run that it was of.
+    let anew = produce::Request {
+        run: 1,
+        ..topic.produce(0)
+    };
+    let second = wire.send(&anew, &late).unwrap();
+    let stopped = Instant::now();
+    until("it has stood still for long", || {
+        stopped.elapsed() > STOOD_STILL
+    });
+    a.server().signal(Signal::SIGCONT);
+    let mut told = None;
+    for _ in 0..3 {
+        let reply = wire.receive().unwrap();
+        if reply.correlation == second {
+            told = Some(reply.read::<produce::Request>());
+        }
+    }
+    assert_waits_or_fenced(&told.unwrap().unwrap_err());
+    b.connect();
+    until_fenced(&a, &topic);
+}
+
+/// Both were owners, and each was told to follow the other one in the same moment: what each had alone went to quarantine,
+/// and nobody owned it.
+#[test]
+fn of_two_owners_that_are_told_to_rejoin_each_other_at_once_one_keeps_what_it_has() {
+    let folder = Folder::new();
+    let a = Node::start(&folder, "a");
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 20);
+    let b = follower(&folder, &a, "b", &topic);
+    a.disconnect();
+    b.disconnect();
+    promote(&b, &topic);
+    let ends = [&a, &b].map(|node| node.fill(&topic, 0, 3));
+    a.connect();
+    b.connect();
+    thread::scope(|scope| {
+        for (node, other) in [(&a, &b), (&b, &a)] {
+            let topic = &topic;
+            scope.spawn(move || node.ask(&rejoining(topic, other)).map(drop));
+        }
+    });
+    let whole = [&a, &b].into_iter().zip(ends).filter(|(node, end)| {
+        let there = status(node, &topic, 0);
+        *end <= there.end && there.role != Role::Follower
+    });
+    assert!(0 < whole.count(), "both have cut what they had");
+}
+
+/// It logged that at the lowest level, and took records on.
+#[test]
+fn an_owner_that_cannot_write_down_that_it_was_replaced_serves_nobody() {
+    let folder = Folder::new();
+    let a = Node::on(folder.path().join("a"), privilege::without(), 1);
+    let topic = a.topic("t", 1);
+    a.fill(&topic, 0, 20);
+    let b = follower(&folder, &a, "b", &topic);
+    let dir = a.topic_dir(&topic);
+    // Names come and go in it, but it cannot be opened to be synced.
+    set_permissions(&dir, Permissions::from_mode(0o333)).unwrap();
+    promote(&b, &topic);
+    until("it serves nobody", || produced(&a, &topic, 0).is_err());
+    for _ in 0..100 {
+        assert_waits_or_fenced(&produced(&a, &topic, 0).unwrap_err());
+    }
+    set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
+    until_fenced(&a, &topic);
+}
