@@ -430,6 +430,12 @@ fn an_owner_that_meets_one_of_no_later_epoch_asks_again() {
     b.up();
     until("it asks again", || before + 1.0 < asked());
     assert_eq!(status(&b, &topic, 0).role, Role::Owner);
+    let admin = b.server().ready.admin;
+    let contested = || metric(admin, "corelog_contested_partitions{core=\"0\"");
+    until("it is told where alerts are made of", || contested() == 1.0);
+    b.connect();
+    rejoin(&b, &topic, &c);
+    until("it is over", || contested() == 0.0);
 }
 
 /// Has a copy come to a new owner's epoch that has no records yet, of which it hears when it begins.

@@ -18,6 +18,7 @@ use super::ownership::{has_none, owned_at};
 use crate::catalog::{Routes, Topic};
 use crate::core::{Core, PartitionKey};
 use crate::failure::Failure;
+use crate::metrics::set;
 use crate::rt;
 
 /// The pause before silent followers are asked again, and the longest, which each round doubles it to.
@@ -83,6 +84,8 @@ impl Core {
         unasked.begin();
         while !self.is_stopping.get() {
             self.give_up_asking();
+            let contested = self.followers.contested.count(|key| self.owns(key));
+            set(&self.counters.contested_partitions, contested as u64);
             for (address, claims) in self.silent_followers() {
                 // One that hangs keeps no other from being asked.
                 if !under_way.borrow_mut().insert(address.clone()) {
@@ -108,9 +111,8 @@ impl Core {
     /// Serves what waited for followers that do not answer.
     fn give_up_asking(&self) {
         let mut unheard = BTreeMap::<_, usize>::new();
-        let owns = |key| self.replica(key).is_ok_and(|replica| replica.role.owns());
         let given_up = self.followers.unasked.give_up().into_iter();
-        for (key, copies) in given_up.filter(|(key, _)| owns(*key)) {
+        for (key, copies) in given_up.filter(|(key, _)| self.owns(*key)) {
             let remembered = copies.iter().filter_map(|copy| self.remembered(key, *copy));
             for (_, peer) in remembered {
                 *unheard.entry(peer.address).or_default() += 1;
@@ -124,6 +126,10 @@ impl Core {
                  `corelog topic forget-follower` forgets one that is gone for good"
             );
         }
+    }
+
+    fn owns(&self, key: PartitionKey) -> bool {
+        self.replica(key).is_ok_and(|replica| replica.role.owns())
     }
 
     /// The followers of partitions that this core owns from which nothing was heard for a while, by their addresses.
@@ -201,10 +207,13 @@ impl Core {
     async fn tell_claim(self: &Rc<Self>, topic: TopicName, key: PartitionKey, claimant: Peer) {
         let copy = claimant.copy;
         match self.verify_claim(topic, key, claimant).await {
-            Ok(()) => self.followers.unasked.settle(key, copy),
+            Ok(()) => self.followers.settle(key, copy),
             // Who has none owns none.
-            Err(error) if has_none(&error) => self.followers.unasked.settle(key, copy),
+            Err(error) if has_none(&error) => self.followers.settle(key, copy),
             Err(error) => {
+                if error.is(ErrorCode::Diverged) {
+                    self.followers.contested.note(key, copy);
+                }
                 let error = error.message;
                 tracing::debug!(error, "who may own a partition does not tell");
             }

@@ -11,6 +11,7 @@ use corelog_record::{CopyId, CoreId, NodeId, Offset, TopicName};
 use corelog_storage::format::replica::{Peer, Replica};
 
 use super::address::check_addresses;
+use super::contested::Contested;
 use super::lineage::{check_epochs, diverged, parts_at, told};
 use super::pause::Pulse;
 use super::unasked::Unasked;
@@ -35,6 +36,7 @@ pub(crate) struct Followers {
     /// When the core began to listen to them.
     pub(super) since: Instant,
     pub(crate) unasked: Unasked,
+    pub(super) contested: Contested,
     pub(super) pulse: Pulse,
     /// When what was heard before was doubted.
     doubted: Cell<Option<Instant>>,
@@ -77,6 +79,7 @@ impl Followers {
         Self {
             since: rt::now(),
             unasked: Unasked::new(),
+            contested: Contested::default(),
             pulse: Pulse::new(),
             doubted: Cell::new(None),
             heard: RefCell::default(),
@@ -127,6 +130,12 @@ impl Followers {
         let since = self.doubted.get();
         self.heard_at(key, copy)
             .is_some_and(|at| rt::now() < at + time && since.is_none_or(|since| since < at))
+    }
+
+    /// A copy that was asked owns nothing.
+    pub(super) fn settle(&self, key: PartitionKey, copy: CopyId) {
+        self.unasked.settle(key, copy);
+        self.contested.settle(key, copy);
     }
 
     /// If a copy has yet to be asked since this node stood still. What it asks itself tells nothing: it may have waited in a
@@ -224,7 +233,7 @@ impl Core {
                 },
             );
             if !is_claiming {
-                self.followers.unasked.settle(key, follower.copy);
+                self.followers.settle(key, follower.copy);
             }
         }
         let replica = self.replica(key)?;

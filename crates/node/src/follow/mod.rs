@@ -29,6 +29,7 @@
 //! take_over owning it, as that follower
 //! rejoin    making a former owner a follower
 //! claim     what shows that another node owns a partition
+//! contested partitions that two nodes own, which a person has to end
 //! fence     taking no more appends because another node owns the partition
 //! heal      damaged segments replaced by a peer's
 //! status    all of that, as clients are told
@@ -45,6 +46,7 @@
 mod address;
 mod beginning;
 mod claim;
+mod contested;
 mod copying;
 mod fence;
 mod files;

@@ -125,6 +125,7 @@ counters! {
     clock_ahead_seconds: Gauge, "By how much the machine's clock leapt ahead, while that is not believed: nothing expires by it yet.";
     partitions: Gauge, "Partitions the core owns.";
     fenced_partitions: Gauge, "Partitions fenced after a failed write or sync.";
+    contested_partitions: Gauge, "Partitions that another node owns as well: one of the two has to rejoin the other.";
     torn_total: Counter, "Torn tails found and cut at recovery.";
     torn_bytes_total: Counter, "Bytes of torn tails.";
     damage_total: Counter, "Damage found in bytes that were promised.";
