@@ -242,6 +242,7 @@ impl Lane {
     }
 
     fn note(&mut self, failure: &Arc<Error>) {
+        self.queue.origin.held.begin_trouble();
         let before = self.trouble.as_ref().map_or(0, |trouble| trouble.count);
         self.trouble = Some(Trouble {
             count: before.saturating_add(1),
@@ -260,6 +261,7 @@ impl Lane {
         let verdict = self.judge(answer);
         if let Verdict::Applied(_) = verdict {
             self.trouble = None;
+            self.queue.origin.held.end_trouble();
         }
         let mut settled = Vec::new();
         self.window.settle(verdict, &mut settled);

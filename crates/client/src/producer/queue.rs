@@ -110,6 +110,7 @@ impl Queue {
         state.close();
         let left = std::mem::take(&mut state.closed);
         drop(state);
+        self.origin.held.end_trouble();
         // Settled while nothing is locked: who is told may send.
         drop(left);
     }
@@ -193,7 +194,8 @@ impl Queue {
         let Some(open) = state.open.take() else {
             return Next::Nothing;
         };
-        if self.pressure.is_felt() || self.shape.linger <= open.created().elapsed() {
+        let is_waited_for = self.pressure.is_felt() || self.origin.held.is_waited_for();
+        if is_waited_for || self.shape.linger <= open.created().elapsed() {
             return Next::Batch(open);
         }
         let due = open.created().checked_add(self.shape.linger);
