@@ -246,7 +246,7 @@ impl Producer {
     /// much: without that room, which is for others meanwhile.
     async fn admit(&self, wanted: Wanted<'_>, place: Place, room: Room) -> Result<Admitted, Error> {
         let held = &place.queue.origin.held;
-        if !held.is_waited_for() && held.has_room(room.num_permits()) {
+        if held.is_open(room.num_permits()) {
             return Ok((place, room, None));
         }
         let bytes = room.num_permits();

@@ -106,6 +106,11 @@ impl Held {
         }
     }
 
+    /// Whether as much may be added by someone who comes now: nobody waits for that.
+    pub(super) fn is_open(&self, bytes: usize) -> bool {
+        !self.is_waited_for() && self.has_room(bytes)
+    }
+
     /// Whether as much may be added.
     pub(super) fn has_room(&self, bytes: usize) -> bool {
         let state = self.state.load(Ordering::Relaxed);
@@ -119,7 +124,7 @@ impl Held {
         self.share.bytes.load(Ordering::Relaxed) + bytes_more <= self.share.bytes_max
     }
 
-    /// Whether anybody waits to send to the partition: those who come later are behind.
+    /// Whether anybody waits to send to the partition.
     pub(super) fn is_waited_for(&self) -> bool {
         self.waiting_count.load(Ordering::Relaxed) > 0
     }

@@ -257,6 +257,28 @@ async fn a_send_that_waits_for_a_partition_in_trouble_may_be_dropped() {
     assert_all_acknowledged(&server, &topic, deliveries).await;
 }
 
+#[tokio::test]
+async fn records_without_a_key_go_past_a_partition_that_may_hold_no_more() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 3);
+    refuse(&server, &[0]);
+    let producer = connect(&server).await.producer(small());
+    let mut deliveries = vec![begin_trouble(&server, &producer, &topic).await];
+    deliveries.extend(fill_share(&producer, &topic).await);
+    for number in 0..100 {
+        let sent = send(&producer, &topic, None, number).await.unwrap();
+        assert_ne!(sent.await.unwrap().partition, P0.unwrap());
+    }
+    server.script(|_| Act::Serve);
+    assert_all_acknowledged(&server, &topic, deliveries).await;
+    let mut counts = [0; 3];
+    for number in 0..200 {
+        let sent = send(&producer, &topic, None, number).await.unwrap();
+        counts[sent.await.unwrap().partition.get() as usize] += 1;
+    }
+    assert!(!counts.contains(&0), "{counts:?}");
+}
+
 /// Time runs out for all that the one holds; what waited for it has its turn then.
 #[tokio::test]
 async fn what_a_partition_in_trouble_gives_up_makes_room_for_what_waits() {
