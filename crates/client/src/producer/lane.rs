@@ -3,9 +3,11 @@
 mod verdict;
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::produce;
 use corelog_record::TopicId;
@@ -16,7 +18,7 @@ use super::queue::{Next, Queue};
 use super::window::{Settled, Verdict, Window};
 use crate::Error;
 use crate::client::{Inner, Route, topic_changed};
-use crate::connection::{Alarm, Reply, Ticket, User};
+use crate::connection::{Alarm, Connection, Permits, Reply, Ticket, User};
 
 /// What a lane is told once.
 #[derive(Clone)]
@@ -66,9 +68,11 @@ impl Drop for Lane {
 enum Sent {
     /// It is in flight, or settled.
     Done,
-    /// It has to wait for the batches in front of it.
-    NotNow(Batch),
+    /// It has to wait for the batches in front of it, and is the next to be sent again, or behind these.
+    NotNow,
 }
+
+type Answer = Result<Reply<produce::Answer>, Error>;
 
 impl Lane {
     pub(super) fn new(client: Arc<Inner>, queue: Arc<Queue>, options: Options) -> Self {
@@ -114,9 +118,7 @@ impl Lane {
                     Next::Nothing => return None,
                 },
             };
-            if let Sent::NotNow(batch) = self.send(batch).await {
-                // Whatever is to be sent again comes before the queue: in front is its place.
-                self.window.push_resend(batch);
+            if let Sent::NotNow = self.send(batch).await {
                 return None;
             }
         }
@@ -132,30 +134,14 @@ impl Lane {
                 None => std::future::pending().await,
             }
         };
-        match self.tickets.front_mut() {
-            Some(ticket) => {
-                let deadline = ticket.deadline();
-                tokio::select! {
-                    biased;
-                    arrived = ticket.arrived() => {
-                        let answer = arrived.and_then(|raw| ticket.understand::<produce::Request>(&raw));
-                        self.tickets.pop_front();
-                        self.settle(answer);
-                    }
-                    () = self.alarm.run_out(deadline) => {
-                        let late = ticket.time_out();
-                        self.tickets.pop_front();
-                        self.settle(Err(late));
-                    }
-                    () = self.queue.news.notified(), if has_room => {}
-                    () = due => {}
-                }
-            }
-            None if self.window.has_resend() => {}
-            None => tokio::select! {
-                () = self.queue.news.notified() => {}
-                () = due => {}
-            },
+        if self.tickets.is_empty() && self.window.has_resend() {
+            return;
+        }
+        tokio::select! {
+            biased;
+            answer = oldest(&mut self.tickets, &mut self.alarm) => self.settle(answer),
+            () = self.queue.news.notified(), if has_room => {}
+            () = due => {}
         }
     }
 
@@ -164,7 +150,7 @@ impl Lane {
         let body = match batch.build().await {
             Ok(body) => body,
             // In its turn: outcomes are told in order.
-            Err(_) if !self.window.is_idle() => return Sent::NotNow(batch),
+            Err(_) if !self.window.is_idle() => return self.put_back(batch),
             Err(error) => return self.give_up(batch, error),
         };
         loop {
@@ -178,7 +164,7 @@ impl Lane {
             }
             let route = match self.route(batch.topic_id()).await {
                 Ok(Some(route)) => route,
-                Ok(None) => return Sent::NotNow(batch),
+                Ok(None) => return self.put_back(batch),
                 Err(error) => match self.not_sent(&batch, error) {
                     Some(error) => return self.give_up(batch, error),
                     None => continue,
@@ -187,21 +173,19 @@ impl Lane {
             if route.topic.id != batch.topic_id() {
                 return self.give_up(batch, Arc::new(topic_changed(&route)));
             }
-            self.request.id = batch.topic_id();
-            self.request.run = self.window.run();
-            let timeout = self.client.config.timeout;
-            let submitted = route
-                .connection
-                .submit(&self.request, body.clone(), timeout)
-                .await;
-            match submitted {
+            let connection = &route.connection;
+            let Some((next, room)) = self.room(batch, connection, body.len()).await else {
+                return Sent::NotNow;
+            };
+            batch = next;
+            match room.and_then(|room| self.enter(connection, room, &batch, body.clone())) {
                 Ok(ticket) => {
                     batch.set_in_flight(true);
                     self.window.push(batch);
                     self.tickets.push_back(ticket);
                     return Sent::Done;
                 }
-                Err(_) if !self.window.is_idle() => return Sent::NotNow(batch),
+                Err(_) if !self.window.is_idle() => return self.put_back(batch),
                 Err(error) => {
                     if let Some(error) = self.not_sent(&batch, error) {
                         return self.give_up(batch, error);
@@ -209,6 +193,51 @@ impl Lane {
                 }
             }
         }
+    }
+
+    /// Waits for room on the connection, and takes in the answers that come meanwhile; `None` once one of them has the batch
+    /// wait for those in front of it.
+    async fn room(
+        &mut self,
+        mut batch: Batch,
+        connection: &Connection,
+        bytes: usize,
+    ) -> Option<(Batch, Result<Permits, Error>)> {
+        let (run, timeout) = (self.window.run(), self.client.config.timeout);
+        let mut room = pin!(connection.room::<produce::Request>(bytes, timeout));
+        loop {
+            tokio::select! {
+                biased;
+                room = &mut room => return Some((batch, room)),
+                answer = oldest(&mut self.tickets, &mut self.alarm) => {
+                    // In its place before others come in front of it.
+                    self.window.push_resend(batch);
+                    self.settle(answer);
+                    if self.window.is_halted() || self.window.run() != run {
+                        return None;
+                    }
+                    batch = self.window.pop_resend()?;
+                }
+            }
+        }
+    }
+
+    fn enter(
+        &mut self,
+        connection: &Connection,
+        room: Permits,
+        batch: &Batch,
+        body: Bytes,
+    ) -> Result<Ticket, Error> {
+        self.request.id = batch.topic_id();
+        self.request.run = self.window.run();
+        connection.enter(&self.request, body, room, self.client.config.timeout)
+    }
+
+    /// Whatever is to be sent again comes before the queue: in front is its place.
+    fn put_back(&mut self, batch: Batch) -> Sent {
+        self.window.push_resend(batch);
+        Sent::NotNow
     }
 
     /// The way to the partition; it changes only while nothing is in flight, so that a run never
@@ -257,7 +286,7 @@ impl Lane {
     }
 
     /// Takes in the answer of the oldest batch in flight.
-    fn settle(&mut self, answer: Result<Reply<produce::Answer>, Error>) {
+    fn settle(&mut self, answer: Answer) {
         let verdict = self.judge(answer);
         if let Verdict::Applied(_) = verdict {
             self.trouble = None;
@@ -316,4 +345,21 @@ impl Lane {
         let left = self.options.delivery_timeout.saturating_sub(elapsed);
         sleep(wait.max(trouble.last.retry_after()).min(left)).await;
     }
+}
+
+/// Waits for the answer of the oldest batch in flight, or until that is late; for ever while there is none. Cancel-safe.
+async fn oldest(tickets: &mut VecDeque<Ticket>, alarm: &mut Alarm) -> Answer {
+    let Some(ticket) = tickets.front_mut() else {
+        return std::future::pending().await;
+    };
+    let deadline = ticket.deadline();
+    let answer = tokio::select! {
+        biased;
+        arrived = ticket.arrived() => {
+            arrived.and_then(|raw| ticket.understand::<produce::Request>(&raw))
+        }
+        () = alarm.run_out(deadline) => Err(ticket.time_out()),
+    };
+    tickets.pop_front();
+    answer
 }

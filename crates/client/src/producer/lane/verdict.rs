@@ -7,16 +7,12 @@ use corelog_protocol::message::produce;
 
 use super::super::delivery::BatchAck;
 use super::super::window::Verdict;
-use super::Lane;
-use crate::connection::Reply;
+use super::{Answer, Lane};
 use crate::{Error, Outcome};
 
 impl Lane {
     /// What an answer means for its batch.
-    pub(super) fn judge(
-        &mut self,
-        answer: Result<Reply<produce::Answer>, Error>,
-    ) -> Verdict<BatchAck, Arc<Error>> {
+    pub(super) fn judge(&mut self, answer: Answer) -> Verdict<BatchAck, Arc<Error>> {
         let error = match answer {
             Ok(reply) => return self.judge_ack(&reply.head),
             Err(error) => error,
