@@ -25,8 +25,8 @@ pub struct ProducerConfig {
     pub level: Option<Level>,
     /// Bytes of records accepted and not yet settled, over all partitions. At the limit,
     /// [`Producer::send`](super::Producer::send) waits. Partitions in trouble, where a failure came
-    /// after the last acknowledgement, take no more while they hold half of it together: `send` to
-    /// them waits then, and others go on.
+    /// after the last acknowledgement or a server is silent for a second, take no more while they
+    /// hold half of it together: `send` to them waits then, and others go on.
     pub memory_bytes_max: usize,
     /// Batches in flight per partition. Order holds whatever the number.
     pub in_flight_max: usize,

@@ -1,5 +1,6 @@
 //! One partition's way to the server: a task that sends its batches in order and settles each.
 
+mod answers;
 mod verdict;
 
 use std::collections::VecDeque;
@@ -13,12 +14,13 @@ use corelog_protocol::message::produce;
 use corelog_record::TopicId;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use self::answers::Answers;
 use super::batch::Batch;
 use super::queue::{Next, Queue};
 use super::window::{Settled, Verdict, Window};
 use crate::Error;
 use crate::client::{Inner, Route, topic_changed};
-use crate::connection::{Alarm, Connection, Permits, Reply, Ticket, User};
+use crate::connection::{Connection, Permits, Reply, Ticket, User};
 
 /// What a lane is told once.
 #[derive(Clone)]
@@ -36,10 +38,8 @@ pub(super) struct Lane {
     /// What is asked with each batch; the topic's id and the run are the batch's.
     request: produce::Request,
     window: Window<Batch, Arc<Error>>,
-    /// The answers awaited, one per batch in the window, in the same order.
-    tickets: VecDeque<Ticket>,
-    /// Goes off when the oldest answer is late, or before: one timer, rather than one for each answer.
-    alarm: Alarm,
+    /// Awaited, one per batch in the window, in the same order.
+    answers: Answers,
     /// What waited in the queue when an outcome became unknown. It fails once everything in front
     /// of it is settled, so that outcomes are told in order.
     behind: VecDeque<Batch>,
@@ -84,15 +84,14 @@ impl Lane {
             level: options.level,
             run: window.run(),
         };
-        let alarm = Alarm::at(Instant::now() + client.config.timeout);
+        let answers = Answers::new(&queue.origin.held);
         Self {
             client,
             queue,
             options,
             request,
             window,
-            tickets: VecDeque::new(),
-            alarm,
+            answers,
             behind: VecDeque::new(),
             route: None,
             trouble: None,
@@ -134,12 +133,12 @@ impl Lane {
                 None => std::future::pending().await,
             }
         };
-        if self.tickets.is_empty() && self.window.has_resend() {
+        if self.answers.is_empty() && self.window.has_resend() {
             return;
         }
         tokio::select! {
             biased;
-            answer = oldest(&mut self.tickets, &mut self.alarm) => self.settle(answer),
+            answer = self.answers.next() => self.settle(answer),
             () = self.queue.news.notified(), if has_room => {}
             () = due => {}
         }
@@ -182,7 +181,7 @@ impl Lane {
                 Ok(ticket) => {
                     batch.set_in_flight(true);
                     self.window.push(batch);
-                    self.tickets.push_back(ticket);
+                    self.answers.expect(ticket);
                     return Sent::Done;
                 }
                 Err(_) if !self.window.is_idle() => return self.put_back(batch),
@@ -209,7 +208,7 @@ impl Lane {
             tokio::select! {
                 biased;
                 room = &mut room => return Some((batch, room)),
-                answer = oldest(&mut self.tickets, &mut self.alarm) => {
+                answer = self.answers.next() => {
                     // In its place before others come in front of it.
                     self.window.push_resend(batch);
                     self.settle(answer);
@@ -345,21 +344,4 @@ impl Lane {
         let left = self.options.delivery_timeout.saturating_sub(elapsed);
         sleep(wait.max(trouble.last.retry_after()).min(left)).await;
     }
-}
-
-/// Waits for the answer of the oldest batch in flight, or until that is late; for ever while there is none. Cancel-safe.
-async fn oldest(tickets: &mut VecDeque<Ticket>, alarm: &mut Alarm) -> Answer {
-    let Some(ticket) = tickets.front_mut() else {
-        return std::future::pending().await;
-    };
-    let deadline = ticket.deadline();
-    let answer = tokio::select! {
-        biased;
-        arrived = ticket.arrived() => {
-            arrived.and_then(|raw| ticket.understand::<produce::Request>(&raw))
-        }
-        () = alarm.run_out(deadline) => Err(ticket.time_out()),
-    };
-    tickets.pop_front();
-    answer
 }

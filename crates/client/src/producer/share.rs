@@ -1,6 +1,6 @@
 //! What partitions in trouble hold of the producer's memory: a share of it together, and the rest is for the others.
 //!
-//! A partition is in trouble from a failure on until something of it is acknowledged. What it holds by then it keeps, and
+//! A partition is in trouble from a failure on, or once its server is silent, until something of it is acknowledged. What it holds by then it keeps, and
 //! takes no more while all in trouble hold more than the share: whoever sends to it waits, first come, first served. One
 //! that holds nothing takes what comes first all the same: how else would it be found that it is well again.
 

@@ -8,7 +8,7 @@ use corelog_client::protocol::request::Request;
 use corelog_client::record::batch::{Builder, Codec};
 use corelog_client::record::{PartitionId, TopicName};
 use corelog_client::{Ack, Client, Delivery, Error, ProduceError, Producer, ProducerConfig};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::producing::{P0, check, eager, on_produce, outcomes};
 use crate::server::{Act, Server};
@@ -139,6 +139,41 @@ async fn whole_batches_for_a_partition_in_trouble_leave_half_of_the_memory_to_ot
     server.script(|_| Act::Serve);
     let last = waiting.await.unwrap().await.unwrap();
     assert_eq!(last.first.get(), deliveries.len() as u64);
+    assert_all_acknowledged(&server, &topic, deliveries).await;
+}
+
+/// No failure tells of a server that hangs, for as long as the timeout is.
+#[tokio::test]
+async fn a_partition_whose_server_is_silent_leaves_memory_to_others() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 2);
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&gate);
+    server.script(on_produce(move |seen| match seen.request {
+        Request::Produce(one) if one.partition == PartitionId::new(0) => {
+            Act::Later(Arc::clone(&held))
+        }
+        _ => Act::Serve,
+    }));
+    let producer = connect(&server).await.producer(small());
+    let mut deliveries = vec![send(&producer, &topic, P0, 0).await.unwrap()];
+    deliveries.extend(fill_share(&producer, &topic).await);
+    // A little at a time, so that memory is not full before the silence is one.
+    let mut pace = tokio::time::interval(Duration::from_millis(20));
+    let waiting = loop {
+        pace.tick().await;
+        let mut send = Box::pin(send(&producer, &topic, P0, deliveries.len()));
+        tokio::select! {
+            biased;
+            sent = &mut send => deliveries.push(sent.unwrap()),
+            () = std::future::ready(()) => break send,
+        }
+    };
+    assert!(producer.memory_bytes() + RECORD_BYTES <= MEMORY_BYTES);
+    let other = send(&producer, &topic, P1, 0).await.unwrap();
+    other.await.unwrap();
+    gate.add_permits(1_000);
+    deliveries.push(waiting.await.unwrap());
     assert_all_acknowledged(&server, &topic, deliveries).await;
 }
 
