@@ -9,6 +9,8 @@ use corelog_client::record::batch::{Builder, Codec};
 use corelog_client::record::{PartitionId, TopicName};
 use corelog_client::{Ack, Client, Delivery, Error, ProduceError, Producer, ProducerConfig};
 use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::producing::{P0, check, eager, on_produce, outcomes};
 use crate::server::{Act, Server};
@@ -360,4 +362,49 @@ async fn a_batch_of_a_partition_in_trouble_does_not_linger_where_its_memory_is_w
     }
     producer.flush().await;
     assert_all_acknowledged(&server, &topic, deliveries).await;
+}
+
+/// On several threads, with partitions that come into trouble and out of it all the time, and senders that give up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nobody_waits_for_ever_whoever_is_in_trouble() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 4);
+    server.script(on_produce(|_| match fastrand::u8(..3) {
+        0 => Act::Refuse(error(ErrorCode::Busy)),
+        _ => Act::Serve,
+    }));
+    let producer = connect(&server).await.producer(ProducerConfig {
+        memory_bytes_max: 2_000,
+        ..eager()
+    });
+    let mut senders = JoinSet::new();
+    for sender in 0..8 {
+        let (producer, topic) = (producer.clone(), topic.clone());
+        senders.spawn(async move {
+            let partition = Some(PartitionId::new(sender % 4));
+            let mut deliveries = Vec::new();
+            for number in 0..300 {
+                let send = Box::pin(send(&producer, &topic, partition, number));
+                if fastrand::bool() {
+                    deliveries.push(send.await.unwrap());
+                } else if let Ok(sent) = timeout(Duration::from_micros(50), send).await {
+                    deliveries.push(sent.unwrap());
+                }
+                assert!(producer.memory_bytes() <= 2_000);
+            }
+            outcomes(deliveries).await
+        });
+    }
+    let all = timeout(Duration::from_secs(60), senders.join_all()).await;
+    let outcomes: Vec<_> = all.unwrap().into_iter().flatten().collect();
+    assert!(outcomes.iter().all(Result::is_ok));
+    producer.flush().await;
+    assert_eq!(producer.memory_bytes(), 0);
+    let log = |partition| server.log(&topic, partition, |log| log.end.get());
+    let count: u64 = (0..4).map(log).sum();
+    assert_eq!(
+        count,
+        outcomes.len() as u64,
+        "what was given up is not there"
+    );
 }
