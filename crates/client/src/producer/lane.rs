@@ -4,7 +4,7 @@ mod answers;
 mod verdict;
 
 use std::collections::VecDeque;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::produce;
 use corelog_record::TopicId;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use self::answers::Answers;
 use super::batch::Batch;
@@ -45,6 +45,11 @@ pub(super) struct Lane {
     behind: VecDeque<Batch>,
     route: Option<Route>,
     trouble: Option<Trouble>,
+    /// Goes off when nothing was sent for long, or before.
+    idle: Pin<Box<Sleep>>,
+    /// Whether anything was sent since that was set.
+    is_used: bool,
+    has_ended: bool,
 }
 
 /// Failures since the last acknowledgement.
@@ -56,6 +61,10 @@ struct Trouble {
 
 impl Drop for Lane {
     fn drop(&mut self) {
+        if self.has_ended {
+            // Another one may have begun.
+            return;
+        }
         // The task may end in the middle, with its runtime or in a panic: who sends goes on with another one, and nobody is
         // to wait for what this one would have sent. Outcomes are told in order.
         drop(self.window.drain());
@@ -95,12 +104,15 @@ impl Lane {
             behind: VecDeque::new(),
             route: None,
             trouble: None,
+            idle: Box::pin(sleep(IDLE_MAX)),
+            is_used: false,
+            has_ended: false,
         }
     }
 
-    /// Sends and settles for as long as the producer lives.
+    /// Sends and settles for as long as the producer lives, or until there was nothing to send for long.
     pub(super) async fn run(mut self) {
-        loop {
+        while !self.has_ended {
             let linger = self.fill().await;
             self.wait(linger).await;
         }
@@ -141,7 +153,17 @@ impl Lane {
             answer = self.answers.next() => self.settle(answer),
             () = self.queue.news.notified(), if has_room => {}
             () = due => {}
+            () = self.idle.as_mut(), if self.answers.is_empty() => self.rest(),
         }
+    }
+
+    /// Ends if nothing was sent since the last time: whoever sends next begins another lane.
+    fn rest(&mut self) {
+        assert!(self.window.is_idle(), "nothing is awaited");
+        assert!(!self.window.has_resend(), "nothing is to be sent again");
+        self.has_ended = !self.is_used && self.queue.end(self.window.run());
+        self.is_used = false;
+        self.idle.as_mut().reset(Instant::now() + IDLE_MAX);
     }
 
     /// Sends one batch, waiting for a route to the partition as long as the batch has time.
@@ -182,6 +204,7 @@ impl Lane {
                     batch.set_in_flight(true);
                     self.window.push(batch);
                     self.answers.expect(ticket);
+                    self.is_used = true;
                     return Sent::Done;
                 }
                 Err(_) if !self.window.is_idle() => return self.put_back(batch),
@@ -345,3 +368,6 @@ impl Lane {
         sleep(wait.max(trouble.last.retry_after()).min(left)).await;
     }
 }
+
+/// What a lane takes is some kilobytes, and a producer may have sent to thousands of partitions once; to begin one is cheap.
+const IDLE_MAX: Duration = Duration::from_secs(60);

@@ -120,6 +120,8 @@ impl Inner {
             let topic = self.client.topic(name).await?;
             let rules = self.rules(name).await?;
             let mut state = self.lock();
+            // Lanes end when nothing is sent, and leave something behind.
+            while state.lanes.try_join_next().is_some() {}
             self.learn(&mut state, topic, rules, generation);
             match self.choose(&mut state, wanted) {
                 Ok(place) => return Ok(place),
