@@ -150,10 +150,18 @@ impl Producer {
         if bytes > bytes_max {
             return Err(Error::RecordTooLarge { bytes, bytes_max });
         }
-        let (place, room, _turn) = self.admit(wanted, place, room).await?;
-        place
-            .queue
-            .append(place.topic_id, place.rules, &record, room)
+        let add = |place: &Place, room| {
+            let (topic_id, rules) = (place.topic_id, place.rules);
+            place.queue.append(topic_id, rules, &record, room)
+        };
+        let memory_bytes = room.num_permits();
+        if place.queue.origin.held.is_open(memory_bytes) {
+            return add(&place, room);
+        }
+        drop(room);
+        let admitted = Box::pin(self.admit_in_turn(wanted, place.queue, memory_bytes));
+        let (place, room, _turn) = admitted.await?;
+        add(&place, room)
     }
 
     /// Accepts a batch that the caller gathered, waiting as [`Producer::send`] does. It
@@ -193,7 +201,13 @@ impl Producer {
             let (found, max) = (count.cast_signed(), rules.count_max);
             return Err(Error::from(record::Error::Count { found, min: 1, max }));
         }
-        let (place, room, _turn) = self.admit(wanted, place, room).await?;
+        let memory_bytes = room.num_permits();
+        if place.queue.origin.held.is_open(memory_bytes) {
+            return place.queue.append_batch(place.topic_id, batch, room);
+        }
+        drop(room);
+        let admitted = Box::pin(self.admit_in_turn(wanted, place.queue, memory_bytes));
+        let (place, room, _turn) = admitted.await?;
         place.queue.append_batch(place.topic_id, batch, room)
     }
 
@@ -242,18 +256,7 @@ impl Producer {
         room.map(Some).map_err(|_| Error::Closed)
     }
 
-    /// Lets what has room in memory go on to its place, or has it wait until its partition, being in trouble, may hold as
-    /// much: without that room, which is for others meanwhile.
-    async fn admit(&self, wanted: Wanted<'_>, place: Place, room: Room) -> Result<Admitted, Error> {
-        let held = &place.queue.origin.held;
-        if held.is_open(room.num_permits()) {
-            return Ok((place, room, None));
-        }
-        let bytes = room.num_permits();
-        drop(room);
-        Box::pin(self.admit_in_turn(wanted, place.queue, bytes)).await
-    }
-
+    /// Waits until a partition in trouble may hold as much: without room in memory, which is for others meanwhile.
     async fn admit_in_turn(
         &self,
         wanted: Wanted<'_>,
@@ -279,7 +282,7 @@ impl Producer {
                         ..wanted
                     })
                     .await?;
-                return Ok((place, room, Some(turn)));
+                return Ok((place, room, turn));
             }
         }
     }
@@ -348,7 +351,7 @@ impl fmt::Debug for Inner {
 type Room = OwnedSemaphorePermit;
 
 /// Where something goes, its room in memory, and its turn, to be kept until it is there.
-type Admitted = (Place, Room, Option<Turn>);
+type Admitted = (Place, Room, Turn);
 
 /// What a record costs beyond its key, value and headers, about: its frame in the batch, and who
 /// waits for it.
