@@ -10,6 +10,7 @@
 
 mod alarm;
 mod backoff;
+mod entry;
 mod pool;
 mod reader;
 mod room;
@@ -24,10 +25,9 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use corelog_protocol::frame::{self, CorrelationId, FrameError};
+use corelog_protocol::frame::{self, CorrelationId};
 use corelog_protocol::kind::Kind;
 use corelog_protocol::message::{Call, hello};
-use corelog_protocol::request;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -35,11 +35,12 @@ use tokio::time::Instant;
 pub(crate) use alarm::Alarm;
 pub use backoff::Backoff;
 pub(crate) use pool::{Key, Options, Pool, User};
+pub(crate) use table::Permits;
 pub(crate) use ticket::Ticket;
 
 use self::socket::Sink;
-use self::table::{Ending, Patience, Permits, Table};
-use self::writer::{GATHERED_BODY_BYTES_MAX, Outbox, Outgoing};
+use self::table::{Ending, Table};
+use self::writer::Outbox;
 use crate::Error;
 use crate::error::Fault;
 
@@ -113,7 +114,8 @@ impl Connection {
         };
         let left = deadline.saturating_duration_since(Instant::now());
         let greeted = async {
-            let ticket = submit(&shared, &outbox, None, &hello, Bytes::new(), left).await?;
+            let room = room::take(&shared, 0, left, hello::Request::KIND).await?;
+            let ticket = entry::enter(&shared, &outbox, room, &hello, Bytes::new(), left)?;
             ticket.answer::<hello::Request>().await
         };
         let hello = match greeted.await {
@@ -177,9 +179,39 @@ impl Connection {
         body: Bytes,
         timeout: Duration,
     ) -> Result<Ticket, Error> {
+        let room = self.room::<R>(body.len(), timeout).await?;
+        self.enter(request, body, room, timeout)
+    }
+
+    /// Waits until there is room for a request with so many bytes behind its head.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`], or [`Error::Lost`] if the connection ended.
+    pub(crate) async fn room<R: Call>(
+        &self,
+        body: usize,
+        time: Duration,
+    ) -> Result<Permits, Error> {
+        room::take(&self.inner.shared, body, time, R::KIND).await
+    }
+
+    /// Enters a request that there is room for; requests leave in the order of these calls.
+    ///
+    /// # Errors
+    /// [`Error::Request`], or [`Error::Lost`] if the connection ended; nothing was sent then.
+    pub(crate) fn enter<R: Call>(
+        &self,
+        request: &R,
+        body: Bytes,
+        room: Permits,
+        timeout: Duration,
+    ) -> Result<Ticket, Error> {
         let Inner { shared, outbox, .. } = &*self.inner;
-        let claim = self.claim.clone();
-        submit(shared, outbox, claim, request, body, timeout).await
+        let room = Permits {
+            _claim: self.claim.clone(),
+            ..room
+        };
+        entry::enter(shared, outbox, room, request, body, timeout)
     }
 
     /// Asks and waits for the answer.
@@ -296,96 +328,8 @@ impl Shared {
     }
 }
 
-async fn submit<R: Call>(
-    shared: &Arc<Shared>,
-    outbox: &Outbox,
-    claim: Option<Claim>,
-    request: &R,
-    body: Bytes,
-    timeout: Duration,
-) -> Result<Ticket, Error> {
-    let kind = R::KIND;
-    if timeout.is_zero() {
-        // Sent, its outcome would be unknown at once.
-        return Err(shared.timed_out(kind, timeout, false));
-    }
-    // A request larger than the whole room takes all of it, and the server judges it.
-    let room = shared.bytes_max.load(Ordering::Relaxed);
-    let bytes = u32::try_from(body.len() + HEAD_BYTES)
-        .unwrap_or(u32::MAX)
-        .min(room);
-    let permits = match room::now(shared, bytes) {
-        Some(permits) => permits,
-        None => room::in_time(shared, bytes, timeout, kind).await?,
-    };
-    let permits = Permits {
-        _claim: claim,
-        ..permits
-    };
-    let patience = Patience {
-        entered: Instant::now(),
-        timeout,
-    };
-    let entered = shared.table.enter(
-        permits,
-        patience,
-        |correlation, is_alone| -> Result<bool, Entry> {
-            // What leaves at once leaves in one piece.
-            let gathered = match is_alone && body.len() <= GATHERED_BODY_BYTES_MAX {
-                true => body.len(),
-                false => 0,
-            };
-            let mut head = Vec::with_capacity(HEAD_BYTES + gathered);
-            request::encode(
-                CorrelationId::new(correlation),
-                request,
-                body.len(),
-                &mut head,
-            )?;
-            let outgoing = Outgoing {
-                correlation,
-                head,
-                body,
-            };
-            outbox.put(outgoing, is_alone).map_err(|_| Entry::Ended)
-        },
-    );
-    match entered {
-        Ok((correlation, receiver)) => Ok(Ticket {
-            shared: Arc::clone(shared),
-            correlation,
-            receiver,
-            kind,
-            patience,
-        }),
-        Err(Entry::Frame(source)) => Err(Error::Request { kind, source }),
-        Err(Entry::Ended) => Err(shared.not_entered()),
-    }
-}
-
-/// Why a request could not be entered.
-enum Entry {
-    Frame(FrameError),
-    Ended,
-}
-
-impl From<FrameError> for Entry {
-    fn from(error: FrameError) -> Self {
-        Self::Frame(error)
-    }
-}
-
-impl From<Ending> for Entry {
-    fn from(_: Ending) -> Self {
-        Self::Ended
-    }
-}
-
 /// A server that is silent for less may only be slow.
 const SILENCE_MIN: Duration = Duration::from_secs(1);
 
 /// Room for a Hello before the server said how much there is.
 const HELLO_BYTES_MAX: u32 = 4 << 10;
-
-/// What a head is counted as; real ones are smaller but for a Metadata of many topics.
-const HEAD_BYTES: usize = 256;

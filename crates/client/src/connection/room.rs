@@ -1,6 +1,7 @@
 //! Room for one more request in flight: what the server announced is never exceeded, by waiting.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use corelog_protocol::kind::Kind;
@@ -11,8 +12,33 @@ use super::table::Permits;
 use super::{Shared, alarm};
 use crate::Error;
 
+/// Room for a request with so many bytes behind its head, once there is.
+///
+/// # Errors
+/// [`Error::TimedOut`], or [`Error::Lost`] if the connection ended.
+pub(super) async fn take(
+    shared: &Shared,
+    body_bytes: usize,
+    timeout: Duration,
+    kind: Kind,
+) -> Result<Permits, Error> {
+    if timeout.is_zero() {
+        // Sent, its outcome would be unknown at once.
+        return Err(shared.timed_out(kind, timeout, false));
+    }
+    // A request larger than the whole room takes all of it, and the server judges it.
+    let room = shared.bytes_max.load(Ordering::Relaxed);
+    let bytes = u32::try_from(body_bytes + HEAD_BYTES)
+        .unwrap_or(u32::MAX)
+        .min(room);
+    match now(shared, bytes) {
+        Some(permits) => Ok(permits),
+        None => in_time(shared, bytes, timeout, kind).await,
+    }
+}
+
 /// Room for a request, if the server takes another one and `bytes` more of them now: nearly always, and no timer is started.
-pub(super) fn now(shared: &Shared, bytes: u32) -> Option<Permits> {
+fn now(shared: &Shared, bytes: u32) -> Option<Permits> {
     let slot = Arc::clone(&shared.slots).try_acquire_owned().ok()?;
     let bytes = Arc::clone(&shared.bytes).try_acquire_many_owned(bytes);
     Some(Permits {
@@ -26,7 +52,7 @@ pub(super) fn now(shared: &Shared, bytes: u32) -> Option<Permits> {
 ///
 /// # Errors
 /// [`Error::TimedOut`], or [`Error::Lost`] if the connection ended.
-pub(super) async fn in_time(
+async fn in_time(
     shared: &Shared,
     bytes: u32,
     timeout: Duration,
@@ -50,3 +76,6 @@ pub(super) async fn in_time(
         }
     }
 }
+
+/// What a head is counted as; real ones are smaller but for a Metadata of many topics.
+pub(super) const HEAD_BYTES: usize = 256;

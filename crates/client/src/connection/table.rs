@@ -46,7 +46,7 @@ pub(super) type Answered = Result<RawAnswer, Ending>;
 
 /// Room that a request holds until it is answered.
 #[derive(Debug)]
-pub(super) struct Permits {
+pub(crate) struct Permits {
     pub(super) _slot: OwnedSemaphorePermit,
     pub(super) _bytes: OwnedSemaphorePermit,
     /// Given back last, when the room that it stands for is free.

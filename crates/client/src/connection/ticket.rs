@@ -54,6 +54,11 @@ impl Ticket {
         }
     }
 
+    /// When the request was entered.
+    pub(crate) fn entered(&self) -> Instant {
+        self.patience.entered
+    }
+
     /// When whoever waits is to call [`Ticket::time_out`].
     pub(crate) fn deadline(&self) -> Instant {
         self.patience.end()

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::Observer;
 use super::delivery::{BatchAck, BatchDelivery, BatchOutcome, BatchReport, Delivery, ProduceError};
+use super::share::Held;
 use crate::{Error, Outcome};
 
 /// What all batches of one partition share.
@@ -20,6 +21,8 @@ pub(super) struct Origin {
     pub(super) topic: Arc<TopicName>,
     pub(super) partition: PartitionId,
     pub(super) observer: Option<Observer>,
+    /// What they hold of the producer's memory.
+    pub(super) held: Arc<Held>,
 }
 
 /// Records that travel together. Whatever happens, its outcome is settled once: dropped without
@@ -86,6 +89,7 @@ impl Batch {
         record_bytes: usize,
         room: OwnedSemaphorePermit,
     ) -> Self {
+        origin.held.take(room.num_permits());
         Self {
             origin: origin.clone(),
             topic_id: place.topic_id,
@@ -119,6 +123,7 @@ impl Batch {
         let index = builder.append_record(record)?;
         self.record_count += 1;
         self.record_bytes += record.bytes() as u64;
+        self.origin.held.take(room.num_permits());
         self.room.merge(room);
         Ok(Delivery::new(Arc::clone(&self.outcome), index))
     }
@@ -254,6 +259,7 @@ impl Drop for Batch {
             let failed = self.failure(error.outcome(), Arc::new(error));
             self.settle(failed);
         }
+        self.origin.held.give(self.room.num_permits());
     }
 }
 

@@ -24,7 +24,9 @@ pub struct ProducerConfig {
     /// What an acknowledgement shall promise; `None` is the topic's own setting.
     pub level: Option<Level>,
     /// Bytes of records accepted and not yet settled, over all partitions. At the limit,
-    /// [`Producer::send`](super::Producer::send) waits.
+    /// [`Producer::send`](super::Producer::send) waits. Partitions in trouble, where a failure came
+    /// after the last acknowledgement or a server is silent for a second, take no more while they
+    /// hold half of it together: `send` to them waits then, and others go on.
     pub memory_bytes_max: usize,
     /// Batches in flight per partition. Order holds whatever the number.
     pub in_flight_max: usize,

@@ -1,22 +1,26 @@
 //! One partition's way to the server: a task that sends its batches in order and settles each.
 
+mod answers;
+mod verdict;
+
 use std::collections::VecDeque;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use corelog_protocol::error::{Applied, ErrorCode};
+use bytes::Bytes;
 use corelog_protocol::message::ack::Level;
 use corelog_protocol::message::produce;
 use corelog_record::TopicId;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
+use self::answers::Answers;
 use super::batch::Batch;
-use super::delivery::BatchAck;
 use super::queue::{Next, Queue};
 use super::window::{Settled, Verdict, Window};
+use crate::Error;
 use crate::client::{Inner, Route, topic_changed};
-use crate::connection::{Alarm, Reply, Ticket, User};
-use crate::{Error, Outcome};
+use crate::connection::{Connection, Permits, Reply, Ticket, User};
 
 /// What a lane is told once.
 #[derive(Clone)]
@@ -34,15 +38,18 @@ pub(super) struct Lane {
     /// What is asked with each batch; the topic's id and the run are the batch's.
     request: produce::Request,
     window: Window<Batch, Arc<Error>>,
-    /// The answers awaited, one per batch in the window, in the same order.
-    tickets: VecDeque<Ticket>,
-    /// Goes off when the oldest answer is late, or before: one timer, rather than one for each answer.
-    alarm: Alarm,
+    /// Awaited, one per batch in the window, in the same order.
+    answers: Answers,
     /// What waited in the queue when an outcome became unknown. It fails once everything in front
     /// of it is settled, so that outcomes are told in order.
     behind: VecDeque<Batch>,
     route: Option<Route>,
     trouble: Option<Trouble>,
+    /// Goes off when nothing was sent for long, or before.
+    idle: Pin<Box<Sleep>>,
+    /// Whether anything was sent since that was set.
+    is_used: bool,
+    has_ended: bool,
 }
 
 /// Failures since the last acknowledgement.
@@ -54,6 +61,10 @@ struct Trouble {
 
 impl Drop for Lane {
     fn drop(&mut self) {
+        if self.has_ended {
+            // Another one may have begun.
+            return;
+        }
         // The task may end in the middle, with its runtime or in a panic: who sends goes on with another one, and nobody is
         // to wait for what this one would have sent. Outcomes are told in order.
         drop(self.window.drain());
@@ -66,9 +77,11 @@ impl Drop for Lane {
 enum Sent {
     /// It is in flight, or settled.
     Done,
-    /// It has to wait for the batches in front of it.
-    NotNow(Batch),
+    /// It has to wait for the batches in front of it, and is the next to be sent again, or behind these.
+    NotNow,
 }
+
+type Answer = Result<Reply<produce::Answer>, Error>;
 
 impl Lane {
     pub(super) fn new(client: Arc<Inner>, queue: Arc<Queue>, options: Options) -> Self {
@@ -80,24 +93,26 @@ impl Lane {
             level: options.level,
             run: window.run(),
         };
-        let alarm = Alarm::at(Instant::now() + client.config.timeout);
+        let answers = Answers::new(&queue.origin.held);
         Self {
             client,
             queue,
             options,
             request,
             window,
-            tickets: VecDeque::new(),
-            alarm,
+            answers,
             behind: VecDeque::new(),
             route: None,
             trouble: None,
+            idle: Box::pin(sleep(IDLE_MAX)),
+            is_used: false,
+            has_ended: false,
         }
     }
 
-    /// Sends and settles for as long as the producer lives.
+    /// Sends and settles for as long as the producer lives, or until there was nothing to send for long.
     pub(super) async fn run(mut self) {
-        loop {
+        while !self.has_ended {
             let linger = self.fill().await;
             self.wait(linger).await;
         }
@@ -114,9 +129,7 @@ impl Lane {
                     Next::Nothing => return None,
                 },
             };
-            if let Sent::NotNow(batch) = self.send(batch).await {
-                // Whatever is to be sent again comes before the queue: in front is its place.
-                self.window.push_resend(batch);
+            if let Sent::NotNow = self.send(batch).await {
                 return None;
             }
         }
@@ -132,31 +145,25 @@ impl Lane {
                 None => std::future::pending().await,
             }
         };
-        match self.tickets.front_mut() {
-            Some(ticket) => {
-                let deadline = ticket.deadline();
-                tokio::select! {
-                    biased;
-                    arrived = ticket.arrived() => {
-                        let answer = arrived.and_then(|raw| ticket.understand::<produce::Request>(&raw));
-                        self.tickets.pop_front();
-                        self.settle(answer);
-                    }
-                    () = self.alarm.run_out(deadline) => {
-                        let late = ticket.time_out();
-                        self.tickets.pop_front();
-                        self.settle(Err(late));
-                    }
-                    () = self.queue.news.notified(), if has_room => {}
-                    () = due => {}
-                }
-            }
-            None if self.window.has_resend() => {}
-            None => tokio::select! {
-                () = self.queue.news.notified() => {}
-                () = due => {}
-            },
+        if self.answers.is_empty() && self.window.has_resend() {
+            return;
         }
+        tokio::select! {
+            biased;
+            answer = self.answers.next() => self.settle(answer),
+            () = self.queue.news.notified(), if has_room => {}
+            () = due => {}
+            () = self.idle.as_mut(), if self.answers.is_empty() => self.rest(),
+        }
+    }
+
+    /// Ends if nothing was sent since the last time: whoever sends next begins another lane.
+    fn rest(&mut self) {
+        assert!(self.window.is_idle(), "nothing is awaited");
+        assert!(!self.window.has_resend(), "nothing is to be sent again");
+        self.has_ended = !self.is_used && self.queue.end(self.window.run());
+        self.is_used = false;
+        self.idle.as_mut().reset(Instant::now() + IDLE_MAX);
     }
 
     /// Sends one batch, waiting for a route to the partition as long as the batch has time.
@@ -164,7 +171,7 @@ impl Lane {
         let body = match batch.build().await {
             Ok(body) => body,
             // In its turn: outcomes are told in order.
-            Err(_) if !self.window.is_idle() => return Sent::NotNow(batch),
+            Err(_) if !self.window.is_idle() => return self.put_back(batch),
             Err(error) => return self.give_up(batch, error),
         };
         loop {
@@ -178,7 +185,7 @@ impl Lane {
             }
             let route = match self.route(batch.topic_id()).await {
                 Ok(Some(route)) => route,
-                Ok(None) => return Sent::NotNow(batch),
+                Ok(None) => return self.put_back(batch),
                 Err(error) => match self.not_sent(&batch, error) {
                     Some(error) => return self.give_up(batch, error),
                     None => continue,
@@ -187,21 +194,20 @@ impl Lane {
             if route.topic.id != batch.topic_id() {
                 return self.give_up(batch, Arc::new(topic_changed(&route)));
             }
-            self.request.id = batch.topic_id();
-            self.request.run = self.window.run();
-            let timeout = self.client.config.timeout;
-            let submitted = route
-                .connection
-                .submit(&self.request, body.clone(), timeout)
-                .await;
-            match submitted {
+            let connection = &route.connection;
+            let Some((next, room)) = self.room(batch, connection, body.len()).await else {
+                return Sent::NotNow;
+            };
+            batch = next;
+            match room.and_then(|room| self.enter(connection, room, &batch, body.clone())) {
                 Ok(ticket) => {
                     batch.set_in_flight(true);
                     self.window.push(batch);
-                    self.tickets.push_back(ticket);
+                    self.answers.expect(ticket);
+                    self.is_used = true;
                     return Sent::Done;
                 }
-                Err(_) if !self.window.is_idle() => return Sent::NotNow(batch),
+                Err(_) if !self.window.is_idle() => return self.put_back(batch),
                 Err(error) => {
                     if let Some(error) = self.not_sent(&batch, error) {
                         return self.give_up(batch, error);
@@ -209,6 +215,51 @@ impl Lane {
                 }
             }
         }
+    }
+
+    /// Waits for room on the connection, and takes in the answers that come meanwhile; `None` once one of them has the batch
+    /// wait for those in front of it.
+    async fn room(
+        &mut self,
+        mut batch: Batch,
+        connection: &Connection,
+        bytes: usize,
+    ) -> Option<(Batch, Result<Permits, Error>)> {
+        let (run, timeout) = (self.window.run(), self.client.config.timeout);
+        let mut room = pin!(connection.room::<produce::Request>(bytes, timeout));
+        loop {
+            tokio::select! {
+                biased;
+                room = &mut room => return Some((batch, room)),
+                answer = self.answers.next() => {
+                    // In its place before others come in front of it.
+                    self.window.push_resend(batch);
+                    self.settle(answer);
+                    if self.window.is_halted() || self.window.run() != run {
+                        return None;
+                    }
+                    batch = self.window.pop_resend()?;
+                }
+            }
+        }
+    }
+
+    fn enter(
+        &mut self,
+        connection: &Connection,
+        room: Permits,
+        batch: &Batch,
+        body: Bytes,
+    ) -> Result<Ticket, Error> {
+        self.request.id = batch.topic_id();
+        self.request.run = self.window.run();
+        connection.enter(&self.request, body, room, self.client.config.timeout)
+    }
+
+    /// Whatever is to be sent again comes before the queue: in front is its place.
+    fn put_back(&mut self, batch: Batch) -> Sent {
+        self.window.push_resend(batch);
+        Sent::NotNow
     }
 
     /// The way to the partition; it changes only while nothing is in flight, so that a run never
@@ -242,6 +293,7 @@ impl Lane {
     }
 
     fn note(&mut self, failure: &Arc<Error>) {
+        self.queue.origin.held.begin_trouble();
         let before = self.trouble.as_ref().map_or(0, |trouble| trouble.count);
         self.trouble = Some(Trouble {
             count: before.saturating_add(1),
@@ -256,10 +308,11 @@ impl Lane {
     }
 
     /// Takes in the answer of the oldest batch in flight.
-    fn settle(&mut self, answer: Result<Reply<produce::Answer>, Error>) {
+    fn settle(&mut self, answer: Answer) {
         let verdict = self.judge(answer);
         if let Verdict::Applied(_) = verdict {
             self.trouble = None;
+            self.queue.origin.held.end_trouble();
         }
         let mut settled = Vec::new();
         self.window.settle(verdict, &mut settled);
@@ -285,75 +338,6 @@ impl Lane {
                 batch.fail(Arc::clone(&behind_unknown));
             }
         }
-    }
-
-    /// What an answer means for its batch.
-    fn judge(
-        &mut self,
-        answer: Result<Reply<produce::Answer>, Error>,
-    ) -> Verdict<BatchAck, Arc<Error>> {
-        let error = match answer {
-            Ok(reply) => return self.judge_ack(&reply.head),
-            Err(error) => error,
-        };
-        self.heed(&error);
-        let is_aborted = error
-            .refusal()
-            .is_some_and(|body| body.is(ErrorCode::Aborted));
-        let is_final = !is_aborted && !error.may_pass();
-        let error = Arc::new(error);
-        // One failure aborts many, or loses them; it is one all the same. Of a run that was aborted before it failed, that
-        // is the failure.
-        if (error.may_pass() || is_aborted) && !self.window.is_halted() {
-            self.note(&error);
-        }
-        match &*error {
-            Error::Lost {
-                may_be_taken: true, ..
-            }
-            | Error::TimedOut { is_sent: true, .. } => Verdict::Unanswered(error),
-            Error::Refused { body } if body.applied() == Applied::No => {
-                self.not_applied(error, true, is_final)
-            }
-            _ if error.outcome() == Outcome::Unknown => Verdict::Unknown(error),
-            _ => self.not_applied(error, false, is_final),
-        }
-    }
-
-    fn not_applied(
-        &self,
-        error: Arc<Error>,
-        is_said: bool,
-        is_final: bool,
-    ) -> Verdict<BatchAck, Arc<Error>> {
-        let is_late = self.window.front().is_some_and(|batch| self.is_late(batch));
-        let error = if is_late && !is_final {
-            self.given_up(error)
-        } else {
-            error
-        };
-        Verdict::NotApplied {
-            error,
-            is_said,
-            is_final: is_final || is_late,
-        }
-    }
-
-    fn judge_ack(&self, answer: &produce::Answer) -> Verdict<BatchAck, Arc<Error>> {
-        let count = self
-            .window
-            .front()
-            .map_or(0, |batch| u64::from(batch.record_count()));
-        if answer.end.checked_since(answer.base) != Some(count) {
-            let (base, end) = (answer.base, answer.end);
-            return Verdict::Unknown(Arc::new(Error::Miscounted { base, end, count }));
-        }
-        let last = answer.base.plus(count - 1);
-        Verdict::Applied(BatchAck {
-            first: answer.base,
-            last,
-            level: answer.level,
-        })
     }
 
     fn heed(&mut self, error: &Error) {
@@ -384,3 +368,6 @@ impl Lane {
         sleep(wait.max(trouble.last.retry_after()).min(left)).await;
     }
 }
+
+/// What a lane takes is some kilobytes, and a producer may have sent to thousands of partitions once; to begin one is cheap.
+const IDLE_MAX: Duration = Duration::from_secs(60);

@@ -19,7 +19,8 @@
 //!   on with a possible gap. Queued behind it is all that is sent before its delivery resolves,
 //!   also while the observer is told of it; what is sent after that is sent normally.
 //! - **Every outcome is told**, once, whatever happens to tasks and connections.
-//! - **Bounded memory.** Records not settled never exceed the configured bytes; `send` waits.
+//! - **Bounded memory.** Records not settled never exceed the configured bytes; `send` waits. Of these,
+//!   partitions in trouble take half together, and `send` to others goes on.
 
 mod batch;
 mod config;
@@ -28,6 +29,7 @@ mod lane;
 mod partitioner;
 mod place;
 mod queue;
+mod share;
 mod window;
 
 use std::collections::BTreeMap;
@@ -49,6 +51,7 @@ use self::lane::Lane;
 use self::partitioner::Partitioner;
 use self::place::{Place, Wanted};
 use self::queue::{Pressure, Queue, Shape};
+use self::share::{Held, Share, Turn};
 use crate::Error;
 use crate::client;
 use crate::connection::User;
@@ -68,6 +71,8 @@ struct Inner {
     config: ProducerConfig,
     user: User,
     memory: Arc<Semaphore>,
+    /// What partitions in trouble may hold of it.
+    share: Arc<Share>,
     pressure: Arc<Pressure>,
     state: Mutex<State>,
 }
@@ -93,21 +98,24 @@ struct Target {
 impl Producer {
     pub(crate) fn new(client: Arc<client::Inner>, config: ProducerConfig) -> Self {
         let user = client.new_user();
-        let memory = Semaphore::new(config.memory_bytes_max.min(Semaphore::MAX_PERMITS));
-        let (memory, state) = (Arc::new(memory), Mutex::default());
+        let memory_bytes_max = config.memory_bytes_max.min(Semaphore::MAX_PERMITS);
+        let memory = Arc::new(Semaphore::new(memory_bytes_max));
+        let (share, state) = (Share::of(memory_bytes_max), Mutex::default());
         Self {
             inner: Arc::new(Inner {
                 client,
                 config,
                 user,
                 memory,
+                share,
                 pressure: Arc::default(),
                 state,
             }),
         }
     }
 
-    /// Accepts a record, waiting while the producer's memory is full. Without a `partition` the
+    /// Accepts a record, waiting while the producer's memory is full, or the half of it that is for
+    /// partitions in trouble, if its own is one. Without a `partition` the
     /// record's key decides, as Kafka's default partitioner would, or without a key the producer.
     ///
     /// Returns once the record is accepted; the [`Delivery`] resolves once its outcome is settled.
@@ -131,23 +139,32 @@ impl Producer {
         let room = self.reserve(bytes.saturating_add(RECORD_BYTES)).await?;
         let room = room.ok_or(Error::RecordTooLarge { bytes, bytes_max })?;
         let key = record.key.as_deref();
-        let place = self.inner.find(Wanted {
+        let wanted = Wanted {
             topic,
             partition,
             key,
             bytes,
-        });
-        let place = place.await?;
+        };
+        let place = self.inner.find(wanted).await?;
         let bytes_max = place.rules.record_bytes_max;
         if bytes > bytes_max {
             return Err(Error::RecordTooLarge { bytes, bytes_max });
         }
-        place
-            .queue
-            .append(place.topic_id, place.rules, &record, room)
+        let add = |place: &Place, room| {
+            let (topic_id, rules) = (place.topic_id, place.rules);
+            place.queue.append(topic_id, rules, &record, room)
+        };
+        let memory_bytes = room.num_permits();
+        if place.queue.origin.held.is_open(memory_bytes) {
+            return add(&place, room);
+        }
+        drop(room);
+        let admitted = Box::pin(self.admit_in_turn(wanted, place.queue, memory_bytes));
+        let (place, room, _turn) = admitted.await?;
+        add(&place, room)
     }
 
-    /// Accepts a batch that the caller gathered, waiting while the producer's memory is full. It
+    /// Accepts a batch that the caller gathered, waiting as [`Producer::send`] does. It
     /// travels as it is, compressed by the builder's codec, behind what was sent to the partition
     /// before: one outcome for all of its records, and little work for each of them.
     ///
@@ -169,17 +186,14 @@ impl Producer {
         let too_large = |max| Error::from(record::Error::BatchTooLarge { bytes, max });
         let room = self.reserve(bytes).await?;
         let room = room.ok_or_else(|| too_large(self.inner.config.memory_bytes_max))?;
-        let place = self.inner.find(Wanted {
+        let wanted = Wanted {
             topic,
             partition: Some(partition),
             key: None,
             bytes,
-        });
-        let Place {
-            queue,
-            topic_id,
-            rules,
-        } = place.await?;
+        };
+        let place = self.inner.find(wanted).await?;
+        let rules = &place.rules;
         if bytes > rules.batch_bytes_max {
             return Err(too_large(rules.batch_bytes_max));
         }
@@ -187,7 +201,14 @@ impl Producer {
             let (found, max) = (count.cast_signed(), rules.count_max);
             return Err(Error::from(record::Error::Count { found, min: 1, max }));
         }
-        queue.append_batch(topic_id, batch, room)
+        let memory_bytes = room.num_permits();
+        if place.queue.origin.held.is_open(memory_bytes) {
+            return place.queue.append_batch(place.topic_id, batch, room);
+        }
+        drop(room);
+        let admitted = Box::pin(self.admit_in_turn(wanted, place.queue, memory_bytes));
+        let (place, room, _turn) = admitted.await?;
+        place.queue.append_batch(place.topic_id, batch, room)
     }
 
     /// Sends what waits for its batch to fill, and returns once everything accepted before this
@@ -214,7 +235,7 @@ impl Producer {
     }
 
     /// Waits for `bytes` of the producer's memory; `None` if it never has as many.
-    async fn reserve(&self, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, Error> {
+    async fn reserve(&self, bytes: usize) -> Result<Option<Room>, Error> {
         let bytes_max = self.inner.config.memory_bytes_max;
         let bytes = u32::try_from(bytes).ok().filter(|_| bytes <= bytes_max);
         let Some(bytes) = bytes else {
@@ -234,6 +255,37 @@ impl Producer {
         let room = Arc::clone(memory).acquire_many_owned(bytes).await;
         room.map(Some).map_err(|_| Error::Closed)
     }
+
+    /// Waits until a partition in trouble may hold as much: without room in memory, which is for others meanwhile.
+    async fn admit_in_turn(
+        &self,
+        wanted: Wanted<'_>,
+        queue: Arc<Queue>,
+        bytes: usize,
+    ) -> Result<Admitted, Error> {
+        let held = &queue.origin.held;
+        let turn = Arc::clone(held).turn().await;
+        // A batch that lingers may be what holds the memory.
+        queue.news.notify_one();
+        loop {
+            held.room(bytes).await;
+            // There is as much: it was reserved before.
+            let room = self.reserve(bytes).await?;
+            // Others may have come first while this one waited for memory.
+            if let Some(room) = room.filter(|_| held.has_room(bytes)) {
+                // Anew: the topic may be another one by now, or the lane have ended.
+                let partition = Some(queue.origin.partition);
+                let place = self
+                    .inner
+                    .find(Wanted {
+                        partition,
+                        ..wanted
+                    })
+                    .await?;
+                return Ok((place, room, turn));
+            }
+        }
+    }
 }
 
 impl Inner {
@@ -243,6 +295,7 @@ impl Inner {
             topic: Arc::clone(&topic.name),
             partition,
             observer: config.observer.clone(),
+            held: Held::new(&self.share),
         };
         let shape = Shape {
             codec: config.codec,
@@ -293,6 +346,12 @@ impl fmt::Debug for Inner {
             .finish_non_exhaustive()
     }
 }
+
+/// Room in the producer's memory.
+type Room = OwnedSemaphorePermit;
+
+/// Where something goes, its room in memory, and its turn, to be kept until it is there.
+type Admitted = (Place, Room, Turn);
 
 /// What a record costs beyond its key, value and headers, about: its frame in the batch, and who
 /// waits for it.

@@ -3,7 +3,8 @@
 //! Records with a key follow Kafka's default partitioner bit for bit (murmur2 of the key, sign bit
 //! cleared, modulo the number of partitions), so that programs moving over keep their keys where
 //! they were. Records without one stick to a partition until a batch's worth of bytes went there
-//! and then move on (KIP-480, KIP-794): full batches, evenly spread.
+//! and then move on (KIP-480, KIP-794): full batches, evenly spread. They go past a partition that would
+//! have them wait.
 
 /// Chooses partitions for one topic.
 #[derive(Clone, Copy, Debug)]
@@ -36,10 +37,15 @@ impl Partitioner {
         }
     }
 
+    /// Has records without a key go on to the next partition.
+    pub(crate) const fn move_on(&mut self) {
+        self.sticky = self.sticky.wrapping_add(1);
+        self.sticky_bytes = 0;
+    }
+
     fn stick(&mut self, record_bytes: usize, count: u32) -> u32 {
         if self.sticky_bytes >= self.sticky_bytes_max {
-            self.sticky = self.sticky.wrapping_add(1);
-            self.sticky_bytes = 0;
+            self.move_on();
         }
         self.sticky_bytes = self.sticky_bytes.saturating_add(record_bytes);
         self.sticky % count
@@ -122,6 +128,15 @@ mod tests {
         let mut partitioner = Partitioner::new(2, 100);
         let chosen: Vec<u32> = (0..8).map(|_| partitioner.choose(None, 50, 3)).collect();
         assert_eq!(chosen, [2, 2, 0, 0, 1, 1, 2, 2]);
+    }
+
+    #[test]
+    fn records_without_a_key_go_on_when_they_are_told() {
+        let mut partitioner = Partitioner::new(2, 100);
+        assert_eq!(partitioner.choose(None, 50, 3), 2);
+        partitioner.move_on();
+        let chosen: Vec<u32> = (0..3).map(|_| partitioner.choose(None, 50, 3)).collect();
+        assert_eq!(chosen, [0, 0, 1]);
     }
 
     #[test]

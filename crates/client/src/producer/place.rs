@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::partitioner::Partitioner;
 use super::queue::Queue;
-use super::{Inner, State, Target};
+use super::{Inner, RECORD_BYTES, State, Target};
 use crate::Error;
 use crate::metadata::Topic;
 
@@ -66,6 +66,33 @@ impl Inner {
     fn choose(&self, state: &mut State, wanted: Wanted<'_>) -> Result<Place, Error> {
         let State { topics, lanes } = state;
         let target = topics.get_mut(wanted.topic).ok_or(Error::NoServer)?;
+        let mut queue = self.queue(target, wanted)?;
+        if wanted.partition.is_none() && wanted.key.is_none() {
+            let bytes = wanted.bytes.saturating_add(RECORD_BYTES);
+            // Past those that would have it wait, unless all would.
+            for _ in 1..target.topic.partition_count() {
+                if queue.origin.held.is_open(bytes) {
+                    break;
+                }
+                target.partitioner.move_on();
+                queue = self.queue(target, wanted)?;
+            }
+        }
+        if !queue.has_lane() {
+            self.begin_lane(&queue, lanes);
+        }
+        Ok(Place {
+            queue,
+            topic_id: target.topic.id,
+            rules: target.rules,
+        })
+    }
+
+    /// The queue of the partition that is wanted, or of the one that is next.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPartition`], also where the topic has none.
+    fn queue(&self, target: &mut Target, wanted: Wanted<'_>) -> Result<Arc<Queue>, Error> {
         let count = target.topic.partition_count();
         let partition = match wanted.partition {
             None if count > 0 => {
@@ -75,22 +102,12 @@ impl Inner {
             partition => partition.unwrap_or_default(),
         };
         target.topic.partition(partition)?;
-        let queue = match target.queues.get(&partition) {
-            Some(queue) => Arc::clone(queue),
-            None => {
-                let queue = Arc::new(self.new_queue(&target.topic, partition));
-                target.queues.insert(partition, Arc::clone(&queue));
-                queue
-            }
-        };
-        if !queue.has_lane() {
-            self.begin_lane(&queue, lanes);
+        if let Some(queue) = target.queues.get(&partition) {
+            return Ok(Arc::clone(queue));
         }
-        Ok(Place {
-            queue,
-            topic_id: target.topic.id,
-            rules: target.rules,
-        })
+        let queue = Arc::new(self.new_queue(&target.topic, partition));
+        target.queues.insert(partition, Arc::clone(&queue));
+        Ok(queue)
     }
 
     /// Asks for the topic, then finds the place.
@@ -103,6 +120,8 @@ impl Inner {
             let topic = self.client.topic(name).await?;
             let rules = self.rules(name).await?;
             let mut state = self.lock();
+            // Lanes end when nothing is sent, and leave something behind.
+            while state.lanes.try_join_next().is_some() {}
             self.learn(&mut state, topic, rules, generation);
             match self.choose(&mut state, wanted) {
                 Ok(place) => return Ok(place),

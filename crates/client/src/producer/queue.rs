@@ -103,6 +103,19 @@ impl Queue {
         state.run.wrapping_add(1)
     }
 
+    /// Notes that the lane ends after this run, unless there is something for it to send, or somebody on the way with it.
+    pub(super) fn end(self: &Arc<Self>, run: u32) -> bool {
+        let mut state = self.lock();
+        let is_empty = state.open.is_none() && state.closed.is_empty();
+        // The producer has it, and the lane. Whoever sends takes it first, and asks for its lane then.
+        let is_alone = Arc::strong_count(self) <= 2;
+        if is_empty && is_alone {
+            (state.has_lane, state.run) = (false, run);
+            self.origin.held.end_trouble();
+        }
+        is_empty && is_alone
+    }
+
     /// Notes that the lane has ended, after this run. What waits is given up, and what is added before another one begins.
     pub(super) fn close(&self, run: u32) {
         let mut state = self.lock();
@@ -110,6 +123,7 @@ impl Queue {
         state.close();
         let left = std::mem::take(&mut state.closed);
         drop(state);
+        self.origin.held.end_trouble();
         // Settled while nothing is locked: who is told may send.
         drop(left);
     }
@@ -193,7 +207,8 @@ impl Queue {
         let Some(open) = state.open.take() else {
             return Next::Nothing;
         };
-        if self.pressure.is_felt() || self.shape.linger <= open.created().elapsed() {
+        let is_waited_for = self.pressure.is_felt() || self.origin.held.is_waited_for();
+        if is_waited_for || self.shape.linger <= open.created().elapsed() {
             return Next::Batch(open);
         }
         let due = open.created().checked_add(self.shape.linger);
@@ -261,7 +276,61 @@ const RECORD_FRAME_BYTES: usize = 32;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use corelog_record::{PartitionId, TopicName};
+    use tokio::sync::Semaphore;
+
+    use super::super::share::{Held, Share};
     use super::*;
+
+    fn queue() -> Arc<Queue> {
+        let topic = TopicName::new("numbers").unwrap();
+        let origin = Origin {
+            topic: Arc::new(topic),
+            partition: PartitionId::new(0),
+            observer: None,
+            held: Held::new(&Share::of(1_000)),
+        };
+        let shape = Shape {
+            codec: Codec::None,
+            linger: Duration::ZERO,
+            batch_bytes_max: 100,
+        };
+        Arc::new(Queue::new(origin, shape, Arc::default()))
+    }
+
+    fn add(queue: &Queue) -> Result<Delivery, Error> {
+        let memory = Arc::new(Semaphore::new(1_000));
+        let room = memory.try_acquire_many_owned(100).unwrap();
+        let topic_id = TopicId::from_bytes([0; 16]);
+        queue.append(topic_id, Rules::default(), &Record::default(), room)
+    }
+
+    #[test]
+    fn a_lane_does_not_end_while_anything_waits_or_anybody_is_on_the_way() {
+        let queue = queue();
+        let run = queue.open();
+        let lane = Arc::clone(&queue);
+        let on_the_way = Arc::clone(&queue);
+        assert!(!lane.end(run));
+        drop(add(&on_the_way).unwrap());
+        drop(on_the_way);
+        assert!(!lane.end(run));
+        assert!(matches!(lane.next(), Next::Batch(_)));
+        assert!(lane.end(run));
+        assert!(!queue.has_lane());
+        assert!(matches!(add(&queue), Err(Error::Closed)));
+    }
+
+    #[test]
+    fn a_lane_begins_with_a_run_that_the_one_before_had_not() {
+        let queue = queue();
+        let run = queue.open();
+        assert!(queue.end(run + 3));
+        assert_eq!(queue.open(), run + 4);
+        drop(add(&queue).unwrap());
+    }
 
     /// Each who waited told all lanes: with thousands of partitions that took longer than the wait.
     #[test]

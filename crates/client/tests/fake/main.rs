@@ -16,6 +16,7 @@ mod consuming;
 mod fewer;
 mod hanging;
 mod log;
+mod memory;
 mod mistrust;
 mod outcomes;
 mod producing;

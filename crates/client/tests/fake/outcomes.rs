@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use corelog_client::protocol::error::{Detail, ErrorCode};
 use corelog_client::protocol::request::Request;
+use corelog_client::record::PartitionId;
 use corelog_client::{
     Backoff, BatchReport, Client, ClientConfig, Error, Outcome, ProduceError, Producer,
     ProducerConfig,
 };
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::server::{Act, Server};
 use crate::{config, connect, error, record};
@@ -32,6 +35,74 @@ async fn busy_at_random_neither_loses_nor_reorders_anything() {
         assert!(outcomes.iter().all(Result::is_ok), "seed {seed}");
         check(&server, &topic, &outcomes);
     }
+}
+
+/// Answers come while the next batch waits for room on the connection, and some of them have it wait for others.
+#[tokio::test]
+async fn busy_at_random_on_a_narrow_connection_neither_loses_nor_reorders_anything() {
+    for seed in 0..20 {
+        let server = Server::start(1).await;
+        let topic = server.topic("numbers", 3);
+        server.state.lock().unwrap().limits.in_flight_requests_max = 2;
+        let mut random = fastrand::Rng::with_seed(seed);
+        server.script(on_produce(move |_| match random.u8(..4) {
+            0 => Act::Refuse(error(ErrorCode::Busy)),
+            _ => Act::Serve,
+        }));
+        let producer = connect(&server).await.producer(eager());
+        let mut deliveries = Vec::new();
+        for number in 0..300 {
+            let partition = Some(PartitionId::new(number % 3));
+            let sent = producer.send(&topic, partition, record(number.to_string()));
+            deliveries.push(sent.await.unwrap());
+        }
+        let outcomes = outcomes(deliveries).await;
+        assert!(outcomes.iter().all(Result::is_ok), "seed {seed}");
+        for partition in 0..3 {
+            let values = server.log(&topic, partition, |log| log.values());
+            let all = (0..300).filter(|number| number % 3 == partition);
+            let expected: Vec<_> = all.map(|number| number.to_string().into_bytes()).collect();
+            assert_eq!(values, expected, "seed {seed}");
+        }
+    }
+}
+
+/// Its answer was there, and was taken in only once the next batch had room on the connection.
+#[tokio::test]
+async fn an_acknowledgement_is_told_while_the_next_batch_waits_for_room() {
+    let server = Server::start(1).await;
+    let topic = server.topic("numbers", 3);
+    server.state.lock().unwrap().limits.in_flight_requests_max = 2;
+    let gates = [(); 3].map(|()| Arc::new(Semaphore::new(0)));
+    let doors = gates.clone();
+    server.script(on_produce(move |seen| match seen.request {
+        Request::Produce(one) => Act::Later(Arc::clone(&doors[one.partition.get() as usize])),
+        _ => Act::Serve,
+    }));
+    let producer = connect(&server).await.producer(eager());
+    let mut deliveries = Vec::new();
+    // Two are in flight, the third one waits for room, and in the end another one of the first partition behind it.
+    for (number, partition) in [1, 0, 2, 0].into_iter().enumerate() {
+        let partition = Some(PartitionId::new(partition));
+        let sent = producer.send(&topic, partition, record(number.to_string()));
+        deliveries.push(sent.await.unwrap());
+        server
+            .until(|server| {
+                let count = server.state.lock().unwrap().count_all("Produce");
+                count == (number + 1).min(2)
+            })
+            .await;
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+    gates[0].add_permits(2);
+    let told = timeout(Duration::from_secs(15), &mut deliveries[1]).await;
+    told.expect("it is told though nothing has room").unwrap();
+    for gate in &gates {
+        gate.add_permits(2);
+    }
+    assert!(outcomes(deliveries).await.iter().all(Result::is_ok));
 }
 
 #[tokio::test]
@@ -286,7 +357,7 @@ async fn a_server_that_asks_for_patience_gets_no_more_than_the_delivery_timeout(
     };
     let producer = connect(&server).await.producer(config);
     let all = outcomes(send_numbers(&producer, &topic, 0..50).await);
-    let all = tokio::time::timeout(Duration::from_secs(20), all).await;
+    let all = timeout(Duration::from_secs(20), all).await;
     for outcome in all.unwrap() {
         let failed = outcome.unwrap_err();
         assert!(matches!(*failed.error, Error::GivenUp { .. }), "{failed}");
@@ -391,7 +462,7 @@ async fn a_silent_server_is_given_up_also_by_who_waits_for_its_room() {
     };
     let producer = Client::connect(client).await.unwrap().producer(config);
     let deliveries = send_numbers(&producer, &topic, 0..200).await;
-    let all = tokio::time::timeout(Duration::from_secs(20), outcomes(deliveries)).await;
+    let all = timeout(Duration::from_secs(20), outcomes(deliveries)).await;
     assert!(all.unwrap().iter().all(Result::is_err));
 }
 

@@ -1,0 +1,79 @@
+//! What an answer means for its batch.
+
+use std::sync::Arc;
+
+use corelog_protocol::error::{Applied, ErrorCode};
+use corelog_protocol::message::produce;
+
+use super::super::delivery::BatchAck;
+use super::super::window::Verdict;
+use super::{Answer, Lane};
+use crate::{Error, Outcome};
+
+impl Lane {
+    /// What an answer means for its batch.
+    pub(super) fn judge(&mut self, answer: Answer) -> Verdict<BatchAck, Arc<Error>> {
+        let error = match answer {
+            Ok(reply) => return self.judge_ack(&reply.head),
+            Err(error) => error,
+        };
+        self.heed(&error);
+        let is_aborted = error
+            .refusal()
+            .is_some_and(|body| body.is(ErrorCode::Aborted));
+        let is_final = !is_aborted && !error.may_pass();
+        let error = Arc::new(error);
+        // One failure aborts many, or loses them; it is one all the same. Of a run that was aborted before it failed, that
+        // is the failure.
+        if (error.may_pass() || is_aborted) && !self.window.is_halted() {
+            self.note(&error);
+        }
+        match &*error {
+            Error::Lost {
+                may_be_taken: true, ..
+            }
+            | Error::TimedOut { is_sent: true, .. } => Verdict::Unanswered(error),
+            Error::Refused { body } if body.applied() == Applied::No => {
+                self.not_applied(error, true, is_final)
+            }
+            _ if error.outcome() == Outcome::Unknown => Verdict::Unknown(error),
+            _ => self.not_applied(error, false, is_final),
+        }
+    }
+
+    fn not_applied(
+        &self,
+        error: Arc<Error>,
+        is_said: bool,
+        is_final: bool,
+    ) -> Verdict<BatchAck, Arc<Error>> {
+        let is_late = self.window.front().is_some_and(|batch| self.is_late(batch));
+        let error = if is_late && !is_final {
+            self.given_up(error)
+        } else {
+            error
+        };
+        Verdict::NotApplied {
+            error,
+            is_said,
+            is_final: is_final || is_late,
+        }
+    }
+
+    fn judge_ack(&self, answer: &produce::Answer) -> Verdict<BatchAck, Arc<Error>> {
+        let count = self
+            .window
+            .front()
+            .map_or(0, |batch| u64::from(batch.record_count()));
+        if answer.end.checked_since(answer.base) != Some(count) {
+            let (base, end) = (answer.base, answer.end);
+            return Verdict::Unknown(Arc::new(Error::Miscounted { base, end, count }));
+        }
+        let last = answer.base.plus(count - 1);
+        Verdict::Applied(BatchAck {
+            first: answer.base,
+            last,
+            level: answer.level,
+        })
+    }
+}
