@@ -4,8 +4,9 @@
 //! - [`tidy`]: which files are the log's, and where the others go;
 //! - [`clean`]: whether the log was closed in order, and what needs no recovery;
 //! - [`damage`]: what damage the manifest remembers, and how;
-//! - [`stores`]: which unsealed store is the last, whether its end is torn or damaged, and whether the
-//!   earlier ones end where their successors begin;
+//! - [`stores`]: which unsealed store is the last, and whether the earlier ones end where their successors
+//!   begin;
+//! - [`last`]: whether the end of that one is torn or damaged;
 //! - [`empty`]: what becomes of empty stores behind the end;
 //! - [`survey`]: which batches of one store are sound, and how bad ones are stepped over;
 //! - [`settle`]: that bytes are on the disk before they are served;
@@ -34,6 +35,7 @@
 mod clean;
 mod damage;
 mod empty;
+mod last;
 mod received;
 mod seal;
 mod settle;
